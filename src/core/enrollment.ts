@@ -1,0 +1,91 @@
+import type { PairFacts } from './certificate.ts';
+import type { CertificateTemplate } from './certificate-spec.ts';
+import type { Failure } from './errors.ts';
+import type { Instant } from './instant.ts';
+
+/**
+ * The conversation between the keeper and the enroller. Plain data in both
+ * directions, so that it can cross a process boundary; no key, token or PEM is
+ * ever part of it.
+ */
+export type EnrollerCommand =
+  /** Tidy the directory, find the pair of this name, and report it. */
+  | { readonly type: 'inspect'; readonly name: string }
+  /**
+   * Get a pair of this name issued and stored. Repeating the command carries on
+   * with the same key and CSR where the last try stopped, unless the template differs.
+   */
+  | { readonly type: 'enroll'; readonly name: string; readonly template: CertificateTemplate }
+  /** Forget the key and the request of this name. */
+  | { readonly type: 'abandon'; readonly name: string }
+  /** Write a self-signed pair of this name unless there is a usable one. */
+  | { readonly type: 'self-sign'; readonly name: string; readonly template: CertificateTemplate }
+  /** Look up the addresses in the Node object, once. */
+  | { readonly type: 'look-up-addresses' };
+
+/** The Node's status.addresses, as the API has them. */
+export interface NodeAddress {
+  readonly type: string;
+  readonly address: string;
+}
+
+export interface CsrReference {
+  readonly name: string;
+  readonly uid: string;
+  readonly createdAt: Instant;
+}
+
+export type EnrollerReport =
+  /** The pair that readers of `-current.pem` find now; absent when there is none. */
+  | {
+      readonly type: 'inspected';
+      readonly name: string;
+      readonly pair?: PairFacts;
+      /** What was repaired or set aside on the way, for the log. */
+      readonly findings: readonly Finding[];
+    }
+  | { readonly type: 'requested'; readonly name: string; readonly csr: CsrReference }
+  | { readonly type: 'approved'; readonly name: string; readonly csr: CsrReference }
+  | { readonly type: 'issued'; readonly name: string; readonly csr: CsrReference }
+  | {
+      readonly type: 'stored';
+      readonly name: string;
+      readonly pair: PairFacts;
+      readonly findings: readonly Finding[];
+    }
+  | {
+      readonly type: 'failed';
+      readonly name: string;
+      readonly failure: Failure;
+      /** The enroller still holds the key and the request, and can carry on. */
+      readonly resumable: boolean;
+    }
+  | { readonly type: 'addresses'; readonly addresses: readonly NodeAddress[] }
+  | { readonly type: 'addresses-failed'; readonly failure: Failure }
+  | ({ readonly type: 'api-request' } & ApiRequestRecord)
+  /** Local minus server clock in milliseconds, from the Date header (whole seconds). */
+  | { readonly type: 'clock-skew'; readonly ms: number }
+  /** Which credential requests are made with. */
+  | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
+
+/** One finished request to the API server, as metrics count it. */
+export interface ApiRequestRecord {
+  readonly verb: 'create' | 'get' | 'list' | 'watch' | 'update' | 'patch' | 'delete';
+  /** HTTP status, or a code of errors.ts where no answer came. */
+  readonly code: string;
+  readonly seconds: number;
+}
+
+/** Something the store repaired, set aside or removed; the log has one event per kind. */
+export interface Finding {
+  readonly kind:
+    | 'swap-completed'
+    | 'pair-adopted'
+    | 'pair-set-aside'
+    | 'link-repaired'
+    | 'pair-pruned'
+    | 'permissions-tightened'
+    | 'stray-removed';
+  readonly path: string;
+  readonly detail: string;
+}

@@ -1,0 +1,126 @@
+/**
+ * Every way in which the agent can fail, as one closed list. A code is what
+ * logs, metrics labels and alerts are written against, so it never changes its
+ * meaning; messages may.
+ */
+export const errorCodes = [
+  // configuration and command line
+  'USAGE',
+  'CONFIG_UNREADABLE',
+  'CONFIG_INVALID',
+  // credentials for the API server
+  'KUBECONFIG_MISSING',
+  'KUBECONFIG_INVALID',
+  'KUBECONFIG_UNSUPPORTED',
+  'CREDENTIAL_EXPIRED',
+  // talking to the API server
+  'API_UNREACHABLE',
+  'API_TIMEOUT',
+  'API_UNTRUSTED',
+  'API_BAD_RESPONSE',
+  'API_BAD_REQUEST',
+  'API_UNAUTHORIZED',
+  'API_FORBIDDEN',
+  'API_NOT_FOUND',
+  'API_CONFLICT',
+  'API_GONE',
+  'API_THROTTLED',
+  'API_SERVER_ERROR',
+  // what became of a request for a certificate
+  'CSR_DENIED',
+  'CSR_FAILED',
+  'CSR_DELETED',
+  // an issued certificate that is not the one asked for
+  'CERT_MALFORMED',
+  'CERT_KEY_MISMATCH',
+  'CERT_SUBJECT_MISMATCH',
+  'CERT_SAN_MISMATCH',
+  'CERT_USAGE_MISMATCH',
+  'CERT_NOT_YET_VALID',
+  'CERT_EXPIRED',
+  'CERT_UNTRUSTED',
+  // pairs on disk
+  'PAIR_MALFORMED',
+  'STORE_LOCKED',
+  'STORE_PERMISSIONS',
+  'STORE_VOLATILE',
+  'STORE_FULL',
+  'STORE_IO',
+  // the agent itself
+  'KEY_UNSUPPORTED',
+  'ENROLLER_LOST',
+  'ENROLLER_HUNG',
+  'METRICS_LISTEN',
+  'ABORTED',
+  'INTERNAL',
+] as const;
+
+export type ErrorCode = (typeof errorCodes)[number];
+
+export interface ErrorDetails {
+  readonly cause?: unknown;
+  /** What a person should do about it: one imperative sentence, often a command. */
+  readonly remedy?: string;
+  /** How long the other side asked us to wait, in milliseconds (Retry-After). */
+  readonly retryAfterMs?: number;
+}
+
+/**
+ * The one error type that crosses folders. The message says what failed, on
+ * what, and the value found, without a final period; the remedy is kept apart so
+ * that a log line can carry it as a field of its own.
+ */
+export class AgentError extends Error {
+  override readonly name = 'AgentError';
+  readonly code: ErrorCode;
+  readonly remedy: string | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.remedy = details.remedy;
+    this.retryAfterMs = details.retryAfterMs;
+  }
+}
+
+/** The plain form of a failure: what crosses the process boundary and enters a status. */
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly remedy?: string;
+  readonly retryAfterMs?: number;
+}
+
+/** Turns anything thrown into a Failure; what is not an AgentError is INTERNAL, with its cause chain spelled out. */
+export function toFailure(error: unknown): Failure {
+  if (!(error instanceof AgentError)) return { code: 'INTERNAL', message: describeError(error) };
+  return {
+    code: error.code,
+    message: describeError(error),
+    ...(error.remedy !== undefined && { remedy: error.remedy }),
+    ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
+  };
+}
+
+/** `message: cause: cause of the cause`, each part once. */
+export function describeError(error: unknown): string {
+  const parts: string[] = [];
+  for (let link: unknown = error; link !== undefined && parts.length < 8;) {
+    if (typeof link === 'string') return [...parts, link].join(': ');
+    const text = link instanceof Error ? link.message || link.name : `thrown ${typeof link}`;
+    if (!parts.some((part) => part.includes(text))) parts.push(text);
+    link = link instanceof Error ? link.cause : undefined;
+  }
+  return parts.join(': ');
+}
+
+/** True for errors of node:fs, node:net and the like, whose `code` says what the kernel answered. */
+export function hasErrno(error: unknown, ...codes: readonly string[]): boolean {
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    typeof error.code === 'string' &&
+    codes.includes(error.code)
+  );
+}

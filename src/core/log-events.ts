@@ -1,0 +1,85 @@
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+interface LogEventDefinition {
+  readonly level: LogLevel;
+  /** Fixed text; everything that varies is a field. */
+  readonly message: string;
+}
+
+/**
+ * Every line the agent can log. Names and messages are stable, so that people can
+ * search and alert on them; config/logs.md explains each and a test keeps the two equal.
+ */
+export const logEvents = {
+  // the daemon
+  agent_started: { level: 'info', message: 'Certificate rotation is enabled' },
+  agent_stopping: { level: 'info', message: 'Stopping' },
+  agent_stopped: { level: 'info', message: 'Stopped' },
+  agent_failed: { level: 'error', message: 'The agent cannot run' },
+  metrics_listening: { level: 'info', message: 'Metrics and health are being served' },
+  config_changed: {
+    level: 'warn',
+    message: 'The configuration changed on disk; restart to use it',
+  },
+  state_unreadable: { level: 'warn', message: 'The state file is unusable and was set aside' },
+  state_unwritable: { level: 'warn', message: 'The state file cannot be written' },
+  lock_unavailable: { level: 'warn', message: 'The certificate directory could not be locked' },
+  // rotation
+  rotation_deadline: { level: 'info', message: 'Certificate rotation deadline determined' },
+  rotation_waiting: { level: 'info', message: 'Waiting for next certificate rotation' },
+  rotation_started: { level: 'info', message: 'Rotating certificates' },
+  rotation_failed: { level: 'error', message: 'Certificate rotation failed' },
+  rotation_recovered: { level: 'info', message: 'Certificate rotation works again' },
+  rotation_overdue: { level: 'error', message: 'Certificate rotation is overdue' },
+  rotation_overdue_over: { level: 'info', message: 'Certificate rotation is no longer overdue' },
+  certificate_stored: { level: 'info', message: 'Certificate stored and linked' },
+  certificate_lifetime_short: {
+    level: 'warn',
+    message: 'The signer issued a shorter lifetime than was asked for',
+  },
+  waiting_for_addresses: { level: 'warn', message: 'Waiting for the addresses of the node' },
+  waiting_for_identity: { level: 'info', message: 'Waiting for the client certificate' },
+  addresses_changed: { level: 'info', message: 'The addresses of the node changed' },
+  addresses_failed: { level: 'warn', message: 'The addresses of the node could not be looked up' },
+  // certificate signing requests
+  csr_created: { level: 'info', message: 'Certificate signing request created' },
+  csr_approved: {
+    level: 'info',
+    message: 'Certificate signing request is approved, waiting to be issued',
+  },
+  csr_issued: { level: 'info', message: 'Certificate signing request is issued' },
+  csr_pending: { level: 'warn', message: 'Certificate signing request waits for an approver' },
+  csr_left_behind: {
+    level: 'warn',
+    message: 'Requests of earlier runs were never decided; the next one is delayed',
+  },
+  // pairs on disk
+  pair_changed: { level: 'warn', message: 'The certificate pair was changed by someone else' },
+  swap_completed: { level: 'warn', message: 'An interrupted swap was completed' },
+  pair_adopted: { level: 'info', message: 'An existing certificate pair was adopted' },
+  pair_set_aside: { level: 'warn', message: 'An unusable certificate file was set aside' },
+  link_repaired: { level: 'warn', message: 'The link to the current pair was repaired' },
+  pair_pruned: { level: 'debug', message: 'An old certificate pair was removed' },
+  permissions_tightened: { level: 'warn', message: 'Permissions were tightened' },
+  stray_removed: { level: 'debug', message: 'A left-over temporary file was removed' },
+  // the enroller process
+  enroller_started: { level: 'debug', message: 'Enroller started' },
+  enroller_stopped: { level: 'debug', message: 'Enroller stopped' },
+  enroller_lost: { level: 'error', message: 'Enroller ended unexpectedly' },
+  enroller_hung: { level: 'error', message: 'Enroller stopped answering and was killed' },
+  // the API server
+  api_request: { level: 'debug', message: 'API request' },
+  credential_chosen: { level: 'info', message: 'Credential chosen' },
+  connection_insecure: {
+    level: 'warn',
+    message: 'The certificate of the API server is NOT verified (insecure-skip-tls-verify)',
+  },
+  clock_skew: { level: 'warn', message: 'The clocks of node and API server differ' },
+} as const satisfies Readonly<Record<string, LogEventDefinition>>;
+
+export type LogEvent = keyof typeof logEvents;
+
+/** Plain values only: an object could smuggle a secret into a line. */
+export type LogFields = Readonly<
+  Record<string, string | number | boolean | readonly string[] | undefined>
+>;

@@ -1,0 +1,127 @@
+import { AgentError } from './errors.ts';
+
+export interface PemBlock {
+  readonly label: string;
+  readonly der: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * All blocks of a PEM file (RFC 7468, the lax form: text between blocks and blank
+ * lines are passed over, as Go's encoding/pem does). Works on bytes, since a key
+ * turned into a string could not be wiped afterwards.
+ * @throws AgentError PAIR_MALFORMED when a block is cut off or not base64
+ */
+export function parsePem(bytes: Uint8Array): PemBlock[] {
+  const blocks: PemBlock[] = [];
+  let at = 0;
+  for (;;) {
+    const begin = find(bytes, beginMark, at);
+    if (begin === -1) return blocks;
+    if (begin > 0 && bytes[begin - 1] !== newline) {
+      at = begin + 1;
+      continue;
+    }
+    const labelEnd = find(bytes, dashes, begin + beginMark.length);
+    if (labelEnd === -1) throw malformed('a PEM block has no label');
+    const label = text(bytes.subarray(begin + beginMark.length, labelEnd));
+    const bodyStart = labelEnd + dashes.length;
+    const endMark = ascii(`-----END ${label}-----`);
+    const end = find(bytes, endMark, bodyStart);
+    if (end === -1) throw malformed(`the PEM block ${label} has no end`);
+    blocks.push({ label, der: decodeBase64(bytes.subarray(bodyStart, end), label) });
+    at = end + endMark.length;
+  }
+}
+
+/** One block with lines of 64 characters and a final newline, in a buffer that the caller can wipe. */
+export function encodePem(label: string, der: Uint8Array): Uint8Array<ArrayBuffer> {
+  const head = ascii(`-----BEGIN ${label}-----\n`);
+  const tail = ascii(`-----END ${label}-----\n`);
+  const characters = Math.ceil(der.length / 3) * 4;
+  const out = new Uint8Array(
+    head.length + characters + Math.ceil(characters / lineLength) + tail.length,
+  );
+  out.set(head);
+  out.set(tail, encodeBase64(der, out, head.length));
+  return out;
+}
+
+const lineLength = 64;
+const newline = 0x0a;
+const padding = 0x3d;
+const alphabet = ascii('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
+const beginMark = ascii('-----BEGIN ');
+const dashes = ascii('-----');
+
+/** Writes base64 in lines and returns where it ended. */
+function encodeBase64(der: Uint8Array, out: Uint8Array, start: number): number {
+  let at = start;
+  let column = 0;
+  for (let index = 0; index < der.length; index += 3) {
+    const left = der.length - index;
+    const group = ((der[index] ?? 0) << 16) | ((der[index + 1] ?? 0) << 8) | (der[index + 2] ?? 0);
+    out[at] = alphabet[group >> 18] ?? 0;
+    out[at + 1] = alphabet[(group >> 12) & 63] ?? 0;
+    out[at + 2] = left > 1 ? (alphabet[(group >> 6) & 63] ?? 0) : padding;
+    out[at + 3] = left > 2 ? (alphabet[group & 63] ?? 0) : padding;
+    at += 4;
+    column += 4;
+    if (column === lineLength || index + 3 >= der.length) {
+      out[at] = newline;
+      at += 1;
+      column = 0;
+    }
+  }
+  return at;
+}
+
+function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(Math.floor((body.length * 3) / 4));
+  let bits = 0;
+  let held = 0;
+  let length = 0;
+  let padded = 0;
+  for (const byte of body) {
+    if (byte === newline || byte === 0x0d || byte === 0x20 || byte === 0x09) continue;
+    if (byte === padding) {
+      padded += 1;
+      continue;
+    }
+    const value = alphabet.indexOf(byte);
+    if (value === -1 || padded > 0) throw malformed(`the PEM block ${label} is not base64`);
+    bits = ((bits << 6) | value) & 0xffff;
+    held += 6;
+    if (held >= 8) {
+      held -= 8;
+      out[length] = (bits >> held) & 0xff;
+      length += 1;
+    }
+  }
+  if (held >= 6 || padded > 2 || length === 0) throw malformed(`the PEM block ${label} is cut off`);
+  const der = out.slice(0, length);
+  out.fill(0);
+  return der;
+}
+
+function find(bytes: Uint8Array, mark: Uint8Array, from: number): number {
+  for (
+    let at = bytes.indexOf(mark[0] ?? 0, from);
+    at !== -1;
+    at = bytes.indexOf(mark[0] ?? 0, at + 1)
+  ) {
+    if (mark.every((byte, index) => bytes[at + index] === byte)) return at;
+  }
+  return -1;
+}
+
+function ascii(value: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(value, (character) => character.charCodeAt(0));
+}
+
+function text(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes);
+}
+
+function malformed(message: string): AgentError {
+  return new AgentError('PAIR_MALFORMED', message);
+}

@@ -1,0 +1,69 @@
+import type { CertificateFacts } from './certificate.ts';
+import type { CsrReference } from './enrollment.ts';
+import type { Failure } from './errors.ts';
+import type { Instant } from './instant.ts';
+
+/**
+ * What a certificate is doing, in one word. Doubles as a metric label and is what
+ * `status` prints, so the words are stable.
+ */
+export const certificateStates = [
+  /** The directory has not been read yet. */
+  'starting',
+  /** A usable certificate, rotation not yet due. */
+  'valid',
+  /** The Node has no addresses to put into a serving certificate yet. */
+  'waiting-for-addresses',
+  /** The client certificate has to be there first. */
+  'waiting-for-identity',
+  /** A request is being made. */
+  'requesting',
+  /** The request is on the API server and nobody has approved it yet. */
+  'pending-approval',
+  /** Approved; the signer has not issued the certificate yet. */
+  'pending-issuance',
+  /** Something failed and the next try has a time. */
+  'backing-off',
+  /** Another program rotates this pair; the agent reports and does not write. */
+  'observing',
+] as const;
+
+export type CertificateState = (typeof certificateStates)[number];
+
+/** One certificate as the outside sees it: the source of `status`, /status, /readyz and the gauges. */
+export interface CertificateStatus {
+  readonly name: string;
+  readonly signerName: string;
+  readonly state: CertificateState;
+  /** When it came into this state. */
+  readonly since: Instant;
+  /** The `-current.pem` path. */
+  readonly path: string;
+  /** The pair readers find; absent when there is none. */
+  readonly current?: CertificateFacts;
+  /** The rotation deadline of the current pair. */
+  readonly rotationDeadline?: Instant;
+  /** Unexpired, already valid, and not a self-signed stand-in. */
+  readonly usable: boolean;
+  /** The deadline has passed by more than the grace and the old pair is still there. */
+  readonly overdue: boolean;
+  /** The request that stands, if any. */
+  readonly csr?: CsrReference;
+  /** Consecutive failures since the last success. */
+  readonly attempts: number;
+  readonly lastFailure?: Failure & { readonly at: Instant };
+  readonly nextAttempt?: Instant;
+  /** Pairs stored by this run of the agent. */
+  readonly rotations: number;
+  readonly lastEvent?: { readonly at: Instant; readonly text: string };
+}
+
+export interface AgentStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly nodeName: string;
+  readonly startedAt: Instant;
+  readonly now: Instant;
+  readonly certificateDirectory: string;
+  readonly certificates: readonly CertificateStatus[];
+}

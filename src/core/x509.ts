@@ -1,0 +1,133 @@
+import './reflect-shim.ts';
+import { Crypto } from '@peculiar/webcrypto';
+import * as x509 from '@peculiar/x509';
+import type { CertificateFacts, Subject, Usage } from './certificate.ts';
+import { AgentError } from './errors.ts';
+import { canonicalIp } from './ip-address.ts';
+
+/**
+ * The one door to @peculiar/x509 and @peculiar/webcrypto: nothing else imports
+ * them, so the provider that keys belong to is chosen in one place. A key of
+ * another provider is refused by it.
+ */
+export const webcrypto = new Crypto();
+
+export { x509 };
+
+export interface Certificate {
+  readonly facts: CertificateFacts;
+  readonly der: Uint8Array<ArrayBuffer>;
+  /** SubjectPublicKeyInfo in DER. */
+  readonly publicKey: Uint8Array<ArrayBuffer>;
+}
+
+/** Parses one certificate in DER. @throws AgentError CERT_MALFORMED */
+export async function parseCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
+  try {
+    const certificate = new x509.X509Certificate(der);
+    return {
+      facts: {
+        serial: certificate.serialNumber.toLowerCase().replace(/^0+(?=.)/, ''),
+        subject: subjectOf(certificate),
+        issuer: certificate.issuer,
+        ...altNamesOf(certificate),
+        usages: usagesOf(certificate),
+        notBefore: certificate.notBefore.getTime(),
+        notAfter: certificate.notAfter.getTime(),
+        selfSigned: await certificate.isSelfSigned(webcrypto),
+      },
+      der,
+      publicKey: new Uint8Array(certificate.publicKey.rawData),
+    };
+  } catch (error) {
+    throw new AgentError('CERT_MALFORMED', 'the certificate cannot be parsed', { cause: error });
+  }
+}
+
+/**
+ * True when `issuer` signed `certificate`. Names are not enough: a rolled-over CA
+ * often keeps its name.
+ */
+export async function isSignedBy(certificate: Certificate, issuer: Certificate): Promise<boolean> {
+  const child = new x509.X509Certificate(certificate.der);
+  const parent = new x509.X509Certificate(issuer.der);
+  if (child.issuer !== parent.subject) return false;
+  return child.verify({ publicKey: parent.publicKey, signatureOnly: true }, webcrypto);
+}
+
+function subjectOf(certificate: x509.X509Certificate): Subject {
+  return {
+    commonName: certificate.subjectName.getField('CN')[0] ?? '',
+    organizations: certificate.subjectName.getField('O'),
+  };
+}
+
+function altNamesOf(
+  certificate: x509.X509Certificate,
+): Pick<CertificateFacts, 'dnsNames' | 'ipAddresses' | 'otherNames'> {
+  const names = certificate.getExtension(x509.SubjectAlternativeNameExtension)?.names.items ?? [];
+  const of = (type: string): string[] =>
+    names.filter((name) => name.type === type).map((name) => name.value);
+  return {
+    dnsNames: sortedUnique(of('dns').map((name) => name.toLowerCase())),
+    ipAddresses: sortedUnique(of('ip').map((address) => canonicalIp(address) ?? address)),
+    otherNames: names
+      .filter((name) => name.type !== 'dns' && name.type !== 'ip')
+      .map((name) => `${name.type}:${name.value}`),
+  };
+}
+
+export function sortedUnique(values: readonly string[]): string[] {
+  return [...new Set(values)].sort();
+}
+
+const keyUsageBits: readonly (readonly [x509.KeyUsageFlags, Usage])[] = [
+  [x509.KeyUsageFlags.digitalSignature, 'digital signature'],
+  [x509.KeyUsageFlags.nonRepudiation, 'content commitment'],
+  [x509.KeyUsageFlags.keyEncipherment, 'key encipherment'],
+  [x509.KeyUsageFlags.dataEncipherment, 'data encipherment'],
+  [x509.KeyUsageFlags.keyAgreement, 'key agreement'],
+  [x509.KeyUsageFlags.keyCertSign, 'cert sign'],
+  [x509.KeyUsageFlags.cRLSign, 'crl sign'],
+  [x509.KeyUsageFlags.encipherOnly, 'encipher only'],
+  [x509.KeyUsageFlags.decipherOnly, 'decipher only'],
+];
+
+/** RFC 5280 4.2.1.12 and RFC 4945 (IPsec). */
+const extendedKeyUsages: readonly (readonly [string, Usage])[] = [
+  ['2.5.29.37.0', 'any'],
+  ['1.3.6.1.5.5.7.3.1', 'server auth'],
+  ['1.3.6.1.5.5.7.3.2', 'client auth'],
+  ['1.3.6.1.5.5.7.3.3', 'code signing'],
+  ['1.3.6.1.5.5.7.3.4', 'email protection'],
+  ['1.3.6.1.5.5.7.3.5', 'ipsec end system'],
+  ['1.3.6.1.5.5.7.3.6', 'ipsec tunnel'],
+  ['1.3.6.1.5.5.7.3.7', 'ipsec user'],
+  ['1.3.6.1.5.5.7.3.8', 'timestamping'],
+  ['1.3.6.1.5.5.7.3.9', 'ocsp signing'],
+];
+
+function usagesOf(certificate: x509.X509Certificate): Usage[] {
+  const flags = certificate.getExtension(x509.KeyUsagesExtension)?.usages ?? 0;
+  const extended = certificate.getExtension(x509.ExtendedKeyUsageExtension)?.usages ?? [];
+  return [
+    ...keyUsageBits.filter(([bit]) => (flags & bit) !== 0).map(([, usage]) => usage),
+    ...extendedKeyUsages
+      .filter(([oid]) => extended.some((found) => String(found) === oid))
+      .map(([, usage]) => usage),
+  ];
+}
+
+/** The two extensions that say `usages`, for whoever issues certificates. */
+export function usageExtensions(wanted: readonly Usage[]): x509.Extension[] {
+  const bits = keyUsageBits.filter(([, usage]) => wanted.includes(usage)).map(([bit]) => bit);
+  const oids = extendedKeyUsages.filter(([, usage]) => wanted.includes(usage)).map(([oid]) => oid);
+  return [
+    ...(bits.length === 0 ? [] : [new x509.KeyUsagesExtension(union(bits), true)]),
+    ...(oids.length === 0 ? [] : [new x509.ExtendedKeyUsageExtension(oids)]),
+  ];
+}
+
+function union(bits: readonly x509.KeyUsageFlags[]): x509.KeyUsageFlags {
+  return bits.reduce((sum, bit) => sum | bit);
+}

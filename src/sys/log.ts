@@ -1,0 +1,59 @@
+import pino from 'pino';
+import type { DestinationStream } from 'pino';
+import type { LogEvent, LogFields, LogLevel } from '../core/log-events.ts';
+import { logEvents } from '../core/log-events.ts';
+
+export type LogFormat = 'json' | 'text';
+
+export interface Logger {
+  /** Level and message come from the catalogue in core/log-events.ts. */
+  log(event: LogEvent, fields?: LogFields): void;
+}
+
+export interface LoggerOptions {
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+  /** Where lines go; standard error when absent, so that standard output stays for results. */
+  readonly destination?: DestinationStream;
+}
+
+/**
+ * One JSON object a line: `time` (RFC 3339), `level`, `event`, `msg` and the event's
+ * fields. Writes are synchronous: the line that says why a process ends must not be lost.
+ */
+export function createLogger(options: LoggerOptions): Logger {
+  const destination = options.destination ?? pino.destination({ dest: 2, sync: true });
+  const logger = pino(
+    {
+      level: options.level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    options.format === 'json'
+      ? destination
+      : {
+          write: (line) => {
+            destination.write(toText(line));
+          },
+        },
+  );
+  return {
+    log: (event, fields = {}) => {
+      const { level, message } = logEvents[event];
+      logger[level]({ event, ...fields }, message);
+    },
+  };
+}
+
+/** `12:30:01 INFO  Certificate stored and linked  certificate=kubelet-client serial=4f2a` */
+function toText(line: string): string {
+  const { time, level, msg, event: _, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const rest = Object.entries(fields).map(([key, value]) => `${key}=${quote(value)}`);
+  return `${[String(time).slice(11, 19), String(level).toUpperCase().padEnd(5), msg, ...rest].join(' ')}\n`;
+}
+
+function quote(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return /[\s"=]/.test(text) ? JSON.stringify(text) : text;
+}
