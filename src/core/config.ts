@@ -1,0 +1,36 @@
+import type { CertificateSpec } from './certificate-spec.ts';
+import type { LogLevel } from './log-events.ts';
+
+/** What the agent is told to do, with every default filled in and every path absolute. */
+export interface AgentConfig {
+  readonly nodeName: string;
+  /** Written by the agent once it has a client certificate; used instead of the bootstrap one while valid. */
+  readonly kubeconfig: string;
+  readonly bootstrapKubeconfig?: string;
+  readonly certificateDirectory: string;
+  /** Holds state.json: requests outstanding and where a running agent is found; nothing secret. */
+  readonly stateDirectory: string;
+  readonly certificates: readonly CertificateSpec[];
+  readonly store: StoreConfig;
+  /** Seconds between two looks at the Node's addresses while nothing suggests that they changed. */
+  readonly addressRefreshSeconds: number;
+  readonly metrics: MetricsConfig;
+  readonly log: { readonly level: LogLevel; readonly format: 'json' | 'text' };
+}
+
+export interface StoreConfig {
+  /** Pairs kept besides the current one. */
+  readonly previousPairs: number;
+  /** `-current.pem` names its target without the directory, so that it holds in a mounted view. */
+  readonly relativeLinks: boolean;
+  /** Allow a certificate directory on a tmpfs, whose pairs vanish at reboot. */
+  readonly acceptVolatileDirectory: boolean;
+}
+
+export interface MetricsConfig {
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  /** Export the five metric names of the kubelet's own manager too. */
+  readonly kubeletNames: boolean;
+}
