@@ -12,7 +12,11 @@ export interface AgentConfig {
   readonly stateDirectory: string;
   readonly certificates: readonly CertificateSpec[];
   readonly store: StoreConfig;
-  /** Seconds between two looks at the Node's addresses while nothing suggests that they changed. */
+  /**
+   * Seconds between two looks at the Node's addresses while nothing suggests that
+   * they changed; 0 watches the Node all the time, at the price of an enroller
+   * process that never ends.
+   */
   readonly addressRefreshSeconds: number;
   readonly metrics: MetricsConfig;
   readonly log: { readonly level: LogLevel; readonly format: 'json' | 'text' };

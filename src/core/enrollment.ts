@@ -20,8 +20,11 @@ export type EnrollerCommand =
   | { readonly type: 'abandon'; readonly name: string }
   /** Write a self-signed pair of this name unless there is a usable one. */
   | { readonly type: 'self-sign'; readonly name: string; readonly template: CertificateTemplate }
-  /** Look up the addresses in the Node object, once. */
-  | { readonly type: 'look-up-addresses' };
+  /**
+   * Report the addresses in the Node object: now, and when they change for as long
+   * as there are none, or for ever with `follow`.
+   */
+  | { readonly type: 'look-up-addresses'; readonly follow: boolean };
 
 /** The Node's status.addresses, as the API has them. */
 export interface NodeAddress {
@@ -44,6 +47,7 @@ export type EnrollerReport =
       /** What was repaired or set aside on the way, for the log. */
       readonly findings: readonly Finding[];
     }
+  | { readonly type: 'inspection-failed'; readonly name: string; readonly failure: Failure }
   | { readonly type: 'requested'; readonly name: string; readonly csr: CsrReference }
   | { readonly type: 'approved'; readonly name: string; readonly csr: CsrReference }
   | { readonly type: 'issued'; readonly name: string; readonly csr: CsrReference }
@@ -60,6 +64,8 @@ export type EnrollerReport =
       /** The enroller still holds the key and the request, and can carry on. */
       readonly resumable: boolean;
     }
+  /** Waiting for the decision is disturbed; the request stands and the wait goes on. */
+  | { readonly type: 'trouble'; readonly name: string; readonly failure: Failure }
   | { readonly type: 'addresses'; readonly addresses: readonly NodeAddress[] }
   | { readonly type: 'addresses-failed'; readonly failure: Failure }
   | ({ readonly type: 'api-request' } & ApiRequestRecord)

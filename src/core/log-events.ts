@@ -49,6 +49,10 @@ export const logEvents = {
   },
   csr_issued: { level: 'info', message: 'Certificate signing request is issued' },
   csr_pending: { level: 'warn', message: 'Certificate signing request waits for an approver' },
+  csr_wait_troubled: {
+    level: 'warn',
+    message: 'Waiting for the certificate signing request is disturbed',
+  },
   csr_left_behind: {
     level: 'warn',
     message: 'Requests of earlier runs were never decided; the next one is delayed',

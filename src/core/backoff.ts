@@ -1,0 +1,74 @@
+import type { ErrorCode, Failure } from './errors.ts';
+import { hour, minute, second } from './instant.ts';
+
+interface Backoff {
+  readonly first: number;
+  readonly limit: number;
+}
+
+/** An answer that never came, or "not now": try again soon, then less often. */
+const transient: Backoff = { first: 2 * second, limit: 5 * minute };
+/** A person has to change something; the files involved are watched, so waiting is cheap. */
+const needsPerson: Backoff = { first: 10 * second, limit: 15 * minute };
+/** The pair is issued and only has to reach the disk. */
+const local: Backoff = { first: 2 * second, limit: minute };
+/** Somebody decided against this request: asking again soon would be nagging. */
+const decided: Backoff = { first: hour, limit: 12 * hour };
+/** The signer does something unexpected; each try costs a CSR. */
+const mismatched: Backoff = { first: 10 * minute, limit: 6 * hour };
+/** The request went away undecided; the upstream cleaner does that after a day. */
+const vanished: Backoff = { first: minute, limit: hour };
+
+/** A crash loses the key, so each try may leave a CSR behind. */
+const crashed: Backoff = { first: 5 * second, limit: hour };
+
+const backoffs: Partial<Record<ErrorCode, Backoff>> = {
+  API_UNAUTHORIZED: needsPerson,
+  API_FORBIDDEN: needsPerson,
+  API_NOT_FOUND: needsPerson,
+  API_BAD_REQUEST: needsPerson,
+  API_UNTRUSTED: needsPerson,
+  KUBECONFIG_MISSING: needsPerson,
+  KUBECONFIG_INVALID: needsPerson,
+  KUBECONFIG_UNSUPPORTED: needsPerson,
+  CREDENTIAL_EXPIRED: needsPerson,
+  KEY_UNSUPPORTED: needsPerson,
+  CSR_DENIED: decided,
+  CSR_FAILED: decided,
+  CSR_DELETED: vanished,
+  API_CONFLICT: vanished,
+  CERT_MALFORMED: mismatched,
+  CERT_KEY_MISMATCH: mismatched,
+  CERT_SUBJECT_MISMATCH: mismatched,
+  CERT_SAN_MISMATCH: mismatched,
+  CERT_USAGE_MISMATCH: mismatched,
+  CERT_EXPIRED: mismatched,
+  CERT_UNTRUSTED: mismatched,
+  CERT_NOT_YET_VALID: local,
+  PAIR_MALFORMED: local,
+  STORE_LOCKED: needsPerson,
+  STORE_PERMISSIONS: local,
+  STORE_VOLATILE: needsPerson,
+  STORE_FULL: local,
+  STORE_IO: local,
+  ENROLLER_LOST: crashed,
+  ENROLLER_HUNG: crashed,
+  INTERNAL: crashed,
+};
+
+/**
+ * Milliseconds until the next try: doubling from the first delay of the code's
+ * class to its limit, spread by ±10 % so that nodes which failed together do not
+ * come back together, and never sooner than the server asked for (Retry-After).
+ *
+ * @param failures consecutive failures, this one included
+ * @param chance a number in [0, 1)
+ */
+export function retryDelay(failure: Failure, failures: number, chance: number): number {
+  const { first, limit } = backoffs[failure.code] ?? transient;
+  const doubled = Math.min(first * 2 ** Math.min(Math.max(failures - 1, 0), 30), limit);
+  const spread = Math.round(doubled * (0.9 + 0.2 * chance));
+  // A server that asks for less than the backoff does not shorten it.
+  const asked = Math.min(failure.retryAfterMs ?? 0, hour);
+  return Math.max(spread, Math.round(asked * (1 + 0.1 * chance)));
+}

@@ -1,0 +1,67 @@
+import type { CertificateTemplate, KeyAlgorithm } from './certificate-spec.ts';
+import { webcrypto, x509 } from './x509.ts';
+
+interface KeyParameters {
+  readonly generate: Algorithm | EcKeyGenParams | RsaHashedKeyGenParams;
+  readonly sign: Algorithm | EcdsaParams;
+  /** The PEM form the kubelet writes for this kind of key (client-go keyutil). */
+  readonly pem: { readonly label: string; readonly type: 'sec1' | 'pkcs1' | 'pkcs8' };
+}
+
+/** Hashes match the strength of the key, as Go's x509 package chooses them. */
+export const keyParameters: Readonly<Record<KeyAlgorithm, KeyParameters>> = {
+  'ecdsa-p256': ecdsa('P-256', 'SHA-256'),
+  'ecdsa-p384': ecdsa('P-384', 'SHA-384'),
+  'rsa-2048': rsa(2048),
+  'rsa-3072': rsa(3072),
+  'rsa-4096': rsa(4096),
+  ed25519: {
+    generate: { name: 'Ed25519' },
+    sign: { name: 'Ed25519' },
+    pem: { label: 'PRIVATE KEY', type: 'pkcs8' },
+  },
+};
+
+function ecdsa(namedCurve: string, hash: string): KeyParameters {
+  return {
+    generate: { name: 'ECDSA', namedCurve },
+    sign: { name: 'ECDSA', hash },
+    pem: { label: 'EC PRIVATE KEY', type: 'sec1' },
+  };
+}
+
+function rsa(modulusLength: number): KeyParameters {
+  const name = 'RSASSA-PKCS1-v1_5';
+  const publicExponent = Uint8Array.of(1, 0, 1);
+  return {
+    generate: { name, modulusLength, publicExponent, hash: 'SHA-256' },
+    sign: { name },
+    pem: { label: 'RSA PRIVATE KEY', type: 'pkcs1' },
+  };
+}
+
+/**
+ * The PKCS #10 request (RFC 2986) in DER, shaped like the kubelet's: O before CN,
+ * and SANs as the only extension, absent when there are none. The usages travel in
+ * the CertificateSigningRequest object instead.
+ */
+export async function createCsr(
+  template: CertificateTemplate,
+  keys: CryptoKeyPair,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { commonName, organizations } = template.subject;
+  const names: x509.JsonGeneralNames = [
+    ...template.dnsNames.map((value) => ({ type: 'dns' as const, value })),
+    ...template.ipAddresses.map((value) => ({ type: 'ip' as const, value })),
+  ];
+  const request = await x509.Pkcs10CertificateRequestGenerator.create(
+    {
+      name: [...organizations.map((value) => ({ O: [value] })), { CN: [commonName] }],
+      keys,
+      signingAlgorithm: keyParameters[template.key].sign,
+      extensions: names.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(names)],
+    },
+    webcrypto,
+  );
+  return new Uint8Array(request.rawData);
+}

@@ -1,0 +1,169 @@
+import type { CertificateFacts, SubjectAltNames, Usage } from './certificate.ts';
+import type { CertificateSpec, CertificateTemplate } from './certificate-spec.ts';
+import { kubeletClientSigner, kubeletServingSigner } from './certificate-spec.ts';
+import type { NodeAddress } from './enrollment.ts';
+import type { ErrorCode } from './errors.ts';
+import { formatInstant, minute } from './instant.ts';
+import type { Instant } from './instant.ts';
+import { canonicalIp } from './ip-address.ts';
+
+/**
+ * SANs from the addresses of a Node, as the kubelet takes them (pkg/kubelet/certificate/kubelet.go,
+ * `addressesToHostnamesAndIPs`): a Hostname that parses as an IP address becomes one.
+ */
+export function altNamesOfNode(addresses: readonly NodeAddress[]): SubjectAltNames {
+  const dnsNames = new Set<string>();
+  const ipAddresses = new Set<string>();
+  for (const { type, address } of addresses) {
+    const ip = ipTypes.has(type) ? canonicalIp(address) : undefined;
+    if (ip !== undefined) ipAddresses.add(ip);
+    else if (address !== '' && dnsTypes.has(type)) dnsNames.add(address.toLowerCase());
+  }
+  return { dnsNames: [...dnsNames].sort(), ipAddresses: [...ipAddresses].sort() };
+}
+
+const ipTypes = new Set(['Hostname', 'InternalIP', 'ExternalIP']);
+const dnsTypes = new Set(['Hostname', 'InternalDNS', 'ExternalDNS']);
+
+/**
+ * What the certificate has to be now, or undefined while that is not known: a
+ * serving certificate without an IP address would be refused by those who dial the
+ * node by IP, so nothing is asked before there is one.
+ *
+ * @param found SANs from the Node or the interfaces; undefined before the first look-up
+ */
+export function templateOf(
+  spec: CertificateSpec,
+  found: SubjectAltNames | undefined,
+): CertificateTemplate | undefined {
+  const names = spec.addresses === 'static' ? spec.static : merge(spec.static, found);
+  if (spec.addresses !== 'static' && names.ipAddresses.length === 0) return undefined;
+  return {
+    signerName: spec.signerName,
+    subject: spec.subject,
+    usages: spec.usages,
+    key: spec.key,
+    ...(spec.expirationSeconds !== undefined && { expirationSeconds: spec.expirationSeconds }),
+    ...names,
+  };
+}
+
+function merge(a: SubjectAltNames, b: SubjectAltNames | undefined): SubjectAltNames {
+  return {
+    dnsNames: [...new Set([...a.dnsNames, ...(b?.dnsNames ?? [])])].sort(),
+    ipAddresses: [...new Set([...a.ipAddresses, ...(b?.ipAddresses ?? [])])].sort(),
+  };
+}
+
+export function sameTemplate(a: CertificateTemplate, b: CertificateTemplate): boolean {
+  return JSON.stringify(canonical(a)) === JSON.stringify(canonical(b));
+}
+
+function canonical(template: CertificateTemplate): readonly unknown[] {
+  const { signerName, subject, usages, key, expirationSeconds, dnsNames, ipAddresses } = template;
+  return [
+    signerName,
+    subject.commonName,
+    [...subject.organizations].sort(),
+    [...usages].sort(),
+    key,
+    expirationSeconds ?? null,
+    dnsNames,
+    ipAddresses,
+  ];
+}
+
+export type Mismatch =
+  | 'common-name-differs'
+  | 'organization-missing'
+  | 'dns-name-missing'
+  | 'ip-address-missing'
+  | 'self-signed';
+
+/**
+ * Why a pair no longer does for the template, or undefined while it does. As the
+ * kubelet, which lets extra names stand: a node that lost an address keeps a
+ * certificate that is true of its other ones.
+ */
+export function mismatchOf(
+  template: CertificateTemplate,
+  facts: CertificateFacts,
+): Mismatch | undefined {
+  if (facts.selfSigned) return 'self-signed';
+  if (facts.subject.commonName !== template.subject.commonName) return 'common-name-differs';
+  if (!includesAll(facts.subject.organizations, template.subject.organizations)) {
+    return 'organization-missing';
+  }
+  if (!includesAll(facts.dnsNames, template.dnsNames)) return 'dns-name-missing';
+  if (!includesAll(facts.ipAddresses, template.ipAddresses)) return 'ip-address-missing';
+  return undefined;
+}
+
+function includesAll<T>(have: readonly T[], want: readonly T[]): boolean {
+  return want.every((value) => have.includes(value));
+}
+
+function sameSet<T>(a: readonly T[], b: readonly T[]): boolean {
+  return includesAll(a, b) && includesAll(b, a);
+}
+
+export type IssuedVerdict =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+
+/** Clocks of node and signer may differ by this much before a notBefore in the future matters. */
+export const skewLeeway = minute;
+
+/**
+ * Whether an issued certificate is the one that was asked for. The signers of
+ * Kubernetes copy the request exactly, so for them anything more is refused too;
+ * other signers may add names and usages by policy.
+ */
+export function issuedVerdict(
+  template: CertificateTemplate,
+  facts: CertificateFacts,
+  now: Instant,
+): IssuedVerdict {
+  const exact =
+    template.signerName === kubeletClientSigner || template.signerName === kubeletServingSigner;
+  const holds = exact ? sameSet : includesAll;
+  const { subject } = facts;
+  if (subject.commonName !== template.subject.commonName) {
+    const { commonName } = template.subject;
+    return refuse('CERT_SUBJECT_MISMATCH', 'CN', { found: subject.commonName, wanted: commonName });
+  }
+  if (!holds<string>(subject.organizations, template.subject.organizations)) {
+    const { organizations } = template.subject;
+    const difference = { found: subject.organizations, wanted: organizations };
+    return refuse('CERT_SUBJECT_MISMATCH', 'O', difference);
+  }
+  const found = [...facts.dnsNames, ...facts.ipAddresses, ...(exact ? facts.otherNames : [])];
+  const wanted = [...template.dnsNames, ...template.ipAddresses];
+  if (!holds<string>(found, wanted)) return refuse('CERT_SAN_MISMATCH', 'SANs', { found, wanted });
+  if (!holds<Usage>(facts.usages, template.usages)) {
+    const difference = { found: facts.usages, wanted: template.usages };
+    return refuse('CERT_USAGE_MISMATCH', 'usages', difference);
+  }
+  return validityVerdict(facts, now);
+}
+
+function validityVerdict(facts: CertificateFacts, now: Instant): IssuedVerdict {
+  if (facts.notAfter <= now) {
+    const message = `the issued certificate expired at ${formatInstant(facts.notAfter)}; it is ${formatInstant(now)} here`;
+    return { ok: false, code: 'CERT_EXPIRED', message };
+  }
+  if (facts.notBefore > now + skewLeeway) {
+    const message = `the issued certificate is valid from ${formatInstant(facts.notBefore)}; it is ${formatInstant(now)} here`;
+    return { ok: false, code: 'CERT_NOT_YET_VALID', message };
+  }
+  return { ok: true };
+}
+
+function refuse(
+  code: ErrorCode,
+  what: string,
+  { found, wanted }: { readonly found: unknown; readonly wanted: unknown },
+): IssuedVerdict {
+  const message = `the issued certificate has ${what} ${JSON.stringify(found)}, asked for was ${JSON.stringify(wanted)}`;
+  return { ok: false, code, message };
+}

@@ -1,0 +1,66 @@
+import { mismatchOf } from './identity.ts';
+import { minute } from './instant.ts';
+import type { Instant } from './instant.ts';
+import type { DueReason, Phase, RotationState } from './rotation-state.ts';
+import { minimumRotationInterval } from './schedule.ts';
+
+/** Why a new certificate is called for, or undefined when the pair does. */
+export function dueReason(state: RotationState, now: Instant): DueReason | undefined {
+  const { pair, template, deadline } = state;
+  if (pair === undefined) return 'no-pair';
+  if (now >= pair.notAfter) return 'expired';
+  const mismatch = template === undefined ? undefined : mismatchOf(template, pair);
+  if (mismatch !== undefined) return mismatch;
+  return deadline !== undefined && now >= deadline ? 'deadline' : undefined;
+}
+
+/** What keeps a request that is due from being made. */
+export function blockedBy(
+  state: RotationState,
+  now: Instant,
+): 'addresses' | 'identity' | 'interval' | 'left-behind' | undefined {
+  if (state.template === undefined) return 'addresses';
+  if (!state.identityReady) return 'identity';
+  // A clock set back must not turn a short delay into a long one.
+  if (now < state.notBefore && state.notBefore - now <= longestLeftBehindDelay) {
+    return 'left-behind';
+  }
+  const { storedAt, pair } = state;
+  const sinceStored = storedAt === undefined ? Infinity : now - storedAt;
+  const valid = pair !== undefined && now < pair.notAfter && !pair.selfSigned;
+  return valid && sinceStored >= 0 && sinceStored < minimumRotationInterval
+    ? 'interval'
+    : undefined;
+}
+
+const longestLeftBehindDelay = 60 * minute;
+
+/** The moment of the next try. */
+export function retryAt(phase: Extract<Phase, { kind: 'backing-off' }>): Instant {
+  return phase.since + phase.delay;
+}
+
+/** When the machine next has something to do by itself, so that a loop can sleep until then. */
+export function nextWake(state: RotationState, now: Instant): Instant {
+  const { phase } = state;
+  switch (phase.kind) {
+    case 'inspecting':
+      return Infinity;
+    case 'resting': {
+      if (dueReason(state, now) === undefined) {
+        return Math.min(state.deadline ?? Infinity, state.pair?.notAfter ?? Infinity);
+      }
+      const blocked = blockedBy(state, now);
+      if (blocked === 'left-behind') return state.notBefore;
+      return blocked === 'interval' ? (state.storedAt ?? now) + minimumRotationInterval : Infinity;
+    }
+    case 'enrolling':
+      return phase.abandonAt ?? Infinity;
+    case 'backing-off':
+      return phase.retry === 'enroll' && blockedBy(state, now) !== undefined
+        ? Infinity
+        : retryAt(phase);
+    default:
+      return phase satisfies never;
+  }
+}

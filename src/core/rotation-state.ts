@@ -1,0 +1,106 @@
+import type { PairFacts } from './certificate.ts';
+import type { CertificateTemplate } from './certificate-spec.ts';
+import type { CsrReference } from './enrollment.ts';
+import type { Failure } from './errors.ts';
+import type { Mismatch } from './identity.ts';
+import type { Instant } from './instant.ts';
+
+/** Where the rotation of one certificate stands; see rotation.ts for how it moves. */
+export interface RotationState {
+  readonly phase: Phase;
+  /** What readers of `-current.pem` find. */
+  readonly pair?: PairFacts;
+  /** When that pair is to be replaced. */
+  readonly deadline?: Instant;
+  /** What the certificate has to be; absent while the addresses are unknown. */
+  readonly template?: CertificateTemplate;
+  /** The credential for requests is there: the client certificate, for all others. */
+  readonly identityReady: boolean;
+  /** No request before this moment, because of those that earlier runs left behind. */
+  readonly notBefore: Instant;
+  /** Consecutive failures. */
+  readonly failures: number;
+  readonly lastFailure?: Failure & { readonly at: Instant };
+  /** When this run last stored a pair. */
+  readonly storedAt?: Instant;
+  readonly rotations: number;
+}
+
+export type Phase =
+  | { readonly kind: 'inspecting'; readonly since: Instant }
+  /** Nothing to do, or nothing that can be done yet; `blockedBy` tells which. */
+  | { readonly kind: 'resting'; readonly since: Instant }
+  | {
+      readonly kind: 'enrolling';
+      readonly since: Instant;
+      readonly template: CertificateTemplate;
+      readonly stage: 'requesting' | 'pending' | 'approved' | 'issued';
+      readonly csr?: CsrReference;
+      /** When an approver was last asked for, in the log. */
+      readonly remindedAt?: Instant;
+      /** The template changed; the request is given up at this moment unless it changes back. */
+      readonly abandonAt?: Instant;
+    }
+  | {
+      readonly kind: 'backing-off';
+      readonly since: Instant;
+      readonly delay: number;
+      /** What failed and is done again. */
+      readonly retry: 'inspect' | 'enroll';
+      /** The template of the key and request that the enroller still holds. */
+      readonly template?: CertificateTemplate;
+      readonly csr?: CsrReference;
+    };
+
+export type RotationEvent =
+  | { readonly type: 'tick' }
+  | { readonly type: 'inspected'; readonly pair?: PairFacts; readonly deadline?: Instant }
+  | { readonly type: 'template'; readonly template?: CertificateTemplate }
+  | { readonly type: 'identity'; readonly ready: boolean }
+  | {
+      readonly type: 'progress';
+      readonly stage: 'pending' | 'approved' | 'issued';
+      readonly csr: CsrReference;
+    }
+  | { readonly type: 'stored'; readonly pair: PairFacts; readonly deadline: Instant }
+  | { readonly type: 'failed'; readonly failure: Failure; readonly resumable: boolean }
+  | { readonly type: 'inspection-failed'; readonly failure: Failure }
+  /** Files changed under us: look again. */
+  | { readonly type: 'disturbed' }
+  /** A credential changed on disk: what failed for want of it may work now. */
+  | { readonly type: 'credential-changed' };
+
+export type RotationEffect =
+  | { readonly type: 'inspect' }
+  | { readonly type: 'enroll'; readonly template: CertificateTemplate; readonly reason: DueReason }
+  | { readonly type: 'abandon' }
+  /** The request that stands has been undecided for `ms`. */
+  | { readonly type: 'remind-approver'; readonly csr: CsrReference; readonly ms: number }
+  | { readonly type: 'recovered'; readonly failures: number };
+
+export type DueReason = 'no-pair' | 'expired' | 'deadline' | Mismatch;
+
+export interface RotationContext {
+  readonly now: Instant;
+  /** In [0, 1), drawn by the caller: spreads retries. */
+  readonly chance: number;
+}
+
+export interface Transition {
+  readonly state: RotationState;
+  readonly effects: readonly RotationEffect[];
+}
+
+export function initialState(options: {
+  readonly now: Instant;
+  readonly identityReady: boolean;
+  readonly delay: number;
+}): RotationState {
+  return {
+    phase: { kind: 'inspecting', since: options.now },
+    identityReady: options.identityReady,
+    notBefore: options.now + options.delay,
+    failures: 0,
+    rotations: 0,
+  };
+}

@@ -1,0 +1,273 @@
+import { retryDelay } from './backoff.ts';
+import type { Failure } from './errors.ts';
+import { sameTemplate } from './identity.ts';
+import { minute, second } from './instant.ts';
+import type { Instant } from './instant.ts';
+import { blockedBy, dueReason, retryAt } from './rotation-due.ts';
+import type {
+  DueReason,
+  Phase,
+  RotationContext,
+  RotationEffect,
+  RotationEvent,
+  RotationState,
+  Transition,
+} from './rotation-state.ts';
+
+/**
+ * Rotation of one certificate as a pure state machine: `step(state, event, context)`
+ * says what the new state is and what is to be done. It decides everything that
+ * has to do with time, and reads no clock.
+ */
+
+/** A template has to hold this long before a request under way is given up for it: addresses tend to arrive in pieces. */
+export const templateSettle = 15 * second;
+
+export function step(
+  state: RotationState,
+  event: RotationEvent,
+  context: RotationContext,
+): Transition {
+  const applied = apply(rebase(state, context.now), event, context);
+  const next = advance(applied.state, context);
+  return { state: next.state, effects: [...applied.effects, ...next.effects] };
+}
+
+/** A clock set back starts a delay anew instead of stretching it. */
+function rebase(state: RotationState, now: Instant): RotationState {
+  return state.phase.since > now ? { ...state, phase: { ...state.phase, since: now } } : state;
+}
+
+/** Takes in what happened. */
+function apply(state: RotationState, event: RotationEvent, context: RotationContext): Transition {
+  const { now } = context;
+  switch (event.type) {
+    case 'tick':
+      return only(state);
+    case 'inspected':
+      return only(inspected(state, event, now));
+    case 'template':
+      return only(
+        event.template === undefined
+          ? without(state, 'template')
+          : { ...state, template: event.template },
+      );
+    case 'identity':
+      return only({ ...state, identityReady: event.ready });
+    case 'progress':
+      return only(progressed(state, event));
+    case 'stored':
+      return only(stored(state, event, now));
+    case 'failed':
+      return only(failed(state, event, context));
+    case 'inspection-failed':
+      return only(inspectionFailed(state, event.failure, context));
+    case 'disturbed':
+      return disturbed(state, now);
+    case 'credential-changed':
+      return only(
+        state.phase.kind === 'backing-off' && hopesForCredential.has(state.lastFailure?.code)
+          ? { ...state, phase: { ...state.phase, delay: 0 } }
+          : state,
+      );
+    default:
+      return event satisfies never;
+  }
+}
+
+const hopesForCredential = new Set<string | undefined>([
+  'API_UNAUTHORIZED',
+  'API_FORBIDDEN',
+  'API_UNTRUSTED',
+  'API_UNREACHABLE',
+  'KUBECONFIG_MISSING',
+  'KUBECONFIG_INVALID',
+  'KUBECONFIG_UNSUPPORTED',
+  'CREDENTIAL_EXPIRED',
+]);
+
+/** A request under way goes on while the directory is looked at. */
+function disturbed(state: RotationState, now: Instant): Transition {
+  const phase: Phase =
+    state.phase.kind === 'resting' ? { kind: 'inspecting', since: now } : state.phase;
+  return { state: { ...state, phase }, effects: [{ type: 'inspect' }] };
+}
+
+/** Does what the new state calls for. */
+function advance(state: RotationState, { now }: RotationContext): Transition {
+  const { phase } = state;
+  switch (phase.kind) {
+    case 'inspecting':
+      return only(state);
+    case 'resting': {
+      const reason = dueReason(state, now);
+      if (reason === undefined) return allClear(state);
+      return blockedBy(state, now) === undefined ? enroll(state, reason, now) : only(state);
+    }
+    case 'enrolling':
+      return watchOver(state, phase, now);
+    case 'backing-off':
+      return now >= retryAt(phase) ? retry(state, phase, now) : only(state);
+    default:
+      return phase satisfies never;
+  }
+}
+
+/** A pair that does ends every story of failure, whoever put it there. */
+function allClear(state: RotationState): Transition {
+  const { failures } = state;
+  if (failures === 0) return only(state);
+  return {
+    state: { ...without(state, 'lastFailure'), failures: 0 },
+    effects: [{ type: 'recovered', failures }],
+  };
+}
+
+function enroll(state: RotationState, reason: DueReason, now: Instant): Transition {
+  const { template } = state;
+  if (template === undefined) return only(state);
+  return {
+    state: { ...state, phase: { kind: 'enrolling', since: now, stage: 'requesting', template } },
+    effects: [{ type: 'enroll', template, reason }],
+  };
+}
+
+/** Looks after a request under way: a changed template, an approver who does not come. */
+function watchOver(
+  state: RotationState,
+  phase: Extract<Phase, { kind: 'enrolling' }>,
+  now: Instant,
+): Transition {
+  const { template } = state;
+  const changed = template !== undefined && !sameTemplate(template, phase.template);
+  if (!changed) return remind({ ...state, phase: without(phase, 'abandonAt') }, phase, now);
+  const abandonAt = phase.abandonAt ?? now + templateSettle;
+  if (now < abandonAt && abandonAt - now <= templateSettle) {
+    return only({ ...state, phase: { ...phase, abandonAt } });
+  }
+  const rested: RotationState = { ...state, phase: { kind: 'resting', since: now } };
+  const reason = dueReason(rested, now);
+  if (reason === undefined) return { state: rested, effects: [{ type: 'abandon' }] };
+  const next = enroll(rested, reason, now);
+  return { state: next.state, effects: [{ type: 'abandon' }, ...next.effects] };
+}
+
+/** Says that an approver is missing after a minute, and again each time the age has grown fourfold. */
+function remind(
+  state: RotationState,
+  phase: Extract<Phase, { kind: 'enrolling' }>,
+  now: Instant,
+): Transition {
+  const { csr, stage, remindedAt } = phase;
+  if (csr === undefined || stage === 'issued' || stage === 'requesting') return only(state);
+  const due = csr.createdAt + Math.max(minute, 4 * ((remindedAt ?? 0) - csr.createdAt));
+  if (now < due) return only(state);
+  return {
+    state: { ...state, phase: { ...phase, remindedAt: now } },
+    effects: [{ type: 'remind-approver', csr, ms: now - csr.createdAt }],
+  };
+}
+
+function inspected(
+  state: RotationState,
+  event: Extract<RotationEvent, { type: 'inspected' }>,
+  now: Instant,
+): RotationState {
+  const phase: Phase =
+    state.phase.kind === 'inspecting' ? { kind: 'resting', since: now } : state.phase;
+  const known = without(without({ ...state, phase }, 'pair'), 'deadline');
+  if (event.pair === undefined || event.deadline === undefined) return known;
+  return { ...known, pair: event.pair, deadline: event.deadline };
+}
+
+function progressed(
+  state: RotationState,
+  event: Extract<RotationEvent, { type: 'progress' }>,
+): RotationState {
+  const { phase } = state;
+  if (phase.kind !== 'enrolling') return state;
+  return { ...state, phase: { ...phase, stage: event.stage, csr: event.csr } };
+}
+
+function stored(
+  state: RotationState,
+  { pair, deadline }: Extract<RotationEvent, { type: 'stored' }>,
+  now: Instant,
+): RotationState {
+  const phase: Phase = { kind: 'resting', since: now };
+  return { ...state, phase, pair, deadline, storedAt: now, rotations: state.rotations + 1 };
+}
+
+/** What the enroller still holds after a failure is kept for the next try: one key and one CSR until decided. */
+function failed(
+  state: RotationState,
+  event: Extract<RotationEvent, { type: 'failed' }>,
+  { now, chance }: RotationContext,
+): RotationState {
+  const { phase } = state;
+  const failures = state.failures + 1;
+  const held =
+    event.resumable && phase.kind === 'enrolling'
+      ? { template: phase.template, ...(phase.csr !== undefined && { csr: phase.csr }) }
+      : {};
+  return {
+    ...state,
+    failures,
+    lastFailure: { ...event.failure, at: now },
+    phase: {
+      kind: 'backing-off',
+      since: now,
+      delay: retryDelay(event.failure, failures, chance),
+      retry: 'enroll',
+      ...held,
+    },
+  };
+}
+
+function inspectionFailed(
+  state: RotationState,
+  failure: Failure,
+  { now, chance }: RotationContext,
+): RotationState {
+  const failures = state.failures + 1;
+  const lastFailure = { ...failure, at: now };
+  if (state.phase.kind !== 'inspecting') return { ...state, lastFailure };
+  const delay = retryDelay(failure, failures, chance);
+  return {
+    ...state,
+    failures,
+    lastFailure,
+    phase: { kind: 'backing-off', since: now, delay, retry: 'inspect' },
+  };
+}
+
+function retry(
+  state: RotationState,
+  phase: Extract<Phase, { kind: 'backing-off' }>,
+  now: Instant,
+): Transition {
+  const rested: RotationState = { ...state, phase: { kind: 'resting', since: now } };
+  if (phase.retry === 'inspect') {
+    return {
+      state: { ...state, phase: { kind: 'inspecting', since: now } },
+      effects: [{ type: 'inspect' }],
+    };
+  }
+  const reason = dueReason(rested, now);
+  if (reason === undefined) {
+    const effects: RotationEffect[] = phase.template === undefined ? [] : [{ type: 'abandon' }];
+    return { state: rested, effects };
+  }
+  // What the enroller holds is kept until the way is free again.
+  if (blockedBy(rested, now) !== undefined) return only(state);
+  return enroll(rested, reason, now);
+}
+
+function only(state: RotationState): Transition {
+  return { state, effects: [] };
+}
+
+function without<T extends object, K extends keyof T>(value: T, key: K): Omit<T, K> & T {
+  const { [key]: _, ...rest } = value;
+  return rest as Omit<T, K> & T;
+}

@@ -1,0 +1,81 @@
+import type { PairFacts } from './certificate.ts';
+import { day, hour, minute, second } from './instant.ts';
+import type { Instant } from './instant.ts';
+
+/** The part of the lifetime after which the kubelet rotates lies in this range (client-go certificate_manager.go). */
+const earliest = 0.7;
+const span = 0.2;
+
+/**
+ * When the pair is to be replaced: a point between 70 and 90 % of the time it is
+ * really there. Signers backdate notBefore by five minutes, so a certificate that
+ * lives shorter than two would be past 70–90 % of `[notBefore, notAfter]` the moment
+ * it is issued, and a manager that counts from notBefore asks for a new one every
+ * second; hence the moment of issue counts where it is later.
+ *
+ * @param fraction where in the range, in [0, 1); see `rotationFraction`
+ */
+export function rotationDeadline(
+  pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>,
+  fraction: number,
+): Instant {
+  const start = lifetimeStart(pair);
+  return Math.round(start + (pair.notAfter - start) * (earliest + span * fraction));
+}
+
+/**
+ * The moment from which the lifetime counts. A file time outside the validity (a
+ * copied file, a clock that was wrong) says nothing, and notBefore stands in.
+ */
+export function lifetimeStart(
+  pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>,
+): Instant {
+  const { notBefore, notAfter, storedAt } = pair;
+  return storedAt > notBefore && storedAt < notAfter ? storedAt : notBefore;
+}
+
+/**
+ * A number in [0, 1) that is spread evenly over nodes and certificates, yet the
+ * same at every start: drawing it anew would move the deadline with each restart.
+ */
+export function rotationFraction(nodeName: string, name: string, serial: string): number {
+  let hash = 0x811c9dc5;
+  for (const character of `${nodeName}\n${name}\n${serial}`) {
+    hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193);
+  }
+  // FNV-1a leaves neighbours close together; the finalizer of MurmurHash3 spreads them.
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32;
+}
+
+/**
+ * How long past its deadline a rotation may be before that is news: a fiftieth of
+ * the lifetime, so that even the latest deadline (90 %) leaves most of the rest to act in.
+ */
+export function overdueGrace(pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>): number {
+  return clamp((pair.notAfter - lifetimeStart(pair)) / 50, second, hour);
+}
+
+/**
+ * Two rotations of one certificate are at least this far apart while the pair in
+ * use is valid, whatever its lifetime or the template says.
+ */
+export const minimumRotationInterval = 10 * second;
+
+/**
+ * How long the first request of a start waits, given how many requests of earlier
+ * runs were never decided. One restart costs nothing; an agent that crashes in a
+ * loop leaves at most a handful of requests in the first hour and then one an hour.
+ */
+export function leftBehindDelay(count: number): number {
+  const steps = [0, 0, 10 * second, minute, 5 * minute, 15 * minute];
+  return steps[count] ?? hour;
+}
+
+/** The upstream cleaner deletes pending and approved requests after a day: older ones count no more. */
+export const outstandingLimit = day;
+
+export function clamp(value: number, low: number, high: number): number {
+  return Math.min(Math.max(value, low), high);
+}

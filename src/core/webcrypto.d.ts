@@ -1,0 +1,14 @@
+// The declarations of @peculiar/x509 and @peculiar/webcrypto speak of these types of
+// the DOM library; without it they would silently become `any`.
+type Algorithm = import('node:crypto').webcrypto.Algorithm;
+type AlgorithmIdentifier = import('node:crypto').webcrypto.AlgorithmIdentifier;
+type BufferSource = import('node:crypto').webcrypto.BufferSource;
+type CryptoKeyPair = import('node:crypto').webcrypto.CryptoKeyPair;
+type EcKeyGenParams = import('node:crypto').webcrypto.EcKeyGenParams;
+type EcKeyImportParams = import('node:crypto').webcrypto.EcKeyImportParams;
+type EcdsaParams = import('node:crypto').webcrypto.EcdsaParams;
+type HashAlgorithmIdentifier = import('node:crypto').webcrypto.HashAlgorithmIdentifier;
+type KeyAlgorithm = import('node:crypto').webcrypto.KeyAlgorithm;
+type KeyUsage = import('node:crypto').webcrypto.KeyUsage;
+type RsaHashedImportParams = import('node:crypto').webcrypto.RsaHashedImportParams;
+type RsaHashedKeyGenParams = import('node:crypto').webcrypto.RsaHashedKeyGenParams;
