@@ -1,7 +1,7 @@
 import './reflect-shim.ts';
 import { Crypto } from '@peculiar/webcrypto';
 import * as x509 from '@peculiar/x509';
-import type { CertificateFacts, Subject, Usage } from './certificate.ts';
+import type { CertificateFacts, Subject, SubjectAltNames, Usage } from './certificate.ts';
 import { AgentError } from './errors.ts';
 import { canonicalIp } from './ip-address.ts';
 
@@ -44,6 +44,37 @@ export async function parseCertificate(der: Uint8Array<ArrayBuffer>): Promise<Ce
   }
 }
 
+export interface CertificateRequest extends SubjectAltNames {
+  readonly subject: Subject;
+  /** SANs that are neither DNS names nor IP addresses (e-mail, URI …), as `type:value`. */
+  readonly otherNames: readonly string[];
+  readonly der: Uint8Array<ArrayBuffer>;
+  /** SubjectPublicKeyInfo in DER. */
+  readonly publicKey: Uint8Array<ArrayBuffer>;
+  /** Whether the request is signed by its own key, which proves that the requestor has it. */
+  readonly signedByItsKey: boolean;
+}
+
+/** Parses a PKCS #10 request in DER. @throws AgentError CERT_MALFORMED */
+export async function parseCertificateRequest(
+  der: Uint8Array<ArrayBuffer>,
+): Promise<CertificateRequest> {
+  try {
+    const request = new x509.Pkcs10CertificateRequest(der);
+    return {
+      subject: subjectOf(request),
+      ...altNamesOf(request),
+      der,
+      publicKey: new Uint8Array(request.publicKey.rawData),
+      signedByItsKey: await request.verify(webcrypto),
+    };
+  } catch (error) {
+    throw new AgentError('CERT_MALFORMED', 'the certificate request cannot be parsed', {
+      cause: error,
+    });
+  }
+}
+
 /**
  * True when `issuer` signed `certificate`. Names are not enough: a rolled-over CA
  * often keeps its name.
@@ -55,17 +86,21 @@ export async function isSignedBy(certificate: Certificate, issuer: Certificate):
   return child.verify({ publicKey: parent.publicKey, signatureOnly: true }, webcrypto);
 }
 
-function subjectOf(certificate: x509.X509Certificate): Subject {
+type Named = x509.X509Certificate | x509.Pkcs10CertificateRequest;
+
+function subjectOf(named: Named): Subject {
   return {
-    commonName: certificate.subjectName.getField('CN')[0] ?? '',
-    organizations: certificate.subjectName.getField('O'),
+    commonName: named.subjectName.getField('CN')[0] ?? '',
+    organizations: named.subjectName.getField('O'),
   };
 }
 
 function altNamesOf(
-  certificate: x509.X509Certificate,
+  named: Named,
 ): Pick<CertificateFacts, 'dnsNames' | 'ipAddresses' | 'otherNames'> {
-  const names = certificate.getExtension(x509.SubjectAlternativeNameExtension)?.names.items ?? [];
+  const names = [...named.extensions]
+    .filter((extension) => extension instanceof x509.SubjectAlternativeNameExtension)
+    .flatMap((extension) => extension.names.items);
   const of = (type: string): string[] =>
     names.filter((name) => name.type === type).map((name) => name.value);
   return {
