@@ -9,28 +9,36 @@ export interface PemBlock {
  * All blocks of a PEM file (RFC 7468, the lax form: text between blocks and blank
  * lines are passed over, as Go's encoding/pem does). Works on bytes, since a key
  * turned into a string could not be wiped afterwards.
- * @throws AgentError PAIR_MALFORMED when a block is cut off or not base64
+ * @throws AgentError PAIR_MALFORMED when a block is cut off or not base64; nothing of it is in the message
  */
 export function parsePem(bytes: Uint8Array): PemBlock[] {
   const blocks: PemBlock[] = [];
-  let at = 0;
-  for (;;) {
-    const begin = find(bytes, beginMark, at);
-    if (begin === -1) return blocks;
-    if (begin > 0 && bytes[begin - 1] !== newline) {
-      at = begin + 1;
-      continue;
-    }
-    const labelEnd = find(bytes, dashes, begin + beginMark.length);
-    if (labelEnd === -1) throw malformed('a PEM block has no label');
-    const label = text(bytes.subarray(begin + beginMark.length, labelEnd));
-    const bodyStart = labelEnd + dashes.length;
-    const endMark = ascii(`-----END ${label}-----`);
-    const end = find(bytes, endMark, bodyStart);
-    if (end === -1) throw malformed(`the PEM block ${label} has no end`);
-    blocks.push({ label, der: decodeBase64(bytes.subarray(bodyStart, end), label) });
-    at = end + endMark.length;
+  try {
+    for (let at = 0; at !== -1;) at = readBlock(bytes, at, blocks);
+    return blocks;
+  } catch (error) {
+    // The caller never gets to see the blocks before the bad one, so nobody else can wipe a key.
+    for (const block of blocks) block.der.fill(0);
+    throw error;
   }
+}
+
+/** Adds the next block from `at` on, if there is one, and returns where it ended; -1 when none is left. */
+function readBlock(bytes: Uint8Array, at: number, blocks: PemBlock[]): number {
+  const begin = find(bytes, beginMark, at);
+  if (begin === -1) return -1;
+  if (begin > 0 && bytes[begin - 1] !== newline) return begin + 1;
+  const labelStart = begin + beginMark.length;
+  const labelEnd = find(bytes.subarray(0, labelStart + longestLabel), dashes, labelStart);
+  const label = labelEnd === -1 ? '' : text(bytes.subarray(labelStart, labelEnd));
+  // Never show what stands there: with a dash of this line lost it is the key itself.
+  if (!/^[A-Z0-9 ]+$/.test(label)) throw malformed('a PEM block has no proper label');
+  const bodyStart = labelEnd + dashes.length;
+  const endMark = ascii(`-----END ${label}-----`);
+  const end = find(bytes, endMark, bodyStart);
+  if (end === -1) throw malformed(`the PEM block ${label} has no end`);
+  blocks.push({ label, der: decodeBase64(bytes.subarray(bodyStart, end), label) });
+  return end + endMark.length;
 }
 
 /** One block with lines of 64 characters and a final newline, in a buffer that the caller can wipe. */
@@ -47,6 +55,7 @@ export function encodePem(label: string, der: Uint8Array): Uint8Array<ArrayBuffe
 }
 
 const lineLength = 64;
+const longestLabel = 64;
 const newline = 0x0a;
 const padding = 0x3d;
 const alphabet = ascii('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
@@ -88,7 +97,10 @@ function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> 
       continue;
     }
     const value = alphabet.indexOf(byte);
-    if (value === -1 || padded > 0) throw malformed(`the PEM block ${label} is not base64`);
+    if (value === -1 || padded > 0) {
+      out.fill(0);
+      throw malformed(`the PEM block ${label} is not base64`);
+    }
     bits = ((bits << 6) | value) & 0xffff;
     held += 6;
     if (held >= 8) {
@@ -97,9 +109,12 @@ function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> 
       length += 1;
     }
   }
-  if (held >= 6 || padded > 2 || length === 0) throw malformed(`the PEM block ${label} is cut off`);
   const der = out.slice(0, length);
   out.fill(0);
+  if (held >= 6 || padded > 2 || length === 0) {
+    der.fill(0);
+    throw malformed(`the PEM block ${label} is cut off`);
+  }
   return der;
 }
 
