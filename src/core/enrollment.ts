@@ -66,7 +66,12 @@ export type EnrollerReport =
     }
   /** Waiting for the decision is disturbed; the request stands and the wait goes on. */
   | { readonly type: 'trouble'; readonly name: string; readonly failure: Failure }
-  | { readonly type: 'addresses'; readonly addresses: readonly NodeAddress[] }
+  | {
+      readonly type: 'addresses';
+      readonly addresses: readonly NodeAddress[];
+      /** The look-up is over; more reports follow otherwise. */
+      readonly final: boolean;
+    }
   | { readonly type: 'addresses-failed'; readonly failure: Failure }
   | ({ readonly type: 'api-request' } & ApiRequestRecord)
   /** Local minus server clock in milliseconds, from the Date header (whole seconds). */
@@ -91,7 +96,9 @@ export interface Finding {
     | 'link-repaired'
     | 'pair-pruned'
     | 'permissions-tightened'
-    | 'stray-removed';
+    | 'stray-removed'
+    /** The new pair is in place, but what comes after it (sync, removal of old pairs) failed. */
+    | 'cleanup-failed';
   readonly path: string;
   readonly detail: string;
 }

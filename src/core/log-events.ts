@@ -66,6 +66,7 @@ export const logEvents = {
   pair_pruned: { level: 'debug', message: 'An old certificate pair was removed' },
   permissions_tightened: { level: 'warn', message: 'Permissions were tightened' },
   stray_removed: { level: 'debug', message: 'A left-over temporary file was removed' },
+  cleanup_failed: { level: 'warn', message: 'Tidying up after a stored pair failed' },
   // the enroller process
   enroller_started: { level: 'debug', message: 'Enroller started' },
   enroller_stopped: { level: 'debug', message: 'Enroller stopped' },
