@@ -18,8 +18,8 @@ export type EnrollerCommand =
   | { readonly type: 'enroll'; readonly name: string; readonly template: CertificateTemplate }
   /** Forget the key and the request of this name. */
   | { readonly type: 'abandon'; readonly name: string }
-  /** Write a self-signed pair of this name unless there is a usable one. */
-  | { readonly type: 'self-sign'; readonly name: string; readonly template: CertificateTemplate }
+  /** Write a self-signed pair of this name unless there is one already, and report what is there. */
+  | { readonly type: 'self-sign'; readonly name: string }
   /**
    * Report the addresses in the Node object: now, and when they change for as long
    * as there are none, or for ever with `follow`.
@@ -76,6 +76,8 @@ export type EnrollerReport =
   | ({ readonly type: 'api-request' } & ApiRequestRecord)
   /** Local minus server clock in milliseconds, from the Date header (whole seconds). */
   | { readonly type: 'clock-skew'; readonly ms: number }
+  /** The API server's certificate is not verified, as the kubeconfig demands. */
+  | { readonly type: 'insecure'; readonly server: string }
   /** Which credential requests are made with. */
   | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
 

@@ -124,3 +124,8 @@ export function hasErrno(error: unknown, ...codes: readonly string[]): boolean {
     codes.includes(error.code)
   );
 }
+
+/** True for an AgentError with one of these codes. */
+export function hasCode(error: unknown, ...codes: readonly ErrorCode[]): error is AgentError {
+  return error instanceof AgentError && codes.includes(error.code);
+}

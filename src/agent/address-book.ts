@@ -1,0 +1,124 @@
+import type { SubjectAltNames } from '../core/certificate.ts';
+import type { EnrollerReport, NodeAddress } from '../core/enrollment.ts';
+import type { Failure } from '../core/errors.ts';
+import { altNamesOfNode } from '../core/identity.ts';
+import { second } from '../core/instant.ts';
+import type { Instant } from '../core/instant.ts';
+import { retryDelay } from '../core/backoff.ts';
+import type { Clock } from '../sys/clock.ts';
+import type { Logger } from '../sys/log.ts';
+import type { EnrollerLink } from './enroller-link.ts';
+
+export interface AddressBookOptions {
+  readonly clock: Clock;
+  readonly chance: () => number;
+  readonly enroller: EnrollerLink;
+  readonly logger: Logger;
+  /** Addresses of this machine's network interfaces. */
+  readonly interfaces: () => readonly string[];
+  /** Seconds between two look-ups; 0 follows the Node without end. */
+  readonly refreshSeconds: number;
+  /** Host name for certificates that take their addresses from the interfaces. */
+  readonly hostName: string;
+}
+
+type AddressReport = Extract<EnrollerReport, { type: 'addresses' | 'addresses-failed' }>;
+
+/**
+ * Knows by which names and addresses the node is reached. Looking at the Node
+ * object takes the node's identity and so an enroller process; the book therefore
+ * asks when there is a reason to: at first, when a network interface changed (which
+ * the keeper sees for itself, within a minute), and now and then.
+ */
+export class AddressBook {
+  readonly #options: AddressBookOptions;
+  #ofNode: SubjectAltNames | undefined;
+  #interfaces: readonly string[] = [];
+  #lookingUp = false;
+  #failures = 0;
+  #nextLookUp: Instant = 0;
+
+  constructor(options: AddressBookOptions) {
+    this.#options = options;
+  }
+
+  /** From Node.status.addresses; undefined before they are known. */
+  get ofNode(): SubjectAltNames | undefined {
+    return this.#ofNode;
+  }
+
+  get ofInterfaces(): SubjectAltNames {
+    return { dnsNames: [this.#options.hostName], ipAddresses: this.#interfaces };
+  }
+
+  /** When the next look-up is due. */
+  get wake(): Instant {
+    return this.#lookingUp ? Infinity : this.#nextLookUp;
+  }
+
+  /** Reads the interfaces and, where called for, asks for the Node. */
+  tick({ lookUpNode }: { readonly lookUpNode: boolean }): void {
+    const { clock, interfaces } = this.#options;
+    const found = interfaces();
+    const changed = found.join() !== this.#interfaces.join();
+    this.#interfaces = found;
+    if (changed) this.#nextLookUp = clock.now();
+    if (lookUpNode && !this.#lookingUp && this.#isDue(clock.now())) this.#lookUp();
+  }
+
+  report(report: AddressReport): void {
+    if (report.type === 'addresses-failed') return this.#failed(report.failure);
+    if (report.final) this.#lookingUp = false;
+    this.#failures = 0;
+    this.#schedule(this.#options.refreshSeconds * second);
+    this.#learn(report.addresses);
+  }
+
+  /** The enroller is gone, and the look-up with it. */
+  lost(failure: Failure): void {
+    if (this.#lookingUp) this.#failed(failure);
+  }
+
+  /** A clock set back must not put the next look-up off. */
+  #isDue(now: Instant): boolean {
+    const { refreshSeconds } = this.#options;
+    const longest = Math.max(refreshSeconds * second * 1.1, 15 * 60 * second);
+    return now >= this.#nextLookUp || this.#nextLookUp - now > longest;
+  }
+
+  #lookUp(): void {
+    this.#lookingUp = true;
+    const follow = this.#options.refreshSeconds === 0;
+    this.#options.enroller.send({ type: 'look-up-addresses', follow });
+  }
+
+  #failed(failure: Failure): void {
+    this.#lookingUp = false;
+    this.#failures += 1;
+    this.#schedule(retryDelay(failure, this.#failures, this.#options.chance()));
+    const { code, message, remedy } = failure;
+    this.#options.logger.log('addresses_failed', {
+      code,
+      error: message,
+      ...(remedy !== undefined && { remedy }),
+    });
+  }
+
+  /** Nodes that started together spread out again. */
+  #schedule(ms: number): void {
+    const { clock, chance } = this.#options;
+    this.#nextLookUp = clock.now() + Math.round(ms * (0.9 + 0.2 * chance()));
+  }
+
+  #learn(addresses: readonly NodeAddress[]): void {
+    // A Node without addresses is one that has not registered yet, or lost its status for a moment.
+    if (addresses.length === 0) return;
+    const found = altNamesOfNode(addresses);
+    if (JSON.stringify(found) === JSON.stringify(this.#ofNode)) return;
+    this.#ofNode = found;
+    this.#options.logger.log('addresses_changed', {
+      dnsNames: found.dnsNames,
+      ipAddresses: found.ipAddresses,
+    });
+  }
+}

@@ -1,0 +1,83 @@
+import type { CertificateSpec } from '../core/certificate-spec.ts';
+import type { Instant } from '../core/instant.ts';
+import { blockedBy, dueReason, retryAt } from '../core/rotation-due.ts';
+import type { RotationState } from '../core/rotation-state.ts';
+import { overdueGrace } from '../core/schedule.ts';
+import type { CertificateState, CertificateStatus } from '../core/status.ts';
+
+export interface LastEvent {
+  readonly at: Instant;
+  readonly text: string;
+}
+
+/** What the outside sees of a rotation. Computed when asked, so that "overdue" rises even if the loop stands still. */
+export function certificateStatus(options: {
+  readonly spec: CertificateSpec;
+  readonly path: string;
+  readonly state: RotationState;
+  readonly now: Instant;
+  readonly lastEvent?: LastEvent;
+}): CertificateStatus {
+  const { spec, path, state, now, lastEvent } = options;
+  const { pair, deadline, phase } = state;
+  const csr = phase.kind === 'enrolling' || phase.kind === 'backing-off' ? phase.csr : undefined;
+  return {
+    name: spec.name,
+    signerName: spec.signerName,
+    state: stateWord(state, now),
+    since: phase.since,
+    path,
+    ...(pair !== undefined && { current: pair }),
+    ...(deadline !== undefined && { rotationDeadline: deadline }),
+    usable: isUsable(state, now),
+    overdue: isOverdue(state, now),
+    ...(csr !== undefined && { csr }),
+    attempts: state.failures,
+    ...(state.lastFailure !== undefined && { lastFailure: state.lastFailure }),
+    ...(phase.kind === 'backing-off' && { nextAttempt: retryAt(phase) }),
+    rotations: state.rotations,
+    ...(lastEvent !== undefined && { lastEvent }),
+  };
+}
+
+/** Readers get a certificate of the cluster that is valid now. */
+export function isUsable({ pair }: RotationState, now: Instant): boolean {
+  return pair !== undefined && !pair.selfSigned && pair.notBefore <= now && now < pair.notAfter;
+}
+
+export function isOverdue({ pair, deadline }: RotationState, now: Instant): boolean {
+  if (pair === undefined || deadline === undefined || pair.selfSigned) return false;
+  return now > deadline + overdueGrace(pair);
+}
+
+function stateWord(state: RotationState, now: Instant): CertificateState {
+  const { phase } = state;
+  switch (phase.kind) {
+    case 'inspecting':
+      return state.pair === undefined ? 'starting' : restingWord(state, now);
+    case 'resting':
+      return restingWord(state, now);
+    case 'enrolling':
+      if (phase.stage === 'pending') return 'pending-approval';
+      return phase.stage === 'approved' ? 'pending-issuance' : 'requesting';
+    case 'backing-off':
+      return 'backing-off';
+    default:
+      return phase satisfies never;
+  }
+}
+
+function restingWord(state: RotationState, now: Instant): CertificateState {
+  if (dueReason(state, now) === undefined) return 'valid';
+  switch (blockedBy(state, now)) {
+    case 'addresses':
+      return 'waiting-for-addresses';
+    case 'identity':
+      return 'waiting-for-identity';
+    case 'left-behind':
+      return 'backing-off';
+    case 'interval':
+    case undefined:
+      return 'requesting';
+  }
+}

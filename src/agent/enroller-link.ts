@@ -1,0 +1,39 @@
+import type { EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
+
+/** The keeper's side of the enroller: commands go out, reports come back through the listener. */
+export interface EnrollerLink {
+  send(command: EnrollerCommand): void;
+}
+
+export interface EnrollerListener {
+  onReport(report: EnrollerReport): void;
+  /** The enroller ended with work in hand: its keys are gone, and nothing it was told will happen. */
+  onLost(loss: EnrollerLoss): void;
+}
+
+export interface EnrollerLoss {
+  readonly code: 'ENROLLER_LOST' | 'ENROLLER_HUNG';
+  readonly message: string;
+}
+
+/** A running enroller process, as much of it as the keeper needs. */
+export interface EnrollerChild {
+  readonly pid: number;
+  send(message: EnrollerCommand): void;
+  /** Closes the channel: the child ends by itself as soon as it notices. */
+  disconnect(): void;
+  /** SIGKILL: a process that hangs would not answer anything less. */
+  kill(): void;
+}
+
+export interface ChildListener {
+  onMessage(message: EnrollerReport | Heartbeat): void;
+  onExit(how: string): void;
+}
+
+/** Sent by the enroller every few seconds, so that a blocked event loop is noticed. */
+export interface Heartbeat {
+  readonly type: 'alive';
+}
+
+export type LaunchEnroller = (listener: ChildListener) => EnrollerChild;

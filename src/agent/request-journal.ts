@@ -1,0 +1,61 @@
+import type { CsrReference } from '../core/enrollment.ts';
+import type { Instant } from '../core/instant.ts';
+import { leftBehindDelay, outstandingLimit } from '../core/schedule.ts';
+
+/** Requests on the API server that nobody has decided yet, by certificate. */
+export type OutstandingRequests = Readonly<Record<string, readonly Outstanding[]>>;
+
+export interface Outstanding {
+  readonly csr: string;
+  readonly createdAt: Instant;
+}
+
+/**
+ * Remembers over restarts which requests were left undecided. A restart loses the
+ * key, so it has to ask again; counting what is outstanding keeps an agent that
+ * crashes in a loop from flooding the API server, as one did with 520,858 CSRs
+ * (kubernetes/kubernetes#132947).
+ */
+export class RequestJournal {
+  readonly #outstanding: Map<string, readonly Outstanding[]>;
+  readonly #save: (outstanding: OutstandingRequests) => void;
+
+  /** @param save called after each change; must not throw */
+  constructor(outstanding: OutstandingRequests, save: (outstanding: OutstandingRequests) => void) {
+    this.#outstanding = new Map(Object.entries(outstanding));
+    this.#save = save;
+  }
+
+  /** How many stand, as far as this agent knows. */
+  outstanding(name: string, now: Instant): number {
+    const all = this.#outstanding.get(name) ?? [];
+    return all.filter(({ createdAt }) => Math.abs(now - createdAt) < outstandingLimit).length;
+  }
+
+  /** Milliseconds that the first request of this run has to wait. */
+  delayFor(name: string, now: Instant): number {
+    return leftBehindDelay(this.outstanding(name, now));
+  }
+
+  /** False when the request was known: the enroller repeats itself when it carries on. */
+  add(name: string, { name: csr, createdAt }: CsrReference): boolean {
+    const known = this.#outstanding.get(name) ?? [];
+    if (known.some((entry) => entry.csr === csr)) return false;
+    const fresh = known.filter((entry) => Math.abs(createdAt - entry.createdAt) < outstandingLimit);
+    this.#set(name, [...fresh, { csr, createdAt }]);
+    return true;
+  }
+
+  remove(name: string, csr: string): void {
+    const known = this.#outstanding.get(name) ?? [];
+    this.#set(
+      name,
+      known.filter((entry) => entry.csr !== csr),
+    );
+  }
+
+  #set(name: string, entries: readonly Outstanding[]): void {
+    this.#outstanding.set(name, entries);
+    this.#save(Object.fromEntries(this.#outstanding));
+  }
+}
