@@ -29,7 +29,7 @@ export async function parseCertificate(der: Uint8Array<ArrayBuffer>): Promise<Ce
       facts: {
         serial: certificate.serialNumber.toLowerCase().replace(/^0+(?=.)/, ''),
         subject: subjectOf(certificate),
-        issuer: certificate.issuer,
+        issuer: rfc4514(certificate.issuerName),
         ...altNamesOf(certificate),
         usages: usagesOf(certificate),
         notBefore: certificate.notBefore.getTime(),
@@ -86,11 +86,21 @@ export async function isSignedBy(certificate: Certificate, issuer: Certificate):
   return child.verify({ publicKey: parent.publicKey, signatureOnly: true }, webcrypto);
 }
 
+/** RFC 4514 2.1: the last relative name first; the library keeps the order of the encoding. */
+function rfc4514(name: x509.Name): string {
+  const relative = name.toString().match(/(?:\\.|[^\\,])+/g) ?? [];
+  return relative
+    .map((part) => part.trimStart())
+    .toReversed()
+    .join(',');
+}
+
 type Named = x509.X509Certificate | x509.Pkcs10CertificateRequest;
 
 function subjectOf(named: Named): Subject {
   return {
-    commonName: named.subjectName.getField('CN')[0] ?? '',
+    // Of several the last counts, as for Go and so for the API server that the name is shown to.
+    commonName: named.subjectName.getField('CN').at(-1) ?? '',
     organizations: named.subjectName.getField('O'),
   };
 }
