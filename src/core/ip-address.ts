@@ -58,6 +58,8 @@ function parseIpv4(text: string): Uint8Array<ArrayBuffer> | undefined {
 function parseIpv6(text: string): Uint8Array<ArrayBuffer> | undefined {
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
+  // RFC 4291 2.2: the dotted form is for the last 32 bits only.
+  if (halves.length === 2 && halves[0]?.includes('.')) return undefined;
   const [head, tail] = halves.map((half) => parseGroups(half));
   if (head === undefined) return undefined;
   if (halves.length === 1) return head.length === 16 ? Uint8Array.from(head) : undefined;
