@@ -37,7 +37,9 @@ export function templateOf(
   found: SubjectAltNames | undefined,
 ): CertificateTemplate | undefined {
   const names = spec.addresses === 'static' ? spec.static : merge(spec.static, found);
-  if (spec.addresses !== 'static' && names.ipAddresses.length === 0) return undefined;
+  const known =
+    spec.addresses === 'static' || (found !== undefined && names.ipAddresses.length > 0);
+  if (!known) return undefined;
   return {
     signerName: spec.signerName,
     subject: spec.subject,
