@@ -140,14 +140,19 @@ function watchOver(
 ): Transition {
   const { template } = state;
   const changed = template !== undefined && !sameTemplate(template, phase.template);
-  if (!changed) return remind({ ...state, phase: without(phase, 'abandonAt') }, phase, now);
+  if (!changed) {
+    const settled = without(phase, 'abandonAt');
+    return remind({ ...state, phase: settled }, settled, now);
+  }
   const abandonAt = phase.abandonAt ?? now + templateSettle;
   if (now < abandonAt && abandonAt - now <= templateSettle) {
     return only({ ...state, phase: { ...phase, abandonAt } });
   }
   const rested: RotationState = { ...state, phase: { kind: 'resting', since: now } };
   const reason = dueReason(rested, now);
-  if (reason === undefined) return { state: rested, effects: [{ type: 'abandon' }] };
+  if (reason === undefined || blockedBy(rested, now) !== undefined) {
+    return { state: rested, effects: [{ type: 'abandon' }] };
+  }
   const next = enroll(rested, reason, now);
   return { state: next.state, effects: [{ type: 'abandon' }, ...next.effects] };
 }
