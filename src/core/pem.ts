@@ -111,7 +111,8 @@ function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> 
   }
   const der = out.slice(0, length);
   out.fill(0);
-  if (held >= 6 || padded > 2 || length === 0) {
+  // Two bits are left over for each padding character; six mean that a lone character stands there.
+  if (held === 6 || padded !== held / 2 || length === 0) {
     der.fill(0);
     throw malformed(`the PEM block ${label} is cut off`);
   }
