@@ -1,0 +1,14 @@
+/** Those of the kubelet's rotation histogram: a minute to four years (k8s.io/kubernetes pkg/kubelet/certificate/kubelet.go). */
+export const ageBuckets = [
+  60, 3_600, 14_400, 86_400, 604_800, 2_592_000, 7_776_000, 15_552_000, 31_104_000, 124_416_000,
+];
+
+/** From a signer that answers at once to a request that waited a day for a person. */
+export const rotationBuckets = [
+  0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 43_200, 86_400,
+];
+
+/** Plain requests take milliseconds; a watch lasts until its deadline of some minutes. */
+export const requestBuckets = [
+  0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 900,
+];

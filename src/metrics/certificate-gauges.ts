@@ -1,0 +1,135 @@
+import type { Instant } from '../core/instant.ts';
+import { second } from '../core/instant.ts';
+import type { AgentStatus, CertificateStatus } from '../core/status.ts';
+import { certificateStates } from '../core/status.ts';
+import type { Registry } from './prom-client.ts';
+import { Gauge } from './prom-client.ts';
+
+/**
+ * What the status says of each certificate, as gauges. They are emptied and filled
+ * again at every scrape, so that the series of a serial, a CSR or a pair that is
+ * gone vanish with it, and a value can never be older than the scrape.
+ *
+ * A time that is not known has no series: zero would read as 1970 and fire every
+ * alert that subtracts it from now.
+ */
+export class CertificateGauges {
+  readonly #notBefore: Gauge<'certificate'>;
+  readonly #notAfter: Gauge<'certificate'>;
+  readonly #deadline: Gauge<'certificate'>;
+  readonly #expiration: Gauge<'certificate'>;
+  readonly #usable: Gauge<'certificate'>;
+  readonly #overdue: Gauge<'certificate'>;
+  readonly #failures: Gauge<'certificate'>;
+  readonly #state: Gauge<'certificate' | 'state'>;
+  readonly #info: Gauge<'certificate' | 'serial' | 'signer' | 'path'>;
+  readonly #pendingSince: Gauge<'certificate' | 'csr'>;
+
+  constructor(registry: Registry) {
+    const gauge = <Label extends string = never>(
+      name: string,
+      help: string,
+      labels: readonly Label[] = [],
+    ): Gauge<Label | 'certificate'> =>
+      new Gauge({
+        name: `nodecertd_${name}`,
+        help,
+        labelNames: ['certificate', ...labels],
+        registers: [registry],
+      });
+    this.#notBefore = gauge(
+      'certificate_not_before_timestamp_seconds',
+      'Start of the validity of the current certificate, as a Unix time; absent without one.',
+    );
+    this.#notAfter = gauge(
+      'certificate_not_after_timestamp_seconds',
+      'End of the validity of the current certificate, as a Unix time; absent without one.',
+    );
+    this.#deadline = gauge(
+      'certificate_rotation_deadline_timestamp_seconds',
+      'When the current certificate is due to be replaced, as a Unix time; absent without one.',
+    );
+    this.#expiration = gauge(
+      'certificate_expiration_seconds',
+      'Seconds until the current certificate expires, negative once it has; absent without one.',
+    );
+    this.#state = gauge(
+      'certificate_state',
+      '1 for the state the certificate is in, 0 for every other state.',
+      ['state'],
+    );
+    this.#usable = gauge(
+      'certificate_usable',
+      '1 while the current certificate is valid and issued by the cluster.',
+    );
+    this.#overdue = gauge(
+      'certificate_rotation_overdue',
+      '1 while the rotation deadline has passed and the old certificate is still in place.',
+    );
+    this.#failures = gauge(
+      'certificate_consecutive_failures',
+      'Failed attempts since the last success; unlike a rate it holds between tries that are hours apart.',
+    );
+    this.#info = gauge(
+      'certificate_info',
+      'Always 1; identifies the current certificate. The serial is empty without one.',
+      ['serial', 'signer', 'path'],
+    );
+    this.#pendingSince = gauge(
+      'csr_pending_since_timestamp_seconds',
+      'When the undecided certificate signing request was created, as a Unix time; absent without one.',
+      ['csr'],
+    );
+  }
+
+  refresh(status: AgentStatus): void {
+    this.#reset();
+    for (const certificate of status.certificates) {
+      this.#setState(certificate);
+      this.#setTimes(certificate, status.now);
+    }
+  }
+
+  #reset(): void {
+    const byCertificate = [
+      this.#notBefore,
+      this.#notAfter,
+      this.#deadline,
+      this.#expiration,
+      this.#usable,
+      this.#overdue,
+      this.#failures,
+    ];
+    for (const gauge of [...byCertificate, this.#state, this.#info, this.#pendingSince]) {
+      gauge.reset();
+    }
+  }
+
+  #setState(status: CertificateStatus): void {
+    const certificate = status.name;
+    for (const state of certificateStates) {
+      this.#state.set({ certificate, state }, Number(state === status.state));
+    }
+    this.#usable.set({ certificate }, Number(status.usable));
+    this.#overdue.set({ certificate }, Number(status.overdue));
+    this.#failures.set({ certificate }, status.attempts);
+    const serial = status.current?.serial ?? '';
+    this.#info.set({ certificate, serial, signer: status.signerName, path: status.path }, 1);
+  }
+
+  #setTimes(status: CertificateStatus, now: Instant): void {
+    const certificate = status.name;
+    const { current, rotationDeadline, csr } = status;
+    if (current !== undefined) {
+      this.#notBefore.set({ certificate }, current.notBefore / second);
+      this.#notAfter.set({ certificate }, current.notAfter / second);
+      this.#expiration.set({ certificate }, (current.notAfter - now) / second);
+    }
+    if (rotationDeadline !== undefined) {
+      this.#deadline.set({ certificate }, rotationDeadline / second);
+    }
+    if (csr !== undefined) {
+      this.#pendingSince.set({ certificate, csr: csr.name }, csr.createdAt / second);
+    }
+  }
+}

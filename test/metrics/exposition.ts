@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import type { AgentMetrics } from '../../src/metrics/agent-metrics.ts';
+
+/** What one scrape says: `name{labels as written}` → value, and `name` → `type`. */
+export interface Exposition {
+  readonly samples: ReadonlyMap<string, number>;
+  readonly types: ReadonlyMap<string, string>;
+}
+
+export async function scrape(metrics: AgentMetrics): Promise<Exposition> {
+  return parseExposition(await metrics.render());
+}
+
+/** Reads the text format strictly: a line that is none of its forms fails the test. */
+export function parseExposition(text: string): Exposition {
+  const samples = new Map<string, number>();
+  const types = new Map<string, string>();
+  for (const line of text.split('\n')) {
+    if (line === '' || line.startsWith('# HELP ')) continue;
+    const [, typed, type] = /^# TYPE (\S+) (\w+)$/.exec(line) ?? [];
+    if (typed !== undefined && type !== undefined) types.set(typed, type);
+    else {
+      const [, series, value] = /^([a-zA-Z_:][\w:]*(?:\{.*\})?) (\S+)$/.exec(line) ?? [];
+      assert.ok(series !== undefined && value !== undefined, `not an exposition line: ${line}`);
+      assert.ok(!samples.has(series), `twice: ${series}`);
+      samples.set(series, toNumber(value));
+    }
+  }
+  return { samples, types };
+}
+
+function toNumber(value: string): number {
+  if (value === '+Inf') return Infinity;
+  if (value === '-Inf') return -Infinity;
+  const number = Number(value);
+  assert.ok(!Number.isNaN(number), `not a number: ${value}`);
+  return number;
+}
+
+/** The samples of one metric, without the name in their keys. */
+export function series({ samples }: Exposition, name: string): Record<string, number> {
+  const found = [...samples].filter(([key]) => key === name || key.startsWith(`${name}{`));
+  return Object.fromEntries(found.map(([key, value]) => [key.slice(name.length), value]));
+}

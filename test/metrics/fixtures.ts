@@ -1,0 +1,73 @@
+import type { CertificateFacts } from '../../src/core/certificate.ts';
+import { kubeletClientSigner, kubeletServingSigner } from '../../src/core/certificate-spec.ts';
+import { day, hour, minute } from '../../src/core/instant.ts';
+import type { AgentStatus, CertificateStatus } from '../../src/core/status.ts';
+
+/** The moment at which every status below was taken. */
+export const now = Date.UTC(2026, 0, 10, 12);
+
+export function facts(changes: Partial<CertificateFacts> = {}): CertificateFacts {
+  return {
+    serial: '4f2a',
+    subject: { commonName: 'system:node:worker-1', organizations: ['system:nodes'] },
+    issuer: 'CN=kubernetes',
+    dnsNames: [],
+    ipAddresses: [],
+    otherNames: [],
+    usages: ['digital signature', 'client auth'],
+    notBefore: now - 10 * day,
+    notAfter: now + 30 * day,
+    selfSigned: false,
+    ...changes,
+  };
+}
+
+export function client(changes: Partial<CertificateStatus> = {}): CertificateStatus {
+  return {
+    name: 'kubelet-client',
+    signerName: kubeletClientSigner,
+    state: 'valid',
+    since: now - 10 * day,
+    path: '/var/lib/kubelet/pki/kubelet-client-current.pem',
+    current: facts(),
+    rotationDeadline: now + 20 * day,
+    usable: true,
+    overdue: false,
+    attempts: 0,
+    rotations: 1,
+    ...changes,
+  };
+}
+
+/** A serving certificate that was never issued: its request waits for a person. */
+export function server(changes: Partial<CertificateStatus> = {}): CertificateStatus {
+  return {
+    name: 'kubelet-server',
+    signerName: kubeletServingSigner,
+    state: 'pending-approval',
+    since: now - 2 * hour,
+    path: '/var/lib/kubelet/pki/kubelet-server-current.pem',
+    usable: false,
+    overdue: false,
+    csr: { name: 'node-csr-abc', uid: 'b0b1', createdAt: now - 2 * hour },
+    attempts: 0,
+    rotations: 0,
+    ...changes,
+  };
+}
+
+export function agent(
+  certificates: readonly CertificateStatus[],
+  changes: Partial<AgentStatus> = {},
+): AgentStatus {
+  return {
+    version: '1.2.3',
+    pid: 4711,
+    nodeName: 'worker-1',
+    startedAt: now - 90 * minute,
+    now,
+    certificateDirectory: '/var/lib/kubelet/pki',
+    certificates,
+    ...changes,
+  };
+}
