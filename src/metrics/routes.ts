@@ -1,0 +1,97 @@
+import type { IncomingMessage } from 'node:http';
+import type { AgentStatus } from '../core/status.ts';
+import type { AgentMetrics } from './agent-metrics.ts';
+import type { Health } from './health.ts';
+import { liveness, readiness } from './health.ts';
+import { isTrustedHost } from './host-check.ts';
+import { statusPage } from './status-page.ts';
+
+export interface Answer {
+  readonly code: number;
+  readonly type: string;
+  readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** What the answers are made of; asked anew for each. */
+export interface Sources {
+  readonly metrics: AgentMetrics;
+  readonly status: () => AgentStatus;
+  readonly health: () => Health;
+  /** The host of the configuration, under which this server may be addressed. */
+  readonly host: string;
+}
+
+export type AskedFor = Pick<IncomingMessage, 'method' | 'url'> & {
+  readonly headers: Pick<IncomingMessage['headers'], 'host'>;
+};
+
+/** Decides what a request gets; HEAD gets what GET would, and the caller leaves the body out. */
+export async function answer(request: AskedFor, sources: Sources): Promise<Answer> {
+  const { method = 'GET', url = '/', headers } = request;
+  if (!isTrustedHost(headers.host, [sources.host, sources.status().nodeName])) {
+    return plain(
+      421,
+      `this server does not answer for the host ${headers.host}: use its address\n`,
+    );
+  }
+  const route = routes.get(url.split('?', 1)[0] ?? '');
+  if (route === undefined)
+    return plain(404, `not found, there is ${[...routes.keys()].join(' ')}\n`);
+  if (method !== 'GET' && method !== 'HEAD') {
+    return { ...plain(405, 'only GET and HEAD are answered\n'), headers: { allow: 'GET, HEAD' } };
+  }
+  return await route(sources);
+}
+
+type Route = (sources: Sources) => Answer | Promise<Answer>;
+
+const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
+  ['/', ({ status }) => page(statusPage(status()))],
+  [
+    '/metrics',
+    async ({ metrics }) => ({
+      code: 200,
+      type: metrics.contentType,
+      body: await metrics.render(),
+    }),
+  ],
+  [
+    '/healthz',
+    ({ health, status }) => {
+      const { healthy, text } = liveness(health(), status().now);
+      return plain(healthy ? 200 : 500, text);
+    },
+  ],
+  [
+    '/readyz',
+    ({ status }) => {
+      const { healthy, text } = readiness(status());
+      return plain(healthy ? 200 : 503, text);
+    },
+  ],
+  [
+    '/status',
+    ({ status }) => ({
+      code: 200,
+      type: 'application/json; charset=utf-8',
+      body: `${JSON.stringify(status())}\n`,
+    }),
+  ],
+]);
+
+function plain(code: number, body: string): Answer {
+  return { code, type: 'text/plain; charset=utf-8', body };
+}
+
+/** The policy holds even if something got past the escaping: no script, no form, no frame, nothing from elsewhere. */
+function page(body: string): Answer {
+  const policy =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  return {
+    code: 200,
+    type: 'text/html; charset=utf-8',
+    body,
+    headers: { 'content-security-policy': policy, 'referrer-policy': 'no-referrer' },
+  };
+}

@@ -1,0 +1,146 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import type { MetricsConfig } from '../core/config.ts';
+import { AgentError, describeError, hasErrno } from '../core/errors.ts';
+import { second } from '../core/instant.ts';
+import type { AgentStatus } from '../core/status.ts';
+import type { AgentMetrics } from './agent-metrics.ts';
+import type { Health } from './health.ts';
+import type { Answer, Sources } from './routes.ts';
+import { answer } from './routes.ts';
+
+export interface MetricsServerOptions {
+  readonly metrics: AgentMetrics;
+  readonly status: () => AgentStatus;
+  readonly health: () => Health;
+  readonly config: MetricsConfig;
+  readonly limits?: ServerLimits;
+}
+
+/** How much of the keeper a stranger on the port can take up. */
+export interface ServerLimits {
+  readonly connections: number;
+  /** Milliseconds for the headers of a request to arrive, and for the whole request. */
+  readonly requestMs: number;
+  /** Milliseconds between two looks at which connections are too slow. */
+  readonly checkMs: number;
+}
+
+/** Prometheus keeps one connection; the rest is for people, probes and a second Prometheus. */
+export const defaultLimits: ServerLimits = {
+  connections: 16,
+  requestMs: 5 * second,
+  checkMs: 5 * second,
+};
+
+export interface MetricsServer extends AsyncDisposable {
+  /** Where it really listens, also when port 0 was asked for. */
+  readonly address: { readonly host: string; readonly port: number };
+  /** Base URL that works on this machine, without a trailing slash: `http://127.0.0.1:9471`. */
+  readonly url: string;
+}
+
+/**
+ * Serves /metrics, /healthz, /readyz, /status and a status page until disposed.
+ *
+ * @throws AgentError METRICS_LISTEN when the address cannot be listened on
+ */
+export async function startMetricsServer(options: MetricsServerOptions): Promise<MetricsServer> {
+  const { config, metrics, status, health, limits = defaultLimits } = options;
+  const server = createLimitedServer(limits);
+  const sources: Sources = { metrics, status, health, host: config.host };
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    void respond(request, response, sources);
+  });
+  await listen(server, config);
+  // A failed accept (no descriptor left) would end the process; certificates matter more than metrics.
+  server.on('error', () => {});
+  const address = boundAddress(server, config);
+  return {
+    address,
+    url: localUrl(address),
+    [Symbol.asyncDispose]: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+function createLimitedServer({ connections, requestMs, checkMs }: ServerLimits): Server {
+  const server = createServer({
+    headersTimeout: requestMs,
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: checkMs,
+    maxHeaderSize: 8 * 1024,
+  });
+  // Also ends connections on which nothing was ever sent, or whose reader has stopped reading.
+  server.timeout = 2 * requestMs;
+  server.maxConnections = connections;
+  return server;
+}
+
+async function respond(
+  request: IncomingMessage,
+  response: ServerResponse,
+  sources: Sources,
+): Promise<void> {
+  const { code, type, body, headers } = await answerOrFail(request, sources);
+  response.writeHead(code, {
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    // What follows a refused request may be a body that nobody wants to read.
+    ...(code >= 400 && code < 500 && { connection: 'close' }),
+    ...headers,
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+async function answerOrFail(request: IncomingMessage, sources: Sources): Promise<Answer> {
+  try {
+    return await answer(request, sources);
+  } catch (error) {
+    return { code: 500, type: 'text/plain; charset=utf-8', body: `${describeError(error)}\n` };
+  }
+}
+
+async function listen(server: Server, { host, port }: MetricsConfig): Promise<void> {
+  try {
+    server.listen({ host, port });
+    await once(server, 'listening');
+  } catch (error) {
+    throw new AgentError('METRICS_LISTEN', `cannot serve metrics on ${hostPort(host, port)}`, {
+      cause: error,
+      remedy: listenRemedy(error, port),
+    });
+  }
+}
+
+function listenRemedy(error: unknown, port: number): string {
+  if (hasErrno(error, 'EADDRINUSE')) {
+    return `Find what holds the port with: ss -ltnp 'sport = :${port}', or set metrics.address to another one`;
+  }
+  if (hasErrno(error, 'EACCES')) return 'Set metrics.address to a port above 1023';
+  return 'Set metrics.address to an address of this machine, listed by: ip -brief address';
+}
+
+function boundAddress(server: Server, { host, port }: MetricsConfig): MetricsServer['address'] {
+  const bound = server.address();
+  return bound === null || typeof bound === 'string'
+    ? { host, port }
+    : { host: bound.address, port: bound.port };
+}
+
+/** A wildcard is not an address to connect to. */
+function localUrl({ host, port }: MetricsServer['address']): string {
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return `http://${hostPort(reachable, port)}`;
+}
+
+function hostPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,0 +1,155 @@
+import type { CertificateFacts } from '../core/certificate.ts';
+import type { Instant } from '../core/instant.ts';
+import { formatDuration, formatInstant } from '../core/instant.ts';
+import { clamp } from '../core/schedule.ts';
+import type { AgentStatus, CertificateStatus } from '../core/status.ts';
+import { missing } from './health.ts';
+import type { Html, HtmlValue } from './html.ts';
+import { html } from './html.ts';
+import { statusPageStyle } from './status-page-style.ts';
+
+/** For a person with a browser and a port-forward: no script, nothing loaded, drawn anew every 15 s. */
+export function statusPage(status: AgentStatus): string {
+  const { certificates, nodeName } = status;
+  return html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta http-equiv="refresh" content="15" />
+        <title>${nodeName}: certificates</title>
+        <style>
+          ${statusPageStyle}
+        </style>
+      </head>
+      <body>
+        <header>
+          <h1>${nodeName}</h1>
+          <p>certificates of this node</p>
+          ${verdict(status)}
+        </header>
+        <main>${certificates.map((certificate) => card(certificate, status.now))}</main>
+        <footer>
+          <p>
+            nodecertd ${status.version}, pid ${status.pid}, running for
+            ${formatDuration(status.now - status.startedAt)}, pairs in
+            <code>${status.certificateDirectory}</code>
+          </p>
+          <p>
+            as of ${moment(status.now)} · <a href="/metrics">metrics</a> ·
+            <a href="/readyz">readyz</a> · <a href="/healthz">healthz</a> ·
+            <a href="/status">status (JSON)</a>
+          </p>
+        </footer>
+      </body>
+    </html> `.text;
+}
+
+type Tone = 'good' | 'warn' | 'bad';
+
+function verdict({ certificates }: AgentStatus): Html {
+  const usable = certificates.filter((certificate) => certificate.usable).length;
+  const tone: Tone = usable === certificates.length && usable > 0 ? 'good' : 'bad';
+  return html`<p class="verdict ${tone}">
+    <span class="tone">${usable} of ${certificates.length} usable</span>
+  </p>`;
+}
+
+function toneOf(certificate: CertificateStatus): Tone {
+  if (!certificate.usable) return 'bad';
+  return certificate.overdue || certificate.attempts > 0 ? 'warn' : 'good';
+}
+
+function card(certificate: CertificateStatus, now: Instant): Html {
+  const { name, state, since, current, rotationDeadline } = certificate;
+  return html` <article class="${toneOf(certificate)}">
+    <div class="head">
+      <h2>${name}</h2>
+      <span class="state">${state}</span
+      ><span class="since">for ${formatDuration(now - since)}</span
+      >${current && timeLeft(current, now)}
+    </div>
+    ${current && lifetime(current, rotationDeadline, now)} ${troubles(certificate, now)}
+    <dl>${facts(certificate, now)}</dl>
+  </article>`;
+}
+
+function timeLeft({ notAfter }: CertificateFacts, now: Instant): Html {
+  return notAfter > now
+    ? html`<span class="left">${formatDuration(notAfter - now)} left</span>`
+    : html`<span class="left tone">expired ${formatDuration(now - notAfter)} ago</span>`;
+}
+
+/** A bar of the validity: the part that is over, the part that is left, and a mark where the rotation is due. */
+function lifetime(pair: CertificateFacts, deadline: Instant | undefined, now: Instant): Html {
+  const percent = (instant: Instant): number =>
+    Math.round(
+      clamp((instant - pair.notBefore) / Math.max(pair.notAfter - pair.notBefore, 1), 0, 1) * 1e4,
+    ) / 100;
+  const past = percent(now);
+  const mark = deadline === undefined ? undefined : percent(deadline);
+  return html` <div class="life">
+    ${mark !== undefined && deadline !== undefined ? html`<div class="due" style="width:${mark}%"><span>${due(deadline, now)} ▾</span></div>` : undefined}
+    <div class="bar" role="img" aria-label="${past} % of the lifetime is over">
+      <div class="past${past === 100 ? ' all' : ''}" style="width:${past}%"></div>
+      ${mark === undefined ? undefined : html`<div class="mark" style="left:${mark}%"></div>`}
+    </div>
+    <div class="ends">
+      <span>${moment(pair.notBefore)}</span><span>${moment(pair.notAfter)}</span>
+    </div>
+  </div>`;
+}
+
+function due(deadline: Instant, now: Instant): string {
+  return deadline > now
+    ? `rotation in ${formatDuration(deadline - now)}`
+    : `rotation due for ${formatDuration(now - deadline)}`;
+}
+
+/** Also of a certificate that is still good: a renewal that fails shows here long before it hurts. */
+function troubles(certificate: CertificateStatus, now: Instant): Html | undefined {
+  const reasons = [
+    ...(certificate.overdue ? ['the rotation is overdue'] : []),
+    ...missing(certificate, now),
+  ];
+  if (toneOf(certificate) === 'good' || reasons.length === 0) return undefined;
+  return html`<ul class="missing">
+    ${reasons.map((reason) => html`<li>${reason}</li>`)}
+  </ul>`;
+}
+
+function facts(certificate: CertificateStatus, now: Instant): readonly Html[] {
+  const { current, csr, signerName, path, rotations, lastEvent } = certificate;
+  const names = [...(current?.dnsNames ?? []), ...(current?.ipAddresses ?? [])];
+  const rows: readonly (readonly [string, HtmlValue])[] = [
+    ['Subject', current && subject(current)],
+    ['Names', names.length === 0 ? undefined : names.join(', ')],
+    ['Serial', current && html`<code>${current.serial}</code>`],
+    ['Issuer', current?.issuer],
+    ['Signer', signerName],
+    ['File', html`<code>${path}</code>`],
+    ['Request', csr && html`<code>${csr.name}</code>, for ${formatDuration(now - csr.createdAt)}`],
+    ['Rotations', `${rotations} since the start`],
+    ['Last event', lastEvent && `${lastEvent.text}, ${formatDuration(now - lastEvent.at)} ago`],
+  ];
+  return rows.flatMap(([term, value]) =>
+    value === undefined
+      ? []
+      : [
+          html`<dt>${term}</dt>
+            <dd>${value}</dd>`,
+        ],
+  );
+}
+
+function subject({ subject }: CertificateFacts): string {
+  return [...subject.organizations.map((name) => `O=${name}`), `CN=${subject.commonName}`].join(
+    ', ',
+  );
+}
+
+/** `2026-11-22 19:05:00 UTC` */
+function moment(instant: Instant): Html {
+  const text = formatInstant(instant);
+  return html`<time datetime="${text}">${text.replace('T', ' ').replace('Z', ' UTC')}</time>`;
+}
