@@ -1,4 +1,4 @@
-import type { CertificateFacts } from './certificate.ts';
+import type { PairFacts } from './certificate.ts';
 import type { CsrReference } from './enrollment.ts';
 import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
@@ -40,7 +40,7 @@ export interface CertificateStatus {
   /** The `-current.pem` path. */
   readonly path: string;
   /** The pair readers find; absent when there is none. */
-  readonly current?: CertificateFacts;
+  readonly current?: PairFacts;
   /** The rotation deadline of the current pair. */
   readonly rotationDeadline?: Instant;
   /** Unexpired, already valid, and not a self-signed stand-in. */
