@@ -1,0 +1,37 @@
+import { canonicalIp } from '../core/ip-address.ts';
+import { isDnsName } from './names.ts';
+
+export interface HostPort {
+  /** An IP address without brackets, or a host name. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * Reads `127.0.0.1:9471`, `[::1]:9471` or `localhost:9471`. A missing host is
+ * refused although many programs read it as "all interfaces": that is worth spelling out.
+ */
+export function parseHostPort(text: string): HostPort | undefined {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) return undefined;
+  const [, bracketed, plain] = match;
+  if (bracketed !== undefined) {
+    const host = bracketed.includes(':') ? canonicalIp(bracketed) : undefined;
+    return host === undefined ? undefined : { host, port };
+  }
+  const host = canonicalIp(plain ?? '') ?? plain?.toLowerCase() ?? '';
+  // `1.2.3.400` is meant as an address, and no resolver will make one of it.
+  return isDnsName(host) && (canonicalIp(host) !== undefined || !/^[\d.]+$/.test(host))
+    ? { host, port }
+    : undefined;
+}
+
+export function formatHostPort({ host, port }: HostPort): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** True when only programs on this machine can connect. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host);
+}

@@ -1,0 +1,97 @@
+import type * as v from 'valibot';
+import { nearest } from './nearest.ts';
+import type { ConfigPath, Problem } from './problem.ts';
+
+/** What this walk needs to see of a valibot schema. */
+interface SchemaNode {
+  readonly type: string;
+  readonly entries?: Readonly<Record<string, SchemaNode>>;
+  readonly wrapped?: SchemaNode;
+  readonly item?: SchemaNode;
+  readonly options?: readonly SchemaNode[];
+  readonly key?: string;
+  readonly literal?: unknown;
+}
+
+interface Place {
+  readonly schema: SchemaNode;
+  readonly path: ConfigPath;
+  readonly problems: Problem[];
+}
+
+/**
+ * Reports every key that the schema does not know and returns the value without
+ * them. valibot stops at the first unknown key of a map and then calls the whole
+ * map invalid; with the keys out of the way, everything else is checked as well.
+ */
+export function dropUnknownKeys(
+  schema: v.GenericSchema,
+  value: unknown,
+): { readonly known: unknown; readonly problems: readonly Problem[] } {
+  const problems: Problem[] = [];
+  const known = walk(value, { schema, path: [], problems });
+  return { known, problems };
+}
+
+function walk(value: unknown, place: Place): unknown {
+  const { schema, path, problems } = place;
+  if (schema.wrapped !== undefined) {
+    return walk(value, { ...place, schema: schema.wrapped });
+  }
+  if (schema.item !== undefined && Array.isArray(value)) {
+    const { item } = schema;
+    return value.map((element, index) =>
+      walk(element, { schema: item, path: [...path, index], problems }),
+    );
+  }
+  if (schema.type === 'variant') return walkVariant(value, place);
+  if (schema.entries === undefined) return value;
+  // valibot takes a list for a map; null is neither.
+  return isMap(value) ? walkEntries(value, place, () => undefined) : null;
+}
+
+/** Keys of the wrong profile get a message of their own: the key exists, it just does not apply. */
+function walkVariant(value: unknown, place: Place): unknown {
+  const { key = '', options = [] } = place.schema;
+  if (!isMap(value)) return null;
+  const choice = value[key];
+  const chosen = options.find((option) => option.entries?.[key]?.literal === choice);
+  // With an invalid choice its own problem says enough; no key can be judged.
+  if (chosen === undefined) return value;
+  return walkEntries(value, { ...place, schema: chosen }, (name) =>
+    options.some((option) => Object.hasOwn(option.entries ?? {}, name))
+      ? `does not apply to ${key} ${String(choice)}, which decides it by itself`
+      : undefined,
+  );
+}
+
+function walkEntries(
+  value: Readonly<Record<string, unknown>>,
+  { schema, path, problems }: Place,
+  objection: (name: string) => string | undefined,
+): Record<string, unknown> {
+  const entries = schema.entries ?? {};
+  const known: Record<string, unknown> = {};
+  for (const [name, element] of Object.entries(value)) {
+    const entry = Object.hasOwn(entries, name) ? entries[name] : undefined;
+    const at = [...path, name];
+    if (entry === undefined) {
+      const message = objection(name) ?? unknownKey(name, Object.keys(entries));
+      problems.push({ path: at, message });
+    } else {
+      known[name] = walk(element, { schema: entry, path: at, problems });
+    }
+  }
+  return known;
+}
+
+function unknownKey(name: string, known: readonly string[]): string {
+  const guess = nearest(name, known);
+  return guess === undefined
+    ? `unknown key; known here: ${known.join(', ')}`
+    : `unknown key; did you mean ${JSON.stringify(guess)}?`;
+}
+
+export function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,126 @@
+import { dirname, resolve } from 'node:path';
+import * as v from 'valibot';
+import type { AgentConfig } from '../core/config.ts';
+import type { ConfigFlags } from './flags.ts';
+import { overlayFlags } from './flags.ts';
+import { toProblem, valueAt } from './issues.ts';
+import { dropUnknownKeys, isMap } from './known-keys.ts';
+import { isNodeName } from './names.ts';
+import type { ConfigPath, Problem } from './problem.ts';
+import { configInvalid, describeValue, formatPath } from './problem.ts';
+import { readText } from './read-text.ts';
+import { resolveConfig, warningsOf } from './resolve.ts';
+import { certificateProblems, listProblems } from './rules.ts';
+import type { ConfigFile } from './schema.ts';
+import { apiVersion, certificateSchema, configFileSchema, kind } from './schema.ts';
+import type { YamlSource } from './yaml-source.ts';
+import { parseYaml } from './yaml-source.ts';
+
+export interface ConfigRequest {
+  /** Absent: the kubelet's two certificates with every default, changed by flags alone. */
+  readonly file?: string | undefined;
+  readonly flags: ConfigFlags;
+  readonly environment: {
+    readonly hostName: string;
+    /** What relative paths in flags start from. */
+    readonly workingDirectory: string;
+  };
+}
+
+export interface LoadedConfig extends AgentConfig {
+  /** The file it came from, absolute, for whoever watches it. */
+  readonly file?: string;
+  /** What is allowed but deserves a look, one sentence each. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads the file, lays the flags over it and fills in the defaults.
+ * @throws AgentError CONFIG_UNREADABLE, or CONFIG_INVALID with every problem on a line of its own
+ */
+export async function loadConfig(request: ConfigRequest): Promise<LoadedConfig> {
+  const { flags, environment } = request;
+  const file =
+    request.file === undefined ? undefined : resolve(environment.workingDirectory, request.file);
+  const source = file === undefined ? undefined : parseYaml(await readText(file), file);
+  const { value, flagFor } = overlayFlags(
+    source === undefined ? { apiVersion, kind } : source.value,
+    flags,
+    environment.workingDirectory,
+  );
+  const { output, problems } = check(value);
+  const nodeName = (output?.nodeName ?? environment.hostName).trim().toLowerCase();
+  const found = [...problems, ...hostNameProblems(value, nodeName)];
+  if (output === undefined || found.length > 0) {
+    throw configInvalid(
+      file ?? 'the command line',
+      found.map((problem) => locate(problem, { file, source, flagFor })),
+    );
+  }
+  const config = resolveConfig(output, { nodeName, folder: dirname(file ?? '/') });
+  if (config.bootstrapKubeconfig === config.kubeconfig) {
+    const problem = {
+      path: ['bootstrapKubeconfig'],
+      message: `is the same file as kubeconfig, ${config.kubeconfig}, which the agent overwrites`,
+    };
+    throw configInvalid('', [locate(problem, { file, source, flagFor })]);
+  }
+  return {
+    ...config,
+    ...(file !== undefined && { file }),
+    warnings: warningsOf(output),
+  };
+}
+
+function check(value: unknown): {
+  readonly output: ConfigFile | undefined;
+  readonly problems: readonly Problem[];
+} {
+  const { known, problems: unknown } = dropUnknownKeys(configFileSchema, value);
+  const parsed = v.safeParse(configFileSchema, known);
+  const listed = isMap(known) && Array.isArray(known['certificates']) ? known['certificates'] : [];
+  const problems = [
+    ...unknown,
+    ...(parsed.issues ?? []).map((issue) => toProblem(issue, value)),
+    ...listProblems(listed),
+    ...listed.flatMap((entry, index) => entryProblems(entry, index)),
+  ];
+  return { output: parsed.success ? parsed.output : undefined, problems };
+}
+
+/** Each certificate by itself, so that a broken one does not hide what is wrong with the others. */
+function entryProblems(entry: unknown, index: number): Problem[] {
+  const { typed, output } = v.safeParse(certificateSchema, entry);
+  return typed
+    ? certificateProblems(output).map(({ path, message }) => ({
+        path: ['certificates', index, ...path],
+        message,
+      }))
+    : [];
+}
+
+function hostNameProblems(value: unknown, nodeName: string): Problem[] {
+  if (valueAt(value, ['nodeName']) !== undefined || isNodeName(nodeName)) return [];
+  return [
+    {
+      path: ['nodeName'],
+      message: `is required, as the host name ${describeValue(nodeName)} cannot be the name of a Node; set it or give --hostname-override`,
+    },
+  ];
+}
+
+interface Origin {
+  readonly file: string | undefined;
+  readonly source: YamlSource | undefined;
+  readonly flagFor: (path: ConfigPath) => string | undefined;
+}
+
+function locate({ path, message }: Problem, { file, source, flagFor }: Origin) {
+  const flag = flagFor(path);
+  if (flag !== undefined || source === undefined) {
+    return { place: flag ?? formatPath(path), line: 0, message };
+  }
+  const line = source.lineOf(path);
+  const key = formatPath(path);
+  return { place: `${file}:${line}${key === '' ? '' : `: ${key}`}`, line, message };
+}

@@ -1,0 +1,132 @@
+import { resolve } from 'node:path';
+import type { AddressSource, CertificateSpec } from '../core/certificate-spec.ts';
+import {
+  kubeletClientSigner,
+  kubeletServingSigner,
+  kubeletUsages,
+  nodeSubject,
+} from '../core/certificate-spec.ts';
+import type { SubjectAltNames, Usage } from '../core/certificate.ts';
+import { usages } from '../core/certificate.ts';
+import type { AgentConfig } from '../core/config.ts';
+import { canonicalIp } from '../core/ip-address.ts';
+import { parseDuration } from './duration.ts';
+import { isLoopback, parseHostPort } from './host-port.ts';
+import type { CertificateEntry, ConfigFile } from './schema.ts';
+
+/** Paths in the file are relative to its folder, wherever the agent is started. */
+export function resolveConfig(
+  file: ConfigFile,
+  { nodeName, folder }: { readonly nodeName: string; readonly folder: string },
+): AgentConfig {
+  const { host, port } = parseHostPort(file.metrics.address) ?? { host: '127.0.0.1', port: 0 };
+  return {
+    nodeName,
+    kubeconfig: resolve(folder, file.kubeconfig),
+    ...(file.bootstrapKubeconfig !== undefined && {
+      bootstrapKubeconfig: resolve(folder, file.bootstrapKubeconfig),
+    }),
+    certificateDirectory: resolve(folder, file.certificateDirectory),
+    stateDirectory: resolve(folder, file.stateDirectory),
+    certificates: file.certificates.map((entry) => resolveCertificate(entry, nodeName)),
+    store: file.store,
+    addressRefreshSeconds: parseDuration(file.addressRefresh) ?? 1_800,
+    metrics: { host, port, kubeletNames: file.metrics.kubeletNames },
+    log: file.log,
+  };
+}
+
+/** What is allowed but deserves a look, one sentence each. */
+export function warningsOf(file: ConfigFile): string[] {
+  const address = parseHostPort(file.metrics.address);
+  const enciphering = file.certificates.filter(
+    (entry) =>
+      entry.profile === 'custom' &&
+      entry.usages.includes('key encipherment') &&
+      !entry.key.algorithm.startsWith('rsa-'),
+  );
+  return [
+    ...(address === undefined || isLoopback(address.host)
+      ? []
+      : [
+          `metrics.address ${file.metrics.address} can be reached from the network, and shows names, addresses and expiry of the certificates to anyone`,
+        ]),
+    ...enciphering.map(
+      ({ name, key }) =>
+        `certificate ${name} asks for key encipherment, which ${key.algorithm} keys cannot do`,
+    ),
+  ];
+}
+
+/** Fills in what the profile decides. The entry has passed the schema and the rules. */
+function resolveCertificate(entry: CertificateEntry, nodeName: string): CertificateSpec {
+  const key = entry.key.algorithm;
+  const base = {
+    name: entry.name,
+    profile: entry.profile,
+    key,
+    ...(entry.expirationSeconds !== undefined && { expirationSeconds: entry.expirationSeconds }),
+  };
+  switch (entry.profile) {
+    case 'kubelet-client':
+      return {
+        ...base,
+        signerName: kubeletClientSigner,
+        subject: nodeSubject(nodeName),
+        usages: kubeletUsages('client auth', key),
+        // The approver refuses a client request of a node that has any SAN.
+        addresses: 'static',
+        static: { dnsNames: [], ipAddresses: [] },
+        selfSignedUntilIssued: false,
+      };
+    case 'kubelet-serving':
+      return {
+        ...base,
+        signerName: kubeletServingSigner,
+        subject: nodeSubject(nodeName),
+        usages: kubeletUsages('server auth', key),
+        ...resolveNames(entry),
+      };
+    case 'custom':
+      return {
+        ...base,
+        signerName: entry.signerName,
+        subject: entry.subject,
+        usages: inCanonicalOrder(entry.usages),
+        ...resolveNames(entry),
+      };
+    default:
+      return entry satisfies never;
+  }
+}
+
+function resolveNames(
+  entry: Exclude<CertificateEntry, { profile: 'kubelet-client' }>,
+): Pick<CertificateSpec, 'addresses' | 'static' | 'selfSignedUntilIssued'> {
+  const from: AddressSource = entry.addresses.from;
+  return {
+    addresses: from,
+    static: canonicalNames({
+      dnsNames: [...entry.dnsNames, ...entry.addresses.dnsNames],
+      ipAddresses: [...entry.ipAddresses, ...entry.addresses.ipAddresses],
+    }),
+    selfSignedUntilIssued: entry.selfSignedUntilIssued,
+  };
+}
+
+function canonicalNames({ dnsNames, ipAddresses }: SubjectAltNames): SubjectAltNames {
+  return {
+    dnsNames: sortedUnique(dnsNames.map((name) => name.toLowerCase())),
+    ipAddresses: sortedUnique(ipAddresses.map((address) => canonicalIp(address) ?? address)),
+  };
+}
+
+/** Not the one in core/x509.ts: that would load the certificate library into the keeper. */
+function sortedUnique(values: readonly string[]): string[] {
+  return [...new Set(values)].sort();
+}
+
+/** The order of the API, each once, so that a reordered file is not a changed certificate. */
+function inCanonicalOrder(wanted: readonly Usage[]): Usage[] {
+  return usages.filter((usage) => wanted.includes(usage));
+}

@@ -1,0 +1,90 @@
+import type { Document, Pair, YAMLError } from 'yaml';
+import { LineCounter, isAlias, isMap, isPair, isScalar, isSeq, parseDocument } from 'yaml';
+import type { ConfigPath, LocatedProblem } from './problem.ts';
+import { configInvalid } from './problem.ts';
+
+/** A YAML text as plain values, and where each of them stands. */
+export interface YamlSource {
+  readonly value: unknown;
+  /** The line of the key (or of the nearest enclosing one that is there), counted from 1. */
+  lineOf(path: ConfigPath): number;
+}
+
+/** An alias may be used a hundred times at most, counted through all levels: enough for people, too few for a bomb. */
+const maxAliasCount = 100;
+
+/** @throws AgentError CONFIG_INVALID naming every syntax error, duplicate key and unknown tag with its line */
+export function parseYaml(text: string, file: string): YamlSource {
+  const lines = new LineCounter();
+  try {
+    const document = parseDocument(text, {
+      lineCounter: lines,
+      prettyErrors: false,
+      // Surplus complaints would go to process.emitWarning; those that matter are in the document.
+      logLevel: 'error',
+    });
+    const faults = [...document.errors, ...document.warnings].map((fault) => {
+      const { line } = lines.linePos(fault.pos[0]);
+      return { place: `${file}:${line}`, line, message: describeFault(fault, text) };
+    });
+    if (faults.length > 0) throw configInvalid(file, faults);
+    const value: unknown = document.toJS({ maxAliasCount });
+    return { value, lineOf: (path) => lines.linePos(offsetOf(document, path)).line };
+  } catch (error) {
+    throw error instanceof Error && error.name === 'AgentError' ? error : unparsable(file, error);
+  }
+}
+
+/** Everything else the parser throws: an alias that names nothing or too much, nesting beyond the stack. */
+function unparsable(file: string, error: unknown): Error {
+  const fault: LocatedProblem = {
+    place: file,
+    line: 0,
+    message:
+      error instanceof RangeError
+        ? 'nested too deeply'
+        : soften(error instanceof Error ? error.message : String(error)),
+  };
+  return configInvalid(file, [fault], error);
+}
+
+function describeFault({ code, pos, message }: YAMLError, text: string): string {
+  if (code === 'MULTIPLE_DOCS') return 'expected one YAML document, found a second one';
+  if (code !== 'DUPLICATE_KEY') return soften(message);
+  const [key = ''] = /^[^\s:]*/.exec(text.slice(pos[0], pos[0] + 80)) ?? [];
+  return `the key ${key} is there twice`;
+}
+
+/** The parser's sentences begin with a capital and end with a period or a quoted line. */
+function soften(message: string): string {
+  const [first = ''] = message.split('\n');
+  return `not valid YAML: ${first.charAt(0).toLowerCase()}${first.slice(1).replace(/[.:]$/, '')}`;
+}
+
+function offsetOf(document: Document, path: ConfigPath): number {
+  let node: unknown = document.contents;
+  let offset = startOf(node) ?? 0;
+  for (const key of path) {
+    const container = isAlias(node) ? node.resolve(document) : node;
+    const child = childOf(container, key);
+    if (child === undefined) return offset;
+    offset = startOf(isPair(child) ? child.key : child) ?? offset;
+    node = isPair(child) ? child.value : child;
+  }
+  return offset;
+}
+
+function childOf(container: unknown, key: string | number): unknown {
+  if (isSeq(container)) return container.items[Number(key)];
+  if (!isMap(container)) return undefined;
+  return container.items.find((pair: Pair) => {
+    const name: unknown = isScalar(pair.key) ? pair.key.value : pair.key;
+    return String(name) === String(key);
+  });
+}
+
+function startOf(node: unknown): number | undefined {
+  if (typeof node !== 'object' || node === null || !('range' in node)) return undefined;
+  const { range } = node as { range?: readonly number[] | null };
+  return range?.[0];
+}

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { formatHostPort, isLoopback, parseHostPort } from '../../src/config/host-port.ts';
+import type { HostPort } from '../../src/config/host-port.ts';
+
+describe('parseHostPort()', () => {
+  const cases: readonly (readonly [string, HostPort | undefined])[] = [
+    ['127.0.0.1:9471', { host: '127.0.0.1', port: 9_471 }],
+    ['127.0.0.1:0', { host: '127.0.0.1', port: 0 }],
+    ['[::1]:9471', { host: '::1', port: 9_471 }],
+    ['[0:0:0:0:0:0:0:1]:9471', { host: '::1', port: 9_471 }],
+    ['LocalHost:80', { host: 'localhost', port: 80 }],
+    ['node.example.com:65535', { host: 'node.example.com', port: 65_535 }],
+    ['127.0.0.1:65536', undefined],
+    ['127.0.0.1', undefined],
+    [':9471', undefined],
+    ['9471', undefined],
+    ['::1:9471', undefined],
+    ['[::1]', undefined],
+    ['[127.0.0.1]:80', undefined],
+    ['[fe80::1%eth0]:80', undefined],
+    ['1.2.3.400:80', undefined],
+    ['a_b:80', undefined],
+    ['a:80 ', undefined],
+    ['http://localhost:80', undefined],
+  ];
+  for (const [text, expected] of cases) {
+    it(`parseHostPort() reads ${JSON.stringify(text)} as ${JSON.stringify(expected) ?? 'no address'}`, () => {
+      assert.deepEqual(parseHostPort(text), expected);
+    });
+  }
+
+  it('parseHostPort() reads what formatHostPort() writes', () => {
+    const host = fc.oneof(fc.ipV4(), fc.constantFrom('::1', 'fe80::1', 'localhost', 'a.b-c.d'));
+    fc.assert(
+      fc.property(fc.record({ host, port: fc.nat(65_535) }), (address) => {
+        assert.deepEqual(parseHostPort(formatHostPort(address)), { ...address });
+      }),
+    );
+  });
+});
+
+describe('isLoopback()', () => {
+  for (const host of ['127.0.0.1', '127.1.2.3', '::1', 'localhost']) {
+    it(`isLoopback() knows ${host}`, () => assert.equal(isLoopback(host), true));
+  }
+  for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.example.com', 'localhost.example.com']) {
+    it(`isLoopback() does not take ${host} for one`, () => assert.equal(isLoopback(host), false));
+  }
+});

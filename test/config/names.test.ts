@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { isDnsName, isNodeName, isSignerName, prefixObjection } from '../../src/config/names.ts';
+
+const tables: readonly {
+  readonly symbol: string;
+  readonly test: (text: string) => boolean;
+  readonly good: readonly string[];
+  readonly bad: readonly string[];
+}[] = [
+  {
+    symbol: 'isDnsName()',
+    test: isDnsName,
+    good: ['a', 'worker-1', 'A.Example.COM', '*.example.com', `${'a'.repeat(63)}.b`],
+    bad: ['', '*', '*.', 'a..b', '-a', 'a-', 'a_b', 'a.*.b', 'a.', `${'a'.repeat(64)}.b`],
+  },
+  {
+    symbol: 'isNodeName()',
+    test: isNodeName,
+    good: ['worker-1', 'ip-10-0-0-1.ec2.internal', '10.0.0.1', 'a'.repeat(253)],
+    bad: ['', 'Worker-1', 'worker_1', 'worker-', 'a..b', 'a'.repeat(254), 'a/b', 'a b'],
+  },
+  {
+    symbol: 'isSignerName()',
+    test: isSignerName,
+    good: ['example.com/serving', 'kubernetes.io/kubelet-serving', 'a.b/c.d'],
+    bad: ['', 'serving', 'example/serving', 'example.com/', 'example.com/a/b', 'Example.com/a'],
+  },
+  {
+    symbol: 'prefixObjection()',
+    test: (name) => prefixObjection(name) === undefined,
+    good: ['kubelet-client', 'a', '0', 'current', 'a-current-b', 'a'.repeat(63), 'v2026-01-02'],
+    bad: [
+      '',
+      'A',
+      '-a',
+      'a-',
+      'a.b',
+      'a/b',
+      '..',
+      'a\n',
+      'a'.repeat(64),
+      'kubelet-current',
+      'kubelet-updated',
+      'kubelet-2026-01-02-03-04-05',
+      'kubelet-2026-01-02-03-04-05-1',
+    ],
+  },
+];
+
+for (const { symbol, test, good, bad } of tables) {
+  describe(symbol, () => {
+    for (const text of good) {
+      it(`${symbol} accepts ${JSON.stringify(text.slice(0, 40))}`, () => {
+        assert.equal(test(text), true);
+      });
+    }
+    for (const text of bad) {
+      it(`${symbol} refuses ${JSON.stringify(text.slice(0, 40))}`, () => {
+        assert.equal(test(text), false);
+      });
+    }
+  });
+}

@@ -1,0 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { jsonSchemaFile, renderJsonSchema } from './json-schema.ts';
+
+/** `node test/config/write-json-schema.ts` after a change of src/config/schema.ts. */
+await writeFile(jsonSchemaFile, renderJsonSchema());
