@@ -1,0 +1,106 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Agent } from 'undici';
+
+export interface ApiClientOptions {
+  readonly server: string;
+  readonly caPem: string;
+  readonly certificatePem?: string;
+  readonly keyPem?: string;
+  readonly token?: string;
+}
+
+export interface ApiRequest {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly path: string;
+  /** Sent as JSON; as a merge patch with PATCH. */
+  readonly body?: unknown;
+}
+
+export interface ApiResponse {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** As much of a Kubernetes client as tests need to play the admin; independent of the client under test. */
+export class ApiClient implements AsyncDisposable {
+  readonly #options: ApiClientOptions;
+  readonly #agent: Agent;
+
+  constructor(options: ApiClientOptions) {
+    this.#options = options;
+    this.#agent = new Agent({
+      connect: { ca: options.caPem, cert: options.certificatePem, key: options.keyPem },
+      headersTimeout: 30_000,
+      bodyTimeout: 0,
+    });
+  }
+
+  async request(request: ApiRequest): Promise<ApiResponse> {
+    const response = await this.#send(request, AbortSignal.timeout(30_000));
+    const text = await response.body.text();
+    const isJson = String(response.headers['content-type']).startsWith('application/json');
+    return { status: response.statusCode, body: isJson ? (JSON.parse(text) as unknown) : text };
+  }
+
+  /** @throws when the answer is none of 2xx */
+  async must(request: ApiRequest): Promise<unknown> {
+    const { status, body } = await this.request(request);
+    if (status >= 300) throw unexpected(request, { status, body });
+    return body;
+  }
+
+  /** Asks again until the answer is 2xx, for what a starting API server cannot do yet. */
+  async eventually(request: ApiRequest, signal: AbortSignal): Promise<unknown> {
+    for (;;) {
+      const answer = await this.request(request).catch((error: unknown) => error);
+      if (isResponse(answer) && answer.status < 300) return answer.body;
+      if (signal.aborted) {
+        throw isResponse(answer) ? unexpected(request, answer) : (answer as Error);
+      }
+      await delay(25);
+    }
+  }
+
+  /** The events of a watch, each with the moment its line arrived. */
+  async *watch(path: string, signal: AbortSignal): AsyncGenerator {
+    const response = await this.#send({ method: 'GET', path }, signal);
+    let rest = '';
+    for await (const chunk of response.body.setEncoding('utf8')) {
+      const lines = (rest + String(chunk)).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) yield JSON.parse(line) as unknown;
+    }
+  }
+
+  async #send(
+    { method, path, body }: ApiRequest,
+    signal: AbortSignal,
+  ): ReturnType<Agent['request']> {
+    const { server, token } = this.#options;
+    const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
+    return this.#agent.request({
+      origin: server,
+      path,
+      method,
+      signal,
+      headers: {
+        accept: 'application/json',
+        ...(body !== undefined && { 'content-type': type }),
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      },
+      body: body === undefined ? null : JSON.stringify(body),
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#agent.destroy();
+  }
+}
+
+function isResponse(value: unknown): value is ApiResponse {
+  return typeof value === 'object' && value !== null && 'status' in value && 'body' in value;
+}
+
+function unexpected(request: ApiRequest, { status, body }: ApiResponse): Error {
+  return new Error(`${request.method} ${request.path}: ${status} ${JSON.stringify(body)}`);
+}

@@ -1,0 +1,94 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { AuditedRequest } from './control-plane.ts';
+
+/**
+ * Metadata of every request, logged when it arrives and when it is answered; that
+ * of the control plane's own components and of this harness getting ready is left out.
+ */
+export const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+- level: None
+  users: ['system:apiserver', 'system:kube-controller-manager', 'system:anonymous']
+- level: None
+  userGroups: ['system:serviceaccounts']
+- level: None
+  nonResourceURLs: ['/readyz']
+- level: None
+  resources: [{ group: authentication.k8s.io, resources: [selfsubjectreviews] }]
+- level: Metadata
+`;
+
+/** k8s.io/apiserver/pkg/apis/audit/v1 Event, as far as it is looked at. */
+interface AuditEvent {
+  readonly auditID: string;
+  readonly stage: 'RequestReceived' | 'ResponseStarted' | 'ResponseComplete' | 'Panic';
+  readonly verb: string;
+  readonly user: { readonly username: string };
+  readonly objectRef?: {
+    readonly resource?: string;
+    readonly subresource?: string;
+    readonly name?: string;
+  };
+  readonly responseStatus?: { readonly code?: number };
+  readonly requestReceivedTimestamp: string;
+}
+
+export interface TimedRequest extends AuditedRequest {
+  /** Milliseconds since the epoch, with fractions. */
+  readonly receivedAt: number;
+}
+
+/**
+ * The requests of one run of the API server, in the order they came in. A request
+ * is logged before it is served and once more, a little after the client has its
+ * answer; so that what the client has seen done is never missing, this waits for
+ * the second line of each, unless the log is `closed`.
+ */
+export async function readAuditLog(
+  file: string,
+  log: 'open' | 'closed' = 'open',
+): Promise<TimedRequest[]> {
+  const deadline = Date.now() + 2_000;
+  for (;;) {
+    const requests = latestById(await readEvents(file));
+    const unanswered = requests.some(({ stage }) => stage === 'RequestReceived');
+    if (!unanswered || log === 'closed' || Date.now() > deadline) {
+      return requests.filter(({ stage }) => stage !== 'RequestReceived').map(toRequest);
+    }
+    await delay(10);
+  }
+}
+
+async function readEvents(file: string): Promise<AuditEvent[]> {
+  if (!existsSync(file)) return [];
+  const lines = (await readFile(file, 'utf8')).split('\n');
+  // What follows the last newline is empty, or a line being written.
+  return lines.slice(0, -1).map((line) => JSON.parse(line) as AuditEvent);
+}
+
+function latestById(events: readonly AuditEvent[]): AuditEvent[] {
+  const latest = new Map<string, AuditEvent>();
+  for (const event of events) latest.set(event.auditID, event);
+  return [...latest.values()];
+}
+
+function toRequest(event: AuditEvent): TimedRequest {
+  const { resource = '', subresource, name } = event.objectRef ?? {};
+  return {
+    user: event.user.username,
+    verb: event.verb,
+    resource: subresource === undefined ? resource : `${resource}/${subresource}`,
+    name,
+    code: event.responseStatus?.code ?? 0,
+    receivedAt: parseMicroTime(event.requestReceivedTimestamp),
+  };
+}
+
+/** `2026-01-01T00:00:00.123456Z`: Date keeps milliseconds only. */
+function parseMicroTime(text: string): number {
+  const seconds = Date.parse(text.replace(/\.\d+Z$/, 'Z'));
+  return seconds + Number(`0${/\.\d+/.exec(text)?.[0] ?? ''}`) * 1_000;
+}

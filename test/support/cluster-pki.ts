@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto';
+import type { Subject, Usage } from '../../src/core/certificate.ts';
+import { day, minute } from '../../src/core/instant.ts';
+import { encodePem } from '../../src/core/pem.ts';
+import { usageExtensions, webcrypto, x509 } from '../../src/core/x509.ts';
+
+/** The certificates of a control plane that lives for one test run. */
+export interface KeyPair {
+  readonly certificatePem: string;
+  /** PKCS #8. */
+  readonly keyPem: string;
+}
+
+export interface ClusterCa extends KeyPair {
+  issue(request: LeafRequest): Promise<KeyPair>;
+}
+
+export interface LeafRequest extends Subject {
+  readonly usage: Extract<Usage, 'client auth' | 'server auth'>;
+  readonly altNames?: readonly { readonly type: 'dns' | 'ip'; readonly value: string }[];
+}
+
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+
+export async function createClusterCa(): Promise<ClusterCa> {
+  const keys = await newKeys();
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned(
+    {
+      name: 'CN=kubernetes',
+      keys,
+      ...validity(),
+      signingAlgorithm: algorithm,
+      extensions: [
+        new x509.BasicConstraintsExtension(true, undefined, true),
+        ...usageExtensions(['digital signature', 'key encipherment', 'cert sign']),
+        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
+      ],
+    },
+    webcrypto,
+  );
+  return {
+    ...(await toPem(certificate, keys)),
+    issue: async (request) => issue(request, { certificate, key: keys.privateKey }),
+  };
+}
+
+/** For service account tokens. */
+export interface SigningKey {
+  readonly publicPem: string;
+  readonly privatePem: string;
+}
+
+export async function createSigningKey(): Promise<SigningKey> {
+  const keys = await newKeys();
+  const der = await webcrypto.subtle.exportKey('spki', keys.publicKey);
+  return { publicPem: pem('PUBLIC KEY', der), privatePem: await keyPem(keys) };
+}
+
+async function issue(
+  request: LeafRequest,
+  issuer: { readonly certificate: x509.X509Certificate; readonly key: CryptoKey },
+): Promise<KeyPair> {
+  const keys = await newKeys();
+  const certificate = await x509.X509CertificateGenerator.create(
+    {
+      subject: new x509.Name([
+        ...request.organizations.map((name) => ({ O: [name] })),
+        { CN: [request.commonName] },
+      ]).toString(),
+      issuer: issuer.certificate.subject,
+      publicKey: keys.publicKey,
+      signingKey: issuer.key,
+      // The leading digits keep it positive, which Go insists on.
+      serialNumber: `01${randomBytes(8).toString('hex')}`,
+      ...validity(),
+      signingAlgorithm: algorithm,
+      extensions: [
+        ...usageExtensions(['digital signature', request.usage]),
+        ...(request.altNames === undefined
+          ? []
+          : [new x509.SubjectAlternativeNameExtension([...request.altNames])]),
+      ],
+    },
+    webcrypto,
+  );
+  return toPem(certificate, keys);
+}
+
+function validity(): { readonly notBefore: Date; readonly notAfter: Date } {
+  const now = Date.now();
+  return { notBefore: new Date(now - 5 * minute), notAfter: new Date(now + day) };
+}
+
+async function newKeys(): Promise<CryptoKeyPair> {
+  return webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+}
+
+async function toPem(certificate: x509.X509Certificate, keys: CryptoKeyPair): Promise<KeyPair> {
+  return { certificatePem: `${certificate.toString('pem')}\n`, keyPem: await keyPem(keys) };
+}
+
+async function keyPem(keys: CryptoKeyPair): Promise<string> {
+  return pem('PRIVATE KEY', await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
+}
+
+function pem(label: string, der: ArrayBuffer): string {
+  return Buffer.from(encodePem(label, new Uint8Array(der))).toString();
+}

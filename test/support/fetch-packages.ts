@@ -1,0 +1,63 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { cacheDirectory, findProgram, packagesDirectory, skip } from './programs.ts';
+
+/**
+ * `make packages`: unpacks the Debian packages that tests need into the user's
+ * cache. Installing them would start their services (prometheus has one) and change
+ * the machine; unpacking does neither, and needs root for the package lists at most.
+ */
+const packages: Readonly<Record<string, readonly string[]>> = {
+  prometheus: ['prometheus', 'promtool'],
+};
+
+for (const [name, programs] of Object.entries(packages)) {
+  if (programs.every((program) => findProgram(program) !== undefined)) continue;
+  const failure = unpack(name);
+  if (failure !== undefined) say(`skipped: ${skip(`tests that need ${name}: ${failure}`)}`);
+}
+
+/** Returns why it did not work, if it did not. */
+function unpack(name: string): string | undefined {
+  if (findProgram('apt-get') === undefined || findProgram('dpkg') === undefined) {
+    return `no ${name} on PATH, and this is no Debian to take it from`;
+  }
+  say(`Fetching the Debian package ${name} (once) ...`);
+  mkdirSync(cacheDirectory, { recursive: true });
+  const work = mkdtempSync(join(cacheDirectory, 'unpacking-'));
+  try {
+    const failure = download(name, work);
+    if (failure !== undefined) return failure;
+    for (const file of readdirSync(work)) {
+      const unpacked = run('dpkg', ['-x', file, 'unpacked'], work);
+      if (unpacked !== undefined) return unpacked;
+    }
+    const target = join(packagesDirectory, name);
+    mkdirSync(packagesDirectory, { recursive: true });
+    rmSync(target, { recursive: true, force: true });
+    renameSync(join(work, 'unpacked'), target);
+    return undefined;
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** Missing or stale package lists are the usual reason to fail, and root can fetch them. */
+function download(name: string, directory: string): string | undefined {
+  const failure = run('apt-get', ['download', name], directory);
+  if (failure === undefined || process.getuid?.() !== 0) return failure;
+  return run('apt-get', ['update'], directory) ?? run('apt-get', ['download', name], directory);
+}
+
+/** The last line of what the program complained about, if it failed. */
+function run(program: string, args: readonly string[], cwd: string): string | undefined {
+  const { status, stderr, error } = spawnSync(program, args, { cwd, encoding: 'utf8' });
+  if (status === 0) return undefined;
+  const complaint = error?.message ?? stderr.trim().split('\n').at(-1) ?? '';
+  return `${program} ${args.join(' ')} failed: ${complaint}`;
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,94 @@
+import { createHash } from 'node:crypto';
+import {
+  accessSync,
+  appendFileSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+} from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, isAbsolute, join } from 'node:path';
+
+/**
+ * Programs that tests use but npm does not bring: where they are kept, whether
+ * they are there, and what becomes of a test when they are not.
+ */
+const root = join(import.meta.dirname, '../..');
+
+/** Outside the tree, so that a fresh clone finds what an earlier one has built. */
+export const cacheDirectory = join(userCache(), 'nodecertd');
+
+/** Debian packages are unpacked here, each in a directory of its name: see fetch-packages.ts. */
+export const packagesDirectory = join(cacheDirectory, 'packages');
+
+export const goModuleDirectory = join(root, 'test');
+
+/** The Kubernetes release of the control plane, from the one place that names it. */
+export function kubernetesVersion(): string {
+  const found = /^\s*k8s\.io\/kubernetes (v\S+)/m.exec(read('go.mod'));
+  if (found?.[1] === undefined) throw new Error('test/go.mod does not require k8s.io/kubernetes');
+  return found[1];
+}
+
+/** One directory per set of sources: another go.mod or go.sum means other binaries. */
+export function controlPlaneDirectory(): string {
+  const digest = createHash('sha256').update(read('go.mod')).update(read('go.sum')).digest('hex');
+  return join(cacheDirectory, 'control-plane', `${kubernetesVersion()}-${digest.slice(0, 12)}`);
+}
+
+/** Path of a program on PATH, or unpacked from a Debian package. */
+export function findProgram(name: string): string | undefined {
+  const directories = (process.env['PATH'] ?? '').split(delimiter).filter(isAbsolute);
+  return [...directories, ...unpacked()]
+    .map((directory) => join(directory, name))
+    .find(isExecutable);
+}
+
+function unpacked(): string[] {
+  if (!existsSync(packagesDirectory)) return [];
+  return readdirSync(packagesDirectory).map((name) => join(packagesDirectory, name, 'usr/bin'));
+}
+
+/**
+ * For the `skip` option of a test: false when every program is there, else the
+ * reason, noted for the summary of `make test`.
+ * @throws where nothing may be skipped
+ */
+export function skipWithout(...names: readonly string[]): string | false {
+  const missing = names.filter((name) => findProgram(name) === undefined);
+  return missing.length === 0 ? false : skip(`tests that need ${missing.join(', ')}: not found`);
+}
+
+/**
+ * Notes what is left out and why, once for the run.
+ * @throws under CI, where a skipped test is a test that nobody runs anywhere
+ */
+export function skip(what: string): string {
+  if (strict) throw new Error(`nothing may be skipped under CI, but this would be: ${what}`);
+  mkdirSync(join(root, '.cache'), { recursive: true });
+  appendFileSync(join(root, '.cache/skipped'), `${what}\n`);
+  return what;
+}
+
+export function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const strict = process.env['NODECERTD_STRICT'] === '1' || process.env['CI'] === 'true';
+
+/** XDG Base Directory Specification: a relative value is to be ignored. */
+function userCache(): string {
+  const configured = process.env['XDG_CACHE_HOME'] ?? '';
+  return isAbsolute(configured) ? configured : join(homedir(), '.cache');
+}
+
+function read(file: string): string {
+  return readFileSync(join(goModuleDirectory, file), 'utf8');
+}

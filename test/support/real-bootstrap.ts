@@ -1,0 +1,78 @@
+import { ApiClient } from './api-client.ts';
+
+/** What kubeadm sets up for joining nodes: a token, and the rights that come with it. */
+const tokenId = 'test01';
+const tokenSecret = '0123456789abcdef';
+
+export const bootstrapToken = `${tokenId}.${tokenSecret}`;
+
+export interface BootstrapOptions {
+  readonly server: string;
+  readonly caPem: string;
+  readonly signal: AbortSignal;
+}
+
+/** Settles when the token is good for requests. */
+export async function allowBootstrap(
+  admin: ApiClient,
+  { server, caPem, signal }: BootstrapOptions,
+): Promise<void> {
+  await Promise.all([
+    ...bindings.map(async ({ name, role, group }) =>
+      admin.must({
+        method: 'POST',
+        path: '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings',
+        body: {
+          metadata: { name },
+          roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
+          subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'Group', name: group }],
+        },
+      }),
+    ),
+    // Eventually: the namespace is created by the server in the background.
+    admin.eventually(
+      { method: 'POST', path: '/api/v1/namespaces/kube-system/secrets', body: tokenObject },
+      signal,
+    ),
+  ]);
+  await using bearer = new ApiClient({ server, caPem, token: bootstrapToken });
+  await bearer.eventually(
+    {
+      method: 'POST',
+      path: '/apis/authentication.k8s.io/v1/selfsubjectreviews',
+      body: { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' },
+    },
+    signal,
+  );
+}
+
+const tokenObject = {
+  metadata: { name: `bootstrap-token-${tokenId}` },
+  type: 'bootstrap.kubernetes.io/token',
+  stringData: {
+    'token-id': tokenId,
+    'token-secret': tokenSecret,
+    'usage-bootstrap-authentication': 'true',
+    'usage-bootstrap-signing': 'true',
+  },
+};
+
+const csrRole = 'system:certificates.k8s.io:certificatesigningrequests';
+
+const bindings = [
+  {
+    name: 'test:kubelet-bootstrap',
+    role: 'system:node-bootstrapper',
+    group: 'system:bootstrappers',
+  },
+  {
+    name: 'test:approve-bootstrap',
+    role: `${csrRole}:nodeclient`,
+    group: 'system:bootstrappers',
+  },
+  {
+    name: 'test:approve-renewal',
+    role: `${csrRole}:selfnodeclient`,
+    group: 'system:nodes',
+  },
+] as const;

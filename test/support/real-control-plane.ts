@@ -1,0 +1,254 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { NodeAddress } from '../../src/core/enrollment.ts';
+import { ApiClient } from './api-client.ts';
+import { readAuditLog } from './audit-log.ts';
+import type { TimedRequest } from './audit-log.ts';
+import { Child } from './child.ts';
+import type { ControlPlane, ControlPlaneOptions, ObservedCsr } from './control-plane.ts';
+import { allowBootstrap, bootstrapToken } from './real-bootstrap.ts';
+import {
+  apiServerArgs,
+  controllerManagerArgs,
+  createClusterFiles,
+  etcdArgs,
+  kubeconfig,
+} from './real-components.ts';
+import type { ClusterFiles } from './real-components.ts';
+import { csrPath, observe, withCondition } from './real-csr.ts';
+import type { CsrObject } from './real-csr.ts';
+import { controlPlaneDirectory, isExecutable, skip } from './programs.ts';
+
+/** The directory of the binaries, or undefined when `make control-plane` has not built them. */
+export function realControlPlaneAvailable(): string | undefined {
+  const directory = controlPlaneDirectory();
+  const programs = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kubectl'];
+  return programs.every((name) => isExecutable(join(directory, name))) ? directory : undefined;
+}
+
+/**
+ * For the `skip` option of a suite: false when there is a real control plane, else
+ * the reason.
+ * @throws where nothing may be skipped
+ */
+export function skipWithoutRealControlPlane(): string | false {
+  if (realControlPlaneAvailable() !== undefined) return false;
+  return skip('tests on a real control plane: not built (make control-plane)');
+}
+
+/** etcd, kube-apiserver and kube-controller-manager on loopback, ready for requests. */
+export async function startRealControlPlane(
+  options: ControlPlaneOptions,
+): Promise<RealControlPlane> {
+  const binaries = realControlPlaneAvailable();
+  if (binaries === undefined) {
+    throw new Error('there is no real control plane here; run: make control-plane');
+  }
+  const directory = mkdtempSync(join(tmpdir(), 'nodecertd-control-plane-'));
+  const plane = new RealControlPlane(binaries, await createClusterFiles(directory), options);
+  try {
+    await plane.start();
+    return plane;
+  } catch (error) {
+    await plane[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+export class RealControlPlane implements ControlPlane {
+  readonly kind = 'real';
+  readonly #binaries: string;
+  readonly #files: ClusterFiles;
+  readonly #signingSeconds: number;
+  #approving = true;
+  #etcd: Child | undefined;
+  #apiServer: Child | undefined;
+  #controllers: Child | undefined;
+  /** One per run of the API server. */
+  readonly #auditLogs: string[] = [];
+  #admin: ApiClient;
+
+  constructor(binaries: string, files: ClusterFiles, options: ControlPlaneOptions) {
+    this.#binaries = binaries;
+    this.#files = files;
+    this.#signingSeconds = options.signingSeconds;
+    this.#admin = this.#adminClient();
+  }
+
+  get server(): string {
+    return this.#files.server;
+  }
+
+  get caPem(): string {
+    return this.#files.caPem;
+  }
+
+  /** A client with every right; a new one after `startApi()`. */
+  get admin(): ApiClient {
+    return this.#admin;
+  }
+
+  async start(): Promise<void> {
+    this.#etcd = this.#run('etcd', etcdArgs(this.#files));
+    await this.startApi();
+    await allowBootstrap(this.#admin, {
+      server: this.server,
+      caPem: this.caPem,
+      signal: AbortSignal.timeout(readyTimeoutMs),
+    });
+  }
+
+  async bootstrapKubeconfig(): Promise<string> {
+    const { server, caPem } = this;
+    return kubeconfig({ server, caPem, user: { token: bootstrapToken } });
+  }
+
+  async adminKubeconfig(): Promise<string> {
+    return readFile(join(this.#files.directory, 'admin.conf'), 'utf8');
+  }
+
+  async setNodeAddresses(nodeName: string, addresses: readonly NodeAddress[]): Promise<void> {
+    const path = '/api/v1/nodes';
+    const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: nodeName } };
+    const created = await this.#admin.request({ method: 'POST', path, body: node });
+    if (created.status !== 201 && created.status !== 409) {
+      throw new Error(`node ${nodeName} was not created: ${JSON.stringify(created.body)}`);
+    }
+    await this.#admin.must({
+      method: 'PATCH',
+      path: `${path}/${nodeName}/status`,
+      body: { status: { addresses } },
+    });
+  }
+
+  async csrs(): Promise<readonly ObservedCsr[]> {
+    const list = (await this.#admin.must({ method: 'GET', path: csrPath() })) as {
+      readonly items: readonly CsrObject[];
+    };
+    return list.items.map(observe);
+  }
+
+  async approve(csrName: string): Promise<void> {
+    await this.kubectl('certificate', 'approve', csrName);
+  }
+
+  /** kubectl gives a reason of its own, KubectlDeny, and takes no other. */
+  async deny(csrName: string, _reason: string): Promise<void> {
+    await this.kubectl('certificate', 'deny', csrName);
+  }
+
+  async fail(csrName: string, reason: string): Promise<void> {
+    const csr = (await this.#admin.must({ method: 'GET', path: csrPath(csrName) })) as CsrObject;
+    await this.#admin.must({
+      method: 'PUT',
+      path: `${csrPath(csrName)}/status`,
+      body: withCondition(csr, 'Failed', reason),
+    });
+  }
+
+  async deleteCsr(csrName: string): Promise<void> {
+    await this.#admin.must({ method: 'DELETE', path: csrPath(csrName) });
+  }
+
+  /** The approver is a part of kube-controller-manager, which comes back with or without it. */
+  async setApproving(approving: boolean): Promise<void> {
+    if (approving === this.#approving) return;
+    this.#approving = approving;
+    await this.#startControllers();
+  }
+
+  async stopApi(): Promise<void> {
+    await this.#controllers?.stop(0);
+    await this.#apiServer?.stop();
+  }
+
+  async startApi(): Promise<void> {
+    await this.#admin[Symbol.asyncDispose]();
+    this.#admin = this.#adminClient();
+    const auditLog = join(this.#files.directory, `audit-${this.#auditLogs.length + 1}.log`);
+    this.#auditLogs.push(auditLog);
+    this.#apiServer = this.#run('kube-apiserver', apiServerArgs(this.#files, auditLog));
+    await this.#startControllers();
+    await this.#ready();
+  }
+
+  async requests(): Promise<readonly TimedRequest[]> {
+    const last = this.#auditLogs.length - 1;
+    const logs = this.#auditLogs.map(async (file, index) =>
+      readAuditLog(file, index === last && this.#apiServer?.running === true ? 'open' : 'closed'),
+    );
+    return (await Promise.all(logs)).flat();
+  }
+
+  async kubectl(...args: readonly string[]): Promise<string> {
+    const { directory } = this.#files;
+    const { stdout } = await promisify(execFile)(join(this.#binaries, 'kubectl'), [
+      `--kubeconfig=${join(directory, 'admin.conf')}`,
+      `--cache-dir=${join(directory, 'kubectl-cache')}`,
+      ...args,
+    ]);
+    return stdout;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#admin[Symbol.asyncDispose]();
+    await Promise.all([this.#controllers?.stop(0), this.#apiServer?.stop(0), this.#etcd?.stop(0)]);
+    rmSync(this.#files.directory, { recursive: true, force: true });
+  }
+
+  async #startControllers(): Promise<void> {
+    await this.#controllers?.stop(0);
+    this.#controllers = this.#run(
+      'kube-controller-manager',
+      controllerManagerArgs(this.#files, {
+        signingSeconds: this.#signingSeconds,
+        approving: this.#approving,
+      }),
+    );
+  }
+
+  /** Ready includes the hook that creates the bootstrap roles. */
+  async #ready(): Promise<void> {
+    const limit = new AbortController();
+    const timer = setTimeout(() => {
+      limit.abort();
+    }, readyTimeoutMs);
+    const watcher = setInterval(() => {
+      if (this.#dead() !== undefined) limit.abort();
+    }, 100);
+    try {
+      await this.#admin.eventually({ method: 'GET', path: '/readyz' }, limit.signal);
+    } catch (error) {
+      const dead = this.#dead();
+      throw dead?.failure('ended') ?? this.#apiServer?.failure('is not ready') ?? error;
+    } finally {
+      clearTimeout(timer);
+      clearInterval(watcher);
+    }
+  }
+
+  #dead(): Child | undefined {
+    return [this.#etcd, this.#apiServer, this.#controllers].find(
+      (child) => child?.running === false,
+    );
+  }
+
+  #run(name: string, args: readonly string[]): Child {
+    return new Child({
+      name,
+      command: join(this.#binaries, name),
+      args,
+      logFile: join(this.#files.directory, `${name}.log`),
+    });
+  }
+
+  #adminClient(): ApiClient {
+    return new ApiClient({ server: this.server, caPem: this.caPem, ...this.#files.admin });
+  }
+}
+
+const readyTimeoutMs = 60_000;
