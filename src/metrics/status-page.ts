@@ -1,7 +1,7 @@
-import type { CertificateFacts } from '../core/certificate.ts';
+import type { CertificateFacts, PairFacts } from '../core/certificate.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
-import { clamp } from '../core/schedule.ts';
+import { clamp, lifetimeStart } from '../core/schedule.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import { missing } from './health.ts';
 import type { Html, HtmlValue } from './html.ts';
@@ -65,9 +65,9 @@ function card(certificate: CertificateStatus, now: Instant): Html {
   return html` <article class="${toneOf(certificate)}">
     <div class="head">
       <h2>${name}</h2>
-      <span class="state">${state}</span
-      ><span class="since">for ${formatDuration(now - since)}</span
-      >${current && timeLeft(current, now)}
+      <span class="state">${state}</span>
+      <span class="since">for ${formatDuration(now - since)}</span>
+      ${current && timeLeft(current, now)}
     </div>
     ${current && lifetime(current, rotationDeadline, now)} ${troubles(certificate, now)}
     <dl>${facts(certificate, now)}</dl>
@@ -80,23 +80,20 @@ function timeLeft({ notAfter }: CertificateFacts, now: Instant): Html {
     : html`<span class="left tone">expired ${formatDuration(now - notAfter)} ago</span>`;
 }
 
-/** A bar of the validity: the part that is over, the part that is left, and a mark where the rotation is due. */
-function lifetime(pair: CertificateFacts, deadline: Instant | undefined, now: Instant): Html {
+/** A bar of the lifetime as the rotation counts it: the part that is over, the part that is left, and a mark where the rotation is due. */
+function lifetime(pair: PairFacts, deadline: Instant | undefined, now: Instant): Html {
+  const start = lifetimeStart(pair);
   const percent = (instant: Instant): number =>
-    Math.round(
-      clamp((instant - pair.notBefore) / Math.max(pair.notAfter - pair.notBefore, 1), 0, 1) * 1e4,
-    ) / 100;
+    Math.round(clamp((instant - start) / Math.max(pair.notAfter - start, 1), 0, 1) * 1e4) / 100;
   const past = percent(now);
-  const mark = deadline === undefined ? undefined : percent(deadline);
+  const mark = deadline === undefined ? undefined : { at: percent(deadline), deadline };
   return html` <div class="life">
-    ${mark !== undefined && deadline !== undefined ? html`<div class="due" style="width:${mark}%"><span>${due(deadline, now)} ▾</span></div>` : undefined}
+    ${mark && html`<div class="due" style="width:${mark.at}%"><span>${due(mark.deadline, now)} ▾</span></div>`}
     <div class="bar" role="img" aria-label="${past} % of the lifetime is over">
       <div class="past${past === 100 ? ' all' : ''}" style="width:${past}%"></div>
-      ${mark === undefined ? undefined : html`<div class="mark" style="left:${mark}%"></div>`}
+      ${mark && html`<div class="mark" style="left:${mark.at}%"></div>`}
     </div>
-    <div class="ends">
-      <span>${moment(pair.notBefore)}</span><span>${moment(pair.notAfter)}</span>
-    </div>
+    <div class="ends"><span>${moment(start)}</span><span>${moment(pair.notAfter)}</span></div>
   </div>`;
 }
 

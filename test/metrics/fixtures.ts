@@ -1,4 +1,4 @@
-import type { CertificateFacts } from '../../src/core/certificate.ts';
+import type { PairFacts } from '../../src/core/certificate.ts';
 import { kubeletClientSigner, kubeletServingSigner } from '../../src/core/certificate-spec.ts';
 import { day, hour, minute } from '../../src/core/instant.ts';
 import type { AgentStatus, CertificateStatus } from '../../src/core/status.ts';
@@ -6,7 +6,7 @@ import type { AgentStatus, CertificateStatus } from '../../src/core/status.ts';
 /** The moment at which every status below was taken. */
 export const now = Date.UTC(2026, 0, 10, 12);
 
-export function facts(changes: Partial<CertificateFacts> = {}): CertificateFacts {
+export function facts(changes: Partial<PairFacts> = {}): PairFacts {
   return {
     serial: '4f2a',
     subject: { commonName: 'system:node:worker-1', organizations: ['system:nodes'] },
@@ -18,6 +18,8 @@ export function facts(changes: Partial<CertificateFacts> = {}): CertificateFacts
     notBefore: now - 10 * day,
     notAfter: now + 30 * day,
     selfSigned: false,
+    path: '/var/lib/kubelet/pki/kubelet-client-2025-12-31-12-00-00.pem',
+    storedAt: now - 10 * day,
     ...changes,
   };
 }

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { day, hour, minute } from '../../src/core/instant.ts';
+import type { AgentStatus } from '../../src/core/status.ts';
+import { liveness, readiness } from '../../src/metrics/health.ts';
+import { agent, client, facts, now, server } from './fixtures.ts';
+
+describe('liveness()', () => {
+  const rows: readonly (readonly [string, number, boolean])[] = [
+    ['a tick just now', 0, true],
+    ['the longest wait between two', minute, true],
+    ['exactly three minutes', 3 * minute, true],
+    ['a moment more', 3 * minute + 1, false],
+    ['a tick in the future, after the clock was set back', -hour, true],
+  ];
+  for (const [title, silence, healthy] of rows) {
+    it(`takes ${title} for ${healthy ? 'alive' : 'dead'}`, () => {
+      assert.equal(liveness({ lastTick: now - silence }, now).healthy, healthy);
+    });
+  }
+
+  it('says since when and what is allowed', () => {
+    assert.equal(
+      liveness({ lastTick: now - 4 * minute }, now).text,
+      'the rotation loop last ran 4m ago (2026-01-10T11:56:00Z), allowed are 3m\n',
+    );
+  });
+});
+
+describe('readiness()', () => {
+  const approve = 'approve with: kubectl certificate approve node-csr-abc';
+  const failed = {
+    code: 'CSR_DENIED',
+    message: 'CSR node-csr-abc was denied:\nnot today',
+    remedy: 'Ask the administrator',
+    at: now - hour,
+  } as const;
+  const { csr: _, ...without } = server({ state: 'backing-off' });
+  const rows: readonly (readonly [string, AgentStatus, boolean, string])[] = [
+    [
+      'every certificate usable',
+      agent([client()]),
+      true,
+      'kubelet-client: ready, valid since 2025-12-31T12:00:00Z (10d)\n',
+    ],
+    ['none known yet', agent([]), false, 'no certificate is known yet\n'],
+    [
+      'one that waits for an approver',
+      agent([client(), server()]),
+      false,
+      'kubelet-client: ready, valid since 2025-12-31T12:00:00Z (10d)\n' +
+        `kubelet-server: NOT READY, pending-approval since 2026-01-10T10:00:00Z (2h); there is no certificate; ${approve}\n`,
+    ],
+    [
+      'one that was denied, in one line',
+      agent([{ ...without, lastFailure: failed, nextAttempt: now + hour }]),
+      false,
+      'kubelet-server: NOT READY, backing-off since 2026-01-10T10:00:00Z (2h); there is no certificate; ' +
+        'last failure CSR_DENIED: CSR node-csr-abc was denied: not today; remedy: Ask the administrator; next attempt in 1h\n',
+    ],
+    [
+      'an expired one',
+      agent([client({ usable: false, current: facts({ notAfter: now - day }) })]),
+      false,
+      'kubelet-client: NOT READY, valid since 2025-12-31T12:00:00Z (10d); expired 1d ago\n',
+    ],
+    [
+      'one that ends this very moment',
+      agent([client({ usable: false, current: facts({ notAfter: now }) })]),
+      false,
+      'kubelet-client: NOT READY, valid since 2025-12-31T12:00:00Z (10d); expired 0s ago\n',
+    ],
+    [
+      'one that is not valid yet',
+      agent([client({ usable: false, current: facts({ notBefore: now + minute }) })]),
+      false,
+      'kubelet-client: NOT READY, valid since 2025-12-31T12:00:00Z (10d); not valid before 2026-01-10T12:01:00Z\n',
+    ],
+    [
+      'a stand-in',
+      agent([server({ current: facts({ selfSigned: true }) })]),
+      false,
+      `kubelet-server: NOT READY, pending-approval since 2026-01-10T10:00:00Z (2h); only a self-signed stand-in; ${approve}\n`,
+    ],
+    [
+      'a usable one whose renewal fails',
+      agent([client({ state: 'backing-off', since: now - minute, lastFailure: failed })]),
+      true,
+      'kubelet-client: ready, backing-off since 2026-01-10T11:59:00Z (1m)\n',
+    ],
+  ];
+  for (const [title, status, healthy, text] of rows) {
+    it(`with ${title} is ${healthy ? '' : 'not '}given`, () => {
+      assert.deepEqual(readiness(status), { healthy, text });
+    });
+  }
+});
