@@ -32,16 +32,17 @@ h2 { margin: 0; font-size: 1.1rem; overflow-wrap: anywhere; }
 .left { margin-left: auto; font-weight: 600; font-variant-numeric: tabular-nums; }
 .life { margin: .9rem 0 1rem; font-size: .8rem; color: var(--dim); font-variant-numeric: tabular-nums; }
 .due, .ends { display: flex; justify-content: space-between; gap: 1rem; }
-.due span { margin-left: auto; padding-right: .5rem; text-align: right; white-space: nowrap; }
+.due span { margin-left: auto; margin-right: -.35em; text-align: right; white-space: nowrap; }
 .bar { position: relative; height: .8rem; margin: .25rem 0; border-radius: .4rem; background: var(--tone); }
 .past { height: 100%; border-radius: .4rem 0 0 .4rem; background: var(--past); }
 .past.all { border-radius: .4rem; }
 .mark { position: absolute; top: -.4rem; bottom: -.4rem; width: 2px; margin-left: -1px;
   background: var(--text); outline: 2px solid var(--card); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: 0; font-size: .9rem; }
+dl { display: grid; grid-template-columns: 5.5rem 1fr; gap: .15rem 1rem; margin: 0; font-size: .9rem; }
 dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
 code { font: .92em ui-monospace, monospace; }
-.missing { margin: .75rem 0 .9rem; padding-left: 1.1rem; color: var(--tone); }
+.missing { margin: .75rem 0 .9rem; padding-left: 1.1rem; }
+.missing li::marker { color: var(--tone); }
 .missing li { overflow-wrap: anywhere; }
 footer { margin-top: 1.5rem; color: var(--dim); font-size: .85rem; overflow-wrap: anywhere; }
 footer p { margin: .2rem 0; }
