@@ -21,6 +21,7 @@ export const logEvents = {
     level: 'warn',
     message: 'The configuration changed on disk; restart to use it',
   },
+  config_warning: { level: 'warn', message: 'The configuration deserves a look' },
   state_unreadable: { level: 'warn', message: 'The state file is unusable and was set aside' },
   state_unwritable: { level: 'warn', message: 'The state file cannot be written' },
   lock_unavailable: { level: 'warn', message: 'The certificate directory could not be locked' },
