@@ -1,0 +1,160 @@
+import { readFile, realpath } from 'node:fs/promises';
+import { get } from 'node:http';
+import { join } from 'node:path';
+import * as v from 'valibot';
+import type { HostPort } from '../config/host-port.ts';
+import { formatHostPort, parseHostPort } from '../config/host-port.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import { describeError, hasErrno } from '../core/errors.ts';
+import type { AgentStatus } from '../core/status.ts';
+import { certificateStates } from '../core/status.ts';
+import type { CertificateReport, StatusReport } from './status-report.ts';
+import { conditionOf } from './status-report.ts';
+
+/** An agent that does not answer in this time is as good as none to a waiting person. */
+const deadlineMs = 1_000;
+const maxBytes = 1024 * 1024;
+
+export type AgentAnswer =
+  | { readonly kind: 'running'; readonly report: StatusReport }
+  /** No agent, or not one for this directory; the note says which, when it is worth knowing. */
+  | { readonly kind: 'absent'; readonly note?: string };
+
+/** Asks the agent that says, in state.json or by the configuration, where it listens. Never throws. */
+export async function askAgent(config: LoadedConfig): Promise<AgentAnswer> {
+  const address = (await addressFromState(config.stateDirectory)) ?? config.metrics;
+  if (address.port === 0) return { kind: 'absent' };
+  const place = formatHostPort(address);
+  try {
+    const status = parseStatus(await fetchText(address));
+    if (status === undefined) {
+      return { kind: 'absent', note: `what answers on ${place} is not a nodecertd agent` };
+    }
+    if (await isElsewhere(status, config)) {
+      const note = `the agent on ${place} looks after ${status.certificateDirectory}`;
+      return { kind: 'absent', note };
+    }
+    return { kind: 'running', report: toReport(status) };
+  } catch (error) {
+    if (hasErrno(error, 'ECONNREFUSED')) return { kind: 'absent' };
+    return { kind: 'absent', note: `no answer from ${place}: ${describeError(error)}` };
+  }
+}
+
+/** Where the agent of this state directory listens; with port 0 only the agent itself knows. */
+async function addressFromState(stateDirectory: string): Promise<HostPort | undefined> {
+  try {
+    const state: unknown = JSON.parse(await readFile(join(stateDirectory, 'state.json'), 'utf8'));
+    const { output, success } = v.safeParse(v.object({ metricsAddress: v.string() }), state);
+    return success ? parseHostPort(output.metricsAddress) : undefined;
+  } catch {
+    // Absent, unreadable or torn: the configuration names an address too.
+    return undefined;
+  }
+}
+
+async function fetchText({ host, port }: HostPort): Promise<string> {
+  // What listens on all interfaces is asked on the loopback one.
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  const signal = AbortSignal.timeout(deadlineMs);
+  return new Promise<string>((resolve, reject) => {
+    const request = get({ host: reachable, port, path: '/status', agent: false, signal });
+    request.on('error', reject);
+    request.on('response', (response) => {
+      const chunks: Buffer[] = [];
+      let length = 0;
+      response.on('data', (chunk: Buffer) => {
+        length += chunk.length;
+        chunks.push(chunk);
+        if (length > maxBytes) response.destroy(new Error('the answer is longer than 1 MiB'));
+      });
+      response.on('error', reject);
+      response.on('end', () => {
+        resolve(Buffer.concat(chunks).toString('utf8'));
+      });
+    });
+  });
+}
+
+const failure = v.looseObject({ code: v.string(), message: v.string() });
+const certificate = v.looseObject({
+  name: v.string(),
+  path: v.string(),
+  state: v.picklist(certificateStates),
+  overdue: v.boolean(),
+  current: v.optional(
+    v.looseObject({
+      path: v.string(),
+      serial: v.string(),
+      selfSigned: v.boolean(),
+      notBefore: v.number(),
+      notAfter: v.number(),
+      storedAt: v.number(),
+    }),
+  ),
+  rotationDeadline: v.optional(v.number()),
+  nextAttempt: v.optional(v.number()),
+  lastFailure: v.optional(failure),
+});
+const agentStatus = v.looseObject({
+  version: v.string(),
+  pid: v.number(),
+  nodeName: v.string(),
+  startedAt: v.number(),
+  now: v.number(),
+  certificateDirectory: v.string(),
+  certificates: v.array(certificate),
+});
+
+/** The parts that are printed are checked; another version of the agent may have more. */
+function parseStatus(text: string): AgentStatus | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return v.is(agentStatus, value) ? (value as unknown as AgentStatus) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function isElsewhere(status: AgentStatus, config: LoadedConfig): Promise<boolean> {
+  const [theirs, ours] = await Promise.all([
+    resolveLinks(status.certificateDirectory),
+    resolveLinks(config.certificateDirectory),
+  ]);
+  return theirs !== ours;
+}
+
+async function resolveLinks(path: string): Promise<string> {
+  return realpath(path).catch(() => path);
+}
+
+function toReport(status: AgentStatus): StatusReport {
+  const { version, pid, startedAt, nodeName, certificateDirectory, now } = status;
+  return {
+    source: 'agent',
+    agent: { version, pid, startedAt },
+    nodeName,
+    certificateDirectory,
+    now,
+    certificates: status.certificates.map((entry) => toCertificateReport(entry, now)),
+  };
+}
+
+function toCertificateReport(
+  entry: AgentStatus['certificates'][number],
+  now: number,
+): CertificateReport {
+  const { name, path, state, current, overdue, rotationDeadline, nextAttempt, csr } = entry;
+  return {
+    name,
+    path,
+    state,
+    overdue,
+    condition: current === undefined ? 'missing' : conditionOf(current, now, overdue),
+    ...(current !== undefined && { facts: current }),
+    ...(rotationDeadline !== undefined && { rotationDeadline }),
+    ...(nextAttempt !== undefined && { nextAttempt }),
+    ...(csr !== undefined && { csr }),
+    ...(entry.lastFailure !== undefined && { failure: entry.lastFailure }),
+  };
+}

@@ -1,0 +1,32 @@
+import { Option } from 'commander';
+
+const formats = ['table', 'json', 'yaml'] as const;
+export type OutputFormat = (typeof formats)[number];
+
+/** `-o`, the same for every command that reads. */
+export function outputOption(): Option {
+  return new Option('-o, --output <format>', 'form of the output')
+    .choices(formats)
+    .default('table');
+}
+
+/** The value as JSON or YAML, or the table made for people. */
+export async function print(
+  format: OutputFormat,
+  value: unknown,
+  table: () => string,
+): Promise<string> {
+  switch (format) {
+    case 'table':
+      return table();
+    case 'json':
+      return `${JSON.stringify(value, null, 2)}\n`;
+    case 'yaml': {
+      const { stringify } = await import('yaml');
+      // Through JSON first: both forms then leave out what is undefined.
+      return stringify(JSON.parse(JSON.stringify(value)));
+    }
+    default:
+      return format satisfies never;
+  }
+}

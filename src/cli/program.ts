@@ -1,0 +1,103 @@
+import { Command, CommanderError } from 'commander';
+import { version } from '../core/version.ts';
+import type { CliContext, CommandModule } from './context.ts';
+import { exitCodeHelp, exitCodeOf, exitCodes } from './exit-code.ts';
+import { formatError, formatUsageError } from './print-error.ts';
+
+interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  /** Command lines without the program's name, and what each is for. */
+  readonly examples: readonly (readonly [string, string])[];
+  readonly load: () => Promise<CommandModule>;
+}
+
+const commands: readonly CommandEntry[] = [
+  {
+    name: 'run',
+    summary: "Keep this node's certificates: bootstrap, rotate, watch",
+    examples: [
+      ['run --config /etc/nodecertd/config.yaml', 'as the service does'],
+      [
+        'run --bootstrap-kubeconfig /etc/kubernetes/bootstrap-kubelet.conf --log-format text',
+        "the kubelet's two certificates, with the kubelet's own flags",
+      ],
+    ],
+    load: () => import('./run.ts'),
+  },
+  {
+    name: 'status',
+    summary: 'Show the certificates, what they wait for and when they expire',
+    examples: [
+      ['status', 'from the running agent, or else from the directory'],
+      ['status --cert-dir /var/lib/kubelet/pki -o json', 'for scripts; mind the exit code'],
+    ],
+    load: () => import('./status.ts'),
+  },
+  {
+    name: 'version',
+    summary: 'Show the versions of the program and its runtime',
+    examples: [['version -o json', 'for scripts']],
+    load: () => import('./version.ts'),
+  },
+];
+
+/** Runs one command line (without node and script) and returns the exit code; never throws. */
+export async function runCli(argv: readonly string[], context: CliContext): Promise<number> {
+  let code: number = exitCodes.fine;
+  try {
+    const program = await buildProgram(argv, context, (chosen) => {
+      code = chosen;
+    });
+    await program.parseAsync(argv, { from: 'user' });
+    return code;
+  } catch (error) {
+    // Help and version end by an exception as well, with code 0; what is wrong was printed.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
+    context.stderr.write(formatError(error));
+    return exitCodeOf(error);
+  }
+}
+
+/** Only the files of commands named in the arguments are loaded; the others show up in the help by name. */
+async function buildProgram(
+  argv: readonly string[],
+  context: CliContext,
+  exit: (code: number) => void,
+): Promise<Command> {
+  const available = commands.filter(
+    ({ name }) => name !== 'run' || context.startAgent !== undefined,
+  );
+  const program = bareProgram(context, available);
+  for (const { name, summary, examples, load } of available) {
+    const command = program.command(name).description(summary);
+    command.addHelpText('after', formatExamples(examples));
+    if (argv.includes(name)) (await load()).configure(command, context, exit);
+  }
+  return program;
+}
+
+function bareProgram({ stdout, stderr }: CliContext, available: readonly CommandEntry[]): Command {
+  return new Command('nodecertd')
+    .description("Looks after a Kubernetes node's certificates.")
+    .version(version, '-V, --version', 'show the version')
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand('help [command]', 'show the help of a command')
+    .addHelpText('after', formatExamples(available.flatMap(({ examples }) => examples)))
+    .addHelpText('after', `\n${exitCodeHelp}`)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      outputError: (text, write) => {
+        write(formatUsageError(text));
+      },
+      getOutHelpWidth: () => Math.min(stdout.columns ?? 100, 100),
+      getErrHelpWidth: () => Math.min(stderr.columns ?? 100, 100),
+    });
+}
+
+function formatExamples(examples: CommandEntry['examples']): string {
+  const lines = examples.map(([line, purpose]) => `  # ${purpose}\n  nodecertd ${line}`);
+  return `\nExamples:\n${lines.join('\n')}`;
+}

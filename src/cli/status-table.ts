@@ -1,0 +1,70 @@
+import { formatDuration, formatInstant } from '../core/instant.ts';
+import type { CertificateReport, StatusReport } from './status-report.ts';
+import { alignColumns, oneLine, shortSerial } from './text.ts';
+
+/** The report for people: where it comes from, a row for each certificate, and what is wrong. */
+export function statusTable(report: StatusReport): string {
+  const { nodeName, certificateDirectory, certificates, now } = report;
+  const rows = certificates.map((entry) => row(entry, now));
+  const headings = ['CERTIFICATE', 'CONDITION', 'EXPIRES', 'LEFT', 'ROTATION', 'SERIAL'];
+  const table =
+    rows.length === 0 ? ['no certificates are kept here'] : alignColumns([headings, ...rows]);
+  const lines = [
+    `Node ${nodeName} · ${certificateDirectory}`,
+    source(report),
+    '',
+    ...table,
+    ...certificates.flatMap((entry) => remarks(entry, now)),
+  ];
+  return `${lines.map(oneLine).join('\n')}\n`;
+}
+
+function source({ agent, note, now }: StatusReport): string {
+  if (agent !== undefined) {
+    return `From the agent: version ${agent.version}, pid ${agent.pid}, running for ${formatDuration(now - agent.startedAt)}`;
+  }
+  return `From the directory: ${note ?? 'no agent is running'}`;
+}
+
+function row(entry: CertificateReport, now: number): string[] {
+  const { name, condition, facts, state } = entry;
+  const word = state === undefined || state === 'valid' ? condition : `${condition}, ${state}`;
+  if (facts === undefined) return [name, word, '-', '-', '-', '-'];
+  return [
+    name,
+    word,
+    formatInstant(facts.notAfter),
+    formatDuration(facts.notAfter - now),
+    rotation(entry, now),
+    shortSerial(facts.serial),
+  ];
+}
+
+function rotation({ rotationDeadline, overdue }: CertificateReport, now: number): string {
+  if (rotationDeadline === undefined) return '-';
+  const ms = rotationDeadline - now;
+  if (overdue) return `overdue by ${formatDuration(-ms)}`;
+  return ms > 0 ? `in ${formatDuration(ms)}` : 'due';
+}
+
+function remarks(entry: CertificateReport, now: number): string[] {
+  const { name, csr, failure, nextAttempt, state } = entry;
+  const waiting =
+    state === 'pending-approval' && csr !== undefined
+      ? [
+          `${name}: request ${csr.name} waits for an approver since ${formatDuration(now - csr.createdAt)}`,
+          `  → kubectl certificate approve ${csr.name}`,
+        ]
+      : [];
+  const failed =
+    failure === undefined
+      ? []
+      : [
+          `${name}: ${failure.message} (${failure.code})`,
+          ...(failure.remedy === undefined ? [] : [`  → ${failure.remedy}`]),
+        ];
+  const next =
+    nextAttempt === undefined ? [] : [`${name}: next try in ${formatDuration(nextAttempt - now)}`];
+  const all = [...waiting, ...failed, ...next];
+  return all.length === 0 ? [] : ['', ...all];
+}

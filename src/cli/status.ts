@@ -1,0 +1,64 @@
+import { access } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { LoadedConfig } from '../config/load.ts';
+import { loadConfig } from '../config/load.ts';
+import { askAgent } from './agent-status.ts';
+import type { ConfigOptions } from './config-options.ts';
+import { addConfigOptions } from './config-options.ts';
+import type { CliContext } from './context.ts';
+import { readDirectory } from './directory-status.ts';
+import { exitCodeHelp } from './exit-code.ts';
+import type { OutputFormat } from './print.ts';
+import { outputOption, print } from './print.ts';
+import type { StatusReport } from './status-report.ts';
+import { reportDocument, reportExitCode } from './status-report.ts';
+import { statusTable } from './status-table.ts';
+
+/** Where the package puts it; used when it is there and neither --config nor --cert-dir says otherwise. */
+const defaultConfigFile = '/etc/nodecertd/config.yaml';
+
+interface StatusOptions extends ConfigOptions {
+  readonly output: OutputFormat;
+}
+
+/** `nodecertd status`: what the running agent says, or else what the directory shows. */
+export function configure(
+  command: Command,
+  context: CliContext,
+  exit: (code: number) => void,
+): void {
+  addConfigOptions(command, ['certDir', 'stateDir', 'hostnameOverride', 'metricsAddress']);
+  command.addOption(outputOption()).addHelpText('after', `\n${exitCodeHelp}`);
+  command.action(async ({ output, config, ...flags }: StatusOptions) => {
+    const file = config ?? (flags.certDir === undefined ? await defaultFile() : undefined);
+    const loaded = await loadConfig({ file, flags, environment: context.environment });
+    const report = await statusReport(loaded, context.clock.now());
+    const table = (): string => statusTable(report);
+    context.stdout.write(await print(output, reportDocument(report), table));
+    exit(reportExitCode(report));
+  });
+}
+
+async function defaultFile(): Promise<string | undefined> {
+  return access(defaultConfigFile).then(
+    () => resolve(defaultConfigFile),
+    () => undefined,
+  );
+}
+
+async function statusReport(config: LoadedConfig, now: number): Promise<StatusReport> {
+  const answer = await askAgent(config);
+  if (answer.kind === 'running') return answer.report;
+  const { certificateDirectory: directory, nodeName, certificates, file } = config;
+  // Without a file nobody said which certificates there should be.
+  const expected = file === undefined ? [] : certificates.map(({ name }) => name);
+  return {
+    source: 'directory',
+    ...(answer.note !== undefined && { note: answer.note }),
+    nodeName,
+    certificateDirectory: directory,
+    now,
+    certificates: await readDirectory({ directory, expected, nodeName, now }),
+  };
+}
