@@ -1,0 +1,85 @@
+import type { Resource } from './api-object.ts';
+import { csrResource, nodeResource, qualifiedName } from './api-object.ts';
+
+export interface User {
+  readonly username: string;
+  readonly groups: readonly string[];
+}
+
+/** What a caller without credentials is, as with upstream's anonymous authentication. */
+export const anonymous: User = {
+  username: 'system:anonymous',
+  groups: ['system:unauthenticated'],
+};
+
+export type Verb = 'create' | 'get' | 'list' | 'watch' | 'update' | 'patch' | 'delete';
+
+export interface ResourceAttributes {
+  readonly verb: Verb;
+  readonly resource: Resource;
+  readonly subresource?: string;
+  /** From the path, or from the field selector of a list or watch. */
+  readonly name?: string;
+}
+
+export type AccessVerdict =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly message: string };
+
+/**
+ * Who may do what, after the RBAC roles system:node-bootstrapper and system:node
+ * and the node authorizer: what no rule allows is forbidden.
+ */
+export function authorizeResource(user: User, attributes: ResourceAttributes): AccessVerdict {
+  const allowed = rules.some((rule) => rule(user, attributes));
+  return allowed ? { ok: true } : { ok: false, message: forbiddenMessage(user, attributes) };
+}
+
+/** Health and version are for everyone, discovery for everyone who has authenticated. */
+export function authorizePath(user: User, path: string): AccessVerdict {
+  const open =
+    publicPaths.includes(path) ||
+    user.groups.includes('system:authenticated') ||
+    user.groups.includes('system:masters');
+  if (open) return { ok: true };
+  return {
+    ok: false,
+    message: `forbidden: User ${JSON.stringify(user.username)} cannot get path ${JSON.stringify(path)}`,
+  };
+}
+
+const publicPaths: readonly string[] = ['/healthz', '/livez', '/readyz', '/version'];
+const readVerbs: readonly Verb[] = ['get', 'list', 'watch'];
+
+type Rule = (user: User, attributes: ResourceAttributes) => boolean;
+
+const rules: readonly Rule[] = [
+  (user) => user.groups.includes('system:masters'),
+  (user, attributes) =>
+    (user.groups.includes('system:bootstrappers') || nodeNameOf(user) !== undefined) &&
+    attributes.resource === csrResource &&
+    attributes.subresource === undefined &&
+    [...readVerbs, 'create'].includes(attributes.verb),
+  (user, attributes) =>
+    attributes.resource === nodeResource &&
+    attributes.subresource === undefined &&
+    readVerbs.includes(attributes.verb) &&
+    attributes.name !== undefined &&
+    attributes.name === nodeNameOf(user),
+];
+
+function nodeNameOf(user: User): string | undefined {
+  const prefix = 'system:node:';
+  if (!user.groups.includes('system:nodes') || !user.username.startsWith(prefix)) return undefined;
+  return user.username.slice(prefix.length) || undefined;
+}
+
+function forbiddenMessage(user: User, attributes: ResourceAttributes): string {
+  const { verb, resource, subresource, name } = attributes;
+  const object = name === undefined ? '' : ` ${JSON.stringify(name)}`;
+  const path = subresource === undefined ? resource.plural : `${resource.plural}/${subresource}`;
+  return (
+    `${qualifiedName(resource)}${object} is forbidden: User ${JSON.stringify(user.username)} cannot ${verb} ` +
+    `resource ${JSON.stringify(path)} in API group ${JSON.stringify(resource.group)} at the cluster scope`
+  );
+}
