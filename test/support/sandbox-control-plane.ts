@@ -1,0 +1,68 @@
+import type { CsrObject } from '../../src/sandbox/api-object.ts';
+import type { AuditEntry } from '../../src/sandbox/audit-log.ts';
+import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { systemClock } from '../../src/sys/clock.ts';
+import type {
+  AuditedRequest,
+  ControlPlane,
+  ControlPlaneOptions,
+  ObservedCsr,
+} from './control-plane.ts';
+
+/** The control plane of end-to-end scenarios on the sandbox: up in milliseconds, in this process. */
+export async function startSandboxControlPlane(
+  options: ControlPlaneOptions,
+): Promise<ControlPlane> {
+  const internalErrors: unknown[] = [];
+  const sandbox = await startSandbox({
+    clock: systemClock,
+    signingSeconds: options.signingSeconds,
+    onInternalError: (error) => internalErrors.push(error),
+  });
+  return {
+    kind: 'sandbox',
+    server: sandbox.server,
+    caPem: sandbox.caPem,
+    bootstrapKubeconfig: async () => sandbox.bootstrapKubeconfig(),
+    adminKubeconfig: async () => sandbox.adminKubeconfig(),
+    setNodeAddresses: (nodeName, addresses) => sandbox.setNodeAddresses(nodeName, addresses),
+    csrs: async () => sandbox.csrs().map(observed),
+    approve: async (name) => sandbox.approve(name),
+    deny: async (name, reason) => sandbox.deny(name, reason),
+    fail: async (name, reason) => sandbox.fail(name, reason),
+    deleteCsr: async (name) => sandbox.deleteCsr(name),
+    setApproving: async (approving) => sandbox.setApproving(approving),
+    stopApi: () => sandbox.stopListening(),
+    startApi: () => sandbox.startListening(),
+    requests: async () => sandbox.audit().filter(isForObjects).map(audited),
+    [Symbol.asyncDispose]: async () => {
+      await sandbox[Symbol.asyncDispose]();
+      if (internalErrors.length > 0) {
+        throw new AggregateError(internalErrors, 'the sandbox had internal errors');
+      }
+    },
+  };
+}
+
+function observed({ metadata, spec, status }: CsrObject): ObservedCsr {
+  return {
+    name: metadata.name,
+    uid: metadata.uid,
+    username: spec.username,
+    signerName: spec.signerName,
+    createdAt: metadata.creationTimestamp,
+    conditions: (status.conditions ?? []).map((condition) => condition.type),
+    issued: status.certificate !== undefined,
+    ...(spec.expirationSeconds !== undefined && { expirationSeconds: spec.expirationSeconds }),
+    request: Buffer.from(spec.request, 'base64').toString('utf8'),
+  };
+}
+
+/** Health, version and discovery have no object, in an audit log as here. */
+function isForObjects(entry: AuditEntry): boolean {
+  return !entry.resource.startsWith('/');
+}
+
+function audited({ user, verb, resource, name, code }: AuditEntry): AuditedRequest {
+  return { user, verb, resource, name, code };
+}
