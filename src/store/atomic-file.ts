@@ -1,0 +1,119 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, rename, symlink, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { hasErrno } from '../core/errors.ts';
+import { attempt } from './store-error.ts';
+
+/**
+ * Creates a file that did not exist, complete and on the disk when this settles.
+ * The mode is exact, whatever the umask, and never wider on the way; a file that
+ * could not be completed is removed again.
+ * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO (with the cause EEXIST if the name is taken)
+ */
+export async function writeNewFile(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+  await attempt('write', path, async () => {
+    const file = await open(path, 'wx', mode & 0o600);
+    try {
+      await file.writeFile(bytes);
+      await file.chmod(mode);
+      await file.sync();
+      // Some file systems report a lack of space only here (close(2), NFS).
+      await file.close();
+    } catch (error) {
+      await file.close().catch(ignore);
+      await unlink(path).catch(ignore);
+      throw error;
+    }
+  });
+}
+
+/** Puts a complete file in the place of another: readers find the old content or the new, never a part. */
+export async function replaceFile(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+  const temporary = temporaryPath(path);
+  await writeNewFile(temporary, bytes, mode);
+  await moveInto(temporary, path);
+  await syncDirectory(dirname(path));
+}
+
+/**
+ * Points a link at another file, without a moment in which there is no link:
+ * rename(2) replaces it, where unlinking first would leave readers with nothing.
+ * When this settles the new link is in place, but may not survive a power cut
+ * before `syncDirectory`.
+ */
+export async function swapLink(options: {
+  readonly link: string;
+  readonly target: string;
+}): Promise<void> {
+  const temporary = temporaryPath(options.link);
+  await attempt('create the link', temporary, () => symlink(options.target, temporary));
+  await moveInto(temporary, options.link);
+}
+
+/** `swapLink`, lasting. */
+export async function replaceLink(options: {
+  readonly link: string;
+  readonly target: string;
+}): Promise<void> {
+  await swapLink(options);
+  await syncDirectory(dirname(options.link));
+}
+
+/** Makes created, renamed and removed names last; a no-op where the file system cannot (some FUSE and CIFS mounts). */
+export async function syncDirectory(directory: string): Promise<void> {
+  await attempt('sync the directory', directory, async () => {
+    await using handle = await open(directory, 'r');
+    await handle.sync().catch((error: unknown) => {
+      if (!hasErrno(error, 'EINVAL', 'ENOTSUP', 'ENOSYS')) throw error;
+    });
+  });
+}
+
+/** `mkdir -p` with 0755 less the umask, lasting: each new name is synced in its parent. */
+export async function makeDirectory(directory: string): Promise<void> {
+  const first = await attempt('create the directory', directory, () =>
+    mkdir(directory, { recursive: true, mode: 0o755 }),
+  );
+  if (first === undefined) return;
+  for (let made = directory; made.length >= first.length; made = dirname(made)) {
+    await syncDirectory(dirname(made));
+  }
+}
+
+/**
+ * Removes what a crash between creating and renaming left behind for this path,
+ * and returns the paths. Only for whoever alone writes it.
+ */
+export async function removeStrays(path: string): Promise<string[]> {
+  const directory = dirname(path);
+  const names = await attempt('list', directory, () => readdir(directory));
+  const strays = names.filter((name) => strayOf(name) === basename(path));
+  for (const name of strays) {
+    const stray = join(directory, name);
+    await attempt('remove', stray, () => unlink(stray));
+  }
+  return strays.map((name) => join(directory, name));
+}
+
+const strayPattern = /^\.nodecertd-[0-9a-f]{16}\.(?<of>.+)$/;
+
+/** Hidden, in the same directory (rename works within one file system only), and never the same twice. */
+function temporaryPath(path: string): string {
+  return join(dirname(path), `.nodecertd-${randomBytes(8).toString('hex')}.${basename(path)}`);
+}
+
+function strayOf(name: string): string | undefined {
+  return strayPattern.exec(name)?.groups?.['of'];
+}
+
+async function moveInto(temporary: string, path: string): Promise<void> {
+  try {
+    await attempt('replace', path, () => rename(temporary, path));
+  } catch (error) {
+    await unlink(temporary).catch(ignore);
+    throw error;
+  }
+}
+
+/** For tidying up after a failure that is reported itself. */
+function ignore(): void {}

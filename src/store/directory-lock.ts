@@ -1,0 +1,109 @@
+import { spawn } from 'node:child_process';
+import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { AgentError, hasErrno } from '../core/errors.ts';
+import { second } from '../core/instant.ts';
+import { makeDirectory } from './atomic-file.ts';
+import { storeError } from './store-error.ts';
+
+/** Held until disposed, or until this process ends in whatever way. */
+export interface DirectoryLock extends AsyncDisposable {
+  /** False where the machine cannot lock: the agent may run, and should say so. */
+  readonly locked: boolean;
+  /** Why it could not. */
+  readonly reason?: string;
+}
+
+/**
+ * Keeps a second agent out of the certificate directory.
+ *
+ * Node has no flock(2), so util-linux's (or busybox's) `flock` takes it on a
+ * descriptor that it shares with us. Such a lock belongs to the open file, not to
+ * the process that asked for it: it outlives the helper, and the kernel drops it
+ * when our descriptor closes, even on SIGKILL. A pid file would need someone to
+ * decide whether that pid is still the same program.
+ * @throws AgentError STORE_LOCKED, STORE_PERMISSIONS, STORE_FULL, STORE_IO
+ */
+export async function lockDirectory(directory: string): Promise<DirectoryLock> {
+  const path = join(directory, '.nodecertd.lock');
+  await makeDirectory(directory);
+  const descriptor = openLockFile(path);
+  try {
+    const answer = await runFlock(descriptor);
+    if (answer.kind === 'taken') throw lockedError(directory, path);
+    if (answer.kind === 'locked') writePid(descriptor, path);
+    return {
+      locked: answer.kind === 'locked',
+      ...(answer.kind === 'unavailable' && { reason: answer.reason }),
+      [Symbol.asyncDispose]: async () => closeSync(descriptor),
+    };
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
+
+/**
+ * A plain descriptor, since a FileHandle is closed when it is collected, and the lock
+ * would go with it. Node opens with O_CLOEXEC: no other child gets a copy that would
+ * keep the lock alive after us.
+ */
+function openLockFile(path: string): number {
+  try {
+    return openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  } catch (error) {
+    throw storeError('open the lock file', path, error);
+  }
+}
+
+type FlockAnswer =
+  | { readonly kind: 'locked' }
+  | { readonly kind: 'taken' }
+  | { readonly kind: 'unavailable'; readonly reason: string };
+
+/** Longer than a fork takes on a machine that is swapping; `-n` itself never waits. */
+const patience = 10 * second;
+
+/** Short options are the ones that busybox knows too. */
+async function runFlock(descriptor: number): Promise<FlockAnswer> {
+  return new Promise((resolve) => {
+    const child = spawn('flock', ['-x', '-n', '3'], {
+      stdio: ['ignore', 'ignore', 'ignore', descriptor],
+      timeout: patience,
+      killSignal: 'SIGKILL',
+    });
+    child.once('error', (error) => {
+      const reason = hasErrno(error, 'ENOENT') ? 'flock is not installed' : error.message;
+      resolve({ kind: 'unavailable', reason });
+    });
+    child.once('exit', (code, signal) => {
+      if (code === 0) resolve({ kind: 'locked' });
+      else if (code === 1) resolve({ kind: 'taken' });
+      else
+        resolve({
+          kind: 'unavailable',
+          reason: `flock ended with ${signal ?? `exit code ${code}`}`,
+        });
+    });
+  });
+}
+
+/** For the message of the next one who tries; the lock itself does not depend on it. */
+function writePid(descriptor: number, path: string): void {
+  try {
+    ftruncateSync(descriptor);
+    writeSync(descriptor, `${process.pid}\n`, 0);
+  } catch (error) {
+    throw storeError('write the lock file', path, error);
+  }
+}
+
+function lockedError(directory: string, path: string): AgentError {
+  const pid = readFileSync(path, 'utf8').trim();
+  const holder = /^\d+$/.test(pid) ? `the agent with pid ${pid}` : 'another agent';
+  return new AgentError(
+    'STORE_LOCKED',
+    `the certificate directory ${directory} is in use by ${holder}`,
+    { remedy: 'Stop that agent, or give this one a directory of its own' },
+  );
+}

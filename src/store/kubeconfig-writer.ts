@@ -1,0 +1,92 @@
+import { readFile, realpath } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { stringify } from 'yaml';
+import { makeDirectory, removeStrays, replaceFile } from './atomic-file.ts';
+import { attempt, unlessMissing } from './store-error.ts';
+
+/** The cluster of the bootstrap kubeconfig, as it has to stand in the kubelet's own. */
+export interface KubeconfigCluster {
+  readonly server: string;
+  readonly certificateAuthority?: {
+    readonly pem: Uint8Array;
+    /** Absolute; absent when the bootstrap kubeconfig holds the data itself. */
+    readonly file?: string;
+  };
+  readonly tlsServerName?: string;
+  readonly proxyUrl?: string;
+  readonly insecureSkipTlsVerify: boolean;
+}
+
+export interface KubeconfigContent {
+  readonly cluster: KubeconfigCluster;
+  /** The `-current.pem` link, for certificate and key: the client reads the rotated pair by itself. */
+  readonly certificatePath: string;
+}
+
+/**
+ * The kubeconfig as a kubelet writes it after its bootstrap, byte for byte: names,
+ * order and the lack of `preferences` are those of clientcmd.WriteToFile (v0.37). A
+ * file is named rather than embedded, so that a new CA in it is followed. The TLS
+ * server name and the proxy are kept; the kubelet drops them, and then cannot
+ * connect (kubernetes/kubernetes, pkg/kubelet/certificate/bootstrap).
+ */
+export function kubeletKubeconfig({ cluster, certificatePath }: KubeconfigContent): string {
+  const { certificateAuthority, tlsServerName, proxyUrl, insecureSkipTlsVerify } = cluster;
+  const authority =
+    certificateAuthority?.file === undefined
+      ? { 'certificate-authority-data': base64(certificateAuthority?.pem) }
+      : { 'certificate-authority': certificateAuthority.file };
+  const document = {
+    apiVersion: 'v1',
+    clusters: [
+      {
+        cluster: {
+          ...authority,
+          'insecure-skip-tls-verify': insecureSkipTlsVerify ? true : undefined,
+          'proxy-url': proxyUrl,
+          server: cluster.server,
+          'tls-server-name': tlsServerName,
+        },
+        name: 'default-cluster',
+      },
+    ],
+    contexts: [
+      {
+        context: { cluster: 'default-cluster', namespace: 'default', user: 'default-auth' },
+        name: 'default-context',
+      },
+    ],
+    'current-context': 'default-context',
+    kind: 'Config',
+    users: [
+      {
+        name: 'default-auth',
+        user: { 'client-certificate': certificatePath, 'client-key': certificatePath },
+      },
+    ],
+  };
+  return stringify(document, { indentSeq: false, lineWidth: 0, version: '1.1' });
+}
+
+/**
+ * Puts the kubeconfig in place at once and for its owner alone, through a link if
+ * there is one. Equal content is left as it is, so that nobody who watches the file
+ * is woken.
+ * @returns whether it had to be written
+ * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO
+ */
+export async function writeKubeconfig(path: string, content: KubeconfigContent): Promise<boolean> {
+  const wanted = Buffer.from(kubeletKubeconfig(content));
+  const target =
+    (await unlessMissing(() => attempt('resolve', path, () => realpath(path)))) ?? path;
+  const found = await unlessMissing(() => attempt('read', target, () => readFile(target)));
+  if (found?.equals(wanted) === true) return false;
+  await makeDirectory(dirname(target));
+  await removeStrays(target);
+  await replaceFile(target, wanted, 0o600);
+  return true;
+}
+
+function base64(bytes: Uint8Array | undefined): string | undefined {
+  return bytes === undefined ? undefined : Buffer.from(bytes).toString('base64');
+}

@@ -1,0 +1,195 @@
+import type { Dirent } from 'node:fs';
+import { chmod, lstat, readdir, realpath, rename, unlink, utimes } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { Finding } from '../core/enrollment.ts';
+import { AgentError } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import { second } from '../core/instant.ts';
+import type { Secret } from '../core/secret.ts';
+import type { Clock } from '../sys/clock.ts';
+import { removeStrays, syncDirectory, writeNewFile } from './atomic-file.ts';
+import { readBoundedFile } from './bounded-file.ts';
+import { showMode } from './certificate-directory.ts';
+import {
+  currentLink,
+  isPairFile,
+  pairFile,
+  setAsideFile,
+  setAsideMoment,
+  updatedLink,
+} from './pair-names.ts';
+import { attempt, isTaken, unlessMissing } from './store-error.ts';
+
+/** Far more pairs than anybody makes in a second. */
+const mostAttempts = 1000;
+const ownerOnly = 0o600;
+
+/** The files of one certificate in its directory: what can be done to them, but not when. */
+export class PairDirectory {
+  readonly directory: string;
+  readonly name: string;
+  readonly #clock: Clock;
+
+  constructor(options: {
+    readonly directory: string;
+    readonly name: string;
+    readonly clock: Clock;
+  }) {
+    this.directory = options.directory;
+    this.name = options.name;
+    this.#clock = options.clock;
+  }
+
+  path(file: string): string {
+    return join(this.directory, file);
+  }
+
+  /** The `-current.pem` that readers open. */
+  get link(): string {
+    return this.path(currentLink(this.name));
+  }
+
+  /** What stands in the place of the link. */
+  async linkKind(): Promise<'missing' | 'link' | 'other'> {
+    return kindOf(this.link);
+  }
+
+  /** Pairs of this name, readable or not. */
+  async pairFiles(): Promise<string[]> {
+    const entries = await this.#entries();
+    return entries.filter((entry) => isPairFile(this.name, entry.name)).map(({ name }) => name);
+  }
+
+  /** A new pair file, complete and read back from where it was written. Removed again if anything fails. */
+  async create(content: Secret, modifiedAt?: Instant): Promise<string> {
+    const path = await this.#writeUnderFreeName(content);
+    try {
+      if (modifiedAt !== undefined) {
+        const seconds = modifiedAt / second;
+        await attempt('set the time of', path, () => utimes(path, seconds, seconds));
+      }
+      await requireContent(path, content);
+      // The name of the pair must be on the disk before a link to it can be.
+      await syncDirectory(this.directory);
+      return path;
+    } catch (error) {
+      await unlink(path).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Finishes what a kubelet began: it removes its current link before it moves the new one there. */
+  async completeSwap(): Promise<Finding[]> {
+    const updated = this.path(updatedLink(this.name));
+    if ((await this.linkKind()) !== 'missing' || (await kindOf(updated)) !== 'link') return [];
+    await attempt('rename', updated, () => rename(updated, this.link));
+    await syncDirectory(this.directory);
+    return [
+      { kind: 'swap-completed', path: this.link, detail: `${basename(updated)} took its place` },
+    ];
+  }
+
+  async removeStrays(): Promise<Finding[]> {
+    const strays = await removeStrays(this.link);
+    return strays.map((path) => ({
+      kind: 'stray-removed',
+      path,
+      detail: 'left behind by a swap that was cut short',
+    }));
+  }
+
+  /** Takes the rights of group and others away from every file of this name that may hold a key. */
+  async tightenFiles(): Promise<Finding[]> {
+    const findings: Finding[] = [];
+    for (const { name } of (await this.#entries()).filter((entry) => entry.isFile())) {
+      if (!isPairFile(this.name, name) && setAsideMoment(this.name, name) === undefined) continue;
+      findings.push(...(await tightenFile(this.path(name))));
+    }
+    return findings;
+  }
+
+  /** Renames what is no pair, never deletes it: a person may still want to know what it was. */
+  async setAside(path: string, reason: string): Promise<Finding> {
+    const folder = dirname(path);
+    for (let count = 0; count < mostAttempts; count += 1) {
+      const target = join(folder, setAsideFile(basename(path), this.#clock.now(), count));
+      if ((await kindOf(target)) !== 'missing') continue;
+      await attempt('set aside', path, () => rename(path, target));
+      if ((await attempt('look at', target, () => lstat(target))).isFile()) {
+        await tightenFile(target);
+      }
+      await syncDirectory(folder);
+      return { kind: 'pair-set-aside', path, detail: `${reason}; kept as ${basename(target)}` };
+    }
+    throw new AgentError('STORE_IO', `cannot set aside ${path}: every name for it is taken`);
+  }
+
+  /** Set-aside files of this name, the latest first. */
+  async setAsideFiles(): Promise<string[]> {
+    const entries = (await this.#entries()).filter((entry) => entry.isFile());
+    return entries
+      .map(({ name }) => ({ name, moment: setAsideMoment(this.name, name) ?? '' }))
+      .filter(({ moment }) => moment !== '')
+      .sort((a, b) => (a.moment < b.moment ? 1 : -1))
+      .map(({ name }) => name);
+  }
+
+  /** Files that any link of the directory leads to, as real paths: they are in use, whatever their age. */
+  async linkedFiles(): Promise<Set<string>> {
+    const linked = new Set<string>();
+    for (const { name } of (await this.#entries()).filter((entry) => entry.isSymbolicLink())) {
+      const target = await this.realPath(this.path(name));
+      if (target !== undefined) linked.add(target);
+    }
+    return linked;
+  }
+
+  /** Where a path leads in the end; undefined when it leads nowhere. */
+  async realPath(path: string): Promise<string | undefined> {
+    return unlessMissing(() => attempt('resolve', path, () => realpath(path)));
+  }
+
+  async #writeUnderFreeName(content: Secret): Promise<string> {
+    for (let count = 0; count < mostAttempts; count += 1) {
+      const path = this.path(pairFile(this.name, this.#clock.now(), count));
+      try {
+        await writeNewFile(path, content.expose(), ownerOnly);
+        return path;
+      } catch (error) {
+        if (!isTaken(error)) throw error;
+      }
+    }
+    throw new AgentError('STORE_IO', `cannot write a pair to ${this.directory}: no name is free`);
+  }
+
+  async #entries(): Promise<Dirent[]> {
+    return attempt('list', this.directory, () => readdir(this.directory, { withFileTypes: true }));
+  }
+}
+
+async function kindOf(path: string): Promise<'missing' | 'link' | 'other'> {
+  const stat = await unlessMissing(() => attempt('look at', path, () => lstat(path)));
+  if (stat === undefined) return 'missing';
+  return stat.isSymbolicLink() ? 'link' : 'other';
+}
+
+async function tightenFile(path: string): Promise<Finding[]> {
+  const { mode } = await attempt('look at', path, () => lstat(path));
+  if ((mode & 0o177) === 0) return [];
+  await attempt('change the mode of', path, () => chmod(path, ownerOnly));
+  return [
+    {
+      kind: 'permissions-tightened',
+      path,
+      detail: `the file had mode ${showMode(mode)}, now ${showMode(ownerOnly)}`,
+    },
+  ];
+}
+
+async function requireContent(path: string, content: Secret): Promise<void> {
+  using stored = await readBoundedFile(path);
+  if (Buffer.compare(stored.content.expose(), content.expose()) === 0) return;
+  throw new AgentError('STORE_IO', `${path} does not hold what was written to it`, {
+    remedy: `Check the disk that holds ${path} and the kernel log`,
+  });
+}

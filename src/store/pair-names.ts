@@ -1,0 +1,75 @@
+import type { Instant } from '../core/instant.ts';
+
+/*
+ * The names of the kubelet's certificate store (client-go, util/certificate/certificate_store.go).
+ * They are matched as a whole: a common prefix must not make `kubelet-server-2`
+ * a part of `kubelet-server`.
+ */
+
+export interface SplitPairFiles {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** The link that readers open. */
+export function currentLink(name: string): string {
+  return `${name}-current.pem`;
+}
+
+/** The link a kubelet makes before it removes the current one and moves this into its place. */
+export function updatedLink(name: string): string {
+  return `${name}-updated.pem`;
+}
+
+/** In local time, as the kubelet names them; the attempt tells pairs of one second apart. */
+export function pairFile(name: string, moment: Instant, attempt = 0): string {
+  return `${name}-${localTimestamp(moment)}${suffix(attempt)}.pem`;
+}
+
+export function isPairFile(name: string, file: string): boolean {
+  return file.startsWith(`${name}-`) && pairPattern.test(file.slice(name.length + 1));
+}
+
+/** Where a file goes that is no pair: kept for a person to look at, and no longer taken for one. */
+export function setAsideFile(file: string, moment: Instant, attempt = 0): string {
+  return `${file}.corrupt-${localTimestamp(moment)}${suffix(attempt)}`;
+}
+
+/** When a file of this name was set aside, as text that sorts; undefined for every other file. */
+export function setAsideMoment(name: string, file: string): string | undefined {
+  if (!file.startsWith(`${name}-`)) return undefined;
+  return setAsidePattern.exec(file.slice(name.length + 1))?.groups?.['moment'];
+}
+
+/**
+ * Where a pair may stand in two files: as the kubelet's store falls back to, and
+ * where the kubelet puts the serving pair that it signs itself.
+ */
+export function splitPairFiles(name: string): SplitPairFiles[] {
+  const stems = name === 'kubelet-server' ? [name, 'kubelet'] : [name];
+  return stems.map((stem) => ({ certificate: `${stem}.crt`, key: `${stem}.key` }));
+}
+
+const timestamp = String.raw`\d{4}(?:-\d{2}){5}`;
+const pairPattern = new RegExp(String.raw`^${timestamp}(?:-\d+)?\.pem$`);
+const setAsidePattern = new RegExp(
+  String.raw`^(?:current|${timestamp}(?:-\d+)?)\.pem\.corrupt-(?<moment>${timestamp}(?:-\d+)?)$`,
+);
+
+/** `2026-11-22-19-05-00`: Go's layout 2006-01-02-15-04-05. */
+function localTimestamp(moment: Instant): string {
+  const date = new Date(moment);
+  const year = String(date.getFullYear()).padStart(4, '0');
+  const rest = [
+    date.getMonth() + 1,
+    date.getDate(),
+    date.getHours(),
+    date.getMinutes(),
+    date.getSeconds(),
+  ];
+  return [year, ...rest.map((part) => String(part).padStart(2, '0'))].join('-');
+}
+
+function suffix(attempt: number): string {
+  return attempt === 0 ? '' : `-${attempt}`;
+}

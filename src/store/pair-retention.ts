@@ -1,0 +1,75 @@
+import { unlink } from 'node:fs/promises';
+import type { Finding } from '../core/enrollment.ts';
+import { describeError } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import { loadCandidates } from './pair-candidates.ts';
+import type { PairDirectory } from './pair-directory.ts';
+import { attempt } from './store-error.ts';
+
+const setAsideFilesKept = 3;
+
+/**
+ * Removes what is no longer needed after a swap, and never throws: the new pair is
+ * in place, whatever becomes of the old ones. A pair that a link leads to stays, and
+ * so does the one just replaced: a reader may have followed the link to it already
+ * and be about to open it.
+ */
+export async function prune(
+  files: PairDirectory,
+  options: {
+    readonly previousPairs: number;
+    readonly replaced: string | undefined;
+    readonly now: Instant;
+  },
+): Promise<Finding[]> {
+  try {
+    const surplus = [
+      ...(await surplusPairs(files, options)),
+      ...(await files.setAsideFiles()).slice(setAsideFilesKept),
+    ];
+    const findings: Finding[] = [];
+    for (const file of surplus) findings.push(await remove(files.path(file)));
+    return findings;
+  } catch (error) {
+    return [cleanupFailed(files.directory, error)];
+  }
+}
+
+/** The word of a failure that came after the swap. */
+export function cleanupFailed(path: string, error: unknown): Finding {
+  return { kind: 'cleanup-failed', path, detail: describeError(error) };
+}
+
+/** Those that would be the last to take over: the expired and the oldest, and first of all what is no pair. */
+async function surplusPairs(
+  files: PairDirectory,
+  options: {
+    readonly previousPairs: number;
+    readonly replaced: string | undefined;
+    readonly now: Instant;
+  },
+): Promise<string[]> {
+  const linked = await files.linkedFiles();
+  const unlinked: string[] = [];
+  let kept = 0;
+  for (const file of await files.pairFiles()) {
+    const target = await files.realPath(files.path(file));
+    if (target !== undefined && target === options.replaced) kept += 1;
+    else if (target === undefined || !linked.has(target)) unlinked.push(file);
+  }
+  const room = Math.max(options.previousPairs - kept, 0);
+  if (unlinked.length <= room) return [];
+  const { directory } = files;
+  const { pairs, bad } = await loadCandidates({ directory, files: unlinked, now: options.now });
+  const ranked = [...pairs.map(({ file }) => file), ...bad];
+  return ranked.slice(room).toReversed();
+}
+
+async function remove(path: string): Promise<Finding> {
+  try {
+    await attempt('remove', path, () => unlink(path));
+    return { kind: 'pair-pruned', path, detail: 'no longer among those that are kept' };
+  } catch (error) {
+    return cleanupFailed(path, error);
+  }
+}

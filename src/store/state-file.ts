@@ -1,0 +1,114 @@
+import { readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as v from 'valibot';
+import { describeError } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import { hour } from '../core/instant.ts';
+import { makeDirectory, removeStrays, replaceFile, syncDirectory } from './atomic-file.ts';
+import { attempt, unlessMissing } from './store-error.ts';
+
+/** A request that was made and, as far as is known, not decided. */
+export interface OutstandingCsr {
+  readonly csr: string;
+  readonly createdAt: Instant;
+}
+
+/** What has to outlive a run; nothing secret, so everyone may read it. */
+export interface AgentState {
+  /** Of the agent that wrote it; absent in the state of an agent that never ran. */
+  readonly pid?: number;
+  readonly startedAt?: Instant;
+  /** Where `status` reaches the running agent: `127.0.0.1:9471`. */
+  readonly metricsAddress?: string;
+  readonly certificates: Readonly<Record<string, CertificateRecord>>;
+}
+
+export interface CertificateRecord {
+  readonly outstanding: readonly OutstandingCsr[];
+}
+
+export interface ReadState {
+  readonly state: AgentState;
+  /** Where an unusable state file went, and what was wrong with it. */
+  readonly setAside?: { readonly path: string; readonly reason: string };
+}
+
+export const emptyState: AgentState = { certificates: {} };
+
+/** After a day the control plane deletes a pending request by itself (upstream's csrcleaner). */
+const longestOutstanding = 24 * hour;
+
+/**
+ * The state of the last run, for the agent; empty when there is none. A file that
+ * cannot be parsed is put out of the way: to lose count of old requests is better
+ * than not to start.
+ * @throws AgentError STORE_PERMISSIONS, STORE_IO
+ */
+export async function readState(directory: string): Promise<ReadState> {
+  const path = statePath(directory);
+  const text = await readText(path);
+  if (text === undefined) return { state: emptyState };
+  await removeStrays(path);
+  const parsed = parseState(text);
+  if (parsed.state !== undefined) return parsed;
+  const aside = `${path}.corrupt`;
+  await attempt('set aside', path, () => rename(path, aside));
+  await syncDirectory(directory);
+  return { state: emptyState, setAside: { path: aside, reason: parsed.reason } };
+}
+
+/**
+ * The state for whoever only looks, and must not touch a running agent's files;
+ * undefined when there is none that can be read.
+ * @throws AgentError STORE_PERMISSIONS, STORE_IO
+ */
+export async function peekState(directory: string): Promise<AgentState | undefined> {
+  const text = await readText(statePath(directory));
+  return text === undefined ? undefined : parseState(text).state;
+}
+
+/** @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO */
+export async function writeState(directory: string, state: AgentState): Promise<void> {
+  await makeDirectory(directory);
+  const text = `${JSON.stringify(state, undefined, 2)}\n`;
+  await replaceFile(statePath(directory), Buffer.from(text), 0o644);
+}
+
+/** Without the requests that the control plane has forgotten; a moment in the future, from a clock that was wrong, counts as now. */
+export function withoutStale(state: AgentState, now: Instant): AgentState {
+  const fresh = Object.entries(state.certificates).map(([name, { outstanding }]) => [
+    name,
+    { outstanding: outstanding.filter(({ createdAt }) => now - createdAt < longestOutstanding) },
+  ]);
+  return { ...state, certificates: Object.fromEntries(fresh) };
+}
+
+function statePath(directory: string): string {
+  return join(directory, 'state.json');
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  return unlessMissing(() => attempt('read', path, () => readFile(path, 'utf8')));
+}
+
+function parseState(
+  text: string,
+): { readonly state: AgentState } | { readonly state: undefined; readonly reason: string } {
+  try {
+    return { state: v.parse(stateSchema, JSON.parse(text)) };
+  } catch (error) {
+    return { state: undefined, reason: describeError(error) };
+  }
+}
+
+const instant = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+const stateSchema = v.object({
+  pid: v.exactOptional(v.pipe(v.number(), v.integer(), v.minValue(1))),
+  startedAt: v.exactOptional(instant),
+  metricsAddress: v.exactOptional(v.string()),
+  certificates: v.record(
+    v.string(),
+    v.object({ outstanding: v.array(v.object({ csr: v.string(), createdAt: instant })) }),
+  ),
+});

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, statSync } from 'node:fs';
+import {
+  lstat,
+  mkdir,
+  readFile,
+  readdir,
+  readlink,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import {
+  makeDirectory,
+  removeStrays,
+  replaceFile,
+  replaceLink,
+  syncDirectory,
+  writeNewFile,
+} from '../../src/store/atomic-file.ts';
+import { storeError } from '../../src/store/store-error.ts';
+import { mountTmpfs } from './mounts.ts';
+import { temporaryDirectory } from './pairs.ts';
+
+const content = Buffer.from('content');
+
+for (const [umask, mode] of [
+  [0o777, 0o644],
+  [0o000, 0o600],
+  [0o022, 0o666],
+] as const) {
+  test(`writeNewFile() gives the mode ${mode.toString(8)} under the umask ${umask.toString(8)}`, async (t) => {
+    const path = join(await temporaryDirectory(t), 'file');
+    const before = process.umask(umask);
+    try {
+      await writeNewFile(path, content, mode);
+    } finally {
+      process.umask(before);
+    }
+    assert.equal(statSync(path).mode & 0o7777, mode);
+    assert.deepEqual(readFileSync(path), content);
+  });
+}
+
+test('writeNewFile() leaves a file alone that exists, and a link that leads nowhere', async (t) => {
+  const directory = await temporaryDirectory(t);
+  await writeFile(join(directory, 'file'), 'old');
+  await symlink('nowhere', join(directory, 'link'));
+  for (const name of ['file', 'link']) {
+    await assert.rejects(
+      writeNewFile(join(directory, name), content, 0o600),
+      (error: Error & { code?: string }) =>
+        error.code === 'STORE_IO' && (error.cause as NodeJS.ErrnoException).code === 'EEXIST',
+    );
+  }
+  assert.equal(await readFile(join(directory, 'file'), 'utf8'), 'old');
+  assert.deepEqual(await readdir(directory), ['file', 'link']);
+});
+
+test('replaceFile() keeps the old content and no part of the new on a full disk', async (t) => {
+  const directory = await temporaryDirectory(t);
+  if (!mountTmpfs(t, directory)) return;
+  const path = join(directory, 'file');
+  await writeFile(path, 'old');
+  await assert.rejects(replaceFile(path, Buffer.alloc(64 * 1024), 0o600), { code: 'STORE_FULL' });
+  assert.equal(await readFile(path, 'utf8'), 'old');
+  assert.deepEqual(await readdir(directory), ['file']);
+});
+
+test('replaceFile() says that a file system is mounted read-only', async (t) => {
+  const directory = await temporaryDirectory(t);
+  if (!mountTmpfs(t, directory)) return;
+  execFileSync('mount', ['-o', 'remount,ro', directory]);
+  await assert.rejects(replaceFile(join(directory, 'file'), content, 0o600), {
+    code: 'STORE_PERMISSIONS',
+    remedy: /writable/,
+  });
+});
+
+test('replaceFile() puts content and mode in the place of a file', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const path = join(directory, 'file');
+  await writeFile(path, 'old', { mode: 0o600 });
+  await replaceFile(path, content, 0o644);
+  assert.deepEqual(await readFile(path), content);
+  assert.equal((await stat(path)).mode & 0o7777, 0o644);
+  assert.deepEqual(await readdir(directory), ['file']);
+});
+
+test('replaceLink() takes the place of a link and leaves nothing else', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const link = join(directory, 'link');
+  await replaceLink({ link, target: 'a' });
+  await replaceLink({ link, target: 'b' });
+  assert.equal(await readlink(link), 'b');
+  assert.deepEqual(await readdir(directory), ['link']);
+});
+
+test('replaceLink() removes its temporary link when a directory is in the way', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const link = join(directory, 'link');
+  await mkdir(link);
+  await assert.rejects(replaceLink({ link, target: 'a' }), { code: 'STORE_IO' });
+  assert.deepEqual(await readdir(directory), ['link']);
+});
+
+test('removeStrays() removes what a swap of this very file left behind', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const stray = `.nodecertd-0123456789abcdef.`;
+  const others = [`${stray}link-2`, '.nodecertd.lock', `${stray}`, 'link'];
+  for (const name of [...others, `${stray}link`]) await symlink('x', join(directory, name));
+  const removed = await removeStrays(join(directory, 'link'));
+  assert.deepEqual(removed, [join(directory, `${stray}link`)]);
+  assert.deepEqual(new Set(await readdir(directory)), new Set(others));
+});
+
+test('makeDirectory() makes every level, and is content with what is there', async (t) => {
+  const directory = join(await temporaryDirectory(t), 'a', 'b', 'c');
+  await makeDirectory(directory);
+  await makeDirectory(directory);
+  assert.ok((await lstat(directory)).isDirectory());
+});
+
+test('syncDirectory() fails on a directory that is not there', async () => {
+  await assert.rejects(syncDirectory('/nowhere/at/all'), { code: 'STORE_IO' });
+});
+
+const codes: readonly (readonly [errno: string, code: string])[] = [
+  ['ENOSPC', 'STORE_FULL'],
+  ['EDQUOT', 'STORE_FULL'],
+  ['EACCES', 'STORE_PERMISSIONS'],
+  ['EPERM', 'STORE_PERMISSIONS'],
+  ['EROFS', 'STORE_PERMISSIONS'],
+  ['EMFILE', 'STORE_IO'],
+  ['EIO', 'STORE_IO'],
+];
+
+for (const [errno, code] of codes) {
+  test(`storeError() makes ${errno} a ${code} that names the path and a remedy`, () => {
+    const cause = Object.assign(new Error(`${errno}: it failed`), { code: errno });
+    const error = storeError('write', '/pki/x.pem', cause);
+    assert.equal(error.code, code);
+    assert.equal(error.message, 'cannot write /pki/x.pem');
+    assert.ok((error.remedy ?? '').length > 10);
+  });
+}

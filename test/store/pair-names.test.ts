@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  isPairFile,
+  pairFile,
+  setAsideFile,
+  setAsideMoment,
+  splitPairFiles,
+} from '../../src/store/pair-names.ts';
+
+/** Local by construction, so that the test holds in every time zone. */
+const moment = new Date(2026, 2, 4, 5, 6, 7).getTime();
+
+test('pairFile() names local time as the kubelet does, with a suffix from the second on', () => {
+  assert.equal(pairFile('kubelet-client', moment), 'kubelet-client-2026-03-04-05-06-07.pem');
+  assert.equal(pairFile('kubelet-client', moment, 2), 'kubelet-client-2026-03-04-05-06-07-2.pem');
+});
+
+const pairFiles: readonly (readonly [name: string, file: string, expected: boolean])[] = [
+  ['kubelet-server', 'kubelet-server-2026-01-02-03-04-05.pem', true],
+  ['kubelet-server', 'kubelet-server-2026-01-02-03-04-05-12.pem', true],
+  ['kubelet-server-2', 'kubelet-server-2-2026-01-02-03-04-05.pem', true],
+  ['kubelet-server', 'kubelet-server-2-2026-01-02-03-04-05.pem', false],
+  ['kubelet-server', 'kubelet-server-2026-2026-01-02-03-04-05.pem', false],
+  ['kubelet-server-2', 'kubelet-server-2026-01-02-03-04-05.pem', false],
+  ['kubelet-server', 'kubelet-server-current.pem', false],
+  ['kubelet-server', 'kubelet-server-2026-01-02-03-04-05.pem.corrupt-2026-01-02-03-04-05', false],
+  ['kubelet-server', 'xkubelet-server-2026-01-02-03-04-05.pem', false],
+  ['kubelet.server', 'kubelet-server-2026-01-02-03-04-05.pem', false],
+];
+
+for (const [name, file, expected] of pairFiles) {
+  test(`isPairFile() ${expected ? 'counts' : 'does not count'} ${file} as one of ${name}`, () => {
+    assert.equal(isPairFile(name, file), expected);
+  });
+}
+
+test('setAsideMoment() knows files that setAsideFile() named, of its own name only', () => {
+  const file = setAsideFile(pairFile('a', moment), moment, 3);
+  assert.equal(setAsideMoment('a', file), '2026-03-04-05-06-07-3');
+  assert.equal(setAsideMoment('a', setAsideFile('a-current.pem', moment)), '2026-03-04-05-06-07');
+  assert.equal(setAsideMoment('a', setAsideFile('a-2-current.pem', moment)), undefined);
+  assert.equal(setAsideMoment('a', pairFile('a', moment)), undefined);
+});
+
+test('splitPairFiles() adds the pair the kubelet signs itself for its server only', () => {
+  assert.deepEqual(splitPairFiles('kubelet-client'), [
+    { certificate: 'kubelet-client.crt', key: 'kubelet-client.key' },
+  ]);
+  assert.deepEqual(
+    splitPairFiles('kubelet-server').map(({ key }) => key),
+    ['kubelet-server.key', 'kubelet.key'],
+  );
+});
