@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { parse } from 'yaml';
+import { logEvents } from '../../src/core/log-events.ts';
+import { AgentMetrics } from '../../src/metrics/agent-metrics.ts';
+import { findProgram, skipWithout } from '../support/programs.ts';
+import { scrape } from './exposition.ts';
+import { agent, client, facts, now, server } from './fixtures.ts';
+
+const run = promisify(execFile);
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const rulesFile = here('../../config/prometheus-rules.yaml');
+const unitTests = ['rules/certificates.test.yaml', 'rules/agent.test.yaml'].map(here);
+
+const skip = skipWithout('promtool');
+const promtool = findProgram('promtool') ?? 'promtool';
+
+interface Rule {
+  readonly alert: string;
+  readonly expr: string;
+  readonly for?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+interface UnitTest {
+  readonly alert_rule_test: readonly {
+    readonly alertname: string;
+    readonly exp_alerts: readonly unknown[];
+  }[];
+}
+
+async function readYaml(path: string): Promise<unknown> {
+  return parse(await readFile(path, 'utf8'));
+}
+
+const { groups } = (await readYaml(rulesFile)) as { groups: readonly { rules: readonly Rule[] }[] };
+const rules = groups.flatMap((group) => group.rules);
+
+function everyMetric(): AgentMetrics {
+  const status = agent([client(), server({ current: facts({ selfSigned: true }) })]);
+  const health = { lastTick: now };
+  const metrics = new AgentMetrics({
+    status: () => status,
+    health: () => health,
+    kubeletNames: true,
+  });
+  metrics.setClockSkew(1000);
+  metrics.recordApiRequest({ verb: 'create', code: '201', seconds: 0.1 });
+  return metrics;
+}
+
+describe('config/prometheus-rules.yaml', () => {
+  it('passes promtool check rules', { skip }, async () => {
+    const { stdout } = await run(promtool, ['check', 'rules', rulesFile]);
+    assert.match(stdout, new RegExp(`SUCCESS: ${rules.length} rules found`));
+  });
+
+  it('passes its unit tests', { skip }, async () => {
+    await run(promtool, ['test', 'rules', ...unitTests]);
+  });
+
+  it('has a unit test in which each alert fires and one in which it does not', async () => {
+    const files = (await Promise.all(unitTests.map(readYaml))) as { tests: readonly UnitTest[] }[];
+    const cases = files.flatMap(({ tests }) => tests.flatMap((one) => one.alert_rule_test));
+    for (const { alert } of rules) {
+      const own = cases.filter(({ alertname }) => alertname === alert);
+      assert.ok(
+        own.some(({ exp_alerts }) => exp_alerts.length > 0),
+        `${alert} never fires`,
+      );
+      assert.ok(
+        own.some(({ exp_alerts }) => exp_alerts.length === 0),
+        `${alert} always fires`,
+      );
+    }
+  });
+
+  it('asks only for metrics that exist', async () => {
+    const { types } = await scrape(everyMetric());
+    for (const { alert, expr } of rules) {
+      for (const [name] of expr.matchAll(/nodecertd_\w+/g)) {
+        assert.ok(types.has(name), `${alert}: ${name}`);
+      }
+    }
+  });
+
+  for (const { alert, for: patience, labels, annotations } of rules) {
+    it(`${alert} has what a person needs`, () => {
+      assert.ok(patience);
+      assert.ok(['warning', 'critical'].includes(labels['severity'] ?? ''));
+      for (const key of ['summary', 'description', 'remedy']) assert.ok(annotations[key], key);
+      assert.match(annotations['summary'] ?? '', /\{\{ \$labels\.instance \}\}/);
+    });
+  }
+
+  it('searches the log for messages that the agent writes', () => {
+    const messages = Object.values(logEvents).map(({ message }) => message);
+    const patterns = rules.flatMap(
+      ({ annotations }) => /--grep '(.+?)'/.exec(annotations['remedy'] ?? '')?.[1] ?? [],
+    );
+    assert.ok(patterns.length > 0);
+    for (const pattern of patterns) {
+      // As journalctl does: a pattern without capitals ignores case.
+      const flags = pattern === pattern.toLowerCase() ? 'i' : '';
+      const found = messages.filter((message) => new RegExp(pattern, flags).test(message));
+      assert.ok(found.length > 0, pattern);
+    }
+  });
+});
+
+describe('the exposition', () => {
+  it('passes promtool check metrics', { skip }, async () => {
+    const child = execFile(promtool, ['check', 'metrics']);
+    assert.ok(child.stdin && child.stderr);
+    child.stdin.end(await everyMetric().render());
+    const [complaints, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+    // Two counters of the kubelet are older than the rule; everything of ours is clean.
+    assert.deepEqual(complaints.trim().split('\n'), [
+      'kubelet_certificate_manager_client_expiration_renew_errors counter metrics should have "_total" suffix',
+      'kubelet_server_expiration_renew_errors counter metrics should have "_total" suffix',
+    ]);
+    assert.equal(code, 3);
+  });
+});

@@ -1,0 +1,166 @@
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Child } from './child.ts';
+import { findProgram } from './programs.ts';
+
+export interface PrometheusOptions {
+  /** `host:port` of what is scraped every second as the job nodecertd. */
+  readonly target: string;
+  /** Path of a rules file; its `for:` are shortened, see `withoutPatience`. */
+  readonly rules: string;
+}
+
+/** One entry of /api/v1/alerts. */
+export interface Alert {
+  readonly state: 'pending' | 'firing';
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export interface Prometheus {
+  readonly url: string;
+  /** Alerts that fire now. */
+  firing(): Promise<readonly Alert[]>;
+  /** Values of an instant query by the labels of each series. */
+  query(expression: string): Promise<readonly QueryResult[]>;
+  /** Waits until a probe gives something, as scrapes and evaluations come every second. */
+  until<Found>(what: string, probe: () => Promise<Found | undefined>): Promise<Found>;
+}
+
+export interface QueryResult {
+  readonly metric: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** Runs a real Prometheus on loopback in a directory of its own for as long as `use` takes. */
+export async function withPrometheus(
+  options: PrometheusOptions,
+  use: (prometheus: Prometheus) => Promise<void>,
+): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), 'nodecertd-prometheus-'));
+  try {
+    await writeFile(
+      join(directory, 'rules.yaml'),
+      withoutPatience(await readFile(options.rules, 'utf8')),
+    );
+    await writeFile(join(directory, 'prometheus.yml'), configuration(options.target));
+    await using server = await start(directory);
+    await use(server);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/**
+ * The rules with every `for:` at zero, and nothing else changed: an alert then fires
+ * at the first evaluation at which its expression holds. How long each holds back is
+ * checked by promtool's unit tests, which can let minutes pass in no time.
+ */
+export function withoutPatience(rules: string): string {
+  return rules.replace(/^(\s+for:) .*$/gm, '$1 0s');
+}
+
+function configuration(target: string): string {
+  return `
+global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
+rule_files: [rules.yaml]
+scrape_configs:
+  - job_name: nodecertd
+    static_configs: [{ targets: ["${target}"] }]
+`;
+}
+
+async function start(directory: string): Promise<Prometheus & AsyncDisposable> {
+  const command = findProgram('prometheus');
+  if (command === undefined) throw new Error('prometheus is not to be found');
+  const port = await freePort();
+  const child = new Child({
+    name: 'Prometheus',
+    command,
+    args: [
+      `--config.file=${join(directory, 'prometheus.yml')}`,
+      `--storage.tsdb.path=${join(directory, 'data')}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+      '--log.level=warn',
+    ],
+    logFile: join(directory, 'log'),
+  });
+  const running = new RunningPrometheus(child, `http://127.0.0.1:${port}`);
+  try {
+    await running.until('Prometheus to be ready', () => running.ready());
+  } catch (error) {
+    await running[Symbol.asyncDispose]();
+    throw error;
+  }
+  return running;
+}
+
+const patienceMs = 30_000;
+
+class RunningPrometheus implements Prometheus, AsyncDisposable {
+  readonly url: string;
+  readonly #child: Child;
+
+  constructor(child: Child, url: string) {
+    this.url = url;
+    this.#child = child;
+  }
+
+  async ready(): Promise<true | undefined> {
+    try {
+      return (await fetch(`${this.url}/-/ready`)).ok ? true : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  async firing(): Promise<readonly Alert[]> {
+    const { alerts } = (await this.#get('alerts')) as { alerts: readonly Alert[] };
+    return alerts.filter(({ state }) => state === 'firing');
+  }
+
+  async query(expression: string): Promise<readonly QueryResult[]> {
+    const { result } = (await this.#get(`query?query=${encodeURIComponent(expression)}`)) as {
+      result: readonly {
+        readonly metric: Readonly<Record<string, string>>;
+        readonly value: readonly [number, string];
+      }[];
+    };
+    return result.map(({ metric, value }) => ({ metric, value: Number(value[1]) }));
+  }
+
+  async until<Found>(what: string, probe: () => Promise<Found | undefined>): Promise<Found> {
+    const end = Date.now() + patienceMs;
+    while (Date.now() < end && this.#child.running) {
+      const found = await probe();
+      if (found !== undefined) return found;
+      await delay(100);
+    }
+    throw this.#child.failure(`was waited for in vain (${what})`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#child.stop();
+  }
+
+  async #get(path: string): Promise<unknown> {
+    const response = await fetch(`${this.url}/api/v1/${path}`);
+    const { status, data } = (await response.json()) as { status: string; data: unknown };
+    if (status !== 'success') throw new Error(`Prometheus answered ${status} to ${path}`);
+    return data;
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port to be had');
+  return address.port;
+}
