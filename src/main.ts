@@ -1,6 +1,4 @@
 import { hostname } from 'node:os';
-import { runCli } from './cli/program.ts';
-import { systemClock } from './sys/clock.ts';
 
 for (const stream of [process.stdout, process.stderr]) {
   // `nodecertd status | head -1`: a reader that has seen enough is no error.
@@ -9,9 +7,26 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-process.exitCode = await runCli(process.argv.slice(2), {
-  stdout: process.stdout,
-  stderr: process.stderr,
-  environment: { hostName: hostname(), workingDirectory: process.cwd() },
-  clock: systemClock,
-});
+// The other role of this program, started by the agent itself. Each role loads only
+// its own half: what answers the network has no code that touches keys.
+if (process.argv[2] === 'enroller' && process.send !== undefined) {
+  const { runEnrollerProcess } = await import('./enroll/process.ts');
+  runEnrollerProcess();
+} else {
+  process.exitCode = await runCommand();
+}
+
+async function runCommand(): Promise<number> {
+  const { runCli } = await import('./cli/program.ts');
+  const { systemClock } = await import('./sys/clock.ts');
+  return runCli(process.argv.slice(2), {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    environment: { hostName: hostname(), workingDirectory: process.cwd() },
+    clock: systemClock,
+    startAgent: async (config) => {
+      const { runUntilSignalled } = await import('./app/run-agent.ts');
+      return runUntilSignalled(config);
+    },
+  });
+}

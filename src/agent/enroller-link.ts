@@ -6,6 +6,9 @@ export interface EnrollerLink {
 }
 
 export interface EnrollerListener {
+  onStarted(): void;
+  /** It ended because nothing was left to do. */
+  onFinished(): void;
   onReport(report: EnrollerReport): void;
   /** The enroller ended with work in hand: its keys are gone, and nothing it was told will happen. */
   onLost(loss: EnrollerLoss): void;

@@ -78,6 +78,7 @@ export class EnrollerSupervisor implements EnrollerLink {
     this.#missed = 0;
     this.#watchdog = setInterval(() => this.#check(), this.#options.checkInterval);
     this.#options.logger.log('enroller_started', { pid: child.pid });
+    this.#options.listener.onStarted();
     return child;
   }
 
@@ -125,6 +126,7 @@ export class EnrollerSupervisor implements EnrollerLink {
     clearInterval(this.#watchdog);
     this.#child = undefined;
     child.disconnect();
+    this.#options.listener.onFinished();
   }
 
   /**

@@ -22,7 +22,8 @@ import { Rotator } from './rotator.ts';
 /** What is counted besides the rotations themselves. */
 export interface KeeperObserver extends RotationObserver {
   recordApiRequest(record: ApiRequestRecord): void;
-  recordEnrollerEnd(reason: EnrollerLoss['code']): void;
+  recordEnrollerStart(): void;
+  recordEnrollerEnd(reason: 'finished' | 'lost' | 'hung'): void;
   setClockSkew(ms: number): void;
 }
 
@@ -132,6 +133,14 @@ export class Keeper implements EnrollerListener {
     this.#wake.abort();
   }
 
+  onStarted(): void {
+    this.#options.observer.recordEnrollerStart();
+  }
+
+  onFinished(): void {
+    this.#options.observer.recordEnrollerEnd('finished');
+  }
+
   onLost(loss: EnrollerLoss): void {
     const { logger, observer } = this.#options;
     const failure: Failure = { ...loss, remedy: 'look at the lines before this one, and at dmesg' };
@@ -139,7 +148,7 @@ export class Keeper implements EnrollerListener {
       code: loss.code,
       error: loss.message,
     });
-    observer.recordEnrollerEnd(loss.code);
+    observer.recordEnrollerEnd(loss.code === 'ENROLLER_HUNG' ? 'hung' : 'lost');
     for (const rotator of this.#rotators) rotator.lost(failure);
     this.#addresses.lost(failure);
     this.#wake.abort();

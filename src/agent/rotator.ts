@@ -26,9 +26,9 @@ export interface RotationObserver {
   recordRequested(name: string): void;
   recordStored(stored: {
     readonly name: string;
-    /** Milliseconds that the replaced pair had been in use. */
+    /** Seconds since the notBefore of the pair that was replaced. */
     readonly ageOfReplaced?: number;
-    /** Seconds from the request to the stored pair. */
+    /** Seconds from the decision to ask for a certificate to the stored pair. */
     readonly seconds: number;
   }): void;
   recordFailure(name: string, code: Failure['code']): void;
@@ -60,9 +60,10 @@ export class Rotator {
   readonly #options: RotatorOptions;
   #state: RotationState;
   #lastEvent: LastEvent | undefined;
-  #requestedAt: Instant | undefined;
+  #enrollingSince: Instant | undefined;
   #overdue = false;
   #selfSigning = false;
+  #missing: 'waiting_for_addresses' | 'waiting_for_identity' | undefined;
 
   constructor(options: RotatorOptions) {
     this.#options = options;
@@ -126,13 +127,11 @@ export class Rotator {
         ? template === known
         : sameTemplate(template, known);
     if (same) return;
-    if (template === undefined) this.#log('waiting_for_addresses');
     this.#apply({ type: 'template', ...(template !== undefined && { template }) });
   }
 
   setIdentityReady(ready: boolean): void {
     if (ready === this.#state.identityReady) return;
-    if (!ready) this.#log('waiting_for_identity');
     this.#apply({ type: 'identity', ready });
   }
 
@@ -210,7 +209,7 @@ export class Rotator {
     report: Extract<CertificateReport, { type: 'requested' | 'approved' | 'issued' }>,
   ): void {
     const { name, csr } = report;
-    const { clock, journal, observer } = this.#options;
+    const { journal, observer } = this.#options;
     const fields = { csr: csr.name };
     switch (report.type) {
       case 'requested':
@@ -218,7 +217,6 @@ export class Rotator {
           observer.recordRequested(name);
           this.#log('csr_created', fields);
         }
-        this.#requestedAt ??= clock.now();
         return this.#apply({ type: 'progress', stage: 'pending', csr });
       case 'approved':
         this.#log('csr_approved', fields);
@@ -238,15 +236,15 @@ export class Rotator {
     const now = clock.now();
     const replaced = this.#state.pair;
     const deadline = this.#deadline(pair);
-    const requestedAt = this.#requestedAt ?? now;
+    const since = this.#enrollingSince ?? now;
     this.#selfSigning = false;
     observer.recordStored({
       name: spec.name,
-      seconds: (now - requestedAt) / second,
-      ...(replaced !== undefined && { ageOfReplaced: now - lifetimeStart(replaced) }),
+      seconds: (now - since) / second,
+      ...(replaced !== undefined && { ageOfReplaced: (now - replaced.notBefore) / second }),
     });
-    this.#requestedAt = undefined;
-    this.#log('certificate_stored', { ...pairFields(pair), seconds: (now - requestedAt) / second });
+    this.#enrollingSince = undefined;
+    this.#log('certificate_stored', { ...pairFields(pair), seconds: (now - since) / second });
     this.#warnIfShort(pair);
     this.#logFindings(report.findings);
     this.#logDeadline(pair, deadline);
@@ -261,18 +259,16 @@ export class Rotator {
     if (phase.kind === 'enrolling' && phase.csr !== undefined && decided.has(failure.code)) {
       journal.remove(spec.name, phase.csr.name);
     }
-    if (!resumable) this.#requestedAt = undefined;
+    if (!resumable) this.#enrollingSince = undefined;
     this.#apply({ type: 'failed', failure, resumable });
     this.#logFailure(failure);
   }
 
   #apply(event: RotationEvent): void {
     const { clock, chance } = this.#options;
-    const before = this.#state.phase.kind;
     const { state, effects } = step(this.#state, event, { now: clock.now(), chance: chance() });
     this.#state = state;
-    // What waited for the directory to be looked at is a different thing from what is new.
-    if (before === 'inspecting' && state.phase.kind === 'resting') this.#sayWhatIsMissing();
+    this.#sayWhatIsMissing();
     for (const effect of effects) this.#perform(effect);
   }
 
@@ -282,10 +278,11 @@ export class Rotator {
       case 'inspect':
         return enroller.send({ type: 'inspect', name: spec.name });
       case 'enroll':
+        this.#enrollingSince ??= this.#options.clock.now();
         this.#log('rotation_started', { reason: effect.reason });
         return enroller.send({ type: 'enroll', name: spec.name, template: effect.template });
       case 'abandon':
-        this.#requestedAt = undefined;
+        this.#enrollingSince = undefined;
         return enroller.send({ type: 'abandon', name: spec.name });
       case 'remind-approver':
         return this.#log('csr_pending', {
@@ -301,9 +298,14 @@ export class Rotator {
     }
   }
 
+  /** Once for each time that something is missing, and not before the directory was looked at. */
   #sayWhatIsMissing(): void {
-    if (this.#state.template === undefined) this.#log('waiting_for_addresses');
-    else if (!this.#state.identityReady) this.#log('waiting_for_identity');
+    const { phase, template, identityReady } = this.#state;
+    if (phase.kind === 'inspecting') return;
+    const waiting = identityReady ? undefined : ('waiting_for_identity' as const);
+    const missing = template === undefined ? ('waiting_for_addresses' as const) : waiting;
+    if (missing !== undefined && missing !== this.#missing) this.#log(missing);
+    this.#missing = missing;
   }
 
   #watchOverdue(): void {

@@ -82,6 +82,16 @@ export class AgentError extends Error {
     this.remedy = details.remedy;
     this.retryAfterMs = details.retryAfterMs;
   }
+
+  /** The same failure, told with more around it. */
+  withMessage(message: string): AgentError {
+    const { cause, remedy, retryAfterMs } = this;
+    return new AgentError(this.code, message, {
+      cause,
+      ...(remedy !== undefined && { remedy }),
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    });
+  }
 }
 
 /** The plain form of a failure: what crosses the process boundary and enters a status. */

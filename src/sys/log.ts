@@ -54,6 +54,6 @@ function toText(line: string): string {
 }
 
 function quote(value: unknown): string {
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  const text = Array.isArray(value) ? value.join(',') : String(value);
   return /[\s"=]/.test(text) ? JSON.stringify(text) : text;
 }

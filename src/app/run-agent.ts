@@ -1,0 +1,116 @@
+import { fileURLToPath } from 'node:url';
+import { forkEnroller } from '../agent/fork-enroller.ts';
+import { Keeper } from '../agent/keeper.ts';
+import { RequestJournal } from '../agent/request-journal.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import type { AgentStatus } from '../core/status.ts';
+import { version } from '../core/version.ts';
+import type { Greeting } from '../enroll/process.ts';
+import { AgentMetrics } from '../metrics/agent-metrics.ts';
+import { startMetricsServer } from '../metrics/server.ts';
+import { lockDirectory } from '../store/directory-lock.ts';
+import { readState } from '../store/state-file.ts';
+import { systemClock } from '../sys/clock.ts';
+import type { Logger } from '../sys/log.ts';
+import { createLogger } from '../sys/log.ts';
+import { interfaceAddresses } from '../sys/network-interfaces.ts';
+import { StateKeeper } from './state-keeper.ts';
+
+export interface RunningAgent {
+  readonly status: () => AgentStatus;
+  readonly metricsUrl: string;
+  /** Process id of the enroller, while there is one. */
+  readonly enrollerPid: () => number | undefined;
+}
+
+export interface RunAgentOptions {
+  readonly config: LoadedConfig;
+  readonly signal: AbortSignal;
+  readonly logger?: Logger;
+  /** Called once everything is in place. */
+  readonly onRunning?: (agent: RunningAgent) => void;
+}
+
+/**
+ * The agent from its lock to its last line: puts keeper, metrics and state file
+ * together and works until the signal.
+ * @throws AgentError STORE_LOCKED, METRICS_LISTEN and whatever keeps it from starting
+ */
+export async function runAgent(options: RunAgentOptions): Promise<void> {
+  const { config, signal, onRunning } = options;
+  const logger = options.logger ?? createLogger(config.log);
+  await using lock = await lockDirectory(config.certificateDirectory);
+  if (!lock.locked) logger.log('lock_unavailable', { error: lock.reason });
+  const { state, setAside } = await readState(config.stateDirectory);
+  if (setAside !== undefined) logger.log('state_unreadable', { ...setAside });
+  await using stateKeeper = new StateKeeper(config.stateDirectory, state, logger);
+  const outstanding = Object.entries(state.certificates).map(
+    ([name, record]) => [name, record.outstanding] as const,
+  );
+  const metrics = new AgentMetrics({
+    status: () => keeper.status(),
+    health: () => keeper,
+    kubeletNames: config.metrics.kubeletNames,
+  });
+  const keeper: Keeper = new Keeper({
+    config,
+    version,
+    clock: systemClock,
+    chance: Math.random,
+    interfaces: interfaceAddresses,
+    launch: launchEnroller(config),
+    logger,
+    observer: metrics,
+    journal: new RequestJournal(Object.fromEntries(outstanding), (requests) => {
+      stateKeeper.setOutstanding(requests);
+    }),
+    ...(config.file !== undefined && { configFile: config.file }),
+  });
+  await using server = await startMetricsServer({
+    metrics,
+    status: () => keeper.status(),
+    health: () => keeper,
+    config: config.metrics,
+  });
+  const metricsAddress = new URL(server.url).host;
+  stateKeeper.update({ pid: process.pid, startedAt: systemClock.now(), metricsAddress });
+  logger.log('agent_started', {
+    version,
+    node: config.nodeName,
+    directory: config.certificateDirectory,
+    certificates: config.certificates.map(({ name }) => name),
+  });
+  logger.log('metrics_listening', { address: metricsAddress });
+  onRunning?.({
+    status: () => keeper.status(),
+    metricsUrl: server.url,
+    enrollerPid: () => keeper.enrollerPid,
+  });
+  signal.addEventListener('abort', () => logger.log('agent_stopping'), { once: true });
+  await keeper.run(signal);
+  logger.log('agent_stopped');
+}
+
+/** The same program in its other role; see main.ts. */
+function launchEnroller(config: LoadedConfig): ReturnType<typeof forkEnroller> {
+  const greeting: Greeting = { config, version };
+  return forkEnroller({
+    program: process.argv[1] ?? fileURLToPath(import.meta.url),
+    args: ['enroller'],
+    execArgv: [],
+    greeting,
+  });
+}
+
+/** Runs until SIGTERM or SIGINT; a second one ends the process where it stands. */
+export async function runUntilSignalled(config: LoadedConfig): Promise<number> {
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(1);
+      stop.abort();
+    });
+  }
+  await runAgent({ config, signal: stop.signal });
+  return 0;
+}

@@ -1,0 +1,155 @@
+import type { AgentConfig } from '../core/config.ts';
+import type { EnrollerReport } from '../core/enrollment.ts';
+import { AgentError, describeError, hasCode } from '../core/errors.ts';
+import type { ClusterAccess } from '../kube/cluster-access.ts';
+import { credentialExpiry, loadValidKubeconfig } from '../kube/credential-validity.ts';
+import { loadKubeconfig } from '../kube/kubeconfig.ts';
+import { KubeClient } from '../kube/rest-client.ts';
+import type { Clock } from '../sys/clock.ts';
+
+export type CredentialSource = 'kubeconfig' | 'bootstrap';
+
+export interface ApiAccessOptions {
+  readonly config: Pick<AgentConfig, 'kubeconfig' | 'bootstrapKubeconfig'>;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly report: (report: EnrollerReport) => void;
+}
+
+/**
+ * The way to the API server under the identity the node has right now. Everybody
+ * asks `current` for each request, so that `refresh`, after the client pair was
+ * swapped, moves all of them to connections of the new identity: within the old
+ * connections the old one would live on.
+ */
+export class ApiAccess implements AsyncDisposable {
+  readonly #options: ApiAccessOptions;
+  #client: KubeClient | undefined;
+  #source: CredentialSource | undefined;
+  #stale = false;
+  #opening: Promise<void> | undefined;
+  readonly #draining = new Set<Promise<void>>();
+
+  constructor(options: ApiAccessOptions) {
+    this.#options = options;
+  }
+
+  /** The client to make the next request with; never kept over a wait. */
+  current(): KubeClient {
+    if (this.#client === undefined) throw new AgentError('INTERNAL', 'no API client is open');
+    return this.#client;
+  }
+
+  /** Which credential the current client uses. */
+  get source(): CredentialSource | undefined {
+    return this.#source;
+  }
+
+  /**
+   * Before each attempt: sees to it that there is a client with a credential worth
+   * trying. The bootstrap kubeconfig is read anew each time, since a person may just
+   * have replaced an expired token in it.
+   * @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
+   */
+  async ready(): Promise<void> {
+    if (
+      this.#client === undefined ||
+      this.#stale ||
+      this.#source === 'bootstrap' ||
+      this.#expired
+    ) {
+      await this.refresh();
+    }
+  }
+
+  /** The server did not like the credential: the next attempt reads the files again. */
+  doubt(): void {
+    this.#stale = true;
+  }
+
+  /** Opens a client with what the files say now, and lets the old one finish what it has under way. */
+  async refresh(): Promise<void> {
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined;
+    });
+    await this.#opening;
+  }
+
+  /** A client under another credential than the current one, for trying that out. */
+  async openWith(access: ClusterAccess): Promise<KubeClient> {
+    const { version, clock, report } = this.#options;
+    return KubeClient.open({
+      access,
+      version,
+      clock,
+      onRequest: (record) => report({ type: 'api-request', ...record }),
+      onDate: (serverTime) => {
+        // Whole seconds, cut off: half a second is the expected difference.
+        const ms = clock.now() - (serverTime + 500);
+        report({ type: 'clock-skew', ms: Math.abs(ms) <= 1_000 ? 0 : ms });
+      },
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#replace(undefined);
+    await Promise.all(this.#draining);
+  }
+
+  get #expired(): boolean {
+    const access = this.#client?.access;
+    const notAfter = access === undefined ? undefined : credentialExpiry(access);
+    return notAfter !== undefined && notAfter <= this.#options.clock.now();
+  }
+
+  async #open(): Promise<void> {
+    const { report } = this.#options;
+    const { access, source } = await this.#load();
+    const client = await this.openWith(access);
+    if (source !== this.#source) report({ type: 'credential', source });
+    const { server, insecureSkipTlsVerify } = access.cluster;
+    if (insecureSkipTlsVerify) report({ type: 'insecure', server });
+    this.#source = source;
+    this.#stale = false;
+    this.#replace(client);
+  }
+
+  #replace(client: KubeClient | undefined): void {
+    const old = this.#client;
+    this.#client = client;
+    if (old === undefined) return;
+    const drained = this.#drain(old).finally(() => this.#draining.delete(drained));
+    this.#draining.add(drained);
+  }
+
+  async #drain(client: KubeClient): Promise<void> {
+    await client.close().catch(() => undefined);
+    client.access[Symbol.dispose]();
+  }
+
+  /** The kubeconfig if it is valid, else the bootstrap kubeconfig; without one, why the first is not. */
+  async #load(): Promise<{ access: ClusterAccess; source: CredentialSource }> {
+    const { config, clock } = this.#options;
+    const { kubeconfig, bootstrapKubeconfig } = config;
+    if (bootstrapKubeconfig === undefined) {
+      return { access: await loadKubeconfig(kubeconfig), source: 'kubeconfig' };
+    }
+    try {
+      return { access: await loadValidKubeconfig(kubeconfig, clock.now()), source: 'kubeconfig' };
+    } catch (error) {
+      const access = await this.#loadBootstrap(bootstrapKubeconfig, error);
+      return { access, source: 'bootstrap' };
+    }
+  }
+
+  async #loadBootstrap(path: string, unusable: unknown): Promise<ClusterAccess> {
+    try {
+      return await loadKubeconfig(path);
+    } catch (error) {
+      if (!hasCode(error, 'KUBECONFIG_MISSING')) throw error;
+      // Both are missing or unusable: say both, or the person repairs the wrong one.
+      const message = `${error.message}; ${describeError(unusable)}`;
+      throw error.withMessage(message);
+    }
+  }
+}

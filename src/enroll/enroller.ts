@@ -1,0 +1,226 @@
+import { join } from 'node:path';
+import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
+import type { AgentConfig } from '../core/config.ts';
+import type { EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
+import { AgentError, hasCode, toFailure } from '../core/errors.ts';
+import { sameTemplate } from '../core/identity.ts';
+import { writeKubeconfig } from '../store/kubeconfig-writer.ts';
+import { currentLink } from '../store/pair-names.ts';
+import { PairStore } from '../store/pair-store.ts';
+import type { Clock } from '../sys/clock.ts';
+import { ApiAccess } from './api-access.ts';
+import { Enrollment } from './enrollment.ts';
+import { lookUpAddresses } from './node-look-up.ts';
+import { selfSignedPair } from './self-signed.ts';
+import { verifyTrust } from './trust.ts';
+
+export interface EnrollerOptions {
+  readonly config: AgentConfig;
+  readonly version: string;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly interfaces: () => readonly string[];
+  readonly report: (report: EnrollerReport) => void;
+}
+
+interface Job {
+  readonly enrollment: Enrollment;
+  readonly abort: AbortController;
+  running: boolean;
+}
+
+/**
+ * Does what takes the node's identity or a private key, on the keeper's command:
+ * commands start work and return at once; what comes of it is reported. Nothing
+ * here decides when to try again.
+ */
+export class Enroller implements AsyncDisposable {
+  readonly #options: EnrollerOptions;
+  readonly #access: ApiAccess;
+  readonly #jobs = new Map<string, Job>();
+  readonly #lookUp = new AbortController();
+  #lookingUp = false;
+  /** Work on one certificate's files happens in turn: a look must not see half a swap. */
+  readonly #turns = new Map<string, Promise<void>>();
+
+  constructor(options: EnrollerOptions) {
+    this.#options = options;
+    this.#access = new ApiAccess(options);
+  }
+
+  handle(command: EnrollerCommand): void {
+    switch (command.type) {
+      case 'inspect':
+        return this.#inTurn(command.name, () => this.#inspect(command.name));
+      case 'self-sign':
+        return this.#inTurn(command.name, () => this.#selfSign(command.name));
+      case 'enroll':
+        return void this.#enroll(command.name, command.template);
+      case 'abandon':
+        return this.#abandon(command.name);
+      case 'look-up-addresses':
+        return void this.#lookUpAddresses(command.follow);
+      default:
+        return command satisfies never;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#lookUp.abort();
+    for (const name of this.#jobs.keys()) this.#abandon(name);
+    await Promise.allSettled(this.#turns.values());
+    await this.#access[Symbol.asyncDispose]();
+  }
+
+  async #inspect(name: string): Promise<void> {
+    const { report } = this.#options;
+    try {
+      report({ type: 'inspected', name, ...(await this.#store(name).inspect()) });
+    } catch (error) {
+      report({ type: 'inspection-failed', name, failure: toFailure(error) });
+    }
+  }
+
+  async #selfSign(name: string): Promise<void> {
+    const { config, clock, interfaces, report } = this.#options;
+    try {
+      const store = this.#store(name);
+      const found = await store.inspect();
+      if (found.pair !== undefined) return report({ type: 'inspected', name, ...found });
+      const spec = this.#spec(name);
+      const hostName = config.nodeName;
+      using pem = await selfSignedPair({
+        spec,
+        hostName,
+        ipAddresses: interfaces(),
+        now: clock.now(),
+      });
+      report({ type: 'inspected', name, ...(await store.write(pem)) });
+    } catch (error) {
+      report({ type: 'inspection-failed', name, failure: toFailure(error) });
+    }
+  }
+
+  async #enroll(name: string, template: CertificateTemplate): Promise<void> {
+    const job = this.#jobFor(name, template);
+    if (job.running) return;
+    job.running = true;
+    const { report } = this.#options;
+    try {
+      const stored = await job.enrollment.run(job.abort.signal);
+      this.#forget(name, job);
+      report({ type: 'stored', name, ...stored });
+    } catch (error) {
+      this.#failed(name, job, error);
+    } finally {
+      job.running = false;
+    }
+  }
+
+  #failed(name: string, job: Job, error: unknown): void {
+    // Abandoned: nobody wants to hear of it.
+    if (job.abort.signal.aborted) return;
+    const { resumable } = job.enrollment;
+    if (!resumable) this.#forget(name, job);
+    if (hasCode(error, 'API_UNAUTHORIZED', 'API_FORBIDDEN', 'API_UNTRUSTED', 'API_UNREACHABLE')) {
+      this.#access.doubt();
+    }
+    this.#options.report({ type: 'failed', name, failure: toFailure(error), resumable });
+  }
+
+  /** The job under way, if it is for the same template: one key and one CSR until decided. */
+  #jobFor(name: string, template: CertificateTemplate): Job {
+    const known = this.#jobs.get(name);
+    if (known !== undefined && sameTemplate(known.enrollment.template, template)) return known;
+    if (known !== undefined) this.#abandon(name);
+    const job = {
+      enrollment: this.#enrollment(name, template),
+      abort: new AbortController(),
+      running: false,
+    };
+    this.#jobs.set(name, job);
+    return job;
+  }
+
+  #enrollment(name: string, template: CertificateTemplate): Enrollment {
+    const access = this.#access;
+    return new Enrollment({
+      ...this.#options,
+      name,
+      template,
+      access,
+      store: { write: (pem) => this.#exclusively(name, () => this.#store(name).write(pem)) },
+      onStored: () => this.#useClientPair(name),
+      verifyTrust: (chain, key, signal) => verifyTrust({ access, template, chain, key, signal }),
+    });
+  }
+
+  /** The new client pair takes effect: the kubeconfig names it, and connections move to it. */
+  async #useClientPair(name: string): Promise<void> {
+    const { config } = this.#options;
+    if (this.#spec(name).profile !== 'kubelet-client') return;
+    if (this.#access.source === 'bootstrap') {
+      const certificatePath = join(config.certificateDirectory, currentLink(name));
+      const { cluster } = this.#access.current().access;
+      await writeKubeconfig(config.kubeconfig, { cluster, certificatePath });
+    }
+    await this.#access.refresh();
+  }
+
+  #abandon(name: string): void {
+    const job = this.#jobs.get(name);
+    if (job === undefined) return;
+    job.abort.abort();
+    this.#forget(name, job);
+  }
+
+  #forget(name: string, job: Job): void {
+    job.enrollment[Symbol.dispose]();
+    if (this.#jobs.get(name) === job) this.#jobs.delete(name);
+  }
+
+  async #lookUpAddresses(follow: boolean): Promise<void> {
+    if (this.#lookingUp) return;
+    this.#lookingUp = true;
+    const { config } = this.#options;
+    await lookUpAddresses({
+      ...this.#options,
+      access: this.#access,
+      nodeName: config.nodeName,
+      follow,
+      signal: this.#lookUp.signal,
+    });
+    this.#lookingUp = false;
+  }
+
+  #inTurn(name: string, work: () => Promise<void>): void {
+    void this.#exclusively(name, work);
+  }
+
+  async #exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(name) ?? Promise.resolve();
+    const result = before.then(work);
+    this.#turns.set(
+      name,
+      result.then(
+        () => undefined,
+        () => undefined,
+      ),
+    );
+    return result;
+  }
+
+  #store(name: string): PairStore {
+    const { config, clock } = this.#options;
+    const { certificateDirectory: directory, store } = config;
+    return new PairStore({ directory, name, clock, config: store });
+  }
+
+  #spec(name: string): CertificateSpec {
+    const spec = this.#options.config.certificates.find((candidate) => candidate.name === name);
+    if (spec === undefined)
+      throw new AgentError('INTERNAL', `no certificate ${name} is configured`);
+    return spec;
+  }
+}

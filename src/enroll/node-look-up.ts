@@ -1,0 +1,41 @@
+import type { EnrollerReport } from '../core/enrollment.ts';
+import { hasCode, toFailure } from '../core/errors.ts';
+import { watchNodeAddresses } from '../kube/node-client.ts';
+import type { Clock } from '../sys/clock.ts';
+import type { ApiAccess } from './api-access.ts';
+
+/**
+ * Reports the Node's addresses: at once, and again at each change for as long as
+ * there are none (the kubelet may not have registered the Node yet), or without end.
+ */
+export async function lookUpAddresses(options: {
+  readonly access: ApiAccess;
+  readonly nodeName: string;
+  readonly follow: boolean;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly report: (report: EnrollerReport) => void;
+  readonly signal: AbortSignal;
+}): Promise<void> {
+  const { access, nodeName, follow, clock, random, report } = options;
+  const found = new AbortController();
+  const signal = AbortSignal.any([options.signal, found.signal]);
+  try {
+    await access.ready();
+    await watchNodeAddresses(
+      { client: () => access.current(), clock, random },
+      {
+        nodeName,
+        signal,
+        onAddresses: (addresses) => {
+          const final = addresses.length > 0 && !follow;
+          report({ type: 'addresses', addresses, final });
+          if (final) found.abort();
+        },
+      },
+    );
+  } catch (error) {
+    if (hasCode(error, 'ABORTED')) return;
+    report({ type: 'addresses-failed', failure: toFailure(error) });
+  }
+}

@@ -1,0 +1,46 @@
+import type { AgentConfig } from '../core/config.ts';
+import type { EnrollerCommand } from '../core/enrollment.ts';
+import { second } from '../core/instant.ts';
+import { systemClock } from '../sys/clock.ts';
+import { interfaceAddresses } from '../sys/network-interfaces.ts';
+import { Enroller } from './enroller.ts';
+
+/** The first message of the keeper; commands follow. */
+export interface Greeting {
+  readonly config: AgentConfig;
+  readonly version: string;
+}
+
+/**
+ * Serves the keeper's commands over the IPC channel until it closes, and then ends
+ * at once, whatever is under way: with the process go the keys it holds. That also
+ * covers a keeper that was killed.
+ */
+export function runEnrollerProcess(): void {
+  let enroller: Enroller | undefined;
+  process.on('message', (message: Greeting | EnrollerCommand) => {
+    if ('type' in message) enroller?.handle(message);
+    else enroller = createEnroller(message);
+  });
+  process.on('disconnect', () => process.exit(0));
+  // Ctrl-C reaches the whole group: the keeper decides, and closes the channel.
+  process.on('SIGINT', () => undefined);
+  process.on('SIGTERM', () => undefined);
+  setInterval(() => send({ type: 'alive' }), 3 * second);
+}
+
+function createEnroller({ config, version }: Greeting): Enroller {
+  return new Enroller({
+    config,
+    version,
+    clock: systemClock,
+    random: Math.random,
+    interfaces: interfaceAddresses,
+    report: send,
+  });
+}
+
+function send(message: object): void {
+  // When the keeper is gone, `disconnect` is on its way.
+  process.send?.(message, undefined, undefined, () => undefined);
+}

@@ -1,0 +1,42 @@
+import type { CertificateSpec } from '../core/certificate-spec.ts';
+import { keyParameters } from '../core/csr.ts';
+import { day, second } from '../core/instant.ts';
+import type { Instant } from '../core/instant.ts';
+import { encodePem } from '../core/pem.ts';
+import { Secret } from '../core/secret.ts';
+import { usageExtensions, webcrypto, x509 } from '../core/x509.ts';
+import { generatePrivateKey } from './private-key.ts';
+
+/**
+ * A pair that lets a server start before the cluster has issued one, as the kubelet
+ * makes for itself: CN `<host>@<unix seconds>`, a year long, the host's name and
+ * addresses as SANs. The caller wipes it.
+ */
+export async function selfSignedPair(options: {
+  readonly spec: CertificateSpec;
+  readonly hostName: string;
+  readonly ipAddresses: readonly string[];
+  readonly now: Instant;
+}): Promise<Secret> {
+  const { spec, hostName, ipAddresses, now } = options;
+  using key = await generatePrivateKey(spec.key);
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned(
+    {
+      name: [{ CN: [`${hostName}@${Math.floor(now / second)}`] }],
+      notBefore: new Date(now - (now % second)),
+      notAfter: new Date(now - (now % second) + 365 * day),
+      keys: key.pair,
+      signingAlgorithm: keyParameters[spec.key].sign,
+      extensions: [
+        ...usageExtensions(spec.usages),
+        new x509.SubjectAlternativeNameExtension([
+          { type: 'dns', value: hostName },
+          ...ipAddresses.map((value) => ({ type: 'ip' as const, value })),
+        ]),
+      ],
+    },
+    webcrypto,
+  );
+  const pem = encodePem('CERTIFICATE', new Uint8Array(certificate.rawData));
+  return new Secret(new Uint8Array(Buffer.concat([pem, key.pem.expose()])));
+}
