@@ -1,0 +1,89 @@
+import { AgentError } from '../core/errors.ts';
+
+interface Bounds {
+  /** In bytes. */
+  readonly limit: number;
+  /** Names what is being read. */
+  readonly what: string;
+}
+
+/** The whole of a body, or API_BAD_RESPONSE as soon as it is longer than the limit. */
+export async function readBody(chunks: AsyncIterable<Uint8Array>, bounds: Bounds): Promise<Buffer> {
+  const body = new Gathered(bounds);
+  for await (const chunk of chunks) body.add(chunk);
+  return body.take();
+}
+
+/**
+ * Splits a stream into lines without their newline. What follows the last newline
+ * is a line too, so that an event cut off is seen and refused, not lost.
+ */
+export async function* splitLines(
+  chunks: AsyncIterable<Uint8Array>,
+  bounds: Bounds,
+): AsyncGenerator<Buffer, void, void> {
+  const line = new Gathered(bounds);
+  for await (const chunk of chunks) {
+    let start = 0;
+    for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
+      line.add(chunk.subarray(start, end));
+      yield line.take();
+      start = end + 1;
+    }
+    line.add(chunk.subarray(start));
+  }
+  if (line.length > 0) yield line.take();
+}
+
+/**
+ * Bytes so far, in one buffer that doubles. A list of chunks would cost a hundred
+ * times the limit when a server sends byte by byte.
+ */
+class Gathered {
+  readonly #bounds: Bounds;
+  #buffer = Buffer.alloc(0);
+  length = 0;
+
+  constructor(bounds: Bounds) {
+    this.#bounds = bounds;
+  }
+
+  add(chunk: Uint8Array): void {
+    const { limit, what } = this.#bounds;
+    const length = this.length + chunk.length;
+    if (length > limit) throw badResponse(`${what} is longer than ${limit} bytes`);
+    if (length > this.#buffer.length) {
+      const grown = Buffer.alloc(Math.max(length, 2 * this.#buffer.length));
+      grown.set(this.#buffer.subarray(0, this.length));
+      this.#buffer = grown;
+    }
+    this.#buffer.set(chunk, this.length);
+    this.length = length;
+  }
+
+  /** What there is; the next byte begins anew. */
+  take(): Buffer {
+    const taken = this.#buffer.subarray(0, this.length);
+    this.#buffer = Buffer.alloc(0);
+    this.length = 0;
+    return taken;
+  }
+}
+
+const newline = 0x0a;
+
+/** @throws AgentError API_BAD_RESPONSE, without the text: it may be anyone's web page */
+export function parseJson(bytes: Buffer, what: string): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    throw badResponse(`the answer to ${what} is not JSON (${bytes.length} bytes)`);
+  }
+}
+
+export function badResponse(message: string, cause?: unknown): AgentError {
+  return new AgentError('API_BAD_RESPONSE', message, {
+    remedy: 'Check that the server URL in the kubeconfig is that of a Kubernetes API server',
+    ...(cause !== undefined && { cause }),
+  });
+}

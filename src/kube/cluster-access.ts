@@ -1,0 +1,42 @@
+import type { Secret } from '../core/secret.ts';
+
+/**
+ * How to reach one API server, and as whom: a kubeconfig's current context with
+ * everything it refers to loaded. Disposing it wipes key and token.
+ */
+export interface ClusterAccess extends Disposable {
+  /** The kubeconfig, for messages. */
+  readonly path: string;
+  readonly cluster: ClusterEndpoint;
+  readonly credential: Credential;
+}
+
+/** The fields as they stand in the file, so that a kubeconfig for another user can repeat them. */
+export interface ClusterEndpoint {
+  readonly server: string;
+  /** Absent: the certificate authorities of the system are trusted. */
+  readonly certificateAuthority?: CertificateAuthority;
+  readonly tlsServerName?: string;
+  /** May hold a password: show its origin only. */
+  readonly proxyUrl?: string;
+  readonly insecureSkipTlsVerify: boolean;
+}
+
+export interface CertificateAuthority {
+  readonly pem: Uint8Array<ArrayBuffer>;
+  /** Absolute; absent when the kubeconfig holds the data itself. */
+  readonly file?: string;
+}
+
+export interface Credential {
+  readonly token?: Secret;
+  /** Absolute; what it holds takes the place of `token`. */
+  readonly tokenFile?: string;
+  readonly clientCertificate?: ClientCertificate;
+}
+
+export interface ClientCertificate {
+  /** The CERTIFICATE blocks alone, even when the file holds the key too. */
+  readonly pem: Uint8Array<ArrayBuffer>;
+  readonly key: Secret;
+}

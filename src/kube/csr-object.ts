@@ -1,0 +1,120 @@
+import * as v from 'valibot';
+import type { Instant } from '../core/instant.ts';
+
+/** Base64 in JSON, as bytes. */
+const base64 = v.pipe(
+  v.string(),
+  v.rawTransform(({ dataset, addIssue, NEVER }): Uint8Array<ArrayBuffer> => {
+    try {
+      return Uint8Array.fromBase64(dataset.value);
+    } catch {
+      addIssue({ expected: 'base64' });
+      return NEVER;
+    }
+  }),
+);
+
+const instant = v.pipe(
+  v.string(),
+  v.transform((text) => Date.parse(text)),
+  v.number(),
+  v.finite(),
+);
+
+const conditionSchema = v.object({
+  type: v.string(),
+  status: v.nullish(v.string(), ''),
+  reason: v.nullish(v.string(), ''),
+  message: v.nullish(v.string(), ''),
+});
+
+/** certificates.k8s.io/v1 CertificateSigningRequest, as far as it is looked at. */
+export const csrSchema = v.pipe(
+  v.object({
+    metadata: v.object({
+      name: v.string(),
+      uid: v.string(),
+      resourceVersion: v.string(),
+      creationTimestamp: instant,
+    }),
+    spec: v.object({ request: base64, signerName: v.string() }),
+    status: v.nullish(
+      v.object({
+        conditions: v.nullish(v.array(conditionSchema), []),
+        certificate: v.nullish(base64),
+      }),
+      {},
+    ),
+  }),
+  v.transform(({ metadata, spec, status }): CsrObject => ({
+    name: metadata.name,
+    uid: metadata.uid,
+    resourceVersion: metadata.resourceVersion,
+    createdAt: metadata.creationTimestamp,
+    spec,
+    status: {
+      conditions: status.conditions,
+      ...(status.certificate && { certificate: status.certificate }),
+    },
+  })),
+);
+
+export interface CsrObject {
+  readonly name: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly createdAt: Instant;
+  readonly spec: { readonly request: Uint8Array<ArrayBuffer>; readonly signerName: string };
+  readonly status: CsrStatus;
+}
+
+export interface CsrStatus {
+  readonly conditions: readonly CsrCondition[];
+  /** PEM, the leaf first. */
+  readonly certificate?: Uint8Array<ArrayBuffer>;
+}
+
+export interface CsrCondition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
+export type CsrVerdict =
+  | { readonly kind: 'pending'; readonly approved: boolean }
+  /** PEM as the signer put it there, not yet checked. */
+  | { readonly kind: 'issued'; readonly pem: Uint8Array<ArrayBuffer> }
+  | { readonly kind: 'denied'; readonly reason: string; readonly message: string }
+  | { readonly kind: 'failed'; readonly reason: string; readonly message: string };
+
+/**
+ * What has become of a request, in upstream's order (`WaitForCertificate` in client-go
+ * util/certificate/csr): Denied and Failed win over a certificate, which counts only
+ * when approved.
+ */
+export function verdictOf({ conditions, certificate }: CsrStatus): CsrVerdict {
+  const denied = conditions.find((condition) => holds(condition, 'Denied'));
+  if (denied !== undefined) return refusal('denied', denied);
+  const failed = conditions.find((condition) => holds(condition, 'Failed'));
+  if (failed !== undefined) return refusal('failed', failed);
+  const approved = conditions.some((condition) => holds(condition, 'Approved'));
+  return approved && certificate !== undefined && certificate.length > 0
+    ? { kind: 'issued', pem: certificate }
+    : { kind: 'pending', approved };
+}
+
+/**
+ * Upstream looks at the type alone: the API server lets these three have no status
+ * but True, which objects from before v1 lack. Anything else is no condition of ours.
+ */
+function holds({ type, status }: CsrCondition, wanted: string): boolean {
+  return type === wanted && (status === 'True' || status === '');
+}
+
+function refusal<K extends 'denied' | 'failed'>(
+  kind: K,
+  { reason, message }: CsrCondition,
+): { kind: K; reason: string; message: string } {
+  return { kind, reason, message };
+}

@@ -1,0 +1,68 @@
+import { AgentError } from '../core/errors.ts';
+import type { Clock } from '../sys/clock.ts';
+
+interface DeadlineOptions {
+  readonly clock: Clock;
+  readonly ms: number;
+  readonly signal: AbortSignal;
+  /** Names what took too long. */
+  readonly what: string;
+}
+
+/**
+ * A signal that fires with the caller's, or with API_TIMEOUT once the time is up.
+ * Disposing it stops the timer. Not AbortSignal.timeout: that one knows no clock
+ * but the machine's.
+ */
+export class Deadline implements Disposable {
+  readonly #options: DeadlineOptions;
+  readonly #controller = new AbortController();
+  #timer = new AbortController();
+
+  constructor(options: DeadlineOptions) {
+    this.#options = options;
+    options.signal.addEventListener('abort', this.#abort, { once: true });
+    if (options.signal.aborted) this.#abort();
+    void this.#run(options.ms);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Gives the work so much time from now on. */
+  restart(ms: number): void {
+    this.#timer.abort();
+    this.#timer = new AbortController();
+    void this.#run(ms);
+  }
+
+  [Symbol.dispose](): void {
+    this.#options.signal.removeEventListener('abort', this.#abort);
+    this.#timer.abort();
+  }
+
+  readonly #abort = (): void => {
+    this.#controller.abort(aborted(this.#options.what, this.#options.signal));
+  };
+
+  async #run(ms: number): Promise<void> {
+    const { clock, what } = this.#options;
+    try {
+      await clock.sleep(ms, this.#timer.signal);
+    } catch {
+      return; // Stopped: the work was done in time.
+    }
+    this.#controller.abort(timeout(what, ms));
+  }
+}
+
+export function aborted(what: string, signal: AbortSignal): AgentError {
+  return new AgentError('ABORTED', `${what} was cancelled`, { cause: signal.reason });
+}
+
+function timeout(what: string, ms: number): AgentError {
+  return new AgentError('API_TIMEOUT', `${what}: not done within ${ms / 1000} s`, {
+    remedy: 'Check the load of the API server and the network between it and this node',
+  });
+}

@@ -1,0 +1,121 @@
+import { dirname, resolve } from 'node:path';
+import * as v from 'valibot';
+import { encodePem, parsePem } from '../core/pem.ts';
+import { Secret } from '../core/secret.ts';
+import type { CertificateAuthority, ClientCertificate } from './cluster-access.ts';
+import type { KeyPath, KubeconfigDocument } from './kubeconfig-document.ts';
+import { readSmallFile } from './small-file.ts';
+
+/** A kubeconfig with its certificates has a few kB, and so has each file that it names. */
+export const fileLimit = 1024 * 1024;
+
+/** The certificate authorities of a cluster, if it names any. */
+export async function loadAuthority(
+  document: KubeconfigDocument,
+  at: KeyPath,
+): Promise<CertificateAuthority | undefined> {
+  const source = await bytesOf(document, at, 'certificate-authority');
+  if (source === undefined) return undefined;
+  certificatesOf(document, source);
+  return { pem: source.bytes, ...(source.file !== undefined && { file: source.file }) };
+}
+
+/** The client certificate of a user with its key, if it has one. */
+export async function loadClientCertificate(
+  document: KubeconfigDocument,
+  at: KeyPath,
+): Promise<ClientCertificate | undefined> {
+  const certificate = await bytesOf(document, at, 'client-certificate');
+  // A combined file is read once: a swap between two readings would tear the pair apart.
+  const key = isSameFile(document, at) ? certificate : await bytesOf(document, at, 'client-key');
+  if (certificate === undefined && key === undefined) return undefined;
+  if (certificate === undefined || key === undefined) {
+    const missing = certificate === undefined ? 'client-certificate' : 'client-key';
+    throw document.failure('KUBECONFIG_INVALID', at, {
+      message: `lacks ${missing} beside its other half`,
+      remedy: 'Give client-certificate and client-key both, or neither',
+    });
+  }
+  const pem = certificatesOf(document, certificate);
+  if (key !== certificate) certificate.bytes.fill(0);
+  return { pem, key: new Secret(key.bytes) };
+}
+
+const text = v.nullish(v.string());
+
+const pairSchema = v.object({
+  'client-certificate': text,
+  'client-certificate-data': text,
+  'client-key': text,
+  'client-key-data': text,
+});
+
+function isSameFile(document: KubeconfigDocument, at: KeyPath): boolean {
+  const fields = document.read(pairSchema, at);
+  if (fields['client-certificate-data'] || fields['client-key-data']) return false;
+  return Boolean(fields['client-key']) && fields['client-key'] === fields['client-certificate'];
+}
+
+interface Source {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly at: KeyPath;
+  readonly file?: string;
+}
+
+/** What `NAME-data` holds in base64, or else the content of the file that `NAME` names. */
+async function bytesOf(
+  document: KubeconfigDocument,
+  at: KeyPath,
+  name: string,
+): Promise<Source | undefined> {
+  const dataAt = [...at, `${name}-data`];
+  const data = document.read(text, dataAt);
+  if (data) {
+    try {
+      return { bytes: Uint8Array.fromBase64(data), at: dataAt };
+    } catch {
+      throw document.failure('KUBECONFIG_INVALID', dataAt, { message: 'is not base64' });
+    }
+  }
+  const named = document.read(text, [...at, name]);
+  if (!named) return undefined;
+  const file = resolve(dirname(document.path), named);
+  try {
+    return { bytes: await readSmallFile(file, fileLimit), at: [...at, name], file };
+  } catch (error) {
+    throw document.failure('KUBECONFIG_INVALID', [...at, name], {
+      message: `names ${file}, which cannot be read`,
+      cause: error,
+    });
+  }
+}
+
+/** The CERTIFICATE blocks of a source, written anew; whatever else it held is wiped. */
+function certificatesOf(document: KubeconfigDocument, source: Source): Uint8Array<ArrayBuffer> {
+  const held = source.file ?? 'the data';
+  try {
+    const blocks = parsePem(source.bytes);
+    const certificates = blocks.filter(({ label }) => label === 'CERTIFICATE');
+    const pem = concat(certificates.map(({ label, der }) => encodePem(label, der)));
+    for (const { der } of blocks) der.fill(0);
+    if (certificates.length > 0) return pem;
+  } catch {
+    // Without the cause: what it quotes of a damaged block may be a piece of the key.
+    throw document.failure('KUBECONFIG_INVALID', source.at, {
+      message: `is not usable: ${held} is not PEM`,
+    });
+  }
+  throw document.failure('KUBECONFIG_INVALID', source.at, {
+    message: `is not usable: ${held} holds no certificate`,
+  });
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -1,0 +1,279 @@
+import type { Dispatcher } from 'undici';
+import undiciRequest from 'undici/lib/api/api-request.js';
+import * as v from 'valibot';
+import type { ApiRequestRecord } from '../core/enrollment.ts';
+import { AgentError } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import { second } from '../core/instant.ts';
+import type { Clock } from '../sys/clock.ts';
+import { BearerToken } from './bearer-token.ts';
+import { badResponse, parseJson, readBody } from './body.ts';
+import type { ClusterAccess } from './cluster-access.ts';
+import { aborted, Deadline } from './deadline.ts';
+import { openDispatcher } from './dispatcher.ts';
+import { statusError } from './status-error.ts';
+import { transportError } from './transport-error.ts';
+
+export interface KubeClientOptions {
+  readonly access: ClusterAccess;
+  /** Of this program, for the User-Agent. */
+  readonly version: string;
+  readonly clock: Clock;
+  readonly limits?: Partial<ClientLimits>;
+  /** Called for each finished request; a watch is finished when it ends. */
+  readonly onRequest?: (record: ApiRequestRecord) => void;
+  /** The server's time, from the Date header in whole seconds, as soon as an answer begins. */
+  readonly onDate?: (serverTime: Instant) => void;
+}
+
+export interface ClientLimits {
+  /** For TCP and TLS together. */
+  readonly connectMs: number;
+  /** From the call to the last byte of the answer; for a watch to its first. */
+  readonly requestMs: number;
+  readonly bodyBytes: number;
+}
+
+const defaultLimits: ClientLimits = {
+  connectMs: 10 * second,
+  requestMs: 30 * second,
+  bodyBytes: 4 * 1024 * 1024,
+};
+
+export interface ApiRequest {
+  readonly verb: Exclude<ApiRequestRecord['verb'], 'watch'>;
+  /** Below the server's URL, with a leading slash; names in it encoded. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  readonly signal: AbortSignal;
+}
+
+export interface StreamRequest extends Pick<ApiRequest, 'path' | 'query' | 'signal'> {
+  /** The stream is destroyed with API_TIMEOUT when it has not ended by then. */
+  readonly limitMs: number;
+}
+
+const methods = {
+  create: 'POST',
+  get: 'GET',
+  list: 'GET',
+  watch: 'GET',
+  update: 'PUT',
+  patch: 'PATCH',
+  delete: 'DELETE',
+} as const satisfies Record<ApiRequestRecord['verb'], string>;
+
+/**
+ * One identity's way to one API server. A new identity means a new client, with
+ * connections of its own; the old one is closed when its work is done.
+ */
+export class KubeClient implements AsyncDisposable {
+  readonly access: ClusterAccess;
+  readonly #options: KubeClientOptions;
+  readonly #limits: ClientLimits;
+  readonly #dispatcher: Dispatcher;
+  readonly #token: BearerToken;
+  readonly #closing = new AbortController();
+  readonly #underWay = new Set<Promise<unknown>>();
+
+  private constructor(options: KubeClientOptions, dispatcher: Dispatcher) {
+    this.access = options.access;
+    this.#options = options;
+    this.#limits = { ...defaultLimits, ...options.limits };
+    this.#dispatcher = dispatcher;
+    this.#token = new BearerToken(options.access, options.clock);
+  }
+
+  /** Connects with the first request, not before. @throws AgentError KUBECONFIG_INVALID */
+  static async open(options: KubeClientOptions): Promise<KubeClient> {
+    const connectMs = options.limits?.connectMs ?? defaultLimits.connectMs;
+    return new KubeClient(options, await openDispatcher(options.access, connectMs));
+  }
+
+  /**
+   * One request with its whole answer, parsed.
+   * @throws AgentError API_* for what the server, the network or the trust between
+   *   them does not allow; ABORTED when the signal fires or the client was closed
+   */
+  async request<T>(request: ApiRequest, schema: v.GenericSchema<unknown, T>): Promise<T> {
+    const work = this.#request(request, schema);
+    this.#underWay.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#underWay.delete(work);
+    }
+  }
+
+  async #request<T>(request: ApiRequest, schema: v.GenericSchema<unknown, T>): Promise<T> {
+    const what = `${request.verb} ${request.path}`;
+    using exchange = this.#begin(request.verb, { what, signal: request.signal });
+    try {
+      this.#closing.signal.throwIfAborted();
+      using deadline = this.#deadline(what, this.#limits.requestMs, request.signal);
+      const answer = await this.#send(request, deadline.signal);
+      const bytes = await readBody(answer.body, {
+        limit: this.#limits.bodyBytes,
+        what: `the answer to ${what}`,
+      });
+      exchange.code = String(answer.statusCode);
+      this.#requireSuccess(what, answer, bytes);
+      return parseAnswer(schema, parseJson(bytes, what), what);
+    } catch (error) {
+      throw exchange.fail(error);
+    }
+  }
+
+  /**
+   * The body of a watch as it comes. The request is sent at the first read; whoever
+   * stops reading ends it.
+   */
+  async *stream(request: StreamRequest): AsyncGenerator<Uint8Array, void, void> {
+    const what = `watch ${request.path}`;
+    const signal = AbortSignal.any([request.signal, this.#closing.signal]);
+    using exchange = this.#begin('watch', { what, signal });
+    try {
+      using deadline = this.#deadline(what, this.#limits.requestMs, signal);
+      const answer = await this.#send({ ...request, verb: 'watch' }, deadline.signal);
+      exchange.code = String(answer.statusCode);
+      if (answer.statusCode !== 200) await this.#refuseStream(what, answer);
+      deadline.restart(request.limitMs);
+      yield* answer.body;
+    } catch (error) {
+      throw exchange.fail(error);
+    }
+  }
+
+  /**
+   * Lets requests under way finish and then closes the connections. Watches are
+   * ended first: an open one would go on streaming under the old certificate.
+   */
+  async close(): Promise<void> {
+    this.#closing.abort(new AgentError('ABORTED', 'the client was closed'));
+    // The dispatcher would wait for what it has; a request may still be reading its token.
+    await Promise.allSettled(this.#underWay);
+    await this.#dispatcher.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #refuseStream(what: string, answer: Dispatcher.ResponseData): Promise<never> {
+    const limit = this.#limits.bodyBytes;
+    const bytes = await readBody(answer.body, { limit, what: `the answer to ${what}` });
+    this.#requireSuccess(what, answer, bytes);
+    throw badResponse(`${what}: HTTP status ${answer.statusCode} is no watch`);
+  }
+
+  async #send(
+    request: Omit<ApiRequest, 'verb'> & Pick<ApiRequestRecord, 'verb'>,
+    signal: AbortSignal,
+  ): Promise<Dispatcher.ResponseData> {
+    const url = new URL(this.access.cluster.server);
+    const query = new URLSearchParams(request.query).toString();
+    const answer = await undiciRequest.call(this.#dispatcher, {
+      origin: url.origin,
+      path: `${url.pathname.replace(/\/$/, '')}${request.path}${query && `?${query}`}`,
+      method: methods[request.verb],
+      headers: {
+        accept: 'application/json',
+        'user-agent': `nodecertd/${this.#options.version}`,
+        ...(await this.#token.header()),
+        ...(request.body !== undefined && { 'content-type': 'application/json' }),
+      },
+      signal,
+      ...(request.body !== undefined && { body: JSON.stringify(request.body) }),
+    });
+    const date = Date.parse(String(answer.headers['date']));
+    if (!Number.isNaN(date)) this.#options.onDate?.(date);
+    return answer;
+  }
+
+  #requireSuccess(what: string, answer: Dispatcher.ResponseData, bytes: Buffer): void {
+    if (answer.statusCode >= 200 && answer.statusCode < 300) return;
+    if (answer.statusCode === 401) this.#token.refused();
+    throw statusError({
+      request: what,
+      httpStatus: answer.statusCode,
+      body: parseIfJson(bytes),
+      retryAfter: [answer.headers['retry-after']].flat()[0],
+      now: this.#options.clock.now(),
+    });
+  }
+
+  #deadline(what: string, ms: number, signal: AbortSignal): Deadline {
+    return new Deadline({ clock: this.#options.clock, ms, signal, what });
+  }
+
+  #begin(
+    verb: ApiRequestRecord['verb'],
+    { what, signal }: { readonly what: string; readonly signal: AbortSignal },
+  ): Exchange {
+    return new Exchange(verb, {
+      toError: (error) =>
+        signal.aborted
+          ? aborted(what, signal)
+          : transportError(error, { request: what, access: this.access }),
+      ...(this.#options.onRequest !== undefined && { onRequest: this.#options.onRequest }),
+    });
+  }
+}
+
+interface ExchangeOptions {
+  readonly toError: (error: unknown) => AgentError;
+  readonly onRequest?: (record: ApiRequestRecord) => void;
+}
+
+/** One request being counted: it is recorded when it is over, however it ends. */
+class Exchange implements Disposable {
+  /** The HTTP status once the answer is there. */
+  code: string | undefined;
+  readonly #verb: ApiRequestRecord['verb'];
+  readonly #options: ExchangeOptions;
+  readonly #start = performance.now();
+
+  constructor(verb: ApiRequestRecord['verb'], options: ExchangeOptions) {
+    this.#verb = verb;
+    this.#options = options;
+  }
+
+  fail(error: unknown): AgentError {
+    const failure = this.#options.toError(error);
+    this.code ??= failure.code;
+    return failure;
+  }
+
+  [Symbol.dispose](): void {
+    this.#options.onRequest?.({
+      verb: this.#verb,
+      code: this.code ?? 'ABORTED',
+      seconds: (performance.now() - this.#start) / 1000,
+    });
+  }
+}
+
+/** @throws AgentError API_BAD_RESPONSE that names the field, not its value */
+export function parseAnswer<T>(
+  schema: v.GenericSchema<unknown, T>,
+  value: unknown,
+  what: string,
+): T {
+  const result = v.safeParse(schema, value, { abortEarly: true });
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const place = v.getDotPath(issue) ?? 'the answer';
+  throw badResponse(
+    `the answer to ${what} is not what the API defines: ${place} must be ${issue.expected ?? 'valid'}`,
+  );
+}
+
+function parseIfJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

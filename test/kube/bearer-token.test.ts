@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { describeError } from '../../src/core/errors.ts';
+import { minute } from '../../src/core/instant.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { ApiServer, clientOf, sendJson, temporaryFolder } from './support/api-server.ts';
+import { failureOf, get } from './support/requests.ts';
+
+describe('BearerToken', () => {
+  it('reads a token file again after a minute at most, and at once after 401', async () => {
+    const clock = new FakeClock();
+    await using folder = await temporaryFolder();
+    const tokenFile = join(folder.path, 'token');
+    const put = async (token: string): Promise<void> => {
+      await writeFile(`${tokenFile}.new`, token);
+      await rename(`${tokenFile}.new`, tokenFile);
+    };
+    await put('one\n');
+    await using server = await ApiServer.start((request, response) => {
+      const bad = request.headers.authorization === 'Bearer two';
+      sendJson(response, { seen: request.headers.authorization }, bad ? 401 : 200);
+    });
+    await using client = await clientOf(server, {
+      clock,
+      parts: { user: { token: 'ignored', tokenFile } },
+    });
+    assert.deepEqual(await get(client), { seen: 'Bearer one' });
+    await put('two');
+    assert.deepEqual(await get(client), { seen: 'Bearer one' });
+    await clock.advance(minute);
+    assert.equal((await failureOf(get(client))).code, 'API_UNAUTHORIZED');
+    await put('three');
+    assert.deepEqual(await get(client), { seen: 'Bearer three' });
+  });
+
+  it('refuses a token with a line break without showing it', async () => {
+    await using server = await ApiServer.start(() => {});
+    await using client = await clientOf(server, { parts: { user: { token: 'top\nsecret' } } });
+    const failure = await failureOf(get(client));
+    assert.equal(failure.code, 'KUBECONFIG_INVALID');
+    assert.doesNotMatch(describeError(failure), /secret/);
+  });
+});

@@ -1,0 +1,100 @@
+import type { Usage } from '../../../src/core/certificate.ts';
+import { day } from '../../../src/core/instant.ts';
+import { encodePem } from '../../../src/core/pem.ts';
+import { usageExtensions, webcrypto, x509 } from '../../../src/core/x509.ts';
+
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+
+export interface Pair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface LeafOptions {
+  readonly commonName: string;
+  readonly usages: readonly Usage[];
+  readonly ips?: readonly string[];
+  readonly dnsNames?: readonly string[];
+  readonly notBefore?: number;
+  readonly notAfter?: number;
+}
+
+export interface Authority {
+  readonly pem: string;
+  issue(options: LeafOptions): Promise<Pair>;
+}
+
+export async function makeAuthority(commonName: string): Promise<Authority> {
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const root = await x509.X509CertificateGenerator.createSelfSigned(
+    {
+      name: `CN=${commonName}`,
+      keys,
+      signingAlgorithm: algorithm,
+      notBefore: new Date(Date.now() - day),
+      notAfter: new Date(Date.now() + day),
+      extensions: [new x509.BasicConstraintsExtension(true, undefined, true)],
+    },
+    webcrypto,
+  );
+  return {
+    pem: text(encodePem('CERTIFICATE', new Uint8Array(root.rawData))),
+    issue: async (options) => {
+      const own = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+      const leaf = await x509.X509CertificateGenerator.create(
+        {
+          subject: `CN=${options.commonName}`,
+          issuer: root.subject,
+          publicKey: own.publicKey,
+          signingKey: keys.privateKey,
+          signingAlgorithm: algorithm,
+          notBefore: new Date(options.notBefore ?? Date.now() - day),
+          notAfter: new Date(options.notAfter ?? Date.now() + day),
+          extensions: [...usageExtensions(options.usages), ...altNames(options)],
+        },
+        webcrypto,
+      );
+      const key = await webcrypto.subtle.exportKey('pkcs8', own.privateKey);
+      return {
+        cert: text(encodePem('CERTIFICATE', new Uint8Array(leaf.rawData))),
+        key: text(encodePem('PRIVATE KEY', new Uint8Array(key))),
+      };
+    },
+  };
+}
+
+/** A certificate that nobody but itself vouches for. */
+export async function selfSigned(ip: string): Promise<Pair> {
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const leaf = await x509.X509CertificateGenerator.createSelfSigned(
+    {
+      name: 'CN=alone',
+      keys,
+      signingAlgorithm: algorithm,
+      notBefore: new Date(Date.now() - day),
+      notAfter: new Date(Date.now() + day),
+      extensions: altNames({ ips: [ip] }),
+    },
+    webcrypto,
+  );
+  const key = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey);
+  return {
+    cert: text(encodePem('CERTIFICATE', new Uint8Array(leaf.rawData))),
+    key: text(encodePem('PRIVATE KEY', new Uint8Array(key))),
+  };
+}
+
+function altNames({
+  ips = [],
+  dnsNames = [],
+}: Pick<LeafOptions, 'ips' | 'dnsNames'>): x509.Extension[] {
+  const names = [
+    ...ips.map((value) => ({ type: 'ip' as const, value })),
+    ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
+  ];
+  return names.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(names)];
+}
+
+function text(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}

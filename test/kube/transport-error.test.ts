@@ -1,0 +1,267 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer } from 'node:net';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { TLSSocket } from 'node:tls';
+import { describeError } from '../../src/core/errors.ts';
+import { day } from '../../src/core/instant.ts';
+import type { Handler } from './support/api-server.ts';
+import {
+  ApiServer,
+  base64,
+  clientOf,
+  sendJson,
+  servingPair,
+  temporaryFolder,
+} from './support/api-server.ts';
+import type { Authority, Pair } from './support/certificates.ts';
+import { makeAuthority, selfSigned } from './support/certificates.ts';
+import { failureOf, get } from './support/requests.ts';
+
+const ok: Handler = (_, response) => {
+  sendJson(response, {});
+};
+
+interface Case {
+  readonly name: string;
+  readonly expected: RegExp;
+  readonly remedy: RegExp;
+  readonly start: () => Promise<ApiServer>;
+}
+
+describe('transportError()', () => {
+  const cases: readonly Case[] = [
+    {
+      name: 'a certificate of another authority',
+      expected: /UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT_LOCALLY/,
+      remedy: /certificate-authority-data/,
+      start: async () => {
+        const foreign = await makeAuthority('foreign');
+        const pair = await foreign.issue({
+          commonName: 'api',
+          usages: ['server auth'],
+          ips: ['127.0.0.1'],
+        });
+        return ApiServer.start(ok, { pair });
+      },
+    },
+    {
+      name: 'a certificate and its own authority, both sent',
+      expected: /SELF_SIGNED_CERT_IN_CHAIN/,
+      remedy: /certificate-authority-data/,
+      start: async () => {
+        const foreign = await makeAuthority('foreign');
+        const { cert, key } = await foreign.issue({
+          commonName: 'api',
+          usages: ['server auth'],
+          ips: ['127.0.0.1'],
+        });
+        return ApiServer.start(ok, { pair: { cert: cert + foreign.pem, key } });
+      },
+    },
+    {
+      name: 'a self-signed certificate',
+      expected: /DEPTH_ZERO_SELF_SIGNED_CERT/,
+      remedy: /certificate-authority-data/,
+      start: async () => ApiServer.start(ok, { pair: await selfSigned('127.0.0.1') }),
+    },
+    {
+      name: 'a certificate for another address',
+      expected: /ERR_TLS_CERT_ALTNAME_INVALID/,
+      remedy: /tls-server-name/,
+      start: async () => {
+        const authority = await makeAuthority('ca');
+        const pair = await authority.issue({
+          commonName: 'api',
+          usages: ['server auth'],
+          ips: ['10.0.0.1'],
+        });
+        return ApiServer.start(ok, { authority, pair });
+      },
+    },
+    {
+      name: 'an expired certificate',
+      expected: /CERT_HAS_EXPIRED/,
+      remedy: /Renew the API server's certificate/,
+      start: async () => {
+        const authority = await makeAuthority('ca');
+        const pair = await authority.issue({
+          commonName: 'api',
+          usages: ['server auth'],
+          ips: ['127.0.0.1'],
+          notBefore: Date.now() - 2 * day,
+          notAfter: Date.now() - day,
+        });
+        return ApiServer.start(ok, { authority, pair });
+      },
+    },
+    {
+      name: 'a certificate that is not valid yet',
+      expected: /CERT_NOT_YET_VALID/,
+      remedy: /clock/,
+      start: async () => {
+        const authority = await makeAuthority('ca');
+        const pair = await authority.issue({
+          commonName: 'api',
+          usages: ['server auth'],
+          ips: ['127.0.0.1'],
+          notBefore: Date.now() + day / 2,
+        });
+        return ApiServer.start(ok, { authority, pair });
+      },
+    },
+    {
+      name: 'a certificate meant for clients',
+      expected: /INVALID_PURPOSE/,
+      remedy: /certificate-authority-data/,
+      start: async () => {
+        const authority = await makeAuthority('ca');
+        const pair = await authority.issue({
+          commonName: 'api',
+          usages: ['client auth'],
+          ips: ['127.0.0.1'],
+        });
+        return ApiServer.start(ok, { authority, pair });
+      },
+    },
+  ];
+  for (const { name, expected, remedy, start } of cases) {
+    it(`refuses ${name} as API_UNTRUSTED before anything is sent`, async () => {
+      await using server = await start();
+      await using client = await clientOf(server);
+      const failure = await failureOf(get(client));
+      assert.equal(failure.code, 'API_UNTRUSTED');
+      assert.match(failure.message, expected);
+      assert.match(failure.remedy ?? '', remedy);
+      assert.equal(server.requests.length, 0);
+    });
+  }
+
+  it('refuses an unknown authority when the kubeconfig names none', async () => {
+    await using server = await ApiServer.start(ok);
+    await using client = await clientOf(server, {
+      parts: { cluster: { 'certificate-authority-data': '' } },
+    });
+    assert.equal((await failureOf(get(client))).code, 'API_UNTRUSTED');
+  });
+
+  it('gives up on a peer that accepts and then says nothing at the connect deadline', async () => {
+    await using server = await ApiServer.start(() => {});
+    const silent = createTcpServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    await using client = await clientOf(server, {
+      limits: { connectMs: 100 },
+      parts: { cluster: { server: `https://127.0.0.1:${port}` } },
+    });
+    const failure = await failureOf(get(client));
+    silent.close();
+    assert.equal(failure.code, 'API_TIMEOUT');
+    assert.match(failure.message, /no connection in time \(UND_ERR_CONNECT_TIMEOUT\)/);
+  });
+
+  it('reports a port nobody listens on as API_UNREACHABLE with the server and the reason', async () => {
+    const server = await ApiServer.start(() => {});
+    const { url } = server;
+    await using client = await clientOf(server);
+    await server[Symbol.asyncDispose]();
+    const failure = await failureOf(get(client));
+    assert.equal(failure.code, 'API_UNREACHABLE');
+    assert.equal(failure.message, `get /thing at ${url}: the connection failed (ECONNREFUSED)`);
+  });
+
+  it('reports a name that does not resolve as API_UNREACHABLE', async () => {
+    await using server = await ApiServer.start(() => {});
+    await using client = await clientOf(server, {
+      parts: { cluster: { server: 'https://no-such-host.invalid' } },
+    });
+    assert.equal((await failureOf(get(client))).code, 'API_UNREACHABLE');
+  });
+
+  it('reports a server that speaks no TLS as API_UNREACHABLE', async () => {
+    await using server = await ApiServer.start(() => {});
+    const plain = createHttpServer().listen(0, '127.0.0.1');
+    await once(plain, 'listening');
+    const { port } = plain.address() as AddressInfo;
+    await using client = await clientOf(server, {
+      parts: { cluster: { server: `https://127.0.0.1:${port}` } },
+    });
+    const failure = await failureOf(get(client));
+    plain.close();
+    assert.equal(failure.code, 'API_UNREACHABLE');
+  });
+
+  it('reports bytes that are not HTTP as API_BAD_RESPONSE', async () => {
+    await using server = await ApiServer.start(() => {});
+    server.server.removeAllListeners('request');
+    server.server.prependListener('secureConnection', (socket: TLSSocket) => {
+      socket.end('220 mail.example.com ESMTP\r\n');
+    });
+    await using client = await clientOf(server);
+    assert.equal((await failureOf(get(client))).code, 'API_BAD_RESPONSE');
+  });
+
+  it('reports a server that refuses the certificate in the handshake as API_UNAUTHORIZED', async () => {
+    const authority = await makeAuthority('ca');
+    await using server = await ApiServer.start(() => {}, { authority });
+    await using strict = await startOpenssl(authority, await servingPair(authority));
+    const foreign = await makeAuthority('foreign');
+    const pair = await foreign.issue({ commonName: 'x', usages: ['client auth'] });
+    const user = {
+      'client-certificate-data': base64(pair.cert),
+      'client-key-data': base64(pair.key),
+    };
+    const cluster = { server: strict.url };
+    await using stranger = await clientOf(server, { parts: { cluster, user } });
+    await using anonymous = await clientOf(server, { parts: { cluster } });
+    for (const client of [stranger, anonymous]) {
+      const failure = await failureOf(get(client));
+      assert.equal(failure.code, 'API_UNAUTHORIZED', describeError(failure));
+      assert.match(failure.message, /refused the client certificate \(ERR_SSL_\w+\)/);
+    }
+  });
+});
+
+/** Node's server closes on a bad client certificate without a word; openssl sends the alert, as Go and nginx do. */
+async function startOpenssl(
+  authority: Authority,
+  pair: Pair,
+): Promise<AsyncDisposable & { readonly url: string }> {
+  const folder = await temporaryFolder();
+  await writeFile(join(folder.path, 'ca.pem'), authority.pem);
+  await writeFile(join(folder.path, 'server.pem'), pair.cert + pair.key);
+  const child = spawn(
+    'openssl',
+    [
+      's_server',
+      '-accept',
+      '127.0.0.1:0',
+      '-cert',
+      'server.pem',
+      '-CAfile',
+      'ca.pem',
+      '-www',
+    ].concat(['-Verify', '1', '-verify_return_error']),
+    { cwd: folder.path, stdio: ['ignore', 'pipe', 'ignore'] },
+  );
+  let output = '';
+  for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
+    output += String(chunk);
+    if (/ACCEPT .*:\d+/.test(output)) break;
+  }
+  child.stdout.resume();
+  const port = /ACCEPT .*:(\d+)/.exec(output)?.[1];
+  return {
+    url: `https://127.0.0.1:${port}`,
+    [Symbol.asyncDispose]: async () => {
+      child.kill();
+      await once(child, 'exit');
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
