@@ -31,8 +31,9 @@ describe('ProcessMetrics', () => {
 
   it('counts open files', async () => {
     const before = value(await scrape(metrics), 'process_open_fds');
-    await using _first = await open('/dev/null');
-    await using _second = await open('/dev/null');
+    await using first = await open('/dev/null');
+    await using second = await open('/dev/null');
+    assert.notEqual(first.fd, second.fd);
     assert.equal(value(await scrape(metrics), 'process_open_fds'), before + 2);
     assert.equal(before + 2, readdirSync('/proc/self/fd').length - 1);
   });
