@@ -113,16 +113,28 @@ export function toFailure(error: unknown): Failure {
   };
 }
 
-/** `message: cause: cause of the cause`, each part once. */
+/** `message: cause: cause of the cause`, each part once; a chain that leads back to itself ends. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
-  for (let link: unknown = error; link !== undefined && parts.length < 8;) {
-    if (typeof link === 'string') return [...parts, link].join(': ');
-    const text = link instanceof Error ? link.message || link.name : `thrown ${typeof link}`;
+  for (const link of causeChain(error)) {
+    const text = textOf(link);
     if (!parts.some((part) => part.includes(text))) parts.push(text);
-    link = link instanceof Error ? link.cause : undefined;
   }
   return parts.join(': ');
+}
+
+function causeChain(error: unknown): Set<unknown> {
+  const links = new Set([error]);
+  for (const link of links) {
+    // A set visits what is added to it on the way, and takes nothing twice.
+    if (link instanceof Error && link.cause !== undefined && links.size < 8) links.add(link.cause);
+  }
+  return links;
+}
+
+function textOf(link: unknown): string {
+  if (typeof link === 'string') return link;
+  return link instanceof Error ? link.message || link.name : `thrown ${typeof link}`;
 }
 
 /** True for errors of node:fs, node:net and the like, whose `code` says what the kernel answered. */
