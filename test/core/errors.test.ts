@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { describe, it } from 'node:test';
+import {
+  AgentError,
+  describeError,
+  errorCodes,
+  hasErrno,
+  toFailure,
+} from '../../src/core/errors.ts';
+
+describe('errorCodes', () => {
+  it('are fit for a metrics label and each there once', () => {
+    assert.equal(new Set(errorCodes).size, errorCodes.length);
+    for (const code of errorCodes) assert.match(code, /^[A-Z]+(_[A-Z]+)*$/);
+  });
+});
+
+describe('AgentError', () => {
+  it('carries code, cause, remedy and Retry-After', () => {
+    const cause = new Error('socket hang up');
+    const error = new AgentError('API_THROTTLED', 'POST was throttled', {
+      cause,
+      remedy: 'Wait',
+      retryAfterMs: 5_000,
+    });
+    assert.equal(error.name, 'AgentError');
+    assert.equal(error.code, 'API_THROTTLED');
+    assert.equal(error.cause, cause);
+    assert.equal(error.remedy, 'Wait');
+    assert.equal(error.retryAfterMs, 5_000);
+    assert.match(error.stack ?? '', /errors\.test\.ts/);
+  });
+
+  it('has no cause of its own making', () => {
+    assert.equal('cause' in new AgentError('INTERNAL', 'x'), false);
+  });
+});
+
+describe('toFailure()', () => {
+  it('is plain data that survives JSON and structuredClone', () => {
+    const failure = toFailure(
+      new AgentError('CSR_DENIED', 'CSR a was denied', {
+        cause: new Error('policy'),
+        remedy: 'Ask',
+        retryAfterMs: 1,
+      }),
+    );
+    assert.deepEqual(failure, {
+      code: 'CSR_DENIED',
+      message: 'CSR a was denied: policy',
+      remedy: 'Ask',
+      retryAfterMs: 1,
+    });
+    assert.deepEqual(JSON.parse(JSON.stringify(failure)), failure);
+    assert.deepEqual(structuredClone(failure), failure);
+  });
+
+  it('leaves out what is not known instead of setting it to undefined', () => {
+    const failure = toFailure(new AgentError('STORE_IO', 'fsync failed'));
+    assert.deepEqual(Object.keys(failure).sort(), ['code', 'message']);
+  });
+
+  it('makes everything that is no AgentError INTERNAL', () => {
+    const odd: readonly unknown[] = [new TypeError('x is not a function'), 'text', 7, null];
+    for (const thrown of odd) {
+      const failure = toFailure(thrown);
+      assert.equal(failure.code, 'INTERNAL');
+      assert.notEqual(failure.message, '');
+    }
+  });
+});
+
+describe('describeError()', () => {
+  const cases: readonly (readonly [string, unknown, string])[] = [
+    ['one error', new Error('a'), 'a'],
+    [
+      'a chain of causes',
+      new Error('a', { cause: new Error('b', { cause: new Error('c') }) }),
+      'a: b: c',
+    ],
+    ['a cause that its wrapper quotes is not said twice', nested('read: EIO', 'EIO'), 'read: EIO'],
+    ['an error without a message goes by its name', new TypeError(''), 'TypeError'],
+    ['a cause that is a text', new Error('a', { cause: 'why' }), 'a: why'],
+    ['a thrown number', 42, 'thrown number'],
+    ['nothing thrown at all', undefined, 'thrown undefined'],
+  ];
+  for (const [name, thrown, expected] of cases) {
+    it(name, () => assert.equal(describeError(thrown), expected));
+  }
+
+  it('ends on a cause that leads back to itself', () => {
+    const error = new Error('round');
+    error.cause = new Error('and round', { cause: error });
+    assert.equal(describeError(error).startsWith('round: and round'), true);
+  });
+});
+
+describe('hasErrno()', () => {
+  it('recognises what the kernel answered, on a real socket', async () => {
+    const error = await new Promise<unknown>((resolve) => {
+      connect({ path: '/nonexistent/socket' }).once('error', resolve);
+    });
+    assert.equal(hasErrno(error, 'EACCES', 'ENOENT'), true);
+    assert.equal(hasErrno(error, 'EACCES'), false);
+  });
+
+  it('is false for what is no error', () => {
+    for (const other of [undefined, null, 'ENOENT', { code: 'ENOENT' }, new Error('ENOENT')]) {
+      assert.equal(hasErrno(other, 'ENOENT'), false);
+    }
+  });
+});
+
+function nested(message: string, cause: string): Error {
+  return new Error(message, { cause: new Error(cause) });
+}

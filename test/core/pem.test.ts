@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict';
+import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { AgentError } from '../../src/core/errors.ts';
+import { encodePem, parsePem } from '../../src/core/pem.ts';
+import { selfSigned } from './openssl.ts';
+
+const bytesOf = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.from(text));
+const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
+const der = fc.uint8Array({ minLength: 1, maxLength: 600 });
+const label = fc.constantFrom('CERTIFICATE', 'EC PRIVATE KEY', 'RSA PRIVATE KEY', 'PRIVATE KEY');
+const block = fc.record({ label, der });
+
+/** What a person or a tool may leave around blocks; never a line that begins like a block. */
+const between = fc.constantFrom(
+  '',
+  '\n',
+  '\r\n',
+  '# a comment\n',
+  'subject=CN = x -----BEGIN\n',
+  ' \t\n\n',
+);
+
+function malformed(message: RegExp): (error: unknown) => boolean {
+  return (error) =>
+    error instanceof AgentError && error.code === 'PAIR_MALFORMED' && message.test(error.message);
+}
+
+describe('encodePem()', () => {
+  it('is undone by parsePem()', () => {
+    fc.assert(
+      fc.property(block, ({ label, der }) => {
+        const [parsed, ...more] = parsePem(encodePem(label, der));
+        assert.equal(parsed?.label, label);
+        assert.deepEqual([...parsed.der], [...der]);
+        assert.deepEqual(more, []);
+      }),
+    );
+  });
+
+  it('writes lines of 64 characters and a final newline', () => {
+    fc.assert(
+      fc.property(der, (bytes) => {
+        const lines = textOf(encodePem('X', bytes)).split('\n');
+        assert.equal(lines.pop(), '');
+        const body = lines.slice(1, -1);
+        assert.equal(body.join(''), Buffer.from(bytes).toString('base64'));
+        assert.ok(body.slice(0, -1).every((line) => line.length === 64));
+      }),
+    );
+  });
+
+  const keys = [
+    {
+      label: 'EC PRIVATE KEY',
+      type: 'sec1',
+      key: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+    },
+    {
+      label: 'EC PRIVATE KEY',
+      type: 'sec1',
+      key: generateKeyPairSync('ec', { namedCurve: 'P-384' }),
+    },
+    {
+      label: 'RSA PRIVATE KEY',
+      type: 'pkcs1',
+      key: generateKeyPairSync('rsa', { modulusLength: 2048 }),
+    },
+    { label: 'PRIVATE KEY', type: 'pkcs8', key: generateKeyPairSync('ed25519') },
+  ] as const;
+  for (const { label, type, key } of keys) {
+    it(`gives byte for byte what OpenSSL gives for a ${key.privateKey.asymmetricKeyType} ${label}`, () => {
+      const { privateKey } = key;
+      // The overloads know sec1 and pkcs1 for their own kinds of key only.
+      const keyType = type as 'pkcs8';
+      const pem = encodePem(label, privateKey.export({ format: 'der', type: keyType }));
+      assert.equal(textOf(pem), privateKey.export({ format: 'pem', type: keyType }));
+      assert.equal(createPrivateKey(Buffer.from(pem)).equals(privateKey), true);
+    });
+  }
+
+  it('gives byte for byte what OpenSSL gives for a certificate', () => {
+    const certificate = new X509Certificate(selfSigned({ subject: '/CN=pem' }).certificate);
+    assert.equal(textOf(encodePem('CERTIFICATE', certificate.raw)), certificate.toString());
+  });
+});
+
+describe('parsePem()', () => {
+  it('reads every block in order, whatever stands between and however lines end', () => {
+    const pieces = fc.array(fc.tuple(between, block), { maxLength: 4 });
+    fc.assert(
+      fc.property(pieces, fc.boolean(), between, (pieces, crlf, trailer) => {
+        const text = pieces
+          .map(([before, { label, der }]) => before + textOf(encodePem(label, der)))
+          .join('');
+        const file = bytesOf(crlf ? (text + trailer).replace(/\r?\n/g, '\r\n') : text + trailer);
+        const found = parsePem(file).map(({ label, der }) => ({ label, der: [...der] }));
+        const wanted = pieces.map(([, { label, der }]) => ({ label, der: [...der] }));
+        assert.deepEqual(found, wanted);
+      }),
+    );
+  });
+
+  it('gives an error or fewer blocks for a file cut off anywhere, never a wrong one', () => {
+    fc.assert(
+      fc.property(fc.array(block, { minLength: 1, maxLength: 3 }), fc.nat(), (blocks, cut) => {
+        const file = Buffer.concat(blocks.map(({ label, der }) => encodePem(label, der)));
+        // The final newline is no part of the last block.
+        const length = cut % (file.length - 1);
+        const found = tryParse(file.subarray(0, length));
+        if (found === undefined) return;
+        assert.ok(found.length < blocks.length);
+        for (const [index, { label, der }] of found.entries()) {
+          assert.equal(label, blocks[index]?.label);
+          assert.deepEqual([...der], [...(blocks[index]?.der ?? [])]);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('never takes two files written over each other for one block', () => {
+    fc.assert(
+      fc.property(block, block, fc.nat(), (first, second, cut) => {
+        const [a, b] = [first, second].map(({ label, der }) => encodePem(label, der));
+        assert.ok(a !== undefined && b !== undefined);
+        const torn = Buffer.concat([a.subarray(0, 1 + (cut % (a.length - 2))), b]);
+        const found = tryParse(torn) ?? [];
+        for (const { der } of found) {
+          assert.ok(Buffer.from(der).equals(first.der) || Buffer.from(der).equals(second.der));
+        }
+      }),
+    );
+  });
+
+  it('refuses base64 that lost characters, wherever', () => {
+    fc.assert(
+      fc.property(der, fc.nat(), fc.integer({ min: 1, max: 3 }), (bytes, place, count) => {
+        const body = Buffer.from(bytes).toString('base64');
+        fc.pre(body.length > count);
+        const at = place % (body.length - count);
+        const damaged = body.slice(0, at) + body.slice(at + count);
+        assert.throws(
+          () => parsePem(bytesOf(`-----BEGIN X-----\n${damaged}\n-----END X-----\n`)),
+          AgentError,
+        );
+      }),
+    );
+  });
+
+  const damaged: readonly (readonly [string, string, RegExp])[] = [
+    ['no end', '-----BEGIN X-----\nAAAA\n', /X has no end/],
+    ['an end of another label', '-----BEGIN X-----\nAAAA\n-----END Y-----\n', /X has no end/],
+    ['an empty body', '-----BEGIN X-----\n-----END X-----\n', /X is cut off/],
+    ['a lone character', '-----BEGIN X-----\nAAAAA\n-----END X-----\n', /X is cut off/],
+    ['no padding', '-----BEGIN X-----\nAA\n-----END X-----\n', /X is cut off/],
+    ['too much padding', '-----BEGIN X-----\nAA===\n-----END X-----\n', /X is cut off/],
+    ['data after the padding', '-----BEGIN X-----\nAA==AAAA\n-----END X-----\n', /X is not base64/],
+    [
+      'a null byte, as a crashed file system leaves',
+      '-----BEGIN X-----\nAA\0A\n-----END X-----\n',
+      /X is not base64/,
+    ],
+    [
+      'an encrypted key',
+      '-----BEGIN X-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END X-----\n',
+      /X is not base64/,
+    ],
+    ['no label', '-----BEGIN -----\nAAAA\n-----END -----\n', /no proper label/],
+    ['a label that never ends', '-----BEGIN EC PRIVATE KEY\nAAAA\n', /no proper label/],
+  ];
+  for (const [name, text, message] of damaged) {
+    it(`refuses ${name}`, () => assert.throws(() => parsePem(bytesOf(text)), malformed(message)));
+  }
+
+  it('never repeats what stands in a damaged file', () => {
+    const secret = 'MHcCAQEEIKJq';
+    for (const text of [
+      `-----BEGIN EC PRIVATE KEY----${secret}-----`,
+      `-----BEGIN ${secret}-----`,
+    ]) {
+      assert.throws(
+        () => parsePem(bytesOf(text)),
+        (error) => error instanceof AgentError && !error.message.includes(secret),
+      );
+    }
+  });
+
+  it('finds nothing in a file of zeros, in text and in an empty file', () => {
+    for (const text of ['', '\0'.repeat(4096), 'not a pem file', ' -----BEGIN X-----\n'])
+      assert.deepEqual(parsePem(bytesOf(text)), []);
+  });
+});
+
+function tryParse(file: Uint8Array): ReturnType<typeof parsePem> | undefined {
+  try {
+    return parsePem(file);
+  } catch (error) {
+    assert.ok(error instanceof AgentError && error.code === 'PAIR_MALFORMED');
+    return undefined;
+  }
+}

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { format, inspect } from 'node:util';
+import { serialize } from 'node:v8';
+import { Secret } from '../../src/core/secret.ts';
+
+const token = 'abcdef.0123456789abcdef';
+const bytesOf = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.from(text));
+const secret = new Secret(bytesOf(token));
+const deep = { a: { b: { c: { d: [secret] } } }, map: new Map([['token', secret]]) };
+
+describe('Secret', () => {
+  const ways: readonly (readonly [string, () => string])[] = [
+    ['String()', () => String(secret)],
+    // The point of the test is what an implicit conversion gives away.
+    // oxlint-disable-next-line typescript/restrict-template-expressions, typescript/no-base-to-string
+    ['a template string', () => `token: ${secret}`],
+    ['JSON', () => JSON.stringify(secret)],
+    ['JSON, deep inside', () => JSON.stringify(deep.a)],
+    ['util.inspect', () => inspect(secret)],
+    ['util.inspect at any depth', () => inspect(deep, { depth: Infinity, showHidden: true })],
+    ['util.inspect cut at its depth', () => inspect(deep, { depth: 0 })],
+    ['util.inspect in colour', () => inspect(deep, { colors: true, depth: 9 })],
+    ['util.format', () => format('%s %o %O %j %d', secret, secret, secret, secret, secret)],
+    ['an error message', () => new Error('bad token', { cause: secret }).message],
+    [
+      'an inspected error with the secret as its cause',
+      () => inspect(new Error('bad', { cause: secret })),
+    ],
+  ];
+  for (const [name, print] of ways) {
+    it(`shows nothing of itself to ${name}`, () => {
+      const text = print();
+      assert.equal(text.includes(token.slice(0, 6)), false, text);
+      assert.equal(text.includes('97, 98, 99'), false, text);
+      assert.equal(text.includes('61 62 63'), false, text);
+    });
+  }
+
+  it('says that there is something', () => {
+    assert.equal(JSON.stringify({ secret }), '{"secret":"[redacted]"}');
+    assert.equal(inspect({ secret }), '{ secret: [redacted] }');
+  });
+
+  it('shows nothing even to an inspect that ignores it', () => {
+    const text = inspect(secret, { customInspect: false, showHidden: true, depth: Infinity });
+    assert.equal(text.includes('97'), false, text);
+  });
+
+  it('cannot leave the process by IPC or structuredClone', () => {
+    assert.deepEqual(Object.keys(structuredClone({ secret }).secret), []);
+    assert.equal(serialize({ secret }).includes(token), false);
+  });
+
+  it('expose() gives the bytes themselves, so that wiping reaches the one copy', () => {
+    const bytes = bytesOf(token);
+    const held = new Secret(bytes);
+    assert.equal(held.expose(), bytes);
+    held.wipe();
+    assert.deepEqual(bytes, new Uint8Array(token.length));
+  });
+
+  it('is wiped when its scope ends, also by a throw', () => {
+    const bytes = bytesOf(token);
+    assert.throws(() => {
+      using held = new Secret(bytes);
+      assert.equal(held.expose(), bytes);
+      throw new Error('half-way');
+    }, /half-way/);
+    assert.deepEqual(bytes, new Uint8Array(token.length));
+  });
+});
