@@ -17,8 +17,7 @@ export interface CliContext {
   readonly stderr: Output;
   readonly environment: ConfigRequest['environment'];
   readonly clock: Clock;
-  /** Absent in a build without the daemon; there is no `run` then. */
-  readonly startAgent?: StartAgent;
+  readonly startAgent: StartAgent;
 }
 
 /** What a command's file exports; loaded only when the command is named. */

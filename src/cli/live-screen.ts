@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from 'node:util';
+
 /** The part of a terminal stream that is drawn on; process.stdout is one. */
 export interface Terminal {
   readonly columns?: number;
@@ -109,7 +111,7 @@ export class LiveScreen {
     const changes = Array.from({ length: count }, (_, row) =>
       lines[row] === this.#shown[row]
         ? ''
-        : `${escape}${row + 1};1H${lines[row] ?? ''}${eraseToEnd}`,
+        : `${escape}${row + 1};1H${overwrite(lines[row] ?? '', this.#columns())}`,
     ).join('');
     this.#shown = lines;
     if (changes !== '') this.#terminal.write(`${beginUpdate}${changes}${endUpdate}`);
@@ -118,6 +120,12 @@ export class LiveScreen {
   #columns(): number {
     return Math.max(this.#terminal.columns ?? 80, 1);
   }
+}
+
+/** Behind a full line the cursor stands on its last character, and erasing would take that away. */
+function overwrite(line: string, columns: number): string {
+  const width = Array.from(stripVTControlCharacters(line)).length;
+  return width < columns ? line + eraseToEnd : line;
 }
 
 function cropped(lines: readonly string[], rows: number): string[] {

@@ -65,11 +65,8 @@ async function buildProgram(
   context: CliContext,
   exit: (code: number) => void,
 ): Promise<Command> {
-  const available = commands.filter(
-    ({ name }) => name !== 'run' || context.startAgent !== undefined,
-  );
-  const program = bareProgram(context, available);
-  for (const { name, summary, examples, load } of available) {
+  const program = bareProgram(context);
+  for (const { name, summary, examples, load } of commands) {
     const command = program.command(name).description(summary);
     command.addHelpText('after', formatExamples(examples));
     if (argv.includes(name)) (await load()).configure(command, context, exit);
@@ -77,13 +74,13 @@ async function buildProgram(
   return program;
 }
 
-function bareProgram({ stdout, stderr }: CliContext, available: readonly CommandEntry[]): Command {
+function bareProgram({ stdout, stderr }: CliContext): Command {
   return new Command('nodecertd')
     .description("Looks after a Kubernetes node's certificates.")
     .version(version, '-V, --version', 'show the version')
     .helpOption('-h, --help', 'show this help')
     .helpCommand('help [command]', 'show the help of a command')
-    .addHelpText('after', formatExamples(available.flatMap(({ examples }) => examples)))
+    .addHelpText('after', formatExamples(commands.flatMap(({ examples }) => examples)))
     .addHelpText('after', `\n${exitCodeHelp}`)
     .exitOverride()
     .configureOutput({

@@ -11,8 +11,6 @@ export function configure(
   context: CliContext,
   exit: (code: number) => void,
 ): void {
-  const { startAgent } = context;
-  if (startAgent === undefined) return;
   addConfigOptions(command, allConfigFlags);
   command.action(async ({ config: file, ...flags }: ConfigOptions) => {
     const config = await loadConfig({ file, flags, environment: context.environment });
@@ -20,6 +18,6 @@ export function configure(
       const logger = createLogger(config.log);
       for (const warning of config.warnings) logger.log('config_warning', { warning });
     }
-    exit(await startAgent(config));
+    exit(await context.startAgent(config));
   });
 }

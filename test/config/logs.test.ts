@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { describe, it } from 'node:test';
+import { logEvents } from '../../src/core/log-events.ts';
+
+const text = await readFile(new URL('../../config/logs.md', import.meta.url), 'utf8');
+const rows = text
+  .split('\n')
+  .filter((line) => line.startsWith('| `'))
+  .map((line) =>
+    line
+      .slice(1, -1)
+      .split('|')
+      .map((cell) => cell.trim()),
+  );
+
+describe('logs.md', () => {
+  it('logs.md lists every event of the source once, with its level and message', () => {
+    const documented = rows.map(([event = '', level, message]) => [
+      event.replaceAll('`', ''),
+      { level, message },
+    ]);
+    assert.deepEqual(Object.fromEntries(documented), logEvents);
+    assert.equal(documented.length, Object.keys(logEvents).length);
+  });
+
+  it('logs.md says of every event what it means and what to do', () => {
+    for (const [event, , , fields, meaning, todo, kubelet, ...more] of rows) {
+      assert.ok(fields && meaning && todo && kubelet, `${event}: an empty cell`);
+      assert.deepEqual(more, [], `${event}: too many cells`);
+    }
+  });
+
+  it("logs.md names the kubelet's lines", () => {
+    const counterparts = rows.map((row) => row[6] ?? '').join('\n');
+    for (const line of [
+      'Certificate rotation is enabled',
+      'Certificate rotation deadline determined',
+      'Waiting for next certificate rotation',
+      'Rotating certificates',
+      'Certificate signing request created',
+      'Certificate signing request is approved, waiting to be issued',
+      'Certificate signing request is issued',
+    ]) {
+      assert.ok(counterparts.includes(`\`${line}\``), line);
+    }
+  });
+});
