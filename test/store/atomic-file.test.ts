@@ -22,7 +22,7 @@ import {
   writeNewFile,
 } from '../../src/store/atomic-file.ts';
 import { storeError } from '../../src/store/store-error.ts';
-import { mountTmpfs } from './mounts.ts';
+import { tmpfsDirectory } from './mounts.ts';
 import { temporaryDirectory } from './pairs.ts';
 
 const content = Buffer.from('content');
@@ -61,8 +61,8 @@ test('writeNewFile() leaves a file alone that exists, and a link that leads nowh
 });
 
 test('replaceFile() keeps the old content and no part of the new on a full disk', async (t) => {
-  const directory = await temporaryDirectory(t);
-  if (!mountTmpfs(t, directory)) return;
+  const directory = await tmpfsDirectory(t);
+  if (directory === undefined) return;
   const path = join(directory, 'file');
   await writeFile(path, 'old');
   await assert.rejects(replaceFile(path, Buffer.alloc(64 * 1024), 0o600), { code: 'STORE_FULL' });
@@ -71,8 +71,8 @@ test('replaceFile() keeps the old content and no part of the new on a full disk'
 });
 
 test('replaceFile() says that a file system is mounted read-only', async (t) => {
-  const directory = await temporaryDirectory(t);
-  if (!mountTmpfs(t, directory)) return;
+  const directory = await tmpfsDirectory(t);
+  if (directory === undefined) return;
   execFileSync('mount', ['-o', 'remount,ro', directory]);
   await assert.rejects(replaceFile(join(directory, 'file'), content, 0o600), {
     code: 'STORE_PERMISSIONS',
@@ -110,7 +110,7 @@ test('replaceLink() removes its temporary link when a directory is in the way', 
 test('removeStrays() removes what a swap of this very file left behind', async (t) => {
   const directory = await temporaryDirectory(t);
   const stray = `.nodecertd-0123456789abcdef.`;
-  const others = [`${stray}link-2`, '.nodecertd.lock', `${stray}`, 'link'];
+  const others = [`${stray}link-2`, '.nodecertd.lock', stray, 'link'];
   for (const name of [...others, `${stray}link`]) await symlink('x', join(directory, name));
   const removed = await removeStrays(join(directory, 'link'));
   assert.deepEqual(removed, [join(directory, `${stray}link`)]);

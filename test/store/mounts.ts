@@ -1,22 +1,25 @@
 import { spawnSync } from 'node:child_process';
+import { mkdtemp, rmdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 
 /**
- * Puts a tmpfs of 16 kB over the directory until the test ends: a file system that
- * fills up, and one that vanishes. Skips the test where mounting is not allowed.
+ * A directory on a tmpfs of 16 kB of its own, until the test ends: a file system
+ * that fills up, and whose files vanish. Skips the test where mounting is not allowed.
  */
-export function mountTmpfs(context: TestContext, directory: string): boolean {
+export async function tmpfsDirectory(context: TestContext): Promise<string | undefined> {
+  const directory = await mkdtemp(join(tmpdir(), 'nodecertd-tmpfs-'));
   const { status, stderr, error } = spawnSync(
     'mount',
     ['-t', 'tmpfs', '-o', 'size=16k,mode=755', 'tmpfs', directory],
     { encoding: 'utf8' },
   );
-  if (status !== 0) {
-    context.skip(`needs the right to mount a tmpfs: ${error?.message ?? stderr.trim()}`);
-    return false;
-  }
-  context.after(() => {
-    spawnSync('umount', [directory]);
+  context.after(async () => {
+    if (status === 0) spawnSync('umount', [directory]);
+    await rmdir(directory);
   });
-  return true;
+  if (status === 0) return directory;
+  context.skip(`needs the right to mount a tmpfs: ${error?.message ?? stderr.trim()}`);
+  return undefined;
 }

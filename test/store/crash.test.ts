@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { minute } from '../../src/core/instant.ts';
+import { PairStore } from '../../src/store/pair-store.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import {
+  makePair,
+  present,
+  requireWholePair,
+  secretOf,
+  storeConfig,
+  temporaryDirectory,
+} from './pairs.ts';
+
+const writer = join(import.meta.dirname, 'writer.ts');
+const name = 'kubelet-client';
+
+function start(directory: string, options: { step?: number; later?: number } = {}): ChildProcess {
+  return spawn(process.execPath, [writer, directory, String(options.step ?? '')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, SECONDS_LATER: String(options.later ?? 0) },
+  });
+}
+
+function storeIn(directory: string): PairStore {
+  const clock = new FakeClock(present - minute);
+  return new PairStore({ directory, name, clock, config: storeConfig });
+}
+
+/** Readers find a pair after a crash, before and after the directory was tidied. */
+async function requireRecovery(directory: string): Promise<void> {
+  const link = join(directory, `${name}-current.pem`);
+  requireWholePair(await readFile(link));
+  const { pair, findings } = await storeIn(directory).inspect();
+  assert.ok(pair !== undefined);
+  assert.deepEqual(
+    findings.filter(({ kind }) => kind !== 'stray-removed'),
+    [],
+  );
+  requireWholePair(await readFile(link));
+  assert.deepEqual(
+    (await readdir(directory)).filter((file) => file.startsWith('.')),
+    [],
+  );
+}
+
+/** Lets a writer die at one step after the other, a few at a time, until one lives to the end; returns how many died. */
+async function forEachStep(run: (step: number) => Promise<number | null>): Promise<number> {
+  for (let first = 1; ; first += together) {
+    const steps = Array.from({ length: together }, (_, index) => first + index);
+    const codes = await Promise.all(steps.map(run));
+    const survivor = codes.indexOf(0);
+    if (survivor !== -1) return first + survivor - 1;
+    assert.ok(
+      codes.every((code) => code === null),
+      `a writer failed: ${codes.join()}`,
+    );
+  }
+}
+
+const together = 4;
+
+test('write() leaves a whole pair behind when killed at each of its steps', async (t) => {
+  const steps = await forEachStep(async (step) => {
+    const directory = await temporaryDirectory(t);
+    await storeIn(directory).write(secretOf(await makePair()));
+    const [code] = (await once(start(directory, { step }), 'exit')) as [number | null];
+    await requireRecovery(directory);
+    return code;
+  });
+  t.diagnostic(`${steps} steps`);
+  assert.ok(steps > 20, `only ${steps} steps were found to stop at`);
+});
+
+test('write() leaves a whole first pair or none when killed at each of its steps', async (t) => {
+  await forEachStep(async (step) => {
+    const directory = await temporaryDirectory(t);
+    const [code] = (await once(start(directory, { step }), 'exit')) as [number | null];
+    const { pair } = await storeIn(directory).inspect();
+    const files = await readdir(directory);
+    assert.equal(pair !== undefined, files.includes(`${name}-current.pem`));
+    if (pair !== undefined) await requireRecovery(directory);
+    return code;
+  });
+});
+
+test('write() leaves a whole pair behind when killed 30 times at random', async (t) => {
+  const killTenTimes = async (): Promise<void> => {
+    const directory = await temporaryDirectory(t);
+    await storeIn(directory).write(secretOf(await makePair()));
+    for (let kill = 0; kill < 10; kill += 1) {
+      const child = start(directory, { later: kill });
+      if (child.stdout !== null) await once(child.stdout, 'data');
+      await delay(Math.random() * 25);
+      const ended = once(child, 'exit');
+      child.kill('SIGKILL');
+      await ended;
+      await requireRecovery(directory);
+    }
+  };
+  await Promise.all([killTenTimes(), killTenTimes(), killTenTimes()]);
+});

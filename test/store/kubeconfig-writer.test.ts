@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { readFile, readdir, readlink, stat, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { KubeconfigCluster } from '../../src/store/kubeconfig-writer.ts';
+import { kubeletKubeconfig, writeKubeconfig } from '../../src/store/kubeconfig-writer.ts';
+import { temporaryDirectory } from './pairs.ts';
+
+const certificatePath = '/var/lib/kubelet/pki/kubelet-client-current.pem';
+const authority = Uint8Array.from({ length: 300 }, (_, index) => index * 7);
+const authorityText = Buffer.from(authority).toString('base64');
+
+/** The lines of the cluster as clientcmd.WriteToFile of client-go v0.37.2 wrote them for the same values. */
+const clusters: readonly (readonly [string, KubeconfigCluster, readonly string[]])[] = [
+  [
+    'a CA file',
+    {
+      server: 'https://10.0.0.1:6443',
+      certificateAuthority: { pem: authority, file: '/etc/kubernetes/pki/ca.crt' },
+      insecureSkipTlsVerify: false,
+    },
+    ['certificate-authority: /etc/kubernetes/pki/ca.crt', 'server: https://10.0.0.1:6443'],
+  ],
+  [
+    'CA data, a TLS server name and a proxy',
+    {
+      server: 'https://[fd00::1]:6443',
+      certificateAuthority: { pem: authority },
+      tlsServerName: 'kubernetes.default',
+      proxyUrl: 'http://proxy:3128',
+      insecureSkipTlsVerify: false,
+    },
+    [
+      `certificate-authority-data: ${authorityText}`,
+      'proxy-url: http://proxy:3128',
+      'server: https://[fd00::1]:6443',
+      'tls-server-name: kubernetes.default',
+    ],
+  ],
+  [
+    'no verification',
+    { server: 'https://api:6443', insecureSkipTlsVerify: true },
+    ['insecure-skip-tls-verify: true', 'server: https://api:6443'],
+  ],
+  [
+    'a name that YAML takes for something else',
+    { server: 'https://api:6443', tlsServerName: 'true', insecureSkipTlsVerify: false },
+    ['server: https://api:6443', 'tls-server-name: "true"'],
+  ],
+  [
+    'a name that looks like a number',
+    { server: 'https://api:6443', tlsServerName: '10.0', insecureSkipTlsVerify: false },
+    ['server: https://api:6443', 'tls-server-name: "10.0"'],
+  ],
+];
+
+for (const [title, cluster, lines] of clusters) {
+  test(`kubeletKubeconfig() equals what a kubelet writes for ${title}`, () => {
+    const expected = `apiVersion: v1
+clusters:
+- cluster:
+${lines.map((line) => `    ${line}`).join('\n')}
+  name: default-cluster
+contexts:
+- context:
+    cluster: default-cluster
+    namespace: default
+    user: default-auth
+  name: default-context
+current-context: default-context
+kind: Config
+users:
+- name: default-auth
+  user:
+    client-certificate: ${certificatePath}
+    client-key: ${certificatePath}
+`;
+    assert.equal(kubeletKubeconfig({ cluster, certificatePath }), expected);
+  });
+}
+
+const cluster: KubeconfigCluster = { server: 'https://api:6443', insecureSkipTlsVerify: false };
+const content = { cluster, certificatePath };
+
+test('writeKubeconfig() writes for the owner alone, and not again what is there already', async (t) => {
+  const path = join(await temporaryDirectory(t), 'etc', 'kubelet.conf');
+  assert.equal(await writeKubeconfig(path, content), true);
+  assert.equal(await readFile(path, 'utf8'), kubeletKubeconfig(content));
+  const before = await stat(path);
+  assert.equal(before.mode & 0o7777, 0o600);
+  assert.equal(await writeKubeconfig(path, content), false);
+  assert.equal((await stat(path)).ino, before.ino);
+});
+
+test('writeKubeconfig() replaces other content, through a link, and leaves no stray', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const [target, link] = [join(directory, 'real.conf'), join(directory, 'kubelet.conf')];
+  await writeFile(target, 'token: abc', { mode: 0o644 });
+  await symlink('real.conf', link);
+  await writeFile(join(directory, '.nodecertd-0011223344556677.real.conf'), 'cut short');
+  assert.equal(await writeKubeconfig(link, content), true);
+  assert.equal(await readlink(link), 'real.conf');
+  assert.equal(await readFile(target, 'utf8'), kubeletKubeconfig(content));
+  assert.equal((await stat(target)).mode & 0o7777, 0o600);
+  assert.deepEqual(await readdir(directory), ['kubelet.conf', 'real.conf']);
+});

@@ -1,0 +1,22 @@
+import { readFileSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { requireWholePair } from './pairs.ts';
+
+// The rule is about windows; a MessagePort has no origin.
+/* oxlint-disable unicorn/require-post-message-target-origin */
+
+/** Opens and parses the pair as fast as it can until told to stop, and reports what it saw. */
+const { link, stop } = workerData as { link: string; stop: Int32Array };
+const serials = new Set<string>();
+const faults: string[] = [];
+let reads = 0;
+do {
+  try {
+    serials.add(requireWholePair(readFileSync(link)));
+  } catch (error) {
+    faults.push(String(error));
+  }
+  reads += 1;
+  if (reads === 1) parentPort?.postMessage('reading');
+} while (Atomics.load(stop, 0) === 0);
+parentPort?.postMessage({ reads, serials: [...serials], faults });

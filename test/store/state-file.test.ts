@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { hour } from '../../src/core/instant.ts';
+import type { AgentState } from '../../src/store/state-file.ts';
+import { peekState, readState, withoutStale, writeState } from '../../src/store/state-file.ts';
+import { present, temporaryDirectory } from './pairs.ts';
+
+const state: AgentState = {
+  pid: 4711,
+  startedAt: present,
+  metricsAddress: '127.0.0.1:9471',
+  certificates: {
+    'kubelet-client': { outstanding: [{ csr: 'node-csr-abc', createdAt: present - hour }] },
+  },
+};
+
+test('readState() returns what writeState() wrote, for everyone to read', async (t) => {
+  const directory = join(await temporaryDirectory(t), 'state');
+  await writeState(directory, state);
+  assert.deepEqual(await readState(directory), { state });
+  assert.deepEqual(await peekState(directory), state);
+  assert.equal((await stat(join(directory, 'state.json'))).mode & 0o7777, 0o644);
+  assert.deepEqual(await readdir(directory), ['state.json']);
+});
+
+test('readState() is empty where nothing was written', async (t) => {
+  const directory = join(await temporaryDirectory(t), 'none');
+  assert.deepEqual(await readState(directory), { state: { certificates: {} } });
+  assert.equal(await peekState(directory), undefined);
+});
+
+for (const [title, text] of [
+  ['empty', ''],
+  ['cut off', '{"pid": 1, "certif'],
+  ['of another shape', '{"certificates": {"a": {"outstanding": [{"csr": 7}]}}}'],
+  ['a list', '[]'],
+] as const) {
+  test(`readState() puts a file out of the way that is ${title}, and says so`, async (t) => {
+    const directory = await temporaryDirectory(t);
+    const path = join(directory, 'state.json');
+    await writeFile(path, text);
+    assert.equal(await peekState(directory), undefined);
+    const { state: found, setAside } = await readState(directory);
+    assert.deepEqual(found, { certificates: {} });
+    assert.equal(setAside?.path, `${path}.corrupt`);
+    assert.ok(setAside.reason.length > 0);
+    assert.equal(await readFile(`${path}.corrupt`, 'utf8'), text);
+    assert.deepEqual(await readState(directory), { state: { certificates: {} } });
+  });
+}
+
+test('readState() removes what a write that was cut short left behind', async (t) => {
+  const directory = await temporaryDirectory(t);
+  await writeState(directory, state);
+  await writeFile(join(directory, '.nodecertd-0011223344556677.state.json'), '{');
+  assert.deepEqual(await readState(directory), { state });
+  assert.deepEqual(await readdir(directory), ['state.json']);
+});
+
+test('readState() throws what cannot be read, and leaves it', async (t) => {
+  const directory = await temporaryDirectory(t);
+  await mkdir(join(directory, 'state.json'));
+  await assert.rejects(readState(directory), { code: 'STORE_IO' });
+  assert.deepEqual(await readdir(directory), ['state.json']);
+});
+
+test('writeState() may be called again before it has settled', async (t) => {
+  const directory = await temporaryDirectory(t);
+  await Promise.all([1, 2, 3, 4].map(async (pid) => writeState(directory, { ...state, pid })));
+  const { state: found } = await readState(directory);
+  assert.ok([1, 2, 3, 4].includes(found.pid ?? 0));
+  assert.deepEqual(await readdir(directory), ['state.json']);
+});
+
+test('withoutStale() forgets requests after a day, and none from the future', () => {
+  const outstanding = [-24 * hour, -24 * hour + 1, 0, hour].map((age) => ({
+    csr: String(age),
+    createdAt: present + age,
+  }));
+  const { certificates } = withoutStale({ certificates: { a: { outstanding } } }, present);
+  assert.deepEqual(certificates, { a: { outstanding: outstanding.slice(1) } });
+});

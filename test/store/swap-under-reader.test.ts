@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import { second } from '../../src/core/instant.ts';
+import { PairStore } from '../../src/store/pair-store.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { makePair, present, secretOf, storeConfig, temporaryDirectory } from './pairs.ts';
+
+const swaps = 25;
+
+for (const previousPairs of [2, 0]) {
+  test(`write() never shows a reader a missing, torn or mismatched pair, keeping ${previousPairs} old ones`, async (t) => {
+    const directory = await temporaryDirectory(t);
+    const clock = new FakeClock(present);
+    const config = { ...storeConfig, previousPairs };
+    const store = new PairStore({ directory, name: 'kubelet-client', clock, config });
+    await store.write(secretOf(await makePair()));
+    const stop = new Int32Array(new SharedArrayBuffer(4));
+    const reader = new Worker(new URL('reader.ts', import.meta.url), {
+      workerData: { link: join(directory, 'kubelet-client-current.pem'), stop },
+    });
+    await once(reader, 'message');
+    const written: string[] = [];
+    for (let count = 0; count < swaps; count += 1) {
+      clock.jump(second);
+      const pair = await makePair();
+      await store.write(secretOf(pair));
+      written.push(pair.serial);
+      if (count % 5 === 0) await store.inspect();
+    }
+    const report = once(reader, 'message');
+    Atomics.store(stop, 0, 1);
+    const [{ reads, serials, faults }] = (await report) as [
+      { reads: number; serials: string[]; faults: string[] },
+    ];
+    t.diagnostic(`${reads} reads during ${swaps} swaps saw ${serials.length} pairs`);
+    assert.deepEqual(faults, []);
+    assert.ok(reads > swaps, `only ${reads} reads`);
+    const seen = serials.filter((serial) => written.includes(serial));
+    assert.ok(seen.length > swaps / 2, `the reader saw ${seen.length} of the pairs only`);
+  });
+}

@@ -1,0 +1,53 @@
+import fs from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
+import { PairStore } from '../../src/store/pair-store.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { makePair, present, secretOf, storeConfig } from './pairs.ts';
+
+/**
+ * A process that stores pairs until it is killed. With a step it kills itself: once
+ * before and once after each call to the file system, counted from the first write.
+ */
+const [directory = '', step = ''] = process.argv.slice(2);
+let calls = 0;
+
+function dieAt(moment: number): void {
+  calls += 1;
+  if (calls === moment) process.kill(process.pid, 'SIGKILL');
+}
+
+type Call = (...args: unknown[]) => Promise<unknown>;
+
+function wrap(holder: object, name: string, moment: number): void {
+  const calls = holder as Record<string, Call>;
+  const original = calls[name] as Call;
+  calls[name] = async function wrapped(this: unknown, ...args: unknown[]): Promise<unknown> {
+    dieAt(moment);
+    const result = await original.apply(this, args);
+    dieAt(moment);
+    return result;
+  };
+}
+
+if (step !== '') {
+  const handle = await fs.open(import.meta.filename);
+  const prototype = Object.getPrototypeOf(handle) as object;
+  await handle.close();
+  for (const name of ['writeFile', 'chmod', 'sync']) wrap(prototype, name, Number(step));
+  for (const name of ['open', 'symlink', 'rename', 'unlink']) {
+    wrap(fs, name, Number(step));
+  }
+  syncBuiltinESMExports();
+}
+
+const clock = new FakeClock(present + Number(process.env['SECONDS_LATER'] ?? 0) * 1000);
+const config = { ...storeConfig, previousPairs: 1 };
+const store = new PairStore({ directory, name: 'kubelet-client', clock, config });
+const pairs = await Promise.all([makePair(), makePair(), makePair()]);
+process.stdout.write('ready\n');
+const writes = step === '' ? Infinity : 1;
+for (let count = 0; count < writes; count += 1) {
+  const pair = pairs[count % pairs.length];
+  if (pair !== undefined) await store.write(secretOf(pair));
+  clock.jump(1000);
+}
