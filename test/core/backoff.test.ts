@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { retryDelay } from '../../src/core/backoff.ts';
+import { errorCodes } from '../../src/core/errors.ts';
+import type { ErrorCode, Failure } from '../../src/core/errors.ts';
+import { hour, minute, second } from '../../src/core/instant.ts';
+
+/** No spread in either direction. */
+const middle = 0.5;
+
+const failureOf = (code: ErrorCode, retryAfterMs?: number): Failure => ({
+  code,
+  message: 'failed',
+  ...(retryAfterMs !== undefined && { retryAfterMs }),
+});
+
+/** First delay and limit of every code: a new code has to be put into a class here too. */
+const classes: Readonly<Record<ErrorCode, readonly [first: number, limit: number]>> = {
+  USAGE: [2 * second, 5 * minute],
+  CONFIG_UNREADABLE: [2 * second, 5 * minute],
+  CONFIG_INVALID: [2 * second, 5 * minute],
+  KUBECONFIG_MISSING: [10 * second, 15 * minute],
+  KUBECONFIG_INVALID: [10 * second, 15 * minute],
+  KUBECONFIG_UNSUPPORTED: [10 * second, 15 * minute],
+  CREDENTIAL_EXPIRED: [10 * second, 15 * minute],
+  API_UNREACHABLE: [2 * second, 5 * minute],
+  API_TIMEOUT: [2 * second, 5 * minute],
+  API_UNTRUSTED: [10 * second, 15 * minute],
+  API_BAD_RESPONSE: [2 * second, 5 * minute],
+  API_BAD_REQUEST: [10 * second, 15 * minute],
+  API_UNAUTHORIZED: [10 * second, 15 * minute],
+  API_FORBIDDEN: [10 * second, 15 * minute],
+  API_NOT_FOUND: [10 * second, 15 * minute],
+  API_CONFLICT: [minute, hour],
+  API_GONE: [2 * second, 5 * minute],
+  API_THROTTLED: [2 * second, 5 * minute],
+  API_SERVER_ERROR: [2 * second, 5 * minute],
+  CSR_DENIED: [hour, 12 * hour],
+  CSR_FAILED: [hour, 12 * hour],
+  CSR_DELETED: [minute, hour],
+  CERT_MALFORMED: [10 * minute, 6 * hour],
+  CERT_KEY_MISMATCH: [10 * minute, 6 * hour],
+  CERT_SUBJECT_MISMATCH: [10 * minute, 6 * hour],
+  CERT_SAN_MISMATCH: [10 * minute, 6 * hour],
+  CERT_USAGE_MISMATCH: [10 * minute, 6 * hour],
+  CERT_NOT_YET_VALID: [2 * second, minute],
+  CERT_EXPIRED: [10 * minute, 6 * hour],
+  CERT_UNTRUSTED: [10 * minute, 6 * hour],
+  PAIR_MALFORMED: [2 * second, minute],
+  STORE_LOCKED: [10 * second, 15 * minute],
+  STORE_PERMISSIONS: [2 * second, minute],
+  STORE_VOLATILE: [10 * second, 15 * minute],
+  STORE_FULL: [2 * second, minute],
+  STORE_IO: [2 * second, minute],
+  KEY_UNSUPPORTED: [10 * second, 15 * minute],
+  ENROLLER_LOST: [5 * second, hour],
+  ENROLLER_HUNG: [5 * second, hour],
+  METRICS_LISTEN: [2 * second, 5 * minute],
+  ABORTED: [2 * second, 5 * minute],
+  INTERNAL: [5 * second, hour],
+};
+
+describe('retryDelay()', () => {
+  for (const code of errorCodes) {
+    const [first, limit] = classes[code];
+    it(`doubles from ${first / second} s to ${limit / second} s for ${code}`, () => {
+      let expected = first;
+      for (let failures = 1; failures <= 40; failures += 1) {
+        assert.equal(retryDelay(failureOf(code), failures, middle), expected);
+        expected = Math.min(expected * 2, limit);
+      }
+      assert.equal(expected, limit);
+    });
+  }
+
+  it('waits hours after a request that was denied or failed', () => {
+    for (const code of ['CSR_DENIED', 'CSR_FAILED'] as const) {
+      assert.ok(retryDelay(failureOf(code), 1, 0) >= 0.9 * hour);
+      assert.ok(retryDelay(failureOf(code), 2, 0) >= 1.8 * hour);
+    }
+  });
+
+  it('spreads by ten percent either way, over the whole range', () => {
+    const failure = failureOf('API_UNREACHABLE');
+    assert.equal(retryDelay(failure, 1, 0), 1_800);
+    assert.ok(retryDelay(failure, 1, 1 - Number.EPSILON) <= 2_200);
+    assert.ok(retryDelay(failure, 1, 0.9) > retryDelay(failure, 1, 0.1));
+  });
+
+  const code = fc.constantFrom(...errorCodes);
+  const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+  const failures = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
+
+  it('is positive, whole and within ten percent of its limits, however often it failed', () => {
+    fc.assert(
+      fc.property(code, failures, chance, (code, failures, chance) => {
+        const delay = retryDelay(failureOf(code), failures, chance);
+        const [first, limit] = classes[code];
+        assert.ok(Number.isInteger(delay));
+        assert.ok(delay >= 0.9 * first && delay <= 1.1 * limit);
+      }),
+    );
+  });
+
+  it('is never sooner than Retry-After, and never later than both it and the backoff', () => {
+    const asked = fc.integer({ min: 0, max: hour });
+    fc.assert(
+      fc.property(code, asked, failures, chance, (...[code, asked, failures, chance]) => {
+        const delay = retryDelay(failureOf(code, asked), failures, chance);
+        const alone = retryDelay(failureOf(code), failures, chance);
+        assert.ok(delay >= asked && delay >= alone);
+        assert.ok(delay <= Math.max(alone, Math.round(1.1 * asked)));
+      }),
+    );
+  });
+
+  it('believes no Retry-After of more than an hour', () => {
+    const delay = retryDelay(failureOf('API_THROTTLED', 365 * 24 * hour), 1, middle);
+    assert.ok(delay >= hour && delay <= 1.1 * hour);
+  });
+});

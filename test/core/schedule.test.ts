@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { day, hour, minute, second } from '../../src/core/instant.ts';
+import {
+  clamp,
+  leftBehindDelay,
+  lifetimeStart,
+  minimumRotationInterval,
+  overdueGrace,
+  rotationDeadline,
+  rotationFraction,
+} from '../../src/core/schedule.ts';
+import { start } from './fixtures.ts';
+
+const lifetime = fc
+  .record({
+    notBefore: fc.integer({ min: 0, max: Date.UTC(2100, 0, 1) }),
+    length: fc.integer({ min: second, max: 3_650 * day }),
+    storedAt: fc.integer({ min: 0, max: Date.UTC(2110, 0, 1) }),
+    inside: fc.double({ min: 0, max: 1, noNaN: true }),
+    kept: fc.boolean(),
+  })
+  .map(({ notBefore, length, storedAt, inside, kept }) => ({
+    notBefore,
+    notAfter: notBefore + length,
+    // Half of the files have a time inside the validity, the other half any time at all.
+    storedAt: kept ? Math.round(notBefore + length * inside) : storedAt,
+  }));
+const fraction = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+
+describe('rotationDeadline()', () => {
+  it('lies between 70 and 90 % of the time the pair is really there', () => {
+    fc.assert(
+      fc.property(lifetime, fraction, (pair, fraction) => {
+        const from = lifetimeStart(pair);
+        const length = pair.notAfter - from;
+        const deadline = rotationDeadline(pair, fraction);
+        // Half a millisecond of rounding on either side.
+        assert.ok(deadline >= from + 0.7 * length - 0.5);
+        assert.ok(deadline <= from + 0.9 * length + 0.5);
+        assert.ok(Number.isInteger(deadline));
+      }),
+    );
+  });
+
+  it('is the same whenever it is asked for', () => {
+    fc.assert(
+      fc.property(lifetime, fc.string(), fc.string(), (pair, node, serial) => {
+        const ask = (): number => rotationDeadline(pair, rotationFraction(node, 'client', serial));
+        assert.equal(ask(), ask());
+      }),
+    );
+  });
+
+  it('does not move when the agent restarts, which keeps the file time', () => {
+    const pair = { notBefore: start - 5 * minute, notAfter: start + day, storedAt: start };
+    assert.equal(rotationDeadline(pair, 0), start + 0.7 * day);
+    assert.equal(rotationDeadline(pair, 0.5), start + 0.8 * day);
+  });
+
+  it('rotates a 20 s certificate backdated by 5 min every 14 to 18 s, where client-go asks every second', () => {
+    let now = start;
+    const end = start + hour;
+    const gaps: number[] = [];
+    for (let serial = 0; now < end; serial += 1) {
+      const deadline = rotationDeadline(backdated(now), rotationFraction('n', 'c', String(serial)));
+      gaps.push(deadline - now);
+      now = deadline;
+    }
+    assert.ok(Math.min(...gaps) >= 14 * second);
+    assert.ok(Math.max(...gaps) <= 18 * second);
+    const mean = gaps.reduce((sum, gap) => sum + gap) / gaps.length;
+    assert.ok(Math.abs(mean - 16 * second) < 0.5 * second, `mean ${mean}`);
+    // What counting from notBefore would do: due 4 minutes before it was issued.
+    assert.ok(start - 5 * minute + 0.9 * (5 * minute + 20 * second) < start);
+  });
+});
+
+describe('lifetimeStart()', () => {
+  const notBefore = start;
+  const notAfter = start + hour;
+  const cases: readonly (readonly [string, number, number])[] = [
+    [
+      'the moment of issue, when it is later than notBefore',
+      start + 5 * minute,
+      start + 5 * minute,
+    ],
+    ['notBefore for a file older than the certificate', start - day, start],
+    ['notBefore for a file time after the expiry', start + day, start],
+    ['notBefore for a file time at the expiry', notAfter, start],
+    ['notBefore for a file of the same moment', start, start],
+  ];
+  for (const [name, storedAt, expected] of cases) {
+    it(`is ${name}`, () => {
+      assert.equal(lifetimeStart({ notBefore, notAfter, storedAt }), expected);
+    });
+  }
+});
+
+describe('rotationFraction()', () => {
+  it('lies in [0, 1) and is a function of its three arguments', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), fc.string(), fc.string(), (node, name, serial) => {
+        const value = rotationFraction(node, name, serial);
+        assert.ok(value >= 0 && value < 1);
+        assert.equal(rotationFraction(node, name, serial), value);
+      }),
+    );
+  });
+
+  const populations: readonly (readonly [string, (index: number) => number])[] = [
+    ['serials one after the other', (n) => rotationFraction('node', 'client', n.toString(16))],
+    ['nodes numbered through', (n) => rotationFraction(`worker-${n}`, 'client', '4f2a')],
+    ['certificates numbered through', (n) => rotationFraction('node', `cert-${n}`, '4f2a')],
+  ];
+  for (const [name, draw] of populations) {
+    it(`is spread evenly over 10,000 ${name}`, () => {
+      const buckets = Array.from({ length: 20 }, () => 0);
+      for (let index = 0; index < 10_000; index += 1) {
+        const bucket = Math.floor(draw(index) * buckets.length);
+        buckets[bucket] = (buckets[bucket] ?? 0) + 1;
+      }
+      const chiSquare = buckets.reduce((sum, count) => sum + (count - 500) ** 2 / 500, 0);
+      // 19 degrees of freedom: 43.8 is exceeded by one even spread in a thousand.
+      assert.ok(chiSquare < 43.8, `chi-square ${chiSquare}: ${buckets.join(' ')}`);
+    });
+  }
+
+  it('tells apart what joins to the same text', () => {
+    assert.notEqual(rotationFraction('a', 'bc', '1'), rotationFraction('ab', 'c', '1'));
+  });
+});
+
+describe('overdueGrace()', () => {
+  const cases: readonly (readonly [string, number, number])[] = [
+    ['a second for the shortest', 20 * second, second],
+    ['a fiftieth in between', 50 * minute, minute],
+    ['an hour for a year', 365 * day, hour],
+  ];
+  for (const [name, length, expected] of cases) {
+    it(`is ${name}`, () => {
+      const pair = { notBefore: start, notAfter: start + length, storedAt: start };
+      assert.equal(overdueGrace(pair), expected);
+    });
+  }
+
+  it('ends before the certificate does, from the latest deadline on', () => {
+    fc.assert(
+      fc.property(lifetime, (pair) => {
+        fc.pre(pair.notAfter - lifetimeStart(pair) > 20 * second);
+        const latest = rotationDeadline(pair, 1 - Number.EPSILON);
+        assert.ok(latest + overdueGrace(pair) < pair.notAfter);
+      }),
+    );
+  });
+});
+
+describe('leftBehindDelay()', () => {
+  it('costs one restart nothing and then grows to an hour', () => {
+    const delays = Array.from({ length: 12 }, (_, count) => leftBehindDelay(count));
+    assert.deepEqual(delays.slice(0, 2), [0, 0]);
+    for (const [index, delay] of delays.slice(2).entries()) {
+      assert.ok(delay > 0 && delay >= (delays[index + 1] ?? 0));
+    }
+    assert.equal(leftBehindDelay(6), hour);
+    assert.equal(leftBehindDelay(1_000_000), hour);
+  });
+
+  it('lets an agent that crashes at each request leave a handful in the first hour and one an hour after', () => {
+    const requests: number[] = [];
+    for (let now = 0; now < day; now += leftBehindDelay(requests.length)) requests.push(now);
+    assert.ok(requests.filter((at) => at < hour).length <= 6);
+    assert.ok(requests.length <= 6 + 24);
+  });
+});
+
+describe('clamp()', () => {
+  it('keeps a value between its bounds', () => {
+    assert.deepEqual([clamp(-1, 0, 9), clamp(5, 0, 9), clamp(10, 0, 9)], [0, 5, 9]);
+  });
+});
+
+describe('minimumRotationInterval', () => {
+  it('is shorter than the earliest deadline of a 20 s certificate', () => {
+    assert.ok(minimumRotationInterval < 14 * second);
+  });
+});
+
+/** What the signer of kube-controller-manager issues with --cluster-signing-duration=20s. */
+function backdated(now: number): Parameters<typeof rotationDeadline>[0] {
+  return { notBefore: now - 5 * minute, notAfter: now + 20 * second, storedAt: now };
+}
