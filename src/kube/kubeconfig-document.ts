@@ -25,7 +25,7 @@ export class KubeconfigDocument {
       this.#document = parseDocument(text, {
         lineCounter: this.#lines,
         prettyErrors: false,
-        logLevel: 'silent',
+        logLevel: 'error',
       });
       this.#root = this.#document.errors.length === 0 ? this.#document.toJS() : undefined;
     } catch {
@@ -88,6 +88,7 @@ function member(value: unknown, key: string | number): unknown {
 }
 
 function formatPath(at: KeyPath): string {
+  if (at.length === 0) return 'the document';
   return at
     .map((key) => (typeof key === 'number' ? `[${key}]` : `.${key}`))
     .join('')

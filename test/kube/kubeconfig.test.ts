@@ -1,0 +1,323 @@
+import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { inspect } from 'node:util';
+import fc from 'fast-check';
+import { stringify } from 'yaml';
+import type { ErrorCode } from '../../src/core/errors.ts';
+import { AgentError, describeError } from '../../src/core/errors.ts';
+import type { ClusterAccess } from '../../src/kube/cluster-access.ts';
+import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
+import { base64, kubeconfigText, temporaryFolder } from './support/api-server.ts';
+import { makeAuthority } from './support/certificates.ts';
+import { failureOf } from './support/requests.ts';
+
+const authority = await makeAuthority('kubeconfig-ca');
+const pair = await authority.issue({ commonName: 'node', usages: ['client auth'] });
+const server = 'https://10.0.0.1:6443';
+
+async function load(text: string, files: Record<string, string> = {}): Promise<ClusterAccess> {
+  await using folder = await temporaryFolder();
+  await mkdir(join(folder.path, 'pki'));
+  for (const [name, content] of Object.entries(files)) {
+    await writeFile(join(folder.path, name), content);
+  }
+  await writeFile(join(folder.path, 'kubeconfig'), text);
+  return await loadKubeconfig(join(folder.path, 'kubeconfig'));
+}
+
+function config(cluster: Record<string, unknown>, user: Record<string, unknown> = {}): string {
+  return stringify(JSON.parse(kubeconfigText({ cluster: { server, ...cluster }, user })));
+}
+
+function text(bytes: Uint8Array | undefined): string {
+  return new TextDecoder().decode(bytes);
+}
+
+describe('loadKubeconfig()', () => {
+  it('reads data from the file itself', async () => {
+    const { cluster, credential } = await load(
+      config(
+        {
+          'certificate-authority-data': base64(authority.pem),
+          'tls-server-name': 'api.example.com',
+          'proxy-url': 'http://proxy:3128',
+        },
+        {
+          token: 'abc',
+          'client-certificate-data': base64(pair.cert),
+          'client-key-data': base64(pair.key),
+        },
+      ),
+    );
+    assert.equal(cluster.server, server);
+    assert.equal(text(cluster.certificateAuthority?.pem), authority.pem);
+    assert.equal(cluster.certificateAuthority?.file, undefined);
+    assert.equal(cluster.tlsServerName, 'api.example.com');
+    assert.equal(cluster.proxyUrl, 'http://proxy:3128');
+    assert.equal(cluster.insecureSkipTlsVerify, false);
+    assert.equal(text(credential.token?.expose()), 'abc');
+    assert.equal(text(credential.clientCertificate?.pem), pair.cert);
+    assert.equal(text(credential.clientCertificate?.key.expose()), pair.key);
+  });
+
+  it('reads files relative to its own folder, and remembers the path of the authorities', async () => {
+    const { path, cluster, credential } = await load(
+      config(
+        { 'certificate-authority': 'pki/ca.crt' },
+        { 'client-certificate': 'pki/a.crt', 'client-key': 'pki/a.key', tokenFile: 'pki/token' },
+      ),
+      { 'pki/ca.crt': authority.pem, 'pki/a.crt': pair.cert, 'pki/a.key': pair.key },
+    );
+    assert.equal(cluster.certificateAuthority?.file, join(path, '../pki/ca.crt'));
+    assert.equal(text(cluster.certificateAuthority?.pem), authority.pem);
+    assert.equal(credential.tokenFile, join(path, '../pki/token'));
+    assert.equal(text(credential.clientCertificate?.key.expose()), pair.key);
+  });
+
+  it('takes certificate and key out of one combined file', async () => {
+    const { credential } = await load(
+      config({}, { 'client-certificate': 'pair.pem', 'client-key': 'pair.pem' }),
+      { 'pair.pem': pair.cert + authority.pem + pair.key },
+    );
+    assert.equal(text(credential.clientCertificate?.pem), pair.cert + authority.pem);
+    assert.match(text(credential.clientCertificate?.key.expose()), /BEGIN PRIVATE KEY/);
+  });
+
+  it('prefers data to files, as client-go does', async () => {
+    const { cluster } = await load(
+      config({
+        'certificate-authority': '/does/not/exist',
+        'certificate-authority-data': base64(authority.pem),
+      }),
+    );
+    assert.equal(text(cluster.certificateAuthority?.pem), authority.pem);
+  });
+
+  const servers: readonly [string, string][] = [
+    ['10.0.0.1:6443', 'https://10.0.0.1:6443'],
+    ['https://[::1]:6443/', 'https://[::1]:6443'],
+    [
+      'https://rancher.example.com/k8s/clusters/c-1/',
+      'https://rancher.example.com/k8s/clusters/c-1',
+    ],
+  ];
+  for (const [given, expected] of servers) {
+    it(`takes the server ${given} as ${expected}`, async () => {
+      assert.equal((await load(config({ server: given }))).cluster.server, expected);
+    });
+  }
+
+  it('looks only at what the current context needs', async () => {
+    const document = JSON.parse(
+      config({}, { token: 'abc' }) && kubeconfigText({ cluster: { server } }),
+    ) as {
+      users: unknown[];
+      clusters: unknown[];
+      preferences: unknown;
+    };
+    document.users.push({ name: 'other', user: { exec: { command: 'aws' } } });
+    document.clusters.push({ name: 'other', cluster: null });
+    document.preferences = { colors: true };
+    assert.equal((await load(JSON.stringify(document))).cluster.server, server);
+  });
+
+  it('shows neither token nor key however it is printed, and wipes both', async () => {
+    const access = await load(
+      config(
+        {},
+        {
+          token: 'hidden-token',
+          'client-certificate-data': base64(pair.cert),
+          'client-key-data': base64(pair.key),
+        },
+      ),
+    );
+    for (const shown of [inspect(access, { depth: 9 }), JSON.stringify(access)]) {
+      assert.doesNotMatch(shown, /hidden-token|PRIVATE/);
+    }
+    access[Symbol.dispose]();
+    assert(access.credential.token?.expose().every((byte) => byte === 0));
+    assert(access.credential.clientCertificate?.key.expose().every((byte) => byte === 0));
+  });
+
+  interface Case {
+    readonly name: string;
+    readonly text: string;
+    readonly code?: ErrorCode;
+    readonly message: RegExp;
+    readonly remedy?: RegExp;
+  }
+  const cases: readonly Case[] = [
+    { name: 'an empty file', text: '', message: /line 1: the document must be Object, found null/ },
+    { name: 'a list', text: '- a', message: /current-context is missing|must be/ },
+    {
+      name: 'text that is no YAML',
+      text: 'a: [1,\nb: }',
+      message: /line \d: the YAML is not valid/,
+    },
+    { name: 'two documents', text: 'a: 1\n---\nb: 2', message: /MULTIPLE_DOCS/ },
+    {
+      name: 'another kind',
+      text: 'kind: Pod\ncurrent-context: a',
+      message: /kind must be "Config"/,
+    },
+    {
+      name: 'a context that is not there',
+      text: 'kind: Config\ncurrent-context: gone\ncontexts: []',
+      message: /line 2: current-context names "gone", of which contexts holds 0/,
+    },
+    {
+      name: 'a context that is there twice',
+      text: 'current-context: a\ncontexts:\n- name: a\n- name: a',
+      message: /contexts holds 2/,
+    },
+    {
+      name: 'a user that is not there',
+      text: 'current-context: a\ncontexts:\n- name: a\n  context:\n    cluster: c\n    user: u\nclusters:\n- {name: c, cluster: {server: "https://x"}}',
+      message: /line 6: contexts\[0\]\.context\.user names "u", of which users holds 0/,
+    },
+    {
+      name: 'a cluster without a server',
+      text: 'current-context: a\ncontexts:\n- {name: a, context: {cluster: c, user: u}}\nclusters:\n- name: c\n  cluster:\n    insecure-skip-tls-verify: true\n',
+      message: /line 7: clusters\[0\]\.cluster\.server is missing/,
+    },
+    {
+      name: 'a server that is no URL',
+      text: config({ server: 'https://' }),
+      message: /cluster\.server must be a URL/,
+    },
+    {
+      name: 'a server with a query',
+      text: config({ server: 'https://a/?b' }),
+      message: /must be a URL/,
+    },
+    {
+      name: 'a server without TLS',
+      text: config({ server: 'http://10.0.0.1:8080' }),
+      code: 'KUBECONFIG_UNSUPPORTED',
+      message: /server has the scheme http:/,
+      remedy: /https:\/\//,
+    },
+    {
+      name: 'a socks proxy',
+      text: config({ 'proxy-url': 'socks5://proxy:1080' }),
+      code: 'KUBECONFIG_UNSUPPORTED',
+      message: /proxy-url has the scheme socks5:/,
+      remedy: /http:\/\/ or https:\/\//,
+    },
+    {
+      name: 'a proxy that is no URL',
+      text: config({ 'proxy-url': 'proxy' }),
+      message: /proxy-url must be a URL/,
+    },
+    {
+      name: 'authorities together with insecure-skip-tls-verify',
+      text: config({
+        'insecure-skip-tls-verify': true,
+        'certificate-authority-data': base64(authority.pem),
+      }),
+      message: /insecure-skip-tls-verify is set although/,
+    },
+    {
+      name: 'a flag that is text',
+      text: config({ 'insecure-skip-tls-verify': 'yes' }),
+      message: /must be boolean, found string/,
+    },
+    {
+      name: 'authorities that are not base64',
+      text: config({ 'certificate-authority-data': '%%' }),
+      message: /certificate-authority-data is not base64/,
+    },
+    {
+      name: 'authorities that are not PEM',
+      text: config({ 'certificate-authority-data': base64('hello') }),
+      message: /holds no certificate/,
+    },
+    {
+      name: 'a PEM block cut off',
+      text: config({ 'certificate-authority-data': base64(authority.pem.slice(0, 200)) }),
+      message: /is not PEM/,
+    },
+    {
+      name: 'an authority file that is not there',
+      text: config({ 'certificate-authority': 'gone.crt' }),
+      message: /certificate-authority names \/.*gone\.crt, which cannot be read/,
+    },
+    {
+      name: 'a certificate without a key',
+      text: config({}, { 'client-certificate-data': base64(pair.cert) }),
+      message: /users\[0\]\.user lacks client-key/,
+    },
+    {
+      name: 'a key without a certificate',
+      text: config({}, { 'client-key-data': base64(pair.key) }),
+      message: /lacks client-certificate/,
+    },
+    {
+      name: 'a token that is a number',
+      text: config({}, { token: 12345 }),
+      message: /token must be string, found number/,
+    },
+    ...['exec', 'auth-provider', 'username', 'password'].map((key) => ({
+      name: `a user with ${key}`,
+      text: config({}, { token: 'abc', [key]: key === 'exec' ? { command: 'aws' } : 'x' }),
+      code: 'KUBECONFIG_UNSUPPORTED' as const,
+      message: new RegExp(`users\\[0\\]\\.user\\.${key} is a way to authenticate`),
+      remedy: new RegExp(`Replace ${key} by token`),
+    })),
+  ];
+  for (const { name, text, code = 'KUBECONFIG_INVALID', message, remedy = /./ } of cases) {
+    it(`refuses ${name}, naming line and key`, async () => {
+      const failure = await failureOf(load(text));
+      assert.equal(failure.code, code, describeError(failure));
+      assert.match(failure.message, message);
+      assert.match(failure.message, /^kubeconfig \/.*\/kubeconfig, line \d+: /);
+      assert.match(failure.remedy ?? '', remedy);
+    });
+  }
+
+  it('reports a missing file, a folder and a file without end as what they are', async () => {
+    assert.equal((await failureOf(loadKubeconfig('/does/not/exist'))).code, 'KUBECONFIG_MISSING');
+    assert.equal((await failureOf(loadKubeconfig('/'))).code, 'KUBECONFIG_INVALID');
+    assert.equal((await failureOf(loadKubeconfig('/dev/zero'))).code, 'KUBECONFIG_INVALID');
+  });
+
+  it('turns any text into access or an AgentError, and never shows the token', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'kubeconfig');
+    const valid = config({}, { token: 'Hidden' });
+    const damaged = fc
+      .tuple(fc.nat(valid.length), fc.nat(30), fc.string({ unit: 'grapheme' }))
+      .map(([at, cut, added]) => valid.slice(0, at) + added + valid.slice(at + cut));
+    const shaped = fc.anything({ maxDepth: 4 }).map((value) => {
+      const parts = { 'current-context': 'a', contexts: value, clusters: value, users: value };
+      return JSON.stringify(parts, (_, item: unknown) => (typeof item === 'bigint' ? 1 : item));
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(fc.string({ unit: 'binary' }), damaged, shaped), async (text) => {
+        await writeFile(path, text);
+        try {
+          (await loadKubeconfig(path))[Symbol.dispose]();
+        } catch (error) {
+          assert(error instanceof AgentError, describeError(error));
+          assert.match(error.code, /^KUBECONFIG_(INVALID|UNSUPPORTED)$/);
+          assert.doesNotMatch(describeError(error), /Hidden/);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('survives aliases that expand without end', async () => {
+    const bomb = ['a0: &a0 [x,x,x,x,x,x,x,x,x,x]'];
+    for (let depth = 1; depth < 12; depth += 1) {
+      bomb.push(
+        `a${depth}: &a${depth} [${Array.from({ length: 10 }, () => `*a${depth - 1}`).join(',')}]`,
+      );
+    }
+    assert.equal((await failureOf(load(bomb.join('\n')))).code, 'KUBECONFIG_INVALID');
+    assert.equal((await failureOf(load('['.repeat(200_000)))).code, 'KUBECONFIG_INVALID');
+  });
+});
