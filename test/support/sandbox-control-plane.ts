@@ -63,6 +63,8 @@ function isForObjects(entry: AuditEntry): boolean {
   return !entry.resource.startsWith('/');
 }
 
-function audited({ user, verb, resource, name, code }: AuditEntry): AuditedRequest {
-  return { user, verb, resource, name, code };
+function audited({ subresource, ...entry }: AuditEntry): AuditedRequest {
+  const { user, verb, resource, name, code } = entry;
+  const path = subresource === undefined ? resource : `${resource}/${subresource}`;
+  return { user, verb, resource: path, name, code };
 }
