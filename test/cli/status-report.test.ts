@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { Condition } from '../../src/cli/status-report.ts';
+import { conditionOf, lifetimeLeft, reportExitCode } from '../../src/cli/status-report.ts';
+import { pairFacts, start } from './statuses.ts';
+
+describe('conditionOf()', () => {
+  // Stored at `start`, valid for 100 s from then, backdated by five minutes.
+  const cases: readonly (readonly [string, number, boolean, Condition])[] = [
+    ['freshly stored', start, false, 'valid'],
+    ['with 11 % left', start + 89_000, false, 'valid'],
+    ['with 9 % left', start + 91_000, false, 'expiring'],
+    ['overdue', start + 50_000, true, 'expiring'],
+    ['at its end', start + 100_000, false, 'expired'],
+    ['before its beginning', start - 300_001, false, 'not-yet-valid'],
+  ];
+  for (const [name, now, overdue, condition] of cases) {
+    it(`conditionOf() calls a certificate ${name} ${condition}`, () => {
+      assert.equal(conditionOf(pairFacts(), now, overdue), condition);
+    });
+  }
+
+  it('conditionOf() calls a stand-in self-signed, and an expired one expired', () => {
+    const standIn = pairFacts({ selfSigned: true });
+    assert.equal(conditionOf(standIn, start, false), 'self-signed');
+    assert.equal(conditionOf(standIn, start + 100_000, false), 'expired');
+  });
+});
+
+describe('lifetimeLeft()', () => {
+  it('lifetimeLeft() counts from the moment of storing and stays between 1 and 0', () => {
+    const shares = [start - 1, start, start + 25_000, start + 100_000, start + 1e9].map((now) =>
+      lifetimeLeft(pairFacts(), now),
+    );
+    assert.deepEqual(shares, [1, 1, 0.75, 0, 0]);
+  });
+});
+
+describe('reportExitCode()', () => {
+  const cases: readonly (readonly [readonly Condition[], number])[] = [
+    [['valid', 'valid'], 0],
+    [['valid', 'expiring'], 3],
+    [['expiring', 'missing'], 4],
+    [['self-signed'], 4],
+    [['not-yet-valid'], 4],
+    [['invalid'], 4],
+    [[], 4],
+  ];
+  for (const [conditions, code] of cases) {
+    it(`reportExitCode() is ${code} for ${conditions.join(', ') || 'no certificates'}`, () => {
+      const certificates = conditions.map((condition) => ({
+        name: 'a',
+        path: '/a',
+        overdue: false,
+        condition,
+      }));
+      const report = {
+        source: 'directory',
+        nodeName: 'n',
+        certificateDirectory: '/',
+        now: 0,
+      } as const;
+      assert.equal(reportExitCode({ ...report, certificates }), code);
+    });
+  }
+});
