@@ -1,0 +1,390 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { Failure } from '../../src/core/errors.ts';
+import { minute, second } from '../../src/core/instant.ts';
+import type { CsrInput, CsrOutcome } from '../../src/kube/csr-client.ts';
+import { CsrClient } from '../../src/kube/csr-client.ts';
+import type { KubeClient } from '../../src/kube/rest-client.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { clientOf, sendJson } from './support/api-server.ts';
+import type { CsrParts, OpenWatch } from './support/certificates-api.ts';
+import {
+  CertificatesApi,
+  approved,
+  certificatePem,
+  csrObject,
+  gone,
+  requestPem,
+} from './support/certificates-api.ts';
+import { failureOf, never } from './support/requests.ts';
+
+const input: CsrInput = {
+  name: 'csr-1',
+  request: new TextEncoder().encode(requestPem),
+  signerName: 'example.com/signer',
+  usages: ['digital signature', 'client auth'],
+};
+const issuedParts: CsrParts = { version: 20, conditions: [approved], certificate: certificatePem };
+
+function modified(parts: CsrParts): unknown {
+  return { type: 'MODIFIED', object: csrObject(parts) };
+}
+
+/** A CSR client before an API on loopback, with a clock that stands still. */
+class Scene implements AsyncDisposable {
+  readonly api: CertificatesApi;
+  readonly clock = new FakeClock();
+  readonly troubles: Failure[] = [];
+  readonly approvals: number[] = [];
+  readonly csrs: CsrClient;
+  client: KubeClient;
+  random = 0;
+
+  private constructor(api: CertificatesApi, client: KubeClient) {
+    this.api = api;
+    this.client = client;
+    this.csrs = new CsrClient({
+      client: () => this.client,
+      clock: this.clock,
+      random: () => this.random,
+    });
+  }
+
+  static async start(): Promise<Scene> {
+    const api = await CertificatesApi.start();
+    return new Scene(api, await clientOf(api.server));
+  }
+
+  /** Creates the request and waits for its decision. */
+  async wait(signal = never): Promise<{ outcome: Promise<CsrOutcome> }> {
+    const csr = await this.csrs.create(input, signal);
+    const outcome = this.csrs.waitForDecision({
+      csr,
+      onApproved: () => this.approvals.push(this.clock.now()),
+      onTrouble: (failure) => this.troubles.push(failure),
+      signal,
+    });
+    return { outcome };
+  }
+
+  /** Lets fake time pass in small steps until the next watch opens. */
+  async nextWatch(): Promise<OpenWatch> {
+    return await this.until(this.api.watch());
+  }
+
+  async until<T>(promise: Promise<T>): Promise<T> {
+    const state = { done: false };
+    const settled = promise.finally(() => {
+      state.done = true;
+    });
+    settled.catch(() => {});
+    for (let steps = 0; !state.done; steps += 1) {
+      assert(steps < 5_000, 'nothing came of it within 250 s');
+      await this.clock.advance(50);
+    }
+    return await settled;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.client.close();
+    await this.api[Symbol.asyncDispose]();
+  }
+}
+
+function issued(outcome: CsrOutcome): string {
+  assert.equal(outcome.kind, 'issued');
+  return new TextDecoder().decode(outcome.kind === 'issued' ? outcome.pem : undefined);
+}
+
+describe('CsrClient.create()', () => {
+  it('posts the request as v1 wants it', async () => {
+    await using scene = await Scene.start();
+    const bodies: unknown[] = [];
+    scene.api.answer = (request, response) => {
+      let body = '';
+      request.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));
+      request.on('end', () => {
+        bodies.push(request.url, JSON.parse(body));
+        sendJson(response, csrObject(), 201);
+      });
+    };
+    const csr = await scene.csrs.create({ ...input, expirationSeconds: 600 }, never);
+    assert.deepEqual(csr, {
+      name: 'csr-1',
+      uid: 'uid-1',
+      resourceVersion: '10',
+      createdAt: Date.UTC(2026, 0, 1),
+      status: { conditions: [] },
+    });
+    assert.deepEqual(bodies, [
+      '/apis/certificates.k8s.io/v1/certificatesigningrequests',
+      {
+        apiVersion: 'certificates.k8s.io/v1',
+        kind: 'CertificateSigningRequest',
+        metadata: { name: 'csr-1' },
+        spec: {
+          request: Buffer.from(requestPem).toString('base64'),
+          signerName: 'example.com/signer',
+          usages: ['digital signature', 'client auth'],
+          expirationSeconds: 600,
+        },
+      },
+    ]);
+  });
+
+  it('finds its request again when the answer to an earlier POST was lost', async () => {
+    await using scene = await Scene.start();
+    let posts = 0;
+    scene.api.answer = (request, response) => {
+      if (request.method === 'GET') sendJson(response, csrObject());
+      else if ((posts += 1) === 1) response.destroy();
+      else sendJson(response, { kind: 'Status', reason: 'AlreadyExists' }, 409);
+    };
+    assert.equal((await failureOf(scene.csrs.create(input, never))).code, 'API_UNREACHABLE');
+    assert.equal((await scene.csrs.create(input, never)).uid, 'uid-1');
+    assert.deepEqual(scene.api.log, ['POST', 'POST', 'GET']);
+  });
+
+  for (const [name, other] of [
+    ['request', { request: 'another' }],
+    ['signer', { signerName: 'example.com/other' }],
+  ] as const) {
+    it(`is API_CONFLICT when the name belongs to another ${name}`, async () => {
+      await using scene = await Scene.start();
+      scene.api.answer = (request, response) => {
+        if (request.method === 'GET') sendJson(response, csrObject(other));
+        else sendJson(response, { kind: 'Status', reason: 'AlreadyExists' }, 409);
+      };
+      const failure = await failureOf(scene.csrs.create(input, never));
+      assert.equal(failure.code, 'API_CONFLICT');
+      assert.match(failure.message, /csr-1 exists with other content/);
+      assert.equal(failure.remedy, 'kubectl delete csr csr-1');
+    });
+  }
+});
+
+describe('CsrClient.waitForDecision()', () => {
+  it('takes two requests from the key to the certificate', async () => {
+    await using scene = await Scene.start();
+    const { outcome } = await scene.wait();
+    const watch = await scene.api.watch();
+    watch.send(modified({ version: 11, conditions: [approved] }), modified(issuedParts));
+    assert.equal(issued(await outcome), certificatePem);
+    assert.deepEqual(scene.api.log, ['POST', 'WATCH@10']);
+    assert.equal(scene.approvals.length, 1);
+    assert.deepEqual(scene.troubles, []);
+    assert.equal(scene.clock.sleeping, 0);
+  });
+
+  it('looks at the state in the answer first', async () => {
+    await using scene = await Scene.start();
+    scene.api.answer = (_, response) => {
+      sendJson(response, csrObject(issuedParts));
+    };
+    const { outcome } = await scene.wait();
+    assert.equal(issued(await outcome), certificatePem);
+    assert.deepEqual(scene.api.log, ['POST']);
+    assert.equal(scene.approvals.length, 1);
+  });
+
+  const denied = { type: 'Denied', status: 'True', reason: 'No', message: 'not you' };
+  const failed = { type: 'Failed', status: 'True', reason: 'SignerValidationFailure' };
+  const outcomes: readonly [string, unknown, CsrOutcome][] = [
+    [
+      'Denied',
+      modified({ conditions: [denied] }),
+      { kind: 'denied', reason: 'No', message: 'not you' },
+    ],
+    [
+      'Denied beside a certificate',
+      modified({ ...issuedParts, conditions: [approved, denied] }),
+      { kind: 'denied', reason: 'No', message: 'not you' },
+    ],
+    [
+      'Failed beside a certificate',
+      modified({ ...issuedParts, conditions: [approved, failed] }),
+      { kind: 'failed', reason: 'SignerValidationFailure', message: '' },
+    ],
+    [
+      'a condition without a status, as objects from before v1 have',
+      modified({ conditions: [{ type: 'Denied' }] }),
+      { kind: 'denied', reason: '', message: '' },
+    ],
+    ['deletion', { type: 'DELETED', object: csrObject({ version: 12 }) }, { kind: 'deleted' }],
+    ['another UID', modified({ ...issuedParts, uid: 'uid-2' }), { kind: 'replaced' }],
+  ];
+  for (const [name, event, expected] of outcomes) {
+    it(`ends with ${expected.kind} on ${name}`, async () => {
+      await using scene = await Scene.start();
+      const { outcome } = await scene.wait();
+      (await scene.api.watch()).send(event);
+      assert.deepEqual(await outcome, expected);
+    });
+  }
+
+  const undecided: readonly [string, CsrParts][] = [
+    ['a certificate without approval', { version: 11, certificate: certificatePem }],
+    ['approval alone', { version: 11, conditions: [approved] }],
+    ['a denial that is not True', { version: 11, conditions: [{ ...denied, status: 'False' }] }],
+  ];
+  for (const [name, parts] of undecided) {
+    it(`waits on at ${name}`, async () => {
+      await using scene = await Scene.start();
+      const { outcome } = await scene.wait();
+      (await scene.api.watch()).send(modified(parts), modified(issuedParts));
+      assert.equal(issued(await outcome), certificatePem);
+    });
+  }
+
+  it('opens a watch that ended again from the last version it saw, and waits longer each time', async () => {
+    await using scene = await Scene.start();
+    const { outcome } = await scene.wait();
+    const first = await scene.nextWatch();
+    first.send(modified({ version: 15 }), {
+      type: 'BOOKMARK',
+      object: { metadata: { resourceVersion: '17' } },
+    });
+    first.response.end();
+    const starts: number[] = [];
+    for (let round = 0; round < 5; round += 1) {
+      const watch = await scene.nextWatch();
+      starts.push(scene.clock.now());
+      watch.response.end();
+    }
+    (await scene.nextWatch()).send(modified(issuedParts));
+    assert.equal(issued(await scene.until(outcome)), certificatePem);
+    assert.deepEqual(scene.api.log, [
+      'POST',
+      'WATCH@10',
+      ...Array.from({ length: 6 }, () => 'WATCH@17'),
+    ]);
+    const gaps = starts.slice(1).map((start, index) => start - (starts[index] ?? 0));
+    // Half of 500 ms, 1 s, 2 s and 4 s at random 0, and what the network took in steps of 50 ms.
+    for (const [index, least] of [250, 500, 1_000, 2_000].entries()) {
+      assert((gaps[index] ?? 0) >= least, `gap ${index} of ${gaps.join(', ')}`);
+    }
+    assert.deepEqual(scene.troubles, []);
+  });
+
+  it('reads the object when the server has forgotten the version, without calling it trouble', async () => {
+    await using scene = await Scene.start();
+    const { outcome } = await scene.wait();
+    scene.api.answer = (_, response) => {
+      sendJson(response, csrObject({ version: 40 }));
+    };
+    (await scene.nextWatch()).send(gone());
+    (await scene.nextWatch()).send(modified(issuedParts));
+    assert.equal(issued(await scene.until(outcome)), certificatePem);
+    assert.deepEqual(scene.api.log, ['POST', 'WATCH@10', 'GET', 'WATCH@40']);
+    assert.deepEqual(scene.troubles, []);
+  });
+
+  it('finds the decision by reading after an outage, and reports each failure', async () => {
+    await using scene = await Scene.start();
+    const { outcome } = await scene.wait();
+    let reads = 0;
+    scene.api.answer = (_, response) => {
+      reads += 1;
+      if (reads === 1) response.destroy();
+      else if (reads === 2) sendJson(response, {}, 503);
+      else if (reads === 3) sendJson(response, {}, 401);
+      else sendJson(response, csrObject(issuedParts));
+    };
+    (await scene.nextWatch()).response.destroy();
+    assert.equal(issued(await scene.until(outcome)), certificatePem);
+    assert.deepEqual(
+      scene.troubles.map(({ code }) => code),
+      ['API_UNREACHABLE', 'API_UNREACHABLE', 'API_SERVER_ERROR', 'API_UNAUTHORIZED'],
+    );
+  });
+
+  it('waits as long as Retry-After says', async () => {
+    await using scene = await Scene.start();
+    const { outcome } = await scene.wait();
+    let refusedAt = 0;
+    scene.api.answer = (_, response) => {
+      if (refusedAt === 0) {
+        refusedAt = scene.clock.now();
+        response.writeHead(429, { 'retry-after': '60' }).end();
+      } else sendJson(response, csrObject(issuedParts));
+    };
+    (await scene.nextWatch()).response.destroy();
+    await scene.until(outcome);
+    assert(scene.clock.now() - refusedAt >= minute);
+    assert(scene.clock.now() - refusedAt < minute + 5 * second);
+  });
+
+  it('ends with deleted when reading finds nothing', async () => {
+    await using scene = await Scene.start();
+    const { outcome } = await scene.wait();
+    scene.api.answer = (_, response) => {
+      sendJson(response, { kind: 'Status', reason: 'NotFound' }, 404);
+    };
+    (await scene.nextWatch()).send(gone());
+    assert.deepEqual(await scene.until(outcome), { kind: 'deleted' });
+  });
+
+  it('polls behind a watch that says nothing', async () => {
+    await using scene = await Scene.start();
+    const { outcome } = await scene.wait();
+    await scene.nextWatch();
+    scene.api.answer = (_, response) => {
+      sendJson(response, csrObject(issuedParts));
+    };
+    await scene.clock.advance(4.4 * minute);
+    assert.deepEqual(scene.api.log, ['POST', 'WATCH@10']);
+    await scene.clock.advance(0.1 * minute);
+    assert.equal(issued(await outcome), certificatePem);
+    assert.deepEqual(scene.api.log, ['POST', 'WATCH@10', 'GET']);
+  });
+
+  it('replaces a watch that kept a change to itself, and keeps one that did not', async () => {
+    await using scene = await Scene.start();
+    scene.random = 0.999;
+    const { outcome } = await scene.wait();
+    const first = await scene.nextWatch();
+    let version = 10;
+    scene.api.answer = (_, response) => {
+      sendJson(response, csrObject({ version }));
+    };
+    first.send({ type: 'BOOKMARK', object: { metadata: { resourceVersion: '11' } } });
+    await scene.clock.advance(5.5 * minute);
+    while (scene.api.log.length < 3) await scene.clock.advance(0);
+    assert.deepEqual(scene.api.log, ['POST', 'WATCH@10', 'GET']);
+    version = 12;
+    await scene.clock.advance(4 * minute);
+    (await scene.nextWatch()).send(modified(issuedParts));
+    assert.equal(issued(await scene.until(outcome)), certificatePem);
+    assert.deepEqual(scene.api.log, ['POST', 'WATCH@10', 'GET', 'GET', 'WATCH@12']);
+  });
+
+  it('goes on under a new identity when its client is closed', async () => {
+    await using scene = await Scene.start();
+    const { outcome } = await scene.wait();
+    await scene.nextWatch();
+    const old = scene.client;
+    scene.client = await clientOf(scene.api.server);
+    await old.close();
+    (await scene.nextWatch()).send(modified(issuedParts));
+    assert.equal(issued(await scene.until(outcome)), certificatePem);
+    assert.deepEqual(scene.api.log, ['POST', 'WATCH@10', 'WATCH@10']);
+    assert.deepEqual(scene.troubles, []);
+  });
+
+  it('is ABORTED by its signal, during the watch and during a backoff, and leaves nothing behind', async () => {
+    for (const phase of ['watch', 'backoff'] as const) {
+      await using scene = await Scene.start();
+      const controller = new AbortController();
+      const { outcome } = await scene.wait(controller.signal);
+      const failing = failureOf(outcome);
+      const watch = await scene.nextWatch();
+      if (phase === 'backoff') {
+        watch.response.end();
+        while (scene.clock.sleeping < 2) await scene.clock.advance(0);
+      }
+      controller.abort();
+      assert.equal((await failing).code, 'ABORTED');
+      assert.equal(scene.clock.sleeping, 0);
+    }
+  });
+});
