@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, symlink, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { hasErrno } from '../core/errors.ts';
 import { attempt } from './store-error.ts';
 
@@ -72,10 +72,10 @@ export async function syncDirectory(directory: string): Promise<void> {
 /** `mkdir -p` with 0755 less the umask, lasting: each new name is synced in its parent. */
 export async function makeDirectory(directory: string): Promise<void> {
   const first = await attempt('create the directory', directory, () =>
-    mkdir(directory, { recursive: true, mode: 0o755 }),
+    mkdir(resolve(directory), { recursive: true, mode: 0o755 }),
   );
   if (first === undefined) return;
-  for (let made = directory; made.length >= first.length; made = dirname(made)) {
+  for (let made = resolve(directory); made.length >= first.length; made = dirname(made)) {
     await syncDirectory(dirname(made));
   }
 }

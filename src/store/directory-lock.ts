@@ -30,7 +30,7 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const descriptor = openLockFile(path);
   try {
     const answer = await runFlock(descriptor);
-    if (answer.kind === 'taken') throw lockedError(directory, path);
+    if (answer.kind === 'taken') throw lockedError(directory, descriptor);
     if (answer.kind === 'locked') writePid(descriptor, path);
     return {
       locked: answer.kind === 'locked',
@@ -98,8 +98,8 @@ function writePid(descriptor: number, path: string): void {
   }
 }
 
-function lockedError(directory: string, path: string): AgentError {
-  const pid = readFileSync(path, 'utf8').trim();
+function lockedError(directory: string, descriptor: number): AgentError {
+  const pid = readFileSync(descriptor, 'utf8').trim();
   const holder = /^\d+$/.test(pid) ? `the agent with pid ${pid}` : 'another agent';
   return new AgentError(
     'STORE_LOCKED',

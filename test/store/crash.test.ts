@@ -50,6 +50,20 @@ async function requireRecovery(directory: string): Promise<void> {
   );
 }
 
+test('write() has file and name on the disk before the link, and the link before it returns', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const child = start(directory, { step: 0 });
+  const output = child.stdout === null ? [] : await child.stdout.toArray();
+  const calls = Buffer.concat(output as Buffer[])
+    .toString()
+    .trim()
+    .split('\n');
+  assert.deepEqual(
+    calls.filter((call) => ['writeFile', 'sync', 'symlink', 'rename'].includes(call)),
+    ['writeFile', 'sync', 'sync', 'symlink', 'rename', 'sync'],
+  );
+});
+
 /** Lets a writer die at one step after the other, a few at a time, until one lives to the end; returns how many died. */
 async function forEachStep(run: (step: number) => Promise<number | null>): Promise<number> {
   for (let first = 1; ; first += together) {

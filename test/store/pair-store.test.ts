@@ -481,6 +481,21 @@ test('inspect() throws what cannot be read, and sets nothing aside for it', asyn
   assert.equal(await readlink(link), '/proc/self/mem');
 });
 
+test('inspect() throws what it may not read, and sets nothing aside for it', async (t) => {
+  const { store, put, directory, at, link } = await bench(t);
+  const [file, old] = [await put(await makePair(), hour), await put(await makePair(), day)];
+  await chmod(directory, 0o755);
+  await chmod(at(file), 0);
+  await symlink(file, link);
+  if (process.geteuid?.() === 0) {
+    process.seteuid?.(65_534);
+  }
+  const inspected = store.inspect().finally(() => process.seteuid?.(process.getuid?.() ?? 0));
+  await assert.rejects(inspected, { code: 'STORE_PERMISSIONS', message: /cannot read/ });
+  assert.deepEqual(await readdir(directory), [old, file, basename(link)]);
+  assert.equal(await readlink(link), file);
+});
+
 test('inspect() takes the next best pair when another cannot be read, and throws if that was the last', async (t) => {
   const { store, put, at, link } = await bench(t);
   await symlink('/proc/self/mem', at(pairFile(name, present - minute)));

@@ -5,8 +5,9 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { makePair, present, secretOf, storeConfig } from './pairs.ts';
 
 /**
- * A process that stores pairs until it is killed. With a step it kills itself: once
- * before and once after each call to the file system, counted from the first write.
+ * A process that stores pairs until it is killed. With a step it stores one, and kills
+ * itself before or after one of the calls to the file system; step 0 never comes, so
+ * that the calls themselves can be looked at.
  */
 const [directory = '', step = ''] = process.argv.slice(2);
 let calls = 0;
@@ -23,6 +24,7 @@ function wrap(holder: object, name: string, moment: number): void {
   const original = calls[name] as Call;
   calls[name] = async function wrapped(this: unknown, ...args: unknown[]): Promise<unknown> {
     dieAt(moment);
+    if (moment === 0) process.stdout.write(`${name}\n`);
     const result = await original.apply(this, args);
     dieAt(moment);
     return result;
