@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { CertificateTemplate } from '../../src/core/certificate-spec.ts';
+import { errorCodes } from '../../src/core/errors.ts';
+import { day, hour, minute, second } from '../../src/core/instant.ts';
+import { blockedBy, dueReason, nextWake } from '../../src/core/rotation-due.ts';
+import { initialState } from '../../src/core/rotation-state.ts';
+import type {
+  RotationEffect,
+  RotationEvent,
+  RotationState,
+} from '../../src/core/rotation-state.ts';
+import { step } from '../../src/core/rotation.ts';
+import { leftBehindDelay, rotationDeadline } from '../../src/core/schedule.ts';
+import { pairFor, servingTemplate, start } from './fixtures.ts';
+
+/** What must hold for any sequence of events and clock jumps, also for those that cannot happen. */
+
+const templates: readonly CertificateTemplate[] = [
+  servingTemplate,
+  { ...servingTemplate, ipAddresses: ['10.0.0.1', 'fd00::1'] },
+  { ...servingTemplate, dnsNames: [] },
+];
+
+/** An event that does not know the time yet, and how far the clock moves before it. */
+interface Move {
+  readonly wait: number;
+  readonly chance: number;
+  readonly event: (now: number) => RotationEvent;
+}
+
+const template = fc.constantFrom(...templates);
+const pair = fc.record({
+  template,
+  age: fc.integer({ min: -hour, max: 2 * day }),
+  lifetime: fc.constantFrom(20 * second, hour, day, 365 * day),
+  selfSigned: fc.boolean(),
+});
+
+function pairAt(now: number, wanted: typeof pair extends fc.Arbitrary<infer T> ? T : never) {
+  const notBefore = now - wanted.age;
+  const notAfter = notBefore + wanted.lifetime;
+  const { selfSigned } = wanted;
+  const built = pairFor(wanted.template, { notBefore, notAfter, storedAt: now, selfSigned });
+  return { pair: built, deadline: rotationDeadline(built, 0.5) };
+}
+
+const failure = fc.record(
+  {
+    code: fc.constantFrom(...errorCodes),
+    message: fc.constant('it failed'),
+    retryAfterMs: fc.integer({ min: 0, max: day }),
+  },
+  { requiredKeys: ['code', 'message'] },
+);
+const csr = fc
+  .integer({ min: -day, max: day })
+  .map((offset) => ({ name: 'node-csr-a', uid: '1', createdAt: start + offset }));
+
+const event: fc.Arbitrary<(now: number) => RotationEvent> = fc.oneof(
+  fc.constant(() => ({ type: 'tick' }) as const),
+  fc.constant(() => ({ type: 'disturbed' }) as const),
+  fc.constant(() => ({ type: 'credential-changed' }) as const),
+  fc.constant(() => ({ type: 'inspected' }) as const),
+  pair.map((wanted) => (now: number) => ({ type: 'inspected', ...pairAt(now, wanted) }) as const),
+  pair.map((wanted) => (now: number) => ({ type: 'stored', ...pairAt(now, wanted) }) as const),
+  fc.constant(() => ({ type: 'template' }) as const),
+  template.map((template) => () => ({ type: 'template', template }) as const),
+  fc.boolean().map((ready) => () => ({ type: 'identity', ready }) as const),
+  fc
+    .record({ stage: fc.constantFrom('pending' as const, 'approved', 'issued'), csr })
+    .map((rest) => () => ({ type: 'progress', ...rest }) as const),
+  fc
+    .record({ failure, resumable: fc.boolean() })
+    .map((rest) => () => ({ type: 'failed', ...rest }) as const),
+  failure.map((failure) => () => ({ type: 'inspection-failed', failure }) as const),
+);
+
+const move: fc.Arbitrary<Move> = fc.record({
+  wait: fc.oneof(
+    { weight: 4, arbitrary: fc.integer({ min: 0, max: 20 * second }) },
+    { weight: 3, arbitrary: fc.integer({ min: 0, max: 2 * hour }) },
+    { weight: 1, arbitrary: fc.integer({ min: -3 * 365 * day, max: 3 * 365 * day }) },
+  ),
+  chance: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+  event,
+});
+
+const beginning = fc.record({
+  identityReady: fc.boolean(),
+  delay: fc.nat(8).map(leftBehindDelay),
+});
+const moves = fc.array(move, { maxLength: 60 });
+
+interface Moment {
+  readonly now: number;
+  readonly event: RotationEvent;
+  readonly state: RotationState;
+  readonly effects: readonly RotationEffect[];
+}
+
+/** Every step of a sequence, with the state and the effects it led to. */
+function* play(
+  options: { readonly identityReady: boolean; readonly delay: number },
+  moves: readonly Move[],
+): Generator<Moment> {
+  let now = start;
+  let state = initialState({ now, ...options });
+  for (const { wait, chance, event: at } of moves) {
+    now += wait;
+    const event = at(now);
+    const next = step(state, event, { now, chance });
+    state = next.state;
+    yield { now, event, state, effects: next.effects };
+  }
+}
+
+function holds(check: (moment: Moment) => void): void {
+  fc.assert(
+    fc.property(beginning, moves, (options, moves) => {
+      for (const moment of play(options, moves)) check(moment);
+    }),
+    { numRuns: 2_000 },
+  );
+}
+
+describe('step(), for any sequence of events and clock jumps', () => {
+  it('never asks twice without an end of the first request between', () => {
+    fc.assert(
+      fc.property(beginning, moves, (options, moves) => {
+        let open = false;
+        for (const { event, effects } of play(options, moves)) {
+          if (event.type === 'stored' || event.type === 'failed') open = false;
+          for (const effect of effects) {
+            if (effect.type === 'abandon') open = false;
+            if (effect.type !== 'enroll') continue;
+            assert.equal(open, false);
+            open = true;
+          }
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('never asks without a template and a credential, and never for another template', () => {
+    holds(({ state, effects }) => {
+      for (const effect of effects) {
+        if (effect.type !== 'enroll') continue;
+        assert.equal(effect.template, state.template);
+        assert.equal(state.identityReady, true);
+      }
+    });
+  });
+
+  it('stays within its phases, with finite times and a count of failures that ends in all-clear', () => {
+    const kinds = new Set(['inspecting', 'resting', 'enrolling', 'backing-off']);
+    holds(({ now, state }) => {
+      const { phase } = state;
+      assert.ok(kinds.has(phase.kind));
+      assert.ok(phase.since <= now);
+      if (phase.kind === 'backing-off') assert.ok(phase.delay >= 0 && phase.delay <= 14 * hour);
+      assert.equal(state.pair === undefined, state.deadline === undefined);
+      assert.deepEqual(structuredClone(state), state);
+    });
+  });
+
+  it('never wakes in the past: what was due has been done', () => {
+    holds(({ now, state }) => {
+      const wake = nextWake(state, now);
+      assert.ok(wake > now, `${JSON.stringify(state)} wakes at ${wake}, it is ${now}`);
+    });
+  });
+
+  it('has a reason and a free way for each request, and none while it rests', () => {
+    holds(({ now, state }) => {
+      if (state.phase.kind !== 'resting') return;
+      assert.ok(dueReason(state, now) === undefined || blockedBy(state, now) !== undefined);
+    });
+  });
+
+  it('rests on a valid pair in the end, when every request is answered', () => {
+    fc.assert(
+      fc.property(beginning, moves, (options, moves) => {
+        const last = [...play(options, moves)].at(-1);
+        const world = new World(
+          last ?? { state: initialState({ now: start, ...options }), now: start },
+        );
+        world.takeUpWhatIsOpen();
+        // The longest back-off is 12 h and its spread.
+        for (let elapsed = 0; elapsed < 14 * hour; elapsed += minute) world.minute();
+        assert.equal(world.state.phase.kind, 'resting');
+        assert.equal(dueReason(world.state, world.now), undefined);
+        assert.ok((world.state.pair?.notAfter ?? 0) > world.now);
+        assert.equal(world.state.failures, 0);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+/** An enroller and a signer that answer everything, and a clock that ticks. */
+class World {
+  state: RotationState;
+  now: number;
+
+  constructor({ state, now }: { readonly state: RotationState; readonly now: number }) {
+    this.state = state;
+    this.now = now;
+  }
+
+  /** What the sequence before has asked for and not answered. */
+  takeUpWhatIsOpen(): void {
+    const { kind } = this.state.phase;
+    this.tell({ type: 'identity', ready: true });
+    this.tell({ type: 'template', template: servingTemplate });
+    if (kind === 'inspecting') this.answer({ type: 'inspect' });
+    if (kind === 'enrolling')
+      this.answer({ type: 'enroll', template: servingTemplate, reason: 'no-pair' });
+  }
+
+  minute(): void {
+    this.now += minute;
+    this.tell({ type: 'tick' });
+  }
+
+  tell(event: RotationEvent): void {
+    const { state, effects } = step(this.state, event, { now: this.now, chance: 0.5 });
+    this.state = state;
+    for (const effect of effects) this.answer(effect);
+  }
+
+  answer(effect: RotationEffect): void {
+    if (effect.type === 'enroll') {
+      const wanted = { template: effect.template, age: 0, lifetime: day, selfSigned: false };
+      this.tell({ type: 'stored', ...pairAt(this.now, wanted) });
+    }
+    if (effect.type !== 'inspect') return;
+    const { pair, deadline } = this.state;
+    const found = pair !== undefined && deadline !== undefined && { pair, deadline };
+    this.tell({ type: 'inspected', ...found });
+  }
+}

@@ -1,0 +1,486 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { CertificateTemplate } from '../../src/core/certificate-spec.ts';
+import type { PairFacts } from '../../src/core/certificate.ts';
+import type { CsrReference } from '../../src/core/enrollment.ts';
+import type { ErrorCode, Failure } from '../../src/core/errors.ts';
+import { day, hour, minute, second } from '../../src/core/instant.ts';
+import { nextWake } from '../../src/core/rotation-due.ts';
+import { initialState } from '../../src/core/rotation-state.ts';
+import type {
+  RotationEffect,
+  RotationEvent,
+  RotationState,
+} from '../../src/core/rotation-state.ts';
+import { step, templateSettle } from '../../src/core/rotation.ts';
+import { leftBehindDelay, minimumRotationInterval } from '../../src/core/schedule.ts';
+import { pairFor, servingTemplate as template, start } from './fixtures.ts';
+
+const twoAddresses: CertificateTemplate = { ...template, ipAddresses: ['10.0.0.1', 'fd00::1'] };
+const csr: CsrReference = { name: 'node-csr-a', uid: '1', createdAt: start };
+const deadline = start + 0.8 * hour;
+const failure = (code: ErrorCode, retryAfterMs?: number): Failure => ({
+  code,
+  message: 'it failed',
+  ...(retryAfterMs !== undefined && { retryAfterMs }),
+});
+
+/** Drives one machine through a story; chance is the middle, so no delay is spread. */
+class Story {
+  state: RotationState;
+  now = start;
+
+  constructor(options: { readonly identityReady?: boolean; readonly delay?: number } = {}) {
+    const { identityReady = true, delay = 0 } = options;
+    this.state = initialState({ now: start, identityReady, delay });
+  }
+
+  /** Effects by name; an enrolment with its reason: `enroll no-pair`. */
+  on(event: RotationEvent): string[] {
+    const { state, effects } = step(this.state, event, { now: this.now, chance: 0.5 });
+    this.state = state;
+    return effects.map(nameOf);
+  }
+
+  after(ms: number, event: RotationEvent = { type: 'tick' }): string[] {
+    this.now += ms;
+    return this.on(event);
+  }
+
+  get phase(): string {
+    return this.state.phase.kind;
+  }
+
+  get wake(): number {
+    return nextWake(this.state, this.now) - this.now;
+  }
+}
+
+function nameOf(effect: RotationEffect): string {
+  switch (effect.type) {
+    case 'enroll':
+      return `enroll ${effect.reason}`;
+    case 'remind-approver':
+      return `remind ${effect.ms / minute}`;
+    case 'recovered':
+      return `recovered ${effect.failures}`;
+    case 'inspect':
+    case 'abandon':
+      return effect.type;
+    default:
+      return effect satisfies never;
+  }
+}
+
+const inspected = (pair?: PairFacts, due = deadline): RotationEvent =>
+  pair === undefined ? { type: 'inspected' } : { type: 'inspected', pair, deadline: due };
+const wanting = (template?: CertificateTemplate): RotationEvent =>
+  template === undefined ? { type: 'template' } : { type: 'template', template };
+const stored = (now: number, serial = 'b'): RotationEvent => ({
+  type: 'stored',
+  pair: pairFor(template, { serial, notBefore: now, notAfter: now + hour }),
+  deadline: now + 0.8 * hour,
+});
+const failed = (failure: Failure, resumable = true): RotationEvent => ({
+  type: 'failed',
+  failure,
+  resumable,
+});
+const progress = (stage: 'pending' | 'approved' | 'issued'): RotationEvent => ({
+  type: 'progress',
+  stage,
+  csr,
+});
+
+/** Resting on a good pair. */
+function rested(pair: PairFacts = pairFor(template)): Story {
+  const story = new Story();
+  story.on(wanting(template));
+  story.on(inspected(pair));
+  return story;
+}
+
+/** A request on its way. */
+function enrolling(): Story {
+  const story = new Story();
+  story.on(wanting(template));
+  assert.deepEqual(story.on(inspected()), ['enroll no-pair']);
+  return story;
+}
+
+describe('step(): when a certificate is asked for', () => {
+  it('asks for nothing before the directory was read', () => {
+    const story = new Story();
+    assert.deepEqual(story.on(wanting(template)), []);
+    assert.deepEqual(story.after(day), []);
+    assert.equal(story.phase, 'inspecting');
+  });
+
+  it('asks at once on a first start without a pair', () => {
+    assert.equal(enrolling().phase, 'enrolling');
+  });
+
+  it('rests on an adopted pair, sleeps until its deadline, and asks then', () => {
+    const story = rested();
+    assert.equal(story.phase, 'resting');
+    assert.equal(story.wake, deadline - start);
+    assert.deepEqual(story.after(deadline - start - 1), []);
+    assert.deepEqual(story.after(1), ['enroll deadline']);
+  });
+
+  it('asks once, however often it looks', () => {
+    const story = enrolling();
+    for (let tick = 0; tick < 100; tick += 1) assert.deepEqual(story.after(minute), []);
+  });
+
+  const outright: readonly (readonly [string, Partial<PairFacts>, string])[] = [
+    ['expired while the agent was stopped', { notAfter: start }, 'expired'],
+    [
+      'names another node',
+      { subject: { commonName: 'system:node:worker-10', organizations: ['system:nodes'] } },
+      'common-name-differs',
+    ],
+    [
+      'lacks the group',
+      { subject: { ...template.subject, organizations: [] } },
+      'organization-missing',
+    ],
+    ['lacks a DNS name', { dnsNames: [] }, 'dns-name-missing'],
+    ['lacks an address', { ipAddresses: ['10.0.0.2'] }, 'ip-address-missing'],
+    ['is a self-signed stand-in', { selfSigned: true }, 'self-signed'],
+  ];
+  for (const [name, changes, reason] of outright) {
+    it(`asks at once for a pair that ${name}`, () => {
+      const story = new Story();
+      story.on(wanting(template));
+      assert.deepEqual(story.on(inspected(pairFor(template, changes))), [`enroll ${reason}`]);
+    });
+  }
+
+  it('lets extra names stand, as the kubelet does', () => {
+    assert.equal(rested(pairFor(twoAddresses)).phase, 'resting');
+  });
+
+  it('waits for addresses without asking, and asks when they arrive', () => {
+    const story = new Story();
+    assert.deepEqual(story.on(inspected()), []);
+    assert.deepEqual(story.after(hour), []);
+    assert.equal(story.wake, Infinity);
+    assert.deepEqual(story.on(wanting(template)), ['enroll no-pair']);
+  });
+
+  it('waits for the client certificate without asking, and asks when it is there', () => {
+    const story = new Story({ identityReady: false });
+    story.on(wanting(template));
+    assert.deepEqual(story.on(inspected()), []);
+    assert.deepEqual(story.after(hour), []);
+    assert.deepEqual(story.on({ type: 'identity', ready: true }), ['enroll no-pair']);
+  });
+
+  it('keeps a valid pair past its deadline while the addresses are unknown', () => {
+    const story = rested();
+    story.on(wanting());
+    assert.deepEqual(story.after(deadline - start), []);
+    assert.deepEqual(story.on(wanting(template)), ['enroll deadline']);
+  });
+
+  it('holds the first request back for those that earlier runs left behind', () => {
+    const story = new Story({ delay: leftBehindDelay(4) });
+    story.on(wanting(template));
+    assert.deepEqual(story.on(inspected()), []);
+    assert.equal(story.wake, 5 * minute);
+    assert.deepEqual(story.after(5 * minute - 1), []);
+    assert.deepEqual(story.after(1), ['enroll no-pair']);
+  });
+
+  it('is not held back for longer by a clock set back', () => {
+    const story = new Story({ delay: hour });
+    story.on(wanting(template));
+    story.on(inspected());
+    assert.deepEqual(story.after(-day), ['enroll no-pair']);
+  });
+});
+
+describe('step(): a request under way', () => {
+  it('goes through its stages and rests on the new pair', () => {
+    const story = enrolling();
+    for (const stage of ['pending', 'approved', 'issued'] as const) {
+      assert.deepEqual(story.on(progress(stage)), []);
+      assert.deepEqual(story.state.phase, {
+        kind: 'enrolling',
+        since: start,
+        stage,
+        csr,
+        template,
+      });
+    }
+    assert.deepEqual(story.after(second, stored(start + second)), []);
+    assert.equal(story.phase, 'resting');
+    assert.equal(story.state.rotations, 1);
+    assert.equal(story.state.pair?.serial, 'b');
+  });
+
+  it('is given up for a second address only when that has stood for 15 seconds', () => {
+    const story = enrolling();
+    assert.deepEqual(story.after(second, wanting(twoAddresses)), []);
+    assert.equal(story.wake, templateSettle);
+    assert.deepEqual(story.after(templateSettle - 1), []);
+    assert.deepEqual(story.after(1), ['abandon', 'enroll no-pair']);
+    assert.deepEqual(
+      story.state.phase.kind === 'enrolling' && story.state.phase.template,
+      twoAddresses,
+    );
+  });
+
+  it('is kept when an address goes and comes back in between', () => {
+    const story = enrolling();
+    story.after(second, wanting(twoAddresses));
+    story.after(templateSettle - second, wanting(template));
+    assert.equal(story.wake, Infinity);
+    assert.deepEqual(story.after(hour), []);
+    // The next change has the whole time again.
+    assert.deepEqual(story.after(second, wanting(twoAddresses)), []);
+    assert.equal(story.wake, templateSettle);
+  });
+
+  it('forgets the moment to give up even when an approver is reminded at that moment', () => {
+    const story = enrolling();
+    story.on(progress('pending'));
+    story.after(minute - second, wanting(twoAddresses));
+    assert.deepEqual(story.after(second, wanting(template)), ['remind 1']);
+    assert.equal(story.wake, Infinity);
+  });
+
+  it('is kept while the addresses are unknown', () => {
+    const story = enrolling();
+    assert.deepEqual(story.after(second, wanting()), []);
+    assert.deepEqual(story.after(hour), []);
+    assert.equal(story.phase, 'enrolling');
+  });
+
+  it('is given up without a successor while the credential is missing', () => {
+    const story = enrolling();
+    story.on({ type: 'identity', ready: false });
+    story.on(wanting(twoAddresses));
+    assert.deepEqual(story.after(templateSettle), ['abandon']);
+    assert.equal(story.phase, 'resting');
+    assert.deepEqual(story.on({ type: 'identity', ready: true }), ['enroll no-pair']);
+  });
+
+  it('is given up without a successor when the old pair does for the new template', () => {
+    const story = rested(pairFor(template));
+    assert.deepEqual(story.on(wanting(twoAddresses)), ['enroll ip-address-missing']);
+    story.on(wanting(template));
+    story.on(wanting({ ...template, ipAddresses: [] }));
+    assert.deepEqual(story.after(templateSettle), ['abandon']);
+    assert.equal(story.phase, 'resting');
+  });
+
+  it('goes on while the directory is looked at after a disturbance', () => {
+    const story = enrolling();
+    story.on(progress('pending'));
+    assert.deepEqual(story.on({ type: 'disturbed' }), ['inspect']);
+    assert.deepEqual(story.on(inspected(pairFor(template))), []);
+    assert.equal(story.phase, 'enrolling');
+    assert.equal(story.state.pair?.serial, '4f2a');
+  });
+
+  it('goes on when that look fails', () => {
+    const story = enrolling();
+    story.on({ type: 'inspection-failed', failure: failure('STORE_IO') });
+    assert.equal(story.phase, 'enrolling');
+    assert.equal(story.state.lastFailure?.code, 'STORE_IO');
+  });
+
+  it('reminds of a missing approver after 1, 4, 16 and 64 minutes, not more often', () => {
+    const story = enrolling();
+    story.on(progress('pending'));
+    const reminders: string[] = [];
+    for (let elapsed = 0; elapsed < 2 * hour; elapsed += second)
+      reminders.push(...story.after(second));
+    assert.deepEqual(reminders, ['remind 1', 'remind 4', 'remind 16', 'remind 64']);
+  });
+
+  it('reminds of nobody once the certificate is issued', () => {
+    const story = enrolling();
+    story.on(progress('issued'));
+    assert.deepEqual(story.after(hour), []);
+  });
+});
+
+describe('step(): when it fails', () => {
+  it('asks for the same again after the API server was away, with the key and request still held', () => {
+    const story = enrolling();
+    story.on(progress('pending'));
+    assert.deepEqual(story.after(minute - 1, failed(failure('API_UNREACHABLE'))), []);
+    assert.deepEqual(
+      story.state.phase.kind === 'backing-off' && story.state.phase.template,
+      template,
+    );
+    assert.deepEqual(story.state.phase.kind === 'backing-off' && story.state.phase.csr, csr);
+    assert.equal(story.wake, 2 * second);
+    assert.deepEqual(story.after(2 * second - 1), []);
+    assert.deepEqual(story.after(1), ['enroll no-pair']);
+    assert.deepEqual(
+      story.state.phase.kind === 'enrolling' && story.state.phase.template,
+      template,
+    );
+  });
+
+  it('doubles its delays and says how many failures are over', () => {
+    const story = enrolling();
+    for (const delay of [2, 4, 8, 16]) {
+      story.on(failed(failure('API_SERVER_ERROR')));
+      assert.equal(story.wake, delay * second);
+      assert.deepEqual(story.after(delay * second), ['enroll no-pair']);
+    }
+    assert.deepEqual(story.on(stored(story.now)), ['recovered 4']);
+    assert.equal(story.state.failures, 0);
+    assert.equal(story.state.lastFailure, undefined);
+  });
+
+  for (const code of ['CSR_DENIED', 'CSR_FAILED'] as const) {
+    it(`asks again after an hour, not seconds, for ${code}`, () => {
+      const story = enrolling();
+      story.on(failed(failure(code), false));
+      assert.equal(story.wake, hour);
+      assert.deepEqual(story.after(hour - 1), []);
+      assert.deepEqual(story.after(1), ['enroll no-pair']);
+    });
+  }
+
+  it('asks again after a minute when the request was deleted', () => {
+    const story = enrolling();
+    story.on(failed(failure('CSR_DELETED'), false));
+    assert.equal(story.wake, minute);
+  });
+
+  it('holds nothing when the enroller and its key are lost', () => {
+    const story = enrolling();
+    story.on(progress('pending'));
+    story.on(failed(failure('ENROLLER_LOST'), false));
+    assert.deepEqual(Object.keys(story.state.phase).sort(), ['delay', 'kind', 'retry', 'since']);
+    assert.equal(story.wake, 5 * second);
+  });
+
+  it('waits as long as the API server asks for', () => {
+    const story = enrolling();
+    story.on(failed(failure('API_THROTTLED', 10 * minute)));
+    assert.ok(story.wake >= 10 * minute && story.wake <= 11 * minute);
+  });
+
+  it('reads the directory again when it could not be read', () => {
+    const story = new Story();
+    story.on(wanting(template));
+    story.on({ type: 'inspection-failed', failure: failure('STORE_IO') });
+    assert.equal(story.phase, 'backing-off');
+    assert.deepEqual(story.after(2 * second), ['inspect']);
+    assert.equal(story.phase, 'inspecting');
+    assert.deepEqual(story.on(inspected(pairFor(template))), ['recovered 1']);
+  });
+
+  it('tries at once when the credential that was missing appears', () => {
+    const story = enrolling();
+    story.on(failed(failure('KUBECONFIG_MISSING'), false));
+    assert.deepEqual(story.after(second, { type: 'credential-changed' }), ['enroll no-pair']);
+  });
+
+  it('does not take a new credential for a change of mind about a denial', () => {
+    const story = enrolling();
+    story.on(failed(failure('CSR_DENIED'), false));
+    assert.deepEqual(story.after(second, { type: 'credential-changed' }), []);
+    assert.equal(story.wake, hour - second);
+  });
+
+  it('gives the held request up when somebody else put a good pair in place', () => {
+    const story = enrolling();
+    story.on(failed(failure('API_UNREACHABLE')));
+    assert.deepEqual(story.on({ type: 'disturbed' }), ['inspect']);
+    story.on(inspected(pairFor(template)));
+    assert.deepEqual(story.after(2 * second), ['abandon']);
+    assert.deepEqual(story.after(second), ['recovered 1']);
+  });
+
+  it('holds on to its request while the addresses are gone, past the time of the next try', () => {
+    const story = enrolling();
+    story.on(failed(failure('API_UNREACHABLE')));
+    story.on(wanting());
+    assert.deepEqual(story.after(hour), []);
+    assert.equal(story.phase, 'backing-off');
+    assert.equal(story.wake, Infinity);
+    assert.deepEqual(story.on(wanting(template)), ['enroll no-pair']);
+  });
+});
+
+describe('step(): pairs that change on disk', () => {
+  it('looks again, and asks when the pair is gone', () => {
+    const story = rested();
+    assert.deepEqual(story.on({ type: 'disturbed' }), ['inspect']);
+    assert.equal(story.phase, 'inspecting');
+    assert.deepEqual(story.on(inspected()), ['enroll no-pair']);
+  });
+
+  it('takes over a pair that somebody else put there, with its own deadline', () => {
+    const story = rested();
+    story.on({ type: 'disturbed' });
+    const other = pairFor(template, { serial: 'c', notAfter: start + day });
+    assert.deepEqual(story.on(inspected(other, start + 17 * hour)), []);
+    assert.equal(story.wake, 17 * hour);
+  });
+});
+
+describe('step(): the distance between two rotations', () => {
+  it('is ten seconds at least while the pair is valid, whatever the template says', () => {
+    const story = enrolling();
+    story.on(stored(start));
+    assert.deepEqual(story.after(second, wanting(twoAddresses)), []);
+    assert.equal(story.wake, minimumRotationInterval - second);
+    assert.deepEqual(story.after(minimumRotationInterval - second), ['enroll ip-address-missing']);
+  });
+
+  it('is nothing when the pair was removed', () => {
+    const story = enrolling();
+    story.on(stored(start));
+    story.on({ type: 'disturbed' });
+    assert.deepEqual(story.after(second, inspected()), ['enroll no-pair']);
+  });
+
+  it('keeps even a signer of certificates that are due when issued from being asked every second', () => {
+    const story = enrolling();
+    let requests = 1;
+    for (let elapsed = 0; elapsed < 10 * minute; elapsed += second) {
+      const { now } = story;
+      if (story.phase === 'enrolling') story.on({ ...stored(now), deadline: now } as RotationEvent);
+      requests += story.after(second).filter((effect) => effect.startsWith('enroll')).length;
+    }
+    assert.ok(requests <= 61, `${requests} requests`);
+  });
+});
+
+describe('step(): when the clock is set', () => {
+  it('keeps the pair when the clock goes back by years', () => {
+    const story = rested();
+    assert.deepEqual(story.after(-3 * 365 * day), []);
+    assert.equal(story.phase, 'resting');
+    assert.ok(story.wake > 3 * 365 * day);
+  });
+
+  it('asks at the first look after the clock went past the expiry', () => {
+    assert.deepEqual(rested().after(10 * 365 * day), ['enroll expired']);
+  });
+
+  it('starts a delay anew when the clock goes back, instead of waiting for years', () => {
+    const story = enrolling();
+    story.on(failed(failure('API_UNREACHABLE')));
+    assert.deepEqual(story.after(-3 * 365 * day), []);
+    assert.equal(story.wake, 2 * second);
+    assert.deepEqual(story.after(2 * second), ['enroll no-pair']);
+  });
+
+  it('does not take a pair stored in the future for one stored just now', () => {
+    const story = enrolling();
+    story.on(stored(start));
+    story.now -= day;
+    assert.deepEqual(story.on(wanting(twoAddresses)), ['enroll ip-address-missing']);
+  });
+});
