@@ -9,17 +9,18 @@ for (const stream of [process.stdout, process.stderr]) {
 
 // The other role of this program, started by the agent itself. Each role loads only
 // its own half: what answers the network has no code that touches keys.
-if (process.argv[2] === 'enroller' && process.send !== undefined) {
+if (process.argv[2] === 'enroller' && process.send !== undefined) void runEnroller();
+else void runCommand();
+
+async function runEnroller(): Promise<void> {
   const { runEnrollerProcess } = await import('./enroll/process.ts');
   runEnrollerProcess();
-} else {
-  process.exitCode = await runCommand();
 }
 
-async function runCommand(): Promise<number> {
+async function runCommand(): Promise<void> {
   const { runCli } = await import('./cli/program.ts');
   const { systemClock } = await import('./sys/clock.ts');
-  return runCli(process.argv.slice(2), {
+  process.exitCode = await runCli(process.argv.slice(2), {
     stdout: process.stdout,
     stderr: process.stderr,
     environment: { hostName: hostname(), workingDirectory: process.cwd() },

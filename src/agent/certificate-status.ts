@@ -28,7 +28,8 @@ export function certificateStatus(options: {
     since: phase.since,
     path,
     ...(pair !== undefined && { current: pair }),
-    ...(deadline !== undefined && { rotationDeadline: deadline }),
+    // A stand-in is due at once, whatever its dates say.
+    ...(deadline !== undefined && pair?.selfSigned !== true && { rotationDeadline: deadline }),
     usable: isUsable(state, now),
     overdue: isOverdue(state, now),
     ...(csr !== undefined && { csr }),

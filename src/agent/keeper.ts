@@ -38,6 +38,8 @@ export interface KeeperOptions {
   readonly logger: Logger;
   readonly observer: KeeperObserver;
   readonly journal: RequestJournal;
+  /** Gives memory back that is no longer needed; called when things have become quiet. */
+  readonly releaseMemory: () => void;
   /** Files that make a difference besides the pairs: kubeconfigs and the configuration. */
   readonly configFile?: string;
 }
@@ -54,6 +56,7 @@ export class Keeper implements EnrollerListener {
   readonly #signatures = new Map<string, string>();
   readonly #startedAt: Instant;
   #lastTick: Instant;
+  #releasedAt: Instant;
   #skewed = false;
   #wake = new AbortController();
 
@@ -62,6 +65,7 @@ export class Keeper implements EnrollerListener {
     const { config, clock, logger, launch } = options;
     this.#startedAt = clock.now();
     this.#lastTick = this.#startedAt;
+    this.#releasedAt = this.#startedAt;
     this.#supervisor = new EnrollerSupervisor({ launch, listener: this, logger });
     this.#rotators = config.certificates.map((spec) => this.#rotator(spec));
     this.#addresses = new AddressBook({
@@ -105,6 +109,8 @@ export class Keeper implements EnrollerListener {
         this.#tick();
         await this.#pause(signal);
         await this.#compareSignatures();
+        if (Math.abs(this.#options.clock.now() - this.#releasedAt) >= releaseInterval)
+          this.#release();
       }
     } finally {
       await this.#supervisor.stop();
@@ -139,6 +145,7 @@ export class Keeper implements EnrollerListener {
 
   onFinished(): void {
     this.#options.observer.recordEnrollerEnd('finished');
+    this.#release();
   }
 
   onLost(loss: EnrollerLoss): void {
@@ -164,6 +171,11 @@ export class Keeper implements EnrollerListener {
       enroller: this.#supervisor,
       identityReady: !this.#needsIdentity(spec),
     });
+  }
+
+  #release(): void {
+    this.#releasedAt = this.#options.clock.now();
+    this.#options.releaseMemory();
   }
 
   /** The client certificate is what the others are requested with, where this agent keeps it. */
@@ -275,6 +287,9 @@ export class Keeper implements EnrollerListener {
     this.#skewed = skewed;
   }
 }
+
+/** Scrapes leave garbage that nothing else collects in an idle process. */
+const releaseInterval = 10 * minute;
 
 function currentPath(config: AgentConfig, name: string): string {
   return join(config.certificateDirectory, `${name}-current.pem`);

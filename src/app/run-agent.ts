@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url';
 import { forkEnroller } from '../agent/fork-enroller.ts';
 import { Keeper } from '../agent/keeper.ts';
 import { RequestJournal } from '../agent/request-journal.ts';
@@ -13,6 +12,7 @@ import { readState } from '../store/state-file.ts';
 import { systemClock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import { createLogger } from '../sys/log.ts';
+import { releaseMemory } from '../sys/memory.ts';
 import { interfaceAddresses } from '../sys/network-interfaces.ts';
 import { StateKeeper } from './state-keeper.ts';
 
@@ -61,6 +61,7 @@ export async function runAgent(options: RunAgentOptions): Promise<void> {
     launch: launchEnroller(config),
     logger,
     observer: metrics,
+    releaseMemory,
     journal: new RequestJournal(Object.fromEntries(outstanding), (requests) => {
       stateKeeper.setOutstanding(requests);
     }),
@@ -95,7 +96,7 @@ export async function runAgent(options: RunAgentOptions): Promise<void> {
 function launchEnroller(config: LoadedConfig): ReturnType<typeof forkEnroller> {
   const greeting: Greeting = { config, version };
   return forkEnroller({
-    program: process.argv[1] ?? fileURLToPath(import.meta.url),
+    program: process.argv[1] ?? '',
     args: ['enroller'],
     execArgv: [],
     greeting,

@@ -26,7 +26,7 @@ export async function askAgent(config: LoadedConfig): Promise<AgentAnswer> {
   if (address.port === 0) return { kind: 'absent' };
   const place = formatHostPort(address);
   try {
-    const status = parseStatus(await fetchText(address));
+    const status = await fetchStatus(address);
     if (status === undefined) {
       return { kind: 'absent', note: `what answers on ${place} is not a nodecertd agent` };
     }
@@ -42,7 +42,7 @@ export async function askAgent(config: LoadedConfig): Promise<AgentAnswer> {
 }
 
 /** Where the agent of this state directory listens; with port 0 only the agent itself knows. */
-async function addressFromState(stateDirectory: string): Promise<HostPort | undefined> {
+export async function addressFromState(stateDirectory: string): Promise<HostPort | undefined> {
   try {
     const state: unknown = JSON.parse(await readFile(join(stateDirectory, 'state.json'), 'utf8'));
     const { output, success } = v.safeParse(v.object({ metricsAddress: v.string() }), state);
@@ -51,6 +51,11 @@ async function addressFromState(stateDirectory: string): Promise<HostPort | unde
     // Absent, unreadable or torn: the configuration names an address too.
     return undefined;
   }
+}
+
+/** What the agent at this address says; undefined when what answers is no agent. Rejects when nothing answers. */
+export async function fetchStatus(address: HostPort): Promise<AgentStatus | undefined> {
+  return parseStatus(await fetchText(address));
 }
 
 async function fetchText({ host, port }: HostPort): Promise<string> {

@@ -9,6 +9,7 @@ export function dueReason(state: RotationState, now: Instant): DueReason | undef
   const { pair, template, deadline } = state;
   if (pair === undefined) return 'no-pair';
   if (now >= pair.notAfter) return 'expired';
+  if (pair.selfSigned) return 'self-signed';
   const mismatch = template === undefined ? undefined : mismatchOf(template, pair);
   if (mismatch !== undefined) return mismatch;
   return deadline !== undefined && now >= deadline ? 'deadline' : undefined;

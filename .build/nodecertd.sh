@@ -1,0 +1,14 @@
+#!/bin/sh
+# Finds the runtime and the program beside this file, also through a symbolic link.
+lib=$(dirname "$(readlink -f "$0")")/lib
+
+# One malloc arena, trimmed early: a daemon that sleeps should not hold what start-up needed.
+export MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536
+
+# The process that lives on and listens does little and does it seldom: without a JIT
+# compiler it is smaller, and none of its memory is ever both writable and executable.
+# Its helper, which computes keys and speaks HTTPS, starts without these flags.
+case "${1-}" in
+run) exec "$lib/node" --jitless --max-semi-space-size=1 "$lib/main.js" "$@" ;;
+*) exec "$lib/node" "$lib/main.js" "$@" ;;
+esac

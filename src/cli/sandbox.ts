@@ -1,0 +1,99 @@
+import { once } from 'node:events';
+import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
+import { parseDuration } from '../config/duration.ts';
+import type { CliContext } from './context.ts';
+import { exitCodes } from './exit-code.ts';
+import { runDemonstration } from './sandbox-demonstration.ts';
+import type { SandboxSession } from './sandbox-session.ts';
+import { openSession } from './sandbox-session.ts';
+
+interface SandboxOptions {
+  readonly agent?: boolean;
+  readonly rotations?: number;
+  readonly lifetime: number;
+  readonly port: number;
+  readonly directory?: string;
+}
+
+/** `nodecertd sandbox`: a control plane to try things on, until Ctrl-C. */
+export function configure(
+  command: Command,
+  context: CliContext,
+  exit: (code: number) => void,
+): void {
+  command
+    .option('--agent', 'run an agent against it and show its certificates')
+    .option('--rotations <count>', 'with --agent: end after so many rotations of each', count)
+    .option('--lifetime <duration>', 'of the certificates that it issues', lifetime, 60)
+    .option('--port <port>', 'of the API; 0 takes a free one', port, 0)
+    .option('--directory <folder>', 'keep the files here instead of in a temporary folder')
+    .action(async (options: SandboxOptions) => {
+      const stop = stopOnSignals();
+      await using session = await openSession({
+        lifetimeSeconds: options.lifetime,
+        port: options.port,
+        ...(options.directory !== undefined && { directory: options.directory }),
+      });
+      const { rotations } = options;
+      const finished =
+        options.agent === true || rotations !== undefined
+          ? await runDemonstration({ session, context, signal: stop, rotations })
+          : await serve(session, context, stop);
+      exit(finished ? exitCodes.fine : exitCodes.error);
+    });
+}
+
+async function serve(
+  session: SandboxSession,
+  { stdout }: CliContext,
+  stop: AbortSignal,
+): Promise<boolean> {
+  stdout.write(`A certificates API is running at ${session.server}
+  bootstrap kubeconfig  ${session.bootstrapKubeconfig}
+  admin kubeconfig      ${session.adminKubeconfig}
+
+Client certificates of nodes are approved by themselves, serving certificates as well.
+Try:
+  nodecertd run --bootstrap-kubeconfig ${session.bootstrapKubeconfig} \\
+    --kubeconfig ${session.directory}/kubelet.conf --cert-dir ${session.directory}/pki \\
+    --state-dir ${session.directory}/state --log-format text
+  kubectl --kubeconfig ${session.adminKubeconfig} get csr
+Ctrl-C ends it.
+`);
+  if (!stop.aborted) await once(stop, 'abort');
+  return true;
+}
+
+/** The first signal ends things in order; whoever sends a second one does not want to wait. */
+function stopOnSignals(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(exitCodes.error);
+      stop.abort();
+    });
+  }
+  return stop.signal;
+}
+
+function count(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('A number from 1 on.');
+  return Number(text);
+}
+
+function port(text: string): number {
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) {
+    throw new InvalidArgumentError('A number from 0 to 65535.');
+  }
+  return Number(text);
+}
+
+/** Below ten seconds the agent's own minimum between two rotations would get in the way. */
+function lifetime(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds === undefined || seconds < 15) {
+    throw new InvalidArgumentError('A duration of 15s or more, such as 60s or 1h30m.');
+  }
+  return seconds;
+}
