@@ -127,14 +127,15 @@ export class PairStore {
     readonly pair?: PairFacts;
     readonly bad?: { readonly path: string; readonly reason: string };
   }> {
-    const found = await unlessMissing(() => orBadContent(() => loadPair(this.#files.link)));
+    // Resolved once, so that what may be set aside is the very file that was read.
+    const path = await this.#files.realPath(this.#files.link);
+    if (path === undefined) return {};
+    const found = await unlessMissing(() => orBadContent(() => loadPair(path)));
     if (found === undefined) return {};
     if (!(found instanceof AgentError)) return { pair: found.facts };
-    const path = await this.#files.realPath(this.#files.link);
     const ours = await this.#files.realPath(this.#files.directory);
     // A file elsewhere belongs to somebody else: the link is repaired, the file left alone.
-    if (path === undefined || dirname(path) !== ours) return {};
-    return { bad: { path, reason: describeError(found) } };
+    return dirname(path) === ours ? { bad: { path, reason: describeError(found) } } : {};
   }
 
   /** Something put a plain file in the place of the link: a pair is moved behind a link, anything else out of the way. */

@@ -1,0 +1,234 @@
+import assert from 'node:assert/strict';
+import {
+  chmod,
+  mkdir,
+  readFile,
+  readdir,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { test } from 'node:test';
+import { day, hour, minute, second } from '../../src/core/instant.ts';
+import { pairFile } from '../../src/store/pair-names.ts';
+import { PairStore } from '../../src/store/pair-store.ts';
+import type { TestPair } from './pairs.ts';
+import {
+  makePair,
+  present,
+  requireWholePair,
+  secretOf,
+  storeConfig,
+  temporaryDirectory,
+} from './pairs.ts';
+import { bench, kinds, name } from './store-bench.ts';
+
+test('inspect() completes the swap of a kubelet that was cut short', async (t) => {
+  const { store, put, at, link } = await bench(t);
+  const pair = await makePair();
+  const file = await put(pair, hour);
+  await symlink(at(file), at(`${name}-updated.pem`));
+  const { pair: facts, findings } = await store.inspect();
+  assert.equal(facts?.serial, pair.serial);
+  assert.deepEqual(kinds(findings), ['swap-completed']);
+  assert.equal(await readlink(link), at(file));
+});
+
+test('inspect() leaves the updated link of a kubelet alone while there is a current one', async (t) => {
+  const { store, put, at } = await bench(t);
+  const file = await put(await makePair(), hour);
+  await store.write(secretOf(await makePair()));
+  await symlink(at(file), at(`${name}-updated.pem`));
+  assert.deepEqual((await store.inspect()).findings, []);
+  assert.equal(await readlink(at(`${name}-updated.pem`)), at(file));
+});
+
+test('inspect() puts a link in the place of a plain file that holds a pair', async (t) => {
+  const { store, link, at } = await bench(t);
+  const pair = await makePair();
+  await writeFile(link, pair.pem, { mode: 0o644 });
+  const issuedAt = new Date(present - 3 * day);
+  await utimes(link, issuedAt, issuedAt);
+  const { pair: facts, findings } = await store.inspect();
+  assert.deepEqual(kinds(findings), ['pair-adopted']);
+  assert.equal(await readlink(link), at(pairFile(name, present)));
+  assert.equal(facts?.path, at(pairFile(name, present)));
+  assert.equal(facts.storedAt, issuedAt.getTime());
+  assert.deepEqual(await readFile(link), pair.pem);
+  assert.equal((await stat(link)).mode & 0o7777, 0o600);
+});
+
+for (const [title, put] of [
+  ['garbage', async (link: string) => writeFile(link, 'garbage')],
+  ['nothing', async (link: string) => writeFile(link, '')],
+  ['a directory', async (link: string) => mkdir(link)],
+] as const) {
+  test(`inspect() sets ${title} in the place of the link aside, and the newest pair takes over`, async (t) => {
+    const { store, link, put: putPair, at } = await bench(t);
+    const pair = await makePair();
+    const file = await putPair(pair, hour);
+    await put(link);
+    const { pair: facts, findings } = await store.inspect();
+    assert.equal(facts?.serial, pair.serial);
+    assert.deepEqual(kinds(findings), ['pair-set-aside', 'link-repaired']);
+    assert.equal(await readlink(link), at(file));
+    const aside = pairFile('', present).slice(1).replace('.pem', '');
+    await stat(`${link}.corrupt-${aside}`);
+  });
+}
+
+const damages: readonly (readonly [
+  title: string,
+  pem: (pair: TestPair, other: TestPair) => Uint8Array,
+])[] = [
+  ['emptied by a power cut', () => new Uint8Array()],
+  ['filled with zeros', () => new Uint8Array(900)],
+  ['cut off', (pair) => pair.pem.subarray(0, -30)],
+  ['given the key of another', (pair, other) => Buffer.concat([pair.certificatePem, other.keyPem])],
+];
+
+for (const [title, damage] of damages) {
+  test(`inspect() sets a linked pair aside that was ${title}, and the newest takes over`, async (t) => {
+    const { store, put, clock, link, at } = await bench(t);
+    const older = await put(await makePair({ notBefore: present - 2 * day }), 2 * day);
+    const newer = await put(await makePair({ notBefore: present - day }), day);
+    const { pair: broken } = await store.write(secretOf(await makePair({ notBefore: present })));
+    const [pair, other] = [await makePair(), await makePair()];
+    await writeFile(broken.path, damage(pair, other));
+    await utimes(at(older), 2_000_000_000, 2_000_000_000);
+    clock.jump(second);
+    const { pair: facts, findings } = await store.inspect();
+    assert.equal(facts?.path, at(newer));
+    assert.deepEqual(kinds(findings), ['link-repaired', 'pair-set-aside']);
+    assert.equal(await readlink(link), at(newer));
+    const aside = /kept as (?<file>\S+)$/.exec(findings[1]?.detail ?? '')?.groups?.['file'] ?? '';
+    assert.match(aside, /\.pem\.corrupt-\d{4}(-\d\d){5}$/);
+    assert.deepEqual(await readFile(at(aside)), Buffer.from(damage(pair, other)));
+    assert.deepEqual(await store.inspect(), { pair: facts, findings: [] });
+  });
+}
+
+test('inspect() lets the newest pair take over from a link that leads nowhere or is gone', async (t) => {
+  const { store, put, link, at } = await bench(t);
+  const file = await put(await makePair(), hour);
+  await symlink('/nowhere/x.pem', link);
+  assert.deepEqual(kinds((await store.inspect()).findings), ['link-repaired']);
+  await unlink(link);
+  assert.deepEqual(kinds((await store.inspect()).findings), ['link-repaired']);
+  assert.equal(await readlink(link), at(file));
+});
+
+test('inspect() repairs the link but leaves a bad file alone that lies elsewhere', async (t) => {
+  const { store, put, link } = await bench(t);
+  const elsewhere = join(await temporaryDirectory(t), 'foreign.pem');
+  await writeFile(elsewhere, 'bad');
+  await symlink(elsewhere, link);
+  await put(await makePair(), hour);
+  assert.deepEqual(kinds((await store.inspect()).findings), ['link-repaired']);
+  assert.equal(await readFile(elsewhere, 'utf8'), 'bad');
+});
+
+test('inspect() prefers issued to self-signed, valid to not yet valid, and never takes an expired one', async (t) => {
+  const { store, put, link } = await bench(t);
+  const expect = async (pair: TestPair | undefined): Promise<void> => {
+    await rm(link, { force: true });
+    assert.equal((await store.inspect()).pair?.serial, pair?.serial);
+  };
+  await put(await makePair({ notAfter: present - second }), day);
+  await expect(undefined);
+  const future = await makePair({ notBefore: present + hour });
+  await put(future, 2 * day);
+  await expect(future);
+  const selfSigned = await makePair({ selfSigned: true, notAfter: present + 365 * day });
+  await put(selfSigned, 3 * day);
+  await expect(selfSigned);
+  const issued = await makePair({ notBefore: present - 9 * day });
+  await put(issued, 4 * day);
+  await expect(issued);
+});
+
+test('inspect() reports an expired pair and leaves it where it is', async (t) => {
+  const { store, link } = await bench(t);
+  const pair = await makePair({ notAfter: present - day });
+  await store.write(secretOf(pair));
+  const { pair: facts, findings } = await store.inspect();
+  assert.equal(facts?.notAfter, present - day);
+  assert.deepEqual(findings, []);
+  assert.deepEqual(await readFile(link), pair.pem);
+});
+
+test('inspect() throws what cannot be read, and sets nothing aside for it', async (t) => {
+  const { store, put, link, directory } = await bench(t);
+  const file = await put(await makePair(), hour);
+  // Opens as a regular file, and answers EIO when read.
+  await symlink('/proc/self/mem', link);
+  await assert.rejects(store.inspect(), { code: 'STORE_IO', message: /cannot read/ });
+  assert.deepEqual(await readdir(directory), [file, basename(link)]);
+  assert.equal(await readlink(link), '/proc/self/mem');
+});
+
+test('inspect() throws what it may not read, and sets nothing aside for it', async (t) => {
+  const { store, put, directory, at, link } = await bench(t);
+  const [file, old] = [await put(await makePair(), hour), await put(await makePair(), day)];
+  await chmod(directory, 0o755);
+  await chmod(at(file), 0);
+  await symlink(file, link);
+  if (process.geteuid?.() === 0) {
+    process.seteuid?.(65_534);
+  }
+  const inspected = store.inspect().finally(() => process.seteuid?.(process.getuid?.() ?? 0));
+  await assert.rejects(inspected, { code: 'STORE_PERMISSIONS', message: /cannot read/ });
+  assert.deepEqual(await readdir(directory), [old, file, basename(link)]);
+  assert.equal(await readlink(link), file);
+});
+
+test('inspect() takes the next best pair when another cannot be read, and throws if that was the last', async (t) => {
+  const { store, put, at, link } = await bench(t);
+  await symlink('/proc/self/mem', at(pairFile(name, present - minute)));
+  await assert.rejects(store.inspect(), { code: 'STORE_IO' });
+  const pair = await makePair();
+  await put(pair, hour);
+  assert.equal((await store.inspect()).pair?.serial, pair.serial);
+  requireWholePair(await readFile(link));
+});
+
+for (const [store, stem] of [
+  ['kubelet-client', 'kubelet-client'],
+  ['kubelet-server', 'kubelet-server'],
+  ['kubelet-server', 'kubelet'],
+] as const) {
+  test(`inspect() adopts ${stem}.crt and ${stem}.key for ${store}`, async (t) => {
+    const { directory, clock, at } = await bench(t);
+    const pair = await makePair();
+    await writeFile(at(`${stem}.crt`), pair.certificatePem);
+    await writeFile(at(`${stem}.key`), pair.keyPem, { mode: 0o600 });
+    const inspection = await new PairStore({
+      directory,
+      name: store,
+      clock,
+      config: storeConfig,
+    }).inspect();
+    assert.deepEqual(kinds(inspection.findings), ['pair-adopted']);
+    assert.equal(inspection.pair?.path, at(pairFile(store, present)));
+    assert.deepEqual(await readFile(at(`${store}-current.pem`)), pair.pem);
+  });
+}
+
+test('inspect() adopts no split pair that is incomplete, mixed up or expired', async (t) => {
+  const { store, at, directory } = await bench(t);
+  const [pair, other] = [await makePair(), await makePair()];
+  const expired = await makePair({ notAfter: present - 1 });
+  await writeFile(at(`${name}.crt`), pair.certificatePem);
+  assert.deepEqual(await store.inspect(), { findings: [] });
+  await writeFile(at(`${name}.key`), other.keyPem);
+  assert.deepEqual(await store.inspect(), { findings: [] });
+  await writeFile(at(`${name}.crt`), expired.certificatePem);
+  await writeFile(at(`${name}.key`), expired.keyPem);
+  assert.deepEqual(await store.inspect(), { findings: [] });
+  assert.deepEqual(await readdir(directory), [`${name}.crt`, `${name}.key`]);
+});

@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  readFile,
+  readdir,
+  readlink,
+  realpath,
+  stat,
+  symlink,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { test } from 'node:test';
+import { hour, minute, second } from '../../src/core/instant.ts';
+import { pairFile } from '../../src/store/pair-names.ts';
+import { PairStore } from '../../src/store/pair-store.ts';
+import { tmpfsDirectory } from './mounts.ts';
+import {
+  makePair,
+  present,
+  requireWholePair,
+  secretOf,
+  storeConfig,
+  temporaryDirectory,
+} from './pairs.ts';
+import { bench, kinds, name } from './store-bench.ts';
+
+test('write() makes directory, pair and link as the kubelet has them', async (t) => {
+  const directory = join(await realpath(await temporaryDirectory(t)), 'var', 'pki');
+  const { store, link, at } = await bench(t, { directory });
+  const pair = await makePair();
+  const { pair: facts, findings } = await store.write(secretOf(pair));
+  const file = pairFile(name, present);
+  assert.equal(facts.path, at(file));
+  assert.equal(facts.serial, pair.serial);
+  assert.deepEqual(findings, []);
+  assert.equal(await readlink(link), at(file));
+  assert.deepEqual(await readFile(link), pair.pem);
+  assert.equal((await stat(link)).mode & 0o7777, 0o600);
+  assert.equal((await stat(directory)).mode & 0o7777, 0o755);
+  assert.deepEqual(await readdir(directory), [file, basename(link)]);
+  assert.deepEqual(await store.inspect(), { pair: facts, findings: [] });
+  assert.deepEqual((await store.peek())?.facts, facts);
+});
+
+test('write() links by name alone when told to', async (t) => {
+  const { store, link } = await bench(t, { config: { relativeLinks: true } });
+  await store.write(secretOf(await makePair()));
+  assert.equal(await readlink(link), pairFile(name, present));
+});
+
+test('write() keeps pairs of one second apart', async (t) => {
+  const { store, link } = await bench(t);
+  const pairs = [await makePair(), await makePair(), await makePair()];
+  for (const pair of pairs) await store.write(secretOf(pair));
+  assert.equal(basename(await readlink(link)), pairFile(name, present, 2));
+  assert.deepEqual(await readFile(link), pairs[2]?.pem);
+});
+
+test('write() refuses what is no pair before anything touches the disk', async (t) => {
+  const { store, directory } = await bench(t);
+  const [pair, other] = [await makePair(), await makePair()];
+  const mixed = { ...pair, pem: Buffer.concat([pair.certificatePem, other.keyPem]) };
+  const torn = { ...pair, pem: pair.pem.subarray(0, -40) };
+  await assert.rejects(store.write(secretOf(mixed)), { code: 'CERT_KEY_MISMATCH' });
+  await assert.rejects(store.write(secretOf(torn)), { code: 'PAIR_MALFORMED' });
+  assert.deepEqual(await readdir(directory), []);
+});
+
+test('write() keeps the current pair and the configured number of others', async (t) => {
+  const { store, clock, directory, link } = await bench(t, { config: { previousPairs: 1 } });
+  const removed: string[] = [];
+  for (let count = 0; count < 4; count += 1) {
+    const pair = await makePair({ notBefore: present + count * hour });
+    const { findings } = await store.write(secretOf(pair));
+    removed.push(...findings.map(({ kind, path }) => `${kind} ${basename(path)}`));
+    clock.jump(hour);
+  }
+  assert.deepEqual(removed, [
+    `pair-pruned ${pairFile(name, present)}`,
+    `pair-pruned ${pairFile(name, present + hour)}`,
+  ]);
+  assert.deepEqual(await readdir(directory), [
+    pairFile(name, present + 2 * hour),
+    pairFile(name, present + 3 * hour),
+    basename(link),
+  ]);
+});
+
+test('write() never removes the pair just replaced: a reader may be about to open it', async (t) => {
+  const { store, clock, directory } = await bench(t, { config: { previousPairs: 0 } });
+  for (let count = 0; count < 3; count += 1) {
+    await store.write(secretOf(await makePair({ selfSigned: count < 2 })));
+    clock.jump(second);
+  }
+  assert.deepEqual((await readdir(directory)).slice(0, 2), [
+    pairFile(name, present + second),
+    pairFile(name, present + 2 * second),
+  ]);
+  assert.equal((await readdir(directory)).length, 3);
+});
+
+test('write() prunes by the dates of the certificates, and leaves what another link uses', async (t) => {
+  const { store, put, at } = await bench(t, { config: { previousPairs: 1 } });
+  const newest = await put(await makePair({ notBefore: present - hour }), 9 * hour);
+  const oldest = await put(await makePair({ notBefore: present - 9 * hour }), hour);
+  const used = await put(await makePair({ notBefore: present - 10 * hour }), 2 * hour);
+  const torn = pairFile(name, present - minute);
+  await writeFile(at(torn), 'torn', { mode: 0o600 });
+  await utimes(at(newest), 1, 1);
+  await symlink(used, at('by-hand.pem'));
+  const { findings } = await store.write(secretOf(await makePair()));
+  assert.deepEqual(
+    findings.map(({ path }) => basename(path)),
+    [torn, oldest],
+  );
+  requireWholePair(await readFile(at(newest)));
+  requireWholePair(await readFile(at(used)));
+});
+
+test('write() keeps the three latest of the files set aside', async (t) => {
+  const { store, at, directory } = await bench(t);
+  const aside = [1, 2, 3, 4, 5].map(
+    (count) => `${name}-current.pem.corrupt-2026-01-0${count}-00-00-00`,
+  );
+  for (const file of aside) await writeFile(at(file), 'bad', { mode: 0o600 });
+  const { findings } = await store.write(secretOf(await makePair()));
+  assert.deepEqual(
+    findings.map(({ path }) => basename(path)),
+    [aside[1], aside[0]],
+  );
+  assert.deepEqual(
+    (await readdir(directory)).filter((file) => file.includes('corrupt')),
+    aside.slice(2),
+  );
+});
+
+test('write() succeeds although an old pair cannot be removed, and says so', async (t) => {
+  const { store, put, at } = await bench(t, { config: { previousPairs: 0 } });
+  const old = await put(await makePair(), hour);
+  try {
+    execFileSync('chattr', ['+i', at(old)], { stdio: 'pipe' });
+  } catch (error) {
+    t.skip(`needs the right to make a file immutable: ${String(error)}`);
+    return;
+  }
+  const written = store.write(secretOf(await makePair()));
+  const { findings } = await written.finally(() => execFileSync('chattr', ['-i', at(old)]));
+  assert.deepEqual(kinds(findings), ['cleanup-failed']);
+  assert.match(findings[0]?.detail ?? '', /cannot remove .*EPERM/);
+});
+
+test('write() leaves the old pair and nothing of the new one on a full disk', async (t) => {
+  const directory = await tmpfsDirectory(t);
+  if (directory === undefined) return;
+  const { store, link, at } = await bench(t, { directory });
+  const pair = await makePair();
+  await store.write(secretOf(pair));
+  await writeFile(at('ballast'), Buffer.alloc(12 * 1024));
+  await assert.rejects(store.write(secretOf(await makePair())), {
+    code: 'STORE_FULL',
+    remedy: /Free space/,
+  });
+  assert.deepEqual(await readFile(link), pair.pem);
+  assert.deepEqual(
+    await readdir(directory),
+    ['ballast', pairFile(name, present), basename(link)].sort(),
+  );
+  await unlink(at('ballast'));
+  await store.write(secretOf(await makePair()));
+});
+
+test('write() leaves the old pair when the link cannot be replaced', async (t) => {
+  const { store, link, directory } = await bench(t);
+  const pair = await makePair();
+  await store.write(secretOf(pair));
+  try {
+    // Names may be added to the directory, but none may be replaced or removed.
+    execFileSync('chattr', ['+a', directory], { stdio: 'pipe' });
+  } catch (error) {
+    t.skip(`needs the right to make a directory append-only: ${String(error)}`);
+    return;
+  }
+  const failure = store.write(secretOf(await makePair()));
+  await assert.rejects(failure, { code: 'STORE_PERMISSIONS' }).finally(() => {
+    execFileSync('chattr', ['-a', directory]);
+  });
+  assert.deepEqual(await readFile(link), pair.pem);
+});
+
+test('write() removes the new file when the link cannot be made', async (t) => {
+  const { directory, clock } = await bench(t);
+  // Room for the name of a pair in the 255 bytes of a file name, but not for a temporary one.
+  const name = 'n'.repeat(225);
+  const store = new PairStore({ directory, name, clock, config: storeConfig });
+  await assert.rejects(store.write(secretOf(await makePair())), { message: /create the link/ });
+  assert.deepEqual(await readdir(directory), []);
+});
+
+test('write() adopts a plain file in the place of the link rather than losing it', async (t) => {
+  const { store, link, at } = await bench(t);
+  const [old, next] = [await makePair(), await makePair()];
+  await writeFile(link, old.pem);
+  const { findings } = await store.write(secretOf(next));
+  assert.deepEqual(kinds(findings), ['pair-adopted']);
+  assert.deepEqual(await readFile(link), next.pem);
+  assert.deepEqual(await readFile(at(pairFile(name, present))), old.pem);
+});
