@@ -28,7 +28,10 @@ export async function openDispatcher(
   // Deadlines and silence are watched by the client itself, on the injected clock.
   const common = { allowH2: false, headersTimeout: 0, bodyTimeout: 0 };
   if (proxyUrl === undefined) {
-    return new Pool(new URL(server).origin, { ...common, connect: connector(toServer) });
+    return new Pool(new URL(server).origin, {
+      ...common,
+      connect: tidy(buildConnector(toServer)),
+    });
   }
   const [{ default: ProxyAgent }, { default: connect }] = await Promise.all([
     import('undici/lib/dispatcher/proxy-agent.js'),
@@ -44,18 +47,22 @@ export async function openDispatcher(
       timeout: connectTimeout,
       allowH2: false,
     },
+    factory: (origin, options: Pool.Options) =>
+      new Pool(origin, {
+        ...options,
+        ...(typeof options.connect === 'function' && { connect: tidy(options.connect) }),
+      }),
     // The package's index, which is not loaded, would have given `connect` to every dispatcher.
     clientFactory: (origin, options) => Object.assign(new Pool(origin, options), { connect }),
   });
 }
 
 /**
- * undici's own way to connect, but the first error of a socket is its last. A server
- * that refuses our certificate says so in an alert and then closes; undici would
+ * A way to connect whose sockets take their first error for the last: a server that
+ * refuses our certificate says so in an alert and then closes, and undici would
  * report the closing.
  */
-function connector(options: buildConnector.BuildOptions): buildConnector.connector {
-  const connect = buildConnector(options);
+function tidy(connect: buildConnector.connector): buildConnector.connector {
   return (target, callback) => {
     connect(target, (...result) => {
       const [, socket] = result;

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import undiciRequest from 'undici/lib/api/api-request.js';
 import * as v from 'valibot';
@@ -76,6 +77,7 @@ export class KubeClient implements AsyncDisposable {
   readonly #dispatcher: Dispatcher;
   readonly #token: BearerToken;
   readonly #closing = new AbortController();
+  #closed: Promise<void> | undefined;
   readonly #underWay = new Set<Promise<unknown>>();
 
   private constructor(options: KubeClientOptions, dispatcher: Dispatcher) {
@@ -119,6 +121,9 @@ export class KubeClient implements AsyncDisposable {
         what: `the answer to ${what}`,
       });
       exchange.code = String(answer.statusCode);
+      // undici counts a connection as busy until the turn after the last byte; a request
+      // made at once (the watch after POST) would open a second one.
+      await setImmediate();
       this.#requireSuccess(what, answer, bytes);
       return parseAnswer(schema, parseJson(bytes, what), what);
     } catch (error) {
@@ -150,7 +155,12 @@ export class KubeClient implements AsyncDisposable {
    * Lets requests under way finish and then closes the connections. Watches are
    * ended first: an open one would go on streaming under the old certificate.
    */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closed ??= this.#drain();
+    return this.#closed;
+  }
+
+  async #drain(): Promise<void> {
     this.#closing.abort(new AgentError('ABORTED', 'the client was closed'));
     // The dispatcher would wait for what it has; a request may still be reading its token.
     await Promise.allSettled(this.#underWay);

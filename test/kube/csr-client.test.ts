@@ -174,6 +174,9 @@ describe('CsrClient.waitForDecision()', () => {
     assert.equal(scene.approvals.length, 1);
     assert.deepEqual(scene.troubles, []);
     assert.equal(scene.clock.sleeping, 0);
+    while (scene.api.server.open > 0) await scene.clock.advance(0);
+    await scene.client.close();
+    assert.equal(scene.api.server.connections, 1);
   });
 
   it('looks at the state in the answer first', async () => {
