@@ -69,7 +69,8 @@ const running = new Set<ChildProcess>();
 /** A test that is cut short runs no dispose; its servers must not outlive it. */
 function killWithThisProcess(child: ChildProcess): void {
   if (running.size === 0) {
-    process.once('exit', killAll);
+    // First: whoever removes their files at exit finds them no longer in use.
+    process.prependOnceListener('exit', killAll);
     process.once('SIGTERM', exitAfterSignal);
     process.once('SIGINT', exitAfterSignal);
   }

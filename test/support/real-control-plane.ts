@@ -63,7 +63,7 @@ export class RealControlPlane implements ControlPlane {
   readonly kind = 'real';
   readonly #binaries: string;
   readonly #files: ClusterFiles;
-  readonly #signingSeconds: number;
+  #signingSeconds: number;
   #approving = true;
   #etcd: Child | undefined;
   #apiServer: Child | undefined;
@@ -71,6 +71,10 @@ export class RealControlPlane implements ControlPlane {
   /** One per run of the API server. */
   readonly #auditLogs: string[] = [];
   #admin: ApiClient;
+
+  readonly #removeFiles = (): void => {
+    rmSync(this.#files.directory, { recursive: true, force: true });
+  };
 
   constructor(binaries: string, files: ClusterFiles, options: ControlPlaneOptions) {
     this.#binaries = binaries;
@@ -93,6 +97,7 @@ export class RealControlPlane implements ControlPlane {
   }
 
   async start(): Promise<void> {
+    process.once('exit', this.#removeFiles);
     this.#etcd = this.#run('etcd', etcdArgs(this.#files));
     await this.startApi();
     await allowBootstrap(this.#admin, {
@@ -161,6 +166,12 @@ export class RealControlPlane implements ControlPlane {
     await this.#startControllers();
   }
 
+  /** Certificates issued from now on live this long. */
+  async setSigningSeconds(seconds: number): Promise<void> {
+    this.#signingSeconds = seconds;
+    await this.#startControllers();
+  }
+
   async stopApi(): Promise<void> {
     await this.#controllers?.stop(0);
     await this.#apiServer?.stop();
@@ -197,7 +208,8 @@ export class RealControlPlane implements ControlPlane {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#admin[Symbol.asyncDispose]();
     await Promise.all([this.#controllers?.stop(0), this.#apiServer?.stop(0), this.#etcd?.stop(0)]);
-    rmSync(this.#files.directory, { recursive: true, force: true });
+    process.removeListener('exit', this.#removeFiles);
+    this.#removeFiles();
   }
 
   async #startControllers(): Promise<void> {

@@ -1,0 +1,64 @@
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { cacheDirectory, goModuleDirectory, isExecutable } from '../support/programs.ts';
+
+/** Where one agent finds and leaves things; each run of an agent has files of its own. */
+export interface AgentFiles {
+  readonly nodeName: string;
+  readonly bootstrapKubeconfig: string;
+  readonly kubeconfig: string;
+  readonly certDirectory: string;
+  /** An empty directory for whatever else the agent keeps. */
+  readonly workDirectory: string;
+}
+
+/** A program that keeps `kubelet-client-current.pem` of a node. */
+export interface AgentProgram {
+  readonly name: string;
+  readonly command: string;
+  args(files: AgentFiles): readonly string[];
+}
+
+/** The agents to compare; the first is what the ratios of the others refer to. */
+export function agentPrograms(): AgentProgram[] {
+  return [clientGo(), ...nodecertd()];
+}
+
+/** Built each time: its source is in this repository and may have changed, and Go notices when not. */
+function clientGo(): AgentProgram {
+  const command = join(cacheDirectory, 'bench-client-go');
+  execFileSync(
+    'go',
+    ['build', '-buildvcs=false', '-ldflags', '-s -w', '-o', command, './bench/client-go'],
+    { cwd: goModuleDirectory, env: { ...process.env, CGO_ENABLED: '0' } },
+  );
+  return {
+    name: 'client-go',
+    command,
+    args: (files) => [
+      `--bootstrap-kubeconfig=${files.bootstrapKubeconfig}`,
+      `--kubeconfig=${files.kubeconfig}`,
+      `--cert-dir=${files.certDirectory}`,
+      `--hostname=${files.nodeName}`,
+    ],
+  };
+}
+
+/** The released form, as `make build` leaves it; absent before that. */
+function nodecertd(): AgentProgram[] {
+  const command = join(import.meta.dirname, '../../dist/nodecertd');
+  if (!isExecutable(command)) return [];
+  return [
+    {
+      name: 'nodecertd',
+      command,
+      args: (files) => [
+        'run',
+        `--bootstrap-kubeconfig=${files.bootstrapKubeconfig}`,
+        `--kubeconfig=${files.kubeconfig}`,
+        `--cert-dir=${files.certDirectory}`,
+        `--hostname-override=${files.nodeName}`,
+      ],
+    },
+  ];
+}

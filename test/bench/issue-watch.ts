@@ -1,0 +1,43 @@
+import type { ApiClient } from '../support/api-client.ts';
+import { csrPath } from '../support/real-csr.ts';
+import type { CsrObject } from '../support/real-csr.ts';
+import { leafOf } from './running-agent.ts';
+
+/**
+ * When certificates became visible on the API server, by leaf. Seen through a watch
+ * of its own, so the same path as an agent's: times count from the moment at which a
+ * client could know, not from the signer's own clock, which has whole seconds.
+ */
+export class IssueWatch implements AsyncDisposable {
+  readonly #issuedAt = new Map<string, number>();
+  readonly #stop = new AbortController();
+  readonly #done: Promise<void>;
+
+  constructor(admin: ApiClient) {
+    this.#done = this.#follow(admin);
+  }
+
+  /** Milliseconds of `performance.now()`. */
+  issuedAt(leaf: string): number | undefined {
+    return this.#issuedAt.get(leaf);
+  }
+
+  async #follow(admin: ApiClient): Promise<void> {
+    try {
+      for await (const event of admin.watch(`${csrPath()}?watch=true`, this.#stop.signal)) {
+        const at = performance.now();
+        const { certificate } = (event as { readonly object: CsrObject }).object.status;
+        if (certificate === undefined) continue;
+        const leaf = leafOf(Buffer.from(certificate, 'base64').toString());
+        if (leaf !== undefined && !this.#issuedAt.has(leaf)) this.#issuedAt.set(leaf, at);
+      }
+    } catch (error) {
+      if (!this.#stop.signal.aborted) throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#done;
+  }
+}

@@ -1,0 +1,171 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { RealControlPlane } from '../support/real-control-plane.ts';
+import type { AgentProgram } from './agents.ts';
+import { IssueWatch } from './issue-watch.ts';
+import type { ProcessUsage } from './process-usage.ts';
+import { RunningAgent } from './running-agent.ts';
+import type { Row } from './table.ts';
+import { median } from './table.ts';
+
+export interface Bench {
+  readonly plane: RealControlPlane;
+  readonly programs: readonly AgentProgram[];
+  /** Holds the files of the agents. */
+  readonly directory: string;
+}
+
+async function startAgent(
+  { plane, directory }: Bench,
+  program: AgentProgram,
+  nodeName: string,
+): Promise<RunningAgent> {
+  return RunningAgent.start({
+    program,
+    nodeName,
+    directory,
+    apiPort: Number(new URL(plane.server).port),
+    bootstrapKubeconfig: await plane.bootstrapKubeconfig(),
+  });
+}
+
+/** Process start → first pair on disk: one agent at a time, alternating, so that none has the warmer machine. */
+export async function measureStarts(bench: Bench, repetitions: number): Promise<Row[]> {
+  const times = bench.programs.map((): number[] => []);
+  for (let round = 0; round < repetitions; round += 1) {
+    for (const [index, program] of bench.programs.entries()) {
+      await using agent = await startAgent(bench, program, `start-${program.name}-${round}`);
+      await agent.linked(1, AbortSignal.timeout(30_000));
+      times[index]?.push(agent.firstPairAfter);
+    }
+  }
+  return [
+    { label: `start → first pair, ms (median of ${repetitions})`, values: times.map(median) },
+    { label: 'start → first pair, ms (least)', values: times.map((each) => Math.min(...each)) },
+  ];
+}
+
+export interface RotationOptions {
+  readonly rotations: number;
+  /** How long the agents run at least; requests per minute are taken over this time. */
+  readonly stormSeconds: number;
+  readonly limitSeconds: number;
+}
+
+/** Both agents side by side on certificates so short that client-go's deadline is always past. */
+export async function measureRotations(bench: Bench, options: RotationOptions): Promise<Row[]> {
+  await using issues = new IssueWatch(bench.plane.admin);
+  await using stack = new AsyncDisposableStack();
+  const agents: RunningAgent[] = [];
+  for (const program of bench.programs) {
+    const agent = stack.use(await startAgent(bench, program, `rotate-${program.name}`));
+    agents.push(agent);
+    await agent.linked(1, AbortSignal.timeout(30_000));
+  }
+  const runs = await Promise.all(
+    agents.map(async (agent) => followRotations(agent, { bench, issues, options })),
+  );
+  const column = (pick: (run: RotationRun) => number): number[] => runs.map(pick);
+  return [
+    { label: 'API requests per rotation', values: column((run) => run.requests), digits: 2 },
+    { label: 'kB to and from the API server per rotation', values: column((run) => run.kilobytes) },
+    { label: 'issued → linked, ms (median)', values: column((run) => median(run.delays)) },
+    { label: 'issued → linked, ms (most)', values: column((run) => Math.max(...run.delays)) },
+    ...memoryRows(
+      `after ${options.rotations} rotations`,
+      runs.map(({ usage }) => usage),
+    ),
+    { label: 'CPU s per 100 rotations', values: column((run) => run.cpuPer100), digits: 2 },
+    { label: 'CSRs per minute with 20 s certificates', values: column((run) => run.csrsPerMinute) },
+  ];
+}
+
+interface RotationRun {
+  readonly requests: number;
+  readonly kilobytes: number;
+  readonly delays: readonly number[];
+  readonly usage: ProcessUsage;
+  readonly cpuPer100: number;
+  readonly csrsPerMinute: number;
+}
+
+async function followRotations(
+  agent: RunningAgent,
+  { bench, issues, options }: { bench: Bench; issues: IssueWatch; options: RotationOptions },
+): Promise<RotationRun> {
+  const user = `system:node:${agent.nodeName}`;
+  const startedAt = Date.now();
+  const from = { bytes: agent.bytes, links: agent.links.length, cpu: agent.usage().cpuSeconds };
+  const storm = delay(options.stormSeconds * 1_000);
+  await agent.linked(
+    from.links + options.rotations,
+    AbortSignal.timeout(options.limitSeconds * 1_000),
+  );
+  // A moment to settle, so that what the last rotation needed is counted in and let go again.
+  await delay(200);
+  const usage = agent.usage();
+  const rotations = agent.links.length - from.links;
+  const bytes = agent.bytes - from.bytes;
+  const until = Date.now();
+  await storm;
+
+  const requests = (await bench.plane.requests()).filter(
+    (request) => request.user === user && request.receivedAt >= startedAt,
+  );
+  const csrs = requests.filter(isNewCsr);
+  return {
+    requests: requests.filter(({ receivedAt }) => receivedAt <= until).length / rotations,
+    kilobytes: bytes / rotations / 1_000,
+    delays: agent.links.flatMap(({ leaf, at }) => {
+      const issued = issues.issuedAt(leaf);
+      return issued === undefined ? [] : [at - issued];
+    }),
+    usage,
+    cpuPer100: ((usage.cpuSeconds - from.cpu) / rotations) * 100,
+    csrsPerMinute: (csrs.length / (Date.now() - startedAt)) * 60_000,
+  };
+}
+
+function isNewCsr({
+  verb,
+  resource,
+}: {
+  readonly verb: string;
+  readonly resource: string;
+}): boolean {
+  return verb === 'create' && resource === 'certificatesigningrequests';
+}
+
+/** CPU of an agent that has nothing to do: the certificate lives for hours. */
+export async function measureIdle(bench: Bench, seconds: number): Promise<Row[]> {
+  await using stack = new AsyncDisposableStack();
+  const agents: RunningAgent[] = [];
+  for (const program of bench.programs) {
+    const agent = stack.use(await startAgent(bench, program, `idle-${program.name}`));
+    agents.push(agent);
+    await agent.linked(1, AbortSignal.timeout(30_000));
+  }
+  await delay(5_000);
+  const before = agents.map((agent) => agent.usage().threadSeconds);
+  await delay(seconds * 1_000);
+  const usages = agents.map((agent) => agent.usage());
+  const perMinute = usages.map(
+    ({ threadSeconds }, index) => ((threadSeconds - (before[index] ?? 0)) * 60_000) / seconds,
+  );
+  return [
+    { label: `CPU ms per idle minute (over ${seconds} s)`, values: perMinute },
+    ...memoryRows('idle', usages),
+  ];
+}
+
+function memoryRows(when: string, usages: readonly ProcessUsage[]): Row[] {
+  const row = (name: string, pick: (usage: ProcessUsage) => number): Row => ({
+    label: `${name} ${when}, MB`,
+    values: usages.map(pick),
+  });
+  return [
+    row('RssAnon of the main process', (usage) => usage.mainRssAnon),
+    row('RssAnon of all processes', (usage) => usage.treeRssAnon),
+    row('RSS of the main process', (usage) => usage.mainRss),
+    row('RSS of all processes', (usage) => usage.treeRss),
+  ];
+}

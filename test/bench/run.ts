@@ -1,0 +1,62 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { kubernetesVersion } from '../support/programs.ts';
+import { startRealControlPlane } from '../support/real-control-plane.ts';
+import { agentPrograms } from './agents.ts';
+import { measureIdle, measureRotations, measureStarts } from './measures.ts';
+import { formatTable } from './table.ts';
+
+/**
+ * `make bench`: all agents in one run on one real control plane, and one table.
+ * Figures of different runs do not compare; the ratios do, roughly.
+ */
+const { values: options } = parseArgs({
+  options: {
+    starts: { type: 'string', default: '5' },
+    rotations: { type: 'string', default: '10' },
+    'storm-seconds': { type: 'string', default: '60' },
+    'limit-seconds': { type: 'string', default: '240' },
+    'idle-seconds': { type: 'string', default: '60' },
+  },
+});
+
+const directory = mkdtempSync(join(tmpdir(), 'nodecertd-bench-'));
+process.once('exit', () => {
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const programs = agentPrograms();
+say(
+  `Comparing ${programs.map(({ name }) => name).join(' and ')} on Kubernetes ${kubernetesVersion()}`,
+);
+say(
+  `Machine: ${availableParallelism()} cores (${cpus()[0]?.model ?? 'unknown'}), Linux ${release()}, Node ${process.version}`,
+);
+await using plane = await startRealControlPlane({ signingSeconds: 20 });
+const bench = { plane, programs, directory };
+
+say(`1/3 first pairs: ${options.starts} starts each ...`);
+const starts = await measureStarts(bench, Number(options.starts));
+say(`2/3 rotations: certificates of 20 s, ${options['storm-seconds']} s or more ...`);
+const rotations = await measureRotations(bench, {
+  rotations: Number(options.rotations),
+  stormSeconds: Number(options['storm-seconds']),
+  limitSeconds: Number(options['limit-seconds']),
+});
+say(`3/3 idle: certificates of a day, ${options['idle-seconds']} s ...`);
+await plane.setSigningSeconds(24 * 60 * 60);
+const idle = await measureIdle(bench, Number(options['idle-seconds']));
+
+say('');
+say(
+  formatTable(
+    programs.map(({ name }) => name),
+    [...starts, ...rotations, ...idle],
+  ),
+);
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
