@@ -1,0 +1,306 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { TestAgent } from '../support/agent.ts';
+import { client, serving, TestNode } from '../support/agent.ts';
+import type {
+  AuditedRequest,
+  ControlPlane,
+  ControlPlaneOptions,
+} from '../support/control-plane.ts';
+
+/** Short enough to see rotations, long enough for a slow machine to make one in the last tenth. */
+const signingSeconds = 30;
+
+export interface SuiteOptions {
+  readonly name: string;
+  readonly start: (options: ControlPlaneOptions) => Promise<ControlPlane>;
+  /** Why the suite cannot run here. */
+  readonly skip?: string | false;
+}
+
+/** What an agent has to do on any control plane; each scenario is a node of its own. */
+export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void {
+  describe(name, { skip }, () => {
+    let controlPlane: ControlPlane;
+    before(async () => {
+      controlPlane = await start({ signingSeconds });
+    });
+    after(async () => {
+      await controlPlane?.[Symbol.asyncDispose]();
+    });
+
+    describe('while the API server is there', { concurrency: 3 }, () => {
+      it('bootstraps with a token: pair, kubeconfig, two requests', async () => {
+        await using node = await TestNode.create(controlPlane, 'bootstrap');
+        const agent = node.start();
+        const { csr } = await agent.event('csr_created');
+        await agent.event('certificate_stored');
+        await agent.event('rotation_deadline');
+
+        const certificate = await node.read('kubelet-client');
+        assert.equal(certificate.subject, 'O=system:nodes\nCN=system:node:bootstrap');
+        assert.match(await node.target('kubelet-client'), /\/kubelet-client-\d{4}(-\d\d){5}\.pem$/);
+        assert.equal((await stat(node.current('kubelet-client'))).mode & 0o777, 0o600);
+        const kubeconfig = await readFile(join(node.directory, 'kubelet.conf'), 'utf8');
+        assert.ok(kubeconfig.includes(`client-certificate: ${node.current('kubelet-client')}`));
+        assert.deepEqual(await requestsFor(controlPlane, String(csr)), [
+          { user: 'system:bootstrap', verb: 'create', code: 201 },
+          { user: 'system:bootstrap', verb: 'watch', code: 200 },
+        ]);
+        assert.equal((await agent.get('/healthz')).code, 200);
+        assert.equal((await agent.get('/readyz')).code, 200);
+        assert.match((await agent.get('/metrics')).text, /nodecertd_rotations_total\{[^}]*\} 1\n/);
+        await endsCleanly(agent);
+      });
+
+      it('asks for nothing after a restart with a valid kubeconfig, and keeps the deadline', async () => {
+        await using node = await TestNode.create(controlPlane, 'restart');
+        const first = node.start();
+        const { deadline } = await first.event('rotation_deadline');
+        await first.stop();
+        const before = await node.target('kubelet-client');
+
+        const second = node.start();
+        assert.equal((await second.event('rotation_deadline'))['deadline'], deadline);
+        assert.equal(await node.target('kubelet-client'), before);
+        assert.deepEqual(second.all('csr_created'), []);
+      });
+
+      it('rotates between 70 and 90 % of the lifetime, under its own identity, with two requests', async () => {
+        await using node = await TestNode.create(controlPlane, 'rotation');
+        const agent = node.start();
+        await agent.event('certificate_stored');
+        const { current, rotationDeadline } = await agent.certificate('kubelet-client');
+        assert.ok(current !== undefined && rotationDeadline !== undefined);
+        const { storedAt } = current as { storedAt?: number } & typeof current;
+        assert.ok(storedAt !== undefined);
+        const part = (rotationDeadline - storedAt) / (current.notAfter - storedAt);
+        assert.ok(part >= 0.7 && part < 0.9, `the deadline is at ${part} of the lifetime`);
+
+        await agent.event('certificate_stored', 'kubelet-client', 2);
+        const startedAt = Date.parse(
+          String((await agent.event('rotation_started', undefined, 2))['time']),
+        );
+        assert.ok(startedAt >= rotationDeadline, 'rotation began before its deadline');
+        assert.ok(startedAt < current.notAfter, 'rotation began after the certificate expired');
+        const { csr } = await agent.event('csr_created', undefined, 2);
+        assert.deepEqual(await requestsFor(controlPlane, String(csr)), [
+          { user: 'system:node:rotation', verb: 'create', code: 201 },
+          { user: 'system:node:rotation', verb: 'watch', code: 200 },
+        ]);
+        assert.notEqual((await node.read('kubelet-client')).serialNumber, current.serial);
+        await leavesNoEnroller(agent);
+      });
+
+      it('serves a self-signed pair and waits with its state until somebody approves the serving CSR', async () => {
+        await controlPlane.setNodeAddresses('serving', [
+          { type: 'InternalIP', address: '10.1.2.3' },
+          { type: 'InternalIP', address: 'fd00::1' },
+          { type: 'Hostname', address: 'serving' },
+        ]);
+        const certificates = [client, serving];
+        await using node = await TestNode.create(controlPlane, 'serving', { certificates });
+        const agent = node.start();
+        const { csr } = await agent.event('csr_created', 'kubelet-server');
+        assert.match((await node.read('kubelet-server')).subject, /^CN=serving@\d+$/);
+        assert.equal((await agent.certificate('kubelet-server')).state, 'pending-approval');
+        const ready = await agent.get('/readyz');
+        assert.equal(ready.code, 503);
+        assert.match(ready.text, /kubelet-server/);
+
+        await controlPlane.approve(String(csr));
+        await agent.event('certificate_stored', 'kubelet-server');
+        const certificate = await node.read('kubelet-server');
+        assert.equal(certificate.subject, 'O=system:nodes\nCN=system:node:serving');
+        assert.deepEqual(certificate.subjectAltName?.split(', ').sort(), [
+          'DNS:serving',
+          'IP Address:10.1.2.3',
+          'IP Address:FD00:0:0:0:0:0:0:1',
+        ]);
+      });
+
+      it('asks again for a serving certificate when the addresses of the node change', async () => {
+        const first = { type: 'InternalIP', address: '10.0.0.1' };
+        await controlPlane.setNodeAddresses('addresses', [first]);
+        await using node = await TestNode.create(controlPlane, 'addresses', {
+          certificates: [client, serving],
+          addressRefresh: '0s',
+        });
+        const agent = node.start();
+        const { csr } = await agent.event('csr_created', 'kubelet-server');
+        await controlPlane.approve(String(csr));
+        await agent.event('certificate_stored', 'kubelet-server');
+
+        await controlPlane.setNodeAddresses('addresses', [
+          first,
+          { type: 'ExternalIP', address: '192.0.2.7' },
+        ]);
+        const started = await agent.event('rotation_started', 'kubelet-server', 2);
+        assert.equal(started['reason'], 'ip-address-missing');
+        const next = await agent.event('csr_created', 'kubelet-server', 2);
+        await controlPlane.approve(String(next['csr']));
+        await agent.event('certificate_stored', 'kubelet-server', 2);
+        const { subjectAltName } = await node.read('kubelet-server');
+        assert.equal(subjectAltName, 'IP Address:10.0.0.1, IP Address:192.0.2.7');
+      });
+
+      for (const [verb, code, act] of refusals) {
+        it(`takes ${verb} for an answer: one CSR, the old pair, hours until the next`, async () => {
+          const node = await TestNode.create(controlPlane, verb, {
+            certificates: [client, serving],
+          });
+          await using _ = node;
+          await controlPlane.setNodeAddresses(verb, [{ type: 'InternalIP', address: '10.0.0.9' }]);
+          const agent = node.start();
+          const { csr } = await agent.event('csr_created', 'kubelet-server');
+          const before = await node.target('kubelet-server');
+          await act(controlPlane, String(csr));
+
+          const failed = await agent.event('rotation_failed', 'kubelet-server');
+          assert.equal(failed['code'], code);
+          assert.equal(typeof failed['remedy'], 'string');
+          const wait = Date.parse(String(failed['retryAt'])) - Date.parse(String(failed['time']));
+          assert.ok(wait > 50 * 60_000, `the next try is ${wait} ms away`);
+          assert.equal(await node.target('kubelet-server'), before);
+          assert.equal((await agent.certificate('kubelet-server')).state, 'backing-off');
+          assert.equal(agent.all('csr_created', 'kubelet-server').length, 1);
+        });
+      }
+
+      it('asks anew, a minute later, when its CSR was deleted undecided', async () => {
+        await controlPlane.setNodeAddresses('deleted', [
+          { type: 'InternalIP', address: '10.0.0.8' },
+        ]);
+        const certificates = [client, serving];
+        await using node = await TestNode.create(controlPlane, 'deleted', { certificates });
+        const agent = node.start();
+        const { csr } = await agent.event('csr_created', 'kubelet-server');
+        await controlPlane.deleteCsr(String(csr));
+        const failed = await agent.event('rotation_failed', 'kubelet-server');
+        assert.equal(failed['code'], 'CSR_DELETED');
+        const next = await agent.event('csr_created', 'kubelet-server', 2);
+        assert.notEqual(next['csr'], csr);
+      });
+
+      it('bootstraps again when the certificate expired while it was stopped', async () => {
+        await using node = await TestNode.create(controlPlane, 'expired');
+        const first = node.start();
+        const { notAfter } = await first.event('certificate_stored');
+        await first.stop();
+        await passes(Date.parse(String(notAfter)) + 1_000);
+
+        const second = node.start();
+        assert.equal((await second.event('rotation_started'))['reason'], 'expired');
+        assert.equal((await second.event('credential_chosen'))['source'], 'bootstrap');
+        await second.event('certificate_stored');
+        assert.ok(Date.parse((await node.read('kubelet-client')).validTo) > Date.now());
+      });
+
+      it('notices at once that its pairs were deleted, and gets new ones', async () => {
+        await using node = await TestNode.create(controlPlane, 'vanished');
+        const agent = node.start();
+        await agent.event('certificate_stored');
+        await agent.event('enroller_stopped');
+        for (const file of await readdir(node.pki)) {
+          if (file.endsWith('.pem')) await rm(join(node.pki, file));
+        }
+        assert.equal((await agent.event('rotation_started', undefined, 2))['reason'], 'no-pair');
+        await agent.event('certificate_stored', 'kubelet-client', 2);
+        await node.read('kubelet-client');
+      });
+
+      it('replaces an enroller that was killed while a request stands', async () => {
+        await controlPlane.setNodeAddresses('killed', [
+          { type: 'InternalIP', address: '10.0.0.7' },
+        ]);
+        const certificates = [client, serving];
+        await using node = await TestNode.create(controlPlane, 'killed', { certificates });
+        const agent = node.start();
+        await agent.event('csr_created', 'kubelet-server');
+        const { pid } = (await agent.event('enroller_started')) as { pid?: number };
+        assert.equal(typeof pid, 'number');
+        process.kill(Number(pid), 'SIGKILL');
+        const failed = await agent.event('rotation_failed', 'kubelet-server');
+        assert.equal(failed['code'], 'ENROLLER_LOST');
+        const next = await agent.event('csr_created', 'kubelet-server', 2);
+        await controlPlane.approve(String(next['csr']));
+        await agent.event('certificate_stored', 'kubelet-server');
+        await node.read('kubelet-server');
+      });
+    });
+
+    it('outlives an API server that is away for a minute, with one CSR for it', async () => {
+      await using node = await TestNode.create(controlPlane, 'away');
+      const agent = node.start();
+      await agent.event('certificate_stored');
+      await agent.event('enroller_stopped');
+      await controlPlane.stopApi();
+      const back = Date.now() + 60_000;
+      const failed = await agent.event('rotation_failed');
+      assert.equal(failed['code'], 'API_UNREACHABLE');
+      assert.ok(await node.read('kubelet-client'), 'the old pair is gone');
+      await passes(back);
+      await controlPlane.startApi();
+
+      await agent.event('certificate_stored', 'kubelet-client', 2);
+      await agent.event('rotation_recovered');
+      assert.equal(agent.all('csr_created').length, 2);
+      assert.ok(Date.parse((await node.read('kubelet-client')).validTo) > Date.now());
+    });
+  });
+}
+
+const refusals: readonly (readonly [
+  string,
+  string,
+  (controlPlane: ControlPlane, csr: string) => Promise<void>,
+])[] = [
+  ['denied', 'CSR_DENIED', (controlPlane, csr) => controlPlane.deny(csr, 'NotToday')],
+  [
+    'failed',
+    'CSR_FAILED',
+    (controlPlane, csr) => controlPlane.fail(csr, 'SignerValidationFailure'),
+  ],
+];
+
+/** Real time, where a real signer's certificate has to expire or a real server to stay away. */
+async function passes(moment: number): Promise<void> {
+  await delay(Math.max(moment - Date.now(), 0));
+}
+
+async function requestsFor(
+  controlPlane: ControlPlane,
+  csr: string,
+): Promise<Pick<AuditedRequest, 'user' | 'verb' | 'code'>[]> {
+  // An audit log is written after the answer, and a watch enters it when it ends.
+  for (let look = 0; look < 100; look += 1) {
+    const found = (await controlPlane.requests()).filter(({ name }) => name === csr);
+    const own = found.filter(({ user }) => /^system:(bootstrap|node):/.test(user));
+    if (own.length >= 2) {
+      return own.map(({ user, verb, code }) => ({
+        user: user.replace(/^(system:bootstrap):.*/, '$1'),
+        verb,
+        code,
+      }));
+    }
+    await delay(100);
+  }
+  throw new Error(`the audit log shows no two requests for ${csr}`);
+}
+
+async function endsCleanly(agent: TestAgent): Promise<void> {
+  await agent.stop();
+  assert.equal(agent.exitCode, 0);
+  assert.equal(agent.all('agent_stopped').length, 1);
+}
+
+/** The process that held the key is gone once its work is done. */
+async function leavesNoEnroller(agent: TestAgent): Promise<void> {
+  await agent.event('enroller_stopped', undefined, agent.all('enroller_started').length);
+  for (const { pid } of agent.all('enroller_started')) {
+    assert.throws(() => process.kill(Number(pid), 0), { code: 'ESRCH' });
+  }
+}

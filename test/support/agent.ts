@@ -1,0 +1,214 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { stringify } from 'yaml';
+import type { LogEvent } from '../../src/core/log-events.ts';
+import type { AgentStatus, CertificateStatus } from '../../src/core/status.ts';
+import type { ControlPlane } from './control-plane.ts';
+
+export interface LogLine {
+  readonly event: LogEvent;
+  readonly certificate?: string;
+  readonly [field: string]: unknown;
+}
+
+/** Long enough for a loaded machine; only a test that fails waits so long. */
+const patience = 90_000;
+
+/** A node's directories and configuration, on which agents may come and go. */
+export class TestNode implements AsyncDisposable {
+  readonly name: string;
+  readonly directory: string;
+  readonly pki: string;
+  readonly configFile: string;
+  #agents: TestAgent[] = [];
+
+  private constructor(name: string, directory: string) {
+    this.name = name;
+    this.directory = directory;
+    this.pki = join(directory, 'pki');
+    this.configFile = join(directory, 'config.yaml');
+  }
+
+  /** @param settings laid over the configuration, which has a client certificate only */
+  static async create(
+    controlPlane: ControlPlane,
+    name: string,
+    settings: Readonly<Record<string, unknown>> = {},
+  ): Promise<TestNode> {
+    const directory = await mkdtemp(join(tmpdir(), `nodecertd-e2e-${name}-`));
+    const node = new TestNode(name, directory);
+    const bootstrapKubeconfig = join(directory, 'bootstrap.conf');
+    await writeFile(bootstrapKubeconfig, await controlPlane.bootstrapKubeconfig(), { mode: 0o600 });
+    const configuration = {
+      apiVersion: 'nodecertd.io/v1alpha1',
+      kind: 'AgentConfiguration',
+      nodeName: name,
+      kubeconfig: join(directory, 'kubelet.conf'),
+      bootstrapKubeconfig,
+      certificateDirectory: node.pki,
+      stateDirectory: join(directory, 'state'),
+      certificates: [client],
+      store: { acceptVolatileDirectory: true },
+      metrics: { address: '127.0.0.1:0' },
+      log: { level: 'debug' },
+      ...settings,
+    };
+    await writeFile(node.configFile, stringify(configuration));
+    return node;
+  }
+
+  /** Runs the agent; earlier ones have to be stopped first. */
+  start(): TestAgent {
+    const agent = new TestAgent(this);
+    this.#agents.push(agent);
+    return agent;
+  }
+
+  current(certificate: string): string {
+    return join(this.pki, `${certificate}-current.pem`);
+  }
+
+  /** The certificate that readers find, with its key proven to match. */
+  async read(certificate: string): Promise<X509Certificate> {
+    return parsePair(await readFile(this.current(certificate), 'utf8'));
+  }
+
+  async target(certificate: string): Promise<string> {
+    return readlink(this.current(certificate));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#agents.map((agent) => agent.stop()));
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
+
+export const client = { name: 'kubelet-client', profile: 'kubelet-client' };
+export const serving = { name: 'kubelet-server', profile: 'kubelet-serving' };
+
+/** Throws unless the text is a leaf, perhaps intermediates, and the leaf's key. */
+export function parsePair(text: string): X509Certificate {
+  const certificate = new X509Certificate(text);
+  const key = createPrivateKey(text);
+  if (!certificate.checkPrivateKey(key)) throw new Error('the key does not match the certificate');
+  return certificate;
+}
+
+/** A running agent, as its log, its files and its /status show it. */
+export class TestAgent {
+  readonly lines: LogLine[] = [];
+  readonly #child: ChildProcess;
+  readonly #stray: string[] = [];
+  readonly #watchers = new Set<() => void>();
+  readonly #exited: Promise<unknown>;
+
+  constructor(node: TestNode) {
+    const program = join(import.meta.dirname, '../../src/main.ts');
+    this.#child = spawn(process.execPath, [program, 'run', '--config', node.configFile], {
+      stdio: ['ignore', 'inherit', 'pipe'],
+    });
+    const kill = (): void => void this.#child.kill('SIGKILL');
+    process.once('exit', kill);
+    this.#exited = once(this.#child, 'exit').finally(() => process.off('exit', kill));
+    const { stderr } = this.#child;
+    if (stderr !== null) createInterface({ input: stderr }).on('line', (line) => this.#read(line));
+    this.#child.on('exit', () => this.#notify());
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  get exitCode(): number | null {
+    return this.#child.exitCode;
+  }
+
+  /** Lines so far of this event. */
+  all(event: LogEvent, certificate?: string): LogLine[] {
+    return this.lines.filter(matching(event, certificate));
+  }
+
+  /** The n-th line of this event, now or when it comes. */
+  async event(event: LogEvent, certificate?: string, nth = 1): Promise<LogLine> {
+    const found = (): LogLine | undefined => this.all(event, certificate)[nth - 1];
+    await this.#until(`line ${nth} of ${event} ${certificate ?? ''}`, () => found() !== undefined);
+    const line = found();
+    if (line === undefined) throw new Error('unreachable');
+    return line;
+  }
+
+  async status(): Promise<AgentStatus> {
+    const { address } = await this.event('metrics_listening');
+    const response = await fetch(`http://${String(address)}/status`);
+    return (await response.json()) as AgentStatus;
+  }
+
+  async certificate(name: string): Promise<CertificateStatus> {
+    const found = (await this.status()).certificates.find((entry) => entry.name === name);
+    if (found === undefined) throw new Error(`no certificate ${name} in the status`);
+    return found;
+  }
+
+  async get(path: string): Promise<{ readonly code: number; readonly text: string }> {
+    const { address } = await this.event('metrics_listening');
+    const response = await fetch(`http://${String(address)}${path}`);
+    return { code: response.status, text: await response.text() };
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    this.#child.kill(signal);
+    await this.exit();
+  }
+
+  /** Settles when the agent has ended. */
+  async exit(): Promise<number | null> {
+    await this.#exited;
+    return this.#child.exitCode;
+  }
+
+  #read(line: string): void {
+    try {
+      this.lines.push(JSON.parse(line) as LogLine);
+    } catch {
+      this.#stray.push(line);
+    }
+    this.#notify();
+  }
+
+  #notify(): void {
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  async #until(what: string, condition: () => boolean): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const look = (): void => {
+      if (condition()) resolve();
+      else if (this.#child.exitCode !== null) reject(this.#failure(`ended without ${what}`));
+    };
+    const timer = setTimeout(() => reject(this.#failure(`did not come to ${what}`)), patience);
+    this.#watchers.add(look);
+    look();
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      this.#watchers.delete(look);
+    }
+  }
+
+  #failure(what: string): Error {
+    const log = [...this.lines.map((line) => JSON.stringify(line)), ...this.#stray];
+    return new Error(`the agent ${what}; its log:\n${log.slice(-30).join('\n')}`);
+  }
+}
+
+function matching(event: LogEvent, certificate: string | undefined): (line: LogLine) => boolean {
+  return (line) =>
+    line.event === event && (certificate === undefined || line.certificate === certificate);
+}
