@@ -24,9 +24,11 @@ help: ## Show the targets
 	  echo "Node $(NODE_VERSION) is needed, found $$found: npm carries it for Linux on x64 and arm64 only" >&2; exit 1; }
 	@touch $@
 
+# Not npm ci: it refuses a lockfile that leaves out the optional packages of other
+# platforms, as this one does. Versions and digests are taken from the lockfile all the same.
 node_modules/.installed: package.json package-lock.json .runtime/node_modules/.installed
 	@echo "Installing dependencies ..."
-	@npm ci --loglevel=error >/dev/null
+	@npm install --no-save --loglevel=error >/dev/null
 	@touch $@
 
 .PHONY: setup
