@@ -1,4 +1,5 @@
 import type { CertificateTemplate, KeyAlgorithm } from './certificate-spec.ts';
+import type { Subject } from './certificate.ts';
 import { webcrypto, x509 } from './x509.ts';
 
 interface KeyParameters {
@@ -49,14 +50,13 @@ export async function createCsr(
   template: CertificateTemplate,
   keys: CryptoKeyPair,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { commonName, organizations } = template.subject;
   const names: x509.JsonGeneralNames = [
     ...template.dnsNames.map((value) => ({ type: 'dns' as const, value })),
     ...template.ipAddresses.map((value) => ({ type: 'ip' as const, value })),
   ];
   const request = await x509.Pkcs10CertificateRequestGenerator.create(
     {
-      name: [...organizations.map((value) => ({ O: [value] })), { CN: [commonName] }],
+      name: subjectName(template.subject),
       keys,
       signingAlgorithm: keyParameters[template.key].sign,
       extensions: names.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(names)],
@@ -64,4 +64,22 @@ export async function createCsr(
     webcrypto,
   );
   return new Uint8Array(request.rawData);
+}
+
+function subjectName({ commonName, organizations }: Subject): x509.Name {
+  return new x509.Name([
+    ...organizations.map((value) => ({ O: [text(value)] })),
+    { CN: [text(commonName)] },
+  ]);
+}
+
+/**
+ * PrintableString where its alphabet suffices, else UTF8String, as Go's encoding/asn1
+ * chooses. Said outright, since the library takes quotes and backslashes in a plain
+ * text for escapes and would ask for another name.
+ */
+function text(value: string): x509.JsonAttributeObject {
+  return /^[A-Za-z0-9 '()+,./:=?-]*$/.test(value)
+    ? { printableString: value }
+    : { utf8String: value };
 }
