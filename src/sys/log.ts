@@ -55,5 +55,13 @@ function toText(line: string): string {
 
 function quote(value: unknown): string {
   const text = Array.isArray(value) ? value.join(',') : String(value);
-  return /[\s"=]/.test(text) ? JSON.stringify(text) : text;
+  // Control characters of a server's message must not reach the terminal as such.
+  return /[\s"=\p{Cc}]/u.test(text) ? escaped(text) : text;
+}
+
+function escaped(text: string): string {
+  return JSON.stringify(text).replace(
+    /\p{Cc}/gu,
+    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
