@@ -28,7 +28,7 @@ export interface SelfSigned {
   readonly key: Buffer;
 }
 
-export const p256 = ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'];
+const p256 = ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'];
 
 export function selfSigned(wanted: SelfSignedOptions): SelfSigned {
   const { subject, extensions = [], key = p256, options = [] } = wanted;
@@ -51,6 +51,16 @@ export function signedBy(ca: SelfSigned, subject: string): Buffer {
     const signer = ['-CA', path('ca.crt'), '-CAkey', path('ca.key'), '-CAcreateserial'];
     openssl(['x509', '-req', '-in', path('csr'), ...signer, '-out', path('crt')]);
     return readFileSync(path('crt'));
+  });
+}
+
+/** A PKCS #10 request for a new key, in PEM. */
+export function requestFor({ subject, extensions = [] }: SelfSignedOptions): Buffer {
+  return inDirectory((path) => {
+    openssl(['genpkey', ...p256, '-out', path('key')]);
+    const added = extensions.flatMap((extension) => ['-addext', extension]);
+    openssl(['req', '-new', '-key', path('key'), '-subj', subject, ...added, '-out', path('csr')]);
+    return readFileSync(path('csr'));
   });
 }
 
