@@ -33,7 +33,9 @@ function mediaType(request: IncomingMessage): string {
 async function readBytes(request: IncomingMessage, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  // Leaving the loop must not destroy the request, whose socket the refusal goes out on.
+  const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
+  for await (const chunk of body) {
     length += chunk.length;
     if (length > limit) {
       throw new StatusError('RequestEntityTooLarge', `the body is larger than ${limit} bytes`);
