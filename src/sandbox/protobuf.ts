@@ -54,7 +54,7 @@ function message(fields: Fields): Read {
 
 const mapEntry: Read = (value) => {
   const fields: Fields = { 1: { name: 'key', read: text }, 2: { name: 'value', read: text } };
-  const { key, value: content } = readMessage(fields, value);
+  const { key = '', value: content = '' } = readMessage(fields, value);
   return [key, content];
 };
 
