@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { kubeletClientSigner } from '../../src/core/certificate-spec.ts';
 import type { KeyAlgorithm } from '../../src/core/certificate-spec.ts';
 import { second } from '../../src/core/instant.ts';
@@ -8,6 +9,7 @@ import type { Sandbox, SandboxOptions } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { parse } from 'yaml';
 import { ApiClient } from '../support/api-client.ts';
+import type { ApiRequest } from '../support/api-client.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 export const csrsPath = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
@@ -204,4 +206,28 @@ export function pem(label: string, der: Uint8Array): string {
       .toString('base64')
       .match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
+}
+
+/** metav1.Status of a refusal. */
+export interface StatusBody {
+  readonly kind: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
+  readonly code: number;
+  readonly details?: { readonly causes?: readonly { readonly field: string }[] };
+}
+
+/** The Status that a refused request is answered with. */
+export async function refusal(client: ApiClient, asked: ApiRequest): Promise<StatusBody> {
+  const { status, body } = await client.request(asked);
+  const refused = body as StatusBody;
+  assert.equal(refused.kind, 'Status');
+  assert.equal(refused.status, 'Failure');
+  assert.equal(refused.code, status);
+  return refused;
+}
+
+export function base64(value: string): string {
+  return Buffer.from(value).toString('base64');
 }
