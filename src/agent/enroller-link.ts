@@ -15,13 +15,15 @@ export interface EnrollerListener {
 }
 
 export interface EnrollerLoss {
-  readonly code: 'ENROLLER_LOST' | 'ENROLLER_HUNG';
+  /** INTERNAL when it could still say what was wrong with it. */
+  readonly code: 'ENROLLER_LOST' | 'ENROLLER_HUNG' | 'INTERNAL';
   readonly message: string;
 }
 
 /** A running enroller process, as much of it as the keeper needs. */
 export interface EnrollerChild {
-  readonly pid: number;
+  /** Absent when it could not be started. */
+  readonly pid: number | undefined;
   send(message: EnrollerCommand): void;
   /** Closes the channel: the child ends by itself as soon as it notices. */
   disconnect(): void;
@@ -30,13 +32,20 @@ export interface EnrollerChild {
 }
 
 export interface ChildListener {
-  onMessage(message: EnrollerReport | Heartbeat): void;
+  onMessage(message: EnrollerReport | Heartbeat | LastWords): void;
+  /** Called once, and never before the launch has returned. */
   onExit(how: string): void;
 }
 
 /** Sent by the enroller every few seconds, so that a blocked event loop is noticed. */
 export interface Heartbeat {
   readonly type: 'alive';
+}
+
+/** Sent by an enroller that ends over a fault of its own. */
+export interface LastWords {
+  readonly type: 'crashed';
+  readonly error: string;
 }
 
 export type LaunchEnroller = (listener: ChildListener) => EnrollerChild;

@@ -7,6 +7,7 @@ import type {
   EnrollerListener,
   EnrollerLoss,
   Heartbeat,
+  LastWords,
   LaunchEnroller,
 } from './enroller-link.ts';
 
@@ -29,11 +30,15 @@ export class EnrollerSupervisor implements EnrollerLink {
   readonly #options: Required<SupervisorOptions>;
   /** Work the child has in hand, by what it is: answers expected or keys held. */
   readonly #work = new Map<string, number>();
+  /** Children that were told to end and have not done so yet. */
+  readonly #leaving = new Map<EnrollerChild, Departure>();
   #child: EnrollerChild | undefined;
   #missed = 0;
+  /** What the child said went wrong with itself, just before its end. */
+  #lastWords: string | undefined;
+  #stopped = false;
   #watchdog: NodeJS.Timeout | undefined;
   #lingering: NodeJS.Timeout | undefined;
-  #exited: (() => void) | undefined;
 
   constructor(options: SupervisorOptions) {
     this.#options = { checkInterval: 10 * second, linger: second / 4, ...options };
@@ -45,6 +50,8 @@ export class EnrollerSupervisor implements EnrollerLink {
   }
 
   send(command: EnrollerCommand): void {
+    // A process started now would outlive the agent.
+    if (this.#stopped) return;
     // Nothing of the name can be held by a process that is not there.
     if (command.type === 'abandon' && this.#child === undefined) return;
     this.#child ??= this.#start();
@@ -53,18 +60,11 @@ export class EnrollerSupervisor implements EnrollerLink {
     this.#settle();
   }
 
-  /** Ends the enroller; its work is abandoned. Settles when the process is gone. */
+  /** Ends the enroller for good; its work is abandoned. Settles when the process is gone. */
   async stop(): Promise<void> {
-    const child = this.#child;
-    if (child === undefined) return;
-    const gone = new Promise<void>((resolve) => {
-      this.#exited = resolve;
-    });
-    this.#work.clear();
-    child.disconnect();
-    const impatient = setTimeout(() => child.kill(), 2 * second);
-    await gone;
-    clearTimeout(impatient);
+    this.#stopped = true;
+    if (this.#child !== undefined) this.#dismiss(this.#child);
+    await Promise.all([...this.#leaving.values()].map(({ gone }) => gone));
   }
 
   #start(): EnrollerChild {
@@ -76,15 +76,20 @@ export class EnrollerSupervisor implements EnrollerLink {
       onExit: (how) => this.#ended(child, how),
     });
     this.#missed = 0;
+    this.#lastWords = undefined;
     this.#watchdog = setInterval(() => this.#check(), this.#options.checkInterval);
     this.#options.logger.log('enroller_started', { pid: child.pid });
     this.#options.listener.onStarted();
     return child;
   }
 
-  #receive(message: EnrollerReport | Heartbeat): void {
+  #receive(message: EnrollerReport | Heartbeat | LastWords): void {
     this.#missed = 0;
     if (message.type === 'alive') return;
+    if (message.type === 'crashed') {
+      this.#lastWords = message.error;
+      return;
+    }
     const key = answered(message);
     if (key !== undefined) this.#count(key, -1);
     this.#options.listener.onReport(message);
@@ -121,12 +126,25 @@ export class EnrollerSupervisor implements EnrollerLink {
   }
 
   #release(): void {
-    const child = this.#child;
-    if (child === undefined) return;
-    clearInterval(this.#watchdog);
-    this.#child = undefined;
-    child.disconnect();
+    if (this.#child === undefined) return;
+    this.#dismiss(this.#child);
     this.#options.listener.onFinished();
+  }
+
+  /** A child that does not end by itself holds keys that nobody needs any more, and would hold this process too. */
+  #dismiss(child: EnrollerChild): void {
+    this.#forget();
+    const { promise: gone, resolve } = Promise.withResolvers<void>();
+    const kill = setTimeout(() => child.kill(), patience);
+    // Not even SIGKILL ends a process that the kernel does not let go.
+    const giveUp = setTimeout(resolve, 2 * patience);
+    const settle = (): void => {
+      clearTimeout(kill);
+      clearTimeout(giveUp);
+      resolve();
+    };
+    this.#leaving.set(child, { gone, settle });
+    child.disconnect();
   }
 
   /**
@@ -134,31 +152,57 @@ export class EnrollerSupervisor implements EnrollerLink {
    * new either, and must not kill a healthy process.
    */
   #check(): void {
+    const child = this.#child;
     this.#missed += 1;
-    if (this.#missed < 3) return;
-    const { pid } = this.#child ?? {};
-    const message = `the enroller (pid ${pid}) gave no sign of life and was killed`;
-    this.#child?.kill();
+    if (child === undefined || this.#missed < 3) return;
+    child.kill();
+    const message = `the enroller (${named(child)}) gave no sign of life and was killed`;
     this.#lose({ code: 'ENROLLER_HUNG', message });
   }
 
   #ended(child: EnrollerChild | undefined, how: string): void {
-    this.#exited?.();
     if (child === undefined || child !== this.#child) {
+      if (child !== undefined) this.#hasLeft(child);
       this.#options.logger.log('enroller_stopped', { pid: child?.pid });
       return;
     }
-    const message = `the enroller (pid ${child.pid}) ended unexpectedly: ${how}`;
-    this.#lose({ code: 'ENROLLER_LOST', message });
+    const message = `the enroller (${named(child)}) ended unexpectedly: ${how}`;
+    this.#lose(
+      this.#lastWords === undefined
+        ? { code: 'ENROLLER_LOST', message }
+        : { code: 'INTERNAL', message: `${message}: ${this.#lastWords}` },
+    );
+  }
+
+  #hasLeft(child: EnrollerChild): void {
+    this.#leaving.get(child)?.settle();
+    this.#leaving.delete(child);
   }
 
   #lose(loss: EnrollerLoss): void {
+    this.#forget();
+    this.#options.listener.onLost(loss);
+  }
+
+  #forget(): void {
     clearInterval(this.#watchdog);
     clearTimeout(this.#lingering);
     this.#child = undefined;
     this.#work.clear();
-    this.#options.listener.onLost(loss);
   }
+}
+
+interface Departure {
+  /** Settles when the process has ended, or will not. */
+  readonly gone: Promise<void>;
+  readonly settle: () => void;
+}
+
+/** Milliseconds between being told to end and being killed. */
+const patience = 2 * second;
+
+function named({ pid }: EnrollerChild): string {
+  return pid === undefined ? 'not started' : `pid ${pid}`;
 }
 
 /** The piece of work that a report ends; a failure that can be resumed leaves the key in the enroller's hands. */

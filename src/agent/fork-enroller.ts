@@ -1,4 +1,6 @@
 import { fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { describeError } from '../core/errors.ts';
 import type { ChildListener, EnrollerChild, LaunchEnroller } from './enroller-link.ts';
 
 export interface ForkOptions {
@@ -6,6 +8,8 @@ export interface ForkOptions {
   readonly program: string;
   readonly args: readonly string[];
   readonly execArgv: readonly string[];
+  /** The runtime; this process's own when absent. */
+  readonly execPath?: string;
   /** The first message: what the enroller has to know of the configuration. */
   readonly greeting: object;
 }
@@ -17,28 +21,53 @@ export interface ForkOptions {
  */
 export function forkEnroller(options: ForkOptions): LaunchEnroller {
   return (listener) => {
-    const child = fork(options.program, [...options.args], {
-      execArgv: [...options.execArgv],
-      stdio: ['ignore', 2, 2, 'ipc'],
-    });
-    const failed = (error: Error): void => listener.onExit(error.message);
+    const child = start(options);
+    if (child instanceof Error) {
+      setImmediate(() => listener.onExit(child.message));
+      return neverStarted();
+    }
     child.on('message', (message) =>
       listener.onMessage(message as Parameters<ChildListener['onMessage']>[0]),
     );
-    child.on('error', failed);
-    child.on('exit', (code, signal) => {
-      child.off('error', failed);
-      child.on('error', () => undefined);
-      listener.onExit(signal === null ? `exit code ${code}` : `signal ${signal}`);
+    // Also emitted for a message that did not reach the child: its exit is what counts.
+    child.on('error', (error) => {
+      if (child.pid === undefined) listener.onExit(error.message);
     });
-    child.send(options.greeting);
+    child.on('exit', (code, signal) =>
+      listener.onExit(signal === null ? `exit code ${code}` : `signal ${signal}`),
+    );
+    if (child.pid === undefined) return neverStarted();
+    child.send(options.greeting, () => undefined);
     return toEnrollerChild(child);
   };
 }
 
-function toEnrollerChild(child: ReturnType<typeof fork>): EnrollerChild {
+/** Most reasons not to start are an event, but some (no memory) are thrown. */
+function start({ program, args, execArgv, execPath }: ForkOptions): ChildProcess | Error {
+  try {
+    return fork(program, [...args], {
+      execArgv: [...execArgv],
+      ...(execPath !== undefined && { execPath }),
+      stdio: ['ignore', 2, 2, 'ipc'],
+    });
+  } catch (error) {
+    return error instanceof Error ? error : new Error(describeError(error));
+  }
+}
+
+/** A new object each time: children are told apart by identity. */
+function neverStarted(): EnrollerChild {
   return {
-    pid: child.pid ?? 0,
+    pid: undefined,
+    send: () => undefined,
+    disconnect: () => undefined,
+    kill: () => undefined,
+  };
+}
+
+function toEnrollerChild(child: ChildProcess): EnrollerChild {
+  return {
+    pid: child.pid,
     // A write to a child that is about to end fails; its exit is what gets reported.
     send: (message) => void child.send(message, () => undefined),
     disconnect: () => {

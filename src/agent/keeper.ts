@@ -150,7 +150,10 @@ export class Keeper implements EnrollerListener {
 
   onLost(loss: EnrollerLoss): void {
     const { logger, observer } = this.#options;
-    const failure: Failure = { ...loss, remedy: 'look at the lines before this one, and at dmesg' };
+    const failure: Failure = {
+      ...loss,
+      remedy: 'look at the lines before this one, and for the out-of-memory killer in: dmesg',
+    };
     logger.log(loss.code === 'ENROLLER_HUNG' ? 'enroller_hung' : 'enroller_lost', {
       code: loss.code,
       error: loss.message,

@@ -1,5 +1,6 @@
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerCommand } from '../core/enrollment.ts';
+import { describeError } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import { systemClock } from '../sys/clock.ts';
 import { interfaceAddresses } from '../sys/network-interfaces.ts';
@@ -18,11 +19,14 @@ export interface Greeting {
  */
 export function runEnrollerProcess(): void {
   let enroller: Enroller | undefined;
+  process.on('uncaughtException', crash);
   process.on('message', (message: Greeting | EnrollerCommand) => {
     if ('type' in message) enroller?.handle(message);
     else enroller = createEnroller(message);
   });
   process.on('disconnect', () => process.exit(0));
+  // The keeper may have gone while this program was being loaded; nothing would tell it again.
+  if (!process.connected) process.exit(0);
   // Ctrl-C reaches the whole group: the keeper decides, and closes the channel.
   process.on('SIGINT', () => undefined);
   process.on('SIGTERM', () => undefined);
@@ -38,6 +42,17 @@ function createEnroller({ config, version }: Greeting): Enroller {
     interfaces: interfaceAddresses,
     report: send,
   });
+}
+
+/** A fault of this program: said in one line of the keeper's log, and the keys go with the process. */
+function crash(error: unknown): void {
+  setTimeout(exitFailed, second);
+  const words = { type: 'crashed', error: describeError(error) };
+  process.send?.(words, undefined, undefined, exitFailed);
+}
+
+function exitFailed(): void {
+  process.exit(1);
 }
 
 function send(message: object): void {
