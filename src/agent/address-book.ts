@@ -2,7 +2,7 @@ import type { SubjectAltNames } from '../core/certificate.ts';
 import type { EnrollerReport, NodeAddress } from '../core/enrollment.ts';
 import type { Failure } from '../core/errors.ts';
 import { altNamesOfNode } from '../core/identity.ts';
-import { second } from '../core/instant.ts';
+import { hour, minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import { retryDelay } from '../core/backoff.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -36,6 +36,7 @@ export class AddressBook {
   #interfaces: readonly string[] = [];
   #lookingUp = false;
   #failures = 0;
+  #lookAgain = false;
   #nextLookUp: Instant = 0;
 
   constructor(options: AddressBookOptions) {
@@ -61,6 +62,7 @@ export class AddressBook {
     const { clock, interfaces } = this.#options;
     const found = interfaces();
     const changed = found.join() !== this.#interfaces.join();
+    this.#lookAgain ||= changed && this.#interfaces.length > 0;
     this.#interfaces = found;
     if (changed) this.#nextLookUp = clock.now();
     if (lookUpNode && !this.#lookingUp && this.#isDue(clock.now())) this.#lookUp();
@@ -70,7 +72,7 @@ export class AddressBook {
     if (report.type === 'addresses-failed') return this.#failed(report.failure);
     if (report.final) this.#lookingUp = false;
     this.#failures = 0;
-    this.#schedule(this.#options.refreshSeconds * second);
+    this.#schedule();
     this.#learn(report.addresses);
   }
 
@@ -82,7 +84,7 @@ export class AddressBook {
   /** A clock set back must not put the next look-up off. */
   #isDue(now: Instant): boolean {
     const { refreshSeconds } = this.#options;
-    const longest = Math.max(refreshSeconds * second * 1.1, 15 * 60 * second);
+    const longest = Math.max(refreshSeconds * second, longestRetry) * 1.1;
     return now >= this.#nextLookUp || this.#nextLookUp - now > longest;
   }
 
@@ -95,18 +97,25 @@ export class AddressBook {
   #failed(failure: Failure): void {
     this.#lookingUp = false;
     this.#failures += 1;
-    this.#schedule(retryDelay(failure, this.#failures, this.#options.chance()));
+    const { clock, chance, logger } = this.#options;
+    this.#nextLookUp = clock.now() + retryDelay(failure, this.#failures, chance());
     const { code, message, remedy } = failure;
-    this.#options.logger.log('addresses_failed', {
+    logger.log('addresses_failed', {
       code,
       error: message,
       ...(remedy !== undefined && { remedy }),
     });
   }
 
-  /** Nodes that started together spread out again. */
-  #schedule(ms: number): void {
-    const { clock, chance } = this.#options;
+  /**
+   * Nodes that started together spread out again. After a change of the interfaces
+   * there is a second look a minute later: the kubelet may not have put it into the
+   * Node yet at the first.
+   */
+  #schedule(): void {
+    const { clock, chance, refreshSeconds } = this.#options;
+    const ms = this.#lookAgain ? minute : refreshSeconds * second;
+    this.#lookAgain = false;
     this.#nextLookUp = clock.now() + Math.round(ms * (0.9 + 0.2 * chance()));
   }
 
@@ -122,3 +131,6 @@ export class AddressBook {
     });
   }
 }
+
+/** What retryDelay answers at most. */
+const longestRetry = hour;
