@@ -1,6 +1,7 @@
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerReport } from '../core/enrollment.ts';
 import { AgentError, describeError, hasCode } from '../core/errors.ts';
+import type { ErrorCode } from '../core/errors.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { credentialExpiry, loadValidKubeconfig } from '../kube/credential-validity.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
@@ -8,6 +9,14 @@ import { KubeClient } from '../kube/rest-client.ts';
 import type { Clock } from '../sys/clock.ts';
 
 export type CredentialSource = 'kubeconfig' | 'bootstrap';
+
+/** Failures after which the credential, or where it leads, may be another one on disk by now. */
+export const doubtful: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'API_UNAUTHORIZED',
+  'API_FORBIDDEN',
+  'API_UNTRUSTED',
+  'API_UNREACHABLE',
+]);
 
 export interface ApiAccessOptions {
   readonly config: Pick<AgentConfig, 'kubeconfig' | 'bootstrapKubeconfig'>;
@@ -28,6 +37,7 @@ export class ApiAccess implements AsyncDisposable {
   #source: CredentialSource | undefined;
   #stale = false;
   #opening: Promise<void> | undefined;
+  #openingNext: Promise<void> | undefined;
   readonly #draining = new Set<Promise<void>>();
 
   constructor(options: ApiAccessOptions) {
@@ -67,12 +77,26 @@ export class ApiAccess implements AsyncDisposable {
     this.#stale = true;
   }
 
-  /** Opens a client with what the files say now, and lets the old one finish what it has under way. */
+  /**
+   * Opens a client with what the files say now, and lets the old one finish what it
+   * has under way. An opening that began earlier is no help: it may have read the
+   * files before they changed.
+   */
   async refresh(): Promise<void> {
-    this.#opening ??= this.#open().finally(() => {
+    if (this.#opening === undefined) return this.#begin();
+    const before = this.#opening.catch(() => undefined);
+    this.#openingNext ??= before.then(() => {
+      this.#openingNext = undefined;
+      return this.#begin();
+    });
+    await this.#openingNext;
+  }
+
+  #begin(): Promise<void> {
+    this.#opening = this.#open().finally(() => {
       this.#opening = undefined;
     });
-    await this.#opening;
+    return this.#opening;
   }
 
   /** A client under another credential than the current one, for trying that out. */
@@ -92,6 +116,7 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#opening?.catch(() => undefined);
     this.#replace(undefined);
     await Promise.all(this.#draining);
   }
@@ -105,13 +130,22 @@ export class ApiAccess implements AsyncDisposable {
   async #open(): Promise<void> {
     const { report } = this.#options;
     const { access, source } = await this.#load();
-    const client = await this.openWith(access);
+    const client = await this.#openOwned(access);
     if (source !== this.#source) report({ type: 'credential', source });
     const { server, insecureSkipTlsVerify } = access.cluster;
     if (insecureSkipTlsVerify) report({ type: 'insecure', server });
     this.#source = source;
     this.#stale = false;
     this.#replace(client);
+  }
+
+  async #openOwned(access: ClusterAccess): Promise<KubeClient> {
+    try {
+      return await this.openWith(access);
+    } catch (error) {
+      access[Symbol.dispose]();
+      throw error;
+    }
   }
 
   #replace(client: KubeClient | undefined): void {

@@ -2,13 +2,13 @@ import { join } from 'node:path';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
-import { AgentError, hasCode, toFailure } from '../core/errors.ts';
+import { AgentError, toFailure } from '../core/errors.ts';
 import { sameTemplate } from '../core/identity.ts';
 import { writeKubeconfig } from '../store/kubeconfig-writer.ts';
 import { currentLink } from '../store/pair-names.ts';
 import { PairStore } from '../store/pair-store.ts';
 import type { Clock } from '../sys/clock.ts';
-import { ApiAccess } from './api-access.ts';
+import { ApiAccess, doubtful } from './api-access.ts';
 import { Enrollment } from './enrollment.ts';
 import { lookUpAddresses } from './node-look-up.ts';
 import { selfSignedPair } from './self-signed.ts';
@@ -123,10 +123,9 @@ export class Enroller implements AsyncDisposable {
     if (job.abort.signal.aborted) return;
     const { resumable } = job.enrollment;
     if (!resumable) this.#forget(name, job);
-    if (hasCode(error, 'API_UNAUTHORIZED', 'API_FORBIDDEN', 'API_UNTRUSTED', 'API_UNREACHABLE')) {
-      this.#access.doubt();
-    }
-    this.#options.report({ type: 'failed', name, failure: toFailure(error), resumable });
+    const failure = toFailure(error);
+    if (doubtful.has(failure.code)) this.#access.doubt();
+    this.#options.report({ type: 'failed', name, failure, resumable });
   }
 
   /** The job under way, if it is for the same template: one key and one CSR until decided. */
