@@ -4,7 +4,7 @@ import { createCsr } from '../core/csr.ts';
 import type { CsrReference, EnrollerReport, Finding } from '../core/enrollment.ts';
 import { AgentError, hasCode } from '../core/errors.ts';
 import { encodePem } from '../core/pem.ts';
-import { Secret } from '../core/secret.ts';
+import type { Secret } from '../core/secret.ts';
 import { CsrClient } from '../kube/csr-client.ts';
 import type { StandingCsr } from '../kube/csr-client.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -13,7 +13,7 @@ import { csrName } from './csr-name.ts';
 import type { IssuedChain } from './issued-certificate.ts';
 import { checkIssued } from './issued-certificate.ts';
 import type { PrivateKey } from './private-key.ts';
-import { generatePrivateKey } from './private-key.ts';
+import { generatePrivateKey, pairPem } from './private-key.ts';
 
 /** Where issued pairs go; the pair store has this method. */
 export interface PairSink {
@@ -74,19 +74,29 @@ export class Enrollment implements Disposable {
 
   /** Runs to the stored pair. @throws AgentError with what went wrong; see `resumable` */
   async run(signal: AbortSignal): Promise<StoredPair> {
-    const { store, onStored } = this.#options;
+    try {
+      this.#stored ??= await this.#obtain(signal);
+      await this.#options.onStored();
+      return this.#stored;
+    } finally {
+      // Given up, perhaps while the key was only being made: nobody else would wipe it.
+      if (signal.aborted) this[Symbol.dispose]();
+    }
+  }
+
+  async #obtain(signal: AbortSignal): Promise<StoredPair> {
+    const { access, store } = this.#options;
     // An issued certificate needs nothing more of the API server than, at times, a test of trust.
-    if (this.#issued === undefined) await this.#options.access.ready();
+    if (this.#issued === undefined) await access.ready();
     const key = (this.#key ??= await generatePrivateKey(this.template.key));
     const csr = (this.#csr ??= await this.#create(key, signal));
     this.#issued ??= await this.#wait(csr, signal);
     const chain = await this.#check(this.#issued, key, signal);
-    if (this.#stored === undefined) {
-      using pem = concatenate(chain.pem, key.pem);
-      this.#stored = await store.write(pem);
-    }
-    await onStored();
-    return this.#stored;
+    throwIfAborted(signal, this.#options.name);
+    using pem = pairPem(chain.pem, key);
+    const stored = await store.write(pem);
+    this[Symbol.dispose]();
+    return stored;
   }
 
   [Symbol.dispose](): void {
@@ -98,6 +108,7 @@ export class Enrollment implements Disposable {
     const { name, template, report } = this.#options;
     this.#request ??= encodePem('CERTIFICATE REQUEST', await createCsr(template, key.pair));
     const { signerName, usages, expirationSeconds } = template;
+    const earlier = this.#maybeCreated;
     this.#maybeCreated = true;
     try {
       const csr = await this.#client.create(
@@ -113,7 +124,9 @@ export class Enrollment implements Disposable {
       report({ type: 'requested', name, csr: reference(csr) });
       return csr;
     } catch (error) {
-      this.#maybeCreated = !hasCode(error, ...refusals);
+      // What is refused now may all the same have been accepted by an earlier try.
+      const refused = hasCode(error, ...refusals);
+      this.#maybeCreated = !refused || (earlier && error.code !== 'API_CONFLICT');
       throw error;
     }
   }
@@ -226,10 +239,6 @@ function saying({
   return [reason, message].filter((part) => part !== '').join(': ') || 'no reason given';
 }
 
-function concatenate(certificates: Uint8Array, key: Secret): Secret {
-  const secret = key.expose();
-  const bytes = new Uint8Array(certificates.length + secret.length);
-  bytes.set(certificates);
-  bytes.set(secret, certificates.length);
-  return new Secret(bytes);
+function throwIfAborted(signal: AbortSignal, name: string): void {
+  if (signal.aborted) throw new AgentError('ABORTED', `the enrollment of ${name} was given up`);
 }

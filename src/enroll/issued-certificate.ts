@@ -50,8 +50,9 @@ export async function leadsTo(chain: IssuedChain, authorities: Uint8Array): Prom
   const last = chain.intermediates.at(-1) ?? chain.leaf;
   for (const { label, der } of parsePem(authorities)) {
     if (label !== 'CERTIFICATE') continue;
-    const authority = await parseCertificate(der);
-    if (await isSignedBy(last, authority)) return true;
+    // One that cannot be read says nothing about the issued certificate.
+    const authority = await parseCertificate(der).catch(() => undefined);
+    if (authority !== undefined && (await isSignedBy(last, authority))) return true;
   }
   return false;
 }

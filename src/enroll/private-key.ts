@@ -38,16 +38,30 @@ export async function generatePrivateKey(algorithm: KeyAlgorithm): Promise<Priva
 async function exportPem(algorithm: KeyAlgorithm, key: CryptoKey): Promise<Secret> {
   const { label, type } = keyParameters[algorithm].pem;
   const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', key));
-  const der =
-    type === 'pkcs8'
-      ? pkcs8
-      : createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }).export({
-          format: 'der',
-          // The union of the two types has no overload of its own.
-          type: type as 'pkcs1',
-        });
-  const pem = new Secret(encodePem(label, der));
-  pkcs8.fill(0);
-  der.fill(0);
-  return pem;
+  let der = pkcs8;
+  try {
+    if (type !== 'pkcs8') der = convert(pkcs8, type);
+    return new Secret(encodePem(label, der));
+  } finally {
+    pkcs8.fill(0);
+    der.fill(0);
+  }
+}
+
+function convert(pkcs8: Buffer<ArrayBuffer>, type: 'sec1' | 'pkcs1'): Buffer<ArrayBuffer> {
+  const key = createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' });
+  // The union of the two types has no overload of its own.
+  return key.export({ format: 'der', type: type as 'pkcs1' });
+}
+
+/**
+ * The content of a pair file: certificates, then the key. Not Buffer.concat: that
+ * takes memory of a pool, in which a copy of the key would stay behind.
+ */
+export function pairPem(certificates: Uint8Array, key: PrivateKey): Secret {
+  const secret = key.pem.expose();
+  const bytes = new Uint8Array(certificates.length + secret.length);
+  bytes.set(certificates);
+  bytes.set(secret, certificates.length);
+  return new Secret(bytes);
 }

@@ -3,9 +3,9 @@ import { keyParameters } from '../core/csr.ts';
 import { day, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import { encodePem } from '../core/pem.ts';
-import { Secret } from '../core/secret.ts';
+import type { Secret } from '../core/secret.ts';
 import { usageExtensions, webcrypto, x509 } from '../core/x509.ts';
-import { generatePrivateKey } from './private-key.ts';
+import { generatePrivateKey, pairPem } from './private-key.ts';
 
 /**
  * A pair that lets a server start before the cluster has issued one, as the kubelet
@@ -38,5 +38,5 @@ export async function selfSignedPair(options: {
     webcrypto,
   );
   const pem = encodePem('CERTIFICATE', new Uint8Array(certificate.rawData));
-  return new Secret(new Uint8Array(Buffer.concat([pem, key.pem.expose()])));
+  return pairPem(pem, key);
 }

@@ -1,6 +1,5 @@
 import type { CertificateTemplate } from '../core/certificate-spec.ts';
 import { AgentError, hasCode } from '../core/errors.ts';
-import { Secret } from '../core/secret.ts';
 import * as v from 'valibot';
 import type { ApiAccess } from './api-access.ts';
 import type { IssuedChain } from './issued-certificate.ts';
@@ -28,11 +27,12 @@ export async function verifyTrust(options: {
   const { cluster, path } = access.current().access;
   const authority = cluster.certificateAuthority;
   if (authority !== undefined && (await leadsTo(chain, authority.pem))) return;
-  const clientCertificate = { pem: chain.pem, key: new Secret(key.pem.expose()) };
+  const clientCertificate = { pem: chain.pem, key: key.pem };
   await using client = await access.openWith({
     path,
     cluster,
     credential: { clientCertificate },
+    // The key is the enrollment's, which has yet to store it.
     [Symbol.dispose]: () => undefined,
   });
   try {
