@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { stringify } from 'yaml';
 import type { HostPort } from '../config/host-port.ts';
 import { formatHostPort } from '../config/host-port.ts';
@@ -37,7 +37,7 @@ export async function runDemonstration(options: DemonstrationOptions): Promise<b
   await using agent = startAgentProcess(file, join(session.directory, 'agent.log'));
   const address = await findAddress(agent, options);
   if (address === undefined) return options.signal.aborted;
-  using view = createView(context, guide(session, file, address));
+  using view = createView(context, guide(session, address));
   for (;;) {
     const status = await fetchStatus(address).catch(() => undefined);
     if (status !== undefined) {
@@ -112,21 +112,31 @@ async function fail(agent: AgentProcess, { stderr }: CliContext): Promise<false>
   return false;
 }
 
-function guide(session: SandboxSession, configFile: string, address: HostPort): string[] {
-  const pki = join(session.directory, 'pki');
+/** Short lines, relative to the folder: a screen that does not wrap cuts off what is longer than it is wide. */
+function guide(session: SandboxSession, address: HostPort): string[] {
   return [
     `An agent is at work in ${session.directory}`,
     `Metrics: http://${formatHostPort(address)}/metrics`,
     '',
     'Try in another terminal:',
-    `  openssl x509 -noout -subject -dates -in ${pki}/kubelet-client-current.pem`,
+    `  cd ${session.directory}`,
+    '  openssl x509 -noout -subject -dates -in pki/kubelet-client-current.pem',
     `  curl -s http://${formatHostPort(address)}/metrics | grep ^nodecertd_cert`,
-    `  nodecertd status --config ${configFile}`,
-    `  rm ${pki}/kubelet-client-current.pem    # and see what becomes of it`,
-    `  tail -f ${session.directory}/agent.log`,
+    ...statusCommand(),
+    '  rm pki/kubelet-client-current.pem    # and see what becomes of it',
+    '  tail -f agent.log',
     'Ctrl-C ends it and removes everything.',
     '',
   ];
+}
+
+/** This very program: started from its sources, it is on nobody's PATH. */
+function statusCommand(): string[] {
+  const program = process.argv[1] ?? '';
+  const launcher = join(dirname(dirname(program)), 'nodecertd');
+  const args = 'status --config config.yaml';
+  if (basename(program) === 'main.js') return [`  ${launcher} ${args}`];
+  return [`  ${process.execPath} \\`, `    ${program} ${args}`];
 }
 
 interface View extends Disposable {

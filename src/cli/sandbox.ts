@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Command } from 'commander';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../config/duration.ts';
 import type { CliContext } from './context.ts';
 import { exitCodes } from './exit-code.ts';
@@ -25,7 +25,11 @@ export function configure(
   command
     .option('--agent', 'run an agent against it and show its certificates')
     .option('--rotations <count>', 'with --agent: end after so many rotations of each', count)
-    .option('--lifetime <duration>', 'of the certificates that it issues', lifetime, 60)
+    .addOption(
+      new Option('--lifetime <duration>', 'of the certificates that it issues')
+        .argParser(lifetime)
+        .default(60, '60s'),
+    )
     .option('--port <port>', 'of the API; 0 takes a free one', port, 0)
     .option('--directory <folder>', 'keep the files here instead of in a temporary folder')
     .action(async (options: SandboxOptions) => {
