@@ -3,15 +3,20 @@ import type { ChildProcess } from 'node:child_process';
 import { describeError } from '../core/errors.ts';
 import type { ChildListener, EnrollerChild, LaunchEnroller } from './enroller-link.ts';
 
-export interface ForkOptions {
+export interface EnrollerProgram {
   /** The program to run and its arguments. */
   readonly program: string;
   readonly args: readonly string[];
   readonly execArgv: readonly string[];
   /** The runtime; this process's own when absent. */
   readonly execPath?: string;
+}
+
+export interface ForkOptions extends EnrollerProgram {
   /** The first message: what the enroller has to know of the configuration. */
   readonly greeting: object;
+  /** A process that was started ahead of time; taken for the first launch if it still runs. */
+  readonly started?: ChildProcess;
 }
 
 /**
@@ -20,8 +25,10 @@ export interface ForkOptions {
  * standard output stay clean.
  */
 export function forkEnroller(options: ForkOptions): LaunchEnroller {
+  let ahead = options.started;
   return (listener) => {
-    const child = start(options);
+    const child = ahead?.exitCode === null && ahead.connected ? ahead : start(options);
+    ahead = undefined;
     if (child instanceof Error) {
       setImmediate(() => listener.onExit(child.message));
       return neverStarted();
@@ -43,16 +50,22 @@ export function forkEnroller(options: ForkOptions): LaunchEnroller {
 }
 
 /** Most reasons not to start are an event, but some (no memory) are thrown. */
-function start({ program, args, execArgv, execPath }: ForkOptions): ChildProcess | Error {
+function start(program: EnrollerProgram): ChildProcess | Error {
   try {
-    return fork(program, [...args], {
-      execArgv: [...execArgv],
-      ...(execPath !== undefined && { execPath }),
-      stdio: ['ignore', 2, 2, 'ipc'],
-    });
+    return startEnroller(program);
   } catch (error) {
     return error instanceof Error ? error : new Error(describeError(error));
   }
+}
+
+/** The process alone: for whoever knows before there is a keeper that one will be needed. */
+export function startEnroller(options: EnrollerProgram): ChildProcess {
+  const { program, args, execArgv, execPath } = options;
+  return fork(program, [...args], {
+    execArgv: [...execArgv],
+    ...(execPath !== undefined && { execPath }),
+    stdio: ['ignore', 2, 2, 'ipc'],
+  });
 }
 
 /** A new object each time: children are told apart by identity. */

@@ -11,6 +11,7 @@ import type { AgentStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import { AddressBook } from './address-book.ts';
+import { ChangedFiles } from './changed-files.ts';
 import type { EnrollerListener, EnrollerLoss, LaunchEnroller } from './enroller-link.ts';
 import { EnrollerSupervisor } from './enroller-supervisor.ts';
 import { watchFiles } from './file-watch.ts';
@@ -54,6 +55,8 @@ export class Keeper implements EnrollerListener {
   readonly #rotators: readonly Rotator[];
   readonly #addresses: AddressBook;
   readonly #signatures = new Map<string, string>();
+  /** The kubeconfigs and the configuration. */
+  readonly #files: ChangedFiles;
   readonly #startedAt: Instant;
   #lastTick: Instant;
   #releasedAt: Instant;
@@ -68,6 +71,7 @@ export class Keeper implements EnrollerListener {
     this.#releasedAt = this.#startedAt;
     this.#supervisor = new EnrollerSupervisor({ launch, listener: this, logger });
     this.#rotators = config.certificates.map((spec) => this.#rotator(spec));
+    this.#files = new ChangedFiles(otherFiles(options));
     this.#addresses = new AddressBook({
       ...options,
       enroller: this.#supervisor,
@@ -106,9 +110,12 @@ export class Keeper implements EnrollerListener {
     await using _ = await this.#watch();
     try {
       while (!signal.aborted) {
+        // From here on nothing that happens is slept through.
+        this.#wake = new AbortController();
+        await this.#compareSignatures();
+        await this.#compareFiles();
         this.#tick();
         await this.#pause(signal);
-        await this.#compareSignatures();
         if (Math.abs(this.#options.clock.now() - this.#releasedAt) >= releaseInterval)
           this.#release();
       }
@@ -133,7 +140,7 @@ export class Keeper implements EnrollerListener {
         break;
       default:
         this.#rotators.find(({ spec }) => spec.name === report.name)?.report(report);
-        if (report.type === 'inspected' || report.type === 'stored') this.#sign(report.name);
+        if (looks.has(report.type)) this.#sign(report.name);
     }
     this.#tick();
     this.#wake.abort();
@@ -161,6 +168,10 @@ export class Keeper implements EnrollerListener {
     observer.recordEnrollerEnd(loss.code === 'ENROLLER_HUNG' ? 'hung' : 'lost');
     for (const rotator of this.#rotators) rotator.lost(failure);
     this.#addresses.lost(failure);
+    // A look that was lost does not come back for a request that backs off; later changes count.
+    for (const { spec } of this.#rotators) {
+      if (!this.#signatures.has(spec.name)) this.#sign(spec.name);
+    }
     this.#wake.abort();
   }
 
@@ -192,15 +203,23 @@ export class Keeper implements EnrollerListener {
 
   #tick(): void {
     this.#lastTick = this.#options.clock.now();
-    const identity = this.#rotators.find(({ spec }) => spec.profile === 'kubelet-client');
-    const ready = identity === undefined || identity.usable;
-    const usesNode = this.#rotators.some(({ spec }) => spec.addresses === 'node');
-    this.#addresses.tick({ lookUpNode: usesNode && ready });
+    const ready = this.#identityReady;
+    this.#addresses.tick({ lookUpNode: this.#looksUpNode });
     for (const rotator of this.#rotators) {
       if (this.#needsIdentity(rotator.spec)) rotator.setIdentityReady(ready);
       rotator.setTemplate(this.#templateFor(rotator.spec));
       rotator.tick();
     }
+  }
+
+  get #identityReady(): boolean {
+    const identity = this.#rotators.find(({ spec }) => spec.profile === 'kubelet-client');
+    return identity === undefined || identity.usable;
+  }
+
+  /** Only the node itself may read its Node. */
+  get #looksUpNode(): boolean {
+    return this.#identityReady && this.#rotators.some(({ spec }) => spec.addresses === 'node');
   }
 
   #templateFor(spec: CertificateSpec): CertificateTemplate | undefined {
@@ -212,10 +231,10 @@ export class Keeper implements EnrollerListener {
   async #pause(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     const now = clock.now();
-    const due = Math.min(this.#addressWake(), ...this.#rotators.map(({ wake }) => wake));
+    const lookUp = this.#looksUpNode ? this.#addresses.wake : Infinity;
+    const due = Math.min(lookUp, ...this.#rotators.map(({ wake }) => wake));
     // A deadline in the past that nothing came of must not make the loop spin.
     const ms = Math.min(Math.max(due - now, second / 10), minute);
-    this.#wake = new AbortController();
     try {
       await clock.sleep(ms, AbortSignal.any([signal, this.#wake.signal]));
     } catch (error) {
@@ -223,32 +242,10 @@ export class Keeper implements EnrollerListener {
     }
   }
 
-  #addressWake(): Instant {
-    return this.#rotators.some(({ spec }) => spec.addresses === 'node')
-      ? this.#addresses.wake
-      : Infinity;
-  }
-
+  /** Wakes the loop, which then looks for itself what has changed. */
   async #watch(): Promise<AsyncDisposable> {
-    const { config, configFile, logger } = this.#options;
-    const credentials = [config.kubeconfig, config.bootstrapKubeconfig].filter(
-      (file) => file !== undefined,
-    );
-    const files = [
-      ...this.#rotators.map(({ path }) => path),
-      ...credentials,
-      ...(configFile === undefined ? [] : [configFile]),
-    ];
-    return watchFiles(files, (file) => {
-      if (file === configFile) logger.log('config_changed', { path: file });
-      else if (credentials.includes(file)) this.#credentialChanged();
-      else this.#wake.abort();
-    });
-  }
-
-  #credentialChanged(): void {
-    for (const rotator of this.#rotators) rotator.credentialChanged();
-    this.#wake.abort();
+    const pairs = this.#rotators.map(({ path }) => path);
+    return watchFiles([...pairs, ...otherFiles(this.#options)], () => this.#wake.abort());
   }
 
   /** Behind the watches, which can miss a change: each round of the loop compares. */
@@ -260,6 +257,14 @@ export class Keeper implements EnrollerListener {
       // Taken up again with what the enroller finds.
       this.#signatures.delete(rotator.spec.name);
       rotator.disturbed();
+    }
+  }
+
+  async #compareFiles(): Promise<void> {
+    const { configFile, logger } = this.#options;
+    for (const file of await this.#files.look()) {
+      if (file === configFile) logger.log('config_changed', { path: file });
+      else for (const rotator of this.#rotators) rotator.credentialChanged();
     }
   }
 
@@ -289,6 +294,16 @@ export class Keeper implements EnrollerListener {
     }
     this.#skewed = skewed;
   }
+}
+
+/** Reports after which the enroller has seen the pair as it is now. */
+const looks: ReadonlySet<string> = new Set(['inspected', 'inspection-failed', 'stored']);
+
+/** What makes a difference besides the pairs. */
+function otherFiles({ config, configFile }: KeeperOptions): string[] {
+  return [config.kubeconfig, config.bootstrapKubeconfig, configFile].filter(
+    (file) => file !== undefined,
+  );
 }
 
 /** Scrapes leave garbage that nothing else collects in an idle process. */

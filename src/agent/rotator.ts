@@ -4,22 +4,20 @@ import { sameTemplate } from '../core/identity.ts';
 import type { CertificateTemplate } from '../core/certificate-spec.ts';
 import type { EnrollerReport } from '../core/enrollment.ts';
 import type { Failure } from '../core/errors.ts';
-import { formatDuration, formatInstant, second } from '../core/instant.ts';
+import { formatDuration, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
-import type { LogEvent, LogFields } from '../core/log-events.ts';
 import { nextWake } from '../core/rotation-due.ts';
 import { initialState } from '../core/rotation-state.ts';
 import type { RotationEffect, RotationEvent, RotationState } from '../core/rotation-state.ts';
 import { step } from '../core/rotation.ts';
-import { lifetimeStart, rotationDeadline, rotationFraction } from '../core/schedule.ts';
+import { rotationDeadline, rotationFraction } from '../core/schedule.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
-import type { LastEvent } from './certificate-status.ts';
-import { certificateStatus, isOverdue, isUsable } from './certificate-status.ts';
+import { certificateStatus, isUsable } from './certificate-status.ts';
 import type { EnrollerLink } from './enroller-link.ts';
-import { findingEvent } from './finding-events.ts';
 import type { RequestJournal } from './request-journal.ts';
+import { RotationLog } from './rotation-log.ts';
 
 /** What is counted; the metrics have the matching methods. */
 export interface RotationObserver {
@@ -59,14 +57,13 @@ export type CertificateReport = Extract<EnrollerReport, { readonly name: string 
 export class Rotator {
   readonly #options: RotatorOptions;
   #state: RotationState;
-  #lastEvent: LastEvent | undefined;
+  readonly #log: RotationLog;
   #enrollingSince: Instant | undefined;
-  #overdue = false;
   #selfSigning = false;
-  #missing: 'waiting_for_addresses' | 'waiting_for_identity' | undefined;
 
   constructor(options: RotatorOptions) {
     this.#options = options;
+    this.#log = new RotationLog(options);
     const { clock, identityReady, journal, spec } = options;
     const now = clock.now();
     this.#state = initialState({ now, identityReady, delay: journal.delayFor(spec.name, now) });
@@ -98,12 +95,13 @@ export class Rotator {
 
   status(): CertificateStatus {
     const { spec, path, clock } = this.#options;
+    const { lastEvent } = this.#log;
     return certificateStatus({
       spec,
       path,
       state: this.#state,
       now: clock.now(),
-      ...(this.#lastEvent !== undefined && { lastEvent: this.#lastEvent }),
+      ...(lastEvent !== undefined && { lastEvent }),
     });
   }
 
@@ -111,13 +109,13 @@ export class Rotator {
   start(): void {
     const { enroller, journal, spec, clock } = this.#options;
     const count = journal.outstanding(spec.name, clock.now());
-    if (count > 0) this.#log('csr_left_behind', { count });
+    if (count > 0) this.#log.log('csr_left_behind', { count });
     enroller.send({ type: 'inspect', name: spec.name });
   }
 
   tick(): void {
     this.#apply({ type: 'tick' });
-    this.#watchOverdue();
+    this.#log.overdue(this.#state);
   }
 
   setTemplate(template: CertificateTemplate | undefined): void {
@@ -143,13 +141,18 @@ export class Rotator {
     this.#apply({ type: 'credential-changed' });
   }
 
-  /** The enroller is gone, and with it every key it held. */
+  /**
+   * The enroller is gone, and with it every key it held. A back-off for which it held
+   * none stays as it is: a denied request must not be made again in seconds.
+   */
   lost(failure: Failure): void {
+    this.#selfSigning = false;
     const { phase } = this.#state;
     if (phase.kind === 'inspecting') this.#inspectionFailed(failure);
     else if (phase.kind === 'enrolling') this.#failed(failure, false);
-    else if (phase.kind === 'backing-off')
-      this.#apply({ type: 'failed', failure, resumable: false });
+    else if (phase.kind === 'backing-off' && phase.template !== undefined) {
+      this.#failed(failure, false);
+    }
   }
 
   report(report: CertificateReport): void {
@@ -167,27 +170,24 @@ export class Rotator {
       case 'failed':
         return this.#failed(report.failure, report.resumable);
       case 'trouble':
-        this.#options.observer.recordFailure(this.spec.name, report.failure.code);
-        return this.#log('csr_wait_troubled', failureFields(report.failure));
+        return this.#troubled(report.failure);
       default:
         return report satisfies never;
     }
   }
 
   #inspected(report: Extract<CertificateReport, { type: 'inspected' }>): void {
-    this.#logFindings(report.findings);
+    this.#log.findings(report.findings);
     const known = this.#state.pair;
     const { pair } = report;
-    const first = this.#state.phase.kind === 'inspecting' && known === undefined;
-    if (!first && known !== undefined && !samePair(known, pair)) {
-      this.#log('pair_changed', { path: this.path, ...(pair !== undefined && pairFields(pair)) });
-    }
+    if (known !== undefined && !samePair(known, pair)) this.#log.changed(this.path, pair);
     if (pair === undefined) {
       this.#selfSign();
       return this.#apply({ type: 'inspected' });
     }
+    this.#selfSigning = false;
     const deadline = this.#deadline(pair);
-    if (!samePair(known, pair)) this.#logDeadline(pair, deadline);
+    if (!samePair(known, pair)) this.#log.deadline(pair, deadline);
     this.#apply({ type: 'inspected', pair, deadline });
   }
 
@@ -200,9 +200,10 @@ export class Rotator {
   }
 
   #inspectionFailed(failure: Failure): void {
+    this.#selfSigning = false;
     this.#options.observer.recordFailure(this.spec.name, failure.code);
     this.#apply({ type: 'inspection-failed', failure });
-    this.#logFailure(failure);
+    this.#log.failed(failure, this.#state);
   }
 
   #progressed(
@@ -215,41 +216,41 @@ export class Rotator {
       case 'requested':
         if (journal.add(name, csr)) {
           observer.recordRequested(name);
-          this.#log('csr_created', fields);
+          this.#log.log('csr_created', fields);
         }
         return this.#apply({ type: 'progress', stage: 'pending', csr });
       case 'approved':
-        this.#log('csr_approved', fields);
+        this.#log.log('csr_approved', fields);
         return this.#apply({ type: 'progress', stage: 'approved', csr });
       case 'issued':
         journal.remove(name, csr.name);
-        this.#log('csr_issued', fields);
+        this.#log.log('csr_issued', fields);
         return this.#apply({ type: 'progress', stage: 'issued', csr });
       default:
         return report satisfies never;
     }
   }
 
-  #stored(report: Extract<CertificateReport, { type: 'stored' }>): void {
+  #stored({ pair, findings }: Extract<CertificateReport, { type: 'stored' }>): void {
     const { clock, observer, spec } = this.#options;
-    const { pair } = report;
     const now = clock.now();
     const replaced = this.#state.pair;
     const deadline = this.#deadline(pair);
-    const since = this.#enrollingSince ?? now;
-    this.#selfSigning = false;
+    const seconds = (now - (this.#enrollingSince ?? now)) / second;
+    this.#enrollingSince = undefined;
     observer.recordStored({
       name: spec.name,
-      seconds: (now - since) / second,
-      ...(replaced !== undefined && { ageOfReplaced: (now - replaced.notBefore) / second }),
+      seconds,
+      // A stand-in is replaced as soon as can be: its age says nothing about rotations.
+      ...(replaced?.selfSigned === false && {
+        ageOfReplaced: (now - replaced.notBefore) / second,
+      }),
     });
-    this.#enrollingSince = undefined;
-    this.#log('certificate_stored', { ...pairFields(pair), seconds: (now - since) / second });
-    this.#warnIfShort(pair);
-    this.#logFindings(report.findings);
-    this.#logDeadline(pair, deadline);
+    this.#log.stored(pair, seconds);
+    this.#log.findings(findings);
+    this.#log.deadline(pair, deadline);
     this.#apply({ type: 'stored', pair, deadline });
-    this.#watchOverdue();
+    this.#log.overdue(this.#state);
   }
 
   #failed(failure: Failure, resumable: boolean): void {
@@ -261,14 +262,20 @@ export class Rotator {
     }
     if (!resumable) this.#enrollingSince = undefined;
     this.#apply({ type: 'failed', failure, resumable });
-    this.#logFailure(failure);
+    this.#log.failed(failure, this.#state);
+  }
+
+  #troubled(failure: Failure): void {
+    if (this.#log.troubled(failure)) {
+      this.#options.observer.recordFailure(this.spec.name, failure.code);
+    }
   }
 
   #apply(event: RotationEvent): void {
     const { clock, chance } = this.#options;
     const { state, effects } = step(this.#state, event, { now: clock.now(), chance: chance() });
     this.#state = state;
-    this.#sayWhatIsMissing();
+    this.#log.missing(state);
     for (const effect of effects) this.#perform(effect);
   }
 
@@ -279,86 +286,29 @@ export class Rotator {
         return enroller.send({ type: 'inspect', name: spec.name });
       case 'enroll':
         this.#enrollingSince ??= this.#options.clock.now();
-        this.#log('rotation_started', { reason: effect.reason });
+        this.#log.started(effect.reason);
+        if (this.#state.pair === undefined) this.#selfSign();
         return enroller.send({ type: 'enroll', name: spec.name, template: effect.template });
       case 'abandon':
         this.#enrollingSince = undefined;
         return enroller.send({ type: 'abandon', name: spec.name });
       case 'remind-approver':
-        return this.#log('csr_pending', {
+        return this.#log.log('csr_pending', {
           csr: effect.csr.name,
           signer: spec.signerName,
           waiting: formatDuration(effect.ms),
           remedy: `kubectl certificate approve ${effect.csr.name}`,
         });
       case 'recovered':
-        return this.#log('rotation_recovered', { failures: effect.failures });
+        return this.#log.log('rotation_recovered', { failures: effect.failures });
       default:
         return effect satisfies never;
     }
   }
 
-  /** Once for each time that something is missing, and not before the directory was looked at. */
-  #sayWhatIsMissing(): void {
-    const { phase, template, identityReady } = this.#state;
-    if (phase.kind === 'inspecting') return;
-    const waiting = identityReady ? undefined : ('waiting_for_identity' as const);
-    const missing = template === undefined ? ('waiting_for_addresses' as const) : waiting;
-    if (missing !== undefined && missing !== this.#missing) this.#log(missing);
-    this.#missing = missing;
-  }
-
-  #watchOverdue(): void {
-    const overdue = isOverdue(this.#state, this.#options.clock.now());
-    if (overdue === this.#overdue) return;
-    this.#overdue = overdue;
-    const { deadline, pair } = this.#state;
-    this.#log(overdue ? 'rotation_overdue' : 'rotation_overdue_over', {
-      ...(pair !== undefined && pairFields(pair)),
-      ...(deadline !== undefined && { deadline: formatInstant(deadline) }),
-      ...(overdue && { remedy: 'read the rotation_failed lines and run: nodecertd status' }),
-    });
-  }
-
   #deadline(pair: PairFacts): Instant {
     const { nodeName, spec } = this.#options;
     return rotationDeadline(pair, rotationFraction(nodeName, spec.name, pair.serial));
-  }
-
-  #logDeadline(pair: PairFacts, deadline: Instant): void {
-    if (pair.selfSigned) return;
-    const seconds = Math.round((deadline - this.#options.clock.now()) / second);
-    this.#log('rotation_deadline', { ...pairFields(pair), deadline: formatInstant(deadline) });
-    if (seconds > 0) this.#log('rotation_waiting', { seconds });
-  }
-
-  #warnIfShort(pair: PairFacts): void {
-    const asked = this.spec.expirationSeconds;
-    const issued = Math.round((pair.notAfter - lifetimeStart(pair)) / second);
-    // Signers backdate, and take that from the lifetime: a tenth less is no surprise.
-    if (asked !== undefined && issued < asked * 0.9) {
-      this.#log('certificate_lifetime_short', { asked, issued });
-    }
-  }
-
-  #logFindings(findings: Extract<CertificateReport, { type: 'inspected' }>['findings']): void {
-    for (const { kind, path, detail } of findings) this.#log(findingEvent(kind), { path, detail });
-  }
-
-  #logFailure(failure: Failure): void {
-    const { phase, failures } = this.#state;
-    this.#log('rotation_failed', {
-      attempt: failures,
-      ...failureFields(failure),
-      ...(phase.kind === 'backing-off' && { retryAt: formatInstant(phase.since + phase.delay) }),
-    });
-  }
-
-  #log(event: LogEvent, fields: LogFields = {}): void {
-    const { logger, clock, spec } = this.#options;
-    logger.log(event, { certificate: spec.name, ...fields });
-    const text = fields['code'] === undefined ? event : `${event} ${String(fields['code'])}`;
-    this.#lastEvent = { at: clock.now(), text };
   }
 }
 
@@ -367,12 +317,4 @@ const decided = new Set<string>(['CSR_DENIED', 'CSR_FAILED', 'CSR_DELETED']);
 
 function samePair(a: PairFacts | undefined, b: PairFacts | undefined): boolean {
   return a?.path === b?.path && a?.serial === b?.serial && a?.storedAt === b?.storedAt;
-}
-
-function pairFields(pair: PairFacts): LogFields {
-  return { serial: pair.serial, notAfter: formatInstant(pair.notAfter), path: pair.path };
-}
-
-function failureFields({ code, message, remedy }: Failure): LogFields {
-  return { code, error: message, ...(remedy !== undefined && { remedy }) };
 }

@@ -1,0 +1,135 @@
+import type { PairFacts } from '../core/certificate.ts';
+import type { CertificateSpec } from '../core/certificate-spec.ts';
+import type { Finding } from '../core/enrollment.ts';
+import type { ErrorCode, Failure } from '../core/errors.ts';
+import { formatInstant, minute, second } from '../core/instant.ts';
+import type { Instant } from '../core/instant.ts';
+import type { LogEvent, LogFields } from '../core/log-events.ts';
+import { retryAt } from '../core/rotation-due.ts';
+import type { RotationState } from '../core/rotation-state.ts';
+import { lifetimeStart } from '../core/schedule.ts';
+import type { Clock } from '../sys/clock.ts';
+import type { Logger } from '../sys/log.ts';
+import type { LastEvent } from './certificate-status.ts';
+import { isOverdue } from './certificate-status.ts';
+import { findingEvent } from './finding-events.ts';
+
+export interface RotationLogOptions {
+  readonly spec: CertificateSpec;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/**
+ * The log lines of one certificate. What lasts (overdue, something missing, a
+ * disturbed wait) is said when it begins or changes, not at each look.
+ */
+export class RotationLog {
+  readonly #options: RotationLogOptions;
+  #lastEvent: LastEvent | undefined;
+  #overdue = false;
+  #missing: LogEvent | undefined;
+  #trouble: { readonly code: ErrorCode; readonly at: Instant } | undefined;
+
+  constructor(options: RotationLogOptions) {
+    this.#options = options;
+  }
+
+  /** For the status: the latest line, in few words. */
+  get lastEvent(): LastEvent | undefined {
+    return this.#lastEvent;
+  }
+
+  log(event: LogEvent, fields: LogFields = {}): void {
+    const { logger, clock, spec } = this.#options;
+    logger.log(event, { certificate: spec.name, ...fields });
+    const text = fields['code'] === undefined ? event : `${event} ${String(fields['code'])}`;
+    this.#lastEvent = { at: clock.now(), text };
+  }
+
+  /** A new attempt: its troubles are news again. */
+  started(reason: string): void {
+    this.#trouble = undefined;
+    this.log('rotation_started', { reason });
+  }
+
+  stored(pair: PairFacts, seconds: number): void {
+    this.log('certificate_stored', { ...pairFields(pair), seconds });
+    const { expirationSeconds: asked } = this.#options.spec;
+    const issued = Math.round((pair.notAfter - lifetimeStart(pair)) / second);
+    // Signers backdate, and take that from the lifetime: a tenth less is no surprise.
+    if (asked !== undefined && issued < asked * 0.9) {
+      this.log('certificate_lifetime_short', { asked, issued });
+    }
+  }
+
+  deadline(pair: PairFacts, deadline: Instant): void {
+    // A stand-in is replaced as soon as possible.
+    if (pair.selfSigned) return;
+    const seconds = Math.round((deadline - this.#options.clock.now()) / second);
+    this.log('rotation_deadline', { ...pairFields(pair), deadline: formatInstant(deadline) });
+    if (seconds > 0) this.log('rotation_waiting', { seconds });
+  }
+
+  findings(findings: readonly Finding[]): void {
+    for (const { kind, path, detail } of findings) this.log(findingEvent(kind), { path, detail });
+  }
+
+  failed(failure: Failure, { phase, failures }: RotationState): void {
+    const csr = phase.kind === 'backing-off' ? phase.csr : undefined;
+    this.log('rotation_failed', {
+      attempt: failures,
+      ...failureFields(failure),
+      ...(csr !== undefined && { csr: csr.name }),
+      ...(phase.kind === 'backing-off' && { retryAt: formatInstant(retryAt(phase)) }),
+    });
+  }
+
+  /** False when it is the same trouble as a moment ago: a server that is away is met every few seconds. */
+  troubled(failure: Failure): boolean {
+    const { code } = failure;
+    const now = this.#options.clock.now();
+    const known = this.#trouble;
+    if (known?.code === code && Math.abs(now - known.at) < troubleInterval) return false;
+    this.#trouble = { code, at: now };
+    this.log('csr_wait_troubled', failureFields(failure));
+    return true;
+  }
+
+  /** Once for each time that something is missing, and not before the directory was looked at. */
+  missing({ phase, template, identityReady }: RotationState): void {
+    if (phase.kind === 'inspecting') return;
+    const addresses = template === undefined ? ('waiting_for_addresses' as const) : undefined;
+    // Without an identity the addresses cannot be looked up either.
+    const missing = identityReady ? addresses : ('waiting_for_identity' as const);
+    if (missing !== undefined && missing !== this.#missing) this.log(missing);
+    this.#missing = missing;
+  }
+
+  overdue(state: RotationState): void {
+    const overdue = isOverdue(state, this.#options.clock.now());
+    if (overdue === this.#overdue) return;
+    this.#overdue = overdue;
+    const { deadline, pair } = state;
+    this.log(overdue ? 'rotation_overdue' : 'rotation_overdue_over', {
+      ...(pair !== undefined && pairFields(pair)),
+      ...(deadline !== undefined && { deadline: formatInstant(deadline) }),
+      ...(overdue && { remedy: 'read the rotation_failed lines and run: nodecertd status' }),
+    });
+  }
+
+  /** Somebody else replaced, damaged or removed it. */
+  changed(path: string, pair: PairFacts | undefined): void {
+    this.log('pair_changed', { path, ...(pair !== undefined && pairFields(pair)) });
+  }
+}
+
+const troubleInterval = 10 * minute;
+
+function pairFields(pair: PairFacts): LogFields {
+  return { serial: pair.serial, notAfter: formatInstant(pair.notAfter), path: pair.path };
+}
+
+function failureFields({ code, message, remedy }: Failure): LogFields {
+  return { code, error: message, ...(remedy !== undefined && { remedy }) };
+}
