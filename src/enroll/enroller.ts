@@ -1,9 +1,13 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
 import { sameTemplate } from '../core/identity.ts';
+import type { ClusterAccess } from '../kube/cluster-access.ts';
+import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { writeKubeconfig } from '../store/kubeconfig-writer.ts';
 import { currentLink } from '../store/pair-names.ts';
 import { PairStore } from '../store/pair-store.ts';
@@ -76,7 +80,9 @@ export class Enroller implements AsyncDisposable {
   async #inspect(name: string): Promise<void> {
     const { report } = this.#options;
     try {
-      report({ type: 'inspected', name, ...(await this.#store(name).inspect()) });
+      const found = await this.#store(name).inspect();
+      if (found.pair !== undefined) await this.#completeBootstrap(name, found.pair);
+      report({ type: 'inspected', name, ...found });
     } catch (error) {
       report({ type: 'inspection-failed', name, failure: toFailure(error) });
     }
@@ -157,14 +163,35 @@ export class Enroller implements AsyncDisposable {
 
   /** The new client pair takes effect: the kubeconfig names it, and connections move to it. */
   async #useClientPair(name: string): Promise<void> {
-    const { config } = this.#options;
     if (this.#spec(name).profile !== 'kubelet-client') return;
     if (this.#access.source === 'bootstrap') {
-      const certificatePath = join(config.certificateDirectory, currentLink(name));
-      const { cluster } = this.#access.current().access;
-      await writeKubeconfig(config.kubeconfig, { cluster, certificatePath });
+      await this.#writeKubeconfig(name, this.#access.current().access);
     }
-    await this.#access.refresh();
+    // The pair is in place whatever the kubeconfig looks like now: that is for the next attempt to say.
+    await this.#access.refresh().catch(() => this.#access.doubt());
+  }
+
+  /**
+   * Between the swap and the kubeconfig the agent may have been killed, or the disk
+   * full: a node would then have a certificate, and nothing that uses it, until the
+   * next rotation.
+   */
+  async #completeBootstrap(name: string, pair: PairFacts): Promise<void> {
+    const { config, clock } = this.#options;
+    const { kubeconfig, bootstrapKubeconfig } = config;
+    if (this.#spec(name).profile !== 'kubelet-client' || bootstrapKubeconfig === undefined) return;
+    if (pair.selfSigned || pair.notAfter <= clock.now() || existsSync(kubeconfig)) return;
+    // Without it nobody knows the cluster; the next request says that it is missing.
+    const access = await loadKubeconfig(bootstrapKubeconfig).catch(() => undefined);
+    if (access === undefined) return;
+    using bootstrap = access;
+    await this.#writeKubeconfig(name, bootstrap);
+  }
+
+  async #writeKubeconfig(name: string, { cluster }: ClusterAccess): Promise<void> {
+    const { certificateDirectory, kubeconfig } = this.#options.config;
+    const certificatePath = join(certificateDirectory, currentLink(name));
+    await writeKubeconfig(kubeconfig, { cluster, certificatePath });
   }
 
   #abandon(name: string): void {
