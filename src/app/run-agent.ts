@@ -1,7 +1,9 @@
+import type { ChildProcess } from 'node:child_process';
 import { forkEnroller } from '../agent/fork-enroller.ts';
 import { Keeper } from '../agent/keeper.ts';
 import { RequestJournal } from '../agent/request-journal.ts';
 import type { LoadedConfig } from '../config/load.ts';
+import { toFailure } from '../core/errors.ts';
 import type { AgentStatus } from '../core/status.ts';
 import { version } from '../core/version.ts';
 import type { Greeting } from '../enroll/process.ts';
@@ -14,6 +16,7 @@ import type { Logger } from '../sys/log.ts';
 import { createLogger } from '../sys/log.ts';
 import { releaseMemory } from '../sys/memory.ts';
 import { interfaceAddresses } from '../sys/network-interfaces.ts';
+import { enrollerProgram } from './enroller-program.ts';
 import { StateKeeper } from './state-keeper.ts';
 
 export interface RunningAgent {
@@ -27,6 +30,8 @@ export interface RunAgentOptions {
   readonly config: LoadedConfig;
   readonly signal: AbortSignal;
   readonly logger?: Logger;
+  /** An enroller process that was started ahead of time. */
+  readonly started?: ChildProcess | undefined;
   /** Called once everything is in place. */
   readonly onRunning?: (agent: RunningAgent) => void;
 }
@@ -42,7 +47,9 @@ export async function runAgent(options: RunAgentOptions): Promise<void> {
   await using lock = await lockDirectory(config.certificateDirectory);
   if (!lock.locked) logger.log('lock_unavailable', { error: lock.reason });
   const { state, setAside } = await readState(config.stateDirectory);
-  if (setAside !== undefined) logger.log('state_unreadable', { ...setAside });
+  if (setAside !== undefined) {
+    logger.log('state_unreadable', { path: setAside.path, error: setAside.reason });
+  }
   await using stateKeeper = new StateKeeper(config.stateDirectory, state, logger);
   const outstanding = Object.entries(state.certificates).map(
     ([name, record]) => [name, record.outstanding] as const,
@@ -58,7 +65,7 @@ export async function runAgent(options: RunAgentOptions): Promise<void> {
     clock: systemClock,
     chance: Math.random,
     interfaces: interfaceAddresses,
-    launch: launchEnroller(config),
+    launch: launchEnroller(config, options.started),
     logger,
     observer: metrics,
     releaseMemory,
@@ -92,19 +99,24 @@ export async function runAgent(options: RunAgentOptions): Promise<void> {
   logger.log('agent_stopped');
 }
 
-/** The same program in its other role; see main.ts. */
-function launchEnroller(config: LoadedConfig): ReturnType<typeof forkEnroller> {
+function launchEnroller(
+  config: LoadedConfig,
+  started?: ChildProcess,
+): ReturnType<typeof forkEnroller> {
   const greeting: Greeting = { config, version };
   return forkEnroller({
-    program: process.argv[1] ?? '',
-    args: ['enroller'],
-    execArgv: [],
+    ...enrollerProgram,
     greeting,
+    ...(started !== undefined && { started }),
   });
 }
 
 /** Runs until SIGTERM or SIGINT; a second one ends the process where it stands. */
-export async function runUntilSignalled(config: LoadedConfig): Promise<number> {
+export async function runUntilSignalled(
+  config: LoadedConfig,
+  started?: ChildProcess,
+): Promise<number> {
+  const logger = createLogger(config.log);
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.on(name, () => {
@@ -112,6 +124,25 @@ export async function runUntilSignalled(config: LoadedConfig): Promise<number> {
       stop.abort();
     });
   }
-  await runAgent({ config, signal: stop.signal });
-  return 0;
+  // A fault in a callback ends the process as it should, but with a line that can be searched for.
+  process.on('uncaughtException', (error) => {
+    logFailed(logger, error);
+    process.exit(1);
+  });
+  try {
+    await runAgent({ config, signal: stop.signal, logger, started });
+    return 0;
+  } catch (error) {
+    logFailed(logger, error);
+    throw error;
+  }
+}
+
+function logFailed(logger: Logger, error: unknown): void {
+  const { code, message, remedy } = toFailure(error);
+  logger.log('agent_failed', {
+    code,
+    error: message,
+    ...(remedy !== undefined && { remedy }),
+  });
 }
