@@ -1,0 +1,503 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { RequestJournal } from '../../src/agent/request-journal.ts';
+import type { OutstandingRequests } from '../../src/agent/request-journal.ts';
+import type { CertificateReport } from '../../src/agent/rotator.ts';
+import { Rotator } from '../../src/agent/rotator.ts';
+import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import type { PairFacts } from '../../src/core/certificate.ts';
+import type { Failure } from '../../src/core/errors.ts';
+import { hour, minute, second } from '../../src/core/instant.ts';
+import { clientTemplate, pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { clientSpec, RecordingLink, RecordingLogger, RecordingObserver } from './fixtures.ts';
+
+/** One rotator with everything it touches recorded; reports are the enroller's. */
+class Story {
+  readonly clock = new FakeClock(start);
+  readonly link = new RecordingLink();
+  readonly logger = new RecordingLogger();
+  readonly observer = new RecordingObserver();
+  journaled: OutstandingRequests;
+  readonly rotator: Rotator;
+  readonly name: string;
+
+  constructor(
+    spec: CertificateSpec = clientSpec,
+    { outstanding = {}, identityReady = true }: StoryOptions = {},
+  ) {
+    this.name = spec.name;
+    this.journaled = outstanding;
+    this.rotator = new Rotator({
+      spec,
+      nodeName: 'worker-1',
+      path: `/pki/${spec.name}-current.pem`,
+      clock: this.clock,
+      chance: () => 0.5,
+      enroller: this.link,
+      logger: this.logger,
+      observer: this.observer,
+      journal: new RequestJournal(outstanding, (requests) => {
+        this.journaled = requests;
+      }),
+      identityReady,
+    });
+    this.rotator.setTemplate(spec.addresses === 'static' ? clientTemplate : servingTemplate);
+    this.rotator.start();
+  }
+
+  report(report: Reported): void {
+    this.rotator.report({ ...report, name: this.name });
+  }
+
+  async pass(ms: number): Promise<void> {
+    await this.clock.advance(ms);
+    this.rotator.tick();
+  }
+
+  requested(name = 'csr-1'): void {
+    this.report({ type: 'requested', csr: this.csr(name) });
+  }
+
+  csr(name: string): { name: string; uid: string; createdAt: number } {
+    return { name, uid: `uid of ${name}`, createdAt: this.clock.now() };
+  }
+
+  /** From the state without a pair to the request that stands. */
+  toPending(): void {
+    this.report({ type: 'inspected', findings: [] });
+    this.requested();
+  }
+
+  fail(failure: Failure, resumable = false): void {
+    this.report({ type: 'failed', failure, resumable });
+  }
+
+  get open(): string[] {
+    return (this.journaled[this.name] ?? []).map(({ csr }) => csr);
+  }
+}
+
+interface StoryOptions {
+  readonly outstanding?: OutstandingRequests;
+  readonly identityReady?: boolean;
+}
+
+type Reported = CertificateReport extends infer R
+  ? R extends CertificateReport
+    ? Omit<R, 'name'>
+    : never
+  : never;
+
+const clientPair = (changes: Partial<PairFacts> = {}): PairFacts =>
+  pairFor(clientTemplate, changes);
+const denied: Failure = { code: 'CSR_DENIED', message: 'no', remedy: 'ask' };
+const unreachable: Failure = { code: 'API_UNREACHABLE', message: 'away' };
+const lostFailure: Failure = { code: 'ENROLLER_LOST', message: 'gone' };
+const standIn = pairFor(servingTemplate, { serial: '1', selfSigned: true });
+const selfSigningSpec: CertificateSpec = { ...servingSpec, selfSignedUntilIssued: true };
+
+describe('Rotator', () => {
+  it('looks first, then asks, and tells each step of the way once', async () => {
+    const story = new Story();
+    assert.deepEqual(story.link.take(), ['inspect']);
+    story.report({ type: 'inspected', findings: [] });
+    assert.deepEqual(story.link.commands, [
+      { type: 'enroll', name: 'kubelet-client', template: clientTemplate },
+    ]);
+    assert.equal(story.rotator.status().state, 'requesting');
+    story.requested();
+    // The enroller repeats itself when it carries on after a failure.
+    story.requested();
+    assert.equal(story.rotator.status().state, 'pending-approval');
+    assert.deepEqual(story.open, ['csr-1']);
+    story.report({ type: 'approved', csr: story.csr('csr-1') });
+    assert.equal(story.rotator.status().state, 'pending-issuance');
+    assert.deepEqual(story.open, ['csr-1']);
+    await story.clock.advance(3 * second);
+    story.report({ type: 'issued', csr: story.csr('csr-1') });
+    assert.deepEqual(story.open, []);
+    const pair = clientPair({ storedAt: story.clock.now() });
+    story.report({ type: 'stored', pair, findings: [] });
+
+    assert.deepEqual(story.logger.events, [
+      'rotation_started',
+      'csr_created',
+      'csr_approved',
+      'csr_issued',
+      'certificate_stored',
+      'rotation_deadline',
+      'rotation_waiting',
+    ]);
+    assert.deepEqual(story.logger.all('certificate_stored'), [
+      {
+        event: 'certificate_stored',
+        certificate: 'kubelet-client',
+        serial: '4f2a',
+        notAfter: '2026-01-01T01:00:00Z',
+        path: pair.path,
+        seconds: 3,
+      },
+    ]);
+    assert.deepEqual(story.observer.requested, ['kubelet-client']);
+    assert.deepEqual(story.observer.stored, [{ name: 'kubelet-client', seconds: 3 }]);
+    assert.deepEqual(story.observer.failures, []);
+    const status = story.rotator.status();
+    assert.equal(status.state, 'valid');
+    assert.equal(status.rotations, 1);
+    assert.equal(status.lastEvent?.text, 'rotation_waiting');
+  });
+
+  it('asks for nothing while the pair that it finds does, and rotates at the deadline', async () => {
+    const story = new Story();
+    story.report({ type: 'inspected', pair: clientPair(), findings: [] });
+    assert.deepEqual(story.link.take(), ['inspect']);
+    const { rotationDeadline = 0 } = story.rotator.status();
+    assert.equal(story.rotator.wake, rotationDeadline);
+    await story.pass(rotationDeadline - start - 1);
+    assert.deepEqual(story.link.take(), []);
+    await story.pass(1);
+    assert.deepEqual(story.link.take(), ['enroll']);
+    const [line] = story.logger.all('rotation_started');
+    assert.equal(line?.['reason'], 'deadline');
+    story.report({
+      type: 'stored',
+      pair: clientPair({ serial: '2', notAfter: start + 5 * hour, storedAt: story.clock.now() }),
+      findings: [],
+    });
+    const age = (rotationDeadline - start) / second;
+    assert.deepEqual(story.observer.stored, [
+      { name: 'kubelet-client', seconds: 0, ageOfReplaced: age },
+    ]);
+  });
+
+  it('logs what the store did, one event for each finding', () => {
+    const story = new Story();
+    const findings = [
+      { kind: 'pair-set-aside', path: '/pki/x', detail: 'torn' },
+      { kind: 'link-repaired', path: '/pki/y', detail: 'leads on' },
+    ] as const;
+    story.report({ type: 'inspected', pair: clientPair(), findings });
+    assert.deepEqual(story.logger.lines.slice(0, 2), [
+      { event: 'pair_set_aside', certificate: 'kubelet-client', path: '/pki/x', detail: 'torn' },
+      { event: 'link_repaired', certificate: 'kubelet-client', path: '/pki/y', detail: 'leads on' },
+    ]);
+  });
+
+  it('says when somebody else changed or removed the pair, and asks for a new one', () => {
+    const story = new Story();
+    story.report({ type: 'inspected', pair: clientPair(), findings: [] });
+    story.rotator.disturbed();
+    story.report({ type: 'inspected', pair: clientPair({ serial: '77' }), findings: [] });
+    assert.equal(story.logger.all('pair_changed')[0]?.['serial'], '77');
+    story.rotator.disturbed();
+    story.report({ type: 'inspected', findings: [] });
+    assert.equal(story.logger.all('pair_changed').length, 2);
+    assert.equal(story.logger.all('rotation_started')[0]?.['reason'], 'no-pair');
+  });
+
+  it('says nothing of a look that finds what was known', () => {
+    const story = new Story();
+    story.report({ type: 'inspected', pair: clientPair(), findings: [] });
+    story.logger.take();
+    story.rotator.disturbed();
+    story.report({ type: 'inspected', pair: clientPair(), findings: [] });
+    assert.deepEqual(story.logger.lines, []);
+  });
+
+  it('logs a failure with its code, its remedy and the time of the next try', () => {
+    const story = new Story();
+    story.toPending();
+    story.fail(denied);
+    assert.deepEqual(story.logger.all('rotation_failed'), [
+      {
+        event: 'rotation_failed',
+        certificate: 'kubelet-client',
+        attempt: 1,
+        code: 'CSR_DENIED',
+        error: 'no',
+        remedy: 'ask',
+        retryAt: '2026-01-01T01:00:00Z',
+      },
+    ]);
+    assert.deepEqual(story.observer.failures, ['kubelet-client CSR_DENIED']);
+    assert.equal(story.rotator.status().lastEvent?.text, 'rotation_failed CSR_DENIED');
+  });
+
+  it('names the request that a failure leaves standing', () => {
+    const story = new Story();
+    story.toPending();
+    story.fail({ code: 'STORE_FULL', message: 'full' }, true);
+    assert.equal(story.logger.all('rotation_failed')[0]?.['csr'], 'csr-1');
+    assert.equal(story.rotator.status().csr?.name, 'csr-1');
+  });
+
+  const outcomes: readonly (readonly [Failure['code'], boolean, readonly string[]])[] = [
+    ['CSR_DENIED', false, []],
+    ['CSR_FAILED', false, []],
+    ['CSR_DELETED', false, []],
+    ['API_UNREACHABLE', true, ['csr-1']],
+    ['ENROLLER_LOST', false, ['csr-1']],
+  ];
+  for (const [code, resumable, left] of outcomes) {
+    it(`keeps ${left.length === 0 ? 'no' : 'the'} request in the journal after ${code}`, () => {
+      const story = new Story();
+      story.toPending();
+      story.fail({ code, message: 'x' }, resumable);
+      assert.deepEqual(story.open, left);
+    });
+  }
+
+  it('gives the all-clear after failures', async () => {
+    const story = new Story();
+    story.report({ type: 'inspected', findings: [] });
+    story.fail(unreachable);
+    await story.pass(3 * second);
+    story.requested();
+    story.report({ type: 'stored', pair: clientPair(), findings: [] });
+    assert.equal(story.logger.all('rotation_recovered')[0]?.['failures'], 1);
+    assert.equal(story.rotator.status().attempts, 0);
+  });
+
+  it('logs a disturbed wait when it begins, when its code changes, and every ten minutes', async () => {
+    const story = new Story();
+    story.toPending();
+    const forbidden: Failure = { code: 'API_FORBIDDEN', message: 'no', remedy: 'bind a role' };
+    for (const failure of [unreachable, unreachable, forbidden, forbidden, unreachable]) {
+      story.report({ type: 'trouble', failure });
+      await story.pass(second);
+    }
+    const codes = (): unknown[] =>
+      story.logger.all('csr_wait_troubled').map((line) => line['code']);
+    const expected = ['API_UNREACHABLE', 'API_FORBIDDEN', 'API_UNREACHABLE'];
+    assert.deepEqual(codes(), expected);
+    assert.equal(story.logger.all('csr_wait_troubled')[1]?.['remedy'], 'bind a role');
+    await story.pass(10 * minute);
+    story.report({ type: 'trouble', failure: unreachable });
+    assert.deepEqual(codes(), [...expected, 'API_UNREACHABLE']);
+    assert.equal(story.observer.failures.length, 4);
+    assert.equal(story.rotator.status().state, 'pending-approval');
+  });
+
+  it('raises "overdue" by itself, also when nothing was ever tried, and clears it', async () => {
+    const story = new Story(servingSpec, { identityReady: false });
+    story.report({ type: 'inspected', pair: pairFor(servingTemplate), findings: [] });
+    await story.pass(56 * minute);
+    assert.deepEqual(story.link.take(), ['inspect']);
+    assert.equal(story.rotator.status().overdue, true);
+    await story.pass(minute);
+    const [line, ...more] = story.logger.all('rotation_overdue');
+    assert.deepEqual(more, []);
+    assert.equal(line?.['serial'], '4f2a');
+    assert.match(String(line?.['remedy']), /nodecertd status/);
+    const pair = pairFor(servingTemplate, {
+      serial: '2',
+      notAfter: start + 9 * hour,
+      storedAt: story.clock.now(),
+    });
+    story.report({ type: 'stored', pair, findings: [] });
+    assert.equal(story.logger.all('rotation_overdue_over').length, 1);
+    assert.equal(story.rotator.status().overdue, false);
+  });
+
+  it('asks for a stand-in once where one is configured', () => {
+    const story = new Story(selfSigningSpec, { identityReady: false });
+    story.report({ type: 'inspected', findings: [] });
+    story.rotator.disturbed();
+    story.report({ type: 'inspected', findings: [] });
+    assert.deepEqual(story.link.take(), ['inspect', 'self-sign', 'inspect']);
+    const other = new Story(servingSpec, { identityReady: false });
+    other.report({ type: 'inspected', findings: [] });
+    assert.deepEqual(other.link.take(), ['inspect']);
+  });
+
+  for (const [what, happens] of [
+    [
+      'went wrong',
+      (story: Story) => story.report({ type: 'inspection-failed', failure: unreachable }),
+    ],
+    ['was lost with the enroller', (story: Story) => story.rotator.lost(lostFailure)],
+  ] as const) {
+    it(`asks for a stand-in again with the next request when the first ${what}`, async () => {
+      const story = new Story(selfSigningSpec);
+      story.report({ type: 'inspected', findings: [] });
+      assert.deepEqual(story.link.take(), ['inspect', 'self-sign', 'enroll']);
+      happens(story);
+      story.fail(unreachable);
+      await story.pass(minute);
+      assert.deepEqual(story.link.take(), ['self-sign', 'enroll']);
+    });
+  }
+
+  it('takes a stand-in for neither a rotation nor a usable pair, and its age for none', () => {
+    const story = new Story(selfSigningSpec, { identityReady: false });
+    story.report({ type: 'inspected', findings: [] });
+    story.report({ type: 'inspected', pair: standIn, findings: [] });
+    const status = story.rotator.status();
+    assert.equal(status.rotations, 0);
+    assert.equal(status.usable, false);
+    assert.equal(status.rotationDeadline, undefined);
+    assert.deepEqual(story.logger.all('rotation_deadline'), []);
+    assert.deepEqual(story.observer.stored, []);
+    story.rotator.setIdentityReady(true);
+    story.report({ type: 'stored', pair: pairFor(servingTemplate), findings: [] });
+    assert.deepEqual(story.observer.stored, [{ name: 'kubelet-server', seconds: 0 }]);
+    assert.equal(story.rotator.status().rotations, 1);
+  });
+
+  const lifetimes: readonly (readonly [number | undefined, number, boolean])[] = [
+    [undefined, minute, false],
+    [3_600, hour, false],
+    [3_600, 55 * minute, false],
+    [3_600, 53 * minute, true],
+  ];
+  for (const [asked, issued, warned] of lifetimes) {
+    it(`${warned ? 'warns' : 'does not warn'} of ${issued / minute} minutes where ${asked} seconds were asked for`, () => {
+      const story = new Story({
+        ...clientSpec,
+        ...(asked !== undefined && { expirationSeconds: asked }),
+      });
+      story.report({ type: 'inspected', findings: [] });
+      const pair = clientPair({ notAfter: start + issued });
+      story.report({ type: 'stored', pair, findings: [] });
+      const [line] = story.logger.all('certificate_lifetime_short');
+      assert.deepEqual(
+        line === undefined ? undefined : [line['asked'], line['issued']],
+        warned ? [asked, issued / second] : undefined,
+      );
+    });
+  }
+
+  it('delays the first request and says why when earlier runs left requests behind', async () => {
+    const left = [1, 2, 3].map((n) => ({ csr: `old-${n}`, createdAt: start - minute }));
+    const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
+    assert.equal(story.logger.all('csr_left_behind')[0]?.['count'], 3);
+    story.report({ type: 'inspected', findings: [] });
+    assert.equal(story.rotator.status().state, 'backing-off');
+    await story.pass(59 * second);
+    assert.deepEqual(story.link.take(), ['inspect']);
+    await story.pass(second);
+    assert.deepEqual(story.link.take(), ['enroll']);
+  });
+
+  it('says what is missing once for each time, the identity first', () => {
+    const story = new Story(servingSpec, { identityReady: false });
+    story.rotator.setTemplate(undefined);
+    assert.deepEqual(story.logger.take(), []);
+    story.report({ type: 'inspected', findings: [] });
+    story.rotator.tick();
+    assert.deepEqual(story.logger.take(), ['waiting_for_identity']);
+    story.rotator.setIdentityReady(true);
+    story.rotator.tick();
+    assert.deepEqual(story.logger.take(), ['waiting_for_addresses']);
+    story.rotator.setTemplate(servingTemplate);
+    assert.deepEqual(story.logger.take(), ['rotation_started']);
+    story.rotator.setTemplate(undefined);
+    assert.deepEqual(story.logger.take(), ['waiting_for_addresses']);
+  });
+
+  it('reminds of the approver with the command that approves', async () => {
+    const story = new Story();
+    story.toPending();
+    await story.pass(minute);
+    await story.pass(second);
+    assert.deepEqual(story.logger.all('csr_pending'), [
+      {
+        event: 'csr_pending',
+        certificate: 'kubelet-client',
+        csr: 'csr-1',
+        signer: clientSpec.signerName,
+        waiting: '1m',
+        remedy: 'kubectl certificate approve csr-1',
+      },
+    ]);
+  });
+
+  it('gives a request up when its template changed for good, and counts its time anew', async () => {
+    const story = new Story(servingSpec);
+    story.report({ type: 'inspected', findings: [] });
+    story.requested();
+    story.link.take();
+    const changed = { ...servingTemplate, ipAddresses: ['10.0.0.2'] };
+    story.rotator.setTemplate(changed);
+    assert.deepEqual(story.link.take(), []);
+    await story.pass(15 * second);
+    assert.deepEqual(story.link.take(), ['abandon', 'enroll']);
+    assert.deepEqual(story.open, ['csr-1']);
+    await story.pass(2 * second);
+    const pair = pairFor(changed, { storedAt: story.clock.now() });
+    story.report({ type: 'stored', pair, findings: [] });
+    assert.equal(story.observer.stored[0]?.seconds, 2);
+  });
+
+  it('lost() ends a request under way with a failure, and asks again', async () => {
+    const story = new Story();
+    story.toPending();
+    story.link.take();
+    story.rotator.lost(lostFailure);
+    assert.equal(story.rotator.status().state, 'backing-off');
+    assert.deepEqual(story.observer.failures, ['kubelet-client ENROLLER_LOST']);
+    await story.pass(6 * second);
+    assert.deepEqual(story.link.take(), ['enroll']);
+  });
+
+  it('lost() looks again where a look was lost', async () => {
+    const story = new Story();
+    story.rotator.lost(lostFailure);
+    assert.equal(story.logger.all('rotation_failed')[0]?.['code'], 'ENROLLER_LOST');
+    story.link.take();
+    await story.pass(6 * second);
+    assert.deepEqual(story.link.take(), ['inspect']);
+  });
+
+  it('lost() drops a key that was held for the next try', () => {
+    const story = new Story();
+    story.toPending();
+    story.fail({ code: 'STORE_FULL', message: 'full' }, true);
+    story.rotator.lost(lostFailure);
+    assert.equal(story.rotator.status().lastFailure?.code, 'ENROLLER_LOST');
+    assert.equal(story.rotator.status().csr, undefined);
+  });
+
+  it('lost() leaves the hours after a denial as they are', async () => {
+    const story = new Story();
+    story.toPending();
+    story.fail(denied);
+    const { nextAttempt } = story.rotator.status();
+    story.rotator.lost(lostFailure);
+    assert.equal(story.rotator.status().nextAttempt, nextAttempt);
+    assert.equal(story.rotator.status().lastFailure?.code, 'CSR_DENIED');
+    assert.equal(story.logger.all('rotation_failed').length, 1);
+  });
+
+  it('lost() is nothing to a pair that rests', () => {
+    const story = new Story();
+    story.report({ type: 'inspected', pair: clientPair(), findings: [] });
+    story.rotator.lost(lostFailure);
+    assert.deepEqual(story.observer.failures, []);
+    assert.equal(story.rotator.status().state, 'valid');
+  });
+
+  it('tries at once when the credential it waited for changed', async () => {
+    const story = new Story();
+    story.report({ type: 'inspected', findings: [] });
+    story.fail({ code: 'KUBECONFIG_MISSING', message: 'none' });
+    story.link.take();
+    await story.clock.advance(second);
+    story.rotator.credentialChanged();
+    assert.deepEqual(story.link.take(), ['enroll']);
+  });
+
+  it('storing is true while the enroller may be at the files', () => {
+    const story = new Story();
+    assert.equal(story.rotator.storing, false);
+    story.report({ type: 'inspected', findings: [] });
+    assert.equal(story.rotator.storing, true);
+    story.requested();
+    assert.equal(story.rotator.storing, false);
+    story.report({ type: 'issued', csr: story.csr('csr-1') });
+    assert.equal(story.rotator.storing, true);
+    story.report({ type: 'stored', pair: clientPair(), findings: [] });
+    assert.equal(story.rotator.storing, false);
+  });
+});
