@@ -39,11 +39,25 @@ check: setup ## Types, lint (with the layers), format
 	@echo "== Types, lint, format"
 	@tsc --project .
 	@oxlint --quiet --deny-warnings
-	@oxfmt --check src test >/dev/null || { oxfmt --list-different src test; echo "run: make format" >&2; exit 1; }
+	@oxfmt --check src test .build >/dev/null || { oxfmt --list-different src test .build; echo "run: make format" >&2; exit 1; }
 
 .PHONY: format
 format: setup ## Format the sources
-	@oxfmt src test
+	@oxfmt src test .build
+
+# The program in the sandbox, straight from its sources.
+.PHONY: run
+run: setup ## Watch an agent bootstrap and rotate in a sandbox (ARGS="--rotations 3" ends by itself)
+	@exec node src/main.ts sandbox --agent $(ARGS)
+
+# dist/ can be moved as a whole: launcher, bundle, and the runtime it needs.
+.PHONY: build
+build: setup ## Build the executable dist/nodecertd
+	@node .build/bundle.ts dist/lib
+	@node=$$(readlink -f $(RUNTIME)/node); cp --link "$$node" dist/lib/node 2>/dev/null || cp "$$node" dist/lib/node
+	@install -m 755 .build/nodecertd.sh dist/nodecertd
+	@node .build/warm.ts dist
+	@echo "Built dist/nodecertd ($$(dist/nodecertd --version), $$(du -sh --exclude=node dist | cut -f1) and Node $(NODE_VERSION))"
 
 # Runs the test files that match, two at a time. No match is a mistake in the pattern
 # sooner or later, so it counts as something skipped.
@@ -84,7 +98,7 @@ packages: setup ## Unpack the Debian packages that tests need into the cache
 	@node test/support/fetch-packages.ts
 
 .PHONY: bench
-bench: setup control-plane ## Compare with client-go's certificate manager
+bench: build control-plane ## Compare with client-go's certificate manager
 	@node test/bench/run.ts
 
 # What a stage leaves out it notes in .cache/skipped; under CI it fails instead.

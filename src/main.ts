@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { hostname } from 'node:os';
 
 for (const stream of [process.stdout, process.stderr]) {
@@ -18,6 +19,7 @@ async function runEnroller(): Promise<void> {
 }
 
 async function runCommand(): Promise<void> {
+  const first = process.argv[2] === 'run' ? await startEnrollerEarly() : undefined;
   const { runCli } = await import('./cli/program.ts');
   const { systemClock } = await import('./sys/clock.ts');
   process.exitCode = await runCli(process.argv.slice(2), {
@@ -27,7 +29,19 @@ async function runCommand(): Promise<void> {
     clock: systemClock,
     startAgent: async (config) => {
       const { runUntilSignalled } = await import('./app/run-agent.ts');
-      return runUntilSignalled(config);
+      return runUntilSignalled(config, first);
     },
   });
+  // Without an agent to command it, for `run --help` or a bad configuration, it ends here.
+  if (first?.connected === true) first.disconnect();
+}
+
+/**
+ * An agent's first act is always to look at the directory, which the enroller does.
+ * The two programs load side by side instead of one after the other.
+ */
+async function startEnrollerEarly(): Promise<ChildProcess> {
+  const { startEnroller } = await import('./agent/fork-enroller.ts');
+  const { enrollerProgram } = await import('./app/enroller-program.ts');
+  return startEnroller(enrollerProgram);
 }

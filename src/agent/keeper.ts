@@ -106,6 +106,8 @@ export class Keeper implements EnrollerListener {
 
   /** Works until the signal says stop; settles when the enroller is gone. */
   async run(signal: AbortSignal): Promise<void> {
+    // The first answers may be quicker than the watches: what is wanted has to be known by then.
+    this.#tick();
     for (const rotator of this.#rotators) rotator.start();
     await using _ = await this.#watch();
     try {

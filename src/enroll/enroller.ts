@@ -6,6 +6,8 @@ import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
 import { sameTemplate } from '../core/identity.ts';
+import { parsePem } from '../core/pem.ts';
+import { parseCertificate } from '../core/x509.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { writeKubeconfig } from '../store/kubeconfig-writer.ts';
@@ -156,9 +158,24 @@ export class Enroller implements AsyncDisposable {
       template,
       access,
       store: { write: (pem) => this.#exclusively(name, () => this.#store(name).write(pem)) },
+      prepare: () => this.#prepare(name),
       onStored: () => this.#useClientPair(name),
       verifyTrust: (chain, key, signal) => verifyTrust({ access, template, chain, key, signal }),
     });
+  }
+
+  /**
+   * Goes through the motions of judging and storing a pair with what is there (the
+   * cluster's CA, the current pair), so that the code for it is loaded and compiled
+   * when the certificate comes.
+   */
+  async #prepare(name: string): Promise<void> {
+    const authority = this.#access.current().access.cluster.certificateAuthority;
+    const blocks = authority === undefined ? [] : parsePem(authority.pem);
+    await Promise.allSettled([
+      ...blocks.map(({ der }) => parseCertificate(der)),
+      this.#store(name).peek(),
+    ]);
   }
 
   /** The new client pair takes effect: the kubeconfig names it, and connections move to it. */

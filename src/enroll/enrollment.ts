@@ -30,6 +30,8 @@ export interface EnrollmentOptions {
   readonly template: CertificateTemplate;
   readonly access: ApiAccess;
   readonly store: PairSink;
+  /** Called once the request stands: what can be got ready while somebody decides. Must not reject. */
+  readonly prepare?: () => Promise<void>;
   /** What has to follow the swap before the enrollment counts as done. */
   readonly onStored: () => Promise<void>;
   readonly clock: Clock;
@@ -133,6 +135,7 @@ export class Enrollment implements Disposable {
 
   async #wait(csr: StandingCsr, signal: AbortSignal): Promise<Uint8Array> {
     const { name, report, access } = this.#options;
+    void this.#options.prepare?.();
     const outcome = await this.#client.waitForDecision({
       csr,
       signal,

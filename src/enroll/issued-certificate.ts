@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import type { CertificateTemplate } from '../core/certificate-spec.ts';
 import { AgentError } from '../core/errors.ts';
 import { issuedVerdict } from '../core/identity.ts';
@@ -45,16 +46,27 @@ export async function checkIssued(options: {
 
 const askSigner = 'ask whoever runs the signer what it does to requests';
 
-/** True when the chain ends at one of the certificate authorities. */
-export async function leadsTo(chain: IssuedChain, authorities: Uint8Array): Promise<boolean> {
-  const last = chain.intermediates.at(-1) ?? chain.leaf;
-  for (const { label, der } of parsePem(authorities)) {
-    if (label !== 'CERTIFICATE') continue;
-    // One that cannot be read says nothing about the issued certificate.
-    const authority = await parseCertificate(der).catch(() => undefined);
-    if (authority !== undefined && (await isSignedBy(last, authority))) return true;
+/**
+ * True when the chain ends at one of the certificate authorities. OpenSSL does the
+ * checking: it is a tenth of the work, and a second opinion on what was parsed.
+ */
+export function leadsTo(chain: IssuedChain, authorities: Uint8Array): boolean {
+  const last = new X509Certificate((chain.intermediates.at(-1) ?? chain.leaf).der);
+  return parsePem(authorities).some(({ label, der }) => {
+    const authority = label === 'CERTIFICATE' ? readAuthority(der) : undefined;
+    return (
+      authority !== undefined && last.checkIssued(authority) && last.verify(authority.publicKey)
+    );
+  });
+}
+
+/** One that cannot be read says nothing about the issued certificate. */
+function readAuthority(der: Uint8Array): X509Certificate | undefined {
+  try {
+    return new X509Certificate(der);
+  } catch {
+    return undefined;
   }
-  return false;
 }
 
 async function parseChain(pem: Uint8Array): Promise<IssuedChain> {

@@ -26,7 +26,7 @@ export async function verifyTrust(options: {
   if (!template.signerName.startsWith('kubernetes.io/kube-apiserver-client')) return;
   const { cluster, path } = access.current().access;
   const authority = cluster.certificateAuthority;
-  if (authority !== undefined && (await leadsTo(chain, authority.pem))) return;
+  if (authority !== undefined && leadsTo(chain, authority.pem)) return;
   const clientCertificate = { pem: chain.pem, key: key.pem };
   await using client = await access.openWith({
     path,

@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { stringify } from 'yaml';
 import { cacheDirectory, goModuleDirectory, isExecutable } from '../support/programs.ts';
 
 /** Where one agent finds and leaves things; each run of an agent has files of its own. */
@@ -48,17 +50,24 @@ function clientGo(): AgentProgram {
 function nodecertd(): AgentProgram[] {
   const command = join(import.meta.dirname, '../../dist/nodecertd');
   if (!isExecutable(command)) return [];
-  return [
-    {
-      name: 'nodecertd',
-      command,
-      args: (files) => [
-        'run',
-        `--bootstrap-kubeconfig=${files.bootstrapKubeconfig}`,
-        `--kubeconfig=${files.kubeconfig}`,
-        `--cert-dir=${files.certDirectory}`,
-        `--hostname-override=${files.nodeName}`,
-      ],
-    },
-  ];
+  return [{ name: 'nodecertd', command, args: (files) => ['run', '--config', configure(files)] }];
+}
+
+/** One client certificate, as the other program keeps; everything else as it comes. */
+function configure(files: AgentFiles): string {
+  const configuration = {
+    apiVersion: 'nodecertd.io/v1alpha1',
+    kind: 'AgentConfiguration',
+    nodeName: files.nodeName,
+    kubeconfig: files.kubeconfig,
+    bootstrapKubeconfig: files.bootstrapKubeconfig,
+    certificateDirectory: files.certDirectory,
+    stateDirectory: join(files.workDirectory, 'state'),
+    certificates: [{ name: 'kubelet-client', profile: 'kubelet-client' }],
+    store: { acceptVolatileDirectory: true },
+    metrics: { address: '127.0.0.1:0' },
+  };
+  const file = join(files.workDirectory, 'config.yaml');
+  writeFileSync(file, stringify(configuration));
+  return file;
 }

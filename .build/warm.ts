@@ -1,0 +1,56 @@
+/**
+ * Fills the compile cache of dist/ by letting the built agent do what agents do: it
+ * bootstraps and stores a certificate on the sandbox, and ends. A build that cannot
+ * do that fails here.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { stringify } from 'yaml';
+import { startSandbox } from '../src/sandbox/sandbox.ts';
+import { systemClock } from '../src/sys/clock.ts';
+
+const directory = resolve(process.argv[2] ?? 'dist');
+const work = await mkdtemp(join(tmpdir(), 'nodecertd-build-'));
+const cache = join(directory, 'lib/cache');
+await rm(cache, { recursive: true, force: true });
+const sandbox = await startSandbox({ clock: systemClock, signingSeconds: 3600 });
+try {
+  await writeFile(join(work, 'bootstrap.conf'), sandbox.bootstrapKubeconfig(), { mode: 0o600 });
+  const configuration = {
+    apiVersion: 'nodecertd.io/v1alpha1',
+    kind: 'AgentConfiguration',
+    nodeName: 'build',
+    kubeconfig: join(work, 'kubelet.conf'),
+    bootstrapKubeconfig: join(work, 'bootstrap.conf'),
+    certificateDirectory: join(work, 'pki'),
+    stateDirectory: join(work, 'state'),
+    store: { acceptVolatileDirectory: true },
+    metrics: { address: '127.0.0.1:0' },
+    log: { level: 'debug' },
+  };
+  await writeFile(join(work, 'config.yaml'), stringify(configuration));
+  await runUntilStored(join(work, 'config.yaml'));
+} finally {
+  await sandbox[Symbol.asyncDispose]();
+  await rm(work, { recursive: true, force: true });
+}
+
+async function runUntilStored(config: string): Promise<void> {
+  const agent = spawn(join(directory, 'nodecertd'), ['run', '--config', config], {
+    stdio: ['ignore', 'inherit', 'pipe'],
+  });
+  const impatient = setTimeout(() => agent.kill('SIGKILL'), 60_000);
+  const exit = once(agent, 'exit');
+  const lines: string[] = [];
+  for await (const line of createInterface({ input: agent.stderr })) {
+    lines.push(line);
+    if (line.includes('"certificate_stored"')) agent.kill('SIGTERM');
+  }
+  const [code] = (await exit) as [number | null];
+  clearTimeout(impatient);
+  if (code !== 0) throw new Error(`the built agent does not work:\n${lines.join('\n')}`);
+}
