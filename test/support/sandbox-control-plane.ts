@@ -9,14 +9,19 @@ import type {
   ObservedCsr,
 } from './control-plane.ts';
 
+export interface SandboxControlPlaneOptions extends ControlPlaneOptions {
+  /** Serving certificates need nobody's approval; off when absent. */
+  readonly approvingServing?: boolean;
+}
+
 /** The control plane of end-to-end scenarios on the sandbox: up in milliseconds, in this process. */
 export async function startSandboxControlPlane(
-  options: ControlPlaneOptions,
+  options: SandboxControlPlaneOptions,
 ): Promise<ControlPlane> {
   const internalErrors: unknown[] = [];
   const sandbox = await startSandbox({
     clock: systemClock,
-    signingSeconds: options.signingSeconds,
+    ...options,
     onInternalError: (error) => internalErrors.push(error),
   });
   return {
