@@ -2,9 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import { hostname } from 'node:os';
 
 for (const stream of [process.stdout, process.stderr]) {
-  // `nodecertd status | head -1`: a reader that has seen enough is no error.
+  // `nodecertd status | head -1`, or a terminal that was closed: a reader that is gone is no error.
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
   });
 }
 

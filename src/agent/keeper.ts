@@ -282,7 +282,7 @@ export class Keeper implements EnrollerListener {
     const { logger, observer } = this.#options;
     const { verb, code, seconds } = record;
     observer.recordApiRequest(record);
-    logger.log('api_request', { verb, code, seconds });
+    logger.log('api_request', { verb, code, seconds: Math.round(seconds * 1_000) / 1_000 });
   }
 
   /** Ten seconds apart, certificates begin to look "not yet valid" to somebody. */

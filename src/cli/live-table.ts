@@ -138,7 +138,6 @@ const stateTones: Readonly<Record<CertificateStatus['state'], Tone>> = {
   'pending-approval': 'warn',
   'pending-issuance': 'busy',
   'backing-off': 'bad',
-  observing: 'faint',
 };
 
 function serialOf({ current }: CertificateStatus): string {

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { HostPort } from '../config/host-port.ts';
 import { formatHostPort } from '../config/host-port.ts';
@@ -13,6 +13,7 @@ import { changeLines } from './change-lines.ts';
 import type { CliContext } from './context.ts';
 import { canDrawLive, LiveScreen, wantsColour } from './live-screen.ts';
 import { renderLiveTable } from './live-table.ts';
+import { ownCommand } from './own-command.ts';
 import type { SandboxSession } from './sandbox-session.ts';
 
 export interface DemonstrationOptions {
@@ -42,7 +43,11 @@ export async function runDemonstration(options: DemonstrationOptions): Promise<b
     const status = await fetchStatus(address).catch(() => undefined);
     if (status !== undefined) {
       view.show(status);
-      if (isDone(status, options.rotations)) return true;
+      if (isDone(status, options.rotations)) {
+        view[Symbol.dispose]();
+        context.stdout.write(`Done: each certificate was rotated ${times(options.rotations)}.\n`);
+        return true;
+      }
     }
     if (agent.exited) return fail(agent, context);
     if (!(await paused(options))) return true;
@@ -107,6 +112,10 @@ function isDone(status: AgentStatus, rotations: number | undefined): boolean {
   return status.certificates.every((certificate) => certificate.rotations > rotations);
 }
 
+function times(count: number | undefined): string {
+  return count === 1 ? 'once' : `${count} times`;
+}
+
 async function fail(agent: AgentProcess, { stderr }: CliContext): Promise<false> {
   stderr.write(`nodecertd: the agent ended: ${agent.exited}\n${await agent.lastLines()}\n`);
   return false;
@@ -122,21 +131,12 @@ function guide(session: SandboxSession, address: HostPort): string[] {
     `  cd ${session.directory}`,
     '  openssl x509 -noout -subject -dates -in pki/kubelet-client-current.pem',
     `  curl -s http://${formatHostPort(address)}/metrics | grep ^nodecertd_cert`,
-    ...statusCommand(),
+    `  ${ownCommand()} status --config config.yaml`,
     '  rm pki/kubelet-client-current.pem    # and see what becomes of it',
     '  tail -f agent.log',
-    'Ctrl-C ends it and removes everything.',
+    session.kept ? 'Ctrl-C ends it; the folder stays.' : 'Ctrl-C ends it and removes everything.',
     '',
   ];
-}
-
-/** This very program: started from its sources, it is on nobody's PATH. */
-function statusCommand(): string[] {
-  const program = process.argv[1] ?? '';
-  const launcher = join(dirname(dirname(program)), 'nodecertd');
-  const args = 'status --config config.yaml';
-  if (basename(program) === 'main.js') return [`  ${launcher} ${args}`];
-  return [`  ${process.execPath} \\`, `    ${program} ${args}`];
 }
 
 interface View extends Disposable {
@@ -161,10 +161,18 @@ function createView({ stdout }: CliContext, introduction: readonly string[]): Vi
 function liveView(introduction: readonly string[]): View {
   const screen = new LiveScreen(process.stdout);
   const colour = wantsColour(process.env);
+  let last: AgentStatus | undefined;
+  const table = (columns: number): string[] =>
+    last === undefined ? [] : renderLiveTable(last, { columns, colour });
   return {
     show: (status) => {
-      screen.draw((columns) => [...introduction, ...renderLiveTable(status, { columns, colour })]);
+      last = status;
+      screen.draw((columns) => [...introduction, ...table(columns)]);
     },
-    [Symbol.dispose]: () => screen.close(),
+    [Symbol.dispose]: () => {
+      // What stays in the terminal must not invite to things that are gone.
+      if (last !== undefined) screen.draw(table);
+      screen.close();
+    },
   };
 }

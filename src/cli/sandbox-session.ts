@@ -18,6 +18,8 @@ export interface SandboxSession extends AsyncDisposable {
   readonly sandbox: Sandbox;
   readonly server: string;
   readonly directory: string;
+  /** The directory stays when the session ends. */
+  readonly kept: boolean;
   readonly bootstrapKubeconfig: string;
   readonly adminKubeconfig: string;
 }
@@ -41,6 +43,7 @@ export async function openSession(options: SessionOptions): Promise<SandboxSessi
     sandbox,
     server: sandbox.server,
     directory,
+    kept: kept !== undefined,
     bootstrapKubeconfig,
     adminKubeconfig,
     [Symbol.asyncDispose]: async () => {

@@ -4,6 +4,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../config/duration.ts';
 import type { CliContext } from './context.ts';
 import { exitCodes } from './exit-code.ts';
+import { ownCommand } from './own-command.ts';
 import { runDemonstration } from './sandbox-demonstration.ts';
 import type { SandboxSession } from './sandbox-session.ts';
 import { openSession } from './sandbox-session.ts';
@@ -48,22 +49,30 @@ export function configure(
     });
 }
 
+/** For programs of others: says what is there and waits. */
 async function serve(
   session: SandboxSession,
-  { stdout }: CliContext,
+  { stdout, environment }: CliContext,
   stop: AbortSignal,
 ): Promise<boolean> {
+  const nodeName = environment.hostName.toLowerCase();
+  await session.sandbox.setNodeAddresses(nodeName, [
+    { type: 'InternalIP', address: '127.0.0.1' },
+    { type: 'Hostname', address: nodeName },
+  ]);
+  const { directory } = session;
   stdout.write(`A certificates API is running at ${session.server}
   bootstrap kubeconfig  ${session.bootstrapKubeconfig}
   admin kubeconfig      ${session.adminKubeconfig}
+  Node object           ${nodeName} (127.0.0.1)
 
-Client certificates of nodes are approved by themselves, serving certificates as well.
-Try:
-  nodecertd run --bootstrap-kubeconfig ${session.bootstrapKubeconfig} \\
-    --kubeconfig ${session.directory}/kubelet.conf --cert-dir ${session.directory}/pki \\
-    --state-dir ${session.directory}/state --log-format text
+What nodes ask for is approved by itself, serving certificates as well.
+Try in another terminal:
+  ${ownCommand()} run --bootstrap-kubeconfig ${session.bootstrapKubeconfig} \\
+    --kubeconfig ${directory}/kubelet.conf --cert-dir ${directory}/pki \\
+    --state-dir ${directory}/state --metrics-address 127.0.0.1:0 --log-format text
   kubectl --kubeconfig ${session.adminKubeconfig} get csr
-Ctrl-C ends it.
+${session.kept ? 'Ctrl-C ends it; the folder stays.' : 'Ctrl-C ends it and removes everything.'}
 `);
   if (!stop.aborted) await once(stop, 'abort');
   return true;

@@ -24,8 +24,6 @@ export const certificateStates = [
   'pending-issuance',
   /** Something failed and the next try has a time. */
   'backing-off',
-  /** Another program rotates this pair; the agent reports and does not write. */
-  'observing',
 ] as const;
 
 export type CertificateState = (typeof certificateStates)[number];
