@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { chmod, mkdtemp, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { ChangedFiles } from '../../src/agent/changed-files.ts';
+import { pairSignature } from '../../src/agent/pair-watch.ts';
+
+describe('pairSignature()', () => {
+  let directory: string;
+  let link: string;
+  let target: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'nodecertd-signature-'));
+    link = join(directory, 'a-current.pem');
+    target = join(directory, 'a-1.pem');
+    await writeFile(target, 'one');
+    await symlink(target, link);
+  });
+  afterEach(async () => {
+    await rm(directory, { recursive: true });
+  });
+
+  const changes: readonly (readonly [string, () => Promise<void>])[] = [
+    [
+      'the link leads elsewhere',
+      async () => {
+        await writeFile(join(directory, 'a-2.pem'), 'one');
+        await symlink(join(directory, 'a-2.pem'), join(directory, 'new'));
+        await rename(join(directory, 'new'), link);
+      },
+    ],
+    [
+      'the link names the same file in other words',
+      async () => {
+        await unlink(link);
+        await symlink('a-1.pem', link);
+      },
+    ],
+    ['the target is rewritten with as many bytes', () => writeFile(target, 'two')],
+    [
+      'the target is replaced',
+      async () => {
+        await writeFile(join(directory, 'new'), 'one');
+        await rename(join(directory, 'new'), target);
+      },
+    ],
+    ['the target is removed', () => unlink(target)],
+    ['the link is removed', () => unlink(link)],
+    ['others may read the target', () => chmod(target, 0o644 ^ 0o040)],
+    [
+      'a plain file takes the place of the link',
+      async () => {
+        await unlink(link);
+        await writeFile(link, 'one');
+      },
+    ],
+  ];
+  for (const [what, change] of changes) {
+    it(`differs when ${what}`, async () => {
+      const before = await pairSignature(link);
+      assert.equal(await pairSignature(link), before);
+      await change();
+      assert.notEqual(await pairSignature(link), before);
+    });
+  }
+
+  it('is the same for the same absence', async () => {
+    const missing = join(directory, 'missing');
+    assert.equal(await pairSignature(missing), await pairSignature(missing));
+  });
+});
+
+describe('ChangedFiles', () => {
+  it('names each changed file once, and a file that came or went', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'nodecertd-changed-'));
+    try {
+      const [a, b] = [join(directory, 'a'), join(directory, 'b')];
+      await writeFile(a, 'one');
+      const files = new ChangedFiles([a, b]);
+      assert.deepEqual(await files.look(), []);
+      assert.deepEqual(await files.look(), []);
+      await writeFile(a, 'two!');
+      await writeFile(b, 'new');
+      assert.deepEqual(await files.look(), [a, b]);
+      await unlink(b);
+      assert.deepEqual(await files.look(), [b]);
+      assert.deepEqual(await files.look(), []);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+});
