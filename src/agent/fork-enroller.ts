@@ -61,11 +61,14 @@ function start(program: EnrollerProgram): ChildProcess | Error {
 /** The process alone: for whoever knows before there is a keeper that one will be needed. */
 export function startEnroller(options: EnrollerProgram): ChildProcess {
   const { program, args, execArgv, execPath } = options;
-  return fork(program, [...args], {
+  const child = fork(program, [...args], {
     execArgv: [...execArgv],
     ...(execPath !== undefined && { execPath }),
     stdio: ['ignore', 2, 2, 'ipc'],
   });
+  // Until somebody listens, an error would end this process.
+  child.on('error', () => undefined);
+  return child;
 }
 
 /** A new object each time: children are told apart by identity. */

@@ -73,7 +73,7 @@ async function parseChain(pem: Uint8Array): Promise<IssuedChain> {
   const certificates: Certificate[] = [];
   for (const { label, der } of blocksOf(pem)) {
     if (label !== 'CERTIFICATE') throw malformed(`has a ${label} block`);
-    certificates.push(await parseCertificate(der));
+    certificates.push(await parseBlock(der));
   }
   const [leaf, ...intermediates] = certificates;
   if (leaf === undefined) throw malformed('holds no certificate');
@@ -84,6 +84,14 @@ async function parseChain(pem: Uint8Array): Promise<IssuedChain> {
   }
   const encoded = certificates.map(({ der }) => encodePem('CERTIFICATE', der));
   return { leaf, intermediates, pem: new Uint8Array(Buffer.concat(encoded)) };
+}
+
+async function parseBlock(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
+  try {
+    return await parseCertificate(der);
+  } catch (error) {
+    throw malformed('cannot be parsed', error);
+  }
 }
 
 function blocksOf(pem: Uint8Array): ReturnType<typeof parsePem> {
