@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { cacheDirectory, goModuleDirectory, isExecutable } from '../support/programs.ts';
@@ -19,6 +19,8 @@ export interface AgentProgram {
   readonly name: string;
   readonly command: string;
   args(files: AgentFiles): readonly string[];
+  /** Where Prometheus would scrape it, for an agent that has metrics; once it runs. */
+  metricsUrl?(files: AgentFiles): string;
 }
 
 /** The agents to compare; the first is what the ratios of the others refer to. */
@@ -50,7 +52,19 @@ function clientGo(): AgentProgram {
 function nodecertd(): AgentProgram[] {
   const command = join(import.meta.dirname, '../../dist/nodecertd');
   if (!isExecutable(command)) return [];
-  return [{ name: 'nodecertd', command, args: (files) => ['run', '--config', configure(files)] }];
+  return [
+    {
+      name: 'nodecertd',
+      command,
+      args: (files) => ['run', '--config', configure(files)],
+      metricsUrl: ({ workDirectory }) => {
+        const state: unknown = JSON.parse(
+          readFileSync(join(workDirectory, 'state/state.json'), 'utf8'),
+        );
+        return `http://${(state as { metricsAddress: string }).metricsAddress}/metrics`;
+      },
+    },
+  ];
 }
 
 /** One client certificate, as the other program keeps; everything else as it comes. */

@@ -74,6 +74,10 @@ export async function measureRotations(bench: Bench, options: RotationOptions): 
       `after ${options.rotations} rotations`,
       runs.map(({ usage }) => usage),
     ),
+    {
+      label: 'RssAnon of the main process after 240 scrapes more (an hour), MB',
+      values: column((run) => run.scrapedRssAnon),
+    },
     { label: 'CPU s per 100 rotations', values: column((run) => run.cpuPer100), digits: 2 },
     { label: 'CSRs per minute with 20 s certificates', values: column((run) => run.csrsPerMinute) },
   ];
@@ -84,6 +88,8 @@ interface RotationRun {
   readonly kilobytes: number;
   readonly delays: readonly number[];
   readonly usage: ProcessUsage;
+  /** NaN for an agent without metrics. */
+  readonly scrapedRssAnon: number;
   readonly cpuPer100: number;
   readonly csrsPerMinute: number;
 }
@@ -101,11 +107,13 @@ async function followRotations(
     AbortSignal.timeout(options.limitSeconds * 1_000),
   );
   // A moment to settle, so that what the last rotation needed is counted in and let go again.
-  await delay(200);
+  await delay(2_000);
   const usage = agent.usage();
   const rotations = agent.links.length - from.links;
   const bytes = agent.bytes - from.bytes;
   const until = Date.now();
+  const scraped = await agent.scrape(scrapesPerHour);
+  const scrapedRssAnon = scraped ? agent.usage().mainRssAnon : Number.NaN;
   await storm;
 
   const requests = (await bench.plane.requests()).filter(
@@ -120,10 +128,14 @@ async function followRotations(
       return issued === undefined ? [] : [at - issued];
     }),
     usage,
+    scrapedRssAnon,
     cpuPer100: ((usage.cpuSeconds - from.cpu) / rotations) * 100,
     csrsPerMinute: (csrs.length / (Date.now() - startedAt)) * 60_000,
   };
 }
+
+/** Every 15 seconds. */
+const scrapesPerHour = 240;
 
 function isNewCsr({
   verb,

@@ -35,6 +35,7 @@ export class RunningAgent implements AsyncDisposable {
   readonly #watcher: FSWatcher;
   readonly #current: string;
   readonly #directory: string;
+  readonly #metricsUrl: (() => string) | undefined;
   readonly #startedAt = performance.now();
   #target = '';
 
@@ -44,11 +45,13 @@ export class RunningAgent implements AsyncDisposable {
       readonly child: () => Child;
       readonly proxy: CountingProxy;
       readonly directory: string;
+      readonly metricsUrl: (() => string) | undefined;
     },
   ) {
     const certDirectory = join(parts.directory, 'pki');
     this.nodeName = environment.nodeName;
     this.#directory = parts.directory;
+    this.#metricsUrl = parts.metricsUrl;
     this.#proxy = parts.proxy;
     this.#current = join(certDirectory, 'kubelet-client-current.pem');
     // inotify tells of the rename within microseconds; polling would cost what is measured.
@@ -81,7 +84,8 @@ export class RunningAgent implements AsyncDisposable {
         args: program.args(files),
         logFile: join(directory, 'log'),
       });
-    return new RunningAgent(environment, { child, proxy, directory });
+    const metricsUrl = program.metricsUrl?.bind(program, files);
+    return new RunningAgent(environment, { child, proxy, directory, metricsUrl });
   }
 
   get bytes(): number {
@@ -91,6 +95,17 @@ export class RunningAgent implements AsyncDisposable {
   /** Milliseconds from the start of the process to its first pair. */
   get firstPairAfter(): number {
     return (this.links[0]?.at ?? Number.NaN) - this.#startedAt;
+  }
+
+  /** Scrapes its metrics so many times, a new connection each; false when it has none. */
+  async scrape(count: number): Promise<boolean> {
+    const url = this.#metricsUrl?.();
+    if (url === undefined) return false;
+    for (let scrape = 0; scrape < count; scrape += 1) {
+      const response = await fetch(url, { headers: { connection: 'close' } });
+      await response.text();
+    }
+    return true;
   }
 
   usage(): ProcessUsage {
