@@ -4,7 +4,7 @@ import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
-import { AgentError, toFailure } from '../core/errors.ts';
+import { AgentError, toFailure, hasCode } from '../core/errors.ts';
 import { sameTemplate } from '../core/identity.ts';
 import { parsePem } from '../core/pem.ts';
 import { parseCertificate } from '../core/x509.ts';
@@ -165,17 +165,25 @@ export class Enroller implements AsyncDisposable {
   }
 
   /**
-   * Goes through the motions of judging and storing a pair with what is there (the
-   * cluster's CA, the current pair), so that the code for it is loaded and compiled
-   * when the certificate comes.
+   * Reads what is there, so that a directory which cannot be used costs no CSR. It
+   * also has the code that will judge and store the new pair loaded and compiled by
+   * the time it comes; with no pair yet, the cluster's CA serves for that meanwhile.
    */
   async #prepare(name: string): Promise<void> {
+    if ((await this.#readable(name)) !== undefined) return;
     const authority = this.#access.current().access.cluster.certificateAuthority;
     const blocks = authority === undefined ? [] : parsePem(authority.pem);
-    await Promise.allSettled([
-      ...blocks.map(({ der }) => parseCertificate(der)),
-      this.#store(name).peek(),
-    ]);
+    void Promise.allSettled(blocks.map(({ der }) => parseCertificate(der)));
+  }
+
+  /** A damaged pair is one reason more to go on; a directory that cannot be read is none. */
+  async #readable(name: string): Promise<unknown> {
+    try {
+      return await this.#store(name).peek();
+    } catch (error) {
+      if (hasCode(error, 'PAIR_MALFORMED', 'CERT_KEY_MISMATCH')) return undefined;
+      throw error;
+    }
   }
 
   /** The new client pair takes effect: the kubeconfig names it, and connections move to it. */

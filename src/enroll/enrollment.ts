@@ -30,7 +30,7 @@ export interface EnrollmentOptions {
   readonly template: CertificateTemplate;
   readonly access: ApiAccess;
   readonly store: PairSink;
-  /** Called once the request stands: what can be got ready while somebody decides. Must not reject. */
+  /** Called before the request is made: what stands in the way of storing is better known by then. */
   readonly prepare?: () => Promise<void>;
   /** What has to follow the swap before the enrollment counts as done. */
   readonly onStored: () => Promise<void>;
@@ -91,6 +91,7 @@ export class Enrollment implements Disposable {
     // An issued certificate needs nothing more of the API server than, at times, a test of trust.
     if (this.#issued === undefined) await access.ready();
     const key = (this.#key ??= await generatePrivateKey(this.template.key));
+    if (this.#csr === undefined) await this.#options.prepare?.();
     const csr = (this.#csr ??= await this.#create(key, signal));
     this.#issued ??= await this.#wait(csr, signal);
     const chain = await this.#check(this.#issued, key, signal);
@@ -135,7 +136,6 @@ export class Enrollment implements Disposable {
 
   async #wait(csr: StandingCsr, signal: AbortSignal): Promise<Uint8Array> {
     const { name, report, access } = this.#options;
-    void this.#options.prepare?.();
     const outcome = await this.#client.waitForDecision({
       csr,
       signal,
