@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, rm, symlink, unlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { ChildListener, EnrollerChild } from '../../src/agent/enroller-link.ts';
+import { Keeper } from '../../src/agent/keeper.ts';
+import { RequestJournal } from '../../src/agent/request-journal.ts';
+import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import type { EnrollerCommand, EnrollerReport } from '../../src/core/enrollment.ts';
+import { hour, minute, second } from '../../src/core/instant.ts';
+import { clientTemplate, pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { agentConfig, clientSpec, RecordingLogger, RecordingObserver, until } from './fixtures.ts';
+
+/** A keeper at work on a real directory; the test plays the enroller. */
+class Stage implements AsyncDisposable {
+  readonly directory: string;
+  readonly clock = new FakeClock(start);
+  readonly logger = new RecordingLogger();
+  readonly observer = new RecordingObserver();
+  readonly commands: EnrollerCommand[] = [];
+  readonly keeper: Keeper;
+  looksAtInterfaces = 0;
+  #listener: ChildListener | undefined;
+  #exited = false;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+
+  private constructor(directory: string, certificates: readonly CertificateSpec[]) {
+    this.directory = directory;
+    this.keeper = new Keeper({
+      config: agentConfig(directory, certificates),
+      configFile: join(directory, 'config.yaml'),
+      version: 'test',
+      clock: this.clock,
+      chance: () => 0.5,
+      interfaces: () => {
+        this.looksAtInterfaces += 1;
+        return ['10.0.0.1'];
+      },
+      launch: (listener) => this.#launch(listener),
+      logger: this.logger,
+      observer: this.observer,
+      journal: new RequestJournal({}, () => undefined),
+      releaseMemory: () => undefined,
+    });
+    this.#running = this.keeper.run(this.#stop.signal);
+  }
+
+  static async open(certificates: readonly CertificateSpec[] = [clientSpec]): Promise<Stage> {
+    const directory = await mkdtemp(join(tmpdir(), 'nodecertd-keeper-'));
+    await mkdir(join(directory, 'pki'));
+    await writeFile(join(directory, 'config.yaml'), 'one');
+    const stage = new Stage(directory, certificates);
+    await until('the loop', () => stage.clock.sleeping > 0);
+    return stage;
+  }
+
+  path(file: string): string {
+    return join(this.directory, 'pki', file);
+  }
+
+  report(report: EnrollerReport): void {
+    assert.ok(this.#listener !== undefined, 'no enroller runs');
+    this.#listener.onMessage(report);
+  }
+
+  end(how: string): void {
+    this.#exited = true;
+    this.#listener?.onExit(how);
+  }
+
+  has(type: EnrollerCommand['type'], name?: string): boolean {
+    return this.count(type, name) > 0;
+  }
+
+  count(type: EnrollerCommand['type'], name?: string): number {
+    return this.commands.filter(
+      (command) =>
+        command.type === type &&
+        (name === undefined || ('name' in command && command.name === name)),
+    ).length;
+  }
+
+  /** The pair that readers find, as the enroller reports it. */
+  async inspected(name: string, template = clientTemplate): Promise<void> {
+    const pair = pairFor(template, { notAfter: start + 100 * hour });
+    this.report({ type: 'inspected', name, pair, findings: [] });
+    // The signature is taken in the background; a comparison needs it.
+    await this.clock.advance(2 * minute);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    await rm(this.directory, { recursive: true, force: true });
+  }
+
+  #launch(listener: ChildListener): EnrollerChild {
+    this.#listener = listener;
+    this.#exited = false;
+    return {
+      pid: 4_711,
+      send: (command) => void this.commands.push(command),
+      disconnect: () => {
+        setImmediate(() => {
+          if (!this.#exited) this.end('exit code 0');
+        });
+      },
+      kill: () => undefined,
+    };
+  }
+}
+
+describe('Keeper', () => {
+  it('looks at every pair first, and asks for what is missing', async () => {
+    await using stage = await Stage.open();
+    assert.deepEqual(stage.commands, [{ type: 'inspect', name: 'kubelet-client' }]);
+    assert.equal(stage.keeper.status().certificates[0]?.state, 'starting');
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    assert.ok(stage.has('enroll', 'kubelet-client'));
+  });
+
+  it('starts with the others once there is an identity: addresses first, then the request', async () => {
+    await using stage = await Stage.open([clientSpec, servingSpec]);
+    stage.report({ type: 'inspected', name: 'kubelet-server', findings: [] });
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    await stage.clock.advance(5 * minute);
+    assert.equal(stage.has('look-up-addresses'), false);
+    assert.equal(stage.has('enroll', 'kubelet-server'), false);
+    const pair = pairFor(clientTemplate);
+    stage.report({ type: 'stored', name: 'kubelet-client', pair, findings: [] });
+    assert.ok(stage.has('look-up-addresses'));
+    assert.equal(stage.has('enroll', 'kubelet-server'), false);
+    const addresses = [
+      { type: 'InternalIP', address: '10.0.0.1' },
+      { type: 'Hostname', address: 'worker-1' },
+    ];
+    stage.report({ type: 'addresses', addresses, final: true });
+    assert.deepEqual(stage.commands.at(-1), {
+      type: 'enroll',
+      name: 'kubelet-server',
+      template: servingTemplate,
+    });
+  });
+
+  it('comes round once a minute while it waits, not more often', async () => {
+    await using stage = await Stage.open([clientSpec, servingSpec]);
+    stage.report({ type: 'inspected', name: 'kubelet-server', findings: [] });
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    await stage.clock.advance(minute);
+    const before = stage.looksAtInterfaces;
+    for (let round = 0; round < 10; round += 1) {
+      await stage.clock.advance(minute);
+      await until('the next pause', () => stage.clock.sleeping > 0);
+    }
+    const rounds = stage.looksAtInterfaces - before;
+    assert.ok(rounds >= 9 && rounds <= 12, `${rounds} rounds in ten minutes`);
+    assert.equal(stage.clock.now() - stage.keeper.lastTick <= minute, true);
+  });
+
+  const changes: readonly (readonly [string, (path: string) => Promise<void>])[] = [
+    ['removed', (path) => unlink(path)],
+    [
+      'replaced by a plain file',
+      async (path) => {
+        await unlink(path);
+        await writeFile(path, 'plain');
+      },
+    ],
+  ];
+  for (const [what, change] of changes) {
+    it(`has the pair looked at when it was ${what}`, async () => {
+      await using stage = await Stage.open();
+      await writeFile(stage.path('a.pem'), 'pair');
+      await symlink(stage.path('a.pem'), stage.path('kubelet-client-current.pem'));
+      await stage.inspected('kubelet-client');
+      const before = stage.count('inspect');
+      await change(stage.path('kubelet-client-current.pem'));
+      await until('another look', () => stage.count('inspect') > before);
+    });
+  }
+
+  it('does not open a pair: what stands behind the link may be a pipe', async () => {
+    await using stage = await Stage.open();
+    const pipe = stage.path('pipe');
+    execFileSync('mkfifo', [pipe]);
+    await symlink(pipe, stage.path('kubelet-client-current.pem'));
+    await stage.inspected('kubelet-client');
+    const before = stage.count('inspect');
+    await unlink(stage.path('kubelet-client-current.pem'));
+    await until('another look', () => stage.count('inspect') > before);
+  });
+
+  it('tries again at once when a kubeconfig changed', async () => {
+    await using stage = await Stage.open();
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    const failure = { code: 'KUBECONFIG_MISSING', message: 'none' } as const;
+    stage.report({ type: 'failed', name: 'kubelet-client', failure, resumable: false });
+    await until('a pause', () => stage.clock.sleeping > 0);
+    const before = stage.count('enroll');
+    await writeFile(join(stage.directory, 'bootstrap.conf'), 'token');
+    await until('another request', () => stage.count('enroll') > before);
+  });
+
+  it('says once that the configuration changed', async () => {
+    await using stage = await Stage.open();
+    await writeFile(join(stage.directory, 'config.yaml'), 'another');
+    await until('the line', () => stage.logger.all('config_changed').length > 0);
+    await stage.clock.advance(5 * minute);
+    assert.equal(stage.logger.all('config_changed').length, 1);
+  });
+
+  it('takes the loss of the enroller for a failure of what it had in hand, and starts another', async () => {
+    await using stage = await Stage.open();
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    stage.end('signal SIGKILL');
+    const [line] = stage.logger.all('enroller_lost');
+    assert.equal(line?.['code'], 'ENROLLER_LOST');
+    assert.match(String(line?.['error']), /pid 4711.*SIGKILL/);
+    assert.deepEqual(stage.observer.ends, ['lost']);
+    assert.equal(stage.keeper.status().certificates[0]?.lastFailure?.code, 'ENROLLER_LOST');
+    await stage.clock.advance(6 * second);
+    await until('another request', () => stage.count('enroll') === 2);
+    assert.equal(stage.observer.starts, 2);
+  });
+
+  it('passes on what the API client observed', async () => {
+    await using stage = await Stage.open();
+    stage.report({ type: 'api-request', verb: 'get', code: '200', seconds: 0.01 });
+    stage.report({ type: 'clock-skew', ms: 9_000 });
+    stage.report({ type: 'clock-skew', ms: -12_000 });
+    stage.report({ type: 'clock-skew', ms: -13_000 });
+    stage.report({ type: 'credential', source: 'bootstrap' });
+    stage.report({ type: 'insecure', server: 'https://10.0.0.1' });
+    assert.deepEqual(stage.observer.apiRequests, ['get 200']);
+    assert.equal(stage.observer.skew, -13_000);
+    assert.deepEqual(
+      stage.logger.all('clock_skew').map((line) => line['seconds']),
+      [-12],
+    );
+    assert.equal(stage.logger.all('credential_chosen').length, 1);
+    assert.equal(stage.logger.all('connection_insecure')[0]?.['server'], 'https://10.0.0.1');
+  });
+
+  it('run() settles when it is told to stop, with the enroller gone and nothing called lost', async () => {
+    const stage = await Stage.open();
+    await stage[Symbol.asyncDispose]();
+    assert.equal(stage.keeper.enrollerPid, undefined);
+    assert.deepEqual(stage.logger.all('enroller_lost'), []);
+    assert.equal(stage.logger.all('enroller_stopped').length, 1);
+    assert.equal(stage.clock.sleeping, 0);
+  });
+});

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { StateKeeper } from '../../src/app/state-keeper.ts';
+import { emptyState, readState } from '../../src/store/state-file.ts';
+import { RecordingLogger } from '../agent/fixtures.ts';
+
+describe('StateKeeper', () => {
+  let directory: string;
+  const logger = new RecordingLogger();
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'nodecertd-state-'));
+  });
+  afterEach(async () => {
+    logger.take();
+    await rm(directory, { recursive: true });
+  });
+
+  it('writes what it was told last, and is done when it is disposed of', async () => {
+    {
+      await using keeper = new StateKeeper(directory, emptyState, logger);
+      keeper.update({ pid: 1, metricsAddress: '127.0.0.1:1' });
+      for (let n = 0; n < 50; n += 1) {
+        keeper.setOutstanding({ client: [{ csr: `csr-${n}`, createdAt: n }] });
+        if (n % 10 === 0) await new Promise(setImmediate);
+      }
+      keeper.update({ pid: 2 });
+    }
+    const { state } = await readState(directory);
+    assert.deepEqual(state, {
+      pid: 2,
+      metricsAddress: '127.0.0.1:1',
+      certificates: { client: { outstanding: [{ csr: 'csr-49', createdAt: 49 }] } },
+    });
+    assert.deepEqual(logger.lines, []);
+  });
+
+  it('keeps what earlier runs left until it is told otherwise', async () => {
+    const earlier = { certificates: { client: { outstanding: [{ csr: 'old', createdAt: 1 }] } } };
+    {
+      await using keeper = new StateKeeper(directory, earlier, logger);
+      keeper.update({ pid: 3 });
+    }
+    assert.deepEqual((await readState(directory)).state, { pid: 3, ...earlier });
+  });
+
+  it('skips states that were overtaken before they were written', async () => {
+    {
+      await using keeper = new StateKeeper(join(directory, 'file/below'), emptyState, logger);
+      await writeFile(join(directory, 'file'), '');
+      for (let n = 0; n < 100; n += 1) keeper.update({ pid: n });
+    }
+    assert.equal(logger.lines.length, 1);
+  });
+
+  it('logs a directory that cannot be written to, and goes on', async () => {
+    await writeFile(join(directory, 'file'), '');
+    {
+      await using keeper = new StateKeeper(join(directory, 'file'), emptyState, logger);
+      keeper.update({ pid: 1 });
+      await new Promise(setImmediate);
+    }
+    const [line] = logger.lines;
+    assert.equal(line?.event, 'state_unwritable');
+    assert.equal(line?.['path'], join(directory, 'file'));
+    assert.equal(typeof line?.['error'], 'string');
+    assert.equal(await readFile(join(directory, 'file'), 'utf8'), '');
+  });
+});

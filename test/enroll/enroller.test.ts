@@ -1,0 +1,270 @@
+import assert from 'node:assert/strict';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import { Enroller } from '../../src/enroll/enroller.ts';
+import { systemClock } from '../../src/sys/clock.ts';
+import { clientSpec } from '../agent/fixtures.ts';
+import { servingSpec, servingTemplate } from '../core/fixtures.ts';
+import { Bench, clientTemplate } from './fixtures.ts';
+
+const certificates: readonly CertificateSpec[] = [
+  clientSpec,
+  { ...servingSpec, selfSignedUntilIssued: true },
+];
+
+function enrollerOn(bench: Bench): Enroller {
+  return new Enroller({
+    config: { ...bench.config, certificates },
+    version: 'test',
+    clock: systemClock,
+    random: Math.random,
+    interfaces: () => ['10.0.0.1'],
+    report: bench.report,
+  });
+}
+
+const name = 'kubelet-client';
+const enroll = { type: 'enroll', name, template: clientTemplate } as const;
+const current = (bench: Bench, certificate = name): string =>
+  join(bench.config.certificateDirectory, `${certificate}-current.pem`);
+
+/** How many requests to the API server about CSRs there were, by verb. */
+function posts(bench: Bench): number {
+  return bench.sandbox.audit().filter(({ verb }) => verb === 'create').length;
+}
+
+describe('Enroller', () => {
+  it('bootstraps: pair, kubeconfig, and connections under the new identity', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle({ type: 'inspect', name });
+    assert.equal((await bench.first('inspected')).pair, undefined);
+    enroller.handle(enroll);
+    const { pair } = await bench.first('stored');
+    assert.equal(pair.subject.commonName, 'system:node:worker-1');
+    const pem = await readFile(current(bench));
+    assert.ok(new X509Certificate(pem).checkPrivateKey(createPrivateKey(pem)));
+    assert.ok((await readFile(bench.config.kubeconfig, 'utf8')).includes(current(bench)));
+    assert.equal((await stat(bench.config.kubeconfig)).mode & 0o777, 0o600);
+    const sources = bench.all('credential').map(({ source }) => source);
+    assert.deepEqual(sources, ['bootstrap', 'kubeconfig']);
+    enroller.handle(enroll);
+    await bench.first('stored', 2);
+    const users = bench.all('requested').map(({ csr }) => {
+      const found = bench.sandbox.csrs().find(({ metadata }) => metadata.name === csr.name);
+      return found?.spec.username.replace(/^(system:bootstrap):.*/, '$1');
+    });
+    assert.deepEqual(users, ['system:bootstrap', 'system:node:worker-1']);
+  });
+
+  it('sends nothing secret to the keeper', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    await bench.first('stored');
+    const told = JSON.stringify(bench.reports);
+    const [, token = 'none'] = /token: (\S+)/.exec(bench.sandbox.bootstrapKubeconfig()) ?? [];
+    const key = (await readFile(current(bench), 'utf8')).split('PRIVATE KEY-----')[1] ?? '';
+    for (const secret of [token.split('.')[1] ?? 'none', key.split('\n')[1] ?? 'none', 'BEGIN']) {
+      assert.equal(told.includes(secret), false);
+    }
+  });
+
+  it('writes a kubeconfig that is missing beside a good pair, as after a crash', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    await bench.first('stored');
+    const written = await readFile(bench.config.kubeconfig, 'utf8');
+    await rm(bench.config.kubeconfig);
+    enroller.handle({ type: 'inspect', name });
+    assert.ok((await bench.first('inspected')).pair !== undefined);
+    assert.equal(await readFile(bench.config.kubeconfig, 'utf8'), written);
+  });
+
+  it('leaves a kubeconfig alone that is there, and inspects without a bootstrap kubeconfig', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    await bench.first('stored');
+    await rm(bench.config.kubeconfig);
+    await rm(join(bench.directory, 'bootstrap.conf'));
+    enroller.handle({ type: 'inspect', name });
+    assert.ok((await bench.first('inspected')).pair !== undefined);
+  });
+
+  it('takes a repeated command for the same request, also while it is under way', async () => {
+    await using bench = await Bench.create({ approving: false });
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    enroller.handle(enroll);
+    const { csr } = await bench.first('requested');
+    enroller.handle(enroll);
+    bench.sandbox.approve(csr.name);
+    await bench.first('stored');
+    assert.equal(posts(bench), 1);
+    assert.equal(bench.all('stored').length, 1);
+  });
+
+  it('gives the old request up for another template', async () => {
+    await using bench = await Bench.create({ approving: false });
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    const { csr } = await bench.first('requested');
+    enroller.handle({ ...enroll, template: { ...clientTemplate, expirationSeconds: 3_600 } });
+    const other = await bench.first('requested', 2);
+    assert.notEqual(other.csr.name, csr.name);
+    bench.sandbox.approve(csr.name);
+    bench.sandbox.approve(other.csr.name);
+    await bench.first('stored');
+    assert.deepEqual(bench.all('failed'), []);
+  });
+
+  it('says nothing more of a request that was abandoned', async () => {
+    await using bench = await Bench.create({ approving: false });
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    const { csr } = await bench.first('requested');
+    enroller.handle({ type: 'abandon', name });
+    bench.sandbox.approve(csr.name);
+    enroller.handle({ type: 'inspect', name });
+    await bench.first('inspected');
+    assert.deepEqual([...bench.all('failed'), ...bench.all('stored')], []);
+    enroller.handle(enroll);
+    const again = await bench.first('requested', 2);
+    assert.notEqual(again.csr.name, csr.name);
+  });
+
+  it('reports a failure with whether it can be resumed', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    await bench.sandbox.stopListening();
+    enroller.handle(enroll);
+    const { failure, resumable } = await bench.first('failed');
+    assert.equal(failure.code, 'API_UNREACHABLE');
+    assert.equal(resumable, true);
+    await bench.sandbox.startListening();
+    enroller.handle(enroll);
+    await bench.first('stored');
+    assert.equal(bench.sandbox.csrs().length, 1);
+  });
+
+  it('makes a stand-in where there is no pair, and none where there is one', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    const selfSign = { type: 'self-sign', name: 'kubelet-server' } as const;
+    enroller.handle(selfSign);
+    enroller.handle(selfSign);
+    const [first, second] = [await bench.first('inspected'), await bench.first('inspected', 2)];
+    assert.equal(first.pair?.selfSigned, true);
+    assert.deepEqual(first.pair?.ipAddresses, ['10.0.0.1']);
+    assert.equal(second.pair?.serial, first.pair?.serial);
+  });
+
+  it('works on the files of one certificate in turn', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    for (let round = 0; round < 5; round += 1) {
+      enroller.handle({ type: 'self-sign', name: 'kubelet-server' });
+      enroller.handle({ type: 'inspect', name: 'kubelet-server' });
+    }
+    await bench.first('inspected', 10);
+    assert.equal(new Set(bench.all('inspected').map(({ pair }) => pair?.serial)).size, 1);
+    assert.deepEqual(bench.all('inspection-failed'), []);
+  });
+
+  it('reports an inspection of a name that is not configured as a fault', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle({ type: 'self-sign', name: 'nobody' });
+    assert.equal((await bench.first('inspection-failed')).failure.code, 'INTERNAL');
+  });
+
+  it('serves two certificates side by side', async () => {
+    await using bench = await Bench.create({ approvingServing: true });
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    await bench.first('stored');
+    enroller.handle({ type: 'enroll', name: 'kubelet-server', template: servingTemplate });
+    enroller.handle(enroll);
+    await bench.first('stored', 3);
+    const names = bench.all('stored').map((report) => report.name);
+    assert.deepEqual(names.toSorted(), [name, name, 'kubelet-server']);
+  });
+
+  describe('look-up-addresses', () => {
+    const addresses = [{ type: 'InternalIP', address: '10.0.0.1' }];
+    const lookUp = { type: 'look-up-addresses', follow: false } as const;
+
+    it('reports addresses once and is over', async () => {
+      await using bench = await Bench.create();
+      await bench.sandbox.setNodeAddresses('worker-1', addresses);
+      await using enroller = enrollerOn(bench);
+      await bootstrapped(bench, enroller);
+      enroller.handle(lookUp);
+      assert.deepEqual(await bench.first('addresses'), {
+        type: 'addresses',
+        addresses,
+        final: true,
+      });
+      enroller.handle(lookUp);
+      await bench.first('addresses', 2);
+    });
+
+    it('waits for a Node that is not there yet', async () => {
+      await using bench = await Bench.create();
+      await using enroller = enrollerOn(bench);
+      await bootstrapped(bench, enroller);
+      enroller.handle(lookUp);
+      assert.equal((await bench.first('addresses')).final, false);
+      await bench.sandbox.setNodeAddresses('worker-1', addresses);
+      assert.deepEqual(await bench.first('addresses', 2), {
+        type: 'addresses',
+        addresses,
+        final: true,
+      });
+    });
+
+    it('follows changes when told to', async () => {
+      await using bench = await Bench.create();
+      await bench.sandbox.setNodeAddresses('worker-1', addresses);
+      await using enroller = enrollerOn(bench);
+      await bootstrapped(bench, enroller);
+      enroller.handle({ ...lookUp, follow: true });
+      assert.equal((await bench.first('addresses')).final, false);
+      const more = [...addresses, { type: 'ExternalIP', address: '192.0.2.1' }];
+      await bench.sandbox.setNodeAddresses('worker-1', more);
+      assert.deepEqual((await bench.first('addresses', 2)).addresses, more);
+    });
+
+    it('says that it failed, once, and can be asked again', async () => {
+      await using bench = await Bench.create();
+      await using enroller = enrollerOn(bench);
+      await bootstrapped(bench, enroller);
+      await bench.sandbox.stopListening();
+      enroller.handle(lookUp);
+      const { failure } = await bench.first('addresses-failed');
+      assert.equal(failure.code, 'API_UNREACHABLE');
+      await bench.sandbox.startListening();
+      await bench.sandbox.setNodeAddresses('worker-1', addresses);
+      enroller.handle(lookUp);
+      await bench.first('addresses');
+      assert.equal(bench.all('addresses-failed').length, 1);
+    });
+
+    it('says that a bootstrap token may not read the Node', async () => {
+      await using bench = await Bench.create();
+      await using enroller = enrollerOn(bench);
+      enroller.handle(lookUp);
+      assert.equal((await bench.first('addresses-failed')).failure.code, 'API_FORBIDDEN');
+    });
+  });
+});
+
+async function bootstrapped(bench: Bench, enroller: Enroller): Promise<void> {
+  enroller.handle(enroll);
+  await bench.first('stored');
+}
