@@ -1,6 +1,5 @@
-import { readFile, realpath } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { get } from 'node:http';
-import { join } from 'node:path';
 import * as v from 'valibot';
 import type { HostPort } from '../config/host-port.ts';
 import { formatHostPort, parseHostPort } from '../config/host-port.ts';
@@ -8,6 +7,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import { describeError, hasErrno } from '../core/errors.ts';
 import type { AgentStatus } from '../core/status.ts';
 import { certificateStates } from '../core/status.ts';
+import { peekState } from '../store/state-file.ts';
 import type { CertificateReport, StatusReport } from './status-report.ts';
 import { conditionOf } from './status-report.ts';
 
@@ -43,14 +43,9 @@ export async function askAgent(config: LoadedConfig): Promise<AgentAnswer> {
 
 /** Where the agent of this state directory listens; with port 0 only the agent itself knows. */
 export async function addressFromState(stateDirectory: string): Promise<HostPort | undefined> {
-  try {
-    const state: unknown = JSON.parse(await readFile(join(stateDirectory, 'state.json'), 'utf8'));
-    const { output, success } = v.safeParse(v.object({ metricsAddress: v.string() }), state);
-    return success ? parseHostPort(output.metricsAddress) : undefined;
-  } catch {
-    // Absent, unreadable or torn: the configuration names an address too.
-    return undefined;
-  }
+  // Unreadable is as good as absent: the configuration names an address too.
+  const state = await peekState(stateDirectory).catch(() => undefined);
+  return state?.metricsAddress === undefined ? undefined : parseHostPort(state.metricsAddress);
 }
 
 /** What the agent at this address says; undefined when what answers is no agent. Rejects when nothing answers. */

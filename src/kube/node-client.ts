@@ -3,7 +3,6 @@ import type { NodeAddress } from '../core/enrollment.ts';
 import type { Failure } from '../core/errors.ts';
 import type { FollowEnvironment } from './follow.ts';
 import { follow } from './follow.ts';
-import type { KubeClient } from './rest-client.ts';
 
 const collection = '/api/v1/nodes';
 
@@ -19,20 +18,6 @@ const nodeSchema = v.pipe(
   }),
   v.transform(({ metadata, status }) => ({ ...metadata, addresses: status.addresses })),
 );
-
-/**
- * The Node's status.addresses; none when nothing has set them yet.
- * @throws AgentError API_NOT_FOUND while the kubelet has not registered the Node, else as KubeClient.request
- */
-export async function nodeAddresses(
-  client: KubeClient,
-  nodeName: string,
-  signal: AbortSignal,
-): Promise<readonly NodeAddress[]> {
-  const path = `${collection}/${encodeURIComponent(nodeName)}`;
-  const node = await client.request({ verb: 'get', path, signal }, nodeSchema);
-  return node.addresses;
-}
 
 export interface WatchAddressesOptions {
   readonly nodeName: string;

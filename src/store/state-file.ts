@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
-import { hour } from '../core/instant.ts';
 import { makeDirectory, removeStrays, replaceFile, syncDirectory } from './atomic-file.ts';
 import { attempt, unlessMissing } from './store-error.ts';
 
@@ -34,9 +33,6 @@ export interface ReadState {
 }
 
 export const emptyState: AgentState = { certificates: {} };
-
-/** After a day the control plane deletes a pending request by itself (upstream's csrcleaner). */
-const longestOutstanding = 24 * hour;
 
 /**
  * The state of the last run, for the agent; empty when there is none. A file that
@@ -72,15 +68,6 @@ export async function writeState(directory: string, state: AgentState): Promise<
   await makeDirectory(directory);
   const text = `${JSON.stringify(state, undefined, 2)}\n`;
   await replaceFile(statePath(directory), Buffer.from(text), 0o644);
-}
-
-/** Without the requests that the control plane has forgotten; a moment in the future, from a clock that was wrong, counts as now. */
-export function withoutStale(state: AgentState, now: Instant): AgentState {
-  const fresh = Object.entries(state.certificates).map(([name, { outstanding }]) => [
-    name,
-    { outstanding: outstanding.filter(({ createdAt }) => now - createdAt < longestOutstanding) },
-  ]);
-  return { ...state, certificates: Object.fromEntries(fresh) };
 }
 
 function statePath(directory: string): string {

@@ -171,7 +171,7 @@ async function withAgent(
   const { port } = server.address() as AddressInfo;
   await writeFile(
     join(stateDir, 'state.json'),
-    JSON.stringify({ metricsAddress: `127.0.0.1:${port}` }),
+    JSON.stringify({ metricsAddress: `127.0.0.1:${port}`, certificates: {} }),
   );
   try {
     await look(stateDir);

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { NodeAddress } from '../../src/core/enrollment.ts';
-import { nodeAddresses, watchNodeAddresses } from '../../src/kube/node-client.ts';
+import { watchNodeAddresses } from '../../src/kube/node-client.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { ApiServer, clientOf, sendJson } from './support/api-server.ts';
 import { CertificatesApi } from './support/certificates-api.ts';
-import { failureOf, never } from './support/requests.ts';
+import { failureOf } from './support/requests.ts';
 
 const hostname = { type: 'Hostname', address: 'worker-1' };
 const internal = { type: 'InternalIP', address: '10.0.0.7' };
@@ -18,7 +18,7 @@ function node(version: number, addresses?: readonly NodeAddress[]): Record<strin
   };
 }
 
-describe('nodeAddresses()', () => {
+describe('watchNodeAddresses(), at its first look,', () => {
   const cases: readonly [string, unknown, readonly NodeAddress[]][] = [
     ['the addresses', node(1, [hostname, internal]), [hostname, internal]],
     ['none of a Node without a status', node(1), []],
@@ -30,20 +30,26 @@ describe('nodeAddresses()', () => {
         sendJson(response, body);
       });
       await using client = await clientOf(server);
-      assert.deepEqual(await nodeAddresses(client, 'worker-1', never), expected);
-      assert.equal(server.requests[0]?.url, '/api/v1/nodes/worker-1');
+      const seen = new AbortController();
+      const found: (readonly NodeAddress[])[] = [];
+      const failure = await failureOf(
+        watchNodeAddresses(
+          { client: () => client, clock: new FakeClock(), random: () => 0.5 },
+          {
+            nodeName: '../secrets',
+            signal: seen.signal,
+            onAddresses: (addresses) => {
+              found.push(addresses);
+              seen.abort();
+            },
+          },
+        ),
+      );
+      assert.equal(failure.code, 'ABORTED');
+      assert.deepEqual(found, [expected]);
+      assert.equal(server.requests[0]?.url, '/api/v1/nodes/..%2Fsecrets');
     });
   }
-
-  it('says when there is no such Node', async () => {
-    await using server = await ApiServer.start((_, response) => {
-      sendJson(response, { kind: 'Status', reason: 'NotFound' }, 404);
-    });
-    await using client = await clientOf(server);
-    const failure = await failureOf(nodeAddresses(client, '../secrets', never));
-    assert.equal(failure.code, 'API_NOT_FOUND');
-    assert.equal(server.requests[0]?.url, '/api/v1/nodes/..%2Fsecrets');
-  });
 });
 
 describe('watchNodeAddresses()', () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { hour } from '../../src/core/instant.ts';
 import type { AgentState } from '../../src/store/state-file.ts';
-import { peekState, readState, withoutStale, writeState } from '../../src/store/state-file.ts';
+import { peekState, readState, writeState } from '../../src/store/state-file.ts';
 import { present, temporaryDirectory } from './pairs.ts';
 
 const state: AgentState = {
@@ -72,13 +72,4 @@ test('writeState() may be called again before it has settled', async (t) => {
   const { state: found } = await readState(directory);
   assert.ok([1, 2, 3, 4].includes(found.pid ?? 0));
   assert.deepEqual(await readdir(directory), ['state.json']);
-});
-
-test('withoutStale() forgets requests after a day, and none from the future', () => {
-  const outstanding = [-24 * hour, -24 * hour + 1, 0, hour].map((age) => ({
-    csr: String(age),
-    createdAt: present + age,
-  }));
-  const { certificates } = withoutStale({ certificates: { a: { outstanding } } }, present);
-  assert.deepEqual(certificates, { a: { outstanding: outstanding.slice(1) } });
 });
