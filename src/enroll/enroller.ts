@@ -47,12 +47,13 @@ export class Enroller implements AsyncDisposable {
   readonly #jobs = new Map<string, Job>();
   readonly #lookUp = new AbortController();
   #lookingUp = false;
+  #nextLookUp: { readonly follow: boolean } | undefined;
   /** Work on one certificate's files happens in turn: a look must not see half a swap. */
   readonly #turns = new Map<string, Promise<void>>();
 
   constructor(options: EnrollerOptions) {
     this.#options = options;
-    this.#access = new ApiAccess(options);
+    this.#access = new ApiAccess({ ...options, clientPair: clientPairOf(options.config) });
   }
 
   handle(command: EnrollerCommand): void {
@@ -231,18 +232,34 @@ export class Enroller implements AsyncDisposable {
     if (this.#jobs.get(name) === job) this.#jobs.delete(name);
   }
 
+  /**
+   * The last report of a look-up goes out before its watch has wound down. The keeper
+   * may answer it with the next command at once, and would wait for ever if that were
+   * taken for a repetition of the first.
+   */
   async #lookUpAddresses(follow: boolean): Promise<void> {
+    this.#nextLookUp = { follow };
     if (this.#lookingUp) return;
     this.#lookingUp = true;
-    const { config } = this.#options;
+    try {
+      while (this.#nextLookUp !== undefined && !this.#lookUp.signal.aborted) {
+        const { follow } = this.#nextLookUp;
+        this.#nextLookUp = undefined;
+        await this.#lookUpOnce(follow);
+      }
+    } finally {
+      this.#lookingUp = false;
+    }
+  }
+
+  async #lookUpOnce(follow: boolean): Promise<void> {
     await lookUpAddresses({
       ...this.#options,
       access: this.#access,
-      nodeName: config.nodeName,
+      nodeName: this.#options.config.nodeName,
       follow,
       signal: this.#lookUp.signal,
     });
-    this.#lookingUp = false;
   }
 
   #inTurn(name: string, work: () => Promise<void>): void {
@@ -274,4 +291,10 @@ export class Enroller implements AsyncDisposable {
       throw new AgentError('INTERNAL', `no certificate ${name} is configured`);
     return spec;
   }
+}
+
+/** At most one certificate has this profile. */
+function clientPairOf({ certificates, certificateDirectory }: AgentConfig): string | undefined {
+  const client = certificates.find(({ profile }) => profile === 'kubelet-client');
+  return client === undefined ? undefined : join(certificateDirectory, currentLink(client.name));
 }
