@@ -2,13 +2,27 @@ import { networkInterfaces } from 'node:os';
 import { canonicalIp } from '../core/ip-address.ts';
 
 /**
- * Addresses of this machine by which others can reach it: not loopback, and not
- * link-local, which means nothing beyond one wire (RFC 3927, RFC 4291 2.5.6).
+ * Interfaces that a cluster's own networking makes. Their addresses are the same on
+ * every node (kube-ipvs0 carries each ClusterIP, docker0 is 172.17.0.1 everywhere) or
+ * lead to pods: a certificate with one would speak for more than this node, and be
+ * renewed with each Service that comes and goes.
  */
-export function interfaceAddresses(): string[] {
-  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  const usable = all
-    .filter(({ internal, address }) => !internal && !/^(169\.254\.|fe[89ab])/i.test(address))
+const ofTheCluster = [
+  /^(kube-|nodelocaldns|docker|cni|cbr|flannel|cali|vxlan\.calico|wireguard\.cali|veth|lxc|cilium|dummy)/,
+  /^(tunl|virbr)\d/,
+  // Networks of docker beside docker0; a bridge that a person made has a name, not a number.
+  /^br-[0-9a-f]{12}$/,
+];
+
+/** Meaningless beyond one wire: RFC 3927, RFC 4291 2.5.6. */
+const linkLocal = /^(169\.254\.|fe[89ab])/i;
+
+/** Addresses of this machine by which others can reach it: not loopback, not link-local, not the cluster's own. */
+export function interfaceAddresses(interfaces = networkInterfaces()): string[] {
+  const usable = Object.entries(interfaces)
+    .filter(([name]) => !ofTheCluster.some((pattern) => pattern.test(name)))
+    .flatMap(([, addresses]) => addresses ?? [])
+    .filter(({ internal, address }) => !internal && !linkLocal.test(address))
     .map(({ address }) => canonicalIp(address))
     .filter((address) => address !== undefined);
   return [...new Set(usable)].sort();
