@@ -14,7 +14,7 @@ import { AddressBook } from './address-book.ts';
 import { ChangedFiles } from './changed-files.ts';
 import type { EnrollerListener, EnrollerLoss, LaunchEnroller } from './enroller-link.ts';
 import { EnrollerSupervisor } from './enroller-supervisor.ts';
-import { watchFiles } from './file-watch.ts';
+import { FileWatch } from './file-watch.ts';
 import { pairSignature } from './pair-watch.ts';
 import type { RequestJournal } from './request-journal.ts';
 import type { RotationObserver } from './rotator.ts';
@@ -109,11 +109,12 @@ export class Keeper implements EnrollerListener {
     // The first answers may be quicker than the watches: what is wanted has to be known by then.
     this.#tick();
     for (const rotator of this.#rotators) rotator.start();
-    await using _ = await this.#watch();
+    await using watches = await this.#watch();
     try {
       while (!signal.aborted) {
         // From here on nothing that happens is slept through.
         this.#wake = new AbortController();
+        await watches.renew();
         await this.#compareSignatures();
         await this.#compareFiles();
         this.#tick();
@@ -134,6 +135,11 @@ export class Keeper implements EnrollerListener {
         return this.#clockSkew(report.ms);
       case 'credential':
         return this.#options.logger.log('credential_chosen', { source: report.source });
+      case 'stale-kubeconfig':
+        return this.#options.logger.log('kubeconfig_stale', {
+          path: report.path,
+          remedy: `let client-certificate and client-key both name ${report.pair}`,
+        });
       case 'insecure':
         return this.#options.logger.log('connection_insecure', { server: report.server });
       case 'addresses':
@@ -245,9 +251,12 @@ export class Keeper implements EnrollerListener {
   }
 
   /** Wakes the loop, which then looks for itself what has changed. */
-  async #watch(): Promise<AsyncDisposable> {
-    const pairs = this.#rotators.map(({ path }) => path);
-    return watchFiles([...pairs, ...otherFiles(this.#options)], () => this.#wake.abort());
+  async #watch(): Promise<FileWatch> {
+    return FileWatch.open({
+      files: otherFiles(this.#options),
+      pairs: this.#rotators.map(({ path }) => path),
+      onChange: () => this.#wake.abort(),
+    });
   }
 
   /** Behind the watches, which can miss a change: each round of the loop compares. */

@@ -78,6 +78,8 @@ export type EnrollerReport =
   | { readonly type: 'clock-skew'; readonly ms: number }
   /** The API server's certificate is not verified, as the kubeconfig demands. */
   | { readonly type: 'insecure'; readonly server: string }
+  /** The kubeconfig embeds or names another certificate than the pair that is kept; requests use the pair. */
+  | { readonly type: 'stale-kubeconfig'; readonly path: string; readonly pair: string }
   /** Which credential requests are made with. */
   | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
 

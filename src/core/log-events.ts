@@ -76,6 +76,10 @@ export const logEvents = {
   // the API server
   api_request: { level: 'debug', message: 'API request' },
   credential_chosen: { level: 'info', message: 'Credential chosen' },
+  kubeconfig_stale: {
+    level: 'warn',
+    message: 'The kubeconfig does not use the pair that is kept; its other users will lose access',
+  },
   connection_insecure: {
     level: 'warn',
     message: 'The certificate of the API server is NOT verified (insecure-skip-tls-verify)',

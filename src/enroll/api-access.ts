@@ -7,6 +7,7 @@ import { credentialExpiry, loadValidKubeconfig } from '../kube/credential-validi
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { KubeClient } from '../kube/rest-client.ts';
 import type { Clock } from '../sys/clock.ts';
+import { isNamedBy, storedIdentity } from './stored-identity.ts';
 
 export type CredentialSource = 'kubeconfig' | 'bootstrap';
 
@@ -20,6 +21,8 @@ export const doubtful: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 
 export interface ApiAccessOptions {
   readonly config: Pick<AgentConfig, 'kubeconfig' | 'bootstrapKubeconfig'>;
+  /** The `-current.pem` of the client certificate that this agent keeps, if it keeps one. */
+  readonly clientPair?: string | undefined;
   readonly version: string;
   readonly clock: Clock;
   readonly report: (report: EnrollerReport) => void;
@@ -36,6 +39,8 @@ export class ApiAccess implements AsyncDisposable {
   #client: KubeClient | undefined;
   #source: CredentialSource | undefined;
   #stale = false;
+  /** The current client goes by the pair that is kept, not by what a kubeconfig names. */
+  #usesOwn = false;
   #opening: Promise<void> | undefined;
   #openingNext: Promise<void> | undefined;
   readonly #draining = new Set<Promise<void>>();
@@ -161,10 +166,16 @@ export class ApiAccess implements AsyncDisposable {
     client.access[Symbol.dispose]();
   }
 
-  /** The kubeconfig if it is valid, else the bootstrap kubeconfig; without one, why the first is not. */
+  /**
+   * The pair that the agent keeps, on the cluster of the kubeconfig; before there is
+   * one, the kubeconfig if it is valid, else the bootstrap kubeconfig; without one,
+   * why the first is not.
+   */
   async #load(): Promise<{ access: ClusterAccess; source: CredentialSource }> {
     const { config, clock } = this.#options;
     const { kubeconfig, bootstrapKubeconfig } = config;
+    const own = await this.#loadOwn();
+    if (own !== undefined) return { access: own, source: 'kubeconfig' };
     if (bootstrapKubeconfig === undefined) {
       return { access: await loadKubeconfig(kubeconfig), source: 'kubeconfig' };
     }
@@ -174,6 +185,37 @@ export class ApiAccess implements AsyncDisposable {
       const access = await this.#loadBootstrap(bootstrapKubeconfig, error);
       return { access, source: 'bootstrap' };
     }
+  }
+
+  async #loadOwn(): Promise<ClusterAccess | undefined> {
+    const { clientPair, clock, config, report } = this.#options;
+    // Refused a moment ago: another credential, if the kubeconfig has one, gets its turn.
+    const refused = this.#stale && this.#usesOwn;
+    this.#usesOwn = false;
+    if (clientPair === undefined) return undefined;
+    const identity = await storedIdentity(clientPair, clock.now());
+    if (identity === undefined) return undefined;
+    const access = await loadKubeconfig(config.kubeconfig).catch(() => undefined);
+    if (access === undefined) {
+      identity.certificate.key.wipe();
+      return undefined;
+    }
+    const named = isNamedBy(access, identity);
+    access[Symbol.dispose]();
+    if (!named) report({ type: 'stale-kubeconfig', path: access.path, pair: clientPair });
+    if (!named && refused) {
+      identity.certificate.key.wipe();
+      return undefined;
+    }
+    this.#usesOwn = true;
+    const { path, cluster } = access;
+    const { certificate } = identity;
+    return {
+      path,
+      cluster,
+      credential: { clientCertificate: certificate },
+      [Symbol.dispose]: () => certificate.key.wipe(),
+    };
   }
 
   async #loadBootstrap(path: string, unusable: unknown): Promise<ClusterAccess> {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -212,6 +212,24 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
         await node.read('kubelet-client');
       });
 
+      it('goes on with its own pair when kubelet.conf embeds an older one, and says so', async () => {
+        await using node = await TestNode.create(controlPlane, 'stale');
+        const first = node.start();
+        await first.event('certificate_stored');
+        await first.stop();
+        await embedCredential(node);
+
+        const second = node.start();
+        // The second of these falls after the embedded certificate has expired.
+        await second.event('certificate_stored', undefined, 2);
+        assert.match(String((await second.event('kubeconfig_stale'))['remedy']), /current\.pem/);
+        assert.deepEqual(
+          second.all('credential_chosen').map(({ source }) => source),
+          ['kubeconfig', 'kubeconfig'],
+        );
+        assert.deepEqual(second.all('rotation_failed'), []);
+      });
+
       it('replaces an enroller that was killed while a request stands', async () => {
         await controlPlane.setNodeAddresses('killed', [
           { type: 'InternalIP', address: '10.0.0.7' },
@@ -289,6 +307,20 @@ async function requestsFor(
     await delay(100);
   }
   throw new Error(`the audit log shows no two requests for ${csr}`);
+}
+
+/** What some tools make of a kubeconfig: data in place of the paths. */
+async function embedCredential(node: TestNode): Promise<void> {
+  const file = join(node.directory, 'kubelet.conf');
+  const current = node.current('kubelet-client');
+  const data = (await readFile(current)).toString('base64');
+  const kubeconfig = await readFile(file, 'utf8');
+  await writeFile(
+    file,
+    kubeconfig
+      .replace(`client-certificate: ${current}`, `client-certificate-data: ${data}`)
+      .replace(`client-key: ${current}`, `client-key-data: ${data}`),
+  );
 }
 
 async function endsCleanly(agent: TestAgent): Promise<void> {

@@ -1,0 +1,47 @@
+import type { Instant } from '../core/instant.ts';
+import { encodePem, parsePem } from '../core/pem.ts';
+import type { ClientCertificate, ClusterAccess } from '../kube/cluster-access.ts';
+import { openPair } from '../store/pair-file.ts';
+
+/** The client pair that this agent keeps, as a credential. */
+export interface StoredIdentity {
+  readonly certificate: ClientCertificate;
+  /** The leaf in DER. */
+  readonly leaf: Uint8Array;
+}
+
+/**
+ * The pair behind `-current.pem`, if it can be used now. As in the kubelet, what the
+ * certificate manager holds is the node's identity, whatever the kubeconfig says:
+ * one that embeds or names an older certificate (kubernetes/kubernetes#71825) would
+ * otherwise be used until it expires, with a valid pair beside it.
+ */
+export async function storedIdentity(
+  path: string,
+  now: Instant,
+): Promise<StoredIdentity | undefined> {
+  // A pair that cannot be read is for the inspection to report, and no reason not to try the kubeconfig.
+  const open = await openPair(path).catch(() => undefined);
+  if (open === undefined) return undefined;
+  const { facts, leaf } = open.pair;
+  if (facts.selfSigned || now < facts.notBefore || facts.notAfter <= now) {
+    open[Symbol.dispose]();
+    return undefined;
+  }
+  const certificates = parsePem(open.content.expose()).filter(isCertificate);
+  const pem = new Uint8Array(
+    Buffer.concat(certificates.map(({ label, der }) => encodePem(label, der))),
+  );
+  return { certificate: { pem, key: open.content }, leaf };
+}
+
+/** False for a kubeconfig that embeds or names another certificate, or none. */
+export function isNamedBy({ credential }: ClusterAccess, { leaf }: StoredIdentity): boolean {
+  if (credential.clientCertificate === undefined) return false;
+  const [first] = parsePem(credential.clientCertificate.pem).filter(isCertificate);
+  return first !== undefined && Buffer.from(first.der).equals(leaf);
+}
+
+function isCertificate({ label }: { readonly label: string }): boolean {
+  return label === 'CERTIFICATE';
+}
