@@ -31,23 +31,19 @@ export interface StoredRecord {
 }
 
 /**
- * Codes that no attempt at a certificate ends with: the agent refuses to start,
- * the code is dealt with below the rotation, or nothing failed. The others exist
- * at zero from the start, so that the first failure is an increase and not a new
- * series, which `increase()` does not see. One of these would still be counted.
+ * Codes that no attempt at a certificate ends with: with the first five the agent
+ * does not start, a watch that is told API_GONE begins anew, and what was ABORTED did
+ * not fail. The others exist at zero from the start, so that the first failure is an
+ * increase and not a new series, which `increase()` does not see. One of these would
+ * still be counted.
  */
 const neverEndsAnAttempt: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'USAGE',
   'CONFIG_UNREADABLE',
   'CONFIG_INVALID',
-  'KUBECONFIG_UNSUPPORTED',
-  'KEY_UNSUPPORTED',
   'METRICS_LISTEN',
   'STORE_LOCKED',
-  'STORE_VOLATILE',
   'API_GONE',
-  'API_CONFLICT',
-  'PAIR_MALFORMED',
   'ABORTED',
 ]);
 
