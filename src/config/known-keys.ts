@@ -54,15 +54,38 @@ function walk(value: unknown, place: Place): unknown {
 function walkVariant(value: unknown, place: Place): unknown {
   const { key = '', options = [] } = place.schema;
   if (!isMap(value)) return null;
-  const choice = value[key];
+  const all = unionOf(options);
+  const choice = value[keyMeant(value, key, all)];
   const chosen = options.find((option) => option.entries?.[key]?.literal === choice);
-  // With an invalid choice its own problem says enough; no key can be judged.
-  if (chosen === undefined) return value;
+  // With an invalid choice, only what no option knows can be called unknown.
+  if (chosen === undefined) return walkEntries(value, { ...place, schema: all }, () => undefined);
   return walkEntries(value, { ...place, schema: chosen }, (name) =>
-    options.some((option) => Object.hasOwn(option.entries ?? {}, name))
+    Object.hasOwn(all.entries, name)
       ? `does not apply to ${key} ${String(choice)}, which decides it by itself`
       : undefined,
   );
+}
+
+/** One map with the keys of all options; what they share, they share with the same inside. */
+function unionOf(
+  options: readonly SchemaNode[],
+): SchemaNode & { readonly entries: Readonly<Record<string, SchemaNode>> } {
+  const entries = Object.assign({}, ...options.map((option) => option.entries)) as Record<
+    string,
+    SchemaNode
+  >;
+  return { type: 'strict_object', entries };
+}
+
+/** `profil` where `profile` is missing: the other keys can then be judged all the same. */
+function keyMeant(
+  value: Readonly<Record<string, unknown>>,
+  key: string,
+  { entries = {} }: SchemaNode,
+): string {
+  if (Object.hasOwn(value, key)) return key;
+  const unknown = Object.keys(value).filter((name) => !Object.hasOwn(entries, name));
+  return unknown.find((name) => nearest(name, Object.keys(entries)) === key) ?? key;
 }
 
 function walkEntries(

@@ -394,6 +394,54 @@ describe('loadConfig() refuses', () => {
     });
   }
 
+  const misspelt: readonly (readonly [string, string, readonly RegExp[]])[] = [
+    [
+      'a misspelt profile and every other bad key',
+      'profil: custom\n    signer: a.b/c\n    subject: { commonNam: a }\n    quux: 1',
+      [
+        /:4: certificates\[0\]\.profile: is required: expected one of kubelet-client, /,
+        /:5: certificates\[0\]\.profil: unknown key; did you mean "profile"\?$/,
+        /:6: certificates\[0\]\.signer: unknown key; did you mean "signerName"\?$/,
+        /:7: certificates\[0\]\.subject\.commonNam: unknown key; did you mean "commonName"\?$/,
+        /:8: certificates\[0\]\.quux: unknown key; known here: name, .*usages/,
+      ],
+    ],
+    [
+      'a key that does not apply to the profile that was meant',
+      'Profile: kubelet-client\n    dnsNames: [a]',
+      [
+        /:4: certificates\[0\]\.profile: is required/,
+        /:5: certificates\[0\]\.Profile: unknown key; did you mean "profile"\?$/,
+        /:6: certificates\[0\]\.dnsNames: does not apply to profile kubelet-client/,
+      ],
+    ],
+    [
+      'unknown keys beside an unknown profile, and no known one',
+      'profile: kubelet-sering\n    dnsNames: [a]\n    adresses: { from: node }',
+      [
+        /:5: certificates\[0\]\.profile: .*did you mean "kubelet-serving"\?\)/,
+        /:7: certificates\[0\]\.adresses: unknown key; did you mean "addresses"\?$/,
+      ],
+    ],
+    [
+      'unknown keys where the profile is missing altogether',
+      'expirationSecond: 600',
+      [
+        /:4: certificates\[0\]\.profile: is required/,
+        /:5: certificates\[0\]\.expirationSecond: unknown key; did you mean "expirationSeconds"\?$/,
+      ],
+    ],
+  ];
+  for (const [name, keys, expected] of misspelt) {
+    it(`loadConfig() names ${name}`, async () => {
+      const { code, message } = await failure(load(certificate(`name: a\n    ${keys}`)));
+      assert.equal(code, 'CONFIG_INVALID');
+      const [, ...lines] = message.split('\n');
+      assert.equal(lines.length, expected.length, message);
+      for (const [index, pattern] of expected.entries()) assert.match(lines[index] ?? '', pattern);
+    });
+  }
+
   it('loadConfig() reports all problems at once, in the order of the file', async () => {
     const { message } = await failure(
       load(`${head}nodName: x
