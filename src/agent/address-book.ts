@@ -28,7 +28,8 @@ type AddressReport = Extract<EnrollerReport, { type: 'addresses' | 'addresses-fa
  * Knows by which names and addresses the node is reached. Looking at the Node
  * object takes the node's identity and so an enroller process; the book therefore
  * asks when there is a reason to: at first, when a network interface changed (which
- * the keeper sees for itself, within a minute), and now and then.
+ * the keeper sees for itself, within a minute) but not again within a minute, and
+ * now and then.
  */
 export class AddressBook {
   readonly #options: AddressBookOptions;
@@ -38,6 +39,7 @@ export class AddressBook {
   #failures = 0;
   #lookAgain = false;
   #nextLookUp: Instant = 0;
+  #lastLookUp: Instant = -Infinity;
 
   constructor(options: AddressBookOptions) {
     this.#options = options;
@@ -64,7 +66,7 @@ export class AddressBook {
     const changed = found.join() !== this.#interfaces.join();
     this.#lookAgain ||= changed && this.#interfaces.length > 0;
     this.#interfaces = found;
-    if (changed) this.#nextLookUp = clock.now();
+    if (changed) this.#hurry(clock.now());
     if (lookUpNode && !this.#lookingUp && this.#isDue(clock.now())) this.#lookUp();
   }
 
@@ -81,6 +83,14 @@ export class AddressBook {
     if (this.#lookingUp) this.#failed(failure);
   }
 
+  /** An interface that comes and goes must not turn each change into an enroller and its requests. */
+  #hurry(now: Instant): void {
+    const since = now - this.#lastLookUp;
+    // A clock set back must not stretch the wait.
+    const wait = since >= 0 && since < minute ? minute - since : 0;
+    this.#nextLookUp = Math.min(this.#nextLookUp, now + wait);
+  }
+
   /** A clock set back must not put the next look-up off. */
   #isDue(now: Instant): boolean {
     const { refreshSeconds } = this.#options;
@@ -90,6 +100,7 @@ export class AddressBook {
 
   #lookUp(): void {
     this.#lookingUp = true;
+    this.#lastLookUp = this.#options.clock.now();
     const follow = this.#options.refreshSeconds === 0;
     this.#options.enroller.send({ type: 'look-up-addresses', follow });
   }
@@ -114,9 +125,9 @@ export class AddressBook {
    */
   #schedule(): void {
     const { clock, chance, refreshSeconds } = this.#options;
-    const ms = this.#lookAgain ? minute : refreshSeconds * second;
+    const spread = refreshSeconds * second * (0.9 + 0.2 * chance());
+    this.#nextLookUp = clock.now() + (this.#lookAgain ? minute : Math.round(spread));
     this.#lookAgain = false;
-    this.#nextLookUp = clock.now() + Math.round(ms * (0.9 + 0.2 * chance()));
   }
 
   #learn(addresses: readonly NodeAddress[]): void {

@@ -100,6 +100,48 @@ describe('AddressBook', () => {
     assert.deepEqual(reader.book.ofInterfaces.ipAddresses, ['10.0.0.1', '10.0.0.2']);
   });
 
+  it('looks once a minute at most, however often an interface comes and goes', async () => {
+    const reader = new Reader();
+    const looks: number[] = [];
+    for (let passed = 0; passed <= 5 * minute; passed += 5 * second) {
+      reader.interfaces = reader.interfaces.length === 1 ? ['10.0.0.1', '10.0.0.2'] : ['10.0.0.1'];
+      if (reader.tick() > 0) {
+        looks.push(passed / second);
+        reader.found([internal]);
+      }
+      await reader.clock.advance(5 * second);
+    }
+    assert.deepEqual(looks, [0, 60, 120, 180, 240, 300]);
+  });
+
+  it('looks for a change soon after a look-up when the minute is over, not later', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.found([internal]);
+    reader.interfaces = ['10.0.0.2'];
+    assert.equal(await reader.pass(20 * second), 0);
+    assert.equal(reader.book.wake, start + minute);
+    assert.equal(await reader.pass(40 * second), 1);
+  });
+
+  it('takes a change that a failure is soon followed up for with that', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.failed();
+    reader.interfaces = ['10.0.0.2'];
+    assert.equal(await reader.pass(5 * second), 0);
+    assert.equal(await reader.pass(5 * second), 1);
+  });
+
+  it('looks for a change at once when the clock was set back since the last look-up', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.found([internal]);
+    reader.clock.jump(-10 * minute);
+    reader.interfaces = ['10.0.0.2'];
+    assert.equal(reader.tick(), 1);
+  });
+
   it('says nothing of addresses that are the same', () => {
     const reader = new Reader();
     reader.tick();
