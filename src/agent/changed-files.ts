@@ -1,4 +1,4 @@
-import { pairSignature } from './pair-watch.ts';
+import { fileSignature } from './pair-watch.ts';
 
 /**
  * Remembers how files look from outside and says which of them changed since. It
@@ -16,7 +16,7 @@ export class ChangedFiles {
   async look(): Promise<string[]> {
     const changed: string[] = [];
     for (const [file, known] of this.#known) {
-      const signature = await pairSignature(file);
+      const signature = await fileSignature(file);
       this.#known.set(file, signature);
       if (known !== undefined && known !== signature) changed.push(file);
     }

@@ -1,7 +1,17 @@
-import { realpath } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { once } from 'node:events';
+import { realpath, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import type { FSWatcher } from 'chokidar';
 import { watch } from 'chokidar';
+
+export interface FileWatchOptions {
+  /** Watched each for itself: kubeconfigs, the configuration. */
+  readonly files: readonly string[];
+  /** Links such as `NAME-current.pem`, watched with every `NAME-….pem` beside them and their directory. */
+  readonly pairs: readonly string[];
+  /** Something may have changed; a comparison has to say what. */
+  readonly onChange: () => void;
+}
 
 /**
  * Calls back when one of the files may have changed. Watches their directories
@@ -9,44 +19,115 @@ import { watch } from 'chokidar';
  * of the link itself. Watches can fail silently (SELinux, network file systems), so
  * a poll has to stand behind this.
  */
-export async function watchFiles(
-  files: readonly string[],
-  onChange: (file: string) => void,
-): Promise<AsyncDisposable> {
-  const wanted = new Map<string, string>();
-  for (const file of files) wanted.set(await realFile(file), file);
-  const directories = new Set([...wanted.keys()].map((path) => dirname(path)));
-  // Through them a directory is seen to come (back): its own watch ends with it.
-  const parents = new Set([...directories].map((directory) => dirname(directory)));
-  const watcher = watch([...directories, ...parents], {
-    depth: 0,
-    ignoreInitial: true,
-    followSymlinks: false,
-    ignored: (path) => !wanted.has(path) && !directories.has(path) && !parents.has(path),
-  });
-  watcher.on('all', (event, path) => {
-    if (directories.has(path)) {
-      if (event === 'unlinkDir') watcher.unwatch(path);
-      if (event === 'addDir') watcher.add(path);
-    }
-    // With a directory its files come and go, before there is a watch that could tell.
-    for (const [real, file] of wanted) {
-      if (real === path || dirname(real) === path) onChange(file);
-    }
-  });
-  watcher.on('error', () => undefined);
-  await readiness(watcher);
-  return { [Symbol.asyncDispose]: () => watcher.close() };
+export class FileWatch implements AsyncDisposable {
+  readonly #options: FileWatchOptions;
+  #watcher: FSWatcher | undefined;
+  /** The directories that the watches were set on; undefined when one is known to be gone. */
+  #watched: string | undefined;
+
+  private constructor(options: FileWatchOptions) {
+    this.#options = options;
+  }
+
+  static async open(options: FileWatchOptions): Promise<FileWatch> {
+    const fileWatch = new FileWatch(options);
+    await fileWatch.renew();
+    return fileWatch;
+  }
+
+  /**
+   * Sets the watches anew if a directory came, went or was replaced since. A watch
+   * belongs to an inode, so one made again under the old name would not be seen into.
+   */
+  async renew(): Promise<void> {
+    const places = await this.#places();
+    const identities = await identitiesOf(places);
+    if (identities === this.#watched) return;
+    // Closed before the next one opens: chokidar shares handles by path, dead ones too.
+    await this.#watcher?.close();
+    this.#watched = identities;
+    this.#watcher = await this.#open(places);
+    // Replaced once more while the watches were set: another round is needed.
+    if ((await identitiesOf(places)) !== identities) this.#options.onChange();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#watcher?.close();
+  }
+
+  async #open(places: readonly Place[]): Promise<FSWatcher> {
+    const directories = new Set(places.map(({ directory }) => directory));
+    // Through them a directory is seen to come (back): its own watch ends with it.
+    const parents = new Set(places.flatMap((place) => place.parents));
+    const isWanted = (path: string): boolean =>
+      directories.has(path) || places.some((place) => holds(place, path));
+    const watcher = watch([...directories, ...parents], {
+      depth: 0,
+      ignoreInitial: true,
+      followSymlinks: false,
+      atomic: false,
+      ignored: (path) => !parents.has(path) && !isWanted(path),
+    });
+    watcher.on('all', (event, path) => {
+      if (!isWanted(path)) return;
+      if (event === 'unlinkDir') this.#watched = undefined;
+      this.#options.onChange();
+    });
+    // A directory's change of mode is no event of its own; the watch behind names the directory.
+    watcher.on('raw', (_, name) => {
+      if (places.some(({ ofPairs, directory }) => ofPairs && basename(directory) === name)) {
+        this.#options.onChange();
+      }
+    });
+    watcher.on('error', () => undefined);
+    await readiness(watcher);
+    return watcher;
+  }
+
+  #places(): Promise<Place[]> {
+    const { files, pairs } = this.#options;
+    return Promise.all([
+      ...files.map((file) => placeOf(file, false)),
+      ...pairs.map((link) => placeOf(link, true)),
+    ]);
+  }
 }
 
-/** The file in the directory that its directory leads to: a link is not watched through. */
-async function realFile(file: string): Promise<string> {
-  const directory = await realpath(dirname(file)).catch(() => dirname(file));
-  return join(directory, basename(file));
+/** What is wanted of one directory. */
+interface Place {
+  /** Where the directory really is: a link is not watched through. */
+  readonly directory: string;
+  /** Of the directory, and of the link that it may be reached by. */
+  readonly parents: readonly string[];
+  readonly file: string;
+  readonly ofPairs: boolean;
 }
 
+async function placeOf(path: string, ofPairs: boolean): Promise<Place> {
+  const directory = await realpath(dirname(path)).catch(() => dirname(path));
+  const parents = [dirname(directory), dirname(dirname(path))];
+  return { directory, parents, file: basename(path), ofPairs };
+}
+
+function holds({ directory, file, ofPairs }: Place, path: string): boolean {
+  if (dirname(path) !== directory) return false;
+  const name = basename(path);
+  if (!ofPairs) return name === file;
+  return name.startsWith(file.replace(/current\.pem$/, '')) && name.endsWith('.pem');
+}
+
+/** With the time of birth, since an inode's number is given to the next file at once. */
+async function identitiesOf(places: readonly Place[]): Promise<string> {
+  const paths = new Set(places.flatMap(({ directory, parents }) => [directory, ...parents]));
+  const identities = [...paths].map(async (path) => {
+    const found = await stat(path, { bigint: true }).catch(() => undefined);
+    return found === undefined ? path : `${path} ${found.dev} ${found.ino} ${found.birthtimeNs}`;
+  });
+  return (await Promise.all(identities)).join('\n');
+}
+
+/** Not for ever: the poll behind the watches has to go on whatever becomes of them. */
 async function readiness(watcher: FSWatcher): Promise<void> {
-  await new Promise<void>((resolve) => {
-    watcher.once('ready', () => resolve());
-  });
+  const signal = AbortSignal.timeout(5_000);
+  await once(watcher, 'ready', { signal }).catch(() => undefined);
 }

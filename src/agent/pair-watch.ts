@@ -1,13 +1,25 @@
 import { readlink, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 /**
  * What tells one state of a `-current.pem` from another without opening it: the
- * keeper must not read pairs, since they hold the key. Device, inode, size and
- * change time of the target, and where the link points.
+ * keeper must not read pairs, since they hold the key. Besides the file itself, who
+ * may enter its directory: that decides who can put another pair there.
  */
 export async function pairSignature(link: string): Promise<string> {
-  const target = await readlink(link).catch(() => 'no link');
-  const file = await stat(link, { bigint: true }).catch(() => undefined);
-  if (file === undefined) return `${target} missing`;
+  const signature = await fileSignature(link);
+  // Of a pair that is not there only its coming counts, not the making of the directory.
+  if (signature.endsWith(missing)) return signature;
+  const directory = await stat(dirname(link)).catch(() => undefined);
+  return `${signature} ${directory?.mode ?? missing}`;
+}
+
+/** Device, inode, size and change time of the target, and where the link points. */
+export async function fileSignature(path: string): Promise<string> {
+  const target = await readlink(path).catch(() => 'no link');
+  const file = await stat(path, { bigint: true }).catch(() => undefined);
+  if (file === undefined) return `${target} ${missing}`;
   return [target, file.dev, file.ino, file.size, file.ctimeNs, file.mode].join(' ');
 }
+
+const missing = 'missing';

@@ -47,6 +47,7 @@ describe('pairSignature()', () => {
     ],
     ['the target is removed', () => unlink(target)],
     ['the link is removed', () => unlink(link)],
+    ['others may write the directory', () => chmod(directory, 0o777)],
     ['others may read the target', () => chmod(target, 0o644 ^ 0o040)],
     [
       'a plain file takes the place of the link',
@@ -67,7 +68,10 @@ describe('pairSignature()', () => {
 
   it('is the same for the same absence', async () => {
     const missing = join(directory, 'missing');
-    assert.equal(await pairSignature(missing), await pairSignature(missing));
+    const before = await pairSignature(missing);
+    assert.equal(await pairSignature(missing), before);
+    await chmod(directory, 0o755);
+    assert.equal(await pairSignature(missing), before);
   });
 });
 
