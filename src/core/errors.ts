@@ -118,9 +118,17 @@ export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (const link of causeChain(error)) {
     const text = textOf(link);
-    if (!parts.some((part) => part.includes(text))) parts.push(text);
+    if (!parts.some((part) => tells(part, text))) parts.push(text);
   }
   return parts.join(': ');
+}
+
+/**
+ * Node's text for a missing file ends in the call and the path, so it is never found
+ * in our own "… does not exist", and yet says no more.
+ */
+function tells(part: string, text: string): boolean {
+  return part.includes(text) || (text.startsWith('ENOENT: ') && part.endsWith(' does not exist'));
 }
 
 function causeChain(error: unknown): Set<unknown> {

@@ -80,6 +80,21 @@ describe('describeError()', () => {
       'a: b: c',
     ],
     ['a cause that its wrapper quotes is not said twice', nested('read: EIO', 'EIO'), 'read: EIO'],
+    [
+      'a missing file is not said to be missing twice',
+      nested('/a does not exist', "ENOENT: no such file or directory, stat '/a'"),
+      '/a does not exist',
+    ],
+    [
+      'other trouble on the way to a file is told',
+      nested('/a/b does not exist', "ENOTDIR: not a directory, stat '/a/b'"),
+      "/a/b does not exist: ENOTDIR: not a directory, stat '/a/b'",
+    ],
+    [
+      'a missing file is named where the error says less',
+      nested('cannot start', "ENOENT: no such file or directory, open '/a'"),
+      "cannot start: ENOENT: no such file or directory, open '/a'",
+    ],
     ['an error without a message goes by its name', new TypeError(''), 'TypeError'],
     ['a cause that is a text', new Error('a', { cause: 'why' }), 'a: why'],
     ['a thrown number', 42, 'thrown number'],

@@ -279,7 +279,9 @@ describe('loadKubeconfig()', () => {
   }
 
   it('reports a missing file, a folder and a file without end as what they are', async () => {
-    assert.equal((await failureOf(loadKubeconfig('/does/not/exist'))).code, 'KUBECONFIG_MISSING');
+    const missing = await failureOf(loadKubeconfig('/does/not/exist'));
+    assert.equal(missing.code, 'KUBECONFIG_MISSING');
+    assert.equal(describeError(missing), 'kubeconfig /does/not/exist does not exist');
     assert.equal((await failureOf(loadKubeconfig('/'))).code, 'KUBECONFIG_INVALID');
     assert.equal((await failureOf(loadKubeconfig('/dev/zero'))).code, 'KUBECONFIG_INVALID');
   });
