@@ -1,7 +1,7 @@
 import { formatDuration } from '../core/instant.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import { timeOfDay } from './live-table.ts';
-import { oneLine, shortSerial } from './text.ts';
+import { nextTry, oneLine, shortSerial } from './text.ts';
 
 /**
  * What is new in `after`, one line for each certificate whose state changed: the
@@ -33,7 +33,8 @@ function describe(entry: CertificateStatus, now: number): string {
   }
   if (state === 'backing-off' && lastFailure !== undefined) {
     parts.push(`${lastFailure.code}: ${lastFailure.message}`);
-    if (nextAttempt !== undefined) parts.push(`next try in ${formatDuration(nextAttempt - now)}`);
+    const next = nextTry(nextAttempt, now);
+    if (next !== undefined) parts.push(next);
   }
   return oneLine(parts.join(', '));
 }

@@ -3,7 +3,7 @@ import type { Instant } from '../core/instant.ts';
 import { lifetimeStart } from '../core/schedule.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import { lifetimeLeft } from './status-report.ts';
-import { fit, oneLine, shortSerial } from './text.ts';
+import { fit, nextTry, oneLine, shortSerial } from './text.ts';
 
 export interface LiveTableOptions {
   readonly columns: number;
@@ -154,9 +154,8 @@ function timeLeft({ current }: CertificateStatus, now: Instant): Span {
 function lastEvent(entry: CertificateStatus, now: Instant): Span {
   const { lastEvent, lastFailure, nextAttempt } = entry;
   if (entry.state === 'backing-off' && lastFailure !== undefined) {
-    const next =
-      nextAttempt === undefined ? '' : `, next try in ${formatDuration(nextAttempt - now)}`;
-    return { text: `${lastFailure.code}${next}`, tone: 'bad' };
+    const words = [lastFailure.code, nextTry(nextAttempt, now)];
+    return { text: words.filter((word) => word !== undefined).join(', '), tone: 'bad' };
   }
   if (lastEvent === undefined) return faint('');
   return faint(`${timeOfDay(lastEvent.at)} ${oneLine(lastEvent.text)}`);

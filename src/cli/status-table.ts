@@ -1,6 +1,6 @@
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { CertificateReport, StatusReport } from './status-report.ts';
-import { alignColumns, oneLine, shortSerial } from './text.ts';
+import { alignColumns, nextTry, oneLine, shortSerial } from './text.ts';
 
 /** The report for people: where it comes from, a row for each certificate, and what is wrong. */
 export function statusTable(report: StatusReport): string {
@@ -63,8 +63,7 @@ function remarks(entry: CertificateReport, now: number): string[] {
           `${name}: ${failure.message} (${failure.code})`,
           ...(failure.remedy === undefined ? [] : [`  → ${failure.remedy}`]),
         ];
-  const next =
-    nextAttempt === undefined ? [] : [`${name}: next try in ${formatDuration(nextAttempt - now)}`];
-  const all = [...waiting, ...failed, ...next];
+  const next = nextTry(nextAttempt, now);
+  const all = [...waiting, ...failed, ...(next === undefined ? [] : [`${name}: ${next}`])];
   return all.length === 0 ? [] : ['', ...all];
 }

@@ -1,4 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
+import { formatDuration, second } from '../core/instant.ts';
+import type { Instant } from '../core/instant.ts';
 
 /**
  * Text from elsewhere (a server's message, a file name) as one harmless line: no
@@ -19,6 +21,15 @@ export function fit(text: string, width: number): string {
 /** Serial numbers have up to 40 digits; the ends tell two apart. */
 export function shortSerial(serial: string): string {
   return serial.length <= 10 ? serial : `${serial.slice(0, 4)}…${serial.slice(-4)}`;
+}
+
+/**
+ * `next try in 41s`, or undefined once that moment has come: the try is then under
+ * way or about to be, and "in -18s" would look like one that was missed.
+ */
+export function nextTry(at: Instant | undefined, now: Instant): string | undefined {
+  if (at === undefined || at <= now) return undefined;
+  return `next try in ${formatDuration(Math.max(at - now, second))}`;
 }
 
 /** Columns as wide as their widest cell, two spaces apart, nothing behind the last. */

@@ -40,4 +40,9 @@ describe('changeLines()', () => {
     assert.match(line ?? '', /backing-off, .*CSR_DENIED: denied: no, next try in 1h$/);
     assert.equal(changeLines(failed(start), failed(start + 1)).length, 1);
   });
+
+  it('changeLines() leaves the next try out once its moment has come', () => {
+    const late = { ...failed(start), now: start + 3_600_000 };
+    assert.match(changeLines(undefined, late)[0] ?? '', /CSR_DENIED: denied: no$/);
+  });
 });

@@ -46,6 +46,23 @@ describe('renderLiveTable()', () => {
     );
   });
 
+  const tries: readonly (readonly [string, number, RegExp])[] = [
+    ['a failure with its next try', start + 18_000, / CSR_DENIED, next try in 18s$/],
+    ['a failure alone when the next try is due', start, / CSR_DENIED$/],
+    ['a failure alone when the next try is past', start - 18_000, / CSR_DENIED$/],
+  ];
+  for (const [name, nextAttempt, expected] of tries) {
+    it(`renderLiveTable() shows ${name}`, () => {
+      const lastFailure = { code: 'CSR_DENIED', message: 'no', at: start } as const;
+      const entry = certificateStatus({ state: 'backing-off', lastFailure, nextAttempt });
+      const [, line] = renderLiveTable(agentStatus(start, [entry]), {
+        columns: 140,
+        colour: false,
+      });
+      assert.match(line ?? '', expected);
+    });
+  }
+
   it('renderLiveTable() lets no escape sequence of an event through', () => {
     const lastEvent = { at: start, text: 'a\u001b[2Jb\nc' };
     const [, line = '', ...more] = renderLiveTable(
