@@ -2,7 +2,7 @@ import type { CsrReference } from '../core/enrollment.ts';
 import type { Instant } from '../core/instant.ts';
 import { leftBehindDelay, outstandingLimit } from '../core/schedule.ts';
 
-/** Requests on the API server that nobody has decided yet, by certificate. */
+/** Requests that no certificate has come of yet, by certificate. */
 export type OutstandingRequests = Readonly<Record<string, readonly Outstanding[]>>;
 
 export interface Outstanding {
@@ -11,10 +11,11 @@ export interface Outstanding {
 }
 
 /**
- * Remembers over restarts which requests were left undecided. A restart loses the
- * key, so it has to ask again; counting what is outstanding keeps an agent that
- * crashes in a loop from flooding the API server, as one did with 520,858 CSRs
- * (kubernetes/kubernetes#132947).
+ * Remembers over restarts which requests came to nothing: undecided, denied, or
+ * issued and never stored. A restart loses the key, so it has to ask again; counting
+ * what is outstanding keeps an agent that crashes in a loop, wherever in its work,
+ * from flooding the API server, as one did with 520,858 CSRs
+ * (kubernetes/kubernetes#132947). Only a stored certificate clears the count.
  */
 export class RequestJournal {
   readonly #outstanding: Map<string, readonly Outstanding[]>;
@@ -26,7 +27,7 @@ export class RequestJournal {
     this.#save = save;
   }
 
-  /** How many stand, as far as this agent knows. */
+  /** How many there are within the last day. */
   outstanding(name: string, now: Instant): number {
     const all = this.#outstanding.get(name) ?? [];
     return all.filter(({ createdAt }) => Math.abs(now - createdAt) < outstandingLimit).length;
@@ -42,16 +43,13 @@ export class RequestJournal {
     const known = this.#outstanding.get(name) ?? [];
     if (known.some((entry) => entry.csr === csr)) return false;
     const fresh = known.filter((entry) => Math.abs(createdAt - entry.createdAt) < outstandingLimit);
-    this.#set(name, [...fresh, { csr, createdAt }]);
+    this.#set(name, [...fresh, { csr, createdAt }].slice(-longest));
     return true;
   }
 
-  remove(name: string, csr: string): void {
-    const known = this.#outstanding.get(name) ?? [];
-    this.#set(
-      name,
-      known.filter((entry) => entry.csr !== csr),
-    );
+  /** A certificate was stored. */
+  clear(name: string): void {
+    this.#set(name, []);
   }
 
   #set(name: string, entries: readonly Outstanding[]): void {
@@ -59,3 +57,6 @@ export class RequestJournal {
     this.#save(Object.fromEntries(this.#outstanding));
   }
 }
+
+/** More would make no delay longer. */
+const longest = 10;

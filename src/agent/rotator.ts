@@ -223,7 +223,6 @@ export class Rotator {
         this.#log.log('csr_approved', fields);
         return this.#apply({ type: 'progress', stage: 'approved', csr });
       case 'issued':
-        journal.remove(name, csr.name);
         this.#log.log('csr_issued', fields);
         return this.#apply({ type: 'progress', stage: 'issued', csr });
       default:
@@ -232,8 +231,9 @@ export class Rotator {
   }
 
   #stored({ pair, findings }: Extract<CertificateReport, { type: 'stored' }>): void {
-    const { clock, observer, spec } = this.#options;
+    const { clock, journal, observer, spec } = this.#options;
     const now = clock.now();
+    journal.clear(spec.name);
     const replaced = this.#state.pair;
     const deadline = this.#deadline(pair);
     const seconds = (now - (this.#enrollingSince ?? now)) / second;
@@ -254,12 +254,8 @@ export class Rotator {
   }
 
   #failed(failure: Failure, resumable: boolean): void {
-    const { journal, observer, spec } = this.#options;
+    const { observer, spec } = this.#options;
     observer.recordFailure(spec.name, failure.code);
-    const { phase } = this.#state;
-    if (phase.kind === 'enrolling' && phase.csr !== undefined && decided.has(failure.code)) {
-      journal.remove(spec.name, phase.csr.name);
-    }
     if (!resumable) this.#enrollingSince = undefined;
     this.#apply({ type: 'failed', failure, resumable });
     this.#log.failed(failure, this.#state);
@@ -299,6 +295,13 @@ export class Rotator {
           waiting: formatDuration(effect.ms),
           remedy: `kubectl certificate approve ${effect.csr.name}`,
         });
+      case 'remind-signer':
+        return this.#log.log('csr_unissued', {
+          csr: effect.csr.name,
+          signer: spec.signerName,
+          waiting: formatDuration(effect.ms),
+          remedy: `see that a controller signs for ${spec.signerName}: kubectl describe csr ${effect.csr.name}`,
+        });
       case 'recovered':
         return this.#log.log('rotation_recovered', { failures: effect.failures });
       default:
@@ -311,9 +314,6 @@ export class Rotator {
     return rotationDeadline(pair, rotationFraction(nodeName, spec.name, pair.serial));
   }
 }
-
-/** The request is decided or gone: it no longer stands on the API server. */
-const decided = new Set<string>(['CSR_DENIED', 'CSR_FAILED', 'CSR_DELETED']);
 
 function samePair(a: PairFacts | undefined, b: PairFacts | undefined): boolean {
   return a?.path === b?.path && a?.serial === b?.serial && a?.storedAt === b?.storedAt;

@@ -56,12 +56,17 @@ const backoffs: Partial<Record<ErrorCode, Backoff>> = {
   INTERNAL: crashed,
 };
 
+/** The kind of trouble a code means: delays grow within a kind, and start anew with another. */
+export function sameKind(a: ErrorCode, b: ErrorCode): boolean {
+  return (backoffs[a] ?? transient) === (backoffs[b] ?? transient);
+}
+
 /**
  * Milliseconds until the next try: doubling from the first delay of the code's
  * class to its limit, spread by ±10 % so that nodes which failed together do not
  * come back together, and never sooner than the server asked for (Retry-After).
  *
- * @param failures consecutive failures, this one included
+ * @param failures consecutive failures of this kind, this one included
  * @param chance a number in [0, 1)
  */
 export function retryDelay(failure: Failure, failures: number, chance: number): number {

@@ -50,13 +50,17 @@ export const logEvents = {
   },
   csr_issued: { level: 'info', message: 'Certificate signing request is issued' },
   csr_pending: { level: 'warn', message: 'Certificate signing request waits for an approver' },
+  csr_unissued: {
+    level: 'warn',
+    message: 'Certificate signing request is approved and still not issued',
+  },
   csr_wait_troubled: {
     level: 'warn',
     message: 'Waiting for the certificate signing request is disturbed',
   },
   csr_left_behind: {
     level: 'warn',
-    message: 'Requests of earlier runs were never decided; the next one is delayed',
+    message: 'Requests of earlier runs came to nothing; the next one may be delayed',
   },
   // pairs on disk
   pair_changed: { level: 'warn', message: 'The certificate pair was changed by someone else' },

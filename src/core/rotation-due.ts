@@ -1,5 +1,5 @@
 import { mismatchOf } from './identity.ts';
-import { minute } from './instant.ts';
+import { hour } from './instant.ts';
 import type { Instant } from './instant.ts';
 import type { DueReason, Phase, RotationState } from './rotation-state.ts';
 import { minimumRotationInterval } from './schedule.ts';
@@ -20,8 +20,9 @@ export function blockedBy(
   state: RotationState,
   now: Instant,
 ): 'addresses' | 'identity' | 'interval' | 'left-behind' | undefined {
-  if (state.template === undefined) return 'addresses';
+  // The addresses of the Node are looked up with the identity.
   if (!state.identityReady) return 'identity';
+  if (state.template === undefined) return 'addresses';
   // A clock set back must not turn a short delay into a long one.
   if (now < state.notBefore && state.notBefore - now <= longestLeftBehindDelay) {
     return 'left-behind';
@@ -34,7 +35,8 @@ export function blockedBy(
     : undefined;
 }
 
-const longestLeftBehindDelay = 60 * minute;
+/** The last step of `leftBehindDelay`. */
+const longestLeftBehindDelay = hour;
 
 /** The moment of the next try. */
 export function retryAt(phase: Extract<Phase, { kind: 'backing-off' }>): Instant {

@@ -1,7 +1,7 @@
 import type { PairFacts } from './certificate.ts';
 import type { CertificateTemplate } from './certificate-spec.ts';
 import type { CsrReference } from './enrollment.ts';
-import type { Failure } from './errors.ts';
+import type { ErrorCode, Failure } from './errors.ts';
 import type { Mismatch } from './identity.ts';
 import type { Instant } from './instant.ts';
 
@@ -20,6 +20,12 @@ export interface RotationState {
   readonly notBefore: Instant;
   /** Consecutive failures. */
   readonly failures: number;
+  /** Those among the latest that were of one kind; see backoff.ts. */
+  readonly streak: number;
+  /** Of the latest failure, also when it has been overcome since. */
+  readonly lastCode?: ErrorCode;
+  /** Requests given up since the last stored pair, because the template changed. */
+  readonly abandoned: number;
   readonly lastFailure?: Failure & { readonly at: Instant };
   /** When this run last stored a pair. */
   readonly storedAt?: Instant;
@@ -35,8 +41,9 @@ export type Phase =
       readonly since: Instant;
       readonly template: CertificateTemplate;
       readonly stage: 'requesting' | 'pending' | 'approved' | 'issued';
+      readonly stageSince: Instant;
       readonly csr?: CsrReference;
-      /** When an approver was last asked for, in the log. */
+      /** When an approver, or a signer, was last asked for in the log. */
       readonly remindedAt?: Instant;
       /** The template changed; the request is given up at this moment unless it changes back. */
       readonly abandonAt?: Instant;
@@ -74,8 +81,12 @@ export type RotationEffect =
   | { readonly type: 'inspect' }
   | { readonly type: 'enroll'; readonly template: CertificateTemplate; readonly reason: DueReason }
   | { readonly type: 'abandon' }
-  /** The request that stands has been undecided for `ms`. */
-  | { readonly type: 'remind-approver'; readonly csr: CsrReference; readonly ms: number }
+  /** The request that stands has been undecided, or approved and not issued, for `ms`. */
+  | {
+      readonly type: 'remind-approver' | 'remind-signer';
+      readonly csr: CsrReference;
+      readonly ms: number;
+    }
   | { readonly type: 'recovered'; readonly failures: number };
 
 export type DueReason = 'no-pair' | 'expired' | 'deadline' | Mismatch;
@@ -101,6 +112,8 @@ export function initialState(options: {
     identityReady: options.identityReady,
     notBefore: options.now + options.delay,
     failures: 0,
+    streak: 0,
+    abandoned: 0,
     rotations: 0,
   };
 }

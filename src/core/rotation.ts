@@ -1,8 +1,9 @@
-import { retryDelay } from './backoff.ts';
+import { retryDelay, sameKind } from './backoff.ts';
 import type { Failure } from './errors.ts';
 import { sameTemplate } from './identity.ts';
 import { minute, second } from './instant.ts';
 import type { Instant } from './instant.ts';
+import { leftBehindDelay } from './schedule.ts';
 import { blockedBy, dueReason, retryAt } from './rotation-due.ts';
 import type {
   DueReason,
@@ -35,7 +36,11 @@ export function step(
 
 /** A clock set back starts a delay anew instead of stretching it. */
 function rebase(state: RotationState, now: Instant): RotationState {
-  return state.phase.since > now ? { ...state, phase: { ...state.phase, since: now } } : state;
+  const { phase } = state;
+  if (phase.kind === 'enrolling' && phase.stageSince > now) {
+    return { ...state, phase: without({ ...phase, since: now, stageSince: now }, 'remindedAt') };
+  }
+  return phase.since > now ? { ...state, phase: { ...phase, since: now } } : state;
 }
 
 /** Takes in what happened. */
@@ -55,7 +60,7 @@ function apply(state: RotationState, event: RotationEvent, context: RotationCont
     case 'identity':
       return only({ ...state, identityReady: event.ready });
     case 'progress':
-      return only(progressed(state, event));
+      return only(progressed(state, event, now));
     case 'stored':
       return only(stored(state, event, now));
     case 'failed':
@@ -115,11 +120,11 @@ function advance(state: RotationState, { now }: RotationContext): Transition {
 
 /** A pair that does ends every story of failure, whoever put it there. */
 function allClear(state: RotationState): Transition {
-  const { failures } = state;
-  if (failures === 0) return only(state);
+  const { failures, lastFailure } = state;
+  if (failures === 0 && lastFailure === undefined) return only(state);
   return {
-    state: { ...without(state, 'lastFailure'), failures: 0 },
-    effects: [{ type: 'recovered', failures }],
+    state: { ...without(without(state, 'lastFailure'), 'lastCode'), failures: 0, streak: 0 },
+    effects: failures === 0 ? [] : [{ type: 'recovered', failures }],
   };
 }
 
@@ -127,7 +132,10 @@ function enroll(state: RotationState, reason: DueReason, now: Instant): Transiti
   const { template } = state;
   if (template === undefined) return only(state);
   return {
-    state: { ...state, phase: { kind: 'enrolling', since: now, stage: 'requesting', template } },
+    state: {
+      ...state,
+      phase: { kind: 'enrolling', since: now, stage: 'requesting', stageSince: now, template },
+    },
     effects: [{ type: 'enroll', template, reason }],
   };
 }
@@ -148,7 +156,14 @@ function watchOver(
   if (now < abandonAt && abandonAt - now <= templateSettle) {
     return only({ ...state, phase: { ...phase, abandonAt } });
   }
-  const rested: RotationState = { ...state, phase: { kind: 'resting', since: now } };
+  // Each abandoned request stays on the API server: addresses that flap must not fill it.
+  const abandoned = state.abandoned + 1;
+  const rested: RotationState = {
+    ...state,
+    abandoned,
+    notBefore: now + leftBehindDelay(abandoned),
+    phase: { kind: 'resting', since: now },
+  };
   const reason = dueReason(rested, now);
   if (reason === undefined || blockedBy(rested, now) !== undefined) {
     return { state: rested, effects: [{ type: 'abandon' }] };
@@ -157,19 +172,20 @@ function watchOver(
   return { state: next.state, effects: [{ type: 'abandon' }, ...next.effects] };
 }
 
-/** Says that an approver is missing after a minute, and again each time the age has grown fourfold. */
+/** Says after a minute who keeps the request waiting, and again each time that has lasted four times as long. */
 function remind(
   state: RotationState,
   phase: Extract<Phase, { kind: 'enrolling' }>,
   now: Instant,
 ): Transition {
-  const { csr, stage, remindedAt } = phase;
+  const { csr, stage, stageSince, remindedAt } = phase;
   if (csr === undefined || stage === 'issued' || stage === 'requesting') return only(state);
-  const due = csr.createdAt + Math.max(minute, 4 * ((remindedAt ?? 0) - csr.createdAt));
+  const due = stageSince + Math.max(minute, 4 * ((remindedAt ?? stageSince) - stageSince));
   if (now < due) return only(state);
+  const type = stage === 'approved' ? 'remind-signer' : 'remind-approver';
   return {
     state: { ...state, phase: { ...phase, remindedAt: now } },
-    effects: [{ type: 'remind-approver', csr, ms: now - csr.createdAt }],
+    effects: [{ type, csr, ms: now - stageSince }],
   };
 }
 
@@ -187,11 +203,15 @@ function inspected(
 
 function progressed(
   state: RotationState,
-  event: Extract<RotationEvent, { type: 'progress' }>,
+  { stage, csr }: Extract<RotationEvent, { type: 'progress' }>,
+  now: Instant,
 ): RotationState {
   const { phase } = state;
   if (phase.kind !== 'enrolling') return state;
-  return { ...state, phase: { ...phase, stage: event.stage, csr: event.csr } };
+  if (phase.stage === stage) return { ...state, phase: { ...phase, csr } };
+  const next: Phase = { ...without(phase, 'remindedAt'), stage, stageSince: now, csr };
+  // What failed before is overcome: a status that still names it would mislead.
+  return { ...without(state, 'lastFailure'), phase: next };
 }
 
 function stored(
@@ -200,7 +220,8 @@ function stored(
   now: Instant,
 ): RotationState {
   const phase: Phase = { kind: 'resting', since: now };
-  return { ...state, phase, pair, deadline, storedAt: now, rotations: state.rotations + 1 };
+  const rotations = state.rotations + 1;
+  return { ...state, phase, pair, deadline, storedAt: now, rotations, abandoned: 0 };
 }
 
 /** What the enroller still holds after a failure is kept for the next try: one key and one CSR until decided. */
@@ -210,23 +231,32 @@ function failed(
   { now, chance }: RotationContext,
 ): RotationState {
   const { phase } = state;
-  const failures = state.failures + 1;
+  const count = counted(state, event.failure);
   const held =
     event.resumable && phase.kind === 'enrolling'
       ? { template: phase.template, ...(phase.csr !== undefined && { csr: phase.csr }) }
       : {};
   return {
     ...state,
-    failures,
+    ...count,
     lastFailure: { ...event.failure, at: now },
     phase: {
       kind: 'backing-off',
       since: now,
-      delay: retryDelay(event.failure, failures, chance),
+      delay: retryDelay(event.failure, count.streak, chance),
       retry: 'enroll',
       ...held,
     },
   };
+}
+
+/** One bad hour of the network must not lend its delays to the first denial after it. */
+function counted(
+  { failures, streak, lastCode }: RotationState,
+  { code }: Failure,
+): Required<Pick<RotationState, 'failures' | 'streak' | 'lastCode'>> {
+  const same = lastCode !== undefined && sameKind(lastCode, code);
+  return { failures: failures + 1, streak: same ? streak + 1 : 1, lastCode: code };
 }
 
 function inspectionFailed(
@@ -234,13 +264,13 @@ function inspectionFailed(
   failure: Failure,
   { now, chance }: RotationContext,
 ): RotationState {
-  const failures = state.failures + 1;
+  const count = counted(state, failure);
   const lastFailure = { ...failure, at: now };
   if (state.phase.kind !== 'inspecting') return { ...state, lastFailure };
-  const delay = retryDelay(failure, failures, chance);
+  const delay = retryDelay(failure, count.streak, chance);
   return {
     ...state,
-    failures,
+    ...count,
     lastFailure,
     phase: { kind: 'backing-off', since: now, delay, retry: 'inspect' },
   };

@@ -15,6 +15,8 @@ const resting: RotationState = {
   identityReady: true,
   notBefore: start,
   failures: 0,
+  streak: 0,
+  abandoned: 0,
   rotations: 0,
 };
 const { template: _template, ...withoutTemplate } = resting;
@@ -23,7 +25,14 @@ const csr = { name: 'csr-1', uid: 'u', createdAt: start };
 
 const enrolling = (stage: Extract<Phase, { kind: 'enrolling' }>['stage']): RotationState => ({
   ...resting,
-  phase: { kind: 'enrolling', since: start, stage, template: servingTemplate, csr },
+  phase: {
+    kind: 'enrolling',
+    since: start,
+    stage,
+    stageSince: start,
+    template: servingTemplate,
+    csr,
+  },
 });
 const backingOff: RotationState = {
   ...resting,

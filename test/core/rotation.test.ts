@@ -62,6 +62,8 @@ function nameOf(effect: RotationEffect): string {
       return `enroll ${effect.reason}`;
     case 'remind-approver':
       return `remind ${effect.ms / minute}`;
+    case 'remind-signer':
+      return `remind signer ${effect.ms / minute}`;
     case 'recovered':
       return `recovered ${effect.failures}`;
     case 'inspect':
@@ -210,6 +212,7 @@ describe('step(): a request under way', () => {
         kind: 'enrolling',
         since: start,
         stage,
+        stageSince: start,
         csr,
         template,
       });
@@ -299,6 +302,48 @@ describe('step(): a request under way', () => {
     for (let elapsed = 0; elapsed < 2 * hour; elapsed += second)
       reminders.push(...story.after(second));
     assert.deepEqual(reminders, ['remind 1', 'remind 4', 'remind 16', 'remind 64']);
+  });
+
+  it('reminds of the signer, not of an approver, once the request is approved', () => {
+    const story = enrolling();
+    story.on(progress('pending'));
+    assert.deepEqual(story.after(minute), ['remind 1']);
+    assert.deepEqual(story.on(progress('approved')), []);
+    assert.deepEqual(story.after(minute - 1), []);
+    assert.deepEqual(story.after(1), ['remind signer 1']);
+  });
+
+  it('waits longer and longer when the template changes again and again', () => {
+    const story = enrolling();
+    const waits: number[] = [];
+    for (const wanted of [twoAddresses, template, twoAddresses, template]) {
+      story.on(wanting(wanted));
+      let effects = story.after(templateSettle);
+      let waited = 0;
+      while (!effects.includes('enroll no-pair')) {
+        effects = [...effects, ...story.after(second)];
+        waited += 1;
+      }
+      assert.equal(effects.filter((effect) => effect === 'abandon').length, 1);
+      waits.push(waited);
+    }
+    assert.deepEqual(waits, [0, 10, 60, 300]);
+  });
+
+  it('does not lend the delays of one kind of failure to another', () => {
+    const story = enrolling();
+    for (let tries = 0; tries < 6; tries += 1) {
+      story.on(failed({ code: 'API_UNREACHABLE', message: 'away' }));
+      story.after(10 * minute);
+    }
+    story.on(progress('pending'));
+    assert.equal(story.state.lastFailure, undefined);
+    story.on(failed({ code: 'CSR_DENIED', message: 'no' }, false));
+    assert.ok((story.wake ?? 0) < 1.2 * hour, `the next try is ${story.wake} ms away`);
+    story.after(1.2 * hour);
+    story.on(progress('pending'));
+    story.on(failed({ code: 'CSR_DENIED', message: 'no' }, false));
+    assert.ok((story.wake ?? 0) > 1.7 * hour, 'a second denial waits longer');
   });
 
   it('reminds of nobody once the certificate is issued', () => {
