@@ -49,9 +49,9 @@ export class Bench implements AsyncDisposable {
     await writeFile(join(this.directory, 'bootstrap.conf'), text, { mode: 0o600 });
   }
 
-  access(): ApiAccess {
+  access(clientPair?: string): ApiAccess {
     const { config, report } = this;
-    return new ApiAccess({ config, version: 'test', clock: systemClock, report });
+    return new ApiAccess({ config, clientPair, version: 'test', clock: systemClock, report });
   }
 
   all<T extends EnrollerReport['type']>(type: T): Extract<EnrollerReport, { type: T }>[] {
