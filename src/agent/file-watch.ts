@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { realpath, stat } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { FSWatcher } from 'chokidar';
 import { watch } from 'chokidar';
 
@@ -9,8 +9,8 @@ export interface FileWatchOptions {
   readonly files: readonly string[];
   /** Links such as `NAME-current.pem`, watched with every `NAME-….pem` beside them and their directory. */
   readonly pairs: readonly string[];
-  /** Something may have changed; a comparison has to say what. */
-  readonly onChange: () => void;
+  /** Something may have changed, perhaps several times over; a comparison has to say what. */
+  readonly onChange: (path: string) => void;
 }
 
 /**
@@ -48,7 +48,8 @@ export class FileWatch implements AsyncDisposable {
     this.#watched = identities;
     this.#watcher = await this.#open(places);
     // Replaced once more while the watches were set: another round is needed.
-    if ((await identitiesOf(places)) !== identities) this.#options.onChange();
+    const now = await identitiesOf(places);
+    for (const { directory } of now === identities ? [] : places) this.#options.onChange(directory);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -71,12 +72,16 @@ export class FileWatch implements AsyncDisposable {
     watcher.on('all', (event, path) => {
       if (!isWanted(path)) return;
       if (event === 'unlinkDir') this.#watched = undefined;
-      this.#options.onChange();
+      this.#options.onChange(path);
     });
-    // A directory's change of mode is no event of its own; the watch behind names the directory.
+    // Changes of mode alone: chokidar has no event for a directory's, and drops that of a
+    // file which was read since it was written.
     watcher.on('raw', (_, name) => {
-      if (places.some(({ ofPairs, directory }) => ofPairs && basename(directory) === name)) {
-        this.#options.onChange();
+      for (const place of places) {
+        if (!place.ofPairs || name === null) continue;
+        const path = join(place.directory, name);
+        if (basename(place.directory) === name) this.#options.onChange(place.directory);
+        else if (holds(place, path)) this.#options.onChange(path);
       }
     });
     watcher.on('error', () => undefined);

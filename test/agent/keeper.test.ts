@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm, symlink, unlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, realpath, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { ChildListener, EnrollerChild } from '../../src/agent/enroller-link.ts';
 import { Keeper } from '../../src/agent/keeper.ts';
+import { pairSignature } from '../../src/agent/pair-watch.ts';
 import { RequestJournal } from '../../src/agent/request-journal.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import type { EnrollerCommand, EnrollerReport } from '../../src/core/enrollment.ts';
@@ -88,7 +89,9 @@ class Stage implements AsyncDisposable {
   async inspected(name: string, template = clientTemplate): Promise<void> {
     const pair = pairFor(template, { notAfter: start + 100 * hour });
     this.report({ type: 'inspected', name, pair, findings: [] });
-    // The signature is taken in the background; a comparison needs it.
+    // The signature is taken in the background; a comparison needs it. Taken here too, twice
+    // in a row, it has been taken there.
+    for (let turn = 0; turn < 2; turn += 1) await pairSignature(this.path(`${name}-current.pem`));
     await this.clock.advance(2 * minute);
   }
 
@@ -163,6 +166,11 @@ describe('Keeper', () => {
 
   const changes: readonly (readonly [string, (path: string) => Promise<void>])[] = [
     ['removed', (path) => unlink(path)],
+    ['removed behind the link', async (path) => unlink(await realpath(path))],
+    ['overwritten', (path) => writeFile(path, 'junk')],
+    ['opened to others', (path) => chmod(path, 0o666)],
+    ['put in a directory open to others', (path) => chmod(dirname(path), 0o777)],
+    ['removed with its directory', (path) => rm(dirname(path), { recursive: true })],
     [
       'replaced by a plain file',
       async (path) => {
@@ -174,8 +182,9 @@ describe('Keeper', () => {
   for (const [what, change] of changes) {
     it(`has the pair looked at when it was ${what}`, async () => {
       await using stage = await Stage.open();
-      await writeFile(stage.path('a.pem'), 'pair');
-      await symlink(stage.path('a.pem'), stage.path('kubelet-client-current.pem'));
+      const target = stage.path('kubelet-client-2026-11-22-19-05-00.pem');
+      await writeFile(target, 'pair');
+      await symlink(target, stage.path('kubelet-client-current.pem'));
       await stage.inspected('kubelet-client');
       const before = stage.count('inspect');
       await change(stage.path('kubelet-client-current.pem'));
