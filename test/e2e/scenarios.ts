@@ -3,7 +3,7 @@ import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { TestAgent } from '../support/agent.ts';
+import type { LogLine, TestAgent } from '../support/agent.ts';
 import { client, serving, TestNode } from '../support/agent.ts';
 import type {
   AuditedRequest,
@@ -230,6 +230,31 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
         assert.deepEqual(second.all('rotation_failed'), []);
       });
 
+      for (const [name, what, harm] of harms) {
+        it(`notices at once ${what}, and gets a new certificate`, async () => {
+          await using node = await TestNode.create(controlPlane, name);
+          const agent = node.start();
+          await agent.event('certificate_stored');
+          await agent.event('enroller_stopped');
+          const { serialNumber } = await node.read('kubelet-client');
+          // Made again by the agent, a directory has to be seen into as the first one was.
+          for (const round of [1, 2]) {
+            const harmed = Date.now();
+            const asides = agent.all('pair_set_aside').length;
+            await harm(node);
+            const started = await agent.event('rotation_started', undefined, round + 1);
+            await agent.event('certificate_stored', 'kubelet-client', round + 1);
+            assert.ok(delayAfter(harmed, started) < 10_000, `${delayAfter(harmed, started)} ms`);
+            assert.equal(started['reason'], 'no-pair');
+            if (name === 'damaged') {
+              assert.equal(agent.all('pair_set_aside').length, asides + 1);
+            }
+            await agent.event('enroller_stopped', undefined, agent.all('enroller_started').length);
+          }
+          assert.notEqual((await node.read('kubelet-client')).serialNumber, serialNumber);
+        });
+      }
+
       it('replaces an enroller that was killed while a request stands', async () => {
         await controlPlane.setNodeAddresses('killed', [
           { type: 'InternalIP', address: '10.0.0.7' },
@@ -283,6 +308,20 @@ const refusals: readonly (readonly [
     (controlPlane, csr) => controlPlane.fail(csr, 'SignerValidationFailure'),
   ],
 ];
+
+const harms: readonly (readonly [string, string, (node: TestNode) => Promise<void>])[] = [
+  ['damaged', 'junk behind the link', (node) => writeFile(node.current('kubelet-client'), 'junk')],
+  [
+    'dangling',
+    'the pair removed behind the link',
+    async (node) => rm(await node.target('kubelet-client')),
+  ],
+  ['emptied', 'the directory of the pairs removed', (node) => rm(node.pki, { recursive: true })],
+];
+
+function delayAfter(moment: number, line: LogLine): number {
+  return Date.parse(String(line['time'])) - moment;
+}
 
 /** Real time, where a real signer's certificate has to expire or a real server to stay away. */
 async function passes(moment: number): Promise<void> {
