@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { FSWatcher } from 'chokidar';
 import { FileWatch } from '../../src/agent/file-watch.ts';
 import { until } from './fixtures.ts';
 
@@ -195,12 +196,15 @@ describe('FileWatch', () => {
     await ear.hears('a pair there', () => writeFile(join(next, 'a-2.pem'), 'two'));
   });
 
-  it('leaves its watches alone while nothing came or went', async () => {
+  it('leaves its watches alone while nothing came or went', async (context) => {
     await using ear = await Ear.open({ pairs: [link] });
     await ear.renew();
     await ear.hears('a swap', () => swap('a-2.pem'));
-    const before = process.getActiveResourcesInfo().length;
+    const { mock: closed } = context.mock.method(FSWatcher.prototype, 'close');
     for (let round = 0; round < 5; round += 1) await ear.renew();
-    assert.equal(process.getActiveResourcesInfo().length, before);
+    assert.equal(closed.callCount(), 0);
+    await rename(pki, join(directory, 'away'));
+    await ear.renew();
+    assert.equal(closed.callCount(), 1);
   });
 });
