@@ -1,3 +1,4 @@
+import { canonicalAltNames } from '../core/alt-names.ts';
 import { resolve } from 'node:path';
 import type { AddressSource, CertificateSpec } from '../core/certificate-spec.ts';
 import {
@@ -9,7 +10,6 @@ import {
 import type { SubjectAltNames, Usage } from '../core/certificate.ts';
 import { usages } from '../core/certificate.ts';
 import type { AgentConfig } from '../core/config.ts';
-import { canonicalIp } from '../core/ip-address.ts';
 import { parseDuration } from './duration.ts';
 import { isLoopback, parseHostPort } from './host-port.ts';
 import type { CertificateEntry, ConfigFile } from './schema.ts';
@@ -115,15 +115,7 @@ function resolveNames(
 }
 
 function canonicalNames({ dnsNames, ipAddresses }: SubjectAltNames): SubjectAltNames {
-  return {
-    dnsNames: sortedUnique(dnsNames.map((name) => name.toLowerCase())),
-    ipAddresses: sortedUnique(ipAddresses.map((address) => canonicalIp(address) ?? address)),
-  };
-}
-
-/** Not the one in core/x509.ts: that would load the certificate library into the keeper. */
-function sortedUnique(values: readonly string[]): string[] {
-  return [...new Set(values)].sort();
+  return canonicalAltNames({ dnsNames, ipAddresses });
 }
 
 /** The order of the API, each once, so that a reordered file is not a changed certificate. */

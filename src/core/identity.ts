@@ -1,3 +1,4 @@
+import { canonicalAltNames } from './alt-names.ts';
 import type { CertificateFacts, SubjectAltNames, Usage } from './certificate.ts';
 import type { CertificateSpec, CertificateTemplate } from './certificate-spec.ts';
 import { kubeletClientSigner, kubeletServingSigner } from './certificate-spec.ts';
@@ -51,10 +52,10 @@ export function templateOf(
 }
 
 function merge(a: SubjectAltNames, b: SubjectAltNames | undefined): SubjectAltNames {
-  return {
-    dnsNames: [...new Set([...a.dnsNames, ...(b?.dnsNames ?? [])])].sort(),
-    ipAddresses: [...new Set([...a.ipAddresses, ...(b?.ipAddresses ?? [])])].sort(),
-  };
+  return canonicalAltNames({
+    dnsNames: [...a.dnsNames, ...(b?.dnsNames ?? [])],
+    ipAddresses: [...a.ipAddresses, ...(b?.ipAddresses ?? [])],
+  });
 }
 
 export function sameTemplate(a: CertificateTemplate, b: CertificateTemplate): boolean {

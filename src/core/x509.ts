@@ -1,9 +1,9 @@
 import './reflect-shim.ts';
 import { Crypto } from '@peculiar/webcrypto';
 import * as x509 from '@peculiar/x509';
+import { canonicalAltNames } from './alt-names.ts';
 import type { CertificateFacts, Subject, SubjectAltNames, Usage } from './certificate.ts';
 import { AgentError } from './errors.ts';
-import { canonicalIp } from './ip-address.ts';
 
 /**
  * The one door to @peculiar/x509 and @peculiar/webcrypto: nothing else imports
@@ -114,16 +114,11 @@ function altNamesOf(
   const of = (type: string): string[] =>
     names.filter((name) => name.type === type).map((name) => name.value);
   return {
-    dnsNames: sortedUnique(of('dns').map((name) => name.toLowerCase())),
-    ipAddresses: sortedUnique(of('ip').map((address) => canonicalIp(address) ?? address)),
+    ...canonicalAltNames({ dnsNames: of('dns'), ipAddresses: of('ip') }),
     otherNames: names
       .filter((name) => name.type !== 'dns' && name.type !== 'ip')
       .map((name) => `${name.type}:${name.value}`),
   };
-}
-
-export function sortedUnique(values: readonly string[]): string[] {
-  return [...new Set(values)].sort();
 }
 
 const keyUsageBits: readonly (readonly [x509.KeyUsageFlags, Usage])[] = [

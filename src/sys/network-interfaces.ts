@@ -1,4 +1,5 @@
 import { networkInterfaces } from 'node:os';
+import { sortedUnique } from '../core/alt-names.ts';
 import { canonicalIp } from '../core/ip-address.ts';
 
 /**
@@ -25,5 +26,5 @@ export function interfaceAddresses(interfaces = networkInterfaces()): string[] {
     .filter(({ internal, address }) => !internal && !linkLocal.test(address))
     .map(({ address }) => canonicalIp(address))
     .filter((address) => address !== undefined);
-  return [...new Set(usable)].sort();
+  return sortedUnique(usable);
 }

@@ -1,0 +1,15 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { canonicalAltNames } from '../../src/core/alt-names.ts';
+
+describe('canonicalAltNames()', () => {
+  it('lowers, canonicalises, sorts and drops what stands twice', () => {
+    assert.deepEqual(
+      canonicalAltNames({
+        dnsNames: ['b', 'A', 'a'],
+        ipAddresses: ['FD00:0::1', '10.0.0.1', 'fd00::1', 'no address'],
+      }),
+      { dnsNames: ['a', 'b'], ipAddresses: ['10.0.0.1', 'fd00::1', 'no address'] },
+    );
+  });
+});
