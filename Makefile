@@ -97,6 +97,15 @@ packages: setup ## Unpack the Debian packages that tests need into the cache
 	@echo "== Debian packages for tests"
 	@node test/support/fetch-packages.ts
 
+.PHONY: fault
+fault: build control-plane packages ## Try every fault this machine can produce (ARGS="--quick crash clock" chooses)
+	@node test/fault/run.ts $(ARGS)
+
+.PHONY: faults-quick
+faults-quick: setup packages
+	@echo "== Faults, the quick part"
+	@$(call run_tests,test/fault/**/*.test.ts)
+
 .PHONY: bench
 bench: build control-plane ## Compare with client-go's certificate manager
 	@node test/bench/run.ts
@@ -105,6 +114,6 @@ bench: build control-plane ## Compare with client-go's certificate manager
 .PHONY: test
 test: ## Everything: checks, unit tests, end-to-end tests on both control planes
 	@rm -f .cache/skipped
-	@$(MAKE) check packages unit e2e real
+	@$(MAKE) check packages unit e2e faults-quick real
 	@if [ -s .cache/skipped ]; then echo "Skipped: $$(sort -u .cache/skipped | paste -sd ';' | sed 's/;/; /g')"; \
 	else echo "Nothing was skipped."; fi

@@ -8,18 +8,26 @@ import { cacheDirectory, findProgram, packagesDirectory, skip } from './programs
  * cache. Installing them would start their services (prometheus has one) and change
  * the machine; unpacking does neither, and needs root for the package lists at most.
  */
-const packages: Readonly<Record<string, readonly string[]>> = {
-  prometheus: ['prometheus', 'promtool'],
+const packages: Readonly<Record<string, DebianPackage>> = {
+  prometheus: { programs: ['prometheus', 'promtool'] },
+  strace: { programs: ['strace'], libraries: ['libunwind8'] },
+  faketime: { programs: ['faketime'], libraries: ['libfaketime'] },
 };
 
-for (const [name, programs] of Object.entries(packages)) {
+interface DebianPackage {
+  readonly programs: readonly string[];
+  /** Packages unpacked into the same directory, because a plain installation may lack them. */
+  readonly libraries?: readonly string[];
+}
+
+for (const [name, { programs, libraries = [] }] of Object.entries(packages)) {
   if (programs.every((program) => findProgram(program) !== undefined)) continue;
-  const failure = unpack(name);
+  const failure = unpack(name, libraries);
   if (failure !== undefined) say(`skipped: ${skip(`tests that need ${name}: ${failure}`)}`);
 }
 
 /** Returns why it did not work, if it did not. */
-function unpack(name: string): string | undefined {
+function unpack(name: string, libraries: readonly string[]): string | undefined {
   if (findProgram('apt-get') === undefined || findProgram('dpkg') === undefined) {
     return `no ${name} on PATH, and this is no Debian to take it from`;
   }
@@ -27,7 +35,7 @@ function unpack(name: string): string | undefined {
   mkdirSync(cacheDirectory, { recursive: true });
   const work = mkdtempSync(join(cacheDirectory, 'unpacking-'));
   try {
-    const failure = download(name, work);
+    const failure = download([name, ...libraries], work);
     if (failure !== undefined) return failure;
     for (const file of readdirSync(work)) {
       const unpacked = run('dpkg', ['-x', file, 'unpacked'], work);
@@ -44,10 +52,11 @@ function unpack(name: string): string | undefined {
 }
 
 /** Missing or stale package lists are the usual reason to fail, and root can fetch them. */
-function download(name: string, directory: string): string | undefined {
-  const failure = run('apt-get', ['download', name], directory);
+function download(names: readonly string[], directory: string): string | undefined {
+  const fetch = (): string | undefined => run('apt-get', ['download', ...names], directory);
+  const failure = fetch();
   if (failure === undefined || process.getuid?.() !== 0) return failure;
-  return run('apt-get', ['update'], directory) ?? run('apt-get', ['download', name], directory);
+  return run('apt-get', ['update'], directory) ?? fetch();
 }
 
 /** The last line of what the program complained about, if it failed. */

@@ -1,0 +1,4 @@
+import type { FaultFamily } from './family.ts';
+
+/** In the order in which `make fault` tries them; each has a file of its own here. */
+export const families: readonly FaultFamily[] = [];

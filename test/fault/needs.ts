@@ -1,0 +1,25 @@
+import { findProgram } from '../support/programs.ts';
+import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
+import type { FaultFamily, FaultNeed } from './family.ts';
+
+/** What the family needs and this machine lacks. */
+export function missingNeeds({ needs }: FaultFamily): readonly FaultNeed[] {
+  return needs.filter((need) => !present(need));
+}
+
+function present(need: FaultNeed): boolean {
+  switch (need) {
+    case 'root':
+      return process.getuid?.() === 0;
+    case 'go':
+      return findProgram('go') !== undefined;
+    case 'control-plane':
+      return skipWithoutRealControlPlane() === false;
+    case 'strace':
+      return findProgram('strace') !== undefined;
+    case 'libfaketime':
+      return findProgram('faketime') !== undefined;
+    default:
+      return need satisfies never;
+  }
+}
