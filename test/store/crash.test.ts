@@ -7,19 +7,13 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { minute } from '../../src/core/instant.ts';
-import { PairStore } from '../../src/store/pair-store.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import {
-  makePair,
-  present,
-  requireWholePair,
-  secretOf,
-  storeConfig,
-  temporaryDirectory,
-} from './pairs.ts';
+import { makePair, present, requireWholePair, secretOf, temporaryDirectory } from './pairs.ts';
+import { name, storeIn } from './store-bench.ts';
 
 const writer = join(import.meta.dirname, 'writer.ts');
-const name = 'kubelet-client';
+/** The clock of whoever looks after a crash is a minute behind: it must not matter. */
+const behind = { clock: new FakeClock(present - minute) };
 
 function start(directory: string, options: { step?: number; later?: number } = {}): ChildProcess {
   return spawn(process.execPath, [writer, directory, String(options.step ?? '')], {
@@ -28,16 +22,11 @@ function start(directory: string, options: { step?: number; later?: number } = {
   });
 }
 
-function storeIn(directory: string): PairStore {
-  const clock = new FakeClock(present - minute);
-  return new PairStore({ directory, name, clock, config: storeConfig });
-}
-
 /** Readers find a pair after a crash, before and after the directory was tidied. */
 async function requireRecovery(directory: string): Promise<void> {
   const link = join(directory, `${name}-current.pem`);
   requireWholePair(await readFile(link));
-  const { pair, findings } = await storeIn(directory).inspect();
+  const { pair, findings } = await storeIn(directory, behind).inspect();
   assert.ok(pair !== undefined);
   assert.deepEqual(
     findings.filter(({ kind }) => kind !== 'stray-removed'),
@@ -83,7 +72,7 @@ const together = 4;
 test('write() leaves a whole pair behind when killed at each of its steps', async (t) => {
   const steps = await forEachStep(async (step) => {
     const directory = await temporaryDirectory(t);
-    await storeIn(directory).write(secretOf(await makePair()));
+    await storeIn(directory, behind).write(secretOf(await makePair()));
     const [code] = (await once(start(directory, { step }), 'exit')) as [number | null];
     await requireRecovery(directory);
     return code;
@@ -96,7 +85,7 @@ test('write() leaves a whole first pair or none when killed at each of its steps
   await forEachStep(async (step) => {
     const directory = await temporaryDirectory(t);
     const [code] = (await once(start(directory, { step }), 'exit')) as [number | null];
-    const { pair } = await storeIn(directory).inspect();
+    const { pair } = await storeIn(directory, behind).inspect();
     const files = await readdir(directory);
     assert.equal(pair !== undefined, files.includes(`${name}-current.pem`));
     if (pair !== undefined) await requireRecovery(directory);
@@ -107,7 +96,7 @@ test('write() leaves a whole first pair or none when killed at each of its steps
 test('write() leaves a whole pair behind when killed 30 times at random', async (t) => {
   const killTenTimes = async (): Promise<void> => {
     const directory = await temporaryDirectory(t);
-    await storeIn(directory).write(secretOf(await makePair()));
+    await storeIn(directory, behind).write(secretOf(await makePair()));
     for (let kill = 0; kill < 10; kill += 1) {
       const child = start(directory, { later: kill });
       if (child.stdout !== null) await once(child.stdout, 'data');

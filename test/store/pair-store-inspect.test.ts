@@ -16,16 +16,8 @@ import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { day, hour, minute, second } from '../../src/core/instant.ts';
 import { pairFile } from '../../src/store/pair-names.ts';
-import { PairStore } from '../../src/store/pair-store.ts';
 import type { TestPair } from './pairs.ts';
-import {
-  makePair,
-  present,
-  requireWholePair,
-  secretOf,
-  storeConfig,
-  temporaryDirectory,
-} from './pairs.ts';
+import { makePair, present, requireWholePair, secretOf, temporaryDirectory } from './pairs.ts';
 import { bench, kinds, name } from './store-bench.ts';
 
 test('inspect() completes the swap of a kubelet that was cut short', async (t) => {
@@ -197,25 +189,20 @@ test('inspect() takes the next best pair when another cannot be read, and throws
   requireWholePair(await readFile(link));
 });
 
-for (const [store, stem] of [
+for (const [name, stem] of [
   ['kubelet-client', 'kubelet-client'],
   ['kubelet-server', 'kubelet-server'],
   ['kubelet-server', 'kubelet'],
 ] as const) {
-  test(`inspect() adopts ${stem}.crt and ${stem}.key for ${store}`, async (t) => {
-    const { directory, clock, at } = await bench(t);
+  test(`inspect() adopts ${stem}.crt and ${stem}.key for ${name}`, async (t) => {
+    const { store, link, at } = await bench(t, { name });
     const pair = await makePair();
     await writeFile(at(`${stem}.crt`), pair.certificatePem);
     await writeFile(at(`${stem}.key`), pair.keyPem, { mode: 0o600 });
-    const inspection = await new PairStore({
-      directory,
-      name: store,
-      clock,
-      config: storeConfig,
-    }).inspect();
+    const inspection = await store.inspect();
     assert.deepEqual(kinds(inspection.findings), ['pair-adopted']);
-    assert.equal(inspection.pair?.path, at(pairFile(store, present)));
-    assert.deepEqual(await readFile(at(`${store}-current.pem`)), pair.pem);
+    assert.equal(inspection.pair?.path, at(pairFile(name, present)));
+    assert.deepEqual(await readFile(link), pair.pem);
   });
 }
 

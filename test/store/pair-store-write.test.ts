@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
+  open,
   readFile,
   readdir,
   readlink,
@@ -11,20 +12,13 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { hour, minute, second } from '../../src/core/instant.ts';
 import { pairFile } from '../../src/store/pair-names.ts';
-import { PairStore } from '../../src/store/pair-store.ts';
 import { tmpfsDirectory } from './mounts.ts';
-import {
-  makePair,
-  present,
-  requireWholePair,
-  secretOf,
-  storeConfig,
-  temporaryDirectory,
-} from './pairs.ts';
+import { makePair, present, requireWholePair, secretOf, temporaryDirectory } from './pairs.ts';
 import { bench, kinds, name } from './store-bench.ts';
 
 test('write() makes directory, pair and link as the kubelet has them', async (t) => {
@@ -172,6 +166,26 @@ test('write() leaves the old pair and nothing of the new one on a full disk', as
   await store.write(secretOf(await makePair()));
 });
 
+test('write() links nothing that reads back as something else than was written', async (t) => {
+  const { store, link, directory } = await bench(t);
+  const [old, next, other] = [await makePair(), await makePair(), await makePair()];
+  await store.write(secretOf(old));
+  const before = await readdir(directory);
+  await using handle = await open(link);
+  // A disk that keeps another whole pair: no check of the stored content alone would notice.
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  const lying = t.mock.method(prototype, 'writeFile', async function store(this: FileHandle) {
+    await this.write(other.pem);
+  });
+  await assert.rejects(store.write(secretOf(next)), {
+    code: 'STORE_IO',
+    message: /does not hold what was written/,
+  });
+  assert.equal(lying.mock.callCount(), 1);
+  assert.deepEqual(await readFile(link), old.pem);
+  assert.deepEqual(await readdir(directory), before);
+});
+
 test('write() leaves the old pair when the link cannot be replaced', async (t) => {
   const { store, link, directory } = await bench(t);
   const pair = await makePair();
@@ -191,10 +205,8 @@ test('write() leaves the old pair when the link cannot be replaced', async (t) =
 });
 
 test('write() removes the new file when the link cannot be made', async (t) => {
-  const { directory, clock } = await bench(t);
   // Room for the name of a pair in the 255 bytes of a file name, but not for a temporary one.
-  const name = 'n'.repeat(225);
-  const store = new PairStore({ directory, name, clock, config: storeConfig });
+  const { directory, store } = await bench(t, { name: 'n'.repeat(225) });
   await assert.rejects(store.write(secretOf(await makePair())), { message: /create the link/ });
   assert.deepEqual(await readdir(directory), []);
 });

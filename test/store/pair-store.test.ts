@@ -4,10 +4,9 @@ import { chmod, chown, readdir, rm, stat, symlink, writeFile } from 'node:fs/pro
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { hour, second } from '../../src/core/instant.ts';
-import { PairStore } from '../../src/store/pair-store.ts';
 import { tmpfsDirectory } from './mounts.ts';
-import { makePair, secretOf, storeConfig } from './pairs.ts';
-import { bench, kinds, name } from './store-bench.ts';
+import { makePair, secretOf } from './pairs.ts';
+import { bench, kinds, name, storeIn } from './store-bench.ts';
 
 test('inspect() finds nothing in an empty or missing directory, and makes none', async (t) => {
   const { store, directory } = await bench(t);
@@ -91,10 +90,9 @@ test('inspect() refuses a directory of somebody else that others may write to', 
 });
 
 test('PairStore keeps names apart that share a prefix', async (t) => {
-  const { directory, clock, at } = await bench(t);
-  const config = { ...storeConfig, previousPairs: 0 };
-  const open = (name: string): PairStore => new PairStore({ directory, name, clock, config });
-  const [short, long] = [open('kubelet-server'), open('kubelet-server-2')];
+  const config = { previousPairs: 0 };
+  const { directory, clock, at, store: short } = await bench(t, { name: 'kubelet-server', config });
+  const long = storeIn(directory, { name: 'kubelet-server-2', clock, config });
   const pair = await makePair();
   for (let count = 0; count < 3; count += 1) {
     await long.write(secretOf(pair));

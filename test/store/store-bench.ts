@@ -11,6 +11,19 @@ import { present, storeConfig, temporaryDirectory } from './pairs.ts';
 
 export const name = 'kubelet-client';
 
+export interface StoreParts {
+  readonly name?: string;
+  readonly clock?: FakeClock;
+  readonly config?: Partial<StoreConfig>;
+}
+
+/** A store on a directory that is there for it, with what the test does not care about filled in. */
+export function storeIn(directory: string, parts: StoreParts = {}): PairStore {
+  const clock = parts.clock ?? new FakeClock(present);
+  const config = { ...storeConfig, ...parts.config };
+  return new PairStore({ directory, name: parts.name ?? name, clock, config });
+}
+
 /** A store on a directory of its own, and what tests do to it behind its back. */
 export interface Bench {
   readonly directory: string;
@@ -24,20 +37,19 @@ export interface Bench {
 
 export async function bench(
   context: TestContext,
-  options: { config?: Partial<StoreConfig>; directory?: string } = {},
+  options: StoreParts & { readonly directory?: string } = {},
 ): Promise<Bench> {
   const directory = options.directory ?? (await realpath(await temporaryDirectory(context)));
-  const clock = new FakeClock(present);
-  const config = { ...storeConfig, ...options.config };
+  const { clock = new FakeClock(present), name: stem = name } = options;
   const at = (file: string): string => join(directory, file);
   return {
     directory,
     clock,
     at,
-    link: at(`${name}-current.pem`),
-    store: new PairStore({ directory, name, clock, config }),
+    link: at(`${stem}-current.pem`),
+    store: storeIn(directory, { ...options, clock }),
     put: async (pair, ago) => {
-      const file = pairFile(name, present - ago);
+      const file = pairFile(stem, present - ago);
       await writeFile(at(file), pair.pem, { mode: 0o600 });
       return file;
     },

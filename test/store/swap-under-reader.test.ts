@@ -1,25 +1,20 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { second } from '../../src/core/instant.ts';
-import { PairStore } from '../../src/store/pair-store.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { makePair, present, secretOf, storeConfig, temporaryDirectory } from './pairs.ts';
+import { makePair, secretOf } from './pairs.ts';
+import { bench } from './store-bench.ts';
 
 const swaps = 25;
 
 for (const previousPairs of [2, 0]) {
   test(`write() never shows a reader a missing, torn or mismatched pair, keeping ${previousPairs} old ones`, async (t) => {
-    const directory = await temporaryDirectory(t);
-    const clock = new FakeClock(present);
-    const config = { ...storeConfig, previousPairs };
-    const store = new PairStore({ directory, name: 'kubelet-client', clock, config });
+    const { store, clock, link } = await bench(t, { config: { previousPairs } });
     await store.write(secretOf(await makePair()));
     const stop = new Int32Array(new SharedArrayBuffer(4));
     const reader = new Worker(new URL('reader.ts', import.meta.url), {
-      workerData: { link: join(directory, 'kubelet-client-current.pem'), stop },
+      workerData: { link, stop },
     });
     await once(reader, 'message');
     const written: string[] = [];

@@ -1,8 +1,8 @@
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
-import { PairStore } from '../../src/store/pair-store.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { makePair, present, secretOf, storeConfig } from './pairs.ts';
+import { makePair, present, secretOf } from './pairs.ts';
+import { storeIn } from './store-bench.ts';
 
 /**
  * A process that stores pairs until it is killed. With a step it stores one, and kills
@@ -43,8 +43,7 @@ if (step !== '') {
 }
 
 const clock = new FakeClock(present + Number(process.env['SECONDS_LATER'] ?? 0) * 1000);
-const config = { ...storeConfig, previousPairs: 1 };
-const store = new PairStore({ directory, name: 'kubelet-client', clock, config });
+const store = storeIn(directory, { clock, config: { previousPairs: 1 } });
 const pairs = await Promise.all([makePair(), makePair(), makePair()]);
 process.stdout.write('ready\n');
 const writes = step === '' ? Infinity : 1;
