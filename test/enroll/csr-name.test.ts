@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { describe, it } from 'node:test';
 import type { CertificateTemplate } from '../../src/core/certificate-spec.ts';
 import { csrName } from '../../src/enroll/csr-name.ts';
-import { clientTemplate } from './fixtures.ts';
+import { clientTemplate } from '../core/fixtures.ts';
 
 const key = Uint8Array.from([1, 2, 3, 250]);
 

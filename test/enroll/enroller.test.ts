@@ -7,8 +7,8 @@ import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import { Enroller } from '../../src/enroll/enroller.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { clientSpec } from '../agent/fixtures.ts';
-import { servingSpec, servingTemplate } from '../core/fixtures.ts';
-import { Bench, clientTemplate } from './fixtures.ts';
+import { clientTemplate, servingSpec, servingTemplate } from '../core/fixtures.ts';
+import { Bench } from './fixtures.ts';
 
 const certificates: readonly CertificateSpec[] = [
   clientSpec,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { AgentError } from '../../src/core/errors.ts';
 import type { Secret } from '../../src/core/secret.ts';
@@ -7,7 +8,8 @@ import type { PairSink, StoredPair } from '../../src/enroll/enrollment.ts';
 import type { ApiAccess } from '../../src/enroll/api-access.ts';
 import { PairStore } from '../../src/store/pair-store.ts';
 import { systemClock } from '../../src/sys/clock.ts';
-import { Bench, clientTemplate } from './fixtures.ts';
+import { clientTemplate } from '../core/fixtures.ts';
+import { Bench } from './fixtures.ts';
 
 /** One enrollment on a bench, whose steps a test can make fail. */
 class Trial implements AsyncDisposable {
@@ -221,6 +223,19 @@ describe('Enrollment', () => {
     await running;
     assert.equal(trial.csrs.length, 1);
     assert.deepEqual(trial.written, []);
+  });
+
+  it('keeps a key from the disk while its request waits, and when that is denied', async () => {
+    await using bench = await Bench.create({ approving: false });
+    await using trial = new Trial(bench);
+    const before = await readdir(bench.directory, { recursive: true });
+    const running = assert.rejects(trial.run(), { code: 'CSR_DENIED' });
+    const { csr } = await bench.first('requested');
+    // A kubelet with rotateCertificates=false has a kubelet-client.key.tmp by now.
+    assert.deepEqual(await readdir(bench.directory, { recursive: true }), before);
+    bench.sandbox.deny(csr.name, 'NotToday');
+    await running;
+    assert.deepEqual(await readdir(bench.directory, { recursive: true }), before);
   });
 
   it('is not resumable while nothing was sent', async () => {

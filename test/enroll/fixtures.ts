@@ -2,7 +2,6 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CertificateTemplate } from '../../src/core/certificate-spec.ts';
-import { kubeletClientSigner, nodeSubject } from '../../src/core/certificate-spec.ts';
 import type { AgentConfig } from '../../src/core/config.ts';
 import type { EnrollerReport } from '../../src/core/enrollment.ts';
 import { day, minute } from '../../src/core/instant.ts';
@@ -13,15 +12,7 @@ import type { Sandbox, SandboxOptions } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { agentConfig, until } from '../agent/fixtures.ts';
-
-export const clientTemplate: CertificateTemplate = {
-  signerName: kubeletClientSigner,
-  subject: nodeSubject('worker-1'),
-  usages: ['digital signature', 'client auth'],
-  key: 'ecdsa-p256',
-  dnsNames: [],
-  ipAddresses: [],
-};
+import { clientTemplate } from '../core/fixtures.ts';
 
 /** A node's directories beside a sandbox, with whatever is done on it reported. */
 export class Bench implements AsyncDisposable {

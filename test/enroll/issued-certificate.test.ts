@@ -1,22 +1,13 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import type { CertificateTemplate } from '../../src/core/certificate-spec.ts';
-import { kubeletServingSigner } from '../../src/core/certificate-spec.ts';
 import { hour, minute } from '../../src/core/instant.ts';
 import { parsePem } from '../../src/core/pem.ts';
 import { checkIssued, leadsTo } from '../../src/enroll/issued-certificate.ts';
 import type { PrivateKey } from '../../src/enroll/private-key.ts';
 import { generatePrivateKey } from '../../src/enroll/private-key.ts';
+import { clientTemplate, servingTemplate } from '../core/fixtures.ts';
 import type { Authority } from './fixtures.ts';
-import { authority, clientTemplate, issue } from './fixtures.ts';
-
-const servingTemplate: CertificateTemplate = {
-  ...clientTemplate,
-  signerName: kubeletServingSigner,
-  usages: ['digital signature', 'server auth'],
-  dnsNames: ['worker-1'],
-  ipAddresses: ['10.0.0.1'],
-};
+import { authority, issue } from './fixtures.ts';
 
 describe('checkIssued()', () => {
   let ca: Authority;

@@ -4,7 +4,8 @@ import type { CertificateTemplate } from '../../src/core/certificate-spec.ts';
 import { checkIssued } from '../../src/enroll/issued-certificate.ts';
 import { generatePrivateKey } from '../../src/enroll/private-key.ts';
 import { verifyTrust } from '../../src/enroll/trust.ts';
-import { authority, Bench, clientTemplate, issue } from './fixtures.ts';
+import { clientTemplate } from '../core/fixtures.ts';
+import { authority, Bench, issue } from './fixtures.ts';
 
 /** Requests that were made to judge a certificate, and what came of it. */
 async function judge(
