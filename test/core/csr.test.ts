@@ -118,6 +118,15 @@ describe('createCsr()', () => {
 });
 
 describe('keyParameters', () => {
+  it('offer nothing below the floors of client-go: 2048 bits for RSA, 256 for curves', () => {
+    for (const algorithm of keyAlgorithms) {
+      const { generate } = keyParameters[algorithm];
+      if ('modulusLength' in generate) assert.ok(generate.modulusLength >= 2048, algorithm);
+      else if ('namedCurve' in generate) assert.match(generate.namedCurve, /^P-(256|384|521)$/);
+      else assert.equal(generate.name, 'Ed25519');
+    }
+  });
+
   /** keyutil.MarshalPrivateKeyToPEM of client-go; Go has no older form for Ed25519 than PKCS #8. */
   const headers: Readonly<Record<KeyAlgorithm, string>> = {
     'ecdsa-p256': 'EC PRIVATE KEY',

@@ -91,6 +91,20 @@ class Scene implements AsyncDisposable {
   }
 }
 
+/** Has each POST answered with a created object, and collects what was posted. */
+function collectPosts(scene: Scene): unknown[] {
+  const posts: unknown[] = [];
+  scene.api.answer = (request, response) => {
+    let body = '';
+    request.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));
+    request.on('end', () => {
+      posts.push(JSON.parse(body));
+      sendJson(response, csrObject(), 201);
+    });
+  };
+  return posts;
+}
+
 function issued(outcome: CsrOutcome): string {
   assert.equal(outcome.kind, 'issued');
   return new TextDecoder().decode(outcome.kind === 'issued' ? outcome.pem : undefined);
@@ -99,15 +113,7 @@ function issued(outcome: CsrOutcome): string {
 describe('CsrClient.create()', () => {
   it('posts the request as v1 wants it', async () => {
     await using scene = await Scene.start();
-    const bodies: unknown[] = [];
-    scene.api.answer = (request, response) => {
-      let body = '';
-      request.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));
-      request.on('end', () => {
-        bodies.push(request.url, JSON.parse(body));
-        sendJson(response, csrObject(), 201);
-      });
-    };
+    const posts = collectPosts(scene);
     const csr = await scene.csrs.create({ ...input, expirationSeconds: 600 }, never);
     assert.deepEqual(csr, {
       name: 'csr-1',
@@ -116,8 +122,11 @@ describe('CsrClient.create()', () => {
       createdAt: Date.UTC(2026, 0, 1),
       status: { conditions: [] },
     });
-    assert.deepEqual(bodies, [
+    assert.equal(
+      scene.api.server.requests[0]?.url,
       '/apis/certificates.k8s.io/v1/certificatesigningrequests',
+    );
+    assert.deepEqual(posts, [
       {
         apiVersion: 'certificates.k8s.io/v1',
         kind: 'CertificateSigningRequest',
@@ -130,6 +139,26 @@ describe('CsrClient.create()', () => {
         },
       },
     ]);
+  });
+
+  it('leaves the lifetime to the signer where none is configured, as the kubelet does', async () => {
+    await using scene = await Scene.start();
+    const posts = collectPosts(scene);
+    await scene.csrs.create(input, never);
+    const [{ spec }] = posts as [{ spec: object }];
+    assert.deepEqual(Object.keys(spec), ['request', 'signerName', 'usages']);
+  });
+
+  it('knows v1 alone: where that is missing it asks for nothing older', async () => {
+    await using scene = await Scene.start();
+    scene.api.answer = (_, response) => {
+      response.writeHead(404).end('404 page not found');
+    };
+    assert.equal((await failureOf(scene.csrs.create(input, never))).code, 'API_NOT_FOUND');
+    assert.deepEqual(
+      scene.api.server.requests.map(({ url }) => url),
+      ['/apis/certificates.k8s.io/v1/certificatesigningrequests'],
+    );
   });
 
   it('finds its request again when the answer to an earlier POST was lost', async () => {
@@ -339,6 +368,27 @@ describe('CsrClient.waitForDecision()', () => {
     await scene.clock.advance(0.1 * minute);
     assert.equal(issued(await outcome), certificatePem);
     assert.deepEqual(scene.api.log, ['POST', 'WATCH@10', 'GET']);
+  });
+
+  it('waits on past the 15 minutes after which client-go asks anew, with the one request', async () => {
+    await using scene = await Scene.start();
+    const { outcome } = await scene.wait();
+    let settled = false;
+    const decided = outcome.finally(() => {
+      settled = true;
+    });
+    const start = scene.clock.now();
+    while (scene.clock.now() - start < 16 * minute) await scene.clock.advance(second);
+    assert.equal(settled, false);
+    scene.api.answer = (_, response) => {
+      sendJson(response, csrObject(issuedParts));
+    };
+    assert.equal(issued(await scene.until(decided)), certificatePem);
+    assert.deepEqual(
+      scene.api.log.filter((entry) => entry === 'POST'),
+      ['POST'],
+    );
+    assert.deepEqual(scene.troubles, []);
   });
 
   it('replaces a watch that kept a change to itself, and keeps one that did not', async () => {
