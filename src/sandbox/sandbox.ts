@@ -13,6 +13,7 @@ import { Authenticator, bootstrapUser } from './authentication.ts';
 import type { PemPair } from './ca.ts';
 import { CertificateAuthority } from './ca.ts';
 import { CertificateControllers } from './certificate-controllers.ts';
+import { runCsrCleaner } from './csr-cleaner.ts';
 import { csrRegistry } from './csr-registry.ts';
 import { HttpsListener } from './https-listener.ts';
 import { certificateKubeconfig, tokenKubeconfig } from './kubeconfigs.ts';
@@ -81,7 +82,12 @@ const admin = { username: 'sandbox-admin', groups: ['system:masters', 'system:au
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const parts = await assemble(options);
   const port = await parts.listener.listen(options.port ?? 0);
-  return sandboxOf(parts, port);
+  const stop = new AbortController();
+  const cleaning = runCsrCleaner({ csrs: parts.csrs, clock: options.clock }, stop.signal);
+  return sandboxOf(parts, port, async () => {
+    stop.abort();
+    await cleaning;
+  });
 }
 
 interface Parts {
@@ -146,7 +152,7 @@ async function assemble(options: SandboxOptions): Promise<Parts> {
   return { ca, customCa, adminPair, bootstrapToken, csrs, nodes, audit, controllers, listener };
 }
 
-function sandboxOf(parts: Parts, port: number): Sandbox {
+function sandboxOf(parts: Parts, port: number, stopCleaning: () => Promise<void>): Sandbox {
   const { ca, csrs, nodes, controllers, listener } = parts;
   const server = `https://127.0.0.1:${port}`;
   const endpoint = { server, caPem: ca.pem };
@@ -193,6 +199,7 @@ function sandboxOf(parts: Parts, port: number): Sandbox {
       await listener.listen(port);
     },
     [Symbol.asyncDispose]: async () => {
+      await stopCleaning();
       await listener.close();
       await controllers.close();
     },
