@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { keyAlgorithms } from '../../src/core/certificate-spec.ts';
-import { minute, second } from '../../src/core/instant.ts';
+import { day, hour, minute, second } from '../../src/core/instant.ts';
 import { parseCertificate } from '../../src/core/x509.ts';
 import type { CsrObject } from '../../src/sandbox/api-object.ts';
 import { hasCondition } from '../../src/sandbox/api-object.ts';
@@ -61,6 +61,20 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
       assert.equal(facts.notAfter, running.clock.now() + 20 * second);
       assert.equal(certificate.ca, false);
       assert.ok(certificate.verify(new X509Certificate(running.sandbox.caPem).publicKey));
+    });
+  }
+
+  const lifetimes: readonly (readonly [string, object, number])[] = [
+    ['a year, less the backdating', {}, 365 * day - 5 * minute],
+    ['as long as was asked for', { expirationSeconds: 3600 }, hour],
+  ];
+  for (const [what, spec, lifetime] of lifetimes) {
+    it(`issue for ${what}, without a signing duration of their own`, async () => {
+      await using running = await run();
+      await submit(running.bootstrapper, { name: 'mine', spec: { ...spec } });
+      const csr = await waitFor(running.bootstrapper, 'mine', isIssued);
+      const end = new X509Certificate(certificateOf(csr)).validToDate.getTime();
+      assert.equal(end, running.clock.now() + lifetime);
     });
   }
 
