@@ -286,6 +286,50 @@ describe('loadKubeconfig()', () => {
     assert.equal((await failureOf(loadKubeconfig('/dev/zero'))).code, 'KUBECONFIG_INVALID');
   });
 
+  it('finds what the current context names, wherever and among whatever others it stands', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'kubeconfig');
+    const name = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 });
+    const names = fc.uniqueArray(name, { minLength: 1, maxLength: 5 });
+    const token = fc
+      .string({ unit: 'grapheme-ascii', minLength: 1 })
+      .filter((text) => /\S/.test(text));
+    const parts = fc.record({
+      contexts: names,
+      clusters: names,
+      users: names,
+      tokens: fc.array(token, { minLength: 5, maxLength: 5 }),
+      pick: fc.tuple(fc.nat(), fc.nat(), fc.nat()),
+      asJson: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(parts, async ({ contexts, clusters, users, tokens, pick, asJson }) => {
+        const [context, cluster, user] = [contexts, clusters, users].map(
+          (all, index) => (pick[index] ?? 0) % all.length,
+        ) as [number, number, number];
+        const document = {
+          kind: 'Config',
+          users: users.map((name, index) => ({ name, user: { token: tokens[index] } })),
+          contexts: contexts.map((name, index) => ({
+            name,
+            // The others lead nowhere: whoever looks at them fails.
+            context: index === context ? { cluster: clusters[cluster], user: users[user] } : {},
+          })),
+          clusters: clusters.map((name, index) => ({
+            name,
+            cluster: { server: `https://server-${index}` },
+          })),
+          'current-context': contexts[context],
+        };
+        await writeFile(path, asJson ? JSON.stringify(document) : stringify(document));
+        using access = await loadKubeconfig(path);
+        assert.equal(access.cluster.server, `https://server-${cluster}`);
+        assert.equal(text(access.credential.token?.expose()), tokens[user]);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
   it('turns any text into access or an AgentError, and never shows the token', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'kubeconfig');

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { readFile, readdir, readlink, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import fc from 'fast-check';
+import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
 import type { KubeconfigCluster } from '../../src/store/kubeconfig-writer.ts';
 import { kubeletKubeconfig, writeKubeconfig } from '../../src/store/kubeconfig-writer.ts';
-import { temporaryDirectory } from './pairs.ts';
+import { makePair, temporaryDirectory } from './pairs.ts';
 
 const certificatePath = '/var/lib/kubelet/pki/kubelet-client-current.pem';
 const authority = Uint8Array.from({ length: 300 }, (_, index) => index * 7);
@@ -78,6 +80,51 @@ users:
     assert.equal(kubeletKubeconfig({ cluster, certificatePath }), expected);
   });
 }
+
+test('kubeletKubeconfig() is read back as it was meant, whatever the values look like', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const path = join(directory, 'kubelet.conf');
+  const pair = join(directory, 'kubelet-client-current.pem');
+  await writeFile(pair, (await makePair()).pem);
+  const { certificatePem } = await makePair();
+  // YAML takes some of them for numbers, dates, truth values, nothing, or the start of something.
+  const odd = fc.constantFrom(
+    'yes',
+    'null',
+    '~',
+    '0x10',
+    '1e3',
+    '12:30:45',
+    '2026-01-01',
+    '- a',
+    '# b',
+    "'",
+    '!c',
+  );
+  const value = fc.oneof(odd, fc.string({ unit: 'grapheme', minLength: 1 }));
+  const clusters = fc.record(
+    {
+      server: fc.webUrl({ validSchemes: ['https'] }).map((url) => new URL(url).origin),
+      insecureSkipTlsVerify: fc.constant(false),
+      certificateAuthority: fc.constant({ pem: new Uint8Array(certificatePem) }),
+      tlsServerName: value,
+      proxyUrl: fc.tuple(value, value).map(([user, password]) => {
+        const [name, secret] = [user, password].map(encodeURIComponent);
+        return `http://${name}:${secret}@proxy:3128`;
+      }),
+    },
+    { requiredKeys: ['server', 'insecureSkipTlsVerify'] },
+  );
+  await fc.assert(
+    fc.asyncProperty(clusters, async (cluster) => {
+      await writeFile(path, kubeletKubeconfig({ cluster, certificatePath: pair }));
+      using access = await loadKubeconfig(path);
+      assert.deepEqual(access.cluster, { ...cluster });
+      assert.equal(access.credential.token, undefined);
+      assert.ok(access.credential.clientCertificate !== undefined);
+    }),
+  );
+});
 
 const cluster: KubeconfigCluster = { server: 'https://api:6443', insecureSkipTlsVerify: false };
 const content = { cluster, certificatePath };
