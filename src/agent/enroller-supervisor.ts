@@ -10,6 +10,7 @@ import type {
   LastWords,
   LaunchEnroller,
 } from './enroller-link.ts';
+import { WorkInHand } from './work-in-hand.ts';
 
 export interface SupervisorOptions {
   readonly launch: LaunchEnroller;
@@ -28,8 +29,7 @@ export interface SupervisorOptions {
  */
 export class EnrollerSupervisor implements EnrollerLink {
   readonly #options: Required<SupervisorOptions>;
-  /** Work the child has in hand, by what it is: answers expected or keys held. */
-  readonly #work = new Map<string, number>();
+  readonly #work = new WorkInHand();
   /** Children that were told to end and have not done so yet. */
   readonly #leaving = new Map<EnrollerChild, Departure>();
   #child: EnrollerChild | undefined;
@@ -55,7 +55,7 @@ export class EnrollerSupervisor implements EnrollerLink {
     // Nothing of the name can be held by a process that is not there.
     if (command.type === 'abandon' && this.#child === undefined) return;
     this.#child ??= this.#start();
-    this.#track(command);
+    this.#work.begin(command);
     this.#child.send(command);
     this.#settle();
   }
@@ -90,38 +90,15 @@ export class EnrollerSupervisor implements EnrollerLink {
       this.#lastWords = message.error;
       return;
     }
-    const key = answered(message);
-    if (key !== undefined) this.#count(key, -1);
+    this.#work.answered(message);
     this.#options.listener.onReport(message);
     this.#settle();
-  }
-
-  #track(command: EnrollerCommand): void {
-    switch (command.type) {
-      case 'inspect':
-      case 'self-sign':
-        return this.#count(`inspect ${command.name}`, 1);
-      case 'enroll':
-        return void this.#work.set(`enroll ${command.name}`, 1);
-      case 'abandon':
-        return void this.#work.delete(`enroll ${command.name}`);
-      case 'look-up-addresses':
-        return void this.#work.set('addresses', 1);
-      default:
-        return command satisfies never;
-    }
-  }
-
-  #count(key: string, change: number): void {
-    const left = (this.#work.get(key) ?? 0) + change;
-    if (left > 0) this.#work.set(key, left);
-    else this.#work.delete(key);
   }
 
   /** Lets the process go once nothing is in hand and nothing has followed. */
   #settle(): void {
     clearTimeout(this.#lingering);
-    if (this.#work.size > 0) return;
+    if (!this.#work.isEmpty) return;
     this.#lingering = setTimeout(() => this.#release(), this.#options.linger);
   }
 
@@ -203,23 +180,4 @@ const patience = 2 * second;
 
 function named({ pid }: EnrollerChild): string {
   return pid === undefined ? 'not started' : `pid ${pid}`;
-}
-
-/** The piece of work that a report ends; a failure that can be resumed leaves the key in the enroller's hands. */
-function answered(report: EnrollerReport): string | undefined {
-  switch (report.type) {
-    case 'inspected':
-    case 'inspection-failed':
-      return `inspect ${report.name}`;
-    case 'stored':
-      return `enroll ${report.name}`;
-    case 'failed':
-      return report.resumable ? undefined : `enroll ${report.name}`;
-    case 'addresses':
-      return report.final ? 'addresses' : undefined;
-    case 'addresses-failed':
-      return 'addresses';
-    default:
-      return undefined;
-  }
 }

@@ -2,11 +2,11 @@ import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec } from '../core/certificate-spec.ts';
 import type { Finding } from '../core/enrollment.ts';
 import type { ErrorCode, Failure } from '../core/errors.ts';
-import { formatInstant, minute, second } from '../core/instant.ts';
+import { formatDuration, formatInstant, minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import type { LogEvent, LogFields } from '../core/log-events.ts';
 import { retryAt } from '../core/rotation-due.ts';
-import type { RotationState } from '../core/rotation-state.ts';
+import type { RotationEffect, RotationState } from '../core/rotation-state.ts';
 import { lifetimeStart } from '../core/schedule.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
@@ -53,8 +53,12 @@ export class RotationLog {
     this.log('rotation_started', { reason });
   }
 
-  stored(pair: PairFacts, seconds: number): void {
-    this.log('certificate_stored', { ...pairFields(pair), seconds });
+  /** @param seconds from the decision to ask for it, where it was still wanted */
+  stored(pair: PairFacts, seconds?: number): void {
+    this.log('certificate_stored', {
+      ...pairFields(pair),
+      ...(seconds !== undefined && { seconds }),
+    });
     const { expirationSeconds: asked } = this.#options.spec;
     const issued = Math.round((pair.notAfter - lifetimeStart(pair)) / second);
     // Signers backdate, and take that from the lifetime: a tenth less is no surprise.
@@ -96,6 +100,22 @@ export class RotationLog {
     return true;
   }
 
+  /** Who keeps a request waiting, and what can be done about it. */
+  remind({ type, csr, ms }: Reminder): void {
+    const { signerName: signer } = this.#options.spec;
+    const fields = { csr: csr.name, signer, waiting: formatDuration(ms) };
+    if (type === 'remind-approver') {
+      return this.log('csr_pending', {
+        ...fields,
+        remedy: `kubectl certificate approve ${csr.name}`,
+      });
+    }
+    this.log('csr_unissued', {
+      ...fields,
+      remedy: `see that a controller signs for ${signer}: kubectl describe csr ${csr.name}`,
+    });
+  }
+
   /** Once for each time that something is missing, and not before the directory was looked at. */
   missing({ phase, template, identityReady }: RotationState): void {
     if (phase.kind === 'inspecting') return;
@@ -123,6 +143,8 @@ export class RotationLog {
     this.log('pair_changed', { path, ...(pair !== undefined && pairFields(pair)) });
   }
 }
+
+type Reminder = Extract<RotationEffect, { type: 'remind-approver' | 'remind-signer' }>;
 
 const troubleInterval = 10 * minute;
 

@@ -1,10 +1,11 @@
+import { basename } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec } from '../core/certificate-spec.ts';
 import { sameTemplate } from '../core/identity.ts';
 import type { CertificateTemplate } from '../core/certificate-spec.ts';
-import type { EnrollerReport } from '../core/enrollment.ts';
+import type { CsrReference } from '../core/enrollment.ts';
 import type { Failure } from '../core/errors.ts';
-import { formatDuration, second } from '../core/instant.ts';
+import { second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import { nextWake } from '../core/rotation-due.ts';
 import { initialState } from '../core/rotation-state.ts';
@@ -15,6 +16,8 @@ import type { CertificateStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import { certificateStatus, isUsable } from './certificate-status.ts';
+import { EnrollerErrands } from './enroller-errands.ts';
+import type { CertificateReport } from './enroller-errands.ts';
 import type { EnrollerLink } from './enroller-link.ts';
 import type { RequestJournal } from './request-journal.ts';
 import { RotationLog } from './rotation-log.ts';
@@ -46,9 +49,6 @@ export interface RotatorOptions {
   readonly identityReady: boolean;
 }
 
-/** Report types that concern one certificate. */
-export type CertificateReport = Extract<EnrollerReport, { readonly name: string }>;
-
 /**
  * One certificate of the agent: feeds what happens into the state machine and
  * carries out what it answers. Everything here is synchronous; waiting is the
@@ -58,12 +58,14 @@ export class Rotator {
   readonly #options: RotatorOptions;
   #state: RotationState;
   readonly #log: RotationLog;
-  #enrollingSince: Instant | undefined;
-  #selfSigning = false;
+  readonly #errands: EnrollerErrands;
+  /** Stored by an attempt that was given up: a look that finds it found nobody else's. */
+  #straggler: PairFacts | undefined;
 
   constructor(options: RotatorOptions) {
     this.#options = options;
     this.#log = new RotationLog(options);
+    this.#errands = new EnrollerErrands(options);
     const { clock, identityReady, journal, spec } = options;
     const now = clock.now();
     this.#state = initialState({ now, identityReady, delay: journal.delayFor(spec.name, now) });
@@ -107,10 +109,10 @@ export class Rotator {
 
   /** Asks for the first look at the directory. */
   start(): void {
-    const { enroller, journal, spec, clock } = this.#options;
+    const { journal, spec, clock } = this.#options;
     const count = journal.outstanding(spec.name, clock.now());
     if (count > 0) this.#log.log('csr_left_behind', { count });
-    enroller.send({ type: 'inspect', name: spec.name });
+    this.#errands.inspect();
   }
 
   tick(): void {
@@ -146,7 +148,7 @@ export class Rotator {
    * none stays as it is: a denied request must not be made again in seconds.
    */
   lost(failure: Failure): void {
-    this.#selfSigning = false;
+    this.#errands.selfSigned();
     const { phase } = this.#state;
     if (phase.kind === 'inspecting') this.#inspectionFailed(failure);
     else if (phase.kind === 'enrolling') this.#failed(failure, false);
@@ -156,6 +158,7 @@ export class Rotator {
   }
 
   report(report: CertificateReport): void {
+    if (!this.#errands.counts(report)) return this.#straggled(report);
     switch (report.type) {
       case 'inspected':
         return this.#inspected(report);
@@ -176,31 +179,43 @@ export class Rotator {
     }
   }
 
+  /**
+   * From an attempt that was given up. What it did to the world remains: a request on
+   * the API server is one more that may come to nothing, and a stored pair is what
+   * readers find, so the directory is looked at again.
+   */
+  #straggled(report: CertificateReport): void {
+    if (report.type === 'requested') this.#count(report.csr);
+    if (report.type !== 'stored') return;
+    this.#straggler = report.pair;
+    this.#log.stored(report.pair);
+    this.#log.findings(report.findings);
+    this.#apply({ type: 'disturbed' });
+  }
+
   #inspected(report: Extract<CertificateReport, { type: 'inspected' }>): void {
     this.#log.findings(report.findings);
     const known = this.#state.pair;
     const { pair } = report;
-    if (known !== undefined && !samePair(known, pair)) this.#log.changed(this.path, pair);
+    if (known !== undefined && !samePair(known, pair) && !this.#isOurs(pair)) {
+      this.#log.changed(this.path, pair);
+    }
     if (pair === undefined) {
-      this.#selfSign();
+      this.#errands.selfSign();
       return this.#apply({ type: 'inspected' });
     }
-    this.#selfSigning = false;
+    this.#errands.selfSigned();
     const deadline = this.#deadline(pair);
     if (!samePair(known, pair)) this.#log.deadline(pair, deadline);
     this.#apply({ type: 'inspected', pair, deadline });
   }
 
-  /** A server needs a pair to start at all; the cluster's takes over when it is issued. */
-  #selfSign(): void {
-    const { spec, enroller } = this.#options;
-    if (!spec.selfSignedUntilIssued || this.#selfSigning) return;
-    this.#selfSigning = true;
-    enroller.send({ type: 'self-sign', name: spec.name });
+  #isOurs(pair: PairFacts | undefined): boolean {
+    return pair !== undefined && samePair(pair, this.#straggler);
   }
 
   #inspectionFailed(failure: Failure): void {
-    this.#selfSigning = false;
+    this.#errands.selfSigned();
     this.#options.observer.recordFailure(this.spec.name, failure.code);
     this.#apply({ type: 'inspection-failed', failure });
     this.#log.failed(failure, this.#state);
@@ -209,15 +224,11 @@ export class Rotator {
   #progressed(
     report: Extract<CertificateReport, { type: 'requested' | 'approved' | 'issued' }>,
   ): void {
-    const { name, csr } = report;
-    const { journal, observer } = this.#options;
+    const { csr } = report;
     const fields = { csr: csr.name };
     switch (report.type) {
       case 'requested':
-        if (journal.add(name, csr)) {
-          observer.recordRequested(name);
-          this.#log.log('csr_created', fields);
-        }
+        this.#count(csr);
         return this.#apply({ type: 'progress', stage: 'pending', csr });
       case 'approved':
         this.#log.log('csr_approved', fields);
@@ -230,14 +241,22 @@ export class Rotator {
     }
   }
 
+  /** Once for each request: the enroller repeats itself when it carries on. */
+  #count(csr: CsrReference): void {
+    const { journal, observer, spec } = this.#options;
+    if (!journal.add(spec.name, csr)) return;
+    observer.recordRequested(spec.name);
+    this.#log.log('csr_created', { csr: csr.name });
+  }
+
   #stored({ pair, findings }: Extract<CertificateReport, { type: 'stored' }>): void {
     const { clock, journal, observer, spec } = this.#options;
     const now = clock.now();
     journal.clear(spec.name);
     const replaced = this.#state.pair;
     const deadline = this.#deadline(pair);
-    const seconds = (now - (this.#enrollingSince ?? now)) / second;
-    this.#enrollingSince = undefined;
+    const { seconds } = this.#errands;
+    this.#errands.ended({ resumable: false });
     observer.recordStored({
       name: spec.name,
       seconds,
@@ -256,7 +275,7 @@ export class Rotator {
   #failed(failure: Failure, resumable: boolean): void {
     const { observer, spec } = this.#options;
     observer.recordFailure(spec.name, failure.code);
-    if (!resumable) this.#enrollingSince = undefined;
+    this.#errands.ended({ resumable });
     this.#apply({ type: 'failed', failure, resumable });
     this.#log.failed(failure, this.#state);
   }
@@ -276,32 +295,18 @@ export class Rotator {
   }
 
   #perform(effect: RotationEffect): void {
-    const { enroller, spec } = this.#options;
     switch (effect.type) {
       case 'inspect':
-        return enroller.send({ type: 'inspect', name: spec.name });
+        return this.#errands.inspect();
       case 'enroll':
-        this.#enrollingSince ??= this.#options.clock.now();
         this.#log.started(effect.reason);
-        if (this.#state.pair === undefined) this.#selfSign();
-        return enroller.send({ type: 'enroll', name: spec.name, template: effect.template });
+        if (this.#state.pair === undefined) this.#errands.selfSign();
+        return this.#errands.enroll(effect.template);
       case 'abandon':
-        this.#enrollingSince = undefined;
-        return enroller.send({ type: 'abandon', name: spec.name });
+        return this.#errands.abandon();
       case 'remind-approver':
-        return this.#log.log('csr_pending', {
-          csr: effect.csr.name,
-          signer: spec.signerName,
-          waiting: formatDuration(effect.ms),
-          remedy: `kubectl certificate approve ${effect.csr.name}`,
-        });
       case 'remind-signer':
-        return this.#log.log('csr_unissued', {
-          csr: effect.csr.name,
-          signer: spec.signerName,
-          waiting: formatDuration(effect.ms),
-          remedy: `see that a controller signs for ${spec.signerName}: kubectl describe csr ${effect.csr.name}`,
-        });
+        return this.#log.remind(effect);
       case 'recovered':
         return this.#log.log('rotation_recovered', { failures: effect.failures });
       default:
@@ -315,6 +320,8 @@ export class Rotator {
   }
 }
 
+/** By the name of the file: its directory may be reached through a link, or not. */
 function samePair(a: PairFacts | undefined, b: PairFacts | undefined): boolean {
-  return a?.path === b?.path && a?.serial === b?.serial && a?.storedAt === b?.storedAt;
+  const names = [a, b].map((pair) => pair && basename(pair.path));
+  return names[0] === names[1] && a?.serial === b?.serial && a?.storedAt === b?.storedAt;
 }

@@ -4,6 +4,13 @@ import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
 
 /**
+ * Tells one attempt at a certificate from the next. The keeper counts them, for each
+ * name and over all enrollers: a report may be on its way while its request is given
+ * up for another, and must not be taken for the other's.
+ */
+export type AttemptId = number;
+
+/**
  * The conversation between the keeper and the enroller. Plain data in both
  * directions, so that it can cross a process boundary; no key, token or PEM is
  * ever part of it.
@@ -13,9 +20,15 @@ export type EnrollerCommand =
   | { readonly type: 'inspect'; readonly name: string }
   /**
    * Get a pair of this name issued and stored. Repeating the command carries on
-   * with the same key and CSR where the last try stopped, unless the template differs.
+   * with the same key and CSR where the last try stopped, unless the template differs;
+   * what comes of it is reported under the latest attempt either way.
    */
-  | { readonly type: 'enroll'; readonly name: string; readonly template: CertificateTemplate }
+  | {
+      readonly type: 'enroll';
+      readonly name: string;
+      readonly attempt: AttemptId;
+      readonly template: CertificateTemplate;
+    }
   /** Forget the key and the request of this name. */
   | { readonly type: 'abandon'; readonly name: string }
   /** Write a self-signed pair of this name unless there is one already, and report what is there. */
@@ -48,24 +61,26 @@ export type EnrollerReport =
       readonly findings: readonly Finding[];
     }
   | { readonly type: 'inspection-failed'; readonly name: string; readonly failure: Failure }
-  | { readonly type: 'requested'; readonly name: string; readonly csr: CsrReference }
-  | { readonly type: 'approved'; readonly name: string; readonly csr: CsrReference }
-  | { readonly type: 'issued'; readonly name: string; readonly csr: CsrReference }
+  | ({ readonly type: 'requested'; readonly name: string; readonly csr: CsrReference } & OfAttempt)
+  | ({ readonly type: 'approved'; readonly name: string; readonly csr: CsrReference } & OfAttempt)
+  | ({ readonly type: 'issued'; readonly name: string; readonly csr: CsrReference } & OfAttempt)
   | {
       readonly type: 'stored';
       readonly name: string;
+      readonly attempt: AttemptId;
       readonly pair: PairFacts;
       readonly findings: readonly Finding[];
     }
   | {
       readonly type: 'failed';
       readonly name: string;
+      readonly attempt: AttemptId;
       readonly failure: Failure;
       /** The enroller still holds the key and the request, and can carry on. */
       readonly resumable: boolean;
     }
   /** Waiting for the decision is disturbed; the request stands and the wait goes on. */
-  | { readonly type: 'trouble'; readonly name: string; readonly failure: Failure }
+  | ({ readonly type: 'trouble'; readonly name: string; readonly failure: Failure } & OfAttempt)
   | {
       readonly type: 'addresses';
       readonly addresses: readonly NodeAddress[];
@@ -82,6 +97,11 @@ export type EnrollerReport =
   | { readonly type: 'stale-kubeconfig'; readonly path: string; readonly pair: string }
   /** Which credential requests are made with. */
   | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
+
+/** Added where a report leaves the enroller; one without belongs to no attempt that counts. */
+interface OfAttempt {
+  readonly attempt?: AttemptId;
+}
 
 /** One finished request to the API server, as metrics count it. */
 export interface ApiRequestRecord {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
-import type { EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
+import type { AttemptId, EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
 import { AgentError, toFailure, hasCode } from '../core/errors.ts';
 import { sameTemplate } from '../core/identity.ts';
 import { parsePem } from '../core/pem.ts';
@@ -33,6 +33,8 @@ export interface EnrollerOptions {
 interface Job {
   readonly enrollment: Enrollment;
   readonly abort: AbortController;
+  /** The latest that the keeper gave to this work: earlier ones it has given up. */
+  attempt: AttemptId;
   running: boolean;
 }
 
@@ -63,7 +65,7 @@ export class Enroller implements AsyncDisposable {
       case 'self-sign':
         return this.#inTurn(command.name, () => this.#selfSign(command.name));
       case 'enroll':
-        return void this.#enroll(command.name, command.template);
+        return void this.#enroll(command);
       case 'abandon':
         return this.#abandon(command.name);
       case 'look-up-addresses':
@@ -111,19 +113,21 @@ export class Enroller implements AsyncDisposable {
     }
   }
 
-  async #enroll(name: string, template: CertificateTemplate): Promise<void> {
-    const job = this.#jobFor(name, template);
+  async #enroll(command: Extract<EnrollerCommand, { type: 'enroll' }>): Promise<void> {
+    const { name } = command;
+    const job = this.#jobFor(command);
+    job.attempt = command.attempt;
     if (job.running) return;
     job.running = true;
-    const { report } = this.#options;
     try {
       const stored = await job.enrollment.run(job.abort.signal);
       this.#forget(name, job);
-      report({ type: 'stored', name, ...stored });
+      // Also when it was given up meanwhile: the files have changed.
+      this.#options.report({ type: 'stored', name, attempt: job.attempt, ...stored });
     } catch (error) {
-      this.#failed(name, job, error);
-    } finally {
+      // Before the report, which may be answered with the next command at once.
       job.running = false;
+      this.#failed(name, job, error);
     }
   }
 
@@ -134,27 +138,36 @@ export class Enroller implements AsyncDisposable {
     if (!resumable) this.#forget(name, job);
     const failure = toFailure(error);
     if (doubtful.has(failure.code)) this.#access.doubt();
-    this.#options.report({ type: 'failed', name, failure, resumable });
+    this.#options.report({ type: 'failed', name, attempt: job.attempt, failure, resumable });
   }
 
   /** The job under way, if it is for the same template: one key and one CSR until decided. */
-  #jobFor(name: string, template: CertificateTemplate): Job {
+  #jobFor({ name, attempt, template }: Extract<EnrollerCommand, { type: 'enroll' }>): Job {
     const known = this.#jobs.get(name);
     if (known !== undefined && sameTemplate(known.enrollment.template, template)) return known;
     if (known !== undefined) this.#abandon(name);
-    const job = {
-      enrollment: this.#enrollment(name, template),
+    const job: Job = {
+      enrollment: this.#enrollment(name, template, (report) => {
+        const tagged = { ...report, attempt: job.attempt };
+        this.#options.report(tagged);
+      }),
       abort: new AbortController(),
+      attempt,
       running: false,
     };
     this.#jobs.set(name, job);
     return job;
   }
 
-  #enrollment(name: string, template: CertificateTemplate): Enrollment {
+  #enrollment(
+    name: string,
+    template: CertificateTemplate,
+    report: EnrollerOptions['report'],
+  ): Enrollment {
     const access = this.#access;
     return new Enrollment({
       ...this.#options,
+      report,
       name,
       template,
       access,

@@ -35,7 +35,7 @@ class FakeChild implements EnrollerChild {
 const second = 1_000;
 const inspect: EnrollerCommand = { type: 'inspect', name: 'a' };
 const inspected: EnrollerReport = { type: 'inspected', name: 'a', findings: [] };
-const enroll: EnrollerCommand = { type: 'enroll', name: 'a', template: clientTemplate };
+const enroll: EnrollerCommand = { type: 'enroll', name: 'a', attempt: 1, template: clientTemplate };
 const failure = { code: 'API_UNREACHABLE', message: 'away' } as const;
 
 /** A supervisor on mock timers, with all that it did. */
@@ -106,11 +106,16 @@ describe('EnrollerSupervisor', () => {
     ['an inspection that was answered', inspect, inspected, true],
     ['an inspection that failed', inspect, { type: 'inspection-failed', name: 'a', failure }, true],
     ['a self-signed pair', { type: 'self-sign', name: 'a' }, inspected, true],
-    ['a failure for good', enroll, { type: 'failed', name: 'a', failure, resumable: false }, true],
+    [
+      'a failure for good',
+      enroll,
+      { type: 'failed', name: 'a', attempt: 1, failure, resumable: false },
+      true,
+    ],
     [
       'a failure with a key still held',
       enroll,
-      { type: 'failed', name: 'a', failure, resumable: true },
+      { type: 'failed', name: 'a', attempt: 1, failure, resumable: true },
       false,
     ],
     ['a disturbed wait', enroll, { type: 'trouble', name: 'a', failure }, false],

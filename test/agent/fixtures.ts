@@ -33,8 +33,11 @@ export class RecordingLogger implements Logger {
 
 export class RecordingLink implements EnrollerLink {
   readonly commands: EnrollerCommand[] = [];
+  /** The latest that was commanded. */
+  attempt = 0;
 
   send(command: EnrollerCommand): void {
+    if (command.type === 'enroll') this.attempt = command.attempt;
     this.commands.push(command);
   }
 

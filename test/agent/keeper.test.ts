@@ -134,7 +134,7 @@ describe('Keeper', () => {
     assert.equal(stage.has('look-up-addresses'), false);
     assert.equal(stage.has('enroll', 'kubelet-server'), false);
     const pair = pairFor(clientTemplate);
-    stage.report({ type: 'stored', name: 'kubelet-client', pair, findings: [] });
+    stage.report({ type: 'stored', name: 'kubelet-client', attempt: 1, pair, findings: [] });
     assert.ok(stage.has('look-up-addresses'));
     assert.equal(stage.has('enroll', 'kubelet-server'), false);
     const addresses = [
@@ -145,6 +145,7 @@ describe('Keeper', () => {
     assert.deepEqual(stage.commands.at(-1), {
       type: 'enroll',
       name: 'kubelet-server',
+      attempt: 1,
       template: servingTemplate,
     });
   });
@@ -207,7 +208,7 @@ describe('Keeper', () => {
     await using stage = await Stage.open();
     stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
     const failure = { code: 'KUBECONFIG_MISSING', message: 'none' } as const;
-    stage.report({ type: 'failed', name: 'kubelet-client', failure, resumable: false });
+    stage.report({ type: 'failed', name: 'kubelet-client', attempt: 1, failure, resumable: false });
     await until('a pause', () => stage.clock.sleeping > 0);
     const before = stage.count('enroll');
     await writeFile(join(stage.directory, 'bootstrap.conf'), 'token');

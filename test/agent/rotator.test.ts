@@ -1,99 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { RequestJournal } from '../../src/agent/request-journal.ts';
-import type { OutstandingRequests } from '../../src/agent/request-journal.ts';
-import type { CertificateReport } from '../../src/agent/rotator.ts';
-import { Rotator } from '../../src/agent/rotator.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
-import type { PairFacts } from '../../src/core/certificate.ts';
 import type { Failure } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
 import { clientTemplate, pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { clientSpec, RecordingLink, RecordingLogger, RecordingObserver } from './fixtures.ts';
+import { clientSpec } from './fixtures.ts';
+import { clientPair, denied, lostFailure, Story, unreachable } from './story.ts';
 
-/** One rotator with everything it touches recorded; reports are the enroller's. */
-class Story {
-  readonly clock = new FakeClock(start);
-  readonly link = new RecordingLink();
-  readonly logger = new RecordingLogger();
-  readonly observer = new RecordingObserver();
-  journaled: OutstandingRequests;
-  readonly rotator: Rotator;
-  readonly name: string;
-
-  constructor(
-    spec: CertificateSpec = clientSpec,
-    { outstanding = {}, identityReady = true }: StoryOptions = {},
-  ) {
-    this.name = spec.name;
-    this.journaled = outstanding;
-    this.rotator = new Rotator({
-      spec,
-      nodeName: 'worker-1',
-      path: `/pki/${spec.name}-current.pem`,
-      clock: this.clock,
-      chance: () => 0.5,
-      enroller: this.link,
-      logger: this.logger,
-      observer: this.observer,
-      journal: new RequestJournal(outstanding, (requests) => {
-        this.journaled = requests;
-      }),
-      identityReady,
-    });
-    this.rotator.setTemplate(spec.addresses === 'static' ? clientTemplate : servingTemplate);
-    this.rotator.start();
-  }
-
-  report(report: Reported): void {
-    this.rotator.report({ ...report, name: this.name });
-  }
-
-  async pass(ms: number): Promise<void> {
-    await this.clock.advance(ms);
-    this.rotator.tick();
-  }
-
-  requested(name = 'csr-1'): void {
-    this.report({ type: 'requested', csr: this.csr(name) });
-  }
-
-  csr(name: string): { name: string; uid: string; createdAt: number } {
-    return { name, uid: `uid of ${name}`, createdAt: this.clock.now() };
-  }
-
-  /** From the state without a pair to the request that stands. */
-  toPending(): void {
-    this.report({ type: 'inspected', findings: [] });
-    this.requested();
-  }
-
-  fail(failure: Failure, resumable = false): void {
-    this.report({ type: 'failed', failure, resumable });
-  }
-
-  get open(): string[] {
-    return (this.journaled[this.name] ?? []).map(({ csr }) => csr);
-  }
-}
-
-interface StoryOptions {
-  readonly outstanding?: OutstandingRequests;
-  readonly identityReady?: boolean;
-}
-
-type Reported = CertificateReport extends infer R
-  ? R extends CertificateReport
-    ? Omit<R, 'name'>
-    : never
-  : never;
-
-const clientPair = (changes: Partial<PairFacts> = {}): PairFacts =>
-  pairFor(clientTemplate, changes);
-const denied: Failure = { code: 'CSR_DENIED', message: 'no', remedy: 'ask' };
-const unreachable: Failure = { code: 'API_UNREACHABLE', message: 'away' };
-const lostFailure: Failure = { code: 'ENROLLER_LOST', message: 'gone' };
 const standIn = pairFor(servingTemplate, { serial: '1', selfSigned: true });
 const selfSigningSpec: CertificateSpec = { ...servingSpec, selfSignedUntilIssued: true };
 
@@ -103,7 +16,7 @@ describe('Rotator', () => {
     assert.deepEqual(story.link.take(), ['inspect']);
     story.report({ type: 'inspected', findings: [] });
     assert.deepEqual(story.link.commands, [
-      { type: 'enroll', name: 'kubelet-client', template: clientTemplate },
+      { type: 'enroll', name: 'kubelet-client', attempt: 1, template: clientTemplate },
     ]);
     assert.equal(story.rotator.status().state, 'requesting');
     story.requested();
@@ -291,6 +204,7 @@ describe('Rotator', () => {
     assert.deepEqual(more, []);
     assert.equal(line?.['serial'], '4f2a');
     assert.match(String(line?.['remedy']), /nodecertd status/);
+    story.rotator.setIdentityReady(true);
     const pair = pairFor(servingTemplate, {
       serial: '2',
       notAfter: start + 9 * hour,

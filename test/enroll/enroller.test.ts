@@ -27,7 +27,7 @@ function enrollerOn(bench: Bench, report = bench.report): Enroller {
 }
 
 const name = 'kubelet-client';
-const enroll = { type: 'enroll', name, template: clientTemplate } as const;
+const enroll = { type: 'enroll', name, attempt: 1, template: clientTemplate } as const;
 const current = (bench: Bench, certificate = name): string =>
   join(bench.config.certificateDirectory, `${certificate}-current.pem`);
 
@@ -123,6 +123,38 @@ describe('Enroller', () => {
     assert.deepEqual(bench.all('failed'), []);
   });
 
+  it('tells of which attempt each report is, and the latest when one is repeated', async () => {
+    await using bench = await Bench.create({ approving: false });
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    await bench.first('requested');
+    const template = { ...clientTemplate, expirationSeconds: 3_600 };
+    enroller.handle({ ...enroll, attempt: 2, template });
+    const { csr } = await bench.first('requested', 2);
+    enroller.handle({ ...enroll, attempt: 3, template });
+    bench.sandbox.approve(csr.name);
+    await bench.first('stored');
+    const attempts = bench.reports.flatMap((report) =>
+      'attempt' in report ? [`${report.type} ${report.attempt}`] : [],
+    );
+    const expected = ['requested 1', 'requested 2', 'approved 3', 'issued 3', 'stored 3'];
+    assert.deepEqual(attempts, expected);
+  });
+
+  it('can be told the next attempt in the very moment that it reports a failure', async () => {
+    await using bench = await Bench.create();
+    await bench.sandbox.stopListening();
+    await using enroller = enrollerOn(bench, (report) => {
+      bench.report(report);
+      if (report.type === 'failed' && report.attempt < 3) {
+        enroller.handle({ ...enroll, attempt: report.attempt + 1 });
+      }
+    });
+    enroller.handle(enroll);
+    const { attempt, resumable } = await bench.first('failed', 3);
+    assert.deepEqual({ attempt, resumable }, { attempt: 3, resumable: true });
+  });
+
   it('says nothing more of a request that was abandoned', async () => {
     await using bench = await Bench.create({ approving: false });
     await using enroller = enrollerOn(bench);
@@ -188,7 +220,7 @@ describe('Enroller', () => {
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
     await bench.first('stored');
-    enroller.handle({ type: 'enroll', name: 'kubelet-server', template: servingTemplate });
+    enroller.handle({ ...enroll, name: 'kubelet-server', template: servingTemplate });
     enroller.handle(enroll);
     await bench.first('stored', 3);
     const names = bench.all('stored').map((report) => report.name);

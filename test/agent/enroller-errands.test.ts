@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { PairFacts } from '../../src/core/certificate.ts';
+import { hour, minute, second } from '../../src/core/instant.ts';
+import { pairFor, servingSpec, servingTemplate } from '../core/fixtures.ts';
+import type { Reported } from './story.ts';
+import { clientPair, denied, lostFailure, Story, unreachable } from './story.ts';
+
+const changed = { ...servingTemplate, ipAddresses: ['10.0.0.2'] };
+const csr = { name: 'csr-1', uid: 'u', createdAt: 0 };
+/** What the first template got, after all. */
+const late = pairFor(servingTemplate, { serial: '2', notAfter: pairFor(servingTemplate).notAfter });
+
+/** What can be on its way from the first attempt, and leaves the second as it is. */
+const crossing: readonly Reported[] = [
+  { type: 'requested', csr },
+  { type: 'approved', csr },
+  { type: 'issued', csr },
+  { type: 'trouble', failure: unreachable },
+  { type: 'failed', failure: denied, resumable: false },
+  { type: 'failed', failure: unreachable, resumable: true },
+];
+
+/** The first request is given up for another template, and the second under way. */
+async function replaced(): Promise<Story> {
+  const story = new Story(servingSpec);
+  story.report({ type: 'inspected', findings: [] });
+  story.requested();
+  story.rotator.setTemplate(changed);
+  await story.pass(15 * second);
+  assert.deepEqual(story.link.take(), ['inspect', 'enroll', 'abandon', 'enroll']);
+  return story;
+}
+
+/** The request is given up with nothing in its place. */
+async function abandoned(): Promise<Story> {
+  const story = new Story();
+  story.report({ type: 'inspected', findings: [] });
+  story.requested();
+  story.fail({ code: 'STORE_FULL', message: 'full' }, true);
+  // Somebody else put a pair there: when the next try is due there is no call for one.
+  story.report({ type: 'inspected', pair: clientPair(), findings: [] });
+  await story.pass(minute);
+  assert.deepEqual(story.link.take(), ['inspect', 'enroll', 'abandon']);
+  return story;
+}
+
+describe('EnrollerErrands', () => {
+  for (const report of crossing) {
+    const what = report.type === 'failed' && report.resumable ? 'a resumable failure' : report.type;
+    it(`leaves the second request alone when ${what} of the first crosses it`, async () => {
+      const story = await replaced();
+      const before = story.rotator.status();
+      story.logger.take();
+      story.report({ ...report, attempt: 1 });
+      assert.deepEqual(story.rotator.status(), before);
+      assert.deepEqual(story.link.take(), []);
+      assert.deepEqual(story.logger.lines, []);
+      assert.deepEqual(story.observer.failures, []);
+      story.requested('csr-2');
+      assert.equal(story.rotator.status().csr?.name, 'csr-2');
+    });
+
+    it(`starts nothing when ${what} crosses the command to forget it`, async () => {
+      const story = await abandoned();
+      story.report({ ...report, attempt: 1 });
+      assert.equal(story.rotator.status().state, 'valid');
+      await story.pass(minute);
+      assert.deepEqual(story.link.take(), []);
+    });
+
+    it(`takes ${what} without an attempt for nobody's`, async () => {
+      const story = await replaced();
+      const before = story.rotator.status();
+      const { attempt: _, ...untagged } = { ...report, attempt: undefined };
+      story.rotator.report({ ...untagged, name: story.name } as never);
+      assert.deepEqual(story.rotator.status(), before);
+    });
+  }
+
+  it('counts a request that was made although it is not wanted any more', async () => {
+    const story = new Story(servingSpec);
+    story.report({ type: 'inspected', findings: [] });
+    story.rotator.setTemplate(changed);
+    await story.pass(15 * second);
+    story.report({ type: 'requested', csr, attempt: 1 });
+    assert.deepEqual(story.open, ['csr-1']);
+    assert.deepEqual(story.observer.requested, ['kubelet-server']);
+    assert.equal(story.logger.all('csr_created').length, 1);
+    assert.equal(story.rotator.status().state, 'requesting');
+    assert.equal(story.rotator.status().csr, undefined);
+  });
+
+  const stories: readonly (readonly [string, () => Promise<Story>, PairFacts, string])[] = [
+    ['under the second request', replaced, late, 'requesting'],
+    [
+      'with nothing in its place',
+      abandoned,
+      clientPair({ serial: '2', notAfter: clientPair().notAfter + hour }),
+      'valid',
+    ],
+  ];
+  for (const [when, open, pair, state] of stories) {
+    it(`looks again when the pair was stored all the same, ${when}`, async () => {
+      const story = await open();
+      story.logger.take();
+      story.report({ type: 'stored', pair, findings: [], attempt: 1 });
+      assert.deepEqual(story.link.take(), ['inspect']);
+      assert.deepEqual(story.logger.take(), ['certificate_stored']);
+      // It is no rotation that was asked for, and ends none.
+      assert.deepEqual(story.observer.stored, []);
+      story.report({ type: 'inspected', pair, findings: [] });
+      assert.equal(story.rotator.status().current?.serial, '2');
+      assert.equal(story.rotator.status().state, state);
+      assert.equal(story.rotator.status().rotations, 0);
+      assert.deepEqual(story.logger.all('pair_changed'), []);
+      story.rotator.disturbed();
+      story.report({ type: 'inspected', findings: [] });
+      assert.equal(story.logger.all('pair_changed').length, 1);
+    });
+  }
+
+  it('counts attempts over a loss of the enroller', async () => {
+    const story = new Story();
+    story.toPending();
+    story.rotator.lost(lostFailure);
+    story.report({ type: 'failed', failure: denied, resumable: false, attempt: 1 });
+    assert.equal(story.rotator.status().lastFailure?.code, 'ENROLLER_LOST');
+    await story.pass(6 * second);
+    assert.equal(story.link.attempt, 2);
+  });
+
+  it('measures a certificate that took two tries from the first one', async () => {
+    const story = new Story();
+    story.toPending();
+    await story.pass(second);
+    story.fail({ code: 'STORE_FULL', message: 'full' }, true);
+    await story.pass(3 * second);
+    assert.equal(story.link.attempt, 2);
+    story.report({ type: 'stored', pair: clientPair(), findings: [] });
+    assert.equal(story.observer.stored[0]?.seconds, 4);
+  });
+});
