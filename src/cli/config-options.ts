@@ -24,6 +24,11 @@ const help: Readonly<Record<keyof ConfigFlags, FlagHelp>> = {
   logLevel: { argument: '<level>', text: 'least level to log (info)', choices: logLevels },
   logFormat: { argument: '<format>', text: 'form of log lines (json)', choices: logFormats },
   stateDir: { argument: '<folder>', text: 'where state.json is kept (/var/lib/nodecertd)' },
+  kubeletConfig: {
+    argument: '<file>',
+    text: "the kubelet's configuration, to look at (/var/lib/kubelet/config.yaml)",
+  },
+  kubeletConfigDir: { argument: '<folder>', text: "the kubelet's --config-dir, to look at" },
 };
 
 /** `--config` and the flags named. Defaults are told in the help only: the configuration has them. */

@@ -13,6 +13,8 @@ export interface ConfigFlags {
   readonly logLevel?: string | undefined;
   readonly logFormat?: string | undefined;
   readonly stateDir?: string | undefined;
+  readonly kubeletConfig?: string | undefined;
+  readonly kubeletConfigDir?: string | undefined;
 }
 
 interface FlagTarget {
@@ -34,6 +36,12 @@ export const flagTargets: Readonly<Record<keyof ConfigFlags, FlagTarget>> = {
   logLevel: { flag: '--log-level', path: ['log', 'level'] },
   logFormat: { flag: '--log-format', path: ['log', 'format'] },
   stateDir: { flag: '--state-dir', path: ['stateDirectory'], isPath: true },
+  kubeletConfig: { flag: '--kubelet-config', path: ['kubelet', 'configFile'], isPath: true },
+  kubeletConfigDir: {
+    flag: '--kubelet-config-dir',
+    path: ['kubelet', 'configDirectory'],
+    isPath: true,
+  },
 };
 
 /** Lays the flags over what the file says. Paths in flags are relative to the working directory. */

@@ -31,6 +31,12 @@ export function resolveConfig(
     certificates: file.certificates.map((entry) => resolveCertificate(entry, nodeName)),
     store: file.store,
     addressRefreshSeconds: parseDuration(file.addressRefresh) ?? 1_800,
+    kubelet: {
+      configFile: resolve(folder, file.kubelet.configFile),
+      ...(file.kubelet.configDirectory !== undefined && {
+        configDirectory: resolve(folder, file.kubelet.configDirectory),
+      }),
+    },
     metrics: { host, port, kubeletNames: file.metrics.kubeletNames },
     log: file.log,
   };

@@ -211,6 +211,21 @@ export const configFileSchema = v.strictObject({
     ),
     v.description("Time between two looks at the Node's addresses; 0s watches it all the time"),
   ),
+  kubelet: v.optional(
+    v.strictObject({
+      configFile: v.pipe(
+        v.optional(path, '/var/lib/kubelet/config.yaml'),
+        v.description(
+          "The kubelet's own configuration, read to see whether it rotates the same certificates",
+        ),
+      ),
+      configDirectory: v.pipe(
+        v.optional(path),
+        v.description("The kubelet's --config-dir: drop-ins to lay over its configuration"),
+      ),
+    }),
+    {},
+  ),
   metrics: v.optional(
     v.strictObject({
       address: v.pipe(

@@ -18,6 +18,7 @@ export interface AgentConfig {
    * process that never ends.
    */
   readonly addressRefreshSeconds: number;
+  readonly kubelet: KubeletConfig;
   readonly metrics: MetricsConfig;
   readonly log: { readonly level: LogLevel; readonly format: 'json' | 'text' };
 }
@@ -29,6 +30,13 @@ export interface StoreConfig {
   readonly relativeLinks: boolean;
   /** Allow a certificate directory on a tmpfs, whose pairs vanish at reboot. */
   readonly acceptVolatileDirectory: boolean;
+}
+
+/** Where the kubelet of this node has its configuration: it is read, to see whether it rotates the same certificates. */
+export interface KubeletConfig {
+  readonly configFile: string;
+  /** The kubelet's --config-dir, whose drop-ins are laid over the file. */
+  readonly configDirectory?: string;
 }
 
 export interface MetricsConfig {

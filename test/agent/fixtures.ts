@@ -113,6 +113,7 @@ export function agentConfig(
     certificates,
     store: { previousPairs: 2, relativeLinks: false, acceptVolatileDirectory: true },
     addressRefreshSeconds: 1_800,
+    kubelet: { configFile: `${directory}/kubelet.yaml` },
     metrics: { host: '127.0.0.1', port: 0, kubeletNames: false },
     log: { level: 'debug', format: 'json' },
   };

@@ -75,6 +75,7 @@ describe('loadConfig() without a file', () => {
       ],
       store: { previousPairs: 2, relativeLinks: false, acceptVolatileDirectory: false },
       addressRefreshSeconds: 1_800,
+      kubelet: { configFile: '/var/lib/kubelet/config.yaml' },
       metrics: { host: '127.0.0.1', port: 9_471, kubeletNames: false },
       log: { level: 'info', format: 'json' },
       warnings: [],
@@ -92,6 +93,8 @@ describe('loadConfig() without a file', () => {
         logLevel: 'debug',
         logFormat: 'text',
         stateDir: 'state',
+        kubeletConfig: 'kubelet.yaml',
+        kubeletConfigDir: 'kubelet.d',
       },
       environment,
     });
@@ -103,6 +106,10 @@ describe('loadConfig() without a file', () => {
     assert.equal(config.certificates[0]?.subject.commonName, 'system:node:node-7');
     assert.deepEqual(config.metrics, { host: '::1', port: 0, kubeletNames: false });
     assert.deepEqual(config.log, { level: 'debug', format: 'text' });
+    assert.deepEqual(config.kubelet, {
+      configFile: '/work dir/kubelet.yaml',
+      configDirectory: '/work dir/kubelet.d',
+    });
   });
 
   it('loadConfig() names the flag whose value is wrong', async () => {
