@@ -65,7 +65,8 @@ export function kubeletKubeconfig({ cluster, certificatePath }: KubeconfigConten
       },
     ],
   };
-  return stringify(document, { indentSeq: false, lineWidth: 0, version: '1.1' });
+  // Quoted is what either version of YAML takes for something else than text: readers differ.
+  return stringify(document, { indentSeq: false, lineWidth: 0, version: '1.1', compat: 'core' });
 }
 
 /**

@@ -44,16 +44,13 @@ const clusters: readonly (readonly [string, KubeconfigCluster, readonly string[]
     { server: 'https://api:6443', insecureSkipTlsVerify: true },
     ['insecure-skip-tls-verify: true', 'server: https://api:6443'],
   ],
-  [
-    'a name that YAML takes for something else',
-    { server: 'https://api:6443', tlsServerName: 'true', insecureSkipTlsVerify: false },
-    ['server: https://api:6443', 'tls-server-name: "true"'],
-  ],
-  [
-    'a name that looks like a number',
-    { server: 'https://api:6443', tlsServerName: '10.0', insecureSkipTlsVerify: false },
-    ['server: https://api:6443', 'tls-server-name: "10.0"'],
-  ],
+  ...['true', 'yes', 'n', '~', '10.0', '017', '0o17', '1e3', '12:30:45', '2026-01-01'].map(
+    (name): readonly [string, KubeconfigCluster, readonly string[]] => [
+      `the name ${name}, which YAML takes for something else`,
+      { server: 'https://api:6443', tlsServerName: name, insecureSkipTlsVerify: false },
+      ['server: https://api:6443', `tls-server-name: "${name}"`],
+    ],
+  ),
 ];
 
 for (const [title, cluster, lines] of clusters) {
@@ -90,12 +87,11 @@ test('kubeletKubeconfig() is read back as it was meant, whatever the values look
   // YAML takes some of them for numbers, dates, truth values, nothing, or the start of something.
   const odd = fc.constantFrom(
     'yes',
-    'null',
     '~',
     '0x10',
+    '0o17',
     '1e3',
     '12:30:45',
-    '2026-01-01',
     '- a',
     '# b',
     "'",
