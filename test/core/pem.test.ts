@@ -19,6 +19,7 @@ const between = fc.constantFrom(
   '\r\n',
   '# a comment\n',
   'subject=CN = x -----BEGIN\n',
+  ' -----BEGIN CERTIFICATE-----\n',
   ' \t\n\n',
 );
 
