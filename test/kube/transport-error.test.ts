@@ -19,7 +19,7 @@ import {
   servingPair,
   temporaryFolder,
 } from './support/api-server.ts';
-import type { Authority, Pair } from './support/certificates.ts';
+import type { Authority, LeafOptions, Pair } from './support/certificates.ts';
 import { makeAuthority, selfSigned } from './support/certificates.ts';
 import { failureOf, get } from './support/requests.ts';
 
@@ -27,12 +27,22 @@ const ok: Handler = (_, response) => {
   sendJson(response, {});
 };
 
+/** A serving certificate that is right in every respect, but for what a case changes. */
+const rightful: LeafOptions = {
+  commonName: 'api',
+  usages: ['server auth'],
+  ips: ['127.0.0.1'],
+};
+
 interface Case {
   readonly name: string;
   readonly expected: RegExp;
   readonly remedy: RegExp;
-  readonly start: () => Promise<ApiServer>;
+  /** What the server shows; clients trust `ca` alone. */
+  readonly shown: (ca: Authority) => Promise<Pair>;
 }
+
+const foreign = (): Promise<Authority> => makeAuthority('foreign');
 
 describe('transportError()', () => {
   const cases: readonly Case[] = [
@@ -40,99 +50,54 @@ describe('transportError()', () => {
       name: 'a certificate of another authority',
       expected: /UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT_LOCALLY/,
       remedy: /certificate-authority-data/,
-      start: async () => {
-        const foreign = await makeAuthority('foreign');
-        const pair = await foreign.issue({
-          commonName: 'api',
-          usages: ['server auth'],
-          ips: ['127.0.0.1'],
-        });
-        return ApiServer.start(ok, { pair });
-      },
+      shown: async () => (await foreign()).issue(rightful),
     },
     {
       name: 'a certificate and its own authority, both sent',
       expected: /SELF_SIGNED_CERT_IN_CHAIN/,
       remedy: /certificate-authority-data/,
-      start: async () => {
-        const foreign = await makeAuthority('foreign');
-        const { cert, key } = await foreign.issue({
-          commonName: 'api',
-          usages: ['server auth'],
-          ips: ['127.0.0.1'],
-        });
-        return ApiServer.start(ok, { pair: { cert: cert + foreign.pem, key } });
+      shown: async () => {
+        const authority = await foreign();
+        const { cert, key } = await authority.issue(rightful);
+        return { cert: cert + authority.pem, key };
       },
     },
     {
       name: 'a self-signed certificate',
       expected: /DEPTH_ZERO_SELF_SIGNED_CERT/,
       remedy: /certificate-authority-data/,
-      start: async () => ApiServer.start(ok, { pair: await selfSigned('127.0.0.1') }),
+      shown: () => selfSigned('127.0.0.1'),
     },
     {
       name: 'a certificate for another address',
       expected: /ERR_TLS_CERT_ALTNAME_INVALID/,
       remedy: /tls-server-name/,
-      start: async () => {
-        const authority = await makeAuthority('ca');
-        const pair = await authority.issue({
-          commonName: 'api',
-          usages: ['server auth'],
-          ips: ['10.0.0.1'],
-        });
-        return ApiServer.start(ok, { authority, pair });
-      },
+      shown: (ca) => ca.issue({ ...rightful, ips: ['10.0.0.1'] }),
     },
     {
       name: 'an expired certificate',
       expected: /CERT_HAS_EXPIRED/,
       remedy: /Renew the API server's certificate/,
-      start: async () => {
-        const authority = await makeAuthority('ca');
-        const pair = await authority.issue({
-          commonName: 'api',
-          usages: ['server auth'],
-          ips: ['127.0.0.1'],
-          notBefore: Date.now() - 2 * day,
-          notAfter: Date.now() - day,
-        });
-        return ApiServer.start(ok, { authority, pair });
-      },
+      shown: (ca) =>
+        ca.issue({ ...rightful, notBefore: Date.now() - 2 * day, notAfter: Date.now() - day }),
     },
     {
       name: 'a certificate that is not valid yet',
       expected: /CERT_NOT_YET_VALID/,
       remedy: /clock/,
-      start: async () => {
-        const authority = await makeAuthority('ca');
-        const pair = await authority.issue({
-          commonName: 'api',
-          usages: ['server auth'],
-          ips: ['127.0.0.1'],
-          notBefore: Date.now() + day / 2,
-        });
-        return ApiServer.start(ok, { authority, pair });
-      },
+      shown: (ca) => ca.issue({ ...rightful, notBefore: Date.now() + day / 2 }),
     },
     {
       name: 'a certificate meant for clients',
       expected: /INVALID_PURPOSE/,
       remedy: /certificate-authority-data/,
-      start: async () => {
-        const authority = await makeAuthority('ca');
-        const pair = await authority.issue({
-          commonName: 'api',
-          usages: ['client auth'],
-          ips: ['127.0.0.1'],
-        });
-        return ApiServer.start(ok, { authority, pair });
-      },
+      shown: (ca) => ca.issue({ ...rightful, usages: ['client auth'] }),
     },
   ];
-  for (const { name, expected, remedy, start } of cases) {
+  for (const { name, expected, remedy, shown } of cases) {
     it(`refuses ${name} as API_UNTRUSTED before anything is sent`, async () => {
-      await using server = await start();
+      const authority = await makeAuthority('ca');
+      await using server = await ApiServer.start(ok, { authority, pair: await shown(authority) });
       await using client = await clientOf(server);
       const failure = await failureOf(get(client));
       assert.equal(failure.code, 'API_UNTRUSTED');
