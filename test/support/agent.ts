@@ -20,6 +20,13 @@ export interface LogLine {
 /** Long enough for a loaded machine; only a test that fails waits so long. */
 const patience = 90_000;
 
+export interface AgentStart {
+  /** Laid over the environment of the test. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** The program as `make build` leaves it; from its sources when absent. */
+  readonly command?: string;
+}
+
 /** A node's directories and configuration, on which agents may come and go. */
 export class TestNode implements AsyncDisposable {
   readonly name: string;
@@ -64,8 +71,8 @@ export class TestNode implements AsyncDisposable {
   }
 
   /** Runs the agent; earlier ones have to be stopped first. */
-  start(): TestAgent {
-    const agent = new TestAgent(this);
+  start(options: AgentStart = {}): TestAgent {
+    const agent = new TestAgent(this, options);
     this.#agents.push(agent);
     return agent;
   }
@@ -92,6 +99,8 @@ export class TestNode implements AsyncDisposable {
 export const client = { name: 'kubelet-client', profile: 'kubelet-client' };
 export const serving = { name: 'kubelet-server', profile: 'kubelet-serving' };
 
+const mainModule = join(import.meta.dirname, '../../src/main.ts');
+
 /** Throws unless the text is a leaf, perhaps intermediates, and the leaf's key. */
 export function parsePair(text: string): X509Certificate {
   const certificate = new X509Certificate(text);
@@ -108,10 +117,12 @@ export class TestAgent {
   readonly #watchers = new Set<() => void>();
   readonly #exited: Promise<unknown>;
 
-  constructor(node: TestNode) {
-    const program = join(import.meta.dirname, '../../src/main.ts');
-    this.#child = spawn(process.execPath, [program, 'run', '--config', node.configFile], {
+  constructor(node: TestNode, { env, command }: AgentStart = {}) {
+    const program = command === undefined ? [process.execPath, mainModule] : [command];
+    const [file = '', ...args] = [...program, 'run', '--config', node.configFile];
+    this.#child = spawn(file, args, {
       stdio: ['ignore', 'inherit', 'pipe'],
+      env: { ...process.env, ...env },
     });
     const kill = (): void => void this.#child.kill('SIGKILL');
     process.once('exit', kill);

@@ -1,6 +1,7 @@
 import type { CsrObject } from '../../src/sandbox/api-object.ts';
 import type { AuditEntry } from '../../src/sandbox/audit-log.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import type { Clock } from '../../src/sys/clock.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import type {
   AuditedRequest,
@@ -12,6 +13,8 @@ import type {
 export interface SandboxControlPlaneOptions extends ControlPlaneOptions {
   /** Serving certificates need nobody's approval; off when absent. */
   readonly approvingServing?: boolean;
+  /** What the signer and the API server go by; this machine's when absent. */
+  readonly clock?: Clock;
 }
 
 /** The control plane of end-to-end scenarios on the sandbox: up in milliseconds, in this process. */
