@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
-import type { ApiRequestRecord, EnrollerReport } from '../core/enrollment.ts';
+import type { EnrollerReport } from '../core/enrollment.ts';
 import type { Failure } from '../core/errors.ts';
 import { hasCode } from '../core/errors.ts';
 import { templateOf } from '../core/identity.ts';
@@ -12,20 +12,21 @@ import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import { AddressBook } from './address-book.ts';
 import { ChangedFiles } from './changed-files.ts';
+import type { ConnectionObserver } from './connection-log.ts';
+import { ConnectionLog } from './connection-log.ts';
 import type { EnrollerListener, EnrollerLoss, LaunchEnroller } from './enroller-link.ts';
 import { EnrollerSupervisor } from './enroller-supervisor.ts';
 import { FileWatch } from './file-watch.ts';
+import { LookBrake } from './look-brake.ts';
 import { pairSignature } from './pair-watch.ts';
 import type { RequestJournal } from './request-journal.ts';
 import type { RotationObserver } from './rotator.ts';
 import { Rotator } from './rotator.ts';
 
 /** What is counted besides the rotations themselves. */
-export interface KeeperObserver extends RotationObserver {
-  recordApiRequest(record: ApiRequestRecord): void;
+export interface KeeperObserver extends RotationObserver, ConnectionObserver {
   recordEnrollerStart(): void;
   recordEnrollerEnd(reason: 'finished' | 'lost' | 'hung'): void;
-  setClockSkew(ms: number): void;
 }
 
 export interface KeeperOptions {
@@ -54,13 +55,15 @@ export class Keeper implements EnrollerListener {
   readonly #supervisor: EnrollerSupervisor;
   readonly #rotators: readonly Rotator[];
   readonly #addresses: AddressBook;
-  readonly #signatures = new Map<string, string>();
+  readonly #connections: ConnectionLog;
+  /** How the pairs looked before the enroller was last sent to look at them. */
+  readonly #pairs: ChangedFiles;
+  readonly #brake: LookBrake;
   /** The kubeconfigs and the configuration. */
   readonly #files: ChangedFiles;
   readonly #startedAt: Instant;
   #lastTick: Instant;
   #releasedAt: Instant;
-  #skewed = false;
   #wake = new AbortController();
 
   constructor(options: KeeperOptions) {
@@ -71,6 +74,12 @@ export class Keeper implements EnrollerListener {
     this.#releasedAt = this.#startedAt;
     this.#supervisor = new EnrollerSupervisor({ launch, listener: this, logger });
     this.#rotators = config.certificates.map((spec) => this.#rotator(spec));
+    this.#connections = new ConnectionLog(options);
+    this.#pairs = new ChangedFiles(
+      this.#rotators.map(({ path }) => path),
+      pairSignature,
+    );
+    this.#brake = new LookBrake(clock);
     this.#files = new ChangedFiles(otherFiles(options));
     this.#addresses = new AddressBook({
       ...options,
@@ -108,6 +117,8 @@ export class Keeper implements EnrollerListener {
   async run(signal: AbortSignal): Promise<void> {
     // The first answers may be quicker than the watches: what is wanted has to be known by then.
     this.#tick();
+    // Before the first look: what changes after this shows, whether the look saw it or not.
+    await this.#pairs.look();
     for (const rotator of this.#rotators) rotator.start();
     await using watches = await this.#watch();
     try {
@@ -115,7 +126,7 @@ export class Keeper implements EnrollerListener {
         // From here on nothing that happens is slept through.
         this.#wake = new AbortController();
         await watches.renew();
-        await this.#compareSignatures();
+        await this.#comparePairs();
         await this.#compareFiles();
         this.#tick();
         await this.#pause(signal);
@@ -129,26 +140,18 @@ export class Keeper implements EnrollerListener {
 
   onReport(report: EnrollerReport): void {
     switch (report.type) {
-      case 'api-request':
-        return this.#apiRequest(report);
-      case 'clock-skew':
-        return this.#clockSkew(report.ms);
-      case 'credential':
-        return this.#options.logger.log('credential_chosen', { source: report.source });
-      case 'stale-kubeconfig':
-        return this.#options.logger.log('kubeconfig_stale', {
-          path: report.path,
-          remedy: `let client-certificate and client-key both name ${report.pair}`,
-        });
-      case 'insecure':
-        return this.#options.logger.log('connection_insecure', { server: report.server });
       case 'addresses':
       case 'addresses-failed':
         this.#addresses.report(report);
         break;
+      case 'api-request':
+      case 'clock-skew':
+      case 'credential':
+      case 'stale-kubeconfig':
+      case 'insecure':
+        return this.#connections.report(report);
       default:
         this.#rotators.find(({ spec }) => spec.name === report.name)?.report(report);
-        if (looks.has(report.type)) this.#sign(report.name);
     }
     this.#tick();
     this.#wake.abort();
@@ -176,10 +179,6 @@ export class Keeper implements EnrollerListener {
     observer.recordEnrollerEnd(loss.code === 'ENROLLER_HUNG' ? 'hung' : 'lost');
     for (const rotator of this.#rotators) rotator.lost(failure);
     this.#addresses.lost(failure);
-    // A look that was lost does not come back for a request that backs off; later changes count.
-    for (const { spec } of this.#rotators) {
-      if (!this.#signatures.has(spec.name)) this.#sign(spec.name);
-    }
     this.#wake.abort();
   }
 
@@ -259,15 +258,16 @@ export class Keeper implements EnrollerListener {
     });
   }
 
-  /** Behind the watches, which can miss a change: each round of the loop compares. */
-  async #compareSignatures(): Promise<void> {
-    for (const rotator of this.#rotators) {
-      if (rotator.storing) continue;
-      const known = this.#signatures.get(rotator.spec.name);
-      if (known === undefined || known === (await pairSignature(rotator.path))) continue;
-      // Taken up again with what the enroller finds.
-      this.#signatures.delete(rotator.spec.name);
-      rotator.disturbed();
+  /**
+   * Behind the watches, which can miss a change: each round of the loop compares. The
+   * agent's own swap differs as well: the look that follows finds what is known.
+   */
+  async #comparePairs(): Promise<void> {
+    const busy = new Set(this.#rotators.filter(({ storing }) => storing).map(({ path }) => path));
+    const changed = await this.#pairs.look((path) => busy.has(path) || this.#brake.holds(path));
+    for (const path of changed) {
+      this.#brake.looked(path);
+      this.#rotators.find((rotator) => rotator.path === path)?.disturbed();
     }
   }
 
@@ -278,37 +278,7 @@ export class Keeper implements EnrollerListener {
       else for (const rotator of this.#rotators) rotator.credentialChanged();
     }
   }
-
-  /** Remembers how a pair looks from outside, now that the enroller has said what it is. */
-  #sign(name: string): void {
-    this.#signatures.delete(name);
-    void pairSignature(currentPath(this.#options.config, name)).then((signature) =>
-      this.#signatures.set(name, signature),
-    );
-  }
-
-  #apiRequest(record: ApiRequestRecord): void {
-    const { logger, observer } = this.#options;
-    const { verb, code, seconds } = record;
-    observer.recordApiRequest(record);
-    logger.log('api_request', { verb, code, seconds: Math.round(seconds * 1_000) / 1_000 });
-  }
-
-  /** Ten seconds apart, certificates begin to look "not yet valid" to somebody. */
-  #clockSkew(ms: number): void {
-    const { logger, observer } = this.#options;
-    observer.setClockSkew(ms);
-    const skewed = Math.abs(ms) > 10 * second;
-    if (skewed && !this.#skewed) {
-      const remedy = 'check time synchronisation on both sides: timedatectl';
-      logger.log('clock_skew', { seconds: Math.round(ms / second), remedy });
-    }
-    this.#skewed = skewed;
-  }
 }
-
-/** Reports after which the enroller has seen the pair as it is now. */
-const looks: ReadonlySet<string> = new Set(['inspected', 'inspection-failed', 'stored']);
 
 /** What makes a difference besides the pairs. */
 function otherFiles({ config, configFile }: KeeperOptions): string[] {

@@ -1,13 +1,22 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { chmod, mkdir, mkdtemp, realpath, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { ChildListener, EnrollerChild } from '../../src/agent/enroller-link.ts';
 import { Keeper } from '../../src/agent/keeper.ts';
-import { pairSignature } from '../../src/agent/pair-watch.ts';
 import { RequestJournal } from '../../src/agent/request-journal.ts';
+import type { PairFacts } from '../../src/core/certificate.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import type { EnrollerCommand, EnrollerReport } from '../../src/core/enrollment.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
@@ -89,10 +98,44 @@ class Stage implements AsyncDisposable {
   async inspected(name: string, template = clientTemplate): Promise<void> {
     const pair = pairFor(template, { notAfter: start + 100 * hour });
     this.report({ type: 'inspected', name, pair, findings: [] });
-    // The signature is taken in the background; a comparison needs it. Taken here too, twice
-    // in a row, it has been taken there.
-    for (let turn = 0; turn < 2; turn += 1) await pairSignature(this.path(`${name}-current.pem`));
     await this.clock.advance(2 * minute);
+  }
+
+  /** The pair behind the link, as the enroller reads it: the content is its serial. */
+  look(): PairFacts | undefined {
+    const link = this.path('kubelet-client-current.pem');
+    if (!existsSync(link)) return undefined;
+    const serial = readFileSync(link, 'utf8');
+    return pairFor(clientTemplate, { serial, path: link, notAfter: start + 100 * hour });
+  }
+
+  /** A look's report. */
+  found(pair: PairFacts | undefined): void {
+    const report = { type: 'inspected', name: 'kubelet-client', findings: [] } as const;
+    this.report({ ...report, ...(pair !== undefined && { pair }) });
+  }
+
+  /** Answers every look until the loop is content; says how many there were. */
+  async settle(seen: number): Promise<number> {
+    let answered = seen;
+    for (let quiet = 0; quiet < 3;) {
+      await this.clock.advance(minute);
+      await until('a pause', () => this.clock.sleeping > 0);
+      const asked = this.count('inspect');
+      quiet = asked > answered ? 0 : quiet + 1;
+      for (; answered < asked; answered += 1) this.found(this.look());
+    }
+    return answered - seen;
+  }
+
+  /** Another pair behind the link, as the store does it. */
+  swap(serial: string): PairFacts {
+    const target = this.path(`kubelet-client-${serial}.pem`);
+    const link = this.path('kubelet-client-current.pem');
+    writeFileSync(target, serial);
+    symlinkSync(target, `${link}.new`);
+    renameSync(`${link}.new`, link);
+    return pairFor(clientTemplate, { serial, path: link, notAfter: start + 100 * hour });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -192,6 +235,105 @@ describe('Keeper', () => {
       await until('another look', () => stage.count('inspect') > before);
     });
   }
+
+  const moments: readonly (readonly [string, (stage: Stage, change: () => void) => void])[] = [
+    [
+      'between the look and its report',
+      (stage, change) => {
+        const pair = stage.look();
+        change();
+        stage.found(pair);
+      },
+    ],
+    [
+      'in the very moment of the report',
+      (stage, change) => {
+        stage.found(stage.look());
+        change();
+      },
+    ],
+    [
+      'before the look, which sees it',
+      (stage, change) => {
+        change();
+        stage.found(stage.look());
+      },
+    ],
+  ];
+  for (const [when, happens] of moments) {
+    it(`knows in the end what a change ${when} made of the pair`, async () => {
+      await using stage = await Stage.open();
+      stage.swap('1');
+      happens(stage, () => writeFileSync(stage.path('kubelet-client-1.pem'), '2'));
+      const looks = await stage.settle(1);
+      assert.equal(stage.keeper.status().certificates[0]?.current?.serial, '2');
+      assert.ok(looks >= 1 && looks <= 2, `${looks} looks`);
+    });
+  }
+
+  it("takes its own swap for nobody else's: one look after each, and no line", async () => {
+    await using stage = await Stage.open();
+    stage.found(undefined);
+    let seen = 1;
+    for (let round = 1; round <= 20; round += 1) {
+      await until('a request', () => stage.count('enroll') === round);
+      const report = { name: 'kubelet-client', attempt: round } as const;
+      const csr = { name: `csr-${round}`, uid: `${round}`, createdAt: stage.clock.now() };
+      stage.report({ type: 'requested', ...report, csr });
+      stage.report({ type: 'issued', ...report, csr });
+      await until('a pause', () => stage.clock.sleeping > 0);
+      // The loop comes round between the swap and the report, too.
+      const pair = stage.swap(`${round}`);
+      await stage.clock.advance(minute);
+      await until('a pause', () => stage.clock.sleeping > 0);
+      stage.report({ type: 'stored', ...report, pair, findings: [] });
+      const looks = await stage.settle(seen);
+      assert.equal(looks, 1);
+      seen += looks + 1;
+      // Removed by somebody: the next round.
+      rmSync(stage.path('kubelet-client-current.pem'));
+      await until('another look', () => stage.count('inspect') === seen);
+      stage.found(undefined);
+    }
+    const serials = stage.logger.all('pair_changed').map((line) => line['serial']);
+    assert.deepEqual(
+      serials,
+      Array.from({ length: 20 }, () => undefined),
+    );
+  });
+
+  it('looks once more after a look that repaired something, and then no more', async () => {
+    await using stage = await Stage.open();
+    stage.swap('1');
+    chmodSync(stage.path('kubelet-client-1.pem'), 0o644);
+    await stage.settle(1);
+    const before = stage.count('inspect');
+    chmodSync(stage.path('kubelet-client-1.pem'), 0o666);
+    await until('a look', () => stage.count('inspect') === before + 1);
+    chmodSync(stage.path('kubelet-client-1.pem'), 0o600);
+    stage.found(stage.look());
+    assert.equal(await stage.settle(before + 1), 1);
+  });
+
+  it('does not look without end at a pair that changes under each look', async () => {
+    await using stage = await Stage.open();
+    stage.swap('1');
+    let answered = 0;
+    const answer = async (): Promise<void> => {
+      for (; answered < stage.count('inspect'); answered += 1) {
+        writeFileSync(stage.path('kubelet-client-1.pem'), `${answered}`);
+        stage.found(stage.look());
+        writeFileSync(stage.path('kubelet-client-1.pem'), `changed ${answered}`);
+        await until('a pause', () => stage.clock.sleeping > 0);
+      }
+    };
+    await answer();
+    assert.equal(answered, 6);
+    await stage.clock.advance(minute);
+    await until('a look', () => stage.count('inspect') > 6);
+    await answer();
+    assert.equal(answered, 11);
+  });
 
   it('does not open a pair: what stands behind the link may be a pipe', async () => {
     await using stage = await Stage.open();

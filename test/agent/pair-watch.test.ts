@@ -90,6 +90,9 @@ describe('ChangedFiles', () => {
       await unlink(b);
       assert.deepEqual(await files.look(), [b]);
       assert.deepEqual(await files.look(), []);
+      await writeFile(a, 'three');
+      assert.deepEqual(await files.look((file) => file === a), []);
+      assert.deepEqual(await files.look(), [a]);
     } finally {
       await rm(directory, { recursive: true });
     }
