@@ -4,6 +4,7 @@ import * as x509 from '@peculiar/x509';
 import { canonicalAltNames } from './alt-names.ts';
 import type { CertificateFacts, Subject, SubjectAltNames, Usage } from './certificate.ts';
 import { AgentError } from './errors.ts';
+import { readValidity } from './validity.ts';
 
 /**
  * The one door to @peculiar/x509 and @peculiar/webcrypto: nothing else imports
@@ -32,8 +33,7 @@ export async function parseCertificate(der: Uint8Array<ArrayBuffer>): Promise<Ce
         issuer: rfc4514(certificate.issuerName),
         ...altNamesOf(certificate),
         usages: usagesOf(certificate),
-        notBefore: certificate.notBefore.getTime(),
-        notAfter: certificate.notAfter.getTime(),
+        ...readValidity(der),
         selfSigned: await certificate.isSelfSigned(webcrypto),
       },
       der,
@@ -78,12 +78,19 @@ export async function parseCertificateRequest(
 /**
  * True when `issuer` signed `certificate`. Names are not enough: a rolled-over CA
  * often keeps its name.
+ * @throws AgentError CERT_MALFORMED when the signature is none or of an unknown kind
  */
 export async function isSignedBy(certificate: Certificate, issuer: Certificate): Promise<boolean> {
   const child = new x509.X509Certificate(certificate.der);
   const parent = new x509.X509Certificate(issuer.der);
   if (child.issuer !== parent.subject) return false;
-  return child.verify({ publicKey: parent.publicKey, signatureOnly: true }, webcrypto);
+  try {
+    return await child.verify({ publicKey: parent.publicKey, signatureOnly: true }, webcrypto);
+  } catch (error) {
+    throw new AgentError('CERT_MALFORMED', 'the signature of a certificate cannot be checked', {
+      cause: error,
+    });
+  }
 }
 
 /** RFC 4514 2.1: the last relative name first; the library keeps the order of the encoding. */

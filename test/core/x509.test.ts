@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { usages } from '../../src/core/certificate.ts';
-import { AgentError } from '../../src/core/errors.ts';
+import { AgentError, hasCode } from '../../src/core/errors.ts';
 import { day } from '../../src/core/instant.ts';
 import { encodePem } from '../../src/core/pem.ts';
 import {
@@ -156,6 +156,18 @@ describe('isSignedBy()', () => {
   it('is false for a CA with another kind of key', async () => {
     const rsa = selfSigned({ subject: '/CN=kubernetes-ca', key: ['-algorithm', 'RSA'] });
     assert.equal(await isSignedBy(await parse(leaf), await parse(rsa.certificate)), false);
+  });
+
+  it('says with a code that a signature is none', async () => {
+    const { certificate: der } = selfSigned({ subject: '/CN=ca' });
+    const broken = derOf(der);
+    // The last value of a certificate is the signature: here a SEQUENCE of two INTEGERs in a BIT STRING.
+    const at = Buffer.from(broken).lastIndexOf(Uint8Array.of(0x00, 0x30)) + 1;
+    broken[at] = 0x04;
+    const child = { ...(await parse(der)), der: broken };
+    await assert.rejects(isSignedBy(child, await parse(der)), (error) =>
+      hasCode(error, 'CERT_MALFORMED'),
+    );
   });
 
   it('is true for an expired signature: validity is not its question', async () => {
