@@ -16,6 +16,18 @@ test('pairFile() names local time as the kubelet does, with a suffix from the se
   assert.equal(pairFile('kubelet-client', moment, 2), 'kubelet-client-2026-03-04-05-06-07-2.pem');
 });
 
+test('pairFile() follows the time zone of the machine', (t) => {
+  const { TZ: zone } = process.env;
+  t.after(() => {
+    if (zone === undefined) delete process.env['TZ'];
+    else process.env['TZ'] = zone;
+  });
+  process.env['TZ'] = 'Asia/Kathmandu';
+  // Five hours and three quarters ahead, and so in the next year.
+  const lateInTheYear = Date.UTC(2026, 11, 31, 18, 30, 0);
+  assert.equal(pairFile('a', lateInTheYear), 'a-2027-01-01-00-15-00.pem');
+});
+
 const pairFiles: readonly (readonly [name: string, file: string, expected: boolean])[] = [
   ['kubelet-server', 'kubelet-server-2026-01-02-03-04-05.pem', true],
   ['kubelet-server', 'kubelet-server-2026-01-02-03-04-05-12.pem', true],
