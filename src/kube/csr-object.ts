@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { Instant } from '../core/instant.ts';
 
 /** Base64 in JSON, as bytes. */
-const base64 = v.pipe(
+export const base64 = v.pipe(
   v.string(),
   v.rawTransform(({ dataset, addIssue, NEVER }): Uint8Array<ArrayBuffer> => {
     try {
@@ -14,7 +14,8 @@ const base64 = v.pipe(
   }),
 );
 
-const instant = v.pipe(
+/** RFC 3339 in JSON, as an Instant. */
+export const instant = v.pipe(
   v.string(),
   v.transform((text) => Date.parse(text)),
   v.number(),

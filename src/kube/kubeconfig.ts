@@ -16,16 +16,13 @@ import { readSmallFile } from './small-file.ts';
  * @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED
  */
 export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
-  const document = new KubeconfigDocument(path, await readText(path));
+  const document = await openKubeconfig(path);
   const { context, at } = currentContext(document);
   const cluster = await clusterOf(
     document,
     entryAt(document, 'cluster', { name: context.cluster, at: [...at, 'cluster'] }),
   );
-  const credential = await credentialOf(
-    document,
-    entryAt(document, 'user', { name: context.user, at: [...at, 'user'] }),
-  );
+  const credential = await credentialOf(document, currentUser(document).at);
   return {
     path,
     cluster,
@@ -35,6 +32,21 @@ export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
       credential.clientCertificate?.key.wipe();
     },
   };
+}
+
+/** The document alone, without the files it names. @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID */
+export async function openKubeconfig(path: string): Promise<KubeconfigDocument> {
+  return new KubeconfigDocument(path, await readText(path));
+}
+
+/** The entry of the user of the current context, and where it stands. @throws AgentError KUBECONFIG_INVALID */
+export function currentUser(document: KubeconfigDocument): {
+  readonly name: string;
+  readonly at: KeyPath;
+} {
+  const { context, at } = currentContext(document);
+  const name = context.user;
+  return { name, at: entryAt(document, 'user', { name, at: [...at, 'user'] }) };
 }
 
 /**

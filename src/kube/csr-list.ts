@@ -1,0 +1,102 @@
+import * as v from 'valibot';
+import type { Instant } from '../core/instant.ts';
+import type { CsrStatus } from './csr-object.ts';
+import { base64, instant } from './csr-object.ts';
+import type { KubeClient } from './rest-client.ts';
+
+/** A request as a list shows it, with who made it and when it was decided. */
+export interface ListedCsr {
+  readonly name: string;
+  readonly createdAt: Instant;
+  readonly username: string;
+  readonly signerName: string;
+  /** PKCS #10 in PEM. */
+  readonly request: Uint8Array<ArrayBuffer>;
+  readonly status: CsrStatus;
+  /** When the last condition was set; absent while there is none. */
+  readonly decidedAt?: Instant;
+}
+
+export interface CsrPages {
+  readonly csrs: readonly ListedCsr[];
+  /** There are more than were read. */
+  readonly truncated: boolean;
+}
+
+/** Of a few kB each: well within what one answer may hold. */
+const pageSize = 250;
+/** As many as an unhealthy cluster of thousands of nodes has; a person looks, so it may take a moment. */
+const mostPages = 20;
+
+/**
+ * All requests that stand, page by page, those passed over by `wanted` not kept.
+ * @throws AgentError as KubeClient.request
+ */
+export async function listCsrs(
+  client: KubeClient,
+  wanted: (csr: ListedCsr) => boolean,
+  signal: AbortSignal,
+): Promise<CsrPages> {
+  const csrs: ListedCsr[] = [];
+  let next = '';
+  for (let page = 0; page < mostPages; page += 1) {
+    const { metadata, items } = await client.request(
+      {
+        verb: 'list',
+        path: '/apis/certificates.k8s.io/v1/certificatesigningrequests',
+        query: { limit: String(pageSize), ...(next !== '' && { continue: next }) },
+        signal,
+      },
+      listSchema,
+    );
+    csrs.push(...items.filter(wanted));
+    next = metadata.continue;
+    if (next === '') return { csrs, truncated: false };
+  }
+  return { csrs, truncated: true };
+}
+
+const text = v.nullish(v.string(), '');
+
+const itemSchema = v.pipe(
+  v.object({
+    metadata: v.object({ name: v.string(), creationTimestamp: instant }),
+    spec: v.object({ request: base64, signerName: v.string(), username: text }),
+    status: v.nullish(
+      v.object({
+        conditions: v.nullish(
+          v.array(
+            v.object({
+              type: v.string(),
+              status: text,
+              reason: text,
+              message: text,
+              lastUpdateTime: v.nullish(instant),
+            }),
+          ),
+          [],
+        ),
+        certificate: v.nullish(base64),
+      }),
+      {},
+    ),
+  }),
+  v.transform(({ metadata, spec, status }): ListedCsr => {
+    const decided = status.conditions.flatMap(({ lastUpdateTime }) => lastUpdateTime ?? []);
+    return {
+      name: metadata.name,
+      createdAt: metadata.creationTimestamp,
+      ...spec,
+      status: {
+        conditions: status.conditions,
+        ...(status.certificate && { certificate: status.certificate }),
+      },
+      ...(decided.length > 0 && { decidedAt: Math.max(...decided) }),
+    };
+  }),
+);
+
+const listSchema = v.object({
+  metadata: v.object({ continue: text }),
+  items: v.nullish(v.array(itemSchema), []),
+});
