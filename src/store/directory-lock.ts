@@ -6,6 +6,9 @@ import { second } from '../core/instant.ts';
 import { makeDirectory } from './atomic-file.ts';
 import { storeError } from './store-error.ts';
 
+/** In the certificate directory; who has it open, and locked, works on that directory. */
+export const lockFile = '.nodecertd.lock';
+
 /** Held until disposed, or until this process ends in whatever way. */
 export interface DirectoryLock extends AsyncDisposable {
   /** False where the machine cannot lock: the agent may run, and should say so. */
@@ -25,7 +28,7 @@ export interface DirectoryLock extends AsyncDisposable {
  * @throws AgentError STORE_LOCKED, STORE_PERMISSIONS, STORE_FULL, STORE_IO
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
-  const path = join(directory, '.nodecertd.lock');
+  const path = join(directory, lockFile);
   await makeDirectory(directory);
   const descriptor = openLockFile(path);
   try {
