@@ -1,0 +1,72 @@
+import type { CertificateSpec } from '../core/certificate-spec.ts';
+import type { PreflightFinding } from '../core/preflight.ts';
+import type { KubeletFacts, KubeletSetting } from './kubelet-config.ts';
+
+export interface KubeletContext {
+  readonly certificates: readonly CertificateSpec[];
+  /** The `-current.pem` of a certificate. */
+  readonly linkOf: (name: string) => string;
+}
+
+/** Whether the kubelet of this node rotates what we rotate, and uses what we keep. */
+export function judgeKubelet(facts: KubeletFacts, context: KubeletContext): PreflightFinding[] {
+  const client = context.certificates.find(({ profile }) => profile === 'kubelet-client');
+  const serving = context.certificates.find(({ profile }) => profile === 'kubelet-serving');
+  if (!facts.found) {
+    return [
+      {
+        id: 'kubelet-config',
+        severity: 'info',
+        what: `there is no kubelet configuration ${facts.file}; whether a kubelet rotates the same certificates is not known`,
+        remedy: 'Name the file that the kubelet is started with: --kubelet-config FILE',
+      },
+    ];
+  }
+  const { rotateCertificates, serverTLSBootstrap } = facts;
+  const findings = [
+    ...(client === undefined ? [] : rotator('rotateCertificates', rotateCertificates, client)),
+    ...(serving === undefined ? [] : rotator('serverTLSBootstrap', serverTLSBootstrap, serving)),
+    ...(serving === undefined || serverTLSBootstrap?.value === true
+      ? []
+      : judgeServed(facts, context.linkOf(serving.name))),
+  ];
+  if (findings.length > 0) return findings;
+  const what = `the kubelet of ${facts.file} leaves the certificates to the agent`;
+  return [{ id: 'kubelet-config', severity: 'ok', what }];
+}
+
+/** k/k #46730: two rotators replace each other's pairs. */
+function rotator(
+  key: 'rotateCertificates' | 'serverTLSBootstrap',
+  setting: KubeletSetting<boolean> | undefined,
+  { name }: CertificateSpec,
+): PreflightFinding[] {
+  if (setting?.value !== true) return [];
+  return [
+    {
+      id: 'second-rotator',
+      severity: 'warning',
+      subject: name,
+      what: `the kubelet rotates ${name} as well: ${key} is true in ${setting.file}`,
+      why: "Both ask for certificates and replace each other's pairs: twice the requests, and nobody knows whose is in use",
+      remedy: `sed -i 's/^${key}:.*/${key}: false/' ${setting.file} && systemctl restart kubelet`,
+    },
+  ];
+}
+
+function judgeServed(facts: KubeletFacts, link: string): PreflightFinding[] {
+  const { tlsCertFile, tlsPrivateKeyFile } = facts;
+  if (tlsCertFile?.value === link && tlsPrivateKeyFile?.value === link) return [];
+  const found = tlsCertFile?.value
+    ? `the kubelet serves ${tlsCertFile.value} with ${tlsPrivateKeyFile?.value ?? 'no key'}`
+    : 'the kubelet serves a certificate that it signed itself (tlsCertFile is not set)';
+  return [
+    {
+      id: 'kubelet-serves-other-pair',
+      severity: 'warning',
+      what: `${found}, not ${link}`,
+      why: 'The serving certificate that the agent keeps is used by nobody',
+      remedy: `Set tlsCertFile and tlsPrivateKeyFile both to ${link} in ${(tlsCertFile ?? tlsPrivateKeyFile)?.file ?? facts.file}, and systemctl restart kubelet`,
+    },
+  ];
+}
