@@ -35,6 +35,22 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./status.ts'),
   },
   {
+    name: 'doctor',
+    summary: 'Find what keeps this node from its certificates, and say what to do about it',
+    examples: [
+      ['doctor', 'with the configuration of the service; mind the exit code'],
+      [
+        'doctor --bootstrap-kubeconfig /etc/kubernetes/bootstrap-kubelet.conf',
+        "before the first start, with the kubelet's own flags",
+      ],
+      [
+        'doctor --admin-kubeconfig /etc/kubernetes/admin.conf -o json',
+        'on a control-plane node, for scripts',
+      ],
+    ],
+    load: () => import('./doctor.ts'),
+  },
+  {
     name: 'sandbox',
     summary: 'A throw-away certificates API on this machine, to try the agent or test with',
     examples: [

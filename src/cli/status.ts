@@ -1,5 +1,3 @@
-import { access } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { LoadedConfig } from '../config/load.ts';
 import { loadConfig } from '../config/load.ts';
@@ -7,6 +5,7 @@ import { askAgent } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions } from './config-options.ts';
 import type { CliContext } from './context.ts';
+import { defaultConfigFile } from './default-config.ts';
 import { readDirectory } from './directory-status.ts';
 import { exitCodeHelp } from './exit-code.ts';
 import type { OutputFormat } from './print.ts';
@@ -14,9 +13,6 @@ import { outputOption, print } from './print.ts';
 import type { StatusReport } from './status-report.ts';
 import { reportDocument, reportExitCode } from './status-report.ts';
 import { statusTable } from './status-table.ts';
-
-/** Where the package puts it; used when it is there and neither --config nor --cert-dir says otherwise. */
-const defaultConfigFile = '/etc/nodecertd/config.yaml';
 
 interface StatusOptions extends ConfigOptions {
   readonly output: OutputFormat;
@@ -31,20 +27,13 @@ export function configure(
   addConfigOptions(command, ['certDir', 'stateDir', 'hostnameOverride', 'metricsAddress']);
   command.addOption(outputOption()).addHelpText('after', `\n${exitCodeHelp}`);
   command.action(async ({ output, config, ...flags }: StatusOptions) => {
-    const file = config ?? (flags.certDir === undefined ? await defaultFile() : undefined);
+    const file = config ?? (flags.certDir === undefined ? await defaultConfigFile() : undefined);
     const loaded = await loadConfig({ file, flags, environment: context.environment });
     const report = await statusReport(loaded, context.clock.now());
     const table = (): string => statusTable(report);
     context.stdout.write(await print(output, reportDocument(report), table));
     exit(reportExitCode(report));
   });
-}
-
-async function defaultFile(): Promise<string | undefined> {
-  return access(defaultConfigFile).then(
-    () => resolve(defaultConfigFile),
-    () => undefined,
-  );
 }
 
 async function statusReport(config: LoadedConfig, now: number): Promise<StatusReport> {

@@ -1,0 +1,60 @@
+import { second } from '../core/instant.ts';
+import type { Clock } from '../sys/clock.ts';
+import type { Output } from './context.ts';
+import { fit } from './text.ts';
+
+/** Whoever waits for less does not need to be told what for. */
+const patience = 2 * second;
+
+/** One line on a terminal that says what is being waited for, and is gone in the end. */
+export class Progress implements Disposable {
+  readonly #output: Output;
+  readonly #clock: Clock;
+  readonly #open = new Set<string>();
+  readonly #stop = new AbortController();
+  #shown = false;
+
+  constructor(output: Output, clock: Clock) {
+    this.#output = output;
+    this.#clock = clock;
+  }
+
+  start(): this {
+    if (this.#output.isTTY !== true) return this;
+    void this.#run().catch(() => undefined);
+    process.once('SIGINT', this.#interrupted);
+    return this;
+  }
+
+  readonly note = (what: string, state: 'begun' | 'over'): void => {
+    if (state === 'begun') this.#open.add(what);
+    else this.#open.delete(what);
+  };
+
+  [Symbol.dispose](): void {
+    process.off('SIGINT', this.#interrupted);
+    this.#stop.abort();
+    if (this.#shown) this.#output.write('\r\u001b[K');
+    this.#shown = false;
+  }
+
+  async #run(): Promise<void> {
+    const start = this.#clock.now();
+    await this.#clock.sleep(patience, this.#stop.signal);
+    for (;;) {
+      const seconds = Math.round((this.#clock.now() - start) / second);
+      const line = `waiting for ${[...this.#open].join(', ')} (${seconds}s)`;
+      // A line that wraps could not be erased again.
+      const width = (this.#output.columns ?? 80) - 1;
+      this.#output.write(`\r\u001b[K${line.length > width ? fit(line, width) : line}`);
+      this.#shown = true;
+      await this.#clock.sleep(second, this.#stop.signal);
+    }
+  }
+
+  /** Nothing has to be put in order: the line goes, and the signal ends the program as it would have. */
+  readonly #interrupted = (): void => {
+    this[Symbol.dispose]();
+    process.kill(process.pid, 'SIGINT');
+  };
+}

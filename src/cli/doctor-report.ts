@@ -1,0 +1,59 @@
+import type { Instant } from '../core/instant.ts';
+import { formatInstant } from '../core/instant.ts';
+import type { PreflightFinding } from '../core/preflight.ts';
+import { countBySeverity, findingGroups, groupOf } from '../core/preflight.ts';
+import type { PreflightReport } from '../preflight/run.ts';
+import type { ExitCode } from './exit-code.ts';
+import { exitCodes } from './exit-code.ts';
+
+export interface DoctorReport extends PreflightReport {
+  readonly nodeName: string;
+  readonly certificateDirectory: string;
+  readonly now: Instant;
+}
+
+export const doctorExitCodeHelp = `Exit codes:
+  0  nothing that needs anybody (ok and info)
+  1  the examination itself failed: a bad configuration, for example
+  2  wrong usage
+  3  warnings: something will go wrong later, or could not be looked at
+  4  errors: something is in the way of certificates now`;
+
+/** On the scale of `status`: 3 asks for a person soon, 4 for one now. */
+export function doctorExitCode({ findings }: Pick<DoctorReport, 'findings'>): ExitCode {
+  const { error, warning } = countBySeverity(findings);
+  if (error > 0) return exitCodes.expired;
+  return warning > 0 ? exitCodes.expiring : exitCodes.fine;
+}
+
+/** By heading, and the worst first under each. */
+export function grouped(
+  findings: readonly PreflightFinding[],
+): (readonly [string, readonly PreflightFinding[]])[] {
+  const order = ['error', 'warning', 'info', 'ok'];
+  return Object.keys(findingGroups).flatMap((group) => {
+    const members = findings.filter(({ id }) => groupOf(id) === group);
+    const sorted = members.toSorted(
+      (a, b) => order.indexOf(a.severity) - order.indexOf(b.severity),
+    );
+    return sorted.length === 0 ? [] : [[group, sorted] as const];
+  });
+}
+
+/** The stable form for `-o json` and `-o yaml`. */
+export function doctorDocument(report: DoctorReport): Record<string, unknown> {
+  const { findings, server, username } = report;
+  return {
+    apiVersion: 'nodecertd.io/v1alpha1',
+    kind: 'DoctorReport',
+    nodeName: report.nodeName,
+    certificateDirectory: report.certificateDirectory,
+    server,
+    username,
+    now: formatInstant(report.now),
+    counts: countBySeverity(findings),
+    findings: grouped(findings).flatMap(([group, members]) =>
+      members.map((finding) => ({ group, ...finding })),
+    ),
+  };
+}

@@ -1,0 +1,136 @@
+import { realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { loadConfig } from '../config/load.ts';
+import type { AgentConfig } from '../core/config.ts';
+import { hasErrno } from '../core/errors.ts';
+import { version } from '../core/version.ts';
+import { ApiAccess } from '../enroll/api-access.ts';
+import type { MetricsPort } from '../preflight/agent.ts';
+import type { ApiPort } from '../preflight/connection.ts';
+import { runPreflight } from '../preflight/run.ts';
+import { currentLink } from '../store/pair-names.ts';
+import type { Clock } from '../sys/clock.ts';
+import { fetchStatus } from './agent-status.ts';
+import type { ConfigOptions } from './config-options.ts';
+import { addConfigOptions } from './config-options.ts';
+import type { CliContext } from './context.ts';
+import { defaultConfigFile } from './default-config.ts';
+import { Progress } from './doctor-progress.ts';
+import { doctorDocument, doctorExitCode, doctorExitCodeHelp } from './doctor-report.ts';
+import { doctorTable } from './doctor-table.ts';
+import { canDrawLive, wantsColour } from './live-screen.ts';
+import type { OutputFormat } from './print.ts';
+import { outputOption, print } from './print.ts';
+
+interface DoctorOptions extends ConfigOptions {
+  readonly output: OutputFormat;
+  readonly adminKubeconfig?: string;
+}
+
+/** `nodecertd doctor`: everything that can keep this node from its certificates, with the remedy. */
+export function configure(
+  command: Command,
+  context: CliContext,
+  exit: (code: number) => void,
+): void {
+  addConfigOptions(command, [
+    'kubeconfig',
+    'bootstrapKubeconfig',
+    'certDir',
+    'hostnameOverride',
+    'metricsAddress',
+    'stateDir',
+    'kubeletConfig',
+    'kubeletConfigDir',
+  ]);
+  command
+    .option('--admin-kubeconfig <file>', "to read what nodes may not: a bootstrap token's expiry")
+    .addOption(outputOption())
+    .addHelpText('after', `\n${doctorExitCodeHelp}`)
+    .action(async ({ output, config: named, adminKubeconfig, ...flags }: DoctorOptions) => {
+      const file = named ?? (flags.certDir === undefined ? await defaultConfigFile() : undefined);
+      const { environment, clock, stdout } = context;
+      const config = await loadConfig({ file, flags, environment });
+      const report = await examine(config, context, adminKubeconfig);
+      const colour = canDrawLive(stdout, process.env) && wantsColour(process.env);
+      const { nodeName, certificateDirectory } = config;
+      const full = { ...report, nodeName, certificateDirectory, now: clock.now() };
+      stdout.write(await print(output, doctorDocument(full), () => doctorTable(full, colour)));
+      exit(doctorExitCode(full));
+    });
+}
+
+async function examine(
+  config: AgentConfig,
+  { clock, stderr }: CliContext,
+  adminKubeconfig: string | undefined,
+): ReturnType<typeof runPreflight> {
+  await using api = new AgentsWay(config, clock);
+  using progress = new Progress(stderr, clock).start();
+  return await runPreflight({
+    config,
+    version,
+    clock,
+    // Ctrl-C ends the process where it stands: nothing is changed, so nothing has to be put in order.
+    signal: new AbortController().signal,
+    onProgress: progress.note,
+    api,
+    metricsPort: () => lookAtPort(config),
+    adminKubeconfig,
+  });
+}
+
+/** The credential and the connection that the agent itself would choose. */
+class AgentsWay implements ApiPort, AsyncDisposable {
+  readonly #access: ApiAccess;
+  #skewMs: number | undefined;
+
+  constructor(config: AgentConfig, clock: Clock) {
+    const client = config.certificates.find(({ profile }) => profile === 'kubelet-client');
+    this.#access = new ApiAccess({
+      config,
+      clientPair: client && join(config.certificateDirectory, currentLink(client.name)),
+      version,
+      clock,
+      report: (report) => {
+        if (report.type === 'clock-skew') this.#skewMs = report.ms;
+      },
+    });
+  }
+
+  async open(): ReturnType<ApiPort['open']> {
+    await this.#access.ready();
+    return { client: this.#access.current(), source: this.#access.source ?? 'kubeconfig' };
+  }
+
+  skewMs(): number | undefined {
+    return this.#skewMs;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#access[Symbol.asyncDispose]();
+  }
+}
+
+async function lookAtPort({ metrics, certificateDirectory }: AgentConfig): Promise<MetricsPort> {
+  if (metrics.port === 0) return { kind: 'free' };
+  try {
+    const status = await fetchStatus(metrics);
+    if (status === undefined)
+      return { kind: 'taken', by: 'what answers there is no nodecertd agent' };
+    const theirs = status.certificateDirectory;
+    return (await realOf(theirs)) === (await realOf(certificateDirectory))
+      ? { kind: 'ours' }
+      : { kind: 'taken', by: `the agent with pid ${status.pid} looks after ${theirs}` };
+  } catch (error) {
+    // Whoever is there but does not speak HTTP in time has the port all the same.
+    return hasErrno(error, 'ECONNREFUSED')
+      ? { kind: 'free' }
+      : { kind: 'taken', by: 'what listens there does not answer' };
+  }
+}
+
+async function realOf(path: string): Promise<string> {
+  return realpath(path).catch(() => path);
+}
