@@ -18,7 +18,10 @@ describe('bootstrapUser()', () => {
     'abcdef',
     'abcdef.0123456789abcde',
     'abcdef.0123456789abcdef0',
+    'abcde.0123456789abcdef',
+    'abcdefg.0123456789abcdef',
     'ABCDEF.0123456789abcdef',
+    'abcdef.0123456789ABCDEF',
     'abcdef-0123456789abcdef',
     ' abcdef.0123456789abcdef',
   ]) {
