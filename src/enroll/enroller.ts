@@ -184,10 +184,27 @@ export class Enroller implements AsyncDisposable {
    * the time it comes; with no pair yet, the cluster's CA serves for that meanwhile.
    */
   async #prepare(name: string): Promise<void> {
+    this.#refuseBootstrap(name);
     if ((await this.#readable(name)) !== undefined) return;
     const authority = this.#access.current().access.cluster.certificateAuthority;
     const blocks = authority === undefined ? [] : parsePem(authority.pem);
     void Promise.allSettled(blocks.map(({ der }) => parseCertificate(der)));
+  }
+
+  /**
+   * The client certificate can expire between the command and the request. Asked for
+   * under the bootstrap identity, a serving certificate is never signed, and the
+   * request would stand until the cleaner comes, a day later.
+   */
+  #refuseBootstrap(name: string): void {
+    const client = clientPairOf(this.#options.config);
+    if (client === undefined || this.#spec(name).profile === 'kubelet-client') return;
+    if (this.#access.source !== 'bootstrap') return;
+    throw new AgentError(
+      'CREDENTIAL_EXPIRED',
+      `${name} is asked for with the client certificate, and there is none that is valid at ${client}`,
+      { remedy: 'See the lines of the client certificate: it is renewed first' },
+    );
   }
 
   /** A damaged pair is one reason more to go on; a directory that cannot be read is none. */

@@ -155,6 +155,21 @@ describe('Enroller', () => {
     assert.deepEqual({ attempt, resumable }, { attempt: 3, resumable: true });
   });
 
+  it('asks for nothing else under the bootstrap identity than the client certificate', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    const serving = { ...enroll, name: 'kubelet-server', template: servingTemplate };
+    enroller.handle(serving);
+    const { failure, resumable } = await bench.first('failed');
+    assert.equal(failure.code, 'CREDENTIAL_EXPIRED');
+    assert.equal(resumable, false);
+    assert.equal(posts(bench), 0);
+    enroller.handle(enroll);
+    await bench.first('stored');
+    enroller.handle(serving);
+    assert.equal((await bench.first('requested', 2)).name, 'kubelet-server');
+  });
+
   it('says nothing more of a request that was abandoned', async () => {
     await using bench = await Bench.create({ approving: false });
     await using enroller = enrollerOn(bench);
