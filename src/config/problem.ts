@@ -1,4 +1,5 @@
 import { AgentError } from '../core/errors.ts';
+import { withoutSecrets } from '../core/printable.ts';
 
 /** Keys and list indexes from the top of the file: `['certificates', 0, 'name']`. */
 export type ConfigPath = readonly (string | number)[];
@@ -14,21 +15,31 @@ export interface Problem {
 export function formatPath(path: ConfigPath): string {
   return path
     .map((part, index) =>
-      typeof part === 'number' ? `[${part}]` : `${index === 0 ? '' : '.'}${part}`,
+      typeof part === 'number' ? `[${part}]` : `${index === 0 ? '' : '.'}${showKey(part)}`,
     )
     .join('');
 }
 
-/** The value as it may be shown in an error: short, on one line, and never the inside of a map or list. */
+/** A key may be anything in a file that is no configuration: nobody's terminal is to act on it. */
+function showKey(key: string): string {
+  return plainKey.test(key) && withoutSecrets(key) === key ? key : quote(key);
+}
+
+const plainKey = /^[\w/.-]{1,40}$/;
+
+/**
+ * The value as it may be shown in an error: short, on one line, and never the inside
+ * of a map or list. A key file that is named by mistake is one long text to YAML.
+ */
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';
-  if (typeof value === 'string') return JSON.stringify(shorten(value));
+  if (typeof value === 'string') return quote(value);
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'a map';
   return `${value as number | boolean | null}`;
 }
 
-function shorten(text: string): string {
-  return text.length > 80 ? `${text.slice(0, 79)}…` : text;
+function quote(text: string): string {
+  return JSON.stringify(withoutSecrets(text, 79));
 }
 
 /** A problem with the place where it is mended: `file:line: key` or the name of a flag. */

@@ -1,5 +1,6 @@
 import type { Document, Pair, YAMLError } from 'yaml';
 import { LineCounter, isAlias, isMap, isPair, isScalar, isSeq, parseDocument } from 'yaml';
+import { withoutSecrets } from '../core/printable.ts';
 import type { ConfigPath, LocatedProblem } from './problem.ts';
 import { configInvalid } from './problem.ts';
 
@@ -52,13 +53,14 @@ function describeFault({ code, pos, message }: YAMLError, text: string): string 
   if (code === 'MULTIPLE_DOCS') return 'expected one YAML document, found a second one';
   if (code !== 'DUPLICATE_KEY') return soften(message);
   const [key = ''] = /^[^\s:]*/.exec(text.slice(pos[0], pos[0] + 80)) ?? [];
-  return `the key ${key} is there twice`;
+  return `the key ${withoutSecrets(key)} is there twice`;
 }
 
-/** The parser's sentences begin with a capital and end with a period or a quoted line. */
+/** The parser's sentences begin with a capital, end with a period or a quoted line, and quote what they stumble over. */
 function soften(message: string): string {
   const [first = ''] = message.split('\n');
-  return `not valid YAML: ${first.charAt(0).toLowerCase()}${first.slice(1).replace(/[.:]$/, '')}`;
+  const sentence = first.charAt(0).toLowerCase() + first.slice(1).replace(/[.:]$/, '');
+  return `not valid YAML: ${withoutSecrets(sentence, 200)}`;
 }
 
 function offsetOf(document: Document, path: ConfigPath): number {

@@ -3,6 +3,7 @@ import type { ErrorCode } from '../core/errors.ts';
 import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { hour, second } from '../core/instant.ts';
+import { printable } from '../core/printable.ts';
 
 /** `Status` of meta/v1, as far as it is looked at; servers between us and the API may answer anything. */
 export const statusSchema = v.object({
@@ -31,7 +32,9 @@ export function statusError(answer: FailedAnswer): AgentError {
   const retryAfterMs =
     parseRetryAfter(answer.retryAfter, answer.now) ??
     fromSeconds(status?.details?.retryAfterSeconds);
-  const told = [status?.reason, status?.message].filter(Boolean).map((text) => printable(text));
+  const told = [status?.reason, status?.message]
+    .filter(Boolean)
+    .map((text) => printable(text ?? ''));
   return new AgentError(
     code,
     [`${answer.request}: HTTP status ${answer.httpStatus}`, ...told].join(', '),
@@ -91,11 +94,3 @@ function fromSeconds(seconds: number | undefined): number | undefined {
 function clamp(ms: number): number {
   return Math.min(Math.max(ms, 0), hour);
 }
-
-/** What the other side wrote, fit for one line of a log. */
-function printable(text: string | undefined): string {
-  const line = (text ?? '').replace(/[\p{C}\p{Z}]+/gu, ' ').trim();
-  return line.length > longest ? `${line.slice(0, longest)}…` : line;
-}
-
-const longest = 500;

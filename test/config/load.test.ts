@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,6 +37,9 @@ async function failure(attempt: Promise<unknown>): Promise<AgentError> {
   assert.ok(error instanceof AgentError, `expected an AgentError, got ${String(error)}`);
   return error;
 }
+
+const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const key = privateKey.export({ format: 'pem', type: 'sec1' }).toString();
 
 function certificate(yaml: string): string {
   return `${head}certificates:\n  - ${yaml}\n`;
@@ -512,6 +516,33 @@ describe('loadConfig() cannot read', () => {
       'CONFIG_UNREADABLE',
       /not a regular file/,
     );
+  });
+
+  for (const [what, text] of [
+    ['a key file', key],
+    ['a key file that lost its first line', key.split('\n').slice(1).join('\n')],
+    ['a key where a value belongs', `${head}nodeName: "${key.replaceAll('\n', '\\n')}"\n`],
+    ['a key where a name belongs', `${head}? |\n  ${key.replaceAll('\n', '\n  ')}\n: x\n`],
+    ['a key after a tag', `${head}nodeName: !${key.split('\n')[1]} x\n`],
+    ['a key after an asterisk', `${head}nodeName: *${key.split('\n')[1]}\n`],
+  ] as const) {
+    it(`loadConfig() shows nothing of ${what}`, async () => {
+      const { code, message } = await failure(load(text));
+      assert.equal(code, 'CONFIG_INVALID');
+      const body = key.split('\n').slice(1, -2).join('');
+      for (let at = 16; at + 12 < body.length; at += 4) {
+        assert.ok(!message.includes(body.slice(at, at + 12)), message);
+      }
+    });
+  }
+
+  it('loadConfig() says nothing that a terminal acts on', async () => {
+    const odd = '\u001b[31m\u0007\u202e\u2028\u009b';
+    const texts = [`"${odd}": 1`, `nodeName: "${odd}"`, `nodeName: !x${odd} y`];
+    for (const text of texts) {
+      const { message } = await failure(load(`${head}${text}\n`));
+      assert.doesNotMatch(message, /(?!\n)[\p{C}\p{Zl}\p{Zp}]/u);
+    }
   });
 
   it('loadConfig() refuses more than 1 MiB', async () => {
