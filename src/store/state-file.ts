@@ -1,10 +1,12 @@
-import { readFile, rename } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { describeError } from '../core/errors.ts';
+import { AgentError, describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
+import { printable } from '../core/printable.ts';
 import { makeDirectory, removeStrays, replaceFile, syncDirectory } from './atomic-file.ts';
-import { attempt, unlessMissing } from './store-error.ts';
+import { readBoundedFile } from './bounded-file.ts';
+import { attempt, orBadContent, unlessMissing } from './store-error.ts';
 
 /** A request that was made and, as far as is known, not decided. */
 export interface OutstandingCsr {
@@ -74,21 +76,31 @@ function statePath(directory: string): string {
   return join(directory, 'state.json');
 }
 
-async function readText(path: string): Promise<string | undefined> {
-  return unlessMissing(() => attempt('read', path, () => readFile(path, 'utf8')));
+/** Bounded, and not waiting for a writer where someone has put a pipe. */
+async function readText(path: string): Promise<string | AgentError | undefined> {
+  return unlessMissing(() =>
+    orBadContent(async () => {
+      using file = await readBoundedFile(path);
+      return new TextDecoder().decode(file.content.expose());
+    }),
+  );
 }
 
 function parseState(
-  text: string,
+  text: string | AgentError,
 ): { readonly state: AgentState } | { readonly state: undefined; readonly reason: string } {
   try {
+    if (text instanceof AgentError) throw text;
     return { state: v.parse(stateSchema, JSON.parse(text)) };
   } catch (error) {
-    return { state: undefined, reason: describeError(error) };
+    // The parser and the schema quote what they found, however long that is.
+    return { state: undefined, reason: printable(describeError(error)) };
   }
 }
 
-const instant = v.pipe(v.number(), v.integer(), v.minValue(0));
+/** The last moment that a Date can hold; every later number is none. */
+const lastMoment = 8.64e15;
+const instant = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(lastMoment));
 
 const stateSchema = v.object({
   pid: v.exactOptional(v.pipe(v.number(), v.integer(), v.minValue(1))),

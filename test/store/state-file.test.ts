@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdir, readFile, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { hour } from '../../src/core/instant.ts';
@@ -36,6 +37,8 @@ for (const [title, text] of [
   ['cut off', '{"pid": 1, "certif'],
   ['of another shape', '{"certificates": {"a": {"outstanding": [{"csr": 7}]}}}'],
   ['a list', '[]'],
+  ['dated after the end of time', '{"startedAt": 8640000000000001, "certificates": {}}'],
+  ['longer than any state', `{"certificates": {}, "a": "${'a'.repeat(1024 * 1024)}"}`],
 ] as const) {
   test(`readState() puts a file out of the way that is ${title}, and says so`, async (t) => {
     const directory = await temporaryDirectory(t);
@@ -45,7 +48,7 @@ for (const [title, text] of [
     const { state: found, setAside } = await readState(directory);
     assert.deepEqual(found, { certificates: {} });
     assert.equal(setAside?.path, `${path}.corrupt`);
-    assert.ok(setAside.reason.length > 0);
+    assert.ok(setAside.reason.length > 0 && setAside.reason.length < 600, setAside.reason);
     assert.equal(await readFile(`${path}.corrupt`, 'utf8'), text);
     assert.deepEqual(await readState(directory), { state: { certificates: {} } });
   });
@@ -61,7 +64,8 @@ test('readState() removes what a write that was cut short left behind', async (t
 
 test('readState() throws what cannot be read, and leaves it', async (t) => {
   const directory = await temporaryDirectory(t);
-  await mkdir(join(directory, 'state.json'));
+  // Memory at address 0: there for everyone to open, and an error to read.
+  await symlink('/proc/self/mem', join(directory, 'state.json'));
   await assert.rejects(readState(directory), { code: 'STORE_IO' });
   assert.deepEqual(await readdir(directory), ['state.json']);
 });
@@ -73,3 +77,17 @@ test('writeState() may be called again before it has settled', async (t) => {
   assert.ok([1, 2, 3, 4].includes(found.pid ?? 0));
   assert.deepEqual(await readdir(directory), ['state.json']);
 });
+
+for (const [what, make] of [
+  ['pipe', async (path: string) => execFileSync('mkfifo', [path])],
+  ['directory', async (path: string) => mkdir(path)],
+] as const) {
+  test(`readState() puts a ${what} out of the way, and waits for nobody`, async (t) => {
+    const directory = await temporaryDirectory(t);
+    await make(join(directory, 'state.json'));
+    assert.equal(await peekState(directory), undefined);
+    const { setAside } = await readState(directory);
+    assert.match(setAside?.reason ?? '', /is not a regular file/);
+    assert.deepEqual(await readdir(directory), ['state.json.corrupt']);
+  });
+}
