@@ -5,7 +5,7 @@ import type { ApiObject, CsrObject, NodeObject } from './api-object.ts';
 import { csrResource, groupVersion } from './api-object.ts';
 import type { AuditLog } from './audit-log.ts';
 import type { Authenticator } from './authentication.ts';
-import type { User } from './authorization.ts';
+import type { Approvals, User } from './authorization.ts';
 import { anonymous, authorizePath, authorizeResource } from './authorization.ts';
 import { pathResponse } from './discovery.ts';
 import type { Registry } from './registry.ts';
@@ -13,8 +13,11 @@ import { createObject, deleteObject, getObject, updateObject } from './registry.
 import { readObject, readPatched } from './request-body.ts';
 import type { RequestInfo, ResourceRequest } from './request-info.ts';
 import { parseRequest } from './request-info.ts';
+import { answerReview, pluralOf } from './reviews.ts';
 import { StatusError, statusOf, successStatus } from './status-error.ts';
 import { toTable, wantsTable } from './table.ts';
+import type { BootstrapToken } from './token-secret.ts';
+import { readTokenSecret } from './token-secret.ts';
 import { streamWatch, watchParameters } from './watch-stream.ts';
 
 export interface ApiServerOptions {
@@ -22,6 +25,9 @@ export interface ApiServerOptions {
   readonly authenticator: Authenticator;
   readonly csrs: Registry<CsrObject>;
   readonly nodes: Registry<NodeObject>;
+  readonly bootstrap: BootstrapToken;
+  /** Asked at each review: bindings come and go. */
+  readonly approvals: () => Approvals;
   readonly audit: AuditLog;
   readonly maxBodyBytes: number;
   /** Hears of what should not happen; the client only sees "Internal error". */
@@ -89,6 +95,8 @@ export class ApiServer {
       case 'resource':
         return info;
       case 'path':
+      case 'review':
+      case 'secret':
         return undefined;
       case 'not-found':
         throw new StatusError('NotFound', 'the server could not find the requested resource');
@@ -110,10 +118,20 @@ export class ApiServer {
         ? this.#perform(exchange, resource, this.#options.csrs)
         : this.#perform(exchange, resource, this.#options.nodes);
     }
-    return {
-      code: 200,
-      body: pathResponse(exchange.info.kind === 'path' ? exchange.info.path : ''),
-    };
+    const { info, user, request } = exchange;
+    const { bootstrap, approvals, clock, maxBodyBytes } = this.#options;
+    if (info.kind === 'secret') {
+      const body = readTokenSecret(info.name, { user, bootstrap, now: clock.now() });
+      return { code: 200, body };
+    }
+    if (info.kind === 'review') {
+      const asked = await readObject(request, maxBodyBytes);
+      return {
+        code: 201,
+        body: answerReview(info.review, asked, { user, approvals: approvals() }),
+      };
+    }
+    return { code: 200, body: pathResponse(info.kind === 'path' ? info.path : '') };
   }
 
   async #perform<T extends ApiObject>(
@@ -232,13 +250,24 @@ export class ApiServer {
     const asked = info.kind === 'resource' ? info : undefined;
     this.#options.audit.record({
       user: user.username,
-      verb: asked?.verb ?? (request.method ?? '').toLowerCase(),
-      resource: asked?.resource.plural ?? (info.kind === 'resource' ? '' : info.path),
+      verb: asked?.verb ?? verbOf(info, request),
+      resource: asked?.resource.plural ?? resourceOf(info),
       subresource: asked?.subresource,
       name: asked?.name ?? exchange.createdName,
       code,
     });
   }
+}
+
+function verbOf({ kind }: RequestInfo, { method }: IncomingMessage): string {
+  return kind === 'review' ? 'create' : (method ?? '').toLowerCase();
+}
+
+/** As an audit log names it; what is no object, by its path. */
+function resourceOf(info: RequestInfo): string {
+  if (info.kind === 'resource') return info.resource.plural;
+  if (info.kind === 'review') return pluralOf(info.review);
+  return info.kind === 'secret' ? 'secrets' : info.path;
 }
 
 const deleteOptionsSchema = v.object({

@@ -6,6 +6,8 @@ import { parseCertificate } from '../core/x509.ts';
 import type { User } from './authorization.ts';
 import { anonymous } from './authorization.ts';
 import { StatusError } from './status-error.ts';
+import type { BootstrapToken } from './token-secret.ts';
+import { isExpired } from './token-secret.ts';
 
 const bootstrapTokenForm = /^([a-z0-9]{6})\.([a-z0-9]{16})$/;
 
@@ -22,7 +24,7 @@ export function bootstrapUser(token: string): User | undefined {
 export interface AuthenticatorOptions {
   readonly caPem: string;
   readonly now: () => Instant;
-  readonly bootstrapToken: string;
+  readonly bootstrap: BootstrapToken;
 }
 
 /**
@@ -64,7 +66,9 @@ export class Authenticator {
 
   #byToken(authorization: string | undefined): User | undefined {
     const token = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
-    return token === this.#options.bootstrapToken ? bootstrapUser(token) : undefined;
+    const { bootstrap, now } = this.#options;
+    if (token !== bootstrap.token || isExpired(bootstrap, now())) return undefined;
+    return bootstrapUser(token);
   }
 }
 

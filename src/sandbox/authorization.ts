@@ -22,6 +22,14 @@ export interface ResourceAttributes {
   readonly name?: string;
 }
 
+/**
+ * The bindings by which the approver approves client certificates of nodes: whoever may
+ * create certificatesigningrequests/nodeclient for any node, /selfnodeclient for itself.
+ */
+export const approvalKinds = ['nodeclient', 'selfnodeclient'] as const;
+export type Approvals = ReadonlySet<(typeof approvalKinds)[number]>;
+export const everyApproval: Approvals = new Set(approvalKinds);
+
 export type AccessVerdict =
   | { readonly ok: true }
   | { readonly ok: false; readonly message: string };
@@ -30,8 +38,13 @@ export type AccessVerdict =
  * Who may do what, after the RBAC roles system:node-bootstrapper and system:node
  * and the node authorizer: what no rule allows is forbidden.
  */
-export function authorizeResource(user: User, attributes: ResourceAttributes): AccessVerdict {
-  const allowed = rules.some((rule) => rule(user, attributes));
+export function authorizeResource(
+  user: User,
+  attributes: ResourceAttributes,
+  approvals: Approvals = everyApproval,
+): AccessVerdict {
+  const allowed =
+    rules.some((rule) => rule(user, attributes)) || mayHaveApproved(user, attributes, approvals);
   return allowed ? { ok: true } : { ok: false, message: forbiddenMessage(user, attributes) };
 }
 
@@ -67,6 +80,22 @@ const rules: readonly Rule[] = [
     attributes.name !== undefined &&
     attributes.name === nodeNameOf(user),
 ];
+
+function mayHaveApproved(
+  user: User,
+  { resource, subresource, verb }: ResourceAttributes,
+  approvals: Approvals,
+): boolean {
+  if (resource !== csrResource || verb !== 'create') return false;
+  if (subresource === 'nodeclient') {
+    return approvals.has(subresource) && user.groups.includes('system:bootstrappers');
+  }
+  return (
+    subresource === 'selfnodeclient' &&
+    approvals.has(subresource) &&
+    user.groups.includes('system:nodes')
+  );
+}
 
 function nodeNameOf(user: User): string | undefined {
   const prefix = 'system:node:';

@@ -11,6 +11,7 @@ import { x509 } from '../core/x509.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Condition, CsrObject } from './api-object.ts';
 import { hasCondition, isApproved } from './api-object.ts';
+import type { Approvals } from './authorization.ts';
 import type { CertificateAuthority } from './ca.ts';
 import { csrFacts } from './csr-registry.ts';
 import { requestOf } from './csr-validation.ts';
@@ -35,6 +36,8 @@ export interface Switches {
   /** Serving certificates that a node asks for itself; upstream never does this. */
   readonly approvingServing: boolean;
   readonly signing: boolean;
+  /** For whom the approver's access reviews are answered with yes. */
+  readonly approvals: Approvals;
 }
 
 /**
@@ -60,6 +63,10 @@ export class CertificateControllers {
   set(switches: Partial<Switches>): void {
     this.#switches = { ...this.#switches, ...switches };
     for (const { metadata } of this.#options.csrs.store.list()) this.#enqueue(metadata.name);
+  }
+
+  get approvals(): Approvals {
+    return this.#switches.approvals;
   }
 
   /** Settles when what was under way is done. */
@@ -96,8 +103,9 @@ export class CertificateControllers {
   }
 
   #approve(csr: CsrObject, facts: CsrFacts): void {
-    const { approving, approvingServing } = this.#switches;
-    const client = approving && approverVerdict(facts).ok;
+    const { approving, approvingServing, approvals } = this.#switches;
+    const verdict = approverVerdict(facts);
+    const client = approving && verdict.ok && approvals.has(verdict.permission);
     if (!client && !(approvingServing && ownServingVerdict(facts).ok)) return;
     this.#update(csr, 'approval', (conditions) => ({
       conditions: [

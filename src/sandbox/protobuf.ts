@@ -120,9 +120,37 @@ const deleteOptionsFields: Fields = {
   },
 };
 
+/** k8s.io/api/authorization/v1. */
+const accessReviewFields: Fields = {
+  2: {
+    name: 'spec',
+    read: message({
+      1: {
+        name: 'resourceAttributes',
+        read: message({
+          1: { name: 'namespace', read: text },
+          2: { name: 'verb', read: text },
+          3: { name: 'group', read: text },
+          4: { name: 'version', read: text },
+          5: { name: 'resource', read: text },
+          6: { name: 'subresource', read: text },
+          7: { name: 'name', read: text },
+        }),
+      },
+      2: {
+        name: 'nonResourceAttributes',
+        read: message({ 1: { name: 'path', read: text }, 2: { name: 'verb', read: text } }),
+      },
+    }),
+  },
+};
+
 const kinds: ReadonlyMap<string, Fields> = new Map([
   ['CertificateSigningRequest', csrFields],
   ['DeleteOptions', deleteOptionsFields],
+  ['SelfSubjectAccessReview', accessReviewFields],
+  // Nothing in it but the question itself.
+  ['SelfSubjectReview', {}],
 ]);
 
 /** Fields without an entry are passed over; Go leaves out neither empty strings nor zero times, so those are dropped. */

@@ -1,6 +1,9 @@
 import type { Resource } from './api-object.ts';
 import { groupVersion, resources } from './api-object.ts';
 import type { Verb } from './authorization.ts';
+import type { ReviewKind } from './reviews.ts';
+import { pluralOf, reviews } from './reviews.ts';
+import { secretsPath } from './token-secret.ts';
 
 /** A request for objects: what it does, to which resource, and to which of them. */
 export interface ResourceRequest {
@@ -19,8 +22,24 @@ export interface PathRequest {
   readonly path: string;
 }
 
+/** A question that is answered and not kept. */
+export interface ReviewRequest {
+  readonly kind: 'review';
+  readonly path: string;
+  readonly review: ReviewKind;
+}
+
+/** A Secret is only read, and only by its name. */
+export interface SecretRequest {
+  readonly kind: 'secret';
+  readonly path: string;
+  readonly name: string;
+}
+
 export type RequestInfo =
   | ResourceRequest
+  | ReviewRequest
+  | SecretRequest
   | PathRequest
   | { readonly kind: 'not-found'; readonly path: string }
   | { readonly kind: 'method-not-allowed'; readonly path: string }
@@ -40,7 +59,12 @@ const knownPaths: readonly string[] = [
         : [`/apis/${resource.group}`, `/apis/${groupVersion(resource)}`],
     ),
   ),
+  ...reviews.flatMap(({ group }) => [`/apis/${group}`, `/apis/${group}/v1`]),
 ];
+
+const reviewPaths: ReadonlyMap<string, ReviewKind> = new Map(
+  reviews.map(({ group, kind }) => [`/apis/${group}/v1/${pluralOf(kind)}`, kind]),
+);
 
 const namedVerbs: Readonly<Record<string, Verb>> = {
   GET: 'get',
@@ -62,6 +86,8 @@ export function parseRequest(method: string, target: string): RequestInfo {
       ? { kind: 'path', path }
       : { kind: 'method-not-allowed', path };
   }
+  const other = otherRequest(method, path, segments);
+  if (other !== undefined) return other;
   const resource = resources.find((candidate) => belongsTo(candidate, segments));
   if (resource === undefined) return { kind: 'not-found', path };
   const [name, subresource, ...rest] = segments.slice(prefixOf(resource).length);
@@ -74,6 +100,23 @@ export function parseRequest(method: string, target: string): RequestInfo {
   return name === undefined
     ? collectionRequest({ method, path, resource, query: url.searchParams })
     : namedRequest({ method, path, resource, name, subresource, query: url.searchParams });
+}
+
+function otherRequest(
+  method: string,
+  path: string,
+  segments: readonly string[],
+): RequestInfo | undefined {
+  const review = reviewPaths.get(path);
+  if (review !== undefined) {
+    return method === 'POST'
+      ? { kind: 'review', path, review }
+      : { kind: 'method-not-allowed', path };
+  }
+  const [name, ...rest] = segments.slice(secretsPath.length);
+  if (!secretsPath.every((segment, index) => segments[index] === segment)) return undefined;
+  if (name === undefined || rest.length > 0) return undefined;
+  return method === 'GET' ? { kind: 'secret', path, name } : { kind: 'method-not-allowed', path };
 }
 
 function namedRequest(parts: {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { NodeAddress } from '../core/enrollment.ts';
 import { AgentError } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
 import { day, second } from '../core/instant.ts';
 import { x509 } from '../core/x509.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -10,6 +11,8 @@ import { ApiServer } from './api-server.ts';
 import type { AuditEntry } from './audit-log.ts';
 import { AuditLog } from './audit-log.ts';
 import { Authenticator, bootstrapUser } from './authentication.ts';
+import type { Approvals } from './authorization.ts';
+import { everyApproval } from './authorization.ts';
 import type { PemPair } from './ca.ts';
 import { CertificateAuthority } from './ca.ts';
 import { CertificateControllers } from './certificate-controllers.ts';
@@ -20,6 +23,7 @@ import { certificateKubeconfig, tokenKubeconfig } from './kubeconfigs.ts';
 import { nodeRegistry, newNodeBody } from './node-registry.ts';
 import { ObjectStore, Revisions } from './object-store.ts';
 import type { Registry } from './registry.ts';
+import type { BootstrapToken } from './token-secret.ts';
 import { createObject, deleteObject, getObject, updateObject } from './registry.ts';
 
 export interface SandboxOptions {
@@ -40,6 +44,8 @@ export interface SandboxOptions {
   readonly customSigners?: readonly string[];
   /** In the form `abcdef.0123456789abcdef`; made up when absent. */
   readonly bootstrapToken?: string;
+  /** After which the token is refused and its Secret gone; never when absent. */
+  readonly bootstrapTokenSeconds?: number;
   /** 1 MiB when absent. */
   readonly maxBodyBytes?: number;
   /** Changes kept for watches that start in the past, per resource; 1000 when absent. */
@@ -70,6 +76,8 @@ export interface Sandbox extends AsyncDisposable {
   setApproving(approving: boolean): void;
   setApprovingServing(approvingServing: boolean): void;
   setSigning(signing: boolean): void;
+  /** The bindings for automatic approval; all of them at the start. */
+  setApprovals(approvals: Approvals): void;
   /** Leaves the port and breaks all connections; the state stays. */
   stopListening(): Promise<void>;
   /** Comes back to the same port. */
@@ -94,7 +102,7 @@ interface Parts {
   readonly ca: CertificateAuthority;
   readonly customCa: CertificateAuthority;
   readonly adminPair: PemPair;
-  readonly bootstrapToken: string;
+  readonly bootstrap: BootstrapToken;
   readonly csrs: Registry<CsrObject>;
   readonly nodes: Registry<NodeObject>;
   readonly audit: AuditLog;
@@ -106,7 +114,7 @@ async function assemble(options: SandboxOptions): Promise<Parts> {
   const { clock } = options;
   const signingSeconds = positive('signingSeconds', options.signingSeconds, (365 * day) / second);
   const caSeconds = positive('caSeconds', options.caSeconds, (3650 * day) / second);
-  const bootstrapToken = checkedToken(options.bootstrapToken ?? randomToken());
+  const bootstrap = bootstrapOf(options, clock.now());
   const root = { now: clock.now(), lifetimeMs: caSeconds * second };
   const [ca, customCa] = await Promise.all([
     CertificateAuthority.create({ ...root, commonName: 'nodecertd-sandbox-ca' }),
@@ -119,15 +127,6 @@ async function assemble(options: SandboxOptions): Promise<Parts> {
   const csrs = csrRegistry(new ObjectStore(revisions, historyLimit), clock);
   const nodes = nodeRegistry(new ObjectStore(revisions, historyLimit), clock);
   const audit = new AuditLog(100_000);
-  const api = new ApiServer({
-    clock,
-    authenticator: new Authenticator({ caPem: ca.pem, now: () => clock.now(), bootstrapToken }),
-    csrs,
-    nodes,
-    audit,
-    maxBodyBytes: options.maxBodyBytes ?? 1024 * 1024,
-    onInternalError,
-  });
   const controllers = new CertificateControllers(
     {
       clock,
@@ -142,14 +141,26 @@ async function assemble(options: SandboxOptions): Promise<Parts> {
       approving: options.approving ?? true,
       approvingServing: options.approvingServing ?? false,
       signing: options.signing ?? true,
+      approvals: everyApproval,
     },
   );
+  const api = new ApiServer({
+    clock,
+    authenticator: new Authenticator({ caPem: ca.pem, now: () => clock.now(), bootstrap }),
+    csrs,
+    nodes,
+    bootstrap,
+    approvals: () => controllers.approvals,
+    audit,
+    maxBodyBytes: options.maxBodyBytes ?? 1024 * 1024,
+    onInternalError,
+  });
   const listener = new HttpsListener({
     pair: serverPair,
     caPem: ca.pem,
     handle: (request, response, signal) => api.handle(request, response, signal),
   });
-  return { ca, customCa, adminPair, bootstrapToken, csrs, nodes, audit, controllers, listener };
+  return { ca, customCa, adminPair, bootstrap, csrs, nodes, audit, controllers, listener };
 }
 
 function sandboxOf(parts: Parts, port: number, stopCleaning: () => Promise<void>): Sandbox {
@@ -160,7 +171,7 @@ function sandboxOf(parts: Parts, port: number, stopCleaning: () => Promise<void>
     server,
     caPem: ca.pem,
     customCaPem: parts.customCa.pem,
-    bootstrapKubeconfig: () => tokenKubeconfig(endpoint, parts.bootstrapToken),
+    bootstrapKubeconfig: () => tokenKubeconfig(endpoint, parts.bootstrap.token),
     adminKubeconfig: () => certificateKubeconfig(endpoint, parts.adminPair),
     audit: () => parts.audit.entries,
     csrs: () => csrs.store.list(),
@@ -190,6 +201,9 @@ function sandboxOf(parts: Parts, port: number, stopCleaning: () => Promise<void>
     },
     setApprovingServing: (approvingServing) => {
       controllers.set({ approvingServing });
+    },
+    setApprovals: (approvals) => {
+      controllers.set({ approvals });
     },
     setSigning: (signing) => {
       controllers.set({ signing });
@@ -237,6 +251,13 @@ function issueAdminPair(ca: CertificateAuthority): Promise<PemPair> {
 
 function randomToken(): string {
   return `${randomBytes(3).toString('hex')}.${randomBytes(8).toString('hex')}`;
+}
+
+function bootstrapOf(options: SandboxOptions, now: Instant): BootstrapToken {
+  const token = checkedToken(options.bootstrapToken ?? randomToken());
+  if (options.bootstrapTokenSeconds === undefined) return { token };
+  const seconds = positive('bootstrapTokenSeconds', options.bootstrapTokenSeconds, 1);
+  return { token, expiration: now + seconds * second };
 }
 
 function checkedToken(token: string): string {

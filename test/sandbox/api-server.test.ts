@@ -96,7 +96,9 @@ describe('discovery', () => {
     assert.match(JSON.stringify(await discover('/apis')), /"certificates\.k8s\.io\/v1"/);
     assert.equal((await discover('/apis/certificates.k8s.io'))['name'], 'certificates.k8s.io');
     for (const [path, names] of [
-      ['/api/v1', ['nodes', 'nodes/status']],
+      ['/api/v1', ['nodes', 'nodes/status', 'secrets']],
+      ['/apis/authorization.k8s.io/v1', ['selfsubjectaccessreviews']],
+      ['/apis/authentication.k8s.io/v1', ['selfsubjectreviews']],
       [
         '/apis/certificates.k8s.io/v1',
         [

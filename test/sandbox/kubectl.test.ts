@@ -87,6 +87,28 @@ describe('kubectl', { skip: skipWithoutKubectl(), timeout: 60_000 }, () => {
     );
   });
 
+  it('says who somebody is, and what they may do', async () => {
+    const bootstrap = ['--kubeconfig', join(directory, 'bootstrap.conf')];
+    assert.match(await kubectl(...bootstrap, 'auth', 'whoami'), /system:bootstrap:abcdef/);
+    const csrs = 'certificatesigningrequests';
+    const may = ['auth', 'can-i', 'create', csrs, '--subresource'];
+    assert.match(await kubectl(...bootstrap, ...may, 'nodeclient'), /^yes/);
+    await assert.rejects(kubectl(...bootstrap, ...may, 'selfnodeclient'), { stdout: /^no/ });
+  });
+
+  it('shows the Secret of the bootstrap token', async () => {
+    const secret = ['-n', 'kube-system', 'get', 'secret', 'bootstrap-token-abcdef'];
+    const id = await kubectl(
+      ...secret,
+      '-o',
+      'go-template={{index .data "token-id"|base64decode}}',
+    );
+    assert.equal(id, 'abcdef');
+    assert.match(await kubectl(...secret), /bootstrap-token-abcdef/);
+    const bootstrap = ['--kubeconfig', join(directory, 'bootstrap.conf')];
+    await assert.rejects(kubectl(...bootstrap, ...secret), /cannot get resource "secrets"/);
+  });
+
   it('shows nodes with their addresses', async () => {
     await running.sandbox.setNodeAddresses('worker-1', [
       { type: 'InternalIP', address: '10.0.0.1' },
