@@ -1,9 +1,11 @@
+import { dirname } from 'node:path';
 import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import { Secret } from '../core/secret.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { ClusterAccess } from './cluster-access.ts';
+import { isPathForSure } from './kubeconfig-material.ts';
 import { readSmallFile } from './small-file.ts';
 
 /**
@@ -57,12 +59,28 @@ export class BearerToken {
     } catch (error) {
       const fallback = this.#read?.token ?? token;
       if (fallback !== undefined) return fallback;
-      throw new AgentError('KUBECONFIG_INVALID', `token file ${tokenFile} cannot be read`, {
-        cause: error,
-        remedy: `Put a token into ${tokenFile}, readable for the agent`,
-      });
+      throw unreadable(this.#access.path, tokenFile, error);
     }
   }
+}
+
+/**
+ * A token pasted where its file belongs looks like a file beside the kubeconfig: what
+ * is named there is not repeated.
+ */
+function unreadable(kubeconfig: string, tokenFile: string, error: unknown): AgentError {
+  if (!tokenFile.startsWith(dirname(kubeconfig)) && isPathForSure(tokenFile)) {
+    return new AgentError('KUBECONFIG_INVALID', `token file ${tokenFile} cannot be read`, {
+      cause: error,
+      remedy: `Put a token into ${tokenFile}, readable for the agent`,
+    });
+  }
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable';
+  return new AgentError(
+    'KUBECONFIG_INVALID',
+    `the tokenFile of kubeconfig ${kubeconfig} cannot be read (${code})`,
+    { remedy: `Put the path of a file with a token into tokenFile of ${kubeconfig}` },
+  );
 }
 
 const lifetime = 50 * second;

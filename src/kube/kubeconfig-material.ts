@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { encodePem, parsePem } from '../core/pem.ts';
+import { printable } from '../core/printable.ts';
 import { Secret } from '../core/secret.ts';
 import type { CertificateAuthority, ClientCertificate } from './cluster-access.ts';
 import type { KeyPath, KubeconfigDocument } from './kubeconfig-document.ts';
@@ -83,11 +84,31 @@ async function bytesOf(
   try {
     return { bytes: await readSmallFile(file, fileLimit), at: [...at, name], file };
   } catch (error) {
-    throw document.failure('KUBECONFIG_INVALID', [...at, name], {
-      message: `names ${file}, which cannot be read`,
-      cause: error,
-    });
+    throw document.failure('KUBECONFIG_INVALID', [...at, name], unreadable(named, file, error));
   }
+}
+
+/**
+ * A key is pasted where its file belongs sooner or later, and "no such file" would
+ * show it: only what cannot be anything but a path is repeated.
+ */
+function unreadable(
+  named: string,
+  file: string,
+  cause: unknown,
+): { readonly message: string; readonly cause: unknown } {
+  if (isPathForSure(named)) return { message: `names ${file}, which cannot be read`, cause };
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unreadable';
+  return {
+    message: `names a file that cannot be read from the folder of the kubeconfig (${code})`,
+    cause: undefined,
+  };
+}
+
+/** Begins or ends as paths do and as neither PEM, base64 of it nor a token does; one line. */
+export function isPathForSure(named: string): boolean {
+  const known = /^\.{0,2}\/|\.(?:pem|crt|cer|cert|key|token)$/;
+  return known.test(named) && named.length < 256 && printable(named) === named;
 }
 
 /** The CERTIFICATE blocks of a source, written anew; whatever else it held is wiped. */

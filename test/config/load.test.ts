@@ -39,7 +39,7 @@ async function failure(attempt: Promise<unknown>): Promise<AgentError> {
 }
 
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-const key = privateKey.export({ format: 'pem', type: 'sec1' }).toString();
+const key = privateKey.export({ format: 'pem', type: 'sec1' });
 
 function certificate(yaml: string): string {
   return `${head}certificates:\n  - ${yaml}\n`;

@@ -42,4 +42,18 @@ describe('BearerToken', () => {
     assert.equal(failure.code, 'KUBECONFIG_INVALID');
     assert.doesNotMatch(describeError(failure), /secret/);
   });
+
+  for (const [what, tokenFile, told] of [
+    ['names a token file that is not there', '/nonexistent/token', /\/nonexistent\/token/],
+    ['does not repeat a token where its file belongs', 'abcdef.0123456789abcdef', /\(ENOENT\)/],
+  ] as const) {
+    it(what, async () => {
+      await using server = await ApiServer.start(() => {});
+      await using client = await clientOf(server, { parts: { user: { tokenFile } } });
+      const failure = await failureOf(get(client));
+      assert.equal(failure.code, 'KUBECONFIG_INVALID');
+      assert.match(describeError(failure), told);
+      assert.doesNotMatch(describeError(failure) + String(failure.remedy), /0123456789abcdef/);
+    });
+  }
 });

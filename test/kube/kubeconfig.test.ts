@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -354,6 +355,19 @@ describe('loadKubeconfig()', () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  it('does not repeat a key that stands where the path of its file belongs', async () => {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const pem = privateKey.export({ format: 'pem', type: 'pkcs8' });
+    const certificate = { 'client-certificate-data': base64('') };
+    for (const key of [pem, base64(pem), pem.split('\n')[1]]) {
+      const failure = await failureOf(load(config({}, { ...certificate, 'client-key': key })));
+      assert.equal(failure.code, 'KUBECONFIG_INVALID');
+      const told = describeError(failure) + String(failure.remedy);
+      assert.match(told, /client-key names a file that cannot be read/);
+      assert.ok(!told.includes(String(key).slice(30, 45)), told);
+    }
   });
 
   it('survives aliases that expand without end', async () => {
