@@ -6,7 +6,8 @@ import { follow } from './follow.ts';
 
 const collection = '/api/v1/nodes';
 
-const nodeSchema = v.pipe(
+/** core/v1 Node, as far as it is looked at. */
+export const nodeSchema = v.pipe(
   v.object({
     metadata: v.object({ uid: v.string(), resourceVersion: v.string() }),
     status: v.nullish(

@@ -30,7 +30,7 @@ export interface WatchRequest<T> {
  *   KubeClient.request
  */
 export async function* watch<T>(
-  client: KubeClient,
+  client: Pick<KubeClient, 'stream'>,
   request: WatchRequest<T>,
 ): AsyncGenerator<WatchEvent<T>, void, void> {
   const what = `watch ${request.path}`;
