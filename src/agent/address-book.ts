@@ -22,7 +22,8 @@ export interface AddressBookOptions {
   readonly hostName: string;
 }
 
-type AddressReport = Extract<EnrollerReport, { type: 'addresses' | 'addresses-failed' }>;
+/** What comes of looking at the Node. */
+export type AddressReport = Extract<EnrollerReport, { type: 'addresses' | 'addresses-failed' }>;
 
 /**
  * Knows by which names and addresses the node is reached. Looking at the Node

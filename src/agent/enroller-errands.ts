@@ -8,6 +8,12 @@ import type { EnrollerLink } from './enroller-link.ts';
 /** Report types that concern one certificate. */
 export type CertificateReport = Extract<EnrollerReport, { readonly name: string }>;
 
+/** What becomes of a request before there is a certificate. */
+export type ProgressReport = Extract<
+  CertificateReport,
+  { readonly type: 'requested' | 'approved' | 'issued' }
+>;
+
 export interface ErrandsOptions {
   readonly spec: CertificateSpec;
   readonly clock: Clock;

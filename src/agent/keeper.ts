@@ -1,16 +1,13 @@
-import { join } from 'node:path';
-import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerReport } from '../core/enrollment.ts';
 import type { Failure } from '../core/errors.ts';
 import { hasCode } from '../core/errors.ts';
-import { templateOf } from '../core/identity.ts';
 import { minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import type { AgentStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
-import { AddressBook } from './address-book.ts';
+import { CertificateSet } from './certificate-set.ts';
 import { ChangedFiles } from './changed-files.ts';
 import type { ConnectionObserver } from './connection-log.ts';
 import { ConnectionLog } from './connection-log.ts';
@@ -20,8 +17,7 @@ import { FileWatch } from './file-watch.ts';
 import { LookBrake } from './look-brake.ts';
 import { pairSignature } from './pair-watch.ts';
 import type { RequestJournal } from './request-journal.ts';
-import type { RotationObserver } from './rotator.ts';
-import { Rotator } from './rotator.ts';
+import type { RotationObserver } from './rotation-record.ts';
 
 /** What is counted besides the rotations themselves. */
 export interface KeeperObserver extends RotationObserver, ConnectionObserver {
@@ -53,8 +49,7 @@ export interface KeeperOptions {
 export class Keeper implements EnrollerListener {
   readonly #options: KeeperOptions;
   readonly #supervisor: EnrollerSupervisor;
-  readonly #rotators: readonly Rotator[];
-  readonly #addresses: AddressBook;
+  readonly #certificates: CertificateSet;
   readonly #connections: ConnectionLog;
   /** How the pairs looked before the enroller was last sent to look at them. */
   readonly #pairs: ChangedFiles;
@@ -68,25 +63,16 @@ export class Keeper implements EnrollerListener {
 
   constructor(options: KeeperOptions) {
     this.#options = options;
-    const { config, clock, logger, launch } = options;
+    const { clock, logger, launch } = options;
     this.#startedAt = clock.now();
     this.#lastTick = this.#startedAt;
     this.#releasedAt = this.#startedAt;
     this.#supervisor = new EnrollerSupervisor({ launch, listener: this, logger });
-    this.#rotators = config.certificates.map((spec) => this.#rotator(spec));
+    this.#certificates = new CertificateSet({ ...options, enroller: this.#supervisor });
     this.#connections = new ConnectionLog(options);
-    this.#pairs = new ChangedFiles(
-      this.#rotators.map(({ path }) => path),
-      pairSignature,
-    );
+    this.#pairs = new ChangedFiles(this.#certificates.paths, pairSignature);
     this.#brake = new LookBrake(clock);
     this.#files = new ChangedFiles(otherFiles(options));
-    this.#addresses = new AddressBook({
-      ...options,
-      enroller: this.#supervisor,
-      refreshSeconds: config.addressRefreshSeconds,
-      hostName: config.nodeName,
-    });
   }
 
   /** When the loop last came round; a health check compares it with the clock. */
@@ -109,7 +95,7 @@ export class Keeper implements EnrollerListener {
       startedAt: this.#startedAt,
       now: clock.now(),
       certificateDirectory: config.certificateDirectory,
-      certificates: this.#rotators.map((rotator) => rotator.status()),
+      certificates: this.#certificates.status(),
     };
   }
 
@@ -119,7 +105,7 @@ export class Keeper implements EnrollerListener {
     this.#tick();
     // Before the first look: what changes after this shows, whether the look saw it or not.
     await this.#pairs.look();
-    for (const rotator of this.#rotators) rotator.start();
+    this.#certificates.start();
     await using watches = await this.#watch();
     try {
       while (!signal.aborted) {
@@ -140,10 +126,6 @@ export class Keeper implements EnrollerListener {
 
   onReport(report: EnrollerReport): void {
     switch (report.type) {
-      case 'addresses':
-      case 'addresses-failed':
-        this.#addresses.report(report);
-        break;
       case 'api-request':
       case 'clock-skew':
       case 'credential':
@@ -151,7 +133,7 @@ export class Keeper implements EnrollerListener {
       case 'insecure':
         return this.#connections.report(report);
       default:
-        this.#rotators.find(({ spec }) => spec.name === report.name)?.report(report);
+        this.#certificates.report(report);
     }
     this.#tick();
     this.#wake.abort();
@@ -177,21 +159,8 @@ export class Keeper implements EnrollerListener {
       error: loss.message,
     });
     observer.recordEnrollerEnd(loss.code === 'ENROLLER_HUNG' ? 'hung' : 'lost');
-    for (const rotator of this.#rotators) rotator.lost(failure);
-    this.#addresses.lost(failure);
+    this.#certificates.lost(failure);
     this.#wake.abort();
-  }
-
-  #rotator(spec: CertificateSpec): Rotator {
-    const { config } = this.#options;
-    return new Rotator({
-      ...this.#options,
-      spec,
-      nodeName: config.nodeName,
-      path: currentPath(config, spec.name),
-      enroller: this.#supervisor,
-      identityReady: !this.#needsIdentity(spec),
-    });
   }
 
   #release(): void {
@@ -199,49 +168,16 @@ export class Keeper implements EnrollerListener {
     this.#options.releaseMemory();
   }
 
-  /** The client certificate is what the others are requested with, where this agent keeps it. */
-  #needsIdentity(spec: CertificateSpec): boolean {
-    const { certificates } = this.#options.config;
-    return (
-      spec.profile !== 'kubelet-client' &&
-      certificates.some(({ profile }) => profile === 'kubelet-client')
-    );
-  }
-
   #tick(): void {
     this.#lastTick = this.#options.clock.now();
-    const ready = this.#identityReady;
-    this.#addresses.tick({ lookUpNode: this.#looksUpNode });
-    for (const rotator of this.#rotators) {
-      if (this.#needsIdentity(rotator.spec)) rotator.setIdentityReady(ready);
-      rotator.setTemplate(this.#templateFor(rotator.spec));
-      rotator.tick();
-    }
-  }
-
-  get #identityReady(): boolean {
-    const identity = this.#rotators.find(({ spec }) => spec.profile === 'kubelet-client');
-    return identity === undefined || identity.usable;
-  }
-
-  /** Only the node itself may read its Node. */
-  get #looksUpNode(): boolean {
-    return this.#identityReady && this.#rotators.some(({ spec }) => spec.addresses === 'node');
-  }
-
-  #templateFor(spec: CertificateSpec): CertificateTemplate | undefined {
-    const found = spec.addresses === 'node' ? this.#addresses.ofNode : this.#addresses.ofInterfaces;
-    return templateOf(spec, found);
+    this.#certificates.tick();
   }
 
   /** Sleeps until something is due, a minute at most, or until something happens. */
   async #pause(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    const now = clock.now();
-    const lookUp = this.#looksUpNode ? this.#addresses.wake : Infinity;
-    const due = Math.min(lookUp, ...this.#rotators.map(({ wake }) => wake));
     // A deadline in the past that nothing came of must not make the loop spin.
-    const ms = Math.min(Math.max(due - now, second / 10), minute);
+    const ms = Math.min(Math.max(this.#certificates.wake - clock.now(), second / 10), minute);
     try {
       await clock.sleep(ms, AbortSignal.any([signal, this.#wake.signal]));
     } catch (error) {
@@ -253,7 +189,7 @@ export class Keeper implements EnrollerListener {
   async #watch(): Promise<FileWatch> {
     return FileWatch.open({
       files: otherFiles(this.#options),
-      pairs: this.#rotators.map(({ path }) => path),
+      pairs: this.#certificates.paths,
       onChange: () => this.#wake.abort(),
     });
   }
@@ -263,11 +199,11 @@ export class Keeper implements EnrollerListener {
    * agent's own swap differs as well: the look that follows finds what is known.
    */
   async #comparePairs(): Promise<void> {
-    const busy = new Set(this.#rotators.filter(({ storing }) => storing).map(({ path }) => path));
+    const busy = this.#certificates.busyPaths;
     const changed = await this.#pairs.look((path) => busy.has(path) || this.#brake.holds(path));
     for (const path of changed) {
       this.#brake.looked(path);
-      this.#rotators.find((rotator) => rotator.path === path)?.disturbed();
+      this.#certificates.disturbed(path);
     }
   }
 
@@ -275,7 +211,7 @@ export class Keeper implements EnrollerListener {
     const { configFile, logger } = this.#options;
     for (const file of await this.#files.look()) {
       if (file === configFile) logger.log('config_changed', { path: file });
-      else for (const rotator of this.#rotators) rotator.credentialChanged();
+      else this.#certificates.credentialChanged();
     }
   }
 }
@@ -289,7 +225,3 @@ function otherFiles({ config, configFile }: KeeperOptions): string[] {
 
 /** Scrapes leave garbage that nothing else collects in an idle process. */
 const releaseInterval = 10 * minute;
-
-function currentPath(config: AgentConfig, name: string): string {
-  return join(config.certificateDirectory, `${name}-current.pem`);
-}

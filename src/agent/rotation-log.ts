@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec } from '../core/certificate-spec.ts';
 import type { Finding } from '../core/enrollment.ts';
@@ -28,6 +29,8 @@ export class RotationLog {
   readonly #options: RotationLogOptions;
   #lastEvent: LastEvent | undefined;
   #overdue = false;
+  /** What the agent itself stored, until the look that follows. */
+  #stored: PairFacts | undefined;
   #missing: LogEvent | undefined;
   #trouble: { readonly code: ErrorCode; readonly at: Instant } | undefined;
 
@@ -55,6 +58,7 @@ export class RotationLog {
 
   /** @param seconds from the decision to ask for it, where it was still wanted */
   stored(pair: PairFacts, seconds?: number): void {
+    this.#stored = pair;
     this.log('certificate_stored', {
       ...pairFields(pair),
       ...(seconds !== undefined && { seconds }),
@@ -138,10 +142,25 @@ export class RotationLog {
     });
   }
 
-  /** Somebody else replaced, damaged or removed it. */
-  changed(path: string, pair: PairFacts | undefined): void {
-    this.log('pair_changed', { path, ...(pair !== undefined && pairFields(pair)) });
+  /** What a look showed, where it is another pair than the one that was known. */
+  found({ path, known, pair, deadline }: Found): void {
+    const stored = this.#stored;
+    this.#stored = undefined;
+    if (samePair(known, pair)) return;
+    // An attempt that was given up can have stored this one: that was nobody else.
+    const ours = pair !== undefined && samePair(pair, stored);
+    if (known !== undefined && !ours) {
+      this.log('pair_changed', { path, ...(pair !== undefined && pairFields(pair)) });
+    }
+    if (pair !== undefined && deadline !== undefined) this.deadline(pair, deadline);
   }
+}
+
+interface Found {
+  readonly path: string;
+  readonly known: PairFacts | undefined;
+  readonly pair: PairFacts | undefined;
+  readonly deadline: Instant | undefined;
 }
 
 type Reminder = Extract<RotationEffect, { type: 'remind-approver' | 'remind-signer' }>;
@@ -154,4 +173,10 @@ function pairFields(pair: PairFacts): LogFields {
 
 function failureFields({ code, message, remedy }: Failure): LogFields {
   return { code, error: message, ...(remedy !== undefined && { remedy }) };
+}
+
+/** By the name of the file: its directory may be reached through a link, or not. */
+function samePair(a: PairFacts | undefined, b: PairFacts | undefined): boolean {
+  const names = [a, b].map((pair) => pair && basename(pair.path));
+  return names[0] === names[1] && a?.serial === b?.serial && a?.storedAt === b?.storedAt;
 }

@@ -1,11 +1,7 @@
-import { basename } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
-import type { CertificateSpec } from '../core/certificate-spec.ts';
-import { sameTemplate } from '../core/identity.ts';
-import type { CertificateTemplate } from '../core/certificate-spec.ts';
-import type { CsrReference } from '../core/enrollment.ts';
+import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import type { Failure } from '../core/errors.ts';
-import { second } from '../core/instant.ts';
+import { sameTemplate } from '../core/identity.ts';
 import type { Instant } from '../core/instant.ts';
 import { nextWake } from '../core/rotation-due.ts';
 import { initialState } from '../core/rotation-state.ts';
@@ -13,39 +9,20 @@ import type { RotationEffect, RotationEvent, RotationState } from '../core/rotat
 import { step } from '../core/rotation.ts';
 import { rotationDeadline, rotationFraction } from '../core/schedule.ts';
 import type { CertificateStatus } from '../core/status.ts';
-import type { Clock } from '../sys/clock.ts';
-import type { Logger } from '../sys/log.ts';
 import { certificateStatus, isUsable } from './certificate-status.ts';
 import { EnrollerErrands } from './enroller-errands.ts';
-import type { CertificateReport } from './enroller-errands.ts';
+import type { CertificateReport, ProgressReport } from './enroller-errands.ts';
 import type { EnrollerLink } from './enroller-link.ts';
-import type { RequestJournal } from './request-journal.ts';
-import { RotationLog } from './rotation-log.ts';
+import type { RotationLog } from './rotation-log.ts';
+import { RotationRecord } from './rotation-record.ts';
+import type { RotationRecordOptions } from './rotation-record.ts';
 
-/** What is counted; the metrics have the matching methods. */
-export interface RotationObserver {
-  recordRequested(name: string): void;
-  recordStored(stored: {
-    readonly name: string;
-    /** Seconds since the notBefore of the pair that was replaced. */
-    readonly ageOfReplaced?: number;
-    /** Seconds from the decision to ask for a certificate to the stored pair. */
-    readonly seconds: number;
-  }): void;
-  recordFailure(name: string, code: Failure['code']): void;
-}
-
-export interface RotatorOptions {
-  readonly spec: CertificateSpec;
+export interface RotatorOptions extends RotationRecordOptions {
   readonly nodeName: string;
   /** The `-current.pem` path, for status and logs. */
   readonly path: string;
-  readonly clock: Clock;
   readonly chance: () => number;
   readonly enroller: EnrollerLink;
-  readonly logger: Logger;
-  readonly observer: RotationObserver;
-  readonly journal: RequestJournal;
   readonly identityReady: boolean;
 }
 
@@ -57,18 +34,19 @@ export interface RotatorOptions {
 export class Rotator {
   readonly #options: RotatorOptions;
   #state: RotationState;
-  readonly #log: RotationLog;
+  readonly #record: RotationRecord;
   readonly #errands: EnrollerErrands;
-  /** Stored by an attempt that was given up: a look that finds it found nobody else's. */
-  #straggler: PairFacts | undefined;
 
   constructor(options: RotatorOptions) {
     this.#options = options;
-    this.#log = new RotationLog(options);
+    this.#record = new RotationRecord(options);
     this.#errands = new EnrollerErrands(options);
-    const { clock, identityReady, journal, spec } = options;
-    const now = clock.now();
-    this.#state = initialState({ now, identityReady, delay: journal.delayFor(spec.name, now) });
+    const { clock, identityReady } = options;
+    this.#state = initialState({
+      now: clock.now(),
+      identityReady,
+      delay: this.#record.delay,
+    });
   }
 
   get spec(): CertificateSpec {
@@ -109,9 +87,7 @@ export class Rotator {
 
   /** Asks for the first look at the directory. */
   start(): void {
-    const { journal, spec, clock } = this.#options;
-    const count = journal.outstanding(spec.name, clock.now());
-    if (count > 0) this.#log.log('csr_left_behind', { count });
+    this.#record.started();
     this.#errands.inspect();
   }
 
@@ -173,7 +149,7 @@ export class Rotator {
       case 'failed':
         return this.#failed(report.failure, report.resumable);
       case 'trouble':
-        return this.#troubled(report.failure);
+        return this.#record.troubled(report.failure);
       default:
         return report satisfies never;
     }
@@ -185,87 +161,44 @@ export class Rotator {
    * readers find, so the directory is looked at again.
    */
   #straggled(report: CertificateReport): void {
-    if (report.type === 'requested') this.#count(report.csr);
+    if (report.type === 'requested') this.#record.progressed(report);
     if (report.type !== 'stored') return;
-    this.#straggler = report.pair;
     this.#log.stored(report.pair);
     this.#log.findings(report.findings);
     this.#apply({ type: 'disturbed' });
   }
 
-  #inspected(report: Extract<CertificateReport, { type: 'inspected' }>): void {
-    this.#log.findings(report.findings);
+  #inspected({ pair, findings }: Extract<CertificateReport, { type: 'inspected' }>): void {
+    this.#log.findings(findings);
     const known = this.#state.pair;
-    const { pair } = report;
-    if (known !== undefined && !samePair(known, pair) && !this.#isOurs(pair)) {
-      this.#log.changed(this.path, pair);
-    }
-    if (pair === undefined) {
+    const deadline = pair === undefined ? undefined : this.#deadline(pair);
+    this.#log.found({ path: this.path, known, pair, deadline });
+    if (pair === undefined || deadline === undefined) {
       this.#errands.selfSign();
       return this.#apply({ type: 'inspected' });
     }
     this.#errands.selfSigned();
-    const deadline = this.#deadline(pair);
-    if (!samePair(known, pair)) this.#log.deadline(pair, deadline);
     this.#apply({ type: 'inspected', pair, deadline });
-  }
-
-  #isOurs(pair: PairFacts | undefined): boolean {
-    return pair !== undefined && samePair(pair, this.#straggler);
   }
 
   #inspectionFailed(failure: Failure): void {
     this.#errands.selfSigned();
-    this.#options.observer.recordFailure(this.spec.name, failure.code);
+    this.#record.failed(failure);
     this.#apply({ type: 'inspection-failed', failure });
     this.#log.failed(failure, this.#state);
   }
 
-  #progressed(
-    report: Extract<CertificateReport, { type: 'requested' | 'approved' | 'issued' }>,
-  ): void {
-    const { csr } = report;
-    const fields = { csr: csr.name };
-    switch (report.type) {
-      case 'requested':
-        this.#count(csr);
-        return this.#apply({ type: 'progress', stage: 'pending', csr });
-      case 'approved':
-        this.#log.log('csr_approved', fields);
-        return this.#apply({ type: 'progress', stage: 'approved', csr });
-      case 'issued':
-        this.#log.log('csr_issued', fields);
-        return this.#apply({ type: 'progress', stage: 'issued', csr });
-      default:
-        return report satisfies never;
-    }
-  }
-
-  /** Once for each request: the enroller repeats itself when it carries on. */
-  #count(csr: CsrReference): void {
-    const { journal, observer, spec } = this.#options;
-    if (!journal.add(spec.name, csr)) return;
-    observer.recordRequested(spec.name);
-    this.#log.log('csr_created', { csr: csr.name });
+  #progressed(report: ProgressReport): void {
+    this.#record.progressed(report);
+    this.#apply({ type: 'progress', stage: stages[report.type], csr: report.csr });
   }
 
   #stored({ pair, findings }: Extract<CertificateReport, { type: 'stored' }>): void {
-    const { clock, journal, observer, spec } = this.#options;
-    const now = clock.now();
-    journal.clear(spec.name);
-    const replaced = this.#state.pair;
+    const { pair: replaced } = this.#state;
     const deadline = this.#deadline(pair);
     const { seconds } = this.#errands;
     this.#errands.ended({ resumable: false });
-    observer.recordStored({
-      name: spec.name,
-      seconds,
-      // A stand-in is replaced as soon as can be: its age says nothing about rotations.
-      ...(replaced?.selfSigned === false && {
-        ageOfReplaced: (now - replaced.notBefore) / second,
-      }),
-    });
-    this.#log.stored(pair, seconds);
+    this.#record.stored(pair, { seconds, ...(replaced !== undefined && { replaced }) });
     this.#log.findings(findings);
     this.#log.deadline(pair, deadline);
     this.#apply({ type: 'stored', pair, deadline });
@@ -273,17 +206,10 @@ export class Rotator {
   }
 
   #failed(failure: Failure, resumable: boolean): void {
-    const { observer, spec } = this.#options;
-    observer.recordFailure(spec.name, failure.code);
+    this.#record.failed(failure);
     this.#errands.ended({ resumable });
     this.#apply({ type: 'failed', failure, resumable });
     this.#log.failed(failure, this.#state);
-  }
-
-  #troubled(failure: Failure): void {
-    if (this.#log.troubled(failure)) {
-      this.#options.observer.recordFailure(this.spec.name, failure.code);
-    }
   }
 
   #apply(event: RotationEvent): void {
@@ -314,14 +240,16 @@ export class Rotator {
     }
   }
 
+  get #log(): RotationLog {
+    return this.#record.log;
+  }
+
   #deadline(pair: PairFacts): Instant {
     const { nodeName, spec } = this.#options;
-    return rotationDeadline(pair, rotationFraction(nodeName, spec.name, pair.serial));
+    const fraction = rotationFraction(nodeName, spec.name, pair.serial);
+    return rotationDeadline(pair, fraction);
   }
 }
 
-/** By the name of the file: its directory may be reached through a link, or not. */
-function samePair(a: PairFacts | undefined, b: PairFacts | undefined): boolean {
-  const names = [a, b].map((pair) => pair && basename(pair.path));
-  return names[0] === names[1] && a?.serial === b?.serial && a?.storedAt === b?.storedAt;
-}
+/** A request that stands is pending, whatever else is true of it. */
+const stages = { requested: 'pending', approved: 'approved', issued: 'issued' } as const;

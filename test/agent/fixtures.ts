@@ -5,7 +5,7 @@ import type { EnrollerCommand } from '../../src/core/enrollment.ts';
 import type { LogEvent, LogFields } from '../../src/core/log-events.ts';
 import type { EnrollerLink } from '../../src/agent/enroller-link.ts';
 import type { KeeperObserver } from '../../src/agent/keeper.ts';
-import type { RotationObserver } from '../../src/agent/rotator.ts';
+import type { RotationObserver } from '../../src/agent/rotation-record.ts';
 import type { Logger } from '../../src/sys/log.ts';
 
 export type Line = LogFields & { readonly event: LogEvent };

@@ -1,0 +1,131 @@
+import { join } from 'node:path';
+import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
+import type { AgentConfig } from '../core/config.ts';
+import type { Failure } from '../core/errors.ts';
+import { templateOf } from '../core/identity.ts';
+import type { Instant } from '../core/instant.ts';
+import type { CertificateStatus } from '../core/status.ts';
+import { AddressBook } from './address-book.ts';
+import type { AddressReport } from './address-book.ts';
+import type { CertificateReport } from './enroller-errands.ts';
+import type { RotatorOptions } from './rotator.ts';
+import { Rotator } from './rotator.ts';
+
+export interface CertificateSetOptions extends Omit<
+  RotatorOptions,
+  'spec' | 'nodeName' | 'path' | 'identityReady'
+> {
+  readonly config: AgentConfig;
+  /** Addresses of this machine's network interfaces. */
+  readonly interfaces: () => readonly string[];
+}
+
+/**
+ * All certificates of the agent and what one has to do with another: the client
+ * certificate is the identity that the others, and the addresses in them, are asked
+ * for with. Like its parts it waits for nothing.
+ */
+export class CertificateSet {
+  readonly #config: AgentConfig;
+  readonly #rotators: readonly Rotator[];
+  readonly #addresses: AddressBook;
+
+  constructor(options: CertificateSetOptions) {
+    const { config } = options;
+    this.#config = config;
+    this.#rotators = config.certificates.map(
+      (spec) =>
+        new Rotator({
+          ...options,
+          spec,
+          nodeName: config.nodeName,
+          path: join(config.certificateDirectory, `${spec.name}-current.pem`),
+          identityReady: !this.#needsIdentity(spec),
+        }),
+    );
+    this.#addresses = new AddressBook({
+      ...options,
+      refreshSeconds: config.addressRefreshSeconds,
+      hostName: config.nodeName,
+    });
+  }
+
+  /** Every `-current.pem`. */
+  get paths(): string[] {
+    return this.#rotators.map(({ path }) => path);
+  }
+
+  /** Those that the enroller may be writing now: changes there are its own. */
+  get busyPaths(): ReadonlySet<string> {
+    return new Set(this.#rotators.filter(({ storing }) => storing).map(({ path }) => path));
+  }
+
+  /** When the next tick is due at the latest. */
+  get wake(): Instant {
+    const lookUp = this.#looksUpNode ? this.#addresses.wake : Infinity;
+    return Math.min(lookUp, ...this.#rotators.map(({ wake }) => wake));
+  }
+
+  status(): CertificateStatus[] {
+    return this.#rotators.map((rotator) => rotator.status());
+  }
+
+  start(): void {
+    for (const rotator of this.#rotators) rotator.start();
+  }
+
+  tick(): void {
+    const ready = this.#identityReady;
+    this.#addresses.tick({ lookUpNode: this.#looksUpNode });
+    for (const rotator of this.#rotators) {
+      if (this.#needsIdentity(rotator.spec)) rotator.setIdentityReady(ready);
+      rotator.setTemplate(this.#templateFor(rotator.spec));
+      rotator.tick();
+    }
+  }
+
+  report(report: CertificateReport | AddressReport): void {
+    if ('name' in report) {
+      return this.#rotators.find(({ spec }) => spec.name === report.name)?.report(report);
+    }
+    this.#addresses.report(report);
+  }
+
+  /** The enroller is gone, and with it all that it had in hand. */
+  lost(failure: Failure): void {
+    for (const rotator of this.#rotators) rotator.lost(failure);
+    this.#addresses.lost(failure);
+  }
+
+  /** The pair behind this link may be another one. */
+  disturbed(path: string): void {
+    this.#rotators.find((rotator) => rotator.path === path)?.disturbed();
+  }
+
+  credentialChanged(): void {
+    for (const rotator of this.#rotators) rotator.credentialChanged();
+  }
+
+  /** The client certificate is what the others are requested with, where this agent keeps it. */
+  #needsIdentity(spec: CertificateSpec): boolean {
+    return (
+      spec.profile !== 'kubelet-client' &&
+      this.#config.certificates.some(({ profile }) => profile === 'kubelet-client')
+    );
+  }
+
+  get #identityReady(): boolean {
+    const identity = this.#rotators.find(({ spec }) => spec.profile === 'kubelet-client');
+    return identity === undefined || identity.usable;
+  }
+
+  /** Only the node itself may read its Node. */
+  get #looksUpNode(): boolean {
+    return this.#identityReady && this.#rotators.some(({ spec }) => spec.addresses === 'node');
+  }
+
+  #templateFor(spec: CertificateSpec): CertificateTemplate | undefined {
+    const found = spec.addresses === 'node' ? this.#addresses.ofNode : this.#addresses.ofInterfaces;
+    return templateOf(spec, found);
+  }
+}
