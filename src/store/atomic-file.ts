@@ -28,10 +28,32 @@ export async function writeNewFile(path: string, bytes: Uint8Array, mode: number
 
 /** Puts a complete file in the place of another: readers find the old content or the new, never a part. */
 export async function replaceFile(path: string, bytes: Uint8Array, mode: number): Promise<void> {
-  const temporary = temporaryPath(path);
-  await writeNewFile(temporary, bytes, mode);
-  await moveInto(temporary, path);
+  await putFile(path, { bytes, mode });
   await syncDirectory(dirname(path));
+}
+
+/**
+ * As `replaceFile`, with a last look at what was written, before it bears the name. A
+ * write that is cut short leaves a stray, and never a part of a file under that name.
+ * When this settles the file is on the disk, but its name may not be before `syncDirectory`.
+ */
+export async function putFile(
+  path: string,
+  file: {
+    readonly bytes: Uint8Array;
+    readonly mode: number;
+    readonly check?: (temporary: string) => Promise<void>;
+  },
+): Promise<void> {
+  const temporary = temporaryPath(path);
+  await writeNewFile(temporary, file.bytes, file.mode);
+  try {
+    await file.check?.(temporary);
+  } catch (error) {
+    await unlink(temporary).catch(ignore);
+    throw error;
+  }
+  await moveInto(temporary, path);
 }
 
 /**
@@ -84,9 +106,16 @@ export async function makeDirectory(directory: string): Promise<void> {
  * and returns the paths. Only for whoever alone writes it.
  */
 export async function removeStrays(path: string): Promise<string[]> {
-  const directory = dirname(path);
+  return removeStraysFor(dirname(path), (name) => name === basename(path));
+}
+
+/** As `removeStrays`, for every file whose name is one of those. */
+export async function removeStraysFor(
+  directory: string,
+  isOurs: (name: string) => boolean,
+): Promise<string[]> {
   const names = await attempt('list', directory, () => readdir(directory));
-  const strays = names.filter((name) => strayOf(name) === basename(path));
+  const strays = names.filter((name) => isOurs(strayOf(name) ?? ''));
   for (const name of strays) {
     const stray = join(directory, name);
     await attempt('remove', stray, () => unlink(stray));

@@ -7,7 +7,7 @@ import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import type { Secret } from '../core/secret.ts';
 import type { Clock } from '../sys/clock.ts';
-import { removeStrays, syncDirectory, writeNewFile } from './atomic-file.ts';
+import { putFile, removeStraysFor, syncDirectory } from './atomic-file.ts';
 import { readBoundedFile } from './bounded-file.ts';
 import { showMode } from './certificate-directory.ts';
 import {
@@ -18,7 +18,7 @@ import {
   setAsideMoment,
   updatedLink,
 } from './pair-names.ts';
-import { attempt, isTaken, unlessMissing } from './store-error.ts';
+import { attempt, unlessMissing } from './store-error.ts';
 
 /** Far more pairs than anybody makes in a second. */
 const mostAttempts = 1000;
@@ -60,15 +60,21 @@ export class PairDirectory {
     return entries.filter((entry) => isPairFile(this.name, entry.name)).map(({ name }) => name);
   }
 
-  /** A new pair file, complete and read back from where it was written. Removed again if anything fails. */
+  /**
+   * A new pair file, complete and read back before it has its name: what a crash cuts
+   * short is a stray. Removed again if anything fails.
+   */
   async create(content: Secret, modifiedAt?: Instant): Promise<string> {
-    const path = await this.#writeUnderFreeName(content);
-    try {
+    const path = await this.#freePath();
+    const check = async (temporary: string): Promise<void> => {
       if (modifiedAt !== undefined) {
         const seconds = modifiedAt / second;
-        await attempt('set the time of', path, () => utimes(path, seconds, seconds));
+        await attempt('set the time of', temporary, () => utimes(temporary, seconds, seconds));
       }
-      await requireContent(path, content);
+      await requireContent(temporary, content);
+    };
+    await putFile(path, { bytes: content.expose(), mode: ownerOnly, check });
+    try {
       // The name of the pair must be on the disk before a link to it can be.
       await syncDirectory(this.directory);
       return path;
@@ -90,11 +96,14 @@ export class PairDirectory {
   }
 
   async removeStrays(): Promise<Finding[]> {
-    const strays = await removeStrays(this.link);
+    const strays = await removeStraysFor(
+      this.directory,
+      (name) => name === currentLink(this.name) || isPairFile(this.name, name),
+    );
     return strays.map((path) => ({
       kind: 'stray-removed',
       path,
-      detail: 'left behind by a swap that was cut short',
+      detail: 'left behind by a write that was cut short',
     }));
   }
 
@@ -149,15 +158,11 @@ export class PairDirectory {
     return unlessMissing(() => attempt('resolve', path, () => realpath(path)));
   }
 
-  async #writeUnderFreeName(content: Secret): Promise<string> {
+  /** Nobody else uses such names while the directory is locked, except a kubelet, once a second at most. */
+  async #freePath(): Promise<string> {
     for (let count = 0; count < mostAttempts; count += 1) {
       const path = this.path(pairFile(this.name, this.#clock.now(), count));
-      try {
-        await writeNewFile(path, content.expose(), ownerOnly);
-        return path;
-      } catch (error) {
-        if (!isTaken(error)) throw error;
-      }
+      if ((await kindOf(path)) === 'missing') return path;
     }
     throw new AgentError('STORE_IO', `cannot write a pair to ${this.directory}: no name is free`);
   }

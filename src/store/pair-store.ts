@@ -76,6 +76,7 @@ export class PairStore {
         ...(await this.#files.completeSwap()),
       );
       const pair = await this.#settle(findings);
+      if (pair !== undefined) findings.push(...(await this.#finishPruning()));
       return { ...(pair !== undefined && { pair }), findings };
     });
   }
@@ -104,6 +105,16 @@ export class PairStore {
       );
       return { pair: facts, findings };
     });
+  }
+
+  /**
+   * What a write would have removed, had it not been cut short after its swap: until
+   * the next one, which may be a year away, those keys would lie there. One pair more
+   * than configured may stay: the one replaced last, which a reader may be about to open.
+   */
+  async #finishPruning(): Promise<Finding[]> {
+    const previousPairs = Math.max(this.#config.previousPairs, 1);
+    return prune(this.#files, { previousPairs, replaced: undefined, now: this.#clock.now() });
   }
 
   /** Brings a readable pair behind the link, from the best source there is. */

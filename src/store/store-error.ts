@@ -54,10 +54,6 @@ export function isMissing(error: unknown): boolean {
   return hasErrno(causeOf(error), 'ENOENT', 'ENOTDIR', 'ELOOP');
 }
 
-export function isTaken(error: unknown): boolean {
-  return hasErrno(causeOf(error), 'EEXIST');
-}
-
 /** The content was read and found to be no pair; every other failure says nothing about the content. */
 export function isBadContent(error: unknown): error is AgentError {
   return (

@@ -5,14 +5,18 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 
 /**
- * A directory on a tmpfs of 16 kB of its own, until the test ends: a file system
- * that fills up, and whose files vanish. Skips the test where mounting is not allowed.
+ * A directory on a tmpfs of its own, of 16 kB or of so many inodes, until the test ends:
+ * a file system that fills up, and whose files vanish. Skips the test where mounting is
+ * not allowed.
  */
-export async function tmpfsDirectory(context: TestContext): Promise<string | undefined> {
+export async function tmpfsDirectory(
+  context: TestContext,
+  limit = 'size=16k',
+): Promise<string | undefined> {
   const directory = await mkdtemp(join(tmpdir(), 'nodecertd-tmpfs-'));
   const { status, stderr, error } = spawnSync(
     'mount',
-    ['-t', 'tmpfs', '-o', 'size=16k,mode=755', 'tmpfs', directory],
+    ['-t', 'tmpfs', '-o', `${limit},mode=755`, 'tmpfs', directory],
     { encoding: 'utf8' },
   );
   context.after(async () => {

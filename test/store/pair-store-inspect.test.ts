@@ -219,3 +219,18 @@ test('inspect() adopts no split pair that is incomplete, mixed up or expired', a
   assert.deepEqual(await store.inspect(), { findings: [] });
   assert.deepEqual(await readdir(directory), [`${name}.crt`, `${name}.key`]);
 });
+
+test('inspect() removes the old pairs that a write had no time for, but not the one just replaced', async (t) => {
+  const { store, put, at } = await bench(t, { config: { previousPairs: 0 } });
+  const oldest = await put(await makePair({ notBefore: present - 9 * hour }), 9 * hour);
+  const replaced = await put(await makePair({ notBefore: present - 5 * hour }), 5 * hour);
+  const current = await put(await makePair(), hour);
+  await symlink(at(current), at(`${name}-current.pem`));
+  const { findings } = await store.inspect();
+  assert.deepEqual(
+    findings.map(({ kind, path }) => [kind, basename(path)]),
+    [['pair-pruned', oldest]],
+  );
+  requireWholePair(await readFile(at(replaced)));
+  assert.deepEqual((await store.inspect()).findings, []);
+});

@@ -33,10 +33,11 @@ test('inspect() removes temporary links of its own name only', async (t) => {
   const { pair } = await store.write(secretOf(await makePair()));
   const stray = `.nodecertd-00112233aabbccdd.${name}`;
   await symlink('x', at(`${stray}-current.pem`));
+  await writeFile(at(`${stray}-2026-06-01-12-00-00.pem`), 'a part of a key');
   await symlink('x', at(`${stray}-2-current.pem`));
   const inspection = await store.inspect();
   assert.deepEqual(inspection.pair, pair);
-  assert.deepEqual(kinds(inspection.findings), ['stray-removed']);
+  assert.deepEqual(kinds(inspection.findings), ['stray-removed', 'stray-removed']);
   assert.ok((await readdir(directory)).includes(`${stray}-2-current.pem`));
 });
 
