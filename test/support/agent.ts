@@ -140,6 +140,11 @@ export class TestAgent {
     return this.#child.exitCode;
   }
 
+  /** By itself or by a signal. */
+  get ended(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
   /** Lines so far of this event. */
   all(event: LogEvent, certificate?: string): LogLine[] {
     return this.lines.filter(matching(event, certificate));
