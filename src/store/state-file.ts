@@ -44,9 +44,11 @@ export const emptyState: AgentState = { certificates: {} };
  */
 export async function readState(directory: string): Promise<ReadState> {
   const path = statePath(directory);
+  // Also when there is no state: the very first write may have been cut short. Strays hold
+  // nothing secret, so that one which cannot be removed is no reason not to start.
+  await removeStrays(path).catch(() => undefined);
   const text = await readText(path);
   if (text === undefined) return { state: emptyState };
-  await removeStrays(path);
   const parsed = parseState(text);
   if (parsed.state !== undefined) return parsed;
   const aside = `${path}.corrupt`;

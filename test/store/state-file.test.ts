@@ -62,6 +62,21 @@ test('readState() removes what a write that was cut short left behind', async (t
   assert.deepEqual(await readdir(directory), ['state.json']);
 });
 
+test('readState() removes what the very first write left behind, cut short', async (t) => {
+  const directory = await temporaryDirectory(t);
+  await writeFile(join(directory, '.nodecertd-0011223344556677.state.json'), '{');
+  assert.deepEqual(await readState(directory), { state: { certificates: {} } });
+  assert.deepEqual(await readdir(directory), []);
+});
+
+test('readState() is content with a stray that cannot be removed', async (t) => {
+  const directory = await temporaryDirectory(t);
+  await writeState(directory, state);
+  // unlink(2) takes no directories.
+  await mkdir(join(directory, '.nodecertd-0011223344556677.state.json'));
+  assert.deepEqual(await readState(directory), { state });
+});
+
 test('readState() throws what cannot be read, and leaves it', async (t) => {
   const directory = await temporaryDirectory(t);
   // Memory at address 0: there for everyone to open, and an error to read.
