@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import { judgeKubelet } from '../../src/preflight/judge-kubelet.ts';
+import type { KubeletFacts } from '../../src/preflight/kubelet-config.ts';
+import { servingSpec } from '../core/fixtures.ts';
+import { seen, text } from './seen.ts';
+
+const clientSpec: CertificateSpec = {
+  ...servingSpec,
+  name: 'kubelet-client',
+  profile: 'kubelet-client',
+};
+const file = '/var/lib/kubelet/config.yaml';
+const link = '/pki/kubelet-server-current.pem';
+const ours = {
+  tlsCertFile: { value: link, file },
+  tlsPrivateKeyFile: { value: link, file },
+};
+const on = { value: true, file: '/etc/kubelet.d/10.conf' };
+const off = { value: false, file };
+
+describe('judgeKubelet()', () => {
+  const both = [clientSpec, servingSpec];
+  const rows: readonly (readonly [
+    string,
+    Partial<KubeletFacts>,
+    readonly CertificateSpec[],
+    readonly string[],
+  ])[] = [
+    ['no file', { found: false }, both, ['info kubelet-config']],
+    [
+      'a kubelet that rotates nothing',
+      { ...ours, rotateCertificates: off },
+      both,
+      ['ok kubelet-config'],
+    ],
+    ['rotateCertificates', { ...ours, rotateCertificates: on }, both, ['warning second-rotator']],
+    ['a client that is not ours', { rotateCertificates: on }, [], ['ok kubelet-config']],
+    ['serverTLSBootstrap', { serverTLSBootstrap: on }, both, ['warning second-rotator']],
+    ['serving that is not ours', { serverTLSBootstrap: on }, [clientSpec], ['ok kubelet-config']],
+    [
+      'both at once',
+      { rotateCertificates: on, serverTLSBootstrap: on },
+      both,
+      ['warning second-rotator', 'warning second-rotator'],
+    ],
+    ['a self-signed pair', {}, both, ['warning kubelet-serves-other-pair']],
+    [
+      'another pair',
+      { ...ours, tlsCertFile: { value: '/x.crt', file } },
+      both,
+      ['warning kubelet-serves-other-pair'],
+    ],
+  ];
+  for (const [name, changes, certificates, expected] of rows) {
+    it(`judgeKubelet() finds ${expected.join(' and ')} for ${name}`, () => {
+      const facts = { file, found: true, ...changes };
+      assert.deepEqual(seen(judgeKubelet(facts, { certificates, linkOf: () => link })), expected);
+    });
+  }
+
+  it('judgeKubelet() names the file that has the last word', () => {
+    const facts = { file, found: true, rotateCertificates: on, ...ours };
+    const found = text(judgeKubelet(facts, { certificates: both, linkOf: () => link }));
+    assert.match(found, /rotateCertificates is true in \/etc\/kubelet\.d\/10\.conf/);
+    assert.match(found, /sed -i .*rotateCertificates: false\/' \/etc\/kubelet\.d\/10\.conf/);
+  });
+});

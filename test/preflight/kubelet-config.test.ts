@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { readKubeletConfig } from '../../src/preflight/kubelet-config.ts';
+import { agentConfig } from '../agent/fixtures.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
+
+const head = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
+
+describe('readKubeletConfig()', () => {
+  it('readKubeletConfig() lays drop-ins over the file in lexical order, and says who had the last word', async (context) => {
+    const directory = await temporaryDirectory(context);
+    const configFile = join(directory, 'config.yaml');
+    const configDirectory = join(directory, 'kubelet.d');
+    await mkdir(join(configDirectory, 'b'), { recursive: true });
+    const at = (name: string): string => join(configDirectory, name);
+    await writeFile(configFile, `${head}rotateCertificates: true\ntlsCertFile: /a.pem\n`);
+    await writeFile(at('10-off.conf'), `${head}rotateCertificates: false\n`);
+    await writeFile(at('20-on.conf'), '{"rotateCertificates": true, "serverTLSBootstrap": null}');
+    await writeFile(at('90-not-read.yaml'), `${head}rotateCertificates: false\n`);
+    await writeFile(at('b/nested.conf'), `${head}serverTLSBootstrap: true\n`);
+    const config = { ...agentConfig(directory), kubelet: { configFile, configDirectory } };
+    assert.deepEqual(await readKubeletConfig(config), {
+      file: configFile,
+      found: true,
+      rotateCertificates: { value: true, file: at('20-on.conf') },
+      serverTLSBootstrap: { value: true, file: at('b/nested.conf') },
+      tlsCertFile: { value: '/a.pem', file: configFile },
+    });
+  });
+
+  it('readKubeletConfig() takes an absent file and folder for no kubelet', async (context) => {
+    const directory = await temporaryDirectory(context);
+    const kubelet = { configFile: `${directory}/no.yaml`, configDirectory: `${directory}/no.d` };
+    const facts = await readKubeletConfig({ ...agentConfig(directory), kubelet });
+    assert.deepEqual(facts, { file: kubelet.configFile, found: false });
+  });
+
+  for (const [name, content] of [
+    ['broken YAML', 'a: [1'],
+    ['a text', 'rotateCertificates'],
+    ['a wrong type', 'rotateCertificates: sometimes'],
+  ] as const) {
+    it(`readKubeletConfig() refuses ${name} by the name of the file`, async (context) => {
+      const config = agentConfig(await temporaryDirectory(context));
+      await writeFile(config.kubelet.configFile, content);
+      await assert.rejects(readKubeletConfig(config), {
+        code: 'CONFIG_INVALID',
+        message: `${config.kubelet.configFile} is no KubeletConfiguration`,
+      });
+    });
+  }
+});
