@@ -64,6 +64,8 @@ export class ApiServer {
   ): Promise<void> {
     const info = parseRequest(request.method ?? '', request.url ?? '');
     const exchange: Exchange = { request, response, info, user: anonymous };
+    // Node would put this machine's time there, and clients measure their clock against it.
+    response.setHeader('date', new Date(this.#options.clock.now()).toUTCString());
     try {
       exchange.user = await this.#options.authenticator.authenticate(request);
       const resource = this.#authorized(exchange);

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { get } from 'node:https';
 import { after, before, describe, it } from 'node:test';
+import { hour } from '../../src/core/instant.ts';
 import type { CsrObject } from '../../src/sandbox/api-object.ts';
 import type { ApiClient } from '../support/api-client.ts';
 import { csrBody, csrsPath, makeRequest, nodesPath, refusal, run } from './fixtures.ts';
@@ -114,6 +118,22 @@ describe('discovery', () => {
         names,
       );
     }
+  });
+});
+
+describe('the Date header', () => {
+  it('is by the clock of the sandbox, not the machine', async () => {
+    const { server, caPem } = running.sandbox;
+    const date = async (): Promise<number> => {
+      const asked = get(`${server}/healthz`, { ca: caPem, agent: false });
+      const [response] = (await once(asked, 'response')) as [IncomingMessage];
+      response.resume();
+      return Date.parse(String(response.headers.date));
+    };
+    assert.equal(await date(), running.clock.now());
+    running.clock.jump(-3 * hour);
+    assert.equal(await date(), running.clock.now());
+    running.clock.jump(3 * hour);
   });
 });
 
