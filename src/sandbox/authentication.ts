@@ -5,6 +5,7 @@ import type { Instant } from '../core/instant.ts';
 import { parseCertificate } from '../core/x509.ts';
 import type { User } from './authorization.ts';
 import { anonymous } from './authorization.ts';
+import { impersonated } from './impersonation.ts';
 import { StatusError } from './status-error.ts';
 import type { BootstrapToken } from './token-secret.ts';
 import { isExpired } from './token-secret.ts';
@@ -40,14 +41,16 @@ export class Authenticator {
     this.#options = options;
   }
 
-  /** @throws StatusError Unauthorized when credentials are given and none is good */
+  /** @throws StatusError Unauthorized when credentials are given and none is good, Forbidden where they do not allow to be somebody else */
   async authenticate(request: IncomingMessage): Promise<User> {
     const certificate = peerCertificate(request);
     const authorization = request.headers.authorization;
-    if (certificate === undefined && authorization === undefined) return anonymous;
+    if (certificate === undefined && authorization === undefined) {
+      return impersonated(anonymous, request.headers);
+    }
     const user = (await this.#byCertificate(certificate)) ?? this.#byToken(authorization);
     if (user === undefined) throw new StatusError('Unauthorized', 'Unauthorized');
-    return user;
+    return impersonated(user, request.headers);
   }
 
   async #byCertificate(certificate: X509Certificate | undefined): Promise<User | undefined> {

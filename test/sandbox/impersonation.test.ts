@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { anonymous } from '../../src/sandbox/authorization.ts';
+import { impersonated } from '../../src/sandbox/impersonation.ts';
+import { StatusError } from '../../src/sandbox/status-error.ts';
+
+const admin = { username: 'admin', groups: ['system:masters', 'system:authenticated'] };
+const node = { username: 'system:node:a', groups: ['system:nodes', 'system:authenticated'] };
+
+describe('impersonated()', () => {
+  it('leaves a user alone who wants to be nobody else', () => {
+    assert.equal(impersonated(node, {}), node);
+  });
+
+  for (const [what, headers, expected] of [
+    ['a user', { 'impersonate-user': 'jane' }, ['jane', 'system:authenticated']],
+    [
+      'a user with groups',
+      { 'impersonate-user': 'system:node:a', 'impersonate-group': 'system:nodes, others' },
+      ['system:node:a', 'system:nodes', 'others', 'system:authenticated'],
+    ],
+    [
+      'a group everyone is in',
+      { 'impersonate-user': 'jane', 'impersonate-group': 'system:authenticated' },
+      ['jane', 'system:authenticated'],
+    ],
+    [
+      'nobody',
+      { 'impersonate-user': 'system:anonymous' },
+      ['system:anonymous', 'system:unauthenticated'],
+    ],
+  ] as const) {
+    it(`lets the administrator be ${what}`, () => {
+      const { username, groups } = impersonated(admin, headers);
+      assert.deepEqual([username, ...groups], expected);
+    });
+  }
+
+  for (const [who, user] of [
+    ['a node', node],
+    ['nobody', anonymous],
+  ] as const) {
+    it(`refuses it to ${who}`, () => {
+      assert.throws(
+        () =>
+          impersonated(user, {
+            'impersonate-user': 'admin',
+            'impersonate-group': 'system:masters',
+          }),
+        (error) =>
+          error instanceof StatusError &&
+          error.status.code === 403 &&
+          error.message.startsWith(
+            `users "admin" is forbidden: User "${user.username}" cannot impersonate`,
+          ),
+      );
+    });
+  }
+
+  it('refuses groups without a user, also to the administrator', () => {
+    assert.throws(
+      () => impersonated(admin, { 'impersonate-group': 'system:nodes' }),
+      (error) => error instanceof StatusError && error.status.code === 500,
+    );
+  });
+});
