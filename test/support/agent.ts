@@ -145,6 +145,10 @@ export class TestAgent {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
+  get killed(): boolean {
+    return this.#child.signalCode === 'SIGKILL';
+  }
+
   /** Lines so far of this event. */
   all(event: LogEvent, certificate?: string): LogLine[] {
     return this.lines.filter(matching(event, certificate));

@@ -1,0 +1,63 @@
+import { spawn } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+
+/*
+ * Loaded into keeper and enroller ahead of the program (`--import`): in the one that
+ * is meant, has strace attached to one thread, and only then lets the program begin.
+ * Plain JavaScript, since the keeper runs without the compiler that could strip types.
+ *
+ * strace counts calls for each thread on its own, and counts only what its path
+ * filter lets through (both measured with 6.1). "The n-th fsync" means one thing,
+ * then, if one thread is traced - the main one, or the only one of libuv's pool,
+ * where node:fs/promises works - and the paths are those that matter. Names of
+ * temporary files are made from the time in nanoseconds: here that is a plain
+ * counter, so that strace can be told them.
+ */
+
+/** @typedef {import('./injection.ts').AttachRequest} AttachRequest */
+
+/** @type {AttachRequest} */
+const request = JSON.parse(process.env['FAULT_ATTACH'] ?? '{}');
+if (process.argv[2] === request.role) await attach(request);
+
+/** @param {AttachRequest} request */
+async function attach({ strace, thread, paths, replaced, filters, output }) {
+  let moment = 0n;
+  process.hrtime.bigint = () => (moment += 1n);
+  const tid = thread === 'main' ? String(process.pid) : await poolThread();
+  const args = [
+    '-qys0',
+    `-o${output}`,
+    `-p${tid}`,
+    ...[...paths, ...temporaryPaths(replaced)].flatMap((path) => ['-P', path]),
+    ...filters.flatMap((filter) => ['-e', filter]),
+  ];
+  spawn(strace, args, { detached: true, stdio: 'ignore' }).unref();
+  while (readFileSync(`/proc/self/task/${tid}/status`, 'utf8').includes('TracerPid:\t0\n')) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** The first call starts the one thread that UV_THREADPOOL_SIZE=1 allows. */
+async function poolThread() {
+  await stat('/');
+  const found = readdirSync('/proc/self/task').filter((tid) =>
+    readFileSync(`/proc/self/task/${tid}/comm`, 'utf8').startsWith('libuv-worker'),
+  );
+  if (found.length !== 1) throw new Error(`${found.length} threads in libuv's pool`);
+  return String(found[0]);
+}
+
+/**
+ * As src/store/atomic-file.ts makes them, the first dozen times.
+ * @param {AttachRequest['replaced']} replaced
+ */
+function temporaryPaths(replaced) {
+  const suffixes = Array.from({ length: 12 }, (_, index) =>
+    ((BigInt(index + 1) << 22n) | BigInt(process.pid)).toString(16).padStart(16, '0'),
+  );
+  return replaced.flatMap(({ directory, name }) =>
+    suffixes.map((suffix) => `${directory}/.nodecertd-${suffix}.${name}`),
+  );
+}

@@ -1,0 +1,155 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { second } from '../../../src/core/instant.ts';
+import { pairFile } from '../../../src/store/pair-names.ts';
+import type { TestNode } from '../../support/agent.ts';
+import { findProgram } from '../../support/programs.ts';
+
+/** Whose calls are counted: see attach.mjs. `run` is the keeper. */
+export interface Place {
+  readonly role: 'run' | 'enroller';
+  readonly thread: 'main' | 'pool';
+}
+
+export const places: readonly Place[] = [
+  { role: 'run', thread: 'main' },
+  { role: 'run', thread: 'pool' },
+  { role: 'enroller', thread: 'pool' },
+];
+
+/**
+ * What Node really calls when keeper and enroller work on their files, as strace shows
+ * it. There is no symlinkat, renameat2, writev or fdatasync among it.
+ */
+export const changingCalls = [
+  'openat',
+  'write',
+  'pwrite64',
+  'ftruncate',
+  'fchmod',
+  'fsync',
+  'close',
+  'mkdir',
+  'symlink',
+  'rename',
+  'unlink',
+] as const;
+export const lookingCalls = [
+  'read',
+  'readlink',
+  'statx',
+  'newfstatat',
+  'getdents64',
+  'inotify_add_watch',
+] as const;
+export type Call = (typeof changingCalls)[number] | (typeof lookingCalls)[number];
+
+export interface Injection {
+  readonly place: Place;
+  readonly call: Call;
+  readonly nth: number;
+  readonly fault: 'SIGKILL' | Errno;
+}
+
+export const errnos = ['ENOSPC', 'EIO', 'EROFS', 'EACCES', 'EMFILE', 'EINTR'] as const;
+export type Errno = (typeof errnos)[number];
+
+/** What attach.mjs is told, in the environment. */
+export interface AttachRequest extends Place {
+  readonly strace: string;
+  readonly paths: readonly string[];
+  /** Files that are replaced by way of a temporary one. */
+  readonly replaced: readonly { readonly directory: string; readonly name: string }[];
+  readonly filters: readonly string[];
+  readonly output: string;
+}
+
+/** strace on one thread of an agent. */
+export class Attachment {
+  /** For the agent that is to be traced. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly #output: string;
+
+  constructor(node: TestNode, place: Place, injection?: Injection) {
+    this.#output = join(node.directory, 'strace');
+    const request: AttachRequest = {
+      ...place,
+      strace: findProgram('strace') ?? 'strace',
+      paths: pathsOf(node),
+      replaced: [
+        { directory: node.directory, name: 'kubelet.conf' },
+        { directory: join(node.directory, 'state'), name: 'state.json' },
+        ...['kubelet-client-current.pem', ...comingPairs()].map((name) => ({
+          directory: node.pki,
+          name,
+        })),
+      ],
+      filters: [
+        `trace=${[...changingCalls, ...lookingCalls].join(',')}`,
+        ...(injection === undefined ? [] : [`inject=${injectOption(injection)}`]),
+      ],
+      output: this.#output,
+    };
+    this.env = {
+      NODE_OPTIONS: `--import=${pathToFileURL(join(import.meta.dirname, 'attach.mjs')).href}`,
+      UV_THREADPOOL_SIZE: '1',
+      FAULT_ATTACH: JSON.stringify(request),
+    };
+  }
+
+  /** How often the thread called what, on files of the node. */
+  async counts(): Promise<Map<string, number>> {
+    const counts = new Map<string, number>();
+    for (const line of await this.#lines()) {
+      const call = /^\w+/.exec(line)?.[0] ?? '';
+      counts.set(call, (counts.get(call) ?? 0) + 1);
+    }
+    return counts;
+  }
+
+  /** The call that was hit, if it came to that. */
+  async struck(): Promise<string | undefined> {
+    const lines = await this.#lines();
+    const failed = lines.find((line) => line.endsWith('(INJECTED)'));
+    if (failed !== undefined) return failed;
+    // What is killed at its beginning has no result.
+    return lines.some((line) => line.startsWith('+++ killed by SIGKILL'))
+      ? lines.findLast((line) => line.endsWith(' = ?'))
+      : undefined;
+  }
+
+  async #lines(): Promise<string[]> {
+    return (await readFile(this.#output, 'utf8').catch(() => '')).split('\n');
+  }
+}
+
+export function describeInjection({ place, call, nth, fault }: Injection): string {
+  const who = place.role === 'run' ? 'keeper' : 'enroller';
+  return `${fault} at ${call} ${nth} of the ${who} (${place.thread} thread)`;
+}
+
+function injectOption({ call, nth, fault }: Injection): string {
+  const what = fault === 'SIGKILL' ? 'signal=SIGKILL' : `error=${fault}`;
+  return `${call}:${what}:when=${nth}`;
+}
+
+/** All that an agent opens on a node, except its temporary files. */
+function pathsOf({ directory, pki }: TestNode): string[] {
+  const inDirectory = ['kubelet.conf', 'bootstrap.conf', 'state', 'state/state.json'];
+  const inPki = ['.nodecertd.lock', 'kubelet-client-current.pem', olderPair, ...comingPairs()];
+  return [
+    ...[directory, pki],
+    ...inDirectory.map((name) => join(directory, name)),
+    ...inPki.map((name) => join(pki, name)),
+  ];
+}
+
+/** Pairs are named by the second. */
+function comingPairs(): string[] {
+  const moments = Array.from({ length: 60 }, (_, index) => Date.now() + (index - 1) * second);
+  return moments.map((moment) => pairFile('kubelet-client', moment));
+}
+
+/** The pair that makes way for the new one. */
+export const olderPair = 'kubelet-client-2020-01-01-00-00-00.pem';

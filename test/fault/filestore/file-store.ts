@@ -1,0 +1,56 @@
+import { execFileSync, spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Interface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { cacheDirectory, goModuleDirectory } from '../../support/programs.ts';
+
+/** What client-go's FileStore made of a directory. */
+export interface FileStoreAnswer {
+  readonly serial?: string;
+  /** Unix milliseconds. */
+  readonly notAfter?: number;
+  readonly error?: string;
+}
+
+/** client-go's own store, in a process that answers for one directory after the other. */
+export class FileStore implements AsyncDisposable {
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #answers: Interface;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor() {
+    this.#child = spawn(build(), { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#answers = createInterface({ input: this.#child.stdout });
+  }
+
+  async current(directory: string, name: string): Promise<FileStoreAnswer> {
+    const asked = this.#turn.then(async () => {
+      const answered = once(this.#answers, 'line');
+      this.#child.stdin.write(`${JSON.stringify({ directory, name })}\n`);
+      const [line] = (await answered) as [string];
+      return JSON.parse(line) as FileStoreAnswer;
+    });
+    this.#turn = asked;
+    return asked;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const exited = once(this.#child, 'exit');
+    this.#child.stdin.end();
+    await exited;
+  }
+}
+
+/** Built each time: its source is in this repository and may have changed, and Go notices when not. */
+function build(): string {
+  const command = join(cacheDirectory, 'fault-filestore');
+  execFileSync(
+    'go',
+    ['build', '-buildvcs=false', '-ldflags', '-s -w', '-o', command, './fault/filestore'],
+    { cwd: goModuleDirectory, env: { ...process.env, CGO_ENABLED: '0' } },
+  );
+  return command;
+}
