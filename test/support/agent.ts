@@ -119,7 +119,7 @@ export class TestAgent {
 
   constructor(node: TestNode, { env, command }: AgentStart = {}) {
     const program = command === undefined ? [process.execPath, mainModule] : [command];
-    const [file = '', ...args] = [...program, 'run', '--config', node.configFile];
+    const [file, ...args] = [...program, 'run', '--config', node.configFile];
     this.#child = spawn(file, args, {
       stdio: ['ignore', 'inherit', 'pipe'],
       env: { ...process.env, ...env },

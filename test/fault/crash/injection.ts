@@ -139,7 +139,8 @@ function pathsOf({ directory, pki }: TestNode): string[] {
   const inDirectory = ['kubelet.conf', 'bootstrap.conf', 'state', 'state/state.json'];
   const inPki = ['.nodecertd.lock', 'kubelet-client-current.pem', olderPair, ...comingPairs()];
   return [
-    ...[directory, pki],
+    directory,
+    pki,
     ...inDirectory.map((name) => join(directory, name)),
     ...inPki.map((name) => join(pki, name)),
   ];
