@@ -1,5 +1,5 @@
 import type { EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
-import { second } from '../core/instant.ts';
+import { formatDuration, minute, second } from '../core/instant.ts';
 import type { Logger } from '../sys/log.ts';
 import type {
   EnrollerChild,
@@ -131,10 +131,20 @@ export class EnrollerSupervisor implements EnrollerLink {
   #check(): void {
     const child = this.#child;
     this.#missed += 1;
-    if (child === undefined || this.#missed < 3) return;
+    if (child === undefined) return;
+    const how = this.#missed >= 3 ? 'gave no sign of life' : this.#owes();
+    if (how === undefined) return;
     child.kill();
-    const message = `the enroller (${named(child)}) gave no sign of life and was killed`;
+    const message = `the enroller (${named(child)}) ${how} and was killed`;
     this.#lose({ code: 'ENROLLER_HUNG', message });
+  }
+
+  /** Its event loop runs and its work does not: a file system that does not answer holds one call for ever. */
+  #owes(): string | undefined {
+    const { checkInterval } = this.#options;
+    const what = this.#work.overdue(Math.ceil(answerLimit / checkInterval));
+    if (what === undefined) return undefined;
+    return `has owed an answer (${what}) for ${formatDuration(answerLimit)}`;
   }
 
   #ended(child: EnrollerChild | undefined, how: string): void {
@@ -174,6 +184,9 @@ interface Departure {
   readonly gone: Promise<void>;
   readonly settle: () => void;
 }
+
+/** Above what the slowest key and a request at its deadline take together. */
+const answerLimit = 5 * minute;
 
 /** Milliseconds between being told to end and being killed. */
 const patience = 2 * second;

@@ -1,5 +1,22 @@
 import type { AttemptId, EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
 
+type EnrollmentReport = Extract<EnrollerReport, { readonly attempt?: AttemptId }>;
+
+interface Work {
+  /** Answers still to come; one for anything but looks. */
+  readonly answers: number;
+  /** The latest attempt, where it is an enrollment. */
+  readonly attempt?: AttemptId;
+  /** The next word is somebody else's: an approver's, a signer's, the Node's, or the keeper's own. */
+  readonly waits: boolean;
+  /** A request stands and is not decided: taken up again, it waits without another word. */
+  readonly undecided: boolean;
+  /** Looks that found no answer where the enroller itself owes one. */
+  readonly silence: number;
+}
+
+const begun: Work = { answers: 1, waits: false, undecided: false, silence: 0 };
+
 /**
  * What the enroller still has to answer, and what it holds a key for: as long as
  * there is something, it is not let go. Only the answer to the latest attempt ends an
@@ -7,29 +24,27 @@ import type { AttemptId, EnrollerCommand, EnrollerReport } from '../core/enrollm
  * the key in it, dismissed under the new request.
  */
 export class WorkInHand {
-  readonly #looks = new Map<string, number>();
-  readonly #enrollments = new Map<string, AttemptId>();
-  #lookingUp = false;
+  readonly #works = new Map<string, Work>();
 
   get isEmpty(): boolean {
-    return this.#looks.size === 0 && this.#enrollments.size === 0 && !this.#lookingUp;
+    return this.#works.size === 0;
   }
 
   begin(command: EnrollerCommand): void {
+    const what = nameOf(command);
+    const known = this.#works.get(what);
     switch (command.type) {
       case 'inspect':
       case 'self-sign':
-        this.#looks.set(command.name, (this.#looks.get(command.name) ?? 0) + 1);
-        return;
-      case 'enroll':
-        this.#enrollments.set(command.name, command.attempt);
-        return;
+        return this.#set(what, { ...begun, answers: (known?.answers ?? 0) + 1 });
+      case 'enroll': {
+        const undecided = known?.undecided === true;
+        return this.#set(what, { ...begun, attempt: command.attempt, undecided, waits: undecided });
+      }
       case 'abandon':
-        this.#enrollments.delete(command.name);
-        return;
+        return void this.#works.delete(what);
       case 'look-up-addresses':
-        this.#lookingUp = true;
-        return;
+        return this.#set(what, begun);
       default:
         command satisfies never;
     }
@@ -39,35 +54,80 @@ export class WorkInHand {
     switch (report.type) {
       case 'inspected':
       case 'inspection-failed':
-        return this.#looked(report.name);
-      case 'stored':
-        return this.#enrolled(report);
-      case 'failed':
-        // A failure that can be resumed leaves the key in the enroller's hands.
-        return report.resumable ? undefined : this.#enrolled(report);
+        return this.#looked(`look ${report.name}`);
       case 'addresses':
-        if (report.final) this.#lookingUp = false;
-        return;
+        return report.final
+          ? void this.#works.delete(lookUp)
+          : this.#set(lookUp, { ...begun, waits: true });
       case 'addresses-failed':
-        this.#lookingUp = false;
-        return;
+        return void this.#works.delete(lookUp);
       default:
+        if ('attempt' in report) this.#enrolled(report);
     }
   }
 
+  /**
+   * Called at even intervals: what the enroller itself has owed an answer for, for
+   * more than `limit` of them. Counted and not timed: a suspended night is one.
+   */
+  overdue(limit: number): string | undefined {
+    for (const [what, work] of this.#works) {
+      if (work.waits) continue;
+      this.#set(what, { ...work, silence: work.silence + 1 });
+      if (work.silence >= limit) return what;
+    }
+    return undefined;
+  }
+
   clear(): void {
-    this.#looks.clear();
-    this.#enrollments.clear();
-    this.#lookingUp = false;
+    this.#works.clear();
   }
 
-  #looked(name: string): void {
-    const left = (this.#looks.get(name) ?? 0) - 1;
-    if (left > 0) this.#looks.set(name, left);
-    else this.#looks.delete(name);
+  #looked(what: string): void {
+    const left = (this.#works.get(what)?.answers ?? 0) - 1;
+    if (left > 0) this.#set(what, { ...begun, answers: left });
+    else this.#works.delete(what);
   }
 
-  #enrolled({ name, attempt }: { readonly name: string; readonly attempt: AttemptId }): void {
-    if (this.#enrollments.get(name) === attempt) this.#enrollments.delete(name);
+  #enrolled(report: EnrollmentReport): void {
+    const what = `enrollment ${report.name}`;
+    const known = this.#works.get(what);
+    if (known === undefined || known.attempt !== report.attempt) return;
+    switch (report.type) {
+      case 'requested':
+      case 'approved':
+      case 'trouble':
+        return this.#set(what, { ...known, waits: true, undecided: true, silence: 0 });
+      case 'issued':
+        return this.#set(what, { ...known, waits: false, undecided: false, silence: 0 });
+      case 'failed':
+        if (report.resumable) return this.#set(what, { ...known, waits: true, silence: 0 });
+        return void this.#works.delete(what);
+      case 'stored':
+        return void this.#works.delete(what);
+      default:
+        report satisfies never;
+    }
+  }
+
+  #set(what: string, work: Work): void {
+    this.#works.set(what, work);
+  }
+}
+
+const lookUp = 'look-up of addresses';
+
+function nameOf(command: EnrollerCommand): string {
+  switch (command.type) {
+    case 'inspect':
+    case 'self-sign':
+      return `look ${command.name}`;
+    case 'enroll':
+    case 'abandon':
+      return `enrollment ${command.name}`;
+    case 'look-up-addresses':
+      return lookUp;
+    default:
+      return command satisfies never;
   }
 }

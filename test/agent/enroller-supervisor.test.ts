@@ -286,6 +286,32 @@ describe('EnrollerSupervisor', () => {
     supervisor.send(enroll);
     assert.deepEqual(children, []);
   });
+
+  it('replaces a child that lives and does not answer, after five minutes', (t) => {
+    const { supervisor, heard, child } = supervised(t);
+    supervisor.send(inspect);
+    for (let beat = 0; beat < 30; beat += 1) {
+      child().listener.onMessage({ type: 'alive' });
+      t.mock.timers.tick(10 * second);
+    }
+    assert.deepEqual(child().done, []);
+    child().listener.onMessage({ type: 'alive' });
+    t.mock.timers.tick(10 * second);
+    assert.deepEqual(child().done, ['kill']);
+    assert.deepEqual(heard, ['started', 'ENROLLER_HUNG']);
+  });
+
+  it('leaves a child alone that waits for an approver for a day', (t) => {
+    const { supervisor, heard, child } = supervised(t);
+    supervisor.send(enroll);
+    const csr = { name: 'csr-1', uid: 'u', createdAt: 0 };
+    child().listener.onMessage({ type: 'requested', name: 'a', attempt: 1, csr });
+    for (let beat = 0; beat < 8_640; beat += 1) {
+      child().listener.onMessage({ type: 'alive' });
+      t.mock.timers.tick(10 * second);
+    }
+    assert.deepEqual(heard, ['started', 'requested']);
+  });
 });
 
 async function nextTurn(): Promise<string> {

@@ -79,4 +79,60 @@ describe('WorkInHand', () => {
       assert.equal(work.isEmpty, true);
     });
   }
+
+  const csr = { name: 'csr-1', uid: 'u', createdAt: 0 };
+  const requested = { type: 'requested', name: 'a', attempt: 1, csr } as const;
+  const issued = { type: 'issued', name: 'a', attempt: 1, csr } as const;
+  const addresses = { type: 'addresses', addresses: [], final: false } as const;
+  const silences: readonly (readonly [
+    string,
+    readonly (EnrollerCommand | EnrollerReport)[],
+    string | undefined,
+  ])[] = [
+    ['nothing', [], undefined],
+    ['a look', [inspect], 'look a'],
+    ['the second of two looks', [inspect, inspect, inspected], 'look a'],
+    ['a request', [enroll(1)], 'enrollment a'],
+    ['a request that stands', [enroll(1), requested], undefined],
+    [
+      'the wait for a decision that is disturbed',
+      [enroll(1), requested, { type: 'trouble', name: 'a', attempt: 1, failure }],
+      undefined,
+    ],
+    ['an issued certificate', [enroll(1), requested, issued], 'enrollment a'],
+    ['a key that is held', [enroll(1), failed(1, true)], undefined],
+    ['a request made again', [enroll(1), failed(1, true), enroll(2)], 'enrollment a'],
+    [
+      'a standing request taken up again',
+      [enroll(1), requested, failed(1, true), enroll(2)],
+      undefined,
+    ],
+    [
+      'an issued certificate stored again',
+      [enroll(1), requested, issued, failed(1, true), enroll(2)],
+      'enrollment a',
+    ],
+    ['a look-up', [lookUp], 'look-up of addresses'],
+    ['a Node that has no addresses yet', [lookUp, addresses], undefined],
+  ];
+  for (const [what, happens, owed] of silences) {
+    it(`${owed === undefined ? 'lets the enroller be silent' : 'wants an answer'} about ${what}`, () => {
+      const work = new WorkInHand();
+      for (const one of happens) {
+        if (commands.has(one.type)) work.begin(one as EnrollerCommand);
+        else work.answered(one as EnrollerReport);
+      }
+      for (let look = 0; look < 30; look += 1) assert.equal(work.overdue(30), undefined);
+      assert.equal(work.overdue(30), owed);
+    });
+  }
+
+  it('counts the silence anew from each answer', () => {
+    const work = new WorkInHand();
+    work.begin(enroll(1));
+    assert.equal(work.overdue(1), undefined);
+    work.answered(issued);
+    assert.equal(work.overdue(1), undefined);
+    assert.equal(work.overdue(1), 'enrollment a');
+  });
 });
