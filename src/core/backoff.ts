@@ -1,5 +1,6 @@
 import type { ErrorCode, Failure } from './errors.ts';
 import { hour, minute, second } from './instant.ts';
+import { clamp } from './schedule.ts';
 
 interface Backoff {
   readonly first: number;
@@ -63,8 +64,9 @@ export function sameKind(a: ErrorCode, b: ErrorCode): boolean {
 
 /**
  * Milliseconds until the next try: doubling from the first delay of the code's
- * class to its limit, spread by ±10 % so that nodes which failed together do not
- * come back together, and never sooner than the server asked for (Retry-After).
+ * class to its limit, and never sooner than the server asked for (Retry-After).
+ * Each delay is spread over as much time as it is long, so that N nodes which failed
+ * at the same moment come back as N in that time, not as one.
  *
  * @param failures consecutive failures of this kind, this one included
  * @param chance a number in [0, 1)
@@ -72,8 +74,18 @@ export function sameKind(a: ErrorCode, b: ErrorCode): boolean {
 export function retryDelay(failure: Failure, failures: number, chance: number): number {
   const { first, limit } = backoffs[failure.code] ?? transient;
   const doubled = Math.min(first * 2 ** Math.min(Math.max(failures - 1, 0), 30), limit);
-  const spread = Math.round(doubled * (0.9 + 0.2 * chance));
+  const spread = Math.round(doubled * (0.5 + chance));
   // A server that asks for less than the backoff does not shorten it.
   const asked = Math.min(failure.retryAfterMs ?? 0, hour);
-  return Math.max(spread, Math.round(asked * (1 + 0.1 * chance)));
+  return Math.max(spread, Math.round(asked * (1 + chance)));
+}
+
+/**
+ * How long a request that went away undecided is not made again, given how long it
+ * had stood. The cleaner takes away all that are a day old in one sweep: the nodes of
+ * a cluster without an approver must not answer it in one. What was deleted soon,
+ * somebody deleted to have it made again.
+ */
+export function deletionPause(stood: number): number {
+  return clamp(Math.round(stood / 48), 0, 30 * minute);
 }

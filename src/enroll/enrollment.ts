@@ -1,8 +1,10 @@
 import type { PairFacts } from '../core/certificate.ts';
+import { deletionPause } from '../core/backoff.ts';
 import type { CertificateTemplate } from '../core/certificate-spec.ts';
 import { createCsr } from '../core/csr.ts';
 import type { CsrReference, EnrollerReport, Finding } from '../core/enrollment.ts';
 import { AgentError, hasCode } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
 import { encodePem } from '../core/pem.ts';
 import type { Secret } from '../core/secret.ts';
 import { CsrClient } from '../kube/csr-client.ts';
@@ -135,7 +137,7 @@ export class Enrollment implements Disposable {
   }
 
   async #wait(csr: StandingCsr, signal: AbortSignal): Promise<Uint8Array> {
-    const { name, report, access } = this.#options;
+    const { name, report, access, clock } = this.#options;
     const outcome = await this.#client.waitForDecision({
       csr,
       signal,
@@ -151,7 +153,7 @@ export class Enrollment implements Disposable {
       return outcome.pem;
     }
     this.#forgetRequest();
-    throw refusal(csr.name, outcome);
+    throw refusal(csr, outcome, clock.now());
   }
 
   async #check(pem: Uint8Array, key: PrivateKey, signal: AbortSignal): Promise<IssuedChain> {
@@ -209,8 +211,9 @@ function reference({ name, uid, createdAt }: StandingCsr): CsrReference {
 }
 
 function refusal(
-  csr: string,
+  { name: csr, createdAt }: CsrReference,
   outcome: Exclude<Awaited<ReturnType<CsrClient['waitForDecision']>>, { kind: 'issued' }>,
+  now: Instant,
 ): AgentError {
   switch (outcome.kind) {
     case 'denied':
@@ -226,6 +229,7 @@ function refusal(
       return new AgentError('CSR_DELETED', `CSR ${csr} was ${outcome.kind} before it was decided`, {
         remedy:
           'requests nobody approves are deleted after 24 hours: see who should approve this one',
+        retryAfterMs: deletionPause(now - createdAt),
       });
     default:
       return outcome satisfies never;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { retryDelay } from '../../src/core/backoff.ts';
+import { deletionPause, retryDelay } from '../../src/core/backoff.ts';
 import { errorCodes } from '../../src/core/errors.ts';
 import type { ErrorCode, Failure } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
@@ -74,49 +74,70 @@ describe('retryDelay()', () => {
     });
   }
 
-  it('waits hours after a request that was denied or failed', () => {
+  it('waits an hour and more, not seconds, after a request that was denied or failed', () => {
     for (const code of ['CSR_DENIED', 'CSR_FAILED'] as const) {
-      assert.ok(retryDelay(failureOf(code), 1, 0) >= 0.9 * hour);
-      assert.ok(retryDelay(failureOf(code), 2, 0) >= 1.8 * hour);
+      assert.ok(retryDelay(failureOf(code), 1, 0) >= 0.5 * hour);
+      assert.ok(retryDelay(failureOf(code), 2, 0) >= hour);
     }
   });
 
-  it('spreads by ten percent either way, over the whole range', () => {
+  it('is spread evenly over as much time as it is long', () => {
     const failure = failureOf('API_UNREACHABLE');
-    assert.equal(retryDelay(failure, 1, 0), 1_800);
-    assert.ok(retryDelay(failure, 1, 1 - Number.EPSILON) <= 2_200);
-    assert.ok(retryDelay(failure, 1, 0.9) > retryDelay(failure, 1, 0.1));
+    const delays = [0, 0.25, 0.5, 0.75].map((chance) => retryDelay(failure, 20, chance));
+    assert.deepEqual(delays, [2.5 * minute, 3.75 * minute, 5 * minute, 6.25 * minute]);
+    assert.ok(retryDelay(failure, 20, 1 - Number.EPSILON) <= 7.5 * minute);
+  });
+
+  it('spreads nodes that were told the same Retry-After over as long again', () => {
+    const failure = failureOf('API_THROTTLED', 10 * minute);
+    const delays = [0, 0.5].map((chance) => retryDelay(failure, 1, chance));
+    assert.deepEqual(delays, [10 * minute, 15 * minute]);
   });
 
   const code = fc.constantFrom(...errorCodes);
   const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
   const failures = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 
-  it('is positive, whole and within ten percent of its limits, however often it failed', () => {
+  it('is positive, whole and within half of its limits, however often it failed', () => {
     fc.assert(
       fc.property(code, failures, chance, (code, failures, chance) => {
         const delay = retryDelay(failureOf(code), failures, chance);
         const [first, limit] = classes[code];
         assert.ok(Number.isInteger(delay));
-        assert.ok(delay >= 0.9 * first && delay <= 1.1 * limit);
+        assert.ok(delay >= 0.5 * first && delay <= 1.5 * limit);
       }),
     );
   });
 
-  it('is never sooner than Retry-After, and never later than both it and the backoff', () => {
+  it('is never sooner than Retry-After, and never later than the backoff or twice as long', () => {
     const asked = fc.integer({ min: 0, max: hour });
     fc.assert(
       fc.property(code, asked, failures, chance, (...[code, asked, failures, chance]) => {
         const delay = retryDelay(failureOf(code, asked), failures, chance);
         const alone = retryDelay(failureOf(code), failures, chance);
         assert.ok(delay >= asked && delay >= alone);
-        assert.ok(delay <= Math.max(alone, Math.round(1.1 * asked)));
+        assert.ok(delay <= Math.max(alone, 2 * asked));
       }),
     );
   });
 
   it('believes no Retry-After of more than an hour', () => {
     const delay = retryDelay(failureOf('API_THROTTLED', 365 * 24 * hour), 1, middle);
-    assert.ok(delay >= hour && delay <= 1.1 * hour);
+    assert.ok(delay >= hour && delay <= 2 * hour);
   });
+});
+
+describe('deletionPause()', () => {
+  const cases: readonly (readonly [string, number, number])[] = [
+    ['nothing for a request deleted at once', 10, 0],
+    ['little for one that stood for minutes', 8 * minute, 10 * second],
+    ['half an hour for one that the cleaner took away', 24 * hour, 30 * minute],
+    ['no more for one that stood for longer', 1_000 * hour, 30 * minute],
+    ['nothing for one from the future, by the clock of the server', -hour, 0],
+  ];
+  for (const [name, stood, expected] of cases) {
+    it(`is ${name}`, () => {
+      assert.equal(deletionPause(stood), expected);
+    });
+  }
 });
