@@ -95,7 +95,7 @@ export class AddressBook {
   /** A clock set back must not put the next look-up off. */
   #isDue(now: Instant): boolean {
     const { refreshSeconds } = this.#options;
-    const longest = Math.max(refreshSeconds * second, longestRetry) * 1.1;
+    const longest = Math.max(1.5 * refreshSeconds * second, longestRetry);
     return now >= this.#nextLookUp || this.#nextLookUp - now > longest;
   }
 
@@ -110,7 +110,10 @@ export class AddressBook {
     this.#lookingUp = false;
     this.#failures += 1;
     const { clock, chance, logger } = this.#options;
-    this.#nextLookUp = clock.now() + retryDelay(failure, this.#failures, chance());
+    const retry = retryDelay(failure, this.#failures, chance());
+    const urgent = this.#ofNode === undefined || this.#lookAgain;
+    // What is known stays true: after an outage nobody has to know it anew at once.
+    this.#nextLookUp = clock.now() + (urgent ? retry : Math.max(retry, this.#interval()));
     const { code, message, remedy } = failure;
     logger.log('addresses_failed', {
       code,
@@ -120,15 +123,19 @@ export class AddressBook {
   }
 
   /**
-   * Nodes that started together spread out again. After a change of the interfaces
-   * there is a second look a minute later: the kubelet may not have put it into the
-   * Node yet at the first.
+   * After a change of the interfaces there is a second look a minute later: the
+   * kubelet may not have put it into the Node yet at the first.
    */
   #schedule(): void {
-    const { clock, chance, refreshSeconds } = this.#options;
-    const spread = refreshSeconds * second * (0.9 + 0.2 * chance());
-    this.#nextLookUp = clock.now() + (this.#lookAgain ? minute : Math.round(spread));
+    const now = this.#options.clock.now();
+    this.#nextLookUp = now + (this.#lookAgain ? minute : this.#interval());
     this.#lookAgain = false;
+  }
+
+  /** As wide as it is long: nodes that started together are evenly spread after the first. */
+  #interval(): number {
+    const { chance, refreshSeconds } = this.#options;
+    return Math.round(refreshSeconds * second * (0.5 + chance()));
   }
 
   #learn(addresses: readonly NodeAddress[]): void {
@@ -144,5 +151,5 @@ export class AddressBook {
   }
 }
 
-/** What retryDelay answers at most. */
-const longestRetry = hour;
+/** What retryDelay answers at most to a failed look-up: an hour asked for by the server, twice as long when chance has it. */
+const longestRetry = 2 * hour;

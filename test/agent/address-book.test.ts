@@ -9,7 +9,7 @@ import { RecordingLink, RecordingLogger } from './fixtures.ts';
 
 const internal = { type: 'InternalIP', address: '10.0.0.1' };
 
-/** A book whose chance is 0.5, so that nothing is spread. */
+/** A book whose chance is 0.5 by default, so that nothing is spread. */
 class Reader {
   readonly clock = new FakeClock(start);
   readonly link = new RecordingLink();
@@ -17,10 +17,10 @@ class Reader {
   interfaces: readonly string[] = ['10.0.0.1'];
   readonly book: AddressBook;
 
-  constructor(refreshSeconds = 1_800) {
+  constructor(refreshSeconds = 1_800, chance = 0.5) {
     this.book = new AddressBook({
       clock: this.clock,
-      chance: () => 0.5,
+      chance: () => chance,
       enroller: this.link,
       logger: this.logger,
       interfaces: () => this.interfaces,
@@ -195,12 +195,36 @@ describe('AddressBook', () => {
     });
   });
 
+  it('waits for its turn after a failure while it knows addresses, so that an outage leaves no haste', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.found([internal]);
+    assert.equal(await reader.pass(30 * minute), 1);
+    reader.failed();
+    assert.equal(reader.book.wake, reader.clock.now() + 30 * minute);
+    // Unless there is something to learn.
+    reader.interfaces = ['10.0.0.2'];
+    assert.equal(await reader.pass(minute), 1);
+    reader.failed();
+    assert.equal(reader.book.wake, reader.clock.now() + 20 * second);
+  });
+
+  it('spreads look-ups that began together over the whole interval', () => {
+    const wakes = [0, 0.25, 0.5, 0.75].map((chance) => {
+      const reader = new Reader(1_800, chance);
+      reader.tick();
+      reader.found([internal]);
+      return (reader.book.wake - start) / minute;
+    });
+    assert.deepEqual(wakes, [15, 22.5, 30, 37.5]);
+  });
+
   it('leaves the server alone for as long as it asks', async () => {
     const reader = new Reader();
     reader.tick();
     reader.failed(40 * minute);
     assert.equal(await reader.pass(40 * minute - 1), 0);
-    assert.equal(await reader.pass(3 * minute), 1);
+    assert.equal(await reader.pass(21 * minute), 1);
   });
 
   it('takes the loss of the enroller for a failure of the look-up, if one was under way', () => {
