@@ -1,9 +1,12 @@
 import type * as v from 'valibot';
 import type { Failure } from '../core/errors.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
-import { minute, second } from '../core/instant.ts';
+import type { Instant } from '../core/instant.ts';
+import { second } from '../core/instant.ts';
 import type { Clock } from '../sys/clock.ts';
 import { aborted } from './deadline.ts';
+import type { Step } from './pace.ts';
+import { Pace } from './pace.ts';
 import type { KubeClient } from './rest-client.ts';
 import { watch } from './watch.ts';
 
@@ -71,38 +74,50 @@ class Following<T extends ApiObject, R> {
   #seen: string | undefined;
   /** Ends the watch that is open. */
   #reopen = new AbortController();
+  #watchOpen = false;
+  /** Before this the server has no reason of its own to end the watch. */
+  #watchEnd: Instant = 0;
+  /** Nothing was heard of a watch since the last look behind it. */
+  #silent = true;
+  readonly #pace: Pace;
 
   constructor(environment: FollowEnvironment, options: FollowOptions<T, R>) {
     this.#environment = environment;
     this.#options = options;
     this.#version = options.target.resourceVersion;
     this.#seen = this.#version;
+    this.#pace = new Pace(environment.clock.now(), environment.random);
   }
 
   async watching(): Promise<R> {
-    const { clock, random } = this.#environment;
-    for (let failures = 0; ; failures += 1) {
-      const start = clock.now();
+    const { clock } = this.#environment;
+    for (;;) {
+      const began = clock.now();
       const version = this.#version;
-      let wait = 0;
+      let trouble: Trouble = calm;
       try {
         const result = version === undefined ? await this.#read() : await this.#watch(version);
         if (result !== undefined) return result;
         // Read: the watch comes next, at once.
         if (version === undefined && this.#version !== undefined) continue;
+        const early = version !== undefined && clock.now() < this.#watchEnd;
+        trouble = { ...calm, disturbed: early && !this.#reopen.signal.aborted };
       } catch (error) {
-        wait = this.#report(error);
+        trouble = this.#report(error);
       }
       const progress = this.#version !== undefined && this.#version !== version;
-      if (progress || clock.now() - start >= steady) failures = 0;
-      await clock.sleep(Math.max(wait, backoff(failures, random())), this.#options.signal);
+      const delay = this.#pace.delayAfter({ began, now: clock.now(), progress, ...trouble });
+      await clock.sleep(delay, this.#options.signal);
     }
   }
 
   async polling(): Promise<R> {
-    const { clock, random } = this.#environment;
+    const { clock } = this.#environment;
     for (;;) {
-      await clock.sleep(pollInterval * (0.9 + 0.2 * random()), this.#options.signal);
+      this.#silent = true;
+      await clock.sleep(this.#pace.pollDelay(clock.now()), this.#options.signal);
+      // A watch that is heard of needs no second opinion, and without one reading is the other loop's turn.
+      if (!this.#silent || !this.#watchOpen) continue;
       try {
         const result = await this.#read();
         if (result !== undefined) return result;
@@ -139,16 +154,21 @@ class Following<T extends ApiObject, R> {
 
   async #watch(resourceVersion: string): Promise<R | undefined> {
     const { target, look } = this.#options;
+    const { clock } = this.#environment;
     this.#reopen = new AbortController();
     const { signal: reopen } = this.#reopen;
+    const timeoutSeconds = this.#pace.watchSeconds(clock.now());
+    this.#watchEnd = clock.now() + timeoutSeconds * second - earliness;
     const events = watch(this.#environment.client(), {
       ...target,
       resourceVersion,
-      timeoutSeconds: Math.round(300 + 300 * this.#environment.random()),
+      timeoutSeconds,
       signal: AbortSignal.any([this.#options.signal, reopen]),
     });
     try {
+      this.#watchOpen = true;
       for await (const event of events) {
+        this.#silent = false;
         if (event.type === 'BOOKMARK') {
           this.#version = event.resourceVersion;
           continue;
@@ -160,29 +180,30 @@ class Following<T extends ApiObject, R> {
       }
     } catch (error) {
       if (!reopen.aborted) throw error;
+    } finally {
+      this.#watchOpen = false;
     }
     return undefined;
   }
 
-  /** Makes the next step a reading one, and says how long the server wants to be left alone. */
-  #report(error: unknown): number {
+  /** Makes the next step a reading one, and says what the failure means for its moment. */
+  #report(error: unknown): Trouble {
     const { signal, onTrouble, target } = this.#options;
     if (signal.aborted) throw aborted(`following ${target.path}/${target.name}`, signal);
     const failure = toFailure(error);
     // The client was closed under us, for one with a new identity: nothing was missed yet.
-    if (failure.code === 'ABORTED') return 0;
+    if (failure.code === 'ABORTED') return calm;
     this.#version = undefined;
     // Gone is how a server forgets old versions: no trouble.
-    if (failure.code !== 'API_GONE') onTrouble?.(failure);
-    return failure.retryAfterMs ?? 0;
+    if (failure.code === 'API_GONE') return calm;
+    onTrouble?.(failure);
+    return { disturbed: true, asked: failure.retryAfterMs ?? 0 };
   }
 }
 
-/** A watch that held so long was healthy: the next one need not be waited for. */
-const steady = 30 * second;
-const pollInterval = 5 * minute;
+type Trouble = Pick<Step, 'disturbed' | 'asked'>;
 
-/** 250 ms doubling to 30 s, of which at least half: nodes that lost one server must not come back as one. */
-export function backoff(failures: number, random: number): number {
-  return Math.min(250 * 2 ** failures, 30 * second) * (0.5 + random / 2);
-}
+const calm: Trouble = { disturbed: false, asked: 0 };
+
+/** Servers count the seconds of a watch from when they took it up, and nodes have clocks of their own. */
+const earliness = 10 * second;

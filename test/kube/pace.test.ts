@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { day, hour, minute, second } from '../../src/core/instant.ts';
+import { Pace } from '../../src/kube/pace.ts';
+import type { Step } from '../../src/kube/pace.ts';
+
+const middle = (): number => 0.5;
+
+function stepAt(now: number, step: Partial<Step> = {}): Step {
+  return { began: now, now, progress: false, disturbed: false, asked: 0, ...step };
+}
+
+/** Delays of so many disturbances in a row, each met as soon as the last delay is over. */
+function outage(pace: Pace, since: number, count: number): number[] {
+  let now = since;
+  return Array.from({ length: count }, () => {
+    const delay = pace.delayAfter(stepAt(now, { disturbed: true }));
+    now += delay;
+    return delay;
+  });
+}
+
+describe('Pace.delayAfter()', () => {
+  it('is a moment after a watch that ended when it was to end, however long it is all going on', () => {
+    const pace = new Pace(0, middle);
+    for (const now of [10 * minute, day, 30 * day]) {
+      assert.equal(pace.delayAfter(stepAt(now, { began: now - 5 * minute })), 250);
+    }
+  });
+
+  it('doubles from a quarter of a second to half a minute for a request that was just made', () => {
+    const delays = outage(new Pace(0, middle), 0, 10);
+    assert.deepEqual(delays.slice(0, 5), [125, 500, 1_000, 2_000, 4_000]);
+    assert.equal(delays.at(-1), 30 * second);
+  });
+
+  it('lends no length of an outage to the wait of a request that was just made', () => {
+    const delays = outage(new Pace(0, middle), second, 200);
+    assert.equal(Math.max(...delays), 30 * second);
+  });
+
+  const waits: readonly (readonly [string, number, number])[] = [
+    ['half of what was waited', 20 * minute, 10 * minute],
+    ['half an hour at most', 3 * day, 30 * minute],
+  ];
+  for (const [name, waited, scale] of waits) {
+    it(`spreads nodes disturbed together over ${name}`, () => {
+      const firsts = [0, 0.25, 0.5, 0.75].map((chance) => {
+        const pace = new Pace(0, () => chance);
+        return pace.delayAfter(stepAt(waited, { began: waited - minute, disturbed: true }));
+      });
+      assert.deepEqual(firsts, [0, 0.25 * scale, 0.5 * scale, 0.75 * scale]);
+      assert.deepEqual(outage(new Pace(0, middle), waited, 4).slice(1), [scale, scale, scale]);
+    });
+  }
+
+  it('asks less and less for an object that is not there', () => {
+    const pace = new Pace(0, middle);
+    let now = 0;
+    let steps = 0;
+    for (; now < day; steps += 1) now += pace.delayAfter(stepAt(now));
+    assert.ok(steps < 80, `${steps} requests a day`);
+  });
+
+  it('begins anew after progress', () => {
+    const pace = new Pace(0, middle);
+    outage(pace, 0, 10);
+    assert.equal(pace.delayAfter(stepAt(minute, { progress: true })), 250);
+  });
+
+  it('is never sooner than Retry-After, and spread over as long again', () => {
+    const asked = 10 * minute;
+    const delays = [0, 0.5].map((chance) =>
+      new Pace(0, () => chance).delayAfter(stepAt(0, { disturbed: true, asked })),
+    );
+    assert.deepEqual(delays, [asked, 1.5 * asked]);
+  });
+});
+
+describe('Pace.watchSeconds() and Pace.pollDelay()', () => {
+  const cases: readonly (readonly [string, number, number, number])[] = [
+    ['for a request that was just made', 0, 450, 5 * minute],
+    ['after half an hour', 30 * minute, 1_350, 15 * minute],
+    ['after a day', day, 2_700, hour],
+    ['with a clock set back', -day, 450, 5 * minute],
+  ];
+  for (const [name, now, watch, poll] of cases) {
+    it(`are ${watch} s and ${poll / minute} min ${name}`, () => {
+      const pace = new Pace(0, middle);
+      assert.equal(pace.watchSeconds(now), watch);
+      assert.equal(pace.pollDelay(now), poll);
+    });
+  }
+});
