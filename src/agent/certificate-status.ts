@@ -48,7 +48,7 @@ export function isUsable({ pair }: RotationState, now: Instant): boolean {
 
 export function isOverdue({ pair, deadline }: RotationState, now: Instant): boolean {
   if (pair === undefined || deadline === undefined || pair.selfSigned) return false;
-  return now > deadline + overdueGrace(pair);
+  return now > Math.min(deadline, pair.notAfter) + overdueGrace(pair);
 }
 
 function stateWord(state: RotationState, now: Instant): CertificateState {

@@ -195,7 +195,7 @@ export class Rotator {
 
   #stored({ pair, findings }: Extract<CertificateReport, { type: 'stored' }>): void {
     const { pair: replaced } = this.#state;
-    const deadline = this.#deadline(pair);
+    const deadline = this.#deadline(pair, replaced);
     const { seconds } = this.#errands;
     this.#errands.ended({ resumable: false });
     this.#record.stored(pair, { seconds, ...(replaced !== undefined && { replaced }) });
@@ -244,10 +244,10 @@ export class Rotator {
     return this.#record.log;
   }
 
-  #deadline(pair: PairFacts): Instant {
+  #deadline(pair: PairFacts, replaced?: PairFacts): Instant {
     const { nodeName, spec } = this.#options;
     const fraction = rotationFraction(nodeName, spec.name, pair.serial);
-    return rotationDeadline(pair, fraction);
+    return rotationDeadline(pair, fraction, replaced);
   }
 }
 

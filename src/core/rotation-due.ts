@@ -6,9 +6,11 @@ import { minimumRotationInterval } from './schedule.ts';
 
 /** Why a new certificate is called for, or undefined when the pair does. */
 export function dueReason(state: RotationState, now: Instant): DueReason | undefined {
-  const { pair, template, deadline } = state;
+  const { pair, template, deadline, storedAt } = state;
   if (pair === undefined) return 'no-pair';
-  if (now >= pair.notAfter) return 'expired';
+  // What was stored just before its end was put off on purpose; see `rotationDeadline`.
+  const putOff = storedAt !== undefined && deadline !== undefined && now < deadline;
+  if (now >= pair.notAfter && !putOff) return 'expired';
   if (pair.selfSigned) return 'self-signed';
   const mismatch = template === undefined ? undefined : mismatchOf(template, pair);
   if (mismatch !== undefined) return mismatch;
@@ -51,7 +53,8 @@ export function nextWake(state: RotationState, now: Instant): Instant {
       return Infinity;
     case 'resting': {
       if (dueReason(state, now) === undefined) {
-        return Math.min(state.deadline ?? Infinity, state.pair?.notAfter ?? Infinity);
+        const moments = [state.deadline ?? Infinity, state.pair?.notAfter ?? Infinity];
+        return Math.min(...moments.filter((moment) => moment > now));
       }
       const blocked = blockedBy(state, now);
       if (blocked === 'left-behind') return state.notBefore;

@@ -198,7 +198,11 @@ function inspected(
     state.phase.kind === 'inspecting' ? { kind: 'resting', since: now } : state.phase;
   const known = without(without({ ...state, phase }, 'pair'), 'deadline');
   if (event.pair === undefined || event.deadline === undefined) return known;
-  return { ...known, pair: event.pair, deadline: event.deadline };
+  // A second look at the same pair knows nothing of the one before it, and of a deadline put off for that.
+  const { serial, notAfter } = event.pair;
+  const same = state.pair?.serial === serial && state.pair.notAfter === notAfter;
+  const deadline = Math.max(event.deadline, same ? (state.deadline ?? 0) : 0);
+  return { ...known, pair: event.pair, deadline };
 }
 
 function progressed(

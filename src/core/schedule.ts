@@ -14,14 +14,30 @@ const span = 0.2;
  * second; hence the moment of issue counts where it is later.
  *
  * @param fraction where in the range, in [0, 1); see `rotationFraction`
+ * @param replaced the pair before, when this one was just issued
  */
 export function rotationDeadline(
   pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>,
   fraction: number,
+  replaced?: Pick<PairFacts, 'notAfter'>,
 ): Instant {
   const start = lifetimeStart(pair);
-  return Math.round(start + (pair.notAfter - start) * (earliest + span * fraction));
+  const lifetime = pair.notAfter - start;
+  const wait =
+    replaced?.notAfter === pair.notAfter
+      ? Math.max(cappedRest, lifetime / 2) * (0.5 + fraction)
+      : lifetime * (earliest + span * fraction);
+  return Math.round(start + wait);
 }
+
+/**
+ * How long at least, give or take half, a pair rests that ends when its predecessor
+ * did: a CA near its end gives no more, and 70–90 % of what is left, again and again,
+ * would have every node of the cluster ask every few seconds in the last minute, and
+ * all at once when it is over. Half of what is left, and an hour at the end, reaches
+ * every node as long as the CA is replaced an hour and a half before its end.
+ */
+const cappedRest = hour;
 
 /**
  * The moment from which the lifetime counts. A file time outside the validity (a

