@@ -1,5 +1,5 @@
 import type { Instant } from '../core/instant.ts';
-import { day, formatDuration, formatInstant } from '../core/instant.ts';
+import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { PreflightFinding } from '../core/preflight.ts';
 import { showMode } from '../store/certificate-directory.ts';
 import type { KubeconfigState } from './kubeconfigs.ts';
@@ -133,17 +133,23 @@ export function judgeSecrecy({ path, mode, user, insecure, server }: Loaded): Pr
   return findings;
 }
 
-const nearEnd = 90 * day;
+/**
+ * Of the usual ten years that leaves a year, the usual lifetime of a certificate: from
+ * then on the end of the CA cuts off that of what it signs.
+ */
+const nearEnd = 0.1;
 
-function judgeTrust({ path, authorityExpiry }: Loaded, now: Instant): PreflightFinding[] {
-  if (authorityExpiry === undefined || authorityExpiry - now > nearEnd) return [];
-  const left = authorityExpiry - now;
+function judgeTrust({ path, authority }: Loaded, now: Instant): PreflightFinding[] {
+  if (authority === undefined) return [];
+  const { notBefore, notAfter } = authority;
+  const left = notAfter - now;
+  if (left > nearEnd * (notAfter - notBefore)) return [];
   const expired = left <= 0;
   return [
     {
       id: expired ? 'cluster-ca-expired' : 'cluster-ca-expiring',
       severity: expired ? 'error' : 'warning',
-      what: `the CA in ${path} ${expired ? 'expired' : 'expires'} at ${formatInstant(authorityExpiry)} (${formatDuration(Math.abs(left))} ${expired ? 'ago' : 'left'})`,
+      what: `the CA in ${path} ${expired ? 'expired' : 'expires'} at ${formatInstant(notAfter)} (${formatDuration(Math.abs(left))} ${expired ? 'ago' : 'left'})`,
       why: expired
         ? 'No certificate of this cluster is valid any more'
         : 'Signers never issue beyond the end of their CA: certificates get shorter and shorter (k/k #73706)',

@@ -32,8 +32,8 @@ export interface KubeconfigFacts {
   /** When the client certificate expires; absent without one. */
   readonly certificateExpiry?: Instant;
   readonly token?: TokenFacts;
-  /** When the last of the cluster's CAs expires; absent when the system's are trusted. */
-  readonly authorityExpiry?: Instant;
+  /** Of the cluster's CAs the one that expires last; absent when the system's are trusted. */
+  readonly authority?: { readonly notBefore: Instant; readonly notAfter: Instant };
 }
 
 export type TokenFacts =
@@ -70,14 +70,15 @@ export async function lookAtKubeconfig(
 
 async function expiries(
   access: ClusterAccess,
-): Promise<Pick<KubeconfigFacts, 'certificateExpiry' | 'token' | 'authorityExpiry'>> {
+): Promise<Pick<KubeconfigFacts, 'certificateExpiry' | 'token' | 'authority'>> {
   const certificateExpiry = credentialExpiry(access);
   const authority = access.cluster.certificateAuthority;
   const token = await tokenFacts(access);
+  const last = authority === undefined ? undefined : lastOf(authority.pem);
   return {
     ...(certificateExpiry !== undefined && { certificateExpiry }),
     ...(token !== undefined && { token }),
-    ...(authority !== undefined && { authorityExpiry: lastExpiry(authority.pem) }),
+    ...(last !== undefined && { authority: last }),
   };
 }
 
@@ -105,12 +106,15 @@ async function readToken(file: string): Promise<Secret> {
 }
 
 /** In a bundle the old CA may have expired beside the new one. */
-function lastExpiry(pem: Uint8Array<ArrayBuffer>): Instant {
-  return Math.max(
-    ...parsePem(pem).map(({ label, der }) =>
-      new X509Certificate(encodePem(label, der)).validToDate.getTime(),
-    ),
-  );
+function lastOf(pem: Uint8Array<ArrayBuffer>): KubeconfigFacts['authority'] {
+  const [last] = parsePem(pem)
+    .map(({ label, der }) => new X509Certificate(encodePem(label, der)))
+    .map(({ validFromDate, validToDate }) => ({
+      notBefore: validFromDate.getTime(),
+      notAfter: validToDate.getTime(),
+    }))
+    .sort((a, b) => b.notAfter - a.notAfter);
+  return last;
 }
 
 /** Both halves have to come from the link: a rotated certificate with an old key is no pair. */

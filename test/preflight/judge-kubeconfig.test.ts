@@ -6,6 +6,7 @@ import { judgeKubeconfig } from '../../src/preflight/judge-kubeconfig.ts';
 import type { KubeconfigState } from '../../src/preflight/kubeconfigs.ts';
 import { seen, text } from './seen.ts';
 
+const year = 365 * day;
 const now = Date.UTC(2026, 0, 15);
 const path = '/etc/kubernetes/kubelet.conf';
 const pairLink = '/pki/kubelet-client-current.pem';
@@ -25,7 +26,7 @@ const healthy = {
   user,
   followsPair: true,
   certificateExpiry: now + day,
-  authorityExpiry: now + 3650 * day,
+  authority: { notBefore: now - 8 * year, notAfter: now + 2 * year },
 } as const satisfies KubeconfigState;
 const embedded = {
   ...healthy,
@@ -80,11 +81,16 @@ describe('judgeKubeconfig()', () => {
     ['no verification', { ...healthy, insecure: true }, {}, ['warning kubeconfig-insecure']],
     [
       'a CA near its end',
-      { ...healthy, authorityExpiry: now + day },
+      { ...healthy, authority: { notBefore: now - 9 * year, notAfter: now + year } },
       {},
       ['warning cluster-ca-expiring'],
     ],
-    ['a CA past its end', { ...healthy, authorityExpiry: now }, {}, ['error cluster-ca-expired']],
+    [
+      'a CA past its end',
+      { ...healthy, authority: { notBefore: now - 10 * year, notAfter: now } },
+      {},
+      ['error cluster-ca-expired'],
+    ],
   ];
   for (const [name, state, changes, expected] of rows) {
     it(`judgeKubeconfig() finds ${expected.join(' and ')} for ${name}`, () => {

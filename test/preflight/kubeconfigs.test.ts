@@ -81,7 +81,7 @@ describe('lookAtKubeconfig()', () => {
     const named = await look(both(link));
     assert.ok(named.kind === 'loaded');
     assert.deepEqual(
-      [named.mode, named.certificateExpiry, named.authorityExpiry, named.user.holdsSecret],
+      [named.mode, named.certificateExpiry, named.authority?.notAfter, named.user.holdsSecret],
       [0o640, notAfter, notAfter, false],
     );
     const bearer = await look({ token: 'abcdef.0123456789abcdef' });
