@@ -43,6 +43,8 @@ export interface ControlPlane extends AsyncDisposable {
   deleteCsr(csrName: string): Promise<void>;
   /** Whether client CSRs of nodes are approved; true at the start. */
   setApproving(approving: boolean): Promise<void>;
+  /** Whether the binding is there by which renewals of client certificates are approved; it is at the start. */
+  setRenewing(renewing: boolean): Promise<void>;
   /** Takes the API server off its port; connections break. */
   stopApi(): Promise<void>;
   /** Brings it back on the same port with the same state. */

@@ -18,17 +18,7 @@ export async function allowBootstrap(
   { server, caPem, signal }: BootstrapOptions,
 ): Promise<void> {
   await Promise.all([
-    ...bindings.map(async ({ name, role, group }) =>
-      admin.must({
-        method: 'POST',
-        path: '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings',
-        body: {
-          metadata: { name },
-          roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
-          subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'Group', name: group }],
-        },
-      }),
-    ),
+    ...bindings.map(async (binding) => bind(admin, binding)),
     // Eventually: the namespace is created by the server in the background.
     admin.eventually(
       { method: 'POST', path: '/api/v1/namespaces/kube-system/secrets', body: tokenObject },
@@ -46,6 +36,35 @@ export async function allowBootstrap(
   );
 }
 
+const bindingsPath = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings';
+
+interface Binding {
+  readonly name: string;
+  readonly role: string;
+  readonly group: string;
+}
+
+async function bind(admin: ApiClient, { name, role, group }: Binding): Promise<void> {
+  await admin.must({
+    method: 'POST',
+    path: bindingsPath,
+    body: {
+      metadata: { name },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
+      subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'Group', name: group }],
+    },
+  });
+}
+
+/** The binding that lets nodes renew their client certificates without a person. */
+export async function bindRenewal(admin: ApiClient): Promise<void> {
+  await bind(admin, renewal);
+}
+
+export async function unbindRenewal(admin: ApiClient): Promise<void> {
+  await admin.must({ method: 'DELETE', path: `${bindingsPath}/${renewal.name}` });
+}
+
 const tokenObject = {
   metadata: { name: `bootstrap-token-${tokenId}` },
   type: 'bootstrap.kubernetes.io/token',
@@ -59,7 +78,13 @@ const tokenObject = {
 
 const csrRole = 'system:certificates.k8s.io:certificatesigningrequests';
 
-const bindings = [
+const renewal: Binding = {
+  name: 'test:approve-renewal',
+  role: `${csrRole}:selfnodeclient`,
+  group: 'system:nodes',
+};
+
+const bindings: readonly Binding[] = [
   {
     name: 'test:kubelet-bootstrap',
     role: 'system:node-bootstrapper',
@@ -70,9 +95,5 @@ const bindings = [
     role: `${csrRole}:nodeclient`,
     group: 'system:bootstrappers',
   },
-  {
-    name: 'test:approve-renewal',
-    role: `${csrRole}:selfnodeclient`,
-    group: 'system:nodes',
-  },
-] as const;
+  renewal,
+];

@@ -10,7 +10,7 @@ import { readAuditLog } from './audit-log.ts';
 import type { TimedRequest } from './audit-log.ts';
 import { Child } from './child.ts';
 import type { ControlPlane, ControlPlaneOptions, ObservedCsr } from './control-plane.ts';
-import { allowBootstrap, bootstrapToken } from './real-bootstrap.ts';
+import { allowBootstrap, bindRenewal, bootstrapToken, unbindRenewal } from './real-bootstrap.ts';
 import {
   apiServerArgs,
   controllerManagerArgs,
@@ -164,6 +164,11 @@ export class RealControlPlane implements ControlPlane {
     if (approving === this.#approving) return;
     this.#approving = approving;
     await this.#startControllers();
+  }
+
+  async setRenewing(renewing: boolean): Promise<void> {
+    if (renewing) await bindRenewal(this.#admin);
+    else await unbindRenewal(this.#admin);
   }
 
   /** Certificates issued from now on live this long. */

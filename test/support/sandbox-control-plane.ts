@@ -1,5 +1,6 @@
 import type { CsrObject } from '../../src/sandbox/api-object.ts';
 import type { AuditEntry } from '../../src/sandbox/audit-log.ts';
+import { everyApproval } from '../../src/sandbox/authorization.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import type { Clock } from '../../src/sys/clock.ts';
 import { systemClock } from '../../src/sys/clock.ts';
@@ -40,6 +41,8 @@ export async function startSandboxControlPlane(
     fail: async (name, reason) => sandbox.fail(name, reason),
     deleteCsr: async (name) => sandbox.deleteCsr(name),
     setApproving: async (approving) => sandbox.setApproving(approving),
+    setRenewing: async (renewing) =>
+      sandbox.setApprovals(renewing ? everyApproval : new Set(['nodeclient'])),
     stopApi: () => sandbox.stopListening(),
     startApi: () => sandbox.startListening(),
     requests: async () => sandbox.audit().filter(isForObjects).map(audited),

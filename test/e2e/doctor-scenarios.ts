@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parse, stringify } from 'yaml';
+import { client, serving, TestNode } from '../support/agent.ts';
+import type { ControlPlane } from '../support/control-plane.ts';
+import type { Examination } from '../support/doctor.ts';
+import { examine, findingOf, troubles } from '../support/doctor.ts';
+import { base64 } from '../kube/support/api-server.ts';
+import { makeAuthority } from '../kube/support/certificates.ts';
+import type { SuiteOptions } from './scenarios.ts';
+
+const signingSeconds = 3_600;
+
+/** What `nodecertd doctor` finds on a node: faults are planted, and have to be found with their remedy. */
+export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
+  describe(name, { skip }, () => {
+    let controlPlane: ControlPlane;
+    before(async () => {
+      controlPlane = await start({ signingSeconds });
+    });
+    after(async () => {
+      await controlPlane?.[Symbol.asyncDispose]();
+    });
+
+    it('has nothing to say against a node before its first start', async () => {
+      await using node = await nodeOf(controlPlane, 'doctor-new');
+      const admin = join(node.directory, 'admin.conf');
+      await writeFile(admin, await controlPlane.adminKubeconfig(), { mode: 0o600 });
+      const found = await examineNode(node, '--admin-kubeconfig', admin);
+      assert.deepEqual([found.code, troubles(found)], [0, []], found.stdout);
+      assert.match(found.username ?? '', /^system:bootstrap:/);
+      assert.match(findingOf(found, 'bootstrap-credential').what, /, without an end$/);
+      assert.match(findingOf(found, 'permissions').what, /certificatesigningrequests\/nodeclient$/);
+      const unread = findingOf(await examineNode(node), 'bootstrap-credential');
+      assert.match(unread.what, /until when is not known/);
+    });
+
+    it('has nothing to say against a healthy node, and knows who works on it', async () => {
+      await using node = await nodeOf(controlPlane, 'doctor-well');
+      const agent = node.start();
+      await agent.event('certificate_stored');
+      const found = await examineNode(node);
+      assert.deepEqual([found.code, troubles(found)], [0, []], found.stdout);
+      assert.equal(found.username, 'system:node:doctor-well');
+      assert.match(findingOf(found, 'agent').what, new RegExp(`^the agent with pid ${agent.pid} `));
+      assert.equal(findingOf(found, 'pair').severity, 'ok');
+      assert.doesNotMatch(found.stdout + found.stderr, /PRIVATE|0123456789abcdef/);
+      assert.deepEqual(agent.all('pair_changed'), [], 'the examination changed something');
+    });
+
+    it('finds what will go wrong later, and ends with 3', async () => {
+      await using node = await nodeOf(controlPlane, 'doctor-later', {
+        certificates: [client, serving],
+      });
+      await controlPlane.setNodeAddresses(node.name, [
+        { type: 'InternalIP', address: '192.0.2.7' },
+      ]);
+      const agent = node.start();
+      const { csr } = await agent.event('csr_created', 'kubelet-server');
+      await embedCertificate(node);
+      await writeFile(join(node.directory, 'kubelet.yaml'), 'rotateCertificates: true\n');
+      await controlPlane.setRenewing(false);
+      try {
+        const expected = [
+          'warning approval-not-permitted',
+          'warning kubeconfig-stale',
+          'warning kubelet-serves-other-pair',
+          'warning second-rotator',
+        ];
+        const found = await examineUntil(node, expected);
+        assert.equal(found.code, 3);
+        const request = findingOf(found, 'request-pending');
+        assert.equal(request.subject, csr);
+        assert.equal(request.remedy, `kubectl certificate approve ${String(csr)}`);
+        assert.match(findingOf(found, 'second-rotator').remedy ?? '', /^sed -i .*kubelet\.yaml/);
+      } finally {
+        await controlPlane.setRenewing(true);
+      }
+      await controlPlane.deny(String(csr), 'not wanted');
+      const denied = await examineNode(node);
+      assert.equal(denied.code, 4);
+      assert.match(findingOf(denied, 'request-denied').what, /was denied/);
+    });
+
+    it('finds what is in the way now, and ends with 4', async () => {
+      await using node = await nodeOf(controlPlane, 'doctor-now');
+      const agent = node.start();
+      await agent.event('certificate_stored');
+      await agent.stop();
+      const other = await examineNode(node, '--hostname-override', 'somebody-else');
+      assert.equal(other.code, 4);
+      assert.deepEqual(troubles(other), ['error node-name-mismatch', 'error node-name-mismatch']);
+      assert.match(findingOf(other, 'node-name-mismatch').remedy ?? '', /to doctor-now;/);
+
+      await rename(await node.target('kubelet-client'), join(node.directory, 'away.pem'));
+      await writeFile(join(node.directory, 'bootstrap.conf'), await wrongToken(controlPlane));
+      const dangling = await examineNode(node);
+      assert.equal(dangling.code, 4);
+      assert.deepEqual(troubles(dangling), [
+        'error bootstrap-refused',
+        'error kubeconfig-invalid',
+        'error pair-dangling',
+      ]);
+      await unlink(node.current('kubelet-client'));
+      await rm(join(node.directory, 'bootstrap.conf'));
+      const lost = await examineNode(node);
+      assert.equal(lost.code, 4);
+      assert.deepEqual(troubles(lost), ['error bootstrap-missing', 'error kubeconfig-invalid']);
+      assert.match(findingOf(lost, 'not-checked').what, /no credential to ask with/);
+    });
+
+    it('says that the API server is away, and what the files show all the same', async () => {
+      await using node = await nodeOf(controlPlane, 'doctor-away');
+      await writeFile(join(node.directory, 'kubelet.yaml'), '{ rotateCertificates: true }');
+      await controlPlane.stopApi();
+      try {
+        const found = await examineNode(node);
+        assert.equal(found.code, 4);
+        assert.deepEqual(troubles(found), ['error api-unreachable', 'warning second-rotator']);
+        assert.match(findingOf(found, 'not-checked').what, /permissions and requests/);
+      } finally {
+        await controlPlane.startApi();
+      }
+    });
+
+    it('does not take another cluster for its own', async () => {
+      await using node = await nodeOf(controlPlane, 'doctor-foreign');
+      const text = await controlPlane.bootstrapKubeconfig();
+      const other = base64((await makeAuthority('another')).pem);
+      await writeFile(
+        join(node.directory, 'bootstrap.conf'),
+        text.replace(/(certificate-authority-data: ).*/, `$1${other}`),
+      );
+      const found = await examineNode(node);
+      assert.equal(found.code, 4);
+      assert.deepEqual(troubles(found), ['error api-untrusted']);
+    });
+  });
+}
+
+/** A node whose kubelet leaves the certificates to the agent. */
+async function nodeOf(
+  controlPlane: ControlPlane,
+  name: string,
+  settings: Readonly<Record<string, unknown>> = {},
+): Promise<TestNode> {
+  const node = await TestNode.create(controlPlane, name, settings);
+  await writeFile(join(node.directory, 'kubelet.yaml'), 'rotateCertificates: false\n');
+  return node;
+}
+
+async function examineNode(node: TestNode, ...args: readonly string[]): Promise<Examination> {
+  const kubelet = join(node.directory, 'kubelet.yaml');
+  return examine('--config', node.configFile, '--kubelet-config', kubelet, ...args);
+}
+
+/** The authorizer of a real API server hears of a binding a moment later. */
+async function examineUntil(node: TestNode, expected: readonly string[]): Promise<Examination> {
+  for (let tries = 0; ; tries += 1) {
+    const found = await examineNode(node);
+    if (tries === 10 || troubles(found).join() === expected.join()) {
+      assert.deepEqual(troubles(found), expected);
+      return found;
+    }
+    await delay(500);
+  }
+}
+
+interface Kubeconfig {
+  readonly users: { user: Record<string, string> }[];
+}
+
+/** What k/k #71825 is about: the pair of today within the kubeconfig. */
+async function embedCertificate(node: TestNode): Promise<void> {
+  const path = join(node.directory, 'kubelet.conf');
+  const kubeconfig = parse(await readFile(path, 'utf8')) as Kubeconfig;
+  const data = (await readFile(node.current('kubelet-client'))).toString('base64');
+  for (const entry of kubeconfig.users) {
+    entry.user = { 'client-certificate-data': data, 'client-key-data': data };
+  }
+  await writeFile(path, stringify(kubeconfig));
+}
+
+async function wrongToken(controlPlane: ControlPlane): Promise<string> {
+  const text = await controlPlane.bootstrapKubeconfig();
+  return text.replace(/(token: )\S+/, '$1zzzzzz.0123456789abcdef');
+}

@@ -1,0 +1,46 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import type { FindingId, PreflightFinding } from '../../src/core/preflight.ts';
+
+export interface Examination {
+  readonly code: number;
+  readonly findings: readonly (PreflightFinding & { readonly group: string })[];
+  readonly username?: string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** `nodecertd doctor -o json`, the program itself. */
+export async function examine(...args: readonly string[]): Promise<Examination> {
+  const { code, stdout, stderr } = await doctor('-o', 'json', ...args);
+  const report = (stdout === '' ? { findings: [] } : JSON.parse(stdout)) as Pick<
+    Examination,
+    'findings' | 'username'
+  >;
+  return { ...report, code, stdout, stderr };
+}
+
+export async function doctor(
+  ...args: readonly string[]
+): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
+  const main = join(import.meta.dirname, '../../src/main.ts');
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, 'doctor', ...args], (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+    });
+  });
+}
+
+/** `error pair-expired` for all that is not well, sorted. */
+export function troubles({ findings }: Pick<Examination, 'findings'>): string[] {
+  return findings
+    .filter(({ severity }) => severity === 'error' || severity === 'warning')
+    .map(({ severity, id }) => `${severity} ${id}`)
+    .sort();
+}
+
+export function findingOf({ findings, stdout }: Examination, id: FindingId): PreflightFinding {
+  const found = findings.find((finding) => finding.id === id);
+  if (found === undefined) throw new Error(`no ${id} in ${stdout}`);
+  return found;
+}
