@@ -1,4 +1,5 @@
 import type { Instant } from './instant.ts';
+import { printable } from './printable.ts';
 
 /**
  * From when until when a certificate is valid, read as strictly as Go reads it
@@ -67,7 +68,7 @@ function momentOf(value: Value | undefined): Instant {
   const moment = new Date(iso);
   // A day that is not in the calendar comes back as another one.
   if (Number.isNaN(moment.getTime()) || moment.toISOString() !== iso) {
-    throw new Error(`a time is ${JSON.stringify(digits)}`);
+    throw new Error(`a time is ${JSON.stringify(printable(digits))}`);
   }
   return moment.getTime();
 }

@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { AgentError, hasErrno } from '../core/errors.ts';
+import { withoutSecrets } from '../core/printable.ts';
 import { Secret } from '../core/secret.ts';
 import type { ClusterAccess, ClusterEndpoint, Credential } from './cluster-access.ts';
 import type { KeyPath } from './kubeconfig-document.ts';
@@ -132,7 +133,7 @@ function entryAt(
   const [index] = found;
   if (index !== undefined && found.length === 1) return [list, index, kind];
   throw document.failure('KUBECONFIG_INVALID', wanted.at, {
-    message: `names ${JSON.stringify(wanted.name)}, of which ${list} holds ${found.length}`,
+    message: `names ${JSON.stringify(withoutSecrets(wanted.name, 80))}, of which ${list} holds ${found.length}`,
   });
 }
 
