@@ -14,6 +14,7 @@ import { ConnectionLog } from './connection-log.ts';
 import type { EnrollerListener, EnrollerLoss, LaunchEnroller } from './enroller-link.ts';
 import { EnrollerSupervisor } from './enroller-supervisor.ts';
 import { FileWatch } from './file-watch.ts';
+import { LoopWatchdog } from './loop-watchdog.ts';
 import { LookBrake } from './look-brake.ts';
 import { pairSignature } from './pair-watch.ts';
 import type { RequestJournal } from './request-journal.ts';
@@ -57,27 +58,36 @@ export class Keeper implements EnrollerListener {
   /** The kubeconfigs and the configuration. */
   readonly #files: ChangedFiles;
   readonly #startedAt: Instant;
-  #lastTick: Instant;
+  readonly #watchdog: LoopWatchdog;
   #releasedAt: Instant;
   #wake = new AbortController();
 
   constructor(options: KeeperOptions) {
     this.#options = options;
-    const { clock, logger, launch } = options;
+    const { clock, config, logger, launch } = options;
     this.#startedAt = clock.now();
-    this.#lastTick = this.#startedAt;
     this.#releasedAt = this.#startedAt;
     this.#supervisor = new EnrollerSupervisor({ launch, listener: this, logger });
     this.#certificates = new CertificateSet({ ...options, enroller: this.#supervisor });
     this.#connections = new ConnectionLog(options);
+    this.#watchdog = new LoopWatchdog({
+      clock,
+      logger,
+      directory: config.certificateDirectory,
+    });
     this.#pairs = new ChangedFiles(this.#certificates.paths, pairSignature);
     this.#brake = new LookBrake(clock);
     this.#files = new ChangedFiles(otherFiles(options));
   }
 
-  /** When the loop last came round; a health check compares it with the clock. */
+  /** When the loop last came round. */
   get lastTick(): Instant {
-    return this.#lastTick;
+    return this.#watchdog.lastRound;
+  }
+
+  /** What the loop hangs in; undefined while it comes round. */
+  get stuckAt(): string | undefined {
+    return this.#watchdog.stuckAt;
   }
 
   /** Process id of the enroller, while there is one. */
@@ -101,20 +111,21 @@ export class Keeper implements EnrollerListener {
 
   /** Works until the signal says stop; settles when the enroller is gone. */
   async run(signal: AbortSignal): Promise<void> {
+    using watchdog = this.#watchdog;
+    watchdog.start();
     // The first answers may be quicker than the watches: what is wanted has to be known by then.
-    this.#tick();
+    this.#certificates.tick();
+    watchdog.enter('a look at the files of the pairs');
     // Before the first look: what changes after this shows, whether the look saw it or not.
     await this.#pairs.look();
     this.#certificates.start();
+    watchdog.enter('setting watches');
     await using watches = await this.#watch();
     try {
       while (!signal.aborted) {
-        // From here on nothing that happens is slept through.
-        this.#wake = new AbortController();
-        await watches.renew();
-        await this.#comparePairs();
-        await this.#compareFiles();
-        this.#tick();
+        await this.#round(watches);
+        watchdog.roundDone();
+        watchdog.enter('the wait for what is due next');
         await this.#pause(signal);
         if (Math.abs(this.#options.clock.now() - this.#releasedAt) >= releaseInterval)
           this.#release();
@@ -122,6 +133,18 @@ export class Keeper implements EnrollerListener {
     } finally {
       await this.#supervisor.stop();
     }
+  }
+
+  async #round(watches: FileWatch): Promise<void> {
+    // From here on nothing that happens is slept through.
+    this.#wake = new AbortController();
+    this.#watchdog.enter('setting watches');
+    await watches.renew();
+    this.#watchdog.enter('a look at the files of the pairs');
+    await this.#comparePairs();
+    this.#watchdog.enter('a look at kubeconfigs and configuration');
+    await this.#compareFiles();
+    this.#certificates.tick();
   }
 
   onReport(report: EnrollerReport): void {
@@ -135,7 +158,7 @@ export class Keeper implements EnrollerListener {
       default:
         this.#certificates.report(report);
     }
-    this.#tick();
+    this.#certificates.tick();
     this.#wake.abort();
   }
 
@@ -166,11 +189,6 @@ export class Keeper implements EnrollerListener {
   #release(): void {
     this.#releasedAt = this.#options.clock.now();
     this.#options.releaseMemory();
-  }
-
-  #tick(): void {
-    this.#lastTick = this.#options.clock.now();
-    this.#certificates.tick();
   }
 
   /** Sleeps until something is due, a minute at most, or until something happens. */

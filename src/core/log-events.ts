@@ -25,6 +25,8 @@ export const logEvents = {
   state_unreadable: { level: 'warn', message: 'The state file is unusable and was set aside' },
   state_unwritable: { level: 'warn', message: 'The state file cannot be written' },
   lock_unavailable: { level: 'warn', message: 'The certificate directory could not be locked' },
+  loop_stuck: { level: 'error', message: 'The rotation loop stands still' },
+  loop_resumed: { level: 'info', message: 'The rotation loop runs again' },
   // rotation
   rotation_deadline: { level: 'info', message: 'Certificate rotation deadline determined' },
   rotation_waiting: { level: 'info', message: 'Waiting for next certificate rotation' },

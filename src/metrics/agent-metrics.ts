@@ -106,7 +106,11 @@ export class AgentMetrics {
   );
   readonly #lastTick = this.#gauge(
     'loop_last_tick_timestamp_seconds',
-    'When the rotation loop last looked at the clock, as a Unix time; it does so every minute.',
+    'When the rotation loop last came round, as a Unix time; it does so every minute.',
+  );
+  readonly #loopStuck = this.#gauge(
+    'loop_stuck',
+    '1 while the rotation loop has not come round for over three minutes.',
   );
   readonly #buildInfo = this.#gauge('build_info', 'Always 1; the versions are in the labels.', [
     'version',
@@ -133,7 +137,9 @@ export class AgentMetrics {
     this.#certificates.refresh(status);
     this.#process.refresh(status);
     this.#kubelet?.refresh(status);
-    this.#lastTick.set(this.#options.health().lastTick / second);
+    const { lastTick, stuckAt } = this.#options.health();
+    this.#lastTick.set(lastTick / second);
+    this.#loopStuck.set(Number(stuckAt !== undefined));
     this.#buildInfo.set({ version: status.version, node_version: process.version }, 1);
     return await this.#registry.metrics();
   }

@@ -58,9 +58,9 @@ const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
   ],
   [
     '/healthz',
-    ({ health, status }) => {
-      const { healthy, text } = liveness(health(), status().now);
-      return plain(healthy ? 200 : 500, text);
+    ({ health }) => {
+      const { healthy, text } = liveness(health());
+      return plain(healthy ? 200 : 503, text);
     },
   ],
   [

@@ -379,6 +379,21 @@ describe('Keeper', () => {
     assert.equal(stage.observer.starts, 2);
   });
 
+  it('is seen to hang, and what in, by somebody outside the loop', async (t) => {
+    t.mock.timers.enable({ apis: ['setInterval'] });
+    await using stage = await Stage.open();
+    // The loop's own clock stands still: it does not come round.
+    for (let look = 0; look < 3; look += 1) t.mock.timers.tick(minute);
+    assert.equal(stage.keeper.stuckAt, undefined);
+    t.mock.timers.tick(minute);
+    assert.equal(stage.keeper.stuckAt, 'the wait for what is due next');
+    assert.equal(stage.keeper.lastTick, start);
+    assert.equal(stage.logger.all('loop_stuck').length, 1);
+    await stage.clock.advance(minute);
+    await until('the next round', () => stage.keeper.stuckAt === undefined);
+    assert.equal(stage.logger.all('loop_resumed').length, 1);
+  });
+
   it('passes on what the API client observed', async () => {
     await using stage = await Stage.open();
     stage.report({ type: 'api-request', verb: 'get', code: '200', seconds: 0.01 });

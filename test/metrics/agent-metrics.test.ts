@@ -15,7 +15,7 @@ function metricsOf(initial: AgentStatus): {
   let status = initial;
   const metrics = new AgentMetrics({
     status: () => status,
-    health: () => ({ lastTick: now - 20 * second }),
+    health: () => ({ lastTick: now - 20 * second, stuckAt: undefined }),
     kubeletNames: false,
   });
   return {

@@ -17,7 +17,7 @@ const kubeletNames: Readonly<Record<string, string>> = {
 
 function metricsOf(certificates: readonly CertificateStatus[], names = true): AgentMetrics {
   const status = agent(certificates);
-  const health = { lastTick: now };
+  const health = { lastTick: now, stuckAt: undefined };
   return new AgentMetrics({ status: () => status, health: () => health, kubeletNames: names });
 }
 

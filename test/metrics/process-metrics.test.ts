@@ -12,7 +12,7 @@ import { agent, client, now } from './fixtures.ts';
 
 const metrics = new AgentMetrics({
   status: () => agent([client()]),
-  health: () => ({ lastTick: now }),
+  health: () => ({ lastTick: now, stuckAt: undefined }),
   kubeletNames: false,
 });
 

@@ -38,7 +38,7 @@ async function alertNamed(prometheus: Prometheus, name: string): Promise<Alert> 
   );
 }
 
-const health = (): Health => ({ lastTick: Date.now() - minute });
+const health = (): Health => ({ lastTick: Date.now() - minute, stuckAt: undefined });
 
 describe('a real Prometheus', { skip: skipWithout('prometheus') }, () => {
   it('fires on an overdue and a stuck certificate, and stops once they are replaced', async () => {

@@ -45,7 +45,7 @@ const rules = groups.flatMap((group) => group.rules);
 
 function everyMetric(): AgentMetrics {
   const status = agent([client(), server({ current: facts({ selfSigned: true }) })]);
-  const health = { lastTick: now };
+  const health = { lastTick: now, stuckAt: undefined };
   const metrics = new AgentMetrics({
     status: () => status,
     health: () => health,

@@ -7,9 +7,10 @@ import { connect, createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { AgentError } from '../../src/core/errors.ts';
-import { minute, second } from '../../src/core/instant.ts';
+import { minute } from '../../src/core/instant.ts';
 import type { AgentStatus } from '../../src/core/status.ts';
 import { AgentMetrics } from '../../src/metrics/agent-metrics.ts';
+import type { Health } from '../../src/metrics/health.ts';
 import type { MetricsServer, ServerLimits } from '../../src/metrics/server.ts';
 import { defaultLimits, startMetricsServer } from '../../src/metrics/server.ts';
 import { parseExposition } from './exposition.ts';
@@ -17,16 +18,16 @@ import { agent, client, now, server } from './fixtures.ts';
 
 interface Setup {
   readonly status?: () => AgentStatus;
-  readonly lastTick?: number;
+  readonly stuckAt?: string;
   readonly limits?: ServerLimits;
   readonly port?: number;
   readonly host?: string;
 }
 
 async function start(setup: Setup = {}): Promise<MetricsServer> {
-  const { limits = defaultLimits, lastTick = now, host = '127.0.0.1', port = 0 } = setup;
+  const { limits = defaultLimits, stuckAt, host = '127.0.0.1', port = 0 } = setup;
   const status = setup.status ?? (() => agent([client(), server()]));
-  const health = (): { lastTick: number } => ({ lastTick });
+  const health = (): Health => ({ lastTick: now, stuckAt });
   const metrics = new AgentMetrics({ status, health, kubeletNames: false });
   const config = { host, port, kubeletNames: false };
   return await startMetricsServer({ metrics, status, health, config, limits });
@@ -83,8 +84,8 @@ describe('startMetricsServer() answers', () => {
   });
 
   it('/healthz and /readyz with the verdict as the code', async () => {
-    await using dead = await start({ lastTick: now - 3 * minute - second });
-    assert.equal((await ask(dead.url, '/healthz')).code, 500);
+    await using dead = await start({ stuckAt: 'a look at the files' });
+    assert.equal((await ask(dead.url, '/healthz')).code, 503);
     assert.equal((await ask(dead.url, '/readyz')).code, 503);
     await using well = await start({ status: () => agent([client()]) });
     assert.deepEqual((await ask(well.url, '/healthz')).body, 'ok\n');
