@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { buildSync } from 'esbuild';
 import { stringify } from 'yaml';
 import { cacheDirectory, goModuleDirectory, isExecutable } from '../support/programs.ts';
 
@@ -65,6 +66,36 @@ function nodecertd(): AgentProgram[] {
       },
     },
   ];
+}
+
+/**
+ * How fast this runtime can be at all: see least/main.ts. It gets a first pair and
+ * does nothing else, so it stands beside the others for their starts alone.
+ */
+export function leastProgram(): AgentProgram {
+  const script = join(cacheDirectory, 'bench-least.cjs');
+  buildSync({
+    entryPoints: [join(import.meta.dirname, 'least/main.ts')],
+    outfile: script,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    define: { 'import.meta.filename': '__filename' },
+  });
+  return {
+    name: 'least Node program',
+    command: process.execPath,
+    args: ({ nodeName, bootstrapKubeconfig, certDirectory, workDirectory }) => {
+      const subject = `/O=system:nodes/CN=system:node:${nodeName}`;
+      const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+      const files = ['-keyout', 'key.pem', '-out', 'request.pem'];
+      execFileSync('openssl', ['req', '-new', ...newKey, '-subj', subject, ...files], {
+        cwd: workDirectory,
+        stdio: 'ignore',
+      });
+      return [script, bootstrapKubeconfig, certDirectory, workDirectory];
+    },
+  };
 }
 
 /** One client certificate, as the other program keeps; everything else as it comes. */
