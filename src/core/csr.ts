@@ -1,5 +1,6 @@
 import type { CertificateTemplate, KeyAlgorithm } from './certificate-spec.ts';
 import type { Subject } from './certificate.ts';
+import type { CryptoProvider } from './x509.ts';
 import { webcrypto, x509 } from './x509.ts';
 
 interface KeyParameters {
@@ -41,6 +42,11 @@ function rsa(modulusLength: number): KeyParameters {
   };
 }
 
+/** Keys, and the provider that they belong to where it is another than ours: each refuses the keys of others. */
+export interface SigningKeys extends CryptoKeyPair {
+  readonly provider?: CryptoProvider;
+}
+
 /**
  * The PKCS #10 request (RFC 2986) in DER, shaped like the kubelet's: O before CN,
  * and SANs as the only extension, absent when there are none. The usages travel in
@@ -48,7 +54,7 @@ function rsa(modulusLength: number): KeyParameters {
  */
 export async function createCsr(
   template: CertificateTemplate,
-  keys: CryptoKeyPair,
+  keys: SigningKeys,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const names: x509.JsonGeneralNames = [
     ...template.dnsNames.map((value) => ({ type: 'dns' as const, value })),
@@ -61,7 +67,7 @@ export async function createCsr(
       signingAlgorithm: keyParameters[template.key].sign,
       extensions: names.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(names)],
     },
-    webcrypto,
+    keys.provider ?? webcrypto,
   );
   return new Uint8Array(request.rawData);
 }

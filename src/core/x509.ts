@@ -13,6 +13,11 @@ import { readValidity } from './validity.ts';
  */
 export const webcrypto = new Crypto();
 
+/** What @peculiar/x509 takes for one. */
+export type CryptoProvider = NonNullable<
+  Parameters<typeof x509.Pkcs10CertificateRequestGenerator.create>[1]
+>;
+
 export { x509 };
 
 export interface Certificate {

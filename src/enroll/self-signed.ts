@@ -4,7 +4,7 @@ import { day, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import { encodePem } from '../core/pem.ts';
 import type { Secret } from '../core/secret.ts';
-import { usageExtensions, webcrypto, x509 } from '../core/x509.ts';
+import { usageExtensions, x509 } from '../core/x509.ts';
 import { generatePrivateKey, pairPem } from './private-key.ts';
 
 /**
@@ -35,7 +35,7 @@ export async function selfSignedPair(options: {
         ]),
       ],
     },
-    webcrypto,
+    key.pair.provider,
   );
   const pem = encodePem('CERTIFICATE', new Uint8Array(certificate.rawData));
   return pairPem(pem, key);

@@ -96,10 +96,13 @@ export async function authority(commonName: string, issuer?: Authority): Promise
   return { certificate, keys, pem: pemOf(certificate) };
 }
 
-/** What a signer makes of a request: by default exactly what the template asks for. */
+/**
+ * What a signer makes of a request: by default exactly what the template asks for.
+ * @param publicKey SubjectPublicKeyInfo in DER
+ */
 export async function issue(
   ca: Authority,
-  publicKey: CryptoKey,
+  publicKey: Uint8Array<ArrayBuffer>,
   changes: Partial<CertificateTemplate> & { notBefore?: number; notAfter?: number } = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { notBefore = Date.now() - 5 * minute, notAfter = Date.now() + day, ...rest } = changes;
@@ -118,7 +121,7 @@ export async function issue(
       issuer: ca.certificate.subject,
       notBefore: new Date(notBefore),
       notAfter: new Date(notAfter),
-      publicKey,
+      publicKey: new x509.PublicKey(publicKey),
       signingKey: ca.keys.privateKey,
       signingAlgorithm: algorithm,
       extensions: [

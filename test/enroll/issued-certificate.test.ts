@@ -23,20 +23,20 @@ describe('checkIssued()', () => {
     checkIssued({ pem, template, publicKey: key.publicKey, now: Date.now() });
 
   it('takes what was asked for, alone or with an intermediate', async () => {
-    const alone = await check(await issue(ca, key.pair.publicKey));
+    const alone = await check(await issue(ca, key.publicKey));
     assert.deepEqual(alone.intermediates, []);
     const intermediate = await authority('intermediate', ca);
-    const leaf = await issue(intermediate, key.pair.publicKey);
+    const leaf = await issue(intermediate, key.publicKey);
     const chain = await check(Buffer.concat([leaf, Buffer.from('text\n'), intermediate.pem]));
     assert.equal(chain.intermediates.length, 1);
     assert.deepEqual(Buffer.from(chain.pem), Buffer.concat([leaf, intermediate.pem]));
   });
 
   const serving = (changes: Parameters<typeof issue>[2]): (() => Promise<Uint8Array>) => {
-    return () => issue(ca, key.pair.publicKey, { ...servingTemplate, ...changes });
+    return () => issue(ca, key.publicKey, { ...servingTemplate, ...changes });
   };
   const client = (changes: Parameters<typeof issue>[2]): (() => Promise<Uint8Array>) => {
-    return () => issue(ca, key.pair.publicKey, changes);
+    return () => issue(ca, key.publicKey, changes);
   };
   const { subject } = clientTemplate;
   const refused: readonly (readonly [
@@ -45,7 +45,7 @@ describe('checkIssued()', () => {
     () => Promise<Uint8Array>,
     typeof clientTemplate?,
   ])[] = [
-    ['another key', 'CERT_KEY_MISMATCH', () => issue(ca, other.pair.publicKey)],
+    ['another key', 'CERT_KEY_MISMATCH', () => issue(ca, other.publicKey)],
     [
       'another name',
       'CERT_SUBJECT_MISMATCH',
@@ -83,7 +83,7 @@ describe('checkIssued()', () => {
     [
       'a torn block',
       'CERT_MALFORMED',
-      async () => (await issue(ca, key.pair.publicKey)).subarray(0, 300),
+      async () => (await issue(ca, key.publicKey)).subarray(0, 300),
     ],
     [
       'bytes that are no certificate',
@@ -93,12 +93,12 @@ describe('checkIssued()', () => {
     [
       'a key',
       'CERT_MALFORMED',
-      async () => Buffer.concat([await issue(ca, key.pair.publicKey), other.pem.expose()]),
+      async () => Buffer.concat([await issue(ca, key.publicKey), other.pem.expose()]),
     ],
     [
       'two certificates that are no chain',
       'CERT_MALFORMED',
-      async () => Buffer.concat([await issue(ca, key.pair.publicKey), (await authority('ca')).pem]),
+      async () => Buffer.concat([await issue(ca, key.publicKey), (await authority('ca')).pem]),
     ],
   ];
   for (const [what, code, make, template] of refused) {
@@ -116,7 +116,7 @@ describe('checkIssued()', () => {
   }
 
   it('says how long to wait for a certificate that is not yet valid', async () => {
-    const pem = await issue(ca, key.pair.publicKey, { notBefore: Date.now() + 10 * minute });
+    const pem = await issue(ca, key.publicKey, { notBefore: Date.now() + 10 * minute });
     await assert.rejects(check(pem), ({ retryAfterMs }: { retryAfterMs?: number }) => {
       assert.ok(retryAfterMs !== undefined && retryAfterMs > 9 * minute);
       assert.ok(retryAfterMs <= 10 * minute);
@@ -125,11 +125,11 @@ describe('checkIssued()', () => {
   });
 
   it('takes a certificate that begins within the leeway for skewed clocks', async () => {
-    await check(await issue(ca, key.pair.publicKey, { notBefore: Date.now() + minute / 2 }));
+    await check(await issue(ca, key.publicKey, { notBefore: Date.now() + minute / 2 }));
   });
 
   it('shows nothing of a key that stands in the answer', async () => {
-    const pem = Buffer.concat([await issue(ca, key.pair.publicKey), other.pem.expose()]);
+    const pem = Buffer.concat([await issue(ca, key.publicKey), other.pem.expose()]);
     const secret = Buffer.from(other.pem.expose()).toString().split('\n')[1] ?? '';
     await assert.rejects(check(pem), (error: Error) => !error.message.includes(secret));
   });
@@ -144,7 +144,7 @@ describe('leadsTo()', () => {
     ]);
     const intermediate = await authority('intermediate', ca);
     const key = await generatePrivateKey('ecdsa-p256');
-    const pem = Buffer.concat([await issue(intermediate, key.pair.publicKey), intermediate.pem]);
+    const pem = Buffer.concat([await issue(intermediate, key.publicKey), intermediate.pem]);
     const { publicKey } = key;
     const chain = await checkIssued({ pem, template: clientTemplate, publicKey, now: Date.now() });
     const unreadable = Buffer.from(

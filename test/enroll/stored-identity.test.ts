@@ -11,7 +11,7 @@ import { authority, Bench, issue } from './fixtures.ts';
 /** Writes a pair of an own CA, which the sandbox does not know, and a kubeconfig that names another certificate. */
 async function withPair(bench: Bench, lifetime = hour): Promise<string> {
   using key = await generatePrivateKey('ecdsa-p256');
-  const leaf = await issue(await authority('ca'), key.pair.publicKey, {
+  const leaf = await issue(await authority('ca'), key.publicKey, {
     notAfter: Date.now() + lifetime,
   });
   const path = join(bench.config.certificateDirectory, 'kubelet-client-current.pem');

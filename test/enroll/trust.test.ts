@@ -19,7 +19,7 @@ async function judge(
   await access.ready();
   using key = await generatePrivateKey('ecdsa-p256');
   const ca = await authority('ca');
-  const pem = await issue(ca, key.pair.publicKey, template);
+  const pem = await issue(ca, key.publicKey, template);
   const { publicKey } = key;
   const chain = await checkIssued({ pem, template, publicKey, now: Date.now() });
   const client = access.current();
