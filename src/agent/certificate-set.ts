@@ -4,7 +4,7 @@ import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { templateOf } from '../core/identity.ts';
 import type { Instant } from '../core/instant.ts';
-import type { CertificateStatus } from '../core/status.ts';
+import type { CertificateState, CertificateStatus } from '../core/status.ts';
 import { AddressBook } from './address-book.ts';
 import type { AddressReport } from './address-book.ts';
 import type { CertificateReport } from './enroller-errands.ts';
@@ -64,6 +64,11 @@ export class CertificateSet {
   get wake(): Instant {
     const lookUp = this.#looksUpNode ? this.#addresses.wake : Infinity;
     return Math.min(lookUp, ...this.#rotators.map(({ wake }) => wake));
+  }
+
+  /** No certificate is on its way: what remains to be waited for is somebody else's. */
+  get quiet(): boolean {
+    return this.status().every(({ state }) => !underWay.has(state));
   }
 
   status(): CertificateStatus[] {
@@ -129,3 +134,10 @@ export class CertificateSet {
     return templateOf(spec, found);
   }
 }
+
+const underWay: ReadonlySet<CertificateState> = new Set<CertificateState>([
+  'starting',
+  'requesting',
+  'pending-issuance',
+  'waiting-for-identity',
+]);

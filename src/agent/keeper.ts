@@ -17,6 +17,7 @@ import { FileWatch } from './file-watch.ts';
 import { LoopWatchdog } from './loop-watchdog.ts';
 import { LookBrake } from './look-brake.ts';
 import { pairSignature } from './pair-watch.ts';
+import { PreflightLog } from './preflight-log.ts';
 import type { RequestJournal } from './request-journal.ts';
 import type { RotationObserver } from './rotation-record.ts';
 
@@ -41,6 +42,8 @@ export interface KeeperOptions {
   readonly releaseMemory: () => void;
   /** Files that make a difference besides the pairs: kubeconfigs and the configuration. */
   readonly configFile?: string;
+  /** Have the enroller examine the node once, when the first certificates are there. */
+  readonly preflight?: boolean;
 }
 
 /**
@@ -57,6 +60,7 @@ export class Keeper implements EnrollerListener {
   readonly #brake: LookBrake;
   /** The kubeconfigs and the configuration. */
   readonly #files: ChangedFiles;
+  readonly #preflight: PreflightLog;
   readonly #startedAt: Instant;
   readonly #watchdog: LoopWatchdog;
   #releasedAt: Instant;
@@ -70,6 +74,7 @@ export class Keeper implements EnrollerListener {
     this.#supervisor = new EnrollerSupervisor({ launch, listener: this, logger });
     this.#certificates = new CertificateSet({ ...options, enroller: this.#supervisor });
     this.#connections = new ConnectionLog(options);
+    this.#preflight = new PreflightLog({ enroller: this.#supervisor, logger });
     this.#watchdog = new LoopWatchdog({
       clock,
       logger,
@@ -98,6 +103,7 @@ export class Keeper implements EnrollerListener {
   /** Computed at each call: what the clock alone changes (expired, overdue) shows even if the loop stands still. */
   status(): AgentStatus {
     const { config, version, clock } = this.#options;
+    const preflight = this.#preflight.findings;
     return {
       version,
       pid: process.pid,
@@ -106,6 +112,7 @@ export class Keeper implements EnrollerListener {
       now: clock.now(),
       certificateDirectory: config.certificateDirectory,
       certificates: this.#certificates.status(),
+      ...(preflight !== undefined && { preflight }),
     };
   }
 
@@ -145,6 +152,7 @@ export class Keeper implements EnrollerListener {
     this.#watchdog.enter('a look at kubeconfigs and configuration');
     await this.#compareFiles();
     this.#certificates.tick();
+    if (this.#options.preflight === true && this.#certificates.quiet) this.#preflight.quiet();
   }
 
   onReport(report: EnrollerReport): void {
@@ -155,6 +163,8 @@ export class Keeper implements EnrollerListener {
       case 'stale-kubeconfig':
       case 'insecure':
         return this.#connections.report(report);
+      case 'preflight':
+        return this.#preflight.report(report.findings);
       default:
         this.#certificates.report(report);
     }

@@ -44,6 +44,7 @@ export class WorkInHand {
       case 'abandon':
         return void this.#works.delete(what);
       case 'look-up-addresses':
+      case 'preflight':
         return this.#set(what, begun);
       default:
         command satisfies never;
@@ -61,6 +62,8 @@ export class WorkInHand {
           : this.#set(lookUp, { ...begun, waits: true });
       case 'addresses-failed':
         return void this.#works.delete(lookUp);
+      case 'preflight':
+        return void this.#works.delete(examination);
       default:
         if ('attempt' in report) this.#enrolled(report);
     }
@@ -116,6 +119,7 @@ export class WorkInHand {
 }
 
 const lookUp = 'look-up of addresses';
+const examination = 'examination of the node';
 
 function nameOf(command: EnrollerCommand): string {
   switch (command.type) {
@@ -127,6 +131,8 @@ function nameOf(command: EnrollerCommand): string {
       return `enrollment ${command.name}`;
     case 'look-up-addresses':
       return lookUp;
+    case 'preflight':
+      return examination;
     default:
       return command satisfies never;
   }

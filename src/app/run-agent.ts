@@ -69,6 +69,7 @@ export async function runAgent(options: RunAgentOptions): Promise<void> {
     logger,
     observer: metrics,
     releaseMemory,
+    preflight: true,
     journal: new RequestJournal(Object.fromEntries(outstanding), (requests) => {
       stateKeeper.setOutstanding(requests);
     }),

@@ -5,6 +5,7 @@ import type { HostPort } from '../config/host-port.ts';
 import { formatHostPort, parseHostPort } from '../config/host-port.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { describeError, hasErrno } from '../core/errors.ts';
+import { severities } from '../core/preflight.ts';
 import type { AgentStatus } from '../core/status.ts';
 import { certificateStates } from '../core/status.ts';
 import { peekState } from '../store/state-file.ts';
@@ -104,6 +105,9 @@ const agentStatus = v.looseObject({
   now: v.number(),
   certificateDirectory: v.string(),
   certificates: v.array(certificate),
+  preflight: v.optional(
+    v.array(v.looseObject({ severity: v.picklist(severities), what: v.string() })),
+  ),
 });
 
 /** The parts that are printed are checked; another version of the agent may have more. */
@@ -137,6 +141,7 @@ function toReport(status: AgentStatus): StatusReport {
     certificateDirectory,
     now,
     certificates: status.certificates.map((entry) => toCertificateReport(entry, now)),
+    ...(status.preflight !== undefined && { preflight: status.preflight }),
   };
 }
 

@@ -3,6 +3,7 @@ import type { CsrReference } from '../core/enrollment.ts';
 import type { Failure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatInstant } from '../core/instant.ts';
+import type { PreflightFinding } from '../core/preflight.ts';
 import { lifetimeStart } from '../core/schedule.ts';
 import type { CertificateState } from '../core/status.ts';
 import type { ExitCode } from './exit-code.ts';
@@ -45,6 +46,8 @@ export interface StatusReport {
   readonly certificateDirectory: string;
   readonly now: Instant;
   readonly certificates: readonly CertificateReport[];
+  /** What the running agent found when it started. */
+  readonly preflight?: readonly PreflightFinding[];
 }
 
 /** Under this share of the lifetime a certificate counts as expiring. */
@@ -91,6 +94,7 @@ export function reportDocument(report: StatusReport): Record<string, unknown> {
     certificateDirectory: report.certificateDirectory,
     now: formatInstant(report.now),
     certificates: report.certificates.map((entry) => certificateDocument(entry, report.now)),
+    preflight: report.preflight,
   };
 }
 

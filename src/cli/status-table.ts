@@ -15,6 +15,7 @@ export function statusTable(report: StatusReport): string {
     '',
     ...table,
     ...certificates.flatMap((entry) => remarks(entry, now)),
+    ...examined(report),
   ];
   return `${lines.map(oneLine).join('\n')}\n`;
 }
@@ -66,4 +67,20 @@ function remarks(entry: CertificateReport, now: number): string[] {
   const next = nextTry(nextAttempt, now);
   const all = [...waiting, ...failed, ...(next === undefined ? [] : [`${name}: ${next}`])];
   return all.length === 0 ? [] : ['', ...all];
+}
+
+/** Found when the agent started, and perhaps put right since. */
+function examined({ preflight = [] }: StatusReport): string[] {
+  const serious = preflight.filter(
+    ({ severity }) => severity === 'error' || severity === 'warning',
+  );
+  if (serious.length === 0) return [];
+  return [
+    '',
+    'When the agent started (nodecertd doctor looks again):',
+    ...serious.flatMap(({ severity, what, remedy }) => [
+      `${severity}: ${what}`,
+      ...(remedy === undefined ? [] : [`  → ${remedy}`]),
+    ]),
+  ];
 }

@@ -2,6 +2,7 @@ import type { PairFacts } from './certificate.ts';
 import type { CertificateTemplate } from './certificate-spec.ts';
 import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
+import type { PreflightFinding } from './preflight.ts';
 
 /**
  * Tells one attempt at a certificate from the next. The keeper counts them, for each
@@ -37,7 +38,9 @@ export type EnrollerCommand =
    * Report the addresses in the Node object: now, and when they change for as long
    * as there are none, or for ever with `follow`.
    */
-  | { readonly type: 'look-up-addresses'; readonly follow: boolean };
+  | { readonly type: 'look-up-addresses'; readonly follow: boolean }
+  /** Examine the node, and report what is not as it should be. */
+  | { readonly type: 'preflight' };
 
 /** The Node's status.addresses, as the API has them. */
 export interface NodeAddress {
@@ -95,6 +98,7 @@ export type EnrollerReport =
   | { readonly type: 'insecure'; readonly server: string }
   /** The kubeconfig embeds or names another certificate than the pair that is kept; requests use the pair. */
   | { readonly type: 'stale-kubeconfig'; readonly path: string; readonly pair: string }
+  | { readonly type: 'preflight'; readonly findings: readonly PreflightFinding[] }
   /** Which credential requests are made with. */
   | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
 

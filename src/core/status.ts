@@ -2,6 +2,7 @@ import type { PairFacts } from './certificate.ts';
 import type { CsrReference } from './enrollment.ts';
 import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
+import type { PreflightFinding } from './preflight.ts';
 
 /**
  * What a certificate is doing, in one word. Doubles as a metric label and is what
@@ -64,4 +65,6 @@ export interface AgentStatus {
   readonly now: Instant;
   readonly certificateDirectory: string;
   readonly certificates: readonly CertificateStatus[];
+  /** What the examination at the start found not to be as it should; absent until it is over. */
+  readonly preflight?: readonly PreflightFinding[];
 }

@@ -11,6 +11,7 @@ import { parseCertificate } from '../core/x509.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { writeKubeconfig } from '../store/kubeconfig-writer.ts';
+import type { ApiPort } from '../preflight/connection.ts';
 import { currentLink } from '../store/pair-names.ts';
 import { PairStore } from '../store/pair-store.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -70,6 +71,8 @@ export class Enroller implements AsyncDisposable {
         return this.#abandon(command.name);
       case 'look-up-addresses':
         return void this.#lookUpAddresses(command.follow);
+      case 'preflight':
+        return void this.#preflight();
       default:
         return command satisfies never;
     }
@@ -290,6 +293,23 @@ export class Enroller implements AsyncDisposable {
       follow,
       signal: this.#lookUp.signal,
     });
+  }
+
+  /** Loaded when it is asked for: the first pair comes sooner without. */
+  async #preflight(): Promise<void> {
+    const { config, clock, report } = this.#options;
+    const open = async (): ReturnType<ApiPort['open']> => {
+      await this.#access.ready();
+      return { client: this.#access.current(), source: this.#access.source ?? 'kubeconfig' };
+    };
+    try {
+      const { preflightAtStart } = await import('../preflight/start.ts');
+      const around = { clock, signal: this.#lookUp.signal };
+      report({ type: 'preflight', findings: await preflightAtStart(config, { open }, around) });
+    } catch {
+      // Nobody's certificate hangs on it, and `nodecertd doctor` says what is wrong.
+      report({ type: 'preflight', findings: [] });
+    }
   }
 
   #inTurn(name: string, work: () => Promise<void>): void {

@@ -7,6 +7,7 @@ import { ageBuckets, requestBuckets, rotationBuckets } from './buckets.ts';
 import { CertificateGauges } from './certificate-gauges.ts';
 import type { Health } from './health.ts';
 import { KubeletMetrics } from './kubelet-metrics.ts';
+import { PreflightGauge } from './preflight-gauge.ts';
 import { ProcessMetrics } from './process-metrics.ts';
 import { Counter, Gauge, Histogram, Registry } from './prom-client.ts';
 
@@ -52,6 +53,7 @@ export class AgentMetrics {
   readonly #registry = new Registry();
   readonly #options: AgentMetricsOptions;
   readonly #certificates = new CertificateGauges(this.#registry);
+  readonly #preflight = new PreflightGauge(this.#registry);
   readonly #process = new ProcessMetrics(this.#registry);
   readonly #kubelet: KubeletMetrics | undefined;
   readonly #introduced = new Set<string>();
@@ -135,6 +137,7 @@ export class AgentMetrics {
     const status = this.#options.status();
     for (const { name } of status.certificates) this.#introduce(name);
     this.#certificates.refresh(status);
+    this.#preflight.refresh(status);
     this.#process.refresh(status);
     this.#kubelet?.refresh(status);
     const { lastTick, stuckAt } = this.#options.health();
