@@ -7,18 +7,46 @@ import { encodePem } from '../core/pem.ts';
 import { Secret } from '../core/secret.ts';
 
 /**
- * A private key that has not been on disk. Of its two copies one is the PEM, which is
- * wiped with this object. The other is OpenSSL's own, which OpenSSL zeroes when the
- * garbage collector lets go of it.
+ * A private key that has not been on disk. While its request waits, which may take
+ * days, there is one copy of it, in the memory that OpenSSL keeps for secrets; as text
+ * it exists for the moment in which it is stored. Disposing gives the copy up: OpenSSL
+ * zeroes it when the garbage collector finds that nobody holds it any more.
  */
-export interface PrivateKey extends Disposable {
+export class PrivateKey implements Disposable {
   readonly algorithm: KeyAlgorithm;
-  /** For signing the request. */
-  readonly pair: Required<SigningKeys>;
   /** SubjectPublicKeyInfo in DER. */
   readonly publicKey: Uint8Array<ArrayBuffer>;
-  /** The PEM form in which the kubelet writes such a key; owned by this object. */
-  readonly pem: Secret;
+  #pair: Required<SigningKeys> | undefined;
+
+  /** @param publicKey SubjectPublicKeyInfo in DER */
+  constructor(algorithm: KeyAlgorithm, pair: CryptoKeyPair, publicKey: Uint8Array<ArrayBuffer>) {
+    this.algorithm = algorithm;
+    this.publicKey = publicKey;
+    this.#pair = { ...pair, provider: webcrypto };
+  }
+
+  /** For signing the request; never kept. @throws AgentError INTERNAL after it was disposed of */
+  get pair(): Required<SigningKeys> {
+    if (this.#pair === undefined) throw new AgentError('INTERNAL', 'the private key is gone');
+    return this.#pair;
+  }
+
+  /** The PEM form in which the kubelet writes such a key, for the caller to wipe. */
+  exportPem(): Secret {
+    const { label, type } = keyParameters[this.algorithm].pem;
+    const key = KeyObject.from(this.pair.privateKey);
+    // The union of the three types has no overload of its own.
+    const der = key.export({ format: 'der', type: type as 'pkcs8' });
+    try {
+      return new Secret(encodePem(label, der));
+    } finally {
+      der.fill(0);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#pair = undefined;
+  }
 }
 
 /**
@@ -30,31 +58,12 @@ export interface PrivateKey extends Disposable {
 export async function generatePrivateKey(algorithm: KeyAlgorithm): Promise<PrivateKey> {
   const { generate } = keyParameters[algorithm];
   try {
-    const keys = await webcrypto.subtle.generateKey(generate, true, ['sign', 'verify']);
-    if (!('privateKey' in keys)) throw new TypeError('not a key pair');
-    const { privateKey, publicKey } = keys;
-    const spki = new Uint8Array(await webcrypto.subtle.exportKey('spki', publicKey));
-    const pem = exportPem(algorithm, KeyObject.from(privateKey));
-    return {
-      algorithm,
-      pair: { privateKey, publicKey, provider: webcrypto },
-      publicKey: spki,
-      pem,
-      [Symbol.dispose]: () => pem.wipe(),
-    };
+    const pair = await webcrypto.subtle.generateKey(generate, true, ['sign', 'verify']);
+    if (!('privateKey' in pair)) throw new TypeError('not a key pair');
+    const publicKey = new Uint8Array(await webcrypto.subtle.exportKey('spki', pair.publicKey));
+    return new PrivateKey(algorithm, pair, publicKey);
   } catch (error) {
     throw new AgentError('KEY_UNSUPPORTED', `no ${algorithm} key could be made`, { cause: error });
-  }
-}
-
-function exportPem(algorithm: KeyAlgorithm, key: KeyObject): Secret {
-  const { label, type } = keyParameters[algorithm].pem;
-  // The union of the three types has no overload of its own.
-  const der = key.export({ format: 'der', type: type as 'pkcs8' });
-  try {
-    return new Secret(encodePem(label, der));
-  } finally {
-    der.fill(0);
   }
 }
 
@@ -63,7 +72,8 @@ function exportPem(algorithm: KeyAlgorithm, key: KeyObject): Secret {
  * takes memory of a pool, in which a copy of the key would stay behind.
  */
 export function pairPem(certificates: Uint8Array, key: PrivateKey): Secret {
-  const secret = key.pem.expose();
+  using pem = key.exportPem();
+  const secret = pem.expose();
   const bytes = new Uint8Array(certificates.length + secret.length);
   bytes.set(certificates);
   bytes.set(secret, certificates.length);

@@ -3,6 +3,7 @@ import type { EnrollerCommand } from '../core/enrollment.ts';
 import { describeError } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import { systemClock } from '../sys/clock.ts';
+import { releaseMemory } from '../sys/memory.ts';
 import { interfaceAddresses } from '../sys/network-interfaces.ts';
 import { Enroller } from './enroller.ts';
 
@@ -23,6 +24,7 @@ export function runEnrollerProcess(): void {
   process.on('message', (message: Greeting | EnrollerCommand) => {
     if ('type' in message) enroller?.handle(message);
     else enroller = createEnroller(message);
+    sweepSoon();
   });
   process.on('disconnect', () => process.exit(0));
   // The keeper may have gone while this program was being loaded; nothing would tell it again.
@@ -40,8 +42,25 @@ function createEnroller({ config, version }: Greeting): Enroller {
     clock: systemClock,
     random: Math.random,
     interfaces: interfaceAddresses,
-    report: send,
+    report: (report) => {
+      send(report);
+      sweepSoon();
+    },
   });
+}
+
+let sweeping: NodeJS.Timeout | undefined;
+
+/**
+ * Where a request waits for days, or the Node is watched, this process outlives keys
+ * that were stored or given up meanwhile. OpenSSL zeroes them once they are collected,
+ * and an idle process collects nothing by itself. One that ends spares itself the work.
+ */
+function sweepSoon(): void {
+  sweeping ??= setTimeout(() => {
+    sweeping = undefined;
+    releaseMemory();
+  }, second);
 }
 
 /** A fault of this program: said in one line of the keeper's log, and the keys go with the process. */

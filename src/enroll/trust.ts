@@ -27,12 +27,13 @@ export async function verifyTrust(options: {
   const { cluster, path } = access.current().access;
   const authority = cluster.certificateAuthority;
   if (authority !== undefined && leadsTo(chain, authority.pem)) return;
-  const clientCertificate = { pem: chain.pem, key: key.pem };
+  using pem = key.exportPem();
+  const clientCertificate = { pem: chain.pem, key: pem };
   await using client = await access.openWith({
     path,
     cluster,
     credential: { clientCertificate },
-    // The key is the enrollment's, which has yet to store it.
+    // The text is wiped below, and the key is the enrollment's, which has yet to store it.
     [Symbol.dispose]: () => undefined,
   });
   try {

@@ -93,7 +93,7 @@ describe('checkIssued()', () => {
     [
       'a key',
       'CERT_MALFORMED',
-      async () => Buffer.concat([await issue(ca, key.publicKey), other.pem.expose()]),
+      async () => Buffer.concat([await issue(ca, key.publicKey), other.exportPem().expose()]),
     ],
     [
       'two certificates that are no chain',
@@ -129,8 +129,8 @@ describe('checkIssued()', () => {
   });
 
   it('shows nothing of a key that stands in the answer', async () => {
-    const pem = Buffer.concat([await issue(ca, key.publicKey), other.pem.expose()]);
-    const secret = Buffer.from(other.pem.expose()).toString().split('\n')[1] ?? '';
+    const pem = Buffer.concat([await issue(ca, key.publicKey), other.exportPem().expose()]);
+    const secret = Buffer.from(other.exportPem().expose()).toString().split('\n')[1] ?? '';
     await assert.rejects(check(pem), (error: Error) => !error.message.includes(secret));
   });
 });

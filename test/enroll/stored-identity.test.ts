@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { hour } from '../../src/core/instant.ts';
-import { generatePrivateKey } from '../../src/enroll/private-key.ts';
+import { generatePrivateKey, pairPem } from '../../src/enroll/private-key.ts';
 import { isNamedBy, storedIdentity } from '../../src/enroll/stored-identity.ts';
 import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
 import { authority, Bench, issue } from './fixtures.ts';
@@ -15,7 +15,7 @@ async function withPair(bench: Bench, lifetime = hour): Promise<string> {
     notAfter: Date.now() + lifetime,
   });
   const path = join(bench.config.certificateDirectory, 'kubelet-client-current.pem');
-  await writeFile(path, Buffer.concat([leaf, key.pem.expose()]), { mode: 0o600 });
+  await writeFile(path, pairPem(leaf, key).expose(), { mode: 0o600 });
   await writeFile(bench.config.kubeconfig, bench.sandbox.adminKubeconfig());
   return path;
 }
