@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -83,6 +84,43 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       const denied = await examineNode(node);
       assert.equal(denied.code, 4);
       assert.match(findingOf(denied, 'request-denied').what, /was denied/);
+    });
+
+    it('is done once by the agent itself, with one request, when the first pair is there', async () => {
+      const directory = await mkdtemp(join(tmpdir(), 'nodecertd-e2e-kubelet-'));
+      const configFile = join(directory, 'kubelet.yaml');
+      await writeFile(configFile, 'rotateCertificates: true\n');
+      try {
+        await using node = await TestNode.create(controlPlane, 'doctor-self', {
+          kubelet: { configFile },
+        });
+        const agent = node.start();
+        const line = await agent.event('preflight_finding');
+        assert.deepEqual(
+          [line['id'], line['severity'], line['subject']],
+          ['second-rotator', 'warning', 'kubelet-client'],
+        );
+        assert.match(String(line['remedy']), /^sed -i /);
+        // Not before: nothing may come between a node and its first pair.
+        const events = agent.lines.map(({ event }) => event);
+        assert.ok(events.indexOf('certificate_stored') < events.indexOf('preflight_finding'));
+        assert.match(
+          (await agent.get('/metrics')).text,
+          /^nodecertd_preflight_findings\{severity="warning"\} 1$/m,
+        );
+        const found = (await agent.status()).preflight ?? [];
+        assert.deepEqual(troubles({ findings: found }), ['warning second-rotator']);
+        await agent.stop();
+        const asked = (await controlPlane.requests()).filter(
+          ({ user }) => user === 'system:node:doctor-self',
+        );
+        assert.deepEqual(
+          asked.map(({ verb, resource }) => `${verb} ${resource}`),
+          ['create selfsubjectaccessreviews'],
+        );
+      } finally {
+        await rm(directory, { recursive: true });
+      }
     });
 
     it('finds what is in the way now, and ends with 4', async () => {

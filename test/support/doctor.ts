@@ -32,7 +32,11 @@ export async function doctor(
 }
 
 /** `error pair-expired` for all that is not well, sorted. */
-export function troubles({ findings }: Pick<Examination, 'findings'>): string[] {
+export function troubles({
+  findings,
+}: {
+  readonly findings: readonly PreflightFinding[];
+}): string[] {
   return findings
     .filter(({ severity }) => severity === 'error' || severity === 'warning')
     .map(({ severity, id }) => `${severity} ${id}`)

@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { TestContext } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
+import { parse } from 'yaml';
+import type { PreflightFinding } from '../../src/core/preflight.ts';
+import type { DoctorReport } from '../../src/cli/doctor-report.ts';
+import { doctorDocument, doctorExitCode } from '../../src/cli/doctor-report.ts';
+import { doctorTable } from '../../src/cli/doctor-table.ts';
+import { Progress } from '../../src/cli/doctor-progress.ts';
+import { second } from '../../src/core/instant.ts';
+import { kubeconfigText } from '../kube/support/api-server.ts';
+import { doctor, examine, findingOf } from '../support/doctor.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
+
+const fine: PreflightFinding = { id: 'pair', severity: 'ok', what: 'the pair is whole' };
+const note: PreflightFinding = { id: 'agent', severity: 'info', what: 'no agent', remedy: 'run' };
+const warning: PreflightFinding = {
+  id: 'second-rotator',
+  severity: 'warning',
+  what: 'two\u001b[2J rotate',
+  why: 'they fight',
+  remedy: 'sed',
+};
+const error: PreflightFinding = { ...warning, id: 'pair-expired', severity: 'error' };
+
+function report(findings: readonly PreflightFinding[]): DoctorReport {
+  return {
+    nodeName: 'worker-1',
+    certificateDirectory: '/pki',
+    now: 0,
+    server: 'https://10.0.0.1',
+    username: 'system:node:worker-1',
+    findings,
+  };
+}
+
+describe('doctorExitCode()', () => {
+  const rows = [
+    [[], 0],
+    [[fine, note], 0],
+    [[fine, warning], 3],
+    [[warning, error, note], 4],
+  ] as const;
+  for (const [findings, expected] of rows) {
+    const what = findings.map(({ severity }) => severity).join(', ') || 'nothing';
+    it(`doctorExitCode() is ${expected} for ${what}`, () => {
+      assert.equal(doctorExitCode({ findings }), expected);
+    });
+  }
+});
+
+describe('doctorTable()', () => {
+  it('doctorTable() groups, with the worst first, and lets no escape sequence through', () => {
+    assert.equal(
+      doctorTable(report([warning, fine, note, error]), false),
+      `Node worker-1 · /pki
+Asked https://10.0.0.1 as system:node:worker-1
+
+CERTIFICATES
+  error    two rotate (pair-expired)
+           they fight
+           → sed
+  ok       the pair is whole
+
+KUBELET
+  warning  two rotate (second-rotator)
+           they fight
+           → sed
+
+AGENT
+  info     no agent (agent)
+           → run
+
+1 error, 1 warning, 1 note, 1 check is fine
+`,
+    );
+  });
+
+  it('doctorTable() is the same in colour, but for the colour', () => {
+    const coloured = doctorTable(report([error, fine]), true);
+    assert.ok(coloured.includes('\u001b[31merror'), coloured);
+    assert.equal(stripVTControlCharacters(coloured), doctorTable(report([error, fine]), false));
+  });
+});
+
+describe('doctorDocument()', () => {
+  it('doctorDocument() names group, id and remedy of each finding', () => {
+    assert.deepEqual(doctorDocument(report([warning])), {
+      apiVersion: 'nodecertd.io/v1alpha1',
+      kind: 'DoctorReport',
+      nodeName: 'worker-1',
+      certificateDirectory: '/pki',
+      server: 'https://10.0.0.1',
+      username: 'system:node:worker-1',
+      now: '1970-01-01T00:00:00Z',
+      counts: { error: 0, warning: 1, info: 0, ok: 0 },
+      findings: [{ group: 'kubelet', ...warning }],
+    });
+  });
+});
+
+describe('Progress', () => {
+  it('Progress says after two seconds what is waited for, and takes it back', async () => {
+    const clock = new FakeClock();
+    const written: string[] = [];
+    const output = { write: (text: string) => written.push(text), isTTY: true, columns: 80 };
+    {
+      using progress = new Progress(output, clock).start();
+      progress.note('the API server', 'begun');
+      progress.note('the kubelet', 'begun');
+      progress.note('the kubelet', 'over');
+      await clock.advance(2 * second - 1);
+      assert.deepEqual(written, []);
+      await clock.advance(1);
+      await clock.advance(second);
+    }
+    assert.deepEqual(written, [
+      '\r\u001b[Kwaiting for the API server (2s)',
+      '\r\u001b[Kwaiting for the API server (3s)',
+      '\r\u001b[K',
+    ]);
+  });
+
+  it('Progress is silent where nobody watches', async () => {
+    const clock = new FakeClock();
+    const written: string[] = [];
+    using progress = new Progress({ write: (text) => written.push(text) }, clock).start();
+    progress.note('the API server', 'begun');
+    await clock.advance(10 * second);
+    assert.deepEqual(written, []);
+  });
+});
+
+/** Flags that keep the examination within a directory of the test's own. */
+function within(directory: string): string[] {
+  return [
+    ...['--cert-dir', join(directory, 'pki'), '--state-dir', join(directory, 'state')],
+    ...['--kubeconfig', join(directory, 'kubelet.conf'), '--hostname-override', 'n1'],
+    ...['--kubelet-config', join(directory, 'kubelet.yaml'), '--metrics-address', '127.0.0.1:0'],
+  ];
+}
+
+interface BlackHole {
+  readonly url: string;
+  /** Settles with the second connection. */
+  readonly second: Promise<unknown>;
+}
+
+/** Takes connections and says nothing. */
+async function blackHole(context: TestContext): Promise<BlackHole> {
+  const sockets = new Set<Socket>();
+  const { promise: second, resolve } = Promise.withResolvers<void>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    if (sockets.size === 2) resolve();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  context.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, second };
+}
+
+describe('nodecertd doctor', { timeout: 120_000 }, () => {
+  it('nodecertd doctor ends with 2 for wrong usage and with 1 for a bad configuration', async (context) => {
+    const directory = await temporaryDirectory(context);
+    assert.equal((await doctor('--output', 'xml')).code, 2);
+    const file = join(directory, 'bad.yaml');
+    await writeFile(file, 'kind: Nothing\n');
+    const { code, stderr } = await doctor('--config', file);
+    assert.equal(code, 1);
+    assert.match(stderr, /CONFIG_INVALID/);
+  });
+
+  it('nodecertd doctor explains its exit codes and shows examples', async () => {
+    const { code, stdout } = await doctor('--help');
+    assert.equal(code, 0);
+    assert.match(stdout, / {2}4 {2}errors: something is in the way of certificates now/);
+    assert.match(stdout, /nodecertd doctor --admin-kubeconfig/);
+  });
+
+  it('nodecertd doctor finds a metrics port that something else has', async (context) => {
+    const directory = await temporaryDirectory(context);
+    const server = createHttpServer((_, response) => response.end('hello'));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    context.after(() => server.close());
+    const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const found = await examine(...within(directory), '--metrics-address', address);
+    assert.equal(found.code, 4);
+    const { what } = findingOf(found, 'metrics-port-taken');
+    assert.match(what, new RegExp(`${address} is taken: what answers there is no nodecertd agent`));
+  });
+
+  it('nodecertd doctor takes a named pipe in the place of a file for what it is', async (context) => {
+    const directory = await temporaryDirectory(context);
+    await mkdir(join(directory, 'pki'));
+    for (const name of ['kubelet.conf', 'kubelet.yaml', 'pki/kubelet-client-current.pem']) {
+      const made = spawn('mkfifo', [join(directory, name)]);
+      await once(made, 'exit');
+    }
+    const { code, stdout } = await doctor(...within(directory), '-o', 'yaml');
+    assert.equal(code, 4);
+    const { findings } = parse(stdout) as { findings: PreflightFinding[] };
+    const ids = findings.map(({ id }) => id);
+    for (const id of ['kubeconfig-invalid', 'pair-damaged', 'not-checked'] as const) {
+      assert.ok(ids.includes(id), `${id} in ${ids.join()}`);
+    }
+  });
+
+  it('nodecertd doctor gives up on a silent API server in time, and Ctrl-C ends it before', async (context) => {
+    const directory = await temporaryDirectory(context);
+    const { url: server, second } = await blackHole(context);
+    await writeFile(
+      join(directory, 'kubelet.conf'),
+      kubeconfigText({ cluster: { server }, user: { token: 'abc' } }),
+      { mode: 0o600 },
+    );
+    const main = join(import.meta.dirname, '../../src/main.ts');
+    const child = spawn(process.execPath, [main, 'doctor', ...within(directory)], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    const whole = examine(...within(directory));
+    // Both wait for an answer now.
+    await second;
+    child.kill('SIGINT');
+    const [, signal] = (await once(child, 'exit')) as [number | null, string | null];
+    assert.equal(signal, 'SIGINT');
+    const found = await whole;
+    assert.equal(found.code, 4);
+    assert.match(findingOf(found, 'api-unreachable').what, /10 s/);
+    assert.equal(findingOf(found, 'pair-missing').severity, 'info');
+  });
+});
