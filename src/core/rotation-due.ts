@@ -1,5 +1,4 @@
 import { mismatchOf } from './identity.ts';
-import { hour } from './instant.ts';
 import type { Instant } from './instant.ts';
 import type { DueReason, Phase, RotationState } from './rotation-state.ts';
 import { minimumRotationInterval } from './schedule.ts';
@@ -25,10 +24,7 @@ export function blockedBy(
   // The addresses of the Node are looked up with the identity.
   if (!state.identityReady) return 'identity';
   if (state.template === undefined) return 'addresses';
-  // A clock set back must not turn a short delay into a long one.
-  if (now < state.notBefore && state.notBefore - now <= longestLeftBehindDelay) {
-    return 'left-behind';
-  }
+  if (now < state.notBefore) return 'left-behind';
   const { storedAt, pair } = state;
   const sinceStored = storedAt === undefined ? Infinity : now - storedAt;
   const valid = pair !== undefined && now < pair.notAfter && !pair.selfSigned;
@@ -36,9 +32,6 @@ export function blockedBy(
     ? 'interval'
     : undefined;
 }
-
-/** The last step of `leftBehindDelay`. */
-const longestLeftBehindDelay = hour;
 
 /** The moment of the next try. */
 export function retryAt(phase: Extract<Phase, { kind: 'backing-off' }>): Instant {

@@ -34,14 +34,35 @@ export function step(
   return { state: next.state, effects: [...applied.effects, ...next.effects] };
 }
 
-/** A clock set back starts a delay anew instead of stretching it. */
+/** A clock set back starts every delay anew instead of stretching it. */
 function rebase(state: RotationState, now: Instant): RotationState {
   const { phase } = state;
-  if (phase.kind === 'enrolling' && phase.stageSince > now) {
-    return { ...state, phase: without({ ...phase, since: now, stageSince: now }, 'remindedAt') };
-  }
-  return phase.since > now ? { ...state, phase: { ...phase, since: now } } : state;
+  const since = phase.kind === 'enrolling' ? phase.stageSince : phase.since;
+  if (since <= now) return state;
+  const notBefore = now + Math.max(state.notBefore - since, 0);
+  return { ...state, notBefore, phase: restarted(phase, state.lastFailure?.code, now) };
 }
+
+function restarted(phase: Phase, code: string | undefined, now: Instant): Phase {
+  switch (phase.kind) {
+    case 'enrolling':
+      return without({ ...phase, since: now, stageSince: now }, 'remindedAt');
+    case 'backing-off':
+      return { ...phase, since: now, delay: foundTooLate.has(code) ? 0 : phase.delay };
+    case 'inspecting':
+    case 'resting':
+      return { ...phase, since: now };
+    default:
+      return phase satisfies never;
+  }
+}
+
+/** Something was past its end by a clock that was ahead: now that it is set, another look is worth its while. */
+const foundTooLate = new Set<string | undefined>([
+  'CERT_EXPIRED',
+  'CREDENTIAL_EXPIRED',
+  'API_UNTRUSTED',
+]);
 
 /** Takes in what happened. */
 function apply(state: RotationState, event: RotationEvent, context: RotationContext): Transition {

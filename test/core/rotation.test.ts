@@ -211,12 +211,16 @@ describe('step(): when a certificate is asked for', () => {
     assert.deepEqual(story.after(1), ['enroll no-pair']);
   });
 
-  it('is not held back for longer by a clock set back', () => {
-    const story = new Story({ delay: hour });
-    story.on(wanting(template));
-    story.on(inspected());
-    assert.deepEqual(story.after(-day), ['enroll no-pair']);
-  });
+  for (const back of [minute, 50 * minute, day]) {
+    it(`is held back anew, and no longer, when the clock goes back by ${back / minute} minutes`, () => {
+      const story = new Story({ delay: 10 * second });
+      story.on(wanting(template));
+      story.on(inspected());
+      assert.deepEqual(story.after(-back), []);
+      assert.equal(story.wake, 10 * second);
+      assert.deepEqual(story.after(10 * second), ['enroll no-pair']);
+    });
+  }
 });
 
 describe('step(): a request under way', () => {
@@ -536,6 +540,31 @@ describe('step(): when the clock is set', () => {
     assert.deepEqual(story.after(-3 * 365 * day), []);
     assert.equal(story.wake, 2 * second);
     assert.deepEqual(story.after(2 * second), ['enroll no-pair']);
+  });
+
+  it('does not hold back for the start of the agent, when the clock goes back to before it', () => {
+    const story = enrolling();
+    story.on(failed(failure('API_UNREACHABLE')));
+    assert.deepEqual(story.after(-50 * minute), []);
+    assert.equal(story.wake, 2 * second);
+    assert.deepEqual(story.after(2 * second), ['enroll no-pair']);
+  });
+
+  for (const code of ['CERT_EXPIRED', 'CREDENTIAL_EXPIRED', 'API_UNTRUSTED'] as const) {
+    it(`tries at once what ended in ${code} by a clock that was ahead`, () => {
+      const story = enrolling();
+      story.on(failed(failure(code)));
+      assert.deepEqual(story.after(-day), ['enroll no-pair']);
+    });
+  }
+
+  it('is content with its pair when it only was too late by a clock that was ahead', () => {
+    const story = rested();
+    assert.deepEqual(story.after(10 * day), ['enroll expired']);
+    story.on(failed(failure('CERT_EXPIRED'), false));
+    assert.deepEqual(story.after(-10 * day), []);
+    assert.equal(story.phase, 'resting');
+    assert.deepEqual(story.after(0), ['recovered 1']);
   });
 
   it('does not take a pair stored in the future for one stored just now', () => {
