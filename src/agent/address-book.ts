@@ -74,9 +74,16 @@ export class AddressBook {
   report(report: AddressReport): void {
     if (report.type === 'addresses-failed') return this.#failed(report.failure);
     if (report.final) this.#lookingUp = false;
-    this.#failures = 0;
+    this.#recovered();
     this.#schedule();
     this.#learn(report.addresses);
+  }
+
+  #recovered(): void {
+    if (this.#failures > 0) {
+      this.#options.logger.log('addresses_recovered', { failures: this.#failures });
+    }
+    this.#failures = 0;
   }
 
   /** The enroller is gone, and the look-up with it. */

@@ -54,10 +54,11 @@ export class ConnectionLog {
   #clockSkew(ms: number): void {
     this.#observer.setClockSkew(ms);
     const skewed = Math.abs(ms) > 10 * second;
-    if (skewed && !this.#skewed) {
-      const remedy = 'check time synchronisation on both sides: timedatectl';
-      this.#logger.log('clock_skew', { seconds: Math.round(ms / second), remedy });
-    }
+    if (skewed === this.#skewed) return;
     this.#skewed = skewed;
+    const seconds = Math.round(ms / second);
+    if (!skewed) return this.#logger.log('clock_skew_over', { seconds });
+    const remedy = 'check time synchronisation on both sides: timedatectl';
+    this.#logger.log('clock_skew', { seconds, remedy });
   }
 }

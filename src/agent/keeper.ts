@@ -2,6 +2,7 @@ import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerReport } from '../core/enrollment.ts';
 import type { Failure } from '../core/errors.ts';
 import { hasCode } from '../core/errors.ts';
+import { remedies } from '../core/remedies.ts';
 import { minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import type { AgentStatus } from '../core/status.ts';
@@ -183,14 +184,11 @@ export class Keeper implements EnrollerListener {
 
   onLost(loss: EnrollerLoss): void {
     const { logger, observer } = this.#options;
-    const failure: Failure = {
-      ...loss,
-      remedy: 'look at the lines before this one, and for the out-of-memory killer in: dmesg',
-    };
-    logger.log(loss.code === 'ENROLLER_HUNG' ? 'enroller_hung' : 'enroller_lost', {
-      code: loss.code,
-      error: loss.message,
-    });
+    const { code, message } = loss;
+    const remedy = remedies[code];
+    const failure: Failure = { code, message, remedy };
+    const event = code === 'ENROLLER_HUNG' ? 'enroller_hung' : 'enroller_lost';
+    logger.log(event, { code, error: message, remedy });
     observer.recordEnrollerEnd(loss.code === 'ENROLLER_HUNG' ? 'hung' : 'lost');
     this.#certificates.lost(failure);
     this.#wake.abort();

@@ -32,6 +32,8 @@ export class RotationLog {
   /** What the agent itself stored, until the look that follows. */
   #stored: PairFacts | undefined;
   #missing: LogEvent | undefined;
+  /** An all-clear is owed. */
+  #disturbed = false;
   #trouble: { readonly code: ErrorCode; readonly at: Instant } | undefined;
 
   constructor(options: RotationLogOptions) {
@@ -48,6 +50,13 @@ export class RotationLog {
     logger.log(event, { certificate: spec.name, ...fields });
     const text = fields['code'] === undefined ? event : `${event} ${String(fields['code'])}`;
     this.#lastEvent = { at: clock.now(), text };
+  }
+
+  /** The wait that was disturbed came to something. */
+  calmed(): void {
+    this.#trouble = undefined;
+    if (this.#disturbed) this.log('csr_wait_resumed');
+    this.#disturbed = false;
   }
 
   /** A new attempt: its troubles are news again. */
@@ -84,6 +93,7 @@ export class RotationLog {
   }
 
   failed(failure: Failure, { phase, failures }: RotationState): void {
+    if (decisions.has(failure.code)) this.calmed();
     const csr = phase.kind === 'backing-off' ? phase.csr : undefined;
     this.log('rotation_failed', {
       attempt: failures,
@@ -100,6 +110,7 @@ export class RotationLog {
     const known = this.#trouble;
     if (known?.code === code && Math.abs(now - known.at) < troubleInterval) return false;
     this.#trouble = { code, at: now };
+    this.#disturbed = true;
     this.log('csr_wait_troubled', failureFields(failure));
     return true;
   }
@@ -155,6 +166,13 @@ export class RotationLog {
     if (pair !== undefined && deadline !== undefined) this.deadline(pair, deadline);
   }
 }
+
+/** What became of a request is learnt by a wait that works. */
+const decisions: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'CSR_DENIED',
+  'CSR_FAILED',
+  'CSR_DELETED',
+]);
 
 interface Found {
   readonly path: string;

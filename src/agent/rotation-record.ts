@@ -48,6 +48,7 @@ export class RotationRecord {
   }
 
   progressed({ type, csr }: ProgressReport): void {
+    this.log.calmed();
     if (type === 'requested') return this.#requested(csr);
     this.log.log(type === 'approved' ? 'csr_approved' : 'csr_issued', { csr: csr.name });
   }
@@ -64,6 +65,7 @@ export class RotationRecord {
         ageOfReplaced: (clock.now() - replaced.notBefore) / second,
       }),
     });
+    this.log.calmed();
     this.log.stored(pair, seconds);
   }
 

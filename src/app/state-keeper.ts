@@ -1,4 +1,4 @@
-import { describeError } from '../core/errors.ts';
+import { toFailure } from '../core/errors.ts';
 import type { OutstandingRequests } from '../agent/request-journal.ts';
 import type { AgentState } from '../store/state-file.ts';
 import { writeState } from '../store/state-file.ts';
@@ -15,6 +15,8 @@ export class StateKeeper implements AsyncDisposable {
   #state: AgentState;
   #writing: Promise<void> = Promise.resolve();
   #dirty = false;
+  /** Why the last write failed. */
+  #failing: string | undefined;
 
   constructor(directory: string, state: AgentState, logger: Logger) {
     this.#directory = directory;
@@ -46,10 +48,18 @@ export class StateKeeper implements AsyncDisposable {
 
   async #write(): Promise<void> {
     this.#dirty = false;
+    const path = this.#directory;
     try {
-      await writeState(this.#directory, this.#state);
+      await writeState(path, this.#state);
+      if (this.#failing !== undefined) this.#logger.log('state_writable', { path });
+      this.#failing = undefined;
     } catch (error) {
-      this.#logger.log('state_unwritable', { path: this.#directory, error: describeError(error) });
+      const { code, message, remedy } = toFailure(error);
+      // Each change of the state is written: said once for as long as it is the same.
+      if (code !== this.#failing) {
+        this.#logger.log('state_unwritable', { path, code, error: message, remedy });
+      }
+      this.#failing = code;
     }
   }
 }

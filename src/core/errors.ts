@@ -1,3 +1,5 @@
+import { remedies } from './remedies.ts';
+
 /**
  * Every way in which the agent can fail, as one closed list. A code is what
  * logs, metrics labels and alerts are written against, so it never changes its
@@ -102,13 +104,20 @@ export interface Failure {
   readonly retryAfterMs?: number;
 }
 
-/** Turns anything thrown into a Failure; what is not an AgentError is INTERNAL, with its cause chain spelled out. */
+/**
+ * Turns anything thrown into a Failure; what is not an AgentError is INTERNAL, with its
+ * cause chain spelled out. None goes without a remedy: where the error knows none, its
+ * code does.
+ */
 export function toFailure(error: unknown): Failure {
-  if (!(error instanceof AgentError)) return { code: 'INTERNAL', message: describeError(error) };
+  const message = describeError(error);
+  if (!(error instanceof AgentError)) {
+    return { code: 'INTERNAL', message, remedy: remedies.INTERNAL };
+  }
   return {
     code: error.code,
-    message: describeError(error),
-    ...(error.remedy !== undefined && { remedy: error.remedy }),
+    message,
+    remedy: error.remedy ?? remedies[error.code],
     ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
   };
 }

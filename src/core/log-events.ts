@@ -24,6 +24,7 @@ export const logEvents = {
   config_warning: { level: 'warn', message: 'The configuration deserves a look' },
   state_unreadable: { level: 'warn', message: 'The state file is unusable and was set aside' },
   state_unwritable: { level: 'warn', message: 'The state file cannot be written' },
+  state_writable: { level: 'info', message: 'The state file can be written again' },
   lock_unavailable: { level: 'warn', message: 'The certificate directory could not be locked' },
   loop_stuck: { level: 'error', message: 'The rotation loop stands still' },
   loop_resumed: { level: 'info', message: 'The rotation loop runs again' },
@@ -45,6 +46,7 @@ export const logEvents = {
   waiting_for_identity: { level: 'info', message: 'Waiting for the client certificate' },
   addresses_changed: { level: 'info', message: 'The addresses of the node changed' },
   addresses_failed: { level: 'warn', message: 'The addresses of the node could not be looked up' },
+  addresses_recovered: { level: 'info', message: 'The addresses of the node can be looked up again' },
   // certificate signing requests
   csr_created: { level: 'info', message: 'Certificate signing request created' },
   csr_approved: {
@@ -60,6 +62,10 @@ export const logEvents = {
   csr_wait_troubled: {
     level: 'warn',
     message: 'Waiting for the certificate signing request is disturbed',
+  },
+  csr_wait_resumed: {
+    level: 'info',
+    message: 'Waiting for the certificate signing request is no longer disturbed',
   },
   csr_left_behind: {
     level: 'warn',
@@ -92,6 +98,7 @@ export const logEvents = {
     message: 'The certificate of the API server is NOT verified (insecure-skip-tls-verify)',
   },
   clock_skew: { level: 'warn', message: 'The clocks of node and API server differ' },
+  clock_skew_over: { level: 'info', message: 'The clocks of node and API server agree again' },
 } as const satisfies Readonly<Record<string, LogEventDefinition>>;
 
 export type LogEvent = keyof typeof logEvents;

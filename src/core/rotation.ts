@@ -141,11 +141,12 @@ function advance(state: RotationState, { now }: RotationContext): Transition {
 
 /** A pair that does ends every story of failure, whoever put it there. */
 function allClear(state: RotationState): Transition {
-  const { failures, lastFailure } = state;
-  if (failures === 0 && lastFailure === undefined) return only(state);
+  const { failures, lastCode } = state;
+  if (lastCode === undefined) return only(state);
   return {
     state: { ...without(without(state, 'lastFailure'), 'lastCode'), failures: 0, streak: 0 },
-    effects: failures === 0 ? [] : [{ type: 'recovered', failures }],
+    // A look that failed beside a request is not counted, and was told of all the same.
+    effects: [{ type: 'recovered', failures: Math.max(failures, 1) }],
   };
 }
 
@@ -291,7 +292,9 @@ function inspectionFailed(
 ): RotationState {
   const count = counted(state, failure);
   const lastFailure = { ...failure, at: now };
-  if (state.phase.kind !== 'inspecting') return { ...state, lastFailure };
+  if (state.phase.kind !== 'inspecting') {
+    return { ...state, lastFailure, lastCode: state.lastCode ?? failure.code };
+  }
   const delay = retryDelay(failure, count.streak, chance);
   return {
     ...state,

@@ -35,4 +35,21 @@ describe('ConnectionLog', () => {
       assert.deepEqual(logger.lines, [line]);
     });
   }
+
+  it('warns of clocks that differ when it begins, and gives the all-clear when it is over', () => {
+    const logger = new RecordingLogger();
+    const observer = new RecordingObserver();
+    const log = new ConnectionLog({ logger, observer });
+    for (const ms of [0, 9_000, -12_000, -13_000, 2_000, 0, 60_000]) {
+      log.report({ type: 'clock-skew', ms });
+    }
+    const said = logger.lines.map((line) => [line.event, line['seconds']]);
+    assert.deepEqual(said, [
+      ['clock_skew', -12],
+      ['clock_skew_over', 2],
+      ['clock_skew', 60],
+    ]);
+    assert.match(String(logger.all('clock_skew')[0]?.['remedy']), /timedatectl/);
+    assert.equal(observer.skew, 60_000);
+  });
 });

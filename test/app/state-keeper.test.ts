@@ -68,4 +68,22 @@ describe('StateKeeper', () => {
     assert.equal(typeof line?.['error'], 'string');
     assert.equal(await readFile(join(directory, 'file'), 'utf8'), '');
   });
+
+  it('says once why it cannot write, with the remedy, and when it can again', async () => {
+    const file = join(directory, 'file');
+    await writeFile(file, '');
+    await using keeper = new StateKeeper(file, emptyState, logger);
+    const write = async (pid: number): Promise<void> => {
+      keeper.update({ pid });
+      await keeper[Symbol.asyncDispose]();
+    };
+    for (const pid of [1, 2, 3]) await write(pid);
+    assert.deepEqual(logger.events, ['state_unwritable']);
+    assert.equal(typeof logger.lines[0]?.['code'], 'string');
+    assert.ok(logger.lines[0]?.['remedy']);
+    await rm(file);
+    for (const pid of [4, 5]) await write(pid);
+    assert.deepEqual(logger.take(), ['state_unwritable', 'state_writable']);
+    assert.equal((await readState(file)).state.pid, 5);
+  });
 });

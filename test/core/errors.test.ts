@@ -58,7 +58,7 @@ describe('toFailure()', () => {
 
   it('leaves out what is not known instead of setting it to undefined', () => {
     const failure = toFailure(new AgentError('STORE_IO', 'fsync failed'));
-    assert.deepEqual(Object.keys(failure).sort(), ['code', 'message']);
+    assert.deepEqual(Object.keys(failure).sort(), ['code', 'message', 'remedy']);
   });
 
   it('makes everything that is no AgentError INTERNAL', () => {
