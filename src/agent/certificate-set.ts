@@ -4,6 +4,7 @@ import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { templateOf } from '../core/identity.ts';
 import type { Instant } from '../core/instant.ts';
+import { minute } from '../core/instant.ts';
 import type { CertificateState, CertificateStatus } from '../core/status.ts';
 import { AddressBook } from './address-book.ts';
 import type { AddressReport } from './address-book.ts';
@@ -66,9 +67,14 @@ export class CertificateSet {
     return Math.min(lookUp, ...this.#rotators.map(({ wake }) => wake));
   }
 
-  /** No certificate is on its way: what remains to be waited for is somebody else's. */
-  get quiet(): boolean {
-    return this.status().every(({ state }) => !underWay.has(state));
+  /**
+   * No certificate is on its way: what remains to be waited for is somebody else's. An
+   * approver that is a program decides in seconds, a person does not.
+   */
+  isQuiet(now: Instant): boolean {
+    return this.status().every(({ state, since }) =>
+      state === 'pending-approval' ? Math.abs(now - since) >= minute : !underWay.has(state),
+    );
   }
 
   status(): CertificateStatus[] {

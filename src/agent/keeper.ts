@@ -153,7 +153,8 @@ export class Keeper implements EnrollerListener {
     this.#watchdog.enter('a look at kubeconfigs and configuration');
     await this.#compareFiles();
     this.#certificates.tick();
-    if (this.#options.preflight === true && this.#certificates.quiet) this.#preflight.quiet();
+    const { preflight, clock } = this.#options;
+    if (preflight === true && this.#certificates.isQuiet(clock.now())) this.#preflight.quiet();
   }
 
   onReport(report: EnrollerReport): void {

@@ -24,6 +24,11 @@ import { clientTemplate, pairFor, servingSpec, servingTemplate, start } from '..
 import { FakeClock } from '../support/fake-clock.ts';
 import { agentConfig, clientSpec, RecordingLogger, RecordingObserver, until } from './fixtures.ts';
 
+interface StageOptions {
+  readonly certificates?: readonly CertificateSpec[];
+  readonly preflight?: boolean;
+}
+
 /** A keeper at work on a real directory; the test plays the enroller. */
 class Stage implements AsyncDisposable {
   readonly directory: string;
@@ -38,7 +43,7 @@ class Stage implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
 
-  private constructor(directory: string, certificates: readonly CertificateSpec[]) {
+  private constructor(directory: string, { certificates, preflight }: Required<StageOptions>) {
     this.directory = directory;
     this.keeper = new Keeper({
       config: agentConfig(directory, certificates),
@@ -55,15 +60,19 @@ class Stage implements AsyncDisposable {
       observer: this.observer,
       journal: new RequestJournal({}, () => undefined),
       releaseMemory: () => undefined,
+      preflight,
     });
     this.#running = this.keeper.run(this.#stop.signal);
   }
 
-  static async open(certificates: readonly CertificateSpec[] = [clientSpec]): Promise<Stage> {
+  static async open(
+    certificates: readonly CertificateSpec[] = [clientSpec],
+    preflight = false,
+  ): Promise<Stage> {
     const directory = await mkdtemp(join(tmpdir(), 'nodecertd-keeper-'));
     await mkdir(join(directory, 'pki'));
     await writeFile(join(directory, 'config.yaml'), 'one');
-    const stage = new Stage(directory, certificates);
+    const stage = new Stage(directory, { certificates, preflight });
     await until('the loop', () => stage.clock.sleeping > 0);
     return stage;
   }
@@ -392,6 +401,36 @@ describe('Keeper', () => {
     await stage.clock.advance(minute);
     await until('the next round', () => stage.keeper.stuckAt === undefined);
     assert.equal(stage.logger.all('loop_resumed').length, 1);
+  });
+
+  it('has the node examined once, when no certificate is on its way', async () => {
+    await using stage = await Stage.open([clientSpec], true);
+    stage.found(undefined);
+    await until('a request', () => stage.has('enroll'));
+    const csr = { name: 'csr', uid: 'u', createdAt: start };
+    stage.report({ type: 'requested', name: 'kubelet-client', attempt: 1, csr });
+    await until('a pause', () => stage.clock.sleeping > 0);
+    assert.equal(stage.count('preflight'), 0, 'while an approver may still act');
+    const pair = pairFor(clientTemplate, { notAfter: start + 100 * hour });
+    stage.report({ type: 'stored', name: 'kubelet-client', attempt: 1, pair, findings: [] });
+    await until('the examination', () => stage.has('preflight'));
+    assert.equal(stage.keeper.status().preflight, undefined);
+    const finding = { id: 'second-rotator', severity: 'warning', what: 'w' } as const;
+    stage.report({ type: 'preflight', findings: [finding] });
+    assert.deepEqual(stage.keeper.status().preflight, [finding]);
+    await stage.clock.advance(hour);
+    assert.equal(stage.count('preflight'), 1);
+  });
+
+  it('has the node examined while a request waits for a person', async () => {
+    await using stage = await Stage.open([clientSpec], true);
+    stage.found(undefined);
+    await until('a request', () => stage.has('enroll'));
+    const csr = { name: 'csr', uid: 'u', createdAt: start };
+    stage.report({ type: 'requested', name: 'kubelet-client', attempt: 1, csr });
+    await until('a pause', () => stage.clock.sleeping > 0);
+    await stage.clock.advance(2 * minute);
+    await until('the examination', () => stage.has('preflight'));
   });
 
   it('passes on what the API client observed', async () => {

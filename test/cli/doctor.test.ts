@@ -142,11 +142,15 @@ describe('Progress', () => {
 
 /** Flags that keep the examination within a directory of the test's own. */
 function within(directory: string): string[] {
-  return [
-    ...['--cert-dir', join(directory, 'pki'), '--state-dir', join(directory, 'state')],
-    ...['--kubeconfig', join(directory, 'kubelet.conf'), '--hostname-override', 'n1'],
-    ...['--kubelet-config', join(directory, 'kubelet.yaml'), '--metrics-address', '127.0.0.1:0'],
-  ];
+  const flags = {
+    '--cert-dir': join(directory, 'pki'),
+    '--state-dir': join(directory, 'state'),
+    '--kubeconfig': join(directory, 'kubelet.conf'),
+    '--hostname-override': 'n1',
+    '--kubelet-config': join(directory, 'kubelet.yaml'),
+    '--metrics-address': '127.0.0.1:0',
+  };
+  return Object.entries(flags).flat();
 }
 
 interface BlackHole {
