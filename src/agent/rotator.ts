@@ -195,7 +195,10 @@ export class Rotator {
 
   #stored({ pair, findings }: Extract<CertificateReport, { type: 'stored' }>): void {
     const { pair: replaced } = this.#state;
-    const deadline = this.#deadline(pair, replaced);
+    // Just now, whatever the clock of the file system says: a file time far in the past
+    // would have the new pair past its deadline, and the next one with it.
+    const storedAt = this.#options.clock.now();
+    const deadline = this.#deadline({ ...pair, storedAt }, replaced);
     const { seconds } = this.#errands;
     this.#errands.ended({ resumable: false });
     this.#record.stored(pair, { seconds, ...(replaced !== undefined && { replaced }) });

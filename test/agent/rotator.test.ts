@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import type { Failure } from '../../src/core/errors.ts';
-import { hour, minute, second } from '../../src/core/instant.ts';
+import { day, hour, minute, second } from '../../src/core/instant.ts';
 import { clientTemplate, pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
 import { clientSpec } from './fixtures.ts';
 import { clientPair, denied, lostFailure, Story, unreachable } from './story.ts';
@@ -29,6 +29,29 @@ describe('Rotator', () => {
     story.rotator.tick();
     assert.deepEqual(story.link.take(), []);
   });
+
+  for (const [files, off] of [
+    ['a day behind', -day],
+    ['a day ahead', day],
+  ] as const) {
+    it(`counts from the moment it was stored where the clock of the file system is ${files}`, async () => {
+      const story = new Story();
+      story.report({ type: 'inspected', findings: [] });
+      story.requested();
+      await story.clock.advance(2 * hour);
+      const now = story.clock.now();
+      const times = { notBefore: now - 2 * hour, notAfter: now + hour, storedAt: now + off };
+      const pair = clientPair(times);
+      story.report({ type: 'stored', pair, findings: [] });
+      // The look that follows each change of the files sees the same file time.
+      story.report({ type: 'inspected', pair, findings: [] });
+      const { rotationDeadline = 0 } = story.rotator.status();
+      assert.ok(rotationDeadline >= now + 0.7 * hour && rotationDeadline <= now + 0.9 * hour);
+      story.link.take();
+      await story.pass(minute);
+      assert.deepEqual(story.link.take(), []);
+    });
+  }
 
   it('looks first, then asks, and tells each step of the way once', async () => {
     const story = new Story();
