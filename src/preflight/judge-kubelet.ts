@@ -1,5 +1,7 @@
 import type { CertificateSpec } from '../core/certificate-spec.ts';
+import type { Failure } from '../core/errors.ts';
 import type { PreflightFinding } from '../core/preflight.ts';
+import { notChecked } from './gathered.ts';
 import type { KubeletFacts, KubeletSetting } from './kubelet-config.ts';
 
 export interface KubeletContext {
@@ -33,6 +35,21 @@ export function judgeKubelet(facts: KubeletFacts, context: KubeletContext): Pref
   if (findings.length > 0) return findings;
   const what = `the kubelet of ${facts.file} leaves the certificates to the agent`;
   return [{ id: 'kubelet-config', severity: 'ok', what }];
+}
+
+/** What is said of a configuration that could not be read; a broken one is a finding of its own. */
+export function judgeUnread(failure: Failure): PreflightFinding[] {
+  if (failure.code !== 'CONFIG_INVALID') return [notChecked('the kubelet', failure)];
+  const { message, remedy } = failure;
+  return [
+    {
+      id: 'kubelet-config-invalid',
+      severity: 'warning',
+      what: message,
+      why: 'Whether the kubelet rotates the same certificates is not known, and it does not start with this',
+      ...(remedy !== undefined && { remedy }),
+    },
+  ];
 }
 
 /** k/k #46730: two rotators replace each other's pairs. */

@@ -11,7 +11,7 @@ import { judgeDirectory, lookAtDirectory } from './directory.ts';
 import type { Gathered, Look, LookAround } from './gathered.ts';
 import { gather, judged, known } from './gathered.ts';
 import { judgeKubeconfig } from './judge-kubeconfig.ts';
-import { judgeKubelet } from './judge-kubelet.ts';
+import { judgeKubelet, judgeUnread } from './judge-kubelet.ts';
 import type { KubeconfigState } from './kubeconfigs.ts';
 import { lookAtKubeconfig } from './kubeconfigs.ts';
 import type { KubeletFacts } from './kubelet-config.ts';
@@ -89,9 +89,12 @@ export function judgeLocal(
     ...judged('the bootstrap kubeconfig', facts.bootstrap, (bootstrap) =>
       bootstrap === undefined ? [] : judgeBootstrap(bootstrap, { now, nodeName, needed }),
     ),
-    ...judged('the kubelet', facts.kubelet, (kubelet) =>
-      judgeKubelet(kubelet, { certificates, linkOf: (name) => linkOf(config, name) }),
-    ),
+    ...(facts.kubelet.kind === 'unknown'
+      ? judgeUnread(facts.kubelet.failure)
+      : judgeKubelet(facts.kubelet.value, {
+          certificates,
+          linkOf: (name) => linkOf(config, name),
+        })),
   ];
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
-import { judgeKubelet } from '../../src/preflight/judge-kubelet.ts';
+import { judgeKubelet, judgeUnread } from '../../src/preflight/judge-kubelet.ts';
 import type { KubeletFacts } from '../../src/preflight/kubelet-config.ts';
 import { servingSpec } from '../core/fixtures.ts';
 import { seen, text } from './seen.ts';
@@ -65,5 +65,15 @@ describe('judgeKubelet()', () => {
     const found = text(judgeKubelet(facts, { certificates: both, linkOf: () => link }));
     assert.match(found, /rotateCertificates is true in \/etc\/kubelet\.d\/10\.conf/);
     assert.match(found, /sed -i .*rotateCertificates: false\/' \/etc\/kubelet\.d\/10\.conf/);
+  });
+});
+
+describe('judgeUnread()', () => {
+  it('judgeUnread() tells a broken configuration from one that could not be read', () => {
+    const remedy = 'correct it';
+    const broken = { code: 'CONFIG_INVALID', message: 'broken', remedy } as const;
+    assert.deepEqual(seen(judgeUnread(broken)), ['warning kubelet-config-invalid']);
+    const denied = { code: 'STORE_PERMISSIONS', message: 'denied', remedy } as const;
+    assert.deepEqual(seen(judgeUnread(denied)), ['warning not-checked']);
   });
 });
