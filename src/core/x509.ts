@@ -31,6 +31,7 @@ export interface Certificate {
 export async function parseCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
   try {
     const certificate = new x509.X509Certificate(der);
+    requireEachOnce(certificate.extensions);
     return {
       facts: {
         serial: certificate.serialNumber.toLowerCase().replace(/^0+(?=.)/, ''),
@@ -47,6 +48,13 @@ export async function parseCertificate(der: Uint8Array<ArrayBuffer>): Promise<Ce
   } catch (error) {
     throw new AgentError('CERT_MALFORMED', 'the certificate cannot be parsed', { cause: error });
   }
+}
+
+/** RFC 5280 4.2; Go refuses such a certificate, and parsers differ in which of two SANs they believe. */
+function requireEachOnce(extensions: readonly x509.Extension[]): void {
+  const types = extensions.map(({ type }) => type);
+  const twice = types.find((type, index) => types.indexOf(type) !== index);
+  if (twice !== undefined) throw new Error(`the extension ${twice} is there twice`);
 }
 
 export interface CertificateRequest extends SubjectAltNames {

@@ -123,6 +123,22 @@ describe('parseCertificate()', () => {
     }
   });
 
+  it('refuses a certificate with two extensions of one kind, as Go does', async () => {
+    const extensions = ['a', 'b'].map(
+      (value) => new x509.SubjectAlternativeNameExtension([{ type: 'dns', value }]),
+    );
+    const own = await webcrypto.subtle.generateKey(curve, true, ['sign', 'verify']);
+    const doubled = await x509.X509CertificateGenerator.createSelfSigned(
+      { name: 'CN=a', keys: own, signingAlgorithm, extensions },
+      webcrypto,
+    );
+    await assert.rejects(
+      parseCertificate(new Uint8Array(doubled.rawData)),
+      ({ code, cause }: AgentError) =>
+        code === 'CERT_MALFORMED' && String(cause).includes('2.5.29.17 is there twice'),
+    );
+  });
+
   it('refuses a certificate that is cut off anywhere', async () => {
     const whole = derOf(everything.certificate);
     const cut = fc.integer({ min: 0, max: whole.length - 1 });
