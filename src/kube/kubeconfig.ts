@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { AgentError, hasErrno } from '../core/errors.ts';
-import { withoutSecrets } from '../core/printable.ts';
+import { printable, withoutSecrets } from '../core/printable.ts';
 import { Secret } from '../core/secret.ts';
 import type { ClusterAccess, ClusterEndpoint, Credential } from './cluster-access.ts';
 import type { KeyPath } from './kubeconfig-document.ts';
@@ -167,7 +167,7 @@ function serverOf(document: KubeconfigDocument, at: KeyPath): string {
   }
   if (url.protocol !== 'https:') {
     throw document.failure('KUBECONFIG_UNSUPPORTED', at, {
-      message: `has the scheme ${url.protocol} and would show credentials to the network`,
+      message: `has the scheme ${printable(url.protocol, 40)} and would show credentials to the network`,
       remedy: 'Use the https:// address of the API server',
     });
   }
@@ -184,7 +184,7 @@ function proxyOf(document: KubeconfigDocument, at: KeyPath): string {
   }
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw document.failure('KUBECONFIG_UNSUPPORTED', at, {
-      message: `has the scheme ${url.protocol}, which is not supported`,
+      message: `has the scheme ${printable(url.protocol, 40)}, which is not supported`,
       remedy: 'Use a proxy that speaks http:// or https:// (CONNECT), or remove proxy-url',
     });
   }
