@@ -37,7 +37,7 @@ export interface FollowOptions<T extends ApiObject, R> {
 /** The machine's parts that following needs. */
 export interface FollowEnvironment {
   /** Asked for each request, so that following survives a change of identity. */
-  readonly client: () => KubeClient;
+  readonly client: () => Pick<KubeClient, 'request' | 'stream'>;
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
@@ -140,6 +140,8 @@ class Following<T extends ApiObject, R> {
       return look(object);
     } catch (error) {
       if (!(error instanceof AgentError) || error.code !== 'API_NOT_FOUND') throw error;
+      // An absent object has no version: this one stands for the objects as they are, and what becomes of them.
+      this.#version ??= anyVersion;
       return look(undefined);
     }
   }
@@ -157,7 +159,7 @@ class Following<T extends ApiObject, R> {
     const { clock } = this.#environment;
     this.#reopen = new AbortController();
     const { signal: reopen } = this.#reopen;
-    const timeoutSeconds = this.#pace.watchSeconds(clock.now());
+    const timeoutSeconds = this.#pace.watchSeconds();
     this.#watchEnd = clock.now() + timeoutSeconds * second - earliness;
     const events = watch(this.#environment.client(), {
       ...target,
@@ -200,6 +202,9 @@ class Following<T extends ApiObject, R> {
     return { disturbed: true, asked: failure.retryAfterMs ?? 0 };
   }
 }
+
+/** Begins a watch with what is there: nothing may have been missed between a look and the watch. */
+const anyVersion = '0';
 
 type Trouble = Pick<Step, 'disturbed' | 'asked'>;
 

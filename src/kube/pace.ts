@@ -35,10 +35,12 @@ export class Pace {
     this.#random = random;
   }
 
-  /** When the server is to end the next watch. */
-  watchSeconds(now: Instant): number {
-    const least = clamp(this.#share(now - this.#start), minWatch, maxWatch);
-    return Math.round((least * (1 + this.#random())) / second);
+  /**
+   * When the server is to end the next watch: what it would draw by itself. Shorter
+   * watches are how others find out that one is dead; here the look behind it is.
+   */
+  watchSeconds(): number {
+    return Math.round((shortestWatch * (1 + this.#random())) / second);
   }
 
   /** Until the next look behind the watch. */
@@ -79,8 +81,7 @@ const shortest = second / 4;
 const longestDoubled = 30 * second;
 /** 100,000 nodes that lost their watches together come back at 56 a second. */
 const maxDelay = 30 * minute;
-/** What client-go's reflectors ask for at least, and what a server does by itself. */
-const minWatch = 5 * minute;
-const maxWatch = 30 * minute;
+/** --min-request-timeout of kube-apiserver. */
+const shortestWatch = 30 * minute;
 const minPoll = 5 * minute;
 const maxPoll = hour;

@@ -53,6 +53,37 @@ describe('watchNodeAddresses(), at its first look,', () => {
 });
 
 describe('watchNodeAddresses()', () => {
+  it('waits for a Node that is not there yet with one watch from any version on', async () => {
+    await using api = await CertificatesApi.start();
+    await using client = await clientOf(api.server);
+    api.answer = (_, response) => {
+      sendJson(response, { kind: 'Status', reason: 'NotFound' }, 404);
+    };
+    const controller = new AbortController();
+    const seen: (readonly NodeAddress[])[] = [];
+    const watching = failureOf(
+      watchNodeAddresses(
+        { client: () => client, clock: new FakeClock(), random: () => 0.5 },
+        {
+          nodeName: 'worker-1',
+          onAddresses: (addresses) => {
+            seen.push(addresses);
+            if (addresses.length > 0) controller.abort();
+          },
+          signal: controller.signal,
+        },
+      ),
+    );
+    const watch = await api.watch();
+    watch.send(
+      { type: 'ADDED', object: node(6) },
+      { type: 'MODIFIED', object: node(7, [internal]) },
+    );
+    assert.equal((await watching).code, 'ABORTED');
+    assert.deepEqual(seen, [[], [internal]]);
+    assert.deepEqual(api.log, ['GET', 'WATCH@0']);
+  });
+
   it('reports addresses at the start and after changes only, through absence and return', async () => {
     await using api = await CertificatesApi.start();
     await using client = await clientOf(api.server);

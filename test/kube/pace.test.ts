@@ -77,18 +77,24 @@ describe('Pace.delayAfter()', () => {
   });
 });
 
-describe('Pace.watchSeconds() and Pace.pollDelay()', () => {
-  const cases: readonly (readonly [string, number, number, number])[] = [
-    ['for a request that was just made', 0, 450, 5 * minute],
-    ['after half an hour', 30 * minute, 1_350, 15 * minute],
-    ['after a day', day, 2_700, hour],
-    ['with a clock set back', -day, 450, 5 * minute],
+describe('Pace.watchSeconds()', () => {
+  it('is half an hour to an hour', () => {
+    const seconds = [0, 0.5].map((chance) => new Pace(0, () => chance).watchSeconds());
+    assert.deepEqual(seconds, [1_800, 2_700]);
+  });
+});
+
+describe('Pace.pollDelay()', () => {
+  const cases: readonly (readonly [string, number, number])[] = [
+    ['five minutes for a request that was just made', 0, 5 * minute],
+    ['half of what was waited', 30 * minute, 15 * minute],
+    ['an hour after a day', day, hour],
+    ['five minutes with a clock set back', -day, 5 * minute],
   ];
-  for (const [name, now, watch, poll] of cases) {
-    it(`are ${watch} s and ${poll / minute} min ${name}`, () => {
-      const pace = new Pace(0, middle);
-      assert.equal(pace.watchSeconds(now), watch);
-      assert.equal(pace.pollDelay(now), poll);
+  for (const [name, now, expected] of cases) {
+    it(`is ${name}, give or take half`, () => {
+      const delays = [0, 0.5].map((chance) => new Pace(0, () => chance).pollDelay(now));
+      assert.deepEqual(delays, [expected / 2, expected]);
     });
   }
 });
