@@ -1,0 +1,183 @@
+import { AddressBook } from '../../../src/agent/address-book.ts';
+import { RequestJournal } from '../../../src/agent/request-journal.ts';
+import { Rotator } from '../../../src/agent/rotator.ts';
+import type { CertificateSpec } from '../../../src/core/certificate-spec.ts';
+import {
+  kubeletClientSigner,
+  kubeletServingSigner,
+  kubeletUsages,
+  nodeSubject,
+} from '../../../src/core/certificate-spec.ts';
+import type { PairFacts, SubjectAltNames } from '../../../src/core/certificate.ts';
+import type { EnrollerReport } from '../../../src/core/enrollment.ts';
+import { templateOf } from '../../../src/core/identity.ts';
+import { second } from '../../../src/core/instant.ts';
+import type { Instant } from '../../../src/core/instant.ts';
+import type { Logger } from '../../../src/sys/log.ts';
+import { EnrollerModel } from './enroller-model.ts';
+import type { HerdNode, KubeletProfile, Pair, World } from './world.ts';
+
+export interface AgentNodeOptions {
+  readonly world: World;
+  readonly name: string;
+  /** What it has already; a node without pairs is bootstrapped. */
+  readonly pairs?: readonly (readonly [KubeletProfile, Pair])[];
+  readonly refreshSeconds: number;
+}
+
+/**
+ * One node with the real rotators, address book and journal of the agent. What is
+ * modelled is the keeper's round, which ties them together and here costs no wait,
+ * and the enroller.
+ */
+export class AgentNode implements HerdNode {
+  readonly #world: World;
+  readonly #client: Rotator;
+  readonly #serving: Rotator;
+  readonly #addresses: AddressBook;
+  readonly #enroller: EnrollerModel;
+  #clientWake: Instant = 0;
+  #servingWake: Instant = 0;
+  #templateFor: SubjectAltNames | undefined;
+  /** When the loop comes round again; an event for any other moment is out of date. */
+  #wakeAt: Instant = Infinity;
+
+  constructor({ world, name, pairs = [], refreshSeconds }: AgentNodeOptions) {
+    this.#world = world;
+    this.#enroller = new EnrollerModel(world, {
+      pairs: new Map(pairs.map(([profile, pair]) => [profile, factsOf(profile, pair)])),
+      factsOf,
+      report: (report) => this.#report(report),
+    });
+    const common = {
+      clock: world.queue,
+      chance: world.random,
+      enroller: this.#enroller,
+      logger: silent,
+      observer: unobserved,
+      journal: new RequestJournal({}, () => undefined),
+      nodeName: name,
+    };
+    this.#client = new Rotator({ ...common, ...placeOf('kubelet-client'), identityReady: true });
+    this.#serving = new Rotator({ ...common, ...placeOf('kubelet-serving'), identityReady: false });
+    this.#addresses = new AddressBook({
+      ...common,
+      interfaces: () => interfaces,
+      refreshSeconds,
+      hostName: name,
+    });
+  }
+
+  get pairs(): ReadonlyMap<KubeletProfile, Pair> {
+    return this.#enroller.pairs;
+  }
+
+  start(): void {
+    this.#client.setTemplate(templateOf(specs['kubelet-client'], undefined));
+    this.#tick();
+    this.#client.start();
+    this.#serving.start();
+  }
+
+  /** `Keeper.onReport`. */
+  #report(report: EnrollerReport): void {
+    if (report.type === 'addresses' || report.type === 'addresses-failed') {
+      this.#addresses.report(report);
+    } else if ('name' in report) {
+      (report.name === 'kubelet-client' ? this.#client : this.#serving).report(report);
+    }
+    this.#tick();
+  }
+
+  /** `Keeper.#tick` and `#pause`. */
+  #tick(): void {
+    const { queue } = this.#world;
+    const ready = this.#client.usable;
+    this.#addresses.tick({ lookUpNode: ready });
+    this.#serving.setIdentityReady(ready);
+    const found = this.#addresses.ofNode;
+    if (found !== this.#templateFor) {
+      this.#templateFor = found;
+      this.#serving.setTemplate(templateOf(specs['kubelet-serving'], found));
+    }
+    // A tick at which nothing is due does nothing but take time.
+    if (this.#clientWake <= queue.now()) this.#client.tick();
+    if (this.#servingWake <= queue.now()) this.#serving.tick();
+    this.#clientWake = this.#client.wake;
+    this.#servingWake = this.#serving.wake;
+    const lookUp = ready ? this.#addresses.wake : Infinity;
+    this.#wakeBy(Math.min(lookUp, this.#clientWake, this.#servingWake));
+  }
+
+  #wakeBy(due: Instant): void {
+    const { queue } = this.#world;
+    const at = Math.max(due, queue.now() + second / 10);
+    // Coming round too early costs nothing: what is due next is asked again.
+    if (this.#wakeAt <= at || at === Infinity) return;
+    this.#wakeAt = at;
+    queue.at(at, () => {
+      if (this.#wakeAt !== at) return;
+      this.#wakeAt = Infinity;
+      this.#tick();
+    });
+  }
+}
+
+const common = {
+  subject: nodeSubject('worker'),
+  key: 'ecdsa-p256',
+  static: { dnsNames: [], ipAddresses: [] },
+  selfSignedUntilIssued: false,
+} as const;
+
+/** All nodes have one name and one address: nothing depends on them but what costs memory. */
+const specs: Readonly<Record<KubeletProfile, CertificateSpec>> = {
+  'kubelet-client': {
+    ...common,
+    name: 'kubelet-client',
+    profile: 'kubelet-client',
+    signerName: kubeletClientSigner,
+    usages: kubeletUsages('client auth', common.key),
+    addresses: 'static',
+  },
+  'kubelet-serving': {
+    ...common,
+    name: 'kubelet-serving',
+    profile: 'kubelet-serving',
+    signerName: kubeletServingSigner,
+    usages: kubeletUsages('server auth', common.key),
+    addresses: 'node',
+  },
+};
+
+function placeOf(profile: KubeletProfile): { spec: CertificateSpec; path: string } {
+  return { spec: specs[profile], path: `/${profile}-current.pem` };
+}
+
+const interfaces: readonly string[] = ['10.0.0.1'];
+
+const noNames: SubjectAltNames = { dnsNames: [], ipAddresses: [] };
+
+const nodeNames: SubjectAltNames = { dnsNames: ['worker'], ipAddresses: interfaces };
+
+function factsOf(profile: KubeletProfile, pair: Pair): PairFacts {
+  const { subject, usages } = specs[profile];
+  return {
+    ...pair,
+    ...(profile === 'kubelet-client' ? noNames : nodeNames),
+    subject,
+    usages,
+    issuer: 'CN=kubernetes',
+    otherNames: [],
+    selfSigned: false,
+    path: `/${profile}.pem`,
+  };
+}
+
+const silent: Logger = { log: () => undefined };
+
+const unobserved = {
+  recordRequested: () => undefined,
+  recordStored: () => undefined,
+  recordFailure: () => undefined,
+};
