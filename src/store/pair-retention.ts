@@ -1,7 +1,8 @@
-import { unlink } from 'node:fs/promises';
+import { lstat, unlink } from 'node:fs/promises';
 import type { Finding } from '../core/enrollment.ts';
 import { describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
+import { minute } from '../core/instant.ts';
 import { loadCandidates } from './pair-candidates.ts';
 import type { PairDirectory } from './pair-directory.ts';
 import { attempt } from './store-error.ts';
@@ -62,7 +63,20 @@ async function surplusPairs(
   const { directory } = files;
   const { pairs, bad } = await loadCandidates({ directory, files: unlinked, now: options.now });
   const ranked = [...pairs.map(({ file }) => file), ...bad];
-  return ranked.slice(room).toReversed();
+  const surplus: string[] = [];
+  for (const file of ranked.slice(room).toReversed()) {
+    if (!bad.includes(file) || (await isSettled(files.path(file), options.now))) surplus.push(file);
+  }
+  return surplus;
+}
+
+/**
+ * A kubelet that rotates in the same directory writes its pairs in place and links
+ * them then: what is no pair yet may be the next one in a moment.
+ */
+async function isSettled(path: string, now: Instant): Promise<boolean> {
+  const { mtimeMs } = await attempt('look at', path, () => lstat(path));
+  return Math.abs(now - mtimeMs) > minute;
 }
 
 async function remove(path: string): Promise<Finding> {

@@ -114,6 +114,20 @@ test('write() prunes by the dates of the certificates, and leaves what another l
   requireWholePair(await readFile(at(used)));
 });
 
+test('write() leaves what a kubelet may be writing at this moment', async (t) => {
+  const { store, at } = await bench(t, { config: { previousPairs: 0 } });
+  const coming = pairFile(name, present - second);
+  await writeFile(at(coming), '-----BEGIN CERT', { mode: 0o600 });
+  await utimes(at(coming), present / second, present / second);
+  assert.deepEqual((await store.write(secretOf(await makePair()))).findings, []);
+  await utimes(at(coming), present / second - 120, present / second - 120);
+  const { findings } = await store.write(secretOf(await makePair()));
+  assert.deepEqual(
+    findings.map(({ kind, path }) => [kind, basename(path)]),
+    [['pair-pruned', coming]],
+  );
+});
+
 test('write() keeps the three latest of the files set aside', async (t) => {
   const { store, at, directory } = await bench(t);
   const aside = [1, 2, 3, 4, 5].map(
