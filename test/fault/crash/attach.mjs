@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 
 /*
@@ -19,7 +19,8 @@ import { stat } from 'node:fs/promises';
 
 /** @type {AttachRequest} */
 const request = JSON.parse(process.env['FAULT_ATTACH'] ?? '{}');
-if (process.argv[2] === request.role) await attach(request);
+// One process of the agent only: the enroller that takes the place of a killed one lives.
+if (process.argv[2] === request.role && !existsSync(request.output)) await attach(request);
 
 /** @param {AttachRequest} request */
 async function attach({ strace, thread, paths, replaced, filters, output }) {

@@ -166,7 +166,8 @@ async function requireComplete(bench: Bench, node: TestNode): Promise<void> {
   }
 }
 
-function troubles(lines: TestAgent['lines']): string[] {
+/** Warnings and errors of a log, with their codes, each once. */
+export function troubles(lines: TestAgent['lines']): string[] {
   const troubled = lines.filter(({ level }) => level === 'warn' || level === 'error');
   return [...new Set(troubled.map(({ event, code }) => [event, code].filter(Boolean).join(' ')))];
 }

@@ -52,8 +52,18 @@ export interface Injection {
   readonly fault: 'SIGKILL' | Errno;
 }
 
-export const errnos = ['ENOSPC', 'EIO', 'EROFS', 'EACCES', 'EMFILE', 'EINTR'] as const;
-export type Errno = (typeof errnos)[number];
+const naming = ['mkdir', 'symlink', 'rename'] as const;
+
+/** The errors to try, each at the calls that can fail so by their manual pages. */
+export const failures: Readonly<Record<Errno, readonly Call[]>> = {
+  ENOSPC: ['openat', 'write', 'pwrite64', 'fsync', 'close', ...naming, 'inotify_add_watch'],
+  EIO: [...changingCalls, ...lookingCalls],
+  EROFS: ['openat', 'fchmod', 'unlink', ...naming],
+  EACCES: ['openat', 'fchmod', 'unlink', ...naming, 'readlink', 'statx', 'inotify_add_watch'],
+  EMFILE: ['openat', 'inotify_add_watch'],
+  EINTR: ['openat', 'write', 'pwrite64', 'ftruncate', 'fsync', 'close'],
+};
+export type Errno = 'ENOSPC' | 'EIO' | 'EROFS' | 'EACCES' | 'EMFILE' | 'EINTR';
 
 /** What attach.mjs is told, in the environment. */
 export interface AttachRequest extends Place {

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, readlink } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TestNode } from '../../support/agent.ts';
 import { parsePair } from '../../support/agent.ts';
@@ -36,7 +36,9 @@ export class Reader implements AsyncDisposable {
       this.#seen = true;
       if (Date.parse(parsePair(text).validTo) < Date.now()) throw new Error('it has expired');
     } catch (error) {
-      if (this.#seen) this.losses.push(String(error));
+      if (!this.#seen) return;
+      const target = await readlink(this.#node.current('kubelet-client')).catch(() => 'no link');
+      this.losses.push(`${new Date().toISOString()} ${String(error)} (${target})`);
     }
   }
 }

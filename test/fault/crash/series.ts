@@ -1,7 +1,7 @@
 import type { FaultOptions } from '../family.ts';
 import type { Bench, Phase, Trial } from './attempt.ts';
 import type { Call, Errno, Place } from './injection.ts';
-import { Attachment, changingCalls, errnos, lookingCalls, places } from './injection.ts';
+import { Attachment, changingCalls, failures, lookingCalls, places } from './injection.ts';
 
 /** What becomes one row. */
 export interface Series {
@@ -67,10 +67,6 @@ export function seriesOf(
 ): Series[] {
   if (!thorough) return [quickSeries(phase, recorded)];
   const changing = recorded.filter(({ call }) => includes(changingCalls, call));
-  const looking = recorded.filter(
-    ({ place, call }) =>
-      call === 'inotify_add_watch' || (place.role === 'enroller' && includes(lookingCalls, call)),
-  );
   const kill = 'SIGKILL' as const;
   return [
     {
@@ -85,18 +81,20 @@ export function seriesOf(
         .flatMap((entry) => trialsOf(phase, entry, { fault: kill, whole: false })),
       toTheEnd: false,
     },
-    ...errnos.map((errno) => ({
+    ...(Object.keys(failures) as Errno[]).map((errno) => ({
       fault: `${errno} at each call of a ${phase}`,
-      trials: [...changing, ...(whenLooking.has(errno) ? looking : [])].flatMap((entry) =>
-        trialsOf(phase, entry, { fault: errno, whole: false }),
-      ),
+      trials: recorded
+        .filter(({ place, call }) => includes(failures[errno], call) && matters(place, call))
+        .flatMap((entry) => trialsOf(phase, entry, { fault: errno, whole: false })),
       toTheEnd: false,
     })),
   ];
 }
 
-/** What can come of calls that change nothing; ENOSPC is what a lack of watches is called. */
-const whenLooking = new Set<Errno>(['EIO', 'EACCES']);
+/** The keeper looks at files to see whether they changed, dozens of times, and changes none of these. */
+function matters({ role }: Place, call: Call): boolean {
+  return role === 'enroller' || call === 'inotify_add_watch' || includes(changingCalls, call);
+}
 
 function includes(calls: readonly Call[], call: Call): boolean {
   return calls.includes(call);

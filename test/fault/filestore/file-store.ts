@@ -22,7 +22,8 @@ export class FileStore implements AsyncDisposable {
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor() {
-    this.#child = spawn(build(), { stdio: ['pipe', 'pipe', 'inherit'] });
+    // What klog says on standard error is the same for every directory.
+    this.#child = spawn(build(), { stdio: ['pipe', 'pipe', 'ignore'] });
     this.#answers = createInterface({ input: this.#child.stdout });
   }
 

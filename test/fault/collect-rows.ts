@@ -1,0 +1,14 @@
+import type { TestContext } from 'node:test';
+import type { FaultFamily, FaultRow } from './family.ts';
+import { formatRows } from './table.ts';
+
+/** The quick half of a family, for a test; the table is among the diagnostics. */
+export async function collectRows(family: FaultFamily, context: TestContext): Promise<FaultRow[]> {
+  const rows: FaultRow[] = [];
+  const { signal } = context;
+  for await (const row of family.run({ thorough: false, signal, progress })) rows.push(row);
+  context.diagnostic(formatRows(rows));
+  return rows;
+}
+
+function progress(): void {}

@@ -1,0 +1,101 @@
+import { mkdir } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { minute, second } from '../../../src/core/instant.ts';
+import type { ControlPlane } from '../../support/control-plane.ts';
+import type { TestAgent, TestNode } from '../../support/agent.ts';
+import { troubles } from '../crash/attempt.ts';
+import type { NodeTemplate } from '../crash/node-template.ts';
+import { straysOf } from '../crash/node-template.ts';
+import { Reader } from '../crash/reader.ts';
+import type { FaultRow } from '../family.ts';
+
+export const certificate = 'kubelet-client';
+
+/** An agent on a node, the control plane it talks to, and somebody who reads its pair all the time. */
+export interface Scene {
+  readonly node: TestNode;
+  readonly agent: TestAgent;
+  readonly controlPlane: ControlPlane;
+  readonly reader: Reader;
+}
+
+export interface Scenario {
+  readonly fault: string;
+  readonly phase: 'blank' | 'due';
+  /** Put in place before the agent starts. */
+  readonly prepare?: (node: TestNode) => Promise<Disposable | undefined>;
+  /**
+   * Does the harm, and settles when all is well again.
+   * @returns seconds that took; undefined where nothing was in need of repair
+   */
+  act(scene: Scene, prepared: Disposable | undefined): Promise<number | undefined>;
+  /** What the log has to have said. */
+  readonly says: readonly string[];
+  /** Nobody approves requests but the scenario. */
+  readonly unapproved?: boolean;
+  /** The harm takes the pair away by itself: what a reader misses meanwhile is no loss of ours. */
+  readonly takesPair?: boolean;
+}
+
+/** @throws Error when a pair was lost, or a promise of the scenario was broken */
+export async function play(template: NodeTemplate, scenario: Scenario): Promise<FaultRow> {
+  const { fault, phase, says, takesPair = false } = scenario;
+  const { controlPlane } = template;
+  const node = await template[phase]();
+  if (phase === 'blank') await mkdir(node.pki);
+  const prepared = await scenario.prepare?.(node);
+  await controlPlane.setApproving(scenario.unapproved !== true);
+  const agent = node.start();
+  const reader = new Reader(node, phase === 'due' && !takesPair);
+  try {
+    const recovery = await scenario.act({ node, agent, controlPlane, reader }, prepared);
+    await requireWhole(node, reader, takesPair);
+    const seen = troubles(agent.lines);
+    const missing = says.filter((said) => !seen.includes(said));
+    if (missing.length > 0) throw new Error(`the log does not say ${missing.join(', ')}`);
+    return { fault, tried: 1, lost: 0, seen, ...(recovery !== undefined && { recovery }) };
+  } catch (error) {
+    const log = agent.lines.map((line) => JSON.stringify(line)).join('\n');
+    throw new Error(`${fault}: ${String(error)}\n${log}`, { cause: error });
+  } finally {
+    await controlPlane.setApproving(true);
+    await reader[Symbol.asyncDispose]();
+    await agent.stop();
+    prepared?.[Symbol.dispose]();
+    await node[Symbol.asyncDispose]();
+  }
+}
+
+async function requireWhole(node: TestNode, reader: Reader, takesPair: boolean): Promise<void> {
+  await node.read(certificate);
+  const strays = await straysOf(node);
+  if (strays.length > 0) throw new Error(`left lying about: ${strays.join(', ')}`);
+  if (!takesPair && reader.losses.length > 0) {
+    throw new Error(`a reader found ${reader.losses.length} times: ${reader.losses[0]}`);
+  }
+}
+
+/** Until it holds; returns the seconds that took. */
+export async function until(
+  what: string,
+  holds: () => Promise<boolean> | boolean,
+): Promise<number> {
+  const began = performance.now();
+  while (performance.now() - began < minute) {
+    if (await holds()) return (performance.now() - began) / second;
+    await delay(5);
+  }
+  throw new Error(`it did not come to this: ${what}`);
+}
+
+/** Until readers find a pair that is none of those. */
+export async function newPair(node: TestNode, ...known: readonly string[]): Promise<number> {
+  return until('another pair', async () => {
+    const found = await serial(node).catch(() => undefined);
+    return found !== undefined && !known.includes(found);
+  });
+}
+
+export async function serial(node: TestNode): Promise<string> {
+  return (await node.read(certificate)).serialNumber;
+}
