@@ -28,6 +28,18 @@ function metricsOf(initial: AgentStatus): {
 
 describe('AgentMetrics gauges', () => {
   const both = agent([client(), server()]);
+  for (const stuckAt of [undefined, 'setting watches']) {
+    it(`nodecertd_loop_stuck is ${Number(stuckAt !== undefined)} with ${stuckAt ?? 'nothing'} that hangs`, async () => {
+      const metrics = new AgentMetrics({
+        status: () => both,
+        health: () => ({ lastTick: now - minute, stuckAt }),
+        kubeletNames: false,
+      });
+      const { samples } = await scrape(metrics);
+      assert.equal(samples.get('nodecertd_loop_stuck'), Number(stuckAt !== undefined));
+    });
+  }
+
   const rows: readonly (readonly [string, Record<string, number>])[] = [
     [
       'nodecertd_certificate_not_before_timestamp_seconds',
