@@ -188,7 +188,21 @@ function proxyOf(document: KubeconfigDocument, at: KeyPath): string {
       remedy: 'Use a proxy that speaks http:// or https:// (CONNECT), or remove proxy-url',
     });
   }
+  // A CONNECT request has no place for more, and the password of the user is decoded before it is sent.
+  if (`${url.pathname}${url.search}${url.hash}` !== '/' || !isDecodable(url)) {
+    throw document.failure('KUBECONFIG_INVALID', at, {
+      message: 'must have no path, query or fragment, and its user and password no lone %',
+    });
+  }
   return proxy;
+}
+
+function isDecodable({ username, password }: URL): boolean {
+  try {
+    return [username, password].map(decodeURIComponent).length === 2;
+  } catch {
+    return false;
+  }
 }
 
 async function credentialOf(document: KubeconfigDocument, at: KeyPath): Promise<Credential> {

@@ -213,6 +213,13 @@ describe('loadKubeconfig()', () => {
       text: config({ 'proxy-url': 'proxy' }),
       message: /proxy-url must be a URL/,
     },
+    ...['http://proxy:3128/path', 'http://proxy?x', 'http://%:p@proxy', 'http://u:%4@proxy'].map(
+      (proxy) => ({
+        name: `the proxy ${proxy}`,
+        text: config({ 'proxy-url': proxy }),
+        message: /proxy-url must have no path, query or fragment/,
+      }),
+    ),
     {
       name: 'authorities together with insecure-skip-tls-verify',
       text: config({
