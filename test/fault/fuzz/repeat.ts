@@ -1,0 +1,29 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { toFailure } from '../../../src/core/errors.ts';
+import { makeCorpus } from './corpus.ts';
+import { targets } from './targets.ts';
+
+/** `node test/fault/fuzz/repeat.ts TARGET INPUT`: feeds one input again; INPUT is base64, or a file of it. */
+const [name, given = ''] = process.argv.slice(2);
+const target = targets.find((target) => target.name === name);
+if (target === undefined) {
+  throw new Error(`targets are ${targets.map(({ name }) => name).join(', ')}`);
+}
+const input = Buffer.from(given.startsWith('/') ? readFileSync(given, 'utf8') : given, 'base64');
+const directory = mkdtempSync(join(tmpdir(), 'nodecertd-fuzz-'));
+const subject = await target.open({ corpus: await makeCorpus(), directory });
+try {
+  say(`came to: ${await subject.feed(input)}`);
+} catch (error) {
+  say(JSON.stringify(toFailure(error), undefined, 2));
+  throw error;
+} finally {
+  await subject.close?.();
+  rmSync(directory, { recursive: true });
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,13 @@
+import { targets as apiTargets } from './api-targets.ts';
+import { targets as httpTargets } from './http-target.ts';
+import type { FuzzTarget } from './target.ts';
+import { targets as textTargets } from './text-targets.ts';
+import { targets as x509Targets } from './x509-targets.ts';
+
+/** Every door through which bytes from outside enter the program. */
+export const targets: readonly FuzzTarget[] = [
+  ...x509Targets,
+  ...textTargets,
+  ...apiTargets,
+  ...httpTargets,
+];
