@@ -101,6 +101,10 @@ packages: setup ## Unpack the Debian packages that tests need into the cache
 fault: build control-plane packages ## Try every fault this machine can produce (ARGS="--quick crash clock" chooses)
 	@node test/fault/run.ts $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup ## A million damaged inputs through every door of the program
+	@node test/fault/run.ts fuzz $(ARGS)
+
 .PHONY: faults-quick
 faults-quick: setup packages
 	@echo "== Faults, the quick part"

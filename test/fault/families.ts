@@ -1,7 +1,8 @@
 import { crash } from './crash.ts';
 import type { FaultFamily } from './family.ts';
 import { fileSystem } from './file-system.ts';
+import { fuzz } from './fuzz.ts';
 import { herd } from './herd.ts';
 
 /** In the order in which `make fault` tries them; each has a file of its own here. */
-export const families: readonly FaultFamily[] = [crash, fileSystem, herd];
+export const families: readonly FaultFamily[] = [crash, fileSystem, herd, fuzz];
