@@ -1,0 +1,36 @@
+import { readFileSync } from 'node:fs';
+
+/**
+ * The largest resident set in bytes that an enroller of this agent ever had, as the
+ * kernel keeps it (VmHWM); looked at for as long as there is one.
+ */
+export class EnrollerMemory implements Disposable {
+  peak = 0;
+  readonly #pid: number;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(pid: number) {
+    this.#pid = pid;
+    this.#timer = setInterval(() => this.#look(), 20);
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(): void {
+    for (const child of read(`/proc/${this.#pid}/task/${this.#pid}/children`).split(' ')) {
+      const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(child && read(`/proc/${child}/status`))?.[1];
+      this.peak = Math.max(this.peak, Number(kilobytes ?? 0) * 1024);
+    }
+  }
+}
+
+/** Empty where the process has just ended. */
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

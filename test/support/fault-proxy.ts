@@ -1,0 +1,283 @@
+import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { Server as HttpsServer } from 'node:https';
+import { createServer } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { Agent } from 'undici';
+import type { Dispatcher } from 'undici';
+import type { KeyPair } from './cluster-pki.ts';
+
+export interface FaultProxyOptions {
+  /** The API server behind it. */
+  readonly server: string;
+  readonly caPem: string;
+  /** Good for impersonation: TLS ends here, so that a client certificate cannot be passed on. */
+  readonly admin: KeyPair;
+  /** Whose client certificates are taken for those of the cluster. */
+  readonly clientCas: readonly string[];
+  /** What the proxy shows its clients. */
+  readonly serving: KeyPair;
+}
+
+export type ProxyVerb = 'create' | 'get' | 'watch' | 'other';
+
+/** One request on its way. */
+export interface Exchange {
+  readonly verb: ProxyVerb;
+  readonly path: string;
+  readonly body: Buffer;
+  readonly response: ServerResponse;
+  /** Settles when the client has gone or has its answer. */
+  readonly closed: Promise<void>;
+  /** Hands the request on; the answer begins as the API server begins it. */
+  pass(): Promise<Dispatcher.ResponseData>;
+}
+
+/** What is done in place of handing requests on. */
+export interface ProxyFault {
+  readonly verbs: readonly ProxyVerb[];
+  /** Requests in a row that meet it; all until it is taken away when absent. */
+  readonly times?: number;
+  serve(exchange: Exchange): Promise<void>;
+}
+
+export interface SeenRequest {
+  /** Milliseconds on the monotonic clock of this process. */
+  readonly at: number;
+  readonly verb: ProxyVerb;
+  readonly path: string;
+  /** The name in the body of a create. */
+  readonly created?: string;
+  readonly met: boolean;
+}
+
+/**
+ * Stands between an agent and its API server, under a certificate of its own, and
+ * does to requests what networks, load balancers and sick servers do. Without a
+ * fault it is as good as the server itself.
+ */
+export class FaultProxy implements AsyncDisposable {
+  readonly seen: SeenRequest[] = [];
+  /** When connections were accepted, those that went no further than TCP included. */
+  readonly connections: number[] = [];
+  fault: ProxyFault | undefined;
+  /** How many requests have met the present fault. */
+  met = 0;
+  /** Accepts connections, and that is all. */
+  mute = false;
+  readonly #options: FaultProxyOptions;
+  readonly #https: HttpsServer;
+  readonly #asAdmin: Agent;
+  readonly #asToken: Agent;
+  readonly #sockets = new Set<Socket>();
+  #tcp: Server | undefined;
+  #port = 0;
+
+  private constructor(options: FaultProxyOptions) {
+    this.#options = options;
+    const { serving, clientCas, caPem, admin } = options;
+    this.#https = createHttpsServer(
+      {
+        cert: serving.certificatePem,
+        key: serving.keyPem,
+        ca: [...clientCas],
+        requestCert: true,
+        rejectUnauthorized: false,
+      },
+      (request, response) => void this.#handle(request, response),
+    );
+    const patient = { headersTimeout: 0, bodyTimeout: 0 };
+    const { certificatePem: cert, keyPem: key } = admin;
+    this.#asAdmin = new Agent({ ...patient, connect: { ca: caPem, cert, key } });
+    this.#asToken = new Agent({ ...patient, connect: { ca: caPem } });
+  }
+
+  static async start(options: FaultProxyOptions): Promise<FaultProxy> {
+    const proxy = new FaultProxy(options);
+    await proxy.listen();
+    return proxy;
+  }
+
+  get server(): string {
+    return `https://127.0.0.1:${this.#port}`;
+  }
+
+  /** From now on `fault`, or none: what met the last one is forgotten. */
+  set(fault: ProxyFault | undefined): void {
+    this.fault = fault;
+    this.met = 0;
+  }
+
+  /** Shows another certificate from the next connection on, and ends those there are. */
+  show({ certificatePem, keyPem }: KeyPair): void {
+    this.#https.setSecureContext({
+      cert: certificatePem,
+      key: keyPem,
+      ca: [...this.#options.clientCas],
+    });
+    this.cut();
+  }
+
+  /** Takes the port, always the same one. */
+  async listen(): Promise<void> {
+    const tcp = createServer((socket) => {
+      this.connections.push(performance.now());
+      this.#sockets.add(socket);
+      socket.on('error', () => socket.destroy());
+      socket.once('close', () => this.#sockets.delete(socket));
+      if (!this.mute) this.#https.emit('connection', socket);
+    });
+    tcp.listen(this.#port, '127.0.0.1');
+    await once(tcp, 'listening');
+    this.#port = (tcp.address() as AddressInfo).port;
+    this.#tcp = tcp;
+  }
+
+  /** Leaves the port: connections are refused, and those there are reset. */
+  async leave(): Promise<void> {
+    const closed = this.#tcp?.[Symbol.asyncDispose]();
+    this.cut();
+    await closed;
+  }
+
+  cut(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave();
+    await Promise.all([this.#asAdmin.destroy(), this.#asToken.destroy()]);
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const closed = new Promise<void>((resolve) => response.once('close', resolve));
+    try {
+      const exchange = await this.#exchange(request, response, closed);
+      const { fault } = this;
+      const met =
+        fault !== undefined &&
+        fault.verbs.includes(exchange.verb) &&
+        this.met < (fault.times ?? Infinity);
+      if (met) this.met += 1;
+      this.#note(exchange, met);
+      await (met ? fault.serve(exchange) : relay(exchange));
+    } catch {
+      // Either side is gone; what is left is to let the other one know.
+      request.socket.destroy();
+    }
+  }
+
+  async #exchange(
+    request: IncomingMessage,
+    response: ServerResponse,
+    closed: Promise<void>,
+  ): Promise<Exchange> {
+    const { url = '/', method = 'GET' } = request;
+    const body = Buffer.concat(await request.toArray());
+    return {
+      verb: verbOf(method, url),
+      path: url,
+      body,
+      response,
+      closed,
+      pass: () => this.#pass(request, body, closed),
+    };
+  }
+
+  #note({ verb, path, body }: Exchange, met: boolean): void {
+    const created = verb === 'create' ? nameIn(body) : undefined;
+    const at = performance.now();
+    this.seen.push({ at, verb, path, met, ...(created !== undefined && { created }) });
+  }
+
+  async #pass(
+    request: IncomingMessage,
+    body: Buffer,
+    closed: Promise<void>,
+  ): Promise<Dispatcher.ResponseData> {
+    const gone = new AbortController();
+    void closed.then(() => gone.abort());
+    const { accept, 'content-type': type } = request.headers;
+    const { agent, headers } = this.#identityOf(request);
+    return agent.request({
+      origin: this.#options.server,
+      path: request.url ?? '/',
+      method: request.method ?? 'GET',
+      headers: {
+        ...(accept !== undefined && { accept }),
+        ...(type !== undefined && { 'content-type': type }),
+        ...headers,
+      },
+      signal: gone.signal,
+      body: body.length === 0 ? null : body,
+    });
+  }
+
+  /** As whom to ask: a token speaks for itself, for a certificate the administrator does. */
+  #identityOf({ socket, headers }: IncomingMessage): {
+    readonly agent: Agent;
+    readonly headers: Readonly<Record<string, string | string[]>>;
+  } {
+    const peer = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+    // A certificate of somebody else's is no identity, and neither is an expired one.
+    const known =
+      peer !== undefined &&
+      Date.parse(peer.validTo) > Date.now() &&
+      this.#options.clientCas.some((pem) => isIssuedBy(peer, pem));
+    if (known) {
+      return {
+        agent: this.#asAdmin,
+        headers: {
+          'impersonate-user': subjectParts(peer, 'CN'),
+          'impersonate-group': subjectParts(peer, 'O'),
+        },
+      };
+    }
+    const { authorization = 'Bearer unknown' } = headers;
+    return { agent: this.#asToken, headers: { authorization } };
+  }
+}
+
+/** Passes the answer on as it comes. */
+export async function relay(exchange: Exchange): Promise<void> {
+  const answer = await exchange.pass();
+  exchange.response.writeHead(answer.statusCode, headersOf(answer));
+  exchange.response.flushHeaders();
+  for await (const chunk of answer.body) exchange.response.write(chunk);
+  exchange.response.end();
+}
+
+/** What is true of the answer whatever becomes of its body. */
+export function headersOf({ headers }: Dispatcher.ResponseData): Record<string, string | string[]> {
+  const { 'content-type': type = 'application/json', date } = headers;
+  return { 'content-type': type, ...(date !== undefined && { date }) };
+}
+
+export function isIssuedBy(certificate: X509Certificate, caPem: string): boolean {
+  const ca = new X509Certificate(caPem);
+  return certificate.checkIssued(ca) && certificate.verify(ca.publicKey);
+}
+
+function verbOf(method: string, url: string): ProxyVerb {
+  const { pathname, searchParams } = new URL(url, 'https://proxy');
+  const [, rest] = pathname.split('/certificatesigningrequests');
+  if (rest === undefined) return 'other';
+  if (method === 'POST') return 'create';
+  return searchParams.get('watch') === 'true' ? 'watch' : 'get';
+}
+
+function nameIn(body: Buffer): string {
+  const { metadata } = JSON.parse(body.toString()) as { metadata: { name: string } };
+  return metadata.name;
+}
+
+/** Node has one line for each: `O=system:nodes`. */
+function subjectParts({ subject }: X509Certificate, type: 'CN' | 'O'): string[] {
+  return subject
+    .split('\n')
+    .filter((line) => line.startsWith(`${type}=`))
+    .map((line) => line.slice(type.length + 1));
+}
