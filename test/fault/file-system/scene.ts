@@ -50,9 +50,9 @@ export async function play(template: NodeTemplate, scenario: Scenario): Promise<
   try {
     const recovery = await scenario.act({ node, agent, controlPlane, reader }, prepared);
     await requireWhole(node, reader, takesPair);
+    // The files are in order a moment before the keeper hears of it.
+    await until(`the log says ${says.join(', ')}`, () => says.every(isSaidBy(agent)));
     const seen = troubles(agent.lines);
-    const missing = says.filter((said) => !seen.includes(said));
-    if (missing.length > 0) throw new Error(`the log does not say ${missing.join(', ')}`);
     return { fault, tried: 1, lost: 0, seen, ...(recovery !== undefined && { recovery }) };
   } catch (error) {
     const log = agent.lines.map((line) => JSON.stringify(line)).join('\n');
@@ -64,6 +64,10 @@ export async function play(template: NodeTemplate, scenario: Scenario): Promise<
     prepared?.[Symbol.dispose]();
     await node[Symbol.asyncDispose]();
   }
+}
+
+function isSaidBy(agent: TestAgent): (said: string) => boolean {
+  return (said) => troubles(agent.lines).includes(said);
 }
 
 async function requireWhole(node: TestNode, reader: Reader, takesPair: boolean): Promise<void> {
