@@ -318,8 +318,9 @@ function retry(
   }
   const reason = dueReason(rested, now);
   if (reason === undefined) {
-    const effects: RotationEffect[] = phase.template === undefined ? [] : [{ type: 'abandon' }];
-    return { state: rested, effects };
+    const clear = allClear(rested);
+    const held: RotationEffect[] = phase.template === undefined ? [] : [{ type: 'abandon' }];
+    return { state: clear.state, effects: [...held, ...clear.effects] };
   }
   // What the enroller holds is kept until the way is free again.
   if (blockedBy(rested, now) !== undefined) return only(state);
