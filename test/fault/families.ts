@@ -1,3 +1,4 @@
+import { clock } from './clock.ts';
 import { crash } from './crash.ts';
 import type { FaultFamily } from './family.ts';
 import { fileSystem } from './file-system.ts';
@@ -5,4 +6,4 @@ import { fuzz } from './fuzz.ts';
 import { herd } from './herd.ts';
 
 /** In the order in which `make fault` tries them; each has a file of its own here. */
-export const families: readonly FaultFamily[] = [crash, fileSystem, herd, fuzz];
+export const families: readonly FaultFamily[] = [crash, fileSystem, clock, herd, fuzz];

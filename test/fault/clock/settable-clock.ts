@@ -1,0 +1,77 @@
+import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { second } from '../../../src/core/instant.ts';
+import type { Instant } from '../../../src/core/instant.ts';
+import type { Clock } from '../../../src/sys/clock.ts';
+import { systemClock } from '../../../src/sys/clock.ts';
+import { findProgram } from '../../support/programs.ts';
+
+/**
+ * A wall clock of one's own that can be set at any moment, as date(1) sets a machine's:
+ * a Clock here, and by libfaketime that of every process started with `env`. Timers
+ * are untouched, since setting a clock does not touch them either, and so are the
+ * times of files: libuv asks for those in a way that libfaketime does not see.
+ */
+export class SettableClock implements Clock, Disposable {
+  readonly #directory = mkdtempSync(join(tmpdir(), 'nodecertd-clock-'));
+  /** How far this clock is ahead of the machine's. */
+  #ahead = 0;
+
+  constructor(ahead = 0) {
+    this.#set(ahead);
+  }
+
+  get env(): Readonly<Record<string, string>> {
+    return {
+      LD_PRELOAD: faketimeLibrary(),
+      FAKETIME_TIMESTAMP_FILE: this.#file,
+      FAKETIME_NO_CACHE: '1',
+      FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    };
+  }
+
+  now(): Instant {
+    return Date.now() + this.#ahead;
+  }
+
+  sleep(ms: number, signal: AbortSignal): Promise<void> {
+    return systemClock.sleep(ms, signal);
+  }
+
+  set(moment: Instant): void {
+    this.#set(moment - Date.now());
+  }
+
+  jump(ms: number): void {
+    this.#set(this.#ahead + ms);
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  get #file(): string {
+    return join(this.#directory, 'offset');
+  }
+
+  /** Renamed into place: the file is read at each look at the clock, by then half a number. */
+  #set(ahead: number): void {
+    this.#ahead = Math.round(ahead);
+    const seconds = (this.#ahead / second).toFixed(3);
+    writeFileSync(`${this.#file}.new`, `${this.#ahead < 0 ? '' : '+'}${seconds}\n`);
+    renameSync(`${this.#file}.new`, this.#file);
+  }
+}
+
+/** In a directory that has the machine's architecture in its name. */
+function faketimeLibrary(): string {
+  const program = findProgram('faketime');
+  if (program === undefined) throw new Error('libfaketime is missing: run make packages');
+  const root = join(dirname(program), '../lib');
+  const found = readdirSync(root, { recursive: true, encoding: 'utf8' }).find((path) =>
+    path.endsWith('/faketime/libfaketimeMT.so.1'),
+  );
+  if (found === undefined) throw new Error(`there is no libfaketimeMT.so.1 below ${root}`);
+  return join(root, found);
+}
