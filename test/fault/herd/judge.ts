@@ -30,7 +30,7 @@ export function broken(scenario: Scenario, nodes: number, outcome: Outcome): rea
   atMost('the worst second', judged.peak, withChance(2 * steady, 1));
   atMost('the dispersion of seconds', judged.dispersion, mostDispersion);
   if (scenario.running === undefined) {
-    const rate = (perBootstrap * nodes * 1_000) / scenario.startWithin;
+    const rate = steady + (perBootstrap * nodes * 1_000) / scenario.startWithin;
     atMost('the rate of the worst minute of the bootstrap', load.worstMinute, withChance(rate, 60));
   }
   return found;
