@@ -8,6 +8,8 @@ export interface EnrollerProgram {
   readonly program: string;
   readonly args: readonly string[];
   readonly execArgv: readonly string[];
+  /** Laid over this process's environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** The runtime; this process's own when absent. */
   readonly execPath?: string;
 }
@@ -60,10 +62,11 @@ function start(program: EnrollerProgram): ChildProcess | Error {
 
 /** The process alone: for whoever knows before there is a keeper that one will be needed. */
 export function startEnroller(options: EnrollerProgram): ChildProcess {
-  const { program, args, execArgv, execPath } = options;
+  const { program, args, execArgv, env, execPath } = options;
   const child = fork(program, [...args], {
     execArgv: [...execArgv],
     ...(execPath !== undefined && { execPath }),
+    env: { ...process.env, ...env },
     stdio: ['ignore', 2, 2, 'ipc'],
   });
   // Until somebody listens, an error would end this process.

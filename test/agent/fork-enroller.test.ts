@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { EnrollerChild } from '../../src/agent/enroller-link.ts';
+import type { EnrollerProgram } from '../../src/agent/fork-enroller.ts';
 import { forkEnroller } from '../../src/agent/fork-enroller.ts';
 import { until } from './fixtures.ts';
 
@@ -13,6 +14,7 @@ process.on('message', (message) => {
   if (message.name === 'exit') process.exit(7);
   if (message.name === 'signal') process.kill(process.pid, 'SIGTERM');
   if (message.name === 'output') console.log('on standard output');
+  if (message.name === 'environment') message = { ...process.env };
   process.send({ type: 'echo', message, args: process.argv.slice(2) });
 });
 process.on('disconnect', () => process.exit(0));
@@ -34,7 +36,7 @@ describe('forkEnroller()', () => {
     await rm(directory, { recursive: true });
   });
 
-  function run(options: { readonly program?: string; readonly execPath?: string } = {}): Run {
+  function run(options: Partial<EnrollerProgram> = {}): Run {
     const messages: unknown[] = [];
     const exits: string[] = [];
     const launch = forkEnroller({
@@ -63,6 +65,17 @@ describe('forkEnroller()', () => {
     child.disconnect();
     await until('its end', () => exits.length > 0);
     assert.deepEqual(exits, ['exit code 0']);
+  });
+
+  it('lays what the program wants over the environment', async () => {
+    const { child, messages } = run({ env: { OF_THE_ENROLLER: 'alone' } });
+    child.send({ type: 'inspect', name: 'environment' });
+    await until('two echoes', () => messages.length === 2);
+    const { message } = messages[1] as { readonly message: Readonly<Record<string, string>> };
+    assert.equal(message['OF_THE_ENROLLER'], 'alone');
+    assert.equal(message['PATH'], process.env['PATH']);
+    assert.equal(process.env['OF_THE_ENROLLER'], undefined);
+    child.disconnect();
   });
 
   const ends: readonly (readonly [string, string])[] = [
