@@ -51,22 +51,24 @@ const askSigner = 'ask whoever runs the signer what it does to requests';
  * checking: it is a tenth of the work, and a second opinion on what was parsed.
  */
 export function leadsTo(chain: IssuedChain, authorities: Uint8Array): boolean {
-  const last = new X509Certificate((chain.intermediates.at(-1) ?? chain.leaf).der);
-  return parsePem(authorities).some(({ label, der }) => {
-    const authority = label === 'CERTIFICATE' ? readAuthority(der) : undefined;
-    return (
-      authority !== undefined && last.checkIssued(authority) && last.verify(authority.publicKey)
-    );
-  });
+  const last = readByOpenssl((chain.intermediates.at(-1) ?? chain.leaf).der);
+  return parsePem(authorities).some(
+    ({ label, der }) => label === 'CERTIFICATE' && hasIssued(der, last),
+  );
 }
 
-/** One that cannot be read says nothing about the issued certificate. */
-function readAuthority(der: Uint8Array): X509Certificate | undefined {
+/** An authority that cannot be read, or has a key of an unknown kind, says nothing about the issued certificate. */
+function hasIssued(authorityDer: Uint8Array, certificate: X509Certificate): boolean {
   try {
-    return new X509Certificate(der);
+    const authority = readByOpenssl(authorityDer);
+    return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
   } catch {
-    return undefined;
+    return false;
   }
+}
+
+function readByOpenssl(der: Uint8Array): X509Certificate {
+  return new X509Certificate(der);
 }
 
 async function parseChain(pem: Uint8Array): Promise<IssuedChain> {
@@ -86,8 +88,10 @@ async function parseChain(pem: Uint8Array): Promise<IssuedChain> {
   return { leaf, intermediates, pem: new Uint8Array(Buffer.concat(encoded)) };
 }
 
+/** By two parsers: what OpenSSL cannot read, half of those who dial or serve cannot use. */
 async function parseBlock(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
   try {
+    readByOpenssl(der);
     return await parseCertificate(der);
   } catch (error) {
     throw malformed('cannot be parsed', error);

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { hour, minute } from '../../src/core/instant.ts';
-import { parsePem } from '../../src/core/pem.ts';
+import { encodePem, parsePem } from '../../src/core/pem.ts';
+import { parseCertificate } from '../../src/core/x509.ts';
 import { checkIssued, leadsTo } from '../../src/enroll/issued-certificate.ts';
 import type { PrivateKey } from '../../src/enroll/private-key.ts';
 import { generatePrivateKey } from '../../src/enroll/private-key.ts';
@@ -114,6 +115,19 @@ describe('checkIssued()', () => {
       );
     });
   }
+
+  it('refuses what one parser reads and the other does not', async () => {
+    const [block] = parsePem(await issue(ca, key.publicKey));
+    assert.ok(block);
+    // The issuer's CN becomes a BOOLEAN, which OpenSSL takes for no name.
+    const commonName = Buffer.from(block.der).indexOf(Uint8Array.of(0x55, 0x04, 0x03));
+    block.der[commonName + 3] = 0x01;
+    await parseCertificate(block.der);
+    await assert.rejects(check(encodePem('CERTIFICATE', block.der)), {
+      code: 'CERT_MALFORMED',
+      message: 'the issued certificate cannot be parsed',
+    });
+  });
 
   it('says how long to wait for a certificate that is not yet valid', async () => {
     const pem = await issue(ca, key.publicKey, { notBefore: Date.now() + 10 * minute });
