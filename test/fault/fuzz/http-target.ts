@@ -30,7 +30,7 @@ const http: FuzzTarget = {
   name: 'http',
   module: import.meta.url,
   fault: 'damaged HTTP answers over TLS: status lines, headers, bodies, watches',
-  inputs: 8_000,
+  inputs: 6_000,
   generator: (corpus) => {
     const seeds = answers(corpus);
     return (random) => mutated({ seeds, words, own: [damagedHead] }, random);

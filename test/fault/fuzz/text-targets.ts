@@ -143,7 +143,7 @@ const kubeconfig: FuzzTarget = {
   name: 'kubeconfig',
   module: import.meta.url,
   fault: 'damaged kubeconfigs',
-  inputs: 50_000,
+  inputs: 20_000,
   generator: (corpus) =>
     yaml({ seeds: kubeconfigs(corpus), words: yamlWords }, sampler(kubeconfigArbitrary)),
   open: ({ corpus, directory }) => {
@@ -173,7 +173,7 @@ const configuration: FuzzTarget = {
   name: 'configuration',
   module: import.meta.url,
   fault: 'damaged configurations',
-  inputs: 50_000,
+  inputs: 40_000,
   generator: (corpus) =>
     yaml({ seeds: configurations(corpus), words: yamlWords }, sampler(configurationArbitrary)),
   open: ({ directory }) => {
@@ -194,7 +194,7 @@ const state: FuzzTarget = {
   name: 'state',
   module: import.meta.url,
   fault: 'damaged state files',
-  inputs: 50_000,
+  inputs: 40_000,
   generator: () => {
     const grown = sampler(stateArbitrary);
     const seeds = states();

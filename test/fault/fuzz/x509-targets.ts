@@ -72,7 +72,7 @@ const certificate: FuzzTarget = {
   name: 'certificate',
   module: import.meta.url,
   fault: 'damaged certificates (DER)',
-  inputs: 50_000,
+  inputs: 40_000,
   generator:
     ({ certificates: seeds }) =>
     (random) =>
@@ -131,7 +131,7 @@ const pair: FuzzTarget = {
   name: 'pair',
   module: import.meta.url,
   fault: 'damaged pairs: certificate and key (PEM, DER)',
-  inputs: 40_000,
+  inputs: 30_000,
   generator: pairGenerator,
   open: () => ({
     feed: async (input) => {
@@ -161,7 +161,7 @@ const issued: FuzzTarget = {
   name: 'issued',
   module: import.meta.url,
   fault: 'damaged chains from the signer',
-  inputs: 20_000,
+  inputs: 15_000,
   generator: ({ chain }) => {
     const blocks = parsePem(chain).map(({ der }) => der as Uint8Array);
     return (random) => {
@@ -176,9 +176,12 @@ const issued: FuzzTarget = {
     const [leaf] = parsePem(corpus.chain);
     const { publicKey } = await parseCertificate(leaf?.der ?? new Uint8Array());
     const now = Date.now();
+    // As it stands in the undamaged chain, so that damage is all that can be wrong.
+    const subject = { ...clientTemplate.subject, organizations: [] };
+    const template = { ...clientTemplate, subject };
     return {
       feed: async (pem) => {
-        const chain = await checkIssued({ pem, template: clientTemplate, publicKey, now });
+        const chain = await checkIssued({ pem, template, publicKey, now });
         return leadsTo(chain, corpus.authority) ? 'ok' : 'ok, from elsewhere';
       },
     };
