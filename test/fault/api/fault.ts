@@ -11,6 +11,9 @@ export type Situation = 'bootstrap' | 'rotation';
 /** What it meets: the request for a certificate, the wait for its decision, or everything. */
 export type Place = 'create' | 'wait' | 'connection';
 
+/** For faults that can meet every request. */
+export const requests: readonly Place[] = ['create', 'wait'];
+
 /** What a fault can make use of. */
 export interface FaultContext {
   readonly proxy: FaultProxy;

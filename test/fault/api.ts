@@ -1,0 +1,123 @@
+import { join } from 'node:path';
+import { day, second } from '../../src/core/instant.ts';
+import { ApiClient } from '../support/api-client.ts';
+import { startRealControlPlane } from '../support/real-control-plane.ts';
+import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
+import type { ApiFault } from './api/fault.ts';
+import { apiFaults } from './api/faults.ts';
+import { Issuer } from './api/issuer.ts';
+import { keyPairOf } from './api/proxied-node.ts';
+import type { ApiBench, ApiTrial } from './api/stage.ts';
+import type { ApiOutcome } from './api/trial.ts';
+import { describe, tryFault } from './api/trial.ts';
+import type { FaultFamily, FaultOptions, FaultRow } from './family.ts';
+
+/** Most of a trial is waiting for the agent's next try. */
+const together = 8;
+
+/**
+ * What networks, load balancers, sick API servers, signers and other people do to
+ * requests, by a proxy between the agent and an API server: the sandbox's, or a real
+ * one for all of it.
+ */
+export const api: FaultFamily = {
+  name: 'api',
+  needs: ['libfaketime', 'control-plane'],
+  async *run(options) {
+    await using bench = await openBench(options);
+    const faults = options.thorough ? apiFaults : apiFaults.filter(({ name }) => quick.has(name));
+    const trials = faults.flatMap((fault) => trialsOf(fault, options));
+    const outcomes = await runAll(bench, trials, options);
+    for (const fault of faults) {
+      yield rowOf(
+        fault,
+        trials.flatMap((trial, index) => (trial.fault === fault ? (outcomes[index] ?? []) : [])),
+      );
+    }
+  },
+};
+
+/** One of each kind. */
+const quick: ReadonlySet<string> = new Set([
+  'connection refused',
+  'reset mid-body',
+  'body of 200 MiB',
+  '429 with Retry-After in seconds',
+  '500',
+  '410 as an event of a watch',
+  'CSR deleted, its name taken by somebody else and issued to him',
+  'wrong certificate: other key',
+]);
+
+async function openBench({ thorough }: FaultOptions): Promise<ApiBench & AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  const signing = { signingSeconds: (10 * day) / second };
+  const controlPlane = stack.use(
+    await (thorough ? startRealControlPlane(signing) : startSandboxControlPlane(signing)),
+  );
+  const adminPair = keyPairOf(await controlPlane.adminKubeconfig());
+  const { server, caPem } = controlPlane;
+  const admin = stack.use(new ApiClient({ server, caPem, ...adminPair }));
+  const held = stack.move();
+  return {
+    controlPlane,
+    admin,
+    adminPair,
+    issuer: await Issuer.create(),
+    start: thorough ? { command: join(import.meta.dirname, '../../dist/nodecertd') } : {},
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  };
+}
+
+/** Every combination, or one that alternates with the faults. */
+function trialsOf(fault: ApiFault, { thorough }: FaultOptions): ApiTrial[] {
+  const { places, situations = ['bootstrap', 'rotation'] } = fault;
+  const all = situations.flatMap((situation) => places.map((place) => ({ situation, place })));
+  const number = apiFaults.indexOf(fault);
+  const chosen = thorough ? all : all.slice(-1 - (number % all.length)).slice(0, 1);
+  return chosen.map((how, index) => ({ ...how, fault, name: `api-${number}-${index}` }));
+}
+
+async function runAll(
+  bench: ApiBench,
+  trials: readonly ApiTrial[],
+  { signal, progress }: FaultOptions,
+): Promise<ApiOutcome[]> {
+  const outcomes: ApiOutcome[] = [];
+  const failures: unknown[] = [];
+  // Those that take minutes first, so that they do not stand alone in the end.
+  const queue = [...trials.entries()].sort(([, a], [, b]) => slowness(b) - slowness(a));
+  const work = async (): Promise<void> => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      signal.throwIfAborted();
+      const [index, trial] = next;
+      progress(describe(trial));
+      try {
+        outcomes[index] = await tryFault(bench, trial);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: together }, work));
+  if (failures.length > 0) throw new AggregateError(failures, failures.map(String).join('\n\n'));
+  return outcomes;
+}
+
+function slowness({ fault }: ApiTrial): number {
+  return fault.slow === true ? 1 : 0;
+}
+
+function rowOf({ name }: ApiFault, outcomes: readonly ApiOutcome[]): FaultRow {
+  const busiest = Math.max(...outcomes.map((outcome) => outcome.busiest));
+  return {
+    fault: name,
+    tried: outcomes.length,
+    lost: 0,
+    recovery: Math.max(...outcomes.map(({ recovery }) => recovery)),
+    seen: [
+      ...new Set(outcomes.flatMap(({ seen }) => seen)),
+      `at most ${busiest} requests a minute`,
+    ],
+  };
+}

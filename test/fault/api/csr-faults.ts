@@ -1,0 +1,129 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { hour, second } from '../../../src/core/instant.ts';
+import { relay } from '../../support/fault-proxy.ts';
+import { csrPath } from '../../support/real-csr.ts';
+import type { CsrJson } from './answers.ts';
+import { relayRewritten, undecided, unissued } from './answers.ts';
+import type { ApiFault, FaultContext } from './fault.ts';
+import { served } from './fault.ts';
+
+/** What the server grants, and the name under which that stands, are somebody else's. */
+export const csrFaults: readonly ApiFault[] = [
+  {
+    name: 'CSR deleted while it waits',
+    places: ['wait'],
+    longWait: true,
+    codes: ['CSR_DELETED'],
+    wasted: 1,
+    begin: (context) => {
+      context.proxy.set({
+        verbs: ['create', 'watch', 'get'],
+        serve: async (exchange) => {
+          if (exchange.verb !== 'create') return relayRewritten(exchange, undecided);
+          await relayRewritten(exchange, async (csr) => {
+            await deleteCsr(context, csr);
+            return csr;
+          });
+        },
+      });
+    },
+  },
+  {
+    name: 'CSR deleted, its name taken by somebody else and issued to him',
+    places: ['wait'],
+    longWait: true,
+    codes: ['CSR_DELETED'],
+    wasted: 1,
+    begin: (context) => {
+      context.proxy.set({
+        verbs: ['create', 'watch'],
+        serve: async (exchange) => {
+          // Whoever watches misses it: what he reads is an object of the same name.
+          if (exchange.verb === 'watch') return void exchange.response.socket?.resetAndDestroy();
+          await relayRewritten(exchange, async (csr) => {
+            await deleteCsr(context, csr);
+            await takeName(context, csr);
+            return csr;
+          });
+        },
+      });
+    },
+  },
+  {
+    name: "409: the name is somebody else's",
+    places: ['create'],
+    longWait: true,
+    codes: ['API_CONFLICT'],
+    wasted: 1,
+    begin: (context) => {
+      context.proxy.set({
+        verbs: ['create'],
+        serve: async (exchange) => {
+          await takeName(context, JSON.parse(exchange.body.toString()) as CsrJson);
+          await relay(exchange);
+        },
+      });
+    },
+  },
+];
+
+async function deleteCsr(
+  { admin }: FaultContext,
+  { metadata }: Pick<CsrJson, 'metadata'>,
+): Promise<void> {
+  await admin.must({ method: 'DELETE', path: csrPath(metadata.name) });
+}
+
+/** Another key's request under this name, as good as the one it takes the place of. */
+async function takeName(
+  { admin, controlPlane, issuer }: FaultContext,
+  { metadata, spec }: CsrJson,
+): Promise<void> {
+  const request = await issuer.sameRequest(Buffer.from(spec.request, 'base64').toString());
+  await admin.must({
+    method: 'POST',
+    path: csrPath(),
+    body: {
+      apiVersion: 'certificates.k8s.io/v1',
+      kind: 'CertificateSigningRequest',
+      metadata: { name: metadata.name },
+      spec: { ...spec, request: Buffer.from(request).toString('base64') },
+    },
+  });
+  await controlPlane.approve(metadata.name);
+}
+
+/** The approver was there, and the signer was not for a day of the agent's clock. */
+const unsigned: Pick<ApiFault, 'places' | 'longWait' | 'events' | 'codes' | 'begin' | 'meanwhile'> =
+  {
+    places: ['wait'],
+    longWait: true,
+    events: ['csr_unissued'],
+    codes: [],
+    ...served((exchange) => relayRewritten(exchange, unissued)),
+    meanwhile: async ({ agentNow, setAgentClock }) => {
+      for (let hours = 0; hours < 24; hours += 1) {
+        await setAgentClock(agentNow() + hour);
+        await delay(second / 2);
+      }
+    },
+  };
+
+export const signerFaults: readonly ApiFault[] = [
+  {
+    name: 'approved and not issued for a day, then issued',
+    ...unsigned,
+    resumes: true,
+    end: ({ proxy }) => proxy.cut(),
+  },
+  {
+    name: 'approved and not issued for a day, then deleted by the cleaner',
+    ...unsigned,
+    wasted: 1,
+    end: async (context) => {
+      for (const { created } of context.proxy.seen) {
+        if (created !== undefined) await deleteCsr(context, { metadata: { name: created } });
+      }
+    },
+  },
+];

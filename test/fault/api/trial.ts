@@ -1,0 +1,225 @@
+import { utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { minute, second } from '../../../src/core/instant.ts';
+import type { LogEvent } from '../../../src/core/log-events.ts';
+import type { LogLine, TestAgent, TestNode } from '../../support/agent.ts';
+import { client, serving } from '../../support/agent.ts';
+import type { ControlPlane } from '../../support/control-plane.ts';
+import { FaultProxy } from '../../support/fault-proxy.ts';
+import { SettableClock } from '../clock/settable-clock.ts';
+import { Reader } from '../crash/reader.ts';
+import type { ApiFault, FaultContext } from './fault.ts';
+import { EnrollerMemory } from './memory.ts';
+import {
+  failuresCounted,
+  requestsPerMinute,
+  requireAsked,
+  requireFewCsrs,
+  requireGranted,
+  requireMemory,
+  requireStanding,
+} from './proofs.ts';
+import { createProxiedNode } from './proxied-node.ts';
+import type { ApiBench, ApiTrial, Stage } from './stage.ts';
+
+export interface ApiOutcome {
+  /** Seconds from the end of the fault to the new pair, by the agent's clock. */
+  readonly recovery: number;
+  /** What the log and the metrics told. */
+  readonly seen: readonly string[];
+  /** Requests in the busiest minute. */
+  readonly busiest: number;
+}
+
+/**
+ * One agent, one fault on its way to the API server, and the end of that fault.
+ * @throws Error when a promise was broken, with the agent's log
+ */
+export async function tryFault(bench: ApiBench, trial: ApiTrial): Promise<ApiOutcome> {
+  await using stack = new AsyncDisposableStack();
+  const proxy = stack.use(await startProxy(bench));
+  const node = stack.use(await createNode(bench, trial, proxy));
+  const reader = stack.use(new Reader(node, trial.situation === 'rotation'));
+  const clock = stack.use(new SettableClock());
+  const stage: Stage = { bench, trial, proxy, node, clock };
+  await trial.fault.begin(contextOf(stage));
+  const env = { ...bench.start.env, ...(trial.fault.longWait === true && clock.env) };
+  const agent = node.start({ ...bench.start, env });
+  try {
+    const outcome = await play(stage, agent);
+    if (reader.losses.length > 0) throw new Error(`readers found: ${reader.losses[0]}`);
+    return outcome;
+  } catch (error) {
+    throw new Error(`${describe(trial)}: ${String(error)}\n${story(agent, proxy)}`, {
+      cause: error,
+    });
+  }
+}
+
+async function startProxy({ controlPlane, adminPair, issuer }: ApiBench): Promise<FaultProxy> {
+  const { server, caPem } = controlPlane;
+  return FaultProxy.start({
+    server,
+    caPem,
+    admin: adminPair,
+    clientCas: [caPem, issuer.caPem],
+    serving: await issuer.serving('known'),
+  });
+}
+
+function createNode(
+  { controlPlane, issuer }: ApiBench,
+  { name, situation, fault }: ApiTrial,
+  { server }: FaultProxy,
+): Promise<TestNode> {
+  return createProxiedNode({
+    controlPlane,
+    issuer,
+    name,
+    situation,
+    serving: fault.serving === true,
+    server,
+  });
+}
+
+function contextOf(stage: Stage): FaultContext {
+  const { bench, trial, proxy, clock } = stage;
+  const { place } = trial;
+  return {
+    ...bench,
+    proxy,
+    place,
+    agentNow: () => clock.now(),
+    setAgentClock: (moment) => setClock(stage, moment),
+  };
+}
+
+async function play(stage: Stage, agent: TestAgent): Promise<ApiOutcome> {
+  const { trial, proxy, clock, bench } = stage;
+  const { fault } = trial;
+  using memory = new EnrollerMemory(agent.pid);
+  const done = new AbortController();
+  const approving = approveServing(agent, bench.controlPlane, done.signal);
+  try {
+    const told = await meet(stage, agent);
+    await fault.meanwhile?.(contextOf(stage));
+    await requireStanding(stage);
+    const over = clock.now();
+    proxy.set(undefined);
+    await fault.end?.(contextOf(stage));
+    if (fault.longWait === true && fault.resumes !== true) await passWait(stage, agent);
+    await stored(agent, nameOf(fault));
+    const recovery = (clock.now() - over) / second;
+    const seen = told === undefined ? [] : await requireTold(agent, told);
+    for (const event of fault.events ?? []) seen.push(requireLine(agent, event));
+    await requireGranted(stage);
+    await requireFewCsrs(stage);
+    requireAsked(stage);
+    const busiest = await requestsPerMinute(stage, agent);
+    if (fault.memory === true) seen.push(requireMemory(memory.peak));
+    return { recovery, seen, busiest };
+  } finally {
+    done.abort();
+    await approving;
+  }
+}
+
+/** Until the fault was met as often as it takes, and the log names it, where it is one. */
+async function meet(stage: Stage, agent: TestAgent): Promise<LogLine | undefined> {
+  const { trial, proxy } = stage;
+  const { codes, meets = 1 } = trial.fault;
+  const limit = performance.now() + 2 * minute;
+  for (;;) {
+    const told = agent.lines.find(
+      (line) => tells(line) && codes.some((code) => code === line['code']),
+    );
+    if (proxy.met >= meets && (codes.length === 0 || told !== undefined)) return told;
+    if (performance.now() > limit || agent.ended) {
+      throw new Error(`met ${proxy.met} times, and no line tells of ${codes.join(' or ')}`);
+    }
+    await delay(10);
+  }
+}
+
+const troubles: ReadonlySet<string> = new Set(['rotation_failed', 'csr_wait_troubled']);
+
+function tells({ event }: LogLine): boolean {
+  return troubles.has(event);
+}
+
+/** Goes on to the moment for which the log announces the next try. */
+async function passWait(stage: Stage, agent: TestAgent): Promise<void> {
+  const failed = await agent.event('rotation_failed', nameOf(stage.trial.fault));
+  await setClock(stage, Date.parse(String(failed['retryAt'])) + second);
+}
+
+/**
+ * The loop comes round once a minute; a change of a file that it looks after has it do
+ * so at once. This one is of no use to an attempt that failed for other reasons.
+ */
+async function setClock({ clock, node }: Stage, moment: number): Promise<void> {
+  clock.set(moment);
+  await utimes(join(node.directory, 'bootstrap.conf'), new Date(), new Date());
+}
+
+/** A watch that went silent is found out by a poll, which takes minutes. */
+async function stored(agent: TestAgent, certificate: string): Promise<void> {
+  const limit = performance.now() + 9 * minute;
+  while (agent.all('certificate_stored', certificate).length === 0) {
+    if (performance.now() > limit || agent.ended) throw new Error('no new pair came of it');
+    await delay(10);
+  }
+}
+
+/** The code is in the metrics, the remedy in the log, and what failed is said to be well again. */
+async function requireTold(agent: TestAgent, told: LogLine): Promise<string[]> {
+  const { event, code, remedy, certificate = '' } = told;
+  if (typeof remedy !== 'string' || remedy === '') throw new Error(`${event} has no remedy`);
+  const counted = await failuresCounted(agent, certificate, String(code));
+  if (counted < 1) throw new Error(`no failure with the code ${String(code)} is counted`);
+  if (agent.all('rotation_failed', certificate).length > 0) {
+    await agent.event('rotation_recovered', certificate);
+  }
+  const lines = agent.lines.filter((line) => tells(line) || line.event === 'rotation_recovered');
+  return [...new Set(lines.map(({ event, code }) => [event, code].filter(Boolean).join(' ')))];
+}
+
+function requireLine(agent: TestAgent, event: LogEvent): string {
+  const lines = agent.all(event).filter(({ remedy }) => typeof remedy === 'string');
+  if (lines.length === 0) throw new Error(`no line ${event} with a remedy`);
+  return `${event} (${lines.length})`;
+}
+
+/** Nobody else does, on either control plane. */
+async function approveServing(
+  agent: TestAgent,
+  controlPlane: ControlPlane,
+  signal: AbortSignal,
+): Promise<void> {
+  let approved = 0;
+  while (!signal.aborted) {
+    const [created] = agent.all('csr_created', serving.name).slice(approved);
+    if (created !== undefined) {
+      approved += 1;
+      await controlPlane.approve(String(created['csr']));
+    }
+    await delay(20);
+  }
+}
+
+function nameOf({ serving: alsoServing = false }: ApiFault): string {
+  return alsoServing ? serving.name : client.name;
+}
+
+export function describe({ fault, situation, place }: ApiTrial): string {
+  return `${fault.name}, at ${place}, ${situation}`;
+}
+
+function story(agent: TestAgent, { seen, connections }: FaultProxy): string {
+  const requests = seen.map(({ verb, met, at }) => `${verb}${met ? '*' : ''} ${at.toFixed(0)}`);
+  const log = agent.lines.map((line) => JSON.stringify(line));
+  return [...log.slice(-40), `${connections.length} connections, ${requests.join(', ')}`].join(
+    '\n',
+  );
+}
