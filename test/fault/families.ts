@@ -1,3 +1,4 @@
+import { api } from './api.ts';
 import { clock } from './clock.ts';
 import { crash } from './crash.ts';
 import type { FaultFamily } from './family.ts';
@@ -6,4 +7,4 @@ import { fuzz } from './fuzz.ts';
 import { herd } from './herd.ts';
 
 /** In the order in which `make fault` tries them; each has a file of its own here. */
-export const families: readonly FaultFamily[] = [crash, fileSystem, clock, herd, fuzz];
+export const families: readonly FaultFamily[] = [crash, fileSystem, api, clock, herd, fuzz];
