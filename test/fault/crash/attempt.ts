@@ -50,7 +50,6 @@ export async function attempt(bench: Bench, trial: Trial): Promise<Outcome> {
   try {
     const agent = start(bench, node, attachment);
     const ended = await settle(agent, injection.fault === 'SIGKILL' && whole);
-    const lines = [...agent.lines];
     let recovery = sinceTrouble(agent);
     // The last call may be one of those that follow the new pair, or the end.
     if (!ended) await agent.stop();
@@ -65,7 +64,12 @@ export async function attempt(bench: Bench, trial: Trial): Promise<Outcome> {
     }
     await requireComplete(bench, node);
     if (reader.losses.length > 0) throw new Error(`readers found: ${reader.losses[0]}`);
-    return { ...(struck !== undefined && { struck }), lost: 0, recovery, seen: troubles(lines) };
+    return {
+      ...(struck !== undefined && { struck }),
+      lost: 0,
+      recovery,
+      seen: troubles(agent.lines),
+    };
   } catch (error) {
     const what = `${phase}, ${describeInjection(injection)}${whole ? ', then the rest of it' : ''}`;
     throw new Error(`${what}: ${await attachment.struck()}\n${await listing(node)}`, {
