@@ -27,8 +27,32 @@ export interface Certificate {
   readonly publicKey: Uint8Array<ArrayBuffer>;
 }
 
-/** Parses one certificate in DER. @throws AgentError CERT_MALFORMED */
+/**
+ * Parses one certificate in DER. A pair is looked at when it is issued, before it is
+ * written and when it is read back, within milliseconds; parsing is what takes longest
+ * of each, so the last few results are kept for equal bytes.
+ * @throws AgentError CERT_MALFORMED
+ */
 export async function parseCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
+  const known = recent.find((certificate) => isEqual(certificate.der, der));
+  if (known !== undefined) return { ...known, der, publicKey: known.publicKey.slice() };
+  const certificate = await readCertificate(der);
+  // Copies: the caller's arrays are the caller's to change.
+  recent.unshift({ ...certificate, der: der.slice(), publicKey: certificate.publicKey.slice() });
+  recent.splice(mostRecent);
+  return certificate;
+}
+
+const recent: Certificate[] = [];
+
+/** The old leaf, the new one, and the authority of each. */
+const mostRecent = 4;
+
+function isEqual(left: Uint8Array, right: Uint8Array): boolean {
+  return left.length === right.length && left.every((byte, index) => byte === right[index]);
+}
+
+async function readCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
   try {
     const certificate = new x509.X509Certificate(der);
     requireEachOnce(certificate.extensions);

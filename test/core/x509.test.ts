@@ -117,6 +117,28 @@ describe('parseCertificate()', () => {
     assert.equal((await parse(signedBy(ca, '/CN=same'))).facts.selfSigned, false);
   });
 
+  it('says the same of the same bytes, whatever became of the arrays of the first answer', async () => {
+    const der = derOf(everything.certificate);
+    const first = await parseCertificate(der);
+    const before = structuredClone(first);
+    first.publicKey.fill(0);
+    assert.deepEqual(await parse(everything.certificate), before);
+    der.fill(0);
+    await assert.rejects(parseCertificate(der), { code: 'CERT_MALFORMED' });
+    assert.deepEqual(await parse(everything.certificate), before);
+  });
+
+  it('tells certificates apart that differ in one byte', async () => {
+    const der = derOf(everything.certificate);
+    const { facts } = await parseCertificate(der);
+    // The last byte of the serial number, which openssl shows as B7F2.
+    const changed = der.slice();
+    const at = Buffer.from(changed).indexOf(Buffer.from('00b7f2', 'hex')) + 2;
+    changed[at] = 0xf3;
+    assert.equal(facts.serial, 'b7f2');
+    assert.equal((await parseCertificate(changed)).facts.serial, 'b7f3');
+  });
+
   it('refuses what is no certificate, with the cause', async () => {
     for (const der of [Uint8Array.of(), Uint8Array.of(0x30, 0x00), derOf(everything.key)]) {
       await assert.rejects(parseCertificate(der), isMalformed);
