@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
+import type { FaultFamily, FaultRow } from './family.ts';
+import type { RoundOptions, RoundResult } from './keys/round.ts';
+import { doomedSigner, keptSigner, runRound } from './keys/round.ts';
+
+/** Each process finds the disk full once, when a file has to reach it: here most often a pair. */
+const fullDisk = ['-e', 'inject=fsync:error=ENOSPC:when=7'];
+
+const released = join(import.meta.dirname, '../../dist/nodecertd');
+
+/**
+ * Lets certificates with keys of every kind rotate, and requests come to nothing in
+ * every way there is, and searches for their private keys: all that any process of the
+ * agent writes to anything but the pair itself, and all memory of the process that
+ * lives on, after each rotation and each request that was given up.
+ */
+export const keys: FaultFamily = {
+  name: 'keys',
+  needs: ['strace'],
+  async *run({ thorough, progress }) {
+    const results: RoundResult[] = [];
+    const size = thorough ? { copies: 4, rotations: 4 } : { copies: 1, rotations: 2 };
+    const commands = thorough ? [undefined, released, released, released] : [undefined];
+    for (const command of commands) {
+      const result = await oneRound({ ...size, command, strace: fullDisk });
+      results.push(result);
+      const { rotations, givenUp, forgottenAfter } = result;
+      progress(`${rotations} rotations, ${givenUp} keys given up, ${forgottenAfter.toFixed(0)} ms`);
+    }
+    yield* rowsOf(results);
+  },
+};
+
+export async function oneRound(options: Omit<RoundOptions, 'controlPlane'>): Promise<RoundResult> {
+  const settings = { signingSeconds: 20, customSigners: [keptSigner, doomedSigner] };
+  await using controlPlane = await startSandboxControlPlane(settings);
+  return await runRound({ ...options, controlPlane });
+}
+
+function rowsOf(results: readonly RoundResult[]): FaultRow[] {
+  const sum = (of: (result: RoundResult) => number): number =>
+    results.reduce((total, result) => total + of(result), 0);
+  const lost = sum(({ losses }) => losses.length);
+  return [
+    {
+      fault: 'rotations with every kind of key, searched for the keys',
+      tried: sum(({ rotations }) => rotations),
+      lost,
+      seen: ['no part of a key outside the pair, none in the memory that lives on'],
+    },
+    {
+      fault:
+        'requests given up: denied, failed, deleted, disk full, enroller killed, agent stopped',
+      tried: sum(({ givenUp }) => givenUp),
+      lost,
+      seen: [...new Set(results.flatMap(({ seen }) => seen))],
+    },
+  ];
+}

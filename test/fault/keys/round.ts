@@ -1,0 +1,299 @@
+import { createPublicKey, X509Certificate } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { LogEvent } from '../../../src/core/log-events.ts';
+import { second } from '../../../src/core/instant.ts';
+import { parsePem } from '../../../src/core/pem.ts';
+import { parseCertificateRequest } from '../../../src/core/x509.ts';
+import { client, TestNode } from '../../support/agent.ts';
+import type { ControlPlane, ObservedCsr } from '../../support/control-plane.ts';
+import { Reader } from '../crash/reader.ts';
+import { nameOf } from './known-keys.ts';
+import type { WatchOptions } from './watched-agent.ts';
+import { describe, WatchedAgent } from './watched-agent.ts';
+
+export const keptSigner = 'example.com/kept';
+export const doomedSigner = 'example.com/doomed';
+const algorithms = ['ecdsa-p256', 'ecdsa-p384', 'rsa-2048', 'ed25519'] as const;
+
+export interface RoundOptions extends WatchOptions {
+  readonly controlPlane: ControlPlane;
+  /** Certificates of each algorithm that are kept, and of each that never come to be. */
+  readonly copies: number;
+  /** Pairs stored of each kept certificate before the requests are given up. */
+  readonly rotations: number;
+}
+
+export interface RoundResult {
+  readonly rotations: number;
+  readonly givenUp: number;
+  readonly losses: readonly string[];
+  readonly seen: readonly string[];
+  /** Milliseconds after which a living enroller held none of the keys it was through with. */
+  readonly forgottenAfter: number;
+}
+
+/**
+ * One life of an agent: certificates of every kind rotate while requests of every kind
+ * wait, which keeps one enroller alive; then that is killed, the API server goes away,
+ * and the requests are denied, fail, are deleted or end with the agent. All of it is
+ * searched for keys.
+ */
+export async function runRound(options: RoundOptions): Promise<RoundResult> {
+  const { controlPlane } = options;
+  const directory = await mkdtemp(join(tmpdir(), 'nodecertd-fault-keys-'));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(async () => rm(directory, { recursive: true, force: true }));
+  const node = stack.use(await createNode(options));
+  const reader = stack.use(new Reader(node, false));
+  stack.use(approving(controlPlane));
+  const watched = await WatchedAgent.start(node, directory, options);
+  const life = new Life(watched, options);
+  stack.use(life.searchAfterEachRotation());
+  await life.rotate();
+  const forgottenAfter = await life.requireForgotten();
+  await life.killEnroller();
+  await life.withoutApi();
+  await life.decide();
+  await watched.agent.stop();
+  const rotations = watched.agent.all('certificate_stored').length;
+  await life.conclude();
+  return {
+    rotations,
+    givenUp: watched.keys.names.size - rotations,
+    // Certificates of seconds may well expire on a busy machine, which is no matter of keys.
+    losses: reader.losses.filter((loss) => !loss.includes('expired')),
+    seen: life.seen(),
+    forgottenAfter,
+  };
+}
+
+function kept(copies: number): Record<string, unknown>[] {
+  return named('kept', keptSigner, copies);
+}
+
+function doomed(copies: number): Record<string, unknown>[] {
+  return named('doomed', doomedSigner, copies);
+}
+
+function named(kind: string, signerName: string, copies: number): Record<string, unknown>[] {
+  return algorithms.flatMap((algorithm) =>
+    Array.from({ length: copies }, (_, index) => ({
+      name: `${kind}-${algorithm}-${index}`,
+      profile: 'custom',
+      signerName,
+      subject: { commonName: `${kind}-${algorithm}-${index}` },
+      usages: ['digital signature', 'client auth'],
+      key: { algorithm },
+    })),
+  );
+}
+
+async function createNode({ controlPlane, copies }: RoundOptions): Promise<TestNode> {
+  return TestNode.create(controlPlane, 'keys', {
+    certificates: [client, ...kept(copies), ...doomed(copies)],
+  });
+}
+
+/** Stands in for the approver of the custom signer. */
+function approving(controlPlane: ControlPlane): AsyncDisposable {
+  const stop = new AbortController();
+  const done = (async () => {
+    while (!stop.signal.aborted) {
+      for (const csr of await controlPlane.csrs()) {
+        if (csr.signerName !== keptSigner || csr.conditions.length > 0) continue;
+        await controlPlane.approve(csr.name);
+      }
+      await delay(50);
+    }
+  })();
+  return disposing(stop, done);
+}
+
+function disposing(stop: AbortController, done: Promise<void>): AsyncDisposable {
+  return {
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await done;
+    },
+  };
+}
+
+class Life {
+  readonly #watched: WatchedAgent;
+  readonly #options: RoundOptions;
+  /** What a search found while nobody was waiting for it. */
+  #trouble: unknown;
+
+  constructor(watched: WatchedAgent, options: RoundOptions) {
+    this.#watched = watched;
+    this.#options = options;
+  }
+
+  /** A search covers every rotation before it; each is followed by one. */
+  searchAfterEachRotation(): AsyncDisposable {
+    const stop = new AbortController();
+    const { agent } = this.#watched;
+    const done = (async () => {
+      let searched = 0;
+      while (!stop.signal.aborted && !agent.ended && this.#trouble === undefined) {
+        const stored = agent.all('certificate_stored').length;
+        if (stored > searched) this.#search();
+        searched = stored;
+        await delay(20);
+      }
+    })();
+    return disposing(stop, done);
+  }
+
+  async rotate(): Promise<void> {
+    const { rotations, copies } = this.#options;
+    for (const { name } of [client, ...kept(copies)]) {
+      await this.#watched.agent.event('certificate_stored', String(name), rotations);
+    }
+    for (const { name } of doomed(copies)) {
+      await this.#watched.agent.event('csr_created', String(name));
+    }
+  }
+
+  /**
+   * The living enroller holds the keys of requests that wait, which shows that the search
+   * would find others; it may hold the client's, for TLS; and is to hold no other soon.
+   */
+  async requireForgotten(): Promise<number> {
+    const waiting = await this.#waiting();
+    const past = without(without(this.#watched.keys.names, waiting), await this.#current());
+    const started = performance.now();
+    for (;;) {
+      const found = this.#watched.searchEnroller();
+      const missed = without(waiting, new Set(found.map(({ needle }) => needle.key)));
+      if (missed.size > 0) throw new Error(`${missed.size} keys that it holds were not found`);
+      const left = found.filter(({ needle }) => past.has(needle.key));
+      if (left.length === 0) return performance.now() - started;
+      if (performance.now() - started > patience) {
+        throw new Error(`of ${past.size} keys it is done with, the enroller has ${describe(left)}`);
+      }
+      await delay(200);
+    }
+  }
+
+  /** With everything it holds; what was asked for is asked for again, with other keys. */
+  async killEnroller(): Promise<void> {
+    const { agent, enrollers } = this.#watched;
+    process.kill(enrollers.at(-1) ?? 0, 'SIGKILL');
+    await agent.event('enroller_lost');
+    for (const { name } of doomed(this.#options.copies)) {
+      await agent.event('csr_created', String(name), 2);
+    }
+    this.#search();
+  }
+
+  async withoutApi(): Promise<void> {
+    const { controlPlane } = this.#options;
+    await controlPlane.stopApi();
+    await this.#watched.agent.event('csr_wait_troubled');
+    this.#search();
+    await controlPlane.startApi();
+  }
+
+  /** One request in four stays for the end of the agent. */
+  async decide(): Promise<void> {
+    const { controlPlane, copies } = this.#options;
+    const { agent } = this.#watched;
+    for (const [index, entry] of doomed(copies).entries()) {
+      const certificate = String(entry['name']);
+      // The killed enroller's request still waits as well, and nobody waits for it.
+      const csr = String(agent.all('csr_created', certificate).at(-1)?.['csr']);
+      const failed = agent.all('rotation_failed', certificate).length + 1;
+      if (index % 4 === 0) await controlPlane.deny(csr, 'Denied');
+      else if (index % 4 === 1) await controlPlane.fail(csr, 'Failed');
+      else if (index % 4 === 2) await controlPlane.deleteCsr(csr);
+      else continue;
+      await agent.event('rotation_failed', certificate, failed);
+      this.#search();
+    }
+  }
+
+  /** After the end of the agent. */
+  async conclude(): Promise<void> {
+    if (this.#trouble !== undefined) throw this.#trouble;
+    const { agent, enrollers, keys } = this.#watched;
+    if (agent.exitCode !== 0) throw new Error(`the agent ended with exit code ${agent.exitCode}`);
+    const alive = enrollers.filter((pid) => isAlive(pid));
+    if (alive.length > 0) throw new Error(`enrollers live on: ${alive.join(', ')}`);
+    const written = await this.#watched.requireCleanTrace();
+    const stored = new Set((await this.#watched.pairs()).map(nameOfPair));
+    // The needles are right: the search finds each key where it has to be.
+    const unseen = without(stored, written);
+    if (unseen.size > 0) throw new Error(`${unseen.size} stored keys were not seen being written`);
+    const requested = new Set(await Promise.all((await this.#csrs()).map(nameOfCsr)));
+    const untold = without(new Set([...requested, ...stored]), keys.names);
+    if (untold.size > 0) throw new Error(`${untold.size} keys were made that the test never knew`);
+    const text = JSON.stringify(await this.#csrs());
+    const sent = keys.matcher.search(Buffer.from(text, 'latin1'));
+    if (sent.length > 0) throw new Error(`requests contain ${sent[0]?.needle.form}`);
+  }
+
+  seen(): string[] {
+    const events: LogEvent[] = ['rotation_failed', 'enroller_lost', 'csr_wait_troubled'];
+    const lines = events.flatMap((event) => this.#watched.agent.all(event));
+    return [...new Set(lines.map(({ event, code }) => [event, code].filter(Boolean).join(' ')))];
+  }
+
+  #search(): void {
+    try {
+      this.#watched.requireCleanKeeper();
+    } catch (error) {
+      this.#trouble ??= error;
+    }
+  }
+
+  async #csrs(): Promise<readonly ObservedCsr[]> {
+    return this.#options.controlPlane.csrs();
+  }
+
+  /** Keys of requests that are not decided, and of what is being issued or stored right now. */
+  async #waiting(): Promise<Set<string>> {
+    const csrs = (await this.#csrs()).filter(isWaiting);
+    return new Set(await Promise.all(csrs.map(nameOfCsr)));
+  }
+
+  /** The client's key, and those that were made since the requests were looked at. */
+  async #current(): Promise<Set<string>> {
+    const pairs = await this.#watched.pairs();
+    const clients = pairs.filter((pair) => new X509Certificate(pair).subject.includes('system:'));
+    return new Set(clients.map(nameOfPair));
+  }
+}
+
+const patience = 20 * second;
+
+function without(names: ReadonlySet<string>, others: ReadonlySet<string>): Set<string> {
+  return new Set([...names].filter((name) => !others.has(name)));
+}
+
+function isWaiting({ signerName, conditions }: ObservedCsr): boolean {
+  return signerName === doomedSigner && conditions.length === 0;
+}
+
+async function nameOfCsr({ request }: ObservedCsr): Promise<string> {
+  const [block] = parsePem(Buffer.from(request));
+  if (block === undefined) throw new Error('a request without a request');
+  const { publicKey } = await parseCertificateRequest(block.der);
+  return Buffer.from(publicKey).toString('base64');
+}
+
+function nameOfPair(text: string): string {
+  return nameOf(createPublicKey(text));
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,112 @@
+import { createReadStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Matcher } from './matcher.ts';
+import type { Needle } from './needles.ts';
+
+/**
+ * strace on a whole family of processes, with all that they write: to files, sockets,
+ * pipes and terminals, and to new programs as arguments and environment. What moves
+ * data past these calls must not be called at all; see `findViolation`.
+ */
+const carrying = [
+  'write',
+  'pwrite64',
+  'writev',
+  'pwritev',
+  'pwritev2',
+  'sendto',
+  'sendmsg',
+  'sendmmsg',
+  'vmsplice',
+  'process_vm_writev',
+  'execve',
+  'setxattr',
+  'openat',
+  'mkdir',
+  'rename',
+  'symlink',
+  'link',
+] as const;
+const unseen = ['sendfile', 'splice', 'tee', 'copy_file_range', 'memfd_create', 'shmget'] as const;
+
+/** Options of strace; the program follows. The tracer is nobody's parent, so that signals reach the program. */
+export function straceOptions(output: string): string[] {
+  const traced = [...carrying, ...unseen, 'mmap', 'io_uring_setup', 'fsync'].join(',');
+  // A ring would be a way past all calls; libuv does without where there is none.
+  const options = '-D -f -q -v -xx -yy -s 1048576 -e inject=io_uring_setup:error=ENOSYS';
+  return [...options.split(' '), '-e', `trace=${traced}`, '-o', output];
+}
+
+export interface Written {
+  readonly needle: Needle;
+  /** Decoded: a path, `UNIX-STREAM:[…]`, `pipe:[…]`, or the call when it has no descriptor. */
+  readonly where: string;
+}
+
+/**
+ * Everything in a trace that is part of a key, with where it went.
+ * @throws when the trace cannot have seen everything
+ */
+export async function searchTrace(file: string, matcher: Matcher): Promise<Written[]> {
+  const found: Written[] = [];
+  /** What stands at a border of two writes is found too. */
+  const tails = new Map<string, Buffer>();
+  for await (const line of createInterface({ input: createReadStream(file, 'latin1') })) {
+    const violation = findViolation(line);
+    if (violation !== undefined) throw new Error(`${violation}: ${line.slice(0, 300)}`);
+    const bytes = Buffer.concat(stringsOf(line));
+    if (bytes.length === 0) continue;
+    const where = whereOf(line);
+    const whole = Buffer.concat([tails.get(where) ?? Buffer.alloc(0), bytes]);
+    tails.set(where, Buffer.from(whole.subarray(-Math.max(matcher.overlap, 1))));
+    for (const { needle } of [...matcher.search(whole), ...matcher.search(withoutIndices(whole))]) {
+      found.push({ needle, where });
+    }
+  }
+  return found;
+}
+
+function findViolation(line: string): string | undefined {
+  const call = callOf(line);
+  if (includes(unseen, call)) return `${call} moves data that strace does not show`;
+  if (line.includes('io_uring_setup') && !/(?:INJECTED\)|<unfinished \.\.\.>)$/.test(line)) {
+    return 'a ring was set up';
+  }
+  if (line.includes('"...')) return 'strace cut a text off';
+  if (call === 'mmap' && /PROT_WRITE.*MAP_SHARED/.test(line)) return 'a file is written as memory';
+  return undefined;
+}
+
+function callOf(line: string): string {
+  return /^\d+ +(\w+)\(/.exec(line)?.[1] ?? '';
+}
+
+function includes(calls: readonly string[], call: string): boolean {
+  return calls.includes(call);
+}
+
+function whereOf(line: string): string {
+  const descriptor = /^\d+ +\w+\(\d+<(.*?)>, /.exec(line)?.[1];
+  return descriptor === undefined ? callOf(line) : decode(descriptor).toString('latin1');
+}
+
+function stringsOf(line: string): Buffer[] {
+  return [...line.matchAll(/"((?:\\x[0-9a-f]{2})+)"/g)].map((match) => decode(match[1] ?? ''));
+}
+
+/** `\x41` is A; anything else stands for itself. */
+function decode(text: string): Buffer {
+  return Buffer.from(
+    text.replaceAll(/\\x([0-9a-f]{2})/g, (_, code: string) =>
+      String.fromCharCode(Number.parseInt(code, 16)),
+    ),
+    'latin1',
+  );
+}
+
+/** JSON of a Uint8Array is `{"0":48,"1":119}`: without the names, a list of bytes. */
+function withoutIndices(bytes: Buffer): Buffer {
+  const text = bytes.toString('latin1');
+  if (!/"\d+":\d+,"\d+":\d+/.test(text)) return Buffer.alloc(0);
+  return Buffer.from(text.replaceAll(/"\d+":/g, ''), 'latin1');
+}

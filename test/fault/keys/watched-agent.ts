@@ -1,0 +1,139 @@
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { isPairFile } from '../../../src/store/pair-names.ts';
+import type { TestAgent, TestNode } from '../../support/agent.ts';
+import { findProgram } from '../../support/programs.ts';
+import { KnownKeys } from './known-keys.ts';
+import type { MemoryMatch } from './process-memory.ts';
+import { searchProcess } from './process-memory.ts';
+import { searchTrace, straceOptions } from './trace.ts';
+
+export interface WatchOptions {
+  /** The program as `make build` leaves it; from its sources when absent. */
+  readonly command?: string | undefined;
+  /** What the program must never do: see witness.mjs. */
+  readonly leak?: 'stderr' | 'ipc' | 'keeper';
+  /** More options of strace: errors to inject. */
+  readonly strace?: readonly string[];
+}
+
+const mainModule = join(import.meta.dirname, '../../../src/main.ts');
+const witness = pathToFileURL(join(import.meta.dirname, 'witness.mjs')).href;
+
+/** An agent under strace from its first call, all of whose keys are known. */
+export class WatchedAgent {
+  readonly agent: TestAgent;
+  readonly keys: KnownKeys;
+  readonly #node: TestNode;
+  readonly #trace: string;
+
+  private constructor(node: TestNode, agent: TestAgent, directory: string) {
+    this.#node = node;
+    this.agent = agent;
+    this.keys = new KnownKeys(join(directory, 'keys'));
+    this.#trace = join(directory, 'trace');
+  }
+
+  /** @param directory for this agent alone */
+  static async start(
+    node: TestNode,
+    directory: string,
+    options: WatchOptions = {},
+  ): Promise<WatchedAgent> {
+    const { command, leak, strace = [] } = options;
+    await mkdir(join(directory, 'keys'), { recursive: true });
+    const words = [
+      findProgram('strace') ?? 'strace',
+      ...straceOptions(join(directory, 'trace')),
+      ...strace,
+      ...(command === undefined ? [process.execPath, mainModule] : [command]),
+    ];
+    const launcher = join(directory, 'launch');
+    const script = `#!/bin/sh\nexec ${words.map((word) => `'${word}'`).join(' ')} "$@"\n`;
+    await writeFile(launcher, script, { mode: 0o700 });
+    const env = {
+      // One thread for files: strace counts the calls of each thread on its own.
+      UV_THREADPOOL_SIZE: '1',
+      NODE_OPTIONS: `--import=${witness}`,
+      KEYS_WITNESS: join(directory, 'keys'),
+      ...(leak !== undefined && { KEYS_LEAK: leak, KEYS_PAIR: node.current('kubelet-client') }),
+    };
+    return new WatchedAgent(node, node.start({ command: launcher, env }), directory);
+  }
+
+  /** Process ids of all enrollers so far. */
+  get enrollers(): number[] {
+    return this.agent.all('enroller_started').map(({ pid }) => Number(pid));
+  }
+
+  /** Throws if the process that lives on has any part of any key. */
+  requireCleanKeeper(): void {
+    this.keys.refresh();
+    const found = searchProcess(this.agent.pid, this.keys.matcher);
+    if (found.length > 0) throw new Error(`the keeper's memory has ${describe(found)}`);
+  }
+
+  /** Parts of keys in the memory of the running enroller. */
+  searchEnroller(): MemoryMatch[] {
+    this.keys.refresh();
+    return searchProcess(this.enrollers.at(-1) ?? 0, this.keys.matcher);
+  }
+
+  /**
+   * After the end: throws if any part of a key was written to anything but a pair file.
+   * Returns the keys that were written there.
+   */
+  async requireCleanTrace(): Promise<Set<string>> {
+    this.keys.refresh();
+    await this.#traced();
+    const written = await searchTrace(this.#trace, this.keys.matcher);
+    const elsewhere = written.filter(
+      ({ where }) => !this.#isPair(where) && !this.#isChannel(where),
+    );
+    if (elsewhere.length > 0) throw new Error(`written were ${describe(elsewhere)}`);
+    const pairs = written.filter(({ where }) => this.#isPair(where));
+    return new Set(pairs.map(({ needle }) => needle.key));
+  }
+
+  /** Text of every pair file on the node now. */
+  async pairs(): Promise<string[]> {
+    const files = (await readdir(this.#node.pki)).filter((file) => isOfPair(file));
+    return Promise.all(files.map((file) => readFile(join(this.#node.pki, file), 'utf8')));
+  }
+
+  /** The tracer is done a moment after the agent. */
+  async #traced(): Promise<void> {
+    for (let left = 400; left > 0; left -= 1) {
+      const text = await readFile(this.#trace, 'latin1');
+      if (new RegExp(`^${this.agent.pid} +\\+\\+\\+`, 'm').test(text)) return;
+      await delay(25);
+    }
+    throw new Error('strace did not see the end of the agent');
+  }
+
+  /** The final file, or the temporary one that is renamed to it. */
+  #isPair(where: string): boolean {
+    const { pki } = this.#node;
+    if (!where.startsWith(`${pki}/`)) return false;
+    return isOfPair(where.slice(pki.length + 1).replace(/^\.nodecertd-[0-9a-f]{16}\./, ''));
+  }
+
+  #isChannel(where: string): boolean {
+    return where.startsWith(`${join(this.#trace, '../keys')}/`);
+  }
+}
+
+function isOfPair(file: string): boolean {
+  return isPairFile(file.replace(/-\d{4}(?:-\d{2}){5}.*$/, ''), file);
+}
+
+/** What was found, a dozen lines of it. */
+export function describe(
+  found: readonly { readonly needle: { key: string; form: string }; readonly where: string }[],
+): string {
+  const lines = found.map(({ needle, where }) => `${needle.form}: ${where}`);
+  const keys = new Set(found.map(({ needle }) => needle.key));
+  return `parts of ${keys.size} keys:\n${[...new Set(lines)].slice(0, 12).join('\n')}`;
+}
