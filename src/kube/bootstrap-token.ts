@@ -28,7 +28,7 @@ export function jwtExpiry(token: Secret): Instant | undefined {
   if (payload === undefined) return undefined;
   try {
     const claims = v.safeParse(
-      v.object({ exp: v.pipe(v.number(), v.finite()) }),
+      v.object({ exp: v.pipe(v.number(), v.minValue(0), v.maxValue(lastSecond)) }),
       JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')),
     );
     return claims.success ? claims.output.exp * 1_000 : undefined;
@@ -36,6 +36,9 @@ export function jwtExpiry(token: Secret): Instant | undefined {
     return undefined;
   }
 }
+
+/** The last one that a Date can hold: a claim may be any number. */
+const lastSecond = 8.64e12;
 
 const field = v.nullish(v.string());
 const secretSchema = v.object({

@@ -38,6 +38,7 @@ describe('jwtExpiry()', () => {
   const rows = [
     ['a token with an end', jwt({ exp: 1_800_000_000 }), 1_800_000_000_000],
     ['one without', jwt({ sub: 'x' }), undefined],
+    ['an end after the end of time', jwt({ exp: 1e300 }), undefined],
     ['an end that is no number', jwt({ exp: 'soon' }), undefined],
     ['claims that are no JSON', 'eyJ.!!!!.x', undefined],
     ['claims that are base64 of nothing', 'eyJ.AAAA.x', undefined],
