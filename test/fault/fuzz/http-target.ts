@@ -7,6 +7,7 @@ import type { TLSSocket } from 'node:tls';
 import { createServer } from 'node:tls';
 import { AgentError } from '../../../src/core/errors.ts';
 import { CsrClient } from '../../../src/kube/csr-client.ts';
+import { listCsrs } from '../../../src/kube/csr-list.ts';
 import { csrSchema } from '../../../src/kube/csr-object.ts';
 import { loadKubeconfig } from '../../../src/kube/kubeconfig.ts';
 import { KubeClient } from '../../../src/kube/rest-client.ts';
@@ -78,13 +79,11 @@ function damagedHead(answer: Uint8Array, random: Random): Uint8Array {
 /** Whole HTTP answers, with a length, in chunks, or to the end of the connection. */
 function answers(corpus: Corpus): Uint8Array[] {
   const objects = csrObjects(corpus);
-  const lists = objects.map(
-    (object) => `{"kind":"CertificateSigningRequestList","items":[${text(object)}]}`,
-  );
+  const items = objects.map(text).join(',');
   const bodies = [
     ...objects.map(text),
     ...watches(corpus).map(text),
-    lists[0] ?? '',
+    `{"kind":"CertificateSigningRequestList","metadata":{},"items":[${items}]}`,
     'no JSON',
     '<html>',
   ];
@@ -177,10 +176,14 @@ async function clientTo(
   });
 }
 
-/** One of the three ways in which the agent talks, chosen by the input. */
+/** One of the ways in which the agent talks, chosen by the input. */
 async function ask(client: KubeClient, input: Uint8Array): Promise<string> {
   const { signal } = new AbortController();
   const [, choice = 0] = createHash('sha256').update(input).digest();
+  if (choice % 8 === 7) {
+    const { csrs } = await listCsrs(client, () => true, signal);
+    return csrs.length > 0 ? 'listed' : 'none listed';
+  }
   if (choice % 3 === 0) {
     await client.request({ verb: 'get', path: `${collection}/a`, signal }, csrSchema);
     return 'ok';

@@ -3,12 +3,14 @@ import { isIP, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { canonicalIp, formatIp, parseIp } from '../../../src/core/ip-address.ts';
 import { formatInstant } from '../../../src/core/instant.ts';
+import { Secret } from '../../../src/core/secret.ts';
 import { parseDuration } from '../../../src/config/duration.ts';
 import { formatHostPort, parseHostPort } from '../../../src/config/host-port.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { isDnsName, isNodeName, isSignerName, prefixObjection } from '../../../src/config/names.ts';
 import { nearest } from '../../../src/config/nearest.ts';
 import { BearerToken } from '../../../src/kube/bearer-token.ts';
+import { jwtExpiry } from '../../../src/kube/bootstrap-token.ts';
 import { loadValidKubeconfig } from '../../../src/kube/credential-validity.ts';
 import { loadKubeconfig } from '../../../src/kube/kubeconfig.ts';
 import { KubeClient } from '../../../src/kube/rest-client.ts';
@@ -83,15 +85,20 @@ function readIp(input: Uint8Array): string {
 const values: FuzzTarget = {
   name: 'values',
   module: import.meta.url,
-  fault: 'names, durations, addresses of the configuration; file names',
+  fault: 'texts like names, durations, addresses, file names, dates, tokens',
   inputs: 100_000,
   generator: () => {
     const texts = ['1h30m', '90s', '127.0.0.1:9471', '[::1]:80', 'localhost:1', '*.a.example.com'];
     const more = ['a-b.c-d', 'example.com/signer', 'kubelet-client-2026-01-01-00-00-00.pem', '120'];
     const stamp = 'kubelet-client-2026-01-01-00-00-00.pem.corrupt-2026-01-01-00-00-00';
-    const seeds = [...texts, ...more, stamp, 'Fri, 31 Dec 2027 23:59:59 GMT', ...oddTexts].map(
-      (text) => Buffer.from(text),
-    );
+    const seeds = [
+      ...texts,
+      ...more,
+      stamp,
+      'Fri, 31 Dec 2027 23:59:59 GMT',
+      `eyJ.${Buffer.from('{"exp":1800000000}').toString('base64url')}.x`,
+      ...oddTexts,
+    ].map((text) => Buffer.from(text));
     const words = [
       'a',
       '-',
@@ -127,6 +134,8 @@ function readValue(input: Uint8Array): string {
     wait === undefined || (wait >= 0 && wait <= 3_600_000),
     () => `${text}: wait ${wait} ms`,
   );
+  const expiry = jwtExpiry(new Secret(Uint8Array.from(input)));
+  if (expiry !== undefined) formatInstant(expiry);
   nearest(text, ['certificateDirectory', 'kubeconfig', 'log']);
   prefixObjection(text);
   setAsideMoment('kubelet-client', text);
