@@ -40,8 +40,8 @@ describe('Pace.delayAfter()', () => {
   });
 
   const waits: readonly (readonly [string, number, number])[] = [
-    ['half of what was waited', 20 * minute, 10 * minute],
-    ['half an hour at most', 3 * day, 30 * minute],
+    ['half of what was waited', 8 * minute, 4 * minute],
+    ['ten minutes at most', 3 * day, 10 * minute],
   ];
   for (const [name, waited, scale] of waits) {
     it(`spreads nodes disturbed together over ${name}`, () => {
