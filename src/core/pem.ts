@@ -85,7 +85,7 @@ function encodeBase64(der: Uint8Array, out: Uint8Array, start: number): number {
 }
 
 function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(Math.floor((body.length * 3) / 4));
+  const out = fixedBytes(Math.floor((body.length * 3) / 4));
   let bits = 0;
   let held = 0;
   let length = 0;
@@ -109,7 +109,8 @@ function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> 
       length += 1;
     }
   }
-  const der = out.slice(0, length);
+  const der = fixedBytes(length);
+  der.set(out.subarray(0, length));
   out.fill(0);
   // Two bits are left over for each padding character; six mean that a lone character stands there.
   if (held === 6 || padded !== held / 2 || length === 0) {
@@ -117,6 +118,11 @@ function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> 
     throw malformed(`the PEM block ${label} is cut off`);
   }
   return der;
+}
+
+/** Stays where it is: the garbage collector moves arrays of 64 bytes and less, and what it moves it does not wipe. */
+function fixedBytes(length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new ArrayBuffer(length));
 }
 
 function find(bytes: Uint8Array, mark: Uint8Array, from: number): number {
