@@ -268,7 +268,7 @@ class Life {
   }
 }
 
-const patience = 20 * second;
+const patience = 10 * second;
 
 function without(names: ReadonlySet<string>, others: ReadonlySet<string>): Set<string> {
   return new Set([...names].filter((name) => !others.has(name)));
