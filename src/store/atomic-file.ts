@@ -1,7 +1,7 @@
-import { mkdir, open, readdir, rename, symlink, unlink } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, stat, symlink, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { hasErrno } from '../core/errors.ts';
-import { attempt } from './store-error.ts';
+import { attempt, storeError } from './store-error.ts';
 
 /**
  * Creates a file that did not exist, complete and on the disk when this settles.
@@ -90,15 +90,31 @@ export async function syncDirectory(directory: string): Promise<void> {
   });
 }
 
-/** `mkdir -p` with 0755 less the umask, lasting: each new name is synced in its parent. */
+/**
+ * `mkdir -p` with 0755 less the umask, lasting: each new name is synced in its parent.
+ * Not Node's own, which answers ENOENT where the file system is read-only.
+ */
 export async function makeDirectory(directory: string): Promise<void> {
-  const first = await attempt('create the directory', directory, () =>
-    mkdir(resolve(directory), { recursive: true, mode: 0o755 }),
-  );
-  if (first === undefined) return;
-  for (let made = resolve(directory); made.length >= first.length; made = dirname(made)) {
-    await syncDirectory(dirname(made));
+  const path = resolve(directory);
+  try {
+    await mkdir(path, { mode: 0o755 });
+  } catch (error) {
+    if (await isDirectory(path)) return;
+    const parent = dirname(path);
+    if (!hasErrno(error, 'ENOENT') || parent === path) {
+      throw storeError('create the directory', path, error);
+    }
+    await makeDirectory(parent);
+    return makeDirectory(path);
   }
+  await syncDirectory(dirname(path));
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }
 
 /**

@@ -38,10 +38,10 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
     return {
       locked: answer.kind === 'locked',
       ...(answer.kind === 'unavailable' && { reason: answer.reason }),
-      [Symbol.asyncDispose]: async () => closeSync(descriptor),
+      [Symbol.asyncDispose]: async () => release(descriptor),
     };
   } catch (error) {
-    closeSync(descriptor);
+    release(descriptor);
     throw error;
   }
 }
@@ -57,6 +57,13 @@ function openLockFile(path: string): number {
   } catch (error) {
     throw storeError('open the lock file', path, error);
   }
+}
+
+/** A disk that fails now takes nothing back: the descriptor is gone, and the lock with it. */
+function release(descriptor: number): void {
+  try {
+    closeSync(descriptor);
+  } catch {}
 }
 
 type FlockAnswer =

@@ -117,6 +117,21 @@ test('removeStrays() removes what a swap of this very file left behind', async (
   assert.deepEqual(new Set(await readdir(directory)), new Set(others));
 });
 
+test('makeDirectory() says that the file system is read-only, or that a file is in the way', async (t) => {
+  const directory = await tmpfsDirectory(t);
+  if (directory === undefined) return;
+  await mkdir(join(directory, 'there'));
+  await writeFile(join(directory, 'file'), '');
+  await assert.rejects(makeDirectory(join(directory, 'file')), { code: 'STORE_IO' });
+  await assert.rejects(makeDirectory(join(directory, 'file', 'a')), { code: 'STORE_IO' });
+  execFileSync('mount', ['-o', 'remount,ro', directory]);
+  await makeDirectory(join(directory, 'there'));
+  await assert.rejects(makeDirectory(join(directory, 'a', 'b')), {
+    code: 'STORE_PERMISSIONS',
+    remedy: /Mount the file system/,
+  });
+});
+
 test('makeDirectory() makes every level, and is content with what is there', async (t) => {
   const directory = join(await temporaryDirectory(t), 'a', 'b', 'c');
   await makeDirectory(directory);

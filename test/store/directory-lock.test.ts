@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { closeSync, existsSync, readlinkSync } from 'node:fs';
+import { mkdir, readFile, readdir, realpath, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { lockDirectory } from '../../src/store/directory-lock.ts';
@@ -72,4 +73,15 @@ test('lockDirectory() does not follow a link in the place of its file', async (t
   await symlink(victim, join(directory, '.nodecertd.lock'));
   await assert.rejects(lockDirectory(directory), { code: 'STORE_IO' });
   assert.equal(await readFile(victim, 'utf8'), 'precious');
+});
+
+test('lockDirectory() is released without an error, even if closing fails', async (t) => {
+  const directory = await realpath(await temporaryDirectory(t));
+  const lock = await lockDirectory(directory);
+  const descriptor = (await readdir('/proc/self/fd')).find((fd) => {
+    const target = join('/proc/self/fd', fd);
+    return existsSync(target) && readlinkSync(target) === join(directory, '.nodecertd.lock');
+  });
+  closeSync(Number(descriptor));
+  await lock[Symbol.asyncDispose]();
 });
