@@ -88,7 +88,7 @@ async function issue(
 
 function validity(): { readonly notBefore: Date; readonly notAfter: Date } {
   const now = Date.now();
-  return { notBefore: new Date(now - 5 * minute), notAfter: new Date(now + day) };
+  return { notBefore: new Date(now - 5 * minute), notAfter: new Date(now + 10 * day) };
 }
 
 async function newKeys(): Promise<CryptoKeyPair> {
