@@ -37,8 +37,24 @@ function readBlock(bytes: Uint8Array, at: number, blocks: PemBlock[]): number {
   const endMark = ascii(`-----END ${label}-----`);
   const end = find(bytes, endMark, bodyStart);
   if (end === -1) throw malformed(`the PEM block ${label} has no end`);
+  const after = end + endMark.length;
+  // Go and OpenSSL pass over such a block, and would take the next one for the leaf.
+  if (!endsLine(bytes, bodyStart) || bytes[end - 1] !== newline || !endsLine(bytes, after)) {
+    throw malformed(`the PEM block ${label} begins or ends amid a line`);
+  }
   blocks.push({ label, der: decodeBase64(bytes.subarray(bodyStart, end), label) });
-  return end + endMark.length;
+  return after;
+}
+
+/** Whether nothing but blanks stands from `at` to the end of the line. */
+function endsLine(bytes: Uint8Array, at: number): boolean {
+  let next = at;
+  while (isBlank(bytes[next])) next += 1;
+  return next >= bytes.length || bytes[next] === newline;
+}
+
+function isBlank(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x09 || byte === 0x0d;
 }
 
 /** One block with lines of 64 characters and a final newline, in a buffer that the caller can wipe. */
@@ -91,7 +107,7 @@ function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> 
   let length = 0;
   let padded = 0;
   for (const byte of body) {
-    if (byte === newline || byte === 0x0d || byte === 0x20 || byte === 0x09) continue;
+    if (byte === newline || isBlank(byte)) continue;
     if (byte === padding) {
       padded += 1;
       continue;

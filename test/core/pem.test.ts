@@ -168,6 +168,13 @@ describe('parsePem()', () => {
       '-----BEGIN X-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END X-----\n',
       /X is not base64/,
     ],
+    ['text behind its first line', '-----BEGIN X-----AAAA\n-----END X-----\n', /X begins or ends/],
+    ['an end behind its data', '-----BEGIN X-----\nAAAA-----END X-----\n', /X begins or ends/],
+    [
+      'another one behind its end',
+      '-----BEGIN X-----\nAAAA\n-----END X----------BEGIN X-----\nAAAA\n-----END X-----\n',
+      /X begins or ends/,
+    ],
     ['no label', '-----BEGIN -----\nAAAA\n-----END -----\n', /no proper label/],
     ['a label that never ends', '-----BEGIN EC PRIVATE KEY\nAAAA\n', /no proper label/],
   ];
