@@ -6,6 +6,16 @@ import { fileSystem } from './file-system.ts';
 import { fuzz } from './fuzz.ts';
 import { herd } from './herd.ts';
 import { keys } from './keys.ts';
+import { soak } from './soak.ts';
 
 /** In the order in which `make fault` tries them; each has a file of its own here. */
-export const families: readonly FaultFamily[] = [crash, fileSystem, api, clock, keys, herd, fuzz];
+export const families: readonly FaultFamily[] = [
+  crash,
+  fileSystem,
+  api,
+  clock,
+  keys,
+  herd,
+  fuzz,
+  soak,
+];

@@ -1,0 +1,47 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { client, serving, TestNode } from '../../support/agent.ts';
+import { startSandboxControlPlane } from '../../support/sandbox-control-plane.ts';
+
+/** What the kernel counts for one process. */
+export interface ProcessSample {
+  readonly count: number;
+  readonly fileDescriptors: number;
+  readonly anonymous: number;
+}
+
+/** As many as keep the enroller from ever being let go, and short-lived enough to be replaced every ten seconds. */
+const servers = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
+const signingSeconds = 15;
+
+/** The agent as it is released, with both its processes, seen from outside while it rotates in real time. */
+export async function observeProcesses(
+  rotations: number,
+  signal: AbortSignal,
+): Promise<readonly ProcessSample[]> {
+  await using controlPlane = await startSandboxControlPlane({
+    signingSeconds,
+    approvingServing: true,
+  });
+  const addresses = { from: 'static', dnsNames: ['soak'], ipAddresses: ['10.0.0.1'] };
+  await using node = await TestNode.create(controlPlane, 'soak', {
+    certificates: [client, ...servers.map((name) => ({ ...serving, name, addresses }))],
+  });
+  const agent = node.start({ command: join(import.meta.dirname, '../../../dist/nodecertd') });
+  const samples: ProcessSample[] = [];
+  for (let count = 0; count < rotations; count += step) {
+    signal.throwIfAborted();
+    await agent.event('certificate_stored', undefined, count + step);
+    samples.push(await held(agent.pid, count + step));
+  }
+  return samples;
+}
+
+const step = 4;
+
+async function held(pid: number, count: number): Promise<ProcessSample> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  const kilobytes = /^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1];
+  const fileDescriptors = (await readdir(`/proc/${pid}/fd`)).length;
+  return { count, fileDescriptors, anonymous: Number(kilobytes) * 1024 };
+}

@@ -1,0 +1,20 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { slopeOf } from './regression.ts';
+
+const xs = Array.from({ length: 50 }, (_, index) => index * 20);
+
+const noise = (x: number): number => (x % 40 === 0 ? 5 : -5);
+
+describe('slopeOf()', () => {
+  it('is what one step adds, through noise that adds nothing', () => {
+    assert.equal(slopeOf(xs.map((x) => ({ x, y: 7 }))), 0);
+    assert.ok(Math.abs(slopeOf(xs.map((x) => ({ x, y: 3 * x + 7 }))) - 3) < 1e-9);
+    assert.ok(Math.abs(slopeOf(xs.map((x) => ({ x, y: 3 * x + noise(x) }))) - 3) < 0.01);
+  });
+
+  it('refuses to draw a line through points of one moment, or none', () => {
+    assert.throws(() => slopeOf([{ x: 1, y: 2 }]), /no slope in 1 points/);
+    assert.throws(() => slopeOf([]), /no slope in 0 points/);
+  });
+});
