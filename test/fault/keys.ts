@@ -21,9 +21,9 @@ export const keys: FaultFamily = {
   async *run({ thorough, progress }) {
     const results: RoundResult[] = [];
     const size = thorough ? { copies: 4, rotations: 4 } : { copies: 1, rotations: 2 };
-    const commands = thorough ? [undefined, released, released, released] : [undefined];
+    const commands = thorough ? [undefined, released, released] : [undefined];
     for (const command of commands) {
-      const result = await oneRound({ ...size, command, strace: fullDisk });
+      const result = await oneRound({ ...size, command, readdress: thorough, strace: fullDisk });
       results.push(result);
       const { rotations, givenUp, forgottenAfter } = result;
       progress(`${rotations} rotations, ${givenUp} keys given up, ${forgottenAfter.toFixed(0)} ms`);
@@ -50,8 +50,7 @@ function rowsOf(results: readonly RoundResult[]): FaultRow[] {
       seen: ['no part of a key outside the pair, none in the memory that lives on'],
     },
     {
-      fault:
-        'requests given up: denied, failed, deleted, disk full, enroller killed, agent stopped',
+      fault: 'requests given up: denied, failed, deleted, unwanted, disk full, killed, stopped',
       tried: sum(({ givenUp }) => givenUp),
       lost,
       seen: [...new Set(results.flatMap(({ seen }) => seen))],

@@ -3,11 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { NodeAddress } from '../../../src/core/enrollment.ts';
 import type { LogEvent } from '../../../src/core/log-events.ts';
+import { kubeletServingSigner } from '../../../src/core/certificate-spec.ts';
 import { second } from '../../../src/core/instant.ts';
 import { parsePem } from '../../../src/core/pem.ts';
 import { parseCertificateRequest } from '../../../src/core/x509.ts';
-import { client, TestNode } from '../../support/agent.ts';
+import { client, serving, TestNode } from '../../support/agent.ts';
 import type { ControlPlane, ObservedCsr } from '../../support/control-plane.ts';
 import { Reader } from '../crash/reader.ts';
 import { nameOf } from './known-keys.ts';
@@ -24,10 +26,13 @@ export interface RoundOptions extends WatchOptions {
   readonly copies: number;
   /** Pairs stored of each kept certificate before the requests are given up. */
   readonly rotations: number;
+  /** Whether a request also loses its template; that takes half a minute. */
+  readonly readdress: boolean;
 }
 
 export interface RoundResult {
   readonly rotations: number;
+  /** Keys that were made and never stored. */
   readonly givenUp: number;
   readonly losses: readonly string[];
   readonly seen: readonly string[];
@@ -56,13 +61,13 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
   const forgottenAfter = await life.requireForgotten();
   await life.killEnroller();
   await life.withoutApi();
+  if (options.readdress) await life.readdress();
   await life.decide();
   await watched.agent.stop();
-  const rotations = watched.agent.all('certificate_stored').length;
-  await life.conclude();
+  const stored = await life.conclude();
   return {
-    rotations,
-    givenUp: watched.keys.names.size - rotations,
+    rotations: watched.agent.all('certificate_stored').length,
+    givenUp: without(watched.keys.names, stored).size,
     // Certificates of seconds may well expire on a busy machine, which is no matter of keys.
     losses: reader.losses.filter((loss) => !loss.includes('expired')),
     seen: life.seen(),
@@ -91,10 +96,17 @@ function named(kind: string, signerName: string, copies: number): Record<string,
   );
 }
 
-async function createNode({ controlPlane, copies }: RoundOptions): Promise<TestNode> {
+/** Its serving certificate is self-signed: nobody approves those of the cluster. */
+async function createNode({ controlPlane, copies, readdress }: RoundOptions): Promise<TestNode> {
+  await controlPlane.setNodeAddresses('keys', addresses('192.0.2.1'));
   return TestNode.create(controlPlane, 'keys', {
-    certificates: [client, ...kept(copies), ...doomed(copies)],
+    certificates: [client, serving, ...kept(copies), ...doomed(copies)],
+    ...(readdress && { addressRefresh: '10s' }),
   });
+}
+
+function addresses(address: string): NodeAddress[] {
+  return [{ type: 'InternalIP', address }];
 }
 
 /** Stands in for the approver of the custom signer. */
@@ -153,7 +165,7 @@ class Life {
     for (const { name } of [client, ...kept(copies)]) {
       await this.#watched.agent.event('certificate_stored', String(name), rotations);
     }
-    for (const { name } of doomed(copies)) {
+    for (const { name } of [serving, ...doomed(copies)]) {
       await this.#watched.agent.event('csr_created', String(name));
     }
   }
@@ -184,7 +196,7 @@ class Life {
     const { agent, enrollers } = this.#watched;
     process.kill(enrollers.at(-1) ?? 0, 'SIGKILL');
     await agent.event('enroller_lost');
-    for (const { name } of doomed(this.#options.copies)) {
+    for (const { name } of [serving, ...doomed(this.#options.copies)]) {
       await agent.event('csr_created', String(name), 2);
     }
     this.#search();
@@ -196,6 +208,15 @@ class Life {
     await this.#watched.agent.event('csr_wait_troubled');
     this.#search();
     await controlPlane.startApi();
+  }
+
+  /** The request that waits is for addresses that are no longer wanted: the next has another key. */
+  async readdress(): Promise<void> {
+    const { agent } = this.#watched;
+    const made = agent.all('csr_created', serving.name).length;
+    await this.#options.controlPlane.setNodeAddresses('keys', addresses('192.0.2.2'));
+    await agent.event('csr_created', serving.name, made + 1);
+    this.#search();
   }
 
   /** One request in four stays for the end of the agent. */
@@ -216,8 +237,8 @@ class Life {
     }
   }
 
-  /** After the end of the agent. */
-  async conclude(): Promise<void> {
+  /** After the end of the agent. Returns the keys that were stored. */
+  async conclude(): Promise<Set<string>> {
     if (this.#trouble !== undefined) throw this.#trouble;
     const { agent, enrollers, keys } = this.#watched;
     if (agent.exitCode !== 0) throw new Error(`the agent ended with exit code ${agent.exitCode}`);
@@ -234,6 +255,7 @@ class Life {
     const text = JSON.stringify(await this.#csrs());
     const sent = keys.matcher.search(Buffer.from(text, 'latin1'));
     if (sent.length > 0) throw new Error(`requests contain ${sent[0]?.needle.form}`);
+    return written;
   }
 
   seen(): string[] {
@@ -268,14 +290,14 @@ class Life {
   }
 }
 
-const patience = 10 * second;
+const patience = 15 * second;
 
 function without(names: ReadonlySet<string>, others: ReadonlySet<string>): Set<string> {
   return new Set([...names].filter((name) => !others.has(name)));
 }
 
 function isWaiting({ signerName, conditions }: ObservedCsr): boolean {
-  return signerName === doomedSigner && conditions.length === 0;
+  return [doomedSigner, kubeletServingSigner].includes(signerName) && conditions.length === 0;
 }
 
 async function nameOfCsr({ request }: ObservedCsr): Promise<string> {
