@@ -53,11 +53,7 @@ export interface LocatedProblem {
 const maxLines = 50;
 
 /** All problems in one error, one a line, in the order of the file. */
-export function configInvalid(
-  subject: string,
-  problems: readonly LocatedProblem[],
-  cause?: unknown,
-): AgentError {
+export function configInvalid(subject: string, problems: readonly LocatedProblem[]): AgentError {
   const sorted = [...problems].sort((a, b) => a.line - b.line);
   const lines = [...new Set(sorted.map(({ place, message }) => `${place}: ${message}`))];
   const [only = subject, ...more] = lines;
@@ -68,7 +64,6 @@ export function configInvalid(
       ? only
       : [`${subject} has ${lines.length} problems`, ...shown.map((line) => `  ${line}`)].join('\n');
   return new AgentError('CONFIG_INVALID', message, {
-    cause,
     remedy: 'correct what is named above and start again',
   });
 }

@@ -46,7 +46,8 @@ function unparsable(file: string, error: unknown): Error {
         ? 'nested too deeply'
         : soften(error instanceof Error ? error.message : String(error)),
   };
-  return configInvalid(file, [fault], error);
+  // Without the cause: its message is the one above before it was made fit to show.
+  return configInvalid(file, [fault]);
 }
 
 function describeFault({ code, pos, message }: YAMLError, text: string): string {

@@ -9,7 +9,7 @@ import { stringify } from 'yaml';
 import type { ConfigFlags } from '../../src/config/flags.ts';
 import type { LoadedConfig } from '../../src/config/load.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import { AgentError } from '../../src/core/errors.ts';
+import { AgentError, describeError } from '../../src/core/errors.ts';
 
 const environment = { hostName: 'Worker-1', workingDirectory: '/work dir' };
 const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\n';
@@ -527,8 +527,9 @@ describe('loadConfig() cannot read', () => {
     ['a key after an asterisk', `${head}nodeName: *${key.split('\n')[1]}\n`],
   ] as const) {
     it(`loadConfig() shows nothing of ${what}`, async () => {
-      const { code, message } = await failure(load(text));
-      assert.equal(code, 'CONFIG_INVALID');
+      const error = await failure(load(text));
+      assert.equal(error.code, 'CONFIG_INVALID');
+      const message = describeError(error);
       const body = key.split('\n').slice(1, -2).join('');
       for (let at = 16; at + 12 < body.length; at += 4) {
         assert.ok(!message.includes(body.slice(at, at + 12)), message);
@@ -538,9 +539,9 @@ describe('loadConfig() cannot read', () => {
 
   it('loadConfig() says nothing that a terminal acts on', async () => {
     const odd = '\u001b[31m\u0007\u202e\u2028\u009b';
-    const texts = [`"${odd}": 1`, `nodeName: "${odd}"`, `nodeName: !x${odd} y`];
-    for (const text of texts) {
-      const { message } = await failure(load(`${head}${text}\n`));
+    const names = [`!x${odd} y`, `*${odd}`, `"${odd}"`].map((value) => `nodeName: ${value}`);
+    for (const text of [...names, `"${odd}": 1`]) {
+      const message = describeError(await failure(load(`${head}${text}\n`)));
       assert.doesNotMatch(message, /(?!\n)[\p{C}\p{Zl}\p{Zp}]/u);
     }
   });
