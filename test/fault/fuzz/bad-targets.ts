@@ -31,7 +31,7 @@ const ways: Readonly<Record<string, Subject['feed']>> = {
     throw new AgentError('CONFIG_INVALID', 'found \u001b[31mred');
   },
   'talks without end': () => {
-    throw new AgentError('CONFIG_INVALID', 'x'.repeat(10_000));
+    throw new AgentError('CONFIG_INVALID', 'x'.repeat(40_000));
   },
 };
 

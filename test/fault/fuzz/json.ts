@@ -10,7 +10,8 @@ export const jsonMutators: readonly Mutator[] = [
   onTree((root, random) => {
     const { holder, key } = random.pick(placesIn(root));
     const at = random.pick(placesIn(root));
-    at.holder[at.key] = holder[key];
+    // A copy: a tree that is tied into a ring cannot be written.
+    at.holder[at.key] = JSON.parse(JSON.stringify(holder[key])) as unknown;
   }),
   doubleKey,
 ];
@@ -32,7 +33,7 @@ function onTree(damage: (root: Holder, random: Random) => void): Mutator {
       damage(root, random);
       return Buffer.from(JSON.stringify(root['']) ?? '');
     } catch {
-      // Damaged by another mutator already, or tied into a ring.
+      // Damaged by another mutator already.
       return input;
     }
   };

@@ -4,8 +4,8 @@ import { AgentError, errorCodes, toFailure } from '../../../src/core/errors.ts';
 /** The code of an error that keeps the promise, or what is wrong with it. */
 export type Judgement = { readonly code: string } | { readonly complaint: string };
 
-/** An operator sees a screen of it, and so does a log line. */
-const longestMessage = 8 * 1024;
+/** A configuration's error has fifty lines, each with a path, a key and what is allowed there. */
+const longestMessage = 32 * 1024;
 
 /**
  * What is promised of every refusal: an AgentError with a code of its own, short, fit
