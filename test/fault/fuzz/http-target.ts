@@ -211,7 +211,7 @@ async function follow(client: KubeClient, signal: AbortSignal): Promise<string> 
     }
     return 'watched';
   } catch (error) {
-    if (error instanceof AgentError && error.code === 'ABORTED') return 'watched, no end';
+    if (error instanceof AgentError && error.code === 'ABORTED') return 'watched without end';
     throw error;
   }
 }
