@@ -27,13 +27,13 @@ export const api: FaultFamily = {
     await using bench = await openBench(options);
     const faults = options.thorough ? apiFaults : apiFaults.filter(({ name }) => quick.has(name));
     const trials = faults.flatMap((fault) => trialsOf(fault, options));
-    const outcomes = await runAll(bench, trials, options);
+    const { outcomes, failures } = await runAll(bench, trials, options);
     for (const fault of faults) {
-      yield rowOf(
-        fault,
-        trials.flatMap((trial, index) => (trial.fault === fault ? (outcomes[index] ?? []) : [])),
-      );
+      const own = trials.filter((trial) => trial.fault === fault);
+      const kept = own.flatMap((trial) => outcomes.get(trial) ?? []);
+      if (kept.length === own.length) yield rowOf(fault, kept);
     }
+    if (failures.length > 0) throw new AggregateError(failures, failures.map(String).join('\n\n'));
   },
 };
 
@@ -82,26 +82,27 @@ async function runAll(
   bench: ApiBench,
   trials: readonly ApiTrial[],
   { signal, progress }: FaultOptions,
-): Promise<ApiOutcome[]> {
-  const outcomes: ApiOutcome[] = [];
+): Promise<{
+  readonly outcomes: ReadonlyMap<ApiTrial, ApiOutcome>;
+  readonly failures: readonly unknown[];
+}> {
+  const outcomes = new Map<ApiTrial, ApiOutcome>();
   const failures: unknown[] = [];
   // Those that take minutes first, so that they do not stand alone in the end.
-  const queue = [...trials.entries()].sort(([, a], [, b]) => slowness(b) - slowness(a));
+  const queue = [...trials].sort((a, b) => slowness(b) - slowness(a));
   const work = async (): Promise<void> => {
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    for (let trial = queue.shift(); trial !== undefined; trial = queue.shift()) {
       signal.throwIfAborted();
-      const [index, trial] = next;
       progress(describe(trial));
       try {
-        outcomes[index] = await tryFault(bench, trial);
+        outcomes.set(trial, await tryFault(bench, trial));
       } catch (error) {
         failures.push(error);
       }
     }
   };
   await Promise.all(Array.from({ length: together }, work));
-  if (failures.length > 0) throw new AggregateError(failures, failures.map(String).join('\n\n'));
-  return outcomes;
+  return { outcomes, failures };
 }
 
 function slowness({ fault }: ApiTrial): number {
@@ -110,6 +111,7 @@ function slowness({ fault }: ApiTrial): number {
 
 function rowOf({ name }: ApiFault, outcomes: readonly ApiOutcome[]): FaultRow {
   const busiest = Math.max(...outcomes.map((outcome) => outcome.busiest));
+  const memory = Math.max(...outcomes.map((outcome) => outcome.memory ?? 0)) / 1024 / 1024;
   return {
     fault: name,
     tried: outcomes.length,
@@ -118,6 +120,7 @@ function rowOf({ name }: ApiFault, outcomes: readonly ApiOutcome[]): FaultRow {
     seen: [
       ...new Set(outcomes.flatMap(({ seen }) => seen)),
       `at most ${busiest} requests a minute`,
+      ...(memory > 0 ? [`enroller at most ${memory.toFixed(0)} MiB`] : []),
     ],
   };
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { hour, second } from '../../../src/core/instant.ts';
+import type { ProxyFault } from '../../support/fault-proxy.ts';
 import { relay } from '../../support/fault-proxy.ts';
 import { csrPath } from '../../support/real-csr.ts';
 import type { CsrJson } from './answers.ts';
@@ -109,12 +110,26 @@ const unsigned: Pick<ApiFault, 'places' | 'longWait' | 'events' | 'codes' | 'beg
     },
   };
 
+/** What the watch has to say of the certificate it says when the fault is over. */
+function withhold({ proxy }: FaultContext): void {
+  const serve: ProxyFault['serve'] = (exchange) =>
+    relayRewritten(exchange, async (csr) => {
+      if (exchange.verb !== 'watch') return unissued(csr);
+      if (csr.status?.certificate !== undefined) await over();
+      return csr;
+    });
+  const over = async (): Promise<void> => {
+    while (proxy.fault?.serve === serve) await delay(second / 10);
+  };
+  proxy.set({ verbs: ['watch', 'get'], serve });
+}
+
 export const signerFaults: readonly ApiFault[] = [
   {
     name: 'approved and not issued for a day, then issued',
     ...unsigned,
     resumes: true,
-    end: ({ proxy }) => proxy.cut(),
+    begin: withhold,
   },
   {
     name: 'approved and not issued for a day, then deleted by the cleaner',

@@ -140,10 +140,7 @@ function sum(text: string, pattern: RegExp): number {
   return [...text.matchAll(pattern)].reduce((total, [, value]) => total + Number(value), 0);
 }
 
-/** Says how much it was. */
-export function requireMemory(peak: number): string {
-  const mebibytes = Math.round(peak / 1024 / 1024);
+export function requireMemory(peak: number): void {
   if (peak === 0) throw new Error('no enroller was seen');
-  if (peak > mostMemory) throw new Error(`the enroller had ${mebibytes} MiB`);
-  return `enroller at most ${mebibytes} MiB`;
+  if (peak > mostMemory) throw new Error(`the enroller had ${peak} bytes`);
 }

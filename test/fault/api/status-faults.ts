@@ -5,7 +5,7 @@ import type { ApiFault } from './fault.ts';
 import { requests, served } from './fault.ts';
 
 /** Seconds. */
-const askedFor = 8;
+const askedFor = 4;
 
 /** Answers of the server's own choice. */
 export const statusFaults: readonly ApiFault[] = [

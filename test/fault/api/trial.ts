@@ -30,6 +30,8 @@ export interface ApiOutcome {
   readonly seen: readonly string[];
   /** Requests in the busiest minute. */
   readonly busiest: number;
+  /** Largest resident set of an enroller in bytes, where that is asked for. */
+  readonly memory?: number;
 }
 
 /**
@@ -111,14 +113,16 @@ async function play(stage: Stage, agent: TestAgent): Promise<ApiOutcome> {
     if (fault.longWait === true && fault.resumes !== true) await passWait(stage, agent);
     await stored(agent, nameOf(fault));
     const recovery = (clock.now() - over) / second;
-    const seen = told === undefined ? [] : await requireTold(agent, told);
+    if (told !== undefined) await requireTold(agent, told);
+    const seen = await requireAllClear(agent);
     for (const event of fault.events ?? []) seen.push(requireLine(agent, event));
     await requireGranted(stage);
     await requireFewCsrs(stage);
     requireAsked(stage);
     const busiest = await requestsPerMinute(stage, agent);
-    if (fault.memory === true) seen.push(requireMemory(memory.peak));
-    return { recovery, seen, busiest };
+    if (fault.memory !== true) return { recovery, seen, busiest };
+    requireMemory(memory.peak);
+    return { recovery, seen, busiest, memory: memory.peak };
   } finally {
     done.abort();
     await approving;
@@ -172,15 +176,18 @@ async function stored(agent: TestAgent, certificate: string): Promise<void> {
   }
 }
 
-/** The code is in the metrics, the remedy in the log, and what failed is said to be well again. */
-async function requireTold(agent: TestAgent, told: LogLine): Promise<string[]> {
+/** The code is in the metrics, and the remedy in the log. */
+async function requireTold(agent: TestAgent, told: LogLine): Promise<void> {
   const { event, code, remedy, certificate = '' } = told;
   if (typeof remedy !== 'string' || remedy === '') throw new Error(`${event} has no remedy`);
   const counted = await failuresCounted(agent, certificate, String(code));
   if (counted < 1) throw new Error(`no failure with the code ${String(code)} is counted`);
-  if (agent.all('rotation_failed', certificate).length > 0) {
-    await agent.event('rotation_recovered', certificate);
-  }
+}
+
+/** What failed is said to be well again. Returns all that was said of it. */
+async function requireAllClear(agent: TestAgent): Promise<string[]> {
+  const [failed] = agent.all('rotation_failed');
+  if (failed !== undefined) await agent.event('rotation_recovered', failed.certificate);
   const lines = agent.lines.filter((line) => tells(line) || line.event === 'rotation_recovered');
   return [...new Set(lines.map(({ event, code }) => [event, code].filter(Boolean).join(' ')))];
 }
