@@ -39,11 +39,13 @@ export async function checkIssued(options: {
   if (verdict.ok) return chain;
   const early = verdict.code === 'CERT_NOT_YET_VALID';
   throw new AgentError(verdict.code, verdict.message, {
-    remedy: early ? 'compare the clocks of this node and of the signer' : askSigner,
+    // Signers issue nothing that has expired: a clock that is ahead finds it so.
+    remedy: early || verdict.code === 'CERT_EXPIRED' ? compareClocks : askSigner,
     ...(early && { retryAfterMs: Math.max(leaf.facts.notBefore - now, 0) }),
   });
 }
 
+const compareClocks = 'compare the clocks of this node and of the signer';
 const askSigner = 'ask whoever runs the signer what it does to requests';
 
 /**
