@@ -13,8 +13,8 @@ const transient: Backoff = { first: 2 * second, limit: 5 * minute };
 const needsPerson: Backoff = { first: 10 * second, limit: 15 * minute };
 /** The pair is issued and only has to reach the disk. */
 const local: Backoff = { first: 2 * second, limit: minute };
-/** Somebody decided against this request: asking again soon would be nagging. */
-const decided: Backoff = { first: hour, limit: 12 * hour };
+/** Somebody decided against this request: asking again within the hour would be nagging. */
+const decided: Backoff = { first: 2 * hour, limit: 12 * hour };
 /** The signer does something unexpected; each try costs a CSR. */
 const mismatched: Backoff = { first: 10 * minute, limit: 6 * hour };
 /** The request went away undecided; the upstream cleaner does that after a day. */

@@ -171,7 +171,7 @@ describe('Rotator', () => {
         code: 'CSR_DENIED',
         error: 'no',
         remedy: 'ask',
-        retryAt: '2026-01-01T01:00:00Z',
+        retryAt: '2026-01-01T02:00:00Z',
       },
     ]);
     assert.deepEqual(story.observer.failures, ['kubelet-client CSR_DENIED']);

@@ -359,11 +359,11 @@ describe('step(): a request under way', () => {
     story.on(progress('pending'));
     assert.equal(story.state.lastFailure, undefined);
     story.on(failed({ code: 'CSR_DENIED', message: 'no' }, false));
-    assert.ok((story.wake ?? 0) < 1.2 * hour, `the next try is ${story.wake} ms away`);
-    story.after(1.2 * hour);
+    assert.ok((story.wake ?? 0) < 2.2 * hour, `the next try is ${story.wake} ms away`);
+    story.after(2.2 * hour);
     story.on(progress('pending'));
     story.on(failed({ code: 'CSR_DENIED', message: 'no' }, false));
-    assert.ok((story.wake ?? 0) > 1.7 * hour, 'a second denial waits longer');
+    assert.ok((story.wake ?? 0) > 3.7 * hour, 'a second denial waits longer');
   });
 
   it('reminds of nobody once the certificate is issued', () => {
@@ -405,11 +405,11 @@ describe('step(): when it fails', () => {
   });
 
   for (const code of ['CSR_DENIED', 'CSR_FAILED'] as const) {
-    it(`asks again after an hour, not seconds, for ${code}`, () => {
+    it(`asks again after two hours, not seconds, for ${code}`, () => {
       const story = enrolling();
       story.on(failed(failure(code), false));
-      assert.equal(story.wake, hour);
-      assert.deepEqual(story.after(hour - 1), []);
+      assert.equal(story.wake, 2 * hour);
+      assert.deepEqual(story.after(2 * hour - 1), []);
       assert.deepEqual(story.after(1), ['enroll no-pair']);
     });
   }
@@ -454,7 +454,7 @@ describe('step(): when it fails', () => {
     const story = enrolling();
     story.on(failed(failure('CSR_DENIED'), false));
     assert.deepEqual(story.after(second, { type: 'credential-changed' }), []);
-    assert.equal(story.wake, hour - second);
+    assert.equal(story.wake, 2 * hour - second);
   });
 
   it('gives the held request up when somebody else put a good pair in place', () => {
