@@ -46,7 +46,10 @@ export const logEvents = {
   waiting_for_identity: { level: 'info', message: 'Waiting for the client certificate' },
   addresses_changed: { level: 'info', message: 'The addresses of the node changed' },
   addresses_failed: { level: 'warn', message: 'The addresses of the node could not be looked up' },
-  addresses_recovered: { level: 'info', message: 'The addresses of the node can be looked up again' },
+  addresses_recovered: {
+    level: 'info',
+    message: 'The addresses of the node can be looked up again',
+  },
   // certificate signing requests
   csr_created: { level: 'info', message: 'Certificate signing request created' },
   csr_approved: {

@@ -60,13 +60,7 @@ export const findingGroups = {
     'clock-skew',
   ],
   permissions: ['permissions', 'permission-missing', 'approval-not-permitted'],
-  requests: [
-    'requests',
-    'request-pending',
-    'request-unissued',
-    'request-denied',
-    'request-failed',
-  ],
+  requests: ['requests', 'request-pending', 'request-unissued', 'request-denied', 'request-failed'],
   agent: ['agent', 'second-agent', 'metrics-port-taken'],
   checks: ['not-checked'],
 } as const;
