@@ -55,6 +55,11 @@ export class RotationLog {
   /** The wait that was disturbed came to something. */
   calmed(): void {
     this.#trouble = undefined;
+    this.resumed();
+  }
+
+  /** The wait goes on undisturbed. A server that comes and goes is told of once in a while, not each time. */
+  resumed(): void {
     if (this.#disturbed) this.log('csr_wait_resumed');
     this.#disturbed = false;
   }

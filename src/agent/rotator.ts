@@ -150,6 +150,8 @@ export class Rotator {
         return this.#failed(report.failure, report.resumable);
       case 'trouble':
         return this.#record.troubled(report.failure);
+      case 'calm':
+        return this.#log.resumed();
       default:
         return report satisfies never;
     }

@@ -100,6 +100,7 @@ export class WorkInHand {
       case 'requested':
       case 'approved':
       case 'trouble':
+      case 'calm':
         return this.#set(what, { ...known, waits: true, undecided: true, silence: 0 });
       case 'issued':
         return this.#set(what, { ...known, waits: false, undecided: false, silence: 0 });

@@ -84,6 +84,8 @@ export type EnrollerReport =
     }
   /** Waiting for the decision is disturbed; the request stands and the wait goes on. */
   | ({ readonly type: 'trouble'; readonly name: string; readonly failure: Failure } & OfAttempt)
+  /** The wait that was disturbed got an answer again; no decision yet. */
+  | ({ readonly type: 'calm'; readonly name: string } & OfAttempt)
   | {
       readonly type: 'addresses';
       readonly addresses: readonly NodeAddress[];

@@ -147,6 +147,7 @@ export class Enrollment implements Disposable {
         // Perhaps the token was replaced meanwhile: the next request tries what the files say.
         if (failure.code === 'API_UNAUTHORIZED') void access.refresh().catch(() => undefined);
       },
+      onCalm: () => report({ type: 'calm', name }),
     });
     if (outcome.kind === 'issued') {
       report({ type: 'issued', name, csr: reference(csr) });

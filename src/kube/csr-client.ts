@@ -36,6 +36,8 @@ export interface WaitOptions {
   readonly onApproved?: () => void;
   /** Called for each failure on the way; none of them ends the wait. */
   readonly onTrouble?: (failure: Failure) => void;
+  /** Called at the first answer after failures. */
+  readonly onCalm?: () => void;
   readonly signal: AbortSignal;
 }
 
@@ -83,7 +85,7 @@ export class CsrClient {
    * @throws AgentError ABORTED
    */
   async waitForDecision(options: WaitOptions): Promise<CsrOutcome> {
-    const { csr, onTrouble, signal } = options;
+    const { csr, onTrouble, onCalm, signal } = options;
     const look = observer(options);
     const known = look(csr);
     if (known !== undefined) return known;
@@ -96,6 +98,7 @@ export class CsrClient {
       },
       look,
       onTrouble,
+      onCalm,
       signal,
     });
   }

@@ -31,6 +31,8 @@ export interface FollowOptions<T extends ApiObject, R> {
   readonly look: (object: T | undefined) => R | undefined;
   /** Called for each failure; following goes on all the same. */
   readonly onTrouble?: ((failure: Failure) => void) | undefined;
+  /** Called at the first answer after failures. */
+  readonly onCalm?: (() => void) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -77,6 +79,7 @@ class Following<T extends ApiObject, R> {
   #watchOpen = false;
   /** Before this the server has no reason of its own to end the watch. */
   #watchEnd: Instant = 0;
+  #troubled = false;
   /** Nothing was heard of a watch since the last look behind it. */
   #silent = true;
   readonly #pace: Pace;
@@ -136,10 +139,12 @@ class Following<T extends ApiObject, R> {
           { verb: 'get', path: `${target.path}/${encodeURIComponent(target.name)}`, signal },
           target.schema,
         );
+      this.#answered();
       this.#moveTo(object.resourceVersion);
       return look(object);
     } catch (error) {
       if (!(error instanceof AgentError) || error.code !== 'API_NOT_FOUND') throw error;
+      this.#answered();
       // An absent object has no version: this one stands for the objects as they are, and what becomes of them.
       this.#version ??= anyVersion;
       return look(undefined);
@@ -171,6 +176,7 @@ class Following<T extends ApiObject, R> {
       this.#watchOpen = true;
       for await (const event of events) {
         this.#silent = false;
+        this.#answered();
         if (event.type === 'BOOKMARK') {
           this.#version = event.resourceVersion;
           continue;
@@ -188,6 +194,12 @@ class Following<T extends ApiObject, R> {
     return undefined;
   }
 
+  #answered(): void {
+    if (!this.#troubled) return;
+    this.#troubled = false;
+    this.#options.onCalm?.();
+  }
+
   /** Makes the next step a reading one, and says what the failure means for its moment. */
   #report(error: unknown): Trouble {
     const { signal, onTrouble, target } = this.#options;
@@ -198,6 +210,7 @@ class Following<T extends ApiObject, R> {
     this.#version = undefined;
     // Gone is how a server forgets old versions: no trouble.
     if (failure.code === 'API_GONE') return calm;
+    this.#troubled = true;
     onTrouble?.(failure);
     return { disturbed: true, asked: failure.retryAfterMs ?? 0 };
   }

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { AddressBook } from '../../src/agent/address-book.ts';
 import type { ErrorCode, Failure } from '../../src/core/errors.ts';
 import { AgentError, errorCodes, toFailure } from '../../src/core/errors.ts';
-import { day } from '../../src/core/instant.ts';
+import { day, minute } from '../../src/core/instant.ts';
 import type { LogEvent } from '../../src/core/log-events.ts';
 import { remedies } from '../../src/core/remedies.ts';
 import { start } from '../core/fixtures.ts';
@@ -81,8 +81,10 @@ describe('every failure code that a running agent can meet', () => {
       story.toPending();
       story.report({ type: 'trouble', failure: failureOf(code) });
       assertTold(story.logger.lines, 'csr_wait_troubled', code);
-      story.report({ type: 'approved', csr: story.csr('csr-1') });
+      story.report({ type: 'calm' });
       assertCleared(story.logger.lines, 'csr_wait_resumed');
+      story.report({ type: 'approved', csr: story.csr('csr-1') });
+      assert.equal(story.logger.all('csr_wait_resumed').length, 1);
     });
 
     it(`${code} at the addresses has both as well`, () => {
@@ -105,7 +107,19 @@ describe('every failure code that a running agent can meet', () => {
     assert.equal(failure.remedy, 'Empty /var');
   });
 
-  it('is news again once its all-clear was given', async () => {
+  it('is told of once, and cleared once, with a server that comes and goes', async () => {
+    const story = new Story();
+    story.toPending();
+    for (let times = 0; times < 5; times += 1) {
+      story.report({ type: 'trouble', failure: failureOf('API_UNREACHABLE') });
+      story.report({ type: 'calm' });
+      await story.pass(minute);
+    }
+    const events = story.logger.events.filter((event) => event.startsWith('csr_wait'));
+    assert.deepEqual(events, ['csr_wait_troubled', 'csr_wait_resumed']);
+  });
+
+  it('is news again once the wait came to something', async () => {
     const story = new Story();
     story.toPending();
     const failure = failureOf('API_UNREACHABLE');

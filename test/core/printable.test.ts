@@ -27,6 +27,7 @@ describe('withoutSecrets()', () => {
     ['keeps names', 'selfSignedUntilIssued ip-10-0-0-1.eu-central-1.compute.internal', undefined],
     ['leaves out the body of a key', `PRIVATE KEY ${'MHcCAQEEIIb9'.repeat(5)}==`, 'PRIVATE KEY …'],
     ['leaves out a token', 'canary4hT4wV9sXk2LmR8bNd', '…'],
+    ['leaves out a key that is glued to a name', 'cqpn2dxvTuc0FVU0dertificateDirectory', '…'],
     ['leaves out letters without a digit', 'xuOOAamyTyXDeXdjxarQ', '…'],
     ['leaves out the secret half of a bootstrap token', 'abcdef.0123456789abcdef', 'abcdef.…'],
     ['leaves out a long run of whatever', 'a'.repeat(60), '…'],

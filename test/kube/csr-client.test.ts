@@ -35,6 +35,8 @@ class Scene implements AsyncDisposable {
   readonly api: CertificatesApi;
   readonly clock = new FakeClock();
   readonly troubles: Failure[] = [];
+  /** How many failures had come before each answer that was the first after one. */
+  readonly calms: number[] = [];
   readonly approvals: number[] = [];
   readonly csrs: CsrClient;
   client: KubeClient;
@@ -62,6 +64,7 @@ class Scene implements AsyncDisposable {
       csr,
       onApproved: () => this.approvals.push(this.clock.now()),
       onTrouble: (failure) => this.troubles.push(failure),
+      onCalm: () => this.calms.push(this.troubles.length),
       signal,
     });
     return { outcome };
@@ -328,6 +331,23 @@ describe('CsrClient.waitForDecision()', () => {
       scene.troubles.map(({ code }) => code),
       ['API_UNREACHABLE', 'API_UNREACHABLE', 'API_SERVER_ERROR', 'API_UNAUTHORIZED'],
     );
+  });
+
+  it('tells the first answer after failures, by reading or by the watch, and no other', async () => {
+    await using scene = await Scene.start();
+    const { outcome } = await scene.wait();
+    const first = await scene.nextWatch();
+    first.send(modified({ version: 12 }));
+    scene.api.answer = (_, response) => {
+      sendJson(response, csrObject({ version: 20 }));
+    };
+    first.response.destroy();
+    const second = await scene.nextWatch();
+    assert.deepEqual(scene.calms, [1]);
+    second.send(modified({ version: 21 }));
+    second.send(modified(issuedParts));
+    await scene.until(outcome);
+    assert.deepEqual(scene.calms, [1]);
   });
 
   it('waits as long as Retry-After says', async () => {

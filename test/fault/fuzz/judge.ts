@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { AgentError, errorCodes, toFailure } from '../../../src/core/errors.ts';
+import { pieceLength } from './secrets.ts';
 
 /** The code of an error that keeps the promise, or what is wrong with it. */
 export type Judgement = { readonly code: string } | { readonly complaint: string };
@@ -31,10 +32,10 @@ export function judge(error: unknown, secrets: ReadonlySet<string>): Judgement {
 const unprintable = /[^\P{Cc}\n]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
 
 export function pieceIn(text: string, secrets: ReadonlySet<string>): string | undefined {
-  if (text.length < 16) return undefined;
-  // Every secret has 16 characters or more; a window at a time is far less than all of them at once.
-  for (let at = 0; at + 16 <= text.length; at += 1) {
-    if (secrets.has(text.slice(at, at + 16))) return text.slice(at, at + 16);
+  // A window at a time is far less work than to look for each secret.
+  for (let at = 0; at + pieceLength <= text.length; at += 1) {
+    const piece = text.slice(at, at + pieceLength);
+    if (secrets.has(piece)) return piece;
   }
   return undefined;
 }
