@@ -110,6 +110,15 @@ class Stage implements AsyncDisposable {
     await this.clock.advance(2 * minute);
   }
 
+  /** Makes the link, and answers the look that this leads to: until then a further change would lead to none. */
+  async linked(target: string): Promise<void> {
+    await this.inspected('kubelet-client');
+    const before = this.count('inspect');
+    await symlink(target, this.path('kubelet-client-current.pem'));
+    await until('a look at the link', () => this.count('inspect') > before);
+    await this.inspected('kubelet-client');
+  }
+
   /** The pair behind the link, as the enroller reads it: the content is its serial. */
   look(): PairFacts | undefined {
     const link = this.path('kubelet-client-current.pem');
@@ -237,8 +246,7 @@ describe('Keeper', () => {
       await using stage = await Stage.open();
       const target = stage.path('kubelet-client-2026-11-22-19-05-00.pem');
       await writeFile(target, 'pair');
-      await symlink(target, stage.path('kubelet-client-current.pem'));
-      await stage.inspected('kubelet-client');
+      await stage.linked(target);
       const before = stage.count('inspect');
       await change(stage.path('kubelet-client-current.pem'));
       await until('another look', () => stage.count('inspect') > before);
@@ -348,8 +356,7 @@ describe('Keeper', () => {
     await using stage = await Stage.open();
     const pipe = stage.path('pipe');
     execFileSync('mkfifo', [pipe]);
-    await symlink(pipe, stage.path('kubelet-client-current.pem'));
-    await stage.inspected('kubelet-client');
+    await stage.linked(pipe);
     const before = stage.count('inspect');
     await unlink(stage.path('kubelet-client-current.pem'));
     await until('another look', () => stage.count('inspect') > before);
