@@ -70,6 +70,7 @@ export const clockFaults: readonly ClockFault[] = [
       await stage.calls(() => stage.machine.jump(2 * year), clientStarts);
       await stage.says(['rotation_failed', 'kubelet-client', 'CERT_EXPIRED'], ['clock_skew']);
       await stage.measure('nodecertd_clock_skew_seconds');
+      await stage.asleep();
       await stage.recovers(() => stage.setRight(), [['rotation_recovered', 'kubelet-client']]);
     },
   },

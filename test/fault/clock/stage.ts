@@ -84,10 +84,16 @@ export class ClockStage implements AsyncDisposable {
     this.#agent = this.node.start({ ...rest, env: { ...env, ...this.machine.env } });
   }
 
-  /** Starts the agent on a machine whose clock is right, until it has all its pairs. */
+  /** Starts the agent on a machine whose clock is right, until it has all its pairs and sleeps. */
   async bootstrap(): Promise<void> {
     this.start();
     for (const name of names) await this.agent.event('rotation_deadline', name);
+    await this.asleep();
+  }
+
+  /** Until nothing is left that would bring the loop round before its time. */
+  async asleep(): Promise<void> {
+    while ((await this.enrollers()).length > 0) await delay(100);
   }
 
   /** Moves the clocks of node and cluster alike: time has passed. */
