@@ -19,6 +19,9 @@ export class Following {
   #watchTimer: Timer | undefined;
   #pollTimer: Timer | undefined;
   #openedAt: Instant | undefined;
+  /** The last look behind the watch, and whether a watch that is closed by now was heard of since. */
+  #lookedAt: Instant;
+  #heard = false;
   /** Nobody knows what was missed since: the object is read before it is watched. */
   #mustRead = false;
   #over = false;
@@ -29,8 +32,9 @@ export class Following {
     this.#csr = csr;
     this.#settle = settle;
     this.#pace = new Pace(world.queue.now(), world.random);
+    this.#lookedAt = world.queue.now();
     this.#step();
-    this.#poll(world.queue.now());
+    this.#poll();
   }
 
   /** The client got another identity: its watch begins again where it was. */
@@ -85,16 +89,23 @@ export class Following {
     this.#watchTimer = queue.after(this.#pace.delayAfter(step), () => this.#step());
   }
 
-  #poll(since: Instant): void {
+  #poll(): void {
     const { queue, cluster } = this.#world;
+    this.#lookedAt = queue.now();
+    this.#heard = false;
     this.#pollTimer = queue.after(this.#pace.pollDelay(queue.now()), () => {
-      const now = queue.now();
-      const opened = this.#openedAt;
-      // A server sends a bookmark about every minute.
-      const heard = opened !== undefined && now - Math.max(opened, since) >= minute;
-      if (opened !== undefined && !heard && cluster.request() && this.#look()) return;
-      this.#poll(now);
+      this.#listen();
+      const silent = this.#openedAt !== undefined && !this.#heard;
+      if (silent && cluster.request() && this.#look()) return;
+      this.#poll();
     });
+  }
+
+  /** A server sends a bookmark about every minute. */
+  #listen(): void {
+    if (this.#openedAt === undefined) return;
+    const open = this.#world.queue.now() - Math.max(this.#openedAt, this.#lookedAt);
+    if (open >= minute) this.#heard = true;
   }
 
   /** True when there is nothing more to wait for. */
@@ -107,6 +118,7 @@ export class Following {
   }
 
   #close(): void {
+    this.#listen();
     this.#openedAt = undefined;
     this.#csr.watcher = undefined;
     this.#world.cluster.closeWatch(this.#broken);
