@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { second } from '../../../src/core/instant.ts';
@@ -49,6 +49,7 @@ export class SettableClock implements Clock, Disposable {
 
   [Symbol.dispose](): void {
     rmSync(this.#directory, { recursive: true, force: true });
+    sweepSharedMemory();
   }
 
   get #file(): string {
@@ -61,6 +62,18 @@ export class SettableClock implements Clock, Disposable {
     const seconds = (this.#ahead / second).toFixed(3);
     writeFileSync(`${this.#file}.new`, `${this.#ahead < 0 ? '' : '+'}${seconds}\n`);
     renameSync(`${this.#file}.new`, this.#file);
+  }
+}
+
+/**
+ * A process that was killed, or became another program, leaves what libfaketime shares
+ * with its children; a later one that happens to get its number would not start.
+ */
+function sweepSharedMemory(): void {
+  for (const name of readdirSync('/dev/shm')) {
+    const pid = /^(?:faketime_shm_|sem\.faketime_sem_)(\d+)$/.exec(name)?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    rmSync(join('/dev/shm', name), { force: true });
   }
 }
 
