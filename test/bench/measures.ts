@@ -83,6 +83,11 @@ export async function measureRotations(bench: Bench, options: RotationOptions): 
   const column = (pick: (run: RotationRun) => number): number[] => runs.map(pick);
   return [
     { label: 'API requests per rotation', values: column((run) => run.requests), digits: 2 },
+    {
+      label: 'API requests beside, in the whole run',
+      values: column((run) => run.others),
+      digits: 0,
+    },
     { label: 'kB to and from the API server per rotation', values: column((run) => run.kilobytes) },
     { label: 'issued → linked, ms (median)', values: column((run) => median(run.delays)) },
     { label: 'issued → linked, ms (most)', values: column((run) => Math.max(...run.delays)) },
@@ -101,6 +106,8 @@ export async function measureRotations(bench: Bench, options: RotationOptions): 
 
 interface RotationRun {
   readonly requests: number;
+  /** For something else than a certificate. */
+  readonly others: number;
   readonly kilobytes: number;
   readonly delays: readonly number[];
   readonly usage: ProcessUsage;
@@ -137,7 +144,8 @@ async function followRotations(
   );
   const csrs = requests.filter(isNewCsr);
   return {
-    requests: requests.filter(({ receivedAt }) => receivedAt <= until).length / rotations,
+    requests: requests.filter((one) => isForCsr(one) && one.receivedAt <= until).length / rotations,
+    others: requests.filter((one) => !isForCsr(one)).length,
     kilobytes: bytes / rotations / 1_000,
     delays: delays(agent, issues),
     usage,
@@ -149,6 +157,10 @@ async function followRotations(
 
 /** Every 15 seconds. */
 const scrapesPerHour = 240;
+
+function isForCsr({ resource }: { readonly resource: string }): boolean {
+  return resource.startsWith('certificatesigningrequests');
+}
 
 function isNewCsr({
   verb,
