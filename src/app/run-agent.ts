@@ -50,7 +50,12 @@ export async function runAgent(options: RunAgentOptions): Promise<void> {
   if (setAside !== undefined) {
     logger.log('state_unreadable', { path: setAside.path, error: setAside.reason });
   }
-  await using stateKeeper = new StateKeeper(config.stateDirectory, state, logger);
+  await using stateKeeper = new StateKeeper({
+    directory: config.stateDirectory,
+    state,
+    clock: systemClock,
+    logger,
+  });
   const outstanding = Object.entries(state.certificates).map(
     ([name, record]) => [name, record.outstanding] as const,
   );

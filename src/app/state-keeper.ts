@@ -1,27 +1,36 @@
-import { toFailure } from '../core/errors.ts';
 import type { OutstandingRequests } from '../agent/request-journal.ts';
+import { toFailure } from '../core/errors.ts';
+import { minute } from '../core/instant.ts';
 import type { AgentState } from '../store/state-file.ts';
 import { writeState } from '../store/state-file.ts';
+import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
+
+export interface StateKeeperOptions {
+  readonly directory: string;
+  readonly state: AgentState;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
 
 /**
  * Keeps state.json equal to what the agent knows. Writes follow one another and
- * skip what was overtaken; a failed write is logged and never in anybody's way,
- * since losing count of requests is better than not rotating.
+ * skip what was overtaken; a failed write is logged, repeated every minute, and never
+ * in anybody's way, since losing count of requests is better than not rotating.
  */
 export class StateKeeper implements AsyncDisposable {
-  readonly #directory: string;
-  readonly #logger: Logger;
+  readonly #options: StateKeeperOptions;
+  readonly #stop = new AbortController();
   #state: AgentState;
   #writing: Promise<void> = Promise.resolve();
   #dirty = false;
   /** Why the last write failed. */
   #failing: string | undefined;
+  #repeating = false;
 
-  constructor(directory: string, state: AgentState, logger: Logger) {
-    this.#directory = directory;
-    this.#state = state;
-    this.#logger = logger;
+  constructor(options: StateKeeperOptions) {
+    this.#options = options;
+    this.#state = options.state;
   }
 
   update(change: Omit<Partial<AgentState>, 'certificates'>): void {
@@ -35,9 +44,11 @@ export class StateKeeper implements AsyncDisposable {
     this.#save();
   }
 
-  /** Settles when everything is written. */
+  /** Settles when everything is written, or was tried once more. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
     await this.#writing;
+    if (this.#failing !== undefined) await this.#write();
   }
 
   #save(): void {
@@ -48,18 +59,33 @@ export class StateKeeper implements AsyncDisposable {
 
   async #write(): Promise<void> {
     this.#dirty = false;
-    const path = this.#directory;
+    const { directory: path, logger } = this.#options;
     try {
       await writeState(path, this.#state);
-      if (this.#failing !== undefined) this.#logger.log('state_writable', { path });
+      if (this.#failing !== undefined) logger.log('state_writable', { path });
       this.#failing = undefined;
     } catch (error) {
       const { code, message, remedy } = toFailure(error);
       // Each change of the state is written: said once for as long as it is the same.
       if (code !== this.#failing) {
-        this.#logger.log('state_unwritable', { path, code, error: message, remedy });
+        logger.log('state_unwritable', { path, code, error: message, remedy });
       }
       this.#failing = code;
+      void this.#repeat();
+    }
+  }
+
+  /** The next change may be a year away, and a restart before it would count what came to something. */
+  async #repeat(): Promise<void> {
+    if (this.#repeating) return;
+    this.#repeating = true;
+    try {
+      await this.#options.clock.sleep(minute, this.#stop.signal);
+      this.#save();
+    } catch {
+      // The end: whoever disposes of it tries once more.
+    } finally {
+      this.#repeating = false;
     }
   }
 }

@@ -5,12 +5,16 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { StateKeeper } from '../../src/app/state-keeper.ts';
 import { emptyState, readState } from '../../src/store/state-file.ts';
-import { RecordingLogger } from '../agent/fixtures.ts';
+import { minute } from '../../src/core/instant.ts';
+import { RecordingLogger, until } from '../agent/fixtures.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 
 describe('StateKeeper', () => {
   let directory: string;
   const logger = new RecordingLogger();
+  let clock: FakeClock;
   beforeEach(async () => {
+    clock = new FakeClock();
     directory = await mkdtemp(join(tmpdir(), 'nodecertd-state-'));
   });
   afterEach(async () => {
@@ -20,7 +24,7 @@ describe('StateKeeper', () => {
 
   it('writes what it was told last, and is done when it is disposed of', async () => {
     {
-      await using keeper = new StateKeeper(directory, emptyState, logger);
+      await using keeper = new StateKeeper({ directory, state: emptyState, clock, logger });
       keeper.update({ pid: 1, metricsAddress: '127.0.0.1:1' });
       for (let n = 0; n < 50; n += 1) {
         keeper.setOutstanding({ client: [{ csr: `csr-${n}`, createdAt: n }] });
@@ -40,7 +44,7 @@ describe('StateKeeper', () => {
   it('keeps what earlier runs left until it is told otherwise', async () => {
     const earlier = { certificates: { client: { outstanding: [{ csr: 'old', createdAt: 1 }] } } };
     {
-      await using keeper = new StateKeeper(directory, earlier, logger);
+      await using keeper = new StateKeeper({ directory, state: earlier, clock, logger });
       keeper.update({ pid: 3 });
     }
     assert.deepEqual((await readState(directory)).state, { pid: 3, ...earlier });
@@ -48,7 +52,12 @@ describe('StateKeeper', () => {
 
   it('skips states that were overtaken before they were written', async () => {
     {
-      await using keeper = new StateKeeper(join(directory, 'file/below'), emptyState, logger);
+      await using keeper = new StateKeeper({
+        directory: join(directory, 'file/below'),
+        state: emptyState,
+        clock,
+        logger,
+      });
       await writeFile(join(directory, 'file'), '');
       for (let n = 0; n < 100; n += 1) keeper.update({ pid: n });
     }
@@ -58,7 +67,12 @@ describe('StateKeeper', () => {
   it('logs a directory that cannot be written to, and goes on', async () => {
     await writeFile(join(directory, 'file'), '');
     {
-      await using keeper = new StateKeeper(join(directory, 'file'), emptyState, logger);
+      await using keeper = new StateKeeper({
+        directory: join(directory, 'file'),
+        state: emptyState,
+        clock,
+        logger,
+      });
       keeper.update({ pid: 1 });
       await new Promise(setImmediate);
     }
@@ -72,18 +86,36 @@ describe('StateKeeper', () => {
   it('says once why it cannot write, with the remedy, and when it can again', async () => {
     const file = join(directory, 'file');
     await writeFile(file, '');
-    await using keeper = new StateKeeper(file, emptyState, logger);
-    const write = async (pid: number): Promise<void> => {
-      keeper.update({ pid });
-      await keeper[Symbol.asyncDispose]();
-    };
-    for (const pid of [1, 2, 3]) await write(pid);
+    await using keeper = new StateKeeper({ directory: file, state: emptyState, clock, logger });
+    keeper.update({ pid: 1 });
+    await until('it could not be written', () => clock.sleeping > 0);
+    keeper.update({ pid: 2 });
+    await clock.advance(minute);
     assert.deepEqual(logger.events, ['state_unwritable']);
     assert.equal(typeof logger.lines[0]?.['code'], 'string');
     assert.ok(logger.lines[0]?.['remedy']);
     await rm(file);
-    for (const pid of [4, 5]) await write(pid);
+    // Nothing changes any more: what is known is written all the same.
+    await until('it is written', () => {
+      void clock.advance(minute);
+      return logger.lines.length > 1;
+    });
     assert.deepEqual(logger.take(), ['state_unwritable', 'state_writable']);
-    assert.equal((await readState(file)).state.pid, 5);
+    assert.equal((await readState(file)).state.pid, 2);
+    await clock.advance(10 * minute);
+    assert.equal(clock.sleeping, 0);
+  });
+
+  it('tries once more at the end what could not be written before', async () => {
+    const file = join(directory, 'file');
+    await writeFile(file, '');
+    {
+      await using keeper = new StateKeeper({ directory: file, state: emptyState, clock, logger });
+      keeper.update({ pid: 1 });
+      await until('it could not be written', () => clock.sleeping > 0);
+      await rm(file);
+    }
+    assert.deepEqual(logger.events, ['state_unwritable', 'state_writable']);
+    assert.equal((await readState(file)).state.pid, 1);
   });
 });

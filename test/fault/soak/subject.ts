@@ -29,11 +29,12 @@ const config = await loadConfig({
 });
 const stop = new AbortController();
 const { state } = await readState(config.stateDirectory);
-await using stateKeeper = new StateKeeper(
-  config.stateDirectory,
+await using stateKeeper = new StateKeeper({
+  directory: config.stateDirectory,
   state,
-  createLogger({ ...config.log, level: 'error' }),
-);
+  clock,
+  logger: createLogger({ ...config.log, level: 'error' }),
+});
 const metrics = new AgentMetrics({
   status: () => keeper.status(),
   health: () => keeper,
