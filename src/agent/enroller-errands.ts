@@ -84,7 +84,7 @@ export class EnrollerErrands {
       case 'inspection-failed':
         return true;
       default:
-        return report.attempt !== undefined && report.attempt === this.#attempt;
+        return report.attempt === this.#attempt;
     }
   }
 

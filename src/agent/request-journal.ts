@@ -47,6 +47,15 @@ export class RequestJournal {
     return true;
   }
 
+  /**
+   * A pair is there, and the request that it would have come of. A run that was killed
+   * after its swap never heard of the pair it had stored: that request came to something.
+   */
+  found(name: string, csr: string): void {
+    const known = this.#outstanding.get(name) ?? [];
+    if (known.some((entry) => entry.csr === csr)) this.clear(name);
+  }
+
   /** A certificate was stored. */
   clear(name: string): void {
     this.#set(name, []);

@@ -29,6 +29,7 @@ export interface RotationRecordOptions extends RotationLogOptions {
 export class RotationRecord {
   readonly log: RotationLog;
   readonly #options: RotationRecordOptions;
+  #inspected = false;
 
   constructor(options: RotationRecordOptions) {
     this.#options = options;
@@ -41,8 +42,12 @@ export class RotationRecord {
     return journal.delayFor(spec.name, clock.now());
   }
 
-  started(): void {
+  /** What a look at the directory has shown, of a pair or of none. */
+  inspected(csr?: string): void {
     const { clock, journal, spec } = this.#options;
+    if (csr !== undefined) journal.found(spec.name, csr);
+    if (this.#inspected) return;
+    this.#inspected = true;
     const count = journal.outstanding(spec.name, clock.now());
     if (count > 0) this.log.log('csr_left_behind', { count });
   }

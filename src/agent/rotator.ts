@@ -87,7 +87,6 @@ export class Rotator {
 
   /** Asks for the first look at the directory. */
   start(): void {
-    this.#record.started();
     this.#errands.inspect();
   }
 
@@ -170,7 +169,8 @@ export class Rotator {
     this.#apply({ type: 'disturbed' });
   }
 
-  #inspected({ pair, findings }: Extract<CertificateReport, { type: 'inspected' }>): void {
+  #inspected({ pair, csr, findings }: Extract<CertificateReport, { type: 'inspected' }>): void {
+    this.#record.inspected(csr);
     this.#log.findings(findings);
     const known = this.#state.pair;
     const deadline = pair === undefined ? undefined : this.#deadline(pair);

@@ -1,6 +1,6 @@
 import type { AttemptId, EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
 
-type EnrollmentReport = Extract<EnrollerReport, { readonly attempt?: AttemptId }>;
+type EnrollmentReport = Extract<EnrollerReport, { readonly attempt: AttemptId }>;
 
 interface Work {
   /** Answers still to come; one for anything but looks. */

@@ -60,13 +60,13 @@ export type EnrollerReport =
       readonly type: 'inspected';
       readonly name: string;
       readonly pair?: PairFacts;
+      /** The name that a request for this pair would have, were it one of this agent's. */
+      readonly csr?: string;
       /** What was repaired or set aside on the way, for the log. */
       readonly findings: readonly Finding[];
     }
   | { readonly type: 'inspection-failed'; readonly name: string; readonly failure: Failure }
-  | ({ readonly type: 'requested'; readonly name: string; readonly csr: CsrReference } & OfAttempt)
-  | ({ readonly type: 'approved'; readonly name: string; readonly csr: CsrReference } & OfAttempt)
-  | ({ readonly type: 'issued'; readonly name: string; readonly csr: CsrReference } & OfAttempt)
+  | (EnrollmentStep & { readonly name: string; readonly attempt: AttemptId })
   | {
       readonly type: 'stored';
       readonly name: string;
@@ -82,10 +82,6 @@ export type EnrollerReport =
       /** The enroller still holds the key and the request, and can carry on. */
       readonly resumable: boolean;
     }
-  /** Waiting for the decision is disturbed; the request stands and the wait goes on. */
-  | ({ readonly type: 'trouble'; readonly name: string; readonly failure: Failure } & OfAttempt)
-  /** The wait that was disturbed got an answer again; no decision yet. */
-  | ({ readonly type: 'calm'; readonly name: string } & OfAttempt)
   | {
       readonly type: 'addresses';
       readonly addresses: readonly NodeAddress[];
@@ -104,10 +100,15 @@ export type EnrollerReport =
   /** Which credential requests are made with. */
   | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
 
-/** Added where a report leaves the enroller; one without belongs to no attempt that counts. */
-interface OfAttempt {
-  readonly attempt?: AttemptId;
-}
+/** What becomes of an attempt on its way to a pair. */
+export type EnrollmentStep =
+  | { readonly type: 'requested'; readonly csr: CsrReference }
+  | { readonly type: 'approved'; readonly csr: CsrReference }
+  | { readonly type: 'issued'; readonly csr: CsrReference }
+  /** Waiting for the decision is disturbed; the request stands and the wait goes on. */
+  | { readonly type: 'trouble'; readonly failure: Failure }
+  /** The wait that was disturbed got an answer again; no decision yet. */
+  | { readonly type: 'calm' };
 
 /** One finished request to the API server, as metrics count it. */
 export interface ApiRequestRecord {

@@ -9,10 +9,13 @@ import type { CertificateTemplate } from '../core/certificate-spec.ts';
  *
  * @param publicKey SubjectPublicKeyInfo in DER
  */
-export function csrName(publicKey: Uint8Array, template: CertificateTemplate): string {
+export function csrName(
+  publicKey: Uint8Array,
+  { subject, usages }: Pick<CertificateTemplate, 'subject' | 'usages'>,
+): string {
   const hash = createHash('sha512-256');
-  const { commonName, organizations } = template.subject;
-  for (const part of [publicKey, commonName, ...organizations, ...template.usages]) {
+  const { commonName, organizations } = subject;
+  for (const part of [publicKey, commonName, ...organizations, ...usages]) {
     hash.update(`${Buffer.from(part).toString('base64url')}|`);
   }
   return `node-csr-${hash.digest('base64url')}`;

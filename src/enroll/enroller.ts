@@ -3,7 +3,12 @@ import { join } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
-import type { AttemptId, EnrollerCommand, EnrollerReport } from '../core/enrollment.ts';
+import type {
+  AttemptId,
+  EnrollerCommand,
+  EnrollerReport,
+  EnrollmentStep,
+} from '../core/enrollment.ts';
 import { AgentError, toFailure, hasCode } from '../core/errors.ts';
 import { sameTemplate } from '../core/identity.ts';
 import { parsePem } from '../core/pem.ts';
@@ -13,9 +18,11 @@ import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { writeKubeconfig } from '../store/kubeconfig-writer.ts';
 import type { ApiPort } from '../preflight/connection.ts';
 import { currentLink } from '../store/pair-names.ts';
+import type { Inspection } from '../store/pair-store.ts';
 import { PairStore } from '../store/pair-store.ts';
 import type { Clock } from '../sys/clock.ts';
 import { ApiAccess, doubtful } from './api-access.ts';
+import { csrName } from './csr-name.ts';
 import { Enrollment } from './enrollment.ts';
 import { lookUpAddresses } from './node-look-up.ts';
 import { selfSignedPair } from './self-signed.ts';
@@ -90,7 +97,7 @@ export class Enroller implements AsyncDisposable {
     try {
       const found = await this.#store(name).inspect();
       if (found.pair !== undefined) await this.#completeBootstrap(name, found.pair);
-      report({ type: 'inspected', name, ...found });
+      report(this.#inspected(name, found));
     } catch (error) {
       report({ type: 'inspection-failed', name, failure: toFailure(error) });
     }
@@ -101,7 +108,7 @@ export class Enroller implements AsyncDisposable {
     try {
       const store = this.#store(name);
       const found = await store.inspect();
-      if (found.pair !== undefined) return report({ type: 'inspected', name, ...found });
+      if (found.pair !== undefined) return report(this.#inspected(name, found));
       const spec = this.#spec(name);
       const hostName = config.nodeName;
       using pem = await selfSignedPair({
@@ -114,6 +121,16 @@ export class Enroller implements AsyncDisposable {
     } catch (error) {
       report({ type: 'inspection-failed', name, failure: toFailure(error) });
     }
+  }
+
+  #inspected(name: string, { pair, publicKey, findings }: Inspection): EnrollerReport {
+    return {
+      type: 'inspected',
+      name,
+      findings,
+      ...(pair !== undefined && { pair }),
+      ...(publicKey !== undefined && { csr: csrName(publicKey, this.#spec(name)) }),
+    };
   }
 
   async #enroll(command: Extract<EnrollerCommand, { type: 'enroll' }>): Promise<void> {
@@ -150,9 +167,8 @@ export class Enroller implements AsyncDisposable {
     if (known !== undefined && sameTemplate(known.enrollment.template, template)) return known;
     if (known !== undefined) this.#abandon(name);
     const job: Job = {
-      enrollment: this.#enrollment(name, template, (report) => {
-        const tagged = { ...report, attempt: job.attempt };
-        this.#options.report(tagged);
+      enrollment: this.#enrollment(name, template, (step) => {
+        this.#options.report({ ...step, name, attempt: job.attempt });
       }),
       abort: new AbortController(),
       attempt,
@@ -165,7 +181,7 @@ export class Enroller implements AsyncDisposable {
   #enrollment(
     name: string,
     template: CertificateTemplate,
-    report: EnrollerOptions['report'],
+    report: (step: EnrollmentStep) => void,
   ): Enrollment {
     const access = this.#access;
     return new Enrollment({

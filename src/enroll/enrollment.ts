@@ -2,7 +2,7 @@ import type { PairFacts } from '../core/certificate.ts';
 import { deletionPause } from '../core/backoff.ts';
 import type { CertificateTemplate } from '../core/certificate-spec.ts';
 import { createCsr } from '../core/csr.ts';
-import type { CsrReference, EnrollerReport, Finding } from '../core/enrollment.ts';
+import type { CsrReference, EnrollmentStep, Finding } from '../core/enrollment.ts';
 import { AgentError, hasCode } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { encodePem } from '../core/pem.ts';
@@ -39,7 +39,7 @@ export interface EnrollmentOptions {
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
-  readonly report: (report: EnrollerReport) => void;
+  readonly report: (step: EnrollmentStep) => void;
   /** Decides whether an issued chain is trusted. @throws AgentError CERT_UNTRUSTED */
   readonly verifyTrust: (chain: IssuedChain, key: PrivateKey, signal: AbortSignal) => Promise<void>;
 }
@@ -110,7 +110,7 @@ export class Enrollment implements Disposable {
   }
 
   async #create(key: PrivateKey, signal: AbortSignal): Promise<StandingCsr> {
-    const { name, template, report } = this.#options;
+    const { template, report } = this.#options;
     this.#request ??= encodePem('CERTIFICATE REQUEST', await createCsr(template, key.pair));
     const { signerName, usages, expirationSeconds } = template;
     const earlier = this.#maybeCreated;
@@ -126,7 +126,7 @@ export class Enrollment implements Disposable {
         },
         signal,
       );
-      report({ type: 'requested', name, csr: reference(csr) });
+      report({ type: 'requested', csr: reference(csr) });
       return csr;
     } catch (error) {
       // What is refused now may all the same have been accepted by an earlier try.
@@ -137,20 +137,20 @@ export class Enrollment implements Disposable {
   }
 
   async #wait(csr: StandingCsr, signal: AbortSignal): Promise<Uint8Array> {
-    const { name, report, access, clock } = this.#options;
+    const { report, access, clock } = this.#options;
     const outcome = await this.#client.waitForDecision({
       csr,
       signal,
-      onApproved: () => report({ type: 'approved', name, csr: reference(csr) }),
+      onApproved: () => report({ type: 'approved', csr: reference(csr) }),
       onTrouble: (failure) => {
-        report({ type: 'trouble', name, failure });
+        report({ type: 'trouble', failure });
         // Perhaps the token was replaced meanwhile: the next request tries what the files say.
         if (failure.code === 'API_UNAUTHORIZED') void access.refresh().catch(() => undefined);
       },
-      onCalm: () => report({ type: 'calm', name }),
+      onCalm: () => report({ type: 'calm' }),
     });
     if (outcome.kind === 'issued') {
-      report({ type: 'issued', name, csr: reference(csr) });
+      report({ type: 'issued', csr: reference(csr) });
       return outcome.pem;
     }
     this.#forgetRequest();

@@ -28,6 +28,8 @@ export interface PairStoreOptions {
 /** What readers of `-current.pem` find, and what had to be done for it. */
 export interface Inspection {
   readonly pair?: PairFacts;
+  /** SubjectPublicKeyInfo of the pair in DER. */
+  readonly publicKey?: Uint8Array;
   readonly findings: Finding[];
 }
 
@@ -76,8 +78,9 @@ export class PairStore {
         ...(await this.#files.completeSwap()),
       );
       const pair = await this.#settle(findings);
-      if (pair !== undefined) findings.push(...(await this.#finishPruning()));
-      return { ...(pair !== undefined && { pair }), findings };
+      if (pair === undefined) return { findings };
+      findings.push(...(await this.#finishPruning()));
+      return { pair: pair.facts, publicKey: pair.publicKey, findings };
     });
   }
 
@@ -118,7 +121,7 @@ export class PairStore {
   }
 
   /** Brings a readable pair behind the link, from the best source there is. */
-  async #settle(findings: Finding[]): Promise<PairFacts | undefined> {
+  async #settle(findings: Finding[]): Promise<LoadedPair | undefined> {
     const kind = await this.#files.linkKind();
     const current = kind === 'link' ? await this.#readLinked() : {};
     if (current.pair !== undefined) return current.pair;
@@ -135,7 +138,7 @@ export class PairStore {
 
   /** The pair behind the link, or the file of our directory that is none; neither when the link leads nowhere. */
   async #readLinked(): Promise<{
-    readonly pair?: PairFacts;
+    readonly pair?: LoadedPair;
     readonly bad?: { readonly path: string; readonly reason: string };
   }> {
     // Resolved once, so that what may be set aside is the very file that was read.
@@ -143,14 +146,14 @@ export class PairStore {
     if (path === undefined) return {};
     const found = await unlessMissing(() => orBadContent(() => loadPair(path)));
     if (found === undefined) return {};
-    if (!(found instanceof AgentError)) return { pair: found.facts };
+    if (!(found instanceof AgentError)) return { pair: found };
     const ours = await this.#files.realPath(this.#files.directory);
     // A file elsewhere belongs to somebody else: the link is repaired, the file left alone.
     return dirname(path) === ours ? { bad: { path, reason: describeError(found) } } : {};
   }
 
   /** Something put a plain file in the place of the link: a pair is moved behind a link, anything else out of the way. */
-  async #replaceNonLink(findings: Finding[]): Promise<PairFacts | undefined> {
+  async #replaceNonLink(findings: Finding[]): Promise<LoadedPair | undefined> {
     const { link } = this.#files;
     const found = await orBadContent(() => openPair(link));
     if (found instanceof AgentError) {
@@ -162,7 +165,7 @@ export class PairStore {
   }
 
   /** Points the link at the most useful pair of the directory that has not expired. */
-  async #takeOver(findings: Finding[]): Promise<PairFacts | undefined> {
+  async #takeOver(findings: Finding[]): Promise<LoadedPair | undefined> {
     const now = this.#clock.now();
     const { directory, link } = this.#files;
     const files = await this.#files.pairFiles();
@@ -174,11 +177,11 @@ export class PairStore {
     }
     await replaceLink({ link, target: this.#linkTarget(best.file) });
     findings.push({ kind: 'link-repaired', path: link, detail: `now leads to ${best.file}` });
-    return best.pair.facts;
+    return best.pair;
   }
 
   /** Takes over what a kubelet keeps in two files, as its own store falls back to them. */
-  async #adoptSplitPair(findings: Finding[]): Promise<PairFacts | undefined> {
+  async #adoptSplitPair(findings: Finding[]): Promise<LoadedPair | undefined> {
     for (const names of splitPairFiles(this.#files.name)) {
       const certificate = this.#files.path(names.certificate);
       const key = this.#files.path(names.key);
@@ -193,12 +196,13 @@ export class PairStore {
     return undefined;
   }
 
-  async #adopt(open: OpenPair, origin: string, findings: Finding[]): Promise<PairFacts> {
+  async #adopt(open: OpenPair, origin: string, findings: Finding[]): Promise<LoadedPair> {
     // With the time of the original, so that adopting it does not move the rotation deadline.
-    const { facts } = await this.#store(open.content, open.pair.facts.storedAt);
-    findings.push({ kind: 'pair-adopted', path: facts.path, detail: `copied from ${origin}` });
+    const pair = await this.#store(open.content, open.pair.facts.storedAt);
+    const { path } = pair.facts;
+    findings.push({ kind: 'pair-adopted', path, detail: `copied from ${origin}` });
     findings.push(...(await this.#sync()));
-    return facts;
+    return pair;
   }
 
   /** From bytes to the pair that readers find; on the disk for good after `#sync`. */

@@ -118,7 +118,7 @@ describe('EnrollerSupervisor', () => {
       { type: 'failed', name: 'a', attempt: 1, failure, resumable: true },
       false,
     ],
-    ['a disturbed wait', enroll, { type: 'trouble', name: 'a', failure }, false],
+    ['a disturbed wait', enroll, { type: 'trouble', name: 'a', attempt: 1, failure }, false],
     [
       'the addresses',
       { type: 'look-up-addresses', follow: false },

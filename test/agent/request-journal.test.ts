@@ -30,6 +30,17 @@ describe('RequestJournal', () => {
     assert.deepEqual(saved, [{ client: [{ csr: 'a', createdAt: start }] }]);
   });
 
+  it('found() clears the count for the pair of a request that it knows, and for no other', () => {
+    const { journal, saved } = journalOf();
+    journal.add('client', csr('a'));
+    journal.add('client', csr('b'));
+    journal.found('client', 'c');
+    journal.found('server', 'a');
+    assert.equal(saved.length, 2);
+    journal.found('client', 'a');
+    assert.deepEqual(saved.at(-1), { client: [] });
+  });
+
   it('keeps the requests of each certificate apart', () => {
     const { journal, saved } = journalOf();
     journal.add('client', csr('a'));

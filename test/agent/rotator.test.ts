@@ -328,13 +328,35 @@ describe('Rotator', () => {
   it('delays the first request and says why when earlier runs left requests behind', async () => {
     const left = [1, 2, 3].map((n) => ({ csr: `old-${n}`, createdAt: start - minute }));
     const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
-    assert.equal(story.logger.all('csr_left_behind')[0]?.['count'], 3);
     story.report({ type: 'inspected', findings: [] });
+    assert.deepEqual(
+      story.logger.all('csr_left_behind').map(({ count }) => count),
+      [3],
+    );
     assert.equal(story.rotator.status().state, 'backing-off');
     await story.pass(59 * second);
     assert.deepEqual(story.link.take(), ['inspect']);
     await story.pass(second);
     assert.deepEqual(story.link.take(), ['enroll']);
+  });
+
+  it('counts no request whose pair is there: the run that stored it was killed before it knew', () => {
+    const left = [1, 2].map((n) => ({ csr: `old-${n}`, createdAt: start - minute }));
+    const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
+    story.report({ type: 'inspected', pair: clientPair(), csr: 'old-2', findings: [] });
+    assert.deepEqual(story.open, []);
+    assert.deepEqual(story.logger.all('csr_left_behind'), []);
+  });
+
+  it('goes on counting beside a pair that came of another request, and says so once', () => {
+    const left = [{ csr: 'old', createdAt: start - minute }];
+    const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
+    for (const csr of ['another', undefined]) {
+      const found = { ...(csr !== undefined && { csr }), pair: clientPair() };
+      story.report({ type: 'inspected', ...found, findings: [] });
+    }
+    assert.deepEqual(story.open, ['old']);
+    assert.equal(story.logger.all('csr_left_behind').length, 1);
   });
 
   it('says what is missing once for each time, the identity first', () => {

@@ -60,6 +60,18 @@ describe('Enroller', () => {
     assert.deepEqual(users, ['system:bootstrap', 'system:node:worker-1']);
   });
 
+  it('names the request that a pair came of when it finds it again', async () => {
+    await using bench = await Bench.create();
+    await using first = enrollerOn(bench);
+    first.handle(enroll);
+    await bench.first('stored');
+    // The next run: this one knows nothing of what the first one did.
+    await using next = enrollerOn(bench);
+    next.handle({ type: 'inspect', name });
+    const [requested] = bench.all('requested');
+    assert.equal((await bench.first('inspected')).csr, requested?.csr.name);
+  });
+
   it('sends nothing secret to the keeper', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);

@@ -35,8 +35,11 @@ test('write() makes directory, pair and link as the kubelet has them', async (t)
   assert.equal((await stat(link)).mode & 0o7777, 0o600);
   assert.equal((await stat(directory)).mode & 0o7777, 0o755);
   assert.deepEqual(await readdir(directory), [file, basename(link)]);
-  assert.deepEqual(await store.inspect(), { pair: facts, findings: [] });
-  assert.deepEqual((await store.peek())?.facts, facts);
+  const inspected = await store.inspect();
+  assert.deepEqual([inspected.pair, inspected.findings], [facts, []]);
+  const peeked = await store.peek();
+  assert.deepEqual(peeked?.facts, facts);
+  assert.deepEqual(inspected.publicKey, peeked?.publicKey);
 });
 
 test('write() links by name alone when told to', async (t) => {
