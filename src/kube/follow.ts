@@ -145,6 +145,7 @@ class Following<T extends ApiObject, R> {
     } catch (error) {
       if (!(error instanceof AgentError) || error.code !== 'API_NOT_FOUND') throw error;
       this.#answered();
+      this.#distrustWatch();
       // An absent object has no version: this one stands for the objects as they are, and what becomes of them.
       this.#version ??= anyVersion;
       return look(undefined);
@@ -154,9 +155,23 @@ class Following<T extends ApiObject, R> {
   /** A version that the open watch has not shown means that it is not to be relied on. */
   #moveTo(version: string): void {
     if (this.#seen === version && this.#version !== undefined) return;
+    this.#distrustWatch();
     this.#version = version;
     this.#seen = version;
     this.#reopen.abort();
+  }
+
+  /** A look found what the open watch kept to itself: what stands in its way will do so again. */
+  #distrustWatch(): void {
+    if (!this.#watchOpen) return;
+    const { target, onTrouble } = this.#options;
+    this.#troubled = true;
+    onTrouble?.({
+      code: 'API_TIMEOUT',
+      message: `the watch of ${target.path}/${target.name} did not tell of a change that a look behind it found`,
+      remedy:
+        'let what stands between this node and the API server (proxy, load balancer) pass answers on as they come',
+    });
   }
 
   async #watch(resourceVersion: string): Promise<R | undefined> {

@@ -393,6 +393,10 @@ describe('CsrClient.waitForDecision()', () => {
     await scene.clock.advance(0.1 * minute);
     assert.equal(issued(await outcome), certificatePem);
     assert.deepEqual(scene.api.log, ['POST', 'WATCH@10', 'GET']);
+    assert.deepEqual(
+      scene.troubles.map(({ code }) => code),
+      ['API_TIMEOUT'],
+    );
   });
 
   it('waits on past the 15 minutes after which client-go asks anew, with the one request', async () => {
@@ -413,7 +417,11 @@ describe('CsrClient.waitForDecision()', () => {
       scene.api.log.filter((entry) => entry === 'POST'),
       ['POST'],
     );
-    assert.deepEqual(scene.troubles, []);
+    // The fake watch had not a word to say in all that time.
+    assert.deepEqual(
+      scene.troubles.map(({ code }) => code),
+      ['API_TIMEOUT'],
+    );
   });
 
   it('does not poll behind a watch that is heard of, and keeps one that missed nothing', async () => {
@@ -442,9 +450,15 @@ describe('CsrClient.waitForDecision()', () => {
       sendJson(response, csrObject({ version: 12 }));
     };
     await scene.clock.advance(2.5 * minute);
-    (await scene.nextWatch()).send(modified(issuedParts));
+    const watch = await scene.nextWatch();
+    assert.deepEqual(
+      scene.troubles.map(({ code }) => code),
+      ['API_TIMEOUT'],
+    );
+    watch.send(modified(issuedParts));
     assert.equal(issued(await scene.until(outcome)), certificatePem);
     assert.deepEqual(scene.api.log, ['POST', 'WATCH@10', 'GET', 'WATCH@12']);
+    assert.deepEqual(scene.calms, [1]);
   });
 
   it('goes on under a new identity when its client is closed', async () => {
