@@ -10,6 +10,7 @@ import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import { CertificateSet } from './certificate-set.ts';
 import { ChangedFiles } from './changed-files.ts';
+import { ClockWatch } from './clock-watch.ts';
 import type { ConnectionObserver } from './connection-log.ts';
 import { ConnectionLog } from './connection-log.ts';
 import type { EnrollerListener, EnrollerLoss, LaunchEnroller } from './enroller-link.ts';
@@ -64,6 +65,7 @@ export class Keeper implements EnrollerListener {
   readonly #preflight: PreflightLog;
   readonly #startedAt: Instant;
   readonly #watchdog: LoopWatchdog;
+  readonly #clockWatch: ClockWatch;
   #releasedAt: Instant;
   #wake = new AbortController();
 
@@ -81,6 +83,7 @@ export class Keeper implements EnrollerListener {
       logger,
       directory: config.certificateDirectory,
     });
+    this.#clockWatch = new ClockWatch(clock, logger);
     this.#pairs = new ChangedFiles(this.#certificates.paths, pairSignature);
     this.#brake = new LookBrake(clock);
     this.#files = new ChangedFiles(otherFiles(options));
@@ -146,6 +149,7 @@ export class Keeper implements EnrollerListener {
   async #round(watches: FileWatch): Promise<void> {
     // From here on nothing that happens is slept through.
     this.#wake = new AbortController();
+    this.#clockWatch.look();
     this.#watchdog.enter('setting watches');
     await watches.renew();
     this.#watchdog.enter('a look at the files of the pairs');

@@ -28,6 +28,7 @@ export const logEvents = {
   lock_unavailable: { level: 'warn', message: 'The certificate directory could not be locked' },
   loop_stuck: { level: 'error', message: 'The rotation loop stands still' },
   loop_resumed: { level: 'info', message: 'The rotation loop runs again' },
+  clock_jumped: { level: 'warn', message: 'The clock was set, or the machine was suspended' },
   preflight_finding: { level: 'warn', message: 'The examination of the node found something' },
   // rotation
   rotation_deadline: { level: 'info', message: 'Certificate rotation deadline determined' },

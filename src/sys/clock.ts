@@ -6,6 +6,8 @@ import { minute } from '../core/instant.ts';
 /** The only way to the time of day. Tests put a fake one in its place. */
 export interface Clock {
   now(): Instant;
+  /** Milliseconds since some moment, by a clock that nobody sets and that stands still while the machine sleeps. */
+  elapsed(): number;
   /** Settles after `ms`, or rejects with ABORTED as soon as the signal says so. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
@@ -17,6 +19,7 @@ export interface Clock {
  */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   sleep: async (ms, signal) => {
     try {
       await delay(Math.min(Math.max(ms, 0), longestTimer), undefined, { signal });

@@ -23,6 +23,10 @@ export class FakeClock implements Clock {
     return this.#origin + this.#elapsed;
   }
 
+  elapsed(): number {
+    return this.#elapsed;
+  }
+
   /** How many waits are under way. */
   get sleeping(): number {
     return this.#sleepers.size;

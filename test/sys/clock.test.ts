@@ -86,6 +86,7 @@ describe('sleepUntil()', () => {
     const clock = new FakeClock();
     const spy = {
       now: () => clock.now(),
+      elapsed: () => clock.elapsed(),
       sleep: (ms: number, signal: AbortSignal) => {
         slices.push(ms);
         return clock.sleep(ms, signal);

@@ -35,6 +35,10 @@ export class SettableClock implements Clock, Disposable {
     return Date.now() + this.#ahead;
   }
 
+  elapsed(): number {
+    return systemClock.elapsed();
+  }
+
   sleep(ms: number, signal: AbortSignal): Promise<void> {
     return systemClock.sleep(ms, signal);
   }

@@ -25,6 +25,10 @@ export class EventQueue implements Clock {
     return this.#now;
   }
 
+  elapsed(): number {
+    return this.#now;
+  }
+
   sleep(): Promise<void> {
     throw new Error('nothing in the simulation may wait by itself');
   }
