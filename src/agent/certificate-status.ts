@@ -1,6 +1,6 @@
 import type { CertificateSpec } from '../core/certificate-spec.ts';
 import type { Instant } from '../core/instant.ts';
-import { blockedBy, dueReason, retryAt } from '../core/rotation-due.ts';
+import { blockedBy, dueReason, isEarly, retryAt } from '../core/rotation-due.ts';
 import type { RotationState } from '../core/rotation-state.ts';
 import { overdueGrace } from '../core/schedule.ts';
 import type { CertificateState, CertificateStatus } from '../core/status.ts';
@@ -69,7 +69,7 @@ function stateWord(state: RotationState, now: Instant): CertificateState {
 }
 
 function restingWord(state: RotationState, now: Instant): CertificateState {
-  if (dueReason(state, now) === undefined) return 'valid';
+  if (dueReason(state, now) === undefined) return isEarly(state, now) ? 'not-yet-valid' : 'valid';
   switch (blockedBy(state, now)) {
     case 'addresses':
       return 'waiting-for-addresses';

@@ -162,7 +162,10 @@ export class RotationLog {
   found({ path, known, pair, deadline }: Found): void {
     const stored = this.#stored;
     this.#stored = undefined;
-    if (samePair(known, pair)) return;
+    if (samePair(known, pair)) {
+      if (pair !== undefined && deadline !== undefined) this.deadline(pair, deadline);
+      return;
+    }
     // An attempt that was given up can have stored this one: that was nobody else.
     const ours = pair !== undefined && samePair(pair, stored);
     if (known !== undefined && !ours) {
@@ -183,7 +186,8 @@ interface Found {
   readonly path: string;
   readonly known: PairFacts | undefined;
   readonly pair: PairFacts | undefined;
-  readonly deadline: Instant | undefined;
+  /** Where it is another one than was known. */
+  readonly deadline?: Instant | undefined;
 }
 
 type Reminder = Extract<RotationEffect, { type: 'remind-approver' | 'remind-signer' }>;

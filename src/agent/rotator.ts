@@ -6,7 +6,7 @@ import type { Instant } from '../core/instant.ts';
 import { nextWake } from '../core/rotation-due.ts';
 import { initialState } from '../core/rotation-state.ts';
 import type { RotationEffect, RotationEvent, RotationState } from '../core/rotation-state.ts';
-import { step } from '../core/rotation.ts';
+import { deadlineAfterLook, step } from '../core/rotation.ts';
 import { rotationDeadline, rotationFraction } from '../core/schedule.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import { certificateStatus, isUsable } from './certificate-status.ts';
@@ -173,8 +173,10 @@ export class Rotator {
     this.#record.inspected(csr);
     this.#log.findings(findings);
     const known = this.#state.pair;
-    const deadline = pair === undefined ? undefined : this.#deadline(pair);
-    this.#log.found({ path: this.path, known, pair, deadline });
+    const deadline =
+      pair === undefined ? undefined : deadlineAfterLook(this.#state, pair, this.#deadline(pair));
+    const news = deadline !== this.#state.deadline;
+    this.#log.found({ path: this.path, known, pair, ...(news && { deadline }) });
     if (pair === undefined || deadline === undefined) {
       this.#errands.selfSign();
       return this.#apply({ type: 'inspected' });
@@ -252,7 +254,7 @@ export class Rotator {
   #deadline(pair: PairFacts, replaced?: PairFacts): Instant {
     const { nodeName, spec } = this.#options;
     const fraction = rotationFraction(nodeName, spec.name, pair.serial);
-    return rotationDeadline(pair, fraction, replaced);
+    return rotationDeadline(pair, fraction, { replaced, now: this.#options.clock.now() });
   }
 }
 

@@ -49,7 +49,8 @@ async function reportOn(name: string, query: DirectoryQuery): Promise<Certificat
   const path = join(directory, name + suffix);
   try {
     const facts = await readPair(path);
-    const deadline = rotationDeadline(facts, rotationFraction(nodeName, name, facts.serial));
+    const fraction = rotationFraction(nodeName, name, facts.serial);
+    const deadline = rotationDeadline(facts, fraction, { now });
     const overdue = !facts.selfSigned && now > deadline + overdueGrace(facts);
     const condition = conditionOf(facts, now, overdue);
     return { name, path, facts, rotationDeadline: deadline, overdue, condition };

@@ -132,6 +132,7 @@ function stateWord({ state, usable, overdue }: CertificateStatus): Span {
 const stateTones: Readonly<Record<CertificateStatus['state'], Tone>> = {
   starting: 'faint',
   valid: 'good',
+  'not-yet-valid': 'warn',
   'waiting-for-addresses': 'warn',
   'waiting-for-identity': 'faint',
   requesting: 'busy',

@@ -29,7 +29,10 @@ function source({ agent, note, now }: StatusReport): string {
 
 function row(entry: CertificateReport, now: number): string[] {
   const { name, condition, facts, state } = entry;
-  const word = state === undefined || state === 'valid' ? condition : `${condition}, ${state}`;
+  const word =
+    state === undefined || state === 'valid' || state === condition
+      ? condition
+      : `${condition}, ${state}`;
   if (facts === undefined) return [name, word, '-', '-', '-', '-'];
   return [
     name,

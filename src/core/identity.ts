@@ -4,9 +4,10 @@ import type { CertificateSpec, CertificateTemplate } from './certificate-spec.ts
 import { kubeletClientSigner, kubeletServingSigner } from './certificate-spec.ts';
 import type { NodeAddress } from './enrollment.ts';
 import type { ErrorCode } from './errors.ts';
-import { formatInstant, minute } from './instant.ts';
+import { formatInstant } from './instant.ts';
 import type { Instant } from './instant.ts';
 import { canonicalIp } from './ip-address.ts';
+import { skewLeeway } from './schedule.ts';
 
 /**
  * SANs from the addresses of a Node, as the kubelet takes them (pkg/kubelet/certificate/kubelet.go,
@@ -114,9 +115,6 @@ function sameSet<T>(a: readonly T[], b: readonly T[]): boolean {
 export type IssuedVerdict =
   | { readonly ok: true }
   | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
-
-/** Clocks of node and signer may differ by this much before a notBefore in the future matters. */
-export const skewLeeway = minute;
 
 /**
  * Whether an issued certificate is the one that was asked for. The signers of

@@ -1,16 +1,17 @@
 import { mismatchOf } from './identity.ts';
 import type { Instant } from './instant.ts';
 import type { DueReason, Phase, RotationState } from './rotation-state.ts';
-import { minimumRotationInterval } from './schedule.ts';
+import { minimumRotationInterval, skewLeeway } from './schedule.ts';
 
 /** Why a new certificate is called for, or undefined when the pair does. */
 export function dueReason(state: RotationState, now: Instant): DueReason | undefined {
-  const { pair, template, deadline, storedAt } = state;
+  const { pair, template, deadline, storedAt, doubtAt } = state;
   if (pair === undefined) return 'no-pair';
   // What was stored just before its end was put off on purpose; see `rotationDeadline`.
   const putOff = storedAt !== undefined && deadline !== undefined && now < deadline;
   if (now >= pair.notAfter && !putOff) return 'expired';
   if (pair.selfSigned) return 'self-signed';
+  if (doubtAt !== undefined && now >= doubtAt) return 'not-yet-valid';
   const mismatch = template === undefined ? undefined : mismatchOf(template, pair);
   if (mismatch !== undefined) return mismatch;
   return deadline !== undefined && now >= deadline ? 'deadline' : undefined;
@@ -33,6 +34,11 @@ export function blockedBy(
     : undefined;
 }
 
+/** Readers have a pair that nobody accepts before a later time; see `doubted` in rotation.ts. */
+export function isEarly({ pair }: RotationState, now: Instant): boolean {
+  return pair !== undefined && !pair.selfSigned && pair.notBefore > now + skewLeeway;
+}
+
 /** The moment of the next try. */
 export function retryAt(phase: Extract<Phase, { kind: 'backing-off' }>): Instant {
   return phase.since + phase.delay;
@@ -46,7 +52,8 @@ export function nextWake(state: RotationState, now: Instant): Instant {
       return Infinity;
     case 'resting': {
       if (dueReason(state, now) === undefined) {
-        const moments = [state.deadline ?? Infinity, state.pair?.notAfter ?? Infinity];
+        const { deadline = Infinity, doubtAt = Infinity, pair } = state;
+        const moments = [deadline, doubtAt, pair?.notAfter ?? Infinity];
         return Math.min(...moments.filter((moment) => moment > now));
       }
       const blocked = blockedBy(state, now);

@@ -29,6 +29,8 @@ export interface RotationState {
   readonly lastFailure?: Failure & { readonly at: Instant };
   /** When this run last stored a pair. */
   readonly storedAt?: Instant;
+  /** The pair is not valid yet; from this moment on the API server is asked whether it ever will be. */
+  readonly doubtAt?: Instant;
   readonly rotations: number;
 }
 
@@ -89,7 +91,7 @@ export type RotationEffect =
     }
   | { readonly type: 'recovered'; readonly failures: number };
 
-export type DueReason = 'no-pair' | 'expired' | 'deadline' | Mismatch;
+export type DueReason = 'no-pair' | 'expired' | 'not-yet-valid' | 'deadline' | Mismatch;
 
 export interface RotationContext {
   readonly now: Instant;

@@ -1,10 +1,11 @@
 import { retryDelay, sameKind } from './backoff.ts';
+import type { PairFacts } from './certificate.ts';
 import type { Failure } from './errors.ts';
 import { sameTemplate } from './identity.ts';
 import { minute, second } from './instant.ts';
 import type { Instant } from './instant.ts';
 import { leftBehindDelay } from './schedule.ts';
-import { blockedBy, dueReason, retryAt } from './rotation-due.ts';
+import { blockedBy, dueReason, isEarly, retryAt } from './rotation-due.ts';
 import type {
   DueReason,
   Phase,
@@ -29,19 +30,39 @@ export function step(
   event: RotationEvent,
   context: RotationContext,
 ): Transition {
-  const applied = apply(rebase(state, context.now), event, context);
-  const next = advance(applied.state, context);
-  return { state: next.state, effects: [...applied.effects, ...next.effects] };
+  const rebased = rebase(state, context.now);
+  const applied = apply(rebased.state, event, context);
+  const next = advance(doubted(applied.state, context), context);
+  return { state: next.state, effects: [rebased, applied, next].flatMap(({ effects }) => effects) };
 }
 
 /** A clock set back starts every delay anew instead of stretching it. */
-function rebase(state: RotationState, now: Instant): RotationState {
-  const { phase } = state;
+function rebase(state: RotationState, now: Instant): Transition {
+  const { phase, storedAt } = state;
   const since = phase.kind === 'enrolling' ? phase.stageSince : phase.since;
-  if (since <= now) return state;
+  if (since <= now) return only(state);
   const notBefore = now + Math.max(state.notBefore - since, 0);
-  return { ...state, notBefore, phase: restarted(phase, state.lastFailure?.code, now) };
+  const rebased = { ...state, notBefore, phase: restarted(phase, state.lastFailure?.code, now) };
+  if (storedAt === undefined || storedAt <= now) return only(rebased);
+  // Stored by a clock that was ahead, and the deadline counts from there: it is found anew.
+  return disturbed(without(rebased, 'storedAt'), now);
 }
+
+/**
+ * A pair that is not valid yet: mostly the clock of the node is behind, and is set
+ * within a minute; asking for another pair would change nothing. But when the clocks of
+ * the whole cluster were ahead and are set back, nobody accepts any pair until its time
+ * comes, which may be years. The API server knows which of the two it is, and is asked;
+ * not by all nodes at once.
+ */
+function doubted(state: RotationState, { now, chance }: RotationContext): RotationState {
+  if (!isEarly(state, now)) return state.doubtAt === undefined ? state : without(state, 'doubtAt');
+  const doubtAt = state.doubtAt ?? now + minute + chance * doubtSpread;
+  return { ...state, doubtAt: Math.min(doubtAt, now + minute + doubtSpread) };
+}
+
+/** 100,000 nodes in five minutes are 333 a second. */
+const doubtSpread = 5 * minute;
 
 function restarted(phase: Phase, code: string | undefined, now: Instant): Phase {
   switch (phase.kind) {
@@ -220,11 +241,22 @@ function inspected(
     state.phase.kind === 'inspecting' ? { kind: 'resting', since: now } : state.phase;
   const known = without(without({ ...state, phase }, 'pair'), 'deadline');
   if (event.pair === undefined || event.deadline === undefined) return known;
-  // A second look at the same pair knows nothing of the one before it, and of a deadline put off for that.
-  const { serial, notAfter } = event.pair;
-  const same = state.pair?.serial === serial && state.pair.notAfter === notAfter;
-  const deadline = Math.max(event.deadline, same ? (state.deadline ?? 0) : 0);
+  const deadline = deadlineAfterLook(state, event.pair, event.deadline);
   return { ...known, pair: event.pair, deadline };
+}
+
+/**
+ * A second look at the pair that this run stored knows nothing of the one before it, and
+ * of a deadline put off for that, nor of the moment at which it was stored.
+ */
+export function deadlineAfterLook(
+  state: RotationState,
+  { serial, notAfter }: PairFacts,
+  deadline: Instant,
+): Instant {
+  const { pair, deadline: known, storedAt } = state;
+  const same = pair?.serial === serial && pair.notAfter === notAfter;
+  return same && storedAt !== undefined ? Math.max(deadline, known ?? 0) : deadline;
 }
 
 function progressed(

@@ -14,20 +14,26 @@ const span = 0.2;
  * second; hence the moment of issue counts where it is later.
  *
  * @param fraction where in the range, in [0, 1); see `rotationFraction`
- * @param replaced the pair before, when this one was just issued
  */
 export function rotationDeadline(
   pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>,
   fraction: number,
-  replaced?: Pick<PairFacts, 'notAfter'>,
+  { replaced, now }: DeadlineCircumstances = {},
 ): Instant {
-  const start = lifetimeStart(pair);
+  const start = lifetimeStart(pair, now);
   const lifetime = pair.notAfter - start;
   const wait =
     replaced?.notAfter === pair.notAfter
       ? Math.max(cappedRest, lifetime / 2) * (0.5 + fraction)
       : lifetime * (earliest + span * fraction);
   return Math.round(start + wait);
+}
+
+export interface DeadlineCircumstances {
+  /** The pair before, when this one was just issued. */
+  readonly replaced?: Pick<PairFacts, 'notAfter'> | undefined;
+  /** What `lifetimeStart` is to take for the present. */
+  readonly now?: Instant;
 }
 
 /**
@@ -41,14 +47,21 @@ const cappedRest = hour;
 
 /**
  * The moment from which the lifetime counts. A file time outside the validity (a
- * copied file, a clock that was wrong) says nothing, and notBefore stands in.
+ * copied file, a clock that was wrong) says nothing, and notBefore stands in. So it is
+ * with one that is still to come: the clock was ahead when the file was written, and a
+ * lifetime counted from there would leave the node less of its end than it needs.
  */
 export function lifetimeStart(
   pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>,
+  now: Instant = Infinity,
 ): Instant {
   const { notBefore, notAfter, storedAt } = pair;
-  return storedAt > notBefore && storedAt < notAfter ? storedAt : notBefore;
+  const latest = Math.min(notAfter, now + skewLeeway);
+  return storedAt > notBefore && storedAt < latest ? storedAt : notBefore;
 }
+
+/** Clocks of node, file system and signer may differ by this much before that matters. */
+export const skewLeeway = minute;
 
 /**
  * A number in [0, 1) that is spread evenly over nodes and certificates, yet the

@@ -13,6 +13,8 @@ export const certificateStates = [
   'starting',
   /** A usable certificate, rotation not yet due. */
   'valid',
+  /** A certificate whose time is still to come: by this node's clock at least. */
+  'not-yet-valid',
   /** The Node has no addresses to put into a serving certificate yet. */
   'waiting-for-addresses',
   /** The client certificate has to be there first. */

@@ -1,9 +1,11 @@
+import * as v from 'valibot';
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerReport } from '../core/enrollment.ts';
 import { AgentError, describeError, hasCode } from '../core/errors.ts';
 import type { ErrorCode } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
-import { credentialExpiry, loadValidKubeconfig } from '../kube/credential-validity.ts';
+import { credentialValidity, loadValidKubeconfig } from '../kube/credential-validity.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { KubeClient } from '../kube/rest-client.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -39,6 +41,8 @@ export class ApiAccess implements AsyncDisposable {
   #client: KubeClient | undefined;
   #source: CredentialSource | undefined;
   #stale = false;
+  /** Local minus server clock in milliseconds, as last heard. */
+  #skew: number | undefined;
   /** The current client goes by the pair that is kept, not by what a kubeconfig names. */
   #usesOwn = false;
   #opening: Promise<void> | undefined;
@@ -104,6 +108,20 @@ export class ApiAccess implements AsyncDisposable {
     return this.#opening;
   }
 
+  /**
+   * What time it is at the API server, by its own word: any answer tells, a refusal too.
+   * @throws AgentError as KubeClient.request, where none came
+   */
+  async serverTime(signal: AbortSignal): Promise<Instant> {
+    this.#skew = undefined;
+    try {
+      await this.current().request({ verb: 'get', path: '/version', signal }, v.unknown());
+    } catch (error) {
+      if (this.#skew === undefined) throw error;
+    }
+    return this.#options.clock.now() - (this.#skew ?? 0);
+  }
+
   /** A client under another credential than the current one, for trying that out. */
   async openWith(access: ClusterAccess): Promise<KubeClient> {
     const { version, clock, report } = this.#options;
@@ -115,7 +133,8 @@ export class ApiAccess implements AsyncDisposable {
       onDate: (serverTime) => {
         // Whole seconds, cut off: half a second is the expected difference.
         const ms = clock.now() - (serverTime + 500);
-        report({ type: 'clock-skew', ms: Math.abs(ms) <= 1_000 ? 0 : ms });
+        this.#skew = Math.abs(ms) <= 1_000 ? 0 : ms;
+        report({ type: 'clock-skew', ms: this.#skew });
       },
     });
   }
@@ -128,8 +147,8 @@ export class ApiAccess implements AsyncDisposable {
 
   get #expired(): boolean {
     const access = this.#client?.access;
-    const notAfter = access === undefined ? undefined : credentialExpiry(access);
-    return notAfter !== undefined && notAfter <= this.#options.clock.now();
+    const validity = access === undefined ? undefined : credentialValidity(access);
+    return validity !== undefined && validity.notAfter <= this.#options.clock.now();
   }
 
   async #open(): Promise<void> {

@@ -11,12 +11,15 @@ import type {
 } from '../core/enrollment.ts';
 import { AgentError, toFailure, hasCode } from '../core/errors.ts';
 import { sameTemplate } from '../core/identity.ts';
+import { formatInstant, minute } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
+import { skewLeeway } from '../core/schedule.ts';
 import { parseCertificate } from '../core/x509.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { writeKubeconfig } from '../store/kubeconfig-writer.ts';
 import type { ApiPort } from '../preflight/connection.ts';
+import type { LoadedPair } from '../store/pair-file.ts';
 import { currentLink } from '../store/pair-names.ts';
 import type { Inspection } from '../store/pair-store.ts';
 import { PairStore } from '../store/pair-store.ts';
@@ -191,7 +194,7 @@ export class Enroller implements AsyncDisposable {
       template,
       access,
       store: { write: (pem) => this.#exclusively(name, () => this.#store(name).write(pem)) },
-      prepare: () => this.#prepare(name),
+      prepare: (signal) => this.#prepare(name, signal),
       onStored: () => this.#useClientPair(name),
       verifyTrust: (chain, key, signal) => verifyTrust({ access, template, chain, key, signal }),
     });
@@ -202,9 +205,10 @@ export class Enroller implements AsyncDisposable {
    * also has the code that will judge and store the new pair loaded and compiled by
    * the time it comes; with no pair yet, the cluster's CA serves for that meanwhile.
    */
-  async #prepare(name: string): Promise<void> {
+  async #prepare(name: string, signal: AbortSignal): Promise<void> {
     this.#refuseBootstrap(name);
-    if ((await this.#readable(name)) !== undefined) return;
+    const pair = await this.#readable(name);
+    if (pair !== undefined) return this.#refuseWhileBehind(pair.facts, signal);
     const authority = this.#access.current().access.cluster.certificateAuthority;
     const blocks = authority === undefined ? [] : parsePem(authority.pem);
     void Promise.allSettled(blocks.map(({ der }) => parseCertificate(der)));
@@ -226,8 +230,24 @@ export class Enroller implements AsyncDisposable {
     );
   }
 
+  /**
+   * A pair that is not valid yet is asked for anew only if it is from the future for the
+   * API server as well: with a clock that is behind, the next one would be no better.
+   */
+  async #refuseWhileBehind(pair: PairFacts, signal: AbortSignal): Promise<void> {
+    const here = this.#options.clock.now();
+    if (pair.selfSigned || pair.notBefore <= here + skewLeeway) return;
+    const there = await this.#access.serverTime(signal);
+    if (pair.notBefore > there + skewLeeway) return;
+    throw new AgentError(
+      'CERT_NOT_YET_VALID',
+      `${pair.path} is valid from ${formatInstant(pair.notBefore)}; it is ${formatInstant(there)} at the API server, but ${formatInstant(here)} here`,
+      { remedy: 'set the clock of this node: timedatectl', retryAfterMs: behindInterval },
+    );
+  }
+
   /** A damaged pair is one reason more to go on; a directory that cannot be read is none. */
-  async #readable(name: string): Promise<unknown> {
+  async #readable(name: string): Promise<LoadedPair | undefined> {
     try {
       return await this.#store(name).peek();
     } catch (error) {
@@ -358,6 +378,9 @@ export class Enroller implements AsyncDisposable {
     return spec;
   }
 }
+
+/** How often at most a node whose clock is behind asks what time it is: a fleet may have one time server. */
+const behindInterval = 5 * minute;
 
 /** At most one certificate has this profile. */
 function clientPairOf({ certificates, certificateDirectory }: AgentConfig): string | undefined {

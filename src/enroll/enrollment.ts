@@ -33,7 +33,7 @@ export interface EnrollmentOptions {
   readonly access: ApiAccess;
   readonly store: PairSink;
   /** Called before the request is made: what stands in the way of storing is better known by then. */
-  readonly prepare?: () => Promise<void>;
+  readonly prepare?: (signal: AbortSignal) => Promise<void>;
   /** What has to follow the swap before the enrollment counts as done. */
   readonly onStored: () => Promise<void>;
   readonly clock: Clock;
@@ -93,7 +93,7 @@ export class Enrollment implements Disposable {
     // An issued certificate needs nothing more of the API server than, at times, a test of trust.
     if (this.#issued === undefined) await access.ready();
     const key = (this.#key ??= await generatePrivateKey(this.template.key));
-    if (this.#csr === undefined) await this.#options.prepare?.();
+    if (this.#csr === undefined) await this.#options.prepare?.(signal);
     const csr = (this.#csr ??= await this.#create(key, signal));
     this.#issued ??= await this.#wait(csr, signal);
     const chain = await this.#check(this.#issued, key, signal);

@@ -7,7 +7,7 @@ import type { Instant } from '../core/instant.ts';
 import { encodePem, parsePem } from '../core/pem.ts';
 import { bootstrapTokenId, jwtExpiry } from '../kube/bootstrap-token.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
-import { credentialExpiry } from '../kube/credential-validity.ts';
+import { credentialValidity } from '../kube/credential-validity.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import type { KubeconfigUser } from '../kube/kubeconfig-user.ts';
 import { readKubeconfigUser } from '../kube/kubeconfig-user.ts';
@@ -71,7 +71,7 @@ export async function lookAtKubeconfig(
 async function expiries(
   access: ClusterAccess,
 ): Promise<Pick<KubeconfigFacts, 'certificateExpiry' | 'token' | 'authority'>> {
-  const certificateExpiry = credentialExpiry(access);
+  const certificateExpiry = credentialValidity(access)?.notAfter;
   const authority = access.cluster.certificateAuthority;
   const token = await tokenFacts(access);
   const last = authority === undefined ? undefined : lastOf(authority.pem);

@@ -233,7 +233,8 @@ function judgeValidity(
       },
     ];
   }
-  const deadline = rotationDeadline(pair, rotationFraction(nodeName, spec.name, pair.serial));
+  const fraction = rotationFraction(nodeName, spec.name, pair.serial);
+  const deadline = rotationDeadline(pair, fraction, { now });
   if (now <= deadline + overdueGrace(pair)) return [];
   return [
     {

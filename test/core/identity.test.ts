@@ -10,11 +10,11 @@ import {
   issuedVerdict,
   mismatchOf,
   sameTemplate,
-  skewLeeway,
   templateOf,
 } from '../../src/core/identity.ts';
 import { hour } from '../../src/core/instant.ts';
 import { canonicalIp } from '../../src/core/ip-address.ts';
+import { skewLeeway } from '../../src/core/schedule.ts';
 import { clientTemplate, factsFor, servingSpec, servingTemplate, start } from './fixtures.ts';
 
 const addresses = (...pairs: readonly (readonly [string, string])[]): NodeAddress[] =>

@@ -94,6 +94,8 @@ const progress = (stage: 'pending' | 'approved' | 'issued'): RotationEvent => ({
   csr,
 });
 
+const future = pairFor(template, { notBefore: start + day, notAfter: start + 2 * day });
+
 /** Resting on a good pair. */
 function rested(pair: PairFacts = pairFor(template)): Story {
   const story = new Story();
@@ -527,7 +529,8 @@ describe('step(): when the clock is set', () => {
     const story = rested();
     assert.deepEqual(story.after(-3 * 365 * day), []);
     assert.equal(story.phase, 'resting');
-    assert.ok(story.wake > 3 * 365 * day);
+    // Nothing but a question to the API server, which knows what time it is.
+    assert.equal(story.wake, 3.5 * minute);
   });
 
   it('asks at the first look after the clock went past the expiry', () => {
@@ -570,6 +573,88 @@ describe('step(): when the clock is set', () => {
     const story = enrolling();
     story.on(stored(start));
     story.now -= day;
-    assert.deepEqual(story.on(wanting(twoAddresses)), ['enroll ip-address-missing']);
+    assert.deepEqual(story.on(wanting(twoAddresses)), ['inspect']);
+    assert.deepEqual(story.on(inspected(pairFor(template))), ['enroll ip-address-missing']);
+  });
+});
+
+describe('step() on a pair that is not valid yet', () => {
+  it('waits for the clock to be set, and then has the API server asked, every node at its own time', () => {
+    const story = rested(future);
+    assert.equal(story.wake, 3.5 * minute);
+    assert.deepEqual(story.after(3.5 * minute - 1), []);
+    assert.deepEqual(story.after(1), ['enroll not-yet-valid']);
+    const moments = [0, 0.999].map((chance) => {
+      const context = { now: start, chance };
+      const { state } = step(rested(future).state, { type: 'tick' }, context);
+      return state.doubtAt;
+    });
+    // Drawn once: later ticks do not move it.
+    assert.deepEqual(moments, [start + 3.5 * minute, start + 3.5 * minute]);
+    const drawn = [0, 0.999].map((chance) => {
+      const { state } = step(rested().state, inspected(future), { now: start, chance });
+      return state.doubtAt;
+    });
+    assert.deepEqual(drawn, [start + minute, start + minute + 0.999 * 5 * minute]);
+  });
+
+  it('asks nobody once the clock is right', () => {
+    const story = rested(future);
+    story.on(inspected(future, start + 1.8 * day));
+    assert.deepEqual(story.after(2 * minute), []);
+    assert.deepEqual(story.after(day), []);
+    assert.equal(story.state.doubtAt, undefined);
+    assert.deepEqual(story.after(hour), []);
+  });
+
+  it('asks when a clock that has been right is set back, and again after a failure', () => {
+    const story = rested(pairFor(template, { notBefore: start - minute, notAfter: start + day }));
+    story.now -= 5 * day;
+    story.on({ type: 'tick' });
+    assert.deepEqual(story.after(3.5 * minute), ['enroll not-yet-valid']);
+    assert.deepEqual(story.on(failed(failure('CERT_NOT_YET_VALID', 5 * minute), false)), []);
+    assert.deepEqual(story.after(7.5 * minute - 1), []);
+    assert.deepEqual(story.after(1), ['enroll not-yet-valid']);
+    story.on(failed(failure('CERT_NOT_YET_VALID', 5 * minute), false));
+    assert.deepEqual(story.after(5 * day), ['recovered 2']);
+  });
+
+  it('does not wait longer because the clock is set back once more', () => {
+    const story = rested(future);
+    story.now -= 300 * day;
+    story.on({ type: 'tick' });
+    assert.equal(story.wake, 6 * minute);
+  });
+
+  it('takes a start within what clocks may differ for no start in the future', () => {
+    const story = rested(pairFor(template, { notBefore: start + minute, notAfter: start + day }));
+    assert.equal(story.state.doubtAt, undefined);
+  });
+});
+
+describe('step() on a pair that was stored while the clock was ahead', () => {
+  it('looks at it anew when the clock is set back, and drops the late deadline', () => {
+    const story = enrolling();
+    story.now += day;
+    story.on(stored(story.now));
+    const late = story.state.deadline ?? 0;
+    story.now -= day;
+    const pair = pairFor(template, { serial: 'b', notBefore: start, notAfter: start + 2 * day });
+    assert.deepEqual(story.on({ type: 'tick' }), ['inspect']);
+    assert.deepEqual(story.on(inspected(pair, start + hour)), []);
+    assert.equal(story.state.deadline, start + hour);
+    assert.ok(late > start + hour);
+    assert.deepEqual(story.after(hour), ['enroll deadline']);
+  });
+
+  it('keeps the deadline where the clock goes back to a moment after it', () => {
+    const story = enrolling();
+    story.on(stored(story.now));
+    const { deadline } = story.state;
+    story.now += hour / 2;
+    story.on({ type: 'disturbed' });
+    story.now -= hour / 4;
+    assert.deepEqual(story.on({ type: 'tick' }), []);
+    assert.equal(story.state.deadline, deadline);
   });
 });

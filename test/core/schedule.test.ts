@@ -64,7 +64,7 @@ describe('rotationDeadline()', () => {
     const wait = (left: number, fraction: number): number => {
       const storedAt = end - left;
       const pair = { notBefore: storedAt - 5 * minute, notAfter: end, storedAt };
-      return rotationDeadline(pair, fraction, { notAfter: end }) - storedAt;
+      return rotationDeadline(pair, fraction, { replaced: { notAfter: end } }) - storedAt;
     };
     assert.deepEqual(
       [0, 0.5].map((fraction) => wait(day, fraction)),
@@ -82,7 +82,7 @@ describe('rotationDeadline()', () => {
   it('takes no notice of a predecessor that ended at another time', () => {
     const pair = { notBefore: start, notAfter: start + day, storedAt: start };
     for (const notAfter of [start, start + day - second, start + 365 * day]) {
-      assert.equal(rotationDeadline(pair, 0.5, { notAfter }), start + 0.8 * day);
+      assert.equal(rotationDeadline(pair, 0.5, { replaced: { notAfter } }), start + 0.8 * day);
     }
   });
 
@@ -107,20 +107,24 @@ describe('rotationDeadline()', () => {
 describe('lifetimeStart()', () => {
   const notBefore = start;
   const notAfter = start + hour;
-  const cases: readonly (readonly [string, number, number])[] = [
+  const issued = start + 5 * minute;
+  const cases: readonly (readonly [string, number, number, number?])[] = [
+    ['the moment of issue, when it is later than notBefore', issued, issued],
     [
-      'the moment of issue, when it is later than notBefore',
-      start + 5 * minute,
-      start + 5 * minute,
+      'the moment of issue, by a clock just behind that of the file',
+      issued,
+      issued,
+      start + 4 * minute + 1,
     ],
+    ['notBefore for a file written by a clock that was ahead', issued, start, start + 4 * minute],
     ['notBefore for a file older than the certificate', start - day, start],
     ['notBefore for a file time after the expiry', start + day, start],
     ['notBefore for a file time at the expiry', notAfter, start],
     ['notBefore for a file of the same moment', start, start],
   ];
-  for (const [name, storedAt, expected] of cases) {
+  for (const [name, storedAt, expected, now] of cases) {
     it(`is ${name}`, () => {
-      assert.equal(lifetimeStart({ notBefore, notAfter, storedAt }), expected);
+      assert.equal(lifetimeStart({ notBefore, notAfter, storedAt }, now), expected);
     });
   }
 });

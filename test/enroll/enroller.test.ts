@@ -4,22 +4,27 @@ import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import { hour } from '../../src/core/instant.ts';
 import { Enroller } from '../../src/enroll/enroller.ts';
+import { generatePrivateKey, pairPem } from '../../src/enroll/private-key.ts';
+import { PairStore } from '../../src/store/pair-store.ts';
+import type { Clock } from '../../src/sys/clock.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { clientSpec } from '../agent/fixtures.ts';
 import { clientTemplate, servingSpec, servingTemplate } from '../core/fixtures.ts';
-import { Bench } from './fixtures.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { authority, Bench, issue } from './fixtures.ts';
 
 const certificates: readonly CertificateSpec[] = [
   clientSpec,
   { ...servingSpec, selfSignedUntilIssued: true },
 ];
 
-function enrollerOn(bench: Bench, report = bench.report): Enroller {
+function enrollerOn(bench: Bench, report = bench.report, clock: Clock = systemClock): Enroller {
   return new Enroller({
     config: { ...bench.config, certificates },
     version: 'test',
-    clock: systemClock,
+    clock,
     random: Math.random,
     interfaces: () => ['10.0.0.1'],
     report,
@@ -165,6 +170,61 @@ describe('Enroller', () => {
     enroller.handle(enroll);
     const { attempt, resumable } = await bench.first('failed', 3);
     assert.deepEqual({ attempt, resumable }, { attempt: 3, resumable: true });
+  });
+
+  it('asks for another pair when the one there is from the future for the API server too', async () => {
+    await using bench = await Bench.create();
+    const key = await generatePrivateKey('ecdsa-p256');
+    const ca = await authority('ca');
+    const chain = await issue(ca, key.publicKey, { notBefore: Date.now() + 2 * hour });
+    const { config } = bench;
+    const store = new PairStore({
+      directory: config.certificateDirectory,
+      name,
+      clock: systemClock,
+      config: config.store,
+    });
+    await store.write(pairPem(chain, key));
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    const { pair } = await bench.first('stored');
+    assert.ok(pair.notBefore <= Date.now());
+    assert.equal(posts(bench), 1);
+  });
+
+  it('asks for none while its own clock is behind, and says what time it is there', async () => {
+    await using bench = await Bench.create();
+    await using first = enrollerOn(bench);
+    first.handle(enroll);
+    await bench.first('stored');
+    const clock = new FakeClock(Date.now() - 2 * hour);
+    await using behind = enrollerOn(bench, bench.report, clock);
+    behind.handle({ ...enroll, attempt: 2 });
+    const { failure, resumable } = await bench.first('failed');
+    assert.equal(failure.code, 'CERT_NOT_YET_VALID');
+    assert.match(failure.message, /is valid from \S+; it is \S+ at the API server, but \S+ here$/);
+    assert.ok((failure.retryAfterMs ?? 0) >= 300_000);
+    assert.equal(resumable, false);
+    assert.equal(posts(bench), 1);
+  });
+
+  it('learns what time it is from a refusal as well, and from nothing else', async () => {
+    await using bench = await Bench.create();
+    await using first = enrollerOn(bench);
+    first.handle(enroll);
+    await bench.first('stored');
+    const clock = new FakeClock(Date.now() - 2 * hour);
+    await using behind = enrollerOn(bench, bench.report, clock);
+    const [token = ''] = /token: \S+/.exec(bench.sandbox.bootstrapKubeconfig()) ?? [];
+    const refused = bench.sandbox
+      .bootstrapKubeconfig()
+      .replace(token, 'token: aaaaaa.0123456789abcdef');
+    await bench.writeBootstrap(refused);
+    behind.handle({ ...enroll, attempt: 2 });
+    assert.equal((await bench.first('failed')).failure.code, 'CERT_NOT_YET_VALID');
+    await bench.sandbox.stopListening();
+    behind.handle({ ...enroll, attempt: 3 });
+    assert.equal((await bench.first('failed', 2)).failure.code, 'API_UNREACHABLE');
   });
 
   it('asks for nothing else under the bootstrap identity than the client certificate', async () => {

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { hour } from '../../src/core/instant.ts';
-import { credentialExpiry, loadValidKubeconfig } from '../../src/kube/credential-validity.ts';
+import { hour, minute } from '../../src/core/instant.ts';
+import { credentialValidity, loadValidKubeconfig } from '../../src/kube/credential-validity.ts';
 import { base64, kubeconfigText, temporaryFolder } from './support/api-server.ts';
 import { makeAuthority } from './support/certificates.ts';
 import { failureOf } from './support/requests.ts';
@@ -27,7 +27,7 @@ async function load(user: Record<string, unknown>, moment: number): Promise<numb
   await using folder = await temporaryFolder();
   const path = join(folder.path, 'kubeconfig');
   await writeFile(path, kubeconfigText({ cluster: { server: 'https://x' }, user }));
-  return credentialExpiry(await loadValidKubeconfig(path, moment));
+  return credentialValidity(await loadValidKubeconfig(path, moment))?.notAfter;
 }
 
 function user(cert: string, key = leaf.key): Record<string, unknown> {
@@ -47,6 +47,17 @@ describe('loadValidKubeconfig()', () => {
     const chain = user(leaf.cert + shorter.cert);
     assert.equal(await load(chain, now), now + hour);
     assert.equal((await failureOf(load(chain, now + hour + 1))).code, 'CREDENTIAL_EXPIRED');
+  });
+
+  it('refuses a client certificate from the future, within what clocks may differ', async () => {
+    const begins = now - 2 * hour;
+    assert.equal(await load(user(leaf.cert), begins - minute), now + 2 * hour);
+    const failure = await failureOf(load(user(leaf.cert), begins - minute - 1));
+    assert.equal(failure.code, 'CERT_NOT_YET_VALID');
+    assert.match(
+      failure.message,
+      /valid from 2026-05-31T22:00:00Z; it is 2026-05-31T21:58:59Z here$/,
+    );
   });
 
   it('does not take a token for an identity', async () => {

@@ -109,6 +109,18 @@ export const clockFaults: readonly ClockFault[] = [
     },
   },
   {
+    fault: 'clocks of node and cluster are a year ahead, and set back',
+    requests: 4,
+    play: async (stage) => {
+      stage.passes(year);
+      await stage.bootstrap();
+      stage.passes(-year);
+      await stage.says(['clock_jumped']);
+      // The nodes of a cluster find it out together, and ask within five minutes.
+      await stage.recovers(() => stage.passes(6 * minute), clientStarts);
+    },
+  },
+  {
     fault: 'start at 1970, with nothing there',
     requests: 2,
     play: startAt1970,
