@@ -42,6 +42,11 @@ export interface KeeperOptions {
   readonly journal: RequestJournal;
   /** Gives memory back that is no longer needed; called when things have become quiet. */
   readonly releaseMemory: () => void;
+  /** Keeps other agents out of the certificate directory. */
+  readonly directoryLock?: {
+    /** @throws AgentError when another agent has it */
+    renew(): Promise<void>;
+  };
   /** Files that make a difference besides the pairs: kubeconfigs and the configuration. */
   readonly configFile?: string;
   /** Have the enroller examine the node once, when the first certificates are there. */
@@ -150,6 +155,8 @@ export class Keeper implements EnrollerListener {
     // From here on nothing that happens is slept through.
     this.#wake = new AbortController();
     this.#clockWatch.look();
+    this.#watchdog.enter('a look at the lock of the certificate directory');
+    await this.#options.directoryLock?.renew();
     this.#watchdog.enter('setting watches');
     await watches.renew();
     this.#watchdog.enter('a look at the files of the pairs');

@@ -9,13 +9,13 @@ import { version } from '../core/version.ts';
 import type { Greeting } from '../enroll/process.ts';
 import { AgentMetrics } from '../metrics/agent-metrics.ts';
 import { startMetricsServer } from '../metrics/server.ts';
-import { lockDirectory } from '../store/directory-lock.ts';
 import { readState } from '../store/state-file.ts';
 import { systemClock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import { createLogger } from '../sys/log.ts';
 import { releaseMemory } from '../sys/memory.ts';
 import { interfaceAddresses } from '../sys/network-interfaces.ts';
+import { DirectoryHold } from './directory-hold.ts';
 import { enrollerProgram } from './enroller-program.ts';
 import { StateKeeper } from './state-keeper.ts';
 
@@ -44,8 +44,7 @@ export interface RunAgentOptions {
 export async function runAgent(options: RunAgentOptions): Promise<void> {
   const { config, signal, onRunning } = options;
   const logger = options.logger ?? createLogger(config.log);
-  await using lock = await lockDirectory(config.certificateDirectory);
-  if (!lock.locked) logger.log('lock_unavailable', { error: lock.reason });
+  await using hold = await DirectoryHold.take(config.certificateDirectory, logger);
   const { state, setAside } = await readState(config.stateDirectory);
   if (setAside !== undefined) {
     logger.log('state_unreadable', { path: setAside.path, error: setAside.reason });
@@ -74,6 +73,7 @@ export async function runAgent(options: RunAgentOptions): Promise<void> {
     logger,
     observer: metrics,
     releaseMemory,
+    directoryLock: hold,
     preflight: true,
     journal: new RequestJournal(Object.fromEntries(outstanding), (requests) => {
       stateKeeper.setOutstanding(requests);

@@ -26,6 +26,10 @@ export const logEvents = {
   state_unwritable: { level: 'warn', message: 'The state file cannot be written' },
   state_writable: { level: 'info', message: 'The state file can be written again' },
   lock_unavailable: { level: 'warn', message: 'The certificate directory could not be locked' },
+  lock_renewed: {
+    level: 'warn',
+    message: 'The certificate directory was made anew, and is locked again',
+  },
   loop_stuck: { level: 'error', message: 'The rotation loop stands still' },
   loop_resumed: { level: 'info', message: 'The rotation loop runs again' },
   clock_jumped: { level: 'warn', message: 'The clock was set, or the machine was suspended' },

@@ -1,6 +1,15 @@
 import { spawn } from 'node:child_process';
-import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  writeSync,
+} from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { AgentError, hasErrno } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import { makeDirectory } from './atomic-file.ts';
@@ -15,6 +24,11 @@ export interface DirectoryLock extends AsyncDisposable {
   readonly locked: boolean;
   /** Why it could not. */
   readonly reason?: string;
+  /**
+   * False once the lock is on a file that has left its place, and a second agent could
+   * lock the one that took it. True while the directory is gone: nobody can lock it then.
+   */
+  isCurrent(): Promise<boolean>;
 }
 
 /**
@@ -38,6 +52,7 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
     return {
       locked: answer.kind === 'locked',
       ...(answer.kind === 'unavailable' && { reason: answer.reason }),
+      isCurrent: () => isInPlace(descriptor, path),
       [Symbol.asyncDispose]: async () => release(descriptor),
     };
   } catch (error) {
@@ -57,6 +72,20 @@ function openLockFile(path: string): number {
   } catch (error) {
     throw storeError('open the lock file', path, error);
   }
+}
+
+async function isInPlace(descriptor: number, path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined) return !(await directoryIsThere(dirname(path)));
+  const { dev, ino } = fstatSync(descriptor);
+  return found.dev === dev && found.ino === ino;
+}
+
+async function directoryIsThere(directory: string): Promise<boolean> {
+  return stat(directory).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }
 
 /** A disk that fails now takes nothing back: the descriptor is gone, and the lock with it. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, readlinkSync } from 'node:fs';
-import { mkdir, readFile, readdir, realpath, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { lockDirectory } from '../../src/store/directory-lock.ts';
@@ -84,4 +84,16 @@ test('lockDirectory() is released without an error, even if closing fails', asyn
   });
   closeSync(Number(descriptor));
   await lock[Symbol.asyncDispose]();
+});
+
+test('isCurrent() holds for the directory that was locked, and while there is none', async (t) => {
+  const directory = join(await temporaryDirectory(t), 'pki');
+  await using lock = await lockDirectory(directory);
+  assert.equal(await lock.isCurrent(), true);
+  await rm(directory, { recursive: true });
+  assert.equal(await lock.isCurrent(), true);
+  await mkdir(directory);
+  assert.equal(await lock.isCurrent(), false);
+  await using other = await lockDirectory(directory);
+  assert.deepEqual([await lock.isCurrent(), await other.isCurrent()], [false, true]);
 });

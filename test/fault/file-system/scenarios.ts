@@ -77,7 +77,7 @@ export const handScenarios: readonly Scenario[] = [
       await rm(node.pki, { recursive: true });
       return newPair(node, ...before);
     },
-    says: [],
+    says: ['lock_renewed'],
   },
   {
     fault: 'the directory is removed and made again while a request waits',
@@ -93,7 +93,7 @@ export const handScenarios: readonly Scenario[] = [
       });
       return newPair(node, before);
     },
-    says: [],
+    says: ['lock_renewed'],
   },
   {
     fault: 'the link is replaced by a plain file that holds the pair',
@@ -198,6 +198,27 @@ export const handScenarios: readonly Scenario[] = [
       return undefined;
     },
     says: [],
+  },
+  // The lock of the first one went with the old directory, and it finds out too late.
+  {
+    fault: 'the directory is made again, and a second agent is quicker',
+    phase: 'due',
+    takesPair: true,
+    act: async (scene) => {
+      const { node, agent } = scene;
+      const before = await idle(scene);
+      process.kill(agent.pid, 'SIGSTOP');
+      await rm(node.pki, { recursive: true });
+      const other = node.start();
+      const recovery = await newPair(node, ...before);
+      process.kill(agent.pid, 'SIGCONT');
+      await agent.exit();
+      const code = agent.all('agent_failed')[0]?.['code'];
+      if (code !== 'STORE_LOCKED') throw new Error(`the first one ended with ${String(code)}`);
+      requireOneRequest(other.all('csr_created').length);
+      return recovery;
+    },
+    says: ['agent_failed STORE_LOCKED'],
   },
 ];
 

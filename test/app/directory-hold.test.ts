@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { DirectoryHold } from '../../src/app/directory-hold.ts';
+import { lockDirectory, lockFile } from '../../src/store/directory-lock.ts';
+import { RecordingLogger } from '../agent/fixtures.ts';
+
+describe('DirectoryHold', () => {
+  let directory: string;
+  let logger: RecordingLogger;
+  beforeEach(async () => {
+    logger = new RecordingLogger();
+    directory = join(await mkdtemp(join(tmpdir(), 'nodecertd-hold-')), 'pki');
+  });
+  afterEach(async () => {
+    await rm(join(directory, '..'), { recursive: true });
+  });
+
+  it('renew() does nothing while its lock is in place, or while there is nothing to lock', async () => {
+    await using hold = await DirectoryHold.take(directory, logger);
+    await hold.renew();
+    await rm(directory, { recursive: true });
+    await hold.renew();
+    assert.deepEqual(logger.lines, []);
+    await assert.rejects(
+      lockDirectory(directory).then(() => hold.renew()),
+      { code: 'STORE_LOCKED' },
+    );
+  });
+
+  it('renew() locks the directory that took the place of the first, once', async () => {
+    await using hold = await DirectoryHold.take(directory, logger);
+    await rm(directory, { recursive: true });
+    await mkdir(directory);
+    await hold.renew();
+    await hold.renew();
+    assert.deepEqual(logger.take(), ['lock_renewed']);
+    await assert.rejects(lockDirectory(directory), { code: 'STORE_LOCKED' });
+  });
+
+  it('renew() makes a lock file that was removed', async () => {
+    await using hold = await DirectoryHold.take(directory, logger);
+    await rm(join(directory, lockFile));
+    await hold.renew();
+    assert.deepEqual(logger.take(), ['lock_renewed']);
+    await assert.rejects(lockDirectory(directory), { code: 'STORE_LOCKED' });
+  });
+
+  it('renew() goes on without a lock that it cannot take, says so once, and takes it later', async () => {
+    await using hold = await DirectoryHold.take(directory, logger);
+    await rm(join(directory, lockFile));
+    await mkdir(join(directory, lockFile));
+    await hold.renew();
+    await hold.renew();
+    assert.deepEqual(logger.take(), ['lock_unavailable']);
+    await rm(join(directory, lockFile), { recursive: true });
+    await hold.renew();
+    assert.deepEqual(logger.take(), ['lock_renewed']);
+    await writeFile(join(directory, 'other'), '');
+    await hold.renew();
+    assert.deepEqual(logger.take(), []);
+  });
+});
