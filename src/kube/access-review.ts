@@ -20,7 +20,7 @@ const reviewSchema = v.object({ status: v.object({ allowed: v.nullish(v.boolean(
  * @throws AgentError as KubeClient.request
  */
 export async function mayI(
-  client: KubeClient,
+  client: Pick<KubeClient, 'request'>,
   question: AccessQuestion,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -56,7 +56,10 @@ const identitySchema = v.pipe(
 );
 
 /** A SelfSubjectReview, as `kubectl auth whoami` makes; in v1 since Kubernetes 1.28. @throws AgentError as KubeClient.request */
-export async function whoAmI(client: KubeClient, signal: AbortSignal): Promise<ApiIdentity> {
+export async function whoAmI(
+  client: Pick<KubeClient, 'request'>,
+  signal: AbortSignal,
+): Promise<ApiIdentity> {
   return client.request(
     {
       verb: 'create',

@@ -52,7 +52,7 @@ const secretSchema = v.object({
  * @throws AgentError as KubeClient.request
  */
 export async function readBootstrapToken(
-  client: KubeClient,
+  client: Pick<KubeClient, 'request'>,
   id: string,
   signal: AbortSignal,
 ): Promise<BootstrapTokenRecord | 'absent' | 'forbidden'> {

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { parse } from 'yaml';
 import type { AgentConfig } from '../core/config.ts';
-import { AgentError } from '../core/errors.ts';
+import { AgentError, describeError } from '../core/errors.ts';
+import { withoutSecrets } from '../core/printable.ts';
 import { readBoundedFile } from '../store/bounded-file.ts';
-import { unlessMissing } from '../store/store-error.ts';
+import { orBadContent, unlessMissing } from '../store/store-error.ts';
 
 /** A setting of the kubelet and the file that has the last word on it. */
 export interface KubeletSetting<T> {
@@ -64,14 +65,28 @@ async function dropInFiles(directory: string): Promise<string[]> {
 }
 
 async function readSettings(path: string): Promise<Settings> {
-  using file = await readBoundedFile(path);
+  const found = await orBadContent(() => readBoundedFile(path));
+  if (found instanceof AgentError) throw invalid(path, found.message);
+  using file = found;
   const text = new TextDecoder().decode(file.content.expose());
+  const result = v.safeParse(settingsSchema, parsed(path, text), { abortEarly: true });
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const key = v.getDotPath(issue) ?? 'the document';
+  throw invalid(path, `${key} must be ${issue.expected ?? 'valid'}`);
+}
+
+function parsed(path: string, text: string): unknown {
   try {
-    return v.parse(settingsSchema, parse(text) ?? {});
+    return parse(text, { prettyErrors: false, logLevel: 'error' }) ?? {};
   } catch (error) {
-    throw new AgentError('CONFIG_INVALID', `${path} is no KubeletConfiguration`, {
-      cause: error,
-      remedy: `Correct ${path}: the kubelet does not start with it either`,
-    });
+    // Quoted in it is what the parser stumbled over, which may be anything.
+    throw invalid(path, withoutSecrets(describeError(error), 200));
   }
+}
+
+function invalid(path: string, why: string): AgentError {
+  return new AgentError('CONFIG_INVALID', `${path} is no KubeletConfiguration: ${why}`, {
+    remedy: `Correct ${path}: the kubelet does not start with it either`,
+  });
 }

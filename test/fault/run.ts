@@ -1,4 +1,4 @@
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
 import { families } from './families.ts';
 import type { FaultFamily, FaultRow } from './family.ts';
 import { missingNeeds } from './needs.ts';
@@ -42,7 +42,7 @@ async function tryFamily(family: FaultFamily): Promise<void> {
     for await (const row of family.run(options)) rows.push(row);
     say(`   ${((performance.now() - started) / 1000).toFixed(0)} s`);
   } catch (error) {
-    failures.push(`${family.name}: ${error instanceof Error ? error.stack : String(error)}`);
+    failures.push(`${family.name}: ${inspect(error, { depth: 8 })}`);
   }
 }
 

@@ -37,17 +37,20 @@ describe('readKubeletConfig()', () => {
     assert.deepEqual(facts, { file: kubelet.configFile, found: false });
   });
 
-  for (const [name, content] of [
-    ['broken YAML', 'a: [1'],
-    ['a text', 'rotateCertificates'],
-    ['a wrong type', 'rotateCertificates: sometimes'],
+  for (const [name, content, why] of [
+    ['broken YAML', 'a: [1', /: Flow sequence in block collection must be .* end with a \]$/],
+    ['a text', 'rotateCertificates', /: the document must be Object$/],
+    ['a wrong type', 'rotateCertificates: sometimes', /: rotateCertificates must be boolean$/],
+    ['an empty file', '', / is empty$/],
+    ['what could be a secret', `a: *${'Zm9vYmFy'.repeat(9)}`, /(?<!Zm9v.*)$/],
+    ['a colour of the terminal', 'a: *\u001B[31mred', /^[\x20-\x7E]*$/],
   ] as const) {
     it(`readKubeletConfig() refuses ${name} by the name of the file`, async (context) => {
       const config = agentConfig(await temporaryDirectory(context));
       await writeFile(config.kubelet.configFile, content);
       await assert.rejects(readKubeletConfig(config), {
         code: 'CONFIG_INVALID',
-        message: `${config.kubelet.configFile} is no KubeletConfiguration`,
+        message: why,
       });
     });
   }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { lstat, readFile, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -56,6 +57,7 @@ export async function attempt(bench: Bench, trial: Trial): Promise<Outcome> {
     const struck = await attachment.struck();
     await requirePair(bench, node, phase);
     if (ended || agent.killed || !(await isTidy(node))) {
+      await enrollersGone(agent);
       const began = performance.now();
       const next = start(bench, node);
       if (await settle(next, false)) throw new Error(`the next start failed:\n${logOf(next)}`);
@@ -99,6 +101,16 @@ async function settle(agent: TestAgent, killWhole: boolean): Promise<boolean> {
     await delay(10);
   }
   throw new Error(`the agent did not come to a new pair:\n${logOf(agent)}`);
+}
+
+/** As systemd sees to it before it starts a service anew: what a killed keeper left behind ends within milliseconds. */
+async function enrollersGone(agent: TestAgent): Promise<void> {
+  const pids = agent.all('enroller_started').map(({ pid }) => Number(pid));
+  const deadline = Date.now() + 10 * second;
+  while (pids.some((pid) => existsSync(`/proc/${pid}`))) {
+    if (Date.now() > deadline) throw new Error('an enroller outlives its keeper');
+    await delay(1);
+  }
 }
 
 function hasNewPair(agent: TestAgent): boolean {

@@ -1,5 +1,6 @@
 import { targets as apiTargets } from './api-targets.ts';
 import { targets as httpTargets } from './http-target.ts';
+import { targets as preflightTargets } from './preflight-targets.ts';
 import type { FuzzTarget } from './target.ts';
 import { targets as textTargets } from './text-targets.ts';
 import { targets as x509Targets } from './x509-targets.ts';
@@ -10,4 +11,5 @@ export const targets: readonly FuzzTarget[] = [
   ...textTargets,
   ...apiTargets,
   ...httpTargets,
+  ...preflightTargets,
 ];
