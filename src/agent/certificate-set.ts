@@ -67,16 +67,6 @@ export class CertificateSet {
     return Math.min(lookUp, ...this.#rotators.map(({ wake }) => wake));
   }
 
-  /**
-   * No certificate is on its way: what remains to be waited for is somebody else's. An
-   * approver that is a program decides in seconds, a person does not.
-   */
-  isQuiet(now: Instant): boolean {
-    return this.status().every(({ state, since }) =>
-      state === 'pending-approval' ? Math.abs(now - since) >= minute : !underWay.has(state),
-    );
-  }
-
   status(): CertificateStatus[] {
     return this.#rotators.map((rotator) => rotator.status());
   }
@@ -139,6 +129,16 @@ export class CertificateSet {
     const found = spec.addresses === 'node' ? this.#addresses.ofNode : this.#addresses.ofInterfaces;
     return templateOf(spec, found);
   }
+}
+
+/**
+ * No certificate is on its way: what remains to be waited for is somebody else's. An
+ * approver that is a program decides in seconds, a person does not.
+ */
+export function areQuiet(certificates: readonly CertificateStatus[], now: Instant): boolean {
+  return certificates.every(({ state, since }) =>
+    state === 'pending-approval' ? Math.abs(now - since) >= minute : !underWay.has(state),
+  );
 }
 
 const underWay: ReadonlySet<CertificateState> = new Set<CertificateState>([

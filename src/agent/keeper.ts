@@ -8,7 +8,7 @@ import type { Instant } from '../core/instant.ts';
 import type { AgentStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
-import { CertificateSet } from './certificate-set.ts';
+import { areQuiet, CertificateSet } from './certificate-set.ts';
 import { ChangedFiles } from './changed-files.ts';
 import { ClockWatch } from './clock-watch.ts';
 import type { ConnectionObserver } from './connection-log.ts';
@@ -165,7 +165,9 @@ export class Keeper implements EnrollerListener {
     await this.#compareFiles();
     this.#certificates.tick();
     const { preflight, clock } = this.#options;
-    if (preflight === true && this.#certificates.isQuiet(clock.now())) this.#preflight.quiet();
+    if (preflight === true && areQuiet(this.#certificates.status(), clock.now())) {
+      this.#preflight.quiet();
+    }
   }
 
   onReport(report: EnrollerReport): void {

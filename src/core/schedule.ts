@@ -40,10 +40,11 @@ export interface DeadlineCircumstances {
  * How long at least, give or take half, a pair rests that ends when its predecessor
  * did: a CA near its end gives no more, and 70–90 % of what is left, again and again,
  * would have every node of the cluster ask every few seconds in the last minute, and
- * all at once when it is over. Half of what is left, and an hour at the end, reaches
- * every node as long as the CA is replaced an hour and a half before its end.
+ * all at once when it is over. Half of what is left, and almost an hour at the end,
+ * reaches every node as long as the CA is replaced an hour and a half before its end,
+ * with minutes to spare for those that come last.
  */
-const cappedRest = hour;
+const cappedRest = 55 * minute;
 
 /**
  * The moment from which the lifetime counts. A file time outside the validity (a

@@ -530,7 +530,7 @@ describe('step(): when the clock is set', () => {
     assert.deepEqual(story.after(-3 * 365 * day), []);
     assert.equal(story.phase, 'resting');
     // Nothing but a question to the API server, which knows what time it is.
-    assert.equal(story.wake, 3.5 * minute);
+    assert.equal(story.wake, 11 * minute);
   });
 
   it('asks at the first look after the clock went past the expiry', () => {
@@ -581,8 +581,8 @@ describe('step(): when the clock is set', () => {
 describe('step() on a pair that is not valid yet', () => {
   it('waits for the clock to be set, and then has the API server asked, every node at its own time', () => {
     const story = rested(future);
-    assert.equal(story.wake, 3.5 * minute);
-    assert.deepEqual(story.after(3.5 * minute - 1), []);
+    assert.equal(story.wake, 11 * minute);
+    assert.deepEqual(story.after(11 * minute - 1), []);
     assert.deepEqual(story.after(1), ['enroll not-yet-valid']);
     const moments = [0, 0.999].map((chance) => {
       const context = { now: start, chance };
@@ -590,12 +590,12 @@ describe('step() on a pair that is not valid yet', () => {
       return state.doubtAt;
     });
     // Drawn once: later ticks do not move it.
-    assert.deepEqual(moments, [start + 3.5 * minute, start + 3.5 * minute]);
+    assert.deepEqual(moments, [start + 11 * minute, start + 11 * minute]);
     const drawn = [0, 0.999].map((chance) => {
       const { state } = step(rested().state, inspected(future), { now: start, chance });
       return state.doubtAt;
     });
-    assert.deepEqual(drawn, [start + minute, start + minute + 0.999 * 5 * minute]);
+    assert.deepEqual(drawn, [start + minute, start + minute + 0.999 * 20 * minute]);
   });
 
   it('asks nobody once the clock is right', () => {
@@ -611,7 +611,7 @@ describe('step() on a pair that is not valid yet', () => {
     const story = rested(pairFor(template, { notBefore: start - minute, notAfter: start + day }));
     story.now -= 5 * day;
     story.on({ type: 'tick' });
-    assert.deepEqual(story.after(3.5 * minute), ['enroll not-yet-valid']);
+    assert.deepEqual(story.after(11 * minute), ['enroll not-yet-valid']);
     assert.deepEqual(story.on(failed(failure('CERT_NOT_YET_VALID', 5 * minute), false)), []);
     assert.deepEqual(story.after(7.5 * minute - 1), []);
     assert.deepEqual(story.after(1), ['enroll not-yet-valid']);
@@ -623,7 +623,16 @@ describe('step() on a pair that is not valid yet', () => {
     const story = rested(future);
     story.now -= 300 * day;
     story.on({ type: 'tick' });
-    assert.equal(story.wake, 6 * minute);
+    assert.equal(story.wake, 21 * minute);
+  });
+
+  it('begins to doubt only when there is an identity to ask with', () => {
+    const story = rested(future);
+    story.on(inspected(future, start + 1.8 * day));
+    story.on({ type: 'identity', ready: false });
+    assert.deepEqual([story.state.doubtAt, story.wake > day], [undefined, true]);
+    assert.deepEqual(story.after(hour, { type: 'identity', ready: true }), []);
+    assert.equal(story.wake, 11 * minute);
   });
 
   it('takes a start within what clocks may differ for no start in the future', () => {

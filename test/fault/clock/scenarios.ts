@@ -114,10 +114,21 @@ export const clockFaults: readonly ClockFault[] = [
     play: async (stage) => {
       stage.passes(year);
       await stage.bootstrap();
-      stage.passes(-year);
-      await stage.says(['clock_jumped']);
-      // The nodes of a cluster find it out together, and ask within five minutes.
-      await stage.recovers(() => stage.passes(6 * minute), clientStarts);
+      await stage.calls(
+        () => stage.passes(-year),
+        [['clock_jumped'], ['rotation_deadline', 'kubelet-client']],
+      );
+      await stage.asleep();
+      // The nodes of a cluster find it out together: each asks in its own time, the client certificate first.
+      await stage.calls(
+        () => stage.passes(21 * minute),
+        [...clientStarts, ['certificate_stored', 'kubelet-client']],
+      );
+      await stage.asleep();
+      await stage.recovers(
+        () => stage.passes(21 * minute),
+        [['rotation_started', 'kubelet-server']],
+      );
     },
   },
   {

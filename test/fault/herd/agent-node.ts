@@ -1,4 +1,5 @@
 import { AddressBook } from '../../../src/agent/address-book.ts';
+import { areQuiet } from '../../../src/agent/certificate-set.ts';
 import { RequestJournal } from '../../../src/agent/request-journal.ts';
 import { Rotator } from '../../../src/agent/rotator.ts';
 import type { CertificateSpec } from '../../../src/core/certificate-spec.ts';
@@ -39,6 +40,7 @@ export class AgentNode implements HerdNode {
   #clientWake: Instant = 0;
   #servingWake: Instant = 0;
   #templateFor: SubjectAltNames | undefined;
+  #examined = false;
   /** When the loop comes round again; an event for any other moment is out of date. */
   #wakeAt: Instant = Infinity;
 
@@ -105,8 +107,18 @@ export class AgentNode implements HerdNode {
     if (this.#servingWake <= queue.now()) this.#serving.tick();
     this.#clientWake = this.#client.wake;
     this.#servingWake = this.#serving.wake;
+    this.#examine();
     const lookUp = ready ? this.#addresses.wake : Infinity;
     this.#wakeBy(Math.min(lookUp, this.#clientWake, this.#servingWake));
+  }
+
+  /** `PreflightLog.quiet`, once per run. */
+  #examine(): void {
+    if (this.#examined) return;
+    const certificates = [this.#client.status(), this.#serving.status()];
+    if (!areQuiet(certificates, this.#world.queue.now())) return;
+    this.#examined = true;
+    this.#enroller.send({ type: 'preflight' });
   }
 
   #wakeBy(due: Instant): void {

@@ -33,7 +33,7 @@ interface Job {
 /**
  * The enroller as the API server sees it: src/enroll without keys, files and
  * sockets. One POST for each attempt, one key and one request until it is decided,
- * and one GET for each look at the Node.
+ * one GET for each look at the Node, and one question for the examination at the start.
  */
 export class EnrollerModel implements EnrollerLink {
   readonly #world: World;
@@ -62,8 +62,9 @@ export class EnrollerModel implements EnrollerLink {
         return this.#abandon(command.name);
       case 'look-up-addresses':
         return this.#soon(() => this.#lookUp());
-      case 'self-sign':
       case 'preflight':
+        return this.#soon(() => this.#examine());
+      case 'self-sign':
         throw new Error(`no node of the simulation is told to ${command.type}`);
       default:
         return command satisfies never;
@@ -98,6 +99,8 @@ export class EnrollerModel implements EnrollerLink {
 
   #post(job: Job): void {
     const { cluster, tally, queue } = this.#world;
+    // What time is it? Nothing is asked for while this node's clock is the one that is wrong.
+    if (this.#isEarly(job.profile)) cluster.request();
     if (!cluster.request()) return this.#failed(job, unreachable);
     const csr = cluster.create(job.profile);
     job.csr = csr;
@@ -164,6 +167,15 @@ export class EnrollerModel implements EnrollerLink {
   #progress({ profile: name, attempt, csr }: Job, type: 'requested' | 'approved' | 'issued'): void {
     if (csr === undefined) return;
     this.#options.report({ type, name, attempt, csr: referenceOf(csr) });
+  }
+
+  /** `preflightAtStart`: whether renewal is permitted, which only the node's own identity can ask. */
+  #examine(): void {
+    if (!this.#isEarly('kubelet-client')) this.#world.cluster.request();
+  }
+
+  #isEarly(profile: KubeletProfile): boolean {
+    return (this.pairs.get(profile)?.notBefore ?? 0) > this.#world.queue.now();
   }
 
   /** `lookUpAddresses`: a GET, and a watch as well where the kubelet has yet to register the Node. */

@@ -30,7 +30,9 @@ export function broken(scenario: Scenario, nodes: number, outcome: Outcome): rea
   atMost('the mean rate', judged.mean, steadyLimitOf(scenario, steady));
   atMost('the rate of the worst minute', judged.worstMinute, withChance(2 * steady, 60));
   atMost('the worst second', judged.peak, withChance(2 * steady, 1));
-  atMost('the dispersion of seconds', judged.dispersion, mostDispersion);
+  if (scenario.ramp !== true) {
+    atMost('the dispersion of seconds', judged.dispersion, mostDispersion);
+  }
   if (scenario.running === undefined) {
     const rate = steady + (perBootstrap * nodes * 1_000) / scenario.startWithin;
     atMost('the rate of the worst minute of the bootstrap', load.worstMinute, withChance(rate, 60));

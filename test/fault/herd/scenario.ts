@@ -16,7 +16,11 @@ export interface Scenario {
   /** Over how long the nodes, or their agents, start. */
   readonly startWithin: number;
   /** Nodes that have their pairs already, as a cluster does that has long been running. */
-  readonly running?: { readonly remaining?: (random: () => number) => number };
+  readonly running?: {
+    readonly remaining?: (random: () => number) => number;
+    /** They were stored by clocks that were ahead by so much, and have been set back. */
+    readonly ahead?: number;
+  };
   /**
    * Whether each look at the Node's addresses is played. Where rotations are rare, the
    * looks of nodes that started long ago are added as the even stream that the
@@ -25,6 +29,8 @@ export interface Scenario {
   readonly lookUps: 'played' | 'added';
   /** The fault itself ends certificates, whatever an agent does. */
   readonly fatal?: boolean;
+  /** The load rises and falls once, by the schedule: it is bounded, and not even. */
+  readonly ramp?: boolean;
   /** Where the load is to be even; all of it where absent. */
   readonly judged?: Span;
 }
@@ -87,7 +93,7 @@ function newNode(
       running?.remaining === undefined
         ? agedPair({ world, name, profile, from })
         : cappedPair(world, { from, remaining: running.remaining(world.random) });
-    return [profile, pair];
+    return [profile, shifted(pair, running?.ahead ?? 0)];
   };
   const pairs = running === undefined ? [] : profiles.map(draw);
   return manager === 'client-go'
@@ -122,6 +128,16 @@ function agedPair({
     notAfter: from - age + cluster.lifetime,
     storedAt: from - age,
     serial,
+  };
+}
+
+function shifted(pair: Pair, by: number): Pair {
+  const { notBefore, notAfter, storedAt } = pair;
+  return {
+    ...pair,
+    notBefore: notBefore + by,
+    notAfter: notAfter + by,
+    storedAt: storedAt + by,
   };
 }
 

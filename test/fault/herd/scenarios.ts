@@ -99,6 +99,18 @@ export const authorityEnds: Scenario = {
   judged: { from: start + hour, to: start + ahead },
 };
 
+/** Each loop finds out within its minute. A kubelet never does, as long as its pair has not expired. */
+export const clocksSetBack: Scenario = {
+  ...runningFleet,
+  name: 'clocks of the cluster were five years ahead, and are set back',
+  startWithin: minute,
+  lookUps: 'added',
+  running: { ahead: 5 * year },
+  ramp: true,
+  plan: { span: span(2 * hour), lifetime: year },
+  judged: { from: start, to: start + 2 * hour },
+};
+
 export const scenarios: readonly Scenario[] = [
   massBootstrap,
   steadyYear,
@@ -107,4 +119,5 @@ export const scenarios: readonly Scenario[] = [
   noSigner,
   authorityReplaced,
   authorityEnds,
+  clocksSetBack,
 ];
