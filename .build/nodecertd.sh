@@ -12,6 +12,7 @@ export NODE_COMPILE_CACHE="$lib/cache" NODE_COMPILE_CACHE_PORTABLE=1
 # It collects garbage when it knows that things are quiet, so V8 need not guess. Its
 # helper, which computes keys and speaks HTTPS, starts without these flags.
 case "${1-}" in
-run) exec "$lib/node" --jitless --max-semi-space-size=1 --no-memory-reducer --single-threaded-gc "$lib/main.js" "$@" ;;
+# sd_notify(3) needs node:ffi, which is experimental; the runtime is pinned.
+run) exec "$lib/node" --disable-warning=ExperimentalWarning --jitless --max-semi-space-size=1 --no-memory-reducer --single-threaded-gc "$lib/main.js" "$@" ;;
 *) exec "$lib/node" "$lib/main.js" "$@" ;;
 esac

@@ -27,9 +27,9 @@ async function runCommand(): Promise<void> {
     stderr: process.stderr,
     environment: { hostName: hostname(), workingDirectory: process.cwd() },
     clock: systemClock,
-    startAgent: async (config) => {
+    startAgent: async (start) => {
       const { runUntilSignalled } = await import('./app/run-agent.ts');
-      return runUntilSignalled(config, first);
+      return runUntilSignalled({ ...start, started: first });
     },
   });
   // Without an agent to command it, for `run --help` or a bad configuration, it ends here.

@@ -49,6 +49,12 @@ export interface KeeperOptions {
   };
   /** Files that make a difference besides the pairs: kubeconfigs and the configuration. */
   readonly configFile?: string;
+  /** When the agent started; now, when absent. */
+  readonly startedAt?: Instant;
+  /** Milliseconds that the loop may pause at most, asked anew each time; a minute when absent. */
+  readonly longestPause?: () => number;
+  /** Called each time that the loop has come round. */
+  readonly onRound?: (status: AgentStatus) => void;
   /** Have the enroller examine the node once, when the first certificates are there. */
   readonly preflight?: boolean;
 }
@@ -77,8 +83,8 @@ export class Keeper implements EnrollerListener {
   constructor(options: KeeperOptions) {
     this.#options = options;
     const { clock, config, logger, launch } = options;
-    this.#startedAt = clock.now();
-    this.#releasedAt = this.#startedAt;
+    this.#startedAt = options.startedAt ?? clock.now();
+    this.#releasedAt = clock.now();
     this.#supervisor = new EnrollerSupervisor({ launch, listener: this, logger });
     this.#certificates = new CertificateSet({ ...options, enroller: this.#supervisor });
     this.#connections = new ConnectionLog(options);
@@ -141,6 +147,7 @@ export class Keeper implements EnrollerListener {
       while (!signal.aborted) {
         await this.#round(watches);
         watchdog.roundDone();
+        this.#options.onRound?.(this.status());
         watchdog.enter('the wait for what is due next');
         await this.#pause(signal);
         if (Math.abs(this.#options.clock.now() - this.#releasedAt) >= releaseInterval)
@@ -215,9 +222,10 @@ export class Keeper implements EnrollerListener {
 
   /** Sleeps until something is due, a minute at most, or until something happens. */
   async #pause(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, longestPause } = this.#options;
+    const longest = Math.min(longestPause?.() ?? minute, minute);
     // A deadline in the past that nothing came of must not make the loop spin.
-    const ms = Math.min(Math.max(this.#certificates.wake - clock.now(), second / 10), minute);
+    const ms = Math.min(Math.max(this.#certificates.wake - clock.now(), second / 10), longest);
     try {
       await clock.sleep(ms, AbortSignal.any([signal, this.#wake.signal]));
     } catch (error) {

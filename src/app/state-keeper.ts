@@ -33,6 +33,11 @@ export class StateKeeper implements AsyncDisposable {
     this.#state = options.state;
   }
 
+  /** As it is to be written. */
+  get state(): AgentState {
+    return this.#state;
+  }
+
   update(change: Omit<Partial<AgentState>, 'certificates'>): void {
     this.#state = { ...this.#state, ...change };
     this.#save();

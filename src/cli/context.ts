@@ -8,8 +8,14 @@ export interface Output {
   readonly columns?: number;
 }
 
+export interface AgentStart {
+  readonly config: LoadedConfig;
+  /** Reads the configuration anew, from where it was read at the start. */
+  readonly loadConfig: () => Promise<LoadedConfig>;
+}
+
 /** Runs until it is told to stop; the number is the exit code. */
-export type StartAgent = (config: LoadedConfig) => Promise<number>;
+export type StartAgent = (start: AgentStart) => Promise<number>;
 
 /** All that a command gets from outside. */
 export interface CliContext {

@@ -1,9 +1,14 @@
 import type { Command } from 'commander';
+import type { LoadedConfig } from '../config/load.ts';
 import { loadConfig } from '../config/load.ts';
-import { createLogger } from '../sys/log.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions, allConfigFlags } from './config-options.ts';
 import type { CliContext } from './context.ts';
+import { exitCodes } from './exit-code.ts';
+
+interface RunOptions extends ConfigOptions {
+  readonly check?: boolean;
+}
 
 /** `nodecertd run`: the agent, until it is told to stop. */
 export function configure(
@@ -12,12 +17,15 @@ export function configure(
   exit: (code: number) => void,
 ): void {
   addConfigOptions(command, allConfigFlags);
-  command.action(async ({ config: file, ...flags }: ConfigOptions) => {
-    const config = await loadConfig({ file, flags, environment: context.environment });
-    if (config.warnings.length > 0) {
-      const logger = createLogger(config.log);
-      for (const warning of config.warnings) logger.log('config_warning', { warning });
-    }
-    exit(await context.startAgent(config));
+  command.option('--check', 'only read the configuration, and say what is wrong with it');
+  command.action(async ({ config: file, check = false, ...flags }: RunOptions) => {
+    const { environment, startAgent } = context;
+    const load = (): Promise<LoadedConfig> => loadConfig({ file, flags, environment });
+    const config = await load();
+    if (!check) return exit(await startAgent({ config, loadConfig: load }));
+    for (const warning of config.warnings) context.stderr.write(`warning: ${warning}\n`);
+    const names = config.certificates.map(({ name }) => name).join(', ');
+    context.stdout.write(`The configuration is in order. Certificates: ${names}\n`);
+    exit(exitCodes.fine);
   });
 }

@@ -19,7 +19,12 @@ export const logEvents = {
   metrics_listening: { level: 'info', message: 'Metrics and health are being served' },
   config_changed: {
     level: 'warn',
-    message: 'The configuration changed on disk; restart to use it',
+    message: 'The configuration changed on disk; reload to use it',
+  },
+  config_reloaded: { level: 'info', message: 'The configuration was read anew' },
+  config_refused: {
+    level: 'error',
+    message: 'The new configuration is refused; the old one stays',
   },
   config_warning: { level: 'warn', message: 'The configuration deserves a look' },
   state_unreadable: { level: 'warn', message: 'The state file is unusable and was set aside' },

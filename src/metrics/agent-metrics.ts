@@ -1,6 +1,7 @@
 import type { ApiRequestRecord } from '../core/enrollment.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { errorCodes } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import type { AgentStatus } from '../core/status.ts';
 import { ageBuckets, requestBuckets, rotationBuckets } from './buckets.ts';
@@ -19,8 +20,8 @@ export type EnrollerEnd = (typeof enrollerEnds)[number];
 export interface AgentMetricsOptions {
   readonly status: () => AgentStatus;
   readonly health: () => Health;
-  /** Export the kubelet's own five names as well. */
-  readonly kubeletNames: boolean;
+  /** Whether to export the kubelet's own five names as well; a reload may change it. */
+  readonly kubeletNames: () => boolean;
 }
 
 export interface StoredRecord {
@@ -55,7 +56,9 @@ export class AgentMetrics {
   readonly #certificates = new CertificateGauges(this.#registry);
   readonly #preflight = new PreflightGauge(this.#registry);
   readonly #process = new ProcessMetrics(this.#registry);
-  readonly #kubelet: KubeletMetrics | undefined;
+  #kubelet: KubeletMetrics | undefined;
+  /** By a reload; at the start, otherwise. */
+  #configReadAt: Instant | undefined;
   readonly #introduced = new Set<string>();
 
   readonly #rotations = this.#counter(
@@ -119,10 +122,25 @@ export class AgentMetrics {
     'node_version',
   ]);
 
+  readonly #reloads = this.#counter(
+    'config_reloads_total',
+    'Times that the configuration was read anew, by what came of it.',
+    ['result'],
+  );
+  readonly #lastReloadSuccessful = this.#gauge(
+    'config_last_reload_successful',
+    '1 unless the last configuration that was read was refused.',
+  );
+  readonly #lastReloadSuccess = this.#gauge(
+    'config_last_reload_success_timestamp_seconds',
+    'When the configuration in use was read, as a Unix time.',
+  );
+
   constructor(options: AgentMetricsOptions) {
     this.#options = options;
-    this.#kubelet = options.kubeletNames ? new KubeletMetrics(this.#registry) : undefined;
     this.#clockSkew.remove();
+    for (const result of ['accepted', 'refused'] as const) this.#reloads.inc({ result }, 0);
+    this.#lastReloadSuccessful.set(1);
     for (const reason of enrollerEnds) {
       if (reason !== 'finished') this.#enrollerRestarts.inc({ reason }, 0);
     }
@@ -139,12 +157,20 @@ export class AgentMetrics {
     this.#certificates.refresh(status);
     this.#preflight.refresh(status);
     this.#process.refresh(status);
-    this.#kubelet?.refresh(status);
+    const kubelet = this.#kubeletNames;
+    kubelet?.refresh(status);
     const { lastTick, stuckAt } = this.#options.health();
     this.#lastTick.set(lastTick / second);
     this.#loopStuck.set(Number(stuckAt !== undefined));
+    this.#lastReloadSuccess.set((this.#configReadAt ?? status.startedAt) / second);
     this.#buildInfo.set({ version: status.version, node_version: process.version }, 1);
-    return await this.#registry.metrics();
+    return (await this.#registry.metrics()) + ((await kubelet?.render()) ?? '');
+  }
+
+  recordReload(result: 'accepted' | 'refused', now: Instant): void {
+    this.#reloads.inc({ result });
+    this.#lastReloadSuccessful.set(Number(result === 'accepted'));
+    if (result === 'accepted') this.#configReadAt = now;
   }
 
   recordApiRequest({ verb, code, seconds }: ApiRequestRecord): void {
@@ -164,13 +190,13 @@ export class AgentMetrics {
     this.#duration.observe({ certificate: name }, notNegative(seconds));
     if (ageOfReplaced === undefined) return;
     this.#age.observe({ certificate: name }, notNegative(ageOfReplaced));
-    this.#kubelet?.recordStored(this.#signerOf(name), notNegative(ageOfReplaced));
+    this.#kubeletNames?.recordStored(this.#signerOf(name), notNegative(ageOfReplaced));
   }
 
   recordFailure(name: string, code: ErrorCode): void {
     this.#introduce(name);
     this.#failures.inc({ certificate: name, code });
-    this.#kubelet?.recordFailure(this.#signerOf(name));
+    this.#kubeletNames?.recordFailure(this.#signerOf(name));
   }
 
   recordEnrollerStart(): void {
@@ -185,6 +211,13 @@ export class AgentMetrics {
   /** @param ms local minus server clock in milliseconds */
   setClockSkew(ms: number): void {
     this.#clockSkew.set(ms / second);
+  }
+
+  /** Counts go on where they were when the names come back. */
+  get #kubeletNames(): KubeletMetrics | undefined {
+    if (!this.#options.kubeletNames()) return undefined;
+    this.#kubelet ??= new KubeletMetrics();
+    return this.#kubelet;
   }
 
   #introduce(certificate: string): void {

@@ -2,8 +2,7 @@ import { kubeletClientSigner, kubeletServingSigner } from '../core/certificate-s
 import { second } from '../core/instant.ts';
 import type { AgentStatus } from '../core/status.ts';
 import { ageBuckets } from './buckets.ts';
-import type { Registry } from './prom-client.ts';
-import { Counter, Gauge, Histogram } from './prom-client.ts';
+import { Counter, Gauge, Histogram, Registry } from './prom-client.ts';
 
 /**
  * The five names under which the kubelet reports its own certificates, so that
@@ -14,14 +13,15 @@ import { Counter, Gauge, Histogram } from './prom-client.ts';
  * kubelet's help text promises; the kubelet itself shows +Inf, which no alert catches.
  */
 export class KubeletMetrics {
+  readonly #registry = new Registry();
   readonly #clientTtl: Gauge;
   readonly #serverTtl: Gauge;
   readonly #clientErrors: Counter;
   readonly #serverErrors: Counter;
   readonly #serverRotation: Histogram;
 
-  constructor(registry: Registry) {
-    const registers = [registry];
+  constructor() {
+    const registers = [this.#registry];
     this.#clientTtl = new Gauge({
       name: 'kubelet_certificate_manager_client_ttl_seconds',
       help: ttlHelp('client'),
@@ -48,6 +48,11 @@ export class KubeletMetrics {
       buckets: ageBuckets,
       registers,
     });
+  }
+
+  /** The text exposition format. */
+  async render(): Promise<string> {
+    return await this.#registry.metrics();
   }
 
   refresh(status: AgentStatus): void {

@@ -16,7 +16,7 @@ function metricsOf(initial: AgentStatus): {
   const metrics = new AgentMetrics({
     status: () => status,
     health: () => ({ lastTick: now - 20 * second, stuckAt: undefined }),
-    kubeletNames: false,
+    kubeletNames: () => false,
   });
   return {
     metrics,
@@ -33,7 +33,7 @@ describe('AgentMetrics gauges', () => {
       const metrics = new AgentMetrics({
         status: () => both,
         health: () => ({ lastTick: now - minute, stuckAt }),
-        kubeletNames: false,
+        kubeletNames: () => false,
       });
       const { samples } = await scrape(metrics);
       assert.equal(samples.get('nodecertd_loop_stuck'), Number(stuckAt !== undefined));

@@ -18,7 +18,11 @@ const kubeletNames: Readonly<Record<string, string>> = {
 function metricsOf(certificates: readonly CertificateStatus[], names = true): AgentMetrics {
   const status = agent(certificates);
   const health = { lastTick: now, stuckAt: undefined };
-  return new AgentMetrics({ status: () => status, health: () => health, kubeletNames: names });
+  return new AgentMetrics({
+    status: () => status,
+    health: () => health,
+    kubeletNames: () => names,
+  });
 }
 
 describe('KubeletMetrics', () => {

@@ -13,7 +13,7 @@ import { agent, client, now } from './fixtures.ts';
 const metrics = new AgentMetrics({
   status: () => agent([client()]),
   health: () => ({ lastTick: now, stuckAt: undefined }),
-  kubeletNames: false,
+  kubeletNames: () => false,
 });
 
 function value(exposition: Exposition, name: string): number {

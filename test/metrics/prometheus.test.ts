@@ -44,7 +44,7 @@ describe('a real Prometheus', { skip: skipWithout('prometheus') }, () => {
   it('fires on an overdue and a stuck certificate, and stops once they are replaced', async () => {
     let certificates = [overdue, stuck];
     const status = (): AgentStatus => live(certificates);
-    const metrics = new AgentMetrics({ status, health, kubeletNames: true });
+    const metrics = new AgentMetrics({ status, health, kubeletNames: () => true });
     const config = { host: '127.0.0.1', port: 0, kubeletNames: true };
     await using running = await startMetricsServer({ metrics, status, health, config });
     const target = `${running.address.host}:${running.address.port}`;

@@ -49,7 +49,7 @@ function everyMetric(): AgentMetrics {
   const metrics = new AgentMetrics({
     status: () => status,
     health: () => health,
-    kubeletNames: true,
+    kubeletNames: () => true,
   });
   metrics.setClockSkew(1000);
   metrics.recordApiRequest({ verb: 'create', code: '201', seconds: 0.1 });

@@ -28,7 +28,7 @@ async function start(setup: Setup = {}): Promise<MetricsServer> {
   const { limits = defaultLimits, stuckAt, host = '127.0.0.1', port = 0 } = setup;
   const status = setup.status ?? (() => agent([client(), server()]));
   const health = (): Health => ({ lastTick: now, stuckAt });
-  const metrics = new AgentMetrics({ status, health, kubeletNames: false });
+  const metrics = new AgentMetrics({ status, health, kubeletNames: () => false });
   const config = { host, port, kubeletNames: false };
   return await startMetricsServer({ metrics, status, health, config, limits });
 }

@@ -38,7 +38,7 @@ await using stateKeeper = new StateKeeper({
 const metrics = new AgentMetrics({
   status: () => keeper.status(),
   health: () => keeper,
-  kubeletNames: true,
+  kubeletNames: () => true,
 });
 const keeper: Keeper = new Keeper({
   config,

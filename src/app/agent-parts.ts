@@ -1,0 +1,110 @@
+import { RequestJournal } from '../agent/request-journal.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import type { MetricsServer } from '../metrics/server.ts';
+import { readState } from '../store/state-file.ts';
+import { systemClock } from '../sys/clock.ts';
+import type { Logger } from '../sys/log.ts';
+import { DirectoryHold } from './directory-hold.ts';
+import { Slot } from './slot.ts';
+import { StateKeeper } from './state-keeper.ts';
+
+/** The directories that an agent works in, by its configuration. */
+export interface AgentGround {
+  readonly hold: Slot<DirectoryHold>;
+  readonly state: Slot<StateKeeper>;
+  readonly journal: RequestJournal;
+}
+
+/** All that it holds of the machine. */
+export interface AgentParts extends AgentGround {
+  readonly server: Slot<MetricsServer>;
+}
+
+/** @throws AgentError METRICS_LISTEN */
+export type Listen = (config: LoadedConfig['metrics']) => Promise<MetricsServer>;
+
+/**
+ * Takes what the configuration names; it is given back with the stack.
+ * @throws AgentError STORE_LOCKED, STORE_*
+ */
+export async function takeGround(
+  { certificateDirectory, stateDirectory: directory }: LoadedConfig,
+  logger: Logger,
+  stack: AsyncDisposableStack,
+): Promise<AgentGround> {
+  const hold = stack.use(new Slot(await DirectoryHold.take(certificateDirectory, logger)));
+  const { state: known, setAside } = await readState(directory);
+  if (setAside !== undefined) {
+    logger.log('state_unreadable', { path: setAside.path, error: setAside.reason });
+  }
+  const keeper = new StateKeeper({ directory, state: known, clock: systemClock, logger });
+  const state = stack.use(new Slot(keeper));
+  const outstanding = Object.entries(known.certificates).map(
+    ([name, record]) => [name, record.outstanding] as const,
+  );
+  const journal = new RequestJournal(Object.fromEntries(outstanding), (requests) => {
+    state.content.setOutstanding(requests);
+  });
+  return { hold, state, journal };
+}
+
+export interface Exchange {
+  readonly from: LoadedConfig;
+  readonly to: LoadedConfig;
+  readonly logger: Logger;
+  readonly listen: Listen;
+}
+
+/**
+ * Puts those in place that another configuration names, all or none of them.
+ * @returns what was replaced, to be disposed of when nobody works with it any more
+ * @throws AgentError STORE_LOCKED, METRICS_LISTEN, STORE_*; everything is as it was then
+ */
+export async function exchangeParts(
+  parts: AgentParts,
+  { from, to, logger, listen }: Exchange,
+): Promise<AsyncDisposableStack> {
+  await using fresh = new AsyncDisposableStack();
+  const hold =
+    from.certificateDirectory === to.certificateDirectory
+      ? undefined
+      : fresh.use(await DirectoryHold.take(to.certificateDirectory, logger));
+  const server = await exchangeServer(parts.server, { from, to, listen });
+  // From here on nothing fails.
+  const replaced = new AsyncDisposableStack();
+  if (server !== undefined) replaced.use(server);
+  if (hold !== undefined) replaced.use(parts.hold.exchange(hold));
+  if (from.stateDirectory !== to.stateDirectory) {
+    const { state } = parts.state.content;
+    const directory = to.stateDirectory;
+    const next = new StateKeeper({ directory, state, clock: systemClock, logger });
+    replaced.use(parts.state.exchange(next));
+  }
+  fresh.move();
+  return replaced;
+}
+
+/** Another port is opened before the old one is closed; the same one on another address can only be after. */
+async function exchangeServer(
+  slot: Slot<MetricsServer>,
+  { from, to, listen }: Omit<Exchange, 'logger'>,
+): Promise<MetricsServer | undefined> {
+  const { host, port } = to.metrics;
+  if (from.metrics.host === host && from.metrics.port === port) return undefined;
+  if (from.metrics.port !== port || port === 0) return slot.exchange(await listen(to.metrics));
+  await slot.exchange(closedServer)[Symbol.asyncDispose]();
+  try {
+    slot.exchange(await listen(to.metrics));
+    return undefined;
+  } catch (error) {
+    slot.exchange(await listen(from.metrics));
+    throw error;
+  }
+}
+
+/** For the moment between two that cannot be open together. */
+const closedServer: MetricsServer = {
+  address: { host: '127.0.0.1', port: 0 },
+  url: 'http://127.0.0.1:0',
+  [Symbol.asyncDispose]: async () => undefined,
+};

@@ -1,0 +1,232 @@
+import type { ChildProcess } from 'node:child_process';
+import { isDeepStrictEqual } from 'node:util';
+import { forkEnroller } from '../agent/fork-enroller.ts';
+import type { LaunchEnroller } from '../agent/enroller-link.ts';
+import { Keeper } from '../agent/keeper.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import { AgentError, toFailure } from '../core/errors.ts';
+import type { AgentStatus } from '../core/status.ts';
+import { version } from '../core/version.ts';
+import type { Greeting } from '../enroll/process.ts';
+import { AgentMetrics } from '../metrics/agent-metrics.ts';
+import type { MetricsServer } from '../metrics/server.ts';
+import { startMetricsServer } from '../metrics/server.ts';
+import { systemClock } from '../sys/clock.ts';
+import { createLogger } from '../sys/log.ts';
+import { releaseMemory } from '../sys/memory.ts';
+import { interfaceAddresses } from '../sys/network-interfaces.ts';
+import type { AgentGround, AgentParts } from './agent-parts.ts';
+import { exchangeParts, takeGround } from './agent-parts.ts';
+import { enrollerProgram } from './enroller-program.ts';
+import { ReplaceableLogger } from './replaceable-logger.ts';
+import type { ServiceNotifier } from './service-notifier.ts';
+import { Slot } from './slot.ts';
+
+export interface AgentOptions {
+  readonly config: LoadedConfig;
+  /** Reads the configuration anew. @throws AgentError CONFIG_* when it cannot be used */
+  readonly loadConfig: () => Promise<LoadedConfig>;
+  readonly notifier: ServiceNotifier;
+  /** An enroller process that was started ahead of time. */
+  readonly started?: ChildProcess | undefined;
+}
+
+/**
+ * The agent from its lock to its last line. All of it goes by one configuration; a
+ * reload puts another in its place, or leaves everything as it was.
+ */
+export class Agent {
+  readonly logger: ReplaceableLogger;
+  readonly #options: AgentOptions;
+  readonly #metrics: AgentMetrics;
+  readonly #startedAt = systemClock.now();
+  #config: LoadedConfig;
+  #started: ChildProcess | undefined;
+  #parts: AgentParts | undefined;
+  #keeper: Keeper | undefined;
+  /** Ends the keeper that works now. */
+  #generation = new AbortController();
+  #working: Promise<void> = Promise.resolve();
+  /** Settles when a reload has put another keeper in place. */
+  #replaced = Promise.withResolvers<void>();
+  #reloading: Promise<void> = Promise.resolve();
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    this.#config = options.config;
+    this.#started = options.started;
+    this.logger = new ReplaceableLogger(createLogger(options.config.log));
+    this.#metrics = new AgentMetrics({
+      status: () => this.status(),
+      health: () => this.keeper,
+      kubeletNames: () => this.#config.metrics.kubeletNames,
+    });
+  }
+
+  status(): AgentStatus {
+    return this.keeper.status();
+  }
+
+  /**
+   * Works until the signal.
+   * @throws AgentError STORE_LOCKED, METRICS_LISTEN and whatever keeps it from starting
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    await using stack = new AsyncDisposableStack();
+    const { logger } = this;
+    const config = this.#config;
+    const ground = await takeGround(config, logger, stack);
+    this.#keeper = this.#newKeeper(config, ground);
+    const server = stack.use(new Slot(await this.#listen(config.metrics)));
+    this.#parts = { ...ground, server };
+    const { nodeName: node, certificateDirectory: directory, certificates } = config;
+    const names = certificates.map(({ name }) => name);
+    logger.log('agent_started', { version, node, directory, certificates: names });
+    this.#announce(config);
+    signal.addEventListener('abort', () => this.#stopping(), { once: true });
+    await this.#work(signal);
+    logger.log('agent_stopped');
+  }
+
+  /**
+   * Reads the configuration and goes by it from then on. One that cannot be used is
+   * refused as a whole, and the log says why. Reloads wait for one another.
+   */
+  async reload(): Promise<void> {
+    const turn = this.#reloading.then(() => this.#reload());
+    this.#reloading = turn;
+    await turn;
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#generation = new AbortController();
+      const either = AbortSignal.any([signal, this.#generation.signal]);
+      this.#working = this.keeper.run(either);
+      await this.#working;
+      // It was a reload that stopped it.
+      if (!signal.aborted) await this.#replaced.promise;
+    }
+  }
+
+  async #reload(): Promise<void> {
+    const { notifier, loadConfig } = this.#options;
+    notifier.reloading();
+    try {
+      const next = await loadConfig();
+      const changed = differences(this.#config, next);
+      await this.#change(next, changed);
+      this.logger.log('config_reloaded', { path: next.file, changed });
+      this.#metrics.recordReload('accepted', systemClock.now());
+    } catch (error) {
+      const { code, message, remedy } = toFailure(error);
+      const path = this.#config.file;
+      this.logger.log('config_refused', { path, code, error: message, remedy });
+      this.#metrics.recordReload('refused', systemClock.now());
+    } finally {
+      notifier.reloaded();
+    }
+  }
+
+  async #change(next: LoadedConfig, changed: readonly Key[]): Promise<void> {
+    const { parts } = this;
+    await using _ = await exchangeParts(parts, {
+      from: this.#config,
+      to: next,
+      logger: this.logger,
+      listen: this.#listen,
+    });
+    this.#config = next;
+    this.logger.replace(createLogger(next.log));
+    if (changed.some((key) => !outsideTheKeeper.has(key))) await this.#replaceKeeper(next);
+    this.#announce(next);
+  }
+
+  /** Requests under way are given up with the old one, and counted like those of an earlier run. */
+  async #replaceKeeper(config: LoadedConfig): Promise<void> {
+    this.#replaced = Promise.withResolvers();
+    this.#generation.abort();
+    await this.#working;
+    this.#keeper = this.#newKeeper(config, this.parts);
+    this.#replaced.resolve();
+  }
+
+  #newKeeper(config: LoadedConfig, { hold, journal }: AgentGround): Keeper {
+    const { notifier } = this.#options;
+    return new Keeper({
+      config,
+      version,
+      clock: systemClock,
+      chance: Math.random,
+      interfaces: interfaceAddresses,
+      launch: this.#launchEnroller(config),
+      logger: this.logger,
+      observer: this.#metrics,
+      releaseMemory,
+      preflight: true,
+      startedAt: this.#startedAt,
+      journal,
+      directoryLock: { renew: () => hold.content.renew() },
+      longestPause: () => notifier.longestPause,
+      onRound: (status) => notifier.round(status),
+      ...(config.file !== undefined && { configFile: config.file }),
+    });
+  }
+
+  #launchEnroller(config: LoadedConfig): LaunchEnroller {
+    const greeting: Greeting = { config, version };
+    const started = this.#started;
+    // It was started for the first configuration, and is greeted once.
+    this.#started = undefined;
+    return forkEnroller({
+      ...enrollerProgram,
+      greeting,
+      ...(started !== undefined && { started }),
+    });
+  }
+
+  readonly #listen = (config: LoadedConfig['metrics']): Promise<MetricsServer> =>
+    startMetricsServer({
+      metrics: this.#metrics,
+      status: () => this.status(),
+      health: () => this.keeper,
+      config,
+    });
+
+  /** Where it is found, and what of its configuration deserves a look. */
+  #announce({ warnings }: LoadedConfig): void {
+    const { state, server } = this.parts;
+    for (const warning of warnings) this.logger.log('config_warning', { warning });
+    const metricsAddress = new URL(server.content.url).host;
+    state.content.update({ pid: process.pid, startedAt: this.#startedAt, metricsAddress });
+    this.logger.log('metrics_listening', { address: metricsAddress });
+  }
+
+  #stopping(): void {
+    this.logger.log('agent_stopping');
+    this.#options.notifier.stopping();
+  }
+
+  get keeper(): Keeper {
+    if (this.#keeper === undefined) throw new AgentError('INTERNAL', 'the agent does not run');
+    return this.#keeper;
+  }
+
+  get parts(): AgentParts {
+    if (this.#parts === undefined) throw new AgentError('INTERNAL', 'the agent does not run');
+    return this.#parts;
+  }
+}
+
+type Key = Exclude<keyof LoadedConfig, 'file' | 'warnings'>;
+
+/** The keys under which two configurations differ. */
+function differences(a: LoadedConfig, b: LoadedConfig): Key[] {
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]) as ReadonlySet<keyof LoadedConfig>;
+  return [...keys].filter(
+    (key): key is Key => key !== 'file' && key !== 'warnings' && !isDeepStrictEqual(a[key], b[key]),
+  );
+}
+
+/** What can change without a new keeper, and so without giving up requests under way. */
+const outsideTheKeeper: ReadonlySet<Key> = new Set<Key>(['log', 'metrics']);
