@@ -19,7 +19,8 @@ async function runEnroller(): Promise<void> {
 }
 
 async function runCommand(): Promise<void> {
-  const first = process.argv[2] === 'run' ? await startEnrollerEarly() : undefined;
+  const runs = process.argv[2] === 'run' && !process.argv.includes('--check');
+  const first = runs ? await startEnrollerEarly() : undefined;
   const { runCli } = await import('./cli/program.ts');
   const { systemClock } = await import('./sys/clock.ts');
   process.exitCode = await runCli(process.argv.slice(2), {

@@ -23,6 +23,7 @@ const folders: Readonly<Record<string, readonly string[]>> = {
   preflight: ['core', 'sys', 'store', 'kube'],
   metrics: ['core', 'sys'],
   config: ['core'],
+  control: ['core', 'sys'],
   sandbox: ['core', 'sys'],
 };
 

@@ -98,6 +98,11 @@ export class CertificateSet {
     this.#addresses.lost(failure);
   }
 
+  /** Has new pairs made of these. */
+  renew(names: readonly string[]): void {
+    for (const rotator of this.#rotators) if (names.includes(rotator.spec.name)) rotator.renew();
+  }
+
   /** The pair behind this link may be another one. */
   disturbed(path: string): void {
     this.#rotators.find((rotator) => rotator.path === path)?.disturbed();

@@ -36,6 +36,7 @@ export function certificateStatus(options: {
     attempts: state.failures,
     ...(state.lastFailure !== undefined && { lastFailure: state.lastFailure }),
     ...(phase.kind === 'backing-off' && { nextAttempt: retryAt(phase) }),
+    ...(state.renewalAt !== undefined && { renewalAt: state.renewalAt }),
     rotations: state.rotations,
     ...(lastEvent !== undefined && { lastEvent }),
   };

@@ -1,11 +1,11 @@
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerReport } from '../core/enrollment.ts';
 import type { Failure } from '../core/errors.ts';
-import { hasCode } from '../core/errors.ts';
+import { AgentError, hasCode } from '../core/errors.ts';
 import { remedies } from '../core/remedies.ts';
 import { minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
-import type { AgentStatus } from '../core/status.ts';
+import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import { areQuiet, CertificateSet } from './certificate-set.ts';
@@ -129,6 +129,25 @@ export class Keeper implements EnrollerListener {
       certificates: this.#certificates.status(),
       ...(preflight !== undefined && { preflight }),
     };
+  }
+
+  /**
+   * Has new pairs made now, as if these certificates had to be replaced at once.
+   * @returns what of each there is before
+   * @throws AgentError USAGE for a name that is not kept; none is renewed then
+   */
+  renew(names: readonly string[]): readonly CertificateStatus[] {
+    const before = this.#certificates.status();
+    const kept = before.map(({ name }) => name);
+    const unknown = names.filter((name) => !kept.includes(name));
+    if (unknown.length > 0) {
+      throw new AgentError('USAGE', `no certificate is called ${unknown.join(', ')}`, {
+        remedy: `choose among: ${kept.join(', ')}`,
+      });
+    }
+    this.#certificates.renew(names);
+    this.#wake.abort();
+    return before.filter(({ name }) => names.includes(name));
   }
 
   /** Works until the signal says stop; settles when the enroller is gone. */

@@ -114,6 +114,11 @@ export class Rotator {
     this.#apply({ type: 'disturbed' });
   }
 
+  /** A person wants a new pair now, whatever the old one is like. */
+  renew(): void {
+    this.#apply({ type: 'renew' });
+  }
+
   credentialChanged(): void {
     this.#apply({ type: 'credential-changed' });
   }

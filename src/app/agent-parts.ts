@@ -4,6 +4,7 @@ import type { MetricsServer } from '../metrics/server.ts';
 import { readState } from '../store/state-file.ts';
 import { systemClock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
+import type { ControlSocket } from './control-socket.ts';
 import { DirectoryHold } from './directory-hold.ts';
 import { Slot } from './slot.ts';
 import { StateKeeper } from './state-keeper.ts';
@@ -18,10 +19,13 @@ export interface AgentGround {
 /** All that it holds of the machine. */
 export interface AgentParts extends AgentGround {
   readonly server: Slot<MetricsServer>;
+  readonly control: Slot<ControlSocket>;
 }
 
 /** @throws AgentError METRICS_LISTEN */
 export type Listen = (config: LoadedConfig['metrics']) => Promise<MetricsServer>;
+
+export type OpenControl = (stateDirectory: string) => Promise<ControlSocket>;
 
 /**
  * Takes what the configuration names; it is given back with the stack.
@@ -53,6 +57,7 @@ export interface Exchange {
   readonly to: LoadedConfig;
   readonly logger: Logger;
   readonly listen: Listen;
+  readonly openControl: OpenControl;
 }
 
 /**
@@ -62,7 +67,7 @@ export interface Exchange {
  */
 export async function exchangeParts(
   parts: AgentParts,
-  { from, to, logger, listen }: Exchange,
+  { from, to, logger, listen, openControl }: Exchange,
 ): Promise<AsyncDisposableStack> {
   await using fresh = new AsyncDisposableStack();
   const hold =
@@ -79,6 +84,9 @@ export async function exchangeParts(
     const directory = to.stateDirectory;
     const next = new StateKeeper({ directory, state, clock: systemClock, logger });
     replaced.use(parts.state.exchange(next));
+    // Where the service manager has made a directory for it, it is the same one.
+    await parts.control.exchange(noControl)[Symbol.asyncDispose]();
+    parts.control.exchange(await openControl(directory));
   }
   fresh.move();
   return replaced;
@@ -87,7 +95,7 @@ export async function exchangeParts(
 /** Another port is opened before the old one is closed; the same one on another address can only be after. */
 async function exchangeServer(
   slot: Slot<MetricsServer>,
-  { from, to, listen }: Omit<Exchange, 'logger'>,
+  { from, to, listen }: Pick<Exchange, 'from' | 'to' | 'listen'>,
 ): Promise<MetricsServer | undefined> {
   const { host, port } = to.metrics;
   if (from.metrics.host === host && from.metrics.port === port) return undefined;
@@ -101,6 +109,8 @@ async function exchangeServer(
     throw error;
   }
 }
+
+const noControl: ControlSocket = { [Symbol.asyncDispose]: async () => undefined };
 
 /** For the moment between two that cannot be open together. */
 const closedServer: MetricsServer = {

@@ -17,6 +17,8 @@ import { releaseMemory } from '../sys/memory.ts';
 import { interfaceAddresses } from '../sys/network-interfaces.ts';
 import type { AgentGround, AgentParts } from './agent-parts.ts';
 import { exchangeParts, takeGround } from './agent-parts.ts';
+import type { ControlSocket } from './control-socket.ts';
+import { openControlSocket } from './control-socket.ts';
 import { enrollerProgram } from './enroller-program.ts';
 import { ReplaceableLogger } from './replaceable-logger.ts';
 import type { ServiceNotifier } from './service-notifier.ts';
@@ -78,7 +80,8 @@ export class Agent {
     const ground = await takeGround(config, logger, stack);
     this.#keeper = this.#newKeeper(config, ground);
     const server = stack.use(new Slot(await this.#listen(config.metrics)));
-    this.#parts = { ...ground, server };
+    const control = stack.use(new Slot(await this.#openControl(config.stateDirectory)));
+    this.#parts = { ...ground, server, control };
     const { nodeName: node, certificateDirectory: directory, certificates } = config;
     const names = certificates.map(({ name }) => name);
     logger.log('agent_started', { version, node, directory, certificates: names });
@@ -135,6 +138,7 @@ export class Agent {
       to: next,
       logger: this.logger,
       listen: this.#listen,
+      openControl: this.#openControl,
     });
     this.#config = next;
     this.logger.replace(createLogger(next.log));
@@ -193,12 +197,25 @@ export class Agent {
       config,
     });
 
+  readonly #openControl = (stateDirectory: string): Promise<ControlSocket> =>
+    openControlSocket(
+      stateDirectory,
+      { status: () => this.status(), renew: (names) => this.keeper.renew(names) },
+      this.logger,
+    );
+
   /** Where it is found, and what of its configuration deserves a look. */
   #announce({ warnings }: LoadedConfig): void {
-    const { state, server } = this.parts;
+    const { state, server, control } = this.parts;
     for (const warning of warnings) this.logger.log('config_warning', { warning });
     const metricsAddress = new URL(server.content.url).host;
-    state.content.update({ pid: process.pid, startedAt: this.#startedAt, metricsAddress });
+    const { path: controlSocket } = control.content;
+    state.content.setRun({
+      pid: process.pid,
+      startedAt: this.#startedAt,
+      metricsAddress,
+      ...(controlSocket !== undefined && { controlSocket }),
+    });
     this.logger.log('metrics_listening', { address: metricsAddress });
   }
 

@@ -38,8 +38,10 @@ export class StateKeeper implements AsyncDisposable {
     return this.#state;
   }
 
-  update(change: Omit<Partial<AgentState>, 'certificates'>): void {
-    this.#state = { ...this.#state, ...change };
+  /** Of this run: nothing of an earlier one is left. */
+  setRun(run: Omit<AgentState, 'certificates'>): void {
+    const { certificates } = this.#state;
+    this.#state = { ...run, certificates };
     this.#save();
   }
 

@@ -78,7 +78,7 @@ async function fetchText({ host, port }: HostPort): Promise<string> {
 }
 
 const failure = v.looseObject({ code: v.string(), message: v.string() });
-const certificate = v.looseObject({
+export const certificateStatusSchema = v.looseObject({
   name: v.string(),
   path: v.string(),
   state: v.picklist(certificateStates),
@@ -97,14 +97,14 @@ const certificate = v.looseObject({
   nextAttempt: v.optional(v.number()),
   lastFailure: v.optional(failure),
 });
-const agentStatus = v.looseObject({
+export const agentStatusSchema = v.looseObject({
   version: v.string(),
   pid: v.number(),
   nodeName: v.string(),
   startedAt: v.number(),
   now: v.number(),
   certificateDirectory: v.string(),
-  certificates: v.array(certificate),
+  certificates: v.array(certificateStatusSchema),
   preflight: v.optional(
     v.array(v.looseObject({ severity: v.picklist(severities), what: v.string() })),
   ),
@@ -114,7 +114,7 @@ const agentStatus = v.looseObject({
 function parseStatus(text: string): AgentStatus | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    return v.is(agentStatus, value) ? (value as unknown as AgentStatus) : undefined;
+    return v.is(agentStatusSchema, value) ? (value as unknown as AgentStatus) : undefined;
   } catch {
     return undefined;
   }

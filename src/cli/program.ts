@@ -51,6 +51,16 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./doctor.ts'),
   },
   {
+    name: 'renew',
+    summary: 'Have the running agent replace certificates now, and wait for the new ones',
+    examples: [
+      ['renew', 'everything that this agent keeps, for instance after a key has leaked'],
+      ['renew kubelet-server --timeout 1h', 'where a person has to approve the request'],
+      ['renew kubelet-client -o json', 'for scripts; exit code 1 when it was not renewed in time'],
+    ],
+    load: () => import('./renew.ts'),
+  },
+  {
     name: 'sandbox',
     summary: 'A throw-away certificates API on this machine, to try the agent or test with',
     examples: [

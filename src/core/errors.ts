@@ -53,6 +53,9 @@ export const errorCodes = [
   'ENROLLER_LOST',
   'ENROLLER_HUNG',
   'METRICS_LISTEN',
+  'CONTROL_LISTEN',
+  'AGENT_UNREACHABLE',
+  'RENEWAL_PENDING',
   'ABORTED',
   'INTERNAL',
 ] as const;

@@ -17,6 +17,10 @@ export const logEvents = {
   agent_stopped: { level: 'info', message: 'Stopped' },
   agent_failed: { level: 'error', message: 'The agent cannot run' },
   metrics_listening: { level: 'info', message: 'Metrics and health are being served' },
+  control_unavailable: {
+    level: 'warn',
+    message: 'Commands such as renew cannot reach the agent',
+  },
   config_changed: {
     level: 'warn',
     message: 'The configuration changed on disk; reload to use it',

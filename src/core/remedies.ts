@@ -45,6 +45,9 @@ export const remedies: Readonly<Record<ErrorCode, string>> = {
   ENROLLER_LOST: 'See the lines before this one, and for the out-of-memory killer: dmesg',
   ENROLLER_HUNG: 'See which file system or device does not answer: dmesg, ps -o pid,stat,wchan',
   METRICS_LISTEN: 'Set metrics.address to a free address of this machine',
+  CONTROL_LISTEN: 'Make the state directory writable for the user of the agent',
+  AGENT_UNREACHABLE: 'Start the agent: systemctl start nodecertd',
+  RENEWAL_PENDING: 'See what it waits for: nodecertd status',
   ABORTED: 'Nothing to do: it was asked to stop',
   INTERNAL: 'Report it with the lines before this one: it is a fault of this program',
 };

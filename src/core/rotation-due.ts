@@ -5,7 +5,7 @@ import { minimumRotationInterval, skewLeeway } from './schedule.ts';
 
 /** Why a new certificate is called for, or undefined when the pair does. */
 export function dueReason(state: RotationState, now: Instant): DueReason | undefined {
-  const { pair, template, deadline, storedAt, doubtAt } = state;
+  const { pair, template, deadline, storedAt, doubtAt, renewalAt } = state;
   if (pair === undefined) return 'no-pair';
   // What was stored just before its end was put off on purpose; see `rotationDeadline`.
   const putOff = storedAt !== undefined && deadline !== undefined && now < deadline;
@@ -14,6 +14,7 @@ export function dueReason(state: RotationState, now: Instant): DueReason | undef
   if (doubtAt !== undefined && now >= doubtAt) return 'not-yet-valid';
   const mismatch = template === undefined ? undefined : mismatchOf(template, pair);
   if (mismatch !== undefined) return mismatch;
+  if (renewalAt !== undefined) return 'renewal';
   return deadline !== undefined && now >= deadline ? 'deadline' : undefined;
 }
 
@@ -26,7 +27,9 @@ export function blockedBy(
   if (!state.identityReady) return 'identity';
   if (state.template === undefined) return 'addresses';
   if (now < state.notBefore) return 'left-behind';
-  const { storedAt, pair } = state;
+  // The distance is there for what repeats by itself; a person asks once.
+  const { storedAt, pair, renewalAt } = state;
+  if (renewalAt !== undefined) return undefined;
   const sinceStored = storedAt === undefined ? Infinity : now - storedAt;
   const valid = pair !== undefined && now < pair.notAfter && !pair.selfSigned;
   return valid && sinceStored >= 0 && sinceStored < minimumRotationInterval

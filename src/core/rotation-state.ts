@@ -29,6 +29,8 @@ export interface RotationState {
   readonly lastFailure?: Failure & { readonly at: Instant };
   /** When this run last stored a pair. */
   readonly storedAt?: Instant;
+  /** When a person asked for a new pair whatever the old one is like; until there is one. */
+  readonly renewalAt?: Instant;
   /** The pair is not valid yet; from this moment on the API server is asked whether it ever will be. */
   readonly doubtAt?: Instant;
   readonly rotations: number;
@@ -74,6 +76,8 @@ export type RotationEvent =
   | { readonly type: 'stored'; readonly pair: PairFacts; readonly deadline: Instant }
   | { readonly type: 'failed'; readonly failure: Failure; readonly resumable: boolean }
   | { readonly type: 'inspection-failed'; readonly failure: Failure }
+  /** A person wants a new pair, now. */
+  | { readonly type: 'renew' }
   /** Files changed under us: look again. */
   | { readonly type: 'disturbed' }
   /** A credential changed on disk: what failed for want of it may work now. */
@@ -91,7 +95,7 @@ export type RotationEffect =
     }
   | { readonly type: 'recovered'; readonly failures: number };
 
-export type DueReason = 'no-pair' | 'expired' | 'not-yet-valid' | 'deadline' | Mismatch;
+export type DueReason = 'no-pair' | 'expired' | 'not-yet-valid' | 'renewal' | 'deadline' | Mismatch;
 
 export interface RotationContext {
   readonly now: Instant;

@@ -115,6 +115,8 @@ function apply(state: RotationState, event: RotationEvent, context: RotationCont
       return only(failed(state, event, context));
     case 'inspection-failed':
       return only(inspectionFailed(state, event.failure, context));
+    case 'renew':
+      return only(renewing(state, now));
     case 'disturbed':
       return disturbed(state, now);
     case 'credential-changed':
@@ -138,6 +140,18 @@ const hopesForCredential = new Set<string | undefined>([
   'KUBECONFIG_UNSUPPORTED',
   'CREDENTIAL_EXPIRED',
 ]);
+
+/**
+ * A person knows better than any delay: what was denied may be approved now, and what
+ * crashed may be mended. A request under way is for a key that nobody has seen yet, and
+ * as good as another.
+ */
+function renewing(state: RotationState, now: Instant): RotationState {
+  const { phase, renewalAt = now } = state;
+  const notBefore = Math.min(state.notBefore, now);
+  const hurried = phase.kind === 'backing-off' ? { ...phase, delay: 0 } : phase;
+  return { ...state, renewalAt, notBefore, phase: hurried };
+}
 
 /** A request under way goes on while the directory is looked at. */
 function disturbed(state: RotationState, now: Instant): Transition {
@@ -285,7 +299,8 @@ function stored(
 ): RotationState {
   const phase: Phase = { kind: 'resting', since: now };
   const rotations = state.rotations + 1;
-  return { ...state, phase, pair, deadline, storedAt: now, rotations, abandoned: 0 };
+  const renewed = without(state, 'renewalAt');
+  return { ...renewed, phase, pair, deadline, storedAt: now, rotations, abandoned: 0 };
 }
 
 /** What the enroller still holds after a failure is kept for the next try: one key and one CSR until decided. */

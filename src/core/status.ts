@@ -54,6 +54,8 @@ export interface CertificateStatus {
   readonly attempts: number;
   readonly lastFailure?: Failure & { readonly at: Instant };
   readonly nextAttempt?: Instant;
+  /** When a person asked for a new pair; until there is one. */
+  readonly renewalAt?: Instant;
   /** Pairs stored by this run of the agent. */
   readonly rotations: number;
   readonly lastEvent?: { readonly at: Instant; readonly text: string };

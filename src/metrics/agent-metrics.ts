@@ -33,8 +33,8 @@ export interface StoredRecord {
 }
 
 /**
- * Codes that no attempt at a certificate ends with: with the first five the agent
- * does not start, a watch that is told API_GONE begins anew, and what was ABORTED did
+ * Codes that no attempt at a certificate ends with: with the first five the agent does
+ * not start, without its control socket it goes on, the next two are for commands, a watch that is told API_GONE begins anew, and what was ABORTED did
  * not fail. The others exist at zero from the start, so that the first failure is an
  * increase and not a new series, which `increase()` does not see. One of these would
  * still be counted.
@@ -44,6 +44,9 @@ const neverEndsAnAttempt: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CONFIG_UNREADABLE',
   'CONFIG_INVALID',
   'METRICS_LISTEN',
+  'CONTROL_LISTEN',
+  'AGENT_UNREACHABLE',
+  'RENEWAL_PENDING',
   'STORE_LOCKED',
   'API_GONE',
   'ABORTED',

@@ -21,6 +21,8 @@ export interface AgentState {
   readonly startedAt?: Instant;
   /** Where `status` reaches the running agent: `127.0.0.1:9471`. */
   readonly metricsAddress?: string;
+  /** The socket on which it takes commands from root. */
+  readonly controlSocket?: string;
   readonly certificates: Readonly<Record<string, CertificateRecord>>;
 }
 
@@ -108,6 +110,7 @@ const stateSchema = v.object({
   pid: v.exactOptional(v.pipe(v.number(), v.integer(), v.minValue(1))),
   startedAt: v.exactOptional(instant),
   metricsAddress: v.exactOptional(v.string()),
+  controlSocket: v.exactOptional(v.string()),
   certificates: v.record(
     v.string(),
     v.object({ outstanding: v.array(v.object({ csr: v.string(), createdAt: instant })) }),

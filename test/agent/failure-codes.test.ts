@@ -15,9 +15,12 @@ import { clientPair, Story } from './story.ts';
 /** With these the agent does not start, or nothing has failed; every other can be met while it runs. */
 const notWhileRunning: Partial<Record<ErrorCode, string>> = {
   USAGE: 'the command line is read before anything else',
-  CONFIG_UNREADABLE: 'the configuration is read once, at the start',
-  CONFIG_INVALID: 'the configuration is read once, at the start',
-  METRICS_LISTEN: 'the address is taken at the start',
+  CONFIG_UNREADABLE: 'at a reload it has lines of its own, config_refused and config_reloaded',
+  CONFIG_INVALID: 'at a reload it has lines of its own, config_refused and config_reloaded',
+  METRICS_LISTEN: 'the address is taken at the start, or the reload refused',
+  CONTROL_LISTEN: 'it has a line of its own, control_unavailable',
+  AGENT_UNREACHABLE: 'commands end with it, not the agent',
+  RENEWAL_PENDING: 'commands end with it, not the agent',
   API_GONE: 'a watch that is told so begins anew',
   ABORTED: 'what was asked to stop has not failed',
 };

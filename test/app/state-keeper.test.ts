@@ -25,17 +25,16 @@ describe('StateKeeper', () => {
   it('writes what it was told last, and is done when it is disposed of', async () => {
     {
       await using keeper = new StateKeeper({ directory, state: emptyState, clock, logger });
-      keeper.update({ pid: 1, metricsAddress: '127.0.0.1:1' });
+      keeper.setRun({ pid: 1, metricsAddress: '127.0.0.1:1' });
       for (let n = 0; n < 50; n += 1) {
         keeper.setOutstanding({ client: [{ csr: `csr-${n}`, createdAt: n }] });
         if (n % 10 === 0) await new Promise(setImmediate);
       }
-      keeper.update({ pid: 2 });
+      keeper.setRun({ pid: 2 });
     }
     const { state } = await readState(directory);
     assert.deepEqual(state, {
       pid: 2,
-      metricsAddress: '127.0.0.1:1',
       certificates: { client: { outstanding: [{ csr: 'csr-49', createdAt: 49 }] } },
     });
     assert.deepEqual(logger.lines, []);
@@ -45,7 +44,7 @@ describe('StateKeeper', () => {
     const earlier = { certificates: { client: { outstanding: [{ csr: 'old', createdAt: 1 }] } } };
     {
       await using keeper = new StateKeeper({ directory, state: earlier, clock, logger });
-      keeper.update({ pid: 3 });
+      keeper.setRun({ pid: 3 });
     }
     assert.deepEqual((await readState(directory)).state, { pid: 3, ...earlier });
   });
@@ -59,7 +58,7 @@ describe('StateKeeper', () => {
         logger,
       });
       await writeFile(join(directory, 'file'), '');
-      for (let n = 0; n < 100; n += 1) keeper.update({ pid: n });
+      for (let n = 0; n < 100; n += 1) keeper.setRun({ pid: n });
     }
     assert.equal(logger.lines.length, 1);
   });
@@ -73,7 +72,7 @@ describe('StateKeeper', () => {
         clock,
         logger,
       });
-      keeper.update({ pid: 1 });
+      keeper.setRun({ pid: 1 });
       await new Promise(setImmediate);
     }
     const [line] = logger.lines;
@@ -87,9 +86,9 @@ describe('StateKeeper', () => {
     const file = join(directory, 'file');
     await writeFile(file, '');
     await using keeper = new StateKeeper({ directory: file, state: emptyState, clock, logger });
-    keeper.update({ pid: 1 });
+    keeper.setRun({ pid: 1 });
     await until('it could not be written', () => clock.sleeping > 0);
-    keeper.update({ pid: 2 });
+    keeper.setRun({ pid: 2 });
     await clock.advance(minute);
     assert.deepEqual(logger.events, ['state_unwritable']);
     assert.equal(typeof logger.lines[0]?.['code'], 'string');
@@ -111,7 +110,7 @@ describe('StateKeeper', () => {
     await writeFile(file, '');
     {
       await using keeper = new StateKeeper({ directory: file, state: emptyState, clock, logger });
-      keeper.update({ pid: 1 });
+      keeper.setRun({ pid: 1 });
       await until('it could not be written', () => clock.sleeping > 0);
       await rm(file);
     }

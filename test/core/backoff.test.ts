@@ -57,6 +57,9 @@ const classes: Readonly<Record<ErrorCode, readonly [first: number, limit: number
   ENROLLER_LOST: [5 * second, hour],
   ENROLLER_HUNG: [5 * second, hour],
   METRICS_LISTEN: [2 * second, 5 * minute],
+  CONTROL_LISTEN: [2 * second, 5 * minute],
+  AGENT_UNREACHABLE: [2 * second, 5 * minute],
+  RENEWAL_PENDING: [2 * second, 5 * minute],
   ABORTED: [2 * second, 5 * minute],
   INTERNAL: [5 * second, hour],
 };

@@ -62,6 +62,7 @@ const event: fc.Arbitrary<(now: number) => RotationEvent> = fc.oneof(
   fc.constant(() => ({ type: 'tick' }) as const),
   fc.constant(() => ({ type: 'disturbed' }) as const),
   fc.constant(() => ({ type: 'credential-changed' }) as const),
+  fc.constant(() => ({ type: 'renew' }) as const),
   fc.constant(() => ({ type: 'inspected' }) as const),
   pair.map((wanted) => (now: number) => ({ type: 'inspected', ...pairAt(now, wanted) }) as const),
   pair.map((wanted) => (now: number) => ({ type: 'stored', ...pairAt(now, wanted) }) as const),

@@ -667,3 +667,60 @@ describe('step() on a pair that was stored while the clock was ahead', () => {
     assert.equal(story.state.deadline, deadline);
   });
 });
+
+describe('step() when a person asks for a new pair', () => {
+  const renew: RotationEvent = { type: 'renew' };
+
+  it('asks at once, however good the old one is, and once', () => {
+    const story = rested();
+    assert.deepEqual(story.on(renew), ['enroll renewal']);
+    assert.deepEqual(story.after(minute), []);
+    assert.deepEqual(story.on(renew), []);
+    story.on(stored(story.now));
+    assert.equal(story.state.renewalAt, undefined);
+    assert.deepEqual(story.after(minute), []);
+  });
+
+  it('takes the request under way for the answer', () => {
+    const story = enrolling();
+    story.on(progress('pending'));
+    assert.deepEqual(story.on(renew), []);
+    assert.equal(story.phase, 'enrolling');
+    story.on(stored(story.now));
+    assert.deepEqual(story.after(minute), []);
+  });
+
+  it('waits for no delay: a denial may be taken back, and what was left behind counts no more', () => {
+    const story = enrolling();
+    story.on(failed(failure('CSR_DENIED'), false));
+    assert.deepEqual(story.on(renew), ['enroll no-pair']);
+    const held = new Story({ delay: hour });
+    held.on(wanting(template));
+    held.on(inspected(pairFor(template)));
+    assert.deepEqual(held.on(renew), ['enroll renewal']);
+  });
+
+  it('goes on wanting it after a failure, in the time that failures take', () => {
+    const story = rested();
+    story.on(renew);
+    story.on(failed(failure('API_UNREACHABLE'), false));
+    assert.deepEqual(story.after(second), []);
+    assert.deepEqual(story.after(second), ['enroll renewal']);
+  });
+
+  it('waits for addresses and identity like any other', () => {
+    const story = rested();
+    story.on({ type: 'identity', ready: false });
+    assert.deepEqual(story.on(renew), []);
+    assert.deepEqual(story.on({ type: 'identity', ready: true }), ['enroll renewal']);
+  });
+
+  it('keeps no distance to the rotation before, which is for what repeats by itself', () => {
+    const story = enrolling();
+    story.on(stored(story.now));
+    assert.deepEqual(story.on(renew), ['enroll renewal']);
+    story.on({ ...stored(story.now), deadline: story.now } as RotationEvent);
+    assert.deepEqual(story.after(second), []);
+    assert.equal(story.wake, minimumRotationInterval - second);
+  });
+});

@@ -179,6 +179,9 @@ describe('AgentMetrics counters', () => {
       'CONFIG_INVALID',
       'STORE_LOCKED',
       'METRICS_LISTEN',
+      'CONTROL_LISTEN',
+      'AGENT_UNREACHABLE',
+      'RENEWAL_PENDING',
       'API_GONE',
       'ABORTED',
     ];

@@ -1,0 +1,95 @@
+import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
+import { parseDuration } from '../config/duration.ts';
+import { loadConfig } from '../config/load.ts';
+import { AgentError } from '../core/errors.ts';
+import { formatInstant, second } from '../core/instant.ts';
+import type { ConfigOptions } from './config-options.ts';
+import { addConfigOptions } from './config-options.ts';
+import type { CliContext } from './context.ts';
+import { findAgent } from './control-client.ts';
+import { defaultConfigFile } from './default-config.ts';
+import { exitCodes } from './exit-code.ts';
+import type { OutputFormat } from './print.ts';
+import { outputOption, print } from './print.ts';
+import type { Renewal } from './renewal.ts';
+import { waitForRenewals } from './renewal.ts';
+import { alignColumns, oneLine, shortSerial } from './text.ts';
+
+interface RenewOptions extends ConfigOptions {
+  readonly output: OutputFormat;
+  readonly timeout: number;
+}
+
+/** `nodecertd renew`: has the running agent make new pairs now, and waits for them. */
+export function configure(
+  command: Command,
+  context: CliContext,
+  exit: (code: number) => void,
+): void {
+  command.argument('[names...]', 'certificates to renew; all that are kept when absent');
+  addConfigOptions(command, ['stateDir']);
+  command.option(
+    '--timeout <duration>',
+    'how long to wait for the new pairs; 0s only asks for them',
+    parseTimeout,
+    5 * 60,
+  );
+  command.addOption(outputOption());
+  command.action(async (names: readonly string[], options: RenewOptions) => {
+    const { output, config: given, timeout, ...flags } = options;
+    const file = given ?? (await defaultConfigFile());
+    const config = await loadConfig({ file, flags, environment: context.environment });
+    const client = await findAgent(config);
+    const all = names.length > 0 ? names : (await client.status()).certificates.map(nameOf);
+    const renewals = await waitForRenewals({
+      client,
+      before: await client.renew(all),
+      clock: context.clock,
+      timeout: timeout * second,
+      signal: new AbortController().signal,
+      progress: (line) => context.stderr.write(`${oneLine(line)}\n`),
+    });
+    const table = (): string => renewalTable(renewals);
+    context.stdout.write(await print(output, { certificates: renewals.map(documentOf) }, table));
+    const waiting = renewals.filter(({ result }) => result === 'waiting');
+    if (waiting.length > 0 && timeout > 0) throw notInTime(waiting, timeout);
+    exit(exitCodes.fine);
+  });
+}
+
+/** @throws InvalidArgumentError for what is no duration */
+function parseTimeout(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds === undefined)
+    throw new InvalidArgumentError('expected a duration such as 90s or 5m');
+  return seconds;
+}
+
+function nameOf({ name }: { readonly name: string }): string {
+  return name;
+}
+
+function documentOf({ notAfter, ...renewal }: Renewal): object {
+  return { ...renewal, ...(notAfter !== undefined && { notAfter: formatInstant(notAfter) }) };
+}
+
+function renewalTable(renewals: readonly Renewal[]): string {
+  const rows = renewals.map(({ name, result, state, serial, notAfter }) => [
+    name,
+    result === 'renewed' ? result : state,
+    notAfter === undefined ? '-' : formatInstant(notAfter),
+    serial === undefined ? '-' : shortSerial(serial),
+  ]);
+  return `${alignColumns([['CERTIFICATE', 'RESULT', 'EXPIRES', 'SERIAL'], ...rows]).join('\n')}\n`;
+}
+
+function notInTime(waiting: readonly Renewal[], seconds: number): AgentError {
+  const names = waiting.map(nameOf).join(', ');
+  const [reason = 'see: nodecertd status'] = waiting.flatMap(({ reasons }) => reasons.slice(-1));
+  return new AgentError(
+    'RENEWAL_PENDING',
+    `${names} could not be renewed within ${seconds} s; the agent goes on trying`,
+    { remedy: reason },
+  );
+}

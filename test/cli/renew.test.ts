@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { client, serving, TestNode } from '../support/agent.ts';
+import type { ControlPlane } from '../support/control-plane.ts';
+import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
+
+interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const main = join(import.meta.dirname, '../../src/main.ts');
+
+function renew(node: TestNode, ...args: readonly string[]): Promise<Ran> {
+  return new Promise((resolve) => {
+    const command = [main, 'renew', '--config', node.configFile, ...args];
+    execFile(process.execPath, command, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+    });
+  });
+}
+
+describe('nodecertd renew', () => {
+  const addresses = { from: 'static', dnsNames: ['worker'], ipAddresses: ['10.0.0.1'] };
+  const certificates = [client, { ...serving, addresses }];
+  let controlPlane: ControlPlane;
+  before(async () => {
+    controlPlane = await startSandboxControlPlane({
+      signingSeconds: 3_600,
+      approvingServing: true,
+    });
+  });
+  after(async () => {
+    await controlPlane[Symbol.asyncDispose]();
+  });
+
+  it('has every certificate replaced, tells the steps, and shows the new ones', async () => {
+    await using node = await TestNode.create(controlPlane, 'renew-all', { certificates });
+    const agent = node.start();
+    await agent.event('certificate_stored', 'kubelet-server');
+    const old = await node.read('kubelet-client');
+    const { code, stdout, stderr } = await renew(node);
+    assert.equal(code, 0, stderr);
+    const { serialNumber } = await node.read('kubelet-client');
+    assert.notEqual(serialNumber, old.serialNumber);
+    assert.match(
+      stdout,
+      /^CERTIFICATE +RESULT +EXPIRES +SERIAL\nkubelet-client +renewed .*\nkubelet-server +renewed /,
+    );
+    assert.match(stderr, /^kubelet-client: renewed$/m);
+    const [, second] = agent.all('rotation_started', 'kubelet-client');
+    assert.equal(second?.['reason'], 'renewal');
+  });
+
+  it('replaces the ones that are named, as JSON', async () => {
+    await using node = await TestNode.create(controlPlane, 'renew-one', { certificates });
+    const agent = node.start();
+    await agent.event('certificate_stored', 'kubelet-server');
+    const old = await node.read('kubelet-client');
+    const { code, stdout } = await renew(node, 'kubelet-server', '-o', 'json');
+    const found = JSON.parse(stdout) as { certificates: { name: string; serial: string }[] };
+    const { serialNumber } = await node.read('kubelet-server');
+    assert.deepEqual(
+      found.certificates.map(({ name, serial }) => [name, BigInt(`0x${serial}`)]),
+      [['kubelet-server', BigInt(`0x${serialNumber}`)]],
+    );
+    assert.equal(code, 0);
+    assert.equal((await node.read('kubelet-client')).serialNumber, old.serialNumber);
+  });
+
+  it('does not wait longer than it is told, and says what for', async () => {
+    await using node = await TestNode.create(controlPlane, 'renew-pending', { certificates });
+    const agent = node.start();
+    await agent.event('certificate_stored', 'kubelet-server');
+    await controlPlane.setApproving(false);
+    try {
+      const waited = await renew(node, 'kubelet-client', '--timeout', '2s');
+      assert.equal(waited.code, 1);
+      const { csr } = await agent.event('csr_created', 'kubelet-client', 2);
+      const approve = `kubectl certificate approve ${String(csr)}`;
+      assert.ok(waited.stderr.includes(approve), waited.stderr);
+      assert.match(waited.stderr, /within 2 s; the agent goes on trying \(RENEWAL_PENDING\)/);
+      assert.match(waited.stdout, /kubelet-client +pending-approval/);
+      const asked = await renew(node, 'kubelet-client', '--timeout', '0s');
+      assert.equal(asked.code, 0);
+      // The request that stands is the answer to both.
+      assert.equal(agent.all('csr_created', 'kubelet-client').length, 2);
+    } finally {
+      await controlPlane.setApproving(true);
+    }
+  });
+
+  it('refuses a name that is not kept, and renews nothing', async () => {
+    await using node = await TestNode.create(controlPlane, 'renew-unknown', { certificates });
+    const agent = node.start();
+    await agent.event('certificate_stored', 'kubelet-server');
+    const { code, stderr } = await renew(node, 'kubelet-client', 'kubelet-servre');
+    assert.equal(code, 2);
+    assert.match(
+      stderr,
+      /no certificate is called kubelet-servre \(USAGE\)\n  → choose among: kubelet-client, kubelet-server/,
+    );
+    assert.equal(agent.all('rotation_started', 'kubelet-client').length, 1);
+  });
+
+  it('says that no agent runs, has run, or takes commands', async () => {
+    await using node = await TestNode.create(controlPlane, 'renew-absent', { certificates });
+    const never = await renew(node);
+    assert.equal(never.code, 1);
+    assert.match(never.stderr, /no agent has run .*\(AGENT_UNREACHABLE\)\n  → Start the agent/);
+    const agent = node.start();
+    await agent.event('certificate_stored', 'kubelet-server');
+    await agent.stop('SIGKILL');
+    const killed = await renew(node);
+    assert.match(killed.stderr, /control\.sock: no agent answers there/);
+    const file = join(node.directory, 'state/state.json');
+    const { controlSocket: _, ...state } = JSON.parse(await readFile(file, 'utf8')) as Record<
+      string,
+      unknown
+    >;
+    await writeFile(file, JSON.stringify(state));
+    const deaf = await renew(node);
+    assert.match(
+      deaf.stderr,
+      /takes no commands \(AGENT_UNREACHABLE\)\n  → See control_unavailable/,
+    );
+  });
+});
