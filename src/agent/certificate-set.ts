@@ -98,6 +98,11 @@ export class CertificateSet {
     this.#addresses.lost(failure);
   }
 
+  /** Which of them somebody else rotates. */
+  get observed(): readonly string[] {
+    return this.#rotators.filter(({ observed }) => observed).map(({ spec }) => spec.name);
+  }
+
   /** Has new pairs made of these. */
   renew(names: readonly string[]): void {
     for (const rotator of this.#rotators) if (names.includes(rotator.spec.name)) rotator.renew();
@@ -127,7 +132,10 @@ export class CertificateSet {
 
   /** Only the node itself may read its Node. */
   get #looksUpNode(): boolean {
-    return this.#identityReady && this.#rotators.some(({ spec }) => spec.addresses === 'node');
+    return (
+      this.#identityReady &&
+      this.#rotators.some(({ spec, observed }) => spec.addresses === 'node' && !observed)
+    );
   }
 
   #templateFor(spec: CertificateSpec): CertificateTemplate | undefined {

@@ -70,6 +70,7 @@ function stateWord(state: RotationState, now: Instant): CertificateState {
 }
 
 function restingWord(state: RotationState, now: Instant): CertificateState {
+  if (state.observed) return 'observing';
   if (dueReason(state, now) === undefined) return isEarly(state, now) ? 'not-yet-valid' : 'valid';
   switch (blockedBy(state, now)) {
     case 'addresses':

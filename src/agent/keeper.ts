@@ -134,7 +134,7 @@ export class Keeper implements EnrollerListener {
   /**
    * Has new pairs made now, as if these certificates had to be replaced at once.
    * @returns what of each there is before
-   * @throws AgentError USAGE for a name that is not kept; none is renewed then
+   * @throws AgentError USAGE for a name that is not kept, or only watched; none is renewed then
    */
   renew(names: readonly string[]): readonly CertificateStatus[] {
     const before = this.#certificates.status();
@@ -143,6 +143,12 @@ export class Keeper implements EnrollerListener {
     if (unknown.length > 0) {
       throw new AgentError('USAGE', `no certificate is called ${unknown.join(', ')}`, {
         remedy: `choose among: ${kept.join(', ')}`,
+      });
+    }
+    const observed = names.filter((name) => this.#certificates.observed.includes(name));
+    if (observed.length > 0) {
+      throw new AgentError('USAGE', `the kubelet rotates ${observed.join(', ')} itself`, {
+        remedy: 'hand them over to the agent first: nodecertd adopt',
       });
     }
     this.#certificates.renew(names);
@@ -274,10 +280,17 @@ export class Keeper implements EnrollerListener {
     }
   }
 
+  /** Who rotates what may be another one now. */
+  #lookAgain(): void {
+    for (const path of this.#certificates.paths) this.#certificates.disturbed(path);
+  }
+
   async #compareFiles(): Promise<void> {
-    const { configFile, logger } = this.#options;
+    const { config, configFile, logger } = this.#options;
+    const ofKubelet = [config.kubelet.configFile, config.kubelet.configDirectory];
     for (const file of await this.#files.look()) {
       if (file === configFile) logger.log('config_changed', { path: file });
+      else if (ofKubelet.includes(file)) this.#lookAgain();
       else this.#certificates.credentialChanged();
     }
   }
@@ -285,7 +298,9 @@ export class Keeper implements EnrollerListener {
 
 /** What makes a difference besides the pairs. */
 function otherFiles({ config, configFile }: KeeperOptions): string[] {
-  return [config.kubeconfig, config.bootstrapKubeconfig, configFile].filter(
+  const { kubeconfig, bootstrapKubeconfig, kubelet } = config;
+  const { configFile: ofKubelet, configDirectory } = kubelet;
+  return [kubeconfig, bootstrapKubeconfig, configFile, ofKubelet, configDirectory].filter(
     (file) => file !== undefined,
   );
 }

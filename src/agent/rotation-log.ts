@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec } from '../core/certificate-spec.ts';
-import type { Finding } from '../core/enrollment.ts';
+import type { Finding, Observed } from '../core/enrollment.ts';
 import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatDuration, formatInstant, minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
@@ -32,6 +32,7 @@ export class RotationLog {
   /** What the agent itself stored, until the look that follows. */
   #stored: PairFacts | undefined;
   #missing: LogEvent | undefined;
+  #observed: Observed | undefined;
   /** An all-clear is owed. */
   #disturbed = false;
   #trouble: { readonly code: ErrorCode; readonly at: Instant } | undefined;
@@ -137,8 +138,8 @@ export class RotationLog {
   }
 
   /** Once for each time that something is missing, and not before the directory was looked at. */
-  missing({ phase, template, identityReady }: RotationState): void {
-    if (phase.kind === 'inspecting') return;
+  missing({ phase, template, identityReady, observed }: RotationState): void {
+    if (phase.kind === 'inspecting' || observed) return;
     const addresses = template === undefined ? ('waiting_for_addresses' as const) : undefined;
     // Without an identity the addresses cannot be looked up either.
     const missing = identityReady ? addresses : ('waiting_for_identity' as const);
@@ -154,8 +155,28 @@ export class RotationLog {
     this.log(overdue ? 'rotation_overdue' : 'rotation_overdue_over', {
       ...(pair !== undefined && pairFields(pair)),
       ...(deadline !== undefined && { deadline: formatInstant(deadline) }),
-      ...(overdue && { remedy: 'read the rotation_failed lines and run: nodecertd status' }),
+      ...(overdue && { remedy: this.#overdueRemedy }),
     });
+  }
+
+  get #overdueRemedy(): string {
+    return this.#observed === undefined
+      ? 'read the rotation_failed lines and run: nodecertd status'
+      : 'see why the kubelet does not rotate it: journalctl -u kubelet | grep -i certificate';
+  }
+
+  /** Once for each time that somebody else takes over, and gives back. */
+  observed(observed: Observed | undefined): void {
+    const known = this.#observed;
+    this.#observed = observed;
+    if (observed === undefined) {
+      if (known !== undefined) this.log('standing_back_over');
+      return;
+    }
+    const { file: path, key } = observed;
+    if (path === known?.file && key === known.key) return;
+    const remedy = 'hand the certificate over to the agent with: nodecertd adopt';
+    this.log('standing_back', { path, key, remedy });
   }
 
   /** What a look showed, where it is another pair than the one that was known. */
@@ -168,7 +189,9 @@ export class RotationLog {
     }
     // An attempt that was given up can have stored this one: that was nobody else.
     const ours = pair !== undefined && samePair(pair, stored);
-    if (known !== undefined && !ours) {
+    if (this.#observed !== undefined && known !== undefined && pair !== undefined) {
+      this.log('pair_seen', pairFields(pair));
+    } else if (known !== undefined && !ours) {
       this.log('pair_changed', { path, ...(pair !== undefined && pairFields(pair)) });
     }
     if (pair !== undefined && deadline !== undefined) this.deadline(pair, deadline);

@@ -57,6 +57,11 @@ export class Rotator {
     return this.#options.path;
   }
 
+  /** Somebody else rotates it. */
+  get observed(): boolean {
+    return this.#state.observed;
+  }
+
   /** Readers find a certificate of the cluster that is valid now. */
   get usable(): boolean {
     return isUsable(this.#state, this.#options.clock.now());
@@ -174,20 +179,25 @@ export class Rotator {
     this.#apply({ type: 'disturbed' });
   }
 
-  #inspected({ pair, csr, findings }: Extract<CertificateReport, { type: 'inspected' }>): void {
+  #inspected(report: Extract<CertificateReport, { type: 'inspected' }>): void {
+    const { pair, csr, observed, findings } = report;
     this.#record.inspected(csr);
+    this.#log.observed(observed);
     this.#log.findings(findings);
     const known = this.#state.pair;
     const deadline =
-      pair === undefined ? undefined : deadlineAfterLook(this.#state, pair, this.#deadline(pair));
+      pair === undefined
+        ? undefined
+        : deadlineAfterLook(this.#state, pair, this.#dueAt(pair, observed !== undefined));
     const news = deadline !== this.#state.deadline;
     this.#log.found({ path: this.path, known, pair, ...(news && { deadline }) });
+    const event = { type: 'inspected', observed: observed !== undefined } as const;
     if (pair === undefined || deadline === undefined) {
-      this.#errands.selfSign();
-      return this.#apply({ type: 'inspected' });
+      if (!event.observed) this.#errands.selfSign();
+      return this.#apply(event);
     }
     this.#errands.selfSigned();
-    this.#apply({ type: 'inspected', pair, deadline });
+    this.#apply({ ...event, pair, deadline });
   }
 
   #inspectionFailed(failure: Failure): void {
@@ -254,6 +264,13 @@ export class Rotator {
 
   get #log(): RotationLog {
     return this.#record.log;
+  }
+
+  /** What the kubelet rotates is due at the end of its range; where in it, only the kubelet knows. */
+  #dueAt(pair: PairFacts, observed: boolean): Instant {
+    return observed
+      ? rotationDeadline({ ...pair, storedAt: pair.notBefore }, 1)
+      : this.#deadline(pair);
   }
 
   #deadline(pair: PairFacts, replaced?: PairFacts): Instant {

@@ -83,6 +83,7 @@ const waiting: ReadonlySet<CertificateState> = new Set<CertificateState>([
 ]);
 /** An attempt has been made, or none can be. */
 const afterwards: ReadonlySet<CertificateState> = new Set<CertificateState>([
+  'observing',
   'backing-off',
   'not-yet-valid',
 ]);

@@ -133,6 +133,7 @@ const stateTones: Readonly<Record<CertificateStatus['state'], Tone>> = {
   starting: 'faint',
   valid: 'good',
   'not-yet-valid': 'warn',
+  observing: 'good',
   'waiting-for-addresses': 'warn',
   'waiting-for-identity': 'faint',
   requesting: 'busy',

@@ -36,6 +36,8 @@ export function resolveConfig(
       ...(file.kubelet.configDirectory !== undefined && {
         configDirectory: resolve(folder, file.kubelet.configDirectory),
       }),
+      certificateDirectory: resolve(folder, file.kubelet.certificateDirectory),
+      standBack: file.kubelet.standBack,
     },
     metrics: { host, port, kubeletNames: file.metrics.kubeletNames },
     log: file.log,

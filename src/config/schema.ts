@@ -223,6 +223,16 @@ export const configFileSchema = v.strictObject({
         v.optional(path),
         v.description("The kubelet's --config-dir: drop-ins to lay over its configuration"),
       ),
+      certificateDirectory: v.pipe(
+        v.optional(path, '/var/lib/kubelet/pki'),
+        v.description("The kubelet's --cert-dir, where it keeps what it rotates itself"),
+      ),
+      standBack: v.pipe(
+        v.optional(v.boolean(), true),
+        v.description(
+          'Only watch the certificates that the kubelet rotates itself, and write none',
+        ),
+      ),
     }),
     {},
   ),

@@ -37,6 +37,10 @@ export interface KubeletConfig {
   readonly configFile: string;
   /** The kubelet's --config-dir, whose drop-ins are laid over the file. */
   readonly configDirectory?: string;
+  /** The kubelet's --cert-dir. */
+  readonly certificateDirectory: string;
+  /** Only watch what a kubelet rotates itself, in its own directory. */
+  readonly standBack: boolean;
 }
 
 export interface MetricsConfig {

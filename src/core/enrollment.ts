@@ -42,6 +42,13 @@ export type EnrollerCommand =
   /** Examine the node, and report what is not as it should be. */
   | { readonly type: 'preflight' };
 
+/** Somebody else rotates the pair. */
+export interface Observed {
+  /** The file of the kubelet's configuration that says so, and the key in it. */
+  readonly file: string;
+  readonly key: string;
+}
+
 /** The Node's status.addresses, as the API has them. */
 export interface NodeAddress {
   readonly type: string;
@@ -62,6 +69,8 @@ export type EnrollerReport =
       readonly pair?: PairFacts;
       /** The name that a request for this pair would have, were it one of this agent's. */
       readonly csr?: string;
+      /** It is only looked at, and why. */
+      readonly observed?: Observed;
       /** What was repaired or set aside on the way, for the log. */
       readonly findings: readonly Finding[];
     }

@@ -89,6 +89,12 @@ export const logEvents = {
     message: 'Requests of earlier runs came to nothing; the next one may be delayed',
   },
   // pairs on disk
+  standing_back: {
+    level: 'warn',
+    message: 'The kubelet rotates this certificate; it is only watched',
+  },
+  standing_back_over: { level: 'info', message: 'This certificate is no longer only watched' },
+  pair_seen: { level: 'info', message: 'The kubelet has replaced the certificate pair' },
   pair_changed: { level: 'warn', message: 'The certificate pair was changed by someone else' },
   swap_completed: { level: 'warn', message: 'An interrupted swap was completed' },
   pair_adopted: { level: 'info', message: 'An existing certificate pair was adopted' },

@@ -6,6 +6,7 @@ import { minimumRotationInterval, skewLeeway } from './schedule.ts';
 /** Why a new certificate is called for, or undefined when the pair does. */
 export function dueReason(state: RotationState, now: Instant): DueReason | undefined {
   const { pair, template, deadline, storedAt, doubtAt, renewalAt } = state;
+  if (state.observed) return undefined;
   if (pair === undefined) return 'no-pair';
   // What was stored just before its end was put off on purpose; see `rotationDeadline`.
   const putOff = storedAt !== undefined && deadline !== undefined && now < deadline;

@@ -12,6 +12,8 @@ export interface RotationState {
   readonly pair?: PairFacts;
   /** When that pair is to be replaced. */
   readonly deadline?: Instant;
+  /** Somebody else rotates it: nothing is asked for. */
+  readonly observed: boolean;
   /** What the certificate has to be; absent while the addresses are unknown. */
   readonly template?: CertificateTemplate;
   /** The credential for requests is there: the client certificate, for all others. */
@@ -65,7 +67,12 @@ export type Phase =
 
 export type RotationEvent =
   | { readonly type: 'tick' }
-  | { readonly type: 'inspected'; readonly pair?: PairFacts; readonly deadline?: Instant }
+  | {
+      readonly type: 'inspected';
+      readonly pair?: PairFacts;
+      readonly deadline?: Instant;
+      readonly observed?: boolean;
+    }
   | { readonly type: 'template'; readonly template?: CertificateTemplate }
   | { readonly type: 'identity'; readonly ready: boolean }
   | {
@@ -115,6 +122,7 @@ export function initialState(options: {
 }): RotationState {
   return {
     phase: { kind: 'inspecting', since: options.now },
+    observed: false,
     identityReady: options.identityReady,
     notBefore: options.now + options.delay,
     failures: 0,

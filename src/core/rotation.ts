@@ -98,7 +98,7 @@ function apply(state: RotationState, event: RotationEvent, context: RotationCont
     case 'tick':
       return only(state);
     case 'inspected':
-      return only(inspected(state, event, now));
+      return inspected(state, event, now);
     case 'template':
       return only(
         event.template === undefined
@@ -256,13 +256,26 @@ function inspected(
   state: RotationState,
   event: Extract<RotationEvent, { type: 'inspected' }>,
   now: Instant,
-): RotationState {
-  const phase: Phase =
-    state.phase.kind === 'inspecting' ? { kind: 'resting', since: now } : state.phase;
-  const known = without(without({ ...state, phase }, 'pair'), 'deadline');
-  if (event.pair === undefined || event.deadline === undefined) return known;
+): Transition {
+  const { observed = false } = event;
+  const { phase, effects } = afterLook(state, observed, now);
+  const known = without(without({ ...state, phase, observed }, 'pair'), 'deadline');
+  if (event.pair === undefined || event.deadline === undefined) return { state: known, effects };
   const deadline = deadlineAfterLook(state, event.pair, event.deadline);
-  return { ...known, pair: event.pair, deadline };
+  return { state: { ...known, pair: event.pair, deadline }, effects };
+}
+
+/** A request that is under way when somebody else takes over is given up. */
+function afterLook(
+  { phase }: RotationState,
+  observed: boolean,
+  now: Instant,
+): { readonly phase: Phase; readonly effects: readonly RotationEffect[] } {
+  const resting: Phase = { kind: 'resting', since: now };
+  if (phase.kind === 'inspecting') return { phase: resting, effects: [] };
+  if (!observed || phase.kind === 'resting') return { phase, effects: [] };
+  const held = phase.kind === 'enrolling' || phase.template !== undefined;
+  return { phase: resting, effects: held ? [{ type: 'abandon' }] : [] };
 }
 
 /**

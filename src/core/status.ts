@@ -15,6 +15,8 @@ export const certificateStates = [
   'valid',
   /** A certificate whose time is still to come: by this node's clock at least. */
   'not-yet-valid',
+  /** The kubelet rotates it itself: it is only watched. */
+  'observing',
   /** The Node has no addresses to put into a serving certificate yet. */
   'waiting-for-addresses',
   /** The client certificate has to be there first. */

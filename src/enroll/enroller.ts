@@ -8,6 +8,7 @@ import type {
   EnrollerCommand,
   EnrollerReport,
   EnrollmentStep,
+  Observed,
 } from '../core/enrollment.ts';
 import { AgentError, toFailure, hasCode } from '../core/errors.ts';
 import { sameTemplate } from '../core/identity.ts';
@@ -27,6 +28,7 @@ import type { Clock } from '../sys/clock.ts';
 import { ApiAccess, doubtful } from './api-access.ts';
 import { csrName } from './csr-name.ts';
 import { Enrollment } from './enrollment.ts';
+import { rotatedByKubelet } from './kubelet-rotation.ts';
 import { lookUpAddresses } from './node-look-up.ts';
 import { selfSignedPair } from './self-signed.ts';
 import { verifyTrust } from './trust.ts';
@@ -98,6 +100,8 @@ export class Enroller implements AsyncDisposable {
   async #inspect(name: string): Promise<void> {
     const { report } = this.#options;
     try {
+      const observed = await rotatedByKubelet(this.#options.config, name);
+      if (observed !== undefined) return report(await this.#watched(name, observed));
       const found = await this.#store(name).inspect();
       if (found.pair !== undefined) await this.#completeBootstrap(name, found.pair);
       report(this.#inspected(name, found));
@@ -124,6 +128,13 @@ export class Enroller implements AsyncDisposable {
     } catch (error) {
       report({ type: 'inspection-failed', name, failure: toFailure(error) });
     }
+  }
+
+  /** Nothing is tidied or repaired: it is somebody else's. */
+  async #watched(name: string, observed: Observed): Promise<EnrollerReport> {
+    const found = await this.#store(name).peek();
+    const pair = found?.facts;
+    return { type: 'inspected', name, observed, findings: [], ...(pair !== undefined && { pair }) };
   }
 
   #inspected(name: string, { pair, publicKey, findings }: Inspection): EnrollerReport {
@@ -206,12 +217,25 @@ export class Enroller implements AsyncDisposable {
    * the time it comes; with no pair yet, the cluster's CA serves for that meanwhile.
    */
   async #prepare(name: string, signal: AbortSignal): Promise<void> {
+    await this.#refuseBesideKubelet(name);
     this.#refuseBootstrap(name);
     const pair = await this.#readable(name);
     if (pair !== undefined) return this.#refuseWhileBehind(pair.facts, signal);
     const authority = this.#access.current().access.cluster.certificateAuthority;
     const blocks = authority === undefined ? [] : parsePem(authority.pem);
     void Promise.allSettled(blocks.map(({ der }) => parseCertificate(der)));
+  }
+
+  /** Its configuration may have changed since the last look. */
+  async #refuseBesideKubelet(name: string): Promise<void> {
+    const { config } = this.#options;
+    const observed = await rotatedByKubelet(config, name);
+    if (observed === undefined) return;
+    throw new AgentError(
+      'STORE_LOCKED',
+      `the kubelet rotates ${name} itself: ${observed.key} is true in ${observed.file}`,
+      { remedy: 'Hand the certificate over to the agent: nodecertd adopt' },
+    );
   }
 
   /**

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { parse } from 'yaml';
-import type { AgentConfig } from '../core/config.ts';
+import type { KubeletConfig } from '../core/config.ts';
 import { AgentError, describeError } from '../core/errors.ts';
 import { withoutSecrets } from '../core/printable.ts';
 import { readBoundedFile } from '../store/bounded-file.ts';
@@ -37,7 +37,11 @@ type Settings = v.InferOutput<typeof settingsSchema>;
  * `*.conf` below --config-dir, in lexical order (cmd/kubelet/app, mergeKubeletConfigurations).
  * @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO
  */
-export async function readKubeletConfig({ kubelet }: AgentConfig): Promise<KubeletFacts> {
+export async function readKubeletConfig({
+  kubelet,
+}: {
+  readonly kubelet: Pick<KubeletConfig, 'configFile' | 'configDirectory'>;
+}): Promise<KubeletFacts> {
   const { configFile: file, configDirectory } = kubelet;
   const main = await unlessMissing(() => readSettings(file));
   const dropIns = configDirectory === undefined ? [] : await dropInFiles(configDirectory);

@@ -113,7 +113,11 @@ export function agentConfig(
     certificates,
     store: { previousPairs: 2, relativeLinks: false, acceptVolatileDirectory: true },
     addressRefreshSeconds: 1_800,
-    kubelet: { configFile: `${directory}/kubelet.yaml` },
+    kubelet: {
+      configFile: `${directory}/kubelet.yaml`,
+      certificateDirectory: `${directory}/kubelet-pki`,
+      standBack: true,
+    },
     metrics: { host: '127.0.0.1', port: 0, kubeletNames: false },
     log: { level: 'debug', format: 'json' },
   };

@@ -479,4 +479,35 @@ describe('Rotator', () => {
     story.report({ type: 'stored', pair: clientPair(), findings: [] });
     assert.equal(story.rotator.storing, false);
   });
+
+  it('says once that it stands back, tells what the kubelet does, and takes over again', async () => {
+    const story = new Story();
+    const observed = { file: '/var/lib/kubelet/config.yaml', key: 'rotateCertificates' };
+    const first = clientPair();
+    for (const _ of [1, 2])
+      story.report({ type: 'inspected', pair: first, observed, findings: [] });
+    assert.deepEqual(story.logger.take(), [
+      'standing_back',
+      'rotation_deadline',
+      'rotation_waiting',
+    ]);
+    assert.equal(story.rotator.status().state, 'observing');
+    assert.equal(story.rotator.status().rotationDeadline, first.notBefore + 0.9 * hour);
+    const next = clientPair({ serial: '9', notAfter: start + 5 * hour, path: '/pki/next.pem' });
+    story.report({ type: 'inspected', pair: next, observed, findings: [] });
+    assert.deepEqual(story.logger.take(), ['pair_seen', 'rotation_deadline', 'rotation_waiting']);
+    await story.pass(day);
+    assert.deepEqual(story.logger.take(), ['rotation_overdue']);
+    assert.deepEqual(story.link.take(), ['inspect']);
+    story.report({ type: 'inspected', pair: next, findings: [] });
+    assert.deepEqual(story.link.take(), ['enroll']);
+    assert.equal(story.logger.events[0], 'standing_back_over');
+  });
+
+  it('makes no stand-in where the kubelet has no pair yet', () => {
+    const story = new Story(selfSigningSpec);
+    const observed = { file: '/config.yaml', key: 'serverTLSBootstrap' };
+    story.report({ type: 'inspected', observed, findings: [] });
+    assert.deepEqual(story.link.take(), ['inspect']);
+  });
 });

@@ -79,7 +79,11 @@ describe('loadConfig() without a file', () => {
       ],
       store: { previousPairs: 2, relativeLinks: false, acceptVolatileDirectory: false },
       addressRefreshSeconds: 1_800,
-      kubelet: { configFile: '/var/lib/kubelet/config.yaml' },
+      kubelet: {
+        configFile: '/var/lib/kubelet/config.yaml',
+        certificateDirectory: '/var/lib/kubelet/pki',
+        standBack: true,
+      },
       metrics: { host: '127.0.0.1', port: 9_471, kubeletNames: false },
       log: { level: 'info', format: 'json' },
       warnings: [],
@@ -113,6 +117,8 @@ describe('loadConfig() without a file', () => {
     assert.deepEqual(config.kubelet, {
       configFile: '/work dir/kubelet.yaml',
       configDirectory: '/work dir/kubelet.d',
+      certificateDirectory: '/var/lib/kubelet/pki',
+      standBack: true,
     });
   });
 

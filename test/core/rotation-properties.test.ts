@@ -63,7 +63,7 @@ const event: fc.Arbitrary<(now: number) => RotationEvent> = fc.oneof(
   fc.constant(() => ({ type: 'disturbed' }) as const),
   fc.constant(() => ({ type: 'credential-changed' }) as const),
   fc.constant(() => ({ type: 'renew' }) as const),
-  fc.constant(() => ({ type: 'inspected' }) as const),
+  fc.boolean().map((observed) => () => ({ type: 'inspected', observed }) as const),
   pair.map((wanted) => (now: number) => ({ type: 'inspected', ...pairAt(now, wanted) }) as const),
   pair.map((wanted) => (now: number) => ({ type: 'stored', ...pairAt(now, wanted) }) as const),
   fc.constant(() => ({ type: 'template' }) as const),
@@ -216,6 +216,8 @@ class World {
     const { kind } = this.state.phase;
     this.tell({ type: 'identity', ready: true });
     this.tell({ type: 'template', template: servingTemplate });
+    const { observed, pair, deadline } = this.state;
+    if (observed) this.tell({ type: 'inspected', ...(pair && deadline && { pair, deadline }) });
     if (kind === 'inspecting') this.answer({ type: 'inspect' });
     if (kind === 'enrolling')
       this.answer({ type: 'enroll', template: servingTemplate, reason: 'no-pair' });

@@ -724,3 +724,42 @@ describe('step() when a person asks for a new pair', () => {
     assert.equal(story.wake, minimumRotationInterval - second);
   });
 });
+
+const seen = (pair?: PairFacts): RotationEvent =>
+  ({ ...inspected(pair), observed: true }) as RotationEvent;
+
+describe('step() on a pair that somebody else rotates', () => {
+  it('asks for nothing: without a pair, past its deadline, its end, or on request', () => {
+    const story = new Story();
+    story.on(wanting(template));
+    assert.deepEqual(story.on(seen()), []);
+    assert.deepEqual(story.on({ type: 'renew' }), []);
+    assert.deepEqual(story.after(minute), []);
+    assert.deepEqual(story.on(seen(pairFor(template))), []);
+    assert.deepEqual(story.after(0.9 * hour), []);
+    assert.deepEqual(story.after(day), []);
+    assert.equal(story.phase, 'resting');
+  });
+
+  it('gives up the request that is under way, and one that is held', () => {
+    const story = enrolling();
+    story.on(progress('pending'));
+    assert.deepEqual(story.on(seen(pairFor(template))), ['abandon']);
+    assert.equal(story.phase, 'resting');
+    const held = enrolling();
+    held.on(progress('pending'));
+    held.on(failed(failure('API_UNREACHABLE'), true));
+    assert.deepEqual(held.on(seen(pairFor(template))), ['abandon', 'recovered 1']);
+    const nothingHeld = enrolling();
+    nothingHeld.on(failed(failure('CSR_DENIED'), false));
+    assert.deepEqual(nothingHeld.on(seen(pairFor(template))), ['recovered 1']);
+  });
+
+  it('takes the certificate up again when it is given back', () => {
+    const story = new Story();
+    story.on(wanting(template));
+    story.on(seen(pairFor(template)));
+    story.now += 0.85 * hour;
+    assert.deepEqual(story.on(inspected(pairFor(template))), ['enroll deadline']);
+  });
+});

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -255,6 +255,43 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
         });
       }
 
+      it('only watches what a kubelet rotates, and takes over when that stops', async () => {
+        await using other = await TestNode.create(controlPlane, 'watched');
+        const issuer = other.start();
+        await issuer.event('certificate_stored');
+        await issuer.stop();
+        await using node = await TestNode.create(controlPlane, 'watched', {
+          kubelet: { configFile: 'kubelet.yaml', certificateDirectory: 'pki' },
+        });
+        const kubeletConfig = join(node.directory, 'kubelet.yaml');
+        await writeFile(kubeletConfig, 'rotateCertificates: true\n');
+        const agent = node.start();
+        const { path, remedy } = await agent.event('standing_back');
+        assert.deepEqual([path, typeof remedy], [kubeletConfig, 'string']);
+        await swapAsKubelet(node, await readFile(other.current('kubelet-client')));
+        await agent.event('rotation_deadline');
+        const { state, usable } = await agent.certificate('kubelet-client');
+        assert.deepEqual([state, usable], ['observing', true]);
+        assert.match(
+          (await agent.get('/metrics')).text,
+          /certificate_state\{[^}]*state="observing"\} 1\n/,
+        );
+        await swapAsKubelet(node, await readFile(other.current('kubelet-client')));
+        await agent.event('pair_seen');
+        // Past its deadline nothing is asked for; somebody has to be told, though.
+        await agent.event('rotation_overdue');
+        assert.deepEqual(agent.all('csr_created'), []);
+        assert.deepEqual(agent.all('rotation_started'), []);
+        const files = (await readdir(node.pki)).filter((file) => file !== '.nodecertd.lock').sort();
+        assert.deepEqual(files.slice(-1), ['kubelet-client-current.pem']);
+        assert.deepEqual(files.slice(0, -1), ['kubelet-client-1.pem', 'kubelet-client-2.pem']);
+
+        await writeFile(kubeletConfig, 'rotateCertificates: false\n');
+        await agent.event('standing_back_over');
+        await agent.event('certificate_stored');
+        assert.equal((await agent.certificate('kubelet-client')).state, 'valid');
+      });
+
       it('replaces an enroller that was killed while a request stands', async () => {
         await controlPlane.setNodeAddresses('killed', [
           { type: 'InternalIP', address: '10.0.0.7' },
@@ -346,6 +383,18 @@ async function requestsFor(
     await delay(100);
   }
   throw new Error(`the audit log shows no two requests for ${csr}`);
+}
+
+/** client-go removes the current link before it renames the new one into its place. */
+async function swapAsKubelet(node: TestNode, pair: Uint8Array): Promise<void> {
+  await mkdir(node.pki, { recursive: true });
+  const count = (await readdir(node.pki)).filter((file) => /-\d\.pem$/.test(file)).length + 1;
+  const file = join(node.pki, `kubelet-client-${count}.pem`);
+  const updated = join(node.pki, 'kubelet-client-updated.pem');
+  await writeFile(file, pair, { mode: 0o600 });
+  await symlink(file, updated);
+  await rm(node.current('kubelet-client'), { force: true });
+  await rename(updated, node.current('kubelet-client'));
 }
 
 /** What some tools make of a kubeconfig: data in place of the paths. */

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFile, rm, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import type { EnrollerReport } from '../../src/core/enrollment.ts';
 import { hour } from '../../src/core/instant.ts';
+import type { EnrollerOptions } from '../../src/enroll/enroller.ts';
 import { Enroller } from '../../src/enroll/enroller.ts';
 import { generatePrivateKey, pairPem } from '../../src/enroll/private-key.ts';
 import { PairStore } from '../../src/store/pair-store.ts';
-import type { Clock } from '../../src/sys/clock.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { clientSpec } from '../agent/fixtures.ts';
 import { clientTemplate, servingSpec, servingTemplate } from '../core/fixtures.ts';
@@ -20,14 +22,16 @@ const certificates: readonly CertificateSpec[] = [
   { ...servingSpec, selfSignedUntilIssued: true },
 ];
 
-function enrollerOn(bench: Bench, report = bench.report, clock: Clock = systemClock): Enroller {
+function enrollerOn(bench: Bench, changes: Partial<EnrollerOptions> = {}): Enroller {
+  const { config = bench.config, ...rest } = changes;
   return new Enroller({
-    config: { ...bench.config, certificates },
     version: 'test',
-    clock,
+    clock: systemClock,
     random: Math.random,
     interfaces: () => ['10.0.0.1'],
-    report,
+    report: bench.report,
+    ...rest,
+    config: { ...config, certificates },
   });
 }
 
@@ -161,12 +165,13 @@ describe('Enroller', () => {
   it('can be told the next attempt in the very moment that it reports a failure', async () => {
     await using bench = await Bench.create();
     await bench.sandbox.stopListening();
-    await using enroller = enrollerOn(bench, (report) => {
+    const report = (report: EnrollerReport): void => {
       bench.report(report);
       if (report.type === 'failed' && report.attempt < 3) {
         enroller.handle({ ...enroll, attempt: report.attempt + 1 });
       }
-    });
+    };
+    await using enroller = enrollerOn(bench, { report });
     enroller.handle(enroll);
     const { attempt, resumable } = await bench.first('failed', 3);
     assert.deepEqual({ attempt, resumable }, { attempt: 3, resumable: true });
@@ -198,7 +203,7 @@ describe('Enroller', () => {
     first.handle(enroll);
     await bench.first('stored');
     const clock = new FakeClock(Date.now() - 2 * hour);
-    await using behind = enrollerOn(bench, bench.report, clock);
+    await using behind = enrollerOn(bench, { clock });
     behind.handle({ ...enroll, attempt: 2 });
     const { failure, resumable } = await bench.first('failed');
     assert.equal(failure.code, 'CERT_NOT_YET_VALID');
@@ -214,7 +219,7 @@ describe('Enroller', () => {
     first.handle(enroll);
     await bench.first('stored');
     const clock = new FakeClock(Date.now() - 2 * hour);
-    await using behind = enrollerOn(bench, bench.report, clock);
+    await using behind = enrollerOn(bench, { clock });
     const [token = ''] = /token: \S+/.exec(bench.sandbox.bootstrapKubeconfig()) ?? [];
     const refused = bench.sandbox
       .bootstrapKubeconfig()
@@ -225,6 +230,34 @@ describe('Enroller', () => {
     await bench.sandbox.stopListening();
     behind.handle({ ...enroll, attempt: 3 });
     assert.equal((await bench.first('failed', 2)).failure.code, 'API_UNREACHABLE');
+  });
+
+  it('only looks at what the kubelet rotates, changes nothing, and asks for nothing', async () => {
+    await using bench = await Bench.create();
+    await using first = enrollerOn(bench);
+    first.handle(enroll);
+    await bench.first('stored');
+    const { certificateDirectory, kubelet } = bench.config;
+    const file = kubelet.configFile;
+    await writeFile(file, 'rotateCertificates: true\n');
+    // What an inspection of our own would repair, remove and tighten.
+    const stray = join(
+      certificateDirectory,
+      '.nodecertd-0000000000000001.kubelet-client-current.pem',
+    );
+    await writeFile(stray, '');
+    await chmod(current(bench), 0o644);
+    const config = { ...bench.config, kubelet: { ...kubelet, certificateDirectory } };
+    await using beside = enrollerOn(bench, { config });
+    beside.handle({ type: 'inspect', name });
+    const { pair, observed, findings } = await bench.first('inspected');
+    assert.ok(pair !== undefined);
+    assert.deepEqual([observed, findings], [{ file, key: 'rotateCertificates' }, []]);
+    assert.ok(existsSync(stray));
+    assert.equal((await stat(current(bench))).mode & 0o777, 0o644);
+    beside.handle({ ...enroll, attempt: 2 });
+    assert.equal((await bench.first('failed')).failure.code, 'STORE_LOCKED');
+    assert.equal(posts(bench), 1);
   });
 
   it('asks for nothing else under the bootstrap identity than the client certificate', async () => {
@@ -378,11 +411,12 @@ describe('Enroller', () => {
       await using bench = await Bench.create();
       await bench.sandbox.setNodeAddresses('worker-1', addresses);
       const last = new Set(['addresses', 'addresses-failed']);
-      await using enroller = enrollerOn(bench, (report) => {
+      const report = (report: EnrollerReport): void => {
         bench.report(report);
         const ends = bench.reports.filter(({ type }) => last.has(type)).length;
         if (last.has(report.type) && ends < 3) enroller.handle(lookUp);
-      });
+      };
+      await using enroller = enrollerOn(bench, { report });
       // The first fails, as a bootstrap token may not read the Node.
       enroller.handle(lookUp);
       await bench.first('addresses-failed', 3);

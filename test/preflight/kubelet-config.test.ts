@@ -33,7 +33,7 @@ describe('readKubeletConfig()', () => {
   it('readKubeletConfig() takes an absent file and folder for no kubelet', async (context) => {
     const directory = await temporaryDirectory(context);
     const kubelet = { configFile: `${directory}/no.yaml`, configDirectory: `${directory}/no.d` };
-    const facts = await readKubeletConfig({ ...agentConfig(directory), kubelet });
+    const facts = await readKubeletConfig({ kubelet });
     assert.deepEqual(facts, { file: kubelet.configFile, found: false });
   });
 

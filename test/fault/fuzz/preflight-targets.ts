@@ -8,7 +8,6 @@ import { parseJson } from '../../../src/kube/body.ts';
 import { bootstrapTokenId, readBootstrapToken } from '../../../src/kube/bootstrap-token.ts';
 import { parseAnswer } from '../../../src/kube/rest-client.ts';
 import { readKubeletConfig } from '../../../src/preflight/kubelet-config.ts';
-import { agentConfig } from '../../agent/fixtures.ts';
 import { jsonMutators } from './json.ts';
 import { mutated } from './mutate.ts';
 import { Random, seedOf } from './random.ts';
@@ -77,7 +76,7 @@ const kubeletConfiguration: FuzzTarget = {
     const configFile = join(directory, 'config.yaml');
     const configDirectory = join(directory, 'config.d');
     mkdirSync(configDirectory);
-    const config = { ...agentConfig(directory), kubelet: { configFile, configDirectory } };
+    const config = { kubelet: { configFile, configDirectory } };
     const [sound = ''] = kubeletConfigurations();
     return {
       feed: async (input) => {
