@@ -36,12 +36,14 @@ export async function takeGround(
   logger: Logger,
   stack: AsyncDisposableStack,
 ): Promise<AgentGround> {
-  const hold = stack.use(new Slot(await DirectoryHold.take(certificateDirectory, logger)));
+  const clock = systemClock;
+  const taken = await DirectoryHold.take({ directory: certificateDirectory, clock, logger });
+  const hold = stack.use(new Slot(taken));
   const { state: known, setAside } = await readState(directory);
   if (setAside !== undefined) {
     logger.log('state_unreadable', { path: setAside.path, error: setAside.reason });
   }
-  const keeper = new StateKeeper({ directory, state: known, clock: systemClock, logger });
+  const keeper = new StateKeeper({ directory, state: known, clock, logger });
   const state = stack.use(new Slot(keeper));
   const outstanding = Object.entries(known.certificates).map(
     ([name, record]) => [name, record.outstanding] as const,
@@ -70,10 +72,11 @@ export async function exchangeParts(
   { from, to, logger, listen, openControl }: Exchange,
 ): Promise<AsyncDisposableStack> {
   await using fresh = new AsyncDisposableStack();
+  const clock = systemClock;
   const hold =
     from.certificateDirectory === to.certificateDirectory
       ? undefined
-      : fresh.use(await DirectoryHold.take(to.certificateDirectory, logger));
+      : fresh.use(await DirectoryHold.take({ directory: to.certificateDirectory, clock, logger }));
   const server = await exchangeServer(parts.server, { from, to, listen });
   // From here on nothing fails.
   const replaced = new AsyncDisposableStack();
@@ -82,7 +85,7 @@ export async function exchangeParts(
   if (from.stateDirectory !== to.stateDirectory) {
     const { state } = parts.state.content;
     const directory = to.stateDirectory;
-    const next = new StateKeeper({ directory, state, clock: systemClock, logger });
+    const next = new StateKeeper({ directory, state, clock, logger });
     replaced.use(parts.state.exchange(next));
     // Where the service manager has made a directory for it, it is the same one.
     await parts.control.exchange(noControl)[Symbol.asyncDispose]();

@@ -1,7 +1,15 @@
 import { hasCode, toFailure } from '../core/errors.ts';
 import { lockDirectory } from '../store/directory-lock.ts';
 import type { DirectoryLock } from '../store/directory-lock.ts';
+import { second } from '../core/instant.ts';
+import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
+
+export interface HoldOptions {
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
 
 /**
  * The agent's hold on its certificate directory. A lock goes with the file that it is
@@ -11,25 +19,29 @@ import type { Logger } from '../sys/log.ts';
 export class DirectoryHold implements AsyncDisposable {
   readonly #directory: string;
   readonly #logger: Logger;
+  readonly #clock: Clock;
+  /** By the clock that nobody sets. */
+  #missingSince: number | undefined;
   #lock: DirectoryLock | undefined;
   /** Why the directory could not be locked, as last said. */
   #unavailable: string | undefined;
 
-  private constructor(directory: string, logger: Logger, lock: DirectoryLock) {
+  private constructor({ directory, logger, clock }: HoldOptions, lock: DirectoryLock) {
     this.#directory = directory;
     this.#logger = logger;
+    this.#clock = clock;
     this.#lock = lock;
     this.#say(lock.reason);
   }
 
   /** @throws AgentError as lockDirectory */
-  static async take(directory: string, logger: Logger): Promise<DirectoryHold> {
-    return new DirectoryHold(directory, logger, await lockDirectory(directory));
+  static async take(options: HoldOptions): Promise<DirectoryHold> {
+    return new DirectoryHold(options, await lockDirectory(options.directory));
   }
 
   /** Called at even intervals. @throws AgentError STORE_LOCKED when another agent was quicker */
   async renew(): Promise<void> {
-    if ((await this.#lock?.isCurrent()) === true) return;
+    if (!(await this.#isLost())) return;
     try {
       const old = this.#lock;
       this.#lock = await lockDirectory(this.#directory);
@@ -41,6 +53,17 @@ export class DirectoryHold implements AsyncDisposable {
       // A directory that cannot be written to is for the rotations to report.
       this.#say(toFailure(error).message);
     }
+  }
+
+  /** A file that is missing may be one of many that are being removed: who does that is left a moment for the directory. */
+  async #isLost(): Promise<boolean> {
+    const standing = await this.#lock?.standing();
+    if (standing !== 'file-missing') this.#missingSince = undefined;
+    if (standing === 'guards') return false;
+    if (standing !== 'file-missing') return true;
+    const now = this.#clock.elapsed();
+    this.#missingSince ??= now;
+    return now - this.#missingSince >= second;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

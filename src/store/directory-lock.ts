@@ -25,10 +25,11 @@ export interface DirectoryLock extends AsyncDisposable {
   /** Why it could not. */
   readonly reason?: string;
   /**
-   * False once the lock is on a file that has left its place, and a second agent could
-   * lock the one that took it. True while the directory is gone: nobody can lock it then.
+   * Whether the lock still guards the directory. It does not once its file has left its
+   * place, alone or with the directory: a second agent could lock the one that took it,
+   * or make one. While the directory is gone nobody can.
    */
-  isCurrent(): Promise<boolean>;
+  standing(): Promise<'guards' | 'file-missing' | 'replaced'>;
 }
 
 /**
@@ -45,6 +46,7 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const path = join(directory, lockFile);
   await makeDirectory(directory);
   const descriptor = openLockFile(path);
+  const identity = await identityOf(directory);
   try {
     const answer = await runFlock(descriptor);
     if (answer.kind === 'taken') throw lockedError(directory, descriptor);
@@ -52,7 +54,7 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
     return {
       locked: answer.kind === 'locked',
       ...(answer.kind === 'unavailable' && { reason: answer.reason }),
-      isCurrent: () => isInPlace(descriptor, path),
+      standing: () => standingOf({ descriptor, path, identity }),
       [Symbol.asyncDispose]: async () => release(descriptor),
     };
   } catch (error) {
@@ -74,18 +76,30 @@ function openLockFile(path: string): number {
   }
 }
 
-async function isInPlace(descriptor: number, path: string): Promise<boolean> {
+async function standingOf({
+  descriptor,
+  path,
+  identity,
+}: {
+  readonly descriptor: number;
+  readonly path: string;
+  /** Of the directory that was locked. */
+  readonly identity: string | undefined;
+}): ReturnType<DirectoryLock['standing']> {
   const found = await stat(path).catch(() => undefined);
-  if (found === undefined) return !(await directoryIsThere(dirname(path)));
+  if (found === undefined) {
+    const directory = await identityOf(dirname(path));
+    if (directory === undefined) return 'guards';
+    return directory === identity ? 'file-missing' : 'replaced';
+  }
   const { dev, ino } = fstatSync(descriptor);
-  return found.dev === dev && found.ino === ino;
+  return found.dev === dev && found.ino === ino ? 'guards' : 'replaced';
 }
 
-async function directoryIsThere(directory: string): Promise<boolean> {
-  return stat(directory).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
+/** With the time of birth, since an inode's number is given to the next file at once; undefined when there is none. */
+async function identityOf(directory: string): Promise<string | undefined> {
+  const found = await stat(directory, { bigint: true }).catch(() => undefined);
+  return found && `${found.dev} ${found.ino} ${found.birthtimeNs}`;
 }
 
 /** A disk that fails now takes nothing back: the descriptor is gone, and the lock with it. */

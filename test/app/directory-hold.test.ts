@@ -1,17 +1,22 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { DirectoryHold } from '../../src/app/directory-hold.ts';
 import { lockDirectory, lockFile } from '../../src/store/directory-lock.ts';
+import { second } from '../../src/core/instant.ts';
 import { RecordingLogger } from '../agent/fixtures.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 
 describe('DirectoryHold', () => {
   let directory: string;
   let logger: RecordingLogger;
+  let clock: FakeClock;
   beforeEach(async () => {
     logger = new RecordingLogger();
+    clock = new FakeClock();
     directory = join(await mkdtemp(join(tmpdir(), 'nodecertd-hold-')), 'pki');
   });
   afterEach(async () => {
@@ -19,7 +24,7 @@ describe('DirectoryHold', () => {
   });
 
   it('renew() does nothing while its lock is in place, or while there is nothing to lock', async () => {
-    await using hold = await DirectoryHold.take(directory, logger);
+    await using hold = await DirectoryHold.take({ directory, clock, logger });
     await hold.renew();
     await rm(directory, { recursive: true });
     await hold.renew();
@@ -31,7 +36,7 @@ describe('DirectoryHold', () => {
   });
 
   it('renew() locks the directory that took the place of the first, once', async () => {
-    await using hold = await DirectoryHold.take(directory, logger);
+    await using hold = await DirectoryHold.take({ directory, clock, logger });
     await rm(directory, { recursive: true });
     await mkdir(directory);
     await hold.renew();
@@ -40,22 +45,29 @@ describe('DirectoryHold', () => {
     await assert.rejects(lockDirectory(directory), { code: 'STORE_LOCKED' });
   });
 
-  it('renew() makes a lock file that was removed', async () => {
-    await using hold = await DirectoryHold.take(directory, logger);
+  it('renew() makes a lock file that was removed, but not while its directory is being removed', async () => {
+    await using hold = await DirectoryHold.take({ directory, clock, logger });
     await rm(join(directory, lockFile));
+    await hold.renew();
+    await clock.advance(second - 1);
+    await hold.renew();
+    assert.equal(existsSync(join(directory, lockFile)), false);
+    await clock.advance(1);
     await hold.renew();
     assert.deepEqual(logger.take(), ['lock_renewed']);
     await assert.rejects(lockDirectory(directory), { code: 'STORE_LOCKED' });
   });
 
   it('renew() goes on without a lock that it cannot take, says so once, and takes it later', async () => {
-    await using hold = await DirectoryHold.take(directory, logger);
+    await using hold = await DirectoryHold.take({ directory, clock, logger });
     await rm(join(directory, lockFile));
     await mkdir(join(directory, lockFile));
     await hold.renew();
     await hold.renew();
     assert.deepEqual(logger.take(), ['lock_unavailable']);
     await rm(join(directory, lockFile), { recursive: true });
+    await hold.renew();
+    await clock.advance(second);
     await hold.renew();
     assert.deepEqual(logger.take(), ['lock_renewed']);
     await writeFile(join(directory, 'other'), '');

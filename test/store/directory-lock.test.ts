@@ -86,14 +86,16 @@ test('lockDirectory() is released without an error, even if closing fails', asyn
   await lock[Symbol.asyncDispose]();
 });
 
-test('isCurrent() holds for the directory that was locked, and while there is none', async (t) => {
+test('standing() tells a lock that guards its directory from one whose file has left its place', async (t) => {
   const directory = join(await temporaryDirectory(t), 'pki');
   await using lock = await lockDirectory(directory);
-  assert.equal(await lock.isCurrent(), true);
+  assert.equal(await lock.standing(), 'guards');
+  await rm(join(directory, '.nodecertd.lock'));
+  assert.equal(await lock.standing(), 'file-missing');
   await rm(directory, { recursive: true });
-  assert.equal(await lock.isCurrent(), true);
+  assert.equal(await lock.standing(), 'guards');
   await mkdir(directory);
-  assert.equal(await lock.isCurrent(), false);
+  assert.equal(await lock.standing(), 'replaced');
   await using other = await lockDirectory(directory);
-  assert.deepEqual([await lock.isCurrent(), await other.isCurrent()], [false, true]);
+  assert.deepEqual([await lock.standing(), await other.standing()], ['replaced', 'guards']);
 });
