@@ -32,6 +32,7 @@ export class RotationLog {
   /** What the agent itself stored, until the look that follows. */
   #stored: PairFacts | undefined;
   #missing: LogEvent | undefined;
+  #shortLived = false;
   #observed: Observed | undefined;
   /** An all-clear is owed. */
   #disturbed = false;
@@ -92,6 +93,22 @@ export class RotationLog {
     const seconds = Math.round((deadline - this.#options.clock.now()) / second);
     this.log('rotation_deadline', { ...pairFields(pair), deadline: formatInstant(deadline) });
     if (seconds > 0) this.log('rotation_waiting', { seconds });
+    this.#judgeRest((pair.notAfter - lifetimeStart(pair)) * leastRest);
+  }
+
+  /** @param rest what is left of a pair when the next one comes late; what the kubelet rotates itself it uses at once */
+  #judgeRest(rest: number): void {
+    const short =
+      this.#options.spec.profile === 'kubelet-client' &&
+      this.#observed === undefined &&
+      rest < kubeletInterval;
+    if (short && !this.#shortLived) {
+      this.log('lifetime_too_short_for_kubelet', {
+        seconds: Math.max(Math.round(rest / second), 0),
+        remedy: 'let the signer issue client certificates for an hour at least',
+      });
+    }
+    this.#shortLived = short;
   }
 
   findings(findings: readonly Finding[]): void {
@@ -216,6 +233,12 @@ interface Found {
 type Reminder = Extract<RotationEffect, { type: 'remind-approver' | 'remind-signer' }>;
 
 const troubleInterval = 10 * minute;
+
+/** The latest deadline is at 90 %. */
+const leastRest = 0.1;
+
+/** How often a running kubelet looks at the files of its client certificate at the latest (client-go transport, CertCallbackRefreshDuration). */
+const kubeletInterval = 5 * minute;
 
 function pairFields(pair: PairFacts): LogFields {
   return { serial: pair.serial, notAfter: formatInstant(pair.notAfter), path: pair.path };

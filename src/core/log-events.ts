@@ -56,6 +56,10 @@ export const logEvents = {
     level: 'warn',
     message: 'The signer issued a shorter lifetime than was asked for',
   },
+  lifetime_too_short_for_kubelet: {
+    level: 'warn',
+    message: 'The kubelet may read the next client pair only after this one has expired',
+  },
   waiting_for_addresses: { level: 'warn', message: 'Waiting for the addresses of the node' },
   waiting_for_identity: { level: 'info', message: 'Waiting for the client certificate' },
   addresses_changed: { level: 'info', message: 'The addresses of the node changed' },

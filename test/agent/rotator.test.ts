@@ -510,4 +510,23 @@ describe('Rotator', () => {
     story.report({ type: 'inspected', observed, findings: [] });
     assert.deepEqual(story.link.take(), ['inspect']);
   });
+
+  for (const [lifetime, spec, warned] of [
+    [48 * minute, clientSpec, true],
+    [hour, clientSpec, false],
+    [48 * minute, servingSpec, false],
+  ] as const) {
+    it(`${warned ? 'warns once' : 'does not warn'} that a kubelet may be late for ${lifetime / minute} minutes of ${spec.name}`, () => {
+      const story = new Story(spec);
+      for (const serial of ['1', '2']) {
+        const notAfter = start + lifetime + Number(serial);
+        const wanted = spec === clientSpec ? clientTemplate : servingTemplate;
+        // 90 % of the way: what is left is a tenth.
+        const pair = pairFor(wanted, { serial, notAfter, path: `/pki/${serial}.pem` });
+        story.report({ type: 'inspected', pair, findings: [] });
+      }
+      const found = story.logger.all('lifetime_too_short_for_kubelet');
+      assert.equal(found.length, warned ? 1 : 0);
+    });
+  }
 });
