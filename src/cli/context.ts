@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { ConfigRequest, LoadedConfig } from '../config/load.ts';
 import type { Clock } from '../sys/clock.ts';
+import type { ExitCodeMeanings } from './exit-code.ts';
 
 export interface Output {
   write(text: string): unknown;
@@ -30,4 +31,6 @@ export interface CliContext {
 export interface CommandModule {
   /** Adds options and the action, which hands its exit code to `exit`. */
   configure(command: Command, context: CliContext, exit: (code: number) => void): void;
+  /** Where they differ from the usual ones. */
+  readonly exitCodes?: ExitCodeMeanings;
 }

@@ -1,12 +1,12 @@
 import { access } from 'node:fs/promises';
 
 /** Where the package puts it. */
-const path = '/etc/nodecertd/config.yaml';
+export const installedConfigFile = '/etc/nodecertd/config.yaml';
 
 /** The configuration of this machine's agent, for commands that are told nothing else; undefined when there is none. */
 export async function defaultConfigFile(): Promise<string | undefined> {
-  return access(path).then(
-    () => path,
+  return access(installedConfigFile).then(
+    () => installedConfigFile,
     () => undefined,
   );
 }

@@ -3,7 +3,7 @@ import { formatInstant } from '../core/instant.ts';
 import type { PreflightFinding } from '../core/preflight.ts';
 import { countBySeverity, findingGroups, groupOf } from '../core/preflight.ts';
 import type { PreflightReport } from '../preflight/run.ts';
-import type { ExitCode } from './exit-code.ts';
+import type { ExitCode, ExitCodeMeanings } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';
 
 export interface DoctorReport extends PreflightReport {
@@ -12,12 +12,13 @@ export interface DoctorReport extends PreflightReport {
   readonly now: Instant;
 }
 
-export const doctorExitCodeHelp = `Exit codes:
-  0  nothing that needs anybody (ok and info)
-  1  the examination itself failed: a bad configuration, for example
-  2  wrong usage
-  3  warnings: something will go wrong later, or could not be looked at
-  4  errors: something is in the way of certificates now`;
+export const doctorExitCodeMeanings: ExitCodeMeanings = {
+  0: 'nothing that needs anybody (ok and info)',
+  1: 'the examination itself failed: a bad configuration, for example',
+  2: 'wrong usage',
+  3: 'warnings: something will go wrong later, or could not be looked at',
+  4: 'errors: something is in the way of certificates now',
+};
 
 /** On the scale of `status`: 3 asks for a person soon, 4 for one now. */
 export function doctorExitCode({ findings }: Pick<DoctorReport, 'findings'>): ExitCode {

@@ -17,8 +17,9 @@ import { addConfigOptions } from './config-options.ts';
 import type { CliContext } from './context.ts';
 import { defaultConfigFile } from './default-config.ts';
 import { Progress } from './doctor-progress.ts';
-import { doctorDocument, doctorExitCode, doctorExitCodeHelp } from './doctor-report.ts';
+import { doctorDocument, doctorExitCode, doctorExitCodeMeanings } from './doctor-report.ts';
 import { doctorTable } from './doctor-table.ts';
+import { formatExitCodes } from './exit-code.ts';
 import { canDrawLive, wantsColour } from './live-screen.ts';
 import type { OutputFormat } from './print.ts';
 import { outputOption, print } from './print.ts';
@@ -27,6 +28,8 @@ interface DoctorOptions extends ConfigOptions {
   readonly output: OutputFormat;
   readonly adminKubeconfig?: string;
 }
+
+export const exitCodes = doctorExitCodeMeanings;
 
 /** `nodecertd doctor`: everything that can keep this node from its certificates, with the remedy. */
 export function configure(
@@ -47,7 +50,7 @@ export function configure(
   command
     .option('--admin-kubeconfig <file>', "to read what nodes may not: a bootstrap token's expiry")
     .addOption(outputOption())
-    .addHelpText('after', `\n${doctorExitCodeHelp}`)
+    .addHelpText('after', `\n${formatExitCodes(exitCodes)}`)
     .action(async ({ output, config: named, adminKubeconfig, ...flags }: DoctorOptions) => {
       const file = named ?? (flags.certDir === undefined ? await defaultConfigFile() : undefined);
       const { environment, clock, stdout } = context;

@@ -1,14 +1,17 @@
 import { Command, CommanderError } from 'commander';
 import { version } from '../core/version.ts';
 import type { CliContext, CommandModule } from './context.ts';
-import { exitCodeHelp, exitCodeOf, exitCodes } from './exit-code.ts';
+import type { ExitCodeMeanings } from './exit-code.ts';
+import { exitCodeHelp, exitCodeMeanings, exitCodeOf, exitCodes } from './exit-code.ts';
 import { formatError, formatUsageError } from './print-error.ts';
+
+/** Command lines without the program's name, and what each is for. */
+type Examples = readonly (readonly [string, string])[];
 
 interface CommandEntry {
   readonly name: string;
   readonly summary: string;
-  /** Command lines without the program's name, and what each is for. */
-  readonly examples: readonly (readonly [string, string])[];
+  readonly examples: Examples;
   readonly load: () => Promise<CommandModule>;
 }
 
@@ -110,6 +113,32 @@ async function buildProgram(
   return program;
 }
 
+/** All that the help says, as data: manual pages and completions are made from it. */
+export interface ProgramModel {
+  /** With every command and its options. */
+  readonly program: Command;
+  readonly exitCodes: ExitCodeMeanings;
+  readonly commands: readonly CommandModel[];
+}
+
+export interface CommandModel {
+  readonly command: Command;
+  readonly examples: Examples;
+  readonly exitCodes: ExitCodeMeanings;
+}
+
+export async function describeProgram(context: CliContext): Promise<ProgramModel> {
+  const program = bareProgram(context);
+  const models: CommandModel[] = [];
+  for (const { name, summary, examples, load } of commands) {
+    const command = program.command(name).description(summary);
+    const loaded = await load();
+    loaded.configure(command, context, () => undefined);
+    models.push({ command, examples, exitCodes: loaded.exitCodes ?? exitCodeMeanings });
+  }
+  return { program, exitCodes: exitCodeMeanings, commands: models };
+}
+
 function bareProgram({ stdout, stderr }: CliContext): Command {
   return new Command('nodecertd')
     .description("Looks after a Kubernetes node's certificates.")
@@ -130,7 +159,7 @@ function bareProgram({ stdout, stderr }: CliContext): Command {
     });
 }
 
-function formatExamples(examples: CommandEntry['examples']): string {
+function formatExamples(examples: Examples): string {
   const lines = examples.map(([line, purpose]) => `  # ${purpose}\n  nodecertd ${line}`);
   return `\nExamples:\n${lines.join('\n')}`;
 }

@@ -9,6 +9,8 @@ import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
+import { describeProgram } from '../../src/cli/program.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { agentStatus, certificateStatus, pairFacts } from './statuses.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
@@ -143,6 +145,32 @@ describe('nodecertd', () => {
     const { version, node } = JSON.parse(stdout) as Record<string, string>;
     assert.match(version ?? '', /^\d+\.\d+\.\d+$/);
     assert.equal(`v${node}`, process.version);
+  });
+
+  it('describeProgram() has every command of the help, with the options of its own help', async () => {
+    const { program, commands } = await describeProgram({
+      stdout: process.stdout,
+      stderr: process.stderr,
+      environment: { hostName: 'here', workingDirectory: directory },
+      clock: new FakeClock(),
+      startAgent: async () => 0,
+    });
+    const { stdout } = await nodecertd('--help');
+    const listed = [...stdout.matchAll(/^ {2}([a-z]+) (?:\[command\])? /gm)];
+    const names = commands.map(({ command }) => command.name());
+    assert.deepEqual(
+      [...names, 'help'],
+      listed.map(([, name]) => name),
+    );
+    for (const { command } of commands) {
+      const help = (await nodecertd(command.name(), '--help')).stdout;
+      const flags = program
+        .createHelp()
+        .visibleOptions(command)
+        .map((option) => option.flags);
+      for (const flag of flags) assert.ok(help.includes(flag), `${command.name()} ${flag}`);
+      assert.equal(flags.length, help.match(/^ {2}-/gm)?.length, command.name());
+    }
   });
 
   it('nodecertd survives a reader that goes away', async () => {
