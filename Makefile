@@ -53,10 +53,11 @@ run: setup ## Watch an agent bootstrap and rotate in a sandbox (ARGS="--rotation
 # dist/ can be moved as a whole: launcher, bundle, and the runtime it needs.
 .PHONY: build
 build: setup ## Build the executable dist/nodecertd
-	@node .build/bundle.ts dist/lib
+	@node .build/bundle.ts dist/lib $(VERSION)
 	@node=$$(readlink -f $(RUNTIME)/node); cp --link "$$node" dist/lib/node 2>/dev/null || cp "$$node" dist/lib/node
 	@install -m 755 .build/nodecertd.sh dist/nodecertd
-	@node .build/warm.ts dist
+	@node .build/compile-cache.ts dist/lib
+	@node .build/prove.ts dist
 	@echo "Built dist/nodecertd ($$(dist/nodecertd --version), $$(du -sh --exclude=node dist | cut -f1) and Node $(NODE_VERSION))"
 
 # Runs the test files that match, two at a time. No match is a mistake in the pattern

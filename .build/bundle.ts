@@ -1,32 +1,21 @@
 /**
  * Bundles src/ into dist/lib for release. Two passes: the first splits the program
- * at its dynamic imports, so that each role loads only its own half and shared code
- * exists once; the second turns the pieces into CommonJS, because a process that
- * never touches Node's ES module loader is about 4 MB smaller.
+ * into pieces; the second turns them into CommonJS, because a process that never
+ * touches Node's ES module loader is about 4 MB smaller.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { build, transform } from 'esbuild';
+import { transform } from 'esbuild';
+import { programPieces, target } from './program-pieces.ts';
 
-const target = 'node26';
-const directory = process.argv[2] ?? 'dist/lib';
+const [directory = 'dist/lib', version] = process.argv.slice(2);
 
-const split = await build({
-  entryPoints: ['src/main.ts'],
-  outdir: directory,
-  bundle: true,
-  splitting: true,
-  format: 'esm',
-  platform: 'node',
-  target,
-  legalComments: 'none',
-  write: false,
-});
+const pieces = await programPieces(directory, version);
 
 await rm(directory, { recursive: true, force: true });
 await mkdir(directory, { recursive: true });
 await writeFile(join(directory, 'package.json'), '{"type":"commonjs"}\n');
-for (const { path, text } of split.outputFiles) {
+for (const { path, text } of pieces.outputFiles) {
   const { code } = await transform(text, {
     format: 'cjs',
     platform: 'node',

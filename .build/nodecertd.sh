@@ -1,10 +1,13 @@
 #!/bin/sh
-# Finds the runtime and the program beside this file, also through a symbolic link.
-lib=$(dirname "$(readlink -f "$0")")/lib
+# Finds the runtime and the program, also through a symbolic link: beside this file,
+# where they were built, or in PREFIX/lib if it is installed as PREFIX/bin/nodecertd.
+self=$(readlink -f "$0")
+lib=${self%/*}/lib
+[ -x "$lib/node" ] || lib=${self%/bin/*}/lib/nodecertd
 
 # One malloc arena, trimmed early: a daemon that sleeps should not hold what start-up needed.
 export MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536
-# Compiled code, made by the build: half of the time to the first certificate would be parsing.
+# Compiled code, made by the build: no process parses what others have parsed before.
 export NODE_COMPILE_CACHE="$lib/cache" NODE_COMPILE_CACHE_PORTABLE=1
 
 # The process that lives on and listens does little and does it seldom: without a JIT
