@@ -12,6 +12,9 @@ const packages: Readonly<Record<string, DebianPackage>> = {
   prometheus: { programs: ['prometheus', 'promtool'] },
   strace: { programs: ['strace'], libraries: ['libunwind8'] },
   faketime: { programs: ['faketime'], libraries: ['libfaketime'] },
+  mandoc: { programs: ['mandoc'] },
+  zsh: { programs: ['zsh'] },
+  fish: { programs: ['fish'], libraries: ['libpcre2-32-0'] },
 };
 
 interface DebianPackage {

@@ -4,12 +4,13 @@ import {
   appendFileSync,
   constants,
   existsSync,
+  globSync,
   mkdirSync,
   readFileSync,
   readdirSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
-import { delimiter, isAbsolute, join } from 'node:path';
+import { delimiter, isAbsolute, join, relative, sep } from 'node:path';
 
 /**
  * Programs that tests use but npm does not bring: where they are kept, whether
@@ -48,7 +49,17 @@ export function findProgram(name: string): string | undefined {
 
 function unpacked(): string[] {
   if (!existsSync(packagesDirectory)) return [];
-  return readdirSync(packagesDirectory).map((name) => join(packagesDirectory, name, 'usr/bin'));
+  return readdirSync(packagesDirectory).flatMap((name) =>
+    ['usr/bin', 'usr/sbin', 'bin'].map((folder) => join(packagesDirectory, name, folder)),
+  );
+}
+
+/** What a program needs in its environment to find the libraries that were unpacked beside it. */
+export function libraryEnvironment(program: string): Readonly<Record<string, string>> {
+  const inside = relative(packagesDirectory, program);
+  if (inside.startsWith('..')) return {};
+  const root = join(packagesDirectory, inside.split(sep)[0] ?? '');
+  return { LD_LIBRARY_PATH: globSync(join(root, 'usr/lib/*-linux-gnu*')).join(delimiter) };
 }
 
 /**

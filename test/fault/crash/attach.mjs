@@ -47,7 +47,7 @@ async function poolThread() {
     readFileSync(`/proc/self/task/${tid}/comm`, 'utf8').startsWith('libuv-worker'),
   );
   if (found.length !== 1) throw new Error(`${found.length} threads in libuv's pool`);
-  return String(found[0]);
+  return found[0];
 }
 
 /**
