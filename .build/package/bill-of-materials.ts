@@ -1,0 +1,117 @@
+import { createHash } from 'node:crypto';
+
+/** The parts of CycloneDX 1.5 that are read or changed here; the rest passes through. */
+export interface Bill {
+  readonly metadata: { readonly component: Component; readonly [key: string]: unknown };
+  readonly components: readonly Component[];
+  readonly dependencies: readonly Dependency[];
+  readonly [key: string]: unknown;
+}
+
+export interface Component {
+  readonly 'bom-ref': string;
+  readonly type: string;
+  readonly name: string;
+  readonly version: string;
+  readonly purl?: string;
+  readonly [key: string]: unknown;
+}
+
+interface Dependency {
+  readonly ref: string;
+  readonly dependsOn: readonly string[];
+}
+
+export interface Runtime {
+  readonly version: string;
+  /** The npm package that it is taken from. */
+  readonly packageName: string;
+  /** Of that package, as the lockfile has it: `sha512-` and base64. */
+  readonly integrity: string;
+  /** What is compiled into it, by name: `process.versions`. */
+  readonly libraries: Readonly<Record<string, string>>;
+}
+
+export interface Product {
+  readonly version: string;
+  readonly date: Date;
+  readonly runtime: Runtime;
+  /** `name@version` of each npm package that is in the bundle. */
+  readonly bundled: readonly string[];
+}
+
+/**
+ * What `npm sbom` says of the packages that are in the bundle, and what it does not know:
+ * the runtime with all that is linked into it. npm's own choice, without development
+ * dependencies, leaves out what one of those depends on as well. Its random number and
+ * the time of day go, so that two builds say the same.
+ * @throws if npm does not know a package that is in the bundle
+ */
+export function completeBill(fromNpm: Bill, product: Product): Bill {
+  const node = nodeComponent(product.runtime);
+  const { metadata } = fromNpm;
+  const root = metadata.component['bom-ref'];
+  const { version } = product;
+  const own = { ...metadata.component, type: 'application', name: 'nodecertd', version };
+  const bill: Bill = {
+    ...fromNpm,
+    metadata: { ...metadata, timestamp: product.date.toISOString(), component: own },
+    components: [...chosen(fromNpm, product.bundled), node],
+    dependencies: [
+      ...dependencies(fromNpm, new Set([root, ...product.bundled])).map((one) =>
+        one.ref === root ? { ...one, dependsOn: [...one.dependsOn, node['bom-ref']] } : one,
+      ),
+      { ref: node['bom-ref'], dependsOn: [] },
+    ],
+  };
+  return { ...bill, serialNumber: serialNumber(bill) };
+}
+
+function chosen({ components }: Bill, bundled: readonly string[]): Component[] {
+  return bundled.map((ref) => {
+    const found = components.find((component) => component['bom-ref'] === ref);
+    if (found === undefined) throw new Error(`${ref} is in the bundle, but npm does not know it`);
+    return found;
+  });
+}
+
+function dependencies(fromNpm: Bill, refs: ReadonlySet<string>): Dependency[] {
+  return fromNpm.dependencies
+    .filter(({ ref }) => refs.has(ref))
+    .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter((one) => refs.has(one)) }));
+}
+
+function nodeComponent({ version, packageName, integrity, libraries }: Runtime): Component {
+  const hex = Buffer.from(integrity.replace(/^sha512-/, ''), 'base64').toString('hex');
+  return {
+    'bom-ref': `${packageName}@${version}`,
+    type: 'platform',
+    name: 'node',
+    version,
+    description: 'The runtime; it comes with the program',
+    purl: `pkg:npm/${packageName}@${version}`,
+    cpe: `cpe:2.3:a:nodejs:node.js:${version}:*:*:*:*:*:*:*`,
+    licenses: [{ license: { id: 'MIT' } }],
+    hashes: [{ alg: 'SHA-512', content: hex }],
+    components: Object.entries(libraries).map(([name, its]) => ({
+      'bom-ref': `${packageName}@${version}/${name}@${its}`,
+      type: 'library',
+      name,
+      version: its,
+    })),
+  };
+}
+
+/** A UUID of the content (RFC 9562, version 8: whatever its maker likes). */
+function serialNumber(bill: Bill): string {
+  const content = JSON.stringify({ ...bill, serialNumber: undefined });
+  const hex = createHash('sha256').update(content).digest('hex');
+  const parts = [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    `8${hex.slice(13, 16)}`,
+    `8${hex.slice(17, 20)}`,
+    hex.slice(20, 32),
+  ];
+  return `urn:uuid:${parts.join('-')}`;
+}

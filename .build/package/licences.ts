@@ -1,0 +1,58 @@
+import { readFile, readdir } from 'node:fs/promises';
+import { join, relative, sep } from 'node:path';
+import type { Pieces } from '../program-pieces.ts';
+
+/** Something of others that is in the package. */
+export interface Bundled {
+  readonly name: string;
+  readonly version: string;
+  /** Where the sources are taken from, below the root of this repository. */
+  readonly directory: string;
+  /** As its manifest has it, in the form of SPDX. */
+  readonly licence: string;
+  /** All its licences and notices as they are. */
+  readonly text: string;
+  readonly author?: string;
+}
+
+/** Of npm packages: those of which anything got into the bundle, by name. */
+export async function bundledPackages(pieces: Pieces): Promise<Bundled[]> {
+  const inputs = Object.keys(pieces.metafile.inputs);
+  const directories = new Set(inputs.map(packageDirectory).filter((found) => found !== undefined));
+  const all = await Promise.all([...directories].map(readBundled));
+  return all.toSorted((a, b) => a.directory.localeCompare(b.directory, 'en'));
+}
+
+/** `node_modules/@scope/name` of a path in it; undefined for this project's own sources. */
+function packageDirectory(path: string): string | undefined {
+  return /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path.split(sep).join('/'))?.[0];
+}
+
+interface Manifest {
+  readonly name: string;
+  readonly version: string;
+  readonly license?: string;
+  readonly author?: string | { readonly name: string };
+}
+
+/** @throws if there is no licence text: what is passed on has to carry it */
+export async function readBundled(directory: string): Promise<Bundled> {
+  const manifest = JSON.parse(await readFile(join(directory, 'package.json'), 'utf8')) as Manifest;
+  const { name, version, license, author } = manifest;
+  const names = (await readdir(directory)).filter((file) => /^(?:licen[cs]e|notice)/i.test(file));
+  const texts = await Promise.all(
+    names.toSorted().map(async (file) => readFile(join(directory, file), 'utf8')),
+  );
+  if (!names.some((file) => /^licen/i.test(file)) || license === undefined) {
+    throw new Error(`${name} ${version} comes without a licence and cannot be passed on`);
+  }
+  const writer = typeof author === 'string' ? author : author?.name;
+  return {
+    name,
+    version,
+    directory: relative('', directory),
+    licence: license,
+    text: texts.map((text) => text.trim()).join('\n\n'),
+    ...(writer !== undefined && { author: writer.replace(/ *[<(].*$/, '') }),
+  };
+}
