@@ -120,6 +120,12 @@ packages: setup ## Unpack the Debian packages that tests need into the cache
 	@echo "== Debian packages for tests"
 	@node test/support/fetch-packages.ts
 
+.PHONY: container
+container: setup ## Make the Debian that tests boot in a container (needs root)
+	@echo "== Container for tests"
+	@node test/support/fetch-packages.ts debootstrap systemd-container
+	@node test/real/build-container-root.ts
+
 .PHONY: fault
 fault: build control-plane packages ## Try every fault this machine can produce (ARGS="--quick crash clock" chooses)
 	@node test/fault/run.ts $(ARGS)

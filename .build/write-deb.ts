@@ -11,6 +11,9 @@ import { debianChangelog } from './package/debian-changelog.ts';
 import { conffiles, installedSize, md5sums, readTree, setTimes } from './package/tree.ts';
 import { sourceDate } from './source-date.ts';
 
+// Modes are part of the package, whoever builds it.
+process.umask(0o022);
+
 const [root = '', version = '', compression = '6'] = process.argv.slice(2);
 const sources = 'systemd/package';
 const architecture = debianArchitecture(process.arch);

@@ -5,7 +5,7 @@ import { cacheDirectory, findProgram, packagesDirectory, skip } from './programs
 
 /**
  * `make packages`: unpacks the Debian packages that tests need into the user's
- * cache. Installing them would start their services (prometheus has one) and change
+ * cache; those that only some tests need, when they are named. Installing them would start their services (prometheus has one) and change
  * the machine; unpacking does neither, and needs root for the package lists at most.
  */
 const packages: Readonly<Record<string, DebianPackage>> = {
@@ -15,15 +15,25 @@ const packages: Readonly<Record<string, DebianPackage>> = {
   mandoc: { programs: ['mandoc'] },
   zsh: { programs: ['zsh'] },
   fish: { programs: ['fish'], libraries: ['libpcre2-32-0'] },
+  debootstrap: { programs: ['debootstrap'], onlyWhenNamed: true },
+  'systemd-container': {
+    programs: ['systemd-nspawn'],
+    libraries: ['libsystemd-shared', 'libip4tc2', 'libkmod2', 'libcap-ng0'],
+    onlyWhenNamed: true,
+  },
 };
 
 interface DebianPackage {
   readonly programs: readonly string[];
   /** Packages unpacked into the same directory, because a plain installation may lack them. */
   readonly libraries?: readonly string[];
+  readonly onlyWhenNamed?: true;
 }
 
-for (const [name, { programs, libraries = [] }] of Object.entries(packages)) {
+const named = process.argv.slice(2);
+
+for (const [name, { programs, libraries = [], onlyWhenNamed }] of Object.entries(packages)) {
+  if (named.length === 0 ? onlyWhenNamed : !named.includes(name)) continue;
   if (programs.every((program) => findProgram(program) !== undefined)) continue;
   const failure = unpack(name, libraries);
   if (failure !== undefined) say(`skipped: ${skip(`tests that need ${name}: ${failure}`)}`);

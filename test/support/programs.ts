@@ -59,7 +59,9 @@ export function libraryEnvironment(program: string): Readonly<Record<string, str
   const inside = relative(packagesDirectory, program);
   if (inside.startsWith('..')) return {};
   const root = join(packagesDirectory, inside.split(sep)[0] ?? '');
-  return { LD_LIBRARY_PATH: globSync(join(root, 'usr/lib/*-linux-gnu*')).join(delimiter) };
+  return {
+    LD_LIBRARY_PATH: globSync(join(root, 'usr/lib/*-linux-gnu*{,/systemd}')).join(delimiter),
+  };
 }
 
 /**

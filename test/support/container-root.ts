@@ -1,0 +1,34 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { cacheDirectory, findProgram, skip } from './programs.ts';
+
+/** The Debian of the containers: what a node has, and what looks at packages, manual pages and completions. */
+export const containerSystem = {
+  suite: 'bookworm',
+  mirror: 'http://deb.debian.org/debian',
+  base: ['systemd', 'systemd-sysv', 'dbus', 'ca-certificates'],
+  tools: ['libatomic1', 'man-db', 'mandoc', 'bash-completion', 'zsh', 'fish', 'lintian'],
+} as const;
+
+/** Programs of the machine itself, without which there is no container. */
+const programs = ['systemd-nspawn', 'unshare', 'nsenter', 'mount'] as const;
+
+/** Made by `make container`, and never written to afterwards. One directory for each set of packages. */
+export function containerRoot(): string {
+  const digest = createHash('sha256').update(JSON.stringify(containerSystem)).digest('hex');
+  return join(cacheDirectory, 'containers', `${containerSystem.suite}-${digest.slice(0, 12)}`);
+}
+
+/** For the `skip` option of a test: false when containers can be booted here. */
+export function skipWithoutContainer(): string | false {
+  const obstacle = containerObstacle();
+  return obstacle === undefined ? false : skip(`tests in a container: ${obstacle}`);
+}
+
+function containerObstacle(): string | undefined {
+  if (process.getuid?.() !== 0) return 'they need root';
+  const missing = programs.filter((name) => findProgram(name) === undefined);
+  if (missing.length > 0) return `${missing.join(', ')} not found`;
+  return existsSync(containerRoot()) ? undefined : 'make container has not made their root';
+}
