@@ -51,35 +51,38 @@ format: setup ## Format the sources
 run: setup ## Watch an agent bootstrap and rotate in a sandbox (ARGS="--rotations 3" ends by itself)
 	@exec node src/main.ts sandbox --agent $(ARGS)
 
-# dist/ can be moved as a whole: launcher, bundle, and the runtime it needs.
+# What is built, and may be moved as a whole: launcher, bundle, and the runtime it needs.
+DIST ?= dist
+
 .PHONY: build
 build: setup ## Build the executable dist/nodecertd
-	@node .build/bundle.ts dist/lib $(VERSION)
-	@node=$$(readlink -f $(RUNTIME)/node); cp --link "$$node" dist/lib/node 2>/dev/null || cp "$$node" dist/lib/node
-	@install -m 755 .build/nodecertd.sh dist/nodecertd
-	@node .build/compile-cache.ts dist/lib
-	@node .build/prove.ts dist
-	@echo "Built dist/nodecertd ($$(dist/nodecertd --version), $$(du -sh --exclude=node dist | cut -f1) and Node $(NODE_VERSION))"
+	@node .build/bundle.ts "$(DIST)/lib" $(VERSION)
+	@node=$$(readlink -f $(RUNTIME)/node); cp --link "$$node" "$(DIST)/lib/node" 2>/dev/null || cp "$$node" "$(DIST)/lib/node"
+	@install -m 755 .build/nodecertd.sh "$(DIST)/nodecertd"
+	@node .build/compile-cache.ts "$(DIST)/lib"
+	@node .build/prove.ts "$(DIST)"
+	@echo "Built $(DIST)/nodecertd ($$("$(DIST)/nodecertd" --version), $$(du -sh --exclude=node "$(DIST)/lib" | cut -f1) and Node $(NODE_VERSION))"
 
 .PHONY: install
 install: build ## Put the program in place (PREFIX=/usr DESTDIR=)
-	@node .build/write-share.ts dist/share $(VERSION)
-	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" ZSH_COMPLETIONS="$(ZSH_COMPLETIONS)" .build/install.sh
+	@node .build/write-share.ts "$(DIST)/share" $(VERSION)
+	@DIST="$(DIST)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" ZSH_COMPLETIONS="$(ZSH_COMPLETIONS)" .build/install.sh
 
 # VERSION and REVISION name another version of the same sources; COMPRESSION=0 is for
 # packages that go no further than this machine.
 REVISION ?= 1
+COMPRESSION ?= 6
 .PHONY: deb
 deb: ## Build the Debian package, its bill of materials and checksums into dist/
 	@for tool in dpkg-deb strip; do command -v $$tool >/dev/null || { \
 	  echo "$$tool is needed: on Debian, apt-get install dpkg binutils" >&2; exit 1; }; done
-	@rm -rf dist/deb
-	@$(MAKE) install DESTDIR=dist/deb PREFIX=/usr ZSH_COMPLETIONS=/usr/share/zsh/vendor-completions
-	@echo "Packing (about a minute) ..."
-	@deb=$$(node .build/write-deb.ts dist/deb $(VERSION)-$(REVISION) $(COMPRESSION)); \
-	node .build/write-sbom.ts "$${deb%.deb}.cdx.json" $(VERSION); \
-	rm -rf dist/deb; cd dist; sha256sum nodecertd_* >SHA256SUMS; \
-	echo "Built $$deb ($$(du -h "$${deb#dist/}" | cut -f1))"
+	@rm -rf "$(DIST)/deb"
+	@$(MAKE) install DESTDIR="$(DIST)/deb" PREFIX=/usr ZSH_COMPLETIONS=/usr/share/zsh/vendor-completions
+	@echo "Packing (less than a minute) ..."
+	@deb=$$(node .build/write-deb.ts "$(DIST)" $(VERSION)-$(REVISION) $(COMPRESSION)); \
+	node .build/write-sbom.ts "$(DIST)/$${deb%.deb}.cdx.json" $(VERSION); \
+	rm -rf "$(DIST)/deb"; cd "$(DIST)"; sha256sum nodecertd_* >SHA256SUMS; \
+	echo "Built $(DIST)/$$deb ($$(du -h "$$deb" | cut -f1))"
 
 # Runs the test files that match, two at a time. No match is a mistake in the pattern
 # sooner or later, so it counts as something skipped.
@@ -93,7 +96,10 @@ else mkdir -p .cache; echo "no test files: $(1)" | tee -a .cache/skipped; fi
 endef
 
 # Whatever is not end to end: a folder that is new here is not forgotten.
-UNIT_TESTS = $(shell find test -name '*.test.ts' -not -path 'test/e2e/*' -not -path 'test/real/*' -not -path 'test/fault/*' | sort)
+UNIT_TESTS = $(shell find test -name '*.test.ts' -not -path 'test/e2e/*' -not -path 'test/real/*' -not -path 'test/fault/*' -not -path 'test/package/*' | sort)
+# Those of the package want it built, which takes too long for make test.
+REAL_TESTS = $(shell find test/real -name '*.test.ts' -not -name 'package-*' | sort)
+PACKAGE_TESTS = $(shell find test/package test/real -name '*.test.ts' -path '*package*' | sort)
 
 .PHONY: unit
 unit: setup ## Unit tests
@@ -108,7 +114,7 @@ e2e: setup ## End-to-end tests on the sandbox
 .PHONY: real
 real: setup control-plane ## Tests on a real control plane (needs Go, once)
 	@echo "== Tests on a real control plane"
-	@$(call run_tests,test/real/**/*.test.ts)
+	@$(call run_tests,$(REAL_TESTS))
 
 .PHONY: control-plane
 control-plane: setup ## Build etcd, kube-apiserver, kube-controller-manager and kubectl into the cache
@@ -144,9 +150,24 @@ bench: build control-plane ## Compare with client-go's certificate manager
 	@node test/bench/run.ts
 
 # What a stage leaves out it notes in .cache/skipped; under CI it fails instead.
+define report_skipped
+if [ -s .cache/skipped ]; then echo "Skipped: $$(sort -u .cache/skipped | paste -sd ';' | sed 's/;/; /g')"; \
+else echo "Nothing was skipped."; fi
+endef
+
 .PHONY: test
-test: ## Everything: checks, unit tests, end-to-end tests on both control planes
+test: ## Everything but the package: checks, unit tests, end-to-end tests on both control planes
 	@rm -f .cache/skipped
 	@$(MAKE) check packages unit e2e faults-quick real
-	@if [ -s .cache/skipped ]; then echo "Skipped: $$(sort -u .cache/skipped | paste -sd ';' | sed 's/;/; /g')"; \
-	else echo "Nothing was skipped."; fi
+	@$(report_skipped)
+
+# The later version is for the tests of an upgrade.
+.PHONY: deb-test
+deb-test: ## Build the Debian package, look into it, and install it in a container
+	@rm -f .cache/skipped
+	@$(MAKE) container
+	@$(MAKE) deb DIST=.cache/later VERSION=$(VERSION)+later COMPRESSION=0
+	@$(MAKE) deb
+	@echo "== Tests of the package"
+	@$(call run_tests,$(PACKAGE_TESTS))
+	@$(report_skipped)

@@ -4,6 +4,7 @@
 set -euo pipefail
 umask 022
 
+dist=${DIST:-dist}
 prefix=${PREFIX:-/usr}
 usr=${DESTDIR:-}$prefix
 etc=${DESTDIR:-}/etc/nodecertd
@@ -16,11 +17,11 @@ put() { install -D -m "${3:-644}" "$1" "$2"; }
 # Pieces of another version would be left over.
 rm -rf "$lib"
 put .build/nodecertd.sh "$usr/bin/nodecertd" 755
-for piece in dist/lib/*.js dist/lib/package.json dist/lib/cache/*/*; do
-  put "$piece" "$lib/${piece#dist/lib/}"
+for piece in "$dist"/lib/*.js "$dist"/lib/package.json "$dist"/lib/cache/*/*; do
+  put "$piece" "$lib/${piece#"$dist"/lib/}"
 done
 # A fifth of the runtime is symbols for debuggers.
-put dist/lib/node "$lib/node" 755
+put "$dist/lib/node" "$lib/node" 755
 if command -v strip >/dev/null; then
   strip --remove-section=.comment "$lib/node"
 else
@@ -31,6 +32,8 @@ unit=$usr/lib/systemd/system/nodecertd.service
 put systemd/nodecertd.service "$unit"
 sed -i "s|/usr/bin/nodecertd|$prefix/bin/nodecertd|g" "$unit"
 
+put systemd/nodecertd.tmpfiles "$usr/lib/tmpfiles.d/nodecertd.conf"
+
 put config/config.schema.json "$usr/share/nodecertd/config.schema.json"
 if [ ! -e "$etc/config.yaml" ]; then
   put config/config.yaml "$etc/config.yaml"
@@ -38,15 +41,15 @@ if [ ! -e "$etc/config.yaml" ]; then
   sed -i "s|\$schema=./config|\$schema=$prefix/share/nodecertd/config|" "$etc/config.yaml"
 fi
 
-for page in dist/share/man/man1/*; do put "$page" "$usr/share/man/man1/${page##*/}"; done
+for page in "$dist"/share/man/man1/*; do put "$page" "$usr/share/man/man1/${page##*/}"; done
 completions=bash-completion/completions/nodecertd
-put "dist/share/$completions" "$usr/share/$completions"
+put "$dist/share/$completions" "$usr/share/$completions"
 completions=fish/vendor_completions.d/nodecertd.fish
-put "dist/share/$completions" "$usr/share/$completions"
-put dist/share/zsh/site-functions/_nodecertd "$zsh/_nodecertd"
+put "$dist/share/$completions" "$usr/share/$completions"
+put "$dist/share/zsh/site-functions/_nodecertd" "$zsh/_nodecertd"
 
 doc=$usr/share/doc/nodecertd
-for file in README.md config/logs.md config/preflight.md dist/share/doc/*; do
+for file in README.md config/logs.md config/preflight.md "$dist"/share/doc/*; do
   put "$file" "$doc/${file##*/}"
 done
 for file in config/rbac.yaml config/prometheus-rules.yaml; do

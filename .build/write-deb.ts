@@ -1,6 +1,6 @@
 /**
- * Makes a Debian package of an installed tree (make install DESTDIR=...), which gets
- * its control files: node .build/write-deb.ts TREE VERSION [COMPRESSION]
+ * Makes a Debian package of the tree that make install has put into DIST/deb, adding
+ * its control files; prints its name: node .build/write-deb.ts DIST VERSION [COMPRESSION]
  */
 import { execFileSync } from 'node:child_process';
 import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -14,7 +14,8 @@ import { sourceDate } from './source-date.ts';
 // Modes are part of the package, whoever builds it.
 process.umask(0o022);
 
-const [root = '', version = '', compression = '6'] = process.argv.slice(2);
+const [dist = 'dist', version = '', compression = '6'] = process.argv.slice(2);
+const root = join(dist, 'deb');
 const sources = 'systemd/package';
 const architecture = debianArchitecture(process.arch);
 const fixed = await readFile(join(sources, 'control'), 'utf8');
@@ -44,10 +45,10 @@ for (const script of ['postinst', 'prerm', 'postrm']) {
 }
 await setTimes(root, date);
 
-const file = `dist/${name}_${version}_${architecture}.deb`;
+const file = `${name}_${version}_${architecture}.deb`;
 // One thread: with several, xz cuts its input into pieces, and their number shows.
 const options = ['--root-owner-group', '-Zxz', `-z${compression}`, '--threads-max=1'];
-execFileSync('dpkg-deb', [...options, '--build', root, file], {
+execFileSync('dpkg-deb', [...options, '--build', root, join(dist, file)], {
   env: { ...process.env, SOURCE_DATE_EPOCH: String(date.getTime() / 1_000) },
   stdio: ['ignore', 'ignore', 'inherit'],
 });
