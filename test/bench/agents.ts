@@ -52,20 +52,22 @@ function clientGo(): AgentProgram {
 /** The released form, as `make build` leaves it; absent before that. */
 function nodecertd(): AgentProgram[] {
   const command = join(import.meta.dirname, '../../dist/nodecertd');
-  if (!isExecutable(command)) return [];
-  return [
-    {
-      name: 'nodecertd',
-      command,
-      args: (files) => ['run', '--config', configure(files)],
-      metricsUrl: ({ workDirectory }) => {
-        const state: unknown = JSON.parse(
-          readFileSync(join(workDirectory, 'state/state.json'), 'utf8'),
-        );
-        return `http://${(state as { metricsAddress: string }).metricsAddress}/metrics`;
-      },
+  return isExecutable(command) ? [nodecertdAt('nodecertd', command)] : [];
+}
+
+/** With a configuration of its own for each run. */
+export function nodecertdAt(name: string, command: string): AgentProgram {
+  return {
+    name,
+    command,
+    args: (files) => ['run', '--config', configure(files)],
+    metricsUrl: ({ workDirectory }) => {
+      const state: unknown = JSON.parse(
+        readFileSync(join(workDirectory, 'state/state.json'), 'utf8'),
+      );
+      return `http://${(state as { metricsAddress: string }).metricsAddress}/metrics`;
     },
-  ];
+  };
 }
 
 /**
