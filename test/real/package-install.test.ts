@@ -43,6 +43,12 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     return container.must('apt-get', 'install', '--yes', inside);
   }
 
+  /** The same version once more, which is an upgrade to dpkg. */
+  async function reinstall({ file }: BuiltPackage): Promise<string> {
+    const inside = await container.take(file);
+    return container.must('apt-get', 'install', '--yes', '--reinstall', inside);
+  }
+
   async function state(): Promise<readonly string[]> {
     return Promise.all(
       ['UnitFileState', 'ActiveState'].map((name) => container.property(service, name)),
@@ -196,17 +202,18 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
 
   it('an upgrade leaves it stopped where the admin has stopped and disabled it', async () => {
     await container.must('systemctl', 'disable', '--now', service);
-    await install(laterPackage);
-    await container.must(
-      'apt-get',
-      'install',
-      '--yes',
-      '--reinstall',
-      '/root/' + nameOf(laterPackage),
-    );
+    await reinstall(laterPackage);
     assert.deepEqual(await state(), ['disabled', 'inactive']);
-    await container.must('systemctl', 'enable', '--now', service);
+  });
+
+  it('an upgrade restarts it where the admin runs it without having enabled it', async () => {
+    await container.must('systemctl', 'start', service);
+    const before = await container.property(service, 'MainPID');
+    await reinstall(laterPackage);
     await untilAllIsWell(laterPackage);
+    assert.notEqual(await container.property(service, 'MainPID'), before);
+    assert.deepEqual(await state(), ['disabled', 'active']);
+    await container.must('systemctl', 'enable', service);
   });
 
   it('a removal stops it, and leaves pairs, state and configuration', async () => {
@@ -244,7 +251,3 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     assert.equal(await container.has('/etc/kubernetes/kubelet.conf'), true);
   });
 });
-
-function nameOf({ file }: BuiltPackage): string {
-  return file.split('/').at(-1) ?? '';
-}
