@@ -27,7 +27,7 @@ async function programPage(model: ProgramModel, edition: Edition): Promise<strin
   const visible = program.createHelp().visibleCommands(program);
   return page(name, edition, [
     section('NAME', `${name} \\- ${prose(phrase(program.description()))}`),
-    section('SYNOPSIS', ...visible.map((command) => synopsis(program, command)).map(broken)),
+    section('SYNOPSIS', ...visible.map((command) => synopsis(name, command)).map(broken)),
     section('DESCRIPTION', prose(program.description()), 'Each command has a page of its own.'),
     section(
       'COMMANDS',
@@ -52,7 +52,7 @@ function commandPage(
   const name = `${own}-${command.name()}`;
   const text = page(name, edition, [
     section('NAME', `${name} \\- ${prose(phrase(command.description()))}`),
-    section('SYNOPSIS', `${bold(`${own} ${command.name()}`)} ${parametersOf(command)}`.trim()),
+    section('SYNOPSIS', synopsis(own, command)),
     section('DESCRIPTION', sentence(command.description())),
     section('OPTIONS', ...optionsOf(command).map(option)),
     exitStatus(exitCodes),
@@ -104,8 +104,8 @@ function fact({ name, text }: Fact): string {
   return entry(bold(name), prose(text));
 }
 
-function synopsis(program: Command, command: Command): string {
-  return `${bold(`${program.name()} ${command.name()}`)} ${parametersOf(command)}`.trim();
+function synopsis(own: string, command: Command): string {
+  return `${bold(`${own} ${command.name()}`)} ${parametersOf(command)}`.trim();
 }
 
 /** Each form of the command line on a line of its own. */
