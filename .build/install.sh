@@ -49,9 +49,9 @@ put "$dist/share/$completions" "$usr/share/$completions"
 put "$dist/share/zsh/site-functions/_nodecertd" "$zsh/_nodecertd"
 
 doc=$usr/share/doc/nodecertd
-for file in README.md config/logs.md config/preflight.md "$dist"/share/doc/*; do
+for file in README.md config/*.md "$dist"/share/doc/*; do
   put "$file" "$doc/${file##*/}"
 done
-for file in config/rbac.yaml config/prometheus-rules.yaml; do
+for file in config/rbac.yaml config/prometheus-rules.yaml systemd/*.conf; do
   put "$file" "$doc/examples/${file##*/}"
 done

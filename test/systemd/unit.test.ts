@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { chmod, cp, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { temporaryDirectory } from '../store/pairs.ts';
@@ -26,10 +26,10 @@ describe('the systemd unit', { skip: skipWithout('systemd-analyze') }, () => {
       if (dropIn !== 'none') {
         await cp(join(sources, dropIn), join(units, 'nodecertd.service.d', dropIn));
       }
-      await mkdir(join(root, 'usr/bin'));
-      for (const program of ['nodecertd', 'mkdir', 'kill']) {
-        await writeFile(join(root, 'usr/bin', program), '');
-        await chmod(join(root, 'usr/bin', program), 0o755);
+      for (const program of ['usr/bin/nodecertd', 'bin/sh']) {
+        await mkdir(join(root, dirname(program)), { recursive: true });
+        await writeFile(join(root, program), '');
+        await chmod(join(root, program), 0o755);
       }
       const names = ['sysinit', 'basic', 'shutdown', 'network-online', 'time-sync', 'multi-user'];
       for (const name of names) {
