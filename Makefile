@@ -165,7 +165,7 @@ test: ## Everything but the package: checks, unit tests, end-to-end tests on bot
 .PHONY: deb-test
 deb-test: ## Build the Debian package, look into it, and install it in a container
 	@rm -f .cache/skipped
-	@$(MAKE) container
+	@$(MAKE) container control-plane
 	@$(MAKE) deb DIST=.cache/later VERSION=$(VERSION)+later COMPRESSION=0
 	@$(MAKE) deb
 	@echo "== Tests of the package"

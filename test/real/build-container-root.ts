@@ -6,7 +6,7 @@ import { containerRoot, containerSystem } from '../support/container-root.ts';
 import { findProgram, packagesDirectory, skip } from '../support/programs.ts';
 
 /** `make container`: the root file system that tests boot, made once with debootstrap and apt. */
-const { suite, mirror, base, tools } = containerSystem;
+const { suite, base, tools } = containerSystem;
 const root = containerRoot();
 
 if (!existsSync(root)) {
@@ -35,6 +35,7 @@ async function build(): Promise<string | undefined> {
   }
 }
 
+/** From the mirror that debootstrap knows. */
 function bootstrap(debootstrap: string, target: string): void {
   const scripts = join(packagesDirectory, 'debootstrap/usr/share/debootstrap');
   run([
@@ -45,7 +46,6 @@ function bootstrap(debootstrap: string, target: string): void {
     `--include=${base.join(',')}`,
     suite,
     target,
-    mirror,
   ]);
 }
 

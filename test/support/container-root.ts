@@ -6,7 +6,6 @@ import { cacheDirectory, findProgram, skip } from './programs.ts';
 /** The Debian of the containers: what a node has, and what looks at packages, manual pages and completions. */
 export const containerSystem = {
   suite: 'bookworm',
-  mirror: 'http://deb.debian.org/debian',
   base: ['systemd', 'systemd-sysv', 'dbus', 'ca-certificates'],
   tools: ['libatomic1', 'man-db', 'mandoc', 'bash-completion', 'zsh', 'fish', 'lintian'],
 } as const;
