@@ -11,9 +11,12 @@ interface Backoff {
 const transient: Backoff = { first: 2 * second, limit: 5 * minute };
 /** A person has to change something; the files involved are watched, so waiting is cheap. */
 const needsPerson: Backoff = { first: 10 * second, limit: 15 * minute };
-/** The pair is issued and only has to reach the disk. */
+/** The pair is issued and only has to reach the disk, or those who use it. */
 const local: Backoff = { first: 2 * second, limit: minute };
-/** Somebody decided against this request: asking again within the hour would be nagging. */
+/**
+ * Somebody decided against this request, or against the pair that came of it: asking
+ * again within the hour would be nagging.
+ */
 const decided: Backoff = { first: 2 * hour, limit: 12 * hour };
 /** The signer does something unexpected; each try costs a CSR. */
 const mismatched: Backoff = { first: 10 * minute, limit: 6 * hour };
@@ -52,6 +55,9 @@ const backoffs: Partial<Record<ErrorCode, Backoff>> = {
   STORE_VOLATILE: needsPerson,
   STORE_FULL: local,
   STORE_IO: local,
+  HOOK_FAILED: local,
+  HOOK_TIMEOUT: local,
+  SERVED_STALE: decided,
   ENROLLER_LOST: crashed,
   ENROLLER_HUNG: crashed,
   INTERNAL: crashed,

@@ -48,6 +48,10 @@ export const errorCodes = [
   'STORE_VOLATILE',
   'STORE_FULL',
   'STORE_IO',
+  // what follows a rotation
+  'HOOK_FAILED',
+  'HOOK_TIMEOUT',
+  'SERVED_STALE',
   // the agent itself
   'KEY_UNSUPPORTED',
   'ENROLLER_LOST',

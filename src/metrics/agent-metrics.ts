@@ -34,8 +34,9 @@ export interface StoredRecord {
 
 /**
  * Codes that no attempt at a certificate ends with: with the first five the agent does
- * not start, without its control socket it goes on, the next two are for commands, a watch that is told API_GONE begins anew, and what was ABORTED did
- * not fail. The others exist at zero from the start, so that the first failure is an
+ * not start, without its control socket it goes on, the next two are for commands, a
+ * watch that is told API_GONE begins anew, hooks run when the pair is stored, and what
+ * was ABORTED did not fail. The others exist at zero from the start, so that the first failure is an
  * increase and not a new series, which `increase()` does not see. One of these would
  * still be counted.
  */
@@ -49,6 +50,8 @@ const neverEndsAnAttempt: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'RENEWAL_PENDING',
   'STORE_LOCKED',
   'API_GONE',
+  'HOOK_FAILED',
+  'HOOK_TIMEOUT',
   'ABORTED',
 ]);
 

@@ -21,6 +21,8 @@ const notWhileRunning: Partial<Record<ErrorCode, string>> = {
   CONTROL_LISTEN: 'it has a line of its own, control_unavailable',
   AGENT_UNREACHABLE: 'commands end with it, not the agent',
   RENEWAL_PENDING: 'commands end with it, not the agent',
+  HOOK_FAILED: 'hooks run when the pair is stored, and have lines of their own',
+  HOOK_TIMEOUT: 'hooks run when the pair is stored, and have lines of their own',
   API_GONE: 'a watch that is told so begins anew',
   ABORTED: 'what was asked to stop has not failed',
 };

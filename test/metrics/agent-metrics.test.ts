@@ -183,6 +183,8 @@ describe('AgentMetrics counters', () => {
       'AGENT_UNREACHABLE',
       'RENEWAL_PENDING',
       'API_GONE',
+      'HOOK_FAILED',
+      'HOOK_TIMEOUT',
       'ABORTED',
     ];
     assert.deepEqual(
