@@ -3,8 +3,9 @@ import { dirname } from 'node:path';
 import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { hasCode, hasErrno, toFailure } from '../core/errors.ts';
+import { showMode } from '../core/file-mode.ts';
 import type { PreflightFinding } from '../core/preflight.ts';
-import { refuseVolatile, showMode } from '../store/certificate-directory.ts';
+import { refuseVolatile } from '../store/certificate-directory.ts';
 import { unlessMissing } from '../store/store-error.ts';
 
 /** The certificate directory as the kernel shows it. */

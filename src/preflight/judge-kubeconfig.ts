@@ -1,7 +1,7 @@
+import { showMode } from '../core/file-mode.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { PreflightFinding } from '../core/preflight.ts';
-import { showMode } from '../store/certificate-directory.ts';
 import type { KubeconfigState } from './kubeconfigs.ts';
 
 export interface KubeconfigContext {

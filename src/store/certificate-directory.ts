@@ -2,6 +2,7 @@ import { chmod, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Finding } from '../core/enrollment.ts';
 import { AgentError } from '../core/errors.ts';
+import { showMode } from '../core/file-mode.ts';
 import { attempt, isMissing } from './store-error.ts';
 
 /** `f_type` of statfs(2); from linux/magic.h. */
@@ -90,9 +91,4 @@ async function directoryStat(
 ): Promise<{ readonly mode: number; readonly uid: number; readonly isDirectory: boolean }> {
   const found = await attempt('look at', directory, () => stat(directory));
   return { mode: found.mode & 0o7777, uid: found.uid, isDirectory: found.isDirectory() };
-}
-
-/** As `chmod` takes it: `0755`. */
-export function showMode(mode: number): string {
-  return (mode & 0o7777).toString(8).padStart(4, '0');
 }

@@ -3,13 +3,13 @@ import { chmod, lstat, readdir, realpath, rename, unlink, utimes } from 'node:fs
 import { basename, dirname, join } from 'node:path';
 import type { Finding } from '../core/enrollment.ts';
 import { AgentError } from '../core/errors.ts';
+import { showMode } from '../core/file-mode.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import type { Secret } from '../core/secret.ts';
 import type { Clock } from '../sys/clock.ts';
 import { putFile, removeStraysFor, syncDirectory } from './atomic-file.ts';
 import { readBoundedFile } from './bounded-file.ts';
-import { showMode } from './certificate-directory.ts';
 import {
   currentLink,
   isPairFile,
