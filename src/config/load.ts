@@ -28,8 +28,6 @@ export interface ConfigRequest {
 }
 
 export interface LoadedConfig extends AgentConfig {
-  /** The file it came from, absolute, for whoever watches it. */
-  readonly file?: string;
   /** What is allowed but deserves a look, one sentence each. */
   readonly warnings: readonly string[];
 }

@@ -12,6 +12,11 @@ export function isDnsName(text: string): boolean {
   );
 }
 
+/** What a TLS client may ask for by SNI: a name, not a pattern for names, nor an address (RFC 6066 3). */
+export function isHostName(text: string): boolean {
+  return isDnsName(text) && !text.includes('*') && !/^[\d.]+$/.test(text);
+}
+
 /** What the API server takes as the name of a Node: a DNS-1123 subdomain. */
 export function isNodeName(text: string): boolean {
   return text.length <= 253 && subdomainPattern.test(text);
@@ -30,6 +35,14 @@ export function isSignerName(text: string): boolean {
     isNodeName(domain) &&
     isNodeName(path)
   );
+}
+
+/**
+ * The name of a unit that can be reloaded, restarted or signalled, as systemd.unit(5) has
+ * it: no pattern, which systemctl would take for several units, and no option.
+ */
+export function isUnitName(text: string): boolean {
+  return text.length <= 255 && /^[\w:.\\@][\w:.\\@-]*\.(?:service|socket|target)$/.test(text);
 }
 
 /** Why the text cannot be the prefix of files in the certificate directory, or undefined when it can. */

@@ -10,6 +10,7 @@ import {
 import type { SubjectAltNames, Usage } from '../core/certificate.ts';
 import { usages } from '../core/certificate.ts';
 import type { AgentConfig } from '../core/config.ts';
+import type { HookSpec, ServedSpec } from '../core/hooks.ts';
 import { parseDuration } from './duration.ts';
 import { isLoopback, parseHostPort } from './host-port.ts';
 import type { CertificateEntry, ConfigFile } from './schema.ts';
@@ -74,6 +75,7 @@ function resolveCertificate(entry: CertificateEntry, nodeName: string): Certific
     profile: entry.profile,
     key,
     ...(entry.expirationSeconds !== undefined && { expirationSeconds: entry.expirationSeconds }),
+    ...(entry.onRotate.length > 0 && { onRotate: entry.onRotate.map(resolveHook) }),
   };
   switch (entry.profile) {
     case 'kubelet-client':
@@ -108,11 +110,43 @@ function resolveCertificate(entry: CertificateEntry, nodeName: string): Certific
   }
 }
 
+type HookEntry = CertificateEntry['onRotate'][number];
+
+/** The rules have seen to it that exactly one kind is there. */
+function resolveHook(hook: HookEntry): HookSpec {
+  const { command, systemctl: verb, signal, unit = '', retries } = hook;
+  const limits = { timeoutMs: milliseconds(hook.timeout), retries };
+  if (command !== undefined) return { kind: 'command', argv: command, ...limits };
+  return verb === undefined
+    ? { kind: 'signal', signal: signal ?? 'SIGHUP', unit, ...limits }
+    : { kind: 'systemctl', verb, unit, ...limits };
+}
+
+function resolveServed(served: NonNullable<ServingEntry['served']>): ServedSpec {
+  const { endpoints, serverName, within, onFailure } = served;
+  return {
+    endpoints: endpoints.map((name) => ({
+      name,
+      ...(parseHostPort(name) ?? { host: '127.0.0.1', port: 0 }),
+    })),
+    ...(serverName !== undefined && { serverName: serverName.toLowerCase() }),
+    withinMs: milliseconds(within),
+    onFailure,
+  };
+}
+
+function milliseconds(duration: string): number {
+  return (parseDuration(duration) ?? 0) * 1_000;
+}
+
+type ServingEntry = Exclude<CertificateEntry, { profile: 'kubelet-client' }>;
+
 function resolveNames(
-  entry: Exclude<CertificateEntry, { profile: 'kubelet-client' }>,
-): Pick<CertificateSpec, 'addresses' | 'static' | 'selfSignedUntilIssued'> {
+  entry: ServingEntry,
+): Pick<CertificateSpec, 'addresses' | 'static' | 'selfSignedUntilIssued' | 'served'> {
   const from: AddressSource = entry.addresses.from;
   return {
+    ...(entry.served !== undefined && { served: resolveServed(entry.served) }),
     addresses: from,
     static: canonicalNames({
       dnsNames: [...entry.dnsNames, ...entry.addresses.dnsNames],

@@ -11,7 +11,36 @@ export function certificateProblems(entry: CertificateEntry): Problem[] {
       ? []
       : [{ path: ['name'], message: `${objection}, found ${describeValue(entry.name)}` }]),
     ...(entry.profile === 'kubelet-client' ? [] : namedProblems(entry)),
+    ...entry.onRotate.flatMap((hook, index) =>
+      hookProblems(hook).map(({ path, message }) => ({
+        path: ['onRotate', index, ...path],
+        message,
+      })),
+    ),
   ];
+}
+
+const hookKinds = ['command', 'systemctl', 'signal'] as const;
+
+function hookProblems(hook: CertificateEntry['onRotate'][number]): Problem[] {
+  const given = hookKinds.filter((kind) => hook[kind] !== undefined);
+  const [kind, second] = given;
+  if (kind === undefined) {
+    return [{ path: [], message: `a hook is one of ${hookKinds.join(', ')}` }];
+  }
+  if (second !== undefined) {
+    return [{ path: [second], message: `a hook is either ${kind} or ${second}: make two of them` }];
+  }
+  if (kind === 'command') {
+    const message = 'goes with systemctl or signal, and a command finds its own';
+    return hook.unit === undefined ? [] : [{ path: ['unit'], message }];
+  }
+  if (hook.unit === undefined) {
+    return [{ path: ['unit'], message: `is required: ${kind} needs the name of a unit` }];
+  }
+  return kind === 'signal' && !hook.unit.endsWith('.service')
+    ? [{ path: ['unit'], message: 'only a .service has a main process to signal' }]
+    : [];
 }
 
 function namedProblems(entry: Exclude<CertificateEntry, { profile: 'kubelet-client' }>): Problem[] {
@@ -31,6 +60,12 @@ function namedProblems(entry: Exclude<CertificateEntry, { profile: 'kubelet-clie
     problems.push({
       path: ['selfSignedUntilIssued'],
       message: 'only a server can start with a self-signed pair, and usages lack "server auth"',
+    });
+  }
+  if (entry.served !== undefined && !servesTls(entry)) {
+    problems.push({
+      path: ['served'],
+      message: 'only a server serves its certificate, and usages lack "server auth"',
     });
   }
   return problems;

@@ -1,10 +1,11 @@
 import * as v from 'valibot';
 import { keyAlgorithms } from '../core/certificate-spec.ts';
 import { usages } from '../core/certificate.ts';
+import { hookSignals, systemctlVerbs } from '../core/hooks.ts';
 import { canonicalIp } from '../core/ip-address.ts';
 import { parseDuration } from './duration.ts';
 import { parseHostPort } from './host-port.ts';
-import { isDnsName, isNodeName, isSignerName } from './names.ts';
+import { isDnsName, isHostName, isNodeName, isSignerName, isUnitName } from './names.ts';
 
 /**
  * The shape of the configuration file: the source of its types, its defaults, its
@@ -47,6 +48,113 @@ const ipAddresses = v.pipe(
   v.description('IP addresses to put into the certificate'),
 );
 
+function duration(standard: string, least: number, most: string) {
+  const expected = 'expected a duration such as 90s, 30m or 1h30m';
+  return v.optional(
+    v.pipe(
+      v.string(),
+      v.check((text) => parseDuration(text) !== undefined, expected),
+      v.check((text) => (parseDuration(text) ?? least) >= least, `expected at least ${least}s`),
+      v.check(
+        (text) => (parseDuration(text) ?? 0) <= (parseDuration(most) ?? 0),
+        `expected at most ${most}`,
+      ),
+    ),
+    standard,
+  );
+}
+
+const absoluteProgram = v.pipe(
+  v.array(
+    v.pipe(
+      v.string(),
+      v.check((text) => !text.includes('\0'), 'expected a text without NUL'),
+    ),
+  ),
+  v.nonEmpty('expected a program'),
+  v.check(
+    ([program = '']) => program.startsWith('/'),
+    'expected the absolute path of a program first',
+  ),
+);
+
+/** One map for all kinds of hooks, so that a wrong key is told from a missing one; rules.ts says which belong together. */
+const hook = v.strictObject({
+  command: v.pipe(
+    v.optional(absoluteProgram),
+    v.description('A program by its absolute path, and its arguments; no shell takes them apart'),
+  ),
+  systemctl: v.pipe(
+    v.optional(v.picklist(systemctlVerbs)),
+    v.description('What systemctl is to do with the unit'),
+  ),
+  signal: v.pipe(
+    v.optional(v.picklist(hookSignals)),
+    v.description('Sent to the main process of the unit'),
+  ),
+  unit: v.pipe(
+    v.optional(
+      v.pipe(v.string(), v.check(isUnitName, 'expected the name of a unit, such as nginx.service')),
+    ),
+    v.description('For systemctl and signal'),
+  ),
+  timeout: v.pipe(
+    duration('30s', 1, '1h'),
+    v.description('Of one try; the program and all that it started are ended then'),
+  ),
+  retries: v.pipe(
+    v.optional(
+      v.pipe(
+        v.number(),
+        v.integer('expected a whole number'),
+        v.minValue(0, 'expected 0 or more'),
+        v.maxValue(10, 'expected at most 10'),
+      ),
+      2,
+    ),
+    v.description('Further tries, after a pause that grows'),
+  ),
+});
+
+const onRotate = v.pipe(
+  v.optional(v.pipe(v.array(hook), v.maxLength(20, 'expected at most 20')), []),
+  v.description('What to do, in this order, when another pair is in place'),
+);
+
+const served = v.pipe(
+  v.optional(
+    v.strictObject({
+      endpoints: v.pipe(
+        v.array(
+          v.pipe(
+            v.string(),
+            v.check(
+              (text) => (parseHostPort(text)?.port ?? 0) > 0,
+              'expected host:port, such as 127.0.0.1:10250, [::1]:10250 or worker-1.example.com:443',
+            ),
+          ),
+        ),
+        v.nonEmpty('expected at least one'),
+        v.maxLength(20, 'expected at most 20'),
+        v.description('Where the certificate has to be found'),
+      ),
+      serverName: v.pipe(
+        v.optional(v.pipe(v.string(), v.check(isHostName, 'expected a host name'))),
+        v.description('Name to ask for (SNI); that of the endpoint when absent'),
+      ),
+      within: v.pipe(
+        duration('30s', 1, '10m'),
+        v.description('How long the servers may take after the hooks'),
+      ),
+      onFailure: v.pipe(
+        v.optional(v.picklist(['report', 'rollback']), 'report'),
+        v.description('rollback: back to the previous pair while that is valid'),
+      ),
+    }),
+  ),
+  v.description('Look whether the certificate on disk is the one that is served'),
+);
+
 const common = {
   name: v.pipe(
     v.string(),
@@ -68,6 +176,7 @@ const common = {
       v.description('Lifetime asked of the signer, which may issue less'),
     ),
   ),
+  onRotate,
 };
 
 function addresses(from: 'node' | 'static') {
@@ -106,6 +215,7 @@ export const certificateSchema = v.variant('profile', [
     addresses: addresses('node'),
     ...listedNames,
     selfSignedUntilIssued: selfSignedUntilIssued(true),
+    served,
   }),
   v.strictObject({
     ...common,
@@ -127,6 +237,7 @@ export const certificateSchema = v.variant('profile', [
     addresses: addresses('static'),
     ...listedNames,
     selfSignedUntilIssued: selfSignedUntilIssued(false),
+    served,
   }),
 ]);
 

@@ -1,4 +1,5 @@
 import type { Subject, SubjectAltNames, Usage } from './certificate.ts';
+import type { HookSpec, ServedSpec } from './hooks.ts';
 
 export const profiles = ['kubelet-client', 'kubelet-serving', 'custom'] as const;
 export type Profile = (typeof profiles)[number];
@@ -35,6 +36,10 @@ export interface CertificateSpec {
   readonly static: SubjectAltNames;
   /** Serve a self-signed pair until the first one is issued, so that a server can start at all. */
   readonly selfSignedUntilIssued: boolean;
+  /** What is done, in this order, when the agent has put another pair in place. */
+  readonly onRotate?: readonly HookSpec[];
+  /** Where it has to be found served after that. */
+  readonly served?: ServedSpec;
 }
 
 /** What one certificate has to be, now: the spec with its addresses looked up. */

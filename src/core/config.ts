@@ -3,6 +3,8 @@ import type { LogLevel } from './log-events.ts';
 
 /** What the agent is told to do, with every default filled in and every path absolute. */
 export interface AgentConfig {
+  /** The file it came from, absolute: for whoever watches it, or asks who may change it. */
+  readonly file?: string;
   readonly nodeName: string;
   /** Written by the agent once it has a client certificate; used instead of the bootstrap one while valid. */
   readonly kubeconfig: string;

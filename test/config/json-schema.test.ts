@@ -58,6 +58,9 @@ describe('config.yaml', () => {
       assert.equal(config.certificates.length, 3);
       assert.equal(config.certificates[2]?.signerName, 'example.com/serving');
       assert.equal(config.certificates[1]?.static.ipAddresses[0], '192.0.2.10');
+      const hooks = config.certificates[2]?.onRotate?.map(({ kind }) => kind);
+      assert.deepEqual(hooks, ['command', 'systemctl', 'signal']);
+      assert.equal(config.certificates[2]?.served?.endpoints.length, 3);
     } finally {
       await rm(directory, { recursive: true });
     }

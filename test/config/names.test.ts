@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { isDnsName, isNodeName, isSignerName, prefixObjection } from '../../src/config/names.ts';
+import {
+  isDnsName,
+  isHostName,
+  isNodeName,
+  isSignerName,
+  isUnitName,
+  prefixObjection,
+} from '../../src/config/names.ts';
 
 const tables: readonly {
   readonly symbol: string;
@@ -25,6 +32,34 @@ const tables: readonly {
     test: isSignerName,
     good: ['example.com/serving', 'kubernetes.io/kubelet-serving', 'a.b/c.d'],
     bad: ['', 'serving', 'example/serving', 'example.com/', 'example.com/a/b', 'Example.com/a'],
+  },
+  {
+    symbol: 'isHostName()',
+    test: isHostName,
+    good: ['a', 'worker-1', 'A.Example.COM', '10.a'],
+    bad: ['', '*.example.com', '10.0.0.1', '::1', 'a_b'],
+  },
+  {
+    symbol: 'isUnitName()',
+    test: isUnitName,
+    good: [
+      'nginx.service',
+      'getty@tty1.service',
+      String.raw`dev-a\x2db.service`,
+      'a.b.target',
+      'a.socket',
+    ],
+    bad: [
+      '',
+      'nginx',
+      '.service',
+      '-a.service',
+      'a b.service',
+      '*.service',
+      'a/b.service',
+      'a.timer',
+      `${'a'.repeat(248)}.service`,
+    ],
   },
   {
     symbol: 'prefixObjection()',

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { HookAction, HookEnd } from '../../src/core/hooks.ts';
+import { hookCommand, hookEnvironment, hookFailure, hookNames } from '../../src/core/hooks.ts';
+import { second } from '../../src/core/instant.ts';
+import { start } from './fixtures.ts';
+
+const deploy: HookAction = { kind: 'command', argv: ['/usr/local/bin/deploy', '--now'] };
+const reload: HookAction = { kind: 'systemctl', verb: 'reload', unit: 'nginx.service' };
+const hangup: HookAction = { kind: 'signal', signal: 'SIGHUP', unit: 'haproxy.service' };
+
+function words(hook: HookAction): string {
+  return hookCommand(hook, '/usr/bin/systemctl').join(' ');
+}
+
+describe('hookNames()', () => {
+  it('says what each does, without the arguments of a command', () => {
+    assert.deepEqual(hookNames([deploy, reload, hangup]), [
+      '/usr/local/bin/deploy',
+      'reload nginx.service',
+      'SIGHUP haproxy.service',
+    ]);
+  });
+
+  it('tells those apart that do the same', () => {
+    const other: HookAction = { kind: 'command', argv: ['/usr/local/bin/deploy', '--later'] };
+    const names = hookNames([deploy, reload, other, deploy]);
+    assert.deepEqual(names.slice(2), ['/usr/local/bin/deploy (2)', '/usr/local/bin/deploy (3)']);
+  });
+});
+
+describe('hookCommand()', () => {
+  it('leaves a command as it is configured', () => {
+    assert.deepEqual(hookCommand(deploy, '/bin/systemctl'), ['/usr/local/bin/deploy', '--now']);
+  });
+
+  it('has systemctl do the rest, and never ask for a password', () => {
+    assert.equal(words(reload), '/usr/bin/systemctl --no-ask-password reload -- nginx.service');
+    assert.equal(
+      words(hangup),
+      '/usr/bin/systemctl --no-ask-password --kill-who=main --signal=SIGHUP kill -- haproxy.service',
+    );
+  });
+});
+
+describe('hookEnvironment()', () => {
+  it('names the certificate, and nothing but that', () => {
+    const pair = { serial: '4f2a', notAfter: start };
+    const environment = hookEnvironment('kubelet-server', '/pki/kubelet-server-current.pem', pair);
+    assert.deepEqual(environment, {
+      PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      NODECERTD_CERTIFICATE: 'kubelet-server',
+      NODECERTD_PATH: '/pki/kubelet-server-current.pem',
+      NODECERTD_SERIAL: '4f2a',
+      NODECERTD_NOT_AFTER: '2026-01-01T00:00:00Z',
+    });
+  });
+});
+
+describe('hookFailure()', () => {
+  it('is none after exit code 0', () => {
+    const end: HookEnd = { kind: 'exited', code: 0 };
+    assert.equal(hookFailure('a', end, { timeoutMs: second }), undefined);
+  });
+
+  const rows: readonly (readonly [HookEnd, string, string])[] = [
+    [{ kind: 'exited', code: 3 }, 'HOOK_FAILED', 'the hook a: exit code 3'],
+    [{ kind: 'signalled', signal: 'SIGSEGV' }, 'HOOK_FAILED', 'the hook a: ended by SIGSEGV'],
+    [
+      { kind: 'not-started', reason: 'it may not be executed' },
+      'HOOK_FAILED',
+      'the hook a: not started: it may not be executed',
+    ],
+    [{ kind: 'timed-out' }, 'HOOK_TIMEOUT', 'the hook a: not done within 90 s, and ended'],
+  ];
+  for (const [end, code, message] of rows) {
+    it(`is ${code} where it was ${end.kind}`, () => {
+      const failure = hookFailure('a', end, { timeoutMs: 90 * second });
+      assert.equal(failure?.code, code);
+      assert.equal(failure?.message, message);
+      assert.ok(failure?.remedy);
+    });
+  }
+});
