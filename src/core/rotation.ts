@@ -5,6 +5,7 @@ import { sameTemplate } from './identity.ts';
 import { minute, second } from './instant.ts';
 import type { Instant } from './instant.ts';
 import { leftBehindDelay } from './schedule.ts';
+import { without } from './without.ts';
 import { blockedBy, dueReason, isEarly, retryAt } from './rotation-due.ts';
 import type {
   DueReason,
@@ -395,9 +396,4 @@ function retry(
 
 function only(state: RotationState): Transition {
   return { state, effects: [] };
-}
-
-function without<T extends object, K extends keyof T>(value: T, key: K): Omit<T, K> & T {
-  const { [key]: _, ...rest } = value;
-  return rest as Omit<T, K> & T;
 }
