@@ -6,6 +6,7 @@ const events: Readonly<Record<Finding['kind'], LogEvent>> = {
   'pair-adopted': 'pair_adopted',
   'pair-set-aside': 'pair_set_aside',
   'link-repaired': 'link_repaired',
+  'pair-rolled-back': 'pair_rolled_back',
   'pair-pruned': 'pair_pruned',
   'permissions-tightened': 'permissions_tightened',
   'stray-removed': 'stray_removed',

@@ -134,6 +134,7 @@ export interface Finding {
     | 'pair-adopted'
     | 'pair-set-aside'
     | 'link-repaired'
+    | 'pair-rolled-back'
     | 'pair-pruned'
     | 'permissions-tightened'
     | 'stray-removed'

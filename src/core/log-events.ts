@@ -104,6 +104,10 @@ export const logEvents = {
   pair_adopted: { level: 'info', message: 'An existing certificate pair was adopted' },
   pair_set_aside: { level: 'warn', message: 'An unusable certificate file was set aside' },
   link_repaired: { level: 'warn', message: 'The link to the current pair was repaired' },
+  pair_rolled_back: {
+    level: 'warn',
+    message: 'The link was pointed back at the pair before the one that is not served',
+  },
   pair_pruned: { level: 'debug', message: 'An old certificate pair was removed' },
   permissions_tightened: { level: 'warn', message: 'Permissions were tightened' },
   stray_removed: { level: 'debug', message: 'A left-over temporary file was removed' },

@@ -94,6 +94,21 @@ export function overdueGrace(pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 's
 export const minimumRotationInterval = 10 * second;
 
 /**
+ * What a pair has to have left at least for the agent to go back to it. A pair that is
+ * about to end would have to be replaced at once by one that nobody has looked at either.
+ */
+export const leastRest = 5 * minute;
+
+/**
+ * How long the next request waits after the agent has gone back to a pair: the hours of
+ * its kind, but not beyond three quarters of what the pair has left. The last of a row
+ * of tries is made with a minute and more in hand.
+ */
+export function restAfterRollBack(delay: number, left: number): number {
+  return Math.max(Math.min(delay, Math.round(left * 0.75)), 0);
+}
+
+/**
  * How long the first request of a start waits, given how many requests of earlier
  * runs were never decided. One restart costs nothing; an agent that crashes in a
  * loop leaves at most a handful of requests in the first hour and then one an hour.

@@ -1,5 +1,5 @@
 import type { Dirent } from 'node:fs';
-import { chmod, lstat, readdir, realpath, rename, unlink, utimes } from 'node:fs/promises';
+import { chmod, link, lstat, readdir, realpath, rename, unlink, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Finding } from '../core/enrollment.ts';
 import { AgentError } from '../core/errors.ts';
@@ -14,6 +14,8 @@ import {
   currentLink,
   isPairFile,
   pairFile,
+  rolledBackFile,
+  rolledBackPair,
   setAsideFile,
   setAsideMoment,
   updatedLink,
@@ -131,6 +133,32 @@ export class PairDirectory {
       return { kind: 'pair-set-aside', path, detail: `${reason}; kept as ${basename(target)}` };
     }
     throw new AgentError('STORE_IO', `cannot set aside ${path}: every name for it is taken`);
+  }
+
+  /**
+   * Gives a pair its second name, lasting, and returns it. Some file systems have no
+   * hard links: there it cannot be done.
+   */
+  async markRolledBack(file: string): Promise<string> {
+    for (let count = 0; count < mostAttempts; count += 1) {
+      const name = rolledBackFile(file, this.#clock.now(), count);
+      if ((await kindOf(this.path(name))) !== 'missing') continue;
+      await attempt('link', this.path(file), () => link(this.path(file), this.path(name)));
+      await syncDirectory(this.directory);
+      return name;
+    }
+    throw new AgentError('STORE_IO', `cannot mark ${file}: every name for it is taken`);
+  }
+
+  /** Takes the second name away again, if that can be done. */
+  async unmark(name: string): Promise<void> {
+    await unlink(this.path(name)).catch(() => {});
+  }
+
+  /** Pairs, by their first names, that were gone back from. */
+  async rolledBackFiles(): Promise<string[]> {
+    const entries = await this.#entries();
+    return entries.flatMap(({ name }) => rolledBackPair(this.name, name) ?? []);
   }
 
   /** Set-aside files of this name, the latest first. */

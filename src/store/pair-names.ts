@@ -35,6 +35,18 @@ export function setAsideFile(file: string, moment: Instant, attempt = 0): string
   return `${file}.corrupt-${localTimestamp(moment)}${suffix(attempt)}`;
 }
 
+/** The second name of a pair that was gone back from: kept for a person to look at, and by which it is known. */
+export function rolledBackFile(file: string, moment: Instant, attempt = 0): string {
+  return `${file}.rolled-back-${localTimestamp(moment)}${suffix(attempt)}`;
+}
+
+/** The first name of such a pair; undefined for every other file. */
+export function rolledBackPair(name: string, file: string): string | undefined {
+  const pair = /^(.+\.pem)\.rolled-back-/.exec(file)?.[1];
+  if (pair === undefined || !isPairFile(name, pair)) return undefined;
+  return setAsideMoment(name, file) === undefined ? undefined : pair;
+}
+
 /** When a file of this name was set aside, as text that sorts; undefined for every other file. */
 export function setAsideMoment(name: string, file: string): string | undefined {
   if (!file.startsWith(`${name}-`)) return undefined;
@@ -53,7 +65,7 @@ export function splitPairFiles(name: string): SplitPairFiles[] {
 const timestamp = String.raw`\d{4}(?:-\d{2}){5}`;
 const pairPattern = new RegExp(String.raw`^${timestamp}(?:-\d+)?\.pem$`);
 const setAsidePattern = new RegExp(
-  String.raw`^(?:current|${timestamp}(?:-\d+)?)\.pem\.corrupt-(?<moment>${timestamp}(?:-\d+)?)$`,
+  String.raw`^(?:current|${timestamp}(?:-\d+)?)\.pem\.(?:corrupt|rolled-back)-(?<moment>${timestamp}(?:-\d+)?)$`,
 );
 
 /** `2026-11-22-19-05-00`: Go's layout 2006-01-02-15-04-05. */

@@ -9,20 +9,25 @@ import { attempt } from './store-error.ts';
 
 const setAsideFilesKept = 3;
 
+export interface PruneOptions {
+  readonly previousPairs: number;
+  readonly replaced: string | undefined;
+  /**
+   * What becomes of pairs that were gone back from, which have their content under
+   * another name: removed with the next pair that is stored, and not before, as a reader
+   * may be about to open them.
+   */
+  readonly rolledBack: 'keep' | 'remove';
+  readonly now: Instant;
+}
+
 /**
  * Removes what is no longer needed after a swap, and never throws: the new pair is
  * in place, whatever becomes of the old ones. A pair that a link leads to stays, and
  * so does the one just replaced: a reader may have followed the link to it already
  * and be about to open it.
  */
-export async function prune(
-  files: PairDirectory,
-  options: {
-    readonly previousPairs: number;
-    readonly replaced: string | undefined;
-    readonly now: Instant;
-  },
-): Promise<Finding[]> {
+export async function prune(files: PairDirectory, options: PruneOptions): Promise<Finding[]> {
   try {
     const surplus = [
       ...(await surplusPairs(files, options)),
@@ -42,28 +47,24 @@ export function cleanupFailed(path: string, error: unknown): Finding {
 }
 
 /** Those that would be the last to take over: the expired and the oldest, and first of all what is no pair. */
-async function surplusPairs(
-  files: PairDirectory,
-  options: {
-    readonly previousPairs: number;
-    readonly replaced: string | undefined;
-    readonly now: Instant;
-  },
-): Promise<string[]> {
+async function surplusPairs(files: PairDirectory, options: PruneOptions): Promise<string[]> {
   const linked = await files.linkedFiles();
+  const rolledBack = new Set(await files.rolledBackFiles());
   const unlinked: string[] = [];
+  const surplus: string[] = [];
   let kept = 0;
   for (const file of await files.pairFiles()) {
     const target = await files.realPath(files.path(file));
     if (target !== undefined && target === options.replaced) kept += 1;
-    else if (target === undefined || !linked.has(target)) unlinked.push(file);
+    else if (target !== undefined && linked.has(target)) continue;
+    else if (!rolledBack.has(file)) unlinked.push(file);
+    else if (options.rolledBack === 'remove') surplus.push(file);
   }
   const room = Math.max(options.previousPairs - kept, 0);
-  if (unlinked.length <= room) return [];
+  if (unlinked.length <= room) return surplus;
   const { directory } = files;
   const { pairs, bad } = await loadCandidates({ directory, files: unlinked, now: options.now });
   const ranked = [...pairs.map(({ file }) => file), ...bad];
-  const surplus: string[] = [];
   for (const file of ranked.slice(room).toReversed()) {
     if (!bad.includes(file) || (await isSettled(files.path(file), options.now))) surplus.push(file);
   }

@@ -15,6 +15,8 @@ import type { LoadedPair, OpenPair } from './pair-file.ts';
 import { loadPair, openPair, openSplitPair, parsePair } from './pair-file.ts';
 import { splitPairFiles } from './pair-names.ts';
 import { cleanupFailed, prune } from './pair-retention.ts';
+import type { RollBack } from './pair-roll-back.ts';
+import { rollBack } from './pair-roll-back.ts';
 import { orBadContent, unlessMissing } from './store-error.ts';
 
 export interface PairStoreOptions {
@@ -104,10 +106,30 @@ export class PairStore {
       const { previousPairs } = this.#config;
       findings.push(
         ...(await this.#sync()),
-        ...(await prune(this.#files, { previousPairs, replaced, now: this.#clock.now() })),
+        ...(await prune(this.#files, {
+          previousPairs,
+          replaced,
+          rolledBack: 'remove',
+          now: this.#clock.now(),
+        })),
       );
       return { pair: facts, findings };
     });
+  }
+
+  /**
+   * Goes back from the pair with this serial to the one before it, which has to be valid
+   * and to stay so for a while.
+   * @throws AgentError as rollBack
+   */
+  async rollBack(from: string): Promise<RollBack> {
+    return this.#inTurn(() =>
+      rollBack(this.#files, {
+        from,
+        now: this.#clock.now(),
+        linkTarget: (file) => this.#linkTarget(file),
+      }),
+    );
   }
 
   /**
@@ -117,7 +139,12 @@ export class PairStore {
    */
   async #finishPruning(): Promise<Finding[]> {
     const previousPairs = Math.max(this.#config.previousPairs, 1);
-    return prune(this.#files, { previousPairs, replaced: undefined, now: this.#clock.now() });
+    return prune(this.#files, {
+      previousPairs,
+      replaced: undefined,
+      rolledBack: 'keep',
+      now: this.#clock.now(),
+    });
   }
 
   /** Brings a readable pair behind the link, from the best source there is. */
@@ -170,7 +197,10 @@ export class PairStore {
     const { directory, link } = this.#files;
     const files = await this.#files.pairFiles();
     const { pairs, failures } = await loadCandidates({ directory, files, now });
-    const best = pairs.find((candidate) => isUnexpired(candidate.pair.facts, now));
+    const usable = pairs.filter((candidate) => isUnexpired(candidate.pair.facts, now));
+    const rolledBack = await this.#files.rolledBackFiles();
+    // What was gone back from only rather than nothing: a reader without a pair cannot even start.
+    const best = usable.find(({ file }) => !rolledBack.includes(file)) ?? usable[0];
     if (best === undefined) {
       if (failures.length > 0) throw failures[0];
       return undefined;

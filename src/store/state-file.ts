@@ -28,6 +28,19 @@ export interface AgentState {
 
 export interface CertificateRecord {
   readonly outstanding: readonly OutstandingCsr[];
+  /** Serial of the pair whose hooks are not done. */
+  readonly hooksOwed?: string;
+  readonly rolledBack?: RolledBackRecord;
+}
+
+/** That the agent has gone back from one pair to the one before, by their serials. */
+export interface RolledBackRecord {
+  readonly from: string;
+  readonly to: string;
+  /** How often in a row. */
+  readonly count: number;
+  /** No new pair is asked for before this moment. */
+  readonly until: Instant;
 }
 
 export interface ReadState {
@@ -106,13 +119,21 @@ function parseState(
 const lastMoment = 8.64e15;
 const instant = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(lastMoment));
 
+const natural = v.pipe(v.number(), v.integer(), v.minValue(1));
+
 const stateSchema = v.object({
-  pid: v.exactOptional(v.pipe(v.number(), v.integer(), v.minValue(1))),
+  pid: v.exactOptional(natural),
   startedAt: v.exactOptional(instant),
   metricsAddress: v.exactOptional(v.string()),
   controlSocket: v.exactOptional(v.string()),
   certificates: v.record(
     v.string(),
-    v.object({ outstanding: v.array(v.object({ csr: v.string(), createdAt: instant })) }),
+    v.object({
+      outstanding: v.array(v.object({ csr: v.string(), createdAt: instant })),
+      hooksOwed: v.exactOptional(v.string()),
+      rolledBack: v.exactOptional(
+        v.object({ from: v.string(), to: v.string(), count: natural, until: instant }),
+      ),
+    }),
   ),
 });

@@ -4,10 +4,12 @@ import fc from 'fast-check';
 import { day, hour, minute, second } from '../../src/core/instant.ts';
 import {
   clamp,
+  leastRest,
   leftBehindDelay,
   lifetimeStart,
   minimumRotationInterval,
   overdueGrace,
+  restAfterRollBack,
   rotationDeadline,
   rotationFraction,
 } from '../../src/core/schedule.ts';
@@ -203,6 +205,27 @@ describe('leftBehindDelay()', () => {
     for (let now = 0; now < day; now += leftBehindDelay(requests.length)) requests.push(now);
     assert.ok(requests.filter((at) => at < hour).length <= 6);
     assert.ok(requests.length <= 6 + 24);
+  });
+});
+
+describe('restAfterRollBack()', () => {
+  it('is the delay, or three quarters of what the pair has left', () => {
+    assert.equal(restAfterRollBack(2 * hour, 90 * day), 2 * hour);
+    assert.equal(restAfterRollBack(2 * hour, hour), 45 * minute);
+    assert.equal(restAfterRollBack(2 * hour, -hour), 0);
+  });
+
+  it('has a server that takes no new pair over tried twice a day, a few times more at the end, and never after it', () => {
+    /** What the pair had left at each try. */
+    const tries: number[] = [];
+    for (let left = 90 * day; left >= leastRest;) {
+      left -= restAfterRollBack(Math.min(2 * hour * 2 ** tries.length, 12 * hour), left);
+      tries.push(left);
+    }
+    const lastDay = tries.filter((left) => left < day);
+    assert.ok(lastDay.length <= 8, `${lastDay.length} tries in the last day`);
+    assert.ok(tries.length - lastDay.length <= 2 * 90);
+    assert.ok(tries.every((left) => left >= leastRest / 4));
   });
 });
 

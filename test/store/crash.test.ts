@@ -15,10 +15,22 @@ const writer = join(import.meta.dirname, 'writer.ts');
 /** The clock of whoever looks after a crash is a minute behind: it must not matter. */
 const behind = { clock: new FakeClock(present - minute) };
 
-function start(directory: string, options: { step?: number; later?: number } = {}): ChildProcess {
+interface Start {
+  readonly step?: number;
+  readonly later?: number;
+  /** Serial of the pair to go back from, instead of storing one. */
+  readonly rollBack?: string;
+}
+
+function start(directory: string, options: Start = {}): ChildProcess {
+  const { rollBack } = options;
   return spawn(process.execPath, [writer, directory, String(options.step ?? '')], {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, SECONDS_LATER: String(options.later ?? 0) },
+    env: {
+      ...process.env,
+      SECONDS_LATER: String(options.later ?? 0),
+      ...(rollBack !== undefined && { ROLL_BACK: rollBack }),
+    },
   });
 }
 
@@ -79,6 +91,20 @@ test('write() leaves a whole pair behind when killed at each of its steps', asyn
   });
   t.diagnostic(`${steps} steps`);
   assert.ok(steps > 20, `only ${steps} steps were found to stop at`);
+});
+
+test('rollBack() leaves a whole pair behind when killed at each of its steps', async (t) => {
+  const steps = await forEachStep(async (step) => {
+    const directory = await temporaryDirectory(t);
+    const [first, second] = [await makePair(), await makePair()];
+    for (const pair of [first, second]) await storeIn(directory, behind).write(secretOf(pair));
+    const child = start(directory, { step, rollBack: second.serial });
+    const [code] = (await once(child, 'exit')) as [number | null];
+    await requireRecovery(directory);
+    return code;
+  });
+  t.diagnostic(`${steps} steps`);
+  assert.ok(steps >= 10, `only ${steps} steps were found to stop at`);
 });
 
 test('write() leaves a whole first pair or none when killed at each of its steps', async (t) => {

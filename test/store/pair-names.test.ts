@@ -3,6 +3,8 @@ import { test } from 'node:test';
 import {
   isPairFile,
   pairFile,
+  rolledBackFile,
+  rolledBackPair,
   setAsideFile,
   setAsideMoment,
   splitPairFiles,
@@ -53,6 +55,18 @@ test('setAsideMoment() knows files that setAsideFile() named, of its own name on
   assert.equal(setAsideMoment('a', setAsideFile('a-current.pem', moment)), '2026-03-04-05-06-07');
   assert.equal(setAsideMoment('a', setAsideFile('a-2-current.pem', moment)), undefined);
   assert.equal(setAsideMoment('a', pairFile('a', moment)), undefined);
+});
+
+test('rolledBackPair() knows the pair of a name that rolledBackFile() gave it', () => {
+  const pair = pairFile('a', moment, 1);
+  const file = rolledBackFile(pair, moment, 2);
+  assert.equal(rolledBackPair('a', file), pair);
+  assert.equal(setAsideMoment('a', file), '2026-03-04-05-06-07-2');
+  assert.equal(isPairFile('a', file), false);
+  assert.equal(rolledBackPair('b', file), undefined);
+  assert.equal(rolledBackPair('a', pair), undefined);
+  assert.equal(rolledBackPair('a', setAsideFile(pair, moment)), undefined);
+  assert.equal(rolledBackPair('a', rolledBackFile('a-current.pem', moment)), undefined);
 });
 
 test('splitPairFiles() adds the pair the kubelet signs itself for its server only', () => {

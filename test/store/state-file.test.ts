@@ -14,6 +14,11 @@ const state: AgentState = {
   metricsAddress: '127.0.0.1:9471',
   certificates: {
     'kubelet-client': { outstanding: [{ csr: 'node-csr-abc', createdAt: present - hour }] },
+    'kubelet-server': {
+      outstanding: [],
+      hooksOwed: '4f2a',
+      rolledBack: { from: '4f2b', to: '4f2a', count: 2, until: present + hour },
+    },
   },
 };
 
@@ -36,6 +41,11 @@ for (const [title, text] of [
   ['empty', ''],
   ['cut off', '{"pid": 1, "certif'],
   ['of another shape', '{"certificates": {"a": {"outstanding": [{"csr": 7}]}}}'],
+  ['wrong about hooks', '{"certificates": {"a": {"outstanding": [], "hooksOwed": 7}}}'],
+  [
+    'wrong about what was gone back from',
+    '{"certificates": {"a": {"outstanding": [], "rolledBack": {"from": "1", "to": "2", "count": 0, "until": 1}}}}',
+  ],
   ['a list', '[]'],
   ['dated after the end of time', '{"startedAt": 8640000000000001, "certificates": {}}'],
   ['longer than any state', `{"certificates": {}, "a": "${'a'.repeat(1024 * 1024)}"}`],

@@ -7,7 +7,7 @@ import { storeIn } from './store-bench.ts';
 /**
  * A process that stores pairs until it is killed. With a step it stores one, and kills
  * itself before or after one of the calls to the file system; step 0 never comes, so
- * that the calls themselves can be looked at.
+ * that the calls themselves can be looked at. Told to, it goes back from a pair instead.
  */
 const [directory = '', step = ''] = process.argv.slice(2);
 let calls = 0;
@@ -36,7 +36,7 @@ if (step !== '') {
   const prototype = Object.getPrototypeOf(handle) as object;
   await handle.close();
   for (const name of ['writeFile', 'chmod', 'sync']) wrap(prototype, name, Number(step));
-  for (const name of ['open', 'symlink', 'rename', 'unlink']) {
+  for (const name of ['open', 'symlink', 'rename', 'unlink', 'link']) {
     wrap(fs, name, Number(step));
   }
   syncBuiltinESMExports();
@@ -46,6 +46,11 @@ const clock = new FakeClock(present + Number(process.env['SECONDS_LATER'] ?? 0) 
 const store = storeIn(directory, { clock, config: { previousPairs: 1 } });
 const pairs = await Promise.all([makePair(), makePair(), makePair()]);
 process.stdout.write('ready\n');
+const from = process.env['ROLL_BACK'];
+if (from !== undefined) {
+  const { kind } = await store.rollBack(from);
+  process.exit(kind === 'rolled-back' ? 0 : 1);
+}
 const writes = step === '' ? Infinity : 1;
 for (let count = 0; count < writes; count += 1) {
   const pair = pairs[count % pairs.length];

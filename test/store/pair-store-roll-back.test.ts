@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import {
+  mkdir,
+  readFile,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { test } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import { day, hour, minute, second } from '../../src/core/instant.ts';
+import type { RollBack } from '../../src/store/pair-roll-back.ts';
+import type { TestPair } from './pairs.ts';
+import { makePair, present, requireWholePair, secretOf } from './pairs.ts';
+import type { Bench } from './store-bench.ts';
+import { bench, kinds } from './store-bench.ts';
+
+/** Pairs stored one after the other, a minute apart. */
+async function stored(
+  t: TestContext,
+  pairs: readonly Parameters<typeof makePair>[0][],
+  config: Parameters<typeof bench>[1] = {},
+): Promise<Bench & { readonly pairs: readonly TestPair[] }> {
+  const place = await bench(t, config);
+  const made: TestPair[] = [];
+  for (const options of pairs) {
+    const pair = await makePair(options);
+    await place.store.write(secretOf(pair));
+    made.push(pair);
+    place.clock.jump(minute);
+  }
+  return { ...place, pairs: made };
+}
+
+const newer = { notBefore: present - hour };
+
+function serialOf(pairs: readonly TestPair[], index: number): string {
+  return pairs[index]?.serial ?? 'none';
+}
+
+function assertKind<K extends RollBack['kind']>(
+  result: RollBack,
+  kind: K,
+): asserts result is Extract<RollBack, { kind: K }> {
+  assert.equal(result.kind, kind, JSON.stringify(result));
+}
+
+test('rollBack() links the pair before, and keeps the other under both of its names', async (t) => {
+  const { store, link, at, directory, pairs } = await stored(t, [{}, newer]);
+  const from = basename(await readlink(link));
+  const result = await store.rollBack(serialOf(pairs, 1));
+  assertKind(result, 'rolled-back');
+  assert.equal(result.pair.serial, serialOf(pairs, 0));
+  assert.equal(requireWholePair(await readFile(link)), serialOf(pairs, 0));
+  assert.equal((await readlink(link)).startsWith(directory), true);
+  const [kept = ''] = (await readdir(directory)).filter((file) => file.includes('rolled-back'));
+  assert.match(kept, new RegExp(`^${from}\\.rolled-back-[0-9-]+$`));
+  assert.equal(requireWholePair(await readFile(at(kept))), serialOf(pairs, 1));
+  assert.equal(requireWholePair(await readFile(at(from))), serialOf(pairs, 1));
+  assert.equal((await stat(at(kept))).mode & 0o7777, 0o600);
+  assert.deepEqual(kinds([...result.findings]), ['pair-rolled-back']);
+  assert.ok(
+    result.findings.every(({ detail }) => detail.endsWith(kept)),
+    JSON.stringify(result),
+  );
+});
+
+test('rollBack() links by name alone where that is configured', async (t) => {
+  const config = { config: { relativeLinks: true } };
+  const { store, link, pairs } = await stored(t, [{}, newer], config);
+  assertKind(await store.rollBack(serialOf(pairs, 1)), 'rolled-back');
+  assert.equal((await readlink(link)).includes('/'), false);
+});
+
+test('rollBack() takes the newest of several earlier pairs', async (t) => {
+  const { store, pairs } = await stored(t, [{}, { notBefore: present - 2 * hour }, newer]);
+  const result = await store.rollBack(serialOf(pairs, 2));
+  assertKind(result, 'rolled-back');
+  assert.equal(result.pair.serial, serialOf(pairs, 1));
+});
+
+const useless: readonly (readonly [string, Parameters<typeof makePair>[0]])[] = [
+  ['expired', { notAfter: present - second }],
+  ['about to end', { notAfter: present + 6 * minute }],
+  ['not valid yet', { notBefore: present + day }],
+  ['self-signed', { selfSigned: true }],
+];
+for (const [what, earlier] of useless) {
+  test(`rollBack() does not go back to a pair that is ${what}`, async (t) => {
+    const { store, link, directory, pairs } = await stored(t, [earlier, newer]);
+    const before = await readdir(directory);
+    const result = await store.rollBack(serialOf(pairs, 1));
+    assertKind(result, 'impossible');
+    assert.match(result.reason, /no earlier pair/);
+    assert.equal(requireWholePair(await readFile(link)), serialOf(pairs, 1));
+    assert.deepEqual(await readdir(directory), before);
+  });
+}
+
+test('rollBack() does not go back to what is torn, or has the key of another', async (t) => {
+  const { store, put, link, pairs } = await stored(t, [newer]);
+  const [torn, other] = [await makePair(), await makePair()];
+  await put({ ...torn, pem: torn.pem.subarray(0, -40) }, hour);
+  await put({ ...torn, pem: Buffer.concat([torn.certificatePem, other.keyPem]) }, 2 * hour);
+  assertKind(await store.rollBack(serialOf(pairs, 0)), 'impossible');
+  assert.equal(requireWholePair(await readFile(link)), serialOf(pairs, 0));
+});
+
+test('rollBack() leaves a pair alone that is not the one to go back from', async (t) => {
+  const { store, link, directory, pairs } = await stored(t, [{}, newer]);
+  const before = await readdir(directory);
+  assertKind(await store.rollBack(serialOf(pairs, 0)), 'overtaken');
+  assert.equal(requireWholePair(await readFile(link)), serialOf(pairs, 1));
+  assert.deepEqual(await readdir(directory), before);
+});
+
+test('rollBack() is overtaken by whoever removed or damaged the pair', async (t) => {
+  const { store, link, pairs } = await stored(t, [{}, newer]);
+  await writeFile(await readlink(link), 'junk');
+  assertKind(await store.rollBack(serialOf(pairs, 1)), 'overtaken');
+  await rm(link);
+  assertKind(await store.rollBack(serialOf(pairs, 1)), 'overtaken');
+});
+
+test('rollBack() does not touch a pair that lies elsewhere', async (t) => {
+  const { store, link, at, pairs } = await stored(t, [{}, newer]);
+  await mkdir(at('elsewhere'));
+  await rename(await readlink(link), at('elsewhere/pair.pem'));
+  await rm(link);
+  await symlink('elsewhere/pair.pem', link);
+  const result = await store.rollBack(serialOf(pairs, 1));
+  assertKind(result, 'impossible');
+  assert.match(result.reason, /out of its directory/);
+});
+
+test('rollBack() does not go back to where it came from', async (t) => {
+  const { store, clock, link, pairs } = await stored(t, [{}, newer]);
+  assertKind(await store.rollBack(serialOf(pairs, 1)), 'rolled-back');
+  // The one that is left has been gone back from already.
+  assertKind(await store.rollBack(serialOf(pairs, 0)), 'impossible');
+  clock.jump(minute);
+  const next = await makePair({ notBefore: present - minute });
+  await store.write(secretOf(next));
+  const result = await store.rollBack(next.serial);
+  assertKind(result, 'rolled-back');
+  assert.equal(result.pair.serial, serialOf(pairs, 0));
+  assert.equal(requireWholePair(await readFile(link)), serialOf(pairs, 0));
+});
+
+test('inspect() does not have it take over as the newest, and keeps it until the next pair', async (t) => {
+  const config = { config: { previousPairs: 1 } };
+  const { store, clock, directory, link, put, pairs } = await stored(t, [{}, newer], config);
+  const oldest = await makePair({ notBefore: present - 2 * day });
+  await put(oldest, 3 * day);
+  const from = basename(await readlink(link));
+  assertKind(await store.rollBack(serialOf(pairs, 1)), 'rolled-back');
+  const { pair, findings } = await store.inspect();
+  assert.equal(pair?.serial, serialOf(pairs, 0));
+  assert.deepEqual(findings, []);
+  await rm(await readlink(link));
+  assert.equal((await store.inspect()).pair?.serial, oldest.serial);
+  assert.ok((await readdir(directory)).includes(from));
+
+  clock.jump(minute);
+  const { findings: after } = await store.write(secretOf(await makePair()));
+  assert.deepEqual(
+    after.map(({ kind, path }) => `${kind} ${basename(path)}`),
+    [`pair-pruned ${from}`],
+  );
+  const kept = (await readdir(directory)).filter((file) => file.includes('rolled-back'));
+  assert.equal(kept.length, 1);
+});
+
+test('inspect() prefers it to no pair at all: without one a server cannot even start', async (t) => {
+  const { store, link, pairs } = await stored(t, [{}, newer]);
+  assertKind(await store.rollBack(serialOf(pairs, 1)), 'rolled-back');
+  await rm(await readlink(link));
+  assert.equal((await store.inspect()).pair?.serial, serialOf(pairs, 1));
+});
+
+test('write() keeps the last three of what was put aside in either way', async (t) => {
+  const { store, clock, directory, pairs } = await stored(t, [{}]);
+  for (let count = 0; count < 5; count += 1) {
+    const pair = await makePair({ notBefore: present - hour });
+    await store.write(secretOf(pair));
+    clock.jump(minute);
+    assertKind(await store.rollBack(pair.serial), 'rolled-back');
+    clock.jump(minute);
+  }
+  await store.write(secretOf(await makePair()));
+  const kept = (await readdir(directory)).filter((file) => file.includes('rolled-back'));
+  assert.equal(kept.length, 3);
+  const left = (await readdir(directory)).filter((file) => file.endsWith('.pem'));
+  const serials = await Promise.all(
+    left.map(async (file) => requireWholePair(await readFile(join(directory, file)))),
+  );
+  assert.ok(serials.includes(serialOf(pairs, 0)), 'the pair that was always gone back to is gone');
+});
+
+test('rollBack() never shows a reader a missing, torn or mismatched pair', async (t) => {
+  const { store, clock, link } = await stored(t, [{}], { config: { previousPairs: 0 } });
+  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const reader = new Worker(new URL('reader.ts', import.meta.url), { workerData: { link, stop } });
+  await once(reader, 'message');
+  for (let count = 0; count < 15; count += 1) {
+    clock.jump(second);
+    const pair = await makePair({ notBefore: present - hour });
+    await store.write(secretOf(pair));
+    assertKind(await store.rollBack(pair.serial), 'rolled-back');
+    await store.inspect();
+  }
+  const report = once(reader, 'message');
+  Atomics.store(stop, 0, 1);
+  const [{ reads, faults }] = (await report) as [{ reads: number; faults: string[] }];
+  t.diagnostic(`${reads} reads`);
+  assert.deepEqual(faults, []);
+  assert.ok(reads > 30, `only ${reads} reads`);
+});
