@@ -86,6 +86,12 @@ export function retryDelay(failure: Failure, failures: number, chance: number): 
   return Math.max(spread, Math.round(asked * (1 + chance)));
 }
 
+/** What `retryDelay` cannot exceed for a failure of this kind, Retry-After aside. */
+export function longestDelay({ code }: Failure): number {
+  const { limit } = backoffs[code] ?? transient;
+  return Math.round(limit * 1.5);
+}
+
 /**
  * How long a request that went away undecided is not made again, given how long it
  * had stood. The cleaner takes away all that are a day old in one sweep: the nodes of

@@ -83,6 +83,17 @@ export type RotationEvent =
   | { readonly type: 'stored'; readonly pair: PairFacts; readonly deadline: Instant }
   | { readonly type: 'failed'; readonly failure: Failure; readonly resumable: boolean }
   | { readonly type: 'inspection-failed'; readonly failure: Failure }
+  /** Readers find an earlier pair again, since the server does not take the newer one over. */
+  | {
+      readonly type: 'rolled-back';
+      readonly pair: PairFacts;
+      readonly deadline: Instant;
+      readonly failure: Failure;
+      /** How often in a row. */
+      readonly count: number;
+      /** When the next one may be asked for, where an earlier run has drawn that already. */
+      readonly until?: Instant;
+    }
   /** A person wants a new pair, now. */
   | { readonly type: 'renew' }
   /** Files changed under us: look again. */

@@ -1,10 +1,10 @@
-import { retryDelay, sameKind } from './backoff.ts';
+import { longestDelay, retryDelay, sameKind } from './backoff.ts';
 import type { PairFacts } from './certificate.ts';
 import type { Failure } from './errors.ts';
 import { sameTemplate } from './identity.ts';
 import { minute, second } from './instant.ts';
 import type { Instant } from './instant.ts';
-import { leftBehindDelay } from './schedule.ts';
+import { clamp, leftBehindDelay, restAfterRollBack } from './schedule.ts';
 import { without } from './without.ts';
 import { blockedBy, dueReason, isEarly, retryAt } from './rotation-due.ts';
 import type {
@@ -116,6 +116,8 @@ function apply(state: RotationState, event: RotationEvent, context: RotationCont
       return only(failed(state, event, context));
     case 'inspection-failed':
       return only(inspectionFailed(state, event.failure, context));
+    case 'rolled-back':
+      return only(rolledBack(state, event, context));
     case 'renew':
       return only(renewing(state, now));
     case 'disturbed':
@@ -315,6 +317,33 @@ function stored(
   const rotations = state.rotations + 1;
   const renewed = without(state, 'renewalAt');
   return { ...renewed, phase, pair, deadline, storedAt: now, rotations, abandoned: 0 };
+}
+
+/**
+ * The old pair is there again, and mostly due to be replaced: at once, it would be by
+ * one that fares no better. Whatever is under way, or held for the next try, stays as it
+ * is: it brings another pair in any case.
+ */
+function rolledBack(
+  state: RotationState,
+  event: Extract<RotationEvent, { type: 'rolled-back' }>,
+  { now, chance }: RotationContext,
+): RotationState {
+  const { pair, deadline, failure, count, until } = event;
+  const known: RotationState = { ...state, pair, deadline };
+  const { phase } = state;
+  if (phase.kind === 'enrolling') return known;
+  if (phase.kind === 'backing-off' && phase.template !== undefined) return known;
+  const drawn = retryDelay(failure, count, chance);
+  // Of another clock, perhaps: no longer than it could have been drawn.
+  const wait = until === undefined ? drawn : clamp(until - now, 0, longestDelay(failure));
+  const delay = restAfterRollBack(wait, pair.notAfter - now);
+  return {
+    ...known,
+    ...counted(state, failure),
+    lastFailure: { ...failure, at: now },
+    phase: { kind: 'backing-off', since: now, delay, retry: 'enroll' },
+  };
 }
 
 /** What the enroller still holds after a failure is kept for the next try: one key and one CSR until decided. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { deletionPause, retryDelay } from '../../src/core/backoff.ts';
+import { deletionPause, longestDelay, retryDelay } from '../../src/core/backoff.ts';
 import { errorCodes } from '../../src/core/errors.ts';
 import type { ErrorCode, Failure } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
@@ -111,6 +111,7 @@ describe('retryDelay()', () => {
         const [first, limit] = classes[code];
         assert.ok(Number.isInteger(delay));
         assert.ok(delay >= 0.5 * first && delay <= 1.5 * limit);
+        assert.ok(delay <= longestDelay(failureOf(code)));
       }),
     );
   });

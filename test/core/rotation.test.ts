@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import type { CertificateTemplate } from '../../src/core/certificate-spec.ts';
 import type { PairFacts } from '../../src/core/certificate.ts';
 import type { CsrReference } from '../../src/core/enrollment.ts';
@@ -13,7 +14,7 @@ import type {
   RotationState,
 } from '../../src/core/rotation-state.ts';
 import { step, templateSettle } from '../../src/core/rotation.ts';
-import { leftBehindDelay, minimumRotationInterval } from '../../src/core/schedule.ts';
+import { leastRest, leftBehindDelay, minimumRotationInterval } from '../../src/core/schedule.ts';
 import { pairFor, servingTemplate as template, start } from './fixtures.ts';
 
 const twoAddresses: CertificateTemplate = { ...template, ipAddresses: ['10.0.0.1', 'fd00::1'] };
@@ -109,6 +110,14 @@ function enrolling(): Story {
   const story = new Story();
   story.on(wanting(template));
   assert.deepEqual(story.on(inspected()), ['enroll no-pair']);
+  return story;
+}
+
+/** After a rotation, and the time that its hooks took. */
+function renewed(): Story {
+  const story = enrolling();
+  story.on(stored(story.now));
+  story.after(minute);
   return story;
 }
 
@@ -665,6 +674,114 @@ describe('step() on a pair that was stored while the clock was ahead', () => {
     story.now -= hour / 4;
     assert.deepEqual(story.on({ type: 'tick' }), []);
     assert.equal(story.state.deadline, deadline);
+  });
+});
+
+describe('step() when the agent has gone back to the pair before', () => {
+  const left = 90 * day;
+  const earlier = pairFor(template, { serial: 'a', notAfter: start + left });
+  const rolledBack = (changes: object = {}): RotationEvent => ({
+    type: 'rolled-back',
+    pair: earlier,
+    deadline: start - minute,
+    failure: failure('SERVED_STALE'),
+    count: 1,
+    ...changes,
+  });
+
+  it('does not ask for the next one at once, though the old one is due, and says why it waits', () => {
+    const story = renewed();
+    assert.deepEqual(story.on(rolledBack()), []);
+    assert.equal(story.state.pair, earlier);
+    assert.equal(story.phase, 'backing-off');
+    assert.equal(story.state.lastFailure?.code, 'SERVED_STALE');
+    assert.equal(story.wake, 2 * hour);
+    assert.deepEqual(story.after(2 * hour - 1), []);
+    assert.deepEqual(story.after(1), ['enroll deadline']);
+  });
+
+  it('waits longer each time, as after a denial', () => {
+    const waits = [1, 2, 3, 4, 9].map((count) => {
+      const story = renewed();
+      story.on(rolledBack({ count }));
+      return story.wake / hour;
+    });
+    assert.deepEqual(waits, [2, 4, 8, 12, 12]);
+  });
+
+  it('does not wait until the old one is over', () => {
+    const story = renewed();
+    const pair = { ...earlier, notAfter: story.now + hour };
+    story.on(rolledBack({ pair }));
+    assert.equal(story.wake, 45 * minute);
+  });
+
+  it('goes on waiting where an earlier run has begun to, by the clock of now', () => {
+    for (const [until, wait] of [
+      [start + 3 * hour, 3 * hour],
+      [start + 400 * day, 18 * hour],
+    ] as const) {
+      const story = new Story();
+      story.on(wanting(template));
+      assert.deepEqual(story.on(rolledBack({ until })), []);
+      assert.equal(story.wake, wait);
+    }
+    const late = new Story();
+    late.on(wanting(template));
+    assert.deepEqual(late.on(rolledBack({ until: start - day })), ['enroll deadline']);
+  });
+
+  it('looks at the directory meanwhile without asking', () => {
+    const story = renewed();
+    story.on(rolledBack());
+    assert.deepEqual(story.after(minute, { type: 'disturbed' }), ['inspect']);
+    assert.deepEqual(story.on(inspected(earlier, start - minute)), []);
+    assert.equal(story.phase, 'backing-off');
+  });
+
+  it('asks at once when a person wants it to', () => {
+    const story = renewed();
+    story.on(rolledBack());
+    assert.deepEqual(story.on({ type: 'renew' }), ['enroll renewal']);
+  });
+
+  it('leaves a request under way, and a key that is held, alone', () => {
+    const story = rested();
+    story.after(deadline - start);
+    story.on(progress('pending'));
+    assert.deepEqual(story.on(rolledBack()), []);
+    assert.equal(story.phase, 'enrolling');
+    story.on(failed(failure('STORE_FULL'), true));
+    const { phase } = story.state;
+    story.on(rolledBack());
+    assert.equal(story.state.phase, phase);
+  });
+
+  it('rests on the old pair in the end, if that is not due after all', () => {
+    const story = renewed();
+    story.on(rolledBack({ deadline: start + day }));
+    assert.deepEqual(story.after(2 * hour), ['recovered 1']);
+    assert.equal(story.phase, 'resting');
+  });
+
+  it('asks in time, and not before it has rested, whatever is left and however often it was', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: leastRest, max: 400 * day }),
+        fc.integer({ min: 1, max: 20 }),
+        (left, count) => {
+          const story = renewed();
+          const pair = { ...earlier, notAfter: story.now + left };
+          story.on(rolledBack({ pair, count }));
+          const least = Math.min(2 * hour, Math.floor(left * 0.75));
+          const { now } = story;
+          while (story.phase !== 'enrolling' && story.now < pair.notAfter) story.after(story.wake);
+          const at = story.now - now;
+          assert.ok(at >= least, `asked after ${at} ms with ${left} ms left`);
+          assert.ok(at < left, `asked ${at - left} ms after its end`);
+        },
+      ),
+    );
   });
 });
 
