@@ -5,8 +5,14 @@ import type { Instant } from '../core/instant.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { EnrollerLink } from './enroller-link.ts';
 
-/** Report types that concern one certificate. */
-export type CertificateReport = Extract<EnrollerReport, { readonly name: string }>;
+/** What concerns the way of one certificate to its pair. */
+export type CertificateReport = Exclude<
+  Extract<EnrollerReport, { readonly name: string }>,
+  AftermathReport
+>;
+
+/** What concerns what comes after that. */
+export type AftermathReport = Extract<EnrollerReport, { readonly type: 'served' | 'rolled-back' }>;
 
 /** What becomes of a request before there is a certificate. */
 export type ProgressReport = Extract<

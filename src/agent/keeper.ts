@@ -212,6 +212,10 @@ export class Keeper implements EnrollerListener {
         return this.#connections.report(report);
       case 'preflight':
         return this.#preflight.report(report.findings);
+      case 'served':
+      case 'rolled-back':
+        // Nobody asks for these yet.
+        return;
       default:
         this.#certificates.report(report);
     }

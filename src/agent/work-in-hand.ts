@@ -44,8 +44,12 @@ export class WorkInHand {
       case 'abandon':
         return void this.#works.delete(what);
       case 'look-up-addresses':
+      case 'roll-back':
       case 'preflight':
         return this.#set(what, begun);
+      // Servers have their time, which may be longer than the enroller's own.
+      case 'check-served':
+        return this.#set(what, { ...begun, waits: true });
       default:
         command satisfies never;
     }
@@ -62,6 +66,10 @@ export class WorkInHand {
           : this.#set(lookUp, { ...begun, waits: true });
       case 'addresses-failed':
         return void this.#works.delete(lookUp);
+      case 'served':
+        return void this.#works.delete(`check ${report.name}`);
+      case 'rolled-back':
+        return void this.#works.delete(`way back ${report.name}`);
       case 'preflight':
         return void this.#works.delete(examination);
       default:
@@ -130,6 +138,10 @@ function nameOf(command: EnrollerCommand): string {
     case 'enroll':
     case 'abandon':
       return `enrollment ${command.name}`;
+    case 'check-served':
+      return `check ${command.name}`;
+    case 'roll-back':
+      return `way back ${command.name}`;
     case 'look-up-addresses':
       return lookUp;
     case 'preflight':

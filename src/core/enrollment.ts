@@ -3,6 +3,7 @@ import type { CertificateTemplate } from './certificate-spec.ts';
 import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
 import type { PreflightFinding } from './preflight.ts';
+import type { ServedOutcome } from './served.ts';
 
 /**
  * Tells one attempt at a certificate from the next. The keeper counts them, for each
@@ -39,6 +40,18 @@ export type EnrollerCommand =
    * as there are none, or for ever with `follow`.
    */
   | { readonly type: 'look-up-addresses'; readonly follow: boolean }
+  /**
+   * Look whether the pair with this serial, if readers of the disk find it, is the one
+   * that the servers of this name show. They may take `withinMs` for it.
+   */
+  | {
+      readonly type: 'check-served';
+      readonly name: string;
+      readonly serial: string;
+      readonly withinMs: number;
+    }
+  /** Have readers find the pair before the one with this serial again. */
+  | { readonly type: 'roll-back'; readonly name: string; readonly serial: string }
   /** Examine the node, and report what is not as it should be. */
   | { readonly type: 'preflight' };
 
@@ -92,6 +105,20 @@ export type EnrollerReport =
       readonly resumable: boolean;
     }
   | {
+      readonly type: 'served';
+      readonly name: string;
+      /** Of the pair that was asked about. */
+      readonly serial: string;
+      readonly outcome: ServedOutcome;
+    }
+  | {
+      readonly type: 'rolled-back';
+      readonly name: string;
+      /** Of the pair that was to be gone back from. */
+      readonly serial: string;
+      readonly outcome: RollBackOutcome;
+    }
+  | {
       readonly type: 'addresses';
       readonly addresses: readonly NodeAddress[];
       /** The look-up is over; more reports follow otherwise. */
@@ -108,6 +135,19 @@ export type EnrollerReport =
   | { readonly type: 'preflight'; readonly findings: readonly PreflightFinding[] }
   /** Which credential requests are made with. */
   | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
+
+export type RollBackOutcome =
+  | {
+      readonly kind: 'rolled-back';
+      /** What readers find from now on. */
+      readonly pair: PairFacts;
+      readonly findings: readonly Finding[];
+    }
+  /** Readers find another pair than the one to go back from. */
+  | { readonly kind: 'overtaken' }
+  /** No earlier pair would do. */
+  | { readonly kind: 'impossible'; readonly reason: string }
+  | { readonly kind: 'failed'; readonly failure: Failure };
 
 /** What becomes of an attempt on its way to a pair. */
 export type EnrollmentStep =

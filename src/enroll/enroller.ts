@@ -83,6 +83,10 @@ export class Enroller implements AsyncDisposable {
         return this.#abandon(command.name);
       case 'look-up-addresses':
         return void this.#lookUpAddresses(command.follow);
+      case 'check-served':
+        return void this.#checkServed(command);
+      case 'roll-back':
+        return this.#inTurn(command.name, () => this.#rollBack(command));
       case 'preflight':
         return void this.#preflight();
       default:
@@ -353,6 +357,36 @@ export class Enroller implements AsyncDisposable {
       follow,
       signal: this.#lookUp.signal,
     });
+  }
+
+  /** Beside whatever else is done with the pair: it only reads. Loaded when it is asked for. */
+  async #checkServed(command: Extract<EnrollerCommand, { type: 'check-served' }>): Promise<void> {
+    const { name, serial, withinMs } = command;
+    const { clock, report } = this.#options;
+    try {
+      const { served } = this.#spec(name);
+      if (served === undefined) throw new AgentError('INTERNAL', `${name} is served nowhere`);
+      const { checkServed } = await import('./served-check.ts');
+      const pair = (): Promise<LoadedPair | undefined> => this.#readable(name);
+      const { signal } = this.#lookUp;
+      const outcome = await checkServed({ served, serial, withinMs, pair, clock, signal });
+      report({ type: 'served', name, serial, outcome });
+    } catch (error) {
+      const outcome = { kind: 'failed', failure: toFailure(error) } as const;
+      report({ type: 'served', name, serial, outcome });
+    }
+  }
+
+  async #rollBack(command: Extract<EnrollerCommand, { type: 'roll-back' }>): Promise<void> {
+    const { name, serial } = command;
+    const { report } = this.#options;
+    try {
+      const outcome = await this.#store(name).rollBack(serial);
+      report({ type: 'rolled-back', name, serial, outcome });
+    } catch (error) {
+      const outcome = { kind: 'failed', failure: toFailure(error) } as const;
+      report({ type: 'rolled-back', name, serial, outcome });
+    }
   }
 
   /** Loaded when it is asked for: the first pair comes sooner without. */

@@ -1,6 +1,6 @@
 import { basename, dirname } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
-import type { Finding } from '../core/enrollment.ts';
+import type { RollBackOutcome } from '../core/enrollment.ts';
 import type { Instant } from '../core/instant.ts';
 import { leastRest } from '../core/schedule.ts';
 import { replaceLink } from './atomic-file.ts';
@@ -11,16 +11,8 @@ import type { LoadedPair } from './pair-file.ts';
 import { loadPair } from './pair-file.ts';
 import { orBadContent, unlessMissing } from './store-error.ts';
 
-export type RollBack =
-  | {
-      readonly kind: 'rolled-back';
-      /** What readers find from now on. */
-      readonly pair: PairFacts;
-      readonly findings: readonly Finding[];
-    }
-  /** Readers find another pair than the one to go back from. */
-  | { readonly kind: 'overtaken' }
-  | { readonly kind: 'impossible'; readonly reason: string };
+/** What there is to report of it. */
+export type RollBack = Exclude<RollBackOutcome, { kind: 'failed' }>;
 
 /**
  * Points the link at the pair before the one with this serial, which keeps its name for

@@ -14,6 +14,10 @@ const enroll = (attempt: number): EnrollerCommand => ({
   template: clientTemplate,
 });
 const inspected = { type: 'inspected', name: 'a', findings: [] } as const;
+const checkServed = { type: 'check-served', name: 'a', serial: '1', withinMs: 0 } as const;
+const served = { type: 'served', name: 'a', serial: '1', outcome: { kind: 'overtaken' } } as const;
+const rollBack = { type: 'roll-back', name: 'a', serial: '1' } as const;
+const rolledBack = { ...served, type: 'rolled-back' } as const;
 const failure = { code: 'API_UNREACHABLE', message: 'away' } as const;
 const stored = (attempt: number): EnrollerReport => ({
   type: 'stored',
@@ -52,6 +56,15 @@ const rows: readonly (readonly [string, readonly (EnrollerCommand | EnrollerRepo
     ['a stored pair that crossed the next request', [enroll(1), enroll(2), stored(1)], false],
     ['a failure that crossed the next request', [enroll(1), enroll(2), failed(1, false)], false],
     ['both of two requests', [enroll(1), enroll(2), failed(1, false), stored(2)], true],
+    ['a look at what is served', [checkServed], false],
+    ['a look at what is served that was answered', [checkServed, served], true],
+    [
+      'a look at what is served, and an answer of another',
+      [checkServed, { ...served, name: 'b' }],
+      false,
+    ],
+    ['a way back', [rollBack], false],
+    ['a way back that was answered', [rollBack, rolledBack], true],
     ['a look-up', [lookUp], false],
     ['a look-up that goes on', [lookUp, { type: 'addresses', addresses: [], final: false }], false],
     ['a look-up that is over', [lookUp, { type: 'addresses', addresses: [], final: true }], true],
@@ -64,6 +77,8 @@ const commands = new Set<string>([
   'enroll',
   'abandon',
   'look-up-addresses',
+  'check-served',
+  'roll-back',
 ]);
 
 describe('WorkInHand', () => {
@@ -112,6 +127,8 @@ describe('WorkInHand', () => {
       [enroll(1), requested, issued, failed(1, true), enroll(2)],
       'enrollment a',
     ],
+    ['servers that have their time', [checkServed], undefined],
+    ['a way back', [rollBack], 'way back a'],
     ['a look-up', [lookUp], 'look-up of addresses'],
     ['a Node that has no addresses yet', [lookUp, addresses], undefined],
   ];

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { createServer } from 'node:tls';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import type { EnrollerReport } from '../../src/core/enrollment.ts';
-import { hour } from '../../src/core/instant.ts';
+import { hour, second } from '../../src/core/instant.ts';
 import type { EnrollerOptions } from '../../src/enroll/enroller.ts';
 import { Enroller } from '../../src/enroll/enroller.ts';
 import { generatePrivateKey, pairPem } from '../../src/enroll/private-key.ts';
@@ -17,13 +20,17 @@ import { clientTemplate, servingSpec, servingTemplate } from '../core/fixtures.t
 import { FakeClock } from '../support/fake-clock.ts';
 import { authority, Bench, issue } from './fixtures.ts';
 
-const certificates: readonly CertificateSpec[] = [
+const kept: readonly CertificateSpec[] = [
   clientSpec,
   { ...servingSpec, selfSignedUntilIssued: true },
 ];
 
-function enrollerOn(bench: Bench, changes: Partial<EnrollerOptions> = {}): Enroller {
-  const { config = bench.config, ...rest } = changes;
+interface Changes extends Partial<EnrollerOptions> {
+  readonly certificates?: readonly CertificateSpec[];
+}
+
+function enrollerOn(bench: Bench, changes: Changes = {}): Enroller {
+  const { config = bench.config, certificates = kept, ...rest } = changes;
   return new Enroller({
     version: 'test',
     clock: systemClock,
@@ -433,6 +440,79 @@ describe('Enroller', () => {
       enroller.handle(lookUp);
       assert.equal((await bench.first('addresses-failed')).failure.code, 'API_FORBIDDEN');
     });
+  });
+});
+
+describe('Enroller, after a rotation', () => {
+  const served = {
+    endpoints: [] as { name: string; host: string; port: number }[],
+    withinMs: second,
+    onFailure: 'rollback',
+  } as const;
+
+  it('looks whether the pair on the disk is the one that is served', async () => {
+    await using bench = await Bench.create();
+    const server = createServer({});
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const endpoint = { name: `127.0.0.1:${port}`, host: '127.0.0.1', port };
+    const spec = { ...clientSpec, served: { ...served, endpoints: [endpoint] } };
+    await using enroller = enrollerOn(bench, { certificates: [spec] });
+    await bootstrapped(bench, enroller);
+    const [stored] = bench.all('stored');
+    const serial = stored?.pair.serial ?? '';
+    const pem = await readFile(current(bench));
+    server.setSecureContext({ cert: pem, key: pem });
+    enroller.handle({ type: 'check-served', name, serial, withinMs: 0 });
+    enroller.handle({ type: 'check-served', name, serial: 'ff', withinMs: 0 });
+    await bench.first('served', 2);
+    const found = bench.all('served').sort((a, b) => b.serial.length - a.serial.length);
+    const endpoints = [{ endpoint: endpoint.name, state: 'current' }];
+    assert.deepEqual(
+      found.map(({ outcome }) => outcome),
+      [{ kind: 'looked', endpoints }, { kind: 'overtaken' }],
+    );
+    server.close();
+  });
+
+  it('reports a look that fails, and does not end over it', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle({ type: 'check-served', name, serial: 'ff', withinMs: 0 });
+    const { outcome } = await bench.first('served');
+    assert.equal(outcome.kind, 'failed');
+  });
+
+  it('goes back to the pair before, and says to which', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    await bootstrapped(bench, enroller);
+    enroller.handle({ ...enroll, attempt: 2 });
+    await bench.first('stored', 2);
+    const [first, second] = bench.all('stored').map(({ pair }) => pair.serial);
+    enroller.handle({ type: 'roll-back', name, serial: first ?? '' });
+    assert.deepEqual((await bench.first('rolled-back')).outcome, { kind: 'overtaken' });
+    enroller.handle({ type: 'roll-back', name, serial: second ?? '' });
+    enroller.handle({ type: 'inspect', name });
+    const { outcome } = await bench.first('rolled-back', 2);
+    assert.ok(outcome.kind === 'rolled-back', JSON.stringify(outcome));
+    assert.equal(outcome.pair.serial, first);
+    // In turn: the look sees the end of it, and its report comes after.
+    assert.equal((await bench.first('inspected')).pair?.serial, first);
+    assert.equal(bench.reports.at(-1)?.type, 'inspected');
+    const read = new X509Certificate(await readFile(current(bench)));
+    assert.equal(BigInt(`0x${read.serialNumber}`), BigInt(`0x${first}`));
+  });
+
+  it('says why it could not go back', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    await bootstrapped(bench, enroller);
+    const [stored] = bench.all('stored');
+    enroller.handle({ type: 'roll-back', name, serial: stored?.pair.serial ?? '' });
+    const { outcome } = await bench.first('rolled-back');
+    assert.equal(outcome.kind, 'impossible');
   });
 });
 

@@ -85,7 +85,7 @@ export class AgentNode implements HerdNode {
   #report(report: EnrollerReport): void {
     if (report.type === 'addresses' || report.type === 'addresses-failed') {
       this.#addresses.report(report);
-    } else if ('name' in report) {
+    } else if ('name' in report && report.type !== 'served' && report.type !== 'rolled-back') {
       (report.name === 'kubelet-client' ? this.#client : this.#serving).report(report);
     }
     this.#tick();

@@ -65,6 +65,8 @@ export class EnrollerModel implements EnrollerLink {
       case 'preflight':
         return this.#soon(() => this.#examine());
       case 'self-sign':
+      case 'check-served':
+      case 'roll-back':
         throw new Error(`no node of the simulation is told to ${command.type}`);
       default:
         return command satisfies never;
