@@ -183,6 +183,15 @@ describe('src/', () => {
     });
   }
 
+  it('starts the keeper without what follows rotations, which most agents have no use for', () => {
+    const loaded = loadedBy('src/app/run-agent.ts', sources);
+    assert.ok(loaded.has('src/agent/keeper.ts'));
+    const later = ['after-rotation', 'hook-runner', 'hook-record', 'run-hook'];
+    const found = later.filter((file) => loaded.has(`src/agent/${file}.ts`));
+    assert.deepEqual(found, []);
+    assert.equal(loaded.has('src/sys/run-command.ts'), false);
+  });
+
   it('is read for what it is: the known doors are seen', () => {
     const seen = (file: string): string[] =>
       importsOf(sources.get(file) ?? '').map(({ specifier }) => specifier);

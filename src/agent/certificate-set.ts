@@ -9,6 +9,7 @@ import type { CertificateState, CertificateStatus } from '../core/status.ts';
 import { AddressBook } from './address-book.ts';
 import type { AddressReport } from './address-book.ts';
 import type { CertificateReport } from './enroller-errands.ts';
+import type { RollBackStep } from './hook-runner.ts';
 import type { RotatorOptions } from './rotator.ts';
 import { Rotator } from './rotator.ts';
 
@@ -106,6 +107,16 @@ export class CertificateSet {
   /** Has new pairs made of these. */
   renew(names: readonly string[]): void {
     for (const rotator of this.#rotators) if (names.includes(rotator.spec.name)) rotator.renew();
+  }
+
+  /** Nothing is under way that brings another pair of this name. */
+  atRest(name: string): boolean {
+    return this.#rotators.some(({ spec, atRest }) => spec.name === name && atRest);
+  }
+
+  /** Readers find an earlier pair of this name again. @returns when the next one may be asked for */
+  rolledBack(name: string, step: RollBackStep): Instant | undefined {
+    return this.#rotators.find(({ spec }) => spec.name === name)?.rolledBack(step);
   }
 
   /** The pair behind this link may be another one. */

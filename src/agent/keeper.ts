@@ -1,3 +1,4 @@
+import { isFollowed } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerReport } from '../core/enrollment.ts';
 import type { Failure } from '../core/errors.ts';
@@ -8,6 +9,7 @@ import type { Instant } from '../core/instant.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
+import type { AfterRotation } from './after-rotation.ts';
 import { areQuiet, CertificateSet } from './certificate-set.ts';
 import { ChangedFiles } from './changed-files.ts';
 import { ClockWatch } from './clock-watch.ts';
@@ -16,6 +18,8 @@ import { ConnectionLog } from './connection-log.ts';
 import type { EnrollerListener, EnrollerLoss, LaunchEnroller } from './enroller-link.ts';
 import { EnrollerSupervisor } from './enroller-supervisor.ts';
 import { FileWatch } from './file-watch.ts';
+import type { HookJournal } from './hook-journal.ts';
+import type { HookObserver } from './hook-record.ts';
 import { LoopWatchdog } from './loop-watchdog.ts';
 import { LookBrake } from './look-brake.ts';
 import { pairSignature } from './pair-watch.ts';
@@ -24,7 +28,7 @@ import type { RequestJournal } from './request-journal.ts';
 import type { RotationObserver } from './rotation-record.ts';
 
 /** What is counted besides the rotations themselves. */
-export interface KeeperObserver extends RotationObserver, ConnectionObserver {
+export interface KeeperObserver extends RotationObserver, ConnectionObserver, HookObserver {
   recordEnrollerStart(): void;
   recordEnrollerEnd(reason: 'finished' | 'lost' | 'hung'): void;
 }
@@ -40,6 +44,7 @@ export interface KeeperOptions {
   readonly logger: Logger;
   readonly observer: KeeperObserver;
   readonly journal: RequestJournal;
+  readonly hookJournal: HookJournal;
   /** Gives memory back that is no longer needed; called when things have become quiet. */
   readonly releaseMemory: () => void;
   /** Keeps other agents out of the certificate directory. */
@@ -68,6 +73,8 @@ export class Keeper implements EnrollerListener {
   readonly #supervisor: EnrollerSupervisor;
   readonly #certificates: CertificateSet;
   readonly #connections: ConnectionLog;
+  /** Only where something is to be done after rotations. */
+  #after: AfterRotation | undefined;
   /** How the pairs looked before the enroller was last sent to look at them. */
   readonly #pairs: ChangedFiles;
   readonly #brake: LookBrake;
@@ -86,7 +93,15 @@ export class Keeper implements EnrollerListener {
     this.#startedAt = options.startedAt ?? clock.now();
     this.#releasedAt = clock.now();
     this.#supervisor = new EnrollerSupervisor({ launch, listener: this, logger });
-    this.#certificates = new CertificateSet({ ...options, enroller: this.#supervisor });
+    this.#certificates = new CertificateSet({
+      ...options,
+      enroller: this.#supervisor,
+      after: {
+        stored: (name, pair) => this.#after?.stored(name, pair),
+        found: (name, pair) => this.#after?.found(name, pair),
+        wentBack: (name, pair) => this.#after?.wentBack(name, pair),
+      },
+    });
     this.#connections = new ConnectionLog(options);
     this.#preflight = new PreflightLog({ enroller: this.#supervisor, logger });
     this.#watchdog = new LoopWatchdog({
@@ -126,7 +141,10 @@ export class Keeper implements EnrollerListener {
       startedAt: this.#startedAt,
       now: clock.now(),
       certificateDirectory: config.certificateDirectory,
-      certificates: this.#certificates.status(),
+      certificates: this.#certificates.status().map((certificate) => ({
+        ...certificate,
+        ...this.#after?.status(certificate.name),
+      })),
       ...(preflight !== undefined && { preflight }),
     };
   }
@@ -165,6 +183,7 @@ export class Keeper implements EnrollerListener {
     watchdog.enter('a look at the files of the pairs');
     // Before the first look: what changes after this shows, whether the look saw it or not.
     await this.#pairs.look();
+    this.#after = await this.#openAfter();
     this.#certificates.start();
     watchdog.enter('setting watches');
     await using watches = await this.#watch();
@@ -179,8 +198,24 @@ export class Keeper implements EnrollerListener {
           this.#release();
       }
     } finally {
-      await this.#supervisor.stop();
+      await Promise.all([this.#supervisor.stop(), this.#after?.stop()]);
     }
+  }
+
+  /** Loaded only where it is needed: most agents have no hooks, and all of them live long. */
+  async #openAfter(): Promise<AfterRotation | undefined> {
+    const { config, hookJournal: journal } = this.#options;
+    if (!config.certificates.some(isFollowed)) return undefined;
+    const { AfterRotation } = await import('./after-rotation.ts');
+    return AfterRotation.open({
+      ...this.#options,
+      journal,
+      enroller: this.#supervisor,
+      rotation: (name) => ({
+        atRest: () => this.#certificates.atRest(name),
+        rolledBack: (step) => this.#certificates.rolledBack(name, step),
+      }),
+    });
   }
 
   async #round(watches: FileWatch): Promise<void> {
@@ -214,8 +249,8 @@ export class Keeper implements EnrollerListener {
         return this.#preflight.report(report.findings);
       case 'served':
       case 'rolled-back':
-        // Nobody asks for these yet.
-        return;
+        this.#after?.report(report);
+        break;
       default:
         this.#certificates.report(report);
     }
@@ -241,6 +276,7 @@ export class Keeper implements EnrollerListener {
     logger.log(event, { code, error: message, remedy });
     observer.recordEnrollerEnd(loss.code === 'ENROLLER_HUNG' ? 'hung' : 'lost');
     this.#certificates.lost(failure);
+    this.#after?.lost(failure);
     this.#wake.abort();
   }
 

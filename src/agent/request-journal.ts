@@ -50,10 +50,13 @@ export class RequestJournal {
   /**
    * A pair is there, and the request that it would have come of. A run that was killed
    * after its swap never heard of the pair it had stored: that request came to something.
+   * @returns whether it is such a pair
    */
-  found(name: string, csr: string): void {
+  found(name: string, csr: string): boolean {
     const known = this.#outstanding.get(name) ?? [];
-    if (known.some((entry) => entry.csr === csr)) this.clear(name);
+    const isOurs = known.some((entry) => entry.csr === csr);
+    if (isOurs) this.clear(name);
+    return isOurs;
   }
 
   /** A certificate was stored. */

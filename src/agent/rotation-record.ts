@@ -42,14 +42,18 @@ export class RotationRecord {
     return journal.delayFor(spec.name, clock.now());
   }
 
-  /** What a look at the directory has shown, of a pair or of none. */
-  inspected(csr?: string): void {
+  /**
+   * What a look at the directory has shown, of a pair or of none.
+   * @returns whether this agent has stored the pair without ever hearing of it
+   */
+  inspected(csr?: string): boolean {
     const { clock, journal, spec } = this.#options;
-    if (csr !== undefined) journal.found(spec.name, csr);
-    if (this.#inspected) return;
+    const isUnheardOf = csr !== undefined && journal.found(spec.name, csr);
+    if (this.#inspected) return isUnheardOf;
     this.#inspected = true;
     const count = journal.outstanding(spec.name, clock.now());
     if (count > 0) this.log.log('csr_left_behind', { count });
+    return isUnheardOf;
   }
 
   progressed({ type, csr }: ProgressReport): void {

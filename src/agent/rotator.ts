@@ -3,7 +3,7 @@ import type { CertificateSpec, CertificateTemplate } from '../core/certificate-s
 import type { Failure } from '../core/errors.ts';
 import { sameTemplate } from '../core/identity.ts';
 import type { Instant } from '../core/instant.ts';
-import { nextWake } from '../core/rotation-due.ts';
+import { nextWake, retryAt } from '../core/rotation-due.ts';
 import { initialState } from '../core/rotation-state.ts';
 import type { RotationEffect, RotationEvent, RotationState } from '../core/rotation-state.ts';
 import { deadlineAfterLook, step } from '../core/rotation.ts';
@@ -13,11 +13,30 @@ import { certificateStatus, isUsable } from './certificate-status.ts';
 import { EnrollerErrands } from './enroller-errands.ts';
 import type { CertificateReport, ProgressReport } from './enroller-errands.ts';
 import type { EnrollerLink } from './enroller-link.ts';
+import type { RollBackStep } from './hook-runner.ts';
 import type { RotationLog } from './rotation-log.ts';
 import { RotationRecord } from './rotation-record.ts';
 import type { RotationRecordOptions } from './rotation-record.ts';
 
+/** Who is told of pairs that the agent has put in place. None of it is waited for. */
+export interface Aftermath {
+  /** This agent has put it in place; the same one may be told of more than once. */
+  stored(name: string, pair: PairFacts): void;
+  /** The first look of this run has found it. */
+  found(name: string, pair: PairFacts): void;
+  /** Whether an earlier run has gone back to this pair. */
+  wentBack(name: string, pair: PairFacts): WentBackTo | undefined;
+}
+
+interface WentBackTo {
+  readonly failure: Failure;
+  readonly count: number;
+  /** No other pair is asked for before this moment. */
+  readonly until: Instant;
+}
+
 export interface RotatorOptions extends RotationRecordOptions {
+  readonly after?: Aftermath;
   readonly nodeName: string;
   /** The `-current.pem` path, for status and logs. */
   readonly path: string;
@@ -36,6 +55,8 @@ export class Rotator {
   #state: RotationState;
   readonly #record: RotationRecord;
   readonly #errands: EnrollerErrands;
+  /** The directory has been looked at. */
+  #looked = false;
 
   constructor(options: RotatorOptions) {
     this.#options = options;
@@ -71,6 +92,12 @@ export class Rotator {
   get storing(): boolean {
     const { phase } = this.#state;
     return phase.kind === 'enrolling' && (phase.stage === 'issued' || phase.stage === 'requesting');
+  }
+
+  /** Nothing is under way, or held, that brings another pair, and nobody else rotates it. */
+  get atRest(): boolean {
+    const { phase, observed } = this.#state;
+    return !observed && (phase.kind === 'resting' || phase.kind === 'inspecting');
   }
 
   /** When the keeper has to tick again at the latest. */
@@ -142,6 +169,15 @@ export class Rotator {
     }
   }
 
+  /** Readers find an earlier pair again. @returns when the next one may be asked for */
+  rolledBack({ pair, findings, failure, count }: RollBackStep): Instant | undefined {
+    this.#record.failed(failure);
+    this.#log.findings(findings);
+    this.#wentBack(pair, { failure, count });
+    const { phase } = this.#state;
+    return phase.kind === 'backing-off' ? retryAt(phase) : undefined;
+  }
+
   report(report: CertificateReport): void {
     if (!this.#errands.counts(report)) return this.#straggled(report);
     switch (report.type) {
@@ -176,12 +212,15 @@ export class Rotator {
     if (report.type !== 'stored') return;
     this.#log.stored(report.pair);
     this.#log.findings(report.findings);
+    this.#options.after?.stored(this.spec.name, report.pair);
     this.#apply({ type: 'disturbed' });
   }
 
   #inspected(report: Extract<CertificateReport, { type: 'inspected' }>): void {
-    const { pair, csr, observed, findings } = report;
-    this.#record.inspected(csr);
+    const { pair, csr, observed, findings, isNew = false } = report;
+    const isOurs = this.#record.inspected(csr) || isNew;
+    const isFirst = !this.#looked;
+    this.#looked = true;
     this.#log.observed(observed);
     this.#log.findings(findings);
     const known = this.#state.pair;
@@ -197,7 +236,35 @@ export class Rotator {
       return this.#apply(event);
     }
     this.#errands.selfSigned();
-    this.#apply({ ...event, pair, deadline });
+    this.#found({ ...event, pair, deadline }, { isOurs, isFirst });
+  }
+
+  #found(
+    event: Required<Extract<RotationEvent, { type: 'inspected' }>>,
+    { isOurs, isFirst }: { readonly isOurs: boolean; readonly isFirst: boolean },
+  ): void {
+    const { after, spec } = this.#options;
+    const { pair, observed } = event;
+    // What the kubelet rotates is its own affair from then on.
+    const step = isFirst && !observed ? after?.wentBack(spec.name, pair) : undefined;
+    if (step === undefined) this.#apply(event);
+    else this.#wentBack(pair, step);
+    if (isOurs) after?.stored(spec.name, pair);
+    else if (isFirst) after?.found(spec.name, pair);
+  }
+
+  #wentBack(pair: PairFacts, step: Omit<WentBackTo, 'until'> & Partial<WentBackTo>): void {
+    const { failure, count, until } = step;
+    const deadline = this.#deadline(pair);
+    this.#apply({
+      type: 'rolled-back',
+      pair,
+      deadline,
+      failure,
+      count,
+      ...(until !== undefined && { until }),
+    });
+    this.#log.failed(failure, this.#state);
   }
 
   #inspectionFailed(failure: Failure): void {
@@ -225,6 +292,7 @@ export class Rotator {
     this.#log.deadline(pair, deadline);
     this.#apply({ type: 'stored', pair, deadline });
     this.#log.overdue(this.#state);
+    this.#options.after?.stored(this.spec.name, pair);
   }
 
   #failed(failure: Failure, resumable: boolean): void {

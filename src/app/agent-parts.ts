@@ -1,3 +1,4 @@
+import { HookJournal } from '../agent/hook-journal.ts';
 import { RequestJournal } from '../agent/request-journal.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { MetricsServer } from '../metrics/server.ts';
@@ -14,6 +15,7 @@ export interface AgentGround {
   readonly hold: Slot<DirectoryHold>;
   readonly state: Slot<StateKeeper>;
   readonly journal: RequestJournal;
+  readonly hookJournal: HookJournal;
 }
 
 /** All that it holds of the machine. */
@@ -51,7 +53,14 @@ export async function takeGround(
   const journal = new RequestJournal(Object.fromEntries(outstanding), (requests) => {
     state.content.setOutstanding(requests);
   });
-  return { hold, state, journal };
+  const hooks = Object.entries(known.certificates).map(([name, { hooksOwed, rolledBack }]) => {
+    const owed = hooksOwed !== undefined && { owed: hooksOwed };
+    return [name, { ...owed, ...(rolledBack !== undefined && { wentBack: rolledBack }) }] as const;
+  });
+  const hookJournal = new HookJournal(Object.fromEntries(hooks), (records) => {
+    state.content.setHooks(records);
+  });
+  return { hold, state, journal, hookJournal };
 }
 
 export interface Exchange {

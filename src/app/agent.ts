@@ -155,7 +155,7 @@ export class Agent {
     this.#replaced.resolve();
   }
 
-  #newKeeper(config: LoadedConfig, { hold, journal }: AgentGround): Keeper {
+  #newKeeper(config: LoadedConfig, { hold, journal, hookJournal }: AgentGround): Keeper {
     const { notifier } = this.#options;
     return new Keeper({
       config,
@@ -170,6 +170,7 @@ export class Agent {
       preflight: true,
       startedAt: this.#startedAt,
       journal,
+      hookJournal,
       directoryLock: { renew: () => hold.content.renew() },
       longestPause: () => notifier.longestPause,
       onRound: (status) => notifier.round(status),

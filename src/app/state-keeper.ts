@@ -1,7 +1,8 @@
+import type { HookRecords } from '../agent/hook-journal.ts';
 import type { OutstandingRequests } from '../agent/request-journal.ts';
 import { toFailure } from '../core/errors.ts';
 import { minute } from '../core/instant.ts';
-import type { AgentState } from '../store/state-file.ts';
+import type { AgentState, CertificateRecord } from '../store/state-file.ts';
 import { writeState } from '../store/state-file.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
@@ -46,9 +47,25 @@ export class StateKeeper implements AsyncDisposable {
   }
 
   setOutstanding(requests: OutstandingRequests): void {
-    const records = Object.entries(requests).map(([name, outstanding]) => [name, { outstanding }]);
-    this.#state = { ...this.#state, certificates: Object.fromEntries(records) };
-    this.#save();
+    this.#setCertificates(
+      Object.entries(requests).map(([name, outstanding]) => {
+        return [name, { ...this.#state.certificates[name], outstanding }];
+      }),
+    );
+  }
+
+  setHooks(hooks: HookRecords): void {
+    this.#setCertificates(
+      Object.entries(hooks).map(([name, { owed, wentBack }]) => {
+        const { outstanding = [] } = this.#state.certificates[name] ?? {};
+        const record = {
+          outstanding,
+          ...(owed !== undefined && { hooksOwed: owed }),
+          ...(wentBack !== undefined && { rolledBack: wentBack }),
+        };
+        return [name, record];
+      }),
+    );
   }
 
   /** Settles when everything is written, or was tried once more. */
@@ -56,6 +73,12 @@ export class StateKeeper implements AsyncDisposable {
     this.#stop.abort();
     await this.#writing;
     if (this.#failing !== undefined) await this.#write();
+  }
+
+  #setCertificates(changed: readonly (readonly [string, CertificateRecord])[]): void {
+    const certificates = { ...this.#state.certificates, ...Object.fromEntries(changed) };
+    this.#state = { ...this.#state, certificates };
+    this.#save();
   }
 
   #save(): void {

@@ -68,3 +68,8 @@ export function kubeletUsages(purpose: 'client auth' | 'server auth', key: KeyAl
     ? ['digital signature', 'key encipherment', purpose]
     : ['digital signature', purpose];
 }
+
+/** Whether there is anything to do after a rotation of this certificate. */
+export function isFollowed({ onRotate = [], served }: CertificateSpec): boolean {
+  return onRotate.length > 0 || served !== undefined;
+}

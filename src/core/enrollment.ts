@@ -80,6 +80,8 @@ export type EnrollerReport =
       readonly type: 'inspected';
       readonly name: string;
       readonly pair?: PairFacts;
+      /** A stand-in that was only just written. */
+      readonly isNew?: true;
       /** The name that a request for this pair would have, were it one of this agent's. */
       readonly csr?: string;
       /** It is only looked at, and why. */

@@ -62,7 +62,7 @@ export type HookEffect =
   | { readonly type: 'stop-waiting' }
   /** `patient` gives the servers their time; a look that is repeated does not. */
   | { readonly type: 'check'; readonly serial: string; readonly patient: boolean }
-  | { readonly type: 'current'; readonly recovered: boolean }
+  | { readonly type: 'current'; readonly serial: string; readonly recovered: boolean }
   | { readonly type: 'stale' | 'unchecked' }
   | { readonly type: 'roll-back'; readonly serial: string }
   /** All is done for this pair. */
@@ -219,7 +219,7 @@ function checked(state: HookState, verdict: Verdict, context: HookContext): Hook
   switch (verdict) {
     case 'current': {
       const recovered = state.stale !== undefined;
-      const effect: HookEffect = { type: 'current', recovered };
+      const effect: HookEffect = { type: 'current', serial, recovered };
       return after([effect], finish(without(state, 'stale'), serial));
     }
     case 'stale':

@@ -112,6 +112,26 @@ export const logEvents = {
   permissions_tightened: { level: 'warn', message: 'Permissions were tightened' },
   stray_removed: { level: 'debug', message: 'A left-over temporary file was removed' },
   cleanup_failed: { level: 'warn', message: 'Tidying up after a stored pair failed' },
+  // what follows a rotation
+  hook_started: { level: 'debug', message: 'Hook started' },
+  hook_output: { level: 'info', message: 'Hook output' },
+  hook_succeeded: { level: 'info', message: 'Hook succeeded' },
+  hook_retrying: { level: 'warn', message: 'Hook failed, and is tried again' },
+  hook_failed: { level: 'error', message: 'Hook failed' },
+  hook_recovered: { level: 'info', message: 'Hook works again' },
+  hooks_owed: { level: 'info', message: 'Hooks that an earlier run owed are made up for' },
+  hooks_refused: {
+    level: 'error',
+    message: 'Hooks are not run, since others may change the configuration',
+  },
+  served_checked: { level: 'info', message: 'The certificate on disk is the one that is served' },
+  served_stale: {
+    level: 'error',
+    message: 'The certificate on disk is not the one that is served',
+  },
+  served_recovered: { level: 'info', message: 'The certificate on disk is served again' },
+  served_unchecked: { level: 'warn', message: 'What is served could not be looked at' },
+  rollback_failed: { level: 'error', message: 'There is no way back to the pair before' },
   // the enroller process
   enroller_started: { level: 'debug', message: 'Enroller started' },
   enroller_stopped: { level: 'debug', message: 'Enroller stopped' },

@@ -331,8 +331,8 @@ function rolledBack(
 ): RotationState {
   const { pair, deadline, failure, count, until } = event;
   const known: RotationState = { ...state, pair, deadline };
-  const { phase } = state;
-  if (phase.kind === 'enrolling') return known;
+  const { phase, observed } = state;
+  if (phase.kind === 'enrolling' || observed) return known;
   if (phase.kind === 'backing-off' && phase.template !== undefined) return known;
   const drawn = retryDelay(failure, count, chance);
   // Of another clock, perhaps: no longer than it could have been drawn.

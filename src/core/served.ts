@@ -47,3 +47,16 @@ export function staleFailure(
     remedy: 'see the log of the server and the hooks before this line, then reload or restart it',
   };
 }
+
+/** What is said where the agent goes on resting on the pair that an earlier run has gone back to. */
+export function goneBackFailure(certificate: string, from: string): Failure {
+  return {
+    code: 'SERVED_STALE',
+    message: `the certificate with serial ${from} was not found served, and the one before it is in place again`,
+    remedy: goneBackRemedy(certificate),
+  };
+}
+
+export function goneBackRemedy(certificate: string): string {
+  return `mend what keeps the server from the new certificate, then: nodecertd renew ${certificate}`;
+}

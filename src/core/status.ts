@@ -3,6 +3,7 @@ import type { CsrReference } from './enrollment.ts';
 import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
 import type { PreflightFinding } from './preflight.ts';
+import type { EndpointState } from './served.ts';
 
 /**
  * What a certificate is doing, in one word. Doubles as a metric label and is what
@@ -61,6 +62,18 @@ export interface CertificateStatus {
   /** Pairs stored by this run of the agent. */
   readonly rotations: number;
   readonly lastEvent?: { readonly at: Instant; readonly text: string };
+  /** What is done after a rotation, in order; absent where nothing is. */
+  readonly hooks?: readonly HookStatus[];
+  /** What was served when last looked; absent before that, and where nobody looks. */
+  readonly served?: { readonly at: Instant; readonly endpoints: readonly EndpointState[] };
+}
+
+export interface HookStatus {
+  readonly name: string;
+  /** When it last did what it should, in this run of the agent. */
+  readonly succeededAt?: Instant;
+  /** Why its last run failed, until it works again. */
+  readonly failure?: Failure & { readonly at: Instant };
 }
 
 export interface AgentStatus {

@@ -128,7 +128,7 @@ export class Enroller implements AsyncDisposable {
         ipAddresses: interfaces(),
         now: clock.now(),
       });
-      report({ type: 'inspected', name, ...(await store.write(pem)) });
+      report({ type: 'inspected', name, isNew: true, ...(await store.write(pem)) });
     } catch (error) {
       report({ type: 'inspection-failed', name, failure: toFailure(error) });
     }

@@ -7,6 +7,8 @@ import type { AgentStatus } from '../core/status.ts';
 import { ageBuckets, requestBuckets, rotationBuckets } from './buckets.ts';
 import { CertificateGauges } from './certificate-gauges.ts';
 import type { Health } from './health.ts';
+import type { HookRunRecord } from './hook-metrics.ts';
+import { HookMetrics } from './hook-metrics.ts';
 import { KubeletMetrics } from './kubelet-metrics.ts';
 import { PreflightGauge } from './preflight-gauge.ts';
 import { ProcessMetrics } from './process-metrics.ts';
@@ -60,6 +62,7 @@ export class AgentMetrics {
   readonly #registry = new Registry();
   readonly #options: AgentMetricsOptions;
   readonly #certificates = new CertificateGauges(this.#registry);
+  readonly #hooks = new HookMetrics(this.#registry);
   readonly #preflight = new PreflightGauge(this.#registry);
   readonly #process = new ProcessMetrics(this.#registry);
   #kubelet: KubeletMetrics | undefined;
@@ -161,6 +164,7 @@ export class AgentMetrics {
     const status = this.#options.status();
     for (const { name } of status.certificates) this.#introduce(name);
     this.#certificates.refresh(status);
+    this.#hooks.refresh(status);
     this.#preflight.refresh(status);
     this.#process.refresh(status);
     const kubelet = this.#kubeletNames;
@@ -203,6 +207,10 @@ export class AgentMetrics {
     this.#introduce(name);
     this.#failures.inc({ certificate: name, code });
     this.#kubeletNames?.recordFailure(this.#signerOf(name));
+  }
+
+  recordHookRun(run: HookRunRecord): void {
+    this.#hooks.record(run);
   }
 
   recordEnrollerStart(): void {

@@ -89,6 +89,12 @@ function whyNot(error: unknown): string {
 /** How it ended. Rejects when it never ran. */
 async function ended(child: ChildProcess, options: CommandOptions): Promise<CommandEnd> {
   const over = new AbortController();
+  const { pid } = child;
+  // An agent that ends in a hurry must not leave behind what nobody would end.
+  const endWithUs = (): void => {
+    if (pid !== undefined) signalGroup(pid, 'SIGKILL');
+  };
+  process.once('exit', endWithUs);
   const exit = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
   const limit = outOfTime(options, over.signal);
   try {
@@ -98,6 +104,7 @@ async function ended(child: ChildProcess, options: CommandOptions): Promise<Comm
     return { kind: first };
   } finally {
     over.abort();
+    process.removeListener('exit', endWithUs);
   }
 }
 

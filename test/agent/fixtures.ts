@@ -4,6 +4,7 @@ import type { AgentConfig } from '../../src/core/config.ts';
 import type { EnrollerCommand } from '../../src/core/enrollment.ts';
 import type { LogEvent, LogFields } from '../../src/core/log-events.ts';
 import type { EnrollerLink } from '../../src/agent/enroller-link.ts';
+import type { HookRun } from '../../src/agent/hook-record.ts';
 import type { KeeperObserver } from '../../src/agent/keeper.ts';
 import type { RotationObserver } from '../../src/agent/rotation-record.ts';
 import type { Logger } from '../../src/sys/log.ts';
@@ -55,6 +56,7 @@ export class RecordingObserver implements KeeperObserver {
   readonly failures: string[] = [];
   readonly ends: string[] = [];
   readonly apiRequests: string[] = [];
+  readonly hookRuns: string[] = [];
   starts = 0;
   skew: number | undefined;
 
@@ -72,6 +74,10 @@ export class RecordingObserver implements KeeperObserver {
 
   recordApiRequest({ verb, code }: { readonly verb: string; readonly code: string }): void {
     this.apiRequests.push(`${verb} ${code}`);
+  }
+
+  recordHookRun({ certificate, hook, result }: HookRun): void {
+    this.hookRuns.push(`${certificate} ${hook} ${result}`);
   }
 
   recordEnrollerStart(): void {

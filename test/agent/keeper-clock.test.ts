@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { ChildListener, EnrollerChild } from '../../src/agent/enroller-link.ts';
 import { Keeper } from '../../src/agent/keeper.ts';
+import { HookJournal } from '../../src/agent/hook-journal.ts';
 import { RequestJournal } from '../../src/agent/request-journal.ts';
 import type { EnrollerCommand, EnrollerReport } from '../../src/core/enrollment.ts';
 import type { ErrorCode } from '../../src/core/errors.ts';
@@ -68,6 +69,7 @@ class Machine implements AsyncDisposable {
       launch: (listener) => this.#launch(listener),
       logger: new RecordingLogger(),
       observer: new RecordingObserver(),
+      hookJournal: new HookJournal({}, () => undefined),
       journal: new RequestJournal({}, () => undefined),
       releaseMemory: () => undefined,
       preflight: false,

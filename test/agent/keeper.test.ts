@@ -15,6 +15,7 @@ import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { ChildListener, EnrollerChild } from '../../src/agent/enroller-link.ts';
 import { Keeper } from '../../src/agent/keeper.ts';
+import { HookJournal } from '../../src/agent/hook-journal.ts';
 import { RequestJournal } from '../../src/agent/request-journal.ts';
 import type { PairFacts } from '../../src/core/certificate.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
@@ -58,6 +59,7 @@ class Stage implements AsyncDisposable {
       launch: (listener) => this.#launch(listener),
       logger: this.logger,
       observer: this.observer,
+      hookJournal: new HookJournal({}, () => undefined),
       journal: new RequestJournal({}, () => undefined),
       releaseMemory: () => undefined,
       preflight,
@@ -456,6 +458,60 @@ describe('Keeper', () => {
     );
     assert.equal(stage.logger.all('credential_chosen').length, 1);
     assert.equal(stage.logger.all('connection_insecure')[0]?.['server'], 'https://10.0.0.1');
+  });
+
+  it('has hooks run and what is served looked at after a rotation, and shows both', async () => {
+    const command = { kind: 'command', argv: ['/bin/true'] } as const;
+    const endpoints = [{ name: '127.0.0.1:1', host: '127.0.0.1', port: 1 }];
+    const followed: CertificateSpec = {
+      ...clientSpec,
+      onRotate: [{ ...command, timeoutMs: 30 * second, retries: 0 }],
+      served: { endpoints, withinMs: second, onFailure: 'rollback' },
+    };
+    await using stage = await Stage.open([followed]);
+    const name = 'kubelet-client';
+    stage.report({ type: 'inspected', name, findings: [] });
+    const pair = pairFor(clientTemplate, { serial: 'b', notAfter: start + 100 * hour });
+    stage.report({ type: 'stored', name, attempt: 1, pair, findings: [] });
+    await until('a look at what is served', () => stage.has('check-served'));
+    const endpoint = { endpoint: '127.0.0.1:1', state: 'unreachable', reason: 'away' } as const;
+    const served = { type: 'served', name, serial: 'b' } as const;
+    stage.report({ ...served, outcome: { kind: 'looked', endpoints: [endpoint] } });
+    const [status] = stage.keeper.status().certificates;
+    assert.equal(status?.hooks?.[0]?.name, '/bin/true');
+    assert.equal(typeof status?.hooks?.[0]?.succeededAt, 'number');
+    assert.deepEqual(status?.served?.endpoints, [endpoint]);
+    assert.ok(stage.has('roll-back'));
+    const earlier = { ...pair, serial: 'a' };
+    const outcome = { kind: 'rolled-back', pair: earlier, findings: [] } as const;
+    stage.report({ type: 'rolled-back', name, serial: 'b', outcome });
+    assert.equal(stage.keeper.status().certificates[0]?.current?.serial, 'a');
+    assert.equal(stage.keeper.status().certificates[0]?.state, 'backing-off');
+    await until('another look', () => stage.count('check-served') === 2);
+    stage.end('signal SIGKILL');
+    assert.equal(stage.logger.all('served_unchecked').length, 1);
+    assert.deepEqual(stage.observer.hookRuns.length, 2);
+  });
+
+  it('waits for its hooks when it is told to stop', async () => {
+    const argv = ['/bin/sh', '-c', 'echo $$; sleep 60; :'];
+    const hook = { kind: 'command', argv, timeoutMs: 30 * second, retries: 0 } as const;
+    const stage = await Stage.open([{ ...clientSpec, onRotate: [hook] }]);
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    const pair = pairFor(clientTemplate, { notAfter: start + 100 * hour });
+    stage.report({ type: 'stored', name: 'kubelet-client', attempt: 1, pair, findings: [] });
+    await until('the hook', () => stage.logger.all('hook_output').length > 0);
+    const pid = Number(stage.logger.all('hook_output')[0]?.['line']);
+    let over = false;
+    const stopping = stage[Symbol.asyncDispose]().finally(() => {
+      over = true;
+    });
+    await until('the end', () => {
+      void stage.clock.advance(second / 10);
+      return over;
+    });
+    await stopping;
+    assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
   });
 
   it('run() settles when it is told to stop, with the enroller gone and nothing called lost', async () => {

@@ -34,10 +34,10 @@ describe('RequestJournal', () => {
     const { journal, saved } = journalOf();
     journal.add('client', csr('a'));
     journal.add('client', csr('b'));
-    journal.found('client', 'c');
-    journal.found('server', 'a');
+    assert.equal(journal.found('client', 'c'), false);
+    assert.equal(journal.found('server', 'a'), false);
     assert.equal(saved.length, 2);
-    journal.found('client', 'a');
+    assert.equal(journal.found('client', 'a'), true);
     assert.deepEqual(saved.at(-1), { client: [] });
   });
 

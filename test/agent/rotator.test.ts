@@ -530,3 +530,93 @@ describe('Rotator', () => {
     });
   }
 });
+
+describe('Rotator, with those who follow', () => {
+  const first = clientPair({ serial: 'a' });
+  const second = clientPair({ serial: 'b', notBefore: start + hour, notAfter: start + 2 * hour });
+  const stale: Failure = { code: 'SERVED_STALE', message: 'not served', remedy: 'mend it' };
+
+  it('tells of each pair that it has had stored', async () => {
+    const story = new Story();
+    story.report({ type: 'inspected', findings: [] });
+    assert.deepEqual(story.told, []);
+    story.requested();
+    story.report({ type: 'stored', pair: first, findings: [] });
+    story.report({ type: 'inspected', pair: first, findings: [] });
+    assert.deepEqual(story.told, ['stored a']);
+  });
+
+  it('tells once of a pair that is there at the start, and of none that somebody else puts there', () => {
+    const story = new Story();
+    story.report({ type: 'inspected', pair: first, findings: [] });
+    story.report({ type: 'inspected', pair: second, findings: [] });
+    assert.deepEqual(story.told, ['found a']);
+  });
+
+  it('tells of a pair that an earlier run has stored without hearing of it', () => {
+    const left = [{ csr: 'old', createdAt: start - minute }];
+    const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
+    story.report({ type: 'inspected', pair: first, csr: 'old', findings: [] });
+    assert.deepEqual(story.told, ['stored a']);
+  });
+
+  it('tells of a stand-in that was just written: a server cannot start without', () => {
+    const story = new Story(selfSigningSpec);
+    story.report({ type: 'inspected', findings: [] });
+    story.report({ type: 'inspected', pair: standIn, isNew: true, findings: [] });
+    story.report({ type: 'inspected', pair: standIn, findings: [] });
+    assert.deepEqual(story.told, ['stored 1']);
+  });
+
+  it('tells of what an attempt has stored that was given up', () => {
+    const story = new Story();
+    story.toPending();
+    story.report({ type: 'stored', attempt: 7, pair: first, findings: [] });
+    assert.deepEqual(story.told, ['stored a']);
+  });
+
+  it('rests on a pair that it has gone back to, says why and until when, and takes it for its own', async () => {
+    const story = new Story();
+    story.report({ type: 'inspected', pair: first, findings: [] });
+    await story.pass(50 * minute);
+    story.report({ type: 'stored', pair: second, findings: [] });
+    assert.equal(story.rotator.atRest, true);
+    story.logger.take();
+    const findings = [{ kind: 'pair-rolled-back', path: '/pki/x', detail: 'back' }] as const;
+    const until = story.rotator.rolledBack({ pair: first, findings, failure: stale, count: 1 });
+    const { state, current, lastFailure, nextAttempt, overdue } = story.rotator.status();
+    assert.equal(state, 'backing-off');
+    assert.equal(current?.serial, 'a');
+    assert.equal(lastFailure?.code, 'SERVED_STALE');
+    assert.equal(nextAttempt, until);
+    // Three quarters of the ten minutes that the old one has left.
+    assert.equal(nextAttempt, story.clock.now() + 7.5 * minute);
+    assert.equal(overdue, false);
+    assert.equal(story.rotator.atRest, false);
+    assert.deepEqual(story.observer.failures, ['kubelet-client SERVED_STALE']);
+    assert.deepEqual(story.logger.take(), ['pair_rolled_back', 'rotation_failed']);
+    story.rotator.disturbed();
+    story.report({ type: 'inspected', pair: first, findings: [] });
+    assert.deepEqual(story.logger.all('pair_changed'), []);
+    story.link.take();
+    await story.pass(7.5 * minute);
+    assert.deepEqual(story.link.take(), ['enroll']);
+  });
+
+  it('goes on resting where an earlier run has gone back, and says so', async () => {
+    const until = start + 90 * minute;
+    const pair = clientPair({
+      serial: 'a',
+      notAfter: start + 100 * day,
+      storedAt: start - 500 * day,
+    });
+    const story = new Story(clientSpec, { wentBack: { failure: stale, count: 2, until } });
+    story.report({ type: 'inspected', pair, findings: [] });
+    assert.equal(story.rotator.status().nextAttempt, until);
+    assert.equal(story.logger.all('rotation_failed')[0]?.['code'], 'SERVED_STALE');
+    assert.deepEqual(story.told, ['found a']);
+    // Only the first look: what is found later is something else.
+    story.report({ type: 'inspected', pair: second, findings: [] });
+    assert.equal(story.logger.all('rotation_failed').length, 1);
+  });
+});

@@ -1,6 +1,7 @@
 import type { CertificateReport } from '../../src/agent/enroller-errands.ts';
 import { RequestJournal } from '../../src/agent/request-journal.ts';
 import type { OutstandingRequests } from '../../src/agent/request-journal.ts';
+import type { Aftermath } from '../../src/agent/rotator.ts';
 import { Rotator } from '../../src/agent/rotator.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import type { PairFacts } from '../../src/core/certificate.ts';
@@ -17,11 +18,13 @@ export class Story {
   readonly observer = new RecordingObserver();
   journaled: OutstandingRequests;
   readonly rotator: Rotator;
+  /** What those who follow were told of. */
+  readonly told: string[] = [];
   readonly name: string;
 
   constructor(
     spec: CertificateSpec = clientSpec,
-    { outstanding = {}, identityReady = true }: StoryOptions = {},
+    { outstanding = {}, identityReady = true, wentBack }: StoryOptions = {},
   ) {
     this.name = spec.name;
     this.journaled = outstanding;
@@ -38,6 +41,11 @@ export class Story {
         this.journaled = requests;
       }),
       identityReady,
+      after: {
+        stored: (_, pair) => this.told.push(`stored ${pair.serial}`),
+        found: (_, pair) => this.told.push(`found ${pair.serial}`),
+        wentBack: () => wentBack,
+      },
     });
     this.rotator.setTemplate(spec.addresses === 'static' ? clientTemplate : servingTemplate);
     this.rotator.start();
@@ -79,6 +87,8 @@ export class Story {
 interface StoryOptions {
   readonly outstanding?: OutstandingRequests;
   readonly identityReady?: boolean;
+  /** What an earlier run has left of going back. */
+  readonly wentBack?: ReturnType<Aftermath['wentBack']>;
 }
 
 export type Reported = CertificateReport extends infer R

@@ -49,6 +49,20 @@ describe('StateKeeper', () => {
     assert.deepEqual((await readState(directory)).state, { pid: 3, ...earlier });
   });
 
+  it('keeps requests and hooks of a certificate apart, and knows what is over', async () => {
+    const wentBack = { from: 'b', to: 'a', count: 1, until: 7 };
+    {
+      await using keeper = new StateKeeper({ directory, state: emptyState, clock, logger });
+      keeper.setHooks({ server: { owed: 'a', wentBack }, client: { owed: 'x' } });
+      keeper.setOutstanding({ server: [{ csr: 'csr-1', createdAt: 1 }] });
+      keeper.setHooks({ server: { wentBack }, client: {} });
+    }
+    assert.deepEqual((await readState(directory)).state.certificates, {
+      server: { outstanding: [{ csr: 'csr-1', createdAt: 1 }], rolledBack: wentBack },
+      client: { outstanding: [] },
+    });
+  });
+
   it('skips states that were overtaken before they were written', async () => {
     {
       await using keeper = new StateKeeper({

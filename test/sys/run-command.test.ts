@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { second } from '../../src/core/instant.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import type { CommandOptions, CommandResult } from '../../src/sys/run-command.ts';
@@ -218,6 +221,25 @@ describe('runCommand()', () => {
     const { result } = await running;
     assert.deepEqual(result.end, { kind: 'aborted' });
     assert.equal(isAlive(child), false);
+  });
+
+  it('ends with this process, should that end in a hurry', async () => {
+    const { file, pid } = pidFile('orphan');
+    const module = fileURLToPath(new URL('../../src/sys/run-command.ts', import.meta.url));
+    const clock = fileURLToPath(new URL('../../src/sys/clock.ts', import.meta.url));
+    const program = `
+      import { runCommand } from ${JSON.stringify(module)};
+      import { systemClock as clock } from ${JSON.stringify(clock)};
+      process.on('SIGTERM', () => process.exit(1));
+      const argv = ['/bin/sh', '-c', ${JSON.stringify(`echo $$ > ${file}; sleep 60; :`)}];
+      const { signal } = new AbortController();
+      void runCommand({ argv, env: {}, clock, timeoutMs: 60000, mostLines: 1, onLine: () => {}, signal });
+    `;
+    const agent = spawn(process.execPath, ['--input-type=module-typescript', '-e', program]);
+    const child = await pid();
+    agent.kill('SIGTERM');
+    await once(agent, 'exit');
+    await until('the command is gone', () => !isAlive(child));
   });
 
   it('starts nothing when it was aborted before', async () => {

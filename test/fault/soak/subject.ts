@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ChildListener, EnrollerChild } from '../../../src/agent/enroller-link.ts';
 import { Keeper } from '../../../src/agent/keeper.ts';
+import { HookJournal } from '../../../src/agent/hook-journal.ts';
 import { RequestJournal } from '../../../src/agent/request-journal.ts';
 import { StateKeeper } from '../../../src/app/state-keeper.ts';
 import { loadConfig } from '../../../src/config/load.ts';
@@ -49,6 +50,7 @@ const keeper: Keeper = new Keeper({
   launch,
   logger: createLogger({ ...config.log, level: 'error' }),
   observer: metrics,
+  hookJournal: new HookJournal({}, () => undefined),
   journal: new RequestJournal({}, (requests) => stateKeeper.setOutstanding(requests)),
   releaseMemory: () => undefined,
 });

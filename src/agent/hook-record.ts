@@ -1,0 +1,158 @@
+import type { Failure } from '../core/errors.ts';
+import type { HookEffect } from '../core/hook-run.ts';
+import type { Instant } from '../core/instant.ts';
+import { second } from '../core/instant.ts';
+import type { LogEvent, LogFields } from '../core/log-events.ts';
+import { remedies } from '../core/remedies.ts';
+import type { EndpointState } from '../core/served.ts';
+import type { CertificateStatus, HookStatus } from '../core/status.ts';
+import type { Logger } from '../sys/log.ts';
+import type { HookOutcome } from './run-hook.ts';
+
+/** What is counted. */
+export interface HookObserver {
+  recordHookRun(run: HookRun): void;
+}
+
+export interface HookRun {
+  readonly certificate: string;
+  readonly hook: string;
+  readonly result: 'succeeded' | 'failed' | 'timeout';
+}
+
+/** One try of one hook. */
+export interface HookTry {
+  /** Position in the list. */
+  readonly hook: number;
+  readonly attempt: number;
+  readonly serial: string;
+}
+
+/** What the state machine has told of, and nothing else is to be done about. */
+export type HookNews = Extract<
+  HookEffect,
+  { type: 'retrying' | 'gave-up' | 'succeeded' | 'current' | 'stale' | 'unchecked' }
+>;
+
+export interface HookRecordOptions {
+  readonly certificate: string;
+  /** What the hooks are called, in order. */
+  readonly names: readonly string[];
+  readonly now: () => Instant;
+  readonly logger: Logger;
+  readonly observer: HookObserver;
+}
+
+/** What is kept of what follows the rotations of one certificate: in the log, in the counters, and in the status. */
+export class HookRecord {
+  readonly #options: HookRecordOptions;
+  readonly #hooks: HookStatus[];
+  #served: CertificateStatus['served'];
+  /** Why the latest try or look came to nothing. */
+  #failure: Failure = { code: 'INTERNAL', message: 'nothing failed', remedy: remedies.INTERNAL };
+
+  constructor(options: HookRecordOptions) {
+    this.#options = options;
+    this.#hooks = options.names.map((name) => ({ name }));
+  }
+
+  get status(): Pick<CertificateStatus, 'hooks' | 'served'> {
+    const served = this.#served;
+    return { hooks: [...this.#hooks], ...(served !== undefined && { served }) };
+  }
+
+  get failure(): Failure {
+    return this.#failure;
+  }
+
+  log(event: LogEvent, fields: LogFields = {}): void {
+    const { logger, certificate } = this.#options;
+    logger.log(event, { certificate, ...fields });
+  }
+
+  /** @returns what the hook is called */
+  started({ hook, attempt, serial }: HookTry): string {
+    const name = this.#nameOf(hook);
+    this.log('hook_started', { hook: name, serial, attempt });
+    return name;
+  }
+
+  output({ hook }: HookTry, line: string): void {
+    this.log('hook_output', { hook: this.#nameOf(hook), line });
+  }
+
+  /** @param ms that it took */
+  ended(
+    { hook, serial }: HookTry,
+    outcome: Exclude<HookOutcome, { kind: 'aborted' }>,
+    ms: number,
+  ): void {
+    if (outcome.kind === 'succeeded') {
+      this.#count(hook, 'succeeded');
+      const seconds = Math.round(ms) / second;
+      return this.log('hook_succeeded', { hook: this.#nameOf(hook), serial, seconds });
+    }
+    this.#failure = outcome.failure;
+    this.#count(hook, outcome.failure.code === 'HOOK_TIMEOUT' ? 'timeout' : 'failed');
+  }
+
+  /** What a look has found; nothing, when another pair is on the disk by now. */
+  looked(endpoints?: readonly EndpointState[]): void {
+    this.#served = endpoints === undefined ? undefined : { at: this.#options.now(), endpoints };
+  }
+
+  failed(failure: Failure): void {
+    this.#failure = failure;
+  }
+
+  tell(news: HookNews): void {
+    switch (news.type) {
+      case 'retrying': {
+        const { code, message: error } = this.#failure;
+        const { attempt, ms } = news;
+        const hook = this.#nameOf(news.hook);
+        return this.log('hook_retrying', { hook, attempt, code, error, seconds: ms / second });
+      }
+      case 'gave-up':
+        return this.#gaveUp(news.hook, news.attempt);
+      case 'succeeded': {
+        const name = this.#nameOf(news.hook);
+        this.#hooks[news.hook] = { name, succeededAt: this.#options.now() };
+        if (news.recovered) this.log('hook_recovered', { hook: name });
+        return;
+      }
+      case 'current': {
+        const { serial } = news;
+        if (news.recovered) return this.log('served_recovered', { serial });
+        const endpoints = this.#served?.endpoints.map(({ endpoint }) => endpoint);
+        return this.log('served_checked', { serial, endpoints });
+      }
+      case 'stale':
+        return this.log('served_stale', failureFields(this.#failure));
+      case 'unchecked':
+        return this.log('served_unchecked', failureFields(this.#failure));
+      default:
+        news satisfies never;
+    }
+  }
+
+  #gaveUp(hook: number, attempt: number): void {
+    const name = this.#nameOf(hook);
+    const failure = { ...this.#failure, at: this.#options.now() };
+    this.#hooks[hook] = { ...this.#hooks[hook], name, failure };
+    this.log('hook_failed', { hook: name, attempt, ...failureFields(failure) });
+  }
+
+  #count(hook: number, result: HookRun['result']): void {
+    const { observer, certificate } = this.#options;
+    observer.recordHookRun({ certificate, hook: this.#nameOf(hook), result });
+  }
+
+  #nameOf(hook: number): string {
+    return this.#options.names[hook] ?? '';
+  }
+}
+
+function failureFields({ code, message, remedy }: Failure): LogFields {
+  return { code, error: message, ...(remedy !== undefined && { remedy }) };
+}

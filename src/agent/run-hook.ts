@@ -1,0 +1,91 @@
+import { access, constants } from 'node:fs/promises';
+import type { PairFacts } from '../core/certificate.ts';
+import type { Failure } from '../core/errors.ts';
+import { hasErrno } from '../core/errors.ts';
+import { hookCommand, hookEnvironment, hookFailure } from '../core/hooks.ts';
+import type { HookSpec } from '../core/hooks.ts';
+import type { Clock } from '../sys/clock.ts';
+import { exposureOf } from '../sys/exposure.ts';
+import { runCommand } from '../sys/run-command.ts';
+
+export interface RunHookOptions {
+  readonly hook: HookSpec;
+  /** What it is called in messages. */
+  readonly name: string;
+  readonly certificate: string;
+  /** The `-current.pem`. */
+  readonly path: string;
+  readonly pair: PairFacts;
+  readonly clock: Clock;
+  readonly onLine: (line: string) => void;
+  readonly signal: AbortSignal;
+  /** Where systemctl is; found by itself when absent. */
+  readonly systemctl?: string | undefined;
+}
+
+export type HookOutcome =
+  | { readonly kind: 'succeeded' }
+  | {
+      readonly kind: 'failed';
+      readonly failure: Failure;
+      /** That another try would be no use. */
+      readonly final: boolean;
+    }
+  /** The agent ends. */
+  | { readonly kind: 'aborted' };
+
+/** Lines of output that enter the log: more than a failing program needs to say why, and no flood. */
+const mostLines = 20;
+
+/** One try. Who else may change the program is asked anew each time: that is what would be run as root. */
+export async function runHook(options: RunHookOptions): Promise<HookOutcome> {
+  const { hook, name, certificate, path, pair, clock, onLine, signal } = options;
+  const systemctl = options.systemctl ?? (await systemctlPath());
+  const argv = hookCommand(hook, systemctl);
+  const refusal = await exposure(name, argv[0] ?? '');
+  if (refusal !== undefined) return { kind: 'failed', failure: refusal, final: true };
+  const { end, linesLeftOut } = await runCommand({
+    argv,
+    env: hookEnvironment(certificate, path, pair),
+    clock,
+    timeoutMs: hook.timeoutMs,
+    mostLines,
+    onLine,
+    signal,
+  });
+  if (linesLeftOut > 0) onLine(`… and ${linesLeftOut} lines more`);
+  if (end.kind === 'aborted') return { kind: 'aborted' };
+  const failure = hookFailure(name, end, hook);
+  return failure === undefined ? { kind: 'succeeded' } : { kind: 'failed', failure, final: false };
+}
+
+async function exposure(name: string, program: string): Promise<Failure | undefined> {
+  try {
+    const found = await exposureOf(program);
+    if (found === undefined) return undefined;
+    const { what, remedy } = found;
+    return { code: 'HOOK_FAILED', message: `the hook ${name} is not run: ${what}`, remedy };
+  } catch (error) {
+    // What is not there is told by the attempt to run it.
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return undefined;
+    throw error;
+  }
+}
+
+/** In the places that distributions have for it; PATH is not asked what to run as root. */
+async function systemctlPath(): Promise<string> {
+  for (const path of places) {
+    const isThere = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (isThere) return path;
+  }
+  return places[0];
+}
+
+const places = [
+  '/usr/bin/systemctl',
+  '/bin/systemctl',
+  '/run/current-system/sw/bin/systemctl',
+] as const;
