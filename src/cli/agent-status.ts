@@ -78,6 +78,16 @@ async function fetchText({ host, port }: HostPort): Promise<string> {
 }
 
 const failure = v.looseObject({ code: v.string(), message: v.string() });
+const endpoint = v.variant('state', [
+  v.looseObject({ endpoint: v.string(), state: v.literal('current') }),
+  v.looseObject({
+    endpoint: v.string(),
+    state: v.literal('other'),
+    serial: v.string(),
+    notAfter: v.number(),
+  }),
+  v.looseObject({ endpoint: v.string(), state: v.literal('unreachable'), reason: v.string() }),
+]);
 export const certificateStatusSchema = v.looseObject({
   name: v.string(),
   path: v.string(),
@@ -96,6 +106,16 @@ export const certificateStatusSchema = v.looseObject({
   rotationDeadline: v.optional(v.number()),
   nextAttempt: v.optional(v.number()),
   lastFailure: v.optional(failure),
+  hooks: v.optional(
+    v.array(
+      v.looseObject({
+        name: v.string(),
+        succeededAt: v.optional(v.number()),
+        failure: v.optional(v.looseObject({ ...failure.entries, at: v.number() })),
+      }),
+    ),
+  ),
+  served: v.optional(v.looseObject({ at: v.number(), endpoints: v.array(endpoint) })),
 });
 export const agentStatusSchema = v.looseObject({
   version: v.string(),
@@ -150,6 +170,7 @@ function toCertificateReport(
   now: number,
 ): CertificateReport {
   const { name, path, state, current, overdue, rotationDeadline, nextAttempt, csr } = entry;
+  const { hooks, served } = entry;
   return {
     name,
     path,
@@ -161,5 +182,7 @@ function toCertificateReport(
     ...(nextAttempt !== undefined && { nextAttempt }),
     ...(csr !== undefined && { csr }),
     ...(entry.lastFailure !== undefined && { failure: entry.lastFailure }),
+    ...(hooks !== undefined && { hooks }),
+    ...(served !== undefined && { served }),
   };
 }

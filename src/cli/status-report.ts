@@ -5,7 +5,7 @@ import type { Instant } from '../core/instant.ts';
 import { formatInstant } from '../core/instant.ts';
 import type { PreflightFinding } from '../core/preflight.ts';
 import { lifetimeStart } from '../core/schedule.ts';
-import type { CertificateState } from '../core/status.ts';
+import type { CertificateState, CertificateStatus, HookStatus } from '../core/status.ts';
 import type { ExitCode } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';
 
@@ -35,6 +35,8 @@ export interface CertificateReport {
   readonly state?: CertificateState;
   readonly nextAttempt?: Instant;
   readonly csr?: CsrReference;
+  readonly hooks?: CertificateStatus['hooks'];
+  readonly served?: CertificateStatus['served'];
 }
 
 export interface StatusReport {
@@ -123,6 +125,16 @@ function certificateDocument(entry: CertificateReport, now: Instant): Record<str
     nextAttempt: optionalInstant(entry.nextAttempt),
     csr: csr && { ...csr, createdAt: formatInstant(csr.createdAt) },
     failure: entry.failure,
+    hooks: entry.hooks?.map(hookDocument),
+    served: entry.served && { ...entry.served, at: formatInstant(entry.served.at) },
+  };
+}
+
+function hookDocument({ name, succeededAt, failure }: HookStatus): Record<string, unknown> {
+  return {
+    name,
+    succeededAt: optionalInstant(succeededAt),
+    failure: failure && { ...failure, at: formatInstant(failure.at) },
   };
 }
 

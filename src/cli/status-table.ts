@@ -1,4 +1,6 @@
 import { formatDuration, formatInstant } from '../core/instant.ts';
+import { remedies } from '../core/remedies.ts';
+import { describeEndpoint } from '../core/served.ts';
 import type { CertificateReport, StatusReport } from './status-report.ts';
 import { alignColumns, nextTry, oneLine, shortSerial } from './text.ts';
 
@@ -63,13 +65,32 @@ function remarks(entry: CertificateReport, now: number): string[] {
   const failed =
     failure === undefined
       ? []
-      : [
-          `${name}: ${failure.message} (${failure.code})`,
-          ...(failure.remedy === undefined ? [] : [`  → ${failure.remedy}`]),
-        ];
+      : [`${name}: ${failure.message} (${failure.code})`, ...arrow(failure)];
   const next = nextTry(nextAttempt, now);
-  const all = [...waiting, ...failed, ...(next === undefined ? [] : [`${name}: ${next}`])];
+  const all = [
+    ...waiting,
+    ...failed,
+    ...(next === undefined ? [] : [`${name}: ${next}`]),
+    ...aftermath(entry),
+  ];
   return all.length === 0 ? [] : ['', ...all];
+}
+
+/** The certificate is as good as it is; those who use it do not have it yet. */
+function aftermath({ name, hooks = [], served }: CertificateReport): string[] {
+  const failed = hooks.flatMap(({ failure }) =>
+    failure === undefined
+      ? []
+      : [`${name}: ${failure.message} (${failure.code})`, ...arrow(failure)],
+  );
+  const stale = (served?.endpoints ?? []).filter(({ state }) => state !== 'current');
+  const shown = stale.map((endpoint) => `${name}: ${describeEndpoint(endpoint)}`);
+  const remedy = remedies.SERVED_STALE;
+  return [...failed, ...shown, ...(stale.length === 0 ? [] : arrow({ remedy }))];
+}
+
+function arrow({ remedy }: { readonly remedy?: string }): string[] {
+  return remedy === undefined ? [] : [`  → ${remedy}`];
 }
 
 /** Found when the agent started, and perhaps put right since. */

@@ -2,6 +2,7 @@ import type { CertificateFacts, PairFacts } from '../core/certificate.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import { clamp, lifetimeStart } from '../core/schedule.ts';
+import { describeEndpoint } from '../core/served.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import { missing } from './health.ts';
 import type { Html, HtmlValue } from './html.ts';
@@ -57,7 +58,15 @@ function verdict({ certificates }: AgentStatus): Html {
 
 function toneOf(certificate: CertificateStatus): Tone {
   if (!certificate.usable) return 'bad';
-  return certificate.overdue || certificate.attempts > 0 ? 'warn' : 'good';
+  const isTroubled = certificate.overdue || certificate.attempts > 0;
+  return isTroubled || aftermath(certificate).length > 0 ? 'warn' : 'good';
+}
+
+/** Those who use the certificate do not have it yet. */
+function aftermath({ hooks = [], served }: CertificateStatus): string[] {
+  const failed = hooks.flatMap(({ failure }) => (failure === undefined ? [] : [failure.message]));
+  const stale = (served?.endpoints ?? []).filter(({ state }) => state !== 'current');
+  return [...failed, ...stale.map(describeEndpoint)];
 }
 
 function card(certificate: CertificateStatus, now: Instant): Html {
@@ -108,6 +117,7 @@ function troubles(certificate: CertificateStatus, now: Instant): Html | undefine
   const reasons = [
     ...(certificate.overdue ? ['the rotation is overdue'] : []),
     ...missing(certificate, now),
+    ...aftermath(certificate),
   ];
   if (toneOf(certificate) === 'good' || reasons.length === 0) return undefined;
   return html`<ul class="missing">

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { CertificateReport } from '../../src/cli/status-report.ts';
+import { remedies } from '../../src/core/remedies.ts';
 import { statusTable } from '../../src/cli/status-table.ts';
 import { start } from './statuses.ts';
 
@@ -18,6 +19,8 @@ function remarks(change: Partial<CertificateReport>): string[] {
 
 describe('statusTable()', () => {
   const failure = { code: 'CSR_DENIED', message: 'denied', remedy: 'Ask' } as const;
+  const message = 'the hook reload a.service: exit code 1';
+  const hookFailure = { code: 'HOOK_FAILED', message, remedy: 'See its lines' } as const;
   const told = ['', 'a: denied (CSR_DENIED)', '  → Ask'];
   const cases: readonly (readonly [string, Partial<CertificateReport>, readonly string[]])[] = [
     ['nothing where nothing failed', {}, []],
@@ -27,6 +30,30 @@ describe('statusTable()', () => {
       [...told, 'a: next try in 18s'],
     ],
     ['no next try when that is past', { failure, nextAttempt: start - 18_000 }, told],
+    [
+      'hooks that fail, and where another certificate is served',
+      {
+        hooks: [
+          { name: '/bin/a', succeededAt: start },
+          { name: 'reload a.service', failure: { ...hookFailure, at: start } },
+        ],
+        served: {
+          at: start,
+          endpoints: [
+            { endpoint: '127.0.0.1:1', state: 'current' },
+            { endpoint: '[::1]:1', state: 'other', serial: '7', notAfter: start },
+          ],
+        },
+      },
+      [
+        '',
+        'a: the hook reload a.service: exit code 1 (HOOK_FAILED)',
+        '  → See its lines',
+        'a: [::1]:1 serves another one, serial 7, valid until 2026-01-01T12:00:00Z',
+        `  → ${remedies.SERVED_STALE}`,
+      ],
+    ],
+    ['nothing where all that follows is done', { hooks: [{ name: 'a', succeededAt: start }] }, []],
     ['nothing for a past try alone', { nextAttempt: start - 18_000 }, []],
   ];
   for (const [name, change, expected] of cases) {

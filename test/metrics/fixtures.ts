@@ -73,3 +73,27 @@ export function agent(
     ...changes,
   };
 }
+
+/** What follows its rotations: one hook that works, one that fails; one server that has the new pair, one that has not. */
+export const followed: Pick<CertificateStatus, 'hooks' | 'served'> = {
+  hooks: [
+    { name: '/usr/local/bin/deploy', succeededAt: now - hour },
+    {
+      name: 'reload nginx.service',
+      succeededAt: now - day,
+      failure: {
+        code: 'HOOK_FAILED',
+        message: 'the hook reload nginx.service: exit code 1',
+        remedy: 'See its lines',
+        at: now - hour,
+      },
+    },
+  ],
+  served: {
+    at: now - minute,
+    endpoints: [
+      { endpoint: '127.0.0.1:10250', state: 'current' },
+      { endpoint: '[::1]:10250', state: 'unreachable', reason: 'connect ECONNREFUSED' },
+    ],
+  },
+};

@@ -11,12 +11,12 @@ import { logEvents } from '../../src/core/log-events.ts';
 import { AgentMetrics } from '../../src/metrics/agent-metrics.ts';
 import { findProgram, skipWithout } from '../support/programs.ts';
 import { scrape } from './exposition.ts';
-import { agent, client, facts, now, server } from './fixtures.ts';
+import { agent, client, facts, followed, now, server } from './fixtures.ts';
 
 const run = promisify(execFile);
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const rulesFile = here('../../config/prometheus-rules.yaml');
-const unitTests = ['rules/certificates.test.yaml', 'rules/agent.test.yaml'].map(here);
+const unitTests = ['certificates', 'hooks', 'agent'].map((name) => here(`rules/${name}.test.yaml`));
 
 const skip = skipWithout('promtool');
 const promtool = findProgram('promtool') ?? 'promtool';
@@ -44,7 +44,7 @@ const { groups } = (await readYaml(rulesFile)) as { groups: readonly { rules: re
 const rules = groups.flatMap((group) => group.rules);
 
 function everyMetric(): AgentMetrics {
-  const status = agent([client(), server({ current: facts({ selfSigned: true }) })]);
+  const status = agent([client(followed), server({ current: facts({ selfSigned: true }) })]);
   const health = { lastTick: now, stuckAt: undefined };
   const metrics = new AgentMetrics({
     status: () => status,

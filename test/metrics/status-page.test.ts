@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { PairFacts } from '../../src/core/certificate.ts';
 import { day, hour } from '../../src/core/instant.ts';
 import { statusPage } from '../../src/metrics/status-page.ts';
-import { agent, client, facts, now, server } from './fixtures.ts';
+import { agent, client, facts, followed, now, server } from './fixtures.ts';
 
 function pageOf(changes: Partial<PairFacts>): string {
   const current = facts(changes);
@@ -38,6 +38,7 @@ describe('statusPage()', () => {
     ['a usable one', {}, 'good'],
     ['one that is overdue', { overdue: true }, 'warn'],
     ['one whose renewal fails', { attempts: 2 }, 'warn'],
+    ['one whose server has not taken it over', followed, 'warn'],
     ['an unusable one', { usable: false }, 'bad'],
   ];
   for (const [title, changes, tone] of tones) {
@@ -45,6 +46,13 @@ describe('statusPage()', () => {
       assert.ok(statusPage(agent([client(changes)])).includes(`<article class="${tone}">`));
     });
   }
+
+  it('says which hook fails and where another certificate is served', () => {
+    const page = statusPage(agent([client(followed)]));
+    assert.match(page, /<li>the hook reload nginx\.service: exit code 1<\/li>/);
+    assert.match(page, /<li>\[::1\]:10250 shows no certificate: connect ECONNREFUSED<\/li>/);
+    assert.doesNotMatch(page, /<li>127\.0\.0\.1:10250/);
+  });
 
   it('says why a renewal fails and what to do while the certificate is still good', () => {
     const lastFailure = {
