@@ -1,4 +1,3 @@
-import { access, constants } from 'node:fs/promises';
 import type { PairFacts } from '../core/certificate.ts';
 import type { Failure } from '../core/errors.ts';
 import { hasErrno } from '../core/errors.ts';
@@ -7,6 +6,7 @@ import type { HookSpec } from '../core/hooks.ts';
 import type { Clock } from '../sys/clock.ts';
 import { exposureOf } from '../sys/exposure.ts';
 import { runCommand } from '../sys/run-command.ts';
+import { systemctlPath } from '../sys/systemctl.ts';
 
 export interface RunHookOptions {
   readonly hook: HookSpec;
@@ -71,21 +71,3 @@ async function exposure(name: string, program: string): Promise<Failure | undefi
     throw error;
   }
 }
-
-/** In the places that distributions have for it; PATH is not asked what to run as root. */
-async function systemctlPath(): Promise<string> {
-  for (const path of places) {
-    const isThere = await access(path, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) return path;
-  }
-  return places[0];
-}
-
-const places = [
-  '/usr/bin/systemctl',
-  '/bin/systemctl',
-  '/run/current-system/sw/bin/systemctl',
-] as const;

@@ -51,6 +51,7 @@ export const findingGroups = {
     'second-rotator',
     'kubelet-serves-other-pair',
   ],
+  hooks: ['hooks', 'hooks-refused', 'hook-refused', 'hook-missing'],
   'API server': [
     'api-server',
     'api-unreachable',

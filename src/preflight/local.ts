@@ -10,6 +10,8 @@ import type { DirectoryFacts } from './directory.ts';
 import { judgeDirectory, lookAtDirectory } from './directory.ts';
 import type { Gathered, Look, LookAround } from './gathered.ts';
 import { gather, judged, known } from './gathered.ts';
+import type { HookFacts } from './hooks.ts';
+import { judgeHooks, lookAtHooks } from './hooks.ts';
 import { judgeKubeconfig } from './judge-kubeconfig.ts';
 import { judgeKubelet, judgeUnread } from './judge-kubelet.ts';
 import type { KubeconfigState } from './kubeconfigs.ts';
@@ -27,6 +29,7 @@ export interface LocalFacts {
   /** Holds nothing when no bootstrap kubeconfig is configured. */
   readonly bootstrap: Gathered<BootstrapFacts | undefined>;
   readonly kubelet: Gathered<KubeletFacts>;
+  readonly hooks: Gathered<HookFacts>;
 }
 
 /** Files answer at once, or hang on a dead network file system. */
@@ -37,7 +40,7 @@ export function fileLook<T>(what: string, look: () => Promise<T>): Look<T> {
 }
 
 export async function lookLocally(config: AgentConfig, around: LookAround): Promise<LocalFacts> {
-  const [directory, pairs, kubeconfig, bootstrap, kubelet] = await Promise.all([
+  const [directory, pairs, kubeconfig, bootstrap, kubelet, hooks] = await Promise.all([
     gather(
       fileLook('the certificate directory', () => lookAtDirectory(config)),
       around,
@@ -58,8 +61,12 @@ export async function lookLocally(config: AgentConfig, around: LookAround): Prom
       fileLook('the kubelet', () => readKubeletConfig(config)),
       around,
     ),
+    gather(
+      fileLook('the hooks', () => lookAtHooks(config)),
+      around,
+    ),
   ]);
-  return { directory, pairs, kubeconfig, bootstrap, kubelet };
+  return { directory, pairs, kubeconfig, bootstrap, kubelet, hooks };
 }
 
 /** The `-current.pem` of the node's client certificate, if one is kept. */
@@ -95,6 +102,7 @@ export function judgeLocal(
           certificates,
           linkOf: (name) => linkOf(config, name),
         })),
+    ...judged('the hooks', facts.hooks, judgeHooks),
   ];
 }
 
