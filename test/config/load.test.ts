@@ -643,6 +643,9 @@ describe('loadConfig() on anything', () => {
       fc.jsonValue({ maxDepth: 2 }),
     );
     const optional = { requiredKeys: [] };
+    const kinds = { command: value, systemctl: value, signal: value };
+    const limits = { unit: value, timeout: value, retries: value };
+    const hook = fc.record({ ...kinds, ...limits }, optional);
     const entry = fc.record(
       {
         name: value,
@@ -653,6 +656,11 @@ describe('loadConfig() on anything', () => {
         addresses: fc.oneof(value, fc.record({ from: value, dnsNames: value }, optional)),
         key: value,
         ipAddresses: value,
+        onRotate: fc.oneof(value, fc.array(fc.oneof(hook, value), { maxLength: 3 })),
+        served: fc.oneof(
+          value,
+          fc.record({ endpoints: fc.oneof(value, fc.array(value)), within: value }, optional),
+        ),
       },
       optional,
     );

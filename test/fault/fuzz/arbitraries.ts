@@ -134,7 +134,11 @@ export const stateArbitrary = loosely({
   metricsAddress: text,
   certificates: fc.dictionary(
     text,
-    loosely({ outstanding: fc.array(loosely({ csr: text, createdAt: fc.double() })) }),
+    loosely({
+      outstanding: fc.array(loosely({ csr: text, createdAt: fc.double() })),
+      hooksOwed: text,
+      rolledBack: loosely({ from: text, to: text, count: fc.integer(), until: fc.double() }),
+    }),
   ),
 });
 

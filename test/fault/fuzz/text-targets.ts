@@ -221,7 +221,8 @@ const state: FuzzTarget = {
         (peeked === undefined) === (setAside !== undefined),
         () => 'peek and read disagree',
       );
-      for (const { outstanding } of Object.values(state.certificates)) {
+      for (const { outstanding, rolledBack } of Object.values(state.certificates)) {
+        if (rolledBack !== undefined) formatInstant(rolledBack.until);
         for (const { createdAt } of outstanding) formatInstant(createdAt);
       }
       if (state.startedAt !== undefined) formatInstant(state.startedAt);

@@ -77,6 +77,13 @@ certificates:
   addresses: *a
   dnsNames: [etcd.example.com, "*.example.com"]
   selfSignedUntilIssued: true
+  onRotate:
+  - command: [/usr/local/bin/deploy, --now]
+    timeout: 1m30s
+    retries: 0
+  - {systemctl: reload-or-restart, unit: "nginx@a.service"}
+  - {signal: SIGUSR2, unit: haproxy.service}
+  served: {endpoints: ["127.0.0.1:10250", "[::1]:1", "a.example.com:443"], serverName: a, within: 5s, onFailure: rollback}
 store: {previousPairs: 3, relativeLinks: true, acceptVolatileDirectory: false}
 addressRefresh: 1h30m
 metrics:
@@ -160,7 +167,11 @@ export function states(): Uint8Array[] {
       metricsAddress: '127.0.0.1:9471',
       certificates: {
         'kubelet-client': { outstanding: [{ csr: 'csr-abc', createdAt: 1_767_225_600_000 }] },
-        'kubelet-server': { outstanding: [] },
+        'kubelet-server': {
+          outstanding: [],
+          hooksOwed: '4f2a',
+          rolledBack: { from: '4f2b', to: '4f2a', count: 2, until: 1_767_225_600_000 },
+        },
       },
     },
   ].map((state) => Buffer.from(JSON.stringify(state)));
