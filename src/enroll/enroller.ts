@@ -379,9 +379,13 @@ export class Enroller implements AsyncDisposable {
 
   async #rollBack(command: Extract<EnrollerCommand, { type: 'roll-back' }>): Promise<void> {
     const { name, serial } = command;
-    const { report } = this.#options;
+    const { config, report } = this.#options;
     try {
-      const outcome = await this.#store(name).rollBack(serial);
+      const observed = await rotatedByKubelet(config, name);
+      const outcome =
+        observed === undefined
+          ? await this.#store(name).rollBack(serial)
+          : ({ kind: 'impossible', reason: 'the kubelet rotates it itself' } as const);
       report({ type: 'rolled-back', name, serial, outcome });
     } catch (error) {
       const outcome = { kind: 'failed', failure: toFailure(error) } as const;

@@ -739,6 +739,14 @@ describe('step() when the agent has gone back to the pair before', () => {
     assert.equal(story.phase, 'backing-off');
   });
 
+  it('leaves what somebody else rotates to him', () => {
+    const story = renewed();
+    story.on({ type: 'inspected', pair: earlier, deadline: start - minute, observed: true });
+    assert.deepEqual(story.on(rolledBack()), []);
+    assert.equal(story.phase, 'resting');
+    assert.deepEqual(story.after(day), []);
+  });
+
   it('asks at once when a person wants it to', () => {
     const story = renewed();
     story.on(rolledBack());

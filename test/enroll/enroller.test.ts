@@ -505,6 +505,22 @@ describe('Enroller, after a rotation', () => {
     assert.equal(BigInt(`0x${read.serialNumber}`), BigInt(`0x${first}`));
   });
 
+  it('does not go back from what the kubelet rotates by now', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    await bootstrapped(bench, enroller);
+    enroller.handle({ ...enroll, attempt: 2 });
+    const { pair } = await bench.first('stored', 2);
+    const { certificateDirectory, kubelet } = bench.config;
+    await writeFile(kubelet.configFile, 'rotateCertificates: true\n');
+    const config = { ...bench.config, kubelet: { ...kubelet, certificateDirectory } };
+    await using beside = enrollerOn(bench, { config });
+    beside.handle({ type: 'roll-back', name, serial: pair.serial });
+    const { outcome } = await bench.first('rolled-back');
+    const reason = 'the kubelet rotates it itself';
+    assert.deepEqual(outcome, { kind: 'impossible', reason });
+  });
+
   it('says why it could not go back', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
