@@ -185,7 +185,7 @@ interface Departure {
   readonly settle: () => void;
 }
 
-/** Above what the slowest key and a request at its deadline take together. */
+/** Above what the slowest key and a request at its deadline take together, and above the time that servers may have. */
 const answerLimit = 5 * minute;
 
 /** Milliseconds between being told to end and being killed. */

@@ -118,10 +118,17 @@ export class HookRunner {
     const { spec, chance, rotation } = this.#options;
     return {
       retries: (spec.onRotate ?? []).map(({ retries }) => retries),
-      ...(spec.served !== undefined && { check: spec.served.onFailure }),
+      ...(spec.served !== undefined && {
+        check: this.#isStandIn ? 'report' : spec.served.onFailure,
+      }),
       atRest: rotation.atRest(),
       chance: chance(),
     };
+  }
+
+  /** The first pair of all: there is none before it. */
+  get #isStandIn(): boolean {
+    return this.#pair?.selfSigned === true;
   }
 
   #apply(event: HookEvent): void {

@@ -44,12 +44,10 @@ export class WorkInHand {
       case 'abandon':
         return void this.#works.delete(what);
       case 'look-up-addresses':
+      case 'check-served':
       case 'roll-back':
       case 'preflight':
         return this.#set(what, begun);
-      // Servers have their time, which may be longer than the enroller's own.
-      case 'check-served':
-        return this.#set(what, { ...begun, waits: true });
       default:
         command satisfies never;
     }

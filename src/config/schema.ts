@@ -143,7 +143,7 @@ const served = v.pipe(
         v.description('Name to ask for (SNI); that of the endpoint when absent'),
       ),
       within: v.pipe(
-        duration('30s', 1, '10m'),
+        duration('30s', 1, '4m'),
         v.description('How long the servers may take after the hooks'),
       ),
       onFailure: v.pipe(

@@ -485,6 +485,15 @@ describe('HookRunner on the way back', () => {
     });
   }
 
+  it('does not look for a way back from a stand-in, before which there is nothing', async () => {
+    await using stage = await Stage.open();
+    stage.follow([], served);
+    stage.runner.stored({ ...pair('1'), selfSigned: true });
+    stage.answer('1', stale);
+    assert.deepEqual(stage.link.take(), ['check-served']);
+    assert.equal(stage.logger.all('served_stale').length, 1);
+  });
+
   it('does not go back while another pair is on its way, nor waits for an enroller that is gone', async () => {
     await using stage = await Stage.open();
     stage.follow([], served);

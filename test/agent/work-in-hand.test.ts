@@ -127,7 +127,7 @@ describe('WorkInHand', () => {
       [enroll(1), requested, issued, failed(1, true), enroll(2)],
       'enrollment a',
     ],
-    ['servers that have their time', [checkServed], undefined],
+    ['a look at what is served', [checkServed], 'check a'],
     ['a way back', [rollBack], 'way back a'],
     ['a look-up', [lookUp], 'look-up of addresses'],
     ['a Node that has no addresses yet', [lookUp, addresses], undefined],

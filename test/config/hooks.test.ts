@@ -163,7 +163,7 @@ describe('loadConfig() on what follows a rotation', () => {
     ],
     ['an address to ask for', { endpoints: at, serverName: '10.0.0.1' }, /expected a host name/],
     ['an unknown answer', { endpoints: at, onFailure: 'rolback' }, /did you mean "rollback"/],
-    ['a long wait', { endpoints: at, within: '11m' }, /within: expected at most 10m/],
+    ['a long wait', { endpoints: at, within: '5m' }, /within: expected at most 4m/],
     ['an unknown key', { endpoints: at, servername: 'a' }, /did you mean "serverName"/],
   ];
   for (const [what, served, expected] of servings) {

@@ -340,6 +340,26 @@ describe('hooks of an agent that is killed', () => {
     assert.equal(one, two);
   });
 
+  it('do not hold up the rotation, and follow for the newest pair alone', async () => {
+    await using place = await placed('beside');
+    const { directory, node } = place;
+    const trace = `echo "$NODECERTD_SERIAL" >> ${directory}/log`;
+    const wait = `while [ ! -e ${directory}/on ]; do sleep 0.05; done`;
+    await configure(node, [{ command: ['/bin/sh', '-c', `${trace}; ${wait}`] }]);
+    const agent = node.start();
+    for (const nth of [1, 2, 3]) {
+      if (nth > 1) await place.renew();
+      const { csr } = await agent.event('csr_created', server, nth);
+      await controlPlane.approve(String(csr));
+      await agent.event('certificate_stored', server, nth);
+    }
+    assert.equal(agent.all('hook_started', server).length, 1);
+    await writeFile(join(directory, 'on'), '');
+    await agent.event('hook_succeeded', server, 2);
+    const serials = agent.all('certificate_stored', server).map(({ serial }) => serial);
+    assert.deepEqual(await place.traces(), [serials[0], serials[2]]);
+  });
+
   it('are ended with an agent that is asked to stop, and are not taken for failed', async () => {
     await using place = await placed('asked');
     const { directory, node } = place;
