@@ -38,9 +38,9 @@ export interface StoredRecord {
  * Codes that no attempt at a certificate ends with: with the first five the agent does
  * not start, without its control socket it goes on, the next two are for commands, a
  * watch that is told API_GONE begins anew, hooks run when the pair is stored, and what
- * was ABORTED did not fail. The others exist at zero from the start, so that the first failure is an
- * increase and not a new series, which `increase()` does not see. One of these would
- * still be counted.
+ * was ABORTED did not fail. The others exist at zero from the start, so that the first
+ * failure is an increase and not a new series, which `increase()` does not see. One of
+ * these would still be counted.
  */
 const neverEndsAnAttempt: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'USAGE',

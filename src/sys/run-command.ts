@@ -89,12 +89,7 @@ function whyNot(error: unknown): string {
 /** How it ended. Rejects when it never ran. */
 async function ended(child: ChildProcess, options: CommandOptions): Promise<CommandEnd> {
   const over = new AbortController();
-  const { pid } = child;
-  // An agent that ends in a hurry must not leave behind what nobody would end.
-  const endWithUs = (): void => {
-    if (pid !== undefined) signalGroup(pid, 'SIGKILL');
-  };
-  process.once('exit', endWithUs);
+  using _ = endedWithUs(child.pid);
   const exit = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
   const limit = outOfTime(options, over.signal);
   try {
@@ -104,8 +99,25 @@ async function ended(child: ChildProcess, options: CommandOptions): Promise<Comm
     return { kind: first };
   } finally {
     over.abort();
-    process.removeListener('exit', endWithUs);
   }
+}
+
+const groups = new Set<number>();
+
+/** An agent that ends in a hurry must not leave behind what nobody else would end. */
+function endedWithUs(group: number | undefined): Disposable {
+  if (groups.size === 0) process.on('exit', killGroups);
+  if (group !== undefined) groups.add(group);
+  return {
+    [Symbol.dispose]: () => {
+      if (group !== undefined) groups.delete(group);
+      if (groups.size === 0) process.removeListener('exit', killGroups);
+    },
+  };
+}
+
+function killGroups(): void {
+  for (const group of groups) signalGroup(group, 'SIGKILL');
 }
 
 /** Never settles for a command that is over before. */

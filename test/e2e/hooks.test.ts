@@ -222,12 +222,7 @@ describe('hooks after a rotation', () => {
     const agent = place.node.start();
     await agent.event('certificate_stored', server);
     const { serialNumber } = await place.node.read(server);
-    const configuration = parse(await readFile(place.node.configFile, 'utf8')) as {
-      certificates: Record<string, unknown>[];
-    };
-    const [, entry = {}] = configuration.certificates;
-    entry['onRotate'] = reload(place.server, place.directory);
-    await writeFile(place.node.configFile, stringify(configuration));
+    await configure(place.node, reload(place.server, place.directory));
     process.kill(agent.pid, 'SIGHUP');
     await agent.event('config_reloaded');
     // What the old configuration owed is made up for by the new one.
