@@ -103,7 +103,7 @@ export class AfterRotation {
     for (const runner of this.#runners.values()) runner.lost(failure);
   }
 
-  status(name: string): Pick<CertificateStatus, 'hooks' | 'served'> {
+  status(name: string): Pick<CertificateStatus, 'hooks' | 'served' | 'following'> {
     const refusal = this.#refusal;
     const status = this.#runners.get(name)?.status ?? {};
     if (refusal === undefined || status.hooks === undefined) return status;

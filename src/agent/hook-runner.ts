@@ -77,8 +77,11 @@ export class HookRunner {
     this.#state = initialHookState(journal.wentBack(spec.name)?.to);
   }
 
-  get status(): Pick<CertificateStatus, 'hooks' | 'served'> {
-    return this.#record.status;
+  get status(): Pick<CertificateStatus, 'hooks' | 'served' | 'following'> {
+    // A server that has not taken the pair over is watched for long: that is a result.
+    const { kind } = this.#state.phase;
+    const following = kind !== 'idle' && kind !== 'watching';
+    return { ...this.#record.status, ...(following && { following }) };
   }
 
   /** The agent has put this pair in place; to be told twice of one makes no difference. */

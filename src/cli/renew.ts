@@ -10,6 +10,7 @@ import type { CliContext } from './context.ts';
 import { findAgent } from './control-client.ts';
 import { defaultConfigFile } from './default-config.ts';
 import { exitCodes } from './exit-code.ts';
+import { formatFailure } from './print-error.ts';
 import type { OutputFormat } from './print.ts';
 import { outputOption, print } from './print.ts';
 import type { Renewal } from './renewal.ts';
@@ -52,9 +53,11 @@ export function configure(
     });
     const table = (): string => renewalTable(renewals);
     context.stdout.write(await print(output, { certificates: renewals.map(documentOf) }, table));
-    const waiting = renewals.filter(({ result }) => result === 'waiting');
+    const waiting = renewals.filter(({ result }) => result !== 'renewed');
     if (waiting.length > 0 && timeout > 0) throw notInTime(waiting, timeout);
-    exit(exitCodes.fine);
+    const failures = renewals.flatMap((renewal) => renewal.failures);
+    for (const failure of failures) context.stderr.write(formatFailure(failure));
+    exit(failures.length > 0 ? exitCodes.error : exitCodes.fine);
   });
 }
 
@@ -77,7 +80,7 @@ function documentOf({ notAfter, ...renewal }: Renewal): object {
 function renewalTable(renewals: readonly Renewal[]): string {
   const rows = renewals.map(({ name, result, state, serial, notAfter }) => [
     name,
-    result === 'renewed' ? result : state,
+    result === 'waiting' ? state : result,
     notAfter === undefined ? '-' : formatInstant(notAfter),
     serial === undefined ? '-' : shortSerial(serial),
   ]);

@@ -1,5 +1,7 @@
+import type { Failure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
+import { staleFailure } from '../core/served.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import { missing } from '../metrics/health.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -8,13 +10,16 @@ import type { ControlClient } from './control-client.ts';
 /** How it stands with one certificate that was to be renewed. */
 export interface Renewal {
   readonly name: string;
-  readonly result: 'renewed' | 'waiting';
+  /** 'following': the new pair is there, and its hooks and the look at what is served are under way. */
+  readonly result: 'renewed' | 'following' | 'waiting';
   /** What the agent is doing about it. */
   readonly state: CertificateStatus['state'];
   readonly serial?: string;
   readonly notAfter?: Instant;
   /** What it waits for, and what can be done about that. */
   readonly reasons: readonly string[];
+  /** What came of the hooks and of the look at what is served, where that is not as it should be. */
+  readonly failures: readonly Failure[];
 }
 
 export interface WaitOptions {
@@ -62,19 +67,29 @@ function renewalOf({ name, current: old }: CertificateStatus, status: AgentStatu
   const { state, current, renewalAt } = found;
   const renewed =
     renewalAt === undefined && current !== undefined && current.serial !== old?.serial;
+  const result = renewed && found.following === true ? 'following' : 'renewed';
   return [
     {
       name,
-      result: renewed ? 'renewed' : 'waiting',
+      result: renewed ? result : 'waiting',
       state,
       ...(current !== undefined && { serial: current.serial, notAfter: current.notAfter }),
       reasons: renewed ? [] : missing(found, status.now),
+      failures: renewed ? failuresOf(found) : [],
     },
   ];
 }
 
+function failuresOf({ hooks = [], served, current }: CertificateStatus): Failure[] {
+  const failed = hooks.flatMap(({ failure }) => failure ?? []);
+  const others = (served?.endpoints ?? []).filter(({ state }) => state !== 'current');
+  if (others.length === 0) return failed;
+  return [...failed, staleFailure(current?.serial ?? '', others)];
+}
+
 function describe({ result, state, reasons }: Renewal): string {
   if (result === 'renewed') return 'renewed';
+  if (result === 'following') return 'stored; its hooks are run';
   // A countdown would be news four times a second.
   const lasting = reasons.filter((reason) => !reason.startsWith('next attempt in '));
   return [state.replaceAll('-', ' '), ...lasting].join('; ');

@@ -38,12 +38,13 @@ export function describeEndpoint(endpoint: EndpointState): string {
 export function staleFailure(
   serial: string,
   endpoints: readonly EndpointState[],
-  within: string,
+  within?: string,
 ): Failure {
   const others = endpoints.filter(({ state }) => state !== 'current').map(describeEndpoint);
+  const time = within === undefined ? '' : ` within ${within}`;
   return {
     code: 'SERVED_STALE',
-    message: `the certificate on disk, serial ${serial}, was not found served within ${within}: ${others.join('; ')}`,
+    message: `the certificate on disk, serial ${serial}, was not found served${time}: ${others.join('; ')}`,
     remedy: 'see the log of the server and the hooks before this line, then reload or restart it',
   };
 }

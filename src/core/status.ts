@@ -62,6 +62,8 @@ export interface CertificateStatus {
   /** Pairs stored by this run of the agent. */
   readonly rotations: number;
   readonly lastEvent?: { readonly at: Instant; readonly text: string };
+  /** What follows the latest rotation is still under way. */
+  readonly following?: true;
   /** What is done after a rotation, in order; absent where nothing is. */
   readonly hooks?: readonly HookStatus[];
   /** What was served when last looked; absent before that, and where nobody looks. */

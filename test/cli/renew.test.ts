@@ -94,6 +94,24 @@ describe('nodecertd renew', () => {
     }
   });
 
+  it('waits for the hooks as well, and ends with 1 when one has failed', async () => {
+    const hooks = (program: string): Record<string, unknown> => ({
+      certificates: [{ ...client, onRotate: [{ command: [program], retries: 0 }] }],
+    });
+    await using well = await TestNode.create(controlPlane, 'renew-hook', hooks('/bin/true'));
+    await well.start().event('hook_succeeded');
+    const renewed = await renew(well);
+    assert.deepEqual([renewed.code, renewed.stderr.includes('HOOK_FAILED')], [0, false]);
+    await using bad = await TestNode.create(controlPlane, 'renew-bad-hook', hooks('/bin/false'));
+    await bad.start().event('hook_failed');
+    const failed = await renew(bad, '-o', 'json');
+    assert.equal(failed.code, 1);
+    assert.match(failed.stderr, /the hook \/bin\/false: exit code 1 \(HOOK_FAILED\)\n  → /);
+    const [document] = (JSON.parse(failed.stdout) as { certificates: { result: string }[] })
+      .certificates;
+    assert.equal(document?.result, 'renewed');
+  });
+
   it('refuses a name that is not kept, and renews nothing', async () => {
     await using node = await TestNode.create(controlPlane, 'renew-unknown', { certificates });
     const agent = node.start();
