@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { readKubeletConfig } from '../../src/preflight/kubelet-config.ts';
@@ -28,6 +28,37 @@ describe('readKubeletConfig()', () => {
       serverTLSBootstrap: { value: true, file: at('b/nested.conf') },
       tlsCertFile: { value: '/a.pem', file: configFile },
     });
+  });
+
+  it('readKubeletConfig() goes through folders in the place of their name, and null takes a setting back', async (context) => {
+    const directory = await temporaryDirectory(context);
+    const configDirectory = join(directory, 'kubelet.d');
+    await mkdir(join(configDirectory, 'a'), { recursive: true });
+    const at = (name: string): string => join(configDirectory, name);
+    await writeFile(at('a/x.conf'), `${head}tlsCertFile: /first.pem\nserverTLSBootstrap: true\n`);
+    await writeFile(at('a.conf'), `${head}tlsCertFile: /second.pem\nserverTLSBootstrap: null\n`);
+    const configFile = join(directory, 'config.yaml');
+    await writeFile(configFile, `${head}rotateCertificates: yes\nserverTLSBootstrap: on\n`);
+    const kubelet = { configFile, configDirectory };
+    assert.deepEqual(await readKubeletConfig({ ...agentConfig(directory), kubelet }), {
+      file: configFile,
+      found: true,
+      rotateCertificates: { value: true, file: configFile },
+      tlsCertFile: { value: '/second.pem', file: at('a.conf') },
+    });
+  });
+
+  it('readKubeletConfig() passes over a link in the place of the folder, but for a slash at its end', async (context) => {
+    const directory = await temporaryDirectory(context);
+    await mkdir(join(directory, 'real.d'));
+    await writeFile(join(directory, 'real.d/1.conf'), `${head}rotateCertificates: true\n`);
+    const link = join(directory, 'kubelet.d');
+    await symlink('real.d', link);
+    const found = async (configDirectory: string): Promise<boolean> => {
+      const kubelet = { configFile: join(directory, 'none.yaml'), configDirectory };
+      return (await readKubeletConfig({ ...agentConfig(directory), kubelet })).found;
+    };
+    assert.deepEqual([await found(link), await found(`${link}/`)], [false, true]);
   });
 
   it('readKubeletConfig() takes an absent file and folder for no kubelet', async (context) => {
