@@ -20,6 +20,7 @@ const programs = [
     minutes: 2,
   },
   { name: 'kubectl', package: 'k8s.io/kubernetes/cmd/kubectl', minutes: 0.5 },
+  { name: 'kubelet', package: 'k8s.io/kubernetes/cmd/kubelet', minutes: 1 },
 ] as const;
 
 const directory = controlPlaneDirectory();
