@@ -21,6 +21,7 @@ const folders: Readonly<Record<string, readonly string[]>> = {
   approver: ['core', 'sys', 'kube'],
   inventory: ['core', 'sys', 'store'],
   preflight: ['core', 'sys', 'store', 'kube'],
+  adopt: ['core', 'sys', 'store', 'kube', 'preflight'],
   metrics: ['core', 'sys'],
   config: ['core'],
   control: ['core', 'sys'],

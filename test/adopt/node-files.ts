@@ -1,0 +1,63 @@
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { Tree } from '../../src/adopt/tree.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
+
+/** What stands at each path: a text, or a link. */
+export type NodeFiles = Readonly<Record<string, string | { readonly link: string }>>;
+
+/** A node of these files below a folder of its own, until the test ends. */
+export async function nodeTree(context: TestContext, files: NodeFiles): Promise<Tree> {
+  const root = await temporaryDirectory(context);
+  await writeFiles(root, files);
+  return new Tree(root);
+}
+
+export async function writeFiles(root: string, files: NodeFiles): Promise<void> {
+  for (const [path, content] of Object.entries(files)) {
+    const physical = join(root, path);
+    await mkdir(dirname(physical), { recursive: true });
+    if (typeof content === 'string') await writeFile(physical, content);
+    else await symlink(content.link, physical);
+  }
+}
+
+/** kubelet.service as Kubernetes' own packages bring it. */
+export const packagedUnit = `[Unit]
+Description=kubelet: The Kubernetes Node Agent
+Documentation=https://kubernetes.io/docs/
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+ExecStart=/usr/bin/kubelet
+Restart=always
+StartLimitInterval=0
+RestartSec=10
+
+[Install]
+WantedBy=multi-user.target
+`;
+
+/** 10-kubeadm.conf as Kubernetes' own Debian packages bring it. */
+export const kubeadmDropIn = `# Note: This dropin only works with kubeadm and kubelet v1.11+
+[Service]
+Environment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf"
+Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml"
+# This is a file that "kubeadm init" and "kubeadm join" generates at runtime, populating the KUBELET_KUBEADM_ARGS variable dynamically
+EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
+# This is a file that the user can use for overrides of the kubelet args as a last resort. Preferably, the user should use
+# the .NodeRegistration.KubeletExtraArgs object in the configuration files instead. KUBELET_EXTRA_ARGS should be sourced from this file.
+EnvironmentFile=-/etc/default/kubelet
+ExecStart=
+ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS
+`;
+
+/** What kubeadm join leaves of the kubelet's start. */
+export const kubeadmFiles: NodeFiles = {
+  '/usr/lib/systemd/system/kubelet.service': packagedUnit,
+  '/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf': kubeadmDropIn,
+  '/var/lib/kubelet/kubeadm-flags.env':
+    'KUBELET_KUBEADM_ARGS="--container-runtime-endpoint=unix:///var/run/containerd/containerd.sock --pod-infra-container-image=registry.k8s.io/pause:3.10"\n',
+};
