@@ -20,7 +20,12 @@ export function withoutSecrets(text: string, longest = 500): string {
   const far = longest + 64;
   // What is cut in two here may be the end of a key, and too short to tell.
   const start = text.length > far ? text.slice(0, far).replace(/[A-Za-z0-9+/=_]+$/, '…') : text;
-  return printable(start.replace(/[A-Za-z0-9+/=_]{16,}/g, veil), longest);
+  return printable(veiled(start), longest);
+}
+
+/** The text without what may be a key or token, and otherwise as it is. */
+export function veiled(text: string): string {
+  return text.replace(/[A-Za-z0-9+/=_]{16,}/g, veil);
 }
 
 /**

@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { parse, stringify } from 'yaml';
+import type { KeyEdit } from '../../src/adopt/yaml-edit.ts';
+import { editYaml, isYamlMap } from '../../src/adopt/yaml-edit.ts';
+
+const off: KeyEdit = { path: ['rotateCertificates'], value: false };
+const file: KeyEdit = { path: ['tlsCertFile'], value: '/pki/a.pem' };
+
+describe('editYaml()', () => {
+  const rows: readonly (readonly [string, string, readonly KeyEdit[], string])[] = [
+    [
+      'a value, with its comment kept',
+      '# head\nrotateCertificates: true   # by kubeadm\n\nother:\n- 1\n',
+      [off],
+      '# head\nrotateCertificates: false   # by kubeadm\n\nother:\n- 1\n',
+    ],
+    ['a quoted value', `tlsCertFile: "/old"\n`, [file], 'tlsCertFile: /pki/a.pem\n'],
+    [
+      'an absent value',
+      'tlsCertFile: # none\na: 1\n',
+      [file],
+      'tlsCertFile: /pki/a.pem # none\na: 1\n',
+    ],
+    ['a null', 'tlsCertFile: null\na: 1\n', [file], 'tlsCertFile: /pki/a.pem\na: 1\n'],
+    ['a value of another type', 'tlsCertFile: 12\n', [file], 'tlsCertFile: /pki/a.pem\n'],
+    ['a quoted key', `"tlsCertFile": /old\n`, [file], `"tlsCertFile": /pki/a.pem\n`],
+    [
+      'a new key at the end',
+      'a: 1\nb:\n- x\n- y\n',
+      [file],
+      'a: 1\nb:\n- x\n- y\ntlsCertFile: /pki/a.pem\n',
+    ],
+    [
+      'a new key behind a last line without its end',
+      'a: 1',
+      [file],
+      'a: 1\ntlsCertFile: /pki/a.pem\n',
+    ],
+    [
+      'a new key behind a block of text',
+      'a: |\n  x\n  y\n',
+      [file],
+      'a: |\n  x\n  y\ntlsCertFile: /pki/a.pem\n',
+    ],
+    [
+      'a new key before the comments at the end',
+      'a: 1\n\n# the end\n',
+      [file],
+      'a: 1\ntlsCertFile: /pki/a.pem\n\n# the end\n',
+    ],
+    [
+      'a document with its marks',
+      '---\na: 1\n...\n',
+      [file],
+      '---\na: 1\ntlsCertFile: /pki/a.pem\n...\n',
+    ],
+    [
+      'line ends of elsewhere',
+      'a: 1\r\nb: 2\r\n',
+      [file],
+      'a: 1\r\nb: 2\r\ntlsCertFile: /pki/a.pem\r\n',
+    ],
+    ['a key taken out', 'a: 1\nb: 2 # gone\nc: 3\n', [{ path: ['b'] }], 'a: 1\nc: 3\n'],
+    [
+      'a block of text taken out',
+      'a: 1\nb: |\n  x\n  y\nc: 3\n',
+      [{ path: ['b'] }],
+      'a: 1\nc: 3\n',
+    ],
+    ['a key taken out that is not there', 'a: 1\n', [{ path: ['b'] }], 'a: 1\n'],
+    [
+      'a key in the place of another, deep inside',
+      'users:\n- name: n\n  user:\n    token: t\n    client-key-data: xx\n    other: 1\n',
+      [
+        { path: ['users', 0, 'user', 'client-key'], value: '/k', before: 'client-key-data' },
+        { path: ['users', 0, 'user', 'client-key-data'] },
+      ],
+      'users:\n- name: n\n  user:\n    token: t\n    client-key: /k\n    other: 1\n',
+    ],
+    [
+      'what either version of YAML takes for something else',
+      'a: 1\n',
+      [
+        { path: ['b'], value: 'yes' },
+        { path: ['c'], value: '0o7' },
+      ],
+      `a: 1\nb: "yes"\nc: "0o7"\n`,
+    ],
+    [
+      'JSON, with its indentation',
+      '{\n    "a": [1, 2],\n    "rotateCertificates": true\n}\n',
+      [off, file],
+      '{\n    "a": [\n        1,\n        2\n    ],\n    "rotateCertificates": false,\n    "tlsCertFile": "/pki/a.pem"\n}\n',
+    ],
+    ['JSON on one line', '{"a":1}', [off], '{"a":1,"rotateCertificates":false}'],
+  ];
+  for (const [name, before, edits, after] of rows) {
+    it(`editYaml() changes ${name}`, () => assert.equal(editYaml(before, edits), after));
+  }
+
+  const refused: readonly (readonly [string, string, readonly KeyEdit[]])[] = [
+    ['a map in braces', '# c\n{a: 1}\n', [off]],
+    ['what looks like JSON and is not', '{a: 1}', [off]],
+    ['an anchor', 'rotateCertificates: &x true\nb: *x\n', [off]],
+    ['an alias', 'b: &x true\nrotateCertificates: *x\n', [off]],
+    ['a tag', 'rotateCertificates: !!bool true\n', [off]],
+    ['a list in the place', 'tlsCertFile:\n- a\n', [file]],
+    ['a block of text in the place', 'tlsCertFile: |\n  a\nb: 1\n', [file]],
+    ['a syntax error', 'a: [1\n', [off]],
+    ['two documents', 'a: 1\n---\nb: 2\n', [off]],
+    ['a key that is there twice', 'a: 1\na: 2\n', [off]],
+    ['a text', 'only words\n', [off]],
+    ['nothing', '', [off]],
+    ['a map that is not there', 'a: 1\n', [{ path: ['users', 0, 'user', 'x'], value: 'y' }]],
+    ['the only key of a map', 'a:\n  b: 1\n', [{ path: ['a', 'b'] }]],
+  ];
+  for (const [name, text, edits] of refused) {
+    it(`editYaml() leaves alone ${name}`, () => assert.equal(editYaml(text, edits), undefined));
+  }
+
+  it('editYaml() does what was wanted, and adds or changes no line but those', () => {
+    const key = fc.stringMatching(/^[a-z][A-Za-z]{0,10}$/);
+    const scalar = fc.oneof(fc.boolean(), fc.integer(), fc.string(), fc.constant(null));
+    const value = fc.oneof(
+      scalar,
+      fc.array(scalar, { maxLength: 3 }),
+      fc.dictionary(key, scalar, { maxKeys: 3, noNullPrototype: true }),
+    );
+    const maps = fc.dictionary(key, value, { minKeys: 1, maxKeys: 6, noNullPrototype: true });
+    const layouts = fc.record({ indentSeq: fc.boolean(), indent: fc.constantFrom(2, 4) });
+    fc.assert(
+      fc.property(maps, layouts, key, (map, layout, name) => {
+        fc.pre(map[name] === undefined || typeof map[name] !== 'object');
+        const text = stringify(map, { ...layout, lineWidth: 0 });
+        const edited = editYaml(text, [{ path: [name], value: false }]);
+        fc.pre(edited !== undefined);
+        assert.deepEqual(parse(edited), { ...map, [name]: false });
+        const lines = new Set(edited.split('\n'));
+        const gone = text.split('\n').filter((line) => !lines.has(line));
+        assert.ok(
+          gone.every((line) => line.startsWith(`${name}:`)),
+          gone.join('|'),
+        );
+      }),
+    );
+  });
+});
+
+describe('isYamlMap()', () => {
+  for (const [text, expected] of [
+    ['a: 1\n', true],
+    ['{"a":1}', true],
+    ['- a\n', false],
+    ['A=1\n', false],
+    ['a: [', false],
+    [undefined, false],
+  ] as const) {
+    it(`isYamlMap() takes ${JSON.stringify(text)} for ${expected}`, () => {
+      assert.equal(isYamlMap(text), expected);
+    });
+  }
+});
