@@ -1,10 +1,11 @@
+import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { AgentError, describeError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
-import { replaceFile } from '../store/atomic-file.ts';
+import { replaceFile, syncDirectory } from '../store/atomic-file.ts';
 import { readBoundedFile } from '../store/bounded-file.ts';
-import { isMissing } from '../store/store-error.ts';
+import { attempt, isMissing, unlessMissing } from '../store/store-error.ts';
 
 /**
  * The record of one run, written before the first change and beside the copies of what it
@@ -77,4 +78,11 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
       { remedy: `Put back by hand what ${folder} holds copies of, and remove that folder` },
     );
   }
+}
+
+/** Lasting when this settles; nothing to do where there is none. */
+export async function removeManifest(folder: string): Promise<void> {
+  const path = join(folder, fileName);
+  await unlessMissing(() => attempt('remove', path, () => unlink(path)));
+  await syncDirectory(folder);
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { attempt, unlessMissing } from '../store/store-error.ts';
 import { syncDirectory } from '../store/atomic-file.ts';
 import type { FileChange, FileState, Run } from './manifest.ts';
-import { readManifest } from './manifest.ts';
+import { readManifest, removeManifest } from './manifest.ts';
 
 /** What stands of earlier runs, the oldest first. */
 export interface Runs {
@@ -48,6 +48,8 @@ export function unfinishedRun({ standing }: Runs): Run | undefined {
 /** Folders with copies of what may hold keys: gone as soon as nobody needs them. */
 export async function sweep(directory: string, folders: readonly string[]): Promise<void> {
   for (const folder of folders) {
+    // First: a folder whose copies are gone in part must not be taken for a run any more.
+    await removeManifest(folder);
     await attempt('remove', folder, () => rm(folder, { recursive: true }));
     await syncDirectory(directory);
   }

@@ -52,6 +52,9 @@ export const errorCodes = [
   'HOOK_FAILED',
   'HOOK_TIMEOUT',
   'SERVED_STALE',
+  // handing a kubelet over
+  'FILE_CHANGED',
+  'KUBELET_RESTART',
   // the agent itself
   'KEY_UNSUPPORTED',
   'ENROLLER_LOST',

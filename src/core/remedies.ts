@@ -44,6 +44,8 @@ export const remedies: Readonly<Record<ErrorCode, string>> = {
   HOOK_FAILED: 'See its hook_output lines, and run it by hand with the same arguments',
   HOOK_TIMEOUT: 'See what it waits for, or give it more time: timeout in the configuration',
   SERVED_STALE: 'See why the server has not taken over the pair: its log, and the hooks before it',
+  FILE_CHANGED: 'Run it again: what is there now is looked at anew',
+  KUBELET_RESTART: 'See why the kubelet does not start: journalctl -u kubelet -n 50',
   KEY_UNSUPPORTED: 'Choose another key in the configuration: ecdsa-p256 works everywhere',
   ENROLLER_LOST: 'See the lines before this one, and for the out-of-memory killer: dmesg',
   ENROLLER_HUNG: 'See which file system or device does not answer: dmesg, ps -o pid,stat,wchan',

@@ -51,6 +51,8 @@ const neverEndsAnAttempt: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'AGENT_UNREACHABLE',
   'RENEWAL_PENDING',
   'STORE_LOCKED',
+  'FILE_CHANGED',
+  'KUBELET_RESTART',
   'API_GONE',
   'HOOK_FAILED',
   'HOOK_TIMEOUT',

@@ -139,11 +139,16 @@ export async function removeStraysFor(
   return strays.map((name) => join(directory, name));
 }
 
-const strayPattern = /^\.nodecertd-[0-9a-f]{16}\.(?<of>.+)$/;
+const strayPattern = /^\.nodecertd-[0-9a-f]{16}\.(?<of>.+?)(?:(?<=\.conf)~)?$/;
 
-/** Hidden, in the same directory (rename works within one file system only), and never the same twice. */
+/**
+ * Hidden, in the same directory (rename works within one file system only), and never the
+ * same twice. A kubelet reads every `*.conf` of a folder for drop-ins, hidden ones too.
+ */
 function temporaryPath(path: string): string {
-  return join(dirname(path), `.nodecertd-${uniqueSuffix()}.${basename(path)}`);
+  const name = basename(path);
+  const ending = name.endsWith('.conf') ? '~' : '';
+  return join(dirname(path), `.nodecertd-${uniqueSuffix()}.${name}${ending}`);
 }
 
 function strayOf(name: string): string | undefined {

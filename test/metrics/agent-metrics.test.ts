@@ -178,6 +178,8 @@ describe('AgentMetrics counters', () => {
       'CONFIG_UNREADABLE',
       'CONFIG_INVALID',
       'STORE_LOCKED',
+      'FILE_CHANGED',
+      'KUBELET_RESTART',
       'METRICS_LISTEN',
       'CONTROL_LISTEN',
       'AGENT_UNREACHABLE',

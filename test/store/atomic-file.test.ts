@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import {
   makeDirectory,
+  putFile,
   removeStrays,
   replaceFile,
   replaceLink,
@@ -115,6 +116,19 @@ test('removeStrays() removes what a swap of this very file left behind', async (
   const removed = await removeStrays(join(directory, 'link'));
   assert.deepEqual(removed, [join(directory, `${stray}link`)]);
   assert.deepEqual(new Set(await readdir(directory)), new Set(others));
+});
+
+test('putFile() gives no file that is not complete a name that a kubelet reads drop-ins by', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const path = join(directory, '90-a.conf');
+  const names: string[] = [];
+  const check = async (): Promise<void> => void names.push(...(await readdir(directory)));
+  await putFile(path, { bytes: content, mode: 0o644, check });
+  const [temporary = ''] = names;
+  assert.match(temporary, /^\.nodecertd-[0-9a-f]{16}\.90-a\.conf~$/);
+  await writeFile(join(directory, temporary), 'cut short');
+  assert.deepEqual(await removeStrays(path), [join(directory, temporary)]);
+  assert.deepEqual(await readdir(directory), ['90-a.conf']);
 });
 
 test('makeDirectory() says that the file system is read-only, or that a file is in the way', async (t) => {

@@ -1,0 +1,178 @@
+import { mkdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { AgentError, describeError, hasErrno } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import { makeDirectory, syncDirectory } from '../store/atomic-file.ts';
+import { attempt } from '../store/store-error.ts';
+import { copyContent, digestOf, putContent, readContent } from './file-content.ts';
+import type { FileContent } from './file-content.ts';
+import type { FileChange, Manifest, Run } from './manifest.ts';
+import { writeManifest } from './manifest.ts';
+import type { Step } from './plan.ts';
+import { examineAll, putBack, requireOurs } from './restore.ts';
+import { restorations, sweep } from './runs.ts';
+import type { Tree } from './tree.ts';
+
+export interface ApplyRequest {
+  readonly tree: Tree;
+  /** `<stateDirectory>/adopt`, as this program opens it. */
+  readonly directory: string;
+  readonly steps: readonly Step[];
+  readonly sequence: number;
+  readonly version: string;
+  readonly now: () => Instant;
+  /** Looks at what came of it; what it throws puts everything back. */
+  readonly verify: () => Promise<void>;
+}
+
+/**
+ * Makes all changes or none. Copies and record are on the disk before the first change, so
+ * that whoever comes after a crash can put back or go on; a failure puts back what was done.
+ * @throws AgentError FILE_CHANGED when a file is not what the plan was made for, STORE_*,
+ * and whatever `verify` throws
+ */
+export async function applySteps(request: ApplyRequest): Promise<Run> {
+  const changes: PreparedChange[] = [];
+  for (const step of request.steps) changes.push(await prepare(request.tree, step));
+  const run = await recordRun(request, changes);
+  const begun: FileChange[] = [];
+  try {
+    for (const [index, change] of changes.entries()) {
+      const { path, physical, before, after } = change;
+      requireUnchanged(path, (await readContent(physical))?.bytes, before?.bytes);
+      begun.push(...run.manifest.changes.slice(index, index + 1));
+      await putContent(physical, after);
+    }
+    await request.verify();
+    const finishedAt = timeOf(request.now());
+    const finished: Run = { ...run, manifest: { ...run.manifest, state: 'applied', finishedAt } };
+    await writeManifest(finished);
+    return finished;
+  } catch (error) {
+    const { folder, manifest } = run;
+    await rollBack(request, { folder, manifest: { ...manifest, changes: begun } }, error);
+    throw error instanceof AgentError
+      ? error.withMessage(`${error.message}; everything is as it was before`)
+      : error;
+  }
+}
+
+interface PreparedChange {
+  readonly path: string;
+  readonly physical: string;
+  readonly before?: FileContent;
+  readonly after: FileContent;
+}
+
+async function prepare(tree: Tree, step: Step): Promise<PreparedChange> {
+  const { path, physical } = await tree.locate(step.file);
+  const before = await readContent(physical);
+  const planned = step.before === undefined ? undefined : Buffer.from(step.before);
+  requireUnchanged(step.file, before?.bytes, planned);
+  const bytes = new Uint8Array(Buffer.from(step.after ?? ''));
+  const mode = step.mode?.toString(8).padStart(4, '0') ?? before?.state.mode ?? '0644';
+  const owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+  const state = { ...owner, ...before?.state, sha256: digestOf(bytes), mode };
+  return { path, physical, ...(before && { before }), after: { bytes, state } };
+}
+
+function requireUnchanged(
+  file: string,
+  found: Uint8Array | undefined,
+  planned: Uint8Array | undefined,
+): void {
+  if (found === undefined && planned === undefined) return;
+  if (found !== undefined && planned !== undefined && Buffer.compare(found, planned) === 0) return;
+  throw new AgentError('FILE_CHANGED', `${file} was changed while this was at work on it`, {
+    remedy: 'Run it again: what is there now is looked at anew',
+  });
+}
+
+/** Copies first, then the record that names them. */
+async function recordRun(request: ApplyRequest, prepared: readonly PreparedChange[]): Promise<Run> {
+  const folder = await makeFolder(request);
+  try {
+    await syncDirectory(request.directory);
+    const changes: FileChange[] = [];
+    for (const change of prepared) changes.push(await copied(folder, change));
+    const manifest: Manifest = {
+      apiVersion: 'nodecertd.io/v1alpha1',
+      kind: 'AdoptionManifest',
+      version: request.version,
+      sequence: request.sequence,
+      state: 'applying',
+      startedAt: timeOf(request.now()),
+      changes,
+    };
+    const run = { folder, manifest };
+    await writeManifest(run);
+    return run;
+  } catch (error) {
+    await sweep(request.directory, [folder]).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** `20261122T190500Z`; of two in a second the later one gets a number. */
+async function makeFolder({ directory, now }: ApplyRequest): Promise<string> {
+  await makePrivateDirectory(directory);
+  const stamp = timeOf(now()).replace(/\.\d+|[-:]/g, '');
+  for (let count = 1; ; count += 1) {
+    const folder = join(directory, count === 1 ? stamp : `${stamp}-${count}`);
+    try {
+      await mkdir(folder, { mode: 0o700 });
+      return folder;
+    } catch (error) {
+      if (!hasErrno(error, 'EEXIST')) {
+        await attempt('create the directory', folder, () => Promise.reject(error));
+      }
+    }
+  }
+}
+
+/** For root alone: the copies are of files with keys. */
+export async function makePrivateDirectory(directory: string): Promise<void> {
+  await makeDirectory(dirname(directory));
+  await attempt('create the directory', directory, async () => {
+    await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
+      if (!hasErrno(error, 'EEXIST')) throw error;
+    });
+  });
+  await syncDirectory(dirname(directory));
+}
+
+/** The copy stands where the file does, below the folder of the run. */
+async function copied(folder: string, change: PreparedChange): Promise<FileChange> {
+  const { path, before, after } = change;
+  if (before === undefined) return { path, existed: false, after: after.state };
+  const backup = join('files', path);
+  const copy = join(folder, backup);
+  await makeDirectory(dirname(copy));
+  await copyContent(copy, before);
+  await syncDirectory(dirname(copy));
+  return { path, existed: true, before: before.state, after: after.state, backup };
+}
+
+/** @throws AgentError that tells both what failed and that not all could be put back */
+async function rollBack(request: ApplyRequest, run: Run, cause: unknown): Promise<void> {
+  try {
+    const files = await examineAll(request.tree, restorations([run]));
+    requireOurs(files);
+    await putBack(files);
+    await sweep(request.directory, [run.folder]);
+  } catch (error) {
+    throw new AgentError(
+      'STORE_IO',
+      `${describeError(cause)}; and what was changed until then could not all be put back: ${describeError(error)}`,
+      {
+        cause,
+        remedy: `nodecertd adopt --revert --yes, once that is mended; the copies are in ${basename(run.folder)} of ${request.directory}`,
+      },
+    );
+  }
+}
+
+/** With the hundredths that tell whether a kubelet was started before or after. */
+function timeOf(now: Instant): string {
+  return new Date(now).toISOString();
+}

@@ -1,0 +1,304 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { chmod, chown, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import type { AdoptionRequest } from '../../src/adopt/adoption.ts';
+import { adopt, previewAdoption, previewRevert, revert } from '../../src/adopt/adoption.ts';
+import type { Manifest } from '../../src/adopt/manifest.ts';
+import type { Tree } from '../../src/adopt/tree.ts';
+import { day, minute } from '../../src/core/instant.ts';
+import { lockDirectory } from '../../src/store/directory-lock.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { makePair, present } from '../store/pairs.ts';
+import {
+  configFile,
+  embedding,
+  extraArgs,
+  following,
+  handedOver,
+  kubeadmNode,
+  kubeconfigFile,
+  kubeletClient,
+  kubeletConfig,
+  nodeConfig,
+} from './kubeadm-node.ts';
+import { diffsOf, idsOf } from './plan-text.ts';
+import { snapshot } from './snapshot.ts';
+
+function requestFor(tree: Tree, clock = new FakeClock(present)): AdoptionRequest {
+  const { signal } = new AbortController();
+  return { tree, config: nodeConfig, hostName: 'n1', clock, version: '0.1.0', signal };
+}
+
+const flags = { [extraArgs]: 'KUBELET_EXTRA_ARGS="--rotate-certificates --v=2"\n' };
+const yes = { force: true };
+const no = { force: false };
+
+async function runFolders(tree: Tree): Promise<string[]> {
+  const names = await readdir(join(tree.root, 'var/lib/nodecertd/adopt')).catch(() => []);
+  return names.filter((name) => !name.startsWith('.'));
+}
+
+async function manifestOf(tree: Tree, run: string): Promise<Manifest> {
+  const path = join(tree.root, 'var/lib/nodecertd/adopt', run, 'manifest.json');
+  return JSON.parse(await readFile(path, 'utf8')) as Manifest;
+}
+
+describe('adopt()', () => {
+  it('adopt() makes the changes, with a copy and a record of each', async (context) => {
+    const { tree } = await kubeadmNode(context, flags);
+    const at = (path: string): string => join(tree.root, path);
+    await chmod(at(kubeconfigFile), 0o640);
+    await chmod(at(configFile), 0o604);
+    if (process.geteuid?.() === 0) await chown(at(configFile), 1234, 4321);
+    const before = await readFile(at(kubeconfigFile));
+    const { plan } = await adopt(requestFor(tree));
+    assert.deepEqual(plan.obstacles, []);
+    assert.equal(await readFile(at(kubeconfigFile), 'utf8'), following);
+    assert.equal(await readFile(at(extraArgs), 'utf8'), 'KUBELET_EXTRA_ARGS="--v=2"\n');
+    assert.equal((await stat(at(kubeconfigFile))).mode & 0o7777, 0o600);
+    const config = await stat(at(configFile));
+    assert.equal(config.mode & 0o7777, 0o604);
+    if (process.geteuid?.() === 0) assert.deepEqual([config.uid, config.gid], [1234, 4321]);
+
+    assert.deepEqual(await runFolders(tree), ['20260601T120000Z']);
+    const folder = at('var/lib/nodecertd/adopt/20260601T120000Z');
+    assert.equal((await stat(folder)).mode & 0o7777, 0o700);
+    assert.deepEqual(await readFile(join(folder, 'files', kubeconfigFile)), before);
+    assert.equal((await stat(join(folder, 'files', kubeconfigFile))).mode & 0o7777, 0o640);
+    const { state, changes } = await manifestOf(tree, '20260601T120000Z');
+    assert.equal(state, 'applied');
+    assert.deepEqual(
+      changes.map(({ path, existed, before, after, backup }) => [
+        path,
+        existed,
+        before?.mode,
+        after.mode,
+        backup,
+      ]),
+      [
+        [kubeconfigFile, true, '0640', '0600', `files${kubeconfigFile}`],
+        [configFile, true, '0604', '0604', `files${configFile}`],
+        [extraArgs, true, '0644', '0644', `files${extraArgs}`],
+      ],
+    );
+  });
+
+  it('adopt() finds nothing to do the second time, and leaves no trace of that', async (context) => {
+    const { tree } = await kubeadmNode(context, flags);
+    await adopt(requestFor(tree));
+    const once = await snapshot(tree.root, '/none');
+    assert.deepEqual(idsOf(await previewAdoption(requestFor(tree))), []);
+    assert.deepEqual(idsOf((await adopt(requestFor(tree))).plan), []);
+    assert.deepEqual(await snapshot(tree.root, '/none'), once);
+  });
+
+  it('adopt() changes nothing where something is in the way, and previews never do', async (context) => {
+    const { tree } = await kubeadmNode(context, { [configFile]: 'a: [' });
+    const before = await snapshot(tree.root, '/none');
+    assert.notDeepEqual((await adopt(requestFor(tree))).plan.obstacles, []);
+    await previewAdoption(requestFor(tree));
+    await previewRevert(requestFor(tree));
+    await revert(requestFor(tree), no);
+    assert.deepEqual(await snapshot(tree.root, '/none'), before);
+  });
+
+  it('adopt() writes through a link to where the file is', async (context) => {
+    const { tree } = await kubeadmNode(context, {
+      '/srv/kubelet.conf': embedding(await makePair()),
+      [kubeconfigFile]: { link: '/srv/kubelet.conf' },
+    });
+    const before = await snapshot(tree.root);
+    await adopt(requestFor(tree));
+    assert.equal(await readFile(join(tree.root, 'srv/kubelet.conf'), 'utf8'), following);
+    assert.equal((await snapshot(tree.root)).get(kubeconfigFile), before.get(kubeconfigFile));
+    await revert(requestFor(tree), no);
+    assert.deepEqual(await snapshot(tree.root), before);
+  });
+
+  it('adopt() does not work beside another one', async (context) => {
+    const { tree } = await kubeadmNode(context);
+    const directory = join(tree.root, 'var/lib/nodecertd/adopt');
+    await using lock = await lockDirectory(directory);
+    assert.ok(lock.locked);
+    await assert.rejects(adopt(requestFor(tree)), {
+      code: 'STORE_LOCKED',
+      message: 'another nodecertd adopt is at work',
+    });
+  });
+
+  it('adopt() puts everything back when what it wrote does not last', async (context) => {
+    const { tree } = await kubeadmNode(context, flags);
+    const before = await snapshot(tree.root);
+    const path = join(tree.root, configFile);
+    // Somebody who brings the old configuration back whenever it is another one.
+    class Disturbed extends FakeClock {
+      override now(): number {
+        if (readFileSync(path, 'utf8') !== kubeletConfig) writeFileSync(path, kubeletConfig);
+        return super.now();
+      }
+    }
+    const clock = new Disturbed(present);
+    const failed = assert.rejects(adopt(requestFor(tree, clock)), {
+      code: 'FILE_CHANGED',
+      message: /config\.yaml is not as it was written; everything is as it was before$/,
+    });
+    // Two seconds are given to a rotation; every look comes after real reads.
+    const work = { over: false };
+    void failed.finally(() => {
+      work.over = true;
+    });
+    while (!work.over) {
+      await clock.advance(100);
+      await setImmediate();
+    }
+    await failed;
+    assert.deepEqual(await snapshot(tree.root), before);
+    assert.deepEqual(await runFolders(tree), []);
+  });
+});
+
+describe('revert()', () => {
+  it('revert() puts every byte, owner and mode back and takes its own files away', async (context) => {
+    const folder = '/etc/kubernetes/kubelet.conf.d';
+    const { tree } = await kubeadmNode(context, {
+      [extraArgs]: `KUBELET_EXTRA_ARGS="--rotate-certificates --config-dir=${folder}"\n`,
+      [`${folder}/10.conf`]:
+        'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n',
+    });
+    await chmod(join(tree.root, kubeconfigFile), 0o640);
+    if (process.geteuid?.() === 0) await chown(join(tree.root, extraArgs), 1234, 4321);
+    const before = await snapshot(tree.root);
+    await adopt(requestFor(tree));
+    assert.ok((await snapshot(tree.root)).has(`${folder}/90-nodecertd.conf`));
+    const preview = await previewRevert(requestFor(tree));
+    assert.deepEqual(idsOf(preview), ['step restored', 'step removed', 'step restored']);
+    assert.match(diffsOf(preview), /^\+ {4}client-key-data: <\d+ bytes, not shown>$/m);
+    await revert(requestFor(tree), no);
+    assert.deepEqual(await snapshot(tree.root), before);
+    assert.deepEqual(await runFolders(tree), []);
+    assert.deepEqual(idsOf((await revert(requestFor(tree), no)).plan), []);
+  });
+
+  it('revert() refuses what was changed since, shows it, and obeys --force', async (context) => {
+    const { tree } = await kubeadmNode(context, flags);
+    const before = await snapshot(tree.root);
+    await adopt(requestFor(tree));
+    const path = join(tree.root, configFile);
+    await writeFile(path, `${await readFile(path, 'utf8')}# mine\n`);
+    const changed = await snapshot(tree.root);
+    const { plan } = await revert(requestFor(tree), no);
+    assert.deepEqual(
+      plan.obstacles.map(({ id }) => id),
+      ['changed-since'],
+    );
+    assert.match(diffsOf(plan), /^-# mine$/m);
+    assert.deepEqual(await snapshot(tree.root), changed);
+    await revert(requestFor(tree), yes);
+    assert.deepEqual(await snapshot(tree.root), before);
+  });
+
+  it('revert() brings back a file that somebody took away', async (context) => {
+    const { tree } = await kubeadmNode(context, flags);
+    const before = await snapshot(tree.root);
+    await adopt(requestFor(tree));
+    await rm(join(tree.root, extraArgs));
+    await revert(requestFor(tree), no);
+    assert.deepEqual(await snapshot(tree.root), before);
+  });
+
+  it('revert() undoes adoptions one behind the other, back to before the first', async (context) => {
+    const { tree } = await kubeadmNode(context);
+    const before = await snapshot(tree.root);
+    const clock = new FakeClock(present);
+    await adopt(requestFor(tree, clock));
+    // A key of ours that somebody took out, and no more.
+    const path = join(tree.root, configFile);
+    const adopted = await readFile(path, 'utf8');
+    await writeFile(path, adopted.replace(/^tlsCertFile: .*\n/m, ''));
+    clock.jump(-day);
+    await adopt(requestFor(tree, clock));
+    assert.equal((await runFolders(tree)).length, 2);
+    // Between the two somebody changed it: the first copy is not what it was.
+    const { plan } = await revert(requestFor(tree, clock), no);
+    assert.deepEqual(plan.obstacles, []);
+    const after = await snapshot(tree.root);
+    assert.equal(after.get(kubeconfigFile), before.get(kubeconfigFile));
+    assert.match(after.get(configFile) ?? '', /tlsPrivateKeyFile/);
+    assert.deepEqual(await runFolders(tree), []);
+  });
+
+  it('revert() goes back to before the first of two that found what the other had left', async (context) => {
+    const { tree } = await kubeadmNode(context);
+    const before = await snapshot(tree.root);
+    await adopt({ ...requestFor(tree), config: { ...nodeConfig, certificates: [kubeletClient] } });
+    const { plan } = await adopt(requestFor(tree));
+    assert.deepEqual(
+      plan.steps.map(({ file }) => file),
+      [configFile],
+    );
+    assert.deepEqual(await runFolders(tree), ['20260601T120000Z', '20260601T120000Z-2']);
+    await revert(requestFor(tree), no);
+    assert.deepEqual(await snapshot(tree.root), before);
+  });
+
+  it('revert() does not bring back a kubeconfig whose certificate has expired or is gone', async (context) => {
+    const old = await makePair({ notAfter: present + minute });
+    const named = '/var/lib/kubelet/pki/old.pem';
+    const kubeconfigs = [
+      [embedding(old), /embeds a certificate that expired at 2026-06-01T12:01:00Z/],
+      [
+        following.replace(/: \/.*client-current\.pem/g, `: ${named}`),
+        /names .*old\.pem that expired/,
+      ],
+      [
+        following.replace(/: \/.*client-current\.pem/g, ': /none.pem'),
+        /names \/none\.pem, which does not exist/,
+      ],
+    ] as const;
+    for (const [text, trouble] of kubeconfigs) {
+      const { tree } = await kubeadmNode(context, {
+        [kubeconfigFile]: text,
+        [named]: old.pem.toString(),
+      });
+      const before = await snapshot(tree.root);
+      const clock = new FakeClock(present);
+      await adopt(requestFor(tree, clock));
+      clock.jump(2 * minute);
+      const { plan } = await revert(requestFor(tree, clock), no);
+      assert.deepEqual(
+        plan.obstacles.map(({ id }) => id),
+        ['restored-credential'],
+      );
+      assert.match(plan.obstacles[0]?.what ?? '', trouble);
+      await revert(requestFor(tree, clock), yes);
+      assert.deepEqual(await snapshot(tree.root), before);
+    }
+  });
+
+  it('revert() finds a damaged copy before it touches anything', async (context) => {
+    const { tree } = await kubeadmNode(context, flags);
+    await adopt(requestFor(tree));
+    const adopted = await snapshot(tree.root);
+    const copy = join(tree.root, 'var/lib/nodecertd/adopt/20260601T120000Z/files', extraArgs);
+    await writeFile(copy, 'other\n');
+    await assert.rejects(revert(requestFor(tree), yes), {
+      code: 'FILE_CHANGED',
+      message: /the copy of \/etc\/default\/kubelet, .* is not what was copied/,
+    });
+    assert.deepEqual(await snapshot(tree.root), adopted);
+  });
+
+  it('revert() says which record it cannot read', async (context) => {
+    const { tree } = await kubeadmNode(context, { [configFile]: handedOver });
+    await adopt(requestFor(tree));
+    const path = join(tree.root, 'var/lib/nodecertd/adopt/20260601T120000Z/manifest.json');
+    await writeFile(path, '{"kind": "AdoptionManifest"}');
+    await assert.rejects(previewRevert(requestFor(tree)), {
+      code: 'CONFIG_INVALID',
+      message: /manifest\.json is no record of an adoption/,
+    });
+  });
+});

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { test } from 'node:test';
+import { adopt, revert } from '../../src/adopt/adoption.ts';
+import type { AdoptionRequest } from '../../src/adopt/adoption.ts';
+import { Tree } from '../../src/adopt/tree.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
+import { present } from '../store/pairs.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { extraArgs, kubeadmNode, nodeConfig } from './kubeadm-node.ts';
+import { snapshot } from './snapshot.ts';
+
+const adopter = join(import.meta.dirname, 'adopter.ts');
+const dropIns = '/etc/kubernetes/kubelet.conf.d';
+type Snapshot = Awaited<ReturnType<typeof snapshot>>;
+
+function requestFor(root: string): AdoptionRequest {
+  const { signal } = new AbortController();
+  const clock = new FakeClock(present);
+  return {
+    tree: new Tree(root),
+    config: nodeConfig,
+    hostName: 'n1',
+    clock,
+    version: '0.1.0',
+    signal,
+  };
+}
+
+/** Three files to change, one of them new, in a folder where a kubelet reads all `*.conf`. */
+async function node(context: TestContext): Promise<{ root: string; before: Snapshot }> {
+  const { tree } = await kubeadmNode(context, {
+    [extraArgs]: `KUBELET_EXTRA_ARGS="--rotate-certificates --config-dir=${dropIns}"\n`,
+    [`${dropIns}/10.conf`]:
+      'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n',
+  });
+  return { root: tree.root, before: await snapshot(tree.root) };
+}
+
+async function copyOf(context: TestContext, root: string): Promise<string> {
+  const copy = join(await temporaryDirectory(context), 'node');
+  await cp(root, copy, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
+  return copy;
+}
+
+/** The exit code, or null when it died. */
+async function run(root: string, action: 'adopt' | 'revert', step: number): Promise<number | null> {
+  const args = [adopter, root, action, String(step)];
+  const child = spawn(process.execPath, args, {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    // A hundred of them are started: what Node compiles once, the next ones find.
+    env: { ...process.env, NODE_COMPILE_CACHE: join(import.meta.dirname, '../../.cache/compiled') },
+  });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  return code;
+}
+
+const together = 2;
+
+/** Lets one process after the other die a step later, until one lives to the end; returns how many died. */
+async function forEachStep(work: (step: number) => Promise<number | null>): Promise<number> {
+  for (let first = 1; ; first += together) {
+    const steps = Array.from({ length: together }, (_, index) => first + index);
+    const codes = await Promise.all(steps.map(work));
+    const survivor = codes.indexOf(0);
+    if (survivor !== -1) return first + survivor - 1;
+    assert.ok(
+      codes.every((code) => code === null),
+      `it failed: ${codes.join()}`,
+    );
+  }
+}
+
+/** Each file is as before or as after, whole, and nothing else has a name that a kubelet reads. */
+async function requireWhole(root: string, before: Snapshot, after: Snapshot): Promise<void> {
+  for (const [path, found] of await snapshot(root)) {
+    if (/\/\.nodecertd-[^/]*$/.test(path)) continue;
+    assert.ok(found === before.get(path) || found === after.get(path), path);
+  }
+  const read = (await readdir(join(root, dropIns))).filter((name) => name.endsWith('.conf'));
+  assert.deepEqual(
+    read.filter((name) => !['10.conf', '90-nodecertd.conf'].includes(name)),
+    [],
+  );
+}
+
+/** Whichever way is taken after a crash, it ends where it would have ended without. */
+async function requireRecovery(
+  context: TestContext,
+  root: string,
+  { before, after }: { readonly before: Snapshot; readonly after: Snapshot },
+): Promise<void> {
+  const other = await copyOf(context, root);
+  await adopt(requestFor(root));
+  assert.deepEqual(await snapshot(root), after);
+
+  await revert(requestFor(other), { force: false });
+  assert.deepEqual(await snapshot(other), before);
+  const kept = await readdir(join(other, 'var/lib/nodecertd/adopt')).catch(() => []);
+  assert.deepEqual(
+    kept.filter((name) => name !== '.nodecertd.lock'),
+    [],
+  );
+}
+
+test('adopt() has copies and record on the disk before the first change', async (t) => {
+  const { root } = await node(t);
+  const child = spawn(process.execPath, [adopter, root, 'adopt', '0'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const output = (await child.stdout.toArray()) as Buffer[];
+  const calls = Buffer.concat(output).toString().trim().split('\n');
+  // The record, three files and the record again; whatever was written before was synced.
+  const renames = calls.flatMap((call, index) => (call === 'rename' ? [index] : []));
+  assert.equal(renames.length, 5);
+  for (const at of renames) {
+    assert.deepEqual(
+      calls.slice(at - 1, at + 2).filter((call) => call === 'sync').length >= 1,
+      true,
+    );
+    assert.equal(calls[at + 1], 'sync');
+  }
+});
+
+test('adopt() and revert() carry on from wherever adopt was killed', async (t) => {
+  const { root, before } = await node(t);
+  const adopted = await copyOf(t, root);
+  await adopt(requestFor(adopted));
+  const after = await snapshot(adopted);
+  const steps = await forEachStep(async (step) => {
+    const victim = await copyOf(t, root);
+    const code = await run(victim, 'adopt', step);
+    await requireWhole(victim, before, after);
+    await requireRecovery(t, victim, { before, after });
+    return code;
+  });
+  t.diagnostic(`${steps} steps`);
+  assert.ok(steps > 40, `only ${steps} steps were found to stop at`);
+});
+
+test('adopt() and revert() carry on from wherever revert was killed', async (t) => {
+  const { root, before } = await node(t);
+  await adopt(requestFor(root));
+  const after = await snapshot(root);
+  const steps = await forEachStep(async (step) => {
+    const victim = await copyOf(t, root);
+    const code = await run(victim, 'revert', step);
+    await requireWhole(victim, before, after);
+    await requireRecovery(t, victim, { before, after });
+    return code;
+  });
+  t.diagnostic(`${steps} steps`);
+  assert.ok(steps > 20, `only ${steps} steps were found to stop at`);
+});

@@ -1,0 +1,22 @@
+import { lstat, readFile, readdir, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Every file and link below a folder with owner, mode and content, but for one folder that is left out. */
+export async function snapshot(
+  root: string,
+  except = '/var/lib/nodecertd',
+): Promise<ReadonlyMap<string, string>> {
+  const entries = await readdir(root, { recursive: true, withFileTypes: true });
+  const found = new Map<string, string>();
+  for (const entry of entries) {
+    const physical = join(entry.parentPath, entry.name);
+    const path = physical.slice(root.length);
+    if (path.startsWith(except) || entry.isDirectory()) continue;
+    const { mode, uid, gid } = await lstat(physical);
+    const content = entry.isSymbolicLink()
+      ? `-> ${await readlink(physical)}`
+      : await readFile(physical, 'latin1');
+    found.set(path, `${mode.toString(8)} ${uid}:${gid} ${content}`);
+  }
+  return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
