@@ -117,7 +117,7 @@ real: setup control-plane ## Tests on a real control plane (needs Go, once)
 	@$(call run_tests,$(REAL_TESTS))
 
 .PHONY: control-plane
-control-plane: setup ## Build etcd, kube-apiserver, kube-controller-manager and kubectl into the cache
+control-plane: setup ## Build etcd, kube-apiserver, kube-controller-manager, kubectl and kubelet into the cache
 	@echo "== Control plane for tests"
 	@node test/real/build-control-plane.ts
 

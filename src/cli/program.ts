@@ -64,6 +64,17 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./renew.ts'),
   },
   {
+    name: 'adopt',
+    summary: "Hand a kubelet's certificates over to the agent, and back",
+    examples: [
+      ['adopt', 'what would be changed, file by file; changes nothing'],
+      ['adopt --yes --restart', 'make the changes and restart the kubelet'],
+      ['adopt --revert', 'what would be put back; with --yes it is'],
+      ['adopt --root /mnt/image --yes', 'in an image of a node, before its first start'],
+    ],
+    load: () => import('./adopt.ts'),
+  },
+  {
     name: 'sandbox',
     summary: 'A throw-away certificates API on this machine, to try the agent or test with',
     examples: [
