@@ -35,7 +35,7 @@ export class ConnectionLog {
       case 'stale-kubeconfig':
         return this.#logger.log('kubeconfig_stale', {
           path: report.path,
-          remedy: `let client-certificate and client-key both name ${report.pair}`,
+          remedy: `nodecertd adopt, or let client-certificate and client-key both name ${report.pair}`,
         });
       case 'insecure':
         return this.#logger.log('connection_insecure', { server: report.server });

@@ -2,6 +2,7 @@ import { showMode } from '../core/file-mode.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { PreflightFinding } from '../core/preflight.ts';
+import { handOver } from './judge-kubelet.ts';
 import type { KubeconfigState } from './kubeconfigs.ts';
 
 export interface KubeconfigContext {
@@ -81,7 +82,11 @@ function judgePair(
       severity: 'warning',
       what: `${path} ${found} instead of ${pairLink}`,
       why: `What the agent rotates does not reach the kubelet, whose access stays as it is${until}`,
-      remedy: `kubectl config set-credentials ${user.name} --client-certificate=${pairLink} --client-key=${pairLink} --kubeconfig=${path} && systemctl restart kubelet`,
+      // A user without a certificate is none that adopt would give one.
+      remedy:
+        user.embedsCertificate || user.certificateFile !== undefined
+          ? handOver
+          : `kubectl config set-credentials ${user.name} --client-certificate=${pairLink} --client-key=${pairLink} --kubeconfig=${path} && systemctl restart kubelet`,
     },
   ];
 }

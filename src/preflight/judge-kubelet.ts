@@ -10,6 +10,10 @@ export interface KubeletContext {
   readonly linkOf: (name: string) => string;
 }
 
+/** The kubelet's files are changed as one, or not at all: half of it would be a node without a certificate. */
+export const handOver =
+  'nodecertd adopt, which shows what has to change; nodecertd adopt --yes --restart changes it';
+
 /** Whether the kubelet of this node rotates what we rotate, and uses what we keep. */
 export function judgeKubelet(facts: KubeletFacts, context: KubeletContext): PreflightFinding[] {
   const client = context.certificates.find(({ profile }) => profile === 'kubelet-client');
@@ -66,7 +70,7 @@ function rotator(
       subject: name,
       what: `the kubelet rotates ${name} as well: ${key} is true in ${setting.file}`,
       why: "Both ask for certificates and replace each other's pairs: twice the requests, and nobody knows whose is in use",
-      remedy: `sed -i 's/^${key}:.*/${key}: false/' ${setting.file} && systemctl restart kubelet`,
+      remedy: handOver,
     },
   ];
 }
@@ -83,7 +87,7 @@ function judgeServed(facts: KubeletFacts, link: string): PreflightFinding[] {
       severity: 'warning',
       what: `${found}, not ${link}`,
       why: 'The serving certificate that the agent keeps is used by nobody',
-      remedy: `Set tlsCertFile and tlsPrivateKeyFile both to ${link} in ${(tlsCertFile ?? tlsPrivateKeyFile)?.file ?? facts.file}, and systemctl restart kubelet`,
+      remedy: handOver,
     },
   ];
 }

@@ -18,7 +18,7 @@ const rows: readonly (readonly [ConnectionReport, object])[] = [
     {
       event: 'kubeconfig_stale',
       path: '/k',
-      remedy: 'let client-certificate and client-key both name /p',
+      remedy: 'nodecertd adopt, or let client-certificate and client-key both name /p',
     },
   ],
   [

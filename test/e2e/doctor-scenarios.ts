@@ -76,7 +76,10 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
         const request = findingOf(found, 'request-pending');
         assert.equal(request.subject, csr);
         assert.equal(request.remedy, `kubectl certificate approve ${String(csr)}`);
-        assert.match(findingOf(found, 'second-rotator').remedy ?? '', /^sed -i .*kubelet\.yaml/);
+        assert.match(findingOf(found, 'second-rotator').what, /true in .*kubelet\.yaml$/);
+        for (const id of ['second-rotator', 'kubeconfig-stale'] as const) {
+          assert.match(findingOf(found, id).remedy ?? '', /^nodecertd adopt, /);
+        }
       } finally {
         await controlPlane.setRenewing(true);
       }
@@ -100,7 +103,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
           [line['id'], line['severity'], line['subject']],
           ['second-rotator', 'warning', 'kubelet-client'],
         );
-        assert.match(String(line['remedy']), /^sed -i /);
+        assert.match(String(line['remedy']), /^nodecertd adopt, /);
         // Not before: nothing may come between a node and its first pair.
         const events = agent.lines.map(({ event }) => event);
         assert.ok(events.indexOf('certificate_stored') < events.indexOf('preflight_finding'));

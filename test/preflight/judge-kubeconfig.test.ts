@@ -99,8 +99,10 @@ describe('judgeKubeconfig()', () => {
   }
 
   it('judgeKubeconfig() gives the command that makes the kubeconfig follow the pair', () => {
+    assert.match(text(judgeKubeconfig(embedded, context)), /^nodecertd adopt, which shows/m);
+    const { certificateFile: _, keyFile: __, ...withToken } = { ...user, holdsSecret: true };
     assert.match(
-      text(judgeKubeconfig(embedded, context)),
+      text(judgeKubeconfig({ ...healthy, followsPair: false, user: withToken }, context)),
       /kubectl config set-credentials default-auth --client-certificate=\/pki\/kubelet-client-current.pem --client-key=\/pki\/kubelet-client-current.pem --kubeconfig=\/etc\/kubernetes\/kubelet.conf/,
     );
   });

@@ -64,7 +64,10 @@ describe('judgeKubelet()', () => {
     const facts = { file, found: true, rotateCertificates: on, ...ours };
     const found = text(judgeKubelet(facts, { certificates: both, linkOf: () => link }));
     assert.match(found, /rotateCertificates is true in \/etc\/kubelet\.d\/10\.conf/);
-    assert.match(found, /sed -i .*rotateCertificates: false\/' \/etc\/kubelet\.d\/10\.conf/);
+    assert.match(
+      found,
+      /^nodecertd adopt, which shows .* nodecertd adopt --yes --restart changes it$/m,
+    );
   });
 });
 
