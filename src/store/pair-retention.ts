@@ -1,4 +1,4 @@
-import { lstat, unlink } from 'node:fs/promises';
+import { chmod, constants, lstat, unlink } from 'node:fs/promises';
 import type { Finding } from '../core/enrollment.ts';
 import { describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
@@ -36,6 +36,34 @@ export async function prune(files: PairDirectory, options: PruneOptions): Promis
     const findings: Finding[] = [];
     for (const file of surplus) findings.push(await remove(files.path(file)));
     return findings;
+  } catch (error) {
+    return [cleanupFailed(files.directory, error)];
+  }
+}
+
+/**
+ * Whoever watches the link by its name watches the file behind it, and learns nothing
+ * when the link moves on: a kubelet from 1.31 on (apiserver, dynamic_serving_content.go, on
+ * fsnotify) would serve the first pair until somebody touches that file, and an expired one
+ * in the end. Giving earlier pairs the mode they have is an event for whoever still watches
+ * one of them, and then reads the link by its name. Never throws, as prune().
+ * @param pruned what became of those that were to go; nothing is said of them twice
+ */
+export async function stirPrevious(
+  files: PairDirectory,
+  pruned: readonly Finding[],
+): Promise<Finding[]> {
+  const told = new Set(pruned.map(({ path }) => path));
+  try {
+    const current = await files.realPath(files.link);
+    for (const file of await files.pairFiles()) {
+      const path = files.path(file);
+      if (told.has(path) || (await files.realPath(path)) === current) continue;
+      const { mode } = await attempt('look at', path, () => lstat(path));
+      if ((mode & constants.S_IFMT) !== constants.S_IFREG) continue;
+      await attempt('change the mode of', path, () => chmod(path, mode & 0o7777));
+    }
+    return [];
   } catch (error) {
     return [cleanupFailed(files.directory, error)];
   }

@@ -14,7 +14,7 @@ import { PairDirectory } from './pair-directory.ts';
 import type { LoadedPair, OpenPair } from './pair-file.ts';
 import { loadPair, openPair, openSplitPair, parsePair } from './pair-file.ts';
 import { splitPairFiles } from './pair-names.ts';
-import { cleanupFailed, prune } from './pair-retention.ts';
+import { cleanupFailed, prune, stirPrevious } from './pair-retention.ts';
 import type { RollBack } from './pair-roll-back.ts';
 import { rollBack } from './pair-roll-back.ts';
 import { orBadContent, unlessMissing } from './store-error.ts';
@@ -104,14 +104,16 @@ export class PairStore {
       const replaced = await this.#files.realPath(this.#files.link);
       const { facts } = await this.#store(pem);
       const { previousPairs } = this.#config;
+      const pruned = await prune(this.#files, {
+        previousPairs,
+        replaced,
+        rolledBack: 'remove',
+        now: this.#clock.now(),
+      });
       findings.push(
         ...(await this.#sync()),
-        ...(await prune(this.#files, {
-          previousPairs,
-          replaced,
-          rolledBack: 'remove',
-          now: this.#clock.now(),
-        })),
+        ...pruned,
+        ...(await stirPrevious(this.#files, pruned)),
       );
       return { pair: facts, findings };
     });

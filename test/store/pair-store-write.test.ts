@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { watch } from 'node:fs';
 import {
   open,
   readFile,
@@ -46,6 +48,20 @@ test('write() links by name alone when told to', async (t) => {
   const { store, link } = await bench(t, { config: { relativeLinks: true } });
   await store.write(secretOf(await makePair()));
   assert.equal(await readlink(link), pairFile(name, present));
+});
+
+test('write() is an event for whoever watches a pair that was replaced, however long ago', async (t) => {
+  const { store, link, clock } = await bench(t);
+  await store.write(secretOf(await makePair()));
+  // As a kubelet does: by the name of the link, which is the file behind it at that moment.
+  const watcher = watch(link);
+  t.after(() => watcher.close());
+  for (let count = 0; count < 2; count += 1) {
+    clock.jump(hour);
+    const event = once(watcher, 'change');
+    await store.write(secretOf(await makePair()));
+    await event;
+  }
 });
 
 test('write() keeps pairs of one second apart', async (t) => {
