@@ -1,3 +1,4 @@
+import { targets as adoptTargets } from './adopt-targets.ts';
 import { targets as apiTargets } from './api-targets.ts';
 import { targets as httpTargets } from './http-target.ts';
 import { targets as preflightTargets } from './preflight-targets.ts';
@@ -12,4 +13,5 @@ export const targets: readonly FuzzTarget[] = [
   ...apiTargets,
   ...httpTargets,
   ...preflightTargets,
+  ...adoptTargets,
 ];

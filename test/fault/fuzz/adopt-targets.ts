@@ -1,0 +1,115 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { planAdoption } from '../../../src/adopt/adoption-plan.ts';
+import { gatherFacts } from '../../../src/adopt/facts.ts';
+import type { Plan } from '../../../src/adopt/plan.ts';
+import { stepDiff } from '../../../src/adopt/step-diff.ts';
+import { Tree } from '../../../src/adopt/tree.ts';
+import {
+  configFile,
+  extraArgs,
+  kubeconfigFile,
+  kubeconfigOf,
+  kubeletConfig,
+  nodeConfig,
+} from '../../adopt/kubeadm-node.ts';
+import { kubeadmDropIn, packagedUnit } from '../../adopt/node-files.ts';
+import type { Corpus } from './corpus.ts';
+import { pieceIn } from './judge.ts';
+import { mutated } from './mutate.ts';
+import { secretsOf } from './secrets.ts';
+import type { FuzzTarget } from './target.ts';
+import { requireThat } from './target.ts';
+import { yamlWords } from './texts.ts';
+
+const dropIn = '/etc/systemd/system/kubelet.service.d/10-kubeadm.conf';
+
+/** The files of a node, by the first byte of an input: which of them it takes the place of. */
+const files: Readonly<Record<string, string>> = {
+  a: kubeconfigFile,
+  b: configFile,
+  c: extraArgs,
+  d: dropIn,
+};
+
+function sound({ pairs, token }: Corpus): Readonly<Record<string, string>> {
+  const [pem = new Uint8Array()] = pairs;
+  const data = Buffer.from(pem).toString('base64');
+  return {
+    [kubeconfigFile]: kubeconfigOf([
+      `client-certificate-data: ${data}`,
+      `client-key-data: "${data}" # of ${token}`,
+      `token: ${token}`,
+    ]),
+    [configFile]: `${kubeletConfig}staticPodURLHeader:\n  Authorization:\n  - Bearer ${token}\n`,
+    [extraArgs]: `KUBELET_EXTRA_ARGS="--rotate-certificates --tls-cert-file /a"\nOTHER='${data}'\n`,
+    [dropIn]: kubeadmDropIn,
+  };
+}
+
+/** Before a change is made, all of it is shown: to a terminal, and without what is secret. */
+const adoption: FuzzTarget = {
+  name: 'adoption',
+  module: import.meta.url,
+  fault: 'damaged files of a node that is to be adopted',
+  inputs: 2_000,
+  generator: (corpus) => {
+    const texts = sound(corpus);
+    const seeds = Object.entries(files).map(([letter, file]) => ({
+      letter,
+      text: Buffer.from(texts[file] ?? ''),
+    }));
+    const words = [
+      ...yamlWords,
+      '--config-dir=/d',
+      '$',
+      '${A}',
+      '\\\n',
+      'Environment=',
+      '[Service]',
+    ];
+    return (random) => {
+      const { letter, text } = random.pick(seeds);
+      return Buffer.concat([Buffer.from(letter), mutated({ seeds: [text], words }, random)]);
+    };
+  },
+  open: ({ corpus, directory }) => {
+    const texts = sound(corpus);
+    const secrets = secretsOf(corpus);
+    const tree = new Tree(directory);
+    put(directory, '/usr/lib/systemd/system/kubelet.service', Buffer.from(packagedUnit));
+    for (const [file, text] of Object.entries(texts)) put(directory, file, Buffer.from(text));
+    return {
+      feed: async (input) => {
+        const file = files[String.fromCharCode(input[0] ?? 0)] ?? configFile;
+        put(directory, file, input.subarray(1));
+        try {
+          const facts = await gatherFacts({ tree, config: nodeConfig, hostName: 'n1', now: 0 });
+          return outcomeOf(planAdoption(facts), secrets);
+        } finally {
+          put(directory, file, Buffer.from(texts[file] ?? ''));
+        }
+      },
+    };
+  },
+};
+
+function put(directory: string, file: string, bytes: Uint8Array): void {
+  const path = join(directory, file);
+  mkdirSync(dirname(path), { recursive: true });
+  rmSync(path, { force: true });
+  writeFileSync(path, bytes);
+}
+
+function outcomeOf(plan: Plan, secrets: ReadonlySet<string>): string {
+  const { steps, obstacles, notes } = plan;
+  const diffs = steps.map(stepDiff);
+  const told = JSON.stringify([obstacles, notes, steps.map(({ what, why }) => [what, why]), diffs]);
+  const leak = pieceIn(told, secrets);
+  requireThat(leak === undefined, () => `shows ${leak} of a secret: ${told}`);
+  requireThat(!/[^\P{C}\n\t]/u.test(diffs.join('')), () => `moves the cursor: ${told}`);
+  if (obstacles.length > 0) return obstacles[0]?.id ?? '';
+  return `${steps.length} steps`;
+}
+
+export const targets: readonly FuzzTarget[] = [adoption];
