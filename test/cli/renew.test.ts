@@ -24,6 +24,10 @@ function renew(node: TestNode, ...args: readonly string[]): Promise<Ran> {
   });
 }
 
+const withHook = (program: string): Record<string, unknown> => ({
+  certificates: [{ ...client, onRotate: [{ command: [program], retries: 0 }] }],
+});
+
 describe('nodecertd renew', () => {
   const addresses = { from: 'static', dnsNames: ['worker'], ipAddresses: ['10.0.0.1'] };
   const certificates = [client, { ...serving, addresses }];
@@ -95,14 +99,11 @@ describe('nodecertd renew', () => {
   });
 
   it('waits for the hooks as well, and ends with 1 when one has failed', async () => {
-    const hooks = (program: string): Record<string, unknown> => ({
-      certificates: [{ ...client, onRotate: [{ command: [program], retries: 0 }] }],
-    });
-    await using well = await TestNode.create(controlPlane, 'renew-hook', hooks('/bin/true'));
+    await using well = await TestNode.create(controlPlane, 'renew-hook', withHook('/bin/true'));
     await well.start().event('hook_succeeded');
     const renewed = await renew(well);
     assert.deepEqual([renewed.code, renewed.stderr.includes('HOOK_FAILED')], [0, false]);
-    await using bad = await TestNode.create(controlPlane, 'renew-bad-hook', hooks('/bin/false'));
+    await using bad = await TestNode.create(controlPlane, 'renew-bad-hook', withHook('/bin/false'));
     await bad.start().event('hook_failed');
     const failed = await renew(bad, '-o', 'json');
     assert.equal(failed.code, 1);
