@@ -80,18 +80,20 @@ function checkBootstrap({ config, paths, wanted }: AdoptionFacts): Note[] {
 
 function checkWatched({ config, paths, kubelet }: AdoptionFacts): Note[] {
   if (kubelet.source === 'unknown') return [];
-  const { configFile, configDirectory } = config.kubelet;
+  const { configFile, configDirectory, certificateDirectory } = config.kubelet;
   const sameFile = paths.configFile === undefined || !differ(paths.configFile, configFile);
   const sameFolder = !differ(paths.configDirectory ?? '.', configDirectory ?? '.');
-  if (sameFile && sameFolder) return [];
+  const sameDirectory = !differ(paths.certificateDirectory, certificateDirectory);
+  if (sameFile && sameFolder && sameDirectory) return [];
   const keys = [
     ...(paths.configFile === undefined ? [] : [`configFile: ${paths.configFile}`]),
     ...(paths.configDirectory === undefined ? [] : [`configDirectory: ${paths.configDirectory}`]),
+    ...(sameDirectory ? [] : [`certificateDirectory: ${paths.certificateDirectory}`]),
   ];
   return [
     {
       id: 'kubelet-config-path',
-      what: 'nodecertd looks elsewhere for the configuration of the kubelet, and would not notice that it rotates again',
+      what: 'nodecertd looks elsewhere for what the kubelet goes by, and would not notice that it rotates again',
       remedy: `Set in the configuration of nodecertd: kubelet: { ${keys.join(', ')} }`,
     },
   ];

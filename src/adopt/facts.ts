@@ -133,8 +133,9 @@ function kubeletPaths({
   readonly hostName: string | undefined;
 }): KubeletPaths {
   if (kubelet.source === 'unknown') {
-    const { kubeconfig, certificateDirectory, nodeName } = config;
-    return { ...config.kubelet, kubeconfig, certificateDirectory, nodeName };
+    const { kubeconfig, nodeName } = config;
+    const { standBack: _, ...paths } = config.kubelet;
+    return { ...paths, kubeconfig, nodeName };
   }
   const at = (name: Parameters<typeof flaggedPath>[1]): string | undefined =>
     flaggedPath(kubelet, name);

@@ -276,7 +276,7 @@ describe('planAdoption()', () => {
     [
       'another directory and another kubeconfig',
       { [extraArgs]: 'KUBELET_EXTRA_ARGS="--cert-dir=/srv/pki/ --kubeconfig=/srv/kubelet.conf"\n' },
-      ['obstacle certificate-directory', 'obstacle kubeconfig-path'],
+      ['obstacle certificate-directory', 'obstacle kubeconfig-path', 'note kubelet-config-path'],
     ],
     [
       'another bootstrap kubeconfig',
