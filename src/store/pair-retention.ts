@@ -1,11 +1,12 @@
-import { chmod, constants, lstat, unlink } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { chmod, lstat, unlink } from 'node:fs/promises';
 import type { Finding } from '../core/enrollment.ts';
 import { describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { minute } from '../core/instant.ts';
 import { loadCandidates } from './pair-candidates.ts';
 import type { PairDirectory } from './pair-directory.ts';
-import { attempt } from './store-error.ts';
+import { attempt, unlessMissing } from './store-error.ts';
 
 const setAsideFilesKept = 3;
 
@@ -45,28 +46,54 @@ export async function prune(files: PairDirectory, options: PruneOptions): Promis
  * Whoever watches the link by its name watches the file behind it, and learns nothing
  * when the link moves on: a kubelet from 1.31 on (apiserver, dynamic_serving_content.go, on
  * fsnotify) would serve the first pair until somebody touches that file, and an expired one
- * in the end. Giving earlier pairs the mode they have is an event for whoever still watches
- * one of them, and then reads the link by its name. Never throws, as prune().
- * @param pruned what became of those that were to go; nothing is said of them twice
+ * in the end. Giving the other pairs the mode they have is an event for whoever still
+ * watches one of them, and then reads the link by its name. Never throws, as prune().
  */
-export async function stirPrevious(
+export async function stirOthers(
   files: PairDirectory,
-  pruned: readonly Finding[],
+  pruned: readonly Finding[] = [],
 ): Promise<Finding[]> {
-  const told = new Set(pruned.map(({ path }) => path));
+  return stir(files, { pruned, isDue: () => true });
+}
+
+/**
+ * Does what a write or a roll-back was kept from after its swap: a pair that has not
+ * changed since the link has told nobody about it. With a clock that was set back since,
+ * that can't be seen, and a look that touches files each time would bring about the next.
+ */
+export async function stirForgotten(files: PairDirectory, now: Instant): Promise<Finding[]> {
+  const since = await unlessMissing(() => ctimeOf(files.link));
+  if (since === undefined || since > now) return [];
+  return stir(files, { pruned: [], isDue: ({ ctimeMs }) => ctimeMs <= since });
+}
+
+async function stir(
+  files: PairDirectory,
+  options: {
+    /** What became of those that were to go: nothing is said of them twice. */
+    readonly pruned: readonly Finding[];
+    readonly isDue: (stats: Stats) => boolean;
+  },
+): Promise<Finding[]> {
+  const told = new Set(options.pruned.map(({ path }) => path));
   try {
     const current = await files.realPath(files.link);
     for (const file of await files.pairFiles()) {
       const path = files.path(file);
       if (told.has(path) || (await files.realPath(path)) === current) continue;
-      const { mode } = await attempt('look at', path, () => lstat(path));
-      if ((mode & constants.S_IFMT) !== constants.S_IFREG) continue;
-      await attempt('change the mode of', path, () => chmod(path, mode & 0o7777));
+      const stats = await attempt('look at', path, () => lstat(path));
+      if (!stats.isFile() || !options.isDue(stats)) continue;
+      await attempt('change the mode of', path, () => chmod(path, stats.mode & 0o7777));
     }
     return [];
   } catch (error) {
     return [cleanupFailed(files.directory, error)];
   }
+}
+
+async function ctimeOf(path: string): Promise<number> {
+  const { ctimeMs } = await attempt('look at', path, () => lstat(path));
+  return ctimeMs;
 }
 
 /** The word of a failure that came after the swap. */

@@ -9,6 +9,7 @@ import type { Candidate } from './pair-candidates.ts';
 import type { PairDirectory } from './pair-directory.ts';
 import type { LoadedPair } from './pair-file.ts';
 import { loadPair } from './pair-file.ts';
+import { stirOthers } from './pair-retention.ts';
 import { orBadContent, unlessMissing } from './store-error.ts';
 
 /** What there is to report of it. */
@@ -53,7 +54,7 @@ export async function rollBack(
   return {
     kind: 'rolled-back',
     pair: earlier.pair.facts,
-    findings: [{ kind: 'pair-rolled-back', path: link, detail }],
+    findings: [{ kind: 'pair-rolled-back', path: link, detail }, ...(await stirOthers(files))],
   };
 }
 

@@ -14,7 +14,7 @@ import { PairDirectory } from './pair-directory.ts';
 import type { LoadedPair, OpenPair } from './pair-file.ts';
 import { loadPair, openPair, openSplitPair, parsePair } from './pair-file.ts';
 import { splitPairFiles } from './pair-names.ts';
-import { cleanupFailed, prune, stirPrevious } from './pair-retention.ts';
+import { cleanupFailed, prune, stirForgotten, stirOthers } from './pair-retention.ts';
 import type { RollBack } from './pair-roll-back.ts';
 import { rollBack } from './pair-roll-back.ts';
 import { orBadContent, unlessMissing } from './store-error.ts';
@@ -81,7 +81,10 @@ export class PairStore {
       );
       const pair = await this.#settle(findings);
       if (pair === undefined) return { findings };
-      findings.push(...(await this.#finishPruning()));
+      findings.push(
+        ...(await this.#finishPruning()),
+        ...(await stirForgotten(this.#files, this.#clock.now())),
+      );
       return { pair: pair.facts, publicKey: pair.publicKey, findings };
     });
   }
@@ -110,11 +113,7 @@ export class PairStore {
         rolledBack: 'remove',
         now: this.#clock.now(),
       });
-      findings.push(
-        ...(await this.#sync()),
-        ...pruned,
-        ...(await stirPrevious(this.#files, pruned)),
-      );
+      findings.push(...(await this.#sync()), ...pruned, ...(await stirOthers(this.#files, pruned)));
       return { pair: facts, findings };
     });
   }

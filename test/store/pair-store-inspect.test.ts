@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { watch } from 'node:fs';
 import {
   chmod,
+  lstat,
   mkdir,
   readFile,
   readdir,
   readlink,
+  rename,
   rm,
   stat,
   symlink,
@@ -235,3 +239,41 @@ test('inspect() removes the old pairs that a write had no time for, but not the 
   requireWholePair(await readFile(at(replaced)));
   assert.deepEqual((await store.inspect()).findings, []);
 });
+
+test('inspect() makes up for the event of a swap that was cut short after it, once', async (t) => {
+  const { store, put, at, link, clock } = await bench(t);
+  // The moments at which files change are those of the machine.
+  clock.jump(Date.now() + minute - clock.now());
+  const notAfter = clock.now() + day;
+  const earlier = at(await put(await makePair({ notAfter }), 2 * hour));
+  await symlink(earlier, link);
+  const watcher = watch(link);
+  t.after(() => watcher.close());
+  const event = once(watcher, 'change');
+  await symlink(at(await put(await makePair({ notAfter }), hour)), at('swap'));
+  await rename(at('swap'), link);
+  // At the second time when both happened in one tick of the kernel's clock.
+  do await store.inspect();
+  while ((await changed(earlier)) <= (await changed(link)));
+  await event;
+  const before = await changed(earlier);
+  assert.deepEqual((await store.inspect()).findings, []);
+  assert.equal(await changed(earlier), before);
+});
+
+test('inspect() touches no pair again and again when the link is of the future', async (t) => {
+  const { store, at, put, link, clock } = await bench(t);
+  clock.jump(Date.now() - hour - clock.now());
+  const notAfter = clock.now() + day;
+  const earlier = at(await put(await makePair({ notAfter }), 2 * hour));
+  await symlink(at(await put(await makePair({ notAfter }), hour)), link);
+  const before = await changed(earlier);
+  await store.inspect();
+  await store.inspect();
+  assert.equal(await changed(earlier), before);
+});
+
+async function changed(path: string): Promise<number> {
+  const { ctimeMs } = await lstat(path);
+  return ctimeMs;
+}

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { watch } from 'node:fs';
 import {
   mkdir,
   readFile,
@@ -202,6 +203,17 @@ test('write() keeps the last three of what was put aside in either way', async (
     left.map(async (file) => requireWholePair(await readFile(join(directory, file)))),
   );
   assert.ok(serials.includes(serialOf(pairs, 0)), 'the pair that was always gone back to is gone');
+});
+
+test('rollBack() is an event for whoever watches the pair that was gone back from', async (t) => {
+  const { store, link, pairs } = await stored(t, [{}, newer]);
+  const watcher = watch(link);
+  t.after(() => watcher.close());
+  const events: string[] = [];
+  watcher.on('change', (type) => events.push(type));
+  assertKind(await store.rollBack(serialOf(pairs, 1)), 'rolled-back');
+  // Its second name is one event, the mode that it is given the next.
+  while (events.length < 2) await once(watcher, 'change');
 });
 
 test('rollBack() never shows a reader a missing, torn or mismatched pair', async (t) => {
