@@ -3,7 +3,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 import { stringify } from 'yaml';
-import { cacheDirectory, goModuleDirectory, isExecutable } from '../support/programs.ts';
+import { buildGoProgram } from '../support/go-program.ts';
+import { cacheDirectory, isExecutable } from '../support/programs.ts';
 
 /** Where one agent finds and leaves things; each run of an agent has files of its own. */
 export interface AgentFiles {
@@ -29,17 +30,10 @@ export function agentPrograms(): AgentProgram[] {
   return [clientGo(), ...nodecertd()];
 }
 
-/** Built each time: its source is in this repository and may have changed, and Go notices when not. */
 function clientGo(): AgentProgram {
-  const command = join(cacheDirectory, 'bench-client-go');
-  execFileSync(
-    'go',
-    ['build', '-buildvcs=false', '-ldflags', '-s -w', '-o', command, './bench/client-go'],
-    { cwd: goModuleDirectory, env: { ...process.env, CGO_ENABLED: '0' } },
-  );
   return {
     name: 'client-go',
-    command,
+    command: buildGoProgram('bench-client-go', './bench/client-go'),
     args: (files) => [
       `--bootstrap-kubeconfig=${files.bootstrapKubeconfig}`,
       `--kubeconfig=${files.kubeconfig}`,

@@ -1,11 +1,10 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import type { ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { cacheDirectory, goModuleDirectory } from '../../support/programs.ts';
+import { buildGoProgram } from '../../support/go-program.ts';
 
 /** What client-go's FileStore made of a directory. */
 export interface FileStoreAnswer {
@@ -23,7 +22,9 @@ export class FileStore implements AsyncDisposable {
 
   constructor() {
     // What klog says on standard error is the same for every directory.
-    this.#child = spawn(build(), { stdio: ['pipe', 'pipe', 'ignore'] });
+    this.#child = spawn(buildGoProgram('fault-filestore', './fault/filestore'), {
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
     this.#answers = createInterface({ input: this.#child.stdout });
   }
 
@@ -43,15 +44,4 @@ export class FileStore implements AsyncDisposable {
     this.#child.stdin.end();
     await exited;
   }
-}
-
-/** Built each time: its source is in this repository and may have changed, and Go notices when not. */
-function build(): string {
-  const command = join(cacheDirectory, 'fault-filestore');
-  execFileSync(
-    'go',
-    ['build', '-buildvcs=false', '-ldflags', '-s -w', '-o', command, './fault/filestore'],
-    { cwd: goModuleDirectory, env: { ...process.env, CGO_ENABLED: '0' } },
-  );
-  return command;
 }
