@@ -162,12 +162,18 @@ test: ## Everything but the package: checks, unit tests, end-to-end tests on bot
 	@$(report_skipped)
 
 # The later version is for the tests of an upgrade.
-.PHONY: deb-test
-deb-test: ## Build the Debian package, look into it, and install it in a container
-	@rm -f .cache/skipped
-	@$(MAKE) container control-plane
+.PHONY: debs
+debs:
 	@$(MAKE) deb DIST=.cache/later VERSION=$(VERSION)+later COMPRESSION=0
 	@$(MAKE) deb
+
+.PHONY: package-tests
+package-tests: setup
 	@echo "== Tests of the package"
 	@$(call run_tests,$(PACKAGE_TESTS))
+
+.PHONY: deb-test
+deb-test: ## Build the Debian package, look into it, install it, and have a kubelet live on it
+	@rm -f .cache/skipped
+	@$(MAKE) container control-plane debs package-tests
 	@$(report_skipped)

@@ -26,7 +26,12 @@ interface AuditEvent {
   readonly auditID: string;
   readonly stage: 'RequestReceived' | 'ResponseStarted' | 'ResponseComplete' | 'Panic';
   readonly verb: string;
-  readonly user: { readonly username: string };
+  readonly user: {
+    /** Absent where authentication failed. */
+    readonly username?: string;
+    readonly extra?: Readonly<Record<string, readonly string[]>>;
+  };
+  readonly userAgent?: string;
   readonly objectRef?: {
     readonly resource?: string;
     readonly subresource?: string;
@@ -39,6 +44,9 @@ interface AuditEvent {
 export interface TimedRequest extends AuditedRequest {
   /** Milliseconds since the epoch, with fractions. */
   readonly receivedAt: number;
+  readonly userAgent: string;
+  /** SHA-256 of the client certificate it came with, as hex digits. */
+  readonly fingerprint?: string;
 }
 
 /**
@@ -77,13 +85,18 @@ function latestById(events: readonly AuditEvent[]): AuditEvent[] {
 
 function toRequest(event: AuditEvent): TimedRequest {
   const { resource = '', subresource, name } = event.objectRef ?? {};
+  const { username = '', extra } = event.user;
+  const [credential] = extra?.['authentication.kubernetes.io/credential-id'] ?? [];
+  const fingerprint = /^X509SHA256=(?<digest>[\da-f]+)$/.exec(credential ?? '')?.groups?.['digest'];
   return {
-    user: event.user.username,
+    user: username,
     verb: event.verb,
     resource: subresource === undefined ? resource : `${resource}/${subresource}`,
     name,
     code: event.responseStatus?.code ?? 0,
     receivedAt: parseMicroTime(event.requestReceivedTimestamp),
+    userAgent: event.userAgent ?? '',
+    ...(fingerprint !== undefined && { fingerprint }),
   };
 }
 

@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { hasErrno } from '../../src/core/errors.ts';
 import { controlPlaneDirectory, isExecutable, skip } from './programs.ts';
 
-function kubeletProgram(): string {
+export function kubeletProgram(): string {
   return join(controlPlaneDirectory(), 'kubelet');
 }
 

@@ -4,8 +4,8 @@ import type { TestEvent } from 'node:test/reporters';
 import { spec } from 'node:test/reporters';
 
 /**
- * Reporter for `node --test`: one line for a file that passes, everything about one
- * that fails, and Node's own closing summary. Hundreds of names that scroll by are
+ * Reporter for `node --test`: one line for a file that passes and what it has measured,
+ * everything about one that fails, and Node's own closing summary. Hundreds of names that scroll by are
  * read by nobody; the one that fails must not be among them.
  */
 // oxlint-disable-next-line import/no-default-export -- what --test-reporter loads
@@ -21,8 +21,9 @@ async function* condense(source: AsyncIterable<TestEvent>): AsyncGenerator<TestE
     if (file === undefined) {
       yield* flush(held, event);
     } else if (event.type === 'test:summary' && event.data.success) {
-      held.delete(file);
       yield passed(file, event.data);
+      yield* (held.get(file) ?? []).filter(({ type }) => type === 'test:diagnostic');
+      held.delete(file);
     } else {
       held.set(file, [...(held.get(file) ?? []), event]);
     }

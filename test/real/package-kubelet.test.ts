@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict';
+import type { X509Certificate } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { stringify } from 'yaml';
+import { parsePair } from '../support/agent.ts';
+import type { TimedRequest } from '../support/audit-log.ts';
+import { builtPackage, requirePackages } from '../support/built-packages.ts';
+import { skipWithoutContainer } from '../support/container-root.ts';
+import { bootKubeletNode, kubeletPort } from '../support/kubelet-node.ts';
+import type { Container } from '../support/nspawn.ts';
+import {
+  skipWithoutRealControlPlane,
+  startRealControlPlane,
+} from '../support/real-control-plane.ts';
+import type { RealControlPlane } from '../support/real-control-plane.ts';
+import { skipWithoutRealKubelet } from '../support/real-kubelet.ts';
+import { TlsProber } from '../support/tls-prober.ts';
+import { NodeWatch } from '../support/node-watch.ts';
+
+const kubelet = 'kubelet.service';
+const agent = 'nodecertd.service';
+const nodeName = 'worker-1';
+const nodeUser = `system:node:${nodeName}`;
+const pki = '/var/lib/kubelet/pki';
+const rotations = 10;
+/** client-go, transport/cert_rotation.go: CertCallbackRefreshDuration. */
+const kubeletRefreshMs = 5 * 60_000;
+/** kubelet.config.k8s.io/v1beta1: nodeLeaseDurationSeconds. */
+const leaseMs = 40_000;
+
+const configuration = {
+  apiVersion: 'nodecertd.io/v1alpha1',
+  kind: 'AgentConfiguration',
+  nodeName,
+  bootstrapKubeconfig: '/etc/kubernetes/bootstrap-kubelet.conf',
+  certificates: [
+    { name: 'kubelet-client', profile: 'kubelet-client' },
+    {
+      name: 'kubelet-server',
+      profile: 'kubelet-serving',
+      served: { endpoints: [`127.0.0.1:${kubeletPort}`] },
+    },
+  ],
+  metrics: { address: '127.0.0.1:0' },
+};
+
+const skip = skipWithoutContainer() || skipWithoutRealControlPlane() || skipWithoutRealKubelet();
+
+/**
+ * A kubelet that looks after itself, the package on its node, and what becomes of the two:
+ * each test finds what the one before has left.
+ */
+describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
+  let container: Container;
+  let controlPlane: RealControlPlane;
+  let approving: NodeJS.Timeout;
+  let adopted: { readonly pid: string; readonly at: number };
+  let prober: TlsProber;
+  let node: NodeWatch;
+
+  before(async () => {
+    requirePackages();
+    controlPlane = await startRealControlPlane({ signingSeconds: 3_600 });
+    container = await bootKubeletNode(nodeName, controlPlane);
+    await container.must('apt-get', 'install', '--yes', await container.take(builtPackage.file));
+    await container.write('/etc/nodecertd/config.yaml', stringify(configuration));
+    approving = setInterval(() => void approveServing(), 500);
+  });
+  after(async () => {
+    clearInterval(approving);
+    prober?.[Symbol.dispose]();
+    await node?.[Symbol.asyncDispose]();
+    await container?.[Symbol.asyncDispose]();
+    await controlPlane?.[Symbol.asyncDispose]();
+  });
+
+  /** Nothing in Kubernetes does. */
+  async function approveServing(): Promise<void> {
+    const csrs = await controlPlane.csrs();
+    for (const { name, signerName, conditions } of csrs) {
+      if (signerName !== 'kubernetes.io/kubelet-serving' || conditions.length > 0) continue;
+      await controlPlane.approve(name);
+    }
+  }
+
+  async function pid(unit: string): Promise<string> {
+    return container.property(unit, 'MainPID');
+  }
+
+  async function pair(name: 'kubelet-client' | 'kubelet-server'): Promise<X509Certificate> {
+    return parsePair(await container.must('cat', `${pki}/${name}-current.pem`));
+  }
+
+  async function fingerprint(name: 'kubelet-client' | 'kubelet-server'): Promise<string> {
+    return (await pair(name)).fingerprint256.replaceAll(':', '').toLowerCase();
+  }
+
+  /** Names, sizes and times. */
+  async function filesBeside(): Promise<string> {
+    return container.must('ls', '-l', '--full-time', pki);
+  }
+
+  async function serial(name: 'kubelet-client' | 'kubelet-server'): Promise<string> {
+    return (await pair(name)).serialNumber;
+  }
+
+  async function states(): Promise<string[]> {
+    const { stdout } = await container.run('nodecertd', 'status', '--output', 'json');
+    const { certificates } = JSON.parse(stdout) as { certificates: { state: string }[] };
+    return certificates.map(({ state }) => state);
+  }
+
+  async function untilStates(...expected: string[]): Promise<void> {
+    await container.until(`certificates that are ${expected.join(', ')}`, async () =>
+      (await states()).join() === expected.join() ? true : undefined,
+    );
+  }
+
+  async function requestsSince(instant: number): Promise<readonly TimedRequest[]> {
+    const requests = await controlPlane.requests();
+    return requests.filter(({ receivedAt }) => receivedAt >= instant);
+  }
+
+  it('finds a kubelet that is Ready with certificates of its own', async () => {
+    await container.must('systemctl', 'enable', '--now', kubelet);
+    await container.until('its serving certificate', async () =>
+      (await container.has(`${pki}/kubelet-server-current.pem`)) ? true : undefined,
+    );
+    node = new NodeWatch(controlPlane.admin, nodeName);
+    await container.until('a Node that is Ready', async () => node.ready || undefined);
+  });
+
+  it('only watches it, and asks for nothing', async () => {
+    const before = [await serial('kubelet-client'), await serial('kubelet-server')];
+    const filesBefore = await filesBeside();
+    const since = Date.now();
+    await container.must('systemctl', 'enable', '--now', agent);
+    await untilStates('observing', 'observing');
+    assert.match(await container.property(agent, 'StatusText'), /^2 of 2 certificates valid/);
+    assert.deepEqual([await serial('kubelet-client'), await serial('kubelet-server')], before);
+    const asked = (await requestsSince(since)).filter(({ userAgent }) =>
+      userAgent.startsWith('nodecertd/'),
+    );
+    assert.deepEqual(
+      asked.filter(({ resource }) => resource === 'certificatesigningrequests'),
+      [],
+    );
+    assert.equal(await filesBeside(), filesBefore);
+  });
+
+  it('shows what adopting it means, and takes it over with one restart', async () => {
+    const before = [await serial('kubelet-client'), await serial('kubelet-server')];
+    const plan = await container.run('nodecertd', 'adopt');
+    assert.equal(plan.code, 3, plan.stderr);
+    assert.match(plan.stdout, /^\+rotateCertificates: false$/m);
+    const old = await pid(kubelet);
+    await container.must('nodecertd', 'adopt', '--yes', '--restart');
+    adopted = { pid: await pid(kubelet), at: Date.now() };
+    assert.notEqual(adopted.pid, old);
+    await untilStates('valid', 'valid');
+    assert.deepEqual([await serial('kubelet-client'), await serial('kubelet-server')], before);
+    await container.must('nodecertd', 'adopt');
+  });
+
+  it(`renews both pairs ${rotations} times while clients come and go`, async () => {
+    const { caPem } = controlPlane;
+    prober = new TlsProber({ port: kubeletPort, serverName: nodeName, caPem, perSecond: 5 });
+    const seen = new Set([await serial('kubelet-client'), await serial('kubelet-server')]);
+    for (let done = 0; done < rotations; done++) {
+      // It waits until the kubelet serves the new one.
+      await container.must('nodecertd', 'renew');
+      seen.add(await serial('kubelet-client')).add(await serial('kubelet-server'));
+    }
+    assert.equal(seen.size, 2 + 2 * rotations);
+  });
+
+  it('has the kubelet use the newest client pair within its five minutes', async (t) => {
+    const newest = await fingerprint('kubelet-client');
+    const used = await container.until(
+      'a request of the kubelet with the newest pair',
+      async () => {
+        const requests = await requestsSince(adopted.at);
+        return requests.find(
+          (one) => one.userAgent.startsWith('kubelet/') && one.fingerprint === newest,
+        );
+      },
+      kubeletRefreshMs + leaseMs,
+    );
+    assert.equal(used.code, 200);
+    t.diagnostic(`${seconds(used.receivedAt - adopted.at)} after the kubelet was started`);
+  });
+
+  it('was noticed by nobody: no handshake failed, nobody was refused, the Node was Ready', async (t) => {
+    prober[Symbol.dispose]();
+    assert.equal(await pid(kubelet), adopted.pid);
+    assert.deepEqual(prober.failed, []);
+    assert.equal(new Set(prober.handshakes.map((one) => one.fingerprint)).size, rotations + 1);
+    assert.ok(node.watching);
+    assert.deepEqual(node.unready, []);
+    const requests = await requestsSince(adopted.at);
+    assert.deepEqual(
+      requests.filter(({ code }) => code === 401),
+      [],
+    );
+    const leases = requests.filter(
+      ({ user, resource, code }) => user === nodeUser && resource === 'leases' && code === 200,
+    );
+    const moments = [adopted.at, ...leases.map(({ receivedAt }) => receivedAt), Date.now()];
+    const gaps = moments.slice(1).map((moment, index) => moment - (moments[index] ?? 0));
+    const longest = Math.max(...gaps);
+    assert.ok(longest < leaseMs, `${seconds(longest)} without a lease`);
+    const { length: handshakes } = prober.handshakes;
+    t.diagnostic(
+      `${handshakes} handshakes, ${requests.length} requests, a lease every ${seconds(longest)} at the latest`,
+    );
+  });
+
+  it('gives it back, and the kubelet rotates by itself again', async () => {
+    // Due as soon as the kubelet looks at them.
+    await controlPlane.setSigningSeconds(90);
+    await container.must('nodecertd', 'renew');
+    const before = [await serial('kubelet-client'), await serial('kubelet-server')];
+    await container.must('nodecertd', 'adopt', '--revert', '--yes', '--restart');
+    await untilStates('observing', 'observing');
+    const since = Date.now();
+    await container.until(
+      'pairs that the kubelet has replaced',
+      async () => {
+        const now = [await serial('kubelet-client'), await serial('kubelet-server')];
+        return now.every((one, index) => one !== before[index]) || undefined;
+      },
+      2 * 90_000,
+    );
+    const created = (await requestsSince(since)).filter(
+      ({ verb, resource }) => verb === 'create' && resource === 'certificatesigningrequests',
+    );
+    assert.ok(created.length >= 2, JSON.stringify(created));
+    assert.ok(created.every(({ userAgent }) => userAgent.startsWith('kubelet/')));
+  });
+});
+
+function seconds(milliseconds: number): string {
+  return `${(milliseconds / 1_000).toFixed(1)} s`;
+}

@@ -1,0 +1,69 @@
+import { stringify } from 'yaml';
+import { kubeadmDropIn, packagedUnit } from '../adopt/node-files.ts';
+import { buildGoProgram } from './go-program.ts';
+import { Container } from './nspawn.ts';
+import type { RealControlPlane } from './real-control-plane.ts';
+import { kubeletProgram } from './real-kubelet.ts';
+
+export const kubeletPort = 10_250;
+
+const runtimeSocket = 'unix:///run/fake-runtime.sock';
+
+/** As kubeadm has it, but for a runtime that runs nothing, and a container instead of a machine. */
+const kubeletConfiguration = {
+  apiVersion: 'kubelet.config.k8s.io/v1beta1',
+  kind: 'KubeletConfiguration',
+  address: '127.0.0.1',
+  port: kubeletPort,
+  healthzPort: 0,
+  authentication: {
+    anonymous: { enabled: false },
+    webhook: { enabled: true },
+    x509: { clientCAFile: '/etc/kubernetes/pki/ca.crt' },
+  },
+  authorization: { mode: 'Webhook' },
+  containerRuntimeEndpoint: runtimeSocket,
+  cgroupDriver: 'cgroupfs',
+  cgroupsPerQOS: false,
+  enforceNodeAllocatable: [],
+  failCgroupV1: false,
+  failSwapOn: false,
+  localStorageCapacityIsolation: false,
+  rotateCertificates: true,
+  serverTLSBootstrap: true,
+};
+
+/** A kubelet wants the kernel's messages, to see what was killed for want of memory; the container has none. */
+const runtimeUnit = `[Service]
+ExecStartPre=/bin/ln --symbolic --force null /dev/kmsg
+ExecStart=/usr/bin/fake-runtime ${runtimeSocket}
+
+[Install]
+RequiredBy=kubelet.service
+`;
+
+/** A container with all that a kubelet is started with on a node that kubeadm has joined; it is not started yet. */
+export async function bootKubeletNode(
+  nodeName: string,
+  controlPlane: RealControlPlane,
+): Promise<Container> {
+  const container = await Container.boot({
+    hostName: nodeName,
+    mounts: {
+      '/usr/bin/kubelet': kubeletProgram(),
+      '/usr/bin/fake-runtime': buildGoProgram('fake-runtime', './real/fake-runtime'),
+    },
+  });
+  const files = {
+    '/usr/lib/systemd/system/kubelet.service': packagedUnit,
+    '/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf': kubeadmDropIn,
+    '/etc/systemd/system/fake-runtime.service': runtimeUnit,
+    '/var/lib/kubelet/config.yaml': stringify(kubeletConfiguration),
+    '/etc/kubernetes/pki/ca.crt': controlPlane.caPem,
+    '/etc/kubernetes/bootstrap-kubelet.conf': await controlPlane.bootstrapKubeconfig(),
+  };
+  for (const [path, text] of Object.entries(files)) await container.write(path, text, 0o600);
+  await container.must('systemctl', 'daemon-reload');
+  await container.must('systemctl', 'enable', '--now', 'fake-runtime.service');
+  return container;
+}

@@ -1,0 +1,52 @@
+import type { ApiClient } from './api-client.ts';
+
+/** core/v1 Node, as far as it is looked at. */
+interface NodeEvent {
+  readonly object: {
+    readonly status?: {
+      readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+    };
+  };
+}
+
+/** Follows the Ready condition of a Node. */
+export class NodeWatch implements AsyncDisposable {
+  /** What it said after it had been Ready once, and was not that. */
+  readonly unready: string[] = [];
+  #ready = false;
+  #watching = true;
+  readonly #end = new AbortController();
+  readonly #following: Promise<void>;
+
+  constructor(admin: ApiClient, nodeName: string) {
+    this.#following = this.#follow(admin, nodeName)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#watching = false;
+      });
+  }
+
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  /** Whether `unready` still tells all. */
+  get watching(): boolean {
+    return this.#watching;
+  }
+
+  async #follow(admin: ApiClient, nodeName: string): Promise<void> {
+    const path = `/api/v1/nodes?watch=true&fieldSelector=metadata.name%3D${nodeName}`;
+    for await (const event of admin.watch(path, this.#end.signal)) {
+      const { conditions = [] } = (event as NodeEvent).object.status ?? {};
+      const status = conditions.find(({ type }) => type === 'Ready')?.status ?? 'absent';
+      if (this.#ready && status !== 'True') this.unready.push(status);
+      this.#ready ||= status === 'True';
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#end.abort();
+    await this.#following;
+  }
+}
