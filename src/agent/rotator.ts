@@ -7,7 +7,7 @@ import { nextWake, retryAt } from '../core/rotation-due.ts';
 import { initialState } from '../core/rotation-state.ts';
 import type { RotationEffect, RotationEvent, RotationState } from '../core/rotation-state.ts';
 import { deadlineAfterLook, step } from '../core/rotation.ts';
-import { rotationDeadline, rotationFraction } from '../core/schedule.ts';
+import { rotationDeadline, rotationFraction, storedMoment } from '../core/schedule.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import { certificateStatus, isUsable } from './certificate-status.ts';
 import { EnrollerErrands } from './enroller-errands.ts';
@@ -281,9 +281,7 @@ export class Rotator {
 
   #stored({ pair, findings }: Extract<CertificateReport, { type: 'stored' }>): void {
     const { pair: replaced } = this.#state;
-    // Just now, whatever the clock of the file system says: a file time far in the past
-    // would have the new pair past its deadline, and the next one with it.
-    const storedAt = this.#options.clock.now();
+    const storedAt = storedMoment(pair.storedAt, this.#options.clock.now());
     const deadline = this.#deadline({ ...pair, storedAt }, replaced);
     const { seconds } = this.#errands;
     this.#errands.ended({ resumable: false });

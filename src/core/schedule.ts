@@ -61,6 +61,16 @@ export function lifetimeStart(
   return storedAt > notBefore && storedAt < latest ? storedAt : notBefore;
 }
 
+/**
+ * The moment from which the lifetime of a pair counts that was stored just now: that of
+ * its file, which the next start goes by as well, so that the deadline stays where it is.
+ * A file system whose clock is another would have the pair past its deadline, and the
+ * next one with it.
+ */
+export function storedMoment(fileTime: Instant, now: Instant): Instant {
+  return Math.abs(now - fileTime) <= skewLeeway ? fileTime : now;
+}
+
 /** Clocks of node, file system and signer may differ by this much before that matters. */
 export const skewLeeway = minute;
 

@@ -53,6 +53,20 @@ describe('Rotator', () => {
     });
   }
 
+  it('has the same deadline after a restart, though it hears of a pair after it was stored', async () => {
+    const story = new Story();
+    story.report({ type: 'inspected', findings: [] });
+    story.requested();
+    const pair = clientPair({ storedAt: story.clock.now() });
+    await story.clock.advance(3 * second);
+    story.report({ type: 'stored', pair, findings: [] });
+    const next = new Story();
+    next.report({ type: 'inspected', pair, findings: [] });
+    const { rotationDeadline } = story.rotator.status();
+    assert.ok(rotationDeadline !== undefined);
+    assert.equal(next.rotator.status().rotationDeadline, rotationDeadline);
+  });
+
   it('looks first, then asks, and tells each step of the way once', async () => {
     const story = new Story();
     assert.deepEqual(story.link.take(), ['inspect']);
