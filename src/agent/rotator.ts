@@ -7,7 +7,12 @@ import { nextWake, retryAt } from '../core/rotation-due.ts';
 import { initialState } from '../core/rotation-state.ts';
 import type { RotationEffect, RotationEvent, RotationState } from '../core/rotation-state.ts';
 import { deadlineAfterLook, step } from '../core/rotation.ts';
-import { rotationDeadline, rotationFraction, storedMoment } from '../core/schedule.ts';
+import {
+  observedDeadline,
+  rotationDeadline,
+  rotationFraction,
+  storedMoment,
+} from '../core/schedule.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import { certificateStatus, isUsable } from './certificate-status.ts';
 import { EnrollerErrands } from './enroller-errands.ts';
@@ -332,11 +337,8 @@ export class Rotator {
     return this.#record.log;
   }
 
-  /** What the kubelet rotates is due at the end of its range; where in it, only the kubelet knows. */
   #dueAt(pair: PairFacts, observed: boolean): Instant {
-    return observed
-      ? rotationDeadline({ ...pair, storedAt: pair.notBefore }, 1)
-      : this.#deadline(pair);
+    return observed ? observedDeadline(pair) : this.#deadline(pair);
   }
 
   #deadline(pair: PairFacts, replaced?: PairFacts): Instant {

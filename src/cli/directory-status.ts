@@ -5,7 +5,12 @@ import type { Failure } from '../core/errors.ts';
 import { AgentError, hasErrno, toFailure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
-import { overdueGrace, rotationDeadline, rotationFraction } from '../core/schedule.ts';
+import {
+  observedDeadline,
+  overdueGrace,
+  rotationDeadline,
+  rotationFraction,
+} from '../core/schedule.ts';
 import { parseCertificate } from '../core/x509.ts';
 import type { CertificateReport } from './status-report.ts';
 import { conditionOf } from './status-report.ts';
@@ -19,6 +24,8 @@ export interface DirectoryQuery {
   /** Names that must be there, beside those that are. */
   readonly expected: readonly string[];
   readonly nodeName: string;
+  /** Those that the kubelet rotates. */
+  readonly observed: ReadonlySet<string>;
   readonly now: Instant;
 }
 
@@ -45,12 +52,14 @@ async function list(directory: string): Promise<string[]> {
 }
 
 async function reportOn(name: string, query: DirectoryQuery): Promise<CertificateReport> {
-  const { directory, nodeName, now } = query;
+  const { directory, nodeName, observed, now } = query;
   const path = join(directory, name + suffix);
   try {
     const facts = await readPair(path);
     const fraction = rotationFraction(nodeName, name, facts.serial);
-    const deadline = rotationDeadline(facts, fraction, { now });
+    const deadline = observed.has(name)
+      ? observedDeadline(facts)
+      : rotationDeadline(facts, fraction, { now });
     const overdue = !facts.selfSigned && now > deadline + overdueGrace(facts);
     const condition = conditionOf(facts, now, overdue);
     return { name, path, facts, rotationDeadline: deadline, overdue, condition };

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { LoadedConfig } from '../config/load.ts';
 import { loadConfig } from '../config/load.ts';
+import { observedCertificates } from '../preflight/kubelet-rotation.ts';
 import { askAgent } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions } from './config-options.ts';
@@ -41,6 +42,7 @@ async function statusReport(config: LoadedConfig, now: number): Promise<StatusRe
   if (answer.kind === 'running') return answer.report;
   const { certificateDirectory: directory, nodeName, certificates, file } = config;
   // Without a file nobody said which certificates there should be.
+  const observed = await observedCertificates(config);
   const expected = file === undefined ? [] : certificates.map(({ name }) => name);
   return {
     source: 'directory',
@@ -48,6 +50,6 @@ async function statusReport(config: LoadedConfig, now: number): Promise<StatusRe
     nodeName,
     certificateDirectory: directory,
     now,
-    certificates: await readDirectory({ directory, expected, nodeName, now }),
+    certificates: await readDirectory({ directory, expected, nodeName, observed, now }),
   };
 }

@@ -48,6 +48,7 @@ export const findingGroups = {
   kubelet: [
     'kubelet-config',
     'kubelet-config-invalid',
+    'kubelet-rotates',
     'second-rotator',
     'kubelet-serves-other-pair',
   ],

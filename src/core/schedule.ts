@@ -29,6 +29,11 @@ export function rotationDeadline(
   return Math.round(start + wait);
 }
 
+/** What the kubelet rotates is due at the end of its range; where in it, only the kubelet knows. */
+export function observedDeadline(pair: PairFacts): Instant {
+  return rotationDeadline({ ...pair, storedAt: pair.notBefore }, 1);
+}
+
 export interface DeadlineCircumstances {
   /** The pair before, when this one was just issued. */
   readonly replaced?: Pick<PairFacts, 'notAfter'> | undefined;

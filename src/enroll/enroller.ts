@@ -28,7 +28,7 @@ import type { Clock } from '../sys/clock.ts';
 import { ApiAccess, doubtful } from './api-access.ts';
 import { csrName } from './csr-name.ts';
 import { Enrollment } from './enrollment.ts';
-import { rotatedByKubelet } from './kubelet-rotation.ts';
+import { rotatedByKubelet } from '../preflight/kubelet-rotation.ts';
 import { lookUpAddresses } from './node-look-up.ts';
 import { selfSignedPair } from './self-signed.ts';
 import { verifyTrust } from './trust.ts';

@@ -2,10 +2,12 @@ import type { CertificateSpec } from '../core/certificate-spec.ts';
 import type { Failure } from '../core/errors.ts';
 import type { PreflightFinding } from '../core/preflight.ts';
 import { notChecked } from './gathered.ts';
-import type { KubeletFacts, KubeletSetting } from './kubelet-config.ts';
+import type { KubeletFacts } from './kubelet-config.ts';
 
 export interface KubeletContext {
   readonly certificates: readonly CertificateSpec[];
+  /** Those that the agent only watches, because the kubelet rotates them where it would write. */
+  readonly observed: ReadonlySet<string>;
   /** The `-current.pem` of a certificate. */
   readonly linkOf: (name: string) => string;
 }
@@ -29,9 +31,14 @@ export function judgeKubelet(facts: KubeletFacts, context: KubeletContext): Pref
     ];
   }
   const { rotateCertificates, serverTLSBootstrap } = facts;
+  const { observed } = context;
   const findings = [
-    ...(client === undefined ? [] : rotator('rotateCertificates', rotateCertificates, client)),
-    ...(serving === undefined ? [] : rotator('serverTLSBootstrap', serverTLSBootstrap, serving)),
+    ...(rotateCertificates?.value === true && client !== undefined
+      ? [rotator(`rotateCertificates is true in ${rotateCertificates.file}`, client, observed)]
+      : []),
+    ...(serverTLSBootstrap?.value === true && serving !== undefined
+      ? [rotator(`serverTLSBootstrap is true in ${serverTLSBootstrap.file}`, serving, observed)]
+      : []),
     ...(serving === undefined || serverTLSBootstrap?.value === true
       ? []
       : judgeServed(facts, context.linkOf(serving.name))),
@@ -56,23 +63,29 @@ export function judgeUnread(failure: Failure): PreflightFinding[] {
   ];
 }
 
-/** k/k #46730: two rotators replace each other's pairs. */
+/** k/k #46730: two rotators replace each other's pairs, unless one of them stands back. */
 function rotator(
-  key: 'rotateCertificates' | 'serverTLSBootstrap',
-  setting: KubeletSetting<boolean> | undefined,
+  reason: string,
   { name }: CertificateSpec,
-): PreflightFinding[] {
-  if (setting?.value !== true) return [];
-  return [
-    {
-      id: 'second-rotator',
-      severity: 'warning',
+  observed: ReadonlySet<string>,
+): PreflightFinding {
+  if (observed.has(name)) {
+    return {
+      id: 'kubelet-rotates',
+      severity: 'info',
       subject: name,
-      what: `the kubelet rotates ${name} as well: ${key} is true in ${setting.file}`,
-      why: "Both ask for certificates and replace each other's pairs: twice the requests, and nobody knows whose is in use",
-      remedy: handOver,
-    },
-  ];
+      what: `the kubelet rotates ${name} itself, and the agent only watches it: ${reason}`,
+      remedy: `Nothing; to have the agent rotate it: ${handOver}`,
+    };
+  }
+  return {
+    id: 'second-rotator',
+    severity: 'warning',
+    subject: name,
+    what: `the kubelet rotates ${name} as well: ${reason}`,
+    why: 'Each asks for certificates of its own: twice the requests, and nobody knows whose is in use',
+    remedy: handOver,
+  };
 }
 
 function judgeServed(facts: KubeletFacts, link: string): PreflightFinding[] {

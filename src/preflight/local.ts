@@ -18,6 +18,7 @@ import type { KubeconfigState } from './kubeconfigs.ts';
 import { lookAtKubeconfig } from './kubeconfigs.ts';
 import type { KubeletFacts } from './kubelet-config.ts';
 import { readKubeletConfig } from './kubelet-config.ts';
+import { observedCertificates } from './kubelet-rotation.ts';
 import type { PairState } from './pairs.ts';
 import { judgePairs, lookAtPairs, usableClientPair } from './pairs.ts';
 
@@ -28,8 +29,13 @@ export interface LocalFacts {
   readonly kubeconfig: Gathered<KubeconfigState>;
   /** Holds nothing when no bootstrap kubeconfig is configured. */
   readonly bootstrap: Gathered<BootstrapFacts | undefined>;
-  readonly kubelet: Gathered<KubeletFacts>;
+  readonly kubelet: Gathered<KubeletState>;
   readonly hooks: Gathered<HookFacts>;
+}
+
+interface KubeletState {
+  readonly facts: KubeletFacts;
+  readonly observed: ReadonlySet<string>;
 }
 
 /** Files answer at once, or hang on a dead network file system. */
@@ -58,7 +64,7 @@ export async function lookLocally(config: AgentConfig, around: LookAround): Prom
       around,
     ),
     gather(
-      fileLook('the kubelet', () => readKubeletConfig(config)),
+      fileLook('the kubelet', () => lookAtKubelet(config)),
       around,
     ),
     gather(
@@ -67,6 +73,14 @@ export async function lookLocally(config: AgentConfig, around: LookAround): Prom
     ),
   ]);
   return { directory, pairs, kubeconfig, bootstrap, kubelet, hooks };
+}
+
+async function lookAtKubelet(config: AgentConfig): Promise<KubeletState> {
+  const [facts, observed] = await Promise.all([
+    readKubeletConfig(config),
+    observedCertificates(config),
+  ]);
+  return { facts, observed };
 }
 
 /** The `-current.pem` of the node's client certificate, if one is kept. */
@@ -86,10 +100,13 @@ export function judgeLocal(
   const { nodeName, certificates } = config;
   const hasIdentity = usableClientPair(known(facts.pairs) ?? [], now) !== undefined;
   const needed = !hasIdentity && !hasOtherIdentity(known(facts.kubeconfig), now);
+  const observed = known(facts.kubelet)?.observed ?? new Set();
   const hasBootstrap = config.bootstrapKubeconfig !== undefined;
   return [
     ...judged('the certificate directory', facts.directory, judgeDirectory),
-    ...judged('the certificates', facts.pairs, (pairs) => judgePairs(pairs, { nodeName, now })),
+    ...judged('the certificates', facts.pairs, (pairs) =>
+      judgePairs(pairs, { nodeName, observed, now }),
+    ),
     ...judged('the kubeconfig', facts.kubeconfig, (state) =>
       judgeKubeconfig(state, { now, pairLink: clientLink(config), hasIdentity, hasBootstrap }),
     ),
@@ -98,8 +115,9 @@ export function judgeLocal(
     ),
     ...(facts.kubelet.kind === 'unknown'
       ? judgeUnread(facts.kubelet.failure)
-      : judgeKubelet(facts.kubelet.value, {
+      : judgeKubelet(facts.kubelet.value.facts, {
           certificates,
+          observed: facts.kubelet.value.observed,
           linkOf: (name) => linkOf(config, name),
         })),
     ...judged('the hooks', facts.hooks, judgeHooks),

@@ -9,7 +9,12 @@ import { showMode } from '../core/file-mode.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { PreflightFinding } from '../core/preflight.ts';
-import { overdueGrace, rotationDeadline, rotationFraction } from '../core/schedule.ts';
+import {
+  observedDeadline,
+  overdueGrace,
+  rotationDeadline,
+  rotationFraction,
+} from '../core/schedule.ts';
 import { loadPair } from '../store/pair-file.ts';
 import { currentLink } from '../store/pair-names.ts';
 import { unlessMissing } from '../store/store-error.ts';
@@ -65,6 +70,8 @@ export function usableClientPair(pairs: readonly PairState[], now: Instant): Pai
 
 export interface PairContext {
   readonly nodeName: string;
+  /** Those that the kubelet rotates, and the agent only watches. */
+  readonly observed: ReadonlySet<string>;
   readonly now: Instant;
 }
 
@@ -189,7 +196,7 @@ function nodeOf(commonName: string): string {
 function judgeValidity(
   spec: CertificateSpec,
   pair: PairFacts,
-  { nodeName, now }: PairContext,
+  { nodeName, observed, now }: PairContext,
 ): PreflightFinding[] {
   const subject = spec.name;
   if (now >= pair.notAfter) {
@@ -233,8 +240,9 @@ function judgeValidity(
       },
     ];
   }
+  const isObserved = observed.has(spec.name);
   const fraction = rotationFraction(nodeName, spec.name, pair.serial);
-  const deadline = rotationDeadline(pair, fraction, { now });
+  const deadline = isObserved ? observedDeadline(pair) : rotationDeadline(pair, fraction, { now });
   if (now <= deadline + overdueGrace(pair)) return [];
   return [
     {
@@ -242,8 +250,12 @@ function judgeValidity(
       severity: 'warning',
       subject,
       what: `${pair.path} should have been replaced ${formatDuration(now - deadline)} ago and expires in ${formatDuration(pair.notAfter - now)}`,
-      why: 'Rotation does not work, or no agent runs',
-      remedy: 'systemctl status nodecertd; journalctl -u nodecertd | grep rotation_failed',
+      why: isObserved
+        ? 'The kubelet rotates it, and has not'
+        : 'Rotation does not work, or no agent runs',
+      remedy: isObserved
+        ? 'systemctl status kubelet; journalctl -u kubelet | grep -i certificate'
+        : 'systemctl status nodecertd; journalctl -u nodecertd | grep rotation_failed',
     },
   ];
 }

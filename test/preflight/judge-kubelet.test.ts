@@ -56,13 +56,26 @@ describe('judgeKubelet()', () => {
   for (const [name, changes, certificates, expected] of rows) {
     it(`judgeKubelet() finds ${expected.join(' and ')} for ${name}`, () => {
       const facts = { file, found: true, ...changes };
-      assert.deepEqual(seen(judgeKubelet(facts, { certificates, linkOf: () => link })), expected);
+      assert.deepEqual(
+        seen(judgeKubelet(facts, { certificates, observed: new Set(), linkOf: () => link })),
+        expected,
+      );
     });
   }
 
+  it('judgeKubelet() warns of what the agent keeps, not of what it only watches', () => {
+    const facts = { file, found: true, rotateCertificates: on, serverTLSBootstrap: on };
+    const observed = new Set([clientSpec.name]);
+    const found = judgeKubelet(facts, { certificates: both, observed, linkOf: () => link });
+    assert.deepEqual(seen(found), ['info kubelet-rotates', 'warning second-rotator']);
+    assert.match(text(found.slice(0, 1)), /only watches it: rotateCertificates is true in/);
+  });
+
   it('judgeKubelet() names the file that has the last word', () => {
     const facts = { file, found: true, rotateCertificates: on, ...ours };
-    const found = text(judgeKubelet(facts, { certificates: both, linkOf: () => link }));
+    const found = text(
+      judgeKubelet(facts, { certificates: both, observed: new Set(), linkOf: () => link }),
+    );
     assert.match(found, /rotateCertificates is true in \/etc\/kubelet\.d\/10\.conf/);
     assert.match(
       found,

@@ -79,15 +79,21 @@ describe('judgePairs()', () => {
   ];
   for (const [name, state, expected] of rows) {
     it(`judgePairs() finds ${expected.join()} for ${name}`, () => {
-      const findings = judgePairs([state], { nodeName: 'worker-1', now });
+      const findings = judgePairs([state], { nodeName: 'worker-1', observed: new Set(), now });
       assert.deepEqual(seen(findings), expected);
       assert.equal(findings[0]?.subject, state.spec.name);
     });
   }
 
+  it('judgePairs() gives the kubelet until the end of its range', () => {
+    assert.deepEqual(findingsOf(0.9, []), ['warning pair-expiring']);
+    assert.deepEqual(findingsOf(0.9, [spec.name]), ['ok pair']);
+    assert.deepEqual(findingsOf(0.95, [spec.name]), ['warning pair-expiring']);
+  });
+
   it('judgePairs() names the node that the certificate is for', () => {
     const other = { ...healthy, pair: { ...pair, subject: nodeSubject('other') } };
-    const found = text(judgePairs([other], { nodeName: 'worker-1', now }));
+    const found = text(judgePairs([other], { nodeName: 'worker-1', observed: new Set(), now }));
     assert.match(found, /is for system:node:other, the configuration says system:node:worker-1/);
     assert.match(found, /--hostname-override\) to other/);
   });
@@ -135,3 +141,11 @@ describe('lookAtPairs()', () => {
     assert.equal(states[1]?.failure, undefined);
   });
 });
+
+/** Of a pair that has lived so much of its day. */
+function findingsOf(lived: number, observed: readonly string[]): string[] {
+  const notBefore = now - lived * day;
+  const old = { ...pair, notBefore, storedAt: notBefore, notAfter: notBefore + day };
+  const context = { nodeName: 'worker-1', observed: new Set(observed), now };
+  return seen(judgePairs([{ ...healthy, pair: old }], context));
+}

@@ -1,7 +1,7 @@
 import { realpath } from 'node:fs/promises';
 import type { AgentConfig } from '../core/config.ts';
 import type { Observed } from '../core/enrollment.ts';
-import { readKubeletConfig } from '../preflight/kubelet-config.ts';
+import { readKubeletConfig } from './kubelet-config.ts';
 
 /** The prefixes are the kubelet's own (pkg/kubelet/certificate/kubelet.go); the keys turn its managers on. */
 const managers = {
@@ -25,6 +25,15 @@ export async function rotatedByKubelet(
   const facts = await readKubeletConfig({ kubelet }).catch(() => undefined);
   const setting = facts?.[key];
   return setting?.value === true ? { file: setting.file, key } : undefined;
+}
+
+/** The certificates that the agent stands back from, by their names. */
+export async function observedCertificates(config: AgentConfig): Promise<ReadonlySet<string>> {
+  const observed = new Set<string>();
+  for (const { name } of config.certificates) {
+    if ((await rotatedByKubelet(config, name)) !== undefined) observed.add(name);
+  }
+  return observed;
 }
 
 function isManaged(name: string): name is keyof typeof managers {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { rotatedByKubelet } from '../../src/enroll/kubelet-rotation.ts';
+import { rotatedByKubelet } from '../../src/preflight/kubelet-rotation.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 
 describe('rotatedByKubelet()', () => {
