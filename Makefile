@@ -98,7 +98,7 @@ endef
 # Whatever is not end to end: a folder that is new here is not forgotten.
 UNIT_TESTS = $(shell find test -name '*.test.ts' -not -path 'test/e2e/*' -not -path 'test/real/*' -not -path 'test/fault/*' -not -path 'test/package/*' | sort)
 # Those of the package want it built, which takes too long for make test.
-REAL_TESTS = $(shell find test/real -name '*.test.ts' -not -name 'package-*' | sort)
+CLUSTER_TESTS = $(shell find test/real -name '*.test.ts' -not -name 'package-*' | sort)
 PACKAGE_TESTS = $(shell find test/package test/real -name '*.test.ts' -path '*package*' | sort)
 
 .PHONY: unit
@@ -111,10 +111,10 @@ e2e: setup ## End-to-end tests on the sandbox
 	@echo "== End-to-end tests on the sandbox"
 	@$(call run_tests,test/e2e/**/*.test.ts)
 
-.PHONY: real
-real: setup control-plane ## Tests on a real control plane (needs Go, once)
+.PHONY: cluster
+cluster: setup control-plane ## Tests on a real control plane (needs Go, once)
 	@echo "== Tests on a real control plane"
-	@$(call run_tests,$(REAL_TESTS))
+	@$(call run_tests,$(CLUSTER_TESTS))
 
 .PHONY: control-plane
 control-plane: setup ## Build etcd, kube-apiserver, kube-controller-manager, kubectl and kubelet into the cache
@@ -158,7 +158,7 @@ endef
 .PHONY: test
 test: ## Everything but the package: checks, unit tests, end-to-end tests on both control planes
 	@rm -f .cache/skipped
-	@$(MAKE) check packages unit e2e faults-quick real
+	@$(MAKE) check packages unit e2e faults-quick cluster
 	@$(report_skipped)
 
 # The later version is for the tests of an upgrade.
@@ -177,3 +177,6 @@ deb-test: ## Build the Debian package, look into it, install it, and have a kube
 	@rm -f .cache/skipped
 	@$(MAKE) container control-plane debs package-tests
 	@$(report_skipped)
+
+.PHONY: real
+real: cluster deb-test ## All that runs on real programs: control plane, systemd, kubelet

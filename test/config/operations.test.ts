@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { describe, it } from 'node:test';
+import { parse } from 'yaml';
+import { conditions } from '../../src/cli/status-report.ts';
+import { certificateStates } from '../../src/core/status.ts';
+
+const root = join(import.meta.dirname, '../..');
+const pages = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...['adopt', 'install', 'logs', 'operations', 'preflight', 'threat-model'].map(
+    (name) => `config/${name}.md`,
+  ),
+];
+
+async function read(page: string): Promise<string> {
+  return readFile(join(root, page), 'utf8');
+}
+
+describe('operations.md', async () => {
+  const text = await read('config/operations.md');
+
+  /** The first cells of the rows below a heading of this table, and whether the others say something. */
+  function rowsBelow(heading: string): string[] {
+    const [, ...lines] = text
+      .slice(text.indexOf(`\n| ${heading} |`))
+      .trim()
+      .split('\n');
+    const rows = lines.slice(1, lines.indexOf(''));
+    return rows.map((row) => {
+      const [first = '', ...others] = row
+        .slice(1, -1)
+        .split('|')
+        .map((cell) => cell.trim());
+      assert.ok(others.every(Boolean), `${first}: an empty cell`);
+      return first.replaceAll('`', '');
+    });
+  }
+
+  it('operations.md explains every state and every condition', () => {
+    assert.deepEqual(rowsBelow('state').toSorted(), [...certificateStates].toSorted());
+    assert.deepEqual(rowsBelow('condition').toSorted(), [...conditions].toSorted());
+  });
+
+  it('operations.md says of every alert what to do', async () => {
+    const { groups } = parse(await read('config/prometheus-rules.yaml')) as {
+      readonly groups: readonly { readonly rules: readonly { readonly alert: string }[] }[];
+    };
+    const alerts = groups.flatMap(({ rules }) => rules.map(({ alert }) => alert));
+    assert.deepEqual(rowsBelow('alert').toSorted(), alerts.toSorted());
+  });
+});
+
+describe('links between pages', () => {
+  for (const page of pages) {
+    it(`lead somewhere in ${page}`, async () => {
+      const links = (await read(page)).matchAll(
+        /\]\((?!https?:)(?<file>[^)#]*)(?:#(?<part>[^)]*))?\)/g,
+      );
+      for (const { groups: { file = '', part } = {} } of links) {
+        const target = file === '' ? page : join(dirname(page), file);
+        assert.ok(existsSync(join(root, target)), `${page}: ${file} is not there`);
+        if (part === undefined) continue;
+        const anchors = (await read(target)).matchAll(/^#+ (?<title>.*)$/gm);
+        const known = [...anchors].map(({ groups: { title = '' } = {} }) => anchorOf(title));
+        assert.ok(known.includes(part), `${page}: ${file}#${part} is not there`);
+      }
+    });
+  }
+});
+
+/** As GitHub makes it of a heading. */
+function anchorOf(title: string): string {
+  return title
+    .toLowerCase()
+    .replaceAll(/[^\p{Letter}\p{Number} _-]/gu, '')
+    .replaceAll(' ', '-');
+}
