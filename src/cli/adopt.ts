@@ -119,8 +119,13 @@ async function requestFor(
 
 async function imageAt(folder: string): Promise<string> {
   const found = await stat(folder).catch(() => undefined);
-  if (found?.isDirectory() === true) return realpath(folder);
-  throw usage(`--root: there is no folder ${folder}`);
+  if (found?.isDirectory() !== true) throw usage(`--root: there is no folder ${folder}`);
+  const real = await realpath(folder);
+  const { dev, ino } = await stat(real);
+  // The root of a process, /proc/PID/root, is a link to / by its text, and to another place in truth.
+  const root = dev === found.dev && ino === found.ino ? real : folder;
+  if (root === '/') throw usage('--root: / is this machine, and no image; leave --root out');
+  return root;
 }
 
 /** Paths that are relative to the file were made absolute outside of the image. */

@@ -218,6 +218,14 @@ describe('nodecertd adopt', () => {
     assert.deepEqual(await snapshot(root), before);
   });
 
+  it('takes this machine for no image', async () => {
+    for (const root of ['/', '/proc/self/root', '/proc/self/root/']) {
+      const { code, stderr } = await nodecertd('--root', root, '--yes');
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, /\/ is this machine, and no image; leave --root out/);
+    }
+  });
+
   it('nodecertd adopt ends with 4 where something is in the way, and with 1 for a bad configuration', async (context) => {
     const root = await image(context);
     const other = await nodecertd('--root', root, '--cert-dir', '/srv/pki', '--yes');
