@@ -72,11 +72,12 @@ function restartLines({ plan, restarted }: AdoptReport, paint: Paint): string[] 
 }
 
 function summary(report: AdoptReport): string {
-  const { action, plan, restarted } = report;
+  const { action, plan, restarted, root } = report;
   const count = plan.steps.length;
   const files = `${count} file${count === 1 ? '' : 's'}`;
   const restart = plan.restart?.unit === undefined ? '' : ' --restart';
-  const command = `nodecertd adopt${action === 'revert' ? ' --revert' : ''} --yes${restart}`;
+  const image = root === undefined ? '' : ` --root ${oneLine(root)}`;
+  const command = `nodecertd adopt${image}${action === 'revert' ? ' --revert' : ''} --yes${restart}`;
   switch (adoptState(report)) {
     case 'nothing-to-do':
       return action === 'adopt'

@@ -192,7 +192,8 @@ describe('nodecertd adopt', () => {
     const before = await snapshot(root);
     const shown = await nodecertd('--root', root);
     assert.deepEqual([shown.code, shown.stderr], [3, '']);
-    assert.match(shown.stdout, /^Pending: 3 files, nothing was changed; nodecertd adopt --yes$/m);
+    const command = `nodecertd adopt --root ${root} --yes`;
+    assert.ok(shown.stdout.endsWith(`\nPending: 3 files, nothing was changed; ${command}\n`));
     assert.equal(stripVTControlCharacters(shown.stdout), shown.stdout);
     assert.deepEqual(await snapshot(root), before);
 

@@ -6,7 +6,7 @@ import { parsePair } from '../support/agent.ts';
 import type { TimedRequest } from '../support/audit-log.ts';
 import { builtPackage, requirePackages } from '../support/built-packages.ts';
 import { skipWithoutContainer } from '../support/container-root.ts';
-import { bootKubeletNode, kubeletPort } from '../support/kubelet-node.ts';
+import { bootKubeletNode } from '../support/kubelet-node.ts';
 import type { Container } from '../support/nspawn.ts';
 import {
   skipWithoutRealControlPlane,
@@ -20,6 +20,7 @@ import { NodeWatch } from '../support/node-watch.ts';
 const kubelet = 'kubelet.service';
 const agent = 'nodecertd.service';
 const nodeName = 'worker-1';
+const kubeletPort = 10_250;
 const nodeUser = `system:node:${nodeName}`;
 const pki = '/var/lib/kubelet/pki';
 const rotations = 10;
@@ -61,7 +62,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
   before(async () => {
     requirePackages();
     controlPlane = await startRealControlPlane({ signingSeconds: 3_600 });
-    container = await bootKubeletNode(nodeName, controlPlane);
+    container = await bootKubeletNode({ nodeName, port: kubeletPort, controlPlane });
     await container.must('apt-get', 'install', '--yes', await container.take(builtPackage.file));
     await container.write('/etc/nodecertd/config.yaml', stringify(configuration));
     approving = setInterval(() => void approveServing(), 500);

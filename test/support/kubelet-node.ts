@@ -5,16 +5,21 @@ import { Container } from './nspawn.ts';
 import type { RealControlPlane } from './real-control-plane.ts';
 import { kubeletProgram } from './real-kubelet.ts';
 
-export const kubeletPort = 10_250;
-
 const runtimeSocket = 'unix:///run/fake-runtime.sock';
 
+export interface KubeletNodeOptions {
+  readonly nodeName: string;
+  /** Of its API, which no other node of this machine has at the same time. */
+  readonly port: number;
+  readonly controlPlane: RealControlPlane;
+}
+
 /** As kubeadm has it, but for a runtime that runs nothing, and a container instead of a machine. */
-const kubeletConfiguration = {
+const kubeletConfiguration = (port: number): object => ({
   apiVersion: 'kubelet.config.k8s.io/v1beta1',
   kind: 'KubeletConfiguration',
   address: '127.0.0.1',
-  port: kubeletPort,
+  port,
   healthzPort: 0,
   authentication: {
     anonymous: { enabled: false },
@@ -31,7 +36,7 @@ const kubeletConfiguration = {
   localStorageCapacityIsolation: false,
   rotateCertificates: true,
   serverTLSBootstrap: true,
-};
+});
 
 /** A kubelet wants the kernel's messages, to see what was killed for want of memory; the container has none. */
 const runtimeUnit = `[Service]
@@ -43,10 +48,11 @@ RequiredBy=kubelet.service
 `;
 
 /** A container with all that a kubelet is started with on a node that kubeadm has joined; it is not started yet. */
-export async function bootKubeletNode(
-  nodeName: string,
-  controlPlane: RealControlPlane,
-): Promise<Container> {
+export async function bootKubeletNode({
+  nodeName,
+  port,
+  controlPlane,
+}: KubeletNodeOptions): Promise<Container> {
   const container = await Container.boot({
     hostName: nodeName,
     mounts: {
@@ -58,7 +64,7 @@ export async function bootKubeletNode(
     '/usr/lib/systemd/system/kubelet.service': packagedUnit,
     '/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf': kubeadmDropIn,
     '/etc/systemd/system/fake-runtime.service': runtimeUnit,
-    '/var/lib/kubelet/config.yaml': stringify(kubeletConfiguration),
+    '/var/lib/kubelet/config.yaml': stringify(kubeletConfiguration(port)),
     '/etc/kubernetes/pki/ca.crt': controlPlane.caPem,
     '/etc/kubernetes/bootstrap-kubelet.conf': await controlPlane.bootstrapKubeconfig(),
   };

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { parsePair } from '../support/agent.ts';
+import { builtPackage, requirePackages } from '../support/built-packages.ts';
+import { skipWithoutContainer } from '../support/container-root.ts';
+import { bootKubeletNode } from '../support/kubelet-node.ts';
+import { NodeWatch } from '../support/node-watch.ts';
+import type { Container } from '../support/nspawn.ts';
+import {
+  skipWithoutRealControlPlane,
+  startRealControlPlane,
+} from '../support/real-control-plane.ts';
+import type { RealControlPlane } from '../support/real-control-plane.ts';
+import { skipWithoutRealKubelet } from '../support/real-kubelet.ts';
+import { TlsProber } from '../support/tls-prober.ts';
+
+const agent = 'nodecertd.service';
+const kubelet = 'kubelet.service';
+const nodeName = 'worker-2';
+const kubeletPort = 10_251;
+const bootstrapKubeconfig = '/etc/kubernetes/bootstrap-kubelet.conf';
+const serverLink = '/var/lib/kubelet/pki/kubelet-server-current.pem';
+const examples = '/usr/share/doc/nodecertd/examples';
+/** From outside, as the build of an image has it. */
+const nodecertd = join(import.meta.dirname, '../../dist/nodecertd');
+
+const skip = skipWithoutContainer() || skipWithoutRealControlPlane() || skipWithoutRealKubelet();
+
+/** An image as config/install.md has it made, with a kubelet of kubeadm that has never run, and the machine that boots it. */
+describe('a node that is made from an image', { skip, timeout: 300_000 }, () => {
+  let container: Container;
+  let controlPlane: RealControlPlane;
+
+  before(async () => {
+    requirePackages();
+    controlPlane = await startRealControlPlane({ signingSeconds: 3_600 });
+    container = await bootKubeletNode({ nodeName, port: kubeletPort, controlPlane });
+    await container.must('apt-get', 'install', '--yes', await container.take(builtPackage.file));
+    await container.must('systemctl', 'enable', agent, kubelet);
+    await container.must('mkdir', '-p', `/etc/systemd/system/${agent}.d`);
+    await container.must(
+      'cp',
+      `${examples}/before-kubelet.conf`,
+      `/etc/systemd/system/${agent}.d/`,
+    );
+    await container.must('rm', bootstrapKubeconfig);
+  });
+  after(async () => {
+    await container?.[Symbol.asyncDispose]();
+    await controlPlane?.[Symbol.asyncDispose]();
+  });
+
+  it('is prepared from outside, with nothing but a change of the configuration of its kubelet', async () => {
+    const { stdout } = await promisify(execFile)(nodecertd, [
+      'adopt',
+      '--root',
+      container.path('/'),
+      '--yes',
+    ]);
+    assert.match(stdout, /^Changed: 1 file$/m);
+    assert.match(stdout, /\(first-start\)$/m);
+    const changed = await container.read('/var/lib/kubelet/config.yaml');
+    assert.match(changed, new RegExp(`^tlsCertFile: ${serverLink}$`, 'm'));
+  });
+
+  it('becomes Ready with certificates that nodecertd has asked for, before a kubelet does', async () => {
+    await container.write(bootstrapKubeconfig, await controlPlane.bootstrapKubeconfig(), 0o600);
+    await container.reboot();
+    await using node = new NodeWatch(controlPlane.admin, nodeName);
+    await container.until('a Node that is Ready', async () => node.ready || undefined);
+    assert.equal(await container.property(kubelet, 'NRestarts'), '0');
+    const created = (await controlPlane.requests()).filter(
+      ({ verb, resource }) => verb === 'create' && resource === 'certificatesigningrequests',
+    );
+    assert.equal(created.length, 2);
+    assert.ok(created.every(({ userAgent }) => userAgent.startsWith('nodecertd/')));
+  });
+
+  it('serves the certificate of the cluster as soon as somebody approves it', async () => {
+    const [pending] = (await controlPlane.csrs()).filter(({ issued }) => !issued);
+    await controlPlane.approve(pending?.name ?? '');
+    const { caPem } = controlPlane;
+    using prober = new TlsProber({ port: kubeletPort, serverName: nodeName, caPem, perSecond: 5 });
+    const shown = await container.until(
+      'a certificate that a client trusts',
+      async () => prober.handshakes.find(({ error }) => error === undefined)?.fingerprint,
+    );
+    const { fingerprint256 } = parsePair(await container.must('cat', serverLink));
+    assert.equal(shown, fingerprint256.replaceAll(':', '').toLowerCase());
+    const { code, stdout } = await container.run('nodecertd', 'doctor');
+    assert.equal(code, 0, stdout);
+  });
+});
