@@ -4,7 +4,6 @@ import { chmod, chown, readFile, readdir, rm, stat, writeFile } from 'node:fs/pr
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import type { AdoptionRequest } from '../../src/adopt/adoption.ts';
 import { adopt, previewAdoption, previewRevert, revert } from '../../src/adopt/adoption.ts';
 import type { Manifest } from '../../src/adopt/manifest.ts';
 import type { Tree } from '../../src/adopt/tree.ts';
@@ -23,14 +22,10 @@ import {
   kubeletClient,
   kubeletConfig,
   nodeConfig,
+  requestFor,
 } from './kubeadm-node.ts';
 import { diffsOf, idsOf } from './plan-text.ts';
 import { snapshot } from './snapshot.ts';
-
-function requestFor(tree: Tree, clock = new FakeClock(present)): AdoptionRequest {
-  const { signal } = new AbortController();
-  return { tree, config: nodeConfig, hostName: 'n1', clock, version: '0.1.0', signal };
-}
 
 const flags = { [extraArgs]: 'KUBELET_EXTRA_ARGS="--rotate-certificates --v=2"\n' };
 const yes = { force: true };

@@ -6,30 +6,14 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { test } from 'node:test';
 import { adopt, revert } from '../../src/adopt/adoption.ts';
-import type { AdoptionRequest } from '../../src/adopt/adoption.ts';
 import { Tree } from '../../src/adopt/tree.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { present } from '../store/pairs.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { extraArgs, kubeadmNode, nodeConfig } from './kubeadm-node.ts';
+import { extraArgs, kubeadmNode, requestFor } from './kubeadm-node.ts';
 import { snapshot } from './snapshot.ts';
 
 const adopter = join(import.meta.dirname, 'adopter.ts');
 const dropIns = '/etc/kubernetes/kubelet.conf.d';
 type Snapshot = Awaited<ReturnType<typeof snapshot>>;
-
-function requestFor(root: string): AdoptionRequest {
-  const { signal } = new AbortController();
-  const clock = new FakeClock(present);
-  return {
-    tree: new Tree(root),
-    config: nodeConfig,
-    hostName: 'n1',
-    clock,
-    version: '0.1.0',
-    signal,
-  };
-}
 
 /** Three files to change, one of them new, in a folder where a kubelet reads all `*.conf`. */
 async function node(context: TestContext): Promise<{ root: string; before: Snapshot }> {
@@ -95,10 +79,10 @@ async function requireRecovery(
   { before, after }: { readonly before: Snapshot; readonly after: Snapshot },
 ): Promise<void> {
   const other = await copyOf(context, root);
-  await adopt(requestFor(root));
+  await adopt(requestFor(new Tree(root)));
   assert.deepEqual(await snapshot(root), after);
 
-  await revert(requestFor(other), { force: false });
+  await revert(requestFor(new Tree(other)), { force: false });
   assert.deepEqual(await snapshot(other), before);
   const kept = await readdir(join(other, 'var/lib/nodecertd/adopt')).catch(() => []);
   assert.deepEqual(
@@ -129,7 +113,7 @@ test('adopt() has copies and record on the disk before the first change', async 
 test('adopt() and revert() carry on from wherever adopt was killed', async (t) => {
   const { root, before } = await node(t);
   const adopted = await copyOf(t, root);
-  await adopt(requestFor(adopted));
+  await adopt(requestFor(new Tree(adopted)));
   const after = await snapshot(adopted);
   const steps = await forEachStep(async (step) => {
     const victim = await copyOf(t, root);
@@ -144,7 +128,7 @@ test('adopt() and revert() carry on from wherever adopt was killed', async (t) =
 
 test('adopt() and revert() carry on from wherever revert was killed', async (t) => {
   const { root, before } = await node(t);
-  await adopt(requestFor(root));
+  await adopt(requestFor(new Tree(root)));
   const after = await snapshot(root);
   const steps = await forEachStep(async (step) => {
     const victim = await copyOf(t, root);

@@ -4,33 +4,18 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { test } from 'node:test';
 import { adopt, revert } from '../../src/adopt/adoption.ts';
-import type { AdoptionRequest } from '../../src/adopt/adoption.ts';
 import { Tree } from '../../src/adopt/tree.ts';
 import { AgentError } from '../../src/core/errors.ts';
 import { tmpfsDirectory } from '../store/mounts.ts';
-import { present, temporaryDirectory } from '../store/pairs.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
 import { FsFaults } from './fs-faults.ts';
-import { extraArgs, kubeadmNode, nodeConfig } from './kubeadm-node.ts';
+import { extraArgs, kubeadmNode, requestFor } from './kubeadm-node.ts';
 import { snapshot } from './snapshot.ts';
 
 const faults = await FsFaults.install();
 const flags = { [extraArgs]: 'KUBELET_EXTRA_ARGS="--rotate-certificates --v=2"\n' };
 const no = { force: false };
 type Snapshot = Awaited<ReturnType<typeof snapshot>>;
-
-function requestFor(root: string): AdoptionRequest {
-  const { signal } = new AbortController();
-  const clock = new FakeClock(present);
-  return {
-    tree: new Tree(root),
-    config: nodeConfig,
-    hostName: 'n1',
-    clock,
-    version: '0.1.0',
-    signal,
-  };
-}
 
 async function copyTo(target: string, root: string): Promise<string> {
   await cp(root, target, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
@@ -47,7 +32,7 @@ interface Stages {
 async function stages(context: TestContext): Promise<Stages> {
   const { tree } = await kubeadmNode(context, flags);
   const adopted = await copyTo(join(await temporaryDirectory(context), 'adopted'), tree.root);
-  await adopt(requestFor(adopted));
+  await adopt(requestFor(new Tree(adopted)));
   return {
     root: tree.root,
     before: await snapshot(tree.root),
@@ -91,7 +76,7 @@ for (const [code, expected] of codes) {
       const victim = await copyTo(join(folder, String(at)), root);
       let error: AgentError | undefined;
       const came = await faults.during({ at, code, lasting: false }, async () => {
-        error = await failing(() => adopt(requestFor(victim)));
+        error = await failing(() => adopt(requestFor(new Tree(victim))));
       });
       const found = await snapshot(victim);
       if (error === undefined) assert.deepEqual(found, after);
@@ -115,14 +100,14 @@ test('adopt() and revert() mend what a disk that fails for good in the middle of
   for (let at = 1; ; at += stride) {
     const victim = await copyTo(join(folder, String(at)), root);
     const came = await faults.during({ at, code: 'EROFS', lasting: true }, async () => {
-      await failing(() => adopt(requestFor(victim)));
+      await failing(() => adopt(requestFor(new Tree(victim))));
     });
     const found = await snapshot(victim);
     if (![before, after].some((whole) => isSame(found, whole))) halves += 1;
     const other = await copyTo(join(folder, `${at}-other`), victim);
-    await adopt(requestFor(victim));
+    await adopt(requestFor(new Tree(victim)));
     assert.deepEqual(await snapshot(victim), after, `adopt after step ${at}`);
-    await revert(requestFor(other), no);
+    await revert(requestFor(new Tree(other)), no);
     assert.deepEqual(await snapshot(other), before, `revert after step ${at}`);
     if (!came) break;
   }
@@ -136,12 +121,12 @@ test('adopt() and revert() mend what a disk that fails for good in the middle of
   for (let at = 1; ; at += stride) {
     const victim = await copyTo(join(folder, String(at)), adopted);
     const came = await faults.during({ at, code: 'EROFS', lasting: true }, async () => {
-      await failing(() => revert(requestFor(victim), no));
+      await failing(() => revert(requestFor(new Tree(victim)), no));
     });
     const other = await copyTo(join(folder, `${at}-other`), victim);
-    await adopt(requestFor(victim));
+    await adopt(requestFor(new Tree(victim)));
     assert.deepEqual(await snapshot(victim), after, `adopt after step ${at}`);
-    await revert(requestFor(other), no);
+    await revert(requestFor(new Tree(other)), no);
     assert.deepEqual(await snapshot(other), before, `revert after step ${at}`);
     if (!came) break;
   }
@@ -161,7 +146,7 @@ test('adopt() leaves everything as it was on a disk that is full, however full',
     const victim = await copyTo(join(disk, 'node'), root);
     const { bavail, bsize } = await statfs(disk);
     await writeFile(join(disk, 'filler'), Buffer.alloc(bavail * bsize - free * page, 'x'));
-    const error = await failing(() => adopt(requestFor(victim)));
+    const error = await failing(() => adopt(requestFor(new Tree(victim))));
     const found = await snapshot(victim);
     await rm(join(disk, 'filler'));
     if (error === undefined) {

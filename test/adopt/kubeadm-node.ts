@@ -1,6 +1,7 @@
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { AdoptionRequest } from '../../src/adopt/adoption.ts';
 import { gatherFacts } from '../../src/adopt/facts.ts';
 import type { AdoptionFacts } from '../../src/adopt/facts.ts';
 import type { Tree } from '../../src/adopt/tree.ts';
@@ -12,6 +13,7 @@ import { agentConfig, clientSpec } from '../agent/fixtures.ts';
 import { base64 } from '../kube/support/api-server.ts';
 import type { TestPair } from '../store/pairs.ts';
 import { makePair, present } from '../store/pairs.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import type { NodeFiles } from './node-files.ts';
 import { kubeadmFiles, nodeTree } from './node-files.ts';
 
@@ -118,6 +120,12 @@ export async function kubeadmNode(
   await storePair(tree, 'kubelet-client', pair);
   await storePair(tree, 'kubelet-server', serving);
   return { tree, pair, facts: (config = nodeConfig) => factsOf(tree, config) };
+}
+
+/** What is asked of such a node. */
+export function requestFor(tree: Tree, clock = new FakeClock(present)): AdoptionRequest {
+  const { signal } = new AbortController();
+  return { tree, config: nodeConfig, hostName: 'n1', clock, version: '0.1.0', signal };
 }
 
 export async function storePair(tree: Tree, name: string, { pem }: TestPair): Promise<void> {

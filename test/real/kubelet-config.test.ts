@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { adopt, revert } from '../../src/adopt/adoption.ts';
-import type { AdoptionRequest } from '../../src/adopt/adoption.ts';
 import { findKubeletStart } from '../../src/adopt/kubelet-start.ts';
 import type { Tree } from '../../src/adopt/tree.ts';
 import { readUnitCommand } from '../../src/adopt/kubelet-unit.ts';
@@ -13,11 +12,9 @@ import {
   extraArgs,
   kubeadmNode,
   kubeletConfig,
-  nodeConfig,
   serverLink,
+  requestFor,
 } from '../adopt/kubeadm-node.ts';
-import { present } from '../store/pairs.ts';
-import { FakeClock } from '../support/fake-clock.ts';
 import { runKubelet, skipWithoutRealKubelet } from '../support/real-kubelet.ts';
 
 const head = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
@@ -211,10 +208,4 @@ async function asStarted(tree: Tree): Promise<unknown[]> {
   const { effective, output } = await runKubelet(tree.root, args);
   assert.ok(effective !== undefined, output);
   return settingsOf(effective);
-}
-
-function requestFor(tree: Tree): AdoptionRequest {
-  const { signal } = new AbortController();
-  const clock = new FakeClock(present);
-  return { tree, config: nodeConfig, hostName: 'n1', clock, version: '0.1.0', signal };
 }
