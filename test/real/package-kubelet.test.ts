@@ -221,9 +221,9 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
     await controlPlane.setSigningSeconds(90);
     await container.must('nodecertd', 'renew');
     const before = [await serial('kubelet-client'), await serial('kubelet-server')];
+    const since = Date.now();
     await container.must('nodecertd', 'adopt', '--revert', '--yes', '--restart');
     await untilStates('observing', 'observing');
-    const since = Date.now();
     await container.until(
       'pairs that the kubelet has replaced',
       async () => {
