@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import pino from 'pino';
 import type { DestinationStream } from 'pino';
 import type { LogEvent, LogFields, LogLevel } from '../core/log-events.ts';
@@ -15,7 +16,12 @@ export interface LoggerOptions {
   readonly format: LogFormat;
   /** Where lines go; standard error when absent, so that standard output stays for results. */
   readonly destination?: DestinationStream;
+  /** Whether lines are for the journal of systemd; found out for standard error when absent. */
+  readonly journal?: boolean;
 }
+
+/** sd-daemon(3): what the journal takes from the start of a line as its priority, and off it. */
+const priorities = { debug: '<7>', info: '<6>', warn: '<4>', error: '<3>' } as const;
 
 /**
  * One JSON object a line: `time` (RFC 3339), `level`, `event`, `msg` and the event's
@@ -23,6 +29,12 @@ export interface LoggerOptions {
  */
 export function createLogger(options: LoggerOptions): Logger {
   const destination = options.destination ?? pino.destination({ dest: 2, sync: true });
+  const journal = options.journal ?? (options.destination === undefined && journalReads(2));
+  let level: LogLevel = 'info';
+  const write = (line: string): void => {
+    const text = options.format === 'json' ? line : toText(line);
+    destination.write(journal ? priorities[level] + text : text);
+  };
   const logger = pino(
     {
       level: options.level,
@@ -30,20 +42,23 @@ export function createLogger(options: LoggerOptions): Logger {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    options.format === 'json'
-      ? destination
-      : {
-          write: (line) => {
-            destination.write(toText(line));
-          },
-        },
+    { write },
   );
   return {
     log: (event, fields = {}) => {
-      const { level, message } = logEvents[event];
+      const { message } = logEvents[event];
+      ({ level } = logEvents[event]);
       logger[level]({ event, ...fields }, message);
     },
   };
+}
+
+/** systemd.exec(5): `$JOURNAL_STREAM` names what the journal reads; whoever inherits it may write elsewhere. */
+function journalReads(descriptor: number): boolean {
+  const stream = process.env['JOURNAL_STREAM'];
+  if (stream === undefined) return false;
+  const { dev, ino } = fstatSync(descriptor);
+  return stream === `${dev}:${ino}`;
 }
 
 /** `12:30:01 INFO  Certificate stored and linked  certificate=kubelet-client serial=4f2a` */

@@ -188,6 +188,13 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
       (await events()).find(({ event }) => event === 'config_refused'),
     );
     await untilStatus(/^2 of 2 certificates valid/);
+    const bad = ['--boot', '--no-pager', '--output=cat', `--unit=${service}`, '--priority=err'];
+    const lines = (await container.must('journalctl', ...bad)).trim().split('\n');
+    assert.ok(
+      lines.every((line) => /^\{.*"level":"error"/.test(line)),
+      lines.join('\n'),
+    );
+    assert.ok(lines.some((line) => line.includes('"event":"config_refused"')));
   });
 
   it('goes by a good one at once, in the same process', async () => {

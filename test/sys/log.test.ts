@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import type { SpawnSyncReturns } from 'node:child_process';
+import { closeSync, fstatSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { logEvents } from '../../src/core/log-events.ts';
 import type { LogEvent, LogFields, LogLevel } from '../../src/core/log-events.ts';
@@ -122,22 +126,51 @@ describe('createLogger(), secrets', () => {
 
 describe('createLogger(), standard error', () => {
   it('has written the last line when the process ends at once', () => {
-    const program = `
-      import { createLogger } from './src/sys/log.ts';
-      createLogger({ level: 'info', format: 'json' }).log('agent_failed', { code: 'INTERNAL' });
-      process.kill(process.pid, 'SIGKILL');`;
-    const { stdout, stderr } = spawnSync(
-      process.execPath,
-      ['--input-type=module-typescript', '-e', program],
-      {
-        cwd: `${import.meta.dirname}/../..`,
-        encoding: 'utf8',
-      },
-    );
+    const { stdout, stderr } = logged({
+      format: 'json',
+      after: 'process.kill(process.pid, "SIGKILL");',
+    });
     assert.equal(stdout, '');
-    assert.match(stderr, /"event":"agent_failed"/);
+    assert.match(stderr, /^\{.*"event":"agent_failed"/);
   });
+
+  for (const format of ['json', 'text']) {
+    it(`begins lines with their priority where the journal reads them, in ${format}`, (context) => {
+      const file = join(tmpdir(), `nodecertd-log-${process.pid}-${format}`);
+      const journal = openSync(file, 'w');
+      context.after(() => {
+        closeSync(journal);
+        rmSync(file);
+      });
+      const { dev, ino } = fstatSync(journal);
+      logged({ format, journalStream: `${dev}:${ino}`, stderr: journal });
+      logged({ format, journalStream: `${dev}:${ino + 1}`, stderr: journal });
+      const [first = '', second = ''] = readFileSync(file, 'utf8').split('\n');
+      assert.match(first, /^<3>.*The agent cannot run/);
+      assert.match(second, /^[^<].*The agent cannot run/);
+    });
+  }
 });
+
+/** What a process that logs one event leaves. */
+function logged(options: {
+  readonly format: string;
+  readonly after?: string;
+  readonly journalStream?: string;
+  readonly stderr?: number;
+}): SpawnSyncReturns<string> {
+  const { format, after = '', journalStream, stderr = 'pipe' } = options;
+  const program = `
+    import { createLogger } from './src/sys/log.ts';
+    createLogger({ level: 'info', format: '${format}' }).log('agent_failed', { code: 'INTERNAL' });
+    ${after}`;
+  return spawnSync(process.execPath, ['--input-type=module-typescript', '-e', program], {
+    cwd: `${import.meta.dirname}/../..`,
+    encoding: 'utf8',
+    env: { ...process.env, JOURNAL_STREAM: journalStream },
+    stdio: ['ignore', 'pipe', stderr],
+  });
+}
 
 /** The line after its time of day. */
 function text(fields: LogFields): string {
