@@ -6,6 +6,7 @@ import { AgentError } from '../core/errors.ts';
 import { formatInstant, second } from '../core/instant.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions } from './config-options.ts';
+import type { AgentStatus } from '../core/status.ts';
 import type { CliContext } from './context.ts';
 import { findAgent } from './control-client.ts';
 import { defaultConfigFile } from './default-config.ts';
@@ -28,7 +29,7 @@ export function configure(
   context: CliContext,
   exit: (code: number) => void,
 ): void {
-  command.argument('[names...]', 'certificates to renew; all that are kept when absent');
+  command.argument('[names...]', 'certificates to renew; all that the agent rotates when absent');
   addConfigOptions(command, ['stateDir']);
   command.option(
     '--timeout <duration>',
@@ -42,7 +43,7 @@ export function configure(
     const file = given ?? (await defaultConfigFile());
     const config = await loadConfig({ file, flags, environment: context.environment });
     const client = await findAgent(config);
-    const all = names.length > 0 ? names : (await client.status()).certificates.map(nameOf);
+    const all = names.length > 0 ? names : renewable(await client.status(), context.stderr);
     const renewals = await waitForRenewals({
       client,
       before: await client.renew(all),
@@ -67,6 +68,19 @@ function parseTimeout(text: string): number {
   if (seconds === undefined)
     throw new InvalidArgumentError('expected a duration such as 90s or 5m');
   return seconds;
+}
+
+/** All but those that the kubelet rotates itself. @throws AgentError USAGE when that leaves none */
+function renewable({ certificates }: AgentStatus, stderr: CliContext['stderr']): string[] {
+  const observed = certificates.filter(({ state }) => state === 'observing').map(nameOf);
+  const names = certificates.map(nameOf).filter((name) => !observed.includes(name));
+  if (names.length === 0) {
+    throw new AgentError('USAGE', `the kubelet rotates ${observed.join(' and ')} itself`, {
+      remedy: 'hand them over to the agent first: nodecertd adopt',
+    });
+  }
+  for (const name of observed) stderr.write(`${name}: left to the kubelet, which rotates it\n`);
+  return names;
 }
 
 function nameOf({ name }: { readonly name: string }): string {

@@ -113,6 +113,36 @@ describe('nodecertd renew', () => {
     assert.equal(document?.result, 'renewed');
   });
 
+  it('leaves to the kubelet what the kubelet rotates, and says so', async () => {
+    await using node = await TestNode.create(controlPlane, 'renew-observed', {
+      certificates,
+      kubelet: { configFile: 'kubelet.yaml', certificateDirectory: 'pki' },
+    });
+    const first = node.start();
+    await first.event('certificate_stored', 'kubelet-server');
+    await first.stop();
+    const kubelet = join(node.directory, 'kubelet.yaml');
+    await writeFile(kubelet, 'rotateCertificates: true\n');
+    const agent = node.start();
+    await agent.event('standing_back', 'kubelet-client');
+    const old = await node.read('kubelet-client');
+    const one = await renew(node);
+    assert.equal(one.code, 0, one.stderr);
+    assert.match(one.stderr, /^kubelet-client: left to the kubelet, which rotates it$/m);
+    assert.match(one.stdout, /^CERTIFICATE .*\nkubelet-server +renewed .*\n$/);
+    assert.equal((await node.read('kubelet-client')).serialNumber, old.serialNumber);
+    await writeFile(kubelet, 'rotateCertificates: true\nserverTLSBootstrap: true\n');
+    await agent.event('standing_back', 'kubelet-server');
+    for (const names of [[], ['kubelet-client']]) {
+      const none = await renew(node, ...names);
+      assert.equal(none.code, 2);
+      assert.match(
+        none.stderr,
+        /the kubelet rotates kubelet-client.* itself .*\n.*nodecertd adopt/,
+      );
+    }
+  });
+
   it('refuses a name that is not kept, and renews nothing', async () => {
     await using node = await TestNode.create(controlPlane, 'renew-unknown', { certificates });
     const agent = node.start();
