@@ -120,6 +120,9 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     assert.match(status, /^CapBnd:\s+0+$/m);
     assert.match(status, /^NoNewPrivs:\s+1$/m);
     assert.match(status, /^Seccomp:\s+2$/m);
+    const limits = await container.must('cat', `/proc/${pid}/limits`);
+    assert.match(limits, /^Max core file size\s+0\s+0\s/m);
+    assert.equal(await container.property(service, 'MemorySwapMax'), '0');
     const inside = ['nsenter', '--target', String(pid), '--mount', '--', 'sh', '-c'];
     const writable = await container.must(
       ...inside,
@@ -189,12 +192,9 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     );
     await untilStatus(/^2 of 2 certificates valid/);
     const bad = ['--boot', '--no-pager', '--output=cat', `--unit=${service}`, '--priority=err'];
-    const lines = (await container.must('journalctl', ...bad)).trim().split('\n');
-    assert.ok(
-      lines.every((line) => /^\{.*"level":"error"/.test(line)),
-      lines.join('\n'),
-    );
-    assert.ok(lines.some((line) => line.includes('"event":"config_refused"')));
+    const errors = await container.must('journalctl', ...bad);
+    assert.match(errors, /^\{.*"event":"config_refused"/m);
+    assert.doesNotMatch(errors, /"level":"(?:debug|info|warn)"/);
   });
 
   it('goes by a good one at once, in the same process', async () => {
@@ -246,7 +246,9 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
 
   it('takes the bootstrap kubeconfig as a credential that no file system keeps', async () => {
     await container.must('systemctl', 'stop', service);
-    await container.must('sh', '-c', `rm -r ${pki}/* /etc/kubernetes/kubelet.conf`);
+    await container.must('rm', '-r', pki, '/etc/kubernetes/kubelet.conf');
+    // The sandbox is not built without the folder.
+    await container.must('systemd-tmpfiles', '--create', 'nodecertd.conf');
     const dropIn = '/usr/share/doc/nodecertd/examples/bootstrap-credential.conf';
     await container.must('cp', dropIn, `/etc/systemd/system/${service}.d/`);
     await container.must(
