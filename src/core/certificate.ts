@@ -52,7 +52,7 @@ export interface CertificateFacts extends SubjectAltNames {
   readonly usages: readonly Usage[];
   readonly notBefore: Instant;
   readonly notAfter: Instant;
-  /** Signed by its own key: a stand-in until the cluster has issued the real one. */
+  /** Signed by its own key, or that of a kubelet: a stand-in until the cluster has issued the real one. */
   readonly selfSigned: boolean;
 }
 

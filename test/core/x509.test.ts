@@ -117,6 +117,19 @@ describe('parseCertificate()', () => {
     assert.equal((await parse(signedBy(ca, '/CN=same'))).facts.selfSigned, false);
   });
 
+  const names = [
+    ['worker-1-ca@1764000000', 'worker-1@1764000001', true],
+    ['worker-2-ca@1764000000', 'worker-1@1764000001', false],
+    ['worker-1-ca@1764000000', 'system:node:worker-1', false],
+    ['worker-1-ca', 'worker-1@1764000001', false],
+  ] as const;
+  for (const [authority, name, expected] of names) {
+    it(`takes ${name} of ${authority} for ${expected ? 'a stand-in' : 'an issued one'}`, async () => {
+      const ca = selfSigned({ subject: `/CN=${authority}` });
+      assert.equal((await parse(signedBy(ca, `/CN=${name}`))).facts.selfSigned, expected);
+    });
+  }
+
   it('says the same of the same bytes, whatever became of the arrays of the first answer', async () => {
     const der = derOf(everything.certificate);
     const first = await parseCertificate(der);
