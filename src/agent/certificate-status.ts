@@ -20,6 +20,7 @@ export function certificateStatus(options: {
 }): CertificateStatus {
   const { spec, path, state, now, lastEvent } = options;
   const { pair, deadline, phase } = state;
+  const nextAttempt = nextAttemptOf(state, now);
   const csr = phase.kind === 'enrolling' || phase.kind === 'backing-off' ? phase.csr : undefined;
   return {
     name: spec.name,
@@ -35,11 +36,18 @@ export function certificateStatus(options: {
     ...(csr !== undefined && { csr }),
     attempts: state.failures,
     ...(state.lastFailure !== undefined && { lastFailure: state.lastFailure }),
-    ...(phase.kind === 'backing-off' && { nextAttempt: retryAt(phase) }),
+    ...(nextAttempt !== undefined && { nextAttempt }),
     ...(state.renewalAt !== undefined && { renewalAt: state.renewalAt }),
     rotations: state.rotations,
     ...(lastEvent !== undefined && { lastEvent }),
   };
+}
+
+/** When it is tried next, where that has a time of its own. */
+function nextAttemptOf(state: RotationState, now: Instant): Instant | undefined {
+  if (state.phase.kind === 'backing-off') return retryAt(state.phase);
+  const delayed = stateWord(state, now) === 'backing-off';
+  return delayed ? state.notBefore : undefined;
 }
 
 /** Readers get a certificate of the cluster that is valid now. */

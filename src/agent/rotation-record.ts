@@ -1,7 +1,8 @@
 import type { PairFacts } from '../core/certificate.ts';
 import type { CsrReference } from '../core/enrollment.ts';
 import type { ErrorCode, Failure } from '../core/errors.ts';
-import { second } from '../core/instant.ts';
+import { formatInstant, second } from '../core/instant.ts';
+import type { LogFields } from '../core/log-events.ts';
 import type { ProgressReport } from './enroller-errands.ts';
 import type { RequestJournal } from './request-journal.ts';
 import { RotationLog } from './rotation-log.ts';
@@ -52,8 +53,13 @@ export class RotationRecord {
     if (this.#inspected) return isUnheardOf;
     this.#inspected = true;
     const count = journal.outstanding(spec.name, clock.now());
-    if (count > 0) this.log.log('csr_left_behind', { count });
+    if (count > 0) this.log.log('csr_left_behind', { count, ...this.#delayed() });
     return isUnheardOf;
+  }
+
+  #delayed(): LogFields {
+    const { delay } = this;
+    return delay > 0 ? { retryAt: formatInstant(this.#options.clock.now() + delay) } : {};
   }
 
   progressed({ type, csr }: ProgressReport): void {

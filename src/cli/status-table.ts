@@ -3,6 +3,7 @@ import { remedies } from '../core/remedies.ts';
 import { describeEndpoint } from '../core/served.ts';
 import type { CertificateReport, StatusReport } from './status-report.ts';
 import { alignColumns, nextTry, oneLine, shortSerial } from './text.ts';
+import { waitsFor } from './waits-for.ts';
 
 /** The report for people: where it comes from, a row for each certificate, and what is wrong. */
 export function statusTable(report: StatusReport): string {
@@ -54,14 +55,9 @@ function rotation({ rotationDeadline, overdue }: CertificateReport, now: number)
 }
 
 function remarks(entry: CertificateReport, now: number): string[] {
-  const { name, csr, failure, nextAttempt, state } = entry;
-  const waiting =
-    state === 'pending-approval' && csr !== undefined
-      ? [
-          `${name}: request ${csr.name} waits for an approver since ${formatDuration(now - csr.createdAt)}`,
-          `  → kubectl certificate approve ${csr.name}`,
-        ]
-      : [];
+  const { name, failure, nextAttempt } = entry;
+  const wait = waitsFor(entry, now);
+  const waiting = wait === undefined ? [] : [`${name}: ${wait.what}`, ...arrow(wait)];
   const failed =
     failure === undefined
       ? []

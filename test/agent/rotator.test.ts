@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import type { Failure } from '../../src/core/errors.ts';
-import { day, hour, minute, second } from '../../src/core/instant.ts';
+import { day, formatInstant, hour, minute, second } from '../../src/core/instant.ts';
 import { clientTemplate, pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
 import { clientSpec } from './fixtures.ts';
 import { clientPair, denied, lostFailure, Story, unreachable } from './story.ts';
@@ -344,10 +344,11 @@ describe('Rotator', () => {
     const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
     story.report({ type: 'inspected', findings: [] });
     assert.deepEqual(
-      story.logger.all('csr_left_behind').map(({ count }) => count),
-      [3],
+      story.logger.all('csr_left_behind').map(({ count, retryAt }) => [count, retryAt]),
+      [[3, formatInstant(start + minute)]],
     );
-    assert.equal(story.rotator.status().state, 'backing-off');
+    const { state, nextAttempt } = story.rotator.status();
+    assert.deepEqual([state, nextAttempt], ['backing-off', start + minute]);
     await story.pass(59 * second);
     assert.deepEqual(story.link.take(), ['inspect']);
     await story.pass(second);

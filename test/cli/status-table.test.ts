@@ -54,6 +54,31 @@ describe('statusTable()', () => {
       ],
     ],
     ['nothing where all that follows is done', { hooks: [{ name: 'a', succeededAt: start }] }, []],
+    [
+      'what an unissued request waits for',
+      { state: 'pending-issuance', csr: { name: 'csr-1', uid: '1', createdAt: start } },
+      [
+        '',
+        'a: request csr-1 is approved, and not issued yet',
+        '  → see that its signer runs: kubectl describe csr csr-1',
+      ],
+    ],
+    [
+      'why nothing is asked for although nothing failed',
+      { state: 'backing-off', nextAttempt: start + 60_000 },
+      [
+        '',
+        'a: requests of earlier runs came to nothing, so the next one waits',
+        '  → nodecertd renew a, which asks at once; why the agent was restarted says: journalctl -u nodecertd',
+        'a: next try in 1m',
+      ],
+    ],
+    ['the failure of an attempt, not that it waits', { state: 'backing-off', failure }, told],
+    [
+      'who rotates it',
+      { state: 'observing' },
+      ['', 'a: rotated by the kubelet itself, and only watched', '  → nodecertd adopt'],
+    ],
     ['nothing for a past try alone', { nextAttempt: start - 18_000 }, []],
   ];
   for (const [name, change, expected] of cases) {
