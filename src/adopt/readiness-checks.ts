@@ -2,6 +2,7 @@ import { formatInstant } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import type { AdoptionFacts, PairLook } from './facts.ts';
 import type { Note, Obstacle, PlanPart } from './plan.ts';
+import { fileValue } from './settings-plan.ts';
 
 /**
  * Whether the agent can take over: a kubelet that is started with `tlsCertFile` needs the
@@ -100,7 +101,8 @@ function clientNotes({ now, canBootstrap, live }: AdoptionFacts, client: PairLoo
 }
 
 /** Whether it is valid is of no concern to a kubelet that starts; that it is there and whole is. */
-function checkServing({ live, agentPid, now }: AdoptionFacts, serving: PairLook): Obstacle[] {
+function checkServing(facts: AdoptionFacts, serving: PairLook): Obstacle[] {
+  const { live, now } = facts;
   const { link, pair, failure } = serving;
   if (pair !== undefined || (!live && failure === undefined)) return [];
   return [
@@ -108,12 +110,20 @@ function checkServing({ live, agentPid, now }: AdoptionFacts, serving: PairLook)
       id: 'serving-pair',
       what: `${link} ${troubleOf(serving, now)}`,
       why: 'A kubelet whose tlsCertFile names it does not start without',
-      remedy:
-        agentPid === undefined
-          ? 'systemctl start nodecertd, which takes over kubelet.crt and kubelet.key or signs a stand-in within seconds, and run this again'
-          : 'nodecertd status says what it waits for; run this again when the pair is there',
+      remedy: waysToServing(facts),
     },
   ];
+}
+
+function waysToServing(facts: AdoptionFacts): string {
+  const { agentPid, config, paths } = facts;
+  if (config.kubelet.standBack && fileValue(facts, 'serverTLSBootstrap') === true) {
+    const file = paths.configFile ?? config.kubelet.configFile;
+    return `kubectl get csr: the kubelet asks for it itself, and somebody has to approve; or set serverTLSBootstrap: false in ${file}, upon which a running nodecertd signs a stand-in, and run this again`;
+  }
+  return agentPid === undefined
+    ? 'systemctl start nodecertd, which takes over kubelet.crt and kubelet.key or signs a stand-in within seconds, and run this again'
+    : 'nodecertd status says what it waits for; run this again when the pair is there';
 }
 
 function selfSigned(serving: PairLook | undefined): Note[] {

@@ -74,13 +74,20 @@ async function checkCredential(
   ];
 }
 
-function agentRuns({ agentPid }: AdoptionFacts): Note[] {
+function agentRuns({ agentPid, config }: AdoptionFacts): Note[] {
   if (agentPid === undefined) return [];
+  const agent = `nodecertd (pid ${agentPid}) works on the same pairs`;
   return [
-    {
-      id: 'agent-running',
-      what: `nodecertd (pid ${agentPid}) works on the same pairs: from then on both rotate them`,
-      remedy: 'systemctl disable --now nodecertd',
-    },
+    config.kubelet.standBack
+      ? {
+          id: 'agent-running',
+          what: `${agent}: what the kubelet rotates again it only watches from then on`,
+          remedy: 'Leave it so, or systemctl disable --now nodecertd',
+        }
+      : {
+          id: 'agent-running',
+          what: `${agent}, and does not stand back: from then on both rotate them`,
+          remedy: 'systemctl disable --now nodecertd',
+        },
   ];
 }

@@ -37,7 +37,7 @@ function holds({ kubelet, wanted }: AdoptionFacts, key: SettingKey): boolean {
 }
 
 /** What the files say without the flags; relative paths start from the folder of the main file, and of no drop-in. */
-function fileValue(
+export function fileValue(
   { configuration }: AdoptionFacts,
   key: SettingKey,
 ): boolean | string | undefined {

@@ -6,10 +6,12 @@ import type { AdoptionFacts } from '../../src/adopt/facts.ts';
 import { makePair, present } from '../store/pairs.ts';
 import {
   clientLink,
+  configFile,
   embedding,
   kubeadmNode,
   kubeconfigFile,
   kubeletClient,
+  kubeletConfig,
   kubeletServer,
   live,
   serverLink,
@@ -106,6 +108,23 @@ describe('checkReadiness()', () => {
       planAdoption({ ...found, kubeconfig }).obstacles.map(({ id }) => id),
       ['kubeconfig-missing'],
     );
+  });
+
+  it('checkReadiness() says who gets a serving pair while the kubelet asks for it itself', async (context) => {
+    const { facts } = await kubeadmNode(context, {
+      [configFile]: `${kubeletConfig}serverTLSBootstrap: true\n`,
+    });
+    const serving = { spec: kubeletServer, link: serverLink, halfDone: false };
+    const found = { ...live(await facts()), serving };
+    const [obstacle] = planAdoption(found).obstacles;
+    assert.equal(obstacle?.id, 'serving-pair');
+    assert.match(
+      obstacle.remedy,
+      /^kubectl get csr: .* serverTLSBootstrap: false in .*config\.yaml/,
+    );
+    const config = { ...found.config, kubelet: { ...found.config.kubelet, standBack: false } };
+    const [other] = planAdoption({ ...found, config }).obstacles;
+    assert.match(other?.remedy ?? '', /^nodecertd status/);
   });
 
   it('checkReadiness() lets a serving certificate be expired: a kubelet starts with it', async (context) => {
