@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { describeProgram } from '../../src/cli/program.ts';
+import { makePair } from '../store/pairs.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { agentStatus, certificateStatus, pairFacts } from './statuses.ts';
 
@@ -249,6 +250,18 @@ describe('nodecertd status', () => {
     assert.match(stdout, /^kubelet-client +invalid /m);
     assert.match(stdout, /^web +missing /m);
     assert.match(stdout, /PAIR_MALFORMED/);
+  });
+
+  it("nodecertd status does not take another pair's key for this one's", async () => {
+    const folder = await pki('issued');
+    const link = join(folder, 'kubelet-client-current.pem');
+    const other = await makePair();
+    const [certificate] = (await readFile(link, 'utf8')).split(/(?<=END CERTIFICATE-----\n)/);
+    await writeFile(link, `${certificate}${other.keyPem.toString()}`);
+    const { code, stdout } = await nodecertd('status', '--cert-dir', folder, ...nobody);
+    assert.equal(code, 4);
+    assert.match(stdout, /^kubelet-client +invalid /m);
+    assert.match(stdout, /CERT_KEY_MISMATCH/);
   });
 
   it('nodecertd status misses what the configuration names', async () => {
