@@ -265,11 +265,15 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     await untilStatus(/^1 of 1 certificates valid/);
   });
 
-  it('leaves the pairs to the kubelet when it is purged', async () => {
+  it('leaves the pairs to the kubelet when it is purged, and what it would get back', async () => {
     const old = await serial('kubelet-client');
-    await container.must('apt-get', 'purge', '--yes', 'nodecertd');
+    const copies = '/var/lib/nodecertd/adopt/20261125T000000Z';
+    await container.write(`${copies}/manifest.json`, '{}');
+    const output = await container.must('apt-get', 'purge', '--yes', 'nodecertd');
+    assert.match(output, /^The kubelet of this node was handed over to nodecertd/m);
     assert.equal(await serial('kubelet-client'), old);
-    assert.equal(await container.has('/var/lib/nodecertd'), false);
+    assert.equal(await container.must('ls', '/var/lib/nodecertd'), 'adopt\n');
+    assert.ok(await container.has(`${copies}/manifest.json`));
     assert.equal(await container.property(service, 'LoadState'), 'not-found');
   });
 });
