@@ -1,4 +1,4 @@
-import { fileSignature } from './pair-watch.ts';
+import { treeSignature } from './pair-watch.ts';
 
 /**
  * Remembers how files look from outside and says which of them changed since. It
@@ -9,7 +9,7 @@ export class ChangedFiles {
   readonly #known = new Map<string, string | undefined>();
   readonly #signature: (file: string) => Promise<string>;
 
-  constructor(files: readonly string[], signature = fileSignature) {
+  constructor(files: readonly string[], signature = treeSignature) {
     this.#signature = signature;
     for (const file of files) this.#known.set(file, undefined);
   }

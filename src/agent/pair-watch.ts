@@ -1,5 +1,5 @@
-import { readlink, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readdir, readlink, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 /**
  * What tells one state of a `-current.pem` from another without opening it: the
@@ -21,5 +21,20 @@ export async function fileSignature(path: string): Promise<string> {
   if (file === undefined) return `${target} ${missing}`;
   return [target, file.dev, file.ino, file.size, file.ctimeNs, file.mode].join(' ');
 }
+
+/**
+ * The same of a file; of a folder also of what is in it and in its folders, as an editor
+ * that writes in place leaves the folder as it is. A kubelet's drop-ins are a handful.
+ */
+export async function treeSignature(path: string): Promise<string> {
+  const own = await fileSignature(path);
+  const names: string[] = await readdir(path, { recursive: true }).catch(() => []);
+  const inside = names.sort().slice(0, mostFiles);
+  const signatures = inside.map(async (name) => `${name} ${await fileSignature(join(path, name))}`);
+  return [own, ...(await Promise.all(signatures))].join('\n');
+}
+
+/** Beyond that only the folder itself tells. */
+const mostFiles = 100;
 
 const missing = 'missing';

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdtemp, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { ChangedFiles } from '../../src/agent/changed-files.ts';
 import { pairSignature } from '../../src/agent/pair-watch.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
 
 describe('pairSignature()', () => {
   let directory: string;
@@ -95,6 +96,26 @@ describe('ChangedFiles', () => {
       assert.deepEqual(await files.look(), [a]);
     } finally {
       await rm(directory, { recursive: true });
+    }
+  });
+
+  it('names a folder when a file in it or below was written in place, came or went', async (context) => {
+    const directory = await temporaryDirectory(context);
+    await mkdir(join(directory, 'below'));
+    const [here, below] = [join(directory, 'a.conf'), join(directory, 'below/b.conf')];
+    await writeFile(here, 'one');
+    await writeFile(below, 'one');
+    const files = new ChangedFiles([directory]);
+    assert.deepEqual(await files.look(), []);
+    for (const change of [
+      () => writeFile(here, 'three'),
+      () => writeFile(below, 'three'),
+      () => writeFile(join(directory, 'below/c.conf'), ''),
+      () => unlink(below),
+    ]) {
+      await change();
+      assert.deepEqual(await files.look(), [directory]);
+      assert.deepEqual(await files.look(), []);
     }
   });
 });
