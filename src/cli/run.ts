@@ -25,7 +25,8 @@ export function configure(
     if (!check) return exit(await startAgent({ config, loadConfig: load }));
     for (const warning of config.warnings) context.stderr.write(`warning: ${warning}\n`);
     const names = config.certificates.map(({ name }) => name).join(', ');
-    context.stdout.write(`The configuration is in order. Certificates: ${names}\n`);
+    const what = file === undefined ? 'The configuration without a file (--config)' : file;
+    context.stdout.write(`${what} is in order. Certificates: ${names}\n`);
     exit(exitCodes.fine);
   });
 }

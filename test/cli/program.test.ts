@@ -140,6 +140,20 @@ describe('nodecertd', () => {
     );
   });
 
+  it('nodecertd run --check says which configuration it has read', async () => {
+    const file = join(directory, 'config.yaml');
+    await writeFile(file, 'apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\n');
+    const named = await nodecertd('run', '--check', '--config', file);
+    assert.deepEqual([named.code, named.stderr], [0, '']);
+    assert.equal(
+      named.stdout,
+      `${file} is in order. Certificates: kubelet-client, kubelet-server\n`,
+    );
+    const { code, stdout } = await nodecertd('run', '--check');
+    assert.equal(code, 0);
+    assert.match(stdout, /^The configuration without a file \(--config\) is in order\./);
+  });
+
   it('nodecertd version -o json names program and runtime', async () => {
     const { code, stdout } = await nodecertd('version', '-o', 'json');
     assert.equal(code, 0);

@@ -4,8 +4,10 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { parse } from 'yaml';
+import { describeProgram } from '../../src/cli/program.ts';
 import { conditions } from '../../src/cli/status-report.ts';
 import { certificateStates } from '../../src/core/status.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 
 const root = join(import.meta.dirname, '../..');
 const pages = [
@@ -67,6 +69,39 @@ describe('links between pages', () => {
         const anchors = (await read(target)).matchAll(/^#+ (?<title>.*)$/gm);
         const known = [...anchors].map(({ groups: { title = '' } = {} }) => anchorOf(title));
         assert.ok(known.includes(part), `${page}: ${file}#${part} is not there`);
+      }
+    });
+  }
+});
+
+describe('commands on the pages', async () => {
+  const { commands } = await describeProgram({
+    stdout: process.stdout,
+    stderr: process.stderr,
+    environment: { hostName: 'here', workingDirectory: '/' },
+    clock: new FakeClock(),
+    startAgent: async () => 0,
+  });
+  const flagsOf = new Map(
+    commands.map(({ command }) => [
+      command.name(),
+      new Set(command.options.flatMap(({ long, short }) => [long, short])).add('--help'),
+    ]),
+  );
+
+  for (const page of pages) {
+    it(`are commands of nodecertd in ${page}`, async () => {
+      const code = (await read(page)).matchAll(/```\w*\n(?<block>.*?)```|`(?<span>[^`\n]+)`/gs);
+      const lines = [...code].map(({ groups: { block, span } = {} }) => block ?? span).join('\n');
+      const shown = lines.matchAll(
+        /^\s*(?:sudo |[\w/]*\/)?nodecertd (?<name>[a-z]+)(?<rest>[^\n#|;&]*)/gm,
+      );
+      for (const { 0: text, groups: { name = '', rest = '' } = {} } of shown) {
+        const flags = flagsOf.get(name);
+        assert.ok(flags !== undefined, `${page}: ${text}`);
+        for (const [flag] of rest.matchAll(/(?<= )--?[a-z][a-z-]*/g)) {
+          assert.ok(flags.has(flag), `${page}: ${flag} in ${text}`);
+        }
       }
     });
   }
