@@ -71,14 +71,16 @@ export class ApiAccess implements AsyncDisposable {
    * @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
    */
   async ready(): Promise<void> {
-    if (
-      this.#client === undefined ||
-      this.#stale ||
-      this.#source === 'bootstrap' ||
-      this.#expired
-    ) {
-      await this.refresh();
-    }
+    if (this.#source === 'bootstrap') await this.refresh();
+    else await this.opened();
+  }
+
+  /**
+   * For a question in passing, which is no reason to end the watches of a client that is
+   * good enough. @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
+   */
+  async opened(): Promise<void> {
+    if (this.#client === undefined || this.#stale || this.#expired) await this.refresh();
   }
 
   /** The server did not like the credential: the next attempt reads the files again. */

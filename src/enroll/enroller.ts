@@ -397,7 +397,7 @@ export class Enroller implements AsyncDisposable {
   async #preflight(): Promise<void> {
     const { config, clock, report } = this.#options;
     const open = async (): ReturnType<ApiPort['open']> => {
-      await this.#access.ready();
+      await this.#access.opened();
       return { client: this.#access.current(), source: this.#access.source ?? 'kubeconfig' };
     };
     try {

@@ -46,6 +46,19 @@ describe('ApiAccess', () => {
     assert.deepEqual(sources(bench), ['bootstrap']);
   });
 
+  it('opened() leaves a client that is good enough, and what it has under way, as they are', async () => {
+    await using bench = await Bench.create();
+    await using access = bench.access();
+    await access.opened();
+    const client = access.current();
+    assert.equal(access.source, 'bootstrap');
+    await access.opened();
+    assert.equal(access.current(), client);
+    access.doubt();
+    await access.opened();
+    assert.notEqual(access.current(), client);
+  });
+
   it('bootstraps when the client certificate has expired', async () => {
     await using bench = await Bench.create({ caSeconds: 1 });
     await writeFile(bench.config.kubeconfig, bench.sandbox.adminKubeconfig());
