@@ -12,6 +12,10 @@ export interface KubeletNodeOptions {
   /** Of its API, which no other node of this machine has at the same time. */
   readonly port: number;
   readonly controlPlane: RealControlPlane;
+  /** What its configuration says otherwise. */
+  readonly configuration?: Readonly<Record<string, unknown>>;
+  /** Flags of its own, as in KUBELET_EXTRA_ARGS. */
+  readonly flags?: string;
 }
 
 /** As kubeadm has it, but for a runtime that runs nothing, and a container instead of a machine. */
@@ -30,7 +34,8 @@ const kubeletConfiguration = (port: number): object => ({
   containerRuntimeEndpoint: runtimeSocket,
   cgroupDriver: 'cgroupfs',
   cgroupsPerQOS: false,
-  enforceNodeAllocatable: [],
+  // Not an empty list: where there are drop-ins, the kubelet takes it for an absent one.
+  enforceNodeAllocatable: ['none'],
   failCgroupV1: false,
   failSwapOn: false,
   localStorageCapacityIsolation: false,
@@ -52,6 +57,8 @@ export async function bootKubeletNode({
   nodeName,
   port,
   controlPlane,
+  configuration,
+  flags = '',
 }: KubeletNodeOptions): Promise<Container> {
   const container = await Container.boot({
     hostName: nodeName,
@@ -64,7 +71,8 @@ export async function bootKubeletNode({
     '/usr/lib/systemd/system/kubelet.service': packagedUnit,
     '/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf': kubeadmDropIn,
     '/etc/systemd/system/fake-runtime.service': runtimeUnit,
-    '/var/lib/kubelet/config.yaml': stringify(kubeletConfiguration(port)),
+    '/var/lib/kubelet/config.yaml': stringify({ ...kubeletConfiguration(port), ...configuration }),
+    '/etc/default/kubelet': `KUBELET_EXTRA_ARGS=${flags}\n`,
     '/etc/kubernetes/pki/ca.crt': controlPlane.caPem,
     '/etc/kubernetes/bootstrap-kubelet.conf': await controlPlane.bootstrapKubeconfig(),
   };
