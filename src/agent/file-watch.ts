@@ -7,6 +7,8 @@ import { watch } from 'chokidar';
 export interface FileWatchOptions {
   /** Watched each for itself: kubeconfigs, the configuration. */
   readonly files: readonly string[];
+  /** Watched with every file that is in them, such as drop-ins; not with those of folders below. */
+  readonly folders: readonly string[];
   /** Links such as `NAME-current.pem`, watched with every `NAME-….pem` beside them and their directory. */
   readonly pairs: readonly string[];
   /** Something may have changed, perhaps several times over; a comparison has to say what. */
@@ -61,7 +63,7 @@ export class FileWatch implements AsyncDisposable {
     // Through them a directory is seen to come (back): its own watch ends with it.
     const parents = new Set(places.flatMap((place) => place.parents));
     const isWanted = (path: string): boolean =>
-      directories.has(path) || places.some((place) => holds(place, path));
+      directories.has(path) || places.some((place) => isOf(place, path));
     const watcher = watch([...directories, ...parents], {
       depth: 0,
       ignoreInitial: true,
@@ -78,10 +80,10 @@ export class FileWatch implements AsyncDisposable {
     // file which was read since it was written.
     watcher.on('raw', (_, name) => {
       for (const place of places) {
-        if (!place.ofPairs || name === null) continue;
+        if (place.holds !== 'pair' || name === null) continue;
         const path = join(place.directory, name);
         if (basename(place.directory) === name) this.#options.onChange(place.directory);
-        else if (holds(place, path)) this.#options.onChange(path);
+        else if (isOf(place, path)) this.#options.onChange(path);
       }
     });
     watcher.on('error', () => undefined);
@@ -90,10 +92,11 @@ export class FileWatch implements AsyncDisposable {
   }
 
   #places(): Promise<Place[]> {
-    const { files, pairs } = this.#options;
+    const { files, folders, pairs } = this.#options;
     return Promise.all([
-      ...files.map((file) => placeOf(file, false)),
-      ...pairs.map((link) => placeOf(link, true)),
+      ...[...files, ...folders].map((file) => placeOf(file, 'file')),
+      ...folders.map((folder) => placeOf(join(folder, anyFile), 'folder')),
+      ...pairs.map((link) => placeOf(link, 'pair')),
     ]);
   }
 }
@@ -105,19 +108,23 @@ interface Place {
   /** Of the directory, and of the link that it may be reached by. */
   readonly parents: readonly string[];
   readonly file: string;
-  readonly ofPairs: boolean;
+  readonly holds: 'file' | 'folder' | 'pair';
 }
 
-async function placeOf(path: string, ofPairs: boolean): Promise<Place> {
+/** Stands for whatever is in a folder. */
+const anyFile = '*';
+
+async function placeOf(path: string, holds: Place['holds']): Promise<Place> {
   const directory = await realpath(dirname(path)).catch(() => dirname(path));
   const parents = [dirname(directory), dirname(dirname(path))];
-  return { directory, parents, file: basename(path), ofPairs };
+  return { directory, parents, file: basename(path), holds };
 }
 
-function holds({ directory, file, ofPairs }: Place, path: string): boolean {
+function isOf({ directory, file, holds }: Place, path: string): boolean {
   if (dirname(path) !== directory) return false;
   const name = basename(path);
-  if (!ofPairs) return name === file;
+  if (holds === 'folder') return true;
+  if (holds === 'file') return name === file;
   return name.startsWith(file.replace(/current\.pem$/, '')) && name.endsWith('.pem');
 }
 

@@ -302,6 +302,7 @@ export class Keeper implements EnrollerListener {
   async #watch(): Promise<FileWatch> {
     return FileWatch.open({
       files: otherFiles(this.#options),
+      folders: [this.#options.config.kubelet.configDirectory].filter((path) => path !== undefined),
       pairs: this.#certificates.paths,
       onChange: () => this.#wake.abort(),
     });

@@ -23,10 +23,14 @@ class Ear implements AsyncDisposable {
   readonly heard: string[] = [];
   #watch: FileWatch | undefined;
 
-  static async open(watched: { files?: string[]; pairs?: string[] }): Promise<Ear> {
+  static async open(watched: {
+    files?: string[];
+    folders?: string[];
+    pairs?: string[];
+  }): Promise<Ear> {
     const ear = new Ear();
     const onChange = (path: string): void => void ear.heard.push(path);
-    ear.#watch = await FileWatch.open({ files: [], pairs: [], ...watched, onChange });
+    ear.#watch = await FileWatch.open({ files: [], folders: [], pairs: [], ...watched, onChange });
     return ear;
   }
 
@@ -146,6 +150,18 @@ describe('FileWatch', () => {
     await chmod(pki, 0o755);
     await ear.hears('the link', () => unlink(link));
     assert.deepEqual([...new Set(ear.heard)], [link]);
+  });
+
+  it('notices what comes, changes and goes in a folder, and the folder itself', async () => {
+    const folder = join(directory, 'kubelet.d');
+    await using ear = await Ear.open({ folders: [folder] });
+    await ear.hears('the folder', () => mkdir(folder));
+    await ear.renew();
+    const dropIn = join(folder, '10.conf');
+    await ear.hears('a new file', () => writeFile(dropIn, 'one'));
+    await ear.hears('a file written in place', () => writeFile(dropIn, 'three'));
+    await ear.hears('a file that goes', () => unlink(dropIn));
+    await ear.hears('the folder, gone', () => rm(folder, { recursive: true }));
   });
 
   it('notices a file that was not there, in a directory that was not there', async () => {
