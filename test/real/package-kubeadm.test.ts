@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { stringify } from 'yaml';
+import { builtPackage, requirePackages } from '../support/built-packages.ts';
+import { skipWithoutContainer } from '../support/container-root.ts';
+import { bootKubeletNode } from '../support/kubelet-node.ts';
+import { NodeWatch } from '../support/node-watch.ts';
+import type { Container } from '../support/nspawn.ts';
+import {
+  skipWithoutRealControlPlane,
+  startRealControlPlane,
+} from '../support/real-control-plane.ts';
+import type { RealControlPlane } from '../support/real-control-plane.ts';
+import { skipWithoutRealKubelet } from '../support/real-kubelet.ts';
+
+const agent = 'nodecertd.service';
+const kubelet = 'kubelet.service';
+const bystander = 'bystander.service';
+const nodeName = 'worker-3';
+const kubeletPort = 10_252;
+const pki = '/var/lib/kubelet/pki';
+const dropIns = '/etc/kubernetes/kubelet.conf.d';
+const diary = '/run/bystander';
+
+const configuration = {
+  apiVersion: 'nodecertd.io/v1alpha1',
+  kind: 'AgentConfiguration',
+  bootstrapKubeconfig: '/etc/kubernetes/bootstrap-kubelet.conf',
+  kubelet: { configDirectory: dropIns },
+  certificates: [
+    { name: 'kubelet-client', profile: 'kubelet-client' },
+    {
+      name: 'kubelet-server',
+      profile: 'kubelet-serving',
+      onRotate: [
+        { signal: 'SIGHUP', unit: bystander },
+        { systemctl: 'restart', unit: bystander },
+      ],
+      served: { endpoints: [`127.0.0.1:${kubeletPort}`, `localhost:${kubeletPort}`] },
+    },
+  ],
+  metrics: { address: '127.0.0.1:0' },
+};
+
+type Entry = Readonly<Record<string, unknown>>;
+
+/** Writes down what becomes of it. */
+const bystanderUnit = `[Service]
+ExecStart=/bin/sh -c 'trap "echo hangup >>${diary}" HUP; echo started >>${diary}; while :; do sleep 1000 & wait; done'
+`;
+
+const skip = skipWithoutContainer() || skipWithoutRealControlPlane() || skipWithoutRealKubelet();
+
+/**
+ * The way of config/install.md for a node of kubeadm: its kubelet rotates the client
+ * certificate, signs its serving certificate itself, and reads drop-ins. Each test finds
+ * what the one before has left.
+ */
+describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
+  let container: Container;
+  let controlPlane: RealControlPlane;
+
+  before(async () => {
+    requirePackages();
+    controlPlane = await startRealControlPlane({ signingSeconds: 3_600 });
+    container = await bootKubeletNode({
+      nodeName,
+      port: kubeletPort,
+      controlPlane,
+      configuration: { serverTLSBootstrap: false },
+      flags: `--config-dir=${dropIns}`,
+    });
+    await container.must('mkdir', dropIns);
+    await container.write(`/etc/systemd/system/${bystander}`, bystanderUnit);
+    await container.must('systemctl', 'start', kubelet, bystander);
+    await using node = new NodeWatch(controlPlane.admin, nodeName);
+    await container.until('a Node that is Ready', async () => node.ready || undefined);
+    await container.must('apt-get', 'install', '--yes', await container.take(builtPackage.file));
+    await container.write('/etc/nodecertd/config.yaml', stringify(configuration));
+  });
+  after(async () => {
+    await container?.[Symbol.asyncDispose]();
+    await controlPlane?.[Symbol.asyncDispose]();
+  });
+
+  async function metrics(): Promise<string> {
+    const state = await container.read('/var/lib/nodecertd/state.json');
+    const { metricsAddress } = JSON.parse(state) as { readonly metricsAddress: string };
+    const response = await fetch(`http://${metricsAddress}/metrics`);
+    return response.text();
+  }
+
+  async function untilLogged(event: string, fields: Entry = {}): Promise<Entry> {
+    return container.until(`${event} ${JSON.stringify(fields)}`, async () => {
+      const lines = (await container.journal(agent)).split('\n').filter((one) => one[0] === '{');
+      const wanted = Object.entries({ event, ...fields });
+      return lines
+        .map((one) => JSON.parse(one) as Entry)
+        .findLast((entry) => wanted.every(([key, value]) => entry[key] === value));
+    });
+  }
+
+  async function fingerprint(file: string): Promise<string> {
+    const shown = ['openssl', 'x509', '-noout', '-fingerprint', '-sha256', '-in', `${pki}/${file}`];
+    return container.must(...shown);
+  }
+
+  it('watches the client pair, and takes what the kubelet has signed for the stand-in that it is', async () => {
+    await container.must('systemctl', 'enable', '--now', agent);
+    const line = await untilLogged('standing_back');
+    assert.deepEqual(
+      [line['certificate'], line['path']],
+      ['kubelet-client', '/var/lib/kubelet/config.yaml'],
+    );
+    await untilLogged('csr_created');
+    const { code, stdout } = await container.run('nodecertd', 'status');
+    assert.equal(code, 4, stdout);
+    assert.match(stdout, /^kubelet-client +valid, observing /m);
+    assert.match(stdout, /^kubelet-server +self-signed, pending-approval /m);
+    assert.equal(await fingerprint('kubelet-server-current.pem'), await fingerprint('kubelet.crt'));
+    const text = await metrics();
+    assert.match(text, /^nodecertd_certificate_usable\{[^}]*"kubelet-server"[^}]*\} 0$/m);
+    assert.match(text, /^nodecertd_certificate_usable\{[^}]*"kubelet-client"[^}]*\} 1$/m);
+    assert.match(text, /^nodecertd_certificate_expiration_seconds\{[^}]*"kubelet-client"/m);
+    const examined = (await container.run('nodecertd', 'doctor')).stdout;
+    assert.match(examined, /info .*\(kubelet-rotates\)/);
+    assert.match(examined, /warning .*\(kubelet-serves-other-pair\)/);
+  });
+
+  it('hands the kubelet over by a drop-in alone', async () => {
+    const main = await container.read('/var/lib/kubelet/config.yaml');
+    const { stdout } = await container.run('nodecertd', 'adopt', '--yes', '--restart');
+    assert.match(stdout, /^Changed: 1 file, and the kubelet was restarted$/m);
+    assert.equal(await container.must('ls', dropIns), '90-nodecertd.conf\n');
+    assert.equal(await container.read('/var/lib/kubelet/config.yaml'), main);
+    await untilLogged('standing_back_over');
+  });
+
+  it('has servers told under systemd, and sees the kubelet serve the approved one, by name and by address', async () => {
+    const [pending] = (await controlPlane.csrs()).filter(({ issued }) => !issued);
+    await controlPlane.approve(pending?.name ?? '');
+    const { serial } = await untilLogged('certificate_stored');
+    const { endpoints } = await untilLogged('served_checked', { serial });
+    assert.deepEqual(endpoints, [`127.0.0.1:${kubeletPort}`, `localhost:${kubeletPort}`]);
+    assert.match(await container.read(diary), /hangup\nstarted\n$/);
+    const text = await metrics();
+    for (const hook of [`restart ${bystander}`, `SIGHUP ${bystander}`]) {
+      const name = new RegExp(
+        `^nodecertd_hook_runs_total\\{[^}]*hook="${hook}"[^}]*"succeeded"[^}]*\\} [1-9]`,
+        'm',
+      );
+      assert.match(text, name);
+    }
+    const { code, stdout } = await container.run('nodecertd', 'doctor');
+    assert.equal(code, 0, stdout);
+  });
+
+  it('gives it back by taking the drop-in away', async () => {
+    await container.must('nodecertd', 'adopt', '--revert', '--yes', '--restart');
+    assert.equal(await container.must('ls', dropIns), '');
+    await untilLogged('standing_back', { path: '/var/lib/kubelet/config.yaml' });
+    const { stdout } = await container.run('nodecertd', 'status');
+    assert.match(stdout, /^kubelet-client +valid, observing /m);
+    await using node = new NodeWatch(controlPlane.admin, nodeName);
+    await container.until('a Node that is Ready', async () => node.ready || undefined);
+  });
+});
