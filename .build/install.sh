@@ -48,10 +48,7 @@ completions=fish/vendor_completions.d/nodecertd.fish
 put "$dist/share/$completions" "$usr/share/$completions"
 put "$dist/share/zsh/site-functions/_nodecertd" "$zsh/_nodecertd"
 
+# In the folders that they have here, so that the pages find one another.
 doc=$usr/share/doc/nodecertd
-for file in README.md config/*.md "$dist"/share/doc/*; do
-  put "$file" "$doc/${file##*/}"
-done
-for file in config/rbac.yaml config/prometheus-rules.yaml systemd/*.conf; do
-  put "$file" "$doc/examples/${file##*/}"
-done
+for file in README.md config/*.{md,yaml,svg} systemd/*.{conf,service}; do put "$file" "$doc/$file"; done
+for file in "$dist"/share/doc/*; do put "$file" "$doc/${file##*/}"; done

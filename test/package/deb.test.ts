@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
@@ -79,7 +79,8 @@ describe('the Debian package', () => {
         '/usr/lib/tmpfiles.d',
         '/usr/share/bash-completion/completions',
         '/usr/share/doc/nodecertd',
-        '/usr/share/doc/nodecertd/examples',
+        '/usr/share/doc/nodecertd/config',
+        '/usr/share/doc/nodecertd/systemd',
         '/usr/share/fish/vendor_completions.d',
         '/usr/share/lintian/overrides',
         '/usr/share/man/man1',
@@ -88,8 +89,11 @@ describe('the Debian package', () => {
       ],
     );
     const docs = places.get('/usr/share/doc/nodecertd')?.map(({ path }) => path.split('/').at(-1));
-    for (const name of ['copyright', 'changelog.Debian.gz', 'logs.md', 'preflight.md']) {
-      assert.ok(docs?.includes(name), name);
+    const names = docs?.toSorted();
+    assert.deepEqual(names, ['README.md', 'changelog.Debian.gz', 'changelog.gz', 'copyright']);
+    const pages = places.get('/usr/share/doc/nodecertd/config')?.map(({ path }) => basename(path));
+    for (const name of ['install.md', 'operations.md', 'logs.md', 'rbac.yaml']) {
+      assert.ok(pages?.includes(name), name);
     }
   });
 

@@ -23,7 +23,7 @@ const nodeName = 'worker-2';
 const kubeletPort = 10_251;
 const bootstrapKubeconfig = '/etc/kubernetes/bootstrap-kubelet.conf';
 const serverLink = '/var/lib/kubelet/pki/kubelet-server-current.pem';
-const examples = '/usr/share/doc/nodecertd/examples';
+const examples = '/usr/share/doc/nodecertd/systemd';
 /** From outside, as the build of an image has it. */
 const nodecertd = join(import.meta.dirname, '../../dist/nodecertd');
 

@@ -249,7 +249,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     await container.must('rm', '-r', pki, '/etc/kubernetes/kubelet.conf');
     // The sandbox is not built without the folder.
     await container.must('systemd-tmpfiles', '--create', 'nodecertd.conf');
-    const dropIn = '/usr/share/doc/nodecertd/examples/bootstrap-credential.conf';
+    const dropIn = '/usr/share/doc/nodecertd/systemd/bootstrap-credential.conf';
     await container.must('cp', dropIn, `/etc/systemd/system/${service}.d/`);
     await container.must(
       'mv',
