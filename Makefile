@@ -116,6 +116,15 @@ cluster: setup control-plane ## Tests on a real control plane (needs Go, once)
 	@echo "== Tests on a real control plane"
 	@$(call run_tests,$(CLUSTER_TESTS))
 
+# Both at once: the longest file of each would have a core for itself otherwise.
+LONGEST_TESTS := test/real/end-to-end.test.ts test/e2e/sandbox.test.ts
+SCENARIO_TESTS = $(LONGEST_TESTS) $(filter-out $(LONGEST_TESTS),$(shell find test/e2e -name '*.test.ts' | sort) $(CLUSTER_TESTS))
+
+.PHONY: scenarios
+scenarios: setup control-plane
+	@echo "== End-to-end tests on the sandbox and on a real control plane"
+	@$(call run_tests,$(SCENARIO_TESTS))
+
 .PHONY: control-plane
 control-plane: setup ## Build etcd, kube-apiserver, kube-controller-manager, kubectl and kubelet into the cache
 	@echo "== Control plane for tests"
@@ -158,7 +167,7 @@ endef
 .PHONY: test
 test: ## Everything but the package: checks, unit tests, end-to-end tests on both control planes
 	@rm -f .cache/skipped
-	@$(MAKE) check packages unit e2e faults-quick cluster
+	@$(MAKE) check packages unit faults-quick scenarios
 	@$(report_skipped)
 
 # The later version is for the tests of an upgrade.
