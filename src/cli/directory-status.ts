@@ -3,12 +3,7 @@ import { join } from 'node:path';
 import type { Failure } from '../core/errors.ts';
 import { AgentError, hasErrno, toFailure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
-import {
-  observedDeadline,
-  overdueGrace,
-  rotationDeadline,
-  rotationFraction,
-} from '../core/schedule.ts';
+import { foundDeadline, overdueGrace } from '../core/schedule.ts';
 import { loadPair } from '../store/pair-file.ts';
 import { isMissing } from '../store/store-error.ts';
 import type { CertificateReport } from './status-report.ts';
@@ -53,10 +48,7 @@ async function reportOn(name: string, query: DirectoryQuery): Promise<Certificat
   const path = join(directory, name + suffix);
   try {
     const { facts } = await loadPair(path);
-    const fraction = rotationFraction(nodeName, name, facts.serial);
-    const deadline = observed.has(name)
-      ? observedDeadline(facts)
-      : rotationDeadline(facts, fraction, { now });
+    const deadline = foundDeadline(facts, { nodeName, name, observed, now });
     const overdue = !facts.selfSigned && now > deadline + overdueGrace(facts);
     const condition = conditionOf(facts, now, overdue);
     return { name, path, facts, rotationDeadline: deadline, overdue, condition };

@@ -70,15 +70,11 @@ function parseTimeout(text: string): number {
   return seconds;
 }
 
-/** All but those that the kubelet rotates itself. @throws AgentError USAGE when that leaves none */
+/** All but those that the kubelet rotates itself; where that leaves none, the agent says why it refuses. */
 function renewable({ certificates }: AgentStatus, stderr: CliContext['stderr']): string[] {
   const observed = certificates.filter(({ state }) => state === 'observing').map(nameOf);
   const names = certificates.map(nameOf).filter((name) => !observed.includes(name));
-  if (names.length === 0) {
-    throw new AgentError('USAGE', `the kubelet rotates ${observed.join(' and ')} itself`, {
-      remedy: 'hand them over to the agent first: nodecertd adopt',
-    });
-  }
+  if (names.length === 0) return observed;
   for (const name of observed) stderr.write(`${name}: left to the kubelet, which rotates it\n`);
   return names;
 }

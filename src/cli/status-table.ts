@@ -1,3 +1,4 @@
+import type { Failure } from '../core/errors.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import { remedies } from '../core/remedies.ts';
 import { describeEndpoint } from '../core/served.ts';
@@ -58,10 +59,7 @@ function remarks(entry: CertificateReport, now: number): string[] {
   const { name, failure, nextAttempt } = entry;
   const wait = waitsFor(entry, now);
   const waiting = wait === undefined ? [] : [`${name}: ${wait.what}`, ...arrow(wait)];
-  const failed =
-    failure === undefined
-      ? []
-      : [`${name}: ${failure.message} (${failure.code})`, ...arrow(failure)];
+  const failed = failedLines(name, failure);
   const next = nextTry(nextAttempt, now);
   const all = [
     ...waiting,
@@ -74,15 +72,16 @@ function remarks(entry: CertificateReport, now: number): string[] {
 
 /** The certificate is as good as it is; those who use it do not have it yet. */
 function aftermath({ name, hooks = [], served }: CertificateReport): string[] {
-  const failed = hooks.flatMap(({ failure }) =>
-    failure === undefined
-      ? []
-      : [`${name}: ${failure.message} (${failure.code})`, ...arrow(failure)],
-  );
+  const failed = hooks.flatMap(({ failure }) => failedLines(name, failure));
   const stale = (served?.endpoints ?? []).filter(({ state }) => state !== 'current');
   const shown = stale.map((endpoint) => `${name}: ${describeEndpoint(endpoint)}`);
   const remedy = remedies.SERVED_STALE;
   return [...failed, ...shown, ...(stale.length === 0 ? [] : arrow({ remedy }))];
+}
+
+function failedLines(name: string, failure: Failure | undefined): string[] {
+  if (failure === undefined) return [];
+  return [`${name}: ${failure.message} (${failure.code})`, ...arrow(failure)];
 }
 
 function arrow({ remedy }: { readonly remedy?: string }): string[] {

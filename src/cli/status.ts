@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { LoadedConfig } from '../config/load.ts';
 import { loadConfig } from '../config/load.ts';
+import { readKubeletConfig } from '../preflight/kubelet-config.ts';
 import { observedCertificates } from '../preflight/kubelet-rotation.ts';
 import { askAgent } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';
@@ -42,7 +43,8 @@ async function statusReport(config: LoadedConfig, now: number): Promise<StatusRe
   if (answer.kind === 'running') return answer.report;
   const { certificateDirectory: directory, nodeName, certificates, file } = config;
   // Without a file nobody said which certificates there should be.
-  const observed = await observedCertificates(config);
+  const kubelet = await readKubeletConfig(config).catch(() => undefined);
+  const observed = await observedCertificates(config, kubelet);
   const expected = file === undefined ? [] : certificates.map(({ name }) => name);
   return {
     source: 'directory',

@@ -34,6 +34,22 @@ export function observedDeadline(pair: PairFacts): Instant {
   return rotationDeadline({ ...pair, storedAt: pair.notBefore }, 1);
 }
 
+/** When a pair is due that is found on a disk, for whoever did not see it stored. */
+export function foundDeadline(
+  pair: PairFacts,
+  where: {
+    readonly nodeName: string;
+    readonly name: string;
+    /** The names of those that the kubelet rotates. */
+    readonly observed: ReadonlySet<string>;
+    readonly now: Instant;
+  },
+): Instant {
+  const { nodeName, name, observed, now } = where;
+  if (observed.has(name)) return observedDeadline(pair);
+  return rotationDeadline(pair, rotationFraction(nodeName, name, pair.serial), { now });
+}
+
 export interface DeadlineCircumstances {
   /** The pair before, when this one was just issued. */
   readonly replaced?: Pick<PairFacts, 'notAfter'> | undefined;

@@ -1,6 +1,7 @@
 import { realpath } from 'node:fs/promises';
 import type { AgentConfig } from '../core/config.ts';
 import type { Observed } from '../core/enrollment.ts';
+import type { KubeletFacts } from './kubelet-config.ts';
 import { readKubeletConfig } from './kubelet-config.ts';
 
 /** The prefixes are the kubelet's own (pkg/kubelet/certificate/kubelet.go); the keys turn its managers on. */
@@ -18,22 +19,33 @@ export async function rotatedByKubelet(
   config: Pick<AgentConfig, 'certificateDirectory' | 'kubelet'>,
   name: string,
 ): Promise<Observed | undefined> {
-  const { kubelet, certificateDirectory } = config;
-  const key = isManaged(name) ? managers[name] : undefined;
-  if (!kubelet.standBack || key === undefined) return undefined;
-  if (!(await isSame(certificateDirectory, kubelet.certificateDirectory))) return undefined;
-  const facts = await readKubeletConfig({ kubelet }).catch(() => undefined);
-  const setting = facts?.[key];
-  return setting?.value === true ? { file: setting.file, key } : undefined;
+  if (!isManaged(name) || !(await standsBack(config))) return undefined;
+  const facts = await readKubeletConfig(config).catch(() => undefined);
+  return facts && managedBy(facts, name);
 }
 
 /** The certificates that the agent stands back from, by their names. */
-export async function observedCertificates(config: AgentConfig): Promise<ReadonlySet<string>> {
-  const observed = new Set<string>();
-  for (const { name } of config.certificates) {
-    if ((await rotatedByKubelet(config, name)) !== undefined) observed.add(name);
-  }
-  return observed;
+export async function observedCertificates(
+  config: AgentConfig,
+  facts: KubeletFacts | undefined,
+): Promise<ReadonlySet<string>> {
+  if (facts === undefined || !(await standsBack(config))) return new Set();
+  const names = config.certificates.map(({ name }) => name);
+  return new Set(names.filter((name) => managedBy(facts, name) !== undefined));
+}
+
+async function standsBack({
+  kubelet,
+  certificateDirectory,
+}: Pick<AgentConfig, 'certificateDirectory' | 'kubelet'>): Promise<boolean> {
+  return kubelet.standBack && isSame(certificateDirectory, kubelet.certificateDirectory);
+}
+
+function managedBy(facts: KubeletFacts, name: string): Observed | undefined {
+  if (!isManaged(name)) return undefined;
+  const key = managers[name];
+  const setting = facts[key];
+  return setting?.value === true ? { file: setting.file, key } : undefined;
 }
 
 function isManaged(name: string): name is keyof typeof managers {

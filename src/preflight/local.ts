@@ -76,11 +76,8 @@ export async function lookLocally(config: AgentConfig, around: LookAround): Prom
 }
 
 async function lookAtKubelet(config: AgentConfig): Promise<KubeletState> {
-  const [facts, observed] = await Promise.all([
-    readKubeletConfig(config),
-    observedCertificates(config),
-  ]);
-  return { facts, observed };
+  const facts = await readKubeletConfig(config);
+  return { facts, observed: await observedCertificates(config, facts) };
 }
 
 /** The `-current.pem` of the node's client certificate, if one is kept. */

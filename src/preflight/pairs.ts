@@ -9,12 +9,7 @@ import { showMode } from '../core/file-mode.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { PreflightFinding } from '../core/preflight.ts';
-import {
-  observedDeadline,
-  overdueGrace,
-  rotationDeadline,
-  rotationFraction,
-} from '../core/schedule.ts';
+import { foundDeadline, overdueGrace } from '../core/schedule.ts';
 import { loadPair } from '../store/pair-file.ts';
 import { currentLink } from '../store/pair-names.ts';
 import { unlessMissing } from '../store/store-error.ts';
@@ -241,8 +236,7 @@ function judgeValidity(
     ];
   }
   const isObserved = observed.has(spec.name);
-  const fraction = rotationFraction(nodeName, spec.name, pair.serial);
-  const deadline = isObserved ? observedDeadline(pair) : rotationDeadline(pair, fraction, { now });
+  const deadline = foundDeadline(pair, { nodeName, name: spec.name, observed, now });
   if (now <= deadline + overdueGrace(pair)) return [];
   return [
     {
