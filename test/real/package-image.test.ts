@@ -3,18 +3,12 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { parsePair } from '../support/agent.ts';
+import { fingerprintOf, parsePair } from '../support/agent.ts';
 import { builtPackage, requirePackages } from '../support/built-packages.ts';
-import { skipWithoutContainer } from '../support/container-root.ts';
-import { bootKubeletNode } from '../support/kubelet-node.ts';
-import { NodeWatch } from '../support/node-watch.ts';
+import { bootKubeletNode, skipWithoutKubeletNode, untilReady } from '../support/kubelet-node.ts';
 import type { Container } from '../support/nspawn.ts';
-import {
-  skipWithoutRealControlPlane,
-  startRealControlPlane,
-} from '../support/real-control-plane.ts';
+import { startRealControlPlane } from '../support/real-control-plane.ts';
 import type { RealControlPlane } from '../support/real-control-plane.ts';
-import { skipWithoutRealKubelet } from '../support/real-kubelet.ts';
 import { TlsProber } from '../support/tls-prober.ts';
 
 const agent = 'nodecertd.service';
@@ -27,7 +21,7 @@ const examples = '/usr/share/doc/nodecertd/systemd';
 /** From outside, as the build of an image has it. */
 const nodecertd = join(import.meta.dirname, '../../dist/nodecertd');
 
-const skip = skipWithoutContainer() || skipWithoutRealControlPlane() || skipWithoutRealKubelet();
+const skip = skipWithoutKubeletNode();
 
 /** An image as config/install.md has it made, with a kubelet of kubeadm that has never run, and the machine that boots it. */
 describe('a node that is made from an image', { skip, timeout: 300_000 }, () => {
@@ -69,8 +63,7 @@ describe('a node that is made from an image', { skip, timeout: 300_000 }, () => 
   it('becomes Ready with certificates that nodecertd has asked for, before a kubelet does', async () => {
     await container.write(bootstrapKubeconfig, await controlPlane.bootstrapKubeconfig(), 0o600);
     await container.reboot();
-    await using node = new NodeWatch(controlPlane.admin, nodeName);
-    await container.until('a Node that is Ready', async () => node.ready || undefined);
+    await untilReady(container, { nodeName, controlPlane });
     assert.equal(await container.property(kubelet, 'NRestarts'), '0');
     const created = (await controlPlane.requests()).filter(
       ({ verb, resource }) => verb === 'create' && resource === 'certificatesigningrequests',
@@ -88,8 +81,7 @@ describe('a node that is made from an image', { skip, timeout: 300_000 }, () => 
       'a certificate that a client trusts',
       async () => prober.handshakes.find(({ error }) => error === undefined)?.fingerprint,
     );
-    const { fingerprint256 } = parsePair(await container.must('cat', serverLink));
-    assert.equal(shown, fingerprint256.replaceAll(':', '').toLowerCase());
+    assert.equal(shown, fingerprintOf(parsePair(await container.must('cat', serverLink))));
     const { code, stdout } = await container.run('nodecertd', 'doctor');
     assert.equal(code, 0, stdout);
   });

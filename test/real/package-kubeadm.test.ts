@@ -2,16 +2,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { stringify } from 'yaml';
 import { builtPackage, requirePackages } from '../support/built-packages.ts';
-import { skipWithoutContainer } from '../support/container-root.ts';
-import { bootKubeletNode } from '../support/kubelet-node.ts';
-import { NodeWatch } from '../support/node-watch.ts';
+import { bootKubeletNode, skipWithoutKubeletNode, untilReady } from '../support/kubelet-node.ts';
 import type { Container } from '../support/nspawn.ts';
-import {
-  skipWithoutRealControlPlane,
-  startRealControlPlane,
-} from '../support/real-control-plane.ts';
+import { startRealControlPlane } from '../support/real-control-plane.ts';
 import type { RealControlPlane } from '../support/real-control-plane.ts';
-import { skipWithoutRealKubelet } from '../support/real-kubelet.ts';
 
 const agent = 'nodecertd.service';
 const kubelet = 'kubelet.service';
@@ -49,7 +43,7 @@ const bystanderUnit = `[Service]
 ExecStart=/bin/sh -c 'trap "echo hangup >>${diary}" HUP; echo started >>${diary}; while :; do sleep 1000 & wait; done'
 `;
 
-const skip = skipWithoutContainer() || skipWithoutRealControlPlane() || skipWithoutRealKubelet();
+const skip = skipWithoutKubeletNode();
 
 /**
  * The way of config/install.md for a node of kubeadm: its kubelet rotates the client
@@ -73,8 +67,7 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
     await container.must('mkdir', dropIns);
     await container.write(`/etc/systemd/system/${bystander}`, bystanderUnit);
     await container.must('systemctl', 'start', kubelet, bystander);
-    await using node = new NodeWatch(controlPlane.admin, nodeName);
-    await container.until('a Node that is Ready', async () => node.ready || undefined);
+    await untilReady(container, { nodeName, controlPlane });
     await container.must('apt-get', 'install', '--yes', await container.take(builtPackage.file));
     await container.write('/etc/nodecertd/config.yaml', stringify(configuration));
   });
@@ -92,11 +85,9 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
 
   async function untilLogged(event: string, fields: Entry = {}): Promise<Entry> {
     return container.until(`${event} ${JSON.stringify(fields)}`, async () => {
-      const lines = (await container.journal(agent)).split('\n').filter((one) => one[0] === '{');
       const wanted = Object.entries({ event, ...fields });
-      return lines
-        .map((one) => JSON.parse(one) as Entry)
-        .findLast((entry) => wanted.every(([key, value]) => entry[key] === value));
+      const entries = await container.logged(agent);
+      return entries.findLast((entry) => wanted.every(([key, value]) => entry[key] === value));
     });
   }
 
@@ -161,7 +152,6 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
     await untilLogged('standing_back', { path: '/var/lib/kubelet/config.yaml' });
     const { stdout } = await container.run('nodecertd', 'status');
     assert.match(stdout, /^kubelet-client +valid, observing /m);
-    await using node = new NodeWatch(controlPlane.admin, nodeName);
-    await container.until('a Node that is Ready', async () => node.ready || undefined);
+    await untilReady(container, { nodeName, controlPlane });
   });
 });

@@ -2,18 +2,13 @@ import assert from 'node:assert/strict';
 import type { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { stringify } from 'yaml';
-import { parsePair } from '../support/agent.ts';
+import { fingerprintOf, parsePair } from '../support/agent.ts';
 import type { TimedRequest } from '../support/audit-log.ts';
 import { builtPackage, requirePackages } from '../support/built-packages.ts';
-import { skipWithoutContainer } from '../support/container-root.ts';
-import { bootKubeletNode } from '../support/kubelet-node.ts';
+import { bootKubeletNode, skipWithoutKubeletNode } from '../support/kubelet-node.ts';
 import type { Container } from '../support/nspawn.ts';
-import {
-  skipWithoutRealControlPlane,
-  startRealControlPlane,
-} from '../support/real-control-plane.ts';
+import { startRealControlPlane } from '../support/real-control-plane.ts';
 import type { RealControlPlane } from '../support/real-control-plane.ts';
-import { skipWithoutRealKubelet } from '../support/real-kubelet.ts';
 import { TlsProber } from '../support/tls-prober.ts';
 import { NodeWatch } from '../support/node-watch.ts';
 
@@ -45,7 +40,7 @@ const configuration = {
   metrics: { address: '127.0.0.1:0' },
 };
 
-const skip = skipWithoutContainer() || skipWithoutRealControlPlane() || skipWithoutRealKubelet();
+const skip = skipWithoutKubeletNode();
 
 /**
  * A kubelet that looks after itself, the package on its node, and what becomes of the two:
@@ -93,7 +88,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
   }
 
   async function fingerprint(name: 'kubelet-client' | 'kubelet-server'): Promise<string> {
-    return (await pair(name)).fingerprint256.replaceAll(':', '').toLowerCase();
+    return fingerprintOf(await pair(name));
   }
 
   /** Names, sizes and times. */

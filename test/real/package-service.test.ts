@@ -92,10 +92,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
   }
 
   async function events(): Promise<readonly Record<string, unknown>[]> {
-    const lines = (await container.journal(service)).split('\n');
-    return lines
-      .filter((line) => line.startsWith('{'))
-      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    return container.logged(service);
   }
 
   it('is started once it has its client certificate and waits for an approver, and says so', async () => {

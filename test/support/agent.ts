@@ -109,6 +109,11 @@ export function parsePair(text: string): X509Certificate {
   return certificate;
 }
 
+/** SHA-256 of a certificate, as hex digits. */
+export function fingerprintOf({ fingerprint256 }: Pick<X509Certificate, 'fingerprint256'>): string {
+  return fingerprint256.replaceAll(':', '').toLowerCase();
+}
+
 /** A running agent, as its log, its files and its /status show it. */
 export class TestAgent {
   readonly lines: LogLine[] = [];

@@ -1,9 +1,12 @@
 import { stringify } from 'yaml';
 import { kubeadmDropIn, packagedUnit } from '../adopt/node-files.ts';
+import { skipWithoutContainer } from './container-root.ts';
 import { buildGoProgram } from './go-program.ts';
+import { NodeWatch } from './node-watch.ts';
 import { Container } from './nspawn.ts';
+import { skipWithoutRealControlPlane } from './real-control-plane.ts';
 import type { RealControlPlane } from './real-control-plane.ts';
-import { kubeletProgram } from './real-kubelet.ts';
+import { kubeletProgram, skipWithoutRealKubelet } from './real-kubelet.ts';
 
 const runtimeSocket = 'unix:///run/fake-runtime.sock';
 
@@ -80,4 +83,18 @@ export async function bootKubeletNode({
   await container.must('systemctl', 'daemon-reload');
   await container.must('systemctl', 'enable', '--now', 'fake-runtime.service');
   return container;
+}
+
+/** Until its kubelet has said that it can run Pods. */
+export async function untilReady(
+  container: Container,
+  { nodeName, controlPlane }: Pick<KubeletNodeOptions, 'nodeName' | 'controlPlane'>,
+): Promise<void> {
+  await using node = new NodeWatch(controlPlane.admin, nodeName);
+  await container.until('a Node that is Ready', async () => node.ready || undefined);
+}
+
+/** For the `skip` option of a test. @throws where nothing may be skipped */
+export function skipWithoutKubeletNode(): string | false {
+  return skipWithoutContainer() || skipWithoutRealControlPlane() || skipWithoutRealKubelet();
 }

@@ -109,6 +109,12 @@ export class Container implements AsyncDisposable {
     return this.must('journalctl', '--boot', '--no-pager', '--output=cat', `--unit=${unit}`);
   }
 
+  /** What a unit has logged as JSON since then; neither what systemd says of it nor what commands print. */
+  async logged(unit: string): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    const lines = (await this.journal(unit)).split('\n').filter((line) => line.startsWith('{'));
+    return lines.map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>);
+  }
+
   /** Waits until a probe gives something. Rejects when that takes too long. */
   async until<Found>(
     what: string,

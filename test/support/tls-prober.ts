@@ -1,5 +1,6 @@
 import { connect } from 'node:tls';
 import { describeError } from '../../src/core/errors.ts';
+import { fingerprintOf } from './agent.ts';
 
 export interface Handshake {
   /** Milliseconds since the epoch. */
@@ -50,8 +51,7 @@ export class TlsProber implements Disposable {
       end({ error: describeError(error) });
     });
     socket.once('secureConnect', () => {
-      const { fingerprint256 } = socket.getPeerCertificate();
-      end({ fingerprint: fingerprint256.replaceAll(':', '').toLowerCase() });
+      end({ fingerprint: fingerprintOf(socket.getPeerCertificate()) });
     });
   }
 
