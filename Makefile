@@ -39,12 +39,12 @@ setup: node_modules/.installed
 check: setup ## Types, lint (with the layers), format
 	@echo "== Types, lint, format"
 	@tsc --project .
-	@oxlint --quiet --deny-warnings
-	@oxfmt --check src test .build >/dev/null || { oxfmt --list-different src test .build; echo "run: make format" >&2; exit 1; }
+	@oxlint --config .oxlint.config.ts --quiet --deny-warnings
+	@oxfmt --check src test scripts >/dev/null || { oxfmt --list-different src test scripts; echo "run: make format" >&2; exit 1; }
 
 .PHONY: format
 format: setup ## Format the sources
-	@oxfmt src test .build
+	@oxfmt src test scripts
 
 # The program in the sandbox, straight from its sources.
 .PHONY: run
@@ -56,17 +56,17 @@ DIST ?= dist
 
 .PHONY: build
 build: setup ## Build the executable dist/nodecertd
-	@node .build/bundle.ts "$(DIST)/lib" $(VERSION)
+	@node scripts/bundle.ts "$(DIST)/lib" $(VERSION)
 	@node=$$(readlink -f $(RUNTIME)/node); cp --link "$$node" "$(DIST)/lib/node" 2>/dev/null || cp "$$node" "$(DIST)/lib/node"
-	@install -m 755 .build/nodecertd.sh "$(DIST)/nodecertd"
-	@node .build/compile-cache.ts "$(DIST)/lib"
-	@node .build/prove.ts "$(DIST)"
+	@install -m 755 scripts/nodecertd.sh "$(DIST)/nodecertd"
+	@node scripts/compile-cache.ts "$(DIST)/lib"
+	@node scripts/prove.ts "$(DIST)"
 	@echo "Built $(DIST)/nodecertd ($$("$(DIST)/nodecertd" --version), $$(du -sh --exclude=node "$(DIST)/lib" | cut -f1) and Node $(NODE_VERSION))"
 
 .PHONY: install
 install: build ## Put the program in place (PREFIX=/usr DESTDIR=)
-	@node .build/write-share.ts "$(DIST)/share" $(VERSION)
-	@DIST="$(DIST)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" ZSH_COMPLETIONS="$(ZSH_COMPLETIONS)" .build/install.sh
+	@node scripts/write-share.ts "$(DIST)/share" $(VERSION)
+	@DIST="$(DIST)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" ZSH_COMPLETIONS="$(ZSH_COMPLETIONS)" scripts/install.sh
 
 # VERSION and REVISION name another version of the same sources; COMPRESSION=0 is for
 # packages that go no further than this machine.
@@ -79,8 +79,8 @@ deb: ## Build the Debian package, its bill of materials and checksums into dist/
 	@rm -rf "$(DIST)/deb"
 	@$(MAKE) install DESTDIR="$(DIST)/deb" PREFIX=/usr ZSH_COMPLETIONS=/usr/share/zsh/vendor-completions
 	@echo "Packing (less than a minute) ..."
-	@deb=$$(node .build/write-deb.ts "$(DIST)" $(VERSION)-$(REVISION) $(COMPRESSION)); \
-	node .build/write-sbom.ts "$(DIST)/$${deb%.deb}.cdx.json" $(VERSION); \
+	@deb=$$(node scripts/write-deb.ts "$(DIST)" $(VERSION)-$(REVISION) $(COMPRESSION)); \
+	node scripts/write-sbom.ts "$(DIST)/$${deb%.deb}.cdx.json" $(VERSION); \
 	rm -rf "$(DIST)/deb"; cd "$(DIST)"; sha256sum nodecertd_* >SHA256SUMS; \
 	echo "Built $(DIST)/$$deb ($$(du -h "$$deb" | cut -f1))"
 

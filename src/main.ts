@@ -14,8 +14,12 @@ if (process.argv[2] === 'enroller' && process.send !== undefined) void runEnroll
 else void runCommand();
 
 async function runEnroller(): Promise<void> {
-  const { runEnrollerProcess } = await import('./enroll/process.ts');
-  runEnrollerProcess();
+  const { runEnrollerProcess } = await import('./enroller/process.ts');
+  runEnrollerProcess(async (...check) => {
+    // Loaded when the checks run: the first key pair is stored sooner without it.
+    const { preflightAtStart } = await import('./doctor/start.ts');
+    return preflightAtStart(...check);
+  });
 }
 
 async function runCommand(): Promise<void> {
@@ -42,7 +46,7 @@ async function runCommand(): Promise<void> {
  * The two programs load side by side instead of one after the other.
  */
 async function startEnrollerEarly(): Promise<ChildProcess> {
-  const { startEnroller } = await import('./agent/fork-enroller.ts');
+  const { startEnroller } = await import('./keeper/fork-enroller.ts');
   const { enrollerProgram } = await import('./app/enroller-program.ts');
   return startEnroller(enrollerProgram);
 }

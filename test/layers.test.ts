@@ -2,34 +2,14 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, it } from 'node:test';
+import type { Layer } from '../scripts/layers.ts';
+import { layers, unrestricted } from '../scripts/layers.ts';
 
 /**
- * The arrows between the folders of src/. The linter says the same for direct
- * imports while one types; what it cannot see is what a file reaches through
- * others, and the keeper's promise (no key, no x509, no API client in the process
- * that lives for ever) is about just that.
+ * The arrows of scripts/layers.ts. The linter checks direct imports against the same
+ * table. It cannot see what a file reaches through other files, and that is what the
+ * keeper promises: no key, no x509 and no API client in the process that lives on.
  */
-
-/** What each folder may import besides itself. */
-const folders: Readonly<Record<string, readonly string[]>> = {
-  core: [],
-  sys: ['core'],
-  store: ['core', 'sys'],
-  kube: ['core', 'sys'],
-  agent: ['core', 'sys'],
-  enroll: ['core', 'sys', 'store', 'kube', 'preflight'],
-  approver: ['core', 'sys', 'kube'],
-  inventory: ['core', 'sys', 'store'],
-  preflight: ['core', 'sys', 'store', 'kube'],
-  adopt: ['core', 'sys', 'store', 'kube', 'preflight'],
-  metrics: ['core', 'sys'],
-  config: ['core'],
-  control: ['core', 'sys'],
-  sandbox: ['core', 'sys'],
-};
-
-/** The composition root, and the commands that may use anything but the agent's insides. */
-const unrestricted = new Set(['app', 'cli', 'app.ts', 'main.ts']);
 
 interface Import {
   readonly specifier: string;
@@ -91,11 +71,17 @@ function objection(file: string, target: string): string | undefined {
   return target.startsWith('src/') ? wrongWay(folder, folderOf(target)) : undefined;
 }
 
+const folders: Readonly<Record<string, Layer>> = layers;
+const tops: Readonly<Record<string, { readonly mayNotImport: readonly string[] }>> = unrestricted;
+
 function wrongWay(from: string, to: string): string | undefined {
-  if (from === to || from === 'app' || from === 'app.ts' || from === 'main.ts') return undefined;
-  if (from === 'cli') return to === 'agent' ? 'cli reaches the agent through app' : undefined;
-  const allowed = folders[from];
-  if (allowed === undefined) return `${from} is no folder of the design`;
+  if (from === to || from === 'main.ts') return undefined;
+  const top = tops[from];
+  if (top !== undefined) {
+    return top.mayNotImport.includes(to) ? `${from} may not import ${to}` : undefined;
+  }
+  const allowed = folders[from]?.imports;
+  if (allowed === undefined) return `${from} is not in scripts/layers.ts`;
   return allowed.includes(to)
     ? undefined
     : `${from} may import only ${[...allowed, from].join(', ')}`;
@@ -123,14 +109,16 @@ function keeperViolations(sources: Sources): string[] {
   );
 }
 
-const keeperFolders = new Set(['agent', 'metrics', 'sys', 'config']);
+const keeperFolders = new Set(['keeper', 'metrics', 'sys', 'config']);
 
 function isForbidden(target: string): boolean {
   return holdsKeys(target) || target.startsWith('src/store/');
 }
 
 function holdsKeys(target: string): boolean {
-  return /^(@peculiar\/|undici(\/|$)|src\/core\/(x509|csr)\.ts$|src\/(kube|enroll)\/)/.test(target);
+  return /^(@peculiar\/|undici(\/|$)|src\/core\/(x509|csr)\.ts$|src\/(kube|enroller)\/)/.test(
+    target,
+  );
 }
 
 function readSources(): Sources {
@@ -142,8 +130,8 @@ function readSources(): Sources {
 const sources = readSources();
 
 describe('src/', () => {
-  it('has only the folders of the design', () => {
-    const known = new Set([...Object.keys(folders), ...unrestricted]);
+  it('has only the folders of scripts/layers.ts', () => {
+    const known = new Set([...Object.keys(layers), ...Object.keys(unrestricted), 'main.ts']);
     const unknown = [...sources.keys()].filter((file) => !known.has(folderOf(file)));
     assert.deepEqual(unknown, []);
   });
@@ -186,9 +174,9 @@ describe('src/', () => {
 
   it('starts the keeper without what follows rotations, which most agents have no use for', () => {
     const loaded = loadedBy('src/app/run-agent.ts', sources);
-    assert.ok(loaded.has('src/agent/keeper.ts'));
+    assert.ok(loaded.has('src/keeper/keeper.ts'));
     const later = ['after-rotation', 'hook-runner', 'hook-record', 'run-hook'];
-    const found = later.filter((file) => loaded.has(`src/agent/${file}.ts`));
+    const found = later.filter((file) => loaded.has(`src/keeper/${file}.ts`));
     assert.deepEqual(found, []);
     assert.equal(loaded.has('src/sys/run-command.ts'), false);
   });
@@ -251,15 +239,15 @@ describe('violations()', () => {
     ['src/core/a.ts', `import { readFile } from 'node:fs/promises';`, 'core is pure'],
     ['src/core/a.ts', `import type { Stats } from 'node:fs';`, 'core is pure'],
     ['src/core/a.ts', `import * as x509 from '@peculiar/x509';`, 'the door to @peculiar'],
-    ['src/agent/a.ts', `import { b } from '../store/b.ts';`, 'agent may import only'],
-    ['src/agent/a.ts', `import type { B } from '../enroll/b.ts';`, 'agent may import only'],
-    ['src/agent/a.ts', `await import('../kube/b.ts');`, 'agent may import only'],
-    ['src/enroll/a.ts', `export * from '../agent/b.ts';`, 'enroll may import only'],
+    ['src/keeper/a.ts', `import { b } from '../store/b.ts';`, 'keeper may import only'],
+    ['src/keeper/a.ts', `import type { B } from '../enroller/b.ts';`, 'keeper may import only'],
+    ['src/keeper/a.ts', `await import('../kube/b.ts');`, 'keeper may import only'],
+    ['src/enroller/a.ts', `export * from '../keeper/b.ts';`, 'enroller may import only'],
     ['src/store/a.ts', `import { request } from 'undici';`, 'only src/kube'],
-    ['src/enroll/a.ts', `import Pool from 'undici/lib/dispatcher/pool.js';`, 'only src/kube'],
-    ['src/cli/a.ts', `import { b } from '../agent/b.ts';`, 'through app'],
+    ['src/enroller/a.ts', `import Pool from 'undici/lib/dispatcher/pool.js';`, 'only src/kube'],
+    ['src/cli/a.ts', `import { b } from '../keeper/b.ts';`, 'cli may not import keeper'],
     ['src/config/a.ts', `import { b } from '../sys/b.ts';`, 'config may import only'],
-    ['src/util/a.ts', `import { b } from '../core/b.ts';`, 'no folder of the design'],
+    ['src/util/a.ts', `import { b } from '../core/b.ts';`, 'not in scripts/layers.ts'],
   ];
   for (const [file, source, reason] of made) {
     it(`finds ${source} in ${file}`, () => {
@@ -273,8 +261,11 @@ describe('violations()', () => {
     const fine = new Map([
       ['src/core/x509.ts', `import * as x509 from '@peculiar/x509';`],
       ['src/kube/client.ts', `import { Pool } from 'undici';\nimport { a } from '../sys/a.ts';`],
-      ['src/enroll/a.ts', `import { a } from '../kube/a.ts';\nimport { b } from '../store/b.ts';`],
-      ['src/app/run.ts', `import { a } from '../agent/a.ts';`],
+      [
+        'src/enroller/a.ts',
+        `import { a } from '../kube/a.ts';\nimport { b } from '../store/b.ts';`,
+      ],
+      ['src/app/run.ts', `import { a } from '../keeper/a.ts';`],
     ]);
     assert.deepEqual(violations(fine), []);
   });
@@ -283,29 +274,29 @@ describe('violations()', () => {
 describe('keeperViolations()', () => {
   it('finds a detour and shows it', () => {
     const detour = new Map([
-      ['src/agent/rotator.ts', `import { a } from '../core/a.ts';`],
+      ['src/keeper/rotator.ts', `import { a } from '../core/a.ts';`],
       ['src/core/a.ts', `import { sortedUnique } from './x509.ts';`],
       ['src/core/x509.ts', `import '@peculiar/x509';`],
     ]);
     assert.deepEqual(keeperViolations(detour), [
-      'src/agent/rotator.ts → src/core/a.ts → src/core/x509.ts',
-      'src/agent/rotator.ts → src/core/a.ts → src/core/x509.ts → @peculiar/x509',
+      'src/keeper/rotator.ts → src/core/a.ts → src/core/x509.ts',
+      'src/keeper/rotator.ts → src/core/a.ts → src/core/x509.ts → @peculiar/x509',
     ]);
   });
 
   it('passes what is a type only, or loaded by somebody else', () => {
     const fine = new Map([
-      ['src/agent/rotator.ts', `import type { A } from '../core/a.ts';`],
+      ['src/keeper/rotator.ts', `import type { A } from '../core/a.ts';`],
       ['src/core/a.ts', `import './x509.ts';`],
-      ['src/enroll/a.ts', `import '../core/x509.ts';`],
+      ['src/enroller/a.ts', `import '../core/x509.ts';`],
     ]);
     assert.deepEqual(keeperViolations(fine), []);
   });
 
   it('does not run in circles', () => {
     const circle = new Map([
-      ['src/agent/a.ts', `import './b.ts';`],
-      ['src/agent/b.ts', `import './a.ts';`],
+      ['src/keeper/a.ts', `import './b.ts';`],
+      ['src/keeper/b.ts', `import './a.ts';`],
     ]);
     assert.deepEqual(keeperViolations(circle), []);
   });

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { AgentError, describeError, hasErrno } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { makeDirectory, syncDirectory } from '../store/atomic-file.ts';
-import { attempt } from '../store/store-error.ts';
+import { attempt } from '../sys/file-error.ts';
 import { copyContent, digestOf, putContent, readContent } from './file-content.ts';
 import type { FileContent } from './file-content.ts';
 import type { FileChange, Manifest, Run } from './manifest.ts';

@@ -1,6 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import { stringify } from 'yaml';
-import type { KubeletLayer } from '../preflight/kubelet-config.ts';
+import type { KubeletLayer } from '../kubelet/configuration.ts';
 import type { SettingKey, Wanted } from './wanted.ts';
 
 /** The text of the drop-in. The kubelet refuses one without apiVersion and kind. */

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { chown, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { showMode } from '../core/file-mode.ts';
-import { readSmallFile } from '../kube/small-file.ts';
+import { readSmallFile } from '../sys/small-file.ts';
 import { putFile, syncDirectory, writeNewFile } from '../store/atomic-file.ts';
-import { attempt, unlessMissing } from '../store/store-error.ts';
+import { attempt, unlessMissing } from '../sys/file-error.ts';
 import type { FileState } from './manifest.ts';
 
 /** A file as a whole: what it says, whose it is and who may read it. */

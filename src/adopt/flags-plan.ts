@@ -1,8 +1,8 @@
-import type { Origin } from './command-word.ts';
-import { showOrigin } from './command-word.ts';
+import type { Origin } from '../kubelet/command-word.ts';
+import { showOrigin } from '../kubelet/command-word.ts';
 import { withoutWords } from './environment-file.ts';
 import type { AdoptionFacts } from './facts.ts';
-import type { KubeletFlag } from './kubelet-flags.ts';
+import type { KubeletFlag } from '../kubelet/flags.ts';
 import type { Obstacle, PlanPart, Step } from './plan.ts';
 import { flagValue, settingFlags } from './wanted.ts';
 

@@ -1,6 +1,6 @@
 import type { AdoptionFacts } from './facts.ts';
-import type { KubeletFlagName } from './kubelet-flags.ts';
-import { flagNamed, kubeletFlagNames } from './kubelet-flags.ts';
+import type { KubeletFlagName } from '../kubelet/flags.ts';
+import { flagNamed, kubeletFlagNames } from '../kubelet/flags.ts';
 import type { Note, Obstacle, PlanPart } from './plan.ts';
 import { settingFlags } from './wanted.ts';
 

@@ -1,8 +1,8 @@
 import { isAbsolute, join, normalize } from 'node:path';
 import type { Instant } from '../core/instant.ts';
-import type { KubeletFlagName, KubeletFlags } from './kubelet-flags.ts';
-import { flagNamed, parseKubeletFlags } from './kubelet-flags.ts';
-import type { KubeletProcess } from './kubelet-process.ts';
+import type { KubeletFlagName, KubeletFlags } from '../kubelet/flags.ts';
+import { flagNamed, parseKubeletFlags } from '../kubelet/flags.ts';
+import type { KubeletProcess } from '../kubelet/process.ts';
 import { readUnitCommand } from './kubelet-unit.ts';
 import type { Tree } from './tree.ts';
 

@@ -1,7 +1,7 @@
 import { basename, join } from 'node:path';
 import { printable } from '../core/printable.ts';
-import type { CommandWord } from './command-word.ts';
-import { parseKubeletFlags } from './kubelet-flags.ts';
+import type { CommandWord } from '../kubelet/command-word.ts';
+import { parseKubeletFlags } from '../kubelet/flags.ts';
 import type { EnvironmentText, UnitSetting } from './systemd-unit.ts';
 import { commandWords, environmentOf, parseUnit, serviceStart } from './systemd-unit.ts';
 import type { Tree } from './tree.ts';

@@ -4,8 +4,8 @@ import * as v from 'valibot';
 import { AgentError, describeError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
 import { replaceFile, syncDirectory } from '../store/atomic-file.ts';
-import { readBoundedFile } from '../store/bounded-file.ts';
-import { attempt, isMissing, unlessMissing } from '../store/store-error.ts';
+import { readBoundedFile } from '../sys/bounded-file.ts';
+import { attempt, isMissing, unlessMissing } from '../sys/file-error.ts';
 
 /**
  * The record of one run, written before the first change and beside the copies of what it

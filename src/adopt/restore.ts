@@ -1,6 +1,6 @@
 import { AgentError } from '../core/errors.ts';
 import { removeStrays } from '../store/atomic-file.ts';
-import { unlessMissing } from '../store/store-error.ts';
+import { unlessMissing } from '../sys/file-error.ts';
 import { readContent, putContent, removeContent } from './file-content.ts';
 import type { FileContent } from './file-content.ts';
 import type { Restoration } from './runs.ts';

@@ -1,6 +1,6 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { attempt, unlessMissing } from '../store/store-error.ts';
+import { attempt, unlessMissing } from '../sys/file-error.ts';
 import { syncDirectory } from '../store/atomic-file.ts';
 import type { FileChange, FileState, Run } from './manifest.ts';
 import { readManifest, removeManifest } from './manifest.ts';

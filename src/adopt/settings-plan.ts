@@ -1,10 +1,10 @@
 import { dirname, join, normalize } from 'node:path';
-import type { KubeletLayer } from '../preflight/kubelet-config.ts';
-import { kubeletFacts } from '../preflight/kubelet-config.ts';
+import type { KubeletLayer } from '../kubelet/configuration.ts';
+import { kubeletFacts } from '../kubelet/configuration.ts';
 import { dropInFile, dropInText } from './drop-in.ts';
 import type { AdoptionFacts } from './facts.ts';
 import { planFlags } from './flags-plan.ts';
-import { flagNamed } from './kubelet-flags.ts';
+import { flagNamed } from '../kubelet/flags.ts';
 import type { Obstacle, PlanPart, Step } from './plan.ts';
 import type { SettingKey } from './wanted.ts';
 import { flagValue, settingFlags } from './wanted.ts';

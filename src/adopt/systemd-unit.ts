@@ -1,4 +1,4 @@
-import type { CommandWord } from './command-word.ts';
+import type { CommandWord } from '../kubelet/command-word.ts';
 import { parseEnvironmentFile } from './environment-file.ts';
 import type { ExpandedWord, Variable } from './systemd-words.ts';
 import { expandWord, splitLine } from './systemd-words.ts';

@@ -2,8 +2,8 @@ import { lstat, readdir, readlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { AgentError, hasErrno } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
-import { readSmallFile } from '../kube/small-file.ts';
-import { isMissing, storeError, unlessMissing } from '../store/store-error.ts';
+import { readSmallFile } from '../sys/small-file.ts';
+import { isMissing, storeError, unlessMissing } from '../sys/file-error.ts';
 
 /** Where a path of the node leads. */
 export interface Place {

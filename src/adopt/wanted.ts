@@ -1,10 +1,10 @@
 import { join, normalize } from 'node:path';
 import type { CertificateSpec } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
-import type { KubeletSettings } from '../preflight/kubelet-config.ts';
+import type { KubeletSettings } from '../kubelet/configuration.ts';
 import { currentLink } from '../store/pair-names.ts';
-import type { KubeletFlagName } from './kubelet-flags.ts';
-import { switchValue } from './kubelet-flags.ts';
+import type { KubeletFlagName } from '../kubelet/flags.ts';
+import { switchValue } from '../kubelet/flags.ts';
 
 export type SettingKey = keyof KubeletSettings;
 

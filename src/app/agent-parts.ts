@@ -1,5 +1,5 @@
-import { HookJournal } from '../agent/hook-journal.ts';
-import { RequestJournal } from '../agent/request-journal.ts';
+import { HookJournal } from '../keeper/hook-journal.ts';
+import { RequestJournal } from '../keeper/request-journal.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { MetricsServer } from '../metrics/server.ts';
 import { readState } from '../store/state-file.ts';

@@ -1,13 +1,13 @@
 import type { ChildProcess } from 'node:child_process';
 import { isDeepStrictEqual } from 'node:util';
-import { forkEnroller } from '../agent/fork-enroller.ts';
-import type { LaunchEnroller } from '../agent/enroller-link.ts';
-import { Keeper } from '../agent/keeper.ts';
+import { forkEnroller } from '../keeper/fork-enroller.ts';
+import type { LaunchEnroller } from '../keeper/enroller-link.ts';
+import { Keeper } from '../keeper/keeper.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
 import type { AgentStatus } from '../core/status.ts';
 import { version } from '../core/version.ts';
-import type { Greeting } from '../enroll/process.ts';
+import type { Greeting } from '../enroller/process.ts';
 import { AgentMetrics } from '../metrics/agent-metrics.ts';
 import type { MetricsServer } from '../metrics/server.ts';
 import { startMetricsServer } from '../metrics/server.ts';

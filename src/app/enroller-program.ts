@@ -1,4 +1,4 @@
-import type { EnrollerProgram } from '../agent/fork-enroller.ts';
+import type { EnrollerProgram } from '../keeper/fork-enroller.ts';
 
 /**
  * Whatever malloc takes back is overwritten: OpenSSL frees the bytes of a key that it has

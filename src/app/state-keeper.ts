@@ -1,5 +1,5 @@
-import type { HookRecords } from '../agent/hook-journal.ts';
-import type { OutstandingRequests } from '../agent/request-journal.ts';
+import type { HookRecords } from '../keeper/hook-journal.ts';
+import type { OutstandingRequests } from '../keeper/request-journal.ts';
 import { toFailure } from '../core/errors.ts';
 import { minute } from '../core/instant.ts';
 import type { AgentState, CertificateRecord } from '../store/state-file.ts';

@@ -17,7 +17,7 @@ import { addConfigOptions } from './config-options.ts';
 import type { CliContext } from './context.ts';
 import { defaultConfigFile } from './default-config.ts';
 import { Progress } from './doctor-progress.ts';
-import { canDrawLive, wantsColour } from './live-screen.ts';
+import { canDrawLive, wantsColour } from '../../test/sandbox/demonstration/live-screen.ts';
 import type { OutputFormat } from './print.ts';
 import { outputOption, print } from './print.ts';
 

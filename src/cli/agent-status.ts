@@ -5,7 +5,7 @@ import type { HostPort } from '../config/host-port.ts';
 import { formatHostPort, parseHostPort } from '../config/host-port.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { describeError, hasErrno } from '../core/errors.ts';
-import { severities } from '../core/preflight.ts';
+import { severities } from '../core/findings.ts';
 import type { AgentStatus } from '../core/status.ts';
 import { certificateStates } from '../core/status.ts';
 import { peekState } from '../store/state-file.ts';

@@ -5,7 +5,7 @@ import { AgentError, hasErrno, toFailure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { foundDeadline, overdueGrace } from '../core/schedule.ts';
 import { loadPair } from '../store/pair-file.ts';
-import { isMissing } from '../store/store-error.ts';
+import { isMissing } from '../sys/file-error.ts';
 import type { CertificateReport } from './status-report.ts';
 import { conditionOf } from './status-report.ts';
 

@@ -1,8 +1,8 @@
 import type { Instant } from '../core/instant.ts';
 import { formatInstant } from '../core/instant.ts';
-import type { PreflightFinding } from '../core/preflight.ts';
-import { countBySeverity, findingGroups, groupOf } from '../core/preflight.ts';
-import type { PreflightReport } from '../preflight/run.ts';
+import type { PreflightFinding } from '../core/findings.ts';
+import { countBySeverity, findingGroups, groupOf } from '../core/findings.ts';
+import type { PreflightReport } from '../doctor/run.ts';
 import type { ExitCode, ExitCodeMeanings } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';
 

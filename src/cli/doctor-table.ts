@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
-import type { PreflightFinding, Severity } from '../core/preflight.ts';
-import { countBySeverity } from '../core/preflight.ts';
+import type { PreflightFinding, Severity } from '../core/findings.ts';
+import { countBySeverity } from '../core/findings.ts';
 import type { DoctorReport } from './doctor-report.ts';
 import { grouped } from './doctor-report.ts';
 import { fit, oneLine } from './text.ts';

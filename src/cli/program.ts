@@ -82,7 +82,7 @@ const commands: readonly CommandEntry[] = [
       ['sandbox --agent --rotations 3', 'the same, ending by itself'],
       ['sandbox --directory ./sandbox --lifetime 10m', 'for a program of your own'],
     ],
-    load: () => import('./sandbox.ts'),
+    load: () => import('../../test/sandbox/demonstration/command.ts'),
   },
   {
     name: 'version',

@@ -1,9 +1,9 @@
 import type { PairFacts } from '../core/certificate.ts';
-import type { CsrReference } from '../core/enrollment.ts';
+import type { CsrReference } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatInstant } from '../core/instant.ts';
-import type { PreflightFinding } from '../core/preflight.ts';
+import type { PreflightFinding } from '../core/findings.ts';
 import { lifetimeStart } from '../core/schedule.ts';
 import type { CertificateState, CertificateStatus, HookStatus } from '../core/status.ts';
 import type { ExitCode } from './exit-code.ts';

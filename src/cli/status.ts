@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { LoadedConfig } from '../config/load.ts';
 import { loadConfig } from '../config/load.ts';
-import { readKubeletConfig } from '../preflight/kubelet-config.ts';
-import { observedCertificates } from '../preflight/kubelet-rotation.ts';
+import { readKubeletConfig } from '../kubelet/configuration.ts';
+import { observedCertificates } from '../kubelet/rotation.ts';
 import { askAgent } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions } from './config-options.ts';

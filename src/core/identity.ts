@@ -2,7 +2,7 @@ import { canonicalAltNames } from './alt-names.ts';
 import type { CertificateFacts, SubjectAltNames, Usage } from './certificate.ts';
 import type { CertificateSpec, CertificateTemplate } from './certificate-spec.ts';
 import { kubeletClientSigner, kubeletServingSigner } from './certificate-spec.ts';
-import type { NodeAddress } from './enrollment.ts';
+import type { NodeAddress } from './enroller-protocol.ts';
 import type { ErrorCode } from './errors.ts';
 import { formatInstant } from './instant.ts';
 import type { Instant } from './instant.ts';

@@ -1,6 +1,6 @@
 import type { PairFacts } from './certificate.ts';
 import type { CertificateTemplate } from './certificate-spec.ts';
-import type { CsrReference } from './enrollment.ts';
+import type { CsrReference } from './enroller-protocol.ts';
 import type { ErrorCode, Failure } from './errors.ts';
 import type { Mismatch } from './identity.ts';
 import type { Instant } from './instant.ts';

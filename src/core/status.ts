@@ -1,8 +1,8 @@
 import type { PairFacts } from './certificate.ts';
-import type { CsrReference } from './enrollment.ts';
+import type { CsrReference } from './enroller-protocol.ts';
 import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
-import type { PreflightFinding } from './preflight.ts';
+import type { PreflightFinding } from './findings.ts';
 import type { EndpointState } from './served.ts';
 
 /**

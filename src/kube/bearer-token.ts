@@ -6,7 +6,7 @@ import { Secret } from '../core/secret.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { isPathForSure } from './kubeconfig-material.ts';
-import { readSmallFile } from './small-file.ts';
+import { readSmallFile } from '../sys/small-file.ts';
 
 /**
  * The token of a credential. A token file is read again after 50 s, half of what

@@ -1,4 +1,4 @@
-import type { CsrReference } from '../core/enrollment.ts';
+import type { CsrReference } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import { AgentError } from '../core/errors.ts';
 import type { Usage } from '../core/certificate.ts';

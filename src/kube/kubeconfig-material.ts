@@ -5,7 +5,7 @@ import { printable } from '../core/printable.ts';
 import { Secret } from '../core/secret.ts';
 import type { CertificateAuthority, ClientCertificate } from './cluster-access.ts';
 import type { KeyPath, KubeconfigDocument } from './kubeconfig-document.ts';
-import { readSmallFile } from './small-file.ts';
+import { readSmallFile } from '../sys/small-file.ts';
 
 /** A kubeconfig with its certificates has a few kB, and so has each file that it names. */
 export const fileLimit = 1024 * 1024;

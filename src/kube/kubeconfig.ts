@@ -7,7 +7,7 @@ import type { ClusterAccess, ClusterEndpoint, Credential } from './cluster-acces
 import type { KeyPath } from './kubeconfig-document.ts';
 import { KubeconfigDocument } from './kubeconfig-document.ts';
 import { fileLimit, loadAuthority, loadClientCertificate } from './kubeconfig-material.ts';
-import { readSmallFile } from './small-file.ts';
+import { readSmallFile } from '../sys/small-file.ts';
 
 /**
  * Loads the current context of a kubeconfig, with the files it names.

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { NodeAddress } from '../core/enrollment.ts';
+import type { NodeAddress } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import type { FollowEnvironment } from './follow.ts';
 import { follow } from './follow.ts';

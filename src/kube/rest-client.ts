@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import undiciRequest from 'undici/lib/api/api-request.js';
 import * as v from 'valibot';
-import type { ApiRequestRecord } from '../core/enrollment.ts';
+import type { ApiRequestRecord } from '../core/enroller-protocol.ts';
 import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';

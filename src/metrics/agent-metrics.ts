@@ -1,4 +1,4 @@
-import type { ApiRequestRecord } from '../core/enrollment.ts';
+import type { ApiRequestRecord } from '../core/enroller-protocol.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { errorCodes } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';

@@ -1,4 +1,4 @@
-import { countBySeverity } from '../core/preflight.ts';
+import { countBySeverity } from '../core/findings.ts';
 import type { AgentStatus } from '../core/status.ts';
 import type { Registry } from './prom-client.ts';
 import { Gauge } from './prom-client.ts';

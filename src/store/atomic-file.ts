@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, rename, stat, symlink, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { hasErrno } from '../core/errors.ts';
-import { attempt, storeError } from './store-error.ts';
+import { attempt, storeError } from '../sys/file-error.ts';
 
 /**
  * Creates a file that did not exist, complete and on the disk when this settles.

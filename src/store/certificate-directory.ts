@@ -1,9 +1,9 @@
 import { chmod, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Finding } from '../core/enrollment.ts';
+import type { Finding } from '../core/enroller-protocol.ts';
 import { AgentError } from '../core/errors.ts';
 import { showMode } from '../core/file-mode.ts';
-import { attempt, isMissing } from './store-error.ts';
+import { attempt, isMissing } from '../sys/file-error.ts';
 
 /** `f_type` of statfs(2); from linux/magic.h. */
 const volatileFileSystems = new Map([

@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path';
 import { AgentError, hasErrno } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import { makeDirectory } from './atomic-file.ts';
-import { storeError } from './store-error.ts';
+import { storeError } from '../sys/file-error.ts';
 
 /** In the certificate directory; who has it open, and locked, works on that directory. */
 export const lockFile = '.nodecertd.lock';

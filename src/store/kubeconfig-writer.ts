@@ -2,7 +2,7 @@ import { readFile, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { stringify } from 'yaml';
 import { makeDirectory, removeStrays, replaceFile } from './atomic-file.ts';
-import { attempt, unlessMissing } from './store-error.ts';
+import { attempt, unlessMissing } from '../sys/file-error.ts';
 
 /** The cluster of the bootstrap kubeconfig, as it has to stand in the kubelet's own. */
 export interface KubeconfigCluster {

@@ -3,7 +3,7 @@ import type { PairFacts } from '../core/certificate.ts';
 import type { Instant } from '../core/instant.ts';
 import type { LoadedPair } from './pair-file.ts';
 import { loadPair } from './pair-file.ts';
-import { isBadContent, isMissing } from './store-error.ts';
+import { isBadContent, isMissing } from '../sys/file-error.ts';
 
 /** A file of the directory that holds a pair. */
 export interface Candidate {

@@ -1,7 +1,7 @@
 import type { Dirent } from 'node:fs';
 import { chmod, link, lstat, readdir, realpath, rename, unlink, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { Finding } from '../core/enrollment.ts';
+import type { Finding } from '../core/enroller-protocol.ts';
 import { AgentError } from '../core/errors.ts';
 import { showMode } from '../core/file-mode.ts';
 import type { Instant } from '../core/instant.ts';
@@ -9,7 +9,7 @@ import { second } from '../core/instant.ts';
 import type { Secret } from '../core/secret.ts';
 import type { Clock } from '../sys/clock.ts';
 import { putFile, removeStraysFor, syncDirectory } from './atomic-file.ts';
-import { readBoundedFile } from './bounded-file.ts';
+import { readBoundedFile } from '../sys/bounded-file.ts';
 import {
   currentLink,
   isPairFile,
@@ -20,7 +20,7 @@ import {
   setAsideMoment,
   updatedLink,
 } from './pair-names.ts';
-import { attempt, unlessMissing } from './store-error.ts';
+import { attempt, unlessMissing } from '../sys/file-error.ts';
 
 /** Far more pairs than anybody makes in a second. */
 const mostAttempts = 1000;

@@ -1,12 +1,12 @@
 import type { Stats } from 'node:fs';
 import { chmod, lstat, unlink } from 'node:fs/promises';
-import type { Finding } from '../core/enrollment.ts';
+import type { Finding } from '../core/enroller-protocol.ts';
 import { describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { minute } from '../core/instant.ts';
 import { loadCandidates } from './pair-candidates.ts';
 import type { PairDirectory } from './pair-directory.ts';
-import { attempt, unlessMissing } from './store-error.ts';
+import { attempt, unlessMissing } from '../sys/file-error.ts';
 
 const setAsideFilesKept = 3;
 

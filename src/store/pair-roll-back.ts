@@ -1,6 +1,6 @@
 import { basename, dirname } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
-import type { RollBackOutcome } from '../core/enrollment.ts';
+import type { RollBackOutcome } from '../core/enroller-protocol.ts';
 import type { Instant } from '../core/instant.ts';
 import { leastRest } from '../core/schedule.ts';
 import { replaceLink } from './atomic-file.ts';
@@ -10,7 +10,7 @@ import type { PairDirectory } from './pair-directory.ts';
 import type { LoadedPair } from './pair-file.ts';
 import { loadPair } from './pair-file.ts';
 import { stirOthers } from './pair-retention.ts';
-import { orBadContent, unlessMissing } from './store-error.ts';
+import { orBadContent, unlessMissing } from '../sys/file-error.ts';
 
 /** What there is to report of it. */
 export type RollBack = Exclude<RollBackOutcome, { kind: 'failed' }>;

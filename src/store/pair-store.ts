@@ -2,7 +2,7 @@ import { unlink } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
 import type { StoreConfig } from '../core/config.ts';
-import type { Finding } from '../core/enrollment.ts';
+import type { Finding } from '../core/enroller-protocol.ts';
 import { AgentError, describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import type { Secret } from '../core/secret.ts';
@@ -17,7 +17,7 @@ import { splitPairFiles } from './pair-names.ts';
 import { cleanupFailed, prune, stirForgotten, stirOthers } from './pair-retention.ts';
 import type { RollBack } from './pair-roll-back.ts';
 import { rollBack } from './pair-roll-back.ts';
-import { orBadContent, unlessMissing } from './store-error.ts';
+import { orBadContent, unlessMissing } from '../sys/file-error.ts';
 
 export interface PairStoreOptions {
   readonly directory: string;

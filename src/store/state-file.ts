@@ -5,8 +5,8 @@ import { AgentError, describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { printable } from '../core/printable.ts';
 import { makeDirectory, removeStrays, replaceFile, syncDirectory } from './atomic-file.ts';
-import { readBoundedFile } from './bounded-file.ts';
-import { attempt, orBadContent, unlessMissing } from './store-error.ts';
+import { readBoundedFile } from '../sys/bounded-file.ts';
+import { attempt, orBadContent, unlessMissing } from '../sys/file-error.ts';
 
 /** A request that was made and, as far as is known, not decided. */
 export interface OutstandingCsr {

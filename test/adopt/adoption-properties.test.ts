@@ -7,7 +7,7 @@ import { stringify } from 'yaml';
 import { adopt, previewAdoption, revert } from '../../src/adopt/adoption.ts';
 import type { AdoptionRequest } from '../../src/adopt/adoption.ts';
 import { gatherFacts } from '../../src/adopt/facts.ts';
-import { kubeletFacts } from '../../src/preflight/kubelet-config.ts';
+import { kubeletFacts } from '../../src/kubelet/configuration.ts';
 import type { TestPair } from '../store/pairs.ts';
 import { makePair, present } from '../store/pairs.ts';
 import { FakeClock } from '../support/fake-clock.ts';

@@ -9,7 +9,7 @@ import { kubeletServingSigner, nodeSubject } from '../../src/core/certificate-sp
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import type { AgentConfig } from '../../src/core/config.ts';
 import { day } from '../../src/core/instant.ts';
-import { agentConfig, clientSpec } from '../agent/fixtures.ts';
+import { agentConfig, clientSpec } from '../keeper/fixtures.ts';
 import { base64 } from '../kube/support/api-server.ts';
 import type { TestPair } from '../store/pairs.ts';
 import { makePair, present } from '../store/pairs.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { KubeletProcess } from '../../src/adopt/kubelet-process.ts';
+import type { KubeletProcess } from '../../src/kubelet/process.ts';
 import { findKubeletStart, flaggedPath } from '../../src/adopt/kubelet-start.ts';
 import type { NodeFiles } from './node-files.ts';
 import { kubeadmFiles, nodeTree } from './node-files.ts';

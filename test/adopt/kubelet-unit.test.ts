@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { showOrigin } from '../../src/adopt/command-word.ts';
+import { showOrigin } from '../../src/kubelet/command-word.ts';
 import { readUnitCommand } from '../../src/adopt/kubelet-unit.ts';
 import type { NodeFiles } from './node-files.ts';
 import { kubeadmDropIn, kubeadmFiles, nodeTree, packagedUnit } from './node-files.ts';

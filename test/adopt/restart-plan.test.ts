@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { planAdoption } from '../../src/adopt/adoption-plan.ts';
-import type { KubeletFlags } from '../../src/adopt/kubelet-flags.ts';
+import type { KubeletFlags } from '../../src/kubelet/flags.ts';
 import { present } from '../store/pairs.ts';
 import {
   configFile,

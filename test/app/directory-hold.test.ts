@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { DirectoryHold } from '../../src/app/directory-hold.ts';
 import { lockDirectory, lockFile } from '../../src/store/directory-lock.ts';
 import { second } from '../../src/core/instant.ts';
-import { RecordingLogger } from '../agent/fixtures.ts';
+import { RecordingLogger } from '../keeper/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 describe('DirectoryHold', () => {

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { StateKeeper } from '../../src/app/state-keeper.ts';
 import { emptyState, readState } from '../../src/store/state-file.ts';
 import { minute } from '../../src/core/instant.ts';
-import { RecordingLogger, until } from '../agent/fixtures.ts';
+import { RecordingLogger, until } from '../keeper/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 describe('StateKeeper', () => {

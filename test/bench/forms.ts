@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { startSandbox } from '../sandbox/sandbox.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { builtPackage } from '../support/built-packages.ts';
 import type { AgentProgram } from './agents.ts';
@@ -77,7 +77,7 @@ async function single(name: string, flags: readonly string[]): Promise<Form> {
 
 /** From the one place where they are written. */
 function keeperFlags(): string[] {
-  const script = readFileSync(join(import.meta.dirname, '../../.build/nodecertd.sh'), 'utf8');
+  const script = readFileSync(join(import.meta.dirname, '../../scripts/nodecertd.sh'), 'utf8');
   const line = /^run\) exec .*$/m.exec(script)?.[0] ?? '';
   return line.split(' ').filter((word) => word.startsWith('--'));
 }
@@ -105,7 +105,7 @@ function installed({ paths }: Form): number {
   return Number(/^(\d+)\ttotal$/m.exec(output)?.[1]) / 1e6;
 }
 
-/** As dpkg-deb does it: see .build/write-deb.ts. */
+/** As dpkg-deb does it: see scripts/write-deb.ts. */
 function compressed({ paths }: Form): number {
   const archive = 'tar --create --absolute-names "$@" | xz -6 --threads=1 | wc --bytes';
   return Number(execFileSync('bash', ['-c', archive, 'bash', ...paths]).toString()) / 1e6;

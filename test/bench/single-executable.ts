@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Plugin } from 'esbuild';
 import { build } from 'esbuild';
-import { target } from '../../.build/program-pieces.ts';
+import { target } from '../../scripts/program-pieces.ts';
 import { enrollerProgram } from '../../src/app/enroller-program.ts';
 
 /**
@@ -61,7 +61,7 @@ const enrollerOfItself: Plugin = {
   },
 };
 
-/** As .build/nodecertd.sh; without warnings, since the code cache of a program with other flags is one. */
+/** As scripts/nodecertd.sh; without warnings, since the code cache of a program with other flags is one. */
 function launcher(executable: string, keeperFlags: readonly string[]): string {
   const options = ['--no-warnings', ...keeperFlags].join(' ');
   return `#!/bin/sh

@@ -10,7 +10,7 @@ import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import { parse } from 'yaml';
-import type { PreflightFinding } from '../../src/core/preflight.ts';
+import type { PreflightFinding } from '../../src/core/findings.ts';
 import type { DoctorReport } from '../../src/cli/doctor-report.ts';
 import { doctorDocument, doctorExitCode } from '../../src/cli/doctor-report.ts';
 import { doctorTable } from '../../src/cli/doctor-table.ts';

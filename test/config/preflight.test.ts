@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { globSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
-import { findingGroups, severities } from '../../src/core/preflight.ts';
+import { findingGroups, severities } from '../../src/core/findings.ts';
 
 const root = new URL('../../', import.meta.url);
 const text = await readFile(new URL('config/preflight.md', root), 'utf8');
@@ -34,7 +34,7 @@ describe('preflight.md', () => {
   });
 
   it('preflight.md lists nothing that the source does not find', async () => {
-    const files = globSync('src/preflight/*.ts', { cwd: root.pathname });
+    const files = globSync('src/doctor/*.ts', { cwd: root.pathname });
     const sources = await Promise.all(files.map((file) => readFile(new URL(file, root), 'utf8')));
     const source = sources.join('\n');
     const idle = Object.values(findingGroups)

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { kubeletUsages, nodeSubject } from '../../src/core/certificate-spec.ts';
 import type { CertificateSpec, CertificateTemplate } from '../../src/core/certificate-spec.ts';
 import type { CertificateFacts } from '../../src/core/certificate.ts';
-import type { NodeAddress } from '../../src/core/enrollment.ts';
+import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 import {
   altNamesOfNode,
   issuedVerdict,

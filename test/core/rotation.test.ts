@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { CertificateTemplate } from '../../src/core/certificate-spec.ts';
 import type { PairFacts } from '../../src/core/certificate.ts';
-import type { CsrReference } from '../../src/core/enrollment.ts';
+import type { CsrReference } from '../../src/core/enroller-protocol.ts';
 import type { ErrorCode, Failure } from '../../src/core/errors.ts';
 import { day, hour, minute, second } from '../../src/core/instant.ts';
 import { nextWake } from '../../src/core/rotation-due.ts';

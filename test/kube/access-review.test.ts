@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { mayI, whoAmI } from '../../src/kube/access-review.ts';
-import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { startSandbox } from '../sandbox/sandbox.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { ApiServer, clientOf, sendJson } from './support/api-server.ts';
 import { clientFor } from './support/sandbox-client.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Secret } from '../../src/core/secret.ts';
 import { bootstrapTokenId, jwtExpiry, readBootstrapToken } from '../../src/kube/bootstrap-token.ts';
-import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { startSandbox } from '../sandbox/sandbox.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { clientFor } from './support/sandbox-client.ts';
 

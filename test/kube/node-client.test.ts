@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { NodeAddress } from '../../src/core/enrollment.ts';
+import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 import { watchNodeAddresses } from '../../src/kube/node-client.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { ApiServer, clientOf, sendJson } from './support/api-server.ts';

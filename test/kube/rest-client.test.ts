@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { describe, it } from 'node:test';
 import type { TLSSocket } from 'node:tls';
 import * as v from 'valibot';
-import type { ApiRequestRecord } from '../../src/core/enrollment.ts';
+import type { ApiRequestRecord } from '../../src/core/enroller-protocol.ts';
 import { minute, second } from '../../src/core/instant.ts';
 import type { KubeClient } from '../../src/kube/rest-client.ts';
 import { FakeClock } from '../support/fake-clock.ts';

@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import * as v from 'valibot';
-import type { ApiRequestRecord } from '../../src/core/enrollment.ts';
+import type { ApiRequestRecord } from '../../src/core/enroller-protocol.ts';
 import { second } from '../../src/core/instant.ts';
 import { splitLines } from '../../src/kube/body.ts';
 import type { KubeClient } from '../../src/kube/rest-client.ts';

@@ -4,7 +4,7 @@ import { adopt, revert } from '../../src/adopt/adoption.ts';
 import { findKubeletStart } from '../../src/adopt/kubelet-start.ts';
 import type { Tree } from '../../src/adopt/tree.ts';
 import { readUnitCommand } from '../../src/adopt/kubelet-unit.ts';
-import { kubeletFacts, readKubeletLayers } from '../../src/preflight/kubelet-config.ts';
+import { kubeletFacts, readKubeletLayers } from '../../src/kubelet/configuration.ts';
 import type { NodeFiles } from '../adopt/node-files.ts';
 import { nodeTree } from '../adopt/node-files.ts';
 import {

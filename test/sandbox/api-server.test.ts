@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { get } from 'node:https';
 import { after, before, describe, it } from 'node:test';
 import { hour } from '../../src/core/instant.ts';
-import type { CsrObject } from '../../src/sandbox/api-object.ts';
+import type { CsrObject } from './api-object.ts';
 import type { ApiClient } from '../support/api-client.ts';
 import { csrBody, csrsPath, makeRequest, nodesPath, refusal, run } from './fixtures.ts';
 import type { KeyedRequest, Running } from './fixtures.ts';

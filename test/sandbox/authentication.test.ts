@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { bootstrapUser } from '../../src/sandbox/authentication.ts';
+import { bootstrapUser } from './authentication.ts';
 import { minute, second } from '../../src/core/instant.ts';
 import { csrBody, csrsPath, foreignCredential, makeRequest, nodeCredential } from './fixtures.ts';
 import { certificateOf, nodesPath, run, servingSpec, token, waitFor } from './fixtures.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { csrResource, nodeResource } from '../../src/sandbox/api-object.ts';
-import type { User, Verb } from '../../src/sandbox/authorization.ts';
-import { anonymous, authorizePath, authorizeResource } from '../../src/sandbox/authorization.ts';
+import { csrResource, nodeResource } from './api-object.ts';
+import type { User, Verb } from './authorization.ts';
+import { anonymous, authorizePath, authorizeResource } from './authorization.ts';
 
 const users = {
   admin: { username: 'a', groups: ['system:masters', 'system:authenticated'] },

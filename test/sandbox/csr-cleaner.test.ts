@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { hour } from '../../src/core/instant.ts';
-import type { SandboxOptions } from '../../src/sandbox/sandbox.ts';
+import type { SandboxOptions } from './sandbox.ts';
 import type { Running } from './fixtures.ts';
 import { csrBody, csrsPath, makeRequest, run, waitFor } from './fixtures.ts';
 

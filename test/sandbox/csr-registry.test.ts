@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import type { CsrObject } from '../../src/sandbox/api-object.ts';
+import type { CsrObject } from './api-object.ts';
 import { base64, csrBody, csrsPath, makeRequest, refusal, run } from './fixtures.ts';
 import type { KeyedRequest, Running, StatusBody } from './fixtures.ts';
 

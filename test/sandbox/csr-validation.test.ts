@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { parsePem } from '../../src/core/pem.ts';
-import type { CsrObject } from '../../src/sandbox/api-object.ts';
+import type { CsrObject } from './api-object.ts';
 import type { ApiClient } from '../support/api-client.ts';
 import {
   base64,

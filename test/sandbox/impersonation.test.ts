@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { anonymous } from '../../src/sandbox/authorization.ts';
-import { impersonated } from '../../src/sandbox/impersonation.ts';
-import { StatusError } from '../../src/sandbox/status-error.ts';
+import { anonymous } from './authorization.ts';
+import { impersonated } from './impersonation.ts';
+import { StatusError } from './status-error.ts';
 
 const admin = { username: 'admin', groups: ['system:masters', 'system:authenticated'] };
 const node = { username: 'system:node:a', groups: ['system:nodes', 'system:authenticated'] };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { mergePatch } from '../../src/sandbox/merge-patch.ts';
+import { mergePatch } from './merge-patch.ts';
 
 /** Appendix A of RFC 7396. */
 const rows: readonly (readonly [target: string, patch: string, result: string])[] = [

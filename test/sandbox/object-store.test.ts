@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { ApiObject } from '../../src/sandbox/api-object.ts';
-import type { ChangeEvent } from '../../src/sandbox/object-store.ts';
-import { ObjectStore, Revisions } from '../../src/sandbox/object-store.ts';
-import { StatusError } from '../../src/sandbox/status-error.ts';
+import type { ApiObject } from './api-object.ts';
+import type { ChangeEvent } from './object-store.ts';
+import { ObjectStore, Revisions } from './object-store.ts';
+import { StatusError } from './status-error.ts';
 
 function object(name: string): ApiObject {
   const metadata = { name, uid: `uid-${name}`, resourceVersion: '', creationTimestamp: '' };

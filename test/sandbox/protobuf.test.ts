@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { decodeProtobuf } from '../../src/sandbox/protobuf.ts';
-import { StatusError } from '../../src/sandbox/status-error.ts';
+import { decodeProtobuf } from './protobuf.ts';
+import { StatusError } from './status-error.ts';
 
 /** A field of wire type 2 or, for a number, 0. */
 function field(number: number, value: string | number | Buffer): Buffer {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseRequest } from '../../src/sandbox/request-info.ts';
+import { parseRequest } from './request-info.ts';
 
 const csrs = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { hour, second } from '../../src/core/instant.ts';
-import type { Approvals } from '../../src/sandbox/authorization.ts';
-import { everyApproval } from '../../src/sandbox/authorization.ts';
-import { answerReview } from '../../src/sandbox/reviews.ts';
+import type { Approvals } from './authorization.ts';
+import { everyApproval } from './authorization.ts';
+import { answerReview } from './reviews.ts';
 import type { ApiClient } from '../support/api-client.ts';
 import type { Running } from './fixtures.ts';
 import { csrBody, csrsPath, makeRequest, refusal, run, token, waitFor } from './fixtures.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { parse } from 'yaml';
 import { AgentError } from '../../src/core/errors.ts';
-import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { startSandbox } from './sandbox.ts';
 import { openssl } from '../core/openssl.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { csrBody, csrsPath, makeRequest, nodeCredential, run, token } from './fixtures.ts';

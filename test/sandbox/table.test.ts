@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { hour } from '../../src/core/instant.ts';
-import type { CsrObject } from '../../src/sandbox/api-object.ts';
-import { csrResource } from '../../src/sandbox/api-object.ts';
-import { toTable, wantsTable } from '../../src/sandbox/table.ts';
+import type { CsrObject } from './api-object.ts';
+import { csrResource } from './api-object.ts';
+import { toTable, wantsTable } from './table.ts';
 
 const createdAt = Date.UTC(2026, 0, 1);
 

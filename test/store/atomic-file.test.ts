@@ -22,7 +22,7 @@ import {
   syncDirectory,
   writeNewFile,
 } from '../../src/store/atomic-file.ts';
-import { storeError } from '../../src/store/store-error.ts';
+import { storeError } from '../../src/sys/file-error.ts';
 import { tmpfsDirectory } from './mounts.ts';
 import { temporaryDirectory } from './pairs.ts';
 

@@ -2,7 +2,7 @@ import { realpath, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { StoreConfig } from '../../src/core/config.ts';
-import type { Finding } from '../../src/core/enrollment.ts';
+import type { Finding } from '../../src/core/enroller-protocol.ts';
 import { pairFile } from '../../src/store/pair-names.ts';
 import { PairStore } from '../../src/store/pair-store.ts';
 import { FakeClock } from '../support/fake-clock.ts';

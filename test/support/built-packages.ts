@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { debianArchitecture } from '../../.build/package/control-file.ts';
+import { debianArchitecture } from '../../scripts/package/control-file.ts';
 import { version } from '../../src/core/version.ts';
 
 const root = join(import.meta.dirname, '../..');

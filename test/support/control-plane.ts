@@ -1,4 +1,4 @@
-import type { NodeAddress } from '../../src/core/enrollment.ts';
+import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 
 export interface ControlPlaneOptions {
   /** Lifetime of issued certificates in seconds; both signers take any value above zero. */

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import type { FindingId, PreflightFinding } from '../../src/core/preflight.ts';
+import type { FindingId, PreflightFinding } from '../../src/core/findings.ts';
 
 export interface Examination {
   readonly code: number;

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { NodeAddress } from '../../src/core/enrollment.ts';
+import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 import { ApiClient } from './api-client.ts';
 import { readAuditLog } from './audit-log.ts';
 import type { TimedRequest } from './audit-log.ts';

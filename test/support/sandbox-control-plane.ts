@@ -1,7 +1,7 @@
-import type { CsrObject } from '../../src/sandbox/api-object.ts';
-import type { AuditEntry } from '../../src/sandbox/audit-log.ts';
-import { everyApproval } from '../../src/sandbox/authorization.ts';
-import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import type { CsrObject } from '../sandbox/api-object.ts';
+import type { AuditEntry } from '../sandbox/audit-log.ts';
+import { everyApproval } from '../sandbox/authorization.ts';
+import { startSandbox } from '../sandbox/sandbox.ts';
 import type { Clock } from '../../src/sys/clock.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import type {

@@ -11,7 +11,7 @@ import { second } from '../../src/core/instant.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import type { CommandOptions, CommandResult } from '../../src/sys/run-command.ts';
 import { runCommand } from '../../src/sys/run-command.ts';
-import { until } from '../agent/fixtures.ts';
+import { until } from '../keeper/fixtures.ts';
 
 interface Run {
   readonly result: CommandResult;

@@ -2,8 +2,8 @@ import { kubeletClientSigner } from '../../../src/core/certificate-spec.ts';
 import type { Usage } from '../../../src/core/certificate.ts';
 import { day, hour, minute } from '../../../src/core/instant.ts';
 import { webcrypto, x509 } from '../../../src/core/x509.ts';
-import { CertificateAuthority } from '../../../src/sandbox/ca.ts';
-import type { Leaf } from '../../../src/sandbox/ca.ts';
+import { CertificateAuthority } from '../../sandbox/ca.ts';
+import type { Leaf } from '../../sandbox/ca.ts';
 import type { KeyPair } from '../../support/cluster-pki.ts';
 
 /** What can be wrong with a certificate that a signer issues. */

@@ -7,7 +7,7 @@ import { mayI, whoAmI } from '../../../src/kube/access-review.ts';
 import { parseJson } from '../../../src/kube/body.ts';
 import { bootstrapTokenId, readBootstrapToken } from '../../../src/kube/bootstrap-token.ts';
 import { parseAnswer } from '../../../src/kube/rest-client.ts';
-import { readKubeletConfig } from '../../../src/preflight/kubelet-config.ts';
+import { readKubeletConfig } from '../../../src/kubelet/configuration.ts';
 import { jsonMutators } from './json.ts';
 import { mutated } from './mutate.ts';
 import { Random, seedOf } from './random.ts';

@@ -5,7 +5,7 @@ import { issuedVerdict, mismatchOf } from '../../../src/core/identity.ts';
 import { encodePem, parsePem } from '../../../src/core/pem.ts';
 import { Secret } from '../../../src/core/secret.ts';
 import { parseCertificate, parseCertificateRequest } from '../../../src/core/x509.ts';
-import { checkIssued, leadsTo } from '../../../src/enroll/issued-certificate.ts';
+import { checkIssued, leadsTo } from '../../../src/enroller/issued-certificate.ts';
 import { parsePair } from '../../../src/store/pair-file.ts';
 import { clientTemplate, servingTemplate, start } from '../../core/fixtures.ts';
 import type { Corpus } from './corpus.ts';

@@ -1,7 +1,7 @@
-import { AddressBook } from '../../../src/agent/address-book.ts';
-import { areQuiet } from '../../../src/agent/certificate-set.ts';
-import { RequestJournal } from '../../../src/agent/request-journal.ts';
-import { Rotator } from '../../../src/agent/rotator.ts';
+import { AddressBook } from '../../../src/keeper/address-book.ts';
+import { areQuiet } from '../../../src/keeper/certificate-set.ts';
+import { RequestJournal } from '../../../src/keeper/request-journal.ts';
+import { Rotator } from '../../../src/keeper/rotator.ts';
 import type { CertificateSpec } from '../../../src/core/certificate-spec.ts';
 import {
   kubeletClientSigner,
@@ -10,7 +10,7 @@ import {
   nodeSubject,
 } from '../../../src/core/certificate-spec.ts';
 import type { PairFacts, SubjectAltNames } from '../../../src/core/certificate.ts';
-import type { EnrollerReport } from '../../../src/core/enrollment.ts';
+import type { EnrollerReport } from '../../../src/core/enroller-protocol.ts';
 import { templateOf } from '../../../src/core/identity.ts';
 import { second } from '../../../src/core/instant.ts';
 import type { Instant } from '../../../src/core/instant.ts';

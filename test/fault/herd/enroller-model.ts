@@ -1,4 +1,4 @@
-import type { EnrollerLink } from '../../../src/agent/enroller-link.ts';
+import type { EnrollerLink } from '../../../src/keeper/enroller-link.ts';
 import { deletionPause } from '../../../src/core/backoff.ts';
 import type { PairFacts } from '../../../src/core/certificate.ts';
 import type {
@@ -7,7 +7,7 @@ import type {
   EnrollerCommand,
   EnrollerReport,
   NodeAddress,
-} from '../../../src/core/enrollment.ts';
+} from '../../../src/core/enroller-protocol.ts';
 import type { Failure } from '../../../src/core/errors.ts';
 import { second } from '../../../src/core/instant.ts';
 import type { Instant } from '../../../src/core/instant.ts';

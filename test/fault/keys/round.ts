@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { NodeAddress } from '../../../src/core/enrollment.ts';
+import type { NodeAddress } from '../../../src/core/enroller-protocol.ts';
 import type { LogEvent } from '../../../src/core/log-events.ts';
 import { kubeletServingSigner } from '../../../src/core/certificate-spec.ts';
 import { second } from '../../../src/core/instant.ts';

@@ -1,14 +1,15 @@
 import { getEventListeners, once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ChildListener, EnrollerChild } from '../../../src/agent/enroller-link.ts';
-import { Keeper } from '../../../src/agent/keeper.ts';
-import { HookJournal } from '../../../src/agent/hook-journal.ts';
-import { RequestJournal } from '../../../src/agent/request-journal.ts';
+import { preflightAtStart } from '../../../src/doctor/start.ts';
+import type { ChildListener, EnrollerChild } from '../../../src/keeper/enroller-link.ts';
+import { Keeper } from '../../../src/keeper/keeper.ts';
+import { HookJournal } from '../../../src/keeper/hook-journal.ts';
+import { RequestJournal } from '../../../src/keeper/request-journal.ts';
 import { StateKeeper } from '../../../src/app/state-keeper.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { minute, second } from '../../../src/core/instant.ts';
-import { Enroller } from '../../../src/enroll/enroller.ts';
+import { Enroller } from '../../../src/enroller/enroller.ts';
 import { AgentMetrics } from '../../../src/metrics/agent-metrics.ts';
 import { readState } from '../../../src/store/state-file.ts';
 import { createLogger } from '../../../src/sys/log.ts';
@@ -141,6 +142,7 @@ function launch(listener: ChildListener): EnrollerChild {
     clock,
     random: () => 0.5,
     interfaces: () => ['10.0.0.1'],
+    checkNode: preflightAtStart,
     report: (report) => setImmediate(() => listener.onMessage(report)),
   });
   const alive = setInterval(() => listener.onMessage({ type: 'alive' }), 3 * second);

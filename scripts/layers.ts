@@ -1,0 +1,57 @@
+/**
+ * The folders of src/: what each holds, and what it may import besides itself. The
+ * linter (.oxlint.config.ts), test/layers.test.ts and the table in
+ * docs/architecture.md all follow this one table.
+ */
+export const layers = {
+  core: {
+    holds: 'decisions, pure: schedule, rotation, timing, identity, CSR, X.509, errors',
+    imports: [],
+  },
+  sys: { holds: 'clock, log, files, processes, systemctl, memory', imports: ['core'] },
+  kube: {
+    holds: 'kubeconfig, REST and watch client, CSRs, Nodes, status errors',
+    imports: ['core', 'sys'],
+  },
+  kubelet: {
+    holds: 'the kubelet of this machine: configuration, drop-ins, flags, process',
+    imports: ['core', 'sys'],
+  },
+  store: {
+    holds: 'atomic files, key pairs, links, locks, kubeconfig and state files',
+    imports: ['core', 'sys'],
+  },
+  keeper: { holds: 'the process that lives on', imports: ['core', 'sys'] },
+  enroller: {
+    holds: 'the process that holds keys',
+    imports: ['core', 'sys', 'store', 'kube', 'kubelet'],
+  },
+  doctor: {
+    holds: 'what can keep a node from its certificates',
+    imports: ['core', 'sys', 'store', 'kube', 'kubelet'],
+  },
+  adopt: {
+    holds: "taking over a kubelet's certificates, and reverting",
+    imports: ['core', 'sys', 'store', 'kube', 'kubelet', 'doctor'],
+  },
+  metrics: { holds: 'metrics, health and the status page', imports: ['core', 'sys'] },
+  control: { holds: 'the root-only socket to a running agent', imports: ['core', 'sys'] },
+  config: { holds: 'schema, loading, errors with file and line', imports: ['core'] },
+} as const satisfies Record<string, Layer>;
+
+export interface Layer {
+  readonly holds: string;
+  readonly imports: readonly string[];
+}
+
+/** The composition root and the commands may import every folder, except that commands reach the keeper through app. */
+export const unrestricted = {
+  cli: { holds: 'one file per command', mayNotImport: ['keeper'] },
+  app: { holds: 'puts the parts together', mayNotImport: [] },
+} as const;
+
+/** The only files and folders that may import these packages. */
+export const doors = [
+  { packages: ['@peculiar'], folder: 'core', file: 'src/core/x509.ts' },
+  { packages: ['undici'], folder: 'kube' },
+] as const;

@@ -1,0 +1,165 @@
+import { showMode } from '../core/file-mode.ts';
+import type { Instant } from '../core/instant.ts';
+import { formatDuration, formatInstant } from '../core/instant.ts';
+import type { PreflightFinding } from '../core/findings.ts';
+import { handOver } from './judge-kubelet.ts';
+import type { KubeconfigState } from './kubeconfigs.ts';
+
+export interface KubeconfigContext {
+  readonly now: Instant;
+  /** The `-current.pem` of the client certificate, if one is kept. */
+  readonly pairLink?: string | undefined;
+  /** The agent has an identity of its own that it can use now. */
+  readonly hasIdentity: boolean;
+  readonly hasBootstrap: boolean;
+}
+
+/** What is wrong with the kubeconfig that the kubelet and the agent share. */
+export function judgeKubeconfig(
+  state: KubeconfigState,
+  context: KubeconfigContext,
+): PreflightFinding[] {
+  if (state.kind === 'missing') return [missing(state.path, context)];
+  if (state.kind === 'invalid') {
+    const { message, remedy } = state.failure;
+    return [
+      {
+        id: 'kubeconfig-invalid',
+        severity: 'error',
+        what: message,
+        why: 'Neither the kubelet nor the agent can reach the API server with it',
+        ...(remedy !== undefined && { remedy }),
+      },
+    ];
+  }
+  const findings = [
+    ...judgePair(state, context),
+    ...judgeExpiry(state, context),
+    ...judgeSecrecy(state),
+    ...judgeTrust(state, context.now),
+  ];
+  if (findings.length > 0) return findings;
+  const how = state.followsPair ? ` and names ${context.pairLink}` : '';
+  return [
+    { id: 'kubeconfig', severity: 'ok', what: `${state.path} leads to ${state.server}${how}` },
+  ];
+}
+
+function missing(path: string, { hasBootstrap }: KubeconfigContext): PreflightFinding {
+  return hasBootstrap
+    ? {
+        id: 'kubeconfig-missing',
+        severity: 'info',
+        what: `there is no kubeconfig ${path} yet; the agent writes it after the bootstrap`,
+      }
+    : {
+        id: 'kubeconfig-missing',
+        severity: 'error',
+        what: `there is no kubeconfig ${path}, and no bootstrap kubeconfig is configured`,
+        why: 'The agent knows neither the API server nor a credential for it',
+        remedy: 'nodecertd run --bootstrap-kubeconfig FILE, with a token of: kubeadm token create',
+      };
+}
+
+type Loaded = Extract<KubeconfigState, { kind: 'loaded' }>;
+
+/** k/k #71825: the rotated pair is ignored by whoever embeds or names an older one. */
+function judgePair(
+  { path, user, followsPair, certificateExpiry }: Loaded,
+  { pairLink }: KubeconfigContext,
+): PreflightFinding[] {
+  if (pairLink === undefined || followsPair) return [];
+  const found = user.embedsCertificate
+    ? 'embeds a client certificate'
+    : user.certificateFile === undefined
+      ? 'names no client certificate'
+      : `names ${user.certificateFile}`;
+  const until =
+    certificateExpiry === undefined ? '' : ` and ends at ${formatInstant(certificateExpiry)}`;
+  return [
+    {
+      id: 'kubeconfig-stale',
+      severity: 'warning',
+      what: `${path} ${found} instead of ${pairLink}`,
+      why: `What the agent rotates does not reach the kubelet, whose access stays as it is${until}`,
+      // A user without a certificate is none that adopt would give one.
+      remedy:
+        user.embedsCertificate || user.certificateFile !== undefined
+          ? handOver
+          : `kubectl config set-credentials ${user.name} --client-certificate=${pairLink} --client-key=${pairLink} --kubeconfig=${path} && systemctl restart kubelet`,
+    },
+  ];
+}
+
+function judgeExpiry(
+  { path, certificateExpiry, followsPair }: Loaded,
+  { now, hasIdentity }: KubeconfigContext,
+): PreflightFinding[] {
+  // The pair itself is judged where pairs are.
+  if (certificateExpiry === undefined || now < certificateExpiry || followsPair) return [];
+  return [
+    {
+      id: 'kubeconfig-expired',
+      severity: 'error',
+      what: `the client certificate of ${path} expired at ${formatInstant(certificateExpiry)}`,
+      why: hasIdentity
+        ? 'The agent goes by the pair that it keeps; the kubelet has no access'
+        : 'Neither the kubelet nor the agent can authenticate with it',
+      remedy: hasIdentity
+        ? 'See kubeconfig-stale'
+        : 'Put a fresh token into the bootstrap kubeconfig: kubeadm token create',
+    },
+  ];
+}
+
+/** Shared with the bootstrap kubeconfig: who can read it, and whether the server is verified. */
+export function judgeSecrecy({ path, mode, user, insecure, server }: Loaded): PreflightFinding[] {
+  const findings: PreflightFinding[] = [];
+  if (user.holdsSecret && (mode & 0o077) !== 0) {
+    findings.push({
+      id: 'kubeconfig-permissions',
+      severity: 'warning',
+      subject: path,
+      what: `${path} holds a credential and has mode ${showMode(mode)}`,
+      why: 'Every local user can act with it',
+      remedy: `chmod 600 ${path}`,
+    });
+  }
+  if (insecure) {
+    findings.push({
+      id: 'kubeconfig-insecure',
+      severity: 'warning',
+      subject: path,
+      what: `${path} does not verify ${server} (insecure-skip-tls-verify)`,
+      why: 'Whoever sits in between gets the credential, and issues certificates of their own',
+      remedy: `kubectl config set-cluster NAME --certificate-authority=/etc/kubernetes/pki/ca.crt --insecure-skip-tls-verify=false --kubeconfig=${path}`,
+    });
+  }
+  return findings;
+}
+
+/**
+ * Of the usual ten years that leaves a year, the usual lifetime of a certificate: from
+ * then on the end of the CA cuts off that of what it signs.
+ */
+const nearEnd = 0.1;
+
+function judgeTrust({ path, authority }: Loaded, now: Instant): PreflightFinding[] {
+  if (authority === undefined) return [];
+  const { notBefore, notAfter } = authority;
+  const left = notAfter - now;
+  if (left > nearEnd * (notAfter - notBefore)) return [];
+  const expired = left <= 0;
+  return [
+    {
+      id: expired ? 'cluster-ca-expired' : 'cluster-ca-expiring',
+      severity: expired ? 'error' : 'warning',
+      what: `the CA in ${path} ${expired ? 'expired' : 'expires'} at ${formatInstant(notAfter)} (${formatDuration(Math.abs(left))} ${expired ? 'ago' : 'left'})`,
+      why: expired
+        ? 'No certificate of this cluster is valid any more'
+        : 'Signers never issue beyond the end of their CA: certificates get shorter and shorter (k/k #73706)',
+      remedy:
+        'Renew the CA of the cluster: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/',
+    },
+  ];
+}

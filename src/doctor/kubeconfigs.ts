@@ -1,0 +1,152 @@
+import { X509Certificate } from 'node:crypto';
+import { readlink, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { Failure } from '../core/errors.ts';
+import { AgentError, toFailure } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import { encodePem, parsePem } from '../core/pem.ts';
+import { bootstrapTokenId, jwtExpiry } from '../kube/bootstrap-token.ts';
+import type { ClusterAccess } from '../kube/cluster-access.ts';
+import { credentialValidity } from '../kube/credential-validity.ts';
+import { loadKubeconfig } from '../kube/kubeconfig.ts';
+import type { KubeconfigUser } from '../kube/kubeconfig-user.ts';
+import { readKubeconfigUser } from '../kube/kubeconfig-user.ts';
+import { readSmallFile } from '../sys/small-file.ts';
+import { Secret } from '../core/secret.ts';
+import { tlsContext } from '../kube/tls-context.ts';
+import { unlessMissing } from '../sys/file-error.ts';
+
+/** What a kubeconfig says and leads to; nothing of its secrets. */
+export type KubeconfigState =
+  | { readonly kind: 'missing'; readonly path: string }
+  | { readonly kind: 'invalid'; readonly path: string; readonly failure: Failure }
+  | ({ readonly kind: 'loaded'; readonly path: string } & KubeconfigFacts);
+
+export interface KubeconfigFacts {
+  readonly mode: number;
+  readonly server: string;
+  readonly insecure: boolean;
+  readonly user: KubeconfigUser;
+  /** The certificate that it names is the link to the pair that is kept, or leads through it. */
+  readonly followsPair: boolean;
+  /** When the client certificate expires; absent without one. */
+  readonly certificateExpiry?: Instant;
+  readonly token?: TokenFacts;
+  /** Of the cluster's CAs the one that expires last; absent when the system's are trusted. */
+  readonly authority?: { readonly notBefore: Instant; readonly notAfter: Instant };
+}
+
+export type TokenFacts =
+  | { readonly kind: 'bootstrap'; readonly id: string }
+  /** A JSON web token; without `expiry` it says of none. */
+  | { readonly kind: 'other'; readonly expiry?: Instant };
+
+/** @param pairLink the `-current.pem` of the client certificate, if one is kept */
+export async function lookAtKubeconfig(
+  path: string,
+  pairLink: string | undefined,
+): Promise<KubeconfigState> {
+  const file = await unlessMissing(() => stat(path));
+  if (file === undefined) return { kind: 'missing', path };
+  try {
+    const user = await readKubeconfigUser(path);
+    using access = await loadKubeconfig(path);
+    tlsContext(access);
+    return {
+      kind: 'loaded',
+      path,
+      mode: file.mode & 0o7777,
+      server: access.cluster.server,
+      insecure: access.cluster.insecureSkipTlsVerify,
+      user,
+      followsPair: pairLink !== undefined && (await follows(user, pairLink)),
+      ...(await expiries(access)),
+    };
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+    return { kind: 'invalid', path, failure: toFailure(error) };
+  }
+}
+
+async function expiries(
+  access: ClusterAccess,
+): Promise<Pick<KubeconfigFacts, 'certificateExpiry' | 'token' | 'authority'>> {
+  const certificateExpiry = credentialValidity(access)?.notAfter;
+  const authority = access.cluster.certificateAuthority;
+  const token = await tokenFacts(access);
+  const last = authority === undefined ? undefined : lastOf(authority.pem);
+  return {
+    ...(certificateExpiry !== undefined && { certificateExpiry }),
+    ...(token !== undefined && { token }),
+    ...(last !== undefined && { authority: last }),
+  };
+}
+
+async function tokenFacts({ credential }: ClusterAccess): Promise<TokenFacts | undefined> {
+  const { tokenFile } = credential;
+  const read = tokenFile === undefined ? undefined : await readToken(tokenFile);
+  const token = read ?? credential.token;
+  if (token === undefined) return undefined;
+  const id = bootstrapTokenId(token);
+  const expiry = jwtExpiry(token);
+  read?.wipe();
+  if (id !== undefined) return { kind: 'bootstrap', id };
+  return { kind: 'other', ...(expiry !== undefined && { expiry }) };
+}
+
+async function readToken(file: string): Promise<Secret> {
+  try {
+    return new Secret(await readSmallFile(file, 64 * 1024));
+  } catch (error) {
+    throw new AgentError('KUBECONFIG_INVALID', `token file ${file} cannot be read`, {
+      cause: error,
+      remedy: `Put a token into ${file}, readable for the agent`,
+    });
+  }
+}
+
+/** In a bundle the old CA may have expired beside the new one. */
+function lastOf(pem: Uint8Array<ArrayBuffer>): KubeconfigFacts['authority'] {
+  const [last] = parsePem(pem)
+    .map(({ label, der }) => new X509Certificate(encodePem(label, der)))
+    .map(({ validFromDate, validToDate }) => ({
+      notBefore: validFromDate.getTime(),
+      notAfter: validToDate.getTime(),
+    }))
+    .sort((a, b) => b.notAfter - a.notAfter);
+  return last;
+}
+
+/** Both halves have to come from the link: a rotated certificate with an old key is no pair. */
+async function follows(user: KubeconfigUser, link: string): Promise<boolean> {
+  if (user.embedsCertificate) return false;
+  const { certificateFile, keyFile } = user;
+  if (certificateFile === undefined || keyFile === undefined) return false;
+  const ends = [certificateFile, keyFile].map((file) => leadsThrough(file, link));
+  return (await Promise.all(ends)).every(Boolean);
+}
+
+const longestChain = 16;
+
+/**
+ * True when the link is on the way from the path to the file. To end at the same file
+ * is not enough: whoever names the dated file itself stays with it when the link moves.
+ */
+async function leadsThrough(path: string, link: string): Promise<boolean> {
+  const wanted = await canonical(link);
+  let at = path;
+  for (let count = 0; count < longestChain; count += 1) {
+    const place = await canonical(at);
+    if (place === wanted) return true;
+    const target = await readlink(place).catch(() => undefined);
+    if (target === undefined) return false;
+    at = resolve(dirname(place), target);
+  }
+  return false;
+}
+
+/** The path with its folders resolved, its last part as it is. */
+async function canonical(path: string): Promise<string> {
+  const folder = await unlessMissing(() => realpath(dirname(path)));
+  return join(folder ?? dirname(path), basename(path));
+}

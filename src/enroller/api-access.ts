@@ -1,0 +1,252 @@
+import * as v from 'valibot';
+import type { AgentConfig } from '../core/config.ts';
+import type { EnrollerReport } from '../core/enroller-protocol.ts';
+import { AgentError, describeError, hasCode } from '../core/errors.ts';
+import type { ErrorCode } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import type { ClusterAccess } from '../kube/cluster-access.ts';
+import { credentialValidity, loadValidKubeconfig } from '../kube/credential-validity.ts';
+import { loadKubeconfig } from '../kube/kubeconfig.ts';
+import { KubeClient } from '../kube/rest-client.ts';
+import type { Clock } from '../sys/clock.ts';
+import { isNamedBy, storedIdentity } from './stored-identity.ts';
+
+export type CredentialSource = 'kubeconfig' | 'bootstrap';
+
+/** Failures after which the credential, or where it leads, may be another one on disk by now. */
+export const doubtful: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'API_UNAUTHORIZED',
+  'API_FORBIDDEN',
+  'API_UNTRUSTED',
+  'API_UNREACHABLE',
+]);
+
+export interface ApiAccessOptions {
+  readonly config: Pick<AgentConfig, 'kubeconfig' | 'bootstrapKubeconfig'>;
+  /** The `-current.pem` of the client certificate that this agent keeps, if it keeps one. */
+  readonly clientPair?: string | undefined;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly report: (report: EnrollerReport) => void;
+}
+
+/**
+ * The way to the API server under the identity the node has right now. Everybody
+ * asks `current` for each request, so that `refresh`, after the client pair was
+ * swapped, moves all of them to connections of the new identity: within the old
+ * connections the old one would live on.
+ */
+export class ApiAccess implements AsyncDisposable {
+  readonly #options: ApiAccessOptions;
+  #client: KubeClient | undefined;
+  #source: CredentialSource | undefined;
+  #stale = false;
+  /** Local minus server clock in milliseconds, as last heard. */
+  #skew: number | undefined;
+  /** The current client goes by the pair that is kept, not by what a kubeconfig names. */
+  #usesOwn = false;
+  #opening: Promise<void> | undefined;
+  #openingNext: Promise<void> | undefined;
+  readonly #draining = new Set<Promise<void>>();
+
+  constructor(options: ApiAccessOptions) {
+    this.#options = options;
+  }
+
+  /** The client to make the next request with; never kept over a wait. */
+  current(): KubeClient {
+    if (this.#client === undefined) throw new AgentError('INTERNAL', 'no API client is open');
+    return this.#client;
+  }
+
+  /** Which credential the current client uses. */
+  get source(): CredentialSource | undefined {
+    return this.#source;
+  }
+
+  /**
+   * Before each attempt: sees to it that there is a client with a credential worth
+   * trying. The bootstrap kubeconfig is read anew each time, since a person may just
+   * have replaced an expired token in it.
+   * @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
+   */
+  async ready(): Promise<void> {
+    if (this.#source === 'bootstrap') await this.refresh();
+    else await this.opened();
+  }
+
+  /**
+   * For a question in passing, which is no reason to end the watches of a client that is
+   * good enough. @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
+   */
+  async opened(): Promise<void> {
+    if (this.#client === undefined || this.#stale || this.#expired) await this.refresh();
+  }
+
+  /** The server did not like the credential: the next attempt reads the files again. */
+  doubt(): void {
+    this.#stale = true;
+  }
+
+  /**
+   * Opens a client with what the files say now, and lets the old one finish what it
+   * has under way. An opening that began earlier is no help: it may have read the
+   * files before they changed.
+   */
+  async refresh(): Promise<void> {
+    if (this.#opening === undefined) return this.#begin();
+    const before = this.#opening.catch(() => undefined);
+    this.#openingNext ??= before.then(() => {
+      this.#openingNext = undefined;
+      return this.#begin();
+    });
+    await this.#openingNext;
+  }
+
+  #begin(): Promise<void> {
+    this.#opening = this.#open().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  /**
+   * What time it is at the API server, by its own word: any answer tells, a refusal too.
+   * @throws AgentError as KubeClient.request, where none came
+   */
+  async serverTime(signal: AbortSignal): Promise<Instant> {
+    this.#skew = undefined;
+    try {
+      await this.current().request({ verb: 'get', path: '/version', signal }, v.unknown());
+    } catch (error) {
+      if (this.#skew === undefined) throw error;
+    }
+    return this.#options.clock.now() - (this.#skew ?? 0);
+  }
+
+  /** A client under another credential than the current one, for trying that out. */
+  async openWith(access: ClusterAccess): Promise<KubeClient> {
+    const { version, clock, report } = this.#options;
+    return KubeClient.open({
+      access,
+      version,
+      clock,
+      onRequest: (record) => report({ type: 'api-request', ...record }),
+      onDate: (serverTime) => {
+        // Whole seconds, cut off: half a second is the expected difference.
+        const ms = clock.now() - (serverTime + 500);
+        this.#skew = Math.abs(ms) <= 1_000 ? 0 : ms;
+        report({ type: 'clock-skew', ms: this.#skew });
+      },
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#opening?.catch(() => undefined);
+    this.#replace(undefined);
+    await Promise.all(this.#draining);
+  }
+
+  get #expired(): boolean {
+    const access = this.#client?.access;
+    const validity = access === undefined ? undefined : credentialValidity(access);
+    return validity !== undefined && validity.notAfter <= this.#options.clock.now();
+  }
+
+  async #open(): Promise<void> {
+    const { report } = this.#options;
+    const { access, source } = await this.#load();
+    const client = await this.#openOwned(access);
+    if (source !== this.#source) report({ type: 'credential', source });
+    const { server, insecureSkipTlsVerify } = access.cluster;
+    if (insecureSkipTlsVerify) report({ type: 'insecure', server });
+    this.#source = source;
+    this.#stale = false;
+    this.#replace(client);
+  }
+
+  async #openOwned(access: ClusterAccess): Promise<KubeClient> {
+    try {
+      return await this.openWith(access);
+    } catch (error) {
+      access[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #replace(client: KubeClient | undefined): void {
+    const old = this.#client;
+    this.#client = client;
+    if (old === undefined) return;
+    const drained = this.#drain(old).finally(() => this.#draining.delete(drained));
+    this.#draining.add(drained);
+  }
+
+  async #drain(client: KubeClient): Promise<void> {
+    await client.close().catch(() => undefined);
+    client.access[Symbol.dispose]();
+  }
+
+  /**
+   * The pair that the agent keeps, on the cluster of the kubeconfig; before there is
+   * one, the kubeconfig if it is valid, else the bootstrap kubeconfig; without one,
+   * why the first is not.
+   */
+  async #load(): Promise<{ access: ClusterAccess; source: CredentialSource }> {
+    const { config, clock } = this.#options;
+    const { kubeconfig, bootstrapKubeconfig } = config;
+    const own = await this.#loadOwn();
+    if (own !== undefined) return { access: own, source: 'kubeconfig' };
+    if (bootstrapKubeconfig === undefined) {
+      return { access: await loadKubeconfig(kubeconfig), source: 'kubeconfig' };
+    }
+    try {
+      return { access: await loadValidKubeconfig(kubeconfig, clock.now()), source: 'kubeconfig' };
+    } catch (error) {
+      const access = await this.#loadBootstrap(bootstrapKubeconfig, error);
+      return { access, source: 'bootstrap' };
+    }
+  }
+
+  async #loadOwn(): Promise<ClusterAccess | undefined> {
+    const { clientPair, clock, config, report } = this.#options;
+    // Refused a moment ago: another credential, if the kubeconfig has one, gets its turn.
+    const refused = this.#stale && this.#usesOwn;
+    this.#usesOwn = false;
+    if (clientPair === undefined) return undefined;
+    const identity = await storedIdentity(clientPair, clock.now());
+    if (identity === undefined) return undefined;
+    const access = await loadKubeconfig(config.kubeconfig).catch(() => undefined);
+    if (access === undefined) {
+      identity.certificate.key.wipe();
+      return undefined;
+    }
+    const named = isNamedBy(access, identity);
+    access[Symbol.dispose]();
+    if (!named) report({ type: 'stale-kubeconfig', path: access.path, pair: clientPair });
+    if (!named && refused) {
+      identity.certificate.key.wipe();
+      return undefined;
+    }
+    this.#usesOwn = true;
+    const { path, cluster } = access;
+    const { certificate } = identity;
+    return {
+      path,
+      cluster,
+      credential: { clientCertificate: certificate },
+      [Symbol.dispose]: () => certificate.key.wipe(),
+    };
+  }
+
+  async #loadBootstrap(path: string, unusable: unknown): Promise<ClusterAccess> {
+    try {
+      return await loadKubeconfig(path);
+    } catch (error) {
+      if (!hasCode(error, 'KUBECONFIG_MISSING')) throw error;
+      // Both are missing or unusable: say both, or the person repairs the wrong one.
+      const message = `${error.message}; ${describeError(unusable)}`;
+      throw error.withMessage(message);
+    }
+  }
+}

@@ -1,0 +1,252 @@
+import type { PairFacts } from '../core/certificate.ts';
+import { deletionPause } from '../core/backoff.ts';
+import type { CertificateTemplate } from '../core/certificate-spec.ts';
+import { createCsr } from '../core/csr.ts';
+import type { CsrReference, EnrollmentStep, Finding } from '../core/enroller-protocol.ts';
+import { AgentError, hasCode } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import { encodePem } from '../core/pem.ts';
+import type { Secret } from '../core/secret.ts';
+import { CsrClient } from '../kube/csr-client.ts';
+import type { StandingCsr } from '../kube/csr-client.ts';
+import type { Clock } from '../sys/clock.ts';
+import type { ApiAccess } from './api-access.ts';
+import { csrName } from './csr-name.ts';
+import type { IssuedChain } from './issued-certificate.ts';
+import { checkIssued } from './issued-certificate.ts';
+import type { PrivateKey } from './private-key.ts';
+import { generatePrivateKey, pairPem } from './private-key.ts';
+
+/** Where issued pairs go; the pair store has this method. */
+export interface PairSink {
+  write(pem: Secret): Promise<StoredPair>;
+}
+
+export interface StoredPair {
+  readonly pair: PairFacts;
+  readonly findings: readonly Finding[];
+}
+
+export interface EnrollmentOptions {
+  readonly name: string;
+  readonly template: CertificateTemplate;
+  readonly access: ApiAccess;
+  readonly store: PairSink;
+  /** Called before the request is made: what stands in the way of storing is better known by then. */
+  readonly prepare?: (signal: AbortSignal) => Promise<void>;
+  /** What has to follow the swap before the enrollment counts as done. */
+  readonly onStored: () => Promise<void>;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly report: (step: EnrollmentStep) => void;
+  /** Decides whether an issued chain is trusted. @throws AgentError CERT_UNTRUSTED */
+  readonly verifyTrust: (chain: IssuedChain, key: PrivateKey, signal: AbortSignal) => Promise<void>;
+}
+
+/**
+ * One certificate's way from a key to a stored pair. Each step keeps its result, so
+ * that a second `run` after a failure carries on where the first one stopped: one
+ * key and one CSR until the request is decided.
+ */
+export class Enrollment implements Disposable {
+  readonly #options: EnrollmentOptions;
+  #key: PrivateKey | undefined;
+  /** Kept as sent: signing again gives other bytes, and only equal bytes prove that a request is ours. */
+  #request: Uint8Array | undefined;
+  #csr: StandingCsr | undefined;
+  /** The POST was sent and no answer says that it was refused. */
+  #maybeCreated = false;
+  #issued: Uint8Array | undefined;
+  #stored: StoredPair | undefined;
+
+  constructor(options: EnrollmentOptions) {
+    this.#options = options;
+  }
+
+  get template(): CertificateTemplate {
+    return this.#options.template;
+  }
+
+  /**
+   * Whether giving up now would cost something: a request that stands, or an issued
+   * certificate that only has to be stored.
+   */
+  get resumable(): boolean {
+    return this.#csr !== undefined || this.#maybeCreated;
+  }
+
+  /** Runs to the stored pair. @throws AgentError with what went wrong; see `resumable` */
+  async run(signal: AbortSignal): Promise<StoredPair> {
+    try {
+      this.#stored ??= await this.#obtain(signal);
+      await this.#options.onStored();
+      return this.#stored;
+    } finally {
+      // Given up, perhaps while the key was only being made: nobody else would wipe it.
+      if (signal.aborted) this[Symbol.dispose]();
+    }
+  }
+
+  async #obtain(signal: AbortSignal): Promise<StoredPair> {
+    const { access, store } = this.#options;
+    // An issued certificate needs nothing more of the API server than, at times, a test of trust.
+    if (this.#issued === undefined) await access.ready();
+    const key = (this.#key ??= await generatePrivateKey(this.template.key));
+    if (this.#csr === undefined) await this.#options.prepare?.(signal);
+    const csr = (this.#csr ??= await this.#create(key, signal));
+    this.#issued ??= await this.#wait(csr, signal);
+    const chain = await this.#check(this.#issued, key, signal);
+    throwIfAborted(signal, this.#options.name);
+    using pem = pairPem(chain.pem, key);
+    const stored = await store.write(pem);
+    this[Symbol.dispose]();
+    return stored;
+  }
+
+  [Symbol.dispose](): void {
+    this.#key?.[Symbol.dispose]();
+    this.#key = undefined;
+  }
+
+  async #create(key: PrivateKey, signal: AbortSignal): Promise<StandingCsr> {
+    const { template, report } = this.#options;
+    this.#request ??= encodePem('CERTIFICATE REQUEST', await createCsr(template, key.pair));
+    const { signerName, usages, expirationSeconds } = template;
+    const earlier = this.#maybeCreated;
+    this.#maybeCreated = true;
+    try {
+      const csr = await this.#client.create(
+        {
+          name: csrName(key.publicKey, template),
+          request: this.#request,
+          signerName,
+          usages,
+          ...(expirationSeconds !== undefined && { expirationSeconds }),
+        },
+        signal,
+      );
+      report({ type: 'requested', csr: reference(csr) });
+      return csr;
+    } catch (error) {
+      // What is refused now may all the same have been accepted by an earlier try.
+      const refused = hasCode(error, ...refusals);
+      this.#maybeCreated = !refused || (earlier && error.code !== 'API_CONFLICT');
+      throw error;
+    }
+  }
+
+  async #wait(csr: StandingCsr, signal: AbortSignal): Promise<Uint8Array> {
+    const { report, access, clock } = this.#options;
+    const outcome = await this.#client.waitForDecision({
+      csr,
+      signal,
+      onApproved: () => report({ type: 'approved', csr: reference(csr) }),
+      onTrouble: (failure) => {
+        report({ type: 'trouble', failure });
+        // Perhaps the token was replaced meanwhile: the next request tries what the files say.
+        if (failure.code === 'API_UNAUTHORIZED') void access.refresh().catch(() => undefined);
+      },
+      onCalm: () => report({ type: 'calm' }),
+    });
+    if (outcome.kind === 'issued') {
+      report({ type: 'issued', csr: reference(csr) });
+      return outcome.pem;
+    }
+    this.#forgetRequest();
+    throw refusal(csr, outcome, clock.now());
+  }
+
+  async #check(pem: Uint8Array, key: PrivateKey, signal: AbortSignal): Promise<IssuedChain> {
+    const { template, clock, verifyTrust } = this.#options;
+    try {
+      const { publicKey } = key;
+      const chain = await checkIssued({ pem, template, publicKey, now: clock.now() });
+      await verifyTrust(chain, key, signal);
+      return chain;
+    } catch (error) {
+      // Only time and the network can change their minds about this certificate.
+      if (hasCode(error, ...verdicts)) this.#forgetRequest();
+      throw error;
+    }
+  }
+
+  /** The request is decided: the next try is a new one, with a new key. */
+  #forgetRequest(): void {
+    this[Symbol.dispose]();
+    this.#request = undefined;
+    this.#csr = undefined;
+    this.#issued = undefined;
+    this.#maybeCreated = false;
+  }
+
+  get #client(): CsrClient {
+    const { access, clock, random } = this.#options;
+    return new CsrClient({ client: () => access.current(), clock, random });
+  }
+}
+
+/** Answers that mean that the API server has created nothing. */
+const refusals = [
+  'API_BAD_REQUEST',
+  'API_UNAUTHORIZED',
+  'API_FORBIDDEN',
+  'API_NOT_FOUND',
+  'API_CONFLICT',
+  'API_UNTRUSTED',
+] as const;
+
+/** What makes an issued certificate useless for good. */
+const verdicts = [
+  'CERT_MALFORMED',
+  'CERT_KEY_MISMATCH',
+  'CERT_SUBJECT_MISMATCH',
+  'CERT_SAN_MISMATCH',
+  'CERT_USAGE_MISMATCH',
+  'CERT_EXPIRED',
+  'CERT_UNTRUSTED',
+] as const;
+
+function reference({ name, uid, createdAt }: StandingCsr): CsrReference {
+  return { name, uid, createdAt };
+}
+
+function refusal(
+  { name: csr, createdAt }: CsrReference,
+  outcome: Exclude<Awaited<ReturnType<CsrClient['waitForDecision']>>, { kind: 'issued' }>,
+  now: Instant,
+): AgentError {
+  switch (outcome.kind) {
+    case 'denied':
+      return new AgentError('CSR_DENIED', `CSR ${csr} was denied: ${saying(outcome)}`, {
+        remedy: `ask who denied it (kubectl describe csr ${csr}); it is asked for again in hours, or after a restart`,
+      });
+    case 'failed':
+      return new AgentError('CSR_FAILED', `CSR ${csr} failed: ${saying(outcome)}`, {
+        remedy: `the signer refused it (kubectl describe csr ${csr}): correct what it names`,
+      });
+    case 'deleted':
+    case 'replaced':
+      return new AgentError('CSR_DELETED', `CSR ${csr} was ${outcome.kind} before it was decided`, {
+        remedy:
+          'requests nobody approves are deleted after 24 hours: see who should approve this one',
+        retryAfterMs: deletionPause(now - createdAt),
+      });
+    default:
+      return outcome satisfies never;
+  }
+}
+
+function saying({
+  reason,
+  message,
+}: {
+  readonly reason: string;
+  readonly message: string;
+}): string {
+  return [reason, message].filter((part) => part !== '').join(': ') || 'no reason given';
+}
+
+function throwIfAborted(signal: AbortSignal, name: string): void {
+  if (signal.aborted) throw new AgentError('ABORTED', `the enrollment of ${name} was given up`);
+}

@@ -1,0 +1,255 @@
+import { basename } from 'node:path';
+import type { PairFacts } from '../core/certificate.ts';
+import type { CertificateSpec } from '../core/certificate-spec.ts';
+import type { Finding, Observed } from '../core/enroller-protocol.ts';
+import type { ErrorCode, Failure } from '../core/errors.ts';
+import { formatDuration, formatInstant, minute, second } from '../core/instant.ts';
+import type { Instant } from '../core/instant.ts';
+import type { LogEvent, LogFields } from '../core/log-events.ts';
+import { retryAt } from '../core/rotation-due.ts';
+import type { RotationEffect, RotationState } from '../core/rotation-state.ts';
+import { lifetimeStart } from '../core/schedule.ts';
+import type { Clock } from '../sys/clock.ts';
+import type { Logger } from '../sys/log.ts';
+import type { LastEvent } from './certificate-status.ts';
+import { isOverdue } from './certificate-status.ts';
+import { findingEvent } from './finding-events.ts';
+
+export interface RotationLogOptions {
+  readonly spec: CertificateSpec;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/**
+ * The log lines of one certificate. What lasts (overdue, something missing, a
+ * disturbed wait) is said when it begins or changes, not at each look.
+ */
+export class RotationLog {
+  readonly #options: RotationLogOptions;
+  #lastEvent: LastEvent | undefined;
+  #overdue = false;
+  /** What the agent itself stored, until the look that follows. */
+  #stored: PairFacts | undefined;
+  #missing: LogEvent | undefined;
+  #shortLived = false;
+  #observed: Observed | undefined;
+  /** An all-clear is owed. */
+  #disturbed = false;
+  #trouble: { readonly code: ErrorCode; readonly at: Instant } | undefined;
+
+  constructor(options: RotationLogOptions) {
+    this.#options = options;
+  }
+
+  /** For the status: the latest line, in few words. */
+  get lastEvent(): LastEvent | undefined {
+    return this.#lastEvent;
+  }
+
+  log(event: LogEvent, fields: LogFields = {}): void {
+    const { logger, clock, spec } = this.#options;
+    logger.log(event, { certificate: spec.name, ...fields });
+    const text = fields['code'] === undefined ? event : `${event} ${String(fields['code'])}`;
+    this.#lastEvent = { at: clock.now(), text };
+  }
+
+  /** The wait that was disturbed came to something. */
+  calmed(): void {
+    this.#trouble = undefined;
+    this.resumed();
+  }
+
+  /** The wait goes on undisturbed. A server that comes and goes is told of once in a while, not each time. */
+  resumed(): void {
+    if (this.#disturbed) this.log('csr_wait_resumed');
+    this.#disturbed = false;
+  }
+
+  /** A new attempt: its troubles are news again. */
+  started(reason: string): void {
+    this.#trouble = undefined;
+    this.log('rotation_started', { reason });
+  }
+
+  /** @param seconds from the decision to ask for it, where it was still wanted */
+  stored(pair: PairFacts, seconds?: number): void {
+    this.#stored = pair;
+    this.log('certificate_stored', {
+      ...pairFields(pair),
+      ...(seconds !== undefined && { seconds }),
+    });
+    const { expirationSeconds: asked } = this.#options.spec;
+    const issued = Math.round((pair.notAfter - lifetimeStart(pair)) / second);
+    // Signers backdate, and take that from the lifetime: a tenth less is no surprise.
+    if (asked !== undefined && issued < asked * 0.9) {
+      this.log('certificate_lifetime_short', { asked, issued });
+    }
+  }
+
+  deadline(pair: PairFacts, deadline: Instant): void {
+    // A stand-in is replaced as soon as possible.
+    if (pair.selfSigned) return;
+    const seconds = Math.round((deadline - this.#options.clock.now()) / second);
+    this.log('rotation_deadline', { ...pairFields(pair), deadline: formatInstant(deadline) });
+    if (seconds > 0) this.log('rotation_waiting', { seconds });
+    this.#judgeRest((pair.notAfter - lifetimeStart(pair)) * leastRest);
+  }
+
+  /** @param rest what is left of a pair when the next one comes late; what the kubelet rotates itself it uses at once */
+  #judgeRest(rest: number): void {
+    const short =
+      this.#options.spec.profile === 'kubelet-client' &&
+      this.#observed === undefined &&
+      rest < kubeletInterval;
+    if (short && !this.#shortLived) {
+      this.log('lifetime_too_short_for_kubelet', {
+        seconds: Math.max(Math.round(rest / second), 0),
+        remedy: 'let the signer issue client certificates for an hour at least',
+      });
+    }
+    this.#shortLived = short;
+  }
+
+  findings(findings: readonly Finding[]): void {
+    for (const { kind, path, detail } of findings) this.log(findingEvent(kind), { path, detail });
+  }
+
+  failed(failure: Failure, { phase, failures }: RotationState): void {
+    if (decisions.has(failure.code)) this.calmed();
+    const csr = phase.kind === 'backing-off' ? phase.csr : undefined;
+    this.log('rotation_failed', {
+      attempt: failures,
+      ...failureFields(failure),
+      ...(csr !== undefined && { csr: csr.name }),
+      ...(phase.kind === 'backing-off' && { retryAt: formatInstant(retryAt(phase)) }),
+    });
+  }
+
+  /** False when it is the same trouble as a moment ago: a server that is away is met every few seconds. */
+  troubled(failure: Failure): boolean {
+    const { code } = failure;
+    const now = this.#options.clock.now();
+    const known = this.#trouble;
+    if (known?.code === code && Math.abs(now - known.at) < troubleInterval) return false;
+    this.#trouble = { code, at: now };
+    this.#disturbed = true;
+    this.log('csr_wait_troubled', failureFields(failure));
+    return true;
+  }
+
+  /** Who keeps a request waiting, and what can be done about it. */
+  remind({ type, csr, ms }: Reminder): void {
+    const { signerName: signer } = this.#options.spec;
+    const fields = { csr: csr.name, signer, waiting: formatDuration(ms) };
+    if (type === 'remind-approver') {
+      return this.log('csr_pending', {
+        ...fields,
+        remedy: `kubectl certificate approve ${csr.name}`,
+      });
+    }
+    this.log('csr_unissued', {
+      ...fields,
+      remedy: `see that a controller signs for ${signer}: kubectl describe csr ${csr.name}`,
+    });
+  }
+
+  /** Once for each time that something is missing, and not before the directory was looked at. */
+  missing({ phase, template, identityReady, observed }: RotationState): void {
+    if (phase.kind === 'inspecting' || observed) return;
+    const addresses = template === undefined ? ('waiting_for_addresses' as const) : undefined;
+    // Without an identity the addresses cannot be looked up either.
+    const missing = identityReady ? addresses : ('waiting_for_identity' as const);
+    if (missing !== undefined && missing !== this.#missing) this.log(missing);
+    this.#missing = missing;
+  }
+
+  overdue(state: RotationState): void {
+    const overdue = isOverdue(state, this.#options.clock.now());
+    if (overdue === this.#overdue) return;
+    this.#overdue = overdue;
+    const { deadline, pair } = state;
+    this.log(overdue ? 'rotation_overdue' : 'rotation_overdue_over', {
+      ...(pair !== undefined && pairFields(pair)),
+      ...(deadline !== undefined && { deadline: formatInstant(deadline) }),
+      ...(overdue && { remedy: this.#overdueRemedy }),
+    });
+  }
+
+  get #overdueRemedy(): string {
+    return this.#observed === undefined
+      ? 'read the rotation_failed lines and run: nodecertd status'
+      : 'see why the kubelet does not rotate it: journalctl -u kubelet | grep -i certificate';
+  }
+
+  /** Once for each time that somebody else takes over, and gives back. */
+  observed(observed: Observed | undefined): void {
+    const known = this.#observed;
+    this.#observed = observed;
+    if (observed === undefined) {
+      if (known !== undefined) this.log('standing_back_over');
+      return;
+    }
+    const { file: path, key } = observed;
+    if (path === known?.file && key === known.key) return;
+    const remedy = 'hand the certificate over to the agent with: nodecertd adopt';
+    this.log('standing_back', { path, key, remedy });
+  }
+
+  /** What a look showed, where it is another pair than the one that was known. */
+  found({ path, known, pair, deadline }: Found): void {
+    const stored = this.#stored;
+    this.#stored = undefined;
+    if (samePair(known, pair)) {
+      if (pair !== undefined && deadline !== undefined) this.deadline(pair, deadline);
+      return;
+    }
+    // An attempt that was given up can have stored this one: that was nobody else.
+    const ours = pair !== undefined && samePair(pair, stored);
+    if (this.#observed !== undefined && known !== undefined && pair !== undefined) {
+      this.log('pair_seen', pairFields(pair));
+    } else if (known !== undefined && !ours) {
+      this.log('pair_changed', { path, ...(pair !== undefined && pairFields(pair)) });
+    }
+    if (pair !== undefined && deadline !== undefined) this.deadline(pair, deadline);
+  }
+}
+
+/** What became of a request is learnt by a wait that works. */
+const decisions: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'CSR_DENIED',
+  'CSR_FAILED',
+  'CSR_DELETED',
+]);
+
+interface Found {
+  readonly path: string;
+  readonly known: PairFacts | undefined;
+  readonly pair: PairFacts | undefined;
+  /** Where it is another one than was known. */
+  readonly deadline?: Instant | undefined;
+}
+
+type Reminder = Extract<RotationEffect, { type: 'remind-approver' | 'remind-signer' }>;
+
+const troubleInterval = 10 * minute;
+
+/** The latest deadline is at 90 %. */
+const leastRest = 0.1;
+
+/** How often a running kubelet looks at the files of its client certificate at the latest (client-go transport, CertCallbackRefreshDuration). */
+const kubeletInterval = 5 * minute;
+
+function pairFields(pair: PairFacts): LogFields {
+  return { serial: pair.serial, notAfter: formatInstant(pair.notAfter), path: pair.path };
+}
+
+function failureFields({ code, message, remedy }: Failure): LogFields {
+  return { code, error: message, ...(remedy !== undefined && { remedy }) };
+}
+
+/** By the name of the file: its directory may be reached through a link, or not. */
+function samePair(a: PairFacts | undefined, b: PairFacts | undefined): boolean {
+  const names = [a, b].map((pair) => pair && basename(pair.path));
+  return names[0] === names[1] && a?.serial === b?.serial && a?.storedAt === b?.storedAt;
+}

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { AgentFacts } from '../../src/doctor/agent.ts';
+import { judgeAgent, lockHolder, writerOfState } from '../../src/doctor/agent.ts';
+import { lockDirectory, lockFile } from '../../src/store/directory-lock.ts';
+import { emptyState, writeState } from '../../src/store/state-file.ts';
+import { agentConfig } from '../keeper/fixtures.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
+import { seen, text } from './seen.ts';
+
+const idle: AgentFacts = {
+  directory: '/pki',
+  metricsAddress: '127.0.0.1:9471',
+  metricsPort: { kind: 'free' },
+};
+
+describe('judgeAgent()', () => {
+  const rows: readonly (readonly [string, Partial<AgentFacts>, readonly string[]])[] = [
+    ['nobody', {}, ['info agent']],
+    ['what is left of an agent', { ours: 7 }, ['info agent']],
+    ['our agent', { holder: 7, ours: 7, metricsPort: { kind: 'ours' } }, ['ok agent']],
+    ['an agent that has yet to write its state', { holder: 7 }, ['ok agent']],
+    ['another agent', { holder: 8, ours: 7 }, ['warning second-agent']],
+    [
+      'a stranger on the port',
+      { metricsPort: { kind: 'taken', by: 'nginx' } },
+      ['info agent', 'error metrics-port-taken'],
+    ],
+  ];
+  for (const [name, changes, expected] of rows) {
+    it(`judgeAgent() finds ${expected.join(' and ')} for ${name}`, () => {
+      assert.deepEqual(seen(judgeAgent({ ...idle, ...changes })), expected);
+    });
+  }
+
+  it('judgeAgent() gives the command that shows who has the port', () => {
+    const metricsPort = { kind: 'taken', by: 'nginx' } as const;
+    assert.match(text(judgeAgent({ ...idle, metricsPort })), /ss -ltnp 'sport = :9471'/);
+  });
+});
+
+describe('lockHolder()', () => {
+  it('lockHolder() is the process that holds the lock, and nobody once it is gone', async (context) => {
+    const config = agentConfig(await temporaryDirectory(context));
+    assert.equal(await lockHolder(config), undefined);
+    {
+      await using lock = await lockDirectory(config.certificateDirectory);
+      assert.ok(lock.locked, 'flock is installed');
+      assert.equal(await lockHolder(config), process.pid);
+    }
+    // The file stays, with the number in it.
+    assert.equal(await lockHolder(config), undefined);
+  });
+
+  it('lockHolder() takes no number for a process that does not have the file open', async (context) => {
+    const config = agentConfig(await temporaryDirectory(context));
+    await mkdir(config.certificateDirectory);
+    for (const content of ['1\n', 'nonsense', '']) {
+      await writeFile(join(config.certificateDirectory, lockFile), content);
+      assert.equal(await lockHolder(config), undefined, content);
+    }
+  });
+});
+
+describe('writerOfState()', () => {
+  it('writerOfState() is the pid in state.json, if there is one', async (context) => {
+    const config = agentConfig(await temporaryDirectory(context));
+    assert.equal(await writerOfState(config), undefined);
+    await writeState(config.stateDirectory, { ...emptyState, pid: 7 });
+    assert.equal(await writerOfState(config), 7);
+  });
+});

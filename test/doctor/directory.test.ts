@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { DirectoryFacts } from '../../src/doctor/directory.ts';
+import { judgeDirectory, lookAtDirectory } from '../../src/doctor/directory.ts';
+import { agentConfig } from '../keeper/fixtures.ts';
+import { tmpfsDirectory } from '../store/mounts.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
+import { seen, text } from './seen.ts';
+
+const healthy: DirectoryFacts = {
+  path: '/var/lib/kubelet/pki',
+  kind: 'directory',
+  mode: 0o755,
+  owner: 0,
+  user: 0,
+  writing: 'possible',
+  freeBytes: 1e9,
+  freeInodes: 1e6,
+  acceptVolatile: false,
+};
+const volatile = { code: 'STORE_VOLATILE', message: 'it is on a tmpfs', remedy: 'move' } as const;
+
+describe('judgeDirectory()', () => {
+  const rows: readonly (readonly [string, Partial<DirectoryFacts>, readonly string[]])[] = [
+    ['a directory on a disk', {}, ['ok certificate-directory']],
+    ['one that will be made', { kind: 'missing', mode: 0 }, ['info certificate-directory']],
+    ['a file in its place', { kind: 'other' }, ['error certificate-directory-invalid']],
+    ['a tmpfs', { volatile }, ['error certificate-directory-volatile']],
+    [
+      'an accepted one',
+      { volatile, acceptVolatile: true },
+      ['info certificate-directory-volatile'],
+    ],
+    ['rights of a group', { mode: 0o775 }, ['warning certificate-directory-permissions']],
+    ['somebody else’s', { mode: 0o775, owner: 7 }, ['error certificate-directory-permissions']],
+    ['everybody’s', { mode: 0o1777 }, ['error certificate-directory-permissions']],
+    ['a mount for reading', { writing: 'read-only' }, ['error certificate-directory-unwritable']],
+    ['a refusal to root', { writing: 'denied' }, ['error certificate-directory-unwritable']],
+    [
+      'a refusal to a visitor',
+      { writing: 'denied', user: 1000 },
+      ['info certificate-directory-unwritable'],
+    ],
+    ['a full disk', { freeBytes: 4096 }, ['error certificate-directory-full']],
+    ['no inode left', { freeInodes: 0 }, ['error certificate-directory-full']],
+    [
+      'two at once',
+      { volatile, freeBytes: 0 },
+      ['error certificate-directory-volatile', 'error certificate-directory-full'],
+    ],
+  ];
+  for (const [name, changes, expected] of rows) {
+    it(`judgeDirectory() finds ${expected.join(' and ')} for ${name}`, () => {
+      assert.deepEqual(seen(judgeDirectory({ ...healthy, ...changes })), expected);
+    });
+  }
+});
+
+describe('lookAtDirectory()', () => {
+  it('lookAtDirectory() sees what is there, and where the missing one will be', async (context) => {
+    const directory = await temporaryDirectory(context);
+    const config = agentConfig(directory);
+    const missing = await lookAtDirectory(config);
+    assert.equal(missing.kind, 'missing');
+    assert.ok(missing.freeBytes > 0 && missing.freeInodes > 0);
+    await mkdir(config.certificateDirectory);
+    await chmod(config.certificateDirectory, 0o775);
+    const { kind, mode, writing } = await lookAtDirectory(config);
+    assert.deepEqual([kind, mode, writing], ['directory', 0o775, 'possible']);
+  });
+
+  it('lookAtDirectory() takes a file for no directory', async (context) => {
+    const config = agentConfig(await temporaryDirectory(context));
+    await writeFile(config.certificateDirectory, '');
+    assert.equal((await lookAtDirectory(config)).kind, 'other');
+  });
+
+  it('lookAtDirectory() sees a tmpfs, how little is left, and a mount for reading', async (context) => {
+    const mounted = await tmpfsDirectory(context);
+    if (mounted === undefined) return;
+    const config = { ...agentConfig('/nowhere'), certificateDirectory: join(mounted, 'pki') };
+    const facts = await lookAtDirectory(config);
+    assert.equal(facts.volatile?.code, 'STORE_VOLATILE');
+    assert.ok(facts.freeBytes <= 16_384);
+    assert.equal(spawnSync('mount', ['-o', 'remount,ro', mounted]).status, 0);
+    const after = await lookAtDirectory(config);
+    assert.equal(after.writing, 'read-only');
+    assert.match(text(judgeDirectory(after)), /mounted read-only.*\n.*\n.*remount,rw/);
+  });
+});

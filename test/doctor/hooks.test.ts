@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { chmod, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { HookAction, HookSpec } from '../../src/core/hooks.ts';
+import type { HookFacts, ProgramFacts } from '../../src/doctor/hooks.ts';
+import { judgeHooks, lookAtHooks } from '../../src/doctor/hooks.ts';
+import { agentConfig, clientSpec } from '../keeper/fixtures.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
+import { seen, text } from './seen.ts';
+
+const exposure = { what: '/etc/x has mode 0777', remedy: 'chmod go-w /etc/x' };
+const program: ProgramFacts = {
+  certificate: 'kubelet-server',
+  hook: '/usr/local/bin/deploy',
+  path: '/usr/local/bin/deploy',
+  state: 'runnable',
+};
+const healthy: HookFacts = { file: '/etc/nodecertd/config.yaml', programs: [program] };
+
+describe('judgeHooks()', () => {
+  const rows: readonly (readonly [string, Partial<HookFacts>, readonly string[]])[] = [
+    ['hooks that only root may change', {}, ['ok hooks']],
+    ['no hooks at all', { programs: [] }, []],
+    ['a configuration without hooks that others may change', { programs: [], exposure }, []],
+    ['a configuration that others may change', { exposure }, ['error hooks-refused']],
+    [
+      'a program that others may change',
+      { programs: [program, { ...program, exposure }] },
+      ['error hook-refused'],
+    ],
+    [
+      'one that is not there',
+      { programs: [{ ...program, state: 'missing' }] },
+      ['warning hook-missing'],
+    ],
+    [
+      'one that may not be executed',
+      { programs: [{ ...program, state: 'not-executable' }] },
+      ['warning hook-missing'],
+    ],
+    [
+      'several at once',
+      {
+        exposure,
+        programs: [
+          { ...program, exposure },
+          { ...program, state: 'missing' },
+        ],
+      },
+      ['error hooks-refused', 'error hook-refused', 'warning hook-missing'],
+    ],
+  ];
+  for (const [name, changes, expected] of rows) {
+    it(`judgeHooks() finds ${expected.join(' and ') || 'nothing'} for ${name}`, () => {
+      const findings = judgeHooks({ ...healthy, ...changes });
+      assert.deepEqual(seen(findings), expected);
+    });
+  }
+
+  it('judgeHooks() names who else may, what comes of it, and the command', () => {
+    const [finding] = judgeHooks({ ...healthy, exposure });
+    assert.match(finding?.what ?? '', /^the agent runs no hooks: \/etc\/x has mode 0777$/);
+    assert.ok(finding?.why);
+    assert.equal(finding?.remedy, 'chmod go-w /etc/x, then: systemctl restart nodecertd');
+  });
+});
+
+describe('lookAtHooks()', () => {
+  const limits = { timeoutMs: 1_000, retries: 0 };
+  const hook = (action: HookAction): HookSpec => ({ ...action, ...limits });
+
+  it('lookAtHooks() looks at the configuration and at each program, systemctl among them', async (t) => {
+    const directory = await temporaryDirectory(t);
+    const at = (file: string): string => join(directory, file);
+    for (const [file, mode] of [
+      ['config.yaml', 0o644],
+      ['runnable', 0o755],
+      ['open', 0o777],
+      ['plain', 0o644],
+    ] as const) {
+      await writeFile(at(file), '#!/bin/sh\n');
+      await chmod(at(file), mode);
+    }
+    const commands = ['runnable', 'open', 'plain', 'missing'].map((file) =>
+      hook({ kind: 'command', argv: [at(file), '--now'] }),
+    );
+    const reload = hook({ kind: 'systemctl', verb: 'reload', unit: 'nginx.service' });
+    const spec = { ...clientSpec, onRotate: [...commands, reload] };
+    const config = { ...agentConfig(directory, [spec]), file: at('config.yaml') };
+    const { file, exposure, programs } = await lookAtHooks(config);
+    assert.equal(file, at('config.yaml'));
+    assert.equal(exposure, undefined);
+    const states = programs.map(({ state, exposure }) => [state, exposure !== undefined]);
+    // Root may execute what is executable for somebody.
+    assert.deepEqual(states.slice(0, 4), [
+      ['runnable', false],
+      ['runnable', true],
+      ['not-executable', false],
+      ['missing', false],
+    ]);
+    assert.equal(programs[4]?.hook, 'reload nginx.service');
+    assert.match(programs[4]?.path ?? '', /\/systemctl$/);
+
+    await chmod(at('config.yaml'), 0o666);
+    assert.match((await lookAtHooks(config)).exposure?.what ?? '', /config\.yaml has mode 0666/);
+  });
+
+  it('lookAtHooks() finds no hooks where none are configured', async () => {
+    assert.deepEqual(text(judgeHooks(await lookAtHooks(agentConfig('/nowhere')))), '');
+  });
+});

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { day } from '../../src/core/instant.ts';
+import type { KubeconfigContext } from '../../src/doctor/judge-kubeconfig.ts';
+import { judgeKubeconfig } from '../../src/doctor/judge-kubeconfig.ts';
+import type { KubeconfigState } from '../../src/doctor/kubeconfigs.ts';
+import { seen, text } from './seen.ts';
+
+const year = 365 * day;
+const now = Date.UTC(2026, 0, 15);
+const path = '/etc/kubernetes/kubelet.conf';
+const pairLink = '/pki/kubelet-client-current.pem';
+const user = {
+  name: 'default-auth',
+  embedsCertificate: false,
+  certificateFile: pairLink,
+  keyFile: pairLink,
+  holdsSecret: false,
+};
+const healthy = {
+  kind: 'loaded',
+  path,
+  mode: 0o600,
+  server: 'https://10.0.0.1:6443',
+  insecure: false,
+  user,
+  followsPair: true,
+  certificateExpiry: now + day,
+  authority: { notBefore: now - 8 * year, notAfter: now + 2 * year },
+} as const satisfies KubeconfigState;
+const embedded = {
+  ...healthy,
+  followsPair: false,
+  user: { ...user, embedsCertificate: true, holdsSecret: true },
+};
+const context: KubeconfigContext = { now, pairLink, hasIdentity: true, hasBootstrap: true };
+
+describe('judgeKubeconfig()', () => {
+  const rows: readonly (readonly [
+    string,
+    KubeconfigState,
+    Partial<KubeconfigContext>,
+    readonly string[],
+  ])[] = [
+    ['one that names the link', healthy, {}, ['ok kubeconfig']],
+    ['none yet', { kind: 'missing', path }, {}, ['info kubeconfig-missing']],
+    ['none ever', { kind: 'missing', path }, { hasBootstrap: false }, ['error kubeconfig-missing']],
+    [
+      'a broken one',
+      { kind: 'invalid', path, failure: { code: 'KUBECONFIG_INVALID', message: 'x', remedy: 'y' } },
+      {},
+      ['error kubeconfig-invalid'],
+    ],
+    ['an embedded certificate', embedded, {}, ['warning kubeconfig-stale']],
+    [
+      'another file',
+      { ...healthy, followsPair: false, user: { ...user, certificateFile: '/old.pem' } },
+      {},
+      ['warning kubeconfig-stale'],
+    ],
+    ['one with no pair to follow', embedded, { pairLink: undefined }, ['ok kubeconfig']],
+    [
+      'an embedded one that expired',
+      { ...embedded, certificateExpiry: now },
+      {},
+      ['warning kubeconfig-stale', 'error kubeconfig-expired'],
+    ],
+    [
+      'an expired pair behind the link',
+      { ...healthy, certificateExpiry: now },
+      {},
+      ['ok kubeconfig'],
+    ],
+    ['a reference for all to read', { ...healthy, mode: 0o644 }, {}, ['ok kubeconfig']],
+    [
+      'a key for all to read',
+      { ...embedded, mode: 0o644 },
+      { pairLink: undefined },
+      ['warning kubeconfig-permissions'],
+    ],
+    ['no verification', { ...healthy, insecure: true }, {}, ['warning kubeconfig-insecure']],
+    [
+      'a CA near its end',
+      { ...healthy, authority: { notBefore: now - 9 * year, notAfter: now + year } },
+      {},
+      ['warning cluster-ca-expiring'],
+    ],
+    [
+      'a CA past its end',
+      { ...healthy, authority: { notBefore: now - 10 * year, notAfter: now } },
+      {},
+      ['error cluster-ca-expired'],
+    ],
+  ];
+  for (const [name, state, changes, expected] of rows) {
+    it(`judgeKubeconfig() finds ${expected.join(' and ')} for ${name}`, () => {
+      assert.deepEqual(seen(judgeKubeconfig(state, { ...context, ...changes })), expected);
+    });
+  }
+
+  it('judgeKubeconfig() gives the command that makes the kubeconfig follow the pair', () => {
+    assert.match(text(judgeKubeconfig(embedded, context)), /^nodecertd adopt, which shows/m);
+    const { certificateFile: _, keyFile: __, ...withToken } = { ...user, holdsSecret: true };
+    assert.match(
+      text(judgeKubeconfig({ ...healthy, followsPair: false, user: withToken }, context)),
+      /kubectl config set-credentials default-auth --client-certificate=\/pki\/kubelet-client-current.pem --client-key=\/pki\/kubelet-client-current.pem --kubeconfig=\/etc\/kubernetes\/kubelet.conf/,
+    );
+  });
+});

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import { judgeKubelet, judgeUnread } from '../../src/doctor/judge-kubelet.ts';
+import type { KubeletFacts } from '../../src/kubelet/configuration.ts';
+import { servingSpec } from '../core/fixtures.ts';
+import { seen, text } from './seen.ts';
+
+const clientSpec: CertificateSpec = {
+  ...servingSpec,
+  name: 'kubelet-client',
+  profile: 'kubelet-client',
+};
+const file = '/var/lib/kubelet/config.yaml';
+const link = '/pki/kubelet-server-current.pem';
+const ours = {
+  tlsCertFile: { value: link, file },
+  tlsPrivateKeyFile: { value: link, file },
+};
+const on = { value: true, file: '/etc/kubelet.d/10.conf' };
+const off = { value: false, file };
+
+describe('judgeKubelet()', () => {
+  const both = [clientSpec, servingSpec];
+  const rows: readonly (readonly [
+    string,
+    Partial<KubeletFacts>,
+    readonly CertificateSpec[],
+    readonly string[],
+  ])[] = [
+    ['no file', { found: false }, both, ['info kubelet-config']],
+    [
+      'a kubelet that rotates nothing',
+      { ...ours, rotateCertificates: off },
+      both,
+      ['ok kubelet-config'],
+    ],
+    ['rotateCertificates', { ...ours, rotateCertificates: on }, both, ['warning second-rotator']],
+    ['a client that is not ours', { rotateCertificates: on }, [], ['ok kubelet-config']],
+    ['serverTLSBootstrap', { serverTLSBootstrap: on }, both, ['warning second-rotator']],
+    ['serving that is not ours', { serverTLSBootstrap: on }, [clientSpec], ['ok kubelet-config']],
+    [
+      'both at once',
+      { rotateCertificates: on, serverTLSBootstrap: on },
+      both,
+      ['warning second-rotator', 'warning second-rotator'],
+    ],
+    ['a self-signed pair', {}, both, ['warning kubelet-serves-other-pair']],
+    [
+      'another pair',
+      { ...ours, tlsCertFile: { value: '/x.crt', file } },
+      both,
+      ['warning kubelet-serves-other-pair'],
+    ],
+  ];
+  for (const [name, changes, certificates, expected] of rows) {
+    it(`judgeKubelet() finds ${expected.join(' and ')} for ${name}`, () => {
+      const facts = { file, found: true, ...changes };
+      assert.deepEqual(
+        seen(judgeKubelet(facts, { certificates, observed: new Set(), linkOf: () => link })),
+        expected,
+      );
+    });
+  }
+
+  it('judgeKubelet() warns of what the agent keeps, not of what it only watches', () => {
+    const facts = { file, found: true, rotateCertificates: on, serverTLSBootstrap: on };
+    const observed = new Set([clientSpec.name]);
+    const found = judgeKubelet(facts, { certificates: both, observed, linkOf: () => link });
+    assert.deepEqual(seen(found), ['info kubelet-rotates', 'warning second-rotator']);
+    assert.match(text(found.slice(0, 1)), /only watches it: rotateCertificates is true in/);
+  });
+
+  it('judgeKubelet() names the file that has the last word', () => {
+    const facts = { file, found: true, rotateCertificates: on, ...ours };
+    const found = text(
+      judgeKubelet(facts, { certificates: both, observed: new Set(), linkOf: () => link }),
+    );
+    assert.match(found, /rotateCertificates is true in \/etc\/kubelet\.d\/10\.conf/);
+    assert.match(
+      found,
+      /^nodecertd adopt, which shows .* nodecertd adopt --yes --restart changes it$/m,
+    );
+  });
+});
+
+describe('judgeUnread()', () => {
+  it('judgeUnread() tells a broken configuration from one that could not be read', () => {
+    const remedy = 'correct it';
+    const broken = { code: 'CONFIG_INVALID', message: 'broken', remedy } as const;
+    assert.deepEqual(seen(judgeUnread(broken)), ['warning kubelet-config-invalid']);
+    const denied = { code: 'STORE_PERMISSIONS', message: 'denied', remedy } as const;
+    assert.deepEqual(seen(judgeUnread(denied)), ['warning not-checked']);
+  });
+});

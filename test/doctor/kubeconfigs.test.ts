@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdir, rename, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { TestContext } from 'node:test';
+import { promisify } from 'node:util';
+import { day } from '../../src/core/instant.ts';
+import type { KubeconfigState } from '../../src/doctor/kubeconfigs.ts';
+import { lookAtKubeconfig } from '../../src/doctor/kubeconfigs.ts';
+import { base64, kubeconfigText } from '../kube/support/api-server.ts';
+import { findKubectl, skipWithoutKubectl } from '../sandbox/kubectl.ts';
+import type { TestPair } from '../store/pairs.ts';
+import { makePair, temporaryDirectory } from '../store/pairs.ts';
+
+interface Place {
+  readonly directory: string;
+  readonly link: string;
+  readonly dated: string;
+  readonly pair: TestPair;
+  readonly at: (name: string) => string;
+  readonly look: (user: Readonly<Record<string, unknown>>) => Promise<KubeconfigState>;
+}
+
+const notAfter = Math.floor((Date.now() + 30 * day) / 1_000) * 1_000;
+
+/** A certificate directory with a current pair, and a place for kubeconfigs. */
+async function place(context: TestContext): Promise<Place> {
+  const directory = await temporaryDirectory(context);
+  const at = (name: string): string => join(directory, name);
+  const pair = await makePair({ notBefore: Date.now() - day, notAfter });
+  const dated = at('pki/kubelet-client-2026-01-01-00-00-00.pem');
+  const link = at('pki/kubelet-client-current.pem');
+  await mkdir(at('pki'));
+  await writeFile(dated, pair.pem, { mode: 0o600 });
+  await symlink(dated, link);
+  const look = async (user: Readonly<Record<string, unknown>>): Promise<KubeconfigState> => {
+    const cluster = {
+      server: 'https://10.0.0.1:6443',
+      'certificate-authority-data': base64(pair.certificatePem.toString()),
+    };
+    await writeFile(at('kubelet.conf'), kubeconfigText({ cluster, user }), { mode: 0o640 });
+    return lookAtKubeconfig(at('kubelet.conf'), link);
+  };
+  return { directory, link, dated, pair, at, look };
+}
+
+function both(path: string): Readonly<Record<string, string>> {
+  return { 'client-certificate': path, 'client-key': path };
+}
+
+function follows(state: KubeconfigState): boolean {
+  assert.equal(state.kind, 'loaded');
+  return state.kind === 'loaded' && state.followsPair;
+}
+
+describe('lookAtKubeconfig()', () => {
+  it('lookAtKubeconfig() sees whether a kubeconfig follows the link, by whatever way', async (context) => {
+    const { link, dated, pair, at, look } = await place(context);
+    assert.equal(follows(await look(both(link))), true);
+    assert.equal(follows(await look(both('pki/kubelet-client-current.pem'))), true);
+    await symlink(at('pki'), at('other-pki'));
+    assert.equal(follows(await look(both(at('other-pki/kubelet-client-current.pem')))), true);
+    await symlink('pki/kubelet-client-current.pem', at('through.pem'));
+    assert.equal(follows(await look(both(at('through.pem')))), true);
+    // The same bytes today, and another file tomorrow.
+    assert.equal(follows(await look(both(dated))), false);
+    assert.equal(follows(await look({ ...both(link), 'client-key': dated })), false);
+    const data = base64(pair.pem.toString());
+    assert.equal(
+      follows(
+        await look({ ...both(link), 'client-certificate-data': data, 'client-key-data': data }),
+      ),
+      false,
+    );
+    assert.equal(follows(await look({ token: 'abc' })), false);
+  });
+
+  it('lookAtKubeconfig() tells mode, expiry and tokens', async (context) => {
+    const { link, at, look } = await place(context);
+    const named = await look(both(link));
+    assert.ok(named.kind === 'loaded');
+    assert.deepEqual(
+      [named.mode, named.certificateExpiry, named.authority?.notAfter, named.user.holdsSecret],
+      [0o640, notAfter, notAfter, false],
+    );
+    const bearer = await look({ token: 'abcdef.0123456789abcdef' });
+    assert.ok(bearer.kind === 'loaded');
+    assert.deepEqual(bearer.token, { kind: 'bootstrap', id: 'abcdef' });
+    assert.equal(bearer.user.holdsSecret, true);
+    const payload = Buffer.from('{"exp":1800000000}').toString('base64url');
+    await writeFile(at('token'), `eyJ.${payload}.x`);
+    const projected = await look({ tokenFile: 'token' });
+    assert.ok(projected.kind === 'loaded');
+    assert.deepEqual(projected.token, { kind: 'other', expiry: 1_800_000_000_000 });
+    assert.doesNotMatch(JSON.stringify([named, bearer, projected]), /0123456789abcdef|PRIVATE/);
+  });
+
+  it('lookAtKubeconfig() takes missing, broken and half files for what they are', async (context) => {
+    const { link, dated, at, look } = await place(context);
+    const missing = await lookAtKubeconfig(at('none.conf'), link);
+    assert.deepEqual(missing, { kind: 'missing', path: at('none.conf') });
+    await writeFile(at('broken.conf'), 'a: [1');
+    assert.equal((await lookAtKubeconfig(at('broken.conf'), link)).kind, 'invalid');
+    const noToken = await look({ tokenFile: 'nowhere' });
+    assert.ok(noToken.kind === 'invalid');
+    assert.match(noToken.failure.message, /token file .*nowhere cannot be read/);
+    await rename(dated, `${dated}.away`);
+    const dangling = await look(both(link));
+    assert.ok(dangling.kind === 'invalid');
+    assert.match(dangling.failure.message, /kubelet-client-current\.pem, which cannot be read/);
+  });
+
+  it(
+    'lookAtKubeconfig() finds nothing stale once the command of the remedy was run',
+    { skip: skipWithoutKubectl() },
+    async (context) => {
+      const { link, pair, at, look } = await place(context);
+      const data = base64(pair.pem.toString());
+      const stale = await look({ 'client-certificate-data': data, 'client-key-data': data });
+      assert.equal(follows(stale), false);
+      const name = stale.kind === 'loaded' ? stale.user.name : '';
+      await promisify(execFile)(findKubectl() ?? '', [
+        'config',
+        'set-credentials',
+        name,
+        `--client-certificate=${link}`,
+        `--client-key=${link}`,
+        `--kubeconfig=${at('kubelet.conf')}`,
+      ]);
+      assert.equal(follows(await lookAtKubeconfig(at('kubelet.conf'), link)), true);
+    },
+  );
+});

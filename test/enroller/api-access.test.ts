@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { rm, writeFile } from 'node:fs/promises';
+import { describe, it } from 'node:test';
+import * as v from 'valibot';
+import type { ApiAccess } from '../../src/enroller/api-access.ts';
+import { Bench } from './fixtures.ts';
+
+const ask = async (access: ApiAccess): Promise<unknown> => {
+  const { signal } = new AbortController();
+  return access.current().request({ verb: 'get', path: '/version', signal }, v.unknown());
+};
+
+const sources = (bench: Bench): string[] => bench.all('credential').map(({ source }) => source);
+
+describe('ApiAccess', () => {
+  it('uses the kubeconfig while it is valid', async () => {
+    await using bench = await Bench.create();
+    await writeFile(bench.config.kubeconfig, bench.sandbox.adminKubeconfig());
+    await using access = bench.access();
+    await access.ready();
+    const first = access.current();
+    await ask(access);
+    await access.ready();
+    assert.equal(access.current(), first);
+    assert.deepEqual(sources(bench), ['kubeconfig']);
+    assert.deepEqual(
+      bench.all('api-request').map(({ verb, code }) => [verb, code]),
+      [['get', '200']],
+    );
+    assert.deepEqual(
+      bench.all('clock-skew').map(({ ms }) => ms),
+      [0],
+    );
+  });
+
+  it('bootstraps without one, and reads that kubeconfig anew at each attempt', async () => {
+    await using bench = await Bench.create();
+    const good = bench.sandbox.bootstrapKubeconfig();
+    await bench.writeBootstrap(good.replace(/token: .*/, 'token: abcdef.0123456789abcdef'));
+    await using access = bench.access();
+    await access.ready();
+    await assert.rejects(ask(access), { code: 'API_UNAUTHORIZED' });
+    await bench.writeBootstrap(good);
+    await access.ready();
+    await ask(access);
+    assert.deepEqual(sources(bench), ['bootstrap']);
+  });
+
+  it('opened() leaves a client that is good enough, and what it has under way, as they are', async () => {
+    await using bench = await Bench.create();
+    await using access = bench.access();
+    await access.opened();
+    const client = access.current();
+    assert.equal(access.source, 'bootstrap');
+    await access.opened();
+    assert.equal(access.current(), client);
+    access.doubt();
+    await access.opened();
+    assert.notEqual(access.current(), client);
+  });
+
+  it('bootstraps when the client certificate has expired', async () => {
+    await using bench = await Bench.create({ caSeconds: 1 });
+    await writeFile(bench.config.kubeconfig, bench.sandbox.adminKubeconfig());
+    await using access = bench.access();
+    const expired = Date.now() + 1_100;
+    while (Date.now() < expired) await new Promise(setImmediate);
+    await access.ready();
+    assert.equal(access.source, 'bootstrap');
+  });
+
+  it('names both files when neither can be used', async () => {
+    await using bench = await Bench.create();
+    const { kubeconfig, bootstrapKubeconfig = '' } = bench.config;
+    await rm(bootstrapKubeconfig);
+    await using access = bench.access();
+    await assert.rejects(access.ready(), (error: Error) => {
+      assert.ok(error.message.includes(kubeconfig), error.message);
+      assert.ok(error.message.includes(bootstrapKubeconfig), error.message);
+      return true;
+    });
+    assert.throws(() => access.current(), { code: 'INTERNAL' });
+  });
+
+  it('doubt() has the next attempt read the files again', async () => {
+    await using bench = await Bench.create();
+    await writeFile(bench.config.kubeconfig, bench.sandbox.adminKubeconfig());
+    await using access = bench.access();
+    await access.ready();
+    const first = access.current();
+    access.doubt();
+    await access.ready();
+    assert.notEqual(access.current(), first);
+  });
+
+  it('refresh() moves to new connections; requests under way finish, and the old key is wiped', async () => {
+    await using bench = await Bench.create();
+    await writeFile(bench.config.kubeconfig, bench.sandbox.adminKubeconfig());
+    await using access = bench.access();
+    await access.ready();
+    const old = access.current();
+    const underWay = ask(access);
+    await access.refresh();
+    assert.notEqual(access.current(), old);
+    await underWay;
+    await ask(access);
+    await access[Symbol.asyncDispose]();
+    const key = old.access.credential.clientCertificate?.key.expose();
+    assert.ok(key !== undefined && key.every((byte) => byte === 0));
+  });
+
+  it('refresh() during another one reads the files once more', async () => {
+    await using bench = await Bench.create();
+    await using access = bench.access();
+    const before = access.refresh();
+    await writeFile(bench.config.kubeconfig, bench.sandbox.adminKubeconfig());
+    await Promise.all([before, access.refresh(), access.refresh()]);
+    assert.equal(access.source, 'kubeconfig');
+  });
+
+  it('keeps the client that works when the files no longer do', async () => {
+    await using bench = await Bench.create();
+    await using access = bench.access();
+    await access.ready();
+    await bench.writeBootstrap('{}');
+    await assert.rejects(access.refresh(), { code: 'KUBECONFIG_INVALID' });
+    await ask(access);
+  });
+
+  it('reports a connection that is not verified', async () => {
+    await using bench = await Bench.create();
+    const text = bench.sandbox
+      .bootstrapKubeconfig()
+      .replace(/certificate-authority-data: .*/, 'insecure-skip-tls-verify: true');
+    await bench.writeBootstrap(text);
+    await using access = bench.access();
+    await access.ready();
+    assert.deepEqual(bench.all('insecure'), [{ type: 'insecure', server: bench.sandbox.server }]);
+  });
+});

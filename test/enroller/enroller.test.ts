@@ -1,0 +1,540 @@
+import assert from 'node:assert/strict';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { createServer } from 'node:tls';
+import { preflightAtStart } from '../../src/doctor/start.ts';
+import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import type { EnrollerReport } from '../../src/core/enroller-protocol.ts';
+import { hour, second } from '../../src/core/instant.ts';
+import type { EnrollerOptions } from '../../src/enroller/enroller.ts';
+import { Enroller } from '../../src/enroller/enroller.ts';
+import { generatePrivateKey, pairPem } from '../../src/enroller/private-key.ts';
+import { PairStore } from '../../src/store/pair-store.ts';
+import { systemClock } from '../../src/sys/clock.ts';
+import { clientSpec } from '../keeper/fixtures.ts';
+import { clientTemplate, servingSpec, servingTemplate } from '../core/fixtures.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { authority, Bench, issue } from './fixtures.ts';
+
+const kept: readonly CertificateSpec[] = [
+  clientSpec,
+  { ...servingSpec, selfSignedUntilIssued: true },
+];
+
+interface Changes extends Partial<EnrollerOptions> {
+  readonly certificates?: readonly CertificateSpec[];
+}
+
+function enrollerOn(bench: Bench, changes: Changes = {}): Enroller {
+  const { config = bench.config, certificates = kept, ...rest } = changes;
+  return new Enroller({
+    version: 'test',
+    clock: systemClock,
+    random: Math.random,
+    interfaces: () => ['10.0.0.1'],
+    checkNode: preflightAtStart,
+    report: bench.report,
+    ...rest,
+    config: { ...config, certificates },
+  });
+}
+
+const name = 'kubelet-client';
+const enroll = { type: 'enroll', name, attempt: 1, template: clientTemplate } as const;
+const current = (bench: Bench, certificate = name): string =>
+  join(bench.config.certificateDirectory, `${certificate}-current.pem`);
+
+/** How many requests to the API server about CSRs there were, by verb. */
+function posts(bench: Bench): number {
+  return bench.sandbox.audit().filter(({ verb }) => verb === 'create').length;
+}
+
+describe('Enroller', () => {
+  it('bootstraps: pair, kubeconfig, and connections under the new identity', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle({ type: 'inspect', name });
+    assert.equal((await bench.first('inspected')).pair, undefined);
+    enroller.handle(enroll);
+    const { pair } = await bench.first('stored');
+    assert.equal(pair.subject.commonName, 'system:node:worker-1');
+    const pem = await readFile(current(bench));
+    assert.ok(new X509Certificate(pem).checkPrivateKey(createPrivateKey(pem)));
+    assert.ok((await readFile(bench.config.kubeconfig, 'utf8')).includes(current(bench)));
+    assert.equal((await stat(bench.config.kubeconfig)).mode & 0o777, 0o600);
+    const sources = bench.all('credential').map(({ source }) => source);
+    assert.deepEqual(sources, ['bootstrap', 'kubeconfig']);
+    enroller.handle(enroll);
+    await bench.first('stored', 2);
+    const users = bench.all('requested').map(({ csr }) => {
+      const found = bench.sandbox.csrs().find(({ metadata }) => metadata.name === csr.name);
+      return found?.spec.username.replace(/^(system:bootstrap):.*/, '$1');
+    });
+    assert.deepEqual(users, ['system:bootstrap', 'system:node:worker-1']);
+  });
+
+  it('names the request that a pair came of when it finds it again', async () => {
+    await using bench = await Bench.create();
+    await using first = enrollerOn(bench);
+    first.handle(enroll);
+    await bench.first('stored');
+    // The next run: this one knows nothing of what the first one did.
+    await using next = enrollerOn(bench);
+    next.handle({ type: 'inspect', name });
+    const [requested] = bench.all('requested');
+    assert.equal((await bench.first('inspected')).csr, requested?.csr.name);
+  });
+
+  it('sends nothing secret to the keeper', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    await bench.first('stored');
+    const told = JSON.stringify(bench.reports);
+    const [, token = 'none'] = /token: (\S+)/.exec(bench.sandbox.bootstrapKubeconfig()) ?? [];
+    const key = (await readFile(current(bench), 'utf8')).split('PRIVATE KEY-----')[1] ?? '';
+    for (const secret of [token.split('.')[1] ?? 'none', key.split('\n')[1] ?? 'none', 'BEGIN']) {
+      assert.equal(told.includes(secret), false);
+    }
+  });
+
+  it('writes a kubeconfig that is missing beside a good pair, as after a crash', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    await bench.first('stored');
+    const written = await readFile(bench.config.kubeconfig, 'utf8');
+    await rm(bench.config.kubeconfig);
+    enroller.handle({ type: 'inspect', name });
+    assert.ok((await bench.first('inspected')).pair !== undefined);
+    assert.equal(await readFile(bench.config.kubeconfig, 'utf8'), written);
+  });
+
+  it('leaves a kubeconfig alone that is there, and inspects without a bootstrap kubeconfig', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    await bench.first('stored');
+    await rm(bench.config.kubeconfig);
+    await rm(join(bench.directory, 'bootstrap.conf'));
+    enroller.handle({ type: 'inspect', name });
+    assert.ok((await bench.first('inspected')).pair !== undefined);
+  });
+
+  it('takes a repeated command for the same request, also while it is under way', async () => {
+    await using bench = await Bench.create({ approving: false });
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    enroller.handle(enroll);
+    const { csr } = await bench.first('requested');
+    enroller.handle(enroll);
+    bench.sandbox.approve(csr.name);
+    await bench.first('stored');
+    assert.equal(posts(bench), 1);
+    assert.equal(bench.all('stored').length, 1);
+  });
+
+  it('gives the old request up for another template', async () => {
+    await using bench = await Bench.create({ approving: false });
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    const { csr } = await bench.first('requested');
+    enroller.handle({ ...enroll, template: { ...clientTemplate, expirationSeconds: 3_600 } });
+    const other = await bench.first('requested', 2);
+    assert.notEqual(other.csr.name, csr.name);
+    bench.sandbox.approve(csr.name);
+    bench.sandbox.approve(other.csr.name);
+    await bench.first('stored');
+    assert.deepEqual(bench.all('failed'), []);
+  });
+
+  it('tells of which attempt each report is, and the latest when one is repeated', async () => {
+    await using bench = await Bench.create({ approving: false });
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    await bench.first('requested');
+    const template = { ...clientTemplate, expirationSeconds: 3_600 };
+    enroller.handle({ ...enroll, attempt: 2, template });
+    const { csr } = await bench.first('requested', 2);
+    enroller.handle({ ...enroll, attempt: 3, template });
+    bench.sandbox.approve(csr.name);
+    await bench.first('stored');
+    const attempts = bench.reports.flatMap((report) =>
+      'attempt' in report ? [`${report.type} ${report.attempt}`] : [],
+    );
+    const expected = ['requested 1', 'requested 2', 'approved 3', 'issued 3', 'stored 3'];
+    assert.deepEqual(attempts, expected);
+  });
+
+  it('can be told the next attempt in the very moment that it reports a failure', async () => {
+    await using bench = await Bench.create();
+    await bench.sandbox.stopListening();
+    const report = (report: EnrollerReport): void => {
+      bench.report(report);
+      if (report.type === 'failed' && report.attempt < 3) {
+        enroller.handle({ ...enroll, attempt: report.attempt + 1 });
+      }
+    };
+    await using enroller = enrollerOn(bench, { report });
+    enroller.handle(enroll);
+    const { attempt, resumable } = await bench.first('failed', 3);
+    assert.deepEqual({ attempt, resumable }, { attempt: 3, resumable: true });
+  });
+
+  it('asks for another pair when the one there is from the future for the API server too', async () => {
+    await using bench = await Bench.create();
+    const key = await generatePrivateKey('ecdsa-p256');
+    const ca = await authority('ca');
+    const chain = await issue(ca, key.publicKey, { notBefore: Date.now() + 2 * hour });
+    const { config } = bench;
+    const store = new PairStore({
+      directory: config.certificateDirectory,
+      name,
+      clock: systemClock,
+      config: config.store,
+    });
+    await store.write(pairPem(chain, key));
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    const { pair } = await bench.first('stored');
+    assert.ok(pair.notBefore <= Date.now());
+    assert.equal(posts(bench), 1);
+  });
+
+  it('asks for none while its own clock is behind, and says what time it is there', async () => {
+    await using bench = await Bench.create();
+    await using first = enrollerOn(bench);
+    first.handle(enroll);
+    await bench.first('stored');
+    const clock = new FakeClock(Date.now() - 2 * hour);
+    await using behind = enrollerOn(bench, { clock });
+    behind.handle({ ...enroll, attempt: 2 });
+    const { failure, resumable } = await bench.first('failed');
+    assert.equal(failure.code, 'CERT_NOT_YET_VALID');
+    assert.match(failure.message, /is valid from \S+; it is \S+ at the API server, but \S+ here$/);
+    assert.ok((failure.retryAfterMs ?? 0) >= 300_000);
+    assert.equal(resumable, false);
+    assert.equal(posts(bench), 1);
+  });
+
+  it('learns what time it is from a refusal as well, and from nothing else', async () => {
+    await using bench = await Bench.create();
+    await using first = enrollerOn(bench);
+    first.handle(enroll);
+    await bench.first('stored');
+    const clock = new FakeClock(Date.now() - 2 * hour);
+    await using behind = enrollerOn(bench, { clock });
+    const [token = ''] = /token: \S+/.exec(bench.sandbox.bootstrapKubeconfig()) ?? [];
+    const refused = bench.sandbox
+      .bootstrapKubeconfig()
+      .replace(token, 'token: aaaaaa.0123456789abcdef');
+    await bench.writeBootstrap(refused);
+    behind.handle({ ...enroll, attempt: 2 });
+    assert.equal((await bench.first('failed')).failure.code, 'CERT_NOT_YET_VALID');
+    await bench.sandbox.stopListening();
+    behind.handle({ ...enroll, attempt: 3 });
+    assert.equal((await bench.first('failed', 2)).failure.code, 'API_UNREACHABLE');
+  });
+
+  it('only looks at what the kubelet rotates, changes nothing, and asks for nothing', async () => {
+    await using bench = await Bench.create();
+    await using first = enrollerOn(bench);
+    first.handle(enroll);
+    await bench.first('stored');
+    const { certificateDirectory, kubelet } = bench.config;
+    const file = kubelet.configFile;
+    await writeFile(file, 'rotateCertificates: true\n');
+    // What an inspection of our own would repair, remove and tighten.
+    const stray = join(
+      certificateDirectory,
+      '.nodecertd-0000000000000001.kubelet-client-current.pem',
+    );
+    await writeFile(stray, '');
+    await chmod(current(bench), 0o644);
+    const config = { ...bench.config, kubelet: { ...kubelet, certificateDirectory } };
+    await using beside = enrollerOn(bench, { config });
+    beside.handle({ type: 'inspect', name });
+    const { pair, observed, findings } = await bench.first('inspected');
+    assert.ok(pair !== undefined);
+    assert.deepEqual([observed, findings], [{ file, key: 'rotateCertificates' }, []]);
+    assert.ok(existsSync(stray));
+    assert.equal((await stat(current(bench))).mode & 0o777, 0o644);
+    beside.handle({ ...enroll, attempt: 2 });
+    assert.equal((await bench.first('failed')).failure.code, 'STORE_LOCKED');
+    assert.equal(posts(bench), 1);
+  });
+
+  it('asks for nothing else under the bootstrap identity than the client certificate', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    const serving = { ...enroll, name: 'kubelet-server', template: servingTemplate };
+    enroller.handle(serving);
+    const { failure, resumable } = await bench.first('failed');
+    assert.equal(failure.code, 'CREDENTIAL_EXPIRED');
+    assert.equal(resumable, false);
+    assert.equal(posts(bench), 0);
+    enroller.handle(enroll);
+    await bench.first('stored');
+    enroller.handle(serving);
+    assert.equal((await bench.first('requested', 2)).name, 'kubelet-server');
+  });
+
+  it('says nothing more of a request that was abandoned', async () => {
+    await using bench = await Bench.create({ approving: false });
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    const { csr } = await bench.first('requested');
+    enroller.handle({ type: 'abandon', name });
+    bench.sandbox.approve(csr.name);
+    enroller.handle({ type: 'inspect', name });
+    await bench.first('inspected');
+    assert.deepEqual([...bench.all('failed'), ...bench.all('stored')], []);
+    enroller.handle(enroll);
+    const again = await bench.first('requested', 2);
+    assert.notEqual(again.csr.name, csr.name);
+  });
+
+  it('reports a failure with whether it can be resumed', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    await bench.sandbox.stopListening();
+    enroller.handle(enroll);
+    const { failure, resumable } = await bench.first('failed');
+    assert.equal(failure.code, 'API_UNREACHABLE');
+    assert.equal(resumable, true);
+    await bench.sandbox.startListening();
+    enroller.handle(enroll);
+    await bench.first('stored');
+    assert.equal(bench.sandbox.csrs().length, 1);
+  });
+
+  it('makes a stand-in where there is no pair, and none where there is one', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    const selfSign = { type: 'self-sign', name: 'kubelet-server' } as const;
+    enroller.handle(selfSign);
+    enroller.handle(selfSign);
+    const [first, second] = [await bench.first('inspected'), await bench.first('inspected', 2)];
+    assert.equal(first.pair?.selfSigned, true);
+    assert.deepEqual(first.pair?.ipAddresses, ['10.0.0.1']);
+    assert.equal(second.pair?.serial, first.pair?.serial);
+  });
+
+  it('works on the files of one certificate in turn', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    for (let round = 0; round < 5; round += 1) {
+      enroller.handle({ type: 'self-sign', name: 'kubelet-server' });
+      enroller.handle({ type: 'inspect', name: 'kubelet-server' });
+    }
+    await bench.first('inspected', 10);
+    assert.equal(new Set(bench.all('inspected').map(({ pair }) => pair?.serial)).size, 1);
+    assert.deepEqual(bench.all('inspection-failed'), []);
+  });
+
+  it('reports an inspection of a name that is not configured as a fault', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle({ type: 'self-sign', name: 'nobody' });
+    assert.equal((await bench.first('inspection-failed')).failure.code, 'INTERNAL');
+  });
+
+  it('serves two certificates side by side', async () => {
+    await using bench = await Bench.create({ approvingServing: true });
+    await using enroller = enrollerOn(bench);
+    enroller.handle(enroll);
+    await bench.first('stored');
+    enroller.handle({ ...enroll, name: 'kubelet-server', template: servingTemplate });
+    enroller.handle(enroll);
+    await bench.first('stored', 3);
+    const names = bench.all('stored').map((report) => report.name);
+    assert.deepEqual(names.toSorted(), [name, name, 'kubelet-server']);
+  });
+
+  describe('look-up-addresses', () => {
+    const addresses = [{ type: 'InternalIP', address: '10.0.0.1' }];
+    const lookUp = { type: 'look-up-addresses', follow: false } as const;
+
+    it('reports addresses once and is over', async () => {
+      await using bench = await Bench.create();
+      await bench.sandbox.setNodeAddresses('worker-1', addresses);
+      await using enroller = enrollerOn(bench);
+      await bootstrapped(bench, enroller);
+      enroller.handle(lookUp);
+      assert.deepEqual(await bench.first('addresses'), {
+        type: 'addresses',
+        addresses,
+        final: true,
+      });
+      enroller.handle(lookUp);
+      await bench.first('addresses', 2);
+    });
+
+    it('waits for a Node that is not there yet', async () => {
+      await using bench = await Bench.create();
+      await using enroller = enrollerOn(bench);
+      await bootstrapped(bench, enroller);
+      enroller.handle(lookUp);
+      assert.equal((await bench.first('addresses')).final, false);
+      await bench.sandbox.setNodeAddresses('worker-1', addresses);
+      assert.deepEqual(await bench.first('addresses', 2), {
+        type: 'addresses',
+        addresses,
+        final: true,
+      });
+    });
+
+    it('follows changes when told to', async () => {
+      await using bench = await Bench.create();
+      await bench.sandbox.setNodeAddresses('worker-1', addresses);
+      await using enroller = enrollerOn(bench);
+      await bootstrapped(bench, enroller);
+      enroller.handle({ ...lookUp, follow: true });
+      assert.equal((await bench.first('addresses')).final, false);
+      const more = [...addresses, { type: 'ExternalIP', address: '192.0.2.1' }];
+      await bench.sandbox.setNodeAddresses('worker-1', more);
+      assert.deepEqual((await bench.first('addresses', 2)).addresses, more);
+    });
+
+    it('says that it failed, once, and can be asked again', async () => {
+      await using bench = await Bench.create();
+      await using enroller = enrollerOn(bench);
+      await bootstrapped(bench, enroller);
+      await bench.sandbox.stopListening();
+      enroller.handle(lookUp);
+      const { failure } = await bench.first('addresses-failed');
+      assert.equal(failure.code, 'API_UNREACHABLE');
+      await bench.sandbox.startListening();
+      await bench.sandbox.setNodeAddresses('worker-1', addresses);
+      enroller.handle(lookUp);
+      await bench.first('addresses');
+      assert.equal(bench.all('addresses-failed').length, 1);
+    });
+
+    it('takes a command that answers the last report of the one before', async () => {
+      await using bench = await Bench.create();
+      await bench.sandbox.setNodeAddresses('worker-1', addresses);
+      const last = new Set(['addresses', 'addresses-failed']);
+      const report = (report: EnrollerReport): void => {
+        bench.report(report);
+        const ends = bench.reports.filter(({ type }) => last.has(type)).length;
+        if (last.has(report.type) && ends < 3) enroller.handle(lookUp);
+      };
+      await using enroller = enrollerOn(bench, { report });
+      // The first fails, as a bootstrap token may not read the Node.
+      enroller.handle(lookUp);
+      await bench.first('addresses-failed', 3);
+      await bootstrapped(bench, enroller);
+      bench.reports.length = 0;
+      enroller.handle(lookUp);
+      await bench.first('addresses', 3);
+      assert.deepEqual(bench.all('addresses-failed'), []);
+    });
+
+    it('says that a bootstrap token may not read the Node', async () => {
+      await using bench = await Bench.create();
+      await using enroller = enrollerOn(bench);
+      enroller.handle(lookUp);
+      assert.equal((await bench.first('addresses-failed')).failure.code, 'API_FORBIDDEN');
+    });
+  });
+});
+
+describe('Enroller, after a rotation', () => {
+  const served = {
+    endpoints: [] as { name: string; host: string; port: number }[],
+    withinMs: second,
+    onFailure: 'rollback',
+  } as const;
+
+  it('looks whether the pair on the disk is the one that is served', async () => {
+    await using bench = await Bench.create();
+    const server = createServer({});
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const endpoint = { name: `127.0.0.1:${port}`, host: '127.0.0.1', port };
+    const spec = { ...clientSpec, served: { ...served, endpoints: [endpoint] } };
+    await using enroller = enrollerOn(bench, { certificates: [spec] });
+    await bootstrapped(bench, enroller);
+    const [stored] = bench.all('stored');
+    const serial = stored?.pair.serial ?? '';
+    const pem = await readFile(current(bench));
+    server.setSecureContext({ cert: pem, key: pem });
+    enroller.handle({ type: 'check-served', name, serial, withinMs: 0 });
+    enroller.handle({ type: 'check-served', name, serial: 'ff', withinMs: 0 });
+    await bench.first('served', 2);
+    const found = bench.all('served').sort((a, b) => b.serial.length - a.serial.length);
+    const endpoints = [{ endpoint: endpoint.name, state: 'current' }];
+    assert.deepEqual(
+      found.map(({ outcome }) => outcome),
+      [{ kind: 'looked', endpoints }, { kind: 'overtaken' }],
+    );
+    server.close();
+  });
+
+  it('reports a look that fails, and does not end over it', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    enroller.handle({ type: 'check-served', name, serial: 'ff', withinMs: 0 });
+    const { outcome } = await bench.first('served');
+    assert.equal(outcome.kind, 'failed');
+  });
+
+  it('goes back to the pair before, and says to which', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    await bootstrapped(bench, enroller);
+    enroller.handle({ ...enroll, attempt: 2 });
+    await bench.first('stored', 2);
+    const [first, second] = bench.all('stored').map(({ pair }) => pair.serial);
+    enroller.handle({ type: 'roll-back', name, serial: first ?? '' });
+    assert.deepEqual((await bench.first('rolled-back')).outcome, { kind: 'overtaken' });
+    enroller.handle({ type: 'roll-back', name, serial: second ?? '' });
+    enroller.handle({ type: 'inspect', name });
+    const { outcome } = await bench.first('rolled-back', 2);
+    assert.ok(outcome.kind === 'rolled-back', JSON.stringify(outcome));
+    assert.equal(outcome.pair.serial, first);
+    // In turn: the look sees the end of it, and its report comes after.
+    assert.equal((await bench.first('inspected')).pair?.serial, first);
+    assert.equal(bench.reports.at(-1)?.type, 'inspected');
+    const read = new X509Certificate(await readFile(current(bench)));
+    assert.equal(BigInt(`0x${read.serialNumber}`), BigInt(`0x${first}`));
+  });
+
+  it('does not go back from what the kubelet rotates by now', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    await bootstrapped(bench, enroller);
+    enroller.handle({ ...enroll, attempt: 2 });
+    const { pair } = await bench.first('stored', 2);
+    const { certificateDirectory, kubelet } = bench.config;
+    await writeFile(kubelet.configFile, 'rotateCertificates: true\n');
+    const config = { ...bench.config, kubelet: { ...kubelet, certificateDirectory } };
+    await using beside = enrollerOn(bench, { config });
+    beside.handle({ type: 'roll-back', name, serial: pair.serial });
+    const { outcome } = await bench.first('rolled-back');
+    const reason = 'the kubelet rotates it itself';
+    assert.deepEqual(outcome, { kind: 'impossible', reason });
+  });
+
+  it('says why it could not go back', async () => {
+    await using bench = await Bench.create();
+    await using enroller = enrollerOn(bench);
+    await bootstrapped(bench, enroller);
+    const [stored] = bench.all('stored');
+    enroller.handle({ type: 'roll-back', name, serial: stored?.pair.serial ?? '' });
+    const { outcome } = await bench.first('rolled-back');
+    assert.equal(outcome.kind, 'impossible');
+  });
+});
+
+async function bootstrapped(bench: Bench, enroller: Enroller): Promise<void> {
+  enroller.handle(enroll);
+  await bench.first('stored');
+}

@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { AddressBook } from '../../src/keeper/address-book.ts';
+import type { EnrollerReport } from '../../src/core/enroller-protocol.ts';
+import { hour, minute, second } from '../../src/core/instant.ts';
+import { start } from '../core/fixtures.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { RecordingLink, RecordingLogger } from './fixtures.ts';
+
+const internal = { type: 'InternalIP', address: '10.0.0.1' };
+
+/** A book whose chance is 0.5 by default, so that nothing is spread. */
+class Reader {
+  readonly clock = new FakeClock(start);
+  readonly link = new RecordingLink();
+  readonly logger = new RecordingLogger();
+  interfaces: readonly string[] = ['10.0.0.1'];
+  readonly book: AddressBook;
+
+  constructor(refreshSeconds = 1_800, chance = 0.5) {
+    this.book = new AddressBook({
+      clock: this.clock,
+      chance: () => chance,
+      enroller: this.link,
+      logger: this.logger,
+      interfaces: () => this.interfaces,
+      refreshSeconds,
+      hostName: 'worker-1',
+    });
+  }
+
+  tick(lookUpNode = true): number {
+    this.book.tick({ lookUpNode });
+    return this.link.commands.splice(0).length;
+  }
+
+  async pass(ms: number): Promise<number> {
+    await this.clock.advance(ms);
+    return this.tick();
+  }
+
+  found(
+    addresses: Extract<EnrollerReport, { type: 'addresses' }>['addresses'],
+    final = true,
+  ): void {
+    this.book.report({ type: 'addresses', addresses, final });
+  }
+
+  failed(retryAfterMs?: number): void {
+    const failure = { code: 'API_FORBIDDEN', message: 'no', remedy: 'bind a role' } as const;
+    this.book.report({
+      type: 'addresses-failed',
+      failure: { ...failure, ...(retryAfterMs !== undefined && { retryAfterMs }) },
+    });
+  }
+}
+
+describe('AddressBook', () => {
+  it('knows the interfaces at once and the Node once it was looked up', () => {
+    const reader = new Reader();
+    assert.equal(reader.tick(), 1);
+    assert.deepEqual(reader.book.ofInterfaces, {
+      dnsNames: ['worker-1'],
+      ipAddresses: ['10.0.0.1'],
+    });
+    assert.equal(reader.book.ofNode, undefined);
+    reader.found([internal, { type: 'Hostname', address: 'Worker-1' }]);
+    const names = { dnsNames: ['worker-1'], ipAddresses: ['10.0.0.1'] };
+    assert.deepEqual(reader.book.ofNode, names);
+    assert.deepEqual(reader.logger.lines, [{ event: 'addresses_changed', ...names }]);
+  });
+
+  it('asks nothing of the Node before it may', () => {
+    const reader = new Reader();
+    assert.equal(reader.tick(false), 0);
+    assert.equal(reader.tick(true), 1);
+  });
+
+  it('has one look-up under way, and the next after the interval', async () => {
+    const reader = new Reader();
+    reader.tick();
+    assert.equal(reader.tick(), 0);
+    assert.equal(reader.book.wake, Infinity);
+    reader.found([internal]);
+    assert.equal(reader.book.wake, start + 30 * minute);
+    assert.equal(await reader.pass(30 * minute - 1), 0);
+    assert.equal(await reader.pass(1), 1);
+  });
+
+  it('looks when an interface changed, and again a minute later, when the kubelet has seen it too', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.found([internal]);
+    reader.interfaces = ['10.0.0.1', '10.0.0.2'];
+    assert.equal(await reader.pass(minute), 1);
+    reader.found([internal]);
+    assert.equal(await reader.pass(minute), 1);
+    reader.found([internal]);
+    assert.equal(reader.book.wake, reader.clock.now() + 30 * minute);
+    assert.deepEqual(reader.book.ofInterfaces.ipAddresses, ['10.0.0.1', '10.0.0.2']);
+  });
+
+  it('looks once a minute at most, however often an interface comes and goes', async () => {
+    const reader = new Reader();
+    const looks: number[] = [];
+    for (let passed = 0; passed <= 5 * minute; passed += 5 * second) {
+      reader.interfaces = reader.interfaces.length === 1 ? ['10.0.0.1', '10.0.0.2'] : ['10.0.0.1'];
+      if (reader.tick() > 0) {
+        looks.push(passed / second);
+        reader.found([internal]);
+      }
+      await reader.clock.advance(5 * second);
+    }
+    assert.deepEqual(looks, [0, 60, 120, 180, 240, 300]);
+  });
+
+  it('looks for a change soon after a look-up when the minute is over, not later', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.found([internal]);
+    reader.interfaces = ['10.0.0.2'];
+    assert.equal(await reader.pass(20 * second), 0);
+    assert.equal(reader.book.wake, start + minute);
+    assert.equal(await reader.pass(40 * second), 1);
+  });
+
+  it('takes a change that a failure is soon followed up for with that', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.failed();
+    reader.interfaces = ['10.0.0.2'];
+    assert.equal(await reader.pass(5 * second), 0);
+    assert.equal(await reader.pass(5 * second), 1);
+  });
+
+  it('looks for a change at once when the clock was set back since the last look-up', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.found([internal]);
+    reader.clock.jump(-10 * minute);
+    reader.interfaces = ['10.0.0.2'];
+    assert.equal(reader.tick(), 1);
+  });
+
+  it('says nothing of addresses that are the same', () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.found([internal]);
+    reader.found([internal]);
+    assert.deepEqual(reader.logger.take(), ['addresses_changed']);
+  });
+
+  it('never forgets addresses for want of new ones', () => {
+    const reader = new Reader(0);
+    reader.tick();
+    reader.found([internal], false);
+    reader.found([], false);
+    assert.deepEqual(reader.book.ofNode?.ipAddresses, ['10.0.0.1']);
+    reader.failed();
+    assert.deepEqual(reader.book.ofNode?.ipAddresses, ['10.0.0.1']);
+  });
+
+  it('waits for a Node that has no addresses yet without asking again', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.found([], false);
+    assert.equal(await reader.pass(2 * hour), 0);
+    reader.found([internal], true);
+    assert.equal(await reader.pass(31 * minute), 1);
+  });
+
+  it('follows the Node without end where that is configured', async () => {
+    const reader = new Reader(0);
+    reader.book.tick({ lookUpNode: true });
+    assert.deepEqual(reader.link.commands.splice(0), [{ type: 'look-up-addresses', follow: true }]);
+    reader.found([internal], false);
+    assert.equal(await reader.pass(hour), 0);
+    reader.failed();
+    assert.equal(await reader.pass(10 * second), 1);
+  });
+
+  it('backs off from a look-up that fails, and says why', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.failed();
+    assert.equal(reader.book.wake, start + 10 * second);
+    assert.equal(await reader.pass(10 * second), 1);
+    reader.failed();
+    assert.equal(reader.book.wake, reader.clock.now() + 20 * second);
+    assert.deepEqual(reader.logger.lines[0], {
+      event: 'addresses_failed',
+      code: 'API_FORBIDDEN',
+      error: 'no',
+      remedy: 'bind a role',
+    });
+  });
+
+  it('waits for its turn after a failure while it knows addresses, so that an outage leaves no haste', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.found([internal]);
+    assert.equal(await reader.pass(30 * minute), 1);
+    reader.failed();
+    assert.equal(reader.book.wake, reader.clock.now() + 30 * minute);
+    // Unless there is something to learn.
+    reader.interfaces = ['10.0.0.2'];
+    assert.equal(await reader.pass(minute), 1);
+    reader.failed();
+    assert.equal(reader.book.wake, reader.clock.now() + 20 * second);
+  });
+
+  it('spreads look-ups that began together over the whole interval', () => {
+    const wakes = [0, 0.25, 0.5, 0.75].map((chance) => {
+      const reader = new Reader(1_800, chance);
+      reader.tick();
+      reader.found([internal]);
+      return (reader.book.wake - start) / minute;
+    });
+    assert.deepEqual(wakes, [15, 22.5, 30, 37.5]);
+  });
+
+  it('leaves the server alone for as long as it asks', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.failed(40 * minute);
+    assert.equal(await reader.pass(40 * minute - 1), 0);
+    assert.equal(await reader.pass(21 * minute), 1);
+  });
+
+  it('takes the loss of the enroller for a failure of the look-up, if one was under way', () => {
+    const reader = new Reader();
+    const loss = { code: 'ENROLLER_LOST', message: 'gone' } as const;
+    reader.book.lost(loss);
+    assert.deepEqual(reader.logger.take(), []);
+    reader.tick();
+    reader.book.lost(loss);
+    assert.deepEqual(reader.logger.take(), ['addresses_failed']);
+    assert.equal(reader.book.wake, start + 5 * second);
+  });
+
+  it('is not put off by a clock set back', () => {
+    const reader = new Reader();
+    reader.clock.jump(24 * hour);
+    reader.tick();
+    reader.found([internal]);
+    reader.clock.jump(-24 * hour);
+    assert.equal(reader.tick(), 1);
+  });
+});

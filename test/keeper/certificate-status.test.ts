@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { certificateStatus, isOverdue, isUsable } from '../../src/keeper/certificate-status.ts';
+import { hour, minute, second } from '../../src/core/instant.ts';
+import type { Phase, RotationState } from '../../src/core/rotation-state.ts';
+import type { CertificateState } from '../../src/core/status.ts';
+import { pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
+
+const pair = pairFor(servingTemplate);
+const resting: RotationState = {
+  phase: { kind: 'resting', since: start },
+  pair,
+  deadline: start + 50 * minute,
+  template: servingTemplate,
+  observed: false,
+  identityReady: true,
+  notBefore: start,
+  failures: 0,
+  streak: 0,
+  abandoned: 0,
+  rotations: 0,
+};
+const { template: _template, ...withoutTemplate } = resting;
+const { pair: _pair, deadline: _deadline, ...withoutPair } = resting;
+const csr = { name: 'csr-1', uid: 'u', createdAt: start };
+
+const enrolling = (stage: Extract<Phase, { kind: 'enrolling' }>['stage']): RotationState => ({
+  ...resting,
+  phase: {
+    kind: 'enrolling',
+    since: start,
+    stage,
+    stageSince: start,
+    template: servingTemplate,
+    csr,
+  },
+});
+const backingOff: RotationState = {
+  ...resting,
+  failures: 2,
+  lastFailure: { code: 'CSR_DENIED', message: 'no', at: start },
+  phase: { kind: 'backing-off', since: start, delay: hour, retry: 'enroll' },
+};
+const inspecting: Phase = { kind: 'inspecting', since: start };
+
+const status = (state: RotationState, now = start): ReturnType<typeof certificateStatus> =>
+  certificateStatus({ spec: servingSpec, path: '/pki/current.pem', state, now });
+
+describe('certificateStatus()', () => {
+  const words: readonly (readonly [string, CertificateState, RotationState, number?])[] = [
+    ['the first look', 'starting', { ...withoutPair, phase: inspecting }],
+    ['a later look', 'valid', { ...resting, phase: inspecting }],
+    ['a pair that does', 'valid', resting],
+    ['a pair whose time is to come', 'not-yet-valid', resting, start - 2 * minute],
+    ['a pair whose time comes in a moment', 'valid', resting, start - minute],
+    [
+      'the same, now that the API server is asked about it',
+      'requesting',
+      { ...resting, doubtAt: start - hour, notBefore: start - hour },
+      start - 2 * minute,
+    ],
+    ['a pair that the kubelet rotates', 'observing', { ...resting, observed: true }],
+    ['one that the kubelet should rotate', 'observing', { ...withoutPair, observed: true }],
+    ['no template', 'waiting-for-addresses', { ...withoutPair, template: undefined as never }],
+    ['no identity', 'waiting-for-identity', { ...withoutPair, identityReady: false }],
+    ['a pair that does, without a template', 'valid', withoutTemplate],
+    ['requests left behind', 'backing-off', { ...withoutPair, notBefore: start + minute }],
+    ['rotations too close', 'requesting', { ...resting, storedAt: start, deadline: start }],
+    ['a request being made', 'requesting', enrolling('requesting')],
+    ['a request that stands', 'pending-approval', enrolling('pending')],
+    ['an approved one', 'pending-issuance', enrolling('approved')],
+    ['an issued one', 'requesting', enrolling('issued')],
+    ['a failure', 'backing-off', backingOff],
+    [
+      'an expired pair without identity',
+      'waiting-for-identity',
+      { ...resting, identityReady: false },
+      start + 2 * hour,
+    ],
+  ];
+  for (const [what, word, state, now] of words) {
+    it(`calls ${what} ${word}`, () => {
+      assert.equal(status(state, now).state, word);
+    });
+  }
+
+  it('shows the request that stands, the last failure and the next attempt', () => {
+    assert.deepEqual(status(enrolling('pending')).csr, csr);
+    const shown = status(backingOff);
+    assert.equal(shown.attempts, 2);
+    assert.equal(shown.nextAttempt, start + hour);
+    assert.equal(shown.lastFailure?.code, 'CSR_DENIED');
+    assert.equal('csr' in shown, false);
+    assert.equal('nextAttempt' in status(resting), false);
+  });
+
+  it('shows no deadline of a stand-in', () => {
+    assert.equal(status(resting).rotationDeadline, start + 50 * minute);
+    const shown = status({ ...resting, pair: { ...pair, selfSigned: true } });
+    assert.equal('rotationDeadline' in shown, false);
+  });
+});
+
+describe('isUsable()', () => {
+  const cases: readonly (readonly [string, Partial<typeof pair> | undefined, number, boolean])[] = [
+    ['a pair from its first moment', {}, start, true],
+    ['one that begins later', {}, start - 1, false],
+    ['one in its last moment', {}, start + hour - 1, true],
+    ['an expired one', {}, start + hour, false],
+    ['a stand-in', { selfSigned: true }, start, false],
+    ['none', undefined, start, false],
+  ];
+  for (const [what, changes, now, usable] of cases) {
+    it(`${usable ? 'takes' : 'does not take'} ${what}`, () => {
+      const state =
+        changes === undefined ? withoutPair : { ...resting, pair: { ...pair, ...changes } };
+      assert.equal(isUsable(state, now), usable);
+    });
+  }
+});
+
+describe('isOverdue()', () => {
+  const grace = hour / 50;
+  it('rises a fiftieth of the lifetime after the deadline', () => {
+    assert.equal(isOverdue(resting, start + 50 * minute + grace), false);
+    assert.equal(isOverdue(resting, start + 50 * minute + grace + second), true);
+  });
+
+  it('holds for an expired pair, and for no stand-in', () => {
+    assert.equal(isOverdue(resting, start + 9 * hour), true);
+    const putOff = { ...resting, deadline: start + 9 * hour };
+    assert.equal(isOverdue(putOff, start + hour + grace + second), true);
+    const standIn = { ...resting, pair: { ...pair, selfSigned: true } };
+    assert.equal(isOverdue(standIn, start + 9 * hour), false);
+    assert.equal(isOverdue(withoutPair, start + 9 * hour), false);
+  });
+});

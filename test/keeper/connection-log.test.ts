@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { ConnectionLog } from '../../src/keeper/connection-log.ts';
+import type { ConnectionReport } from '../../src/keeper/connection-log.ts';
+import { RecordingLogger, RecordingObserver } from './fixtures.ts';
+
+const rows: readonly (readonly [ConnectionReport, object])[] = [
+  [
+    { type: 'api-request', verb: 'get', code: '200', seconds: 0.123456 },
+    { event: 'api_request', verb: 'get', code: '200', seconds: 0.123 },
+  ],
+  [
+    { type: 'credential', source: 'bootstrap' },
+    { event: 'credential_chosen', source: 'bootstrap' },
+  ],
+  [
+    { type: 'stale-kubeconfig', path: '/k', pair: '/p' },
+    {
+      event: 'kubeconfig_stale',
+      path: '/k',
+      remedy: 'nodecertd adopt, or let client-certificate and client-key both name /p',
+    },
+  ],
+  [
+    { type: 'insecure', server: 'https://10.0.0.1' },
+    { event: 'connection_insecure', server: 'https://10.0.0.1' },
+  ],
+];
+
+describe('ConnectionLog', () => {
+  for (const [report, line] of rows) {
+    it(`tells ${report.type}`, () => {
+      const logger = new RecordingLogger();
+      new ConnectionLog({ logger, observer: new RecordingObserver() }).report(report);
+      assert.deepEqual(logger.lines, [line]);
+    });
+  }
+
+  it('warns of clocks that differ when it begins, and gives the all-clear when it is over', () => {
+    const logger = new RecordingLogger();
+    const observer = new RecordingObserver();
+    const log = new ConnectionLog({ logger, observer });
+    for (const ms of [0, 9_000, -12_000, -13_000, 2_000, 0, 60_000]) {
+      log.report({ type: 'clock-skew', ms });
+    }
+    const said = logger.lines.map((line) => [line.event, line['seconds']]);
+    assert.deepEqual(said, [
+      ['clock_skew', -12],
+      ['clock_skew_over', 2],
+      ['clock_skew', 60],
+    ]);
+    assert.match(String(logger.all('clock_skew')[0]?.['remedy']), /timedatectl/);
+    assert.equal(observer.skew, 60_000);
+  });
+});

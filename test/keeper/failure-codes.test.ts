@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { AddressBook } from '../../src/keeper/address-book.ts';
+import type { ErrorCode, Failure } from '../../src/core/errors.ts';
+import { AgentError, errorCodes, toFailure } from '../../src/core/errors.ts';
+import { day, minute } from '../../src/core/instant.ts';
+import type { LogEvent } from '../../src/core/log-events.ts';
+import { remedies } from '../../src/core/remedies.ts';
+import { start } from '../core/fixtures.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import type { Line } from './fixtures.ts';
+import { RecordingLink, RecordingLogger } from './fixtures.ts';
+import { clientPair, Story } from './story.ts';
+
+/** With these the agent does not start, or nothing has failed; every other can be met while it runs. */
+const notWhileRunning: Partial<Record<ErrorCode, string>> = {
+  USAGE: 'the command line is read before anything else',
+  CONFIG_UNREADABLE: 'at a reload it has lines of its own, config_refused and config_reloaded',
+  CONFIG_INVALID: 'at a reload it has lines of its own, config_refused and config_reloaded',
+  METRICS_LISTEN: 'the address is taken at the start, or the reload refused',
+  CONTROL_LISTEN: 'it has a line of its own, control_unavailable',
+  AGENT_UNREACHABLE: 'commands end with it, not the agent',
+  RENEWAL_PENDING: 'commands end with it, not the agent',
+  HOOK_FAILED: 'hooks run when the pair is stored, and have lines of their own',
+  HOOK_TIMEOUT: 'hooks run when the pair is stored, and have lines of their own',
+  API_GONE: 'a watch that is told so begins anew',
+  ABORTED: 'what was asked to stop has not failed',
+};
+
+const met = errorCodes.filter((code) => notWhileRunning[code] === undefined);
+
+/** As it crosses from the enroller when whoever threw it knew no remedy of its own. */
+function failureOf(code: ErrorCode): Failure {
+  return toFailure(new AgentError(code, 'it went wrong'));
+}
+
+/** One line of this event with code, cause and remedy. */
+function assertTold(lines: readonly Line[], event: LogEvent, code: ErrorCode): void {
+  const found = lines.filter((line) => line.event === event);
+  assert.equal(found.length, 1, `${event} was written ${found.length} times`);
+  assert.equal(found[0]?.['code'], code);
+  assert.equal(found[0]?.['error'], 'it went wrong');
+  assert.equal(found[0]?.['remedy'], remedies[code]);
+}
+
+function assertCleared(lines: readonly Line[], event: LogEvent): void {
+  assert.equal(lines.filter((line) => line.event === event).length, 1, event);
+}
+
+describe('every failure code that a running agent can meet', () => {
+  for (const code of met) {
+    it(`${code} at an attempt has a line with the remedy, and an all-clear`, async () => {
+      const story = new Story();
+      story.toPending();
+      story.fail(failureOf(code));
+      assertTold(story.logger.lines, 'rotation_failed', code);
+      await story.pass(day);
+      assert.equal(story.link.attempt, 2);
+      const pair = clientPair({ notAfter: start + 100 * day });
+      story.report({ type: 'stored', pair, findings: [] });
+      assertCleared(story.logger.lines, 'rotation_recovered');
+    });
+
+    it(`${code} at a look has a line with the remedy, and an all-clear`, async () => {
+      const story = new Story();
+      story.report({ type: 'inspection-failed', failure: failureOf(code) });
+      assertTold(story.logger.lines, 'rotation_failed', code);
+      await story.pass(day);
+      const pair = clientPair({ notAfter: start + 100 * day });
+      story.report({ type: 'inspected', pair, findings: [] });
+      assertCleared(story.logger.lines, 'rotation_recovered');
+    });
+
+    it(`${code} at a look beside a request has both as well`, () => {
+      const story = new Story();
+      story.toPending();
+      story.report({ type: 'inspection-failed', failure: failureOf(code) });
+      assertTold(story.logger.lines, 'rotation_failed', code);
+      story.report({ type: 'issued', csr: story.csr('csr-1') });
+      story.report({ type: 'stored', pair: clientPair(), findings: [] });
+      assertCleared(story.logger.lines, 'rotation_recovered');
+    });
+
+    it(`${code} while a decision is waited for has both as well`, () => {
+      const story = new Story();
+      story.toPending();
+      story.report({ type: 'trouble', failure: failureOf(code) });
+      assertTold(story.logger.lines, 'csr_wait_troubled', code);
+      story.report({ type: 'calm' });
+      assertCleared(story.logger.lines, 'csr_wait_resumed');
+      story.report({ type: 'approved', csr: story.csr('csr-1') });
+      assert.equal(story.logger.all('csr_wait_resumed').length, 1);
+    });
+
+    it(`${code} at the addresses has both as well`, () => {
+      const clock = new FakeClock(start);
+      const logger = new RecordingLogger();
+      const enroller = new RecordingLink();
+      const options = { clock, logger, enroller, chance: () => 0.5, interfaces: () => [] };
+      const book = new AddressBook({ ...options, refreshSeconds: 60, hostName: 'worker-1' });
+      book.tick({ lookUpNode: true });
+      book.report({ type: 'addresses-failed', failure: failureOf(code) });
+      assertTold(logger.lines, 'addresses_failed', code);
+      book.report({ type: 'addresses', addresses: [], final: true });
+      book.report({ type: 'addresses', addresses: [], final: true });
+      assertCleared(logger.lines, 'addresses_recovered');
+    });
+  }
+
+  it('keeps the remedy that whoever met it knew better', () => {
+    const failure = toFailure(new AgentError('STORE_FULL', 'full', { remedy: 'Empty /var' }));
+    assert.equal(failure.remedy, 'Empty /var');
+  });
+
+  it('is told of once, and cleared once, with a server that comes and goes', async () => {
+    const story = new Story();
+    story.toPending();
+    for (let times = 0; times < 5; times += 1) {
+      story.report({ type: 'trouble', failure: failureOf('API_UNREACHABLE') });
+      story.report({ type: 'calm' });
+      await story.pass(minute);
+    }
+    const events = story.logger.events.filter((event) => event.startsWith('csr_wait'));
+    assert.deepEqual(events, ['csr_wait_troubled', 'csr_wait_resumed']);
+  });
+
+  it('is news again once the wait came to something', async () => {
+    const story = new Story();
+    story.toPending();
+    const failure = failureOf('API_UNREACHABLE');
+    story.report({ type: 'trouble', failure });
+    story.report({ type: 'approved', csr: story.csr('csr-1') });
+    story.report({ type: 'trouble', failure });
+    story.fail(failureOf('CSR_FAILED'));
+    const events = story.logger.events.filter((event) => event.startsWith('csr_wait'));
+    const twice = ['csr_wait_troubled', 'csr_wait_resumed'];
+    assert.deepEqual(events, [...twice, ...twice]);
+  });
+});
+
+describe('remedies', () => {
+  it('tell a person what to do, for each code', () => {
+    for (const code of errorCodes) {
+      assert.match(remedies[code], /^[A-Z][a-z]+ .{8,}[^.]$|^See: /, code);
+    }
+  });
+});

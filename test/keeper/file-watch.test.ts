@@ -1,0 +1,226 @@
+import assert from 'node:assert/strict';
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  rename,
+  rm,
+  symlink,
+  truncate,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { FSWatcher } from 'chokidar';
+import { FileWatch } from '../../src/keeper/file-watch.ts';
+import { until } from './fixtures.ts';
+
+/** Watches, and keeps what it says. */
+class Ear implements AsyncDisposable {
+  readonly heard: string[] = [];
+  #watch: FileWatch | undefined;
+
+  static async open(watched: {
+    files?: string[];
+    folders?: string[];
+    pairs?: string[];
+  }): Promise<Ear> {
+    const ear = new Ear();
+    const onChange = (path: string): void => void ear.heard.push(path);
+    ear.#watch = await FileWatch.open({ files: [], folders: [], pairs: [], ...watched, onChange });
+    return ear;
+  }
+
+  /** As each round of the keeper's loop does. */
+  async renew(): Promise<void> {
+    await this.#watch?.renew();
+  }
+
+  async hears(what: string, act: () => Promise<unknown>): Promise<void> {
+    const before = this.heard.length;
+    await act();
+    await until(`an event for ${what}`, () => this.heard.length > before);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#watch?.[Symbol.asyncDispose]();
+  }
+}
+
+describe('FileWatch', () => {
+  let directory: string;
+  let pki: string;
+  let link: string;
+  let target: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'nodecertd-watch-'));
+    pki = join(directory, 'pki');
+    link = join(pki, 'a-current.pem');
+    target = join(pki, 'a-1.pem');
+    await makePair();
+  });
+  afterEach(async () => {
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  async function makePair(): Promise<void> {
+    await mkdir(pki);
+    await writeFile(target, 'one');
+    await symlink(target, link);
+  }
+
+  async function swap(file: string): Promise<void> {
+    await writeFile(join(directory, file), file);
+    await rename(join(directory, file), join(pki, file));
+    await symlink(join(pki, file), join(directory, 'link'));
+    await rename(join(directory, 'link'), link);
+  }
+
+  const changes: readonly (readonly [string, () => Promise<void>])[] = [
+    ['a swap of the link', () => swap('a-2.pem')],
+    [
+      'the link repointed to what is not there',
+      async () => {
+        await symlink('nowhere.pem', join(directory, 'link'));
+        await rename(join(directory, 'link'), link);
+      },
+    ],
+    ['the removal of the link', () => unlink(link)],
+    ['the removal of the target', () => unlink(target)],
+    ['junk in the target', () => writeFile(target, 'junk!')],
+    ['as many other bytes in the target', () => writeFile(target, 'two')],
+    ['an emptied target', () => truncate(target)],
+    [
+      'a file renamed over the target',
+      async () => {
+        await writeFile(join(directory, 'other'), 'other');
+        await rename(join(directory, 'other'), target);
+      },
+    ],
+    ['a target that others may read', () => chmod(target, 0o666)],
+    ['a directory that others may write', () => chmod(pki, 0o777)],
+    ['the removal of the directory', () => rm(pki, { recursive: true })],
+    ['a directory moved away', () => rename(pki, join(directory, 'away'))],
+    [
+      'a plain file renamed over the link',
+      async () => {
+        await writeFile(join(directory, 'other'), 'plain');
+        await rename(join(directory, 'other'), link);
+      },
+    ],
+  ];
+  for (const [what, change] of changes) {
+    it(`notices ${what}`, async () => {
+      await using ear = await Ear.open({ pairs: [link] });
+      await ear.hears(what, change);
+    });
+  }
+
+  it('notices a change of mode of a target that was read since it was written', async () => {
+    await utimes(target, new Date(), new Date(Date.now() - 60_000));
+    await using ear = await Ear.open({ pairs: [link] });
+    await ear.hears('the mode', () => chmod(target, 0o666));
+  });
+
+  it('misses none of many swaps', async () => {
+    await using ear = await Ear.open({ pairs: [link] });
+    for (let round = 2; round < 12; round += 1) {
+      await ear.hears(`swap ${round}`, () => swap(`a-${round}.pem`));
+    }
+  });
+
+  it('passes over what is neither of the pair nor the file', async () => {
+    const file = join(pki, 'kubelet.conf');
+    await using ear = await Ear.open({ pairs: [link], files: [file] });
+    await writeFile(join(pki, 'b-1.pem'), 'of another pair');
+    await writeFile(join(pki, 'a-1.txt'), 'no pair');
+    await writeFile(join(directory, 'beside'), 'not in the directory');
+    await writeFile(join(pki, 'kubelet.conf.swp'), 'of an editor');
+    // Events come in order: the others' would have been heard by now.
+    await ear.hears('the file', () => mkdir(file));
+    assert.deepEqual([...new Set(ear.heard)], [file]);
+  });
+
+  it('wants only the file itself of a directory that holds no pairs', async () => {
+    await using ear = await Ear.open({ files: [link] });
+    await writeFile(target, 'junk');
+    await chmod(pki, 0o755);
+    await ear.hears('the link', () => unlink(link));
+    assert.deepEqual([...new Set(ear.heard)], [link]);
+  });
+
+  it('notices what comes, changes and goes in a folder, and the folder itself', async () => {
+    const folder = join(directory, 'kubelet.d');
+    await using ear = await Ear.open({ folders: [folder] });
+    await ear.hears('the folder', () => mkdir(folder));
+    await ear.renew();
+    const dropIn = join(folder, '10.conf');
+    await ear.hears('a new file', () => writeFile(dropIn, 'one'));
+    await ear.hears('a file written in place', () => writeFile(dropIn, 'three'));
+    await ear.hears('a file that goes', () => unlink(dropIn));
+    await ear.hears('the folder, gone', () => rm(folder, { recursive: true }));
+  });
+
+  it('notices a file that was not there, in a directory that was not there', async () => {
+    const file = join(directory, 'later/kubelet.conf');
+    await using ear = await Ear.open({ files: [file] });
+    await ear.hears('the directory', () => mkdir(join(directory, 'later')));
+    await ear.renew();
+    await ear.hears('the file', () => writeFile(file, 'x'));
+  });
+
+  it('notices what happens in a directory removed and made again, each time', async () => {
+    await using ear = await Ear.open({ pairs: [link] });
+    for (const round of [1, 2, 3]) {
+      await ear.hears(`removal ${round}`, () => rm(pki, { recursive: true }));
+      await ear.renew();
+      await ear.hears(`return ${round}`, makePair);
+      await ear.renew();
+      await ear.hears(`the target of round ${round}`, () => unlink(target));
+    }
+  });
+
+  it('sees into the new directory when it was replaced between two looks', async () => {
+    await using ear = await Ear.open({ pairs: [link] });
+    await rm(pki, { recursive: true });
+    await makePair();
+    await ear.renew();
+    await ear.hears('the target', () => unlink(target));
+  });
+
+  it('sees into a directory that was moved into the place of the other', async () => {
+    await using ear = await Ear.open({ pairs: [link] });
+    await rename(pki, join(directory, 'before'));
+    await makePair();
+    await ear.renew();
+    await ear.hears('the target', () => writeFile(target, 'junk'));
+  });
+
+  it('sees into a directory that is itself a link, and where the link leads next', async () => {
+    const linked = join(directory, 'linked');
+    await symlink(pki, linked);
+    await using ear = await Ear.open({ pairs: [join(linked, 'a-current.pem')] });
+    await ear.hears('the target', () => writeFile(target, 'junk'));
+    const next = join(directory, 'next');
+    await mkdir(next);
+    await symlink(next, join(directory, 'link'));
+    await rename(join(directory, 'link'), linked);
+    await ear.renew();
+    await ear.hears('a pair there', () => writeFile(join(next, 'a-2.pem'), 'two'));
+  });
+
+  it('leaves its watches alone while nothing came or went', async (context) => {
+    await using ear = await Ear.open({ pairs: [link] });
+    await ear.renew();
+    await ear.hears('a swap', () => swap('a-2.pem'));
+    const { mock: closed } = context.mock.method(FSWatcher.prototype, 'close');
+    for (let round = 0; round < 5; round += 1) await ear.renew();
+    assert.equal(closed.callCount(), 0);
+    await rename(pki, join(directory, 'away'));
+    await ear.renew();
+    assert.equal(closed.callCount(), 1);
+  });
+});

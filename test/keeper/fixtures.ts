@@ -1,0 +1,141 @@
+import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import { kubeletClientSigner, nodeSubject } from '../../src/core/certificate-spec.ts';
+import type { AgentConfig } from '../../src/core/config.ts';
+import type { EnrollerCommand } from '../../src/core/enroller-protocol.ts';
+import type { LogEvent, LogFields } from '../../src/core/log-events.ts';
+import type { EnrollerLink } from '../../src/keeper/enroller-link.ts';
+import type { HookRun } from '../../src/keeper/hook-record.ts';
+import type { KeeperObserver } from '../../src/keeper/keeper.ts';
+import type { RotationObserver } from '../../src/keeper/rotation-record.ts';
+import type { Logger } from '../../src/sys/log.ts';
+
+export type Line = LogFields & { readonly event: LogEvent };
+
+export class RecordingLogger implements Logger {
+  readonly lines: Line[] = [];
+
+  log(event: LogEvent, fields: LogFields = {}): void {
+    this.lines.push({ event, ...fields });
+  }
+
+  get events(): LogEvent[] {
+    return this.lines.map(({ event }) => event);
+  }
+
+  all(event: LogEvent): Line[] {
+    return this.lines.filter((line) => line.event === event);
+  }
+
+  /** The lines since the last call, by event. */
+  take(): LogEvent[] {
+    return this.lines.splice(0).map(({ event }) => event);
+  }
+}
+
+export class RecordingLink implements EnrollerLink {
+  readonly commands: EnrollerCommand[] = [];
+  /** The latest that was commanded. */
+  attempt = 0;
+
+  send(command: EnrollerCommand): void {
+    if (command.type === 'enroll') this.attempt = command.attempt;
+    this.commands.push(command);
+  }
+
+  /** The commands since the last call, by type. */
+  take(): EnrollerCommand['type'][] {
+    return this.commands.splice(0).map(({ type }) => type);
+  }
+}
+
+export type Stored = Parameters<RotationObserver['recordStored']>[0];
+
+export class RecordingObserver implements KeeperObserver {
+  readonly requested: string[] = [];
+  readonly stored: Stored[] = [];
+  readonly failures: string[] = [];
+  readonly ends: string[] = [];
+  readonly apiRequests: string[] = [];
+  readonly hookRuns: string[] = [];
+  starts = 0;
+  skew: number | undefined;
+
+  recordRequested(name: string): void {
+    this.requested.push(name);
+  }
+
+  recordStored(stored: Stored): void {
+    this.stored.push(stored);
+  }
+
+  recordFailure(name: string, code: string): void {
+    this.failures.push(`${name} ${code}`);
+  }
+
+  recordApiRequest({ verb, code }: { readonly verb: string; readonly code: string }): void {
+    this.apiRequests.push(`${verb} ${code}`);
+  }
+
+  recordHookRun({ certificate, hook, result }: HookRun): void {
+    this.hookRuns.push(`${certificate} ${hook} ${result}`);
+  }
+
+  recordEnrollerStart(): void {
+    this.starts += 1;
+  }
+
+  recordEnrollerEnd(reason: string): void {
+    this.ends.push(reason);
+  }
+
+  setClockSkew(ms: number): void {
+    this.skew = ms;
+  }
+}
+
+export const clientSpec: CertificateSpec = {
+  name: 'kubelet-client',
+  profile: 'kubelet-client',
+  signerName: kubeletClientSigner,
+  subject: nodeSubject('worker-1'),
+  usages: ['digital signature', 'client auth'],
+  key: 'ecdsa-p256',
+  addresses: 'static',
+  static: { dnsNames: [], ipAddresses: [] },
+  selfSignedUntilIssued: false,
+};
+
+/** A node's configuration below `directory`. */
+export function agentConfig(
+  directory: string,
+  certificates: readonly CertificateSpec[] = [clientSpec],
+): AgentConfig {
+  return {
+    nodeName: 'worker-1',
+    kubeconfig: `${directory}/kubelet.conf`,
+    bootstrapKubeconfig: `${directory}/bootstrap.conf`,
+    certificateDirectory: `${directory}/pki`,
+    stateDirectory: `${directory}/state`,
+    certificates,
+    store: { previousPairs: 2, relativeLinks: false, acceptVolatileDirectory: true },
+    addressRefreshSeconds: 1_800,
+    kubelet: {
+      configFile: `${directory}/kubelet.yaml`,
+      certificateDirectory: `${directory}/kubelet-pki`,
+      standBack: true,
+    },
+    metrics: { host: '127.0.0.1', port: 0, kubeletNames: false },
+    log: { level: 'debug', format: 'json' },
+  };
+}
+
+/** Waits for something that the event loop brings about; a test that fails waits longest. */
+export async function until(what: string, condition: () => boolean): Promise<void> {
+  const end = performance.now() + 20_000;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`did not come about: ${what}`);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 5);
+    });
+  }
+}

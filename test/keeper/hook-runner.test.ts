@@ -1,0 +1,514 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { HookRecords } from '../../src/keeper/hook-journal.ts';
+import { HookJournal } from '../../src/keeper/hook-journal.ts';
+import type { RollBackStep } from '../../src/keeper/hook-runner.ts';
+import { HookRunner } from '../../src/keeper/hook-runner.ts';
+import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import type { EnrollerReport } from '../../src/core/enroller-protocol.ts';
+import type { HookAction, HookLimits, HookSpec, ServedSpec } from '../../src/core/hooks.ts';
+import { hour, second } from '../../src/core/instant.ts';
+import type { EndpointState, ServedOutcome } from '../../src/core/served.ts';
+import { pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { lostFailure } from './story.ts';
+import { RecordingLink, RecordingLogger, RecordingObserver, until } from './fixtures.ts';
+
+const served: ServedSpec = {
+  endpoints: [
+    { name: '127.0.0.1:1', host: '127.0.0.1', port: 1 },
+    { name: '[::1]:1', host: '::1', port: 1 },
+  ],
+  withinMs: 30 * second,
+  onFailure: 'rollback',
+};
+const currentEverywhere: readonly EndpointState[] = served.endpoints.map(({ name }) => ({
+  endpoint: name,
+  state: 'current',
+}));
+const other: EndpointState = {
+  endpoint: '127.0.0.1:1',
+  state: 'other',
+  serial: '7',
+  notAfter: start,
+};
+const stale: ServedOutcome = { kind: 'looked', endpoints: [other, ...currentEverywhere.slice(1)] };
+const current: ServedOutcome = { kind: 'looked', endpoints: currentEverywhere };
+const name = 'kubelet-server';
+const pair = (serial: string) => pairFor(servingTemplate, { serial });
+
+/** One runner with real programs in a directory of its own; what it asks of the enroller is recorded. */
+class Stage implements AsyncDisposable {
+  readonly directory: string;
+  readonly clock = new FakeClock(start);
+  readonly link = new RecordingLink();
+  readonly logger = new RecordingLogger();
+  readonly observer = new RecordingObserver();
+  readonly journal: HookJournal;
+  readonly steps: RollBackStep[] = [];
+  records: HookRecords;
+  atRest = true;
+  #runner: HookRunner | undefined;
+
+  private constructor(directory: string, records: HookRecords) {
+    this.directory = directory;
+    this.records = records;
+    this.journal = new HookJournal(records, (saved) => {
+      this.records = saved;
+    });
+  }
+
+  static async open(records: HookRecords = {}): Promise<Stage> {
+    return new Stage(await mkdtemp(join(tmpdir(), 'nodecertd-hooks-')), records);
+  }
+
+  get runner(): HookRunner {
+    assert.ok(this.#runner !== undefined);
+    return this.#runner;
+  }
+
+  /** The runner for these hooks. */
+  follow(onRotate: readonly HookSpec[], served?: ServedSpec): void {
+    const spec: CertificateSpec = { ...servingSpec, onRotate, ...(served && { served }) };
+    this.#runner = new HookRunner({
+      spec,
+      path: '/pki/kubelet-server-current.pem',
+      clock: this.clock,
+      chance: () => 0.5,
+      enroller: this.link,
+      logger: this.logger,
+      observer: this.observer,
+      journal: this.journal,
+      rotation: {
+        atRest: () => this.atRest,
+        rolledBack: (step) => {
+          this.steps.push(step);
+          return start + hour;
+        },
+      },
+      systemctl: this.at('systemctl'),
+    });
+  }
+
+  at(file: string): string {
+    return join(this.directory, file);
+  }
+
+  /** A program of this text, as a hook. */
+  async script(file: string, text: string, limits: Partial<HookLimits> = {}): Promise<HookSpec> {
+    await this.program(file, text);
+    return this.hook({ kind: 'command', argv: [this.at(file), 'one', '$two'] }, limits);
+  }
+
+  hook(action: HookAction, limits: Partial<HookLimits> = {}): HookSpec {
+    return { ...action, timeoutMs: 30 * second, retries: 0, ...limits };
+  }
+
+  async program(file: string, text: string): Promise<void> {
+    await writeFile(this.at(file), `#!/bin/sh\n${text}\n`);
+    await chmod(this.at(file), 0o755);
+  }
+
+  async event(event: Parameters<RecordingLogger['all']>[0], nth = 1): Promise<void> {
+    await until(`line ${nth} of ${event}`, () => this.logger.all(event).length >= nth);
+  }
+
+  /** What the programs have written there, a line each. */
+  written(file = 'log'): string[] {
+    try {
+      return readFileSync(this.at(file), 'utf8').trim().split('\n');
+    } catch {
+      return [];
+    }
+  }
+
+  answer(serial: string, outcome: ServedOutcome): void {
+    this.runner.report({ type: 'served', name, serial, outcome });
+  }
+
+  wayBack(
+    serial: string,
+    outcome: Extract<EnrollerReport, { type: 'rolled-back' }>['outcome'],
+  ): void {
+    this.runner.report({ type: 'rolled-back', name, serial, outcome });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#runner?.stop();
+    await rm(this.directory, { recursive: true });
+  }
+}
+
+describe('HookRunner on hooks', () => {
+  it('runs each in its order, with its arguments and nothing but what it should know', async () => {
+    await using stage = await Stage.open();
+    const log = stage.at('log');
+    stage.follow([
+      await stage.script('first', `echo "first $*" >> ${log}; env | sort > ${stage.at('env')}`),
+      await stage.script('second', `echo second >> ${log}; echo told; echo loudly >&2`),
+    ]);
+    stage.runner.stored(pair('4f2a'));
+    assert.deepEqual(stage.records, { [name]: { owed: '4f2a' } });
+    await stage.event('hook_succeeded', 2);
+    assert.deepEqual(stage.written(), ['first one $two', 'second']);
+    const environment = stage.written('env').filter((line) => line.startsWith('NODECERTD_'));
+    assert.deepEqual(environment, [
+      'NODECERTD_CERTIFICATE=kubelet-server',
+      'NODECERTD_NOT_AFTER=2026-01-01T01:00:00Z',
+      'NODECERTD_PATH=/pki/kubelet-server-current.pem',
+      'NODECERTD_SERIAL=4f2a',
+    ]);
+    assert.deepEqual(stage.logger.take(), [
+      'hook_started',
+      'hook_succeeded',
+      'hook_started',
+      'hook_output',
+      'hook_output',
+      'hook_succeeded',
+    ]);
+    const [first, second] = [stage.at('first'), stage.at('second')];
+    const runs = [`${name} ${first} succeeded`, `${name} ${second} succeeded`];
+    assert.deepEqual(stage.observer.hookRuns, runs);
+    const hooks = [first, second].map((one) => ({ name: one, succeededAt: start }));
+    assert.deepEqual(stage.runner.status, { hooks });
+    assert.deepEqual(stage.records, { [name]: {} });
+  });
+
+  it('tries again, says why it gives up, and runs the next one all the same', async () => {
+    await using stage = await Stage.open();
+    stage.follow([
+      await stage.script('failing', 'echo no such thing >&2; exit 3', { retries: 1 }),
+      await stage.script('next', ':'),
+    ]);
+    stage.runner.stored(pair('a'));
+    await stage.event('hook_retrying');
+    const [retrying] = stage.logger.all('hook_retrying');
+    assert.equal(retrying?.['error'], `the hook ${stage.at('failing')}: exit code 3`);
+    assert.equal(retrying?.['seconds'], 2);
+    await stage.clock.advance(2 * second);
+    await stage.event('hook_succeeded');
+    const [failed] = stage.logger.all('hook_failed');
+    assert.equal(failed?.['attempt'], 2);
+    assert.equal(failed?.['code'], 'HOOK_FAILED');
+    assert.ok(failed?.['remedy']);
+    assert.deepEqual(stage.records, { [name]: { owed: 'a' } });
+    const [hook] = stage.runner.status.hooks ?? [];
+    assert.equal(hook?.failure?.code, 'HOOK_FAILED');
+    assert.equal(hook?.failure?.at, stage.clock.now());
+    const failing = `${name} ${stage.at('failing')} failed`;
+    assert.deepEqual(stage.observer.hookRuns.slice(0, 2), [failing, failing]);
+  });
+
+  it('says when one works again', async () => {
+    await using stage = await Stage.open();
+    stage.follow([await stage.script('hook', 'exit 1')]);
+    stage.runner.stored(pair('a'));
+    await stage.event('hook_failed');
+    await stage.program('hook', 'exit 0');
+    stage.runner.stored(pair('b'));
+    await stage.event('hook_recovered');
+    assert.equal(stage.runner.status.hooks?.[0]?.failure, undefined);
+    assert.deepEqual(stage.records, { [name]: {} });
+  });
+
+  it('ends one that takes too long, and counts that as its own kind of failure', async () => {
+    await using stage = await Stage.open();
+    const log = stage.at('log');
+    const text = `echo $$ >> ${log}; sleep 60`;
+    stage.follow([await stage.script('slow', text, { timeoutMs: 5 * second })]);
+    stage.runner.stored(pair('a'));
+    await until('it runs', () => stage.written().length > 0);
+    const ended = stage.event('hook_failed');
+    await stage.clock.advance(5 * second);
+    await until('it is gone', () => {
+      void stage.clock.advance(second / 10);
+      return stage.logger.all('hook_failed').length > 0;
+    });
+    await ended;
+    assert.equal(stage.logger.all('hook_failed')[0]?.['code'], 'HOOK_TIMEOUT');
+    assert.deepEqual(stage.observer.hookRuns, [`${name} ${stage.at('slow')} timeout`]);
+    assert.throws(() => process.kill(Number(stage.written()[0]), 0), { code: 'ESRCH' });
+  });
+
+  it('tries again what cannot be started, which may be on its way, and says why', async () => {
+    await using stage = await Stage.open();
+    const gone = stage.hook({ kind: 'command', argv: ['/nowhere/hook'] }, { retries: 1 });
+    stage.follow([gone]);
+    stage.runner.stored(pair('a'));
+    await stage.event('hook_retrying');
+    await stage.clock.advance(2 * second);
+    await stage.event('hook_failed');
+    assert.match(String(stage.logger.all('hook_failed')[0]?.['error']), /does not exist$/);
+  });
+
+  it('does not run what others may change, and spares itself further tries', async () => {
+    await using stage = await Stage.open();
+    stage.follow([await stage.script('open', `echo ran >> ${stage.at('log')}`, { retries: 3 })]);
+    await chmod(stage.at('open'), 0o777);
+    stage.runner.stored(pair('a'));
+    await stage.event('hook_failed');
+    const [line] = stage.logger.all('hook_failed');
+    assert.match(String(line?.['error']), /is not run: .*open has mode 0777/);
+    assert.equal(line?.['remedy'], `chmod go-w ${stage.at('open')}`);
+    assert.deepEqual(stage.written(), []);
+  });
+
+  it('has systemctl reload a unit and signal its main process', async () => {
+    await using stage = await Stage.open();
+    // In the place of the real one, which has no service manager to talk to here.
+    await stage.program('systemctl', `echo "$*" >> ${stage.at('log')}`);
+    stage.follow([
+      stage.hook({ kind: 'systemctl', verb: 'reload', unit: 'nginx.service' }),
+      stage.hook({ kind: 'signal', signal: 'SIGHUP', unit: 'haproxy.service' }),
+    ]);
+    stage.runner.stored(pair('a'));
+    await stage.event('hook_succeeded', 2);
+    assert.deepEqual(stage.written(), [
+      '--no-ask-password reload -- nginx.service',
+      '--no-ask-password --kill-who=main --signal=SIGHUP kill -- haproxy.service',
+    ]);
+    assert.equal(stage.logger.all('hook_succeeded')[1]?.['hook'], 'SIGHUP haproxy.service');
+  });
+
+  it('ends the try under way before it begins with a newer pair, once for the newest', async () => {
+    await using stage = await Stage.open();
+    const [log, go] = [stage.at('log'), stage.at('go')];
+    const wait = `while [ ! -e ${go} ]; do sleep 0.02; done`;
+    const text = `echo "begin $NODECERTD_SERIAL" >> ${log}; ${wait}; echo end >> ${log}`;
+    stage.follow([await stage.script('waiting', text)]);
+    stage.runner.stored(pair('a'));
+    await until('it waits', () => stage.written().length > 0);
+    stage.runner.stored(pair('b'));
+    stage.runner.stored(pair('c'));
+    stage.runner.stored(pair('c'));
+    await writeFile(go, '');
+    await stage.event('hook_succeeded', 2);
+    assert.deepEqual(stage.written(), ['begin a', 'end', 'begin c', 'end']);
+    assert.deepEqual(stage.records, { [name]: {} });
+  });
+
+  it('leaves out what floods the log, and says how much', async () => {
+    await using stage = await Stage.open();
+    stage.follow([await stage.script('loud', 'seq 1000')]);
+    stage.runner.stored(pair('a'));
+    await stage.event('hook_succeeded');
+    const lines = stage.logger.all('hook_output').map(({ line }) => line);
+    assert.equal(lines.length, 21);
+    assert.equal(lines.at(-1), '… and 980 lines more');
+  });
+
+  it('stop() ends a hook that runs, and leaves it owed', async () => {
+    await using stage = await Stage.open();
+    stage.follow([await stage.script('long', `echo $$ >> ${stage.at('log')}; sleep 60`)]);
+    stage.runner.stored(pair('a'));
+    await until('it runs', () => stage.written().length > 0);
+    let stopped = false;
+    const stopping = stage.runner.stop().finally(() => {
+      stopped = true;
+    });
+    await until('it is stopped', () => {
+      void stage.clock.advance(second / 10);
+      return stopped;
+    });
+    await stopping;
+    // Its last second is one of the fake clock, which the kernel does not know of.
+    const pid = Number(stage.written()[0]);
+    await until('the hook is gone', () => !existsSync(`/proc/${pid}`));
+    assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+    assert.deepEqual(stage.logger.all('hook_failed'), []);
+    assert.deepEqual(stage.records, { [name]: { owed: 'a' } });
+    stage.runner.stored(pair('b'));
+    assert.equal(stage.logger.all('hook_started').length, 1);
+  });
+
+  it('stop() ends a pause', async () => {
+    await using stage = await Stage.open();
+    stage.follow([await stage.script('failing', 'exit 1', { retries: 5 })]);
+    stage.runner.stored(pair('a'));
+    await stage.event('hook_retrying');
+    await stage.runner.stop();
+    assert.equal(stage.clock.sleeping, 0);
+  });
+});
+
+describe('HookRunner on what is served', () => {
+  it('has the enroller look, and says so when it is current', async () => {
+    await using stage = await Stage.open();
+    stage.follow([], { ...served, onFailure: 'report' });
+    stage.runner.stored(pair('a'));
+    assert.deepEqual(stage.link.commands, [
+      { type: 'check-served', name, serial: 'a', withinMs: 30 * second },
+    ]);
+    stage.answer('a', current);
+    const [line] = stage.logger.all('served_checked');
+    assert.deepEqual(line?.['endpoints'], ['127.0.0.1:1', '[::1]:1']);
+    assert.deepEqual(stage.runner.status.served, { at: start, endpoints: currentEverywhere });
+    assert.deepEqual(stage.records, { [name]: {} });
+  });
+
+  it('says which endpoint shows what, and looks again until it is over', async () => {
+    await using stage = await Stage.open();
+    stage.follow([], { ...served, onFailure: 'report' });
+    stage.runner.stored(pair('a'));
+    stage.answer('a', stale);
+    const [line] = stage.logger.all('served_stale');
+    assert.equal(line?.['code'], 'SERVED_STALE');
+    assert.match(
+      String(line?.['error']),
+      /serial a, was not found served within 30s: 127\.0\.0\.1:1 serves another one, serial 7,/,
+    );
+    assert.ok(line?.['remedy']);
+    stage.link.take();
+    await stage.clock.advance(30 * second);
+    assert.deepEqual(stage.link.commands, [
+      { type: 'check-served', name, serial: 'a', withinMs: 0 },
+    ]);
+    stage.answer('a', current);
+    assert.deepEqual(stage.logger.take(), ['served_stale', 'served_recovered']);
+  });
+
+  it('tries again when nobody could look, and says why once', async () => {
+    await using stage = await Stage.open();
+    stage.follow([], served);
+    stage.runner.stored(pair('a'));
+    stage.runner.lost(lostFailure);
+    await stage.clock.advance(30 * second);
+    const failure = { code: 'STORE_IO', message: 'it cannot be read' } as const;
+    stage.answer('a', { kind: 'failed', failure });
+    assert.deepEqual(
+      stage.logger.all('served_unchecked').map(({ code }) => code),
+      ['ENROLLER_LOST'],
+    );
+    await stage.clock.advance(60 * second);
+    assert.equal(stage.link.take().length, 3);
+    stage.answer('a', current);
+    assert.equal(stage.logger.all('served_checked').length, 1);
+  });
+
+  it('takes no answer about another pair, and forgets what it saw of one that was overtaken', async () => {
+    await using stage = await Stage.open();
+    stage.follow([], { ...served, onFailure: 'report' });
+    stage.runner.stored(pair('a'));
+    stage.answer('z', current);
+    assert.deepEqual(stage.logger.lines, []);
+    stage.answer('a', stale);
+    await stage.clock.advance(30 * second);
+    stage.answer('a', { kind: 'overtaken' });
+    assert.equal(stage.runner.status.served, undefined);
+  });
+});
+
+describe('HookRunner on the way back', () => {
+  const toA = { kind: 'rolled-back', pair: pair('a'), findings: [] } as const;
+
+  it('goes back, tells the rotation, runs the hooks again for the old pair and looks again', async () => {
+    await using stage = await Stage.open();
+    stage.follow(
+      [await stage.script('hook', `echo $NODECERTD_SERIAL >> ${stage.at('log')}`)],
+      served,
+    );
+    stage.runner.stored(pair('b'));
+    await stage.event('hook_succeeded');
+    stage.answer('b', stale);
+    assert.deepEqual(stage.link.commands.at(-1), { type: 'roll-back', name, serial: 'b' });
+    stage.wayBack('b', toA);
+    const [step] = stage.steps;
+    assert.equal(step?.pair.serial, 'a');
+    assert.equal(step?.count, 1);
+    assert.equal(step?.failure.code, 'SERVED_STALE');
+    assert.match(step?.failure.remedy ?? '', /nodecertd renew kubelet-server$/);
+    const wentBack = { from: 'b', to: 'a', count: 1, until: start + hour };
+    assert.deepEqual(stage.records, { [name]: { owed: 'a', wentBack } });
+    await stage.event('hook_succeeded', 2);
+    assert.deepEqual(await readFile(stage.at('log'), 'utf8'), 'b\na\n');
+    stage.answer('a', current);
+    assert.deepEqual(stage.logger.all('served_recovered').length, 1);
+    assert.deepEqual(stage.records, { [name]: { wentBack } });
+  });
+
+  it('counts how often in a row, until a new pair is served', async () => {
+    await using stage = await Stage.open();
+    stage.follow([], served);
+    for (const serial of ['b', 'c']) {
+      stage.runner.stored(pair(serial));
+      stage.answer(serial, stale);
+      stage.wayBack(serial, toA);
+      stage.answer('a', current);
+    }
+    stage.runner.stored(pair('d'));
+    stage.answer('d', current);
+    stage.runner.stored(pair('e'));
+    stage.answer('e', stale);
+    stage.wayBack('e', { ...toA, pair: pair('d') });
+    assert.deepEqual(
+      stage.steps.map(({ count }) => count),
+      [1, 2, 1],
+    );
+  });
+
+  it('goes back no further, in a later run neither', async () => {
+    const wentBack = { from: 'b', to: 'a', count: 1, until: start + hour };
+    await using stage = await Stage.open({ [name]: { owed: 'a', wentBack } });
+    stage.follow([], served);
+    stage.runner.stored(pair('a'));
+    stage.answer('a', stale);
+    assert.deepEqual(stage.link.take(), ['check-served']);
+  });
+
+  for (const [what, outcome, reason] of [
+    [
+      'no earlier pair would do',
+      { kind: 'impossible', reason: 'there is none' },
+      /^there is none$/,
+    ],
+    ['another pair is there', { kind: 'overtaken' }, /another pair is in its place/],
+    [
+      'the disk is full',
+      { kind: 'failed', failure: { code: 'STORE_FULL', message: 'it is full' } },
+      /^it is full$/,
+    ],
+  ] as const) {
+    it(`stays where it is when ${what}, says so, and goes on looking`, async () => {
+      await using stage = await Stage.open();
+      stage.follow([], served);
+      stage.runner.stored(pair('b'));
+      stage.answer('b', stale);
+      stage.wayBack('b', outcome);
+      const [line] = stage.logger.all('rollback_failed');
+      assert.match(String(line?.['error']), reason);
+      assert.ok(line?.['remedy']);
+      assert.deepEqual(stage.steps, []);
+      stage.link.take();
+      await stage.clock.advance(30 * second);
+      assert.deepEqual(stage.link.take(), ['check-served']);
+    });
+  }
+
+  it('does not look for a way back from a stand-in, before which there is nothing', async () => {
+    await using stage = await Stage.open();
+    stage.follow([], served);
+    stage.runner.stored({ ...pair('1'), selfSigned: true });
+    stage.answer('1', stale);
+    assert.deepEqual(stage.link.take(), ['check-served']);
+    assert.equal(stage.logger.all('served_stale').length, 1);
+  });
+
+  it('does not go back while another pair is on its way, nor waits for an enroller that is gone', async () => {
+    await using stage = await Stage.open();
+    stage.follow([], served);
+    stage.atRest = false;
+    stage.runner.stored(pair('b'));
+    stage.answer('b', stale);
+    assert.deepEqual(stage.link.take(), ['check-served']);
+    stage.atRest = true;
+    await stage.clock.advance(30 * second);
+    stage.answer('b', stale);
+    assert.deepEqual(stage.link.take(), ['check-served', 'roll-back']);
+    stage.runner.lost(lostFailure);
+    assert.equal(stage.logger.all('rollback_failed').length, 1);
+  });
+});

@@ -1,0 +1,525 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { chmod, mkdir, mkdtemp, realpath, rm, symlink, unlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { ChildListener, EnrollerChild } from '../../src/keeper/enroller-link.ts';
+import { Keeper } from '../../src/keeper/keeper.ts';
+import { HookJournal } from '../../src/keeper/hook-journal.ts';
+import { RequestJournal } from '../../src/keeper/request-journal.ts';
+import type { PairFacts } from '../../src/core/certificate.ts';
+import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import type { EnrollerCommand, EnrollerReport } from '../../src/core/enroller-protocol.ts';
+import { hour, minute, second } from '../../src/core/instant.ts';
+import { clientTemplate, pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { agentConfig, clientSpec, RecordingLogger, RecordingObserver, until } from './fixtures.ts';
+
+interface StageOptions {
+  readonly certificates?: readonly CertificateSpec[];
+  readonly preflight?: boolean;
+}
+
+/** A keeper at work on a real directory; the test plays the enroller. */
+class Stage implements AsyncDisposable {
+  readonly directory: string;
+  readonly clock = new FakeClock(start);
+  readonly logger = new RecordingLogger();
+  readonly observer = new RecordingObserver();
+  readonly commands: EnrollerCommand[] = [];
+  readonly keeper: Keeper;
+  looksAtInterfaces = 0;
+  #listener: ChildListener | undefined;
+  #exited = false;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+
+  private constructor(directory: string, { certificates, preflight }: Required<StageOptions>) {
+    this.directory = directory;
+    this.keeper = new Keeper({
+      config: agentConfig(directory, certificates),
+      configFile: join(directory, 'config.yaml'),
+      version: 'test',
+      clock: this.clock,
+      chance: () => 0.5,
+      interfaces: () => {
+        this.looksAtInterfaces += 1;
+        return ['10.0.0.1'];
+      },
+      launch: (listener) => this.#launch(listener),
+      logger: this.logger,
+      observer: this.observer,
+      hookJournal: new HookJournal({}, () => undefined),
+      journal: new RequestJournal({}, () => undefined),
+      releaseMemory: () => undefined,
+      preflight,
+    });
+    this.#running = this.keeper.run(this.#stop.signal);
+  }
+
+  static async open(
+    certificates: readonly CertificateSpec[] = [clientSpec],
+    preflight = false,
+  ): Promise<Stage> {
+    const directory = await mkdtemp(join(tmpdir(), 'nodecertd-keeper-'));
+    await mkdir(join(directory, 'pki'));
+    await writeFile(join(directory, 'config.yaml'), 'one');
+    const stage = new Stage(directory, { certificates, preflight });
+    await until('the loop', () => stage.clock.sleeping > 0);
+    return stage;
+  }
+
+  path(file: string): string {
+    return join(this.directory, 'pki', file);
+  }
+
+  report(report: EnrollerReport): void {
+    assert.ok(this.#listener !== undefined, 'no enroller runs');
+    this.#listener.onMessage(report);
+  }
+
+  end(how: string): void {
+    this.#exited = true;
+    this.#listener?.onExit(how);
+  }
+
+  has(type: EnrollerCommand['type'], name?: string): boolean {
+    return this.count(type, name) > 0;
+  }
+
+  count(type: EnrollerCommand['type'], name?: string): number {
+    return this.commands.filter(
+      (command) =>
+        command.type === type &&
+        (name === undefined || ('name' in command && command.name === name)),
+    ).length;
+  }
+
+  /** The pair that readers find, as the enroller reports it. */
+  async inspected(name: string, template = clientTemplate): Promise<void> {
+    const pair = pairFor(template, { notAfter: start + 100 * hour });
+    this.report({ type: 'inspected', name, pair, findings: [] });
+    await this.clock.advance(2 * minute);
+  }
+
+  /** Makes the link, and answers the look that this leads to: until then a further change would lead to none. */
+  async linked(target: string): Promise<void> {
+    await this.inspected('kubelet-client');
+    const before = this.count('inspect');
+    await symlink(target, this.path('kubelet-client-current.pem'));
+    await until('a look at the link', () => this.count('inspect') > before);
+    await this.inspected('kubelet-client');
+  }
+
+  /** The pair behind the link, as the enroller reads it: the content is its serial. */
+  look(): PairFacts | undefined {
+    const link = this.path('kubelet-client-current.pem');
+    if (!existsSync(link)) return undefined;
+    const serial = readFileSync(link, 'utf8');
+    return pairFor(clientTemplate, { serial, path: link, notAfter: start + 100 * hour });
+  }
+
+  /** A look's report. */
+  found(pair: PairFacts | undefined): void {
+    const report = { type: 'inspected', name: 'kubelet-client', findings: [] } as const;
+    this.report({ ...report, ...(pair !== undefined && { pair }) });
+  }
+
+  /** Answers every look until the loop is content; says how many there were. */
+  async settle(seen: number): Promise<number> {
+    let answered = seen;
+    for (let quiet = 0; quiet < 3;) {
+      await this.clock.advance(minute);
+      await until('a pause', () => this.clock.sleeping > 0);
+      const asked = this.count('inspect');
+      quiet = asked > answered ? 0 : quiet + 1;
+      for (; answered < asked; answered += 1) this.found(this.look());
+    }
+    return answered - seen;
+  }
+
+  /** Another pair behind the link, as the store does it. */
+  swap(serial: string): PairFacts {
+    const target = this.path(`kubelet-client-${serial}.pem`);
+    const link = this.path('kubelet-client-current.pem');
+    writeFileSync(target, serial);
+    symlinkSync(target, `${link}.new`);
+    renameSync(`${link}.new`, link);
+    return pairFor(clientTemplate, { serial, path: link, notAfter: start + 100 * hour });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    await rm(this.directory, { recursive: true, force: true });
+  }
+
+  #launch(listener: ChildListener): EnrollerChild {
+    this.#listener = listener;
+    this.#exited = false;
+    return {
+      pid: 4_711,
+      send: (command) => void this.commands.push(command),
+      disconnect: () => {
+        setImmediate(() => {
+          if (!this.#exited) this.end('exit code 0');
+        });
+      },
+      kill: () => undefined,
+    };
+  }
+}
+
+describe('Keeper', () => {
+  it('looks at every pair first, and asks for what is missing', async () => {
+    await using stage = await Stage.open();
+    assert.deepEqual(stage.commands, [{ type: 'inspect', name: 'kubelet-client' }]);
+    assert.equal(stage.keeper.status().certificates[0]?.state, 'starting');
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    assert.ok(stage.has('enroll', 'kubelet-client'));
+  });
+
+  it('starts with the others once there is an identity: addresses first, then the request', async () => {
+    await using stage = await Stage.open([clientSpec, servingSpec]);
+    stage.report({ type: 'inspected', name: 'kubelet-server', findings: [] });
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    await stage.clock.advance(5 * minute);
+    assert.equal(stage.has('look-up-addresses'), false);
+    assert.equal(stage.has('enroll', 'kubelet-server'), false);
+    const pair = pairFor(clientTemplate);
+    stage.report({ type: 'stored', name: 'kubelet-client', attempt: 1, pair, findings: [] });
+    assert.ok(stage.has('look-up-addresses'));
+    assert.equal(stage.has('enroll', 'kubelet-server'), false);
+    const addresses = [
+      { type: 'InternalIP', address: '10.0.0.1' },
+      { type: 'Hostname', address: 'worker-1' },
+    ];
+    stage.report({ type: 'addresses', addresses, final: true });
+    assert.deepEqual(stage.commands.at(-1), {
+      type: 'enroll',
+      name: 'kubelet-server',
+      attempt: 1,
+      template: servingTemplate,
+    });
+  });
+
+  it('comes round once a minute while it waits, not more often', async () => {
+    await using stage = await Stage.open([clientSpec, servingSpec]);
+    stage.report({ type: 'inspected', name: 'kubelet-server', findings: [] });
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    await stage.clock.advance(minute);
+    const before = stage.looksAtInterfaces;
+    for (let round = 0; round < 10; round += 1) {
+      await stage.clock.advance(minute);
+      await until('the next pause', () => stage.clock.sleeping > 0);
+    }
+    const rounds = stage.looksAtInterfaces - before;
+    assert.ok(rounds >= 9 && rounds <= 12, `${rounds} rounds in ten minutes`);
+    assert.equal(stage.clock.now() - stage.keeper.lastTick <= minute, true);
+  });
+
+  const changes: readonly (readonly [string, (path: string) => Promise<void>])[] = [
+    ['removed', (path) => unlink(path)],
+    ['removed behind the link', async (path) => unlink(await realpath(path))],
+    ['overwritten', (path) => writeFile(path, 'junk')],
+    ['opened to others', (path) => chmod(path, 0o666)],
+    ['put in a directory open to others', (path) => chmod(dirname(path), 0o777)],
+    ['removed with its directory', (path) => rm(dirname(path), { recursive: true })],
+    [
+      'replaced by a plain file',
+      async (path) => {
+        await unlink(path);
+        await writeFile(path, 'plain');
+      },
+    ],
+  ];
+  for (const [what, change] of changes) {
+    it(`has the pair looked at when it was ${what}`, async () => {
+      await using stage = await Stage.open();
+      const target = stage.path('kubelet-client-2026-11-22-19-05-00.pem');
+      await writeFile(target, 'pair');
+      await stage.linked(target);
+      const before = stage.count('inspect');
+      await change(stage.path('kubelet-client-current.pem'));
+      await until('another look', () => stage.count('inspect') > before);
+    });
+  }
+
+  const moments: readonly (readonly [string, (stage: Stage, change: () => void) => void])[] = [
+    [
+      'between the look and its report',
+      (stage, change) => {
+        const pair = stage.look();
+        change();
+        stage.found(pair);
+      },
+    ],
+    [
+      'in the very moment of the report',
+      (stage, change) => {
+        stage.found(stage.look());
+        change();
+      },
+    ],
+    [
+      'before the look, which sees it',
+      (stage, change) => {
+        change();
+        stage.found(stage.look());
+      },
+    ],
+  ];
+  for (const [when, happens] of moments) {
+    it(`knows in the end what a change ${when} made of the pair`, async () => {
+      await using stage = await Stage.open();
+      stage.swap('1');
+      happens(stage, () => writeFileSync(stage.path('kubelet-client-1.pem'), '2'));
+      const looks = await stage.settle(1);
+      assert.equal(stage.keeper.status().certificates[0]?.current?.serial, '2');
+      assert.ok(looks >= 1 && looks <= 2, `${looks} looks`);
+    });
+  }
+
+  it("takes its own swap for nobody else's: one look after each, and no line", async () => {
+    await using stage = await Stage.open();
+    stage.found(undefined);
+    let seen = 1;
+    for (let round = 1; round <= 20; round += 1) {
+      await until('a request', () => stage.count('enroll') === round);
+      const report = { name: 'kubelet-client', attempt: round } as const;
+      const csr = { name: `csr-${round}`, uid: `${round}`, createdAt: stage.clock.now() };
+      stage.report({ type: 'requested', ...report, csr });
+      stage.report({ type: 'issued', ...report, csr });
+      await until('a pause', () => stage.clock.sleeping > 0);
+      // The loop comes round between the swap and the report, too.
+      const pair = stage.swap(`${round}`);
+      await stage.clock.advance(minute);
+      await until('a pause', () => stage.clock.sleeping > 0);
+      stage.report({ type: 'stored', ...report, pair, findings: [] });
+      const looks = await stage.settle(seen);
+      assert.equal(looks, 1);
+      seen += looks + 1;
+      // Removed by somebody: the next round.
+      rmSync(stage.path('kubelet-client-current.pem'));
+      await until('another look', () => stage.count('inspect') === seen);
+      stage.found(undefined);
+    }
+    const serials = stage.logger.all('pair_changed').map((line) => line['serial']);
+    assert.deepEqual(
+      serials,
+      Array.from({ length: 20 }, () => undefined),
+    );
+  });
+
+  it('looks once more after a look that repaired something, and then no more', async () => {
+    await using stage = await Stage.open();
+    stage.swap('1');
+    chmodSync(stage.path('kubelet-client-1.pem'), 0o644);
+    await stage.settle(1);
+    const before = stage.count('inspect');
+    chmodSync(stage.path('kubelet-client-1.pem'), 0o666);
+    await until('a look', () => stage.count('inspect') === before + 1);
+    chmodSync(stage.path('kubelet-client-1.pem'), 0o600);
+    stage.found(stage.look());
+    assert.equal(await stage.settle(before + 1), 1);
+  });
+
+  it('does not look without end at a pair that changes under each look', async () => {
+    await using stage = await Stage.open();
+    stage.swap('1');
+    let answered = 0;
+    const answer = async (): Promise<void> => {
+      for (; answered < stage.count('inspect'); answered += 1) {
+        writeFileSync(stage.path('kubelet-client-1.pem'), `${answered}`);
+        stage.found(stage.look());
+        writeFileSync(stage.path('kubelet-client-1.pem'), `changed ${answered}`);
+        await until('a pause', () => stage.clock.sleeping > 0);
+      }
+    };
+    await answer();
+    assert.equal(answered, 6);
+    await stage.clock.advance(minute);
+    await until('a look', () => stage.count('inspect') > 6);
+    await answer();
+    assert.equal(answered, 11);
+  });
+
+  it('does not open a pair: what stands behind the link may be a pipe', async () => {
+    await using stage = await Stage.open();
+    const pipe = stage.path('pipe');
+    execFileSync('mkfifo', [pipe]);
+    await stage.linked(pipe);
+    const before = stage.count('inspect');
+    await unlink(stage.path('kubelet-client-current.pem'));
+    await until('another look', () => stage.count('inspect') > before);
+  });
+
+  it('tries again at once when a kubeconfig changed', async () => {
+    await using stage = await Stage.open();
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    const failure = { code: 'KUBECONFIG_MISSING', message: 'none' } as const;
+    stage.report({ type: 'failed', name: 'kubelet-client', attempt: 1, failure, resumable: false });
+    await until('a pause', () => stage.clock.sleeping > 0);
+    const before = stage.count('enroll');
+    await writeFile(join(stage.directory, 'bootstrap.conf'), 'token');
+    await until('another request', () => stage.count('enroll') > before);
+  });
+
+  it('says once that the configuration changed', async () => {
+    await using stage = await Stage.open();
+    await writeFile(join(stage.directory, 'config.yaml'), 'another');
+    await until('the line', () => stage.logger.all('config_changed').length > 0);
+    await stage.clock.advance(5 * minute);
+    assert.equal(stage.logger.all('config_changed').length, 1);
+  });
+
+  it('takes the loss of the enroller for a failure of what it had in hand, and starts another', async () => {
+    await using stage = await Stage.open();
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    stage.end('signal SIGKILL');
+    const [line] = stage.logger.all('enroller_lost');
+    assert.equal(line?.['code'], 'ENROLLER_LOST');
+    assert.match(String(line?.['error']), /pid 4711.*SIGKILL/);
+    assert.deepEqual(stage.observer.ends, ['lost']);
+    assert.equal(stage.keeper.status().certificates[0]?.lastFailure?.code, 'ENROLLER_LOST');
+    await stage.clock.advance(6 * second);
+    await until('another request', () => stage.count('enroll') === 2);
+    assert.equal(stage.observer.starts, 2);
+  });
+
+  it('is seen to hang, and what in, by somebody outside the loop', async (t) => {
+    t.mock.timers.enable({ apis: ['setInterval'] });
+    await using stage = await Stage.open();
+    // The loop's own clock stands still: it does not come round.
+    for (let look = 0; look < 3; look += 1) t.mock.timers.tick(minute);
+    assert.equal(stage.keeper.stuckAt, undefined);
+    t.mock.timers.tick(minute);
+    assert.equal(stage.keeper.stuckAt, 'the wait for what is due next');
+    assert.equal(stage.keeper.lastTick, start);
+    assert.equal(stage.logger.all('loop_stuck').length, 1);
+    await stage.clock.advance(minute);
+    await until('the next round', () => stage.keeper.stuckAt === undefined);
+    assert.equal(stage.logger.all('loop_resumed').length, 1);
+  });
+
+  it('has the node examined once, when no certificate is on its way', async () => {
+    await using stage = await Stage.open([clientSpec], true);
+    stage.found(undefined);
+    await until('a request', () => stage.has('enroll'));
+    const csr = { name: 'csr', uid: 'u', createdAt: start };
+    stage.report({ type: 'requested', name: 'kubelet-client', attempt: 1, csr });
+    await until('a pause', () => stage.clock.sleeping > 0);
+    assert.equal(stage.count('preflight'), 0, 'while an approver may still act');
+    const pair = pairFor(clientTemplate, { notAfter: start + 100 * hour });
+    stage.report({ type: 'stored', name: 'kubelet-client', attempt: 1, pair, findings: [] });
+    await until('the examination', () => stage.has('preflight'));
+    assert.equal(stage.keeper.status().preflight, undefined);
+    const finding = { id: 'second-rotator', severity: 'warning', what: 'w' } as const;
+    stage.report({ type: 'preflight', findings: [finding] });
+    assert.deepEqual(stage.keeper.status().preflight, [finding]);
+    await stage.clock.advance(hour);
+    assert.equal(stage.count('preflight'), 1);
+  });
+
+  it('has the node examined while a request waits for a person', async () => {
+    await using stage = await Stage.open([clientSpec], true);
+    stage.found(undefined);
+    await until('a request', () => stage.has('enroll'));
+    const csr = { name: 'csr', uid: 'u', createdAt: start };
+    stage.report({ type: 'requested', name: 'kubelet-client', attempt: 1, csr });
+    await until('a pause', () => stage.clock.sleeping > 0);
+    await stage.clock.advance(2 * minute);
+    await until('the examination', () => stage.has('preflight'));
+  });
+
+  it('passes on what the API client observed', async () => {
+    await using stage = await Stage.open();
+    stage.report({ type: 'api-request', verb: 'get', code: '200', seconds: 0.01 });
+    stage.report({ type: 'clock-skew', ms: 9_000 });
+    stage.report({ type: 'clock-skew', ms: -12_000 });
+    stage.report({ type: 'clock-skew', ms: -13_000 });
+    stage.report({ type: 'credential', source: 'bootstrap' });
+    stage.report({ type: 'insecure', server: 'https://10.0.0.1' });
+    assert.deepEqual(stage.observer.apiRequests, ['get 200']);
+    assert.equal(stage.observer.skew, -13_000);
+    assert.deepEqual(
+      stage.logger.all('clock_skew').map((line) => line['seconds']),
+      [-12],
+    );
+    assert.equal(stage.logger.all('credential_chosen').length, 1);
+    assert.equal(stage.logger.all('connection_insecure')[0]?.['server'], 'https://10.0.0.1');
+  });
+
+  it('has hooks run and what is served looked at after a rotation, and shows both', async () => {
+    const command = { kind: 'command', argv: ['/bin/true'] } as const;
+    const endpoints = [{ name: '127.0.0.1:1', host: '127.0.0.1', port: 1 }];
+    const followed: CertificateSpec = {
+      ...clientSpec,
+      onRotate: [{ ...command, timeoutMs: 30 * second, retries: 0 }],
+      served: { endpoints, withinMs: second, onFailure: 'rollback' },
+    };
+    await using stage = await Stage.open([followed]);
+    const name = 'kubelet-client';
+    stage.report({ type: 'inspected', name, findings: [] });
+    const pair = pairFor(clientTemplate, { serial: 'b', notAfter: start + 100 * hour });
+    stage.report({ type: 'stored', name, attempt: 1, pair, findings: [] });
+    await until('a look at what is served', () => stage.has('check-served'));
+    const endpoint = { endpoint: '127.0.0.1:1', state: 'unreachable', reason: 'away' } as const;
+    const served = { type: 'served', name, serial: 'b' } as const;
+    stage.report({ ...served, outcome: { kind: 'looked', endpoints: [endpoint] } });
+    const [status] = stage.keeper.status().certificates;
+    assert.equal(status?.hooks?.[0]?.name, '/bin/true');
+    assert.equal(typeof status?.hooks?.[0]?.succeededAt, 'number');
+    assert.deepEqual(status?.served?.endpoints, [endpoint]);
+    assert.ok(stage.has('roll-back'));
+    const earlier = { ...pair, serial: 'a' };
+    const outcome = { kind: 'rolled-back', pair: earlier, findings: [] } as const;
+    stage.report({ type: 'rolled-back', name, serial: 'b', outcome });
+    assert.equal(stage.keeper.status().certificates[0]?.current?.serial, 'a');
+    assert.equal(stage.keeper.status().certificates[0]?.state, 'backing-off');
+    await until('another look', () => stage.count('check-served') === 2);
+    stage.end('signal SIGKILL');
+    assert.equal(stage.logger.all('served_unchecked').length, 1);
+    assert.deepEqual(stage.observer.hookRuns.length, 2);
+  });
+
+  it('waits for its hooks when it is told to stop', async () => {
+    const argv = ['/bin/sh', '-c', 'echo $$; sleep 60; :'];
+    const hook = { kind: 'command', argv, timeoutMs: 30 * second, retries: 0 } as const;
+    const stage = await Stage.open([{ ...clientSpec, onRotate: [hook] }]);
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
+    const pair = pairFor(clientTemplate, { notAfter: start + 100 * hour });
+    stage.report({ type: 'stored', name: 'kubelet-client', attempt: 1, pair, findings: [] });
+    await until('the hook', () => stage.logger.all('hook_output').length > 0);
+    const pid = Number(stage.logger.all('hook_output')[0]?.['line']);
+    let over = false;
+    const stopping = stage[Symbol.asyncDispose]().finally(() => {
+      over = true;
+    });
+    await until('the end', () => {
+      void stage.clock.advance(second / 10);
+      return over;
+    });
+    await stopping;
+    assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+  });
+
+  it('run() settles when it is told to stop, with the enroller gone and nothing called lost', async () => {
+    const stage = await Stage.open();
+    await stage[Symbol.asyncDispose]();
+    assert.equal(stage.keeper.enrollerPid, undefined);
+    assert.deepEqual(stage.logger.all('enroller_lost'), []);
+    assert.equal(stage.logger.all('enroller_stopped').length, 1);
+    assert.equal(stage.clock.sleeping, 0);
+  });
+});

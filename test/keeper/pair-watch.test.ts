@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { chmod, mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { ChangedFiles } from '../../src/keeper/changed-files.ts';
+import { pairSignature } from '../../src/keeper/pair-watch.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
+
+describe('pairSignature()', () => {
+  let directory: string;
+  let link: string;
+  let target: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'nodecertd-signature-'));
+    link = join(directory, 'a-current.pem');
+    target = join(directory, 'a-1.pem');
+    await writeFile(target, 'one');
+    await symlink(target, link);
+  });
+  afterEach(async () => {
+    await rm(directory, { recursive: true });
+  });
+
+  const changes: readonly (readonly [string, () => Promise<void>])[] = [
+    [
+      'the link leads elsewhere',
+      async () => {
+        await writeFile(join(directory, 'a-2.pem'), 'one');
+        await symlink(join(directory, 'a-2.pem'), join(directory, 'new'));
+        await rename(join(directory, 'new'), link);
+      },
+    ],
+    [
+      'the link names the same file in other words',
+      async () => {
+        await unlink(link);
+        await symlink('a-1.pem', link);
+      },
+    ],
+    ['the target is rewritten with as many bytes', () => writeFile(target, 'two')],
+    [
+      'the target is replaced',
+      async () => {
+        await writeFile(join(directory, 'new'), 'one');
+        await rename(join(directory, 'new'), target);
+      },
+    ],
+    ['the target is removed', () => unlink(target)],
+    ['the link is removed', () => unlink(link)],
+    ['others may write the directory', () => chmod(directory, 0o777)],
+    ['others may read the target', () => chmod(target, 0o644 ^ 0o040)],
+    [
+      'a plain file takes the place of the link',
+      async () => {
+        await unlink(link);
+        await writeFile(link, 'one');
+      },
+    ],
+  ];
+  for (const [what, change] of changes) {
+    it(`differs when ${what}`, async () => {
+      const before = await pairSignature(link);
+      assert.equal(await pairSignature(link), before);
+      await change();
+      assert.notEqual(await pairSignature(link), before);
+    });
+  }
+
+  it('is the same for the same absence', async () => {
+    const missing = join(directory, 'missing');
+    const before = await pairSignature(missing);
+    assert.equal(await pairSignature(missing), before);
+    await chmod(directory, 0o755);
+    assert.equal(await pairSignature(missing), before);
+  });
+});
+
+describe('ChangedFiles', () => {
+  it('names each changed file once, and a file that came or went', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'nodecertd-changed-'));
+    try {
+      const [a, b] = [join(directory, 'a'), join(directory, 'b')];
+      await writeFile(a, 'one');
+      const files = new ChangedFiles([a, b]);
+      assert.deepEqual(await files.look(), []);
+      assert.deepEqual(await files.look(), []);
+      await writeFile(a, 'two!');
+      await writeFile(b, 'new');
+      assert.deepEqual(await files.look(), [a, b]);
+      await unlink(b);
+      assert.deepEqual(await files.look(), [b]);
+      assert.deepEqual(await files.look(), []);
+      await writeFile(a, 'three');
+      assert.deepEqual(await files.look((file) => file === a), []);
+      assert.deepEqual(await files.look(), [a]);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  it('names a folder when a file in it or below was written in place, came or went', async (context) => {
+    const directory = await temporaryDirectory(context);
+    await mkdir(join(directory, 'below'));
+    const [here, below] = [join(directory, 'a.conf'), join(directory, 'below/b.conf')];
+    await writeFile(here, 'one');
+    await writeFile(below, 'one');
+    const files = new ChangedFiles([directory]);
+    assert.deepEqual(await files.look(), []);
+    for (const change of [
+      () => writeFile(here, 'three'),
+      () => writeFile(below, 'three'),
+      () => writeFile(join(directory, 'below/c.conf'), ''),
+      () => unlink(below),
+    ]) {
+      await change();
+      assert.deepEqual(await files.look(), [directory]);
+      assert.deepEqual(await files.look(), []);
+    }
+  });
+});

@@ -1,0 +1,50 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { openSync, closeSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { second } from '../../../src/core/instant.ts';
+
+/** An agent running as a process of its own, as it does on a node. */
+export interface AgentProcess extends AsyncDisposable {
+  /** How it ended; undefined while it runs. */
+  readonly exited: string | undefined;
+  lastLines(): Promise<string>;
+}
+
+/** Starts `nodecertd run`, with its log in a file. Disposing ends it and waits for that. */
+export function startAgentProcess(configFile: string, logFile: string): AgentProcess {
+  const log = openSync(logFile, 'a', 0o600);
+  const program = process.argv[1] ?? '';
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv, program, 'run', '--config', configFile],
+    {
+      stdio: ['ignore', log, log],
+      // Ctrl-C in the terminal is for the sandbox, which ends the agent first.
+      detached: true,
+    },
+  );
+  closeSync(log);
+  let exited: string | undefined;
+  child.on('error', (error) => {
+    exited = error.message;
+  });
+  child.on('exit', (code, signal) => {
+    exited = signal === null ? `exit code ${code}` : `signal ${signal}`;
+  });
+  return {
+    get exited() {
+      return exited;
+    },
+    lastLines: async () =>
+      (await readFile(logFile, 'utf8')).trimEnd().split('\n').slice(-5).join('\n'),
+    [Symbol.asyncDispose]: async () => {
+      if (exited !== undefined) return;
+      const impatient = setTimeout(() => child.kill('SIGKILL'), 3 * second);
+      const gone = once(child, 'exit');
+      child.kill('SIGTERM');
+      await gone;
+      clearTimeout(impatient);
+    },
+  };
+}

@@ -1,0 +1,112 @@
+import { once } from 'node:events';
+import type { Command } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from '../../../src/config/duration.ts';
+import type { CliContext } from '../../../src/cli/context.ts';
+import { exitCodes } from '../../../src/cli/exit-code.ts';
+import { ownCommand } from './own-command.ts';
+import { runDemonstration } from './demonstration.ts';
+import type { SandboxSession } from './session.ts';
+import { openSession } from './session.ts';
+
+interface SandboxOptions {
+  readonly agent?: boolean;
+  readonly rotations?: number;
+  readonly lifetime: number;
+  readonly port: number;
+  readonly directory?: string;
+}
+
+/** `nodecertd sandbox`: a control plane to try things on, until Ctrl-C. */
+export function configure(
+  command: Command,
+  context: CliContext,
+  exit: (code: number) => void,
+): void {
+  command
+    .option('--agent', 'run an agent against it and show its certificates')
+    .option('--rotations <count>', 'with --agent: end after so many rotations of each', count)
+    .addOption(
+      new Option('--lifetime <duration>', 'of the certificates that it issues')
+        .argParser(lifetime)
+        .default(60, '60s'),
+    )
+    .option('--port <port>', 'of the API; 0 takes a free one', port, 0)
+    .option('--directory <folder>', 'keep the files here instead of in a temporary folder')
+    .action(async (options: SandboxOptions) => {
+      const stop = stopOnSignals();
+      await using session = await openSession({
+        lifetimeSeconds: options.lifetime,
+        port: options.port,
+        ...(options.directory !== undefined && { directory: options.directory }),
+      });
+      const { rotations } = options;
+      const finished =
+        options.agent === true || rotations !== undefined
+          ? await runDemonstration({ session, context, signal: stop, rotations })
+          : await serve(session, context, stop);
+      exit(finished ? exitCodes.fine : exitCodes.error);
+    });
+}
+
+/** For programs of others: says what is there and waits. */
+async function serve(
+  session: SandboxSession,
+  { stdout, environment }: CliContext,
+  stop: AbortSignal,
+): Promise<boolean> {
+  const nodeName = environment.hostName.toLowerCase();
+  await session.sandbox.setNodeAddresses(nodeName, [
+    { type: 'InternalIP', address: '127.0.0.1' },
+    { type: 'Hostname', address: nodeName },
+  ]);
+  const { directory } = session;
+  stdout.write(`A certificates API is running at ${session.server}
+  bootstrap kubeconfig  ${session.bootstrapKubeconfig}
+  admin kubeconfig      ${session.adminKubeconfig}
+  Node object           ${nodeName} (127.0.0.1)
+
+What nodes ask for is approved by itself, serving certificates as well.
+Try in another terminal:
+  ${ownCommand()} run --bootstrap-kubeconfig ${session.bootstrapKubeconfig} \\
+    --kubeconfig ${directory}/kubelet.conf --cert-dir ${directory}/pki \\
+    --state-dir ${directory}/state --metrics-address 127.0.0.1:0 --log-format text
+  kubectl --kubeconfig ${session.adminKubeconfig} get csr
+${session.kept ? 'Ctrl-C ends it; the folder stays.' : 'Ctrl-C ends it and removes everything.'}
+`);
+  if (!stop.aborted) await once(stop, 'abort');
+  return true;
+}
+
+/** The first signal ends things in order; whoever sends a second one does not want to wait. */
+function stopOnSignals(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(exitCodes.error);
+      stop.abort();
+    });
+  }
+  return stop.signal;
+}
+
+function count(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('A number from 1 on.');
+  return Number(text);
+}
+
+function port(text: string): number {
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) {
+    throw new InvalidArgumentError('A number from 0 to 65535.');
+  }
+  return Number(text);
+}
+
+/** Below ten seconds the agent's own minimum between two rotations would get in the way. */
+function lifetime(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds === undefined || seconds < 15) {
+    throw new InvalidArgumentError('A duration of 15s or more, such as 60s or 1h30m.');
+  }
+  return seconds;
+}

@@ -1,0 +1,178 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import type { HostPort } from '../../../src/config/host-port.ts';
+import { formatHostPort } from '../../../src/config/host-port.ts';
+import { hasCode } from '../../../src/core/errors.ts';
+import { second } from '../../../src/core/instant.ts';
+import type { AgentStatus } from '../../../src/core/status.ts';
+import { addressFromState, fetchStatus } from '../../../src/cli/agent-status.ts';
+import type { AgentProcess } from './agent-process.ts';
+import { startAgentProcess } from './agent-process.ts';
+import { changeLines } from './change-lines.ts';
+import type { CliContext } from '../../../src/cli/context.ts';
+import { canDrawLive, LiveScreen, wantsColour } from './live-screen.ts';
+import { renderLiveTable } from './live-table.ts';
+import { ownCommand } from './own-command.ts';
+import type { SandboxSession } from './session.ts';
+
+export interface DemonstrationOptions {
+  readonly session: SandboxSession;
+  readonly context: CliContext;
+  readonly signal: AbortSignal;
+  /** Ends by itself after so many rotations of each certificate. */
+  readonly rotations: number | undefined;
+}
+
+const nodeName = 'sandbox-node';
+/** Often enough for a bar that moves, seldom enough to cost nothing. */
+const interval = second / 4;
+
+/**
+ * Runs a real agent, as a process of its own, against the sandbox and shows what
+ * its /status says. True when it ended as it should.
+ */
+export async function runDemonstration(options: DemonstrationOptions): Promise<boolean> {
+  const { session, context } = options;
+  const file = await prepare(session);
+  await using agent = startAgentProcess(file, join(session.directory, 'agent.log'));
+  const address = await findAddress(agent, options);
+  if (address === undefined) return options.signal.aborted;
+  using view = createView(context, guide(session, address));
+  for (;;) {
+    const status = await fetchStatus(address).catch(() => undefined);
+    if (status !== undefined) {
+      view.show(status);
+      if (isDone(status, options.rotations)) {
+        view[Symbol.dispose]();
+        context.stdout.write(`Done: each certificate was rotated ${times(options.rotations)}.\n`);
+        return true;
+      }
+    }
+    if (agent.exited) return fail(agent, context);
+    if (!(await paused(options))) return true;
+  }
+}
+
+/** A Node with an address, and a configuration with nothing outside the session's folder. */
+async function prepare(session: SandboxSession): Promise<string> {
+  const { directory } = session;
+  await session.sandbox.setNodeAddresses(nodeName, [
+    { type: 'InternalIP', address: '127.0.0.1' },
+    { type: 'Hostname', address: nodeName },
+  ]);
+  const file = join(directory, 'config.yaml');
+  const configuration = {
+    apiVersion: 'nodecertd.io/v1alpha1',
+    kind: 'AgentConfiguration',
+    nodeName,
+    kubeconfig: join(directory, 'kubelet.conf'),
+    bootstrapKubeconfig: session.bootstrapKubeconfig,
+    certificateDirectory: join(directory, 'pki'),
+    stateDirectory: join(directory, 'state'),
+    // Some systems keep their temporary files in memory.
+    store: { acceptVolatileDirectory: true },
+    metrics: { address: '127.0.0.1:0' },
+    log: { format: 'text', level: 'debug' },
+  };
+  await writeFile(file, stringify(configuration));
+  return file;
+}
+
+/** The agent tells where it listens in its state file, as soon as it does. */
+async function findAddress(
+  agent: AgentProcess,
+  options: DemonstrationOptions,
+): Promise<HostPort | undefined> {
+  for (;;) {
+    const address = await addressFromState(join(options.session.directory, 'state'));
+    if (address !== undefined) return address;
+    if (agent.exited) {
+      await fail(agent, options.context);
+      return undefined;
+    }
+    if (!(await paused(options))) return undefined;
+  }
+}
+
+/** False when it is time to stop. */
+async function paused({ context, signal }: DemonstrationOptions): Promise<boolean> {
+  try {
+    await context.clock.sleep(interval, signal);
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'ABORTED')) return false;
+    throw error;
+  }
+}
+
+/** The first pair of a certificate is no rotation. */
+function isDone(status: AgentStatus, rotations: number | undefined): boolean {
+  if (rotations === undefined) return false;
+  return status.certificates.every((certificate) => certificate.rotations > rotations);
+}
+
+function times(count: number | undefined): string {
+  return count === 1 ? 'once' : `${count} times`;
+}
+
+async function fail(agent: AgentProcess, { stderr }: CliContext): Promise<false> {
+  stderr.write(`nodecertd: the agent ended: ${agent.exited}\n${await agent.lastLines()}\n`);
+  return false;
+}
+
+/** Short lines, relative to the folder: a screen that does not wrap cuts off what is longer than it is wide. */
+function guide(session: SandboxSession, address: HostPort): string[] {
+  return [
+    `An agent is at work in ${session.directory}`,
+    `Metrics: http://${formatHostPort(address)}/metrics`,
+    '',
+    'Try in another terminal:',
+    `  cd ${session.directory}`,
+    '  openssl x509 -noout -subject -dates -in pki/kubelet-client-current.pem',
+    `  curl -s http://${formatHostPort(address)}/metrics | grep ^nodecertd_cert`,
+    `  ${ownCommand()} status --config config.yaml`,
+    '  rm pki/kubelet-client-current.pem    # and see what becomes of it',
+    '  tail -f agent.log',
+    session.kept ? 'Ctrl-C ends it; the folder stays.' : 'Ctrl-C ends it and removes everything.',
+    '',
+  ];
+}
+
+interface View extends Disposable {
+  show(status: AgentStatus): void;
+}
+
+function createView({ stdout }: CliContext, introduction: readonly string[]): View {
+  if (stdout === process.stdout && canDrawLive(process.stdout, process.env)) {
+    return liveView(introduction);
+  }
+  let last: AgentStatus | undefined;
+  stdout.write(`${introduction.join('\n')}\n`);
+  return {
+    show: (status) => {
+      for (const line of changeLines(last, status)) stdout.write(`${line}\n`);
+      last = status;
+    },
+    [Symbol.dispose]: () => undefined,
+  };
+}
+
+function liveView(introduction: readonly string[]): View {
+  const screen = new LiveScreen(process.stdout);
+  const colour = wantsColour(process.env);
+  let last: AgentStatus | undefined;
+  const table = (columns: number): string[] =>
+    last === undefined ? [] : renderLiveTable(last, { columns, colour });
+  return {
+    show: (status) => {
+      last = status;
+      screen.draw((columns) => [...introduction, ...table(columns)]);
+    },
+    [Symbol.dispose]: () => {
+      // What stays in the terminal must not invite to things that are gone.
+      if (last !== undefined) screen.draw(table);
+      screen.close();
+    },
+  };
+}
