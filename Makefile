@@ -46,10 +46,10 @@ check: setup ## Types, lint (with the layers), format
 format: setup ## Format the sources
 	@oxfmt src test scripts
 
-# The program in the sandbox, straight from its sources.
+# An agent against the sandbox, straight from the sources.
 .PHONY: run
 run: setup ## Watch an agent bootstrap and rotate in a sandbox (ARGS="--rotations 3" ends by itself)
-	@exec node src/main.ts sandbox --agent $(ARGS)
+	@exec node test/sandbox/demonstration/main.ts --agent $(ARGS)
 
 # What is built, and may be moved as a whole: launcher, bundle, and the runtime it needs.
 DIST ?= dist

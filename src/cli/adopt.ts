@@ -17,7 +17,7 @@ import { addConfigOptions } from './config-options.ts';
 import type { CliContext } from './context.ts';
 import { defaultConfigFile } from './default-config.ts';
 import { Progress } from './doctor-progress.ts';
-import { canDrawLive, wantsColour } from '../../test/sandbox/demonstration/live-screen.ts';
+import { canDrawLive, wantsColor } from './terminal.ts';
 import type { OutputFormat } from './print.ts';
 import { outputOption, print } from './print.ts';
 
@@ -63,7 +63,7 @@ export function configure(
       const request = await requestFor(options, context);
       const report = await work(request, options, context);
       const { stdout } = context;
-      const colour = canDrawLive(stdout, process.env) && wantsColour(process.env);
+      const colour = canDrawLive(stdout, process.env) && wantsColor(process.env);
       const table = (): string => adoptTable(report, colour);
       stdout.write(await print(output, adoptDocument(report), table));
       exit(adoptExitCode(report));

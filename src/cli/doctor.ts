@@ -20,7 +20,7 @@ import { Progress } from './doctor-progress.ts';
 import { doctorDocument, doctorExitCode, doctorExitCodeMeanings } from './doctor-report.ts';
 import { doctorTable } from './doctor-table.ts';
 import { formatExitCodes } from './exit-code.ts';
-import { canDrawLive, wantsColour } from '../../test/sandbox/demonstration/live-screen.ts';
+import { canDrawLive, wantsColor } from './terminal.ts';
 import type { OutputFormat } from './print.ts';
 import { outputOption, print } from './print.ts';
 
@@ -56,7 +56,7 @@ export function configure(
       const { environment, clock, stdout } = context;
       const config = await loadConfig({ file, flags, environment });
       const report = await examine(config, context, adminKubeconfig);
-      const colour = canDrawLive(stdout, process.env) && wantsColour(process.env);
+      const colour = canDrawLive(stdout, process.env) && wantsColor(process.env);
       const { nodeName, certificateDirectory } = config;
       const full = { ...report, nodeName, certificateDirectory, now: clock.now() };
       stdout.write(await print(output, doctorDocument(full), () => doctorTable(full, colour)));

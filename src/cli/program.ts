@@ -75,16 +75,6 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./adopt.ts'),
   },
   {
-    name: 'sandbox',
-    summary: 'A throw-away certificates API on this machine, to try the agent or test with',
-    examples: [
-      ['sandbox --agent', 'watch an agent bootstrap and rotate'],
-      ['sandbox --agent --rotations 3', 'the same, ending by itself'],
-      ['sandbox --directory ./sandbox --lifetime 10m', 'for a program of your own'],
-    ],
-    load: () => import('../../test/sandbox/demonstration/command.ts'),
-  },
-  {
     name: 'version',
     summary: 'Show the versions of the program and its runtime',
     examples: [['version -o json', 'for scripts']],

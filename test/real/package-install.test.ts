@@ -117,7 +117,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
         ['nodecertd st', 'status'],
         ['nodecertd run --log-f', '--log-format'],
         ['nodecertd status -o ', 'json', 'table', 'yaml'],
-        ['nodecertd help s', 'sandbox', 'status'],
+        ['nodecertd help r', 'renew', 'run'],
         ['nodecertd run --config /etc/nodecertd/c', 'config.yaml'],
         ['nodecertd run --cert-dir /etc/nodecert', 'nodecertd'],
       ] as const;

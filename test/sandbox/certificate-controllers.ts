@@ -1,11 +1,11 @@
 import { usages as certificateUsages } from '../../src/core/certificate.ts';
-import type { CsrFacts } from '../../src/core/csr-policy.ts';
+import type { CsrFacts } from './csr-policy.ts';
 import {
   approverVerdict,
   certificateValidity,
   ownServingVerdict,
   signerVerdict,
-} from '../../src/core/csr-policy.ts';
+} from './csr-policy.ts';
 import type { CertificateRequest } from '../../src/core/x509.ts';
 import { x509 } from '../../src/core/x509.ts';
 import type { Clock } from '../../src/sys/clock.ts';

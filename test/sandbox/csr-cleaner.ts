@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
-import type { CsrRecord } from '../../src/core/csr-cleaning.ts';
-import { cleaningInterval, cleaningReason } from '../../src/core/csr-cleaning.ts';
+import type { CsrRecord } from './csr-cleaning.ts';
+import { cleaningInterval, cleaningReason } from './csr-cleaning.ts';
 import { hasCode } from '../../src/core/errors.ts';
 import type { Clock } from '../../src/sys/clock.ts';
 import type { CsrObject } from './api-object.ts';

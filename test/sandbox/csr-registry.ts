@@ -1,5 +1,5 @@
-import type { CsrFacts, CsrVerdict } from '../../src/core/csr-policy.ts';
-import { nodeRestrictionVerdict, subjectRestrictionVerdict } from '../../src/core/csr-policy.ts';
+import type { CsrFacts, CsrVerdict } from './csr-policy.ts';
+import { nodeRestrictionVerdict, subjectRestrictionVerdict } from './csr-policy.ts';
 import type { Instant } from '../../src/core/instant.ts';
 import { formatInstant } from '../../src/core/instant.ts';
 import type { CertificateRequest } from '../../src/core/x509.ts';

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { approverVerdict, ownServingVerdict, signerVerdict } from '../../../src/core/csr-policy.ts';
+import { approverVerdict, ownServingVerdict, signerVerdict } from '../../sandbox/csr-policy.ts';
 import type { CertificateFacts } from '../../../src/core/certificate.ts';
 import { issuedVerdict, mismatchOf } from '../../../src/core/identity.ts';
 import { encodePem, parsePem } from '../../../src/core/pem.ts';

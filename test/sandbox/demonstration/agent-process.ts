@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync, closeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { second } from '../../../src/core/instant.ts';
 
 /** An agent running as a process of its own, as it does on a node. */
@@ -11,19 +12,19 @@ export interface AgentProcess extends AsyncDisposable {
   lastLines(): Promise<string>;
 }
 
+const agentProgram = join(import.meta.dirname, '../../../src/main.ts');
+
+/** What to type to run the agent of this checkout, for hints. */
+export const agentCommand = `${process.execPath} ${agentProgram}`;
+
 /** Starts `nodecertd run`, with its log in a file. Disposing ends it and waits for that. */
 export function startAgentProcess(configFile: string, logFile: string): AgentProcess {
   const log = openSync(logFile, 'a', 0o600);
-  const program = process.argv[1] ?? '';
-  const child = spawn(
-    process.execPath,
-    [...process.execArgv, program, 'run', '--config', configFile],
-    {
-      stdio: ['ignore', log, log],
-      // Ctrl-C in the terminal is for the sandbox, which ends the agent first.
-      detached: true,
-    },
-  );
+  const child = spawn(process.execPath, [agentProgram, 'run', '--config', configFile], {
+    stdio: ['ignore', log, log],
+    // Ctrl-C in the terminal is for the sandbox, which ends the agent first.
+    detached: true,
+  });
   closeSync(log);
   let exited: string | undefined;
   child.on('error', (error) => {

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../../../src/config/duration.ts';
-import type { CliContext } from '../../../src/cli/context.ts';
 import { exitCodes } from '../../../src/cli/exit-code.ts';
-import { ownCommand } from './own-command.ts';
+import { agentCommand } from './agent-process.ts';
+import type { SandboxContext } from './demonstration.ts';
 import { runDemonstration } from './demonstration.ts';
 import type { SandboxSession } from './session.ts';
 import { openSession } from './session.ts';
@@ -17,10 +17,10 @@ interface SandboxOptions {
   readonly directory?: string;
 }
 
-/** `nodecertd sandbox`: a control plane to try things on, until Ctrl-C. */
+/** A control plane to try things on, until Ctrl-C. */
 export function configure(
   command: Command,
-  context: CliContext,
+  context: SandboxContext,
   exit: (code: number) => void,
 ): void {
   command
@@ -52,7 +52,7 @@ export function configure(
 /** For programs of others: says what is there and waits. */
 async function serve(
   session: SandboxSession,
-  { stdout, environment }: CliContext,
+  { stdout, environment }: SandboxContext,
   stop: AbortSignal,
 ): Promise<boolean> {
   const nodeName = environment.hostName.toLowerCase();
@@ -68,7 +68,7 @@ async function serve(
 
 What nodes ask for is approved by itself, serving certificates as well.
 Try in another terminal:
-  ${ownCommand()} run --bootstrap-kubeconfig ${session.bootstrapKubeconfig} \\
+  ${agentCommand} run --bootstrap-kubeconfig ${session.bootstrapKubeconfig} \\
     --kubeconfig ${directory}/kubelet.conf --cert-dir ${directory}/pki \\
     --state-dir ${directory}/state --metrics-address 127.0.0.1:0 --log-format text
   kubectl --kubeconfig ${session.adminKubeconfig} get csr

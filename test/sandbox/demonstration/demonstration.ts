@@ -8,17 +8,19 @@ import { second } from '../../../src/core/instant.ts';
 import type { AgentStatus } from '../../../src/core/status.ts';
 import { addressFromState, fetchStatus } from '../../../src/cli/agent-status.ts';
 import type { AgentProcess } from './agent-process.ts';
-import { startAgentProcess } from './agent-process.ts';
+import { agentCommand, startAgentProcess } from './agent-process.ts';
 import { changeLines } from './change-lines.ts';
 import type { CliContext } from '../../../src/cli/context.ts';
-import { canDrawLive, LiveScreen, wantsColour } from './live-screen.ts';
+import { canDrawLive, wantsColor } from '../../../src/cli/terminal.ts';
+import { LiveScreen } from './live-screen.ts';
 import { renderLiveTable } from './live-table.ts';
-import { ownCommand } from './own-command.ts';
 import type { SandboxSession } from './session.ts';
+
+export type SandboxContext = Pick<CliContext, 'stdout' | 'stderr' | 'clock' | 'environment'>;
 
 export interface DemonstrationOptions {
   readonly session: SandboxSession;
-  readonly context: CliContext;
+  readonly context: SandboxContext;
   readonly signal: AbortSignal;
   /** Ends by itself after so many rotations of each certificate. */
   readonly rotations: number | undefined;
@@ -116,7 +118,7 @@ function times(count: number | undefined): string {
   return count === 1 ? 'once' : `${count} times`;
 }
 
-async function fail(agent: AgentProcess, { stderr }: CliContext): Promise<false> {
+async function fail(agent: AgentProcess, { stderr }: SandboxContext): Promise<false> {
   stderr.write(`nodecertd: the agent ended: ${agent.exited}\n${await agent.lastLines()}\n`);
   return false;
 }
@@ -131,7 +133,7 @@ function guide(session: SandboxSession, address: HostPort): string[] {
     `  cd ${session.directory}`,
     '  openssl x509 -noout -subject -dates -in pki/kubelet-client-current.pem',
     `  curl -s http://${formatHostPort(address)}/metrics | grep ^nodecertd_cert`,
-    `  ${ownCommand()} status --config config.yaml`,
+    `  ${agentCommand} status --config config.yaml`,
     '  rm pki/kubelet-client-current.pem    # and see what becomes of it',
     '  tail -f agent.log',
     session.kept ? 'Ctrl-C ends it; the folder stays.' : 'Ctrl-C ends it and removes everything.',
@@ -143,7 +145,7 @@ interface View extends Disposable {
   show(status: AgentStatus): void;
 }
 
-function createView({ stdout }: CliContext, introduction: readonly string[]): View {
+function createView({ stdout }: SandboxContext, introduction: readonly string[]): View {
   if (stdout === process.stdout && canDrawLive(process.stdout, process.env)) {
     return liveView(introduction);
   }
@@ -160,7 +162,7 @@ function createView({ stdout }: CliContext, introduction: readonly string[]): Vi
 
 function liveView(introduction: readonly string[]): View {
   const screen = new LiveScreen(process.stdout);
-  const colour = wantsColour(process.env);
+  const colour = wantsColor(process.env);
   let last: AgentStatus | undefined;
   const table = (columns: number): string[] =>
     last === undefined ? [] : renderLiveTable(last, { columns, colour });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { describe, it } from 'node:test';
-import { LiveScreen, canDrawLive, wantsColour } from './live-screen.ts';
+import { LiveScreen } from './live-screen.ts';
 
 class Screen extends EventEmitter {
   columns = 20;
@@ -101,22 +101,5 @@ describe('LiveScreen', () => {
     events.emit('SIGINT');
     assert.equal(terminal.take(), '');
     assert.deepEqual(events.killed, []);
-  });
-});
-
-describe('canDrawLive()', () => {
-  it('canDrawLive() needs a terminal that is not dumb', () => {
-    assert.equal(canDrawLive({ isTTY: true }, {}), true);
-    assert.equal(canDrawLive({ isTTY: true }, { TERM: 'dumb' }), false);
-    assert.equal(canDrawLive({}, { TERM: 'xterm' }), false);
-  });
-});
-
-describe('wantsColour()', () => {
-  it('wantsColour() respects NO_COLOR unless it is empty', () => {
-    assert.deepEqual(
-      [{}, { NO_COLOR: '' }, { NO_COLOR: '1' }].map((variables) => wantsColour(variables)),
-      [true, true, false],
-    );
   });
 });

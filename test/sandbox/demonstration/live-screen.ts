@@ -132,16 +132,3 @@ function cropped(lines: readonly string[], rows: number): string[] {
   if (lines.length <= rows) return [...lines];
   return [...lines.slice(0, rows - 1), `… ${lines.length - rows + 1} more lines`];
 }
-
-/** Live drawing needs a terminal that understands it; everything else gets lines. */
-export function canDrawLive(
-  stream: { readonly isTTY?: boolean },
-  variables: Readonly<Record<string, string | undefined>>,
-): boolean {
-  return stream.isTTY === true && variables['TERM'] !== 'dumb';
-}
-
-/** https://no-color.org: any value but the empty one turns colours off. */
-export function wantsColour(variables: Readonly<Record<string, string | undefined>>): boolean {
-  return (variables['NO_COLOR'] ?? '') === '';
-}

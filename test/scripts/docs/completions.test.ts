@@ -51,8 +51,8 @@ describe('bashCompletion()', () => {
     [['nodecertd', 'st'], ['status']],
     [['nodecertd', '--v'], ['--version']],
     [
-      ['nodecertd', 'help', 's'],
-      ['status', 'sandbox'],
+      ['nodecertd', 'help', 'r'],
+      ['run', 'renew'],
     ],
     [
       ['nodecertd', 'run', '--log'],

@@ -1,5 +1,5 @@
-import type { Instant } from './instant.ts';
-import { day, hour } from './instant.ts';
+import type { Instant } from '../../src/core/instant.ts';
+import { day, hour } from '../../src/core/instant.ts';
 
 /** A CSR object as far as the cleaner looks at it. */
 export interface CsrRecord {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { CsrRecord } from '../../src/core/csr-cleaning.ts';
-import { cleaningReason } from '../../src/core/csr-cleaning.ts';
+import type { CsrRecord } from './csr-cleaning.ts';
+import { cleaningReason } from './csr-cleaning.ts';
 import { day, hour, minute } from '../../src/core/instant.ts';
-import { start } from './fixtures.ts';
+import { start } from '../core/fixtures.ts';
 
 const decided = (...types: readonly string[]): Pick<CsrRecord, 'conditions'> => ({
   conditions: types.map((type) => ({ type, updatedAt: start })),

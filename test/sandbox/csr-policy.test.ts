@@ -8,13 +8,8 @@ import {
   ownServingVerdict,
   signerVerdict,
   subjectRestrictionVerdict,
-} from '../../src/core/csr-policy.ts';
-import type {
-  ApproverVerdict,
-  CsrFacts,
-  CsrVerdict,
-  RequestFacts,
-} from '../../src/core/csr-policy.ts';
+} from './csr-policy.ts';
+import type { ApproverVerdict, CsrFacts, CsrVerdict, RequestFacts } from './csr-policy.ts';
 import { kubeletClientSigner, kubeletServingSigner } from '../../src/core/certificate-spec.ts';
 import { day, hour, minute, second } from '../../src/core/instant.ts';
 

@@ -1,7 +1,7 @@
-import type { Subject, SubjectAltNames } from './certificate.ts';
-import { kubeletClientSigner, kubeletServingSigner } from './certificate-spec.ts';
-import type { Instant } from './instant.ts';
-import { formatInstant, hour, minute, second } from './instant.ts';
+import type { Subject, SubjectAltNames } from '../../src/core/certificate.ts';
+import { kubeletClientSigner, kubeletServingSigner } from '../../src/core/certificate-spec.ts';
+import type { Instant } from '../../src/core/instant.ts';
+import { formatInstant, hour, minute, second } from '../../src/core/instant.ts';
 
 /**
  * What kube-controller-manager and the API server decide about a CSR, as pure

@@ -1,0 +1,44 @@
+/** What `make run` starts: the sandbox, and with --agent a real agent against it. */
+import { hostname } from 'node:os';
+import { Command, CommanderError } from 'commander';
+import { exitCodes } from '../../../src/cli/exit-code.ts';
+import { formatError } from '../../../src/cli/print-error.ts';
+import { systemClock } from '../../../src/sys/clock.ts';
+import { configure } from './command.ts';
+
+const program = new Command('sandbox')
+  .description(
+    'A throw-away certificates API on loopback, to watch the agent or to try a program on.',
+  )
+  .addHelpText(
+    'after',
+    `
+Examples:
+  # watch an agent bootstrap and rotate
+  make run
+  # the same, ending by itself
+  make run ARGS="--rotations 3"
+  # for a program of your own
+  node test/sandbox/demonstration/main.ts --directory ./sandbox --lifetime 10m`,
+  )
+  .exitOverride();
+const context = {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  clock: systemClock,
+  environment: { hostName: hostname(), workingDirectory: process.cwd() },
+};
+configure(program, context, (code) => {
+  process.exitCode = code;
+});
+try {
+  await program.parseAsync();
+} catch (error) {
+  // Commander has printed the help or the usage error.
+  if (error instanceof CommanderError)
+    process.exitCode = error.exitCode === 0 ? 0 : exitCodes.usage;
+  else {
+    process.stderr.write(formatError(error));
+    process.exitCode = exitCodes.error;
+  }
+}
