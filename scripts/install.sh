@@ -16,7 +16,7 @@ put() { install -D -m "${3:-644}" "$1" "$2"; }
 
 # Pieces of another version would be left over.
 rm -rf "$lib"
-put .build/nodecertd.sh "$usr/bin/nodecertd" 755
+put scripts/nodecertd.sh "$usr/bin/nodecertd" 755
 for piece in "$dist"/lib/*.js "$dist"/lib/package.json "$dist"/lib/cache/*/*; do
   put "$piece" "$lib/${piece#"$dist"/lib/}"
 done
@@ -50,5 +50,5 @@ put "$dist/share/zsh/site-functions/_nodecertd" "$zsh/_nodecertd"
 
 # In the folders that they have here, so that the pages find one another.
 doc=$usr/share/doc/nodecertd
-for file in README.md config/*.{md,yaml,svg} systemd/*.{conf,service}; do put "$file" "$doc/$file"; done
+for file in README.md docs/*.{md,svg} config/*.yaml systemd/*.{conf,service}; do put "$file" "$doc/$file"; done
 for file in "$dist"/share/doc/*; do put "$file" "$doc/${file##*/}"; done

@@ -25,7 +25,7 @@ export interface Step {
   readonly mode?: number;
 }
 
-/** Why an adoption is refused; each is explained in config/adopt.md. */
+/** Why an adoption is refused; each is explained in docs/adopt.md. */
 export const obstacleIds = [
   'several-kubelets',
   'kubelet-unclear',

@@ -1,6 +1,6 @@
 /**
  * What the checks before and beside the agent's work can find. The ids are stable:
- * scripts and alerts are written against them, and config/preflight.md explains each.
+ * scripts and alerts are written against them, and docs/doctor.md explains each.
  * Under every heading stands what is examined together.
  */
 export const findingGroups = {

@@ -8,7 +8,7 @@ interface LogEventDefinition {
 
 /**
  * Every line the agent can log. Names and messages are stable, so that people can
- * search and alert on them; config/logs.md explains each and a test keeps the two equal.
+ * search and alert on them; docs/logs.md explains each and a test keeps the two equal.
  */
 export const logEvents = {
   // the daemon

@@ -80,6 +80,7 @@ describe('the Debian package', () => {
         '/usr/share/bash-completion/completions',
         '/usr/share/doc/nodecertd',
         '/usr/share/doc/nodecertd/config',
+        '/usr/share/doc/nodecertd/docs',
         '/usr/share/doc/nodecertd/systemd',
         '/usr/share/fish/vendor_completions.d',
         '/usr/share/lintian/overrides',
@@ -91,8 +92,8 @@ describe('the Debian package', () => {
     const docs = places.get('/usr/share/doc/nodecertd')?.map(({ path }) => path.split('/').at(-1));
     const names = docs?.toSorted();
     assert.deepEqual(names, ['README.md', 'changelog.Debian.gz', 'changelog.gz', 'copyright']);
-    const pages = places.get('/usr/share/doc/nodecertd/config')?.map(({ path }) => basename(path));
-    for (const name of ['install.md', 'operations.md', 'logs.md', 'rbac.yaml']) {
+    const pages = places.get('/usr/share/doc/nodecertd/docs')?.map(({ path }) => basename(path));
+    for (const name of ['install.md', 'operations.md', 'logs.md']) {
       assert.ok(pages?.includes(name), name);
     }
   });

@@ -23,7 +23,7 @@ const nodecertd = join(import.meta.dirname, '../../dist/nodecertd');
 
 const skip = skipWithoutKubeletNode();
 
-/** An image as config/install.md has it made, with a kubelet of kubeadm that has never run, and the machine that boots it. */
+/** An image as docs/install.md has it made, with a kubelet of kubeadm that has never run, and the machine that boots it. */
 describe('a node that is made from an image', { skip, timeout: 300_000 }, () => {
   let container: Container;
   let controlPlane: RealControlPlane;

@@ -46,7 +46,7 @@ ExecStart=/bin/sh -c 'trap "echo hangup >>${diary}" HUP; echo started >>${diary}
 const skip = skipWithoutKubeletNode();
 
 /**
- * The way of config/install.md for a node of kubeadm: its kubelet rotates the client
+ * The way of docs/install.md for a node of kubeadm: its kubelet rotates the client
  * certificate, signs its serving certificate itself, and reads drop-ins. Each test finds
  * what the one before has left.
  */

@@ -13,8 +13,8 @@ const root = join(import.meta.dirname, '../..');
 const pages = [
   'README.md',
   'CONTRIBUTING.md',
-  ...['adopt', 'install', 'logs', 'operations', 'preflight', 'threat-model'].map(
-    (name) => `config/${name}.md`,
+  ...['adopt', 'doctor', 'install', 'logs', 'operations', 'threat-model'].map(
+    (name) => `docs/${name}.md`,
   ),
 ];
 
@@ -23,7 +23,7 @@ async function read(page: string): Promise<string> {
 }
 
 describe('operations.md', async () => {
-  const text = await read('config/operations.md');
+  const text = await read('docs/operations.md');
 
   /** The first cells of the rows below a heading of this table, and whether the others say something. */
   function rowsBelow(heading: string): string[] {

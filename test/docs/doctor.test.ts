@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { findingGroups, severities } from '../../src/core/findings.ts';
 
 const root = new URL('../../', import.meta.url);
-const text = await readFile(new URL('config/preflight.md', root), 'utf8');
+const text = await readFile(new URL('docs/doctor.md', root), 'utf8');
 
 /** Ids with their severities under each heading. */
 const sections = text
@@ -19,13 +19,13 @@ const sections = text
       .map((line) => line.split('|').map((cell) => cell.trim().replaceAll('`', ''))),
   }));
 
-describe('preflight.md', () => {
-  it('preflight.md lists every finding of the source once, under its heading and in its order', () => {
+describe('doctor.md', () => {
+  it('doctor.md lists every finding of the source once, under its heading and in its order', () => {
     const documented = sections.map(({ group, rows }) => [group, rows.map(([, id]) => id)]);
     assert.deepEqual(Object.fromEntries(documented), findingGroups);
   });
 
-  it('preflight.md gives each finding severities that exist, and a meaning', () => {
+  it('doctor.md gives each finding severities that exist, and a meaning', () => {
     for (const [, id, found = '', meaning] of sections.flatMap(({ rows }) => rows)) {
       const unknown = found.split(', ').filter((word) => !severities.includes(word as 'ok'));
       assert.deepEqual(unknown, [], id ?? 'no id');
@@ -33,7 +33,7 @@ describe('preflight.md', () => {
     }
   });
 
-  it('preflight.md lists nothing that the source does not find', async () => {
+  it('doctor.md lists nothing that the source does not find', async () => {
     const files = globSync('src/doctor/*.ts', { cwd: root.pathname });
     const sources = await Promise.all(files.map((file) => readFile(new URL(file, root), 'utf8')));
     const source = sources.join('\n');

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { noteIds, obstacleIds, stepIds } from '../../src/adopt/plan.ts';
 
 const root = new URL('../../', import.meta.url);
-const text = await readFile(new URL('config/adopt.md', root), 'utf8');
+const text = await readFile(new URL('docs/adopt.md', root), 'utf8');
 
 /** Ids and meanings under a heading. */
 function rowsOf(heading: string): string[][] {

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { logEvents } from '../../src/core/log-events.ts';
 
-const text = await readFile(new URL('../../config/logs.md', import.meta.url), 'utf8');
+const text = await readFile(new URL('../../docs/logs.md', import.meta.url), 'utf8');
 const rows = text
   .split('\n')
   .filter((line) => line.startsWith('| `'))
