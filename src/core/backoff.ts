@@ -1,4 +1,4 @@
-import type { ErrorCode, Failure } from './errors.ts';
+import type { AttemptCode, ErrorCode, Failure } from './errors.ts';
 import { hour, minute, second } from './instant.ts';
 import { clamp } from './schedule.ts';
 
@@ -26,7 +26,13 @@ const vanished: Backoff = { first: minute, limit: hour };
 /** A crash loses the key, so each try may leave a CSR behind. */
 const crashed: Backoff = { first: 5 * second, limit: hour };
 
-const backoffs: Partial<Record<ErrorCode, Backoff>> = {
+/** The type rejects a code that can end an attempt and has no back-off here. */
+const attemptBackoffs: Readonly<Record<AttemptCode, Backoff>> = {
+  API_UNREACHABLE: transient,
+  API_TIMEOUT: transient,
+  API_BAD_RESPONSE: transient,
+  API_THROTTLED: transient,
+  API_SERVER_ERROR: transient,
   API_UNAUTHORIZED: needsPerson,
   API_FORBIDDEN: needsPerson,
   API_NOT_FOUND: needsPerson,
@@ -55,12 +61,16 @@ const backoffs: Partial<Record<ErrorCode, Backoff>> = {
   STORE_VOLATILE: needsPerson,
   STORE_FULL: local,
   STORE_IO: local,
-  HOOK_FAILED: local,
-  HOOK_TIMEOUT: local,
   SERVED_STALE: decided,
   ENROLLER_LOST: crashed,
   ENROLLER_HUNG: crashed,
   INTERNAL: crashed,
+};
+
+const backoffs: Readonly<Partial<Record<ErrorCode, Backoff>>> = {
+  ...attemptBackoffs,
+  HOOK_FAILED: local,
+  HOOK_TIMEOUT: local,
 };
 
 /** The kind of trouble a code means: delays grow within a kind, and start anew with another. */

@@ -1,21 +1,17 @@
 import { remedies } from './remedies.ts';
 
 /**
- * Every way in which the agent can fail, as one closed list. A code is what
- * logs, metrics labels and alerts are written against, so it never changes its
- * meaning; messages may.
+ * Codes that can end an attempt at a certificate. Their failure counters exist at zero
+ * from the start, because `increase()` does not see the first sample of a new series.
+ * Each of them has a back-off.
  */
-export const errorCodes = [
-  // configuration and command line
-  'USAGE',
-  'CONFIG_UNREADABLE',
-  'CONFIG_INVALID',
+export const attemptCodes = [
   // credentials for the API server
   'KUBECONFIG_MISSING',
   'KUBECONFIG_INVALID',
   'KUBECONFIG_UNSUPPORTED',
   'CREDENTIAL_EXPIRED',
-  // talking to the API server
+  // requests to the API server
   'API_UNREACHABLE',
   'API_TIMEOUT',
   'API_UNTRUSTED',
@@ -25,14 +21,13 @@ export const errorCodes = [
   'API_FORBIDDEN',
   'API_NOT_FOUND',
   'API_CONFLICT',
-  'API_GONE',
   'API_THROTTLED',
   'API_SERVER_ERROR',
-  // what became of a request for a certificate
+  // certificate signing requests
   'CSR_DENIED',
   'CSR_FAILED',
   'CSR_DELETED',
-  // an issued certificate that is not the one asked for
+  // issued certificates that differ from the request
   'CERT_MALFORMED',
   'CERT_KEY_MISMATCH',
   'CERT_SUBJECT_MISMATCH',
@@ -41,32 +36,51 @@ export const errorCodes = [
   'CERT_NOT_YET_VALID',
   'CERT_EXPIRED',
   'CERT_UNTRUSTED',
-  // pairs on disk
+  // key pairs on disk
   'PAIR_MALFORMED',
   'STORE_LOCKED',
   'STORE_PERMISSIONS',
   'STORE_VOLATILE',
   'STORE_FULL',
   'STORE_IO',
-  // what follows a rotation
-  'HOOK_FAILED',
-  'HOOK_TIMEOUT',
+  // a new certificate that was rolled back
   'SERVED_STALE',
-  // handing a kubelet over
-  'FILE_CHANGED',
-  'KUBELET_RESTART',
-  // the agent itself
+  // the enroller
   'KEY_UNSUPPORTED',
   'ENROLLER_LOST',
   'ENROLLER_HUNG',
+  'INTERNAL',
+] as const;
+
+/** Codes that never end an attempt; the comment says what happens instead. */
+const otherCodes = [
+  // the command or the start of the agent fails
+  'USAGE',
+  'CONFIG_UNREADABLE',
+  'CONFIG_INVALID',
   'METRICS_LISTEN',
   'CONTROL_LISTEN',
   'AGENT_UNREACHABLE',
   'RENEWAL_PENDING',
+  // adopt fails
+  'FILE_CHANGED',
+  'KUBELET_RESTART',
+  // the hook runs again; the certificate is stored already
+  'HOOK_FAILED',
+  'HOOK_TIMEOUT',
+  // the watch starts again
+  'API_GONE',
+  // the agent is stopping
   'ABORTED',
-  'INTERNAL',
 ] as const;
 
+/**
+ * Every way in which the agent can fail. Logs, metric labels and alerts use these
+ * codes, so a code never changes its meaning; messages may.
+ */
+export const errorCodes = [...attemptCodes, ...otherCodes] as const;
+
+export type AttemptCode = (typeof attemptCodes)[number];
 export type ErrorCode = (typeof errorCodes)[number];
 
 export interface ErrorDetails {

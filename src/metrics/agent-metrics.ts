@@ -1,6 +1,6 @@
 import type { ApiRequestRecord } from '../core/enroller-protocol.ts';
 import type { ErrorCode } from '../core/errors.ts';
-import { errorCodes } from '../core/errors.ts';
+import { attemptCodes } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import type { AgentStatus } from '../core/status.ts';
@@ -33,31 +33,6 @@ export interface StoredRecord {
   /** From the decision to ask for a certificate to the moment the link names it. */
   readonly seconds: number;
 }
-
-/**
- * Codes that no attempt at a certificate ends with: with the first five the agent does
- * not start, without its control socket it goes on, the next two are for commands, a
- * watch that is told API_GONE begins anew, hooks run when the pair is stored, and what
- * was ABORTED did not fail. The others exist at zero from the start, so that the first
- * failure is an increase and not a new series, which `increase()` does not see. One of
- * these would still be counted.
- */
-const neverEndsAnAttempt: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'USAGE',
-  'CONFIG_UNREADABLE',
-  'CONFIG_INVALID',
-  'METRICS_LISTEN',
-  'CONTROL_LISTEN',
-  'AGENT_UNREACHABLE',
-  'RENEWAL_PENDING',
-  'STORE_LOCKED',
-  'FILE_CHANGED',
-  'KUBELET_RESTART',
-  'API_GONE',
-  'HOOK_FAILED',
-  'HOOK_TIMEOUT',
-  'ABORTED',
-]);
 
 /** Everything the agent exports: gauges from its status at the scrape, counters and histograms from what it reports here. */
 export class AgentMetrics {
@@ -241,9 +216,7 @@ export class AgentMetrics {
     this.#introduced.add(certificate);
     this.#rotations.inc({ certificate }, 0);
     this.#requests.inc({ certificate }, 0);
-    for (const code of errorCodes) {
-      if (!neverEndsAnAttempt.has(code)) this.#failures.inc({ certificate, code }, 0);
-    }
+    for (const code of attemptCodes) this.#failures.inc({ certificate, code }, 0);
     this.#age.zero({ certificate });
     this.#duration.zero({ certificate });
   }

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { glob, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import {
   AgentError,
+  attemptCodes,
   describeError,
   errorCodes,
   hasErrno,
@@ -14,6 +17,30 @@ describe('errorCodes', () => {
     assert.equal(new Set(errorCodes).size, errorCodes.length);
     for (const code of errorCodes) assert.match(code, /^[A-Z]+(_[A-Z]+)*$/);
   });
+});
+
+describe('attemptCodes', () => {
+  const source = join(import.meta.dirname, '../../src');
+  /** The enroller handles these two itself: the watch restarts, or the process stops. */
+  const handled = new Set(['API_GONE', 'ABORTED']);
+
+  for (const folder of ['enroller', 'kube', 'store']) {
+    it(`contain every code in src/${folder}`, async () => {
+      const found = new Set<string>();
+      for await (const file of glob(join(source, folder, '*.ts'))) {
+        const words = (await readFile(file, 'utf8')).matchAll(/'([A-Z]+(?:_[A-Z]+)*)'/g);
+        for (const [, word = ''] of words) {
+          if (errorCodes.some((code) => code === word)) found.add(word);
+        }
+      }
+      assert.ok(found.size > 0);
+      const known = new Set<string>([...attemptCodes, ...handled]);
+      assert.deepEqual(
+        [...found].filter((code) => !known.has(code)),
+        [],
+      );
+    });
+  }
 });
 
 describe('AgentError', () => {
