@@ -8,8 +8,9 @@ import { parseHostPort } from './host-port.ts';
 import { isDnsName, isHostName, isNodeName, isSignerName, isUnitName } from './names.ts';
 
 /**
- * The shape of the configuration file: the source of its types, its defaults, its
- * errors and of config/config.schema.json. What holds between two keys is in rules.ts.
+ * The shape of the configuration file. Its types, defaults and errors come from here,
+ * and so does config/config.schema.json. Rules between two keys are in rules.ts;
+ * docs/configuration.md lists every key, and a test compares it with this file.
  */
 
 export const apiVersion = 'nodecertd.io/v1alpha1';
@@ -35,7 +36,7 @@ const dnsNames = v.pipe(
       v.check((name) => canonicalIp(name) === undefined, 'is an IP address: put it in ipAddresses'),
     ),
   ),
-  v.description('DNS names to put into the certificate'),
+  v.description('Additional DNS names for the certificate'),
 );
 
 const ipAddresses = v.pipe(
@@ -45,7 +46,7 @@ const ipAddresses = v.pipe(
       v.check((address) => canonicalIp(address) !== undefined, expectIp),
     ),
   ),
-  v.description('IP addresses to put into the certificate'),
+  v.description('Additional IP addresses for the certificate'),
 );
 
 function duration(standard: string, least: number, most: string) {
@@ -78,29 +79,29 @@ const absoluteProgram = v.pipe(
   ),
 );
 
-/** One map for all kinds of hooks, so that a wrong key is told from a missing one; rules.ts says which belong together. */
+/** One map for all kinds of hooks, so that errors can tell a wrong key from a missing one. rules.ts checks the combination. */
 const hook = v.strictObject({
   command: v.pipe(
     v.optional(absoluteProgram),
-    v.description('A program by its absolute path, and its arguments; no shell takes them apart'),
+    v.description('Absolute path of a program and its arguments; no shell is involved'),
   ),
   systemctl: v.pipe(
     v.optional(v.picklist(systemctlVerbs)),
-    v.description('What systemctl is to do with the unit'),
+    v.description('What systemctl does with the unit'),
   ),
   signal: v.pipe(
     v.optional(v.picklist(hookSignals)),
-    v.description('Sent to the main process of the unit'),
+    v.description('Signal for the main process of the unit'),
   ),
   unit: v.pipe(
     v.optional(
       v.pipe(v.string(), v.check(isUnitName, 'expected the name of a unit, such as nginx.service')),
     ),
-    v.description('For systemctl and signal'),
+    v.description('Unit for systemctl or signal'),
   ),
   timeout: v.pipe(
     duration('30s', 1, '1h'),
-    v.description('Of one try; the program and all that it started are ended then'),
+    v.description('Time limit of one try; then the program and everything it started is ended'),
   ),
   retries: v.pipe(
     v.optional(
@@ -112,13 +113,13 @@ const hook = v.strictObject({
       ),
       2,
     ),
-    v.description('Further tries, after a pause that grows'),
+    v.description('Retries after the first try, with growing delays'),
   ),
 });
 
 const onRotate = v.pipe(
   v.optional(v.pipe(v.array(hook), v.maxLength(20, 'expected at most 20')), []),
-  v.description('What to do, in this order, when another pair is in place'),
+  v.description('Hooks: what to run, in this order, after a new certificate is linked'),
 );
 
 const served = v.pipe(
@@ -136,33 +137,37 @@ const served = v.pipe(
         ),
         v.nonEmpty('expected at least one'),
         v.maxLength(20, 'expected at most 20'),
-        v.description('Where the certificate has to be found'),
+        v.description('Addresses (host:port) that must present the certificate'),
       ),
       serverName: v.pipe(
         v.optional(v.pipe(v.string(), v.check(isHostName, 'expected a host name'))),
-        v.description('Name to ask for (SNI); that of the endpoint when absent'),
+        v.description('Server name to send (SNI); by default the host name of the endpoint'),
       ),
       within: v.pipe(
         duration('30s', 1, '4m'),
-        v.description('How long the servers may take after the hooks'),
+        v.description(
+          'How long after the hooks a server may still present the previous certificate',
+        ),
       ),
       onFailure: v.pipe(
         v.optional(v.picklist(['report', 'rollback']), 'report'),
-        v.description('rollback: back to the previous pair while that is valid'),
+        v.description(
+          'report: log and export it; rollback: link the previous certificate again, if it is still valid',
+        ),
       ),
     }),
   ),
-  v.description('Look whether the certificate on disk is the one that is served'),
+  v.description('Check that servers present the certificate that is on disk'),
 );
 
 const common = {
   name: v.pipe(
     v.string(),
-    v.description('Unique; also the prefix of the files: NAME-current.pem, NAME-<timestamp>.pem'),
+    v.description('Unique name and prefix of the files: NAME-current.pem, NAME-<timestamp>.pem'),
   ),
   key: v.optional(
     v.strictObject({
-      algorithm: v.pipe(v.picklist(keyAlgorithms), v.description('Kind of the private key')),
+      algorithm: v.pipe(v.picklist(keyAlgorithms), v.description('Algorithm of the private key')),
     }),
     { algorithm: 'ecdsa-p256' },
   ),
@@ -173,7 +178,7 @@ const common = {
       // k/k #99494: the API server refuses less; the field is an int32.
       v.minValue(600, 'the API server refuses less than 600'),
       v.maxValue(2 ** 31 - 1, 'expected at most 2147483647'),
-      v.description('Lifetime asked of the signer, which may issue less'),
+      v.description('Requested lifetime in seconds; the signer may issue a shorter one'),
     ),
   ),
   onRotate,
@@ -185,7 +190,7 @@ function addresses(from: 'node' | 'static') {
       from: v.pipe(
         v.optional(v.picklist(['node', 'interfaces', 'static']), from),
         v.description(
-          'node: status.addresses of the Node; interfaces: of this machine; static: only those listed here',
+          "node: the Node's status.addresses; interfaces: the addresses of this machine; static: only the listed ones",
         ),
       ),
       dnsNames: v.optional(dnsNames, []),
@@ -203,7 +208,7 @@ const listedNames = {
 function selfSignedUntilIssued(standard: boolean) {
   return v.pipe(
     v.optional(v.boolean(), standard),
-    v.description('Serve a self-signed pair until the first one is issued'),
+    v.description('Use a temporary self-signed certificate until the first one is issued'),
   );
 }
 
@@ -223,16 +228,19 @@ export const certificateSchema = v.variant('profile', [
     signerName: v.pipe(
       v.string(),
       v.check(isSignerName, 'expected a signer name such as example.com/serving'),
-      v.description('Signer that the request is addressed to'),
+      v.description('Signer that issues the certificate'),
     ),
     subject: v.strictObject({
-      commonName: text,
-      organizations: v.optional(v.array(text), []),
+      commonName: v.pipe(text, v.description('Common name (CN)')),
+      organizations: v.pipe(
+        v.optional(v.array(text), []),
+        v.description('Organizations (O): groups for a client certificate'),
+      ),
     }),
     usages: v.pipe(
       v.array(v.picklist(usages)),
       v.nonEmpty('expected at least one usage, such as client auth'),
-      v.description('Key usages, by the names of certificates.k8s.io'),
+      v.description('Key usages, with their names in certificates.k8s.io'),
     ),
     addresses: addresses('static'),
     ...listedNames,
@@ -254,30 +262,36 @@ export const configFileSchema = v.strictObject({
         ),
       ),
     ),
-    v.description('Name of the Node; the host name in lower case when absent'),
+    v.description('Name of the Node; by default the host name in lower case'),
   ),
   kubeconfig: v.pipe(
     v.optional(path, '/etc/kubernetes/kubelet.conf'),
-    v.description('Written once there is a client certificate, and used while that is valid'),
+    v.description(
+      'Kubeconfig of the kubelet: written after a bootstrap, used while its client certificate is valid',
+    ),
   ),
   bootstrapKubeconfig: v.pipe(
     v.optional(path),
-    v.description('Used when kubeconfig has no valid client certificate'),
+    v.description(
+      'Kubeconfig with a bootstrap token: used while there is no valid client certificate, read again for each attempt',
+    ),
   ),
   certificateDirectory: v.pipe(
     v.optional(path, '/var/lib/kubelet/pki'),
-    v.description('Where the pairs and the links to the current ones are'),
+    v.description('Directory of the certificates, the keys and the links to the current ones'),
   ),
   stateDirectory: v.pipe(
     v.optional(path, '/var/lib/nodecertd'),
-    v.description('Holds state.json: requests outstanding and where the agent listens; no secrets'),
+    v.description(
+      'Directory of state.json (outstanding CSRs, pending hooks, the address of the agent) and of the copies that adopt makes',
+    ),
   ),
   certificates: v.pipe(
     v.optional(v.pipe(v.array(certificateSchema), v.nonEmpty('expected at least one')), [
       { name: 'kubelet-client', profile: 'kubelet-client' },
       { name: 'kubelet-server', profile: 'kubelet-serving' },
     ]),
-    v.description('Certificates to keep'),
+    v.description('Certificates that nodecertd keeps valid'),
   ),
   store: v.optional(
     v.strictObject({
@@ -291,15 +305,17 @@ export const configFileSchema = v.strictObject({
           ),
           2,
         ),
-        v.description('Old pairs to keep beside the current one'),
+        v.description('Number of previous certificates to keep, with their keys'),
       ),
       relativeLinks: v.pipe(
         v.optional(v.boolean(), false),
-        v.description('Link without the directory, so that links hold in a mounted view'),
+        v.description(
+          'Make relative links, which stay valid where the directory is mounted elsewhere',
+        ),
       ),
       acceptVolatileDirectory: v.pipe(
         v.optional(v.boolean(), false),
-        v.description('Allow a certificate directory on a tmpfs, which is empty after a reboot'),
+        v.description('Accept a certificate directory on a tmpfs, which is empty after a reboot'),
       ),
     }),
     {},
@@ -320,29 +336,29 @@ export const configFileSchema = v.strictObject({
       ),
       '30m',
     ),
-    v.description("Time between two looks at the Node's addresses; 0s watches it all the time"),
+    v.description("Interval between reads of the Node's addresses; 0s keeps a watch open instead"),
   ),
   kubelet: v.optional(
     v.strictObject({
       configFile: v.pipe(
         v.optional(path, '/var/lib/kubelet/config.yaml'),
         v.description(
-          "The kubelet's own configuration, read to see whether it rotates the same certificates",
+          "The kubelet's configuration file, read to find out whether the kubelet rotates certificates itself",
         ),
       ),
       configDirectory: v.pipe(
         v.optional(path),
-        v.description("The kubelet's --config-dir: drop-ins to lay over its configuration"),
+        v.description("The kubelet's --config-dir with drop-ins for its configuration"),
       ),
       certificateDirectory: v.pipe(
         v.optional(path, '/var/lib/kubelet/pki'),
-        v.description("The kubelet's --cert-dir, where it keeps what it rotates itself"),
+        v.description(
+          "The kubelet's --cert-dir: where it stores the certificates it rotates itself",
+        ),
       ),
       standBack: v.pipe(
         v.optional(v.boolean(), true),
-        v.description(
-          'Only watch the certificates that the kubelet rotates itself, and write none',
-        ),
+        v.description('Defer to the kubelet: only observe the certificates that it rotates itself'),
       ),
     }),
     {},
@@ -360,19 +376,27 @@ export const configFileSchema = v.strictObject({
           ),
           '127.0.0.1:9471',
         ),
-        v.description('Where metrics, health and status are served; port 0 takes a free one'),
+        v.description(
+          'Address (host:port) of metrics, health and status; port 0 picks a free port',
+        ),
       ),
       kubeletNames: v.pipe(
         v.optional(v.boolean(), false),
-        v.description("Export the metrics under the kubelet's own names too"),
+        v.description("Also export five metrics under the kubelet's own names"),
       ),
     }),
     {},
   ),
   log: v.optional(
     v.strictObject({
-      level: v.optional(v.picklist(logLevels), 'info'),
-      format: v.optional(v.picklist(logFormats), 'json'),
+      level: v.pipe(
+        v.optional(v.picklist(logLevels), 'info'),
+        v.description('Least important level that is logged'),
+      ),
+      format: v.pipe(
+        v.optional(v.picklist(logFormats), 'json'),
+        v.description('json: one object per line; text: for people'),
+      ),
     }),
     {},
   ),

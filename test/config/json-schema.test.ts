@@ -14,7 +14,7 @@ describe('config.schema.json', () => {
     assert.equal(
       await readFile(jsonSchemaFile, 'utf8'),
       renderJsonSchema(),
-      'run: node test/config/write-json-schema.ts',
+      'run: node scripts/write-json-schema.ts',
     );
   });
 
