@@ -9,7 +9,7 @@ import { day } from '../../src/core/instant.ts';
 import type { KubeconfigState } from '../../src/doctor/kubeconfigs.ts';
 import { lookAtKubeconfig } from '../../src/doctor/kubeconfigs.ts';
 import { base64, kubeconfigText } from '../kube/support/api-server.ts';
-import { findKubectl, skipWithoutKubectl } from '../sandbox/kubectl.ts';
+import { findKubectl, skipWithoutKubectl } from '../support/kubectl.ts';
 import type { TestPair } from '../store/pairs.ts';
 import { makePair, temporaryDirectory } from '../store/pairs.ts';
 

@@ -46,6 +46,11 @@ describe('make install', () => {
       assert.ok((await stat(join(share, path))).isFile(), path);
     }
     const config = await readFile(join(root, 'etc/nodecertd/config.yaml'), 'utf8');
+    const lib = join(root, 'opt/node-tools/lib/nodecertd');
+    for (const file of (await readdir(lib)).filter((name) => name.endsWith('.js'))) {
+      // The name of the sandbox's CA: nothing of the sandbox is released.
+      assert.doesNotMatch(await readFile(join(lib, file), 'utf8'), /nodecertd-sandbox/, file);
+    }
     assert.match(config, /\$schema=\/opt\/node-tools\/share\/nodecertd\/config\.schema\.json$/m);
   });
 

@@ -54,13 +54,11 @@ export interface NodeObject extends ApiObject {
   readonly status: Readonly<Record<string, unknown>>;
 }
 
-/** A kind of object as URLs, discovery and authorization name it. */
+/** A kind of object, as URLs and authorization name it. */
 export interface Resource {
   readonly group: string;
   readonly version: string;
   readonly plural: string;
-  readonly singular: string;
-  readonly shortName: string;
   readonly kind: string;
   readonly subresources: readonly string[];
 }
@@ -69,8 +67,6 @@ export const csrResource: Resource = {
   group: 'certificates.k8s.io',
   version: 'v1',
   plural: 'certificatesigningrequests',
-  singular: 'certificatesigningrequest',
-  shortName: 'csr',
   kind: 'CertificateSigningRequest',
   subresources: ['approval', 'status'],
 };
@@ -79,8 +75,6 @@ export const nodeResource: Resource = {
   group: '',
   version: 'v1',
   plural: 'nodes',
-  singular: 'node',
-  shortName: 'no',
   kind: 'Node',
   subresources: ['status'],
 };

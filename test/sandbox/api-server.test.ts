@@ -76,48 +76,25 @@ describe('Nodes', () => {
     const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'n2' } };
     await running.admin.must({ method: 'POST', path: nodesPath, body: node });
     const path = `${nodesPath}/n2`;
-    const body = { status: { addresses } };
-    const ignored = await running.admin.must({ method: 'PATCH', path, body });
+    const body = { ...node, status: { addresses } };
+    const ignored = await running.admin.must({ method: 'PUT', path, body });
     assert.deepEqual((ignored as { status: object }).status, {});
-    const taken = await running.admin.must({ method: 'PATCH', path: `${path}/status`, body });
+    const taken = await running.admin.must({ method: 'PUT', path: `${path}/status`, body });
     assert.deepEqual((taken as { status: object }).status, { addresses });
-    const wrong = { status: { addresses: [{ type: 'Hostname' }] } };
-    const refused = { method: 'PATCH', path: `${path}/status`, body: wrong } as const;
+    const wrong = { ...node, status: { addresses: [{ type: 'Hostname' }] } };
+    const refused = { method: 'PUT', path: `${path}/status`, body: wrong } as const;
     assert.equal((await refusal(running.admin, refused)).code, 400);
     await running.admin.must({ method: 'DELETE', path });
     assert.equal((await refusal(running.admin, { method: 'GET', path })).code, 404);
   });
 });
 
-async function discover(path: string): Promise<Record<string, unknown>> {
-  const body = await running.bootstrapper.must({ method: 'GET', path });
-  return body as Record<string, unknown>;
-}
-
-describe('discovery', () => {
-  it('names the groups, versions and resources', async () => {
-    assert.deepEqual((await discover('/api'))['versions'], ['v1']);
-    assert.match(JSON.stringify(await discover('/apis')), /"certificates\.k8s\.io\/v1"/);
-    assert.equal((await discover('/apis/certificates.k8s.io'))['name'], 'certificates.k8s.io');
-    for (const [path, names] of [
-      ['/api/v1', ['nodes', 'nodes/status', 'secrets']],
-      ['/apis/authorization.k8s.io/v1', ['selfsubjectaccessreviews']],
-      ['/apis/authentication.k8s.io/v1', ['selfsubjectreviews']],
-      [
-        '/apis/certificates.k8s.io/v1',
-        [
-          'certificatesigningrequests',
-          'certificatesigningrequests/approval',
-          'certificatesigningrequests/status',
-        ],
-      ],
-    ] as const) {
-      const { resources } = (await discover(path)) as { resources: { name: string }[] };
-      assert.deepEqual(
-        resources.map(({ name }) => name),
-        names,
-      );
-    }
+describe('the paths without objects', () => {
+  it('tell the version and the health, and nothing else', async () => {
+    const { admin } = running;
+    const version = await admin.must({ method: 'GET', path: '/version' });
+    assert.equal((version as { minor: string }).minor, '37');
+    assert.equal((await refusal(admin, { method: 'GET', path: '/apis' })).code, 404);
   });
 });
 

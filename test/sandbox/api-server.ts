@@ -7,15 +7,13 @@ import type { AuditLog } from './audit-log.ts';
 import type { Authenticator } from './authentication.ts';
 import type { Approvals, User } from './authorization.ts';
 import { anonymous, authorizePath, authorizeResource } from './authorization.ts';
-import { pathResponse } from './discovery.ts';
 import type { Registry } from './registry.ts';
 import { createObject, deleteObject, getObject, updateObject } from './registry.ts';
-import { readObject, readPatched } from './request-body.ts';
+import { readObject } from './request-body.ts';
 import type { RequestInfo, ResourceRequest } from './request-info.ts';
 import { parseRequest } from './request-info.ts';
 import { answerReview, pluralOf } from './reviews.ts';
 import { StatusError, statusOf, successStatus } from './status-error.ts';
-import { toTable, wantsTable } from './table.ts';
 import type { BootstrapToken } from './token-secret.ts';
 import { readTokenSecret } from './token-secret.ts';
 import { streamWatch, watchParameters } from './watch-stream.ts';
@@ -133,7 +131,7 @@ export class ApiServer {
         body: answerReview(info.review, asked, { user, approvals: approvals() }),
       };
     }
-    return { code: 200, body: pathResponse(info.kind === 'path' ? info.path : '') };
+    return { code: 200, body: info.kind === 'path' && info.path === '/version' ? version : 'ok' };
   }
 
   async #perform<T extends ApiObject>(
@@ -151,22 +149,12 @@ export class ApiServer {
         return { code: 201, body: created };
       }
       case 'get':
-        return this.#read(exchange, asked, [getObject(registry, name)]);
+        return { code: 200, body: getObject(registry, name) };
       case 'list':
       case 'watch':
-        return this.#read(
-          exchange,
-          asked,
-          registry.store
-            .list()
-            .filter((object) => asked.name === undefined || object.metadata.name === asked.name),
-        );
+        return { code: 200, body: listOf(registry, asked.name) };
       case 'update': {
         const body = await readObject(request, limit);
-        return { code: 200, body: updateObject(registry, { name, body, subresource }) };
-      }
-      case 'patch': {
-        const body = await readPatched(request, limit, () => getObject(registry, name));
         return { code: 200, body: updateObject(registry, { name, body, subresource }) };
       }
       case 'delete': {
@@ -180,42 +168,13 @@ export class ApiServer {
     }
   }
 
-  #read(exchange: Exchange, asked: ResourceRequest, objects: readonly ApiObject[]): Answer {
-    const { resource } = asked;
-    const { csrs, clock } = this.#options;
-    const resourceVersion = String(csrs.store.revision);
-    if (wantsTable(exchange.request.headers.accept)) {
-      return {
-        code: 200,
-        body: toTable({ resource, objects, resourceVersion, now: clock.now() }),
-      };
-    }
-    if (asked.verb === 'get') return { code: 200, body: objects[0] ?? {} };
-    return {
-      code: 200,
-      body: {
-        kind: `${resource.kind}List`,
-        apiVersion: groupVersion(resource),
-        metadata: { resourceVersion },
-        items: objects,
-      },
-    };
-  }
-
   async #watch(exchange: Exchange, asked: ResourceRequest, signal: AbortSignal): Promise<void> {
     const { csrs, nodes, clock } = this.#options;
-    const { request, response } = exchange;
+    const { response } = exchange;
     const { resource } = asked;
     const parameters = watchParameters(asked.query, asked.name);
-    const table = wantsTable(request.headers.accept);
-    const render = (object: ApiObject): object => {
-      const { resourceVersion } = object.metadata;
-      return table
-        ? toTable({ resource, objects: [object], resourceVersion, now: clock.now() })
-        : object;
-    };
     this.#record(exchange, 200);
-    const common = { resource, parameters, response, clock, render };
+    const common = { resource, parameters, response, clock };
     await (resource === csrResource
       ? streamWatch({ ...common, store: csrs.store }, signal)
       : streamWatch({ ...common, store: nodes.store }, signal));
@@ -259,6 +218,24 @@ export class ApiServer {
       code,
     });
   }
+}
+
+/** The release whose rules the sandbox follows. */
+const version = {
+  major: '1',
+  minor: '37',
+  gitVersion: 'v1.37.0+nodecertd-sandbox',
+  platform: 'linux/amd64',
+};
+
+function listOf<T extends ApiObject>({ resource, store }: Registry<T>, name?: string): object {
+  const objects = store.list();
+  return {
+    kind: `${resource.kind}List`,
+    apiVersion: groupVersion(resource),
+    metadata: { resourceVersion: String(store.revision) },
+    items: name === undefined ? objects : objects.filter(({ metadata }) => metadata.name === name),
+  };
 }
 
 function verbOf({ kind }: RequestInfo, { method }: IncomingMessage): string {

@@ -1,7 +1,7 @@
 /** One request to the API, as an audit log of a real API server has it. */
 export interface AuditEntry {
   readonly user: string;
-  /** get, list, watch, create, update, patch, delete. */
+  /** get, list, watch, create, update, delete. */
   readonly verb: string;
   /** The plural, or the path where the request was for no object. */
   readonly resource: string;

@@ -17,7 +17,7 @@ const users = {
   anonymous,
 } as const satisfies Record<string, User>;
 
-const verbs: readonly Verb[] = ['create', 'get', 'list', 'watch', 'update', 'patch', 'delete'];
+const verbs: readonly Verb[] = ['create', 'get', 'list', 'watch', 'update', 'delete'];
 const requestorVerbs: readonly Verb[] = ['create', 'get', 'list', 'watch'];
 const readVerbs: readonly Verb[] = ['get', 'list', 'watch'];
 

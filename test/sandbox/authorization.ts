@@ -12,7 +12,7 @@ export const anonymous: User = {
   groups: ['system:unauthenticated'],
 };
 
-export type Verb = 'create' | 'get' | 'list' | 'watch' | 'update' | 'patch' | 'delete';
+export type Verb = 'create' | 'get' | 'list' | 'watch' | 'update' | 'delete';
 
 export interface ResourceAttributes {
   readonly verb: Verb;
@@ -48,7 +48,7 @@ export function authorizeResource(
   return allowed ? { ok: true } : { ok: false, message: forbiddenMessage(user, attributes) };
 }
 
-/** Health and version are for everyone, discovery for everyone who has authenticated. */
+/** Anyone may read the health and the version; any other path takes credentials. */
 export function authorizePath(user: User, path: string): AccessVerdict {
   const open =
     publicPaths.includes(path) ||

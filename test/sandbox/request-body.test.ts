@@ -47,7 +47,7 @@ describe('bodies', () => {
   it('are read in the types the API speaks', async () => {
     for (const [type, code] of [
       ['application/yaml', 415],
-      ['application/vnd.kubernetes.protobuf', 400],
+      ['application/vnd.kubernetes.protobuf', 415],
       ['application/json; charset=utf-8', 201],
     ] as const) {
       const body = JSON.stringify(csrBody('by-type', request.pem));

@@ -1,29 +1,12 @@
 import type { IncomingMessage } from 'node:http';
-import { mergePatch } from './merge-patch.ts';
-import { decodeProtobuf, protobufMediaType } from './protobuf.ts';
 import { StatusError } from './status-error.ts';
 
 /** Reads an object from a body; undefined when it is empty. @throws StatusError for one that is too large, of another type, or malformed */
 export async function readObject(request: IncomingMessage, limit: number): Promise<unknown> {
   const type = mediaType(request);
-  if (type === protobufMediaType) return decodeProtobuf(await readBytes(request, limit));
-  if (type !== 'application/json' && type !== '') throw unsupported(type, 'application/json');
+  if (type !== 'application/json' && type !== '') throw unsupported(type);
   const bytes = await readBytes(request, limit);
   return bytes.length === 0 ? undefined : parseJson(bytes);
-}
-
-const mergePatchType = 'application/merge-patch+json';
-
-/** Reads a merge patch and applies it to the current object. @throws StatusError as readObject() */
-export async function readPatched(
-  request: IncomingMessage,
-  limit: number,
-  current: () => unknown,
-): Promise<unknown> {
-  const type = mediaType(request);
-  if (type !== mergePatchType) throw unsupported(type, mergePatchType);
-  const patch = parseJson(await readBytes(request, limit));
-  return mergePatch(current(), patch);
 }
 
 function mediaType(request: IncomingMessage): string {
@@ -53,9 +36,9 @@ function parseJson(bytes: Buffer): unknown {
   }
 }
 
-function unsupported(found: string, wanted: string): StatusError {
+function unsupported(found: string): StatusError {
   return new StatusError(
     'UnsupportedMediaType',
-    `the body of the request was in an unknown format: found ${found || 'none'}, accepted is ${wanted}`,
+    `the body of the request was in an unknown format: found ${found}, accepted is application/json`,
   );
 }

@@ -32,7 +32,7 @@ const rows: readonly (readonly [method: string, target: string, expected: string
   ['GET', `${csrs}/a`, 'get certificatesigningrequests a'],
   ['GET', `${csrs}/a%2Fb`, 'get certificatesigningrequests a/b'],
   ['PUT', `${csrs}/a`, 'update certificatesigningrequests a'],
-  ['PATCH', `${csrs}/a/status`, 'patch certificatesigningrequests/status a'],
+  ['PATCH', `${csrs}/a/status`, 'method-not-allowed'],
   ['PUT', `${csrs}/a/approval`, 'update certificatesigningrequests/approval a'],
   ['DELETE', `${csrs}/a`, 'delete certificatesigningrequests a'],
   ['DELETE', csrs, 'method-not-allowed'],
@@ -48,7 +48,8 @@ const rows: readonly (readonly [method: string, target: string, expected: string
   ['GET', '/healthz', 'path'],
   ['HEAD', '/healthz', 'path'],
   ['POST', '/healthz', 'method-not-allowed'],
-  ['GET', '/apis/certificates.k8s.io/v1', 'path'],
+  ['GET', '/version', 'path'],
+  ['GET', '/apis/certificates.k8s.io/v1', 'not-found'],
   ['GET', '/', 'not-found'],
   ['GET', '//', 'bad-request'],
 ];

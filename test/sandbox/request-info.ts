@@ -1,5 +1,5 @@
 import type { Resource } from './api-object.ts';
-import { groupVersion, resources } from './api-object.ts';
+import { resources } from './api-object.ts';
 import type { Verb } from './authorization.ts';
 import type { ReviewKind } from './reviews.ts';
 import { pluralOf, reviews } from './reviews.ts';
@@ -16,7 +16,7 @@ export interface ResourceRequest {
   readonly query: URLSearchParams;
 }
 
-/** A request for anything else, by its path: health, version, discovery. */
+/** A request for the health or the version of the server. */
 export interface PathRequest {
   readonly kind: 'path';
   readonly path: string;
@@ -45,22 +45,7 @@ export type RequestInfo =
   | { readonly kind: 'method-not-allowed'; readonly path: string }
   | { readonly kind: 'bad-request'; readonly path: string; readonly problem: string };
 
-const knownPaths: readonly string[] = [
-  '/healthz',
-  '/livez',
-  '/readyz',
-  '/version',
-  '/api',
-  '/apis',
-  ...new Set(
-    resources.flatMap((resource) =>
-      resource.group === ''
-        ? [`/api/${resource.version}`]
-        : [`/apis/${resource.group}`, `/apis/${groupVersion(resource)}`],
-    ),
-  ),
-  ...reviews.flatMap(({ group }) => [`/apis/${group}`, `/apis/${group}/v1`]),
-];
+const knownPaths: readonly string[] = ['/healthz', '/livez', '/readyz', '/version'];
 
 const reviewPaths: ReadonlyMap<string, ReviewKind> = new Map(
   reviews.map(({ group, kind }) => [`/apis/${group}/v1/${pluralOf(kind)}`, kind]),
@@ -69,7 +54,6 @@ const reviewPaths: ReadonlyMap<string, ReviewKind> = new Map(
 const namedVerbs: Readonly<Record<string, Verb>> = {
   GET: 'get',
   PUT: 'update',
-  PATCH: 'patch',
   DELETE: 'delete',
 };
 

@@ -90,6 +90,6 @@ function isAllowed(
 /** A resource that is not served may be asked for all the same. */
 function resourceNamed(group: string, plural: string): Resource {
   const served = resources.find((known) => known.group === group && known.plural === plural);
-  const other = { version: 'v1', singular: plural, shortName: plural, kind: plural };
+  const other = { version: 'v1', kind: plural };
   return served ?? { ...other, group, plural, subresources: [] };
 }

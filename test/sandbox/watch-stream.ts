@@ -38,8 +38,6 @@ export interface WatchStream<T extends ApiObject> {
   readonly parameters: WatchParameters;
   readonly response: ServerResponse;
   readonly clock: Clock;
-  /** What goes into an event in place of the object: itself, or a table. */
-  readonly render: (object: T) => object;
 }
 
 /** Bytes a client may leave unread before it is cut off: it would otherwise grow in our memory. */
@@ -110,7 +108,7 @@ async function waitForEnd<T extends ApiObject>(
 function sendChange<T extends ApiObject>(stream: WatchStream<T>, event: ChangeEvent<T>): void {
   const { name } = stream.parameters;
   if (name !== undefined && name !== event.object.metadata.name) return;
-  send(stream, event.type, stream.render(event.object));
+  send(stream, event.type, event.object);
 }
 
 function sendBookmark<T extends ApiObject>(

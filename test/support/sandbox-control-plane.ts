@@ -69,7 +69,7 @@ function observed({ metadata, spec, status }: CsrObject): ObservedCsr {
   };
 }
 
-/** Health, version and discovery have no object, in an audit log as here. */
+/** An audit log names a path, such as /version, where there is no object. */
 function isForObjects(entry: AuditEntry): boolean {
   return !entry.resource.startsWith('/');
 }

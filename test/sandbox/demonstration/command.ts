@@ -66,12 +66,11 @@ async function serve(
   admin kubeconfig      ${session.adminKubeconfig}
   Node object           ${nodeName} (127.0.0.1)
 
-What nodes ask for is approved by itself, serving certificates as well.
+Every certificate that a node requests is approved at once, serving certificates included.
 Try in another terminal:
   ${agentCommand} run --bootstrap-kubeconfig ${session.bootstrapKubeconfig} \\
     --kubeconfig ${directory}/kubelet.conf --cert-dir ${directory}/pki \\
     --state-dir ${directory}/state --metrics-address 127.0.0.1:0 --log-format text
-  kubectl --kubeconfig ${session.adminKubeconfig} get csr
 ${session.kept ? 'Ctrl-C ends it; the folder stays.' : 'Ctrl-C ends it and removes everything.'}
 `);
   if (!stop.aborted) await once(stop, 'abort');

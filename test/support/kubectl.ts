@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { controlPlaneDirectory, findProgram, skip } from '../support/programs.ts';
+import { controlPlaneDirectory, findProgram, skip } from './programs.ts';
 
 /** kubectl on PATH, or the one built along with the real control plane. */
 export function findKubectl(): string | undefined {
@@ -10,5 +10,5 @@ export function findKubectl(): string | undefined {
 
 /** For the `skip` option of a test. */
 export function skipWithoutKubectl(): string | false {
-  return findKubectl() === undefined && skip('kubectl on the sandbox: kubectl is not there');
+  return findKubectl() === undefined && skip('tests with kubectl: not found');
 }
