@@ -14,27 +14,27 @@ import { PreflightGauge } from './preflight-gauge.ts';
 import { ProcessMetrics } from './process-metrics.ts';
 import { Counter, Gauge, Histogram, Registry } from './prom-client.ts';
 
-/** How an enroller ended: done with its work, gone without a word, or killed for its silence. */
+/** How an enroller process ended: work done, exited early, or killed because it stopped answering. */
 export const enrollerEnds = ['finished', 'lost', 'hung'] as const;
 export type EnrollerEnd = (typeof enrollerEnds)[number];
 
-/** Asked at every scrape; the only source of the time too. */
+/** Called at every scrape. The status is also the only source of the time. */
 export interface AgentMetricsOptions {
   readonly status: () => AgentStatus;
   readonly health: () => Health;
-  /** Whether to export the kubelet's own five names as well; a reload may change it. */
+  /** Whether to export the kubelet's five metric names too; a reload can change it. */
   readonly kubeletNames: () => boolean;
 }
 
 export interface StoredRecord {
   readonly name: string;
-  /** Seconds since the notBefore of the pair that was replaced, as the kubelet counts; absent for a first one. */
+  /** Seconds since notBefore of the replaced certificate, as the kubelet counts; absent for the first certificate. */
   readonly ageOfReplaced?: number | undefined;
-  /** From the decision to ask for a certificate to the moment the link names it. */
+  /** Seconds from the decision to request a certificate until the link points to it. */
   readonly seconds: number;
 }
 
-/** Everything the agent exports: gauges from its status at the scrape, counters and histograms from what it reports here. */
+/** Everything the agent exports. Gauges are read from the status at each scrape; the record…() methods feed counters and histograms. */
 export class AgentMetrics {
   readonly #registry = new Registry();
   readonly #options: AgentMetricsOptions;
@@ -43,82 +43,82 @@ export class AgentMetrics {
   readonly #preflight = new PreflightGauge(this.#registry);
   readonly #process = new ProcessMetrics(this.#registry);
   #kubelet: KubeletMetrics | undefined;
-  /** By a reload; at the start, otherwise. */
+  /** Undefined until the first reload. */
   #configReadAt: Instant | undefined;
   readonly #introduced = new Set<string>();
 
   readonly #rotations = this.#counter(
-    'rotations_total',
+    'nodecertd_rotations_total',
     'Certificates issued, stored and linked.',
     ['certificate'],
   );
   readonly #requests = this.#counter(
-    'csr_requests_total',
+    'nodecertd_csr_requests_total',
     'Certificate signing requests created on the API server.',
     ['certificate'],
   );
   readonly #failures = this.#counter(
-    'rotation_failures_total',
-    'Attempts at a certificate that failed, by error code.',
+    'nodecertd_rotation_failures_total',
+    'Failed attempts to get a certificate, by error code.',
     ['certificate', 'code'],
   );
   readonly #apiRequests = this.#counter(
-    'api_requests_total',
-    'Finished requests to the API server by verb and HTTP status, or error code where no answer came.',
+    'nodecertd_api_requests_total',
+    'Finished requests to the API server, by verb and by HTTP status, or error code if there was no response.',
     ['verb', 'code'],
   );
   readonly #enrollerRestarts = this.#counter(
-    'enroller_restarts_total',
+    'nodecertd_enroller_restarts_total',
     'Enroller processes that ended before their work was done.',
     ['reason'],
   );
   readonly #age = this.#histogram(
-    'certificate_age_at_rotation_seconds',
+    'nodecertd_certificate_age_at_rotation_seconds',
     'Age of a certificate when it was replaced.',
     { labels: ['certificate'], buckets: ageBuckets },
   );
   readonly #duration = this.#histogram(
-    'rotation_duration_seconds',
-    'Time from asking for a certificate to its being stored and linked.',
+    'nodecertd_rotation_duration_seconds',
+    'Time from requesting a certificate until it is stored and linked.',
     { labels: ['certificate'], buckets: rotationBuckets },
   );
   readonly #apiDuration = this.#histogram(
-    'api_request_duration_seconds',
-    'Duration of requests to the API server; a watch lasts as long as it is open.',
+    'nodecertd_api_request_duration_seconds',
+    'Duration of requests to the API server; a watch counts for as long as it is open.',
     { labels: ['verb'], buckets: requestBuckets },
   );
   readonly #enrollerRunning = this.#gauge(
-    'enroller_running',
+    'nodecertd_enroller_running',
     '1 while an enroller process is running.',
   );
   readonly #clockSkew = this.#gauge(
-    'clock_skew_seconds',
-    'Clock of the node minus clock of the API server, to the second; absent until measured.',
+    'nodecertd_clock_skew_seconds',
+    'Clock of the node minus clock of the API server, in whole seconds; absent until measured.',
   );
   readonly #lastTick = this.#gauge(
-    'loop_last_tick_timestamp_seconds',
-    'When the rotation loop last came round, as a Unix time; it does so every minute.',
+    'nodecertd_loop_last_tick_timestamp_seconds',
+    'When the rotation loop last ran, as a Unix time; it runs every minute.',
   );
   readonly #loopStuck = this.#gauge(
-    'loop_stuck',
-    '1 while the rotation loop has not come round for over three minutes.',
+    'nodecertd_loop_stuck',
+    '1 while the rotation loop has not run for more than three minutes.',
   );
-  readonly #buildInfo = this.#gauge('build_info', 'Always 1; the versions are in the labels.', [
-    'version',
-    'node_version',
-  ]);
-
+  readonly #buildInfo = this.#gauge(
+    'nodecertd_build_info',
+    'Always 1; the labels carry the versions.',
+    ['version', 'node_version'],
+  );
   readonly #reloads = this.#counter(
-    'config_reloads_total',
-    'Times that the configuration was read anew, by what came of it.',
+    'nodecertd_config_reloads_total',
+    'Configuration reloads, by result.',
     ['result'],
   );
   readonly #lastReloadSuccessful = this.#gauge(
-    'config_last_reload_successful',
-    '1 unless the last configuration that was read was refused.',
+    'nodecertd_config_last_reload_successful',
+    '0 if the last configuration reload was refused, otherwise 1.',
   );
   readonly #lastReloadSuccess = this.#gauge(
-    'config_last_reload_success_timestamp_seconds',
+    'nodecertd_config_last_reload_success_timestamp_seconds',
     'When the configuration in use was read, as a Unix time.',
   );
 
@@ -136,7 +136,7 @@ export class AgentMetrics {
     return this.#registry.contentType;
   }
 
-  /** The text exposition format. Gauges and counters are read in one synchronous pass, so they belong together. */
+  /** The text exposition format. One synchronous pass reads the status, so all values belong to the same moment. */
   async render(): Promise<string> {
     const status = this.#options.status();
     for (const { name } of status.certificates) this.#introduce(name);
@@ -165,7 +165,7 @@ export class AgentMetrics {
     this.#apiDuration.observe({ verb }, notNegative(seconds));
   }
 
-  /** A CSR was created; watching one that stands does not count. */
+  /** Counts created CSRs; resuming the watch of an existing CSR does not count. */
   recordRequested(name: string): void {
     this.#introduce(name);
     this.#requests.inc({ certificate: name });
@@ -204,7 +204,7 @@ export class AgentMetrics {
     this.#clockSkew.set(ms / second);
   }
 
-  /** Counts go on where they were when the names come back. */
+  /** Kept while switched off, so that the counters continue when a reload switches the names on again. */
   get #kubeletNames(): KubeletMetrics | undefined {
     if (!this.#options.kubeletNames()) return undefined;
     this.#kubelet ??= new KubeletMetrics();
@@ -226,12 +226,7 @@ export class AgentMetrics {
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
-    return new Counter({
-      name: `nodecertd_${name}`,
-      help,
-      labelNames,
-      registers: [this.#registry],
-    });
+    return new Counter({ name, help, labelNames, registers: [this.#registry] });
   }
 
   #gauge<Label extends string = never>(
@@ -239,7 +234,7 @@ export class AgentMetrics {
     help: string,
     labelNames: Label[] = [],
   ): Gauge<Label> {
-    return new Gauge({ name: `nodecertd_${name}`, help, labelNames, registers: [this.#registry] });
+    return new Gauge({ name, help, labelNames, registers: [this.#registry] });
   }
 
   #histogram<Label extends string>(
@@ -248,7 +243,7 @@ export class AgentMetrics {
     { labels, buckets }: { labels: Label[]; buckets: readonly number[] },
   ): Histogram<Label> {
     return new Histogram({
-      name: `nodecertd_${name}`,
+      name,
       help,
       labelNames: labels,
       buckets: [...buckets],
@@ -257,7 +252,7 @@ export class AgentMetrics {
   }
 }
 
-/** A clock set back while something was measured must not make a sum shrink: Prometheus takes that for a restart. */
+/** A clock that was set back must not make a sum shrink: Prometheus takes a smaller sum for a restart. */
 function notNegative(seconds: number): number {
   return Math.max(seconds, 0);
 }

@@ -6,12 +6,12 @@ import type { Registry } from './prom-client.ts';
 import { Gauge } from './prom-client.ts';
 
 /**
- * What the status says of each certificate, as gauges. They are emptied and filled
- * again at every scrape, so that the series of a serial, a CSR or a pair that is
- * gone vanish with it, and a value can never be older than the scrape.
+ * The status of each certificate as gauges. Every scrape resets and fills them, so the
+ * series of an old serial, CSR or certificate disappear and no value is older than the
+ * scrape.
  *
- * A time that is not known has no series: zero would read as 1970 and fire every
- * alert that subtracts it from now.
+ * An unknown time has no series: zero would read as 1970 and fire every alert that
+ * subtracts it from now.
  */
 export class CertificateGauges {
   readonly #notBefore: Gauge<'certificate'>;
@@ -32,52 +32,52 @@ export class CertificateGauges {
       labels: readonly Label[] = [],
     ): Gauge<Label | 'certificate'> =>
       new Gauge({
-        name: `nodecertd_${name}`,
+        name,
         help,
         labelNames: ['certificate', ...labels],
         registers: [registry],
       });
     this.#notBefore = gauge(
-      'certificate_not_before_timestamp_seconds',
-      'Start of the validity of the current certificate, as a Unix time; absent without one.',
+      'nodecertd_certificate_not_before_timestamp_seconds',
+      'Start of the validity of the current certificate, as a Unix time; absent without a certificate.',
     );
     this.#notAfter = gauge(
-      'certificate_not_after_timestamp_seconds',
-      'End of the validity of the current certificate, as a Unix time; absent without one.',
+      'nodecertd_certificate_not_after_timestamp_seconds',
+      'End of the validity of the current certificate, as a Unix time; absent without a certificate.',
     );
     this.#deadline = gauge(
-      'certificate_rotation_deadline_timestamp_seconds',
-      'When the current certificate is due to be replaced, as a Unix time; absent without one.',
+      'nodecertd_certificate_rotation_deadline_timestamp_seconds',
+      'Rotation deadline of the current certificate, as a Unix time; absent without a certificate.',
     );
     this.#expiration = gauge(
-      'certificate_expiration_seconds',
-      'Seconds until the current certificate expires, negative once it has; absent without one.',
+      'nodecertd_certificate_expiration_seconds',
+      'Seconds until the current certificate expires, negative after that; absent without a certificate.',
     );
     this.#state = gauge(
-      'certificate_state',
+      'nodecertd_certificate_state',
       '1 for the state the certificate is in, 0 for every other state.',
       ['state'],
     );
     this.#usable = gauge(
-      'certificate_usable',
+      'nodecertd_certificate_usable',
       '1 while the current certificate is valid and issued by the cluster.',
     );
     this.#overdue = gauge(
-      'certificate_rotation_overdue',
-      '1 while the rotation deadline has passed and the old certificate is still in place.',
+      'nodecertd_certificate_rotation_overdue',
+      '1 while the rotation deadline has passed and the certificate has not been replaced.',
     );
     this.#failures = gauge(
-      'certificate_consecutive_failures',
-      'Failed attempts since the last success; unlike a rate it holds between tries that are hours apart.',
+      'nodecertd_certificate_consecutive_failures',
+      'Failed attempts since the last success; unlike a rate, it stays up between attempts that are hours apart.',
     );
     this.#info = gauge(
-      'certificate_info',
-      'Always 1; identifies the current certificate. The serial is empty without one.',
+      'nodecertd_certificate_info',
+      'Always 1; the labels identify the current certificate. The serial is empty without a certificate.',
       ['serial', 'signer', 'path'],
     );
     this.#pendingSince = gauge(
-      'csr_pending_since_timestamp_seconds',
-      'When the undecided certificate signing request was created, as a Unix time; absent without one.',
+      'nodecertd_csr_pending_since_timestamp_seconds',
+      'When the pending certificate signing request was created, as a Unix time; absent without a request.',
       ['csr'],
     );
   }

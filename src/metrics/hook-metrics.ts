@@ -12,9 +12,9 @@ export interface HookRunRecord {
 }
 
 /**
- * What follows rotations. The gauges are filled anew at each scrape, as those of the
- * certificates are: a hook that is configured no longer has no series, and neither has
- * an endpoint before the first look at it.
+ * Hooks and served certificates. Every scrape resets and fills the gauges: a hook that
+ * was removed from the configuration has no series, and an endpoint has none before its
+ * first check.
  */
 export class HookMetrics {
   readonly #runs: Counter<'certificate' | 'hook' | 'result'>;
@@ -26,25 +26,25 @@ export class HookMetrics {
     const registers = [registry];
     this.#runs = new Counter({
       name: 'nodecertd_hook_runs_total',
-      help: 'Tries of hooks by what came of them.',
+      help: 'Hook runs, by result.',
       labelNames: ['certificate', 'hook', 'result'],
       registers,
     });
     this.#failing = new Gauge({
       name: 'nodecertd_hook_failing',
-      help: '1 from the last failed try of a hook until it works again.',
+      help: '1 after the last run of the hook failed, until a run succeeds.',
       labelNames: ['certificate', 'hook'],
       registers,
     });
     this.#lastSuccess = new Gauge({
       name: 'nodecertd_hook_last_success_timestamp_seconds',
-      help: 'When a hook last did what it should, as a Unix time; absent until it has in this run.',
+      help: 'When the hook last succeeded, as a Unix time; absent until it succeeds in this run of the agent.',
       labelNames: ['certificate', 'hook'],
       registers,
     });
     this.#served = new Gauge({
       name: 'nodecertd_served_current',
-      help: '1 if the endpoint showed the certificate on disk when it was last looked at.',
+      help: '1 if the endpoint served the certificate on disk at its last check.',
       labelNames: ['certificate', 'endpoint'],
       registers,
     });
@@ -73,7 +73,7 @@ export class HookMetrics {
     }
   }
 
-  /** At zero from the start, so that the first failure is an increase. */
+  /** Counters start at zero: `increase()` does not see the first sample of a new series. */
   #introduce({ certificate, hook }: Pick<HookRunRecord, 'certificate' | 'hook'>): void {
     for (const result of hookResults) this.#runs.inc({ certificate, hook, result }, 0);
   }

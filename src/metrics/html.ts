@@ -1,4 +1,4 @@
-/** Markup that has been escaped already. A type of its own, so that a plain string never passes for it. */
+/** Escaped markup. A class, so that the compiler never accepts a plain string in its place. */
 export class Html {
   readonly text: string;
 
@@ -9,7 +9,7 @@ export class Html {
 
 export type HtmlValue = string | number | Html | undefined | readonly HtmlValue[];
 
-/** Template tag: whatever is put in is escaped unless it is Html itself; undefined is nothing. */
+/** Template tag that escapes every value except Html; undefined renders as an empty string. */
 export function html(strings: TemplateStringsArray, ...values: readonly HtmlValue[]): Html {
   return new Html(strings.map((text, index) => text + toHtml(values[index])).join(''));
 }

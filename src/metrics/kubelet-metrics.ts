@@ -5,12 +5,12 @@ import { ageBuckets } from './buckets.ts';
 import { Counter, Gauge, Histogram, Registry } from './prom-client.ts';
 
 /**
- * The five names under which the kubelet reports its own certificates, so that
- * alerts written for it (kubernetes-mixin) keep working once this agent has taken
- * over. Off unless asked for, since a kubelet on the same node may still export them.
+ * The five metrics of the kubelet's own certificate manager, so that alerts written for
+ * the kubelet (kubernetes-mixin) keep working after adoption. Off by default, because a
+ * kubelet on the same node may still export them.
  *
- * One difference: an expired certificate has a negative time to live, as the
- * kubelet's help text promises; the kubelet itself shows +Inf, which no alert catches.
+ * One difference: an expired certificate has a negative time to live, as the kubelet's
+ * help text promises. The kubelet itself exports +Inf, which no alert catches.
  */
 export class KubeletMetrics {
   readonly #registry = new Registry();
@@ -75,9 +75,9 @@ function ttlHelp(kind: string): string {
 }
 
 /**
- * Whole seconds towards zero, of the certificate that ends first where several share
- * the signer. A self-signed stand-in is not the kubelet's certificate from the cluster,
- * so it counts as none.
+ * Whole seconds, rounded toward zero, of the certificate that expires first if several
+ * share the signer. A temporary self-signed certificate does not count: the kubelet's
+ * metric covers issued certificates only.
  */
 function timeToLive(status: AgentStatus, signerName: string): number {
   const ends = status.certificates

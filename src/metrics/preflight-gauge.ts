@@ -3,14 +3,14 @@ import type { AgentStatus } from '../core/status.ts';
 import type { Registry } from './prom-client.ts';
 import { Gauge } from './prom-client.ts';
 
-/** What the examination at the start found; without a series until it is over, since no finding would be good news. */
+/** Findings of the doctor checks at the start. No series until they are done: zero would mean that all is well. */
 export class PreflightGauge {
   readonly #findings: Gauge<'severity'>;
 
   constructor(registry: Registry) {
     this.#findings = new Gauge({
       name: 'nodecertd_preflight_findings',
-      help: 'Findings of the examination of the node when the agent started; nodecertd doctor shows them anew.',
+      help: 'Findings of the doctor checks at the start of the agent; nodecertd doctor repeats the checks.',
       labelNames: ['severity'],
       registers: [registry],
     });

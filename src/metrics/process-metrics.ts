@@ -5,9 +5,9 @@ import type { Registry } from './prom-client.ts';
 import { Counter, Gauge } from './prom-client.ts';
 
 /**
- * The usual process metrics under their usual names, so that dashboards made for
- * any program fit. prom-client's own collector would load perf_hooks, an event-loop
- * histogram and a tracing API to produce them. Read synchronously: /proc is memory.
+ * The standard process metrics under their standard names, so that common dashboards
+ * work. prom-client's own collector loads perf_hooks, an event-loop histogram and a
+ * tracing API. Reads are synchronous because /proc is memory.
  */
 export class ProcessMetrics {
   readonly #cpu: Counter;
@@ -63,7 +63,7 @@ export class ProcessMetrics {
   }
 }
 
-/** Without a readable /proc (a sandbox can hide it) the series is absent rather than wrong. */
+/** If a sandbox hides /proc, the series is absent rather than wrong. */
 function setOrRemove(gauge: Gauge, value: number | undefined): void {
   if (value === undefined) gauge.remove();
   else gauge.set(value);
@@ -71,7 +71,7 @@ function setOrRemove(gauge: Gauge, value: number | undefined): void {
 
 function openFds(): number | undefined {
   try {
-    // One of them is the descriptor this very listing needs.
+    // The listing itself holds one descriptor.
     return readdirSync('/proc/self/fd').length - 1;
   } catch {
     return undefined;

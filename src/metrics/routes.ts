@@ -13,12 +13,12 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** What the answers are made of; asked anew for each. */
+/** The sources of a response; each response reads them again. */
 export interface Sources {
   readonly metrics: AgentMetrics;
   readonly status: () => AgentStatus;
   readonly health: () => Health;
-  /** The host of the configuration, under which this server may be addressed. */
+  /** The configured host, accepted as a Host header. */
   readonly host: string;
 }
 
@@ -26,20 +26,20 @@ export type AskedFor = Pick<IncomingMessage, 'method' | 'url'> & {
   readonly headers: Pick<IncomingMessage['headers'], 'host'>;
 };
 
-/** Decides what a request gets; HEAD gets what GET would, and the caller leaves the body out. */
+/** Answers a request. HEAD gets the answer to GET; the caller leaves the body out. */
 export async function answer(request: AskedFor, sources: Sources): Promise<Answer> {
   const { method = 'GET', url = '/', headers } = request;
   if (!isTrustedHost(headers.host, [sources.host, sources.status().nodeName])) {
     return plain(
       421,
-      `this server does not answer for the host ${headers.host}: use its address\n`,
+      `this server does not answer requests for the host ${headers.host}; use its IP address\n`,
     );
   }
   const route = routes.get(url.split('?', 1)[0] ?? '');
   if (route === undefined)
-    return plain(404, `not found, there is ${[...routes.keys()].join(' ')}\n`);
+    return plain(404, `not found; available paths: ${[...routes.keys()].join(' ')}\n`);
   if (method !== 'GET' && method !== 'HEAD') {
-    return { ...plain(405, 'only GET and HEAD are answered\n'), headers: { allow: 'GET, HEAD' } };
+    return { ...plain(405, 'only GET and HEAD are allowed\n'), headers: { allow: 'GET, HEAD' } };
   }
   return await route(sources);
 }
@@ -84,7 +84,7 @@ function plain(code: number, body: string): Answer {
   return { code, type: 'text/plain; charset=utf-8', body };
 }
 
-/** The policy holds even if something got past the escaping: no script, no form, no frame, nothing from elsewhere. */
+/** The policy is a second line of defense if unescaped text ever reaches the page: no script, form, frame or remote resource. */
 function page(body: string): Answer {
   const policy =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

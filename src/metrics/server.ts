@@ -18,16 +18,16 @@ export interface MetricsServerOptions {
   readonly limits?: ServerLimits;
 }
 
-/** How much of the keeper a stranger on the port can take up. */
+/** Bounds what an unauthenticated client can use up in the keeper. */
 export interface ServerLimits {
   readonly connections: number;
   /** Milliseconds for the headers of a request to arrive, and for the whole request. */
   readonly requestMs: number;
-  /** Milliseconds between two looks at which connections are too slow. */
+  /** Milliseconds between two searches for connections that are too slow. */
   readonly checkMs: number;
 }
 
-/** Prometheus keeps one connection; the rest is for people, probes and a second Prometheus. */
+/** Prometheus keeps one connection open; the others are for people, probes and a second Prometheus. */
 export const defaultLimits: ServerLimits = {
   connections: 16,
   requestMs: 5 * second,
@@ -35,16 +35,16 @@ export const defaultLimits: ServerLimits = {
 };
 
 export interface MetricsServer extends AsyncDisposable {
-  /** Where it really listens, also when port 0 was asked for. */
+  /** The bound address; also the actual port when the configuration says 0. */
   readonly address: { readonly host: string; readonly port: number };
-  /** Base URL that works on this machine, without a trailing slash: `http://127.0.0.1:9471`. */
+  /** Base URL for use on this machine, without a trailing slash: `http://127.0.0.1:9471`. */
   readonly url: string;
 }
 
 /**
  * Serves /metrics, /healthz, /readyz, /status and a status page until disposed.
  *
- * @throws AgentError METRICS_LISTEN when the address cannot be listened on
+ * @throws AgentError METRICS_LISTEN if it cannot listen on the address
  */
 export async function startMetricsServer(options: MetricsServerOptions): Promise<MetricsServer> {
   const { config, metrics, status, health, limits = defaultLimits } = options;
@@ -54,7 +54,7 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
     void respond(request, response, sources);
   });
   await listen(server, config);
-  // A failed accept (no descriptor left) would end the process; certificates matter more than metrics.
+  // A failed accept (no file descriptor left) would end the process; certificates matter more than metrics.
   server.on('error', () => {});
   const address = boundAddress(server, config);
   return {
@@ -76,7 +76,7 @@ function createLimitedServer({ connections, requestMs, checkMs }: ServerLimits):
     connectionsCheckingInterval: checkMs,
     maxHeaderSize: 8 * 1024,
   });
-  // Also ends connections on which nothing was ever sent, or whose reader has stopped reading.
+  // Also closes connections that never send a byte, and connections whose client stops reading.
   server.timeout = 2 * requestMs;
   server.maxConnections = connections;
   return server;
@@ -93,7 +93,7 @@ async function respond(
     'content-length': Buffer.byteLength(body),
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
-    // What follows a refused request may be a body that nobody wants to read.
+    // A refused request may have a body, which is not worth reading.
     ...(code >= 400 && code < 500 && { connection: 'close' }),
     ...headers,
   });
@@ -122,10 +122,10 @@ async function listen(server: Server, { host, port }: MetricsConfig): Promise<vo
 
 function listenRemedy(error: unknown, port: number): string {
   if (hasErrno(error, 'EADDRINUSE')) {
-    return `Find what holds the port with: ss -ltnp 'sport = :${port}', or set metrics.address to another one`;
+    return `Find the program on this port with: ss -ltnp 'sport = :${port}', or set metrics.address to another port`;
   }
   if (hasErrno(error, 'EACCES')) return 'Set metrics.address to a port above 1023';
-  return 'Set metrics.address to an address of this machine, listed by: ip -brief address';
+  return 'Set metrics.address to an address of this machine; list them with: ip -brief address';
 }
 
 function boundAddress(server: Server, { host, port }: MetricsConfig): MetricsServer['address'] {
@@ -135,7 +135,7 @@ function boundAddress(server: Server, { host, port }: MetricsConfig): MetricsSer
     : { host: bound.address, port: bound.port };
 }
 
-/** A wildcard is not an address to connect to. */
+/** A client cannot connect to a wildcard address. */
 function localUrl({ host, port }: MetricsServer['address']): string {
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   return `http://${hostPort(reachable, port)}`;

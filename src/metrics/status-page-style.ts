@@ -1,6 +1,6 @@
 import { Html } from './html.ts';
 
-/** Inline, since the page loads nothing: it has to work on a node without a way out. */
+/** Inline, because the page must work on a node without access to other hosts. */
 export const statusPageStyle = new Html(`
 :root {
   color-scheme: light dark;

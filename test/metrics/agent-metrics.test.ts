@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { attemptCodes } from '../../src/core/errors.ts';
 import { minute, second } from '../../src/core/instant.ts';
@@ -148,6 +150,20 @@ describe('AgentMetrics gauges', () => {
     const { metrics } = metricsOf(both);
     metrics.setClockSkew(-3000);
     assert.deepEqual(series(await scrape(metrics), 'nodecertd_clock_skew_seconds'), { '': -3 });
+  });
+});
+
+describe('metric names', () => {
+  it('are written in full in the code, so that a search for a name finds it', async () => {
+    const folder = join(import.meta.dirname, '../../src/metrics');
+    const files = (await readdir(folder)).map((file) => readFile(join(folder, file), 'utf8'));
+    const code = (await Promise.all(files)).join('');
+    const { types } = await scrape(metricsOf(agent([client(), server()])).metrics);
+    assert.ok(types.size > 25);
+    assert.deepEqual(
+      [...types.keys()].filter((name) => !code.includes(`'${name}'`)),
+      [],
+    );
   });
 });
 
