@@ -134,7 +134,7 @@ function kubeletPaths({
 }): KubeletPaths {
   if (kubelet.source === 'unknown') {
     const { kubeconfig, nodeName } = config;
-    const { standBack: _, ...paths } = config.kubelet;
+    const { deferToKubelet: _, ...paths } = config.kubelet;
     return { ...paths, kubeconfig, nodeName };
   }
   const at = (name: Parameters<typeof flaggedPath>[1]): string | undefined =>

@@ -117,7 +117,7 @@ function checkServing(facts: AdoptionFacts, serving: PairLook): Obstacle[] {
 
 function waysToServing(facts: AdoptionFacts): string {
   const { agentPid, config, paths } = facts;
-  if (config.kubelet.standBack && fileValue(facts, 'serverTLSBootstrap') === true) {
+  if (config.kubelet.deferToKubelet && fileValue(facts, 'serverTLSBootstrap') === true) {
     const file = paths.configFile ?? config.kubelet.configFile;
     return `kubectl get csr: the kubelet asks for it itself, and somebody has to approve; or set serverTLSBootstrap: false in ${file}, upon which a running nodecertd signs a stand-in, and run this again`;
   }

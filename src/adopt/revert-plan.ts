@@ -78,7 +78,7 @@ function agentRuns({ agentPid, config }: AdoptionFacts): Note[] {
   if (agentPid === undefined) return [];
   const agent = `nodecertd (pid ${agentPid}) works on the same pairs`;
   return [
-    config.kubelet.standBack
+    config.kubelet.deferToKubelet
       ? {
           id: 'agent-running',
           what: `${agent}: what the kubelet rotates again it only watches from then on`,

@@ -38,7 +38,7 @@ export function resolveConfig(
         configDirectory: resolve(folder, file.kubelet.configDirectory),
       }),
       certificateDirectory: resolve(folder, file.kubelet.certificateDirectory),
-      standBack: file.kubelet.standBack,
+      deferToKubelet: file.kubelet.deferToKubelet,
     },
     metrics: { host, port, kubeletNames: file.metrics.kubeletNames },
     log: file.log,

@@ -356,7 +356,7 @@ export const configFileSchema = v.strictObject({
           "The kubelet's --cert-dir: where it stores the certificates it rotates itself",
         ),
       ),
-      standBack: v.pipe(
+      deferToKubelet: v.pipe(
         v.optional(v.boolean(), true),
         v.description('Defer to the kubelet: only observe the certificates that it rotates itself'),
       ),

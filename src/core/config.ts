@@ -41,8 +41,8 @@ export interface KubeletConfig {
   readonly configDirectory?: string;
   /** The kubelet's --cert-dir. */
   readonly certificateDirectory: string;
-  /** Only watch what a kubelet rotates itself, in its own directory. */
-  readonly standBack: boolean;
+  /** Only observe the certificates that a kubelet rotates itself in this directory. */
+  readonly deferToKubelet: boolean;
 }
 
 export interface MetricsConfig {

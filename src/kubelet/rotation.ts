@@ -19,26 +19,26 @@ export async function rotatedByKubelet(
   config: Pick<AgentConfig, 'certificateDirectory' | 'kubelet'>,
   name: string,
 ): Promise<Observed | undefined> {
-  if (!isManaged(name) || !(await standsBack(config))) return undefined;
+  if (!isManaged(name) || !(await defersToKubelet(config))) return undefined;
   const facts = await readKubeletConfig(config).catch(() => undefined);
   return facts && managedBy(facts, name);
 }
 
-/** The certificates that the agent stands back from, by their names. */
+/** The names of the certificates that the agent leaves to the kubelet. */
 export async function observedCertificates(
   config: AgentConfig,
   facts: KubeletFacts | undefined,
 ): Promise<ReadonlySet<string>> {
-  if (facts === undefined || !(await standsBack(config))) return new Set();
+  if (facts === undefined || !(await defersToKubelet(config))) return new Set();
   const names = config.certificates.map(({ name }) => name);
   return new Set(names.filter((name) => managedBy(facts, name) !== undefined));
 }
 
-async function standsBack({
+async function defersToKubelet({
   kubelet,
   certificateDirectory,
 }: Pick<AgentConfig, 'certificateDirectory' | 'kubelet'>): Promise<boolean> {
-  return kubelet.standBack && isSame(certificateDirectory, kubelet.certificateDirectory);
+  return kubelet.deferToKubelet && isSame(certificateDirectory, kubelet.certificateDirectory);
 }
 
 function managedBy(facts: KubeletFacts, name: string): Observed | undefined {

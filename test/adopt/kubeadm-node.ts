@@ -39,7 +39,7 @@ export const nodeConfig: AgentConfig = {
   kubelet: {
     configFile: '/var/lib/kubelet/config.yaml',
     certificateDirectory: '/var/lib/kubelet/pki',
-    standBack: true,
+    deferToKubelet: true,
   },
 };
 

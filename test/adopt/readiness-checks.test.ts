@@ -122,7 +122,7 @@ describe('checkReadiness()', () => {
       obstacle.remedy,
       /^kubectl get csr: .* serverTLSBootstrap: false in .*config\.yaml/,
     );
-    const config = { ...found.config, kubelet: { ...found.config.kubelet, standBack: false } };
+    const config = { ...found.config, kubelet: { ...found.config.kubelet, deferToKubelet: false } };
     const [other] = planAdoption({ ...found, config }).obstacles;
     assert.match(other?.remedy ?? '', /^nodecertd status/);
   });

@@ -82,7 +82,7 @@ describe('loadConfig() without a file', () => {
       kubelet: {
         configFile: '/var/lib/kubelet/config.yaml',
         certificateDirectory: '/var/lib/kubelet/pki',
-        standBack: true,
+        deferToKubelet: true,
       },
       metrics: { host: '127.0.0.1', port: 9_471, kubeletNames: false },
       log: { level: 'info', format: 'json' },
@@ -118,7 +118,7 @@ describe('loadConfig() without a file', () => {
       configFile: '/work dir/kubelet.yaml',
       configDirectory: '/work dir/kubelet.d',
       certificateDirectory: '/var/lib/kubelet/pki',
-      standBack: true,
+      deferToKubelet: true,
     });
   });
 

@@ -122,7 +122,7 @@ export function agentConfig(
     kubelet: {
       configFile: `${directory}/kubelet.yaml`,
       certificateDirectory: `${directory}/kubelet-pki`,
-      standBack: true,
+      deferToKubelet: true,
     },
     metrics: { host: '127.0.0.1', port: 0, kubeletNames: false },
     log: { level: 'debug', format: 'json' },

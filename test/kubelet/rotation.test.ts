@@ -20,10 +20,13 @@ describe('rotatedByKubelet()', () => {
       const directory = await temporaryDirectory(context);
       const configFile = join(directory, 'config.yaml');
       await writeFile(configFile, text);
-      const kubelet = { configFile, certificateDirectory: directory, standBack: true };
+      const kubelet = { configFile, certificateDirectory: directory, deferToKubelet: true };
       const observed = await rotatedByKubelet({ certificateDirectory: directory, kubelet }, name);
       assert.deepEqual(observed, key === undefined ? undefined : { file: configFile, key });
-      const on = { certificateDirectory: directory, kubelet: { ...kubelet, standBack: false } };
+      const on = {
+        certificateDirectory: directory,
+        kubelet: { ...kubelet, deferToKubelet: false },
+      };
       assert.equal(await rotatedByKubelet(on, name), undefined);
     });
   }
@@ -31,7 +34,7 @@ describe('rotatedByKubelet()', () => {
   it('is none without a kubelet, and for a directory of its own', async (context) => {
     const directory = await temporaryDirectory(context);
     const configFile = join(directory, 'config.yaml');
-    const kubelet = { configFile, certificateDirectory: directory, standBack: true };
+    const kubelet = { configFile, certificateDirectory: directory, deferToKubelet: true };
     const config = { certificateDirectory: directory, kubelet };
     assert.equal(await rotatedByKubelet(config, 'kubelet-client'), undefined);
     await writeFile(configFile, both);
@@ -46,7 +49,11 @@ describe('rotatedByKubelet()', () => {
     await mkdir(join(directory, 'pki'));
     await symlink(join(directory, 'pki'), join(directory, 'link'));
     const certificateDirectory = join(directory, 'link');
-    const kubelet = { configFile, certificateDirectory: join(directory, 'pki'), standBack: true };
+    const kubelet = {
+      configFile,
+      certificateDirectory: join(directory, 'pki'),
+      deferToKubelet: true,
+    };
     const observed = await rotatedByKubelet({ certificateDirectory, kubelet }, 'kubelet-client');
     assert.equal(observed?.key, 'rotateCertificates');
   });
