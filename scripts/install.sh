@@ -50,5 +50,5 @@ put "$dist/share/zsh/site-functions/_nodecertd" "$zsh/_nodecertd"
 
 # In the folders that they have here, so that the pages find one another.
 doc=$usr/share/doc/nodecertd
-for file in README.md docs/*.{md,svg} config/*.yaml systemd/*.{conf,service}; do put "$file" "$doc/$file"; done
+for file in README.md docs/*.{md,svg} config/*.yaml config/grafana-dashboard.json systemd/*.{conf,service}; do put "$file" "$doc/$file"; done
 for file in "$dist"/share/doc/*; do put "$file" "$doc/${file##*/}"; done
