@@ -17,8 +17,8 @@ async function runEnroller(): Promise<void> {
   const { runEnrollerProcess } = await import('./enroller/process.ts');
   runEnrollerProcess(async (...check) => {
     // Loaded when the checks run: the first key pair is stored sooner without it.
-    const { preflightAtStart } = await import('./doctor/start.ts');
-    return preflightAtStart(...check);
+    const { checkNodeAtStart } = await import('./doctor/check-at-start.ts');
+    return checkNodeAtStart(...check);
   });
 }
 

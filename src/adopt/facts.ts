@@ -5,7 +5,7 @@ import type { Failure } from '../core/errors.ts';
 import { hasCode, toFailure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { lockHolder } from '../doctor/agent.ts';
-import { lookAtBootstrap } from '../doctor/bootstrap.ts';
+import { inspectBootstrap } from '../doctor/bootstrap.ts';
 import type { KubeletLayers } from '../kubelet/configuration.ts';
 import { readKubeletLayers } from '../kubelet/configuration.ts';
 import { loadPair } from '../store/pair-file.ts';
@@ -214,7 +214,7 @@ async function lookAtPair(tree: Tree, kept: KeptPair): Promise<PairLook> {
 }
 
 async function canBootstrap(config: AgentConfig, now: Instant): Promise<boolean> {
-  const kubeconfig = (await lookAtBootstrap(config))?.kubeconfig;
+  const kubeconfig = (await inspectBootstrap(config))?.kubeconfig;
   if (kubeconfig?.kind !== 'loaded') return false;
   const { token, certificateExpiry } = kubeconfig;
   const end = (token?.kind === 'other' ? token.expiry : undefined) ?? certificateExpiry;

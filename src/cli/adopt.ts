@@ -192,7 +192,7 @@ async function restart(
   }
   using progress = new Progress(stderr, clock).start();
   const restartIt = async (): Promise<void> => {
-    progress.note(`${unit} to stay up`, 'begun');
+    progress.note(`${unit} to stay up`, 'started');
     await restartService({ unit, clock, signal: request.signal });
   };
   try {

@@ -26,8 +26,8 @@ export class Progress implements Disposable {
     return this;
   }
 
-  readonly note = (what: string, state: 'begun' | 'over'): void => {
-    if (state === 'begun') this.#open.add(what);
+  readonly note = (what: string, state: 'started' | 'ended'): void => {
+    if (state === 'started') this.#open.add(what);
     else this.#open.delete(what);
   };
 

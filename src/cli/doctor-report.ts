@@ -1,12 +1,12 @@
 import type { Instant } from '../core/instant.ts';
 import { formatInstant } from '../core/instant.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import { countBySeverity, findingGroups, groupOf } from '../core/findings.ts';
-import type { PreflightReport } from '../doctor/run.ts';
+import type { DoctorResult } from '../doctor/run.ts';
 import type { ExitCode, ExitCodeMeanings } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';
 
-export interface DoctorReport extends PreflightReport {
+export interface DoctorReport extends DoctorResult {
   readonly nodeName: string;
   readonly certificateDirectory: string;
   readonly now: Instant;
@@ -29,8 +29,8 @@ export function doctorExitCode({ findings }: Pick<DoctorReport, 'findings'>): Ex
 
 /** By heading, and the worst first under each. */
 export function grouped(
-  findings: readonly PreflightFinding[],
-): (readonly [string, readonly PreflightFinding[]])[] {
+  findings: readonly DoctorFinding[],
+): (readonly [string, readonly DoctorFinding[]])[] {
   const order = ['error', 'warning', 'info', 'ok'];
   return Object.keys(findingGroups).flatMap((group) => {
     const members = findings.filter(({ id }) => groupOf(id) === group);

@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import type { PreflightFinding, Severity } from '../core/findings.ts';
+import type { DoctorFinding, Severity } from '../core/findings.ts';
 import { countBySeverity } from '../core/findings.ts';
 import type { DoctorReport } from './doctor-report.ts';
 import { grouped } from './doctor-report.ts';
@@ -30,7 +30,7 @@ export function doctorTable(report: DoctorReport, colour: boolean): string {
 
 type Paint = (tone: (typeof tones)[Severity] | 'bold', text: string) => string;
 
-function lines({ id, severity, what, why, remedy }: PreflightFinding, paint: Paint): string[] {
+function lines({ id, severity, what, why, remedy }: DoctorFinding, paint: Paint): string[] {
   const word = paint(tones[severity], fit(severity, severityWidth));
   const head = `  ${word}  ${oneLine(what)}`;
   if (severity === 'ok') return [head];

@@ -8,7 +8,7 @@ import { version } from '../core/version.ts';
 import { ApiAccess } from '../enroller/api-access.ts';
 import type { MetricsPort } from '../doctor/agent.ts';
 import type { ApiPort } from '../doctor/connection.ts';
-import { runPreflight } from '../doctor/run.ts';
+import { runDoctor } from '../doctor/run.ts';
 import { currentLink } from '../store/pair-names.ts';
 import type { Clock } from '../sys/clock.ts';
 import { fetchStatus } from './agent-status.ts';
@@ -68,10 +68,10 @@ async function examine(
   config: AgentConfig,
   { clock, stderr }: CliContext,
   adminKubeconfig: string | undefined,
-): ReturnType<typeof runPreflight> {
+): ReturnType<typeof runDoctor> {
   await using api = new AgentsWay(config, clock);
   using progress = new Progress(stderr, clock).start();
-  return await runPreflight({
+  return await runDoctor({
     config,
     version,
     clock,

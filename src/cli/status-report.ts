@@ -3,7 +3,7 @@ import type { CsrReference } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatInstant } from '../core/instant.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import { lifetimeStart } from '../core/schedule.ts';
 import type { CertificateState, CertificateStatus, HookStatus } from '../core/status.ts';
 import type { ExitCode } from './exit-code.ts';
@@ -49,7 +49,7 @@ export interface StatusReport {
   readonly now: Instant;
   readonly certificates: readonly CertificateReport[];
   /** What the running agent found when it started. */
-  readonly preflight?: readonly PreflightFinding[];
+  readonly preflight?: readonly DoctorFinding[];
 }
 
 /** Under this share of the lifetime a certificate counts as expiring. */

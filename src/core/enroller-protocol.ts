@@ -2,7 +2,7 @@ import type { PairFacts } from './certificate.ts';
 import type { CertificateTemplate } from './certificate-spec.ts';
 import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
-import type { PreflightFinding } from './findings.ts';
+import type { DoctorFinding } from './findings.ts';
 import type { ServedOutcome } from './served.ts';
 
 /**
@@ -134,7 +134,7 @@ export type EnrollerReport =
   | { readonly type: 'insecure'; readonly server: string }
   /** The kubeconfig embeds or names another certificate than the pair that is kept; requests use the pair. */
   | { readonly type: 'stale-kubeconfig'; readonly path: string; readonly pair: string }
-  | { readonly type: 'preflight'; readonly findings: readonly PreflightFinding[] }
+  | { readonly type: 'preflight'; readonly findings: readonly DoctorFinding[] }
   /** Which credential requests are made with. */
   | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
 

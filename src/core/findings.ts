@@ -78,7 +78,7 @@ export const severities = ['error', 'warning', 'info', 'ok'] as const;
 export type Severity = (typeof severities)[number];
 
 /** Plain data: it crosses the process boundary and enters status, log and metrics. Never a secret. */
-export interface PreflightFinding {
+export interface DoctorFinding {
   readonly id: FindingId;
   readonly severity: Severity;
   /** The certificate, file or request that it is about, where there can be several. */
@@ -98,7 +98,7 @@ export function groupOf(id: FindingId): FindingGroup {
 }
 
 /** How many findings there are of each severity, every severity named. */
-export function countBySeverity(findings: readonly PreflightFinding[]): Record<Severity, number> {
+export function countBySeverity(findings: readonly DoctorFinding[]): Record<Severity, number> {
   const counts = { error: 0, warning: 0, info: 0, ok: 0 };
   for (const { severity } of findings) counts[severity] += 1;
   return counts;

@@ -2,7 +2,7 @@ import type { PairFacts } from './certificate.ts';
 import type { CsrReference } from './enroller-protocol.ts';
 import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
-import type { PreflightFinding } from './findings.ts';
+import type { DoctorFinding } from './findings.ts';
 import type { EndpointState } from './served.ts';
 
 /**
@@ -87,5 +87,5 @@ export interface AgentStatus {
   readonly certificateDirectory: string;
   readonly certificates: readonly CertificateStatus[];
   /** What the examination at the start found not to be as it should; absent until it is over. */
-  readonly preflight?: readonly PreflightFinding[];
+  readonly preflight?: readonly DoctorFinding[];
 }

@@ -1,7 +1,7 @@
 import { readFile, readdir, readlink, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentConfig } from '../core/config.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import { lockFile } from '../store/directory-lock.ts';
 import { peekState } from '../store/state-file.ts';
 import { unlessMissing } from '../sys/file-error.ts';
@@ -48,11 +48,11 @@ export async function writerOfState({ stateDirectory }: AgentConfig): Promise<nu
   return (await peekState(stateDirectory))?.pid;
 }
 
-export function judgeAgent(facts: AgentFacts): PreflightFinding[] {
-  return [...judgeHolder(facts), ...judgePort(facts)];
+export function agentFindings(facts: AgentFacts): DoctorFinding[] {
+  return [...holderFindings(facts), ...portFindings(facts)];
 }
 
-function judgeHolder({ directory, holder, ours }: AgentFacts): PreflightFinding[] {
+function holderFindings({ directory, holder, ours }: AgentFacts): DoctorFinding[] {
   if (holder === undefined) {
     return [
       {
@@ -78,7 +78,7 @@ function judgeHolder({ directory, holder, ours }: AgentFacts): PreflightFinding[
   ];
 }
 
-function judgePort({ metricsAddress, metricsPort }: AgentFacts): PreflightFinding[] {
+function portFindings({ metricsAddress, metricsPort }: AgentFacts): DoctorFinding[] {
   if (metricsPort.kind !== 'taken') return [];
   return [
     {

@@ -2,12 +2,12 @@ import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant, hour } from '../core/instant.ts';
-import type { PreflightFinding, Severity } from '../core/findings.ts';
+import type { DoctorFinding, Severity } from '../core/findings.ts';
 import type { ApiIdentity } from '../kube/access-review.ts';
 import type { BootstrapTokenRecord } from '../kube/bootstrap-token.ts';
-import { judgeSecrecy } from './judge-kubeconfig.ts';
-import type { KubeconfigState } from './kubeconfigs.ts';
-import { lookAtKubeconfig } from './kubeconfigs.ts';
+import { secrecyFindings } from './kubeconfig-findings.ts';
+import type { KubeconfigState } from './kubeconfig-state.ts';
+import { inspectKubeconfig } from './kubeconfig-state.ts';
 
 /** The credential for a node without one of its own, and what the cluster says of it. */
 export interface BootstrapFacts {
@@ -19,11 +19,11 @@ export interface BootstrapFacts {
 }
 
 /** The file alone, without the API server. */
-export async function lookAtBootstrap({
+export async function inspectBootstrap({
   bootstrapKubeconfig,
 }: AgentConfig): Promise<BootstrapFacts | undefined> {
   if (bootstrapKubeconfig === undefined) return undefined;
-  const kubeconfig = await lookAtKubeconfig(bootstrapKubeconfig, undefined);
+  const kubeconfig = await inspectKubeconfig(bootstrapKubeconfig, undefined);
   return { kubeconfig, record: 'unknown' };
 }
 
@@ -39,10 +39,10 @@ export interface BootstrapContext {
 
 const newToken = 'kubeadm token create';
 
-export function judgeBootstrap(
+export function bootstrapFindings(
   { kubeconfig, record, identity }: BootstrapFacts,
   context: BootstrapContext,
-): PreflightFinding[] {
+): DoctorFinding[] {
   const severity: Severity = context.needed ? 'error' : 'info';
   const { path } = kubeconfig;
   if (kubeconfig.kind === 'missing') {
@@ -69,9 +69,9 @@ export function judgeBootstrap(
     ];
   }
   const findings = [
-    ...(judgeEnd(kubeconfig, record, context) ?? judgeRefusal(path, identity, context)),
-    ...judgeIdentity(identity, context),
-    ...judgeSecrecy(kubeconfig),
+    ...(expiryFindings(kubeconfig, record, context) ?? refusalFindings(path, identity, context)),
+    ...identityFindings(identity, context),
+    ...secrecyFindings(kubeconfig),
   ];
   return findings.length > 0 ? findings : [fine(kubeconfig, record, identity)];
 }
@@ -85,11 +85,11 @@ function whyOf({ needed }: BootstrapContext): string {
 type Loaded = Extract<KubeconfigState, { kind: 'loaded' }>;
 
 /** Undefined while nothing speaks against the credential. */
-function judgeEnd(
+function expiryFindings(
   { path, token, certificateExpiry }: Loaded,
   record: BootstrapFacts['record'],
   context: BootstrapContext,
-): PreflightFinding[] | undefined {
+): DoctorFinding[] | undefined {
   const { now, needed } = context;
   const severity: Severity = needed ? 'error' : 'info';
   const why = whyOf(context);
@@ -132,11 +132,11 @@ function endOf({
   return told ?? (token?.kind === 'other' ? token.expiry : undefined) ?? certificateExpiry;
 }
 
-function judgeRefusal(
+function refusalFindings(
   path: string,
   identity: BootstrapFacts['identity'],
   context: BootstrapContext,
-): PreflightFinding[] {
+): DoctorFinding[] {
   if (identity === undefined || !('code' in identity)) return [];
   // Whether the server can be reached at all is judged where the server is.
   if (identity.code !== 'API_UNAUTHORIZED') return [];
@@ -152,10 +152,10 @@ function judgeRefusal(
 }
 
 /** k/k #126015: a bootstrap credential that is a node can ask in that node's name only. */
-function judgeIdentity(
+function identityFindings(
   identity: BootstrapFacts['identity'],
   { nodeName, needed }: BootstrapContext,
-): PreflightFinding[] {
+): DoctorFinding[] {
   if (identity === undefined || 'code' in identity) return [];
   const prefix = 'system:node:';
   if (!identity.username.startsWith(prefix)) return [];
@@ -176,7 +176,7 @@ function fine(
   { path, token, certificateExpiry }: Loaded,
   record: BootstrapFacts['record'],
   identity: BootstrapFacts['identity'],
-): PreflightFinding {
+): DoctorFinding {
   const accepted = identity !== undefined && 'username' in identity;
   const who = accepted ? `is accepted as ${identity.username}` : 'is there';
   const end = endOf({ token, certificateExpiry, record });

@@ -1,11 +1,11 @@
 import type { ErrorCode, Failure } from '../core/errors.ts';
 import { hasCode } from '../core/errors.ts';
 import { formatDuration, minute, second } from '../core/instant.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import type { ApiIdentity } from '../kube/access-review.ts';
 import { whoAmI } from '../kube/access-review.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
-import type { Gathered } from './gathered.ts';
+import type { CheckResult } from './check.ts';
 
 /** The way to the API server that the agent itself takes. */
 export interface ApiPort {
@@ -24,7 +24,7 @@ export interface ConnectionFacts {
   readonly server: string;
   readonly source: ApiConnection['source'];
   /** 'unknown' to servers before 1.28, which answer all the same. */
-  readonly identity: Gathered<ApiIdentity | 'unknown'>;
+  readonly identity: CheckResult<ApiIdentity | 'unknown'>;
   readonly skewMs?: number;
 }
 
@@ -41,24 +41,24 @@ export async function identify(
   }
 }
 
-export function judgeConnection(
+export function connectionFindings(
   { server, source, identity, skewMs }: ConnectionFacts,
   nodeName: string,
-): PreflightFinding[] {
-  const skew = skewMs === undefined ? [] : judgeSkew(skewMs);
-  if (identity.kind === 'unknown') {
+): DoctorFinding[] {
+  const skew = skewMs === undefined ? [] : skewFindings(skewMs);
+  if (identity.kind === 'failed') {
     const failed = connectionFailure(identity.failure, source);
     return failed === undefined ? skew : [failed, ...skew];
   }
   const { value } = identity;
-  const findings = [...judgeIdentity(value, source, nodeName), ...skew];
+  const findings = [...identityFindings(value, source, nodeName), ...skew];
   if (findings.length > 0) return findings;
   const who = value === 'unknown' ? 'answers' : `takes this node for ${value.username}`;
   return [{ id: 'api-server', severity: 'ok', what: `${server} ${who}; the clocks agree` }];
 }
 
 interface Meaning {
-  readonly id: PreflightFinding['id'];
+  readonly id: DoctorFinding['id'];
   readonly why: string;
 }
 
@@ -85,7 +85,7 @@ const meanings: Partial<Record<ErrorCode, Meaning>> = {
 function connectionFailure(
   { code, message, remedy }: Failure,
   source: ApiConnection['source'],
-): PreflightFinding | undefined {
+): DoctorFinding | undefined {
   if (code === 'API_UNAUTHORIZED' && source === 'bootstrap') return undefined;
   const { id, why } = meanings[code] ?? {
     id: 'api-troubled',
@@ -96,11 +96,11 @@ function connectionFailure(
 }
 
 /** kubesolo #56: a kubeconfig copied from another node is good for that node's name only. */
-function judgeIdentity(
+function identityFindings(
   identity: ApiIdentity | 'unknown',
   source: ApiConnection['source'],
   nodeName: string,
-): PreflightFinding[] {
+): DoctorFinding[] {
   const wanted = `system:node:${nodeName}`;
   // The bootstrap credential is judged with its kubeconfig.
   if (identity === 'unknown' || source === 'bootstrap' || identity.username === wanted) return [];
@@ -128,7 +128,7 @@ const backdating = 5 * minute;
 /** Differences below this matter to nobody, and the Date header has whole seconds. */
 const noticeable = 30 * second;
 
-function judgeSkew(ms: number): PreflightFinding[] {
+function skewFindings(ms: number): DoctorFinding[] {
   if (Math.abs(ms) < noticeable) return [];
   const behind = ms < 0;
   const severe = behind && -ms > backdating;

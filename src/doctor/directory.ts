@@ -4,7 +4,7 @@ import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { hasCode, hasErrno, toFailure } from '../core/errors.ts';
 import { showMode } from '../core/file-mode.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import { refuseVolatile } from '../store/certificate-directory.ts';
 import { unlessMissing } from '../sys/file-error.ts';
 
@@ -25,7 +25,7 @@ export interface DirectoryFacts {
   readonly acceptVolatile: boolean;
 }
 
-export async function lookAtDirectory(config: AgentConfig): Promise<DirectoryFacts> {
+export async function inspectDirectory(config: AgentConfig): Promise<DirectoryFacts> {
   const { certificateDirectory: path, store } = config;
   const found = await unlessMissing(() => stat(path));
   const space = await statfs(await nearestExisting(path));
@@ -75,7 +75,7 @@ async function volatility(path: string): Promise<Failure | undefined> {
 const leastBytes = 1024 * 1024;
 const leastInodes = 8;
 
-export function judgeDirectory(facts: DirectoryFacts): PreflightFinding[] {
+export function directoryFindings(facts: DirectoryFacts): DoctorFinding[] {
   const { path, kind } = facts;
   if (kind === 'other') {
     return [
@@ -89,10 +89,10 @@ export function judgeDirectory(facts: DirectoryFacts): PreflightFinding[] {
     ];
   }
   const findings = [
-    ...judgeVolatile(facts),
-    ...judgeMode(facts),
-    ...judgeWriting(facts),
-    ...judgeSpace(facts),
+    ...volatileFindings(facts),
+    ...modeFindings(facts),
+    ...writeAccessFindings(facts),
+    ...spaceFindings(facts),
   ];
   if (findings.length > 0) return findings;
   return kind === 'missing'
@@ -112,7 +112,7 @@ export function judgeDirectory(facts: DirectoryFacts): PreflightFinding[] {
       ];
 }
 
-function judgeVolatile({ volatile, acceptVolatile }: DirectoryFacts): PreflightFinding[] {
+function volatileFindings({ volatile, acceptVolatile }: DirectoryFacts): DoctorFinding[] {
   if (volatile === undefined) return [];
   const why =
     'After a reboot the kubeconfig names a pair that is gone: the node has to bootstrap, and a token that old has expired';
@@ -129,7 +129,7 @@ function judgeVolatile({ volatile, acceptVolatile }: DirectoryFacts): PreflightF
   ];
 }
 
-function judgeMode({ path, kind, mode, owner, user }: DirectoryFacts): PreflightFinding[] {
+function modeFindings({ path, kind, mode, owner, user }: DirectoryFacts): DoctorFinding[] {
   if (kind === 'missing' || (mode & 0o022) === 0) return [];
   // What is the agent's own and not shared it tightens by itself.
   const shared = (mode & 0o1000) !== 0 || owner !== user;
@@ -146,7 +146,7 @@ function judgeMode({ path, kind, mode, owner, user }: DirectoryFacts): Preflight
   ];
 }
 
-function judgeWriting({ path, writing, user, owner }: DirectoryFacts): PreflightFinding[] {
+function writeAccessFindings({ path, writing, user, owner }: DirectoryFacts): DoctorFinding[] {
   if (writing === 'possible') return [];
   if (writing === 'denied' && user !== 0 && user !== owner) {
     return [
@@ -172,7 +172,7 @@ function judgeWriting({ path, writing, user, owner }: DirectoryFacts): Preflight
   ];
 }
 
-function judgeSpace({ path, freeBytes, freeInodes }: DirectoryFacts): PreflightFinding[] {
+function spaceFindings({ path, freeBytes, freeInodes }: DirectoryFacts): DoctorFinding[] {
   if (freeBytes >= leastBytes && freeInodes >= leastInodes) return [];
   const left =
     freeBytes < leastBytes ? `${Math.floor(freeBytes / 1024)} KiB` : `${freeInodes} inodes`;

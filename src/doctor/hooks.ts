@@ -2,7 +2,7 @@ import { access, constants } from 'node:fs/promises';
 import type { AgentConfig } from '../core/config.ts';
 import { hasErrno } from '../core/errors.ts';
 import { hookCommand, hookNames } from '../core/hooks.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import type { Exposure } from '../sys/exposure.ts';
 import { exposureOf } from '../sys/exposure.ts';
 import { systemctlPath } from '../sys/systemctl.ts';
@@ -23,7 +23,7 @@ export interface ProgramFacts {
   readonly exposure?: Exposure;
 }
 
-export async function lookAtHooks(config: AgentConfig): Promise<HookFacts> {
+export async function inspectHooks(config: AgentConfig): Promise<HookFacts> {
   const { file, certificates } = config;
   const systemctl = await systemctlPath();
   const wanted = certificates.flatMap(({ name: certificate, onRotate = [] }) => {
@@ -34,7 +34,7 @@ export async function lookAtHooks(config: AgentConfig): Promise<HookFacts> {
       path: hookCommand(hook, systemctl)[0] ?? '',
     }));
   });
-  const programs = await Promise.all(wanted.map(lookAtProgram));
+  const programs = await Promise.all(wanted.map(inspectProgram));
   const exposure = file === undefined ? undefined : await exposureOf(file);
   return {
     ...(file !== undefined && { file }),
@@ -43,7 +43,7 @@ export async function lookAtHooks(config: AgentConfig): Promise<HookFacts> {
   };
 }
 
-async function lookAtProgram(
+async function inspectProgram(
   program: Pick<ProgramFacts, 'certificate' | 'hook' | 'path'>,
 ): Promise<ProgramFacts> {
   const { path } = program;
@@ -58,13 +58,13 @@ async function lookAtProgram(
   }
 }
 
-export function judgeHooks(facts: HookFacts): PreflightFinding[] {
+export function hookFindings(facts: HookFacts): DoctorFinding[] {
   const { file, exposure, programs } = facts;
   // Whoever may change a file without hooks in it may put some there.
   if (programs.length === 0) return [];
   const findings = [
     ...(exposure === undefined ? [] : [refused(exposure)]),
-    ...programs.flatMap(judgeProgram),
+    ...programs.flatMap(programFindings),
   ];
   if (findings.length > 0) return findings;
   const from = file === undefined ? '' : ` and ${file}`;
@@ -77,7 +77,7 @@ export function judgeHooks(facts: HookFacts): PreflightFinding[] {
   ];
 }
 
-function refused({ what, remedy }: Exposure): PreflightFinding {
+function refused({ what, remedy }: Exposure): DoctorFinding {
   return {
     id: 'hooks-refused',
     severity: 'error',
@@ -87,7 +87,7 @@ function refused({ what, remedy }: Exposure): PreflightFinding {
   };
 }
 
-function judgeProgram(program: ProgramFacts): PreflightFinding[] {
+function programFindings(program: ProgramFacts): DoctorFinding[] {
   const { certificate: subject, hook, path, state, exposure } = program;
   if (exposure !== undefined) {
     return [

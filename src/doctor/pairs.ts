@@ -8,7 +8,7 @@ import { toFailure } from '../core/errors.ts';
 import { showMode } from '../core/file-mode.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import { foundDeadline, overdueGrace } from '../core/schedule.ts';
 import { loadPair } from '../store/pair-file.ts';
 import { currentLink } from '../store/pair-names.ts';
@@ -28,31 +28,31 @@ export interface PairState {
   readonly failure?: Failure;
 }
 
-export async function lookAtPairs(config: AgentConfig): Promise<PairState[]> {
+export async function inspectPairs(config: AgentConfig): Promise<PairState[]> {
   return Promise.all(
-    config.certificates.map((spec) => lookAtPair(spec, config.certificateDirectory)),
+    config.certificates.map((spec) => inspectPair(spec, config.certificateDirectory)),
   );
 }
 
-async function lookAtPair(spec: CertificateSpec, directory: string): Promise<PairState> {
+async function inspectPair(spec: CertificateSpec, directory: string): Promise<PairState> {
   const link = join(directory, currentLink(spec.name));
   const entry = await unlessMissing(() => lstat(link));
   if (entry === undefined) return { spec, link, kind: 'missing' };
   const isLink = entry.isSymbolicLink();
-  const seen: PairState = {
+  const found: PairState = {
     spec,
     link,
     kind: isLink ? 'link' : 'file',
     ...(isLink && { target: await readlink(link) }),
   };
   const file = await unlessMissing(() => stat(link));
-  if (file === undefined) return seen;
+  if (file === undefined) return found;
   const mode = file.mode & 0o7777;
   try {
     const { facts } = await loadPair(link);
-    return { ...seen, mode, pair: facts };
+    return { ...found, mode, pair: facts };
   } catch (error) {
-    return { ...seen, mode, failure: toFailure(error) };
+    return { ...found, mode, failure: toFailure(error) };
   }
 }
 
@@ -70,19 +70,19 @@ export interface PairContext {
   readonly now: Instant;
 }
 
-export function judgePairs(states: readonly PairState[], context: PairContext): PreflightFinding[] {
-  return states.flatMap((state) => judgePair(state, context));
+export function pairFindings(states: readonly PairState[], context: PairContext): DoctorFinding[] {
+  return states.flatMap((state) => linkFindings(state, context));
 }
 
-function judgePair(state: PairState, context: PairContext): PreflightFinding[] {
+function linkFindings(state: PairState, context: PairContext): DoctorFinding[] {
   const { spec, link, kind, pair, failure } = state;
   if (failure !== undefined) return [unusable(state, failure)];
   if (pair === undefined) return [missing(state)];
   const findings = [
     ...(kind === 'file' ? [plainFile(state)] : []),
-    ...judgeFileMode(state),
-    ...judgeName(spec, pair),
-    ...judgeValidity(spec, pair, context),
+    ...modeFindings(state),
+    ...nameFindings(spec, pair),
+    ...validityFindings(spec, pair, context),
   ];
   if (findings.length > 0) return findings;
   const left = formatDuration(pair.notAfter - context.now);
@@ -96,7 +96,7 @@ function judgePair(state: PairState, context: PairContext): PreflightFinding[] {
   ];
 }
 
-function missing({ spec, link, kind, target }: PairState): PreflightFinding {
+function missing({ spec, link, kind, target }: PairState): DoctorFinding {
   if (kind === 'missing') {
     return {
       id: 'pair-missing',
@@ -115,7 +115,7 @@ function missing({ spec, link, kind, target }: PairState): PreflightFinding {
   };
 }
 
-function unusable({ spec, link }: PairState, { code, message }: Failure): PreflightFinding {
+function unusable({ spec, link }: PairState, { code, message }: Failure): DoctorFinding {
   if (code === 'PAIR_MALFORMED' || code === 'CERT_KEY_MISMATCH') {
     return {
       id: 'pair-damaged',
@@ -137,7 +137,7 @@ function unusable({ spec, link }: PairState, { code, message }: Failure): Prefli
   };
 }
 
-function plainFile({ spec, link }: PairState): PreflightFinding {
+function plainFile({ spec, link }: PairState): DoctorFinding {
   return {
     id: 'pair-plain-file',
     severity: 'warning',
@@ -148,7 +148,7 @@ function plainFile({ spec, link }: PairState): PreflightFinding {
   };
 }
 
-function judgeFileMode({ spec, pair, mode = 0 }: PairState): PreflightFinding[] {
+function modeFindings({ spec, pair, mode = 0 }: PairState): DoctorFinding[] {
   if ((mode & 0o077) === 0) return [];
   const path = pair?.path ?? '';
   return [
@@ -163,7 +163,7 @@ function judgeFileMode({ spec, pair, mode = 0 }: PairState): PreflightFinding[] 
   ];
 }
 
-function judgeName(spec: CertificateSpec, pair: PairFacts): PreflightFinding[] {
+function nameFindings(spec: CertificateSpec, pair: PairFacts): DoctorFinding[] {
   const { commonName } = pair.subject;
   const wanted = spec.subject.commonName;
   if (spec.profile === 'custom' || pair.selfSigned || commonName === wanted) return [];
@@ -188,11 +188,11 @@ function nodeOf(commonName: string): string {
   return commonName.replace(/^system:node:/, '');
 }
 
-function judgeValidity(
+function validityFindings(
   spec: CertificateSpec,
   pair: PairFacts,
   { nodeName, observed, now }: PairContext,
-): PreflightFinding[] {
+): DoctorFinding[] {
   const subject = spec.name;
   if (now >= pair.notAfter) {
     return [

@@ -1,5 +1,5 @@
 import type { AgentConfig } from '../core/config.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import type { AccessQuestion } from '../kube/access-review.ts';
 import { mayI } from '../kube/access-review.ts';
 import type { ApiConnection } from './connection.ts';
@@ -54,10 +54,10 @@ export async function askPermissions(
   return { source, answers };
 }
 
-export function judgePermissions(
+export function permissionFindings(
   { source, answers }: PermissionFacts,
   nodeName: string,
-): PreflightFinding[] {
+): DoctorFinding[] {
   const denied = answers.filter(({ allowed }) => !allowed);
   if (denied.length === 0) {
     const may = answers.map(({ question }) => `${question.verb} ${nameOf(question)}`);
@@ -75,7 +75,7 @@ function nameOf({ resource, subresource, name }: AccessQuestion): string {
 const role = 'system:certificates.k8s.io:certificatesigningrequests';
 
 /** gardener #10876: without the binding nodes join, and drop out when their first certificate ends. */
-function notApproved(source: ApiConnection['source']): PreflightFinding {
+function notApproved(source: ApiConnection['source']): DoctorFinding {
   const [subresource, binding, group] =
     source === 'bootstrap'
       ? ([
@@ -100,7 +100,7 @@ function notApproved(source: ApiConnection['source']): PreflightFinding {
 function missing(
   question: AccessQuestion,
   { source, nodeName }: { readonly source: ApiConnection['source']; readonly nodeName: string },
-): PreflightFinding {
+): DoctorFinding {
   const what = `not allowed: ${question.verb} ${nameOf(question)}`;
   const subject = `${question.verb} ${nameOf(question)}`;
   if (question.resource === 'nodes') {

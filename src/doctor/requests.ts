@@ -2,7 +2,7 @@ import { kubeletClientSigner, kubeletServingSigner } from '../core/certificate-s
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, minute } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import type { ListedCsr } from '../kube/csr-list.ts';
 import { verdictOf } from '../kube/csr-object.ts';
 
@@ -35,9 +35,9 @@ function derOf(request: Uint8Array): Buffer {
 const patience = minute;
 
 /** Why a request is stuck: who would have to act, since when, and how to do it for them. */
-export function judgeRequests({ csrs, truncated }: RequestFacts, now: Instant): PreflightFinding[] {
+export function requestFindings({ csrs, truncated }: RequestFacts, now: Instant): DoctorFinding[] {
   const findings = [...Map.groupBy(csrs, ({ signerName }) => signerName).values()].flatMap(
-    (ofSigner) => judgeSigner(ofSigner, now),
+    (ofSigner) => signerFindings(ofSigner, now),
   );
   if (findings.length > 0) return findings;
   const what = `no request of this node is stuck (${csrs.length} found${truncated ? '; the cluster has more than were read' : ''})`;
@@ -45,7 +45,7 @@ export function judgeRequests({ csrs, truncated }: RequestFacts, now: Instant): 
 }
 
 /** The latest request counts; earlier ones of the same signer are what is left of earlier tries. */
-function judgeSigner(csrs: readonly ListedCsr[], now: Instant): PreflightFinding[] {
+function signerFindings(csrs: readonly ListedCsr[], now: Instant): DoctorFinding[] {
   const [latest, ...earlier] = [...csrs].sort((a, b) => b.createdAt - a.createdAt);
   if (latest === undefined) return [];
   const waiting = earlier.filter(({ status }) => verdictOf(status).kind === 'pending').length;
@@ -66,7 +66,7 @@ function judgeSigner(csrs: readonly ListedCsr[], now: Instant): PreflightFinding
 function pending(
   { name, signerName, createdAt, username }: ListedCsr,
   { now, waiting }: { readonly now: Instant; readonly waiting: number },
-): PreflightFinding {
+): DoctorFinding {
   const age = now - createdAt;
   const others = waiting === 0 ? '' : `, and ${waiting} earlier of the same signer`;
   return {
@@ -93,7 +93,7 @@ function whoApproves(signerName: string, username: string): string {
 function unissued(
   { name, signerName, createdAt, decidedAt }: ListedCsr,
   now: Instant,
-): PreflightFinding {
+): DoctorFinding {
   const age = now - (decidedAt ?? createdAt);
   const builtIn = signerName === kubeletClientSigner || signerName === kubeletServingSigner;
   return {
@@ -117,7 +117,7 @@ function refused(
     readonly reason: string;
     readonly message: string;
   },
-): PreflightFinding {
+): DoctorFinding {
   const told = [verdict.reason, verdict.message].filter((part) => part !== '').join(': ');
   const denied = verdict.kind === 'denied';
   return {

@@ -1,24 +1,24 @@
 import type { AgentConfig } from '../core/config.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import type { AgentFacts, MetricsPort } from './agent.ts';
-import { judgeAgent, lockHolder, writerOfState } from './agent.ts';
+import { agentFindings, lockHolder, writerOfState } from './agent.ts';
 import type { ConnectionFacts } from './connection.ts';
-import { judgeConnection } from './connection.ts';
-import type { Gathered, LookAround } from './gathered.ts';
-import { gather, judged, known } from './gathered.ts';
-import type { LocalFacts } from './local.ts';
-import { fileLook, judgeLocal, lookLocally } from './local.ts';
-import { judgePermissions } from './permissions.ts';
-import type { RemoteFacts, RemoteOptions } from './remote.ts';
-import { askBearer, askServer } from './remote.ts';
-import { judgeRequests } from './requests.ts';
+import { connectionFindings } from './connection.ts';
+import type { CheckResult, CheckContext } from './check.ts';
+import { runCheck, evaluate, valueOf } from './check.ts';
+import type { FileFacts } from './files.ts';
+import { fileCheck, fileFindings, inspectFiles } from './files.ts';
+import { permissionFindings } from './permissions.ts';
+import type { ServerFacts, ServerOptions } from './server.ts';
+import { askAboutBootstrap, askServer } from './server.ts';
+import { requestFindings } from './requests.ts';
 
-export interface PreflightOptions extends RemoteOptions, LookAround {
+export interface DoctorOptions extends ServerOptions, CheckContext {
   readonly metricsPort: () => Promise<MetricsPort>;
 }
 
-export interface PreflightReport {
-  readonly findings: readonly PreflightFinding[];
+export interface DoctorResult {
+  readonly findings: readonly DoctorFinding[];
   /** Whom the API server was asked as; absent without an answer. */
   readonly server?: string;
   readonly username?: string;
@@ -28,60 +28,60 @@ export interface PreflightReport {
  * Looks at everything that can keep a node from its certificates, each within its own
  * time and whatever becomes of the others, and judges what was found. Changes nothing.
  */
-export async function runPreflight(options: PreflightOptions): Promise<PreflightReport> {
+export async function runDoctor(options: DoctorOptions): Promise<DoctorResult> {
   const { config, clock } = options;
   const [local, agent, remote] = await Promise.all([
-    lookLocally(config, options),
-    gather(
-      fileLook('the agent', () => lookAtAgent(options)),
+    inspectFiles(config, options),
+    runCheck(
+      fileCheck('the agent', () => inspectAgent(options)),
       options,
     ),
     askServer(options, options),
   ]);
-  const bootstrap = await withBearer(local.bootstrap, options);
+  const bootstrap = await bootstrapWithServerFacts(local.bootstrap, options);
   const now = clock.now();
   const findings = [
-    ...judgeLocal({ ...local, bootstrap }, { config, now }),
-    ...judgeRemote(remote, { config, now }),
-    ...judged('the agent', agent, judgeAgent),
+    ...fileFindings({ ...local, bootstrap }, { config, now }),
+    ...serverFindings(remote, { config, now }),
+    ...evaluate('the agent', agent, agentFindings),
   ];
-  return { findings, ...addressee(known(remote.connection)) };
+  return { findings, ...addressee(valueOf(remote.connection)) };
 }
 
-async function withBearer(
-  bootstrap: LocalFacts['bootstrap'],
-  options: PreflightOptions,
-): Promise<LocalFacts['bootstrap']> {
-  const facts = known(bootstrap);
+async function bootstrapWithServerFacts(
+  bootstrap: FileFacts['bootstrap'],
+  options: DoctorOptions,
+): Promise<FileFacts['bootstrap']> {
+  const facts = valueOf(bootstrap);
   if (facts === undefined) return bootstrap;
-  return { kind: 'known', value: await askBearer(facts, options, options) };
+  return { kind: 'done', value: await askAboutBootstrap(facts, options, options) };
 }
 
-function judgeRemote(
-  { connection, permissions, requests }: RemoteFacts,
+function serverFindings(
+  { connection, permissions, requests }: ServerFacts,
   { config, now }: { readonly config: AgentConfig; readonly now: number },
-): PreflightFinding[] {
+): DoctorFinding[] {
   const { nodeName } = config;
-  if (connection.kind === 'unknown') {
+  if (connection.kind === 'failed') {
     return [notAsked(`there is no credential to ask with: ${connection.failure.message}`)];
   }
   return [
-    ...judgeConnection(connection.value, nodeName),
-    ...judgedIfAsked('permissions', permissions, (facts) => judgePermissions(facts, nodeName)),
-    ...judgedIfAsked('requests', requests, (facts) => judgeRequests(facts, now)),
+    ...connectionFindings(connection.value, nodeName),
+    ...evaluateIfDone('permissions', permissions, (facts) => permissionFindings(facts, nodeName)),
+    ...evaluateIfDone('requests', requests, (facts) => requestFindings(facts, now)),
     ...(permissions === undefined ? [notAsked('the API server gave no usable answer')] : []),
   ];
 }
 
-function judgedIfAsked<T>(
+function evaluateIfDone<T>(
   what: string,
-  facts: Gathered<T> | undefined,
-  judge: (facts: T) => PreflightFinding[],
-): PreflightFinding[] {
-  return facts === undefined ? [] : judged(what, facts, judge);
+  facts: CheckResult<T> | undefined,
+  judge: (facts: T) => DoctorFinding[],
+): DoctorFinding[] {
+  return facts === undefined ? [] : evaluate(what, facts, judge);
 }
 
-function notAsked(reason: string): PreflightFinding {
+function notAsked(reason: string): DoctorFinding {
   return {
     id: 'not-checked',
     severity: 'info',
@@ -90,7 +90,7 @@ function notAsked(reason: string): PreflightFinding {
   };
 }
 
-async function lookAtAgent({ config, metricsPort }: PreflightOptions): Promise<AgentFacts> {
+async function inspectAgent({ config, metricsPort }: DoctorOptions): Promise<AgentFacts> {
   const [holder, ours] = await Promise.all([lockHolder(config), writerOfState(config)]);
   const { host, port } = config.metrics;
   return {
@@ -104,10 +104,10 @@ async function lookAtAgent({ config, metricsPort }: PreflightOptions): Promise<A
 
 function addressee(
   connection: ConnectionFacts | undefined,
-): Pick<PreflightReport, 'server' | 'username'> {
+): Pick<DoctorResult, 'server' | 'username'> {
   if (connection === undefined) return {};
   const { server, identity } = connection;
-  const who = known(identity);
+  const who = valueOf(identity);
   return {
     server,
     ...(who !== undefined && who !== 'unknown' && { username: who.username }),

@@ -11,7 +11,7 @@ import type {
   Observed,
 } from '../core/enroller-protocol.ts';
 import { AgentError, toFailure, hasCode } from '../core/errors.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import { sameTemplate } from '../core/identity.ts';
 import { formatInstant, minute } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
@@ -50,7 +50,7 @@ export type CheckNode = (
   config: AgentConfig,
   api: { readonly open: () => Promise<ApiConnection> },
   options: { readonly clock: Clock; readonly signal: AbortSignal },
-) => Promise<PreflightFinding[]>;
+) => Promise<DoctorFinding[]>;
 
 interface ApiConnection {
   readonly client: KubeClient;

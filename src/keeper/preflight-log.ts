@@ -1,4 +1,4 @@
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import type { Logger } from '../sys/log.ts';
 import type { EnrollerLink } from './enroller-link.ts';
 
@@ -11,7 +11,7 @@ export class PreflightLog {
   readonly #enroller: Pick<EnrollerLink, 'send'>;
   readonly #logger: Logger;
   #asked = false;
-  #findings: readonly PreflightFinding[] | undefined;
+  #findings: readonly DoctorFinding[] | undefined;
 
   constructor(options: { readonly enroller: Pick<EnrollerLink, 'send'>; readonly logger: Logger }) {
     this.#enroller = options.enroller;
@@ -19,7 +19,7 @@ export class PreflightLog {
   }
 
   /** Undefined before the examination is over. */
-  get findings(): readonly PreflightFinding[] | undefined {
+  get findings(): readonly DoctorFinding[] | undefined {
     return this.#findings;
   }
 
@@ -30,7 +30,7 @@ export class PreflightLog {
     this.#enroller.send({ type: 'preflight' });
   }
 
-  report(findings: readonly PreflightFinding[]): void {
+  report(findings: readonly DoctorFinding[]): void {
     this.#findings = findings;
     for (const { id, severity, subject, what, why, remedy } of findings) {
       if (severity !== 'error' && severity !== 'warning') continue;

@@ -10,7 +10,7 @@ import type { Health } from './health.ts';
 import type { HookRunRecord } from './hook-metrics.ts';
 import { HookMetrics } from './hook-metrics.ts';
 import { KubeletMetrics } from './kubelet-metrics.ts';
-import { PreflightGauge } from './preflight-gauge.ts';
+import { FindingsGauge } from './findings-gauge.ts';
 import { ProcessMetrics } from './process-metrics.ts';
 import { Counter, Gauge, Histogram, Registry } from './prom-client.ts';
 
@@ -40,7 +40,7 @@ export class AgentMetrics {
   readonly #options: AgentMetricsOptions;
   readonly #certificates = new CertificateGauges(this.#registry);
   readonly #hooks = new HookMetrics(this.#registry);
-  readonly #preflight = new PreflightGauge(this.#registry);
+  readonly #preflight = new FindingsGauge(this.#registry);
   readonly #process = new ProcessMetrics(this.#registry);
   #kubelet: KubeletMetrics | undefined;
   /** Undefined until the first reload. */

@@ -10,7 +10,7 @@ import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import { parse } from 'yaml';
-import type { PreflightFinding } from '../../src/core/findings.ts';
+import type { DoctorFinding } from '../../src/core/findings.ts';
 import type { DoctorReport } from '../../src/cli/doctor-report.ts';
 import { doctorDocument, doctorExitCode } from '../../src/cli/doctor-report.ts';
 import { doctorTable } from '../../src/cli/doctor-table.ts';
@@ -21,18 +21,18 @@ import { doctor, examine, findingOf } from '../support/doctor.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 
-const fine: PreflightFinding = { id: 'pair', severity: 'ok', what: 'the pair is whole' };
-const note: PreflightFinding = { id: 'agent', severity: 'info', what: 'no agent', remedy: 'run' };
-const warning: PreflightFinding = {
+const fine: DoctorFinding = { id: 'pair', severity: 'ok', what: 'the pair is whole' };
+const note: DoctorFinding = { id: 'agent', severity: 'info', what: 'no agent', remedy: 'run' };
+const warning: DoctorFinding = {
   id: 'second-rotator',
   severity: 'warning',
   what: 'two\u001b[2J rotate',
   why: 'they fight',
   remedy: 'sed',
 };
-const error: PreflightFinding = { ...warning, id: 'pair-expired', severity: 'error' };
+const error: DoctorFinding = { ...warning, id: 'pair-expired', severity: 'error' };
 
-function report(findings: readonly PreflightFinding[]): DoctorReport {
+function report(findings: readonly DoctorFinding[]): DoctorReport {
   return {
     nodeName: 'worker-1',
     certificateDirectory: '/pki',
@@ -115,9 +115,9 @@ describe('Progress', () => {
     const output = { write: (text: string) => written.push(text), isTTY: true, columns: 80 };
     {
       using progress = new Progress(output, clock).start();
-      progress.note('the API server', 'begun');
-      progress.note('the kubelet', 'begun');
-      progress.note('the kubelet', 'over');
+      progress.note('the API server', 'started');
+      progress.note('the kubelet', 'started');
+      progress.note('the kubelet', 'ended');
       await clock.advance(2 * second - 1);
       assert.deepEqual(written, []);
       await clock.advance(1);
@@ -134,7 +134,7 @@ describe('Progress', () => {
     const clock = new FakeClock();
     const written: string[] = [];
     using progress = new Progress({ write: (text) => written.push(text) }, clock).start();
-    progress.note('the API server', 'begun');
+    progress.note('the API server', 'started');
     await clock.advance(10 * second);
     assert.deepEqual(written, []);
   });
@@ -217,7 +217,7 @@ describe('nodecertd doctor', { timeout: 120_000 }, () => {
     }
     const { code, stdout } = await doctor(...within(directory), '-o', 'yaml');
     assert.equal(code, 4);
-    const { findings } = parse(stdout) as { findings: PreflightFinding[] };
+    const { findings } = parse(stdout) as { findings: DoctorFinding[] };
     const ids = findings.map(({ id }) => id);
     for (const id of ['kubeconfig-invalid', 'pair-damaged', 'not-checked'] as const) {
       assert.ok(ids.includes(id), `${id} in ${ids.join()}`);

@@ -3,12 +3,12 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { AgentFacts } from '../../src/doctor/agent.ts';
-import { judgeAgent, lockHolder, writerOfState } from '../../src/doctor/agent.ts';
+import { agentFindings, lockHolder, writerOfState } from '../../src/doctor/agent.ts';
 import { lockDirectory, lockFile } from '../../src/store/directory-lock.ts';
 import { emptyState, writeState } from '../../src/store/state-file.ts';
 import { agentConfig } from '../keeper/fixtures.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { seen, text } from './seen.ts';
+import { summaryOf, textOf } from './findings.ts';
 
 const idle: AgentFacts = {
   directory: '/pki',
@@ -16,7 +16,7 @@ const idle: AgentFacts = {
   metricsPort: { kind: 'free' },
 };
 
-describe('judgeAgent()', () => {
+describe('agentFindings()', () => {
   const rows: readonly (readonly [string, Partial<AgentFacts>, readonly string[]])[] = [
     ['nobody', {}, ['info agent']],
     ['what is left of an agent', { ours: 7 }, ['info agent']],
@@ -30,14 +30,14 @@ describe('judgeAgent()', () => {
     ],
   ];
   for (const [name, changes, expected] of rows) {
-    it(`judgeAgent() finds ${expected.join(' and ')} for ${name}`, () => {
-      assert.deepEqual(seen(judgeAgent({ ...idle, ...changes })), expected);
+    it(`agentFindings() finds ${expected.join(' and ')} for ${name}`, () => {
+      assert.deepEqual(summaryOf(agentFindings({ ...idle, ...changes })), expected);
     });
   }
 
-  it('judgeAgent() gives the command that shows who has the port', () => {
+  it('agentFindings() gives the command that shows who has the port', () => {
     const metricsPort = { kind: 'taken', by: 'nginx' } as const;
-    assert.match(text(judgeAgent({ ...idle, metricsPort })), /ss -ltnp 'sport = :9471'/);
+    assert.match(textOf(agentFindings({ ...idle, metricsPort })), /ss -ltnp 'sport = :9471'/);
   });
 });
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { day, minute } from '../../src/core/instant.ts';
 import type { BootstrapFacts } from '../../src/doctor/bootstrap.ts';
-import { judgeBootstrap } from '../../src/doctor/bootstrap.ts';
-import type { KubeconfigState } from '../../src/doctor/kubeconfigs.ts';
-import { seen, text } from './seen.ts';
+import { bootstrapFindings } from '../../src/doctor/bootstrap.ts';
+import type { KubeconfigState } from '../../src/doctor/kubeconfig-state.ts';
+import { summaryOf, textOf } from './findings.ts';
 
 const now = Date.UTC(2026, 0, 15);
 const path = '/etc/kubernetes/bootstrap-kubelet.conf';
@@ -23,7 +23,7 @@ const healthy: BootstrapFacts = { kubeconfig: loaded, record: 'forbidden', ident
 const { token: _, ...noToken } = loaded;
 const unauthorized = { code: 'API_UNAUTHORIZED', message: '401' } as const;
 
-describe('judgeBootstrap()', () => {
+describe('bootstrapFindings()', () => {
   /** What is found when everything hangs on it, and what while the node has a certificate. */
   const rows: readonly (readonly [string, Partial<BootstrapFacts>, string, string?])[] = [
     ['an accepted token', {}, 'ok bootstrap-credential', 'ok bootstrap-credential'],
@@ -121,22 +121,22 @@ describe('judgeBootstrap()', () => {
   ];
   for (const [name, changes, needed, spare] of rows) {
     const facts = { ...healthy, ...changes };
-    it(`judgeBootstrap() finds ${needed} for ${name} when the node has nothing else`, () => {
-      const findings = judgeBootstrap(facts, { now, nodeName: 'n1', needed: true });
-      assert.deepEqual(seen(findings), [needed]);
+    it(`bootstrapFindings() finds ${needed} for ${name} when the node has nothing else`, () => {
+      const findings = bootstrapFindings(facts, { now, nodeName: 'n1', needed: true });
+      assert.deepEqual(summaryOf(findings), [needed]);
     });
-    it(`judgeBootstrap() finds ${spare} for ${name} when it has a certificate`, () => {
-      const findings = judgeBootstrap(facts, { now, nodeName: 'n1', needed: false });
-      assert.deepEqual(seen(findings), [spare]);
+    it(`bootstrapFindings() finds ${spare} for ${name} when it has a certificate`, () => {
+      const findings = bootstrapFindings(facts, { now, nodeName: 'n1', needed: false });
+      assert.deepEqual(summaryOf(findings), [spare]);
     });
   }
 
-  it('judgeBootstrap() says what is not known, and until when what is', () => {
+  it('bootstrapFindings() says what is not known, and until when what is', () => {
     const context = { now, nodeName: 'n1', needed: true };
-    assert.match(text(judgeBootstrap(healthy, context)), /until when is not known/);
+    assert.match(textOf(bootstrapFindings(healthy, context)), /until when is not known/);
     const record = { forAuthentication: true, expiration: now + day };
     assert.match(
-      text(judgeBootstrap({ ...healthy, record }, context)),
+      textOf(bootstrapFindings({ ...healthy, record }, context)),
       /until 2026-01-16T00:00:00Z/,
     );
   });

@@ -3,32 +3,32 @@ import { describe, it } from 'node:test';
 import type { ErrorCode } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
 import type { ConnectionFacts } from '../../src/doctor/connection.ts';
-import { judgeConnection } from '../../src/doctor/connection.ts';
-import { seen, text } from './seen.ts';
+import { connectionFindings } from '../../src/doctor/connection.ts';
+import { summaryOf, textOf } from './findings.ts';
 
 const server = 'https://10.0.0.1:6443';
 const self = { username: 'system:node:n1', groups: ['system:nodes'] };
 const healthy: ConnectionFacts = {
   server,
   source: 'kubeconfig',
-  identity: { kind: 'known', value: self },
+  identity: { kind: 'done', value: self },
   skewMs: 0,
 };
 
 function failed(code: ErrorCode): ConnectionFacts['identity'] {
-  return { kind: 'unknown', failure: { code, message: 'it failed', remedy: 'repair it' } };
+  return { kind: 'failed', failure: { code, message: 'it failed', remedy: 'repair it' } };
 }
 
-describe('judgeConnection()', () => {
+describe('connectionFindings()', () => {
   const other = { username: 'system:node:n2', groups: ['system:nodes'] };
   const person = { username: 'jane', groups: [] };
   const bearer = { username: 'system:bootstrap:abcdef', groups: ['system:bootstrappers'] };
   const rows: readonly (readonly [string, Partial<ConnectionFacts>, readonly string[]])[] = [
     ['a server that knows the node', {}, ['ok api-server']],
-    ['an old server', { identity: { kind: 'known', value: 'unknown' } }, ['ok api-server']],
+    ['an old server', { identity: { kind: 'done', value: 'unknown' } }, ['ok api-server']],
     [
       'a bootstrapper',
-      { source: 'bootstrap', identity: { kind: 'known', value: bearer } },
+      { source: 'bootstrap', identity: { kind: 'done', value: bearer } },
       ['ok api-server'],
     ],
     ['nobody there', { identity: failed('API_UNREACHABLE') }, ['error api-unreachable']],
@@ -41,8 +41,8 @@ describe('judgeConnection()', () => {
       [],
     ],
     ['a fault', { identity: failed('API_SERVER_ERROR') }, ['error api-troubled']],
-    ['another node', { identity: { kind: 'known', value: other } }, ['error node-name-mismatch']],
-    ['a person', { identity: { kind: 'known', value: person } }, ['warning node-name-mismatch']],
+    ['another node', { identity: { kind: 'done', value: other } }, ['error node-name-mismatch']],
+    ['a person', { identity: { kind: 'done', value: person } }, ['warning node-name-mismatch']],
     ['a clock a little off', { skewMs: -20 * second }, ['ok api-server']],
     ['a clock behind', { skewMs: -minute }, ['warning clock-skew']],
     ['a clock far behind', { skewMs: -6 * minute }, ['error clock-skew']],
@@ -54,15 +54,15 @@ describe('judgeConnection()', () => {
     ],
   ];
   for (const [name, changes, expected] of rows) {
-    it(`judgeConnection() finds ${expected.join(' and ') || 'nothing'} for ${name}`, () => {
-      assert.deepEqual(seen(judgeConnection({ ...healthy, ...changes }, 'n1')), expected);
+    it(`connectionFindings() finds ${expected.join(' and ') || 'nothing'} for ${name}`, () => {
+      assert.deepEqual(summaryOf(connectionFindings({ ...healthy, ...changes }, 'n1')), expected);
     });
   }
 
-  it('judgeConnection() says how far the clock is off, and where to', () => {
-    const behind = text(judgeConnection({ ...healthy, skewMs: -hour }, 'n1'));
+  it('connectionFindings() says how far the clock is off, and where to', () => {
+    const behind = textOf(connectionFindings({ ...healthy, skewMs: -hour }, 'n1'));
     assert.match(behind, /is 1h behind that of the API server/);
-    const ahead = text(judgeConnection({ ...healthy, skewMs: hour }, 'n1'));
+    const ahead = textOf(connectionFindings({ ...healthy, skewMs: hour }, 'n1'));
     assert.match(ahead, /is 1h ahead of that of the API server/);
   });
 });

@@ -4,11 +4,11 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { DirectoryFacts } from '../../src/doctor/directory.ts';
-import { judgeDirectory, lookAtDirectory } from '../../src/doctor/directory.ts';
+import { directoryFindings, inspectDirectory } from '../../src/doctor/directory.ts';
 import { agentConfig } from '../keeper/fixtures.ts';
 import { tmpfsDirectory } from '../store/mounts.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { seen, text } from './seen.ts';
+import { summaryOf, textOf } from './findings.ts';
 
 const healthy: DirectoryFacts = {
   path: '/var/lib/kubelet/pki',
@@ -23,7 +23,7 @@ const healthy: DirectoryFacts = {
 };
 const volatile = { code: 'STORE_VOLATILE', message: 'it is on a tmpfs', remedy: 'move' } as const;
 
-describe('judgeDirectory()', () => {
+describe('directoryFindings()', () => {
   const rows: readonly (readonly [string, Partial<DirectoryFacts>, readonly string[]])[] = [
     ['a directory on a disk', {}, ['ok certificate-directory']],
     ['one that will be made', { kind: 'missing', mode: 0 }, ['info certificate-directory']],
@@ -53,41 +53,41 @@ describe('judgeDirectory()', () => {
     ],
   ];
   for (const [name, changes, expected] of rows) {
-    it(`judgeDirectory() finds ${expected.join(' and ')} for ${name}`, () => {
-      assert.deepEqual(seen(judgeDirectory({ ...healthy, ...changes })), expected);
+    it(`directoryFindings() finds ${expected.join(' and ')} for ${name}`, () => {
+      assert.deepEqual(summaryOf(directoryFindings({ ...healthy, ...changes })), expected);
     });
   }
 });
 
-describe('lookAtDirectory()', () => {
-  it('lookAtDirectory() sees what is there, and where the missing one will be', async (context) => {
+describe('inspectDirectory()', () => {
+  it('inspectDirectory() sees what is there, and where the missing one will be', async (context) => {
     const directory = await temporaryDirectory(context);
     const config = agentConfig(directory);
-    const missing = await lookAtDirectory(config);
+    const missing = await inspectDirectory(config);
     assert.equal(missing.kind, 'missing');
     assert.ok(missing.freeBytes > 0 && missing.freeInodes > 0);
     await mkdir(config.certificateDirectory);
     await chmod(config.certificateDirectory, 0o775);
-    const { kind, mode, writing } = await lookAtDirectory(config);
+    const { kind, mode, writing } = await inspectDirectory(config);
     assert.deepEqual([kind, mode, writing], ['directory', 0o775, 'possible']);
   });
 
-  it('lookAtDirectory() takes a file for no directory', async (context) => {
+  it('inspectDirectory() takes a file for no directory', async (context) => {
     const config = agentConfig(await temporaryDirectory(context));
     await writeFile(config.certificateDirectory, '');
-    assert.equal((await lookAtDirectory(config)).kind, 'other');
+    assert.equal((await inspectDirectory(config)).kind, 'other');
   });
 
-  it('lookAtDirectory() sees a tmpfs, how little is left, and a mount for reading', async (context) => {
+  it('inspectDirectory() sees a tmpfs, how little is left, and a mount for reading', async (context) => {
     const mounted = await tmpfsDirectory(context);
     if (mounted === undefined) return;
     const config = { ...agentConfig('/nowhere'), certificateDirectory: join(mounted, 'pki') };
-    const facts = await lookAtDirectory(config);
+    const facts = await inspectDirectory(config);
     assert.equal(facts.volatile?.code, 'STORE_VOLATILE');
     assert.ok(facts.freeBytes <= 16_384);
     assert.equal(spawnSync('mount', ['-o', 'remount,ro', mounted]).status, 0);
-    const after = await lookAtDirectory(config);
+    const after = await inspectDirectory(config);
     assert.equal(after.writing, 'read-only');
-    assert.match(text(judgeDirectory(after)), /mounted read-only.*\n.*\n.*remount,rw/);
+    assert.match(textOf(directoryFindings(after)), /mounted read-only.*\n.*\n.*remount,rw/);
   });
 });

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { HookAction, HookSpec } from '../../src/core/hooks.ts';
 import type { HookFacts, ProgramFacts } from '../../src/doctor/hooks.ts';
-import { judgeHooks, lookAtHooks } from '../../src/doctor/hooks.ts';
+import { hookFindings, inspectHooks } from '../../src/doctor/hooks.ts';
 import { agentConfig, clientSpec } from '../keeper/fixtures.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { seen, text } from './seen.ts';
+import { summaryOf, textOf } from './findings.ts';
 
 const exposure = { what: '/etc/x has mode 0777', remedy: 'chmod go-w /etc/x' };
 const program: ProgramFacts = {
@@ -18,7 +18,7 @@ const program: ProgramFacts = {
 };
 const healthy: HookFacts = { file: '/etc/nodecertd/config.yaml', programs: [program] };
 
-describe('judgeHooks()', () => {
+describe('hookFindings()', () => {
   const rows: readonly (readonly [string, Partial<HookFacts>, readonly string[]])[] = [
     ['hooks that only root may change', {}, ['ok hooks']],
     ['no hooks at all', { programs: [] }, []],
@@ -52,25 +52,25 @@ describe('judgeHooks()', () => {
     ],
   ];
   for (const [name, changes, expected] of rows) {
-    it(`judgeHooks() finds ${expected.join(' and ') || 'nothing'} for ${name}`, () => {
-      const findings = judgeHooks({ ...healthy, ...changes });
-      assert.deepEqual(seen(findings), expected);
+    it(`hookFindings() finds ${expected.join(' and ') || 'nothing'} for ${name}`, () => {
+      const findings = hookFindings({ ...healthy, ...changes });
+      assert.deepEqual(summaryOf(findings), expected);
     });
   }
 
-  it('judgeHooks() names who else may, what comes of it, and the command', () => {
-    const [finding] = judgeHooks({ ...healthy, exposure });
+  it('hookFindings() names who else may, what comes of it, and the command', () => {
+    const [finding] = hookFindings({ ...healthy, exposure });
     assert.match(finding?.what ?? '', /^the agent runs no hooks: \/etc\/x has mode 0777$/);
     assert.ok(finding?.why);
     assert.equal(finding?.remedy, 'chmod go-w /etc/x, then: systemctl restart nodecertd');
   });
 });
 
-describe('lookAtHooks()', () => {
+describe('inspectHooks()', () => {
   const limits = { timeoutMs: 1_000, retries: 0 };
   const hook = (action: HookAction): HookSpec => ({ ...action, ...limits });
 
-  it('lookAtHooks() looks at the configuration and at each program, systemctl among them', async (t) => {
+  it('inspectHooks() looks at the configuration and at each program, systemctl among them', async (t) => {
     const directory = await temporaryDirectory(t);
     const at = (file: string): string => join(directory, file);
     for (const [file, mode] of [
@@ -88,7 +88,7 @@ describe('lookAtHooks()', () => {
     const reload = hook({ kind: 'systemctl', verb: 'reload', unit: 'nginx.service' });
     const spec = { ...clientSpec, onRotate: [...commands, reload] };
     const config = { ...agentConfig(directory, [spec]), file: at('config.yaml') };
-    const { file, exposure, programs } = await lookAtHooks(config);
+    const { file, exposure, programs } = await inspectHooks(config);
     assert.equal(file, at('config.yaml'));
     assert.equal(exposure, undefined);
     const states = programs.map(({ state, exposure }) => [state, exposure !== undefined]);
@@ -103,10 +103,10 @@ describe('lookAtHooks()', () => {
     assert.match(programs[4]?.path ?? '', /\/systemctl$/);
 
     await chmod(at('config.yaml'), 0o666);
-    assert.match((await lookAtHooks(config)).exposure?.what ?? '', /config\.yaml has mode 0666/);
+    assert.match((await inspectHooks(config)).exposure?.what ?? '', /config\.yaml has mode 0666/);
   });
 
-  it('lookAtHooks() finds no hooks where none are configured', async () => {
-    assert.deepEqual(text(judgeHooks(await lookAtHooks(agentConfig('/nowhere')))), '');
+  it('inspectHooks() finds no hooks where none are configured', async () => {
+    assert.deepEqual(textOf(hookFindings(await inspectHooks(agentConfig('/nowhere')))), '');
   });
 });

@@ -6,11 +6,11 @@ import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import { nodeSubject } from '../../src/core/certificate-spec.ts';
 import { day, minute } from '../../src/core/instant.ts';
 import type { PairState } from '../../src/doctor/pairs.ts';
-import { judgePairs, lookAtPairs, usableClientPair } from '../../src/doctor/pairs.ts';
+import { pairFindings, inspectPairs, usableClientPair } from '../../src/doctor/pairs.ts';
 import { agentConfig } from '../keeper/fixtures.ts';
 import { clientTemplate, pairFor, servingSpec } from '../core/fixtures.ts';
 import { makePair, present, temporaryDirectory } from '../store/pairs.ts';
-import { seen, text } from './seen.ts';
+import { summaryOf, textOf } from './findings.ts';
 
 const now = Date.UTC(2026, 0, 15);
 const spec: CertificateSpec = {
@@ -34,7 +34,7 @@ const { pair: _, mode: __, ...gone } = healthy;
 const malformed = { code: 'PAIR_MALFORMED', message: 'it is empty' } as const;
 const denied = { code: 'STORE_PERMISSIONS', message: 'EACCES' } as const;
 
-describe('judgePairs()', () => {
+describe('pairFindings()', () => {
   const rows: readonly (readonly [string, PairState, readonly string[]])[] = [
     ['a whole pair', healthy, ['ok pair']],
     ['none yet', { spec, link: '/x', kind: 'missing' }, ['info pair-missing']],
@@ -78,22 +78,22 @@ describe('judgePairs()', () => {
     ],
   ];
   for (const [name, state, expected] of rows) {
-    it(`judgePairs() finds ${expected.join()} for ${name}`, () => {
-      const findings = judgePairs([state], { nodeName: 'worker-1', observed: new Set(), now });
-      assert.deepEqual(seen(findings), expected);
+    it(`pairFindings() finds ${expected.join()} for ${name}`, () => {
+      const findings = pairFindings([state], { nodeName: 'worker-1', observed: new Set(), now });
+      assert.deepEqual(summaryOf(findings), expected);
       assert.equal(findings[0]?.subject, state.spec.name);
     });
   }
 
-  it('judgePairs() gives the kubelet until the end of its range', () => {
+  it('pairFindings() gives the kubelet until the end of its range', () => {
     assert.deepEqual(findingsOf(0.9, []), ['warning pair-expiring']);
     assert.deepEqual(findingsOf(0.9, [spec.name]), ['ok pair']);
     assert.deepEqual(findingsOf(0.95, [spec.name]), ['warning pair-expiring']);
   });
 
-  it('judgePairs() names the node that the certificate is for', () => {
+  it('pairFindings() names the node that the certificate is for', () => {
     const other = { ...healthy, pair: { ...pair, subject: nodeSubject('other') } };
-    const found = text(judgePairs([other], { nodeName: 'worker-1', observed: new Set(), now }));
+    const found = textOf(pairFindings([other], { nodeName: 'worker-1', observed: new Set(), now }));
     assert.match(found, /is for system:node:other, the configuration says system:node:worker-1/);
     assert.match(found, /--hostname-override\) to other/);
   });
@@ -108,8 +108,8 @@ describe('usableClientPair()', () => {
   });
 });
 
-describe('lookAtPairs()', () => {
-  it('lookAtPairs() tells a pair, a dangling link, a torn file and a plain file apart', async (context) => {
+describe('inspectPairs()', () => {
+  it('inspectPairs() tells a pair, a dangling link, a torn file and a plain file apart', async (context) => {
     const directory = await temporaryDirectory(context);
     const names = ['whole', 'dangling', 'torn', 'plain', 'missing'];
     const config = {
@@ -125,7 +125,7 @@ describe('lookAtPairs()', () => {
     await writeFile(at('torn.pem'), pem.subarray(0, 300), { mode: 0o600 });
     await symlink(at('torn.pem'), at('torn-current.pem'));
     await writeFile(at('plain-current.pem'), pem, { mode: 0o600 });
-    const states = await lookAtPairs(config);
+    const states = await inspectPairs(config);
     assert.deepEqual(
       states.map(({ spec, kind, mode, target }) => [spec.name, kind, mode, target]),
       [
@@ -147,5 +147,5 @@ function findingsOf(lived: number, observed: readonly string[]): string[] {
   const notBefore = now - lived * day;
   const old = { ...pair, notBefore, storedAt: notBefore, notAfter: notBefore + day };
   const context = { nodeName: 'worker-1', observed: new Set(observed), now };
-  return seen(judgePairs([{ ...healthy, pair: old }], context));
+  return summaryOf(pairFindings([{ ...healthy, pair: old }], context));
 }

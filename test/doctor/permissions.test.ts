@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import type { Permission } from '../../src/doctor/permissions.ts';
-import { judgePermissions, neededPermissions } from '../../src/doctor/permissions.ts';
+import { permissionFindings, neededPermissions } from '../../src/doctor/permissions.ts';
 import { agentConfig } from '../keeper/fixtures.ts';
 import { servingSpec } from '../core/fixtures.ts';
-import { seen, text } from './seen.ts';
+import { summaryOf, textOf } from './findings.ts';
 
 const clientSpec: CertificateSpec = {
   ...servingSpec,
@@ -52,17 +52,17 @@ describe('neededPermissions()', () => {
   }
 });
 
-describe('judgePermissions()', () => {
+describe('permissionFindings()', () => {
   const config = { ...agentConfig('/x'), nodeName: 'n1', certificates: [clientSpec, servingSpec] };
   const judge = (
     source: 'kubeconfig' | 'bootstrap',
     denied: string,
-  ): ReturnType<typeof judgePermissions> => {
+  ): ReturnType<typeof permissionFindings> => {
     const answers = neededPermissions(config, source).map((permission) => ({
       ...permission,
       allowed: shown(permission) !== denied,
     }));
-    return judgePermissions({ source, answers }, 'n1');
+    return permissionFindings({ source, answers }, 'n1');
   };
   const rows = [
     ['kubeconfig', 'nothing', 'ok permissions', /allowed: create certificatesigningrequests, /],
@@ -93,10 +93,10 @@ describe('judgePermissions()', () => {
     ],
   ] as const;
   for (const [source, denied, expected, remedy] of rows) {
-    it(`judgePermissions() finds ${expected} when a ${source} may not ${denied}`, () => {
+    it(`permissionFindings() finds ${expected} when a ${source} may not ${denied}`, () => {
       const findings = judge(source, denied);
-      assert.deepEqual(seen(findings), [expected]);
-      assert.match(text(findings), remedy);
+      assert.deepEqual(summaryOf(findings), [expected]);
+      assert.match(textOf(findings), remedy);
     });
   }
 });

@@ -3,9 +3,9 @@ import { describe, it } from 'node:test';
 import { kubeletClientSigner, kubeletServingSigner } from '../../src/core/certificate-spec.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
 import type { ListedCsr } from '../../src/kube/csr-list.ts';
-import { isOfNode, judgeRequests } from '../../src/doctor/requests.ts';
+import { isOfNode, requestFindings } from '../../src/doctor/requests.ts';
 import { makeRequest } from '../sandbox/fixtures.ts';
-import { seen, text } from './seen.ts';
+import { summaryOf, textOf } from './findings.ts';
 
 const now = Date.UTC(2026, 0, 15);
 const serving: ListedCsr = {
@@ -21,7 +21,7 @@ const condition = (type: string): ListedCsr['status'] => ({
 });
 const issued = { ...condition('Approved'), certificate: new Uint8Array([1]) };
 
-describe('judgeRequests()', () => {
+describe('requestFindings()', () => {
   const rows: readonly (readonly [string, readonly ListedCsr[], readonly string[], RegExp?])[] = [
     ['none', [], ['ok requests']],
     ['an issued one', [{ ...serving, status: issued }], ['ok requests']],
@@ -95,15 +95,17 @@ describe('judgeRequests()', () => {
     ],
   ];
   for (const [name, csrs, expected, pattern = /./] of rows) {
-    it(`judgeRequests() finds ${expected.join(' and ')} for ${name}`, () => {
-      const findings = judgeRequests({ csrs, truncated: false }, now);
-      assert.deepEqual(seen(findings), expected);
-      assert.match(text(findings), pattern);
+    it(`requestFindings() finds ${expected.join(' and ')} for ${name}`, () => {
+      const findings = requestFindings({ csrs, truncated: false }, now);
+      assert.deepEqual(summaryOf(findings), expected);
+      assert.match(textOf(findings), pattern);
     });
   }
 
-  it('judgeRequests() does not call a part of the list the whole', () => {
-    assert.deepEqual(seen(judgeRequests({ csrs: [], truncated: true }, now)), ['info requests']);
+  it('requestFindings() does not call a part of the list the whole', () => {
+    assert.deepEqual(summaryOf(requestFindings({ csrs: [], truncated: true }, now)), [
+      'info requests',
+    ]);
   });
 });
 

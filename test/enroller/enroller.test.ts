@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { createServer } from 'node:tls';
-import { preflightAtStart } from '../../src/doctor/start.ts';
+import { checkNodeAtStart } from '../../src/doctor/check-at-start.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import type { EnrollerReport } from '../../src/core/enroller-protocol.ts';
 import { hour, second } from '../../src/core/instant.ts';
@@ -37,7 +37,7 @@ function enrollerOn(bench: Bench, changes: Changes = {}): Enroller {
     clock: systemClock,
     random: Math.random,
     interfaces: () => ['10.0.0.1'],
-    checkNode: preflightAtStart,
+    checkNode: checkNodeAtStart,
     report: bench.report,
     ...rest,
     config: { ...config, certificates },

@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import type { FindingId, PreflightFinding } from '../../src/core/findings.ts';
+import type { FindingId, DoctorFinding } from '../../src/core/findings.ts';
 
 export interface Examination {
   readonly code: number;
-  readonly findings: readonly (PreflightFinding & { readonly group: string })[];
+  readonly findings: readonly (DoctorFinding & { readonly group: string })[];
   readonly username?: string;
   readonly stdout: string;
   readonly stderr: string;
@@ -32,18 +32,14 @@ export async function doctor(
 }
 
 /** `error pair-expired` for all that is not well, sorted. */
-export function troubles({
-  findings,
-}: {
-  readonly findings: readonly PreflightFinding[];
-}): string[] {
+export function troubles({ findings }: { readonly findings: readonly DoctorFinding[] }): string[] {
   return findings
     .filter(({ severity }) => severity === 'error' || severity === 'warning')
     .map(({ severity, id }) => `${severity} ${id}`)
     .sort();
 }
 
-export function findingOf({ findings, stdout }: Examination, id: FindingId): PreflightFinding {
+export function findingOf({ findings, stdout }: Examination, id: FindingId): DoctorFinding {
   const found = findings.find((finding) => finding.id === id);
   if (found === undefined) throw new Error(`no ${id} in ${stdout}`);
   return found;

@@ -171,7 +171,7 @@ export class EnrollerModel implements EnrollerLink {
     this.#options.report({ type, name, attempt, csr: referenceOf(csr) });
   }
 
-  /** `preflightAtStart`: whether renewal is permitted, which only the node's own identity can ask. */
+  /** `checkNodeAtStart`: whether renewal is permitted, which only the node's own identity can ask. */
   #examine(): void {
     if (!this.#isEarly('kubelet-client')) this.#world.cluster.request();
   }

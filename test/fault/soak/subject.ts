@@ -1,7 +1,7 @@
 import { getEventListeners, once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { preflightAtStart } from '../../../src/doctor/start.ts';
+import { checkNodeAtStart } from '../../../src/doctor/check-at-start.ts';
 import type { ChildListener, EnrollerChild } from '../../../src/keeper/enroller-link.ts';
 import { Keeper } from '../../../src/keeper/keeper.ts';
 import { HookJournal } from '../../../src/keeper/hook-journal.ts';
@@ -142,7 +142,7 @@ function launch(listener: ChildListener): EnrollerChild {
     clock,
     random: () => 0.5,
     interfaces: () => ['10.0.0.1'],
-    checkNode: preflightAtStart,
+    checkNode: checkNodeAtStart,
     report: (report) => setImmediate(() => listener.onMessage(report)),
   });
   const alive = setInterval(() => listener.onMessage({ type: 'alive' }), 3 * second);

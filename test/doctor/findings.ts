@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import type { PreflightFinding } from '../../src/core/findings.ts';
+import type { DoctorFinding } from '../../src/core/findings.ts';
 
-/** `error pair-expired`, in the order found. Everything but ok has to say why, and what to do. */
-export function seen(findings: readonly PreflightFinding[]): string[] {
+/** `error pair-expired`, in the order found. Errors and warnings must have a reason and a remedy. */
+export function summaryOf(findings: readonly DoctorFinding[]): string[] {
   for (const { severity, id, what, why, remedy } of findings) {
     assert.ok(what.length > 0 && !what.endsWith('.'), `${id}: ${what}`);
     if (severity !== 'error' && severity !== 'warning') continue;
@@ -11,7 +11,7 @@ export function seen(findings: readonly PreflightFinding[]): string[] {
   return findings.map(({ severity, id }) => `${severity} ${id}`);
 }
 
-/** What is found, once more in full, for whoever matches texts. */
-export function text(findings: readonly PreflightFinding[]): string {
+/** Everything the findings say, for tests that match their text. */
+export function textOf(findings: readonly DoctorFinding[]): string {
   return findings.map(({ what, why, remedy }) => [what, why, remedy].join('\n')).join('\n');
 }

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
-import { judgeKubelet, judgeUnread } from '../../src/doctor/judge-kubelet.ts';
+import { kubeletFindings, unreadKubeletFindings } from '../../src/doctor/kubelet-findings.ts';
 import type { KubeletFacts } from '../../src/kubelet/configuration.ts';
 import { servingSpec } from '../core/fixtures.ts';
-import { seen, text } from './seen.ts';
+import { summaryOf, textOf } from './findings.ts';
 
 const clientSpec: CertificateSpec = {
   ...servingSpec,
@@ -20,7 +20,7 @@ const ours = {
 const on = { value: true, file: '/etc/kubelet.d/10.conf' };
 const off = { value: false, file };
 
-describe('judgeKubelet()', () => {
+describe('kubeletFindings()', () => {
   const both = [clientSpec, servingSpec];
   const rows: readonly (readonly [
     string,
@@ -54,27 +54,29 @@ describe('judgeKubelet()', () => {
     ],
   ];
   for (const [name, changes, certificates, expected] of rows) {
-    it(`judgeKubelet() finds ${expected.join(' and ')} for ${name}`, () => {
+    it(`kubeletFindings() finds ${expected.join(' and ')} for ${name}`, () => {
       const facts = { file, found: true, ...changes };
       assert.deepEqual(
-        seen(judgeKubelet(facts, { certificates, observed: new Set(), linkOf: () => link })),
+        summaryOf(
+          kubeletFindings(facts, { certificates, observed: new Set(), linkOf: () => link }),
+        ),
         expected,
       );
     });
   }
 
-  it('judgeKubelet() warns of what the agent keeps, not of what it only watches', () => {
+  it('kubeletFindings() warns of what the agent keeps, not of what it only watches', () => {
     const facts = { file, found: true, rotateCertificates: on, serverTLSBootstrap: on };
     const observed = new Set([clientSpec.name]);
-    const found = judgeKubelet(facts, { certificates: both, observed, linkOf: () => link });
-    assert.deepEqual(seen(found), ['info kubelet-rotates', 'warning second-rotator']);
-    assert.match(text(found.slice(0, 1)), /only watches it: rotateCertificates is true in/);
+    const found = kubeletFindings(facts, { certificates: both, observed, linkOf: () => link });
+    assert.deepEqual(summaryOf(found), ['info kubelet-rotates', 'warning second-rotator']);
+    assert.match(textOf(found.slice(0, 1)), /only watches it: rotateCertificates is true in/);
   });
 
-  it('judgeKubelet() names the file that has the last word', () => {
+  it('kubeletFindings() names the file that has the last word', () => {
     const facts = { file, found: true, rotateCertificates: on, ...ours };
-    const found = text(
-      judgeKubelet(facts, { certificates: both, observed: new Set(), linkOf: () => link }),
+    const found = textOf(
+      kubeletFindings(facts, { certificates: both, observed: new Set(), linkOf: () => link }),
     );
     assert.match(found, /rotateCertificates is true in \/etc\/kubelet\.d\/10\.conf/);
     assert.match(
@@ -84,12 +86,12 @@ describe('judgeKubelet()', () => {
   });
 });
 
-describe('judgeUnread()', () => {
-  it('judgeUnread() tells a broken configuration from one that could not be read', () => {
+describe('unreadKubeletFindings()', () => {
+  it('unreadKubeletFindings() tells a broken configuration from one that could not be read', () => {
     const remedy = 'correct it';
     const broken = { code: 'CONFIG_INVALID', message: 'broken', remedy } as const;
-    assert.deepEqual(seen(judgeUnread(broken)), ['warning kubelet-config-invalid']);
+    assert.deepEqual(summaryOf(unreadKubeletFindings(broken)), ['warning kubelet-config-invalid']);
     const denied = { code: 'STORE_PERMISSIONS', message: 'denied', remedy } as const;
-    assert.deepEqual(seen(judgeUnread(denied)), ['warning not-checked']);
+    assert.deepEqual(summaryOf(unreadKubeletFindings(denied)), ['warning not-checked']);
   });
 });

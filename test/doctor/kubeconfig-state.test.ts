@@ -6,8 +6,8 @@ import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { day } from '../../src/core/instant.ts';
-import type { KubeconfigState } from '../../src/doctor/kubeconfigs.ts';
-import { lookAtKubeconfig } from '../../src/doctor/kubeconfigs.ts';
+import type { KubeconfigState } from '../../src/doctor/kubeconfig-state.ts';
+import { inspectKubeconfig } from '../../src/doctor/kubeconfig-state.ts';
 import { base64, kubeconfigText } from '../kube/support/api-server.ts';
 import { findKubectl, skipWithoutKubectl } from '../support/kubectl.ts';
 import type { TestPair } from '../store/pairs.ts';
@@ -40,7 +40,7 @@ async function place(context: TestContext): Promise<Place> {
       'certificate-authority-data': base64(pair.certificatePem.toString()),
     };
     await writeFile(at('kubelet.conf'), kubeconfigText({ cluster, user }), { mode: 0o640 });
-    return lookAtKubeconfig(at('kubelet.conf'), link);
+    return inspectKubeconfig(at('kubelet.conf'), link);
   };
   return { directory, link, dated, pair, at, look };
 }
@@ -54,8 +54,8 @@ function follows(state: KubeconfigState): boolean {
   return state.kind === 'loaded' && state.followsPair;
 }
 
-describe('lookAtKubeconfig()', () => {
-  it('lookAtKubeconfig() sees whether a kubeconfig follows the link, by whatever way', async (context) => {
+describe('inspectKubeconfig()', () => {
+  it('inspectKubeconfig() sees whether a kubeconfig follows the link, by whatever way', async (context) => {
     const { link, dated, pair, at, look } = await place(context);
     assert.equal(follows(await look(both(link))), true);
     assert.equal(follows(await look(both('pki/kubelet-client-current.pem'))), true);
@@ -76,7 +76,7 @@ describe('lookAtKubeconfig()', () => {
     assert.equal(follows(await look({ token: 'abc' })), false);
   });
 
-  it('lookAtKubeconfig() tells mode, expiry and tokens', async (context) => {
+  it('inspectKubeconfig() tells mode, expiry and tokens', async (context) => {
     const { link, at, look } = await place(context);
     const named = await look(both(link));
     assert.ok(named.kind === 'loaded');
@@ -96,12 +96,12 @@ describe('lookAtKubeconfig()', () => {
     assert.doesNotMatch(JSON.stringify([named, bearer, projected]), /0123456789abcdef|PRIVATE/);
   });
 
-  it('lookAtKubeconfig() takes missing, broken and half files for what they are', async (context) => {
+  it('inspectKubeconfig() takes missing, broken and half files for what they are', async (context) => {
     const { link, dated, at, look } = await place(context);
-    const missing = await lookAtKubeconfig(at('none.conf'), link);
+    const missing = await inspectKubeconfig(at('none.conf'), link);
     assert.deepEqual(missing, { kind: 'missing', path: at('none.conf') });
     await writeFile(at('broken.conf'), 'a: [1');
-    assert.equal((await lookAtKubeconfig(at('broken.conf'), link)).kind, 'invalid');
+    assert.equal((await inspectKubeconfig(at('broken.conf'), link)).kind, 'invalid');
     const noToken = await look({ tokenFile: 'nowhere' });
     assert.ok(noToken.kind === 'invalid');
     assert.match(noToken.failure.message, /token file .*nowhere cannot be read/);
@@ -112,7 +112,7 @@ describe('lookAtKubeconfig()', () => {
   });
 
   it(
-    'lookAtKubeconfig() finds nothing stale once the command of the remedy was run',
+    'inspectKubeconfig() finds nothing stale once the command of the remedy was run',
     { skip: skipWithoutKubectl() },
     async (context) => {
       const { link, pair, at, look } = await place(context);
@@ -128,7 +128,7 @@ describe('lookAtKubeconfig()', () => {
         `--client-key=${link}`,
         `--kubeconfig=${at('kubelet.conf')}`,
       ]);
-      assert.equal(follows(await lookAtKubeconfig(at('kubelet.conf'), link)), true);
+      assert.equal(follows(await inspectKubeconfig(at('kubelet.conf'), link)), true);
     },
   );
 });

@@ -4,39 +4,41 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { AgentError } from '../../src/core/errors.ts';
 import type { ApiPort } from '../../src/doctor/connection.ts';
-import { preflightAtStart } from '../../src/doctor/start.ts';
+import { checkNodeAtStart } from '../../src/doctor/check-at-start.ts';
 import { everyApproval } from '../sandbox/authorization.ts';
 import { startSandbox } from '../sandbox/sandbox.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { agentConfig, clientSpec } from '../keeper/fixtures.ts';
 import { clientFor } from '../kube/support/sandbox-client.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { seen } from './seen.ts';
+import { summaryOf } from './findings.ts';
 
-const around = { clock: systemClock, signal: new AbortController().signal };
+const checkContext = { clock: systemClock, signal: new AbortController().signal };
 
 async function unusable(): ReturnType<ApiPort['open']> {
   throw new AgentError('KUBECONFIG_MISSING', 'there is none');
 }
 
-describe('preflightAtStart()', () => {
-  it('preflightAtStart() reads the files when there is nobody to ask', async (context) => {
+describe('checkNodeAtStart()', () => {
+  it('checkNodeAtStart() reads the files when there is nobody to ask', async (context) => {
     const config = agentConfig(await temporaryDirectory(context), [clientSpec]);
     await mkdir(config.certificateDirectory);
     await writeFile(config.kubelet.configFile, 'rotateCertificates: true');
-    const findings = await preflightAtStart(config, { open: unusable }, around);
-    assert.ok(seen(findings).includes('warning second-rotator'));
+    const findings = await checkNodeAtStart(config, { open: unusable }, checkContext);
+    assert.ok(summaryOf(findings).includes('warning second-rotator'));
     assert.ok(findings.every(({ severity }) => severity !== 'ok'));
   });
 
-  it('preflightAtStart() asks one question, and only as a node', async (context) => {
+  it('checkNodeAtStart() asks one question, and only as a node', async (context) => {
     await using sandbox = await startSandbox({ clock: systemClock });
     await using client = await clientFor(sandbox.bootstrapKubeconfig());
     const directory = await temporaryDirectory(context);
     const config = agentConfig(directory, [clientSpec]);
     await writeFile(join(directory, 'kubelet.yaml'), '{}');
     const ask = async (source: 'kubeconfig' | 'bootstrap'): Promise<string[]> =>
-      seen(await preflightAtStart(config, { open: async () => ({ client, source }) }, around));
+      summaryOf(
+        await checkNodeAtStart(config, { open: async () => ({ client, source }) }, checkContext),
+      );
     sandbox.setApprovals(everyApproval);
     assert.ok(!(await ask('bootstrap')).includes('warning approval-not-permitted'));
     assert.deepEqual(sandbox.audit(), []);

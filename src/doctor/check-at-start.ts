@@ -1,11 +1,11 @@
 import type { AgentConfig } from '../core/config.ts';
 import { second } from '../core/instant.ts';
-import type { PreflightFinding } from '../core/findings.ts';
+import type { DoctorFinding } from '../core/findings.ts';
 import type { ApiPort } from './connection.ts';
-import type { LookAround } from './gathered.ts';
-import { gather, judged } from './gathered.ts';
-import { judgeLocal, lookLocally } from './local.ts';
-import { askPermissions, judgePermissions, neededPermissions } from './permissions.ts';
+import type { CheckContext } from './check.ts';
+import { runCheck, evaluate } from './check.ts';
+import { fileFindings, inspectFiles } from './files.ts';
+import { askPermissions, permissionFindings, neededPermissions } from './permissions.ts';
 
 const requestMs = 10 * second;
 
@@ -16,25 +16,25 @@ const requestMs = 10 * second;
  * certificate expires, often a year later. One request, so that a cluster full of
  * agents that restart does not feel it.
  */
-export async function preflightAtStart(
+export async function checkNodeAtStart(
   config: AgentConfig,
   api: Pick<ApiPort, 'open'>,
-  around: LookAround,
-): Promise<PreflightFinding[]> {
+  context: CheckContext,
+): Promise<DoctorFinding[]> {
   const [local, renewal] = await Promise.all([
-    lookLocally(config, around),
-    judgeRenewal(config, api, around),
+    inspectFiles(config, context),
+    renewalFindings(config, api, context),
   ]);
-  const findings = [...judgeLocal(local, { config, now: around.clock.now() }), ...renewal];
+  const findings = [...fileFindings(local, { config, now: context.clock.now() }), ...renewal];
   return findings.filter(({ severity }) => severity !== 'ok');
 }
 
 /** Nothing without an identity of the node's own: only that one renews. */
-async function judgeRenewal(
+async function renewalFindings(
   config: AgentConfig,
   api: Pick<ApiPort, 'open'>,
-  around: LookAround,
-): Promise<PreflightFinding[]> {
+  context: CheckContext,
+): Promise<DoctorFinding[]> {
   const connection = await api.open().catch(() => undefined);
   if (connection === undefined || connection.source === 'bootstrap') return [];
   const needed = neededPermissions(config, connection.source).filter(
@@ -42,14 +42,14 @@ async function judgeRenewal(
   );
   if (needed.length === 0) return [];
   const what = 'the permission to renew';
-  const facts = await gather(
+  const facts = await runCheck(
     {
       what,
-      ms: requestMs,
+      timeoutMs: requestMs,
       timeoutCode: 'API_TIMEOUT',
-      look: (signal) => askPermissions(connection, needed, signal),
+      inspect: (signal) => askPermissions(connection, needed, signal),
     },
-    around,
+    context,
   );
-  return judged(what, facts, (found) => judgePermissions(found, config.nodeName));
+  return evaluate(what, facts, (found) => permissionFindings(found, config.nodeName));
 }

@@ -1,7 +1,7 @@
 import type { CertificateSpec } from '../core/certificate-spec.ts';
 import type { Failure } from '../core/errors.ts';
-import type { PreflightFinding } from '../core/findings.ts';
-import { notChecked } from './gathered.ts';
+import type { DoctorFinding } from '../core/findings.ts';
+import { notChecked } from './check.ts';
 import type { KubeletFacts } from '../kubelet/configuration.ts';
 
 export interface KubeletContext {
@@ -13,11 +13,11 @@ export interface KubeletContext {
 }
 
 /** The kubelet's files are changed as one, or not at all: half of it would be a node without a certificate. */
-export const handOver =
+export const adoptRemedy =
   'nodecertd adopt, which shows what has to change; nodecertd adopt --yes --restart changes it';
 
 /** Whether the kubelet of this node rotates what we rotate, and uses what we keep. */
-export function judgeKubelet(facts: KubeletFacts, context: KubeletContext): PreflightFinding[] {
+export function kubeletFindings(facts: KubeletFacts, context: KubeletContext): DoctorFinding[] {
   const client = context.certificates.find(({ profile }) => profile === 'kubelet-client');
   const serving = context.certificates.find(({ profile }) => profile === 'kubelet-serving');
   if (!facts.found) {
@@ -41,7 +41,7 @@ export function judgeKubelet(facts: KubeletFacts, context: KubeletContext): Pref
       : []),
     ...(serving === undefined || serverTLSBootstrap?.value === true
       ? []
-      : judgeServed(facts, context.linkOf(serving.name))),
+      : servedFindings(facts, context.linkOf(serving.name))),
   ];
   if (findings.length > 0) return findings;
   const what = `the kubelet of ${facts.file} leaves the certificates to the agent`;
@@ -49,7 +49,7 @@ export function judgeKubelet(facts: KubeletFacts, context: KubeletContext): Pref
 }
 
 /** What is said of a configuration that could not be read; a broken one is a finding of its own. */
-export function judgeUnread(failure: Failure): PreflightFinding[] {
+export function unreadKubeletFindings(failure: Failure): DoctorFinding[] {
   if (failure.code !== 'CONFIG_INVALID') return [notChecked('the kubelet', failure)];
   const { message, remedy } = failure;
   return [
@@ -68,14 +68,14 @@ function rotator(
   reason: string,
   { name }: CertificateSpec,
   observed: ReadonlySet<string>,
-): PreflightFinding {
+): DoctorFinding {
   if (observed.has(name)) {
     return {
       id: 'kubelet-rotates',
       severity: 'info',
       subject: name,
       what: `the kubelet rotates ${name} itself, and the agent only watches it: ${reason}`,
-      remedy: `Nothing; to have the agent rotate it: ${handOver}`,
+      remedy: `Nothing; to have the agent rotate it: ${adoptRemedy}`,
     };
   }
   return {
@@ -84,11 +84,11 @@ function rotator(
     subject: name,
     what: `the kubelet rotates ${name} as well: ${reason}`,
     why: 'Each asks for certificates of its own: twice the requests, and nobody knows whose is in use',
-    remedy: handOver,
+    remedy: adoptRemedy,
   };
 }
 
-function judgeServed(facts: KubeletFacts, link: string): PreflightFinding[] {
+function servedFindings(facts: KubeletFacts, link: string): DoctorFinding[] {
   const { tlsCertFile, tlsPrivateKeyFile } = facts;
   if (tlsCertFile?.value === link && tlsPrivateKeyFile?.value === link) return [];
   const found = tlsCertFile?.value
@@ -100,7 +100,7 @@ function judgeServed(facts: KubeletFacts, link: string): PreflightFinding[] {
       severity: 'warning',
       what: `${found}, not ${link}`,
       why: 'The serving certificate that the agent keeps is used by nobody',
-      remedy: handOver,
+      remedy: adoptRemedy,
     },
   ];
 }

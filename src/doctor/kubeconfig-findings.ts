@@ -1,9 +1,9 @@
 import { showMode } from '../core/file-mode.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
-import type { PreflightFinding } from '../core/findings.ts';
-import { handOver } from './judge-kubelet.ts';
-import type { KubeconfigState } from './kubeconfigs.ts';
+import type { DoctorFinding } from '../core/findings.ts';
+import { adoptRemedy } from './kubelet-findings.ts';
+import type { KubeconfigState } from './kubeconfig-state.ts';
 
 export interface KubeconfigContext {
   readonly now: Instant;
@@ -15,10 +15,10 @@ export interface KubeconfigContext {
 }
 
 /** What is wrong with the kubeconfig that the kubelet and the agent share. */
-export function judgeKubeconfig(
+export function kubeconfigFindings(
   state: KubeconfigState,
   context: KubeconfigContext,
-): PreflightFinding[] {
+): DoctorFinding[] {
   if (state.kind === 'missing') return [missing(state.path, context)];
   if (state.kind === 'invalid') {
     const { message, remedy } = state.failure;
@@ -33,10 +33,10 @@ export function judgeKubeconfig(
     ];
   }
   const findings = [
-    ...judgePair(state, context),
-    ...judgeExpiry(state, context),
-    ...judgeSecrecy(state),
-    ...judgeTrust(state, context.now),
+    ...linkFindings(state, context),
+    ...expiryFindings(state, context),
+    ...secrecyFindings(state),
+    ...authorityFindings(state, context.now),
   ];
   if (findings.length > 0) return findings;
   const how = state.followsPair ? ` and names ${context.pairLink}` : '';
@@ -45,7 +45,7 @@ export function judgeKubeconfig(
   ];
 }
 
-function missing(path: string, { hasBootstrap }: KubeconfigContext): PreflightFinding {
+function missing(path: string, { hasBootstrap }: KubeconfigContext): DoctorFinding {
   return hasBootstrap
     ? {
         id: 'kubeconfig-missing',
@@ -64,10 +64,10 @@ function missing(path: string, { hasBootstrap }: KubeconfigContext): PreflightFi
 type Loaded = Extract<KubeconfigState, { kind: 'loaded' }>;
 
 /** k/k #71825: the rotated pair is ignored by whoever embeds or names an older one. */
-function judgePair(
+function linkFindings(
   { path, user, followsPair, certificateExpiry }: Loaded,
   { pairLink }: KubeconfigContext,
-): PreflightFinding[] {
+): DoctorFinding[] {
   if (pairLink === undefined || followsPair) return [];
   const found = user.embedsCertificate
     ? 'embeds a client certificate'
@@ -85,16 +85,16 @@ function judgePair(
       // A user without a certificate is none that adopt would give one.
       remedy:
         user.embedsCertificate || user.certificateFile !== undefined
-          ? handOver
+          ? adoptRemedy
           : `kubectl config set-credentials ${user.name} --client-certificate=${pairLink} --client-key=${pairLink} --kubeconfig=${path} && systemctl restart kubelet`,
     },
   ];
 }
 
-function judgeExpiry(
+function expiryFindings(
   { path, certificateExpiry, followsPair }: Loaded,
   { now, hasIdentity }: KubeconfigContext,
-): PreflightFinding[] {
+): DoctorFinding[] {
   // The pair itself is judged where pairs are.
   if (certificateExpiry === undefined || now < certificateExpiry || followsPair) return [];
   return [
@@ -113,8 +113,8 @@ function judgeExpiry(
 }
 
 /** Shared with the bootstrap kubeconfig: who can read it, and whether the server is verified. */
-export function judgeSecrecy({ path, mode, user, insecure, server }: Loaded): PreflightFinding[] {
-  const findings: PreflightFinding[] = [];
+export function secrecyFindings({ path, mode, user, insecure, server }: Loaded): DoctorFinding[] {
+  const findings: DoctorFinding[] = [];
   if (user.holdsSecret && (mode & 0o077) !== 0) {
     findings.push({
       id: 'kubeconfig-permissions',
@@ -144,7 +144,7 @@ export function judgeSecrecy({ path, mode, user, insecure, server }: Loaded): Pr
  */
 const nearEnd = 0.1;
 
-function judgeTrust({ path, authority }: Loaded, now: Instant): PreflightFinding[] {
+function authorityFindings({ path, authority }: Loaded, now: Instant): DoctorFinding[] {
   if (authority === undefined) return [];
   const { notBefore, notAfter } = authority;
   const left = notAfter - now;

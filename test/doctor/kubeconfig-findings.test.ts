@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { day } from '../../src/core/instant.ts';
-import type { KubeconfigContext } from '../../src/doctor/judge-kubeconfig.ts';
-import { judgeKubeconfig } from '../../src/doctor/judge-kubeconfig.ts';
-import type { KubeconfigState } from '../../src/doctor/kubeconfigs.ts';
-import { seen, text } from './seen.ts';
+import type { KubeconfigContext } from '../../src/doctor/kubeconfig-findings.ts';
+import { kubeconfigFindings } from '../../src/doctor/kubeconfig-findings.ts';
+import type { KubeconfigState } from '../../src/doctor/kubeconfig-state.ts';
+import { summaryOf, textOf } from './findings.ts';
 
 const year = 365 * day;
 const now = Date.UTC(2026, 0, 15);
@@ -35,7 +35,7 @@ const embedded = {
 };
 const context: KubeconfigContext = { now, pairLink, hasIdentity: true, hasBootstrap: true };
 
-describe('judgeKubeconfig()', () => {
+describe('kubeconfigFindings()', () => {
   const rows: readonly (readonly [
     string,
     KubeconfigState,
@@ -93,16 +93,16 @@ describe('judgeKubeconfig()', () => {
     ],
   ];
   for (const [name, state, changes, expected] of rows) {
-    it(`judgeKubeconfig() finds ${expected.join(' and ')} for ${name}`, () => {
-      assert.deepEqual(seen(judgeKubeconfig(state, { ...context, ...changes })), expected);
+    it(`kubeconfigFindings() finds ${expected.join(' and ')} for ${name}`, () => {
+      assert.deepEqual(summaryOf(kubeconfigFindings(state, { ...context, ...changes })), expected);
     });
   }
 
-  it('judgeKubeconfig() gives the command that makes the kubeconfig follow the pair', () => {
-    assert.match(text(judgeKubeconfig(embedded, context)), /^nodecertd adopt, which shows/m);
+  it('kubeconfigFindings() gives the command that makes the kubeconfig follow the pair', () => {
+    assert.match(textOf(kubeconfigFindings(embedded, context)), /^nodecertd adopt, which shows/m);
     const { certificateFile: _, keyFile: __, ...withToken } = { ...user, holdsSecret: true };
     assert.match(
-      text(judgeKubeconfig({ ...healthy, followsPair: false, user: withToken }, context)),
+      textOf(kubeconfigFindings({ ...healthy, followsPair: false, user: withToken }, context)),
       /kubectl config set-credentials default-auth --client-certificate=\/pki\/kubelet-client-current.pem --client-key=\/pki\/kubelet-client-current.pem --kubeconfig=\/etc\/kubernetes\/kubelet.conf/,
     );
   });

@@ -42,7 +42,7 @@ export type TokenFacts =
   | { readonly kind: 'other'; readonly expiry?: Instant };
 
 /** @param pairLink the `-current.pem` of the client certificate, if one is kept */
-export async function lookAtKubeconfig(
+export async function inspectKubeconfig(
   path: string,
   pairLink: string | undefined,
 ): Promise<KubeconfigState> {

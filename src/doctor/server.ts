@@ -9,14 +9,14 @@ import type { Clock } from '../sys/clock.ts';
 import type { BootstrapFacts } from './bootstrap.ts';
 import type { ApiConnection, ApiPort, ConnectionFacts } from './connection.ts';
 import { identify } from './connection.ts';
-import type { Gathered, Look, LookAround } from './gathered.ts';
-import { gather } from './gathered.ts';
+import type { CheckResult, Check, CheckContext } from './check.ts';
+import { runCheck } from './check.ts';
 import type { PermissionFacts } from './permissions.ts';
 import { askPermissions, neededPermissions } from './permissions.ts';
 import type { RequestFacts } from './requests.ts';
 import { isOfNode } from './requests.ts';
 
-export interface RemoteOptions {
+export interface ServerOptions {
   readonly config: AgentConfig;
   readonly version: string;
   readonly api: ApiPort;
@@ -25,12 +25,12 @@ export interface RemoteOptions {
 }
 
 /** What the API server says. */
-export interface RemoteFacts {
+export interface ServerFacts {
   /** Unknown when there is no credential to ask with. */
-  readonly connection: Gathered<ConnectionFacts>;
+  readonly connection: CheckResult<ConnectionFacts>;
   /** These two are absent when nobody answered. */
-  readonly permissions?: Gathered<PermissionFacts>;
-  readonly requests?: Gathered<RequestFacts>;
+  readonly permissions?: CheckResult<PermissionFacts>;
+  readonly requests?: CheckResult<RequestFacts>;
 }
 
 /** For a few small requests in a row. */
@@ -39,40 +39,46 @@ const requestMs = 10 * second;
 const listMs = 30 * second;
 
 /** Asks as the agent would. A server that does not answer is waited for once, not at every question. */
-export async function askServer(options: RemoteOptions, around: LookAround): Promise<RemoteFacts> {
+export async function askServer(
+  options: ServerOptions,
+  context: CheckContext,
+): Promise<ServerFacts> {
   const { config, api } = options;
-  const opened = await gather(
-    online('the credential', () => api.open()),
-    around,
+  const opened = await runCheck(
+    serverCheck('the credential', () => api.open()),
+    context,
   );
-  if (opened.kind === 'unknown') return { connection: opened };
+  if (opened.kind === 'failed') return { connection: opened };
   const own = opened.value;
-  const connection = await meet(own, api, around);
-  if (connection.identity.kind === 'unknown') return { connection: toKnown(connection) };
+  const connection = await connectionFacts(own, api, context);
+  if (connection.identity.kind === 'failed') return { connection: done(connection) };
   const isOurs = isOfNode(config.nodeName);
   const [permissions, requests] = await Promise.all([
-    gather(
-      online('the permissions', (signal) =>
+    runCheck(
+      serverCheck('the permissions', (signal) =>
         askPermissions(own, neededPermissions(config, own.source), signal),
       ),
-      around,
+      context,
     ),
-    gather(
-      { ...online('the requests', (signal) => listCsrs(own.client, isOurs, signal)), ms: listMs },
-      around,
+    runCheck(
+      {
+        ...serverCheck('the requests', (signal) => listCsrs(own.client, isOurs, signal)),
+        timeoutMs: listMs,
+      },
+      context,
     ),
   ]);
-  return { connection: toKnown(connection), permissions, requests };
+  return { connection: done(connection), permissions, requests };
 }
 
-async function meet(
+async function connectionFacts(
   { client, source }: ApiConnection,
   api: ApiPort,
-  around: LookAround,
+  context: CheckContext,
 ): Promise<ConnectionFacts> {
-  const identity = await gather(
-    online('the API server', (signal) => identify(client, signal)),
-    around,
+  const identity = await runCheck(
+    serverCheck('the API server', (signal) => identify(client, signal)),
+    context,
   );
   const skewMs = api.skewMs();
   const { server } = client.access.cluster;
@@ -80,36 +86,36 @@ async function meet(
 }
 
 /** The bootstrap credential with what the cluster says of it: its bearer, and the Secret of a token. */
-export async function askBearer(
+export async function askAboutBootstrap(
   facts: BootstrapFacts,
-  options: RemoteOptions,
-  around: LookAround,
+  options: ServerOptions,
+  context: CheckContext,
 ): Promise<BootstrapFacts> {
   const { kubeconfig } = facts;
   if (kubeconfig.kind !== 'loaded') return facts;
   const { path, token } = kubeconfig;
-  const identity = await gather(
-    online('the bootstrap credential', (signal) =>
-      withClient(path, { ...options, ...around }, (client) => whoAmI(client, signal)),
+  const identity = await runCheck(
+    serverCheck('the bootstrap credential', (signal) =>
+      withClient(path, { ...options, ...context }, (client) => whoAmI(client, signal)),
     ),
-    around,
+    context,
   );
   const asked = {
     ...facts,
-    identity: identity.kind === 'known' ? identity.value : identity.failure,
+    identity: identity.kind === 'done' ? identity.value : identity.failure,
   };
   if (token?.kind !== 'bootstrap') return asked;
   // Bootstrappers are refused nearly everywhere: only the way to ask is the same.
   const reader = options.adminKubeconfig ?? path;
-  const record = await gather(
-    online('the bootstrap token', (signal) =>
-      withClient(reader, { ...options, ...around }, (client) =>
+  const record = await runCheck(
+    serverCheck('the bootstrap token', (signal) =>
+      withClient(reader, { ...options, ...context }, (client) =>
         readBootstrapToken(client, token.id, signal),
       ),
     ),
-    around,
+    context,
   );
-  return { ...asked, record: record.kind === 'known' ? record.value : 'unknown' };
+  return { ...asked, record: record.kind === 'done' ? record.value : 'unknown' };
 }
 
 async function withClient<T>(
@@ -122,10 +128,10 @@ async function withClient<T>(
   return await work(client);
 }
 
-function online<T>(what: string, look: (signal: AbortSignal) => Promise<T>): Look<T> {
-  return { what, ms: requestMs, timeoutCode: 'API_TIMEOUT', look };
+function serverCheck<T>(what: string, inspect: (signal: AbortSignal) => Promise<T>): Check<T> {
+  return { what, timeoutMs: requestMs, timeoutCode: 'API_TIMEOUT', inspect };
 }
 
-function toKnown<T>(value: T): Gathered<T> {
-  return { kind: 'known', value };
+function done<T>(value: T): CheckResult<T> {
+  return { kind: 'done', value };
 }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Registry } from '../../src/metrics/prom-client.ts';
-import { PreflightGauge } from '../../src/metrics/preflight-gauge.ts';
+import { FindingsGauge } from '../../src/metrics/findings-gauge.ts';
 
-describe('PreflightGauge', () => {
-  it('PreflightGauge has no series before the examination, then one for each severity', async () => {
+describe('FindingsGauge', () => {
+  it('FindingsGauge has no series before the examination, then one for each severity', async () => {
     const registry = new Registry();
-    const gauge = new PreflightGauge(registry);
+    const gauge = new FindingsGauge(registry);
     const series = async (): Promise<string[]> =>
       (await registry.metrics()).split('\n').filter((line) => line.startsWith('nodecertd'));
     gauge.refresh({});

@@ -4,7 +4,7 @@ import type { Registry } from './prom-client.ts';
 import { Gauge } from './prom-client.ts';
 
 /** Findings of the doctor checks at the start. No series until they are done: zero would mean that all is well. */
-export class PreflightGauge {
+export class FindingsGauge {
   readonly #findings: Gauge<'severity'>;
 
   constructor(registry: Registry) {

@@ -1,0 +1,128 @@
+import { join } from 'node:path';
+import type { AgentConfig } from '../core/config.ts';
+import type { Instant } from '../core/instant.ts';
+import { second } from '../core/instant.ts';
+import type { DoctorFinding } from '../core/findings.ts';
+import { currentLink } from '../store/pair-names.ts';
+import type { BootstrapFacts } from './bootstrap.ts';
+import { bootstrapFindings, inspectBootstrap } from './bootstrap.ts';
+import type { DirectoryFacts } from './directory.ts';
+import { directoryFindings, inspectDirectory } from './directory.ts';
+import type { CheckResult, Check, CheckContext } from './check.ts';
+import { runCheck, evaluate, valueOf } from './check.ts';
+import type { HookFacts } from './hooks.ts';
+import { hookFindings, inspectHooks } from './hooks.ts';
+import { kubeconfigFindings } from './kubeconfig-findings.ts';
+import { kubeletFindings, unreadKubeletFindings } from './kubelet-findings.ts';
+import type { KubeconfigState } from './kubeconfig-state.ts';
+import { inspectKubeconfig } from './kubeconfig-state.ts';
+import type { KubeletFacts } from '../kubelet/configuration.ts';
+import { readKubeletConfig } from '../kubelet/configuration.ts';
+import { observedCertificates } from '../kubelet/rotation.ts';
+import type { PairState } from './pairs.ts';
+import { pairFindings, inspectPairs, usableClientPair } from './pairs.ts';
+
+/** What the files of the node say, without the API server. */
+export interface FileFacts {
+  readonly directory: CheckResult<DirectoryFacts>;
+  readonly pairs: CheckResult<readonly PairState[]>;
+  readonly kubeconfig: CheckResult<KubeconfigState>;
+  /** Holds nothing when no bootstrap kubeconfig is configured. */
+  readonly bootstrap: CheckResult<BootstrapFacts | undefined>;
+  readonly kubelet: CheckResult<KubeletState>;
+  readonly hooks: CheckResult<HookFacts>;
+}
+
+interface KubeletState {
+  readonly facts: KubeletFacts;
+  readonly observed: ReadonlySet<string>;
+}
+
+/** Files answer at once, or hang on a dead network file system. */
+const timeoutMs = 5 * second;
+
+export function fileCheck<T>(what: string, inspect: () => Promise<T>): Check<T> {
+  return { what, timeoutMs, timeoutCode: 'STORE_IO', inspect };
+}
+
+export async function inspectFiles(config: AgentConfig, context: CheckContext): Promise<FileFacts> {
+  const [directory, pairs, kubeconfig, bootstrap, kubelet, hooks] = await Promise.all([
+    runCheck(
+      fileCheck('the certificate directory', () => inspectDirectory(config)),
+      context,
+    ),
+    runCheck(
+      fileCheck('the certificates', () => inspectPairs(config)),
+      context,
+    ),
+    runCheck(
+      fileCheck('the kubeconfig', () => inspectKubeconfig(config.kubeconfig, clientLink(config))),
+      context,
+    ),
+    runCheck(
+      fileCheck('the bootstrap kubeconfig', () => inspectBootstrap(config)),
+      context,
+    ),
+    runCheck(
+      fileCheck('the kubelet', () => inspectKubelet(config)),
+      context,
+    ),
+    runCheck(
+      fileCheck('the hooks', () => inspectHooks(config)),
+      context,
+    ),
+  ]);
+  return { directory, pairs, kubeconfig, bootstrap, kubelet, hooks };
+}
+
+async function inspectKubelet(config: AgentConfig): Promise<KubeletState> {
+  const facts = await readKubeletConfig(config);
+  return { facts, observed: await observedCertificates(config, facts) };
+}
+
+/** The `-current.pem` of the node's client certificate, if one is kept. */
+function clientLink(config: AgentConfig): string | undefined {
+  const client = config.certificates.find(({ profile }) => profile === 'kubelet-client');
+  return client === undefined ? undefined : linkOf(config, client.name);
+}
+
+function linkOf({ certificateDirectory }: AgentConfig, name: string): string {
+  return join(certificateDirectory, currentLink(name));
+}
+
+export function fileFindings(
+  facts: FileFacts,
+  { config, now }: { readonly config: AgentConfig; readonly now: Instant },
+): DoctorFinding[] {
+  const { nodeName, certificates } = config;
+  const hasIdentity = usableClientPair(valueOf(facts.pairs) ?? [], now) !== undefined;
+  const needed = !hasIdentity && !hasOtherIdentity(valueOf(facts.kubeconfig), now);
+  const observed = valueOf(facts.kubelet)?.observed ?? new Set();
+  const hasBootstrap = config.bootstrapKubeconfig !== undefined;
+  return [
+    ...evaluate('the certificate directory', facts.directory, directoryFindings),
+    ...evaluate('the certificates', facts.pairs, (pairs) =>
+      pairFindings(pairs, { nodeName, observed, now }),
+    ),
+    ...evaluate('the kubeconfig', facts.kubeconfig, (state) =>
+      kubeconfigFindings(state, { now, pairLink: clientLink(config), hasIdentity, hasBootstrap }),
+    ),
+    ...evaluate('the bootstrap kubeconfig', facts.bootstrap, (bootstrap) =>
+      bootstrap === undefined ? [] : bootstrapFindings(bootstrap, { now, nodeName, needed }),
+    ),
+    ...(facts.kubelet.kind === 'failed'
+      ? unreadKubeletFindings(facts.kubelet.failure)
+      : kubeletFindings(facts.kubelet.value.facts, {
+          certificates,
+          observed: facts.kubelet.value.observed,
+          linkOf: (name) => linkOf(config, name),
+        })),
+    ...evaluate('the hooks', facts.hooks, hookFindings),
+  ];
+}
+
+/** A kubeconfig that stands on its own, with a client certificate that has not expired. */
+function hasOtherIdentity(state: KubeconfigState | undefined, now: Instant): boolean {
+  if (state?.kind !== 'loaded') return false;
+  return state.certificateExpiry !== undefined && now < state.certificateExpiry;
+}
