@@ -22,6 +22,8 @@ export interface ApiConnection {
 
 export interface ConnectionFacts {
   readonly server: string;
+  /** Without its password; absent for a direct connection. */
+  readonly proxy?: string;
   readonly source: ApiConnection['source'];
   /** 'unknown' to servers before 1.28, which answer all the same. */
   readonly identity: CheckResult<ApiIdentity | 'unknown'>;
@@ -41,8 +43,16 @@ export async function identify(
   }
 }
 
+/** Why the client could not be opened. The check of the kubeconfig reports a file that cannot be used. */
+export function openingFindings(failure: Failure): DoctorFinding[] {
+  const found = failure.code.startsWith('API_')
+    ? connectionFailure(failure, 'kubeconfig')
+    : undefined;
+  return found === undefined ? [] : [found];
+}
+
 export function connectionFindings(
-  { server, source, identity, skewMs }: ConnectionFacts,
+  { server, proxy, source, identity, skewMs }: ConnectionFacts,
   nodeName: string,
 ): DoctorFinding[] {
   const skew = skewMs === undefined ? [] : skewFindings(skewMs);
@@ -53,8 +63,9 @@ export function connectionFindings(
   const { value } = identity;
   const findings = [...identityFindings(value, source, nodeName), ...skew];
   if (findings.length > 0) return findings;
+  const via = proxy === undefined ? '' : ` through proxy ${proxy}`;
   const who = value === 'unknown' ? 'answers' : `takes this node for ${value.username}`;
-  return [{ id: 'api-server', severity: 'ok', what: `${server} ${who}; the clocks agree` }];
+  return [{ id: 'api-server', severity: 'ok', what: `${server}${via} ${who}; the clocks agree` }];
 }
 
 interface Meaning {

@@ -3,7 +3,7 @@ import type { DoctorFinding } from '../core/findings.ts';
 import type { AgentFacts, MetricsPort } from './agent.ts';
 import { agentFindings, lockHolder, writerOfState } from './agent.ts';
 import type { ConnectionFacts } from './connection.ts';
-import { connectionFindings } from './connection.ts';
+import { connectionFindings, openingFindings } from './connection.ts';
 import type { CheckResult, CheckContext } from './check.ts';
 import { runCheck, evaluate, valueOf } from './check.ts';
 import type { FileFacts } from './files.ts';
@@ -63,7 +63,10 @@ function serverFindings(
 ): DoctorFinding[] {
   const { nodeName } = config;
   if (connection.kind === 'failed') {
-    return [notAsked(`there is no credential to ask with: ${connection.failure.message}`)];
+    return [
+      ...openingFindings(connection.failure),
+      notAsked(`there is no credential to ask with: ${connection.failure.message}`),
+    ];
   }
   return [
     ...connectionFindings(connection.value, nodeName),

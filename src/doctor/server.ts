@@ -4,6 +4,7 @@ import { whoAmI } from '../kube/access-review.ts';
 import { readBootstrapToken } from '../kube/bootstrap-token.ts';
 import { listCsrs } from '../kube/csr-list.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
+import { proxyFor } from '../kube/proxy.ts';
 import { KubeClient } from '../kube/rest-client.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { BootstrapFacts } from './bootstrap.ts';
@@ -81,8 +82,15 @@ async function connectionFacts(
     context,
   );
   const skewMs = api.skewMs();
-  const { server } = client.access.cluster;
-  return { server, source, identity, ...(skewMs !== undefined && { skewMs }) };
+  const { cluster } = client.access;
+  const proxy = proxyFor(cluster)?.label;
+  return {
+    server: cluster.server,
+    source,
+    identity,
+    ...(proxy !== undefined && { proxy }),
+    ...(skewMs !== undefined && { skewMs }),
+  };
 }
 
 /** The bootstrap credential with what the cluster says of it: its bearer, and the Secret of a token. */

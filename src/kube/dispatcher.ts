@@ -2,6 +2,7 @@ import buildConnector from 'undici/lib/core/connect.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
 import type { Dispatcher } from 'undici';
 import type { ClusterAccess } from './cluster-access.ts';
+import { proxyFor } from './proxy.ts';
 import { proxyTlsContext, tlsContext } from './tls-context.ts';
 
 /**
@@ -17,7 +18,7 @@ export async function openDispatcher(
   access: ClusterAccess,
   connectTimeout: number,
 ): Promise<Dispatcher> {
-  const { server, proxyUrl, tlsServerName, insecureSkipTlsVerify } = access.cluster;
+  const { server, tlsServerName, insecureSkipTlsVerify } = access.cluster;
   const toServer = {
     secureContext: tlsContext(access),
     rejectUnauthorized: !insecureSkipTlsVerify,
@@ -27,7 +28,8 @@ export async function openDispatcher(
   };
   // Deadlines and silence are watched by the client itself, on the injected clock.
   const common = { allowH2: false, headersTimeout: 0, bodyTimeout: 0 };
-  if (proxyUrl === undefined) {
+  const proxy = proxyFor(access.cluster);
+  if (proxy === undefined) {
     return new Pool(new URL(server).origin, {
       ...common,
       connect: tidy(buildConnector(toServer)),
@@ -39,7 +41,7 @@ export async function openDispatcher(
   ]);
   return new ProxyAgent({
     ...common,
-    uri: proxyUrl,
+    uri: proxy.url,
     // Both are needed: what is meant for the API server must not reach the proxy, nor the other way round.
     requestTls: toServer,
     proxyTls: {

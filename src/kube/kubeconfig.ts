@@ -7,6 +7,7 @@ import type { ClusterAccess, ClusterEndpoint, Credential } from './cluster-acces
 import type { KeyPath } from './kubeconfig-document.ts';
 import { KubeconfigDocument } from './kubeconfig-document.ts';
 import { fileLimit, loadAuthority, loadClientCertificate } from './kubeconfig-material.ts';
+import { isDecodable } from './proxy.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 
 /**
@@ -195,14 +196,6 @@ function proxyOf(document: KubeconfigDocument, at: KeyPath): string {
     });
   }
   return proxy;
-}
-
-function isDecodable({ username, password }: URL): boolean {
-  try {
-    return [username, password].map(decodeURIComponent).length === 2;
-  } catch {
-    return false;
-  }
 }
 
 async function credentialOf(document: KubeconfigDocument, at: KeyPath): Promise<Credential> {

@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../core/errors.ts';
 import { AgentError } from '../core/errors.ts';
 import type { ClusterAccess } from './cluster-access.ts';
+import { proxyFor } from './proxy.ts';
 
 /** The typed form of what went wrong before there was a complete answer. */
 export function transportError(
@@ -11,8 +12,8 @@ export function transportError(
   const found = codesOf(error);
   const rule = rules.find(({ matches }) => found.some((code) => matches(code)));
   const { code, says, remedy } = rule ?? unreachable;
-  const proxy = access.cluster.proxyUrl;
-  const via = proxy === undefined ? '' : ` through proxy ${new URL(proxy).host}`;
+  const proxy = proxyFor(access.cluster);
+  const via = proxy === undefined ? '' : ` through proxy ${proxy.label}`;
   const detail = found[0] === undefined ? '' : ` (${found[0]})`;
   return new AgentError(code, `${request} at ${access.cluster.server}${via}: ${says}${detail}`, {
     cause: error,
@@ -30,8 +31,18 @@ interface Rule {
 const unreachable: Omit<Rule, 'matches'> = {
   code: 'API_UNREACHABLE',
   says: 'the connection failed',
-  remedy: ({ path }) => `Check that the API server runs and that server in ${path} leads to it`,
+  remedy: unreachableRemedy,
 };
+
+function unreachableRemedy({ path, cluster }: ClusterAccess): string {
+  const proxy = proxyFor(cluster);
+  if (proxy === undefined) {
+    return `Check that the API server runs and that server in ${path} leads to it`;
+  }
+  const { host, hostname } = new URL(cluster.server);
+  const check = `Check that the proxy ${proxy.label} runs and allows CONNECT to ${host}`;
+  return proxy.source === 'proxy-url' ? check : `${check}, or add ${hostname} to NO_PROXY`;
+}
 
 /**
  * Why OpenSSL and Node do not trust a server: the names of X509_V_ERR_* as
@@ -106,9 +117,11 @@ const malformed = new Set([
   'UND_ERR_RES_EXCEEDED_MAX_SIZE',
 ]);
 
-function trustRemedy({ path }: ClusterAccess, found: readonly string[]): string {
+function trustRemedy({ path, cluster }: ClusterAccess, found: readonly string[]): string {
   if (found.includes('UND_ERR_PRX_TLS')) {
-    return `Use a proxy-url in ${path} whose host the proxy's certificate names`;
+    const source = proxyFor(cluster)?.source;
+    const place = source === 'proxy-url' ? `proxy-url in ${path}` : `${source} in the environment`;
+    return `Set ${place} to a host that the certificate of the proxy names`;
   }
   if (found.includes('CERT_HAS_EXPIRED')) {
     return "Renew the API server's certificate, or check the clock of this node";

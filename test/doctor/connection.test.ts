@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { ErrorCode } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
 import type { ConnectionFacts } from '../../src/doctor/connection.ts';
-import { connectionFindings } from '../../src/doctor/connection.ts';
+import { connectionFindings, openingFindings } from '../../src/doctor/connection.ts';
 import { summaryOf, textOf } from './findings.ts';
 
 const server = 'https://10.0.0.1:6443';
@@ -64,5 +64,27 @@ describe('connectionFindings()', () => {
     assert.match(behind, /is 1h behind that of the API server/);
     const ahead = textOf(connectionFindings({ ...healthy, skewMs: hour }, 'n1'));
     assert.match(ahead, /is 1h ahead of that of the API server/);
+  });
+
+  it('names the proxy on the way to the server', () => {
+    const facts = { ...healthy, proxy: 'proxy:3128 (HTTPS_PROXY)' };
+    assert.match(
+      textOf(connectionFindings(facts, 'n1')),
+      /10\.0\.0\.1:6443 through proxy proxy:3128 \(HTTPS_PROXY\) takes this node for/,
+    );
+  });
+});
+
+describe('openingFindings()', () => {
+  const failure = { message: 'it failed', remedy: 'repair it' };
+
+  it('finds that the server cannot be reached with a bad proxy variable', () => {
+    assert.deepEqual(summaryOf(openingFindings({ ...failure, code: 'API_UNREACHABLE' })), [
+      'error api-unreachable',
+    ]);
+  });
+
+  it('leaves a kubeconfig that cannot be used to the check of the file', () => {
+    assert.deepEqual(openingFindings({ ...failure, code: 'KUBECONFIG_INVALID' }), []);
   });
 });

@@ -67,6 +67,17 @@ describe('forkEnroller()', () => {
     assert.deepEqual(exits, ['exit code 0']);
   });
 
+  it('passes the proxy variables of its own environment on', async () => {
+    process.env['HTTPS_PROXY'] = 'http://proxy:3128';
+    const { child, messages } = run();
+    delete process.env['HTTPS_PROXY'];
+    child.send({ type: 'inspect', name: 'environment' });
+    await until('two echoes', () => messages.length === 2);
+    const { message } = messages[1] as { readonly message: Readonly<Record<string, string>> };
+    assert.equal(message['HTTPS_PROXY'], 'http://proxy:3128');
+    child.disconnect();
+  });
+
   it('lays what the program wants over the environment', async () => {
     const { child, messages } = run({ env: { OF_THE_ENROLLER: 'alone' } });
     child.send({ type: 'inspect', name: 'environment' });

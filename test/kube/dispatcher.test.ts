@@ -16,7 +16,7 @@ const ok: Handler = (_, response) => {
   sendJson(response, {});
 };
 
-/** A CONNECT proxy as in RFC 9110 9.3.6, which notes what it was asked for. */
+/** A CONNECT proxy (RFC 9110, section 9.3.6) that records its requests and resolves every name to 127.0.0.1. */
 async function startProxy(
   answer = 200,
 ): Promise<AsyncDisposable & { url: string; seen: string[] }> {
@@ -30,8 +30,8 @@ async function startProxy(
       socket.end(`HTTP/1.1 ${answer} No\r\n\r\n`);
       return;
     }
-    const [host, port] = (request.url ?? '').split(':');
-    const upstream = netConnect(Number(port), host, () => {
+    const [, port] = (request.url ?? '').split(':');
+    const upstream = netConnect(Number(port), '127.0.0.1', () => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n');
       upstream.pipe(socket).pipe(upstream);
     });
@@ -112,6 +112,97 @@ describe('openDispatcher() with a proxy', () => {
     const closing = client.close();
     assert.equal((await failureOf(stream.next())).code, 'ABORTED');
     await closing;
+  });
+});
+
+/** Sets variables for as long as the test runs. */
+function withEnvironment(variables: Readonly<Record<string, string>>): Disposable {
+  const names = Object.keys(variables);
+  const before = names.map((name) => process.env[name]);
+  Object.assign(process.env, variables);
+  return {
+    [Symbol.dispose]: () => {
+      for (const [index, name] of names.entries()) {
+        const value = before[index];
+        if (value === undefined) delete process.env[name];
+        else process.env[name] = value;
+      }
+    },
+  };
+}
+
+/** A server under a name that only a proxy knows: loopback addresses are never proxied. */
+async function startNamedServer(): Promise<ApiServer> {
+  const authority = await makeAuthority('ca');
+  const pair = await authority.issue({
+    commonName: 'api',
+    usages: ['server auth'],
+    dnsNames: ['api.example.invalid'],
+  });
+  return ApiServer.start(ok, { authority, pair });
+}
+
+function named(server: ApiServer): { readonly server: string } {
+  return { server: `https://api.example.invalid:${server.port}` };
+}
+
+describe('openDispatcher() with HTTPS_PROXY', () => {
+  it('tunnels to the server through the proxy', async () => {
+    await using server = await startNamedServer();
+    await using proxy = await startProxy();
+    using _ = withEnvironment({ HTTPS_PROXY: proxy.url, NO_PROXY: '' });
+    await using client = await clientOf(server, { parts: { cluster: named(server) } });
+    assert.deepEqual(await get(client), {});
+    assert.deepEqual(proxy.seen, [
+      `api.example.invalid:${server.port} Basic ${base64('user:pa:ss')}`,
+    ]);
+  });
+
+  it('connects directly to what NO_PROXY lists', async () => {
+    await using server = await startNamedServer();
+    await using proxy = await startProxy();
+    using _ = withEnvironment({ HTTPS_PROXY: proxy.url, NO_PROXY: '.example.invalid' });
+    await using client = await clientOf(server, { parts: { cluster: named(server) } });
+    const failure = await failureOf(get(client));
+    assert.match(describeError(failure), /ENOTFOUND|EAI_AGAIN/);
+    assert.doesNotMatch(failure.message, /through proxy/);
+    assert.deepEqual(proxy.seen, []);
+  });
+
+  it('prefers proxy-url of the kubeconfig', async () => {
+    await using server = await startNamedServer();
+    await using proxy = await startProxy();
+    using _ = withEnvironment({ HTTPS_PROXY: 'http://127.0.0.1:9', NO_PROXY: '*' });
+    await using client = await clientOf(server, {
+      parts: { cluster: { ...named(server), 'proxy-url': proxy.url } },
+    });
+    assert.deepEqual(await get(client), {});
+    assert.equal(proxy.seen.length, 1);
+  });
+
+  it('names the proxy, its variable and NO_PROXY when the proxy does not answer', async () => {
+    await using server = await startNamedServer();
+    using _ = withEnvironment({ HTTPS_PROXY: 'http://user:pass@127.0.0.1:9', NO_PROXY: '' });
+    await using client = await clientOf(server, { parts: { cluster: named(server) } });
+    const failure = await failureOf(get(client));
+    assert.equal(failure.code, 'API_UNREACHABLE');
+    assert.match(
+      describeError(failure),
+      /through proxy 127\.0\.0\.1:9 \(HTTPS_PROXY\): .*ECONNREFUSED/,
+    );
+    assert.match(
+      failure.remedy ?? '',
+      /^Check that the proxy 127\.0\.0\.1:9 \(HTTPS_PROXY\) runs .* add api\.example\.invalid to NO_PROXY$/,
+    );
+    assert.doesNotMatch(describeError(failure), /pass/);
+  });
+
+  it('refuses to open with a variable that holds no URL of a proxy', async () => {
+    await using server = await startNamedServer();
+    using _ = withEnvironment({ HTTPS_PROXY: 'socks5://127.0.0.1:9', NO_PROXY: '' });
+    const failure = await failureOf(clientOf(server, { parts: { cluster: named(server) } }));
+    assert.equal(failure.code, 'API_UNREACHABLE');
+    assert.match(failure.remedy ?? '', /systemctl edit nodecertd/);
   });
 });
 
