@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, globSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -13,9 +13,8 @@ const root = join(import.meta.dirname, '../..');
 const pages = [
   'README.md',
   'CONTRIBUTING.md',
-  ...['adopt', 'doctor', 'install', 'logs', 'operations', 'threat-model'].map(
-    (name) => `docs/${name}.md`,
-  ),
+  'CHANGELOG.md',
+  ...globSync('docs/*.md', { cwd: root }).toSorted(),
 ];
 
 async function read(page: string): Promise<string> {

@@ -9,6 +9,7 @@ import type { Health } from '../../src/metrics/health.ts';
 import { startMetricsServer } from '../../src/metrics/server.ts';
 import { skipWithout } from '../support/programs.ts';
 import { withPrometheus } from '../support/prometheus.ts';
+import { countEverything, everyMetric } from './every-metric.ts';
 import { scrape } from './exposition.ts';
 import { agent, client, facts, followed, server } from './fixtures.ts';
 
@@ -81,30 +82,9 @@ function liveStatus(): AgentStatus {
 
 const health = (): Health => ({ lastTick: Date.now() - minute, stuckAt: undefined });
 
-function metricsOf(status: () => AgentStatus): AgentMetrics {
-  const metrics = new AgentMetrics({ status, health, kubeletNames: () => false });
-  metrics.setClockSkew(1000);
-  return metrics;
-}
-
-/** One of everything that an agent counts. */
-function countEverything(metrics: AgentMetrics): void {
-  const certificate = 'kubelet-client';
-  metrics.recordRequested(certificate);
-  metrics.recordStored({ name: certificate, ageOfReplaced: 600, seconds: 0.3 });
-  metrics.recordFailure(certificate, 'API_TIMEOUT');
-  metrics.recordHookRun({ certificate, hook: '/usr/local/bin/deploy', result: 'succeeded' });
-  metrics.recordApiRequest({ verb: 'create', code: '201', seconds: 0.1 });
-  metrics.recordEnrollerStart();
-  metrics.recordEnrollerEnd('lost');
-  metrics.recordReload('accepted', Date.now());
-}
-
 describe('config/grafana-dashboard.json', () => {
   it('names only metrics that the program exports', async () => {
-    const metrics = metricsOf(liveStatus);
-    countEverything(metrics);
-    const { types } = await scrape(metrics);
+    const { types } = await scrape(everyMetric());
     for (const { title, expression } of queries) {
       const names = expression.match(/\b(?:nodecertd|process|nodejs)_\w+/g) ?? [];
       assert.ok(names.length > 0, `${title}: no metric`);
@@ -141,7 +121,11 @@ describe('config/grafana-dashboard.json', () => {
     'gets an answer from a real Prometheus for each query',
     { skip: skipWithout('prometheus') },
     async () => {
-      const metrics = metricsOf(liveStatus);
+      const metrics = new AgentMetrics({
+        status: liveStatus,
+        health,
+        kubeletNames: () => false,
+      });
       const address = { host: '127.0.0.1', port: 0, kubeletNames: false };
       await using running = await startMetricsServer({
         metrics,

@@ -8,10 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { logEvents } from '../../src/core/log-events.ts';
-import { AgentMetrics } from '../../src/metrics/agent-metrics.ts';
 import { findProgram, skipWithout } from '../support/programs.ts';
+import { everyMetric } from './every-metric.ts';
 import { scrape } from './exposition.ts';
-import { agent, client, facts, followed, now, server } from './fixtures.ts';
 
 const run = promisify(execFile);
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -42,19 +41,6 @@ async function readYaml(path: string): Promise<unknown> {
 
 const { groups } = (await readYaml(rulesFile)) as { groups: readonly { rules: readonly Rule[] }[] };
 const rules = groups.flatMap((group) => group.rules);
-
-function everyMetric(): AgentMetrics {
-  const status = agent([client(followed), server({ current: facts({ selfSigned: true }) })]);
-  const health = { lastTick: now, stuckAt: undefined };
-  const metrics = new AgentMetrics({
-    status: () => status,
-    health: () => health,
-    kubeletNames: () => true,
-  });
-  metrics.setClockSkew(1000);
-  metrics.recordApiRequest({ verb: 'create', code: '201', seconds: 0.1 });
-  return metrics;
-}
 
 describe('config/prometheus-rules.yaml', () => {
   it('passes promtool check rules', { skip }, async () => {
