@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { describe, it } from 'node:test';
+import { flagTargets } from '../../src/config/flags.ts';
+import { renderJsonSchema } from '../config/json-schema.ts';
+
+const text = await readFile(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+
+/** The part of the page from one heading of the second level to the next. */
+function section(heading: string): string {
+  return text.split('\n## ').find((part) => part.startsWith(`${heading}\n`)) ?? '';
+}
+
+function rowsOf(part: string): string[][] {
+  return part
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+    .map((line) =>
+      line
+        .slice(1, -1)
+        .split('|')
+        .map((cell) => cell.trim()),
+    );
+}
+
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+  readonly items?: Schema;
+  readonly anyOf?: readonly Schema[];
+  readonly oneOf?: readonly Schema[];
+  readonly default?: unknown;
+  readonly description?: string;
+  readonly const?: string;
+}
+
+/** What the schema says of a key, in every profile that has it. */
+interface Key {
+  readonly required: boolean;
+  readonly fallback: unknown;
+  readonly described: boolean;
+}
+
+/** Every key of the file that is not a mere map of other keys, by its path. */
+function keysOf(schema: Schema, above = ''): [string, Key][] {
+  const forms = schema.anyOf ?? schema.oneOf ?? [schema];
+  return forms.flatMap(({ properties = {}, required = [], items }) => [
+    ...Object.entries(properties).flatMap(([name, key]): [string, Key][] => {
+      const path = `${above}${name}`;
+      // A map with keys of its own: its default is made of theirs.
+      if (key.properties !== undefined) return keysOf(key, `${path}.`);
+      const own: Key = {
+        required: required.includes(name),
+        fallback: key.default ?? fromAbove(schema, path),
+        described: key.description !== undefined || key.const !== undefined,
+      };
+      return [[path, own], ...(key.items === undefined ? [] : keysOf(key.items, `${path}[].`))];
+    }),
+    ...(items === undefined ? [] : keysOf(items, above)),
+  ]);
+}
+
+/** `key` has the default `{ algorithm: … }` as a whole. */
+function fromAbove(map: Schema, path: string): unknown {
+  const whole = map.default as Readonly<Record<string, unknown>> | undefined;
+  return whole?.[path.slice(path.lastIndexOf('.') + 1)];
+}
+
+const keys = Map.groupBy(keysOf(JSON.parse(renderJsonSchema()) as Schema), ([path]) => path);
+
+function expectedDefault(of: readonly Key[]): string {
+  const values = of.flatMap(({ fallback }) =>
+    ['string', 'number', 'boolean'].includes(typeof fallback) ? [`\`${String(fallback)}\``] : [],
+  );
+  if (values.length > 0) return [...new Set(values)].toSorted().join(' ');
+  return of.every(({ required }) => required) ? 'required' : '';
+}
+
+describe('configuration.md', () => {
+  const rows = rowsOf(section('All keys'));
+
+  it('lists every key of the schema once, and no other', () => {
+    const documented = rows.map(([key = '']) => key.replaceAll('`', ''));
+    assert.deepEqual(documented.toSorted(), [...keys.keys()].toSorted());
+  });
+
+  it('gives the default of each key, and a meaning', () => {
+    for (const [name = '', cell = '', meaning] of rows) {
+      const of = keys.get(name.replaceAll('`', ''))?.map(([, key]) => key) ?? [];
+      const shown = cell === 'required' ? cell : codeIn(cell);
+      assert.equal(shown, expectedDefault(of), name);
+      assert.ok(meaning, `${name}: no meaning`);
+    }
+  });
+
+  it('names the key behind each flag', () => {
+    const documented = rowsOf(section('Flags')).map((row) => row.map((cell) => codeIn(cell)));
+    const expected = Object.values(flagTargets).map(({ flag, path }) => [
+      `\`${flag}\``,
+      `\`${path.join('.')}\``,
+    ]);
+    assert.deepEqual(documented, expected);
+  });
+});
+
+describe('config.schema.json', () => {
+  it('describes every key for editors', () => {
+    const silent = [...keys].filter(([, forms]) => forms.some(([, { described }]) => !described));
+    assert.deepEqual(
+      silent.map(([path]) => path),
+      [],
+    );
+  });
+});
+
+/** The code of a cell, in the order of the alphabet. */
+function codeIn(cell: string): string {
+  return (cell.match(/`[^`]*`/g) ?? []).toSorted().join(' ');
+}
