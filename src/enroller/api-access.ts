@@ -231,10 +231,15 @@ export class ApiAccess implements AsyncDisposable {
     this.#usesOwn = true;
     const { path, cluster } = access;
     const { certificate } = identity;
+    // Only the user entry that names the pair says as whom the pair is used.
+    const { impersonation } = named ? access.credential : {};
     return {
       path,
       cluster,
-      credential: { clientCertificate: certificate },
+      credential: {
+        clientCertificate: certificate,
+        ...(impersonation !== undefined && { impersonation }),
+      },
       [Symbol.dispose]: () => certificate.key.wipe(),
     };
   }

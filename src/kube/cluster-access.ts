@@ -33,6 +33,16 @@ export interface Credential {
   /** Absolute; what it holds takes the place of `token`. */
   readonly tokenFile?: string;
   readonly clientCertificate?: ClientCertificate;
+  readonly impersonation?: Impersonation;
+}
+
+/** The identity that requests ask to act as; the credential needs the right to impersonate it. */
+export interface Impersonation {
+  readonly user: string;
+  /** Empty: none. */
+  readonly uid: string;
+  readonly groups: readonly string[];
+  readonly extra: Readonly<Record<string, readonly string[] | null>>;
 }
 
 export interface ClientCertificate {

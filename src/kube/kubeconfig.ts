@@ -1,12 +1,11 @@
-import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { AgentError, hasErrno } from '../core/errors.ts';
 import { printable, withoutSecrets } from '../core/printable.ts';
-import { Secret } from '../core/secret.ts';
-import type { ClusterAccess, ClusterEndpoint, Credential } from './cluster-access.ts';
+import type { ClusterAccess, ClusterEndpoint } from './cluster-access.ts';
+import { loadCredential } from './kubeconfig-credential.ts';
 import type { KeyPath } from './kubeconfig-document.ts';
 import { KubeconfigDocument } from './kubeconfig-document.ts';
-import { fileLimit, loadAuthority, loadClientCertificate } from './kubeconfig-material.ts';
+import { fileLimit, loadAuthority } from './kubeconfig-material.ts';
 import { isDecodable } from './proxy.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 
@@ -24,7 +23,7 @@ export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
     document,
     entryAt(document, 'cluster', { name: context.cluster, at: [...at, 'cluster'] }),
   );
-  const credential = await credentialOf(document, currentUser(document).at);
+  const credential = await loadCredential(document, currentUser(document).at);
   return {
     path,
     cluster,
@@ -96,19 +95,6 @@ const clusterSchema = v.object({
   'proxy-url': text,
   'insecure-skip-tls-verify': v.nullish(v.boolean()),
 });
-
-const userSchema = v.object({
-  token: text,
-  tokenFile: text,
-  'client-certificate': text,
-  'client-certificate-data': text,
-  'client-key': text,
-  'client-key-data': text,
-});
-
-/** Ways to authenticate that this program cannot use: it runs no plug-ins and knows no passwords. */
-const unsupported = ['exec', 'auth-provider', 'username', 'password'] as const;
-const unsupportedSchema = v.object(v.entriesFromList(unsupported, v.optional(v.unknown())));
 
 function currentContext(document: KubeconfigDocument): {
   context: v.InferOutput<typeof contextSchema>;
@@ -196,25 +182,4 @@ function proxyOf(document: KubeconfigDocument, at: KeyPath): string {
     });
   }
   return proxy;
-}
-
-async function credentialOf(document: KubeconfigDocument, at: KeyPath): Promise<Credential> {
-  const fields = document.read(userSchema, at);
-  rejectUnsupported(document, at);
-  const clientCertificate = await loadClientCertificate(document, at);
-  return {
-    ...(fields.token && { token: new Secret(new TextEncoder().encode(fields.token)) }),
-    ...(fields.tokenFile && { tokenFile: resolve(dirname(document.path), fields.tokenFile) }),
-    ...(clientCertificate !== undefined && { clientCertificate }),
-  };
-}
-
-function rejectUnsupported(document: KubeconfigDocument, at: KeyPath): void {
-  const fields = document.read(unsupportedSchema, at);
-  const key = unsupported.find((name) => ![undefined, null, ''].includes(fields[name] as string));
-  if (key === undefined) return;
-  throw document.failure('KUBECONFIG_UNSUPPORTED', [...at, key], {
-    message: 'is a way to authenticate that is not supported',
-    remedy: `Replace ${key} by token, tokenFile, or client-certificate with client-key`,
-  });
 }

@@ -12,6 +12,7 @@ import { badResponse, parseJson, readBody } from './body.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { aborted, Deadline } from './deadline.ts';
 import { openDispatcher } from './dispatcher.ts';
+import { impersonationHeaders } from './impersonation.ts';
 import { statusError } from './status-error.ts';
 import { transportError } from './transport-error.ts';
 
@@ -192,6 +193,7 @@ export class KubeClient implements AsyncDisposable {
         accept: 'application/json',
         'user-agent': `nodecertd/${this.#options.version}`,
         ...(await this.#token.header()),
+        ...impersonationHeaders(this.access.credential.impersonation),
         ...(request.body !== undefined && { 'content-type': 'application/json' }),
       },
       signal,

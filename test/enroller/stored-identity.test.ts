@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { parse, stringify } from 'yaml';
 import { hour } from '../../src/core/instant.ts';
 import { generatePrivateKey, pairPem } from '../../src/enroller/private-key.ts';
 import { isNamedBy, storedIdentity } from '../../src/enroller/stored-identity.ts';
@@ -18,6 +19,14 @@ async function withPair(bench: Bench, lifetime = hour): Promise<string> {
   await writeFile(path, pairPem(leaf, key).expose(), { mode: 0o600 });
   await writeFile(bench.config.kubeconfig, bench.sandbox.adminKubeconfig());
   return path;
+}
+
+function byLink(pair: string): Record<string, string> {
+  return { 'client-certificate': pair, 'client-key': pair };
+}
+
+function byToken(): Record<string, string> {
+  return { token: 'abc' };
 }
 
 describe('storedIdentity()', () => {
@@ -69,6 +78,24 @@ describe('ApiAccess with a pair of its own', () => {
       [pair],
     );
   });
+
+  for (const [name, userOf, impersonated] of [
+    ['keeps the impersonation of a user entry that names the pair', byLink, 'jane'],
+    ['drops the impersonation of a user entry with another credential', byToken, undefined],
+  ] as const) {
+    it(name, async () => {
+      await using bench = await Bench.create();
+      const pair = await withPair(bench);
+      const document: unknown = parse(bench.sandbox.adminKubeconfig());
+      const { users, ...rest } = document as { users: { name: string }[] };
+      const user = { ...userOf(pair), as: 'jane' };
+      const text = stringify({ ...rest, users: [{ name: users[0]?.name, user }] });
+      await writeFile(bench.config.kubeconfig, text);
+      await using access = bench.access(pair);
+      await access.ready();
+      assert.equal(access.current().access.credential.impersonation?.user, impersonated);
+    });
+  }
 
   it('gives the credential of the kubeconfig a turn after its own was refused, and then its own again', async () => {
     await using bench = await Bench.create();

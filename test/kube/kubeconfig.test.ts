@@ -143,6 +143,23 @@ describe('loadKubeconfig()', () => {
     assert(access.credential.clientCertificate?.key.expose().every((byte) => byte === 0));
   });
 
+  it('reads the identity to impersonate', async () => {
+    const { credential } = await load(
+      config({}, { token: 'abc', as: 'jane', 'as-groups': ['dev'], extensions: [{ name: 'x' }] }),
+    );
+    assert.deepEqual(credential.impersonation, {
+      user: 'jane',
+      uid: '',
+      groups: ['dev'],
+      extra: {},
+    });
+  });
+
+  it('takes empty values of unknown keys for absent ones', async () => {
+    const { credential } = await load(config({}, { token: 'abc', username: '', exec: null }));
+    assert.equal(text(credential.token?.expose()), 'abc');
+  });
+
   interface Case {
     readonly name: string;
     readonly text: string;
@@ -275,6 +292,37 @@ describe('loadKubeconfig()', () => {
       message: new RegExp(`users\\[0\\]\\.user\\.${key} is a way to authenticate`),
       remedy: new RegExp(`Replace ${key} by token`),
     })),
+    {
+      name: 'a key of the user that nodecertd does not know',
+      text: config({}, { token: 'abc', tokenfile: '/a/token' }),
+      code: 'KUBECONFIG_UNSUPPORTED',
+      message: /users\[0\]\.user\.tokenfile is not a key that nodecertd knows/,
+      remedy: /Correct or remove the key tokenfile/,
+    },
+    ...[
+      { 'as-uid': '42' },
+      { 'as-groups': ['system:masters'] },
+      { 'as-user-extra': { scopes: ['a'] } },
+    ].map((alone) => ({
+      name: `${Object.keys(alone)[0]} without as`,
+      text: config({}, { token: 'abc', ...alone }),
+      message: new RegExp(`\\.${Object.keys(alone)[0]} is set, but as names no user`),
+    })),
+    {
+      name: 'a group that is a number',
+      text: config({}, { token: 'abc', as: 'jane', 'as-groups': [7] }),
+      message: /as-groups\[0\] must be string, found number/,
+    },
+    {
+      name: 'a user to impersonate with a line break',
+      text: config({}, { token: 'abc', as: 'jane\nX-Other: 1' }),
+      message: /user\.as holds a control character/,
+    },
+    {
+      name: 'an extra field with a line break',
+      text: config({}, { token: 'abc', as: 'jane', 'as-user-extra': { a: ['b', 'c\r'] } }),
+      message: /as-user-extra holds a control character/,
+    },
   ];
   for (const { name, text, code = 'KUBECONFIG_INVALID', message, remedy = /./ } of cases) {
     it(`refuses ${name}, naming line and key`, async () => {

@@ -1,0 +1,73 @@
+import { dirname, resolve } from 'node:path';
+import * as v from 'valibot';
+import { withoutSecrets } from '../core/printable.ts';
+import { Secret } from '../core/secret.ts';
+import type { Credential } from './cluster-access.ts';
+import { readImpersonation } from './impersonation.ts';
+import type { KeyPath, KubeconfigDocument } from './kubeconfig-document.ts';
+import { loadClientCertificate } from './kubeconfig-material.ts';
+
+/**
+ * How the user entry at a place authenticates, and as whom. Every key of the entry is
+ * either used or refused: a key that were ignored would leave the requests with other
+ * rights than the file says.
+ * @throws AgentError KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED
+ */
+export async function loadCredential(
+  document: KubeconfigDocument,
+  at: KeyPath,
+): Promise<Credential> {
+  const fields = document.read(tokenSchema, at);
+  refuseOtherKeys(document, at);
+  const impersonation = readImpersonation(document, at);
+  const clientCertificate = await loadClientCertificate(document, at);
+  return {
+    ...(fields.token && { token: new Secret(new TextEncoder().encode(fields.token)) }),
+    ...(fields.tokenFile && { tokenFile: resolve(dirname(document.path), fields.tokenFile) }),
+    ...(clientCertificate !== undefined && { clientCertificate }),
+    ...(impersonation !== undefined && { impersonation }),
+  };
+}
+
+const text = v.nullish(v.string());
+const tokenSchema = v.object({ token: text, tokenFile: text });
+
+const used = new Set([
+  'token',
+  'tokenFile',
+  'client-certificate',
+  'client-certificate-data',
+  'client-key',
+  'client-key-data',
+  'as',
+  'as-uid',
+  'as-groups',
+  'as-user-extra',
+  // Notes of other programs, which client-go does not read either.
+  'extensions',
+]);
+
+/** Ways to authenticate that client-go knows and this program cannot use. */
+const unsupported = new Set(['exec', 'auth-provider', 'username', 'password']);
+
+function refuseOtherKeys(document: KubeconfigDocument, at: KeyPath): void {
+  const entry = document.read(v.record(v.string(), v.unknown()), at);
+  const key = Object.keys(entry).find((name) => !used.has(name) && !isEmpty(entry[name]));
+  if (key === undefined) return;
+  if (unsupported.has(key)) {
+    throw document.failure('KUBECONFIG_UNSUPPORTED', [...at, key], {
+      message: 'is a way to authenticate that nodecertd does not support',
+      remedy: `Replace ${key} by token, tokenFile, or client-certificate with client-key`,
+    });
+  }
+  const name = withoutSecrets(key, 80);
+  throw document.failure('KUBECONFIG_UNSUPPORTED', [...at, name], {
+    message: 'is not a key that nodecertd knows',
+    remedy: `Correct or remove the key ${name} in ${document.path}`,
+  });
+}
+
+/** An empty value counts as absent, as in client-go. */
+function isEmpty(value: unknown): boolean {
+  return value === undefined || value === null || value === '';
+}
