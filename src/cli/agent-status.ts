@@ -12,16 +12,16 @@ import { peekState } from '../store/state-file.ts';
 import type { CertificateReport, StatusReport } from './status-report.ts';
 import { conditionOf } from './status-report.ts';
 
-/** An agent that does not answer in this time is as good as none to a waiting person. */
+/** After this time, `status` reads the directory instead: a person is waiting. */
 const deadlineMs = 1_000;
 const maxBytes = 1024 * 1024;
 
 export type AgentAnswer =
   | { readonly kind: 'running'; readonly report: StatusReport }
-  /** No agent, or not one for this directory; the note says which, when it is worth knowing. */
+  /** No agent, or an agent with another directory; the note says so if that helps. */
   | { readonly kind: 'absent'; readonly note?: string };
 
-/** Asks the agent that says, in state.json or by the configuration, where it listens. Never throws. */
+/** Asks the agent at the address from state.json, or else from the configuration. Never throws. */
 export async function askAgent(config: LoadedConfig): Promise<AgentAnswer> {
   const address = (await addressFromState(config.stateDirectory)) ?? config.metrics;
   if (address.port === 0) return { kind: 'absent' };
@@ -29,33 +29,33 @@ export async function askAgent(config: LoadedConfig): Promise<AgentAnswer> {
   try {
     const status = await fetchStatus(address);
     if (status === undefined) {
-      return { kind: 'absent', note: `what answers on ${place} is not a nodecertd agent` };
+      return { kind: 'absent', note: `${place} is not a nodecertd agent` };
     }
     if (await isElsewhere(status, config)) {
-      const note = `the agent on ${place} looks after ${status.certificateDirectory}`;
+      const note = `the agent on ${place} manages ${status.certificateDirectory}`;
       return { kind: 'absent', note };
     }
     return { kind: 'running', report: toReport(status) };
   } catch (error) {
     if (hasErrno(error, 'ECONNREFUSED')) return { kind: 'absent' };
-    return { kind: 'absent', note: `no answer from ${place}: ${describeError(error)}` };
+    return { kind: 'absent', note: `no response from ${place}: ${describeError(error)}` };
   }
 }
 
-/** Where the agent of this state directory listens; with port 0 only the agent itself knows. */
+/** The address of the agent with this state directory. With port 0 in the configuration, only state.json has it. */
 export async function addressFromState(stateDirectory: string): Promise<HostPort | undefined> {
-  // Unreadable is as good as absent: the configuration names an address too.
+  // An unreadable state file counts as missing: the configuration has an address too.
   const state = await peekState(stateDirectory).catch(() => undefined);
   return state?.metricsAddress === undefined ? undefined : parseHostPort(state.metricsAddress);
 }
 
-/** What the agent at this address says; undefined when what answers is no agent. Rejects when nothing answers. */
+/** The status of the agent at this address; undefined if another program answers. Rejects without an answer. */
 export async function fetchStatus(address: HostPort): Promise<AgentStatus | undefined> {
   return parseStatus(await fetchText(address));
 }
 
 async function fetchText({ host, port }: HostPort): Promise<string> {
-  // What listens on all interfaces is asked on the loopback one.
+  // A client cannot connect to a wildcard address, so it uses loopback.
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   const signal = AbortSignal.timeout(deadlineMs);
   return new Promise<string>((resolve, reject) => {
@@ -67,7 +67,7 @@ async function fetchText({ host, port }: HostPort): Promise<string> {
       response.on('data', (chunk: Buffer) => {
         length += chunk.length;
         chunks.push(chunk);
-        if (length > maxBytes) response.destroy(new Error('the answer is longer than 1 MiB'));
+        if (length > maxBytes) response.destroy(new Error('the response is longer than 1 MiB'));
       });
       response.on('error', reject);
       response.on('end', () => {
@@ -130,7 +130,7 @@ export const agentStatusSchema = v.looseObject({
   ),
 });
 
-/** The parts that are printed are checked; another version of the agent may have more. */
+/** Checks the printed fields only: another version of the agent may have more. */
 function parseStatus(text: string): AgentStatus | undefined {
   try {
     const value: unknown = JSON.parse(text);

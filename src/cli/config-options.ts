@@ -15,25 +15,31 @@ interface FlagHelp {
 const help: Readonly<Record<keyof ConfigFlags, FlagHelp>> = {
   kubeconfig: {
     argument: '<file>',
-    text: 'kubeconfig to write and use (/etc/kubernetes/kubelet.conf)',
+    text: 'kubeconfig of the node, written after the bootstrap (/etc/kubernetes/kubelet.conf)',
   },
   bootstrapKubeconfig: { argument: '<file>', text: 'kubeconfig with a bootstrap token' },
-  certDir: { argument: '<folder>', text: 'where the pairs are kept (/var/lib/kubelet/pki)' },
-  hostnameOverride: { argument: '<name>', text: 'name of the Node (the host name)' },
-  metricsAddress: { argument: '<host:port>', text: 'metrics and health (127.0.0.1:9471)' },
-  logLevel: { argument: '<level>', text: 'least level to log (info)', choices: logLevels },
-  logFormat: { argument: '<format>', text: 'form of log lines (json)', choices: logFormats },
-  stateDir: { argument: '<folder>', text: 'where state.json is kept (/var/lib/nodecertd)' },
+  certDir: { argument: '<folder>', text: 'certificate directory (/var/lib/kubelet/pki)' },
+  hostnameOverride: { argument: '<name>', text: 'node name (default: the host name)' },
+  metricsAddress: {
+    argument: '<host:port>',
+    text: 'address for metrics and health checks (127.0.0.1:9471)',
+  },
+  logLevel: { argument: '<level>', text: 'lowest level to log (info)', choices: logLevels },
+  logFormat: { argument: '<format>', text: 'format of log lines (json)', choices: logFormats },
+  stateDir: { argument: '<folder>', text: 'directory of state.json (/var/lib/nodecertd)' },
   kubeletConfig: {
     argument: '<file>',
-    text: "the kubelet's configuration, to look at (/var/lib/kubelet/config.yaml)",
+    text: 'configuration file of the kubelet, only read (/var/lib/kubelet/config.yaml)',
   },
-  kubeletConfigDir: { argument: '<folder>', text: "the kubelet's --config-dir, to look at" },
+  kubeletConfigDir: {
+    argument: '<folder>',
+    text: 'drop-in directory of the kubelet (its --config-dir), only read',
+  },
 };
 
-/** `--config` and the flags named. Defaults are told in the help only: the configuration has them. */
+/** Adds `--config` and the named flags. Defaults appear in the help text only, because the configuration sets them. */
 export function addConfigOptions(command: Command, names: readonly (keyof ConfigFlags)[]): void {
-  command.option('--config <file>', 'configuration file; flags override it');
+  command.option('--config <file>', 'configuration file; flags override its values');
   for (const name of names) {
     const { argument, text, choices } = help[name];
     const option = new Option(`${flagTargets[name].flag} ${argument}`, text);

@@ -11,14 +11,14 @@ export interface Output {
 
 export interface AgentStart {
   readonly config: LoadedConfig;
-  /** Reads the configuration anew, from where it was read at the start. */
+  /** Reads the configuration again, from the same place. */
   readonly loadConfig: () => Promise<LoadedConfig>;
 }
 
-/** Runs until it is told to stop; the number is the exit code. */
+/** Runs until it receives a stop signal; resolves with the exit code. */
 export type StartAgent = (start: AgentStart) => Promise<number>;
 
-/** All that a command gets from outside. */
+/** Everything a command uses from its environment. */
 export interface CliContext {
   readonly stdout: Output;
   readonly stderr: Output;
@@ -27,10 +27,10 @@ export interface CliContext {
   readonly startAgent: StartAgent;
 }
 
-/** What a command's file exports; loaded only when the command is named. */
+/** The exports of a command's file, loaded only if the command line names the command. */
 export interface CommandModule {
-  /** Adds options and the action, which hands its exit code to `exit`. */
+  /** Adds the options and the action, which passes its exit code to `exit`. */
   configure(command: Command, context: CliContext, exit: (code: number) => void): void;
-  /** Where they differ from the usual ones. */
+  /** Set if they differ from the common exit codes. */
   readonly exitCodes?: ExitCodeMeanings;
 }

@@ -10,11 +10,11 @@ import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import { peekState } from '../store/state-file.ts';
 import { agentStatusSchema, certificateStatusSchema } from './agent-status.ts';
 
-/** The agent is on this machine and answers from memory. */
-const patience = 5 * second;
-const longestAnswer = 1024 * 1024;
+/** Generous: the agent is on this machine and answers from memory. */
+const timeoutMs = 5 * second;
+const maxBytes = 1024 * 1024;
 
-/** The socket on which a running agent takes commands from root. */
+/** Client of the root-only socket on which a running agent accepts commands. */
 export class ControlClient {
   readonly #path: string;
 
@@ -22,13 +22,13 @@ export class ControlClient {
     this.#path = path;
   }
 
-  /** @throws AgentError AGENT_UNREACHABLE, or what the agent answers */
+  /** @throws AgentError AGENT_UNREACHABLE, or the failure the agent returns */
   async status(): Promise<AgentStatus> {
     return this.#ask({ method: 'GET', path: '/status' }, agentStatusSchema);
   }
 
   /**
-   * @returns what of each there is before
+   * @returns the status of each certificate before its renewal
    * @throws AgentError USAGE for an unknown name, AGENT_UNREACHABLE
    */
   async renew(names: readonly string[]): Promise<readonly CertificateStatus[]> {
@@ -37,26 +37,27 @@ export class ControlClient {
     return this.#ask(command, v.array(certificateStatusSchema));
   }
 
-  /** Checked are the parts that are used; the agent may be of another version, and say more. */
+  /** Checks the used fields only: another version of the agent may send more. */
   async #ask<T>(command: Command, schema: v.GenericSchema<unknown, object>): Promise<T> {
     const value = await this.#exchange(command);
     if (v.is(schema, value)) return value as T;
     const refused = v.safeParse(failureSchema, value);
-    if (!refused.success) throw this.#unreachable('what answers there is no nodecertd agent');
+    if (!refused.success)
+      throw this.#unreachable('the process on this socket is not a nodecertd agent');
     const { code, message, remedy } = refused.output.failure;
     throw new AgentError(code, message, remedy === undefined ? {} : { remedy });
   }
 
   async #exchange({ method, path, body }: Command): Promise<unknown> {
     try {
-      const signal = AbortSignal.timeout(patience);
+      const signal = AbortSignal.timeout(timeoutMs);
       const sent = request({ socketPath: this.#path, method, path, agent: false, signal });
       const answered = once(sent, 'response') as Promise<[IncomingMessage]>;
       sent.end(body === undefined ? undefined : JSON.stringify(body));
       const [response] = await answered;
       return JSON.parse(await readAll(response)) as unknown;
     } catch (error) {
-      throw this.#unreachable('no agent answers there', error);
+      throw this.#unreachable('no agent listens on this socket', error);
     }
   }
 
@@ -64,7 +65,7 @@ export class ControlClient {
     return new AgentError('AGENT_UNREACHABLE', `${this.#path}: ${why}`, {
       cause,
       remedy: hasErrno(cause, 'EACCES', 'EPERM')
-        ? 'Run this command as the user of the agent, mostly root'
+        ? 'Run this command as the user of the agent, usually root'
         : startIt,
     });
   }
@@ -87,7 +88,7 @@ const failureSchema = v.object({
 });
 
 /**
- * The agent of this configuration, by what it says of itself in its state file.
+ * The agent of this configuration, found through its state file.
  * @throws AgentError AGENT_UNREACHABLE
  */
 export async function findAgent({ stateDirectory }: LoadedConfig): Promise<ControlClient> {
@@ -95,10 +96,12 @@ export async function findAgent({ stateDirectory }: LoadedConfig): Promise<Contr
   if (state?.controlSocket !== undefined) return new ControlClient(state.controlSocket);
   const message =
     state?.pid === undefined
-      ? `no agent has run with the state directory ${stateDirectory}`
-      : `the agent with pid ${state.pid} takes no commands`;
+      ? `no agent has run with the state directory ${stateDirectory} yet`
+      : `the agent with pid ${state.pid} accepts no commands`;
   const remedy =
-    state?.pid === undefined ? startIt : 'See control_unavailable in its log, and restart it';
+    state?.pid === undefined
+      ? startIt
+      : 'Find the control_unavailable line in its log, then restart it: systemctl restart nodecertd';
   throw new AgentError('AGENT_UNREACHABLE', message, { remedy });
 }
 
@@ -107,7 +110,7 @@ async function readAll(response: IncomingMessage): Promise<string> {
   let length = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     length += chunk.length;
-    if (length > longestAnswer) throw new Error('the answer is longer than 1 MiB');
+    if (length > maxBytes) throw new Error('the response is longer than 1 MiB');
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

@@ -1,9 +1,9 @@
 import { access } from 'node:fs/promises';
 
-/** Where the package puts it. */
+/** The path at which the package installs it. */
 export const installedConfigFile = '/etc/nodecertd/config.yaml';
 
-/** The configuration of this machine's agent, for commands that are told nothing else; undefined when there is none. */
+/** The configuration of the installed agent, used by commands without --config; undefined if there is none. */
 export async function defaultConfigFile(): Promise<string | undefined> {
   return access(installedConfigFile).then(
     () => installedConfigFile,

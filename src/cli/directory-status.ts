@@ -13,15 +13,15 @@ const suffix = '-current.pem';
 
 export interface DirectoryQuery {
   readonly directory: string;
-  /** Names that must be there, beside those that are. */
+  /** Certificates to report even if their files are missing. */
   readonly expected: readonly string[];
   readonly nodeName: string;
-  /** Those that the kubelet rotates. */
+  /** Certificates that the kubelet rotates. */
   readonly observed: ReadonlySet<string>;
   readonly now: Instant;
 }
 
-/** Reads every `NAME-current.pem` without help of the agent. @throws AgentError when the directory cannot be listed */
+/** Reads every `NAME-current.pem` without the agent. @throws AgentError if the directory cannot be listed */
 export async function readDirectory(query: DirectoryQuery): Promise<CertificateReport[]> {
   const found = (await list(query.directory))
     .filter((file) => file.endsWith(suffix))
@@ -38,7 +38,7 @@ async function list(directory: string): Promise<string[]> {
     throw new AgentError(
       hasErrno(error, 'EACCES', 'EPERM') ? 'STORE_PERMISSIONS' : 'STORE_IO',
       `the certificate directory ${directory} cannot be read`,
-      { cause: error, remedy: 'run as root, or name the right directory with --cert-dir' },
+      { cause: error, remedy: 'Run as root, or name the right directory with --cert-dir' },
     );
   }
 }
@@ -53,7 +53,7 @@ async function reportOn(name: string, query: DirectoryQuery): Promise<Certificat
     const condition = conditionOf(facts, now, overdue);
     return { name, path, facts, rotationDeadline: deadline, overdue, condition };
   } catch (error) {
-    // A link that leads nowhere is missing as well: nobody can read a certificate there.
+    // A dangling link counts as missing too: there is no certificate to read.
     if (isMissing(error)) return { name, path, condition: 'missing', overdue: false };
     return { name, path, condition: 'invalid', overdue: false, failure: pairFailure(path, error) };
   }
@@ -62,7 +62,12 @@ async function reportOn(name: string, query: DirectoryQuery): Promise<Certificat
 function pairFailure(path: string, error: unknown): Failure {
   const { code, message } = toFailure(error);
   if (code === 'STORE_PERMISSIONS') {
-    return { code, message: `${path} may not be read`, remedy: 'run as root' };
+    return { code, message: `no permission to read ${path}`, remedy: 'Run as root' };
   }
-  return { code, message, remedy: 'a running agent sets it aside and takes the newest valid pair' };
+  return {
+    code,
+    message,
+    remedy:
+      'Start the agent, which sets the file aside and links the newest valid certificate: systemctl start nodecertd',
+  };
 }

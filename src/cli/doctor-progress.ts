@@ -3,10 +3,10 @@ import type { Clock } from '../sys/clock.ts';
 import type { Output } from './context.ts';
 import { fit } from './text.ts';
 
-/** Whoever waits for less does not need to be told what for. */
-const patience = 2 * second;
+/** Shorter waits need no explanation. */
+const silentMs = 2 * second;
 
-/** One line on a terminal that says what is being waited for, and is gone in the end. */
+/** One line on a terminal that names the running checks, erased at the end. */
 export class Progress implements Disposable {
   readonly #output: Output;
   readonly #clock: Clock;
@@ -40,11 +40,11 @@ export class Progress implements Disposable {
 
   async #run(): Promise<void> {
     const start = this.#clock.now();
-    await this.#clock.sleep(patience, this.#stop.signal);
+    await this.#clock.sleep(silentMs, this.#stop.signal);
     for (;;) {
       const seconds = Math.round((this.#clock.now() - start) / second);
       const line = `waiting for ${[...this.#open].join(', ')} (${seconds}s)`;
-      // A line that wraps could not be erased again.
+      // A wrapped line could not be erased.
       const width = (this.#output.columns ?? 80) - 1;
       this.#output.write(`\r\u001b[K${line.length > width ? fit(line, width) : line}`);
       this.#shown = true;
@@ -52,7 +52,7 @@ export class Progress implements Disposable {
     }
   }
 
-  /** Nothing has to be put in order: the line goes, and the signal ends the program as it would have. */
+  /** Erases the line and lets the signal end the program; there is nothing else to clean up. */
   readonly #interrupted = (): void => {
     this[Symbol.dispose]();
     process.kill(process.pid, 'SIGINT');

@@ -13,21 +13,21 @@ export interface DoctorReport extends DoctorResult {
 }
 
 export const doctorExitCodeMeanings: ExitCodeMeanings = {
-  0: 'nothing that needs anybody (ok and info)',
-  1: 'the examination itself failed: a bad configuration, for example',
+  0: 'no warnings and no errors',
+  1: 'the doctor itself failed, for example because the configuration is invalid',
   2: 'wrong usage',
-  3: 'warnings: something will go wrong later, or could not be looked at',
-  4: 'errors: something is in the way of certificates now',
+  3: 'warnings: something will fail later, or a check failed',
+  4: 'errors: something prevents certificates from being issued or used now',
 };
 
-/** On the scale of `status`: 3 asks for a person soon, 4 for one now. */
+/** On the scale of `status`: 3 needs attention soon, 4 needs attention now. */
 export function doctorExitCode({ findings }: Pick<DoctorReport, 'findings'>): ExitCode {
   const { error, warning } = countBySeverity(findings);
   if (error > 0) return exitCodes.expired;
   return warning > 0 ? exitCodes.expiring : exitCodes.fine;
 }
 
-/** By heading, and the worst first under each. */
+/** Grouped by heading, the worst finding first under each. */
 export function grouped(
   findings: readonly DoctorFinding[],
 ): (readonly [string, readonly DoctorFinding[]])[] {

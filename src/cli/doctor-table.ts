@@ -5,7 +5,7 @@ import type { DoctorReport } from './doctor-report.ts';
 import { grouped } from './doctor-report.ts';
 import { fit, oneLine } from './text.ts';
 
-/** The sixteen colours that every theme defines. */
+/** From the sixteen colors that every terminal theme defines. */
 const tones = {
   error: 'red',
   warning: 'yellow',
@@ -13,11 +13,11 @@ const tones = {
   ok: 'green',
 } as const satisfies Readonly<Record<Severity, string>>;
 
-/** The report for people: under each heading what was found, why it matters, and what to do. */
-export function doctorTable(report: DoctorReport, colour: boolean): string {
+/** The report for people: under each heading the findings, why they matter, and what to do. */
+export function doctorTable(report: DoctorReport, color: boolean): string {
   const paint = (tone: (typeof tones)[Severity] | 'bold', text: string): string =>
-    // The stream is judged by whoever calls; this one must not look at another.
-    colour ? styleText(tone, text, { validateStream: false }) : text;
+    // The caller has checked the stream; styleText would check process.stdout.
+    color ? styleText(tone, text, { validateStream: false }) : text;
   const sections = grouped(report.findings).flatMap(([group, findings]) => [
     '',
     paint('bold', group.toUpperCase()),
@@ -45,8 +45,10 @@ const severityWidth = 'warning'.length;
 const indent = ' '.repeat(2 + severityWidth + 2);
 
 function addressee({ server, username }: DoctorReport): string {
-  if (server === undefined) return 'The API server was not asked';
-  return oneLine(username === undefined ? `Asked ${server}` : `Asked ${server} as ${username}`);
+  if (server === undefined) return 'Not connected to the API server';
+  return oneLine(
+    username === undefined ? `Connected to ${server}` : `Connected to ${server} as ${username}`,
+  );
 }
 
 function summary({ findings }: DoctorReport): string {
@@ -55,7 +57,7 @@ function summary({ findings }: DoctorReport): string {
     ...counted(error, 'error', 'errors'),
     ...counted(warning, 'warning', 'warnings'),
     ...counted(info, 'note', 'notes'),
-    ...counted(ok, 'check is fine', 'checks are fine'),
+    ...counted(ok, 'check passed', 'checks passed'),
   ].join(', ');
 }
 

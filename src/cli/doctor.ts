@@ -31,7 +31,7 @@ interface DoctorOptions extends ConfigOptions {
 
 export const exitCodes = doctorExitCodeMeanings;
 
-/** `nodecertd doctor`: everything that can keep this node from its certificates, with the remedy. */
+/** `nodecertd doctor`: runs all checks and shows each finding with its remedy. */
 export function configure(
   command: Command,
   context: CliContext,
@@ -48,44 +48,47 @@ export function configure(
     'kubeletConfigDir',
   ]);
   command
-    .option('--admin-kubeconfig <file>', "to read what nodes may not: a bootstrap token's expiry")
+    .option(
+      '--admin-kubeconfig <file>',
+      'kubeconfig of an administrator, to read when the bootstrap token expires',
+    )
     .addOption(outputOption())
     .addHelpText('after', `\n${formatExitCodes(exitCodes)}`)
     .action(async ({ output, config: named, adminKubeconfig, ...flags }: DoctorOptions) => {
       const file = named ?? (flags.certDir === undefined ? await defaultConfigFile() : undefined);
       const { environment, clock, stdout } = context;
       const config = await loadConfig({ file, flags, environment });
-      const report = await examine(config, context, adminKubeconfig);
-      const colour = canDrawLive(stdout, process.env) && wantsColor(process.env);
+      const report = await runChecks(config, context, adminKubeconfig);
+      const color = canDrawLive(stdout, process.env) && wantsColor(process.env);
       const { nodeName, certificateDirectory } = config;
       const full = { ...report, nodeName, certificateDirectory, now: clock.now() };
-      stdout.write(await print(output, doctorDocument(full), () => doctorTable(full, colour)));
+      stdout.write(await print(output, doctorDocument(full), () => doctorTable(full, color)));
       exit(doctorExitCode(full));
     });
 }
 
-async function examine(
+async function runChecks(
   config: AgentConfig,
   { clock, stderr }: CliContext,
   adminKubeconfig: string | undefined,
 ): ReturnType<typeof runDoctor> {
-  await using api = new AgentsWay(config, clock);
+  await using api = new AgentApi(config, clock);
   using progress = new Progress(stderr, clock).start();
   return await runDoctor({
     config,
     version,
     clock,
-    // Ctrl-C ends the process where it stands: nothing is changed, so nothing has to be put in order.
+    // Ctrl-C simply ends the process: the doctor changes nothing, so there is nothing to clean up.
     signal: new AbortController().signal,
     onProgress: progress.note,
     api,
-    metricsPort: () => lookAtPort(config),
+    metricsPort: () => inspectMetricsPort(config),
     adminKubeconfig,
   });
 }
 
-/** The credential and the connection that the agent itself would choose. */
-class AgentsWay implements ApiPort, AsyncDisposable {
+/** Uses the credential and the connection that the agent itself would choose. */
+class AgentApi implements ApiPort, AsyncDisposable {
   readonly #access: ApiAccess;
   #skewMs: number | undefined;
 
@@ -116,21 +119,23 @@ class AgentsWay implements ApiPort, AsyncDisposable {
   }
 }
 
-async function lookAtPort({ metrics, certificateDirectory }: AgentConfig): Promise<MetricsPort> {
+async function inspectMetricsPort({
+  metrics,
+  certificateDirectory,
+}: AgentConfig): Promise<MetricsPort> {
   if (metrics.port === 0) return { kind: 'free' };
   try {
     const status = await fetchStatus(metrics);
-    if (status === undefined)
-      return { kind: 'taken', by: 'what answers there is no nodecertd agent' };
+    if (status === undefined) return { kind: 'taken', by: 'a program other than nodecertd' };
     const theirs = status.certificateDirectory;
     return (await realOf(theirs)) === (await realOf(certificateDirectory))
       ? { kind: 'ours' }
-      : { kind: 'taken', by: `the agent with pid ${status.pid} looks after ${theirs}` };
+      : { kind: 'taken', by: `the agent with pid ${status.pid}, which manages ${theirs}` };
   } catch (error) {
-    // Whoever is there but does not speak HTTP in time has the port all the same.
+    // A program that does not answer HTTP in time holds the port all the same.
     return hasErrno(error, 'ECONNREFUSED')
       ? { kind: 'free' }
-      : { kind: 'taken', by: 'what listens there does not answer' };
+      : { kind: 'taken', by: 'a program that does not answer' };
   }
 }
 

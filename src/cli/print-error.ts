@@ -2,8 +2,8 @@ import { toFailure } from '../core/errors.ts';
 import type { Failure } from '../core/errors.ts';
 
 /**
- * `nodecertd: message (CODE)` and the remedy on a line of its own. The code follows
- * the first line, where it is found also when a list of problems comes after it.
+ * `nodecertd: message (CODE)`, with the remedy on its own line. The code ends the first
+ * line, so that it is easy to find even if a list of problems follows.
  */
 export function formatFailure({ code, message, remedy }: Failure): string {
   const [first = '', ...rest] = message.split('\n');
@@ -19,7 +19,7 @@ export function formatError(error: unknown): string {
   return formatFailure(toFailure(error));
 }
 
-/** commander's own sentence, `error: unknown option '--x'` and perhaps `(Did you mean --y?)`, in our form. */
+/** Rewrites commander's `error: unknown option '--x'` and its optional `(Did you mean --y?)` in our format. */
 export function formatUsageError(text: string): string {
   const [message = '', hint] = text
     .trim()
@@ -29,6 +29,6 @@ export function formatUsageError(text: string): string {
   return formatFailure({
     code: 'USAGE',
     message: message.replace(/\.$/, ''),
-    remedy: guess === undefined ? 'see nodecertd --help' : `did you mean ${guess}?`,
+    remedy: guess === undefined ? 'See: nodecertd --help' : `Did you mean ${guess}?`,
   });
 }

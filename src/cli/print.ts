@@ -3,14 +3,12 @@ import { Option } from 'commander';
 const formats = ['table', 'json', 'yaml'] as const;
 export type OutputFormat = (typeof formats)[number];
 
-/** `-o`, the same for every command that reads. */
+/** `-o`, the same for every command with a report. */
 export function outputOption(): Option {
-  return new Option('-o, --output <format>', 'form of the output')
-    .choices(formats)
-    .default('table');
+  return new Option('-o, --output <format>', 'output format').choices(formats).default('table');
 }
 
-/** The value as JSON or YAML, or the table made for people. */
+/** The value as JSON or YAML, or as a table for people. */
 export async function print(
   format: OutputFormat,
   value: unknown,
@@ -23,7 +21,7 @@ export async function print(
       return `${JSON.stringify(value, null, 2)}\n`;
     case 'yaml': {
       const { stringify } = await import('yaml');
-      // Through JSON first: both forms then leave out what is undefined.
+      // Through JSON first, so that both formats leave out undefined values.
       return stringify(JSON.parse(JSON.stringify(value)));
     }
     default:

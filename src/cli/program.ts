@@ -5,7 +5,7 @@ import type { ExitCodeMeanings } from './exit-code.ts';
 import { exitCodeHelp, exitCodeMeanings, exitCodeOf, exitCodes } from './exit-code.ts';
 import { formatError, formatUsageError } from './print-error.ts';
 
-/** Command lines without the program's name, and what each is for. */
+/** Command lines without the program name, and the purpose of each. */
 type Examples = readonly (readonly [string, string])[];
 
 interface CommandEntry {
@@ -18,65 +18,68 @@ interface CommandEntry {
 const commands: readonly CommandEntry[] = [
   {
     name: 'run',
-    summary: "Keep this node's certificates: bootstrap, rotate, watch",
+    summary: 'Run the agent: bootstrap the node, rotate its certificates, run hooks',
     examples: [
-      ['run --config /etc/nodecertd/config.yaml', 'as the service does'],
+      ['run --config /etc/nodecertd/config.yaml', 'run as the service does'],
       [
         'run --bootstrap-kubeconfig /etc/kubernetes/bootstrap-kubelet.conf --log-format text',
-        "the kubelet's two certificates, with the kubelet's own flags",
+        "manage the kubelet's two certificates, with the kubelet's own flags",
       ],
     ],
     load: () => import('./run.ts'),
   },
   {
     name: 'status',
-    summary: 'Show the certificates, what they wait for and when they expire',
+    summary: 'Show the certificates, when they expire, and what they wait for',
     examples: [
-      ['status', 'from the running agent, or else from the directory'],
-      ['status --cert-dir /var/lib/kubelet/pki -o json', 'for scripts; mind the exit code'],
+      ['status', 'ask the running agent, or read the directory if there is none'],
+      ['status --cert-dir /var/lib/kubelet/pki -o json', 'for scripts; check the exit code'],
     ],
     load: () => import('./status.ts'),
   },
   {
     name: 'doctor',
-    summary: 'Find what keeps this node from its certificates, and say what to do about it',
+    summary: 'Check everything this node needs to get certificates, and say what to fix',
     examples: [
-      ['doctor', 'with the configuration of the service; mind the exit code'],
+      ['doctor', 'use the configuration of the service; check the exit code'],
       [
         'doctor --bootstrap-kubeconfig /etc/kubernetes/bootstrap-kubelet.conf',
-        "before the first start, with the kubelet's own flags",
+        "check before the first start, with the kubelet's own flags",
       ],
       [
         'doctor --admin-kubeconfig /etc/kubernetes/admin.conf -o json',
-        'on a control-plane node, for scripts',
+        'for scripts on a control-plane node',
       ],
     ],
     load: () => import('./doctor.ts'),
   },
   {
     name: 'renew',
-    summary: 'Have the running agent replace certificates now, and wait for the new ones',
+    summary: 'Tell the running agent to renew certificates now, and wait for the new ones',
     examples: [
-      ['renew', 'everything that this agent keeps, for instance after a key has leaked'],
-      ['renew kubelet-server --timeout 1h', 'where a person has to approve the request'],
-      ['renew kubelet-client -o json', 'for scripts; exit code 1 when it was not renewed in time'],
+      ['renew', 'renew every certificate, for example after a key has leaked'],
+      ['renew kubelet-server --timeout 1h', 'wait longer if a person has to approve the CSR'],
+      [
+        'renew kubelet-client -o json',
+        'for scripts; the exit code is 1 if it was not renewed in time',
+      ],
     ],
     load: () => import('./renew.ts'),
   },
   {
     name: 'adopt',
-    summary: "Hand a kubelet's certificates over to the agent, and back",
+    summary: "Take over a kubelet's certificates, or revert that",
     examples: [
-      ['adopt', 'what would be changed, file by file; changes nothing'],
+      ['adopt', 'show the changes file by file, and change nothing'],
       ['adopt --yes --restart', 'make the changes and restart the kubelet'],
-      ['adopt --revert', 'what would be put back; with --yes it is'],
-      ['adopt --root /mnt/image --yes', 'in an image of a node, before its first start'],
+      ['adopt --revert', 'show what a revert would restore; add --yes to restore it'],
+      ['adopt --root /mnt/image --yes', 'change the image of a node before its first start'],
     ],
     load: () => import('./adopt.ts'),
   },
   {
     name: 'version',
-    summary: 'Show the versions of the program and its runtime',
+    summary: 'Show the version of nodecertd and of its Node.js runtime',
     examples: [['version -o json', 'for scripts']],
     load: () => import('./version.ts'),
   },
@@ -92,14 +95,14 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
     await program.parseAsync(argv, { from: 'user' });
     return code;
   } catch (error) {
-    // Help and version end by an exception as well, with code 0; what is wrong was printed.
+    // Help and version also end by an exception, with code 0; commander has printed usage errors.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
     context.stderr.write(formatError(error));
     return exitCodeOf(error);
   }
 }
 
-/** Only the files of commands named in the arguments are loaded; the others show up in the help by name. */
+/** Loads the files of the named commands only; the help shows the other commands by name. */
 async function buildProgram(
   argv: readonly string[],
   context: CliContext,
@@ -114,7 +117,7 @@ async function buildProgram(
   return program;
 }
 
-/** All that the help says, as data: manual pages and completions are made from it. */
+/** The content of the help as data, from which manual pages and completions are made. */
 export interface ProgramModel {
   /** With every command and its options. */
   readonly program: Command;
@@ -142,10 +145,10 @@ export async function describeProgram(context: CliContext): Promise<ProgramModel
 
 function bareProgram({ stdout, stderr }: CliContext): Command {
   return new Command('nodecertd')
-    .description("Looks after a Kubernetes node's certificates.")
+    .description("Keeps a Kubernetes node's certificates alive.")
     .version(version, '-V, --version', 'show the version')
     .helpOption('-h, --help', 'show this help')
-    .helpCommand('help [command]', 'show the help of a command')
+    .helpCommand('help [command]', 'show help for a command')
     .addHelpText('after', formatExamples(commands.flatMap(({ examples }) => examples)))
     .addHelpText('after', `\n${exitCodeHelp}`)
     .exitOverride()

@@ -23,17 +23,17 @@ interface RenewOptions extends ConfigOptions {
   readonly timeout: number;
 }
 
-/** `nodecertd renew`: has the running agent make new pairs now, and waits for them. */
+/** `nodecertd renew`: tells the running agent to renew certificates now, and waits for them. */
 export function configure(
   command: Command,
   context: CliContext,
   exit: (code: number) => void,
 ): void {
-  command.argument('[names...]', 'certificates to renew; all that the agent rotates when absent');
+  command.argument('[names...]', 'certificates to renew (default: all that the agent rotates)');
   addConfigOptions(command, ['stateDir']);
   command.option(
     '--timeout <duration>',
-    'how long to wait for the new pairs; 0s only asks for them',
+    'how long to wait for the new certificates; 0s does not wait',
     parseTimeout,
     5 * 60,
   );
@@ -54,15 +54,15 @@ export function configure(
     });
     const table = (): string => renewalTable(renewals);
     context.stdout.write(await print(output, { certificates: renewals.map(documentOf) }, table));
-    const waiting = renewals.filter(({ result }) => result !== 'renewed');
-    if (waiting.length > 0 && timeout > 0) throw notInTime(waiting, timeout);
+    const unfinished = renewals.filter(({ result }) => result !== 'renewed');
+    if (unfinished.length > 0 && timeout > 0) throw notInTime(unfinished, timeout);
     const failures = renewals.flatMap((renewal) => renewal.failures);
     for (const failure of failures) context.stderr.write(formatFailure(failure));
     exit(failures.length > 0 ? exitCodes.error : exitCodes.fine);
   });
 }
 
-/** @throws InvalidArgumentError for what is no duration */
+/** @throws InvalidArgumentError if the text is not a duration */
 function parseTimeout(text: string): number {
   const seconds = parseDuration(text);
   if (seconds === undefined)
@@ -70,12 +70,12 @@ function parseTimeout(text: string): number {
   return seconds;
 }
 
-/** All but those that the kubelet rotates itself; where that leaves none, the agent says why it refuses. */
+/** All certificates except those the kubelet rotates. If none is left, the agent refuses and says why. */
 function renewable({ certificates }: AgentStatus, stderr: CliContext['stderr']): string[] {
   const observed = certificates.filter(({ state }) => state === 'observing').map(nameOf);
   const names = certificates.map(nameOf).filter((name) => !observed.includes(name));
   if (names.length === 0) return observed;
-  for (const name of observed) stderr.write(`${name}: left to the kubelet, which rotates it\n`);
+  for (const name of observed) stderr.write(`${name}: skipped, because the kubelet rotates it\n`);
   return names;
 }
 
@@ -97,12 +97,12 @@ function renewalTable(renewals: readonly Renewal[]): string {
   return `${alignColumns([['CERTIFICATE', 'RESULT', 'EXPIRES', 'SERIAL'], ...rows]).join('\n')}\n`;
 }
 
-function notInTime(waiting: readonly Renewal[], seconds: number): AgentError {
-  const names = waiting.map(nameOf).join(', ');
-  const [reason = 'see: nodecertd status'] = waiting.flatMap(({ reasons }) => reasons.slice(-1));
+function notInTime(unfinished: readonly Renewal[], seconds: number): AgentError {
+  const names = unfinished.map(nameOf).join(', ');
+  const [reason = 'See: nodecertd status'] = unfinished.flatMap(({ reasons }) => reasons.slice(-1));
   return new AgentError(
     'RENEWAL_PENDING',
-    `${names} could not be renewed within ${seconds} s; the agent goes on trying`,
+    `${names} not renewed within ${seconds} s; the agent keeps trying`,
     { remedy: reason },
   );
 }

@@ -7,37 +7,36 @@ import { missing } from '../metrics/health.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { ControlClient } from './control-client.ts';
 
-/** How it stands with one certificate that was to be renewed. */
+/** The progress of one renewal. */
 export interface Renewal {
   readonly name: string;
-  /** 'following': the new pair is there, and its hooks and the look at what is served are under way. */
+  /** 'following': the new certificate is stored; its hooks and the check of the served certificate are still running. */
   readonly result: 'renewed' | 'following' | 'waiting';
-  /** What the agent is doing about it. */
   readonly state: CertificateStatus['state'];
   readonly serial?: string;
   readonly notAfter?: Instant;
-  /** What it waits for, and what can be done about that. */
+  /** Why it is not renewed yet, and what to do about it. */
   readonly reasons: readonly string[];
-  /** What came of the hooks and of the look at what is served, where that is not as it should be. */
+  /** Failed hooks, and endpoints that do not serve the new certificate. */
   readonly failures: readonly Failure[];
 }
 
 export interface WaitOptions {
   readonly client: Pick<ControlClient, 'status'>;
-  /** What there was when the renewal was asked for. */
+  /** The certificates when the renewal was requested. */
   readonly before: readonly CertificateStatus[];
   readonly clock: Clock;
-  /** Milliseconds to wait at most. */
+  /** Maximum wait in milliseconds. */
   readonly timeout: number;
   readonly signal: AbortSignal;
-  /** Told what changes meanwhile. */
+  /** Called with every change in the meantime. */
   readonly progress: (line: string) => void;
 }
 
 /**
- * Waits until each certificate has been renewed, or the time is up. The agent goes on
- * either way: it is only looked at.
- * @throws AgentError AGENT_UNREACHABLE when it is gone, ABORTED by the signal
+ * Waits until each certificate is renewed or the timeout has passed. This only observes:
+ * the agent keeps trying either way.
+ * @throws AgentError AGENT_UNREACHABLE if the agent is gone, ABORTED by the signal
  */
 export async function waitForRenewals(options: WaitOptions): Promise<readonly Renewal[]> {
   const { client, before, clock, timeout, signal, progress } = options;
@@ -57,10 +56,10 @@ export async function waitForRenewals(options: WaitOptions): Promise<readonly Re
   }
 }
 
-/** The agent answers from memory. */
+/** Short, because the agent answers from memory. */
 const interval = second / 4;
 
-/** None for a certificate that is no longer kept: a reload has taken it away. */
+/** Empty if a reload has removed the certificate from the configuration. */
 function renewalOf({ name, current: old }: CertificateStatus, status: AgentStatus): Renewal[] {
   const found = status.certificates.find((one) => one.name === name);
   if (found === undefined) return [];
@@ -89,8 +88,8 @@ function failuresOf({ hooks = [], served, current }: CertificateStatus): Failure
 
 function describe({ result, state, reasons }: Renewal): string {
   if (result === 'renewed') return 'renewed';
-  if (result === 'following') return 'stored; its hooks are run';
-  // A countdown would be news four times a second.
+  if (result === 'following') return 'stored; running its hooks';
+  // A countdown would change four times a second.
   const lasting = reasons.filter((reason) => !reason.startsWith('next attempt in '));
   return [state.replaceAll('-', ' '), ...lasting].join('; ');
 }

@@ -10,14 +10,14 @@ interface RunOptions extends ConfigOptions {
   readonly check?: boolean;
 }
 
-/** `nodecertd run`: the agent, until it is told to stop. */
+/** `nodecertd run`: runs the agent until it receives a stop signal. */
 export function configure(
   command: Command,
   context: CliContext,
   exit: (code: number) => void,
 ): void {
   addConfigOptions(command, allConfigFlags);
-  command.option('--check', 'only read the configuration, and say what is wrong with it');
+  command.option('--check', 'only validate the configuration, and exit');
   command.action(async ({ config: file, check = false, ...flags }: RunOptions) => {
     const { environment, startAgent } = context;
     const load = (): Promise<LoadedConfig> => loadConfig({ file, flags, environment });
@@ -25,8 +25,8 @@ export function configure(
     if (!check) return exit(await startAgent({ config, loadConfig: load }));
     for (const warning of config.warnings) context.stderr.write(`warning: ${warning}\n`);
     const names = config.certificates.map(({ name }) => name).join(', ');
-    const what = file === undefined ? 'The configuration without a file (--config)' : file;
-    context.stdout.write(`${what} is in order. Certificates: ${names}\n`);
+    const what = file === undefined ? 'The configuration from flags and defaults' : file;
+    context.stdout.write(`${what} is valid. Certificates: ${names}\n`);
     exit(exitCodes.fine);
   });
 }

@@ -9,7 +9,7 @@ import type { CertificateState, CertificateStatus, HookStatus } from '../core/st
 import type { ExitCode } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';
 
-/** How the pair that readers find is, from best to worst. */
+/** The condition of the certificate behind the `-current.pem` link, from best to worst. */
 export const conditions = [
   'valid',
   'expiring',
@@ -21,7 +21,7 @@ export const conditions = [
 ] as const;
 export type Condition = (typeof conditions)[number];
 
-/** One certificate as `status` knows it, whether from the agent or from the directory. */
+/** One certificate in the output of `status`, read from the agent or from the directory. */
 export interface CertificateReport {
   readonly name: string;
   /** The `-current.pem` path. */
@@ -31,7 +31,7 @@ export interface CertificateReport {
   readonly rotationDeadline?: Instant;
   readonly overdue: boolean;
   readonly failure?: Failure;
-  /** What only a running agent knows. */
+  /** This and the following fields are known to a running agent only. */
   readonly state?: CertificateState;
   readonly nextAttempt?: Instant;
   readonly csr?: CsrReference;
@@ -41,21 +41,21 @@ export interface CertificateReport {
 
 export interface StatusReport {
   readonly source: 'agent' | 'directory';
-  /** Why the directory was read although an agent was looked for. */
+  /** Why `status` read the directory instead of asking the agent. */
   readonly note?: string;
   readonly agent?: { readonly version: string; readonly pid: number; readonly startedAt: Instant };
   readonly nodeName: string;
   readonly certificateDirectory: string;
   readonly now: Instant;
   readonly certificates: readonly CertificateReport[];
-  /** What the running agent found when it started. */
+  /** Findings of the running agent at its start. */
   readonly preflight?: readonly DoctorFinding[];
 }
 
-/** Under this share of the lifetime a certificate counts as expiring. */
+/** A certificate with less than this share of its lifetime left counts as expiring. */
 const expiringShare = 0.1;
 
-/** The condition of a pair that could be read. */
+/** The condition of a readable certificate. */
 export function conditionOf(facts: PairFacts, now: Instant, overdue: boolean): Condition {
   if (now >= facts.notAfter) return 'expired';
   if (facts.selfSigned) return 'self-signed';
@@ -63,7 +63,7 @@ export function conditionOf(facts: PairFacts, now: Instant, overdue: boolean): C
   return overdue || lifetimeLeft(facts, now) < expiringShare ? 'expiring' : 'valid';
 }
 
-/** The share of the lifetime that is left, from 1 to 0, counted like the rotation deadline. */
+/** The share of the lifetime that is left, from 1 to 0, computed as for the rotation deadline. */
 export function lifetimeLeft(
   facts: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>,
   now: Instant,
@@ -73,7 +73,7 @@ export function lifetimeLeft(
   return Math.min(Math.max(left, 0), 1);
 }
 
-/** The worst certificate decides; a directory without any is as bad as a missing one. */
+/** The worst certificate decides. A directory without certificates counts as a missing certificate. */
 export function reportExitCode({ certificates }: StatusReport): ExitCode {
   const codes = certificates.map(({ condition }) => {
     if (condition === 'valid') return exitCodes.fine;
@@ -83,7 +83,7 @@ export function reportExitCode({ certificates }: StatusReport): ExitCode {
   return codes.includes(exitCodes.expiring) ? exitCodes.expiring : exitCodes.fine;
 }
 
-/** The stable form for `-o json` and `-o yaml`: moments in RFC 3339, what is unknown left out. */
+/** The stable form for `-o json` and `-o yaml`: times in RFC 3339, unknown values left out. */
 export function reportDocument(report: StatusReport): Record<string, unknown> {
   const { agent } = report;
   return {

@@ -3,23 +3,22 @@ import { formatDuration, formatInstant } from '../core/instant.ts';
 import { remedies } from '../core/remedies.ts';
 import { describeEndpoint } from '../core/served.ts';
 import type { CertificateReport, StatusReport } from './status-report.ts';
-import { alignColumns, nextTry, oneLine, shortSerial } from './text.ts';
-import { waitsFor } from './waits-for.ts';
+import { alignColumns, nextAttemptIn, oneLine, shortSerial } from './text.ts';
+import { waitReason } from './wait-reason.ts';
 
-/** The report for people: where it comes from, a row for each certificate, and what is wrong. */
+/** The report for people: its source, one row per certificate, and the problems. */
 export function statusTable(report: StatusReport): string {
   const { nodeName, certificateDirectory, certificates, now } = report;
   const rows = certificates.map((entry) => row(entry, now));
   const headings = ['CERTIFICATE', 'CONDITION', 'EXPIRES', 'LEFT', 'ROTATION', 'SERIAL'];
-  const table =
-    rows.length === 0 ? ['no certificates are kept here'] : alignColumns([headings, ...rows]);
+  const table = rows.length === 0 ? ['no certificates found'] : alignColumns([headings, ...rows]);
   const lines = [
     `Node ${nodeName} · ${certificateDirectory}`,
     source(report),
     '',
     ...table,
     ...certificates.flatMap((entry) => remarks(entry, now)),
-    ...examined(report),
+    ...startFindings(report),
   ];
   return `${lines.map(oneLine).join('\n')}\n`;
 }
@@ -57,21 +56,21 @@ function rotation({ rotationDeadline, overdue }: CertificateReport, now: number)
 
 function remarks(entry: CertificateReport, now: number): string[] {
   const { name, failure, nextAttempt } = entry;
-  const wait = waitsFor(entry, now);
+  const wait = waitReason(entry, now);
   const waiting = wait === undefined ? [] : [`${name}: ${wait.what}`, ...arrow(wait)];
   const failed = failedLines(name, failure);
-  const next = nextTry(nextAttempt, now);
+  const next = nextAttemptIn(nextAttempt, now);
   const all = [
     ...waiting,
     ...failed,
     ...(next === undefined ? [] : [`${name}: ${next}`]),
-    ...aftermath(entry),
+    ...postRotation(entry),
   ];
   return all.length === 0 ? [] : ['', ...all];
 }
 
-/** The certificate is as good as it is; those who use it do not have it yet. */
-function aftermath({ name, hooks = [], served }: CertificateReport): string[] {
+/** Failed hooks, and endpoints that do not serve the new certificate yet. */
+function postRotation({ name, hooks = [], served }: CertificateReport): string[] {
   const failed = hooks.flatMap(({ failure }) => failedLines(name, failure));
   const stale = (served?.endpoints ?? []).filter(({ state }) => state !== 'current');
   const shown = stale.map((endpoint) => `${name}: ${describeEndpoint(endpoint)}`);
@@ -88,15 +87,15 @@ function arrow({ remedy }: { readonly remedy?: string }): string[] {
   return remedy === undefined ? [] : [`  → ${remedy}`];
 }
 
-/** Found when the agent started, and perhaps put right since. */
-function examined({ preflight = [] }: StatusReport): string[] {
+/** Errors and warnings from the start of the agent; they may have been fixed by now. */
+function startFindings({ preflight = [] }: StatusReport): string[] {
   const serious = preflight.filter(
     ({ severity }) => severity === 'error' || severity === 'warning',
   );
   if (serious.length === 0) return [];
   return [
     '',
-    'When the agent started (nodecertd doctor looks again):',
+    'Findings at the start of the agent (check again with: nodecertd doctor):',
     ...serious.flatMap(({ severity, what, remedy }) => [
       `${severity}: ${what}`,
       ...(remedy === undefined ? [] : [`  → ${remedy}`]),

@@ -20,7 +20,7 @@ interface StatusOptions extends ConfigOptions {
   readonly output: OutputFormat;
 }
 
-/** `nodecertd status`: what the running agent says, or else what the directory shows. */
+/** `nodecertd status`: asks the running agent, or reads the directory if there is none. */
 export function configure(
   command: Command,
   context: CliContext,
@@ -42,7 +42,7 @@ async function statusReport(config: LoadedConfig, now: number): Promise<StatusRe
   const answer = await askAgent(config);
   if (answer.kind === 'running') return answer.report;
   const { certificateDirectory: directory, nodeName, certificates, file } = config;
-  // Without a file nobody said which certificates there should be.
+  // Without a configuration file, the expected certificates are unknown.
   const kubelet = await readKubeletConfig(config).catch(() => undefined);
   const observed = await observedCertificates(config, kubelet);
   const expected = file === undefined ? [] : certificates.map(({ name }) => name);

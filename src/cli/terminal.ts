@@ -1,4 +1,4 @@
-/** Live drawing needs a terminal that understands it; everything else gets lines. */
+/** Live drawing needs a terminal that supports it; other outputs get plain lines. */
 export function canDrawLive(
   stream: { readonly isTTY?: boolean },
   variables: Readonly<Record<string, string | undefined>>,
@@ -6,7 +6,7 @@ export function canDrawLive(
   return stream.isTTY === true && variables['TERM'] !== 'dumb';
 }
 
-/** Any value of NO_COLOR but the empty one turns colors off (https://no-color.org). */
+/** Any nonempty value of NO_COLOR turns colors off (https://no-color.org). */
 export function wantsColor(variables: Readonly<Record<string, string | undefined>>): boolean {
   return (variables['NO_COLOR'] ?? '') === '';
 }

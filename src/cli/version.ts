@@ -5,7 +5,7 @@ import { exitCodes } from './exit-code.ts';
 import { outputOption, print } from './print.ts';
 import type { OutputFormat } from './print.ts';
 
-/** `nodecertd version`: of the program and of the runtime that it brings along. */
+/** `nodecertd version`: the versions of the program and of its bundled runtime. */
 export function configure(
   command: Command,
   context: CliContext,

@@ -84,7 +84,7 @@ function portFindings({ metricsAddress, metricsPort }: AgentFacts): DoctorFindin
     {
       id: 'metrics-port-taken',
       severity: 'error',
-      what: `the metrics address ${metricsAddress} is taken: ${metricsPort.by}`,
+      what: `the metrics address ${metricsAddress} is taken by ${metricsPort.by}`,
       why: 'The agent cannot start',
       remedy: `ss -ltnp 'sport = :${metricsAddress.replace(/^.*:/, '')}'; stop what listens there, or set metrics.address (--metrics-address)`,
     },

@@ -70,7 +70,7 @@ describe('adoptExitCode()', () => {
     ['changes that were made', reportOf(changes, { done: true }), 'done', 0],
   ];
   for (const [name, report, state, code] of rows) {
-    it(`adoptExitCode() is ${code} for ${name}`, () => {
+    it(`is ${code} for ${name}`, () => {
       assert.deepEqual([adoptState(report), adoptExitCode(report)], [state, code]);
     });
   }
@@ -100,11 +100,11 @@ RESTART
 Pending: 1 file, nothing was changed; nodecertd adopt --yes --restart
 `;
 
-  it('adoptTable() shows file, reason and difference, and lets no escape sequence through', () => {
+  it('shows file, reason and difference, and lets no escape sequence through', () => {
     assert.equal(adoptTable(reportOf(changes), false), expected);
   });
 
-  it('adoptTable() is the same in colour, but for the colour', () => {
+  it('is the same in colour, but for the colour', () => {
     const coloured = adoptTable(reportOf(changes), true);
     assert.ok(coloured.includes('\u001B[31m-rotateCertificates: true'), coloured);
     assert.ok(coloured.includes('\u001B[32m+rotateCertificates: false'), coloured);
@@ -130,14 +130,14 @@ Pending: 1 file, nothing was changed; nodecertd adopt --yes --restart
     ],
   ];
   for (const [report, line] of last) {
-    it(`adoptTable() ends with: ${line}`, () => {
+    it(`ends with: ${line}`, () => {
       assert.equal(adoptTable(report, false).trimEnd().split('\n').at(-1), line);
     });
   }
 });
 
 describe('adoptDocument()', () => {
-  it('adoptDocument() names every step with its difference', () => {
+  it('names every step with its difference', () => {
     const { steps, restart, ...rest } = adoptDocument(reportOf(changes, { root: '/mnt' }));
     assert.deepEqual(rest, {
       apiVersion: 'nodecertd.io/v1alpha1',
@@ -187,7 +187,7 @@ async function image(context: TestContext, agent?: string): Promise<string> {
 }
 
 describe('nodecertd adopt', () => {
-  it('nodecertd adopt shows, makes, finds made, and puts back the changes of an image', async (context) => {
+  it('shows, makes, finds made, and puts back the changes of an image', async (context) => {
     const root = await image(context);
     const before = await snapshot(root);
     const shown = await nodecertd('--root', root);
@@ -227,7 +227,7 @@ describe('nodecertd adopt', () => {
     }
   });
 
-  it('nodecertd adopt ends with 4 where something is in the way, and with 1 for a bad configuration', async (context) => {
+  it('ends with 4 where something is in the way, and with 1 for a bad configuration', async (context) => {
     const root = await image(context);
     const other = await nodecertd('--root', root, '--cert-dir', '/srv/pki', '--yes');
     assert.equal(other.code, 4);
@@ -240,7 +240,7 @@ describe('nodecertd adopt', () => {
     assert.match(bad.stderr, /CONFIG_INVALID/);
   });
 
-  it('nodecertd adopt reads the configuration of the image, with paths from its folder', async (context) => {
+  it('reads the configuration of the image, with paths from its folder', async (context) => {
     const root = await image(
       context,
       'apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\nnodeName: n1\nkubeconfig: ../kubernetes/kubelet.conf\nstateDirectory: ../../srv/state\n',
@@ -261,21 +261,21 @@ describe('nodecertd adopt', () => {
     [['-o', 'xml'], /Allowed choices are table, json, yaml/],
   ];
   for (const [args, message] of misused) {
-    it(`nodecertd adopt ${args.join(' ')} ends with 2`, async () => {
+    it(`${args.join(' ')} ends with 2`, async () => {
       const { code, stdout, stderr } = await nodecertd(...args);
       assert.deepEqual([code, stdout], [2, '']);
       assert.match(stderr, message);
     });
   }
 
-  it('nodecertd adopt explains its exit codes and shows examples', async () => {
+  it('explains its exit codes and shows examples', async () => {
     const { code, stdout } = await nodecertd('--help');
     assert.equal(code, 0);
     assert.match(stdout, / {2}3 {2}changes are pending: --yes makes them/);
     assert.match(stdout, /nodecertd adopt --root \/mnt\/image --yes/);
   });
 
-  it('nodecertd adopt leaves an image without a kubelet as it is', async (context) => {
+  it('leaves an image without a kubelet as it is', async (context) => {
     const root = await temporaryDirectory(context);
     const { code, stdout } = await nodecertd('--root', root);
     assert.equal(code, 4);

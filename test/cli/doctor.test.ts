@@ -21,7 +21,7 @@ import { doctor, examine, findingOf } from '../support/doctor.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 
-const fine: DoctorFinding = { id: 'pair', severity: 'ok', what: 'the pair is whole' };
+const fine: DoctorFinding = { id: 'pair', severity: 'ok', what: 'the certificate is valid' };
 const note: DoctorFinding = { id: 'agent', severity: 'info', what: 'no agent', remedy: 'run' };
 const warning: DoctorFinding = {
   id: 'second-rotator',
@@ -52,24 +52,24 @@ describe('doctorExitCode()', () => {
   ] as const;
   for (const [findings, expected] of rows) {
     const what = findings.map(({ severity }) => severity).join(', ') || 'nothing';
-    it(`doctorExitCode() is ${expected} for ${what}`, () => {
+    it(`is ${expected} for ${what}`, () => {
       assert.equal(doctorExitCode({ findings }), expected);
     });
   }
 });
 
 describe('doctorTable()', () => {
-  it('doctorTable() groups, with the worst first, and lets no escape sequence through', () => {
+  it('groups findings, worst first, and removes escape sequences', () => {
     assert.equal(
       doctorTable(report([warning, fine, note, error]), false),
       `Node worker-1 · /pki
-Asked https://10.0.0.1 as system:node:worker-1
+Connected to https://10.0.0.1 as system:node:worker-1
 
 CERTIFICATES
   error    two rotate (pair-expired)
            they fight
            → sed
-  ok       the pair is whole
+  ok       the certificate is valid
 
 KUBELET
   warning  two rotate (second-rotator)
@@ -80,20 +80,20 @@ AGENT
   info     no agent (agent)
            → run
 
-1 error, 1 warning, 1 note, 1 check is fine
+1 error, 1 warning, 1 note, 1 check passed
 `,
     );
   });
 
-  it('doctorTable() is the same in colour, but for the colour', () => {
-    const coloured = doctorTable(report([error, fine]), true);
-    assert.ok(coloured.includes('\u001b[31merror'), coloured);
-    assert.equal(stripVTControlCharacters(coloured), doctorTable(report([error, fine]), false));
+  it('differs only in color when colors are on', () => {
+    const colored = doctorTable(report([error, fine]), true);
+    assert.ok(colored.includes('\u001b[31merror'), colored);
+    assert.equal(stripVTControlCharacters(colored), doctorTable(report([error, fine]), false));
   });
 });
 
 describe('doctorDocument()', () => {
-  it('doctorDocument() names group, id and remedy of each finding', () => {
+  it('contains group, id and remedy of each finding', () => {
     assert.deepEqual(doctorDocument(report([warning])), {
       apiVersion: 'nodecertd.io/v1alpha1',
       kind: 'DoctorReport',
@@ -109,7 +109,7 @@ describe('doctorDocument()', () => {
 });
 
 describe('Progress', () => {
-  it('Progress says after two seconds what is waited for, and takes it back', async () => {
+  it('names the running checks after two seconds, and erases the line', async () => {
     const clock = new FakeClock();
     const written: string[] = [];
     const output = { write: (text: string) => written.push(text), isTTY: true, columns: 80 };
@@ -130,7 +130,7 @@ describe('Progress', () => {
     ]);
   });
 
-  it('Progress is silent where nobody watches', async () => {
+  it('writes nothing without a terminal', async () => {
     const clock = new FakeClock();
     const written: string[] = [];
     using progress = new Progress({ write: (text) => written.push(text) }, clock).start();
@@ -140,7 +140,7 @@ describe('Progress', () => {
   });
 });
 
-/** Flags that keep the examination within a directory of the test's own. */
+/** Flags that keep the checks inside the test's own directory. */
 function within(directory: string): string[] {
   const flags = {
     '--cert-dir': join(directory, 'pki'),
@@ -159,7 +159,7 @@ interface BlackHole {
   readonly second: Promise<unknown>;
 }
 
-/** Takes connections and says nothing. */
+/** Accepts connections and never answers. */
 async function blackHole(context: TestContext): Promise<BlackHole> {
   const sockets = new Set<Socket>();
   const { promise: second, resolve } = Promise.withResolvers<void>();
@@ -178,7 +178,7 @@ async function blackHole(context: TestContext): Promise<BlackHole> {
 }
 
 describe('nodecertd doctor', { timeout: 120_000 }, () => {
-  it('nodecertd doctor ends with 2 for wrong usage and with 1 for a bad configuration', async (context) => {
+  it('exits with 2 for wrong usage and with 1 for an invalid configuration', async (context) => {
     const directory = await temporaryDirectory(context);
     assert.equal((await doctor('--output', 'xml')).code, 2);
     const file = join(directory, 'bad.yaml');
@@ -188,14 +188,14 @@ describe('nodecertd doctor', { timeout: 120_000 }, () => {
     assert.match(stderr, /CONFIG_INVALID/);
   });
 
-  it('nodecertd doctor explains its exit codes and shows examples', async () => {
+  it('explains its exit codes and shows examples', async () => {
     const { code, stdout } = await doctor('--help');
     assert.equal(code, 0);
-    assert.match(stdout, / {2}4 {2}errors: something is in the way of certificates now/);
+    assert.match(stdout, / {2}4 {2}errors: something prevents certificates/);
     assert.match(stdout, /nodecertd doctor --admin-kubeconfig/);
   });
 
-  it('nodecertd doctor finds a metrics port that something else has', async (context) => {
+  it('finds a metrics port that another program uses', async (context) => {
     const directory = await temporaryDirectory(context);
     const server = createHttpServer((_, response) => response.end('hello'));
     server.listen(0, '127.0.0.1');
@@ -205,10 +205,10 @@ describe('nodecertd doctor', { timeout: 120_000 }, () => {
     const found = await examine(...within(directory), '--metrics-address', address);
     assert.equal(found.code, 4);
     const { what } = findingOf(found, 'metrics-port-taken');
-    assert.match(what, new RegExp(`${address} is taken: what answers there is no nodecertd agent`));
+    assert.match(what, new RegExp(`${address} is taken by a program other than nodecertd`));
   });
 
-  it('nodecertd doctor takes a named pipe in the place of a file for what it is', async (context) => {
+  it('reports a named pipe in place of a file', async (context) => {
     const directory = await temporaryDirectory(context);
     await mkdir(join(directory, 'pki'));
     for (const name of ['kubelet.conf', 'kubelet.yaml', 'pki/kubelet-client-current.pem']) {
@@ -224,7 +224,7 @@ describe('nodecertd doctor', { timeout: 120_000 }, () => {
     }
   });
 
-  it('nodecertd doctor gives up on a silent API server in time, and Ctrl-C ends it before', async (context) => {
+  it('times out on a silent API server, and Ctrl-C ends it earlier', async (context) => {
     const directory = await temporaryDirectory(context);
     const { url: server, second } = await blackHole(context);
     await writeFile(
@@ -237,7 +237,7 @@ describe('nodecertd doctor', { timeout: 120_000 }, () => {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     const whole = examine(...within(directory));
-    // Both wait for an answer now.
+    // Both processes are waiting for a response now.
     await second;
     child.kill('SIGINT');
     const [, signal] = (await once(child, 'exit')) as [number | null, string | null];

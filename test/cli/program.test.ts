@@ -17,14 +17,14 @@ import { agentStatus, certificateStatus, pairFacts } from './statuses.ts';
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const run = promisify(execFile);
 
-interface Ended {
+interface Result {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** The real program in a process of its own. */
-async function nodecertd(...args: readonly string[]): Promise<Ended> {
+/** Runs the real program in its own process. */
+async function nodecertd(...args: readonly string[]): Promise<Result> {
   return new Promise((resolve) => {
     execFile(process.execPath, [main, ...args], (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
@@ -91,11 +91,11 @@ async function pki(kind: 'issued' | 'expired' | 'self-signed'): Promise<string> 
   return folder;
 }
 
-/** A free port that nothing listens on, so that no agent of this machine is found. */
-const nobody = ['--metrics-address', '127.0.0.1:0', '--state-dir', '/nonexistent'];
+/** Keeps the test from finding an agent on this machine. */
+const noAgent = ['--metrics-address', '127.0.0.1:0', '--state-dir', '/nonexistent'];
 
 describe('nodecertd', () => {
-  it('nodecertd --help shows every command, examples and exit codes', async () => {
+  it('--help shows every command, examples, and exit codes', async () => {
     const { code, stdout, stderr } = await nodecertd('--help');
     assert.deepEqual([code, stderr], [0, '']);
     for (const part of ['run', 'status', 'version', 'nodecertd status --cert-dir', '  4  a cert']) {
@@ -104,29 +104,29 @@ describe('nodecertd', () => {
   });
 
   const misused: readonly (readonly [readonly string[], RegExp])[] = [
-    [['staus'], /^nodecertd: unknown command 'staus' \(USAGE\)\n {2}→ did you mean status\?\n$/],
+    [['staus'], /^nodecertd: unknown command 'staus' \(USAGE\)\n {2}→ Did you mean status\?\n$/],
     [
       ['run', '--kubeconfg', 'x'],
-      /unknown option '--kubeconfg' \(USAGE\)\n {2}→ did you mean --kubeconfig\?/,
+      /unknown option '--kubeconfg' \(USAGE\)\n {2}→ Did you mean --kubeconfig\?/,
     ],
     [['status', '-o', 'xml'], /Allowed choices are table, json, yaml \(USAGE\)/],
     [['version', 'now'], /too many arguments/],
   ];
   for (const [args, message] of misused) {
-    it(`nodecertd ${args.join(' ')} ends with 2 and says what was meant`, async () => {
+    it(`${args.join(' ')} exits with 2 and a hint`, async () => {
       const { code, stdout, stderr } = await nodecertd(...args);
       assert.deepEqual([code, stdout], [2, '']);
       assert.match(stderr, message);
     });
   }
 
-  it('nodecertd without a command shows the help and ends with 2', async () => {
+  it('without a command shows the help and exits with 2', async () => {
     const { code, stderr } = await nodecertd();
     assert.equal(code, 2);
     assert.match(stderr, /^Usage: nodecertd/);
   });
 
-  it('nodecertd run names every problem of the configuration and ends with 1', async () => {
+  it('run reports every problem of the configuration and exits with 1', async () => {
     const file = join(directory, 'bad.yaml');
     await writeFile(
       file,
@@ -140,21 +140,18 @@ describe('nodecertd', () => {
     );
   });
 
-  it('nodecertd run --check says which configuration it has read', async () => {
+  it('run --check names the configuration it has read', async () => {
     const file = join(directory, 'config.yaml');
     await writeFile(file, 'apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\n');
     const named = await nodecertd('run', '--check', '--config', file);
     assert.deepEqual([named.code, named.stderr], [0, '']);
-    assert.equal(
-      named.stdout,
-      `${file} is in order. Certificates: kubelet-client, kubelet-server\n`,
-    );
+    assert.equal(named.stdout, `${file} is valid. Certificates: kubelet-client, kubelet-server\n`);
     const { code, stdout } = await nodecertd('run', '--check');
     assert.equal(code, 0);
-    assert.match(stdout, /^The configuration without a file \(--config\) is in order\./);
+    assert.match(stdout, /^The configuration from flags and defaults is valid\./);
   });
 
-  it('nodecertd version -o json names program and runtime', async () => {
+  it('version -o json shows program and runtime', async () => {
     const { code, stdout } = await nodecertd('version', '-o', 'json');
     assert.equal(code, 0);
     const { version, node } = JSON.parse(stdout) as Record<string, string>;
@@ -162,7 +159,7 @@ describe('nodecertd', () => {
     assert.equal(`v${node}`, process.version);
   });
 
-  it('describeProgram() has every command of the help, with the options of its own help', async () => {
+  it('describeProgram() has the same commands and options as the help', async () => {
     const { program, commands } = await describeProgram({
       stdout: process.stdout,
       stderr: process.stderr,
@@ -188,7 +185,7 @@ describe('nodecertd', () => {
     }
   });
 
-  it('nodecertd survives a reader that goes away', async () => {
+  it('survives a closed stdout', async () => {
     const { stdout, stderr } = await run('bash', [
       '-c',
       `"$0" "$1" --help | true; echo "\${PIPESTATUS[0]}"`,
@@ -199,10 +196,10 @@ describe('nodecertd', () => {
   });
 });
 
-/** What an agent would answer, on a real port that state.json names. */
+/** A fake agent with a fixed answer, on a real port that state.json names. */
 async function withAgent(
   answer: string | undefined,
-  look: (stateDir: string) => Promise<void>,
+  check: (stateDir: string) => Promise<void>,
 ): Promise<void> {
   const server = createServer((request, response) => {
     if (answer !== undefined) response.end(request.url === '/status' ? answer : '');
@@ -217,7 +214,7 @@ async function withAgent(
     JSON.stringify({ metricsAddress: `127.0.0.1:${port}`, certificates: {} }),
   );
   try {
-    await look(stateDir);
+    await check(stateDir);
   } finally {
     server.closeAllConnections();
     server.close();
@@ -231,7 +228,7 @@ describe('nodecertd status', () => {
     ['self-signed', 4, 'self-signed'],
   ] as const;
   for (const [kind, exitCode, condition] of expectations) {
-    it(`nodecertd status ends with ${exitCode} for a certificate that is ${condition}`, async () => {
+    it(`exits with ${exitCode} for a certificate that is ${condition}`, async () => {
       const folder = await pki(kind);
       const { code, stdout } = await nodecertd(
         'status',
@@ -239,7 +236,7 @@ describe('nodecertd status', () => {
         folder,
         '-o',
         'json',
-        ...nobody,
+        ...noAgent,
       );
       assert.equal(code, exitCode);
       const { source, certificates } = JSON.parse(stdout) as {
@@ -254,37 +251,37 @@ describe('nodecertd status', () => {
     });
   }
 
-  it('nodecertd status reports a torn pair and a missing one', async () => {
+  it('reports a truncated file and a missing certificate', async () => {
     const folder = await pki('issued');
     const link = join(folder, 'kubelet-client-current.pem');
     await writeFile(link, (await readFile(link)).subarray(0, 200));
     await symlink(join(folder, 'gone.pem'), join(folder, 'web-current.pem'));
-    const { code, stdout } = await nodecertd('status', '--cert-dir', folder, ...nobody);
+    const { code, stdout } = await nodecertd('status', '--cert-dir', folder, ...noAgent);
     assert.equal(code, 4);
     assert.match(stdout, /^kubelet-client +invalid /m);
     assert.match(stdout, /^web +missing /m);
     assert.match(stdout, /PAIR_MALFORMED/);
   });
 
-  it("nodecertd status does not take another pair's key for this one's", async () => {
+  it("reports another certificate's key as a mismatch", async () => {
     const folder = await pki('issued');
     const link = join(folder, 'kubelet-client-current.pem');
     const other = await makePair();
     const [certificate] = (await readFile(link, 'utf8')).split(/(?<=END CERTIFICATE-----\n)/);
     await writeFile(link, `${certificate}${other.keyPem.toString()}`);
-    const { code, stdout } = await nodecertd('status', '--cert-dir', folder, ...nobody);
+    const { code, stdout } = await nodecertd('status', '--cert-dir', folder, ...noAgent);
     assert.equal(code, 4);
     assert.match(stdout, /^kubelet-client +invalid /m);
     assert.match(stdout, /CERT_KEY_MISMATCH/);
   });
 
-  it('nodecertd status misses what the configuration names', async () => {
+  it('reports configured certificates that are missing', async () => {
     const file = join(directory, 'config.yaml');
     await writeFile(
       file,
       `apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\ncertificateDirectory: ${await pki('issued')}\n`,
     );
-    const { code, stdout } = await nodecertd('status', '--config', file, '-o', 'yaml', ...nobody);
+    const { code, stdout } = await nodecertd('status', '--config', file, '-o', 'yaml', ...noAgent);
     assert.equal(code, 4);
     const { certificates } = parse(stdout) as {
       certificates: { name: string; condition: string }[];
@@ -298,7 +295,7 @@ describe('nodecertd status', () => {
     );
   });
 
-  it('nodecertd status prefers the running agent, and ends with 3 when a rotation is overdue', async () => {
+  it('asks the running agent, and exits with 3 if a rotation is overdue', async () => {
     const now = Date.now();
     const current = pairFacts({ notBefore: now - 1e6, storedAt: now - 1e6, notAfter: now + 1e6 });
     const status = agentStatus(now, [
@@ -318,12 +315,12 @@ describe('nodecertd status', () => {
     });
   });
 
-  it('nodecertd status reads the directory when the agent hangs, lies or serves another directory', async () => {
+  it('reads the directory if the agent hangs, is another program, or has another directory', async () => {
     const folder = await pki('issued');
     const cases: readonly (readonly [string | undefined, RegExp])[] = [
-      [undefined, /no answer from 127/],
+      [undefined, /no response from 127/],
       ['{"hello":1}', /is not a nodecertd agent/],
-      [JSON.stringify(agentStatus(Date.now())), /looks after \/pki/],
+      [JSON.stringify(agentStatus(Date.now())), /manages \/pki/],
     ];
     for (const [answer, note] of cases) {
       await withAgent(answer, async (stateDir) => {

@@ -7,7 +7,7 @@ import { client, serving, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 
-interface Ran {
+interface Result {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -15,7 +15,7 @@ interface Ran {
 
 const main = join(import.meta.dirname, '../../src/main.ts');
 
-function renew(node: TestNode, ...args: readonly string[]): Promise<Ran> {
+function renew(node: TestNode, ...args: readonly string[]): Promise<Result> {
   return new Promise((resolve) => {
     const command = [main, 'renew', '--config', node.configFile, ...args];
     execFile(process.execPath, command, (error, stdout, stderr) => {
@@ -42,7 +42,7 @@ describe('nodecertd renew', () => {
     await controlPlane[Symbol.asyncDispose]();
   });
 
-  it('has every certificate replaced, tells the steps, and shows the new ones', async () => {
+  it('renews every certificate, reports progress, and shows the new ones', async () => {
     await using node = await TestNode.create(controlPlane, 'renew-all', { certificates });
     const agent = node.start();
     await agent.event('certificate_stored', 'kubelet-server');
@@ -60,7 +60,7 @@ describe('nodecertd renew', () => {
     assert.equal(second?.['reason'], 'renewal');
   });
 
-  it('replaces the ones that are named, as JSON', async () => {
+  it('renews only the named certificates, as JSON', async () => {
     await using node = await TestNode.create(controlPlane, 'renew-one', { certificates });
     const agent = node.start();
     await agent.event('certificate_stored', 'kubelet-server');
@@ -76,7 +76,7 @@ describe('nodecertd renew', () => {
     assert.equal((await node.read('kubelet-client')).serialNumber, old.serialNumber);
   });
 
-  it('does not wait longer than it is told, and says what for', async () => {
+  it('stops waiting at the timeout, and says what it waits for', async () => {
     await using node = await TestNode.create(controlPlane, 'renew-pending', { certificates });
     const agent = node.start();
     await agent.event('certificate_stored', 'kubelet-server');
@@ -87,18 +87,18 @@ describe('nodecertd renew', () => {
       const { csr } = await agent.event('csr_created', 'kubelet-client', 2);
       const approve = `kubectl certificate approve ${String(csr)}`;
       assert.ok(waited.stderr.includes(approve), waited.stderr);
-      assert.match(waited.stderr, /within 2 s; the agent goes on trying \(RENEWAL_PENDING\)/);
+      assert.match(waited.stderr, /within 2 s; the agent keeps trying \(RENEWAL_PENDING\)/);
       assert.match(waited.stdout, /kubelet-client +pending-approval/);
       const asked = await renew(node, 'kubelet-client', '--timeout', '0s');
       assert.equal(asked.code, 0);
-      // The request that stands is the answer to both.
+      // Both commands resume the same pending CSR.
       assert.equal(agent.all('csr_created', 'kubelet-client').length, 2);
     } finally {
       await controlPlane.setApproving(true);
     }
   });
 
-  it('waits for the hooks as well, and ends with 1 when one has failed', async () => {
+  it('waits for the hooks, and exits with 1 if one fails', async () => {
     await using well = await TestNode.create(controlPlane, 'renew-hook', withHook('/bin/true'));
     await well.start().event('hook_succeeded');
     const renewed = await renew(well);
@@ -113,7 +113,7 @@ describe('nodecertd renew', () => {
     assert.equal(document?.result, 'renewed');
   });
 
-  it('leaves to the kubelet what the kubelet rotates, and says so', async () => {
+  it('skips certificates that the kubelet rotates, and says so', async () => {
     await using node = await TestNode.create(controlPlane, 'renew-observed', {
       certificates,
       kubelet: { configFile: 'kubelet.yaml', certificateDirectory: 'pki' },
@@ -128,7 +128,7 @@ describe('nodecertd renew', () => {
     const old = await node.read('kubelet-client');
     const one = await renew(node);
     assert.equal(one.code, 0, one.stderr);
-    assert.match(one.stderr, /^kubelet-client: left to the kubelet, which rotates it$/m);
+    assert.match(one.stderr, /^kubelet-client: skipped, because the kubelet rotates it$/m);
     assert.match(one.stdout, /^CERTIFICATE .*\nkubelet-server +renewed .*\n$/);
     assert.equal((await node.read('kubelet-client')).serialNumber, old.serialNumber);
     await writeFile(kubelet, 'rotateCertificates: true\nserverTLSBootstrap: true\n');
@@ -143,7 +143,7 @@ describe('nodecertd renew', () => {
     }
   });
 
-  it('refuses a name that is not kept, and renews nothing', async () => {
+  it('rejects an unknown name, and renews nothing', async () => {
     await using node = await TestNode.create(controlPlane, 'renew-unknown', { certificates });
     const agent = node.start();
     await agent.event('certificate_stored', 'kubelet-server');
@@ -156,7 +156,7 @@ describe('nodecertd renew', () => {
     assert.equal(agent.all('rotation_started', 'kubelet-client').length, 1);
   });
 
-  it('says that no agent runs, has run, or takes commands', async () => {
+  it('says that no agent is running, has run, or accepts commands', async () => {
     await using node = await TestNode.create(controlPlane, 'renew-absent', { certificates });
     const never = await renew(node);
     assert.equal(never.code, 1);
@@ -165,17 +165,17 @@ describe('nodecertd renew', () => {
     await agent.event('certificate_stored', 'kubelet-server');
     await agent.stop('SIGKILL');
     const killed = await renew(node);
-    assert.match(killed.stderr, /control\.sock: no agent answers there/);
+    assert.match(killed.stderr, /control\.sock: no agent listens on this socket/);
     const file = join(node.directory, 'state/state.json');
     const { controlSocket: _, ...state } = JSON.parse(await readFile(file, 'utf8')) as Record<
       string,
       unknown
     >;
     await writeFile(file, JSON.stringify(state));
-    const deaf = await renew(node);
+    const refused = await renew(node);
     assert.match(
-      deaf.stderr,
-      /takes no commands \(AGENT_UNREACHABLE\)\n  → See control_unavailable/,
+      refused.stderr,
+      /accepts no commands \(AGENT_UNREACHABLE\)\n  → Find the control_unavailable/,
     );
   });
 });

@@ -11,24 +11,24 @@ describe('conditionOf()', () => {
     ['with 11 % left', start + 89_000, false, 'valid'],
     ['with 9 % left', start + 91_000, false, 'expiring'],
     ['overdue', start + 50_000, true, 'expiring'],
-    ['at its end', start + 100_000, false, 'expired'],
-    ['before its beginning', start - 300_001, false, 'not-yet-valid'],
+    ['at its notAfter', start + 100_000, false, 'expired'],
+    ['before its notBefore', start - 300_001, false, 'not-yet-valid'],
   ];
   for (const [name, now, overdue, condition] of cases) {
-    it(`conditionOf() calls a certificate ${name} ${condition}`, () => {
+    it(`calls a certificate ${name} ${condition}`, () => {
       assert.equal(conditionOf(pairFacts(), now, overdue), condition);
     });
   }
 
-  it('conditionOf() calls a stand-in self-signed, and an expired one expired', () => {
-    const standIn = pairFacts({ selfSigned: true });
-    assert.equal(conditionOf(standIn, start, false), 'self-signed');
-    assert.equal(conditionOf(standIn, start + 100_000, false), 'expired');
+  it('calls a temporary certificate self-signed until it expires', () => {
+    const temporary = pairFacts({ selfSigned: true });
+    assert.equal(conditionOf(temporary, start, false), 'self-signed');
+    assert.equal(conditionOf(temporary, start + 100_000, false), 'expired');
   });
 });
 
 describe('lifetimeLeft()', () => {
-  it('lifetimeLeft() counts from the moment of storing and stays between 1 and 0', () => {
+  it('counts from the time of storing and stays between 1 and 0', () => {
     const shares = [start - 1, start, start + 25_000, start + 100_000, start + 1e9].map((now) =>
       lifetimeLeft(pairFacts(), now),
     );
@@ -47,7 +47,7 @@ describe('reportExitCode()', () => {
     [[], 4],
   ];
   for (const [conditions, code] of cases) {
-    it(`reportExitCode() is ${code} for ${conditions.join(', ') || 'no certificates'}`, () => {
+    it(`is ${code} for ${conditions.join(', ') || 'no certificates'}`, () => {
       const certificates = conditions.map((condition) => ({
         name: 'a',
         path: '/a',

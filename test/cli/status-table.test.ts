@@ -21,17 +21,17 @@ describe('statusTable()', () => {
   const failure = { code: 'CSR_DENIED', message: 'denied', remedy: 'Ask' } as const;
   const message = 'the hook reload a.service: exit code 1';
   const hookFailure = { code: 'HOOK_FAILED', message, remedy: 'See its lines' } as const;
-  const told = ['', 'a: denied (CSR_DENIED)', '  → Ask'];
+  const denied = ['', 'a: denied (CSR_DENIED)', '  → Ask'];
   const cases: readonly (readonly [string, Partial<CertificateReport>, readonly string[]])[] = [
-    ['nothing where nothing failed', {}, []],
+    ['nothing if nothing failed', {}, []],
     [
-      'the next try of a failure',
+      'the next attempt after a failure',
       { failure, nextAttempt: start + 18_000 },
-      [...told, 'a: next try in 18s'],
+      [...denied, 'a: next attempt in 18s'],
     ],
-    ['no next try when that is past', { failure, nextAttempt: start - 18_000 }, told],
+    ['no next attempt if its time has passed', { failure, nextAttempt: start - 18_000 }, denied],
     [
-      'hooks that fail, and where another certificate is served',
+      'failed hooks and endpoints that serve another certificate',
       {
         hooks: [
           { name: '/bin/a', succeededAt: start },
@@ -53,35 +53,51 @@ describe('statusTable()', () => {
         `  → ${remedies.SERVED_STALE}`,
       ],
     ],
-    ['nothing where all that follows is done', { hooks: [{ name: 'a', succeededAt: start }] }, []],
+    ['nothing if every hook succeeded', { hooks: [{ name: 'a', succeededAt: start }] }, []],
     [
-      'what an unissued request waits for',
+      'what an approved CSR waits for',
       { state: 'pending-issuance', csr: { name: 'csr-1', uid: '1', createdAt: start } },
       [
         '',
-        'a: request csr-1 is approved, and not issued yet',
-        '  → see that its signer runs: kubectl describe csr csr-1',
+        'a: CSR csr-1 is approved but not issued yet',
+        '  → Check that its signer is running: kubectl describe csr csr-1',
       ],
     ],
     [
-      'why nothing is asked for although nothing failed',
+      'for how long a CSR has been pending',
+      {
+        state: 'pending-approval',
+        csr: { name: 'csr-1', uid: '1', createdAt: start - 3 * 3_600_000 },
+      },
+      [
+        '',
+        'a: CSR csr-1 has been pending for 3h',
+        '  → Approve it with: kubectl certificate approve csr-1',
+      ],
+    ],
+    [
+      'why a request is delayed although nothing failed',
       { state: 'backing-off', nextAttempt: start + 60_000 },
       [
         '',
-        'a: requests of earlier runs came to nothing, so the next one waits',
-        '  → nodecertd renew a, which asks at once; why the agent was restarted says: journalctl -u nodecertd',
-        'a: next try in 1m',
+        'a: earlier runs of the agent left requests behind, so the next request is delayed',
+        '  → Request it now with: nodecertd renew a; find out why the agent restarted with: journalctl -u nodecertd',
+        'a: next attempt in 1m',
       ],
     ],
-    ['the failure of an attempt, not that it waits', { state: 'backing-off', failure }, told],
+    ['the failure of an attempt instead of the delay', { state: 'backing-off', failure }, denied],
     [
-      'who rotates it',
+      'that the kubelet rotates it',
       { state: 'observing' },
-      ['', 'a: rotated by the kubelet itself, and only watched', '  → nodecertd adopt'],
+      [
+        '',
+        'a: the kubelet rotates this certificate; nodecertd only observes it',
+        '  → Let nodecertd rotate it with: nodecertd adopt',
+      ],
     ],
-    ['nothing for a past try alone', { nextAttempt: start - 18_000 }, []],
+    ['nothing for an attempt in the past', { nextAttempt: start - 18_000 }, []],
   ];
   for (const [name, change, expected] of cases) {
-    it(`statusTable() remarks ${name}`, () => assert.deepEqual(remarks(change), expected));
+    it(`shows ${name}`, () => assert.deepEqual(remarks(change), expected));
   }
 });

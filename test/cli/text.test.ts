@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { nextTry } from '../../src/cli/text.ts';
+import { nextAttemptIn } from '../../src/cli/text.ts';
 import { start } from './statuses.ts';
 
-describe('nextTry()', () => {
+describe('nextAttemptIn()', () => {
   const cases: readonly (readonly [string, number | undefined, string | undefined])[] = [
-    ['a moment to come', start + 41_000, 'next try in 41s'],
-    ['less than a second', start + 200, 'next try in 1s'],
-    ['this moment', start, undefined],
-    ['a moment past', start - 18_000, undefined],
-    ['no moment', undefined, undefined],
+    ['a time in the future', start + 41_000, 'next attempt in 41s'],
+    ['less than a second', start + 200, 'next attempt in 1s'],
+    ['this instant', start, undefined],
+    ['a time in the past', start - 18_000, undefined],
+    ['no time', undefined, undefined],
   ];
   for (const [name, at, expected] of cases) {
-    it(`nextTry() is ${expected ?? 'left out'} for ${name}`, () => {
-      assert.equal(nextTry(at, start), expected);
+    it(`is ${expected ?? 'undefined'} for ${name}`, () => {
+      assert.equal(nextAttemptIn(at, start), expected);
     });
   }
 });

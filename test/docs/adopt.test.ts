@@ -19,7 +19,7 @@ function rowsOf(heading: string): string[][] {
 describe('adopt.md', () => {
   const lists = { steps: stepIds, obstacles: obstacleIds, notes: noteIds };
   for (const [heading, ids] of Object.entries(lists)) {
-    it(`adopt.md lists the ${heading} of the source, in their order, each with a meaning`, () => {
+    it(`lists the ${heading} of the source, in their order, each with a meaning`, () => {
       const rows = rowsOf(heading);
       assert.deepEqual(
         rows.map(([, id]) => id),
@@ -29,7 +29,7 @@ describe('adopt.md', () => {
     });
   }
 
-  it('adopt.md lists nothing that the source does not find', async () => {
+  it('lists nothing that the source does not find', async () => {
     const files = globSync('src/adopt/*.ts', { cwd: root.pathname }).filter(
       (file) => file !== 'src/adopt/plan.ts',
     );

@@ -20,12 +20,12 @@ const sections = text
   }));
 
 describe('doctor.md', () => {
-  it('doctor.md lists every finding of the source once, under its heading and in its order', () => {
+  it('lists every finding of the source once, under its heading and in its order', () => {
     const documented = sections.map(({ group, rows }) => [group, rows.map(([, id]) => id)]);
     assert.deepEqual(Object.fromEntries(documented), findingGroups);
   });
 
-  it('doctor.md gives each finding severities that exist, and a meaning', () => {
+  it('gives each finding severities that exist, and a meaning', () => {
     for (const [, id, found = '', meaning] of sections.flatMap(({ rows }) => rows)) {
       const unknown = found.split(', ').filter((word) => !severities.includes(word as 'ok'));
       assert.deepEqual(unknown, [], id ?? 'no id');
@@ -33,7 +33,7 @@ describe('doctor.md', () => {
     }
   });
 
-  it('doctor.md lists nothing that the source does not find', async () => {
+  it('lists nothing that the source does not find', async () => {
     const files = globSync('src/doctor/*.ts', { cwd: root.pathname });
     const sources = await Promise.all(files.map((file) => readFile(new URL(file, root), 'utf8')));
     const source = sources.join('\n');

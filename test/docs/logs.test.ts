@@ -15,7 +15,7 @@ const rows = text
   );
 
 describe('logs.md', () => {
-  it('logs.md lists every event of the source once, with its level and message', () => {
+  it('lists every event of the source once, with its level and message', () => {
     const documented = rows.map(([event = '', level, message]) => [
       event.replaceAll('`', ''),
       { level, message },
@@ -24,14 +24,14 @@ describe('logs.md', () => {
     assert.equal(documented.length, Object.keys(logEvents).length);
   });
 
-  it('logs.md says of every event what it means and what to do', () => {
+  it('says of every event what it means and what to do', () => {
     for (const [event, , , fields, meaning, todo, kubelet, ...more] of rows) {
       assert.ok(fields && meaning && todo && kubelet, `${event}: an empty cell`);
       assert.deepEqual(more, [], `${event}: too many cells`);
     }
   });
 
-  it("logs.md names the kubelet's lines", () => {
+  it("names the kubelet's lines", () => {
     const counterparts = rows.map((row) => row[6] ?? '').join('\n');
     for (const line of [
       'Certificate rotation is enabled',

@@ -41,12 +41,12 @@ describe('operations.md', async () => {
     });
   }
 
-  it('operations.md explains every state and every condition', () => {
+  it('explains every state and every condition', () => {
     assert.deepEqual(rowsBelow('state').toSorted(), [...certificateStates].toSorted());
     assert.deepEqual(rowsBelow('condition').toSorted(), [...conditions].toSorted());
   });
 
-  it('operations.md says of every alert what to do', async () => {
+  it('says of every alert what to do', async () => {
     const { groups } = parse(await read('config/prometheus-rules.yaml')) as {
       readonly groups: readonly { readonly rules: readonly { readonly alert: string }[] }[];
     };

@@ -30,19 +30,19 @@ describe('agentFindings()', () => {
     ],
   ];
   for (const [name, changes, expected] of rows) {
-    it(`agentFindings() finds ${expected.join(' and ')} for ${name}`, () => {
+    it(`finds ${expected.join(' and ')} for ${name}`, () => {
       assert.deepEqual(summaryOf(agentFindings({ ...idle, ...changes })), expected);
     });
   }
 
-  it('agentFindings() gives the command that shows who has the port', () => {
+  it('gives the command that shows who has the port', () => {
     const metricsPort = { kind: 'taken', by: 'nginx' } as const;
     assert.match(textOf(agentFindings({ ...idle, metricsPort })), /ss -ltnp 'sport = :9471'/);
   });
 });
 
 describe('lockHolder()', () => {
-  it('lockHolder() is the process that holds the lock, and nobody once it is gone', async (context) => {
+  it('is the process that holds the lock, and nobody once it is gone', async (context) => {
     const config = agentConfig(await temporaryDirectory(context));
     assert.equal(await lockHolder(config), undefined);
     {
@@ -54,7 +54,7 @@ describe('lockHolder()', () => {
     assert.equal(await lockHolder(config), undefined);
   });
 
-  it('lockHolder() takes no number for a process that does not have the file open', async (context) => {
+  it('takes no number for a process that does not have the file open', async (context) => {
     const config = agentConfig(await temporaryDirectory(context));
     await mkdir(config.certificateDirectory);
     for (const content of ['1\n', 'nonsense', '']) {
@@ -65,7 +65,7 @@ describe('lockHolder()', () => {
 });
 
 describe('writerOfState()', () => {
-  it('writerOfState() is the pid in state.json, if there is one', async (context) => {
+  it('is the pid in state.json, if there is one', async (context) => {
     const config = agentConfig(await temporaryDirectory(context));
     assert.equal(await writerOfState(config), undefined);
     await writeState(config.stateDirectory, { ...emptyState, pid: 7 });

@@ -121,17 +121,17 @@ describe('bootstrapFindings()', () => {
   ];
   for (const [name, changes, needed, spare] of rows) {
     const facts = { ...healthy, ...changes };
-    it(`bootstrapFindings() finds ${needed} for ${name} when the node has nothing else`, () => {
+    it(`finds ${needed} for ${name} when the node has nothing else`, () => {
       const findings = bootstrapFindings(facts, { now, nodeName: 'n1', needed: true });
       assert.deepEqual(summaryOf(findings), [needed]);
     });
-    it(`bootstrapFindings() finds ${spare} for ${name} when it has a certificate`, () => {
+    it(`finds ${spare} for ${name} when it has a certificate`, () => {
       const findings = bootstrapFindings(facts, { now, nodeName: 'n1', needed: false });
       assert.deepEqual(summaryOf(findings), [spare]);
     });
   }
 
-  it('bootstrapFindings() says what is not known, and until when what is', () => {
+  it('says what is not known, and until when what is', () => {
     const context = { now, nodeName: 'n1', needed: true };
     assert.match(textOf(bootstrapFindings(healthy, context)), /until when is not known/);
     const record = { forAuthentication: true, expiration: now + day };

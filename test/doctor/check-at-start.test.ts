@@ -20,7 +20,7 @@ async function unusable(): ReturnType<ApiPort['open']> {
 }
 
 describe('checkNodeAtStart()', () => {
-  it('checkNodeAtStart() reads the files when there is nobody to ask', async (context) => {
+  it('reads the files when there is nobody to ask', async (context) => {
     const config = agentConfig(await temporaryDirectory(context), [clientSpec]);
     await mkdir(config.certificateDirectory);
     await writeFile(config.kubelet.configFile, 'rotateCertificates: true');
@@ -29,7 +29,7 @@ describe('checkNodeAtStart()', () => {
     assert.ok(findings.every(({ severity }) => severity !== 'ok'));
   });
 
-  it('checkNodeAtStart() asks one question, and only as a node', async (context) => {
+  it('asks one question, and only as a node', async (context) => {
     await using sandbox = await startSandbox({ clock: systemClock });
     await using client = await clientFor(sandbox.bootstrapKubeconfig());
     const directory = await temporaryDirectory(context);

@@ -54,12 +54,12 @@ describe('connectionFindings()', () => {
     ],
   ];
   for (const [name, changes, expected] of rows) {
-    it(`connectionFindings() finds ${expected.join(' and ') || 'nothing'} for ${name}`, () => {
+    it(`finds ${expected.join(' and ') || 'nothing'} for ${name}`, () => {
       assert.deepEqual(summaryOf(connectionFindings({ ...healthy, ...changes }, 'n1')), expected);
     });
   }
 
-  it('connectionFindings() says how far the clock is off, and where to', () => {
+  it('says how far the clock is off, and where to', () => {
     const behind = textOf(connectionFindings({ ...healthy, skewMs: -hour }, 'n1'));
     assert.match(behind, /is 1h behind that of the API server/);
     const ahead = textOf(connectionFindings({ ...healthy, skewMs: hour }, 'n1'));

@@ -53,14 +53,14 @@ describe('directoryFindings()', () => {
     ],
   ];
   for (const [name, changes, expected] of rows) {
-    it(`directoryFindings() finds ${expected.join(' and ')} for ${name}`, () => {
+    it(`finds ${expected.join(' and ')} for ${name}`, () => {
       assert.deepEqual(summaryOf(directoryFindings({ ...healthy, ...changes })), expected);
     });
   }
 });
 
 describe('inspectDirectory()', () => {
-  it('inspectDirectory() sees what is there, and where the missing one will be', async (context) => {
+  it('sees what is there, and where the missing one will be', async (context) => {
     const directory = await temporaryDirectory(context);
     const config = agentConfig(directory);
     const missing = await inspectDirectory(config);
@@ -72,13 +72,13 @@ describe('inspectDirectory()', () => {
     assert.deepEqual([kind, mode, writing], ['directory', 0o775, 'possible']);
   });
 
-  it('inspectDirectory() takes a file for no directory', async (context) => {
+  it('takes a file for no directory', async (context) => {
     const config = agentConfig(await temporaryDirectory(context));
     await writeFile(config.certificateDirectory, '');
     assert.equal((await inspectDirectory(config)).kind, 'other');
   });
 
-  it('inspectDirectory() sees a tmpfs, how little is left, and a mount for reading', async (context) => {
+  it('sees a tmpfs, how little is left, and a mount for reading', async (context) => {
     const mounted = await tmpfsDirectory(context);
     if (mounted === undefined) return;
     const config = { ...agentConfig('/nowhere'), certificateDirectory: join(mounted, 'pki') };

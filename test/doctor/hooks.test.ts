@@ -52,13 +52,13 @@ describe('hookFindings()', () => {
     ],
   ];
   for (const [name, changes, expected] of rows) {
-    it(`hookFindings() finds ${expected.join(' and ') || 'nothing'} for ${name}`, () => {
+    it(`finds ${expected.join(' and ') || 'nothing'} for ${name}`, () => {
       const findings = hookFindings({ ...healthy, ...changes });
       assert.deepEqual(summaryOf(findings), expected);
     });
   }
 
-  it('hookFindings() names who else may, what comes of it, and the command', () => {
+  it('names who else may, what comes of it, and the command', () => {
     const [finding] = hookFindings({ ...healthy, exposure });
     assert.match(finding?.what ?? '', /^the agent runs no hooks: \/etc\/x has mode 0777$/);
     assert.ok(finding?.why);
@@ -70,7 +70,7 @@ describe('inspectHooks()', () => {
   const limits = { timeoutMs: 1_000, retries: 0 };
   const hook = (action: HookAction): HookSpec => ({ ...action, ...limits });
 
-  it('inspectHooks() looks at the configuration and at each program, systemctl among them', async (t) => {
+  it('looks at the configuration and at each program, systemctl among them', async (t) => {
     const directory = await temporaryDirectory(t);
     const at = (file: string): string => join(directory, file);
     for (const [file, mode] of [
@@ -106,7 +106,7 @@ describe('inspectHooks()', () => {
     assert.match((await inspectHooks(config)).exposure?.what ?? '', /config\.yaml has mode 0666/);
   });
 
-  it('inspectHooks() finds no hooks where none are configured', async () => {
+  it('finds no hooks where none are configured', async () => {
     assert.deepEqual(textOf(hookFindings(await inspectHooks(agentConfig('/nowhere')))), '');
   });
 });

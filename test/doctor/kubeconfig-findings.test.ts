@@ -93,12 +93,12 @@ describe('kubeconfigFindings()', () => {
     ],
   ];
   for (const [name, state, changes, expected] of rows) {
-    it(`kubeconfigFindings() finds ${expected.join(' and ')} for ${name}`, () => {
+    it(`finds ${expected.join(' and ')} for ${name}`, () => {
       assert.deepEqual(summaryOf(kubeconfigFindings(state, { ...context, ...changes })), expected);
     });
   }
 
-  it('kubeconfigFindings() gives the command that makes the kubeconfig follow the pair', () => {
+  it('gives the command that makes the kubeconfig follow the pair', () => {
     assert.match(textOf(kubeconfigFindings(embedded, context)), /^nodecertd adopt, which shows/m);
     const { certificateFile: _, keyFile: __, ...withToken } = { ...user, holdsSecret: true };
     assert.match(

@@ -55,7 +55,7 @@ function follows(state: KubeconfigState): boolean {
 }
 
 describe('inspectKubeconfig()', () => {
-  it('inspectKubeconfig() sees whether a kubeconfig follows the link, by whatever way', async (context) => {
+  it('sees whether a kubeconfig follows the link, by whatever way', async (context) => {
     const { link, dated, pair, at, look } = await place(context);
     assert.equal(follows(await look(both(link))), true);
     assert.equal(follows(await look(both('pki/kubelet-client-current.pem'))), true);
@@ -76,7 +76,7 @@ describe('inspectKubeconfig()', () => {
     assert.equal(follows(await look({ token: 'abc' })), false);
   });
 
-  it('inspectKubeconfig() tells mode, expiry and tokens', async (context) => {
+  it('tells mode, expiry and tokens', async (context) => {
     const { link, at, look } = await place(context);
     const named = await look(both(link));
     assert.ok(named.kind === 'loaded');
@@ -96,7 +96,7 @@ describe('inspectKubeconfig()', () => {
     assert.doesNotMatch(JSON.stringify([named, bearer, projected]), /0123456789abcdef|PRIVATE/);
   });
 
-  it('inspectKubeconfig() takes missing, broken and half files for what they are', async (context) => {
+  it('takes missing, broken and half files for what they are', async (context) => {
     const { link, dated, at, look } = await place(context);
     const missing = await inspectKubeconfig(at('none.conf'), link);
     assert.deepEqual(missing, { kind: 'missing', path: at('none.conf') });

@@ -54,7 +54,7 @@ describe('kubeletFindings()', () => {
     ],
   ];
   for (const [name, changes, certificates, expected] of rows) {
-    it(`kubeletFindings() finds ${expected.join(' and ')} for ${name}`, () => {
+    it(`finds ${expected.join(' and ')} for ${name}`, () => {
       const facts = { file, found: true, ...changes };
       assert.deepEqual(
         summaryOf(
@@ -65,7 +65,7 @@ describe('kubeletFindings()', () => {
     });
   }
 
-  it('kubeletFindings() warns of what the agent keeps, not of what it only watches', () => {
+  it('warns of what the agent keeps, not of what it only watches', () => {
     const facts = { file, found: true, rotateCertificates: on, serverTLSBootstrap: on };
     const observed = new Set([clientSpec.name]);
     const found = kubeletFindings(facts, { certificates: both, observed, linkOf: () => link });
@@ -73,7 +73,7 @@ describe('kubeletFindings()', () => {
     assert.match(textOf(found.slice(0, 1)), /only watches it: rotateCertificates is true in/);
   });
 
-  it('kubeletFindings() names the file that has the last word', () => {
+  it('names the file that has the last word', () => {
     const facts = { file, found: true, rotateCertificates: on, ...ours };
     const found = textOf(
       kubeletFindings(facts, { certificates: both, observed: new Set(), linkOf: () => link }),
@@ -87,7 +87,7 @@ describe('kubeletFindings()', () => {
 });
 
 describe('unreadKubeletFindings()', () => {
-  it('unreadKubeletFindings() tells a broken configuration from one that could not be read', () => {
+  it('tells a broken configuration from one that could not be read', () => {
     const remedy = 'correct it';
     const broken = { code: 'CONFIG_INVALID', message: 'broken', remedy } as const;
     assert.deepEqual(summaryOf(unreadKubeletFindings(broken)), ['warning kubelet-config-invalid']);

@@ -78,20 +78,20 @@ describe('pairFindings()', () => {
     ],
   ];
   for (const [name, state, expected] of rows) {
-    it(`pairFindings() finds ${expected.join()} for ${name}`, () => {
+    it(`finds ${expected.join()} for ${name}`, () => {
       const findings = pairFindings([state], { nodeName: 'worker-1', observed: new Set(), now });
       assert.deepEqual(summaryOf(findings), expected);
       assert.equal(findings[0]?.subject, state.spec.name);
     });
   }
 
-  it('pairFindings() gives the kubelet until the end of its range', () => {
+  it('gives the kubelet until the end of its range', () => {
     assert.deepEqual(findingsOf(0.9, []), ['warning pair-expiring']);
     assert.deepEqual(findingsOf(0.9, [spec.name]), ['ok pair']);
     assert.deepEqual(findingsOf(0.95, [spec.name]), ['warning pair-expiring']);
   });
 
-  it('pairFindings() names the node that the certificate is for', () => {
+  it('names the node that the certificate is for', () => {
     const other = { ...healthy, pair: { ...pair, subject: nodeSubject('other') } };
     const found = textOf(pairFindings([other], { nodeName: 'worker-1', observed: new Set(), now }));
     assert.match(found, /is for system:node:other, the configuration says system:node:worker-1/);
@@ -100,7 +100,7 @@ describe('pairFindings()', () => {
 });
 
 describe('usableClientPair()', () => {
-  it('usableClientPair() takes what is valid now, and the client certificate alone', () => {
+  it('takes what is valid now, and the client certificate alone', () => {
     assert.equal(usableClientPair([healthy], now), pair);
     assert.equal(usableClientPair([healthy], pair.notAfter), undefined);
     assert.equal(usableClientPair([healthy], pair.notBefore - minute), undefined);
@@ -109,7 +109,7 @@ describe('usableClientPair()', () => {
 });
 
 describe('inspectPairs()', () => {
-  it('inspectPairs() tells a pair, a dangling link, a torn file and a plain file apart', async (context) => {
+  it('tells a pair, a dangling link, a torn file and a plain file apart', async (context) => {
     const directory = await temporaryDirectory(context);
     const names = ['whole', 'dangling', 'torn', 'plain', 'missing'];
     const config = {

@@ -46,7 +46,7 @@ describe('neededPermissions()', () => {
     ],
   ] as const;
   for (const [name, config, source, expected] of rows) {
-    it(`neededPermissions() asks for ${name} what it needs and no more`, () => {
+    it(`asks for ${name} what it needs and no more`, () => {
       assert.deepEqual(neededPermissions(config, source).map(shown), expected);
     });
   }
@@ -93,7 +93,7 @@ describe('permissionFindings()', () => {
     ],
   ] as const;
   for (const [source, denied, expected, remedy] of rows) {
-    it(`permissionFindings() finds ${expected} when a ${source} may not ${denied}`, () => {
+    it(`finds ${expected} when a ${source} may not ${denied}`, () => {
       const findings = judge(source, denied);
       assert.deepEqual(summaryOf(findings), [expected]);
       assert.match(textOf(findings), remedy);

@@ -95,14 +95,14 @@ describe('requestFindings()', () => {
     ],
   ];
   for (const [name, csrs, expected, pattern = /./] of rows) {
-    it(`requestFindings() finds ${expected.join(' and ')} for ${name}`, () => {
+    it(`finds ${expected.join(' and ')} for ${name}`, () => {
       const findings = requestFindings({ csrs, truncated: false }, now);
       assert.deepEqual(summaryOf(findings), expected);
       assert.match(textOf(findings), pattern);
     });
   }
 
-  it('requestFindings() does not call a part of the list the whole', () => {
+  it('does not call a part of the list the whole', () => {
     assert.deepEqual(summaryOf(requestFindings({ csrs: [], truncated: true }, now)), [
       'info requests',
     ]);
@@ -123,21 +123,21 @@ describe('isOfNode()', () => {
     ['another node’s', 'system:node:n10', 'system:node:n10', false],
   ] as const;
   for (const [name, username, commonName, expected] of rows) {
-    it(`isOfNode() ${expected ? 'knows' : 'passes over'} ${name}`, async () => {
+    it(`${expected ? 'knows' : 'passes over'} ${name}`, async () => {
       const { pem } = await makeRequest({ commonName });
       const request = new Uint8Array(Buffer.from(pem));
       assert.equal(isOfNode('n1')({ ...serving, username, request }), expected);
     });
   }
 
-  it('isOfNode() knows a name longer than 115 characters', async () => {
+  it('knows a name longer than 115 characters', async () => {
     const { pem } = await makeRequest({ commonName: `system:node:${long}` });
     const request = new Uint8Array(Buffer.from(pem));
     assert.equal(isOfNode(long)({ ...serving, username: 'x', request }), true);
     assert.equal(isOfNode(long.slice(0, -1))({ ...serving, username: 'x', request }), false);
   });
 
-  it('isOfNode() passes over what is no request', () => {
+  it('passes over what is no request', () => {
     assert.equal(isOfNode('n1')({ ...serving, username: 'x' }), false);
     const request = new Uint8Array(Buffer.from('-----BEGIN X-----\n!'));
     assert.equal(isOfNode('n1')({ ...serving, username: 'x', request }), false);

@@ -37,7 +37,7 @@ describe('changeLines()', () => {
 
   it('changeLines() gives the code and the next try of a failure, once for each attempt', () => {
     const [line] = changeLines(agentStatus(start), failed(start + 1_000));
-    assert.match(line ?? '', /backing-off, .*CSR_DENIED: denied: no, next try in 1h$/);
+    assert.match(line ?? '', /backing-off, .*CSR_DENIED: denied: no, next attempt in 1h$/);
     assert.equal(changeLines(failed(start), failed(start + 1)).length, 1);
   });
 

@@ -1,7 +1,7 @@
 import { formatDuration } from '../../../src/core/instant.ts';
 import type { AgentStatus, CertificateStatus } from '../../../src/core/status.ts';
 import { timeOfDay } from './live-table.ts';
-import { nextTry, oneLine, shortSerial } from '../../../src/cli/text.ts';
+import { nextAttemptIn, oneLine, shortSerial } from '../../../src/cli/text.ts';
 
 /**
  * What is new in `after`, one line for each certificate whose state changed: the
@@ -33,7 +33,7 @@ function describe(entry: CertificateStatus, now: number): string {
   }
   if (state === 'backing-off' && lastFailure !== undefined) {
     parts.push(`${lastFailure.code}: ${lastFailure.message}`);
-    const next = nextTry(nextAttempt, now);
+    const next = nextAttemptIn(nextAttempt, now);
     if (next !== undefined) parts.push(next);
   }
   return oneLine(parts.join(', '));

@@ -47,7 +47,7 @@ describe('renderLiveTable()', () => {
   });
 
   const tries: readonly (readonly [string, number, RegExp])[] = [
-    ['a failure with its next try', start + 18_000, / CSR_DENIED, next try in 18s$/],
+    ['a failure with its next attempt', start + 18_000, / CSR_DENIED, next attempt in 18s$/],
     ['a failure alone when the next try is due', start, / CSR_DENIED$/],
     ['a failure alone when the next try is past', start - 18_000, / CSR_DENIED$/],
   ];

@@ -3,7 +3,7 @@ import type { Instant } from '../../../src/core/instant.ts';
 import { lifetimeStart } from '../../../src/core/schedule.ts';
 import type { AgentStatus, CertificateStatus } from '../../../src/core/status.ts';
 import { lifetimeLeft } from '../../../src/cli/status-report.ts';
-import { fit, nextTry, oneLine, shortSerial } from '../../../src/cli/text.ts';
+import { fit, nextAttemptIn, oneLine, shortSerial } from '../../../src/cli/text.ts';
 
 export interface LiveTableOptions {
   readonly columns: number;
@@ -156,7 +156,7 @@ function timeLeft({ current }: CertificateStatus, now: Instant): Span {
 function lastEvent(entry: CertificateStatus, now: Instant): Span {
   const { lastEvent, lastFailure, nextAttempt } = entry;
   if (entry.state === 'backing-off' && lastFailure !== undefined) {
-    const words = [lastFailure.code, nextTry(nextAttempt, now)];
+    const words = [lastFailure.code, nextAttemptIn(nextAttempt, now)];
     return { text: words.filter((word) => word !== undefined).join(', '), tone: 'bad' };
   }
   if (lastEvent === undefined) return faint('');

@@ -1,0 +1,59 @@
+import type { Instant } from '../core/instant.ts';
+import { formatDuration, formatInstant } from '../core/instant.ts';
+import type { CertificateReport } from './status-report.ts';
+
+export interface WaitReason {
+  readonly what: string;
+  /** An imperative with the command. */
+  readonly remedy?: string;
+}
+
+/** Why a certificate is waiting although nothing failed; undefined if it is not waiting. */
+export function waitReason(entry: CertificateReport, now: Instant): WaitReason | undefined {
+  const { name, csr, facts, failure, state } = entry;
+  switch (state) {
+    case 'pending-approval':
+      if (csr === undefined) return undefined;
+      return {
+        what: `CSR ${csr.name} has been pending for ${formatDuration(now - csr.createdAt)}`,
+        remedy: `Approve it with: kubectl certificate approve ${csr.name}`,
+      };
+    case 'pending-issuance':
+      if (csr === undefined) return undefined;
+      return {
+        what: `CSR ${csr.name} is approved but not issued yet`,
+        remedy: `Check that its signer is running: kubectl describe csr ${csr.name}`,
+      };
+    case 'waiting-for-addresses':
+      return {
+        what: 'the Node has no IP address yet, and a serving certificate needs one',
+        remedy:
+          'Check that the kubelet or the cloud controller sets the addresses: kubectl get node -o wide',
+      };
+    case 'waiting-for-identity':
+      return { what: 'waiting for the client certificate' };
+    case 'backing-off':
+      if (failure !== undefined) return undefined;
+      return {
+        what: 'earlier runs of the agent left requests behind, so the next request is delayed',
+        remedy: `Request it now with: nodecertd renew ${name}; find out why the agent restarted with: journalctl -u nodecertd`,
+      };
+    case 'not-yet-valid':
+      return {
+        what: `not valid before ${facts === undefined ? 'a later time' : formatInstant(facts.notBefore)} by the clock of this node`,
+        remedy: 'Check the clock: timedatectl',
+      };
+    case 'observing':
+      return {
+        what: 'the kubelet rotates this certificate; nodecertd only observes it',
+        remedy: 'Let nodecertd rotate it with: nodecertd adopt',
+      };
+    case 'starting':
+    case 'valid':
+    case 'requesting':
+    case undefined:
+      return undefined;
+    default:
+      return state satisfies never;
+  }
+}
