@@ -5,7 +5,7 @@
  */
 export const layers = {
   core: {
-    holds: 'decisions, pure: schedule, rotation, timing, identity, CSR, X.509, errors',
+    holds: 'pure decisions: schedule, rotation, timing, identity, CSR, X.509, errors',
     imports: [],
   },
   sys: { holds: 'clock, log, files, processes, systemctl, memory', imports: ['core'] },
@@ -21,13 +21,16 @@ export const layers = {
     holds: 'atomic files, key pairs, links, locks, kubeconfig and state files',
     imports: ['core', 'sys'],
   },
-  keeper: { holds: 'the process that lives on', imports: ['core', 'sys'] },
+  keeper: {
+    holds: 'the long-lived process: schedule, rotation state, file watches, hooks',
+    imports: ['core', 'sys'],
+  },
   enroller: {
-    holds: 'the process that holds keys',
+    holds: 'the process that holds private keys and talks to the API server',
     imports: ['core', 'sys', 'store', 'kube', 'kubelet'],
   },
   doctor: {
-    holds: 'what can keep a node from its certificates',
+    holds: 'the checks of `doctor`: what can keep a node from its certificates',
     imports: ['core', 'sys', 'store', 'kube', 'kubelet'],
   },
   adopt: {
@@ -35,8 +38,8 @@ export const layers = {
     imports: ['core', 'sys', 'store', 'kube', 'kubelet', 'doctor'],
   },
   metrics: { holds: 'metrics, health and the status page', imports: ['core', 'sys'] },
-  control: { holds: 'the root-only socket to a running agent', imports: ['core', 'sys'] },
-  config: { holds: 'schema, loading, errors with file and line', imports: ['core'] },
+  control: { holds: 'the socket on which root controls a running agent', imports: ['core', 'sys'] },
+  config: { holds: 'configuration: schema, loading, errors with file and line', imports: ['core'] },
 } as const satisfies Record<string, Layer>;
 
 export interface Layer {
@@ -44,10 +47,10 @@ export interface Layer {
   readonly imports: readonly string[];
 }
 
-/** The composition root and the commands may import every folder, except that commands reach the keeper through app. */
+/** These may import every folder, except that commands reach the keeper through app. */
 export const unrestricted = {
   cli: { holds: 'one file per command', mayNotImport: ['keeper'] },
-  app: { holds: 'puts the parts together', mayNotImport: [] },
+  app: { holds: 'composition: creates and connects the parts of a process', mayNotImport: [] },
 } as const;
 
 /** The only files and folders that may import these packages. */
