@@ -2,21 +2,21 @@ import type { ChildProcess } from 'node:child_process';
 import { hostname } from 'node:os';
 
 for (const stream of [process.stdout, process.stderr]) {
-  // `nodecertd status | head -1`, or a terminal that was closed: a reader that is gone is no error.
+  // A closed reader, as in `nodecertd status | head -1`, is not an error.
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
   });
 }
 
-// The other role of this program, started by the agent itself. Each role loads only
-// its own half: what answers the network has no code that touches keys.
+// The keeper starts this program again as its enroller. Each process loads only its own
+// half, so the process that answers the network has no code that touches keys.
 if (process.argv[2] === 'enroller' && process.send !== undefined) void runEnroller();
 else void runCommand();
 
 async function runEnroller(): Promise<void> {
   const { runEnrollerProcess } = await import('./enroller/process.ts');
   runEnrollerProcess(async (...check) => {
-    // Loaded when the checks run: the first key pair is stored sooner without it.
+    // Loaded only when the checks run, so that the first key pair is stored sooner.
     const { checkNodeAtStart } = await import('./doctor/check-at-start.ts');
     return checkNodeAtStart(...check);
   });
@@ -33,17 +33,17 @@ async function runCommand(): Promise<void> {
     environment: { hostName: hostname(), workingDirectory: process.cwd() },
     clock: systemClock,
     startAgent: async (start) => {
-      const { runUntilSignalled } = await import('./app/run-agent.ts');
-      return runUntilSignalled({ ...start, started: first });
+      const { runUntilSignaled } = await import('./app/run-agent.ts');
+      return runUntilSignaled({ ...start, started: first });
     },
   });
-  // Without an agent to command it, for `run --help` or a bad configuration, it ends here.
+  // `run --help` and an invalid configuration start no agent, so the enroller ends here.
   if (first?.connected === true) first.disconnect();
 }
 
 /**
- * An agent's first act is always to look at the directory, which the enroller does.
- * The two programs load side by side instead of one after the other.
+ * The agent always starts by having the enroller inspect the certificate directory, so
+ * both processes load at the same time.
  */
 async function startEnrollerEarly(): Promise<ChildProcess> {
   const { startEnroller } = await import('./keeper/fork-enroller.ts');

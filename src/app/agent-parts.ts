@@ -10,16 +10,16 @@ import { DirectoryHold } from './directory-hold.ts';
 import { Slot } from './slot.ts';
 import { StateKeeper } from './state-keeper.ts';
 
-/** The directories that an agent works in, by its configuration. */
-export interface AgentGround {
+/** The locked certificate directory and the saved state. */
+export interface AgentResources {
   readonly hold: Slot<DirectoryHold>;
   readonly state: Slot<StateKeeper>;
   readonly journal: RequestJournal;
   readonly hookJournal: HookJournal;
 }
 
-/** All that it holds of the machine. */
-export interface AgentParts extends AgentGround {
+/** Everything the agent holds, including its listening sockets. */
+export interface AgentParts extends AgentResources {
   readonly server: Slot<MetricsServer>;
   readonly control: Slot<ControlSocket>;
 }
@@ -30,14 +30,14 @@ export type Listen = (config: LoadedConfig['metrics']) => Promise<MetricsServer>
 export type OpenControl = (stateDirectory: string) => Promise<ControlSocket>;
 
 /**
- * Takes what the configuration names; it is given back with the stack.
+ * Locks the certificate directory and reads the state; the stack releases both.
  * @throws AgentError STORE_LOCKED, STORE_*
  */
-export async function takeGround(
+export async function acquireResources(
   { certificateDirectory, stateDirectory: directory }: LoadedConfig,
   logger: Logger,
   stack: AsyncDisposableStack,
-): Promise<AgentGround> {
+): Promise<AgentResources> {
   const clock = systemClock;
   const taken = await DirectoryHold.take({ directory: certificateDirectory, clock, logger });
   const hold = stack.use(new Slot(taken));
@@ -72,9 +72,9 @@ export interface Exchange {
 }
 
 /**
- * Puts those in place that another configuration names, all or none of them.
- * @returns what was replaced, to be disposed of when nobody works with it any more
- * @throws AgentError STORE_LOCKED, METRICS_LISTEN, STORE_*; everything is as it was then
+ * Replaces the parts that differ in the new configuration, all or none of them.
+ * @returns the replaced parts; the caller disposes them once they are unused
+ * @throws AgentError STORE_LOCKED, METRICS_LISTEN, STORE_*; then nothing was replaced
  */
 export async function exchangeParts(
   parts: AgentParts,
@@ -87,7 +87,7 @@ export async function exchangeParts(
       ? undefined
       : fresh.use(await DirectoryHold.take({ directory: to.certificateDirectory, clock, logger }));
   const server = await exchangeServer(parts.server, { from, to, listen });
-  // From here on nothing fails.
+  // Nothing below fails.
   const replaced = new AsyncDisposableStack();
   if (server !== undefined) replaced.use(server);
   if (hold !== undefined) replaced.use(parts.hold.exchange(hold));
@@ -96,7 +96,7 @@ export async function exchangeParts(
     const directory = to.stateDirectory;
     const next = new StateKeeper({ directory, state, clock, logger });
     replaced.use(parts.state.exchange(next));
-    // Where the service manager has made a directory for it, it is the same one.
+    // The service manager's runtime directory does not change, so the old socket must go first.
     await parts.control.exchange(noControl)[Symbol.asyncDispose]();
     parts.control.exchange(await openControl(directory));
   }
@@ -104,7 +104,7 @@ export async function exchangeParts(
   return replaced;
 }
 
-/** Another port is opened before the old one is closed; the same one on another address can only be after. */
+/** A new port is opened before the old one is closed. The same port on another address can only be opened after. */
 async function exchangeServer(
   slot: Slot<MetricsServer>,
   { from, to, listen }: Pick<Exchange, 'from' | 'to' | 'listen'>,
@@ -124,7 +124,7 @@ async function exchangeServer(
 
 const noControl: ControlSocket = { [Symbol.asyncDispose]: async () => undefined };
 
-/** For the moment between two that cannot be open together. */
+/** Fills the slot between two servers that cannot be open at the same time. */
 const closedServer: MetricsServer = {
   address: { host: '127.0.0.1', port: 0 },
   url: 'http://127.0.0.1:0',

@@ -15,8 +15,8 @@ import { systemClock } from '../sys/clock.ts';
 import { createLogger } from '../sys/log.ts';
 import { releaseMemory } from '../sys/memory.ts';
 import { interfaceAddresses } from '../sys/network-interfaces.ts';
-import type { AgentGround, AgentParts } from './agent-parts.ts';
-import { exchangeParts, takeGround } from './agent-parts.ts';
+import type { AgentResources, AgentParts } from './agent-parts.ts';
+import { exchangeParts, acquireResources } from './agent-parts.ts';
 import type { ControlSocket } from './control-socket.ts';
 import { openControlSocket } from './control-socket.ts';
 import { enrollerProgram } from './enroller-program.ts';
@@ -26,16 +26,16 @@ import { Slot } from './slot.ts';
 
 export interface AgentOptions {
   readonly config: LoadedConfig;
-  /** Reads the configuration anew. @throws AgentError CONFIG_* when it cannot be used */
+  /** Reads the configuration again. @throws AgentError CONFIG_* if it is invalid */
   readonly loadConfig: () => Promise<LoadedConfig>;
   readonly notifier: ServiceNotifier;
-  /** An enroller process that was started ahead of time. */
+  /** The enroller process that main.ts started early. */
   readonly started?: ChildProcess | undefined;
 }
 
 /**
- * The agent from its lock to its last line. All of it goes by one configuration; a
- * reload puts another in its place, or leaves everything as it was.
+ * The agent from its lock to its last log line. All parts use the same configuration; a
+ * reload replaces it completely or changes nothing.
  */
 export class Agent {
   readonly logger: ReplaceableLogger;
@@ -46,10 +46,10 @@ export class Agent {
   #started: ChildProcess | undefined;
   #parts: AgentParts | undefined;
   #keeper: Keeper | undefined;
-  /** Ends the keeper that works now. */
+  /** Stops the current keeper. */
   #generation = new AbortController();
   #working: Promise<void> = Promise.resolve();
-  /** Settles when a reload has put another keeper in place. */
+  /** Settles when a reload has replaced the keeper. */
   #replaced = Promise.withResolvers<void>();
   #reloading: Promise<void> = Promise.resolve();
 
@@ -70,18 +70,18 @@ export class Agent {
   }
 
   /**
-   * Works until the signal.
-   * @throws AgentError STORE_LOCKED, METRICS_LISTEN and whatever keeps it from starting
+   * Runs until the signal.
+   * @throws AgentError STORE_LOCKED, METRICS_LISTEN, and any other failure to start
    */
   async run(signal: AbortSignal): Promise<void> {
     await using stack = new AsyncDisposableStack();
     const { logger } = this;
     const config = this.#config;
-    const ground = await takeGround(config, logger, stack);
-    this.#keeper = this.#newKeeper(config, ground);
+    const resources = await acquireResources(config, logger, stack);
+    this.#keeper = this.#newKeeper(config, resources);
     const server = stack.use(new Slot(await this.#listen(config.metrics)));
     const control = stack.use(new Slot(await this.#openControl(config.stateDirectory)));
-    this.#parts = { ...ground, server, control };
+    this.#parts = { ...resources, server, control };
     const { nodeName: node, certificateDirectory: directory, certificates } = config;
     const names = certificates.map(({ name }) => name);
     logger.log('agent_started', { version, node, directory, certificates: names });
@@ -92,8 +92,8 @@ export class Agent {
   }
 
   /**
-   * Reads the configuration and goes by it from then on. One that cannot be used is
-   * refused as a whole, and the log says why. Reloads wait for one another.
+   * Reads and applies the configuration. An invalid one is refused as a whole, and the
+   * log says why. Reloads run one after the other.
    */
   async reload(): Promise<void> {
     const turn = this.#reloading.then(() => this.#reload());
@@ -107,7 +107,7 @@ export class Agent {
       const either = AbortSignal.any([signal, this.#generation.signal]);
       this.#working = this.keeper.run(either);
       await this.#working;
-      // It was a reload that stopped it.
+      // Without the stop signal, a reload has stopped the keeper.
       if (!signal.aborted) await this.#replaced.promise;
     }
   }
@@ -146,7 +146,7 @@ export class Agent {
     this.#announce(next);
   }
 
-  /** Requests under way are given up with the old one, and counted like those of an earlier run. */
+  /** Pending requests end with the old keeper and count like those of an earlier run. */
   async #replaceKeeper(config: LoadedConfig): Promise<void> {
     this.#replaced = Promise.withResolvers();
     this.#generation.abort();
@@ -155,7 +155,7 @@ export class Agent {
     this.#replaced.resolve();
   }
 
-  #newKeeper(config: LoadedConfig, { hold, journal, hookJournal }: AgentGround): Keeper {
+  #newKeeper(config: LoadedConfig, { hold, journal, hookJournal }: AgentResources): Keeper {
     const { notifier } = this.#options;
     return new Keeper({
       config,
@@ -181,7 +181,7 @@ export class Agent {
   #launchEnroller(config: LoadedConfig): LaunchEnroller {
     const greeting: Greeting = { config, version };
     const started = this.#started;
-    // It was started for the first configuration, and is greeted once.
+    // The early process belongs to the first configuration and is used once.
     this.#started = undefined;
     return forkEnroller({
       ...enrollerProgram,
@@ -205,7 +205,7 @@ export class Agent {
       this.logger,
     );
 
-  /** Where it is found, and what of its configuration deserves a look. */
+  /** Logs the addresses and the configuration warnings, and saves the addresses in state.json. */
   #announce({ warnings }: LoadedConfig): void {
     const { state, server, control } = this.parts;
     for (const warning of warnings) this.logger.log('config_warning', { warning });
@@ -226,19 +226,19 @@ export class Agent {
   }
 
   get keeper(): Keeper {
-    if (this.#keeper === undefined) throw new AgentError('INTERNAL', 'the agent does not run');
+    if (this.#keeper === undefined) throw new AgentError('INTERNAL', 'the agent is not running');
     return this.#keeper;
   }
 
   get parts(): AgentParts {
-    if (this.#parts === undefined) throw new AgentError('INTERNAL', 'the agent does not run');
+    if (this.#parts === undefined) throw new AgentError('INTERNAL', 'the agent is not running');
     return this.#parts;
   }
 }
 
 type Key = Exclude<keyof LoadedConfig, 'file' | 'warnings'>;
 
-/** The keys under which two configurations differ. */
+/** The keys whose values differ. */
 function differences(a: LoadedConfig, b: LoadedConfig): Key[] {
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]) as ReadonlySet<keyof LoadedConfig>;
   return [...keys].filter(
@@ -246,5 +246,5 @@ function differences(a: LoadedConfig, b: LoadedConfig): Key[] {
   );
 }
 
-/** What can change without a new keeper, and so without giving up requests under way. */
+/** Keys that can change without a new keeper, and so without losing pending requests. */
 const outsideTheKeeper: ReadonlySet<Key> = new Set<Key>(['log', 'metrics']);

@@ -5,22 +5,22 @@ import { toFailure } from '../core/errors.ts';
 import type { Logger } from '../sys/log.ts';
 import { makeDirectory } from '../store/atomic-file.ts';
 
-/** Where commands reach the agent, if they do. */
+/** The socket for commands; without a path if it could not be opened. */
 export interface ControlSocket extends AsyncDisposable {
   readonly path?: string;
 }
 
 /**
- * In the directory that the service manager made for the time of this run, or else
- * beside the state. Certificates matter more than commands: without the socket the
- * agent goes on, and says so.
+ * Opens the socket in the service manager's runtime directory, or else beside state.json.
+ * Certificates matter more than commands: without the socket, the agent logs a warning
+ * and keeps running.
  */
 export async function openControlSocket(
   stateDirectory: string,
   port: ControlPort,
   logger: Logger,
 ): Promise<ControlSocket> {
-  // Several directories are one list, as RuntimeDirectory= of the unit may name them.
+  // RuntimeDirectory= may name several directories, separated by colons here.
   const [runtimeDirectory = ''] = (process.env['RUNTIME_DIRECTORY'] ?? '').split(':');
   const path = join(runtimeDirectory === '' ? stateDirectory : runtimeDirectory, 'control.sock');
   try {

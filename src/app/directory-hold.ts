@@ -12,18 +12,18 @@ export interface HoldOptions {
 }
 
 /**
- * The agent's hold on its certificate directory. A lock goes with the file that it is
- * on: when the directory is removed and made again, it guards nothing any more, and has
- * to be taken anew before somebody else does.
+ * The agent's lock on its certificate directory. The lock belongs to the lock file: if the
+ * directory is removed and recreated, the old lock protects nothing and must be taken
+ * again before another agent takes it.
  */
 export class DirectoryHold implements AsyncDisposable {
   readonly #directory: string;
   readonly #logger: Logger;
   readonly #clock: Clock;
-  /** By the clock that nobody sets. */
+  /** On the monotonic clock. */
   #missingSince: number | undefined;
   #lock: DirectoryLock | undefined;
-  /** Why the directory could not be locked, as last said. */
+  /** Why the directory could not be locked, as last logged. */
   #unavailable: string | undefined;
 
   private constructor({ directory, logger, clock }: HoldOptions, lock: DirectoryLock) {
@@ -31,7 +31,7 @@ export class DirectoryHold implements AsyncDisposable {
     this.#logger = logger;
     this.#clock = clock;
     this.#lock = lock;
-    this.#say(lock.reason);
+    this.#logUnavailable(lock.reason);
   }
 
   /** @throws AgentError as lockDirectory */
@@ -39,23 +39,23 @@ export class DirectoryHold implements AsyncDisposable {
     return new DirectoryHold(options, await lockDirectory(options.directory));
   }
 
-  /** Called at even intervals. @throws AgentError STORE_LOCKED when another agent was quicker */
+  /** Called at regular intervals. @throws AgentError STORE_LOCKED if another agent took the lock */
   async renew(): Promise<void> {
     if (!(await this.#isLost())) return;
     try {
       const old = this.#lock;
       this.#lock = await lockDirectory(this.#directory);
       await old?.[Symbol.asyncDispose]();
-      this.#say(this.#lock.reason);
+      this.#logUnavailable(this.#lock.reason);
       if (this.#lock.locked) this.#logger.log('lock_renewed', { path: this.#directory });
     } catch (error) {
       if (hasCode(error, 'STORE_LOCKED')) throw error;
-      // A directory that cannot be written to is for the rotations to report.
-      this.#say(toFailure(error).message);
+      // The rotations report a directory that cannot be written.
+      this.#logUnavailable(toFailure(error).message);
     }
   }
 
-  /** A file that is missing may be one of many that are being removed: who does that is left a moment for the directory. */
+  /** A missing lock file may mean that someone is removing the whole directory, so recreating it waits a second. */
   async #isLost(): Promise<boolean> {
     const standing = await this.#lock?.standing();
     if (standing !== 'file-missing') this.#missingSince = undefined;
@@ -70,7 +70,7 @@ export class DirectoryHold implements AsyncDisposable {
     await this.#lock?.[Symbol.asyncDispose]();
   }
 
-  #say(reason: string | undefined): void {
+  #logUnavailable(reason: string | undefined): void {
     if (reason !== undefined && reason !== this.#unavailable) {
       this.#logger.log('lock_unavailable', { error: reason });
     }

@@ -1,20 +1,20 @@
 import type { EnrollerProgram } from '../keeper/fork-enroller.ts';
 
 /**
- * Whatever malloc takes back is overwritten: OpenSSL frees the bytes of a key that it has
- * parsed as they are. The cache for each thread is left out, since it would pass memory
- * on without.
+ * malloc overwrites freed memory, because OpenSSL frees the bytes of a parsed key without
+ * clearing them. The per-thread cache is off, because it reuses memory without
+ * overwriting it.
  */
 const tunables = ['glibc.malloc.perturb=165', 'glibc.malloc.tcache_count=0'];
 
 /**
- * This program in its other role; see main.ts. Room for young objects spares a
- * process that lives for a second most of its garbage collections.
+ * The arguments that run this program as the enroller; see main.ts. A large young
+ * generation saves a process that lives for a second most garbage collections.
  *
- * OpenSSL keeps keys in a heap of their own, locked into memory and left out of core
- * dumps. Where it is full no key can be made, so it has room for some ninety keys of the
- * largest kind; a lower limit on locked memory costs the lock and a line of OpenSSL's on
- * standard error, and nothing else.
+ * OpenSSL keeps keys in a secure heap that is locked into memory and excluded from core
+ * dumps. A full heap makes key generation fail, so it has room for about ninety RSA 4096
+ * keys. If the limit on locked memory is lower, the heap is not locked and OpenSSL prints
+ * a line on standard error.
  */
 export const enrollerProgram: EnrollerProgram = {
   program: process.argv[1] ?? '',

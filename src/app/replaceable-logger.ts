@@ -1,7 +1,7 @@
 import type { LogEvent, LogFields } from '../core/log-events.ts';
 import type { Logger } from '../sys/log.ts';
 
-/** A logger for those who keep theirs: a reload may change level and format under them. */
+/** A logger that stays the same object when a reload changes its level or format. */
 export class ReplaceableLogger implements Logger {
   #logger: Logger;
 

@@ -10,15 +10,15 @@ import { ServiceNotifier } from './service-notifier.ts';
 export interface RunAgentOptions {
   readonly config: LoadedConfig;
   readonly loadConfig: () => Promise<LoadedConfig>;
-  /** An enroller process that was started ahead of time. */
+  /** The enroller process that main.ts started early. */
   readonly started?: ChildProcess | undefined;
 }
 
 /**
- * Runs until SIGTERM or SIGINT; a second one ends the process where it stands. SIGHUP
- * has the configuration read anew, except for an agent whose terminal was closed.
+ * Runs until SIGTERM or SIGINT; a second signal ends the process at once. SIGHUP reloads
+ * the configuration, except on a terminal, where it means that the terminal was closed.
  */
-export async function runUntilSignalled(options: RunAgentOptions): Promise<number> {
+export async function runUntilSignaled(options: RunAgentOptions): Promise<number> {
   const notifier = new ServiceNotifier(await serviceManager());
   const agent = new Agent({ ...options, notifier });
   const { logger } = agent;
@@ -30,7 +30,7 @@ export async function runUntilSignalled(options: RunAgentOptions): Promise<numbe
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
   process.on('SIGHUP', isatty(0) ? end : () => void agent.reload());
-  // A fault in a callback ends the process as it should, but with a line that can be searched for.
+  // An error in a callback must end the process, but with a log line.
   process.on('uncaughtException', (error) => {
     logFailed(logger, error);
     process.exit(1);

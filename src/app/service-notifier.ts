@@ -1,25 +1,25 @@
 import { formatDuration, minute, second } from '../core/instant.ts';
 import type { AgentStatus, CertificateState, CertificateStatus } from '../core/status.ts';
-import { missing } from '../metrics/health.ts';
+import { problems } from '../metrics/health.ts';
 import type { ServiceManager } from '../sys/service-manager.ts';
 
 /**
- * Keeps the service manager informed: that the service is ready, what it does, and
- * that its loop comes round. Told from the loop itself and from no timer, so that
- * WatchdogSec of the unit ends an agent that hangs, and none that works.
+ * Tells the service manager that the service is ready, what it is doing, and that its
+ * loop is running. The loop itself sends the messages, not a timer, so that WatchdogSec
+ * restarts an agent that hangs and never one that works.
  */
 export class ServiceNotifier {
   readonly #manager: ServiceManager | undefined;
   #ready = false;
-  #said: string | undefined;
+  #lastStatus: string | undefined;
 
   constructor(manager: ServiceManager | undefined) {
     this.#manager = manager;
   }
 
   /**
-   * How long the loop may pause at most: until the service is ready others wait for
-   * it, and of a watchdog's time a round may take half.
+   * The longest pause of the loop in milliseconds. It is short until the service is ready,
+   * because other units wait for that, and half the watchdog's time after that.
    */
   get longestPause(): number {
     if (this.#manager === undefined) return minute;
@@ -27,83 +27,82 @@ export class ServiceNotifier {
     return Math.min(minute, (this.#manager.watchdogMs ?? Infinity) / 2);
   }
 
-  /** The loop came round. */
+  /** Called in every round of the loop. */
   round(status: AgentStatus): void {
-    const news = `STATUS=${statusLine(status)}`;
-    this.#tell([
+    const line = `STATUS=${statusLine(status)}`;
+    this.#notify([
       ...(!this.#ready && isSettled(status) ? ['READY=1'] : []),
-      ...(news === this.#said ? [] : [news]),
+      ...(line === this.#lastStatus ? [] : [line]),
       ...(this.#manager?.watchdogMs === undefined ? [] : ['WATCHDOG=1']),
     ]);
-    this.#said = news;
+    this.#lastStatus = line;
     this.#ready ||= isSettled(status);
   }
 
-  /** While the service is not ready yet, nobody is told that it is not for another reason. */
+  /** Sends nothing before the service is ready: systemd would take a reload for a state after the start. */
   reloading(): void {
     if (!this.#ready) return;
-    // systemd wants to know which of several reloads this is (sd_notify(3), Type=notify-reload).
+    // systemd tells several reloads apart by this time (sd_notify(3), Type=notify-reload).
     const monotonic = process.hrtime.bigint() / 1_000n;
-    this.#tell(['RELOADING=1', `MONOTONIC_USEC=${monotonic}`]);
+    this.#notify(['RELOADING=1', `MONOTONIC_USEC=${monotonic}`]);
   }
 
   reloaded(): void {
-    if (this.#ready) this.#tell(['READY=1']);
+    if (this.#ready) this.#notify(['READY=1']);
   }
 
   stopping(): void {
-    this.#tell(['STOPPING=1', 'STATUS=Stopping']);
+    this.#notify(['STOPPING=1', 'STATUS=Stopping']);
   }
 
-  #tell(assignments: readonly string[]): void {
+  #notify(assignments: readonly string[]): void {
     if (assignments.length > 0) this.#manager?.notify(...assignments);
   }
 }
 
 /**
- * Ready means: every certificate is usable, or waits for somebody else and has done so
- * for long enough that no program will come to its help at once. What starts after
- * this service finds its certificates where they can be had, and is not kept from
- * starting where they cannot.
+ * Ready means that every certificate is usable, or has been waiting for something outside
+ * the agent for longer than an automatic approver or signer needs. Units that start after
+ * this service then find their certificates, and are not blocked if there are none.
  */
 export function isSettled({ certificates, now }: AgentStatus): boolean {
   return certificates.every(
     ({ usable, state, since }) =>
-      usable || afterwards.has(state) || (waiting.has(state) && Math.abs(now - since) >= patience),
+      usable || attempted.has(state) || (waiting.has(state) && Math.abs(now - since) >= graceMs),
   );
 }
 
-/** Approvers and signers that are programs take seconds. */
-const patience = 10 * second;
+/** Automatic approvers and signers need a few seconds. */
+const graceMs = 10 * second;
 const waiting: ReadonlySet<CertificateState> = new Set<CertificateState>([
   'pending-approval',
   'pending-issuance',
   'waiting-for-addresses',
   'waiting-for-identity',
 ]);
-/** An attempt has been made, or none can be. */
-const afterwards: ReadonlySet<CertificateState> = new Set<CertificateState>([
+/** States after an attempt, or without the possibility of one. */
+const attempted: ReadonlySet<CertificateState> = new Set<CertificateState>([
   'observing',
   'backing-off',
   'not-yet-valid',
 ]);
 
-/** One line for `systemctl status`: what needs somebody first, then what is well. */
+/** One line for `systemctl status`: problems first, then the healthy certificates. */
 export function statusLine({ certificates, now }: AgentStatus): string {
-  const well = certificates.filter(({ usable, overdue }) => usable && !overdue);
-  const troubled = certificates
-    .filter((one) => !well.includes(one))
-    .map((one) => troubleOf(one, now));
-  const next = nextRotation(well, now);
+  const healthy = certificates.filter(({ usable, overdue }) => usable && !overdue);
+  const others = certificates
+    .filter((one) => !healthy.includes(one))
+    .map((one) => describeProblem(one, now));
+  const next = nextRotation(healthy, now);
   return [
-    ...troubled,
-    `${well.length} of ${certificates.length} certificates valid${next === undefined ? '' : `, ${next}`}`,
+    ...others,
+    `${healthy.length} of ${certificates.length} certificates valid${next === undefined ? '' : `, ${next}`}`,
   ].join('; ');
 }
 
-function troubleOf(certificate: CertificateStatus, now: number): string {
+function describeProblem(certificate: CertificateStatus, now: number): string {
   const { name, state, since, overdue } = certificate;
-  const [reason] = missing(certificate, now).slice(-1);
+  const [reason] = problems(certificate, now).slice(-1);
   const word = `${state.replaceAll('-', ' ')} for ${formatDuration(now - since)}`;
   const head = `${name}: ${overdue ? 'rotation overdue' : word}`;
   return reason === undefined ? head : `${head} (${reason})`;

@@ -1,4 +1,4 @@
-/** Holds one thing that another may take the place of; disposing of the slot disposes of the one in it. */
+/** Holds one replaceable resource. Disposing the slot disposes its current content. */
 export class Slot<T extends AsyncDisposable> implements AsyncDisposable {
   #content: T;
 
@@ -10,7 +10,7 @@ export class Slot<T extends AsyncDisposable> implements AsyncDisposable {
     return this.#content;
   }
 
-  /** Returns what was there, for the caller to dispose of when nobody uses it any more. */
+  /** Returns the previous content; the caller disposes it once it is unused. */
   exchange(next: T): T {
     const old = this.#content;
     this.#content = next;

@@ -15,9 +15,9 @@ export interface StateKeeperOptions {
 }
 
 /**
- * Keeps state.json equal to what the agent knows. Writes follow one another and
- * skip what was overtaken; a failed write is logged, repeated every minute, and never
- * in anybody's way, since losing count of requests is better than not rotating.
+ * Keeps state.json up to date. Writes run one after the other and skip states that are
+ * out of date. A failed write is logged and repeated every minute, and never blocks a
+ * rotation: losing the count of requests is better than not rotating.
  */
 export class StateKeeper implements AsyncDisposable {
   readonly #options: StateKeeperOptions;
@@ -34,12 +34,12 @@ export class StateKeeper implements AsyncDisposable {
     this.#state = options.state;
   }
 
-  /** As it is to be written. */
+  /** The state to write. */
   get state(): AgentState {
     return this.#state;
   }
 
-  /** Of this run: nothing of an earlier one is left. */
+  /** Replaces every field of an earlier run except the certificates. */
   setRun(run: Omit<AgentState, 'certificates'>): void {
     const { certificates } = this.#state;
     this.#state = { ...run, certificates };
@@ -68,7 +68,7 @@ export class StateKeeper implements AsyncDisposable {
     );
   }
 
-  /** Settles when everything is written, or was tried once more. */
+  /** Settles when everything is written, or after one more attempt. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#writing;
@@ -96,7 +96,7 @@ export class StateKeeper implements AsyncDisposable {
       this.#failing = undefined;
     } catch (error) {
       const { code, message, remedy } = toFailure(error);
-      // Each change of the state is written: said once for as long as it is the same.
+      // Every change is written, so a lasting failure is logged only once.
       if (code !== this.#failing) {
         logger.log('state_unwritable', { path, code, error: message, remedy });
       }
@@ -105,7 +105,7 @@ export class StateKeeper implements AsyncDisposable {
     }
   }
 
-  /** The next change may be a year away, and a restart before it would count what came to something. */
+  /** The next change may be a year away; a restart before it would count finished requests as outstanding. */
   async #repeat(): Promise<void> {
     if (this.#repeating) return;
     this.#repeating = true;
@@ -113,7 +113,7 @@ export class StateKeeper implements AsyncDisposable {
       await this.#options.clock.sleep(minute, this.#stop.signal);
       this.#save();
     } catch {
-      // The end: whoever disposes of it tries once more.
+      // Disposal writes once more.
     } finally {
       this.#repeating = false;
     }

@@ -3,7 +3,7 @@ import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import { staleFailure } from '../core/served.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
-import { missing } from '../metrics/health.ts';
+import { problems } from '../metrics/health.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { ControlClient } from './control-client.ts';
 
@@ -73,7 +73,7 @@ function renewalOf({ name, current: old }: CertificateStatus, status: AgentStatu
       result: renewed ? result : 'waiting',
       state,
       ...(current !== undefined && { serial: current.serial, notAfter: current.notAfter }),
-      reasons: renewed ? [] : missing(found, status.now),
+      reasons: renewed ? [] : problems(found, status.now),
       failures: renewed ? failuresOf(found) : [],
     },
   ];

@@ -2,11 +2,11 @@ import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant, second } from '../core/instant.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 
-/** How the rotation loop fares; judged outside of it, so that one that hangs is seen to. */
+/** The health of the rotation loop, judged outside the loop so that a hung loop is noticed. */
 export interface Health {
-  /** When it last came round; it does so every minute, whatever else waits. */
+  /** When the loop last ran. It runs every minute, no matter what else is waiting. */
   readonly lastTick: Instant;
-  /** What it hangs in, in a few words; undefined while it comes round. */
+  /** The step in which the loop hangs; undefined while it runs. */
   readonly stuckAt: string | undefined;
 }
 
@@ -16,17 +16,17 @@ export interface Verdict {
   readonly text: string;
 }
 
-/** By the count of a watchdog and not by the clock, which may have been set, or have run on over a suspended night. */
+/** Relies on the watchdog's count of rounds, because the clock may have been set or the machine suspended. */
 export function liveness({ lastTick, stuckAt }: Health): Verdict {
   if (stuckAt === undefined) return { healthy: true, text: 'ok\n' };
-  const text = `the rotation loop hangs in ${stuckAt}; it last came round at ${formatInstant(lastTick)}\n`;
+  const text = `the rotation loop hangs in ${stuckAt}; it last ran at ${formatInstant(lastTick)}\n`;
   return { healthy: false, text };
 }
 
-/** Ready means that every certificate is there and good; an agent without certificates has not read its directory yet. */
+/** Ready means that every certificate is usable. An agent without certificates has not read its directory yet. */
 export function readiness(status: AgentStatus): Verdict {
   if (status.certificates.length === 0) {
-    return { healthy: false, text: 'no certificate is known yet\n' };
+    return { healthy: false, text: 'the certificate directory has not been read yet\n' };
   }
   return {
     healthy: status.certificates.every((certificate) => certificate.usable),
@@ -38,11 +38,11 @@ function readinessLine(certificate: CertificateStatus, now: Instant): string {
   const { name, state, since, usable } = certificate;
   const age = formatDuration(now - since);
   const head = `${name}: ${usable ? 'ready' : 'NOT READY'}, ${state} since ${formatInstant(since)} (${age})`;
-  return usable ? head : [head, ...missing(certificate, now)].map(oneLine).join('; ');
+  return usable ? head : [head, ...problems(certificate, now)].map(oneLine).join('; ');
 }
 
-/** What stands between this certificate and being usable, the cause nearest to a person last. */
-export function missing(certificate: CertificateStatus, now: Instant): readonly string[] {
+/** Why the certificate is not usable or not renewed, ending with what a person can act on. */
+export function problems(certificate: CertificateStatus, now: Instant): readonly string[] {
   const { current, csr, state, lastFailure, nextAttempt } = certificate;
   const reasons: string[] = [];
   if (current === undefined) reasons.push('there is no certificate');
@@ -50,7 +50,7 @@ export function missing(certificate: CertificateStatus, now: Instant): readonly 
     reasons.push(`expired ${formatDuration(now - current.notAfter)} ago`);
   } else if (now < current.notBefore) {
     reasons.push(`not valid before ${formatInstant(current.notBefore)}`);
-  } else if (current.selfSigned) reasons.push('only a self-signed stand-in');
+  } else if (current.selfSigned) reasons.push('only a temporary self-signed certificate');
   if (csr !== undefined && state === 'pending-approval') {
     reasons.push(`approve with: kubectl certificate approve ${csr.name}`);
   }
@@ -64,7 +64,7 @@ export function missing(certificate: CertificateStatus, now: Instant): readonly 
   return reasons;
 }
 
-/** A message of another program may hold line breaks; one certificate is one line. */
+/** Messages from other programs may contain line breaks; each certificate gets one line. */
 function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').trim();
 }

@@ -4,12 +4,12 @@ import { formatDuration, formatInstant } from '../core/instant.ts';
 import { clamp, lifetimeStart } from '../core/schedule.ts';
 import { describeEndpoint } from '../core/served.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
-import { missing } from './health.ts';
+import { problems } from './health.ts';
 import type { Html, HtmlValue } from './html.ts';
 import { html } from './html.ts';
 import { statusPageStyle } from './status-page-style.ts';
 
-/** For a person with a browser and a port-forward: no script, nothing loaded, drawn anew every 15 s. */
+/** For a person with a browser and a port forward. Uses no scripts, loads nothing, and refreshes every 15 s. */
 export function statusPage(status: AgentStatus): string {
   const { certificates, nodeName } = status;
   return html`<!doctype html>
@@ -33,7 +33,7 @@ export function statusPage(status: AgentStatus): string {
         <footer>
           <p>
             nodecertd ${status.version}, pid ${status.pid}, running for
-            ${formatDuration(status.now - status.startedAt)}, pairs in
+            ${formatDuration(status.now - status.startedAt)}, certificate directory
             <code>${status.certificateDirectory}</code>
           </p>
           <p>
@@ -58,12 +58,12 @@ function verdict({ certificates }: AgentStatus): Html {
 
 function toneOf(certificate: CertificateStatus): Tone {
   if (!certificate.usable) return 'bad';
-  const isTroubled = certificate.overdue || certificate.attempts > 0;
-  return isTroubled || aftermath(certificate).length > 0 ? 'warn' : 'good';
+  const isDelayed = certificate.overdue || certificate.attempts > 0;
+  return isDelayed || postRotation(certificate).length > 0 ? 'warn' : 'good';
 }
 
-/** Those who use the certificate do not have it yet. */
-function aftermath({ hooks = [], served }: CertificateStatus): string[] {
+/** Failed hooks, and endpoints that do not serve the new certificate yet. */
+function postRotation({ hooks = [], served }: CertificateStatus): string[] {
   const failed = hooks.flatMap(({ failure }) => (failure === undefined ? [] : [failure.message]));
   const stale = (served?.endpoints ?? []).filter(({ state }) => state !== 'current');
   return [...failed, ...stale.map(describeEndpoint)];
@@ -78,7 +78,7 @@ function card(certificate: CertificateStatus, now: Instant): Html {
       <span class="since">for ${formatDuration(now - since)}</span>
       ${current && timeLeft(current, now)}
     </div>
-    ${current && lifetime(current, rotationDeadline, now)} ${troubles(certificate, now)}
+    ${current && lifetime(current, rotationDeadline, now)} ${problemList(certificate, now)}
     <dl>${facts(certificate, now)}</dl>
   </article>`;
 }
@@ -89,7 +89,7 @@ function timeLeft({ notAfter }: CertificateFacts, now: Instant): Html {
     : html`<span class="left tone">expired ${formatDuration(now - notAfter)} ago</span>`;
 }
 
-/** A bar of the lifetime as the rotation counts it: the part that is over, the part that is left, and a mark where the rotation is due. */
+/** The lifetime as a bar, with the part that has passed, the part that is left, and a mark at the rotation deadline. */
 function lifetime(pair: PairFacts, deadline: Instant | undefined, now: Instant): Html {
   const start = lifetimeStart(pair);
   const percent = (instant: Instant): number =>
@@ -98,7 +98,7 @@ function lifetime(pair: PairFacts, deadline: Instant | undefined, now: Instant):
   const mark = deadline === undefined ? undefined : { at: percent(deadline), deadline };
   return html` <div class="life">
     ${mark && html`<div class="due" style="width:${mark.at}%"><span>${due(mark.deadline, now)} ▾</span></div>`}
-    <div class="bar" role="img" aria-label="${past} % of the lifetime is over">
+    <div class="bar" role="img" aria-label="${past}% of the lifetime has passed">
       <div class="past${past === 100 ? ' all' : ''}" style="width:${past}%"></div>
       ${mark && html`<div class="mark" style="left:${mark.at}%"></div>`}
     </div>
@@ -109,15 +109,15 @@ function lifetime(pair: PairFacts, deadline: Instant | undefined, now: Instant):
 function due(deadline: Instant, now: Instant): string {
   return deadline > now
     ? `rotation in ${formatDuration(deadline - now)}`
-    : `rotation due for ${formatDuration(now - deadline)}`;
+    : `rotation due ${formatDuration(now - deadline)} ago`;
 }
 
-/** Also of a certificate that is still good: a renewal that fails shows here long before it hurts. */
-function troubles(certificate: CertificateStatus, now: Instant): Html | undefined {
+/** Usable certificates have problems too: a failing renewal shows here long before the certificate expires. */
+function problemList(certificate: CertificateStatus, now: Instant): Html | undefined {
   const reasons = [
     ...(certificate.overdue ? ['the rotation is overdue'] : []),
-    ...missing(certificate, now),
-    ...aftermath(certificate),
+    ...problems(certificate, now),
+    ...postRotation(certificate),
   ];
   if (toneOf(certificate) === 'good' || reasons.length === 0) return undefined;
   return html`<ul class="missing">
@@ -135,8 +135,11 @@ function facts(certificate: CertificateStatus, now: Instant): readonly Html[] {
     ['Issuer', current?.issuer],
     ['Signer', signerName],
     ['File', html`<code>${path}</code>`],
-    ['Request', csr && html`<code>${csr.name}</code>, for ${formatDuration(now - csr.createdAt)}`],
-    ['Rotations', `${rotations} since the start`],
+    [
+      'CSR',
+      csr && html`<code>${csr.name}</code>, pending for ${formatDuration(now - csr.createdAt)}`,
+    ],
+    ['Rotations', `${rotations} since the agent started`],
     ['Last event', lastEvent && `${lastEvent.text}, ${formatDuration(now - lastEvent.at)} ago`],
   ];
   return rows.flatMap(([term, value]) =>

@@ -23,7 +23,7 @@ describe('DirectoryHold', () => {
     await rm(join(directory, '..'), { recursive: true });
   });
 
-  it('renew() does nothing while its lock is in place, or while there is nothing to lock', async () => {
+  it('renew() does nothing while the lock holds or nothing can be locked', async () => {
     await using hold = await DirectoryHold.take({ directory, clock, logger });
     await hold.renew();
     await rm(directory, { recursive: true });
@@ -35,7 +35,7 @@ describe('DirectoryHold', () => {
     );
   });
 
-  it('renew() locks the directory that took the place of the first, once', async () => {
+  it('renew() locks a recreated directory once', async () => {
     await using hold = await DirectoryHold.take({ directory, clock, logger });
     await rm(directory, { recursive: true });
     await mkdir(directory);
@@ -45,7 +45,7 @@ describe('DirectoryHold', () => {
     await assert.rejects(lockDirectory(directory), { code: 'STORE_LOCKED' });
   });
 
-  it('renew() makes a lock file that was removed, but not while its directory is being removed', async () => {
+  it('renew() recreates a removed lock file after a second', async () => {
     await using hold = await DirectoryHold.take({ directory, clock, logger });
     await rm(join(directory, lockFile));
     await hold.renew();
@@ -58,7 +58,7 @@ describe('DirectoryHold', () => {
     await assert.rejects(lockDirectory(directory), { code: 'STORE_LOCKED' });
   });
 
-  it('renew() goes on without a lock that it cannot take, says so once, and takes it later', async () => {
+  it('renew() continues without a lock, logs that once, and locks later', async () => {
     await using hold = await DirectoryHold.take({ directory, clock, logger });
     await rm(join(directory, lockFile));
     await mkdir(join(directory, lockFile));

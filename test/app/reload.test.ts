@@ -15,7 +15,7 @@ import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 
 type Configuration = Record<string, unknown>;
 
-/** The real program on the sandbox, told to read its configuration anew. */
+/** The real program on the sandbox, with changed configurations. */
 describe('Agent.reload()', () => {
   let controlPlane: ControlPlane;
   before(async () => {
@@ -30,7 +30,7 @@ describe('Agent.reload()', () => {
 
   const addresses = { from: 'static', dnsNames: ['worker'], ipAddresses: ['10.0.0.1'] };
 
-  it('keeps a certificate that is new in the configuration, and its old ones as they are', async () => {
+  it('adds a new certificate and keeps the existing ones', async () => {
     await using node = await TestNode.create(controlPlane, 'reload-add');
     const agent = await started(node);
     const serial = (await node.read('kubelet-client')).serialNumber;
@@ -47,7 +47,7 @@ describe('Agent.reload()', () => {
     assert.match(text, /^nodecertd_rotations_total\{certificate="kubelet-client"\} 1$/m);
   });
 
-  it('refuses a configuration with a mistake, names it, and goes on with the old one', async () => {
+  it('refuses an invalid configuration and keeps the old one', async () => {
     await using node = await TestNode.create(controlPlane, 'reload-bad');
     const original = await readFile(node.configFile, 'utf8');
     const agent = await started(node);
@@ -69,7 +69,7 @@ describe('Agent.reload()', () => {
     );
   });
 
-  it('gives up no request for another log level, and logs by it', async () => {
+  it('changes the log level without losing a pending request', async () => {
     await using node = await TestNode.create(controlPlane, 'reload-log');
     await controlPlane.setApproving(false);
     try {
@@ -93,7 +93,7 @@ describe('Agent.reload()', () => {
     }
   });
 
-  it('moves to other directories and another port, and leaves the old ones to others', async () => {
+  it('moves to other directories and another port, and releases the old', async () => {
     await using node = await TestNode.create(controlPlane, 'reload-move');
     const agent = await started(node);
     const pki = join(node.directory, 'other-pki');
@@ -117,7 +117,7 @@ describe('Agent.reload()', () => {
     await assert.rejects(lockDirectory(pki), { code: 'STORE_LOCKED' });
   });
 
-  it('refuses as a whole what it cannot have: a directory in use, a port that is taken', async () => {
+  it('refuses a directory or port in use, and changes nothing', async () => {
     await using node = await TestNode.create(controlPlane, 'reload-taken');
     const agent = await started(node);
     const { address } = await agent.event('metrics_listening');
@@ -138,12 +138,12 @@ describe('Agent.reload()', () => {
       assert.deepEqual([line.event, line['code']], ['config_refused', code]);
     }
     assert.equal((await fetch(`http://${String(address)}/healthz`)).status, 200);
-    // What was taken for the second one was given back.
+    // The lock on the second directory was released.
     await using other = await lockDirectory(`${directory}-2`);
     assert.equal(other.locked, true);
   });
 
-  it('listens with the same port on another address, or on the old one if it cannot', async () => {
+  it('moves the port to another address, or keeps the old address', async () => {
     await using free = await listening('127.0.0.1:0');
     const port = free.address.split(':')[1] ?? '';
     await free[Symbol.asyncDispose]();
@@ -163,7 +163,7 @@ describe('Agent.reload()', () => {
     assert.equal((await fetch(`http://127.0.0.2:${port}/healthz`)).status, 200);
   });
 
-  it('tells the service manager that it is ready, reloads, and stops', async () => {
+  it('tells the service manager about ready, reload, and stop', async () => {
     await using node = await TestNode.create(controlPlane, 'reload-notify');
     using socket = new NotifySocket();
     const env = { NOTIFY_SOCKET: socket.path, WATCHDOG_USEC: '4000000' };
@@ -193,7 +193,7 @@ async function started(node: TestNode, env: Record<string, string> = {}): Promis
   return agent;
 }
 
-/** Changes the file, sends SIGHUP, and returns the line that tells what came of it. */
+/** Changes the file, sends SIGHUP, and returns the log line with the result. */
 async function reload(
   node: TestNode,
   agent: TestAgent,
@@ -211,7 +211,7 @@ async function reload(
   return line;
 }
 
-/** Somebody else's port; closing twice does no harm. */
+/** A port in use by another program; closing it twice is harmless. */
 async function listening(place: string): Promise<AsyncDisposable & { readonly address: string }> {
   const [host = '', port = ''] = place.split(':');
   const server = createServer();

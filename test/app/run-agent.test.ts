@@ -11,8 +11,8 @@ import { TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 
-/** The real program on the sandbox, in what is not a certificate's story. */
-describe('runAgent()', () => {
+/** The real program on the sandbox: start, stop, and resources. */
+describe('nodecertd run', () => {
   let controlPlane: ControlPlane;
   before(async () => {
     controlPlane = await startSandboxControlPlane({ signingSeconds: 3_600 });
@@ -21,7 +21,7 @@ describe('runAgent()', () => {
     await controlPlane[Symbol.asyncDispose]();
   });
 
-  /** No approver until disposed of. */
+  /** Switches the approver off until disposed. */
   async function withoutApprover(
     node: TestNode,
   ): Promise<Awaited<ReturnType<typeof pendingOn>> & AsyncDisposable> {
@@ -30,7 +30,7 @@ describe('runAgent()', () => {
     return { ...pending, [Symbol.asyncDispose]: () => controlPlane.setApproving(true) };
   }
 
-  it('says in its state file where it is found, and ends with code 0 on SIGTERM', async () => {
+  it('writes its addresses to the state file, and exits with 0 on SIGTERM', async () => {
     await using node = await TestNode.create(controlPlane, 'state');
     const agent = node.start();
     const { address } = await agent.event('metrics_listening');
@@ -47,7 +47,7 @@ describe('runAgent()', () => {
     assert.deepEqual(agent.all('enroller_lost'), []);
   });
 
-  it('ends cleanly while a request stands, and remembers it', async () => {
+  it('stops cleanly with a pending CSR, and remembers it', async () => {
     await using node = await TestNode.create(controlPlane, 'standing');
     await using pending = await withoutApprover(node);
     await pending.agent.stop('SIGINT');
@@ -58,7 +58,7 @@ describe('runAgent()', () => {
     assert.ok(text.includes(pending.csr), text);
   });
 
-  it('does not wait for an enroller that does not react', async () => {
+  it('does not wait for an enroller that hangs', async () => {
     await using node = await TestNode.create(controlPlane, 'stopped');
     await using pending = await withoutApprover(node);
     process.kill(pending.enroller, 'SIGSTOP');
@@ -67,7 +67,7 @@ describe('runAgent()', () => {
     assert.throws(() => process.kill(pending.enroller, 0), { code: 'ESRCH' });
   });
 
-  it('ends at once at the second SIGINT', async () => {
+  it('exits at once on the second SIGINT', async () => {
     await using node = await TestNode.create(controlPlane, 'twice');
     await using pending = await withoutApprover(node);
     process.kill(pending.enroller, 'SIGSTOP');
@@ -82,7 +82,7 @@ describe('runAgent()', () => {
     }
   });
 
-  it('refuses a directory that another agent has, with what to do about it', async () => {
+  it('refuses a directory in use by another agent, with a remedy', async () => {
     await using node = await TestNode.create(controlPlane, 'second');
     const first = node.start();
     await first.event('metrics_listening');
@@ -96,7 +96,7 @@ describe('runAgent()', () => {
     assert.equal(first.exitCode, null);
   });
 
-  it('refuses a metrics port that is taken, and gives the directory back', async () => {
+  it('refuses a metrics port in use, and releases the directory', async () => {
     const taken = await listening();
     try {
       const { port } = taken.address() as { port: number };
@@ -117,7 +117,7 @@ describe('runAgent()', () => {
     }
   });
 
-  it('notices a changed configuration once, and goes on with the old one', async () => {
+  it('logs a changed configuration once, and keeps the old one', async () => {
     await using node = await TestNode.create(controlPlane, 'changed');
     const agent = node.start();
     await agent.event('certificate_stored');
@@ -143,7 +143,7 @@ describe('runAgent()', () => {
   });
 });
 
-/** An agent whose request stands, with the enroller that holds its key. */
+/** An agent with a pending CSR, and the enroller that holds its key. */
 async function pendingOn(node: TestNode): Promise<{
   readonly agent: TestAgent;
   readonly csr: string;

@@ -46,19 +46,19 @@ describe('isSettled()', () => {
     ['waiting-for-identity', -10 * second, true],
   ];
   for (const [state, age, settled] of cases) {
-    it(`is ${settled} for one that has been ${state} for ${age / second} s`, () => {
+    it(`is ${settled} for a certificate in ${state} for ${age / second} s`, () => {
       const waiting = certificate({ ...missing, state });
       assert.equal(isSettled(statusOf(start + age, certificate(), waiting)), settled);
     });
   }
 
-  it('is true for one that is usable, whatever is being done about it', () => {
+  it('is true for a usable certificate in any state', () => {
     assert.equal(isSettled(statusOf(start, certificate({ state: 'requesting' }))), true);
   });
 });
 
 describe('statusLine()', () => {
-  it('counts what is well, and names the next rotation', () => {
+  it('counts healthy certificates and names the next rotation', () => {
     const server = certificate({ name: 'kubelet-server', rotationDeadline: start + 3 * day });
     assert.equal(
       statusLine(statusOf(start, certificate(), server)),
@@ -67,7 +67,7 @@ describe('statusLine()', () => {
     assert.match(statusLine(statusOf(start + 4 * day, server)), /kubelet-server is being rotated$/);
   });
 
-  it('begins with what needs somebody, and says what for', () => {
+  it('starts with the problems and their remedies', () => {
     const csr = { name: 'node-csr-a', uid: '1', createdAt: start };
     const server = certificate({
       ...missing,
@@ -81,14 +81,14 @@ describe('statusLine()', () => {
     );
   });
 
-  it('says that a rotation is overdue', () => {
+  it('shows an overdue rotation', () => {
     const line = statusLine(statusOf(start + 28 * day, certificate({ overdue: true })));
     assert.equal(line, 'kubelet-client: rotation overdue; 0 of 1 certificates valid');
   });
 });
 
 class RecordingManager implements ServiceManager {
-  readonly told: string[][] = [];
+  readonly sent: string[][] = [];
   readonly watchdogMs: number | undefined;
 
   constructor(watchdogMs?: number) {
@@ -96,40 +96,40 @@ class RecordingManager implements ServiceManager {
   }
 
   notify(...assignments: readonly string[]): void {
-    this.told.push([...assignments]);
+    this.sent.push([...assignments]);
   }
 }
 
 describe('ServiceNotifier', () => {
   const pending = certificate({ ...missing, state: 'pending-approval' });
 
-  it('round() tells once that the service is ready, and the status when it is news', () => {
+  it('round() sends READY once, and STATUS only if it changed', () => {
     const manager = new RecordingManager();
     const notifier = new ServiceNotifier(manager);
     notifier.round(statusOf(start, pending));
     notifier.round(statusOf(start + 10 * second, pending));
     notifier.round(statusOf(start + 10 * second, pending));
-    const said = manager.told.map((one) => one.map((text) => text.replace(/=.*/, '')));
-    assert.deepEqual(said, [['STATUS'], ['READY', 'STATUS']]);
+    const names = manager.sent.map((one) => one.map((text) => text.replace(/=.*/, '')));
+    assert.deepEqual(names, [['STATUS'], ['READY', 'STATUS']]);
   });
 
-  it('round() feeds the watchdog where there is one', () => {
+  it('round() pings the watchdog if there is one', () => {
     const manager = new RecordingManager(minute);
     const notifier = new ServiceNotifier(manager);
     for (let n = 0; n < 3; n += 1) notifier.round(statusOf(start, certificate()));
     assert.deepEqual(
-      manager.told.map((one) => one.filter((text) => text === 'WATCHDOG=1')),
+      manager.sent.map((one) => one.filter((text) => text === 'WATCHDOG=1')),
       [['WATCHDOG=1'], ['WATCHDOG=1'], ['WATCHDOG=1']],
     );
   });
 
   for (const [what, watchdogMs, before, after] of [
-    ['nobody is told', undefined, minute, minute],
-    ['there is no watchdog', null, second, minute],
-    ['a watchdog gives twenty seconds', 20 * second, second, 10 * second],
-    ['a watchdog gives an hour', hour, second, minute],
+    ['without a service manager', undefined, minute, minute],
+    ['without a watchdog', null, second, minute],
+    ['with a watchdog of 20 s', 20 * second, second, 10 * second],
+    ['with a watchdog of 1 h', hour, second, minute],
   ] as const) {
-    it(`longestPause is ${before} ms, and ${after} ms once ready, where ${what}`, () => {
+    it(`longestPause is ${before} ms, then ${after} ms once ready, ${what}`, () => {
       const manager =
         watchdogMs === undefined ? undefined : new RecordingManager(watchdogMs ?? undefined);
       const notifier = new ServiceNotifier(manager);
@@ -139,17 +139,17 @@ describe('ServiceNotifier', () => {
     });
   }
 
-  it('reloading() and reloaded() are for a service that was ready', () => {
+  it('reloading() and reloaded() send nothing before the service is ready', () => {
     const manager = new RecordingManager();
     const notifier = new ServiceNotifier(manager);
     notifier.reloading();
     notifier.reloaded();
-    assert.deepEqual(manager.told, []);
+    assert.deepEqual(manager.sent, []);
     notifier.round(statusOf(start, certificate()));
     notifier.reloading();
     notifier.reloaded();
     notifier.stopping();
-    const [, reloading, ready, stopping] = manager.told;
+    const [, reloading, ready, stopping] = manager.sent;
     assert.equal(reloading?.[0], 'RELOADING=1');
     assert.match(reloading?.[1] ?? '', /^MONOTONIC_USEC=\d+$/);
     assert.deepEqual([ready, stopping?.[0]], [['READY=1'], 'STOPPING=1']);

@@ -22,7 +22,7 @@ describe('StateKeeper', () => {
     await rm(directory, { recursive: true });
   });
 
-  it('writes what it was told last, and is done when it is disposed of', async () => {
+  it('writes the last state before disposal ends', async () => {
     {
       await using keeper = new StateKeeper({ directory, state: emptyState, clock, logger });
       keeper.setRun({ pid: 1, metricsAddress: '127.0.0.1:1' });
@@ -40,7 +40,7 @@ describe('StateKeeper', () => {
     assert.deepEqual(logger.lines, []);
   });
 
-  it('keeps what earlier runs left until it is told otherwise', async () => {
+  it('keeps the records of earlier runs until they change', async () => {
     const earlier = { certificates: { client: { outstanding: [{ csr: 'old', createdAt: 1 }] } } };
     {
       await using keeper = new StateKeeper({ directory, state: earlier, clock, logger });
@@ -49,7 +49,7 @@ describe('StateKeeper', () => {
     assert.deepEqual((await readState(directory)).state, { pid: 3, ...earlier });
   });
 
-  it('keeps requests and hooks of a certificate apart, and knows what is over', async () => {
+  it('keeps requests and hooks of a certificate apart', async () => {
     const wentBack = { from: 'b', to: 'a', count: 1, until: 7 };
     {
       await using keeper = new StateKeeper({ directory, state: emptyState, clock, logger });
@@ -63,7 +63,7 @@ describe('StateKeeper', () => {
     });
   });
 
-  it('skips states that were overtaken before they were written', async () => {
+  it('skips states that are out of date before they are written', async () => {
     {
       await using keeper = new StateKeeper({
         directory: join(directory, 'file/below'),
@@ -77,7 +77,7 @@ describe('StateKeeper', () => {
     assert.equal(logger.lines.length, 1);
   });
 
-  it('logs a directory that cannot be written to, and goes on', async () => {
+  it('logs a directory that it cannot write, and continues', async () => {
     await writeFile(join(directory, 'file'), '');
     {
       await using keeper = new StateKeeper({
@@ -96,7 +96,7 @@ describe('StateKeeper', () => {
     assert.equal(await readFile(join(directory, 'file'), 'utf8'), '');
   });
 
-  it('says once why it cannot write, with the remedy, and when it can again', async () => {
+  it('logs a failing write once, and the recovery once', async () => {
     const file = join(directory, 'file');
     await writeFile(file, '');
     await using keeper = new StateKeeper({ directory: file, state: emptyState, clock, logger });
@@ -108,7 +108,7 @@ describe('StateKeeper', () => {
     assert.equal(typeof logger.lines[0]?.['code'], 'string');
     assert.ok(logger.lines[0]?.['remedy']);
     await rm(file);
-    // Nothing changes any more: what is known is written all the same.
+    // The state is written even though nothing changes any more.
     await until('it is written', () => {
       void clock.advance(minute);
       return logger.lines.length > 1;
@@ -119,7 +119,7 @@ describe('StateKeeper', () => {
     assert.equal(clock.sleeping, 0);
   });
 
-  it('tries once more at the end what could not be written before', async () => {
+  it('writes once more at disposal after a failed write', async () => {
     const file = join(directory, 'file');
     await writeFile(file, '');
     {

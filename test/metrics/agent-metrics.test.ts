@@ -31,7 +31,7 @@ function metricsOf(initial: AgentStatus): {
 describe('AgentMetrics gauges', () => {
   const both = agent([client(), server()]);
   for (const stuckAt of [undefined, 'setting watches']) {
-    it(`nodecertd_loop_stuck is ${Number(stuckAt !== undefined)} with ${stuckAt ?? 'nothing'} that hangs`, async () => {
+    it(`nodecertd_loop_stuck is ${Number(stuckAt !== undefined)} while ${stuckAt ?? 'nothing'} hangs`, async () => {
       const metrics = new AgentMetrics({
         status: () => both,
         health: () => ({ lastTick: now - minute, stuckAt }),
@@ -96,7 +96,7 @@ describe('AgentMetrics gauges', () => {
     });
   }
 
-  it('render() shows every state, 1 for the present one alone', async () => {
+  it('render() shows 1 for the current state and 0 for the others', async () => {
     const found = series(await scrape(metricsOf(both).metrics), 'nodecertd_certificate_state');
     assert.equal(Object.keys(found).length, 2 * certificateStates.length);
     for (const state of certificateStates) {
@@ -107,7 +107,7 @@ describe('AgentMetrics gauges', () => {
     }
   });
 
-  it('render() shows a negative expiration, overdue and failures once it goes wrong', async () => {
+  it('render() shows negative expiration, overdue rotation, and failures', async () => {
     const expired = client({
       current: facts({ notAfter: now - 90 * second }),
       usable: false,
@@ -123,7 +123,7 @@ describe('AgentMetrics gauges', () => {
     assert.equal(value('nodecertd_certificate_usable'), 0);
   });
 
-  it('render() drops the series of a serial, a request, a pair and a certificate that are gone', async () => {
+  it('render() drops the series of an old serial, CSR, or certificate', async () => {
     const { metrics, set } = metricsOf(both);
     await metrics.render();
     const { csr: _, ...decided } = server({ current: facts({ serial: '77' }) });
@@ -138,7 +138,7 @@ describe('AgentMetrics gauges', () => {
     });
   });
 
-  it('render() escapes what a label may not hold as it is', async () => {
+  it('render() escapes label values', async () => {
     const odd = client({ path: 'a"b\\c\nd' });
     const found = Object.keys(
       series(await scrape(metricsOf(agent([odd])).metrics), 'nodecertd_certificate_info'),
@@ -168,7 +168,7 @@ describe('metric names', () => {
 });
 
 describe('AgentMetrics counters', () => {
-  it('render() has them at zero before anything happened', async () => {
+  it('render() has them at zero from the start', async () => {
     const exposition = await scrape(metricsOf(agent([client()])).metrics);
     const zero = { '{certificate="kubelet-client"}': 0 };
     assert.deepEqual(series(exposition, 'nodecertd_rotations_total'), zero);
@@ -184,7 +184,7 @@ describe('AgentMetrics counters', () => {
     });
   });
 
-  it('render() has each code an attempt can end with at zero, and no other', async () => {
+  it('render() has every code that can end an attempt at zero', async () => {
     const exposition = await scrape(metricsOf(agent([client()])).metrics);
     const found = series(exposition, 'nodecertd_rotation_failures_total');
     assert.ok(Object.values(found).every((value) => value === 0));
@@ -192,7 +192,7 @@ describe('AgentMetrics counters', () => {
     assert.deepEqual(codes, [...attemptCodes]);
   });
 
-  it('record…() count per certificate and code, and nothing is lost by a scrape between', async () => {
+  it('record…() count per certificate and code across scrapes', async () => {
     const { metrics } = metricsOf(agent([client(), server()]));
     metrics.recordRequested('kubelet-client');
     metrics.recordFailure('kubelet-client', 'CSR_DENIED');
@@ -234,7 +234,7 @@ describe('AgentMetrics counters', () => {
     assert.equal(value(`${duration}_bucket`, '{le="14400",certificate="kubelet-server"}'), 1);
   });
 
-  it('recordStored() keeps sums from shrinking when the clock was set back', async () => {
+  it('recordStored() never shrinks a sum after the clock was set back', async () => {
     const { metrics } = metricsOf(agent([client()]));
     metrics.recordStored({ name: 'kubelet-client', ageOfReplaced: -5, seconds: -5 });
     const sum = series(await scrape(metrics), 'nodecertd_rotation_duration_seconds_sum');
@@ -259,7 +259,7 @@ describe('AgentMetrics counters', () => {
     assert.equal(buckets['{le="300",verb="watch"}'], 1);
   });
 
-  it('recordEnrollerEnd() counts those that did not finish', async () => {
+  it('recordEnrollerEnd() counts enrollers that did not finish', async () => {
     const { metrics } = metricsOf(agent([client()]));
     const running = async (): Promise<number | undefined> =>
       series(await scrape(metrics), 'nodecertd_enroller_running')[''];
@@ -281,7 +281,7 @@ describe('AgentMetrics counters', () => {
     assert.deepEqual(count, { '{certificate="kubelet-client"}': 0 });
   });
 
-  it('render() reads the time from the status alone', async () => {
+  it('render() takes the time from the status only', async () => {
     const { metrics, set } = metricsOf(agent([client()]));
     await metrics.render();
     set(agent([client()], { now: now + minute }));

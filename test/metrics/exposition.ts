@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { AgentMetrics } from '../../src/metrics/agent-metrics.ts';
 
-/** What one scrape says: `name{labels as written}` → value, and `name` → `type`. */
+/** The result of one scrape: `name{labels as written}` → value, and `name` → `type`. */
 export interface Exposition {
   readonly samples: ReadonlyMap<string, number>;
   readonly types: ReadonlyMap<string, string>;
@@ -11,7 +11,7 @@ export async function scrape(metrics: AgentMetrics): Promise<Exposition> {
   return parseExposition(await metrics.render());
 }
 
-/** Reads the text format strictly: a line that is none of its forms fails the test. */
+/** Parses the text format strictly: any other line fails the test. */
 export function parseExposition(text: string): Exposition {
   const samples = new Map<string, number>();
   const types = new Map<string, string>();

@@ -4,7 +4,7 @@ import { Registry } from '../../src/metrics/prom-client.ts';
 import { FindingsGauge } from '../../src/metrics/findings-gauge.ts';
 
 describe('FindingsGauge', () => {
-  it('has no series before the examination, then one for each severity', async () => {
+  it('has no series before the checks, then one for each severity', async () => {
     const registry = new Registry();
     const gauge = new FindingsGauge(registry);
     const series = async (): Promise<string[]> =>

@@ -3,7 +3,7 @@ import { kubeletClientSigner, kubeletServingSigner } from '../../src/core/certif
 import { day, hour, minute } from '../../src/core/instant.ts';
 import type { AgentStatus, CertificateStatus } from '../../src/core/status.ts';
 
-/** The moment at which every status below was taken. */
+/** The time of every status below. */
 export const now = Date.UTC(2026, 0, 10, 12);
 
 export function facts(changes: Partial<PairFacts> = {}): PairFacts {
@@ -41,7 +41,7 @@ export function client(changes: Partial<CertificateStatus> = {}): CertificateSta
   };
 }
 
-/** A serving certificate that was never issued: its request waits for a person. */
+/** A serving certificate that was never issued; its CSR is pending. */
 export function server(changes: Partial<CertificateStatus> = {}): CertificateStatus {
   return {
     name: 'kubelet-server',
@@ -74,7 +74,7 @@ export function agent(
   };
 }
 
-/** What follows its rotations: one hook that works, one that fails; one server that has the new pair, one that has not. */
+/** One hook succeeded and one failed; one endpoint serves the new certificate and one does not. */
 export const followed: Pick<CertificateStatus, 'hooks' | 'served'> = {
   hooks: [
     { name: '/usr/local/bin/deploy', succeededAt: now - hour },

@@ -26,7 +26,7 @@ const deploy = 'certificate="kubelet-client",hook="/usr/local/bin/deploy"';
 const reload = 'certificate="kubelet-client",hook="reload nginx.service"';
 
 describe('HookMetrics', () => {
-  it('has every result of every configured hook at zero, and counts the tries', async () => {
+  it('has every result of every hook at zero, and counts runs', async () => {
     const { metrics } = metricsOf([client(followed), server()]);
     const runs = series(await scrape(metrics), 'nodecertd_hook_runs_total');
     assert.equal(Object.keys(runs).length, 6);
@@ -41,7 +41,7 @@ describe('HookMetrics', () => {
     assert.equal(counted[`{${reload},result="succeeded"}`], 0);
   });
 
-  it('shows which hook fails, and when each last worked', async () => {
+  it('shows which hook fails, and when each last succeeded', async () => {
     const { metrics } = metricsOf([client(followed)]);
     const exposition = await scrape(metrics);
     assert.deepEqual(series(exposition, 'nodecertd_hook_failing'), {
@@ -52,7 +52,7 @@ describe('HookMetrics', () => {
     assert.equal(successes[`{${deploy}}`], (now - 3_600 * second) / second);
   });
 
-  it('shows for each endpoint whether the certificate on disk is served there', async () => {
+  it('shows whether each endpoint serves the certificate on disk', async () => {
     const { metrics } = metricsOf([client(followed)]);
     assert.deepEqual(series(await scrape(metrics), 'nodecertd_served_current'), {
       '{certificate="kubelet-client",endpoint="127.0.0.1:10250"}': 1,
@@ -60,7 +60,7 @@ describe('HookMetrics', () => {
     });
   });
 
-  it('has no series of what is not configured, not known yet, or not any more', async () => {
+  it('has no series for unknown or removed hooks and endpoints', async () => {
     const { metrics, show } = metricsOf([client({ hooks: [{ name: 'SIGHUP a.service' }] })]);
     const first = await scrape(metrics);
     assert.deepEqual(series(first, 'nodecertd_hook_last_success_timestamp_seconds'), {});

@@ -18,7 +18,7 @@ describe('isTrustedHost()', () => {
     'metrics.node.example',
   ];
   for (const host of trusted) {
-    it(`takes ${host ?? 'no header'}`, () => assert.ok(isTrustedHost(host, names)));
+    it(`accepts ${host ?? 'no header'}`, () => assert.ok(isTrustedHost(host, names)));
   }
 
   const refused = [
@@ -39,6 +39,6 @@ describe('isTrustedHost()', () => {
     'localhost:port',
   ];
   for (const host of refused) {
-    it(`refuses "${host}"`, () => assert.ok(!isTrustedHost(host, names)));
+    it(`rejects "${host}"`, () => assert.ok(!isTrustedHost(host, names)));
   }
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Html, html } from '../../src/metrics/html.ts';
 
-/** Under another name the formatter leaves the templates as they are. */
+/** The formatter reformats templates tagged `html`, so the tag has another name here. */
 const markup = html;
 
 describe('html``', () => {
@@ -14,7 +14,7 @@ describe('html``', () => {
     );
   });
 
-  it('takes markup as it is, lists one after the other, and undefined as nothing', () => {
+  it('keeps Html, concatenates lists, and leaves out undefined', () => {
     const items = ['a', '<'].map((item) => html`<li>${item}</li>`);
     assert.equal(
       markup`<ul>${items}</ul>${undefined}${7}${new Html('<br>')}`.text,

@@ -26,7 +26,7 @@ function metricsOf(certificates: readonly CertificateStatus[], names = true): Ag
 }
 
 describe('KubeletMetrics', () => {
-  it('has the five names with their types, unlabelled and present from the start', async () => {
+  it('has the five names with their types, unlabeled and present from the start', async () => {
     const exposition = await scrape(metricsOf([]));
     const types = [...exposition.types].filter(([name]) => name.startsWith('kubelet_'));
     assert.deepEqual(Object.fromEntries(types), kubeletNames);
@@ -41,7 +41,7 @@ describe('KubeletMetrics', () => {
     });
   });
 
-  it('is absent unless asked for', async () => {
+  it('is absent by default', async () => {
     const text = await metricsOf([client()], false).render();
     assert.doesNotMatch(text, /kubelet_certificate_manager|kubelet_server/);
   });
@@ -50,7 +50,11 @@ describe('KubeletMetrics', () => {
     ['whole seconds', [client({ current: facts({ notAfter: now + minute + 999 }) })], 60],
     ['negative once expired', [client({ current: facts({ notAfter: now - 90_500 }) })], -90],
     ['+Inf without a certificate', [server({ signerName: client().signerName })], Infinity],
-    ['+Inf with a stand-in', [client({ current: facts({ selfSigned: true }) })], Infinity],
+    [
+      '+Inf with a temporary certificate',
+      [client({ current: facts({ selfSigned: true }) })],
+      Infinity,
+    ],
     ['+Inf for other signers', [client({ signerName: 'example.com/serving' })], Infinity],
     [
       'the earliest of several',
@@ -71,7 +75,7 @@ describe('KubeletMetrics', () => {
     assert.deepEqual(series(await scrape(metricsOf([client(), issued])), name), { '': 7 });
   });
 
-  it('renew errors count failures of the kubelet certificates by signer', async () => {
+  it('renew errors count failures of the two kubelet certificates', async () => {
     const other = client({ name: 'node-exporter', signerName: 'example.com/serving' });
     const metrics = metricsOf([client(), server(), other]);
     metrics.recordFailure('kubelet-client', 'API_TIMEOUT');
@@ -84,7 +88,7 @@ describe('KubeletMetrics', () => {
     assert.deepEqual(series(exposition, 'kubelet_server_expiration_renew_errors'), { '': 2 });
   });
 
-  it('server_rotation_seconds has the buckets of the kubelet and counts replaced serving pairs', async () => {
+  it("server_rotation_seconds has the kubelet's buckets", async () => {
     const metrics = metricsOf([client(), server()]);
     metrics.recordStored({ name: 'kubelet-server', seconds: 1 });
     metrics.recordStored({ name: 'kubelet-client', ageOfReplaced: 50, seconds: 1 });

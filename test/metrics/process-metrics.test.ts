@@ -21,7 +21,7 @@ function value(exposition: Exposition, name: string): number {
 }
 
 describe('ProcessMetrics', () => {
-  it('counts the CPU time of the whole process, and does not add it up again', async () => {
+  it('shows the CPU time of the process without adding it up twice', async () => {
     const before = process.cpuUsage();
     await metrics.render();
     const cpu = value(await scrape(metrics), 'process_cpu_seconds_total') * 1e6;
@@ -38,7 +38,7 @@ describe('ProcessMetrics', () => {
     assert.equal(before + 2, readdirSync('/proc/self/fd').length - 1);
   });
 
-  it('shows the limit on open files and the memory that /proc shows', async () => {
+  it('shows the same file limit and memory as /proc', async () => {
     const exposition = await scrape(metrics);
     const limit = /Max open files\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
     assert.equal(value(exposition, 'process_max_fds'), Number(limit));
@@ -51,7 +51,7 @@ describe('ProcessMetrics', () => {
 });
 
 describe('prom-client.ts', () => {
-  it('loads the registry and three kinds of metric, and nothing that they do not need', async () => {
+  it('loads only the registry and three metric types', async () => {
     const door = fileURLToPath(new URL('../../src/metrics/prom-client.ts', import.meta.url));
     const script = `
       await import(${JSON.stringify(door)});

@@ -13,7 +13,7 @@ import { agent, client, facts, server } from './fixtures.ts';
 
 const rules = fileURLToPath(new URL('../../config/prometheus-rules.yaml', import.meta.url));
 
-/** As the status of a live agent: its moments lie around the present, which is Prometheus's clock too. */
+/** The status of a live agent with times around the present, because Prometheus uses the real clock. */
 function live(certificates: readonly CertificateStatus[]): AgentStatus {
   return agent(certificates, { now: Date.now(), startedAt: Date.now() - hour });
 }
@@ -41,7 +41,7 @@ async function alertNamed(prometheus: Prometheus, name: string): Promise<Alert> 
 const health = (): Health => ({ lastTick: Date.now() - minute, stuckAt: undefined });
 
 describe('a real Prometheus', { skip: skipWithout('prometheus') }, () => {
-  it('fires on an overdue and a stuck certificate, and stops once they are replaced', async () => {
+  it('fires on an overdue rotation and a stuck CSR, and resolves after', async () => {
     let certificates = [overdue, stuck];
     const status = (): AgentStatus => live(certificates);
     const metrics = new AgentMetrics({ status, health, kubeletNames: () => true });
@@ -77,7 +77,7 @@ describe('a real Prometheus', { skip: skipWithout('prometheus') }, () => {
 });
 
 describe('withoutPatience()', () => {
-  it('sets every for to zero and leaves the rest alone', () => {
+  it('sets every `for` to zero and keeps the rest', () => {
     const before =
       '- alert: A\n  expr: x > 3600\n  for: 15m\n  annotations: { a: "wait for: it" }\n';
     assert.equal(withoutPatience(before), before.replace('for: 15m', 'for: 0s'));

@@ -68,7 +68,7 @@ describe('config/prometheus-rules.yaml', () => {
     }
   });
 
-  it('asks only for metrics that exist', async () => {
+  it('uses only metrics that exist', async () => {
     const { types } = await scrape(everyMetric());
     for (const { alert, expr } of rules) {
       for (const [name] of expr.matchAll(/nodecertd_\w+/g)) {
@@ -78,7 +78,7 @@ describe('config/prometheus-rules.yaml', () => {
   });
 
   for (const { alert, for: patience, labels, annotations } of rules) {
-    it(`${alert} has what a person needs`, () => {
+    it(`${alert} has a severity, texts, and a remedy`, () => {
       assert.ok(patience);
       assert.ok(['warning', 'critical'].includes(labels['severity'] ?? ''));
       for (const key of ['summary', 'description', 'remedy']) assert.ok(annotations[key], key);
@@ -86,14 +86,14 @@ describe('config/prometheus-rules.yaml', () => {
     });
   }
 
-  it('searches the log for messages that the agent writes', () => {
+  it('greps only for messages that the agent logs', () => {
     const messages = Object.values(logEvents).map(({ message }) => message);
     const patterns = rules.flatMap(
       ({ annotations }) => /--grep '(.+?)'/.exec(annotations['remedy'] ?? '')?.[1] ?? [],
     );
     assert.ok(patterns.length > 0);
     for (const pattern of patterns) {
-      // As journalctl does: a pattern without capitals ignores case.
+      // Like journalctl: a pattern without capitals ignores case.
       const flags = pattern === pattern.toLowerCase() ? 'i' : '';
       const found = messages.filter((message) => new RegExp(pattern, flags).test(message));
       assert.ok(found.length > 0, pattern);
@@ -107,7 +107,7 @@ describe('the exposition', () => {
     assert.ok(child.stdin && child.stderr);
     child.stdin.end(await everyMetric().render());
     const [complaints, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
-    // Two counters of the kubelet are older than the rule; everything of ours is clean.
+    // Two of the kubelet's counters predate the naming rule; ours follow it.
     assert.deepEqual(complaints.trim().split('\n'), [
       'kubelet_certificate_manager_client_expiration_renew_errors counter metrics should have "_total" suffix',
       'kubelet_server_expiration_renew_errors counter metrics should have "_total" suffix',

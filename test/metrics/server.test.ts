@@ -66,7 +66,7 @@ describe('startMetricsServer() answers', () => {
     }
   });
 
-  it('/status with the status as it is', async () => {
+  it('/status with the status as JSON', async () => {
     const status = agent([client(), server()]);
     await using running = await start({ status: () => status });
     const { headers, body } = await ask(running.url, '/status');
@@ -74,7 +74,7 @@ describe('startMetricsServer() answers', () => {
     assert.deepEqual(JSON.parse(body), JSON.parse(JSON.stringify(status)));
   });
 
-  it('/ with a page that may load and run nothing', async () => {
+  it('/ with a page whose policy forbids scripts and resources', async () => {
     await using running = await start();
     const { code, headers, body } = await ask(running.url, '/');
     assert.equal(code, 200);
@@ -83,7 +83,7 @@ describe('startMetricsServer() answers', () => {
     assert.match(body, /kubectl certificate approve node-csr-abc/);
   });
 
-  it('/healthz and /readyz with the verdict as the code', async () => {
+  it('/healthz and /readyz with 200 or 503', async () => {
     await using dead = await start({ stuckAt: 'a look at the files' });
     assert.equal((await ask(dead.url, '/healthz')).code, 503);
     assert.equal((await ask(dead.url, '/readyz')).code, 503);
@@ -92,7 +92,7 @@ describe('startMetricsServer() answers', () => {
     assert.equal((await ask(well.url, '/readyz')).code, 200);
   });
 
-  it('the query of a scrape config is ignored', async () => {
+  it('/metrics also with a query', async () => {
     await using running = await start();
     assert.equal((await ask(running.url, '/metrics?node=1')).code, 200);
   });
@@ -113,7 +113,7 @@ describe('startMetricsServer() answers', () => {
     });
   }
 
-  it('unknown paths with 404 and the paths there are', async () => {
+  it('unknown paths with 404 and the available paths', async () => {
     await using running = await start();
     for (const path of ['/metricsx', '/metrics/', '//metrics', '/%6detrics', '/favicon.ico']) {
       const { code, body } = await ask(running.url, path);
@@ -123,7 +123,7 @@ describe('startMetricsServer() answers', () => {
   });
 
   for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE']) {
-    it(`${method} with 405 and what is allowed`, async () => {
+    it(`${method} with 405 and the allowed methods`, async () => {
       await using running = await start();
       const { code, headers } = await ask(running.url, '/metrics', { method });
       assert.equal(code, 405);
@@ -131,7 +131,7 @@ describe('startMetricsServer() answers', () => {
     });
   }
 
-  it('a host that is not its own with 421 and nothing of the status', async () => {
+  it('a foreign host with 421 and without the status', async () => {
     await using running = await start();
     for (const path of ['/status', '/metrics', '/']) {
       const { code, body } = await ask(running.url, path, { headers: { host: 'evil.example' } });
@@ -142,7 +142,7 @@ describe('startMetricsServer() answers', () => {
     assert.equal(code, 200, 'the name of the node is its own');
   });
 
-  it('a status that cannot be made with 500, and goes on', async () => {
+  it('a failing status with 500, and keeps running', async () => {
     let broken = true;
     const status = (): AgentStatus => {
       if (broken) throw new AgentError('INTERNAL', 'no status today');
@@ -156,7 +156,7 @@ describe('startMetricsServer() answers', () => {
   });
 });
 
-/** What the other side sends until it closes; a reset is a way to close. */
+/** Everything the server sends until it closes the connection; a reset counts as closing. */
 async function untilClosed(socket: Socket): Promise<string> {
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -180,7 +180,7 @@ describe('startMetricsServer() withstands', () => {
       `GET / HTTP/1.1\r\nHost: a\r\nX-Long: ${'x'.repeat(9000)}\r\n\r\n`,
       /^HTTP\/1.1 431 /,
     ],
-    ['no host at all', 'GET /metrics HTTP/1.1\r\n\r\n', /^HTTP\/1.1 400 /],
+    ['no host header', 'GET /metrics HTTP/1.1\r\n\r\n', /^HTTP\/1.1 400 /],
     ['something that is not HTTP', '\x16\x03\x01\x02\x00\x01\x00\r\n\r\n', /^HTTP\/1.1 400 /],
     [
       'a body that is announced and never sent',
@@ -198,7 +198,7 @@ describe('startMetricsServer() withstands', () => {
     });
   }
 
-  it('more connections than it takes: those beyond are closed, those inside are served', async () => {
+  it('too many connections by closing the excess ones', async () => {
     await using running = await start({ limits: { ...quick, requestMs: minute } });
     const held: Socket[] = [];
     for (let count = 0; count < quick.connections; count += 1) {
@@ -216,7 +216,7 @@ describe('startMetricsServer() withstands', () => {
     for (const socket of held) socket.destroy();
   });
 
-  it('being disposed while connections are open', async () => {
+  it('disposal while connections are open', async () => {
     const running = await start();
     const socket = connect(running.address.port, running.address.host);
     const closed = untilClosed(socket);
@@ -229,14 +229,14 @@ describe('startMetricsServer() withstands', () => {
 });
 
 describe('startMetricsServer() listens', () => {
-  it('on a free port when asked for port 0, and says where', async () => {
+  it('on a free port for port 0, and reports the port', async () => {
     await using running = await start();
     assert.equal(running.address.host, '127.0.0.1');
     assert.ok(running.address.port > 0);
     assert.equal(running.url, `http://127.0.0.1:${running.address.port}`);
   });
 
-  it('or says what holds the port and how to find it', async () => {
+  it('or says how to find the program on the port', async () => {
     const holder = createServer().listen(0, '127.0.0.1');
     await once(holder, 'listening');
     const address = holder.address();
@@ -253,7 +253,7 @@ describe('startMetricsServer() listens', () => {
     holder.close();
   });
 
-  it('or says that the address is none of this machine', async () => {
+  it('or says that the address does not belong to this machine', async () => {
     await assert.rejects(start({ host: '192.0.2.1' }), {
       code: 'METRICS_LISTEN',
       remedy: /address of this machine/,

@@ -11,7 +11,7 @@ function pageOf(changes: Partial<PairFacts>): string {
 }
 
 describe('statusPage()', () => {
-  it('shows the part of the lifetime that is over and where the rotation is due', () => {
+  it('shows how much of the lifetime has passed and the rotation deadline', () => {
     const page = statusPage(agent([client()]));
     assert.match(page, /<div class="past" style="width:25%"><\/div>/);
     assert.match(page, /<div class="mark" style="left:75%"><\/div>/);
@@ -20,12 +20,12 @@ describe('statusPage()', () => {
     assert.match(page, /1 of 1 usable/);
   });
 
-  it('counts the lifetime from the moment of issue, as the rotation does', () => {
+  it('counts the lifetime from the time of issue, as the rotation does', () => {
     const page = pageOf({ notBefore: now - 30 * day, storedAt: now - 10 * day });
     assert.match(page, /<div class="past" style="width:25%"><\/div>/);
   });
 
-  it('keeps bar and mark inside when the certificate is expired or not valid yet', () => {
+  it('keeps bar and mark inside for an expired or future certificate', () => {
     const expired = pageOf({ notAfter: now - hour });
     assert.match(expired, /class="past all" style="width:100%"/);
     assert.match(expired, /expired 1h ago/);
@@ -35,11 +35,11 @@ describe('statusPage()', () => {
   });
 
   const tones: readonly (readonly [string, Parameters<typeof client>[0], string])[] = [
-    ['a usable one', {}, 'good'],
-    ['one that is overdue', { overdue: true }, 'warn'],
-    ['one whose renewal fails', { attempts: 2 }, 'warn'],
-    ['one whose server has not taken it over', followed, 'warn'],
-    ['an unusable one', { usable: false }, 'bad'],
+    ['a usable certificate', {}, 'good'],
+    ['an overdue rotation', { overdue: true }, 'warn'],
+    ['a failing renewal', { attempts: 2 }, 'warn'],
+    ['a certificate that is not served yet', followed, 'warn'],
+    ['an unusable certificate', { usable: false }, 'bad'],
   ];
   for (const [title, changes, tone] of tones) {
     it(`marks ${title} as ${tone}`, () => {
@@ -47,14 +47,14 @@ describe('statusPage()', () => {
     });
   }
 
-  it('says which hook fails and where another certificate is served', () => {
+  it('shows failed hooks and endpoints with another certificate', () => {
     const page = statusPage(agent([client(followed)]));
     assert.match(page, /<li>the hook reload nginx\.service: exit code 1<\/li>/);
     assert.match(page, /<li>\[::1\]:10250 shows no certificate: connect ECONNREFUSED<\/li>/);
     assert.doesNotMatch(page, /<li>127\.0\.0\.1:10250/);
   });
 
-  it('says why a renewal fails and what to do while the certificate is still good', () => {
+  it('shows why a renewal fails while the certificate is still usable', () => {
     const lastFailure = {
       code: 'API_FORBIDDEN',
       message: 'may not',
@@ -66,18 +66,18 @@ describe('statusPage()', () => {
     assert.match(page, /<li>last failure API_FORBIDDEN: may not<\/li><li>remedy: Bind it<\/li>/);
   });
 
-  it('does not repeat a failure that is over', () => {
+  it('hides a failure that has been resolved', () => {
     const lastFailure = { code: 'API_FORBIDDEN', message: 'may not', at: now } as const;
     assert.doesNotMatch(statusPage(agent([client({ lastFailure })])), /may not/);
   });
 
-  it('leaves out what a missing certificate has not got', () => {
+  it('leaves out facts of a missing certificate', () => {
     const page = statusPage(agent([server()]));
     assert.doesNotMatch(page, /class="bar"|Serial|undefined|NaN/);
-    assert.match(page, /<code>node-csr-abc<\/code>, for 2h/);
+    assert.match(page, /<code>node-csr-abc<\/code>, pending for 2h/);
   });
 
-  it('escapes everything that others had a hand in', () => {
+  it('escapes every value from outside', () => {
     const evil = '<img src=x onerror=alert(1)>';
     const everywhere = client({
       name: evil,
@@ -101,7 +101,7 @@ describe('statusPage()', () => {
     assert.equal(page.split('&lt;img src=x').length - 1, 16);
   });
 
-  it('loads nothing: no script, no address of anything else', () => {
+  it('loads nothing: no script and no external address', () => {
     const page = statusPage(agent([client(), server()]));
     assert.doesNotMatch(page, /<script|https?:|url\(|@import|src=/);
   });
