@@ -1,7 +1,7 @@
 /**
- * Bundles src/ into dist/lib for release. Two passes: the first splits the program
- * into pieces; the second turns them into CommonJS, because a process that never
- * touches Node's ES module loader is about 4 MB smaller.
+ * Bundles src/ into dist/lib for release, in two passes. The first splits the program
+ * into pieces. The second converts them to CommonJS, because a process that never loads
+ * Node's ES module loader is about 4 MB smaller.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';

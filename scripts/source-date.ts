@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 
 /**
- * When the sources were last changed: what stands for the time of a build, so that two
- * builds of one commit are the same (https://reproducible-builds.org/specs/source-date-epoch).
- * @throws outside a repository, unless SOURCE_DATE_EPOCH says it
+ * The time of the last commit, which replaces the time of the build, so that two builds
+ * of one commit are the same (https://reproducible-builds.org/specs/source-date-epoch).
+ * @throws outside a repository, unless SOURCE_DATE_EPOCH is set
  */
 export function sourceDate(): Date {
   const seconds = process.env['SOURCE_DATE_EPOCH'] ?? lastCommit();

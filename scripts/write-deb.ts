@@ -1,6 +1,6 @@
 /**
- * Makes a Debian package of the tree that make install has put into DIST/deb, adding
- * its control files; prints its name: node scripts/write-deb.ts DIST VERSION [COMPRESSION]
+ * Makes a Debian package of the files that make install has put into DIST/deb, and
+ * prints its name: node scripts/write-deb.ts DIST VERSION [COMPRESSION]
  */
 import { execFileSync } from 'node:child_process';
 import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { debianChangelog } from './package/debian-changelog.ts';
 import { conffiles, installedSize, md5sums, readTree, setTimes } from './package/tree.ts';
 import { sourceDate } from './source-date.ts';
 
-// Modes are part of the package, whoever builds it.
+// File modes are part of the package and must not depend on the user's umask.
 process.umask(0o022);
 
 const [dist = 'dist', version = '', compression = '6'] = process.argv.slice(2);
@@ -46,7 +46,7 @@ for (const script of ['postinst', 'prerm', 'postrm']) {
 await setTimes(root, date);
 
 const file = `${name}_${version}_${architecture}.deb`;
-// One thread: with several, xz cuts its input into pieces, and their number shows.
+// With more threads, xz splits its input, and the package depends on their number.
 const options = ['--root-owner-group', '-Zxz', `-z${compression}`, '--threads-max=1'];
 execFileSync('dpkg-deb', [...options, '--build', root, join(dist, file)], {
   env: { ...process.env, SOURCE_DATE_EPOCH: String(date.getTime() / 1_000) },

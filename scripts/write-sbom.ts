@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import type { Bill } from './package/bill-of-materials.ts';
 import { completeBill } from './package/bill-of-materials.ts';
-import { bundledPackages } from './package/licences.ts';
+import { bundledPackages } from './package/licenses.ts';
 import { readRuntime } from './package/runtime.ts';
 import { programPieces } from './program-pieces.ts';
 import { sourceDate } from './source-date.ts';

@@ -1,6 +1,6 @@
 /**
- * Writes what goes below PREFIX/share and is made from something else: manual pages,
- * completions of the shells, licences. node scripts/write-share.ts DIRECTORY VERSION
+ * Writes the generated files for PREFIX/share, which are manual pages, shell
+ * completions and licenses: node scripts/write-share.ts DIRECTORY VERSION
  */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -11,8 +11,8 @@ import { fishCompletion } from './docs/fish-completion.ts';
 import { manPages } from './docs/man-pages.ts';
 import { zshCompletion } from './docs/zsh-completion.ts';
 import { copyrightFile } from './package/copyright.ts';
-import { bundledPackages } from './package/licences.ts';
-import { runtimeLicence } from './package/runtime.ts';
+import { bundledPackages } from './package/licenses.ts';
+import { runtimeLicense } from './package/runtime.ts';
 import { programPieces } from './program-pieces.ts';
 import { sourceDate } from './source-date.ts';
 
@@ -21,7 +21,7 @@ const [directory = 'dist/share', version = ''] = process.argv.slice(2);
 const model = await readModel();
 const pages = await manPages(model, { version, date: sourceDate() });
 const others = [
-  await runtimeLicence(),
+  await runtimeLicense(),
   ...(await bundledPackages(await programPieces('dist/lib'))),
 ];
 const files = new Map<string, string | Buffer>([
@@ -39,7 +39,7 @@ for (const [path, content] of files) {
   await writeFile(join(directory, path), content);
 }
 
-/** Without a time or a name in it, unlike that of gzip. */
+/** Unlike gzip, adds no time and no file name. */
 function compressed(text: string): Buffer {
   return gzipSync(text, { level: 9 });
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** The parts of CycloneDX 1.5 that are read or changed here; the rest passes through. */
+/** The parts of CycloneDX 1.5 that this file reads or changes. The rest passes through. */
 export interface Bill {
   readonly metadata: { readonly component: Component; readonly [key: string]: unknown };
   readonly components: readonly Component[];
@@ -24,11 +24,11 @@ interface Dependency {
 
 export interface Runtime {
   readonly version: string;
-  /** The npm package that it is taken from. */
+  /** The npm package that contains Node. */
   readonly packageName: string;
-  /** Of that package, as the lockfile has it: `sha512-` and base64. */
+  /** The digest of that package in the lockfile: `sha512-` and base64. */
   readonly integrity: string;
-  /** What is compiled into it, by name: `process.versions`. */
+  /** The libraries that are compiled into Node, by name: `process.versions`. */
   readonly libraries: Readonly<Record<string, string>>;
 }
 
@@ -36,16 +36,16 @@ export interface Product {
   readonly version: string;
   readonly date: Date;
   readonly runtime: Runtime;
-  /** `name@version` of each npm package that is in the bundle. */
+  /** `name@version` of each npm package in the bundle. */
   readonly bundled: readonly string[];
 }
 
 /**
- * What `npm sbom` says of the packages that are in the bundle, and what it does not know:
- * the runtime with all that is linked into it. npm's own choice, without development
- * dependencies, leaves out what one of those depends on as well. Its random number and
- * the time of day go, so that two builds say the same.
- * @throws if npm does not know a package that is in the bundle
+ * Completes the output of `npm sbom`: keeps the packages of the bundle, and adds Node
+ * with the libraries it contains. npm's own `--omit=dev` would drop a package of the
+ * bundle that a development dependency needs, too. The random number and the time of
+ * day are replaced, so that two builds give the same bill.
+ * @throws if npm does not list a package of the bundle
  */
 export function completeBill(fromNpm: Bill, product: Product): Bill {
   const node = nodeComponent(product.runtime);
@@ -102,7 +102,7 @@ function nodeComponent({ version, packageName, integrity, libraries }: Runtime):
   };
 }
 
-/** A UUID of the content (RFC 9562, version 8: whatever its maker likes). */
+/** A UUID made from the content (RFC 9562, version 8). */
 function serialNumber(bill: Bill): string {
   const content = JSON.stringify({ ...bill, serialNumber: undefined });
   const hex = createHash('sha256').update(content).digest('hex');

@@ -1,4 +1,4 @@
-/** What the fixed fields of a package do not say: see deb-control(5). */
+/** The fields of a package that differ between builds: see deb-control(5). */
 export interface BinaryPackage {
   readonly version: string;
   readonly architecture: string;
@@ -6,7 +6,7 @@ export interface BinaryPackage {
   readonly installedSize: number;
 }
 
-/** Debian's names for the architectures that Node is there for. */
+/** Debian's names for the architectures that have a Node package. */
 const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 
 export function debianArchitecture(nodes: string): string {
@@ -15,7 +15,7 @@ export function debianArchitecture(nodes: string): string {
   return found;
 }
 
-/** The fields of systemd/package/control with those of one build. */
+/** Adds the fields of one build to those of systemd/package/control. */
 export function controlFile(fixed: string, built: BinaryPackage): string {
   const own = [
     `Version: ${built.version}`,

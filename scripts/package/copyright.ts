@@ -1,9 +1,9 @@
-import type { Bundled } from './licences.ts';
+import type { Bundled } from './licenses.ts';
 
 /**
  * The file debian/copyright in its machine-readable form
  * (https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/), with the text
- * of every licence.
+ * of every license.
  */
 export function copyrightFile(bundled: readonly Bundled[]): string {
   const head = [
@@ -33,26 +33,32 @@ On Debian systems, the full text of the License is in
 /usr/share/common-licenses/Apache-2.0.`;
 
 function stanza(bundled: Bundled): string {
-  const { name, version, directory, licence, text } = bundled;
+  const { name, version, directory, license, text } = bundled;
   return [
     `Files: ${directory}/*`,
     `Copyright: ${holders(bundled).join('\n ')}`,
-    `License: ${shortName(bundled)}\n${indented(licence === 'Apache-2.0' ? withoutApache(text) : text)}`,
+    `License: ${shortName(bundled)}\n${indented(license === 'Apache-2.0' ? withoutApache(text) : text)}`,
     `Comment: ${name} ${version}`,
   ].join('\n');
 }
 
-/** One name for one text: each of the packages under MIT has a text with its own authors. */
-function shortName({ licence, name }: Bundled): string {
-  const plain = /^[A-Za-z0-9.+-]+$/.test(licence) ? licence : 'various';
+/** A name of its own for each text: every package under MIT has a text with its own authors. */
+function shortName({ license, name }: Bundled): string {
+  const plain = /^[A-Za-z0-9.+-]+$/.test(license) ? license : 'various';
   return `${plain}-${name.replace(/[^A-Za-z0-9.+-]+/g, '-').replace(/^-/, '')}`;
 }
 
-/** Not "copyright and related rights", nor the form with [yyyy] at the end of the Apache License. */
+/**
+ * Does not match "copyright and related rights", nor the [yyyy] template at the end of
+ * the Apache License.
+ */
 const notice =
   /^[\s*#]*(?:Copyright|COPYRIGHT)\s+((?:\([cC]\)|©|[12]\d{3}|(?!Holder)[A-Z][a-z]).*)$/;
 
-/** Lines such as `Copyright (c) 2020 Somebody`; without any, whoever the manifest names. */
+/**
+ * Returns lines such as `Copyright (c) 2020 Jane Doe`, or the author of the manifest if
+ * there are none.
+ */
 function holders({ text, author, name }: Bundled): string[] {
   const lines = text
     .split('\n')
@@ -63,7 +69,7 @@ function holders({ text, author, name }: Bundled): string[] {
   return found.length > 0 ? [...new Set(found)] : [writer];
 }
 
-/** Debian has the text of this one, and its policy wants it named instead of repeated. */
+/** Debian ships the text of this license, and its policy wants a reference instead of a copy. */
 function withoutApache(text: string): string {
   const [before = '', after = ''] = text.split(
     /^ *Apache License[\s\S]*?END OF TERMS AND CONDITIONS$(?:[\s\S]*?limitations under the License\.)?/m,
@@ -71,7 +77,7 @@ function withoutApache(text: string): string {
   return [before.trim(), apache, after.trim()].filter(Boolean).join('\n\n');
 }
 
-/** Each line of a text by one blank; an empty one as a dot, since it would end the stanza. */
+/** Indents each line by one space. An empty line becomes a dot, because it would end the stanza. */
 function indented(text: string): string {
   return text
     .split('\n')

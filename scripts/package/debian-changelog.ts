@@ -1,9 +1,9 @@
 export interface DebianRelease {
   readonly package: string;
-  /** Of the package, with Debian's revision. */
+  /** The version of the package, with Debian's revision. */
   readonly version: string;
   readonly maintainer: string;
-  /** For what CHANGELOG.md has no date yet. */
+  /** For changes that have no date in CHANGELOG.md yet. */
   readonly date: Date;
 }
 
@@ -11,14 +11,14 @@ interface Release {
   /** `0.1.0`, or `Unreleased`. */
   readonly name: string;
   readonly date: Date | undefined;
-  /** With the heading under which it stands: `Added: ...`. */
+  /** Each change with its heading: `Added: ...`. */
   readonly changes: readonly string[];
 }
 
 /**
- * CHANGELOG.md in the form that Debian's tools read (deb-changelog(5)). The newest
- * release is the one that is packaged, whatever it is called there.
- * @throws if there is no release in it
+ * Converts CHANGELOG.md to the format of Debian's tools (deb-changelog(5)). The newest
+ * release gets the version of the package, whatever its heading says.
+ * @throws if CHANGELOG.md has no release
  */
 export function debianChangelog(markdown: string, release: DebianRelease): string {
   const releases = releasesOf(markdown).filter(({ changes }) => changes.length > 0);
@@ -56,7 +56,7 @@ function changesOf(sectionText: string): string[] {
   return items.map((item) => `${heading.trim()}: ${item.trim().replace(/\s+/g, ' ')}`);
 }
 
-/** deb-changelog(5): lines of a change are indented by two blanks at least; lintian wants 80 columns at most. */
+/** deb-changelog(5) wants an indent of at least two spaces, and lintian at most 80 columns. */
 function wrapped(change: string): string {
   const lines: string[] = [];
   let line = '  *';
@@ -70,7 +70,7 @@ function wrapped(change: string): string {
   return [...lines, line].join('\n');
 }
 
-/** As `date -R` in UTC: deb-changelog(5) wants two digits for the day. */
+/** The format of `date -R` in UTC, with two digits for the day (deb-changelog(5)). */
 function rfc5322(date: Date): string {
   return date.toUTCString().replace(/GMT$/, '+0000');
 }

@@ -48,13 +48,13 @@ async function field(name: string): Promise<string> {
 }
 
 describe('the Debian package', () => {
-  it('the package is of the version of the program, for the architecture it was built on', async () => {
+  it('has the version of the program and the architecture of the build', async () => {
     assert.equal(await field('Version'), builtPackage.debianVersion);
     const { stdout } = await run('dpkg', ['--print-architecture']);
     assert.equal(await field('Architecture'), stdout.trim());
   });
 
-  it('the package belongs to root and is writable for root alone, and only two files are programs', async () => {
+  it('belongs to root, is writable by root only, and has two executables', async () => {
     const entries = await listing();
     const odd = entries.filter(
       ({ mode, owner }) =>
@@ -67,7 +67,7 @@ describe('the Debian package', () => {
     );
   });
 
-  it('the package has everything in its place, and nothing anywhere else', async () => {
+  it('has every file in its place, and no other file', async () => {
     const files = (await listing()).filter(({ mode }) => !mode.startsWith('d'));
     const places = Map.groupBy(files, ({ path }) => dirname(path));
     assert.deepEqual(
@@ -98,7 +98,7 @@ describe('the Debian package', () => {
     }
   });
 
-  it('the package has one configuration file, and it is valid as it is', async () => {
+  it('has one configuration file, which is valid as it is', async () => {
     const path = 'etc/nodecertd/config.yaml';
     assert.equal(await readFile(join(root, 'DEBIAN/conffiles'), 'utf8'), `/${path}\n`);
     const environment = { hostName: 'worker-1', workingDirectory: '/' };
@@ -110,12 +110,12 @@ describe('the Debian package', () => {
     assert.equal(schemaFile, await readFile('config/config.schema.json', 'utf8'));
   });
 
-  it('the package has the unit of the repository', async () => {
+  it('has the unit of the repository', async () => {
     const unit = await readFile(join(root, 'usr/lib/systemd/system/nodecertd.service'), 'utf8');
     assert.equal(unit, await readFile('systemd/nodecertd.service', 'utf8'));
   });
 
-  it('the package runs where it is unpacked, also through a link', async () => {
+  it('runs where it is unpacked, also through a link', async () => {
     const link = join(root, 'link');
     await symlink('usr/bin/nodecertd', link);
     for (const launcher of [join(root, 'usr/bin/nodecertd'), link]) {
@@ -125,20 +125,20 @@ describe('the Debian package', () => {
     }
   });
 
-  it('the package has the licence of everything that is in it', async () => {
+  it('has the license of everything in it', async () => {
     const copyright = await readFile(join(root, 'usr/share/doc/nodecertd/copyright'), 'utf8');
     for (const name of ['Node.js 26', 'undici 8', '@peculiar/x509 2', 'valibot 1']) {
       assert.ok(copyright.includes(`\nComment: ${name}.`), name);
     }
   });
 
-  it('the package has a changelog that begins with its version', async () => {
+  it('has a changelog that begins with its version', async () => {
     const path = join(root, 'usr/share/doc/nodecertd/changelog.Debian.gz');
     const text = gunzipSync(await readFile(path)).toString('utf8');
     assert.ok(text.startsWith(`nodecertd (${builtPackage.debianVersion}) unstable; `));
   });
 
-  it('SHA256SUMS and a bill of materials lie beside the package', async () => {
+  it('comes with SHA256SUMS and a bill of materials', async () => {
     const folder = dirname(file);
     await run('sha256sum', ['--check', '--strict', 'SHA256SUMS'], { cwd: folder });
     const sums = await readFile(join(folder, 'SHA256SUMS'), 'utf8');
@@ -152,7 +152,7 @@ describe('the Debian package', () => {
     );
   });
 
-  it('two builds give the same package, for whoever and wherever', async () => {
+  it('is the same from two builds, for any user in any folder', async () => {
     const elsewhere = await mkdtemp(join(tmpdir(), 'nodecertd again-'));
     try {
       const { version } = laterPackage;
@@ -182,14 +182,14 @@ describe('the Debian package on a Debian', { skip: skipWithoutContainer() }, () 
     await container[Symbol.asyncDispose]();
   });
 
-  it('lintian finds no error and nothing to warn of', async () => {
+  it('has no lintian error or warning', async () => {
     const inside = await container.take(file);
     const limits = ['--allow-root', '--fail-on', 'error,warning'];
     const { code, stdout, stderr } = await container.run('lintian', ...limits, inside);
     assert.deepEqual([code, stdout, stderr], [0, '', '']);
   });
 
-  it('the package depends on every library that Node wants', async () => {
+  it('depends on every library that Node needs', async () => {
     const node = join(root, 'usr/lib/nodecertd/node');
     const { stdout } = await run('readelf', ['--dynamic', '--version-info', '--wide', node], {
       maxBuffer: 2 ** 26,

@@ -28,7 +28,7 @@ async function makeInstall(prefix: string): Promise<string> {
 }
 
 describe('make install', () => {
-  it('make install puts a program below any prefix that works and finds its parts', async () => {
+  it('installs a working program below any prefix', async () => {
     const root = await makeInstall('/opt/node-tools');
     const { stdout } = await run(join(root, 'opt/node-tools/bin/nodecertd'), ['--version']);
     assert.equal(stdout, `${version}\n`);
@@ -54,7 +54,7 @@ describe('make install', () => {
     assert.match(config, /\$schema=\/opt\/node-tools\/share\/nodecertd\/config\.schema\.json$/m);
   });
 
-  it('make install keeps the configuration that is there, and nothing of another version', async () => {
+  it('keeps the configuration and removes files of another version', async () => {
     const root = join(work, 'root');
     const lib = join(root, 'usr/lib/nodecertd');
     const config = join(root, 'etc/nodecertd/config.yaml');

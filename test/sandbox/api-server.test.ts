@@ -22,7 +22,7 @@ function create(client: ApiClient, body: unknown): Promise<unknown> {
 }
 
 describe('reading', () => {
-  it('lists with the newest resourceVersion, all or the one selected', async () => {
+  it('lists all objects or the selected one, with the newest resourceVersion', async () => {
     await create(running.admin, csrBody('listed', request.pem));
     const all = (await running.admin.must({ method: 'GET', path: csrsPath })) as {
       kind: string;
@@ -42,7 +42,7 @@ describe('reading', () => {
     );
   });
 
-  it('answers 404 to what is not there, and 405 to what is not done', async () => {
+  it('answers 404 to a missing object and 405 to a wrong method', async () => {
     const missing = await refusal(running.admin, { method: 'GET', path: `${csrsPath}/missing` });
     assert.equal(missing.reason, 'NotFound');
     assert.match(missing.message, /certificatesigningrequests\.certificates\.k8s\.io "missing"/);
@@ -52,7 +52,7 @@ describe('reading', () => {
 });
 
 describe('Nodes', () => {
-  it('show a node itself and no other', async () => {
+  it('can be read only by the node that they describe', async () => {
     await using other = await run();
     await other.sandbox.setNodeAddresses('n1', [{ type: 'InternalIP', address: '10.0.0.1' }]);
     await other.sandbox.setNodeAddresses('n10', [{ type: 'InternalIP', address: '10.0.0.10' }]);
@@ -71,7 +71,7 @@ describe('Nodes', () => {
     }
   });
 
-  it('take their addresses through status only', async () => {
+  it('change their addresses through the status subresource only', async () => {
     const addresses = [{ type: 'Hostname', address: 'n2' }];
     const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'n2' } };
     await running.admin.must({ method: 'POST', path: nodesPath, body: node });
@@ -90,7 +90,7 @@ describe('Nodes', () => {
 });
 
 describe('the paths without objects', () => {
-  it('tell the version and the health, and nothing else', async () => {
+  it('give the version and the health, and nothing else', async () => {
     const { admin } = running;
     const version = await admin.must({ method: 'GET', path: '/version' });
     assert.equal((version as { minor: string }).minor, '37');
@@ -99,7 +99,7 @@ describe('the paths without objects', () => {
 });
 
 describe('the Date header', () => {
-  it('is by the clock of the sandbox, not the machine', async () => {
+  it('follows the clock of the sandbox, not of the machine', async () => {
     const { server, caPem } = running.sandbox;
     const date = async (): Promise<number> => {
       const asked = get(`${server}/healthz`, { ca: caPem, agent: false });
@@ -115,7 +115,7 @@ describe('the Date header', () => {
 });
 
 describe('the audit log', () => {
-  it('has user, verb, resource, name and code of each request', async () => {
+  it('records user, verb, resource, name and code of each request', async () => {
     await using other = await run({ approving: false });
     const { bootstrapper } = other;
     await create(bootstrapper, csrBody('audited', request.pem));

@@ -40,7 +40,7 @@ describe('Authenticator', () => {
 
   const list = { method: 'GET', path: csrsPath } as const;
 
-  it('knows the bootstrap token, the administrator and a node', async () => {
+  it('accepts the bootstrap token, the administrator and a node', async () => {
     const node = await running.connectNode('worker-1');
     for (const [client, username] of [
       [running.bootstrapper, 'system:bootstrap:abcdef'],
@@ -52,7 +52,7 @@ describe('Authenticator', () => {
     }
   });
 
-  it('lets nobody in without credentials but to health and version', async () => {
+  it('allows only health and version without credentials', async () => {
     const nobody = running.connect();
     const answer = await nobody.request(list);
     assert.equal(answer.status, 403);
@@ -64,7 +64,7 @@ describe('Authenticator', () => {
     assert.equal((await nobody.request({ method: 'GET', path: '/version' })).status, 200);
   });
 
-  it('answers 401 to a token it does not know, for any path', async () => {
+  it('answers 401 to an unknown token, for any path', async () => {
     const stranger = running.connect({ token: 'abcdef.fedcba9876543210' });
     for (const path of [csrsPath, '/healthz']) {
       const { status, body } = await stranger.request({ method: 'GET', path });
@@ -77,18 +77,18 @@ describe('Authenticator', () => {
     }
   });
 
-  it('answers 401 to a certificate of another CA, whatever it says', async () => {
+  it('answers 401 to a certificate from another CA', async () => {
     const stranger = running.connect(await foreignCredential('admin'));
     assert.equal((await stranger.request(list)).status, 401);
   });
 
-  it('takes a good token beside a certificate of another CA', async () => {
+  it('accepts a valid token beside a certificate from another CA', async () => {
     const client = running.connect({ ...(await foreignCredential('admin')), token });
     assert.equal((await client.request(list)).status, 200);
     assert.equal(running.sandbox.audit().at(-1)?.user, 'system:bootstrap:abcdef');
   });
 
-  it('answers 401 to a serving certificate: it is none for clients', async () => {
+  it('answers 401 to a serving certificate', async () => {
     const node = await running.connectNode('worker-2');
     const request = await makeRequest({
       commonName: 'system:node:worker-2',
@@ -102,7 +102,7 @@ describe('Authenticator', () => {
     assert.equal((await server.request(list)).status, 401);
   });
 
-  it('turns an expired certificate away on the connection it had while valid', async () => {
+  it('rejects a certificate that expires while its connection is open', async () => {
     const { clock } = running;
     const credential = await nodeCredential(running.bootstrapper, 'worker-3');
     const node = running.connect(credential);
@@ -115,7 +115,7 @@ describe('Authenticator', () => {
     assert.equal((await running.connect(credential).request(own)).status, 401);
   });
 
-  it('turns a certificate away that is not valid yet', async () => {
+  it('rejects a certificate that is not valid yet', async () => {
     const { clock } = running;
     const node = await running.connectNode('worker-4');
     const own = { method: 'GET', path: `${nodesPath}/worker-4` } as const;

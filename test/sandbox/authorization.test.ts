@@ -43,7 +43,7 @@ describe('authorizeResource()', () => {
     const user = users[row.user];
     const allowed = (attributes: Omit<Parameters<typeof authorizeResource>[1], 'verb'>): Verb[] =>
       verbs.filter((verb) => authorizeResource(user, { ...attributes, verb }).ok);
-    it(`allows the ${row.user} what it may and nothing else`, () => {
+    it(`gives the ${row.user} its rights and no others`, () => {
       assert.deepEqual(allowed({ resource: csrResource, name: 'c' }), row.csrs);
       assert.deepEqual(allowed({ resource: csrResource }), row.csrs);
       assert.deepEqual(allowed({ resource: nodeResource, name: 'n1' }), row.ownNode);
@@ -56,7 +56,7 @@ describe('authorizeResource()', () => {
     });
   }
 
-  it('says who cannot do what to what', () => {
+  it('names the user, the verb and the resource that it forbids', () => {
     const verdict = authorizeResource(users.node, {
       verb: 'update',
       resource: csrResource,
@@ -79,7 +79,7 @@ describe('authorizePath()', () => {
     });
   }
   for (const path of ['/api', '/apis', '/apis/certificates.k8s.io/v1', '/metrics']) {
-    it(`opens ${path} to those who authenticated`, () => {
+    it(`opens ${path} to authenticated users`, () => {
       assert.ok(authorizePath(users.bootstrapper, path).ok);
       assert.ok(!authorizePath(anonymous, path).ok);
     });

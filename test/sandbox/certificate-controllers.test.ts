@@ -38,7 +38,7 @@ const serving: Asked = { ipAddresses: ['10.0.0.1', 'fd00::1'], dnsNames: ['worke
 
 describe('CertificateControllers', { timeout: 30_000 }, () => {
   for (const key of keyAlgorithms) {
-    it(`issue what is asked for an ${key} key, backdated and of the signing duration`, async () => {
+    it(`issue for an ${key} key, backdated, for the signing duration`, async () => {
       await using running = await run({ signingSeconds: 20 });
       const rsa = key.startsWith('rsa-') ? ['key encipherment'] : [];
       await submit(running.bootstrapper, {
@@ -69,7 +69,7 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
     ['as long as was asked for', { expirationSeconds: 3600 }, hour],
   ];
   for (const [what, spec, lifetime] of lifetimes) {
-    it(`issue for ${what}, without a signing duration of their own`, async () => {
+    it(`issue for ${what}, by the signing duration of the request`, async () => {
       await using running = await run();
       await submit(running.bootstrapper, { name: 'mine', spec: { ...spec } });
       const csr = await waitFor(running.bootstrapper, 'mine', isIssued);
@@ -78,7 +78,7 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
     });
   }
 
-  it('leave serving certificates to be approved by hand, and then issue them with their SANs', async () => {
+  it('issue serving certificates with their SANs after approval by hand', async () => {
     await using running = await run();
     const node = await running.connectNode('worker-1');
     await submit(node, { name: 'serving', asked: serving, spec: servingSpec });
@@ -92,7 +92,7 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
     assert.deepEqual(facts.usages, ['digital signature', 'server auth']);
   });
 
-  it('approve serving certificates of the node itself where that is switched on', async () => {
+  it("approve a node's own serving certificate when told to", async () => {
     await using running = await run({ approvingServing: true });
     const node = await running.connectNode('worker-1');
     await submit(node, { name: 'own', asked: serving, spec: servingSpec });
@@ -101,7 +101,7 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
     assert.deepEqual((await settled(running, 'other'))?.status, {});
   });
 
-  it('refuse what was approved in the wrong shape with SignerValidationFailure', async () => {
+  it('fail an approved CSR of the wrong shape: SignerValidationFailure', async () => {
     await using running = await run();
     await submit(running.bootstrapper, { name: 'bare', asked: {}, spec: servingSpec });
     running.sandbox.approve('bare');
@@ -114,7 +114,7 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
     assert.equal(csr.status.certificate, undefined);
   });
 
-  it('do not sign what is denied or failed', async () => {
+  it('do not sign a denied or failed CSR', async () => {
     await using running = await run({ approving: false });
     const { sandbox, bootstrapper } = running;
     await submit(bootstrapper, { name: 'denied' });
@@ -131,7 +131,7 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
     assert.equal(failed?.status.certificate, undefined);
   });
 
-  it('take up what waited when they are switched on', async () => {
+  it('process the pending CSRs when they are switched on', async () => {
     await using running = await run({ approving: false, signing: false });
     const { sandbox, bootstrapper } = running;
     await submit(bootstrapper, { name: 'waiting' });
@@ -142,7 +142,7 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
     await waitFor(bootstrapper, 'waiting', isIssued);
   });
 
-  it('leave a signer alone that is not theirs', async () => {
+  it('ignore the CSRs of other signers', async () => {
     await using running = await run();
     await submit(running.bootstrapper, {
       name: 'custom',
@@ -158,7 +158,7 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
     assert.equal(csr.status.certificate, undefined);
   });
 
-  it('sign for custom signers with a CA that is none for users of the API', async () => {
+  it('sign for custom signers with a CA that the API does not trust', async () => {
     await using running = await run({ customSigners: ['example.com/any'] });
     const { pem, keyPem } = await makeRequest({
       commonName: 'root',
@@ -174,7 +174,7 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
     assert.equal((await impostor.request({ method: 'GET', path: csrsPath })).status, 401);
   });
 
-  it('never issue beyond the end of the CA, nor after it', async () => {
+  it('never issue a certificate that outlives the CA', async () => {
     await using running = await run({ caSeconds: 3600, signingSeconds: 86_400 });
     const { sandbox, bootstrapper, clock } = running;
     const end = new X509Certificate(sandbox.caPem).validToDate.getTime();

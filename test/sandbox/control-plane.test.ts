@@ -6,7 +6,7 @@ import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 import { csrBody, csrsPath, makeRequest, waitFor } from './fixtures.ts';
 
 describe('startSandboxControlPlane()', { timeout: 20_000 }, () => {
-  it('does what a scenario may ask of a control plane', async () => {
+  it('implements every method of ControlPlane', async () => {
     await using plane = await startSandboxControlPlane({ signingSeconds: 20 });
     const { users } = parse(await plane.bootstrapKubeconfig()) as {
       users: { user: { token: string } }[];

@@ -23,7 +23,7 @@ function standing({ sandbox }: Running): string[] {
 }
 
 describe('runCsrCleaner()', { timeout: 20_000 }, () => {
-  it('looks every hour: decided requests go after an hour, undecided ones after a day', async () => {
+  it('deletes decided CSRs after an hour and undecided ones after a day', async () => {
     const names = ['approved', 'denied', 'failed', 'pending'];
     await using running = await withRequests({ approving: false, signing: false }, ...names);
     const { sandbox, clock } = running;
@@ -46,7 +46,7 @@ describe('runCsrCleaner()', { timeout: 20_000 }, () => {
     ['an expired certificate', 20, 1],
     ['a valid one', 86_400, 2],
   ] as const) {
-    it(`deletes the request for ${what} at look ${hours}, and watchers hear of it`, async () => {
+    it(`deletes the CSR for ${what} in round ${hours} and tells watchers`, async () => {
       await using running = await withRequests({ signingSeconds }, 'mine');
       const { bootstrapper, clock } = running;
       await waitFor(bootstrapper, 'mine', ({ status }) => status.certificate !== undefined);

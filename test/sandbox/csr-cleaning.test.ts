@@ -32,7 +32,7 @@ describe('cleaningReason()', () => {
     assert.equal(cleaningReason(csr, start + hour), undefined);
   });
 
-  it('keeps what has a condition that is no decision, and one of unknown age', () => {
+  it('keeps a CSR without a decision, and one of unknown age', () => {
     const createdAt = start - 9 * day;
     assert.equal(cleaningReason({ createdAt, ...decided('Checked') }, start), undefined);
     const conditions = [{ type: 'Denied', updatedAt: Number.NaN }];

@@ -61,19 +61,19 @@ type Row = readonly [name: string, csr: CsrFacts, expected: string];
 /** What makes a kubelet client request the wrong shape, for the approver and the signer alike. */
 const clientShapes: readonly Row[] = [
   [
-    'no organisation',
+    'no organization',
     asking(clientCsr, { subject: { commonName: node, organizations: [] } }),
     'organization-not-system-nodes',
   ],
   [
-    'a second organisation',
+    'a second organization',
     asking(clientCsr, {
       subject: { commonName: node, organizations: ['system:nodes', 'system:masters'] },
     }),
     'organization-not-system-nodes',
   ],
   [
-    'another organisation',
+    'another organization',
     asking(clientCsr, { subject: { commonName: node, organizations: ['nodes'] } }),
     'organization-not-system-nodes',
   ],
@@ -172,7 +172,7 @@ describe('signerVerdict() for kubernetes.io/kubelet-serving', () => {
       'uri-san-not-allowed',
     ],
     [
-      'another organisation',
+      'another organization',
       asking(servingCsr, { subject: { commonName: node, organizations: ['nodes'] } }),
       'organization-not-system-nodes',
     ],
@@ -292,7 +292,7 @@ describe('certificateValidity()', () => {
     },
     { name: 'twenty seconds are possible', signingSeconds: 20, lives: 20 * second },
     {
-      name: 'a shorter request is honoured',
+      name: 'a shorter request is honored',
       signingSeconds: year,
       expirationSeconds: 3600,
       lives: hour,
@@ -329,13 +329,13 @@ describe('certificateValidity()', () => {
     },
   ];
   for (const { name, lives, ...asked } of rows) {
-    it(`says so: ${name}`, () => {
+    it(`returns the expected dates: ${name}`, () => {
       const validity = certificateValidity({ now, caNotAfter, ...asked });
       assert.deepEqual(validity, { ok: true, notBefore: now - 5 * minute, notAfter: now + lives });
     });
   }
 
-  it('cuts to whole seconds and so never passes the CA', () => {
+  it('rounds down to whole seconds, so it never outlives the CA', () => {
     const end = now + 10_400;
     const validity = certificateValidity({ now: now + 999, signingSeconds: 3600, caNotAfter: end });
     assert.deepEqual(validity, {

@@ -43,7 +43,7 @@ async function stored(name: string, conditions: readonly object[] = []): Promise
 }
 
 describe('writing to a CSR', () => {
-  it('approves through the subresource, fills the times in, and never touches the spec', async () => {
+  it('approves through the subresource, adds the times, keeps the spec', async () => {
     const csr = await stored('to-approve');
     const changed = { ...csr, spec: { ...csr.spec, username: 'x', signerName: 'example.com/x' } };
     const after = (await put(changed, 'approval', { conditions: [approved] })) as CsrObject;
@@ -55,7 +55,7 @@ describe('writing to a CSR', () => {
     assert.ok(Number(after.metadata.resourceVersion) > Number(csr.metadata.resourceVersion));
   });
 
-  it('changes labels and nothing else without a subresource', async () => {
+  it('changes only labels and annotations without a subresource', async () => {
     const csr = await stored('to-label');
     const path = `${csrsPath}/${csr.metadata.name}`;
     const body = {
@@ -71,7 +71,7 @@ describe('writing to a CSR', () => {
     assert.deepEqual(after.status, {});
   });
 
-  it('answers 409 Conflict to a stale resourceVersion or another uid, and none to an absent one', async () => {
+  it('answers 409 to a stale resourceVersion or another uid', async () => {
     const csr = await stored('to-race');
     await put(csr, 'approval', { conditions: [approved] });
     const path = `${csrsPath}/to-race/approval`;
@@ -87,7 +87,7 @@ describe('writing to a CSR', () => {
     await running.admin.must({ method: 'PUT', path, body });
   });
 
-  it('refuses decisions that contradict, double or take back', async () => {
+  it('rejects a decision that contradicts, repeats or removes another', async () => {
     const open = await stored('open');
     const decided = await stored('decided', [approved]);
     const rows: readonly (readonly [CsrObject, string, object, RegExp])[] = [
@@ -107,7 +107,7 @@ describe('writing to a CSR', () => {
     }
   });
 
-  it('keeps the wording of a decision through the status subresource', async () => {
+  it('keeps the text of a decision in a write through status', async () => {
     const csr = await stored('worded', [approved]);
     const conditions = [{ ...approved, message: 'another' }, failed];
     const after = (await put(csr, 'status', { conditions })) as CsrObject;
@@ -115,7 +115,7 @@ describe('writing to a CSR', () => {
     assert.equal(after.status.conditions?.[1]?.type, 'Failed');
   });
 
-  it('takes a certificate once, as PEM, and through status only', async () => {
+  it('accepts a certificate once, as PEM, through status only', async () => {
     const csr = await stored('to-sign', [approved]);
     const { conditions } = csr.status;
     const certificate = base64(running.sandbox.caPem);
@@ -137,7 +137,7 @@ describe('writing to a CSR', () => {
     assert.match(await refusedPut(signed, 'status', { conditions }), /existing/);
   });
 
-  it('deletes, if it is still the one meant', async () => {
+  it('deletes a CSR only if the preconditions hold', async () => {
     const csr = await stored('to-delete');
     const asked = { method: 'DELETE', path: `${csrsPath}/to-delete` } as const;
     const body = { preconditions: { uid: 'another' } };
@@ -148,7 +148,7 @@ describe('writing to a CSR', () => {
     assert.equal((await refusal(running.admin, asked)).reason, 'NotFound');
   });
 
-  it('is forbidden to those who may only ask', async () => {
+  it('is forbidden to users who may only create CSRs', async () => {
     const csr = await stored('not-mine');
     const path = `${csrsPath}/${csr.metadata.name}`;
     const body = { ...csr, status: { conditions: [approved] } };

@@ -28,7 +28,7 @@ function create(client: ApiClient, body: unknown): Promise<unknown> {
 }
 
 describe('creating a CSR', () => {
-  it('records who asked, whatever the client says, and starts without a status', async () => {
+  it('records the authenticated user and starts without a status', async () => {
     const created = (await create(running.bootstrapper, {
       ...csrBody('mine', request.pem, {
         username: 'system:admin',
@@ -52,7 +52,7 @@ describe('creating a CSR', () => {
     assert.deepEqual(created.status, {});
   });
 
-  it('makes up a name from generateName, another each time', async () => {
+  it('generates a different name from generateName each time', async () => {
     const body = { ...csrBody('', request.pem), metadata: { generateName: 'csr-' } };
     const names = new Set<string>();
     for (let count = 0; count < 5; count += 1) {
@@ -62,7 +62,7 @@ describe('creating a CSR', () => {
     for (const name of names) assert.match(name, /^csr-[bcdfghjklmnpqrstvwxz2456789]{5}$/);
   });
 
-  it('answers 409 AlreadyExists to a second one of the same name', async () => {
+  it('answers 409 AlreadyExists to a second CSR of the same name', async () => {
     const body = csrBody('twice', request.pem);
     await create(running.bootstrapper, body);
     const refused = await refusal(running.bootstrapper, { method: 'POST', path: csrsPath, body });
@@ -71,7 +71,7 @@ describe('creating a CSR', () => {
     assert.match(refused.message, /"twice" already exists/);
   });
 
-  it('takes the long names of node-csr-… digests', async () => {
+  it('accepts the long node-csr-… names', async () => {
     const name = 'node-csr-Dv4_kQW-0aZ';
     assert.equal(
       ((await create(running.bootstrapper, csrBody(name, request.pem))) as CsrObject).metadata.name,
@@ -79,7 +79,7 @@ describe('creating a CSR', () => {
     );
   });
 
-  it('answers 422 with the field to each invalid value', async () => {
+  it('answers 422 with the field of each invalid value', async () => {
     const [block] = parsePem(Buffer.from(request.pem));
     assert.ok(block);
     const { der } = block;
@@ -127,7 +127,7 @@ describe('creating a CSR', () => {
     );
   });
 
-  it('accepts what is just valid', async () => {
+  it('accepts values at their limits', async () => {
     for (const [name, spec] of [
       ['at-600', { expirationSeconds: 600 }],
       ['any-signer', { signerName: 'example.com/my-signer.v1' }],
@@ -137,7 +137,7 @@ describe('creating a CSR', () => {
     }
   });
 
-  it('answers 400 to what is no CertificateSigningRequest', async () => {
+  it('answers 400 to another kind of object', async () => {
     const good = csrBody('typed', request.pem);
     for (const body of [
       {},
@@ -163,7 +163,7 @@ describe('creating a CSR', () => {
     }
   });
 
-  it('answers 403 to a node that asks for another, with both kubelet signers', async () => {
+  it("answers 403 to a node that requests another node's certificate", async () => {
     await using other = await run();
     const node = await other.connectNode('worker-1');
     const asked = await makeRequest({
@@ -182,7 +182,7 @@ describe('creating a CSR', () => {
     );
   });
 
-  it('answers 403 to a way into system:masters', async () => {
+  it('answers 403 to a request for system:masters', async () => {
     const asked = await makeRequest({ commonName: 'jane', organizations: ['system:masters'] });
     const body = csrBody('masters', asked.pem, {
       signerName: 'kubernetes.io/kube-apiserver-client',

@@ -8,7 +8,7 @@ const admin = { username: 'admin', groups: ['system:masters', 'system:authentica
 const node = { username: 'system:node:a', groups: ['system:nodes', 'system:authenticated'] };
 
 describe('impersonated()', () => {
-  it('leaves a user alone who wants to be nobody else', () => {
+  it('returns the user when there are no Impersonate headers', () => {
     assert.equal(impersonated(node, {}), node);
   });
 
@@ -30,7 +30,7 @@ describe('impersonated()', () => {
       ['system:anonymous', 'system:unauthenticated'],
     ],
   ] as const) {
-    it(`lets the administrator be ${what}`, () => {
+    it(`lets the administrator impersonate ${what}`, () => {
       const { username, groups } = impersonated(admin, headers);
       assert.deepEqual([username, ...groups], expected);
     });
@@ -40,7 +40,7 @@ describe('impersonated()', () => {
     ['a node', node],
     ['nobody', anonymous],
   ] as const) {
-    it(`refuses it to ${who}`, () => {
+    it(`forbids it to ${who}`, () => {
       assert.throws(
         () =>
           impersonated(user, {
@@ -57,7 +57,7 @@ describe('impersonated()', () => {
     });
   }
 
-  it('refuses groups without a user, also to the administrator', () => {
+  it('rejects groups without a user, even from the administrator', () => {
     assert.throws(
       () => impersonated(admin, { 'impersonate-group': 'system:nodes' }),
       (error) => error instanceof StatusError && error.status.code === 500,

@@ -19,7 +19,7 @@ function store(historyLimit = 10, revisions = new Revisions()): ObjectStore<ApiO
 }
 
 describe('ObjectStore', () => {
-  it('counts resourceVersions over all collections', () => {
+  it('uses one counter of resourceVersions for all collections', () => {
     const revisions = new Revisions();
     const [things, others] = [store(10, revisions), store(10, revisions)];
     const versions = [things.put(object('a')), others.put(object('b')), things.put(object('a'))];
@@ -40,7 +40,7 @@ describe('ObjectStore', () => {
     );
   });
 
-  it('tells listeners of each change until they stop', () => {
+  it('notifies listeners of each change until they stop', () => {
     const things = store();
     const heard: string[] = [];
     const stop = things.listen((event) => heard.push(summary(event)));
@@ -52,14 +52,14 @@ describe('ObjectStore', () => {
     assert.deepEqual(heard, ['ADDED a 2', 'MODIFIED a 3', 'DELETED a 4']);
   });
 
-  it('says nothing when there is nothing to delete', () => {
+  it('notifies nobody when there is nothing to delete', () => {
     const things = store();
     things.listen(() => assert.fail('a change was published'));
     assert.equal(things.delete('a'), undefined);
   });
 
   describe('since()', () => {
-    it('returns what came after a resourceVersion', () => {
+    it('returns the changes after a resourceVersion', () => {
       const things = store();
       for (const name of ['a', 'b', 'c']) things.put(object(name));
       assert.deepEqual(things.since(2).map(summary), ['ADDED b 3', 'ADDED c 4']);
@@ -67,7 +67,7 @@ describe('ObjectStore', () => {
       assert.deepEqual(things.since(99), []);
     });
 
-    it('refuses a resourceVersion whose successors are forgotten, and no other', () => {
+    it('rejects only a resourceVersion older than the history', () => {
       const things = store(2);
       for (const name of ['a', 'b', 'c', 'd']) things.put(object(name));
       assert.deepEqual(things.since(3).map(summary), ['ADDED c 4', 'ADDED d 5']);
@@ -82,7 +82,7 @@ describe('ObjectStore', () => {
       );
     });
 
-    it('does not count the changes of other collections as forgotten', () => {
+    it('ignores the changes of other collections', () => {
       const revisions = new Revisions();
       const [things, others] = [store(2, revisions), store(2, revisions)];
       things.put(object('a'));

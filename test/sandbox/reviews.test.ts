@@ -45,7 +45,7 @@ describe('answerReview()', () => {
     ['an admin and what is not served', admin, { group: 'x', resource: 'pods', verb: 'get' }, true],
   ] as const;
   for (const [name, user, resourceAttributes, allowed] of rows) {
-    it(`answerReview() says of ${name}: ${allowed ? 'yes' : 'no'}`, () => {
+    it(`${allowed ? 'allows' : 'denies'}: ${name}`, () => {
       const body = { kind: 'SelfSubjectAccessReview', spec: { resourceAttributes } };
       const answer = answerReview('SelfSubjectAccessReview', body, {
         user,
@@ -59,7 +59,7 @@ describe('answerReview()', () => {
     [node, 'selfnodeclient'],
     [bootstrapper, 'nodeclient'],
   ] as const) {
-    it(`answerReview() denies ${subresource} without its binding`, () => {
+    it(`denies ${subresource} without its binding`, () => {
       const resourceAttributes = { ...csrs, verb: 'create', subresource };
       const body = { kind: 'SelfSubjectAccessReview', spec: { resourceAttributes } };
       const answer = answerReview('SelfSubjectAccessReview', body, { user, approvals: none });
@@ -67,7 +67,7 @@ describe('answerReview()', () => {
     });
   }
 
-  it('answerReview() judges paths', () => {
+  it('decides about paths', () => {
     assert.deepEqual(askPath('/healthz'), { allowed: true });
     assert.deepEqual(askPath('/apis'), { allowed: false });
   });
@@ -96,7 +96,7 @@ describe('reviews and the token Secret over HTTP', () => {
     return (answer as { status: { userInfo: { username: string } } }).status.userInfo.username;
   }
 
-  it('says who somebody is, and nothing to strangers', async () => {
+  it('return the user, and 403 to anonymous requests', async () => {
     assert.equal(await user(running.bootstrapper), 'system:bootstrap:abcdef');
     assert.equal(await user(await running.connectNode('n1')), 'system:node:n1');
     const stranger = await refusal(running.connect(), { method: 'POST', path: whoAmI, body: {} });
@@ -105,7 +105,7 @@ describe('reviews and the token Secret over HTTP', () => {
     assert.equal(got.code, 405);
   });
 
-  it('leaves a renewal alone while its binding is away', async () => {
+  it('leave a renewal pending while its binding is missing', async () => {
     const client = await running.connectNode('n1');
     running.sandbox.setApprovals(new Set(['nodeclient']));
     const { pem } = await makeRequest({ commonName: 'system:node:n1' });
@@ -120,7 +120,7 @@ describe('reviews and the token Secret over HTTP', () => {
     await waitFor(running.admin, 'renewal', ({ status }) => status.certificate !== undefined);
   });
 
-  it('shows the token to administrators alone, until it expires and is refused', async () => {
+  it('show the token to administrators only, until it expires', async () => {
     const shown = (await running.admin.must({ method: 'GET', path: secret })) as {
       readonly data: Readonly<Record<string, string>>;
     };

@@ -11,7 +11,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { csrBody, csrsPath, makeRequest, nodeCredential, run, token } from './fixtures.ts';
 
 describe('startSandbox()', { timeout: 30_000 }, () => {
-  it('issues what openssl verifies for clients, under a CA that it takes for one', async () => {
+  it('issues certificates that openssl verifies against its CA', async () => {
     await using running = await run();
     const { certificatePem = '' } = await nodeCredential(running.bootstrapper, 'worker-1');
     const directory = await mkdtemp(join(tmpdir(), 'nodecertd-sandbox-'));
@@ -46,7 +46,7 @@ describe('startSandbox()', { timeout: 30_000 }, () => {
     assert.equal(config['current-context'], 'kubelet-bootstrap@sandbox');
   });
 
-  it('makes up a token in the right form, another each time', async () => {
+  it('generates a different, well-formed token each time', async () => {
     const clock = new FakeClock(Date.now());
     await using first = await startSandbox({ clock });
     await using second = await startSandbox({ clock });
@@ -58,7 +58,7 @@ describe('startSandbox()', { timeout: 30_000 }, () => {
     assert.notEqual(tokens[0], tokens[1]);
   });
 
-  it('refuses options that make no sense, without repeating a token', async () => {
+  it('rejects invalid options, without printing a token', async () => {
     const clock = new FakeClock();
     for (const options of [
       { bootstrapToken: 'SECRET.token' },
@@ -75,7 +75,7 @@ describe('startSandbox()', { timeout: 30_000 }, () => {
     }
   });
 
-  it('says which port is taken', async () => {
+  it('names the port that is in use', async () => {
     await using running = await run();
     const port = Number(new URL(running.sandbox.server).port);
     await assert.rejects(startSandbox({ clock: running.clock, port }), (error) => {
@@ -86,7 +86,7 @@ describe('startSandbox()', { timeout: 30_000 }, () => {
     });
   });
 
-  it('leaves its port and comes back to it with everything it had', async () => {
+  it('releases its port and takes it again with all its objects', async () => {
     await using running = await run({ approving: false });
     const { sandbox, bootstrapper } = running;
     const { pem } = await makeRequest();
@@ -101,7 +101,7 @@ describe('startSandbox()', { timeout: 30_000 }, () => {
     assert.equal((await bootstrapper.request(asked)).status, 200);
   });
 
-  it('decides once, and knows what is not there', async () => {
+  it('decides once, and throws for a missing CSR', async () => {
     await using running = await run({ approving: false, signing: false });
     const { sandbox, bootstrapper } = running;
     const { pem } = await makeRequest();

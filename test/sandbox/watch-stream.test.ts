@@ -71,7 +71,7 @@ async function advance({ clock }: Running, ms: number): Promise<void> {
 
 describe('watching', { timeout: 20_000 }, () => {
   for (const query of ['', '&resourceVersion=0', '&resourceVersion=']) {
-    it(`begins with what there is: ?watch=true${query}`, async () => {
+    it(`begins with the existing objects: ?watch=true${query}`, async () => {
       await using running = await run(passive);
       await create(running, 'b', 'a');
       await using watch = new Watch(running.bootstrapper, query);
@@ -84,7 +84,7 @@ describe('watching', { timeout: 20_000 }, () => {
     });
   }
 
-  it('continues after a resourceVersion, with nothing lost and nothing twice', async () => {
+  it('continues after a resourceVersion without a gap or a repetition', async () => {
     await using running = await run(passive);
     const [, second = ''] = await create(running, 'a', 'b', 'c');
     running.sandbox.deleteCsr('a');
@@ -95,7 +95,7 @@ describe('watching', { timeout: 20_000 }, () => {
     assert.equal(await watch.summary(), 'ADDED d');
   });
 
-  it('shows approval and issue after the resourceVersion that POST returned', async () => {
+  it('shows approval and certificate after the resourceVersion of the POST', async () => {
     await using running = await run();
     const [version = ''] = await create(running, 'mine');
     const query = `&resourceVersion=${version}&fieldSelector=metadata.name%3Dmine`;
@@ -106,7 +106,7 @@ describe('watching', { timeout: 20_000 }, () => {
     assert.ok('certificate' in issued.status);
   });
 
-  it('tells of the one selected only', async () => {
+  it('sends events of the selected object only', async () => {
     await using running = await run(passive);
     await create(running, 'a', 'b');
     await using watch = new Watch(running.bootstrapper, '&fieldSelector=metadata.name%3Db');
@@ -116,7 +116,7 @@ describe('watching', { timeout: 20_000 }, () => {
     assert.equal(await watch.summary(), 'DELETED b');
   });
 
-  it('answers with an ERROR event 410 when the history is too short, and ends', async () => {
+  it('ends with an ERROR event 410 when the history is too short', async () => {
     await using running = await run({ ...passive, historyLimit: 2 });
     const [first = ''] = await create(running, 'a', 'b', 'c', 'd');
     await using watch = new Watch(running.bootstrapper, `&resourceVersion=${first}`);
@@ -128,7 +128,7 @@ describe('watching', { timeout: 20_000 }, () => {
     assert.ok(await watch.over());
   });
 
-  it('answers 400 to a resourceVersion that is none', async () => {
+  it('answers 400 to an invalid resourceVersion', async () => {
     await using running = await run(passive);
     for (const query of ['resourceVersion=abc', 'resourceVersion=-1', 'timeoutSeconds=1.5']) {
       const path = `${csrsPath}?watch=true&${query}`;
@@ -136,7 +136,7 @@ describe('watching', { timeout: 20_000 }, () => {
     }
   });
 
-  it('ends when its time is over', async () => {
+  it('ends after timeoutSeconds', async () => {
     await using running = await run(passive);
     await create(running, 'a');
     await using watch = new Watch(running.bootstrapper, '&timeoutSeconds=90');
@@ -145,7 +145,7 @@ describe('watching', { timeout: 20_000 }, () => {
     assert.ok(await watch.over());
   });
 
-  it('sends bookmarks with the newest resourceVersion once a minute, to who allows them', async () => {
+  it('sends a bookmark with the newest resourceVersion every minute', async () => {
     await using running = await run(passive);
     await create(running, 'a');
     const query = '&allowWatchBookmarks=true&timeoutSeconds=90&fieldSelector=metadata.name%3Da';
@@ -162,7 +162,7 @@ describe('watching', { timeout: 20_000 }, () => {
     assert.ok(await watch.over());
   });
 
-  it('marks the end of the initial events when they are asked for', async () => {
+  it('marks the end of the initial events when the client wants that', async () => {
     await using running = await run(passive);
     const [version = ''] = await create(running, 'a');
     await using watch = new Watch(
@@ -175,7 +175,7 @@ describe('watching', { timeout: 20_000 }, () => {
     assert.deepEqual(object.metadata.annotations, { 'k8s.io/initial-events-end': 'true' });
   });
 
-  it('is counted once in the audit log, with the name it selects', async () => {
+  it('appears once in the audit log, with the selected name', async () => {
     await using running = await run(passive);
     await create(running, 'a');
     await using watch = new Watch(running.bootstrapper, '&fieldSelector=metadata.name%3Da');
@@ -187,7 +187,7 @@ describe('watching', { timeout: 20_000 }, () => {
     );
   });
 
-  it('breaks when the server leaves its port, and another one can continue it', async () => {
+  it('breaks when the server releases its port, and another continues', async () => {
     await using running = await run(passive);
     const [version = ''] = await create(running, 'a');
     await using broken = new Watch(running.bootstrapper, '');

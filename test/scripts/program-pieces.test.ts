@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { programPieces } from '../../scripts/program-pieces.ts';
 
 describe('programPieces()', () => {
-  it('takes sources and packages, and nothing of the tests or the sandbox', async () => {
+  it('returns sources and packages, and no file of the sandbox', async () => {
     const { metafile } = await programPieces('dist/lib');
     const inputs = Object.keys(metafile.inputs);
     assert.ok(inputs.includes('src/main.ts'));

@@ -15,7 +15,7 @@ function failed(at: number): AgentStatus {
 }
 
 describe('changeLines()', () => {
-  it('changeLines() tells every certificate at first, and then nothing as time passes', () => {
+  it('reports every certificate once, and nothing as time passes', () => {
     const first = agentStatus(start);
     assert.deepEqual(changeLines(undefined, first), [
       '12:00:00 kubelet-client: valid, serial 4f2a…ccdd, expires in 1m 40s, rotation in 1m 20s',
@@ -23,7 +23,7 @@ describe('changeLines()', () => {
     assert.deepEqual(changeLines(first, agentStatus(start + 60_000)), []);
   });
 
-  it('changeLines() tells only the certificate that changed', () => {
+  it('reports only the certificate that changed', () => {
     const other = certificateStatus({ name: 'kubelet-server' });
     const before = agentStatus(start, [certificateStatus(), other]);
     const after = agentStatus(start + 1_000, [
@@ -35,13 +35,13 @@ describe('changeLines()', () => {
     assert.deepEqual(more, []);
   });
 
-  it('changeLines() gives the code and the next try of a failure, once for each attempt', () => {
+  it('reports the code and the retry time once for each failed attempt', () => {
     const [line] = changeLines(agentStatus(start), failed(start + 1_000));
     assert.match(line ?? '', /backing-off, .*CSR_DENIED: denied: no, next attempt in 1h$/);
     assert.equal(changeLines(failed(start), failed(start + 1)).length, 1);
   });
 
-  it('changeLines() leaves the next try out once its moment has come', () => {
+  it('omits a retry time that has passed', () => {
     const late = { ...failed(start), now: start + 3_600_000 };
     assert.match(changeLines(undefined, late)[0] ?? '', /CSR_DENIED: denied: no$/);
   });

@@ -162,10 +162,10 @@ function createView({ stdout }: SandboxContext, introduction: readonly string[])
 
 function liveView(introduction: readonly string[]): View {
   const screen = new LiveScreen(process.stdout);
-  const colour = wantsColor(process.env);
+  const color = wantsColor(process.env);
   let last: AgentStatus | undefined;
   const table = (columns: number): string[] =>
-    last === undefined ? [] : renderLiveTable(last, { columns, colour });
+    last === undefined ? [] : renderLiveTable(last, { columns, color });
   return {
     show: (status) => {
       last = status;

@@ -50,13 +50,13 @@ describe('LiveScreen', () => {
     assert.ok(terminal.take().endsWith(`${'x'.repeat(20)}^0m^?2026l`));
   });
 
-  it('draw() says how many lines do not fit', () => {
+  it('draw() shows how many lines do not fit', () => {
     const { terminal, screen } = open();
     screen.draw(() => ['1', '2', '3', '4', '5', '6', '7']);
     assert.match(terminal.take(), /\^4;1H4\^K\^5;1H… 3 more lines\^K/);
   });
 
-  it('draw() asks for the content again after a resize', () => {
+  it('draw() renders again after a resize', () => {
     const { terminal, screen } = open();
     screen.draw((columns) => [`${columns}`]);
     terminal.take();
@@ -65,7 +65,7 @@ describe('LiveScreen', () => {
     assert.equal(terminal.take(), '^2J^?2026h^1;1H40^K^?2026l');
   });
 
-  it('close() restores wrapping, cursor and screen once, and leaves the last picture', () => {
+  it('close() restores the terminal once and leaves the last picture', () => {
     const { terminal, events, screen } = open();
     screen.draw(() => ['one']);
     terminal.take();
@@ -76,7 +76,7 @@ describe('LiveScreen', () => {
     assert.deepEqual([terminal.eventNames(), events.eventNames()], [[], []]);
   });
 
-  it('LiveScreen restores the terminal when the process exits', () => {
+  it('restores the terminal when the process exits', () => {
     const { terminal, events, screen } = open();
     screen.draw(() => ['one']);
     terminal.take();
@@ -84,7 +84,7 @@ describe('LiveScreen', () => {
     assert.equal(terminal.take(), '^?7h^?25h^?1049l');
   });
 
-  it('LiveScreen restores the terminal and passes a signal on that nobody handles', () => {
+  it('restores the terminal and forwards a signal without a handler', () => {
     const { terminal, events, screen } = open();
     screen.draw(() => ['one']);
     terminal.take();
@@ -93,7 +93,7 @@ describe('LiveScreen', () => {
     assert.deepEqual(events.killed, ['SIGTERM']);
   });
 
-  it('LiveScreen leaves a signal to whoever handles it', () => {
+  it('leaves a signal to its handler', () => {
     const { terminal, events, screen } = open();
     events.on('SIGINT', () => undefined);
     screen.draw(() => ['one']);

@@ -8,12 +8,12 @@ import { agentStatus, certificateStatus, pairFacts, start } from '../../cli/stat
 
 function bar(now: number, change: Parameters<typeof certificateStatus>[0] = {}): string {
   const status = agentStatus(now, [certificateStatus(change)]);
-  const lines = renderLiveTable(status, { columns: 80, colour: false });
+  const lines = renderLiveTable(status, { columns: 80, color: false });
   return /[━╌│·]+/.exec(lines[1] ?? '')?.[0] ?? '';
 }
 
 describe('renderLiveTable()', () => {
-  it('renderLiveTable() counts the lifetime from the moment of storing, with the deadline marked', () => {
+  it('draws the lifetime from the time of storing, and marks the deadline', () => {
     const [fresh, half, late] = [start, start + 50_000, start + 100_000].map((now) => bar(now));
     assert.match(fresh ?? '', /^╌+│╌+$/);
     assert.match(half ?? '', /^━+╌+│╌+$/);
@@ -23,23 +23,23 @@ describe('renderLiveTable()', () => {
     assert.equal(half?.indexOf('╌'), Math.round(cells / 2));
   });
 
-  it('renderLiveTable() shows dots while there is no certificate', () => {
+  it('shows dots while there is no certificate', () => {
     const { current: _, rotationDeadline: __, ...bare } = certificateStatus();
-    const [, line] = renderLiveTable(agentStatus(start, [bare]), { columns: 80, colour: false });
+    const [, line] = renderLiveTable(agentStatus(start, [bare]), { columns: 80, color: false });
     assert.match(line ?? '', /·{10,} {2}–$/);
   });
 
-  it('renderLiveTable() shortens the serial number and names the time left', () => {
+  it('shortens the serial number and shows the time left', () => {
     const [heading, line] = renderLiveTable(agentStatus(start + 40_000), {
       columns: 120,
-      colour: false,
+      color: false,
     });
     assert.match(heading ?? '', /^CERTIFICATE +STATE +SERIAL +LIFETIME +LEFT +LAST EVENT$/);
     assert.match(line ?? '', /^kubelet-client {2}● valid {2}4f2a…ccdd {2}[━╌│]+ {2}1m$/);
   });
 
-  it('renderLiveTable() keeps certificate, state and time left at 40 columns', () => {
-    const lines = renderLiveTable(agentStatus(start), { columns: 40, colour: false });
+  it('keeps certificate, state and time left at 40 columns', () => {
+    const lines = renderLiveTable(agentStatus(start), { columns: 40, color: false });
     assert.deepEqual(
       lines.map((line) => line.replace(/ +/g, ' ')),
       ['CERTIFICATE STATE LEFT', 'kubelet-client ● valid 1m 40s'],
@@ -52,28 +52,28 @@ describe('renderLiveTable()', () => {
     ['a failure alone when the next try is past', start - 18_000, / CSR_DENIED$/],
   ];
   for (const [name, nextAttempt, expected] of tries) {
-    it(`renderLiveTable() shows ${name}`, () => {
+    it(`shows ${name}`, () => {
       const lastFailure = { code: 'CSR_DENIED', message: 'no', at: start } as const;
       const entry = certificateStatus({ state: 'backing-off', lastFailure, nextAttempt });
       const [, line] = renderLiveTable(agentStatus(start, [entry]), {
         columns: 140,
-        colour: false,
+        color: false,
       });
       assert.match(line ?? '', expected);
     });
   }
 
-  it('renderLiveTable() lets no escape sequence of an event through', () => {
+  it('removes escape sequences from event texts', () => {
     const lastEvent = { at: start, text: 'a\u001b[2Jb\nc' };
     const [, line = '', ...more] = renderLiveTable(
       agentStatus(start, [certificateStatus({ lastEvent })]),
-      { columns: 140, colour: false },
+      { columns: 140, color: false },
     );
     assert.match(line, /12:00:00 ab c$/);
     assert.deepEqual(more, []);
   });
 
-  it('renderLiveTable() stays within any width from 40 on, coloured or not, with the same text', () => {
+  it('stays within any width from 40 columns, with and without color', () => {
     const entry = fc
       .record({
         name: fc.stringMatching(/^[a-z]{1,63}$/),
@@ -93,12 +93,12 @@ describe('renderLiveTable()', () => {
         fc.integer({ min: 40, max: 200 }),
         (entries, columns) => {
           const status = agentStatus(start + 5_000, entries);
-          const text = renderLiveTable(status, { columns, colour: false });
-          const coloured = renderLiveTable(status, { columns, colour: true });
+          const text = renderLiveTable(status, { columns, color: false });
+          const colored = renderLiveTable(status, { columns, color: true });
           assert.equal(text.length, entries.length + 1);
           for (const line of text) assert.ok(Array.from(line).length <= columns, line);
           assert.deepEqual(
-            coloured.map((line) => stripVTControlCharacters(line).trimEnd()),
+            colored.map((line) => stripVTControlCharacters(line).trimEnd()),
             text,
           );
         },

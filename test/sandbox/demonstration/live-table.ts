@@ -7,12 +7,12 @@ import { fit, nextAttemptIn, oneLine, shortSerial } from '../../../src/cli/text.
 
 export interface LiveTableOptions {
   readonly columns: number;
-  readonly colour: boolean;
+  readonly color: boolean;
 }
 
 type Tone = 'good' | 'busy' | 'warn' | 'bad' | 'faint' | 'plain';
 
-/** A stretch of text in one colour. Widths are counted on the text, colours come last. */
+/** A stretch of text in one color. Widths are counted on the text, colors come last. */
 interface Span {
   readonly text: string;
   readonly tone: Tone;
@@ -35,7 +35,7 @@ const maximumBar = 40;
 export function renderLiveTable(status: AgentStatus, options: LiveTableOptions): string[] {
   const { certificates, now } = status;
   const columns = layOut(certificates, now, options.columns);
-  const paint = options.colour ? inColour : (span: Span): string => span.text;
+  const paint = options.color ? inColor : (span: Span): string => span.text;
   const heading = columns.map(({ heading, width }) => [faint(fit(heading, width))]);
   const rows = certificates.map((entry) =>
     columns.map((column) => fill(column.cell(entry, now, column.width), column.width)),
@@ -174,7 +174,7 @@ function fill(spans: readonly Span[], width: number): Span[] {
   return joinAlike(spans);
 }
 
-/** Neighbours of one colour become one stretch: a bar is three or four escape sequences, not forty. */
+/** Neighbors of one color become one stretch: a bar is three or four escape sequences, not forty. */
 function joinAlike(spans: readonly Span[]): Span[] {
   const joined: Span[] = [];
   for (const span of spans) {
@@ -194,7 +194,7 @@ function plain(text: string): Span {
   return { text, tone: 'plain' };
 }
 
-/** The sixteen colours that every theme defines; never white or black, which may be the background. */
+/** The sixteen colors that every theme defines; never white or black, which may be the background. */
 const codes: Readonly<Record<Tone, string>> = {
   good: '32',
   busy: '36',
@@ -204,6 +204,6 @@ const codes: Readonly<Record<Tone, string>> = {
   plain: '',
 };
 
-function inColour({ text, tone }: Span): string {
+function inColor({ text, tone }: Span): string {
   return codes[tone] === '' ? text : `\u001b[${codes[tone]}m${text}\u001b[0m`;
 }

@@ -81,12 +81,12 @@ describe('bashCompletion()', () => {
     await writeFile(join(directory, 'some.yaml'), '');
   });
   for (const [words, expected] of expectations) {
-    it(`bashCompletion() proposes ${expected.join(', ') || 'nothing'} for ${words.join(' ')}`, async () => {
+    it(`proposes ${expected.join(', ') || 'nothing'} for ${words.join(' ')}`, async () => {
       assert.deepEqual((await proposals(...words)).toSorted(), [...expected].toSorted());
     });
   }
 
-  it('bashCompletion() proposes each command and each of its options', async () => {
+  it('proposes each command and each of its options', async () => {
     const commands = model.program.createHelp().visibleCommands(model.program);
     const names = commands.map((command) => command.name());
     assert.deepEqual(
@@ -99,19 +99,19 @@ describe('bashCompletion()', () => {
     }
   });
 
-  it('bashCompletion() is what bash can read', async () => {
+  it('returns a script that bash can read', async () => {
     await check('bash');
   });
 });
 
 describe('zshCompletion()', { skip: skipWithout('zsh') }, () => {
-  it('zshCompletion() is what zsh can read', async () => {
+  it('returns a script that zsh can read', async () => {
     await check('zsh');
   });
 });
 
 describe('fishCompletion()', { skip: skipWithout('fish') }, () => {
-  it('fishCompletion() is what fish can read', async () => {
+  it('returns a script that fish can read', async () => {
     await check('fish');
   });
 });

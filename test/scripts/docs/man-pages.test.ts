@@ -37,12 +37,12 @@ async function rendered(name: string): Promise<string> {
 }
 
 describe('manPages()', () => {
-  it('manPages() has a page for the program and one for each command', () => {
+  it('returns a page for the program and for each command', () => {
     const commands = model.commands.map(({ command }) => `nodecertd-${command.name()}.1`);
     assert.deepEqual([...pages.keys()], ['nodecertd.1', ...commands]);
   });
 
-  it('manPages() says version and date, and nothing of today', () => {
+  it('contain the version and the given date only', () => {
     for (const [name, text] of pages) {
       const title = name.replace(/\.1$/, '').toUpperCase();
       assert.ok(text.startsWith(`.TH ${title} 1 2026-05-06 "nodecertd 1.2.3" `), name);
@@ -51,14 +51,14 @@ describe('manPages()', () => {
 });
 
 describe('manPages() in mandoc', { skip: skipWithout('mandoc') }, () => {
-  it('manPages() gives mandoc nothing to complain about', async () => {
+  it('return pages without a mandoc warning', async () => {
     const paths = [...pages.keys()].map((name) => join(directory, name));
     const mandoc = findProgram('mandoc') ?? 'mandoc';
     const { stdout, stderr } = await run(mandoc, ['-T', 'lint', '-W', 'warning', ...paths]);
     assert.deepEqual([stdout, stderr], ['', '']);
   });
 
-  it('manPages() shows all that the help of each command has', async () => {
+  it('show all of the help of each command', async () => {
     for (const { command, examples, exitCodes } of model.commands) {
       const text = await rendered(`nodecertd-${command.name()}.1`);
       const options = optionsOf(command).flatMap(({ flags, value }) => [
@@ -73,7 +73,7 @@ describe('manPages() in mandoc', { skip: skipWithout('mandoc') }, () => {
     }
   });
 
-  it('manPages() names the files and variables in the page of the program', async () => {
+  it('name the files and variables in the page of the program', async () => {
     const text = await rendered('nodecertd.1');
     const names = (await files()).map(({ name }) => name);
     for (const part of [...names, 'NO_COLOR', 'nodecertd-doctor(1)']) {
@@ -84,11 +84,11 @@ describe('manPages() in mandoc', { skip: skipWithout('mandoc') }, () => {
 });
 
 describe('roff', () => {
-  it('prose() never begins a request, and keeps backslashes', () => {
+  it('prose() never begins a roff request, and keeps backslashes', () => {
     assert.equal(prose(".so /etc/passwd\n'br\na\\b"), "\\&.so /etc/passwd\n\\&'br\na\\eb");
   });
 
-  it('literal() keeps what is typed: hyphens, quotes, carets, tildes', () => {
+  it('literal() keeps hyphens, quotes, carets and tildes', () => {
     assert.equal(literal(`-o '~^"\``), '\\-o \\(aq\\(ti\\(ha\\(dq\\(ga');
   });
 });

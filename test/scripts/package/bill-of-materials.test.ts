@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { before, describe, it } from 'node:test';
 import type { Bill, Product } from '../../../scripts/package/bill-of-materials.ts';
 import { completeBill } from '../../../scripts/package/bill-of-materials.ts';
-import { bundledPackages } from '../../../scripts/package/licences.ts';
+import { bundledPackages } from '../../../scripts/package/licenses.ts';
 import { readRuntime } from '../../../scripts/package/runtime.ts';
 import { programPieces } from '../../../scripts/program-pieces.ts';
 
@@ -27,7 +27,7 @@ function fromNpm(): Bill {
 }
 
 describe('completeBill()', () => {
-  it('completeBill() names what is in the bundle, and nothing else but the runtime', () => {
+  it('names the packages of the bundle and the runtime, and nothing else', () => {
     const { components, dependencies, metadata } = completeBill(fromNpm(), product);
     const refs = components.map((component) => component['bom-ref']);
     const node = `node-linux-${process.arch}@${process.versions.node}`;
@@ -51,7 +51,7 @@ describe('completeBill()', () => {
     );
   });
 
-  it('completeBill() says what is linked into the runtime', () => {
+  it('names the libraries that the runtime contains', () => {
     const node = completeBill(fromNpm(), product).components.at(-1);
     const parts = node?.['components'] as { name: string; version: string }[];
     const openssl = parts.find(({ name }) => name === 'openssl');
@@ -62,7 +62,7 @@ describe('completeBill()', () => {
     );
   });
 
-  it('completeBill() is the same for two runs of npm', () => {
+  it('returns the same for two runs of npm', () => {
     const [first, second] = [fromNpm(), fromNpm()];
     assert.notEqual(first['serialNumber'], second['serialNumber']);
     assert.deepEqual(completeBill(first, product), completeBill(second, product));
@@ -71,7 +71,7 @@ describe('completeBill()', () => {
     assert.match(String(other['serialNumber']), /^urn:uuid:[\da-f]{8}-[\da-f]{4}-8[\da-f]{3}-8/);
   });
 
-  it('completeBill() refuses a bundle with something that npm does not know', () => {
+  it('throws for a bundle with a package that npm does not know', () => {
     const bundled = [...product.bundled, 'stranger@1.0.0'];
     assert.throws(() => completeBill(fromNpm(), { ...product, bundled }), /stranger@1\.0\.0/);
   });

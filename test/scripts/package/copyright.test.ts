@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { copyrightFile } from '../../../scripts/package/copyright.ts';
-import { bundledPackages, readBundled } from '../../../scripts/package/licences.ts';
-import { runtimeLicence } from '../../../scripts/package/runtime.ts';
+import { bundledPackages, readBundled } from '../../../scripts/package/licenses.ts';
+import { runtimeLicense } from '../../../scripts/package/runtime.ts';
 import { programPieces } from '../../../scripts/program-pieces.ts';
 
 let directory = '';
 before(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'nodecertd-licences-'));
+  directory = await mkdtemp(join(tmpdir(), 'nodecertd-licenses-'));
 });
 after(async () => {
   await rm(directory, { recursive: true });
@@ -32,19 +32,19 @@ async function npmPackage(name: string, files: Readonly<Record<string, string>>)
 }
 
 describe('readBundled()', () => {
-  it('readBundled() refuses a package without the text of its licence', async () => {
+  it('throws for a package without a license text', async () => {
     const folder = await npmPackage('bare', { 'README.md': 'License: MIT' });
-    await assert.rejects(readBundled(folder), /bare 1\.0\.0 comes without a licence/);
+    await assert.rejects(readBundled(folder), /bare 1\.0\.0 comes without a license/);
   });
 
-  it('readBundled() takes notices along', async () => {
+  it('includes notices', async () => {
     const folder = await npmPackage('noticed', { NOTICE: 'Look here.', 'license.txt': 'Do.' });
     assert.equal((await readBundled(folder)).text, 'Look here.\n\nDo.');
   });
 });
 
 describe('copyrightFile()', () => {
-  it('copyrightFile() has the whole text, its holders, and no line that would end the stanza', async () => {
+  it('contains the whole text and its holders, without an empty line', async () => {
     const text = 'MIT License\n\nCopyright (c) 2020 Somebody\n\nPermission is\n  hereby granted';
     const folder = await npmPackage('one', { LICENSE: text });
     const stanza = copyrightFile([await readBundled(folder)])
@@ -56,16 +56,16 @@ describe('copyrightFile()', () => {
     );
   });
 
-  it('copyrightFile() names the author where the licence names nobody', async () => {
+  it('names the author when the license has no name', async () => {
     const folder = await npmPackage('nobody', {
       LICENSE: 'Copyright (c) 2018\n\nCopyright notice',
     });
     assert.match(copyrightFile([await readBundled(folder)]), /^Copyright: \(c\) 2018 Ann Author$/m);
   });
 
-  it('copyrightFile() has a stanza for Node and for every npm package of the bundle', async () => {
+  it('has a stanza for Node and for every npm package of the bundle', async () => {
     const packages = await bundledPackages(await programPieces('dist/lib'));
-    const text = copyrightFile([await runtimeLicence(), ...packages]);
+    const text = copyrightFile([await runtimeLicense(), ...packages]);
     for (const name of ['undici', 'valibot', '@peculiar/x509', 'chokidar', 'Node.js']) {
       assert.match(text, new RegExp(`^Comment: ${name} \\d`, 'm'));
     }

@@ -34,7 +34,7 @@ A foreword with a - dash.
 `;
 
 describe('debianChangelog()', () => {
-  it('debianChangelog() has a stanza for each release, the newest under the version of the package', () => {
+  it('has a stanza for each release, the newest with the package version', () => {
     assert.equal(
       debianChangelog(markdown, release),
       `nodecertd (0.2.0-1) unstable; urgency=medium
@@ -55,7 +55,7 @@ nodecertd (0.1.0-1) unstable; urgency=medium
     );
   });
 
-  it('debianChangelog() leaves out a heading without changes', () => {
+  it('omits a heading without changes', () => {
     const text = debianChangelog(
       `## [Unreleased]\n\n${markdown.slice(markdown.indexOf('## [0'))}`,
       {
@@ -66,11 +66,11 @@ nodecertd (0.1.0-1) unstable; urgency=medium
     assert.deepEqual(text.match(/^nodecertd \(.*\)/gm), ['nodecertd (0.1.0-2)']);
   });
 
-  it('debianChangelog() refuses what names no change', () => {
+  it('throws for a changelog without changes', () => {
     assert.throws(() => debianChangelog('# Changelog\n', release), /no release/);
   });
 
-  it('debianChangelog() keeps every change of this project within 80 columns', async () => {
+  it('keeps every change of this project within 80 columns', async () => {
     const own = await readFile('CHANGELOG.md', 'utf8');
     const lines = debianChangelog(own, release).split('\n');
     assert.equal(

@@ -36,7 +36,7 @@ describe('readTree()', () => {
     assert.equal(conffiles(await readTree(root)), '/etc/nodecertd/config.yaml\n');
   });
 
-  it('md5sums() are what md5sum checks, without the configuration', async () => {
+  it('md5sums() match md5sum, without the configuration', async () => {
     const sums = await md5sums(root, await readTree(root));
     const output = execFileSync('md5sum', ['--check'], {
       cwd: root,
@@ -46,7 +46,7 @@ describe('readTree()', () => {
     assert.equal(output, 'usr/bin/one: OK\nusr/bin/two: OK\n');
   });
 
-  it('setTimes() gives everything one time', async () => {
+  it('setTimes() sets one time for everything', async () => {
     const date = new Date('2026-01-02T03:04:05Z');
     await setTimes(root, date);
     for (const path of ['.', 'usr/bin', 'usr/bin/one']) {

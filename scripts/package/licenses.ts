@@ -2,20 +2,20 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import type { Pieces } from '../program-pieces.ts';
 
-/** Something of others that is in the package. */
+/** Third-party software in the package. */
 export interface Bundled {
   readonly name: string;
   readonly version: string;
-  /** Where the sources are taken from, below the root of this repository. */
+  /** The folder of its sources, relative to the root of this repository. */
   readonly directory: string;
-  /** As its manifest has it, in the form of SPDX. */
-  readonly licence: string;
-  /** All its licences and notices as they are. */
+  /** The license of its manifest, as SPDX. */
+  readonly license: string;
+  /** The complete text of its licenses and notices. */
   readonly text: string;
   readonly author?: string;
 }
 
-/** Of npm packages: those of which anything got into the bundle, by name. */
+/** The npm packages with at least one file in the bundle, by name. */
 export async function bundledPackages(pieces: Pieces): Promise<Bundled[]> {
   const inputs = Object.keys(pieces.metafile.inputs);
   const directories = new Set(inputs.map(packageDirectory).filter((found) => found !== undefined));
@@ -23,7 +23,7 @@ export async function bundledPackages(pieces: Pieces): Promise<Bundled[]> {
   return all.toSorted((a, b) => a.directory.localeCompare(b.directory, 'en'));
 }
 
-/** `node_modules/@scope/name` of a path in it; undefined for this project's own sources. */
+/** `node_modules/@scope/name` for a path below it; undefined for this project's own sources. */
 function packageDirectory(path: string): string | undefined {
   return /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path.split(sep).join('/'))?.[0];
 }
@@ -35,7 +35,7 @@ interface Manifest {
   readonly author?: string | { readonly name: string };
 }
 
-/** @throws if there is no licence text: what is passed on has to carry it */
+/** @throws if there is no license text, because we may not distribute the package without it */
 export async function readBundled(directory: string): Promise<Bundled> {
   const manifest = JSON.parse(await readFile(join(directory, 'package.json'), 'utf8')) as Manifest;
   const { name, version, license, author } = manifest;
@@ -44,14 +44,14 @@ export async function readBundled(directory: string): Promise<Bundled> {
     names.toSorted().map(async (file) => readFile(join(directory, file), 'utf8')),
   );
   if (!names.some((file) => /^licen/i.test(file)) || license === undefined) {
-    throw new Error(`${name} ${version} comes without a licence and cannot be passed on`);
+    throw new Error(`${name} ${version} comes without a license and cannot be passed on`);
   }
   const writer = typeof author === 'string' ? author : author?.name;
   return {
     name,
     version,
     directory: relative('', directory),
-    licence: license,
+    license,
     text: texts.map((text) => text.trim()).join('\n\n'),
     ...(writer !== undefined && { author: writer.replace(/ *[<(].*$/, '') }),
   };
