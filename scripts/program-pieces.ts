@@ -2,14 +2,14 @@ import { readFile } from 'node:fs/promises';
 import type { BuildResult, Plugin } from 'esbuild';
 import { build } from 'esbuild';
 
-/** What Node 26 understands needs no rewriting. */
+/** esbuild need not rewrite syntax that Node 26 supports. */
 export const target = 'node26';
 
 export type Pieces = BuildResult<{ readonly write: false; readonly metafile: true }>;
 
 /**
- * The program split at its dynamic imports, so that each role loads only its own half
- * and shared code exists once. Nothing is written.
+ * Splits the program at its dynamic imports, so that keeper and enroller load only
+ * their own code and shared code exists once. Writes nothing.
  */
 export async function programPieces(outdir: string, version?: string): Promise<Pieces> {
   return build({
@@ -27,7 +27,7 @@ export async function programPieces(outdir: string, version?: string): Promise<P
   });
 }
 
-/** For builds that are to differ in nothing else, such as the two of an upgrade that is tried out. */
+/** For two builds that differ in nothing but their version, to test an upgrade. */
 function calledVersion(version: string): Plugin {
   return {
     name: 'version',

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 import { stringify } from 'yaml';
-import { buildGoProgram } from '../support/go-program.ts';
+import { goProgram } from '../support/go-program.ts';
 import { cacheDirectory, isExecutable } from '../support/programs.ts';
 
 /** Where one agent finds and leaves things; each run of an agent has files of its own. */
@@ -33,7 +33,7 @@ export function agentPrograms(): AgentProgram[] {
 function clientGo(): AgentProgram {
   return {
     name: 'client-go',
-    command: buildGoProgram('bench-client-go', './bench/client-go'),
+    command: goProgram('bench-client-go'),
     args: (files) => [
       `--bootstrap-kubeconfig=${files.bootstrapKubeconfig}`,
       `--kubeconfig=${files.kubeconfig}`,

@@ -13,7 +13,7 @@ import { processUsage } from './process-usage.ts';
 export interface LinkChange {
   /** Milliseconds of `performance.now()`. */
   readonly at: number;
-  /** PEM of the leaf, without line ends: what an issued CSR is recognised by. */
+  /** PEM of the leaf, without line ends: what an issued CSR is recognized by. */
   readonly leaf: string;
 }
 

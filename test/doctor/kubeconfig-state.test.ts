@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { mkdir, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
-import { promisify } from 'node:util';
 import { day } from '../../src/core/instant.ts';
 import type { KubeconfigState } from '../../src/doctor/kubeconfig-state.ts';
 import { inspectKubeconfig } from '../../src/doctor/kubeconfig-state.ts';
 import { base64, kubeconfigText } from '../kube/support/api-server.ts';
-import { findKubectl, skipWithoutKubectl } from '../support/kubectl.ts';
 import type { TestPair } from '../store/pairs.ts';
 import { makePair, temporaryDirectory } from '../store/pairs.ts';
 
@@ -110,25 +107,4 @@ describe('inspectKubeconfig()', () => {
     assert.ok(dangling.kind === 'invalid');
     assert.match(dangling.failure.message, /kubelet-client-current\.pem, which cannot be read/);
   });
-
-  it(
-    'inspectKubeconfig() finds nothing stale once the command of the remedy was run',
-    { skip: skipWithoutKubectl() },
-    async (context) => {
-      const { link, pair, at, look } = await place(context);
-      const data = base64(pair.pem.toString());
-      const stale = await look({ 'client-certificate-data': data, 'client-key-data': data });
-      assert.equal(follows(stale), false);
-      const name = stale.kind === 'loaded' ? stale.user.name : '';
-      await promisify(execFile)(findKubectl() ?? '', [
-        'config',
-        'set-credentials',
-        name,
-        `--client-certificate=${link}`,
-        `--client-key=${link}`,
-        `--kubeconfig=${at('kubelet.conf')}`,
-      ]);
-      assert.equal(follows(await inspectKubeconfig(at('kubelet.conf'), link)), true);
-    },
-  );
 });

@@ -9,13 +9,14 @@ import { client, serving, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import type { Examination } from '../support/doctor.ts';
 import { examine, findingOf, troubles } from '../support/doctor.ts';
+import { scaled } from '../support/machine-speed.ts';
 import { base64 } from '../kube/support/api-server.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
 import type { SuiteOptions } from './scenarios.ts';
 
 const signingSeconds = 3_600;
 
-/** What `nodecertd doctor` finds on a node: faults are planted, and have to be found with their remedy. */
+/** Tests that `nodecertd doctor` finds the faults that each test creates, with their remedies. */
 export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
   describe(name, { skip }, () => {
     let controlPlane: ControlPlane;
@@ -26,7 +27,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       await controlPlane?.[Symbol.asyncDispose]();
     });
 
-    it('has nothing to say against a node before its first start', async () => {
+    it('finds no problem on a node before its first start', async () => {
       await using node = await nodeOf(controlPlane, 'doctor-new');
       const admin = join(node.directory, 'admin.conf');
       await writeFile(admin, await controlPlane.adminKubeconfig(), { mode: 0o600 });
@@ -39,7 +40,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       assert.match(unread.what, /until when is not known/);
     });
 
-    it('has nothing to say against a healthy node, and knows who works on it', async () => {
+    it('finds no problem on a healthy node, and finds its agent', async () => {
       await using node = await nodeOf(controlPlane, 'doctor-well');
       const agent = node.start();
       await agent.event('certificate_stored');
@@ -52,7 +53,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       assert.deepEqual(agent.all('pair_changed'), [], 'the examination changed something');
     });
 
-    it('finds what will go wrong later, and ends with 3', async () => {
+    it('finds future problems, and exits with 3', async () => {
       await using node = await nodeOf(controlPlane, 'doctor-later', {
         certificates: [client, serving],
       });
@@ -89,7 +90,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       assert.match(findingOf(denied, 'request-denied').what, /was denied/);
     });
 
-    it('is done once by the agent itself, with one request, when the first pair is there', async () => {
+    it('runs once in the agent after the first certificate, with one request', async () => {
       const directory = await mkdtemp(join(tmpdir(), 'nodecertd-e2e-kubelet-'));
       const configFile = join(directory, 'kubelet.yaml');
       await writeFile(configFile, 'rotateCertificates: true\n');
@@ -104,7 +105,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
           ['second-rotator', 'warning', 'kubelet-client'],
         );
         assert.match(String(line['remedy']), /^nodecertd adopt, /);
-        // Not before: nothing may come between a node and its first pair.
+        // No check may delay the first certificate of a node.
         const events = agent.lines.map(({ event }) => event);
         assert.ok(events.indexOf('certificate_stored') < events.indexOf('preflight_finding'));
         assert.match(
@@ -126,7 +127,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       }
     });
 
-    it('finds what is in the way now, and ends with 4', async () => {
+    it('finds present problems, and exits with 4', async () => {
       await using node = await nodeOf(controlPlane, 'doctor-now');
       const agent = node.start();
       await agent.event('certificate_stored');
@@ -153,7 +154,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       assert.match(findingOf(lost, 'not-checked').what, /no credential to ask with/);
     });
 
-    it('says that the API server is away, and what the files show all the same', async () => {
+    it('reports an unreachable API server, and still checks the files', async () => {
       await using node = await nodeOf(controlPlane, 'doctor-away');
       await writeFile(join(node.directory, 'kubelet.yaml'), '{ rotateCertificates: true }');
       await controlPlane.stopApi();
@@ -167,7 +168,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       }
     });
 
-    it('does not take another cluster for its own', async () => {
+    it("does not trust another cluster's API server", async () => {
       await using node = await nodeOf(controlPlane, 'doctor-foreign');
       const text = await controlPlane.bootstrapKubeconfig();
       const other = base64((await makeAuthority('another')).pem);
@@ -182,7 +183,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
   });
 }
 
-/** A node whose kubelet leaves the certificates to the agent. */
+/** A node whose kubelet does not rotate. */
 async function nodeOf(
   controlPlane: ControlPlane,
   name: string,
@@ -198,11 +199,11 @@ async function examineNode(node: TestNode, ...args: readonly string[]): Promise<
   return examine('--config', node.configFile, '--kubelet-config', kubelet, ...args);
 }
 
-/** The authorizer of a real API server hears of a binding a moment later. */
+/** The authorizer of a real API server sees a new binding with a delay. */
 async function examineUntil(node: TestNode, expected: readonly string[]): Promise<Examination> {
   for (let tries = 0; ; tries += 1) {
     const found = await examineNode(node);
-    if (tries === 10 || troubles(found).join() === expected.join()) {
+    if (tries === scaled(10) || troubles(found).join() === expected.join()) {
       assert.deepEqual(troubles(found), expected);
       return found;
     }
@@ -214,7 +215,7 @@ interface Kubeconfig {
   readonly users: { user: Record<string, string> }[];
 }
 
-/** What k/k #71825 is about: the pair of today within the kubeconfig. */
+/** Embeds the current pair in the kubeconfig, as in k/k #71825. */
 async function embedCertificate(node: TestNode): Promise<void> {
   const path = join(node.directory, 'kubelet.conf');
   const kubeconfig = parse(await readFile(path, 'utf8')) as Kubeconfig;

@@ -11,6 +11,7 @@ import type { TestAgent } from '../support/agent.ts';
 import { client, serving, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import { examine, findingOf } from '../support/doctor.ts';
+import { scaled } from '../support/machine-speed.ts';
 import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 import { TlsServer } from '../support/tls-server.ts';
 
@@ -18,7 +19,10 @@ const run = promisify(execFile);
 const main = join(import.meta.dirname, '../../src/main.ts');
 const server = 'kubelet-server';
 
-/** A node, a server on it that shows its serving pair, and a hook that has it read the pair anew. */
+/**
+ * A node with a server that serves the node's serving pair, and a hook that makes the
+ * server reload the pair.
+ */
 class ServedNode implements AsyncDisposable {
   readonly directory: string;
   readonly server: TlsServer;
@@ -45,7 +49,7 @@ class ServedNode implements AsyncDisposable {
     return new ServedNode({ directory, server: tlsServer, node });
   }
 
-  /** What the hooks have left there, a line each. */
+  /** The lines that the hooks have written. */
   async traces(): Promise<string[]> {
     return (await readFile(join(this.directory, 'log'), 'utf8')).trim().split('\n');
   }
@@ -76,10 +80,10 @@ class ServedNode implements AsyncDisposable {
 
 const served = ({ port }: TlsServer): Record<string, unknown> => ({
   endpoints: [`127.0.0.1:${port}`, `localhost:${port}`],
-  within: '1s',
+  within: `${scaled(1)}s`,
 });
 
-/** Leaves a trace and has the server reload, unless it is told not to. */
+/** Writes a line and makes the server reload, unless the file `stuck` exists. */
 const reload = ({ pid }: TlsServer, directory: string): readonly Record<string, unknown>[] => {
   const trace = `echo "$NODECERTD_SERIAL" >> ${directory}/log`;
   const signal = `[ -e ${directory}/stuck ] || kill -HUP ${pid}`;
@@ -96,7 +100,7 @@ describe('hooks after a rotation', () => {
     await controlPlane[Symbol.asyncDispose]();
   });
 
-  it('have a server take each pair over, which is seen', async () => {
+  it('make a server load each new pair, and the agent checks it', async () => {
     await using place = await ServedNode.create(controlPlane, 'reloads', (tls, directory) => ({
       onRotate: reload(tls, directory),
       served: served(tls),
@@ -121,7 +125,7 @@ describe('hooks after a rotation', () => {
     assert.equal(agent.exitCode, 0);
   });
 
-  it('run for the stand-in too: a server cannot start without a pair', async () => {
+  it('run for the temporary self-signed certificate, too', async () => {
     await controlPlane.setApproving(false);
     try {
       await using place = await ServedNode.create(controlPlane, 'stand-in', (tls, directory) => ({
@@ -137,7 +141,7 @@ describe('hooks after a rotation', () => {
     }
   });
 
-  it('say that a server does not take the pair over, and that it has, once a person reloads it', async () => {
+  it('report a server that shows an old pair, and its recovery', async () => {
     await using place = await ServedNode.create(controlPlane, 'stale', (tls) => ({
       served: served(tls),
       selfSignedUntilIssued: false,
@@ -161,7 +165,7 @@ describe('hooks after a rotation', () => {
     assert.match(later.text, /^nodecertd_served_current\{.*endpoint="127[^}]*\} 1$/m);
   });
 
-  it('lead back to the pair before where that is asked for, rest for hours, over a restart too, and try again on demand', async () => {
+  it('roll back a pair that is not served, and retry only on demand', async () => {
     await using place = await ServedNode.create(controlPlane, 'rollback', (tls, directory) => ({
       onRotate: reload(tls, directory),
       served: { ...served(tls), onFailure: 'rollback' },
@@ -178,7 +182,7 @@ describe('hooks after a rotation', () => {
     assert.equal(failed['code'], 'SERVED_STALE');
     const wait = Date.parse(String(failed['retryAt'])) - Date.parse(String(failed['time']));
     assert.ok(wait >= 59 * 60_000, `the next try is ${wait} ms away`);
-    // The old pair is what the server shows still.
+    // The server still serves the old pair.
     await first.event('served_recovered', server);
     assert.equal(await place.onDisk(), old);
     assert.equal(await place.server.serial(), old);
@@ -214,7 +218,7 @@ describe('hooks after a rotation', () => {
     assert.doesNotMatch(state, /rolledBack|hooksOwed/);
   });
 
-  it('are changed by a reload of the configuration, without a new certificate', async () => {
+  it('change with a configuration reload, without a new certificate', async () => {
     await using place = await ServedNode.create(controlPlane, 'changed', (tls) => ({
       served: served(tls),
       selfSignedUntilIssued: false,
@@ -225,14 +229,14 @@ describe('hooks after a rotation', () => {
     await configure(place.node, reload(place.server, place.directory));
     process.kill(agent.pid, 'SIGHUP');
     await agent.event('config_reloaded');
-    // What the old configuration owed is made up for by the new one.
+    // The new configuration runs the hooks that are still pending from the old one.
     await agent.event('hook_succeeded', server);
     assert.equal((await place.node.read(server)).serialNumber, serialNumber);
     assert.equal(agent.all('csr_created', server).length, 1);
     await agent.event('served_checked', server);
   });
 
-  it('do not run by a configuration that others may change, while the rotation goes on', async () => {
+  it('do not run from a configuration that other users can change', async () => {
     await using place = await ServedNode.create(controlPlane, 'loose', (tls, directory) => ({
       onRotate: reload(tls, directory),
       selfSignedUntilIssued: false,
@@ -277,13 +281,14 @@ describe('hooks of an agent that is killed', () => {
     }));
   }
 
-  it('between the swap and its hooks run at the next start, once', async () => {
+  it('before its hooks run: they run once at the next start', async () => {
     await using place = await placed('swapped');
     const first = place.node.start();
     const { csr } = await first.event('csr_created', server);
     const state = join(place.node.directory, 'state/state.json');
     await until(async () => (await readFile(state, 'utf8')).includes(String(csr)));
-    // The enroller goes on: it stores the pair, and nobody hears of it.
+    // The enroller continues and stores the pair, but the stopped keeper does not
+    // notice.
     process.kill(first.pid, 'SIGSTOP');
     await controlPlane.approve(String(csr));
     await until(async () =>
@@ -297,7 +302,7 @@ describe('hooks of an agent that is killed', () => {
 
     const second = place.node.start();
     await second.event('hook_succeeded', server);
-    // The signal has been sent; the server acts on it when it comes to it.
+    // The hook has sent the signal, and the server may react later.
     const newest = await place.onDisk();
     await until(async () =>
       place.server.serial().then(
@@ -314,11 +319,11 @@ describe('hooks of an agent that is killed', () => {
     assert.deepEqual(third.all('hook_started', server), []);
   });
 
-  it('in the middle of them run again at the next start', async () => {
+  it('while its hooks run: they run again at the next start', async () => {
     await using place = await placed('amid');
     const { directory, node } = place;
     const trace = `echo "$NODECERTD_SERIAL" >> ${directory}/log; echo $$ > ${directory}/pid`;
-    const wait = `${trace}; [ -e ${directory}/on ] || sleep 60`;
+    const wait = `${trace}; [ -e ${directory}/on ] || sleep 600`;
     await configure(node, [{ command: ['/bin/sh', '-c', wait] }]);
     const first = node.start();
     const { csr } = await first.event('csr_created', server);
@@ -331,7 +336,7 @@ describe('hooks of an agent that is killed', () => {
       ),
     );
     await first.stop('SIGKILL');
-    // Nobody else ends it here; systemd would.
+    // Under systemd, the hook would end with the service.
     process.kill(-Number(await readFile(join(directory, 'pid'), 'utf8')), 'SIGKILL');
     await writeFile(join(directory, 'on'), '');
 
@@ -342,7 +347,7 @@ describe('hooks of an agent that is killed', () => {
     assert.equal(one, two);
   });
 
-  it('do not hold up the rotation, and follow for the newest pair alone', async () => {
+  it('do not delay the rotation, and run next for the newest pair only', async () => {
     await using place = await placed('beside');
     const { directory, node } = place;
     const trace = `echo "$NODECERTD_SERIAL" >> ${directory}/log`;
@@ -362,10 +367,10 @@ describe('hooks of an agent that is killed', () => {
     assert.deepEqual(await place.traces(), [serials[0], serials[2]]);
   });
 
-  it('are ended with an agent that is asked to stop, and are not taken for failed', async () => {
+  it('end with an agent that is told to stop, and do not count as failed', async () => {
     await using place = await placed('asked');
     const { directory, node } = place;
-    const wait = `echo $$ >> ${directory}/log; sleep 60; :`;
+    const wait = `echo $$ >> ${directory}/log; sleep 600; :`;
     await configure(node, [{ command: ['/bin/sh', '-c', wait] }]);
     const agent = node.start();
     const { csr } = await agent.event('csr_created', server);
@@ -384,7 +389,7 @@ describe('hooks of an agent that is killed', () => {
   });
 });
 
-/** Waits until the pair on the disk was found served, and returns its serial. */
+/** Waits until the agent has seen the stored pair served, and returns its serial number. */
 async function checked(place: ServedNode, agent: TestAgent): Promise<string> {
   const serial = await place.onDisk();
   const isIt = (found: unknown): boolean => BigInt(`0x${String(found)}`) === BigInt(`0x${serial}`);
@@ -392,7 +397,7 @@ async function checked(place: ServedNode, agent: TestAgent): Promise<string> {
   return serial;
 }
 
-/** Other hooks for the serving certificate. */
+/** Replaces the hooks of the serving certificate. */
 async function configure(node: TestNode, onRotate: readonly object[]): Promise<void> {
   const configuration = parse(await readFile(node.configFile, 'utf8')) as {
     certificates: Record<string, unknown>[];
@@ -402,9 +407,9 @@ async function configure(node: TestNode, onRotate: readonly object[]): Promise<v
   await writeFile(node.configFile, stringify(configuration));
 }
 
-/** What a process brings about that writes no log here. */
+/** Waits for the effect of a process that has no log here. */
 async function until(condition: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + 60_000;
+  const end = Date.now() + scaled(60_000);
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`did not come about: ${condition.toString()}`);
     await delay(50);

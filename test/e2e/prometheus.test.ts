@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { TestNode } from '../support/agent.ts';
+import { scaled } from '../support/machine-speed.ts';
 import { skipWithout } from '../support/programs.ts';
 import type { Prometheus } from '../support/prometheus.ts';
 import { withPrometheus } from '../support/prometheus.ts';
@@ -13,8 +14,8 @@ void describe(
   'a real Prometheus that scrapes the agent',
   { skip: skipWithout('prometheus') },
   () => {
-    it('fires while a rotation is overdue, and stops when it was made up for', async () => {
-      await using controlPlane = await startSandboxControlPlane({ signingSeconds: 20 });
+    it('fires while a rotation is overdue, and stops after the rotation', async () => {
+      await using controlPlane = await startSandboxControlPlane({ signingSeconds: scaled(20) });
       await using node = await TestNode.create(controlPlane, 'overdue');
       const agent = node.start();
       await agent.event('certificate_stored');
@@ -35,7 +36,7 @@ void describe(
   },
 );
 
-/** Labels of the alert, while it fires. */
+/** The labels of the alert if it fires. */
 async function overdue(
   prometheus: Prometheus,
 ): Promise<Readonly<Record<string, string>> | undefined> {

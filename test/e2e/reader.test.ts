@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { describe, it } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { client, TestNode } from '../support/agent.ts';
+import { scaled } from '../support/machine-speed.ts';
 import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 import type { ReaderReport } from './reader.worker.ts';
 
@@ -12,7 +13,7 @@ const servers = ['kubelet-server', 'proxy', 'exporter'];
 void describe('-current.pem', () => {
   it(`is whole at every read of a tight loop, through ${wanted} rotations`, async (context) => {
     await using controlPlane = await startSandboxControlPlane({
-      signingSeconds: 15,
+      signingSeconds: scaled(15),
       approvingServing: true,
     });
     await using node = await TestNode.create(controlPlane, 'reader', {
@@ -30,7 +31,7 @@ void describe('-current.pem', () => {
     for (const name of names) await agent.event('certificate_stored', name);
 
     await using reader = startReader(names.map((name) => node.current(name)));
-    // The first pairs are no rotations.
+    // The first pair of each certificate is not a rotation.
     await agent.event('certificate_stored', undefined, names.length + wanted);
     const { reads, serials, faults } = await reader.report();
 

@@ -4,9 +4,9 @@ import { parsePair } from '../support/agent.ts';
 
 export interface ReaderReport {
   readonly reads: number;
-  /** Distinct serial numbers in the order in which they appeared, by file. */
+  /** The different serial numbers of each file, in the order in which they appeared. */
   readonly serials: Readonly<Record<string, readonly string[]>>;
-  /** What went wrong, the first few. */
+  /** The first failures. */
   readonly faults: readonly string[];
 }
 
@@ -18,7 +18,8 @@ const serials: Record<string, string[]> = Object.fromEntries(files.map((file) =>
 const faults: string[] = [];
 let reads = 0;
 
-// As hard as it can: every read opens the link anew, parses, and tries the key on the certificate.
+// As fast as possible: every read opens the link again, parses the pair, and checks
+// that the key matches.
 while (Atomics.load(stop, 0) === 0) {
   for (const file of files) {
     reads += 1;

@@ -17,7 +17,7 @@ const told: readonly (readonly [fault: string, says: RegExp])[] = [
 ];
 
 describe('an agent behind a faulty API server', { skip: skipWithout('faketime') }, () => {
-  it('keeps its pair, says what is wrong, and comes through by itself', async (context) => {
+  it('keeps its pair, reports the problem, and recovers by itself', async (context) => {
     const rows: FaultRow[] = [];
     const options = {
       thorough: false,

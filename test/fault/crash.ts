@@ -19,7 +19,7 @@ const together = 4;
  */
 export const crash: FaultFamily = {
   name: 'crash',
-  needs: ['strace', 'go'],
+  needs: ['strace', 'go-programs'],
   async *run(options) {
     await using bench = await openBench(options);
     for (const phase of ['rotation', 'bootstrap'] as const) {

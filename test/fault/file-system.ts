@@ -7,7 +7,7 @@ import { diskScenarios, handScenarios } from './file-system/scenarios.ts';
 /** Disks, people and other programs at work on the files of a running agent. */
 export const fileSystem: FaultFamily = {
   name: 'file-system',
-  needs: ['root', 'go'],
+  needs: ['root', 'go-programs'],
   async *run({ thorough, signal, progress }) {
     await using template = await NodeTemplate.create();
     for (const scenario of [...diskScenarios, ...handScenarios]) {

@@ -35,7 +35,7 @@ describe('the fuzz family', () => {
     }
   });
 
-  it('is a million inputs in full', () => {
+  it('has a million inputs in its long form', () => {
     assert.ok(targets.reduce((sum, { inputs }) => sum + inputs, 0) >= 1_000_000);
   });
 });
@@ -50,7 +50,7 @@ describe('campaign()', () => {
     'needs all memory': /the process ended with SIG|heap/,
     'ends the process': /the process ended with SIGABRT/,
     'shows the token': /of a secret/,
-    'colours the terminal': /that a terminal acts on/,
+    'colors the terminal': /that a terminal acts on/,
     'talks without end': /characters long/,
   };
   for (const [name, message] of Object.entries(told)) {
@@ -81,7 +81,7 @@ describe('campaign()', () => {
 });
 
 describe('judge()', () => {
-  it('takes an error with a code, and finds pieces of a key in message, cause and remedy', () => {
+  it('accepts an error with a code, and finds parts of a key in its texts', () => {
     const secrets = secretsOf(corpus);
     const [key] = corpus.keys;
     assert.ok(key);
@@ -99,7 +99,7 @@ describe('judge()', () => {
 });
 
 describe('Random', () => {
-  it('repeats, and differs by seed and by number', () => {
+  it('repeats for the same seed and number, and differs otherwise', () => {
     assert.equal(draws(1, 2), draws(1, 2));
     const all = [draws(1, 2), draws(1, 3), draws(2, 2), draws(2, 3)];
     assert.equal(new Set(all).size, all.length);
@@ -126,7 +126,7 @@ function draws(seed: number, index: number): string {
 }
 
 describe('mutated()', () => {
-  it('makes the same of the same chance, leaves its seeds alone, and mostly damages', () => {
+  it('repeats for the same seed, keeps its inputs, and usually damages', () => {
     const seeds = corpus.certificates.map((der) => Buffer.from(der));
     const before = seeds.map((seed) => seed.toString('hex'));
     const source = { seeds, own: derMutators };

@@ -39,17 +39,17 @@ describe('keys under strace', { skip: skipWithout('strace') }, () => {
     await assert.rejects(watched.requireCleanTrace(), /^Error: written were .*\nd as base64/);
   });
 
-  it('finds a key that the enroller tells the keeper', async () => {
+  it('finds a key that the enroller sends to the keeper', async () => {
     const watched = await bootstrap('ipc');
     await assert.rejects(watched.requireCleanTrace(), /d as list of bytes: UNIX-STREAM/);
   });
 
-  it('finds a copy that the keeper keeps of the pair', async () => {
+  it('finds a copy of the pair in the memory of the keeper', async () => {
     const watched = await bootstrap('keeper');
     assert.equal((await watched.requireCleanTrace()).size, 1);
   });
 
-  it('finds nothing when certificates rotate and requests come to nothing', async () => {
+  it('finds no key when certificates rotate and requests fail', async () => {
     const { signal } = new AbortController();
     const rows = [];
     for await (const row of keys.run({ thorough: false, signal, progress: () => undefined })) {

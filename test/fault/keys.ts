@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { scaled } from '../support/machine-speed.ts';
 import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 import type { FaultFamily, FaultRow } from './family.ts';
 import type { RoundOptions, RoundResult } from './keys/round.ts';
@@ -33,7 +34,7 @@ export const keys: FaultFamily = {
 };
 
 export async function oneRound(options: Omit<RoundOptions, 'controlPlane'>): Promise<RoundResult> {
-  const settings = { signingSeconds: 20, customSigners: [keptSigner, doomedSigner] };
+  const settings = { signingSeconds: scaled(20), customSigners: [keptSigner, doomedSigner] };
   await using controlPlane = await startSandboxControlPlane(settings);
   return await runRound({ ...options, controlPlane });
 }

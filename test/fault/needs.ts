@@ -1,3 +1,4 @@
+import { areGoProgramsBuilt } from '../support/go-program.ts';
 import { findProgram } from '../support/programs.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 import type { FaultFamily, FaultNeed } from './family.ts';
@@ -11,8 +12,8 @@ function present(need: FaultNeed): boolean {
   switch (need) {
     case 'root':
       return process.getuid?.() === 0;
-    case 'go':
-      return findProgram('go') !== undefined;
+    case 'go-programs':
+      return areGoProgramsBuilt();
     case 'control-plane':
       return skipWithoutRealControlPlane() === false;
     case 'strace':

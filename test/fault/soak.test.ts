@@ -5,7 +5,7 @@ import { soak } from './soak.ts';
 import { formatRows } from './table.ts';
 
 describe('long use', () => {
-  it('leaves no file, timer, listener or memory behind: 100 rotations and a day of idle ticks', async (context) => {
+  it('leaks nothing over 100 rotations and a day of idle ticks', async (context) => {
     const options = { thorough: false, signal: context.signal, progress: silent };
     const rows: FaultRow[] = [];
     for await (const row of soak.run(options)) rows.push(row);

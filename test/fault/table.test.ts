@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { formatRows } from './table.ts';
 
 describe('formatRows()', () => {
-  it('lines up counts to the right and words to the left', () => {
+  it('aligns counts to the right and words to the left', () => {
     const table = formatRows([
       { fault: 'kill -9 at write', tried: 120, lost: 0, recovery: 1.25, seen: ['rotation_failed'] },
       { fault: 'clock', tried: 4, lost: 0, seen: ['overdue', 'csr_created'] },

@@ -7,7 +7,7 @@ import { AgentMetrics } from '../../src/metrics/agent-metrics.ts';
 import type { Health } from '../../src/metrics/health.ts';
 import { startMetricsServer } from '../../src/metrics/server.ts';
 import type { Alert, Prometheus } from '../support/prometheus.ts';
-import { withPrometheus, withoutPatience } from '../support/prometheus.ts';
+import { withPrometheus, withoutDelays } from '../support/prometheus.ts';
 import { skipWithout } from '../support/programs.ts';
 import { agent, client, facts, server } from './fixtures.ts';
 
@@ -76,10 +76,10 @@ describe('a real Prometheus', { skip: skipWithout('prometheus') }, () => {
   });
 });
 
-describe('withoutPatience()', () => {
+describe('withoutDelays()', () => {
   it('sets every `for` to zero and keeps the rest', () => {
     const before =
       '- alert: A\n  expr: x > 3600\n  for: 15m\n  annotations: { a: "wait for: it" }\n';
-    assert.equal(withoutPatience(before), before.replace('for: 15m', 'for: 0s'));
+    assert.equal(withoutDelays(before), before.replace('for: 15m', 'for: 0s'));
   });
 });

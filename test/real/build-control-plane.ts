@@ -1,6 +1,7 @@
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { areGoProgramsBuilt, goProgramDirectory, goPrograms } from '../support/go-program.ts';
 import {
   controlPlaneDirectory,
   findProgram,
@@ -26,13 +27,27 @@ const programs = [
 const directory = controlPlaneDirectory();
 const missing = programs.filter(({ name }) => !isExecutable(join(directory, name)));
 
-if (missing.length > 0 && findProgram('go') === undefined) {
-  say(`skipped: ${skip('tests on a real control plane: Go is needed to build it')}`);
+if (findProgram('go') === undefined) {
+  if (missing.length > 0 || !areGoProgramsBuilt())
+    say(`skipped: ${skip('tests on a real control plane: Go is needed to build it')}`);
 } else {
   mkdirSync(directory, { recursive: true });
   missing.forEach((program, index) => {
     build(program, `${index + 1} of ${missing.length}`);
   });
+  buildGoPrograms();
+}
+
+/** Each time: their sources are in this repository and may have changed, and Go notices when they have not. */
+function buildGoPrograms(): void {
+  for (const [name, source] of Object.entries(goPrograms)) {
+    const command = join(goProgramDirectory, name);
+    execFileSync('go', ['build', '-buildvcs=false', '-ldflags', '-s -w', '-o', command, source], {
+      cwd: goModuleDirectory,
+      env: { ...process.env, CGO_ENABLED: '0' },
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+  }
 }
 
 function build(program: (typeof programs)[number], progress: string): void {

@@ -33,7 +33,7 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
     await plane[Symbol.asyncDispose]();
   });
 
-  it('issues client certificates of the configured lifetime to whoever has the token', async () => {
+  it('issues client certificates of the configured lifetime for a token', async () => {
     await using bearer = client({ token: bootstrapToken });
     const { certificatePem } = await issue(bearer, 'second-client');
     const { subject, validFromDate, validToDate } = new X509Certificate(certificatePem);
@@ -43,7 +43,7 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
     assert.ok(Math.abs(lifetime - signingSeconds - 300) <= 1, `lifetime ${lifetime} s`);
   });
 
-  it('leaves a serving request pending until kubectl approves it', async () => {
+  it('leaves a serving CSR pending until kubectl approves it', async () => {
     await submit(identity, servingRequest('serving-1'), await newKeys());
     // A client request made later is decided: the approver has passed over the other one.
     await issue(identity, 'after-serving-1');
@@ -55,7 +55,7 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
     assert.equal(csr.username, node);
   });
 
-  it('denies, fails and deletes requests', async () => {
+  it('denies, fails and deletes CSRs', async () => {
     await submit(identity, servingRequest('to-deny'), await newKeys());
     await submit(identity, servingRequest('to-fail'), await newKeys());
     await plane.deny('to-deny', 'not wanted');
@@ -80,7 +80,7 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
     assert.deepEqual((await issued('unapproved')).conditions, ['Approved']);
   });
 
-  it('keeps its port and its state while the API server is away', async () => {
+  it('keeps its port and its state while the API server is down', async () => {
     await submit(identity, servingRequest('survivor'), await newKeys());
     await plane.stopApi();
     await assert.rejects(identity.request({ method: 'GET', path: '/readyz' }), {
@@ -93,7 +93,7 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
     await issue(identity, 'client-after-restart');
   });
 
-  it('sets the addresses of a node, and sets them anew', async () => {
+  it('sets the addresses of a node, and replaces them', async () => {
     for (const address of ['192.0.2.1', '192.0.2.2']) {
       const addresses = [{ type: 'InternalIP', address }];
       await plane.setNodeAddresses('worker-1', addresses);

@@ -107,7 +107,7 @@ void describe('a real kubelet', { skip: skipWithoutRealKubelet(), timeout: 300_0
     ],
   ];
   for (const [name, files, directory] of layers) {
-    it(`goes by the settings that readKubeletLayers() finds: ${name}`, async (context) => {
+    it(`uses the settings that readKubeletLayers() returns: ${name}`, async (context) => {
       const tree = await nodeTree(context, files);
       const args = [
         `--config=${configFile}`,
@@ -172,7 +172,7 @@ void describe('a real kubelet', { skip: skipWithoutRealKubelet(), timeout: 300_0
     ],
   ];
   for (const [name, files] of nodes) {
-    it(`takes a node ${name} that was adopted for one that is handed over, and back`, async (context) => {
+    it(`accepts a node ${name} after adopt, and after --revert`, async (context) => {
       const { tree } = await kubeadmNode(context, files);
       const before = await asStarted(tree);
       const request = requestFor(tree);
@@ -184,7 +184,7 @@ void describe('a real kubelet', { skip: skipWithoutRealKubelet(), timeout: 300_0
     });
   }
 
-  it('does not start with a folder for drop-ins that is not there, nor with one without a kind', async (context) => {
+  it('rejects a missing drop-in folder and a drop-in without a kind', async (context) => {
     const files = { [configFile]: head, [`${folder}/10.conf`]: 'rotateCertificates: false\n' };
     const tree = await nodeTree(context, files);
     for (const directory of ['/none.d', folder]) {

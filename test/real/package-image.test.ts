@@ -47,7 +47,7 @@ describe('a node that is made from an image', { skip, timeout: 300_000 }, () => 
     await controlPlane?.[Symbol.asyncDispose]();
   });
 
-  it('is prepared from outside, with nothing but a change of the configuration of its kubelet', async () => {
+  it('is prepared from outside by one change of the kubelet configuration', async () => {
     const { stdout } = await promisify(execFile)(nodecertd, [
       'adopt',
       '--root',
@@ -60,7 +60,7 @@ describe('a node that is made from an image', { skip, timeout: 300_000 }, () => 
     assert.match(changed, new RegExp(`^tlsCertFile: ${serverLink}$`, 'm'));
   });
 
-  it('becomes Ready with certificates that nodecertd has asked for, before a kubelet does', async () => {
+  it('becomes Ready with certificates that only nodecertd requested', async () => {
     await container.write(bootstrapKubeconfig, await controlPlane.bootstrapKubeconfig(), 0o600);
     await container.reboot();
     await untilReady(container, { nodeName, controlPlane });
@@ -72,7 +72,7 @@ describe('a node that is made from an image', { skip, timeout: 300_000 }, () => 
     assert.ok(created.every(({ userAgent }) => userAgent.startsWith('nodecertd/')));
   });
 
-  it('serves the certificate of the cluster as soon as somebody approves it', async () => {
+  it("serves the cluster's certificate as soon as it is approved", async () => {
     const [pending] = (await controlPlane.csrs()).filter(({ issued }) => !issued);
     await controlPlane.approve(pending?.name ?? '');
     const { caPem } = controlPlane;

@@ -70,7 +70,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     });
   }
 
-  it('an installation starts nothing, leaves folders as they are, and says what is next', async () => {
+  it('install starts nothing, keeps folders, and prints the next steps', async () => {
     await container.must('mkdir', '-p', '-m', '0700', '/var/lib/kubelet/pki');
     const { code } = await container.run('node', '--version');
     assert.notEqual(code, 0, 'this machine has a Node of its own');
@@ -95,7 +95,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     assert.equal(await container.must('dpkg', '--verify', 'nodecertd'), '');
   });
 
-  it('the program runs from the PATH, and every page of the manual is found', async () => {
+  it('the program runs from PATH, and man finds every page', async () => {
     const version = JSON.parse(await container.must('nodecertd', 'version', '-o', 'json')) as {
       version: string;
     };
@@ -130,7 +130,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     });
   }
 
-  it('enabled, it bootstraps, and its compiled code is used and stays as it is', async () => {
+  it('the enabled service bootstraps and uses its compile cache unchanged', async () => {
     await container.write(
       '/etc/kubernetes/bootstrap.conf',
       await controlPlane.bootstrapKubeconfig(),
@@ -182,7 +182,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     return [...changed, `/usr/lib/nodecertd: ${strangers.trim()}`];
   }
 
-  it('an upgrade restarts it with the pair and the configuration it had', async () => {
+  it('an upgrade restarts the service and keeps pair and configuration', async () => {
     const before = await container.property(service, 'MainPID');
     const configuration = await container.read(configFile);
     await install(laterPackage);
@@ -194,19 +194,19 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     assert.deepEqual(await changedFiles(), ['/usr/lib/nodecertd: 0']);
   });
 
-  it('it comes back after a reboot, with the pair it had', async () => {
+  it('the service starts after a reboot with the same pair', async () => {
     await container.reboot();
     await untilAllIsWell(laterPackage);
     assert.equal(await clientSerial(), firstPair);
   });
 
-  it('an upgrade leaves it stopped where the admin has stopped and disabled it', async () => {
+  it('an upgrade does not start a stopped and disabled service', async () => {
     await container.must('systemctl', 'disable', '--now', service);
     await reinstall(laterPackage);
     assert.deepEqual(await state(), ['disabled', 'inactive']);
   });
 
-  it('an upgrade restarts it where the admin runs it without having enabled it', async () => {
+  it('an upgrade restarts a running service that is not enabled', async () => {
     await container.must('systemctl', 'start', service);
     const before = await container.property(service, 'MainPID');
     await reinstall(laterPackage);
@@ -216,7 +216,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     await container.must('systemctl', 'enable', service);
   });
 
-  it('a removal stops it, and leaves pairs, state and configuration', async () => {
+  it('removal stops the service and keeps pairs, state and configuration', async () => {
     const pid = await container.property(service, 'MainPID');
     await container.must('apt-get', 'remove', '--yes', 'nodecertd');
     assert.equal(await container.has(`/proc/${pid}`), false);
@@ -234,14 +234,14 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     assert.equal(await clientSerial(), firstPair);
   });
 
-  it('installed again, it goes on where it was', async () => {
+  it('the service continues after it is installed again', async () => {
     const output = await install(laterPackage);
     assert.doesNotMatch(output, /neither enabled nor started/);
     await untilAllIsWell(laterPackage);
     assert.equal(await clientSerial(), firstPair);
   });
 
-  it('a purge leaves what the kubelet lives on, and nothing else', async () => {
+  it("a purge keeps the kubelet's files and nothing else", async () => {
     await container.must('apt-get', 'purge', '--yes', 'nodecertd');
     // man keeps what it has formatted until it tidies up by itself.
     const places = ['/etc', '/usr', '/var/lib', '/run'];

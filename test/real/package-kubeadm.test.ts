@@ -96,7 +96,7 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
     return container.must(...shown);
   }
 
-  it('watches the client pair, and takes what the kubelet has signed for the stand-in that it is', async () => {
+  it("defers for the client pair, and treats the kubelet's own as self-signed", async () => {
     await container.must('systemctl', 'enable', '--now', agent);
     const line = await untilLogged('standing_back');
     assert.deepEqual(
@@ -118,7 +118,7 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
     assert.match(examined, /warning .*\(kubelet-serves-other-pair\)/);
   });
 
-  it('hands the kubelet over by a drop-in alone', async () => {
+  it('adopts the kubelet with one drop-in', async () => {
     const main = await container.read('/var/lib/kubelet/config.yaml');
     const { stdout } = await container.run('nodecertd', 'adopt', '--yes', '--restart');
     assert.match(stdout, /^Changed: 1 file, and the kubelet was restarted$/m);
@@ -127,7 +127,7 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
     await untilLogged('standing_back_over');
   });
 
-  it('has servers told under systemd, and sees the kubelet serve the approved one, by name and by address', async () => {
+  it('runs hooks under systemd, and sees the kubelet serve the new certificate', async () => {
     const [pending] = (await controlPlane.csrs()).filter(({ issued }) => !issued);
     await controlPlane.approve(pending?.name ?? '');
     const { serial } = await untilLogged('certificate_stored');
@@ -146,7 +146,7 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
     assert.equal(code, 0, stdout);
   });
 
-  it('gives it back by taking the drop-in away', async () => {
+  it('reverts by removing the drop-in', async () => {
     await container.must('nodecertd', 'adopt', '--revert', '--yes', '--restart');
     assert.equal(await container.must('ls', dropIns), '');
     await untilLogged('standing_back', { path: '/var/lib/kubelet/config.yaml' });

@@ -117,7 +117,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
     return requests.filter(({ receivedAt }) => receivedAt >= instant);
   }
 
-  it('finds a kubelet that is Ready with certificates of its own', async () => {
+  it('finds a kubelet that is Ready with its own certificates', async () => {
     await container.must('systemctl', 'enable', '--now', kubelet);
     await container.until('its serving certificate', async () =>
       (await container.has(`${pki}/kubelet-server-current.pem`)) ? true : undefined,
@@ -126,7 +126,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
     await container.until('a Node that is Ready', async () => node.ready || undefined);
   });
 
-  it('only watches it, and asks for nothing', async () => {
+  it('defers to the kubelet and makes no request', async () => {
     const before = [await serial('kubelet-client'), await serial('kubelet-server')];
     const filesBefore = await filesBeside();
     const since = Date.now();
@@ -144,7 +144,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
     assert.equal(await filesBeside(), filesBefore);
   });
 
-  it('shows what adopting it means, and takes it over with one restart', async () => {
+  it('adopts the kubelet with one restart, after showing the changes', async () => {
     const before = [await serial('kubelet-client'), await serial('kubelet-server')];
     const plan = await container.run('nodecertd', 'adopt');
     assert.equal(plan.code, 3, plan.stderr);
@@ -158,7 +158,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
     await container.must('nodecertd', 'adopt');
   });
 
-  it(`renews both pairs ${rotations} times while clients come and go`, async () => {
+  it(`renews both pairs ${rotations} times while clients connect`, async () => {
     const { caPem } = controlPlane;
     prober = new TlsProber({ port: kubeletPort, serverName: nodeName, caPem, perSecond: 5 });
     const seen = new Set([await serial('kubelet-client'), await serial('kubelet-server')]);
@@ -170,7 +170,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
     assert.equal(seen.size, 2 + 2 * rotations);
   });
 
-  it('has the kubelet use the newest client pair within its five minutes', async (t) => {
+  it('makes the kubelet use the newest client pair within five minutes', async (t) => {
     const newest = await fingerprint('kubelet-client');
     const used = await container.until(
       'a request of the kubelet with the newest pair',
@@ -186,7 +186,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
     t.diagnostic(`${seconds(used.receivedAt - adopted.at)} after the kubelet was started`);
   });
 
-  it('was noticed by nobody: no handshake failed, nobody was refused, the Node was Ready', async (t) => {
+  it('had no failed handshake, no refused request, and a Ready Node', async (t) => {
     prober[Symbol.dispose]();
     assert.equal(await pid(kubelet), adopted.pid);
     assert.deepEqual(prober.failed, []);
@@ -211,7 +211,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
     );
   });
 
-  it('gives it back, and the kubelet rotates by itself again', async () => {
+  it('reverts, and the kubelet rotates by itself again', async () => {
     // Due as soon as the kubelet looks at them.
     await controlPlane.setSigningSeconds(90);
     await container.must('nodecertd', 'renew');

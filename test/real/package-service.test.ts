@@ -95,7 +95,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     return container.logged(service);
   }
 
-  it('is started once it has its client certificate and waits for an approver, and says so', async () => {
+  it('counts as started while its serving CSR is pending, and shows that', async () => {
     // Blocks until the service says that it is ready.
     await container.must('systemctl', 'start', service);
     await serial('kubelet-client');
@@ -111,7 +111,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     await untilStatus(/^2 of 2 certificates valid, next rotation /);
   });
 
-  it('is sandboxed: no capability, no way to write elsewhere, nothing of others to see', async () => {
+  it('runs without capabilities and cannot write outside its folders', async () => {
     const pid = await mainPid();
     const status = await container.must('cat', `/proc/${pid}/status`);
     assert.match(status, /^CapBnd:\s+0+$/m);
@@ -150,7 +150,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     assert.ok(figure('Threads') < (most ?? 0) / 2, status);
   });
 
-  it('is started again after kill -9, with the pairs it had', async () => {
+  it('restarts after kill -9 with the same pairs', async () => {
     const before = await mainPid();
     const pairs = [await serial('kubelet-client'), await serial('kubelet-server')];
     await container.must('kill', '-9', String(before));
@@ -160,7 +160,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     assert.equal((await controlPlane.csrs()).length, 2);
   });
 
-  it('is started again by the watchdog when it stands still', async () => {
+  it('is restarted by the watchdog when it hangs', async () => {
     const before = await mainPid();
     await container.must('kill', '-STOP', String(before));
     await untilRestarted(before);
@@ -170,7 +170,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     assert.equal((await controlPlane.csrs()).length, 2);
   });
 
-  it('refuses a configuration with a mistake at a reload, shows it, and goes on', async () => {
+  it('rejects an invalid configuration at a reload and continues', async () => {
     const before = await mainPid();
     await configure({ ...configuration, certDir: '/elsewhere' });
     const { code } = await container.run('systemctl', 'reload', service);
@@ -194,7 +194,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     assert.doesNotMatch(errors, /"level":"(?:debug|info|warn)"/);
   });
 
-  it('goes by a good one at once, in the same process', async () => {
+  it('applies a valid configuration at once, in the same process', async () => {
     const before = await mainPid();
     const third = {
       name: 'second-server',
@@ -207,7 +207,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     assert.equal(await mainPid(), before);
   });
 
-  it('is upgraded with a request under way: it is counted, and asked for again', async () => {
+  it('counts a CSR that is pending during an upgrade, and requests again', async () => {
     const before = await mainPid();
     await container.must('apt-get', 'install', '--yes', await container.take(laterPackage.file));
     await untilRestarted(before);
@@ -221,7 +221,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     await untilStatus(/^3 of 3 certificates valid/);
   });
 
-  it('renews everything in one command, and takes it from nobody but root', async () => {
+  it('renews everything with one command, from root only', async () => {
     const old = await serial('kubelet-client');
     const renewed = await container.must('nodecertd', 'renew', 'kubelet-client');
     assert.match(renewed, /^kubelet-client +renewed /m);
@@ -231,7 +231,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     assert.match(other.stderr, /permission|EACCES/i);
   });
 
-  it('comes back after a reboot, and ends in good order before one', async () => {
+  it('stops cleanly before a reboot and starts after it', async () => {
     const pairs = [await serial('kubelet-client'), await serial('second-server')];
     const asked = (await controlPlane.csrs()).length;
     await container.must('systemctl', 'enable', service);
@@ -241,7 +241,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     assert.equal((await controlPlane.csrs()).length, asked);
   });
 
-  it('takes the bootstrap kubeconfig as a credential that no file system keeps', async () => {
+  it('reads the bootstrap kubeconfig from a systemd credential', async () => {
     await container.must('systemctl', 'stop', service);
     await container.must('rm', '-r', pki, '/etc/kubernetes/kubelet.conf');
     // The sandbox is not built without the folder.
@@ -262,7 +262,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     await untilStatus(/^1 of 1 certificates valid/);
   });
 
-  it('leaves the pairs to the kubelet when it is purged, and what it would get back', async () => {
+  it("keeps pairs and adopt's backup when the package is purged", async () => {
     const old = await serial('kubelet-client');
     const copies = '/var/lib/nodecertd/adopt/20261125T000000Z';
     await container.write(`${copies}/manifest.json`, '{}');

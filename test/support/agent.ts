@@ -10,6 +10,7 @@ import { stringify } from 'yaml';
 import type { LogEvent } from '../../src/core/log-events.ts';
 import type { AgentStatus, CertificateStatus } from '../../src/core/status.ts';
 import type { ControlPlane } from './control-plane.ts';
+import { scaled } from './machine-speed.ts';
 
 export interface LogLine {
   readonly event: LogEvent;
@@ -17,17 +18,17 @@ export interface LogLine {
   readonly [field: string]: unknown;
 }
 
-/** Long enough for a loaded machine; only a test that fails waits so long. */
-const patience = 90_000;
+/** Only a test that fails waits so long. */
+const patience = scaled(90_000);
 
 export interface AgentStart {
-  /** Laid over the environment of the test. */
+  /** Added to the environment of the test. */
   readonly env?: Readonly<Record<string, string>>;
-  /** The program as `make build` leaves it; from its sources when absent. */
+  /** The program from `make build`; the sources run when absent. */
   readonly command?: string;
 }
 
-/** A node's directories and configuration, on which agents may come and go. */
+/** The folders and the configuration of a node, on which one agent after another can run. */
 export class TestNode implements AsyncDisposable {
   readonly name: string;
   readonly directory: string;
@@ -42,7 +43,7 @@ export class TestNode implements AsyncDisposable {
     this.configFile = join(directory, 'config.yaml');
   }
 
-  /** @param settings laid over the configuration, which has a client certificate only */
+  /** @param settings replace keys of the configuration, which has only a client certificate */
   static async create(
     controlPlane: ControlPlane,
     name: string,
@@ -70,7 +71,7 @@ export class TestNode implements AsyncDisposable {
     return node;
   }
 
-  /** Runs the agent; earlier ones have to be stopped first. */
+  /** Starts an agent. An earlier one must have been stopped. */
   start(options: AgentStart = {}): TestAgent {
     const agent = new TestAgent(this, options);
     this.#agents.push(agent);
@@ -81,7 +82,7 @@ export class TestNode implements AsyncDisposable {
     return join(this.pki, `${certificate}-current.pem`);
   }
 
-  /** The certificate that readers find, with its key proven to match. */
+  /** Reads the current pair as a consumer does, and checks that the key matches. */
   async read(certificate: string): Promise<X509Certificate> {
     return parsePair(await readFile(this.current(certificate), 'utf8'));
   }
@@ -101,7 +102,7 @@ export const serving = { name: 'kubelet-server', profile: 'kubelet-serving' };
 
 const mainModule = join(import.meta.dirname, '../../src/main.ts');
 
-/** Throws unless the text is a leaf, perhaps intermediates, and the leaf's key. */
+/** @throws unless the text is a certificate, optional intermediates, and the matching key */
 export function parsePair(text: string): X509Certificate {
   const certificate = new X509Certificate(text);
   const key = createPrivateKey(text);
@@ -109,12 +110,12 @@ export function parsePair(text: string): X509Certificate {
   return certificate;
 }
 
-/** SHA-256 of a certificate, as hex digits. */
+/** The SHA-256 fingerprint of a certificate, as hex digits. */
 export function fingerprintOf({ fingerprint256 }: Pick<X509Certificate, 'fingerprint256'>): string {
   return fingerprint256.replaceAll(':', '').toLowerCase();
 }
 
-/** A running agent, as its log, its files and its /status show it. */
+/** A running agent, with its log and its HTTP endpoints. */
 export class TestAgent {
   readonly lines: LogLine[] = [];
   readonly #child: ChildProcess;
@@ -145,7 +146,7 @@ export class TestAgent {
     return this.#child.exitCode;
   }
 
-  /** By itself or by a signal. */
+  /** Whether it has exited or was killed. */
   get ended(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
@@ -154,12 +155,12 @@ export class TestAgent {
     return this.#child.signalCode === 'SIGKILL';
   }
 
-  /** Lines so far of this event. */
+  /** The log lines with this event so far. */
   all(event: LogEvent, certificate?: string): LogLine[] {
     return this.lines.filter(matching(event, certificate));
   }
 
-  /** The n-th line of this event, now or when it comes. */
+  /** Waits for the n-th log line with this event. */
   async event(event: LogEvent, certificate?: string, nth = 1): Promise<LogLine> {
     const found = (): LogLine | undefined => this.all(event, certificate)[nth - 1];
     await this.#until(`line ${nth} of ${event} ${certificate ?? ''}`, () => found() !== undefined);

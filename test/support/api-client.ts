@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent } from 'undici';
+import { scaled } from './machine-speed.ts';
 
 export interface ApiClientOptions {
   readonly server: string;
@@ -12,7 +13,7 @@ export interface ApiClientOptions {
 export interface ApiRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly path: string;
-  /** Sent as JSON; as a merge patch with PATCH. */
+  /** Sent as JSON, or as a merge patch with PATCH. */
   readonly body?: unknown;
 }
 
@@ -21,7 +22,7 @@ export interface ApiResponse {
   readonly body: unknown;
 }
 
-/** As much of a Kubernetes client as tests need to play the admin; independent of the client under test. */
+/** A small Kubernetes client for tests, independent of the client under test. */
 export class ApiClient implements AsyncDisposable {
   readonly #options: ApiClientOptions;
   readonly #agent: Agent;
@@ -30,26 +31,26 @@ export class ApiClient implements AsyncDisposable {
     this.#options = options;
     this.#agent = new Agent({
       connect: { ca: options.caPem, cert: options.certificatePem, key: options.keyPem },
-      headersTimeout: 30_000,
+      headersTimeout: scaled(30_000),
       bodyTimeout: 0,
     });
   }
 
   async request(request: ApiRequest): Promise<ApiResponse> {
-    const response = await this.#send(request, AbortSignal.timeout(30_000));
+    const response = await this.#send(request, AbortSignal.timeout(scaled(30_000)));
     const text = await response.body.text();
     const isJson = String(response.headers['content-type']).startsWith('application/json');
     return { status: response.statusCode, body: isJson ? (JSON.parse(text) as unknown) : text };
   }
 
-  /** @throws when the answer is none of 2xx */
+  /** @throws unless the status is 2xx */
   async must(request: ApiRequest): Promise<unknown> {
     const { status, body } = await this.request(request);
     if (status >= 300) throw unexpected(request, { status, body });
     return body;
   }
 
-  /** Asks again until the answer is 2xx, for what a starting API server cannot do yet. */
+  /** Repeats a request until the status is 2xx, because a starting API server fails at first. */
   async eventually(request: ApiRequest, signal: AbortSignal): Promise<unknown> {
     for (;;) {
       const answer = await this.request(request).catch((error: unknown) => error);
@@ -61,7 +62,7 @@ export class ApiClient implements AsyncDisposable {
     }
   }
 
-  /** The events of a watch, each with the moment its line arrived. */
+  /** Yields the events of a watch. */
   async *watch(path: string, signal: AbortSignal): AsyncGenerator {
     const response = await this.#send({ method: 'GET', path }, signal);
     let rest = '';

@@ -2,10 +2,11 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AuditedRequest } from './control-plane.ts';
+import { scaled } from './machine-speed.ts';
 
 /**
- * Metadata of every request, logged when it arrives and when it is answered; that
- * of the control plane's own components and of this harness getting ready is left out.
+ * Logs the metadata of every request when it arrives and when it is answered, except
+ * those of the control plane's own components and of the test's set-up.
  */
 export const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -21,13 +22,13 @@ rules:
 - level: Metadata
 `;
 
-/** k8s.io/apiserver/pkg/apis/audit/v1 Event, as far as it is looked at. */
+/** The used fields of k8s.io/apiserver/pkg/apis/audit/v1 Event. */
 interface AuditEvent {
   readonly auditID: string;
   readonly stage: 'RequestReceived' | 'ResponseStarted' | 'ResponseComplete' | 'Panic';
   readonly verb: string;
   readonly user: {
-    /** Absent where authentication failed. */
+    /** Absent after a failed authentication. */
     readonly username?: string;
     readonly extra?: Readonly<Record<string, readonly string[]>>;
   };
@@ -45,21 +46,21 @@ export interface TimedRequest extends AuditedRequest {
   /** Milliseconds since the epoch, with fractions. */
   readonly receivedAt: number;
   readonly userAgent: string;
-  /** SHA-256 of the client certificate it came with, as hex digits. */
+  /** The SHA-256 fingerprint of the client certificate, as hex digits. */
   readonly fingerprint?: string;
 }
 
 /**
- * The requests of one run of the API server, in the order they came in. A request
- * is logged before it is served and once more, a little after the client has its
- * answer; so that what the client has seen done is never missing, this waits for
- * the second line of each, unless the log is `closed`.
+ * Returns the requests of one run of the API server in order of arrival. The API server
+ * logs each request on arrival, and again shortly after the client has its response.
+ * This function waits for the second line of each request unless the log is `closed`,
+ * so that no completed request is missing.
  */
 export async function readAuditLog(
   file: string,
   log: 'open' | 'closed' = 'open',
 ): Promise<TimedRequest[]> {
-  const deadline = Date.now() + 2_000;
+  const deadline = Date.now() + scaled(2_000);
   for (;;) {
     const requests = latestById(await readEvents(file));
     const unanswered = requests.some(({ stage }) => stage === 'RequestReceived');
@@ -73,7 +74,7 @@ export async function readAuditLog(
 async function readEvents(file: string): Promise<AuditEvent[]> {
   if (!existsSync(file)) return [];
   const lines = (await readFile(file, 'utf8')).split('\n');
-  // What follows the last newline is empty, or a line being written.
+  // The text after the last newline is empty or incomplete.
   return lines.slice(0, -1).map((line) => JSON.parse(line) as AuditEvent);
 }
 
@@ -100,7 +101,7 @@ function toRequest(event: AuditEvent): TimedRequest {
   };
 }
 
-/** `2026-01-01T00:00:00.123456Z`: Date keeps milliseconds only. */
+/** `2026-01-01T00:00:00.123456Z`: Date would drop the microseconds. */
 function parseMicroTime(text: string): number {
   const seconds = Date.parse(text.replace(/\.\d+Z$/, 'Z'));
   return seconds + Number(`0${/\.\d+/.exec(text)?.[0] ?? ''}`) * 1_000;

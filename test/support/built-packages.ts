@@ -6,16 +6,16 @@ import { version } from '../../src/core/version.ts';
 const root = join(import.meta.dirname, '../..');
 
 export interface BuiltPackage {
-  /** Of the program; the package has a revision behind it. */
+  /** The version of the program, without Debian's revision. */
   readonly version: string;
   readonly debianVersion: string;
   readonly file: string;
 }
 
-/** As `make deb` leaves it. */
+/** The package that `make deb` builds. */
 export const builtPackage = packageIn('dist', version);
 
-/** The same sources under a later version, as `make deb-test` builds them to try an upgrade. */
+/** The same sources with a later version, which `make test-real` builds to test an upgrade. */
 export const laterPackage = packageIn('.cache/later', `${version}+later`);
 
 function packageIn(directory: string, its: string): BuiltPackage {
@@ -24,9 +24,9 @@ function packageIn(directory: string, its: string): BuiltPackage {
   return { version: its, debianVersion, file: join(root, directory, name) };
 }
 
-/** @throws when they have not been built: these tests are nothing but about them */
+/** @throws unless both packages have been built */
 export function requirePackages(): void {
   for (const { file } of [builtPackage, laterPackage]) {
-    if (!existsSync(file)) throw new Error(`${file} is missing: run make deb-test`);
+    if (!existsSync(file)) throw new Error(`${file} is missing: run make test-real`);
   }
 }

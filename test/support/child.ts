@@ -3,16 +3,17 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { scaled } from './machine-speed.ts';
 
 export interface ChildOptions {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
-  /** Receives standard output and error, appended. */
+  /** Standard output and error are appended to it. */
   readonly logFile: string;
 }
 
-/** A server program under test: its output in a file, and ended together with this process. */
+/** A server program under test, which logs to a file and ends with this process. */
 export class Child implements AsyncDisposable {
   readonly #options: ChildOptions;
   readonly #process: ChildProcess;
@@ -38,8 +39,8 @@ export class Child implements AsyncDisposable {
     );
   }
 
-  /** Settles when the process is gone, so that its port can be taken again; killed if it takes longer than `graceMs`. */
-  async stop(graceMs = 2_000): Promise<void> {
+  /** Ends the process and waits, so that its port is free. Kills it after `graceMs`. */
+  async stop(graceMs = scaled(2_000)): Promise<void> {
     if (!this.running) return;
     const exited = once(this.#process, 'exit');
     this.#process.kill('SIGTERM');
@@ -53,7 +54,7 @@ export class Child implements AsyncDisposable {
     await timer;
   }
 
-  /** An error that shows the end of the program's own log. */
+  /** An error with the end of the program's log. */
   failure(what: string): Error {
     const tail = readFileSync(this.#options.logFile, 'utf8').trimEnd().split('\n').slice(-15);
     return new Error(`${this.#options.name} ${what}; its log ends with:\n${tail.join('\n')}`);
@@ -66,10 +67,10 @@ export class Child implements AsyncDisposable {
 
 const running = new Set<ChildProcess>();
 
-/** A test that is cut short runs no dispose; its servers must not outlive it. */
+/** An interrupted test disposes of nothing, and its servers must not outlive it. */
 function killWithThisProcess(child: ChildProcess): void {
   if (running.size === 0) {
-    // First: whoever removes their files at exit finds them no longer in use.
+    // Kills first, because other exit listeners remove the files of these processes.
     process.prependOnceListener('exit', killAll);
     process.once('SIGTERM', exitAfterSignal);
     process.once('SIGINT', exitAfterSignal);
@@ -78,7 +79,7 @@ function killWithThisProcess(child: ChildProcess): void {
   child.once('exit', () => {
     forget(child);
   });
-  // Without a listener a program that cannot be started would end this process.
+  // Without a listener, a program that cannot be started would end this process.
   child.once('error', () => {
     forget(child);
   });

@@ -6,19 +6,19 @@ import { Child } from './child.ts';
 import { containerRoot } from './container-root.ts';
 import { findProgram, libraryEnvironment } from './programs.ts';
 
-/** The processes of a container as this machine sees them: see nspawn.ts. */
+/** The processes of a container, seen from the host: see nspawn.ts. */
 export interface ContainerOptions {
-  /** Also the name of the node, unless it is configured. */
+  /** Also the node name, unless the configuration sets one. */
   readonly hostName?: string;
-  /** What of this machine is seen inside, read-only: paths here by paths there. */
+  /** Files of the host that are mounted read-only: host paths by container paths. */
   readonly mounts?: Readonly<Record<string, string>>;
 }
 
 /**
- * The mount is seen by the container alone and needs no undoing. As the first process of
- * a PID namespace, systemd-nspawn takes everything with it when it dies, the container's
- * systemd included, which by itself it would leave behind. In control groups of its own,
- * no container takes another's services for its own.
+ * The mount exists only in the container's mount namespace and needs no clean-up.
+ * systemd-nspawn runs as the first process of a PID namespace, so the container's
+ * systemd dies with it; otherwise it would stay behind. Each container has its own
+ * control groups, so none mistakes another's services for its own.
  */
 const start = `
 set -e
@@ -32,7 +32,10 @@ mount -t overlay -o "lowerdir=$lower,upperdir=$directory/upper,workdir=$director
 exec "$@"
 `;
 
-/** `directory` holds the layer of the container, in `upper`, and what overlayfs needs beside it. */
+/**
+ * `directory` contains the layer of the container in `upper`, and the other folders of
+ * overlayfs.
+ */
 export function startContainer(
   directory: string,
   { hostName = 'worker-1', mounts = {} }: ContainerOptions,
@@ -51,7 +54,7 @@ export function startContainer(
     `--directory=${join(directory, 'root')}`,
     `--machine=${name}`,
     `--hostname=${hostName}`,
-    // Nothing of this machine's systemd is asked or told, if it has one at all.
+    // The container does not use the systemd of the host, which may have none.
     '--register=no',
     '--keep-unit',
     '--link-journal=no',
@@ -68,7 +71,7 @@ export function startContainer(
   });
 }
 
-/** The descendant that is number one in a PID namespace within the one of systemd-nspawn. */
+/** The descendant with PID 1 in a PID namespace inside the one of systemd-nspawn. */
 export function firstProcess(pid: number): number | undefined {
   const depth = namespacePids(pid).length;
   return descendants(pid).find((one) => {
@@ -82,7 +85,7 @@ function descendants(pid: number): number[] {
   return children.flatMap((child) => [child, ...descendants(child)]);
 }
 
-/** proc(5): its number in each PID namespace, the outermost first. */
+/** proc(5): the PID in each PID namespace, the outermost first. */
 function namespacePids(pid: number): number[] {
   const line = /^NSpid:\s+(.*)$/m.exec(readProc(`${pid}/status`))?.[1] ?? '';
   return line.split(/\s+/).filter(Boolean).map(Number);
@@ -96,11 +99,11 @@ function readProc(path: string): string {
   }
 }
 
-/** What a container leaves outside of its directory; it would gather over the runs. */
+/** Removes what a container leaves outside of its folder, which would pile up over the runs. */
 export async function removeTraces(name: string): Promise<void> {
   const where = ['/sys/fs/cgroup', '-depth', '-type', 'd', '-path', `*/${name}*`];
   const { stdout } = spawnSync('find', where, { encoding: 'utf8' });
   const folders = [...stdout.split('\n').filter(Boolean), `/run/systemd/nspawn/propagate/${name}`];
-  // Most are not there, and none is worth a failure.
+  // Usually most of these do not exist. A failure here does no harm.
   for (const folder of folders) await rmdir(folder).catch(() => undefined);
 }

@@ -3,23 +3,29 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheDirectory, findProgram, skip } from './programs.ts';
 
-/** The Debian of the containers: what a node has, and what looks at packages, manual pages and completions. */
+/**
+ * The Debian of the containers: the packages of a node, and tools that check packages,
+ * manual pages and completions.
+ */
 export const containerSystem = {
   suite: 'bookworm',
   base: ['systemd', 'systemd-sysv', 'dbus', 'ca-certificates'],
   tools: ['libatomic1', 'man-db', 'mandoc', 'bash-completion', 'zsh', 'fish', 'lintian'],
 } as const;
 
-/** Programs of the machine itself, without which there is no container. */
+/** Programs that the host needs to run a container. */
 const programs = ['systemd-nspawn', 'unshare', 'nsenter', 'mount'] as const;
 
-/** Made by `make container`, and never written to afterwards. One directory for each set of packages. */
+/**
+ * `make container` creates it, and no test writes to it. Each set of packages has its
+ * own folder.
+ */
 export function containerRoot(): string {
   const digest = createHash('sha256').update(JSON.stringify(containerSystem)).digest('hex');
   return join(cacheDirectory, 'containers', `${containerSystem.suite}-${digest.slice(0, 12)}`);
 }
 
-/** For the `skip` option of a test: false when containers can be booted here. */
+/** For the `skip` option of a test: false if this machine can boot containers. */
 export function skipWithoutContainer(): string | false {
   const obstacle = containerObstacle();
   return obstacle === undefined ? false : skip(`tests in a container: ${obstacle}`);

@@ -1,11 +1,11 @@
 import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 
 export interface ControlPlaneOptions {
-  /** Lifetime of issued certificates in seconds; both signers take any value above zero. */
+  /** Lifetime of issued certificates in seconds, above zero. */
   readonly signingSeconds: number;
 }
 
-/** A certificate signing request, reduced to what scenarios look at. */
+/** The fields of a CSR that scenarios check. */
 export interface ObservedCsr {
   readonly name: string;
   readonly uid: string;
@@ -20,42 +20,44 @@ export interface ObservedCsr {
 }
 
 /**
- * What an end-to-end scenario may ask of a control plane. The sandbox and the
- * real kube-apiserver with kube-controller-manager both provide it, so that one
- * suite runs on either. Client CSRs of nodes are approved by the control plane
- * itself; serving CSRs never are.
+ * The control plane of end-to-end scenarios. The sandbox and the real kube-apiserver
+ * with kube-controller-manager both implement it, so that one suite runs on either. The
+ * control plane approves client CSRs of nodes by itself, and serving CSRs never.
  */
 export interface ControlPlane extends AsyncDisposable {
   readonly kind: 'sandbox' | 'real';
   readonly server: string;
   readonly caPem: string;
-  /** A kubeconfig with a bootstrap token that is good for the whole run, as YAML text. */
+  /** A kubeconfig with a bootstrap token that is valid for the whole run, as YAML. */
   bootstrapKubeconfig(): Promise<string>;
-  /** A kubeconfig that may do everything, as YAML text. */
+  /** A kubeconfig of an administrator, as YAML. */
   adminKubeconfig(): Promise<string>;
   /** Creates the Node or replaces its status.addresses. */
   setNodeAddresses(nodeName: string, addresses: readonly NodeAddress[]): Promise<void>;
   csrs(): Promise<readonly ObservedCsr[]>;
   approve(csrName: string): Promise<void>;
   deny(csrName: string, reason: string): Promise<void>;
-  /** Sets the Failed condition, as a signer does that refuses the request. */
+  /** Sets the Failed condition, as a signer does. */
   fail(csrName: string, reason: string): Promise<void>;
   deleteCsr(csrName: string): Promise<void>;
-  /** Whether client CSRs of nodes are approved; true at the start. */
+  /** Turns the approval of client CSRs of nodes on or off. It is on at the start. */
   setApproving(approving: boolean): Promise<void>;
-  /** Whether the binding is there by which renewals of client certificates are approved; it is at the start. */
+  /**
+   * Adds or removes the binding for the approval of renewed client certificates. It
+   * exists at the start.
+   */
   setRenewing(renewing: boolean): Promise<void>;
-  /** Takes the API server off its port; connections break. */
+  /** Stops the API server. Connections break. */
   stopApi(): Promise<void>;
-  /** Brings it back on the same port with the same state. */
+  /** Starts the API server again, with the same port and state. */
   startApi(): Promise<void>;
-  /** Requests so far by user name, from the audit log: `POST certificatesigningrequests`. */
+  /** The requests so far, from the audit log. */
   requests(): Promise<readonly AuditedRequest[]>;
 }
 
 export interface AuditedRequest {
   readonly user: string;
-  /** As in audit logs: get, list, watch, create, update, patch, delete. */
+  /** The verb of the audit log: get, list, watch, create, update, patch, delete. */
   readonly verb: string;
   readonly resource: string;
   readonly name: string | undefined;

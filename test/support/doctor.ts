@@ -10,7 +10,7 @@ export interface Examination {
   readonly stderr: string;
 }
 
-/** `nodecertd doctor -o json`, the program itself. */
+/** Runs `nodecertd doctor -o json`. */
 export async function examine(...args: readonly string[]): Promise<Examination> {
   const { code, stdout, stderr } = await doctor('-o', 'json', ...args);
   const report = (stdout === '' ? { findings: [] } : JSON.parse(stdout)) as Pick<
@@ -31,7 +31,7 @@ export async function doctor(
   });
 }
 
-/** `error pair-expired` for all that is not well, sorted. */
+/** Returns problems as sorted strings, such as `error pair-expired`. */
 export function troubles({ findings }: { readonly findings: readonly DoctorFinding[] }): string[] {
   return findings
     .filter(({ severity }) => severity === 'error' || severity === 'warning')

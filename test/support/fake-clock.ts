@@ -7,11 +7,11 @@ interface Sleeper {
   wake(): void;
 }
 
-/** A clock that moves only when told to, and wakes its sleepers in the order they are due. */
+/** A clock that a test moves, and that wakes its sleepers in the order in which they are due. */
 export class FakeClock implements Clock {
-  /** Time passed since the start, as timers count it. */
+  /** Elapsed time since the start, as timers count it. */
   #elapsed = 0;
-  /** What the wall clock shows at an elapsed time of zero. */
+  /** The wall clock at an elapsed time of zero. */
   #origin: Instant;
   readonly #sleepers = new Set<Sleeper>();
 
@@ -27,7 +27,7 @@ export class FakeClock implements Clock {
     return this.#elapsed;
   }
 
-  /** How many waits are under way. */
+  /** The number of sleepers. */
   get sleeping(): number {
     return this.#sleepers.size;
   }
@@ -55,7 +55,10 @@ export class FakeClock implements Clock {
     });
   }
 
-  /** Lets time pass: every sleeper that falls due runs at its own moment, with the work it starts. */
+  /**
+   * Lets time pass. Every sleeper that falls due runs at its own time, together with
+   * the work that it starts.
+   */
   async advance(ms: number): Promise<void> {
     const end = this.#elapsed + ms;
     for (;;) {
@@ -69,13 +72,13 @@ export class FakeClock implements Clock {
     await settle();
   }
 
-  /** Sets the wall clock without letting time pass: sleepers keep waiting, as timers do. */
+  /** Moves the wall clock only: sleepers keep waiting, as timers do. */
   jump(ms: number): void {
     this.#origin += ms;
   }
 }
 
-/** Lets every promise that is ready run, and those which that makes ready. */
+/** Runs every promise that is ready, and those that become ready. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 20; turn += 1) {
     await new Promise<void>((resolve) => {

@@ -40,19 +40,19 @@ describe('FaultProxy', () => {
     return (await client.request({ method: 'GET', path })).status;
   }
 
-  it('asks as the node that the client certificate names, and no more', async () => {
+  it('forwards a request as the node that the client certificate names', async () => {
     const node = await issuer.client('worker', hour);
     assert.equal(await statusOf(own, node), 200);
     assert.equal(await statusOf('/api/v1/nodes/other', node), 403);
     assert.equal((await controlPlane.requests()).at(-1)?.user, 'system:node:worker');
   });
 
-  it('gives nobody the rights of the administrator', async () => {
+  it('gives no client the rights of the administrator', async () => {
     assert.equal(await statusOf(list), 401);
     assert.equal(await statusOf(own, await issuer.client('worker', 31 * day)), 401);
   });
 
-  it('lets as many requests meet a fault as are meant to, at its verbs only', async () => {
+  it('applies a fault to its verbs only, as often as wanted', async () => {
     const node = await issuer.client('worker', hour);
     proxy.set({
       verbs: ['get'],
@@ -65,7 +65,7 @@ describe('FaultProxy', () => {
     assert.equal(proxy.met, 2);
   });
 
-  it('comes back to its port', async () => {
+  it('takes the same port again', async () => {
     const node = await issuer.client('worker', hour);
     await proxy.leave();
     await assert.rejects(statusOf(own, node), /ECONNREFUSED/);

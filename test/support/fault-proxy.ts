@@ -11,35 +11,38 @@ import type { Dispatcher } from 'undici';
 import type { KeyPair } from './cluster-pki.ts';
 
 export interface FaultProxyOptions {
-  /** The API server behind it. */
+  /** The API server behind the proxy. */
   readonly server: string;
   readonly caPem: string;
-  /** Good for impersonation: TLS ends here, so that a client certificate cannot be passed on. */
+  /**
+   * A client certificate cannot pass through the proxy, which ends TLS, so the proxy
+   * impersonates its owner with this one.
+   */
   readonly admin: KeyPair;
-  /** Whose client certificates are taken for those of the cluster. */
+  /** CAs whose client certificates the proxy accepts. */
   readonly clientCas: readonly string[];
-  /** What the proxy shows its clients. */
+  /** The serving certificate of the proxy. */
   readonly serving: KeyPair;
 }
 
 export type ProxyVerb = 'create' | 'get' | 'watch' | 'other';
 
-/** One request on its way. */
+/** One request in the proxy. */
 export interface Exchange {
   readonly verb: ProxyVerb;
   readonly path: string;
   readonly body: Buffer;
   readonly response: ServerResponse;
-  /** Settles when the client has gone or has its answer. */
+  /** Settles when the client has disconnected or has its response. */
   readonly closed: Promise<void>;
-  /** Hands the request on; the answer begins as the API server begins it. */
+  /** Forwards the request, and settles when the response of the API server begins. */
   pass(): Promise<Dispatcher.ResponseData>;
 }
 
-/** What is done in place of handing requests on. */
+/** A fault that replaces the forwarding of requests. */
 export interface ProxyFault {
   readonly verbs: readonly ProxyVerb[];
-  /** Requests in a row that meet it; all until it is taken away when absent. */
+  /** The number of requests that meet it; unlimited when absent. */
   readonly times?: number;
   serve(exchange: Exchange): Promise<void>;
 }
@@ -49,24 +52,24 @@ export interface SeenRequest {
   readonly at: number;
   readonly verb: ProxyVerb;
   readonly path: string;
-  /** The name in the body of a create. */
+  /** The object name in the body of a create. */
   readonly created?: string;
   readonly met: boolean;
 }
 
 /**
- * Stands between an agent and its API server, under a certificate of its own, and
- * does to requests what networks, load balancers and sick servers do. Without a
- * fault it is as good as the server itself.
+ * A proxy between an agent and its API server, with its own certificate. It applies the
+ * faults of networks, load balancers and broken servers to requests. Without a fault it
+ * forwards everything unchanged.
  */
 export class FaultProxy implements AsyncDisposable {
   readonly seen: SeenRequest[] = [];
-  /** When connections were accepted, those that went no further than TCP included. */
+  /** The times at which TCP connections were accepted. */
   readonly connections: number[] = [];
   fault: ProxyFault | undefined;
-  /** How many requests have met the present fault. */
+  /** The number of requests that have met the current fault. */
   met = 0;
-  /** Accepts connections, and that is all. */
+  /** If set, accepts connections and never responds. */
   mute = false;
   readonly #options: FaultProxyOptions;
   readonly #https: HttpsServer;
@@ -105,13 +108,13 @@ export class FaultProxy implements AsyncDisposable {
     return `https://127.0.0.1:${this.#port}`;
   }
 
-  /** From now on `fault`, or none: what met the last one is forgotten. */
+  /** Replaces the fault and resets its count. */
   set(fault: ProxyFault | undefined): void {
     this.fault = fault;
     this.met = 0;
   }
 
-  /** Shows another certificate from the next connection on, and ends those there are. */
+  /** Shows another certificate from the next connection on, and closes the existing connections. */
   show({ certificatePem, keyPem }: KeyPair): void {
     this.#https.setSecureContext({
       cert: certificatePem,
@@ -121,7 +124,7 @@ export class FaultProxy implements AsyncDisposable {
     this.cut();
   }
 
-  /** Takes the port, always the same one. */
+  /** Listens, always on the same port. */
   async listen(): Promise<void> {
     const tcp = createServer((socket) => {
       this.connections.push(performance.now());
@@ -136,7 +139,7 @@ export class FaultProxy implements AsyncDisposable {
     this.#tcp = tcp;
   }
 
-  /** Leaves the port: connections are refused, and those there are reset. */
+  /** Stops listening and resets the existing connections. */
   async leave(): Promise<void> {
     const closed = this.#tcp?.[Symbol.asyncDispose]();
     this.cut();
@@ -165,7 +168,7 @@ export class FaultProxy implements AsyncDisposable {
       this.#note(exchange, met);
       await (met ? fault.serve(exchange) : relay(exchange));
     } catch {
-      // Either side is gone; what is left is to let the other one know.
+      // One side has disconnected, so disconnect the other.
       request.socket.destroy();
     }
   }
@@ -216,13 +219,13 @@ export class FaultProxy implements AsyncDisposable {
     });
   }
 
-  /** As whom to ask: a token speaks for itself, for a certificate the administrator does. */
+  /** Forwards a token as it is, and impersonates the owner of a certificate. */
   #identityOf({ socket, headers }: IncomingMessage): {
     readonly agent: Agent;
     readonly headers: Readonly<Record<string, string | string[]>>;
   } {
     const peer = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
-    // A certificate of somebody else's is no identity, and neither is an expired one.
+    // A certificate from an unknown CA and an expired one do not authenticate.
     const known =
       peer !== undefined &&
       Date.parse(peer.validTo) > Date.now() &&
@@ -241,7 +244,7 @@ export class FaultProxy implements AsyncDisposable {
   }
 }
 
-/** Passes the answer on as it comes. */
+/** Streams the response to the client. */
 export async function relay(exchange: Exchange): Promise<void> {
   const answer = await exchange.pass();
   exchange.response.writeHead(answer.statusCode, headersOf(answer));
@@ -250,7 +253,7 @@ export async function relay(exchange: Exchange): Promise<void> {
   exchange.response.end();
 }
 
-/** What is true of the answer whatever becomes of its body. */
+/** The headers that stay valid if the body changes. */
 export function headersOf({ headers }: Dispatcher.ResponseData): Record<string, string | string[]> {
   const { 'content-type': type = 'application/json', date } = headers;
   return { 'content-type': type, ...(date !== undefined && { date }) };
@@ -274,7 +277,7 @@ function nameIn(body: Buffer): string {
   return metadata.name;
 }
 
-/** Node has one line for each: `O=system:nodes`. */
+/** Node returns one line for each: `O=system:nodes`. */
 function subjectParts({ subject }: X509Certificate, type: 'CN' | 'O'): string[] {
   return subject
     .split('\n')

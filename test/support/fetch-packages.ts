@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { cacheDirectory, findProgram, packagesDirectory, skip } from './programs.ts';
 
 /**
- * `make packages`: unpacks the Debian packages that tests need into the user's
- * cache; those that only some tests need, when they are named. Installing them would start their services (prometheus has one) and change
- * the machine; unpacking does neither, and needs root for the package lists at most.
+ * `make packages` unpacks the Debian packages that tests need into the user's cache.
+ * Packages for some tests only are unpacked when they are named as arguments.
+ * Installing a package would change the machine and start services, such as prometheus.
+ * Unpacking does neither, and needs root only to update the package lists.
  */
 const packages: Readonly<Record<string, DebianPackage>> = {
   prometheus: { programs: ['prometheus', 'promtool'] },
@@ -25,7 +26,7 @@ const packages: Readonly<Record<string, DebianPackage>> = {
 
 interface DebianPackage {
   readonly programs: readonly string[];
-  /** Packages unpacked into the same directory, because a plain installation may lack them. */
+  /** Packages that are unpacked into the same folder, because a minimal Debian may lack them. */
   readonly libraries?: readonly string[];
   readonly onlyWhenNamed?: true;
 }
@@ -39,7 +40,7 @@ for (const [name, { programs, libraries = [], onlyWhenNamed }] of Object.entries
   if (failure !== undefined) say(`skipped: ${skip(`tests that need ${name}: ${failure}`)}`);
 }
 
-/** Returns why it did not work, if it did not. */
+/** Returns the reason for a failure, or undefined. */
 function unpack(name: string, libraries: readonly string[]): string | undefined {
   if (findProgram('apt-get') === undefined || findProgram('dpkg') === undefined) {
     return `no ${name} on PATH, and this is no Debian to take it from`;
@@ -64,7 +65,7 @@ function unpack(name: string, libraries: readonly string[]): string | undefined 
   }
 }
 
-/** Missing or stale package lists are the usual reason to fail, and root can fetch them. */
+/** Usually a download fails because package lists are missing or old. Root can update them. */
 function download(names: readonly string[], directory: string): string | undefined {
   const fetch = (): string | undefined => run('apt-get', ['download', ...names], directory);
   const failure = fetch();
@@ -72,7 +73,7 @@ function download(names: readonly string[], directory: string): string | undefin
   return run('apt-get', ['update'], directory) ?? fetch();
 }
 
-/** The last line of what the program complained about, if it failed. */
+/** Returns the last line of the error output if the program failed. */
 function run(program: string, args: readonly string[], cwd: string): string | undefined {
   const { status, stderr, error } = spawnSync(program, args, { cwd, encoding: 'utf8' });
   if (status === 0) return undefined;

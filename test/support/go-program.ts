@@ -1,17 +1,31 @@
-import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { cacheDirectory, goModuleDirectory } from './programs.ts';
+import { goModuleDirectory, isExecutable, skip } from './programs.ts';
 
-/**
- * Builds a Go program of the tests' own, and returns where it is. Each time: its source
- * is in this repository and may have changed, and Go notices when it has not.
- * @param source its package, relative to the module of the tests
- */
-export function buildGoProgram(name: string, source: string): string {
-  const command = join(cacheDirectory, name);
-  execFileSync('go', ['build', '-buildvcs=false', '-ldflags', '-s -w', '-o', command, source], {
-    cwd: goModuleDirectory,
-    env: { ...process.env, CGO_ENABLED: '0' },
-  });
-  return command;
+/** The Go programs of the tests, each with its package below test/. `make control-plane` builds them. */
+export const goPrograms = {
+  'bench-client-go': './bench/client-go',
+  'fake-runtime': './real/fake-runtime',
+  'fault-filestore': './fault/filestore',
+} as const;
+
+export type GoProgram = keyof typeof goPrograms;
+
+/** Inside the tree, because their sources are. */
+export const goProgramDirectory = join(goModuleDirectory, '../.cache/go-programs');
+
+/** @throws when it has not been built: a test that builds it would take minutes */
+export function goProgram(name: GoProgram): string {
+  const program = join(goProgramDirectory, name);
+  if (isExecutable(program)) return program;
+  throw new Error(`${program} is missing: run make control-plane`);
+}
+
+export function areGoProgramsBuilt(): boolean {
+  return Object.keys(goPrograms).every((name) => isExecutable(join(goProgramDirectory, name)));
+}
+
+/** For the `skip` option of a test. @throws in CI, where no test may be skipped */
+export function skipWithoutGoProgram(name: GoProgram): string | false {
+  if (isExecutable(join(goProgramDirectory, name))) return false;
+  return skip(`tests with ${name}: not built (make control-plane)`);
 }

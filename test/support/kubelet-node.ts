@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import { kubeadmDropIn, packagedUnit } from '../adopt/node-files.ts';
 import { skipWithoutContainer } from './container-root.ts';
-import { buildGoProgram } from './go-program.ts';
+import { goProgram, skipWithoutGoProgram } from './go-program.ts';
 import { NodeWatch } from './node-watch.ts';
 import { Container } from './nspawn.ts';
 import { skipWithoutRealControlPlane } from './real-control-plane.ts';
@@ -12,16 +12,16 @@ const runtimeSocket = 'unix:///run/fake-runtime.sock';
 
 export interface KubeletNodeOptions {
   readonly nodeName: string;
-  /** Of its API, which no other node of this machine has at the same time. */
+  /** The port of the kubelet's API, which must differ between nodes that run at the same time. */
   readonly port: number;
   readonly controlPlane: RealControlPlane;
-  /** What its configuration says otherwise. */
+  /** Overrides keys of the KubeletConfiguration. */
   readonly configuration?: Readonly<Record<string, unknown>>;
-  /** Flags of its own, as in KUBELET_EXTRA_ARGS. */
+  /** Additional flags, for KUBELET_EXTRA_ARGS. */
   readonly flags?: string;
 }
 
-/** As kubeadm has it, but for a runtime that runs nothing, and a container instead of a machine. */
+/** kubeadm's configuration, adapted to a container and to a container runtime that runs nothing. */
 const kubeletConfiguration = (port: number): object => ({
   apiVersion: 'kubelet.config.k8s.io/v1beta1',
   kind: 'KubeletConfiguration',
@@ -37,7 +37,7 @@ const kubeletConfiguration = (port: number): object => ({
   containerRuntimeEndpoint: runtimeSocket,
   cgroupDriver: 'cgroupfs',
   cgroupsPerQOS: false,
-  // Not an empty list: where there are drop-ins, the kubelet takes it for an absent one.
+  // With drop-ins, the kubelet treats an empty list as an absent one.
   enforceNodeAllocatable: ['none'],
   failCgroupV1: false,
   failSwapOn: false,
@@ -46,7 +46,7 @@ const kubeletConfiguration = (port: number): object => ({
   serverTLSBootstrap: true,
 });
 
-/** A kubelet wants the kernel's messages, to see what was killed for want of memory; the container has none. */
+/** A kubelet reads /dev/kmsg to notice out-of-memory kills, and the container has none. */
 const runtimeUnit = `[Service]
 ExecStartPre=/bin/ln --symbolic --force null /dev/kmsg
 ExecStart=/usr/bin/fake-runtime ${runtimeSocket}
@@ -55,7 +55,10 @@ ExecStart=/usr/bin/fake-runtime ${runtimeSocket}
 RequiredBy=kubelet.service
 `;
 
-/** A container with all that a kubelet is started with on a node that kubeadm has joined; it is not started yet. */
+/**
+ * Boots a container with the files of a node that kubeadm has joined. The kubelet is
+ * not started.
+ */
 export async function bootKubeletNode({
   nodeName,
   port,
@@ -67,7 +70,7 @@ export async function bootKubeletNode({
     hostName: nodeName,
     mounts: {
       '/usr/bin/kubelet': kubeletProgram(),
-      '/usr/bin/fake-runtime': buildGoProgram('fake-runtime', './real/fake-runtime'),
+      '/usr/bin/fake-runtime': goProgram('fake-runtime'),
     },
   });
   const files = {
@@ -85,7 +88,7 @@ export async function bootKubeletNode({
   return container;
 }
 
-/** Until its kubelet has said that it can run Pods. */
+/** Waits until the Node is Ready. */
 export async function untilReady(
   container: Container,
   { nodeName, controlPlane }: Pick<KubeletNodeOptions, 'nodeName' | 'controlPlane'>,
@@ -94,7 +97,12 @@ export async function untilReady(
   await container.until('a Node that is Ready', async () => node.ready || undefined);
 }
 
-/** For the `skip` option of a test. @throws where nothing may be skipped */
+/** For the `skip` option of a test. @throws in CI, where no test may be skipped */
 export function skipWithoutKubeletNode(): string | false {
-  return skipWithoutContainer() || skipWithoutRealControlPlane() || skipWithoutRealKubelet();
+  return (
+    skipWithoutContainer() ||
+    skipWithoutRealControlPlane() ||
+    skipWithoutRealKubelet() ||
+    skipWithoutGoProgram('fake-runtime')
+  );
 }

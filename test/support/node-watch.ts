@@ -1,6 +1,6 @@
 import type { ApiClient } from './api-client.ts';
 
-/** core/v1 Node, as far as it is looked at. */
+/** The used fields of a core/v1 Node. */
 interface NodeEvent {
   readonly object: {
     readonly status?: {
@@ -11,7 +11,7 @@ interface NodeEvent {
 
 /** Follows the Ready condition of a Node. */
 export class NodeWatch implements AsyncDisposable {
-  /** What it said after it had been Ready once, and was not that. */
+  /** Values of the condition other than True, after it was True once. */
   readonly unready: string[] = [];
   #ready = false;
   #watching = true;
@@ -30,7 +30,7 @@ export class NodeWatch implements AsyncDisposable {
     return this.#ready;
   }
 
-  /** Whether `unready` still tells all. */
+  /** Whether the watch is still running, so that `unready` is complete. */
   get watching(): boolean {
     return this.#watching;
   }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { socketAddress } from '../../src/sys/service-manager.ts';
+import { scaled } from './machine-speed.ts';
 
 const { functions } = dlopen('libc.so.6', {
   socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
@@ -34,7 +35,7 @@ export class NotifySocket implements Disposable {
     }
   }
 
-  /** Every assignment so far, in order. */
+  /** Every assignment received so far, in order. */
   get received(): readonly string[] {
     const buffer = Buffer.alloc(64 * 1024);
     for (;;) {
@@ -44,9 +45,9 @@ export class NotifySocket implements Disposable {
     }
   }
 
-  /** The first assignment that matches, now or when it comes. */
+  /** Waits for the first assignment that matches. */
   async until(pattern: RegExp): Promise<string> {
-    const end = performance.now() + 30_000;
+    const end = performance.now() + scaled(30_000);
     for (;;) {
       const found = this.received.find((assignment) => pattern.test(assignment));
       if (found !== undefined) return found;

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Child } from './child.ts';
 import type { ContainerOptions } from './container-process.ts';
 import { firstProcess, removeTraces, startContainer } from './container-process.ts';
+import { scaled } from './machine-speed.ts';
 
 export interface Ended {
   readonly code: number;
@@ -13,16 +14,16 @@ export interface Ended {
   readonly stderr: string;
 }
 
-const bootPatience = 60_000;
-const shutdownPatience = 30_000;
+const bootPatience = scaled(60_000);
+const shutdownPatience = scaled(30_000);
 
 /**
- * A Debian with systemd as its first process, booted by systemd-nspawn in less than a
- * second. Its files are a layer over a root that all containers share; they and every
- * process in it are gone when it is disposed of, or when this process dies.
+ * A Debian with systemd as its first process, which systemd-nspawn boots in less than a
+ * second. Its files are a layer over a root that all containers share. Disposing of it
+ * removes its files and ends its processes; they also end with this process.
  *
- * It shares the network of this machine: what listens on loopback here, such as a
- * control plane, is reached from inside, and ports are taken from the same ones.
+ * It shares the network of the host: it can reach a control plane on the host's
+ * loopback, and its ports must be free on the host.
  */
 export class Container implements AsyncDisposable {
   readonly #directory: string;
@@ -50,7 +51,7 @@ export class Container implements AsyncDisposable {
     }
   }
 
-  /** Where a file of the container is found from outside. */
+  /** The path of a file of the container on the host. */
   path(inside: string): string {
     return join(`/proc/${this.#leader}/root`, inside);
   }
@@ -64,7 +65,7 @@ export class Container implements AsyncDisposable {
     await writeFile(this.path(inside), text, { mode });
   }
 
-  /** Copies a file of this machine into a folder of the container; returns where it is there. */
+  /** Copies a file of the host into a folder of the container, and returns its path there. */
   async take(file: string, folder = '/root'): Promise<string> {
     const inside = join(folder, basename(file));
     await copyFile(file, this.path(inside));
@@ -72,11 +73,11 @@ export class Container implements AsyncDisposable {
   }
 
   async has(inside: string): Promise<boolean> {
-    // Links are followed in the root of whoever asks, so the question is asked inside.
+    // Runs inside, because a path on the host would follow links in the host's root.
     return (await this.run('test', '-e', inside)).code === 0;
   }
 
-  /** Runs a program inside, as root, and never rejects because of its exit code. */
+  /** Runs a program in the container as root. Does not reject when the program fails. */
   async run(...command: readonly string[]): Promise<Ended> {
     const args = ['--target', String(this.#leader), '--all', '--', ...command];
     return new Promise((resolve) => {
@@ -92,7 +93,7 @@ export class Container implements AsyncDisposable {
     });
   }
 
-  /** What a program inside printed. Rejects if it failed, with all that it said. */
+  /** Returns the output of a program in the container. Rejects with all output if it fails. */
   async must(...command: readonly string[]): Promise<string> {
     const { code, stdout, stderr } = await this.run(...command);
     if (code === 0) return stdout;
@@ -104,22 +105,22 @@ export class Container implements AsyncDisposable {
     return (await this.must('systemctl', 'show', '--value', `--property=${name}`, unit)).trim();
   }
 
-  /** Everything a unit has logged since the container was booted. */
+  /** Everything that a unit has logged since the container booted. */
   async journal(unit: string): Promise<string> {
     return this.must('journalctl', '--boot', '--no-pager', '--output=cat', `--unit=${unit}`);
   }
 
-  /** What a unit has logged as JSON since then; neither what systemd says of it nor what commands print. */
+  /** The JSON log lines of a unit since then, without systemd's messages. */
   async logged(unit: string): Promise<readonly Readonly<Record<string, unknown>>[]> {
     const lines = (await this.journal(unit)).split('\n').filter((line) => line.startsWith('{'));
     return lines.map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>);
   }
 
-  /** Waits until a probe gives something. Rejects when that takes too long. */
+  /** Waits until a probe returns a value. Rejects when that takes too long. */
   async until<Found>(
     what: string,
     probe: () => Promise<Found | undefined>,
-    patienceMs = 30_000,
+    patienceMs = scaled(30_000),
   ): Promise<Found> {
     const end = Date.now() + patienceMs;
     while (Date.now() < end && this.#child.running) {
@@ -130,19 +131,19 @@ export class Container implements AsyncDisposable {
     throw this.#child.failure(`was waited for in vain (${what})`);
   }
 
-  /** In order, with the files as they are then; processes get new numbers. */
+  /** Reboots cleanly and keeps the files. Processes get new PIDs. */
   async reboot(): Promise<void> {
     await this.#end('reboot');
     await this.#startAgain();
   }
 
-  /** Every process dies at once, as when the machine crashes; what was written is still there. */
+  /** Kills every process at once, like a crash of the machine. The files stay. */
   async crash(): Promise<void> {
     await this.#child.stop(0);
     await this.#startAgain();
   }
 
-  /** In order, as one would switch off a machine; what does not end in time is killed. */
+  /** Shuts down cleanly, and kills what does not end in time. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#end('poweroff');
     await removeTraces(basename(this.#directory));
@@ -178,7 +179,7 @@ export class Container implements AsyncDisposable {
   }
 }
 
-/** Of a login shell, and nothing of the test's own. */
+/** The environment of a login shell, without the test's own variables. */
 const environment = {
   PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   HOME: '/root',

@@ -13,33 +13,33 @@ import { homedir } from 'node:os';
 import { delimiter, isAbsolute, join, relative, sep } from 'node:path';
 
 /**
- * Programs that tests use but npm does not bring: where they are kept, whether
- * they are there, and what becomes of a test when they are not.
+ * Programs that tests need and npm does not have: their folders, whether they exist,
+ * and how a test is skipped without them.
  */
 const root = join(import.meta.dirname, '../..');
 
-/** Outside the tree, so that a fresh clone finds what an earlier one has built. */
+/** Outside the repository, so that a fresh clone finds what an earlier one has built. */
 export const cacheDirectory = join(userCache(), 'nodecertd');
 
-/** Debian packages are unpacked here, each in a directory of its name: see fetch-packages.ts. */
+/** Each Debian package is unpacked into a folder of its name here: see fetch-packages.ts. */
 export const packagesDirectory = join(cacheDirectory, 'packages');
 
 export const goModuleDirectory = join(root, 'test');
 
-/** The Kubernetes release of the control plane, from the one place that names it. */
+/** The Kubernetes release of the control plane, from test/go.mod. */
 export function kubernetesVersion(): string {
   const found = /^\s*k8s\.io\/kubernetes (v\S+)/m.exec(read('go.mod'));
   if (found?.[1] === undefined) throw new Error('test/go.mod does not require k8s.io/kubernetes');
   return found[1];
 }
 
-/** One directory per set of sources: another go.mod or go.sum means other binaries. */
+/** Each go.mod and go.sum has its own folder, because other sources give other binaries. */
 export function controlPlaneDirectory(): string {
   const digest = createHash('sha256').update(read('go.mod')).update(read('go.sum')).digest('hex');
   return join(cacheDirectory, 'control-plane', `${kubernetesVersion()}-${digest.slice(0, 12)}`);
 }
 
-/** Path of a program on PATH, or unpacked from a Debian package. */
+/** The path of a program on PATH or in an unpacked Debian package. */
 export function findProgram(name: string): string | undefined {
   const directories = (process.env['PATH'] ?? '').split(delimiter).filter(isAbsolute);
   return [...directories, ...unpacked()]
@@ -54,7 +54,7 @@ function unpacked(): string[] {
   );
 }
 
-/** What a program needs in its environment to find the libraries that were unpacked beside it. */
+/** The environment in which an unpacked program finds the libraries unpacked beside it. */
 export function libraryEnvironment(program: string): Readonly<Record<string, string>> {
   const inside = relative(packagesDirectory, program);
   if (inside.startsWith('..')) return {};
@@ -65,9 +65,9 @@ export function libraryEnvironment(program: string): Readonly<Record<string, str
 }
 
 /**
- * For the `skip` option of a test: false when every program is there, else the
- * reason, noted for the summary of `make test`.
- * @throws where nothing may be skipped
+ * For the `skip` option of a test: false if every program exists. Otherwise the reason,
+ * which `make test` prints at its end.
+ * @throws in CI, where no test may be skipped
  */
 export function skipWithout(...names: readonly string[]): string | false {
   const missing = names.filter((name) => findProgram(name) === undefined);
@@ -75,8 +75,8 @@ export function skipWithout(...names: readonly string[]): string | false {
 }
 
 /**
- * Notes what is left out and why, once for the run.
- * @throws under CI, where a skipped test is a test that nobody runs anywhere
+ * Records why a test is skipped, for the end of `make test`.
+ * @throws in CI, because a test that CI skips never runs
  */
 export function skip(what: string): string {
   if (strict) throw new Error(`nothing may be skipped under CI, but this would be: ${what}`);
@@ -96,7 +96,7 @@ export function isExecutable(path: string): boolean {
 
 const strict = process.env['NODECERTD_STRICT'] === '1' || process.env['CI'] === 'true';
 
-/** XDG Base Directory Specification: a relative value is to be ignored. */
+/** The XDG Base Directory Specification says to ignore a relative path. */
 function userCache(): string {
   const configured = process.env['XDG_CACHE_HOME'] ?? '';
   return isAbsolute(configured) ? configured : join(homedir(), '.cache');

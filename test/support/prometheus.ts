@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Child } from './child.ts';
+import { scaled } from './machine-speed.ts';
 import { findProgram } from './programs.ts';
 
 export interface PrometheusOptions {
-  /** `host:port` of what is scraped every second as the job nodecertd. */
+  /** `host:port` that Prometheus scrapes every second as the job nodecertd. */
   readonly target: string;
-  /** Path of a rules file; its `for:` are shortened, see `withoutPatience`. */
+  /** The path of a rules file. Its `for:` become zero, see `withoutDelays`. */
   readonly rules: string;
 }
 
@@ -23,11 +24,11 @@ export interface Alert {
 
 export interface Prometheus {
   readonly url: string;
-  /** Alerts that fire now. */
+  /** The alerts that fire now. */
   firing(): Promise<readonly Alert[]>;
-  /** Values of an instant query by the labels of each series. */
+  /** The results of an instant query. */
   query(expression: string): Promise<readonly QueryResult[]>;
-  /** Waits until a probe gives something, as scrapes and evaluations come every second. */
+  /** Waits until a probe returns a value. Scrapes and evaluations run every second. */
   until<Found>(what: string, probe: () => Promise<Found | undefined>): Promise<Found>;
 }
 
@@ -36,7 +37,7 @@ export interface QueryResult {
   readonly value: number;
 }
 
-/** Runs a real Prometheus on loopback in a directory of its own for as long as `use` takes. */
+/** Runs a real Prometheus on loopback, in its own folder, until `use` settles. */
 export async function withPrometheus(
   options: PrometheusOptions,
   use: (prometheus: Prometheus) => Promise<void>,
@@ -45,7 +46,7 @@ export async function withPrometheus(
   try {
     await writeFile(
       join(directory, 'rules.yaml'),
-      withoutPatience(await readFile(options.rules, 'utf8')),
+      withoutDelays(await readFile(options.rules, 'utf8')),
     );
     await writeFile(join(directory, 'prometheus.yml'), configuration(options.target));
     await using server = await start(directory);
@@ -56,11 +57,11 @@ export async function withPrometheus(
 }
 
 /**
- * The rules with every `for:` at zero, and nothing else changed: an alert then fires
- * at the first evaluation at which its expression holds. How long each holds back is
- * checked by promtool's unit tests, which can let minutes pass in no time.
+ * Sets every `for:` of the rules to zero, so that an alert fires at the first
+ * evaluation at which its expression is true. promtool's unit tests check the real
+ * values of `for:` with simulated time.
  */
-export function withoutPatience(rules: string): string {
+export function withoutDelays(rules: string): string {
   return rules.replace(/^(\s+for:) .*$/gm, '$1 0s');
 }
 
@@ -99,7 +100,7 @@ async function start(directory: string): Promise<Prometheus & AsyncDisposable> {
   return running;
 }
 
-const patienceMs = 30_000;
+const patienceMs = scaled(30_000);
 
 class RunningPrometheus implements Prometheus, AsyncDisposable {
   readonly url: string;

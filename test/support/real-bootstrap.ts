@@ -1,6 +1,6 @@
 import { ApiClient } from './api-client.ts';
 
-/** What kubeadm sets up for joining nodes: a token, and the rights that come with it. */
+/** Sets up what kubeadm sets up for joining nodes: a token, and its rights. */
 const tokenId = 'test01';
 const tokenSecret = '0123456789abcdef';
 
@@ -12,14 +12,15 @@ export interface BootstrapOptions {
   readonly signal: AbortSignal;
 }
 
-/** Settles when the token is good for requests. */
+/** Settles when the token can create CSRs. */
 export async function allowBootstrap(
   admin: ApiClient,
   { server, caPem, signal }: BootstrapOptions,
 ): Promise<void> {
   await Promise.all([
     ...bindings.map(async (binding) => bind(admin, binding)),
-    // Eventually: the namespace is created by the server in the background.
+    // The server creates the namespace in the background, so the first requests may
+    // fail.
     admin.eventually(
       { method: 'POST', path: '/api/v1/namespaces/kube-system/secrets', body: tokenObject },
       signal,
@@ -56,7 +57,7 @@ async function bind(admin: ApiClient, { name, role, group }: Binding): Promise<v
   });
 }
 
-/** The binding that lets nodes renew their client certificates without a person. */
+/** The binding for the automatic approval of renewed client certificates. */
 export async function bindRenewal(admin: ApiClient): Promise<void> {
   await bind(admin, renewal);
 }

@@ -7,7 +7,7 @@ import { auditPolicy } from './audit-log.ts';
 import { createClusterCa, createSigningKey } from './cluster-pki.ts';
 import type { KeyPair } from './cluster-pki.ts';
 
-/** The files and ports that etcd, kube-apiserver and kube-controller-manager share. */
+/** The files and ports of etcd, kube-apiserver and kube-controller-manager. */
 export interface ClusterFiles {
   readonly directory: string;
   readonly server: string;
@@ -87,7 +87,7 @@ export function etcdArgs({ directory, ports }: ClusterFiles): string[] {
     `--listen-peer-urls=${peer}`,
     `--initial-advertise-peer-urls=${peer}`,
     `--initial-cluster=default=${peer}`,
-    // Nothing of it has to survive the machine.
+    // The data does not have to survive a crash of the machine.
     '--unsafe-no-fsync',
     '--log-level=warn',
   ];
@@ -98,7 +98,8 @@ export function apiServerArgs({ directory, ports }: ClusterFiles, auditLog: stri
   return [
     `--etcd-servers=http://127.0.0.1:${ports.etcdClient}`,
     '--bind-address=127.0.0.1',
-    // The endpoints of the service "kubernetes" may not be on loopback, and nobody reads them here.
+    // The endpoints of the service "kubernetes" cannot be on loopback, and no test
+    // reads them.
     '--endpoint-reconciler-type=none',
     `--secure-port=${ports.api}`,
     `--tls-cert-file=${file('apiserver.crt')}`,
@@ -148,7 +149,7 @@ export function controllerManagerArgs(
     `--cluster-signing-cert-file=${file('ca.crt')}`,
     `--cluster-signing-key-file=${file('ca.key')}`,
     `--cluster-signing-duration=${signingSeconds}s`,
-    // Without it the approver acts as the manager itself, which may not approve.
+    // Without it, the approver uses the manager's identity, which may not approve.
     '--use-service-account-credentials=true',
     `--root-ca-file=${file('ca.crt')}`,
     '--leader-elect=false',
@@ -184,7 +185,7 @@ function base64(text: string): string {
   return Buffer.from(text).toString('base64');
 }
 
-/** All are held until the last is found, so that they differ. */
+/** Holds each port until the last one is found, so that they differ. */
 async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(Array.from({ length: count }, listen));
   const ports = servers.map((server) => (server.address() as AddressInfo).port);

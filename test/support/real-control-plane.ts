@@ -11,6 +11,7 @@ import type { TimedRequest } from './audit-log.ts';
 import { Child } from './child.ts';
 import type { ControlPlane, ControlPlaneOptions, ObservedCsr } from './control-plane.ts';
 import { allowBootstrap, bindRenewal, bootstrapToken, unbindRenewal } from './real-bootstrap.ts';
+import { scaled } from './machine-speed.ts';
 import {
   apiServerArgs,
   controllerManagerArgs,
@@ -23,7 +24,7 @@ import { csrPath, observe, withCondition } from './real-csr.ts';
 import type { CsrObject } from './real-csr.ts';
 import { controlPlaneDirectory, isExecutable, skip } from './programs.ts';
 
-/** The directory of the binaries, or undefined when `make control-plane` has not built them. */
+/** The folder of the binaries, or undefined if `make control-plane` has not built them. */
 export function realControlPlaneAvailable(): string | undefined {
   const directory = controlPlaneDirectory();
   const programs = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kubectl'];
@@ -31,16 +32,19 @@ export function realControlPlaneAvailable(): string | undefined {
 }
 
 /**
- * For the `skip` option of a suite: false when there is a real control plane, else
+ * For the `skip` option of a test: false if the real control plane is built, otherwise
  * the reason.
- * @throws where nothing may be skipped
+ * @throws in CI, where no test may be skipped
  */
 export function skipWithoutRealControlPlane(): string | false {
   if (realControlPlaneAvailable() !== undefined) return false;
   return skip('tests on a real control plane: not built (make control-plane)');
 }
 
-/** etcd, kube-apiserver and kube-controller-manager on loopback, ready for requests. */
+/**
+ * Starts etcd, kube-apiserver and kube-controller-manager on loopback, and waits until
+ * they are ready.
+ */
 export async function startRealControlPlane(
   options: ControlPlaneOptions,
 ): Promise<RealControlPlane> {
@@ -68,7 +72,7 @@ export class RealControlPlane implements ControlPlane {
   #etcd: Child | undefined;
   #apiServer: Child | undefined;
   #controllers: Child | undefined;
-  /** One per run of the API server. */
+  /** One audit log for each run of the API server. */
   readonly #auditLogs: string[] = [];
   #admin: ApiClient;
 
@@ -91,7 +95,7 @@ export class RealControlPlane implements ControlPlane {
     return this.#files.caPem;
   }
 
-  /** A client with every right; a new one after `startApi()`. */
+  /** The administrator's client. `startApi()` replaces it. */
   get admin(): ApiClient {
     return this.#admin;
   }
@@ -141,7 +145,7 @@ export class RealControlPlane implements ControlPlane {
     await this.kubectl('certificate', 'approve', csrName);
   }
 
-  /** kubectl gives a reason of its own, KubectlDeny, and takes no other. */
+  /** kubectl always gives the reason KubectlDeny. */
   async deny(csrName: string, _reason: string): Promise<void> {
     await this.kubectl('certificate', 'deny', csrName);
   }
@@ -159,7 +163,10 @@ export class RealControlPlane implements ControlPlane {
     await this.#admin.must({ method: 'DELETE', path: csrPath(csrName) });
   }
 
-  /** The approver is a part of kube-controller-manager, which comes back with or without it. */
+  /**
+   * Restarts kube-controller-manager with or without the approver, which is one of its
+   * controllers.
+   */
   async setApproving(approving: boolean): Promise<void> {
     if (approving === this.#approving) return;
     this.#approving = approving;
@@ -171,7 +178,7 @@ export class RealControlPlane implements ControlPlane {
     else await unbindRenewal(this.#admin);
   }
 
-  /** Certificates issued from now on live this long. */
+  /** Sets the lifetime of certificates that are issued from now on. */
   async setSigningSeconds(seconds: number): Promise<void> {
     this.#signingSeconds = seconds;
     await this.#startControllers();
@@ -228,7 +235,7 @@ export class RealControlPlane implements ControlPlane {
     );
   }
 
-  /** Ready includes the hook that creates the bootstrap roles. */
+  /** /readyz includes the hook that creates the bootstrap roles. */
   async #ready(): Promise<void> {
     const limit = new AbortController();
     const timer = setTimeout(() => {
@@ -268,4 +275,4 @@ export class RealControlPlane implements ControlPlane {
   }
 }
 
-const readyTimeoutMs = 60_000;
+const readyTimeoutMs = scaled(60_000);

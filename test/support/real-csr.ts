@@ -7,7 +7,7 @@ interface CsrCondition {
   readonly message?: string;
 }
 
-/** certificates.k8s.io/v1 CertificateSigningRequest, as far as it is looked at. */
+/** The used fields of a certificates.k8s.io/v1 CertificateSigningRequest. */
 export interface CsrObject {
   readonly metadata: {
     readonly name: string;

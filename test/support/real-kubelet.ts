@@ -4,12 +4,13 @@ import { dirname, join } from 'node:path';
 import { parse } from 'yaml';
 import { hasErrno } from '../../src/core/errors.ts';
 import { controlPlaneDirectory, isExecutable, skip } from './programs.ts';
+import { scaled } from './machine-speed.ts';
 
 export function kubeletProgram(): string {
   return join(controlPlaneDirectory(), 'kubelet');
 }
 
-/** For the `skip` option of a test. @throws where nothing may be skipped */
+/** For the `skip` option of a test. @throws in CI, where no test may be skipped */
 export function skipWithoutRealKubelet(): string | false {
   if (!isExecutable(kubeletProgram())) {
     return skip('tests on a real kubelet: not built (make control-plane)');
@@ -18,15 +19,18 @@ export function skipWithoutRealKubelet(): string | false {
 }
 
 export interface KubeletRun {
-  /** The configuration that it goes by, with files, drop-ins and flags laid over one another; undefined when it could not be read. */
+  /**
+   * The effective configuration from file, drop-ins and flags; undefined if the kubelet
+   * could not read it.
+   */
   readonly effective?: Readonly<Record<string, unknown>>;
-  /** All that it said. */
+  /** All of its output. */
   readonly output: string;
 }
 
 /**
- * Starts the kubelet in the tree of a node, where it finds the files under their own
- * paths. It says what configuration it goes by, and ends when it finds out where it is.
+ * Starts the kubelet with chroot in the folder of a node. It logs its effective
+ * configuration, and exits because it cannot run there.
  */
 export async function runKubelet(root: string, args: readonly string[]): Promise<KubeletRun> {
   const program = '/usr/bin/kubelet';
@@ -36,7 +40,7 @@ export async function runKubelet(root: string, args: readonly string[]): Promise
     else if (!hasErrno(error, 'EEXIST')) throw error;
   });
   const output = await new Promise<string>((resolve) => {
-    const options = { timeout: 30_000, killSignal: 'SIGKILL', maxBuffer: 2 ** 24 } as const;
+    const options = { timeout: scaled(30_000), killSignal: 'SIGKILL', maxBuffer: 2 ** 24 } as const;
     execFile('chroot', [root, program, ...args], options, (_, stdout, stderr) => {
       resolve(stdout + stderr);
     });

@@ -4,16 +4,16 @@ import type { TestEvent } from 'node:test/reporters';
 import { spec } from 'node:test/reporters';
 
 /**
- * Reporter for `node --test`: one line for a file that passes and what it has measured,
- * everything about one that fails, and Node's own closing summary. Hundreds of names that scroll by are
- * read by nobody; the one that fails must not be among them.
+ * A reporter for Node's test runner: one line and the measured values for a file that
+ * passes, everything for a file that fails, and Node's own closing summary. A failure
+ * must not drown in hundreds of passed tests.
  */
 // oxlint-disable-next-line import/no-default-export -- what --test-reporter loads
 export default async function* reporter(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   yield* Readable.from(condense(source)).pipe(new spec()) as AsyncIterable<string>;
 }
 
-/** Holds the events of each file back until it is known how the file ends. */
+/** Holds back the events of each file until the file has passed or failed. */
 async function* condense(source: AsyncIterable<TestEvent>): AsyncGenerator<TestEvent> {
   const held = new Map<string, TestEvent[]>();
   for await (const event of source) {
@@ -30,7 +30,10 @@ async function* condense(source: AsyncIterable<TestEvent>): AsyncGenerator<TestE
   }
 }
 
-/** What belongs to no file comes last, except the announcement that there is something to run. */
+/**
+ * Passes on an event that belongs to no file, after the events of failed files if it is
+ * part of the summary.
+ */
 function* flush(held: Map<string, TestEvent[]>, event: TestEvent): Generator<TestEvent> {
   if (event.type === 'test:diagnostic' || event.type === 'test:summary') {
     for (const events of held.values()) yield* events;

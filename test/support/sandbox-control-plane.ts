@@ -12,13 +12,13 @@ import type {
 } from './control-plane.ts';
 
 export interface SandboxControlPlaneOptions extends ControlPlaneOptions {
-  /** Serving certificates need nobody's approval; off when absent. */
+  /** Approve serving certificates automatically; off when absent. */
   readonly approvingServing?: boolean;
-  /** What the signer and the API server go by; this machine's when absent. */
+  /** The clock of the signer and the API server; the machine's clock when absent. */
   readonly clock?: Clock;
 }
 
-/** The control plane of end-to-end scenarios on the sandbox: up in milliseconds, in this process. */
+/** Starts the sandbox as the control plane of end-to-end scenarios, in this process. */
 export async function startSandboxControlPlane(
   options: SandboxControlPlaneOptions,
 ): Promise<ControlPlane> {

@@ -1,6 +1,6 @@
 /**
- * A server as many are: it reads its pair when it starts and at each SIGHUP, and serves
- * it over TLS on loopback until it is killed. Says its port on standard output.
+ * A typical TLS server: it reads its pair at the start and after each SIGHUP. It
+ * listens on loopback until it is killed, and prints its port.
  */
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
@@ -17,7 +17,7 @@ function load(): void {
     const pem = readFileSync(file);
     server.setSecureContext({ cert: pem, key: pem });
   } catch {
-    // There is none yet: handshakes fail until the next signal.
+    // The pair does not exist yet. Handshakes fail until the next signal.
   }
 }
 

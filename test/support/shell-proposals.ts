@@ -1,8 +1,8 @@
 import type { Container } from './nspawn.ts';
 
 /**
- * What the shells of a container propose for the last word of a line when somebody
- * presses Tab, with whatever completions are installed there.
+ * Returns what a shell in the container proposes for the last word of a line when the
+ * user presses Tab.
  */
 export async function proposals(
   container: Container,
@@ -26,7 +26,7 @@ async function ask(container: Container, shell: string, line: string): Promise<s
   }
 }
 
-/** As bash-completion loads it: by name, at the first Tab. */
+/** bash-completion loads the function by name, at the first Tab. */
 const bash = `
 source /usr/share/bash-completion/bash_completion
 read -ra COMP_WORDS <<<"$1"
@@ -38,7 +38,7 @@ compopt() { :; }
 printf '%s\\n' "\${COMPREPLY[@]}"
 `;
 
-/** zsh completes only where there is a terminal: a shell in one of its own is typed to. */
+/** zsh completes only in a terminal, so this script types into a zsh in a pseudoterminal. */
 const zshOutside = `
 zmodload zsh/zpty
 zpty inner zsh -f -i
@@ -50,7 +50,7 @@ while zpty -r inner line; do
 done
 `;
 
-/** Prints each word that is added to the proposals, executes nothing, and ends after the first Tab. */
+/** Prints each proposed word, executes nothing, and exits after the first Tab. */
 const zshInside = `
 PROMPT=
 autoload -U compinit

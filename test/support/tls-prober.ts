@@ -1,11 +1,12 @@
 import { connect } from 'node:tls';
 import { describeError } from '../../src/core/errors.ts';
 import { fingerprintOf } from './agent.ts';
+import { scaled } from './machine-speed.ts';
 
 export interface Handshake {
   /** Milliseconds since the epoch. */
   readonly startedAt: number;
-  /** SHA-256 of the certificate that was shown, as hex digits. */
+  /** The SHA-256 fingerprint of the shown certificate, as hex digits. */
   readonly fingerprint?: string;
   readonly error?: string;
 }
@@ -17,9 +18,12 @@ export interface ProberOptions {
   readonly perSecond: number;
 }
 
-const patienceMs = 5_000;
+const patienceMs = scaled(5_000);
 
-/** Opens TLS to a port of this machine all the time, as a client that checks what it is shown. */
+/**
+ * Connects to a port of this machine again and again, as a TLS client that verifies the
+ * certificate.
+ */
 export class TlsProber implements Disposable {
   readonly handshakes: Handshake[] = [];
   readonly #options: ProberOptions;

@@ -7,7 +7,7 @@ import { connect } from 'node:tls';
 
 const program = join(import.meta.dirname, 'served-pair.ts');
 
-/** A running served-pair.ts, and what it shows. */
+/** A running served-pair.ts. */
 export class TlsServer implements AsyncDisposable {
   readonly port: number;
   readonly #child: ChildProcess;
@@ -17,7 +17,7 @@ export class TlsServer implements AsyncDisposable {
     this.port = port;
   }
 
-  /** @param file of the pair, which need not be there yet */
+  /** @param file the pair, which need not exist yet */
   static async start(file: string): Promise<TlsServer> {
     const child = spawn(process.execPath, [program, file], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -38,7 +38,7 @@ export class TlsServer implements AsyncDisposable {
     this.#child.kill('SIGHUP');
   }
 
-  /** Serial of the certificate that it shows now. */
+  /** The serial number of the certificate that it serves now. */
   async serial(): Promise<string> {
     const { port } = this;
     const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false });

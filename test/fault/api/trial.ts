@@ -22,6 +22,7 @@ import {
 } from './proofs.ts';
 import { createProxiedNode } from './proxied-node.ts';
 import type { ApiBench, ApiTrial, Stage } from './stage.ts';
+import { scaled } from '../../support/machine-speed.ts';
 
 export interface ApiOutcome {
   /** Seconds from the end of the fault to the new pair, by the agent's clock. */
@@ -133,7 +134,7 @@ async function play(stage: Stage, agent: TestAgent): Promise<ApiOutcome> {
 async function meet(stage: Stage, agent: TestAgent): Promise<LogLine | undefined> {
   const { trial, proxy } = stage;
   const { codes, meets = 1 } = trial.fault;
-  const limit = performance.now() + 2 * minute;
+  const limit = performance.now() + scaled(2 * minute);
   for (;;) {
     const told = agent.lines.find(
       (line) => tells(line) && codes.some((code) => code === line['code']),
@@ -169,7 +170,7 @@ async function setClock({ clock, node }: Stage, moment: number): Promise<void> {
 
 /** A watch that went silent is found out by a poll, which takes minutes. */
 async function stored(agent: TestAgent, certificate: string): Promise<void> {
-  const limit = performance.now() + 9 * minute;
+  const limit = performance.now() + scaled(9 * minute);
   while (agent.all('certificate_stored', certificate).length === 0) {
     if (performance.now() > limit || agent.ended) throw new Error('no new pair came of it');
     await delay(10);

@@ -16,7 +16,7 @@ function clocksOf({ env }: SettableClock): readonly [wall: number, monotonic: nu
 }
 
 describe('SettableClock', { skip: skipWithout('faketime') }, () => {
-  it('is the wall clock of a process, and leaves its timers alone', () => {
+  it('sets the wall clock of a process, and not its timers', () => {
     using clock = new SettableClock();
     for (const jump of [0, 3 * hour, -2 * year, 7 * year]) {
       clock.jump(jump);

@@ -10,6 +10,7 @@ import { startSandboxControlPlane } from '../../support/sandbox-control-plane.ts
 import type { FaultRow } from '../family.ts';
 import { PairReader } from './pair-reader.ts';
 import { SettableClock } from './settable-clock.ts';
+import { scaled } from '../../support/machine-speed.ts';
 
 export interface StageOptions {
   readonly name: string;
@@ -30,7 +31,7 @@ const names = certificates.map(({ name }) => name);
 
 /** A loop that looks at the clock once a minute acts within that minute; what is more is this machine's load. */
 const promised = minute;
-const slack = 10 * second;
+const slack = scaled(10 * second);
 
 /** One node and one cluster, each by a clock of its own, with the agent and a reader at work. */
 export class ClockStage implements AsyncDisposable {
@@ -132,7 +133,7 @@ export class ClockStage implements AsyncDisposable {
 
   /** Every pair is there, valid by the machine's clock, and nothing is under way or has failed. */
   async healthy(): Promise<void> {
-    const end = performance.now() + minute;
+    const end = performance.now() + scaled(minute);
     for (;;) {
       const why = await this.#unhealthy();
       if (why === undefined) return;

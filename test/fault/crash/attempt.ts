@@ -11,6 +11,7 @@ import { Attachment, describeInjection } from './injection.ts';
 import type { NodeTemplate } from './node-template.ts';
 import { straysOf } from './node-template.ts';
 import { Reader } from './reader.ts';
+import { scaled } from '../../support/machine-speed.ts';
 
 export type Phase = 'bootstrap' | 'rotation';
 
@@ -90,7 +91,7 @@ function start({ command, env }: Bench, node: TestNode, attachment?: Attachment)
  * @param killWhole kills the keeper as soon as the enroller is gone
  */
 async function settle(agent: TestAgent, killWhole: boolean): Promise<boolean> {
-  const deadline = Date.now() + 2 * minute;
+  const deadline = Date.now() + scaled(2 * minute);
   while (Date.now() < deadline) {
     if (agent.ended) return true;
     if (killWhole && agent.all('enroller_lost').length > 0) {
@@ -106,7 +107,7 @@ async function settle(agent: TestAgent, killWhole: boolean): Promise<boolean> {
 /** As systemd sees to it before it starts a service anew: what a killed keeper left behind ends within milliseconds. */
 async function enrollersGone(agent: TestAgent): Promise<void> {
   const pids = agent.all('enroller_started').map(({ pid }) => Number(pid));
-  const deadline = Date.now() + 10 * second;
+  const deadline = Date.now() + scaled(10 * second);
   while (pids.some((pid) => existsSync(`/proc/${pid}`))) {
     if (Date.now() > deadline) throw new Error('an enroller outlives its keeper');
     await delay(1);

@@ -10,9 +10,10 @@ import { troubles } from '../crash/attempt.ts';
 import { Reader } from '../crash/reader.ts';
 import type { FaultRow } from '../family.ts';
 import { certificate, newPair } from './scene.ts';
+import { scaled } from '../../support/machine-speed.ts';
 
 /** Signers backdate by five minutes, and client-go counts from there: it is always past its deadline. */
-const signingSeconds = 40;
+const signingSeconds = scaled(40);
 const duration = 30 * second;
 
 /**

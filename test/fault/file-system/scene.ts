@@ -8,6 +8,7 @@ import type { NodeTemplate } from '../crash/node-template.ts';
 import { straysOf } from '../crash/node-template.ts';
 import { Reader } from '../crash/reader.ts';
 import type { FaultRow } from '../family.ts';
+import { scaled } from '../../support/machine-speed.ts';
 
 export const certificate = 'kubelet-client';
 
@@ -85,7 +86,7 @@ export async function until(
   holds: () => Promise<boolean> | boolean,
 ): Promise<number> {
   const began = performance.now();
-  while (performance.now() - began < minute) {
+  while (performance.now() - began < scaled(minute)) {
     if (await holds()) return (performance.now() - began) / second;
     await delay(5);
   }

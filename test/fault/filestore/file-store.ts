@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { buildGoProgram } from '../../support/go-program.ts';
+import { goProgram } from '../../support/go-program.ts';
 
 /** What client-go's FileStore made of a directory. */
 export interface FileStoreAnswer {
@@ -22,7 +22,7 @@ export class FileStore implements AsyncDisposable {
 
   constructor() {
     // What klog says on standard error is the same for every directory.
-    this.#child = spawn(buildGoProgram('fault-filestore', './fault/filestore'), {
+    this.#child = spawn(goProgram('fault-filestore'), {
       stdio: ['pipe', 'pipe', 'ignore'],
     });
     this.#answers = createInterface({ input: this.#child.stdout });

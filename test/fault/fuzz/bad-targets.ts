@@ -27,7 +27,7 @@ const ways: Readonly<Record<string, Subject['feed']>> = {
       remedy: `see ${String(Buffer.from(input))}`,
     });
   },
-  'colours the terminal': () => {
+  'colors the terminal': () => {
     throw new AgentError('CONFIG_INVALID', 'found \u001b[31mred');
   },
   'talks without end': () => {

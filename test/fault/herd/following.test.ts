@@ -38,7 +38,7 @@ const stories: readonly (readonly [string, Story])[] = [
 
 describe('Following', () => {
   for (const [name, story] of stories) {
-    it(`makes the requests of follow() at the same moments through ${name}`, async () => {
+    it(`makes the requests of follow() at the same times: ${name}`, async () => {
       const expected = await requestsOfFollow(story);
       assert.deepEqual(requestsOfModel(story), expected);
       assert.ok(expected.length > 1);

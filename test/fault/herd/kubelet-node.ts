@@ -9,7 +9,7 @@ import type { HerdNode, KubeletProfile, Pair, World } from './world.ts';
  * deadline between 70 and 90 % of [notBefore, notAfter], a new key and request at
  * each attempt, 15 minutes of waiting for it, then the next after 2 s doubling with
  * a jitter of 0.1 over 5 steps and after that every 32 s. POST, LIST and WATCH; what
- * its reflector repeats when a watch ends is left out, in its favour.
+ * its reflector repeats when a watch ends is left out, in its favor.
  */
 export class KubeletNode implements HerdNode {
   readonly #world: World;

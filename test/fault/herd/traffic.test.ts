@@ -8,7 +8,7 @@ import { Traffic } from './traffic.ts';
 const span = { from: 0, to: 10 * minute };
 
 describe('Traffic.load()', () => {
-  it('counts by the second, and over the worst minute', () => {
+  it('counts per second, and in the worst minute', () => {
     const traffic = new Traffic(span);
     for (const at of [0, 999, 1_000, minute, minute + 1, minute + second]) traffic.count(at);
     const { total, mean, peak, worstMinute } = traffic.load();
@@ -49,7 +49,7 @@ describe('Traffic.load()', () => {
     });
   }
 
-  it('adds a stream of requests of the rate that is asked for', () => {
+  it('adds a stream of requests of the wanted rate', () => {
     for (const rate of [0.5, 56]) {
       const traffic = new Traffic(span);
       traffic.add(rate, randomFrom(2));
@@ -61,7 +61,7 @@ describe('Traffic.load()', () => {
 });
 
 describe('EventQueue', () => {
-  it('runs what is due in order of time, then of arrival, and nothing that was cancelled', () => {
+  it('runs due events in order of time and arrival, without canceled ones', () => {
     const queue = new EventQueue(0);
     const random = randomFrom(3);
     const seen: (readonly [number, number])[] = [];
@@ -79,7 +79,7 @@ describe('EventQueue', () => {
     assert.equal(queue.now(), 100);
   });
 
-  it('leaves what is due later, and takes what is past for now', () => {
+  it('keeps later events, and runs past events now', () => {
     const queue = new EventQueue(0);
     const seen: number[] = [];
     queue.at(50, () => queue.at(10, () => seen.push(queue.now())));

@@ -48,7 +48,7 @@ function pkcs8(key: KeyObject): Buffer {
 
 describe('needlesOf()', () => {
   for (const [kind, make] of Object.entries(kinds)) {
-    it(`recognises a key of ${kind} however it is written`, () => {
+    it(`find a key of ${kind} in every encoding`, () => {
       const key = make();
       const matcher = matcherFor(key);
       for (const [way, write] of Object.entries(ways)) {
@@ -57,7 +57,7 @@ describe('needlesOf()', () => {
       }
     });
 
-    it(`takes neither another key of ${kind} nor its own public key for it`, () => {
+    it(`match neither another key of ${kind} nor its own public key`, () => {
       const key = make();
       const matcher = matcherFor(key);
       const others = Object.values(ways).map((write) => Buffer.from(write(make())));
@@ -73,7 +73,7 @@ function pem(key: KeyObject): string | Buffer {
 }
 
 describe('numbersIn()', () => {
-  it('reads small numbers as V8 keeps them in arrays', () => {
+  it("reads small integers in V8's array format", () => {
     const values = [...randomBytes(16)];
     const words = Buffer.alloc(160, 0xff);
     for (const [index, value] of values.entries()) words.writeUInt32LE(value, 16 + index * 8 + 4);

@@ -11,7 +11,7 @@ export interface Needle {
 }
 
 /**
- * Everything by which a private key could be recognised, in pieces of ten bytes and
+ * Everything by which a private key could be recognized, in pieces of ten bytes and
  * more: whoever finds a piece has found a copy. Pieces and not the whole, since malloc
  * writes its own links over the first 16 bytes of what is freed, lines of PEM break
  * a text, and a buffer may have been overwritten in part.

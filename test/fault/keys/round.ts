@@ -15,6 +15,7 @@ import { Reader } from '../crash/reader.ts';
 import { nameOf } from './known-keys.ts';
 import type { WatchOptions } from './watched-agent.ts';
 import { describe, WatchedAgent } from './watched-agent.ts';
+import { scaled } from '../../support/machine-speed.ts';
 
 export const keptSigner = 'example.com/kept';
 export const doomedSigner = 'example.com/doomed';
@@ -290,7 +291,7 @@ class Life {
   }
 }
 
-const patience = 15 * second;
+const patience = scaled(15 * second);
 
 function without(names: ReadonlySet<string>, others: ReadonlySet<string>): Set<string> {
   return new Set([...names].filter((name) => !others.has(name)));

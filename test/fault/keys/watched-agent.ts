@@ -9,6 +9,7 @@ import { KnownKeys } from './known-keys.ts';
 import type { MemoryMatch } from './process-memory.ts';
 import { searchProcess } from './process-memory.ts';
 import { searchTrace, straceOptions } from './trace.ts';
+import { scaled } from '../../support/machine-speed.ts';
 
 export interface WatchOptions {
   /** The program as `make build` leaves it; from its sources when absent. */
@@ -105,7 +106,7 @@ export class WatchedAgent {
 
   /** The tracer is done a moment after the agent. */
   async #traced(): Promise<void> {
-    for (let left = 400; left > 0; left -= 1) {
+    for (let left = scaled(400); left > 0; left -= 1) {
       const text = await readFile(this.#trace, 'latin1');
       if (new RegExp(`^${this.agent.pid} +\\+\\+\\+`, 'm').test(text)) return;
       await delay(25);

@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { client, serving, TestNode } from '../../support/agent.ts';
 import { startSandboxControlPlane } from '../../support/sandbox-control-plane.ts';
+import { scaled } from '../../support/machine-speed.ts';
 
 /** What the kernel counts for one process. */
 export interface ProcessSample {
@@ -12,7 +13,7 @@ export interface ProcessSample {
 
 /** As many as keep the enroller from ever being let go, and short-lived enough to be replaced every ten seconds. */
 const servers = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
-const signingSeconds = 15;
+const signingSeconds = scaled(15);
 
 /** The agent as it is released, with both its processes, seen from outside while it rotates in real time. */
 export async function observeProcesses(

@@ -7,13 +7,13 @@ const xs = Array.from({ length: 50 }, (_, index) => index * 20);
 const noise = (x: number): number => (x % 40 === 0 ? 5 : -5);
 
 describe('slopeOf()', () => {
-  it('is what one step adds, through noise that adds nothing', () => {
+  it('returns the growth per step in spite of noise', () => {
     assert.equal(slopeOf(xs.map((x) => ({ x, y: 7 }))), 0);
     assert.ok(Math.abs(slopeOf(xs.map((x) => ({ x, y: 3 * x + 7 }))) - 3) < 1e-9);
     assert.ok(Math.abs(slopeOf(xs.map((x) => ({ x, y: 3 * x + noise(x) }))) - 3) < 0.01);
   });
 
-  it('refuses to draw a line through points of one moment, or none', () => {
+  it('throws for no points, and for points of one step', () => {
     assert.throws(() => slopeOf([{ x: 1, y: 2 }]), /no slope in 1 points/);
     assert.throws(() => slopeOf([]), /no slope in 0 points/);
   });

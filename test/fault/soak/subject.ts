@@ -16,6 +16,7 @@ import { createLogger } from '../../../src/sys/log.ts';
 import { releaseMemory } from '../../../src/sys/memory.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import type { Sample, SubjectMessage, SubjectOrder } from './protocol.ts';
+import { scaled } from '../../support/machine-speed.ts';
 
 /**
  * The agent as `runAgent` puts it together, on a clock that is moved along, with the
@@ -124,7 +125,7 @@ async function loopSleeps(): Promise<void> {
 }
 
 async function until(what: string, condition: () => boolean): Promise<void> {
-  const end = performance.now() + minute;
+  const end = performance.now() + scaled(minute);
   while (!condition()) {
     if (performance.now() > end) {
       throw new Error(`did not come to ${what}: ${JSON.stringify(keeper.status())}`);

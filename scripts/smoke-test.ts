@@ -1,7 +1,7 @@
 /**
- * Lets the built agent do what agents do: it bootstraps and stores a certificate on the
- * sandbox, and ends. A build that cannot do that fails here, and so does one whose
- * compile cache is not used, which nothing else would tell.
+ * Starts the built agent on the sandbox until it has stored its first certificate.
+ * Fails if the agent does not get there, or if it does not use its compile cache, which
+ * no other test would notice.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

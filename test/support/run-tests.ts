@@ -1,0 +1,25 @@
+/**
+ * Runs test files in the order given, three at a time: node test/support/run-tests.ts FILE...
+ * `node --test` sorts them, and the longest ones have to begin first. Three on two
+ * cores, because end-to-end tests spend most of their time waiting.
+ */
+import { run } from 'node:test';
+import { measureSlowness } from './measure-slowness.ts';
+import reporter from './reporter.ts';
+
+const files = process.argv.slice(2);
+if (files.length === 0) throw new Error('no test files are named');
+
+const { factor, start } = await measureSlowness();
+process.stdout.write(
+  `Agents start in ${(start / 1_000).toFixed(1)} s here; times in tests are multiplied by ${factor.toFixed(1)}.\n`,
+);
+process.env['NODECERTD_TEST_SLOWNESS'] = factor.toFixed(2);
+
+/** Only a test that hangs takes so long. */
+const timeout = 20 * 60_000 * factor;
+const tests = run({ files, concurrency: 3, timeout });
+tests.on('test:fail', () => {
+  process.exitCode = 1;
+});
+for await (const text of reporter(tests)) process.stdout.write(text);
