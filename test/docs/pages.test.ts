@@ -88,7 +88,8 @@ describe('commands on the pages', async () => {
     ]),
   );
 
-  for (const page of pages) {
+  // The changelog names commands that are gone.
+  for (const page of pages.filter((page) => page !== 'CHANGELOG.md')) {
     it(`are commands of nodecertd in ${page}`, async () => {
       const code = (await read(page)).matchAll(/```\w*\n(?<block>.*?)```|`(?<span>[^`\n]+)`/gs);
       const lines = [...code].map(({ groups: { block, span } = {} }) => block ?? span).join('\n');
