@@ -33,6 +33,7 @@ const attemptBackoffs: Readonly<Record<AttemptCode, Backoff>> = {
   API_BAD_RESPONSE: transient,
   API_THROTTLED: transient,
   API_SERVER_ERROR: transient,
+  PLUGIN_FAILED: transient,
   API_UNAUTHORIZED: needsPerson,
   API_FORBIDDEN: needsPerson,
   API_NOT_FOUND: needsPerson,

@@ -11,6 +11,7 @@ export const attemptCodes = [
   'KUBECONFIG_INVALID',
   'KUBECONFIG_UNSUPPORTED',
   'CREDENTIAL_EXPIRED',
+  'PLUGIN_FAILED',
   // requests to the API server
   'API_UNREACHABLE',
   'API_TIMEOUT',

@@ -12,6 +12,7 @@ export const remedies: Readonly<Record<ErrorCode, string>> = {
   KUBECONFIG_INVALID: 'Correct the kubeconfig, or put the one your cluster issued in its place',
   KUBECONFIG_UNSUPPORTED: 'Use a token, a tokenFile or a client certificate with its key',
   CREDENTIAL_EXPIRED: 'Put a bootstrap kubeconfig with a valid token in place',
+  PLUGIN_FAILED: 'Run the exec plugin of the kubeconfig as root and correct what it reports',
   API_UNREACHABLE: 'Check that the API server runs and that the way to it is open',
   API_TIMEOUT: 'Check the load of the API server and the network between it and this node',
   API_UNTRUSTED: 'Check the CA of the kubeconfig against that of the API server',

@@ -142,6 +142,7 @@ const hopesForCredential = new Set<string | undefined>([
   'KUBECONFIG_INVALID',
   'KUBECONFIG_UNSUPPORTED',
   'CREDENTIAL_EXPIRED',
+  'PLUGIN_FAILED',
 ]);
 
 /**

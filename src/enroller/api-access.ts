@@ -19,6 +19,8 @@ export const doubtful: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'API_FORBIDDEN',
   'API_UNTRUSTED',
   'API_UNREACHABLE',
+  'KUBECONFIG_INVALID',
+  'PLUGIN_FAILED',
 ]);
 
 export interface ApiAccessOptions {

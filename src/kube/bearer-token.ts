@@ -24,8 +24,8 @@ export class BearerToken {
   }
 
   /** The Authorization header, or nothing. HTTP headers are strings, so this one cannot be wiped. */
-  async header(): Promise<{ authorization?: string }> {
-    const token = await this.#token();
+  async header(fromPlugin?: Secret): Promise<{ authorization?: string }> {
+    const token = fromPlugin ?? (await this.#token());
     if (token === undefined) return {};
     const text = new TextDecoder().decode(token.expose()).trim();
     if (!/^[\x21-\x7e]+$/.test(text)) {

@@ -33,7 +33,25 @@ export interface Credential {
   /** Absolute; what it holds takes the place of `token`. */
   readonly tokenFile?: string;
   readonly clientCertificate?: ClientCertificate;
+  /** Run for a credential when there is no other; client-go has the same precedence. */
+  readonly plugin?: ExecPlugin;
   readonly impersonation?: Impersonation;
+}
+
+/** The program that `exec` of a kubeconfig user names. */
+export interface ExecPlugin {
+  readonly apiVersion: string;
+  /** For messages. */
+  readonly name: string;
+  /** An absolute path, or a name to look up in PATH. */
+  readonly command: string;
+  readonly args: readonly string[];
+  /** The variables of the kubeconfig, behind a function because their values may be secret. */
+  readonly environment: () => Readonly<Record<string, string>>;
+  readonly installHint?: string;
+  readonly provideClusterInfo: boolean;
+  /** What the cluster entry holds for plugins in its extension client.authentication.k8s.io/exec. */
+  readonly clusterConfig?: unknown;
 }
 
 /** The identity that requests ask to act as; the credential needs the right to impersonate it. */

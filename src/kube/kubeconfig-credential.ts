@@ -5,6 +5,7 @@ import { Secret } from '../core/secret.ts';
 import type { Credential } from './cluster-access.ts';
 import { readImpersonation } from './impersonation.ts';
 import type { KeyPath, KubeconfigDocument } from './kubeconfig-document.ts';
+import { readExecPlugin } from './kubeconfig-exec.ts';
 import { loadClientCertificate } from './kubeconfig-material.ts';
 
 /**
@@ -15,16 +16,19 @@ import { loadClientCertificate } from './kubeconfig-material.ts';
  */
 export async function loadCredential(
   document: KubeconfigDocument,
-  at: KeyPath,
+  places: { readonly user: KeyPath; readonly cluster: KeyPath },
 ): Promise<Credential> {
+  const at = places.user;
   const fields = document.read(tokenSchema, at);
   refuseOtherKeys(document, at);
   const impersonation = readImpersonation(document, at);
+  const plugin = readExecPlugin(document, places);
   const clientCertificate = await loadClientCertificate(document, at);
   return {
     ...(fields.token && { token: new Secret(new TextEncoder().encode(fields.token)) }),
     ...(fields.tokenFile && { tokenFile: resolve(dirname(document.path), fields.tokenFile) }),
     ...(clientCertificate !== undefined && { clientCertificate }),
+    ...(plugin !== undefined && { plugin }),
     ...(impersonation !== undefined && { impersonation }),
   };
 }
@@ -39,6 +43,7 @@ const used = new Set([
   'client-certificate-data',
   'client-key',
   'client-key-data',
+  'exec',
   'as',
   'as-uid',
   'as-groups',
@@ -48,7 +53,7 @@ const used = new Set([
 ]);
 
 /** Ways to authenticate that client-go knows and this program cannot use. */
-const unsupported = new Set(['exec', 'auth-provider', 'username', 'password']);
+const unsupported = new Set(['auth-provider', 'username', 'password']);
 
 function refuseOtherKeys(document: KubeconfigDocument, at: KeyPath): void {
   const entry = document.read(v.record(v.string(), v.unknown()), at);
@@ -57,7 +62,7 @@ function refuseOtherKeys(document: KubeconfigDocument, at: KeyPath): void {
   if (unsupported.has(key)) {
     throw document.failure('KUBECONFIG_UNSUPPORTED', [...at, key], {
       message: 'is a way to authenticate that nodecertd does not support',
-      remedy: `Replace ${key} by token, tokenFile, or client-certificate with client-key`,
+      remedy: `Replace ${key} by token, tokenFile, exec, or client-certificate with client-key`,
     });
   }
   const name = withoutSecrets(key, 80);

@@ -19,11 +19,13 @@ import { readSmallFile } from '../sys/small-file.ts';
 export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
   const document = await openKubeconfig(path);
   const { context, at } = currentContext(document);
-  const cluster = await clusterOf(
-    document,
-    entryAt(document, 'cluster', { name: context.cluster, at: [...at, 'cluster'] }),
-  );
-  const credential = await loadCredential(document, currentUser(document).at);
+  const clusterAt = entryAt(document, 'cluster', {
+    name: context.cluster,
+    at: [...at, 'cluster'],
+  });
+  const cluster = await clusterOf(document, clusterAt);
+  const user = currentUser(document).at;
+  const credential = await loadCredential(document, { user, cluster: clusterAt });
   return {
     path,
     cluster,

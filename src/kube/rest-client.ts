@@ -7,12 +7,10 @@ import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import type { Clock } from '../sys/clock.ts';
-import { BearerToken } from './bearer-token.ts';
 import { badResponse, parseJson, readBody } from './body.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { aborted, Deadline } from './deadline.ts';
-import { openDispatcher } from './dispatcher.ts';
-import { impersonationHeaders } from './impersonation.ts';
+import { Session } from './session.ts';
 import { statusError } from './status-error.ts';
 import { transportError } from './transport-error.ts';
 
@@ -75,24 +73,34 @@ export class KubeClient implements AsyncDisposable {
   readonly access: ClusterAccess;
   readonly #options: KubeClientOptions;
   readonly #limits: ClientLimits;
-  readonly #dispatcher: Dispatcher;
-  readonly #token: BearerToken;
+  readonly #session: Session;
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
   readonly #underWay = new Set<Promise<unknown>>();
 
-  private constructor(options: KubeClientOptions, dispatcher: Dispatcher) {
+  private constructor(options: KubeClientOptions, session: Session) {
     this.access = options.access;
     this.#options = options;
     this.#limits = { ...defaultLimits, ...options.limits };
-    this.#dispatcher = dispatcher;
-    this.#token = new BearerToken(options.access, options.clock);
+    this.#session = session;
   }
 
-  /** Connects with the first request, not before. @throws AgentError KUBECONFIG_INVALID */
+  /**
+   * Connects with the first request, not before.
+   * @throws AgentError KUBECONFIG_INVALID, API_UNREACHABLE for a proxy that cannot be used
+   */
   static async open(options: KubeClientOptions): Promise<KubeClient> {
     const connectMs = options.limits?.connectMs ?? defaultLimits.connectMs;
-    return new KubeClient(options, await openDispatcher(options.access, connectMs));
+    const { access, clock } = options;
+    return new KubeClient(options, await Session.open({ access, clock, connectMs }));
+  }
+
+  /**
+   * Obtains the credential without sending a request; requests do so by themselves.
+   * @throws AgentError PLUGIN_FAILED, KUBECONFIG_INVALID, ABORTED
+   */
+  async authenticate(signal: AbortSignal): Promise<void> {
+    await this.#session.ready(signal);
   }
 
   /**
@@ -115,6 +123,7 @@ export class KubeClient implements AsyncDisposable {
     using exchange = this.#begin(request.verb, { what, signal: request.signal });
     try {
       this.#closing.signal.throwIfAborted();
+      await this.#session.ready(request.signal);
       using deadline = this.#deadline(what, this.#limits.requestMs, request.signal);
       const answer = await this.#send(request, deadline.signal);
       const bytes = await readBody(answer.body, {
@@ -141,6 +150,7 @@ export class KubeClient implements AsyncDisposable {
     const signal = AbortSignal.any([request.signal, this.#closing.signal]);
     using exchange = this.#begin('watch', { what, signal });
     try {
+      await this.#session.ready(signal);
       using deadline = this.#deadline(what, this.#limits.requestMs, signal);
       const answer = await this.#send({ ...request, verb: 'watch' }, deadline.signal);
       exchange.code = String(answer.statusCode);
@@ -165,7 +175,7 @@ export class KubeClient implements AsyncDisposable {
     this.#closing.abort(new AgentError('ABORTED', 'the client was closed'));
     // The dispatcher would wait for what it has; a request may still be reading its token.
     await Promise.allSettled(this.#underWay);
-    await this.#dispatcher.close();
+    await this.#session.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -185,15 +195,14 @@ export class KubeClient implements AsyncDisposable {
   ): Promise<Dispatcher.ResponseData> {
     const url = new URL(this.access.cluster.server);
     const query = new URLSearchParams(request.query).toString();
-    const answer = await undiciRequest.call(this.#dispatcher, {
+    const answer = await undiciRequest.call(this.#session.dispatcher, {
       origin: url.origin,
       path: `${url.pathname.replace(/\/$/, '')}${request.path}${query && `?${query}`}`,
       method: methods[request.verb],
       headers: {
         accept: 'application/json',
         'user-agent': `nodecertd/${this.#options.version}`,
-        ...(await this.#token.header()),
-        ...impersonationHeaders(this.access.credential.impersonation),
+        ...(await this.#session.headers()),
         ...(request.body !== undefined && { 'content-type': 'application/json' }),
       },
       signal,
@@ -206,7 +215,7 @@ export class KubeClient implements AsyncDisposable {
 
   #requireSuccess(what: string, answer: Dispatcher.ResponseData, bytes: Buffer): void {
     if (answer.statusCode >= 200 && answer.statusCode < 300) return;
-    if (answer.statusCode === 401) this.#token.refused();
+    if (answer.statusCode === 401) this.#session.refused();
     throw statusError({
       request: what,
       httpStatus: answer.statusCode,

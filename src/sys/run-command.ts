@@ -20,6 +20,8 @@ export interface CommandOptions {
   /** Lines of standard output and error that are handed on; what follows is counted. */
   readonly mostLines: number;
   readonly onLine: (line: string) => void;
+  /** Gets standard output byte for byte; only standard error is handed on in lines then. */
+  readonly onOutput?: (chunk: Buffer) => void;
   /** Ends the command as its time limit does. */
   readonly signal: AbortSignal;
 }
@@ -50,7 +52,14 @@ export async function runCommand(options: CommandOptions): Promise<CommandResult
   const child = start(options);
   if (child instanceof Error) return notStarted(child);
   const streams = [child.stdout, child.stderr].filter((stream) => stream !== null);
-  const read = Promise.all(streams.map((stream) => reader.read(stream)));
+  const { onOutput } = options;
+  const read = Promise.all(
+    streams.map((stream) =>
+      stream === child.stdout && onOutput !== undefined
+        ? readBytes(stream, onOutput)
+        : reader.read(stream),
+    ),
+  );
   try {
     const end = await ended(child, options);
     await flushed(read, streams, options.clock);
@@ -58,6 +67,14 @@ export async function runCommand(options: CommandOptions): Promise<CommandResult
   } catch (error) {
     return notStarted(error);
   }
+}
+
+/** Settles when the stream has ended or was destroyed. */
+async function readBytes(stream: Readable, onOutput: (chunk: Buffer) => void): Promise<void> {
+  stream.on('data', onOutput);
+  // The other end can be gone before this side reads.
+  stream.on('error', () => undefined);
+  await once(stream, 'close').catch(() => undefined);
 }
 
 /** Most reasons not to start are an event, but some (an argument with NUL, no memory) are thrown. */

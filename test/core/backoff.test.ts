@@ -24,6 +24,7 @@ const classes: Readonly<Record<ErrorCode, readonly [first: number, limit: number
   KUBECONFIG_INVALID: [10 * second, 15 * minute],
   KUBECONFIG_UNSUPPORTED: [10 * second, 15 * minute],
   CREDENTIAL_EXPIRED: [10 * second, 15 * minute],
+  PLUGIN_FAILED: [2 * second, 5 * minute],
   API_UNREACHABLE: [2 * second, 5 * minute],
   API_TIMEOUT: [2 * second, 5 * minute],
   API_UNTRUSTED: [10 * second, 15 * minute],

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import * as v from 'valibot';
 import type { ApiAccess } from '../../src/enroller/api-access.ts';
 import { Bench } from './fixtures.ts';
+
+const v1 = 'client.authentication.k8s.io/v1';
 
 const ask = async (access: ApiAccess): Promise<unknown> => {
   const { signal } = new AbortController();
@@ -67,6 +70,29 @@ describe('ApiAccess', () => {
     while (Date.now() < expired) await new Promise(setImmediate);
     await access.ready();
     assert.equal(access.source, 'bootstrap');
+  });
+
+  it('bootstraps with the token of an exec plugin, and repairs itself when that fails', async () => {
+    await using bench = await Bench.create();
+    const good = bench.sandbox.bootstrapKubeconfig();
+    const token = /token: (.*)/.exec(good)?.[1] ?? '';
+    const plugin = join(bench.directory, 'plugin');
+    const answer = `{"kind": "ExecCredential", "apiVersion": "${v1}", "status": {"token": "${token}"}}`;
+    await writeFile(plugin, '#!/bin/sh\necho "cannot reach the cloud" >&2; exit 3\n', {
+      mode: 0o755,
+    });
+    const exec = JSON.stringify({ apiVersion: v1, command: './plugin', interactiveMode: 'Never' });
+    await bench.writeBootstrap(good.replace(/token: .*/, `exec: ${exec}`));
+    await using access = bench.access();
+    await access.ready();
+    await assert.rejects(ask(access), {
+      code: 'PLUGIN_FAILED',
+      message: /cannot reach the cloud$/,
+    });
+    await writeFile(plugin, `#!/bin/sh\necho '${answer}'\n`, { mode: 0o755 });
+    await access.ready();
+    await ask(access);
+    assert.deepEqual(sources(bench), ['bootstrap']);
   });
 
   it('names both files when neither can be used', async () => {

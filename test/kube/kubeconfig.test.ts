@@ -18,6 +18,9 @@ const authority = await makeAuthority('kubeconfig-ca');
 const pair = await authority.issue({ commonName: 'node', usages: ['client auth'] });
 const server = 'https://10.0.0.1:6443';
 
+const v1 = 'client.authentication.k8s.io/v1';
+const aws = { apiVersion: v1, command: 'aws', interactiveMode: 'Never' };
+
 async function load(text: string, files: Record<string, string> = {}): Promise<ClusterAccess> {
   await using folder = await temporaryFolder();
   await mkdir(join(folder.path, 'pki'));
@@ -141,6 +144,54 @@ describe('loadKubeconfig()', () => {
     access[Symbol.dispose]();
     assert(access.credential.token?.expose().every((byte) => byte === 0));
     assert(access.credential.clientCertificate?.key.expose().every((byte) => byte === 0));
+  });
+
+  it('reads an exec plugin, and hides its variables', async () => {
+    const extension = { audience: 'nodes' };
+    const { path, credential } = await load(
+      config(
+        { extensions: [{ name: 'client.authentication.k8s.io/exec', extension }] },
+        {
+          exec: {
+            ...aws,
+            args: ['eks', 'get-token'],
+            env: [{ name: 'AWS_SECRET', value: 'hidden' }],
+            installHint: 'apt\ninstall \u001b[1maws',
+            provideClusterInfo: true,
+          },
+        },
+      ),
+    );
+    const { plugin } = credential;
+    assert.deepEqual(plugin?.environment(), { AWS_SECRET: 'hidden' });
+    assert.doesNotMatch(inspect(credential, { depth: 9 }) + JSON.stringify(credential), /hidden/);
+    const { environment: _, ...shown } = plugin;
+    assert.deepEqual(shown, {
+      apiVersion: v1,
+      name: 'aws',
+      command: 'aws',
+      args: ['eks', 'get-token'],
+      installHint: 'apt install [1maws',
+      provideClusterInfo: true,
+      clusterConfig: extension,
+    });
+    const commands: readonly (readonly [string, string])[] = [
+      ['./bin/aws', join(path, '../bin/aws')],
+      ['bin/aws', join(path, '../bin/aws')],
+      ['/usr/bin/aws', '/usr/bin/aws'],
+    ];
+    for (const [command, expected] of commands) {
+      const found = await load(config({}, { exec: { ...aws, command } }));
+      const folder = join(found.path, '..');
+      const wanted = expected.replace(join(path, '..'), folder);
+      assert.equal(found.credential.plugin?.command, wanted);
+    }
+  });
+
+  it('takes a v1beta1 plugin without a mode', async () => {
+    const apiVersion = 'client.authentication.k8s.io/v1beta1';
+    const { credential } = await load(config({}, { exec: { command: 'aws', apiVersion } }));
+    assert.equal(credential.plugin?.apiVersion, apiVersion);
   });
 
   it('reads the identity to impersonate', async () => {
@@ -285,13 +336,46 @@ describe('loadKubeconfig()', () => {
       text: config({}, { token: 12345 }),
       message: /token must be string, found number/,
     },
-    ...['exec', 'auth-provider', 'username', 'password'].map((key) => ({
+    ...['auth-provider', 'username', 'password'].map((key) => ({
       name: `a user with ${key}`,
-      text: config({}, { token: 'abc', [key]: key === 'exec' ? { command: 'aws' } : 'x' }),
+      text: config({}, { token: 'abc', [key]: 'x' }),
       code: 'KUBECONFIG_UNSUPPORTED' as const,
       message: new RegExp(`users\\[0\\]\\.user\\.${key} is a way to authenticate`),
       remedy: new RegExp(`Replace ${key} by token`),
     })),
+    ...(
+      [
+        ['a plugin without a command', { apiVersion: v1 }, /exec\.command is missing/],
+        ['a plugin without a version', { command: 'aws' }, /exec\.apiVersion is missing/],
+        [
+          'a v1 plugin without a mode',
+          { ...aws, interactiveMode: '' },
+          /interactiveMode is missing/,
+        ],
+        ['an unknown mode', { ...aws, interactiveMode: 'No' }, /interactiveMode must be Never, /],
+        [
+          'a variable without a name',
+          { ...aws, env: [{ value: 'x' }] },
+          /env\[0\]\.name is missing/,
+        ],
+        ['an argument that is a number', { ...aws, args: [1] }, /args\[0\] must be string/],
+        ['a NUL in an argument', { ...aws, args: ['a\0b'] }, /exec holds a NUL character/],
+      ] as const
+    ).map(([name, exec, message]) => ({ name, text: config({}, { exec }), message })),
+    {
+      name: 'a plugin that needs a terminal',
+      text: config({}, { exec: { ...aws, interactiveMode: 'Always' } }),
+      code: 'KUBECONFIG_UNSUPPORTED',
+      message: /exec\.interactiveMode is Always, but a service has no terminal/,
+      remedy: /interactiveMode to Never/,
+    },
+    {
+      name: 'a plugin of an old API version',
+      text: config({}, { exec: { ...aws, apiVersion: 'client.authentication.k8s.io/v1alpha1' } }),
+      code: 'KUBECONFIG_UNSUPPORTED',
+      message: /exec\.apiVersion is "client\.authentication\.k8s\.io\/v1alpha1"/,
+      remedy: /client\.authentication\.k8s\.io\/v1 or /,
+    },
     {
       name: 'a key of the user that nodecertd does not know',
       text: config({}, { token: 'abc', tokenfile: '/a/token' }),

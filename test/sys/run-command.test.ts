@@ -99,6 +99,16 @@ describe('runCommand()', () => {
     assert.deepEqual(lines, ['one', 'two', 'three']);
   });
 
+  it('hands on standard output byte for byte when asked to, and standard error in lines', async () => {
+    const chunks: Buffer[] = [];
+    const onOutput = (chunk: Buffer): void => void chunks.push(chunk);
+    const script = "printf 'a\\n\\377\\000b'; echo said >&2";
+    const { result, lines } = await shell(script, { onOutput });
+    assert.deepEqual(result.end, { kind: 'exited', code: 0 });
+    assert.deepEqual(Buffer.concat(chunks), Buffer.from([0x61, 0x0a, 0xff, 0x00, 0x62]));
+    assert.deepEqual(lines, ['said']);
+  });
+
   it('gives the arguments as they are, and nothing but the environment it is told', async () => {
     const { lines } = await run(['/usr/bin/env', 'sh', '-c', 'echo "$1"; env', 'sh', '$HOME; *'], {
       env: { PATH: path, A: '1' },

@@ -1,0 +1,221 @@
+import type { ErrorCode } from '../core/errors.ts';
+import { AgentError, describeError } from '../core/errors.ts';
+import { formatDuration, second } from '../core/instant.ts';
+import { printable, withoutSecrets } from '../core/printable.ts';
+import type { Clock } from '../sys/clock.ts';
+import { exposureOf } from '../sys/exposure.ts';
+import { findProgram } from '../sys/find-program.ts';
+import type { CommandEnd } from '../sys/run-command.ts';
+import { runCommand } from '../sys/run-command.ts';
+import type { ClusterAccess, ExecPlugin } from './cluster-access.ts';
+import type { PluginCredential } from './exec-credential.ts';
+import { execInfo, outputLimit, parseExecCredential } from './exec-credential.ts';
+import type { Environment } from './proxy.ts';
+
+/** client-go waits without limit; a daemon would hang unnoticed. Cloud command lines take a few seconds. */
+export const pluginTimeoutMs = 30 * second;
+
+interface PluginRun {
+  readonly access: ClusterAccess;
+  readonly plugin: ExecPlugin;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly environment?: Environment;
+}
+
+/**
+ * Runs the exec credential plugin of a kubeconfig. It runs as root, so it is refused
+ * when another user can change the program or the kubeconfig that names it; what the
+ * program itself loads is not checked.
+ * @throws AgentError PLUGIN_FAILED, KUBECONFIG_INVALID, ABORTED
+ */
+export async function runExecPlugin(run: PluginRun): Promise<PluginCredential> {
+  const { access, plugin, clock, signal, environment = process.env } = run;
+  const own = inherited(environment);
+  // As in client-go, PATH of the kubeconfig's own variables does not decide what runs.
+  const program = await findProgram(plugin.command, own.PATH);
+  if (program === undefined) throw notFound(run, own.PATH);
+  for (const path of [program, access.path]) await refuseExposed(run, path);
+  using output = new BoundedOutput();
+  const complaints: string[] = [];
+  const { end } = await runCommand({
+    argv: [program, ...plugin.args],
+    env: {
+      ...own,
+      ...plugin.environment(),
+      KUBERNETES_EXEC_INFO: execInfo(plugin, access.cluster),
+    },
+    clock,
+    timeoutMs: pluginTimeoutMs,
+    mostLines: mostComplaints,
+    onLine: (line) => complaints.push(line),
+    onOutput: (chunk) => output.add(chunk),
+    signal: AbortSignal.any([signal, output.overflow]),
+  });
+  if (output.overflow.aborted) {
+    throw pluginFailure(run, { message: `printed more than ${outputLimit / 1024} kB` });
+  }
+  if (end.kind === 'aborted') throw new AgentError('ABORTED', `${nameOf(run)} was cancelled`);
+  if (end.kind !== 'exited' || end.code !== 0) throw endError(run, end, complaints);
+  return parse(run, output.text());
+}
+
+function parse(run: PluginRun, text: string): PluginCredential {
+  const { plugin, access } = run;
+  const result = parseExecCredential(text, plugin.apiVersion);
+  switch (result.kind) {
+    case 'credential':
+      return result.credential;
+    case 'malformed':
+      throw pluginFailure(run, { message: `printed no usable ExecCredential: ${result.reason}` });
+    case 'other-version':
+      throw pluginFailure(run, {
+        code: 'KUBECONFIG_INVALID',
+        message: `answered in ${result.found}, but apiVersion in the kubeconfig is ${plugin.apiVersion}`,
+        remedy: `Set apiVersion of exec in ${access.path} to the version that ${plugin.name} answers in`,
+      });
+    default:
+      return result satisfies never;
+  }
+}
+
+/**
+ * What this program's own launcher and service manager set for it alone. The rest of the
+ * environment is passed on as in client-go: proxy variables, AWS_PROFILE and the like.
+ */
+const ownVariables = new Set([
+  'GLIBC_TUNABLES',
+  'MALLOC_ARENA_MAX',
+  'MALLOC_TRIM_THRESHOLD_',
+  'NODE_COMPILE_CACHE',
+  'NODE_COMPILE_CACHE_PORTABLE',
+  'NOTIFY_SOCKET',
+  'WATCHDOG_PID',
+  'WATCHDOG_USEC',
+]);
+
+const usualPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+function inherited(environment: Environment): Record<string, string> & { readonly PATH: string } {
+  const kept = Object.entries(environment).filter(([name]) => !ownVariables.has(name));
+  return {
+    ...(Object.fromEntries(kept) as Record<string, string>),
+    PATH: environment['PATH'] ?? usualPath,
+  };
+}
+
+async function refuseExposed(run: PluginRun, path: string): Promise<void> {
+  try {
+    const exposure = await exposureOf(path);
+    if (exposure === undefined) return;
+    const { what, remedy } = exposure;
+    throw pluginFailure(run, { message: `is not run as root: ${what}`, remedy });
+  } catch (error) {
+    if (error instanceof AgentError) throw error;
+    const hint = run.plugin.installHint;
+    throw pluginFailure(run, {
+      message: `cannot be run: ${describeError(error)}`,
+      ...(hint !== undefined && { remedy: installRemedy(run) }),
+    });
+  }
+}
+
+function notFound(run: PluginRun, path: string): AgentError {
+  return pluginFailure(run, {
+    message: `is in no folder of PATH (${printable(path, 200)})`,
+    remedy: installRemedy(run),
+  });
+}
+
+function installRemedy({ plugin, access }: PluginRun): string {
+  const hint = plugin.installHint;
+  if (hint !== undefined) return `Install ${plugin.name}: ${hint}`;
+  return `Install ${plugin.name} on this node, or set an absolute path as command of exec in ${access.path}`;
+}
+
+function endError(run: PluginRun, end: CommandEnd, complaints: readonly string[]): AgentError {
+  return pluginFailure(run, { message: `${endText(end)}${quoted(complaints)}` });
+}
+
+function endText(end: CommandEnd): string {
+  switch (end.kind) {
+    case 'exited':
+      return `failed with exit code ${end.code}`;
+    case 'signalled':
+      return `was ended by ${end.signal}`;
+    case 'timed-out':
+      return `did not end within ${formatDuration(pluginTimeoutMs)}`;
+    case 'not-started':
+      return `could not be started: ${end.reason}`;
+    case 'aborted':
+      return 'was cancelled';
+    default:
+      return end satisfies never;
+  }
+}
+
+/** Read, so that a plugin with a lot to say does not block; most of it is not shown. */
+const mostComplaints = 1_000;
+
+/**
+ * What a failed plugin wrote to standard error: its last two lines, where programs put the
+ * reason. The line reader has left out what looks like a key or token; the rest of
+ * such a word goes too, as does any word longer than plain words are (signed URLs).
+ * Nothing of a plugin that succeeds is shown, and nothing at all of standard output.
+ */
+function quoted(complaints: readonly string[]): string {
+  const lines = complaints
+    .slice(-2)
+    .map((line) => printable(line.replace(/\S*…\S*|\S{48,}/g, '…'), 200));
+  return lines.length === 0 ? '' : `: ${lines.join(' / ')}`;
+}
+
+/** An error about a plugin: `the exec plugin NAME of kubeconfig FILE MESSAGE`. */
+export function pluginFailure(
+  run: Pick<PluginRun, 'plugin' | 'access'>,
+  details: { readonly code?: ErrorCode; readonly message: string; readonly remedy?: string },
+): AgentError {
+  const { code = 'PLUGIN_FAILED', message, remedy = tryRemedy(run.plugin) } = details;
+  return new AgentError(code, `${nameOf(run)} ${message}`, { remedy });
+}
+
+function nameOf({ plugin, access }: Pick<PluginRun, 'plugin' | 'access'>): string {
+  return `the exec plugin ${plugin.name} of kubeconfig ${access.path}`;
+}
+
+function tryRemedy({ name, args }: ExecPlugin): string {
+  const words = [name, ...args.map((word) => withoutSecrets(word, 80))].join(' ');
+  return `Run the plugin as root and correct what it reports: ${printable(words, 300)}`;
+}
+
+/** Standard output up to the limit; it holds the credential, so it is wiped after use. */
+class BoundedOutput implements Disposable {
+  readonly #chunks: Buffer[] = [];
+  readonly #overflow = new AbortController();
+  #length = 0;
+
+  add(chunk: Buffer): void {
+    this.#length += chunk.length;
+    this.#chunks.push(chunk);
+    if (this.#length > outputLimit) this.#overflow.abort();
+    if (this.overflow.aborted) this[Symbol.dispose]();
+  }
+
+  get overflow(): AbortSignal {
+    return this.#overflow.signal;
+  }
+
+  /** JSON and YAML are parsed from strings, which cannot be wiped; they end with this short-lived process. */
+  text(): string {
+    const whole = Buffer.concat(this.#chunks);
+    try {
+      return whole.toString('utf8');
+    } finally {
+      whole.fill(0);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const chunk of this.#chunks.splice(0)) chunk.fill(0);
+  }
+}

@@ -1,0 +1,25 @@
+import { access, constants, stat } from 'node:fs/promises';
+import { isAbsolute, join } from 'node:path';
+
+/**
+ * The absolute path of a program: a name with a slash is one already, any other is
+ * looked up in PATH. Relative folders of PATH are skipped, as in exec.LookPath of Go: the
+ * working folder must not decide what runs as root.
+ */
+export async function findProgram(name: string, path: string): Promise<string | undefined> {
+  if (name.includes('/')) return name;
+  for (const folder of path.split(':').filter(isAbsolute)) {
+    const program = join(folder, name);
+    if (await isExecutable(program)) return program;
+  }
+  return undefined;
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.X_OK);
+    return (await stat(path)).isFile();
+  } catch {
+    return false;
+  }
+}
