@@ -1,6 +1,5 @@
 #!/bin/bash
-# Puts what was built where a system expects it, below DESTDIR if that is set. What is
-# configured there already is left alone.
+# Installs what was built, below DESTDIR if that is set. Keeps an existing configuration.
 set -euo pipefail
 umask 022
 
@@ -11,21 +10,21 @@ etc=${DESTDIR:-}/etc/nodecertd
 lib=$usr/lib/nodecertd
 zsh=${DESTDIR:-}${ZSH_COMPLETIONS:-$prefix/share/zsh/site-functions}
 
-# A file FROM at its place TO, in the folder that is made for it.
+# put FROM TO [MODE]: copies a file and creates its directory.
 put() { install -D -m "${3:-644}" "$1" "$2"; }
 
-# Pieces of another version would be left over.
+# Otherwise files of another version would remain.
 rm -rf "$lib"
 put scripts/nodecertd.sh "$usr/bin/nodecertd" 755
 for piece in "$dist"/lib/*.js "$dist"/lib/package.json "$dist"/lib/cache/*/*; do
   put "$piece" "$lib/${piece#"$dist"/lib/}"
 done
-# A fifth of the runtime is symbols for debuggers.
+# Debug symbols are a fifth of the runtime.
 put "$dist/lib/node" "$lib/node" 755
 if command -v strip >/dev/null; then
   strip --remove-section=.comment "$lib/node"
 else
-  echo "Node keeps its symbols (33 MB): there is no strip here (Debian: apt-get install binutils)" >&2
+  echo "strip is missing, so Node keeps its symbols (33 MB). On Debian: apt-get install binutils" >&2
 fi
 
 unit=$usr/lib/systemd/system/nodecertd.service
@@ -37,7 +36,7 @@ put systemd/nodecertd.tmpfiles "$usr/lib/tmpfiles.d/nodecertd.conf"
 put config/config.schema.json "$usr/share/nodecertd/config.schema.json"
 if [ ! -e "$etc/config.yaml" ]; then
   put config/config.yaml "$etc/config.yaml"
-  # For editors that check while one types.
+  # For editors that check the file against the schema.
   sed -i "s|\$schema=./config|\$schema=$prefix/share/nodecertd/config|" "$etc/config.yaml"
 fi
 
@@ -48,7 +47,7 @@ completions=fish/vendor_completions.d/nodecertd.fish
 put "$dist/share/$completions" "$usr/share/$completions"
 put "$dist/share/zsh/site-functions/_nodecertd" "$zsh/_nodecertd"
 
-# In the folders that they have here, so that the pages find one another.
+# In the same directories as here, so that links between the pages work.
 doc=$usr/share/doc/nodecertd
 for file in README.md docs/*.{md,svg} config/*.yaml config/grafana-dashboard.json systemd/*.{conf,service}; do put "$file" "$doc/$file"; done
 for file in "$dist"/share/doc/*; do put "$file" "$doc/${file##*/}"; done

@@ -267,7 +267,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     const copies = '/var/lib/nodecertd/adopt/20261125T000000Z';
     await container.write(`${copies}/manifest.json`, '{}');
     const output = await container.must('apt-get', 'purge', '--yes', 'nodecertd');
-    assert.match(output, /^The kubelet of this node was handed over to nodecertd/m);
+    assert.match(output, /^The kubelet of this node was adopted by nodecertd/m);
     assert.equal(await serial('kubelet-client'), old);
     assert.equal(await container.must('ls', '/var/lib/nodecertd'), 'adopt\n');
     assert.ok(await container.has(`${copies}/manifest.json`));
