@@ -134,6 +134,14 @@ export type EnrollerReport =
   | { readonly type: 'insecure'; readonly server: string }
   /** The kubeconfig embeds or names another certificate than the pair that is kept; requests use the pair. */
   | { readonly type: 'stale-kubeconfig'; readonly path: string; readonly pair: string }
+  | {
+      readonly type: 'kubeconfig';
+      readonly path: string;
+      /** What was written, replaced or set aside, for the log. */
+      readonly findings: readonly Finding[];
+      /** Why the kubelet cannot use the file as it is now. */
+      readonly failure?: Failure;
+    }
   | { readonly type: 'preflight'; readonly findings: readonly DoctorFinding[] }
   /** Which credential requests are made with. */
   | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
@@ -180,6 +188,9 @@ export interface Finding {
     | 'pair-pruned'
     | 'permissions-tightened'
     | 'stray-removed'
+    | 'kubeconfig-written'
+    | 'kubeconfig-replaced'
+    | 'kubeconfig-set-aside'
     /** The new pair is in place, but what comes after it (sync, removal of old pairs) failed. */
     | 'cleanup-failed';
   readonly path: string;

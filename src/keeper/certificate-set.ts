@@ -124,6 +124,11 @@ export class CertificateSet {
     this.#rotators.find((rotator) => rotator.path === path)?.disturbed();
   }
 
+  /** The inspection of the client certificate covers the kubeconfig that names it. */
+  kubeconfigChanged(): void {
+    this.#rotators.find(({ spec }) => spec.profile === 'kubelet-client')?.disturbed();
+  }
+
   credentialChanged(): void {
     for (const rotator of this.#rotators) rotator.credentialChanged();
   }

@@ -134,6 +134,7 @@ export class Keeper implements EnrollerListener {
   status(): AgentStatus {
     const { config, version, clock } = this.#options;
     const preflight = this.#preflight.findings;
+    const kubeconfig = this.#connections.kubeconfigFailure;
     return {
       version,
       pid: process.pid,
@@ -145,6 +146,7 @@ export class Keeper implements EnrollerListener {
         ...certificate,
         ...this.#after?.status(certificate.name),
       })),
+      ...(kubeconfig !== undefined && { kubeconfig }),
       ...(preflight !== undefined && { preflight }),
     };
   }
@@ -243,6 +245,7 @@ export class Keeper implements EnrollerListener {
       case 'clock-skew':
       case 'credential':
       case 'stale-kubeconfig':
+      case 'kubeconfig':
       case 'insecure':
         return this.#connections.report(report);
       case 'preflight':
@@ -333,6 +336,8 @@ export class Keeper implements EnrollerListener {
       if (file === configFile) logger.log('config_changed', { path: file });
       else if (ofKubelet.includes(file)) this.#lookAgain();
       else this.#certificates.credentialChanged();
+      // The enroller writes a missing or damaged kubeconfig again.
+      if (file === config.kubeconfig) this.#certificates.kubeconfigChanged();
     }
   }
 }
