@@ -34,6 +34,7 @@ export const findingGroups = {
     'kubeconfig-expired',
     'kubeconfig-permissions',
     'kubeconfig-insecure',
+    'plugin-failed',
     'cluster-ca-expired',
     'cluster-ca-expiring',
   ],

@@ -138,6 +138,14 @@ function refusalFindings(
   context: BootstrapContext,
 ): DoctorFinding[] {
   if (identity === undefined || !('code' in identity)) return [];
+  // A plugin that is needed now is reported where the credential is obtained.
+  if (identity.code === 'PLUGIN_FAILED' && !context.needed) {
+    const { message, remedy } = identity;
+    const shown = remedy === undefined ? {} : { remedy };
+    return [
+      { id: 'plugin-failed', severity: 'info', what: message, why: whyOf(context), ...shown },
+    ];
+  }
   // Whether the server can be reached at all is judged where the server is.
   if (identity.code !== 'API_UNAUTHORIZED') return [];
   return [

@@ -43,11 +43,10 @@ export async function identify(
   }
 }
 
-/** Why the client could not be opened. The check of the kubeconfig reports a file that cannot be used. */
+/** Why there is no client with a credential. The check of the kubeconfig reports a file that cannot be used. */
 export function openingFindings(failure: Failure): DoctorFinding[] {
-  const found = failure.code.startsWith('API_')
-    ? connectionFailure(failure, 'kubeconfig')
-    : undefined;
+  const isOfFile = ['KUBECONFIG_', 'CREDENTIAL_'].some((prefix) => failure.code.startsWith(prefix));
+  const found = isOfFile ? undefined : connectionFailure(failure, 'kubeconfig');
   return found === undefined ? [] : [found];
 }
 
@@ -81,6 +80,10 @@ const meanings: Partial<Record<ErrorCode, Meaning>> = {
   API_TIMEOUT: {
     id: 'api-unreachable',
     why: 'Certificates can be neither asked for nor renewed until it answers',
+  },
+  PLUGIN_FAILED: {
+    id: 'plugin-failed',
+    why: 'The exec plugin gives no credential: a kubelet with this kubeconfig fails in the same way',
   },
   API_UNTRUSTED: {
     id: 'api-untrusted',

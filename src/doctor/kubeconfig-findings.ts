@@ -3,6 +3,7 @@ import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { adoptRemedy } from './kubelet-findings.ts';
+import type { KubeconfigUser } from '../kube/kubeconfig-user.ts';
 import type { KubeconfigState } from './kubeconfig-state.ts';
 
 export interface KubeconfigContext {
@@ -21,13 +22,16 @@ export function kubeconfigFindings(
 ): DoctorFinding[] {
   if (state.kind === 'missing') return [missing(state.path, context)];
   if (state.kind === 'invalid') {
-    const { message, remedy } = state.failure;
+    const { code, message, remedy } = state.failure;
     return [
       {
         id: 'kubeconfig-invalid',
         severity: 'error',
         what: message,
-        why: 'Neither the kubelet nor the agent can reach the API server with it',
+        why:
+          code === 'KUBECONFIG_UNSUPPORTED'
+            ? 'nodecertd cannot use it; the kubelet may be able to'
+            : 'Neither the kubelet nor the agent can reach the API server with it',
         ...(remedy !== undefined && { remedy }),
       },
     ];
@@ -69,11 +73,7 @@ function linkFindings(
   { pairLink }: KubeconfigContext,
 ): DoctorFinding[] {
   if (pairLink === undefined || followsPair) return [];
-  const found = user.embedsCertificate
-    ? 'embeds a client certificate'
-    : user.certificateFile === undefined
-      ? 'names no client certificate'
-      : `names ${user.certificateFile}`;
+  const found = credentialText(user);
   const until =
     certificateExpiry === undefined ? '' : ` and ends at ${formatInstant(certificateExpiry)}`;
   return [
@@ -82,13 +82,24 @@ function linkFindings(
       severity: 'warning',
       what: `${path} ${found} instead of ${pairLink}`,
       why: `What the agent rotates does not reach the kubelet, whose access stays as it is${until}`,
-      // A user without a certificate is none that adopt would give one.
-      remedy:
-        user.embedsCertificate || user.certificateFile !== undefined
-          ? adoptRemedy
-          : `kubectl config set-credentials ${user.name} --client-certificate=${pairLink} --client-key=${pairLink} --kubeconfig=${path} && systemctl restart kubelet`,
+      remedy: linkRemedy(path, pairLink, user),
     },
   ];
+}
+
+function credentialText({ embedsCertificate, certificateFile, plugin }: KubeconfigUser): string {
+  if (embedsCertificate) return 'embeds a client certificate';
+  if (certificateFile !== undefined) return `names ${certificateFile}`;
+  return plugin === undefined ? 'names no client certificate' : `uses the exec plugin ${plugin}`;
+}
+
+/** `adopt` replaces a certificate by the link, but gives no certificate to a user without one. */
+function linkRemedy(path: string, pairLink: string, user: KubeconfigUser): string {
+  const { name, embedsCertificate, certificateFile, plugin } = user;
+  if (embedsCertificate || certificateFile !== undefined) return adoptRemedy;
+  const set = `kubectl config set-credentials ${name} --client-certificate=${pairLink} --client-key=${pairLink} --kubeconfig=${path} && systemctl restart kubelet`;
+  if (plugin === undefined) return set;
+  return `If the kubelet is to keep using the plugin, remove the certificate with the profile kubelet-client from the configuration of nodecertd; otherwise: ${set}`;
 }
 
 function expiryFindings(

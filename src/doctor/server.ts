@@ -3,6 +3,7 @@ import { second } from '../core/instant.ts';
 import { whoAmI } from '../kube/access-review.ts';
 import { readBootstrapToken } from '../kube/bootstrap-token.ts';
 import { listCsrs } from '../kube/csr-list.ts';
+import { pluginTimeoutMs } from '../kube/exec-plugin.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { proxyFor } from '../kube/proxy.ts';
 import { KubeClient } from '../kube/rest-client.ts';
@@ -36,6 +37,8 @@ export interface ServerFacts {
 
 /** For a few small requests in a row. */
 const requestMs = 10 * second;
+/** An exec plugin may have to be run first; its own limit ends it earlier, and names it. */
+const credentialMs = pluginTimeoutMs + requestMs;
 /** Thousands of requests in pages. */
 const listMs = 30 * second;
 
@@ -46,7 +49,14 @@ export async function askServer(
 ): Promise<ServerFacts> {
   const { config, api } = options;
   const opened = await runCheck(
-    serverCheck('the credential', () => api.open()),
+    {
+      ...serverCheck('the credential', async (signal) => {
+        const connection = await api.open();
+        await connection.client.authenticate(signal);
+        return connection;
+      }),
+      timeoutMs: credentialMs,
+    },
     context,
   );
   if (opened.kind === 'failed') return { connection: opened };
@@ -103,9 +113,12 @@ export async function askAboutBootstrap(
   if (kubeconfig.kind !== 'loaded') return facts;
   const { path, token } = kubeconfig;
   const identity = await runCheck(
-    serverCheck('the bootstrap credential', (signal) =>
-      withClient(path, { ...options, ...context }, (client) => whoAmI(client, signal)),
-    ),
+    {
+      ...serverCheck('the bootstrap credential', (signal) =>
+        withClient(path, { ...options, ...context }, (client) => whoAmI(client, signal)),
+      ),
+      timeoutMs: credentialMs,
+    },
     context,
   );
   const asked = {

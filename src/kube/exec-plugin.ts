@@ -1,4 +1,3 @@
-import type { ErrorCode } from '../core/errors.ts';
 import { AgentError, describeError } from '../core/errors.ts';
 import { formatDuration, second } from '../core/instant.ts';
 import { printable, withoutSecrets } from '../core/printable.ts';
@@ -27,7 +26,7 @@ interface PluginRun {
  * Runs the exec credential plugin of a kubeconfig. It runs as root, so it is refused
  * when another user can change the program or the kubeconfig that names it; what the
  * program itself loads is not checked.
- * @throws AgentError PLUGIN_FAILED, KUBECONFIG_INVALID, ABORTED
+ * @throws AgentError PLUGIN_FAILED, ABORTED
  */
 export async function runExecPlugin(run: PluginRun): Promise<PluginCredential> {
   const { access, plugin, clock, signal, environment = process.env } = run;
@@ -70,7 +69,6 @@ function parse(run: PluginRun, text: string): PluginCredential {
       throw pluginFailure(run, { message: `printed no usable ExecCredential: ${result.reason}` });
     case 'other-version':
       throw pluginFailure(run, {
-        code: 'KUBECONFIG_INVALID',
         message: `answered in ${result.found}, but apiVersion in the kubeconfig is ${plugin.apiVersion}`,
         remedy: `Set apiVersion of exec in ${access.path} to the version that ${plugin.name} answers in`,
       });
@@ -173,10 +171,10 @@ function quoted(complaints: readonly string[]): string {
 /** An error about a plugin: `the exec plugin NAME of kubeconfig FILE MESSAGE`. */
 export function pluginFailure(
   run: Pick<PluginRun, 'plugin' | 'access'>,
-  details: { readonly code?: ErrorCode; readonly message: string; readonly remedy?: string },
+  details: { readonly message: string; readonly remedy?: string },
 ): AgentError {
-  const { code = 'PLUGIN_FAILED', message, remedy = tryRemedy(run.plugin) } = details;
-  return new AgentError(code, `${nameOf(run)} ${message}`, { remedy });
+  const { message, remedy = tryRemedy(run.plugin) } = details;
+  return new AgentError('PLUGIN_FAILED', `${nameOf(run)} ${message}`, { remedy });
 }
 
 function nameOf({ plugin, access }: Pick<PluginRun, 'plugin' | 'access'>): string {

@@ -1,18 +1,21 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
+import { withoutSecrets } from '../core/printable.ts';
 import { currentUser, openKubeconfig } from './kubeconfig.ts';
 
-/** How a kubeconfig's current user is said to authenticate: the names, not what is behind them. */
+/** How the current user of a kubeconfig authenticates, by the names in the file alone. */
 export interface KubeconfigUser {
   /** As `kubectl config set-credentials` takes it. */
   readonly name: string;
-  /** The certificate stands in the kubeconfig itself, where no rotation can reach it. */
+  /** The kubeconfig holds the certificate itself, where no rotation can reach it. */
   readonly embedsCertificate: boolean;
   /** Absolute. */
   readonly certificateFile?: string;
   readonly keyFile?: string;
-  /** A token, a key or both stand in the kubeconfig: whoever reads it is this user. */
+  /** The kubeconfig holds a token or a key, so a reader of the file can act as this user. */
   readonly holdsSecret: boolean;
+  /** The exec plugin, if it is the only credential. */
+  readonly plugin?: string;
 }
 
 const text = v.nullish(v.string());
@@ -23,6 +26,7 @@ const userSchema = v.object({
   'client-certificate-data': text,
   'client-key': text,
   'client-key-data': text,
+  exec: v.nullish(v.object({ command: text })),
 });
 
 /** @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID */
@@ -34,11 +38,15 @@ export async function readKubeconfigUser(path: string): Promise<KubeconfigUser> 
     named ? resolve(dirname(path), named) : undefined;
   const certificateFile = fileOf(fields['client-certificate']);
   const keyFile = fileOf(fields['client-key']);
+  const embedsCertificate = Boolean(fields['client-certificate-data']);
+  const hasOther = embedsCertificate || certificateFile !== undefined || Boolean(fields.token);
+  const plugin = hasOther ? undefined : fields.exec?.command;
   return {
     name,
-    embedsCertificate: Boolean(fields['client-certificate-data']),
+    embedsCertificate,
     holdsSecret: Boolean(fields.token) || Boolean(fields['client-key-data']),
     ...(certificateFile !== undefined && { certificateFile }),
     ...(keyFile !== undefined && { keyFile }),
+    ...(plugin && { plugin: withoutSecrets(plugin, 80) }),
   };
 }

@@ -27,7 +27,7 @@ export class PluginCredentials {
     this.#options = options;
   }
 
-  /** @throws AgentError PLUGIN_FAILED, KUBECONFIG_INVALID, ABORTED */
+  /** @throws AgentError PLUGIN_FAILED, ABORTED */
   async ready(signal: AbortSignal): Promise<void> {
     if (this.#held !== undefined && !this.#isRefused && !this.#isExpired(this.#held)) return;
     this.#running ??= this.#run();

@@ -97,7 +97,7 @@ export class KubeClient implements AsyncDisposable {
 
   /**
    * Obtains the credential without sending a request; requests do so by themselves.
-   * @throws AgentError PLUGIN_FAILED, KUBECONFIG_INVALID, ABORTED
+   * @throws AgentError PLUGIN_FAILED, ABORTED
    */
   async authenticate(signal: AbortSignal): Promise<void> {
     await this.#session.ready(signal);

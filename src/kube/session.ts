@@ -51,7 +51,7 @@ export class Session {
 
   /**
    * Sees to it that the credential has not expired; only an exec plugin makes this wait.
-   * @throws AgentError PLUGIN_FAILED, KUBECONFIG_INVALID, ABORTED
+   * @throws AgentError PLUGIN_FAILED, ABORTED
    */
   async ready(signal: AbortSignal): Promise<void> {
     await this.#plugin?.ready(signal);

@@ -83,6 +83,12 @@ describe('bootstrapFindings()', () => {
       'info bootstrap-refused',
     ],
     [
+      'an exec plugin that fails',
+      { identity: { code: 'PLUGIN_FAILED', message: 'x', remedy: 'y' } },
+      'info bootstrap-credential',
+      'info plugin-failed',
+    ],
+    [
       'a JWT past its exp',
       { kubeconfig: { ...noToken, token: { kind: 'other', expiry: now - 1 } }, record: 'unknown' },
       'error bootstrap-expired',

@@ -84,6 +84,11 @@ describe('openingFindings()', () => {
     ]);
   });
 
+  it('finds an exec plugin that gives no credential', () => {
+    const findings = openingFindings({ ...failure, code: 'PLUGIN_FAILED' });
+    assert.deepEqual(summaryOf(findings), ['error plugin-failed']);
+  });
+
   it('leaves a kubeconfig that cannot be used to the check of the file', () => {
     assert.deepEqual(openingFindings({ ...failure, code: 'KUBECONFIG_INVALID' }), []);
   });

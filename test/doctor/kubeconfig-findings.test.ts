@@ -33,6 +33,15 @@ const embedded = {
   followsPair: false,
   user: { ...user, embedsCertificate: true, holdsSecret: true },
 };
+const withPlugin: KubeconfigState = {
+  kind: 'loaded',
+  path,
+  mode: 0o600,
+  server: healthy.server,
+  insecure: false,
+  followsPair: false,
+  user: { name: 'aws', embedsCertificate: false, holdsSecret: false, plugin: 'aws' },
+};
 const context: KubeconfigContext = { now, pairLink, hasIdentity: true, hasBootstrap: true };
 
 describe('kubeconfigFindings()', () => {
@@ -51,6 +60,18 @@ describe('kubeconfigFindings()', () => {
       {},
       ['error kubeconfig-invalid'],
     ],
+    [
+      'one that nodecertd does not support',
+      {
+        kind: 'invalid',
+        path,
+        failure: { code: 'KUBECONFIG_UNSUPPORTED', message: 'x', remedy: 'y' },
+      },
+      {},
+      ['error kubeconfig-invalid'],
+    ],
+    ['an exec plugin', withPlugin, {}, ['warning kubeconfig-stale']],
+    ['an exec plugin and no pair', withPlugin, { pairLink: undefined }, ['ok kubeconfig']],
     ['an embedded certificate', embedded, {}, ['warning kubeconfig-stale']],
     [
       'another file',
@@ -114,6 +135,21 @@ describe('kubeconfigFindings()', () => {
     assert.match(
       textOf(kubeconfigFindings({ ...healthy, followsPair: false, user: withToken }, context)),
       /kubectl config set-credentials default-auth --client-certificate=\/pki\/kubelet-client-current.pem --client-key=\/pki\/kubelet-client-current.pem --kubeconfig=\/etc\/kubernetes\/kubelet.conf/,
+    );
+  });
+
+  it('kubeconfigFindings() does not blame the kubelet for what nodecertd does not support', () => {
+    const failure = { code: 'KUBECONFIG_UNSUPPORTED', message: 'x' } as const;
+    const findings = kubeconfigFindings({ kind: 'invalid', path, failure }, context);
+    assert.match(textOf(findings), /nodecertd cannot use it; the kubelet may be able to/);
+  });
+
+  it('kubeconfigFindings() names the plugin and both ways out', () => {
+    const shown = textOf(kubeconfigFindings(withPlugin, context));
+    assert.match(shown, /kubelet\.conf uses the exec plugin aws instead of \/pki/);
+    assert.match(
+      shown,
+      /remove the certificate with the profile kubelet-client .* otherwise: kubectl/,
     );
   });
 });
