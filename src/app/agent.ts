@@ -161,7 +161,7 @@ export class Agent {
       config,
       version,
       clock: systemClock,
-      chance: Math.random,
+      random: Math.random,
       interfaces: interfaceAddresses,
       launch: this.#launchEnroller(config),
       logger: this.logger,

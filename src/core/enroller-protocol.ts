@@ -6,43 +6,34 @@ import type { DoctorFinding } from './findings.ts';
 import type { ServedOutcome } from './served.ts';
 
 /**
- * Tells one attempt at a certificate from the next. The keeper counts them, for each
- * name and over all enrollers: a report may be on its way while its request is given
- * up for another, and must not be taken for the other's.
+ * Numbers the keeper's requests, over all enrollers. A reply can cross the request that
+ * replaces its own, and must not be taken for a reply to that one.
  */
-export type AttemptId = number;
+export type RequestId = number;
 
 /**
- * The conversation between the keeper and the enroller. Plain data in both
- * directions, so that it can cross a process boundary; no key, token or PEM is
- * ever part of it.
+ * What the keeper has the enroller do. Requests, replies and notices are plain data that
+ * crosses a process boundary; no key, token or PEM is ever part of it.
  */
-export type EnrollerCommand =
-  /** Tidy the directory, find the pair of this name, and report it. */
+export type EnrollerRequest =
+  /** Tidy the directory, find the key pair of this name, and report it. */
   | { readonly type: 'inspect'; readonly name: string }
   /**
-   * Get a pair of this name issued and stored. Repeating the command carries on
-   * with the same key and CSR where the last try stopped, unless the template differs;
-   * what comes of it is reported under the latest attempt either way.
+   * Have a certificate of this name issued, and store it. A repeated request continues with
+   * the same key and CSR where the last attempt stopped, unless the template differs;
+   * everything from then on is reported under the latest request.
    */
-  | {
-      readonly type: 'enroll';
-      readonly name: string;
-      readonly attempt: AttemptId;
-      readonly template: CertificateTemplate;
-    }
-  /** Forget the key and the request of this name. */
-  | { readonly type: 'abandon'; readonly name: string }
-  /** Write a self-signed pair of this name unless there is one already, and report what is there. */
+  | { readonly type: 'enroll'; readonly name: string; readonly template: CertificateTemplate }
+  /** Write a temporary self-signed certificate of this name unless there is a key pair, and report it. */
   | { readonly type: 'self-sign'; readonly name: string }
   /**
-   * Report the addresses in the Node object: now, and when they change for as long
-   * as there are none, or for ever with `follow`.
+   * Report the addresses in the Node object: now, and when they change for as long as
+   * there are none, or without end with `follow`.
    */
   | { readonly type: 'look-up-addresses'; readonly follow: boolean }
   /**
-   * Look whether the pair with this serial, if readers of the disk find it, is the one
-   * that the servers of this name show. They may take `withinMs` for it.
+   * Compare the certificate on disk, if it has this serial, with the one that the servers
+   * of this name serve. They have `withinMs` to reload it.
    */
   | {
       readonly type: 'check-served';
@@ -50,14 +41,19 @@ export type EnrollerCommand =
       readonly serial: string;
       readonly withinMs: number;
     }
-  /** Have readers find the pair before the one with this serial again. */
+  /** Link the key pair before the one with this serial. */
   | { readonly type: 'roll-back'; readonly name: string; readonly serial: string }
-  /** Examine the node, and report what is not as it should be. */
+  /** Run the doctor's checks of an agent that starts. */
   | { readonly type: 'preflight' };
 
-/** Somebody else rotates the pair. */
+export type EnrollerCommand =
+  | (EnrollerRequest & { readonly id: RequestId })
+  /** Forget the key and the CSR of this name. There is no reply. */
+  | { readonly type: 'abandon'; readonly name: string };
+
+/** Why the agent only observes a key pair: the kubelet rotates it. */
 export interface Observed {
-  /** The file of the kubelet's configuration that says so, and the key in it. */
+  /** The kubelet's configuration file that turns its rotation on, and the key in it. */
   readonly file: string;
   readonly key: string;
 }
@@ -74,100 +70,105 @@ export interface CsrReference {
   readonly createdAt: Instant;
 }
 
-export type EnrollerReport =
-  /** The pair that readers of `-current.pem` find now; absent when there is none. */
+/** The replies to each kind of request: any number with progress, then one that ends it. */
+export interface EnrollerReplies {
+  readonly inspect: InspectionReply;
+  readonly 'self-sign': InspectionReply;
+  readonly enroll: EnrollmentReply;
+  readonly 'look-up-addresses': AddressReply;
+  readonly 'check-served': ServedReply;
+  readonly 'roll-back': RollbackReply;
+  readonly preflight: PreflightReply;
+}
+
+export type EnrollerReply = EnrollerReplies[keyof EnrollerReplies];
+
+export type InspectionReply =
+  /** The key pair behind `-current.pem`; absent when there is none. */
   | {
       readonly type: 'inspected';
-      readonly name: string;
       readonly pair?: PairFacts;
-      /** A stand-in that was only just written. */
+      /** A temporary self-signed certificate that was only just written. */
       readonly isNew?: true;
-      /** The name that a request for this pair would have, were it one of this agent's. */
+      /** The name of the CSR that this agent would create for the key of this pair. */
       readonly csr?: string;
-      /** It is only looked at, and why. */
+      /** Present when something else rotates the pair, and the agent only observes it. */
       readonly observed?: Observed;
       /** What was repaired or set aside on the way, for the log. */
       readonly findings: readonly Finding[];
     }
-  | { readonly type: 'inspection-failed'; readonly name: string; readonly failure: Failure }
-  | (EnrollmentStep & { readonly name: string; readonly attempt: AttemptId })
-  | {
-      readonly type: 'stored';
-      readonly name: string;
-      readonly attempt: AttemptId;
-      readonly pair: PairFacts;
-      readonly findings: readonly Finding[];
-    }
+  | { readonly type: 'inspection-failed'; readonly failure: Failure };
+
+export type EnrollmentReply =
+  | EnrollmentProgress
+  | { readonly type: 'stored'; readonly pair: PairFacts; readonly findings: readonly Finding[] }
   | {
       readonly type: 'failed';
-      readonly name: string;
-      readonly attempt: AttemptId;
       readonly failure: Failure;
-      /** The enroller still holds the key and the request, and can carry on. */
+      /** The enroller still holds the key and the CSR, and can continue. */
       readonly resumable: boolean;
-    }
-  | {
-      readonly type: 'served';
-      readonly name: string;
-      /** Of the pair that was asked about. */
-      readonly serial: string;
-      readonly outcome: ServedOutcome;
-    }
-  | {
-      readonly type: 'rolled-back';
-      readonly name: string;
-      /** Of the pair that was to be gone back from. */
-      readonly serial: string;
-      readonly outcome: RollBackOutcome;
-    }
+    };
+
+/** The steps of an attempt before the key pair is stored. */
+export type EnrollmentProgress =
+  | { readonly type: 'requested'; readonly csr: CsrReference }
+  | { readonly type: 'approved'; readonly csr: CsrReference }
+  | { readonly type: 'issued'; readonly csr: CsrReference }
+  /** Contact with the API server is lost; the CSR remains and the wait goes on. */
+  | { readonly type: 'retrying'; readonly failure: Failure }
+  /** The API server answers again; the CSR is still pending. */
+  | { readonly type: 'recovered' };
+
+export type AddressReply =
   | {
       readonly type: 'addresses';
       readonly addresses: readonly NodeAddress[];
-      /** The look-up is over; more reports follow otherwise. */
+      /** The look-up is over; otherwise more replies follow. */
       readonly final: boolean;
     }
-  | { readonly type: 'addresses-failed'; readonly failure: Failure }
+  | { readonly type: 'addresses-failed'; readonly failure: Failure };
+
+export interface ServedReply {
+  readonly type: 'served';
+  readonly outcome: ServedOutcome;
+}
+
+export interface RollbackReply {
+  readonly type: 'rolled-back';
+  readonly outcome: RollBackOutcome;
+}
+
+export interface PreflightReply {
+  readonly type: 'preflight';
+  readonly findings: readonly DoctorFinding[];
+}
+
+/** What the enroller reports without being asked. */
+export type EnrollerNotice =
   | ({ readonly type: 'api-request' } & ApiRequestRecord)
   /** Local minus server clock in milliseconds, from the Date header (whole seconds). */
   | { readonly type: 'clock-skew'; readonly ms: number }
-  /** The API server's certificate is not verified, as the kubeconfig demands. */
+  /** The kubeconfig turns the verification of the API server's certificate off. */
   | { readonly type: 'insecure'; readonly server: string }
-  /** The kubeconfig embeds or names another certificate than the pair that is kept; requests use the pair. */
+  /** The kubeconfig embeds or names another certificate than the stored one, which requests use. */
   | { readonly type: 'stale-kubeconfig'; readonly path: string; readonly pair: string }
-  | {
-      readonly type: 'kubeconfig';
-      readonly path: string;
-      /** What was written, replaced or set aside, for the log. */
-      readonly findings: readonly Finding[];
-      /** Why the kubelet cannot use the file as it is now. */
-      readonly failure?: Failure;
-    }
-  | { readonly type: 'preflight'; readonly findings: readonly DoctorFinding[] }
   /** Which credential requests are made with. */
   | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
+
+export type EnrollerReport = (EnrollerReply & { readonly id: RequestId }) | EnrollerNotice;
 
 export type RollBackOutcome =
   | {
       readonly kind: 'rolled-back';
-      /** What readers find from now on. */
+      /** Behind `-current.pem` from now on. */
       readonly pair: PairFacts;
       readonly findings: readonly Finding[];
     }
-  /** Readers find another pair than the one to go back from. */
+  /** Another key pair has been linked meanwhile. */
   | { readonly kind: 'overtaken' }
-  /** No earlier pair would do. */
+  /** No previous key pair is usable. */
   | { readonly kind: 'impossible'; readonly reason: string }
   | { readonly kind: 'failed'; readonly failure: Failure };
-
-/** What becomes of an attempt on its way to a pair. */
-export type EnrollmentStep =
-  | { readonly type: 'requested'; readonly csr: CsrReference }
-  | { readonly type: 'approved'; readonly csr: CsrReference }
-  | { readonly type: 'issued'; readonly csr: CsrReference }
-  /** Waiting for the decision is disturbed; the request stands and the wait goes on. */
-  | { readonly type: 'trouble'; readonly failure: Failure }
-  /** The wait that was disturbed got an answer again; no decision yet. */
-  | { readonly type: 'calm' };
 
 /** One finished request to the API server, as metrics count it. */
 export interface ApiRequestRecord {
@@ -177,7 +178,7 @@ export interface ApiRequestRecord {
   readonly seconds: number;
 }
 
-/** Something the store repaired, set aside or removed; the log has one event per kind. */
+/** What the store repaired, set aside or removed; the log has one event per kind. */
 export interface Finding {
   readonly kind:
     | 'swap-completed'
@@ -188,10 +189,7 @@ export interface Finding {
     | 'pair-pruned'
     | 'permissions-tightened'
     | 'stray-removed'
-    | 'kubeconfig-written'
-    | 'kubeconfig-replaced'
-    | 'kubeconfig-set-aside'
-    /** The new pair is in place, but what comes after it (sync, removal of old pairs) failed. */
+    /** The new key pair is linked, but the sync or the removal of old pairs after it failed. */
     | 'cleanup-failed';
   readonly path: string;
   readonly detail: string;

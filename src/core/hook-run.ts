@@ -1,6 +1,5 @@
-import { retryDelay } from './backoff.ts';
+import { retryDelay, servedCheckDelay } from './timing.ts';
 import type { ErrorCode } from './errors.ts';
-import { minute, second } from './instant.ts';
 import { without } from './without.ts';
 
 /**
@@ -76,7 +75,7 @@ export interface HookContext {
   /** Nothing is under way that brings another pair in a moment. */
   readonly atRest: boolean;
   /** In [0, 1). */
-  readonly chance: number;
+  readonly random: number;
 }
 
 export interface HookTransition {
@@ -178,7 +177,7 @@ function tried(
     return after([effect], attempt({ ...state, failing: others }, next, context));
   }
   if (final === undefined && tries <= (context.retries[hook] ?? 0)) {
-    const ms = retryDelay({ code, message: '' }, tries, context.chance);
+    const ms = retryDelay({ code, message: '' }, tries, context.random);
     return {
       state: { ...state, phase: { ...phase, kind: 'pausing' } },
       effects: [
@@ -256,17 +255,13 @@ function stale(
 function watch(
   state: HookState,
   { serial, looks }: { readonly serial: string; readonly looks: number },
-  { chance }: HookContext,
+  { random }: HookContext,
 ): HookTransition {
-  const longest = Math.min(firstLook * 2 ** Math.min(looks, 10), lastLook);
   return {
     state: { ...state, phase: { kind: 'watching', serial, looks: looks + 1 } },
-    effects: [{ type: 'wait', ms: Math.round(longest * (0.5 + chance)) }],
+    effects: [{ type: 'wait', ms: servedCheckDelay(looks, random) }],
   };
 }
-
-const firstLook = 30 * second;
-const lastLook = 15 * minute;
 
 function finish(state: HookState, serial: string): HookTransition {
   const idle: HookState = { ...state, phase: { kind: 'idle' } };

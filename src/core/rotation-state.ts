@@ -8,39 +8,39 @@ import type { Instant } from './instant.ts';
 /** Where the rotation of one certificate stands; see rotation.ts for how it moves. */
 export interface RotationState {
   readonly phase: Phase;
-  /** What readers of `-current.pem` find. */
+  /** The key pair behind `-current.pem`. */
   readonly pair?: PairFacts;
-  /** When that pair is to be replaced. */
+  /** When that pair is due for rotation. */
   readonly deadline?: Instant;
-  /** Somebody else rotates it: nothing is asked for. */
+  /** Something else rotates the certificate, so none is requested. */
   readonly observed: boolean;
-  /** What the certificate has to be; absent while the addresses are unknown. */
+  /** What the certificate has to contain; absent while the addresses are unknown. */
   readonly template?: CertificateTemplate;
-  /** The credential for requests is there: the client certificate, for all others. */
+  /** The credential for requests is usable: for all but the client certificate, that one. */
   readonly identityReady: boolean;
-  /** No request before this moment, because of those that earlier runs left behind. */
+  /** No request before this moment, because earlier requests led to nothing. */
   readonly notBefore: Instant;
   /** Consecutive failures. */
   readonly failures: number;
-  /** Those among the latest that were of one kind; see backoff.ts. */
+  /** The latest of them that share a back-off; see timing.ts. */
   readonly streak: number;
-  /** Of the latest failure, also when it has been overcome since. */
+  /** Code of the latest failure, kept until a usable pair is found. */
   readonly lastCode?: ErrorCode;
-  /** Requests given up since the last stored pair, because the template changed. */
+  /** Requests abandoned since the last stored pair, because the template changed. */
   readonly abandoned: number;
   readonly lastFailure?: Failure & { readonly at: Instant };
   /** When this run last stored a pair. */
   readonly storedAt?: Instant;
-  /** When a person asked for a new pair whatever the old one is like; until there is one. */
+  /** When an administrator requested a new certificate; absent once it is stored. */
   readonly renewalAt?: Instant;
-  /** The pair is not valid yet; from this moment on the API server is asked whether it ever will be. */
-  readonly doubtAt?: Instant;
+  /** Present while the pair is not valid yet: when to compare with the clock of the API server. */
+  readonly checkServerClockAt?: Instant;
   readonly rotations: number;
 }
 
 export type Phase =
   | { readonly kind: 'inspecting'; readonly since: Instant }
-  /** Nothing to do, or nothing that can be done yet; `blockedBy` tells which. */
+  /** Nothing is due, or what is due is blocked; see `blockedBy`. */
   | { readonly kind: 'resting'; readonly since: Instant }
   | {
       readonly kind: 'enrolling';
@@ -49,18 +49,18 @@ export type Phase =
       readonly stage: 'requesting' | 'pending' | 'approved' | 'issued';
       readonly stageSince: Instant;
       readonly csr?: CsrReference;
-      /** When an approver, or a signer, was last asked for in the log. */
+      /** When the log last reminded of the missing approval or certificate. */
       readonly remindedAt?: Instant;
-      /** The template changed; the request is given up at this moment unless it changes back. */
+      /** The template changed; the request is abandoned at this moment unless it changes back. */
       readonly abandonAt?: Instant;
     }
   | {
       readonly kind: 'backing-off';
       readonly since: Instant;
       readonly delay: number;
-      /** What failed and is done again. */
+      /** What failed and is retried. */
       readonly retry: 'inspect' | 'enroll';
-      /** The template of the key and request that the enroller still holds. */
+      /** The template of the key and the CSR that the enroller still holds. */
       readonly template?: CertificateTemplate;
       readonly csr?: CsrReference;
     };
@@ -70,7 +70,6 @@ export type RotationEvent =
   | {
       readonly type: 'inspected';
       readonly pair?: PairFacts;
-      readonly deadline?: Instant;
       readonly observed?: boolean;
     }
   | { readonly type: 'template'; readonly template?: CertificateTemplate }
@@ -80,32 +79,32 @@ export type RotationEvent =
       readonly stage: 'pending' | 'approved' | 'issued';
       readonly csr: CsrReference;
     }
-  | { readonly type: 'stored'; readonly pair: PairFacts; readonly deadline: Instant }
+  | { readonly type: 'stored'; readonly pair: PairFacts }
   | { readonly type: 'failed'; readonly failure: Failure; readonly resumable: boolean }
   | { readonly type: 'inspection-failed'; readonly failure: Failure }
-  /** Readers find an earlier pair again, since the server does not take the newer one over. */
-  | {
-      readonly type: 'rolled-back';
-      readonly pair: PairFacts;
-      readonly deadline: Instant;
-      readonly failure: Failure;
-      /** How often in a row. */
-      readonly count: number;
-      /** When the next one may be asked for, where an earlier run has drawn that already. */
-      readonly until?: Instant;
-    }
-  /** A person wants a new pair, now. */
+  | ({ readonly type: 'rolled-back' } & Rollback)
+  /** An administrator requests a new certificate now. */
   | { readonly type: 'renew' }
-  /** Files changed under us: look again. */
-  | { readonly type: 'disturbed' }
-  /** A credential changed on disk: what failed for want of it may work now. */
+  | { readonly type: 'files-changed' }
+  /** A credential changed on disk, so a request that failed without it may succeed now. */
   | { readonly type: 'credential-changed' };
+
+/** `-current.pem` names a previous pair again, because the server did not load the new one. */
+export interface Rollback {
+  /** The pair that is linked again. */
+  readonly pair: PairFacts;
+  readonly failure: Failure;
+  /** Rollbacks in a row, this one included. */
+  readonly count: number;
+  /** When the next certificate may be requested, if an earlier run has drawn that moment already. */
+  readonly until?: Instant;
+}
 
 export type RotationEffect =
   | { readonly type: 'inspect' }
   | { readonly type: 'enroll'; readonly template: CertificateTemplate; readonly reason: DueReason }
   | { readonly type: 'abandon' }
-  /** The request that stands has been undecided, or approved and not issued, for `ms`. */
+  /** The CSR has been pending, or approved without being issued, for `ms`. */
   | {
       readonly type: 'remind-approver' | 'remind-signer';
       readonly csr: CsrReference;
@@ -117,8 +116,10 @@ export type DueReason = 'no-pair' | 'expired' | 'not-yet-valid' | 'renewal' | 'd
 
 export interface RotationContext {
   readonly now: Instant;
-  /** In [0, 1), drawn by the caller: spreads retries. */
-  readonly chance: number;
+  /** In [0, 1), drawn by the caller; spreads retries. */
+  readonly random: number;
+  /** Where in its range the deadline of a pair lies, by its serial; see `rotationFraction`. */
+  readonly fraction: (serial: string) => number;
 }
 
 export interface Transition {

@@ -1,11 +1,9 @@
-import { longestDelay, retryDelay, sameKind } from './backoff.ts';
 import type { PairFacts } from './certificate.ts';
 import type { Failure } from './errors.ts';
+import { clamp } from './clamp.ts';
 import { sameTemplate } from './identity.ts';
-import { minute, second } from './instant.ts';
+import { minute } from './instant.ts';
 import type { Instant } from './instant.ts';
-import { clamp, leftBehindDelay, restAfterRollBack } from './schedule.ts';
-import { without } from './without.ts';
 import { blockedBy, dueReason, isEarly, retryAt } from './rotation-due.ts';
 import type {
   DueReason,
@@ -16,67 +14,69 @@ import type {
   RotationState,
   Transition,
 } from './rotation-state.ts';
+import { observedDeadline, rotationDeadline, storedMoment } from './schedule.ts';
+import {
+  delayAfterRollback,
+  longestDelay,
+  reminderInterval,
+  requestDelay,
+  retryDelay,
+  sameKind,
+  serverClockCheckSpread,
+  templateSettleTime,
+} from './timing.ts';
+import { without } from './without.ts';
 
 /**
  * Rotation of one certificate as a pure state machine: `step(state, event, context)`
- * says what the new state is and what is to be done. It decides everything that
- * has to do with time, and reads no clock.
+ * returns the new state and the effects to carry out. Every decision about time is made
+ * here, and no clock is read.
  */
-
-/** A template has to hold this long before a request under way is given up for it: addresses tend to arrive in pieces. */
-export const templateSettle = 15 * second;
-
 export function step(
   state: RotationState,
   event: RotationEvent,
   context: RotationContext,
 ): Transition {
-  const rebased = rebase(state, context.now);
+  const rebased = rebase(state, context);
   const applied = apply(rebased.state, event, context);
-  const next = advance(doubted(applied.state, context), context);
+  const next = advance(checkServerClock(applied.state, context), context);
   return { state: next.state, effects: [rebased, applied, next].flatMap(({ effects }) => effects) };
 }
 
-/** A clock set back starts every delay anew instead of stretching it. */
-function rebase(state: RotationState, now: Instant): Transition {
+/** After the clock was set back, every delay restarts instead of lasting until the old time. */
+function rebase(state: RotationState, { now }: RotationContext): Transition {
   const { phase, storedAt } = state;
   const since = phase.kind === 'enrolling' ? phase.stageSince : phase.since;
   if (since <= now) return only(state);
   const notBefore = now + Math.max(state.notBefore - since, 0);
   const rebased = { ...state, notBefore, phase: restarted(phase, state.lastFailure?.code, now) };
   if (storedAt === undefined || storedAt <= now) return only(rebased);
-  // Stored by a clock that was ahead, and the deadline counts from there: it is found anew.
-  return disturbed(without(rebased, 'storedAt'), now);
+  // The deadline counts from a clock that was ahead; an inspection computes it again.
+  return filesChanged(without(rebased, 'storedAt'), now);
 }
 
 /**
- * A pair that is not valid yet: mostly the clock of the node is behind, and is set
- * within a minute; asking for another pair would change nothing. But when the clocks of
- * the whole cluster were ahead and are set back, nobody accepts any pair until its time
- * comes, which may be years. The API server knows which of the two it is, and is asked;
- * not by all nodes at once.
+ * For a pair that is not valid yet. Usually the node's clock is behind and is soon set; a new
+ * certificate would change nothing. But if the clocks of the whole cluster were ahead and were
+ * set back, the pair stays unusable for as long as that was, perhaps years. Only the API
+ * server can tell the two apart, so the enroller compares clocks before it requests anything.
  */
-function doubted(state: RotationState, { now, chance }: RotationContext): RotationState {
-  // Who has no identity asks nothing, and will have his own time to do so.
+function checkServerClock(state: RotationState, { now, random }: RotationContext): RotationState {
+  // Without a client certificate we cannot ask the API server; try again once there is one.
   if (!isEarly(state, now) || !state.identityReady) {
-    return state.doubtAt === undefined ? state : without(state, 'doubtAt');
+    return state.checkServerClockAt === undefined ? state : without(state, 'checkServerClockAt');
   }
-  const doubtAt = state.doubtAt ?? now + minute + chance * doubtSpread;
-  return { ...state, doubtAt: Math.min(doubtAt, now + minute + doubtSpread) };
+  const planned = state.checkServerClockAt ?? now + minute + random * serverClockCheckSpread;
+  const latest = now + minute + serverClockCheckSpread;
+  return { ...state, checkServerClockAt: Math.min(planned, latest) };
 }
-
-/**
- * Client certificates first, serving ones in the same time after that: nine requests by
- * each of 100,000 nodes, 620 a second where they meet. All day they may ask 333.
- */
-const doubtSpread = 20 * minute;
 
 function restarted(phase: Phase, code: string | undefined, now: Instant): Phase {
   switch (phase.kind) {
     case 'enrolling':
       return without({ ...phase, since: now, stageSince: now }, 'remindedAt');
     case 'backing-off':
-      return { ...phase, since: now, delay: foundTooLate.has(code) ? 0 : phase.delay };
+      return { ...phase, since: now, delay: dependsOnClock.has(code) ? 0 : phase.delay };
     case 'inspecting':
     case 'resting':
       return { ...phase, since: now };
@@ -85,21 +85,20 @@ function restarted(phase: Phase, code: string | undefined, now: Instant): Phase 
   }
 }
 
-/** Something was past its end by a clock that was ahead: now that it is set, another look is worth its while. */
-const foundTooLate = new Set<string | undefined>([
+/** Something had expired by a clock that was ahead, so it may be valid by the corrected one. */
+const dependsOnClock = new Set<string | undefined>([
   'CERT_EXPIRED',
   'CREDENTIAL_EXPIRED',
   'API_UNTRUSTED',
 ]);
 
-/** Takes in what happened. */
 function apply(state: RotationState, event: RotationEvent, context: RotationContext): Transition {
   const { now } = context;
   switch (event.type) {
     case 'tick':
       return only(state);
     case 'inspected':
-      return inspected(state, event, now);
+      return inspected(state, event, context);
     case 'template':
       return only(
         event.template === undefined
@@ -111,7 +110,7 @@ function apply(state: RotationState, event: RotationEvent, context: RotationCont
     case 'progress':
       return only(progressed(state, event, now));
     case 'stored':
-      return only(stored(state, event, now));
+      return only(stored(state, event.pair, context));
     case 'failed':
       return only(failed(state, event, context));
     case 'inspection-failed':
@@ -120,20 +119,23 @@ function apply(state: RotationState, event: RotationEvent, context: RotationCont
       return only(rolledBack(state, event, context));
     case 'renew':
       return only(renewing(state, now));
-    case 'disturbed':
-      return disturbed(state, now);
+    case 'files-changed':
+      return filesChanged(state, now);
     case 'credential-changed':
-      return only(
-        state.phase.kind === 'backing-off' && hopesForCredential.has(state.lastFailure?.code)
-          ? { ...state, phase: { ...state.phase, delay: 0 } }
-          : state,
-      );
+      return only(credentialChanged(state));
     default:
       return event satisfies never;
   }
 }
 
-const hopesForCredential = new Set<string | undefined>([
+function credentialChanged(state: RotationState): RotationState {
+  const { phase, lastFailure } = state;
+  return phase.kind === 'backing-off' && retryOnCredentialChange.has(lastFailure?.code)
+    ? { ...state, phase: { ...phase, delay: 0 } }
+    : state;
+}
+
+const retryOnCredentialChange = new Set<string | undefined>([
   'API_UNAUTHORIZED',
   'API_FORBIDDEN',
   'API_UNTRUSTED',
@@ -146,9 +148,8 @@ const hopesForCredential = new Set<string | undefined>([
 ]);
 
 /**
- * A person knows better than any delay: what was denied may be approved now, and what
- * crashed may be mended. A request under way is for a key that nobody has seen yet, and
- * as good as another.
+ * An administrator overrides every delay: a denied CSR may be approved now. A pending CSR
+ * is kept, because its key has never been on a disk and is as good as a new one.
  */
 function renewing(state: RotationState, now: Instant): RotationState {
   const { phase, renewalAt = now } = state;
@@ -157,14 +158,14 @@ function renewing(state: RotationState, now: Instant): RotationState {
   return { ...state, renewalAt, notBefore, phase: hurried };
 }
 
-/** A request under way goes on while the directory is looked at. */
-function disturbed(state: RotationState, now: Instant): Transition {
+/** An enrollment goes on while the directory is inspected. */
+function filesChanged(state: RotationState, now: Instant): Transition {
   const phase: Phase =
     state.phase.kind === 'resting' ? { kind: 'inspecting', since: now } : state.phase;
   return { state: { ...state, phase }, effects: [{ type: 'inspect' }] };
 }
 
-/** Does what the new state calls for. */
+/** Starts whatever is due in the new state. */
 function advance(state: RotationState, { now }: RotationContext): Transition {
   const { phase } = state;
   switch (phase.kind) {
@@ -172,11 +173,11 @@ function advance(state: RotationState, { now }: RotationContext): Transition {
       return only(state);
     case 'resting': {
       const reason = dueReason(state, now);
-      if (reason === undefined) return allClear(state);
+      if (reason === undefined) return clearFailures(state);
       return blockedBy(state, now) === undefined ? enroll(state, reason, now) : only(state);
     }
     case 'enrolling':
-      return watchOver(state, phase, now);
+      return superviseRequest(state, phase, now);
     case 'backing-off':
       return now >= retryAt(phase) ? retry(state, phase, now) : only(state);
     default:
@@ -184,13 +185,13 @@ function advance(state: RotationState, { now }: RotationContext): Transition {
   }
 }
 
-/** A pair that does ends every story of failure, whoever put it there. */
-function allClear(state: RotationState): Transition {
+/** A usable pair clears the failure history, no matter what installed it. */
+function clearFailures(state: RotationState): Transition {
   const { failures, lastCode } = state;
   if (lastCode === undefined) return only(state);
   return {
     state: { ...without(without(state, 'lastFailure'), 'lastCode'), failures: 0, streak: 0 },
-    // A look that failed beside a request is not counted, and was told of all the same.
+    // An inspection that failed during an enrollment was logged but not counted.
     effects: [{ type: 'recovered', failures: Math.max(failures, 1) }],
   };
 }
@@ -207,8 +208,8 @@ function enroll(state: RotationState, reason: DueReason, now: Instant): Transiti
   };
 }
 
-/** Looks after a request under way: a changed template, an approver who does not come. */
-function watchOver(
+/** Abandons a request whose template has changed, and reminds of one that is not approved or issued. */
+function superviseRequest(
   state: RotationState,
   phase: Extract<Phase, { kind: 'enrolling' }>,
   now: Instant,
@@ -219,16 +220,20 @@ function watchOver(
     const settled = without(phase, 'abandonAt');
     return remind({ ...state, phase: settled }, settled, now);
   }
-  const abandonAt = phase.abandonAt ?? now + templateSettle;
-  if (now < abandonAt && abandonAt - now <= templateSettle) {
+  const abandonAt = phase.abandonAt ?? now + templateSettleTime;
+  if (now < abandonAt && abandonAt - now <= templateSettleTime) {
     return only({ ...state, phase: { ...phase, abandonAt } });
   }
-  // Each abandoned request stays on the API server: addresses that flap must not fill it.
+  return abandon(state, now);
+}
+
+/** Each abandoned CSR stays on the API server, so addresses that flap must not fill it. */
+function abandon(state: RotationState, now: Instant): Transition {
   const abandoned = state.abandoned + 1;
   const rested: RotationState = {
     ...state,
     abandoned,
-    notBefore: now + leftBehindDelay(abandoned),
+    notBefore: now + requestDelay(abandoned),
     phase: { kind: 'resting', since: now },
   };
   const reason = dueReason(rested, now);
@@ -239,7 +244,6 @@ function watchOver(
   return { state: next.state, effects: [{ type: 'abandon' }, ...next.effects] };
 }
 
-/** Says after a minute who keeps the request waiting, and again each time that has lasted four times as long. */
 function remind(
   state: RotationState,
   phase: Extract<Phase, { kind: 'enrolling' }>,
@@ -247,8 +251,8 @@ function remind(
 ): Transition {
   const { csr, stage, stageSince, remindedAt } = phase;
   if (csr === undefined || stage === 'issued' || stage === 'requesting') return only(state);
-  const due = stageSince + Math.max(minute, 4 * ((remindedAt ?? stageSince) - stageSince));
-  if (now < due) return only(state);
+  const reminded = remindedAt === undefined ? undefined : remindedAt - stageSince;
+  if (now < stageSince + reminderInterval(reminded)) return only(state);
   const type = stage === 'approved' ? 'remind-signer' : 'remind-approver';
   return {
     state: { ...state, phase: { ...phase, remindedAt: now } },
@@ -258,19 +262,22 @@ function remind(
 
 function inspected(
   state: RotationState,
-  event: Extract<RotationEvent, { type: 'inspected' }>,
-  now: Instant,
+  { pair, observed = false }: Extract<RotationEvent, { type: 'inspected' }>,
+  context: RotationContext,
 ): Transition {
-  const { observed = false } = event;
-  const { phase, effects } = afterLook(state, observed, now);
+  const { phase, effects } = afterInspection(state, observed, context.now);
   const known = without(without({ ...state, phase, observed }, 'pair'), 'deadline');
-  if (event.pair === undefined || event.deadline === undefined) return { state: known, effects };
-  const deadline = deadlineAfterLook(state, event.pair, event.deadline);
-  return { state: { ...known, pair: event.pair, deadline }, effects };
+  if (pair === undefined) return { state: known, effects };
+  const deadline = deadlineOfFound(
+    state,
+    pair,
+    observed ? observedDeadline(pair) : due(pair, context),
+  );
+  return { state: { ...known, pair, deadline }, effects };
 }
 
-/** A request that is under way when somebody else takes over is given up. */
-function afterLook(
+/** An enrollment ends when something else takes over the rotation. */
+function afterInspection(
   { phase }: RotationState,
   observed: boolean,
   now: Instant,
@@ -282,16 +289,19 @@ function afterLook(
   return { phase: resting, effects: held ? [{ type: 'abandon' }] : [] };
 }
 
+function due(pair: PairFacts, { now, fraction }: RotationContext, replaced?: PairFacts): Instant {
+  return rotationDeadline(pair, fraction(pair.serial), { replaced, now });
+}
+
 /**
- * A second look at the pair that this run stored knows nothing of the one before it, and
- * of a deadline put off for that, nor of the moment at which it was stored.
+ * An inspection does not see which pair came before the one that this run stored, nor when
+ * it was stored, and both can postpone the deadline.
  */
-export function deadlineAfterLook(
-  state: RotationState,
+function deadlineOfFound(
+  { pair, deadline: known, storedAt }: RotationState,
   { serial, notAfter }: PairFacts,
   deadline: Instant,
 ): Instant {
-  const { pair, deadline: known, storedAt } = state;
   const same = pair?.serial === serial && pair.notAfter === notAfter;
   return same && storedAt !== undefined ? Math.max(deadline, known ?? 0) : deadline;
 }
@@ -305,40 +315,44 @@ function progressed(
   if (phase.kind !== 'enrolling') return state;
   if (phase.stage === stage) return { ...state, phase: { ...phase, csr } };
   const next: Phase = { ...without(phase, 'remindedAt'), stage, stageSince: now, csr };
-  // What failed before is overcome: a status that still names it would mislead.
+  // The status must not show a failure that is over.
   return { ...without(state, 'lastFailure'), phase: next };
 }
 
-function stored(
-  state: RotationState,
-  { pair, deadline }: Extract<RotationEvent, { type: 'stored' }>,
-  now: Instant,
-): RotationState {
-  const phase: Phase = { kind: 'resting', since: now };
-  const rotations = state.rotations + 1;
-  const renewed = without(state, 'renewalAt');
-  return { ...renewed, phase, pair, deadline, storedAt: now, rotations, abandoned: 0 };
+function stored(state: RotationState, pair: PairFacts, context: RotationContext): RotationState {
+  const { now } = context;
+  const storedAt = storedMoment(pair.storedAt, now);
+  return {
+    ...without(state, 'renewalAt'),
+    phase: { kind: 'resting', since: now },
+    pair,
+    deadline: due({ ...pair, storedAt }, context, state.pair),
+    storedAt: now,
+    rotations: state.rotations + 1,
+    abandoned: 0,
+  };
 }
 
 /**
- * The old pair is there again, and mostly due to be replaced: at once, it would be by
- * one that fares no better. Whatever is under way, or held for the next try, stays as it
- * is: it brings another pair in any case.
+ * The previous pair is usually due, and a new one requested at once would fare no better
+ * than the last. An enrollment in progress, or held for a retry, goes on: it brings a new
+ * pair in any case.
  */
 function rolledBack(
   state: RotationState,
   event: Extract<RotationEvent, { type: 'rolled-back' }>,
-  { now, chance }: RotationContext,
+  context: RotationContext,
 ): RotationState {
-  const { pair, deadline, failure, count, until } = event;
-  const known: RotationState = { ...state, pair, deadline };
+  const { pair, failure, count, until } = event;
+  const { now, random } = context;
+  const known: RotationState = { ...state, pair, deadline: due(pair, context) };
   const { phase, observed } = state;
   if (phase.kind === 'enrolling' || observed) return known;
   if (phase.kind === 'backing-off' && phase.template !== undefined) return known;
-  const drawn = retryDelay(failure, count, chance);
-  // Of another clock, perhaps: no longer than it could have been drawn.
+  const drawn = retryDelay(failure, count, random);
+  // Drawn by another run, perhaps under another clock: no longer than it can be drawn.
   const wait = until === undefined ? drawn : clamp(until - now, 0, longestDelay(failure));
-  const delay = restAfterRollBack(wait, pair.notAfter - now);
+  const delay = delayAfterRollback(wait, pair.notAfter - now);
   return {
     ...known,
     ...counted(state, failure),
@@ -347,11 +361,11 @@ function rolledBack(
   };
 }
 
-/** What the enroller still holds after a failure is kept for the next try: one key and one CSR until decided. */
+/** What the enroller still holds is kept for the retry: one key and one CSR until it is decided. */
 function failed(
   state: RotationState,
   event: Extract<RotationEvent, { type: 'failed' }>,
-  { now, chance }: RotationContext,
+  { now, random }: RotationContext,
 ): RotationState {
   const { phase } = state;
   const count = counted(state, event.failure);
@@ -366,14 +380,14 @@ function failed(
     phase: {
       kind: 'backing-off',
       since: now,
-      delay: retryDelay(event.failure, count.streak, chance),
+      delay: retryDelay(event.failure, count.streak, random),
       retry: 'enroll',
       ...held,
     },
   };
 }
 
-/** One bad hour of the network must not lend its delays to the first denial after it. */
+/** An hour of network failures must not lengthen the delay after the first denial. */
 function counted(
   { failures, streak, lastCode }: RotationState,
   { code }: Failure,
@@ -385,14 +399,14 @@ function counted(
 function inspectionFailed(
   state: RotationState,
   failure: Failure,
-  { now, chance }: RotationContext,
+  { now, random }: RotationContext,
 ): RotationState {
   const count = counted(state, failure);
   const lastFailure = { ...failure, at: now };
   if (state.phase.kind !== 'inspecting') {
     return { ...state, lastFailure, lastCode: state.lastCode ?? failure.code };
   }
-  const delay = retryDelay(failure, count.streak, chance);
+  const delay = retryDelay(failure, count.streak, random);
   return {
     ...state,
     ...count,
@@ -415,11 +429,11 @@ function retry(
   }
   const reason = dueReason(rested, now);
   if (reason === undefined) {
-    const clear = allClear(rested);
+    const clear = clearFailures(rested);
     const held: RotationEffect[] = phase.template === undefined ? [] : [{ type: 'abandon' }];
     return { state: clear.state, effects: [...held, ...clear.effects] };
   }
-  // What the enroller holds is kept until the way is free again.
+  // The enroller keeps the key and the CSR until the retry is no longer blocked.
   if (blockedBy(rested, now) !== undefined) return only(state);
   return enroll(rested, reason, now);
 }

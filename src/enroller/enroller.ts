@@ -1,13 +1,17 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type {
-  AttemptId,
   EnrollerCommand,
+  EnrollerReplies,
+  EnrollerReply,
   EnrollerReport,
-  EnrollmentStep,
+  EnrollmentProgress,
+  InspectionReply,
   Observed,
+  RequestId,
 } from '../core/enroller-protocol.ts';
 import { AgentError, toFailure, hasCode } from '../core/errors.ts';
 import type { DoctorFinding } from '../core/findings.ts';
@@ -16,8 +20,11 @@ import { formatInstant, minute } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
 import { skewLeeway } from '../core/schedule.ts';
 import { parseCertificate } from '../core/x509.ts';
+import type { ClusterAccess } from '../kube/cluster-access.ts';
+import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import { rotatedByKubelet } from '../kubelet/rotation.ts';
+import { writeKubeconfig } from '../store/kubeconfig-writer.ts';
 import type { LoadedPair } from '../store/pair-file.ts';
 import { currentLink } from '../store/pair-names.ts';
 import type { Inspection } from '../store/pair-store.ts';
@@ -26,7 +33,6 @@ import type { Clock } from '../sys/clock.ts';
 import { ApiAccess, doubtful } from './api-access.ts';
 import { csrName } from './csr-name.ts';
 import { Enrollment } from './enrollment.ts';
-import { KubeconfigCare } from './kubeconfig-care.ts';
 import { lookUpAddresses } from './node-look-up.ts';
 import { selfSignedPair } from './self-signed.ts';
 import { verifyTrust } from './trust.ts';
@@ -57,9 +63,14 @@ interface ApiConnection {
 interface Job {
   readonly enrollment: Enrollment;
   readonly abort: AbortController;
-  /** The latest that the keeper gave to this work: earlier ones it has given up. */
-  attempt: AttemptId;
+  /** The keeper's latest request for this work; it has given up the earlier ones. */
+  id: RequestId;
   running: boolean;
+}
+
+interface LookUp {
+  readonly follow: boolean;
+  readonly reply: (reply: EnrollerReplies['look-up-addresses']) => void;
 }
 
 /**
@@ -70,40 +81,38 @@ interface Job {
 export class Enroller implements AsyncDisposable {
   readonly #options: EnrollerOptions;
   readonly #access: ApiAccess;
-  /** Only where the client certificate is kept. */
-  readonly #kubeconfig: KubeconfigCare | undefined;
   readonly #jobs = new Map<string, Job>();
   readonly #lookUp = new AbortController();
   #lookingUp = false;
-  #nextLookUp: { readonly follow: boolean } | undefined;
+  #nextLookUp: LookUp | undefined;
   /** Work on one certificate's files happens in turn: a look must not see half a swap. */
   readonly #turns = new Map<string, Promise<void>>();
 
   constructor(options: EnrollerOptions) {
     this.#options = options;
-    const clientPair = clientPairOf(options.config);
-    this.#access = new ApiAccess({ ...options, clientPair });
-    if (clientPair !== undefined) this.#kubeconfig = new KubeconfigCare({ ...options, clientPair });
+    this.#access = new ApiAccess({ ...options, clientPair: clientPairOf(options.config) });
   }
 
   handle(command: EnrollerCommand): void {
+    if (command.type === 'abandon') return this.#abandon(command.name);
+    const reply = (answer: EnrollerReply): void => {
+      this.#options.report({ ...answer, id: command.id });
+    };
     switch (command.type) {
       case 'inspect':
-        return this.#inTurn(command.name, () => this.#inspect(command.name));
+        return this.#inTurn(command.name, async () => reply(await this.#inspect(command.name)));
       case 'self-sign':
-        return this.#inTurn(command.name, () => this.#selfSign(command.name));
+        return this.#inTurn(command.name, async () => reply(await this.#selfSign(command.name)));
       case 'enroll':
         return void this.#enroll(command);
-      case 'abandon':
-        return this.#abandon(command.name);
       case 'look-up-addresses':
-        return void this.#lookUpAddresses(command.follow);
+        return void this.#lookUpAddresses({ follow: command.follow, reply });
       case 'check-served':
-        return void this.#checkServed(command);
+        return void this.#checkServed(command).then(reply);
       case 'roll-back':
-        return this.#inTurn(command.name, () => this.#rollBack(command));
+        return this.#inTurn(command.name, async () => reply(await this.#rollBack(command)));
       case 'preflight':
-        return void this.#preflight();
+        return void this.#preflight().then(reply);
       default:
         return command satisfies never;
     }
@@ -116,27 +125,24 @@ export class Enroller implements AsyncDisposable {
     await this.#access[Symbol.asyncDispose]();
   }
 
-  async #inspect(name: string): Promise<void> {
-    const { report } = this.#options;
+  async #inspect(name: string): Promise<InspectionReply> {
     try {
       const observed = await rotatedByKubelet(this.#options.config, name);
-      if (observed !== undefined) return report(await this.#watched(name, observed));
+      if (observed !== undefined) return await this.#watched(name, observed);
       const found = await this.#store(name).inspect();
-      if (this.#spec(name).profile === 'kubelet-client') {
-        await this.#kubeconfig?.check(found.pair);
-      }
-      report(this.#inspected(name, found));
+      if (found.pair !== undefined) await this.#completeBootstrap(name, found.pair);
+      return this.#inspected(name, found);
     } catch (error) {
-      report({ type: 'inspection-failed', name, failure: toFailure(error) });
+      return { type: 'inspection-failed', failure: toFailure(error) };
     }
   }
 
-  async #selfSign(name: string): Promise<void> {
-    const { config, clock, interfaces, report } = this.#options;
+  async #selfSign(name: string): Promise<InspectionReply> {
+    const { config, clock, interfaces } = this.#options;
     try {
       const store = this.#store(name);
       const found = await store.inspect();
-      if (found.pair !== undefined) return report(this.#inspected(name, found));
+      if (found.pair !== undefined) return this.#inspected(name, found);
       const spec = this.#spec(name);
       const hostName = config.nodeName;
       using pem = await selfSignedPair({
@@ -145,23 +151,22 @@ export class Enroller implements AsyncDisposable {
         ipAddresses: interfaces(),
         now: clock.now(),
       });
-      report({ type: 'inspected', name, isNew: true, ...(await store.write(pem)) });
+      return { type: 'inspected', isNew: true, ...(await store.write(pem)) };
     } catch (error) {
-      report({ type: 'inspection-failed', name, failure: toFailure(error) });
+      return { type: 'inspection-failed', failure: toFailure(error) };
     }
   }
 
   /** Nothing is tidied or repaired: it is somebody else's. */
-  async #watched(name: string, observed: Observed): Promise<EnrollerReport> {
+  async #watched(name: string, observed: Observed): Promise<InspectionReply> {
     const found = await this.#store(name).peek();
     const pair = found?.facts;
-    return { type: 'inspected', name, observed, findings: [], ...(pair !== undefined && { pair }) };
+    return { type: 'inspected', observed, findings: [], ...(pair !== undefined && { pair }) };
   }
 
-  #inspected(name: string, { pair, publicKey, findings }: Inspection): EnrollerReport {
+  #inspected(name: string, { pair, publicKey, findings }: Inspection): InspectionReply {
     return {
       type: 'inspected',
-      name,
       findings,
       ...(pair !== undefined && { pair }),
       ...(publicKey !== undefined && { csr: csrName(publicKey, this.#spec(name)) }),
@@ -171,14 +176,14 @@ export class Enroller implements AsyncDisposable {
   async #enroll(command: Extract<EnrollerCommand, { type: 'enroll' }>): Promise<void> {
     const { name } = command;
     const job = this.#jobFor(command);
-    job.attempt = command.attempt;
+    job.id = command.id;
     if (job.running) return;
     job.running = true;
     try {
       const stored = await job.enrollment.run(job.abort.signal);
       this.#forget(name, job);
       // Also when it was given up meanwhile: the files have changed.
-      this.#options.report({ type: 'stored', name, attempt: job.attempt, ...stored });
+      this.#options.report({ type: 'stored', id: job.id, ...stored });
     } catch (error) {
       // Before the report, which may be answered with the next command at once.
       job.running = false;
@@ -193,20 +198,20 @@ export class Enroller implements AsyncDisposable {
     if (!resumable) this.#forget(name, job);
     const failure = toFailure(error);
     if (doubtful.has(failure.code)) this.#access.doubt();
-    this.#options.report({ type: 'failed', name, attempt: job.attempt, failure, resumable });
+    this.#options.report({ type: 'failed', id: job.id, failure, resumable });
   }
 
   /** The job under way, if it is for the same template: one key and one CSR until decided. */
-  #jobFor({ name, attempt, template }: Extract<EnrollerCommand, { type: 'enroll' }>): Job {
+  #jobFor({ name, id, template }: Extract<EnrollerCommand, { type: 'enroll' }>): Job {
     const known = this.#jobs.get(name);
     if (known !== undefined && sameTemplate(known.enrollment.template, template)) return known;
     if (known !== undefined) this.#abandon(name);
     const job: Job = {
       enrollment: this.#enrollment(name, template, (step) => {
-        this.#options.report({ ...step, name, attempt: job.attempt });
+        this.#options.report({ ...step, id: job.id });
       }),
       abort: new AbortController(),
-      attempt,
+      id,
       running: false,
     };
     this.#jobs.set(name, job);
@@ -216,7 +221,7 @@ export class Enroller implements AsyncDisposable {
   #enrollment(
     name: string,
     template: CertificateTemplate,
-    report: (step: EnrollmentStep) => void,
+    report: (step: EnrollmentProgress) => void,
   ): Enrollment {
     const access = this.#access;
     return new Enrollment({
@@ -305,10 +310,33 @@ export class Enroller implements AsyncDisposable {
   async #useClientPair(name: string): Promise<void> {
     if (this.#spec(name).profile !== 'kubelet-client') return;
     if (this.#access.source === 'bootstrap') {
-      await this.#kubeconfig?.write(this.#access.current().access.cluster);
+      await this.#writeKubeconfig(name, this.#access.current().access);
     }
     // The pair is in place whatever the kubeconfig looks like now: that is for the next attempt to say.
     await this.#access.refresh().catch(() => this.#access.doubt());
+  }
+
+  /**
+   * Between the swap and the kubeconfig the agent may have been killed, or the disk
+   * full: a node would then have a certificate, and nothing that uses it, until the
+   * next rotation.
+   */
+  async #completeBootstrap(name: string, pair: PairFacts): Promise<void> {
+    const { config, clock } = this.#options;
+    const { kubeconfig, bootstrapKubeconfig } = config;
+    if (this.#spec(name).profile !== 'kubelet-client' || bootstrapKubeconfig === undefined) return;
+    if (pair.selfSigned || pair.notAfter <= clock.now() || existsSync(kubeconfig)) return;
+    // Without it nobody knows the cluster; the next request says that it is missing.
+    const access = await loadKubeconfig(bootstrapKubeconfig).catch(() => undefined);
+    if (access === undefined) return;
+    using bootstrap = access;
+    await this.#writeKubeconfig(name, bootstrap);
+  }
+
+  async #writeKubeconfig(name: string, { cluster }: ClusterAccess): Promise<void> {
+    const { certificateDirectory, kubeconfig } = this.#options.config;
+    const certificatePath = join(certificateDirectory, currentLink(name));
+    await writeKubeconfig(kubeconfig, { cluster, certificatePath });
   }
 
   #abandon(name: string): void {
@@ -328,35 +356,38 @@ export class Enroller implements AsyncDisposable {
    * may answer it with the next command at once, and would wait for ever if that were
    * taken for a repetition of the first.
    */
-  async #lookUpAddresses(follow: boolean): Promise<void> {
-    this.#nextLookUp = { follow };
+  async #lookUpAddresses(lookUp: LookUp): Promise<void> {
+    this.#nextLookUp = lookUp;
     if (this.#lookingUp) return;
     this.#lookingUp = true;
     try {
       while (this.#nextLookUp !== undefined && !this.#lookUp.signal.aborted) {
-        const { follow } = this.#nextLookUp;
+        const next = this.#nextLookUp;
         this.#nextLookUp = undefined;
-        await this.#lookUpOnce(follow);
+        await this.#lookUpOnce(next);
       }
     } finally {
       this.#lookingUp = false;
     }
   }
 
-  async #lookUpOnce(follow: boolean): Promise<void> {
+  async #lookUpOnce({ follow, reply }: LookUp): Promise<void> {
     await lookUpAddresses({
       ...this.#options,
       access: this.#access,
       nodeName: this.#options.config.nodeName,
       follow,
+      reply,
       signal: this.#lookUp.signal,
     });
   }
 
   /** Beside whatever else is done with the pair: it only reads. Loaded when it is asked for. */
-  async #checkServed(command: Extract<EnrollerCommand, { type: 'check-served' }>): Promise<void> {
+  async #checkServed(
+    command: Extract<EnrollerCommand, { type: 'check-served' }>,
+  ): Promise<EnrollerReplies['check-served']> {
     const { name, serial, withinMs } = command;
-    const { clock, report } = this.#options;
+    const { clock } = this.#options;
     try {
       const { served } = this.#spec(name);
       if (served === undefined) throw new AgentError('INTERNAL', `${name} is served nowhere`);
@@ -364,42 +395,42 @@ export class Enroller implements AsyncDisposable {
       const pair = (): Promise<LoadedPair | undefined> => this.#readable(name);
       const { signal } = this.#lookUp;
       const outcome = await checkServed({ served, serial, withinMs, pair, clock, signal });
-      report({ type: 'served', name, serial, outcome });
+      return { type: 'served', outcome };
     } catch (error) {
-      const outcome = { kind: 'failed', failure: toFailure(error) } as const;
-      report({ type: 'served', name, serial, outcome });
+      return { type: 'served', outcome: { kind: 'failed', failure: toFailure(error) } };
     }
   }
 
-  async #rollBack(command: Extract<EnrollerCommand, { type: 'roll-back' }>): Promise<void> {
+  async #rollBack(
+    command: Extract<EnrollerCommand, { type: 'roll-back' }>,
+  ): Promise<EnrollerReplies['roll-back']> {
     const { name, serial } = command;
-    const { config, report } = this.#options;
+    const { config } = this.#options;
     try {
       const observed = await rotatedByKubelet(config, name);
       const outcome =
         observed === undefined
           ? await this.#store(name).rollBack(serial)
           : ({ kind: 'impossible', reason: 'the kubelet rotates it itself' } as const);
-      report({ type: 'rolled-back', name, serial, outcome });
+      return { type: 'rolled-back', outcome };
     } catch (error) {
-      const outcome = { kind: 'failed', failure: toFailure(error) } as const;
-      report({ type: 'rolled-back', name, serial, outcome });
+      return { type: 'rolled-back', outcome: { kind: 'failed', failure: toFailure(error) } };
     }
   }
 
   /** Loaded when it is asked for: the first pair comes sooner without. */
-  async #preflight(): Promise<void> {
-    const { config, clock, report, checkNode } = this.#options;
+  async #preflight(): Promise<EnrollerReplies['preflight']> {
+    const { config, clock, checkNode } = this.#options;
     const open = async (): Promise<ApiConnection> => {
       await this.#access.opened();
       return { client: this.#access.current(), source: this.#access.source ?? 'kubeconfig' };
     };
     try {
       const around = { clock, signal: this.#lookUp.signal };
-      report({ type: 'preflight', findings: await checkNode(config, { open }, around) });
+      return { type: 'preflight', findings: await checkNode(config, { open }, around) };
     } catch {
       // Nobody's certificate hangs on it, and `nodecertd doctor` says what is wrong.
-      report({ type: 'preflight', findings: [] });
+      return { type: 'preflight', findings: [] };
     }
   }
 

@@ -1,8 +1,8 @@
 import type { PairFacts } from '../core/certificate.ts';
-import { deletionPause } from '../core/backoff.ts';
+import { deletedCsrDelay } from '../core/timing.ts';
 import type { CertificateTemplate } from '../core/certificate-spec.ts';
 import { createCsr } from '../core/csr.ts';
-import type { CsrReference, EnrollmentStep, Finding } from '../core/enroller-protocol.ts';
+import type { CsrReference, EnrollmentProgress, Finding } from '../core/enroller-protocol.ts';
 import { AgentError, hasCode } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { encodePem } from '../core/pem.ts';
@@ -39,7 +39,7 @@ export interface EnrollmentOptions {
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
-  readonly report: (step: EnrollmentStep) => void;
+  readonly report: (step: EnrollmentProgress) => void;
   /** Decides whether an issued chain is trusted. @throws AgentError CERT_UNTRUSTED */
   readonly verifyTrust: (chain: IssuedChain, key: PrivateKey, signal: AbortSignal) => Promise<void>;
 }
@@ -143,11 +143,11 @@ export class Enrollment implements Disposable {
       signal,
       onApproved: () => report({ type: 'approved', csr: reference(csr) }),
       onTrouble: (failure) => {
-        report({ type: 'trouble', failure });
+        report({ type: 'retrying', failure });
         // Perhaps the token was replaced meanwhile: the next request tries what the files say.
         if (failure.code === 'API_UNAUTHORIZED') void access.refresh().catch(() => undefined);
       },
-      onCalm: () => report({ type: 'calm' }),
+      onCalm: () => report({ type: 'recovered' }),
     });
     if (outcome.kind === 'issued') {
       report({ type: 'issued', csr: reference(csr) });
@@ -230,7 +230,7 @@ function refusal(
       return new AgentError('CSR_DELETED', `CSR ${csr} was ${outcome.kind} before it was decided`, {
         remedy:
           'requests nobody approves are deleted after 24 hours: see who should approve this one',
-        retryAfterMs: deletionPause(now - createdAt),
+        retryAfterMs: deletedCsrDelay(now - createdAt),
       });
     default:
       return outcome satisfies never;

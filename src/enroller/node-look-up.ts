@@ -1,4 +1,4 @@
-import type { EnrollerReport } from '../core/enroller-protocol.ts';
+import type { AddressReply } from '../core/enroller-protocol.ts';
 import { hasCode, toFailure } from '../core/errors.ts';
 import type { Failure } from '../core/errors.ts';
 import { watchNodeAddresses } from '../kube/node-client.ts';
@@ -18,17 +18,17 @@ export async function lookUpAddresses(options: {
   readonly follow: boolean;
   readonly clock: Clock;
   readonly random: () => number;
-  readonly report: (report: EnrollerReport) => void;
+  readonly reply: (reply: AddressReply) => void;
   readonly signal: AbortSignal;
 }): Promise<void> {
-  const { access, nodeName, follow, clock, random, report } = options;
+  const { access, nodeName, follow, clock, random, reply } = options;
   const over = new AbortController();
   const signal = AbortSignal.any([options.signal, over.signal]);
   const failed = (failure: Failure): void => {
     if (signal.aborted) return;
     over.abort();
     if (doubtful.has(failure.code)) access.doubt();
-    report({ type: 'addresses-failed', failure });
+    reply({ type: 'addresses-failed', failure });
   };
   try {
     await access.ready();
@@ -40,7 +40,7 @@ export async function lookUpAddresses(options: {
         onTrouble: failed,
         onAddresses: (addresses) => {
           const final = addresses.length > 0 && !follow;
-          report({ type: 'addresses', addresses, final });
+          reply({ type: 'addresses', addresses, final });
           if (final) over.abort();
         },
       },

@@ -1,17 +1,17 @@
 import type { SubjectAltNames } from '../core/certificate.ts';
-import type { EnrollerReport, NodeAddress } from '../core/enroller-protocol.ts';
+import type { AddressReply, NodeAddress } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import { altNamesOfNode } from '../core/identity.ts';
 import { hour, minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
-import { retryDelay } from '../core/backoff.ts';
+import { retryDelay } from '../core/timing.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
-import type { EnrollerLink } from './enroller-link.ts';
+import type { EnrollerLink, Lost } from './enroller-link.ts';
 
 export interface AddressBookOptions {
   readonly clock: Clock;
-  readonly chance: () => number;
+  readonly random: () => number;
   readonly enroller: EnrollerLink;
   readonly logger: Logger;
   /** Addresses of this machine's network interfaces. */
@@ -21,9 +21,6 @@ export interface AddressBookOptions {
   /** Host name for certificates that take their addresses from the interfaces. */
   readonly hostName: string;
 }
-
-/** What comes of looking at the Node. */
-export type AddressReport = Extract<EnrollerReport, { type: 'addresses' | 'addresses-failed' }>;
 
 /**
  * Knows by which names and addresses the node is reached. Looking at the Node
@@ -71,12 +68,12 @@ export class AddressBook {
     if (lookUpNode && !this.#lookingUp && this.#isDue(clock.now())) this.#lookUp();
   }
 
-  report(report: AddressReport): void {
-    if (report.type === 'addresses-failed') return this.#failed(report.failure);
-    if (report.final) this.#lookingUp = false;
+  #lookedUp(reply: AddressReply | Lost): void {
+    if (reply.type !== 'addresses') return this.#failed(reply.failure);
+    if (reply.final) this.#lookingUp = false;
     this.#recovered();
     this.#schedule();
-    this.#learn(report.addresses);
+    this.#learn(reply.addresses);
   }
 
   #recovered(): void {
@@ -84,11 +81,6 @@ export class AddressBook {
       this.#options.logger.log('addresses_recovered', { failures: this.#failures });
     }
     this.#failures = 0;
-  }
-
-  /** The enroller is gone, and the look-up with it. */
-  lost(failure: Failure): void {
-    if (this.#lookingUp) this.#failed(failure);
   }
 
   /** An interface that comes and goes must not turn each change into an enroller and its requests. */
@@ -110,14 +102,16 @@ export class AddressBook {
     this.#lookingUp = true;
     this.#lastLookUp = this.#options.clock.now();
     const follow = this.#options.refreshSeconds === 0;
-    this.#options.enroller.send({ type: 'look-up-addresses', follow });
+    this.#options.enroller.request({ type: 'look-up-addresses', follow }, (reply) => {
+      this.#lookedUp(reply);
+    });
   }
 
   #failed(failure: Failure): void {
     this.#lookingUp = false;
     this.#failures += 1;
-    const { clock, chance, logger } = this.#options;
-    const retry = retryDelay(failure, this.#failures, chance());
+    const { clock, random, logger } = this.#options;
+    const retry = retryDelay(failure, this.#failures, random());
     const urgent = this.#ofNode === undefined || this.#lookAgain;
     // What is known stays true: after an outage nobody has to know it anew at once.
     this.#nextLookUp = clock.now() + (urgent ? retry : Math.max(retry, this.#interval()));
@@ -141,8 +135,8 @@ export class AddressBook {
 
   /** As wide as it is long: nodes that started together are evenly spread after the first. */
   #interval(): number {
-    const { chance, refreshSeconds } = this.#options;
-    return Math.round(refreshSeconds * second * (0.5 + chance()));
+    const { random, refreshSeconds } = this.#options;
+    return Math.round(refreshSeconds * second * (0.5 + random()));
   }
 
   #learn(addresses: readonly NodeAddress[]): void {
@@ -158,5 +152,5 @@ export class AddressBook {
   }
 }
 
-/** What retryDelay answers at most to a failed look-up: an hour asked for by the server, twice as long when chance has it. */
+/** What retryDelay answers at most to a failed look-up: an hour asked for by the server, twice as long when random has it. */
 const longestRetry = 2 * hour;

@@ -1,15 +1,12 @@
 import { join } from 'node:path';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
-import type { Failure } from '../core/errors.ts';
 import { templateOf } from '../core/identity.ts';
 import type { Instant } from '../core/instant.ts';
 import { minute } from '../core/instant.ts';
+import type { Rollback } from '../core/rotation-state.ts';
 import type { CertificateState, CertificateStatus } from '../core/status.ts';
 import { AddressBook } from './address-book.ts';
-import type { AddressReport } from './address-book.ts';
-import type { CertificateReport } from './enroller-errands.ts';
-import type { RollBackStep } from './hook-runner.ts';
 import type { RotatorOptions } from './rotator.ts';
 import { Rotator } from './rotator.ts';
 
@@ -23,9 +20,9 @@ export interface CertificateSetOptions extends Omit<
 }
 
 /**
- * All certificates of the agent and what one has to do with another: the client
- * certificate is the identity that the others, and the addresses in them, are asked
- * for with. Like its parts it waits for nothing.
+ * All certificates of the agent, and how they depend on one another: the client certificate
+ * is the identity for requesting the others and for reading the Node's addresses. Like its
+ * parts it waits for nothing.
  */
 export class CertificateSet {
   readonly #config: AgentConfig;
@@ -57,7 +54,7 @@ export class CertificateSet {
     return this.#rotators.map(({ path }) => path);
   }
 
-  /** Those that the enroller may be writing now: changes there are its own. */
+  /** The links of pairs that the enroller may be writing now: changes there are its own. */
   get busyPaths(): ReadonlySet<string> {
     return new Set(this.#rotators.filter(({ storing }) => storing).map(({ path }) => path));
   }
@@ -86,54 +83,36 @@ export class CertificateSet {
     }
   }
 
-  report(report: CertificateReport | AddressReport): void {
-    if ('name' in report) {
-      return this.#rotators.find(({ spec }) => spec.name === report.name)?.report(report);
-    }
-    this.#addresses.report(report);
-  }
-
-  /** The enroller is gone, and with it all that it had in hand. */
-  lost(failure: Failure): void {
-    for (const rotator of this.#rotators) rotator.lost(failure);
-    this.#addresses.lost(failure);
-  }
-
-  /** Which of them somebody else rotates. */
+  /** The names of those that something else rotates. */
   get observed(): readonly string[] {
     return this.#rotators.filter(({ observed }) => observed).map(({ spec }) => spec.name);
   }
 
-  /** Has new pairs made of these. */
+  /** Rotates these now. */
   renew(names: readonly string[]): void {
     for (const rotator of this.#rotators) if (names.includes(rotator.spec.name)) rotator.renew();
   }
 
-  /** Nothing is under way that brings another pair of this name. */
+  /** No new pair of this name is on its way. */
   atRest(name: string): boolean {
     return this.#rotators.some(({ spec, atRest }) => spec.name === name && atRest);
   }
 
-  /** Readers find an earlier pair of this name again. @returns when the next one may be asked for */
-  rolledBack(name: string, step: RollBackStep): Instant | undefined {
-    return this.#rotators.find(({ spec }) => spec.name === name)?.rolledBack(step);
+  /** The link names a previous pair again. @returns when the next certificate may be requested */
+  rolledBack(name: string, rollback: Rollback): Instant | undefined {
+    return this.#rotators.find(({ spec }) => spec.name === name)?.rolledBack(rollback);
   }
 
-  /** The pair behind this link may be another one. */
-  disturbed(path: string): void {
-    this.#rotators.find((rotator) => rotator.path === path)?.disturbed();
-  }
-
-  /** The inspection of the client certificate covers the kubeconfig that names it. */
-  kubeconfigChanged(): void {
-    this.#rotators.find(({ spec }) => spec.profile === 'kubelet-client')?.disturbed();
+  /** The pair behind this link may have changed. */
+  filesChanged(path: string): void {
+    this.#rotators.find((rotator) => rotator.path === path)?.filesChanged();
   }
 
   credentialChanged(): void {
     for (const rotator of this.#rotators) rotator.credentialChanged();
   }
 
-  /** The client certificate is what the others are requested with, where this agent keeps it. */
+  /** The others are requested with the client certificate, where this agent keeps one. */
   #needsIdentity(spec: CertificateSpec): boolean {
     return (
       spec.profile !== 'kubelet-client' &&
@@ -146,7 +125,7 @@ export class CertificateSet {
     return identity === undefined || identity.usable;
   }
 
-  /** Only the node itself may read its Node. */
+  /** Only the node's own identity may read its Node. */
   get #looksUpNode(): boolean {
     return (
       this.#identityReady &&
@@ -161,16 +140,16 @@ export class CertificateSet {
 }
 
 /**
- * No certificate is on its way: what remains to be waited for is somebody else's. An
- * approver that is a program decides in seconds, a person does not.
+ * No certificate is about to change. A CSR that is pending for a minute counts too: an
+ * approving controller decides in seconds, a person does not.
  */
 export function areQuiet(certificates: readonly CertificateStatus[], now: Instant): boolean {
   return certificates.every(({ state, since }) =>
-    state === 'pending-approval' ? Math.abs(now - since) >= minute : !underWay.has(state),
+    state === 'pending-approval' ? Math.abs(now - since) >= minute : !inProgress.has(state),
   );
 }
 
-const underWay: ReadonlySet<CertificateState> = new Set<CertificateState>([
+const inProgress: ReadonlySet<CertificateState> = new Set<CertificateState>([
   'starting',
   'requesting',
   'pending-issuance',

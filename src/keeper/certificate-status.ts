@@ -85,7 +85,7 @@ function restingWord(state: RotationState, now: Instant): CertificateState {
       return 'waiting-for-addresses';
     case 'identity':
       return 'waiting-for-identity';
-    case 'left-behind':
+    case 'unfinished-requests':
       return 'backing-off';
     case 'interval':
     case undefined:

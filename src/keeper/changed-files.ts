@@ -1,9 +1,8 @@
 import { treeSignature } from './pair-watch.ts';
 
 /**
- * Remembers how files look from outside and says which of them changed since. It
- * stands behind the watches, which can miss a change, and makes one change of the
- * several events that an editor causes.
+ * Remembers the signature of each file and says which of them changed since. Watches can
+ * miss a change; and an editor causes several events for one.
  */
 export class ChangedFiles {
   readonly #known = new Map<string, string | undefined>();
@@ -15,12 +14,12 @@ export class ChangedFiles {
   }
 
   /**
-   * The first look only remembers. What is remembered was taken before the caller
-   * learns of the change, so whatever he then reads is at least as new: a change under
-   * his hands shows at the next look.
-   * @param skip files to leave as they are remembered, for a later look
+   * The first call only remembers. A signature is taken before the caller learns of the
+   * change, so whatever the caller reads then is at least as new; a later change shows at
+   * the next call.
+   * @param skip leaves these files for a later call
    */
-  async look(skip: (file: string) => boolean = () => false): Promise<string[]> {
+  async compare(skip: (file: string) => boolean = () => false): Promise<string[]> {
     const changed: string[] = [];
     for (const [file, known] of this.#known) {
       if (skip(file)) continue;

@@ -3,14 +3,14 @@ import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 
 /**
- * Tells of a wall clock that was set, or that went on while the machine was suspended:
- * it explains rotations that come early, certificates that seem expired or not yet
- * valid, and gaps in the log, none of which says so itself.
+ * Logs that the wall clock was set, or advanced while the machine was suspended. That
+ * explains early rotations, certificates that seem expired or not yet valid, and gaps in
+ * the log.
  */
 export class ClockWatch {
   readonly #clock: Clock;
   readonly #logger: Logger;
-  /** Wall clock minus the clock that nobody sets, at the last look. */
+  /** Wall clock minus monotonic clock at the last check. */
   #offset: number;
 
   constructor(clock: Clock, logger: Logger) {
@@ -19,11 +19,11 @@ export class ClockWatch {
     this.#offset = this.#difference;
   }
 
-  look(): void {
+  check(): void {
     const offset = this.#difference;
     const moved = offset - this.#offset;
     this.#offset = offset;
-    if (Math.abs(moved) >= worthTelling) {
+    if (Math.abs(moved) >= smallestJump) {
       this.#logger.log('clock_jumped', { seconds: Math.round(moved / second) });
     }
   }
@@ -33,5 +33,5 @@ export class ClockWatch {
   }
 }
 
-/** From one look to the next. Time servers adjust by less, and slowly. */
-const worthTelling = 10 * second;
+/** Between two checks. Time servers adjust by less, and slowly. */
+const smallestJump = 10 * second;

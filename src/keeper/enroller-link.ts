@@ -1,23 +1,42 @@
-import type { EnrollerCommand, EnrollerReport } from '../core/enroller-protocol.ts';
+import type {
+  EnrollerCommand,
+  EnrollerNotice,
+  EnrollerReplies,
+  EnrollerReport,
+  EnrollerRequest,
+} from '../core/enroller-protocol.ts';
+import type { Failure } from '../core/errors.ts';
 
-/** The keeper's side of the enroller: commands go out, reports come back through the listener. */
+/** The enroller ended before it finished the request, and its keys ended with it. */
+export interface Lost {
+  readonly type: 'lost';
+  readonly failure: Failure;
+}
+
+/** The keeper's side of the enroller. */
 export interface EnrollerLink {
-  send(command: EnrollerCommand): void;
+  /**
+   * Replies come in order, any number with progress and then one that ends the request, or
+   * `lost`. A callback and not a promise: each reply takes effect before the next event, so
+   * the rotation never acts on a state that a reply in a later microtask is about to change.
+   */
+  request<T extends EnrollerRequest['type']>(
+    request: Extract<EnrollerRequest, { readonly type: T }>,
+    onReply: (reply: EnrollerReplies[T] | Lost) => void,
+  ): void;
+  /** Has the enroller forget the key and the CSR of this name. */
+  abandon(name: string): void;
 }
 
 export interface EnrollerListener {
   onStarted(): void;
-  /** It ended because nothing was left to do. */
+  /** It was dismissed because nothing was left to do. */
   onFinished(): void;
-  onReport(report: EnrollerReport): void;
-  /** The enroller ended with work in hand: its keys are gone, and nothing it was told will happen. */
-  onLost(loss: EnrollerLoss): void;
-}
-
-export interface EnrollerLoss {
-  /** INTERNAL when it could still say what was wrong with it. */
-  readonly code: 'ENROLLER_LOST' | 'ENROLLER_HUNG' | 'INTERNAL';
-  readonly message: string;
+  onNotice(notice: EnrollerNotice): void;
+  /** It ended or hung with requests pending. Each of them is told after this. */
+  onLost(failure: Failure): void;
+  /** A reply, or the loss of the enroller, has taken effect. */
+  onChange(): void;
 }
 
 /** A running enroller process, as much of it as the keeper needs. */
@@ -27,12 +46,12 @@ export interface EnrollerChild {
   send(message: EnrollerCommand): void;
   /** Closes the channel: the child ends by itself as soon as it notices. */
   disconnect(): void;
-  /** SIGKILL: a process that hangs would not answer anything less. */
+  /** SIGKILL: a process that hangs reacts to nothing less. */
   kill(): void;
 }
 
 export interface ChildListener {
-  onMessage(message: EnrollerReport | Heartbeat | LastWords): void;
+  onMessage(message: EnrollerReport | Heartbeat | CrashReport): void;
   /** Called once, and never before the launch has returned. */
   onExit(how: string): void;
 }
@@ -42,8 +61,8 @@ export interface Heartbeat {
   readonly type: 'alive';
 }
 
-/** Sent by an enroller that ends over a fault of its own. */
-export interface LastWords {
+/** Sent by an enroller that ends because of a bug of its own. */
+export interface CrashReport {
   readonly type: 'crashed';
   readonly error: string;
 }

@@ -1,47 +1,53 @@
-import type { EnrollerCommand, EnrollerReport } from '../core/enroller-protocol.ts';
+import type {
+  EnrollerReplies,
+  EnrollerReply,
+  EnrollerReport,
+  EnrollerRequest,
+} from '../core/enroller-protocol.ts';
+import type { ErrorCode } from '../core/errors.ts';
 import { formatDuration, minute, second } from '../core/instant.ts';
+import { remedies } from '../core/remedies.ts';
 import type { Logger } from '../sys/log.ts';
 import type {
+  CrashReport,
   EnrollerChild,
   EnrollerLink,
   EnrollerListener,
-  EnrollerLoss,
   Heartbeat,
-  LastWords,
   LaunchEnroller,
+  Lost,
 } from './enroller-link.ts';
-import { WorkInHand } from './work-in-hand.ts';
+import { PendingRequests } from './pending-requests.ts';
 
 export interface SupervisorOptions {
   readonly launch: LaunchEnroller;
   readonly listener: EnrollerListener;
   readonly logger: Logger;
-  /** Milliseconds between two looks for a sign of life; three in vain end the process. */
+  /** Milliseconds between two checks for a sign of life; the third failed one ends the process. */
   readonly checkInterval?: number;
-  /** Milliseconds the enroller may idle: the next command often follows at once. */
-  readonly linger?: number;
+  /** Milliseconds that the enroller may idle, because the next request often follows at once. */
+  readonly idleTime?: number;
 }
 
 /**
- * Starts the enroller when there is something for it to do, lets it go when nothing
- * is left, and notices when it dies or hangs. Everything that a key could be in
- * therefore lives only as long as a piece of work.
+ * Starts the enroller when there is something for it to do, dismisses it when nothing is
+ * left, and notices when it dies or hangs. So no key lives longer than the work it is for.
  */
 export class EnrollerSupervisor implements EnrollerLink {
   readonly #options: Required<SupervisorOptions>;
-  readonly #work = new WorkInHand();
-  /** Children that were told to end and have not done so yet. */
-  readonly #leaving = new Map<EnrollerChild, Departure>();
+  readonly #requests = new PendingRequests();
+  /** Children that were dismissed and have not ended yet. */
+  readonly #dismissed = new Map<EnrollerChild, Departure>();
   #child: EnrollerChild | undefined;
-  #missed = 0;
-  /** What the child said went wrong with itself, just before its end. */
-  #lastWords: string | undefined;
+  #missedChecks = 0;
+  /** The bug that the child reported just before its end. */
+  #crash: string | undefined;
   #stopped = false;
   #watchdog: NodeJS.Timeout | undefined;
-  #lingering: NodeJS.Timeout | undefined;
+  #idleTimer: NodeJS.Timeout | undefined;
 
   constructor(options: SupervisorOptions) {
-    this.#options = { checkInterval: 10 * second, linger: second / 4, ...options };
+    this.#options = { checkInterval: 10 * second, idleTime: second / 4, ...options };
   }
 
   /** Process id while an enroller runs. */
@@ -49,22 +55,32 @@ export class EnrollerSupervisor implements EnrollerLink {
     return this.#child?.pid;
   }
 
-  send(command: EnrollerCommand): void {
+  request<T extends EnrollerRequest['type']>(
+    request: Extract<EnrollerRequest, { readonly type: T }>,
+    onReply: (reply: EnrollerReplies[T] | Lost) => void,
+  ): void {
     // A process started now would outlive the agent.
     if (this.#stopped) return;
-    // Nothing of the name can be held by a process that is not there.
-    if (command.type === 'abandon' && this.#child === undefined) return;
     this.#child ??= this.#start();
-    this.#work.begin(command);
-    this.#child.send(command);
-    this.#settle();
+    // The table delivers only replies to this request, and the protocol pairs them by type.
+    const id = this.#requests.open(request, onReply as (reply: EnrollerReply | Lost) => void);
+    this.#child.send({ ...request, id });
+    this.#dismissWhenIdle();
   }
 
-  /** Ends the enroller for good; its work is abandoned. Settles when the process is gone. */
+  abandon(name: string): void {
+    // Without a process there is no key to forget.
+    if (this.#child === undefined) return;
+    this.#requests.supersede(name);
+    this.#child.send({ type: 'abandon', name });
+    this.#dismissWhenIdle();
+  }
+
+  /** Ends the enroller for good and abandons its work. Settles when the process is gone. */
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#child !== undefined) this.#dismiss(this.#child);
-    await Promise.all([...this.#leaving.values()].map(({ gone }) => gone));
+    await Promise.all([...this.#dismissed.values()].map(({ gone }) => gone));
   }
 
   #start(): EnrollerChild {
@@ -75,121 +91,125 @@ export class EnrollerSupervisor implements EnrollerLink {
       },
       onExit: (how) => this.#ended(child, how),
     });
-    this.#missed = 0;
-    this.#lastWords = undefined;
+    this.#missedChecks = 0;
+    this.#crash = undefined;
     this.#watchdog = setInterval(() => this.#check(), this.#options.checkInterval);
     this.#options.logger.log('enroller_started', { pid: child.pid });
     this.#options.listener.onStarted();
     return child;
   }
 
-  #receive(message: EnrollerReport | Heartbeat | LastWords): void {
-    this.#missed = 0;
+  #receive(message: EnrollerReport | Heartbeat | CrashReport): void {
+    this.#missedChecks = 0;
     if (message.type === 'alive') return;
     if (message.type === 'crashed') {
-      this.#lastWords = message.error;
+      this.#crash = message.error;
       return;
     }
-    this.#work.answered(message);
-    this.#options.listener.onReport(message);
-    this.#settle();
+    const { listener } = this.#options;
+    if (!('id' in message)) return listener.onNotice(message);
+    this.#requests.deliver(message.id, message);
+    listener.onChange();
+    this.#dismissWhenIdle();
   }
 
-  /** Lets the process go once nothing is in hand and nothing has followed. */
-  #settle(): void {
-    clearTimeout(this.#lingering);
-    if (!this.#work.isEmpty) return;
-    this.#lingering = setTimeout(() => this.#release(), this.#options.linger);
+  /** Dismisses the process once no request is pending and none has followed. */
+  #dismissWhenIdle(): void {
+    clearTimeout(this.#idleTimer);
+    if (!this.#requests.isEmpty) return;
+    this.#idleTimer = setTimeout(() => {
+      if (this.#child === undefined) return;
+      this.#dismiss(this.#child);
+      this.#options.listener.onFinished();
+    }, this.#options.idleTime);
   }
 
-  #release(): void {
-    if (this.#child === undefined) return;
-    this.#dismiss(this.#child);
-    this.#options.listener.onFinished();
-  }
-
-  /** A child that does not end by itself holds keys that nobody needs any more, and would hold this process too. */
+  /** A child that does not end by itself holds keys that nothing needs, and would keep this process alive. */
   #dismiss(child: EnrollerChild): void {
     this.#forget();
     const { promise: gone, resolve } = Promise.withResolvers<void>();
-    const kill = setTimeout(() => child.kill(), patience);
-    // Not even SIGKILL ends a process that the kernel does not let go.
-    const giveUp = setTimeout(resolve, 2 * patience);
+    const kill = setTimeout(() => child.kill(), gracePeriod);
+    // Not even SIGKILL ends a process that hangs in the kernel.
+    const giveUp = setTimeout(resolve, 2 * gracePeriod);
     const settle = (): void => {
       clearTimeout(kill);
       clearTimeout(giveUp);
       resolve();
     };
-    this.#leaving.set(child, { gone, settle });
+    this.#dismissed.set(child, { gone, settle });
     child.disconnect();
   }
 
   /**
-   * Counts looks, not time: after a suspended night the first look finds nothing
-   * new either, and must not kill a healthy process.
+   * Counts checks, not time: after a suspended night the first check finds no new sign of
+   * life either, and must not kill a healthy process.
    */
   #check(): void {
     const child = this.#child;
-    this.#missed += 1;
+    this.#missedChecks += 1;
     if (child === undefined) return;
-    const how = this.#missed >= 3 ? 'gave no sign of life' : this.#owes();
-    if (how === undefined) return;
+    const problem = this.#missedChecks >= 3 ? 'gave no sign of life' : this.#overdueReply();
+    if (problem === undefined) return;
     child.kill();
-    const message = `the enroller (${named(child)}) ${how} and was killed`;
-    this.#lose({ code: 'ENROLLER_HUNG', message });
+    this.#lose('ENROLLER_HUNG', `the enroller (${named(child)}) ${problem} and was killed`);
   }
 
-  /** Its event loop runs and its work does not: a file system that does not answer holds one call for ever. */
-  #owes(): string | undefined {
-    const { checkInterval } = this.#options;
-    const what = this.#work.overdue(Math.ceil(answerLimit / checkInterval));
-    if (what === undefined) return undefined;
-    return `has owed an answer (${what}) for ${formatDuration(answerLimit)}`;
+  /** The event loop may run while the work hangs: a file system that does not answer blocks one call forever. */
+  #overdueReply(): string | undefined {
+    const limit = Math.ceil(replyTimeout / this.#options.checkInterval);
+    const request = this.#requests.overdue(limit);
+    if (request === undefined) return undefined;
+    return `did not answer a request (${request}) for ${formatDuration(replyTimeout)}`;
   }
 
   #ended(child: EnrollerChild | undefined, how: string): void {
     if (child === undefined || child !== this.#child) {
-      if (child !== undefined) this.#hasLeft(child);
+      if (child !== undefined) this.#departed(child);
       this.#options.logger.log('enroller_stopped', { pid: child?.pid });
       return;
     }
     const message = `the enroller (${named(child)}) ended unexpectedly: ${how}`;
-    this.#lose(
-      this.#lastWords === undefined
-        ? { code: 'ENROLLER_LOST', message }
-        : { code: 'INTERNAL', message: `${message}: ${this.#lastWords}` },
-    );
+    if (this.#crash === undefined) this.#lose('ENROLLER_LOST', message);
+    else this.#lose('INTERNAL', `${message}: ${this.#crash}`);
   }
 
-  #hasLeft(child: EnrollerChild): void {
-    this.#leaving.get(child)?.settle();
-    this.#leaving.delete(child);
+  #departed(child: EnrollerChild): void {
+    this.#dismissed.get(child)?.settle();
+    this.#dismissed.delete(child);
   }
 
-  #lose(loss: EnrollerLoss): void {
-    this.#forget();
-    this.#options.listener.onLost(loss);
+  #lose(code: ErrorCode, message: string): void {
+    const failure = { code, message, remedy: remedies[code] };
+    const { listener } = this.#options;
+    this.#stopTimers();
+    listener.onLost(failure);
+    this.#requests.clear({ type: 'lost', failure });
+    listener.onChange();
   }
 
   #forget(): void {
+    this.#stopTimers();
+    this.#requests.clear();
+  }
+
+  #stopTimers(): void {
     clearInterval(this.#watchdog);
-    clearTimeout(this.#lingering);
+    clearTimeout(this.#idleTimer);
     this.#child = undefined;
-    this.#work.clear();
   }
 }
 
 interface Departure {
-  /** Settles when the process has ended, or will not. */
+  /** Settles when the process has ended, or cannot be ended. */
   readonly gone: Promise<void>;
   readonly settle: () => void;
 }
 
-/** Above what the slowest key and a request at its deadline take together, and above the time that servers may have. */
-const answerLimit = 5 * minute;
+/** Longer than the slowest key generation, a request up to its deadline, and `served.within` together. */
+const replyTimeout = 5 * minute;
 
-/** Milliseconds between being told to end and being killed. */
-const patience = 2 * second;
+/** Milliseconds between dismissal and SIGKILL. */
+const gracePeriod = 2 * second;
 
 function named({ pid }: EnrollerChild): string {
   return pid === undefined ? 'not started' : `pid ${pid}`;

@@ -1,6 +1,6 @@
 import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec } from '../core/certificate-spec.ts';
-import type { Finding } from '../core/enroller-protocol.ts';
+import type { RollbackReply, ServedReply } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import { toFailure } from '../core/errors.ts';
 import { hookNames } from '../core/hooks.ts';
@@ -12,28 +12,20 @@ import { goneBackRemedy, staleFailure } from '../core/served.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
-import type { AftermathReport } from './enroller-errands.ts';
-import type { EnrollerLink } from './enroller-link.ts';
+import type { Rollback } from '../core/rotation-state.ts';
+import type { EnrollerLink, Lost } from './enroller-link.ts';
 import type { HookJournal } from './hook-journal.ts';
 import type { HookObserver } from './hook-record.ts';
 import { HookRecord } from './hook-record.ts';
+import { findingEvent } from './finding-events.ts';
 import { runHook } from './run-hook.ts';
 
-/** What the rotation of the same certificate has to do with it. */
+/** The rotation of the same certificate. */
 export interface RotationPort {
-  /** Nothing is under way that brings another pair. */
+  /** No new pair is on its way. */
   readonly atRest: () => boolean;
-  /** Has it rest on an earlier pair. @returns when the next one may be asked for */
-  readonly rolledBack: (step: RollBackStep) => Instant | undefined;
-}
-
-export interface RollBackStep {
-  /** What readers find again. */
-  readonly pair: PairFacts;
-  readonly findings: readonly Finding[];
-  readonly failure: Failure;
-  /** How often in a row. */
-  readonly count: number;
+  /** `-current.pem` names a previous pair again. @returns when the next certificate may be requested */
+  readonly rolledBack: (rollback: Rollback) => Instant | undefined;
 }
 
 export interface HookRunnerOptions {
@@ -41,7 +33,7 @@ export interface HookRunnerOptions {
   /** The `-current.pem`. */
   readonly path: string;
   readonly clock: Clock;
-  readonly chance: () => number;
+  readonly random: () => number;
   readonly enroller: EnrollerLink;
   readonly logger: Logger;
   readonly observer: HookObserver;
@@ -92,21 +84,6 @@ export class HookRunner {
     this.#apply({ type: 'stored', serial: pair.serial });
   }
 
-  report(report: AftermathReport): void {
-    const { phase } = this.#state;
-    // A late answer, about a pair that is not asked about any more.
-    if (phase.kind === 'idle' || phase.serial !== report.serial) return;
-    if (report.type === 'served') return this.#checked(report);
-    this.#rolledBack(report);
-  }
-
-  /** The enroller is gone, with whatever it was asked. */
-  lost(failure: Failure): void {
-    const { kind } = this.#state.phase;
-    if (kind === 'checking') this.#unknown(failure);
-    if (kind === 'rolling-back') this.#noWayBack(failure.message);
-  }
-
   /** Settles when no hook runs any more. */
   async stop(): Promise<void> {
     this.#stop.abort();
@@ -118,14 +95,14 @@ export class HookRunner {
   }
 
   get #context(): HookContext {
-    const { spec, chance, rotation } = this.#options;
+    const { spec, random, rotation } = this.#options;
     return {
       retries: (spec.onRotate ?? []).map(({ retries }) => retries),
       ...(spec.served !== undefined && {
         check: this.#isStandIn ? 'report' : spec.served.onFailure,
       }),
       atRest: rotation.atRest(),
-      chance: chance(),
+      random: random(),
     };
   }
 
@@ -153,11 +130,18 @@ export class HookRunner {
       case 'stop-waiting':
         return this.#waiting.abort();
       case 'check': {
+        const { serial } = effect;
         const withinMs = effect.patient ? (spec.served?.withinMs ?? 0) : 0;
-        return enroller.send({ type: 'check-served', name, serial: effect.serial, withinMs });
+        return enroller.request({ type: 'check-served', name, serial, withinMs }, (reply) => {
+          if (this.#isAbout(serial, 'checking')) this.#checked(serial, reply);
+        });
       }
-      case 'roll-back':
-        return enroller.send({ type: 'roll-back', name, serial: effect.serial });
+      case 'roll-back': {
+        const { serial } = effect;
+        return enroller.request({ type: 'roll-back', name, serial }, (reply) => {
+          if (this.#isAbout(serial, 'rolling-back')) this.#rolledBack(serial, reply);
+        });
+      }
       case 'settled':
         return journal.settle(name, effect.serial);
       case 'current':
@@ -211,7 +195,15 @@ export class HookRunner {
     this.#apply({ type: 'waited' });
   }
 
-  #checked({ serial, outcome }: Extract<AftermathReport, { type: 'served' }>): void {
+  /** False for a late reply about a pair that has been replaced meanwhile. */
+  #isAbout(serial: string, kind: 'checking' | 'rolling-back'): boolean {
+    const { phase } = this.#state;
+    return phase.kind === kind && phase.serial === serial;
+  }
+
+  #checked(serial: string, reply: ServedReply | Lost): void {
+    if (reply.type === 'lost') return this.#unknown(reply.failure);
+    const { outcome } = reply;
     switch (outcome.kind) {
       case 'failed':
         return this.#unknown(outcome.failure);
@@ -240,32 +232,37 @@ export class HookRunner {
     this.#apply({ type: 'checked', verdict });
   }
 
-  #rolledBack({ serial, outcome }: Extract<AftermathReport, { type: 'rolled-back' }>): void {
+  #rolledBack(serial: string, reply: RollbackReply | Lost): void {
+    if (reply.type === 'lost') return this.#rollbackFailed(reply.failure.message);
+    const { outcome } = reply;
     switch (outcome.kind) {
       case 'overtaken':
-        return this.#noWayBack('another pair is in its place by now');
+        return this.#rollbackFailed('another key pair is linked already');
       case 'impossible':
-        return this.#noWayBack(outcome.reason);
+        return this.#rollbackFailed(outcome.reason);
       case 'failed':
-        return this.#noWayBack(outcome.failure.message);
+        return this.#rollbackFailed(outcome.failure.message);
       case 'rolled-back':
-        return this.#wentBack(serial, outcome);
+        for (const { kind, path, detail } of outcome.findings) {
+          this.#record.log(findingEvent(kind), { path, detail });
+        }
+        return this.#rollbackDone(serial, outcome.pair);
       default:
         outcome satisfies never;
     }
   }
 
-  #wentBack(from: string, { pair, findings }: Pick<RollBackStep, 'pair' | 'findings'>): void {
+  #rollbackDone(from: string, pair: PairFacts): void {
     const { journal, rotation, clock } = this.#options;
     const count = journal.nextCount(this.#name);
     const failure = { ...this.#record.failure, remedy: goneBackRemedy(this.#name) };
-    const until = rotation.rolledBack({ pair, findings, failure, count }) ?? clock.now();
+    const until = rotation.rolledBack({ pair, failure, count }) ?? clock.now();
     journal.goBack(this.#name, { from, to: pair.serial, until });
     this.#pair = pair;
     this.#apply({ type: 'rolled-back', serial: pair.serial });
   }
 
-  #noWayBack(error: string): void {
+  #rollbackFailed(error: string): void {
     const { remedy } = this.#record.failure;
     this.#record.log('rollback_failed', { error, ...(remedy !== undefined && { remedy }) });
     this.#apply({ type: 'not-rolled-back' });

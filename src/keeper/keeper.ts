@@ -1,31 +1,30 @@
 import { isFollowed } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
-import type { EnrollerReport } from '../core/enroller-protocol.ts';
+import type { EnrollerNotice } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import { AgentError, hasCode } from '../core/errors.ts';
-import { remedies } from '../core/remedies.ts';
 import { minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
-import type { AfterRotation } from './after-rotation.ts';
 import { areQuiet, CertificateSet } from './certificate-set.ts';
 import { ChangedFiles } from './changed-files.ts';
 import { ClockWatch } from './clock-watch.ts';
 import type { ConnectionObserver } from './connection-log.ts';
 import { ConnectionLog } from './connection-log.ts';
-import type { EnrollerListener, EnrollerLoss, LaunchEnroller } from './enroller-link.ts';
+import type { EnrollerListener, LaunchEnroller } from './enroller-link.ts';
 import { EnrollerSupervisor } from './enroller-supervisor.ts';
 import { FileWatch } from './file-watch.ts';
 import type { HookJournal } from './hook-journal.ts';
 import type { HookObserver } from './hook-record.ts';
 import { LoopWatchdog } from './loop-watchdog.ts';
-import { LookBrake } from './look-brake.ts';
+import { InspectionLimiter } from './inspection-limiter.ts';
 import { pairSignature } from './pair-watch.ts';
-import { PreflightLog } from './preflight-log.ts';
+import type { PostRotation } from './post-rotation.ts';
 import type { RequestJournal } from './request-journal.ts';
 import type { RotationObserver } from './rotation-record.ts';
+import { StartupChecks } from './startup-checks.ts';
 
 /** What is counted besides the rotations themselves. */
 export interface KeeperObserver extends RotationObserver, ConnectionObserver, HookObserver {
@@ -38,49 +37,48 @@ export interface KeeperOptions {
   readonly version: string;
   readonly clock: Clock;
   /** Draws a number in [0, 1). */
-  readonly chance: () => number;
+  readonly random: () => number;
   readonly interfaces: () => readonly string[];
   readonly launch: LaunchEnroller;
   readonly logger: Logger;
   readonly observer: KeeperObserver;
   readonly journal: RequestJournal;
   readonly hookJournal: HookJournal;
-  /** Gives memory back that is no longer needed; called when things have become quiet. */
+  /** Returns unused memory to the kernel; called when there is nothing to do. */
   readonly releaseMemory: () => void;
   /** Keeps other agents out of the certificate directory. */
   readonly directoryLock?: {
     /** @throws AgentError when another agent has it */
     renew(): Promise<void>;
   };
-  /** Files that make a difference besides the pairs: kubeconfigs and the configuration. */
+  /** Watched, so that a changed configuration is logged. */
   readonly configFile?: string;
   /** When the agent started; now, when absent. */
   readonly startedAt?: Instant;
-  /** Milliseconds that the loop may pause at most, asked anew each time; a minute when absent. */
+  /** The longest pause of the loop in milliseconds, read before each one; a minute when absent. */
   readonly longestPause?: () => number;
-  /** Called each time that the loop has come round. */
+  /** Called after each round of the loop. */
   readonly onRound?: (status: AgentStatus) => void;
-  /** Have the enroller examine the node once, when the first certificates are there. */
+  /** Run the doctor's checks once, when the first certificates are there. */
   readonly preflight?: boolean;
 }
 
 /**
- * The process that lives on: knows when what is due, has the enroller do it, and
- * tells the outside. It never sees a private key, a token or the API server.
+ * The process that lives on: decides what is due, has the enroller do it, and reports
+ * status. It never sees a private key or a token, and never talks to the API server.
  */
 export class Keeper implements EnrollerListener {
   readonly #options: KeeperOptions;
   readonly #supervisor: EnrollerSupervisor;
   readonly #certificates: CertificateSet;
   readonly #connections: ConnectionLog;
-  /** Only where something is to be done after rotations. */
-  #after: AfterRotation | undefined;
-  /** How the pairs looked before the enroller was last sent to look at them. */
+  /** Present only where hooks or a check of the served certificate are configured. */
+  #postRotation: PostRotation | undefined;
   readonly #pairs: ChangedFiles;
-  readonly #brake: LookBrake;
-  /** The kubeconfigs and the configuration. */
+  readonly #inspections: InspectionLimiter;
+  /** The kubeconfigs and the configurations. */
   readonly #files: ChangedFiles;
-  readonly #preflight: PreflightLog;
+  readonly #checks: StartupChecks;
   readonly #startedAt: Instant;
   readonly #watchdog: LoopWatchdog;
   readonly #clockWatch: ClockWatch;
@@ -96,14 +94,14 @@ export class Keeper implements EnrollerListener {
     this.#certificates = new CertificateSet({
       ...options,
       enroller: this.#supervisor,
-      after: {
-        stored: (name, pair) => this.#after?.stored(name, pair),
-        found: (name, pair) => this.#after?.found(name, pair),
-        wentBack: (name, pair) => this.#after?.wentBack(name, pair),
+      postRotation: {
+        stored: (name, pair) => this.#postRotation?.stored(name, pair),
+        found: (name, pair) => this.#postRotation?.found(name, pair),
+        rollbackTo: (name, pair) => this.#postRotation?.rollbackTo(name, pair),
       },
     });
     this.#connections = new ConnectionLog(options);
-    this.#preflight = new PreflightLog({ enroller: this.#supervisor, logger });
+    this.#checks = new StartupChecks({ enroller: this.#supervisor, logger });
     this.#watchdog = new LoopWatchdog({
       clock,
       logger,
@@ -111,16 +109,16 @@ export class Keeper implements EnrollerListener {
     });
     this.#clockWatch = new ClockWatch(clock, logger);
     this.#pairs = new ChangedFiles(this.#certificates.paths, pairSignature);
-    this.#brake = new LookBrake(clock);
+    this.#inspections = new InspectionLimiter(clock);
     this.#files = new ChangedFiles(otherFiles(options));
   }
 
-  /** When the loop last came round. */
+  /** When the last round of the loop ended. */
   get lastTick(): Instant {
     return this.#watchdog.lastRound;
   }
 
-  /** What the loop hangs in; undefined while it comes round. */
+  /** The step in which the loop hangs; undefined while it runs. */
   get stuckAt(): string | undefined {
     return this.#watchdog.stuckAt;
   }
@@ -130,11 +128,10 @@ export class Keeper implements EnrollerListener {
     return this.#supervisor.pid;
   }
 
-  /** Computed at each call: what the clock alone changes (expired, overdue) shows even if the loop stands still. */
+  /** Computed at each call, so that what depends on the clock alone (expired, overdue) shows even if the loop hangs. */
   status(): AgentStatus {
     const { config, version, clock } = this.#options;
-    const preflight = this.#preflight.findings;
-    const kubeconfig = this.#connections.kubeconfigFailure;
+    const preflight = this.#checks.findings;
     return {
       version,
       pid: process.pid,
@@ -144,31 +141,34 @@ export class Keeper implements EnrollerListener {
       certificateDirectory: config.certificateDirectory,
       certificates: this.#certificates.status().map((certificate) => ({
         ...certificate,
-        ...this.#after?.status(certificate.name),
+        ...this.#postRotation?.status(certificate.name),
       })),
-      ...(kubeconfig !== undefined && { kubeconfig }),
       ...(preflight !== undefined && { preflight }),
     };
   }
 
   /**
-   * Has new pairs made now, as if these certificates had to be replaced at once.
-   * @returns what of each there is before
-   * @throws AgentError USAGE for a name that is not kept, or only watched; none is renewed then
+   * Rotates these certificates now.
+   * @returns the status of each before that
+   * @throws AgentError USAGE for a name that is not configured, or only observed; none is renewed then
    */
   renew(names: readonly string[]): readonly CertificateStatus[] {
     const before = this.#certificates.status();
     const kept = before.map(({ name }) => name);
     const unknown = names.filter((name) => !kept.includes(name));
     if (unknown.length > 0) {
-      throw new AgentError('USAGE', `no certificate is called ${unknown.join(', ')}`, {
-        remedy: `choose among: ${kept.join(', ')}`,
-      });
+      throw new AgentError(
+        'USAGE',
+        `no certificate is configured under the name ${unknown.join(', ')}`,
+        {
+          remedy: `Choose one of: ${kept.join(', ')}`,
+        },
+      );
     }
     const observed = names.filter((name) => this.#certificates.observed.includes(name));
     if (observed.length > 0) {
       throw new AgentError('USAGE', `the kubelet rotates ${observed.join(', ')} itself`, {
-        remedy: 'hand them over to the agent first: nodecertd adopt',
+        remedy: 'Let the agent rotate them first: nodecertd adopt',
       });
     }
     this.#certificates.renew(names);
@@ -180,12 +180,12 @@ export class Keeper implements EnrollerListener {
   async run(signal: AbortSignal): Promise<void> {
     using watchdog = this.#watchdog;
     watchdog.start();
-    // The first answers may be quicker than the watches: what is wanted has to be known by then.
+    // The templates have to be known before the first reply, which can come before the watches are set.
     this.#certificates.tick();
-    watchdog.enter('a look at the files of the pairs');
-    // Before the first look: what changes after this shows, whether the look saw it or not.
-    await this.#pairs.look();
-    this.#after = await this.#openAfter();
+    watchdog.enter('comparing the PEM files');
+    // Before the first inspection, so that every later change shows, whether the inspection saw it or not.
+    await this.#pairs.compare();
+    this.#postRotation = await this.#openPostRotation();
     this.#certificates.start();
     watchdog.enter('setting watches');
     await using watches = await this.#watch();
@@ -194,69 +194,56 @@ export class Keeper implements EnrollerListener {
         await this.#round(watches);
         watchdog.roundDone();
         this.#options.onRound?.(this.status());
-        watchdog.enter('the wait for what is due next');
+        watchdog.enter('waiting for the next deadline');
         await this.#pause(signal);
         if (Math.abs(this.#options.clock.now() - this.#releasedAt) >= releaseInterval)
           this.#release();
       }
     } finally {
-      await Promise.all([this.#supervisor.stop(), this.#after?.stop()]);
+      await Promise.all([this.#supervisor.stop(), this.#postRotation?.stop()]);
     }
   }
 
-  /** Loaded only where it is needed: most agents have no hooks, and all of them live long. */
-  async #openAfter(): Promise<AfterRotation | undefined> {
+  /** Loaded only where it is needed: most agents have no hooks, and its code would cost them memory. */
+  async #openPostRotation(): Promise<PostRotation | undefined> {
     const { config, hookJournal: journal } = this.#options;
     if (!config.certificates.some(isFollowed)) return undefined;
-    const { AfterRotation } = await import('./after-rotation.ts');
-    return AfterRotation.open({
+    const { PostRotation } = await import('./post-rotation.ts');
+    return PostRotation.open({
       ...this.#options,
       journal,
       enroller: this.#supervisor,
       rotation: (name) => ({
         atRest: () => this.#certificates.atRest(name),
-        rolledBack: (step) => this.#certificates.rolledBack(name, step),
+        rolledBack: (rollback) => this.#certificates.rolledBack(name, rollback),
       }),
     });
   }
 
   async #round(watches: FileWatch): Promise<void> {
-    // From here on nothing that happens is slept through.
+    // An event from here on ends the pause after this round.
     this.#wake = new AbortController();
-    this.#clockWatch.look();
-    this.#watchdog.enter('a look at the lock of the certificate directory');
+    this.#clockWatch.check();
+    this.#watchdog.enter('checking the lock of the certificate directory');
     await this.#options.directoryLock?.renew();
     this.#watchdog.enter('setting watches');
     await watches.renew();
-    this.#watchdog.enter('a look at the files of the pairs');
+    this.#watchdog.enter('comparing the PEM files');
     await this.#comparePairs();
-    this.#watchdog.enter('a look at kubeconfigs and configuration');
+    this.#watchdog.enter('comparing kubeconfigs and configuration');
     await this.#compareFiles();
     this.#certificates.tick();
     const { preflight, clock } = this.#options;
     if (preflight === true && areQuiet(this.#certificates.status(), clock.now())) {
-      this.#preflight.quiet();
+      this.#checks.runOnce();
     }
   }
 
-  onReport(report: EnrollerReport): void {
-    switch (report.type) {
-      case 'api-request':
-      case 'clock-skew':
-      case 'credential':
-      case 'stale-kubeconfig':
-      case 'kubeconfig':
-      case 'insecure':
-        return this.#connections.report(report);
-      case 'preflight':
-        return this.#preflight.report(report.findings);
-      case 'served':
-      case 'rolled-back':
-        this.#after?.report(report);
-        break;
-      default:
-        this.#certificates.report(report);
-    }
+  onNotice(notice: EnrollerNotice): void {
+    this.#connections.notice(notice);
+  }
+
+  onChange(): void {
     this.#certificates.tick();
     this.#wake.abort();
   }
@@ -270,17 +257,11 @@ export class Keeper implements EnrollerListener {
     this.#release();
   }
 
-  onLost(loss: EnrollerLoss): void {
+  onLost({ code, message, remedy }: Failure): void {
     const { logger, observer } = this.#options;
-    const { code, message } = loss;
-    const remedy = remedies[code];
-    const failure: Failure = { code, message, remedy };
-    const event = code === 'ENROLLER_HUNG' ? 'enroller_hung' : 'enroller_lost';
-    logger.log(event, { code, error: message, remedy });
-    observer.recordEnrollerEnd(loss.code === 'ENROLLER_HUNG' ? 'hung' : 'lost');
-    this.#certificates.lost(failure);
-    this.#after?.lost(failure);
-    this.#wake.abort();
+    const hung = code === 'ENROLLER_HUNG';
+    logger.log(hung ? 'enroller_hung' : 'enroller_lost', { code, error: message, remedy });
+    observer.recordEnrollerEnd(hung ? 'hung' : 'lost');
   }
 
   #release(): void {
@@ -288,11 +269,11 @@ export class Keeper implements EnrollerListener {
     this.#options.releaseMemory();
   }
 
-  /** Sleeps until something is due, a minute at most, or until something happens. */
+  /** Sleeps until the next deadline, a minute at most, or until an event. */
   async #pause(signal: AbortSignal): Promise<void> {
     const { clock, longestPause } = this.#options;
     const longest = Math.min(longestPause?.() ?? minute, minute);
-    // A deadline in the past that nothing came of must not make the loop spin.
+    // A deadline in the past that had no effect must not make the loop spin.
     const ms = Math.min(Math.max(this.#certificates.wake - clock.now(), second / 10), longest);
     try {
       await clock.sleep(ms, AbortSignal.any([signal, this.#wake.signal]));
@@ -301,7 +282,7 @@ export class Keeper implements EnrollerListener {
     }
   }
 
-  /** Wakes the loop, which then looks for itself what has changed. */
+  /** The watches only wake the loop, which compares the files itself. */
   async #watch(): Promise<FileWatch> {
     return FileWatch.open({
       files: otherFiles(this.#options),
@@ -312,37 +293,37 @@ export class Keeper implements EnrollerListener {
   }
 
   /**
-   * Behind the watches, which can miss a change: each round of the loop compares. The
-   * agent's own swap differs as well: the look that follows finds what is known.
+   * Each round compares, because watches can miss a change. The agent's own swap shows as
+   * a change too; the inspection after it finds the pair that is known.
    */
   async #comparePairs(): Promise<void> {
     const busy = this.#certificates.busyPaths;
-    const changed = await this.#pairs.look((path) => busy.has(path) || this.#brake.holds(path));
+    const changed = await this.#pairs.compare(
+      (path) => busy.has(path) || this.#inspections.isExhausted(path),
+    );
     for (const path of changed) {
-      this.#brake.looked(path);
-      this.#certificates.disturbed(path);
+      this.#inspections.record(path);
+      this.#certificates.filesChanged(path);
     }
   }
 
-  /** Who rotates what may be another one now. */
-  #lookAgain(): void {
-    for (const path of this.#certificates.paths) this.#certificates.disturbed(path);
+  /** The kubelet's configuration decides who rotates a certificate. */
+  #inspectAll(): void {
+    for (const path of this.#certificates.paths) this.#certificates.filesChanged(path);
   }
 
   async #compareFiles(): Promise<void> {
     const { config, configFile, logger } = this.#options;
     const ofKubelet = [config.kubelet.configFile, config.kubelet.configDirectory];
-    for (const file of await this.#files.look()) {
+    for (const file of await this.#files.compare()) {
       if (file === configFile) logger.log('config_changed', { path: file });
-      else if (ofKubelet.includes(file)) this.#lookAgain();
+      else if (ofKubelet.includes(file)) this.#inspectAll();
       else this.#certificates.credentialChanged();
-      // The enroller writes a missing or damaged kubeconfig again.
-      if (file === config.kubeconfig) this.#certificates.kubeconfigChanged();
     }
   }
 }
 
-/** What makes a difference besides the pairs. */
+/** The files besides the PEM files whose changes matter. */
 function otherFiles({ config, configFile }: KeeperOptions): string[] {
   const { kubeconfig, bootstrapKubeconfig, kubelet } = config;
   const { configFile: ofKubelet, configDirectory } = kubelet;
@@ -351,5 +332,5 @@ function otherFiles({ config, configFile }: KeeperOptions): string[] {
   );
 }
 
-/** Scrapes leave garbage that nothing else collects in an idle process. */
+/** Scrapes leave garbage, and an idle process does not collect it by itself. */
 const releaseInterval = 10 * minute;

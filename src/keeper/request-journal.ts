@@ -1,6 +1,6 @@
 import type { CsrReference } from '../core/enroller-protocol.ts';
 import type { Instant } from '../core/instant.ts';
-import { leftBehindDelay, outstandingLimit } from '../core/schedule.ts';
+import { requestDelay, unfinishedRequestLimit } from '../core/timing.ts';
 
 /** Requests that no certificate has come of yet, by certificate. */
 export type OutstandingRequests = Readonly<Record<string, readonly Outstanding[]>>;
@@ -30,19 +30,21 @@ export class RequestJournal {
   /** How many there are within the last day. */
   outstanding(name: string, now: Instant): number {
     const all = this.#outstanding.get(name) ?? [];
-    return all.filter(({ createdAt }) => Math.abs(now - createdAt) < outstandingLimit).length;
+    return all.filter(({ createdAt }) => Math.abs(now - createdAt) < unfinishedRequestLimit).length;
   }
 
   /** Milliseconds that the first request of this run has to wait. */
   delayFor(name: string, now: Instant): number {
-    return leftBehindDelay(this.outstanding(name, now));
+    return requestDelay(this.outstanding(name, now));
   }
 
   /** False when the request was known: the enroller repeats itself when it carries on. */
   add(name: string, { name: csr, createdAt }: CsrReference): boolean {
     const known = this.#outstanding.get(name) ?? [];
     if (known.some((entry) => entry.csr === csr)) return false;
-    const fresh = known.filter((entry) => Math.abs(createdAt - entry.createdAt) < outstandingLimit);
+    const fresh = known.filter(
+      (entry) => Math.abs(createdAt - entry.createdAt) < unfinishedRequestLimit,
+    );
     this.#set(name, [...fresh, { csr, createdAt }].slice(-longest));
     return true;
   }

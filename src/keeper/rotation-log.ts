@@ -34,9 +34,9 @@ export class RotationLog {
   #missing: LogEvent | undefined;
   #shortLived = false;
   #observed: Observed | undefined;
-  /** An all-clear is owed. */
-  #disturbed = false;
-  #trouble: { readonly code: ErrorCode; readonly at: Instant } | undefined;
+  /** The recovery has to be logged. */
+  #lostContact = false;
+  #failure: { readonly code: ErrorCode; readonly at: Instant } | undefined;
 
   constructor(options: RotationLogOptions) {
     this.#options = options;
@@ -54,21 +54,21 @@ export class RotationLog {
     this.#lastEvent = { at: clock.now(), text };
   }
 
-  /** The wait that was disturbed came to something. */
-  calmed(): void {
-    this.#trouble = undefined;
-    this.resumed();
+  /** The wait is over, and so is its failure. */
+  waitEnded(): void {
+    this.#failure = undefined;
+    this.recovered();
   }
 
-  /** The wait goes on undisturbed. A server that comes and goes is told of once in a while, not each time. */
-  resumed(): void {
-    if (this.#disturbed) this.log('csr_wait_resumed');
-    this.#disturbed = false;
+  /** The API server answers again. An unstable server is logged once in a while, not each time. */
+  recovered(): void {
+    if (this.#lostContact) this.log('csr_wait_resumed');
+    this.#lostContact = false;
   }
 
   /** A new attempt: its troubles are news again. */
   started(reason: string): void {
-    this.#trouble = undefined;
+    this.#failure = undefined;
     this.log('rotation_started', { reason });
   }
 
@@ -87,9 +87,9 @@ export class RotationLog {
     }
   }
 
-  deadline(pair: PairFacts, deadline: Instant): void {
-    // A stand-in is replaced as soon as possible.
-    if (pair.selfSigned) return;
+  deadline({ pair, deadline }: RotationState): void {
+    // A temporary self-signed certificate is replaced as soon as possible.
+    if (pair === undefined || deadline === undefined || pair.selfSigned) return;
     const seconds = Math.round((deadline - this.#options.clock.now()) / second);
     this.log('rotation_deadline', { ...pairFields(pair), deadline: formatInstant(deadline) });
     if (seconds > 0) this.log('rotation_waiting', { seconds });
@@ -116,7 +116,7 @@ export class RotationLog {
   }
 
   failed(failure: Failure, { phase, failures }: RotationState): void {
-    if (decisions.has(failure.code)) this.calmed();
+    if (decisions.has(failure.code)) this.waitEnded();
     const csr = phase.kind === 'backing-off' ? phase.csr : undefined;
     this.log('rotation_failed', {
       attempt: failures,
@@ -127,13 +127,13 @@ export class RotationLog {
   }
 
   /** False when it is the same trouble as a moment ago: a server that is away is met every few seconds. */
-  troubled(failure: Failure): boolean {
+  retrying(failure: Failure): boolean {
     const { code } = failure;
     const now = this.#options.clock.now();
-    const known = this.#trouble;
-    if (known?.code === code && Math.abs(now - known.at) < troubleInterval) return false;
-    this.#trouble = { code, at: now };
-    this.#disturbed = true;
+    const known = this.#failure;
+    if (known?.code === code && Math.abs(now - known.at) < retryingInterval) return false;
+    this.#failure = { code, at: now };
+    this.#lostContact = true;
     this.log('csr_wait_troubled', failureFields(failure));
     return true;
   }
@@ -197,13 +197,10 @@ export class RotationLog {
   }
 
   /** What a look showed, where it is another pair than the one that was known. */
-  found({ path, known, pair, deadline }: Found): void {
+  found({ path, known, pair }: Found): void {
     const stored = this.#stored;
     this.#stored = undefined;
-    if (samePair(known, pair)) {
-      if (pair !== undefined && deadline !== undefined) this.deadline(pair, deadline);
-      return;
-    }
+    if (samePair(known, pair)) return;
     // An attempt that was given up can have stored this one: that was nobody else.
     const ours = pair !== undefined && samePair(pair, stored);
     if (this.#observed !== undefined && known !== undefined && pair !== undefined) {
@@ -211,7 +208,6 @@ export class RotationLog {
     } else if (known !== undefined && !ours) {
       this.log('pair_changed', { path, ...(pair !== undefined && pairFields(pair)) });
     }
-    if (pair !== undefined && deadline !== undefined) this.deadline(pair, deadline);
   }
 }
 
@@ -226,13 +222,11 @@ interface Found {
   readonly path: string;
   readonly known: PairFacts | undefined;
   readonly pair: PairFacts | undefined;
-  /** Where it is another one than was known. */
-  readonly deadline?: Instant | undefined;
 }
 
 type Reminder = Extract<RotationEffect, { type: 'remind-approver' | 'remind-signer' }>;
 
-const troubleInterval = 10 * minute;
+const retryingInterval = 10 * minute;
 
 /** The latest deadline is at 90 %. */
 const leastRest = 0.1;

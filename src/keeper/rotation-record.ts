@@ -1,9 +1,8 @@
 import type { PairFacts } from '../core/certificate.ts';
-import type { CsrReference } from '../core/enroller-protocol.ts';
+import type { CsrReference, EnrollmentProgress } from '../core/enroller-protocol.ts';
 import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatInstant, second } from '../core/instant.ts';
 import type { LogFields } from '../core/log-events.ts';
-import type { ProgressReport } from './enroller-errands.ts';
 import type { RequestJournal } from './request-journal.ts';
 import { RotationLog } from './rotation-log.ts';
 import type { RotationLogOptions } from './rotation-log.ts';
@@ -62,8 +61,8 @@ export class RotationRecord {
     return delay > 0 ? { retryAt: formatInstant(this.#options.clock.now() + delay) } : {};
   }
 
-  progressed({ type, csr }: ProgressReport): void {
-    this.log.calmed();
+  progressed({ type, csr }: Extract<EnrollmentProgress, { readonly csr: CsrReference }>): void {
+    this.log.waitEnded();
     if (type === 'requested') return this.#requested(csr);
     this.log.log(type === 'approved' ? 'csr_approved' : 'csr_issued', { csr: csr.name });
   }
@@ -80,7 +79,7 @@ export class RotationRecord {
         ageOfReplaced: (clock.now() - replaced.notBefore) / second,
       }),
     });
-    this.log.calmed();
+    this.log.waitEnded();
     this.log.stored(pair, seconds);
   }
 
@@ -89,8 +88,8 @@ export class RotationRecord {
     this.#options.observer.recordFailure(this.#options.spec.name, code);
   }
 
-  troubled(failure: Failure): void {
-    if (this.log.troubled(failure)) this.failed(failure);
+  retrying(failure: Failure): void {
+    if (this.log.retrying(failure)) this.failed(failure);
   }
 
   /** Once for each request: the enroller repeats itself when it carries on. */

@@ -1,72 +1,66 @@
 import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
+import type { EnrollmentReply, InspectionReply } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import { sameTemplate } from '../core/identity.ts';
+import { second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import { nextWake, retryAt } from '../core/rotation-due.ts';
 import { initialState } from '../core/rotation-state.ts';
-import type { RotationEffect, RotationEvent, RotationState } from '../core/rotation-state.ts';
-import { deadlineAfterLook, step } from '../core/rotation.ts';
-import {
-  observedDeadline,
-  rotationDeadline,
-  rotationFraction,
-  storedMoment,
-} from '../core/schedule.ts';
+import type {
+  RotationEffect,
+  RotationEvent,
+  RotationState,
+  Rollback,
+} from '../core/rotation-state.ts';
+import { step } from '../core/rotation.ts';
+import { rotationFraction } from '../core/schedule.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import { certificateStatus, isUsable } from './certificate-status.ts';
-import { EnrollerErrands } from './enroller-errands.ts';
-import type { CertificateReport, ProgressReport } from './enroller-errands.ts';
-import type { EnrollerLink } from './enroller-link.ts';
-import type { RollBackStep } from './hook-runner.ts';
+import type { EnrollerLink, Lost } from './enroller-link.ts';
 import type { RotationLog } from './rotation-log.ts';
 import { RotationRecord } from './rotation-record.ts';
 import type { RotationRecordOptions } from './rotation-record.ts';
 
-/** Who is told of pairs that the agent has put in place. None of it is waited for. */
-export interface Aftermath {
-  /** This agent has put it in place; the same one may be told of more than once. */
+/** Hooks and the check of the served certificate hear of key pairs through this. None of it is waited for. */
+export interface PostRotationPort {
+  /** This agent has linked the pair; the same one may be reported more than once. */
   stored(name: string, pair: PairFacts): void;
-  /** The first look of this run has found it. */
+  /** The first inspection of this run has found the pair. */
   found(name: string, pair: PairFacts): void;
-  /** Whether an earlier run has gone back to this pair. */
-  wentBack(name: string, pair: PairFacts): WentBackTo | undefined;
-}
-
-interface WentBackTo {
-  readonly failure: Failure;
-  readonly count: number;
-  /** No other pair is asked for before this moment. */
-  readonly until: Instant;
+  /** The rollback of an earlier run, if it is this pair that was rolled back to. */
+  rollbackTo(name: string, pair: PairFacts): Rollback | undefined;
 }
 
 export interface RotatorOptions extends RotationRecordOptions {
-  readonly after?: Aftermath;
+  readonly postRotation?: PostRotationPort;
   readonly nodeName: string;
   /** The `-current.pem` path, for status and logs. */
   readonly path: string;
-  readonly chance: () => number;
+  /** Draws a number in [0, 1). */
+  readonly random: () => number;
   readonly enroller: EnrollerLink;
   readonly identityReady: boolean;
 }
 
 /**
- * One certificate of the agent: feeds what happens into the state machine and
- * carries out what it answers. Everything here is synchronous; waiting is the
- * keeper's and the enroller's business.
+ * One certificate of the agent: feeds events into the state machine and carries out its
+ * effects. Everything here is synchronous; the keeper and the enroller do the waiting.
  */
 export class Rotator {
   readonly #options: RotatorOptions;
   #state: RotationState;
   readonly #record: RotationRecord;
-  readonly #errands: EnrollerErrands;
-  /** The directory has been looked at. */
-  #looked = false;
+  #hasInspected = false;
+  #isSelfSigning = false;
+  /** Identifies the latest enrollment: what an abandoned one still reports does not count as its progress. */
+  #attempt: object | undefined;
+  /** When the certificate was first requested; an attempt that resumes keeps the time. */
+  #requestingSince: Instant | undefined;
 
   constructor(options: RotatorOptions) {
     this.#options = options;
     this.#record = new RotationRecord(options);
-    this.#errands = new EnrollerErrands(options);
     const { clock, identityReady } = options;
     this.#state = initialState({
       now: clock.now(),
@@ -83,23 +77,23 @@ export class Rotator {
     return this.#options.path;
   }
 
-  /** Somebody else rotates it. */
+  /** Something else rotates the certificate. */
   get observed(): boolean {
     return this.#state.observed;
   }
 
-  /** Readers find a certificate of the cluster that is valid now. */
+  /** `-current.pem` holds a certificate of the cluster that is valid now. */
   get usable(): boolean {
     return isUsable(this.#state, this.#options.clock.now());
   }
 
-  /** The enroller may be writing this pair now: changes on disk are its own. */
+  /** The enroller may be writing this pair now, so changes on disk are its own. */
   get storing(): boolean {
     const { phase } = this.#state;
     return phase.kind === 'enrolling' && (phase.stage === 'issued' || phase.stage === 'requesting');
   }
 
-  /** Nothing is under way, or held, that brings another pair, and nobody else rotates it. */
+  /** No new pair is on its way, and nothing else rotates the certificate. */
   get atRest(): boolean {
     const { phase, observed } = this.#state;
     return !observed && (phase.kind === 'resting' || phase.kind === 'inspecting');
@@ -122,9 +116,9 @@ export class Rotator {
     });
   }
 
-  /** Asks for the first look at the directory. */
+  /** Requests the first inspection of the directory. */
   start(): void {
-    this.#errands.inspect();
+    this.#inspect();
   }
 
   tick(): void {
@@ -147,11 +141,12 @@ export class Rotator {
     this.#apply({ type: 'identity', ready });
   }
 
-  disturbed(): void {
-    this.#apply({ type: 'disturbed' });
+  /** Files changed on disk. */
+  filesChanged(): void {
+    this.#apply({ type: 'files-changed' });
   }
 
-  /** A person wants a new pair now, whatever the old one is like. */
+  /** An administrator wants a new pair now, whatever the state of the existing one. */
   renew(): void {
     this.#apply({ type: 'renew' });
   }
@@ -160,155 +155,184 @@ export class Rotator {
     this.#apply({ type: 'credential-changed' });
   }
 
-  /**
-   * The enroller is gone, and with it every key it held. A back-off for which it held
-   * none stays as it is: a denied request must not be made again in seconds.
-   */
-  lost(failure: Failure): void {
-    this.#errands.selfSigned();
-    const { phase } = this.#state;
-    if (phase.kind === 'inspecting') this.#inspectionFailed(failure);
-    else if (phase.kind === 'enrolling') this.#failed(failure, false);
-    else if (phase.kind === 'backing-off' && phase.template !== undefined) {
-      this.#failed(failure, false);
-    }
-  }
-
-  /** Readers find an earlier pair again. @returns when the next one may be asked for */
-  rolledBack({ pair, findings, failure, count }: RollBackStep): Instant | undefined {
-    this.#record.failed(failure);
-    this.#log.findings(findings);
-    this.#wentBack(pair, { failure, count });
+  /** `-current.pem` names a previous pair again. @returns when the next certificate may be requested */
+  rolledBack(rollback: Rollback): Instant | undefined {
+    this.#record.failed(rollback.failure);
+    this.#applyRollback(rollback);
     const { phase } = this.#state;
     return phase.kind === 'backing-off' ? retryAt(phase) : undefined;
   }
 
-  report(report: CertificateReport): void {
-    if (!this.#errands.counts(report)) return this.#straggled(report);
-    switch (report.type) {
+  #inspect(): void {
+    const { enroller, spec } = this.#options;
+    enroller.request({ type: 'inspect', name: spec.name }, (reply) => this.#inspected(reply));
+  }
+
+  /** A server needs a key pair to start at all; the issued certificate replaces this one. */
+  #selfSign(): void {
+    const { enroller, spec } = this.#options;
+    if (!spec.selfSignedUntilIssued || this.#isSelfSigning) return;
+    this.#isSelfSigning = true;
+    enroller.request({ type: 'self-sign', name: spec.name }, (reply) => {
+      this.#isSelfSigning = false;
+      this.#inspected(reply);
+    });
+  }
+
+  #enroll(template: CertificateTemplate): void {
+    const { clock, enroller, spec } = this.#options;
+    this.#requestingSince ??= clock.now();
+    const attempt = {};
+    this.#attempt = attempt;
+    enroller.request({ type: 'enroll', name: spec.name, template }, (reply) => {
+      if (this.#attempt === attempt) this.#enrolled(reply);
+      else this.#lateReply(reply);
+    });
+  }
+
+  #abandon(): void {
+    this.#endAttempt();
+    this.#options.enroller.abandon(this.spec.name);
+  }
+
+  #endAttempt(): void {
+    this.#attempt = undefined;
+    this.#requestingSince = undefined;
+  }
+
+  #inspected(reply: InspectionReply | Lost): void {
+    switch (reply.type) {
       case 'inspected':
-        return this.#inspected(report);
+        return this.#found(reply);
       case 'inspection-failed':
-        return this.#inspectionFailed(report.failure);
-      case 'requested':
-      case 'approved':
-      case 'issued':
-        return this.#progressed(report);
-      case 'stored':
-        return this.#stored(report);
-      case 'failed':
-        return this.#failed(report.failure, report.resumable);
-      case 'trouble':
-        return this.#record.troubled(report.failure);
-      case 'calm':
-        return this.#log.resumed();
+        return this.#inspectionFailed(reply.failure);
+      case 'lost':
+        // In any other phase the loss is an enrollment's to report.
+        return this.#state.phase.kind === 'inspecting'
+          ? this.#inspectionFailed(reply.failure)
+          : undefined;
       default:
-        return report satisfies never;
+        return reply satisfies never;
     }
   }
 
-  /**
-   * From an attempt that was given up. What it did to the world remains: a request on
-   * the API server is one more that may come to nothing, and a stored pair is what
-   * readers find, so the directory is looked at again.
-   */
-  #straggled(report: CertificateReport): void {
-    if (report.type === 'requested') this.#record.progressed(report);
-    if (report.type !== 'stored') return;
-    this.#log.stored(report.pair);
-    this.#log.findings(report.findings);
-    this.#options.after?.stored(this.spec.name, report.pair);
-    this.#apply({ type: 'disturbed' });
-  }
-
-  #inspected(report: Extract<CertificateReport, { type: 'inspected' }>): void {
-    const { pair, csr, observed, findings, isNew = false } = report;
+  #found(reply: Extract<InspectionReply, { type: 'inspected' }>): void {
+    const { pair, csr, observed, findings, isNew = false } = reply;
     const isOurs = this.#record.inspected(csr) || isNew;
-    const isFirst = !this.#looked;
-    this.#looked = true;
+    const isFirst = !this.#hasInspected;
+    this.#hasInspected = true;
     this.#log.observed(observed);
     this.#log.findings(findings);
-    const known = this.#state.pair;
-    const deadline =
-      pair === undefined
-        ? undefined
-        : deadlineAfterLook(this.#state, pair, this.#dueAt(pair, observed !== undefined));
-    const news = deadline !== this.#state.deadline;
-    this.#log.found({ path: this.path, known, pair, ...(news && { deadline }) });
-    const event = { type: 'inspected', observed: observed !== undefined } as const;
-    if (pair === undefined || deadline === undefined) {
-      if (!event.observed) this.#errands.selfSign();
-      return this.#apply(event);
-    }
-    this.#errands.selfSigned();
-    this.#found({ ...event, pair, deadline }, { isOurs, isFirst });
+    this.#log.found({ path: this.path, known: this.#state.pair, pair });
+    this.#applyInspection({ pair, observed: observed !== undefined, isFirst });
+    if (pair !== undefined) this.#reportPair(pair, { isOurs, isFirst });
+    else if (observed === undefined) this.#selfSign();
   }
 
-  #found(
-    event: Required<Extract<RotationEvent, { type: 'inspected' }>>,
+  #applyInspection({ pair, observed, isFirst }: Inspection): void {
+    const { postRotation, spec } = this.#options;
+    if (pair === undefined) return this.#apply({ type: 'inspected', observed });
+    // What the kubelet rotates is not rolled back.
+    const rollback = isFirst && !observed ? postRotation?.rollbackTo(spec.name, pair) : undefined;
+    if (rollback === undefined) this.#apply({ type: 'inspected', observed, pair });
+    else this.#applyRollback(rollback);
+  }
+
+  #reportPair(
+    pair: PairFacts,
     { isOurs, isFirst }: { readonly isOurs: boolean; readonly isFirst: boolean },
   ): void {
-    const { after, spec } = this.#options;
-    const { pair, observed } = event;
-    // What the kubelet rotates is its own affair from then on.
-    const step = isFirst && !observed ? after?.wentBack(spec.name, pair) : undefined;
-    if (step === undefined) this.#apply(event);
-    else this.#wentBack(pair, step);
-    if (isOurs) after?.stored(spec.name, pair);
-    else if (isFirst) after?.found(spec.name, pair);
+    const { postRotation, spec } = this.#options;
+    if (isOurs) postRotation?.stored(spec.name, pair);
+    else if (isFirst) postRotation?.found(spec.name, pair);
   }
 
-  #wentBack(pair: PairFacts, step: Omit<WentBackTo, 'until'> & Partial<WentBackTo>): void {
-    const { failure, count, until } = step;
-    const deadline = this.#deadline(pair);
-    this.#apply({
-      type: 'rolled-back',
-      pair,
-      deadline,
-      failure,
-      count,
-      ...(until !== undefined && { until }),
-    });
-    this.#log.failed(failure, this.#state);
+  #applyRollback(rollback: Rollback): void {
+    this.#apply({ type: 'rolled-back', ...rollback });
+    this.#log.failed(rollback.failure, this.#state);
   }
 
   #inspectionFailed(failure: Failure): void {
-    this.#errands.selfSigned();
     this.#record.failed(failure);
     this.#apply({ type: 'inspection-failed', failure });
     this.#log.failed(failure, this.#state);
   }
 
-  #progressed(report: ProgressReport): void {
-    this.#record.progressed(report);
-    this.#apply({ type: 'progress', stage: stages[report.type], csr: report.csr });
+  #enrolled(reply: EnrollmentReply | Lost): void {
+    switch (reply.type) {
+      case 'requested':
+      case 'approved':
+      case 'issued':
+        this.#record.progressed(reply);
+        return this.#apply({ type: 'progress', stage: stages[reply.type], csr: reply.csr });
+      case 'stored':
+        return this.#stored(reply);
+      case 'failed':
+        return this.#failed(reply.failure, reply.resumable);
+      case 'lost':
+        return this.#enrollmentLost(reply.failure);
+      case 'retrying':
+        return this.#record.retrying(reply.failure);
+      case 'recovered':
+        return this.#log.recovered();
+      default:
+        return reply satisfies never;
+    }
   }
 
-  #stored({ pair, findings }: Extract<CertificateReport, { type: 'stored' }>): void {
+  /**
+   * From an abandoned attempt. Its effects on the world remain: a CSR on the API server
+   * counts as one more that may lead to nothing, and a stored pair is the one behind
+   * `-current.pem`, so the directory is inspected again.
+   */
+  #lateReply(reply: EnrollmentReply | Lost): void {
+    if (reply.type === 'requested') this.#record.progressed(reply);
+    if (reply.type !== 'stored') return;
+    this.#log.stored(reply.pair);
+    this.#log.findings(reply.findings);
+    this.#options.postRotation?.stored(this.spec.name, reply.pair);
+    this.#apply({ type: 'files-changed' });
+  }
+
+  #stored({ pair, findings }: Extract<EnrollmentReply, { type: 'stored' }>): void {
     const { pair: replaced } = this.#state;
-    const storedAt = storedMoment(pair.storedAt, this.#options.clock.now());
-    const deadline = this.#deadline({ ...pair, storedAt }, replaced);
-    const { seconds } = this.#errands;
-    this.#errands.ended({ resumable: false });
+    const now = this.#options.clock.now();
+    const seconds = (now - (this.#requestingSince ?? now)) / second;
+    this.#endAttempt();
     this.#record.stored(pair, { seconds, ...(replaced !== undefined && { replaced }) });
     this.#log.findings(findings);
-    this.#log.deadline(pair, deadline);
-    this.#apply({ type: 'stored', pair, deadline });
+    this.#apply({ type: 'stored', pair });
     this.#log.overdue(this.#state);
-    this.#options.after?.stored(this.spec.name, pair);
+    this.#options.postRotation?.stored(this.spec.name, pair);
   }
 
   #failed(failure: Failure, resumable: boolean): void {
     this.#record.failed(failure);
-    this.#errands.ended({ resumable });
+    if (!resumable) this.#endAttempt();
     this.#apply({ type: 'failed', failure, resumable });
     this.#log.failed(failure, this.#state);
   }
 
+  /**
+   * The key of the attempt is gone. A back-off for which the enroller held no key stays as
+   * it is: a denied request must not be repeated in seconds.
+   */
+  #enrollmentLost(failure: Failure): void {
+    const { phase } = this.#state;
+    const holdsKey = phase.kind === 'backing-off' && phase.template !== undefined;
+    if (phase.kind === 'enrolling' || holdsKey) this.#failed(failure, false);
+  }
+
   #apply(event: RotationEvent): void {
-    const { clock, chance } = this.#options;
-    const { state, effects } = step(this.#state, event, { now: clock.now(), chance: chance() });
+    const { clock, random, nodeName, spec } = this.#options;
+    const before = this.#state;
+    const { state, effects } = step(before, event, {
+      now: clock.now(),
+      random: random(),
+      fraction: (serial) => rotationFraction(nodeName, spec.name, serial),
+    });
     this.#state = state;
+    if (state.deadline !== before.deadline) this.#log.deadline(state);
     this.#log.missing(state);
     for (const effect of effects) this.#perform(effect);
   }
@@ -316,13 +340,13 @@ export class Rotator {
   #perform(effect: RotationEffect): void {
     switch (effect.type) {
       case 'inspect':
-        return this.#errands.inspect();
+        return this.#inspect();
       case 'enroll':
         this.#log.started(effect.reason);
-        if (this.#state.pair === undefined) this.#errands.selfSign();
-        return this.#errands.enroll(effect.template);
+        if (this.#state.pair === undefined) this.#selfSign();
+        return this.#enroll(effect.template);
       case 'abandon':
-        return this.#errands.abandon();
+        return this.#abandon();
       case 'remind-approver':
       case 'remind-signer':
         return this.#log.remind(effect);
@@ -336,17 +360,13 @@ export class Rotator {
   get #log(): RotationLog {
     return this.#record.log;
   }
-
-  #dueAt(pair: PairFacts, observed: boolean): Instant {
-    return observed ? observedDeadline(pair) : this.#deadline(pair);
-  }
-
-  #deadline(pair: PairFacts, replaced?: PairFacts): Instant {
-    const { nodeName, spec } = this.#options;
-    const fraction = rotationFraction(nodeName, spec.name, pair.serial);
-    return rotationDeadline(pair, fraction, { replaced, now: this.#options.clock.now() });
-  }
 }
 
-/** A request that stands is pending, whatever else is true of it. */
+interface Inspection {
+  readonly pair: PairFacts | undefined;
+  readonly observed: boolean;
+  readonly isFirst: boolean;
+}
+
+/** A CSR that exists is pending until it is approved. */
 const stages = { requested: 'pending', approved: 'approved', issued: 'issued' } as const;

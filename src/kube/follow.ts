@@ -5,8 +5,8 @@ import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import type { Clock } from '../sys/clock.ts';
 import { aborted } from './deadline.ts';
-import type { Step } from './pace.ts';
-import { Pace } from './pace.ts';
+import type { WatchStep } from '../core/timing.ts';
+import { WatchPace } from '../core/timing.ts';
 import type { KubeClient } from './rest-client.ts';
 import { watch } from './watch.ts';
 
@@ -82,14 +82,14 @@ class Following<T extends ApiObject, R> {
   #troubled = false;
   /** Nothing was heard of a watch since the last look behind it. */
   #silent = true;
-  readonly #pace: Pace;
+  readonly #pace: WatchPace;
 
   constructor(environment: FollowEnvironment, options: FollowOptions<T, R>) {
     this.#environment = environment;
     this.#options = options;
     this.#version = options.target.resourceVersion;
     this.#seen = this.#version;
-    this.#pace = new Pace(environment.clock.now(), environment.random);
+    this.#pace = new WatchPace(environment.clock.now(), environment.random);
   }
 
   async watching(): Promise<R> {
@@ -104,7 +104,7 @@ class Following<T extends ApiObject, R> {
         // Read: the watch comes next, at once.
         if (version === undefined && this.#version !== undefined) continue;
         const early = version !== undefined && clock.now() < this.#watchEnd;
-        trouble = { ...calm, disturbed: early && !this.#reopen.signal.aborted };
+        trouble = { ...calm, interrupted: early && !this.#reopen.signal.aborted };
       } catch (error) {
         trouble = this.#report(error);
       }
@@ -227,16 +227,16 @@ class Following<T extends ApiObject, R> {
     if (failure.code === 'API_GONE') return calm;
     this.#troubled = true;
     onTrouble?.(failure);
-    return { disturbed: true, asked: failure.retryAfterMs ?? 0 };
+    return { interrupted: true, retryAfterMs: failure.retryAfterMs ?? 0 };
   }
 }
 
 /** Begins a watch with what is there: nothing may have been missed between a look and the watch. */
 const anyVersion = '0';
 
-type Trouble = Pick<Step, 'disturbed' | 'asked'>;
+type Trouble = Pick<WatchStep, 'interrupted' | 'retryAfterMs'>;
 
-const calm: Trouble = { disturbed: false, asked: 0 };
+const calm: Trouble = { interrupted: false, retryAfterMs: 0 };
 
 /** Servers count the seconds of a watch from when they took it up, and nodes have clocks of their own. */
 const earliness = 10 * second;

@@ -1,7 +1,8 @@
 import type { CertificateFacts, PairFacts } from '../core/certificate.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
-import { clamp, lifetimeStart } from '../core/schedule.ts';
+import { clamp } from '../core/clamp.ts';
+import { lifetimeStart } from '../core/schedule.ts';
 import { describeEndpoint } from '../core/served.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import { problems } from './health.ts';

@@ -2,7 +2,7 @@ import { basename, dirname } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
 import type { RollBackOutcome } from '../core/enroller-protocol.ts';
 import type { Instant } from '../core/instant.ts';
-import { leastRest } from '../core/schedule.ts';
+import { minimumTimeLeftForRollback } from '../core/timing.ts';
 import { replaceLink } from './atomic-file.ts';
 import { loadCandidates } from './pair-candidates.ts';
 import type { Candidate } from './pair-candidates.ts';
@@ -80,5 +80,5 @@ async function earlierPair(
 
 /** A stand-in is no identity, and what ends in a moment is no way out. */
 function mayReturn({ notBefore, notAfter, selfSigned }: PairFacts, now: Instant): boolean {
-  return !selfSigned && notBefore <= now && notAfter - now >= leastRest;
+  return !selfSigned && notBefore <= now && notAfter - now >= minimumTimeLeftForRollback;
 }

@@ -9,11 +9,11 @@ import { CountingProxy } from './counting-proxy.ts';
 import type { ProcessUsage } from './process-usage.ts';
 import { processUsage } from './process-usage.ts';
 
-/** A change of the link to another pair. */
+/** A moment at which the link named another pair. */
 export interface LinkChange {
   /** Milliseconds of `performance.now()`. */
   readonly at: number;
-  /** The PEM of the leaf without line ends, which identifies the issued CSR. */
+  /** PEM of the leaf, without line ends: what an issued CSR is recognized by. */
   readonly leaf: string;
 }
 
@@ -22,11 +22,11 @@ export interface AgentEnvironment {
   readonly nodeName: string;
   readonly directory: string;
   readonly apiPort: number;
-  /** A kubeconfig with the bootstrap token and the API server's own address. */
+  /** Kubeconfig with the bootstrap token and the API server's own address. */
   readonly bootstrapKubeconfig: string;
 }
 
-/** One run of an agent, observed from outside. */
+/** One run of an agent on files of its own, watched from outside. */
 export class RunningAgent implements AsyncDisposable {
   readonly nodeName: string;
   readonly links: LinkChange[] = [];
@@ -54,8 +54,7 @@ export class RunningAgent implements AsyncDisposable {
     this.#metricsUrl = parts.metricsUrl;
     this.#proxy = parts.proxy;
     this.#current = join(certDirectory, 'kubelet-client-current.pem');
-    // inotify reports the rename within microseconds. Polling would distort the
-    // measured times.
+    // inotify tells of the rename within microseconds; polling would cost what is measured.
     this.#watcher = watch(certDirectory, () => {
       this.#look();
     });
@@ -98,10 +97,7 @@ export class RunningAgent implements AsyncDisposable {
     return (this.links[0]?.at ?? Number.NaN) - this.#startedAt;
   }
 
-  /**
-   * Scrapes the metrics so many times, each on a new connection. Returns false if the
-   * agent has none.
-   */
+  /** Scrapes its metrics so many times, a new connection each; false when it has none. */
   async scrape(count: number): Promise<boolean> {
     const url = this.#metricsUrl?.();
     if (url === undefined) return false;
@@ -116,7 +112,7 @@ export class RunningAgent implements AsyncDisposable {
     return processUsage(this.#child.pid);
   }
 
-  /** Waits until `count` pairs have been linked or the signal aborts. */
+  /** Waits for pairs to be linked, until there are `count` or the signal aborts. */
   async linked(count: number, signal: AbortSignal): Promise<void> {
     while (this.links.length < count && !signal.aborted) {
       if (!this.#child.running) throw this.#child.failure('ended');
@@ -125,7 +121,7 @@ export class RunningAgent implements AsyncDisposable {
     if (this.links.length === 0) throw this.#child.failure('has no pair');
   }
 
-  /** client-go removes the link for a moment. The next event has the new one. */
+  /** Readers of the directory see the link missing for a moment with client-go; the event that follows has it. */
   #look(): void {
     const at = performance.now();
     try {
@@ -136,7 +132,7 @@ export class RunningAgent implements AsyncDisposable {
       this.#target = target;
       this.links.push({ at, leaf });
     } catch {
-      // The link is missing at this moment.
+      // No link at this moment.
     }
   }
 

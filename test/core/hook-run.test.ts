@@ -5,7 +5,7 @@ import type { HookContext, HookEffect, HookEvent, HookState } from '../../src/co
 import { hookStep, initialHookState } from '../../src/core/hook-run.ts';
 import { minute, second } from '../../src/core/instant.ts';
 
-const context: HookContext = { retries: [1, 0], atRest: true, chance: 0.5 };
+const context: HookContext = { retries: [1, 0], atRest: true, random: 0.5 };
 const reporting: HookContext = { ...context, check: 'report' };
 const rollingBack: HookContext = { ...context, check: 'rollback' };
 
@@ -262,11 +262,11 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
       this.tell(stored(`p${this.pairs}`));
     }
 
-    answer(chance: number): void {
+    answer(random: number): void {
       const { open } = this;
       if (open === undefined) return;
       this.open = undefined;
-      this.tell(this.#answerTo(open, chance));
+      this.tell(this.#answerTo(open, random));
     }
 
     tell(event: HookEvent): void {
@@ -286,14 +286,14 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
       this.open = effect;
     }
 
-    #answerTo(open: HookEffect, chance: number): HookEvent {
+    #answerTo(open: HookEffect, random: number): HookEvent {
       switch (open.type) {
         case 'try':
-          return chance < 0.5 ? done : failed;
+          return random < 0.5 ? done : failed;
         case 'check':
-          return checked(chance < 0.3 ? 'current' : chance < 0.8 ? 'stale' : 'unknown');
+          return checked(random < 0.3 ? 'current' : random < 0.8 ? 'stale' : 'unknown');
         case 'roll-back':
-          if (chance < 0.3) return { type: 'not-rolled-back' };
+          if (random < 0.3) return { type: 'not-rolled-back' };
           this.goneBack += 1;
           return { type: 'rolled-back', serial: `back ${this.goneBack} from ${open.serial}` };
         default:
@@ -307,9 +307,9 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
       retries: fc.array(fc.nat(2), { maxLength: 3 }),
       check: fc.constantFrom('report' as const, 'rollback' as const),
       atRest: fc.boolean(),
-      chance: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+      random: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
     },
-    { requiredKeys: ['retries', 'atRest', 'chance'] },
+    { requiredKeys: ['retries', 'atRest', 'random'] },
   );
   /** A new pair, or how what is open is answered. */
   const moves = fc.array(

@@ -8,7 +8,6 @@ import { nextWake } from '../../src/core/rotation-due.ts';
 import { initialState } from '../../src/core/rotation-state.ts';
 import type { RotationEvent, RotationState } from '../../src/core/rotation-state.ts';
 import { step } from '../../src/core/rotation.ts';
-import { rotationDeadline } from '../../src/core/schedule.ts';
 import { pairFor, servingTemplate, start } from './fixtures.ts';
 
 /** What must hold when the wall clock is set, at any moment and to any other, under a loop whose timers know nothing of it. */
@@ -104,12 +103,16 @@ class Loop {
     }
     const times = { notBefore: now - 5 * minute, notAfter: now + lifetime, storedAt: now };
     const pair = pairFor(servingTemplate, { ...times, serial: String(this.elapsed) });
-    return { type: 'stored', pair, deadline: rotationDeadline(pair, 0.5) };
+    return { type: 'stored', pair };
   }
 
   /** As the keeper does, which ticks after every report and sleeps a minute at most. */
   #tell(event: RotationEvent): void {
-    const { state, effects } = step(this.state, event, { now: this.now, chance: 0.5 });
+    const { state, effects } = step(this.state, event, {
+      now: this.now,
+      random: 0.5,
+      fraction: () => 0.5,
+    });
     this.state = state;
     for (const effect of effects) {
       if (effect.type === 'inspect') this.#tell({ type: 'inspected', ...this.#found() });

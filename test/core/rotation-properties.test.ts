@@ -12,7 +12,7 @@ import type {
   RotationState,
 } from '../../src/core/rotation-state.ts';
 import { step } from '../../src/core/rotation.ts';
-import { leftBehindDelay, rotationDeadline } from '../../src/core/schedule.ts';
+import { requestDelay } from '../../src/core/timing.ts';
 import { pairFor, servingTemplate, start } from './fixtures.ts';
 
 /** What must hold for any sequence of events and clock jumps, also for those that cannot happen. */
@@ -26,7 +26,7 @@ const templates: readonly CertificateTemplate[] = [
 /** An event that does not know the time yet, and how far the clock moves before it. */
 interface Move {
   readonly wait: number;
-  readonly chance: number;
+  readonly random: number;
   readonly event: (now: number) => RotationEvent;
 }
 
@@ -43,7 +43,7 @@ function pairAt(now: number, wanted: typeof pair extends fc.Arbitrary<infer T> ?
   const notAfter = notBefore + wanted.lifetime;
   const { selfSigned } = wanted;
   const built = pairFor(wanted.template, { notBefore, notAfter, storedAt: now, selfSigned });
-  return { pair: built, deadline: rotationDeadline(built, 0.5) };
+  return { pair: built };
 }
 
 const failure = fc.record(
@@ -60,7 +60,7 @@ const csr = fc
 
 const event: fc.Arbitrary<(now: number) => RotationEvent> = fc.oneof(
   fc.constant(() => ({ type: 'tick' }) as const),
-  fc.constant(() => ({ type: 'disturbed' }) as const),
+  fc.constant(() => ({ type: 'files-changed' }) as const),
   fc.constant(() => ({ type: 'credential-changed' }) as const),
   fc.constant(() => ({ type: 'renew' }) as const),
   fc.boolean().map((observed) => () => ({ type: 'inspected', observed }) as const),
@@ -96,13 +96,13 @@ const move: fc.Arbitrary<Move> = fc.record({
     { weight: 3, arbitrary: fc.integer({ min: 0, max: 2 * hour }) },
     { weight: 1, arbitrary: fc.integer({ min: -3 * 365 * day, max: 3 * 365 * day }) },
   ),
-  chance: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+  random: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
   event,
 });
 
 const beginning = fc.record({
   identityReady: fc.boolean(),
-  delay: fc.nat(8).map(leftBehindDelay),
+  delay: fc.nat(8).map(requestDelay),
 });
 const moves = fc.array(move, { maxLength: 60 });
 
@@ -120,10 +120,10 @@ function* play(
 ): Generator<Moment> {
   let now = start;
   let state = initialState({ now, ...options });
-  for (const { wait, chance, event: at } of moves) {
+  for (const { wait, random, event: at } of moves) {
     now += wait;
     const event = at(now);
-    const next = step(state, event, { now, chance });
+    const next = step(state, event, { now, random, fraction: () => 0.5 });
     state = next.state;
     yield { now, event, state, effects: next.effects };
   }
@@ -242,7 +242,11 @@ class World {
   }
 
   tell(event: RotationEvent): void {
-    const { state, effects } = step(this.state, event, { now: this.now, chance: 0.5 });
+    const { state, effects } = step(this.state, event, {
+      now: this.now,
+      random: 0.5,
+      fraction: () => 0.5,
+    });
     this.state = state;
     for (const effect of effects) this.answer(effect);
   }

@@ -13,8 +13,14 @@ import type {
   RotationEvent,
   RotationState,
 } from '../../src/core/rotation-state.ts';
-import { step, templateSettle } from '../../src/core/rotation.ts';
-import { leastRest, leftBehindDelay, minimumRotationInterval } from '../../src/core/schedule.ts';
+import { step } from '../../src/core/rotation.ts';
+import { lifetimeStart } from '../../src/core/schedule.ts';
+import {
+  minimumRotationInterval,
+  minimumTimeLeftForRollback,
+  requestDelay,
+  templateSettleTime,
+} from '../../src/core/timing.ts';
 import { pairFor, servingTemplate as template, start } from './fixtures.ts';
 
 const twoAddresses: CertificateTemplate = { ...template, ipAddresses: ['10.0.0.1', 'fd00::1'] };
@@ -26,7 +32,16 @@ const failure = (code: ErrorCode, retryAfterMs?: number): Failure => ({
   ...(retryAfterMs !== undefined && { retryAfterMs }),
 });
 
-/** Drives one machine through a story; chance is the middle, so no delay is spread. */
+/** An event whose pair is due at this moment, instead of at 80 % of its lifetime. */
+type Event = RotationEvent & { readonly due?: number };
+
+function fractionOf({ due, ...event }: Event): number {
+  if (due === undefined || !('pair' in event) || event.pair === undefined) return 0.5;
+  const from = lifetimeStart(event.pair);
+  return ((due - from) / (event.pair.notAfter - from) - 0.7) / 0.2;
+}
+
+/** Drives one machine through a story; the random number is the middle, so no delay is spread. */
 class Story {
   state: RotationState;
   now = start;
@@ -37,13 +52,14 @@ class Story {
   }
 
   /** Effects by name; an enrolment with its reason: `enroll no-pair`. */
-  on(event: RotationEvent): string[] {
-    const { state, effects } = step(this.state, event, { now: this.now, chance: 0.5 });
+  on(event: Event): string[] {
+    const context = { now: this.now, random: 0.5, fraction: () => fractionOf(event) };
+    const { state, effects } = step(this.state, event, context);
     this.state = state;
     return effects.map(nameOf);
   }
 
-  after(ms: number, event: RotationEvent = { type: 'tick' }): string[] {
+  after(ms: number, event: Event = { type: 'tick' }): string[] {
     this.now += ms;
     return this.on(event);
   }
@@ -75,14 +91,14 @@ function nameOf(effect: RotationEffect): string {
   }
 }
 
-const inspected = (pair?: PairFacts, due = deadline): RotationEvent =>
-  pair === undefined ? { type: 'inspected' } : { type: 'inspected', pair, deadline: due };
+const inspected = (pair?: PairFacts, due = deadline): Event =>
+  pair === undefined ? { type: 'inspected' } : { type: 'inspected', pair, due };
 const wanting = (template?: CertificateTemplate): RotationEvent =>
   template === undefined ? { type: 'template' } : { type: 'template', template };
-const stored = (now: number, serial = 'b'): RotationEvent => ({
+const stored = (now: number, serial = 'b'): Event => ({
   type: 'stored',
   pair: pairFor(template, { serial, notBefore: now, notAfter: now + hour }),
-  deadline: now + 0.8 * hour,
+  due: now + 0.8 * hour,
 });
 const failed = (failure: Failure, resumable = true): RotationEvent => ({
   type: 'failed',
@@ -195,12 +211,12 @@ describe('step(): when a certificate is asked for', () => {
     story.on(wanting(template));
     story.on(inspected());
     const pair = pairFor(template, { serial: 'b', notBefore: start, notAfter: start + hour });
-    story.on({ type: 'stored', pair, deadline: start + 1.5 * hour });
+    story.on({ type: 'stored', pair, due: start + 1.5 * hour });
     assert.equal(story.wake, hour);
     assert.deepEqual(story.after(hour), []);
     assert.equal(story.wake, 0.5 * hour);
     // A second look knows only the usual deadline.
-    story.on({ type: 'disturbed' });
+    story.on({ type: 'files-changed' });
     assert.deepEqual(story.on(inspected(pair)), []);
     assert.equal(story.wake, 0.5 * hour);
     assert.deepEqual(story.after(0.5 * hour), ['enroll expired']);
@@ -214,7 +230,7 @@ describe('step(): when a certificate is asked for', () => {
   });
 
   it('holds the first request back for those that earlier runs left behind', () => {
-    const story = new Story({ delay: leftBehindDelay(4) });
+    const story = new Story({ delay: requestDelay(4) });
     story.on(wanting(template));
     assert.deepEqual(story.on(inspected()), []);
     assert.equal(story.wake, 5 * minute);
@@ -257,8 +273,8 @@ describe('step(): a request under way', () => {
   it('is given up for a second address only when that has stood for 15 seconds', () => {
     const story = enrolling();
     assert.deepEqual(story.after(second, wanting(twoAddresses)), []);
-    assert.equal(story.wake, templateSettle);
-    assert.deepEqual(story.after(templateSettle - 1), []);
+    assert.equal(story.wake, templateSettleTime);
+    assert.deepEqual(story.after(templateSettleTime - 1), []);
     assert.deepEqual(story.after(1), ['abandon', 'enroll no-pair']);
     assert.deepEqual(
       story.state.phase.kind === 'enrolling' && story.state.phase.template,
@@ -269,12 +285,12 @@ describe('step(): a request under way', () => {
   it('is kept when an address goes and comes back in between', () => {
     const story = enrolling();
     story.after(second, wanting(twoAddresses));
-    story.after(templateSettle - second, wanting(template));
+    story.after(templateSettleTime - second, wanting(template));
     assert.equal(story.wake, Infinity);
     assert.deepEqual(story.after(hour), []);
     // The next change has the whole time again.
     assert.deepEqual(story.after(second, wanting(twoAddresses)), []);
-    assert.equal(story.wake, templateSettle);
+    assert.equal(story.wake, templateSettleTime);
   });
 
   it('forgets the moment to give up even when an approver is reminded at that moment', () => {
@@ -296,7 +312,7 @@ describe('step(): a request under way', () => {
     const story = enrolling();
     story.on({ type: 'identity', ready: false });
     story.on(wanting(twoAddresses));
-    assert.deepEqual(story.after(templateSettle), ['abandon']);
+    assert.deepEqual(story.after(templateSettleTime), ['abandon']);
     assert.equal(story.phase, 'resting');
     assert.deepEqual(story.on({ type: 'identity', ready: true }), ['enroll no-pair']);
   });
@@ -306,14 +322,14 @@ describe('step(): a request under way', () => {
     assert.deepEqual(story.on(wanting(twoAddresses)), ['enroll ip-address-missing']);
     story.on(wanting(template));
     story.on(wanting({ ...template, ipAddresses: [] }));
-    assert.deepEqual(story.after(templateSettle), ['abandon']);
+    assert.deepEqual(story.after(templateSettleTime), ['abandon']);
     assert.equal(story.phase, 'resting');
   });
 
   it('goes on while the directory is looked at after a disturbance', () => {
     const story = enrolling();
     story.on(progress('pending'));
-    assert.deepEqual(story.on({ type: 'disturbed' }), ['inspect']);
+    assert.deepEqual(story.on({ type: 'files-changed' }), ['inspect']);
     assert.deepEqual(story.on(inspected(pairFor(template))), []);
     assert.equal(story.phase, 'enrolling');
     assert.equal(story.state.pair?.serial, '4f2a');
@@ -349,7 +365,7 @@ describe('step(): a request under way', () => {
     const waits: number[] = [];
     for (const wanted of [twoAddresses, template, twoAddresses, template]) {
       story.on(wanting(wanted));
-      let effects = story.after(templateSettle);
+      let effects = story.after(templateSettleTime);
       let waited = 0;
       while (!effects.includes('enroll no-pair')) {
         effects = [...effects, ...story.after(second)];
@@ -471,7 +487,7 @@ describe('step(): when it fails', () => {
   it('gives the held request up when somebody else put a good pair in place', () => {
     const story = enrolling();
     story.on(failed(failure('API_UNREACHABLE')));
-    assert.deepEqual(story.on({ type: 'disturbed' }), ['inspect']);
+    assert.deepEqual(story.on({ type: 'files-changed' }), ['inspect']);
     story.on(inspected(pairFor(template)));
     assert.deepEqual(story.after(2 * second), ['abandon', 'recovered 1']);
     assert.deepEqual(story.after(second), []);
@@ -491,14 +507,14 @@ describe('step(): when it fails', () => {
 describe('step(): pairs that change on disk', () => {
   it('looks again, and asks when the pair is gone', () => {
     const story = rested();
-    assert.deepEqual(story.on({ type: 'disturbed' }), ['inspect']);
+    assert.deepEqual(story.on({ type: 'files-changed' }), ['inspect']);
     assert.equal(story.phase, 'inspecting');
     assert.deepEqual(story.on(inspected()), ['enroll no-pair']);
   });
 
   it('takes over a pair that somebody else put there, with its own deadline', () => {
     const story = rested();
-    story.on({ type: 'disturbed' });
+    story.on({ type: 'files-changed' });
     const other = pairFor(template, { serial: 'c', notAfter: start + day });
     assert.deepEqual(story.on(inspected(other, start + 17 * hour)), []);
     assert.equal(story.wake, 17 * hour);
@@ -517,7 +533,7 @@ describe('step(): the distance between two rotations', () => {
   it('is nothing when the pair was removed', () => {
     const story = enrolling();
     story.on(stored(start));
-    story.on({ type: 'disturbed' });
+    story.on({ type: 'files-changed' });
     assert.deepEqual(story.after(second, inspected()), ['enroll no-pair']);
   });
 
@@ -526,7 +542,7 @@ describe('step(): the distance between two rotations', () => {
     let requests = 1;
     for (let elapsed = 0; elapsed < 10 * minute; elapsed += second) {
       const { now } = story;
-      if (story.phase === 'enrolling') story.on({ ...stored(now), deadline: now } as RotationEvent);
+      if (story.phase === 'enrolling') story.on({ ...stored(now), due: now });
       requests += story.after(second).filter((effect) => effect.startsWith('enroll')).length;
     }
     assert.ok(requests <= 61, `${requests} requests`);
@@ -593,16 +609,20 @@ describe('step() on a pair that is not valid yet', () => {
     assert.equal(story.wake, 11 * minute);
     assert.deepEqual(story.after(11 * minute - 1), []);
     assert.deepEqual(story.after(1), ['enroll not-yet-valid']);
-    const moments = [0, 0.999].map((chance) => {
-      const context = { now: start, chance };
+    const moments = [0, 0.999].map((random) => {
+      const context = { now: start, random, fraction: () => 0.5 };
       const { state } = step(rested(future).state, { type: 'tick' }, context);
-      return state.doubtAt;
+      return state.checkServerClockAt;
     });
     // Drawn once: later ticks do not move it.
     assert.deepEqual(moments, [start + 11 * minute, start + 11 * minute]);
-    const drawn = [0, 0.999].map((chance) => {
-      const { state } = step(rested().state, inspected(future), { now: start, chance });
-      return state.doubtAt;
+    const drawn = [0, 0.999].map((random) => {
+      const { state } = step(rested().state, inspected(future), {
+        now: start,
+        random,
+        fraction: () => 0.5,
+      });
+      return state.checkServerClockAt;
     });
     assert.deepEqual(drawn, [start + minute, start + minute + 0.999 * 20 * minute]);
   });
@@ -612,7 +632,7 @@ describe('step() on a pair that is not valid yet', () => {
     story.on(inspected(future, start + 1.8 * day));
     assert.deepEqual(story.after(2 * minute), []);
     assert.deepEqual(story.after(day), []);
-    assert.equal(story.state.doubtAt, undefined);
+    assert.equal(story.state.checkServerClockAt, undefined);
     assert.deepEqual(story.after(hour), []);
   });
 
@@ -639,14 +659,14 @@ describe('step() on a pair that is not valid yet', () => {
     const story = rested(future);
     story.on(inspected(future, start + 1.8 * day));
     story.on({ type: 'identity', ready: false });
-    assert.deepEqual([story.state.doubtAt, story.wake > day], [undefined, true]);
+    assert.deepEqual([story.state.checkServerClockAt, story.wake > day], [undefined, true]);
     assert.deepEqual(story.after(hour, { type: 'identity', ready: true }), []);
     assert.equal(story.wake, 11 * minute);
   });
 
   it('takes a start within what clocks may differ for no start in the future', () => {
     const story = rested(pairFor(template, { notBefore: start + minute, notAfter: start + day }));
-    assert.equal(story.state.doubtAt, undefined);
+    assert.equal(story.state.checkServerClockAt, undefined);
   });
 });
 
@@ -670,7 +690,7 @@ describe('step() on a pair that was stored while the clock was ahead', () => {
     story.on(stored(story.now));
     const { deadline } = story.state;
     story.now += hour / 2;
-    story.on({ type: 'disturbed' });
+    story.on({ type: 'files-changed' });
     story.now -= hour / 4;
     assert.deepEqual(story.on({ type: 'tick' }), []);
     assert.equal(story.state.deadline, deadline);
@@ -680,10 +700,10 @@ describe('step() on a pair that was stored while the clock was ahead', () => {
 describe('step() when the agent has gone back to the pair before', () => {
   const left = 90 * day;
   const earlier = pairFor(template, { serial: 'a', notAfter: start + left });
-  const rolledBack = (changes: object = {}): RotationEvent => ({
+  const rolledBack = (changes: object = {}): Event => ({
     type: 'rolled-back',
     pair: earlier,
-    deadline: start - minute,
+    due: start - minute,
     failure: failure('SERVED_STALE'),
     count: 1,
     ...changes,
@@ -734,14 +754,14 @@ describe('step() when the agent has gone back to the pair before', () => {
   it('looks at the directory meanwhile without asking', () => {
     const story = renewed();
     story.on(rolledBack());
-    assert.deepEqual(story.after(minute, { type: 'disturbed' }), ['inspect']);
+    assert.deepEqual(story.after(minute, { type: 'files-changed' }), ['inspect']);
     assert.deepEqual(story.on(inspected(earlier, start - minute)), []);
     assert.equal(story.phase, 'backing-off');
   });
 
   it('leaves what somebody else rotates to him', () => {
     const story = renewed();
-    story.on({ type: 'inspected', pair: earlier, deadline: start - minute, observed: true });
+    story.on({ type: 'inspected', pair: earlier, observed: true });
     assert.deepEqual(story.on(rolledBack()), []);
     assert.equal(story.phase, 'resting');
     assert.deepEqual(story.after(day), []);
@@ -767,7 +787,7 @@ describe('step() when the agent has gone back to the pair before', () => {
 
   it('rests on the old pair in the end, if that is not due after all', () => {
     const story = renewed();
-    story.on(rolledBack({ deadline: start + day }));
+    story.on(rolledBack({ due: start + day }));
     assert.deepEqual(story.after(2 * hour), ['recovered 1']);
     assert.equal(story.phase, 'resting');
   });
@@ -775,7 +795,7 @@ describe('step() when the agent has gone back to the pair before', () => {
   it('asks in time, and not before it has rested, whatever is left and however often it was', () => {
     fc.assert(
       fc.property(
-        fc.integer({ min: leastRest, max: 400 * day }),
+        fc.integer({ min: minimumTimeLeftForRollback, max: 400 * day }),
         fc.integer({ min: 1, max: 20 }),
         (left, count) => {
           const story = renewed();
@@ -844,7 +864,7 @@ describe('step() when a person asks for a new pair', () => {
     const story = enrolling();
     story.on(stored(story.now));
     assert.deepEqual(story.on(renew), ['enroll renewal']);
-    story.on({ ...stored(story.now), deadline: story.now } as RotationEvent);
+    story.on({ ...stored(story.now), due: story.now });
     assert.deepEqual(story.after(second), []);
     assert.equal(story.wake, minimumRotationInterval - second);
   });

@@ -2,17 +2,19 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { day, hour, minute, second } from '../../src/core/instant.ts';
+import { clamp } from '../../src/core/clamp.ts';
 import {
-  clamp,
-  leastRest,
-  leftBehindDelay,
   lifetimeStart,
-  minimumRotationInterval,
   overdueGrace,
-  restAfterRollBack,
   rotationDeadline,
   rotationFraction,
 } from '../../src/core/schedule.ts';
+import {
+  minimumTimeLeftForRollback,
+  requestDelay,
+  minimumRotationInterval,
+  delayAfterRollback,
+} from '../../src/core/timing.ts';
 import { start } from './fixtures.ts';
 
 const lifetime = fc
@@ -189,43 +191,43 @@ describe('overdueGrace()', () => {
   });
 });
 
-describe('leftBehindDelay()', () => {
+describe('requestDelay()', () => {
   it('costs one restart nothing and then grows to an hour', () => {
-    const delays = Array.from({ length: 12 }, (_, count) => leftBehindDelay(count));
+    const delays = Array.from({ length: 12 }, (_, count) => requestDelay(count));
     assert.deepEqual(delays.slice(0, 2), [0, 0]);
     for (const [index, delay] of delays.slice(2).entries()) {
       assert.ok(delay > 0 && delay >= (delays[index + 1] ?? 0));
     }
-    assert.equal(leftBehindDelay(6), hour);
-    assert.equal(leftBehindDelay(1_000_000), hour);
+    assert.equal(requestDelay(6), hour);
+    assert.equal(requestDelay(1_000_000), hour);
   });
 
   it('lets an agent that crashes at each request leave a handful in the first hour and one an hour after', () => {
     const requests: number[] = [];
-    for (let now = 0; now < day; now += leftBehindDelay(requests.length)) requests.push(now);
+    for (let now = 0; now < day; now += requestDelay(requests.length)) requests.push(now);
     assert.ok(requests.filter((at) => at < hour).length <= 6);
     assert.ok(requests.length <= 6 + 24);
   });
 });
 
-describe('restAfterRollBack()', () => {
+describe('delayAfterRollback()', () => {
   it('is the delay, or three quarters of what the pair has left', () => {
-    assert.equal(restAfterRollBack(2 * hour, 90 * day), 2 * hour);
-    assert.equal(restAfterRollBack(2 * hour, hour), 45 * minute);
-    assert.equal(restAfterRollBack(2 * hour, -hour), 0);
+    assert.equal(delayAfterRollback(2 * hour, 90 * day), 2 * hour);
+    assert.equal(delayAfterRollback(2 * hour, hour), 45 * minute);
+    assert.equal(delayAfterRollback(2 * hour, -hour), 0);
   });
 
   it('has a server that takes no new pair over tried twice a day, a few times more at the end, and never after it', () => {
     /** What the pair had left at each try. */
     const tries: number[] = [];
-    for (let left = 90 * day; left >= leastRest;) {
-      left -= restAfterRollBack(Math.min(2 * hour * 2 ** tries.length, 12 * hour), left);
+    for (let left = 90 * day; left >= minimumTimeLeftForRollback;) {
+      left -= delayAfterRollback(Math.min(2 * hour * 2 ** tries.length, 12 * hour), left);
       tries.push(left);
     }
     const lastDay = tries.filter((left) => left < day);
     assert.ok(lastDay.length <= 8, `${lastDay.length} tries in the last day`);
     assert.ok(tries.length - lastDay.length <= 2 * 90);
-    assert.ok(tries.every((left) => left >= leastRest / 4));
+    assert.ok(tries.every((left) => left >= minimumTimeLeftForRollback / 4));
   });
 });
 

@@ -45,7 +45,7 @@ function enrollerOn(bench: Bench, changes: Changes = {}): Enroller {
 }
 
 const name = 'kubelet-client';
-const enroll = { type: 'enroll', name, attempt: 1, template: clientTemplate } as const;
+const enroll = { type: 'enroll', name, id: 1, template: clientTemplate } as const;
 const current = (bench: Bench, certificate = name): string =>
   join(bench.config.certificateDirectory, `${certificate}-current.pem`);
 
@@ -58,7 +58,7 @@ describe('Enroller', () => {
   it('bootstraps: pair, kubeconfig, and connections under the new identity', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
-    enroller.handle({ type: 'inspect', name });
+    enroller.handle({ type: 'inspect', id: 9, name });
     assert.equal((await bench.first('inspected')).pair, undefined);
     enroller.handle(enroll);
     const { pair } = await bench.first('stored');
@@ -85,7 +85,7 @@ describe('Enroller', () => {
     await bench.first('stored');
     // The next run: this one knows nothing of what the first one did.
     await using next = enrollerOn(bench);
-    next.handle({ type: 'inspect', name });
+    next.handle({ type: 'inspect', id: 9, name });
     const [requested] = bench.all('requested');
     assert.equal((await bench.first('inspected')).csr, requested?.csr.name);
   });
@@ -110,64 +110,9 @@ describe('Enroller', () => {
     await bench.first('stored');
     const written = await readFile(bench.config.kubeconfig, 'utf8');
     await rm(bench.config.kubeconfig);
-    enroller.handle({ type: 'inspect', name });
+    enroller.handle({ type: 'inspect', id: 9, name });
     assert.ok((await bench.first('inspected')).pair !== undefined);
     assert.equal(await readFile(bench.config.kubeconfig, 'utf8'), written);
-  });
-
-  for (const [title, harm] of [
-    ['emptied', () => ''],
-    ['cut off', (text: string) => text.slice(0, 700)],
-  ] as const) {
-    it(`writes a kubeconfig that was ${title} again, without a bootstrap kubeconfig`, async () => {
-      await using bench = await Bench.create();
-      await using enroller = enrollerOn(bench);
-      enroller.handle(enroll);
-      await bench.first('stored');
-      const written = await readFile(bench.config.kubeconfig, 'utf8');
-      await writeFile(bench.config.kubeconfig, harm(written));
-      await rm(join(bench.directory, 'bootstrap.conf'));
-      enroller.handle({ type: 'inspect', name });
-      await bench.first('inspected');
-      assert.equal(await readFile(bench.config.kubeconfig, 'utf8'), written);
-      const { findings, failure } = bench.all('kubeconfig').at(-1) ?? {};
-      assert.deepEqual(
-        findings?.map(({ kind }) => kind),
-        ['kubeconfig-set-aside', 'kubeconfig-written'],
-      );
-      assert.equal(failure, undefined);
-    });
-  }
-
-  it('bootstraps no node whose kubeconfig is another file, and creates no CSR', async () => {
-    await using bench = await Bench.create();
-    const { kubeconfig } = bench.config;
-    const text = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
-    await writeFile(kubeconfig, text);
-    await using enroller = enrollerOn(bench);
-    enroller.handle({ type: 'inspect', name });
-    enroller.handle(enroll);
-    const { failure } = await bench.first('failed');
-    assert.equal(failure.code, 'KUBECONFIG_INVALID');
-    assert.match(failure.message, /kubelet\.conf is a KubeletConfiguration \(kubelet\.config\.k8s/);
-    assert.match(failure.remedy ?? '', /^Set kubeconfig \(--kubeconfig\)/);
-    assert.equal((await bench.first('kubeconfig')).failure?.message, failure.message);
-    assert.equal(await readFile(kubeconfig, 'utf8'), text);
-    assert.equal(posts(bench), 0);
-  });
-
-  it('keeps using its own pair while another file is at the kubeconfig path', async () => {
-    await using bench = await Bench.create();
-    await using first = enrollerOn(bench);
-    first.handle(enroll);
-    await bench.first('stored');
-    await writeFile(bench.config.kubeconfig, '{"kind": "Pod"}');
-    await using second = enrollerOn(bench);
-    second.handle({ ...enroll, attempt: 2 });
-    await bench.first('stored', 2);
-    const sources = bench.all('credential').map(({ source }) => source);
-    assert.deepEqual(sources, ['bootstrap', 'kubeconfig', 'kubeconfig']);
-    assert.equal(await readFile(bench.config.kubeconfig, 'utf8'), '{"kind": "Pod"}');
   });
 
   it('leaves a kubeconfig alone that is there, and inspects without a bootstrap kubeconfig', async () => {
@@ -177,7 +122,7 @@ describe('Enroller', () => {
     await bench.first('stored');
     await rm(bench.config.kubeconfig);
     await rm(join(bench.directory, 'bootstrap.conf'));
-    enroller.handle({ type: 'inspect', name });
+    enroller.handle({ type: 'inspect', id: 9, name });
     assert.ok((await bench.first('inspected')).pair !== undefined);
   });
 
@@ -214,13 +159,13 @@ describe('Enroller', () => {
     enroller.handle(enroll);
     await bench.first('requested');
     const template = { ...clientTemplate, expirationSeconds: 3_600 };
-    enroller.handle({ ...enroll, attempt: 2, template });
+    enroller.handle({ ...enroll, id: 2, template });
     const { csr } = await bench.first('requested', 2);
-    enroller.handle({ ...enroll, attempt: 3, template });
+    enroller.handle({ ...enroll, id: 3, template });
     bench.sandbox.approve(csr.name);
     await bench.first('stored');
     const attempts = bench.reports.flatMap((report) =>
-      'attempt' in report ? [`${report.type} ${report.attempt}`] : [],
+      'id' in report ? [`${report.type} ${report.id}`] : [],
     );
     const expected = ['requested 1', 'requested 2', 'approved 3', 'issued 3', 'stored 3'];
     assert.deepEqual(attempts, expected);
@@ -231,14 +176,14 @@ describe('Enroller', () => {
     await bench.sandbox.stopListening();
     const report = (report: EnrollerReport): void => {
       bench.report(report);
-      if (report.type === 'failed' && report.attempt < 3) {
-        enroller.handle({ ...enroll, attempt: report.attempt + 1 });
+      if (report.type === 'failed' && report.id < 3) {
+        enroller.handle({ ...enroll, id: report.id + 1 });
       }
     };
     await using enroller = enrollerOn(bench, { report });
     enroller.handle(enroll);
-    const { attempt, resumable } = await bench.first('failed', 3);
-    assert.deepEqual({ attempt, resumable }, { attempt: 3, resumable: true });
+    const { id, resumable } = await bench.first('failed', 3);
+    assert.deepEqual({ id, resumable }, { id: 3, resumable: true });
   });
 
   it('asks for another pair when the one there is from the future for the API server too', async () => {
@@ -268,7 +213,7 @@ describe('Enroller', () => {
     await bench.first('stored');
     const clock = new FakeClock(Date.now() - 2 * hour);
     await using behind = enrollerOn(bench, { clock });
-    behind.handle({ ...enroll, attempt: 2 });
+    behind.handle({ ...enroll, id: 2 });
     const { failure, resumable } = await bench.first('failed');
     assert.equal(failure.code, 'CERT_NOT_YET_VALID');
     assert.match(failure.message, /is valid from \S+; it is \S+ at the API server, but \S+ here$/);
@@ -289,10 +234,10 @@ describe('Enroller', () => {
       .bootstrapKubeconfig()
       .replace(token, 'token: aaaaaa.0123456789abcdef');
     await bench.writeBootstrap(refused);
-    behind.handle({ ...enroll, attempt: 2 });
+    behind.handle({ ...enroll, id: 2 });
     assert.equal((await bench.first('failed')).failure.code, 'CERT_NOT_YET_VALID');
     await bench.sandbox.stopListening();
-    behind.handle({ ...enroll, attempt: 3 });
+    behind.handle({ ...enroll, id: 3 });
     assert.equal((await bench.first('failed', 2)).failure.code, 'API_UNREACHABLE');
   });
 
@@ -313,13 +258,13 @@ describe('Enroller', () => {
     await chmod(current(bench), 0o644);
     const config = { ...bench.config, kubelet: { ...kubelet, certificateDirectory } };
     await using beside = enrollerOn(bench, { config });
-    beside.handle({ type: 'inspect', name });
+    beside.handle({ type: 'inspect', id: 9, name });
     const { pair, observed, findings } = await bench.first('inspected');
     assert.ok(pair !== undefined);
     assert.deepEqual([observed, findings], [{ file, key: 'rotateCertificates' }, []]);
     assert.ok(existsSync(stray));
     assert.equal((await stat(current(bench))).mode & 0o777, 0o644);
-    beside.handle({ ...enroll, attempt: 2 });
+    beside.handle({ ...enroll, id: 2 });
     assert.equal((await bench.first('failed')).failure.code, 'STORE_LOCKED');
     assert.equal(posts(bench), 1);
   });
@@ -327,7 +272,7 @@ describe('Enroller', () => {
   it('asks for nothing else under the bootstrap identity than the client certificate', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
-    const serving = { ...enroll, name: 'kubelet-server', template: servingTemplate };
+    const serving = { ...enroll, id: 2, name: 'kubelet-server', template: servingTemplate };
     enroller.handle(serving);
     const { failure, resumable } = await bench.first('failed');
     assert.equal(failure.code, 'CREDENTIAL_EXPIRED');
@@ -336,7 +281,7 @@ describe('Enroller', () => {
     enroller.handle(enroll);
     await bench.first('stored');
     enroller.handle(serving);
-    assert.equal((await bench.first('requested', 2)).name, 'kubelet-server');
+    assert.equal((await bench.first('requested', 2)).id, serving.id);
   });
 
   it('says nothing more of a request that was abandoned', async () => {
@@ -346,7 +291,7 @@ describe('Enroller', () => {
     const { csr } = await bench.first('requested');
     enroller.handle({ type: 'abandon', name });
     bench.sandbox.approve(csr.name);
-    enroller.handle({ type: 'inspect', name });
+    enroller.handle({ type: 'inspect', id: 9, name });
     await bench.first('inspected');
     assert.deepEqual([...bench.all('failed'), ...bench.all('stored')], []);
     enroller.handle(enroll);
@@ -371,7 +316,7 @@ describe('Enroller', () => {
   it('makes a stand-in where there is no pair, and none where there is one', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
-    const selfSign = { type: 'self-sign', name: 'kubelet-server' } as const;
+    const selfSign = { type: 'self-sign', id: 9, name: 'kubelet-server' } as const;
     enroller.handle(selfSign);
     enroller.handle(selfSign);
     const [first, second] = [await bench.first('inspected'), await bench.first('inspected', 2)];
@@ -384,8 +329,8 @@ describe('Enroller', () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     for (let round = 0; round < 5; round += 1) {
-      enroller.handle({ type: 'self-sign', name: 'kubelet-server' });
-      enroller.handle({ type: 'inspect', name: 'kubelet-server' });
+      enroller.handle({ type: 'self-sign', id: 9, name: 'kubelet-server' });
+      enroller.handle({ type: 'inspect', id: 9, name: 'kubelet-server' });
     }
     await bench.first('inspected', 10);
     assert.equal(new Set(bench.all('inspected').map(({ pair }) => pair?.serial)).size, 1);
@@ -395,7 +340,7 @@ describe('Enroller', () => {
   it('reports an inspection of a name that is not configured as a fault', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
-    enroller.handle({ type: 'self-sign', name: 'nobody' });
+    enroller.handle({ type: 'self-sign', id: 9, name: 'nobody' });
     assert.equal((await bench.first('inspection-failed')).failure.code, 'INTERNAL');
   });
 
@@ -404,16 +349,19 @@ describe('Enroller', () => {
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
     await bench.first('stored');
-    enroller.handle({ ...enroll, name: 'kubelet-server', template: servingTemplate });
-    enroller.handle(enroll);
+    enroller.handle({ ...enroll, id: 2, name: 'kubelet-server', template: servingTemplate });
+    enroller.handle({ ...enroll, id: 3 });
     await bench.first('stored', 3);
-    const names = bench.all('stored').map((report) => report.name);
-    assert.deepEqual(names.toSorted(), [name, name, 'kubelet-server']);
+    const ids = bench.all('stored').map(({ id }) => id);
+    assert.deepEqual(
+      ids.toSorted((a, b) => a - b),
+      [1, 2, 3],
+    );
   });
 
   describe('look-up-addresses', () => {
     const addresses = [{ type: 'InternalIP', address: '10.0.0.1' }];
-    const lookUp = { type: 'look-up-addresses', follow: false } as const;
+    const lookUp = { type: 'look-up-addresses', id: 9, follow: false } as const;
 
     it('reports addresses once and is over', async () => {
       await using bench = await Bench.create();
@@ -423,6 +371,7 @@ describe('Enroller', () => {
       enroller.handle(lookUp);
       assert.deepEqual(await bench.first('addresses'), {
         type: 'addresses',
+        id: 9,
         addresses,
         final: true,
       });
@@ -439,6 +388,7 @@ describe('Enroller', () => {
       await bench.sandbox.setNodeAddresses('worker-1', addresses);
       assert.deepEqual(await bench.first('addresses', 2), {
         type: 'addresses',
+        id: 9,
         addresses,
         final: true,
       });
@@ -521,10 +471,10 @@ describe('Enroller, after a rotation', () => {
     const serial = stored?.pair.serial ?? '';
     const pem = await readFile(current(bench));
     server.setSecureContext({ cert: pem, key: pem });
-    enroller.handle({ type: 'check-served', name, serial, withinMs: 0 });
-    enroller.handle({ type: 'check-served', name, serial: 'ff', withinMs: 0 });
+    enroller.handle({ type: 'check-served', id: 8, name, serial, withinMs: 0 });
+    enroller.handle({ type: 'check-served', id: 9, name, serial: 'ff', withinMs: 0 });
     await bench.first('served', 2);
-    const found = bench.all('served').sort((a, b) => b.serial.length - a.serial.length);
+    const found = bench.all('served').sort((a, b) => a.id - b.id);
     const endpoints = [{ endpoint: endpoint.name, state: 'current' }];
     assert.deepEqual(
       found.map(({ outcome }) => outcome),
@@ -536,7 +486,7 @@ describe('Enroller, after a rotation', () => {
   it('reports a look that fails, and does not end over it', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
-    enroller.handle({ type: 'check-served', name, serial: 'ff', withinMs: 0 });
+    enroller.handle({ type: 'check-served', id: 9, name, serial: 'ff', withinMs: 0 });
     const { outcome } = await bench.first('served');
     assert.equal(outcome.kind, 'failed');
   });
@@ -545,13 +495,13 @@ describe('Enroller, after a rotation', () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     await bootstrapped(bench, enroller);
-    enroller.handle({ ...enroll, attempt: 2 });
+    enroller.handle({ ...enroll, id: 2 });
     await bench.first('stored', 2);
     const [first, second] = bench.all('stored').map(({ pair }) => pair.serial);
-    enroller.handle({ type: 'roll-back', name, serial: first ?? '' });
+    enroller.handle({ type: 'roll-back', id: 9, name, serial: first ?? '' });
     assert.deepEqual((await bench.first('rolled-back')).outcome, { kind: 'overtaken' });
-    enroller.handle({ type: 'roll-back', name, serial: second ?? '' });
-    enroller.handle({ type: 'inspect', name });
+    enroller.handle({ type: 'roll-back', id: 9, name, serial: second ?? '' });
+    enroller.handle({ type: 'inspect', id: 9, name });
     const { outcome } = await bench.first('rolled-back', 2);
     assert.ok(outcome.kind === 'rolled-back', JSON.stringify(outcome));
     assert.equal(outcome.pair.serial, first);
@@ -566,13 +516,13 @@ describe('Enroller, after a rotation', () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     await bootstrapped(bench, enroller);
-    enroller.handle({ ...enroll, attempt: 2 });
+    enroller.handle({ ...enroll, id: 2 });
     const { pair } = await bench.first('stored', 2);
     const { certificateDirectory, kubelet } = bench.config;
     await writeFile(kubelet.configFile, 'rotateCertificates: true\n');
     const config = { ...bench.config, kubelet: { ...kubelet, certificateDirectory } };
     await using beside = enrollerOn(bench, { config });
-    beside.handle({ type: 'roll-back', name, serial: pair.serial });
+    beside.handle({ type: 'roll-back', id: 9, name, serial: pair.serial });
     const { outcome } = await bench.first('rolled-back');
     const reason = 'the kubelet rotates it itself';
     assert.deepEqual(outcome, { kind: 'impossible', reason });
@@ -583,7 +533,7 @@ describe('Enroller, after a rotation', () => {
     await using enroller = enrollerOn(bench);
     await bootstrapped(bench, enroller);
     const [stored] = bench.all('stored');
-    enroller.handle({ type: 'roll-back', name, serial: stored?.pair.serial ?? '' });
+    enroller.handle({ type: 'roll-back', id: 9, name, serial: stored?.pair.serial ?? '' });
     const { outcome } = await bench.first('rolled-back');
     assert.equal(outcome.kind, 'impossible');
   });

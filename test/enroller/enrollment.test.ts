@@ -47,7 +47,7 @@ class Trial implements AsyncDisposable {
       onStored: () => this.onStored(),
       clock: systemClock,
       random: Math.random,
-      report: (step) => report({ ...step, name, attempt: 1 }),
+      report: (step) => report({ ...step, id: 1 }),
       verifyTrust: async (_, key) => {
         this.keys.push(key);
         await this.onTrust();

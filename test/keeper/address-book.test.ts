@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { AddressBook } from '../../src/keeper/address-book.ts';
-import type { EnrollerReport } from '../../src/core/enroller-protocol.ts';
+import type { AddressReply } from '../../src/core/enroller-protocol.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
 import { start } from '../core/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -9,7 +9,7 @@ import { RecordingLink, RecordingLogger } from './fixtures.ts';
 
 const internal = { type: 'InternalIP', address: '10.0.0.1' };
 
-/** A book whose chance is 0.5 by default, so that nothing is spread. */
+/** A book whose random number is 0.5 by default, so that nothing is spread. */
 class Reader {
   readonly clock = new FakeClock(start);
   readonly link = new RecordingLink();
@@ -17,10 +17,10 @@ class Reader {
   interfaces: readonly string[] = ['10.0.0.1'];
   readonly book: AddressBook;
 
-  constructor(refreshSeconds = 1_800, chance = 0.5) {
+  constructor(refreshSeconds = 1_800, random = 0.5) {
     this.book = new AddressBook({
       clock: this.clock,
-      chance: () => chance,
+      random: () => random,
       enroller: this.link,
       logger: this.logger,
       interfaces: () => this.interfaces,
@@ -39,16 +39,13 @@ class Reader {
     return this.tick();
   }
 
-  found(
-    addresses: Extract<EnrollerReport, { type: 'addresses' }>['addresses'],
-    final = true,
-  ): void {
-    this.book.report({ type: 'addresses', addresses, final });
+  found(addresses: Extract<AddressReply, { type: 'addresses' }>['addresses'], final = true): void {
+    this.link.reply({ type: 'addresses', addresses, final });
   }
 
   failed(retryAfterMs?: number): void {
     const failure = { code: 'API_FORBIDDEN', message: 'no', remedy: 'bind a role' } as const;
-    this.book.report({
+    this.link.reply({
       type: 'addresses-failed',
       failure: { ...failure, ...(retryAfterMs !== undefined && { retryAfterMs }) },
     });
@@ -210,8 +207,8 @@ describe('AddressBook', () => {
   });
 
   it('spreads look-ups that began together over the whole interval', () => {
-    const wakes = [0, 0.25, 0.5, 0.75].map((chance) => {
-      const reader = new Reader(1_800, chance);
+    const wakes = [0, 0.25, 0.5, 0.75].map((random) => {
+      const reader = new Reader(1_800, random);
       reader.tick();
       reader.found([internal]);
       return (reader.book.wake - start) / minute;
@@ -227,13 +224,13 @@ describe('AddressBook', () => {
     assert.equal(await reader.pass(21 * minute), 1);
   });
 
-  it('takes the loss of the enroller for a failure of the look-up, if one was under way', () => {
+  it('counts the loss of the enroller as a failure of the look-up in progress', () => {
     const reader = new Reader();
     const loss = { code: 'ENROLLER_LOST', message: 'gone' } as const;
-    reader.book.lost(loss);
+    reader.link.lose(loss);
     assert.deepEqual(reader.logger.take(), []);
     reader.tick();
-    reader.book.lost(loss);
+    reader.link.lose(loss);
     assert.deepEqual(reader.logger.take(), ['addresses_failed']);
     assert.equal(reader.book.wake, start + 5 * second);
   });

@@ -56,7 +56,7 @@ describe('certificateStatus()', () => {
     [
       'the same, now that the API server is asked about it',
       'requesting',
-      { ...resting, doubtAt: start - hour, notBefore: start - hour },
+      { ...resting, checkServerClockAt: start - hour, notBefore: start - hour },
       start - 2 * minute,
     ],
     ['a pair that the kubelet rotates', 'observing', { ...resting, observed: true }],

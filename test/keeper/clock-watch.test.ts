@@ -20,10 +20,10 @@ describe('ClockWatch', () => {
       const watch = new ClockWatch(clock, logger);
       await clock.advance(passing);
       clock.jump(jump);
-      watch.look();
+      watch.check();
       const expected = seconds === undefined ? [] : [{ event: 'clock_jumped', seconds }];
       assert.deepEqual(logger.lines, expected);
-      watch.look();
+      watch.check();
       assert.deepEqual(logger.lines, expected);
     });
   }

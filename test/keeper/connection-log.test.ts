@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ConnectionLog } from '../../src/keeper/connection-log.ts';
-import type { ConnectionReport } from '../../src/keeper/connection-log.ts';
+import type { EnrollerNotice } from '../../src/core/enroller-protocol.ts';
 import { RecordingLogger, RecordingObserver } from './fixtures.ts';
 
-const rows: readonly (readonly [ConnectionReport, object])[] = [
+const rows: readonly (readonly [EnrollerNotice, object])[] = [
   [
     { type: 'api-request', verb: 'get', code: '200', seconds: 0.123456 },
     { event: 'api_request', verb: 'get', code: '200', seconds: 0.123 },
@@ -28,47 +28,20 @@ const rows: readonly (readonly [ConnectionReport, object])[] = [
 ];
 
 describe('ConnectionLog', () => {
-  for (const [report, line] of rows) {
-    it(`tells ${report.type}`, () => {
+  for (const [notice, line] of rows) {
+    it(`logs ${notice.type}`, () => {
       const logger = new RecordingLogger();
-      new ConnectionLog({ logger, observer: new RecordingObserver() }).report(report);
+      new ConnectionLog({ logger, observer: new RecordingObserver() }).notice(notice);
       assert.deepEqual(logger.lines, [line]);
     });
   }
 
-  it('tells what was done to the kubeconfig, and once why it cannot be used', () => {
-    const logger = new RecordingLogger();
-    const log = new ConnectionLog({ logger, observer: new RecordingObserver() });
-    const failure = { code: 'KUBECONFIG_INVALID', message: 'm', remedy: 'r' } as const;
-    const finding = { kind: 'kubeconfig-written', path: '/k', detail: 'd' } as const;
-    for (const report of [
-      { findings: [], failure },
-      { findings: [], failure },
-    ]) {
-      log.report({ type: 'kubeconfig', path: '/k', ...report });
-      assert.equal(log.kubeconfigFailure, failure);
-    }
-    log.report({ type: 'kubeconfig', path: '/k', findings: [finding] });
-    assert.equal(log.kubeconfigFailure, undefined);
-    assert.deepEqual(logger.lines, [
-      {
-        event: 'kubeconfig_unusable',
-        path: '/k',
-        code: 'KUBECONFIG_INVALID',
-        error: 'm',
-        remedy: 'r',
-      },
-      { event: 'kubeconfig_written', path: '/k', detail: 'd' },
-      { event: 'kubeconfig_usable', path: '/k' },
-    ]);
-  });
-
-  it('warns of clocks that differ when it begins, and gives the all-clear when it is over', () => {
+  it('logs a clock skew when it begins and when it ends', () => {
     const logger = new RecordingLogger();
     const observer = new RecordingObserver();
     const log = new ConnectionLog({ logger, observer });
     for (const ms of [0, 9_000, -12_000, -13_000, 2_000, 0, 60_000]) {
-      log.report({ type: 'clock-skew', ms });
+      log.notice({ type: 'clock-skew', ms });
     }
     const said = logger.lines.map((line) => [line.event, line['seconds']]);
     assert.deepEqual(said, [

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
-import type { ChildListener, EnrollerChild, EnrollerLoss } from '../../src/keeper/enroller-link.ts';
+import type { ChildListener, EnrollerChild } from '../../src/keeper/enroller-link.ts';
 import { EnrollerSupervisor } from '../../src/keeper/enroller-supervisor.ts';
-import type { EnrollerCommand, EnrollerReport } from '../../src/core/enroller-protocol.ts';
+import type {
+  EnrollerCommand,
+  EnrollerReply,
+  EnrollerRequest,
+} from '../../src/core/enroller-protocol.ts';
 import { clientTemplate } from '../core/fixtures.ts';
 import { RecordingLogger } from './fixtures.ts';
 
@@ -12,6 +16,7 @@ class FakeChild implements EnrollerChild {
   readonly pid: number;
   readonly listener: ChildListener;
   readonly received: EnrollerCommand['type'][] = [];
+  readonly ids: number[] = [];
   readonly done: string[] = [];
 
   constructor(pid: number, listener: ChildListener) {
@@ -19,8 +24,14 @@ class FakeChild implements EnrollerChild {
     this.listener = listener;
   }
 
-  send({ type }: EnrollerCommand): void {
-    this.received.push(type);
+  send(command: EnrollerCommand): void {
+    this.received.push(command.type);
+    if ('id' in command) this.ids.push(command.id);
+  }
+
+  /** Replies to the nth request. */
+  reply(reply: EnrollerReply, nth = 1): void {
+    this.listener.onMessage({ ...reply, id: this.ids[nth - 1] ?? 0 });
   }
 
   disconnect(): void {
@@ -33,9 +44,9 @@ class FakeChild implements EnrollerChild {
 }
 
 const second = 1_000;
-const inspect: EnrollerCommand = { type: 'inspect', name: 'a' };
-const inspected: EnrollerReport = { type: 'inspected', name: 'a', findings: [] };
-const enroll: EnrollerCommand = { type: 'enroll', name: 'a', attempt: 1, template: clientTemplate };
+const inspect = { type: 'inspect', name: 'a' } as const;
+const inspected = { type: 'inspected', findings: [] } as const;
+const enroll = { type: 'enroll', name: 'a', template: clientTemplate } as const;
 const failure = { code: 'API_UNREACHABLE', message: 'away' } as const;
 
 /** A supervisor on mock timers, with all that it did. */
@@ -45,6 +56,7 @@ function supervised(t: TestContext): {
   readonly heard: string[];
   readonly logger: RecordingLogger;
   readonly child: () => FakeChild;
+  readonly request: (request: EnrollerRequest) => void;
 } {
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   const children: FakeChild[] = [];
@@ -60,8 +72,9 @@ function supervised(t: TestContext): {
     listener: {
       onStarted: () => heard.push('started'),
       onFinished: () => heard.push('finished'),
-      onReport: ({ type }) => heard.push(type),
-      onLost: (loss: EnrollerLoss) => heard.push(loss.code),
+      onNotice: ({ type }) => heard.push(type),
+      onLost: ({ code }) => heard.push(code),
+      onChange: () => undefined,
     },
   });
   const child = (): FakeChild => {
@@ -69,15 +82,18 @@ function supervised(t: TestContext): {
     assert.ok(last !== undefined, 'no enroller was started');
     return last;
   };
-  return { supervisor, children, heard, logger, child };
+  const request = (sent: EnrollerRequest): void => {
+    supervisor.request(sent, ({ type }) => heard.push(type));
+  };
+  return { supervisor, children, heard, logger, child, request };
 }
 
 describe('EnrollerSupervisor', () => {
   it('starts an enroller with the first command and one only', (t) => {
-    const { supervisor, children, child, logger } = supervised(t);
+    const { supervisor, children, child, logger, request } = supervised(t);
     assert.equal(supervisor.pid, undefined);
-    supervisor.send(inspect);
-    supervisor.send(enroll);
+    request(inspect);
+    request(enroll);
     assert.equal(children.length, 1);
     assert.equal(supervisor.pid, 100);
     assert.deepEqual(child().received, ['inspect', 'enroll']);
@@ -86,39 +102,34 @@ describe('EnrollerSupervisor', () => {
 
   it('starts none to abandon what no process can hold', (t) => {
     const { supervisor, children } = supervised(t);
-    supervisor.send({ type: 'abandon', name: 'a' });
+    supervisor.abandon('a');
     assert.deepEqual(children, []);
   });
 
   it('lets the enroller idle a moment, in which the next command finds it', (t) => {
-    const { supervisor, children, child, heard } = supervised(t);
-    supervisor.send(inspect);
-    child().listener.onMessage(inspected);
+    const { children, child, heard, request } = supervised(t);
+    request(inspect);
+    child().reply(inspected);
     t.mock.timers.tick(249);
-    supervisor.send(enroll);
+    request(enroll);
     t.mock.timers.tick(10 * second);
     assert.deepEqual(children.length, 1);
     assert.deepEqual(child().done, []);
     assert.deepEqual(heard, ['started', 'inspected']);
   });
 
-  const endings: readonly (readonly [string, EnrollerCommand, EnrollerReport, boolean])[] = [
+  const endings: readonly (readonly [string, EnrollerRequest, EnrollerReply, boolean])[] = [
     ['an inspection that was answered', inspect, inspected, true],
-    ['an inspection that failed', inspect, { type: 'inspection-failed', name: 'a', failure }, true],
+    ['an inspection that failed', inspect, { type: 'inspection-failed', failure }, true],
     ['a self-signed pair', { type: 'self-sign', name: 'a' }, inspected, true],
-    [
-      'a failure for good',
-      enroll,
-      { type: 'failed', name: 'a', attempt: 1, failure, resumable: false },
-      true,
-    ],
+    ['a failure for good', enroll, { type: 'failed', failure, resumable: false }, true],
     [
       'a failure with a key still held',
       enroll,
-      { type: 'failed', name: 'a', attempt: 1, failure, resumable: true },
+      { type: 'failed', failure, resumable: true },
       false,
     ],
-    ['a disturbed wait', enroll, { type: 'trouble', name: 'a', attempt: 1, failure }, false],
+    ['a disturbed wait', enroll, { type: 'retrying', failure }, false],
     [
       'the addresses',
       { type: 'look-up-addresses', follow: false },
@@ -140,9 +151,9 @@ describe('EnrollerSupervisor', () => {
   ];
   for (const [what, command, report, released] of endings) {
     it(`${released ? 'lets the enroller go' : 'keeps the enroller'} after ${what}`, (t) => {
-      const { supervisor, child } = supervised(t);
-      supervisor.send(command);
-      child().listener.onMessage(report);
+      const { supervisor, child, request } = supervised(t);
+      request(command);
+      child().reply(report);
       t.mock.timers.tick(second);
       assert.deepEqual(child().done, released ? ['disconnect'] : []);
       assert.equal(supervisor.pid, released ? undefined : 100);
@@ -150,30 +161,30 @@ describe('EnrollerSupervisor', () => {
   }
 
   it('lets the enroller go once a held key was abandoned', (t) => {
-    const { supervisor, child, heard } = supervised(t);
-    supervisor.send(enroll);
-    supervisor.send({ type: 'abandon', name: 'a' });
+    const { supervisor, child, heard, request } = supervised(t);
+    request(enroll);
+    supervisor.abandon('a');
     t.mock.timers.tick(second);
     assert.deepEqual(child().done, ['disconnect']);
     assert.deepEqual(heard, ['started', 'finished']);
   });
 
   it('waits for as many inspections as it asked for', (t) => {
-    const { supervisor, child } = supervised(t);
-    supervisor.send(inspect);
-    supervisor.send(inspect);
-    child().listener.onMessage(inspected);
+    const { child, request } = supervised(t);
+    request(inspect);
+    request(inspect);
+    child().reply(inspected, 2);
     t.mock.timers.tick(second);
     assert.deepEqual(child().done, []);
-    child().listener.onMessage(inspected);
+    child().reply(inspected);
     t.mock.timers.tick(second);
     assert.deepEqual(child().done, ['disconnect']);
   });
 
   it('kills an enroller that was let go and does not end', (t) => {
-    const { supervisor, child } = supervised(t);
-    supervisor.send(inspect);
-    child().listener.onMessage(inspected);
+    const { child, request } = supervised(t);
+    request(inspect);
+    child().reply(inspected);
     t.mock.timers.tick(250);
     assert.deepEqual(child().done, ['disconnect']);
     t.mock.timers.tick(2 * second);
@@ -181,9 +192,9 @@ describe('EnrollerSupervisor', () => {
   });
 
   it('does not kill one that ended as it should', (t) => {
-    const { supervisor, child, logger } = supervised(t);
-    supervisor.send(inspect);
-    child().listener.onMessage(inspected);
+    const { child, logger, request } = supervised(t);
+    request(inspect);
+    child().reply(inspected);
     t.mock.timers.tick(250);
     child().listener.onExit('exit code 0');
     t.mock.timers.tick(10 * second);
@@ -192,43 +203,43 @@ describe('EnrollerSupervisor', () => {
   });
 
   it('reports the loss of an enroller with work in hand, and starts another for the next command', (t) => {
-    const { supervisor, children, child, heard } = supervised(t);
-    supervisor.send(enroll);
+    const { supervisor, children, child, heard, request } = supervised(t);
+    request(enroll);
     child().listener.onExit('signal SIGKILL');
     t.mock.timers.tick(60 * second);
-    assert.deepEqual(heard, ['started', 'ENROLLER_LOST']);
-    supervisor.send(enroll);
+    assert.deepEqual(heard, ['started', 'ENROLLER_LOST', 'lost']);
+    request(enroll);
     assert.equal(children.length, 2);
     assert.equal(supervisor.pid, 101);
   });
 
   it('passes on what a crashing enroller said last', (t) => {
-    const { supervisor, child, heard } = supervised(t);
-    supervisor.send(enroll);
+    const { child, heard, request } = supervised(t);
+    request(enroll);
     child().listener.onMessage({ type: 'crashed', error: 'x is not a function' });
     child().listener.onExit('exit code 1');
-    assert.deepEqual(heard, ['started', 'INTERNAL']);
-    supervisor.send(enroll);
+    assert.deepEqual(heard, ['started', 'INTERNAL', 'lost']);
+    request(enroll);
     child().listener.onExit('exit code 1');
-    assert.deepEqual(heard, ['started', 'INTERNAL', 'started', 'ENROLLER_LOST']);
+    assert.deepEqual(heard, ['started', 'INTERNAL', 'lost', 'started', 'ENROLLER_LOST', 'lost']);
   });
 
   it('kills an enroller after three looks without a sign of life, and reports it once', (t) => {
-    const { supervisor, child, heard } = supervised(t);
-    supervisor.send(enroll);
+    const { child, heard, request } = supervised(t);
+    request(enroll);
     t.mock.timers.tick(29 * second);
     assert.deepEqual(child().done, []);
     t.mock.timers.tick(second);
     assert.deepEqual(child().done, ['kill']);
-    assert.deepEqual(heard, ['started', 'ENROLLER_HUNG']);
+    assert.deepEqual(heard, ['started', 'ENROLLER_HUNG', 'lost']);
     child().listener.onExit('signal SIGKILL');
     t.mock.timers.tick(60 * second);
-    assert.deepEqual(heard, ['started', 'ENROLLER_HUNG']);
+    assert.deepEqual(heard, ['started', 'ENROLLER_HUNG', 'lost']);
   });
 
   it('takes every message for a sign of life', (t) => {
-    const { supervisor, child, heard } = supervised(t);
-    supervisor.send(enroll);
+    const { child, heard, request } = supervised(t);
+    request(enroll);
     for (let round = 0; round < 5; round += 1) {
       t.mock.timers.tick(20 * second);
       child().listener.onMessage({ type: 'alive' });
@@ -238,20 +249,20 @@ describe('EnrollerSupervisor', () => {
   });
 
   it('hears nothing of a child that is no longer the current one', (t) => {
-    const { supervisor, children, heard } = supervised(t);
-    supervisor.send(enroll);
+    const { supervisor, children, heard, request } = supervised(t);
+    request(enroll);
     children[0]?.listener.onExit('exit code 1');
-    supervisor.send(enroll);
+    request(enroll);
     heard.length = 0;
-    children[0]?.listener.onMessage(inspected);
+    children[0]?.reply(inspected);
     children[0]?.listener.onExit('again');
     assert.deepEqual(heard, []);
     assert.equal(supervisor.pid, 101);
   });
 
   it('stop() settles when the process is gone, and takes that for no loss', async (t) => {
-    const { supervisor, child, heard } = supervised(t);
-    supervisor.send(enroll);
+    const { supervisor, child, heard, request } = supervised(t);
+    request(enroll);
     const stopped = supervisor.stop();
     assert.deepEqual(child().done, ['disconnect']);
     child().listener.onExit('exit code 0');
@@ -260,8 +271,8 @@ describe('EnrollerSupervisor', () => {
   });
 
   it('stop() kills a child that does not react, and settles even if that does not help', async (t) => {
-    const { supervisor, child } = supervised(t);
-    supervisor.send(enroll);
+    const { supervisor, child, request } = supervised(t);
+    request(enroll);
     const stopped = supervisor.stop();
     t.mock.timers.tick(2 * second);
     assert.deepEqual(child().done, ['disconnect', 'kill']);
@@ -270,9 +281,9 @@ describe('EnrollerSupervisor', () => {
   });
 
   it('stop() waits for a child that was let go before', async (t) => {
-    const { supervisor, child } = supervised(t);
-    supervisor.send(inspect);
-    child().listener.onMessage(inspected);
+    const { supervisor, child, request } = supervised(t);
+    request(inspect);
+    child().reply(inspected);
     t.mock.timers.tick(250);
     const stopped = supervisor.stop().then(() => 'stopped');
     assert.equal(await Promise.race([stopped, nextTurn()]), 'next turn');
@@ -281,15 +292,15 @@ describe('EnrollerSupervisor', () => {
   });
 
   it('starts nothing after stop()', async (t) => {
-    const { supervisor, children } = supervised(t);
+    const { supervisor, children, request } = supervised(t);
     await supervisor.stop();
-    supervisor.send(enroll);
+    request(enroll);
     assert.deepEqual(children, []);
   });
 
   it('replaces a child that lives and does not answer, after five minutes', (t) => {
-    const { supervisor, heard, child } = supervised(t);
-    supervisor.send(inspect);
+    const { heard, child, request } = supervised(t);
+    request(inspect);
     for (let beat = 0; beat < 30; beat += 1) {
       child().listener.onMessage({ type: 'alive' });
       t.mock.timers.tick(10 * second);
@@ -298,14 +309,14 @@ describe('EnrollerSupervisor', () => {
     child().listener.onMessage({ type: 'alive' });
     t.mock.timers.tick(10 * second);
     assert.deepEqual(child().done, ['kill']);
-    assert.deepEqual(heard, ['started', 'ENROLLER_HUNG']);
+    assert.deepEqual(heard, ['started', 'ENROLLER_HUNG', 'lost']);
   });
 
   it('leaves a child alone that waits for an approver for a day', (t) => {
-    const { supervisor, heard, child } = supervised(t);
-    supervisor.send(enroll);
+    const { heard, child, request } = supervised(t);
+    request(enroll);
     const csr = { name: 'csr-1', uid: 'u', createdAt: 0 };
-    child().listener.onMessage({ type: 'requested', name: 'a', attempt: 1, csr });
+    child().reply({ type: 'requested', csr });
     for (let beat = 0; beat < 8_640; beat += 1) {
       child().listener.onMessage({ type: 'alive' });
       t.mock.timers.tick(10 * second);

@@ -84,9 +84,9 @@ describe('every failure code that a running agent can meet', () => {
     it(`${code} while a decision is waited for has both as well`, () => {
       const story = new Story();
       story.toPending();
-      story.report({ type: 'trouble', failure: failureOf(code) });
+      story.report({ type: 'retrying', failure: failureOf(code) });
       assertTold(story.logger.lines, 'csr_wait_troubled', code);
-      story.report({ type: 'calm' });
+      story.report({ type: 'recovered' });
       assertCleared(story.logger.lines, 'csr_wait_resumed');
       story.report({ type: 'approved', csr: story.csr('csr-1') });
       assert.equal(story.logger.all('csr_wait_resumed').length, 1);
@@ -96,13 +96,13 @@ describe('every failure code that a running agent can meet', () => {
       const clock = new FakeClock(start);
       const logger = new RecordingLogger();
       const enroller = new RecordingLink();
-      const options = { clock, logger, enroller, chance: () => 0.5, interfaces: () => [] };
+      const options = { clock, logger, enroller, random: () => 0.5, interfaces: () => [] };
       const book = new AddressBook({ ...options, refreshSeconds: 60, hostName: 'worker-1' });
       book.tick({ lookUpNode: true });
-      book.report({ type: 'addresses-failed', failure: failureOf(code) });
+      enroller.reply({ type: 'addresses-failed', failure: failureOf(code) });
       assertTold(logger.lines, 'addresses_failed', code);
-      book.report({ type: 'addresses', addresses: [], final: true });
-      book.report({ type: 'addresses', addresses: [], final: true });
+      enroller.reply({ type: 'addresses', addresses: [], final: true });
+      enroller.reply({ type: 'addresses', addresses: [], final: true });
       assertCleared(logger.lines, 'addresses_recovered');
     });
   }
@@ -116,8 +116,8 @@ describe('every failure code that a running agent can meet', () => {
     const story = new Story();
     story.toPending();
     for (let times = 0; times < 5; times += 1) {
-      story.report({ type: 'trouble', failure: failureOf('API_UNREACHABLE') });
-      story.report({ type: 'calm' });
+      story.report({ type: 'retrying', failure: failureOf('API_UNREACHABLE') });
+      story.report({ type: 'recovered' });
       await story.pass(minute);
     }
     const events = story.logger.events.filter((event) => event.startsWith('csr_wait'));
@@ -128,9 +128,9 @@ describe('every failure code that a running agent can meet', () => {
     const story = new Story();
     story.toPending();
     const failure = failureOf('API_UNREACHABLE');
-    story.report({ type: 'trouble', failure });
+    story.report({ type: 'retrying', failure });
     story.report({ type: 'approved', csr: story.csr('csr-1') });
-    story.report({ type: 'trouble', failure });
+    story.report({ type: 'retrying', failure });
     story.fail(failureOf('CSR_FAILED'));
     const events = story.logger.events.filter((event) => event.startsWith('csr_wait'));
     const twice = ['csr_wait_troubled', 'csr_wait_resumed'];

@@ -1,11 +1,17 @@
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import { kubeletClientSigner, nodeSubject } from '../../src/core/certificate-spec.ts';
 import type { AgentConfig } from '../../src/core/config.ts';
-import type { EnrollerCommand } from '../../src/core/enroller-protocol.ts';
+import type {
+  EnrollerReplies,
+  EnrollerReply,
+  EnrollerRequest,
+} from '../../src/core/enroller-protocol.ts';
+import type { Failure } from '../../src/core/errors.ts';
 import type { LogEvent, LogFields } from '../../src/core/log-events.ts';
-import type { EnrollerLink } from '../../src/keeper/enroller-link.ts';
+import type { EnrollerLink, Lost } from '../../src/keeper/enroller-link.ts';
 import type { HookRun } from '../../src/keeper/hook-record.ts';
 import type { KeeperObserver } from '../../src/keeper/keeper.ts';
+import { PendingRequests } from '../../src/keeper/pending-requests.ts';
 import type { RotationObserver } from '../../src/keeper/rotation-record.ts';
 import type { Logger } from '../../src/sys/log.ts';
 
@@ -32,19 +38,94 @@ export class RecordingLogger implements Logger {
   }
 }
 
-export class RecordingLink implements EnrollerLink {
-  readonly commands: EnrollerCommand[] = [];
-  /** The latest that was commanded. */
-  attempt = 0;
+interface Sent {
+  readonly request: EnrollerRequest;
+  readonly send: ReplyHandler;
+}
 
-  send(command: EnrollerCommand): void {
-    if (command.type === 'enroll') this.attempt = command.attempt;
-    this.commands.push(command);
+type ReplyHandler = (reply: EnrollerReply | Lost) => void;
+
+/** Which requests a reply can belong to. */
+export function requestTypesOf(reply: EnrollerReply): readonly EnrollerRequest['type'][] {
+  switch (reply.type) {
+    case 'inspected':
+    case 'inspection-failed':
+      return ['inspect', 'self-sign'];
+    case 'addresses':
+    case 'addresses-failed':
+      return ['look-up-addresses'];
+    case 'served':
+      return ['check-served'];
+    case 'rolled-back':
+      return ['roll-back'];
+    case 'preflight':
+      return ['preflight'];
+    default:
+      return ['enroll'];
+  }
+}
+
+/** Records what the enroller is told, in the real table of pending requests; the test replies. */
+export class RecordingLink implements EnrollerLink {
+  readonly commands: (EnrollerRequest | { readonly type: 'abandon'; readonly name: string })[] = [];
+  readonly #table = new PendingRequests();
+  readonly #sent: Sent[] = [];
+
+  request<T extends EnrollerRequest['type']>(
+    request: Extract<EnrollerRequest, { readonly type: T }>,
+    onReply: (reply: EnrollerReplies[T] | Lost) => void,
+  ): void {
+    this.commands.push(request);
+    const handler = onReply as ReplyHandler;
+    let delivered = false;
+    const id = this.#table.open(request, (reply) => {
+      delivered = true;
+      handler(reply);
+    });
+    const send: ReplyHandler = (reply) => {
+      delivered = false;
+      if (reply.type !== 'lost') this.#table.deliver(id, reply);
+      // A test may repeat the reply to a request that has ended.
+      if (!delivered) handler(reply);
+    };
+    this.#sent.push({ request, send });
+  }
+
+  abandon(name: string): void {
+    this.#table.supersede(name);
+    this.commands.push({ type: 'abandon', name });
+  }
+
+  /** How many enrollments were requested. */
+  get attempt(): number {
+    return this.#sentOf(['enroll']).length;
+  }
+
+  /** Replies to the latest request of the kind; where given, to the enrollment with this number, or about this serial. */
+  reply(
+    reply: EnrollerReply,
+    { attempt, serial }: { readonly attempt?: number | undefined; readonly serial?: string } = {},
+  ): void {
+    const sent = this.#sentOf(requestTypesOf(reply)).filter(
+      ({ request }) => serial === undefined || ('serial' in request && request.serial === serial),
+    );
+    const chosen = attempt === undefined ? sent.at(-1) : sent[attempt - 1];
+    if (chosen === undefined) throw new Error(`nothing was requested that ${reply.type} answers`);
+    chosen.send(reply);
+  }
+
+  /** The enroller ends with everything that is pending. */
+  lose(failure: Failure): void {
+    this.#table.clear({ type: 'lost', failure });
   }
 
   /** The commands since the last call, by type. */
-  take(): EnrollerCommand['type'][] {
+  take(): string[] {
     return this.commands.splice(0).map(({ type }) => type);
+  }
+
+  #sentOf(types: readonly string[]): Sent[] {
+    return this.#sent.filter(({ request }) => types.includes(request.type));
   }
 }
 

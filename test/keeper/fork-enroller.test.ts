@@ -56,11 +56,11 @@ describe('forkEnroller()', () => {
 
   it('greets first, then passes commands and answers', async () => {
     const { child, messages, exits } = run();
-    child.send({ type: 'inspect', name: 'a' });
+    child.send({ type: 'inspect', id: 1, name: 'a' });
     await until('two echoes', () => messages.length === 2);
     assert.deepEqual(messages, [
       { type: 'echo', message: { hello: 'child' }, args: ['enroller'] },
-      { type: 'echo', message: { type: 'inspect', name: 'a' }, args: ['enroller'] },
+      { type: 'echo', message: { type: 'inspect', id: 1, name: 'a' }, args: ['enroller'] },
     ]);
     child.disconnect();
     await until('its end', () => exits.length > 0);
@@ -71,7 +71,7 @@ describe('forkEnroller()', () => {
     process.env['HTTPS_PROXY'] = 'http://proxy:3128';
     const { child, messages } = run();
     delete process.env['HTTPS_PROXY'];
-    child.send({ type: 'inspect', name: 'environment' });
+    child.send({ type: 'inspect', id: 1, name: 'environment' });
     await until('two echoes', () => messages.length === 2);
     const { message } = messages[1] as { readonly message: Readonly<Record<string, string>> };
     assert.equal(message['HTTPS_PROXY'], 'http://proxy:3128');
@@ -80,7 +80,7 @@ describe('forkEnroller()', () => {
 
   it('lays what the program wants over the environment', async () => {
     const { child, messages } = run({ env: { OF_THE_ENROLLER: 'alone' } });
-    child.send({ type: 'inspect', name: 'environment' });
+    child.send({ type: 'inspect', id: 1, name: 'environment' });
     await until('two echoes', () => messages.length === 2);
     const { message } = messages[1] as { readonly message: Readonly<Record<string, string>> };
     assert.equal(message['OF_THE_ENROLLER'], 'alone');
@@ -96,10 +96,10 @@ describe('forkEnroller()', () => {
   for (const [name, how] of ends) {
     it(`reports "${how}" once`, async () => {
       const { child, exits } = run();
-      child.send({ type: 'inspect', name });
+      child.send({ type: 'inspect', id: 1, name });
       await until('its end', () => exits.length > 0);
       // What is sent to it now must neither throw nor report a second end.
-      child.send({ type: 'inspect', name: 'late' });
+      child.send({ type: 'inspect', id: 1, name: 'late' });
       child.disconnect();
       child.kill();
       await new Promise(setImmediate);
@@ -125,7 +125,7 @@ describe('forkEnroller()', () => {
   it('reports a runtime that cannot be started as an end', async () => {
     const { child, exits } = run({ execPath: join(directory, 'no-node') });
     assert.equal(child.pid, undefined);
-    child.send({ type: 'inspect', name: 'a' });
+    child.send({ type: 'inspect', id: 1, name: 'a' });
     child.disconnect();
     child.kill();
     await until('its end', () => exits.length > 0);

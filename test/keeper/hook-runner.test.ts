@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { HookRecords } from '../../src/keeper/hook-journal.ts';
 import { HookJournal } from '../../src/keeper/hook-journal.ts';
-import type { RollBackStep } from '../../src/keeper/hook-runner.ts';
 import { HookRunner } from '../../src/keeper/hook-runner.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
-import type { EnrollerReport } from '../../src/core/enroller-protocol.ts';
+import type { RollBackOutcome } from '../../src/core/enroller-protocol.ts';
 import type { HookAction, HookLimits, HookSpec, ServedSpec } from '../../src/core/hooks.ts';
 import { hour, second } from '../../src/core/instant.ts';
+import type { Rollback } from '../../src/core/rotation-state.ts';
 import type { EndpointState, ServedOutcome } from '../../src/core/served.ts';
 import { pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -49,7 +49,7 @@ class Stage implements AsyncDisposable {
   readonly logger = new RecordingLogger();
   readonly observer = new RecordingObserver();
   readonly journal: HookJournal;
-  readonly steps: RollBackStep[] = [];
+  readonly steps: Rollback[] = [];
   records: HookRecords;
   atRest = true;
   #runner: HookRunner | undefined;
@@ -78,7 +78,7 @@ class Stage implements AsyncDisposable {
       spec,
       path: '/pki/kubelet-server-current.pem',
       clock: this.clock,
-      chance: () => 0.5,
+      random: () => 0.5,
       enroller: this.link,
       logger: this.logger,
       observer: this.observer,
@@ -127,14 +127,11 @@ class Stage implements AsyncDisposable {
   }
 
   answer(serial: string, outcome: ServedOutcome): void {
-    this.runner.report({ type: 'served', name, serial, outcome });
+    this.link.reply({ type: 'served', outcome }, { serial });
   }
 
-  wayBack(
-    serial: string,
-    outcome: Extract<EnrollerReport, { type: 'rolled-back' }>['outcome'],
-  ): void {
-    this.runner.report({ type: 'rolled-back', name, serial, outcome });
+  wayBack(serial: string, outcome: RollBackOutcome): void {
+    this.link.reply({ type: 'rolled-back', outcome }, { serial });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -375,7 +372,7 @@ describe('HookRunner on what is served', () => {
     await using stage = await Stage.open();
     stage.follow([], served);
     stage.runner.stored(pair('a'));
-    stage.runner.lost(lostFailure);
+    stage.link.lose(lostFailure);
     await stage.clock.advance(30 * second);
     const failure = { code: 'STORE_IO', message: 'it cannot be read' } as const;
     stage.answer('a', { kind: 'failed', failure });
@@ -389,11 +386,14 @@ describe('HookRunner on what is served', () => {
     assert.equal(stage.logger.all('served_checked').length, 1);
   });
 
-  it('takes no answer about another pair, and forgets what it saw of one that was overtaken', async () => {
+  it('ignores a late reply about another pair, and forgets what a replaced one served', async () => {
     await using stage = await Stage.open();
     stage.follow([], { ...served, onFailure: 'report' });
+    stage.runner.stored(pair('z'));
     stage.runner.stored(pair('a'));
-    stage.answer('z', current);
+    stage.answer('z', stale);
+    stage.logger.take();
+    stage.answer('z', stale);
     assert.deepEqual(stage.logger.lines, []);
     stage.answer('a', stale);
     await stage.clock.advance(30 * second);
@@ -465,7 +465,7 @@ describe('HookRunner on the way back', () => {
       { kind: 'impossible', reason: 'there is none' },
       /^there is none$/,
     ],
-    ['another pair is there', { kind: 'overtaken' }, /another pair is in its place/],
+    ['another pair is there', { kind: 'overtaken' }, /another key pair is linked already/],
     [
       'the disk is full',
       { kind: 'failed', failure: { code: 'STORE_FULL', message: 'it is full' } },
@@ -508,7 +508,7 @@ describe('HookRunner on the way back', () => {
     await stage.clock.advance(30 * second);
     stage.answer('b', stale);
     assert.deepEqual(stage.link.take(), ['check-served', 'roll-back']);
-    stage.runner.lost(lostFailure);
+    stage.link.lose(lostFailure);
     assert.equal(stage.logger.all('rollback_failed').length, 1);
   });
 });

@@ -8,7 +8,7 @@ import type { ChildListener, EnrollerChild } from '../../src/keeper/enroller-lin
 import { Keeper } from '../../src/keeper/keeper.ts';
 import { HookJournal } from '../../src/keeper/hook-journal.ts';
 import { RequestJournal } from '../../src/keeper/request-journal.ts';
-import type { EnrollerCommand, EnrollerReport } from '../../src/core/enroller-protocol.ts';
+import type { EnrollerReply, EnrollerRequest } from '../../src/core/enroller-protocol.ts';
 import type { ErrorCode } from '../../src/core/errors.ts';
 import { day, hour, minute, second } from '../../src/core/instant.ts';
 import { clientTemplate, pairFor, start } from '../core/fixtures.ts';
@@ -64,7 +64,7 @@ class Machine implements AsyncDisposable {
       config: agentConfig(directory),
       version: 'test',
       clock: this.clock,
-      chance: () => 0.5,
+      random: () => 0.5,
       interfaces: () => [],
       launch: (listener) => this.#launch(listener),
       logger: new RecordingLogger(),
@@ -117,7 +117,10 @@ class Machine implements AsyncDisposable {
       pid: 4_711,
       send: (command) => {
         setImmediate(() => {
-          for (const report of this.#reports(command)) listener.onMessage(report);
+          if (command.type === 'abandon') return;
+          for (const reply of this.#replies(command)) {
+            listener.onMessage({ ...reply, id: command.id });
+          }
         });
       },
       disconnect: () => void setImmediate(() => listener.onExit('exit code 0')),
@@ -125,25 +128,24 @@ class Machine implements AsyncDisposable {
     };
   }
 
-  #reports(command: EnrollerCommand): EnrollerReport[] {
+  #replies(command: EnrollerRequest): EnrollerReply[] {
     if (command.type === 'inspect') {
       const pair = this.keeper.status().certificates[0]?.current;
       const found = pair !== undefined && { pair };
-      return [{ type: 'inspected', name: command.name, ...found, findings: [] }];
+      return [{ type: 'inspected', ...found, findings: [] }];
     }
     if (command.type !== 'enroll') return [];
     const answer = this.#answers[this.requests % this.#answers.length];
     assert.ok(answer !== undefined);
     this.requests += 1;
-    const common = { name: command.name, attempt: command.attempt };
     if ('code' in answer) {
       const failure = { code: answer.code, message: 'it failed' };
-      return [{ type: 'failed', ...common, failure, resumable: false }];
+      return [{ type: 'failed', failure, resumable: false }];
     }
     const now = this.clock.now();
     const times = { notBefore: now - 5 * minute, notAfter: now + answer.lifetime, storedAt: now };
     const pair = pairFor(clientTemplate, { ...times, serial: String(this.requests) });
-    return [{ type: 'stored', ...common, pair, findings: [] }];
+    return [{ type: 'stored', pair, findings: [] }];
   }
 }
 

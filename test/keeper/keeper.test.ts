@@ -19,11 +19,33 @@ import { HookJournal } from '../../src/keeper/hook-journal.ts';
 import { RequestJournal } from '../../src/keeper/request-journal.ts';
 import type { PairFacts } from '../../src/core/certificate.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
-import type { EnrollerCommand, EnrollerReport } from '../../src/core/enroller-protocol.ts';
+import type {
+  EnrollerCommand,
+  EnrollerNotice,
+  EnrollerReply,
+} from '../../src/core/enroller-protocol.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
 import { clientTemplate, pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { agentConfig, clientSpec, RecordingLogger, RecordingObserver, until } from './fixtures.ts';
+import {
+  agentConfig,
+  clientSpec,
+  RecordingLogger,
+  RecordingObserver,
+  requestTypesOf,
+  until,
+} from './fixtures.ts';
+
+type Reported = (EnrollerReply | EnrollerNotice) & {
+  readonly name?: string;
+  readonly attempt?: number;
+};
+
+function isNotice(report: EnrollerReply | EnrollerNotice): report is EnrollerNotice {
+  return ['api-request', 'clock-skew', 'insecure', 'stale-kubeconfig', 'credential'].includes(
+    report.type,
+  );
+}
 
 interface StageOptions {
   readonly certificates?: readonly CertificateSpec[];
@@ -36,7 +58,9 @@ class Stage implements AsyncDisposable {
   readonly clock = new FakeClock(start);
   readonly logger = new RecordingLogger();
   readonly observer = new RecordingObserver();
-  readonly commands: EnrollerCommand[] = [];
+  readonly commands: object[] = [];
+  readonly #sent: Exclude<EnrollerCommand, { type: 'abandon' }>[] = [];
+  readonly #answered = new Set<number>();
   readonly keeper: Keeper;
   looksAtInterfaces = 0;
   #listener: ChildListener | undefined;
@@ -51,7 +75,7 @@ class Stage implements AsyncDisposable {
       configFile: join(directory, 'config.yaml'),
       version: 'test',
       clock: this.clock,
-      chance: () => 0.5,
+      random: () => 0.5,
       interfaces: () => {
         this.looksAtInterfaces += 1;
         return ['10.0.0.1'];
@@ -83,9 +107,21 @@ class Stage implements AsyncDisposable {
     return join(this.directory, 'pki', file);
   }
 
-  report(report: EnrollerReport): void {
+  /** A notice, or a reply about the certificate of this name; with `attempt`, to that enrollment of it. */
+  report({ name, attempt, ...report }: Reported): void {
     assert.ok(this.#listener !== undefined, 'no enroller runs');
-    this.#listener.onMessage(report);
+    if (isNotice(report)) return this.#listener.onMessage(report);
+    const types: readonly string[] = requestTypesOf(report);
+    const sent = this.#sent.filter(
+      (command) =>
+        types.includes(command.type) &&
+        (name === undefined || ('name' in command && command.name === name)),
+    );
+    const unanswered = sent.find(({ id }) => !this.#answered.has(id)) ?? sent.at(-1);
+    const chosen = attempt === undefined ? unanswered : sent[attempt - 1];
+    assert.ok(chosen !== undefined, `nothing was requested that ${report.type} answers`);
+    if (attempt === undefined) this.#answered.add(chosen.id);
+    this.#listener.onMessage({ ...report, id: chosen.id });
   }
 
   end(how: string): void {
@@ -100,6 +136,7 @@ class Stage implements AsyncDisposable {
   count(type: EnrollerCommand['type'], name?: string): number {
     return this.commands.filter(
       (command) =>
+        'type' in command &&
         command.type === type &&
         (name === undefined || ('name' in command && command.name === name)),
     ).length;
@@ -169,7 +206,12 @@ class Stage implements AsyncDisposable {
     this.#exited = false;
     return {
       pid: 4_711,
-      send: (command) => void this.commands.push(command),
+      send: (command) => {
+        if (command.type === 'abandon') return void this.commands.push(command);
+        this.#sent.push(command);
+        const { id: _, ...request } = command;
+        this.commands.push(request);
+      },
       disconnect: () => {
         setImmediate(() => {
           if (!this.#exited) this.end('exit code 0');
@@ -208,7 +250,6 @@ describe('Keeper', () => {
     assert.deepEqual(stage.commands.at(-1), {
       type: 'enroll',
       name: 'kubelet-server',
-      attempt: 1,
       template: servingTemplate,
     });
   });
@@ -397,14 +438,14 @@ describe('Keeper', () => {
     assert.equal(stage.observer.starts, 2);
   });
 
-  it('is seen to hang, and what in, by somebody outside the loop', async (t) => {
+  it('shows from outside that the loop hangs, and in which step', async (t) => {
     t.mock.timers.enable({ apis: ['setInterval'] });
     await using stage = await Stage.open();
     // The loop's own clock stands still: it does not come round.
     for (let look = 0; look < 3; look += 1) t.mock.timers.tick(minute);
     assert.equal(stage.keeper.stuckAt, undefined);
     t.mock.timers.tick(minute);
-    assert.equal(stage.keeper.stuckAt, 'the wait for what is due next');
+    assert.equal(stage.keeper.stuckAt, 'waiting for the next deadline');
     assert.equal(stage.keeper.lastTick, start);
     assert.equal(stage.logger.all('loop_stuck').length, 1);
     await stage.clock.advance(minute);
@@ -475,7 +516,7 @@ describe('Keeper', () => {
     stage.report({ type: 'stored', name, attempt: 1, pair, findings: [] });
     await until('a look at what is served', () => stage.has('check-served'));
     const endpoint = { endpoint: '127.0.0.1:1', state: 'unreachable', reason: 'away' } as const;
-    const served = { type: 'served', name, serial: 'b' } as const;
+    const served = { type: 'served', name } as const;
     stage.report({ ...served, outcome: { kind: 'looked', endpoints: [endpoint] } });
     const [status] = stage.keeper.status().certificates;
     assert.equal(status?.hooks?.[0]?.name, '/bin/true');
@@ -484,7 +525,7 @@ describe('Keeper', () => {
     assert.ok(stage.has('roll-back'));
     const earlier = { ...pair, serial: 'a' };
     const outcome = { kind: 'rolled-back', pair: earlier, findings: [] } as const;
-    stage.report({ type: 'rolled-back', name, serial: 'b', outcome });
+    stage.report({ type: 'rolled-back', name, outcome });
     assert.equal(stage.keeper.status().certificates[0]?.current?.serial, 'a');
     assert.equal(stage.keeper.status().certificates[0]?.state, 'backing-off');
     await until('another look', () => stage.count('check-served') === 2);

@@ -83,17 +83,17 @@ describe('ChangedFiles', () => {
       const [a, b] = [join(directory, 'a'), join(directory, 'b')];
       await writeFile(a, 'one');
       const files = new ChangedFiles([a, b]);
-      assert.deepEqual(await files.look(), []);
-      assert.deepEqual(await files.look(), []);
+      assert.deepEqual(await files.compare(), []);
+      assert.deepEqual(await files.compare(), []);
       await writeFile(a, 'two!');
       await writeFile(b, 'new');
-      assert.deepEqual(await files.look(), [a, b]);
+      assert.deepEqual(await files.compare(), [a, b]);
       await unlink(b);
-      assert.deepEqual(await files.look(), [b]);
-      assert.deepEqual(await files.look(), []);
+      assert.deepEqual(await files.compare(), [b]);
+      assert.deepEqual(await files.compare(), []);
       await writeFile(a, 'three');
-      assert.deepEqual(await files.look((file) => file === a), []);
-      assert.deepEqual(await files.look(), [a]);
+      assert.deepEqual(await files.compare((file) => file === a), []);
+      assert.deepEqual(await files.compare(), [a]);
     } finally {
       await rm(directory, { recursive: true });
     }
@@ -106,7 +106,7 @@ describe('ChangedFiles', () => {
     await writeFile(here, 'one');
     await writeFile(below, 'one');
     const files = new ChangedFiles([directory]);
-    assert.deepEqual(await files.look(), []);
+    assert.deepEqual(await files.compare(), []);
     for (const change of [
       () => writeFile(here, 'three'),
       () => writeFile(below, 'three'),
@@ -114,8 +114,8 @@ describe('ChangedFiles', () => {
       () => unlink(below),
     ]) {
       await change();
-      assert.deepEqual(await files.look(), [directory]);
-      assert.deepEqual(await files.look(), []);
+      assert.deepEqual(await files.compare(), [directory]);
+      assert.deepEqual(await files.compare(), []);
     }
   });
 });

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { RotationLog } from '../../src/keeper/rotation-log.ts';
 import { hour, minute } from '../../src/core/instant.ts';
+import { initialState } from '../../src/core/rotation-state.ts';
+import type { RotationState } from '../../src/core/rotation-state.ts';
 import { clientTemplate, pairFor, start } from '../core/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { clientSpec, RecordingLogger } from './fixtures.ts';
@@ -13,10 +15,15 @@ function logAt(now: number): { readonly log: RotationLog; readonly logger: Recor
   return { logger, log: new RotationLog({ spec: clientSpec, clock: new FakeClock(now), logger }) };
 }
 
+function due(changes: Partial<RotationState> = {}): RotationState {
+  const state = initialState({ now: start, identityReady: true, delay: 0 });
+  return { ...state, pair, deadline: start + 48 * minute, ...changes };
+}
+
 describe('RotationLog.deadline()', () => {
-  it('tells expiration, deadline and the time until then, as the kubelet does', () => {
+  it('logs expiration, deadline and remaining time, as the kubelet does', () => {
     const { log, logger } = logAt(start + 5 * minute);
-    log.deadline(pair, start + 48 * minute);
+    log.deadline(due());
     assert.deepEqual(logger.lines, [
       {
         event: 'rotation_deadline',
@@ -30,15 +37,15 @@ describe('RotationLog.deadline()', () => {
     ]);
   });
 
-  it('promises no wait when the deadline is over', () => {
+  it('logs no remaining time after the deadline', () => {
     const { log, logger } = logAt(start + 50 * minute);
-    log.deadline(pair, start + 48 * minute);
+    log.deadline(due());
     assert.deepEqual(logger.take(), ['rotation_deadline']);
   });
 
-  it('says nothing of a stand-in, which is replaced as soon as can be', () => {
+  it('logs no deadline of a temporary self-signed certificate', () => {
     const { log, logger } = logAt(start);
-    log.deadline({ ...pair, selfSigned: true }, start + 48 * minute);
+    log.deadline(due({ pair: { ...pair, selfSigned: true } }));
     assert.deepEqual(logger.take(), []);
     assert.equal(log.lastEvent, undefined);
   });

@@ -72,7 +72,7 @@ describe('Rotator', () => {
     assert.deepEqual(story.link.take(), ['inspect']);
     story.report({ type: 'inspected', findings: [] });
     assert.deepEqual(story.link.commands, [
-      { type: 'enroll', name: 'kubelet-client', attempt: 1, template: clientTemplate },
+      { type: 'enroll', name: 'kubelet-client', template: clientTemplate },
     ]);
     assert.equal(story.rotator.status().state, 'requesting');
     story.requested();
@@ -155,10 +155,10 @@ describe('Rotator', () => {
   it('says when somebody else changed or removed the pair, and asks for a new one', () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: clientPair(), findings: [] });
-    story.rotator.disturbed();
+    story.rotator.filesChanged();
     story.report({ type: 'inspected', pair: clientPair({ serial: '77' }), findings: [] });
     assert.equal(story.logger.all('pair_changed')[0]?.['serial'], '77');
-    story.rotator.disturbed();
+    story.rotator.filesChanged();
     story.report({ type: 'inspected', findings: [] });
     assert.equal(story.logger.all('pair_changed').length, 2);
     assert.equal(story.logger.all('rotation_started')[0]?.['reason'], 'no-pair');
@@ -168,7 +168,7 @@ describe('Rotator', () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: clientPair(), findings: [] });
     story.logger.take();
-    story.rotator.disturbed();
+    story.rotator.filesChanged();
     story.report({ type: 'inspected', pair: clientPair(), findings: [] });
     assert.deepEqual(story.logger.lines, []);
   });
@@ -234,7 +234,7 @@ describe('Rotator', () => {
     story.toPending();
     const forbidden: Failure = { code: 'API_FORBIDDEN', message: 'no', remedy: 'bind a role' };
     for (const failure of [unreachable, unreachable, forbidden, forbidden, unreachable]) {
-      story.report({ type: 'trouble', failure });
+      story.report({ type: 'retrying', failure });
       await story.pass(second);
     }
     const codes = (): unknown[] =>
@@ -243,7 +243,7 @@ describe('Rotator', () => {
     assert.deepEqual(codes(), expected);
     assert.equal(story.logger.all('csr_wait_troubled')[1]?.['remedy'], 'bind a role');
     await story.pass(10 * minute);
-    story.report({ type: 'trouble', failure: unreachable });
+    story.report({ type: 'retrying', failure: unreachable });
     assert.deepEqual(codes(), [...expected, 'API_UNREACHABLE']);
     assert.equal(story.observer.failures.length, 4);
     assert.equal(story.rotator.status().state, 'pending-approval');
@@ -274,7 +274,7 @@ describe('Rotator', () => {
   it('asks for a stand-in once where one is configured', () => {
     const story = new Story(selfSigningSpec, { identityReady: false });
     story.report({ type: 'inspected', findings: [] });
-    story.rotator.disturbed();
+    story.rotator.filesChanged();
     story.report({ type: 'inspected', findings: [] });
     assert.deepEqual(story.link.take(), ['inspect', 'self-sign', 'inspect']);
     const other = new Story(servingSpec, { identityReady: false });
@@ -287,7 +287,7 @@ describe('Rotator', () => {
       'went wrong',
       (story: Story) => story.report({ type: 'inspection-failed', failure: unreachable }),
     ],
-    ['was lost with the enroller', (story: Story) => story.rotator.lost(lostFailure)],
+    ['was lost with the enroller', (story: Story) => story.link.lose(lostFailure)],
   ] as const) {
     it(`asks for a stand-in again with the next request when the first ${what}`, async () => {
       const story = new Story(selfSigningSpec);
@@ -428,7 +428,7 @@ describe('Rotator', () => {
     const story = new Story();
     story.toPending();
     story.link.take();
-    story.rotator.lost(lostFailure);
+    story.link.lose(lostFailure);
     assert.equal(story.rotator.status().state, 'backing-off');
     assert.deepEqual(story.observer.failures, ['kubelet-client ENROLLER_LOST']);
     await story.pass(6 * second);
@@ -437,7 +437,7 @@ describe('Rotator', () => {
 
   it('lost() looks again where a look was lost', async () => {
     const story = new Story();
-    story.rotator.lost(lostFailure);
+    story.link.lose(lostFailure);
     assert.equal(story.logger.all('rotation_failed')[0]?.['code'], 'ENROLLER_LOST');
     story.link.take();
     await story.pass(6 * second);
@@ -448,7 +448,7 @@ describe('Rotator', () => {
     const story = new Story();
     story.toPending();
     story.fail({ code: 'STORE_FULL', message: 'full' }, true);
-    story.rotator.lost(lostFailure);
+    story.link.lose(lostFailure);
     assert.equal(story.rotator.status().lastFailure?.code, 'ENROLLER_LOST');
     assert.equal(story.rotator.status().csr, undefined);
   });
@@ -458,7 +458,7 @@ describe('Rotator', () => {
     story.toPending();
     story.fail(denied);
     const { nextAttempt } = story.rotator.status();
-    story.rotator.lost(lostFailure);
+    story.link.lose(lostFailure);
     assert.equal(story.rotator.status().nextAttempt, nextAttempt);
     assert.equal(story.rotator.status().lastFailure?.code, 'CSR_DENIED');
     assert.equal(story.logger.all('rotation_failed').length, 1);
@@ -467,7 +467,7 @@ describe('Rotator', () => {
   it('lost() is nothing to a pair that rests', () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: clientPair(), findings: [] });
-    story.rotator.lost(lostFailure);
+    story.link.lose(lostFailure);
     assert.deepEqual(story.observer.failures, []);
     assert.equal(story.rotator.status().state, 'valid');
   });
@@ -583,10 +583,12 @@ describe('Rotator, with those who follow', () => {
     assert.deepEqual(story.told, ['stored 1']);
   });
 
-  it('tells of what an attempt has stored that was given up', () => {
+  it('reports a pair that an abandoned attempt has stored', async () => {
     const story = new Story();
     story.toPending();
-    story.report({ type: 'stored', attempt: 7, pair: first, findings: [] });
+    story.rotator.setTemplate({ ...clientTemplate, dnsNames: ['worker-1'] });
+    await story.pass(minute / 4);
+    story.report({ type: 'stored', attempt: 1, pair: first, findings: [] });
     assert.deepEqual(story.told, ['stored a']);
   });
 
@@ -594,11 +596,11 @@ describe('Rotator, with those who follow', () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: first, findings: [] });
     await story.pass(50 * minute);
+    story.rotator.renew();
     story.report({ type: 'stored', pair: second, findings: [] });
     assert.equal(story.rotator.atRest, true);
     story.logger.take();
-    const findings = [{ kind: 'pair-rolled-back', path: '/pki/x', detail: 'back' }] as const;
-    const until = story.rotator.rolledBack({ pair: first, findings, failure: stale, count: 1 });
+    const until = story.rotator.rolledBack({ pair: first, failure: stale, count: 1 });
     const { state, current, lastFailure, nextAttempt, overdue } = story.rotator.status();
     assert.equal(state, 'backing-off');
     assert.equal(current?.serial, 'a');
@@ -609,8 +611,12 @@ describe('Rotator, with those who follow', () => {
     assert.equal(overdue, false);
     assert.equal(story.rotator.atRest, false);
     assert.deepEqual(story.observer.failures, ['kubelet-client SERVED_STALE']);
-    assert.deepEqual(story.logger.take(), ['pair_rolled_back', 'rotation_failed']);
-    story.rotator.disturbed();
+    assert.deepEqual(story.logger.take(), [
+      'rotation_deadline',
+      'rotation_waiting',
+      'rotation_failed',
+    ]);
+    story.rotator.filesChanged();
     story.report({ type: 'inspected', pair: first, findings: [] });
     assert.deepEqual(story.logger.all('pair_changed'), []);
     story.link.take();
@@ -625,7 +631,9 @@ describe('Rotator, with those who follow', () => {
       notAfter: start + 100 * day,
       storedAt: start - 500 * day,
     });
-    const story = new Story(clientSpec, { wentBack: { failure: stale, count: 2, until } });
+    const story = new Story(clientSpec, {
+      rollback: { pair, failure: stale, count: 2, until },
+    });
     story.report({ type: 'inspected', pair, findings: [] });
     assert.equal(story.rotator.status().nextAttempt, until);
     assert.equal(story.logger.all('rotation_failed')[0]?.['code'], 'SERVED_STALE');

@@ -1,9 +1,9 @@
-import type { CertificateReport } from '../../src/keeper/enroller-errands.ts';
 import { RequestJournal } from '../../src/keeper/request-journal.ts';
 import type { OutstandingRequests } from '../../src/keeper/request-journal.ts';
-import type { Aftermath } from '../../src/keeper/rotator.ts';
 import { Rotator } from '../../src/keeper/rotator.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import type { EnrollmentReply, InspectionReply } from '../../src/core/enroller-protocol.ts';
+import type { Rollback } from '../../src/core/rotation-state.ts';
 import type { PairFacts } from '../../src/core/certificate.ts';
 import type { Failure } from '../../src/core/errors.ts';
 import { clientTemplate, pairFor, servingTemplate, start } from '../core/fixtures.ts';
@@ -24,7 +24,7 @@ export class Story {
 
   constructor(
     spec: CertificateSpec = clientSpec,
-    { outstanding = {}, identityReady = true, wentBack }: StoryOptions = {},
+    { outstanding = {}, identityReady = true, rollback }: StoryOptions = {},
   ) {
     this.name = spec.name;
     this.journaled = outstanding;
@@ -33,7 +33,7 @@ export class Story {
       nodeName: 'worker-1',
       path: `/pki/${spec.name}-current.pem`,
       clock: this.clock,
-      chance: () => 0.5,
+      random: () => 0.5,
       enroller: this.link,
       logger: this.logger,
       observer: this.observer,
@@ -41,10 +41,10 @@ export class Story {
         this.journaled = requests;
       }),
       identityReady,
-      after: {
+      postRotation: {
         stored: (_, pair) => this.told.push(`stored ${pair.serial}`),
         found: (_, pair) => this.told.push(`found ${pair.serial}`),
-        wentBack: () => wentBack,
+        rollbackTo: () => rollback,
       },
     });
     this.rotator.setTemplate(spec.addresses === 'static' ? clientTemplate : servingTemplate);
@@ -52,8 +52,8 @@ export class Story {
   }
 
   /** Of the latest attempt, unless the report says of which. */
-  report(report: Reported): void {
-    this.rotator.report({ attempt: this.link.attempt, ...report, name: this.name });
+  report({ attempt, ...reply }: Reported): void {
+    this.link.reply(reply, { attempt });
   }
 
   async pass(ms: number): Promise<void> {
@@ -87,15 +87,12 @@ export class Story {
 interface StoryOptions {
   readonly outstanding?: OutstandingRequests;
   readonly identityReady?: boolean;
-  /** What an earlier run has left of going back. */
-  readonly wentBack?: ReturnType<Aftermath['wentBack']>;
+  /** The rollback of an earlier run. */
+  readonly rollback?: Rollback;
 }
 
-export type Reported = CertificateReport extends infer R
-  ? R extends CertificateReport
-    ? Omit<R, 'name' | 'attempt'> & { readonly attempt?: number }
-    : never
-  : never;
+/** With `attempt`, a reply to that enrollment and not to the latest one. */
+export type Reported = (EnrollmentReply | InspectionReply) & { readonly attempt?: number };
 
 export const clientPair = (changes: Partial<PairFacts> = {}): PairFacts =>
   pairFor(clientTemplate, changes);

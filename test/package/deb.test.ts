@@ -31,7 +31,7 @@ interface Listed {
   readonly path: string;
 }
 
-/** Lists the archive itself, because unpacking changes owners. */
+/** The archive as it is, not as it was unpacked here. */
 async function listing(): Promise<Listed[]> {
   const { stdout } = await run('dpkg-deb', ['--contents', file], { maxBuffer: 2 ** 24 });
   return stdout

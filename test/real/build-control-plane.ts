@@ -11,10 +11,7 @@ import {
   skip,
 } from '../support/programs.ts';
 
-/**
- * `make control-plane` builds the missing programs of the control plane. The minutes
- * are for two cores and an empty Go cache.
- */
+/** `make control-plane`: builds what is missing of the control plane; minutes are those of two cores and an empty Go cache. */
 const programs = [
   { name: 'etcd', package: 'go.etcd.io/etcd/server/v3', minutes: 1 },
   { name: 'kube-apiserver', package: 'k8s.io/kubernetes/cmd/kube-apiserver', minutes: 5 },
@@ -41,7 +38,7 @@ if (findProgram('go') === undefined) {
   buildGoPrograms();
 }
 
-/** Runs go build each time, because the sources may have changed. Go rebuilds only what has. */
+/** Each time: their sources are in this repository and may have changed, and Go notices when they have not. */
 function buildGoPrograms(): void {
   for (const [name, source] of Object.entries(goPrograms)) {
     const command = join(goProgramDirectory, name);
@@ -57,7 +54,7 @@ function build(program: (typeof programs)[number], progress: string): void {
   say(
     `Building ${program.name} (${progress}; once, about ${program.minutes} min on two cores) ...`,
   );
-  // Builds under another name, because an interrupted build must not look complete.
+  // Under another name until complete: an interrupted build must not look like a program.
   const unfinished = join(directory, `.${program.name}.${process.pid}`);
   const { status, stderr, error } = spawnSync(
     'go',
@@ -77,7 +74,7 @@ function build(program: (typeof programs)[number], progress: string): void {
   renameSync(unfinished, join(directory, program.name));
 }
 
-/** Sets the version as upstream's build script does. Without it, the servers report v0.0.0. */
+/** Upstream's build script stamps the version this way; without it the servers call themselves v0.0.0. */
 function linkerFlags(): string {
   const version = kubernetesVersion();
   const [major, minor] = version.slice(1).split('.');

@@ -1,7 +1,4 @@
-/**
- * The objects of the API, with the fields that the sandbox keeps. Objects are replaced,
- * never changed.
- */
+/** The objects of the API, reduced to the fields the sandbox keeps. Values are never changed, only replaced. */
 export interface ObjectMeta {
   readonly name: string;
   readonly generateName?: string;
@@ -97,7 +94,7 @@ export function hasCondition(csr: CsrObject, type: string): boolean {
   return csr.status.conditions?.some((condition) => condition.type === type) ?? false;
 }
 
-/** Approved and not denied: the condition for a signer. */
+/** Approved and not denied, which is what a signer goes by. */
 export function isApproved(csr: CsrObject): boolean {
   return hasCondition(csr, 'Approved') && !hasCondition(csr, 'Denied');
 }

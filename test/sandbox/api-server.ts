@@ -24,11 +24,11 @@ export interface ApiServerOptions {
   readonly csrs: Registry<CsrObject>;
   readonly nodes: Registry<NodeObject>;
   readonly bootstrap: BootstrapToken;
-  /** A function, because bindings change. */
+  /** Asked at each review: bindings come and go. */
   readonly approvals: () => Approvals;
   readonly audit: AuditLog;
   readonly maxBodyBytes: number;
-  /** Receives unexpected errors. The client only sees "Internal error". */
+  /** Hears of what should not happen; the client only sees "Internal error". */
   readonly onInternalError: (error: unknown) => void;
 }
 
@@ -42,11 +42,11 @@ interface Exchange {
   readonly response: ServerResponse;
   readonly info: RequestInfo;
   user: User;
-  /** Set by a create, which has no name in its URL. */
+  /** Filled in by a create, whose name is not in its URL. */
   createdName?: string;
 }
 
-/** Answers requests: authenticates, authorizes, and then acts. */
+/** Answers requests: who is it, may they, what do they want, in this order. */
 export class ApiServer {
   readonly #options: ApiServerOptions;
 
@@ -54,10 +54,7 @@ export class ApiServer {
     this.#options = options;
   }
 
-  /**
-   * Settles when the response is complete. A watch ends at the latest with the signal.
-   * Never rejects.
-   */
+  /** Settles when the answer is complete; a watch ends with the signal at the latest. Never rejects. */
   async handle(
     request: IncomingMessage,
     response: ServerResponse,
@@ -65,8 +62,7 @@ export class ApiServer {
   ): Promise<void> {
     const info = parseRequest(request.method ?? '', request.url ?? '');
     const exchange: Exchange = { request, response, info, user: anonymous };
-    // Clients compare their clock with this header, and Node would set it from this
-    // machine's clock.
+    // Node would put this machine's time there, and clients measure their clock against it.
     response.setHeader('date', new Date(this.#options.clock.now()).toUTCString());
     try {
       exchange.user = await this.#options.authenticator.authenticate(request);
@@ -78,10 +74,7 @@ export class ApiServer {
     }
   }
 
-  /**
-   * Returns the request for objects, or undefined for other requests.
-   * @throws StatusError NotFound, MethodNotAllowed, BadRequest or Forbidden
-   */
+  /** What is asked of which objects; undefined for a path. @throws StatusError when there is no such thing, or it is not for this user */
   #authorized({ info, user, request }: Exchange): ResourceRequest | undefined {
     const verdict =
       info.kind === 'resource' ? authorizeResource(user, info) : authorizePath(user, info.path);
@@ -189,7 +182,7 @@ export class ApiServer {
 
   #fail(exchange: Exchange, error: unknown): void {
     const { request, response } = exchange;
-    // The client has disconnected, so there is no response to send.
+    // The client went away while its body was read or its watch written: nobody is left to answer.
     if (response.destroyed || request.errored) return;
     const status = statusOf(error);
     if (status.code === 500) this.#options.onInternalError(error);
@@ -197,7 +190,7 @@ export class ApiServer {
       response.destroy();
       return;
     }
-    // Closes the connection, because the rest of the body stays unread.
+    // The rest of an oversized body is not read.
     if (status.code === 413) response.setHeader('connection', 'close');
     this.#send(exchange, { code: status.code, body: status });
   }
@@ -249,7 +242,7 @@ function verbOf({ kind }: RequestInfo, { method }: IncomingMessage): string {
   return kind === 'review' ? 'create' : (method ?? '').toLowerCase();
 }
 
-/** The resource as audit logs name it, or the path if there is none. */
+/** As an audit log names it; what is no object, by its path. */
 function resourceOf(info: RequestInfo): string {
   if (info.kind === 'resource') return info.resource.plural;
   if (info.kind === 'review') return pluralOf(info.review);

@@ -47,7 +47,7 @@ function asking(csr: CsrFacts, request: Partial<RequestFacts>): CsrFacts {
   return { ...csr, request: { ...csr.request, ...request } };
 }
 
-/** `ok`, with the permission if there is one, or the reason of a rejection. */
+/** `ok`, with the permission where there is one, or the reason of a refusal. */
 function outcome(verdict: CsrVerdict | ApproverVerdict): string {
   if (!verdict.ok) {
     assert.ok(verdict.message.length > 0);
@@ -58,7 +58,7 @@ function outcome(verdict: CsrVerdict | ApproverVerdict): string {
 
 type Row = readonly [name: string, csr: CsrFacts, expected: string];
 
-/** Wrong shapes of a kubelet client CSR, for approver and signer. */
+/** What makes a kubelet client request the wrong shape, for the approver and the signer alike. */
 const clientShapes: readonly Row[] = [
   [
     'no organization',

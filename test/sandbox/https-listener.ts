@@ -7,7 +7,7 @@ import type { PemPair } from './ca.ts';
 
 export interface HttpsListenerOptions {
   readonly pair: PemPair;
-  /** The CA that the server names in its request for a client certificate. */
+  /** Named to clients as the CA whose certificates are asked for. */
   readonly caPem: string;
   readonly handle: (
     request: IncomingMessage,
@@ -16,7 +16,7 @@ export interface HttpsListenerOptions {
   ) => Promise<void>;
 }
 
-/** A TLS server on loopback that can release its port and take it again. */
+/** A TLS server on loopback that can leave its port and come back to it. */
 export class HttpsListener {
   readonly #options: HttpsListenerOptions;
   #running:
@@ -43,19 +43,16 @@ export class HttpsListener {
         cert: pair.certificate,
         ca: caPem,
         requestCert: true,
-        // The authenticator verifies certificates at each request and answers with a
-        // Status.
+        // Whose certificate is good is decided at each request, and with a Status for an answer.
         rejectUnauthorized: false,
-        // Longer than the idle timeout of typical clients, so that the client closes
-        // the connection.
+        // Longer than the idle time of usual clients, so that it is they who close.
         keepAliveTimeout: 120_000,
       },
       (request, response) => {
         void handle(request, response, stopping.signal);
       },
     );
-    // All TCP sockets, including those without a complete handshake, because none may
-    // survive a stop.
+    // TCP sockets, not only those with a finished handshake: none may survive stopping.
     server.on('connection', (socket: Socket) => {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
@@ -69,7 +66,7 @@ export class HttpsListener {
     return found;
   }
 
-  /** Releases the port and breaks every connection, like a machine that loses power. */
+  /** Leaves the port and breaks every connection, as a machine that loses power would. */
   async close(): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;

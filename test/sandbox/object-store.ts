@@ -3,18 +3,15 @@ import { StatusError } from './status-error.ts';
 
 export interface ChangeEvent<T extends ApiObject = ApiObject> {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
-  /**
-   * The object after the change. A deleted object keeps its last state, with a new
-   * resourceVersion.
-   */
+  /** As it is after the change; of a deleted object the last state under a resourceVersion of its own. */
   readonly object: T;
 }
 
 export type Listener<T extends ApiObject> = (event: ChangeEvent<T>) => void;
 
 /**
- * The counter of all resourceVersions. As with etcd, resourceVersions of different
- * collections are comparable, and a watch may start at any of them.
+ * The one counter behind all resourceVersions. Numbers of different collections
+ * are comparable, as with etcd, and a watch may start at any of them.
  */
 export class Revisions {
   #current = 1;
@@ -30,9 +27,9 @@ export class Revisions {
 }
 
 /**
- * The objects of one resource in memory, with their latest changes and the listeners. A
- * change is synchronous, so that listeners see changes in the order of their
- * resourceVersions.
+ * The objects of one resource in memory, their latest changes, and whoever listens
+ * for more. Changes are made in one synchronous step, so that listeners see them in
+ * the order of their resourceVersions.
  */
 export class ObjectStore<T extends ApiObject> {
   readonly #revisions: Revisions;
@@ -40,7 +37,7 @@ export class ObjectStore<T extends ApiObject> {
   readonly #objects = new Map<string, T>();
   readonly #listeners = new Set<Listener<T>>();
   #history: { readonly revision: number; readonly event: ChangeEvent<T> }[] = [];
-  /** The newest change that is not in the history. A watch from before it cannot be complete. */
+  /** The newest change that is no longer in the history: a watch from before it cannot be complete. */
   #forgotten = 0;
 
   constructor(revisions: Revisions, historyLimit: number) {
@@ -57,12 +54,12 @@ export class ObjectStore<T extends ApiObject> {
     return this.#objects.get(name);
   }
 
-  /** Sorted by name, as the API does. */
+  /** By name, as the API lists. */
   list(): T[] {
     return [...this.#objects.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   }
 
-  /** Adds or replaces an object, with the next resourceVersion. */
+  /** Puts an object in under the next resourceVersion, in place of one of the same name if there is one. */
   put(object: T): T {
     const type = this.#objects.has(object.metadata.name) ? 'MODIFIED' : 'ADDED';
     const stored = this.#stamp(object);
@@ -80,7 +77,7 @@ export class ObjectStore<T extends ApiObject> {
     return last;
   }
 
-  /** Calls the listener for every change from now on. The returned function stops that. */
+  /** Hears every change from now on; call the result to stop. */
   listen(listener: Listener<T>): () => void {
     this.#listeners.add(listener);
     return () => {
@@ -88,10 +85,7 @@ export class ObjectStore<T extends ApiObject> {
     };
   }
 
-  /**
-   * Returns the changes after a resourceVersion. @throws StatusError Expired if some
-   * are no longer known
-   */
+  /** What changed after a resourceVersion. @throws StatusError Expired when part of it is forgotten */
   since(revision: number): ChangeEvent<T>[] {
     if (revision < this.#forgotten) {
       throw new StatusError(

@@ -5,10 +5,7 @@ import type { Approvals, User, Verb } from './authorization.ts';
 import { authorizePath, authorizeResource } from './authorization.ts';
 import { StatusError } from './status-error.ts';
 
-/**
- * The reviews that every authenticated user may create (system:basic-user). They are
- * not stored.
- */
+/** The questions that every authenticated user may ask about itself (system:basic-user); answered and not kept. */
 export const reviews = [
   { group: 'authorization.k8s.io', kind: 'SelfSubjectAccessReview' },
   { group: 'authentication.k8s.io', kind: 'SelfSubjectReview' },
@@ -16,7 +13,7 @@ export const reviews = [
 
 export type ReviewKind = (typeof reviews)[number]['kind'];
 
-/** The plural in a URL. */
+/** As it stands in a URL. */
 export function pluralOf(kind: ReviewKind): string {
   return `${kind.toLowerCase()}s`;
 }
@@ -90,7 +87,7 @@ function isAllowed(
   ).ok;
 }
 
-/** A review may name a resource that does not exist. */
+/** A resource that is not served may be asked for all the same. */
 function resourceNamed(group: string, plural: string): Resource {
   const served = resources.find((known) => known.group === group && known.plural === plural);
   const other = { version: 'v1', kind: plural };

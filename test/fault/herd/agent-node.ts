@@ -10,7 +10,6 @@ import {
   nodeSubject,
 } from '../../../src/core/certificate-spec.ts';
 import type { PairFacts, SubjectAltNames } from '../../../src/core/certificate.ts';
-import type { EnrollerReport } from '../../../src/core/enroller-protocol.ts';
 import { templateOf } from '../../../src/core/identity.ts';
 import { second } from '../../../src/core/instant.ts';
 import type { Instant } from '../../../src/core/instant.ts';
@@ -49,11 +48,11 @@ export class AgentNode implements HerdNode {
     this.#enroller = new EnrollerModel(world, {
       pairs: new Map(pairs.map(([profile, pair]) => [profile, factsOf(profile, pair)])),
       factsOf,
-      report: (report) => this.#report(report),
+      onChange: () => this.#tick(),
     });
     const common = {
       clock: world.queue,
-      chance: world.random,
+      random: world.random,
       enroller: this.#enroller,
       logger: silent,
       observer: unobserved,
@@ -81,16 +80,6 @@ export class AgentNode implements HerdNode {
     this.#serving.start();
   }
 
-  /** `Keeper.onReport`. */
-  #report(report: EnrollerReport): void {
-    if (report.type === 'addresses' || report.type === 'addresses-failed') {
-      this.#addresses.report(report);
-    } else if ('name' in report && report.type !== 'served' && report.type !== 'rolled-back') {
-      (report.name === 'kubelet-client' ? this.#client : this.#serving).report(report);
-    }
-    this.#tick();
-  }
-
   /** `Keeper.#tick` and `#pause`. */
   #tick(): void {
     const { queue } = this.#world;
@@ -112,13 +101,13 @@ export class AgentNode implements HerdNode {
     this.#wakeBy(Math.min(lookUp, this.#clientWake, this.#servingWake));
   }
 
-  /** `PreflightLog.quiet`, once per run. */
+  /** `StartupChecks.runOnce`. */
   #examine(): void {
     if (this.#examined) return;
     const certificates = [this.#client.status(), this.#serving.status()];
     if (!areQuiet(certificates, this.#world.queue.now())) return;
     this.#examined = true;
-    this.#enroller.send({ type: 'preflight' });
+    this.#enroller.request({ type: 'preflight' }, () => undefined);
   }
 
   #wakeBy(due: Instant): void {

@@ -1,11 +1,13 @@
-import type { EnrollerLink } from '../../../src/keeper/enroller-link.ts';
-import { deletionPause } from '../../../src/core/backoff.ts';
+import type { EnrollerLink, Lost } from '../../../src/keeper/enroller-link.ts';
+import { deletedCsrDelay } from '../../../src/core/timing.ts';
 import type { PairFacts } from '../../../src/core/certificate.ts';
 import type {
-  AttemptId,
+  AddressReply,
   CsrReference,
-  EnrollerCommand,
-  EnrollerReport,
+  EnrollerReplies,
+  EnrollerReply,
+  EnrollerRequest,
+  EnrollmentReply,
   NodeAddress,
 } from '../../../src/core/enroller-protocol.ts';
 import type { Failure } from '../../../src/core/errors.ts';
@@ -19,11 +21,12 @@ import type { KubeletProfile, Pair, World } from './world.ts';
 export interface EnrollerModelOptions {
   readonly pairs: Map<KubeletProfile, PairFacts>;
   readonly factsOf: (profile: KubeletProfile, pair: Pair) => PairFacts;
-  readonly report: (report: EnrollerReport) => void;
+  /** A reply has taken effect. */
+  readonly onChange: () => void;
 }
 
 interface Job {
-  attempt: AttemptId;
+  reply: (reply: EnrollmentReply) => void;
   readonly profile: KubeletProfile;
   running: boolean;
   csr?: Csr;
@@ -52,25 +55,41 @@ export class EnrollerModel implements EnrollerLink {
     return this.#options.pairs;
   }
 
-  send(command: EnrollerCommand): void {
-    switch (command.type) {
+  request<T extends EnrollerRequest['type']>(
+    request: Extract<EnrollerRequest, { readonly type: T }>,
+    onReply: (reply: EnrollerReplies[T] | Lost) => void,
+  ): void {
+    const reply = (answer: EnrollerReply): void => {
+      (onReply as (reply: EnrollerReply) => void)(answer);
+      this.#options.onChange();
+    };
+    this.#start(request, reply);
+  }
+
+  #start(request: EnrollerRequest, reply: (reply: EnrollerReply) => void): void {
+    switch (request.type) {
       case 'inspect':
-        return this.#soon(() => this.#inspect(command.name));
+        return this.#soon(() => reply(this.#inspected(request.name)));
       case 'enroll':
-        return this.#enroll(command.name as KubeletProfile, command.attempt);
-      case 'abandon':
-        return this.#abandon(command.name);
+        return this.#enroll(request.name as KubeletProfile, reply);
       case 'look-up-addresses':
-        return this.#soon(() => this.#lookUp());
+        return this.#soon(() => this.#lookUp(reply));
       case 'preflight':
-        return this.#soon(() => this.#examine());
+        return this.#soon(() => this.#runChecks());
       case 'self-sign':
       case 'check-served':
       case 'roll-back':
-        throw new Error(`no node of the simulation is told to ${command.type}`);
+        throw new Error(`no node of the simulation is told to ${request.type}`);
       default:
-        return command satisfies never;
+        return request satisfies never;
     }
+  }
+
+  abandon(name: string): void {
+    const job = this.#jobs.get(name);
+    job?.following?.stop();
+    if (job?.csr !== undefined) this.#world.cluster.forget(job.csr);
+    this.#jobs.delete(name);
   }
 
   /** A process has to start first. */
@@ -78,20 +97,15 @@ export class EnrollerModel implements EnrollerLink {
     this.#world.queue.after((0.15 + 0.1 * this.#world.random()) * second, work);
   }
 
-  #inspect(name: string): void {
+  #inspected(name: string): EnrollerReplies['inspect'] {
     const pair = this.pairs.get(name as KubeletProfile);
-    this.#options.report({
-      type: 'inspected',
-      name,
-      findings: [],
-      ...(pair !== undefined && { pair }),
-    });
+    return { type: 'inspected', findings: [], ...(pair !== undefined && { pair }) };
   }
 
-  #enroll(profile: KubeletProfile, attempt: AttemptId): void {
-    const job = this.#jobs.get(profile) ?? { attempt, profile, running: false };
+  #enroll(profile: KubeletProfile, reply: (reply: EnrollmentReply) => void): void {
+    const job = this.#jobs.get(profile) ?? { reply, profile, running: false };
     this.#jobs.set(profile, job);
-    job.attempt = attempt;
+    job.reply = reply;
     if (job.running) return;
     job.running = true;
     this.#soon(() => {
@@ -120,7 +134,7 @@ export class EnrollerModel implements EnrollerLink {
   #decided(job: Job, csr: Csr): void {
     if (csr.state === 'deleted') {
       this.#jobs.delete(job.profile);
-      const retryAfterMs = deletionPause(this.#world.queue.now() - csr.createdAt);
+      const retryAfterMs = deletedCsrDelay(this.#world.queue.now() - csr.createdAt);
       return this.#failed(job, { code: 'CSR_DELETED', message: 'deleted', retryAfterMs });
     }
     this.#progress(job, 'approved');
@@ -130,9 +144,9 @@ export class EnrollerModel implements EnrollerLink {
 
   #store(job: Job): void {
     const { cluster, queue, random, tally } = this.#world;
-    const { profile, attempt } = job;
+    const { profile } = job;
     const now = queue.now();
-    const { pairs, factsOf, report } = this.#options;
+    const { pairs, factsOf } = this.#options;
     if (isLost(pairs.get(profile), now)) tally.lost += 1;
     tally.stored += 1;
     const serial = Math.floor(random() * 2 ** 52).toString(16);
@@ -140,7 +154,7 @@ export class EnrollerModel implements EnrollerLink {
     pairs.set(profile, pair);
     this.#jobs.delete(profile);
     if (profile === 'kubelet-client') this.#useClientPair();
-    report({ type: 'stored', name: profile, attempt, pair, findings: [] });
+    job.reply({ type: 'stored', pair, findings: [] });
   }
 
   /** Connections move to the new identity; with the first one the kubelet can register. */
@@ -151,28 +165,19 @@ export class EnrollerModel implements EnrollerLink {
     }
   }
 
-  #abandon(name: string): void {
-    const job = this.#jobs.get(name);
-    job?.following?.stop();
-    if (job?.csr !== undefined) this.#world.cluster.forget(job.csr);
-    this.#jobs.delete(name);
-  }
-
   #failed(job: Job, failure: Failure): void {
     job.running = false;
-    const { profile: name, attempt } = job;
     // A POST that was sent may have arrived, so the key is kept.
-    const resumable = this.#jobs.get(name) === job;
-    this.#options.report({ type: 'failed', name, attempt, failure, resumable });
+    const resumable = this.#jobs.get(job.profile) === job;
+    job.reply({ type: 'failed', failure, resumable });
   }
 
-  #progress({ profile: name, attempt, csr }: Job, type: 'requested' | 'approved' | 'issued'): void {
-    if (csr === undefined) return;
-    this.#options.report({ type, name, attempt, csr: referenceOf(csr) });
+  #progress({ reply, csr }: Job, type: 'requested' | 'approved' | 'issued'): void {
+    if (csr !== undefined) reply({ type, csr: referenceOf(csr) });
   }
 
   /** `checkNodeAtStart`: whether renewal is permitted, which only the node's own identity can ask. */
-  #examine(): void {
+  #runChecks(): void {
     if (!this.#isEarly('kubelet-client')) this.#world.cluster.request();
   }
 
@@ -181,15 +186,14 @@ export class EnrollerModel implements EnrollerLink {
   }
 
   /** `lookUpAddresses`: a GET, and a watch as well where the kubelet has yet to register the Node. */
-  #lookUp(): void {
+  #lookUp(reply: (reply: AddressReply) => void): void {
     const { cluster, queue } = this.#world;
-    const { report } = this.#options;
-    if (!cluster.request()) return report({ type: 'addresses-failed', failure: unreachable });
+    if (!cluster.request()) return reply({ type: 'addresses-failed', failure: unreachable });
     const found = { type: 'addresses', addresses, final: true } as const;
-    if (queue.now() >= this.#registeredAt) return report(found);
-    report({ type: 'addresses', addresses: [], final: false });
+    if (queue.now() >= this.#registeredAt) return reply(found);
+    reply({ type: 'addresses', addresses: [], final: false });
     cluster.request();
-    queue.at(this.#registeredAt, () => report(found));
+    queue.at(this.#registeredAt, () => reply(found));
   }
 }
 

@@ -1,6 +1,6 @@
 import { minute } from '../../../src/core/instant.ts';
 import type { Instant } from '../../../src/core/instant.ts';
-import { Pace } from '../../../src/kube/pace.ts';
+import { WatchPace } from '../../../src/core/timing.ts';
 import type { Csr } from './cluster.ts';
 import { cancel } from './event-queue.ts';
 import type { Timer } from './event-queue.ts';
@@ -15,7 +15,7 @@ export class Following {
   readonly #world: World;
   readonly #csr: Csr;
   readonly #settle: (csr: Csr) => void;
-  readonly #pace: Pace;
+  readonly #pace: WatchPace;
   #watchTimer: Timer | undefined;
   #pollTimer: Timer | undefined;
   #openedAt: Instant | undefined;
@@ -31,7 +31,7 @@ export class Following {
     this.#world = world;
     this.#csr = csr;
     this.#settle = settle;
-    this.#pace = new Pace(world.queue.now(), world.random);
+    this.#pace = new WatchPace(world.queue.now(), world.random);
     this.#lookedAt = world.queue.now();
     this.#step();
     this.#poll();
@@ -42,7 +42,7 @@ export class Following {
     const began = this.#openedAt;
     if (began === undefined) return;
     this.#close();
-    this.#next(began, { disturbed: false });
+    this.#next(began, { interrupted: false });
   }
 
   stop(): void {
@@ -66,7 +66,7 @@ export class Following {
     cluster.openWatch(this.#broken);
     this.#watchTimer = queue.after(this.#pace.watchSeconds() * 1_000, () => {
       this.#close();
-      this.#next(began, { disturbed: false });
+      this.#next(began, { interrupted: false });
     });
     // What happened between the answer and the watch is the first that it shows.
     this.#look();
@@ -80,12 +80,12 @@ export class Following {
 
   #fail(began: Instant): void {
     this.#mustRead = true;
-    this.#next(began, { disturbed: true });
+    this.#next(began, { interrupted: true });
   }
 
-  #next(began: Instant, { disturbed }: { readonly disturbed: boolean }): void {
+  #next(began: Instant, { interrupted }: { readonly interrupted: boolean }): void {
     const { queue } = this.#world;
-    const step = { began, now: queue.now(), progress: false, disturbed, asked: 0 };
+    const step = { began, now: queue.now(), progress: false, interrupted, retryAfterMs: 0 };
     this.#watchTimer = queue.after(this.#pace.delayAfter(step), () => this.#step());
   }
 

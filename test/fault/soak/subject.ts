@@ -47,7 +47,7 @@ const keeper: Keeper = new Keeper({
   config,
   version: 'soak',
   clock,
-  chance: () => 0.5,
+  random: () => 0.5,
   interfaces: () => ['10.0.0.1'],
   launch,
   logger: createLogger({ ...config.log, level: 'error' }),

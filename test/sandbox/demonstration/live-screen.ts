@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 
-/** The used part of a terminal stream such as process.stdout. */
+/** The part of a terminal stream that is drawn on; process.stdout is one. */
 export interface Terminal {
   readonly columns?: number;
   readonly rows?: number;
@@ -9,7 +9,7 @@ export interface Terminal {
   off(event: 'resize', listener: () => void): unknown;
 }
 
-/** The used part of `process`, to restore the terminal at the exit. */
+/** What must be undone on the way out happens through these; `process` has all three. */
 export interface ProcessEvents {
   once(event: string, listener: () => void): unknown;
   off(event: string, listener: () => void): unknown;
@@ -19,13 +19,10 @@ export interface ProcessEvents {
 }
 
 const escape = '\u001b[';
-/**
- * The alternate screen keeps the scrollback. Without wrapping, a long line cannot push
- * down the others.
- */
+/** The alternate screen leaves the scrollback as it was; without wrapping a line too long cannot push the others down. */
 const enter = `${escape}?1049h${escape}?25l${escape}?7l${escape}2J`;
 const leave = `${escape}?7h${escape}?25h${escape}?1049l`;
-/** Terminals that support it show an update at once. Others ignore it. */
+/** Terminals that know it show all of an update at once; the others ignore it. */
 const beginUpdate = `${escape}?2026h`;
 const endUpdate = `${escape}?2026l`;
 const eraseToEnd = `${escape}K`;
@@ -33,8 +30,9 @@ const eraseToEnd = `${escape}K`;
 const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
- * Draws lines without flicker: it writes only changed lines, and erases no line before
- * its new text. It restores the cursor and the old screen however the process ends.
+ * Draws lines over the ones before without flicker: only those that changed are
+ * written again, none is erased before its new text is there. Whatever way the
+ * process ends, the cursor and the old screen come back.
  */
 export class LiveScreen {
   readonly #terminal: Terminal;
@@ -48,17 +46,14 @@ export class LiveScreen {
     this.#process = processEvents;
   }
 
-  /**
-   * Draws the lines that `content` returns for the width of the terminal, and again
-   * after a resize.
-   */
+  /** Shows what `content` returns for the width of the terminal, and asks it again after a resize. */
   draw(content: (columns: number) => readonly string[]): void {
     this.#content = content;
     if (!this.#open) this.#enter();
     this.#paint();
   }
 
-  /** Restores the old screen and leaves the last picture on it. A second call does nothing. */
+  /** Brings the old screen back and leaves the last picture on it. Closing twice does no harm. */
   close(): void {
     if (!this.#open) return;
     this.#restore();
@@ -88,10 +83,7 @@ export class LiveScreen {
     this.#terminal.write(leave);
   };
 
-  /**
-   * A signal without another handler would have ended the process. It still does, after
-   * the terminal is restored.
-   */
+  /** A signal that nobody else handles would have ended the process: it still does, with the terminal in order. */
   #signalled(signal: (typeof endingSignals)[number]): void {
     const others = this.#process.listenerCount(signal);
     if (others > 0) return;
@@ -105,7 +97,7 @@ export class LiveScreen {
     SIGHUP: (): void => this.#signalled('SIGHUP'),
   };
 
-  /** After a resize, lines may have moved, so everything is drawn again. */
+  /** After a resize nothing on the screen can be trusted to be where it was. */
   #resized = (): void => {
     this.#shown = [];
     this.#terminal.write(`${escape}2J`);
@@ -130,7 +122,7 @@ export class LiveScreen {
   }
 }
 
-/** After a full line the cursor is on its last character, which an erase would remove. */
+/** Behind a full line the cursor stands on its last character, and erasing would take that away. */
 function overwrite(line: string, columns: number): string {
   const width = Array.from(stripVTControlCharacters(line)).length;
   return width < columns ? line + eraseToEnd : line;

@@ -1,4 +1,4 @@
-/** `make run` starts this program: the sandbox, and with --agent a real agent. */
+/** What `make run` starts: the sandbox, and with --agent a real agent against it. */
 import { hostname } from 'node:os';
 import { Command, CommanderError } from 'commander';
 import { exitCodes } from '../../../src/cli/exit-code.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { deletionPause, longestDelay, retryDelay } from '../../src/core/backoff.ts';
+import { deletedCsrDelay, longestDelay, retryDelay } from '../../src/core/timing.ts';
 import { errorCodes } from '../../src/core/errors.ts';
 import type { ErrorCode, Failure } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
@@ -92,25 +92,25 @@ describe('retryDelay()', () => {
 
   it('is spread evenly over as much time as it is long', () => {
     const failure = failureOf('API_UNREACHABLE');
-    const delays = [0, 0.25, 0.5, 0.75].map((chance) => retryDelay(failure, 20, chance));
+    const delays = [0, 0.25, 0.5, 0.75].map((random) => retryDelay(failure, 20, random));
     assert.deepEqual(delays, [2.5 * minute, 3.75 * minute, 5 * minute, 6.25 * minute]);
     assert.ok(retryDelay(failure, 20, 1 - Number.EPSILON) <= 7.5 * minute);
   });
 
   it('spreads nodes that were told the same Retry-After over as long again', () => {
     const failure = failureOf('API_THROTTLED', 10 * minute);
-    const delays = [0, 0.5].map((chance) => retryDelay(failure, 1, chance));
+    const delays = [0, 0.5].map((random) => retryDelay(failure, 1, random));
     assert.deepEqual(delays, [10 * minute, 15 * minute]);
   });
 
   const code = fc.constantFrom(...errorCodes);
-  const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+  const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
   const failures = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 
   it('is positive, whole and within half of its limits, however often it failed', () => {
     fc.assert(
-      fc.property(code, failures, chance, (code, failures, chance) => {
-        const delay = retryDelay(failureOf(code), failures, chance);
+      fc.property(code, failures, random, (code, failures, random) => {
+        const delay = retryDelay(failureOf(code), failures, random);
         const [first, limit] = classes[code];
         assert.ok(Number.isInteger(delay));
         assert.ok(delay >= 0.5 * first && delay <= 1.5 * limit);
@@ -122,9 +122,9 @@ describe('retryDelay()', () => {
   it('is never sooner than Retry-After, and never later than the backoff or twice as long', () => {
     const asked = fc.integer({ min: 0, max: hour });
     fc.assert(
-      fc.property(code, asked, failures, chance, (...[code, asked, failures, chance]) => {
-        const delay = retryDelay(failureOf(code, asked), failures, chance);
-        const alone = retryDelay(failureOf(code), failures, chance);
+      fc.property(code, asked, failures, random, (...[code, asked, failures, random]) => {
+        const delay = retryDelay(failureOf(code, asked), failures, random);
+        const alone = retryDelay(failureOf(code), failures, random);
         assert.ok(delay >= asked && delay >= alone);
         assert.ok(delay <= Math.max(alone, 2 * asked));
       }),
@@ -137,7 +137,7 @@ describe('retryDelay()', () => {
   });
 });
 
-describe('deletionPause()', () => {
+describe('deletedCsrDelay()', () => {
   const cases: readonly (readonly [string, number, number])[] = [
     ['nothing for a request deleted at once', 10, 0],
     ['little for one that stood for minutes', 8 * minute, 10 * second],
@@ -147,7 +147,7 @@ describe('deletionPause()', () => {
   ];
   for (const [name, stood, expected] of cases) {
     it(`is ${name}`, () => {
-      assert.equal(deletionPause(stood), expected);
+      assert.equal(deletedCsrDelay(stood), expected);
     });
   }
 });

@@ -1,41 +1,41 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { day, hour, minute, second } from '../../src/core/instant.ts';
-import { Pace } from '../../src/kube/pace.ts';
-import type { Step } from '../../src/kube/pace.ts';
+import type { WatchStep } from '../../src/core/timing.ts';
+import { WatchPace } from '../../src/core/timing.ts';
 
 const middle = (): number => 0.5;
 
-function stepAt(now: number, step: Partial<Step> = {}): Step {
-  return { began: now, now, progress: false, disturbed: false, asked: 0, ...step };
+function stepAt(now: number, step: Partial<WatchStep> = {}): WatchStep {
+  return { began: now, now, progress: false, interrupted: false, retryAfterMs: 0, ...step };
 }
 
 /** Delays of so many disturbances in a row, each met as soon as the last delay is over. */
-function outage(pace: Pace, since: number, count: number): number[] {
+function outage(pace: WatchPace, since: number, count: number): number[] {
   let now = since;
   return Array.from({ length: count }, () => {
-    const delay = pace.delayAfter(stepAt(now, { disturbed: true }));
+    const delay = pace.delayAfter(stepAt(now, { interrupted: true }));
     now += delay;
     return delay;
   });
 }
 
-describe('Pace.delayAfter()', () => {
+describe('WatchPace.delayAfter()', () => {
   it('is a moment after a watch that ended when it was to end, however long it is all going on', () => {
-    const pace = new Pace(0, middle);
+    const pace = new WatchPace(0, middle);
     for (const now of [10 * minute, day, 30 * day]) {
       assert.equal(pace.delayAfter(stepAt(now, { began: now - 5 * minute })), 250);
     }
   });
 
   it('doubles from a quarter of a second to half a minute for a request that was just made', () => {
-    const delays = outage(new Pace(0, middle), 0, 10);
+    const delays = outage(new WatchPace(0, middle), 0, 10);
     assert.deepEqual(delays.slice(0, 5), [125, 500, 1_000, 2_000, 4_000]);
     assert.equal(delays.at(-1), 30 * second);
   });
 
   it('lends no length of an outage to the wait of a request that was just made', () => {
-    const delays = outage(new Pace(0, middle), second, 200);
+    const delays = outage(new WatchPace(0, middle), second, 200);
     assert.equal(Math.max(...delays), 30 * second);
   });
 
@@ -44,18 +44,18 @@ describe('Pace.delayAfter()', () => {
     ['ten minutes at most', 3 * day, 10 * minute],
   ];
   for (const [name, waited, scale] of waits) {
-    it(`spreads nodes disturbed together over ${name}`, () => {
-      const firsts = [0, 0.25, 0.5, 0.75].map((chance) => {
-        const pace = new Pace(0, () => chance);
-        return pace.delayAfter(stepAt(waited, { began: waited - minute, disturbed: true }));
+    it(`spreads nodes interrupted together over ${name}`, () => {
+      const firsts = [0, 0.25, 0.5, 0.75].map((random) => {
+        const pace = new WatchPace(0, () => random);
+        return pace.delayAfter(stepAt(waited, { began: waited - minute, interrupted: true }));
       });
       assert.deepEqual(firsts, [0, 0.25 * scale, 0.5 * scale, 0.75 * scale]);
-      assert.deepEqual(outage(new Pace(0, middle), waited, 4).slice(1), [scale, scale, scale]);
+      assert.deepEqual(outage(new WatchPace(0, middle), waited, 4).slice(1), [scale, scale, scale]);
     });
   }
 
   it('asks less and less for an object that is not there', () => {
-    const pace = new Pace(0, middle);
+    const pace = new WatchPace(0, middle);
     let now = 0;
     let steps = 0;
     for (; now < day; steps += 1) now += pace.delayAfter(stepAt(now));
@@ -63,28 +63,28 @@ describe('Pace.delayAfter()', () => {
   });
 
   it('begins anew after progress', () => {
-    const pace = new Pace(0, middle);
+    const pace = new WatchPace(0, middle);
     outage(pace, 0, 10);
     assert.equal(pace.delayAfter(stepAt(minute, { progress: true })), 250);
   });
 
   it('is never sooner than Retry-After, and spread over as long again', () => {
-    const asked = 10 * minute;
-    const delays = [0, 0.5].map((chance) =>
-      new Pace(0, () => chance).delayAfter(stepAt(0, { disturbed: true, asked })),
+    const retryAfterMs = 10 * minute;
+    const delays = [0, 0.5].map((random) =>
+      new WatchPace(0, () => random).delayAfter(stepAt(0, { interrupted: true, retryAfterMs })),
     );
-    assert.deepEqual(delays, [asked, 1.5 * asked]);
+    assert.deepEqual(delays, [retryAfterMs, 1.5 * retryAfterMs]);
   });
 });
 
-describe('Pace.watchSeconds()', () => {
+describe('WatchPace.watchSeconds()', () => {
   it('is half an hour to an hour', () => {
-    const seconds = [0, 0.5].map((chance) => new Pace(0, () => chance).watchSeconds());
+    const seconds = [0, 0.5].map((random) => new WatchPace(0, () => random).watchSeconds());
     assert.deepEqual(seconds, [1_800, 2_700]);
   });
 });
 
-describe('Pace.pollDelay()', () => {
+describe('WatchPace.pollDelay()', () => {
   const cases: readonly (readonly [string, number, number])[] = [
     ['five minutes for a request that was just made', 0, 5 * minute],
     ['half of what was waited', 30 * minute, 15 * minute],
@@ -93,7 +93,7 @@ describe('Pace.pollDelay()', () => {
   ];
   for (const [name, now, expected] of cases) {
     it(`is ${name}, give or take half`, () => {
-      const delays = [0, 0.5].map((chance) => new Pace(0, () => chance).pollDelay(now));
+      const delays = [0, 0.5].map((random) => new WatchPace(0, () => random).pollDelay(now));
       assert.deepEqual(delays, [expected / 2, expected]);
     });
   }

@@ -1,26 +1,29 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { PreflightLog } from '../../src/keeper/preflight-log.ts';
+import { StartupChecks } from '../../src/keeper/startup-checks.ts';
 import { RecordingLink, RecordingLogger } from './fixtures.ts';
 
-describe('PreflightLog', () => {
-  it('asks once, however often there is time', () => {
+describe('StartupChecks', () => {
+  it('runs once, even when the enroller is lost', () => {
     const enroller = new RecordingLink();
-    const log = new PreflightLog({ enroller, logger: new RecordingLogger() });
-    log.quiet();
-    log.quiet();
+    const checks = new StartupChecks({ enroller, logger: new RecordingLogger() });
+    checks.runOnce();
+    enroller.lose({ code: 'ENROLLER_LOST', message: 'gone' });
+    checks.runOnce();
     assert.deepEqual(enroller.commands, [{ type: 'preflight' }]);
-    assert.equal(log.findings, undefined);
+    assert.equal(checks.findings, undefined);
   });
 
-  it('logs errors and warnings with id and remedy, and keeps the rest too', () => {
+  it('logs errors and warnings with id and remedy, and keeps the other findings too', () => {
     const logger = new RecordingLogger();
-    const log = new PreflightLog({ enroller: new RecordingLink(), logger });
+    const enroller = new RecordingLink();
+    const checks = new StartupChecks({ enroller, logger });
     const findings = [
       { id: 'second-rotator', severity: 'warning', what: 'w', why: 'y', remedy: 'r' },
       { id: 'pair-missing', severity: 'info', subject: 'kubelet-client', what: 'i' },
     ] as const;
-    log.report(findings);
+    checks.runOnce();
+    enroller.reply({ type: 'preflight', findings });
     assert.deepEqual(logger.lines, [
       {
         event: 'preflight_finding',
@@ -32,6 +35,6 @@ describe('PreflightLog', () => {
         remedy: 'r',
       },
     ]);
-    assert.equal(log.findings, findings);
+    assert.equal(checks.findings, findings);
   });
 });

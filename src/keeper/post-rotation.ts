@@ -8,15 +8,11 @@ import type { Instant } from '../core/instant.ts';
 import { goneBackFailure } from '../core/served.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import { exposureOf } from '../sys/exposure.ts';
-import type { AftermathReport } from './enroller-errands.ts';
-import type { WentBack } from './hook-journal.ts';
+import type { Rollback } from '../core/rotation-state.ts';
 import type { HookRunnerOptions, RotationPort } from './hook-runner.ts';
 import { HookRunner } from './hook-runner.ts';
 
-export interface AfterRotationOptions extends Omit<
-  HookRunnerOptions,
-  'spec' | 'path' | 'rotation'
-> {
+export interface PostRotationOptions extends Omit<HookRunnerOptions, 'spec' | 'path' | 'rotation'> {
   readonly config: AgentConfig;
   readonly rotation: (name: string) => RotationPort;
 }
@@ -27,13 +23,13 @@ type Refusal = Failure & { readonly at: Instant };
  * What follows the rotations of all certificates: hooks, and the look at what is
  * served. Loaded only where something of it is configured.
  */
-export class AfterRotation {
-  readonly #options: AfterRotationOptions;
+export class PostRotation {
+  readonly #options: PostRotationOptions;
   readonly #runners: ReadonlyMap<string, HookRunner>;
   /** Why nothing of it is done. */
   readonly #refusal: Refusal | undefined;
 
-  private constructor(options: AfterRotationOptions, refusal: Refusal | undefined) {
+  private constructor(options: PostRotationOptions, refusal: Refusal | undefined) {
     const { config, rotation } = options;
     this.#options = options;
     this.#refusal = refusal;
@@ -50,11 +46,11 @@ export class AfterRotation {
    * Looks first at who may change the configuration: whoever may, decides what is run as
    * root. Rotations go on without their hooks then.
    */
-  static async open(options: AfterRotationOptions): Promise<AfterRotation> {
+  static async open(options: PostRotationOptions): Promise<PostRotation> {
     const { config, clock } = options;
     // Without a file there are no hooks but those of a test.
     const exposure = config.file === undefined ? undefined : await refusalOf(config.file);
-    const after = new AfterRotation(
+    const after = new PostRotation(
       options,
       exposure && {
         code: 'HOOK_FAILED',
@@ -87,20 +83,12 @@ export class AfterRotation {
     this.stored(name, pair);
   }
 
-  /** That an earlier run has gone back to this pair, and how long no other one is asked for. */
-  wentBack(name: string, pair: PairFacts): (WentBack & { readonly failure: Failure }) | undefined {
-    const step = this.#options.journal.wentBack(name);
-    if (step?.to !== pair.serial || !this.#runners.has(name)) return undefined;
-    return { ...step, failure: goneBackFailure(name, step.from) };
-  }
-
-  report(report: AftermathReport): void {
-    this.#runners.get(report.name)?.report(report);
-  }
-
-  /** The enroller is gone. */
-  lost(failure: Failure): void {
-    for (const runner of this.#runners.values()) runner.lost(failure);
+  /** The rollback of an earlier run, if it is this pair that was rolled back to. */
+  rollbackTo(name: string, pair: PairFacts): Rollback | undefined {
+    const rollback = this.#options.journal.wentBack(name);
+    if (rollback?.to !== pair.serial || !this.#runners.has(name)) return undefined;
+    const { from, count, until } = rollback;
+    return { pair, failure: goneBackFailure(name, from), count, until };
   }
 
   status(name: string): Pick<CertificateStatus, 'hooks' | 'served' | 'following'> {

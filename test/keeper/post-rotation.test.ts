@@ -3,7 +3,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { AfterRotation } from '../../src/keeper/after-rotation.ts';
+import { PostRotation } from '../../src/keeper/post-rotation.ts';
 import type { HookRecords } from '../../src/keeper/hook-journal.ts';
 import { HookJournal } from '../../src/keeper/hook-journal.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
@@ -22,11 +22,11 @@ import {
 const name = 'kubelet-server';
 const pair = pairFor(servingTemplate, { serial: 'a' });
 
-describe('AfterRotation', () => {
+describe('PostRotation', () => {
   let directory: string;
   let logger: RecordingLogger;
   let records: HookRecords;
-  let after: AfterRotation | undefined;
+  let after: PostRotation | undefined;
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'nodecertd-after-'));
     await writeFile(join(directory, 'config.yaml'), 'one', { mode: 0o644 });
@@ -40,16 +40,16 @@ describe('AfterRotation', () => {
   });
 
   /** With a hook of the serving certificate that leaves a trace. */
-  async function open(left: HookRecords = {}): Promise<AfterRotation> {
+  async function open(left: HookRecords = {}): Promise<PostRotation> {
     records = left;
     const argv = ['/bin/sh', '-c', `echo $NODECERTD_SERIAL >> ${join(directory, 'log')}`];
     const hook = { kind: 'command', argv, timeoutMs: 30 * second, retries: 0 } as const;
     const serving: CertificateSpec = { ...servingSpec, onRotate: [hook] };
     const config = agentConfig(directory, [clientSpec, serving]);
-    after = await AfterRotation.open({
+    after = await PostRotation.open({
       config: { ...config, file: join(directory, 'config.yaml') },
       clock: new FakeClock(start),
-      chance: () => 0.5,
+      random: () => 0.5,
       enroller: new RecordingLink(),
       logger,
       observer: new RecordingObserver(),
@@ -106,11 +106,11 @@ describe('AfterRotation', () => {
   it('wentBack() knows of an earlier run, for the pair that it is about', async () => {
     const wentBack = { from: 'b', to: 'a', count: 3, until: start + hour };
     const follows = await open({ [name]: { wentBack } });
-    const found = follows.wentBack(name, pair);
+    const found = follows.rollbackTo(name, pair);
     assert.equal(found?.count, 3);
     assert.equal(found?.until, start + hour);
     assert.match(found?.failure.message ?? '', /serial b was not found served/);
-    assert.equal(follows.wentBack(name, { ...pair, serial: 'c' }), undefined);
+    assert.equal(follows.rollbackTo(name, { ...pair, serial: 'c' }), undefined);
   });
 
   for (const [what, loosen] of [

@@ -16,7 +16,7 @@ const crossing: readonly Reported[] = [
   { type: 'requested', csr },
   { type: 'approved', csr },
   { type: 'issued', csr },
-  { type: 'trouble', failure: unreachable },
+  { type: 'retrying', failure: unreachable },
   { type: 'failed', failure: denied, resumable: false },
   { type: 'failed', failure: unreachable, resumable: true },
 ];
@@ -45,7 +45,7 @@ async function abandoned(): Promise<Story> {
   return story;
 }
 
-describe('EnrollerErrands', () => {
+describe('Rotator, on replies to an abandoned attempt', () => {
   for (const report of crossing) {
     const what = report.type === 'failed' && report.resumable ? 'a resumable failure' : report.type;
     it(`leaves the second request alone when ${what} of the first crosses it`, async () => {
@@ -67,14 +67,6 @@ describe('EnrollerErrands', () => {
       assert.equal(story.rotator.status().state, 'valid');
       await story.pass(minute);
       assert.deepEqual(story.link.take(), []);
-    });
-
-    it(`takes ${what} without an attempt for nobody's`, async () => {
-      const story = await replaced();
-      const before = story.rotator.status();
-      const { attempt: _, ...untagged } = { ...report, attempt: undefined };
-      story.rotator.report({ ...untagged, name: story.name } as never);
-      assert.deepEqual(story.rotator.status(), before);
     });
   }
 
@@ -114,7 +106,7 @@ describe('EnrollerErrands', () => {
       assert.equal(story.rotator.status().state, state);
       assert.equal(story.rotator.status().rotations, 0);
       assert.deepEqual(story.logger.all('pair_changed'), []);
-      story.rotator.disturbed();
+      story.rotator.filesChanged();
       story.report({ type: 'inspected', findings: [] });
       assert.equal(story.logger.all('pair_changed').length, 1);
     });
@@ -123,7 +115,7 @@ describe('EnrollerErrands', () => {
   it('counts attempts over a loss of the enroller', async () => {
     const story = new Story();
     story.toPending();
-    story.rotator.lost(lostFailure);
+    story.link.lose(lostFailure);
     story.report({ type: 'failed', failure: denied, resumable: false, attempt: 1 });
     assert.equal(story.rotator.status().lastFailure?.code, 'ENROLLER_LOST');
     await story.pass(6 * second);
