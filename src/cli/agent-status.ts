@@ -125,6 +125,7 @@ export const agentStatusSchema = v.looseObject({
   now: v.number(),
   certificateDirectory: v.string(),
   certificates: v.array(certificateStatusSchema),
+  kubeconfig: v.optional(failure),
   preflight: v.optional(
     v.array(v.looseObject({ severity: v.picklist(severities), what: v.string() })),
   ),
@@ -161,6 +162,7 @@ function toReport(status: AgentStatus): StatusReport {
     certificateDirectory,
     now,
     certificates: status.certificates.map((entry) => toCertificateReport(entry, now)),
+    ...(status.kubeconfig !== undefined && { kubeconfig: status.kubeconfig }),
     ...(status.preflight !== undefined && { preflight: status.preflight }),
   };
 }

@@ -48,6 +48,8 @@ export interface StatusReport {
   readonly certificateDirectory: string;
   readonly now: Instant;
   readonly certificates: readonly CertificateReport[];
+  /** Why the kubelet cannot use the kubeconfig. */
+  readonly kubeconfig?: Failure;
   /** Findings of the running agent at its start. */
   readonly preflight?: readonly DoctorFinding[];
 }
@@ -96,6 +98,7 @@ export function reportDocument(report: StatusReport): Record<string, unknown> {
     certificateDirectory: report.certificateDirectory,
     now: formatInstant(report.now),
     certificates: report.certificates.map((entry) => certificateDocument(entry, report.now)),
+    kubeconfig: report.kubeconfig,
     preflight: report.preflight,
   };
 }

@@ -18,6 +18,7 @@ export function statusTable(report: StatusReport): string {
     '',
     ...table,
     ...certificates.flatMap((entry) => remarks(entry, now)),
+    ...(report.kubeconfig === undefined ? [] : ['', ...failedLines('kubelet', report.kubeconfig)]),
     ...startFindings(report),
   ];
   return `${lines.map(oneLine).join('\n')}\n`;

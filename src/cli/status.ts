@@ -1,8 +1,13 @@
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { LoadedConfig } from '../config/load.ts';
 import { loadConfig } from '../config/load.ts';
+import type { Failure } from '../core/errors.ts';
+import { inspectNodeKubeconfig } from '../doctor/kubeconfig-state.ts';
 import { readKubeletConfig } from '../kubelet/configuration.ts';
 import { observedCertificates } from '../kubelet/rotation.ts';
+import { currentLink } from '../store/pair-names.ts';
+import type { Clock } from '../sys/clock.ts';
 import { askAgent } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions } from './config-options.ts';
@@ -31,27 +36,39 @@ export function configure(
   command.action(async ({ output, config, ...flags }: StatusOptions) => {
     const file = config ?? (flags.certDir === undefined ? await defaultConfigFile() : undefined);
     const loaded = await loadConfig({ file, flags, environment: context.environment });
-    const report = await statusReport(loaded, context.clock.now());
+    const report = await statusReport(loaded, context.clock);
     const table = (): string => statusTable(report);
     context.stdout.write(await print(output, reportDocument(report), table));
     exit(reportExitCode(report));
   });
 }
 
-async function statusReport(config: LoadedConfig, now: number): Promise<StatusReport> {
+/** Without a configuration file, the path of the kubeconfig is only a default. */
+async function kubeconfigFailure(config: LoadedConfig, clock: Clock): Promise<Failure | undefined> {
+  if (config.file === undefined) return undefined;
+  const client = config.certificates.find(({ profile }) => profile === 'kubelet-client');
+  const pairLink = client && join(config.certificateDirectory, currentLink(client.name));
+  const state = await inspectNodeKubeconfig(config, { pairLink, clock });
+  return state.kind === 'invalid' ? state.failure : undefined;
+}
+
+async function statusReport(config: LoadedConfig, clock: Clock): Promise<StatusReport> {
   const answer = await askAgent(config);
   if (answer.kind === 'running') return answer.report;
   const { certificateDirectory: directory, nodeName, certificates, file } = config;
+  const now = clock.now();
   // Without a configuration file, the expected certificates are unknown.
   const kubelet = await readKubeletConfig(config).catch(() => undefined);
   const observed = await observedCertificates(config, kubelet);
   const expected = file === undefined ? [] : certificates.map(({ name }) => name);
+  const failure = await kubeconfigFailure(config, clock);
   return {
     source: 'directory',
     ...(answer.note !== undefined && { note: answer.note }),
     nodeName,
     certificateDirectory: directory,
     now,
+    ...(failure !== undefined && { kubeconfig: failure }),
     certificates: await readDirectory({ directory, expected, nodeName, observed, now }),
   };
 }

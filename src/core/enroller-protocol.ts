@@ -152,6 +152,14 @@ export type EnrollerNotice =
   | { readonly type: 'insecure'; readonly server: string }
   /** The kubeconfig embeds or names another certificate than the stored one, which requests use. */
   | { readonly type: 'stale-kubeconfig'; readonly path: string; readonly pair: string }
+  | {
+      readonly type: 'kubeconfig';
+      readonly path: string;
+      /** What was written, replaced or set aside, for the log. */
+      readonly findings: readonly Finding[];
+      /** Why the kubelet cannot use the file as it is now. */
+      readonly failure?: Failure;
+    }
   /** Which credential requests are made with. */
   | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
 
@@ -189,6 +197,9 @@ export interface Finding {
     | 'pair-pruned'
     | 'permissions-tightened'
     | 'stray-removed'
+    | 'kubeconfig-written'
+    | 'kubeconfig-replaced'
+    | 'kubeconfig-set-aside'
     /** The new key pair is linked, but the sync or the removal of old pairs after it failed. */
     | 'cleanup-failed';
   readonly path: string;

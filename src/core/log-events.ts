@@ -144,6 +144,14 @@ export const logEvents = {
     level: 'warn',
     message: 'The kubeconfig does not use the pair that is kept; its other users will lose access',
   },
+  kubeconfig_written: { level: 'info', message: 'Kubeconfig written' },
+  kubeconfig_replaced: {
+    level: 'warn',
+    message: 'Kubeconfig replaced; a copy of the previous one is kept',
+  },
+  kubeconfig_set_aside: { level: 'warn', message: 'A damaged kubeconfig was set aside' },
+  kubeconfig_unusable: { level: 'error', message: 'The kubelet cannot use the kubeconfig' },
+  kubeconfig_usable: { level: 'info', message: 'The kubeconfig can be used again' },
   connection_insecure: {
     level: 'warn',
     message: 'The certificate of the API server is NOT verified (insecure-skip-tls-verify)',

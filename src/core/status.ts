@@ -86,6 +86,8 @@ export interface AgentStatus {
   readonly now: Instant;
   readonly certificateDirectory: string;
   readonly certificates: readonly CertificateStatus[];
+  /** Why the kubelet cannot use the kubeconfig; absent while it can. */
+  readonly kubeconfig?: Failure;
   /** What the examination at the start found not to be as it should; absent until it is over. */
   readonly preflight?: readonly DoctorFinding[];
 }

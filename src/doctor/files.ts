@@ -15,7 +15,7 @@ import { hookFindings, inspectHooks } from './hooks.ts';
 import { kubeconfigFindings } from './kubeconfig-findings.ts';
 import { kubeletFindings, unreadKubeletFindings } from './kubelet-findings.ts';
 import type { KubeconfigState } from './kubeconfig-state.ts';
-import { inspectKubeconfig } from './kubeconfig-state.ts';
+import { inspectNodeKubeconfig } from './kubeconfig-state.ts';
 import type { KubeletFacts } from '../kubelet/configuration.ts';
 import { readKubeletConfig } from '../kubelet/configuration.ts';
 import { observedCertificates } from '../kubelet/rotation.ts';
@@ -56,7 +56,9 @@ export async function inspectFiles(config: AgentConfig, context: CheckContext): 
       context,
     ),
     runCheck(
-      fileCheck('the kubeconfig', () => inspectKubeconfig(config.kubeconfig, clientLink(config))),
+      fileCheck('the kubeconfig', () =>
+        inspectNodeKubeconfig(config, { pairLink: clientLink(config), clock: context.clock }),
+      ),
       context,
     ),
     runCheck(

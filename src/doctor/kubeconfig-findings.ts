@@ -103,8 +103,8 @@ function linkRemedy(path: string, pairLink: string, user: KubeconfigUser): strin
 }
 
 function expiryFindings(
-  { path, certificateExpiry, followsPair }: Loaded,
-  { now, hasIdentity }: KubeconfigContext,
+  { path, certificateExpiry, followsPair, refusal }: Loaded,
+  { now, hasIdentity, hasBootstrap }: KubeconfigContext,
 ): DoctorFinding[] {
   // The pair itself is judged where pairs are.
   if (certificateExpiry === undefined || now < certificateExpiry || followsPair) return [];
@@ -119,6 +119,21 @@ function expiryFindings(
       remedy: hasIdentity
         ? 'See kubeconfig-stale'
         : 'Put a fresh token into the bootstrap kubeconfig: kubeadm token create',
+    },
+    ...(hasIdentity || !hasBootstrap ? [] : refusalFindings(refusal)),
+  ];
+}
+
+function refusalFindings(refusal: Loaded['refusal']): DoctorFinding[] {
+  if (refusal === undefined) return [];
+  const { message, remedy } = refusal;
+  return [
+    {
+      id: 'kubeconfig-invalid',
+      severity: 'error',
+      what: message,
+      why: 'The agent does not bootstrap: it would have to overwrite this file',
+      ...(remedy !== undefined && { remedy }),
     },
   ];
 }

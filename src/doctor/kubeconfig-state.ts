@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
@@ -11,6 +12,8 @@ import { credentialValidity } from '../kube/credential-validity.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import type { KubeconfigUser } from '../kube/kubeconfig-user.ts';
 import { readKubeconfigUser } from '../kube/kubeconfig-user.ts';
+import { NodeKubeconfig } from '../store/node-kubeconfig.ts';
+import type { Clock } from '../sys/clock.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 import { Secret } from '../core/secret.ts';
 import { tlsContext } from '../kube/tls-context.ts';
@@ -32,6 +35,8 @@ export interface KubeconfigFacts {
   /** When the client certificate expires; absent without one. */
   readonly certificateExpiry?: Instant;
   readonly token?: TokenFacts;
+  /** Why the agent would not replace the file after a bootstrap; absent where it would. */
+  readonly refusal?: Failure;
   /** Of the cluster's CAs the one that expires last; absent when the system's are trusted. */
   readonly authority?: { readonly notBefore: Instant; readonly notAfter: Instant };
 }
@@ -65,6 +70,45 @@ export async function inspectKubeconfig(
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
     return { kind: 'invalid', path, failure: toFailure(error) };
+  }
+}
+
+/** As inspectKubeconfig(), and says what the agent does with a file that it cannot use. */
+export async function inspectNodeKubeconfig(
+  config: AgentConfig,
+  { pairLink, clock }: { readonly pairLink: string | undefined; readonly clock: Clock },
+): Promise<KubeconfigState> {
+  const { kubeconfig: path, bootstrapKubeconfig } = config;
+  const state = await inspectKubeconfig(path, pairLink);
+  if (pairLink === undefined || state.kind === 'missing') return state;
+  if (state.kind === 'invalid' && state.failure.code === 'KUBECONFIG_UNSUPPORTED') return state;
+  const file = new NodeKubeconfig({ config, certificatePath: pairLink, clock });
+  const clusters = await clusterOf(bootstrapKubeconfig);
+  const refusal = await refusalOf(() => file.requireReplaceable(clusters));
+  if (state.kind === 'loaded') return refusal === undefined ? state : { ...state, refusal };
+  if (refusal !== undefined) return { ...state, failure: refusal };
+  const found = await file.inspect(clusters);
+  if (found.kind !== 'damaged') return state;
+  const { code, remedy = '' } = state.failure;
+  const message = `kubeconfig ${path} ${found.reason}`;
+  const canRecover = await file.canRecover(clusters);
+  const start = 'systemctl start nodecertd: with a valid certificate it writes the file again';
+  return { ...state, failure: { code, message, remedy: canRecover ? start : remedy } };
+}
+
+async function clusterOf(path: string | undefined): Promise<ClusterAccess['cluster'][]> {
+  if (path === undefined) return [];
+  const access = await loadKubeconfig(path).catch(() => undefined);
+  access?.[Symbol.dispose]();
+  return access === undefined ? [] : [access.cluster];
+}
+
+async function refusalOf(check: () => Promise<void>): Promise<Failure | undefined> {
+  try {
+    await check();
+    return undefined;
+  } catch (error) {
+    return toFailure(error);
   }
 }
 

@@ -8,6 +8,7 @@ import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { credentialValidity, loadValidKubeconfig } from '../kube/credential-validity.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { KubeClient } from '../kube/rest-client.ts';
+import { NodeKubeconfig } from '../store/node-kubeconfig.ts';
 import type { Clock } from '../sys/clock.ts';
 import { isNamedBy, storedIdentity } from './stored-identity.ts';
 
@@ -24,7 +25,10 @@ export const doubtful: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ]);
 
 export interface ApiAccessOptions {
-  readonly config: Pick<AgentConfig, 'kubeconfig' | 'bootstrapKubeconfig'>;
+  readonly config: Pick<
+    AgentConfig,
+    'kubeconfig' | 'bootstrapKubeconfig' | 'nodeName' | 'stateDirectory'
+  >;
   /** The `-current.pem` of the client certificate that this agent keeps, if it keeps one. */
   readonly clientPair?: string | undefined;
   readonly version: string;
@@ -206,8 +210,29 @@ export class ApiAccess implements AsyncDisposable {
       return { access: await loadValidKubeconfig(kubeconfig, clock.now()), source: 'kubeconfig' };
     } catch (error) {
       const access = await this.#loadBootstrap(bootstrapKubeconfig, error);
+      await this.#requireReplaceable(access);
       return { access, source: 'bootstrap' };
     }
+  }
+
+  /**
+   * The kubeconfig is written when the bootstrap has succeeded. A file there that is not
+   * ours stops it before the token is used and a CSR is created.
+   */
+  async #requireReplaceable(bootstrap: ClusterAccess): Promise<void> {
+    try {
+      await this.#nodeKubeconfig?.requireReplaceable([bootstrap.cluster]);
+    } catch (error) {
+      bootstrap[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get #nodeKubeconfig(): NodeKubeconfig | undefined {
+    const { clientPair: certificatePath, config, clock } = this.#options;
+    return certificatePath === undefined
+      ? undefined
+      : new NodeKubeconfig({ config, certificatePath, clock });
   }
 
   async #loadOwn(): Promise<ClusterAccess | undefined> {
@@ -218,14 +243,16 @@ export class ApiAccess implements AsyncDisposable {
     if (clientPair === undefined) return undefined;
     const identity = await storedIdentity(clientPair, clock.now());
     if (identity === undefined) return undefined;
-    const access = await loadKubeconfig(config.kubeconfig).catch(() => undefined);
+    const access = await this.#loadCluster();
     if (access === undefined) {
       identity.certificate.key.wipe();
       return undefined;
     }
     const named = isNamedBy(access, identity);
     access[Symbol.dispose]();
-    if (!named) report({ type: 'stale-kubeconfig', path: access.path, pair: clientPair });
+    if (!named && access.path === config.kubeconfig) {
+      report({ type: 'stale-kubeconfig', path: access.path, pair: clientPair });
+    }
     if (!named && refused) {
       identity.certificate.key.wipe();
       return undefined;
@@ -244,6 +271,17 @@ export class ApiAccess implements AsyncDisposable {
       },
       [Symbol.dispose]: () => certificate.key.wipe(),
     };
+  }
+
+  /** Where the API server is: also while the kubeconfig is lost, as the own pair is still valid. */
+  async #loadCluster(): Promise<ClusterAccess | undefined> {
+    const { kubeconfig, bootstrapKubeconfig } = this.#options.config;
+    for (const path of [kubeconfig, this.#nodeKubeconfig?.memory, bootstrapKubeconfig]) {
+      if (path === undefined) continue;
+      const access = await loadKubeconfig(path).catch(() => undefined);
+      if (access !== undefined) return access;
+    }
+    return undefined;
   }
 
   async #loadBootstrap(path: string, unusable: unknown): Promise<ClusterAccess> {

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
@@ -20,11 +19,8 @@ import { formatInstant, minute } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
 import { skewLeeway } from '../core/schedule.ts';
 import { parseCertificate } from '../core/x509.ts';
-import type { ClusterAccess } from '../kube/cluster-access.ts';
-import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import { rotatedByKubelet } from '../kubelet/rotation.ts';
-import { writeKubeconfig } from '../store/kubeconfig-writer.ts';
 import type { LoadedPair } from '../store/pair-file.ts';
 import { currentLink } from '../store/pair-names.ts';
 import type { Inspection } from '../store/pair-store.ts';
@@ -33,6 +29,7 @@ import type { Clock } from '../sys/clock.ts';
 import { ApiAccess, doubtful } from './api-access.ts';
 import { csrName } from './csr-name.ts';
 import { Enrollment } from './enrollment.ts';
+import { KubeconfigCare } from './kubeconfig-care.ts';
 import { lookUpAddresses } from './node-look-up.ts';
 import { selfSignedPair } from './self-signed.ts';
 import { verifyTrust } from './trust.ts';
@@ -81,6 +78,8 @@ interface LookUp {
 export class Enroller implements AsyncDisposable {
   readonly #options: EnrollerOptions;
   readonly #access: ApiAccess;
+  /** Only where the client certificate is kept. */
+  readonly #kubeconfig: KubeconfigCare | undefined;
   readonly #jobs = new Map<string, Job>();
   readonly #lookUp = new AbortController();
   #lookingUp = false;
@@ -90,7 +89,9 @@ export class Enroller implements AsyncDisposable {
 
   constructor(options: EnrollerOptions) {
     this.#options = options;
-    this.#access = new ApiAccess({ ...options, clientPair: clientPairOf(options.config) });
+    const clientPair = clientPairOf(options.config);
+    this.#access = new ApiAccess({ ...options, clientPair });
+    if (clientPair !== undefined) this.#kubeconfig = new KubeconfigCare({ ...options, clientPair });
   }
 
   handle(command: EnrollerCommand): void {
@@ -130,7 +131,9 @@ export class Enroller implements AsyncDisposable {
       const observed = await rotatedByKubelet(this.#options.config, name);
       if (observed !== undefined) return await this.#watched(name, observed);
       const found = await this.#store(name).inspect();
-      if (found.pair !== undefined) await this.#completeBootstrap(name, found.pair);
+      if (this.#spec(name).profile === 'kubelet-client') {
+        await this.#kubeconfig?.check(found.pair);
+      }
       return this.#inspected(name, found);
     } catch (error) {
       return { type: 'inspection-failed', failure: toFailure(error) };
@@ -310,33 +313,10 @@ export class Enroller implements AsyncDisposable {
   async #useClientPair(name: string): Promise<void> {
     if (this.#spec(name).profile !== 'kubelet-client') return;
     if (this.#access.source === 'bootstrap') {
-      await this.#writeKubeconfig(name, this.#access.current().access);
+      await this.#kubeconfig?.write(this.#access.current().access.cluster);
     }
     // The pair is in place whatever the kubeconfig looks like now: that is for the next attempt to say.
     await this.#access.refresh().catch(() => this.#access.doubt());
-  }
-
-  /**
-   * Between the swap and the kubeconfig the agent may have been killed, or the disk
-   * full: a node would then have a certificate, and nothing that uses it, until the
-   * next rotation.
-   */
-  async #completeBootstrap(name: string, pair: PairFacts): Promise<void> {
-    const { config, clock } = this.#options;
-    const { kubeconfig, bootstrapKubeconfig } = config;
-    if (this.#spec(name).profile !== 'kubelet-client' || bootstrapKubeconfig === undefined) return;
-    if (pair.selfSigned || pair.notAfter <= clock.now() || existsSync(kubeconfig)) return;
-    // Without it nobody knows the cluster; the next request says that it is missing.
-    const access = await loadKubeconfig(bootstrapKubeconfig).catch(() => undefined);
-    if (access === undefined) return;
-    using bootstrap = access;
-    await this.#writeKubeconfig(name, bootstrap);
-  }
-
-  async #writeKubeconfig(name: string, { cluster }: ClusterAccess): Promise<void> {
-    const { certificateDirectory, kubeconfig } = this.#options.config;
-    const certificatePath = join(certificateDirectory, currentLink(name));
-    await writeKubeconfig(kubeconfig, { cluster, certificatePath });
   }
 
   #abandon(name: string): void {

@@ -108,6 +108,11 @@ export class CertificateSet {
     this.#rotators.find((rotator) => rotator.path === path)?.filesChanged();
   }
 
+  /** The inspection of the client certificate covers the kubeconfig that names it. */
+  kubeconfigChanged(): void {
+    this.#rotators.find(({ spec }) => spec.profile === 'kubelet-client')?.filesChanged();
+  }
+
   credentialChanged(): void {
     for (const rotator of this.#rotators) rotator.credentialChanged();
   }

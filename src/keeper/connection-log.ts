@@ -1,6 +1,8 @@
 import type { ApiRequestRecord, EnrollerNotice } from '../core/enroller-protocol.ts';
+import type { Failure } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import type { Logger } from '../sys/log.ts';
+import { findingEvent } from './finding-events.ts';
 
 /** What is counted of the enroller's connections to the API server. */
 export interface ConnectionObserver {
@@ -13,10 +15,16 @@ export class ConnectionLog {
   readonly #logger: Logger;
   readonly #observer: ConnectionObserver;
   #skewed = false;
+  #kubeconfigFailure: Failure | undefined;
 
   constructor(options: { readonly logger: Logger; readonly observer: ConnectionObserver }) {
     this.#logger = options.logger;
     this.#observer = options.observer;
+  }
+
+  /** Why the kubelet cannot use the kubeconfig, as last checked. */
+  get kubeconfigFailure(): Failure | undefined {
+    return this.#kubeconfigFailure;
   }
 
   notice(notice: EnrollerNotice): void {
@@ -32,6 +40,8 @@ export class ConnectionLog {
           path: notice.path,
           remedy: `nodecertd adopt, or let client-certificate and client-key both name ${notice.pair}`,
         });
+      case 'kubeconfig':
+        return this.#kubeconfig(notice);
       case 'insecure':
         return this.#logger.log('connection_insecure', { server: notice.server });
       default:
@@ -43,6 +53,18 @@ export class ConnectionLog {
     const { verb, code, seconds } = record;
     this.#observer.recordApiRequest(record);
     this.#logger.log('api_request', { verb, code, seconds: Math.round(seconds * 1_000) / 1_000 });
+  }
+
+  #kubeconfig({ path, findings, failure }: Extract<EnrollerNotice, { type: 'kubeconfig' }>): void {
+    for (const { kind, path, detail } of findings) {
+      this.#logger.log(findingEvent(kind), { path, detail });
+    }
+    const previous = this.#kubeconfigFailure;
+    this.#kubeconfigFailure = failure;
+    if (failure?.message === previous?.message) return;
+    if (failure === undefined) return this.#logger.log('kubeconfig_usable', { path });
+    const { code, message, remedy } = failure;
+    this.#logger.log('kubeconfig_unusable', { path, code, error: message, remedy });
   }
 
   /** From ten seconds on, some peer finds a new certificate "not yet valid". */

@@ -10,6 +10,9 @@ const events: Readonly<Record<Finding['kind'], LogEvent>> = {
   'pair-pruned': 'pair_pruned',
   'permissions-tightened': 'permissions_tightened',
   'stray-removed': 'stray_removed',
+  'kubeconfig-written': 'kubeconfig_written',
+  'kubeconfig-replaced': 'kubeconfig_replaced',
+  'kubeconfig-set-aside': 'kubeconfig_set_aside',
   'cleanup-failed': 'cleanup_failed',
 };
 

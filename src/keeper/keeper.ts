@@ -132,6 +132,7 @@ export class Keeper implements EnrollerListener {
   status(): AgentStatus {
     const { config, version, clock } = this.#options;
     const preflight = this.#checks.findings;
+    const kubeconfig = this.#connections.kubeconfigFailure;
     return {
       version,
       pid: process.pid,
@@ -143,6 +144,7 @@ export class Keeper implements EnrollerListener {
         ...certificate,
         ...this.#postRotation?.status(certificate.name),
       })),
+      ...(kubeconfig !== undefined && { kubeconfig }),
       ...(preflight !== undefined && { preflight }),
     };
   }
@@ -319,6 +321,8 @@ export class Keeper implements EnrollerListener {
       if (file === configFile) logger.log('config_changed', { path: file });
       else if (ofKubelet.includes(file)) this.#inspectAll();
       else this.#certificates.credentialChanged();
+      // The enroller writes a missing or damaged kubeconfig again.
+      if (file === config.kubeconfig) this.#certificates.kubeconfigChanged();
     }
   }
 }

@@ -38,6 +38,11 @@ export class KubeconfigDocument {
     throw invalid(`kubeconfig ${path}, line ${line}: the YAML is not valid (${error.code})`);
   }
 
+  /** Nothing but blanks and comments. */
+  get isEmpty(): boolean {
+    return this.#root === null;
+  }
+
   /** The value at a place, parsed. @throws AgentError KUBECONFIG_INVALID that names line and key */
   read<T>(schema: v.GenericSchema<unknown, T>, at: KeyPath): T {
     const result = v.safeParse(schema, at.reduce<unknown>(member, this.#root), {

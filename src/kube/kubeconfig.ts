@@ -39,7 +39,9 @@ export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
 
 /** The document alone, without the files it names. @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID */
 export async function openKubeconfig(path: string): Promise<KubeconfigDocument> {
-  return new KubeconfigDocument(path, await readText(path));
+  const text = await readText(path);
+  // A power loss can leave a file with its size, and nothing but NUL bytes in it.
+  return new KubeconfigDocument(path, /^\0+$/.test(text) ? '' : text);
 }
 
 /** The entry of the user of the current context, and where it stands. @throws AgentError KUBECONFIG_INVALID */
@@ -79,11 +81,30 @@ async function readText(path: string): Promise<string> {
   }
 }
 
+/** @throws AgentError KUBECONFIG_INVALID for a document of another kind, or none at all */
+function requireKind(document: KubeconfigDocument): void {
+  const { path, isEmpty } = document;
+  if (isEmpty) {
+    throw new AgentError('KUBECONFIG_INVALID', `kubeconfig ${path} is empty`, {
+      remedy: `Write a kubeconfig to ${path}`,
+    });
+  }
+  const { kind, apiVersion } = document.read(kindSchema, []);
+  if (!kind || kind === 'Config') return;
+  const version = apiVersion ? ` (${withoutSecrets(apiVersion, 80)})` : '';
+  const message = `${path} is a ${withoutSecrets(kind, 80)}${version}, not a kubeconfig`;
+  throw new AgentError('KUBECONFIG_INVALID', message, {
+    remedy:
+      'Set kubeconfig (--kubeconfig) or bootstrapKubeconfig (--bootstrap-kubeconfig) to the path of a kubeconfig',
+  });
+}
+
 const text = v.nullish(v.string());
 const kinds = { cluster: 'clusters', context: 'contexts', user: 'users' } as const;
 
+const kindSchema = v.object({ kind: text, apiVersion: text });
+
 const fileSchema = v.object({
-  kind: v.nullish(v.literal('Config')),
   'current-context': v.pipe(v.string(), v.nonEmpty()),
 });
 
@@ -102,6 +123,7 @@ function currentContext(document: KubeconfigDocument): {
   context: v.InferOutput<typeof contextSchema>;
   at: KeyPath;
 } {
+  requireKind(document);
   const file = document.read(fileSchema, []);
   const at = entryAt(document, 'context', {
     name: file['current-context'],

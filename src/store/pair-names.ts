@@ -69,7 +69,7 @@ const setAsidePattern = new RegExp(
 );
 
 /** `2026-11-22-19-05-00`: Go's layout 2006-01-02-15-04-05. */
-function localTimestamp(moment: Instant): string {
+export function localTimestamp(moment: Instant): string {
   const date = new Date(moment);
   const year = String(date.getFullYear()).padStart(4, '0');
   const rest = [

@@ -6,26 +6,26 @@ import { stringify } from 'yaml';
 import { goProgram } from '../support/go-program.ts';
 import { cacheDirectory, isExecutable } from '../support/programs.ts';
 
-/** Where one agent finds and leaves things; each run of an agent has files of its own. */
+/** The files of one agent. Each run has its own. */
 export interface AgentFiles {
   readonly nodeName: string;
   readonly bootstrapKubeconfig: string;
   readonly kubeconfig: string;
   readonly certDirectory: string;
-  /** An empty directory for whatever else the agent keeps. */
+  /** An empty folder for other files of the agent. */
   readonly workDirectory: string;
 }
 
-/** A program that keeps `kubelet-client-current.pem` of a node. */
+/** A program that rotates `kubelet-client-current.pem` of a node. */
 export interface AgentProgram {
   readonly name: string;
   readonly command: string;
   args(files: AgentFiles): readonly string[];
-  /** Where Prometheus would scrape it, for an agent that has metrics; once it runs. */
+  /** The URL of the metrics of a running agent, if it has metrics. */
   metricsUrl?(files: AgentFiles): string;
 }
 
-/** The agents to compare; the first is what the ratios of the others refer to. */
+/** The agents to compare. The ratios refer to the first one. */
 export function agentPrograms(): AgentProgram[] {
   return [clientGo(), ...nodecertd()];
 }
@@ -43,13 +43,13 @@ function clientGo(): AgentProgram {
   };
 }
 
-/** The released form, as `make build` leaves it; absent before that. */
+/** The released form from `make build`; absent if it has not been built. */
 function nodecertd(): AgentProgram[] {
   const command = join(import.meta.dirname, '../../dist/nodecertd');
   return isExecutable(command) ? [nodecertdAt('nodecertd', command)] : [];
 }
 
-/** With a configuration of its own for each run. */
+/** Writes a configuration for each run. */
 export function nodecertdAt(name: string, command: string): AgentProgram {
   return {
     name,
@@ -65,8 +65,8 @@ export function nodecertdAt(name: string, command: string): AgentProgram {
 }
 
 /**
- * How fast this runtime can be at all: see least/main.ts. It gets a first pair and
- * does nothing else, so it stands beside the others for their starts alone.
+ * A lower bound for this runtime: see least/main.ts. It only gets a first pair, so only
+ * its start is compared.
  */
 export function leastProgram(): AgentProgram {
   const script = join(cacheDirectory, 'bench-least.cjs');
@@ -94,7 +94,7 @@ export function leastProgram(): AgentProgram {
   };
 }
 
-/** One client certificate, as the other program keeps; everything else as it comes. */
+/** One client certificate, like the other program, and defaults for everything else. */
 function configure(files: AgentFiles): string {
   const configuration = {
     apiVersion: 'nodecertd.io/v1alpha1',

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 
-/** Passes TCP on to the API server and counts the bytes of both directions, TLS included. */
+/** Forwards TCP to the API server and counts the bytes in both directions, TLS included. */
 export class CountingProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -20,7 +20,7 @@ export class CountingProxy implements AsyncDisposable {
     return this.#bytes;
   }
 
-  /** Returns the address to use instead of the API server's. */
+  /** Returns the URL of the proxy, which replaces that of the API server. */
   async listen(): Promise<string> {
     this.#server.listen(0, '127.0.0.1');
     await once(this.#server, 'listening');
@@ -33,7 +33,7 @@ export class CountingProxy implements AsyncDisposable {
     from.on('data', (chunk: Buffer) => {
       this.#bytes += chunk.length;
     });
-    // Either side may reset; the other is ended with it, and there is nobody to tell.
+    // A reset on one side closes the other side, too.
     from.on('error', () => to.destroy());
     from.on('close', () => {
       this.#sockets.delete(from);

@@ -14,15 +14,15 @@ import type { Row } from './table.ts';
 import { formatTable, median } from './table.ts';
 
 /**
- * `node test/bench/forms.ts [STARTS]` after `make deb`: the form in which nodecertd is
- * packaged beside the one it could have, on the sandbox.
+ * Compares the released bundle with a single executable, on the sandbox. Run it after
+ * `make deb`: node test/bench/forms.ts [STARTS]
  */
 const starts = Number(process.argv[2] ?? 9);
 const idleMs = 10_000;
 
 interface Form {
   readonly program: AgentProgram;
-  /** All that would be installed for the program itself. */
+  /** The size of all installed files of the program. */
   readonly paths: readonly string[];
 }
 
@@ -75,7 +75,7 @@ async function single(name: string, flags: readonly string[]): Promise<Form> {
   return { program: nodecertdAt(`single, ${name}`, launcher), paths };
 }
 
-/** From the one place where they are written. */
+/** The flags from scripts/nodecertd.sh. */
 function keeperFlags(): string[] {
   const script = readFileSync(join(import.meta.dirname, '../../scripts/nodecertd.sh'), 'utf8');
   const line = /^run\) exec .*$/m.exec(script)?.[0] ?? '';
@@ -105,7 +105,7 @@ function installed({ paths }: Form): number {
   return Number(/^(\d+)\ttotal$/m.exec(output)?.[1]) / 1e6;
 }
 
-/** As dpkg-deb does it: see scripts/write-deb.ts. */
+/** Compresses as dpkg-deb does: see scripts/write-deb.ts. */
 function compressed({ paths }: Form): number {
   const archive = 'tar --create --absolute-names "$@" | xz -6 --threads=1 | wc --bytes';
   return Number(execFileSync('bash', ['-c', archive, 'bash', ...paths]).toString()) / 1e6;

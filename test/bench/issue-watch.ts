@@ -4,9 +4,9 @@ import type { CsrObject } from '../support/real-csr.ts';
 import { leafOf } from './running-agent.ts';
 
 /**
- * When certificates became visible on the API server, by leaf. Seen through a watch
- * of its own, so the same path as an agent's: times count from the moment at which a
- * client could know, not from the signer's own clock, which has whole seconds.
+ * The times at which certificates became visible on the API server, by leaf
+ * certificate. They come from a watch, as an agent's do, so they are the earliest times
+ * at which a client can know. The signer's own timestamps have whole seconds only.
  */
 export class IssueWatch implements AsyncDisposable {
   readonly #issuedAt = new Map<string, number>();

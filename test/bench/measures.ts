@@ -10,7 +10,7 @@ import { median } from './table.ts';
 export interface Bench {
   readonly plane: RealControlPlane;
   readonly programs: readonly AgentProgram[];
-  /** Holds the files of the agents. */
+  /** The folder for the files of the agents. */
   readonly directory: string;
 }
 
@@ -28,7 +28,10 @@ async function startAgent(
   });
 }
 
-/** Process start → first pair on disk: one agent at a time, alternating, so that none has the warmer machine. */
+/**
+ * Measures the time from process start to the first pair on disk. The agents alternate,
+ * so that none profits from a warmer machine.
+ */
 export async function measureStarts(bench: Bench, repetitions: number): Promise<Row[]> {
   await using issues = new IssueWatch(bench.plane.admin);
   const starts = bench.programs.map(() => ({ times: [] as number[], delays: [] as number[] }));
@@ -52,7 +55,7 @@ export async function measureStarts(bench: Bench, repetitions: number): Promise<
   ];
 }
 
-/** Milliseconds from when each certificate could be seen to when it was linked. */
+/** Milliseconds from the time a certificate was visible until it was linked. */
 function delays(agent: RunningAgent, issues: IssueWatch): number[] {
   return agent.links.flatMap(({ leaf, at }) => {
     const issued = issues.issuedAt(leaf);
@@ -62,12 +65,15 @@ function delays(agent: RunningAgent, issues: IssueWatch): number[] {
 
 export interface RotationOptions {
   readonly rotations: number;
-  /** How long the agents run at least; requests per minute are taken over this time. */
+  /** The minimum run time, over which requests per minute are counted. */
   readonly stormSeconds: number;
   readonly limitSeconds: number;
 }
 
-/** Both agents side by side on certificates so short that client-go's deadline is always past. */
+/**
+ * Runs the agents side by side with certificates so short that client-go's deadline has
+ * always passed.
+ */
 export async function measureRotations(bench: Bench, options: RotationOptions): Promise<Row[]> {
   await using issues = new IssueWatch(bench.plane.admin);
   await using stack = new AsyncDisposableStack();
@@ -106,12 +112,12 @@ export async function measureRotations(bench: Bench, options: RotationOptions): 
 
 interface RotationRun {
   readonly requests: number;
-  /** For something else than a certificate. */
+  /** Requests for other resources than certificates. */
   readonly others: number;
   readonly kilobytes: number;
   readonly delays: readonly number[];
   readonly usage: ProcessUsage;
-  /** NaN for an agent without metrics. */
+  /** NaN if the agent has no metrics. */
   readonly scrapedRssAnon: number;
   readonly cpuPer100: number;
   readonly csrsPerMinute: number;
@@ -129,7 +135,7 @@ async function followRotations(
     from.links + options.rotations,
     AbortSignal.timeout(options.limitSeconds * 1_000),
   );
-  // A moment to settle, so that what the last rotation needed is counted in and let go again.
+  // Waits until the process has freed what the last rotation needed.
   await delay(2_000);
   const usage = agent.usage();
   const rotations = agent.links.length - from.links;
@@ -172,7 +178,7 @@ function isNewCsr({
   return verb === 'create' && resource === 'certificatesigningrequests';
 }
 
-/** CPU of an agent that has nothing to do: the certificate lives for hours. */
+/** The CPU time of an idle agent, whose certificate is valid for hours. */
 export async function measureIdle(bench: Bench, seconds: number): Promise<Row[]> {
   await using stack = new AsyncDisposableStack();
   const agents: RunningAgent[] = [];

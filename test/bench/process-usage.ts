@@ -1,14 +1,17 @@
 import { readFileSync, readdirSync } from 'node:fs';
 
-/** Memory in MB (10⁶ bytes), CPU in seconds; of a process with all its descendants unless it says otherwise. */
+/**
+ * Memory in MB (10⁶ bytes) and CPU time in seconds, of a process and all its
+ * descendants unless noted.
+ */
 export interface ProcessUsage {
   readonly mainRssAnon: number;
   readonly mainRss: number;
   readonly treeRssAnon: number;
   readonly treeRss: number;
-  /** User and system time, that of children already gone included. */
+  /** User and system time, including children that have exited. */
   readonly cpuSeconds: number;
-  /** To the nanosecond, but of the threads alive now only: for processes that come to rest. */
+  /** In nanoseconds, but only of the threads that exist now. For idle processes. */
   readonly threadSeconds: number;
 }
 
@@ -26,7 +29,7 @@ export function processUsage(pid: number): ProcessUsage {
   };
 }
 
-/** The process itself first. A child that ends meanwhile has no children any more. */
+/** The process itself comes first. A child that has exited in the meantime has no children. */
 function descendants(pid: number): number[] {
   const children = threads(pid).flatMap((thread) =>
     read(`/proc/${pid}/task/${thread}/children`).split(' ').filter(Boolean).map(Number),
@@ -49,7 +52,10 @@ function memory(pid: number): { readonly anon: number; readonly rss: number } {
   return { anon: megabytes('RssAnon'), rss: megabytes('VmRSS') };
 }
 
-/** proc(5): utime, stime, cutime and cstime are fields 14 to 17, in ticks of 10 ms; the name before them may hold blanks. */
+/**
+ * proc(5): utime, stime, cutime and cstime are the fields 14 to 17, in ticks of 10 ms.
+ * The name before them may contain spaces.
+ */
 function cpuSeconds(pid: number): number {
   const fields = read(`/proc/${pid}/stat`)
     .replace(/^.*\) /s, '')

@@ -10,8 +10,8 @@ import { measureIdle, measureRotations, measureStarts } from './measures.ts';
 import { formatTable } from './table.ts';
 
 /**
- * `make bench`: all agents in one run on one real control plane, and its tables.
- * Figures of different runs do not compare; the ratios do, roughly.
+ * `make bench` runs all agents on one real control plane and prints tables. The figures
+ * of two runs are not comparable, but their ratios roughly are.
  */
 const { values: options } = parseArgs({
   options: {

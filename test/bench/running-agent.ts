@@ -9,11 +9,11 @@ import { CountingProxy } from './counting-proxy.ts';
 import type { ProcessUsage } from './process-usage.ts';
 import { processUsage } from './process-usage.ts';
 
-/** A moment at which the link named another pair. */
+/** A change of the link to another pair. */
 export interface LinkChange {
   /** Milliseconds of `performance.now()`. */
   readonly at: number;
-  /** PEM of the leaf, without line ends: what an issued CSR is recognized by. */
+  /** The PEM of the leaf without line ends, which identifies the issued CSR. */
   readonly leaf: string;
 }
 
@@ -22,11 +22,11 @@ export interface AgentEnvironment {
   readonly nodeName: string;
   readonly directory: string;
   readonly apiPort: number;
-  /** Kubeconfig with the bootstrap token and the API server's own address. */
+  /** A kubeconfig with the bootstrap token and the API server's own address. */
   readonly bootstrapKubeconfig: string;
 }
 
-/** One run of an agent on files of its own, watched from outside. */
+/** One run of an agent, observed from outside. */
 export class RunningAgent implements AsyncDisposable {
   readonly nodeName: string;
   readonly links: LinkChange[] = [];
@@ -54,7 +54,8 @@ export class RunningAgent implements AsyncDisposable {
     this.#metricsUrl = parts.metricsUrl;
     this.#proxy = parts.proxy;
     this.#current = join(certDirectory, 'kubelet-client-current.pem');
-    // inotify tells of the rename within microseconds; polling would cost what is measured.
+    // inotify reports the rename within microseconds. Polling would distort the
+    // measured times.
     this.#watcher = watch(certDirectory, () => {
       this.#look();
     });
@@ -97,7 +98,10 @@ export class RunningAgent implements AsyncDisposable {
     return (this.links[0]?.at ?? Number.NaN) - this.#startedAt;
   }
 
-  /** Scrapes its metrics so many times, a new connection each; false when it has none. */
+  /**
+   * Scrapes the metrics so many times, each on a new connection. Returns false if the
+   * agent has none.
+   */
   async scrape(count: number): Promise<boolean> {
     const url = this.#metricsUrl?.();
     if (url === undefined) return false;
@@ -112,7 +116,7 @@ export class RunningAgent implements AsyncDisposable {
     return processUsage(this.#child.pid);
   }
 
-  /** Waits for pairs to be linked, until there are `count` or the signal aborts. */
+  /** Waits until `count` pairs have been linked or the signal aborts. */
   async linked(count: number, signal: AbortSignal): Promise<void> {
     while (this.links.length < count && !signal.aborted) {
       if (!this.#child.running) throw this.#child.failure('ended');
@@ -121,7 +125,7 @@ export class RunningAgent implements AsyncDisposable {
     if (this.links.length === 0) throw this.#child.failure('has no pair');
   }
 
-  /** Readers of the directory see the link missing for a moment with client-go; the event that follows has it. */
+  /** client-go removes the link for a moment. The next event has the new one. */
   #look(): void {
     const at = performance.now();
     try {
@@ -132,7 +136,7 @@ export class RunningAgent implements AsyncDisposable {
       this.#target = target;
       this.links.push({ at, leaf });
     } catch {
-      // No link at this moment.
+      // The link is missing at this moment.
     }
   }
 

@@ -7,9 +7,9 @@ import { target } from '../../scripts/program-pieces.ts';
 import { enrollerProgram } from '../../src/app/enroller-program.ts';
 
 /**
- * The program as one executable, Node's other way to bring the runtime along
- * (https://nodejs.org/api/single-executable-applications.html). It is not released in
- * this form; forms.ts shows why. Returns its launcher.
+ * Builds the program as a single executable
+ * (https://nodejs.org/api/single-executable-applications.html) and returns its
+ * launcher. nodecertd is not released in this form; forms.ts shows why.
  */
 export async function buildSingleExecutable(
   directory: string,
@@ -29,7 +29,7 @@ export async function buildSingleExecutable(
     logLevel: 'error',
     plugins: [enrollerOfItself],
   });
-  // Before, not afterwards: what is put into it is no part of the program for strip.
+  // Strip first: afterwards, strip would remove the embedded program.
   execFileSync('strip', ['--remove-section=.comment', '-o', at('node'), process.execPath]);
   const configuration = {
     main: at('main.cjs'),
@@ -45,7 +45,7 @@ export async function buildSingleExecutable(
   return at('nodecertd');
 }
 
-/** Flags are an argument of their own here, and the program is not named. */
+/** A single executable takes Node's flags from one argument, and no program name. */
 const enrollerOfItself: Plugin = {
   name: 'enroller',
   setup: (bundler) => {
@@ -61,7 +61,10 @@ const enrollerOfItself: Plugin = {
   },
 };
 
-/** As scripts/nodecertd.sh; without warnings, since the code cache of a program with other flags is one. */
+/**
+ * Like scripts/nodecertd.sh, but without warnings, because a code cache for other flags
+ * causes one.
+ */
 function launcher(executable: string, keeperFlags: readonly string[]): string {
   const options = ['--no-warnings', ...keeperFlags].join(' ');
   return `#!/bin/sh

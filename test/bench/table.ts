@@ -1,11 +1,11 @@
-/** One measure, with a value for each agent in the order of the columns. */
+/** One measure, with a value for each column. */
 export interface Row {
   readonly label: string;
   readonly values: readonly number[];
   readonly digits?: number;
 }
 
-/** Columns of values, and the ratio of each to the first. */
+/** A table of values, and the ratio of each to the first column. */
 export function formatTable(agents: readonly string[], rows: readonly Row[]): string {
   const head = ['', ...agents, ...agents.slice(1).map((name) => `${name} / ${agents[0]}`)];
   const lines = rows.map(({ label, values, digits = 1 }) => [
@@ -27,7 +27,7 @@ export function formatTable(agents: readonly string[], rows: readonly Row[]): st
     .join('\n');
 }
 
-/** A measure that did not come about is a dash, never a zero. */
+/** A missing value is a dash, never a zero. */
 function shown(value: number, digits: number): string {
   return Number.isFinite(value) ? value.toFixed(digits) : '-';
 }

@@ -18,6 +18,18 @@ function remarks(change: Partial<CertificateReport>): string[] {
 }
 
 describe('statusTable()', () => {
+  it('mentions a kubeconfig that cannot be used beside valid certificates', () => {
+    const table = statusTable({
+      source: 'directory',
+      nodeName: 'worker-1',
+      certificateDirectory: '/pki',
+      now: start,
+      certificates: [],
+      kubeconfig: { code: 'KUBECONFIG_INVALID', message: 'kubeconfig /k is empty', remedy: 'Do' },
+    });
+    assert.match(table, /\nkubelet: kubeconfig \/k is empty \(KUBECONFIG_INVALID\)\n  → Do\n$/);
+  });
+
   const failure = { code: 'CSR_DENIED', message: 'denied', remedy: 'Ask' } as const;
   const message = 'the hook reload a.service: exit code 1';
   const hookFailure = { code: 'HOOK_FAILED', message, remedy: 'See its lines' } as const;

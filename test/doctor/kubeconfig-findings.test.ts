@@ -87,6 +87,16 @@ describe('kubeconfigFindings()', () => {
       ['warning kubeconfig-stale', 'error kubeconfig-expired'],
     ],
     [
+      'an expired one that a bootstrap would have to overwrite',
+      {
+        ...embedded,
+        certificateExpiry: now,
+        refusal: { code: 'KUBECONFIG_INVALID', message: 'x', remedy: 'y' },
+      },
+      { hasIdentity: false },
+      ['warning kubeconfig-stale', 'error kubeconfig-expired', 'error kubeconfig-invalid'],
+    ],
+    [
       'an expired pair behind the link',
       { ...healthy, certificateExpiry: now },
       {},

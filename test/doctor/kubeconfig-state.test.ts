@@ -3,9 +3,13 @@ import { mkdir, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
+import type { AgentConfig } from '../../src/core/config.ts';
 import { day } from '../../src/core/instant.ts';
 import type { KubeconfigState } from '../../src/doctor/kubeconfig-state.ts';
-import { inspectKubeconfig } from '../../src/doctor/kubeconfig-state.ts';
+import { inspectKubeconfig, inspectNodeKubeconfig } from '../../src/doctor/kubeconfig-state.ts';
+import { kubeletKubeconfig } from '../../src/store/kubelet-kubeconfig.ts';
+import { systemClock } from '../../src/sys/clock.ts';
+import { agentConfig } from '../keeper/fixtures.ts';
 import { base64, kubeconfigText } from '../kube/support/api-server.ts';
 import type { TestPair } from '../store/pairs.ts';
 import { makePair, temporaryDirectory } from '../store/pairs.ts';
@@ -106,5 +110,48 @@ describe('inspectKubeconfig()', () => {
     const dangling = await look(both(link));
     assert.ok(dangling.kind === 'invalid');
     assert.match(dangling.failure.message, /kubelet-client-current\.pem, which cannot be read/);
+  });
+});
+
+async function nodePlace(context: TestContext): Promise<{
+  readonly config: AgentConfig;
+  /** What the agent writes. */
+  readonly text: string;
+  readonly look: () => Promise<KubeconfigState>;
+}> {
+  const { directory, link } = await place(context);
+  const { bootstrapKubeconfig: _, ...config } = agentConfig(directory);
+  const cluster = { server: 'https://10.0.0.1:6443', insecureSkipTlsVerify: false };
+  return {
+    config,
+    text: kubeletKubeconfig({ cluster, certificatePath: link }),
+    look: () => inspectNodeKubeconfig(config, { pairLink: link, clock: systemClock }),
+  };
+}
+
+describe('inspectNodeKubeconfig()', () => {
+  it('says of another kind of file what the agent says, with the setting to change', async (t) => {
+    const { config, look } = await nodePlace(t);
+    await writeFile(config.kubeconfig, '{"kind": "Pod", "apiVersion": "v1"}');
+    const found = await look();
+    assert.ok(found.kind === 'invalid');
+    assert.match(found.failure.message, /kubelet\.conf is a Pod \(v1\); nodecertd overwrites only/);
+    assert.match(found.failure.remedy ?? '', /^Set kubeconfig \(--kubeconfig\)/);
+  });
+
+  it('says that the agent writes a damaged kubeconfig again where it knows the cluster', async (t) => {
+    const { config, look, text } = await nodePlace(t);
+    await writeFile(config.kubeconfig, '');
+    const unknown = await look();
+    assert.ok(unknown.kind === 'invalid');
+    assert.match(unknown.failure.message, /kubelet\.conf is empty$/);
+    assert.doesNotMatch(unknown.failure.remedy ?? '', /systemctl start/);
+    await mkdir(config.stateDirectory);
+    await writeFile(join(config.stateDirectory, 'kubeconfig'), text);
+    await writeFile(config.kubeconfig, text.slice(0, 90));
+    const known = await look();
+    assert.ok(known.kind === 'invalid');
+    assert.match(known.failure.message, /is cut off after 90 bytes$/);
+    assert.match(known.failure.remedy ?? '', /^systemctl start nodecertd/);
   });
 });

@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LogLine, TestAgent } from '../support/agent.ts';
 import { client, serving, TestNode } from '../support/agent.ts';
+import { examine, findingOf, nodecertd } from '../support/doctor.ts';
 import type {
   AuditedRequest,
   ControlPlane,
@@ -35,20 +36,19 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
 
     describe('each on a node of its own', { concurrency: 5 }, () => {
       // First, because it takes longest.
-      it('survives an API server that is down for two lifetimes, with one CSR', async () => {
+      it('survives an API server that is down until its certificate expires', async () => {
         // A control plane of its own, because the API server of the other scenarios
         // must stay up.
         await using ownControlPlane = await start({ signingSeconds });
         await using node = await TestNode.create(ownControlPlane, 'away');
         const agent = node.start();
-        await agent.event('certificate_stored');
+        const { notAfter } = await agent.event('certificate_stored');
         await agent.event('enroller_stopped');
         await ownControlPlane.stopApi();
-        const back = Date.now() + 2 * signingSeconds * 1_000;
         const failed = await agent.event('rotation_failed');
         assert.equal(failed['code'], 'API_UNREACHABLE');
         assert.ok(await node.read('kubelet-client'), 'the old pair is gone');
-        await passes(back);
+        await passes(Date.parse(String(notAfter)) + 1_000);
         await ownControlPlane.startApi();
 
         await agent.event('certificate_stored', 'kubelet-client', 2);
@@ -254,6 +254,62 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
         assert.deepEqual(second.all('rotation_failed'), []);
       });
 
+      it('leaves another kind of file at the kubeconfig path alone, with a remedy', async () => {
+        await using node = await TestNode.create(controlPlane, 'foreign');
+        const kubeconfig = join(node.directory, 'kubelet.conf');
+        const text =
+          'kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\nrotateCertificates: true\n';
+        await writeFile(kubeconfig, text);
+        const agent = node.start();
+        const failed = await agent.event('rotation_failed');
+        assert.equal(failed['code'], 'KUBECONFIG_INVALID');
+        const said =
+          /kubelet\.conf is a KubeletConfiguration \(kubelet\.config\.k8s\.io\/v1beta1\)/;
+        assert.match(String(failed['error']), said);
+        assert.match(String(failed['remedy']), /^Set kubeconfig \(--kubeconfig\)/);
+        assert.deepEqual(agent.all('csr_created'), []);
+        assert.match((await agent.status()).kubeconfig?.message ?? '', said);
+        const finding = findingOf(await examine('--config', node.configFile), 'kubeconfig-invalid');
+        assert.match(finding.what, said);
+        assert.equal(finding.remedy, failed['remedy']);
+        assert.equal(await readFile(kubeconfig, 'utf8'), text);
+
+        // Noticed at once: the file is out of the way, and the agent goes on by itself.
+        await rm(kubeconfig);
+        await agent.event('certificate_stored');
+        await agent.event('kubeconfig_written');
+      });
+
+      it('writes a damaged kubeconfig again, under its own identity', async () => {
+        await using node = await TestNode.create(controlPlane, 'reset');
+        const kubeconfig = join(node.directory, 'kubelet.conf');
+        const first = node.start();
+        await first.event('certificate_stored');
+        await first.event('kubeconfig_written');
+        const written = await readFile(kubeconfig, 'utf8');
+        await writeFile(kubeconfig, written.slice(0, 700));
+        await first.event('kubeconfig_set_aside');
+        await first.event('kubeconfig_written', undefined, 2);
+        assert.equal(await readFile(kubeconfig, 'utf8'), written);
+        const [copy = ''] = (await readdir(node.directory)).filter((file) =>
+          file.startsWith('kubelet.conf.nodecertd-'),
+        );
+        assert.equal(await readFile(join(node.directory, copy), 'utf8'), written.slice(0, 700));
+        await first.stop();
+
+        // While no agent runs, and without the bootstrap kubeconfig.
+        await writeFile(kubeconfig, '');
+        await rm(join(node.directory, 'bootstrap.conf'));
+        assert.match(await statusOf(node), /kubelet: kubeconfig .*kubelet\.conf is empty/);
+        const second = node.start();
+        await second.event('kubeconfig_written');
+        assert.equal(await readFile(kubeconfig, 'utf8'), written);
+        await second.event('certificate_stored');
+        const sources = second.all('credential_chosen').map(({ source }) => source);
+        assert.deepEqual([...new Set(sources)], ['kubeconfig']);
+        assert.equal((await second.status()).kubeconfig, undefined);
+      });
+
       for (const [name, what, harm] of harms) {
         it(`notices at once ${what}, and gets a new certificate`, async () => {
           await using node = await TestNode.create(controlPlane, name);
@@ -418,6 +474,12 @@ async function embedCredential(node: TestNode): Promise<void> {
       .replace(`client-certificate: ${current}`, `client-certificate-data: ${data}`)
       .replace(`client-key: ${current}`, `client-key-data: ${data}`),
   );
+}
+
+/** What `nodecertd status` prints. */
+async function statusOf(node: TestNode): Promise<string> {
+  const { stdout } = await nodecertd('status', '--config', node.configFile);
+  return stdout;
 }
 
 async function endsCleanly(agent: TestAgent): Promise<void> {

@@ -115,6 +115,61 @@ describe('Enroller', () => {
     assert.equal(await readFile(bench.config.kubeconfig, 'utf8'), written);
   });
 
+  for (const [title, harm] of [
+    ['emptied', () => ''],
+    ['cut off', (text: string) => text.slice(0, 700)],
+  ] as const) {
+    it(`writes a kubeconfig that was ${title} again, without a bootstrap kubeconfig`, async () => {
+      await using bench = await Bench.create();
+      await using enroller = enrollerOn(bench);
+      enroller.handle(enroll);
+      await bench.first('stored');
+      const written = await readFile(bench.config.kubeconfig, 'utf8');
+      await writeFile(bench.config.kubeconfig, harm(written));
+      await rm(join(bench.directory, 'bootstrap.conf'));
+      enroller.handle({ type: 'inspect', id: 9, name });
+      await bench.first('inspected');
+      assert.equal(await readFile(bench.config.kubeconfig, 'utf8'), written);
+      const { findings, failure } = bench.all('kubeconfig').at(-1) ?? {};
+      assert.deepEqual(
+        findings?.map(({ kind }) => kind),
+        ['kubeconfig-set-aside', 'kubeconfig-written'],
+      );
+      assert.equal(failure, undefined);
+    });
+  }
+
+  it('bootstraps no node whose kubeconfig is another file, and creates no CSR', async () => {
+    await using bench = await Bench.create();
+    const { kubeconfig } = bench.config;
+    const text = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
+    await writeFile(kubeconfig, text);
+    await using enroller = enrollerOn(bench);
+    enroller.handle({ type: 'inspect', id: 9, name });
+    enroller.handle(enroll);
+    const { failure } = await bench.first('failed');
+    assert.equal(failure.code, 'KUBECONFIG_INVALID');
+    assert.match(failure.message, /kubelet\.conf is a KubeletConfiguration \(kubelet\.config\.k8s/);
+    assert.match(failure.remedy ?? '', /^Set kubeconfig \(--kubeconfig\)/);
+    assert.equal((await bench.first('kubeconfig')).failure?.message, failure.message);
+    assert.equal(await readFile(kubeconfig, 'utf8'), text);
+    assert.equal(posts(bench), 0);
+  });
+
+  it('keeps using its own pair while another file is at the kubeconfig path', async () => {
+    await using bench = await Bench.create();
+    await using first = enrollerOn(bench);
+    first.handle(enroll);
+    await bench.first('stored');
+    await writeFile(bench.config.kubeconfig, '{"kind": "Pod"}');
+    await using second = enrollerOn(bench);
+    second.handle({ ...enroll, id: 2 });
+    await bench.first('stored', 2);
+    const sources = bench.all('credential').map(({ source }) => source);
+    assert.deepEqual(sources, ['bootstrap', 'kubeconfig', 'kubeconfig']);
+    assert.equal(await readFile(bench.config.kubeconfig, 'utf8'), '{"kind": "Pod"}');
+  });
+
   it('leaves a kubeconfig alone that is there, and inspects without a bootstrap kubeconfig', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);

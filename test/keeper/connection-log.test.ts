@@ -36,6 +36,33 @@ describe('ConnectionLog', () => {
     });
   }
 
+  it('tells what was done to the kubeconfig, and once why it cannot be used', () => {
+    const logger = new RecordingLogger();
+    const log = new ConnectionLog({ logger, observer: new RecordingObserver() });
+    const failure = { code: 'KUBECONFIG_INVALID', message: 'm', remedy: 'r' } as const;
+    const finding = { kind: 'kubeconfig-written', path: '/k', detail: 'd' } as const;
+    for (const report of [
+      { findings: [], failure },
+      { findings: [], failure },
+    ]) {
+      log.notice({ type: 'kubeconfig', path: '/k', ...report });
+      assert.equal(log.kubeconfigFailure, failure);
+    }
+    log.notice({ type: 'kubeconfig', path: '/k', findings: [finding] });
+    assert.equal(log.kubeconfigFailure, undefined);
+    assert.deepEqual(logger.lines, [
+      {
+        event: 'kubeconfig_unusable',
+        path: '/k',
+        code: 'KUBECONFIG_INVALID',
+        error: 'm',
+        remedy: 'r',
+      },
+      { event: 'kubeconfig_written', path: '/k', detail: 'd' },
+      { event: 'kubeconfig_usable', path: '/k' },
+    ]);
+  });
+
   it('logs a clock skew when it begins and when it ends', () => {
     const logger = new RecordingLogger();
     const observer = new RecordingObserver();

@@ -219,7 +219,6 @@ describe('loadKubeconfig()', () => {
     readonly remedy?: RegExp;
   }
   const cases: readonly Case[] = [
-    { name: 'an empty file', text: '', message: /line 1: the document must be Object, found null/ },
     { name: 'a list', text: '- a', message: /current-context is missing|must be/ },
     {
       name: 'text that is no YAML',
@@ -227,11 +226,6 @@ describe('loadKubeconfig()', () => {
       message: /line \d: the YAML is not valid/,
     },
     { name: 'two documents', text: 'a: 1\n---\nb: 2', message: /MULTIPLE_DOCS/ },
-    {
-      name: 'another kind',
-      text: 'kind: Pod\ncurrent-context: a',
-      message: /kind must be "Config"/,
-    },
     {
       name: 'a context that is not there',
       text: 'kind: Config\ncurrent-context: gone\ncontexts: []',
@@ -417,6 +411,28 @@ describe('loadKubeconfig()', () => {
       assert.match(failure.remedy ?? '', remedy);
     });
   }
+
+  for (const [what, text] of [
+    ['without content', ''],
+    ['of comments', '# nothing\n'],
+    ['of NUL bytes', '\0\0\0'],
+  ]) {
+    it(`calls a file ${what} empty`, async () => {
+      const failure = await failureOf(load(text ?? ''));
+      assert.equal(failure.code, 'KUBECONFIG_INVALID');
+      assert.match(failure.message, /^kubeconfig \/.*\/kubeconfig is empty$/);
+    });
+  }
+
+  it('names the kind of another document, and the settings to change', async () => {
+    const text = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
+    const failure = await failureOf(load(text));
+    assert.equal(failure.code, 'KUBECONFIG_INVALID');
+    const found =
+      / is a KubeletConfiguration \(kubelet\.config\.k8s\.io\/v1beta1\), not a kubeconfig$/;
+    assert.match(failure.message, found);
+    assert.match(failure.remedy ?? '', /--kubeconfig.*--bootstrap-kubeconfig/);
+  });
 
   it('reports a missing file, a folder and a file without end as what they are', async () => {
     const missing = await failureOf(loadKubeconfig('/does/not/exist'));

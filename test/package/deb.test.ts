@@ -31,7 +31,7 @@ interface Listed {
   readonly path: string;
 }
 
-/** The archive as it is, not as it was unpacked here. */
+/** Lists the archive itself, because unpacking changes owners. */
 async function listing(): Promise<Listed[]> {
   const { stdout } = await run('dpkg-deb', ['--contents', file], { maxBuffer: 2 ** 24 });
   return stdout

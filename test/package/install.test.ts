@@ -17,11 +17,11 @@ after(async () => {
   await rm(work, { recursive: true });
 });
 
-/** As the packager of another distribution does it. */
+/** Installs as the packager of another distribution would. */
 async function makeInstall(prefix: string): Promise<string> {
   const root = join(work, 'root');
   const variables = [`DESTDIR=${root}`, `PREFIX=${prefix}`, `DIST=${join(work, 'dist')}`];
-  // Not those of the make that runs this.
+  // Without the variables of the make that runs this test.
   const env = { ...process.env, MAKEFLAGS: '', MAKEOVERRIDES: '' };
   await run('make', ['install', ...variables], { env, maxBuffer: 2 ** 24 });
   return root;
@@ -48,7 +48,7 @@ describe('make install', () => {
     const config = await readFile(join(root, 'etc/nodecertd/config.yaml'), 'utf8');
     const lib = join(root, 'opt/node-tools/lib/nodecertd');
     for (const file of (await readdir(lib)).filter((name) => name.endsWith('.js'))) {
-      // The name of the sandbox's CA: nothing of the sandbox is released.
+      // The name of the sandbox's CA, which must not be in the released program.
       assert.doesNotMatch(await readFile(join(lib, file), 'utf8'), /nodecertd-sandbox/, file);
     }
     assert.match(config, /\$schema=\/opt\/node-tools\/share\/nodecertd\/config\.schema\.json$/m);

@@ -5,7 +5,10 @@ import { dirname, join } from 'node:path';
 import { containerRoot, containerSystem } from '../support/container-root.ts';
 import { findProgram, packagesDirectory, skip } from '../support/programs.ts';
 
-/** `make container`: the root file system that tests boot, made once with debootstrap and apt. */
+/**
+ * `make container` creates the root file system that tests boot, once, with debootstrap
+ * and apt.
+ */
 const { suite, base, tools } = containerSystem;
 const root = containerRoot();
 
@@ -14,13 +17,13 @@ if (!existsSync(root)) {
   if (obstacle !== undefined) say(`skipped: ${skip(`tests in a container: ${obstacle}`)}`);
 }
 
-/** Returns what is in the way, if something is. */
+/** Returns the reason if it cannot build one, or undefined. */
 async function build(): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return 'root is needed to make their root file system';
   const debootstrap = findProgram('debootstrap');
   if (debootstrap === undefined) return 'there is no debootstrap to make their root file system';
   mkdirSync(dirname(root), { recursive: true });
-  // Under another name until complete: an interrupted build must not look like a root.
+  // Builds under another name, because an interrupted build must not look complete.
   const unfinished = mkdtempSync(join(dirname(root), 'unfinished-'));
   try {
     say(`Making a Debian ${suite} for containers (1 of 2; once, about a minute) ...`);
@@ -35,7 +38,7 @@ async function build(): Promise<string | undefined> {
   }
 }
 
-/** From the mirror that debootstrap knows. */
+/** Uses the default mirror of debootstrap. */
 function bootstrap(debootstrap: string, target: string): void {
   const scripts = join(packagesDirectory, 'debootstrap/usr/share/debootstrap');
   run([
@@ -49,7 +52,7 @@ function bootstrap(debootstrap: string, target: string): void {
   ]);
 }
 
-/** Not by debootstrap, which takes only the first of alternative dependencies. */
+/** apt-get resolves alternative dependencies; debootstrap takes only the first one. */
 async function installTools(target: string): Promise<void> {
   await copyFile('/etc/resolv.conf', join(target, 'etc/resolv.conf'));
   const quiet = ['env', 'DEBIAN_FRONTEND=noninteractive', 'LC_ALL=C.UTF-8'];
@@ -58,7 +61,10 @@ async function installTools(target: string): Promise<void> {
   run([...inside, 'apt-get', 'clean']);
 }
 
-/** What is each container's own, and what would disturb a test. */
+/**
+ * Removes the identity files that each container needs for itself, and masks the timers
+ * that would disturb a test.
+ */
 function settle(target: string): void {
   for (const file of ['etc/hostname', 'etc/machine-id', 'etc/resolv.conf', 'var/lib/apt/lists']) {
     rmSync(join(target, file), { recursive: true, force: true });
@@ -74,7 +80,7 @@ function settle(target: string): void {
   }
 }
 
-/** @throws with the end of what the program said */
+/** @throws with the end of the program's output */
 function run([command = '', ...args]: readonly string[]): void {
   const { status, stdout, stderr, error } = spawnSync(command, args, {
     encoding: 'utf8',

@@ -11,7 +11,10 @@ import {
   skip,
 } from '../support/programs.ts';
 
-/** `make control-plane`: builds what is missing of the control plane; minutes are those of two cores and an empty Go cache. */
+/**
+ * `make control-plane` builds the missing programs of the control plane. The minutes
+ * are for two cores and an empty Go cache.
+ */
 const programs = [
   { name: 'etcd', package: 'go.etcd.io/etcd/server/v3', minutes: 1 },
   { name: 'kube-apiserver', package: 'k8s.io/kubernetes/cmd/kube-apiserver', minutes: 5 },
@@ -38,7 +41,7 @@ if (findProgram('go') === undefined) {
   buildGoPrograms();
 }
 
-/** Each time: their sources are in this repository and may have changed, and Go notices when they have not. */
+/** Runs go build each time, because the sources may have changed. Go rebuilds only what has. */
 function buildGoPrograms(): void {
   for (const [name, source] of Object.entries(goPrograms)) {
     const command = join(goProgramDirectory, name);
@@ -54,7 +57,7 @@ function build(program: (typeof programs)[number], progress: string): void {
   say(
     `Building ${program.name} (${progress}; once, about ${program.minutes} min on two cores) ...`,
   );
-  // Under another name until complete: an interrupted build must not look like a program.
+  // Builds under another name, because an interrupted build must not look complete.
   const unfinished = join(directory, `.${program.name}.${process.pid}`);
   const { status, stderr, error } = spawnSync(
     'go',
@@ -74,7 +77,7 @@ function build(program: (typeof programs)[number], progress: string): void {
   renameSync(unfinished, join(directory, program.name));
 }
 
-/** Upstream's build script stamps the version this way; without it the servers call themselves v0.0.0. */
+/** Sets the version as upstream's build script does. Without it, the servers report v0.0.0. */
 function linkerFlags(): string {
   const version = kubernetesVersion();
   const [major, minor] = version.slice(1).split('.');

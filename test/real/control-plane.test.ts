@@ -45,7 +45,7 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
 
   it('leaves a serving CSR pending until kubectl approves it', async () => {
     await submit(identity, servingRequest('serving-1'), await newKeys());
-    // A client request made later is decided: the approver has passed over the other one.
+    // A later client CSR is approved, so the approver has already skipped this one.
     await issue(identity, 'after-serving-1');
     assert.deepEqual(await stateOf('serving-1'), { conditions: [], issued: false });
 
@@ -72,7 +72,7 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
     await submit(identity, clientRequest('unapproved'), await newKeys());
     await submit(identity, servingRequest('approved-by-hand'), await newKeys());
     await plane.approve('approved-by-hand');
-    // The signer works while nobody approves.
+    // The signer works while the approver is off.
     await issued('approved-by-hand');
     assert.deepEqual(await stateOf('unapproved'), { conditions: [], issued: false });
 
@@ -146,7 +146,7 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
     }
   }
 
-  /** A client certificate by way of a CSR, with its key. */
+  /** Requests a client certificate with a CSR, and returns it with its key. */
   async function issue(
     requestor: ApiClient,
     name: string,

@@ -26,7 +26,7 @@ const keys = [
   'tlsPrivateKeyFile',
 ] as const;
 
-/** The four settings; the kubelet leaves out what is false or empty. */
+/** The four settings. The kubelet omits false and empty values. */
 function settingsOf(effective: Readonly<Record<string, unknown>> = {}): unknown[] {
   return keys.map((key) => effective[key] ?? (key.startsWith('tls') ? '' : false));
 }
@@ -200,7 +200,7 @@ function locateIn(tree: Tree): (path: string) => Promise<string> {
   return async (path) => (await tree.locate(path)).physical;
 }
 
-/** What the kubelet goes by when its unit starts it. */
+/** Returns the effective configuration of a kubelet that its unit starts. */
 async function asStarted(tree: Tree): Promise<unknown[]> {
   const { unit = '' } = await findKubeletStart(tree, []);
   const words = (await readUnitCommand(tree, unit))?.words ?? [];

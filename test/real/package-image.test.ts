@@ -18,12 +18,15 @@ const kubeletPort = 10_251;
 const bootstrapKubeconfig = '/etc/kubernetes/bootstrap-kubelet.conf';
 const serverLink = '/var/lib/kubelet/pki/kubelet-server-current.pem';
 const examples = '/usr/share/doc/nodecertd/systemd';
-/** From outside, as the build of an image has it. */
+/** Runs outside of the container, as in the build of an image. */
 const nodecertd = join(import.meta.dirname, '../../dist/nodecertd');
 
 const skip = skipWithoutKubeletNode();
 
-/** An image as docs/install.md has it made, with a kubelet of kubeadm that has never run, and the machine that boots it. */
+/**
+ * Builds an image as docs/install.md describes, with a kubeadm kubelet that has never
+ * run, and boots it.
+ */
 describe('a node that is made from an image', { skip, timeout: 300_000 }, () => {
   let container: Container;
   let controlPlane: RealControlPlane;

@@ -15,10 +15,7 @@ const clientPair = '/var/lib/kubelet/pki/kubelet-client-current.pem';
 const configFile = '/etc/nodecertd/config.yaml';
 const hour = 3_600;
 
-/**
- * What an admin does with the package on one machine, in this order: each test finds
- * what the one before has left.
- */
+/** The life of the package on one machine. Each test continues where the previous one ended. */
 describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 240_000 }, () => {
   let container: Container;
   let controlPlane: ControlPlane;
@@ -43,7 +40,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     return container.must('apt-get', 'install', '--yes', inside);
   }
 
-  /** The same version once more, which is an upgrade to dpkg. */
+  /** Installs the same version again, which dpkg treats as an upgrade. */
   async function reinstall({ file }: BuiltPackage): Promise<string> {
     const inside = await container.take(file);
     return container.must('apt-get', 'install', '--yes', '--reinstall', inside);
@@ -55,12 +52,12 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     );
   }
 
-  /** The certificate that a reader finds, which has to be whole and valid. */
+  /** Reads the certificate as a consumer does. The pair must be complete and valid. */
   async function clientSerial(): Promise<string> {
     return parsePair(await container.must('cat', clientPair)).serialNumber;
   }
 
-  /** The report of the running agent of this version, once it says that both pairs are valid. */
+  /** Waits until an agent of this version reports that both pairs are valid. */
   async function untilAllIsWell({ version }: BuiltPackage): Promise<void> {
     await container.until(`nodecertd ${version} with valid pairs`, async () => {
       const { code, stdout } = await container.run('nodecertd', 'status', '-o', 'json');
@@ -123,7 +120,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
       ] as const;
       for (const [line, ...expected] of expectations) {
         const words = await proposals(container, shell, line);
-        // Some shells propose whole paths, and some the same twice.
+        // Some shells propose complete paths, and some repeat a proposal.
         const names = words.map((word) => word.replace(/\/$/, '').replace(/^.*\//, ''));
         assert.deepEqual([...new Set(names)].toSorted(), expected, line);
       }
@@ -167,7 +164,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     assert.deepEqual(await changedFiles(), [`/usr/lib/nodecertd: 0`]);
   });
 
-  /** Files that no package has brought. Commands run by root must not leave any either. */
+  /** Files that belong to no package. Commands that root runs must not leave any, either. */
   async function changedFiles(): Promise<string[]> {
     await container.run('nodecertd', 'doctor');
     await container.run('nodecertd', '--help');
@@ -177,7 +174,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
       '-c',
       'find /usr/lib/nodecertd -type f | grep -cvxFf /var/lib/dpkg/info/nodecertd.list; true',
     );
-    // The configuration is the admin's by now: c marks it as such.
+    // The administrator has changed the configuration, which dpkg marks with c.
     const changed = verified.split('\n').filter((line) => line !== '' && !line.includes(' c '));
     return [...changed, `/usr/lib/nodecertd: ${strangers.trim()}`];
   }
@@ -243,7 +240,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
 
   it("a purge keeps the kubelet's files and nothing else", async () => {
     await container.must('apt-get', 'purge', '--yes', 'nodecertd');
-    // man keeps what it has formatted until it tidies up by itself.
+    // man keeps its formatted pages for a while.
     const places = ['/etc', '/usr', '/var/lib', '/run'];
     const left = await container.must('find', ...places, '-xdev', '-name', '*nodecertd*');
     assert.equal(left, '/var/lib/kubelet/pki/.nodecertd.lock\n');

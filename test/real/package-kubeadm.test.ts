@@ -38,7 +38,7 @@ const configuration = {
 
 type Entry = Readonly<Record<string, unknown>>;
 
-/** Writes down what becomes of it. */
+/** Records that it was started or signaled. */
 const bystanderUnit = `[Service]
 ExecStart=/bin/sh -c 'trap "echo hangup >>${diary}" HUP; echo started >>${diary}; while :; do sleep 1000 & wait; done'
 `;
@@ -46,9 +46,9 @@ ExecStart=/bin/sh -c 'trap "echo hangup >>${diary}" HUP; echo started >>${diary}
 const skip = skipWithoutKubeletNode();
 
 /**
- * The way of docs/install.md for a node of kubeadm: its kubelet rotates the client
- * certificate, signs its serving certificate itself, and reads drop-ins. Each test finds
- * what the one before has left.
+ * Follows docs/install.md on a kubeadm node. Its kubelet rotates the client
+ * certificate, signs its own serving certificate, and reads drop-ins. Each test
+ * continues where the previous one ended.
  */
 describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
   let container: Container;

@@ -43,8 +43,8 @@ const configuration = {
 const skip = skipWithoutKubeletNode();
 
 /**
- * A kubelet that looks after itself, the package on its node, and what becomes of the two:
- * each test finds what the one before has left.
+ * Installs the package on the node of a kubelet that rotates by itself. Each test
+ * continues where the previous one ended.
  */
 describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
   let container: Container;
@@ -70,7 +70,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
     await controlPlane?.[Symbol.asyncDispose]();
   });
 
-  /** Nothing in Kubernetes does. */
+  /** Kubernetes has no approver for serving certificates. */
   async function approveServing(): Promise<void> {
     const csrs = await controlPlane.csrs();
     for (const { name, signerName, conditions } of csrs) {
@@ -163,7 +163,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
     prober = new TlsProber({ port: kubeletPort, serverName: nodeName, caPem, perSecond: 5 });
     const seen = new Set([await serial('kubelet-client'), await serial('kubelet-server')]);
     for (let done = 0; done < rotations; done++) {
-      // It waits until the kubelet serves the new one.
+      // Waits until the kubelet serves the new certificate.
       await container.must('nodecertd', 'renew');
       seen.add(await serial('kubelet-client')).add(await serial('kubelet-server'));
     }
@@ -212,7 +212,7 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
   });
 
   it('reverts, and the kubelet rotates by itself again', async () => {
-    // Due as soon as the kubelet looks at them.
+    // These certificates are due as soon as the kubelet checks them.
     await controlPlane.setSigningSeconds(90);
     await container.must('nodecertd', 'renew');
     const before = [await serial('kubelet-client'), await serial('kubelet-server')];

@@ -28,7 +28,7 @@ const configuration = {
   metrics: { address: '127.0.0.1:0' },
 };
 
-/** The unit asks for minutes, which a test does not have. */
+/** Shortens the minutes of the unit for the test. */
 const hurried = `[Service]
 WatchdogSec=10s
 RestartSec=1s
@@ -37,8 +37,8 @@ RestartSec=1s
 const skip = skipWithoutContainer() || skipWithoutRealControlPlane();
 
 /**
- * The installed service under systemd, on a real control plane: each test finds what
- * the one before has left.
+ * The installed service under systemd, with a real control plane. Each test continues
+ * where the previous one ended.
  */
 describe('the service on a node', { skip, timeout: 300_000 }, () => {
   let container: Container;
@@ -96,7 +96,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
   }
 
   it('counts as started while its serving CSR is pending, and shows that', async () => {
-    // Blocks until the service says that it is ready.
+    // Blocks until the service has sent READY=1.
     await container.must('systemctl', 'start', service);
     await serial('kubelet-client');
     const status = await container.must('systemctl', 'status', '--no-pager', '--lines=0', service);
@@ -145,7 +145,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     const status = await container.must('cat', `/proc/${await mainPid()}/status`);
     const figure = (name: string): number =>
       Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1]);
-    // Half of each for the process that is started for each piece of work.
+    // Half of each limit is for the enroller.
     assert.ok(figure('VmHWM') * 1024 < (high ?? 0) / 2, status);
     assert.ok(figure('Threads') < (most ?? 0) / 2, status);
   });
@@ -182,7 +182,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     );
     assert.equal(await mainPid(), before);
     assert.equal(await container.property(service, 'ActiveState'), 'active');
-    // Also for whoever sends the signal without asking first.
+    // The same must hold for a SIGHUP without systemctl.
     await container.must('kill', '-HUP', String(before));
     await container.until('config_refused', async () =>
       (await events()).find(({ event }) => event === 'config_refused'),
@@ -244,7 +244,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
   it('reads the bootstrap kubeconfig from a systemd credential', async () => {
     await container.must('systemctl', 'stop', service);
     await container.must('rm', '-r', pki, '/etc/kubernetes/kubelet.conf');
-    // The sandbox is not built without the folder.
+    // systemd cannot set up its sandbox without the folder.
     await container.must('systemd-tmpfiles', '--create', 'nodecertd.conf');
     const dropIn = '/usr/share/doc/nodecertd/systemd/bootstrap-credential.conf';
     await container.must('cp', dropIn, `/etc/systemd/system/${service}.d/`);

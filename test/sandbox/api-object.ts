@@ -1,4 +1,7 @@
-/** The objects of the API, reduced to the fields the sandbox keeps. Values are never changed, only replaced. */
+/**
+ * The objects of the API, with the fields that the sandbox keeps. Objects are replaced,
+ * never changed.
+ */
 export interface ObjectMeta {
   readonly name: string;
   readonly generateName?: string;
@@ -94,7 +97,7 @@ export function hasCondition(csr: CsrObject, type: string): boolean {
   return csr.status.conditions?.some((condition) => condition.type === type) ?? false;
 }
 
-/** Approved and not denied, which is what a signer goes by. */
+/** Approved and not denied: the condition for a signer. */
 export function isApproved(csr: CsrObject): boolean {
   return hasCondition(csr, 'Approved') && !hasCondition(csr, 'Denied');
 }

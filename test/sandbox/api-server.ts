@@ -24,11 +24,11 @@ export interface ApiServerOptions {
   readonly csrs: Registry<CsrObject>;
   readonly nodes: Registry<NodeObject>;
   readonly bootstrap: BootstrapToken;
-  /** Asked at each review: bindings come and go. */
+  /** A function, because bindings change. */
   readonly approvals: () => Approvals;
   readonly audit: AuditLog;
   readonly maxBodyBytes: number;
-  /** Hears of what should not happen; the client only sees "Internal error". */
+  /** Receives unexpected errors. The client only sees "Internal error". */
   readonly onInternalError: (error: unknown) => void;
 }
 
@@ -42,11 +42,11 @@ interface Exchange {
   readonly response: ServerResponse;
   readonly info: RequestInfo;
   user: User;
-  /** Filled in by a create, whose name is not in its URL. */
+  /** Set by a create, which has no name in its URL. */
   createdName?: string;
 }
 
-/** Answers requests: who is it, may they, what do they want, in this order. */
+/** Answers requests: authenticates, authorizes, and then acts. */
 export class ApiServer {
   readonly #options: ApiServerOptions;
 
@@ -54,7 +54,10 @@ export class ApiServer {
     this.#options = options;
   }
 
-  /** Settles when the answer is complete; a watch ends with the signal at the latest. Never rejects. */
+  /**
+   * Settles when the response is complete. A watch ends at the latest with the signal.
+   * Never rejects.
+   */
   async handle(
     request: IncomingMessage,
     response: ServerResponse,
@@ -62,7 +65,8 @@ export class ApiServer {
   ): Promise<void> {
     const info = parseRequest(request.method ?? '', request.url ?? '');
     const exchange: Exchange = { request, response, info, user: anonymous };
-    // Node would put this machine's time there, and clients measure their clock against it.
+    // Clients compare their clock with this header, and Node would set it from this
+    // machine's clock.
     response.setHeader('date', new Date(this.#options.clock.now()).toUTCString());
     try {
       exchange.user = await this.#options.authenticator.authenticate(request);
@@ -74,7 +78,10 @@ export class ApiServer {
     }
   }
 
-  /** What is asked of which objects; undefined for a path. @throws StatusError when there is no such thing, or it is not for this user */
+  /**
+   * Returns the request for objects, or undefined for other requests.
+   * @throws StatusError NotFound, MethodNotAllowed, BadRequest or Forbidden
+   */
   #authorized({ info, user, request }: Exchange): ResourceRequest | undefined {
     const verdict =
       info.kind === 'resource' ? authorizeResource(user, info) : authorizePath(user, info.path);
@@ -182,7 +189,7 @@ export class ApiServer {
 
   #fail(exchange: Exchange, error: unknown): void {
     const { request, response } = exchange;
-    // The client went away while its body was read or its watch written: nobody is left to answer.
+    // The client has disconnected, so there is no response to send.
     if (response.destroyed || request.errored) return;
     const status = statusOf(error);
     if (status.code === 500) this.#options.onInternalError(error);
@@ -190,7 +197,7 @@ export class ApiServer {
       response.destroy();
       return;
     }
-    // The rest of an oversized body is not read.
+    // Closes the connection, because the rest of the body stays unread.
     if (status.code === 413) response.setHeader('connection', 'close');
     this.#send(exchange, { code: status.code, body: status });
   }
@@ -242,7 +249,7 @@ function verbOf({ kind }: RequestInfo, { method }: IncomingMessage): string {
   return kind === 'review' ? 'create' : (method ?? '').toLowerCase();
 }
 
-/** As an audit log names it; what is no object, by its path. */
+/** The resource as audit logs name it, or the path if there is none. */
 function resourceOf(info: RequestInfo): string {
   if (info.kind === 'resource') return info.resource.plural;
   if (info.kind === 'review') return pluralOf(info.review);

@@ -1,16 +1,16 @@
-/** One request to the API, as an audit log of a real API server has it. */
+/** One request, with the fields of a real API server's audit log. */
 export interface AuditEntry {
   readonly user: string;
   /** get, list, watch, create, update, delete. */
   readonly verb: string;
-  /** The plural, or the path where the request was for no object. */
+  /** The plural of the resource, or the path if there is none. */
   readonly resource: string;
   readonly subresource: string | undefined;
   readonly name: string | undefined;
   readonly code: number;
 }
 
-/** The latest requests; older ones are dropped, since a sandbox may run for days. */
+/** The latest requests. Older ones are dropped, because a sandbox may run for days. */
 export class AuditLog {
   readonly #limit: number;
   #entries: AuditEntry[] = [];

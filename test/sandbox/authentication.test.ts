@@ -119,7 +119,7 @@ describe('Authenticator', () => {
     const { clock } = running;
     const node = await running.connectNode('worker-4');
     const own = { method: 'GET', path: `${nodesPath}/worker-4` } as const;
-    // The certificate begins five minutes before its issue.
+    // The certificate is backdated by five minutes.
     clock.jump(-5 * minute);
     assert.equal((await node.request(own)).status, 404);
     clock.jump(-second);

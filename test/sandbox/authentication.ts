@@ -12,7 +12,10 @@ import { isExpired } from './token-secret.ts';
 
 const bootstrapTokenForm = /^([a-z0-9]{6})\.([a-z0-9]{16})$/;
 
-/** The user a bootstrap token stands for, or undefined when it has not the form `abcdef.0123456789abcdef`. */
+/**
+ * The user of a bootstrap token, or undefined if it does not have the form
+ * `abcdef.0123456789abcdef`.
+ */
 export function bootstrapUser(token: string): User | undefined {
   const id = bootstrapTokenForm.exec(token)?.[1];
   if (id === undefined) return undefined;
@@ -29,8 +32,8 @@ export interface AuthenticatorOptions {
 }
 
 /**
- * Says who sends a request. The client certificate is judged anew at each request,
- * not at the handshake alone: a connection must not outlive its certificate.
+ * Authenticates requests. It verifies the client certificate at each request, not only
+ * at the handshake, because a connection must not outlive its certificate.
  */
 export class Authenticator {
   readonly #ca: X509Certificate;
@@ -41,7 +44,10 @@ export class Authenticator {
     this.#options = options;
   }
 
-  /** @throws StatusError Unauthorized when credentials are given and none is good, Forbidden where they do not allow to be somebody else */
+  /**
+   * @throws StatusError Unauthorized for invalid credentials, Forbidden for a forbidden
+   * impersonation
+   */
   async authenticate(request: IncomingMessage): Promise<User> {
     const certificate = peerCertificate(request);
     const authorization = request.headers.authorization;

@@ -6,7 +6,7 @@ export interface User {
   readonly groups: readonly string[];
 }
 
-/** What a caller without credentials is, as with upstream's anonymous authentication. */
+/** The user of a request without credentials, as in upstream's anonymous authentication. */
 export const anonymous: User = {
   username: 'system:anonymous',
   groups: ['system:unauthenticated'],
@@ -23,8 +23,9 @@ export interface ResourceAttributes {
 }
 
 /**
- * The bindings by which the approver approves client certificates of nodes: whoever may
- * create certificatesigningrequests/nodeclient for any node, /selfnodeclient for itself.
+ * The rights that the approver requires for client certificates of nodes: to create
+ * certificatesigningrequests/nodeclient for any node, or /selfnodeclient for the node
+ * itself.
  */
 export const approvalKinds = ['nodeclient', 'selfnodeclient'] as const;
 export type Approvals = ReadonlySet<(typeof approvalKinds)[number]>;
@@ -35,8 +36,8 @@ export type AccessVerdict =
   | { readonly ok: false; readonly message: string };
 
 /**
- * Who may do what, after the RBAC roles system:node-bootstrapper and system:node
- * and the node authorizer: what no rule allows is forbidden.
+ * Applies the rules of the RBAC roles system:node-bootstrapper and system:node and of
+ * the node authorizer. A request that no rule allows is forbidden.
  */
 export function authorizeResource(
   user: User,
@@ -48,7 +49,7 @@ export function authorizeResource(
   return allowed ? { ok: true } : { ok: false, message: forbiddenMessage(user, attributes) };
 }
 
-/** Anyone may read the health and the version; any other path takes credentials. */
+/** Anyone may read the health and the version. Any other path requires credentials. */
 export function authorizePath(user: User, path: string): AccessVerdict {
   const open =
     publicPaths.includes(path) ||

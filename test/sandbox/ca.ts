@@ -32,8 +32,8 @@ export interface RootOptions {
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
 /**
- * The sandbox's root: it signs the server's own certificate, the administrator's,
- * and whatever the signer issues. Its key lives in this object only.
+ * The sandbox's CA. It signs the certificates of the server and the administrator, and
+ * those of the signer. Its key exists in this object only.
  */
 export class CertificateAuthority {
   readonly certificate: x509.X509Certificate;
@@ -50,7 +50,8 @@ export class CertificateAuthority {
       {
         serialNumber: randomSerial(),
         name: new x509.Name([{ CN: [commonName] }]),
-        // Backdated as far as what it signs, or a fresh leaf would begin before its CA.
+        // Backdated like the certificates it signs, which would otherwise be older than
+        // their CA.
         notBefore: new Date(now - 5 * minute),
         notAfter: new Date(now + lifetimeMs),
         keys,
@@ -104,7 +105,10 @@ export class CertificateAuthority {
     return toPem('CERTIFICATE', certificate.rawData);
   }
 
-  /** A key made here with its certificate, for the sandbox's own server and administrator; lives as long as the CA. */
+  /**
+   * Generates a key and issues a certificate that lives as long as the CA, for the
+   * sandbox's server and administrator.
+   */
   async issuePair(leaf: Omit<Leaf, 'publicKey' | 'validity'>): Promise<PemPair> {
     const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
     const certificate = await this.sign({
@@ -120,7 +124,10 @@ export class CertificateAuthority {
   }
 }
 
-/** 64 bits at least are asked for by the CA/Browser baseline; the top bit is clear, so it is positive and 16 bytes long. */
+/**
+ * The CA/Browser baseline requires at least 64 random bits. The top bit is clear, so
+ * the number is positive.
+ */
 function randomSerial(): string {
   const bytes = randomBytes(16);
   bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;

@@ -26,7 +26,7 @@ function isIssued(csr: CsrObject): boolean {
   return csr.status.certificate !== undefined;
 }
 
-/** The state of a CSR after a later one was issued: the controllers have passed over it. */
+/** Returns the CSR after a later one was issued, so the controllers have already skipped it. */
 async function settled(running: Running, name: string): Promise<CsrObject | undefined> {
   const marker = `after-${name}-${running.sandbox.csrs().length}`;
   await submit(running.bootstrapper, { name: marker });

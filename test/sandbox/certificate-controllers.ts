@@ -21,28 +21,28 @@ import { getObject, updateObject } from './registry.ts';
 export interface ControllerOptions {
   readonly clock: Clock;
   readonly ca: CertificateAuthority;
-  /** Signs for the custom signers: nothing of theirs may pass for a user of this API. */
+  /** Signs for custom signers, whose certificates must not authenticate to this API. */
   readonly customCa: CertificateAuthority;
   readonly csrs: Registry<CsrObject>;
   readonly signingSeconds: number;
-  /** Signers beside the built-in ones; what is approved for them is signed as it stands. */
+  /** Additional signers, which sign every approved CSR unchanged. */
   readonly customSigners: readonly string[];
   readonly onInternalError: (error: unknown) => void;
 }
 
 export interface Switches {
-  /** Client certificates of kubelets, as upstream. */
+  /** Approves client certificates of kubelets, as upstream does. */
   readonly approving: boolean;
-  /** Serving certificates that a node asks for itself; upstream never does this. */
+  /** Approves a node's own serving certificates, which upstream never does. */
   readonly approvingServing: boolean;
   readonly signing: boolean;
-  /** For whom the approver's access reviews are answered with yes. */
+  /** The rights for which access reviews return yes. */
   readonly approvals: Approvals;
 }
 
 /**
- * Approver and signer. Each change of a CSR is looked at in turn, and in a later
- * step than the change itself, so that watchers hear of both in order.
+ * Approver and signer. They process each change of a CSR in order, in a later step than
+ * the change itself, so that watchers see both events in order.
  */
 export class CertificateControllers {
   readonly #options: ControllerOptions;
@@ -59,7 +59,7 @@ export class CertificateControllers {
     });
   }
 
-  /** What is switched on goes to work on the requests that waited. */
+  /** Turns controllers on or off. One that is turned on processes the pending CSRs. */
   set(switches: Partial<Switches>): void {
     this.#switches = { ...this.#switches, ...switches };
     for (const { metadata } of this.#options.csrs.store.list()) this.#enqueue(metadata.name);
@@ -69,7 +69,7 @@ export class CertificateControllers {
     return this.#switches.approvals;
   }
 
-  /** Settles when what was under way is done. */
+  /** Settles when the current work is done. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopListening();
@@ -145,7 +145,10 @@ export class CertificateControllers {
     this.#update(csr, 'status', (conditions) => ({ conditions, certificate }));
   }
 
-  /** The issued certificate; undefined when the CA has expired, which leaves the request approved and waiting. */
+  /**
+   * Returns the issued certificate, or undefined if the CA has expired; the CSR then
+   * stays approved.
+   */
   async #sign(
     csr: CsrObject,
     request: CertificateRequest,
@@ -170,7 +173,7 @@ export class CertificateControllers {
     });
   }
 
-  /** Writes to the CSR looked at, unless it changed or went meanwhile: its change comes up in turn. */
+  /** Updates the CSR unless it has changed or was deleted. A change is processed in its turn. */
   #update(
     seen: CsrObject,
     subresource: 'approval' | 'status',
@@ -184,7 +187,7 @@ export class CertificateControllers {
   }
 }
 
-/** The four kinds of names that upstream carries over; others are dropped. */
+/** The four kinds of SANs that upstream copies. It drops others. */
 function signableAltNames(request: x509.Pkcs10CertificateRequest): x509.GeneralName[] {
   return [...request.extensions]
     .filter((extension) => extension instanceof x509.SubjectAlternativeNameExtension)

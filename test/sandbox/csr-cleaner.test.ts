@@ -27,7 +27,8 @@ describe('runCsrCleaner()', { timeout: 20_000 }, () => {
     const names = ['approved', 'denied', 'failed', 'pending'];
     await using running = await withRequests({ approving: false, signing: false }, ...names);
     const { sandbox, clock } = running;
-    // Between the first two looks: what counts for a decided request is not its creation.
+    // Between the first two rounds, because the age of a decided CSR counts from the
+    // decision.
     await clock.advance(1.5 * hour);
     sandbox.approve('approved');
     sandbox.deny('denied', 'NotWanted');

@@ -8,9 +8,8 @@ import type { Registry } from './registry.ts';
 import { deleteObject } from './registry.ts';
 
 /**
- * Deletes what is over, at once and then every hour, until the signal says stop: a
- * sandbox may run for days, and a request that nobody approves ends on a real
- * cluster by being deleted.
+ * Deletes old CSRs at once and then every hour, until the signal aborts. A real cluster
+ * deletes pending CSRs, too.
  */
 export async function runCsrCleaner(
   { csrs, clock }: { readonly csrs: Registry<CsrObject>; readonly clock: Clock },
@@ -41,7 +40,7 @@ function recordOf({ metadata, status }: CsrObject): CsrRecord {
   };
 }
 
-/** Of the leaf; the API takes nothing but certificates here. */
+/** The end of the leaf. The API accepts only certificates here. */
 function endOf(certificate: string): number {
   return new X509Certificate(Buffer.from(certificate, 'base64')).validToDate.getTime();
 }

@@ -10,7 +10,7 @@ const decided = (...types: readonly string[]): Pick<CsrRecord, 'conditions'> => 
 });
 
 describe('cleaningReason()', () => {
-  /** The last moment at which the request stays, counted from its creation or decision. */
+  /** The age at which the CSR is deleted, from its creation or decision. */
   const limits: readonly (readonly [string, string, Partial<CsrRecord>, number])[] = [
     ['a pending request', 'pending', {}, day],
     ['an approved one that nobody signs', 'unissued', decided('Approved'), day],

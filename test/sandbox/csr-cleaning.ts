@@ -1,29 +1,30 @@
 import type { Instant } from '../../src/core/instant.ts';
 import { day, hour } from '../../src/core/instant.ts';
 
-/** A CSR object as far as the cleaner looks at it. */
+/** The fields of a CSR that the cleaner uses. */
 export interface CsrRecord {
   readonly createdAt: Instant;
   readonly conditions: readonly {
     readonly type: string;
-    /** NaN where the object does not say. */
+    /** NaN if the object has no time. */
     readonly updatedAt: Instant;
   }[];
-  /** End of the issued certificate; absent while there is none. */
+  /** The end of the issued certificate, if there is one. */
   readonly notAfter?: Instant;
 }
 
 export type CleaningReason = 'pending' | 'unissued' | 'denied' | 'failed' | 'issued' | 'expired';
 
-/** How often the cleaner looks: a request outlives its limit by up to that. */
+/** The interval of the cleaner. A CSR can outlive its limit by that. */
 export const cleaningInterval = hour;
 const decidedLimit = hour;
 const undecidedLimit = day;
 
 /**
- * Why kube-controller-manager deletes a CSR, or undefined while it stays. A pending
- * request has no condition at all; of a decided one the time of the decision counts.
- * Source: k8s.io/kubernetes v1.37, pkg/controller/certificates/cleaner/cleaner.go.
+ * Why kube-controller-manager deletes a CSR, or undefined if it keeps it. The age of a
+ * pending CSR, which has no condition, counts from its creation, and that of a decided
+ * one from the decision. Source: k8s.io/kubernetes v1.37,
+ * pkg/controller/certificates/cleaner/cleaner.go.
  */
 export function cleaningReason(csr: CsrRecord, now: Instant): CleaningReason | undefined {
   const isOld = (since: Instant, limit: number): boolean => now - since > limit;

@@ -47,7 +47,7 @@ function asking(csr: CsrFacts, request: Partial<RequestFacts>): CsrFacts {
   return { ...csr, request: { ...csr.request, ...request } };
 }
 
-/** `ok`, with the permission where there is one, or the reason of a refusal. */
+/** `ok`, with the permission if there is one, or the reason of a rejection. */
 function outcome(verdict: CsrVerdict | ApproverVerdict): string {
   if (!verdict.ok) {
     assert.ok(verdict.message.length > 0);
@@ -58,7 +58,7 @@ function outcome(verdict: CsrVerdict | ApproverVerdict): string {
 
 type Row = readonly [name: string, csr: CsrFacts, expected: string];
 
-/** What makes a kubelet client request the wrong shape, for the approver and the signer alike. */
+/** Wrong shapes of a kubelet client CSR, for approver and signer. */
 const clientShapes: readonly Row[] = [
   [
     'no organization',

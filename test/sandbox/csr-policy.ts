@@ -18,7 +18,7 @@ export interface RequestFacts extends SubjectAltNames {
   readonly otherNames: readonly string[];
 }
 
-/** A CSR object as far as the rules look at it; user and groups are those the API server recorded. */
+/** The fields of a CSR that the rules use. The API server has recorded user and groups. */
 export interface CsrFacts {
   readonly signerName: string;
   readonly usages: readonly string[];
@@ -52,15 +52,15 @@ export type Refused = {
 
 export type CsrVerdict = { readonly ok: true } | Refused;
 
-/** The subresource of certificatesigningrequests that the requestor was found allowed to create. */
+/** The subresource of certificatesigningrequests that the requestor may create. */
 export type ApproverVerdict =
   | { readonly ok: true; readonly permission: 'selfnodeclient' | 'nodeclient' }
   | Refused;
 
 /**
- * Whether the built-in approver approves: client certificates of kubelets only.
- * Its SubjectAccessReviews are answered here as the default bindings do:
- * system:nodes may renew their own, system:bootstrappers may ask for any node's.
+ * Whether the built-in approver approves, which it does only for client certificates of
+ * kubelets. The access reviews follow the default bindings: system:nodes may renew
+ * their own certificates, and system:bootstrappers may request any node's.
  */
 export function approverVerdict(csr: CsrFacts): ApproverVerdict {
   if (csr.signerName !== kubeletClientSigner) {
@@ -78,7 +78,10 @@ export function approverVerdict(csr: CsrFacts): ApproverVerdict {
   );
 }
 
-/** Whether a built-in signer issues an approved request; a refusal becomes the condition Failed, except `signer-not-handled`. */
+/**
+ * Whether a built-in signer signs an approved CSR. A rejection becomes the condition
+ * Failed, except `signer-not-handled`.
+ */
 export function signerVerdict(csr: CsrFacts): CsrVerdict {
   switch (csr.signerName) {
     case kubeletClientSigner:
@@ -136,7 +139,7 @@ export interface ValidityRequest {
   readonly now: Instant;
   /** The controller's --cluster-signing-duration: also the most a request can get. */
   readonly signingSeconds: number;
-  /** spec.expirationSeconds, where the request has one. */
+  /** spec.expirationSeconds, if the CSR has it. */
   readonly expirationSeconds?: number;
   readonly caNotAfter: Instant;
 }
@@ -146,9 +149,9 @@ export type ValidityVerdict =
   | { readonly ok: false; readonly reason: 'ca-expired'; readonly message: string };
 
 /**
- * From when until when an issued certificate is valid. Everything is backdated by
- * five minutes for clocks that are behind; only long lifetimes give them back at
- * the end. Cut to whole seconds, as X.509 does.
+ * The validity of an issued certificate. It is backdated by five minutes for clocks
+ * that are behind. Only long lifetimes end five minutes earlier. Times are rounded down
+ * to whole seconds, as in X.509.
  */
 export function certificateValidity(request: ValidityRequest): ValidityVerdict {
   const { now, caNotAfter } = request;
@@ -167,7 +170,10 @@ export function certificateValidity(request: ValidityRequest): ValidityVerdict {
 
 const backdate = 5 * minute;
 const shortLifetime = 8 * hour;
-/** A request is never cut below this, but the controller's own duration may be: 20 s certificates exist. */
+/**
+ * The minimum for a requested duration. The controller's own duration may be shorter:
+ * 20 s certificates exist.
+ */
 const leastRequestedSeconds = 600;
 
 function lifetimeSeconds(request: ValidityRequest): number {
@@ -237,7 +243,7 @@ function nodeCommonName(csr: CsrFacts): CsrVerdict {
       );
 }
 
-/** Exactly the two usages of a kubelet certificate, or those with key encipherment for RSA keys. */
+/** Exactly the two usages of a kubelet certificate, or those and key encipherment for RSA keys. */
 function exactUsages(csr: CsrFacts, purpose: 'client auth' | 'server auth'): CsrVerdict {
   const found = new Set(csr.usages);
   found.delete('key encipherment');
@@ -251,7 +257,7 @@ function exactUsages(csr: CsrFacts, purpose: 'client auth' | 'server auth'): Csr
 
 type AltNameKind = 'dns' | 'email' | 'ip' | 'uri';
 
-/** Kinds other than these four are no reason to refuse: the signers drop them from the certificate. */
+/** Other kinds than these four do not cause a rejection. The signers drop them. */
 function noAltNames(csr: CsrFacts, kinds: readonly AltNameKind[]): CsrVerdict {
   const { dnsNames, ipAddresses, otherNames } = csr.request;
   const found: Readonly<Record<AltNameKind, readonly string[]>> = {

@@ -23,7 +23,7 @@ import type { Registry } from './registry.ts';
 import type { StatusCause } from './status-error.ts';
 import { StatusError } from './status-error.ts';
 
-/** A new CSR on behalf of a user: whatever the client says of the requestor or of the status is replaced. @throws StatusError */
+/** Creates a CSR for a user. Requestor and status in the body are ignored. @throws StatusError */
 export async function newCsr(body: CsrBody, user: User, now: Instant): Promise<CsrObject> {
   const metadata = newMetadata(body.metadata, csrResource, now);
   const request = await validateNewCsr(metadata.name, body);
@@ -49,13 +49,13 @@ export async function newCsr(body: CsrBody, user: User, now: Instant): Promise<C
   return csr;
 }
 
-/** A CSR and its parsed request in the terms of the policy. */
+/** The CSR and its parsed request, as the policy needs them. */
 export function csrFacts(csr: CsrObject, request: CertificateRequest): CsrFacts {
   const { signerName, usages, username, groups } = csr.spec;
   return { signerName, usages, username, groups, request };
 }
 
-/** The collection of CSRs with the rules for writing to it. */
+/** The collection of CSRs, with its rules for writes. */
 export function csrRegistry(store: ObjectStore<CsrObject>, clock: Clock): Registry<CsrObject> {
   return {
     resource: csrResource,
@@ -69,14 +69,14 @@ export function csrRegistry(store: ObjectStore<CsrObject>, clock: Clock): Regist
 export interface CsrUpdate {
   readonly current: CsrObject;
   readonly body: CsrBody;
-  /** `approval` or `status`; without one only labels and annotations can be written. */
+  /** `approval` or `status`. Without a subresource, a write changes only labels and annotations. */
   readonly subresource: string | undefined;
   readonly now: Instant;
 }
 
 /**
- * A CSR after a write. The spec never changes; `approval` takes conditions, `status`
- * conditions other than the approval, and the certificate once.
+ * Returns a CSR after a write. The spec never changes. `approval` sets conditions.
+ * `status` sets other conditions, and the certificate once.
  * @throws StatusError Conflict or Invalid
  */
 export function updatedCsr(update: CsrUpdate): CsrObject {
@@ -103,8 +103,8 @@ const decisions = ['Approved', 'Denied'];
 const finalTypes = [...decisions, 'Failed'];
 
 /**
- * The conditions of the body with the times filled in that the client left out.
- * Through `status` a decision that stands keeps its wording.
+ * Returns the conditions of the body and adds missing times. A write through `status`
+ * does not change the text of an existing decision.
  */
 function stampedConditions({ current, body, subresource, now }: CsrUpdate): Condition[] {
   const stamp = formatInstant(now);
@@ -157,7 +157,7 @@ function removalCauses(current: CsrObject, conditions: readonly Condition[]): St
     );
 }
 
-/** Approval is out of reach through the status subresource, and a certificate is set once. */
+/** The status subresource cannot approve or deny, and a certificate is set only once. */
 function statusCauses(
   current: CsrObject,
   conditions: readonly Condition[],

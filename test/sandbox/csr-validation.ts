@@ -40,15 +40,15 @@ const bodySchema = v.object({
   ),
 });
 
-/** A CertificateSigningRequest as a client sends it; what only the server may fill in is passed over. */
+/** A CertificateSigningRequest from a client, without the fields that only the server sets. */
 export type CsrBody = v.InferOutput<typeof bodySchema>;
 
-/** @throws StatusError BadRequest when a field has the wrong type */
+/** @throws StatusError BadRequest if a field has the wrong type */
 export function parseCsrBody(body: unknown): CsrBody {
   return parseBody(bodySchema, body, csrResource);
 }
 
-/** The parsed request of a new CSR. @throws StatusError Invalid, with every field that is wrong */
+/** Parses the request of a new CSR. @throws StatusError Invalid, with every invalid field */
 export async function validateNewCsr(name: string, body: CsrBody): Promise<CertificateRequest> {
   const { expirationSeconds, signerName } = body.spec;
   const request = await decodeRequest(body.spec.request);
@@ -69,7 +69,7 @@ export async function validateNewCsr(name: string, body: CsrBody): Promise<Certi
   return request;
 }
 
-/** The request of a stored CSR, which was found good when it was created. */
+/** Parses the request of a stored CSR, which was validated when it was created. */
 export async function requestOf(csr: CsrObject): Promise<CertificateRequest> {
   const request = await decodeRequest(csr.spec.request);
   if ('problem' in request)
@@ -120,7 +120,7 @@ async function decodeRequest(base64: string): Promise<CertificateRequest | { pro
   }
 }
 
-/** What is wrong with an issued certificate, given as PEM in base64. */
+/** The problems of an issued certificate, which is PEM in base64. */
 export function certificateCauses(base64: string): StatusCause[] {
   try {
     const blocks = parsePem(Buffer.from(base64, 'base64'));
@@ -134,7 +134,7 @@ export function certificateCauses(base64: string): StatusCause[] {
   }
 }
 
-/** What the API accepts beyond the usages that certificates of ours can carry. */
+/** Usages that the API accepts and that our certificates cannot have. */
 const knownUsages: ReadonlySet<string> = new Set([
   ...certificateUsages,
   'signing',

@@ -53,7 +53,7 @@ export async function makeRequest(asked: Asked = {}): Promise<KeyedRequest> {
   return { pem: pem('CERTIFICATE REQUEST', der), keyPem: await keyPem(keys.privateKey) };
 }
 
-/** The body of a POST; `spec` replaces single fields. */
+/** The body of a POST. `spec` overrides fields. */
 export function csrBody(
   name: string,
   request: string,
@@ -82,9 +82,9 @@ export interface Running extends AsyncDisposable {
   readonly clock: FakeClock;
   readonly admin: ApiClient;
   readonly bootstrapper: ApiClient;
-  /** A client with other credentials, closed with the rest. */
+  /** Returns a client with other credentials, which is closed with the sandbox. */
   connect(credential?: Credential): ApiClient;
-  /** A client that is this node, by a certificate that the sandbox issues. */
+  /** Returns a client with a certificate of this node, which the sandbox issues. */
   connectNode(name: string): Promise<ApiClient>;
 }
 
@@ -94,7 +94,10 @@ export interface Credential {
   readonly keyPem?: string;
 }
 
-/** A sandbox on a fake clock that starts now, since TLS itself knows only the machine's. An internal error fails the test. */
+/**
+ * Starts a sandbox on a fake clock. The clock starts at the present time, because TLS
+ * uses the machine's clock. An internal error fails the test.
+ */
 export async function run(options: Partial<SandboxOptions> = {}): Promise<Running> {
   const clock = new FakeClock(Math.floor(Date.now() / second) * second);
   const internal: unknown[] = [];
@@ -139,7 +142,7 @@ export function adminCredential(sandbox: Sandbox): Credential {
   };
 }
 
-/** Has a client certificate issued for a node, as a bootstrapping kubelet does. */
+/** Requests a client certificate for a node, as a bootstrapping kubelet does. */
 export async function nodeCredential(client: ApiClient, name: string): Promise<Credential> {
   const request = await makeRequest({ commonName: `system:node:${name}` });
   const csr = `for-${name}-${request.pem.length}-${counter()}`;
@@ -152,7 +155,7 @@ export function certificateOf(csr: CsrObject): string {
   return Buffer.from(csr.status.certificate ?? '', 'base64').toString();
 }
 
-/** Watches a CSR until it is as wanted; a test's timeout ends the wait. */
+/** Watches a CSR until it meets a condition. */
 export async function waitFor(
   client: ApiClient,
   name: string,
@@ -177,7 +180,7 @@ function counter(): number {
   return counted;
 }
 
-/** A self-signed client certificate, of a CA that nobody trusts. */
+/** A self-signed client certificate from an untrusted CA. */
 export async function foreignCredential(commonName: string): Promise<Credential> {
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
@@ -208,7 +211,7 @@ export function pem(label: string, der: Uint8Array): string {
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 }
 
-/** metav1.Status of a refusal. */
+/** The metav1.Status of a failed request. */
 export interface StatusBody {
   readonly kind: string;
   readonly status: string;
@@ -218,7 +221,7 @@ export interface StatusBody {
   readonly details?: { readonly causes?: readonly { readonly field: string }[] };
 }
 
-/** The Status that a refused request is answered with. */
+/** Returns the Status of a request that must fail. */
 export async function refusal(client: ApiClient, asked: ApiRequest): Promise<StatusBody> {
   const { status, body } = await client.request(asked);
   const refused = body as StatusBody;

@@ -7,7 +7,7 @@ import type { PemPair } from './ca.ts';
 
 export interface HttpsListenerOptions {
   readonly pair: PemPair;
-  /** Named to clients as the CA whose certificates are asked for. */
+  /** The CA that the server names in its request for a client certificate. */
   readonly caPem: string;
   readonly handle: (
     request: IncomingMessage,
@@ -16,7 +16,7 @@ export interface HttpsListenerOptions {
   ) => Promise<void>;
 }
 
-/** A TLS server on loopback that can leave its port and come back to it. */
+/** A TLS server on loopback that can release its port and take it again. */
 export class HttpsListener {
   readonly #options: HttpsListenerOptions;
   #running:
@@ -43,16 +43,19 @@ export class HttpsListener {
         cert: pair.certificate,
         ca: caPem,
         requestCert: true,
-        // Whose certificate is good is decided at each request, and with a Status for an answer.
+        // The authenticator verifies certificates at each request and answers with a
+        // Status.
         rejectUnauthorized: false,
-        // Longer than the idle time of usual clients, so that it is they who close.
+        // Longer than the idle timeout of typical clients, so that the client closes
+        // the connection.
         keepAliveTimeout: 120_000,
       },
       (request, response) => {
         void handle(request, response, stopping.signal);
       },
     );
-    // TCP sockets, not only those with a finished handshake: none may survive stopping.
+    // All TCP sockets, including those without a complete handshake, because none may
+    // survive a stop.
     server.on('connection', (socket: Socket) => {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
@@ -66,7 +69,7 @@ export class HttpsListener {
     return found;
   }
 
-  /** Leaves the port and breaks every connection, as a machine that loses power would. */
+  /** Releases the port and breaks every connection, like a machine that loses power. */
   async close(): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;

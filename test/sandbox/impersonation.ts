@@ -4,14 +4,15 @@ import { anonymous } from './authorization.ts';
 import { StatusError } from './status-error.ts';
 
 /**
- * Whom a request is made as: with Impersonate-User, and Impersonate-Group once for each
- * group, the one they name (k8s.io/apiserver/pkg/endpoints/filters/impersonation.go).
- * That takes the verb "impersonate", which nobody but the administrator has here.
- * @throws StatusError InternalError for groups without a user, as upstream; Forbidden
+ * Returns the user of a request after the headers Impersonate-User and
+ * Impersonate-Group (k8s.io/apiserver/pkg/endpoints/filters/impersonation.go). Only the
+ * administrator has the verb "impersonate" here.
+ * @throws StatusError InternalError for groups without a user, as upstream does;
+ * Forbidden
  */
 export function impersonated(user: User, headers: IncomingHttpHeaders): User {
   const username = headers['impersonate-user'];
-  // Repeated, Node joins it: no group has a comma in its name.
+  // Node joins repeated headers with commas, and no group name contains one.
   const groups = String(headers['impersonate-group'] ?? '').split(/ *, */);
   if (typeof username !== 'string' || username === '') {
     if (groups[0] === '') return user;

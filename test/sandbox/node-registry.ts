@@ -23,12 +23,12 @@ const bodySchema = v.object({
 
 export type NodeBody = v.InferOutput<typeof bodySchema>;
 
-/** @throws StatusError BadRequest when a field has the wrong type */
+/** @throws StatusError BadRequest if a field has the wrong type */
 export function parseNodeBody(body: unknown): NodeBody {
   return parseBody(bodySchema, body, nodeResource);
 }
 
-/** The collection of Nodes with the rules for writing to it. */
+/** The collection of Nodes, with its rules for writes. */
 export function nodeRegistry(store: ObjectStore<NodeObject>, clock: Clock): Registry<NodeObject> {
   return {
     resource: nodeResource,
@@ -39,7 +39,7 @@ export function nodeRegistry(store: ObjectStore<NodeObject>, clock: Clock): Regi
   };
 }
 
-/** A new Node; unlike a CSR's, its status may come with it, as a kubelet registers itself. */
+/** A new Node. Unlike a CSR, it may have a status, because a kubelet registers itself with one. */
 export function newNode(body: NodeBody, now: Instant): NodeObject {
   return {
     apiVersion: 'v1',
@@ -56,7 +56,11 @@ export interface NodeUpdate {
   readonly subresource: string | undefined;
 }
 
-/** A Node after a write: the status through its subresource, the spec otherwise. @throws StatusError Conflict */
+/**
+ * Returns a Node after a write, which changes the status through its subresource and
+ * otherwise the spec.
+ * @throws StatusError Conflict
+ */
 export function updatedNode({ current, body, subresource }: NodeUpdate): NodeObject {
   const metadata = updatedMetadata(body.metadata, current.metadata, nodeResource);
   return subresource === 'status'

@@ -8,7 +8,7 @@ import { StatusError } from './status-error.ts';
 
 const stringMap = v.record(v.string(), v.string());
 
-/** What a client may say of an object's metadata; the rest is the server's. */
+/** The metadata that a client may set. The server sets the rest. */
 export const metadataSchema = v.optional(
   v.object({
     name: v.optional(v.string(), ''),
@@ -28,7 +28,7 @@ const typeSchema = v.object({
   kind: v.optional(v.string(), ''),
 });
 
-/** Parses what a client sent as an object of this resource. @throws StatusError BadRequest */
+/** Parses a client's body as an object of this resource. @throws StatusError BadRequest */
 export function parseBody<TSchema extends v.GenericSchema>(
   schema: TSchema,
   body: unknown,
@@ -44,7 +44,7 @@ export function parseBody<TSchema extends v.GenericSchema>(
   return parsed.output;
 }
 
-/** Server-side metadata of an object about to be created. @throws StatusError when it has no name or a bad one */
+/** The complete metadata of a new object. @throws StatusError for a missing or invalid name */
 export function newMetadata(body: MetadataBody, resource: Resource, now: Instant): ObjectMeta {
   const name = body.name === '' && body.generateName !== '' ? generate(body) : body.name;
   if (name === '') {
@@ -68,7 +68,10 @@ export function newMetadata(body: MetadataBody, resource: Resource, now: Instant
   };
 }
 
-/** Metadata after an update: labels and annotations are the client's. @throws StatusError Conflict when it speaks of another state or object */
+/**
+ * Returns the metadata after an update of labels and annotations.
+ * @throws StatusError Conflict for another uid or resourceVersion
+ */
 export function updatedMetadata(
   body: MetadataBody,
   current: ObjectMeta,
@@ -95,10 +98,13 @@ export function updatedMetadata(
   };
 }
 
-/** CSR names may be anything that fits in a path; the base64url of `node-csr-…` has capitals and underscores. */
+/**
+ * A CSR name may be any path segment, because the base64url of `node-csr-…` has
+ * capitals and underscores.
+ */
 const nameForm = /^(?!\.{1,2}$)[^/%\s]+$/;
 
-/** Five characters after the prefix, of an alphabet without vowels, as upstream. */
+/** Adds five characters of upstream's alphabet, which has no vowels. */
 function generate(body: MetadataBody): string {
   const alphabet = 'bcdfghjklmnpqrstvwxz2456789';
   const suffix = Array.from(randomBytes(5), (byte) => alphabet[byte % alphabet.length]).join('');

@@ -3,15 +3,18 @@ import { StatusError } from './status-error.ts';
 
 export interface ChangeEvent<T extends ApiObject = ApiObject> {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
-  /** As it is after the change; of a deleted object the last state under a resourceVersion of its own. */
+  /**
+   * The object after the change. A deleted object keeps its last state, with a new
+   * resourceVersion.
+   */
   readonly object: T;
 }
 
 export type Listener<T extends ApiObject> = (event: ChangeEvent<T>) => void;
 
 /**
- * The one counter behind all resourceVersions. Numbers of different collections
- * are comparable, as with etcd, and a watch may start at any of them.
+ * The counter of all resourceVersions. As with etcd, resourceVersions of different
+ * collections are comparable, and a watch may start at any of them.
  */
 export class Revisions {
   #current = 1;
@@ -27,9 +30,9 @@ export class Revisions {
 }
 
 /**
- * The objects of one resource in memory, their latest changes, and whoever listens
- * for more. Changes are made in one synchronous step, so that listeners see them in
- * the order of their resourceVersions.
+ * The objects of one resource in memory, with their latest changes and the listeners. A
+ * change is synchronous, so that listeners see changes in the order of their
+ * resourceVersions.
  */
 export class ObjectStore<T extends ApiObject> {
   readonly #revisions: Revisions;
@@ -37,7 +40,7 @@ export class ObjectStore<T extends ApiObject> {
   readonly #objects = new Map<string, T>();
   readonly #listeners = new Set<Listener<T>>();
   #history: { readonly revision: number; readonly event: ChangeEvent<T> }[] = [];
-  /** The newest change that is no longer in the history: a watch from before it cannot be complete. */
+  /** The newest change that is not in the history. A watch from before it cannot be complete. */
   #forgotten = 0;
 
   constructor(revisions: Revisions, historyLimit: number) {
@@ -54,12 +57,12 @@ export class ObjectStore<T extends ApiObject> {
     return this.#objects.get(name);
   }
 
-  /** By name, as the API lists. */
+  /** Sorted by name, as the API does. */
   list(): T[] {
     return [...this.#objects.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   }
 
-  /** Puts an object in under the next resourceVersion, in place of one of the same name if there is one. */
+  /** Adds or replaces an object, with the next resourceVersion. */
   put(object: T): T {
     const type = this.#objects.has(object.metadata.name) ? 'MODIFIED' : 'ADDED';
     const stored = this.#stamp(object);
@@ -77,7 +80,7 @@ export class ObjectStore<T extends ApiObject> {
     return last;
   }
 
-  /** Hears every change from now on; call the result to stop. */
+  /** Calls the listener for every change from now on. The returned function stops that. */
   listen(listener: Listener<T>): () => void {
     this.#listeners.add(listener);
     return () => {
@@ -85,7 +88,10 @@ export class ObjectStore<T extends ApiObject> {
     };
   }
 
-  /** What changed after a resourceVersion. @throws StatusError Expired when part of it is forgotten */
+  /**
+   * Returns the changes after a resourceVersion. @throws StatusError Expired if some
+   * are no longer known
+   */
   since(revision: number): ChangeEvent<T>[] {
     if (revision < this.#forgotten) {
       throw new StatusError(

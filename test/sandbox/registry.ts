@@ -4,17 +4,21 @@ import type { User } from './authorization.ts';
 import type { ObjectStore } from './object-store.ts';
 import { StatusError } from './status-error.ts';
 
-/** A collection of objects with the rules for writing to it. Bodies are what clients send, unchecked. */
+/** A collection of objects, with its rules for writes. Bodies come from clients, unchecked. */
 export interface Registry<T extends ApiObject> {
   readonly resource: Resource;
   readonly store: ObjectStore<T>;
-  /** The object a client asks to create, not yet stored. @throws StatusError */
+  /** Returns the object that a client wants to create, without storing it. @throws StatusError */
   create(body: unknown, user: User): Promise<T>;
-  /** The object after a write through a subresource or, without one, to itself; not yet stored. @throws StatusError */
+  /**
+   * Returns the object after a write to a subresource or to the object, without storing
+   * it.
+   * @throws StatusError
+   */
   update(current: T, body: unknown, subresource: string | undefined): T;
 }
 
-/** @throws StatusError AlreadyExists, or what the registry refuses with */
+/** @throws StatusError AlreadyExists, or an error of the registry */
 export async function createObject<T extends ApiObject>(
   registry: Registry<T>,
   body: unknown,
@@ -51,7 +55,7 @@ export interface Write {
   readonly subresource: string | undefined;
 }
 
-/** @throws StatusError NotFound, or what the registry refuses with */
+/** @throws StatusError NotFound, or an error of the registry */
 export function updateObject<T extends ApiObject>(registry: Registry<T>, write: Write): T {
   const current = getObject(registry, write.name);
   return registry.store.put(registry.update(current, write.body, write.subresource));
@@ -62,7 +66,7 @@ export interface Preconditions {
   readonly resourceVersion?: string | undefined;
 }
 
-/** Removes an object if it is still the one meant. @throws StatusError NotFound or Conflict */
+/** Deletes an object if the preconditions hold. @throws StatusError NotFound or Conflict */
 export function deleteObject<T extends ApiObject>(
   registry: Registry<T>,
   name: string,

@@ -15,7 +15,7 @@ before(async () => {
 });
 after(() => running[Symbol.asyncDispose]());
 
-/** A POST whose body and type are given as they are. */
+/** Sends a POST with the given body and content type. */
 async function post(
   body: string | Buffer,
   type: string,

@@ -1,7 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import { StatusError } from './status-error.ts';
 
-/** Reads an object from a body; undefined when it is empty. @throws StatusError for one that is too large, of another type, or malformed */
+/**
+ * Reads an object from a body, or undefined from an empty one.
+ * @throws StatusError for a body that is too large, of another type, or malformed
+ */
 export async function readObject(request: IncomingMessage, limit: number): Promise<unknown> {
   const type = mediaType(request);
   if (type !== 'application/json' && type !== '') throw unsupported(type);
@@ -16,7 +19,8 @@ function mediaType(request: IncomingMessage): string {
 async function readBytes(request: IncomingMessage, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  // Leaving the loop must not destroy the request, whose socket the refusal goes out on.
+  // The end of the loop must not destroy the request, because its socket carries the
+  // response.
   const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
   for await (const chunk of body) {
     length += chunk.length;

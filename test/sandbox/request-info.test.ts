@@ -4,7 +4,7 @@ import { parseRequest } from './request-info.ts';
 
 const csrs = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
 
-/** `verb plural[/subresource] [name]`, or the kind of the answer. */
+/** `verb plural[/subresource] [name]`, or the kind of the result. */
 function summary(method: string, target: string): string {
   const info = parseRequest(method, target);
   if (info.kind !== 'resource') return info.kind;

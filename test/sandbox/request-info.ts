@@ -5,13 +5,13 @@ import type { ReviewKind } from './reviews.ts';
 import { pluralOf, reviews } from './reviews.ts';
 import { secretsPath } from './token-secret.ts';
 
-/** A request for objects: what it does, to which resource, and to which of them. */
+/** A request for objects of a resource. */
 export interface ResourceRequest {
   readonly kind: 'resource';
   readonly verb: Verb;
   readonly resource: Resource;
   readonly subresource?: string;
-  /** From the path, or the one that the field selector asks for. */
+  /** From the path or the field selector. */
   readonly name?: string;
   readonly query: URLSearchParams;
 }
@@ -22,14 +22,14 @@ export interface PathRequest {
   readonly path: string;
 }
 
-/** A question that is answered and not kept. */
+/** A review, which is answered and not stored. */
 export interface ReviewRequest {
   readonly kind: 'review';
   readonly path: string;
   readonly review: ReviewKind;
 }
 
-/** A Secret is only read, and only by its name. */
+/** A Secret can only be read, by name. */
 export interface SecretRequest {
   readonly kind: 'secret';
   readonly path: string;
@@ -57,7 +57,7 @@ const namedVerbs: Readonly<Record<string, Verb>> = {
   DELETE: 'delete',
 };
 
-/** What a method and a URL ask for. */
+/** Parses the method and the URL of a request. */
 export function parseRequest(method: string, target: string): RequestInfo {
   const url = URL.parse(target, 'https://sandbox');
   const segments = url === null ? undefined : decodeSegments(url.pathname);
@@ -141,7 +141,10 @@ function collectionRequest(parts: {
   return { kind: 'resource', verb, resource, ...selector, query };
 }
 
-/** Only `metadata.name=` selects here; to answer any other selector with everything would be wrong in silence. */
+/**
+ * Only `metadata.name=` is supported. To ignore another selector would return wrong
+ * results silently.
+ */
 function parseSelector(query: URLSearchParams): { name?: string } | { problem: string } {
   const labels = query.get('labelSelector') ?? '';
   if (labels !== '')

@@ -110,7 +110,7 @@ describe('reviews and the token Secret over HTTP', () => {
     running.sandbox.setApprovals(new Set(['nodeclient']));
     const { pem } = await makeRequest({ commonName: 'system:node:n1' });
     await client.must({ method: 'POST', path: csrsPath, body: csrBody('renewal', pem) });
-    // A later request is decided: the approver has passed over the first.
+    // A later CSR is approved, so the approver has already skipped the first one.
     await running.connectNode('n2');
     assert.deepEqual(
       running.sandbox.csrs().find(({ metadata }) => metadata.name === 'renewal')?.status,

@@ -5,7 +5,10 @@ import type { Approvals, User, Verb } from './authorization.ts';
 import { authorizePath, authorizeResource } from './authorization.ts';
 import { StatusError } from './status-error.ts';
 
-/** The questions that every authenticated user may ask about itself (system:basic-user); answered and not kept. */
+/**
+ * The reviews that every authenticated user may create (system:basic-user). They are
+ * not stored.
+ */
 export const reviews = [
   { group: 'authorization.k8s.io', kind: 'SelfSubjectAccessReview' },
   { group: 'authentication.k8s.io', kind: 'SelfSubjectReview' },
@@ -13,7 +16,7 @@ export const reviews = [
 
 export type ReviewKind = (typeof reviews)[number]['kind'];
 
-/** As it stands in a URL. */
+/** The plural in a URL. */
 export function pluralOf(kind: ReviewKind): string {
   return `${kind.toLowerCase()}s`;
 }
@@ -87,7 +90,7 @@ function isAllowed(
   ).ok;
 }
 
-/** A resource that is not served may be asked for all the same. */
+/** A review may name a resource that does not exist. */
 function resourceNamed(group: string, plural: string): Resource {
   const served = resources.find((known) => known.group === group && known.plural === plural);
   const other = { version: 'v1', kind: plural };

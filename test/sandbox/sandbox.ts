@@ -28,45 +28,45 @@ import { createObject, deleteObject, getObject, updateObject } from './registry.
 
 export interface SandboxOptions {
   readonly clock: Clock;
-  /** On 127.0.0.1; a free one when absent or 0. */
+  /** On 127.0.0.1. A free port when absent or 0. */
   readonly port?: number;
-  /** Lifetime of what the signers issue; a year when absent, as upstream. Any value above zero. */
+  /** Lifetime of issued certificates, above zero; a year when absent, as upstream. */
   readonly signingSeconds?: number;
-  /** Lifetime of the sandbox's CA, and with it of its server; ten years when absent. */
+  /** Lifetime of the sandbox's CA and of its serving certificate; ten years when absent. */
   readonly caSeconds?: number;
   /** Approve client certificates of kubelets by the upstream rules; on when absent. */
   readonly approving?: boolean;
-  /** Approve serving certificates that nodes ask for themselves, which a real cluster does not; off when absent. */
+  /** Approve a node's own serving certificates, which a real cluster does not; off when absent. */
   readonly approvingServing?: boolean;
-  /** Sign what is approved; on when absent. */
+  /** Sign approved CSRs; on when absent. */
   readonly signing?: boolean;
-  /** Signer names beside the built-in ones; what is approved for them is signed as it stands. */
+  /** Names of additional signers, which sign every approved CSR unchanged. */
   readonly customSigners?: readonly string[];
-  /** In the form `abcdef.0123456789abcdef`; made up when absent. */
+  /** In the form `abcdef.0123456789abcdef`; random when absent. */
   readonly bootstrapToken?: string;
-  /** After which the token is refused and its Secret gone; never when absent. */
+  /** Lifetime of the token and its Secret; unlimited when absent. */
   readonly bootstrapTokenSeconds?: number;
   /** 1 MiB when absent. */
   readonly maxBodyBytes?: number;
-  /** Changes kept for watches that start in the past, per resource; 1000 when absent. */
+  /** Number of past changes that are kept for watches, for each resource; 1000 when absent. */
   readonly historyLimit?: number;
-  /** Hears of what should not happen; ignored when absent. */
+  /** Receives unexpected errors; they are ignored when absent. */
   readonly onInternalError?: (error: unknown) => void;
 }
 
-/** A certificates API with its own CA. Everything is in memory and gone with it. */
+/** A certificates API with its own CA, which keeps everything in memory. */
 export interface Sandbox extends AsyncDisposable {
   /** `https://127.0.0.1:PORT`. */
   readonly server: string;
   readonly caPem: string;
-  /** The CA of the custom signers, which the API itself does not trust. */
+  /** The CA of the custom signers, which the API does not trust. */
   readonly customCaPem: string;
   bootstrapKubeconfig(): string;
   adminKubeconfig(): string;
   /** The latest requests, oldest first. */
   audit(): readonly AuditEntry[];
   csrs(): readonly CsrObject[];
-  /** These four throw AgentError API_NOT_FOUND when there is no such CSR. */
+  /** These four throw AgentError API_NOT_FOUND if there is no such CSR. */
   approve(csrName: string): void;
   deny(csrName: string, reason: string): void;
   fail(csrName: string, reason: string): void;
@@ -76,17 +76,17 @@ export interface Sandbox extends AsyncDisposable {
   setApproving(approving: boolean): void;
   setApprovingServing(approvingServing: boolean): void;
   setSigning(signing: boolean): void;
-  /** The bindings for automatic approval; all of them at the start. */
+  /** Sets the bindings for automatic approval. All exist at the start. */
   setApprovals(approvals: Approvals): void;
-  /** Leaves the port and breaks all connections; the state stays. */
+  /** Releases the port and breaks all connections. The objects stay. */
   stopListening(): Promise<void>;
-  /** Comes back to the same port. */
+  /** Listens on the same port again. */
   startListening(): Promise<void>;
 }
 
 const admin = { username: 'sandbox-admin', groups: ['system:masters', 'system:authenticated'] };
 
-/** @throws AgentError USAGE for a bad option, API_UNREACHABLE when the port is taken */
+/** @throws AgentError USAGE for an invalid option, API_UNREACHABLE if the port is in use */
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const parts = await assemble(options);
   const port = await parts.listener.listen(options.port ?? 0);
@@ -220,7 +220,7 @@ function sandboxOf(parts: Parts, port: number, stopCleaning: () => Promise<void>
   };
 }
 
-/** Once is enough: a condition that is there stays as it is. */
+/** An existing condition is not changed. */
 function addCondition(csrs: Registry<CsrObject>, name: string, condition: Condition): void {
   const csr = getObject(csrs, name);
   if (hasCondition(csr, condition.type)) return;

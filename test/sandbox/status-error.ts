@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../../src/core/errors.ts';
 import { AgentError } from '../../src/core/errors.ts';
 
-/** metav1.Status as the API sends it in place of an object. */
+/** The metav1.Status that the API sends instead of an object. */
 export interface Status {
   readonly kind: 'Status';
   readonly apiVersion: 'v1';
@@ -21,14 +21,14 @@ export interface StatusDetails {
   readonly causes?: readonly StatusCause[];
 }
 
-/** One field that is wrong; clients print `field: message`. */
+/** One invalid field. Clients print `field: message`. */
 export interface StatusCause {
   readonly reason: 'FieldValueInvalid' | 'FieldValueRequired' | 'FieldValueForbidden';
   readonly message: string;
   readonly field: string;
 }
 
-/** The reasons in use here with the HTTP status that belongs to each, and what it is to the rest of the program. */
+/** The reasons that the sandbox uses, with the HTTP status and the error code of each. */
 const reasons = {
   BadRequest: { code: 400, error: 'API_BAD_REQUEST' },
   Unauthorized: { code: 401, error: 'API_UNAUTHORIZED' },
@@ -47,8 +47,8 @@ const reasons = {
 export type StatusReason = keyof typeof reasons;
 
 /**
- * A refusal by the sandbox's API. Over HTTP it becomes a Status; to a caller in
- * the same process it is an AgentError like any other.
+ * An error of the sandbox's API. HTTP clients get a Status, and callers in the same
+ * process an AgentError.
  */
 export class StatusError extends AgentError {
   readonly status: Status;
@@ -68,7 +68,7 @@ export class StatusError extends AgentError {
   }
 }
 
-/** What the API answers to anything thrown; the text of an unexpected error stays inside. */
+/** Returns the Status for a thrown value, without the text of an unexpected error. */
 export function statusOf(error: unknown): Status {
   if (error instanceof StatusError) return error.status;
   return new StatusError('InternalError', 'Internal error occurred').status;

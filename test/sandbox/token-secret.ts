@@ -7,7 +7,7 @@ import { StatusError } from './status-error.ts';
 export interface BootstrapToken {
   /** `abcdef.0123456789abcdef`. */
   readonly token: string;
-  /** Absent: it does not expire. */
+  /** Absent if it does not expire. */
   readonly expiration?: Instant;
 }
 
@@ -18,8 +18,9 @@ export function isExpired({ expiration }: BootstrapToken, now: Instant): boolean
 }
 
 /**
- * The one Secret that the sandbox has: that of its bootstrap token, which upstream's
- * token cleaner deletes when it expires. For administrators, as everywhere.
+ * Returns the only Secret of the sandbox, which contains its bootstrap token. It
+ * disappears when the token expires, because upstream's token cleaner deletes it. Only
+ * administrators may read it.
  * @throws StatusError Forbidden, NotFound
  */
 export function readTokenSecret(

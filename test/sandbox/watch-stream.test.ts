@@ -19,7 +19,7 @@ interface WatchEvent {
   };
 }
 
-/** The events of a watch, one at a time; `next()` fails when the stream is over. */
+/** The events of a watch. `next()` rejects at the end of the stream. */
 class Watch implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #events: AsyncGenerator;
@@ -63,7 +63,7 @@ async function create(running: Running, ...names: readonly string[]): Promise<st
 
 const passive = { approving: false, signing: false };
 
-/** Lets time pass on the fake clock once the server's watch waits on it, as the cleaner always does. */
+/** Advances the fake clock when the watch of the server sleeps on it, beside the cleaner. */
 async function advance({ clock }: Running, ms: number): Promise<void> {
   while (clock.sleeping < 2) await new Promise((resolve) => setImmediate(resolve));
   await clock.advance(ms);

@@ -9,16 +9,16 @@ import { StatusError, statusOf } from './status-error.ts';
 
 export interface WatchParameters {
   readonly name?: string;
-  /** Start after this one; 0 starts with the objects as they are. */
+  /** Start after this resourceVersion. 0 starts with the existing objects. */
   readonly resourceVersion: number;
-  /** Tell the client how far it is, once a minute and at the end. */
+  /** Send bookmarks with the resourceVersion once a minute and at the end. */
   readonly bookmarks: boolean;
-  /** Begin with the objects as they are and mark the end of them, whatever the resourceVersion. */
+  /** Begin with the existing objects and mark their end, for any resourceVersion. */
   readonly initialEvents: boolean;
   readonly timeoutSeconds: number;
 }
 
-/** Upstream draws 30 to 60 minutes by lot; a client that cares says how long. */
+/** Upstream chooses a random time of 30 to 60 minutes if the client sets none. */
 const defaultTimeoutSeconds = 1800;
 
 /** @throws StatusError BadRequest */
@@ -40,20 +40,20 @@ export interface WatchStream<T extends ApiObject> {
   readonly clock: Clock;
 }
 
-/** Bytes a client may leave unread before it is cut off: it would otherwise grow in our memory. */
+/** The unread bytes after which a client is disconnected, because they occupy memory. */
 const mostUnread = 4 * 1024 * 1024;
 
 /**
- * Streams changes, one JSON object a line, until the time is over, the client goes
- * or the signal says so. The start and the listening happen in one step, so that no
- * change can fall between them.
+ * Streams changes as lines of JSON until the timeout, until the client disconnects or
+ * the signal aborts. It starts to listen in the same step in which it sends the first
+ * events, so that it misses no change.
  */
 export async function streamWatch<T extends ApiObject>(
   stream: WatchStream<T>,
   signal: AbortSignal,
 ): Promise<void> {
   const { response, store } = stream;
-  // Gone before it began: its 'close' has been and would never be heard.
+  // The client has disconnected already, so the event 'close' will not come again.
   if (response.closed) return;
   response.writeHead(200, { 'content-type': 'application/json' });
   response.flushHeaders();

@@ -20,12 +20,21 @@ export async function examine(...args: readonly string[]): Promise<Examination> 
   return { ...report, code, stdout, stderr };
 }
 
-export async function doctor(
-  ...args: readonly string[]
-): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
+export async function doctor(...args: readonly string[]): Promise<Ended> {
+  return nodecertd('doctor', ...args);
+}
+
+export interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The program itself, from its sources. */
+export async function nodecertd(...args: readonly string[]): Promise<Ended> {
   const main = join(import.meta.dirname, '../../src/main.ts');
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, 'doctor', ...args], (error, stdout, stderr) => {
+    execFile(process.execPath, [main, ...args], (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
     });
   });

@@ -1,8 +1,8 @@
 /**
- * The least that an agent of two processes can do on this runtime: the first starts
- * the second, which posts a request that lies ready, watches it and stores the pair.
- * No library, no key and no CSR of its own, no configuration, no check, no log, no
- * metrics. What it needs, any program of this shape needs; the rest is ours to answer for.
+ * The smallest possible agent of two processes on this runtime. The first process
+ * starts the second, which posts a prepared CSR, watches it and stores the pair. It has
+ * no library, configuration, check, log or metrics. Any such program needs at least
+ * this time; nodecertd is responsible for the difference.
  */
 import { fork } from 'node:child_process';
 import {

@@ -5,24 +5,24 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { second } from '../../../src/core/instant.ts';
 
-/** An agent running as a process of its own, as it does on a node. */
+/** An agent in its own process. */
 export interface AgentProcess extends AsyncDisposable {
-  /** How it ended; undefined while it runs. */
+  /** The exit code or signal; undefined while it runs. */
   readonly exited: string | undefined;
   lastLines(): Promise<string>;
 }
 
 const agentProgram = join(import.meta.dirname, '../../../src/main.ts');
 
-/** What to type to run the agent of this checkout, for hints. */
+/** The command line that runs the agent from this checkout, for hints. */
 export const agentCommand = `${process.execPath} ${agentProgram}`;
 
-/** Starts `nodecertd run`, with its log in a file. Disposing ends it and waits for that. */
+/** Starts `nodecertd run` with its log in a file. Disposing stops it and waits for its end. */
 export function startAgentProcess(configFile: string, logFile: string): AgentProcess {
   const log = openSync(logFile, 'a', 0o600);
   const child = spawn(process.execPath, [agentProgram, 'run', '--config', configFile], {
     stdio: ['ignore', log, log],
-    // Ctrl-C in the terminal is for the sandbox, which ends the agent first.
+    // Ctrl-C in the terminal must reach only the sandbox, which stops the agent first.
     detached: true,
   });
   closeSync(log);

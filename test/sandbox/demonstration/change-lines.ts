@@ -4,8 +4,8 @@ import { timeOfDay } from './live-table.ts';
 import { nextAttemptIn, oneLine, shortSerial } from '../../../src/cli/text.ts';
 
 /**
- * What is new in `after`, one line for each certificate whose state changed: the
- * live table for pipes and files. Time passing is no change, so a line is never repeated.
+ * Returns a line for each certificate whose state has changed. It replaces the live
+ * table in pipes and files. Passing time is not a change, so no line is repeated.
  */
 export function changeLines(before: AgentStatus | undefined, after: AgentStatus): string[] {
   const known = new Map(before?.certificates.map((entry) => [entry.name, fingerprint(entry)]));
@@ -14,7 +14,7 @@ export function changeLines(before: AgentStatus | undefined, after: AgentStatus)
     .map((entry) => `${timeOfDay(after.now)} ${entry.name}: ${describe(entry, after.now)}`);
 }
 
-/** All that makes a line worth printing, and nothing that moves by itself. */
+/** The values that make a line worth printing, without those that change with time. */
 function fingerprint({ state, current, csr, lastFailure, overdue }: CertificateStatus): string {
   return JSON.stringify([state, current?.serial, csr?.name, lastFailure?.at, overdue]);
 }

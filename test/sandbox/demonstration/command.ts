@@ -17,7 +17,7 @@ interface SandboxOptions {
   readonly directory?: string;
 }
 
-/** A control plane to try things on, until Ctrl-C. */
+/** Runs a sandbox until Ctrl-C. */
 export function configure(
   command: Command,
   context: SandboxContext,
@@ -49,7 +49,7 @@ export function configure(
     });
 }
 
-/** For programs of others: says what is there and waits. */
+/** Prints the addresses and files for other programs, and waits. */
 async function serve(
   session: SandboxSession,
   { stdout, environment }: SandboxContext,
@@ -77,7 +77,7 @@ ${session.kept ? 'Ctrl-C ends it; the folder stays.' : 'Ctrl-C ends it and remov
   return true;
 }
 
-/** The first signal ends things in order; whoever sends a second one does not want to wait. */
+/** The first signal stops cleanly, and a second one exits at once. */
 function stopOnSignals(): AbortSignal {
   const stop = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -101,7 +101,7 @@ function port(text: string): number {
   return Number(text);
 }
 
-/** Below ten seconds the agent's own minimum between two rotations would get in the way. */
+/** The agent's minimum delay between two rotations rules out shorter lifetimes. */
 function lifetime(text: string): number {
   const seconds = parseDuration(text);
   if (seconds === undefined || seconds < 15) {

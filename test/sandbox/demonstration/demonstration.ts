@@ -22,17 +22,17 @@ export interface DemonstrationOptions {
   readonly session: SandboxSession;
   readonly context: SandboxContext;
   readonly signal: AbortSignal;
-  /** Ends by itself after so many rotations of each certificate. */
+  /** Ends after this number of rotations of each certificate. */
   readonly rotations: number | undefined;
 }
 
 const nodeName = 'sandbox-node';
-/** Often enough for a bar that moves, seldom enough to cost nothing. */
+/** Often enough for a moving bar, and cheap enough. */
 const interval = second / 4;
 
 /**
- * Runs a real agent, as a process of its own, against the sandbox and shows what
- * its /status says. True when it ended as it should.
+ * Runs a real agent against the sandbox in its own process and shows its /status.
+ * Returns true if it ended as it should.
  */
 export async function runDemonstration(options: DemonstrationOptions): Promise<boolean> {
   const { session, context } = options;
@@ -56,7 +56,7 @@ export async function runDemonstration(options: DemonstrationOptions): Promise<b
   }
 }
 
-/** A Node with an address, and a configuration with nothing outside the session's folder. */
+/** Creates a Node with an address, and a configuration with all files in the session's folder. */
 async function prepare(session: SandboxSession): Promise<string> {
   const { directory } = session;
   await session.sandbox.setNodeAddresses(nodeName, [
@@ -72,7 +72,7 @@ async function prepare(session: SandboxSession): Promise<string> {
     bootstrapKubeconfig: session.bootstrapKubeconfig,
     certificateDirectory: join(directory, 'pki'),
     stateDirectory: join(directory, 'state'),
-    // Some systems keep their temporary files in memory.
+    // Some systems have /tmp in memory.
     store: { acceptVolatileDirectory: true },
     metrics: { address: '127.0.0.1:0' },
     log: { format: 'text', level: 'debug' },
@@ -81,7 +81,7 @@ async function prepare(session: SandboxSession): Promise<string> {
   return file;
 }
 
-/** The agent tells where it listens in its state file, as soon as it does. */
+/** The agent writes its metrics address to its state file as soon as it listens. */
 async function findAddress(
   agent: AgentProcess,
   options: DemonstrationOptions,
@@ -97,7 +97,7 @@ async function findAddress(
   }
 }
 
-/** False when it is time to stop. */
+/** Returns false when it is time to stop. */
 async function paused({ context, signal }: DemonstrationOptions): Promise<boolean> {
   try {
     await context.clock.sleep(interval, signal);
@@ -108,7 +108,7 @@ async function paused({ context, signal }: DemonstrationOptions): Promise<boolea
   }
 }
 
-/** The first pair of a certificate is no rotation. */
+/** The first pair of a certificate is not a rotation. */
 function isDone(status: AgentStatus, rotations: number | undefined): boolean {
   if (rotations === undefined) return false;
   return status.certificates.every((certificate) => certificate.rotations > rotations);
@@ -123,7 +123,7 @@ async function fail(agent: AgentProcess, { stderr }: SandboxContext): Promise<fa
   return false;
 }
 
-/** Short lines, relative to the folder: a screen that does not wrap cuts off what is longer than it is wide. */
+/** Short lines with relative paths, because the screen cuts off long lines. */
 function guide(session: SandboxSession, address: HostPort): string[] {
   return [
     `An agent is at work in ${session.directory}`,
@@ -172,7 +172,7 @@ function liveView(introduction: readonly string[]): View {
       screen.draw((columns) => [...introduction, ...table(columns)]);
     },
     [Symbol.dispose]: () => {
-      // What stays in the terminal must not invite to things that are gone.
+      // The last picture must not contain hints to files that no longer exist.
       if (last !== undefined) screen.draw(table);
       screen.close();
     },

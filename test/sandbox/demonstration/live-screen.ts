@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 
-/** The part of a terminal stream that is drawn on; process.stdout is one. */
+/** The used part of a terminal stream such as process.stdout. */
 export interface Terminal {
   readonly columns?: number;
   readonly rows?: number;
@@ -9,7 +9,7 @@ export interface Terminal {
   off(event: 'resize', listener: () => void): unknown;
 }
 
-/** What must be undone on the way out happens through these; `process` has all three. */
+/** The used part of `process`, to restore the terminal at the exit. */
 export interface ProcessEvents {
   once(event: string, listener: () => void): unknown;
   off(event: string, listener: () => void): unknown;
@@ -19,10 +19,13 @@ export interface ProcessEvents {
 }
 
 const escape = '\u001b[';
-/** The alternate screen leaves the scrollback as it was; without wrapping a line too long cannot push the others down. */
+/**
+ * The alternate screen keeps the scrollback. Without wrapping, a long line cannot push
+ * down the others.
+ */
 const enter = `${escape}?1049h${escape}?25l${escape}?7l${escape}2J`;
 const leave = `${escape}?7h${escape}?25h${escape}?1049l`;
-/** Terminals that know it show all of an update at once; the others ignore it. */
+/** Terminals that support it show an update at once. Others ignore it. */
 const beginUpdate = `${escape}?2026h`;
 const endUpdate = `${escape}?2026l`;
 const eraseToEnd = `${escape}K`;
@@ -30,9 +33,8 @@ const eraseToEnd = `${escape}K`;
 const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
- * Draws lines over the ones before without flicker: only those that changed are
- * written again, none is erased before its new text is there. Whatever way the
- * process ends, the cursor and the old screen come back.
+ * Draws lines without flicker: it writes only changed lines, and erases no line before
+ * its new text. It restores the cursor and the old screen however the process ends.
  */
 export class LiveScreen {
   readonly #terminal: Terminal;
@@ -46,14 +48,17 @@ export class LiveScreen {
     this.#process = processEvents;
   }
 
-  /** Shows what `content` returns for the width of the terminal, and asks it again after a resize. */
+  /**
+   * Draws the lines that `content` returns for the width of the terminal, and again
+   * after a resize.
+   */
   draw(content: (columns: number) => readonly string[]): void {
     this.#content = content;
     if (!this.#open) this.#enter();
     this.#paint();
   }
 
-  /** Brings the old screen back and leaves the last picture on it. Closing twice does no harm. */
+  /** Restores the old screen and leaves the last picture on it. A second call does nothing. */
   close(): void {
     if (!this.#open) return;
     this.#restore();
@@ -83,7 +88,10 @@ export class LiveScreen {
     this.#terminal.write(leave);
   };
 
-  /** A signal that nobody else handles would have ended the process: it still does, with the terminal in order. */
+  /**
+   * A signal without another handler would have ended the process. It still does, after
+   * the terminal is restored.
+   */
   #signalled(signal: (typeof endingSignals)[number]): void {
     const others = this.#process.listenerCount(signal);
     if (others > 0) return;
@@ -97,7 +105,7 @@ export class LiveScreen {
     SIGHUP: (): void => this.#signalled('SIGHUP'),
   };
 
-  /** After a resize nothing on the screen can be trusted to be where it was. */
+  /** After a resize, lines may have moved, so everything is drawn again. */
   #resized = (): void => {
     this.#shown = [];
     this.#terminal.write(`${escape}2J`);
@@ -122,7 +130,7 @@ export class LiveScreen {
   }
 }
 
-/** Behind a full line the cursor stands on its last character, and erasing would take that away. */
+/** After a full line the cursor is on its last character, which an erase would remove. */
 function overwrite(line: string, columns: number): string {
   const width = Array.from(stripVTControlCharacters(line)).length;
   return width < columns ? line + eraseToEnd : line;

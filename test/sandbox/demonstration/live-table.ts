@@ -12,7 +12,7 @@ export interface LiveTableOptions {
 
 type Tone = 'good' | 'busy' | 'warn' | 'bad' | 'faint' | 'plain';
 
-/** A stretch of text in one color. Widths are counted on the text, colors come last. */
+/** A text in one color. Widths are computed before colors are added. */
 interface Span {
   readonly text: string;
   readonly tone: Tone;
@@ -29,8 +29,8 @@ const minimumBar = 10;
 const maximumBar = 40;
 
 /**
- * The certificates as lines of exactly `columns` cells at most: a heading and a row
- * each. Narrow terminals lose the last event first, then the serial number, then the bar.
+ * Returns a heading and a line for each certificate, of at most `columns` cells. Narrow
+ * terminals lose the last event first, then the serial number, then the bar.
  */
 export function renderLiveTable(status: AgentStatus, options: LiveTableOptions): string[] {
   const { certificates, now } = status;
@@ -97,8 +97,8 @@ function column(heading: string, width: number, cell: Column['cell']): Column {
 }
 
 /**
- * `━━━━━━━╌╌╌│╌╌`: what has passed of the lifetime, what is left, and where rotation
- * falls due. Empty while there is no certificate, dotted for a self-signed stand-in.
+ * `━━━━━━━╌╌╌│╌╌`: the elapsed lifetime, the rest, and the rotation deadline. Empty
+ * without a certificate, and dotted for a temporary self-signed certificate.
  */
 function lifetimeBar(entry: CertificateStatus, now: Instant, width: number): Span[] {
   const { current, rotationDeadline } = entry;
@@ -163,7 +163,7 @@ function lastEvent(entry: CertificateStatus, now: Instant): Span {
   return faint(`${timeOfDay(lastEvent.at)} ${oneLine(lastEvent.text)}`);
 }
 
-/** `12:30:01` in UTC, as the log has it. */
+/** `12:30:01` in UTC, as in the log. */
 export function timeOfDay(instant: Instant): string {
   return new Date(instant).toISOString().slice(11, 19);
 }
@@ -174,7 +174,10 @@ function fill(spans: readonly Span[], width: number): Span[] {
   return joinAlike(spans);
 }
 
-/** Neighbors of one color become one stretch: a bar is three or four escape sequences, not forty. */
+/**
+ * Merges neighbors of one color, so that a bar needs three or four escape sequences
+ * instead of forty.
+ */
 function joinAlike(spans: readonly Span[]): Span[] {
   const joined: Span[] = [];
   for (const span of spans) {
@@ -194,7 +197,7 @@ function plain(text: string): Span {
   return { text, tone: 'plain' };
 }
 
-/** The sixteen colors that every theme defines; never white or black, which may be the background. */
+/** Colors that every theme defines, without white and black, which may be the background. */
 const codes: Readonly<Record<Tone, string>> = {
   good: '32',
   busy: '36',

@@ -1,4 +1,4 @@
-/** What `make run` starts: the sandbox, and with --agent a real agent against it. */
+/** `make run` starts this program: the sandbox, and with --agent a real agent. */
 import { hostname } from 'node:os';
 import { Command, CommanderError } from 'commander';
 import { exitCodes } from '../../../src/cli/exit-code.ts';

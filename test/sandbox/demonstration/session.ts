@@ -7,24 +7,24 @@ import { systemClock } from '../../../src/sys/clock.ts';
 
 export interface SessionOptions {
   readonly lifetimeSeconds: number;
-  /** 0 takes a free one. */
+  /** 0 selects a free port. */
   readonly port: number;
-  /** Kept afterwards; without it a temporary folder is made and removed. */
+  /** This folder is kept. Without it, a temporary folder is created and removed. */
   readonly directory?: string;
 }
 
-/** A running sandbox with the files that others need to use it. */
+/** A running sandbox with its kubeconfigs. */
 export interface SandboxSession extends AsyncDisposable {
   readonly sandbox: Sandbox;
   readonly server: string;
   readonly directory: string;
-  /** The directory stays when the session ends. */
+  /** Whether the folder stays when the session ends. */
   readonly kept: boolean;
   readonly bootstrapKubeconfig: string;
   readonly adminKubeconfig: string;
 }
 
-/** Starts a sandbox that approves everything a node may ask for, and writes its kubeconfigs. */
+/** Starts a sandbox that approves every certificate of a node, and writes its kubeconfigs. */
 export async function openSession(options: SessionOptions): Promise<SandboxSession> {
   const kept = options.directory === undefined ? undefined : resolve(options.directory);
   const directory = kept ?? (await mkdtemp(join(tmpdir(), 'nodecertd-sandbox-')));

@@ -1,8 +1,4 @@
-import { readFile, realpath } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { stringify } from 'yaml';
-import { makeDirectory, removeStrays, replaceFile } from './atomic-file.ts';
-import { attempt, unlessMissing } from '../sys/file-error.ts';
 
 /** The cluster of the bootstrap kubeconfig, as it has to stand in the kubelet's own. */
 export interface KubeconfigCluster {
@@ -67,25 +63,6 @@ export function kubeletKubeconfig({ cluster, certificatePath }: KubeconfigConten
   };
   // Quoted is what either version of YAML takes for something else than text: readers differ.
   return stringify(document, { indentSeq: false, lineWidth: 0, version: '1.1', compat: 'core' });
-}
-
-/**
- * Puts the kubeconfig in place at once and for its owner alone, through a link if
- * there is one. Equal content is left as it is, so that nobody who watches the file
- * is woken.
- * @returns whether it had to be written
- * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO
- */
-export async function writeKubeconfig(path: string, content: KubeconfigContent): Promise<boolean> {
-  const wanted = Buffer.from(kubeletKubeconfig(content));
-  const target =
-    (await unlessMissing(() => attempt('resolve', path, () => realpath(path)))) ?? path;
-  const found = await unlessMissing(() => attempt('read', target, () => readFile(target)));
-  if (found?.equals(wanted) === true) return false;
-  await makeDirectory(dirname(target));
-  await removeStrays(target);
-  await replaceFile(target, wanted, 0o600);
-  return true;
 }
 
 function base64(bytes: Uint8Array | undefined): string | undefined {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFile, readdir, readlink, stat, symlink, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
-import type { KubeconfigCluster } from '../../src/store/kubeconfig-writer.ts';
-import { kubeletKubeconfig, writeKubeconfig } from '../../src/store/kubeconfig-writer.ts';
+import type { KubeconfigCluster } from '../../src/store/kubelet-kubeconfig.ts';
+import { kubeletKubeconfig } from '../../src/store/kubelet-kubeconfig.ts';
 import { makePair, temporaryDirectory } from './pairs.ts';
 
 const certificatePath = '/var/lib/kubelet/pki/kubelet-client-current.pem';
@@ -120,30 +120,4 @@ test('kubeletKubeconfig() is read back as it was meant, whatever the values look
       assert.ok(access.credential.clientCertificate !== undefined);
     }),
   );
-});
-
-const cluster: KubeconfigCluster = { server: 'https://api:6443', insecureSkipTlsVerify: false };
-const content = { cluster, certificatePath };
-
-test('writeKubeconfig() writes for the owner alone, and not again what is there already', async (t) => {
-  const path = join(await temporaryDirectory(t), 'etc', 'kubelet.conf');
-  assert.equal(await writeKubeconfig(path, content), true);
-  assert.equal(await readFile(path, 'utf8'), kubeletKubeconfig(content));
-  const before = await stat(path);
-  assert.equal(before.mode & 0o7777, 0o600);
-  assert.equal(await writeKubeconfig(path, content), false);
-  assert.equal((await stat(path)).ino, before.ino);
-});
-
-test('writeKubeconfig() replaces other content, through a link, and leaves no stray', async (t) => {
-  const directory = await temporaryDirectory(t);
-  const [target, link] = [join(directory, 'real.conf'), join(directory, 'kubelet.conf')];
-  await writeFile(target, 'token: abc', { mode: 0o644 });
-  await symlink('real.conf', link);
-  await writeFile(join(directory, '.nodecertd-0011223344556677.real.conf'), 'cut short');
-  assert.equal(await writeKubeconfig(link, content), true);
-  assert.equal(await readlink(link), 'real.conf');
-  assert.equal(await readFile(target, 'utf8'), kubeletKubeconfig(content));
-  assert.equal((await stat(target)).mode & 0o7777, 0o600);
-  assert.deepEqual(await readdir(directory), ['kubelet.conf', 'real.conf']);
 });

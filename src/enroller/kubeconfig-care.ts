@@ -1,0 +1,80 @@
+import type { PairFacts } from '../core/certificate.ts';
+import type { AgentConfig } from '../core/config.ts';
+import type { EnrollerReport, Finding } from '../core/enroller-protocol.ts';
+import type { Failure } from '../core/errors.ts';
+import { hasCode, toFailure } from '../core/errors.ts';
+import type { ClusterEndpoint } from '../kube/cluster-access.ts';
+import { loadKubeconfig } from '../kube/kubeconfig.ts';
+import { NodeKubeconfig } from '../store/node-kubeconfig.ts';
+import type { Clock } from '../sys/clock.ts';
+
+/**
+ * Keeps the kubeconfig usable for the kubelet: writes it after a bootstrap, writes it
+ * again when it is missing or damaged, and reports what it did and what is wrong.
+ */
+export class KubeconfigCare {
+  readonly #file: NodeKubeconfig;
+  readonly #bootstrap: string | undefined;
+  readonly #clock: Clock;
+  readonly #report: (report: EnrollerReport) => void;
+
+  constructor(options: {
+    readonly config: AgentConfig;
+    /** The `-current.pem` link of the client certificate. */
+    readonly clientPair: string;
+    readonly clock: Clock;
+    readonly report: (report: EnrollerReport) => void;
+  }) {
+    const { config, clientPair: certificatePath, clock, report } = options;
+    this.#file = new NodeKubeconfig({ config, certificatePath, clock });
+    this.#bootstrap = config.bootstrapKubeconfig;
+    this.#clock = clock;
+    this.#report = report;
+  }
+
+  /** @throws AgentError KUBECONFIG_INVALID when another file is at the path; STORE_* */
+  async write(cluster: ClusterEndpoint): Promise<void> {
+    const findings = await this.#file.write(cluster);
+    this.#tell(findings, undefined);
+  }
+
+  /**
+   * Between the swap of the first pair and the kubeconfig the agent may have been killed,
+   * or the disk full; later a hard reset may damage the file. Without a kubeconfig the
+   * kubelet cannot use the certificate. Never fails: the certificate is rotated all the same.
+   */
+  async check(pair: PairFacts | undefined): Promise<void> {
+    const usable = pair !== undefined && !pair.selfSigned && this.#clock.now() < pair.notAfter;
+    try {
+      const findings = usable ? await this.#file.recover(await this.#bootstrapCluster()) : [];
+      this.#tell(findings, await this.#failure({ usable }));
+    } catch (error) {
+      this.#tell([], toFailure(error));
+    }
+  }
+
+  #tell(findings: readonly Finding[], failure: Failure | undefined): void {
+    const { path } = this.#file;
+    this.#report({ type: 'kubeconfig', path, findings, ...(failure !== undefined && { failure }) });
+  }
+
+  /** Before the first pair a kubeconfig may be missing, damaged, or name a pair that is not there. */
+  async #failure({ usable }: { readonly usable: boolean }): Promise<Failure | undefined> {
+    try {
+      (await loadKubeconfig(this.#file.path))[Symbol.dispose]();
+      return undefined;
+    } catch (error) {
+      if (hasCode(error, 'KUBECONFIG_UNSUPPORTED')) return toFailure(error);
+      const cluster = await this.#bootstrapCluster();
+      await this.#file.requireReplaceable(cluster === undefined ? [] : [cluster]);
+      return usable ? toFailure(error) : undefined;
+    }
+  }
+
+  async #bootstrapCluster(): Promise<ClusterEndpoint | undefined> {
+    if (this.#bootstrap === undefined) return undefined;
+    const access = await loadKubeconfig(this.#bootstrap).catch(() => undefined);
+    access?.[Symbol.dispose]();
+    return access?.cluster;
+  }
+}

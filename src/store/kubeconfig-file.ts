@@ -1,0 +1,190 @@
+import { X509Certificate } from 'node:crypto';
+import { realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import * as v from 'valibot';
+import { parse } from 'yaml';
+import { hasErrno } from '../core/errors.ts';
+import { withoutSecrets } from '../core/printable.ts';
+import { attempt, storeError, unlessMissing } from '../sys/file-error.ts';
+import { readSmallFile } from '../sys/small-file.ts';
+
+/** What is at the path of the node's kubeconfig, as far as it may be replaced. */
+export type KubeconfigFile =
+  | { readonly kind: 'missing' }
+  /** The kubeconfig of this node, whoever wrote it. */
+  | { readonly kind: 'own'; readonly bytes: Uint8Array; readonly namesPair: boolean }
+  /** The remains of such a kubeconfig; `reason` follows the path in a sentence. */
+  | { readonly kind: 'damaged'; readonly bytes: Uint8Array; readonly reason: string }
+  /** Anything else; `found` follows "is" in a sentence. */
+  | { readonly kind: 'foreign'; readonly found: string };
+
+export interface KubeconfigOwner {
+  readonly nodeName: string;
+  /** The `-current.pem` link of the client certificate. */
+  readonly certificatePath: string;
+}
+
+/**
+ * Tells the node's own kubeconfig from every other file by its content. A marker of ours
+ * would be missing from each kubeconfig that a kubelet or kubeadm wrote, and would be lost
+ * when either of them writes it again. All three write one cluster, one context and one
+ * user, who is this node: the user names the pair that is kept here, or has a certificate
+ * for system:node:NAME.
+ *
+ * A file that was cut off by a hard reset says nothing about its user any more. It is ours
+ * if what is left is the beginning of a kubeconfig that is known to belong here.
+ * @param known earlier or expected contents of the file
+ * @throws AgentError STORE_PERMISSIONS, STORE_IO when the file cannot be read
+ */
+export async function readKubeconfigFile(
+  path: string,
+  owner: KubeconfigOwner,
+  known: readonly Uint8Array[],
+): Promise<KubeconfigFile> {
+  const found = await unlessMissing(() => attempt('check', path, () => stat(path)));
+  if (found === undefined) return { kind: 'missing' };
+  if (found.isDirectory()) return { kind: 'foreign', found: 'a directory' };
+  if (!found.isFile()) return { kind: 'foreign', found: 'not a regular file' };
+  const bytes = await readBytes(path);
+  if (bytes === undefined) return { kind: 'foreign', found: `a file of ${found.size} bytes` };
+  const reason = damageOf(bytes, known);
+  if (reason !== undefined) return { kind: 'damaged', bytes, reason };
+  const judgment = await judgeText(bytes, { ...owner, folder: dirname(path) });
+  return judgment.kind === 'own' ? { ...judgment, bytes } : judgment;
+}
+
+const largestFile = 1024 * 1024;
+
+/** Undefined for a file that is too large to be a kubeconfig. */
+async function readBytes(path: string): Promise<Uint8Array | undefined> {
+  try {
+    return await readSmallFile(path, largestFile);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw storeError('read', path, error);
+  }
+}
+
+/** File systems cut a file short at a power loss, or keep its size and fill it with NUL bytes. */
+function damageOf(bytes: Uint8Array, known: readonly Uint8Array[]): string | undefined {
+  if (bytes.every((byte) => blank.has(byte))) return 'is empty';
+  const isRemains = known.some(
+    (whole) =>
+      bytes.length <= whole.length &&
+      bytes.every((byte, index) => byte === 0 || byte === whole[index]) &&
+      !sameText(bytes, whole),
+  );
+  if (!isRemains) return undefined;
+  const end = bytes.indexOf(0);
+  return `is cut off after ${end === -1 ? bytes.length : end} bytes`;
+}
+
+/** NUL, tab, line feed, carriage return, space. */
+const blank: ReadonlySet<number> = new Set([0, 9, 10, 13, 32]);
+
+function sameText(a: Uint8Array, b: Uint8Array): boolean {
+  const [left, right] = [a, b].map((bytes) => Buffer.from(bytes).toString('latin1').trimEnd());
+  return left === right;
+}
+
+type Judgment =
+  | { readonly kind: 'own'; readonly namesPair: boolean }
+  | { readonly kind: 'foreign'; readonly found: string };
+
+const text = v.nullish(v.string());
+const userSchema = v.looseObject({
+  'client-certificate': text,
+  'client-certificate-data': text,
+  'client-key': text,
+});
+const kubeconfigSchema = v.looseObject({
+  clusters: v.strictTuple([v.looseObject({ name: v.string() })]),
+  contexts: v.strictTuple([v.looseObject({ name: v.string() })]),
+  users: v.strictTuple([v.looseObject({ name: v.string(), user: userSchema })]),
+});
+const documentSchema = v.looseObject({ kind: text, apiVersion: text });
+
+async function judgeText(
+  bytes: Uint8Array,
+  owner: KubeconfigOwner & { readonly folder: string },
+): Promise<Judgment> {
+  const value = parseText(bytes);
+  if (typeof value === 'string') return { kind: 'foreign', found: value };
+  const document = v.safeParse(documentSchema, value.document);
+  if (!document.success || Array.isArray(value.document))
+    return { kind: 'foreign', found: 'YAML that is not a kubeconfig' };
+  const other = otherKind(document.output);
+  if (other !== undefined) return { kind: 'foreign', found: other };
+  const kubeconfig = v.safeParse(kubeconfigSchema, value.document);
+  if (!kubeconfig.success) {
+    const found = 'a kubeconfig without exactly one cluster, one context and one user';
+    return { kind: 'foreign', found };
+  }
+  const { name, user } = kubeconfig.output.users[0];
+  if (await namesPair(user, owner)) return { kind: 'own', namesPair: true };
+  if (await isNode(user, owner)) return { kind: 'own', namesPair: false };
+  const shown = withoutSecrets(name, 80);
+  return { kind: 'foreign', found: `a kubeconfig whose user ${shown} is not this node` };
+}
+
+/** The document, or what the bytes are when they are no document. */
+function parseText(bytes: Uint8Array): { readonly document: unknown } | string {
+  if (bytes.includes(0)) return 'binary data';
+  try {
+    const decoded = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return { document: parse(decoded, { logLevel: 'error' }) };
+  } catch (error) {
+    return error instanceof TypeError ? 'binary data' : 'text that is not valid YAML';
+  }
+}
+
+/** `a KubeletConfiguration (kubelet.config.k8s.io/v1beta1)`; client-go reads a kubeconfig without a kind too. */
+function otherKind({ kind, apiVersion }: v.InferOutput<typeof documentSchema>): string | undefined {
+  if (kind === 'Config' || (!kind && apiVersion === 'v1')) return undefined;
+  if (!kind) return 'YAML without a kind';
+  const version = apiVersion ? ` (${withoutSecrets(apiVersion, 80)})` : '';
+  return `a ${withoutSecrets(kind, 80)}${version}`;
+}
+
+type User = v.InferOutput<typeof userSchema>;
+
+/** Both halves have to be the link: a rotated certificate with another key is no pair. */
+async function namesPair(
+  user: User,
+  { certificatePath, folder }: KubeconfigOwner & { readonly folder: string },
+): Promise<boolean> {
+  const files = [user['client-certificate'], user['client-key']];
+  if (user['client-certificate-data'] || files.some((file) => !file)) return false;
+  const wanted = await canonical(certificatePath);
+  const named = await Promise.all(files.map((file) => canonical(resolve(folder, file ?? ''))));
+  return named.every((file) => file === wanted);
+}
+
+async function isNode(
+  user: User,
+  { nodeName, folder }: KubeconfigOwner & { readonly folder: string },
+): Promise<boolean> {
+  const { 'client-certificate-data': data, 'client-certificate': file } = user;
+  try {
+    const pem = data
+      ? Buffer.from(data, 'base64')
+      : file
+        ? await readBytes(resolve(folder, file))
+        : undefined;
+    if (pem === undefined) return false;
+    const { subject } = new X509Certificate(pem);
+    return subject.split('\n').includes(`CN=system:node:${nodeName}`);
+  } catch {
+    // No file or no certificate there: nothing says that the user is this node.
+    return false;
+  }
+}
+
+/** The path with its folders resolved, its last part as it is. */
+async function canonical(path: string): Promise<string> {
+  const folder = await realpath(dirname(path)).catch((error: unknown) => {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return dirname(path);
+    throw error;
+  });
+  return join(folder, basename(path));
+}

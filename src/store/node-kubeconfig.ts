@@ -1,0 +1,206 @@
+import { readlink, realpath } from 'node:fs/promises';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import * as v from 'valibot';
+import { parse } from 'yaml';
+import type { AgentConfig } from '../core/config.ts';
+import type { Finding } from '../core/enroller-protocol.ts';
+import { AgentError } from '../core/errors.ts';
+import type { Clock } from '../sys/clock.ts';
+import { attempt, unlessMissing } from '../sys/file-error.ts';
+import { makeDirectory, removeStrays, replaceFile } from './atomic-file.ts';
+import { keepCopy } from './kept-copies.ts';
+import type { KubeconfigFile } from './kubeconfig-file.ts';
+import { readKubeconfigFile } from './kubeconfig-file.ts';
+import type { KubeconfigCluster } from './kubelet-kubeconfig.ts';
+import { kubeletKubeconfig } from './kubelet-kubeconfig.ts';
+
+export interface NodeKubeconfigOptions {
+  readonly config: Pick<AgentConfig, 'kubeconfig' | 'stateDirectory' | 'nodeName'>;
+  /** The `-current.pem` link of the client certificate. */
+  readonly certificatePath: string;
+  readonly clock: Clock;
+}
+
+/**
+ * The kubeconfig through which kubelet and agent use the client certificate. Only the
+ * node's own kubeconfig is ever replaced, and its last intact text is remembered, so that
+ * a file that a hard reset emptied or cut off can be written again.
+ *
+ * The memory is a file of its own in the state directory, mode 0600, and not a part of
+ * state.json, which every user may read: `proxy-url` can hold a password. Keys and tokens
+ * never get there, since only a kubeconfig that names the pair is remembered.
+ */
+export class NodeKubeconfig {
+  readonly path: string;
+  /** Where the last intact text is remembered: a kubeconfig that can be loaded. */
+  readonly memory: string;
+  readonly #options: NodeKubeconfigOptions;
+
+  constructor(options: NodeKubeconfigOptions) {
+    this.#options = options;
+    this.path = options.config.kubeconfig;
+    this.memory = join(options.config.stateDirectory, 'kubeconfig');
+  }
+
+  /**
+   * What is at the path now. An intact kubeconfig that names the pair is not remembered
+   * by this, so that `doctor` and `status` change nothing.
+   * @param clusters what the file may have been written for, besides what is remembered
+   * @throws AgentError STORE_PERMISSIONS, STORE_IO
+   */
+  async inspect(clusters: readonly KubeconfigCluster[] = []): Promise<KubeconfigFile> {
+    const remembered = await this.#remembered();
+    const known = [
+      ...(remembered === undefined ? [] : [remembered]),
+      ...clusters.map((cluster) => this.#contentFor(cluster)),
+    ];
+    return readKubeconfigFile(this.path, this.#owner, known);
+  }
+
+  /** @throws AgentError KUBECONFIG_INVALID when another file is at the path */
+  async requireReplaceable(clusters: readonly KubeconfigCluster[] = []): Promise<void> {
+    const found = await this.inspect(clusters);
+    if (found.kind === 'foreign') throw refusal(this.path, found.found);
+  }
+
+  /** Whether a missing or damaged file can be written again. */
+  async canRecover(clusters: readonly KubeconfigCluster[]): Promise<boolean> {
+    return clusters.length > 0 || (await this.#remembered()) !== undefined;
+  }
+
+  /** @throws AgentError KUBECONFIG_INVALID when another file is there; STORE_* */
+  async write(cluster: KubeconfigCluster): Promise<Finding[]> {
+    return this.#put(this.#contentFor(cluster), await this.inspect([cluster]));
+  }
+
+  /**
+   * Writes a missing or damaged kubeconfig again, and remembers an intact one. A damaged
+   * one becomes what it was. In place of a missing one the bootstrap kubeconfig decides
+   * about the cluster if there is one: an administrator may have removed the file for that.
+   * @param cluster that of the bootstrap kubeconfig
+   * @throws AgentError STORE_*
+   */
+  async recover(cluster: KubeconfigCluster | undefined): Promise<Finding[]> {
+    const found = await this.inspect(cluster === undefined ? [] : [cluster]);
+    if (found.kind === 'foreign') return [];
+    if (found.kind === 'own') {
+      if (found.namesPair) await this.#remember(found.bytes);
+      return [];
+    }
+    const remembered = await this.#remembered();
+    const bootstrapped = cluster === undefined ? undefined : this.#contentFor(cluster);
+    const content =
+      found.kind === 'damaged' ? (remembered ?? bootstrapped) : (bootstrapped ?? remembered);
+    return content === undefined ? [] : this.#put(content, found);
+  }
+
+  async #put(content: Uint8Array, found: KubeconfigFile): Promise<Finding[]> {
+    if (found.kind === 'foreign') throw refusal(this.path, found.found);
+    const findings: Finding[] = [];
+    if (found.kind !== 'own' || Buffer.compare(found.bytes, content) !== 0) {
+      const target = await targetOf(this.path);
+      await makeDirectory(dirname(target));
+      if (found.kind !== 'missing') findings.push(await this.#keep(target, found));
+      await removeStrays(target);
+      await replaceFile(target, content, 0o600);
+      if (found.kind !== 'own') {
+        const detail = `for the client certificate ${this.#options.certificatePath}`;
+        findings.push({ kind: 'kubeconfig-written', path: this.path, detail });
+      }
+    }
+    await this.#remember(content);
+    return findings;
+  }
+
+  async #keep(
+    target: string,
+    found: Extract<KubeconfigFile, { kind: 'own' | 'damaged' }>,
+  ): Promise<Finding> {
+    const { path } = this;
+    if (found.kind === 'damaged' && found.reason === 'is empty') {
+      return { kind: 'kubeconfig-set-aside', path, detail: 'the file is empty' };
+    }
+    const copy = await keepCopy(target, found.bytes, this.#options.clock.now());
+    return found.kind === 'own'
+      ? { kind: 'kubeconfig-replaced', path, detail: `the previous file is kept as ${copy}` }
+      : { kind: 'kubeconfig-set-aside', path: copy, detail: `${path} ${found.reason}` };
+  }
+
+  #contentFor(cluster: KubeconfigCluster): Uint8Array {
+    const { certificatePath } = this.#options;
+    return Buffer.from(kubeletKubeconfig({ cluster, certificatePath }));
+  }
+
+  get #owner(): { readonly nodeName: string; readonly certificatePath: string } {
+    const { config, certificatePath } = this.#options;
+    return { nodeName: config.nodeName, certificatePath };
+  }
+
+  /** Undefined unless it is whole, and for the pair that is kept now. */
+  async #remembered(): Promise<Uint8Array | undefined> {
+    const found = await readKubeconfigFile(this.memory, this.#owner, []).catch(() => undefined);
+    return found?.kind === 'own' && found.namesPair ? found.bytes : undefined;
+  }
+
+  /** Without it a damaged file cannot be written again; that is no reason to fail now. */
+  async #remember(content: Uint8Array): Promise<void> {
+    const remembered = await this.#remembered();
+    if (remembered !== undefined && Buffer.compare(remembered, content) === 0) return;
+    if (!isSelfContained(content)) return;
+    try {
+      await makeDirectory(dirname(this.memory));
+      await removeStrays(this.memory);
+      await replaceFile(this.memory, content, 0o600);
+    } catch {}
+  }
+}
+
+function refusal(path: string, found: string): AgentError {
+  return new AgentError(
+    'KUBECONFIG_INVALID',
+    `${path} is ${found}; nodecertd overwrites only the kubeconfig of this node`,
+    {
+      remedy: `Set kubeconfig (--kubeconfig) to the path of the kubelet's kubeconfig, or move ${path} away`,
+    },
+  );
+}
+
+const pathsOnly = v.looseObject({
+  clusters: v.strictTuple([
+    v.looseObject({
+      cluster: v.looseObject({
+        'certificate-authority': v.nullish(v.pipe(v.string(), v.check(isAbsolute))),
+      }),
+    }),
+  ]),
+  users: v.strictTuple([
+    v.looseObject({
+      user: v.strictObject({
+        'client-certificate': v.pipe(v.string(), v.check(isAbsolute)),
+        'client-key': v.pipe(v.string(), v.check(isAbsolute)),
+      }),
+    }),
+  ]),
+});
+
+/** It means the same in another folder, and its user holds nothing secret. */
+function isSelfContained(content: Uint8Array): boolean {
+  return v.is(pathsOnly, parse(new TextDecoder().decode(content)));
+}
+
+/**
+ * The file behind the path: a link stays a link, even where its target does not exist
+ * yet and would be created.
+ */
+async function targetOf(path: string): Promise<string> {
+  let target = path;
+  for (let links = 0; links < 40; links += 1) {
+    const at = target;
+    const real = await unlessMissing(() => attempt('resolve', at, () => realpath(at)));
+    if (real !== undefined) return real;
+    const next = await readlink(at).catch(() => undefined);
+    if (next === undefined) return target;
+    target = resolve(dirname(target), next);
+  }
+  return target;
+}

@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict';
+import { mkdir, readFile, readdir, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { TestContext } from 'node:test';
+import type { Finding } from '../../src/core/enroller-protocol.ts';
+import { NodeKubeconfig } from '../../src/store/node-kubeconfig.ts';
+import { kubeletKubeconfig } from '../../src/store/kubelet-kubeconfig.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { makePair, temporaryDirectory } from './pairs.ts';
+
+const cluster = { server: 'https://10.0.0.1:6443', insecureSkipTlsVerify: false };
+const otherCluster = { server: 'https://10.0.0.2:6443', insecureSkipTlsVerify: false };
+
+interface Place {
+  readonly folder: string;
+  readonly path: string;
+  readonly file: NodeKubeconfig;
+  readonly clock: FakeClock;
+  /** As the agent writes it for `cluster`. */
+  readonly text: string;
+  readonly copies: () => Promise<string[]>;
+}
+
+async function place(t: TestContext): Promise<Place> {
+  const root = await temporaryDirectory(t);
+  const folder = join(root, 'etc');
+  const path = join(folder, 'kubelet.conf');
+  const certificatePath = join(root, 'pki/kubelet-client-current.pem');
+  const clock = new FakeClock();
+  const config = { kubeconfig: path, stateDirectory: join(root, 'state'), nodeName: 'n1' };
+  return {
+    folder,
+    path,
+    clock,
+    file: new NodeKubeconfig({ config, certificatePath, clock }),
+    text: kubeletKubeconfig({ cluster, certificatePath }),
+    copies: async () => (await readdir(folder)).filter((name) => name !== 'kubelet.conf').sort(),
+  };
+}
+
+const kinds = (findings: readonly Finding[]): string[] => findings.map(({ kind }) => kind);
+
+describe('NodeKubeconfig.write()', () => {
+  it('writes for the owner alone, and not again what is there already', async (t) => {
+    const { path, file, text } = await place(t);
+    assert.deepEqual(kinds(await file.write(cluster)), ['kubeconfig-written']);
+    assert.equal(await readFile(path, 'utf8'), text);
+    const before = await stat(path);
+    assert.equal(before.mode & 0o7777, 0o600);
+    assert.deepEqual(await file.write(cluster), []);
+    assert.equal((await stat(path)).ino, before.ino);
+  });
+
+  it('remembers what it wrote, for the owner alone', async (t) => {
+    const { file, text } = await place(t);
+    await file.write(cluster);
+    assert.equal(await readFile(file.memory, 'utf8'), text);
+    assert.equal((await stat(file.memory)).mode & 0o7777, 0o600);
+  });
+
+  it('keeps a copy of the kubeconfig it replaces, readable for the owner alone', async (t) => {
+    const { folder, path, file, text, copies } = await place(t);
+    await file.write(cluster);
+    const [finding, ...more] = await file.write(otherCluster);
+    assert.deepEqual(more, []);
+    assert.equal(finding?.kind, 'kubeconfig-replaced');
+    const [copy = ''] = await copies();
+    assert.match(copy, /^kubelet\.conf\.nodecertd-\d{4}(-\d\d){5}$/);
+    assert.ok(finding.detail.endsWith(join(folder, copy)), finding.detail);
+    assert.equal(await readFile(join(folder, copy), 'utf8'), text);
+    assert.equal((await stat(join(folder, copy))).mode & 0o7777, 0o600);
+    assert.ok((await readFile(path, 'utf8')).includes(otherCluster.server));
+  });
+
+  it('keeps the last three copies, also of one second, and no other file less', async (t) => {
+    const { folder, file, copies } = await place(t);
+    await file.write(cluster);
+    await writeFile(join(folder, 'kubelet.conf.nodecertd-notes'), 'mine');
+    for (const server of ['https://a', 'https://b', 'https://c', 'https://d', 'https://e']) {
+      await file.write({ ...cluster, server });
+    }
+    const kept = await copies();
+    assert.equal(kept.length, 4);
+    assert.ok(kept.includes('kubelet.conf.nodecertd-notes'));
+  });
+
+  it('replaces the kubeconfig of an expired node that embeds its certificate', async (t) => {
+    const { folder, path, file, copies } = await place(t);
+    const { certificatePem, keyPem } = await makePair();
+    const [certificate, key] = [certificatePem, keyPem].map((pem) => pem.toString('base64'));
+    const text = `apiVersion: v1
+clusters: [{name: kubernetes, cluster: {server: "https://a"}}]
+contexts: [{name: a, context: {cluster: kubernetes, user: "system:node:n1"}}]
+current-context: a
+kind: Config
+users: [{name: "system:node:n1", user: {client-certificate-data: ${certificate}, client-key-data: ${key}}}]
+`;
+    await mkdir(folder);
+    await writeFile(path, text);
+    assert.deepEqual(kinds(await file.write(cluster)), ['kubeconfig-replaced']);
+    const [copy = ''] = await copies();
+    assert.equal(await readFile(join(folder, copy), 'utf8'), text);
+  });
+
+  for (const [title, text] of [
+    [
+      'a KubeletConfiguration',
+      'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n',
+    ],
+    [
+      'a cut-off file of unknown origin',
+      'apiVersion: v1\nclusters:\n- cluster:\n    certificate-auth',
+    ],
+  ] as const) {
+    it(`leaves ${title} alone, and names the setting to change`, async (t) => {
+      const { folder, path, file, copies } = await place(t);
+      await mkdir(folder);
+      await writeFile(path, text);
+      const refused = { code: 'KUBECONFIG_INVALID', remedy: /kubeconfig \(--kubeconfig\)/ };
+      await assert.rejects(file.write(cluster), refused);
+      await assert.rejects(file.requireReplaceable([cluster]), refused);
+      assert.deepEqual(await file.recover(cluster), []);
+      assert.equal(await readFile(path, 'utf8'), text);
+      assert.deepEqual(await copies(), []);
+    });
+  }
+
+  it('leaves a directory alone', async (t) => {
+    const { path, file } = await place(t);
+    await mkdir(path, { recursive: true });
+    await assert.rejects(file.write(cluster), { message: /kubelet\.conf is a directory/ });
+    assert.deepEqual(await readdir(path), []);
+  });
+
+  for (const target of ['real.conf', 'absent/real.conf']) {
+    it(`writes through a link to ${target}, and leaves no stray`, async (t) => {
+      const { folder, path, file, text } = await place(t);
+      await mkdir(folder);
+      await symlink(target, path);
+      await writeFile(join(folder, '.nodecertd-0011223344556677.real.conf~'), 'cut short');
+      await file.write(cluster);
+      assert.equal(await readlink(path), target);
+      assert.equal(await readFile(join(folder, target), 'utf8'), text);
+      const strays = (await readdir(join(folder, target, '..'))).filter((name) =>
+        name.startsWith('.'),
+      );
+      assert.deepEqual(strays, target === 'real.conf' ? [] : []);
+    });
+  }
+});
+
+describe('NodeKubeconfig.recover()', () => {
+  it('remembers an intact kubeconfig that somebody else wrote, byte for byte', async (t) => {
+    const { folder, path, file, text } = await place(t);
+    const named = text.replaceAll('default-auth', 'system:node:n1');
+    await mkdir(folder);
+    await writeFile(path, named);
+    assert.deepEqual(await file.recover(undefined), []);
+    await writeFile(path, named.slice(0, 120));
+    await file.recover(undefined);
+    assert.equal(await readFile(path, 'utf8'), named);
+  });
+
+  it('writes an emptied file again without the bootstrap kubeconfig, and says so', async (t) => {
+    const { path, file, text, copies } = await place(t);
+    await file.write(cluster);
+    await writeFile(path, '');
+    const findings = await file.recover(undefined);
+    assert.deepEqual(kinds(findings), ['kubeconfig-set-aside', 'kubeconfig-written']);
+    assert.equal(findings[0]?.detail, 'the file is empty');
+    assert.equal(await readFile(path, 'utf8'), text);
+    assert.deepEqual(await copies(), []);
+  });
+
+  it('sets a cut-off file aside and writes it as it was, not as the bootstrap has it', async (t) => {
+    const { folder, path, file, text, copies } = await place(t);
+    await file.write(cluster);
+    await writeFile(path, text.slice(0, 200));
+    const [aside] = await file.recover(otherCluster);
+    const [copy = ''] = await copies();
+    assert.equal(aside?.path, join(folder, copy));
+    assert.equal(aside.detail, `${path} is cut off after 200 bytes`);
+    assert.equal(await readFile(join(folder, copy), 'utf8'), text.slice(0, 200));
+    assert.equal(await readFile(path, 'utf8'), text);
+  });
+
+  it('writes a removed file for the cluster of the bootstrap kubeconfig if there is one', async (t) => {
+    const { path, file, text } = await place(t);
+    await file.write(cluster);
+    await rm(path);
+    await file.recover(otherCluster);
+    assert.ok((await readFile(path, 'utf8')).includes(otherCluster.server));
+    await file.write(cluster);
+    await rm(path);
+    await file.recover(undefined);
+    assert.equal(await readFile(path, 'utf8'), text);
+  });
+
+  it('does nothing where the cluster is not known', async (t) => {
+    const { folder, path, file } = await place(t);
+    assert.deepEqual(await file.recover(undefined), []);
+    await mkdir(folder);
+    await writeFile(path, '');
+    assert.deepEqual(await file.recover(undefined), []);
+    assert.deepEqual(await readdir(folder), [basename(path)]);
+  });
+
+  it('remembers no key, no token and no path that means another file elsewhere', async (t) => {
+    const { folder, path, file, text } = await place(t);
+    await mkdir(folder);
+    for (const [from, to] of [
+      ['    client-key:', '    token: abc\n    client-key:'],
+      ['    server:', '    certificate-authority: ca.crt\n    server:'],
+    ] as const) {
+      await writeFile(path, text.replace(from, to));
+      assert.deepEqual(await file.recover(undefined), []);
+      await assert.rejects(stat(file.memory), { code: 'ENOENT' });
+    }
+  });
+
+  it('trusts no memory that was damaged itself, or is of another pair', async (t) => {
+    const { path, file, text } = await place(t);
+    await file.write(cluster);
+    for (const memory of [text.slice(0, 100), text.replaceAll('/pki/', '/old/')]) {
+      await writeFile(file.memory, memory);
+      await writeFile(path, '');
+      assert.equal(await file.canRecover([]), false);
+      assert.deepEqual(await file.recover(undefined), []);
+    }
+  });
+});
