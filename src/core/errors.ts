@@ -19,6 +19,7 @@ export const attemptCodes = [
   'API_BAD_RESPONSE',
   'API_BAD_REQUEST',
   'API_UNAUTHORIZED',
+  'API_ANONYMOUS',
   'API_FORBIDDEN',
   'API_NOT_FOUND',
   'API_CONFLICT',

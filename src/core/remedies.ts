@@ -19,6 +19,7 @@ export const remedies: Readonly<Record<ErrorCode, string>> = {
   API_BAD_RESPONSE: 'Check that server in the kubeconfig is a Kubernetes API server',
   API_BAD_REQUEST: 'Correct in the configuration what the API server refuses',
   API_UNAUTHORIZED: 'Check the credential: it may have expired, or be of another cluster',
+  API_ANONYMOUS: 'Configure the load balancer before the API server to pass TLS through',
   API_FORBIDDEN: 'Grant what is named; what there is shows: kubectl auth can-i --list --as USER',
   API_NOT_FOUND: 'Check that the API server has certificates.k8s.io/v1: kubectl api-versions',
   API_CONFLICT: 'Delete the object that is in the way: kubectl get csr',

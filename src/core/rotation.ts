@@ -137,7 +137,9 @@ function credentialChanged(state: RotationState): RotationState {
 
 const retryOnCredentialChange = new Set<string | undefined>([
   'API_UNAUTHORIZED',
+  'API_ANONYMOUS',
   'API_FORBIDDEN',
+  'API_BAD_RESPONSE',
   'API_UNTRUSTED',
   'API_UNREACHABLE',
   'KUBECONFIG_MISSING',

@@ -28,6 +28,8 @@ const local: Backoff = { first: 2 * second, limit: minute };
 const rejected: Backoff = { first: 2 * hour, limit: 12 * hour };
 /** The signer issues something else than was requested; each attempt costs a CSR. */
 const mismatched: Backoff = { first: 10 * minute, limit: 6 * hour };
+/** The API server rejects the new certificate until a person changes one of its flags. */
+const untrusted: Backoff = { first: hour, limit: hour };
 /** The CSR was deleted while pending, as the upstream cleaner does after a day. */
 const deleted: Backoff = { first: minute, limit: hour };
 /** A crash loses the key, so each attempt may leave a CSR behind. */
@@ -42,6 +44,7 @@ const attemptBackoffs: Readonly<Record<AttemptCode, Backoff>> = {
   API_SERVER_ERROR: transient,
   PLUGIN_FAILED: transient,
   API_UNAUTHORIZED: needsPerson,
+  API_ANONYMOUS: needsPerson,
   API_FORBIDDEN: needsPerson,
   API_NOT_FOUND: needsPerson,
   API_BAD_REQUEST: needsPerson,
@@ -61,7 +64,7 @@ const attemptBackoffs: Readonly<Record<AttemptCode, Backoff>> = {
   CERT_SAN_MISMATCH: mismatched,
   CERT_USAGE_MISMATCH: mismatched,
   CERT_EXPIRED: mismatched,
-  CERT_UNTRUSTED: mismatched,
+  CERT_UNTRUSTED: untrusted,
   CERT_NOT_YET_VALID: local,
   PAIR_MALFORMED: local,
   STORE_LOCKED: needsPerson,

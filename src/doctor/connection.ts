@@ -1,17 +1,16 @@
 import type { ErrorCode, Failure } from '../core/errors.ts';
-import { hasCode } from '../core/errors.ts';
 import { formatDuration, minute, second } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import type { ApiIdentity } from '../kube/access-review.ts';
-import { whoAmI } from '../kube/access-review.ts';
+import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import type { CheckResult } from './check.ts';
 
-/** The way to the API server that the agent itself takes. */
+/** The connection that the agent itself uses. */
 export interface ApiPort {
-  /** @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED when no credential is worth trying */
+  /** @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED without a usable credential */
   open(): Promise<ApiConnection>;
-  /** Local minus server clock in milliseconds, once there was an answer. */
+  /** Local clock minus server clock in milliseconds; undefined before the first answer. */
   skewMs(): number | undefined;
 }
 
@@ -25,22 +24,9 @@ export interface ConnectionFacts {
   /** Without its password; absent for a direct connection. */
   readonly proxy?: string;
   readonly source: ApiConnection['source'];
-  /** 'unknown' to servers before 1.28, which answer all the same. */
+  /** 'unknown' on a server without SelfSubjectReview. */
   readonly identity: CheckResult<ApiIdentity | 'unknown'>;
   readonly skewMs?: number;
-}
-
-/** Who the API server takes the client for; 'unknown' when it has no such review. */
-export async function identify(
-  client: KubeClient,
-  signal: AbortSignal,
-): Promise<ApiIdentity | 'unknown'> {
-  try {
-    return await whoAmI(client, signal);
-  } catch (error) {
-    if (hasCode(error, 'API_NOT_FOUND', 'API_FORBIDDEN')) return 'unknown';
-    throw error;
-  }
 }
 
 /** Why there is no client with a credential. The check of the kubeconfig reports a file that cannot be used. */
@@ -72,30 +58,37 @@ interface Meaning {
   readonly why: string;
 }
 
+const noAnswer: Meaning = {
+  id: 'api-unreachable',
+  why: 'nodecertd cannot request certificates until the API server answers',
+};
+
 const meanings: Partial<Record<ErrorCode, Meaning>> = {
-  API_UNREACHABLE: {
-    id: 'api-unreachable',
-    why: 'Certificates can be neither asked for nor renewed until it answers',
-  },
-  API_TIMEOUT: {
-    id: 'api-unreachable',
-    why: 'Certificates can be neither asked for nor renewed until it answers',
-  },
+  API_UNREACHABLE: noAnswer,
+  API_TIMEOUT: noAnswer,
   PLUGIN_FAILED: {
     id: 'plugin-failed',
     why: 'The exec plugin gives no credential: a kubelet with this kubeconfig fails in the same way',
   },
   API_UNTRUSTED: {
     id: 'api-untrusted',
-    why: 'The CA in the kubeconfig is not the one that signed the certificate of the server: the CA was rotated, or this is another cluster',
+    why: 'nodecertd sends nothing to a server that it cannot verify, so it cannot request certificates',
+  },
+  API_BAD_RESPONSE: {
+    id: 'api-troubled',
+    why: 'Another server than the Kubernetes API server answers, so nodecertd cannot request certificates',
   },
   API_UNAUTHORIZED: {
     id: 'api-identity-refused',
-    why: 'The certificate was signed by another CA than the one that the API server trusts for clients, or it has expired',
+    why: 'A CA that the API server does not trust for clients signed the certificate, or the certificate has expired',
+  },
+  API_ANONYMOUS: {
+    id: 'api-identity-refused',
+    why: 'Without an identity this node can neither request certificates nor run pods',
   },
 };
 
-/** Undefined for what is told elsewhere: a bootstrap credential that is refused. */
+/** Undefined for a bootstrap credential that is refused: its own check reports that. */
 function connectionFailure(
   { code, message, remedy }: Failure,
   source: ApiConnection['source'],
@@ -109,37 +102,39 @@ function connectionFailure(
   return { id, severity: 'error', what: message, why, ...shown };
 }
 
-/** kubesolo #56: a kubeconfig copied from another node is good for that node's name only. */
+/** A kubeconfig copied from another node works for that node's name only (kubesolo #56). */
 function identityFindings(
   identity: ApiIdentity | 'unknown',
   source: ApiConnection['source'],
   nodeName: string,
 ): DoctorFinding[] {
   const wanted = `system:node:${nodeName}`;
-  // The bootstrap credential is judged with its kubeconfig.
+  // The check of the bootstrap kubeconfig covers a bootstrap credential.
   if (identity === 'unknown' || source === 'bootstrap' || identity.username === wanted) return [];
   const { username } = identity;
-  const isNode = username.startsWith('system:node:');
+  const node = nodeOfUser(username);
   return [
     {
       id: 'node-name-mismatch',
-      severity: isNode ? 'error' : 'warning',
+      severity: node === undefined ? 'warning' : 'error',
       subject: 'API server',
       what: `the API server takes this node for ${username}, the configuration says ${wanted}`,
-      why: isNode
-        ? 'A node may ask for certificates in its own name only: the API server refuses the next request'
-        : 'The node authorizer and the approver know nodes by that name',
-      remedy: isNode
-        ? `set nodeName (--hostname-override) to ${username.slice('system:node:'.length)}, or bootstrap anew under the right name`
-        : 'Use a kubeconfig of this node, or the bootstrap kubeconfig',
+      why:
+        node === undefined
+          ? 'The node authorizer and approvers know nodes by the name system:node:NAME'
+          : 'The API server lets a node request certificates in its own name only',
+      remedy:
+        node === undefined
+          ? 'Use a kubeconfig of this node, or the bootstrap kubeconfig'
+          : nodeNameRemedy(node),
     },
   ];
 }
 
-/** The signers backdate by five minutes (k/k pkg/controller/certificates/authority). */
+/** Kubernetes' signers backdate certificates by this much (k/k pkg/controller/certificates/authority). */
 const backdating = 5 * minute;
 
-/** Differences below this matter to nobody, and the Date header has whole seconds. */
+/** Smaller differences do no harm, and the Date header only has whole seconds. */
 const noticeable = 30 * second;
 
 function skewFindings(ms: number): DoctorFinding[] {
@@ -152,8 +147,8 @@ function skewFindings(ms: number): DoctorFinding[] {
       severity: severe ? 'error' : 'warning',
       what: `the clock of this node is ${formatDuration(Math.abs(ms))} ${behind ? 'behind' : 'ahead of'} that of the API server`,
       why: behind
-        ? 'A certificate counts as not yet valid when it is issued, once the difference is above five minutes'
-        : 'Certificates and tokens seem to expire earlier than they do, and rotate that much earlier',
+        ? 'With a difference of more than five minutes, new certificates are not valid yet when they are issued'
+        : 'Certificates and tokens expire earlier by this clock, so they are rotated earlier',
       remedy: 'timedatectl set-ntp true && timedatectl timesync-status',
     },
   ];

@@ -10,7 +10,6 @@ import { KubeClient } from '../kube/rest-client.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { BootstrapFacts } from './bootstrap.ts';
 import type { ApiConnection, ApiPort, ConnectionFacts } from './connection.ts';
-import { identify } from './connection.ts';
 import type { CheckResult, Check, CheckContext } from './check.ts';
 import { runCheck } from './check.ts';
 import type { PermissionFacts } from './permissions.ts';
@@ -88,7 +87,7 @@ async function connectionFacts(
   context: CheckContext,
 ): Promise<ConnectionFacts> {
   const identity = await runCheck(
-    serverCheck('the API server', (signal) => identify(client, signal)),
+    serverCheck('the API server', (signal) => whoAmI(client, signal)),
     context,
   );
   const skewMs = api.skewMs();
@@ -121,10 +120,8 @@ export async function askAboutBootstrap(
     },
     context,
   );
-  const asked = {
-    ...facts,
-    identity: identity.kind === 'done' ? identity.value : identity.failure,
-  };
+  const found = identity.kind === 'done' ? identity.value : identity.failure;
+  const asked = { ...facts, ...(found !== 'unknown' && { identity: found }) };
   if (token?.kind !== 'bootstrap') return asked;
   // Bootstrappers are refused nearly everywhere: only the way to ask is the same.
   const reader = options.adminKubeconfig ?? path;

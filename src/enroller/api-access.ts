@@ -17,7 +17,9 @@ export type CredentialSource = 'kubeconfig' | 'bootstrap';
 /** Failures after which the credential, or where it leads, may be another one on disk by now. */
 export const doubtful: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'API_UNAUTHORIZED',
+  'API_ANONYMOUS',
   'API_FORBIDDEN',
+  'API_BAD_RESPONSE',
   'API_UNTRUSTED',
   'API_UNREACHABLE',
   'KUBECONFIG_INVALID',

@@ -190,6 +190,7 @@ export class Enrollment implements Disposable {
 const refusals = [
   'API_BAD_REQUEST',
   'API_UNAUTHORIZED',
+  'API_ANONYMOUS',
   'API_FORBIDDEN',
   'API_NOT_FOUND',
   'API_CONFLICT',

@@ -48,31 +48,6 @@ export async function checkIssued(options: {
 const compareClocks = 'compare the clocks of this node and of the signer';
 const askSigner = 'ask whoever runs the signer what it does to requests';
 
-/**
- * True when the chain ends at one of the certificate authorities. OpenSSL does the
- * checking: it is a tenth of the work, and a second opinion on what was parsed.
- */
-export function leadsTo(chain: IssuedChain, authorities: Uint8Array): boolean {
-  const last = readByOpenssl((chain.intermediates.at(-1) ?? chain.leaf).der);
-  return parsePem(authorities).some(
-    ({ label, der }) => label === 'CERTIFICATE' && hasIssued(der, last),
-  );
-}
-
-/** An authority that cannot be read, or has a key of an unknown kind, says nothing about the issued certificate. */
-function hasIssued(authorityDer: Uint8Array, certificate: X509Certificate): boolean {
-  try {
-    const authority = readByOpenssl(authorityDer);
-    return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
-  } catch {
-    return false;
-  }
-}
-
-function readByOpenssl(der: Uint8Array): X509Certificate {
-  return new X509Certificate(der);
-}
-
 async function parseChain(pem: Uint8Array): Promise<IssuedChain> {
   const certificates: Certificate[] = [];
   for (const { label, der } of blocksOf(pem)) {
@@ -93,11 +68,15 @@ async function parseChain(pem: Uint8Array): Promise<IssuedChain> {
 /** By two parsers: what OpenSSL cannot read, half of those who dial or serve cannot use. */
 async function parseBlock(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
   try {
-    readByOpenssl(der);
+    requireReadable(der);
     return await parseCertificate(der);
   } catch (error) {
     throw malformed('cannot be parsed', error);
   }
+}
+
+function requireReadable(der: Uint8Array): X509Certificate {
+  return new X509Certificate(der);
 }
 
 function blocksOf(pem: Uint8Array): ReturnType<typeof parsePem> {

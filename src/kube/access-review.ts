@@ -1,4 +1,6 @@
 import * as v from 'valibot';
+import { hasCode } from '../core/errors.ts';
+import { anonymousError, anonymousUser, userInMessage } from './api-user.ts';
 import type { KubeClient } from './rest-client.ts';
 
 /** May I … ? The fields of ResourceAttributes in authorization.k8s.io/v1. */
@@ -40,7 +42,7 @@ export async function mayI(
   return status.allowed;
 }
 
-/** Who the API server takes the client for. */
+/** The user that the API server takes the client for. */
 export interface ApiIdentity {
   readonly username: string;
   readonly groups: readonly string[];
@@ -55,18 +57,61 @@ const identitySchema = v.pipe(
   v.transform(({ status }): ApiIdentity => status.userInfo),
 );
 
-/** A SelfSubjectReview, as `kubectl auth whoami` makes; in v1 since Kubernetes 1.28. @throws AgentError as KubeClient.request */
+type Client = Pick<KubeClient, 'access' | 'request'>;
+
+/**
+ * Asks the API server which user it takes the client for, with a SelfSubjectReview
+ * (`kubectl auth whoami`). On a server without that resource, a request for the version
+ * shows that the server accepts the credential, and the user stays 'unknown'.
+ * @throws AgentError API_UNAUTHORIZED, API_ANONYMOUS when the server sees no credential,
+ *   API_BAD_RESPONSE when it is not an API server, else as KubeClient.request
+ */
 export async function whoAmI(
-  client: Pick<KubeClient, 'request'>,
+  client: Client,
   signal: AbortSignal,
-): Promise<ApiIdentity> {
-  return client.request(
-    {
-      verb: 'create',
-      path: '/apis/authentication.k8s.io/v1/selfsubjectreviews',
-      body: { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' },
-      signal,
-    },
-    identitySchema,
-  );
+): Promise<ApiIdentity | 'unknown'> {
+  const identity =
+    (await review(client, 'v1', signal)) ?? (await reviewOfOldServer(client, signal));
+  if (identity === undefined) return 'unknown';
+  if (identity.username !== anonymousUser) return identity;
+  throw anonymousError('create SelfSubjectReview', client.access);
+}
+
+/** Before Kubernetes 1.28 the resource had other versions, which few servers enable. */
+async function reviewOfOldServer(
+  client: Client,
+  signal: AbortSignal,
+): Promise<ApiIdentity | undefined> {
+  await requireApiServer(client, signal);
+  return (await review(client, 'v1beta1', signal)) ?? (await review(client, 'v1alpha1', signal));
+}
+
+/** Undefined when the server has no such resource: it then answers 404 in plain text, as every web server does. */
+async function review(
+  client: Client,
+  version: string,
+  signal: AbortSignal,
+): Promise<ApiIdentity | undefined> {
+  const apiVersion = `authentication.k8s.io/${version}`;
+  const path = `/apis/${apiVersion}/selfsubjectreviews`;
+  const body = { apiVersion, kind: 'SelfSubjectReview' };
+  try {
+    return await client.request({ verb: 'create', path, body, signal }, identitySchema);
+  } catch (error) {
+    if (hasCode(error, 'API_NOT_FOUND', 'API_BAD_RESPONSE')) return undefined;
+    const username = hasCode(error, 'API_FORBIDDEN') ? userInMessage(error.message) : undefined;
+    if (username !== undefined) return { username, groups: [] };
+    throw error;
+  }
+}
+
+const versionSchema = v.object({ gitVersion: v.string() });
+
+/** Every API server tells its version, to anonymous users too unless that is forbidden. */
+async function requireApiServer(client: Client, signal: AbortSignal): Promise<void> {
+  try {
+    await client.request({ verb: 'get', path: '/version', signal }, versionSchema);
+  } catch (error) {
+    if (!hasCode(error, 'API_FORBIDDEN')) throw error;
+  }
 }

@@ -39,7 +39,7 @@ export interface FollowOptions<T extends ApiObject, R> {
 /** The machine's parts that following needs. */
 export interface FollowEnvironment {
   /** Asked for each request, so that following survives a change of identity. */
-  readonly client: () => Pick<KubeClient, 'request' | 'stream'>;
+  readonly client: () => Pick<KubeClient, 'access' | 'request' | 'stream'>;
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;

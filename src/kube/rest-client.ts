@@ -55,6 +55,13 @@ export interface StreamRequest extends Pick<ApiRequest, 'path' | 'query' | 'sign
   readonly limitMs: number;
 }
 
+/** A request, for errors. */
+interface Asked {
+  /** The verb and the path. */
+  readonly what: string;
+  readonly path: string;
+}
+
 const methods = {
   create: 'POST',
   get: 'GET',
@@ -134,7 +141,7 @@ export class KubeClient implements AsyncDisposable {
       // undici counts a connection as busy until the turn after the last byte; a request
       // made at once (the watch after POST) would open a second one.
       await setImmediate();
-      this.#requireSuccess(what, answer, bytes);
+      this.#requireSuccess({ what, path: request.path }, answer, bytes);
       return parseAnswer(schema, parseJson(bytes, what), what);
     } catch (error) {
       throw exchange.fail(error);
@@ -154,7 +161,7 @@ export class KubeClient implements AsyncDisposable {
       using deadline = this.#deadline(what, this.#limits.requestMs, signal);
       const answer = await this.#send({ ...request, verb: 'watch' }, deadline.signal);
       exchange.code = String(answer.statusCode);
-      if (answer.statusCode !== 200) await this.#refuseStream(what, answer);
+      if (answer.statusCode !== 200) await this.#refuseStream({ what, path: request.path }, answer);
       deadline.restart(request.limitMs);
       yield* answer.body;
     } catch (error) {
@@ -182,11 +189,11 @@ export class KubeClient implements AsyncDisposable {
     await this.close();
   }
 
-  async #refuseStream(what: string, answer: Dispatcher.ResponseData): Promise<never> {
+  async #refuseStream(asked: Asked, answer: Dispatcher.ResponseData): Promise<never> {
     const limit = this.#limits.bodyBytes;
-    const bytes = await readBody(answer.body, { limit, what: `the answer to ${what}` });
-    this.#requireSuccess(what, answer, bytes);
-    throw badResponse(`${what}: HTTP status ${answer.statusCode} is no watch`);
+    const bytes = await readBody(answer.body, { limit, what: `the answer to ${asked.what}` });
+    this.#requireSuccess(asked, answer, bytes);
+    throw badResponse(`${asked.what}: HTTP status ${answer.statusCode} does not begin a watch`);
   }
 
   async #send(
@@ -213,16 +220,19 @@ export class KubeClient implements AsyncDisposable {
     return answer;
   }
 
-  #requireSuccess(what: string, answer: Dispatcher.ResponseData, bytes: Buffer): void {
+  #requireSuccess({ what, path }: Asked, answer: Dispatcher.ResponseData, bytes: Buffer): void {
     if (answer.statusCode >= 200 && answer.statusCode < 300) return;
-    if (answer.statusCode === 401) this.#session.refused();
-    throw statusError({
+    const error = statusError({
       request: what,
+      path,
+      access: this.access,
       httpStatus: answer.statusCode,
       body: parseIfJson(bytes),
       retryAfter: [answer.headers['retry-after']].flat()[0],
       now: this.#options.clock.now(),
     });
+    if (error.code === 'API_UNAUTHORIZED') this.#session.refused();
+    throw error;
   }
 
   #deadline(what: string, ms: number, signal: AbortSignal): Deadline {

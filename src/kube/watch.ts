@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { second } from '../core/instant.ts';
 import { badResponse, parseJson, splitLines } from './body.ts';
+import type { ClusterAccess } from './cluster-access.ts';
 import type { KubeClient } from './rest-client.ts';
 import { parseAnswer } from './rest-client.ts';
 import { statusError, statusSchema } from './status-error.ts';
@@ -30,7 +31,7 @@ export interface WatchRequest<T> {
  *   KubeClient.request
  */
 export async function* watch<T>(
-  client: Pick<KubeClient, 'stream'>,
+  client: Pick<KubeClient, 'access' | 'stream'>,
   request: WatchRequest<T>,
 ): AsyncGenerator<WatchEvent<T>, void, void> {
   const what = `watch ${request.path}`;
@@ -50,6 +51,8 @@ export async function* watch<T>(
     yield parseEvent(parseAnswer(eventSchema, parseJson(line, what), what), {
       schema: request.schema,
       what,
+      path: request.path,
+      access: client.access,
     });
   }
 }
@@ -67,11 +70,20 @@ const eventSchema = v.object({
 
 const bookmarkSchema = v.object({ metadata: v.object({ resourceVersion: v.string() }) });
 
+interface EventContext<T> {
+  readonly schema: v.GenericSchema<unknown, T>;
+  /** The verb and the path, for errors. */
+  readonly what: string;
+  readonly path: string;
+  readonly access: ClusterAccess;
+}
+
 function parseEvent<T>(
   { type, object }: v.InferOutput<typeof eventSchema>,
-  { schema, what }: { readonly schema: v.GenericSchema<unknown, T>; readonly what: string },
+  context: EventContext<T>,
 ): WatchEvent<T> {
-  if (type === 'ERROR') throw eventError(object, what);
+  const { schema, what } = context;
+  if (type === 'ERROR') throw eventError(object, context);
   if (type === 'BOOKMARK') {
     const { metadata } = parseAnswer(bookmarkSchema, object, what);
     return { type, resourceVersion: metadata.resourceVersion };
@@ -79,10 +91,13 @@ function parseEvent<T>(
   return { type, object: parseAnswer(schema, object, what) };
 }
 
-function eventError(object: unknown, what: string): Error {
+function eventError(
+  object: unknown,
+  { what, path, access }: Pick<EventContext<unknown>, 'what' | 'path' | 'access'>,
+): Error {
   const status = v.safeParse(statusSchema, object);
   const code = status.success ? status.output.code : undefined;
   if (code === undefined) return badResponse(`${what}: an error event without a status code`);
-  // Retry-After as a date is a matter of headers, which an event has none of.
-  return statusError({ request: what, httpStatus: code, body: object, now: 0 });
+  // Only a header can hold Retry-After as a date, so the time does not matter here.
+  return statusError({ request: what, path, access, httpStatus: code, body: object, now: 0 });
 }

@@ -40,6 +40,16 @@ describe('connectionFindings()', () => {
       { source: 'bootstrap', identity: failed('API_UNAUTHORIZED') },
       [],
     ],
+    [
+      'a server that is not the API server',
+      { identity: failed('API_BAD_RESPONSE') },
+      ['error api-troubled'],
+    ],
+    [
+      'a server that sees no credential',
+      { identity: failed('API_ANONYMOUS') },
+      ['error api-identity-refused'],
+    ],
     ['a fault', { identity: failed('API_SERVER_ERROR') }, ['error api-troubled']],
     ['another node', { identity: { kind: 'done', value: other } }, ['error node-name-mismatch']],
     ['a person', { identity: { kind: 'done', value: person } }, ['warning node-name-mismatch']],

@@ -120,7 +120,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
         );
         assert.deepEqual(
           asked.map(({ verb, resource }) => `${verb} ${resource}`),
-          ['create selfsubjectaccessreviews'],
+          ['create selfsubjectreviews', 'create selfsubjectaccessreviews'],
         );
       } finally {
         await rm(directory, { recursive: true });

@@ -3,7 +3,7 @@ import { before, describe, it } from 'node:test';
 import { hour, minute } from '../../src/core/instant.ts';
 import { encodePem, parsePem } from '../../src/core/pem.ts';
 import { parseCertificate } from '../../src/core/x509.ts';
-import { checkIssued, leadsTo } from '../../src/enroller/issued-certificate.ts';
+import { checkIssued } from '../../src/enroller/issued-certificate.ts';
 import type { PrivateKey } from '../../src/enroller/private-key.ts';
 import { generatePrivateKey } from '../../src/enroller/private-key.ts';
 import { clientTemplate, servingTemplate } from '../core/fixtures.ts';
@@ -147,29 +147,5 @@ describe('checkIssued()', () => {
     const pem = Buffer.concat([await issue(ca, key.publicKey), other.exportPem().expose()]);
     const secret = Buffer.from(other.exportPem().expose()).toString().split('\n')[1] ?? '';
     await assert.rejects(check(pem), (error: Error) => !error.message.includes(secret));
-  });
-});
-
-describe('leadsTo()', () => {
-  it('follows the chain to one of the authorities, whatever else is among them', async () => {
-    const [ca, sameName, stranger] = await Promise.all([
-      authority('ca'),
-      authority('ca'),
-      authority('x'),
-    ]);
-    const intermediate = await authority('intermediate', ca);
-    const key = await generatePrivateKey('ecdsa-p256');
-    const pem = Buffer.concat([await issue(intermediate, key.publicKey), intermediate.pem]);
-    const { publicKey } = key;
-    const chain = await checkIssued({ pem, template: clientTemplate, publicKey, now: Date.now() });
-    const unreadable = Buffer.from(
-      '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
-    );
-    assert.equal(leadsTo(chain, ca.pem), true);
-    assert.equal(leadsTo(chain, Buffer.concat([stranger.pem, unreadable, ca.pem])), true);
-    assert.equal(leadsTo(chain, sameName.pem), false);
-    assert.equal(leadsTo(chain, intermediate.pem), false);
-    assert.equal(leadsTo(chain, Buffer.concat([stranger.pem, unreadable])), false);
-    assert.equal(parsePem(chain.pem).length, 2);
   });
 });

@@ -1,79 +1,181 @@
 import assert from 'node:assert/strict';
+import { request as httpsRequest } from 'node:https';
 import { describe, it } from 'node:test';
 import type { CertificateTemplate } from '../../src/core/certificate-spec.ts';
+import { AgentError } from '../../src/core/errors.ts';
 import { checkIssued } from '../../src/enroller/issued-certificate.ts';
 import { generatePrivateKey } from '../../src/enroller/private-key.ts';
 import { verifyTrust } from '../../src/enroller/trust.ts';
+import { KubeClient } from '../../src/kube/rest-client.ts';
+import { systemClock } from '../../src/sys/clock.ts';
 import { clientTemplate } from '../core/fixtures.ts';
-import { authority, Bench, issue } from './fixtures.ts';
+import { ApiServer, base64, clientOf, sendJson } from '../kube/support/api-server.ts';
+import type { Authority } from '../kube/support/certificates.ts';
+import { makeAuthority } from '../kube/support/certificates.ts';
+import { startApi } from './client-certificate-api.ts';
 
-/** Requests that were made to judge a certificate, and what came of it. */
-async function judge(
-  bench: Bench,
-  {
-    template = clientTemplate,
-    foreign = false,
-  }: { readonly template?: CertificateTemplate; readonly foreign?: boolean },
-): Promise<{ readonly requests: readonly string[]; readonly error: Error | undefined }> {
-  await using access = bench.access();
-  await access.ready();
+interface Rotation {
+  readonly server: ApiServer;
+  /** Signs the new certificate. */
+  readonly signer: Authority;
+  /** The CA of the certificate in use; absent during a bootstrap with a token. */
+  readonly previous?: Authority;
+  /** The CAs in the kubeconfig, beside that of the server. */
+  readonly trusted?: readonly Authority[];
+  readonly template?: CertificateTemplate;
+}
+
+/** Checks a new certificate against a real TLS server; undefined when it may be stored. */
+async function check(rotation: Rotation): Promise<AgentError | undefined> {
+  const { server, signer, previous, trusted = [], template = clientTemplate } = rotation;
+  const { commonName } = clientTemplate.subject;
+  const bundle = [server.authority, ...trusted].map(({ pem }) => pem).join('');
+  const old = await previous?.issue({ commonName, usages: ['client auth'] });
+  const user =
+    old === undefined
+      ? { token: 'abcdef.0123456789abcdef' }
+      : { 'client-certificate-data': base64(old.cert), 'client-key-data': base64(old.key) };
+  const cluster = { 'certificate-authority-data': base64(bundle) };
+  await using client = await clientOf(server, { parts: { cluster, user } });
   using key = await generatePrivateKey('ecdsa-p256');
-  const ca = await authority('ca');
-  const pem = await issue(ca, key.publicKey, template);
   const { publicKey } = key;
+  const pem = await signer.certify(publicKey, {
+    ...clientTemplate.subject,
+    usages: template.usages,
+  });
   const chain = await checkIssued({ pem, template, publicKey, now: Date.now() });
-  const client = access.current();
-  const { cluster } = client.access;
-  const known = { ...cluster, certificateAuthority: { pem: ca.pem } };
-  const stand = foreign
-    ? client
-    : Object.create(client, { access: { value: { ...client.access, cluster: known } } });
-  access.current = () => stand;
-  const { signal } = new AbortController();
-  const error = await verifyTrust({ access, template, chain, key, signal }).then(
-    () => undefined,
-    (thrown: Error) => thrown,
-  );
-  assert.doesNotThrow(() => key.pair, 'the key was given up before it was stored');
-  return {
-    requests: bench.all('api-request').map(({ verb, code }) => `${verb} ${code}`),
-    error,
+  const access = {
+    current: () => client,
+    openWith: (other: KubeClient['access']) =>
+      KubeClient.open({ access: other, version: 'test', clock: systemClock }),
   };
+  const { signal } = new AbortController();
+  try {
+    await verifyTrust({ access, template, chain, key, signal });
+    return undefined;
+  } catch (error) {
+    assert(error instanceof AgentError);
+    return error;
+  } finally {
+    assert.doesNotThrow(() => key.pair, 'the key was given up before it was stored');
+  }
+}
+
+/** Two CAs of one name, as before and after a rollover. */
+async function authorities(): Promise<{ oldCa: Authority; newCa: Authority }> {
+  const [oldCa, newCa] = await Promise.all([
+    makeAuthority('kubernetes'),
+    makeAuthority('kubernetes'),
+  ]);
+  return { oldCa, newCa };
 }
 
 describe('verifyTrust()', () => {
-  it('believes a chain to the CA of the kubeconfig without a request', async () => {
-    await using bench = await Bench.create();
-    assert.deepEqual(await judge(bench, {}), { requests: [], error: undefined });
+  it('sends nothing when the same key signed the certificate in use', async () => {
+    const { oldCa } = await authorities();
+    await using server = await startApi({ servingCa: oldCa, clientCa: oldCa });
+    assert.equal(await check({ server, signer: oldCa, previous: oldCa }), undefined);
+    assert.equal(server.requests.length, 0);
   });
 
-  it('asks the server about another CA, and takes its refusal for a verdict', async () => {
-    await using bench = await Bench.create();
-    const { requests, error } = await judge(bench, { foreign: true });
-    assert.deepEqual(requests, ['get 401']);
-    assert.equal((error as { code?: string }).code, 'CERT_UNTRUSTED');
-    assert.match(String((error as { remedy?: string }).remedy), /--client-ca-file/);
+  it('rejects a new CA of the same name that the API server does not know yet', async () => {
+    const { oldCa, newCa } = await authorities();
+    await using server = await startApi({ servingCa: oldCa, clientCa: oldCa });
+    const error = await check({ server, signer: newCa, previous: oldCa, trusted: [newCa] });
+    assert.equal(error?.code, 'CERT_UNTRUSTED');
+    assert.match(error.message, /rejects the issued certificate \(issuer CN=kubernetes\)/);
+    assert.match(String(error.remedy), /kube-apiserver --client-ca-file/);
   });
 
-  it('draws no conclusion from a server that cannot be asked', async () => {
-    await using bench = await Bench.create();
-    await bench.sandbox.stopListening();
-    const { error } = await judge(bench, { foreign: true });
-    assert.equal((error as { code?: string }).code, 'API_UNREACHABLE');
+  it('accepts a new CA that the API server knows', async () => {
+    const { oldCa, newCa } = await authorities();
+    await using server = await startApi({ servingCa: oldCa, clientCa: newCa });
+    assert.equal(await check({ server, signer: newCa, previous: oldCa }), undefined);
+    assert.equal(server.requests.length, 1);
+  });
+
+  it('tries the first certificate of a node out', async () => {
+    const { oldCa, newCa } = await authorities();
+    await using server = await startApi({ servingCa: oldCa, clientCa: oldCa });
+    assert.equal(await check({ server, signer: oldCa }), undefined);
+    assert.equal((await check({ server, signer: newCa }))?.code, 'CERT_UNTRUSTED');
+    assert.deepEqual(
+      server.requests.map(({ headers }) => headers.authorization),
+      [undefined, undefined],
+    );
+  });
+
+  it('asks for the version on a server without SelfSubjectReview', async () => {
+    const { oldCa, newCa } = await authorities();
+    await using server = await startApi({ servingCa: oldCa, clientCa: oldCa, hasReviews: false });
+    assert.equal(await check({ server, signer: oldCa }), undefined);
+    assert.equal((await check({ server, signer: newCa }))?.code, 'CERT_UNTRUSTED');
+  });
+
+  it('says that something ends TLS when no certificate reaches the API server', async () => {
+    const { oldCa } = await authorities();
+    await using behind = await startApi({ servingCa: oldCa, clientCa: oldCa });
+    await using inFront = await endTls(behind);
+    const error = await check({ server: inFront, signer: oldCa });
+    assert.equal(error?.code, 'API_ANONYMOUS');
+    assert.match(error.message, /does not see this node's certificate: something in between ends/);
+    assert.match(String(error.remedy), /pass TLS through/);
+    assert.doesNotMatch(String(error.remedy), /[Bb]ind|role/);
+  });
+
+  it('says so as well when a proxy shows a certificate of its own', async () => {
+    const { oldCa } = await authorities();
+    await using behind = await startApi({ servingCa: oldCa, clientCa: oldCa });
+    await using inFront = await endTls(behind, 'front-proxy');
+    const error = await check({ server: inFront, signer: oldCa });
+    assert.equal(error?.code, 'API_ANONYMOUS');
+    assert.match(error.message, /takes us for front-proxy, not for system:node:worker-1/);
+  });
+
+  it('draws no conclusion from a server that does not answer', async () => {
+    const { oldCa, newCa } = await authorities();
+    const server = await startApi({ servingCa: oldCa, clientCa: oldCa });
+    const broken: Rotation = { server, signer: newCa, previous: oldCa };
+    server.handler = (_, response) => void response.socket?.destroy();
+    assert.equal((await check(broken))?.code, 'API_UNREACHABLE');
+    server.handler = (_, response) => sendJson(response, {}, 503);
+    assert.equal((await check(broken))?.code, 'API_SERVER_ERROR');
+    server.handler = (_, response) => void response.writeHead(404).end('not here');
+    assert.equal((await check(broken))?.code, 'API_BAD_RESPONSE');
+    await server[Symbol.asyncDispose]();
   });
 
   const others: readonly (readonly [string, Partial<CertificateTemplate>])[] = [
     ['serving certificates', { usages: ['digital signature', 'server auth'] }],
-    ['signers that are not the API server’s', { signerName: 'example.com/client' }],
+    ['certificates of another signer', { signerName: 'example.com/client' }],
   ];
   for (const [what, changes] of others) {
-    it(`leaves ${what} to those who use them`, async () => {
-      await using bench = await Bench.create();
+    it(`leaves ${what} alone`, async () => {
+      const { oldCa, newCa } = await authorities();
+      await using server = await startApi({ servingCa: oldCa, clientCa: oldCa });
       const template = { ...clientTemplate, ...changes };
-      assert.deepEqual(await judge(bench, { template, foreign: true }), {
-        requests: [],
-        error: undefined,
-      });
+      assert.equal(await check({ server, signer: newCa, template }), undefined);
+      assert.equal(server.requests.length, 0);
     });
   }
 });
+
+/** A load balancer that decrypts, and sends requests on over a connection of its own. */
+async function endTls(behind: ApiServer, commonName?: string): Promise<ApiServer> {
+  const { authority, port } = behind;
+  const own =
+    commonName === undefined
+      ? {}
+      : await authority.issue({ commonName, usages: ['client auth'], organizations: [] });
+  const target = { host: '127.0.0.1', port, ca: authority.pem, agent: false, ...own };
+  return ApiServer.start(
+    ({ method, url, headers }, response) => {
+      const onward = httpsRequest({ ...target, method, path: url, headers }, (answer) => {
+        response.writeHead(answer.statusCode ?? 0, answer.headers);
+        answer.pipe(response);
+      });
+      onward.end();
+    },
+    { authority },
+  );
+}

@@ -5,7 +5,13 @@ import { describe, it } from 'node:test';
 import { describeError } from '../../src/core/errors.ts';
 import { minute } from '../../src/core/instant.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { ApiServer, clientOf, sendJson, temporaryFolder } from './support/api-server.ts';
+import {
+  ApiServer,
+  clientOf,
+  sendJson,
+  sendStatus,
+  temporaryFolder,
+} from './support/api-server.ts';
 import { failureOf, get } from './support/requests.ts';
 
 describe('BearerToken', () => {
@@ -20,7 +26,8 @@ describe('BearerToken', () => {
     await put('one\n');
     await using server = await ApiServer.start((request, response) => {
       const bad = request.headers.authorization === 'Bearer two';
-      sendJson(response, { seen: request.headers.authorization }, bad ? 401 : 200);
+      if (bad) sendStatus(response, 401);
+      else sendJson(response, { seen: request.headers.authorization });
     });
     await using client = await clientOf(server, {
       clock,

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 import { watchNodeAddresses } from '../../src/kube/node-client.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { ApiServer, clientOf, sendJson } from './support/api-server.ts';
+import { ApiServer, clientOf, sendJson, sendStatus } from './support/api-server.ts';
 import { CertificatesApi } from './support/certificates-api.ts';
 import { failureOf } from './support/requests.ts';
 
@@ -57,7 +57,7 @@ describe('watchNodeAddresses()', () => {
     await using api = await CertificatesApi.start();
     await using client = await clientOf(api.server);
     api.answer = (_, response) => {
-      sendJson(response, { kind: 'Status', reason: 'NotFound' }, 404);
+      sendStatus(response, 404, { reason: 'NotFound' });
     };
     const controller = new AbortController();
     const seen: (readonly NodeAddress[])[] = [];

@@ -8,7 +8,7 @@ import { KubeClient } from '../../src/kube/rest-client.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { until } from '../keeper/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { ApiServer, sendJson } from './support/api-server.ts';
+import { ApiServer, sendJson, sendStatus } from './support/api-server.ts';
 import { makeAuthority } from './support/certificates.ts';
 import { execCredential, PluginNode } from './support/plugin-node.ts';
 import { failureOf, get } from './support/requests.ts';
@@ -17,7 +17,8 @@ import { failureOf, get } from './support/requests.ts';
 function tokenServer(): Promise<ApiServer> {
   return ApiServer.start(({ headers }, response) => {
     const token = headers.authorization ?? 'none';
-    sendJson(response, { token }, token === 'Bearer bad' ? 401 : 200);
+    if (token === 'Bearer bad') sendStatus(response, 401);
+    else sendJson(response, { token });
   });
 }
 

@@ -9,7 +9,7 @@ import { minute, second } from '../../src/core/instant.ts';
 import type { KubeClient } from '../../src/kube/rest-client.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import type { Handler } from './support/api-server.ts';
-import { ApiServer, base64, clientOf, sendJson } from './support/api-server.ts';
+import { ApiServer, base64, clientOf, sendJson, sendStatus } from './support/api-server.ts';
 import { makeAuthority } from './support/certificates.ts';
 import { failureOf, get, never } from './support/requests.ts';
 
@@ -139,7 +139,8 @@ describe('KubeClient.request()', () => {
     const records: ApiRequestRecord[] = [];
     await using server = await ApiServer.start((request, response) => {
       if (request.url === '/cut') response.destroy();
-      else sendJson(response, {}, request.url === '/missing' ? 404 : 200);
+      else if (request.url === '/missing') sendStatus(response, 404);
+      else sendJson(response, {});
     });
     await using client = await clientOf(server, { onRequest: (record) => records.push(record) });
     await get(client);

@@ -11,7 +11,7 @@ import type { KubeClient } from '../../src/kube/rest-client.ts';
 import type { WatchEvent } from '../../src/kube/watch.ts';
 import { watch } from '../../src/kube/watch.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { ApiServer, clientOf, sendJson } from './support/api-server.ts';
+import { ApiServer, clientOf, sendStatus } from './support/api-server.ts';
 import { gone } from './support/certificates-api.ts';
 import { failureOf, never } from './support/requests.ts';
 
@@ -125,7 +125,12 @@ describe('watch()', () => {
     await using server = await serving(lines(gone()));
     await using client = await clientOf(server);
     assert.equal((await failureOf(collect(open(client)))).code, 'API_GONE');
-    const throttled = { kind: 'Status', code: 429, details: { retryAfterSeconds: 2 } };
+    const throttled = {
+      kind: 'Status',
+      apiVersion: 'v1',
+      code: 429,
+      details: { retryAfterSeconds: 2 },
+    };
     await using busy = await serving(lines({ type: 'ERROR', object: throttled }));
     await using other = await clientOf(busy);
     const failure = await failureOf(collect(open(other)));
@@ -134,7 +139,7 @@ describe('watch()', () => {
 
   it('types a refused watch by its status', async () => {
     await using server = await ApiServer.start((_, response) => {
-      sendJson(response, { kind: 'Status', reason: 'Forbidden', message: 'no' }, 403);
+      sendStatus(response, 403, { reason: 'Forbidden', message: 'no' });
     });
     await using client = await clientOf(server);
     assert.equal((await failureOf(collect(open(client)))).code, 'API_FORBIDDEN');

@@ -15,6 +15,7 @@ import { Random, seedOf } from './random.ts';
 import type { FuzzTarget } from './target.ts';
 import { requireThat } from './target.ts';
 import { csrObjects, nodeObjects, statusObjects, watches } from './api-texts.ts';
+import { nowhere } from '../../support/cluster-access.ts';
 
 const jsonWords = [
   'null',
@@ -91,6 +92,8 @@ function readStatus(input: Uint8Array): never {
   const random = new Random(seedOf(input));
   const error = statusError({
     request: 'get /api/v1/nodes/a',
+    path: '/api/v1/nodes/a',
+    access: nowhere,
     httpStatus: random.pick([
       100, 199, 300, 302, 400, 401, 403, 404, 409, 410, 418, 429, 500, 599, 999,
     ]),
@@ -150,7 +153,7 @@ async function readWatch(input: Uint8Array): Promise<string> {
 
 async function eventsOf(chunks: Iterable<Uint8Array>): Promise<{ told: string; error?: unknown }> {
   const events: WatchEvent<CsrObject>[] = [];
-  const client = { stream: () => asStream(chunks) };
+  const client = { access: nowhere, stream: () => asStream(chunks) };
   const request = {
     path: '/csrs',
     name: 'a',

@@ -15,6 +15,7 @@ import type { FuzzTarget } from './target.ts';
 import { requireThat } from './target.ts';
 import { kubeletConfigurations, reviews } from './preflight-texts.ts';
 import { yamlWords } from './texts.ts';
+import { nowhere } from '../../support/cluster-access.ts';
 
 /** What `doctor` and the examination at the start read: answers to reviews, a token's Secret. */
 const answers: FuzzTarget = {
@@ -34,6 +35,7 @@ const answers: FuzzTarget = {
 async function readReview(input: Uint8Array): Promise<string> {
   const { signal } = new AbortController();
   const client = {
+    access: nowhere,
     request: async <T>(_: unknown, schema: v.GenericSchema<unknown, T>): Promise<T> =>
       parseAnswer(schema, parseJson(Buffer.from(input), 'get /a'), 'get /a'),
   };
@@ -45,7 +47,9 @@ async function readReview(input: Uint8Array): Promise<string> {
       return allowed === true ? 'allowed' : 'not allowed';
     }
     case 1: {
-      const { username, groups } = await whoAmI(client, signal);
+      const identity = await whoAmI(client, signal);
+      if (identity === 'unknown') return identity;
+      const { username, groups } = identity;
       const texts: readonly unknown[] = [username, ...groups];
       requireThat(
         texts.every((text) => typeof text === 'string'),

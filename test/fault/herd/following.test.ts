@@ -11,6 +11,7 @@ import { Cluster } from './cluster.ts';
 import { EventQueue } from './event-queue.ts';
 import { Following } from './following.ts';
 import type { Span } from './traffic.ts';
+import { nowhere } from '../../support/cluster-access.ts';
 
 const start = Date.UTC(2026, 0, 1);
 const middle = (): number => 0.5;
@@ -100,6 +101,7 @@ const schema = v.object({ uid: v.string(), resourceVersion: v.string() });
 
 /** Answers as an API server whose object never changes, and counts. */
 class ScriptedServer {
+  readonly access = nowhere;
   readonly seen: number[] = [];
   readonly #clock: FakeClock;
   readonly #story: Story;

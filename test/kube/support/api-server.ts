@@ -133,7 +133,7 @@ export async function accessTo(
     ...parts.cluster,
   };
   await writeFile(path, kubeconfigText({ ...parts, cluster }));
-  return loadKubeconfig(path);
+  return await loadKubeconfig(path);
 }
 
 export async function clientOf(
@@ -152,4 +152,14 @@ export async function clientOf(
 export function sendJson(response: ServerResponse, body: unknown, status = 200): void {
   response.writeHead(status, { 'content-type': 'application/json' });
   response.end(JSON.stringify(body));
+}
+
+/** An error in the form that every API server gives it. */
+export function sendStatus(
+  response: ServerResponse,
+  code: number,
+  parts: Readonly<Record<string, unknown>> = {},
+): void {
+  const status = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure' };
+  sendJson(response, { ...status, ...parts, code }, code);
 }

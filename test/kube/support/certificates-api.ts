@@ -37,7 +37,10 @@ export function csrObject(parts: CsrParts = {}): Record<string, unknown> {
 }
 
 export function gone(): Record<string, unknown> {
-  return { type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired' } };
+  return {
+    type: 'ERROR',
+    object: { kind: 'Status', apiVersion: 'v1', code: 410, reason: 'Expired' },
+  };
 }
 
 /** A watch that a test feeds. */

@@ -12,6 +12,7 @@ export interface Pair {
 
 export interface LeafOptions {
   readonly commonName: string;
+  readonly organizations?: readonly string[];
   readonly usages: readonly Usage[];
   readonly ips?: readonly string[];
   readonly dnsNames?: readonly string[];
@@ -22,9 +23,25 @@ export interface LeafOptions {
 export interface Authority {
   readonly pem: string;
   issue(options: LeafOptions): Promise<Pair>;
+  /**
+   * Signs a certificate for a key that the caller has.
+   * @param publicKey SubjectPublicKeyInfo in DER
+   */
+  certify(
+    publicKey: Uint8Array<ArrayBuffer>,
+    options: LeafOptions,
+  ): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-export async function makeAuthority(commonName: string): Promise<Authority> {
+export interface AuthorityOptions {
+  /** False leaves Subject and Authority Key Identifier out, which Go always sets. */
+  readonly keyIds?: boolean;
+}
+
+export async function makeAuthority(
+  commonName: string,
+  { keyIds = true }: AuthorityOptions = {},
+): Promise<Authority> {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const root = await x509.X509CertificateGenerator.createSelfSigned(
     {
@@ -33,30 +50,50 @@ export async function makeAuthority(commonName: string): Promise<Authority> {
       signingAlgorithm: algorithm,
       notBefore: new Date(Date.now() - day),
       notAfter: new Date(Date.now() + day),
-      extensions: [new x509.BasicConstraintsExtension(true, undefined, true)],
+      extensions: [
+        new x509.BasicConstraintsExtension(true, undefined, true),
+        ...(keyIds
+          ? [await x509.SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto)]
+          : []),
+      ],
     },
     webcrypto,
   );
+  const certify: Authority['certify'] = async (publicKey, options) => {
+    const { commonName, organizations = [] } = options;
+    const leaf = await x509.X509CertificateGenerator.create(
+      {
+        subject: new x509.Name([
+          ...organizations.map((value) => ({ O: [value] })),
+          { CN: [commonName] },
+        ]).toString(),
+        issuer: root.subject,
+        publicKey: new x509.PublicKey(publicKey),
+        signingKey: keys.privateKey,
+        signingAlgorithm: algorithm,
+        notBefore: new Date(options.notBefore ?? Date.now() - day),
+        notAfter: new Date(options.notAfter ?? Date.now() + day),
+        extensions: [
+          ...usageExtensions(options.usages),
+          ...altNames(options),
+          ...(keyIds
+            ? [await x509.AuthorityKeyIdentifierExtension.create(keys.publicKey, false, webcrypto)]
+            : []),
+        ],
+      },
+      webcrypto,
+    );
+    return encodePem('CERTIFICATE', new Uint8Array(leaf.rawData));
+  };
   return {
     pem: text(encodePem('CERTIFICATE', new Uint8Array(root.rawData))),
+    certify,
     issue: async (options) => {
       const own = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
-      const leaf = await x509.X509CertificateGenerator.create(
-        {
-          subject: `CN=${options.commonName}`,
-          issuer: root.subject,
-          publicKey: own.publicKey,
-          signingKey: keys.privateKey,
-          signingAlgorithm: algorithm,
-          notBefore: new Date(options.notBefore ?? Date.now() - day),
-          notAfter: new Date(options.notAfter ?? Date.now() + day),
-          extensions: [...usageExtensions(options.usages), ...altNames(options)],
-        },
-        webcrypto,
-      );
+      const spki = await webcrypto.subtle.exportKey('spki', own.publicKey);
       const key = await webcrypto.subtle.exportKey('pkcs8', own.privateKey);
       return {
-        cert: text(encodePem('CERTIFICATE', new Uint8Array(leaf.rawData))),
+        cert: text(await certify(new Uint8Array(spki), options)),
         key: text(encodePem('PRIVATE KEY', new Uint8Array(key))),
       };
     },

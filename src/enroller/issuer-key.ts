@@ -1,0 +1,68 @@
+import { X509Certificate } from 'node:crypto';
+import { parsePem } from '../core/pem.ts';
+import { x509 } from '../core/x509.ts';
+
+export interface IssuerComparison {
+  /** The chain in use, PEM, the leaf first. */
+  readonly previous: Uint8Array;
+  /** The new chain. */
+  readonly issued: Uint8Array;
+  /** CAs in PEM, of which some may have signed the chains. */
+  readonly authorities?: Uint8Array | undefined;
+}
+
+/**
+ * Whether the same keys signed both chains. Names do not tell: the old and the new CA of a
+ * cluster are both called "kubernetes". False in case of doubt.
+ */
+export function hasSameIssuerKey({ previous, issued, authorities }: IssuerComparison): boolean {
+  const [before, after] = [certificatesIn(previous), certificatesIn(issued)];
+  const [lastBefore, lastAfter] = [before.at(-1), after.at(-1)];
+  if (lastBefore === undefined || lastAfter === undefined) return false;
+  if (!haveSameIntermediates(before, after)) return false;
+  const known = authorities === undefined ? [] : certificatesIn(authorities);
+  const signers = known.filter((ca) => signs(ca, lastBefore) || signs(ca, lastAfter));
+  if (signers.length > 0) {
+    return signers.some((ca) => signs(ca, lastBefore) && signs(ca, lastAfter));
+  }
+  const keyId = authorityKeyId(lastBefore);
+  return keyId !== undefined && keyId === authorityKeyId(lastAfter);
+}
+
+/** The API server may trust an intermediate CA alone, so its key must not change either. */
+function haveSameIntermediates(
+  before: readonly X509Certificate[],
+  after: readonly X509Certificate[],
+): boolean {
+  return (
+    before.length === after.length &&
+    before.slice(1).every((ca, index) => after[index + 1]?.publicKey.equals(ca.publicKey))
+  );
+}
+
+/** A CA with a kind of key that OpenSSL does not know has signed neither chain. */
+function signs(authority: X509Certificate, certificate: X509Certificate): boolean {
+  try {
+    return certificate.verify(authority.publicKey);
+  } catch {
+    return false;
+  }
+}
+
+/** RFC 5280 4.2.1.1; a CA without a Subject Key Identifier leaves the extension out. */
+function authorityKeyId({ raw }: X509Certificate): string | undefined {
+  return new x509.X509Certificate(raw).getExtension(x509.AuthorityKeyIdentifierExtension)?.keyId;
+}
+
+/** Unreadable certificates in a bundle are left out: they cannot have signed anything. */
+function certificatesIn(pem: Uint8Array): X509Certificate[] {
+  return parsePem(pem)
+    .filter(({ label }) => label === 'CERTIFICATE')
+    .flatMap(({ der }) => {
+      try {
+        return [new X509Certificate(der)];
+      } catch {
+        return [];
+      }
+    });
+}
