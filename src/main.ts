@@ -30,7 +30,12 @@ async function runCommand(): Promise<void> {
   process.exitCode = await runCli(process.argv.slice(2), {
     stdout: process.stdout,
     stderr: process.stderr,
-    environment: { hostName: hostname(), workingDirectory: process.cwd() },
+    environment: {
+      get hostName() {
+        return hostname();
+      },
+      workingDirectory: process.cwd(),
+    },
     clock: systemClock,
     startAgent: async (start) => {
       const { runUntilSignaled } = await import('./app/run-agent.ts');

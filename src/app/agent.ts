@@ -5,7 +5,9 @@ import type { LaunchEnroller } from '../keeper/enroller-link.ts';
 import { Keeper } from '../keeper/keeper.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
-import type { AgentStatus } from '../core/status.ts';
+import { hostNameProblem } from '../core/host-name.ts';
+import { second } from '../core/instant.ts';
+import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import { version } from '../core/version.ts';
 import type { Greeting } from '../enroller/process.ts';
 import { AgentMetrics } from '../metrics/agent-metrics.ts';
@@ -43,7 +45,7 @@ export class Agent {
   readonly #metrics: AgentMetrics;
   readonly #startedAt = systemClock.now();
   #config: LoadedConfig;
-  #started: ChildProcess | undefined;
+  #earlyEnroller: ChildProcess | undefined;
   #parts: AgentParts | undefined;
   #keeper: Keeper | undefined;
   /** Stops the current keeper. */
@@ -56,7 +58,7 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options;
     this.#config = options.config;
-    this.#started = options.started;
+    this.#earlyEnroller = options.started;
     this.logger = new ReplaceableLogger(createLogger(options.config.log));
     this.#metrics = new AgentMetrics({
       status: () => this.status(),
@@ -66,7 +68,15 @@ export class Agent {
   }
 
   status(): AgentStatus {
-    return this.keeper.status();
+    const { placeholderHostName } = this.#config;
+    const status = this.keeper.status();
+    return placeholderHostName === undefined ? status : { ...status, placeholderHostName };
+  }
+
+  /** @throws AgentError CONFIG_INVALID while the agent waits for a host name; as Keeper.renew() */
+  renew(names: readonly string[]): readonly CertificateStatus[] {
+    requireHostName(this.#config);
+    return this.keeper.renew(names);
   }
 
   /**
@@ -82,13 +92,36 @@ export class Agent {
     const server = stack.use(new Slot(await this.#listen(config.metrics)));
     const control = stack.use(new Slot(await this.#openControl(config.stateDirectory)));
     this.#parts = { ...resources, server, control };
-    const { nodeName: node, certificateDirectory: directory, certificates } = config;
-    const names = certificates.map(({ name }) => name);
-    logger.log('agent_started', { version, node, directory, certificates: names });
-    this.#announce(config);
     signal.addEventListener('abort', () => this.#stopping(), { once: true });
+    if (config.placeholderHostName === undefined) this.#started(config);
+    this.#announce(config);
+    if (config.placeholderHostName !== undefined) await this.#waitForHostName(signal);
     await this.#work(signal);
     logger.log('agent_stopped');
+  }
+
+  #started({ nodeName: node, certificateDirectory: directory, certificates }: LoadedConfig): void {
+    const names = certificates.map(({ name }) => name);
+    this.logger.log('agent_started', { version, node, directory, certificates: names });
+  }
+
+  /**
+   * DHCP or cloud-init may set the host name long after the start. Until then the keeper
+   * does not run: a first certificate for the wrong name can be corrected only by hand.
+   */
+  async #waitForHostName(signal: AbortSignal): Promise<void> {
+    const { notifier, loadConfig } = this.#options;
+    const problem = hostNameProblem(this.#config);
+    this.logger.log('host_name_missing', { error: problem?.message, remedy: problem?.remedy });
+    while (!signal.aborted && this.#config.placeholderHostName !== undefined) {
+      notifier.round(this.status());
+      const pause = Math.min(notifier.longestPause, hostNameInterval);
+      await systemClock.sleep(pause, signal).catch(() => undefined);
+      // An invalid configuration is for the administrator to reload, who then sees why.
+      const next = await loadConfig().catch(() => undefined);
+      if (next !== undefined && next.placeholderHostName === undefined) await this.reload();
+    }
+    if (!signal.aborted) this.#started(this.#config);
   }
 
   /**
@@ -117,6 +150,7 @@ export class Agent {
     notifier.reloading();
     try {
       const next = await loadConfig();
+      if (this.#config.placeholderHostName === undefined) requireHostName(next);
       const changed = differences(this.#config, next);
       await this.#change(next, changed);
       this.logger.log('config_reloaded', { path: next.file, changed });
@@ -180,9 +214,10 @@ export class Agent {
 
   #launchEnroller(config: LoadedConfig): LaunchEnroller {
     const greeting: Greeting = { config, version };
-    const started = this.#started;
-    // The early process belongs to the first configuration and is used once.
-    this.#started = undefined;
+    const isWaiting = config.placeholderHostName !== undefined;
+    // The early process is used once, by the first keeper that runs.
+    const started = isWaiting ? undefined : this.#earlyEnroller;
+    if (!isWaiting) this.#earlyEnroller = undefined;
     return forkEnroller({
       ...enrollerProgram,
       greeting,
@@ -201,7 +236,7 @@ export class Agent {
   readonly #openControl = (stateDirectory: string): Promise<ControlSocket> =>
     openControlSocket(
       stateDirectory,
-      { status: () => this.status(), renew: (names) => this.keeper.renew(names) },
+      { status: () => this.status(), renew: (names) => this.renew(names) },
       this.logger,
     );
 
@@ -234,6 +269,16 @@ export class Agent {
     if (this.#parts === undefined) throw new AgentError('INTERNAL', 'the agent is not running');
     return this.#parts;
   }
+}
+
+/** How often a waiting agent reads the host name. */
+const hostNameInterval = 5 * second;
+
+/** @throws AgentError CONFIG_INVALID */
+function requireHostName(config: LoadedConfig): void {
+  const problem = hostNameProblem(config);
+  if (problem === undefined) return;
+  throw new AgentError('CONFIG_INVALID', problem.message, { remedy: problem.remedy });
 }
 
 type Key = Exclude<keyof LoadedConfig, 'file' | 'warnings'>;

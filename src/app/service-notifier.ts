@@ -1,3 +1,4 @@
+import { hostNameProblem } from '../core/host-name.ts';
 import { formatDuration, minute, second } from '../core/instant.ts';
 import type { AgentStatus, CertificateState, CertificateStatus } from '../core/status.ts';
 import { problems } from '../metrics/health.ts';
@@ -65,7 +66,9 @@ export class ServiceNotifier {
  * the agent for longer than an automatic approver or signer needs. Units that start after
  * this service then find their certificates, and are not blocked if there are none.
  */
-export function isSettled({ certificates, now }: AgentStatus): boolean {
+export function isSettled(status: AgentStatus): boolean {
+  const { certificates, now, startedAt, placeholderHostName } = status;
+  if (placeholderHostName !== undefined) return Math.abs(now - startedAt) >= graceMs;
   return certificates.every(
     ({ usable, state, since }) =>
       usable || attempted.has(state) || (waiting.has(state) && Math.abs(now - since) >= graceMs),
@@ -88,7 +91,10 @@ const attempted: ReadonlySet<CertificateState> = new Set<CertificateState>([
 ]);
 
 /** One line for `systemctl status`: problems first, then the healthy certificates. */
-export function statusLine({ certificates, now }: AgentStatus): string {
+export function statusLine(status: AgentStatus): string {
+  const { certificates, now } = status;
+  const missing = hostNameProblem(status);
+  if (missing !== undefined) return missing.message;
   const healthy = certificates.filter(({ usable, overdue }) => usable && !overdue);
   const others = certificates
     .filter((one) => !healthy.includes(one))

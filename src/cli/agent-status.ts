@@ -121,6 +121,7 @@ export const agentStatusSchema = v.looseObject({
   version: v.string(),
   pid: v.number(),
   nodeName: v.string(),
+  placeholderHostName: v.optional(v.string()),
   startedAt: v.number(),
   now: v.number(),
   certificateDirectory: v.string(),
@@ -162,6 +163,9 @@ function toReport(status: AgentStatus): StatusReport {
     certificateDirectory,
     now,
     certificates: status.certificates.map((entry) => toCertificateReport(entry, now)),
+    ...(status.placeholderHostName !== undefined && {
+      placeholderHostName: status.placeholderHostName,
+    }),
     ...(status.kubeconfig !== undefined && { kubeconfig: status.kubeconfig }),
     ...(status.preflight !== undefined && { preflight: status.preflight }),
   };

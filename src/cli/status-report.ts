@@ -45,6 +45,8 @@ export interface StatusReport {
   readonly note?: string;
   readonly agent?: { readonly version: string; readonly pid: number; readonly startedAt: Instant };
   readonly nodeName: string;
+  /** Why the agent requests nothing yet. */
+  readonly placeholderHostName?: string;
   readonly certificateDirectory: string;
   readonly now: Instant;
   readonly certificates: readonly CertificateReport[];
@@ -95,6 +97,7 @@ export function reportDocument(report: StatusReport): Record<string, unknown> {
     note: report.note,
     agent: agent && { ...agent, startedAt: formatInstant(agent.startedAt) },
     nodeName: report.nodeName,
+    placeholderHostName: report.placeholderHostName,
     certificateDirectory: report.certificateDirectory,
     now: formatInstant(report.now),
     certificates: report.certificates.map((entry) => certificateDocument(entry, report.now)),

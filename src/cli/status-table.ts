@@ -1,4 +1,5 @@
 import type { Failure } from '../core/errors.ts';
+import { hostNameProblem } from '../core/host-name.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import { remedies } from '../core/remedies.ts';
 import { describeEndpoint } from '../core/served.ts';
@@ -18,6 +19,7 @@ export function statusTable(report: StatusReport): string {
     '',
     ...table,
     ...certificates.flatMap((entry) => remarks(entry, now)),
+    ...hostNameLines(report),
     ...(report.kubeconfig === undefined ? [] : ['', ...failedLines('kubelet', report.kubeconfig)]),
     ...startFindings(report),
   ];
@@ -77,6 +79,11 @@ function postRotation({ name, hooks = [], served }: CertificateReport): string[]
   const shown = stale.map((endpoint) => `${name}: ${describeEndpoint(endpoint)}`);
   const remedy = remedies.SERVED_STALE;
   return [...failed, ...shown, ...(stale.length === 0 ? [] : arrow({ remedy }))];
+}
+
+function hostNameLines(report: StatusReport): string[] {
+  const problem = hostNameProblem(report);
+  return problem === undefined ? [] : ['', problem.message, ...arrow(problem)];
 }
 
 function failedLines(name: string, failure: Failure | undefined): string[] {

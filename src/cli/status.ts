@@ -55,7 +55,8 @@ async function kubeconfigFailure(config: LoadedConfig, clock: Clock): Promise<Fa
 async function statusReport(config: LoadedConfig, clock: Clock): Promise<StatusReport> {
   const answer = await askAgent(config);
   if (answer.kind === 'running') return answer.report;
-  const { certificateDirectory: directory, nodeName, certificates, file } = config;
+  const { certificateDirectory: directory, nodeName, placeholderHostName } = config;
+  const { certificates, file } = config;
   const now = clock.now();
   // Without a configuration file, the expected certificates are unknown.
   const kubelet = await readKubeletConfig(config).catch(() => undefined);
@@ -66,6 +67,7 @@ async function statusReport(config: LoadedConfig, clock: Clock): Promise<StatusR
     source: 'directory',
     ...(answer.note !== undefined && { note: answer.note }),
     nodeName,
+    ...(placeholderHostName !== undefined && { placeholderHostName }),
     certificateDirectory: directory,
     now,
     ...(failure !== undefined && { kubeconfig: failure }),

@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import type { AgentConfig } from '../core/config.ts';
+import { isPlaceholderHostName } from '../core/host-name.ts';
 import type { ConfigFlags } from './flags.ts';
 import { overlayFlags } from './flags.ts';
 import { toProblem, valueAt } from './issues.ts';
@@ -21,6 +22,7 @@ export interface ConfigRequest {
   readonly file?: string | undefined;
   readonly flags: ConfigFlags;
   readonly environment: {
+    /** Read for each configuration, because the host name may be set while the agent runs. */
     readonly hostName: string;
     /** What relative paths in flags start from. */
     readonly workingDirectory: string;
@@ -47,7 +49,12 @@ export async function loadConfig(request: ConfigRequest): Promise<LoadedConfig> 
     environment.workingDirectory,
   );
   const { output, problems } = check(value);
-  const nodeName = (output?.nodeName ?? environment.hostName).trim().toLowerCase();
+  const hostName = environment.hostName.trim().toLowerCase();
+  const isPlaceholder =
+    valueAt(value, ['nodeName']) === undefined && isPlaceholderHostName(hostName);
+  const nodeName = isPlaceholder
+    ? 'localhost'
+    : (output?.nodeName ?? hostName).trim().toLowerCase();
   const found = [...problems, ...hostNameProblems(value, nodeName)];
   if (output === undefined || found.length > 0) {
     throw configInvalid(
@@ -65,9 +72,17 @@ export async function loadConfig(request: ConfigRequest): Promise<LoadedConfig> 
   }
   return {
     ...config,
+    ...(isPlaceholder && needsNodeName(config) && { placeholderHostName: hostName }),
     ...(file !== undefined && { file }),
     warnings: warningsOf(output),
   };
+}
+
+/** Other certificates have a subject of their own, and addresses that do not depend on the Node. */
+function needsNodeName({ certificates }: AgentConfig): boolean {
+  return certificates.some(
+    ({ profile, addresses }) => profile !== 'custom' || addresses === 'node',
+  );
 }
 
 function check(value: unknown): {

@@ -6,6 +6,11 @@ export interface AgentConfig {
   /** The file it came from, absolute: for whoever watches it, or asks who may change it. */
   readonly file?: string;
   readonly nodeName: string;
+  /**
+   * The host name, if it is no more than a placeholder such as localhost and certificates
+   * need a node name, which is not configured. The agent requests nothing until it changes.
+   */
+  readonly placeholderHostName?: string;
   /** Written by the agent once it has a client certificate; used instead of the bootstrap one while valid. */
   readonly kubeconfig: string;
   readonly bootstrapKubeconfig?: string;

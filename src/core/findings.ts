@@ -64,7 +64,7 @@ export const findingGroups = {
   ],
   permissions: ['permissions', 'permission-missing', 'approval-not-permitted'],
   requests: ['requests', 'request-pending', 'request-unissued', 'request-denied', 'request-failed'],
-  agent: ['agent', 'second-agent', 'metrics-port-taken'],
+  agent: ['agent', 'second-agent', 'host-name-missing', 'metrics-port-taken'],
   checks: ['not-checked'],
 } as const;
 

@@ -43,6 +43,10 @@ export const logEvents = {
   loop_resumed: { level: 'info', message: 'The rotation loop runs again' },
   clock_jumped: { level: 'warn', message: 'The clock was set, or the machine was suspended' },
   preflight_finding: { level: 'warn', message: 'The examination of the node found something' },
+  host_name_missing: {
+    level: 'warn',
+    message: 'Waiting for a host name that can name a Node',
+  },
   // rotation
   rotation_deadline: { level: 'info', message: 'Certificate rotation deadline determined' },
   rotation_waiting: { level: 'info', message: 'Waiting for next certificate rotation' },

@@ -82,6 +82,8 @@ export interface AgentStatus {
   readonly version: string;
   readonly pid: number;
   readonly nodeName: string;
+  /** The host name that keeps the agent from requesting certificates: see AgentConfig. */
+  readonly placeholderHostName?: string;
   readonly startedAt: Instant;
   readonly now: Instant;
   readonly certificateDirectory: string;

@@ -1,4 +1,5 @@
 import type { AgentConfig } from '../core/config.ts';
+import { hostNameProblem } from '../core/host-name.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import type { AgentFacts, MetricsPort } from './agent.ts';
 import { agentFindings, lockHolder, writerOfState } from './agent.ts';
@@ -44,8 +45,24 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorResult> {
     ...fileFindings({ ...local, bootstrap }, { config, now }),
     ...serverFindings(remote, { config, now }),
     ...evaluate('the agent', agent, agentFindings),
-  ];
+    ...hostNameFindings(config),
+  ].filter(({ id }) => config.placeholderHostName === undefined || id !== 'node-name-mismatch');
   return { findings, ...addressee(valueOf(remote.connection)) };
+}
+
+function hostNameFindings(config: AgentConfig): DoctorFinding[] {
+  const problem = hostNameProblem(config);
+  if (problem === undefined) return [];
+  const { message: what, remedy } = problem;
+  return [
+    {
+      id: 'host-name-missing',
+      severity: 'error',
+      what,
+      why: 'Every machine without a name has this host name, and a Node keeps its name for good',
+      remedy,
+    },
+  ];
 }
 
 async function bootstrapWithServerFacts(

@@ -1,3 +1,4 @@
+import { hostNameProblem } from '../core/host-name.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant, second } from '../core/instant.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
@@ -25,6 +26,8 @@ export function liveness({ lastTick, stuckAt }: Health): Verdict {
 
 /** Ready means that every certificate is usable. An agent without certificates has not read its directory yet. */
 export function readiness(status: AgentStatus): Verdict {
+  const missing = hostNameProblem(status);
+  if (missing !== undefined) return { healthy: false, text: `${missing.message}\n` };
   if (status.certificates.length === 0) {
     return { healthy: false, text: 'the certificate directory has not been read yet\n' };
   }

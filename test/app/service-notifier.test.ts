@@ -52,6 +52,17 @@ describe('isSettled()', () => {
     });
   }
 
+  it('is false for 10s on a machine without a host name, and true after that', () => {
+    const starting = certificate({ state: 'starting', usable: false });
+    for (const [age, settled] of [
+      [9, false],
+      [10, true],
+    ] as const) {
+      const status = { ...statusOf(start + age * second, starting), startedAt: start };
+      assert.equal(isSettled({ ...status, placeholderHostName: 'localhost' }), settled);
+    }
+  });
+
   it('is true for a usable certificate in any state', () => {
     assert.equal(isSettled(statusOf(start, certificate({ state: 'requesting' }))), true);
   });

@@ -132,6 +132,20 @@ describe('loadConfig() without a file', () => {
     assert.match(message, /--cert-dir: expected a text that is not empty/);
   });
 
+  it('loadConfig() waits for a host name in place of localhost, unless a name is configured', async () => {
+    const local = { hostName: 'LocalHost.localdomain', workingDirectory: '/' };
+    const waiting = await loadConfig({ flags: {}, environment: local });
+    assert.equal(waiting.placeholderHostName, 'localhost.localdomain');
+    const flags = { hostnameOverride: 'localhost' };
+    const named = await loadConfig({ flags, environment: local });
+    assert.deepEqual([named.nodeName, named.placeholderHostName], ['localhost', undefined]);
+    const none = { hostName: '(none)', workingDirectory: '/' };
+    assert.equal(
+      (await loadConfig({ flags: {}, environment: none })).placeholderHostName,
+      '(none)',
+    );
+  });
+
   it('loadConfig() says what to do when the host name cannot name a Node', async () => {
     const odd = { hostName: 'my_host', workingDirectory: '/' };
     const { message } = await failure(loadConfig({ flags: {}, environment: odd }));

@@ -23,6 +23,12 @@ describe('liveness()', () => {
 });
 
 describe('readiness()', () => {
+  it('names the host name that the agent cannot use', () => {
+    const { healthy, text } = readiness({ ...agent([client()]), placeholderHostName: 'localhost' });
+    assert.equal(healthy, false);
+    assert.match(text, /^the host name "localhost" cannot name a Node.*\n$/);
+  });
+
   const approve = 'approve with: kubectl certificate approve node-csr-abc';
   const failed = {
     code: 'CSR_DENIED',
