@@ -71,7 +71,7 @@ Try in another terminal:
   ${agentCommand} run --bootstrap-kubeconfig ${session.bootstrapKubeconfig} \\
     --kubeconfig ${directory}/kubelet.conf --cert-dir ${directory}/pki \\
     --state-dir ${directory}/state --metrics-address 127.0.0.1:0 --log-format text
-${session.kept ? 'Ctrl-C ends it; the folder stays.' : 'Ctrl-C ends it and removes everything.'}
+${session.kept ? 'Ctrl-C stops it and keeps the directory.' : 'Ctrl-C stops it and removes everything.'}
 `);
   if (!stop.aborted) await once(stop, 'abort');
   return true;

@@ -2,7 +2,6 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { HostPort } from '../../../src/config/host-port.ts';
-import { formatHostPort } from '../../../src/config/host-port.ts';
 import { hasCode } from '../../../src/core/errors.ts';
 import { second } from '../../../src/core/instant.ts';
 import type { AgentStatus } from '../../../src/core/status.ts';
@@ -12,6 +11,7 @@ import { agentCommand, startAgentProcess } from './agent-process.ts';
 import { changeLines } from './change-lines.ts';
 import type { CliContext } from '../../../src/cli/context.ts';
 import { canDrawLive, wantsColor } from '../../../src/cli/terminal.ts';
+import { guide } from './guide.ts';
 import { LiveScreen } from './live-screen.ts';
 import { renderLiveTable } from './live-table.ts';
 import type { SandboxSession } from './session.ts';
@@ -40,7 +40,8 @@ export async function runDemonstration(options: DemonstrationOptions): Promise<b
   await using agent = startAgentProcess(file, join(session.directory, 'agent.log'));
   const address = await findAddress(agent, options);
   if (address === undefined) return options.signal.aborted;
-  using view = createView(context, guide(session, address));
+  const { directory, kept } = session;
+  using view = createView(context, guide({ directory, kept, address, agentCommand }));
   for (;;) {
     const status = await fetchStatus(address).catch(() => undefined);
     if (status !== undefined) {
@@ -121,24 +122,6 @@ function times(count: number | undefined): string {
 async function fail(agent: AgentProcess, { stderr }: SandboxContext): Promise<false> {
   stderr.write(`nodecertd: the agent ended: ${agent.exited}\n${await agent.lastLines()}\n`);
   return false;
-}
-
-/** Short lines with relative paths, because the screen cuts off long lines. */
-function guide(session: SandboxSession, address: HostPort): string[] {
-  return [
-    `An agent is at work in ${session.directory}`,
-    `Metrics: http://${formatHostPort(address)}/metrics`,
-    '',
-    'Try in another terminal:',
-    `  cd ${session.directory}`,
-    '  openssl x509 -noout -subject -dates -in pki/kubelet-client-current.pem',
-    `  curl -s http://${formatHostPort(address)}/metrics | grep ^nodecertd_cert`,
-    `  ${agentCommand} status --config config.yaml`,
-    '  rm pki/kubelet-client-current.pem    # and see what becomes of it',
-    '  tail -f agent.log',
-    session.kept ? 'Ctrl-C ends it; the folder stays.' : 'Ctrl-C ends it and removes everything.',
-    '',
-  ];
 }
 
 interface View extends Disposable {
