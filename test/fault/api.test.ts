@@ -4,7 +4,7 @@ import { skipWithout } from '../support/programs.ts';
 import { api } from './api.ts';
 import type { FaultRow } from './family.ts';
 
-/** What each fault has to have been called, where it is one for the agent. */
+/** The expected message for each fault. */
 const told: readonly (readonly [fault: string, says: RegExp])[] = [
   ['connection refused', /API_UNREACHABLE/],
   ['reset mid-body', /API_UNREACHABLE/],

@@ -12,13 +12,13 @@ import type { ApiOutcome } from './api/trial.ts';
 import { describe, tryFault } from './api/trial.ts';
 import type { FaultFamily, FaultOptions, FaultRow } from './family.ts';
 
-/** Most of a trial is waiting for the agent's next try. */
+/** A trial mostly waits for the agent's next attempt. */
 const together = 8;
 
 /**
- * What networks, load balancers, sick API servers, signers and other people do to
- * requests, by a proxy between the agent and an API server: the sandbox's, or a real
- * one for all of it.
+ * Faults of networks, load balancers, API servers and signers. A proxy between the
+ * agent and an API server causes them. The API server is the sandbox, or a real one in
+ * the long form.
  */
 export const api: FaultFamily = {
   name: 'api',
@@ -69,7 +69,7 @@ async function openBench({ thorough }: FaultOptions): Promise<ApiBench & AsyncDi
   };
 }
 
-/** Every combination, or one that alternates with the faults. */
+/** Every combination, or in the short form one for each fault. */
 function trialsOf(fault: ApiFault, { thorough }: FaultOptions): ApiTrial[] {
   const { places, situations = ['bootstrap', 'rotation'] } = fault;
   const all = situations.flatMap((situation) => places.map((place) => ({ situation, place })));
@@ -88,7 +88,7 @@ async function runAll(
 }> {
   const outcomes = new Map<ApiTrial, ApiOutcome>();
   const failures: unknown[] = [];
-  // Those that take minutes first, so that they do not stand alone in the end.
+  // The longest trials first, so that they do not run alone at the end.
   const queue = [...trials].sort((a, b) => slowness(b) - slowness(a));
   const work = async (): Promise<void> => {
     for (let trial = queue.shift(); trial !== undefined; trial = queue.shift()) {

@@ -4,12 +4,15 @@ import type { ClockFault } from './clock/scenarios.ts';
 import { ClockStage } from './clock/stage.ts';
 import type { FaultFamily, FaultOptions, FaultRow } from './family.ts';
 
-/** They wait nearly all the time: for the loop, which comes round once a minute. */
+/** The scenarios mostly wait for the agent's tick once a minute. */
 const together = 5;
 
 const day = 86_400;
 
-/** Clocks that jump, go back or were never set, and processes that stood still, on a node with a clock of its own. */
+/**
+ * Clocks that jump, go back or were never set, and stopped processes, on a node with
+ * its own clock.
+ */
 export const clock: FaultFamily = {
   name: 'clock',
   needs: ['libfaketime'],

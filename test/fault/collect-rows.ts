@@ -2,7 +2,7 @@ import type { TestContext } from 'node:test';
 import type { FaultFamily, FaultRow } from './family.ts';
 import { formatRows } from './table.ts';
 
-/** The quick half of a family, for a test; the table is among the diagnostics. */
+/** Runs the short form of a family for a test, and prints the table. */
 export async function collectRows(family: FaultFamily, context: TestContext): Promise<FaultRow[]> {
   const rows: FaultRow[] = [];
   const { signal } = context;

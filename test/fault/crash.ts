@@ -9,13 +9,12 @@ import { recordCalls, seriesOf } from './crash/series.ts';
 import type { FaultFamily, FaultOptions, FaultRow } from './family.ts';
 import { FileStore } from './filestore/file-store.ts';
 
-/** Most of a try is waiting: for a retry of the agent, or for strace. */
+/** A trial mostly waits for a retry of the agent or for strace. */
 const together = 4;
 
 /**
- * Kills keeper or enroller at each of their calls on files, and lets each of these
- * calls fail, one per run of the agent. What is tried is what a run without any
- * fault was seen to call.
+ * Kills keeper or enroller at each of their system calls on files, or makes the call
+ * fail, one call in each run. A run without faults shows which calls there are.
  */
 export const crash: FaultFamily = {
   name: 'crash',
@@ -43,7 +42,7 @@ async function openBench({ thorough }: FaultOptions): Promise<Bench & AsyncDispo
   return {
     template,
     fileStore,
-    // The released program brings a cache of its own.
+    // The released program has its own compile cache.
     ...(thorough ? { ...released, env: {} } : { env: { NODE_COMPILE_CACHE: cache } }),
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   };
@@ -78,7 +77,10 @@ async function runSeries(bench: Bench, series: Series, options: FaultOptions): P
   };
 }
 
-/** After the last call that was recorded there may be more, since threads race: until a run is not hit. */
+/**
+ * A run may have more calls than were recorded, because threads race. Continues until a
+ * run is not hit.
+ */
 async function carryOn(bench: Bench, trials: readonly Trial[]): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   for (const trial of trials) {
@@ -100,7 +102,7 @@ async function carryOn(bench: Bench, trials: readonly Trial[]): Promise<Outcome[
   return outcomes;
 }
 
-/** What the log said, and of how many it said nothing. */
+/** Counts the log events, and the runs without one. */
 function summary(outcomes: readonly Outcome[]): string[] {
   const counts = new Map<string, number>();
   for (const { seen } of outcomes) {

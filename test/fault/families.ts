@@ -8,7 +8,7 @@ import { herd } from './herd.ts';
 import { keys } from './keys.ts';
 import { soak } from './soak.ts';
 
-/** In the order in which `make fault` tries them; each has a file of its own here. */
+/** The families in the order of `make fault`. */
 export const families: readonly FaultFamily[] = [
   crash,
   fileSystem,

@@ -1,32 +1,32 @@
-/** One row of `make fault`: what was done to the agent, how often, and what came of it. */
+/** One row of `make fault`: a fault and its results. */
 export interface FaultRow {
-  /** The fault, as an operator would name it. */
+  /** The name of the fault, for operators. */
   readonly fault: string;
-  /** How often it was tried. */
+  /** The number of trials. */
   readonly tried: number;
-  /** Times a reader of `-current.pem` found less than a complete, valid, matching pair. */
+  /** The number of reads of `-current.pem` without a complete, valid, matching pair. */
   readonly lost: number;
-  /** Longest time in seconds until the agent did again what it is for; absent where it never stopped. */
+  /** The longest recovery in seconds; absent if the agent was not affected. */
   readonly recovery?: number;
-  /** What told an operator: log events with their codes, and metrics. */
+  /** Log events with their codes, and metrics that show the fault to an operator. */
   readonly seen: readonly string[];
 }
 
 export interface FaultOptions {
-  /** All of it, for `make fault`; otherwise the part that `make test` has the time for. */
+  /** The long form, for `make fault`; otherwise the short form, for `make test`. */
   readonly thorough: boolean;
   readonly signal: AbortSignal;
-  /** Told what is being tried, for whoever waits. */
+  /** Receives progress messages. */
   readonly progress: (text: string) => void;
 }
 
 /**
- * Faults of one kind. A row is produced only when its promises were kept: what was
- * lost, grew or was not told is an Error that says how to see it again.
+ * Faults of one kind. `run` yields a row only if all promises were kept. A lost pair, a
+ * leak or a missing message is an Error that says how to repeat it.
  */
 export interface FaultFamily {
   readonly name: string;
-  /** What it needs of the machine; a family is left out, and named, where it is missing. */
+  /** The needs of the family. If the machine lacks one, the family is skipped and named. */
   readonly needs: readonly FaultNeed[];
   run(options: FaultOptions): AsyncIterable<FaultRow>;
 }

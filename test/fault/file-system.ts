@@ -4,7 +4,7 @@ import { besideKubelet } from './file-system/beside-kubelet.ts';
 import { play } from './file-system/scene.ts';
 import { diskScenarios, handScenarios } from './file-system/scenarios.ts';
 
-/** Disks, people and other programs at work on the files of a running agent. */
+/** Faults of disks, people and other programs on the files of a running agent. */
 export const fileSystem: FaultFamily = {
   name: 'file-system',
   needs: ['root', 'go-programs'],
@@ -22,5 +22,5 @@ export const fileSystem: FaultFamily = {
   },
 };
 
-/** The end-to-end scenarios have some of the others. */
+/** The end-to-end scenarios cover some of the others. */
 const quick = new Set([...diskScenarios.slice(1), ...handScenarios.slice(1, 5)]);

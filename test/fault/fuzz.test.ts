@@ -30,7 +30,7 @@ describe('the fuzz family', () => {
     assert.equal(rows.length, targets.length);
     assert.ok(rows.reduce((sum, { tried }) => sum + tried, 0) > 5_000);
     for (const { fault, seen } of rows) {
-      // Nothing but one outcome would mean that the inputs never get past the first look.
+      // A single kind of result would mean that no input gets past the first check.
       assert.ok(seen.length >= 2, `${fault}: ${seen.join(', ')}`);
     }
   });
@@ -140,7 +140,7 @@ describe('mutated()', () => {
       seeds.map((seed) => seed.toString('hex')),
       before,
     );
-    // Some get through the parser, to be judged for what they say; most do not.
+    // Some results pass the parser and are checked further. Most do not.
     assert.ok(valid > 50 && valid < 450, `${valid} of 500 are certificates`);
   });
 });

@@ -6,15 +6,15 @@ import type { ChildReport } from './fuzz/order.ts';
 import type { FuzzTarget } from './fuzz/target.ts';
 import { targets } from './fuzz/targets.ts';
 
-/** What `make test` has the time for, of each target. */
+/** The number of inputs for each target in the short form. */
 const quickShare = 1 / 200;
 const leastInputs = 200;
 
 /**
- * A million damaged inputs through every door of the program. Each has to come to a
- * valid result or an error with a code, in bounded time and memory, and no error may
- * show a key or token of the input. The targets run in processes of their own, two at
- * a time; NODECERTD_FUZZ_SEED repeats a run.
+ * A million damaged inputs for every parser of the program. Each must give a valid
+ * result or an error with a code, in bounded time and memory, and no error may contain
+ * a key or token of the input. The targets run in separate processes, two at a time.
+ * NODECERTD_FUZZ_SEED repeats a run.
  */
 export const fuzz: FaultFamily = {
   name: 'fuzz',
@@ -69,12 +69,12 @@ function measures(report: ChildReport, count: number): string {
   ].join(', ');
 }
 
-/** The most frequent first. */
+/** Sorted by frequency. */
 function seenIn({ outcomes }: ChildReport): string[] {
   return outcomes.toSorted((a, b) => b[1] - a[1]).map(([outcome, times]) => `${outcome} ×${times}`);
 }
 
-/** Two at a time, told in order. */
+/** Runs two at a time and yields results in order. */
 async function* inLanes<T, R>(
   items: readonly T[],
   work: (item: T) => Promise<R>,

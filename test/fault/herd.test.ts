@@ -13,11 +13,11 @@ describe('the fault family herd', () => {
       signal: new AbortController().signal,
       progress: (line: string): void => void lines.push(line),
     };
-    // A broken promise is thrown, with its figures.
+    // A broken promise is thrown with its figures.
     for await (const row of herd.run(options)) rows.push(row);
     assert.equal(rows.length, scenarios.length);
     assert.ok(rows.every(({ tried, lost }) => tried === 4_000 && lost === 0));
-    // The comparison is worth something only while the other side is played as documented.
+    // The comparison is valid only if the other side behaves as documented.
     const waiting = rows.find(({ fault }) => fault.includes('no approver'));
     assert.match(waiting?.seen.join() ?? '', /outstanding each 1, client-go 9\d/);
   });

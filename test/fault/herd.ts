@@ -6,19 +6,19 @@ import { scenarios } from './herd/scenarios.ts';
 import type { Load } from './herd/traffic.ts';
 
 /**
- * A hundred thousand nodes in virtual time, with the agent's own schedule, rotation
- * and pace, beside the same nodes under client-go's certificate manager: what the
- * API server gets to see of them, and what is left in etcd.
+ * Simulates a hundred thousand nodes in virtual time, with the agent's real schedule,
+ * rotation and delays. Compares the requests to the API server and the CSRs in etcd
+ * with those of client-go's certificate manager.
  */
 export const herd: FaultFamily = {
   name: 'herd',
   needs: [],
   async *run({ thorough, signal, progress }: FaultOptions): AsyncGenerator<FaultRow> {
     const nodes = thorough ? 100_000 : 2_000;
-    // Ten million requests a day take their time, and are only there to be compared with.
+    // Ten million requests a day take long to simulate, and only serve the comparison.
     const sample = thorough ? 10 : 1;
     for (const scenario of scenarios) {
-      // The simulation itself never waits: the moment for an interrupt to be heard.
+      // The simulation never waits, so this is the chance to handle an interrupt.
       await new Promise((resolve) => setImmediate(resolve));
       signal.throwIfAborted();
       progress(`${nodes} nodes: ${scenario.name}`);
@@ -34,7 +34,7 @@ export const herd: FaultFamily = {
   },
 };
 
-/** What so many times as many nodes come to; the dispersion stays that of the sample. */
+/** Scales the load to a larger number of nodes. The dispersion stays that of the sample. */
 function enlarged(outcome: Outcome, times: number): Outcome {
   const { load, judged, lost, stored, created, mostStanding, standing } = outcome;
   return {

@@ -24,7 +24,7 @@ describe('keys under strace', { skip: skipWithout('strace') }, () => {
     await rm(directory, { recursive: true });
   });
 
-  /** From the bootstrap to the first pair, with a program that does what it must not. */
+  /** Runs a bootstrap with an agent that leaks a key. */
   async function bootstrap(leak: WatchOptions['leak'] & string): Promise<WatchedAgent> {
     await using node = await TestNode.create(controlPlane, `leak-${leak}`);
     const watched = await WatchedAgent.start(node, join(directory, leak), { leak });
@@ -57,7 +57,7 @@ describe('keys under strace', { skip: skipWithout('strace') }, () => {
     }
     const [rotations, givenUp] = rows;
     assert.ok((rotations?.tried ?? 0) >= 10);
-    // All four are asked for twice, and one once more after it was deleted.
+    // Each of the four is requested twice, and the deleted one once more.
     assert.ok((givenUp?.tried ?? 0) >= 8);
     for (const code of ['CSR_DENIED', 'CSR_FAILED', 'CSR_DELETED', 'ENROLLER_LOST', 'STORE_FULL']) {
       assert.ok(givenUp?.seen.includes(`rotation_failed ${code}`), code);
@@ -67,7 +67,7 @@ describe('keys under strace', { skip: skipWithout('strace') }, () => {
 });
 
 async function assertKept(watched: WatchedAgent): Promise<void> {
-  // It reads the pair every 200 ms.
+  // The leaking keeper reads the pair every 200 ms.
   await delay(1_000);
   assert.throws(() => watched.requireCleanKeeper(), /memory has parts of 1 keys:\nd as base64/);
 }

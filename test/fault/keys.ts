@@ -5,16 +5,16 @@ import type { FaultFamily, FaultRow } from './family.ts';
 import type { RoundOptions, RoundResult } from './keys/round.ts';
 import { doomedSigner, keptSigner, runRound } from './keys/round.ts';
 
-/** Each process finds the disk full once, when a file has to reach it: here most often a pair. */
+/** Each process finds the disk full once, at an fsync, usually of a pair. */
 const fullDisk = ['-e', 'inject=fsync:error=ENOSPC:when=7'];
 
 const released = join(import.meta.dirname, '../../dist/nodecertd');
 
 /**
- * Lets certificates with keys of every kind rotate, and requests come to nothing in
- * every way there is, and searches for their private keys: all that any process of the
- * agent writes to anything but the pair itself, and all memory of the process that
- * lives on, after each rotation and each request that was given up.
+ * Rotates certificates with every kind of key, makes CSRs fail in every way, and
+ * searches for the private keys: in everything that a process of the agent writes
+ * except the pair itself, and in the memory of the keeper after each rotation and each
+ * failed CSR.
  */
 export const keys: FaultFamily = {
   name: 'keys',

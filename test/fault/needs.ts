@@ -3,7 +3,7 @@ import { findProgram } from '../support/programs.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 import type { FaultFamily, FaultNeed } from './family.ts';
 
-/** What the family needs and this machine lacks. */
+/** The needs of a family that this machine lacks. */
 export function missingNeeds({ needs }: FaultFamily): readonly FaultNeed[] {
   return needs.filter((need) => !present(need));
 }

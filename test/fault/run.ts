@@ -5,9 +5,8 @@ import { missingNeeds } from './needs.ts';
 import { formatRows } from './table.ts';
 
 /**
- * `make fault`: every fault this machine can produce, against the agent, and one
- * table. A family that fails is named at the end with what it saw, and the others
- * are tried all the same.
+ * `make fault` tries every fault that this machine can produce and prints one table. It
+ * continues after a failed family, and prints its error at the end.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -9,7 +9,7 @@ import { observeProcesses } from './soak/processes.ts';
 import type { Sample, SubjectMessage, SubjectOrder } from './soak/protocol.ts';
 import { slopeOf } from './soak/regression.ts';
 
-/** Long use: rotations one after the other, and a loop that has nothing to do. */
+/** Long use: many rotations, and an idle agent. */
 export const soak: FaultFamily = {
   name: 'soak',
   needs: [],
@@ -20,7 +20,7 @@ export const soak: FaultFamily = {
   },
 };
 
-/** Due after 50 to 70 seconds, so that the loop looks once or twice in between. */
+/** Due after 50 to 70 seconds, so that there are one or two ticks in between. */
 const shortLived = 75;
 const year = 365 * 86_400;
 const dayOfTicks = 1_440;
@@ -46,7 +46,7 @@ async function idleTicks(options: FaultOptions): Promise<FaultRow> {
   return judged(`a day of idle ticks`, samples, 'tick');
 }
 
-/** The keeper that is measured here runs as it is released, with real processes beside it; that takes its time. */
+/** The keeper runs in its released form with real processes, which takes long. */
 async function realTime({ progress, signal }: FaultOptions): Promise<FaultRow> {
   const wanted = 200;
   progress(`${wanted} rotations of the released agent in real time`);
@@ -55,12 +55,12 @@ async function realTime({ progress, signal }: FaultOptions): Promise<FaultRow> {
 }
 
 /**
- * The keeper has no compiler in its release. With one, the heap grows for hundreds of
- * rotations by the code of functions that become hot, and hides what else would grow.
+ * The released keeper runs without a JIT compiler. Compiled code would grow the heap
+ * over hundreds of rotations and hide a leak.
  */
 const execArgv = ['--no-opt', '--no-maglev', '--no-sparkplug'];
 
-/** Runs the subject to its end; the cluster's clock goes along with its. */
+/** Runs the subject to its end. The clock of the cluster follows the subject's clock. */
 async function observe({
   signingSeconds,
   order,
@@ -90,7 +90,7 @@ async function observe({
   child.on('message', (message: SubjectMessage) => {
     void (async () => {
       if (message.type === 'advance') await clock.advance(message.to - clock.now());
-      // What comes before the ticks is their warm-up.
+      // Everything before the ticks is their warm-up.
       else if (order.ticks === 0 || message.type === 'ticks') samples.push(message.sample);
       child.send('done', () => undefined);
     })();
@@ -102,12 +102,12 @@ async function observe({
 }
 
 /**
- * What one rotation, or tick, may add, and what the whole run may be off by. Of things
- * that are counted, one in a thousand would be a leak. The least that could be
- * forgotten of a rotation is a pair's facts or a request with its closures, upwards of
- * half a KiB of heap; what V8 itself learns of the code adds 20 KiB at a time, and
- * seldomer the longer it runs. RssAnon moves in pages and in arenas, by 200 KiB where
- * nothing was allocated, and by some MiB in a process that is not quiet.
+ * The allowed growth per rotation or tick, and the allowed error of the whole run. For
+ * counted things, one in a thousand is a leak. The smallest leak of a rotation would be
+ * a pair's facts or a CSR with its closures, at least half a KiB of heap. V8's own data
+ * about the code grows by 20 KiB at a time, less often the longer it runs. RssAnon
+ * changes in pages and arenas: by 200 KiB without allocations, and by some MiB in a
+ * busy process.
  */
 const limits = {
   fileDescriptors: { each: 0.001, noise: 2 },
@@ -117,7 +117,7 @@ const limits = {
   anonymous: { each: 512, noise: 4 * 1024 * 1024 },
 } as const;
 
-/** Until then code is loaded, compiled and cached. */
+/** Until then, code is loaded, compiled and cached. */
 const warmUp = 60;
 
 type Measure = keyof typeof limits;
@@ -126,7 +126,7 @@ const measures = Object.keys(limits) as readonly Measure[];
 
 type Measured = Readonly<{ count: number } & Partial<Record<Measure, number>>>;
 
-/** @throws Error when something grows */
+/** @throws Error if something grows */
 function judged(fault: string, samples: readonly Measured[], unit: string): FaultRow {
   const last = samples.at(-1);
   const warm = Math.max((last?.count ?? 0) / 5, warmUp);

@@ -2,7 +2,7 @@ import type { FaultRow } from './family.ts';
 
 const headings = ['fault', 'tried', 'pairs lost', 'recovery', 'what the log and the metrics said'];
 
-/** One line per fault; counts to the right, words to the left. */
+/** Formats one line for each fault, with counts on the right and words on the left. */
 export function formatRows(rows: readonly FaultRow[]): string {
   const lines = rows.map(({ fault, tried, lost, recovery, seen }) => [
     fault,

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Exchange } from '../../support/fault-proxy.ts';
 import { headersOf } from '../../support/fault-proxy.ts';
 
-/** A CertificateSigningRequest as JSON, as far as it is changed on its way. */
+/** The fields of a CSR that faults change. */
 export interface CsrJson {
   readonly metadata: { readonly name: string };
   readonly spec: { readonly request: string; readonly signerName: string };
@@ -18,7 +18,7 @@ interface StatusAnswer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** An answer of the server's own, with a Status as it gives the reason. */
+/** Answers with a Status, as the API server does. */
 export function answerStatus(
   { response, body }: Exchange,
   { code, reason, headers = {} }: StatusAnswer,
@@ -31,13 +31,13 @@ export function statusObject(code: number, reason: string, message: string): obj
   return { kind: 'Status', apiVersion: 'v1', status: 'Failure', reason, message, code };
 }
 
-/** The server's whole answer, which its client does not get. */
+/** Reads the server's response without sending it to the client. */
 export async function swallow(exchange: Exchange): Promise<Buffer> {
   const { body } = await exchange.pass();
   return Buffer.from(await body.arrayBuffer());
 }
 
-/** The server does what it is asked to, and its answer is changed on the way back. */
+/** Forwards the request and changes the response. */
 export async function answerBytes(
   exchange: Exchange,
   change: (body: Buffer) => Buffer,
@@ -47,7 +47,7 @@ export async function answerBytes(
   exchange.response.end(body);
 }
 
-/** Half of the answer, then a reset. */
+/** Sends half of the response, then resets the connection. */
 export async function breakOff(exchange: Exchange): Promise<void> {
   const { response } = exchange;
   const body = await wholeAnswer(exchange);
@@ -57,7 +57,7 @@ export async function breakOff(exchange: Exchange): Promise<void> {
   response.socket?.resetAndDestroy();
 }
 
-/** A byte at a time, for as long as anybody takes them. */
+/** Sends one byte at a time until the client disconnects. */
 export async function trickle({ response, closed }: Exchange): Promise<void> {
   response.writeHead(200, { 'content-type': 'application/json' });
   const ended = closed.then(() => true);
@@ -65,7 +65,7 @@ export async function trickle({ response, closed }: Exchange): Promise<void> {
   while (!(await Promise.race([ended, delay(50, false)])));
 }
 
-/** As much as is taken of so many bytes. Returns when the client has had enough. */
+/** Sends up to this number of bytes. Returns when the client disconnects. */
 export async function flood({ response, closed }: Exchange, bytes: number): Promise<void> {
   response.writeHead(200, { 'content-type': 'application/json', 'content-length': bytes });
   const chunk = Buffer.alloc(1024 * 1024, '[');
@@ -84,7 +84,7 @@ async function drained(response: ServerResponse): Promise<boolean> {
   return new Promise((resolve) => response.once('drain', () => resolve(true)));
 }
 
-/** Objects and events pass through `rewrite`; each event is sent `repeat` times. */
+/** Applies `rewrite` to objects and events. Sends each event `repeat` times. */
 export async function relayRewritten(
   exchange: Exchange,
   rewrite: Rewrite,
@@ -122,18 +122,18 @@ async function rewrittenEvent(line: string, rewrite: Rewrite): Promise<string> {
   return JSON.stringify({ ...event, object: await rewrite(event.object) });
 }
 
-/** Nobody has decided yet. */
+/** Returns the CSR as pending. */
 export function undecided(csr: CsrJson): object {
   return { ...csr, status: {} };
 }
 
-/** The approver was there, the signer was not. */
+/** Returns the CSR as approved without a certificate. */
 export function unissued(csr: CsrJson): object {
   const { certificate: _, ...status } = csr.status ?? {};
   return { ...csr, status };
 }
 
-/** For a watch: what the server would say of the object if it were asked for it. */
+/** Answers a watch with the present state of the object. */
 async function wholeAnswer(exchange: Exchange): Promise<Buffer> {
   if (exchange.verb !== 'watch') return swallow(exchange);
   const answer = await exchange.pass();

@@ -4,7 +4,7 @@ import { requests, served } from './fault.ts';
 
 const mebibyte = 1024 * 1024;
 
-/** Connections that do not come about, or to somebody else. */
+/** Connections that fail, or that reach another server. */
 export const connectionFaults: readonly ApiFault[] = [
   {
     name: 'connection refused',
@@ -35,7 +35,7 @@ export const connectionFaults: readonly ApiFault[] = [
   },
 ];
 
-/** Answers that do not arrive, or not as they were sent. Where a certificate is asked for, the server has granted it. */
+/** Responses that do not arrive, or arrive damaged. The server has processed the request. */
 export const answerFaults: readonly ApiFault[] = [
   {
     name: 'reset mid-body',
@@ -57,7 +57,7 @@ export const answerFaults: readonly ApiFault[] = [
     places: requests,
     codes: ['API_TIMEOUT'],
     ...served(async (exchange) => {
-      // A watch may take its time; it is the read behind it that may not.
+      // A watch may be slow, but the following read may not.
       if (exchange.verb === 'watch') exchange.response.socket?.resetAndDestroy();
       else await trickle(exchange);
     }),

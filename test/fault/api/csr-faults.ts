@@ -8,7 +8,7 @@ import { relayRewritten, undecided, unissued } from './answers.ts';
 import type { ApiFault, FaultContext } from './fault.ts';
 import { served } from './fault.ts';
 
-/** What the server grants, and the name under which that stands, are somebody else's. */
+/** The CSR of the same name belongs to another requestor. */
 export const csrFaults: readonly ApiFault[] = [
   {
     name: 'CSR deleted while it waits',
@@ -39,7 +39,8 @@ export const csrFaults: readonly ApiFault[] = [
       context.proxy.set({
         verbs: ['create', 'watch'],
         serve: async (exchange) => {
-          // Whoever watches misses it: what he reads is an object of the same name.
+          // The watch misses the change, and a read returns another object of the same
+          // name.
           if (exchange.verb === 'watch') return void exchange.response.socket?.resetAndDestroy();
           await relayRewritten(exchange, async (csr) => {
             await deleteCsr(context, csr);
@@ -75,7 +76,7 @@ async function deleteCsr(
   await admin.must({ method: 'DELETE', path: csrPath(metadata.name) });
 }
 
-/** Another key's request under this name, as good as the one it takes the place of. */
+/** A CSR of another key under the same name. */
 async function takeName(
   { admin, controlPlane, issuer }: FaultContext,
   { metadata, spec }: CsrJson,
@@ -94,7 +95,7 @@ async function takeName(
   await controlPlane.approve(metadata.name);
 }
 
-/** The approver was there, and the signer was not for a day of the agent's clock. */
+/** The CSR is approved, but not signed for a day of the agent's clock. */
 const unsigned: Pick<ApiFault, 'places' | 'longWait' | 'events' | 'codes' | 'begin' | 'meanwhile'> =
   {
     places: ['wait'],
@@ -110,7 +111,7 @@ const unsigned: Pick<ApiFault, 'places' | 'longWait' | 'events' | 'codes' | 'beg
     },
   };
 
-/** What the watch has to say of the certificate it says when the fault is over. */
+/** The watch reports the certificate only after the fault. */
 function withhold({ proxy }: FaultContext): void {
   const serve: ProxyFault['serve'] = (exchange) =>
     relayRewritten(exchange, async (csr) => {

@@ -5,16 +5,16 @@ import type { ApiClient } from '../../support/api-client.ts';
 import type { FaultProxy, ProxyFault } from '../../support/fault-proxy.ts';
 import type { Issuer } from './issuer.ts';
 
-/** When the fault meets the agent: at its first certificate, or at one that takes the place of another. */
+/** Whether the fault meets the agent at its first certificate or at a rotation. */
 export type Situation = 'bootstrap' | 'rotation';
 
-/** What it meets: the request for a certificate, the wait for its decision, or everything. */
+/** Whether it meets the creation of the CSR, the wait for its decision, or every connection. */
 export type Place = 'create' | 'wait' | 'connection';
 
-/** For faults that can meet every request. */
+/** The places of faults that can meet every request. */
 export const requests: readonly Place[] = ['create', 'wait'];
 
-/** What a fault can make use of. */
+/** The parts that a fault can use. */
 export interface FaultContext {
   readonly proxy: FaultProxy;
   readonly controlPlane: ControlPlane;
@@ -23,44 +23,47 @@ export interface FaultContext {
   readonly place: Place;
   /** The agent's clock. */
   readonly agentNow: () => number;
-  /** Sets that clock, which only a fault with a `longWait` may, and has the agent look at it. */
+  /** Sets that clock and makes the agent check it. Only for a fault with `longWait`. */
   readonly setAgentClock: (moment: number) => Promise<void>;
 }
 
 export interface ApiFault {
-  /** As an operator would name it. */
+  /** A name for operators. */
   readonly name: string;
   readonly places: readonly Place[];
   readonly situations?: readonly Situation[];
-  /** The agent's next try is minutes away: once the fault is over, its clock is set to that moment. */
+  /** The agent's next attempt is minutes away, so its clock is set to that time after the fault. */
   readonly longWait?: boolean;
-  /** The end of the fault is all that it takes, however the clock was set. */
+  /** The agent continues at the end of the fault, without waiting for its clock. */
   readonly resumes?: boolean;
-  /** One of which the log has to name and the metrics to count; none where the agent takes no harm. */
+  /**
+   * The log and the metrics must contain one of these codes; empty if the agent is not
+   * affected.
+   */
   readonly codes: readonly ErrorCode[];
-  /** Lines with a remedy that the log has besides. */
+  /** Further log events that must have a remedy. */
   readonly events?: readonly LogEvent[];
-  /** Requests that have to meet it before it ends; 1 when absent. */
+  /** The number of requests that must meet the fault before it ends; 1 when absent. */
   readonly meets?: number;
-  /** Requests for a certificate that it may leave on the API server beside the one that is issued in the end. */
+  /** The number of unused CSRs that it may leave on the API server. */
   readonly wasted?: number;
-  /** The certificate that is asked for also has names; a client certificate when absent. */
+  /** Whether the fault is for the serving certificate; a client certificate when absent. */
   readonly serving?: boolean;
-  /** Least time in seconds between the first two requests that met it. */
+  /** The minimum time in seconds between the first two requests that meet it. */
   readonly asked?: number;
-  /** Needs minutes of real time; for `make fault` only. */
+  /** Takes minutes of real time; for `make fault` only. */
   readonly slow?: boolean;
-  /** The enroller's memory is measured. */
+  /** Measures the enroller's memory. */
   readonly memory?: boolean;
-  /** What comes of it once the fault is over is the issuer's certificate, and right. */
+  /** The certificate stored after the fault is a valid one of the issuer. */
   readonly storesForged?: boolean;
   begin(context: FaultContext): Promise<void> | void;
-  /** What happens once it was met and before it ends. */
+  /** Runs after the fault was met and before it ends. */
   meanwhile?(context: FaultContext): Promise<void> | void;
   end?(context: FaultContext): Promise<void> | void;
 }
 
-/** A fault of single requests at the place that is tried. */
+/** A fault of the requests at the place under test. */
 export function served(serve: ProxyFault['serve']): Pick<ApiFault, 'begin'> {
   return {
     begin: ({ proxy, place }) => {

@@ -7,7 +7,7 @@ import { forgeries } from './forgeries.ts';
 import { statusFaults } from './status-faults.ts';
 import { watchFaults } from './watch-faults.ts';
 
-/** What invites a client to ask again at once. */
+/** A response that could make a client repeat its request at once. */
 const provoking: ReadonlySet<string> = new Set([
   'connection refused',
   'reset mid-body',
@@ -20,7 +20,7 @@ const provoking: ReadonlySet<string> = new Set([
   '410 as an event of a watch',
 ]);
 
-/** At a rotation, a minute of what the others end as soon as they are noticed. */
+/** At a rotation, this fault lasts for a minute; others end as soon as the agent notices them. */
 function lasting(fault: ApiFault): ApiFault {
   return {
     ...fault,

@@ -5,7 +5,7 @@ import { relayRewritten } from './answers.ts';
 import type { ApiFault } from './fault.ts';
 import type { Forgery } from './issuer.ts';
 
-/** The signer issues something else than what was asked for. */
+/** The signer issues a certificate that does not match the CSR. */
 export const forgeries: readonly ApiFault[] = [
   forged('other-key', 'CERT_KEY_MISMATCH'),
   forged('other-subject', 'CERT_SUBJECT_MISMATCH'),
@@ -22,7 +22,7 @@ function forged(forgery: Forgery, code: ErrorCode): ApiFault {
   return {
     name: `wrong certificate: ${forgery.replaceAll('-', ' ')}`,
     places: ['wait'],
-    // Each try costs a CSR, so the next one comes after ten minutes.
+    // Each attempt creates a CSR, so the next one follows after ten minutes.
     longWait: true,
     codes: [code],
     wasted: 1,
@@ -30,7 +30,7 @@ function forged(forgery: Forgery, code: ErrorCode): ApiFault {
       const forge = async (csr: CsrJson): Promise<object> => {
         const { request, signerName } = csr.spec;
         if (csr.status?.certificate === undefined) return csr;
-        // The node's own certificate has no names to lose, and comes first.
+        // The client certificate comes first, and has no SANs to lose.
         if (forgery === 'no-alt-names' && signerName === kubeletClientSigner) return csr;
         const pem = await issuer.forge(forgery, {
           request: Buffer.from(request, 'base64').toString(),

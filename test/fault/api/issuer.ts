@@ -6,7 +6,7 @@ import { CertificateAuthority } from '../../sandbox/ca.ts';
 import type { Leaf } from '../../sandbox/ca.ts';
 import type { KeyPair } from '../../support/cluster-pki.ts';
 
-/** What can be wrong with a certificate that a signer issues. */
+/** The errors of the signer. */
 export type Forgery =
   | 'other-key'
   | 'other-subject'
@@ -18,18 +18,21 @@ export type Forgery =
   | 'two-leaves'
   | 'garbage';
 
-/** How far in the future of the agent a certificate begins that is not valid yet. */
+/** How far in the agent's future a not-yet-valid certificate begins. */
 export const beginsIn = 5 * minute;
 
 export interface ForgedRequest {
-  /** PKCS #10 in PEM. */
+  /** PKCS #10 as PEM. */
   readonly request: string;
   readonly signerName: string;
-  /** By the clock of the agent. */
+  /** The time of the agent's clock. */
   readonly now: number;
 }
 
-/** A CA that the nodes know, and another one that nobody knows; what they sign is as wrong as asked for. */
+/**
+ * A CA that the nodes trust, and another one that they do not. Both can sign
+ * certificates with errors.
+ */
 export class Issuer {
   readonly #known: CertificateAuthority;
   readonly #stranger: CertificateAuthority;
@@ -52,7 +55,7 @@ export class Issuer {
     return this.#known.pem;
   }
 
-  /** For a server on loopback. */
+  /** Issues a serving certificate for loopback. */
   async serving(by: 'known' | 'stranger'): Promise<KeyPair> {
     const ca = by === 'known' ? this.#known : this.#stranger;
     const pair = await ca.issuePair({
@@ -63,7 +66,7 @@ export class Issuer {
     return { certificatePem: pair.certificate, keyPem: pair.key };
   }
 
-  /** A node's client certificate as it was issued a while ago, for thirty days. */
+  /** Issues a node's client certificate for thirty days, dated back. */
   async client(nodeName: string, age: number): Promise<KeyPair> {
     const keys = await newKeys();
     const leaf = await this.#known.sign({
@@ -78,7 +81,7 @@ export class Issuer {
     return { certificatePem: leaf, keyPem: key };
   }
 
-  /** A request for the same that another key signs, as PEM. */
+  /** Returns a CSR with the same content and another key, as PEM. */
   async sameRequest(request: string): Promise<string> {
     const { subjectName, extensions } = new x509.Pkcs10CertificateRequest(request);
     const made = await x509.Pkcs10CertificateRequestGenerator.create(
@@ -88,7 +91,7 @@ export class Issuer {
     return made.toString('pem');
   }
 
-  /** What a signer issues that gets one thing wrong, as PEM. */
+  /** Issues a certificate with one error, as PEM. */
   async forge(forgery: Forgery, { request, signerName, now }: ForgedRequest): Promise<string> {
     const csr = new x509.Pkcs10CertificateRequest(request);
     const good = await leafOf(csr, signerName, now);

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * The largest resident set in bytes that an enroller of this agent ever had, as the
- * kernel keeps it (VmHWM); looked at for as long as there is one.
+ * Records the largest resident set of any enroller of this agent in bytes (VmHWM of the
+ * kernel).
  */
 export class EnrollerMemory implements Disposable {
   peak = 0;
@@ -26,7 +26,7 @@ export class EnrollerMemory implements Disposable {
   }
 }
 
-/** Empty where the process has just ended. */
+/** Empty if the process has just ended. */
 function read(path: string): string {
   try {
     return readFileSync(path, 'utf8');

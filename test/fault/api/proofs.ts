@@ -7,13 +7,13 @@ import { parsePair } from '../../support/agent.ts';
 import { isIssuedBy } from '../../support/fault-proxy.ts';
 import type { Stage } from './stage.ts';
 
-/** What one node may ask in any minute, whatever happens to it; see `requestsPerMinute`. */
+/** The maximum of requests of one node in any minute: see `requestsPerMinute`. */
 export const mostRequestsPerMinute = 25;
 
-/** An enroller has some 120 MiB with all of Node's own, and what it may keep of a body is 4. */
+/** An enroller has about 120 MiB including Node, and may keep 4 MiB of a body. */
 export const mostMemory = 170 * 1024 * 1024;
 
-/** While the fault lasts: what was there is there, and nothing else. */
+/** During the fault, the previous pair exists and nothing else. */
 export async function requireStanding({ node, trial, bench }: Stage): Promise<void> {
   const { controlPlane, issuer } = bench;
   const pairs = await pairsOf(node.pki);
@@ -23,7 +23,7 @@ export async function requireStanding({ node, trial, bench }: Stage): Promise<vo
   if (!right) throw new Error(`during the fault there are ${list(pairs)}`);
 }
 
-/** In the end: every file is a pair that the cluster granted, or the one from before. */
+/** At the end, every file is a pair from the cluster or the previous pair. */
 export async function requireGranted({ node, trial, bench }: Stage): Promise<void> {
   const { fault, situation, name } = trial;
   const { controlPlane, issuer } = bench;
@@ -47,15 +47,18 @@ interface FoundPair {
   readonly certificate: X509Certificate;
 }
 
-/** In order of time, as the names have it. @throws Error where a file is no pair */
+/**
+ * Returns the pairs in the order of their names, which is that of time. @throws Error
+ * for a file that is not a pair
+ */
 async function pairsOf(directory: string): Promise<FoundPair[]> {
   const names = await readdir(directory).catch(() => []);
-  // What cannot be used is set aside as `.pem.corrupt-…`, and is wrong here too.
+  // A file `.pem.corrupt-…` was set aside, which is an error here, too.
   const files = names.filter((name) => name.includes('.pem') && !name.endsWith('-current.pem'));
   const pairs: FoundPair[] = [];
   for (const file of files.sort()) {
     const certificate = parsePair(await readFile(join(directory, file), 'utf8'));
-    // The stand-in of a server that has to have a pair to start with.
+    // The temporary self-signed certificate of a server.
     if (certificate.issuer !== certificate.subject) pairs.push({ file, certificate });
   }
   return pairs;
@@ -73,7 +76,7 @@ function list(pairs: readonly FoundPair[]): string {
   return shown.join('; ') || 'no pairs';
 }
 
-/** None is left undecided, and no more were made than the fault accounts for. */
+/** Checks that no CSR is pending and that the fault caused no more CSRs than it may. */
 export async function requireFewCsrs({ proxy, trial, bench }: Stage): Promise<void> {
   const { wasted = 0, serving = false } = trial.fault;
   const names = new Set(proxy.seen.map(({ created }) => created));
@@ -86,7 +89,7 @@ export async function requireFewCsrs({ proxy, trial, bench }: Stage): Promise<vo
   if (waiting.length > 0) throw new Error(`CSRs left undecided: ${JSON.stringify(waiting)}`);
 }
 
-/** A server that asks to be left alone is left alone. */
+/** Checks that the agent obeys Retry-After. */
 export function requireAsked({ proxy, trial }: Stage): void {
   const { asked } = trial.fault;
   if (asked === undefined) return;
@@ -97,9 +100,9 @@ export function requireAsked({ proxy, trial }: Stage): void {
 }
 
 /**
- * Requests and connections in the busiest minute, as the proxy saw them; by the
- * agent's own count, which knows of refused connections, all of them.
- * @throws Error when they are more than one node may make
+ * Returns the requests and connections in the busiest minute, as the proxy saw them.
+ * The agent's own count includes refused connections.
+ * @throws Error if one node may not make so many
  */
 export async function requestsPerMinute({ proxy }: Stage, agent: TestAgent): Promise<number> {
   const requests = busiest(proxy.seen.map(({ at }) => at));

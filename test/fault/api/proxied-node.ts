@@ -10,7 +10,7 @@ import { kubeconfig } from '../../support/real-components.ts';
 import type { Situation } from './fault.ts';
 import type { Issuer } from './issuer.ts';
 
-/** Of thirty days, which is past every deadline and leaves two of them. */
+/** Of thirty days, this is past every deadline and leaves two days. */
 const age = 28 * day;
 
 const addresses = { from: 'static', dnsNames: ['worker'], ipAddresses: ['10.0.0.1'] };
@@ -20,21 +20,21 @@ export interface ProxiedNodeOptions {
   readonly issuer: Issuer;
   readonly name: string;
   readonly situation: Situation;
-  /** Whether it keeps a serving certificate too. */
+  /** Whether the node has a serving certificate, too. */
   readonly serving: boolean;
-  /** Where it takes the API server to be. */
+  /** The address of the API server in its kubeconfigs. */
   readonly server: string;
 }
 
-/** A node whose kubeconfigs lead elsewhere than to the API server, blank or with a pair that is due. */
+/** Creates a node whose kubeconfigs point to the proxy, empty or with a pair that is due. */
 export async function createProxiedNode(options: ProxiedNodeOptions): Promise<TestNode> {
   const { controlPlane, issuer, name, situation, server } = options;
   const node = await TestNode.create(controlPlane, name, {
-    // What is stored on the way stays, to be looked at in the end.
+    // Keeps every stored pair, for the checks at the end.
     store: { acceptVolatileDirectory: true, previousPairs: 5 },
     certificates: [client, ...(options.serving ? [{ ...serving, addresses }] : [])],
   });
-  // The proxy's CA for the connection, the cluster's for what is issued.
+  // The proxy's CA for the connection, and the cluster's CA for certificates.
   const caPem = `${issuer.caPem}${controlPlane.caPem}`;
   const token = userOf(await controlPlane.bootstrapKubeconfig())['token'] ?? '';
   const bootstrap = kubeconfig({ server, caPem, user: { token } });
@@ -58,7 +58,7 @@ async function placePair(node: TestNode, { certificatePem, keyPem }: KeyPair): P
   await symlink(path, node.current(client.name));
 }
 
-/** The administrator's certificate, out of a kubeconfig. */
+/** Returns the administrator's certificate from a kubeconfig. */
 export function keyPairOf(text: string): KeyPair {
   const user = userOf(text);
   const field = (name: string): string => Buffer.from(user[name] ?? '', 'base64').toString();

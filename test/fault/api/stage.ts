@@ -7,7 +7,7 @@ import type { SettableClock } from '../clock/settable-clock.ts';
 import type { ApiFault, Place, Situation } from './fault.ts';
 import type { Issuer } from './issuer.ts';
 
-/** What all trials have in common. */
+/** The parts that all trials share. */
 export interface ApiBench {
   readonly controlPlane: ControlPlane;
   readonly admin: ApiClient;
@@ -20,11 +20,11 @@ export interface ApiTrial {
   readonly fault: ApiFault;
   readonly situation: Situation;
   readonly place: Place;
-  /** Of the node; one that no other trial has. */
+  /** The name of the node, unique among the trials. */
   readonly name: string;
 }
 
-/** What one trial has for itself. */
+/** The parts of one trial. */
 export interface Stage {
   readonly bench: ApiBench;
   readonly trial: ApiTrial;

@@ -7,7 +7,7 @@ import { requests, served } from './fault.ts';
 /** Seconds. */
 const askedFor = 4;
 
-/** Answers of the server's own choice. */
+/** Responses of the API server itself. */
 export const statusFaults: readonly ApiFault[] = [
   status(401, 'Unauthorized', 'API_UNAUTHORIZED'),
   status(403, 'Forbidden', 'API_FORBIDDEN'),
@@ -33,7 +33,7 @@ export const statusFaults: readonly ApiFault[] = [
     name: '429 with Retry-After as a date',
     places: requests,
     codes: ['API_THROTTLED'],
-    // A date has whole seconds.
+    // An HTTP date has whole seconds.
     asked: askedFor - 1,
     meets: 2,
     begin: ({ proxy, place, agentNow }) => {

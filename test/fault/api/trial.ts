@@ -25,19 +25,19 @@ import type { ApiBench, ApiTrial, Stage } from './stage.ts';
 import { scaled } from '../../support/machine-speed.ts';
 
 export interface ApiOutcome {
-  /** Seconds from the end of the fault to the new pair, by the agent's clock. */
+  /** Seconds from the end of the fault to the new pair, on the agent's clock. */
   readonly recovery: number;
-  /** What the log and the metrics told. */
+  /** Log events and metrics. */
   readonly seen: readonly string[];
   /** Requests in the busiest minute. */
   readonly busiest: number;
-  /** Largest resident set of an enroller in bytes, where that is asked for. */
+  /** The largest resident set of an enroller in bytes, if measured. */
   readonly memory?: number;
 }
 
 /**
- * One agent, one fault on its way to the API server, and the end of that fault.
- * @throws Error when a promise was broken, with the agent's log
+ * Runs one agent through one fault and its end.
+ * @throws Error with the agent's log if a promise was broken
  */
 export async function tryFault(bench: ApiBench, trial: ApiTrial): Promise<ApiOutcome> {
   await using stack = new AsyncDisposableStack();
@@ -130,7 +130,7 @@ async function play(stage: Stage, agent: TestAgent): Promise<ApiOutcome> {
   }
 }
 
-/** Until the fault was met as often as it takes, and the log names it, where it is one. */
+/** Waits until enough requests have met the fault, and the log names it. */
 async function meet(stage: Stage, agent: TestAgent): Promise<LogLine | undefined> {
   const { trial, proxy } = stage;
   const { codes, meets = 1 } = trial.fault;
@@ -153,22 +153,22 @@ function tells({ event }: LogLine): boolean {
   return troubles.has(event);
 }
 
-/** Goes on to the moment for which the log announces the next try. */
+/** Sets the clock to the retry time in the log. */
 async function passWait(stage: Stage, agent: TestAgent): Promise<void> {
   const failed = await agent.event('rotation_failed', nameOf(stage.trial.fault));
   await setClock(stage, Date.parse(String(failed['retryAt'])) + second);
 }
 
 /**
- * The loop comes round once a minute; a change of a file that it looks after has it do
- * so at once. This one is of no use to an attempt that failed for other reasons.
+ * The agent checks the clock once a minute, or at once when a watched file changes.
+ * This file cannot help an attempt that failed for other reasons.
  */
 async function setClock({ clock, node }: Stage, moment: number): Promise<void> {
   clock.set(moment);
   await utimes(join(node.directory, 'bootstrap.conf'), new Date(), new Date());
 }
 
-/** A watch that went silent is found out by a poll, which takes minutes. */
+/** The agent notices a silent watch with a poll, after minutes. */
 async function stored(agent: TestAgent, certificate: string): Promise<void> {
   const limit = performance.now() + scaled(9 * minute);
   while (agent.all('certificate_stored', certificate).length === 0) {
@@ -177,7 +177,7 @@ async function stored(agent: TestAgent, certificate: string): Promise<void> {
   }
 }
 
-/** The code is in the metrics, and the remedy in the log. */
+/** Checks that the metrics count the code and the log has a remedy. */
 async function requireTold(agent: TestAgent, told: LogLine): Promise<void> {
   const { event, code, remedy, certificate = '' } = told;
   if (typeof remedy !== 'string' || remedy === '') throw new Error(`${event} has no remedy`);
@@ -185,7 +185,7 @@ async function requireTold(agent: TestAgent, told: LogLine): Promise<void> {
   if (counted < 1) throw new Error(`no failure with the code ${String(code)} is counted`);
 }
 
-/** What failed is said to be well again. Returns all that was said of it. */
+/** Waits until the log reports the recovery. Returns all events of the failure. */
 async function requireAllClear(agent: TestAgent): Promise<string[]> {
   const [failed] = agent.all('rotation_failed');
   if (failed !== undefined) await agent.event('rotation_recovered', failed.certificate);
@@ -199,7 +199,7 @@ function requireLine(agent: TestAgent, event: LogEvent): string {
   return `${event} (${lines.length})`;
 }
 
-/** Nobody else does, on either control plane. */
+/** Approves serving CSRs, which neither control plane does. */
 async function approveServing(
   agent: TestAgent,
   controlPlane: ControlPlane,

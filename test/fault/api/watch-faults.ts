@@ -3,7 +3,7 @@ import { answerStatus, relayRewritten, statusObject, undecided } from './answers
 import type { ApiFault } from './fault.ts';
 import { served } from './fault.ts';
 
-/** Watches that are no help; reading shows a request that nobody has decided yet. */
+/** Watches that do not work, while a read shows a pending CSR. */
 export const watchFaults: readonly ApiFault[] = [
   {
     name: 'watch that ends at once',

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { parsePair } from '../../support/agent.ts';
 
 /**
- * Reads pairs all the time, as their users do, and keeps what was less than a
- * certificate with its key. Whether it is valid is for whoever knows what the time is.
+ * Reads pairs all the time, as consumers do, and records every read without a complete
+ * pair. It does not check the validity, because it does not know the time of the node.
  */
 export class PairReader implements Disposable {
   readonly losses: string[] = [];
@@ -26,12 +26,12 @@ export class PairReader implements Disposable {
         parsePair(readFileSync(file, 'utf8'));
         this.#seen.add(file);
       } catch (error) {
-        // Before the first pair there is none to lose.
+        // Before the first pair, a failed read is not a loss.
         if (this.#seen.has(file)) this.losses.push(`${file}: ${String(error)}`);
       }
     }
   }
 }
 
-/** Milliseconds; a dozen stages read side by side. */
+/** In milliseconds. A dozen readers run at once. */
 const interval = 25;

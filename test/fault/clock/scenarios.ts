@@ -4,9 +4,9 @@ import type { ClockStage, Wanted } from './stage.ts';
 
 export interface ClockFault {
   readonly fault: string;
-  /** Lifetime of what the cluster issues; a day when absent. */
+  /** Lifetime of issued certificates in seconds; a day when absent. */
   readonly signingSeconds?: number;
-  /** How many requests for certificates it may take from beginning to end, those of the bootstrap included. */
+  /** The maximum number of CSRs, including the bootstrap. */
   readonly requests: number;
   readonly play: (stage: ClockStage) => Promise<void>;
 }
@@ -21,7 +21,7 @@ const bothStart: readonly Wanted[] = [
   ['rotation_started', 'kubelet-client'],
   ['rotation_started', 'kubelet-server'],
 ];
-/** Without a client certificate the other one has to wait for its turn. */
+/** The serving certificate must wait for the client certificate. */
 const clientStarts: readonly Wanted[] = [['rotation_started', 'kubelet-client']];
 
 export const clockFaults: readonly ClockFault[] = [
@@ -119,7 +119,8 @@ export const clockFaults: readonly ClockFault[] = [
         [['clock_jumped'], ['rotation_deadline', 'kubelet-client']],
       );
       await stage.asleep();
-      // The nodes of a cluster find it out together: each asks in its own time, the client certificate first.
+      // All nodes of a cluster notice it at once, so each waits for a random time, and
+      // rotates its client certificate first.
       await stage.calls(
         () => stage.passes(21 * minute),
         [...clientStarts, ['certificate_stored', 'kubelet-client']],
@@ -201,7 +202,7 @@ export const clockFaults: readonly ClockFault[] = [
   },
   {
     fault: 'clock of the node alone goes to and fro by years, for a minute',
-    // One for each time it was ahead and the agent looked, at most.
+    // At most one each time the agent's clock was ahead.
     requests: 8,
     play: async (stage) => {
       await stage.bootstrap();
@@ -216,7 +217,7 @@ export const clockFaults: readonly ClockFault[] = [
   },
 ];
 
-/** One of each kind; none waits for the minute of the loop. */
+/** One of each kind, without waiting for the tick of the agent. */
 export const quickClockFaults: readonly ClockFault[] = [
   {
     fault: 'clock jumps past the expiry, by hours',
@@ -240,7 +241,7 @@ export const quickClockFaults: readonly ClockFault[] = [
   { fault: 'start at 1970, with nothing there', requests: 2, play: startAt1970 },
 ];
 
-/** The certificate of the API server is not valid yet, so nobody is asked for anything. */
+/** The API server's certificate is not valid yet, so the agent makes no request. */
 async function startAt1970(stage: ClockStage): Promise<void> {
   stage.machine.set(0);
   stage.start();

@@ -7,7 +7,7 @@ import { SettableClock } from './settable-clock.ts';
 
 const year = 365 * day;
 
-/** The wall clock of a process, and whether its timers know of it: seconds since the boot of this machine. */
+/** Returns the wall clock of a process and its monotonic clock, in seconds since the boot. */
 function clocksOf({ env }: SettableClock): readonly [wall: number, monotonic: number] {
   const program = 'console.log(Date.now(), process.hrtime()[0])';
   const text = execFileSync(process.execPath, ['-e', program], { env: { ...process.env, ...env } });

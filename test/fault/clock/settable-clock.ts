@@ -8,14 +8,14 @@ import { systemClock } from '../../../src/sys/clock.ts';
 import { findProgram } from '../../support/programs.ts';
 
 /**
- * A wall clock of one's own that can be set at any moment, as date(1) sets a machine's:
- * a Clock here, and by libfaketime that of every process started with `env`. Timers
- * are untouched, since setting a clock does not touch them either, and so are the
- * times of files: libuv asks for those in a way that libfaketime does not see.
+ * A wall clock that a test can set at any time, as date(1) sets a machine's clock. It
+ * is a Clock in this process, and libfaketime makes it the clock of every process
+ * started with `env`. Timers do not change, as on a real machine. File times do not
+ * change, either, because libfaketime does not intercept libuv's calls for them.
  */
 export class SettableClock implements Clock, Disposable {
   readonly #directory = mkdtempSync(join(tmpdir(), 'nodecertd-clock-'));
-  /** How far this clock is ahead of the machine's. */
+  /** The difference to the machine's clock. */
   #ahead = 0;
 
   constructor(ahead = 0) {
@@ -60,7 +60,7 @@ export class SettableClock implements Clock, Disposable {
     return join(this.#directory, 'offset');
   }
 
-  /** Renamed into place: the file is read at each look at the clock, by then half a number. */
+  /** Renames the file into place, because processes read it whenever they read the clock. */
   #set(ahead: number): void {
     this.#ahead = Math.round(ahead);
     const seconds = (this.#ahead / second).toFixed(3);
@@ -70,8 +70,8 @@ export class SettableClock implements Clock, Disposable {
 }
 
 /**
- * A process that was killed, or became another program, leaves what libfaketime shares
- * with its children; a later one that happens to get its number would not start.
+ * A killed process leaves libfaketime's shared memory behind. A later process with the
+ * same PID would not start.
  */
 function sweepSharedMemory(): void {
   for (const name of readdirSync('/dev/shm')) {
@@ -81,7 +81,7 @@ function sweepSharedMemory(): void {
   }
 }
 
-/** In a directory that has the machine's architecture in its name. */
+/** The folder of the library contains the architecture in its name. */
 function faketimeLibrary(): string {
   const program = findProgram('faketime');
   if (program === undefined) throw new Error('libfaketime is missing: run make packages');

@@ -14,26 +14,26 @@ import { scaled } from '../../support/machine-speed.ts';
 
 export interface StageOptions {
   readonly name: string;
-  /** Lifetime of what the cluster issues. */
+  /** Lifetime of issued certificates in seconds. */
   readonly signingSeconds: number;
-  /** As for an agent; the clock's environment is laid over it. */
+  /** The environment of the clock is added. */
   readonly start: AgentStart;
-  /** Whether the loop is given its minute, or has its attention drawn to each change at once. */
+  /** Whether to wait for the agent's tick, or to trigger it at each change. */
   readonly unhurried: boolean;
 }
 
-/** A line of the agent's log: its event, and the certificate or the code that it has to name. */
+/** A log line: its event, certificate and code. */
 export type Wanted = readonly [event: LogEvent, certificate?: string, code?: ErrorCode];
 
 const servingAddresses = { from: 'static', dnsNames: ['worker'], ipAddresses: ['10.0.0.1'] };
 const certificates = [client, { ...serving, addresses: servingAddresses }];
 const names = certificates.map(({ name }) => name);
 
-/** A loop that looks at the clock once a minute acts within that minute; what is more is this machine's load. */
+/** The agent checks the clock once a minute. The slack is for the load of this machine. */
 const promised = minute;
 const slack = scaled(10 * second);
 
-/** One node and one cluster, each by a clock of its own, with the agent and a reader at work. */
+/** A node and a cluster with separate clocks, an agent, and a reader. */
 export class ClockStage implements AsyncDisposable {
   readonly machine: SettableClock;
   readonly cluster: SettableClock;
@@ -85,30 +85,30 @@ export class ClockStage implements AsyncDisposable {
     this.#agent = this.node.start({ ...rest, env: { ...env, ...this.machine.env } });
   }
 
-  /** Starts the agent on a machine whose clock is right, until it has all its pairs and sleeps. */
+  /** Starts the agent with a correct clock, and waits until it has all pairs and is idle. */
   async bootstrap(): Promise<void> {
     this.start();
     for (const name of names) await this.agent.event('rotation_deadline', name);
     await this.asleep();
   }
 
-  /** Until nothing is left that would bring the loop round before its time. */
+  /** Waits until the enroller has exited, which could cause an early tick. */
   async asleep(): Promise<void> {
     while ((await this.enrollers()).length > 0) await delay(100);
   }
 
-  /** Moves the clocks of node and cluster alike: time has passed. */
+  /** Moves the clocks of node and cluster by the same time. */
   passes(ms: number): void {
     this.machine.jump(ms);
     this.cluster.jump(ms);
   }
 
-  /** As NTP sets a clock. */
+  /** Sets the node's clock to that of the cluster, as NTP does. */
   setRight(): void {
     this.machine.set(this.cluster.now());
   }
 
-  /** The lines that come after the change, and in good time: when the wall clock calls for something it is begun within a minute. */
+  /** Makes a change and waits for log lines, which must come within a minute. */
   async calls(change: () => void, wanted: readonly Wanted[]): Promise<void> {
     const next = this.#next(wanted);
     const began = performance.now();
@@ -123,7 +123,7 @@ export class ClockStage implements AsyncDisposable {
     }
   }
 
-  /** Until the change has done its work, with what that takes counted as recovery. */
+  /** Makes a change and waits until the agent is healthy again. The time counts as recovery. */
   async recovers(change: () => void, called: readonly Wanted[]): Promise<void> {
     const began = performance.now();
     await this.calls(change, called);
@@ -131,7 +131,10 @@ export class ClockStage implements AsyncDisposable {
     this.#recovery = Math.max(this.#recovery, (performance.now() - began) / second);
   }
 
-  /** Every pair is there, valid by the machine's clock, and nothing is under way or has failed. */
+  /**
+   * Waits until every pair exists and is valid on the node's clock, with no attempt
+   * running or failed.
+   */
   async healthy(): Promise<void> {
     const end = performance.now() + scaled(minute);
     for (;;) {
@@ -142,7 +145,7 @@ export class ClockStage implements AsyncDisposable {
     }
   }
 
-  /** Lets real time pass in which nothing may be requested. */
+  /** Waits in real time, while the agent may make no request. */
   async holds(ms: number): Promise<void> {
     const before = await this.requests();
     await delay(ms);
@@ -150,12 +153,12 @@ export class ClockStage implements AsyncDisposable {
     if (after > before) throw new Error(`${after - before} requests where none was called for`);
   }
 
-  /** How many requests for certificates the cluster has seen. */
+  /** The number of CSRs so far. */
   async requests(): Promise<number> {
     return (await this.controlPlane.csrs()).length;
   }
 
-  /** Stops keeper and enroller as a machine that is suspended does, all at once. */
+  /** Stops keeper and enroller at once, like a suspended machine. */
   async suspended(work: () => Promise<void>): Promise<void> {
     const { pid } = this.agent;
     await this.stopped([pid, ...(await childrenOf(pid))], work);
@@ -170,12 +173,12 @@ export class ClockStage implements AsyncDisposable {
     }
   }
 
-  /** The process that holds the keys, if there is one. */
+  /** The PIDs of the running enrollers. */
   async enrollers(): Promise<number[]> {
     return childrenOf(this.agent.pid);
   }
 
-  /** Until one line of the log, or more, says it. */
+  /** Waits for log lines. */
   async says(...wanted: readonly Wanted[]): Promise<void> {
     for (const [event, certificate, code] of wanted) {
       const matches = (line: LogLine): boolean => code === undefined || line['code'] === code;
@@ -183,7 +186,7 @@ export class ClockStage implements AsyncDisposable {
     }
   }
 
-  /** Marks what the metrics say now for the table. */
+  /** Adds a present value of the metrics to the table. */
   async measure(metric: string): Promise<number> {
     const { text } = await this.agent.get('/metrics');
     const value = new RegExp(`^${metric}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1];
@@ -192,7 +195,7 @@ export class ClockStage implements AsyncDisposable {
     return Number(value);
   }
 
-  /** @throws Error when a promise was broken that holds for every fault */
+  /** @throws Error if a promise was broken that holds for every fault */
   async row(fault: string, requests: number): Promise<FaultRow> {
     const [loss] = this.#reader.losses;
     if (loss !== undefined) throw new Error(`a reader found: ${loss}`);
@@ -208,7 +211,7 @@ export class ClockStage implements AsyncDisposable {
     };
   }
 
-  /** For an error: what happened last. */
+  /** The last log lines, for an error. */
   story(): string {
     const lines = this.#agent?.lines ?? [];
     const told = lines.filter(({ event }) => event !== 'api_request').slice(-40);
@@ -219,7 +222,7 @@ export class ClockStage implements AsyncDisposable {
     await this.#stack.disposeAsync();
   }
 
-  /** The configuration is watched, and a file of it that was touched brings the loop round at once. */
+  /** The agent watches this file, and a touched file triggers a tick. */
   async #hurry(): Promise<void> {
     await appendFile(this.node.configFile, '\n');
   }
@@ -257,12 +260,12 @@ async function childrenOf(pid: number): Promise<number[]> {
   return text.split(' ').filter(Boolean).map(Number);
 }
 
-/** It may have been killed meanwhile. */
+/** The process may have been killed. */
 function continueProcess(pid: number): void {
   try {
     process.kill(pid, 'SIGCONT');
   } catch {
-    // Gone.
+    // It has exited.
   }
 }
 

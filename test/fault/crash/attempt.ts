@@ -18,7 +18,7 @@ export type Phase = 'bootstrap' | 'rotation';
 export interface Bench {
   readonly template: NodeTemplate;
   readonly fileStore: FileStore;
-  /** The program as released; from its sources when absent. */
+  /** The released program; the sources run when absent. */
   readonly command?: string;
   readonly env: Readonly<Record<string, string>>;
 }
@@ -26,23 +26,23 @@ export interface Bench {
 export interface Trial {
   readonly phase: Phase;
   readonly injection: Injection;
-  /** Whether all of the agent is killed when the enroller was. */
+  /** Whether to kill the keeper after the enroller. */
   readonly whole: boolean;
 }
 
 export interface Outcome {
-  /** The call that was hit; absent when it never came to the n-th. */
+  /** The call that was hit; absent if the run had fewer calls. */
   readonly struck?: string;
   readonly lost: number;
-  /** Seconds from the start of the agent, or of its next run, to the new pair. */
+  /** Seconds from the first failure, or from the next start, to the new pair. */
   readonly recovery: number;
-  /** Warnings and errors of the log, with their codes. */
+  /** Warnings and errors in the log, with their codes. */
   readonly seen: readonly string[];
 }
 
 /**
- * One run of the agent in which one call fails or is the last, and what follows.
- * @throws Error when a pair was lost, the next start did not carry on or left something lying about
+ * Runs the agent with one failing or last call, and starts it again if necessary.
+ * @throws Error if a pair was lost, or if the next start failed or left a stray file
  */
 export async function attempt(bench: Bench, trial: Trial): Promise<Outcome> {
   const { phase, injection, whole } = trial;
@@ -53,7 +53,7 @@ export async function attempt(bench: Bench, trial: Trial): Promise<Outcome> {
     const agent = start(bench, node, attachment);
     const ended = await settle(agent, injection.fault === 'SIGKILL' && whole);
     let recovery = sinceTrouble(agent);
-    // The last call may be one of those that follow the new pair, or the end.
+    // The call may come after the new pair, or at the exit.
     if (!ended) await agent.stop();
     const struck = await attachment.struck();
     await requirePair(bench, node, phase);
@@ -87,8 +87,9 @@ function start({ command, env }: Bench, node: TestNode, attachment?: Attachment)
 }
 
 /**
- * Until the agent has a pair that is not due, or has ended; returns whether it ended.
- * @param killWhole kills the keeper as soon as the enroller is gone
+ * Waits until the agent has a pair that is not due, or has ended. Returns whether it
+ * ended.
+ * @param killWhole kill the keeper when the enroller is lost
  */
 async function settle(agent: TestAgent, killWhole: boolean): Promise<boolean> {
   const deadline = Date.now() + scaled(2 * minute);
@@ -104,7 +105,10 @@ async function settle(agent: TestAgent, killWhole: boolean): Promise<boolean> {
   throw new Error(`the agent did not come to a new pair:\n${logOf(agent)}`);
 }
 
-/** As systemd sees to it before it starts a service anew: what a killed keeper left behind ends within milliseconds. */
+/**
+ * Waits until the enrollers of a killed keeper have exited, as systemd does before it
+ * restarts a service.
+ */
 async function enrollersGone(agent: TestAgent): Promise<void> {
   const pids = agent.all('enroller_started').map(({ pid }) => Number(pid));
   const deadline = Date.now() + scaled(10 * second);
@@ -129,14 +133,14 @@ function sinceTrouble(agent: TestAgent): number {
   );
 }
 
-/** What readers have after the crash: a pair as complete as before it. */
+/** Checks that a crash has left a complete pair. */
 async function requirePair({ fileStore }: Bench, node: TestNode, phase: Phase): Promise<void> {
   const linked = await lstat(node.current('kubelet-client')).catch(() => undefined);
   if (linked === undefined && phase === 'bootstrap') return;
   await requireSamePair(fileStore, node);
 }
 
-/** Our parser and client-go's find the same one. */
+/** Checks that client-go finds the same pair as our parser. */
 async function requireSamePair(fileStore: FileStore, node: TestNode): Promise<Date> {
   const certificate = await node.read('kubelet-client');
   const answer = await fileStore.current(node.pki, 'kubelet-client');
@@ -147,7 +151,7 @@ async function requireSamePair(fileStore: FileStore, node: TestNode): Promise<Da
   return new Date(certificate.validTo);
 }
 
-/** Only what belongs there: the pair, what is kept of old ones, and no temporary file. */
+/** Whether the folder contains only the current pair and previous pairs, and no temporary file. */
 async function isTidy(node: TestNode): Promise<boolean> {
   return (await leftovers(node)).length === 0;
 }
@@ -161,7 +165,7 @@ async function leftovers(node: TestNode): Promise<string[]> {
     if (!/^-----BEGIN CERT[^]*-----END EC PRIVATE KEY-----\n$/.test(whole)) found.push(file);
   }
   const pairs = files.filter((file) => /\d\.pem$/.test(file));
-  // The current one and one before it; see the configuration of the template.
+  // The current pair and one previous pair: see the configuration of the template.
   if (pairs.length > 2) found.push(...pairs);
   return found;
 }
@@ -176,14 +180,18 @@ async function requireComplete(bench: Bench, node: TestNode): Promise<void> {
     throw new Error(`the kubeconfig is incomplete: ${kubeconfig}`);
   }
   const state = await peekState(join(node.directory, 'state'));
-  // Without a record too: the enroller may have finished what the killed keeper never heard of.
+  // The state may have no record of the certificate, because the enroller can finish
+  // after its keeper was killed.
   const left = state?.certificates['kubelet-client']?.outstanding ?? [];
   if (state === undefined || left.length > 0) {
     throw new Error(`state.json says ${JSON.stringify(state)}`);
   }
 }
 
-/** Warnings and errors of a log, with their codes, each once; not those of every node whose pair is due for hours. */
+/**
+ * Returns each warning and error once, with its code, without those that an overdue
+ * pair always causes.
+ */
 export function troubles(lines: TestAgent['lines']): string[] {
   const troubled = lines.filter(
     ({ level, event }) => (level === 'warn' || level === 'error') && !ofTheTemplate.has(event),

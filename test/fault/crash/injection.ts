@@ -6,7 +6,7 @@ import { pairFile } from '../../../src/store/pair-names.ts';
 import type { TestNode } from '../../support/agent.ts';
 import { findProgram } from '../../support/programs.ts';
 
-/** Whose calls are counted: see attach.mjs. `run` is the keeper. */
+/** The process and the thread whose calls are counted: see attach.mjs. `run` is the keeper. */
 export interface Place {
   readonly role: 'run' | 'enroller';
   readonly thread: 'main' | 'pool';
@@ -19,8 +19,8 @@ export const places: readonly Place[] = [
 ];
 
 /**
- * What Node really calls when keeper and enroller work on their files, as strace shows
- * it. There is no symlinkat, renameat2, writev or fdatasync among it.
+ * The system calls of keeper and enroller on their files, as strace shows them. Node
+ * does not use symlinkat, renameat2, writev or fdatasync.
  */
 export const changingCalls = [
   'openat',
@@ -54,7 +54,7 @@ export interface Injection {
 
 const naming = ['mkdir', 'symlink', 'rename'] as const;
 
-/** The errors to try, each at the calls that can fail so by their manual pages. */
+/** The errors to inject, with the calls that can return them according to their manual pages. */
 export const failures: Readonly<Record<Errno, readonly Call[]>> = {
   ENOSPC: ['openat', 'write', 'pwrite64', 'fsync', 'close', ...naming, 'inotify_add_watch'],
   EIO: [...changingCalls, ...lookingCalls],
@@ -65,19 +65,19 @@ export const failures: Readonly<Record<Errno, readonly Call[]>> = {
 };
 export type Errno = 'ENOSPC' | 'EIO' | 'EROFS' | 'EACCES' | 'EMFILE' | 'EINTR';
 
-/** What attach.mjs is told, in the environment. */
+/** The message to attach.mjs, in an environment variable. */
 export interface AttachRequest extends Place {
   readonly strace: string;
   readonly paths: readonly string[];
-  /** Files that are replaced by way of a temporary one. */
+  /** Files that the agent replaces with a temporary file and a rename. */
   readonly replaced: readonly { readonly directory: string; readonly name: string }[];
   readonly filters: readonly string[];
   readonly output: string;
 }
 
-/** strace on one thread of an agent. */
+/** Runs strace on one thread of an agent. */
 export class Attachment {
-  /** For the agent that is to be traced. */
+  /** The environment of the traced agent. */
   readonly env: Readonly<Record<string, string>>;
   readonly #output: string;
 
@@ -108,7 +108,7 @@ export class Attachment {
     };
   }
 
-  /** How often the thread called what, on files of the node. */
+  /** Counts the calls of the thread on files of the node. */
   async counts(): Promise<Map<string, number>> {
     const counts = new Map<string, number>();
     for (const line of await this.#lines()) {
@@ -118,12 +118,12 @@ export class Attachment {
     return counts;
   }
 
-  /** The call that was hit, if it came to that. */
+  /** The call that was hit, if any. */
   async struck(): Promise<string | undefined> {
     const lines = await this.#lines();
     const failed = lines.find((line) => line.endsWith('(INJECTED)'));
     if (failed !== undefined) return failed;
-    // What is killed at its beginning has no result.
+    // A call that was killed has no result.
     return lines.some((line) => line.startsWith('+++ killed by SIGKILL'))
       ? lines.findLast((line) => line.endsWith(' = ?'))
       : undefined;
@@ -144,7 +144,7 @@ function injectOption({ call, nth, fault }: Injection): string {
   return `${call}:${what}:when=${nth}`;
 }
 
-/** All that an agent opens on a node, except its temporary files. */
+/** All files that an agent opens on a node, except temporary files. */
 function pathsOf({ directory, pki }: TestNode): string[] {
   const inDirectory = ['kubelet.conf', 'bootstrap.conf', 'state', 'state/state.json'];
   const inPki = ['.nodecertd.lock', 'kubelet-client-current.pem', olderPair, ...comingPairs()];
@@ -156,11 +156,11 @@ function pathsOf({ directory, pki }: TestNode): string[] {
   ];
 }
 
-/** Pairs are named by the second. */
+/** The names of pairs contain the second in which they are stored. */
 function comingPairs(): string[] {
   const moments = Array.from({ length: 60 }, (_, index) => Date.now() + (index - 1) * second);
   return moments.map((moment) => pairFile('kubelet-client', moment));
 }
 
-/** The pair that makes way for the new one. */
+/** The oldest pair, which the agent deletes when it stores a new one. */
 export const olderPair = 'kubelet-client-2020-01-01-00-00-00.pem';

@@ -11,9 +11,9 @@ const certificate = 'kubelet-client';
 const age = 23 * hour;
 
 /**
- * A control plane, and a node whose certificate is due: nodes are made from it in
- * milliseconds. It was issued by the clock of 23 hours ago for a day, so that its
- * deadline has passed and an hour of it is left.
+ * A control plane and a node with a due certificate, from which new nodes are copied in
+ * milliseconds. The certificate was issued for a day on a clock 23 hours ago, so its
+ * deadline has passed and an hour is left.
  */
 export class NodeTemplate implements AsyncDisposable {
   readonly controlPlane: ControlPlane;
@@ -36,12 +36,12 @@ export class NodeTemplate implements AsyncDisposable {
     return new NodeTemplate(controlPlane, node);
   }
 
-  /** A node that never had a certificate. */
+  /** Creates a node that never had a certificate. */
   async blank(): Promise<TestNode> {
     return createNode(this.controlPlane);
   }
 
-  /** A node with a pair that is due, and an older one that makes way for the next. */
+  /** Creates a node with a due pair, and an older pair that the next one replaces. */
   async due(): Promise<TestNode> {
     const node = await createNode(this.controlPlane);
     const from = this.#node;
@@ -79,7 +79,7 @@ async function createNode(controlPlane: ControlPlane): Promise<TestNode> {
   });
 }
 
-/** Temporary files that somebody left in the directories of a node. */
+/** Returns the temporary files in the folders of a node. */
 export async function straysOf(node: TestNode): Promise<string[]> {
   const entries = await readdir(node.directory, { recursive: true });
   return entries.filter((entry) => basename(entry).startsWith('.nodecertd-'));

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { TestNode } from '../../support/agent.ts';
 import { parsePair } from '../../support/agent.ts';
 
-/** Reads the pair all the time, and keeps what it did not find complete. */
+/** Reads the pair all the time, and records every incomplete read. */
 export class Reader implements AsyncDisposable {
   readonly losses: string[] = [];
   readonly #node: TestNode;
@@ -11,7 +11,10 @@ export class Reader implements AsyncDisposable {
   readonly #done: Promise<void>;
   #seen: boolean;
 
-  /** @param there whether a reader has found a pair before; otherwise the first one is waited for */
+  /**
+   * @param there whether the node has a pair already; otherwise failed reads before the
+   * first pair do not count
+   */
   constructor(node: TestNode, there: boolean) {
     this.#node = node;
     this.#seen = there;

@@ -3,11 +3,11 @@ import type { Bench, Phase, Trial } from './attempt.ts';
 import type { Call, Errno, Place } from './injection.ts';
 import { Attachment, changingCalls, failures, lookingCalls, places } from './injection.ts';
 
-/** What becomes one row. */
+/** The trials of one row. */
 export interface Series {
   readonly fault: string;
   readonly trials: readonly Trial[];
-  /** Whether to go on from the last trial until a run is not hit any more. */
+  /** Whether to continue after the last trial until a run is not hit. */
   readonly toTheEnd: boolean;
 }
 
@@ -17,7 +17,7 @@ export interface RecordedCall {
   readonly count: number;
 }
 
-/** What a run without faults calls, by place. */
+/** Records the calls of a run without faults. */
 export async function recordCalls(bench: Bench, phase: Phase): Promise<RecordedCall[]> {
   const recorded: RecordedCall[] = [];
   for (const place of places) {
@@ -41,7 +41,7 @@ export async function recordCalls(bench: Bench, phase: Phase): Promise<RecordedC
   return recorded;
 }
 
-/** Without these the tracing itself is broken, and every trial would pass. */
+/** Without these calls, the tracing is broken and every trial would pass. */
 function requireRecorded(recorded: readonly RecordedCall[], phase: Phase): void {
   for (const [role, thread, ...calls] of mustHave) {
     for (const call of calls) {
@@ -91,7 +91,7 @@ export function seriesOf(
   ];
 }
 
-/** The keeper looks at files to see whether they changed, dozens of times, and changes none of these. */
+/** Skips the many calls with which the keeper only checks files for changes. */
 function matters({ role }: Place, call: Call): boolean {
   return role === 'enroller' || call === 'inotify_add_watch' || includes(changingCalls, call);
 }
@@ -112,7 +112,7 @@ function trialsOf(
   }));
 }
 
-/** The last of each kind of call, which is where things are half done. */
+/** The last call of each kind, when the work is half done. */
 function quickSeries(phase: Phase, recorded: readonly RecordedCall[]): Series {
   const chosen = phase === 'rotation' ? quickRotation : quickBootstrap;
   const trials = chosen.map(([role, call, fault]): Trial => {

@@ -12,15 +12,18 @@ import type { FaultRow } from '../family.ts';
 import { certificate, newPair } from './scene.ts';
 import { scaled } from '../../support/machine-speed.ts';
 
-/** Signers backdate by five minutes, and client-go counts from there: it is always past its deadline. */
+/**
+ * client-go computes its deadline from notBefore, which signers backdate by five
+ * minutes, so its deadline has always passed.
+ */
 const signingSeconds = scaled(40);
 const duration = 30 * second;
 
 /**
- * client-go's certificate manager, as in a kubelet, and the agent keep the same
- * certificate in the same directory. client-go removes the link before it puts the
- * next in its place; what a reader misses then is not for us to prevent, but a torn or
- * mismatched pair would be, and so would an end without a valid one.
+ * client-go's certificate manager, as in a kubelet, and the agent rotate the same
+ * certificate in the same folder. client-go removes the link before it creates the next
+ * one, so a reader may miss the link. A torn or mismatched pair is an error, and so is
+ * an end without a valid pair.
  */
 export async function besideKubelet(): Promise<FaultRow> {
   const controlPlane = await startSandboxControlPlane({ signingSeconds });
@@ -39,7 +42,7 @@ export async function besideKubelet(): Promise<FaultRow> {
     const worse = reader.losses.filter((loss) => !loss.includes('ENOENT'));
     if (worse.length > 0) throw new Error(`a reader found: ${worse[0]}`);
     await kubelet.stop();
-    // By itself again, it goes on from whatever the other one left.
+    // The agent alone continues with the files that client-go has left.
     await newPair(node, (await node.read(certificate)).serialNumber);
     await agent.stop();
     return {

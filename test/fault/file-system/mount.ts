@@ -1,18 +1,18 @@
 import { spawnSync } from 'node:child_process';
 
-/** A tmpfs on a directory, until disposed. */
+/** A tmpfs on a folder, until it is disposed of. */
 export class Mount implements Disposable {
   readonly #directory: string;
 
-  /** @param options as mount(8) takes them: `size=16k` */
+  /** @param options of mount(8), such as `size=16k` */
   constructor(directory: string, options: string) {
     this.#directory = directory;
     run('mount', ['-t', 'tmpfs', '-o', `${options},mode=755`, 'tmpfs', directory]);
   }
 
   /**
-   * Covers it with a read-only view of itself. Not a remount: that is refused while
-   * the agent has its lock file open for writing.
+   * Covers the folder with a read-only bind mount. The kernel refuses to remount it
+   * read-only while the agent has its lock file open for writing.
    */
   cover(): void {
     run('mount', ['--bind', this.#directory, this.#directory]);
@@ -23,7 +23,7 @@ export class Mount implements Disposable {
     run('umount', ['--lazy', this.#directory]);
   }
 
-  /** Lazily: a process that is about to end may still have a file open. */
+  /** Unmounts lazily, because an ending process may still have a file open. */
   [Symbol.dispose](): void {
     run('umount', ['--lazy', this.#directory]);
   }

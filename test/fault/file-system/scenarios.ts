@@ -19,7 +19,7 @@ import { Mount } from './mount.ts';
 import type { Scenario, Scene } from './scene.ts';
 import { certificate, newPair, serial, until } from './scene.ts';
 
-/** What a disk does by itself. */
+/** Faults of the disk. */
 export const diskScenarios: readonly Scenario[] = [
   ...([0, 1] as const).map((pages): Scenario => ({
     fault:
@@ -27,7 +27,7 @@ export const diskScenarios: readonly Scenario[] = [
         ? 'no page left on the file system of the pairs'
         : 'the file system of the pairs fills up half-way through a pair',
     phase: 'blank',
-    // A pair with such a key takes two pages.
+    // A pair with an RSA key occupies two pages.
     prepare: async (node) => {
       await configure(
         node,
@@ -65,7 +65,7 @@ export const diskScenarios: readonly Scenario[] = [
   },
 ];
 
-/** What people and other programs do to the directory. */
+/** Faults by people and other programs. */
 export const handScenarios: readonly Scenario[] = [
   {
     fault: 'the directory is removed under the idle agent',
@@ -199,7 +199,7 @@ export const handScenarios: readonly Scenario[] = [
     },
     says: [],
   },
-  // The lock of the first one went with the old directory, and it finds out too late.
+  // The first agent's lock was in the old folder, and the agent notices that too late.
   {
     fault: 'the directory is made again, and a second agent is quicker',
     phase: 'due',
@@ -222,7 +222,10 @@ export const handScenarios: readonly Scenario[] = [
   },
 ];
 
-/** Until the agent has rotated and come to rest; returns the serials of the pair before and after. */
+/**
+ * Waits until the agent has rotated and its enroller has exited. Returns the old and
+ * the new serial number.
+ */
 async function idle({ agent, node }: Scene): Promise<readonly [string, string]> {
   const before = await serial(node);
   await agent.event('certificate_stored');
@@ -230,7 +233,7 @@ async function idle({ agent, node }: Scene): Promise<readonly [string, string]> 
   return [before, await serial(node)];
 }
 
-/** Lets the agent ask, does something, and lets the certificate be issued then. */
+/** Waits for the CSR, acts, and then approves the CSR. */
 async function issuedOnly(
   { agent, controlPlane }: Scene,
   act: () => Promise<void> | void,
@@ -253,7 +256,7 @@ async function relink(node: TestNode, target: string): Promise<void> {
   await rename(link, node.current(certificate));
 }
 
-/** Leaves so many pages of the file system. */
+/** Fills the file system except for this number of pages. */
 function fill(path: string, pages: number): void {
   const { bavail, bsize } = statfsSync(join(path, '..'));
   writeFileSync(path, Buffer.alloc((bavail - pages) * bsize));

@@ -12,7 +12,7 @@ import { scaled } from '../../support/machine-speed.ts';
 
 export const certificate = 'kubelet-client';
 
-/** An agent on a node, the control plane it talks to, and somebody who reads its pair all the time. */
+/** An agent on a node with a control plane and a reader. */
 export interface Scene {
   readonly node: TestNode;
   readonly agent: TestAgent;
@@ -23,22 +23,22 @@ export interface Scene {
 export interface Scenario {
   readonly fault: string;
   readonly phase: 'blank' | 'due';
-  /** Put in place before the agent starts. */
+  /** Runs before the agent starts. */
   readonly prepare?: (node: TestNode) => Promise<Disposable | undefined>;
   /**
-   * Does the harm, and settles when all is well again.
-   * @returns seconds that took; undefined where nothing was in need of repair
+   * Causes the fault and waits until the agent has recovered.
+   * @returns the seconds of the recovery, or undefined if nothing had to recover
    */
   act(scene: Scene, prepared: Disposable | undefined): Promise<number | undefined>;
-  /** What the log has to have said. */
+  /** The expected log events. */
   readonly says: readonly string[];
-  /** Nobody approves requests but the scenario. */
+  /** Only the scenario approves CSRs. */
   readonly unapproved?: boolean;
-  /** The harm takes the pair away by itself: what a reader misses meanwhile is no loss of ours. */
+  /** The fault itself removes the pair, so failed reads do not count as losses. */
   readonly takesPair?: boolean;
 }
 
-/** @throws Error when a pair was lost, or a promise of the scenario was broken */
+/** @throws Error if a pair was lost or a promise of the scenario was broken */
 export async function play(template: NodeTemplate, scenario: Scenario): Promise<FaultRow> {
   const { fault, phase, says, takesPair = false } = scenario;
   const { controlPlane } = template;
@@ -51,7 +51,7 @@ export async function play(template: NodeTemplate, scenario: Scenario): Promise<
   try {
     const recovery = await scenario.act({ node, agent, controlPlane, reader }, prepared);
     await requireWhole(node, reader, takesPair);
-    // The files are in order a moment before the keeper hears of it.
+    // The keeper learns of the repaired files a moment later.
     await until(`the log says ${says.join(', ')}`, () => says.every(isSaidBy(agent)));
     const seen = troubles(agent.lines);
     return { fault, tried: 1, lost: 0, seen, ...(recovery !== undefined && { recovery }) };
@@ -73,14 +73,14 @@ function isSaidBy(agent: TestAgent): (said: string) => boolean {
 
 async function requireWhole(node: TestNode, reader: Reader, takesPair: boolean): Promise<void> {
   await node.read(certificate);
-  // The keeper may be writing its state at this moment: what lies about goes, or does not.
+  // The keeper may be writing its state now, so temporary files may disappear again.
   await until('nothing lies about', async () => (await straysOf(node)).length === 0);
   if (!takesPair && reader.losses.length > 0) {
     throw new Error(`a reader found ${reader.losses.length} times: ${reader.losses[0]}`);
   }
 }
 
-/** Until it holds; returns the seconds that took. */
+/** Waits for a condition, and returns the seconds. */
 export async function until(
   what: string,
   holds: () => Promise<boolean> | boolean,
@@ -93,7 +93,7 @@ export async function until(
   throw new Error(`it did not come to this: ${what}`);
 }
 
-/** Until readers find a pair that is none of those. */
+/** Waits for a pair with another serial number. */
 export async function newPair(node: TestNode, ...known: readonly string[]): Promise<number> {
   return until('another pair', async () => {
     const found = await serial(node).catch(() => undefined);

@@ -6,7 +6,7 @@ import type { Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { goProgram } from '../../support/go-program.ts';
 
-/** What client-go's FileStore made of a directory. */
+/** The result of client-go's FileStore for a folder. */
 export interface FileStoreAnswer {
   readonly serial?: string;
   /** Unix milliseconds. */
@@ -14,14 +14,14 @@ export interface FileStoreAnswer {
   readonly error?: string;
 }
 
-/** client-go's own store, in a process that answers for one directory after the other. */
+/** client-go's FileStore in a process that answers for one folder after the other. */
 export class FileStore implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #answers: Interface;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor() {
-    // What klog says on standard error is the same for every directory.
+    // The output of klog on standard error is not needed.
     this.#child = spawn(goProgram('fault-filestore'), {
       stdio: ['pipe', 'pipe', 'ignore'],
     });

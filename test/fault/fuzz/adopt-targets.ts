@@ -24,7 +24,7 @@ import { yamlWords } from './texts.ts';
 
 const dropIn = '/etc/systemd/system/kubelet.service.d/10-kubeadm.conf';
 
-/** The files of a node, by the first byte of an input: which of them it takes the place of. */
+/** The first byte of an input selects the file of the node that it replaces. */
 const files: Readonly<Record<string, string>> = {
   a: kubeconfigFile,
   b: configFile,
@@ -47,7 +47,7 @@ function sound({ pairs, token }: Corpus): Readonly<Record<string, string>> {
   };
 }
 
-/** Before a change is made, all of it is shown: to a terminal, and without what is secret. */
+/** The plan of all changes must be safe for a terminal and free of secrets. */
 const adoption: FuzzTarget = {
   name: 'adoption',
   module: import.meta.url,

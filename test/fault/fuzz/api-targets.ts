@@ -87,7 +87,7 @@ const statuses: FuzzTarget = {
   open: () => ({ feed: readStatus }),
 };
 
-/** The error is thrown, to be judged as any other. */
+/** Throws the error, so that it is checked like others. */
 function readStatus(input: Uint8Array): never {
   const random = new Random(seedOf(input));
   const error = statusError({
@@ -142,7 +142,7 @@ function mutatedLine(seeds: readonly Uint8Array[], random: Random): Uint8Array {
   return mutated({ seeds: [random.pick(seeds)], own: jsonMutators }, random);
 }
 
-/** However the bytes are cut into chunks, the events and the end are the same. */
+/** Events and end must not depend on the sizes of the chunks. */
 async function readWatch(input: Uint8Array): Promise<string> {
   const whole = await eventsOf([input]);
   const cut = await eventsOf(chunksOf(input));
@@ -190,7 +190,7 @@ async function* asStream(chunks: Iterable<Uint8Array>): AsyncGenerator<Uint8Arra
 export function* chunksOf(input: Uint8Array): Generator<Uint8Array> {
   const random = new Random(seedOf(input));
   const most = random.pick([1, 2, 7, 100, 4_096]);
-  // Byte by byte is for the short ones: the number of chunks is what takes time.
+  // Only short inputs are sent byte by byte, because many chunks take time.
   const least = Math.ceil(input.length / 2_000);
   for (let at = 0; at < input.length;) {
     const size = Math.max(least, 1 + random.below(most));
@@ -199,7 +199,7 @@ export function* chunksOf(input: Uint8Array): Generator<Uint8Array> {
   }
 }
 
-/** Damaged text, damaged trees, and trees grown from nothing. */
+/** Damaged text, damaged objects, and random objects. */
 function objects(
   seeds: readonly Uint8Array[],
   grown: (random: Random) => Uint8Array,

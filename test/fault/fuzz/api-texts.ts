@@ -1,6 +1,6 @@
 import type { Corpus } from './corpus.ts';
 
-/** CSR objects as the API server returns them: pending, approved, denied, failed, issued. */
+/** CSRs from the API server: pending, approved, denied, failed, issued. */
 export function csrObjects({ requests, chain }: Corpus): Uint8Array[] {
   const certificate = Buffer.from(chain).toString('base64');
   const statuses = [
@@ -84,7 +84,7 @@ export function statusObjects(): Uint8Array[] {
   );
 }
 
-/** Watches as they come over the wire: one event a line. */
+/** Watch responses, with one event on each line. */
 export function watches(corpus: Corpus): Uint8Array[] {
   const objects = csrObjects(corpus).map((text) => Buffer.from(text).toString());
   const bookmark = line('BOOKMARK', '{"metadata":{"resourceVersion":"200"}}');

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { oddTexts } from './json.ts';
 import type { Random } from './random.ts';
 
-/** Objects with the right keys and now and then something else in the place of a value, or none. */
+/** Objects with the right keys, and sometimes a wrong or missing value. */
 function loosely(shape: Readonly<Record<string, fc.Arbitrary<unknown>>>): fc.Arbitrary<unknown> {
   const fields = Object.entries(shape).map(
     ([key, value]) =>
@@ -15,7 +15,7 @@ function loosely(shape: Readonly<Record<string, fc.Arbitrary<unknown>>>): fc.Arb
 }
 
 const anything = fc.jsonValue({ maxDepth: 3 });
-// Not fc.string of graphemes: their tables take 85 MB and seconds to make.
+// fc.string with graphemes would need tables of 85 MB, and seconds to create them.
 const text = fc.oneof(fc.string({ maxLength: 30 }), fc.constantFrom(...oddTexts));
 const host = fc.oneof(fc.constantFrom('worker-1', 'a.example.com', '*.example.com'), text);
 const ip = fc.oneof(fc.ipV4(), fc.ipV6());
@@ -142,10 +142,13 @@ export const stateArbitrary = loosely({
   ),
 });
 
-/** Values of an arbitrary as JSON, drawn from our own chance so that they can be made again one by one. */
+/**
+ * Values of an arbitrary as JSON, from our own random numbers, so that each can be
+ * repeated alone.
+ */
 export function sampler(arbitrary: fc.Arbitrary<unknown>): (random: Random) => Uint8Array {
   return (random) => {
-    // Of ten, since fast-check begins with small ones.
+    // Chooses one of ten values, because fast-check begins with small ones.
     const values = fc.sample(arbitrary, { seed: random.integer(), numRuns: 10 });
     return Buffer.from(JSON.stringify(random.pick(values)) ?? '');
   };

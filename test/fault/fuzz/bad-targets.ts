@@ -1,7 +1,10 @@
 import { AgentError } from '../../../src/core/errors.ts';
 import type { FuzzTarget, Subject } from './target.ts';
 
-/** Subjects that each break one promise with some inputs, to see that the campaign notices and tells which. */
+/**
+ * Targets that break one promise each, to test that the campaign notices it and names
+ * the input.
+ */
 const ways: Readonly<Record<string, Subject['feed']>> = {
   'throws what is no AgentError': () => {
     throw new TypeError('undefined is not a function');
@@ -35,7 +38,7 @@ const ways: Readonly<Record<string, Subject['feed']>> = {
   },
 };
 
-/** One input in fifty. */
+/** Acts on one input in fifty. */
 export function isBad(input: string): boolean {
   return Number.parseInt(input, 10) % 50 === 7;
 }
@@ -58,7 +61,7 @@ function badTarget(name: string, feed: Subject['feed']): FuzzTarget {
 
 const kept: unknown[] = [];
 
-/** No input is to blame: every one leaves something behind. */
+/** Leaks memory with every input. */
 const leaking: FuzzTarget = {
   ...badTarget('keeps everything', () => 'ok'),
   open: () => ({

@@ -20,21 +20,21 @@ export interface Campaign {
 }
 
 interface Limits {
-  /** Without a next input for so long, the one under way counts as a hang. */
+  /** An input that takes longer counts as a hang. */
   readonly hangMs: number;
-  /** Of live objects; what needs more ends the process. */
+  /** The limit for live objects, after which the process ends. */
   readonly heapMiB: number;
-  /** Resident, buffers and OpenSSL's memory included. */
+  /** The limit for resident memory, including buffers and OpenSSL. */
   readonly peakMiB: number;
-  /** Of the live heap over the second half. */
+  /** The allowed growth of the live heap over the second half. */
   readonly growthMiB: number;
 }
 
 const defaultLimits: Limits = { hangMs: 15_000, heapMiB: 160, peakMiB: 600, growthMiB: 4 };
 
 /**
- * Feeds a target so many inputs in a process of its own.
- * @throws Error when a promise was broken, with the input and how to see it again
+ * Runs a target with this number of inputs in its own process.
+ * @throws Error with the input and a command that repeats it, if a promise was broken
  */
 export async function campaign(order: Campaign): Promise<ChildReport> {
   const limits = { ...defaultLimits, ...order.limits };
@@ -55,7 +55,7 @@ export async function campaign(order: Campaign): Promise<ChildReport> {
   }
 }
 
-/** Memory where there is some: targets with files write and sync one for each input. */
+/** A folder in memory if possible, because some targets write and sync a file for each input. */
 function scratch(): string {
   return process.platform === 'linux' ? '/dev/shm' : tmpdir();
 }
@@ -96,7 +96,7 @@ async function supervise(order: Campaign, place: Place): Promise<ChildReport> {
   return { outcomes: [], broken: [broken], slowestMs: 0, cpuSeconds: 0, peakMiB: 0, growthMiB: 0 };
 }
 
-/** Ends the child when the number in the file stands still. */
+/** Kills the child when the number in the file stops changing. */
 class Watchdog implements Disposable {
   hung = false;
   readonly #timer: NodeJS.Timeout;
@@ -106,7 +106,7 @@ class Watchdog implements Disposable {
   constructor(child: ChildProcess, { progress, limits }: Place) {
     const look = async (): Promise<void> => {
       const index = await inputUnderWay(progress);
-      // Loading its modules is no input yet.
+      // The time to load the modules does not count.
       if (index === undefined || index !== this.#seen) {
         this.#seen = index;
         this.#since = performance.now();
@@ -123,14 +123,14 @@ class Watchdog implements Disposable {
   }
 }
 
-/** Undefined before the first one. */
+/** Undefined before the first input. */
 async function inputUnderWay(progress: FileHandle): Promise<number | undefined> {
   const index = new Float64Array(1);
   const { bytesRead } = await progress.read(index, 0, 8, 0);
   return bytesRead === 0 ? undefined : index[0];
 }
 
-/** The input, made again from its number, and the command that feeds it once more. */
+/** Recreates the input from its number, with the command that repeats it. */
 async function describe(
   { target, corpus, seed }: Campaign,
   { index, complaint }: Broken,

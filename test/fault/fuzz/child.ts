@@ -7,9 +7,9 @@ import type { FuzzTarget, Subject } from './target.ts';
 import type { Broken, ChildReport, Order } from './order.ts';
 
 /**
- * Feeds one target in a process of its own, so that a hang, a crash and memory
- * without bound end this process and not the run. The number of the input under way
- * stands in a file, where the parent finds it whatever becomes of this process.
+ * Runs one target in its own process, so that a hang, a crash or an out-of-memory error
+ * ends only this process. It writes the number of the current input to a file, where
+ * the parent finds it in any case.
  */
 process.on('message', (order: Order) => void obey(order));
 
@@ -18,7 +18,7 @@ async function obey(order: Order): Promise<void> {
   process.send?.(report, undefined, undefined, () => process.disconnect?.());
 }
 
-/** More than a few tell nothing new. */
+/** More than a few failures have no new information. */
 const mostBroken = 20;
 
 async function run(order: Order): Promise<ChildReport> {
@@ -47,7 +47,7 @@ async function run(order: Order): Promise<ChildReport> {
     if ('complaint' in outcome) broken.push({ index, complaint: outcome.complaint });
     else outcomes.set(outcome.code, (outcomes.get(outcome.code) ?? 0) + 1);
     memory.note(index - first);
-    // A rejection that nobody handles is told in the next turn of the event loop.
+    // Node reports an unhandled rejection in the next turn of the event loop.
     await new Promise((resolve) => setImmediate(resolve));
   }
   await subject.close?.();

@@ -5,15 +5,15 @@ import { derOf, requestFor, selfSigned, signedBy } from '../../core/openssl.ts';
 import type { Authority } from '../../kube/support/certificates.ts';
 import { makeAuthority } from '../../kube/support/certificates.ts';
 
-/** Valid inputs made on the spot, for the targets to be damaged from. */
+/** Valid inputs, from which damaged ones are made. */
 export interface Corpus {
-  /** In DER. */
+  /** As DER. */
   readonly certificates: readonly Uint8Array[];
   readonly requests: readonly Uint8Array[];
   readonly keys: readonly { readonly label: string; readonly der: Uint8Array }[];
-  /** Certificate and key in one PEM text. */
+  /** Certificate and key as one PEM text. */
   readonly pairs: readonly Uint8Array[];
-  /** A chain as a signer returns it, and the CA it leads to. */
+  /** A chain from a signer, and its CA. */
   readonly chain: Uint8Array;
   readonly authority: Uint8Array;
   readonly server: { readonly cert: string; readonly key: string };
@@ -23,7 +23,7 @@ export interface Corpus {
 const token = 'canary-Zq7hT4wV9sXk2LmR8bNd';
 const node = '/O=system:nodes/CN=system:node:worker-1';
 
-/** As `openssl genpkey` takes them. */
+/** Arguments of `openssl genpkey`. */
 const keyKinds = [
   ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'],
   ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-384'],
@@ -88,7 +88,7 @@ function requests(): Uint8Array[] {
   ].map(derOf);
 }
 
-/** The same key under the labels that kubelets and older tools write. */
+/** The same key with the labels of kubelets and older tools. */
 function otherForms({ der }: { readonly der: Uint8Array }) {
   const key = createPrivateKey({ key: Buffer.from(der), format: 'der', type: 'pkcs8' });
   if (key.asymmetricKeyType === 'ec') {

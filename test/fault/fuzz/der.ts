@@ -1,13 +1,13 @@
 import type { Mutator } from './mutate.ts';
 import type { Random } from './random.ts';
 
-/** A DER value as far as damage needs it: a tag with bytes or with values inside. */
+/** A DER value: a tag with bytes or with inner values. */
 interface Node {
   tag: number;
   content: Uint8Array | Node[];
 }
 
-/** Ways to damage DER: some leave the lengths true and so get past the first look, some make them lie. */
+/** Mutators of DER. Some keep the lengths correct and so pass the first check, others do not. */
 export const derMutators: readonly Mutator[] = [
   throughTree((nodes, random) => {
     random.pick(nodes).tag = random.pick(tags);
@@ -81,7 +81,7 @@ function throughTree(damage: (nodes: Node[], random: Random, others: Node[]) => 
   };
 }
 
-/** What a length says, beside what is there: less, more, more than 32 bits, no end at all. */
+/** Wrong lengths: too short, too long, more than 32 bits, indefinite. */
 function corruptLength(input: Uint8Array, random: Random): Uint8Array {
   const output = Buffer.from(input);
   const headers = headersOf(input);
@@ -159,7 +159,10 @@ function encodeAll(nodes: readonly Node[]): Buffer {
   return Buffer.concat(nodes.map(encode));
 }
 
-/** From the inside out in one loop: what is nested two thousand deep must not be this file's own undoing. */
+/**
+ * Works from the inside out in a loop, because recursion would overflow the stack at
+ * two thousand levels.
+ */
 function encode(node: Node): Buffer {
   const tags: number[] = [];
   let inner = node;

@@ -21,9 +21,9 @@ import type { Random } from './random.ts';
 import type { FuzzTarget, Subject } from './target.ts';
 import { csrObjects, statusObjects, watches } from './api-texts.ts';
 
-/** Small, so that answers beyond it are tried too. */
+/** Small, so that some responses exceed it. */
 const bodyBytes = 24 * 1024;
-/** A server that says nothing more is waited for so long. */
+/** How long to wait for a silent server. */
 const requestMs = 150;
 const collection = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
 
@@ -69,14 +69,14 @@ const words = [
   'x: y\r\n'.repeat(5_000),
 ];
 
-/** Damage to the head alone: most of an answer is body, and would take most of it. */
+/** Damages only the header, because most damage would otherwise be in the body. */
 function damagedHead(answer: Uint8Array, random: Random): Uint8Array {
   const end = Buffer.from(answer).indexOf('\r\n\r\n') + 4;
   const head = mutated({ seeds: [answer.subarray(0, end)], words }, random);
   return Buffer.concat([head, answer.subarray(end)]);
 }
 
-/** Whole HTTP answers, with a length, in chunks, or to the end of the connection. */
+/** Complete HTTP responses: with a length, chunked, or until the end of the connection. */
 function answers(corpus: Corpus): Uint8Array[] {
   const objects = csrObjects(corpus);
   const items = objects.map(text).join(',');
@@ -116,7 +116,7 @@ function chunked(body: string): string {
   return `${Buffer.byteLength(body).toString(16)}\r\n${body}\r\n0\r\n\r\n`;
 }
 
-/** A server that answers every request with the input, and the agent's own client before it. */
+/** A server that answers every request with the input, and the agent's client. */
 async function openServer({
   corpus,
   directory,
@@ -143,7 +143,10 @@ async function openServer({
   };
 }
 
-/** Answers in pieces, and then most often closes: a length that lies may not hold the run up. */
+/**
+ * Sends the response in pieces and usually closes the connection, so that a wrong
+ * length does not delay the run.
+ */
 function serve(socket: TLSSocket, answerNow: () => Uint8Array): void {
   let asked = '';
   socket.on('error', () => socket.destroy());
@@ -176,7 +179,7 @@ async function clientTo(
   });
 }
 
-/** One of the ways in which the agent talks, chosen by the input. */
+/** Makes one kind of the agent's requests, which the input selects. */
 async function ask(client: KubeClient, input: Uint8Array): Promise<string> {
   const { signal } = new AbortController();
   const [, choice = 0] = createHash('sha256').update(input).digest();
@@ -200,7 +203,7 @@ async function ask(client: KubeClient, input: Uint8Array): Promise<string> {
   return follow(client, signal);
 }
 
-/** A watch is ended by its own clock half a minute after the server should: here the signal does it. */
+/** A watch ends half a minute after its timeout. Here the signal ends it. */
 async function follow(client: KubeClient, signal: AbortSignal): Promise<string> {
   const enough = AbortSignal.any([signal, AbortSignal.timeout(requestMs)]);
   const timeoutSeconds = 300;

@@ -1,7 +1,7 @@
 import type { Mutator } from './mutate.ts';
 import type { Random } from './random.ts';
 
-/** Damage to a JSON text that is still JSON: what a parser lets pass and a schema has to refuse. */
+/** Mutators that keep a text valid JSON, so that the schema must reject it. */
 export const jsonMutators: readonly Mutator[] = [
   onTree(replaceSomething),
   onTree(replaceSomething),
@@ -10,13 +10,13 @@ export const jsonMutators: readonly Mutator[] = [
   onTree((root, random) => {
     const { holder, key } = random.pick(placesIn(root));
     const at = random.pick(placesIn(root));
-    // A copy: a tree that is tied into a ring cannot be written.
+    // Copies the value, because a cycle cannot be written as JSON.
     at.holder[at.key] = JSON.parse(JSON.stringify(holder[key])) as unknown;
   }),
   doubleKey,
 ];
 
-/** JSON.rawJSON, which TypeScript does not know yet: a number as no double can be written. */
+/** TypeScript does not have JSON.rawJSON yet, which writes numbers that no double can represent. */
 const { rawJSON } = JSON as unknown as { readonly rawJSON: (text: string) => unknown };
 
 type Holder = Record<string | number, unknown>;
@@ -33,7 +33,7 @@ function onTree(damage: (root: Holder, random: Random) => void): Mutator {
       damage(root, random);
       return Buffer.from(JSON.stringify(root['']) ?? '');
     } catch {
-      // Damaged by another mutator already.
+      // Another mutator has damaged the text already.
       return input;
     }
   };
@@ -54,7 +54,7 @@ function addOddKey(root: Holder, random: Random): void {
   const { holder, key } = random.pick(placesIn(root));
   const value = holder[key];
   if (typeof value !== 'object' || value === null) return;
-  // Defined, not assigned: as a key of its own, the way JSON.parse makes it.
+  // Defines the key instead of assigning it, as JSON.parse does.
   Object.defineProperty(value, random.pick(oddKeys), {
     value: random.pick(oddValues)(random),
     enumerable: true,
@@ -63,7 +63,7 @@ function addOddKey(root: Holder, random: Random): void {
   });
 }
 
-/** JSON may name a key twice, which no tree can. */
+/** JSON text can repeat a key, but an object cannot. */
 function doubleKey(input: Uint8Array, random: Random): Uint8Array {
   const text = Buffer.from(input).toString('utf8');
   const keys = [...text.matchAll(/"[\w-]{1,32}":/g)];

@@ -2,15 +2,15 @@ import { inspect } from 'node:util';
 import { AgentError, errorCodes, toFailure } from '../../../src/core/errors.ts';
 import { pieceLength } from './secrets.ts';
 
-/** The code of an error that keeps the promise, or what is wrong with it. */
+/** The code of a correct error, or its problem. */
 export type Judgement = { readonly code: string } | { readonly complaint: string };
 
-/** A configuration's error has fifty lines, each with a path, a key and what is allowed there. */
+/** A configuration error may have fifty lines, each with a path, a key and the allowed values. */
 const longestMessage = 32 * 1024;
 
 /**
- * What is promised of every refusal: an AgentError with a code of its own, short, fit
- * for a terminal, without a piece of a key or token of the input.
+ * Every error must be an AgentError with a code other than INTERNAL, short, safe for a
+ * terminal, and without any part of a key or token of the input.
  */
 export function judge(error: unknown, secrets: ReadonlySet<string>): Judgement {
   if (!(error instanceof AgentError)) return { complaint: `not an AgentError: ${inspect(error)}` };
@@ -28,11 +28,11 @@ export function judge(error: unknown, secrets: ReadonlySet<string>): Judgement {
     : { code };
 }
 
-/** Control, format and line-separating characters but the newline of a list. */
+/** Control, format and line-separating characters, except the newline of a list. */
 const unprintable = /[^\P{Cc}\n]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
 
 export function pieceIn(text: string, secrets: ReadonlySet<string>): string | undefined {
-  // A window at a time is far less work than to look for each secret.
+  // Comparing windows is much faster than a search for each secret.
   for (let at = 0; at + pieceLength <= text.length; at += 1) {
     const piece = text.slice(at, at + pieceLength);
     if (secrets.has(piece)) return piece;

@@ -3,7 +3,7 @@ import type { MemoryReport } from './order.ts';
 const samples = 24;
 const MiB = 1024 * 1024;
 
-/** Samples the live heap, buffers included, as a run goes on. Needs --expose-gc. */
+/** Samples the live heap, including buffers, during a run. Needs --expose-gc. */
 export class MemoryWatch {
   readonly #every: number;
   readonly #levels: number[] = [];
@@ -14,7 +14,8 @@ export class MemoryWatch {
 
   note(done: number): void {
     if (done % this.#every !== this.#every - 1) return;
-    // Twice: what the first one finds dead, buffers above all, may be freed beside it.
+    // Runs twice, because the first run frees some memory, especially buffers, only in
+    // the background.
     globalThis.gc?.();
     globalThis.gc?.();
     const { heapUsed, arrayBuffers } = process.memoryUsage();
@@ -22,7 +23,7 @@ export class MemoryWatch {
   }
 
   report(): MemoryReport {
-    // What is loaded and compiled on the way belongs to the first half.
+    // Code is loaded and compiled in the first half.
     const settled = this.#levels.slice(Math.floor(this.#levels.length / 2));
     return {
       peakMiB: process.resourceUsage().maxRSS / 1024,
@@ -31,7 +32,7 @@ export class MemoryWatch {
   }
 }
 
-/** Least squares, per sample. */
+/** The slope of a least-squares line, per sample. */
 export function slope(levels: readonly number[]): number {
   if (levels.length < 2) return 0;
   const middle = (levels.length - 1) / 2;

@@ -1,21 +1,21 @@
 import type { Random } from './random.ts';
 
-/** One way to damage an input; `other` is a second whole one, to take pieces from. */
+/** Damages an input. `other` is a second valid input, to take pieces from. */
 export type Mutator = (input: Uint8Array, random: Random, other: Uint8Array) => Uint8Array;
 
-/** What no valid input of this project grows to; larger ones are tried by the limits' own tests. */
+/** The maximum size. The tests of the limits use larger inputs. */
 const longest = 64 * 1024;
 
 export interface MutationSource {
   /** Valid inputs. */
   readonly seeds: readonly Uint8Array[];
-  /** Words that mean something to the parser. */
+  /** Keywords of the parser. */
   readonly words?: readonly string[];
-  /** Ways of damage that know the format; they are drawn as often as all the others together. */
+  /** Mutators for the format, which are chosen as often as all others together. */
   readonly own?: readonly Mutator[];
 }
 
-/** A valid input with a few things wrong; now and then with none, so that the straight way is tried as well. */
+/** Returns a valid input with a few changes, and sometimes with none. */
 export function mutated(source: MutationSource, random: Random): Uint8Array {
   let input = random.pick(source.seeds);
   for (let left = random.below(5); left > 0; left -= 1) {
@@ -70,7 +70,7 @@ function dropRange(input: Uint8Array, random: Random): Uint8Array {
   return joined(input.subarray(0, from), input.subarray(to));
 }
 
-/** Once more as a rule; thousands of times when it is to become deep or long. */
+/** Usually once, and sometimes thousands of times to make it deep or long. */
 function repeatRange(input: Uint8Array, random: Random): Uint8Array {
   const [from, to] = range(input, random);
   const piece = input.subarray(from, to);
@@ -126,7 +126,7 @@ function insertWord(words: readonly string[]): Mutator {
   };
 }
 
-/** Short as a rule: a small change gets further into a parser. */
+/** Usually short, because a small change gets further into a parser. */
 function range(input: Uint8Array, random: Random): readonly [number, number] {
   const from = random.below(input.length + 1);
   const left = input.length - from;

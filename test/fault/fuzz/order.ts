@@ -1,17 +1,17 @@
 import type { Corpus } from './corpus.ts';
 
-/** What a child is to do. */
+/** The task of a child. */
 export interface Order {
-  /** URL of a module that exports `targets`. */
+  /** The URL of a module that exports `targets`. */
   readonly module: string;
   readonly target: string;
   readonly seed: number;
-  /** Number of the first input. */
+  /** The number of the first input. */
   readonly first: number;
   readonly count: number;
   readonly corpus: Corpus;
   readonly directory: string;
-  /** Descriptor of the file that holds the number of the input under way, as a double. */
+  /** The descriptor of the file with the number of the current input, as a double. */
   readonly progress: number;
 }
 
@@ -21,9 +21,9 @@ export interface Broken {
 }
 
 export interface MemoryReport {
-  /** Peak of the resident set. */
+  /** The peak of the resident set. */
   readonly peakMiB: number;
-  /** How much the live heap grew over the second half of the run, as a line fitted to it says. */
+  /** The growth of the live heap over the second half of the run, from a fitted line. */
   readonly growthMiB: number;
 }
 
@@ -31,6 +31,6 @@ export interface ChildReport extends MemoryReport {
   readonly outcomes: readonly (readonly [string, number])[];
   readonly broken: readonly Broken[];
   readonly slowestMs: number;
-  /** Of the whole process, start included. */
+  /** The CPU time of the whole process, including its start. */
   readonly cpuSeconds: number;
 }

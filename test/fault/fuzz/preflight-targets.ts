@@ -17,7 +17,10 @@ import { kubeletConfigurations, reviews } from './preflight-texts.ts';
 import { yamlWords } from './texts.ts';
 import { nowhere } from '../../support/cluster-access.ts';
 
-/** What `doctor` and the examination at the start read: answers to reviews, a token's Secret. */
+/**
+ * The inputs of `doctor` and of the preflight check: responses to reviews, and a
+ * token's Secret.
+ */
 const answers: FuzzTarget = {
   name: 'review',
   module: import.meta.url,
@@ -31,7 +34,7 @@ const answers: FuzzTarget = {
   open: () => ({ feed: readReview }),
 };
 
-/** The client's own way from bytes to a value; what is asked for differs. */
+/** Parses bytes as the client does, for different requests. */
 async function readReview(input: Uint8Array): Promise<string> {
   const { signal } = new AbortController();
   const client = {

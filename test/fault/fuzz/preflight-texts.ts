@@ -1,4 +1,4 @@
-/** Answers to the three questions, as the API server gives them; with a canary for a secret. */
+/** Responses to the three requests, with a canary instead of a secret. */
 export function reviews(token: string): Uint8Array[] {
   const user = { username: 'system:node:worker-1', uid: '1', groups: ['system:nodes', 'a'] };
   const secret = {

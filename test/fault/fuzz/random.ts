@@ -1,6 +1,6 @@
 /**
- * Chance that repeats: a seed and a number give the same draws on every machine, so
- * that an input can be made again without those before it.
+ * Repeatable random numbers: a seed and a number give the same values on every machine,
+ * so that one input can be recreated alone.
  */
 export class Random {
   #state: number;
@@ -19,7 +19,7 @@ export class Random {
     return (mixed ^ (mixed >>> 15)) >>> 0;
   }
 
-  /** In [0, limit). */
+  /** A number in [0, limit). */
   below(limit: number): number {
     return limit <= 0 ? 0 : this.integer() % limit;
   }
@@ -39,7 +39,7 @@ export class Random {
   }
 }
 
-/** A seed that is a matter of the content alone (FNV-1a): how an input is cut up need not be kept beside it. */
+/** A seed from the content (FNV-1a), so that the sizes of the chunks need not be stored. */
 export function seedOf(bytes: Uint8Array): number {
   let hash = 0x811c9dc5;
   for (const byte of bytes.subarray(0, 4096)) hash = Math.imul(hash ^ byte, 0x01000193);

@@ -5,7 +5,10 @@ import { toFailure } from '../../../src/core/errors.ts';
 import { makeCorpus } from './corpus.ts';
 import { targets } from './targets.ts';
 
-/** `node test/fault/fuzz/repeat.ts TARGET INPUT`: feeds one input again; INPUT is base64, or a file of it. */
+/**
+ * Repeats one input, which is base64 or a file with base64: node
+ * test/fault/fuzz/repeat.ts TARGET INPUT
+ */
 const [name, given = ''] = process.argv.slice(2);
 const target = targets.find((target) => target.name === name);
 if (target === undefined) {

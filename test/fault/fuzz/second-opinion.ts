@@ -3,21 +3,18 @@ import type { CertificateFacts } from '../../../src/core/certificate.ts';
 import { canonicalAltNames } from '../../../src/core/alt-names.ts';
 import { requireThat } from './target.ts';
 
-/**
- * Holds the facts of a certificate against what OpenSSL makes of the same bytes;
- * false when it makes nothing of them.
- */
+/** Compares the facts of a certificate with OpenSSL's. Returns false if OpenSSL cannot parse it. */
 export function requireAgreement(der: Uint8Array, facts: CertificateFacts): boolean {
   const theirs = readByOpenssl(der);
   if (theirs === undefined) return false;
-  // RFC 5280 4.1.2.2 knows no negative serials, and the library no sign.
+  // RFC 5280 4.1.2.2 forbids negative serial numbers, and the library drops the sign.
   if (!theirs.serialNumber.startsWith('-'))
     same('serial', facts.serial, theirs.serialNumber.toLowerCase().replace(/^0+(?=.)/, ''));
   same('notBefore', facts.notBefore, theirs.validFromDate.getTime());
   same('notAfter', facts.notAfter, theirs.validToDate.getTime());
   const subject = theirs.toLegacyObject().subject as { CN?: unknown; O?: unknown } | undefined;
   const { commonName, organizations } = facts.subject;
-  // What is no text of ASN.1 is hexadecimal here and left out there.
+  // Values that are not text are hexadecimal here, and omitted there.
   if (![commonName, ...organizations].some((name) => /^[0-9a-f]{4,}$/.test(name))) {
     same('CN', commonName, [subject?.CN ?? ''].flat().at(-1));
     same('O', organizations, [subject?.O ?? []].flat());
@@ -38,8 +35,8 @@ function readByOpenssl(der: Uint8Array): X509Certificate | undefined {
 }
 
 /**
- * `DNS:a, IP Address:10.0.0.1`; undefined where a name is quoted, as names with odd
- * characters are, and where there are none: so it is for OpenSSL when one is wrong.
+ * `DNS:a, IP Address:10.0.0.1`. Undefined for quoted names and without names, because
+ * OpenSSL returns undefined for an invalid name, too.
  */
 function altNamesOf(text: string | undefined): ReturnType<typeof canonicalAltNames> | undefined {
   if (text === undefined || text.includes('"')) return undefined;

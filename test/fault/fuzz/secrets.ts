@@ -1,13 +1,13 @@
 import { encodePem } from '../../../src/core/pem.ts';
 import type { Corpus } from './corpus.ts';
 
-/** Shorter ones may stand in a message by the kind of chance that a fuzzer is. */
+/** A fuzzer creates shorter matches by chance. */
 export const pieceLength = 24;
 
 /**
- * What must appear in no message: the token, and any longer piece of a key's
- * encoding, in whatever way it came into the input. Pieces at every eighth place: a leak of
- * eight characters more holds one whole.
+ * The texts that no message may contain: the token, and pieces of a key's encoding. The
+ * pieces start at every eighth character, so a leak that is eight characters longer
+ * contains one of them.
  */
 export function secretsOf({ keys, pairs, token }: Corpus): ReadonlySet<string> {
   const texts = [
@@ -26,7 +26,7 @@ export function secretsOf({ keys, pairs, token }: Corpus): ReadonlySet<string> {
 
 function windows(text: string): string[] {
   const found: string[] = [];
-  // The first bytes of a key are the same in every key.
+  // The first bytes are the same in every key.
   for (let at = 48; at + pieceLength <= text.length; at += 8) {
     found.push(text.slice(at, at + pieceLength));
   }

@@ -1,31 +1,34 @@
 import type { Corpus } from './corpus.ts';
 import type { Random } from './random.ts';
 
-/** One door through which the outside enters the program, and how to make what knocks. */
+/** A parser of outside input, and a generator of inputs. */
 export interface FuzzTarget {
   readonly name: string;
-  /** URL of the module that exports it among its `targets`. */
+  /** The URL of the module that exports this target in `targets`. */
   readonly module: string;
-  /** What is damaged, as the table calls it. */
+  /** The kind of input, for the table. */
   readonly fault: string;
-  /** Inputs for `make fault`: by speed, about half a minute each. */
+  /** The number of inputs for `make fault`, which take about half a minute. */
   readonly inputs: number;
-  /** Makes inputs; the same chance makes the same one from the same corpus. */
+  /** Makes an input. The same random numbers and corpus make the same input. */
   generator(corpus: Corpus): (random: Random) => Uint8Array;
-  /** The real code behind the door; `directory` is its own, and empty. */
+  /** Creates the subject, which runs the real code. `directory` is an empty folder for it. */
   open(place: { readonly corpus: Corpus; readonly directory: string }): Promise<Subject> | Subject;
 }
 
 export interface Subject {
   /**
-   * Feeds one input. Resolves to what came of it in a word; throws AgentError where
-   * that is the promise. Any other error is a broken promise.
+   * Runs one input. Resolves to the result in one word, or throws an AgentError. Any
+   * other error is a broken promise.
    */
   feed(input: Uint8Array): Promise<string> | string;
   close?(): Promise<void>;
 }
 
-/** A promise that an input broke without an error of its own: two parsers disagree, a value is out of range. */
+/**
+ * A broken promise without an error of the program: two parsers disagree, or a value is
+ * out of range.
+ */
 export class BrokenPromise extends Error {
   override readonly name = 'BrokenPromise';
 }

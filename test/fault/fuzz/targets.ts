@@ -6,7 +6,7 @@ import type { FuzzTarget } from './target.ts';
 import { targets as textTargets } from './text-targets.ts';
 import { targets as x509Targets } from './x509-targets.ts';
 
-/** Every door through which bytes from outside enter the program. */
+/** Every parser of bytes from outside. */
 export const targets: readonly FuzzTarget[] = [
   ...x509Targets,
   ...textTargets,

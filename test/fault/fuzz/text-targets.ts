@@ -60,7 +60,7 @@ const ips: FuzzTarget = {
   open: () => ({ feed: readIp }),
 };
 
-/** Agrees with node:net on what an address is, and with the URL standard on how it is written. */
+/** Must agree with node:net on what an address is, and with the URL standard on its text. */
 function readIp(input: Uint8Array): string {
   const text = Buffer.from(input).toString();
   const bytes = parseIp(text);
@@ -168,7 +168,7 @@ const kubeconfig: FuzzTarget = {
   },
 };
 
-/** As far as an agent goes before the first byte leaves the machine. */
+/** Everything that an agent does before it sends the first byte. */
 async function useKubeconfig(path: string): Promise<string> {
   using access = await loadKubeconfig(path);
   await new BearerToken(access, systemClock).header();
@@ -231,7 +231,7 @@ const state: FuzzTarget = {
   }),
 };
 
-/** YAML damaged as text, or JSON (which is YAML too) that was grown and then damaged a little. */
+/** YAML damaged as text, or a random JSON object, which is YAML too, with a little damage. */
 function yaml(
   source: MutationSource,
   grown: (random: Random) => Uint8Array,

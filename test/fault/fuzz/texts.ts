@@ -1,6 +1,6 @@
 import type { Corpus } from './corpus.ts';
 
-/** Kubeconfigs as clusters issue them, with a canary wherever a secret stands. */
+/** Typical kubeconfigs, with a canary instead of each secret. */
 export function kubeconfigs(corpus: Corpus): Uint8Array[] {
   const [pair = new Uint8Array()] = corpus.pairs.slice(-1);
   const split = Buffer.from(pair).lastIndexOf('-----BEGIN');
@@ -44,7 +44,7 @@ function data(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64');
 }
 
-/** Configurations, and two files that people mistake for one. */
+/** Configurations, and two files of other kinds. */
 export function configurations(corpus: Corpus): Uint8Array[] {
   const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\n';
   const keys = corpus.keys.map(({ label, der }) => {
@@ -99,7 +99,7 @@ log:
   return [...texts.map((text) => Buffer.from(text)), ...kubeconfigs(corpus).slice(0, 3)];
 }
 
-/** What YAML understands and people seldom write; the laughs grow with every level. */
+/** Rare features of YAML, and nested aliases that grow exponentially. */
 export const yamlWords: readonly string[] = [
   '&a ',
   '*a',

@@ -41,7 +41,10 @@ const pem: FuzzTarget = {
   open: () => ({ feed: readPem }),
 };
 
-/** What is accepted is what OpenSSL reads there, and comes back the same when written anew. */
+/**
+ * OpenSSL must read an accepted certificate in the same way, and so must our parser
+ * after it was written again.
+ */
 function readPem(input: Uint8Array): string {
   const blocks = parsePem(input);
   for (const { label, der } of blocks) {
@@ -52,12 +55,12 @@ function readPem(input: Uint8Array): string {
     );
   }
   const [first] = blocks;
-  // What follows other text on its line is no block for Go, nor for us; OpenSSL takes it.
+  // OpenSSL accepts a block after other text on the same line. Go and nodecertd do not.
   const begins = Buffer.from(input).toString('latin1').split('-----BEGIN ').length - 1;
   if (first?.label !== 'CERTIFICATE' || begins !== blocks.length) return 'ok';
   const theirs = opensslReads(input);
   if (theirs === undefined) return 'ok except for OpenSSL';
-  // OpenSSL writes anew what it read, so both are to pass through it.
+  // OpenSSL writes its own form, so both texts are written by OpenSSL first.
   requireThat(
     opensslReads(first.der)?.equals(theirs) === true,
     () => 'OpenSSL reads another certificate',
@@ -91,7 +94,7 @@ const certificate: FuzzTarget = {
   }),
 };
 
-/** Everything that is later asked of a certificate's facts. */
+/** Calls everything that uses the facts of a certificate. */
 function judgeFacts(facts: CertificateFacts): void {
   requireThat(/^[0-9a-f]*$/.test(facts.serial), () => `serial ${facts.serial}`);
   for (const moment of [facts.notBefore, facts.notAfter]) {
@@ -146,7 +149,10 @@ const pair: FuzzTarget = {
   }),
 };
 
-/** Half of them damaged as text, half inside one block: base64 would hide most of what else is wrong. */
+/**
+ * Damages half of the inputs as text and half inside one block, because damage to
+ * base64 would hide other damage.
+ */
 function pairGenerator({ pairs, keys }: Corpus): (random: Random) => Uint8Array {
   const blocks = pairs.map((pair) => parsePem(pair));
   return (random) => {
@@ -181,7 +187,7 @@ const issued: FuzzTarget = {
     const [leaf] = parsePem(corpus.chain);
     const { publicKey } = await parseCertificate(leaf?.der ?? new Uint8Array());
     const now = Date.now();
-    // As it stands in the undamaged chain, so that damage is all that can be wrong.
+    // The value of the valid chain, so that only the damage can cause an error.
     const subject = { ...clientTemplate.subject, organizations: [] };
     const template = { ...clientTemplate, subject };
     return {

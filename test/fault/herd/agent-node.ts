@@ -20,15 +20,14 @@ import type { HerdNode, KubeletProfile, Pair, World } from './world.ts';
 export interface AgentNodeOptions {
   readonly world: World;
   readonly name: string;
-  /** What it has already; a node without pairs is bootstrapped. */
+  /** The existing pairs. A node without pairs bootstraps. */
   readonly pairs?: readonly (readonly [KubeletProfile, Pair])[];
   readonly refreshSeconds: number;
 }
 
 /**
- * One node with the real rotators, address book and journal of the agent. What is
- * modelled is the keeper's round, which ties them together and here costs no wait,
- * and the enroller.
+ * One node with the agent's real rotators, address book and journal. The enroller is a
+ * model, and so is the keeper's round, which does not wait here.
  */
 export class AgentNode implements HerdNode {
   readonly #world: World;
@@ -40,7 +39,7 @@ export class AgentNode implements HerdNode {
   #servingWake: Instant = 0;
   #templateFor: SubjectAltNames | undefined;
   #examined = false;
-  /** When the loop comes round again; an event for any other moment is out of date. */
+  /** The time of the next tick. An event for another time is obsolete. */
   #wakeAt: Instant = Infinity;
 
   constructor({ world, name, pairs = [], refreshSeconds }: AgentNodeOptions) {
@@ -80,7 +79,7 @@ export class AgentNode implements HerdNode {
     this.#serving.start();
   }
 
-  /** `Keeper.#tick` and `#pause`. */
+  /** Like `Keeper.#tick` and `#pause`. */
   #tick(): void {
     const { queue } = this.#world;
     const ready = this.#client.usable;
@@ -91,7 +90,7 @@ export class AgentNode implements HerdNode {
       this.#templateFor = found;
       this.#serving.setTemplate(templateOf(specs['kubelet-serving'], found));
     }
-    // A tick at which nothing is due does nothing but take time.
+    // A tick without due work only takes time.
     if (this.#clientWake <= queue.now()) this.#client.tick();
     if (this.#servingWake <= queue.now()) this.#serving.tick();
     this.#clientWake = this.#client.wake;
@@ -113,7 +112,7 @@ export class AgentNode implements HerdNode {
   #wakeBy(due: Instant): void {
     const { queue } = this.#world;
     const at = Math.max(due, queue.now() + second / 10);
-    // Coming round too early costs nothing: what is due next is asked again.
+    // An early tick does no harm: it computes the next one again.
     if (this.#wakeAt <= at || at === Infinity) return;
     this.#wakeAt = at;
     queue.at(at, () => {
@@ -131,7 +130,7 @@ const common = {
   selfSignedUntilIssued: false,
 } as const;
 
-/** All nodes have one name and one address: nothing depends on them but what costs memory. */
+/** All nodes share a name and an address, to save memory. */
 const specs: Readonly<Record<KubeletProfile, CertificateSpec>> = {
   'kubelet-client': {
     ...common,

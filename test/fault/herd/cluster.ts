@@ -5,59 +5,59 @@ import type { EventQueue } from './event-queue.ts';
 import type { Span } from './traffic.ts';
 import { Traffic } from './traffic.ts';
 
-/** What goes wrong in the cluster, and when. */
+/** The faults of the cluster, with their times. */
 export interface ClusterPlan {
   readonly span: Span;
-  /** Of a certificate, as the signer is configured. */
+  /** The lifetime of certificates. */
   readonly lifetime: number;
-  /** When the CA ends with which a certificate is signed now. */
+  /** The end of the signing CA at a given time. */
   readonly authorityEnd?: (now: Instant) => Instant;
-  /** The API server is away: connections are refused. */
+  /** The API server is down: connections are refused. */
   readonly away?: Span;
-  /** Moments at which every watch is ended, by a server that comes back at once. */
+  /** The times at which the API server restarts at once, which ends every watch. */
   readonly restarts?: readonly Instant[];
   readonly noApprover?: Absence;
   readonly noSigner?: Absence;
 }
 
-/** A controller that is missing for a while, for some of the certificates. */
+/** A controller that is down for some time, for some certificates. */
 export interface Absence extends Span {
   readonly profiles: readonly Profile[];
-  /** Requests per second that it takes up when it is back. */
+  /** The CSRs per second that it processes when it is back. */
   readonly backlogRate: number;
 }
 
 export type CsrState = 'pending' | 'approved' | 'issued' | 'deleted';
 
-/** A request in etcd. Nobody has to look at it any more for it to stay there. */
+/** A CSR in etcd, which stays there even if its requestor no longer waits. */
 export interface Csr {
   readonly profile: Profile;
   readonly createdAt: Instant;
   state: CsrState;
-  /** When it came into this state: from then on the cleaner counts. */
+  /** The time of its last change of state, from which the cleaner counts. */
   changedAt: Instant;
-  /** Told of each change for as long as a watch is open. */
+  /** Called for each change while a watch is open. */
   watcher: ((csr: Csr) => void) | undefined;
 }
 
 /**
- * As much of a cluster as its nodes' certificates have to do with: an API server of
- * unlimited power, which therefore shows every peak, the approver, the signer, and
- * the cleaner with upstream's times. Only the agents' requests are counted.
+ * The parts of a cluster for certificates: an API server of unlimited capacity, which
+ * shows every peak, the approver, the signer, and the cleaner with upstream's times.
+ * Only the agents' requests are counted.
  */
 export class Cluster {
   readonly traffic: Traffic;
-  /** Requests that were ever made, and the most that were in etcd at a time. */
+  /** The number of CSRs, and the maximum in etcd at a time. */
   created = 0;
   mostStanding = 0;
   readonly #plan: ClusterPlan;
   readonly #queue: EventQueue;
   readonly #random: () => number;
   readonly #standing = new Set<Csr>();
-  /** Of clients with an open watch: what breaks it. */
+  /** Functions that break the open watches. */
   readonly #watches = new Set<() => void>();
   readonly #backlogs = new Map<Absence, Map<Csr, () => void>>();
-  /** Requests whose makers have forgotten them: how many the cleaner deletes, by when. */
+  /** The number of abandoned CSRs by the time at which the cleaner deletes them. */
   readonly #forgotten = new Map<Instant, number>();
   #forgottenCount = 0;
 
@@ -71,7 +71,7 @@ export class Cluster {
     queue.after(hour, () => this.#clean());
   }
 
-  /** How many requests are in etcd. */
+  /** The number of CSRs in etcd. */
   get standing(): number {
     return this.#standing.size + this.#forgottenCount;
   }
@@ -80,7 +80,7 @@ export class Cluster {
     return this.#plan.lifetime;
   }
 
-  /** Counts a request; false when nobody is there to answer it. */
+  /** Counts a request. Returns false if the API server is down. */
   request(): boolean {
     const { away } = this.#plan;
     const now = this.#queue.now();
@@ -107,7 +107,10 @@ export class Cluster {
     return csr;
   }
 
-  /** Its maker asks no more for it. It stays where it is, but millions of them need not be told apart. */
+  /**
+   * The requestor no longer waits for the CSR. It stays in etcd, but only as a number,
+   * to save memory.
+   */
   forget(csr: Csr): void {
     if (!this.#standing.delete(csr)) return;
     for (const backlog of this.#backlogs.values()) backlog.delete(csr);
@@ -117,7 +120,7 @@ export class Cluster {
     this.#forgottenCount += 1;
   }
 
-  /** Has `broken` called when the connection is lost. */
+  /** Calls `broken` when the connection is lost. */
   openWatch(broken: () => void): void {
     this.#watches.add(broken);
   }
@@ -126,7 +129,7 @@ export class Cluster {
     this.#watches.delete(broken);
   }
 
-  /** A certificate signed now; the signers of Kubernetes backdate by five minutes. */
+  /** Signs a certificate now, backdated by five minutes as in Kubernetes. */
   validity(): { readonly notBefore: Instant; readonly notAfter: Instant } {
     const now = this.#queue.now();
     const { authorityEnd, lifetime } = this.#plan;
@@ -141,7 +144,7 @@ export class Cluster {
     });
   }
 
-  /** Work of a controller: soon, or in its turn once the controller is back. */
+  /** Schedules work of a controller: soon, or in its turn after the controller is back. */
   #later(csr: Csr, absence: Absence | undefined, work: () => void): void {
     const now = this.#queue.now();
     const soon = now + second * (0.1 + 0.9 * this.#random());
@@ -181,7 +184,7 @@ export class Cluster {
     for (const tell of broken) tell();
   }
 
-  /** pkg/controller/certificates/cleaner: once an hour, everything that is past its time. */
+  /** pkg/controller/certificates/cleaner deletes all old CSRs once an hour. */
   #clean(): void {
     const now = this.#queue.now();
     for (const csr of this.#standing) {
@@ -198,7 +201,7 @@ export class Cluster {
   }
 }
 
-/** X.509 knows whole seconds. */
+/** X.509 has whole seconds. */
 function seconds(instant: Instant): Instant {
   return Math.floor(instant / second) * second;
 }

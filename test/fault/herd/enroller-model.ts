@@ -34,9 +34,9 @@ interface Job {
 }
 
 /**
- * The enroller as the API server sees it: src/enroll without keys, files and
- * sockets. One POST for each attempt, one key and one request until it is decided,
- * one GET for each look at the Node, and one question for the examination at the start.
+ * The requests of the enroller: src/enroller without keys, files and sockets. It sends
+ * one POST for each attempt, keeps one key and one CSR until the decision, sends one
+ * GET for each read of the Node, and one access review for the preflight check.
  */
 export class EnrollerModel implements EnrollerLink {
   readonly #world: World;
@@ -92,7 +92,7 @@ export class EnrollerModel implements EnrollerLink {
     this.#jobs.delete(name);
   }
 
-  /** A process has to start first. */
+  /** The time to start a process. */
   #soon(work: () => void): void {
     this.#world.queue.after((0.15 + 0.1 * this.#world.random()) * second, work);
   }
@@ -115,7 +115,8 @@ export class EnrollerModel implements EnrollerLink {
 
   #post(job: Job): void {
     const { cluster, tally, queue } = this.#world;
-    // What time is it? Nothing is asked for while this node's clock is the one that is wrong.
+    // Reads the time of the API server. The enroller creates no CSR while its own clock
+    // is wrong.
     if (this.#isEarly(job.profile)) cluster.request();
     if (!cluster.request()) return this.#failed(job, unreachable);
     const csr = cluster.create(job.profile);
@@ -124,7 +125,7 @@ export class EnrollerModel implements EnrollerLink {
     this.#made.set(job.profile, [...undecided, csr]);
     tally.outstanding = Math.max(tally.outstanding, undecided.length + 1);
     this.#progress(job, 'requested');
-    // The watch follows the answer at once.
+    // The watch starts right after the response.
     queue.after(5, () => {
       if (this.#jobs.get(job.profile) !== job) return;
       job.following = new Following(this.#world, csr, () => this.#decided(job, csr));
@@ -157,7 +158,7 @@ export class EnrollerModel implements EnrollerLink {
     job.reply({ type: 'stored', pair, findings: [] });
   }
 
-  /** Connections move to the new identity; with the first one the kubelet can register. */
+  /** Connections change to the new identity. With the first one, the kubelet can register. */
   #useClientPair(): void {
     for (const { following } of this.#jobs.values()) following?.reopen();
     if (this.#registeredAt === Infinity) {
@@ -167,7 +168,7 @@ export class EnrollerModel implements EnrollerLink {
 
   #failed(job: Job, failure: Failure): void {
     job.running = false;
-    // A POST that was sent may have arrived, so the key is kept.
+    // A POST without a response may have arrived, so the key is kept.
     const resumable = this.#jobs.get(job.profile) === job;
     job.reply({ type: 'failed', failure, resumable });
   }
@@ -176,7 +177,10 @@ export class EnrollerModel implements EnrollerLink {
     if (csr !== undefined) reply({ type, csr: referenceOf(csr) });
   }
 
-  /** `checkNodeAtStart`: whether renewal is permitted, which only the node's own identity can ask. */
+  /**
+   * Like `checkNodeAtStart`: whether renewal is permitted, which only the node's own
+   * identity can check.
+   */
   #runChecks(): void {
     if (!this.#isEarly('kubelet-client')) this.#world.cluster.request();
   }
@@ -185,7 +189,7 @@ export class EnrollerModel implements EnrollerLink {
     return (this.pairs.get(profile)?.notBefore ?? 0) > this.#world.queue.now();
   }
 
-  /** `lookUpAddresses`: a GET, and a watch as well where the kubelet has yet to register the Node. */
+  /** Like `lookUpAddresses`: a GET, and a watch until the kubelet has registered the Node. */
   #lookUp(reply: (reply: AddressReply) => void): void {
     const { cluster, queue } = this.#world;
     if (!cluster.request()) return reply({ type: 'addresses-failed', failure: unreachable });

@@ -3,14 +3,14 @@ import type { Clock } from '../../../src/sys/clock.ts';
 
 export interface Timer {
   readonly at: Instant;
-  /** Tells apart what is due at the same moment: first come, first served. */
+  /** Orders events of the same time by arrival. */
   readonly order: number;
   run: (() => void) | undefined;
 }
 
 /**
- * Virtual time: a heap of what happens when, and a clock that jumps from one to the
- * next. A hundred thousand nodes need neither promises nor timers of their own.
+ * Virtual time: a heap of events, and a clock that jumps from one event to the next. A
+ * hundred thousand nodes need no promises or timers.
  */
 export class EventQueue implements Clock {
   readonly #heap: Timer[] = [];
@@ -90,7 +90,7 @@ export class EventQueue implements Clock {
   }
 }
 
-/** Does nothing more when its time comes. */
+/** The event will do nothing. */
 export function cancel(timer: Timer | undefined): void {
   if (timer !== undefined) timer.run = undefined;
 }

@@ -16,7 +16,7 @@ import { nowhere } from '../../support/cluster-access.ts';
 const start = Date.UTC(2026, 0, 1);
 const middle = (): number => 0.5;
 
-/** What happens to the watch, in milliseconds from its start. */
+/** The events of the watch, in milliseconds from its start. */
 interface Story {
   readonly restarts: readonly number[];
   readonly away?: Span;
@@ -47,7 +47,7 @@ describe('Following', () => {
   }
 });
 
-/** Seconds from the start, of those that reached the server. */
+/** The seconds from the start of the requests that reached the server. */
 function requestsOfModel({ restarts, away, length }: Story): number[] {
   const queue = new EventQueue(start);
   const shifted = away && { from: start + away.from, to: start + away.to };
@@ -90,7 +90,7 @@ async function requestsOfFollow(story: Story): Promise<number[]> {
     signal: over.signal,
   });
   const ended = assert.rejects(following, { code: 'ABORTED' });
-  // Whoever waits waits on the clock, so that each step shows.
+  // All waits use the clock, so that each step is visible.
   await clock.advance(story.length - 1);
   over.abort();
   await ended;
@@ -99,7 +99,7 @@ async function requestsOfFollow(story: Story): Promise<number[]> {
 
 const schema = v.object({ uid: v.string(), resourceVersion: v.string() });
 
-/** Answers as an API server whose object never changes, and counts. */
+/** Answers like an API server with an object that never changes, and counts requests. */
 class ScriptedServer {
   readonly access = nowhere;
   readonly seen: number[] = [];

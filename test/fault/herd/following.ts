@@ -7,9 +7,9 @@ import type { Timer } from './event-queue.ts';
 import type { World } from './world.ts';
 
 /**
- * How the enroller waits for the decision about a request: the watch and the poll of
- * src/kube/follow.ts without their sockets, at the pace that the real code keeps. A
- * test holds the requests of both against each other.
+ * Models how the enroller waits for a decision: the watch and the poll of
+ * src/kube/follow.ts without sockets, with the delays of the real code. A test compares
+ * the requests of both.
  */
 export class Following {
   readonly #world: World;
@@ -19,14 +19,14 @@ export class Following {
   #watchTimer: Timer | undefined;
   #pollTimer: Timer | undefined;
   #openedAt: Instant | undefined;
-  /** The last look behind the watch, and whether a watch that is closed by now was heard of since. */
+  /** The last poll, and whether a closed watch has had an event since then. */
   #lookedAt: Instant;
   #heard = false;
-  /** Nobody knows what was missed since: the object is read before it is watched. */
+  /** Changes may have been missed, so the object is read before the watch. */
   #mustRead = false;
   #over = false;
 
-  /** @param settle called once, when the request is issued or gone */
+  /** @param settle called once, when the CSR is issued or deleted */
   constructor(world: World, csr: Csr, settle: (csr: Csr) => void) {
     this.#world = world;
     this.#csr = csr;
@@ -37,7 +37,7 @@ export class Following {
     this.#poll();
   }
 
-  /** The client got another identity: its watch begins again where it was. */
+  /** The client has a new identity, and its watch continues at the same resourceVersion. */
   reopen(): void {
     const began = this.#openedAt;
     if (began === undefined) return;
@@ -68,7 +68,7 @@ export class Following {
       this.#close();
       this.#next(began, { interrupted: false });
     });
-    // What happened between the answer and the watch is the first that it shows.
+    // The watch begins with the changes since the response.
     this.#look();
   }
 
@@ -101,14 +101,14 @@ export class Following {
     });
   }
 
-  /** A server sends a bookmark about every minute. */
+  /** A server sends a bookmark about once a minute. */
   #listen(): void {
     if (this.#openedAt === undefined) return;
     const open = this.#world.queue.now() - Math.max(this.#openedAt, this.#lookedAt);
     if (open >= minute) this.#heard = true;
   }
 
-  /** True when there is nothing more to wait for. */
+  /** Whether the wait is over. */
   #look(): boolean {
     if (this.#over) return true;
     if (this.#csr.state !== 'issued' && this.#csr.state !== 'deleted') return false;

@@ -2,22 +2,28 @@ import type { Load } from './traffic.ts';
 import type { Outcome, Scenario } from './scenario.ts';
 
 /**
- * The steady limit: one request per node in 300 seconds, 333 a second for 100,000
- * nodes, whatever state the cluster has been in for a while. The leases of the same
- * nodes, one write each ten seconds, are thirty times that. Of it, 56 a second are
- * looks at the Node's addresses each half an hour. A lower limit would have to be paid
- * by whoever waits for an approval: the time over which nodes come back after a restart
- * of the API server is the time in which they do not notice one.
+ * The steady limit: one request per node in 300 seconds, which is 333 per second for
+ * 100,000 nodes, in any lasting state of the cluster. The leases of these nodes, with a
+ * write every ten seconds, are thirty times as many. 56 requests per second are reads
+ * of the Node's addresses every half an hour. A lower limit would delay nodes that wait
+ * for approval: the time over which nodes spread their requests after a restart of the
+ * API server is the time in which they do not notice an approval.
  */
 export const steadyPerNode = 1 / 300;
 
-/** What a node takes to bootstrap: a POST and a WATCH for each certificate, a GET and a WATCH for its Node. */
+/**
+ * The requests of a bootstrap: a POST and a WATCH for each certificate, a GET and a
+ * WATCH for the Node.
+ */
 const perBootstrap = 6;
 
-/** Requests come in pairs, POST and WATCH, so that 2 is what chance gives; the worst of 1,600 minutes shows 3. */
+/**
+ * Requests come in pairs of POST and WATCH, so independent nodes give 2. The worst of
+ * 1,600 minutes has 3.
+ */
 const mostDispersion = 4;
 
-/** What was promised and not kept, with the figures. */
+/** Returns the broken promises with their figures. */
 export function broken(scenario: Scenario, nodes: number, outcome: Outcome): readonly string[] {
   const { judged, load, lost, outstanding } = outcome;
   const steady = nodes * steadyPerNode;
@@ -40,16 +46,20 @@ export function broken(scenario: Scenario, nodes: number, outcome: Outcome): rea
   return found;
 }
 
-/** For an hour or two after a fault, and at the end of a CA, twice the limit is the promise. */
+/** For an hour or two after a fault, and at the end of a CA, the promise is twice the limit. */
 function steadyLimitOf({ plan }: Scenario, steady: number): number {
   const disturbed = plan.away !== undefined || plan.authorityEnd !== undefined;
   return disturbed ? 2 * steady : steady;
 }
 
-/** The rate that requests in pairs reach over so many seconds once in a million times. */
+/**
+ * The rate that pairs of requests exceed over these seconds with a probability of one
+ * in a million.
+ */
 function withChance(rate: number, seconds: number): number {
   const expected = rate * seconds;
-  // A second of few requests has a longer tail than the normal distribution.
+  // With few requests per second, the distribution has a longer tail than the normal
+  // one.
   return (expected + 5 * Math.sqrt(2 * expected) + 10) / seconds;
 }
 

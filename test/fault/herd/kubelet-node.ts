@@ -5,11 +5,12 @@ import { isLost, registrationDelay } from './world.ts';
 import type { HerdNode, KubeletProfile, Pair, World } from './world.ts';
 
 /**
- * One node under client-go's certificate manager (v0.37), one for each certificate:
- * deadline between 70 and 90 % of [notBefore, notAfter], a new key and request at
- * each attempt, 15 minutes of waiting for it, then the next after 2 s doubling with
- * a jitter of 0.1 over 5 steps and after that every 32 s. POST, LIST and WATCH; what
- * its reflector repeats when a watch ends is left out, in its favor.
+ * One node with client-go's certificate manager (v0.37) for each certificate. The
+ * deadline is between 70% and 90% of [notBefore, notAfter]. Each attempt uses a new key
+ * and CSR and waits for 15 minutes. The next attempt follows after 2 s, doubled over 5
+ * steps with a jitter of 0.1, and then every 32 s. It sends POST, LIST and WATCH. The
+ * requests that its reflector repeats after the end of a watch are omitted, which
+ * favors client-go.
  */
 export class KubeletNode implements HerdNode {
   readonly #world: World;
@@ -48,7 +49,7 @@ class Manager {
   readonly #world: World;
   readonly #profile: KubeletProfile;
   readonly #options: ManagerOptions;
-  /** When the requests were made that it gave up. */
+  /** The creation times of its abandoned CSRs. */
   readonly #left: Instant[] = [];
   #failures = 0;
 
@@ -64,7 +65,7 @@ class Manager {
     if (pair === undefined) return this.#attempt();
     const { notBefore, notAfter } = pair;
     const deadline = notBefore + (notAfter - notBefore) * (0.7 + 0.2 * random());
-    // A deadline in the past: the loop comes round once a second.
+    // With a deadline in the past, the loop runs once a second.
     queue.at(Math.max(deadline, queue.now() + second), () => this.#attempt());
   }
 

@@ -1,4 +1,4 @@
-/** Chance that can be repeated: mulberry32, good enough for delays and quick. */
+/** Repeatable random numbers (mulberry32), fast and good enough for delays. */
 export function randomFrom(seed: number): () => number {
   let state = seed;
   return () => {

@@ -13,25 +13,24 @@ import type { HerdNode, KubeletProfile, Pair, Tally, World } from './world.ts';
 export interface Scenario {
   readonly name: string;
   readonly plan: ClusterPlan;
-  /** Over how long the nodes, or their agents, start. */
+  /** The time over which the nodes or their agents start. */
   readonly startWithin: number;
-  /** Nodes that have their pairs already, as a cluster does that has long been running. */
+  /** Whether the nodes have pairs already, as in an old cluster. */
   readonly running?: {
     readonly remaining?: (random: () => number) => number;
-    /** They were stored by clocks that were ahead by so much, and have been set back. */
+    /** The clocks were ahead by this time when the pairs were stored, and have been set back. */
     readonly ahead?: number;
   };
   /**
-   * Whether each look at the Node's addresses is played. Where rotations are rare, the
-   * looks of nodes that started long ago are added as the even stream that the
-   * scenarios show in which they are played.
+   * Whether to simulate each read of the Node's addresses. With rare rotations they are
+   * added as an even stream instead, as the other scenarios show.
    */
   readonly lookUps: 'played' | 'added';
-  /** The fault itself ends certificates, whatever an agent does. */
+  /** The fault itself makes certificates expire. */
   readonly fatal?: boolean;
-  /** The load rises and falls once, by the schedule: it is bounded, and not even. */
+  /** The load rises and falls once with the schedule. It is limited, but not even. */
   readonly ramp?: boolean;
-  /** Where the load is to be even; all of it where absent. */
+  /** The period in which the load must be even; the whole run when absent. */
   readonly judged?: Span;
 }
 
@@ -46,13 +45,13 @@ export interface Outcome {
   readonly standing: number;
 }
 
-/** The agent's default, `addressRefresh: 30m`. */
+/** The default of `addressRefresh`. */
 const refreshSeconds = 1_800;
 const never = 1e9;
 
 export type Manager = 'nodecertd' | 'client-go';
 
-/** Plays a scenario for so many nodes; the same seed gives the same requests. */
+/** Simulates a scenario for this number of nodes. The same seed gives the same requests. */
 export function play(scenario: Scenario, nodes: number, manager: Manager): Outcome {
   const { plan, judged } = scenario;
   const { span } = plan;
@@ -106,7 +105,7 @@ function newNode(
       });
 }
 
-/** Of any age at which it need not be replaced yet. */
+/** A pair of a random age before its deadline. */
 function agedPair({
   world,
   name,
@@ -141,7 +140,7 @@ function shifted(pair: Pair, by: number): Pair {
   };
 }
 
-/** One that ends with its CA, `remaining` after it was stored. */
+/** A pair that ends with its CA, `remaining` after it was stored. */
 function cappedPair(
   { cluster, random }: World,
   { from, remaining }: { readonly from: Instant; readonly remaining: number },

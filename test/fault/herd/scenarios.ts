@@ -69,12 +69,12 @@ export const noSigner: Scenario = {
   judged: { from: start + hour, to: start + 27 * hour },
 };
 
-/** The CA ends six hours from the start; certificates are capped by it. */
+/** The CA ends six hours after the start, and limits certificates. */
 const ahead = 6 * hour;
 const authorityEnd = start + ahead;
 
 function remaining(random: () => number): number {
-  // So that the deadline, at 70 to 90 % of it, is not past at the start.
+  // So that the deadline has not passed at the start.
   return ahead * (1 + 2 * random());
 }
 
@@ -99,7 +99,7 @@ export const authorityEnds: Scenario = {
   judged: { from: start + hour, to: start + ahead },
 };
 
-/** Each loop finds out within its minute. A kubelet never does, as long as its pair has not expired. */
+/** Each agent notices within a minute. A kubelet does not notice until its pair has expired. */
 export const clocksSetBack: Scenario = {
   ...runningFleet,
   name: 'clocks of the cluster were five years ahead, and are set back',

@@ -8,24 +8,24 @@ export interface Span {
 
 export interface Load {
   readonly total: number;
-  /** Requests per second: over all of it, in the worst second, over the worst minute. */
+  /** Requests per second: on average, in the worst second, and in the worst minute. */
   readonly mean: number;
   readonly peak: number;
   readonly worstMinute: number;
   /**
-   * The index of dispersion in the worst minute: variance over mean of its sixty
-   * seconds. Requests that know nothing of each other give 1, in bursts of k give k;
-   * nodes that act as one give hundreds.
+   * The index of dispersion in the worst minute: the variance of its sixty seconds
+   * divided by their mean. Independent requests give 1, bursts of k give k, and
+   * synchronized nodes give hundreds.
    */
   readonly dispersion: number;
 }
 
-/** Requests that reached the API server, by the second. */
+/** The number of requests to the API server in each second. */
 export class Traffic {
   readonly #span: Span;
   readonly #seconds: Uint32Array;
 
-  /** Whole minutes long. */
+  /** A number of whole minutes. */
   constructor(span: Span) {
     this.#span = span;
     this.#seconds = new Uint32Array((span.to - span.from) / second);
@@ -36,7 +36,7 @@ export class Traffic {
     this.#seconds[index] = (this.#seconds[index] ?? 0) + 1;
   }
 
-  /** Adds requests that have nothing to do with each other or with those counted, so many a second. */
+  /** Adds independent requests with this rate per second. */
   add(rate: number, random: () => number): void {
     for (let index = 0; index < this.#seconds.length; index += 1) {
       this.#seconds[index] = (this.#seconds[index] ?? 0) + poisson(rate, random);
@@ -57,17 +57,18 @@ export class Traffic {
       total += one.sum;
       peak = Math.max(peak, one.peak);
       worstMinute = Math.max(worstMinute, one.sum / perMinute);
-      // A minute with a request now and then says nothing about synchronisation.
+      // A minute with few requests says nothing about synchronization.
       if (one.sum >= perMinute) dispersion = Math.max(dispersion, one.dispersion);
     }
     return { total, mean: total / seconds.length, peak, worstMinute, dispersion };
   }
 }
 
-/** How many of such events fall into one second. */
+/** A random number of such events in one second. */
 function poisson(mean: number, random: () => number): number {
   if (mean > 12) {
-    // Close enough to normal by then, and the sum of twelve uniform numbers is that.
+    // Above that, the distribution is close to normal, which the sum of twelve uniform
+    // numbers approximates.
     let sum = -6;
     for (let index = 0; index < 12; index += 1) sum += random();
     return Math.max(Math.round(mean + sum * Math.sqrt(mean)), 0);

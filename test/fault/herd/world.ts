@@ -4,7 +4,7 @@ import type { Instant } from '../../../src/core/instant.ts';
 import type { Cluster } from './cluster.ts';
 import type { EventQueue } from './event-queue.ts';
 
-/** What every node of the simulation shares. */
+/** The parts that all nodes of the simulation share. */
 export interface World {
   readonly queue: EventQueue;
   readonly random: () => number;
@@ -12,33 +12,36 @@ export interface World {
   readonly tally: Tally;
 }
 
-/** What became of the nodes. */
+/** The results of the nodes. */
 export interface Tally {
-  /** Certificates that were not replaced before they expired. */
+  /** Certificates that expired before their rotation. */
   lost: number;
   stored: number;
-  /** The most requests of one identity that were undecided at a time. */
+  /** The maximum of pending CSRs of one identity. */
   outstanding: number;
 }
 
-/** A pair that was there before the simulation began. */
+/** A pair that existed before the start. */
 export type Pair = Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt' | 'serial'>;
 
 export type KubeletProfile = Exclude<Profile, 'custom'>;
 
-/** A node and its two certificates, whoever keeps them. */
+/** A node with two certificates. */
 export interface HerdNode {
-  /** The agent, or the kubelet, begins its work. */
+  /** Starts the agent or the kubelet. */
   start(): void;
   readonly pairs: ReadonlyMap<KubeletProfile, Pair>;
 }
 
-/** When the kubelet has registered its Node, after it got its client certificate. */
+/**
+ * The time at which the kubelet has registered its Node after its client certificate
+ * was issued.
+ */
 export function registrationDelay(random: () => number): number {
   return 5_000 + 25_000 * random();
 }
 
-/** Counts a pair that is replaced, or that the end of the simulation finds, too late. */
+/** Counts a pair that was replaced too late, or that has expired at the end of the simulation. */
 export function isLost(pair: Pair | undefined, now: Instant): boolean {
   return pair !== undefined && now >= pair.notAfter;
 }

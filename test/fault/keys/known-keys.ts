@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { Matcher } from './matcher.ts';
 import { needlesOf } from './needles.ts';
 
-/** Every private key that was made so far, as witness.mjs tells them, ready to be searched for. */
+/** Every private key so far, as reported by witness.mjs. */
 export class KnownKeys {
-  /** Finds them all; a match names its key by `nameOf`. */
+  /** Searches for all of them. A match names its key with `nameOf`. */
   readonly matcher = new Matcher();
   readonly #directory: string;
   readonly #names = new Set<string>();
@@ -21,7 +21,7 @@ export class KnownKeys {
     return this.#names;
   }
 
-  /** Takes over what was told since the last time. */
+  /** Reads the keys that were reported since the last call. */
   refresh(): void {
     for (const file of readdirSync(this.#directory)) {
       const bytes = readFileSync(join(this.#directory, file));
@@ -44,7 +44,7 @@ export class KnownKeys {
   }
 }
 
-/** The public key, by which requests, certificates and keys are brought together. */
+/** The public key, which identifies the key of a CSR, certificate or private key. */
 export function nameOf(publicKey: KeyObject): string {
   return publicKey.export({ format: 'der', type: 'spki' }).toString('base64');
 }

@@ -1,15 +1,15 @@
 import type { Needle } from './needles.ts';
 
-/** Where a needle lies in what was searched. */
+/** The position of a needle. */
 export interface Match {
   readonly needle: Needle;
   readonly offset: number;
 }
 
 /**
- * Looks for many thousand needles at once: for each position the next three bytes are
- * looked up in a bitmap, and only what is marked there is compared. A gigabyte takes
- * seconds, where one pass per needle would take hours.
+ * Searches for many thousand needles at once. A bitmap of the first three bytes selects
+ * the positions to compare. A gigabyte takes seconds; one pass for each needle would
+ * take hours.
  */
 export class Matcher {
   readonly #marked = new Uint8Array(2 ** 21);
@@ -29,7 +29,7 @@ export class Matcher {
     }
   }
 
-  /** What has to be read twice where something is searched in parts. */
+  /** The overlap that is needed to search in parts. */
   get overlap(): number {
     return Math.max(this.#longest - 1, 0);
   }
@@ -57,7 +57,7 @@ export class Matcher {
   }
 }
 
-/** 80 bits: nothing is found by chance. */
+/** 80 bits, so that no match is random. */
 const shortest = 10;
 
 function startsWith(bytes: Uint8Array, needle: Buffer, offset: number): boolean {

@@ -22,7 +22,7 @@ function matcherFor(key: KeyObject): Matcher {
   return matcher;
 }
 
-/** Ways in which a key has got into logs and memory. */
+/** Encodings in which keys have leaked to logs and memory. */
 const ways: Readonly<Record<string, (key: KeyObject) => string | Buffer>> = {
   DER: pkcs8,
   PEM: (key) => key.export({ format: 'pem', type: 'pkcs8' }),

@@ -1,20 +1,20 @@
 import type { KeyObject } from 'node:crypto';
 import { createHash } from 'node:crypto';
 
-/** Bytes that nobody else has any business to hold or to write. */
+/** Bytes that only the enroller may hold or write. */
 export interface Needle {
   readonly bytes: Buffer;
-  /** Of which key; any name that tells keys apart. */
+  /** A name of the key. */
   readonly key: string;
-  /** `d as hex`, for the report. */
+  /** The encoding for the report, such as `d as hex`. */
   readonly form: string;
 }
 
 /**
- * Everything by which a private key could be recognized, in pieces of ten bytes and
- * more: whoever finds a piece has found a copy. Pieces and not the whole, since malloc
- * writes its own links over the first 16 bytes of what is freed, lines of PEM break
- * a text, and a buffer may have been overwritten in part.
+ * Returns the needles of a private key in every encoding, in pieces of at least ten
+ * bytes. A piece is enough to find a copy. Pieces are needed because malloc overwrites
+ * the first 16 bytes of freed memory, PEM splits a text into lines, and a buffer may be
+ * partly overwritten.
  */
 export function needlesOf(name: string, key: KeyObject): Needle[] {
   return [...secretsOf(key)].flatMap(([secret, value]) =>
@@ -24,7 +24,10 @@ export function needlesOf(name: string, key: KeyObject): Needle[] {
   );
 }
 
-/** The private numbers, big endian: d of an elliptic curve; d, p, q and what follows from them of RSA; the seed of Ed25519. */
+/**
+ * The private numbers, big endian: d of an elliptic curve; d, p, q and their
+ * derivatives of RSA; the seed of Ed25519.
+ */
 export function secretsOf(key: KeyObject): Map<string, Buffer> {
   const jwk = key.export({ format: 'jwk' });
   const secrets = new Map<string, Buffer>();
@@ -37,7 +40,7 @@ export function secretsOf(key: KeyObject): Map<string, Buffer> {
   return secrets;
 }
 
-/** RFC 8032 5.1.5: what is signed with is made from the seed, and is as good as the seed. */
+/** RFC 8032 5.1.5: the signing scalar is derived from the seed and equally secret. */
 function expanded(seed: string): Buffer {
   return createHash('sha512').update(Buffer.from(seed, 'base64url')).digest();
 }
@@ -55,12 +58,13 @@ function formsOf(value: Buffer): Map<string, Buffer> {
   ]);
   const forms = new Map([
     ['big endian', value],
-    // Limbs of OpenSSL's BIGNUM, and the digits of a BigInt: both little endian on what Node runs on here.
+    // The limbs of OpenSSL's BIGNUM and the digits of a BigInt, both little endian
+    // here.
     ['little endian', Buffer.from(value.toReversed())],
   ]);
   for (const [form, text] of texts) {
     forms.set(form, Buffer.from(text, 'latin1'));
-    // Strings of V8 that once met a character beyond Latin-1.
+    // V8 stores strings with a character beyond Latin-1 as UTF-16.
     forms.set(`${form} in UTF-16`, Buffer.from(text, 'utf16le'));
   }
   return forms;
@@ -70,11 +74,11 @@ function spaced(hex: string, separator: string): string {
   return (hex.match(/../g) ?? []).join(separator);
 }
 
-/** Within something larger (PKCS #8, PEM) the bytes begin at any of three places of a group. */
+/** Inside PKCS #8 or PEM, the bytes start at any of three positions of a base64 group. */
 function* base64Forms(value: Buffer): Iterable<readonly [string, string]> {
   for (const shift of [0, 1, 2]) {
     const text = Buffer.concat([Buffer.alloc(shift), value]).toString('base64');
-    // Characters at both ends depend on what stands beside the value.
+    // The characters at both ends depend on the neighboring bytes.
     const inner = text.slice(shift === 0 ? 0 : shift + 1, -4);
     yield [`base64 at ${shift}`, inner];
     const url = inner.replaceAll('+', '-').replaceAll('/', '_');
@@ -82,7 +86,7 @@ function* base64Forms(value: Buffer): Iterable<readonly [string, string]> {
   }
 }
 
-/** The first, the last and two between; of something short, its halves. */
+/** The first piece, the last piece and two between, or the halves of a short value. */
 function pieces(bytes: Buffer): Buffer[] {
   const size = bytes.length < 40 ? Math.floor(bytes.length / 2) : 20;
   const last = bytes.length - size;

@@ -4,14 +4,14 @@ import type { Needle } from './needles.ts';
 
 export interface MemoryMatch {
   readonly needle: Needle;
-  /** Address and mapping. */
+  /** The address and the mapping. */
   readonly where: string;
 }
 
 /**
- * Searches all memory of a running process that it has ever written to: heaps of V8
- * and of malloc, stacks of all threads, data of the program and its libraries. What
- * lies in no page of its own is the content of a file.
+ * Searches all written memory of a running process: the heaps of V8 and malloc, the
+ * stacks of all threads, and the data of the program and its libraries. Other pages
+ * have the content of a file.
  */
 export function searchProcess(pid: number, matcher: Matcher): MemoryMatch[] {
   const found: MemoryMatch[] = [];
@@ -29,18 +29,21 @@ export function searchProcess(pid: number, matcher: Matcher): MemoryMatch[] {
 }
 
 export interface MemoryChunk {
-  /** Of the mapping: `[heap]`, a path, or nothing. */
+  /** The name of the mapping: `[heap]`, a path, or empty. */
   readonly name: string;
-  /** Valid until the next one is asked for. */
+  /** Valid until the next part. */
   readonly bytes: Buffer;
-  /** Address of the first byte. */
+  /** The address of the first byte. */
   readonly at: number;
 }
 
 const chunk = 1024 * 1024;
 const page = 4096;
 
-/** The written memory in parts that overlap; what vanishes while it is being read is left out. */
+/**
+ * Yields the written memory in overlapping parts, without memory that is unmapped
+ * during the search.
+ */
 export function* readProcess(pid: number, overlap: number): Iterable<MemoryChunk> {
   const memory = openSync(`/proc/${pid}/mem`, 'r');
   const pages = openSync(`/proc/${pid}/pagemap`, 'r');
@@ -66,7 +69,7 @@ interface Range {
   readonly end: number;
 }
 
-/** Pages that exist, in memory or in swap: V8 alone reserves half a gigabyte that it never touches. */
+/** Only pages in memory or swap, because V8 reserves half a gigabyte that it never uses. */
 function* presentRuns(pages: number, { start, end }: Range): Iterable<Range> {
   const entries = Buffer.alloc(((end - start) / page) * 8);
   readAt(pages, entries, (start / page) * 8);
@@ -92,7 +95,7 @@ function readAt(file: number, target: Buffer, position: number): number {
       read += more;
     }
   } catch (error) {
-    // Given back to the kernel since the list was read. [vvar] and the like cannot be read at all.
+    // The memory was unmapped, or cannot be read, such as [vvar].
     if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error;
   }
   return read;
@@ -113,8 +116,8 @@ function isWritten(block: string): boolean {
 }
 
 /**
- * The values of JavaScript arrays of small numbers, one after the other: V8 keeps each
- * in 8 bytes, the number in the upper half.
+ * Returns the values of JavaScript arrays of small integers. V8 stores each in the
+ * upper half of 8 bytes.
  */
 export function numbersIn(bytes: Buffer): Buffer {
   const words = bytes.length >> 3;
@@ -128,7 +131,7 @@ export function numbersIn(bytes: Buffer): Buffer {
       length += 1;
       run += 1;
     } else {
-      // Too short for any needle: what lies on both sides of it must not touch.
+      // Shorter than any needle, but it must separate its neighbors.
       if (run < 8) length -= run;
       run = 0;
     }

@@ -23,29 +23,29 @@ const algorithms = ['ecdsa-p256', 'ecdsa-p384', 'rsa-2048', 'ed25519'] as const;
 
 export interface RoundOptions extends WatchOptions {
   readonly controlPlane: ControlPlane;
-  /** Certificates of each algorithm that are kept, and of each that never come to be. */
+  /** The number of certificates of each algorithm that are rotated, and of each whose CSRs fail. */
   readonly copies: number;
-  /** Pairs stored of each kept certificate before the requests are given up. */
+  /** The number of pairs of each rotated certificate before the pending CSRs fail. */
   readonly rotations: number;
-  /** Whether a request also loses its template; that takes half a minute. */
+  /** Whether the addresses change during a pending CSR, which takes half a minute. */
   readonly readdress: boolean;
 }
 
 export interface RoundResult {
   readonly rotations: number;
-  /** Keys that were made and never stored. */
+  /** Keys that were never stored. */
   readonly givenUp: number;
   readonly losses: readonly string[];
   readonly seen: readonly string[];
-  /** Milliseconds after which a living enroller held none of the keys it was through with. */
+  /** Milliseconds until a running enroller had wiped all used keys. */
   readonly forgottenAfter: number;
 }
 
 /**
- * One life of an agent: certificates of every kind rotate while requests of every kind
- * wait, which keeps one enroller alive; then that is killed, the API server goes away,
- * and the requests are denied, fail, are deleted or end with the agent. All of it is
- * searched for keys.
+ * Runs an agent from start to end. Certificates of every kind rotate while CSRs of
+ * every kind are pending, which keeps one enroller running. Then the enroller is
+ * killed, the API server is stopped, and the CSRs are denied, fail, are deleted or end
+ * with the agent. Searches everything for keys.
  */
 export async function runRound(options: RoundOptions): Promise<RoundResult> {
   const { controlPlane } = options;
@@ -69,7 +69,8 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
   return {
     rotations: watched.agent.all('certificate_stored').length,
     givenUp: without(watched.keys.names, stored).size,
-    // Certificates of seconds may well expire on a busy machine, which is no matter of keys.
+    // Short-lived certificates may expire on a busy machine, which does not matter
+    // here.
     losses: reader.losses.filter((loss) => !loss.includes('expired')),
     seen: life.seen(),
     forgottenAfter,
@@ -97,7 +98,7 @@ function named(kind: string, signerName: string, copies: number): Record<string,
   );
 }
 
-/** Its serving certificate is self-signed: nobody approves those of the cluster. */
+/** The serving certificate stays self-signed, because its CSR is never approved. */
 async function createNode({ controlPlane, copies, readdress }: RoundOptions): Promise<TestNode> {
   await controlPlane.setNodeAddresses('keys', addresses('192.0.2.1'));
   return TestNode.create(controlPlane, 'keys', {
@@ -110,7 +111,7 @@ function addresses(address: string): NodeAddress[] {
   return [{ type: 'InternalIP', address }];
 }
 
-/** Stands in for the approver of the custom signer. */
+/** Approves the CSRs of the custom signer. */
 function approving(controlPlane: ControlPlane): AsyncDisposable {
   const stop = new AbortController();
   const done = (async () => {
@@ -137,7 +138,7 @@ function disposing(stop: AbortController, done: Promise<void>): AsyncDisposable 
 class Life {
   readonly #watched: WatchedAgent;
   readonly #options: RoundOptions;
-  /** What a search found while nobody was waiting for it. */
+  /** The error of a search in the background. */
   #trouble: unknown;
 
   constructor(watched: WatchedAgent, options: RoundOptions) {
@@ -145,7 +146,7 @@ class Life {
     this.#options = options;
   }
 
-  /** A search covers every rotation before it; each is followed by one. */
+  /** Searches after each rotation. A search covers all earlier ones. */
   searchAfterEachRotation(): AsyncDisposable {
     const stop = new AbortController();
     const { agent } = this.#watched;
@@ -172,8 +173,8 @@ class Life {
   }
 
   /**
-   * The living enroller holds the keys of requests that wait, which shows that the search
-   * would find others; it may hold the client's, for TLS; and is to hold no other soon.
+   * The running enroller must hold the keys of pending CSRs, which proves that the
+   * search works. It may hold the client's key for TLS. It must wipe all others soon.
    */
   async requireForgotten(): Promise<number> {
     const waiting = await this.#waiting();
@@ -192,7 +193,7 @@ class Life {
     }
   }
 
-  /** With everything it holds; what was asked for is asked for again, with other keys. */
+  /** Kills the enroller with its keys. The next one makes new keys and CSRs. */
   async killEnroller(): Promise<void> {
     const { agent, enrollers } = this.#watched;
     process.kill(enrollers.at(-1) ?? 0, 'SIGKILL');
@@ -211,7 +212,7 @@ class Life {
     await controlPlane.startApi();
   }
 
-  /** The request that waits is for addresses that are no longer wanted: the next has another key. */
+  /** Changes the addresses during a pending CSR. The next CSR has a new key. */
   async readdress(): Promise<void> {
     const { agent } = this.#watched;
     const made = agent.all('csr_created', serving.name).length;
@@ -220,13 +221,13 @@ class Life {
     this.#search();
   }
 
-  /** One request in four stays for the end of the agent. */
+  /** One CSR in four stays pending until the agent ends. */
   async decide(): Promise<void> {
     const { controlPlane, copies } = this.#options;
     const { agent } = this.#watched;
     for (const [index, entry] of doomed(copies).entries()) {
       const certificate = String(entry['name']);
-      // The killed enroller's request still waits as well, and nobody waits for it.
+      // The CSR of the killed enroller is pending, too, but abandoned.
       const csr = String(agent.all('csr_created', certificate).at(-1)?.['csr']);
       const failed = agent.all('rotation_failed', certificate).length + 1;
       if (index % 4 === 0) await controlPlane.deny(csr, 'Denied');
@@ -238,7 +239,7 @@ class Life {
     }
   }
 
-  /** After the end of the agent. Returns the keys that were stored. */
+  /** Runs after the end of the agent. Returns the stored keys. */
   async conclude(): Promise<Set<string>> {
     if (this.#trouble !== undefined) throw this.#trouble;
     const { agent, enrollers, keys } = this.#watched;
@@ -247,7 +248,7 @@ class Life {
     if (alive.length > 0) throw new Error(`enrollers live on: ${alive.join(', ')}`);
     const written = await this.#watched.requireCleanTrace();
     const stored = new Set((await this.#watched.pairs()).map(nameOfPair));
-    // The needles are right: the search finds each key where it has to be.
+    // The search must find each stored key, which proves that the needles are correct.
     const unseen = without(stored, written);
     if (unseen.size > 0) throw new Error(`${unseen.size} stored keys were not seen being written`);
     const requested = new Set(await Promise.all((await this.#csrs()).map(nameOfCsr)));
@@ -277,13 +278,13 @@ class Life {
     return this.#options.controlPlane.csrs();
   }
 
-  /** Keys of requests that are not decided, and of what is being issued or stored right now. */
+  /** The keys of pending CSRs, and of those that are being issued or stored now. */
   async #waiting(): Promise<Set<string>> {
     const csrs = (await this.#csrs()).filter(isWaiting);
     return new Set(await Promise.all(csrs.map(nameOfCsr)));
   }
 
-  /** The client's key, and those that were made since the requests were looked at. */
+  /** The keys of the current client pairs. */
   async #current(): Promise<Set<string>> {
     const pairs = await this.#watched.pairs();
     const clients = pairs.filter((pair) => new X509Certificate(pair).subject.includes('system:'));

@@ -4,9 +4,9 @@ import type { Matcher } from './matcher.ts';
 import type { Needle } from './needles.ts';
 
 /**
- * strace on a whole family of processes, with all that they write: to files, sockets,
- * pipes and terminals, and to new programs as arguments and environment. What moves
- * data past these calls must not be called at all; see `findViolation`.
+ * Runs strace on all processes of the agent and records everything they write: to
+ * files, sockets, pipes, terminals, and to new programs as arguments and environment.
+ * Calls that would move data in other ways are forbidden: see `findViolation`.
  */
 const carrying = [
   'write',
@@ -29,27 +29,27 @@ const carrying = [
 ] as const;
 const unseen = ['sendfile', 'splice', 'tee', 'copy_file_range', 'memfd_create', 'shmget'] as const;
 
-/** Options of strace; the program follows. The tracer is nobody's parent, so that signals reach the program. */
+/**
+ * The options of strace, before the program. The tracer is not the parent of the
+ * program, so that signals reach the program.
+ */
 export function straceOptions(output: string): string[] {
   const traced = [...carrying, ...unseen, 'mmap', 'io_uring_setup', 'fsync'].join(',');
-  // A ring would be a way past all calls; libuv does without where there is none.
+  // io_uring would bypass these calls. libuv works without it.
   const options = '-D -f -q -v -xx -yy -s 1048576 -e inject=io_uring_setup:error=ENOSYS';
   return [...options.split(' '), '-e', `trace=${traced}`, '-o', output];
 }
 
 export interface Written {
   readonly needle: Needle;
-  /** Decoded: a path, `UNIX-STREAM:[…]`, `pipe:[…]`, or the call when it has no descriptor. */
+  /** The target: a path, `UNIX-STREAM:[…]`, `pipe:[…]`, or the call if it has no descriptor. */
   readonly where: string;
 }
 
-/**
- * Everything in a trace that is part of a key, with where it went.
- * @throws when the trace cannot have seen everything
- */
+/** Returns the parts of keys in a trace, with their targets. @throws if the trace is incomplete */
 export async function searchTrace(file: string, matcher: Matcher): Promise<Written[]> {
   const found: Written[] = [];
-  /** What stands at a border of two writes is found too. */
+  /** Finds a match across two writes, too. */
   const tails = new Map<string, Buffer>();
   for await (const line of createInterface({ input: createReadStream(file, 'latin1') })) {
     const violation = findViolation(line);
@@ -94,7 +94,7 @@ function stringsOf(line: string): Buffer[] {
   return [...line.matchAll(/"((?:\\x[0-9a-f]{2})+)"/g)].map((match) => decode(match[1] ?? ''));
 }
 
-/** `\x41` is A; anything else stands for itself. */
+/** `\x41` is A. Other characters are literal. */
 function decode(text: string): Buffer {
   return Buffer.from(
     text.replaceAll(/\\x([0-9a-f]{2})/g, (_, code: string) =>
@@ -104,7 +104,7 @@ function decode(text: string): Buffer {
   );
 }
 
-/** JSON of a Uint8Array is `{"0":48,"1":119}`: without the names, a list of bytes. */
+/** The JSON of a Uint8Array is `{"0":48,"1":119}`, which is a list of bytes without the names. */
 function withoutIndices(bytes: Buffer): Buffer {
   const text = bytes.toString('latin1');
   if (!/"\d+":\d+,"\d+":\d+/.test(text)) return Buffer.alloc(0);

@@ -12,18 +12,18 @@ import { searchTrace, straceOptions } from './trace.ts';
 import { scaled } from '../../support/machine-speed.ts';
 
 export interface WatchOptions {
-  /** The program as `make build` leaves it; from its sources when absent. */
+  /** The program from `make build`; the sources run when absent. */
   readonly command?: string | undefined;
-  /** What the program must never do: see witness.mjs. */
+  /** A leak that the program must never have: see witness.mjs. */
   readonly leak?: 'stderr' | 'ipc' | 'keeper';
-  /** More options of strace: errors to inject. */
+  /** Further options of strace, such as injected errors. */
   readonly strace?: readonly string[];
 }
 
 const mainModule = join(import.meta.dirname, '../../../src/main.ts');
 const witness = pathToFileURL(join(import.meta.dirname, 'witness.mjs')).href;
 
-/** An agent under strace from its first call, all of whose keys are known. */
+/** An agent under strace from its first call, whose keys are all known. */
 export class WatchedAgent {
   readonly agent: TestAgent;
   readonly keys: KnownKeys;
@@ -37,7 +37,7 @@ export class WatchedAgent {
     this.#trace = join(directory, 'trace');
   }
 
-  /** @param directory for this agent alone */
+  /** @param directory a folder for this agent only */
   static async start(
     node: TestNode,
     directory: string,
@@ -55,7 +55,8 @@ export class WatchedAgent {
     const script = `#!/bin/sh\nexec ${words.map((word) => `'${word}'`).join(' ')} "$@"\n`;
     await writeFile(launcher, script, { mode: 0o700 });
     const env = {
-      // One thread for files: strace counts the calls of each thread on its own.
+      // One thread for files, because strace counts the calls of each thread
+      // separately.
       UV_THREADPOOL_SIZE: '1',
       NODE_OPTIONS: `--import=${witness}`,
       KEYS_WITNESS: join(directory, 'keys'),
@@ -64,27 +65,27 @@ export class WatchedAgent {
     return new WatchedAgent(node, node.start({ command: launcher, env }), directory);
   }
 
-  /** Process ids of all enrollers so far. */
+  /** The PIDs of all enrollers so far. */
   get enrollers(): number[] {
     return this.agent.all('enroller_started').map(({ pid }) => Number(pid));
   }
 
-  /** Throws if the process that lives on has any part of any key. */
+  /** @throws if the memory of the keeper has any part of a key */
   requireCleanKeeper(): void {
     this.keys.refresh();
     const found = searchProcess(this.agent.pid, this.keys.matcher);
     if (found.length > 0) throw new Error(`the keeper's memory has ${describe(found)}`);
   }
 
-  /** Parts of keys in the memory of the running enroller. */
+  /** Returns the parts of keys in the memory of the running enroller. */
   searchEnroller(): MemoryMatch[] {
     this.keys.refresh();
     return searchProcess(this.enrollers.at(-1) ?? 0, this.keys.matcher);
   }
 
   /**
-   * After the end: throws if any part of a key was written to anything but a pair file.
-   * Returns the keys that were written there.
+   * Runs after the end of the agent. Returns the keys that were written to pair files.
+   * @throws if a part of a key was written elsewhere
    */
   async requireCleanTrace(): Promise<Set<string>> {
     this.keys.refresh();
@@ -98,13 +99,13 @@ export class WatchedAgent {
     return new Set(pairs.map(({ needle }) => needle.key));
   }
 
-  /** Text of every pair file on the node now. */
+  /** The text of every pair file on the node. */
   async pairs(): Promise<string[]> {
     const files = (await readdir(this.#node.pki)).filter((file) => isOfPair(file));
     return Promise.all(files.map((file) => readFile(join(this.#node.pki, file), 'utf8')));
   }
 
-  /** The tracer is done a moment after the agent. */
+  /** Waits for the tracer, which ends after the agent. */
   async #traced(): Promise<void> {
     for (let left = scaled(400); left > 0; left -= 1) {
       const text = await readFile(this.#trace, 'latin1');
@@ -114,7 +115,7 @@ export class WatchedAgent {
     throw new Error('strace did not see the end of the agent');
   }
 
-  /** The final file, or the temporary one that is renamed to it. */
+  /** Whether it is a pair file or its temporary file. */
   #isPair(where: string): boolean {
     const { pki } = this.#node;
     if (!where.startsWith(`${pki}/`)) return false;
@@ -130,7 +131,7 @@ function isOfPair(file: string): boolean {
   return isPairFile(file.replace(/-\d{4}(?:-\d{2}){5}.*$/, ''), file);
 }
 
-/** What was found, a dozen lines of it. */
+/** The matches in up to a dozen lines. */
 export function describe(
   found: readonly { readonly needle: { key: string; form: string }; readonly where: string }[],
 ): string {

@@ -4,18 +4,21 @@ import { client, serving, TestNode } from '../../support/agent.ts';
 import { startSandboxControlPlane } from '../../support/sandbox-control-plane.ts';
 import { scaled } from '../../support/machine-speed.ts';
 
-/** What the kernel counts for one process. */
+/** The kernel's counters of one process. */
 export interface ProcessSample {
   readonly count: number;
   readonly fileDescriptors: number;
   readonly anonymous: number;
 }
 
-/** As many as keep the enroller from ever being let go, and short-lived enough to be replaced every ten seconds. */
+/**
+ * So many certificates that the enroller never exits, with lifetimes that make one
+ * rotate every few seconds.
+ */
 const servers = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
 const signingSeconds = scaled(15);
 
-/** The agent as it is released, with both its processes, seen from outside while it rotates in real time. */
+/** Samples the released agent with both processes while it rotates in real time. */
 export async function observeProcesses(
   rotations: number,
   signal: AbortSignal,

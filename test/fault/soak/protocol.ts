@@ -1,15 +1,15 @@
-/** What is held at a quiet moment, after a collection of garbage. */
+/** A sample of an idle process after a garbage collection. */
 export interface Sample {
-  /** Rotations, or ticks of the idle loop, so far. */
+  /** The number of rotations or ticks so far. */
   readonly count: number;
   readonly fileDescriptors: number;
-  /** Sleeps on the clock and timers of the process. */
+  /** The number of sleeps on the clock and timers of the process. */
   readonly timers: number;
-  /** On the process and on the signal that lives as long as the keeper. */
+  /** Listeners on the process and on the keeper's signal. */
   readonly listeners: number;
-  /** Bytes of the JavaScript heap in use. */
+  /** The used JavaScript heap in bytes. */
   readonly heap: number;
-  /** RssAnon in bytes: memory of its own, without what is mapped from files. */
+  /** RssAnon in bytes: private memory without mapped files. */
   readonly anonymous: number;
 }
 
@@ -17,11 +17,11 @@ export interface SubjectOrder {
   readonly configFile: string;
   readonly rotations: number;
   readonly ticks: number;
-  /** Rotations or ticks between two samples. */
+  /** The number of rotations or ticks between two samples. */
   readonly every: number;
 }
 
-/** From the subject: the time to which the cluster's clock has to follow, and what was measured. */
+/** Messages of the subject: the new time for the cluster's clock, and samples. */
 export type SubjectMessage =
   | { readonly type: 'advance'; readonly to: number }
   | { readonly type: 'rotations'; readonly sample: Sample }

@@ -1,10 +1,10 @@
-/** One measurement, after so many rotations or ticks. */
+/** One value after a number of rotations or ticks. */
 export interface Point {
   readonly x: number;
   readonly y: number;
 }
 
-/** The straight line through the points by least squares: what one step of x adds to y. */
+/** The slope of the least-squares line through the points. */
 export function slopeOf(points: readonly Point[]): number {
   const meanX = mean(points.map(({ x }) => x));
   const meanY = mean(points.map(({ y }) => y));

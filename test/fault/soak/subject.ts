@@ -19,9 +19,9 @@ import type { Sample, SubjectMessage, SubjectOrder } from './protocol.ts';
 import { scaled } from '../../support/machine-speed.ts';
 
 /**
- * The agent as `runAgent` puts it together, on a clock that is moved along, with the
- * enroller in the same process: both are measured at once, and what an enroller that
- * ends would take with it stays. Requests, files and keys are real.
+ * The agent as `runAgent` composes it, on a fake clock and with the enroller in the
+ * same process. Both are measured at once, and a leak of the enroller stays visible
+ * after its end. Requests, files and keys are real.
  */
 const order = JSON.parse(process.argv[2] ?? '') as SubjectOrder;
 const clock = new FakeClock(Date.now());
@@ -68,7 +68,7 @@ async function rotate(): Promise<void> {
   for (let next = 0; rotations() < order.rotations;) {
     if (rotations() >= next) {
       next = rotations() + order.every;
-      // The enroller is let go when nothing has followed for a moment, as it is between real rotations.
+      // Waits until the idle enroller is stopped, as between real rotations.
       await quiet();
       await measured('rotations', rotations());
     }
@@ -79,7 +79,7 @@ async function rotate(): Promise<void> {
   await measured('rotations', rotations());
 }
 
-/** A tick a minute, with a scrape in each. */
+/** Runs a tick and a scrape for each minute. */
 async function idle(): Promise<void> {
   for (let tick = 0; order.ticks > 0 && tick <= order.ticks; tick += 1) {
     if (tick % order.every === 0) await measured('ticks', tick);
@@ -93,7 +93,10 @@ function rotations(): number {
   return keeper.status().certificates.reduce((sum, { rotations }) => sum + rotations, 0);
 }
 
-/** To the first deadline, for the cluster before: it must not sign for a time that is past. */
+/**
+ * Moves to the first deadline. The cluster's clock moves first, because it must not
+ * sign for a past time.
+ */
 async function pass(): Promise<void> {
   const { certificates } = keeper.status();
   const to = Math.min(...certificates.map(({ rotationDeadline = 0 }) => rotationDeadline));
@@ -102,7 +105,7 @@ async function pass(): Promise<void> {
   await clock.advance(to - clock.now());
 }
 
-/** Every certificate is new. While requests are under way, time passes as it does for their connections. */
+/** Waits until every certificate is new. Meanwhile, time passes on the fake clock. */
 async function settled(): Promise<void> {
   await until('new certificates', () => {
     const now = clock.now();
@@ -116,7 +119,7 @@ async function settled(): Promise<void> {
 
 async function quiet(): Promise<void> {
   await until('an end of the enroller', () => keeper.enrollerPid === undefined);
-  // What it held closes with the next turns of the event loop, connections among it.
+  // Connections close in the next turns of the event loop.
   await delay(second / 10);
 }
 
@@ -135,7 +138,10 @@ async function until(what: string, condition: () => boolean): Promise<void> {
   }
 }
 
-/** An enroller that ends when its channel closes; its connections are closed and its keys wiped by then. */
+/**
+ * An enroller that ends when its channel closes, after it has closed its connections
+ * and wiped its keys.
+ */
 function launch(listener: ChildListener): EnrollerChild {
   const enroller = new Enroller({
     config,
@@ -174,7 +180,7 @@ async function measured(type: 'rotations' | 'ticks', count: number): Promise<voi
   await send({ type, sample });
 }
 
-/** The sleeps of the agent, and what goes by the clock of the machine all the same. */
+/** The sleeps on the fake clock and the real timers. */
 function timers(): number {
   const real = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout');
   return clock.sleeping + real.length;
@@ -190,7 +196,7 @@ function anonymousBytes(): number {
   return Number(kilobytes) * 1024;
 }
 
-/** Settles when the other side has taken note. */
+/** Settles when the parent has processed the message. */
 async function send(message: SubjectMessage): Promise<void> {
   const answered = once(process, 'message');
   process.send?.(message);
