@@ -59,7 +59,7 @@ export async function openSplitPair(files: {
   using keyFile = await readBoundedFile(files.key);
   using left = readBlocks(certificateFile.content, files.certificate);
   using right = readBlocks(keyFile.content, files.key);
-  return opened(encodeBlocks([...left.certificates, ...right.keys]), {
+  return await opened(encodeBlocks([...left.certificates, ...right.keys]), {
     origin: `${files.certificate} with ${files.key}`,
     path: files.certificate,
     storedAt: certificateFile.modifiedAt,

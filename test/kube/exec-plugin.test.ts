@@ -23,7 +23,7 @@ describe('runExecPlugin()', () => {
 
   async function failing(node: PluginNode, exec: object = {}): Promise<AgentError> {
     await using client = await node.client(server, { exec });
-    return failureOf(get(client));
+    return await failureOf(get(client));
   }
 
   it('passes arguments, variables and KUBERNETES_EXEC_INFO, and no input', async () => {

@@ -17,7 +17,7 @@ process.stdout.write(
 process.env['NODECERTD_TEST_SLOWNESS'] = factor.toFixed(2);
 
 /** Only a test that hangs takes so long. */
-const timeout = 20 * 60_000 * factor;
+const timeout = 10 * 60_000 * factor;
 const tests = run({ files, concurrency: 3, timeout });
 tests.on('test:fail', () => {
   process.exitCode = 1;

@@ -11,5 +11,5 @@ export async function clientFor(kubeconfig: string): Promise<KubeClient> {
   const path = join(folder.path, 'kubeconfig');
   await writeFile(path, kubeconfig);
   const access = await loadKubeconfig(path);
-  return KubeClient.open({ access, version: 'test', clock: systemClock });
+  return await KubeClient.open({ access, version: 'test', clock: systemClock });
 }

@@ -52,7 +52,7 @@ export async function runDemonstration(options: DemonstrationOptions): Promise<b
         return true;
       }
     }
-    if (agent.exited) return fail(agent, context);
+    if (agent.exited) return await fail(agent, context);
     if (!(await paused(options))) return true;
   }
 }
