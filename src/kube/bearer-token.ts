@@ -9,9 +9,10 @@ import { isPathForSure } from './kubeconfig-material.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 
 /**
- * The token of a credential. A token file is read again after 50 s, half of what
- * the kubelet leaves between renewing a projected token and its end, less some leeway
- * (client-go, transport/token_source.go); a file that went away leaves the last token in use.
+ * The token of a credential. A token file is read again after 50s, as in client-go
+ * (transport/token_source.go): half of the two minutes between the kubelet's refresh of a
+ * projected token and the expiry of the old one, minus 10s of leeway. If the file
+ * disappears, the last token stays in use.
  */
 export class BearerToken {
   readonly #access: ClusterAccess;
@@ -23,7 +24,10 @@ export class BearerToken {
     this.#clock = clock;
   }
 
-  /** The Authorization header, or nothing. HTTP headers are strings, so this one cannot be wiped. */
+  /**
+   * The Authorization header, or none. A header is a string, so it cannot be wiped.
+   * @param fromPlugin the token of an exec plugin, which is the only one then
+   */
   async header(fromPlugin?: Secret): Promise<{ authorization?: string }> {
     const token = fromPlugin ?? (await this.#token());
     if (token === undefined) return {};
@@ -31,14 +35,14 @@ export class BearerToken {
     if (!/^[\x21-\x7e]+$/.test(text)) {
       throw new AgentError(
         'KUBECONFIG_INVALID',
-        `the token of kubeconfig ${this.#access.path} is empty or has characters no token has`,
-        { remedy: 'Put a valid token in its place' },
+        `the token of kubeconfig ${this.#access.path} is empty or has characters that no token has`,
+        { remedy: `Replace the token in ${this.#access.path} or in its tokenFile` },
       );
     }
     return { authorization: `Bearer ${text}` };
   }
 
-  /** Reads the file again for the next request: the server did not accept what it held. */
+  /** The API server did not accept the token: the next request reads the file again. */
   refused(): void {
     if (this.#read !== undefined) this.#read = { ...this.#read, at: Number.NEGATIVE_INFINITY };
   }
@@ -47,7 +51,7 @@ export class BearerToken {
     const { token, tokenFile } = this.#access.credential;
     if (tokenFile === undefined) return token;
     const now = this.#clock.now();
-    // A clock set back must not keep an old token for longer either.
+    // Also when the clock is set back, an old token must not stay longer.
     if (this.#read !== undefined && Math.abs(now - this.#read.at) < lifetime) {
       return this.#read.token;
     }
@@ -65,25 +69,25 @@ export class BearerToken {
 }
 
 /**
- * A token pasted where its file belongs looks like a file beside the kubeconfig: what
- * is named there is not repeated.
+ * A token that somebody pasted in place of its path resolves to a file in the folder of
+ * the kubeconfig, so the error does not repeat such a path.
  */
 function unreadable(kubeconfig: string, tokenFile: string, error: unknown): AgentError {
   if (!tokenFile.startsWith(dirname(kubeconfig)) && isPathForSure(tokenFile)) {
     return new AgentError('KUBECONFIG_INVALID', `token file ${tokenFile} cannot be read`, {
       cause: error,
-      remedy: `Put a token into ${tokenFile}, readable for the agent`,
+      remedy: `Write a token to ${tokenFile}, readable for nodecertd`,
     });
   }
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable';
   return new AgentError(
     'KUBECONFIG_INVALID',
     `the tokenFile of kubeconfig ${kubeconfig} cannot be read (${code})`,
-    { remedy: `Put the path of a file with a token into tokenFile of ${kubeconfig}` },
+    { remedy: `Set tokenFile in ${kubeconfig} to the path of a file with a token` },
   );
 }
 
 const lifetime = 50 * second;
 
-/** HTTP servers take headers of 8 to 64 kB. */
+/** HTTP servers accept headers of 8 to 64 kB. */
 const tokenLimit = 64 * 1024;

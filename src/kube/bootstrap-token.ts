@@ -4,23 +4,23 @@ import type { Instant } from '../core/instant.ts';
 import type { Secret } from '../core/secret.ts';
 import type { KubeClient } from './rest-client.ts';
 
-/** What the cluster keeps of a bootstrap token, but for its secret half. */
+/** The Secret of a bootstrap token in the cluster, without the secret part. */
 export interface BootstrapTokenRecord {
-  /** Absent: it never expires. */
+  /** Absent if the token never expires. */
   readonly expiration?: Instant;
   readonly forAuthentication: boolean;
 }
 
-/** The public half of `abcdef.0123456789abcdef`; undefined for a token of another kind. */
+/** The id of a bootstrap token, `abcdef` of `abcdef.0123456789abcdef`; undefined for other tokens. */
 export function bootstrapTokenId(token: Secret): string | undefined {
   const text = Buffer.from(token.expose()).toString('latin1').trim();
   return /^([a-z0-9]{6})\.[a-z0-9]{16}$/.exec(text)?.[1];
 }
 
 /**
- * When a JSON web token (a service account's, or one from OIDC) expires: the `exp`
- * claim of RFC 7519 4.1.4. The signature is for the API server to check. Undefined
- * for what is no JWT or has no end.
+ * When a JSON Web Token of a service account or an OIDC provider expires (`exp`, RFC 7519,
+ * section 4.1.4). Undefined for other tokens, and without `exp`. Only the API server
+ * can verify the signature.
  */
 export function jwtExpiry(token: Secret): Instant | undefined {
   const text = Buffer.from(token.expose()).toString('latin1').trim();
@@ -37,7 +37,7 @@ export function jwtExpiry(token: Secret): Instant | undefined {
   }
 }
 
-/** The last one that a Date can hold: a claim may be any number. */
+/** The last second that a Date can hold; a claim can be any number. */
 const lastSecond = 8.64e12;
 
 const field = v.nullish(v.string());
@@ -46,9 +46,9 @@ const secretSchema = v.object({
 });
 
 /**
- * The Secret behind a bootstrap token. Neither bootstrappers nor nodes may read it,
- * so mostly this takes a kubeconfig of an administrator.
- * @returns 'absent' when there is none, 'forbidden' when the client may not look
+ * Reads the Secret of a bootstrap token. Bootstrap tokens and nodes usually have no right
+ * to read it, so this needs the kubeconfig of an administrator.
+ * @returns 'absent' if there is none, 'forbidden' if the client has no right to read it
  * @throws AgentError as KubeClient.request
  */
 export async function readBootstrapToken(

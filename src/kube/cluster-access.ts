@@ -1,8 +1,8 @@
 import type { Secret } from '../core/secret.ts';
 
 /**
- * How to reach one API server, and as whom: a kubeconfig's current context with
- * everything it refers to loaded. Disposing it wipes key and token.
+ * The address of one API server and the credential for it: the current context of a
+ * kubeconfig, with the files that it names. Disposing it wipes key and token.
  */
 export interface ClusterAccess extends Disposable {
   /** The kubeconfig, for messages. */
@@ -11,26 +11,26 @@ export interface ClusterAccess extends Disposable {
   readonly credential: Credential;
 }
 
-/** The fields as they stand in the file, so that a kubeconfig for another user can repeat them. */
+/** The fields of the cluster entry, unchanged, so that a kubeconfig for another user can repeat them. */
 export interface ClusterEndpoint {
   readonly server: string;
   /** Absent: the certificate authorities of the system are trusted. */
   readonly certificateAuthority?: CertificateAuthority;
   readonly tlsServerName?: string;
-  /** May hold a password: show its origin only. */
+  /** May hold a password, so messages show the label of `proxyFor` instead. */
   readonly proxyUrl?: string;
   readonly insecureSkipTlsVerify: boolean;
 }
 
 export interface CertificateAuthority {
   readonly pem: Uint8Array<ArrayBuffer>;
-  /** Absolute; absent when the kubeconfig holds the data itself. */
+  /** An absolute path; absent when the kubeconfig embeds the certificates. */
   readonly file?: string;
 }
 
 export interface Credential {
   readonly token?: Secret;
-  /** Absolute; what it holds takes the place of `token`. */
+  /** An absolute path. Its content takes precedence over `token`. */
   readonly tokenFile?: string;
   readonly clientCertificate?: ClientCertificate;
   /** Run for a credential when there is no other; client-go has the same precedence. */
@@ -64,7 +64,7 @@ export interface Impersonation {
 }
 
 export interface ClientCertificate {
-  /** The CERTIFICATE blocks alone, even when the file holds the key too. */
+  /** Only the CERTIFICATE blocks, also when the file holds the key as well. */
   readonly pem: Uint8Array<ArrayBuffer>;
   readonly key: Secret;
 }

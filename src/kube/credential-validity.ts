@@ -9,12 +9,12 @@ import { loadKubeconfig } from './kubeconfig.ts';
 import { tlsContext } from './tls-context.ts';
 
 /**
- * Loads a kubeconfig if it can be used in place of bootstrapping. The rule is the
- * kubelet's (`isClientConfigStillValid` in pkg/kubelet/certificate/bootstrap): it
- * loads, holds a client certificate with its key, and no certificate of that chain
- * has expired. A token alone does not make it valid: it is a bootstrap credential. Nor
- * is one valid whose time is still to come, which the kubelet does not look at: nobody
- * accepts it, and after a cluster's clocks were set back that may last for years.
+ * Loads a kubeconfig that makes a bootstrap unnecessary. The rule is the kubelet's
+ * (`isClientConfigStillValid` in pkg/kubelet/certificate/bootstrap): the file loads, has a
+ * client certificate with its key, and no certificate of that chain has expired. A
+ * token or an exec plugin does not count. Unlike the kubelet, this also rejects a
+ * certificate that is not valid yet: after the clocks of a cluster were set back, it
+ * could stay so for years.
  * @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED,
  * CREDENTIAL_EXPIRED, CERT_NOT_YET_VALID
  */
@@ -25,7 +25,7 @@ export async function loadValidKubeconfig(path: string, now: Instant): Promise<C
     const validity = credentialValidity(access);
     if (validity === undefined) {
       throw new AgentError('KUBECONFIG_INVALID', `kubeconfig ${path} holds no client certificate`, {
-        remedy: 'Bootstrap with a token to obtain one',
+        remedy: 'Configure a bootstrap kubeconfig with a token of: kubeadm token create',
       });
     }
     const { notBefore, notAfter } = validity;
@@ -33,13 +33,16 @@ export async function loadValidKubeconfig(path: string, now: Instant): Promise<C
       throw new AgentError(
         'CREDENTIAL_EXPIRED',
         `the client certificate of kubeconfig ${path} expired at ${formatInstant(notAfter)}`,
-        { remedy: 'Bootstrap with a token to obtain a new one, and check the clock of this node' },
+        {
+          remedy:
+            'Put a new token into the bootstrap kubeconfig (kubeadm token create), and check the clock of this node',
+        },
       );
     }
     if (notBefore > now + skewLeeway) {
       throw new AgentError(
         'CERT_NOT_YET_VALID',
-        `the client certificate of kubeconfig ${path} is valid from ${formatInstant(notBefore)}; it is ${formatInstant(now)} here`,
+        `the client certificate of kubeconfig ${path} is not valid before ${formatInstant(notBefore)}; the clock of this node shows ${formatInstant(now)}`,
         { remedy: 'Check the clock of this node: timedatectl' },
       );
     }
@@ -50,13 +53,13 @@ export async function loadValidKubeconfig(path: string, now: Instant): Promise<C
   }
 }
 
-/** From when until when every certificate of the client's chain is valid; undefined without a client certificate. */
+/** The time in which the whole chain of the client certificate is valid; undefined without one. */
 export function credentialValidity(
   access: ClusterAccess,
 ): { readonly notBefore: Instant; readonly notAfter: Instant } | undefined {
   const { clientCertificate } = access.credential;
   if (clientCertificate === undefined) return undefined;
-  // node:crypto rather than core/x509.ts: a tenth of its cost, and nothing but a date is needed.
+  // node:crypto reads the dates at a tenth of the cost of core/x509.ts.
   const chain = parsePem(clientCertificate.pem).map(
     ({ label, der }) => new X509Certificate(encodePem(label, der)),
   );

@@ -6,13 +6,14 @@ import { proxyFor } from './proxy.ts';
 import { proxyTlsContext, tlsContext } from './tls-context.ts';
 
 /**
- * Connections to one API server under one identity. Never shared and never
- * re-used for another identity: open connections, and TLS sessions resumed within
- * one dispatcher, go on under the certificate they began with (k/k #49899).
+ * Opens connections to one API server with one credential. Another credential needs
+ * another dispatcher: open connections and resumed TLS sessions keep the client
+ * certificate that they started with (k/k #49899).
  *
- * HTTP/1.1 on purpose. It takes one socket more while a watch is open, but a dead
- * connection costs one request: the deadline destroys the socket with it, where
- * HTTP/2 would go on sending into the dead one (k/k #87615).
+ * It uses HTTP/1.1 although that takes a second socket while a watch is open. A deadline
+ * then destroys a dead connection with its request, whereas HTTP/2 keeps sending
+ * requests into it (k/k #87615).
+ * @throws AgentError KUBECONFIG_INVALID, API_UNREACHABLE for a bad proxy variable
  */
 export async function openDispatcher(
   access: ClusterAccess,
@@ -26,13 +27,13 @@ export async function openDispatcher(
     allowH2: false,
     ...(tlsServerName !== undefined && { servername: tlsServerName }),
   };
-  // Deadlines and silence are watched by the client itself, on the injected clock.
+  // The client has timeouts of its own, on the injected clock.
   const common = { allowH2: false, headersTimeout: 0, bodyTimeout: 0 };
   const proxy = proxyFor(access.cluster);
   if (proxy === undefined) {
     return new Pool(new URL(server).origin, {
       ...common,
-      connect: tidy(buildConnector(toServer)),
+      connect: destroyedByFirstError(buildConnector(toServer)),
     });
   }
   const [{ default: ProxyAgent }, { default: connect }] = await Promise.all([
@@ -42,7 +43,7 @@ export async function openDispatcher(
   return new ProxyAgent({
     ...common,
     uri: proxy.url,
-    // Both are needed: what is meant for the API server must not reach the proxy, nor the other way round.
+    // Two contexts: the client certificate is for the API server and not for the proxy.
     requestTls: toServer,
     proxyTls: {
       secureContext: proxyTlsContext(access),
@@ -52,19 +53,20 @@ export async function openDispatcher(
     factory: (origin, options: Pool.Options) =>
       new Pool(origin, {
         ...options,
-        ...(typeof options.connect === 'function' && { connect: tidy(options.connect) }),
+        ...(typeof options.connect === 'function' && {
+          connect: destroyedByFirstError(options.connect),
+        }),
       }),
-    // The package's index, which is not loaded, would have given `connect` to every dispatcher.
+    // The index of the package, which is not loaded, adds `connect` to every dispatcher.
     clientFactory: (origin, options) => Object.assign(new Pool(origin, options), { connect }),
   });
 }
 
 /**
- * A way to connect whose sockets take their first error for the last: a server that
- * refuses our certificate says so in an alert and then closes, and undici would
- * report the closing.
+ * Destroys a socket at its first error. A server that refuses the client certificate
+ * sends a TLS alert and then closes, and undici would report only the closing.
  */
-function tidy(connect: buildConnector.connector): buildConnector.connector {
+function destroyedByFirstError(connect: buildConnector.connector): buildConnector.connector {
   return (target, callback) => {
     connect(target, (...result) => {
       const [, socket] = result;

@@ -1,6 +1,5 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
-import { withoutSecrets } from '../core/printable.ts';
 import { Secret } from '../core/secret.ts';
 import type { Credential } from './cluster-access.ts';
 import { readImpersonation } from './impersonation.ts';
@@ -20,7 +19,7 @@ export async function loadCredential(
 ): Promise<Credential> {
   const at = places.user;
   const fields = document.read(tokenSchema, at);
-  refuseOtherKeys(document, at);
+  refuseUnsupported(document, at);
   const impersonation = readImpersonation(document, at);
   const plugin = readExecPlugin(document, places);
   const clientCertificate = await loadClientCertificate(document, at);
@@ -55,24 +54,11 @@ const used = new Set([
 /** Ways to authenticate that client-go knows and this program cannot use. */
 const unsupported = new Set(['auth-provider', 'username', 'password']);
 
-function refuseOtherKeys(document: KubeconfigDocument, at: KeyPath): void {
-  const entry = document.read(v.record(v.string(), v.unknown()), at);
-  const key = Object.keys(entry).find((name) => !used.has(name) && !isEmpty(entry[name]));
-  if (key === undefined) return;
-  if (unsupported.has(key)) {
-    throw document.failure('KUBECONFIG_UNSUPPORTED', [...at, key], {
-      message: 'is a way to authenticate that nodecertd does not support',
-      remedy: `Replace ${key} by token, tokenFile, exec, or client-certificate with client-key`,
-    });
-  }
-  const name = withoutSecrets(key, 80);
-  throw document.failure('KUBECONFIG_UNSUPPORTED', [...at, name], {
-    message: 'is not a key that nodecertd knows',
-    remedy: `Correct or remove the key ${name} in ${document.path}`,
+function refuseUnsupported(document: KubeconfigDocument, at: KeyPath): void {
+  const key = document.otherKey(at, used);
+  if (key === undefined || !unsupported.has(key)) return document.refuseOtherKeys(at, used);
+  throw document.failure('KUBECONFIG_UNSUPPORTED', [...at, key], {
+    message: 'is a way to authenticate that nodecertd does not support',
+    remedy: `Replace ${key} by token, tokenFile, exec, or client-certificate with client-key`,
   });
-}
-
-/** An empty value counts as absent, as in client-go. */
-function isEmpty(value: unknown): boolean {
-  return value === undefined || value === null || value === '';
 }

@@ -3,13 +3,14 @@ import type { Document } from 'yaml';
 import { LineCounter, isNode, parseDocument } from 'yaml';
 import type { ErrorCode } from '../core/errors.ts';
 import { AgentError } from '../core/errors.ts';
+import { withoutSecrets } from '../core/printable.ts';
 
-/** Where in the document: `['users', 0, 'user', 'token']`. */
+/** A place in the document, such as `['users', 0, 'user', 'token']`. */
 export type KeyPath = readonly (string | number)[];
 
 /**
- * The YAML of a kubeconfig with the lines its keys stand on. No error made here
- * shows a value or a piece of the text: either may be a token or a key.
+ * The YAML of a kubeconfig with the line of each key. Its errors never quote a value or
+ * the text, because either may be a token or a key.
  */
 export class KubeconfigDocument {
   readonly path: string;
@@ -29,21 +30,21 @@ export class KubeconfigDocument {
       });
       this.#root = this.#document.errors.length === 0 ? this.#document.toJS() : undefined;
     } catch {
-      // Too many aliases, or nested too deeply; the library's message quotes the text.
-      throw invalid(`kubeconfig ${path}: the YAML cannot be read`);
+      // Too many aliases, or too deep a nesting. The message of the library quotes the text.
+      throw invalid(`kubeconfig ${path}: the YAML has too many aliases or levels`);
     }
     const [error] = this.#document.errors;
     if (error === undefined) return;
     const { line } = this.#lines.linePos(error.pos[0]);
-    throw invalid(`kubeconfig ${path}, line ${line}: the YAML is not valid (${error.code})`);
+    throw invalid(`kubeconfig ${path}, line ${line}: invalid YAML (${error.code})`);
   }
 
-  /** Nothing but blanks and comments. */
+  /** True for a document of blanks and comments alone. */
   get isEmpty(): boolean {
     return this.#root === null;
   }
 
-  /** The value at a place, parsed. @throws AgentError KUBECONFIG_INVALID that names line and key */
+  /** The parsed value at a place. @throws AgentError KUBECONFIG_INVALID that names line and key */
   read<T>(schema: v.GenericSchema<unknown, T>, at: KeyPath): T {
     const result = v.safeParse(schema, at.reduce<unknown>(member, this.#root), {
       abortEarly: true,
@@ -57,6 +58,26 @@ export class KubeconfigDocument {
         issue.input === undefined
           ? 'is missing'
           : `must be ${issue.expected ?? 'valid'}, found ${found}`,
+    });
+  }
+
+  /** The first key of an entry that is not among these and has a value; an empty one counts as absent. */
+  otherKey(at: KeyPath, known: ReadonlySet<string>): string | undefined {
+    const entry = this.read(v.record(v.string(), v.unknown()), at);
+    return Object.keys(entry).find((key) => !known.has(key) && (entry[key] ?? '') !== '');
+  }
+
+  /**
+   * Refuses an entry with keys that would otherwise be ignored.
+   * @throws AgentError KUBECONFIG_UNSUPPORTED
+   */
+  refuseOtherKeys(at: KeyPath, known: ReadonlySet<string>): void {
+    const key = this.otherKey(at, known);
+    if (key === undefined) return;
+    const name = withoutSecrets(key, 80);
+    throw this.failure('KUBECONFIG_UNSUPPORTED', [...at, name], {
+      message: 'is not a key that nodecertd knows',
+      remedy: `Correct or remove the key ${name} in ${this.path}`,
     });
   }
 
@@ -76,7 +97,7 @@ export class KubeconfigDocument {
     );
   }
 
-  /** The line of the innermost part of the path that exists. */
+  /** The line of the place, or of the innermost part of its path that exists. */
   #lineOf(at: KeyPath): number {
     for (let depth = at.length; depth > 0; depth -= 1) {
       const node = this.#document.getIn(at.slice(0, depth), true);
@@ -102,6 +123,6 @@ function formatPath(at: KeyPath): string {
 
 function invalid(message: string): AgentError {
   return new AgentError('KUBECONFIG_INVALID', message, {
-    remedy: 'Correct the file or put the one your cluster issued in its place',
+    remedy: 'Correct the file, or replace it by the kubeconfig that your cluster issued',
   });
 }

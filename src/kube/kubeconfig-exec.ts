@@ -38,6 +38,7 @@ export function readExecPlugin(
   const at = [...user, 'exec'];
   if ((document.read(v.unknown(), at) ?? '') === '') return undefined;
   const fields = document.read(execSchema, at);
+  document.refuseOtherKeys(at, new Set(Object.keys(execSchema.entries)));
   requireVersion(document, [...at, 'apiVersion'], fields.apiVersion);
   requireNoTerminal(document, [...at, 'interactiveMode'], fields);
   requireNoNul(document, at, fields);

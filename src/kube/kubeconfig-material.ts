@@ -7,10 +7,10 @@ import type { CertificateAuthority, ClientCertificate } from './cluster-access.t
 import type { KeyPath, KubeconfigDocument } from './kubeconfig-document.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 
-/** A kubeconfig with its certificates has a few kB, and so has each file that it names. */
+/** Far above the size of a kubeconfig with its certificates, or of a file that it names: a few kB. */
 export const fileLimit = 1024 * 1024;
 
-/** The certificate authorities of a cluster, if it names any. */
+/** The certificate authorities of a cluster; undefined if it names none. */
 export async function loadAuthority(
   document: KubeconfigDocument,
   at: KeyPath,
@@ -21,20 +21,20 @@ export async function loadAuthority(
   return { pem: source.bytes, ...(source.file !== undefined && { file: source.file }) };
 }
 
-/** The client certificate of a user with its key, if it has one. */
+/** The client certificate of a user with its key; undefined if it has none. */
 export async function loadClientCertificate(
   document: KubeconfigDocument,
   at: KeyPath,
 ): Promise<ClientCertificate | undefined> {
   const certificate = await bytesOf(document, at, 'client-certificate');
-  // A combined file is read once: a swap between two readings would tear the pair apart.
+  // A combined file is read once: a rotation between two reads would mix two key pairs.
   const key = isSameFile(document, at) ? certificate : await bytesOf(document, at, 'client-key');
   if (certificate === undefined && key === undefined) return undefined;
   if (certificate === undefined || key === undefined) {
     const missing = certificate === undefined ? 'client-certificate' : 'client-key';
     throw document.failure('KUBECONFIG_INVALID', at, {
-      message: `lacks ${missing} beside its other half`,
-      remedy: 'Give client-certificate and client-key both, or neither',
+      message: `has no ${missing} for its ${missing === 'client-key' ? 'certificate' : 'key'}`,
+      remedy: 'Set client-certificate and client-key, or neither of them',
     });
   }
   const pem = certificatesOf(document, certificate);
@@ -63,7 +63,7 @@ interface Source {
   readonly file?: string;
 }
 
-/** What `NAME-data` holds in base64, or else the content of the file that `NAME` names. */
+/** The content of `NAME-data`, or of the file that `NAME` names. */
 async function bytesOf(
   document: KubeconfigDocument,
   at: KeyPath,
@@ -88,10 +88,7 @@ async function bytesOf(
   }
 }
 
-/**
- * A key is pasted where its file belongs sooner or later, and "no such file" would
- * show it: only what cannot be anything but a path is repeated.
- */
+/** Somebody may paste a key in place of its path, so the error repeats only what must be a path. */
 function unreadable(
   named: string,
   file: string,
@@ -100,18 +97,18 @@ function unreadable(
   if (isPathForSure(named)) return { message: `names ${file}, which cannot be read`, cause };
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unreadable';
   return {
-    message: `names a file that cannot be read from the folder of the kubeconfig (${code})`,
+    message: `names a file that cannot be read, relative to the folder of the kubeconfig (${code})`,
     cause: undefined,
   };
 }
 
-/** Begins or ends as paths do and as neither PEM, base64 of it nor a token does; one line. */
+/** True for one line that begins or ends like a path, and unlike PEM, base64 of PEM, or a token. */
 export function isPathForSure(named: string): boolean {
   const known = /^\.{0,2}\/|\.(?:pem|crt|cer|cert|key|token)$/;
   return known.test(named) && named.length < 256 && printable(named) === named;
 }
 
-/** The CERTIFICATE blocks of a source, written anew; whatever else it held is wiped. */
+/** The CERTIFICATE blocks of a source, encoded again. Wipes the keys that it also holds. */
 function certificatesOf(document: KubeconfigDocument, source: Source): Uint8Array<ArrayBuffer> {
   const held = source.file ?? 'the data';
   try {
@@ -121,13 +118,13 @@ function certificatesOf(document: KubeconfigDocument, source: Source): Uint8Arra
     for (const { der } of blocks) der.fill(0);
     if (certificates.length > 0) return pem;
   } catch {
-    // Without the cause: what it quotes of a damaged block may be a piece of the key.
+    // Without the cause, which may quote a part of the key from a damaged block.
     throw document.failure('KUBECONFIG_INVALID', source.at, {
-      message: `is not usable: ${held} is not PEM`,
+      message: `cannot be used: ${held} is not PEM`,
     });
   }
   throw document.failure('KUBECONFIG_INVALID', source.at, {
-    message: `is not usable: ${held} holds no certificate`,
+    message: `cannot be used: ${held} holds no certificate`,
   });
 }
 

@@ -26,7 +26,8 @@ const userSchema = v.object({
   'client-certificate-data': text,
   'client-key': text,
   'client-key-data': text,
-  exec: v.nullish(v.object({ command: text })),
+  tokenFile: text,
+  exec: v.optional(v.unknown()),
 });
 
 /** @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID */
@@ -39,8 +40,10 @@ export async function readKubeconfigUser(path: string): Promise<KubeconfigUser> 
   const certificateFile = fileOf(fields['client-certificate']);
   const keyFile = fileOf(fields['client-key']);
   const embedsCertificate = Boolean(fields['client-certificate-data']);
-  const hasOther = embedsCertificate || certificateFile !== undefined || Boolean(fields.token);
-  const plugin = hasOther ? undefined : fields.exec?.command;
+  const hasToken = Boolean(fields.token) || Boolean(fields.tokenFile);
+  const hasOther = hasToken || embedsCertificate || certificateFile !== undefined;
+  const exec = v.safeParse(v.object({ command: v.string() }), fields.exec);
+  const plugin = exec.success && !hasOther ? exec.output.command : undefined;
   return {
     name,
     embedsCertificate,

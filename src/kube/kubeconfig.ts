@@ -12,8 +12,8 @@ import { readSmallFile } from '../sys/small-file.ts';
 /**
  * Loads the current context of a kubeconfig, with the files it names.
  *
- * Data wins over files, relative paths start at the kubeconfig's folder, an empty
- * value is an absent one: all as client-go's clientcmd has it.
+ * As in client-go's clientcmd, data takes precedence over files, relative paths start
+ * at the folder of the kubeconfig, and an empty value counts as absent.
  * @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED
  */
 export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
@@ -37,14 +37,14 @@ export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
   };
 }
 
-/** The document alone, without the files it names. @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID */
+/** Reads the document without the files it names. @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID */
 export async function openKubeconfig(path: string): Promise<KubeconfigDocument> {
   const text = await readText(path);
   // A power loss can leave a file with its size, and nothing but NUL bytes in it.
   return new KubeconfigDocument(path, /^\0+$/.test(text) ? '' : text);
 }
 
-/** The entry of the user of the current context, and where it stands. @throws AgentError KUBECONFIG_INVALID */
+/** The user of the current context, and the place of its entry. @throws AgentError KUBECONFIG_INVALID */
 export function currentUser(document: KubeconfigDocument): {
   readonly name: string;
   readonly at: KeyPath;
@@ -55,9 +55,9 @@ export function currentUser(document: KubeconfigDocument): {
 }
 
 /**
- * The whole text becomes a string, with any token or key that it embeds: the YAML
- * parser works on strings, and strings cannot be wiped. Keys in files of their own
- * (as the kubelet writes them) never do.
+ * The YAML parser needs a string, and strings cannot be wiped, so a token or key that
+ * the kubeconfig embeds stays in memory. A key in a file of its own, as the kubelet
+ * writes it, never becomes a string.
  */
 async function readText(path: string): Promise<string> {
   try {
@@ -71,7 +71,7 @@ async function readText(path: string): Promise<string> {
     if (hasErrno(error, 'ENOENT')) {
       throw new AgentError('KUBECONFIG_MISSING', `kubeconfig ${path} does not exist`, {
         cause: error,
-        remedy: `Put a kubeconfig at ${path} or name another`,
+        remedy: `Write a kubeconfig to ${path}, or configure the path of another one`,
       });
     }
     throw new AgentError('KUBECONFIG_INVALID', `kubeconfig ${path} cannot be read`, {
@@ -132,7 +132,7 @@ function currentContext(document: KubeconfigDocument): {
   return { context: document.read(contextSchema, at), at };
 }
 
-/** Where the entry of a name is kept. Two of one name are an error, as they are for client-go. */
+/** The place of the entry with a name. Two entries with the same name are an error, as in client-go. */
 function entryAt(
   document: KubeconfigDocument,
   kind: keyof typeof kinds,
@@ -144,7 +144,7 @@ function entryAt(
   const [index] = found;
   if (index !== undefined && found.length === 1) return [list, index, kind];
   throw document.failure('KUBECONFIG_INVALID', wanted.at, {
-    message: `names ${JSON.stringify(withoutSecrets(wanted.name, 80))}, of which ${list} holds ${found.length}`,
+    message: `names ${JSON.stringify(withoutSecrets(wanted.name, 80))}, but ${list} has ${found.length} entries of that name`,
   });
 }
 
@@ -154,8 +154,8 @@ async function clusterOf(document: KubeconfigDocument, at: KeyPath): Promise<Clu
   const certificateAuthority = await loadAuthority(document, at);
   if (insecureSkipTlsVerify && certificateAuthority !== undefined) {
     throw document.failure('KUBECONFIG_INVALID', [...at, 'insecure-skip-tls-verify'], {
-      message: 'is set although a certificate authority is given',
-      remedy: 'Remove insecure-skip-tls-verify: the certificate authority is there to be used',
+      message: 'is true although the cluster has a certificate authority',
+      remedy: 'Remove insecure-skip-tls-verify, or remove the certificate authority',
     });
   }
   return {
@@ -167,7 +167,7 @@ async function clusterOf(document: KubeconfigDocument, at: KeyPath): Promise<Clu
   };
 }
 
-/** Without a scheme the address means https, as it does for client-go when TLS is configured. */
+/** An address without a scheme means https, as in client-go when TLS is configured. */
 function serverOf(document: KubeconfigDocument, at: KeyPath): string {
   const server = document.read(v.string(), at);
   const url = URL.parse(server.includes('://') ? server : `https://${server}`);
@@ -178,7 +178,7 @@ function serverOf(document: KubeconfigDocument, at: KeyPath): string {
   }
   if (url.protocol !== 'https:') {
     throw document.failure('KUBECONFIG_UNSUPPORTED', at, {
-      message: `has the scheme ${printable(url.protocol, 40)} and would show credentials to the network`,
+      message: `has the scheme ${printable(url.protocol, 40)}, which would send the credential unencrypted`,
       remedy: 'Use the https:// address of the API server',
     });
   }
@@ -195,14 +195,15 @@ function proxyOf(document: KubeconfigDocument, at: KeyPath): string {
   }
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw document.failure('KUBECONFIG_UNSUPPORTED', at, {
-      message: `has the scheme ${printable(url.protocol, 40)}, which is not supported`,
-      remedy: 'Use a proxy that speaks http:// or https:// (CONNECT), or remove proxy-url',
+      message: `has the scheme ${printable(url.protocol, 40)}, which nodecertd does not support`,
+      remedy: 'Use an http:// or https:// proxy that allows CONNECT, or remove proxy-url',
     });
   }
-  // A CONNECT request has no place for more, and the password of the user is decoded before it is sent.
+  // A CONNECT request cannot carry a path, and the password is decoded before it is sent.
   if (`${url.pathname}${url.search}${url.hash}` !== '/' || !isDecodable(url)) {
     throw document.failure('KUBECONFIG_INVALID', at, {
-      message: 'must have no path, query or fragment, and its user and password no lone %',
+      message:
+        'must have no path, query or fragment, and no % in user or password that escapes nothing',
     });
   }
   return proxy;

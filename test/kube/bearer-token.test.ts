@@ -15,7 +15,7 @@ import {
 import { failureOf, get } from './support/requests.ts';
 
 describe('BearerToken', () => {
-  it('reads a token file again after a minute at most, and at once after 401', async () => {
+  it('reads a token file again within a minute, and at once after 401', async () => {
     const clock = new FakeClock();
     await using folder = await temporaryFolder();
     const tokenFile = join(folder.path, 'token');
@@ -51,8 +51,12 @@ describe('BearerToken', () => {
   });
 
   for (const [what, tokenFile, told] of [
-    ['names a token file that is not there', '/nonexistent/token', /\/nonexistent\/token/],
-    ['does not repeat a token where its file belongs', 'abcdef.0123456789abcdef', /\(ENOENT\)/],
+    ['names a missing token file', '/nonexistent/token', /\/nonexistent\/token/],
+    [
+      'does not repeat a token in place of the path of its file',
+      'abcdef.0123456789abcdef',
+      /\(ENOENT\)/,
+    ],
   ] as const) {
     it(what, async () => {
       await using server = await ApiServer.start(() => {});

@@ -28,7 +28,7 @@ describe('bootstrapTokenId()', () => {
     ['', undefined],
   ] as const;
   for (const [token, expected] of rows) {
-    it(`bootstrapTokenId() of ${JSON.stringify(token)} is ${expected}`, () => {
+    it(`returns ${expected} for ${JSON.stringify(token)}`, () => {
       assert.equal(bootstrapTokenId(secret(token)), expected);
     });
   }
@@ -45,14 +45,14 @@ describe('jwtExpiry()', () => {
     ['a bootstrap token', 'abcdef.0123456789abcdef', undefined],
   ] as const;
   for (const [name, token, expected] of rows) {
-    it(`jwtExpiry() of ${name} is ${expected}`, () => {
+    it(`returns ${expected} for ${name}`, () => {
       assert.equal(jwtExpiry(secret(token)), expected);
     });
   }
 });
 
 describe('readBootstrapToken()', () => {
-  it('readBootstrapToken() knows the end of a token, for those who may look', async () => {
+  it('reads the expiry with the right to read the Secret', async () => {
     const before = Date.now();
     await using sandbox = await startSandbox({
       clock: systemClock,
@@ -62,14 +62,14 @@ describe('readBootstrapToken()', () => {
     await using admin = await clientFor(sandbox.adminKubeconfig());
     const found = await readBootstrapToken(admin, 'abcdef', signal);
     assert.ok(typeof found === 'object' && found.forAuthentication);
-    // Whole seconds.
+    // The Secret has whole seconds.
     assert.ok(Math.abs((found.expiration ?? 0) - before - 3_600_000) < 5_000);
     assert.equal(await readBootstrapToken(admin, 'other1', signal), 'absent');
     await using bearer = await clientFor(sandbox.bootstrapKubeconfig());
     assert.equal(await readBootstrapToken(bearer, 'abcdef', signal), 'forbidden');
   });
 
-  it('readBootstrapToken() knows of no end where there is none', async () => {
+  it('reads a token without an expiry', async () => {
     await using sandbox = await startSandbox({
       clock: systemClock,
       bootstrapToken: 'abcdef.0123456789abcdef',

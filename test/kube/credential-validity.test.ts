@@ -43,24 +43,24 @@ describe('loadValidKubeconfig()', () => {
     assert.match(failure.message, /expired at 2026-06-01T02:00:00Z$/);
   });
 
-  it('looks at every certificate of the chain, as the kubelet does', async () => {
+  it('checks every certificate of the chain, as the kubelet does', async () => {
     const chain = user(leaf.cert + shorter.cert);
     assert.equal(await load(chain, now), now + hour);
     assert.equal((await failureOf(load(chain, now + hour + 1))).code, 'CREDENTIAL_EXPIRED');
   });
 
-  it('refuses a client certificate from the future, within what clocks may differ', async () => {
+  it('refuses a certificate that is not valid yet, with leeway for clocks', async () => {
     const begins = now - 2 * hour;
     assert.equal(await load(user(leaf.cert), begins - minute), now + 2 * hour);
     const failure = await failureOf(load(user(leaf.cert), begins - minute - 1));
     assert.equal(failure.code, 'CERT_NOT_YET_VALID');
     assert.match(
       failure.message,
-      /valid from 2026-05-31T22:00:00Z; it is 2026-05-31T21:58:59Z here$/,
+      /not valid before 2026-05-31T22:00:00Z; the clock of this node shows 2026-05-31T21:58:59Z$/,
     );
   });
 
-  it('does not take a token for an identity', async () => {
+  it('refuses a token without a client certificate', async () => {
     const failure = await failureOf(load({ token: 'abc' }, now));
     assert.equal(failure.code, 'KUBECONFIG_INVALID');
     assert.match(failure.message, /holds no client certificate/);
@@ -72,7 +72,7 @@ describe('loadValidKubeconfig()', () => {
     assert.match(failure.message, /cannot be used for TLS/);
   });
 
-  it('says that a file is missing', async () => {
+  it('reports a missing file', async () => {
     assert.equal(
       (await failureOf(loadValidKubeconfig('/does/not/exist', now))).code,
       'KUBECONFIG_MISSING',

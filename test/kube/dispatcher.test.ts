@@ -38,7 +38,7 @@ async function startProxy(
     sockets.add(upstream);
     for (const end of [socket, upstream]) {
       end.on('error', () => {
-        // The other end went away.
+        // The other end closed the connection.
       });
     }
   });
@@ -56,7 +56,7 @@ async function startProxy(
 }
 
 describe('openDispatcher() with a proxy', () => {
-  it('tunnels with CONNECT, and keeps client certificate and trust end to end', async () => {
+  it('tunnels with CONNECT, with client certificate and trust end to end', async () => {
     const authority = await makeAuthority('ca');
     await using server = await ApiServer.start(
       (request, response) => {
@@ -88,7 +88,7 @@ describe('openDispatcher() with a proxy', () => {
   });
 
   for (const status of [407, 502]) {
-    it(`reports a proxy that answers ${status} without showing its password`, async () => {
+    it(`reports a proxy that answers ${status} without its password`, async () => {
       await using server = await ApiServer.start(() => {});
       await using proxy = await startProxy(status);
       await using client = await clientOf(server, {
@@ -218,7 +218,7 @@ describe('openDispatcher() trust', () => {
     assert.deepEqual(await get(client), {});
   });
 
-  it('compares and sends tls-server-name instead of the address', async () => {
+  it('sends and verifies tls-server-name instead of the address', async () => {
     const authority = await makeAuthority('ca');
     const pair = await authority.issue({
       commonName: 'api',
@@ -240,7 +240,7 @@ describe('openDispatcher() trust', () => {
     assert.deepEqual(names, ['api.example.com']);
   });
 
-  it('takes any certificate with insecure-skip-tls-verify', async () => {
+  it('accepts any certificate with insecure-skip-tls-verify', async () => {
     await using server = await ApiServer.start(ok, { pair: await selfSigned('10.0.0.1') });
     await using client = await clientOf(server, {
       parts: { cluster: { 'certificate-authority-data': '', 'insecure-skip-tls-verify': true } },

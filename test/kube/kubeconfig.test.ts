@@ -66,7 +66,7 @@ describe('loadKubeconfig()', () => {
     assert.equal(text(credential.clientCertificate?.key.expose()), pair.key);
   });
 
-  it('reads files relative to its own folder, and remembers the path of the authorities', async () => {
+  it('reads files relative to its folder, and keeps the path of the authorities', async () => {
     const { path, cluster, credential } = await load(
       config(
         { 'certificate-authority': 'pki/ca.crt' },
@@ -80,7 +80,7 @@ describe('loadKubeconfig()', () => {
     assert.equal(text(credential.clientCertificate?.key.expose()), pair.key);
   });
 
-  it('takes certificate and key out of one combined file', async () => {
+  it('reads certificate and key from one combined file', async () => {
     const { credential } = await load(
       config({}, { 'client-certificate': 'pair.pem', 'client-key': 'pair.pem' }),
       { 'pair.pem': pair.cert + authority.pem + pair.key },
@@ -113,7 +113,7 @@ describe('loadKubeconfig()', () => {
     });
   }
 
-  it('looks only at what the current context needs', async () => {
+  it('reads only what the current context needs', async () => {
     const document = JSON.parse(
       config({}, { token: 'abc' }) && kubeconfigText({ cluster: { server } }),
     ) as {
@@ -127,7 +127,7 @@ describe('loadKubeconfig()', () => {
     assert.equal((await load(JSON.stringify(document))).cluster.server, server);
   });
 
-  it('shows neither token nor key however it is printed, and wipes both', async () => {
+  it('hides token and key in every printed form, and wipes both', async () => {
     const access = await load(
       config(
         {},
@@ -221,25 +221,26 @@ describe('loadKubeconfig()', () => {
   const cases: readonly Case[] = [
     { name: 'a list', text: '- a', message: /current-context is missing|must be/ },
     {
-      name: 'text that is no YAML',
+      name: 'text that is not YAML',
       text: 'a: [1,\nb: }',
-      message: /line \d: the YAML is not valid/,
+      message: /line \d: invalid YAML \(/,
     },
     { name: 'two documents', text: 'a: 1\n---\nb: 2', message: /MULTIPLE_DOCS/ },
     {
-      name: 'a context that is not there',
+      name: 'a missing context',
       text: 'kind: Config\ncurrent-context: gone\ncontexts: []',
-      message: /line 2: current-context names "gone", of which contexts holds 0/,
+      message: /line 2: current-context names "gone", but contexts has 0 entries of that name/,
     },
     {
-      name: 'a context that is there twice',
+      name: 'two contexts with the same name',
       text: 'current-context: a\ncontexts:\n- name: a\n- name: a',
-      message: /contexts holds 2/,
+      message: /but contexts has 2 entries of that name/,
     },
     {
-      name: 'a user that is not there',
+      name: 'a missing user',
       text: 'current-context: a\ncontexts:\n- name: a\n  context:\n    cluster: c\n    user: u\nclusters:\n- {name: c, cluster: {server: "https://x"}}',
-      message: /line 6: contexts\[0\]\.context\.user names "u", of which users holds 0/,
+      message:
+        /line 6: contexts\[0\]\.context\.user names "u", but users has 0 entries of that name/,
     },
     {
       name: 'a cluster without a server',
@@ -247,7 +248,7 @@ describe('loadKubeconfig()', () => {
       message: /line 7: clusters\[0\]\.cluster\.server is missing/,
     },
     {
-      name: 'a server that is no URL',
+      name: 'a server that is not a URL',
       text: config({ server: 'https://' }),
       message: /cluster\.server must be a URL/,
     },
@@ -271,7 +272,7 @@ describe('loadKubeconfig()', () => {
       remedy: /http:\/\/ or https:\/\//,
     },
     {
-      name: 'a proxy that is no URL',
+      name: 'a proxy that is not a URL',
       text: config({ 'proxy-url': 'proxy' }),
       message: /proxy-url must be a URL/,
     },
@@ -288,7 +289,7 @@ describe('loadKubeconfig()', () => {
         'insecure-skip-tls-verify': true,
         'certificate-authority-data': base64(authority.pem),
       }),
-      message: /insecure-skip-tls-verify is set although/,
+      message: /insecure-skip-tls-verify is true although/,
     },
     {
       name: 'a flag that is text',
@@ -306,24 +307,24 @@ describe('loadKubeconfig()', () => {
       message: /holds no certificate/,
     },
     {
-      name: 'a PEM block cut off',
+      name: 'a PEM block that is cut off',
       text: config({ 'certificate-authority-data': base64(authority.pem.slice(0, 200)) }),
       message: /is not PEM/,
     },
     {
-      name: 'an authority file that is not there',
+      name: 'a missing authority file',
       text: config({ 'certificate-authority': 'gone.crt' }),
       message: /certificate-authority names \/.*gone\.crt, which cannot be read/,
     },
     {
       name: 'a certificate without a key',
       text: config({}, { 'client-certificate-data': base64(pair.cert) }),
-      message: /users\[0\]\.user lacks client-key/,
+      message: /users\[0\]\.user has no client-key for its certificate/,
     },
     {
       name: 'a key without a certificate',
       text: config({}, { 'client-key-data': base64(pair.key) }),
-      message: /lacks client-certificate/,
+      message: /has no client-certificate for its key/,
     },
     {
       name: 'a token that is a number',
@@ -356,6 +357,12 @@ describe('loadKubeconfig()', () => {
         ['a NUL in an argument', { ...aws, args: ['a\0b'] }, /exec holds a NUL character/],
       ] as const
     ).map(([name, exec, message]) => ({ name, text: config({}, { exec }), message })),
+    {
+      name: 'a key of a plugin that nodecertd does not know',
+      text: config({}, { exec: { ...aws, provideclusterinfo: true } }),
+      code: 'KUBECONFIG_UNSUPPORTED',
+      message: /exec\.provideclusterinfo is not a key that nodecertd knows/,
+    },
     {
       name: 'a plugin that needs a terminal',
       text: config({}, { exec: { ...aws, interactiveMode: 'Always' } }),
@@ -403,7 +410,7 @@ describe('loadKubeconfig()', () => {
     },
   ];
   for (const { name, text, code = 'KUBECONFIG_INVALID', message, remedy = /./ } of cases) {
-    it(`refuses ${name}, naming line and key`, async () => {
+    it(`refuses ${name} with line and key`, async () => {
       const failure = await failureOf(load(text));
       assert.equal(failure.code, code, describeError(failure));
       assert.match(failure.message, message);
@@ -434,7 +441,7 @@ describe('loadKubeconfig()', () => {
     assert.match(failure.remedy ?? '', /--kubeconfig.*--bootstrap-kubeconfig/);
   });
 
-  it('reports a missing file, a folder and a file without end as what they are', async () => {
+  it('reports a missing file, a folder and an endless file', async () => {
     const missing = await failureOf(loadKubeconfig('/does/not/exist'));
     assert.equal(missing.code, 'KUBECONFIG_MISSING');
     assert.equal(describeError(missing), 'kubeconfig /does/not/exist does not exist');
@@ -442,7 +449,7 @@ describe('loadKubeconfig()', () => {
     assert.equal((await failureOf(loadKubeconfig('/dev/zero'))).code, 'KUBECONFIG_INVALID');
   });
 
-  it('finds what the current context names, wherever and among whatever others it stands', async () => {
+  it('finds the entries of the current context among any others', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'kubeconfig');
     const name = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 });
@@ -468,7 +475,7 @@ describe('loadKubeconfig()', () => {
           users: users.map((name, index) => ({ name, user: { token: tokens[index] } })),
           contexts: contexts.map((name, index) => ({
             name,
-            // The others lead nowhere: whoever looks at them fails.
+            // Reading any other context fails.
             context: index === context ? { cluster: clusters[cluster], user: users[user] } : {},
           })),
           clusters: clusters.map((name, index) => ({
@@ -486,7 +493,7 @@ describe('loadKubeconfig()', () => {
     );
   });
 
-  it('turns any text into access or an AgentError, and never shows the token', async () => {
+  it('turns any text into access or an AgentError without the token', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'kubeconfig');
     const valid = config({}, { token: 'Hidden' });
@@ -512,7 +519,7 @@ describe('loadKubeconfig()', () => {
     );
   });
 
-  it('does not repeat a key that stands where the path of its file belongs', async () => {
+  it('does not repeat a key in place of the path of its file', async () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const pem = privateKey.export({ format: 'pem', type: 'pkcs8' });
     const certificate = { 'client-certificate-data': base64('') };
@@ -525,7 +532,7 @@ describe('loadKubeconfig()', () => {
     }
   });
 
-  it('survives aliases that expand without end', async () => {
+  it('refuses aliases and nesting without end', async () => {
     const bomb = ['a0: &a0 [x,x,x,x,x,x,x,x,x,x]'];
     for (let depth = 1; depth < 12; depth += 1) {
       bomb.push(
