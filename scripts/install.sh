@@ -49,5 +49,5 @@ put "$dist/share/zsh/site-functions/_nodecertd" "$zsh/_nodecertd"
 
 # In the same directories as here, so that links between the pages work.
 doc=$usr/share/doc/nodecertd
-for file in README.md docs/*.{md,svg} config/*.yaml config/grafana-dashboard.json systemd/*.{conf,service}; do put "$file" "$doc/$file"; done
+for file in README.md docs/*.{md,svg} config/*.{yaml,json} systemd/*.{conf,service}; do put "$file" "$doc/$file"; done
 for file in "$dist"/share/doc/*; do put "$file" "$doc/${file##*/}"; done
