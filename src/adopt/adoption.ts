@@ -4,56 +4,52 @@ import { second } from '../core/instant.ts';
 import type { DirectoryLock } from '../store/directory-lock.ts';
 import { lockDirectory } from '../store/directory-lock.ts';
 import type { Clock } from '../sys/clock.ts';
-import { planAdoption } from './adoption-plan.ts';
 import { applySteps, makePrivateDirectory } from './apply.ts';
-import type { AdoptionFacts } from './facts.ts';
+import type { AdoptionFacts, FactsRequest } from './facts.ts';
 import { adoptDirectory, gatherFacts } from './facts.ts';
 import type { Run } from './manifest.ts';
 import type { Note, Plan } from './plan.ts';
+import { planAdoption } from './plan-adoption.ts';
 import { completeRun, revertRuns, undoRun } from './revert.ts';
 import { planRevert } from './revert-plan.ts';
 import { readRuns, unfinishedRun } from './runs.ts';
-import type { Tree } from './tree.ts';
 
-export interface AdoptionRequest {
-  readonly tree: Tree;
+export interface AdoptionRequest extends Omit<FactsRequest, 'now'> {
   readonly config: AgentConfig;
-  /** Of the node; absent when it is not known, as that of an image. */
-  readonly hostName?: string | undefined;
   readonly clock: Clock;
   readonly version: string;
   readonly signal: AbortSignal;
 }
 
-/** What was done, and how to undo just that. */
+/** A plan, and the run that carried it out. */
 export interface Done {
   readonly plan: Plan;
-  /** Absent when no file had to be changed, or none may be. */
+  /** Absent when no file was changed. */
   readonly run?: Run;
 }
 
-/** What `adopt` would do now. Changes nothing. */
+/** The plan of `adopt`. Changes nothing. */
 export async function previewAdoption(request: AdoptionRequest): Promise<Plan> {
   const facts = await factsNow(request);
-  return withCutShort(planAdoption(facts), facts);
+  return withInterrupted(planAdoption(facts), facts);
 }
 
-/** What `adopt --revert` would do now. Changes nothing. */
+/** The plan of `adopt --revert`. Changes nothing. */
 export async function previewRevert(request: AdoptionRequest): Promise<Plan> {
   const facts = await factsNow(request);
-  return withCutShort(await planRevert(request.tree, facts), facts);
+  return withInterrupted(await planRevert(request.tree, facts), facts);
 }
 
 /**
- * Brings an earlier run to its end, plans anew and makes the changes, all or none.
- * @throws AgentError as applySteps; STORE_LOCKED while another is at work
+ * Completes an interrupted run, plans again, and makes all changes or none.
+ * @throws AgentError as applySteps; STORE_LOCKED while another run is at work
  */
 export async function adopt(request: AdoptionRequest): Promise<Done> {
   const { tree, config, clock, version } = request;
   const directory = await adoptDirectory(tree, config);
   const preview = await factsNow(request);
   if (preview.runs.standing.length + preview.runs.done.length === 0) {
-    // What is refused, or has nothing to do, leaves no trace, not even a folder.
+    // A run that is refused, or has nothing to do, leaves no trace: not even a folder.
     const plan = planAdoption(preview);
     if (plan.obstacles.length > 0 || plan.steps.length === 0) return { plan };
   }
@@ -93,20 +89,15 @@ export async function revert(
   return { plan };
 }
 
-/** Takes one run back, for a kubelet that did not start with it. @throws AgentError FILE_CHANGED, STORE_* */
+/** Reverts one run, after which the kubelet did not start. @throws AgentError FILE_CHANGED, STORE_* */
 export async function undo({ tree, config }: AdoptionRequest, run: Run): Promise<void> {
   const directory = await adoptDirectory(tree, config);
   await using _ = await lock(directory);
   await undoRun({ tree, directory, run });
 }
 
-async function factsNow({
-  tree,
-  config,
-  hostName,
-  clock,
-}: AdoptionRequest): Promise<AdoptionFacts> {
-  return gatherFacts({ tree, config, hostName, now: clock.now() });
+async function factsNow(request: AdoptionRequest): Promise<AdoptionFacts> {
+  return gatherFacts({ ...request, now: request.clock.now() });
 }
 
 async function lock(directory: string): Promise<DirectoryLock> {
@@ -115,52 +106,51 @@ async function lock(directory: string): Promise<DirectoryLock> {
     return await lockDirectory(directory);
   } catch (error) {
     if (!hasCode(error, 'STORE_LOCKED')) throw error;
-    throw new AgentError('STORE_LOCKED', 'another nodecertd adopt is at work', {
-      remedy: 'Wait until it is done',
+    throw new AgentError('STORE_LOCKED', 'another nodecertd adopt is running', {
+      remedy: 'Wait until it has finished, and run this again',
     });
   }
 }
 
-function withCutShort(plan: Plan, { runs }: AdoptionFacts): Plan {
+function withInterrupted(plan: Plan, { runs }: AdoptionFacts): Plan {
   const run = unfinishedRun(runs);
   if (run === undefined) return plan;
   const note: Note = {
     id: 'cut-short',
-    what: `an earlier run, begun at ${run.manifest.startedAt}, was cut short`,
+    what: `an earlier run, started at ${run.manifest.startedAt}, was interrupted`,
     remedy:
-      'nodecertd adopt --yes begins anew, nodecertd adopt --revert --yes puts everything back',
+      'nodecertd adopt --yes completes or repeats it, nodecertd adopt --revert --yes reverts it',
   };
   return { ...plan, notes: [note, ...plan.notes] };
 }
 
-/** A kubelet that rotates just now has no link for a moment: it is given this long. */
-const patience = 2 * second;
-const pause = second / 10;
+/** While a kubelet rotates, its link is missing for a moment. */
+const verifyTimeout = 2 * second;
+const verifyInterval = second / 10;
 
-/** Looks once more, as if for the first time: whatever somebody else did meanwhile shows here. */
+/** Reads all files again, so that a change by another program is noticed. */
 async function verify(request: AdoptionRequest, before: AdoptionFacts): Promise<void> {
   const { clock, signal } = request;
-  for (let waited = 0; ; waited += pause) {
-    const trouble = troubleOf(await factsNow(request), before);
-    if (trouble === undefined) return;
-    if (waited >= patience) {
-      throw new AgentError('FILE_CHANGED', `what was written did not last: ${trouble}`, {
-        remedy: 'See who else works on these files, and run this again',
+  for (let waited = 0; ; waited += verifyInterval) {
+    const problem = problemOf(await factsNow(request), before);
+    if (problem === undefined) return;
+    if (waited >= verifyTimeout) {
+      throw new AgentError('FILE_CHANGED', `another program changed the files: ${problem}`, {
+        remedy: 'Stop the program that writes these files, and run this again',
       });
     }
-    await clock.sleep(pause, signal);
+    await clock.sleep(verifyInterval, signal);
   }
 }
 
-function troubleOf(facts: AdoptionFacts, before: AdoptionFacts): string | undefined {
+function problemOf(facts: AdoptionFacts, before: AdoptionFacts): string | undefined {
   const { steps, obstacles } = planAdoption(facts);
   const [step] = steps;
   const [obstacle] = obstacles;
   if (obstacle !== undefined) return obstacle.what;
   if (step !== undefined) return `${step.file} is not as it was written`;
-  for (const name of ['client', 'serving'] as const) {
-    const gone = before[name]?.pair !== undefined && facts[name]?.pair === undefined;
-    if (gone) return `${facts[name]?.link ?? name} is gone`;
-  }
-  return undefined;
+  const lost = (['client', 'serving'] as const).find(
+    (name) => before[name]?.pair !== undefined && facts[name]?.pair === undefined,
+  );
+  return lost === undefined ? undefined : `${facts[lost]?.link ?? lost} is missing`;
 }

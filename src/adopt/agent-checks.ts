@@ -1,21 +1,22 @@
 import { join } from 'node:path';
 import type { AdoptionFacts } from './facts.ts';
-import type { Note, Obstacle, PlanPart } from './plan.ts';
+import type { Note, Obstacle } from './plan.ts';
 
-/** Whether the agent's configuration is about the certificates of this very kubelet. */
-export function checkAgent(facts: AdoptionFacts): PlanPart {
-  return {
-    obstacles: [...checkKept(facts), ...checkName(facts), ...checkPlaces(facts)],
-    notes: [...checkBootstrap(facts), ...checkWatched(facts), ...checkAgentRuns(facts)],
-  };
+/** Refuses when the agent's configuration is not about the certificates of this kubelet. */
+export function agentObstacles(facts: AdoptionFacts): Obstacle[] {
+  return [...checkKept(facts), ...checkName(facts), ...checkPaths(facts)];
 }
 
-function checkKept({ wanted }: AdoptionFacts): Obstacle[] {
-  if (wanted.client !== undefined || wanted.serving !== undefined) return [];
+export function agentNotes(facts: AdoptionFacts): Note[] {
+  return [...checkBootstrap(facts), ...checkObservedPaths(facts), ...checkAgentRuns(facts)];
+}
+
+function checkKept({ targets }: AdoptionFacts): Obstacle[] {
+  if (targets.client !== undefined || targets.serving !== undefined) return [];
   return [
     {
       id: 'nothing-kept',
-      what: 'the configuration of nodecertd names no certificate of the kubelet',
+      what: 'the configuration of nodecertd has no certificate of the kubelet',
       remedy: 'Add certificates with the profiles kubelet-client and kubelet-serving',
     },
   ];
@@ -27,33 +28,33 @@ function checkName({ config, paths }: AdoptionFacts): Obstacle[] {
   return [
     {
       id: 'node-name',
-      what: `the kubelet calls its node ${nodeName}, nodecertd calls it ${config.nodeName}`,
-      why: 'Certificates are issued for one name, and a node may ask for its own only',
+      what: `the node name of the kubelet is ${nodeName}, that of nodecertd is ${config.nodeName}`,
+      why: 'A certificate is issued for one name, and a node may request its own name only',
       remedy: `Set nodeName: ${nodeName} in the configuration of nodecertd (--hostname-override)`,
     },
   ];
 }
 
-function checkPlaces({ config, paths, wanted }: AdoptionFacts): Obstacle[] {
+function checkPaths({ config, paths, targets }: AdoptionFacts): Obstacle[] {
   const obstacles: Obstacle[] = [];
   const { certificateDirectory, kubeconfig } = paths;
   if (differ(certificateDirectory, config.certificateDirectory)) {
     obstacles.push({
       id: 'certificate-directory',
-      what: `the kubelet keeps its pairs in ${certificateDirectory}, nodecertd in ${config.certificateDirectory}`,
-      why: 'nodecertd would ask for new ones instead of taking over those that are there',
+      what: `the kubelet stores its certificates in ${certificateDirectory}, nodecertd in ${config.certificateDirectory}`,
+      why: 'nodecertd would request new certificates instead of using the existing ones',
       remedy: `Set certificateDirectory: ${certificateDirectory} in the configuration of nodecertd (--cert-dir)`,
     });
   }
   if (
-    wanted.client !== undefined &&
+    targets.client !== undefined &&
     kubeconfig !== undefined &&
     differ(kubeconfig, config.kubeconfig)
   ) {
     obstacles.push({
       id: 'kubeconfig-path',
-      what: `the kubelet uses ${kubeconfig}, nodecertd ${config.kubeconfig}`,
-      why: 'After a bootstrap nodecertd writes its own, and the kubelet does not learn of it',
+      what: `the kubelet uses the kubeconfig ${kubeconfig}, nodecertd uses ${config.kubeconfig}`,
+      why: 'After a bootstrap nodecertd writes a kubeconfig that the kubelet would not read',
       remedy: `Set kubeconfig: ${kubeconfig} in the configuration of nodecertd (--kubeconfig)`,
     });
   }
@@ -64,21 +65,21 @@ function differ(left: string, right: string): boolean {
   return join(left, '.') !== join(right, '.');
 }
 
-function checkBootstrap({ config, paths, wanted }: AdoptionFacts): Note[] {
+function checkBootstrap({ config, paths, targets }: AdoptionFacts): Note[] {
   const { bootstrapKubeconfig } = paths;
-  if (wanted.client === undefined || bootstrapKubeconfig === undefined) return [];
+  if (targets.client === undefined || bootstrapKubeconfig === undefined) return [];
   if (config.bootstrapKubeconfig === bootstrapKubeconfig) return [];
   return [
     {
       id: 'bootstrap-kubeconfig',
-      what: `the kubelet bootstraps with ${bootstrapKubeconfig}, nodecertd ${config.bootstrapKubeconfig === undefined ? 'with none' : `with ${config.bootstrapKubeconfig}`}`,
-      why: 'A node whose certificate has expired gets a new one in no other way',
+      what: `the kubelet bootstraps with ${bootstrapKubeconfig}, nodecertd with ${config.bootstrapKubeconfig ?? 'no bootstrap kubeconfig'}`,
+      why: 'Without it a node whose certificate has expired cannot get a new one',
       remedy: `Set bootstrapKubeconfig: ${bootstrapKubeconfig} in the configuration of nodecertd`,
     },
   ];
 }
 
-function checkWatched({ config, paths, kubelet }: AdoptionFacts): Note[] {
+function checkObservedPaths({ config, paths, kubelet }: AdoptionFacts): Note[] {
   if (kubelet.source === 'unknown') return [];
   const { configFile, configDirectory, certificateDirectory } = config.kubelet;
   const sameFile = paths.configFile === undefined || !differ(paths.configFile, configFile);
@@ -93,7 +94,7 @@ function checkWatched({ config, paths, kubelet }: AdoptionFacts): Note[] {
   return [
     {
       id: 'kubelet-config-path',
-      what: 'nodecertd looks elsewhere for what the kubelet goes by, and would not notice that it rotates again',
+      what: 'nodecertd reads other configuration files than the kubelet, so it would not notice when the kubelet rotates its certificates again',
       remedy: `Set in the configuration of nodecertd: kubelet: { ${keys.join(', ')} }`,
     },
   ];
@@ -104,7 +105,7 @@ function checkAgentRuns({ live, agentPid, config }: AdoptionFacts): Note[] {
   return [
     {
       id: 'agent-not-running',
-      what: `no nodecertd works on ${config.certificateDirectory}: nobody renews once the kubelet does not`,
+      what: `nodecertd does not run on ${config.certificateDirectory}, so no certificate is renewed after the adoption`,
       remedy: 'systemctl enable --now nodecertd',
     },
   ];

@@ -4,32 +4,33 @@ import { AgentError, describeError, hasErrno } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { makeDirectory, syncDirectory } from '../store/atomic-file.ts';
 import { attempt } from '../sys/file-error.ts';
-import { copyContent, digestOf, putContent, readContent } from './file-content.ts';
+import { copyContent, digestOf, replaceContent, readContent } from './file-content.ts';
 import type { FileContent } from './file-content.ts';
 import type { FileChange, Manifest, Run } from './manifest.ts';
 import { writeManifest } from './manifest.ts';
 import type { Step } from './plan.ts';
-import { examineAll, putBack, requireOurs } from './restore.ts';
+import { inspectFiles, requireOurs, restoreFiles } from './restore.ts';
 import { restorations, sweep } from './runs.ts';
-import type { Tree } from './tree.ts';
+import type { Tree } from '../sys/tree.ts';
 
 export interface ApplyRequest {
   readonly tree: Tree;
-  /** `<stateDirectory>/adopt`, as this program opens it. */
+  /** The folder of all runs, as this program opens it. */
   readonly directory: string;
   readonly steps: readonly Step[];
   readonly sequence: number;
   readonly version: string;
   readonly now: () => Instant;
-  /** Looks at what came of it; what it throws puts everything back. */
+  /** Checks the result; an error that it throws undoes all changes. */
   readonly verify: () => Promise<void>;
 }
 
 /**
- * Makes all changes or none. Copies and record are on the disk before the first change, so
- * that whoever comes after a crash can put back or go on; a failure puts back what was done.
- * @throws AgentError FILE_CHANGED when a file is not what the plan was made for, STORE_*,
- * and whatever `verify` throws
+ * Makes all changes or none. The copies and the manifest are on the disk before the first
+ * change, so the next run can undo or complete this one after a crash. An error undoes the
+ * changes made so far.
+ * @throws AgentError FILE_CHANGED when a file differs from the plan, STORE_*, and the errors
+ * of `verify`
  */
 export async function applySteps(request: ApplyRequest): Promise<Run> {
   const changes: PreparedChange[] = [];
@@ -41,7 +42,7 @@ export async function applySteps(request: ApplyRequest): Promise<Run> {
       const { path, physical, before, after } = change;
       requireUnchanged(path, (await readContent(physical))?.bytes, before?.bytes);
       begun.push(...run.manifest.changes.slice(index, index + 1));
-      await putContent(physical, after);
+      await replaceContent(physical, after);
     }
     await request.verify();
     const finishedAt = timeOf(request.now());
@@ -52,7 +53,7 @@ export async function applySteps(request: ApplyRequest): Promise<Run> {
     const { folder, manifest } = run;
     await rollBack(request, { folder, manifest: { ...manifest, changes: begun } }, error);
     throw error instanceof AgentError
-      ? error.withMessage(`${error.message}; everything is as it was before`)
+      ? error.withMessage(`${error.message}; no file is changed`)
       : error;
   }
 }
@@ -83,12 +84,12 @@ function requireUnchanged(
 ): void {
   if (found === undefined && planned === undefined) return;
   if (found !== undefined && planned !== undefined && Buffer.compare(found, planned) === 0) return;
-  throw new AgentError('FILE_CHANGED', `${file} was changed while this was at work on it`, {
-    remedy: 'Run it again: what is there now is looked at anew',
+  throw new AgentError('FILE_CHANGED', `${file} was changed by another program during this run`, {
+    remedy: 'Run this again: it reads the file again',
   });
 }
 
-/** Copies first, then the record that names them. */
+/** Writes the copies, then the manifest that names them. */
 async function recordRun(request: ApplyRequest, prepared: readonly PreparedChange[]): Promise<Run> {
   const folder = await makeFolder(request);
   try {
@@ -113,7 +114,7 @@ async function recordRun(request: ApplyRequest, prepared: readonly PreparedChang
   }
 }
 
-/** `20261122T190500Z`; of two in a second the later one gets a number. */
+/** Named by the time, as in `20261122T190500Z`, with a number for a second run in the same second. */
 async function makeFolder({ directory, now }: ApplyRequest): Promise<string> {
   await makePrivateDirectory(directory);
   const stamp = timeOf(now()).replace(/\.\d+|[-:]/g, '');
@@ -130,7 +131,7 @@ async function makeFolder({ directory, now }: ApplyRequest): Promise<string> {
   }
 }
 
-/** For root alone: the copies are of files with keys. */
+/** Readable by root alone, because the copies may hold keys. */
 export async function makePrivateDirectory(directory: string): Promise<void> {
   await makeDirectory(dirname(directory));
   await attempt('create the directory', directory, async () => {
@@ -141,7 +142,7 @@ export async function makePrivateDirectory(directory: string): Promise<void> {
   await syncDirectory(dirname(directory));
 }
 
-/** The copy stands where the file does, below the folder of the run. */
+/** The copy has the path of the file, below the folder of the run. */
 async function copied(folder: string, change: PreparedChange): Promise<FileChange> {
   const { path, before, after } = change;
   if (before === undefined) return { path, existed: false, after: after.state };
@@ -153,26 +154,26 @@ async function copied(folder: string, change: PreparedChange): Promise<FileChang
   return { path, existed: true, before: before.state, after: after.state, backup };
 }
 
-/** @throws AgentError that tells both what failed and that not all could be put back */
+/** @throws AgentError with both errors, when a file cannot be restored */
 async function rollBack(request: ApplyRequest, run: Run, cause: unknown): Promise<void> {
   try {
-    const files = await examineAll(request.tree, restorations([run]));
+    const files = await inspectFiles(request.tree, restorations([run]));
     requireOurs(files);
-    await putBack(files);
+    await restoreFiles(files);
     await sweep(request.directory, [run.folder]);
   } catch (error) {
     throw new AgentError(
       'STORE_IO',
-      `${describeError(cause)}; and what was changed until then could not all be put back: ${describeError(error)}`,
+      `${describeError(cause)}; then a changed file could not be restored: ${describeError(error)}`,
       {
         cause,
-        remedy: `nodecertd adopt --revert --yes, once that is mended; the copies are in ${basename(run.folder)} of ${request.directory}`,
+        remedy: `Fix the second error, then run nodecertd adopt --revert --yes; the copies are in ${join(request.directory, basename(run.folder))}`,
       },
     );
   }
 }
 
-/** With the hundredths that tell whether a kubelet was started before or after. */
+/** With milliseconds, which decide whether a kubelet was started before or after. */
 function timeOf(now: Instant): string {
   return new Date(now).toISOString();
 }

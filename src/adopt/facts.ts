@@ -8,48 +8,59 @@ import { lockHolder } from '../doctor/agent.ts';
 import { inspectBootstrap } from '../doctor/bootstrap.ts';
 import type { KubeletLayers } from '../kubelet/configuration.ts';
 import { readKubeletLayers } from '../kubelet/configuration.ts';
+import type { KubeletFlag, SettingKey } from '../kubelet/flags.ts';
+import {
+  defaultCertificateDirectory,
+  flagNamed,
+  flagValue,
+  flaggedPath,
+  settingFlags,
+} from '../kubelet/flags.ts';
+import type { KubeletStart } from '../kubelet/start.ts';
+import { flagLines } from '../kubelet/start.ts';
 import { loadPair } from '../store/pair-file.ts';
 import { updatedLink } from '../store/pair-names.ts';
 import { unlessMissing } from '../sys/file-error.ts';
+import type { Tree } from '../sys/tree.ts';
 import type { KubeconfigFacts } from './kubeconfig-facts.ts';
 import { readKubeconfigFacts } from './kubeconfig-facts.ts';
-import { flagNamed } from '../kubelet/flags.ts';
-import { findKubelets } from '../kubelet/process.ts';
-import type { KubeletStart } from './kubelet-start.ts';
-import { findKubeletStart, flaggedPath } from './kubelet-start.ts';
 import type { Runs } from './runs.ts';
 import { readRuns } from './runs.ts';
-import type { Tree } from './tree.ts';
-import type { KeptPair, Wanted } from './wanted.ts';
-import { wantedOf } from './wanted.ts';
+import type { KeptPair, Targets } from './targets.ts';
+import { targetsOf } from './targets.ts';
 
-/** Everything that the plan is made of: what is on the node, and what the agent is told. */
+/** Everything that a plan is made from: the state of the node, and the agent's configuration. */
 export interface AdoptionFacts {
   readonly now: Instant;
-  /** This machine, and not the image of another. */
+  /** True for this machine, false for an image. */
   readonly live: boolean;
   readonly config: AgentConfig;
-  readonly wanted: Wanted;
+  readonly targets: Targets;
   readonly kubelet: KubeletStart;
+  readonly overriding: readonly OverridingFlag[];
   readonly paths: KubeletPaths;
   readonly configuration:
     | ({ readonly kind: 'read' } & KubeletLayers)
     | { readonly kind: 'invalid'; readonly failure: Failure };
-  /** What stands in the place of the folder for drop-ins; absent when the kubelet is given none. */
+  /** What is at the path of --config-dir; absent when the kubelet is started without it. */
   readonly dropInFolder?: 'missing' | 'link' | 'directory' | 'other';
-  /** The texts of files that may have to be edited. */
-  readonly texts: ReadonlyMap<string, string>;
   readonly kubeconfig: KubeconfigFacts;
-  readonly client?: PairLook;
-  readonly serving?: PairLook;
-  /** The bootstrap kubeconfig of the agent loads, and its credential has not expired as far as it tells. */
+  readonly client?: PairState;
+  readonly serving?: PairState;
+  /** The agent's bootstrap kubeconfig loads, and no expiry in it has passed. */
   readonly canBootstrap: boolean;
-  /** The agent that works on the certificate directory. */
+  /** The agent that holds the lock of the certificate directory. */
   readonly agentPid?: number;
   readonly runs: Runs;
 }
 
-/** Where the kubelet looks. Without its command line: where the agent's configuration says. */
+/** A flag that contradicts a target setting: the kubelet obeys the flag, not its files. */
+export interface OverridingFlag extends KubeletFlag {
+  /** Where it is written, such as `line 3 of /etc/default/kubelet`; empty when that was not found. */
+  readonly lines: readonly string[];
+}
+
+/** The paths of the kubelet, or of the agent's configuration when the command line is unknown. */
 export interface KubeletPaths {
   readonly configFile?: string;
   readonly configDirectory?: string;
@@ -57,62 +68,63 @@ export interface KubeletPaths {
   readonly kubeconfig?: string;
   readonly bootstrapKubeconfig?: string;
   readonly certificateDirectory: string;
-  /** Absent when neither a flag nor the host name tells. */
+  /** Absent when neither a flag nor the host name tells it. */
   readonly nodeName?: string;
 }
 
-/** What stands behind one `-current.pem`. */
-export interface PairLook extends KeptPair {
+/** The pair behind one `-current.pem`. */
+export interface PairState extends KeptPair {
   readonly pair?: PairFacts;
   readonly failure?: Failure;
-  /** The kubelet has removed its link, and not yet moved the new one there. */
+  /** The kubelet has removed its link and not yet renamed the new one. */
   readonly halfDone: boolean;
 }
 
 export interface FactsRequest {
   readonly tree: Tree;
   readonly config: AgentConfig;
-  /** Of the node; absent when it is not known, as that of an image. */
+  /** How the kubelet is started: found on this machine, unknown for an image. */
+  readonly findKubelet: () => Promise<KubeletStart>;
+  /** The host name of the node; absent for an image without one. */
   readonly hostName?: string | undefined;
   readonly now: Instant;
 }
 
-/** @throws AgentError for whatever keeps this user from looking */
+/** @throws AgentError when a file or folder cannot be read */
 export async function gatherFacts(request: FactsRequest): Promise<AdoptionFacts> {
-  const { tree, config, hostName, now } = request;
+  const { tree, config, now } = request;
   const live = tree.isMachine;
-  const wanted = wantedOf(config);
-  const kubelet = await findKubeletStart(tree, live ? await findKubelets(now) : []);
-  const paths = kubeletPaths({ kubelet, config, hostName });
+  const targets = targetsOf(config);
+  const kubelet = await request.findKubelet();
+  const paths = kubeletPaths(kubelet, request);
   const { configDirectory } = paths;
-  const configuration = await readConfiguration(tree, paths);
-  const kubeconfig = await readKubeconfigFacts(tree, {
-    file: paths.kubeconfig ?? config.kubeconfig,
-    link: wanted.client?.link,
-  });
+  const kubeconfigFile = paths.kubeconfig ?? config.kubeconfig;
   const agentPid = live ? await lockHolder(config) : undefined;
   return {
     now,
     live,
     config,
-    wanted,
+    targets,
     kubelet,
+    overriding: await overridingFlags(kubelet, targets),
     paths,
-    configuration,
+    configuration: await readConfiguration(tree, paths),
     ...(configDirectory !== undefined && {
       dropInFolder: await folderKind(tree, configDirectory),
     }),
-    texts: await textsOf(tree, { kubelet, configuration }),
-    kubeconfig,
-    ...(wanted.client && { client: await lookAtPair(tree, wanted.client) }),
-    ...(wanted.serving && { serving: await lookAtPair(tree, wanted.serving) }),
+    kubeconfig: await readKubeconfigFacts(tree, {
+      file: kubeconfigFile,
+      link: targets.client?.link,
+    }),
+    ...(targets.client && { client: await readPair(tree, targets.client) }),
+    ...(targets.serving && { serving: await readPair(tree, targets.serving) }),
     canBootstrap: live && (await canBootstrap(config, now)),
     ...(agentPid !== undefined && { agentPid }),
     runs: await readRuns(await adoptDirectory(tree, config)),
   };
 }
 
-/** Where the copies and records of all runs are, as this program opens it. */
+/** The folder of all copies and manifests, as this program opens it. */
 export async function adoptDirectory(
   tree: Tree,
   { stateDirectory }: Pick<AgentConfig, 'stateDirectory'>,
@@ -120,38 +132,56 @@ export async function adoptDirectory(
   return join((await tree.locate(stateDirectory)).physical, 'adopt');
 }
 
-/** The kubelet's own default (cmd/kubelet/app/options, NewKubeletFlags). */
-const usualDirectory = '/var/lib/kubelet/pki';
+/** True for a pair with which the node can authenticate now. */
+export function isUsable({ pair, spec }: PairState, now: Instant): boolean {
+  if (pair === undefined || pair.selfSigned) return false;
+  const { commonName } = pair.subject;
+  return commonName === spec.subject.commonName && pair.notBefore <= now && now < pair.notAfter;
+}
 
-function kubeletPaths({
-  kubelet,
-  config,
-  hostName,
-}: {
-  readonly kubelet: KubeletStart;
-  readonly config: AgentConfig;
-  readonly hostName: string | undefined;
-}): KubeletPaths {
+/** Includes flags that a later one overrides: they count again once the later one is removed. */
+async function overridingFlags(
+  { flags, files }: KubeletStart,
+  { settings }: Targets,
+): Promise<OverridingFlag[]> {
+  const keys = Object.keys(settingFlags) as SettingKey[];
+  const contrary = keys.flatMap((key) =>
+    flags.filter(
+      (flag) =>
+        settings.has(key) &&
+        flag.name === settingFlags[key] &&
+        flagValue(flag) !== settings.get(key),
+    ),
+  );
+  return Promise.all(
+    contrary.map(async (flag) => ({ ...flag, lines: await flagLines(files, flag.name) })),
+  );
+}
+
+function kubeletPaths(
+  kubelet: KubeletStart,
+  { tree, config, hostName }: FactsRequest,
+): KubeletPaths {
   if (kubelet.source === 'unknown') {
     const { kubeconfig, nodeName } = config;
     const { deferToKubelet: _, ...paths } = config.kubelet;
-    return { ...paths, kubeconfig, nodeName };
+    const isNameKnown = tree.isMachine || hostName !== undefined;
+    return { ...paths, kubeconfig, ...(isNameKnown && { nodeName }) };
   }
-  const at = (name: Parameters<typeof flaggedPath>[1]): string | undefined =>
-    flaggedPath(kubelet, name);
-  // As component-helpers' GetHostname has it.
-  const override = flagNamed(kubelet.flags, 'hostname-override')?.value;
-  const nodeName = (override === '' ? undefined : override) ?? hostName;
+  // As component-helpers' GetHostname does it.
+  const nodeName = (flagNamed(kubelet.flags, 'hostname-override')?.value || hostName)
+    ?.trim()
+    .toLowerCase();
   const found = {
-    configFile: at('config'),
-    configDirectory: at('config-dir'),
-    kubeconfig: at('kubeconfig'),
-    bootstrapKubeconfig: at('bootstrap-kubeconfig'),
-    nodeName: nodeName?.trim().toLowerCase(),
+    configFile: flaggedPath(kubelet, 'config'),
+    configDirectory: flaggedPath(kubelet, 'config-dir'),
+    kubeconfig: flaggedPath(kubelet, 'kubeconfig'),
+    bootstrapKubeconfig: flaggedPath(kubelet, 'bootstrap-kubeconfig'),
+    nodeName,
   };
   const given = Object.entries(found).filter(([, value]) => value !== undefined);
   return {
-    certificateDirectory: at('cert-dir') ?? usualDirectory,
+    certificateDirectory: flaggedPath(kubelet, 'cert-dir') ?? defaultCertificateDirectory,
     ...(Object.fromEntries(given) as Partial<KubeletPaths>),
   };
 }
@@ -161,20 +191,20 @@ async function readConfiguration(
   { configFile, configDirectory }: KubeletPaths,
 ): Promise<AdoptionFacts['configuration']> {
   const locate = async (path: string): Promise<string> => (await tree.locate(path)).physical;
+  // For a kubelet without --config, a path that never exists.
+  const files = {
+    configFile: configFile ?? '/dev/null/none',
+    ...(configDirectory && { configDirectory }),
+  };
   try {
-    const layers = await readKubeletLayers(
-      // A kubelet without a file has none that could be missing.
-      { configFile: configFile ?? '/dev/null/none', ...(configDirectory && { configDirectory }) },
-      locate,
-    );
-    return { kind: 'read', ...layers };
+    return { kind: 'read', ...(await readKubeletLayers(files, locate)) };
   } catch (error) {
     if (!hasCode(error, 'CONFIG_INVALID')) throw error;
     return { kind: 'invalid', failure: toFailure(error) };
   }
 }
 
-/** filepath.WalkDir does not follow a link, but for a slash at its end. */
+/** filepath.WalkDir follows a link only when the path ends in a slash. */
 async function folderKind(
   tree: Tree,
   path: string,
@@ -182,24 +212,7 @@ async function folderKind(
   return path.endsWith('/') ? tree.kindOf((await tree.locate(path)).path) : tree.kindOf(path);
 }
 
-async function textsOf(
-  tree: Tree,
-  { kubelet, configuration }: Pick<AdoptionFacts, 'kubelet' | 'configuration'>,
-): Promise<ReadonlyMap<string, string>> {
-  const origins = kubelet.flags.flatMap(({ words }) => words.map(({ origin }) => origin));
-  const environment = origins.flatMap((origin) =>
-    origin.kind === 'variable' && origin.plainFile ? [origin.file] : [],
-  );
-  const layers =
-    configuration.kind === 'read' ? [configuration.main, ...configuration.dropIns] : [];
-  const files = new Set([...environment, ...layers.flatMap((layer) => layer?.file ?? [])]);
-  const texts = await Promise.all(
-    [...files].map(async (file) => [file, await tree.readText(file)] as const),
-  );
-  return new Map(texts.flatMap(([file, text]) => (text === undefined ? [] : [[file, text]])));
-}
-
-async function lookAtPair(tree: Tree, kept: KeptPair): Promise<PairLook> {
+async function readPair(tree: Tree, kept: KeptPair): Promise<PairState> {
   const { link, spec } = kept;
   const updated = join(dirname(link), updatedLink(spec.name));
   const halfDone =

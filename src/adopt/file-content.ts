@@ -7,7 +7,7 @@ import { putFile, syncDirectory, writeNewFile } from '../store/atomic-file.ts';
 import { attempt, unlessMissing } from '../sys/file-error.ts';
 import type { FileState } from './manifest.ts';
 
-/** A file as a whole: what it says, whose it is and who may read it. */
+/** The content, owner and mode of a file. */
 export interface FileContent {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly state: FileState;
@@ -15,7 +15,7 @@ export interface FileContent {
 
 const largestFile = 1024 * 1024;
 
-/** Undefined where there is no file. @throws AgentError STORE_PERMISSIONS, STORE_IO */
+/** Undefined when there is no file. @throws AgentError STORE_PERMISSIONS, STORE_IO */
 export async function readContent(path: string): Promise<FileContent | undefined> {
   return unlessMissing(() =>
     attempt('read', path, async () => {
@@ -31,29 +31,29 @@ export function digestOf(bytes: Uint8Array): string {
 }
 
 /**
- * Puts a file in the place of another at once, with owner and mode, and lasting.
+ * Replaces a file atomically, with owner and mode, and syncs it.
  * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO, with nothing changed
  */
-export async function putContent(path: string, { bytes, state }: FileContent): Promise<void> {
+export async function replaceContent(path: string, { bytes, state }: FileContent): Promise<void> {
   const mode = Number.parseInt(state.mode, 8);
-  await putFile(path, { bytes, mode, check: (temporary) => giveTo(temporary, state) });
+  await putFile(path, { bytes, mode, check: (temporary) => changeOwner(temporary, state) });
   await syncDirectory(dirname(path));
 }
 
-/** A copy beside nothing else, with owner and mode of the original. @throws AgentError as putContent */
+/** Writes a new file with the owner and mode of the original. @throws AgentError as replaceContent */
 export async function copyContent(path: string, { bytes, state }: FileContent): Promise<void> {
   await writeNewFile(path, bytes, Number.parseInt(state.mode, 8));
-  await giveTo(path, state);
+  await changeOwner(path, state);
 }
 
-/** Lasting; nothing to do where there is no file. */
+/** Synced when it settles. */
 export async function removeContent(path: string): Promise<void> {
   await unlessMissing(() => attempt('remove', path, () => unlink(path)));
   await syncDirectory(dirname(path));
 }
 
-/** Only root may give files away, and has to only where they are another's. */
-async function giveTo(path: string, { uid, gid }: FileState): Promise<void> {
+/** Only root may change an owner, so a file that has the right one is left alone. */
+async function changeOwner(path: string, { uid, gid }: FileState): Promise<void> {
   if (uid === process.geteuid?.() && gid === process.getegid?.()) return;
   await attempt('change the owner of', path, () => chown(path, uid, gid));
 }

@@ -1,66 +1,61 @@
-import { dirname, resolve } from 'node:path';
-import * as v from 'valibot';
 import type { Failure } from '../core/errors.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
-import type { KeyPath } from '../kube/kubeconfig-document.ts';
+import { followsLink } from '../doctor/kubeconfig-state.ts';
 import { KubeconfigDocument } from '../kube/kubeconfig-document.ts';
-import { currentUser } from '../kube/kubeconfig.ts';
-import type { Tree } from './tree.ts';
+import { kubeconfigUser } from '../kube/kubeconfig-user.ts';
+import { currentUser, loadDocument } from '../kube/kubeconfig.ts';
+import { tlsContext } from '../kube/tls-context.ts';
+import type { Tree } from '../sys/tree.ts';
+import type { KeyPath } from './yaml-edit.ts';
+import { editYaml } from './yaml-edit.ts';
 
-/** The kubeconfig of a kubelet, as far as its user is concerned. */
+/** The kubeconfig of the kubelet, before and after the adoption. */
 export type KubeconfigFacts =
   | { readonly kind: 'missing'; readonly file: string }
   | { readonly kind: 'invalid'; readonly file: string; readonly failure: Failure }
   | ({ readonly kind: 'read'; readonly file: string } & KubeconfigContent);
 
 export interface KubeconfigContent {
-  /** Holds whatever the file holds: keys and tokens too. */
+  /** Holds keys and tokens when the file does. */
   readonly text: string;
-  /** Where the entry of the user stands. */
-  readonly at: KeyPath;
   /** How the user authenticates, in words. */
   readonly found: string;
-  /** The client certificate, named or embedded; false for tokens, plug-ins and the like alone. */
+  /** The client certificate, named or embedded; false for a user with a token or plug-in alone. */
   readonly hasCertificate: boolean;
-  /** Certificate and key are both taken from the link to the pair that is kept. */
+  /** Certificate and key are both read through the link to the pair that is kept. */
   readonly follows: boolean;
+  /** The text that reads both through the link; absent when the file cannot be edited. */
+  readonly adopted?: string;
+  /** Why nodecertd cannot use the adopted text itself. */
+  readonly failure?: Failure;
 }
-
-const text = v.nullish(v.string());
-
-const userSchema = v.object({
-  'client-certificate': text,
-  'client-certificate-data': text,
-  'client-key': text,
-  'client-key-data': text,
-});
 
 /** @throws AgentError STORE_PERMISSIONS, STORE_IO, CONFIG_UNREADABLE */
 export async function readKubeconfigFacts(
   tree: Tree,
   { file, link }: { readonly file: string; readonly link: string | undefined },
 ): Promise<KubeconfigFacts> {
-  const content = await tree.readText(file);
-  if (content === undefined) return { kind: 'missing', file };
+  const text = await tree.readText(file);
+  if (text === undefined) return { kind: 'missing', file };
   try {
-    const document = new KubeconfigDocument(file, content);
-    const { at } = currentUser(document);
-    const user = document.read(userSchema, at);
-    const named = (path: string | null | undefined): string | undefined =>
-      path ? resolve(dirname(file), path) : undefined;
-    const certificate = named(user['client-certificate']);
-    const key = named(user['client-key']);
-    const embedded = Boolean(user['client-certificate-data'] ?? user['client-key-data']);
-    const follows =
-      !embedded && link !== undefined && (await leadThrough(tree, [certificate, key], link));
+    const document = new KubeconfigDocument(file, text);
+    const user = kubeconfigUser(document);
+    const hasCertificate = user.embedsCertificate || user.certificateFile !== undefined;
+    const follows = link !== undefined && (await followsLink(user, link, tree));
+    const stays = link === undefined || follows || !hasCertificate;
+    const adopted = stays ? text : namingLink(text, currentUser(document).at, link);
+    const failure = adopted === undefined ? undefined : await loadFailure(tree, file, adopted);
     return {
       kind: 'read',
       file,
-      text: content,
-      at,
-      found: embedded ? 'embeds its certificate' : `names ${certificate ?? 'no certificate'}`,
-      hasCertificate: embedded || certificate !== undefined,
+      text,
+      found: user.embedsCertificate
+        ? 'embeds its certificate'
+        : `names ${user.certificateFile ?? 'no certificate'}`,
+      hasCertificate,
       follows,
+      ...(adopted !== undefined && { adopted }),
+      ...(failure && { failure }),
     };
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
@@ -68,13 +63,24 @@ export async function readKubeconfigFacts(
   }
 }
 
-async function leadThrough(
-  tree: Tree,
-  files: readonly (string | undefined)[],
-  link: string,
-): Promise<boolean> {
-  for (const file of files) {
-    if (file === undefined || !(await tree.leadsThrough(file, link))) return false;
+function namingLink(text: string, at: KeyPath, link: string): string | undefined {
+  return editYaml(text, [
+    { path: [...at, 'client-certificate'], value: link },
+    { path: [...at, 'client-key'], value: link },
+    { path: [...at, 'client-certificate-data'] },
+    { path: [...at, 'client-key-data'] },
+  ]);
+}
+
+/** Loads a kubeconfig as the agent does. Undefined when that succeeds. */
+async function loadFailure(tree: Tree, file: string, text: string): Promise<Failure | undefined> {
+  const locate = async (path: string): Promise<string> => (await tree.locate(path)).physical;
+  try {
+    using access = await loadDocument(new KubeconfigDocument(file, text, locate));
+    tlsContext(access);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+    return toFailure(error);
   }
-  return true;
 }

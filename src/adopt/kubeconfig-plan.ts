@@ -1,61 +1,62 @@
-import type { AdoptionFacts, PairLook } from './facts.ts';
+import type { AdoptionFacts, PairState } from './facts.ts';
+import { isUsable } from './facts.ts';
 import type { KubeconfigFacts } from './kubeconfig-facts.ts';
-import { isUsable } from './readiness-checks.ts';
-import type { PlanPart } from './plan.ts';
-import { editYaml } from './yaml-edit.ts';
+import type { Obstacle, PlanPart } from './plan.ts';
 
-/** The kubeconfig of the kubelet names the pair that is kept, for certificate and key. */
+/** Makes the kubelet's kubeconfig name the pair that is kept, for certificate and key. */
 export function planKubeconfig({ client, kubeconfig, now, canBootstrap }: AdoptionFacts): PlanPart {
-  if (client === undefined) return {};
   switch (kubeconfig.kind) {
     case 'missing':
-      // The agent writes it after its bootstrap; what it needs for that is checked elsewhere.
+      // The agent writes it after its bootstrap; checkReadiness() requires a way to bootstrap.
       return {};
     case 'invalid': {
-      const { message, remedy = 'Correct it' } = kubeconfig.failure;
+      const { message, remedy = `Correct ${kubeconfig.file}` } = kubeconfig.failure;
       return { obstacles: [{ id: 'kubeconfig-invalid', what: message, remedy }] };
     }
     case 'read':
-      if (kubeconfig.follows) return {};
-      // An agent that has to bootstrap writes it anew.
-      return !isUsable(client, now) && canBootstrap ? {} : rewritten(kubeconfig, client);
+      if (client === undefined || kubeconfig.follows) {
+        return { obstacles: checkLoads(kubeconfig, client) };
+      }
+      // An agent that has to bootstrap rewrites the file.
+      return !isUsable(client, now) && canBootstrap ? {} : rewrite(kubeconfig, client);
     default:
       return kubeconfig satisfies never;
   }
 }
 
-function rewritten(
-  { file, text, at, found, hasCertificate }: Extract<KubeconfigFacts, { kind: 'read' }>,
-  { link }: PairLook,
-): PlanPart {
+type ReadKubeconfig = Extract<KubeconfigFacts, { kind: 'read' }>;
+
+/** A kubeconfig that the agent cannot load keeps it from renewing any certificate. */
+function checkLoads(
+  { failure }: ReadKubeconfig,
+  client: PairState | undefined,
+): readonly Obstacle[] {
+  // checkReadiness() reports a pair that does not exist.
+  if (failure === undefined || (client !== undefined && client.pair === undefined)) return [];
+  const { code, message, remedy = 'nodecertd doctor' } = failure;
+  const id = code === 'KUBECONFIG_UNSUPPORTED' ? 'kubeconfig-unsupported' : 'kubeconfig-invalid';
+  const why = 'nodecertd cannot use this kubeconfig, so it could not renew any certificate';
+  return [{ id, what: message, why, remedy }];
+}
+
+function rewrite(kubeconfig: ReadKubeconfig, client: PairState): PlanPart {
+  const { file, text, found, hasCertificate, adopted } = kubeconfig;
   if (!hasCertificate) {
-    return {
-      obstacles: [
-        {
-          id: 'kubeconfig-unsupported',
-          what: `${file} names no client certificate: the kubelet authenticates in another way`,
-          why: 'What nodecertd keeps would be used by nobody',
-          remedy: `Leave this kubelet as it is, or put a client certificate of the node into ${file}`,
-        },
-      ],
+    const obstacle: Obstacle = {
+      id: 'kubeconfig-unsupported',
+      what: `${file} names no client certificate: the kubelet authenticates in another way`,
+      why: 'The kubelet would not use the client certificate that nodecertd keeps',
+      remedy: `Remove kubelet-client from the configuration of nodecertd, or put a client certificate of the node into ${file}`,
     };
+    return { obstacles: [obstacle] };
   }
-  const after = editYaml(text, [
-    { path: [...at, 'client-certificate'], value: link, before: 'client-certificate-data' },
-    { path: [...at, 'client-key'], value: link, before: 'client-key-data' },
-    { path: [...at, 'client-certificate-data'] },
-    { path: [...at, 'client-key-data'] },
-  ]);
-  if (after === undefined) {
-    return {
-      obstacles: [
-        {
-          id: 'kubeconfig-uneditable',
-          what: `${file} is written in a way that cannot be edited without writing all of it anew`,
-          remedy: `kubectl config view --raw --kubeconfig=${file} > ${file}.new && mv ${file}.new ${file}, and run this again`,
-        },
-      ],
+  if (adopted === undefined) {
+    const obstacle: Obstacle = {
+      id: 'kubeconfig-uneditable',
+      what: `${file} cannot be edited: it has anchors or tags, or more than one document`,
+      remedy: `kubectl config view --raw --kubeconfig=${file} > ${file}.new && mv ${file}.new ${file}, and run this again`,
     };
+    return { obstacles: [obstacle] };
   }
   return {
     steps: [
@@ -63,12 +64,13 @@ function rewritten(
         id: 'kubeconfig',
         file,
         form: 'yaml',
-        what: `client-certificate and client-key name ${link}`,
-        why: `It ${found}, so that what nodecertd rotates does not reach the kubelet`,
+        what: `client-certificate and client-key name ${client.link}`,
+        why: `${file} ${found}, so a certificate that nodecertd rotates does not reach the kubelet`,
         before: text,
-        after,
+        after: adopted,
         mode: 0o600,
       },
     ],
+    obstacles: checkLoads(kubeconfig, client),
   };
 }

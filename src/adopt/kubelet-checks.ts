@@ -1,16 +1,15 @@
-import type { AdoptionFacts } from './facts.ts';
-import type { KubeletFlagName } from '../kubelet/flags.ts';
 import { flagNamed, kubeletFlagNames } from '../kubelet/flags.ts';
+import type { KubeletFlagName, KubeletFlags } from '../kubelet/flags.ts';
+import type { AdoptionFacts } from './facts.ts';
 import type { Note, Obstacle, PlanPart } from './plan.ts';
-import { settingFlags } from './wanted.ts';
 
-/** Whether it is known how the kubelet is started: a guess here would be a node without a kubelet. */
+/** Refuses when it is not certain how the kubelet is started: a wrong guess could stop the kubelet. */
 export function checkKubelet(facts: AdoptionFacts): PlanPart {
   return {
     obstacles: [
       ...checkCount(facts),
       ...checkClarity(facts),
-      ...checkAgreement(facts),
+      ...checkNextStart(facts),
       ...checkStandalone(facts),
     ],
     notes: [...unknownCommandLine(facts), ...unknownName(facts)],
@@ -28,42 +27,37 @@ function checkCount({ kubelet }: AdoptionFacts): Obstacle[] {
   ];
 }
 
-function checkClarity({ kubelet, live }: AdoptionFacts): Obstacle[] {
-  if (kubelet.source !== 'unknown' || kubelet.unclear === undefined) return [];
+function checkClarity({ kubelet: { source, unclear, unit } }: AdoptionFacts): Obstacle[] {
+  if (source !== 'unknown' || unclear === undefined) return [];
   return [
     {
       id: 'kubelet-unclear',
-      what: `how the kubelet is started cannot be told: ${kubelet.unclear}`,
-      why: 'Flags override the files that would be changed',
-      remedy: live
-        ? 'Start the kubelet: the command line of a running one is read instead'
-        : 'Let the unit start the kubelet itself',
+      what: `the command line of the kubelet is not certain: ${unit ?? 'its service'}: ${unclear}`,
+      why: 'A flag overrides the files that adopt would change',
+      remedy:
+        'Start the kubelet and run this again: the command line of a running kubelet is certain',
     },
   ];
 }
 
-/** Those that say where things are; what a setting was is the restart's concern. */
-const placeFlags: readonly KubeletFlagName[] = kubeletFlagNames.filter(
-  (name) => !(Object.values(settingFlags) as KubeletFlagName[]).includes(name),
-);
-
-/** A unit that was changed since, or that is read here in another way than systemd reads it. */
-function checkAgreement({ kubelet }: AdoptionFacts): Obstacle[] {
-  const { running, source, flags } = kubelet;
-  if (running === undefined || source !== 'unit') return [];
-  const different = placeFlags.filter(
-    (name) => flagNamed(running.flags, name)?.value !== flagNamed(flags, name)?.value,
+/** A service that was changed since the kubelet was started would start it with other files. */
+function checkNextStart({ kubelet }: AdoptionFacts): Obstacle[] {
+  const { running, flags, nextFlags, unit = 'kubelet.service' } = kubelet;
+  if (running === undefined || nextFlags === undefined) return [];
+  const different = kubeletFlagNames.filter(
+    (name) => flagNamed(flags, name)?.value !== flagNamed(nextFlags, name)?.value,
   );
   return different.map((name) => ({
     id: 'command-line-differs',
-    what: `the running kubelet has ${shown(flagNamed(running.flags, name)?.value, name)}, its unit ${shown(flagNamed(flags, name)?.value, name)}`,
-    why: 'What the next start will read is not certain',
-    remedy: `systemctl daemon-reload && systemctl restart ${kubelet.unit ?? 'kubelet'}, so that both agree, and run this again`,
+    what: `the running kubelet was started with ${shown(flags, name)}, ${unit} would start it with ${shown(nextFlags, name)}`,
+    why: 'Adopt reads the files that the command line names, so both have to agree',
+    remedy: `systemctl daemon-reload && systemctl restart ${unit.replace(/\.service$/, '')}, and run this again`,
   }));
 }
 
-function shown(value: string | undefined, name: KubeletFlagName): string {
-  return value === undefined ? `no --${name}` : `--${name}=${value}`;
+function shown(flags: KubeletFlags, name: KubeletFlagName): string {
+  const flag = flagNamed(flags, name);
+  return flag === undefined ? `no --${name}` : `--${name}=${flag.value}`;
 }
 
 function checkStandalone({ kubelet, paths }: AdoptionFacts): Obstacle[] {
@@ -71,8 +65,8 @@ function checkStandalone({ kubelet, paths }: AdoptionFacts): Obstacle[] {
   return [
     {
       id: 'kubelet-standalone',
-      what: 'the kubelet is started without --kubeconfig: it has no API server, and no certificate of one',
-      remedy: 'Nothing to hand over; if it should join a cluster, start it with --kubeconfig',
+      what: 'the kubelet is started without --kubeconfig, so it has no API server and no certificate from one',
+      remedy: 'There is nothing to adopt; to join a cluster, start the kubelet with --kubeconfig',
     },
   ];
 }
@@ -82,10 +76,10 @@ function unknownCommandLine({ kubelet, live }: AdoptionFacts): Note[] {
   return [
     {
       id: 'command-line-unknown',
-      what: `there is no kubelet.service${live ? ', and no kubelet runs' : ''}: whether flags override the files is not known`,
-      why: 'The files are those that the configuration of nodecertd names',
+      what: `${live ? 'no kubelet runs, and there is no kubelet.service' : 'an image has no running kubelet'}: its flags are not known`,
+      why: 'Flags override the files, which are those that the configuration of nodecertd and --kubelet-config name',
       remedy:
-        'Install the kubelet first, or see that it is started without --rotate-certificates, --rotate-server-certificates and --tls-…',
+        'Start the kubelet without --rotate-certificates, --rotate-server-certificates, --tls-cert-file and --tls-private-key-file',
     },
   ];
 }
@@ -95,8 +89,8 @@ function unknownName({ live, paths }: AdoptionFacts): Note[] {
   return [
     {
       id: 'node-name-unknown',
-      what: 'whether kubelet and nodecertd agree on the name of the node shows when the image is started',
-      remedy: 'Leave nodeName and --hostname-override out in both, or set both alike',
+      what: 'the image has no host name, so the node name of the kubelet is not known yet',
+      remedy: 'Set nodeName and --hostname-override to the same value, or leave both out',
     },
   ];
 }

@@ -8,9 +8,9 @@ import { readBoundedFile } from '../sys/bounded-file.ts';
 import { attempt, isMissing, unlessMissing } from '../sys/file-error.ts';
 
 /**
- * The record of one run, written before the first change and beside the copies of what it
- * changes. `applying` and `reverting` are runs that were cut short; once the latest run
- * is `reverted`, so are all before it: one write decides for all of them.
+ * The states of a run. Its manifest is written before the first change, next to the copies.
+ * `applying` and `reverting` mark an interrupted run. When the latest run is `reverted`, so
+ * are all earlier ones: a single write decides for all of them.
  */
 export const runStates = ['applying', 'applied', 'reverting', 'reverted'] as const;
 export type RunState = (typeof runStates)[number];
@@ -22,12 +22,12 @@ const whole = v.pipe(v.number(), v.integer(), v.minValue(0));
 const stateSchema = v.object({ sha256: digest, mode, uid: whole, gid: whole });
 
 const changeSchema = v.object({
-  /** The place that was written, links resolved, as the node sees it. */
+  /** The path on the node, with links resolved. */
   path: v.pipe(v.string(), v.startsWith('/')),
   existed: v.boolean(),
   before: v.exactOptional(stateSchema),
   after: stateSchema,
-  /** The copy of the file as it was, within the folder of the run. */
+  /** The copy of the previous file, relative to the folder of the run. */
   backup: v.exactOptional(v.string()),
 });
 
@@ -35,7 +35,7 @@ const manifestSchema = v.object({
   apiVersion: v.literal('nodecertd.io/v1alpha1'),
   kind: v.literal('AdoptionManifest'),
   version: v.string(),
-  /** In the order in which they were made, whatever the clock said. */
+  /** Orders the runs even when the clock was set back. */
   sequence: whole,
   state: v.picklist(runStates),
   startedAt: v.string(),
@@ -43,12 +43,12 @@ const manifestSchema = v.object({
   changes: v.pipe(v.array(changeSchema), v.readonly()),
 });
 
-/** How a file is, without its content. */
+/** The digest, mode and owner of a file. */
 export type FileState = v.InferOutput<typeof stateSchema>;
 export type FileChange = v.InferOutput<typeof changeSchema>;
 export type Manifest = v.InferOutput<typeof manifestSchema>;
 
-/** A folder below `<stateDirectory>/adopt`; without a manifest it was made, and nothing was changed. */
+/** A folder below `<stateDirectory>/adopt`. A folder without a manifest belongs to a run that changed nothing. */
 export interface Run {
   readonly folder: string;
   readonly manifest: Manifest;
@@ -56,13 +56,13 @@ export interface Run {
 
 const fileName = 'manifest.json';
 
-/** Lasting when this settles. @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO */
+/** Synced when it settles. @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO */
 export async function writeManifest({ folder, manifest }: Run): Promise<void> {
   const text = `${JSON.stringify(manifest, undefined, 2)}\n`;
   await replaceFile(join(folder, fileName), Buffer.from(text), 0o600);
 }
 
-/** Undefined where there is none. @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO */
+/** Undefined when there is no manifest. @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO */
 export async function readManifest(folder: string): Promise<Manifest | undefined> {
   const path = join(folder, fileName);
   try {
@@ -74,13 +74,13 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
     if (error instanceof AgentError && error.code !== 'PAIR_MALFORMED') throw error;
     throw new AgentError(
       'CONFIG_INVALID',
-      `${path} is no record of an adoption: ${printable(describeError(error), 200)}`,
-      { remedy: `Put back by hand what ${folder} holds copies of, and remove that folder` },
+      `${path} is not a manifest of nodecertd adopt: ${printable(describeError(error), 200)}`,
+      { remedy: `Restore the copies in ${folder} by hand, and delete that folder` },
     );
   }
 }
 
-/** Lasting when this settles; nothing to do where there is none. */
+/** Synced when it settles. */
 export async function removeManifest(folder: string): Promise<void> {
   const path = join(folder, fileName);
   await unlessMissing(() => attempt('remove', path, () => unlink(path)));

@@ -1,31 +1,30 @@
-/** What a plan may do. The ids are stable: scripts are written against them. */
+/** The kinds of change. The ids are stable, because scripts depend on them. */
 export const stepIds = [
   'kubeconfig',
   'kubelet-drop-in',
   'kubelet-config',
-  'kubelet-flags',
   'restored',
   'removed',
 ] as const;
 export type StepId = (typeof stepIds)[number];
 
-/** One file and what becomes of it. */
+/** The change of one file. */
 export interface Step {
   readonly id: StepId;
-  /** As the node sees it. */
+  /** The path on the node, also for an image. */
   readonly file: string;
   readonly what: string;
   readonly why: string;
-  /** How secrets in it are found, when it is shown. */
+  /** Decides how secrets are found when the step is shown. */
   readonly form: 'yaml' | 'text';
-  /** Absent when there is no file, before or after. */
+  /** Absent when there is no file. */
   readonly before?: string;
   readonly after?: string;
-  /** Of the new file; that of the old one when absent. */
+  /** The mode of the new file; the old mode when absent. */
   readonly mode?: number;
 }
 
-/** Why an adoption is refused; each is explained in docs/adopt.md. */
+/** The reasons to refuse an adoption; docs/adopt.md explains each. */
 export const obstacleIds = [
   'several-kubelets',
   'kubelet-unclear',
@@ -53,7 +52,7 @@ export const obstacleIds = [
 ] as const;
 export type ObstacleId = (typeof obstacleIds)[number];
 
-/** What is worth knowing, and stops nothing. */
+/** Facts that an operator should know and that stop nothing. */
 export const noteIds = [
   'command-line-unknown',
   'bootstrap-kubeconfig',
@@ -81,10 +80,10 @@ export interface Remark<Id extends string> {
 export type Obstacle = Remark<ObstacleId>;
 export type Note = Remark<NoteId>;
 
-/** That the kubelet has to be started anew, and how. */
+/** The kubelet has to be restarted. */
 export interface Restart {
   readonly why: string;
-  /** Absent when nothing is known that restarts it. */
+  /** Absent when no service is known that starts it. */
   readonly unit?: string;
   readonly command: string;
 }
@@ -96,7 +95,7 @@ export interface Plan {
   readonly restart?: Restart;
 }
 
-/** A part of a plan, by whoever looks at one side of it. */
+/** The part of a plan that one check or one change contributes. */
 export interface PlanPart {
   readonly steps?: readonly Step[];
   readonly obstacles?: readonly Obstacle[];

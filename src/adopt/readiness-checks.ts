@@ -1,138 +1,136 @@
 import { formatInstant } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
-import type { AdoptionFacts, PairLook } from './facts.ts';
+import type { AdoptionFacts, PairState } from './facts.ts';
+import { isUsable } from './facts.ts';
 import type { Note, Obstacle, PlanPart } from './plan.ts';
 import { fileValue } from './settings-plan.ts';
 
 /**
- * Whether the agent can take over: a kubelet that is started with `tlsCertFile` needs the
- * pair there and then, and nobody but the agent renews from now on.
+ * Refuses when the agent cannot take over now: a kubelet with `tlsCertFile` needs the pair
+ * when it starts, and only the agent renews certificates after the adoption.
  */
 export function checkReadiness(facts: AdoptionFacts): PlanPart {
-  const halfDone = [facts.client, facts.serving].flatMap((pair) =>
-    pair?.halfDone === true ? [rotationHalfDone(pair)] : [],
-  );
-  if (halfDone.length > 0) return { obstacles: halfDone };
   const { client, serving } = facts;
-  const notes = [...(client ? clientNotes(facts, client) : []), ...selfSigned(serving)];
+  const halfDone = [client, serving].flatMap((pair) => (pair?.halfDone === true ? [pair] : []));
+  if (halfDone.length > 0) return { obstacles: halfDone.map(rotationHalfDone) };
   const obstacles = [
-    ...(client ? [...checkClient(facts, client), ...checkKubeconfig(facts)] : []),
+    ...(client ? checkClient(facts, client) : []),
+    ...checkKubeconfig(facts),
     ...(serving ? checkServing(facts, serving) : []),
   ];
-  return { obstacles, notes: [...notes, ...notRunning(facts), ...firstStart(facts)] };
+  const notes = [
+    ...(client ? clientNotes(facts, client) : []),
+    ...selfSigned(serving),
+    ...notRunning(facts),
+    ...firstStart(facts),
+  ];
+  return { obstacles, notes };
 }
 
-/** A pair that authenticates the node now. */
-export function isUsable({ pair, spec }: PairLook, now: Instant): boolean {
-  if (pair === undefined || pair.selfSigned) return false;
-  const { commonName } = pair.subject;
-  return commonName === spec.subject.commonName && pair.notBefore <= now && now < pair.notAfter;
-}
-
-function rotationHalfDone({ link, spec }: PairLook): Obstacle {
+function rotationHalfDone({ link, spec }: PairState): Obstacle {
   return {
     id: 'rotation-half-done',
-    what: `the kubelet is in the middle of a rotation: ${spec.name}-updated.pem is there, and ${link} is not`,
-    why: 'It moves the one into the place of the other within a moment, or was ended in between',
-    remedy: 'Run this again; if it stays so: systemctl restart kubelet, which completes it',
+    what: `the kubelet is in the middle of a rotation: ${spec.name}-updated.pem exists, ${link} does not`,
+    why: 'It renames the new link within a moment, unless it was killed in between',
+    remedy:
+      'Run this again; if the message stays, systemctl restart kubelet completes the rotation',
   };
 }
 
-function checkClient(
-  { now, live, canBootstrap, kubeconfig }: AdoptionFacts,
-  client: PairLook,
-): Obstacle[] {
+function checkClient(facts: AdoptionFacts, client: PairState): Obstacle[] {
+  const { now, live, canBootstrap, kubeconfig } = facts;
   const { link, pair, spec, failure } = client;
   if (isUsable(client, now)) return [];
   if (pair !== undefined && pair.subject.commonName !== spec.subject.commonName) {
+    const { commonName } = pair.subject;
     return [
       {
         id: 'node-name',
-        what: `${link} is a certificate of ${pair.subject.commonName}, and nodecertd is configured for ${spec.subject.commonName}`,
-        remedy: `Set nodeName (--hostname-override) to ${pair.subject.commonName.replace(/^system:node:/, '')} in the configuration of nodecertd`,
+        what: `${link} is a certificate of ${commonName}, nodecertd is configured for ${spec.subject.commonName}`,
+        remedy: `Set nodeName: ${commonName.replace(/^system:node:/, '')} in the configuration of nodecertd (--hostname-override)`,
       },
     ];
   }
-  // What an image lacks is made at its first start.
-  const toBootstrap = pair === undefined && failure === undefined && kubeconfig.kind === 'missing';
-  if (canBootstrap || (!live && toBootstrap)) return [];
+  // An image without a kubeconfig bootstraps at its first start.
+  const bootstrapsLater =
+    !live && pair === undefined && failure === undefined && kubeconfig.kind === 'missing';
+  if (canBootstrap || bootstrapsLater) return [];
   return [
     {
       id: 'client-pair',
-      what: `${link} ${troubleOf(client, now)}`,
-      why: 'The kubelet could not authenticate with it, and nodecertd has no credential to get another one',
+      what: `${link} ${problemOf(client, now)}`,
+      why: 'The kubelet could not authenticate with it, and nodecertd has no other credential to request a new one',
       remedy: live
-        ? 'systemctl start nodecertd, which asks for one with what the kubeconfig or the bootstrap kubeconfig holds; see nodecertd doctor'
-        : `Leave ${kubeconfig.file} out of the image: nodecertd writes it after its bootstrap`,
+        ? 'systemctl start nodecertd, which requests one with the kubeconfig or the bootstrap kubeconfig; if it cannot: nodecertd doctor'
+        : `Remove ${kubeconfig.file} from the image: nodecertd writes it after its bootstrap`,
     },
   ];
 }
 
-/** Without it nobody knows the cluster; the agent writes it after a bootstrap only. */
 function checkKubeconfig({ kubeconfig, live, canBootstrap }: AdoptionFacts): Obstacle[] {
   if (kubeconfig.kind !== 'missing' || canBootstrap || !live) return [];
   return [
     {
       id: 'kubeconfig-missing',
-      what: `there is no kubeconfig ${kubeconfig.file}, and nothing to bootstrap with`,
+      what: `the kubeconfig ${kubeconfig.file} does not exist, and nodecertd has no bootstrap kubeconfig that it can use`,
       remedy:
-        'Give nodecertd a bootstrap kubeconfig with a token of: kubeadm token create; see nodecertd doctor',
+        'Give nodecertd a bootstrap kubeconfig with a token from: kubeadm token create; then run nodecertd doctor',
     },
   ];
 }
 
-function troubleOf({ pair, failure }: PairLook, now: Instant): string {
+function problemOf({ pair, failure }: PairState, now: Instant): string {
   if (failure !== undefined) return `cannot be used: ${failure.message}`;
   if (pair === undefined) return 'does not exist';
-  if (pair.selfSigned) return 'is signed by itself';
+  if (pair.selfSigned) return 'is self-signed';
   if (now >= pair.notAfter) return `expired at ${formatInstant(pair.notAfter)}`;
   return `is not valid before ${formatInstant(pair.notBefore)}`;
 }
 
-function clientNotes({ now, canBootstrap, live }: AdoptionFacts, client: PairLook): Note[] {
+function clientNotes({ now, canBootstrap, live }: AdoptionFacts, client: PairState): Note[] {
   if (!live || isUsable(client, now) || !canBootstrap) return [];
   return [
     {
       id: 'agent-bootstraps',
-      what: `${client.link} ${troubleOf(client, now)}: nodecertd bootstraps, and writes the kubeconfig anew`,
+      what: `${client.link} ${problemOf(client, now)}, so nodecertd bootstraps and rewrites the kubeconfig`,
       remedy: 'systemctl start nodecertd && nodecertd status',
     },
   ];
 }
 
-/** Whether it is valid is of no concern to a kubelet that starts; that it is there and whole is. */
-function checkServing(facts: AdoptionFacts, serving: PairLook): Obstacle[] {
+/** A kubelet starts with an expired certificate, but not with a missing or corrupt file. */
+function checkServing(facts: AdoptionFacts, serving: PairState): Obstacle[] {
   const { live, now } = facts;
   const { link, pair, failure } = serving;
   if (pair !== undefined || (!live && failure === undefined)) return [];
   return [
     {
       id: 'serving-pair',
-      what: `${link} ${troubleOf(serving, now)}`,
-      why: 'A kubelet whose tlsCertFile names it does not start without',
-      remedy: waysToServing(facts),
+      what: `${link} ${problemOf(serving, now)}`,
+      why: 'A kubelet whose tlsCertFile names it cannot start',
+      remedy: servingRemedy(facts),
     },
   ];
 }
 
-function waysToServing(facts: AdoptionFacts): string {
+function servingRemedy(facts: AdoptionFacts): string {
   const { agentPid, config, paths } = facts;
   if (config.kubelet.deferToKubelet && fileValue(facts, 'serverTLSBootstrap') === true) {
     const file = paths.configFile ?? config.kubelet.configFile;
-    return `kubectl get csr: the kubelet asks for it itself, and somebody has to approve; or set serverTLSBootstrap: false in ${file}, upon which a running nodecertd signs a stand-in, and run this again`;
+    return `Approve the CSR of the kubelet: kubectl get csr; or set serverTLSBootstrap: false in ${file}, so that a running nodecertd creates a temporary self-signed certificate; then run this again`;
   }
   return agentPid === undefined
-    ? 'systemctl start nodecertd, which takes over kubelet.crt and kubelet.key or signs a stand-in within seconds, and run this again'
-    : 'nodecertd status says what it waits for; run this again when the pair is there';
+    ? 'systemctl start nodecertd, which uses kubelet.crt and kubelet.key or creates a temporary self-signed certificate within seconds; then run this again'
+    : 'nodecertd status shows what it waits for; run this again when the certificate exists';
 }
 
-function selfSigned(serving: PairLook | undefined): Note[] {
+function selfSigned(serving: PairState | undefined): Note[] {
   if (serving?.pair?.selfSigned !== true) return [];
   return [
     {
       id: 'self-signed',
-      what: `${serving.link} is signed by itself until the cluster has issued the real one`,
-      remedy: 'nodecertd status names the request; kubectl certificate approve NAME',
+      what: `${serving.link} is a temporary self-signed certificate until the cluster issues one`,
+      remedy: 'Approve its CSR, which nodecertd status names: kubectl certificate approve NAME',
     },
   ];
 }
@@ -142,7 +140,7 @@ function notRunning({ live, kubelet }: AdoptionFacts): Note[] {
   return [
     {
       id: 'kubelet-not-running',
-      what: `no kubelet runs at the moment: it reads these files when ${kubelet.unit} starts it`,
+      what: `the kubelet does not run; it reads these files when ${kubelet.unit} starts it`,
       remedy: `systemctl start ${kubelet.unit.replace(/\.service$/, '')}`,
     },
   ];
@@ -154,9 +152,9 @@ function firstStart({ live, client, serving }: AdoptionFacts): Note[] {
   return [
     {
       id: 'first-start',
-      what: `the image holds no ${missing.map((pair) => pair?.spec.name).join(' and no ')} yet: a kubelet that starts before nodecertd has made it ends, and is started anew`,
+      what: `the image has no ${missing.map((pair) => pair?.spec.name).join(' and no ')} certificate yet, so the kubelet exits and is restarted until nodecertd has created it`,
       remedy:
-        'Order the services: Before=kubelet.service in nodecertd.service, with Restart=always in that of the kubelet',
+        'Start nodecertd first: Before=kubelet.service in nodecertd.service, and Restart=always in kubelet.service',
     },
   ];
 }

@@ -1,54 +1,54 @@
 import { AgentError } from '../core/errors.ts';
 import { removeStrays } from '../store/atomic-file.ts';
 import { unlessMissing } from '../sys/file-error.ts';
-import { readContent, putContent, removeContent } from './file-content.ts';
+import { readContent, replaceContent, removeContent } from './file-content.ts';
 import type { FileContent } from './file-content.ts';
 import type { Restoration } from './runs.ts';
-import type { Tree } from './tree.ts';
+import type { Tree } from '../sys/tree.ts';
 
-/** A file on its way back: what is there now and what shall be. */
-export interface Restorable {
+/** A file to restore: its current and its previous content. */
+export interface RestorableFile {
   readonly path: string;
   readonly physical: string;
-  /** Absent where there is, or shall be, no file. */
+  /** Absent when there is no file. */
   readonly current?: FileContent;
   readonly target?: FileContent;
   readonly kind: 'done' | 'ready' | 'changed-since';
 }
 
-/** @throws AgentError STORE_*, and FILE_CHANGED when the copy of a file is not what it was */
-export async function examineAll(
+/** @throws AgentError STORE_*, and FILE_CHANGED when the copy of a file was changed */
+export async function inspectFiles(
   tree: Tree,
   restorations: readonly Restoration[],
-): Promise<Restorable[]> {
-  const files: Restorable[] = [];
-  for (const restoration of restorations) files.push(await examine(tree, restoration));
+): Promise<RestorableFile[]> {
+  const files: RestorableFile[] = [];
+  for (const restoration of restorations) files.push(await inspect(tree, restoration));
   return files;
 }
 
-async function examine(
+async function inspect(
   tree: Tree,
-  { path, known, target: wanted }: Restoration,
-): Promise<Restorable> {
+  { path, known, target: previous }: Restoration,
+): Promise<RestorableFile> {
   const { physical } = await tree.locate(path);
   const current = await readContent(physical);
-  const target = wanted && (await backupOf(path, wanted));
+  const target = previous && (await backupOf(path, previous));
   const files = { path, physical, ...(current && { current }), ...(target && { target }) };
   if (isSame(current, target)) return { ...files, kind: 'done' };
-  // Where somebody took the file away, nothing of theirs can be lost.
+  // Restoring a file that was deleted overwrites no later change.
   const ours = current === undefined || known.has(current.state.sha256);
   return { ...files, kind: ours ? 'ready' : 'changed-since' };
 }
 
-/** With the owner and mode of the original, whatever became of those of the copy. */
+/** The owner and mode come from the manifest, not from the copy. */
 async function backupOf(
   path: string,
   { state, backup }: NonNullable<Restoration['target']>,
 ): Promise<FileContent> {
   const content = await readContent(backup);
   if (content?.state.sha256 === state.sha256) return { bytes: content.bytes, state };
-  throw new AgentError('FILE_CHANGED', `the copy of ${path}, ${backup}, is not what was copied`, {
-    remedy: `Put ${path} back from another backup; then remove the folder of that copy`,
+  throw new AgentError('FILE_CHANGED', `${backup}, the copy of ${path}, was changed`, {
+    remedy: `Restore ${path} from another backup, and delete the folder of the copy`,
   });
 }
 
@@ -63,27 +63,27 @@ function isSame(current: FileContent | undefined, target: FileContent | undefine
   );
 }
 
-/** Nothing of somebody else's goes unless they say so. @throws AgentError FILE_CHANGED */
-export function requireOurs(files: readonly Restorable[]): void {
+/** Keeps later changes of other programs. @throws AgentError FILE_CHANGED */
+export function requireOurs(files: readonly RestorableFile[]): void {
   const changed = files.filter(({ kind }) => kind === 'changed-since').map(({ path }) => path);
   if (changed.length === 0) return;
   const one = changed.length === 1;
   throw new AgentError(
     'FILE_CHANGED',
-    `${changed.join(', ')} ${one ? 'was' : 'were'} changed since nodecertd adopt wrote ${one ? 'it' : 'them'}`,
+    `${changed.join(', ')} ${one ? 'was' : 'were'} changed after nodecertd adopt wrote ${one ? 'it' : 'them'}`,
     {
       remedy:
-        'nodecertd adopt --revert shows the difference; with --force --yes it puts back what was there, without that change',
+        'nodecertd adopt --revert shows the difference; --revert --force --yes restores the previous files without that change',
     },
   );
 }
 
-/** Each at once and lasting; what is as it was already is left alone, but for what a crash left beside it. @throws AgentError STORE_* */
-export async function putBack(files: readonly Restorable[]): Promise<void> {
+/** Replaces each file atomically and syncs it. Removes the temporary files of a crashed run. @throws AgentError STORE_* */
+export async function restoreFiles(files: readonly RestorableFile[]): Promise<void> {
   for (const { kind, physical, target } of files) {
     await unlessMissing(() => removeStrays(physical));
     if (kind === 'done') continue;
     if (target === undefined) await removeContent(physical);
-    else await putContent(physical, target);
+    else await replaceContent(physical, target);
   }
 }

@@ -1,20 +1,24 @@
+import { AgentError } from '../core/errors.ts';
+import { formatInstant } from '../core/instant.ts';
+import { credentialValidity } from '../kube/credential-validity.ts';
+import { KubeconfigDocument } from '../kube/kubeconfig-document.ts';
+import { loadDocument } from '../kube/kubeconfig.ts';
+import type { Tree } from '../sys/tree.ts';
 import type { AdoptionFacts } from './facts.ts';
 import type { FileContent } from './file-content.ts';
 import type { Note, Obstacle, Plan, Step } from './plan.ts';
-import { readOnce, restartOf } from './restart-plan.ts';
-import type { Restorable } from './restore.ts';
-import { examineAll } from './restore.ts';
-import { credentialTrouble } from './restored-credential.ts';
+import { restartOf } from './plan-adoption.ts';
+import type { RestorableFile } from './restore.ts';
+import { inspectFiles } from './restore.ts';
 import { restorations } from './runs.ts';
-import type { Tree } from './tree.ts';
 import { isYamlMap } from './yaml-edit.ts';
 
-/** What puts everything back, and what speaks against it. Changes nothing. */
+/** The steps that restore all files, and the reasons not to. Changes nothing. */
 export async function planRevert(tree: Tree, facts: AdoptionFacts): Promise<Plan> {
-  const files = await examineAll(tree, restorations(facts.runs.standing));
+  const files = await inspectFiles(tree, restorations(facts.runs.standing));
   const pending = files.filter(({ kind }) => kind !== 'done');
   const steps = pending.map(stepOf);
-  const running = facts.live && facts.kubelet.running !== undefined;
+  const restart = steps.length === 0 ? undefined : restartOf(facts);
   return {
     steps,
     obstacles: [
@@ -22,19 +26,21 @@ export async function planRevert(tree: Tree, facts: AdoptionFacts): Promise<Plan
       ...(await checkCredential(tree, facts, pending)),
     ],
     notes: steps.length === 0 ? [] : agentRuns(facts),
-    ...(running && steps.length > 0 && { restart: restartOf(facts, readOnce) }),
+    ...(restart && { restart }),
   };
 }
 
-function stepOf({ path, current, target }: Restorable): Step {
+function stepOf({ path, current, target }: RestorableFile): Step {
   const [before, after] = [textOf(current), textOf(target)];
   return {
     id: target === undefined ? 'removed' : 'restored',
     file: path,
     form: isYamlMap(after ?? before) ? 'yaml' : 'text',
     what:
-      target === undefined ? 'there was no such file' : `as it was, with mode ${target.state.mode}`,
-    why: 'nodecertd adopt changed it',
+      target === undefined
+        ? 'the file did not exist before'
+        : `the previous content, with mode ${target.state.mode}`,
+    why: 'nodecertd adopt changed this file',
     ...(before !== undefined && { before }),
     ...(after !== undefined && { after }),
   };
@@ -44,49 +50,70 @@ function textOf(content: FileContent | undefined): string | undefined {
   return content && new TextDecoder('utf-8', { ignoreBOM: true }).decode(content.bytes);
 }
 
-function changedSince({ path }: Restorable): Obstacle {
+function changedSince({ path }: RestorableFile): Obstacle {
   return {
     id: 'changed-since',
-    what: `${path} was changed since: the difference shows all that would be lost with it`,
-    remedy: `Put that change back into ${path} afterwards and use --force, or leave the file as it is`,
+    what: `${path} was changed after the adoption; the difference shows what would be lost`,
+    remedy: `Keep ${path} as it is, or use --force and make the change again afterwards`,
   };
 }
 
-/** A kubeconfig from before may name a certificate that has expired or is long gone. */
+/** The certificate of a previous kubeconfig may have expired, or been deleted. */
 async function checkCredential(
   tree: Tree,
   { paths, config, now }: AdoptionFacts,
-  pending: readonly Restorable[],
+  pending: readonly RestorableFile[],
 ): Promise<Obstacle[]> {
   const { path: file } = await tree.locate(paths.kubeconfig ?? config.kubeconfig);
   const target = pending.find(({ path }) => path === file)?.target;
   if (target === undefined) return [];
-  const trouble = await credentialTrouble(tree, { file, bytes: target.bytes, now });
-  if (trouble === undefined) return [];
+  const problem = await credentialProblem(tree, file, target);
+  if (problem === undefined || (typeof problem === 'number' && now < problem)) return [];
+  const what =
+    typeof problem === 'number'
+      ? `has a certificate that expired at ${formatInstant(problem)}`
+      : `cannot be used: ${problem}`;
   return [
     {
       id: 'restored-credential',
-      what: `the ${file} of before ${trouble}`,
+      what: `the previous ${file} ${what}`,
       why: 'A kubelet that starts with it cannot authenticate',
       remedy:
-        'Have a bootstrap kubeconfig with a valid token in place before --force: kubeadm token create',
+        'Before --force, write a bootstrap kubeconfig with a token from: kubeadm token create',
     },
   ];
 }
 
+/** The time at which the certificate expires, or the reason why there is none. */
+async function credentialProblem(
+  tree: Tree,
+  file: string,
+  { bytes }: FileContent,
+): Promise<number | string | undefined> {
+  const locate = async (path: string): Promise<string> => (await tree.locate(path)).physical;
+  try {
+    const text = new TextDecoder().decode(bytes);
+    using access = await loadDocument(new KubeconfigDocument(file, text, locate));
+    return credentialValidity(access)?.notAfter;
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+    return error.message;
+  }
+}
+
 function agentRuns({ agentPid, config }: AdoptionFacts): Note[] {
   if (agentPid === undefined) return [];
-  const agent = `nodecertd (pid ${agentPid}) works on the same pairs`;
+  const agent = `nodecertd (pid ${agentPid}) keeps the same certificates`;
   return [
     config.kubelet.deferToKubelet
       ? {
           id: 'agent-running',
-          what: `${agent}: what the kubelet rotates again it only watches from then on`,
-          remedy: 'Leave it so, or systemctl disable --now nodecertd',
+          what: `${agent} and only observes those that the kubelet rotates again`,
+          remedy: 'Leave it running, or stop it: systemctl disable --now nodecertd',
         }
       : {
           id: 'agent-running',
-          what: `${agent}, and does not stand back: from then on both rotate them`,
+          what: `${agent} and does not defer to the kubelet, so both would rotate them`,
           remedy: 'systemctl disable --now nodecertd',
         },
   ];

@@ -1,21 +1,21 @@
 import { readContent } from './file-content.ts';
 import type { Run, RunState } from './manifest.ts';
 import { writeManifest } from './manifest.ts';
-import { examineAll, putBack, requireOurs } from './restore.ts';
+import { inspectFiles, restoreFiles, requireOurs } from './restore.ts';
 import type { Runs } from './runs.ts';
 import { restorations, sweep, unfinishedRun } from './runs.ts';
-import type { Tree } from './tree.ts';
+import type { Tree } from '../sys/tree.ts';
 
 export interface RunsOnDisk {
   readonly tree: Tree;
-  /** `<stateDirectory>/adopt`, as this program opens it. */
+  /** The folder of all runs, as this program opens it. */
   readonly directory: string;
   readonly runs: Runs;
 }
 
 /**
- * Puts everything back. The record says that this was begun before the first file is
- * touched, and that it is done after the last: whoever comes after a crash goes on here.
+ * Restores all files. The manifest says `reverting` before the first file is changed and
+ * `reverted` after the last one, so the next run can continue after a crash.
  * @throws AgentError FILE_CHANGED unless forced, STORE_*
  */
 export async function revertRuns(
@@ -24,19 +24,18 @@ export async function revertRuns(
 ): Promise<void> {
   const latest = runs.standing.at(-1);
   if (latest !== undefined) {
-    const files = await examineAll(tree, restorations(runs.standing));
+    const files = await inspectFiles(tree, restorations(runs.standing));
     if (!force) requireOurs(files);
     await writeManifest(inState(latest, 'reverting'));
-    await putBack(files);
+    await restoreFiles(files);
     await writeManifest(inState(latest, 'reverted'));
   }
   await sweep(directory, [...runs.done, ...runs.standing.map(({ folder }) => folder)]);
 }
 
 /**
- * Brings a run that was cut short to an end, so that a new one finds the node as it was
- * before or after: what was being put back goes back; so do changes that were being made,
- * unless all of them were.
+ * Completes an interrupted run: a revert is finished, and an adoption is undone unless all
+ * its changes were made.
  * @throws AgentError FILE_CHANGED, STORE_*
  */
 export async function completeRun(onDisk: RunsOnDisk): Promise<void> {
@@ -59,7 +58,7 @@ async function isInPlace(tree: Tree, { manifest }: Run): Promise<boolean> {
   return true;
 }
 
-/** Of one run alone. @throws AgentError FILE_CHANGED, STORE_* */
+/** Reverts one run. @throws AgentError FILE_CHANGED, STORE_* */
 export async function undoRun({
   tree,
   directory,
@@ -69,9 +68,9 @@ export async function undoRun({
   readonly directory: string;
   readonly run: Run;
 }): Promise<void> {
-  const files = await examineAll(tree, restorations([run]));
+  const files = await inspectFiles(tree, restorations([run]));
   requireOurs(files);
-  await putBack(files);
+  await restoreFiles(files);
   await sweep(directory, [run.folder]);
 }
 

@@ -5,13 +5,13 @@ import { syncDirectory } from '../store/atomic-file.ts';
 import type { FileChange, FileState, Run } from './manifest.ts';
 import { readManifest, removeManifest } from './manifest.ts';
 
-/** What stands of earlier runs, the oldest first. */
+/** Earlier runs, the oldest first. */
 export interface Runs {
-  /** Runs whose changes are in place, or were when they were cut short. */
+  /** Runs whose changes are in place, or were when the run was interrupted. */
   readonly standing: readonly Run[];
-  /** Folders that nothing depends on any more, in the order in which they may go. */
+  /** Folders that are no longer needed, in the order in which they can be deleted. */
   readonly done: readonly string[];
-  /** The number of the next one. */
+  /** The sequence number of the next run. */
   readonly next: number;
 }
 
@@ -33,41 +33,41 @@ export async function readRuns(directory: string): Promise<Runs> {
   const reverted = runs.findLastIndex(({ manifest }) => manifest.state === 'reverted') + 1;
   return {
     standing: runs.slice(reverted),
-    // The one that says that all are reverted goes last.
+    // The run that marks all others as reverted is deleted last.
     done: [...begun, ...runs.slice(0, reverted)].map(({ folder }) => folder),
     next: (runs.at(-1)?.manifest.sequence ?? 0) + 1,
   };
 }
 
-/** The latest run, if it was cut short. */
+/** The latest run, if it was interrupted. */
 export function unfinishedRun({ standing }: Runs): Run | undefined {
   const latest = standing.at(-1);
   return latest?.manifest.state === 'applied' ? undefined : latest;
 }
 
-/** Folders with copies of what may hold keys: gone as soon as nobody needs them. */
+/** Deletes folders that are no longer needed: their copies may hold keys. */
 export async function sweep(directory: string, folders: readonly string[]): Promise<void> {
   for (const folder of folders) {
-    // First: a folder whose copies are gone in part must not be taken for a run any more.
+    // A folder without its manifest is not a run, so an interrupted deletion is harmless.
     await removeManifest(folder);
     await attempt('remove', folder, () => rm(folder, { recursive: true }));
     await syncDirectory(directory);
   }
 }
 
-/** How a file has to be again, and where its content is kept. */
+/** The previous state of a file, and its copy. */
 export interface Restoration {
   readonly path: string;
-  /** Digests of all that runs found or left there; anything else is somebody's later change. */
+  /** Digests of every content that a run found or wrote; any other one is a later change. */
   readonly known: ReadonlySet<string>;
-  /** Absent when there was no file. */
+  /** Absent when the file did not exist. */
   readonly target?: { readonly state: FileState; readonly backup: string };
 }
 
 /**
- * What undoes these runs, the latest change first. A file that several runs changed goes
- * back to before the first, as long as each found it as the one before had left it; else
- * somebody has replaced it in between, and the older copy is no longer what it was.
+ * The files to restore for these runs, the latest change first. A file that several runs
+ * changed is restored from the first copy, unless another program replaced the file between
+ * two runs: then the copy of the later run is the previous content.
  */
 export function restorations(runs: readonly Run[]): Restoration[] {
   const latestFirst = runs
@@ -79,8 +79,8 @@ export function restorations(runs: readonly Run[]): Restoration[] {
   for (const { folder, change } of latestFirst) {
     const { path, before, after } = change;
     const newer = found.get(path);
-    const goesOn = newer === undefined || newer.target?.state.sha256 === after.sha256;
-    const target = goesOn ? targetOf(folder, change) : newer.target;
+    const isContinued = newer === undefined || newer.target?.state.sha256 === after.sha256;
+    const target = isContinued ? targetOf(folder, change) : newer.target;
     const known = new Set(newer?.known).add(after.sha256);
     if (before !== undefined) known.add(before.sha256);
     found.set(path, { path, known, ...(target !== undefined && { target }) });

@@ -1,42 +1,36 @@
-import { dirname, join, normalize } from 'node:path';
+import { basename, dirname, join, normalize } from 'node:path';
+import { stringify } from 'yaml';
 import type { KubeletLayer } from '../kubelet/configuration.ts';
 import { kubeletFacts } from '../kubelet/configuration.ts';
-import { dropInFile, dropInText } from './drop-in.ts';
-import type { AdoptionFacts } from './facts.ts';
-import { planFlags } from './flags-plan.ts';
-import { flagNamed } from '../kubelet/flags.ts';
+import type { SettingKey } from '../kubelet/flags.ts';
+import { flagNamed, flagValue, settingFlags } from '../kubelet/flags.ts';
+import type { AdoptionFacts, OverridingFlag } from './facts.ts';
 import type { Obstacle, PlanPart, Step } from './plan.ts';
-import type { SettingKey } from './wanted.ts';
-import { flagValue, settingFlags } from './wanted.ts';
+import type { Targets } from './targets.ts';
 import { editYaml } from './yaml-edit.ts';
 
-/** The KubeletConfiguration and the flags that override it. */
+/** Changes the KubeletConfiguration, and refuses flags that override it. */
 export function planSettings(facts: AdoptionFacts): PlanPart {
-  const { configuration, wanted } = facts;
+  const { configuration, targets, overriding } = facts;
   if (configuration.kind === 'invalid') {
-    const { message, remedy = 'Correct it' } = configuration.failure;
+    const { message, remedy = 'Correct the file' } = configuration.failure;
     return { obstacles: [{ id: 'kubelet-config-invalid', what: message, remedy }] };
   }
-  const keys = [...wanted.settings.keys()];
-  const missing = keys.filter(
-    (key) => !holds(facts, key) && fileValue(facts, key) !== wanted.settings.get(key),
+  const missing = [...targets.settings.keys()].filter(
+    (key) => !isFlagged(facts, key) && fileValue(facts, key) !== targets.settings.get(key),
   );
-  const flags = planFlags(facts);
   const files = missing.length === 0 ? {} : planFiles(facts, missing);
-  return {
-    steps: [...(files.steps ?? []), ...(flags.steps ?? [])],
-    obstacles: [...(files.obstacles ?? []), ...(flags.obstacles ?? [])],
-    notes: [...(files.notes ?? [])],
-  };
+  const flags = overriding.map((flag) => flagObstacle(facts, flag));
+  return { ...files, obstacles: [...(files.obstacles ?? []), ...flags] };
 }
 
-/** A flag says it already, whatever the files say. */
-function holds({ kubelet, wanted }: AdoptionFacts, key: SettingKey): boolean {
+/** True when a flag has the target value: the files do not matter then. */
+function isFlagged({ kubelet, targets }: AdoptionFacts, key: SettingKey): boolean {
   const flag = flagNamed(kubelet.flags, settingFlags[key]);
-  return flag !== undefined && flagValue(key, flag.value) === wanted.settings.get(key);
+  return flag !== undefined && flagValue(flag) === targets.settings.get(key);
 }
 
-/** What the files say without the flags; relative paths start from the folder of the main file, and of no drop-in. */
+/** The value in the files, without flags. A relative path starts at the folder of the main file, but not in a drop-in. */
 export function fileValue(
   { configuration }: AdoptionFacts,
   key: SettingKey,
@@ -53,11 +47,41 @@ function defaultOf(key: SettingKey): boolean | undefined {
   return key === 'rotateCertificates' || key === 'serverTLSBootstrap' ? false : undefined;
 }
 
+/** Only the operator knows who else relies on a flag, so adopt names its line instead of editing it. */
+function flagObstacle(
+  { kubelet }: AdoptionFacts,
+  { name, value, lines }: OverridingFlag,
+): Obstacle {
+  const { unit } = kubelet;
+  const service = (unit ?? 'kubelet').replace(/\.service$/, '');
+  const reload =
+    kubelet.running === undefined
+      ? 'systemctl daemon-reload'
+      : `systemctl daemon-reload && systemctl restart ${service}`;
+  return {
+    id: 'kubelet-flag',
+    what: `--${name}=${value} in ${lines.join(' and ') || kubelet.commandLine} overrides the configuration files of the kubelet`,
+    why: 'With this flag the kubelet does not use what adopt writes into the files',
+    remedy:
+      lines.length > 0
+        ? `Remove --${name} from ${lines.join(' and ')}, run ${reload}, and run this again`
+        : `Remove --${name} from the settings of ${unit ?? 'the program that starts the kubelet'}, restart the kubelet, and run this again`,
+  };
+}
+
 function planFiles(facts: AdoptionFacts, missing: readonly SettingKey[]): PlanPart {
   const { configDirectory } = facts.paths;
   if (configDirectory === undefined) return planMainFile(facts, missing);
-  if (facts.dropInFolder === 'missing') return { obstacles: [noFolder(configDirectory)] };
-  // A link is passed over by the kubelet. Before 1.30 a drop-in needs this variable, and
+  if (facts.dropInFolder === 'missing') {
+    const obstacle: Obstacle = {
+      id: 'drop-in-folder',
+      what: `the kubelet is started with --config-dir=${configDirectory}, and that folder does not exist`,
+      why: 'The kubelet cannot start without it',
+      remedy: `mkdir -p ${configDirectory}`,
+    };
+    return { obstacles: [obstacle] };
+  }
+  // A link is not followed by the kubelet. Before 1.30 a drop-in needs this variable, and
   // before 1.29 it cannot switch anything off (cmd/kubelet/app, mergeKubeletConfigurations).
   const alpha = facts.kubelet.variables.includes('KUBELET_CONFIG_DROPIN_DIR_ALPHA');
   return facts.dropInFolder === 'directory' && !alpha
@@ -65,70 +89,113 @@ function planFiles(facts: AdoptionFacts, missing: readonly SettingKey[]): PlanPa
     : planMainFile(facts, missing);
 }
 
-function noFolder(directory: string): Obstacle {
-  return {
-    id: 'drop-in-folder',
-    what: `the kubelet is started with --config-dir=${directory}, and there is no such folder`,
-    why: 'It does not start without',
-    remedy: `mkdir -p ${directory}`,
-  };
+function dropInsOf({ configuration }: AdoptionFacts): readonly KubeletLayer[] {
+  return configuration.kind === 'read' ? configuration.dropIns : [];
 }
 
 function planDropIn(facts: AdoptionFacts, directory: string): PlanPart {
-  const { wanted, configuration, texts } = facts;
-  const dropIns = configuration.kind === 'read' ? configuration.dropIns : [];
-  const file = dropInFile(directory, dropIns, [...wanted.settings.keys()]);
+  const { targets } = facts;
+  const dropIns = dropInsOf(facts);
+  const file = dropInFile(directory, dropIns, [...targets.settings.keys()]);
   if (file === undefined) {
     const last = dropIns.at(-1)?.file ?? directory;
-    return {
-      obstacles: [
-        {
-          id: 'drop-in-overrides',
-          what: `no name for a drop-in comes after ${last}, which has a word on the same settings`,
-          remedy: `Rename ${last}, to 80-name.conf for example`,
-        },
-      ],
+    const obstacle: Obstacle = {
+      id: 'drop-in-overrides',
+      what: `cannot add a drop-in that sorts after ${last}, which sets the same keys`,
+      remedy: `Rename ${last} so that it sorts earlier, for example to 80-name.conf`,
     };
+    return { obstacles: [obstacle] };
   }
-  const before = texts.get(file);
+  const before = dropIns.find((layer) => layer.file === file)?.text;
   const step: Step = {
     id: 'kubelet-drop-in',
     file,
     form: 'yaml',
     what:
-      before === undefined ? 'a drop-in that is read after all others' : 'the drop-in of before',
-    why: whySettings(facts),
-    after: dropInText(wanted),
+      before === undefined
+        ? 'a new drop-in that sorts after all others'
+        : 'the drop-in of an earlier run',
+    why: reasonOf(targets),
+    after: dropInText(targets),
     mode: 0o644,
     ...(before !== undefined && { before }),
   };
   return { steps: [step] };
 }
 
-function whySettings({ wanted }: AdoptionFacts): string {
-  const client = wanted.client && 'leaves the rotation of its client certificate to nodecertd';
-  const serving = wanted.serving && 'serves the pair that nodecertd keeps and asks for none itself';
-  return `The kubelet ${[client, serving].filter(Boolean).join(', ')}`;
+/** The kubelet rejects a drop-in without apiVersion and kind. */
+function dropInText({ settings }: Targets): string {
+  const document = {
+    apiVersion: 'kubelet.config.k8s.io/v1beta1',
+    kind: 'KubeletConfiguration',
+    ...Object.fromEntries(settings),
+  };
+  return `# nodecertd keeps the certificates of this kubelet. nodecertd adopt --revert removes this file.\n${stringify(document, { lineWidth: 0, version: '1.1', compat: 'core' })}`;
+}
+
+const dropInNames = ['90-nodecertd.conf', '99-nodecertd.conf', 'zz-nodecertd.conf'];
+
+/**
+ * Our existing drop-in, or else the first name that sorts after all files with the same
+ * keys. Undefined when no name sorts late enough.
+ */
+function dropInFile(
+  directory: string,
+  dropIns: readonly KubeletLayer[],
+  settings: readonly SettingKey[],
+): string | undefined {
+  const isOurs = ({ file }: KubeletLayer): boolean =>
+    dirname(file) === join(directory, '.') && /(?:^|-)nodecertd\.conf$/.test(basename(file));
+  const others = dropIns
+    .filter((layer) => !isOurs(layer))
+    .filter((layer) => settings.some((key) => key in layer.settings));
+  const names = [
+    ...dropIns.filter(isOurs).map(({ file }) => file),
+    ...dropInNames.map((name) => join(directory, name)),
+  ];
+  return names.find((file) => others.every((other) => sortsBefore(other.file, file)));
+}
+
+/** In the order of filepath.WalkDir, which compares part by part: `/` sorts after `.` in a whole path. */
+function sortsBefore(file: string, other: string): boolean {
+  const [left, right] = [file.split('/'), other.split('/')];
+  const at = left.findIndex((part, index) => part !== right[index]);
+  return at !== -1 && (left[at] ?? '') < (right[at] ?? '');
+}
+
+function reasonOf({ client, serving }: Targets): string {
+  const parts = [
+    client && 'leaves the rotation of its client certificate to nodecertd',
+    serving && 'serves the certificate that nodecertd keeps and requests none itself',
+  ];
+  return `The kubelet ${parts.filter(Boolean).join(', ')}`;
 }
 
 function planMainFile(facts: AdoptionFacts, missing: readonly SettingKey[]): PlanPart {
-  const { configuration, paths, texts, wanted } = facts;
+  const { configuration, paths, targets } = facts;
   const { configFile } = paths;
   const main = configuration.kind === 'read' ? configuration.main : undefined;
   if (configFile === undefined || main === undefined) return { obstacles: [noFile(facts)] };
-  const overriding = overriders(facts, missing);
+  const overriding = overridingDropIns(facts, missing);
   if (overriding.length > 0) return { obstacles: overriding };
-  const before = texts.get(configFile) ?? '';
-  const edits = missing.map((key) => ({ path: [key], value: wanted.settings.get(key) ?? false }));
-  const after = editYaml(before, edits);
-  if (after === undefined) return { obstacles: [uneditable(configFile, edits)] };
+  const edits = missing.map((key) => ({ path: [key], value: targets.settings.get(key) ?? false }));
+  const after = editYaml(main.text, edits);
+  if (after === undefined) {
+    const lines = edits.map(({ path, value }) => `${path.join('.')}: ${value}`);
+    const obstacle: Obstacle = {
+      id: 'kubelet-config-uneditable',
+      what: `${configFile} cannot be edited: it has anchors or tags, or more than one document`,
+      remedy: `Set in ${configFile} by hand: ${lines.join('; ')}`,
+    };
+    return { obstacles: [obstacle] };
+  }
   const step: Step = {
     id: 'kubelet-config',
     file: configFile,
     form: 'yaml',
-    what: `${missing.join(', ')}; everything else stays as it is`,
-    why: whySettings(facts),
-    before,
+    what: `sets ${missing.join(', ')}`,
+    why: reasonOf(targets),
+    before: main.text,
     after,
   };
   return { steps: [step], notes: kubeadmNotes(facts, configFile) };
@@ -140,51 +207,37 @@ function noFile({ paths, kubelet }: AdoptionFacts): Obstacle {
   if (configFile === undefined) {
     return {
       id,
-      what: 'the kubelet is started without --config and --config-dir: there is no file that could be changed',
+      what: 'the kubelet is started without --config and --config-dir, so there is no file to change',
       remedy:
-        'Start the kubelet with --config-dir=/etc/kubernetes/kubelet.conf.d, an empty folder; the drop-in goes there',
+        'Start the kubelet with --config-dir=/etc/kubernetes/kubelet.conf.d, an empty folder, and run this again',
     };
   }
   return {
     id,
-    what: `the configuration of the kubelet, ${configFile}, does not exist`,
+    what: `the configuration file of the kubelet, ${configFile}, does not exist`,
     remedy:
       kubelet.source === 'unknown'
         ? 'Name the file that the kubelet is started with: --kubelet-config FILE'
-        : `Write ${configFile} (kubeadm join does): the kubelet does not start without`,
+        : `Write ${configFile}, as kubeadm join does: the kubelet cannot start without it`,
   };
 }
 
-/** Drop-ins that would have the last word over the main file. */
-function overriders(facts: AdoptionFacts, keys: readonly SettingKey[]): Obstacle[] {
-  const { configuration, wanted } = facts;
-  const dropIns = configuration.kind === 'read' ? configuration.dropIns : [];
-  const contradicts = ({ settings }: KubeletLayer): SettingKey[] =>
-    keys.filter((key) => key in settings && settings[key] !== wanted.settings.get(key));
-  return dropIns.flatMap((layer) => {
-    const found = contradicts(layer);
+/** Drop-ins that would override the main file. */
+function overridingDropIns(facts: AdoptionFacts, keys: readonly SettingKey[]): Obstacle[] {
+  return dropInsOf(facts).flatMap(({ file, settings }): Obstacle[] => {
+    const found = keys.filter(
+      (key) => key in settings && settings[key] !== facts.targets.settings.get(key),
+    );
     if (found.length === 0) return [];
     return [
       {
-        id: 'drop-in-overrides' as const,
-        what: `${layer.file} sets ${found.join(', ')} and has the last word over the main file`,
-        why: 'A drop-in of ours cannot be relied on: this kubelet is older than 1.30, or its --config-dir is a link, which it passes over',
-        remedy: `Take ${found.join(', ')} out of ${layer.file}`,
+        id: 'drop-in-overrides',
+        what: `${file} sets ${found.join(', ')} and overrides the main file`,
+        why: 'Adopt cannot add a drop-in: this kubelet is older than 1.30, or its --config-dir is a link, which it does not follow',
+        remedy: `Remove ${found.join(', ')} from ${file}`,
       },
     ];
   });
-}
-
-function uneditable(
-  file: string,
-  edits: readonly { readonly path: readonly string[]; readonly value: boolean | string }[],
-): Obstacle {
-  const lines = edits.map(({ path, value }) => `${path.join('.')}: ${value}`);
-  return {
-    id: 'kubelet-config-uneditable',
-    what: `${file} is written in a way that cannot be edited without writing all of it anew`,
-    remedy: `Set in ${file} by hand: ${lines.join('; ')}`,
-  };
 }
 
 function kubeadmNotes({ kubelet }: AdoptionFacts, file: string): NonNullable<PlanPart['notes']> {
@@ -192,9 +245,9 @@ function kubeadmNotes({ kubelet }: AdoptionFacts, file: string): NonNullable<Pla
   return [
     {
       id: 'kubeadm-upgrade',
-      what: `kubeadm upgrade node writes ${file} anew, with rotateCertificates: true`,
+      what: `kubeadm upgrade node rewrites ${file} with rotateCertificates: true`,
       remedy:
-        'Run nodecertd adopt --yes after each, or start the kubelet with --config-dir before this: a drop-in stays',
+        'Run nodecertd adopt --yes after each upgrade, or start the kubelet with --config-dir before this run: kubeadm keeps a drop-in',
     },
   ];
 }

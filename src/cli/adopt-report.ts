@@ -8,7 +8,7 @@ export type AdoptState = 'nothing-to-do' | 'pending' | 'blocked' | 'done';
 export interface AdoptReport {
   readonly action: 'adopt' | 'revert';
   readonly plan: Plan;
-  /** The changes of the plan were made. */
+  /** True when the changes of the plan were made. */
   readonly done: boolean;
   readonly restarted: boolean;
   readonly nodeName: string;
@@ -22,7 +22,7 @@ export const adoptExitCodeHelp = `Exit codes:
   1  an error, which is printed
   2  wrong usage
   3  changes are pending: --yes makes them
-  4  it cannot be done now; what is in the way is printed with the remedy`;
+  4  refused: each reason is printed with its remedy`;
 
 export function adoptState({ plan, done }: Pick<AdoptReport, 'plan' | 'done'>): AdoptState {
   if (done) return 'done';

@@ -8,17 +8,17 @@ import { oneLine } from './text.ts';
 type Tone = 'red' | 'green' | 'cyan' | 'yellow' | 'bold';
 type Paint = (tone: Tone, text: string) => string;
 
-/** The plan for people: each file with the reason and the difference, what is in the way, what comes next. */
-export function adoptTable(report: AdoptReport, colour: boolean): string {
+/** The plan as text: each file with the reason and the difference, the obstacles, the next command. */
+export function adoptTable(report: AdoptReport, color: boolean): string {
   const paint: Paint = (tone, text) =>
-    // The stream is judged by whoever calls; this one must not look at another.
-    colour ? styleText(tone, text, { validateStream: false }) : text;
+    // The caller has checked the stream, which is not the one that styleText would check.
+    color ? styleText(tone, text, { validateStream: false }) : text;
   const { plan, nodeName, certificateDirectory, root } = report;
   const place = root === undefined ? '' : ` · in ${root}`;
   return [
     oneLine(`Node ${nodeName} · ${certificateDirectory}${place}`),
     ...plan.steps.flatMap((step) => stepLines(step, paint)),
-    ...remarks('IN THE WAY', plan.obstacles, { tone: 'red', paint }),
+    ...remarks('OBSTACLES', plan.obstacles, { tone: 'red', paint }),
     ...remarks('NOTES', plan.notes, { tone: 'cyan', paint }),
     ...restartLines(report, paint),
     '',
@@ -76,21 +76,24 @@ function summary(report: AdoptReport): string {
   const count = plan.steps.length;
   const files = `${count} file${count === 1 ? '' : 's'}`;
   const restart = plan.restart?.unit === undefined ? '' : ' --restart';
-  const image = root === undefined ? '' : ` --root ${oneLine(root)}`;
-  const command = `nodecertd adopt${image}${action === 'revert' ? ' --revert' : ''} --yes${restart}`;
+  const revert = action === 'revert' ? ' --revert' : '';
+  const command =
+    root === undefined
+      ? `nodecertd adopt${revert} --yes${restart}`
+      : 'run the same command with --yes';
   switch (adoptState(report)) {
     case 'nothing-to-do':
       return action === 'adopt'
-        ? 'Nothing to do: the kubelet leaves its certificates to nodecertd'
-        : 'Nothing to do: nothing of nodecertd adopt is in place';
+        ? 'Nothing to do: nodecertd keeps the certificates of this kubelet'
+        : 'Nothing to do: there is no adoption to revert';
     case 'blocked':
-      return 'Nothing was changed: see what is in the way';
+      return 'Refused: no file was changed, see OBSTACLES';
     case 'pending':
       return count === 0
-        ? `Pending: nothing but what is said above; ${command}`
-        : `Pending: ${files}, nothing was changed; ${command}`;
+        ? `Pending: see above; ${command}`
+        : `Pending: ${files}, none was changed yet; ${command}`;
     case 'done': {
-      const verb = action === 'adopt' ? 'Changed' : 'Put back';
+      const verb = action === 'adopt' ? 'Changed' : 'Restored';
       const after = restarted ? ', and the kubelet was restarted' : '';
       return count === 0 && restarted ? 'The kubelet was restarted' : `${verb}: ${files}${after}`;
     }

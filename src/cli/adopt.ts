@@ -1,22 +1,20 @@
-import { realpath, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { AdoptionRequest, Done } from '../adopt/adoption.ts';
 import { adopt, previewAdoption, previewRevert, revert, undo } from '../adopt/adoption.ts';
-import { restartService } from '../adopt/service.ts';
-import { Tree } from '../adopt/tree.ts';
-import type { LoadedConfig } from '../config/load.ts';
-import { loadConfig } from '../config/load.ts';
 import { AgentError, describeError, toFailure } from '../core/errors.ts';
 import { version } from '../core/version.ts';
+import { restartService } from '../kubelet/restart.ts';
+import { findKubeletStart, unknownStart } from '../kubelet/start.ts';
+import { Tree } from '../sys/tree.ts';
 import type { AdoptReport } from './adopt-report.ts';
 import { adoptDocument, adoptExitCode, adoptExitCodeHelp } from './adopt-report.ts';
 import { adoptTable } from './adopt-table.ts';
 import type { ConfigOptions } from './config-options.ts';
-import { addConfigOptions } from './config-options.ts';
+import { addConfigOptions, nodeFlags } from './config-options.ts';
 import type { CliContext } from './context.ts';
-import { defaultConfigFile } from './default-config.ts';
+import { loadNodeConfig } from './default-config.ts';
 import { Progress } from './doctor-progress.ts';
+import { loadImage } from './image-config.ts';
 import { canDrawLive, wantsColor } from './terminal.ts';
 import type { OutputFormat } from './print.ts';
 import { outputOption, print } from './print.ts';
@@ -31,126 +29,73 @@ interface AdoptOptions extends ConfigOptions {
   readonly root?: string;
 }
 
-/** `nodecertd adopt`: hands a kubelet's certificates over to the agent, and back. */
+/** `nodecertd adopt`: takes over the certificates of a kubelet, or reverts that. */
 export function configure(
   command: Command,
   context: CliContext,
   exit: (code: number) => void,
 ): void {
-  addConfigOptions(command, [
-    'kubeconfig',
-    'bootstrapKubeconfig',
-    'certDir',
-    'hostnameOverride',
-    'stateDir',
-    'kubeletConfig',
-    'kubeletConfigDir',
-  ]);
+  addConfigOptions(command, nodeFlags);
   command
-    .option('--dry-run', 'show what would be changed, and change nothing (the default)')
+    .option('--dry-run', 'show the changes and make none (the default)')
     .option('--yes', 'make the changes, all or none')
-    .option('--revert', 'put back what was changed')
-    .option('--force', 'with --revert: also files that were changed since')
+    .option('--revert', 'restore the previous files')
+    .option('--force', 'with --revert: also restore files that were changed after the adoption')
     .option('--restart', 'with --yes: restart the kubelet, and wait until it stays up')
     .option(
       '--root <folder>',
-      'an image unpacked there; all paths, that of --config too, are in it',
+      'an image that is unpacked there; all paths, also that of --config, are paths in the image',
     )
     .addOption(outputOption())
     .addHelpText('after', `\n${adoptExitCodeHelp}`)
     .action(async ({ output, ...options }: AdoptOptions) => {
-      requireSense(options);
+      checkOptions(options);
       const request = await requestFor(options, context);
-      const report = await work(request, options, context);
+      const report = await run(request, options, context);
       const { stdout } = context;
-      const colour = canDrawLive(stdout, process.env) && wantsColor(process.env);
-      const table = (): string => adoptTable(report, colour);
+      const color = canDrawLive(stdout, process.env) && wantsColor(process.env);
+      const table = (): string => adoptTable(report, color);
       stdout.write(await print(output, adoptDocument(report), table));
       exit(adoptExitCode(report));
     });
 }
 
-function requireSense({
-  yes,
-  dryRun,
-  force,
-  revert,
-  restart,
-  root,
-}: Omit<AdoptOptions, 'output'>): void {
+function checkOptions(options: Omit<AdoptOptions, 'output'>): void {
+  const { yes, dryRun, force, revert, restart, root, kubeletConfig, kubeletConfigDir } = options;
   const faults: readonly (readonly [boolean, string])[] = [
     [yes === true && dryRun === true, '--yes and --dry-run exclude each other'],
-    [force === true && revert === undefined, '--force is for --revert only'],
-    [restart === true && yes === undefined, '--restart is for --yes only'],
+    [force === true && revert === undefined, '--force needs --revert'],
+    [restart === true && yes === undefined, '--restart needs --yes'],
     [
       restart === true && root !== undefined,
       'the kubelet of an image (--root) cannot be restarted',
     ],
+    [
+      root !== undefined && revert === undefined && !kubeletConfig && !kubeletConfigDir,
+      '--root needs --kubelet-config or --kubelet-config-dir: an image has no running kubelet that would tell its files',
+    ],
   ];
-  for (const [wrong, message] of faults) if (wrong) throw usage(message);
-}
-
-function usage(message: string): AgentError {
-  return new AgentError('USAGE', message, { remedy: 'see nodecertd adopt --help' });
+  const [fault] = faults.filter(([isWrong]) => isWrong);
+  if (fault === undefined) return;
+  throw new AgentError('USAGE', fault[1], { remedy: 'see nodecertd adopt --help' });
 }
 
 async function requestFor(
-  { config: named, root, ...flags }: Omit<AdoptOptions, 'output'>,
+  { root, ...options }: Omit<AdoptOptions, 'output'>,
   context: CliContext,
 ): Promise<AdoptionRequest> {
   const { environment, clock } = context;
   const common = { clock, version, signal: new AbortController().signal };
-  if (root === undefined) {
-    const file = named ?? (flags.certDir === undefined ? await defaultConfigFile() : undefined);
-    const config = await loadConfig({ file, flags, environment });
-    return { ...common, tree: new Tree('/'), config, hostName: environment.hostName };
+  if (root !== undefined) {
+    const image = await loadImage(root, options, context);
+    return { ...common, ...image, findKubelet: async () => unknownStart };
   }
-  const tree = new Tree(await imageAt(resolve(environment.workingDirectory, root)));
-  const hostName = (await tree.readText('/etc/hostname'))?.trim() || undefined;
-  const file = named ?? '/etc/nodecertd/config.yaml';
-  const given = named !== undefined || (await tree.readText(file)) !== undefined;
-  const loaded = await loadConfig({
-    file: given ? (await tree.locate(file)).physical : undefined,
-    flags,
-    environment: { hostName: hostName ?? 'localhost', workingDirectory: '/' },
-  });
-  return { ...common, tree, config: withinImage(loaded, tree.root), hostName };
+  const { hostName } = environment;
+  const config = await loadNodeConfig(options, context);
+  return { ...common, tree: new Tree('/'), config, hostName, findKubelet: findKubeletStart };
 }
 
-async function imageAt(folder: string): Promise<string> {
-  const found = await stat(folder).catch(() => undefined);
-  if (found?.isDirectory() !== true) throw usage(`--root: there is no folder ${folder}`);
-  const real = await realpath(folder);
-  const { dev, ino } = await stat(real);
-  // The root of a process, /proc/PID/root, is a link to / by its text, and to another place in truth.
-  const root = dev === found.dev && ino === found.ino ? real : folder;
-  if (root === '/') throw usage('--root: / is this machine, and no image; leave --root out');
-  return root;
-}
-
-/** Paths that are relative to the file were made absolute outside of the image. */
-function withinImage(config: LoadedConfig, root: string): LoadedConfig {
-  const inside = (path: string): string =>
-    path.startsWith(join(root, '/')) ? path.slice(root.length) : path;
-  const { bootstrapKubeconfig, kubelet } = config;
-  return {
-    ...config,
-    kubeconfig: inside(config.kubeconfig),
-    certificateDirectory: inside(config.certificateDirectory),
-    stateDirectory: inside(config.stateDirectory),
-    ...(bootstrapKubeconfig !== undefined && { bootstrapKubeconfig: inside(bootstrapKubeconfig) }),
-    kubelet: {
-      ...kubelet,
-      configFile: inside(kubelet.configFile),
-      certificateDirectory: inside(kubelet.certificateDirectory),
-      ...(kubelet.configDirectory !== undefined && {
-        configDirectory: inside(kubelet.configDirectory),
-      }),
-    },
-  };
-}
-
-async function work(
+async function run(
   request: AdoptionRequest,
   options: Omit<AdoptOptions, 'output'>,
   context: CliContext,
@@ -173,11 +118,11 @@ async function work(
   const refused = done.plan.obstacles.length > 0 && !force;
   if (refused) return { ...common, plan: done.plan, done: false, restarted: false };
   const restarted = options.restart === true && (await restart(request, done, context));
-  const did = restarted || done.plan.steps.length > 0;
-  return { ...common, plan: done.plan, done: did, restarted };
+  const changed = restarted || done.plan.steps.length > 0;
+  return { ...common, plan: done.plan, done: changed, restarted };
 }
 
-/** A kubelet that does not come up with the changes gets its files back. */
+/** Reverts the run when the kubelet does not start after it. */
 async function restart(
   request: AdoptionRequest,
   { plan, run }: Done,
@@ -186,34 +131,34 @@ async function restart(
   if (plan.restart === undefined) return false;
   const { unit, command } = plan.restart;
   if (unit === undefined) {
-    throw new AgentError('KUBELET_RESTART', 'it is not known what restarts this kubelet', {
+    throw new AgentError('KUBELET_RESTART', 'no service is known that restarts this kubelet', {
       remedy: command,
     });
   }
   using progress = new Progress(stderr, clock).start();
-  const restartIt = async (): Promise<void> => {
+  const restartUnit = async (): Promise<void> => {
     progress.note(`${unit} to stay up`, 'started');
     await restartService({ unit, clock, signal: request.signal });
   };
   try {
-    await restartIt();
+    await restartUnit();
     return true;
   } catch (error) {
     if (run === undefined) throw error;
     await undo(request, run);
-    throw await afterUndo(error, restartIt);
+    throw await afterUndo(error, restartUnit);
   }
 }
 
-async function afterUndo(cause: unknown, restartIt: () => Promise<void>): Promise<AgentError> {
+async function afterUndo(cause: unknown, restartUnit: () => Promise<void>): Promise<AgentError> {
   const { remedy } = toFailure(cause);
-  const again = await restartIt().then(
-    () => 'it was restarted with them',
-    (error: unknown) => `with them, too: ${describeError(error)}`,
+  const again = await restartUnit().then(
+    () => 'the kubelet was restarted with them',
+    (error: unknown) => `the kubelet does not start with them either: ${describeError(error)}`,
   );
   return new AgentError(
     'KUBELET_RESTART',
-    `${describeError(cause)}; the files are as they were before, and ${again}`,
+    `${describeError(cause)}; the previous files are restored, and ${again}`,
     { cause, ...(remedy !== undefined && { remedy }) },
   );
 }

@@ -47,4 +47,15 @@ export function addConfigOptions(command: Command, names: readonly (keyof Config
   }
 }
 
+/** The flags of commands that inspect the node and its kubelet. */
+export const nodeFlags = [
+  'kubeconfig',
+  'bootstrapKubeconfig',
+  'certDir',
+  'hostnameOverride',
+  'stateDir',
+  'kubeletConfig',
+  'kubeletConfigDir',
+] as const satisfies readonly (keyof ConfigFlags)[];
+
 export const allConfigFlags = Object.keys(help) as (keyof ConfigFlags)[];

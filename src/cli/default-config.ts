@@ -1,4 +1,8 @@
 import { access } from 'node:fs/promises';
+import type { LoadedConfig } from '../config/load.ts';
+import { loadConfig } from '../config/load.ts';
+import type { ConfigOptions } from './config-options.ts';
+import type { CliContext } from './context.ts';
 
 /** The path at which the package installs it. */
 export const installedConfigFile = '/etc/nodecertd/config.yaml';
@@ -9,4 +13,16 @@ export async function defaultConfigFile(): Promise<string | undefined> {
     () => installedConfigFile,
     () => undefined,
   );
+}
+
+/**
+ * The configuration for a command about this node. With --cert-dir but without --config,
+ * the command is about that directory, which need not be the one of the installed agent.
+ */
+export async function loadNodeConfig(
+  { config, ...flags }: ConfigOptions,
+  { environment }: CliContext,
+): Promise<LoadedConfig> {
+  const file = config ?? (flags.certDir === undefined ? await defaultConfigFile() : undefined);
+  return loadConfig({ file, flags, environment });
 }

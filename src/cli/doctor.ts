@@ -1,7 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { loadConfig } from '../config/load.ts';
 import type { AgentConfig } from '../core/config.ts';
 import { hasErrno } from '../core/errors.ts';
 import { version } from '../core/version.ts';
@@ -13,9 +12,9 @@ import { currentLink } from '../store/pair-names.ts';
 import type { Clock } from '../sys/clock.ts';
 import { fetchStatus } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';
-import { addConfigOptions } from './config-options.ts';
+import { addConfigOptions, nodeFlags } from './config-options.ts';
 import type { CliContext } from './context.ts';
-import { defaultConfigFile } from './default-config.ts';
+import { loadNodeConfig } from './default-config.ts';
 import { Progress } from './doctor-progress.ts';
 import { doctorDocument, doctorExitCode, doctorExitCodeMeanings } from './doctor-report.ts';
 import { doctorTable } from './doctor-table.ts';
@@ -37,16 +36,7 @@ export function configure(
   context: CliContext,
   exit: (code: number) => void,
 ): void {
-  addConfigOptions(command, [
-    'kubeconfig',
-    'bootstrapKubeconfig',
-    'certDir',
-    'hostnameOverride',
-    'metricsAddress',
-    'stateDir',
-    'kubeletConfig',
-    'kubeletConfigDir',
-  ]);
+  addConfigOptions(command, [...nodeFlags, 'metricsAddress']);
   command
     .option(
       '--admin-kubeconfig <file>',
@@ -54,10 +44,9 @@ export function configure(
     )
     .addOption(outputOption())
     .addHelpText('after', `\n${formatExitCodes(exitCodes)}`)
-    .action(async ({ output, config: named, adminKubeconfig, ...flags }: DoctorOptions) => {
-      const file = named ?? (flags.certDir === undefined ? await defaultConfigFile() : undefined);
-      const { environment, clock, stdout } = context;
-      const config = await loadConfig({ file, flags, environment });
+    .action(async ({ output, adminKubeconfig, ...options }: DoctorOptions) => {
+      const { clock, stdout } = context;
+      const config = await loadNodeConfig(options, context);
       const report = await runChecks(config, context, adminKubeconfig);
       const color = canDrawLive(stdout, process.env) && wantsColor(process.env);
       const { nodeName, certificateDirectory } = config;

@@ -73,7 +73,10 @@ const commands: readonly CommandEntry[] = [
       ['adopt', 'show the changes file by file, and change nothing'],
       ['adopt --yes --restart', 'make the changes and restart the kubelet'],
       ['adopt --revert', 'show what a revert would restore; add --yes to restore it'],
-      ['adopt --root /mnt/image --yes', 'change the image of a node before its first start'],
+      [
+        'adopt --root /mnt/image --kubelet-config /var/lib/kubelet/config.yaml --yes',
+        'change the image of a node before its first start',
+      ],
     ],
     load: () => import('./adopt.ts'),
   },

@@ -1,18 +1,16 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { LoadedConfig } from '../config/load.ts';
-import { loadConfig } from '../config/load.ts';
 import type { Failure } from '../core/errors.ts';
 import { inspectNodeKubeconfig } from '../doctor/kubeconfig-state.ts';
-import { readKubeletConfig } from '../kubelet/configuration.ts';
-import { observedCertificates } from '../kubelet/rotation.ts';
+import { observedCertificates, readKubelet } from '../kubelet/rotation.ts';
 import { currentLink } from '../store/pair-names.ts';
 import type { Clock } from '../sys/clock.ts';
 import { askAgent } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions } from './config-options.ts';
 import type { CliContext } from './context.ts';
-import { defaultConfigFile } from './default-config.ts';
+import { loadNodeConfig } from './default-config.ts';
 import { readDirectory } from './directory-status.ts';
 import { exitCodeHelp } from './exit-code.ts';
 import type { OutputFormat } from './print.ts';
@@ -33,10 +31,9 @@ export function configure(
 ): void {
   addConfigOptions(command, ['certDir', 'stateDir', 'hostnameOverride', 'metricsAddress']);
   command.addOption(outputOption()).addHelpText('after', `\n${exitCodeHelp}`);
-  command.action(async ({ output, config, ...flags }: StatusOptions) => {
-    const file = config ?? (flags.certDir === undefined ? await defaultConfigFile() : undefined);
-    const loaded = await loadConfig({ file, flags, environment: context.environment });
-    const report = await statusReport(loaded, context.clock);
+  command.action(async ({ output, ...options }: StatusOptions) => {
+    const config = await loadNodeConfig(options, context);
+    const report = await statusReport(config, context.clock);
     const table = (): string => statusTable(report);
     context.stdout.write(await print(output, reportDocument(report), table));
     exit(reportExitCode(report));
@@ -59,7 +56,7 @@ async function statusReport(config: LoadedConfig, clock: Clock): Promise<StatusR
   const { certificates, file } = config;
   const now = clock.now();
   // Without a configuration file, the expected certificates are unknown.
-  const kubelet = await readKubeletConfig(config).catch(() => undefined);
+  const kubelet = await readKubelet(config).catch(() => undefined);
   const observed = await observedCertificates(config, kubelet);
   const expected = file === undefined ? [] : certificates.map(({ name }) => name);
   const failure = await kubeconfigFailure(config, clock);

@@ -17,8 +17,7 @@ import { kubeletFindings, unreadKubeletFindings } from './kubelet-findings.ts';
 import type { KubeconfigState } from './kubeconfig-state.ts';
 import { inspectNodeKubeconfig } from './kubeconfig-state.ts';
 import type { KubeletFacts } from '../kubelet/configuration.ts';
-import { readKubeletConfig } from '../kubelet/configuration.ts';
-import { observedCertificates } from '../kubelet/rotation.ts';
+import { observedCertificates, readKubelet } from '../kubelet/rotation.ts';
 import type { PairState } from './pairs.ts';
 import { pairFindings, inspectPairs, usableClientPair } from './pairs.ts';
 
@@ -78,7 +77,7 @@ export async function inspectFiles(config: AgentConfig, context: CheckContext): 
 }
 
 async function inspectKubelet(config: AgentConfig): Promise<KubeletState> {
-  const facts = await readKubeletConfig(config);
+  const facts = await readKubelet(config);
   return { facts, observed: await observedCertificates(config, facts) };
 }
 

@@ -1,6 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { readlink, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { stat } from 'node:fs/promises';
 import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
@@ -17,6 +16,7 @@ import type { Clock } from '../sys/clock.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 import { Secret } from '../core/secret.ts';
 import { tlsContext } from '../kube/tls-context.ts';
+import { Tree } from '../sys/tree.ts';
 import { unlessMissing } from '../sys/file-error.ts';
 
 /** What a kubeconfig says and leads to; nothing of its secrets. */
@@ -64,7 +64,7 @@ export async function inspectKubeconfig(
       server: access.cluster.server,
       insecure: access.cluster.insecureSkipTlsVerify,
       user,
-      followsPair: pairLink !== undefined && (await follows(user, pairLink)),
+      followsPair: pairLink !== undefined && (await followsLink(user, pairLink)),
       ...(await expiries(access)),
     };
   } catch (error) {
@@ -161,36 +161,16 @@ function lastOf(pem: Uint8Array<ArrayBuffer>): KubeconfigFacts['authority'] {
   return last;
 }
 
-/** Both halves have to come from the link: a rotated certificate with an old key is no pair. */
-async function follows(user: KubeconfigUser, link: string): Promise<boolean> {
-  if (user.embedsCertificate) return false;
-  const { certificateFile, keyFile } = user;
-  if (certificateFile === undefined || keyFile === undefined) return false;
-  const ends = [certificateFile, keyFile].map((file) => leadsThrough(file, link));
-  return (await Promise.all(ends)).every(Boolean);
-}
-
-const longestChain = 16;
-
 /**
- * True when the link is on the way from the path to the file. To end at the same file
- * is not enough: whoever names the dated file itself stays with it when the link moves.
+ * True when both halves of the pair come from the link: a rotated certificate with an old
+ * key is no pair, and a file that the link leads to today is another one tomorrow.
  */
-async function leadsThrough(path: string, link: string): Promise<boolean> {
-  const wanted = await canonical(link);
-  let at = path;
-  for (let count = 0; count < longestChain; count += 1) {
-    const place = await canonical(at);
-    if (place === wanted) return true;
-    const target = await readlink(place).catch(() => undefined);
-    if (target === undefined) return false;
-    at = resolve(dirname(place), target);
-  }
-  return false;
-}
-
-/** The path with its folders resolved, its last part as it is. */
-async function canonical(path: string): Promise<string> {
-  const folder = await unlessMissing(() => realpath(dirname(path)));
-  return join(folder ?? dirname(path), basename(path));
+export async function followsLink(
+  { embedsCertificate, certificateFile, keyFile }: KubeconfigUser,
+  link: string,
+  tree = new Tree('/'),
+): Promise<boolean> {
+  if (embedsCertificate || certificateFile === undefined || keyFile === undefined) return false;
+  const ends = [certificateFile, keyFile].map((file) => tree.leadsThrough(file, link));
+  return (await Promise.all(ends)).every(Boolean);
 }

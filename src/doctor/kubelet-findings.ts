@@ -2,7 +2,7 @@ import type { CertificateSpec } from '../core/certificate-spec.ts';
 import type { Failure } from '../core/errors.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { notChecked } from './check.ts';
-import type { KubeletFacts } from '../kubelet/configuration.ts';
+import type { KubeletFacts, KubeletSetting } from '../kubelet/configuration.ts';
 
 export interface KubeletContext {
   readonly certificates: readonly CertificateSpec[];
@@ -34,10 +34,10 @@ export function kubeletFindings(facts: KubeletFacts, context: KubeletContext): D
   const { observed } = context;
   const findings = [
     ...(rotateCertificates?.value === true && client !== undefined
-      ? [rotator(`rotateCertificates is true in ${rotateCertificates.file}`, client, observed)]
+      ? [rotator(isTrue('rotateCertificates', rotateCertificates), client, observed)]
       : []),
     ...(serverTLSBootstrap?.value === true && serving !== undefined
-      ? [rotator(`serverTLSBootstrap is true in ${serverTLSBootstrap.file}`, serving, observed)]
+      ? [rotator(isTrue('serverTLSBootstrap', serverTLSBootstrap), serving, observed)]
       : []),
     ...(serving === undefined || serverTLSBootstrap?.value === true
       ? []
@@ -46,6 +46,10 @@ export function kubeletFindings(facts: KubeletFacts, context: KubeletContext): D
   if (findings.length > 0) return findings;
   const what = `the kubelet of ${facts.file} leaves the certificates to the agent`;
   return [{ id: 'kubelet-config', severity: 'ok', what }];
+}
+
+function isTrue(key: string, { file, flag }: KubeletSetting<boolean>): string {
+  return `${flag === undefined ? key : `--${flag}`} is true in ${file}`;
 }
 
 /** What is said of a configuration that could not be read; a broken one is a finding of its own. */

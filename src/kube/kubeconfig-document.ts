@@ -14,13 +14,16 @@ export type KeyPath = readonly (string | number)[];
  */
 export class KubeconfigDocument {
   readonly path: string;
+  /** Where a file that it names is opened: that of an image is below the folder of the image. */
+  readonly locate: (path: string) => Promise<string>;
   readonly #document: Document.Parsed;
   readonly #lines: LineCounter;
   readonly #root: unknown;
 
   /** @throws AgentError KUBECONFIG_INVALID */
-  constructor(path: string, text: string) {
+  constructor(path: string, text: string, locate = async (file: string) => file) {
     this.path = path;
+    this.locate = locate;
     this.#lines = new LineCounter();
     try {
       this.#document = parseDocument(text, {

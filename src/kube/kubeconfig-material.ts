@@ -82,7 +82,11 @@ async function bytesOf(
   if (!named) return undefined;
   const file = resolve(dirname(document.path), named);
   try {
-    return { bytes: await readSmallFile(file, fileLimit), at: [...at, name], file };
+    return {
+      bytes: await readSmallFile(await document.locate(file), fileLimit),
+      at: [...at, name],
+      file,
+    };
   } catch (error) {
     throw document.failure('KUBECONFIG_INVALID', [...at, name], unreadable(named, file, error));
   }

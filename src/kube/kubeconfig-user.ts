@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { withoutSecrets } from '../core/printable.ts';
+import type { KubeconfigDocument } from './kubeconfig-document.ts';
 import { currentUser, openKubeconfig } from './kubeconfig.ts';
 
 /** How the current user of a kubeconfig authenticates, by the names in the file alone. */
@@ -32,11 +33,15 @@ const userSchema = v.object({
 
 /** @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID */
 export async function readKubeconfigUser(path: string): Promise<KubeconfigUser> {
-  const document = await openKubeconfig(path);
+  return kubeconfigUser(await openKubeconfig(path));
+}
+
+/** The same for a text that was read already. @throws AgentError KUBECONFIG_INVALID */
+export function kubeconfigUser(document: KubeconfigDocument): KubeconfigUser {
   const { name, at } = currentUser(document);
   const fields = document.read(userSchema, at);
   const fileOf = (named: string | null | undefined): string | undefined =>
-    named ? resolve(dirname(path), named) : undefined;
+    named ? resolve(dirname(document.path), named) : undefined;
   const certificateFile = fileOf(fields['client-certificate']);
   const keyFile = fileOf(fields['client-key']);
   const embedsCertificate = Boolean(fields['client-certificate-data']);

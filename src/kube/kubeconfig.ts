@@ -17,7 +17,11 @@ import { readSmallFile } from '../sys/small-file.ts';
  * @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED
  */
 export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
-  const document = await openKubeconfig(path);
+  return loadDocument(await openKubeconfig(path));
+}
+
+/** The same for a text that was read already. @throws AgentError KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED */
+export async function loadDocument(document: KubeconfigDocument): Promise<ClusterAccess> {
   const { context, at } = currentContext(document);
   const clusterAt = entryAt(document, 'cluster', {
     name: context.cluster,
@@ -27,7 +31,7 @@ export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
   const user = currentUser(document).at;
   const credential = await loadCredential(document, { user, cluster: clusterAt });
   return {
-    path,
+    path: document.path,
     cluster,
     credential,
     [Symbol.dispose]: () => {

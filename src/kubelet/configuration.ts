@@ -8,13 +8,16 @@ import { withoutSecrets } from '../core/printable.ts';
 import { readBoundedFile } from '../sys/bounded-file.ts';
 import { orBadContent, unlessMissing } from '../sys/file-error.ts';
 
-/** A setting of the kubelet and the file that has the last word on it. */
+/** A setting of the kubelet and where it is set. */
 export interface KubeletSetting<T> {
   readonly value: T;
+  /** The file that sets it last, or the command line with the flag. */
   readonly file: string;
+  /** The flag that overrides the files. */
+  readonly flag?: string;
 }
 
-/** The settings of a kubelet that meddle with ours; what no file says is absent. */
+/** The settings of a kubelet that concern its certificates; a setting that no file has is absent. */
 export interface KubeletFacts {
   readonly file: string;
   readonly found: boolean;
@@ -31,30 +34,31 @@ const settingsSchema = v.object({
   tlsPrivateKeyFile: v.nullish(v.string()),
 });
 
-/** What one file says; null takes back what the files before it said. */
+/** The settings of one file; null removes what an earlier file has set. */
 export type KubeletSettings = v.InferOutput<typeof settingsSchema>;
 
 export interface KubeletLayer {
   readonly file: string;
+  readonly text: string;
   readonly settings: KubeletSettings;
 }
 
-/** The files of a KubeletConfiguration in the order in which they are laid over one another. */
+/** The files of a KubeletConfiguration in the order in which each one overrides those before. */
 export interface KubeletLayers {
   readonly main?: KubeletLayer;
   readonly dropIns: readonly KubeletLayer[];
 }
 
-/** Where the configuration of a kubelet is read from. */
+/** The paths of a kubelet's configuration. */
 type KubeletConfigFiles = Pick<KubeletConfig, 'configFile' | 'configDirectory'>;
 
-/** Where a path is really opened: that of an image is below the folder it is unpacked to. */
+/** Where a path is opened: a path of an image is below the folder of the image. */
 export type Locate = (path: string) => Promise<string>;
 
 const inPlace: Locate = async (path) => path;
 
 /**
- * The KubeletConfiguration with its drop-ins laid over it as the kubelet does.
+ * The KubeletConfiguration and its drop-ins, merged as the kubelet merges them.
  * @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO
  */
 export async function readKubeletConfig({
@@ -65,7 +69,7 @@ export async function readKubeletConfig({
   return kubeletFacts(kubelet.configFile, await readKubeletLayers(kubelet));
 }
 
-/** A JSON merge patch (RFC 7386) per file, for values that are no maps: null takes away. */
+/** Each file is a JSON merge patch (RFC 7386), in which null removes a key; no value here is a map. */
 export function kubeletFacts(file: string, { main, dropIns }: KubeletLayers): KubeletFacts {
   const layers = main === undefined ? dropIns : [main, ...dropIns];
   const merged = new Map<string, KubeletSetting<unknown>>();
@@ -91,9 +95,9 @@ export async function readKubeletLayers(
 }
 
 /**
- * Every `*.conf` below --config-dir in the order of filepath.WalkDir, by which the kubelet
- * goes (cmd/kubelet/app, mergeKubeletConfigurations): folders in the place of their name,
- * and a link in the place of the folder itself not followed.
+ * Every `*.conf` below --config-dir, in the order in which the kubelet reads them with
+ * filepath.WalkDir (cmd/kubelet/app, mergeKubeletConfigurations): folders are sorted by name
+ * among the files, and a --config-dir that is a link is not followed.
  */
 async function dropInFiles(directory: string, locate: Locate): Promise<string[]> {
   const top = await unlessMissing(async () => lstat(await linkOf(directory, locate)));
@@ -111,7 +115,7 @@ async function filesBelow(directory: string, locate: Locate): Promise<string[]> 
   return files;
 }
 
-/** The place of the path itself, its folders located; what ends in a slash is what a link leads to. */
+/** The place of the path itself, a link not followed unless the path ends in a slash. */
 async function linkOf(path: string, locate: Locate): Promise<string> {
   if (path.endsWith('/')) return locate(path);
   const at = path.lastIndexOf('/');
@@ -127,24 +131,24 @@ async function readLayer(file: string, locate: Locate): Promise<KubeletLayer> {
   using content = found;
   const text = new TextDecoder().decode(content.content.expose());
   const result = v.safeParse(settingsSchema, parsed(file, text), { abortEarly: true });
-  if (result.success) return { file, settings: result.output };
+  if (result.success) return { file, text, settings: result.output };
   const [issue] = result.issues;
   const key = v.getDotPath(issue) ?? 'the document';
   throw invalid(file, `${key} must be ${issue.expected ?? 'valid'}`);
 }
 
-/** As YAML 1.1, in which `yes` and `on` are true: so the kubelet reads it. */
+/** As YAML 1.1, like the kubelet: `yes` and `on` are true. */
 function parsed(path: string, text: string): unknown {
   try {
     return parse(text, { version: '1.1', prettyErrors: false, logLevel: 'error' }) ?? {};
   } catch (error) {
-    // Quoted in it is what the parser stumbled over, which may be anything.
+    // The error quotes the text, which may be a secret.
     throw invalid(path, withoutSecrets(describeError(error), 200));
   }
 }
 
 function invalid(path: string, why: string): AgentError {
-  return new AgentError('CONFIG_INVALID', `${path} is no KubeletConfiguration: ${why}`, {
-    remedy: `Correct ${path}: the kubelet does not start with it either`,
+  return new AgentError('CONFIG_INVALID', `${path} is not a KubeletConfiguration: ${why}`, {
+    remedy: `Correct ${path}: the kubelet cannot start with it either`,
   });
 }

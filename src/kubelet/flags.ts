@@ -1,6 +1,7 @@
-import type { CommandWord } from './command-word.ts';
+import { isAbsolute, join, normalize } from 'node:path';
+import type { KubeletSettings } from './configuration.ts';
 
-/** The flags of a kubelet that say where its credentials are and who looks after them. */
+/** The kubelet's flags that name its credentials, or say who rotates them. */
 export const kubeletFlagNames = [
   'config',
   'config-dir',
@@ -15,35 +16,44 @@ export const kubeletFlagNames = [
 ] as const;
 
 export type KubeletFlagName = (typeof kubeletFlagNames)[number];
+export type SettingKey = keyof KubeletSettings;
+
+/** The flag that overrides each setting of the configuration files. */
+export const settingFlags = {
+  rotateCertificates: 'rotate-certificates',
+  serverTLSBootstrap: 'rotate-server-certificates',
+  tlsCertFile: 'tls-cert-file',
+  tlsPrivateKeyFile: 'tls-private-key-file',
+} as const satisfies Readonly<Record<SettingKey, KubeletFlagName>>;
+
+/** The kubelet's own default of --cert-dir (cmd/kubelet/app/options, NewKubeletFlags). */
+export const defaultCertificateDirectory = '/var/lib/kubelet/pki';
 
 export interface KubeletFlag {
   readonly name: KubeletFlagName;
   readonly value: string;
-  /** The words that make it up: one for `--name=value`, two for `--name value`. */
-  readonly words: readonly CommandWord[];
 }
 
-/** Each flag as often as it was given; the last one counts. */
+/** Each flag as often as it is given; the last one counts. */
 export type KubeletFlags = readonly KubeletFlag[];
 
 /**
- * The flags among the words, as pflag reads them for the kubelet: `--name=value` or
- * `--name value`, `_` for `-` (WordSepNormalizeFunc), nothing after `--`. A switch
- * takes its value after `=` only, and is on without one.
+ * Finds the flags in a command line as pflag does for the kubelet: `--name=value` or
+ * `--name value`, `_` for `-` (WordSepNormalizeFunc), nothing after `--`. A switch takes
+ * its value after `=` only, and is true without one.
  */
-export function parseKubeletFlags(words: readonly CommandWord[]): KubeletFlag[] {
+export function parseKubeletFlags(words: readonly string[]): KubeletFlag[] {
   const flags: KubeletFlag[] = [];
   for (let at = 0; at < words.length; at += 1) {
     const word = words[at];
-    if (word === undefined || word.text === '--') break;
-    const match = /^--(?<name>[^=]+)(?:=(?<value>[^]*))?$/.exec(word.text)?.groups;
+    if (word === undefined || word === '--') break;
+    const match = /^--(?<name>[^=]+)(?:=(?<value>[^]*))?$/.exec(word)?.groups;
     const name = kubeletFlagNames.find((known) => known === match?.['name']?.replaceAll('_', '-'));
     if (name === undefined) continue;
     const given = match?.['value'];
     const next = given === undefined && !isSwitch(name) ? words[at + 1] : undefined;
     if (next !== undefined) at += 1;
-    const value = given ?? next?.text ?? (isSwitch(name) ? 'true' : '');
-    flags.push({ name, value, words: next === undefined ? [word] : [word, next] });
+    flags.push({ name, value: given ?? next ?? (isSwitch(name) ? 'true' : '') });
   }
   return flags;
 }
@@ -52,13 +62,28 @@ function isSwitch(name: KubeletFlagName): boolean {
   return name === 'rotate-certificates' || name === 'rotate-server-certificates';
 }
 
-/** What counts of a flag; undefined when it was not given. */
+/** The flag that counts among those of a name; undefined when it was not given. */
 export function flagNamed(flags: KubeletFlags, name: KubeletFlagName): KubeletFlag | undefined {
   return flags.findLast((flag) => flag.name === name);
 }
 
-/** strconv.ParseBool; undefined for what a kubelet does not start with. */
-export function switchValue(text: string): boolean | undefined {
+/** The value of a setting that a flag sets; undefined for a switch with a value that stops the kubelet. */
+export function flagValue({ name, value }: KubeletFlag): boolean | string | undefined {
+  return isSwitch(name) ? switchValue(value) : normalize(value);
+}
+
+/** As strconv.ParseBool reads it. */
+function switchValue(text: string): boolean | undefined {
   if (/^(?:1|t|T|TRUE|true|True)$/.test(text)) return true;
   return /^(?:0|f|F|FALSE|false|False)$/.test(text) ? false : undefined;
+}
+
+/** The path that a flag gives, made absolute; undefined when it is not given, or empty. */
+export function flaggedPath(
+  { flags, workingDirectory }: { readonly flags: KubeletFlags; readonly workingDirectory: string },
+  name: KubeletFlagName,
+): string | undefined {
+  const value = flagNamed(flags, name)?.value;
+  if (value === undefined || value === '') return undefined;
+  return isAbsolute(value) ? normalize(value) : join(workingDirectory, value);
 }

@@ -1,62 +1,62 @@
 import { readFile, readdir, readlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { second } from '../core/instant.ts';
-import type { Instant } from '../core/instant.ts';
-import type { CommandWord } from './command-word.ts';
 
 /** A kubelet that runs on this machine. */
 export interface KubeletProcess {
   readonly pid: number;
   readonly parent: number;
-  /** Without the program itself. */
-  readonly words: readonly CommandWord[];
-  readonly startedAt: Instant;
-  /** What relative paths of its command line start from. */
+  /** Its command line without the program. */
+  readonly words: readonly string[];
+  /** Milliseconds for which it has run. */
+  readonly ageMs: number;
+  /** Relative paths on its command line start here. */
   readonly workingDirectory: string;
-  /** The service that it belongs to; absent when it is started by something else. */
+  /** The service that it belongs to; absent when something else started it. */
   readonly unit?: string;
+  /** Names of the variables in its environment. */
   readonly variables: readonly string[];
 }
 
 /**
- * The kubelets of this machine, by the name of the program. Those of containers, as kind
- * and others have them, see other files under the same paths, and are left out.
+ * The kubelets of this machine, by the name of the program. The kubelet of a container, as
+ * kind starts it, sees other files under the same paths, so it is left out.
  */
-export async function findKubelets(now: Instant, proc = '/proc'): Promise<KubeletProcess[]> {
+export async function findKubelets(proc = '/proc'): Promise<KubeletProcess[]> {
   const names = (await readdir(proc)).filter((name) => /^\d+$/.test(name));
-  const where = { proc, now, mounts: await mountsOf(proc, 'self') };
-  const found = await Promise.all(names.map((pid) => lookAt(where, pid)));
+  const mounts = await mountsOf(proc, 'self');
+  const found = await Promise.all(names.map((pid) => readProcess({ proc, pid, mounts })));
   const kubelets = found.filter((kubelet) => kubelet !== undefined).sort((a, b) => a.pid - b.pid);
-  // A child that is about to become another program still looks like its parent.
+  // Between fork and exec, a child of the kubelet still has its command line.
   return kubelets.filter(({ parent }) => kubelets.every(({ pid }) => pid !== parent));
 }
 
-interface Where {
+async function readProcess({
+  proc,
+  pid,
+  mounts,
+}: {
   readonly proc: string;
-  readonly now: Instant;
+  readonly pid: string;
   readonly mounts: string | undefined;
-}
-
-async function lookAt(where: Where, pid: string): Promise<KubeletProcess | undefined> {
-  const { proc, mounts } = where;
-  const [program = '', ...rest] = await listIn(join(proc, pid, 'cmdline'));
+}): Promise<KubeletProcess | undefined> {
+  const [program = '', ...words] = await listIn(join(proc, pid, 'cmdline'));
   if (basename(program) !== 'kubelet' || (await mountsOf(proc, pid)) !== mounts) return undefined;
-  const origin = { kind: 'process', pid: Number(pid) } as const;
-  const stat = await statOf(where, pid);
+  const stat = await statOf(proc, pid);
   if (stat === undefined) return undefined;
   const unit = await unitOf(proc, pid);
   const environment = await listIn(join(proc, pid, 'environ'));
   return {
     pid: Number(pid),
     ...stat,
-    words: rest.map((text) => ({ text, origin })),
+    words,
     workingDirectory: (await readlink(join(proc, pid, 'cwd')).catch(() => undefined)) ?? '/',
     ...(unit !== undefined && { unit }),
     variables: environment.map((variable) => variable.replace(/=[^]*$/, '')),
   };
 }
 
-/** The process may end, or belong to somebody else, while it is looked at. */
+/** Empty for a process that has ended, or that this user may not inspect. */
 async function textOf(path: string): Promise<string> {
   return readFile(path, 'utf8').catch(() => '');
 }
@@ -69,24 +69,23 @@ async function mountsOf(proc: string, pid: string): Promise<string | undefined> 
   return readlink(join(proc, pid, 'ns/mnt')).catch(() => undefined);
 }
 
-/** The kernel counts in hundredths of a second for programs (proc_pid_stat(5)). */
+/** The kernel counts in hundredths of a second (proc_pid_stat(5)). */
 const ticksPerSecond = 100;
 
-/** By the time since the machine started, which has hundredths; `btime` has whole seconds. */
+/** Uses the uptime, which has hundredths of a second; `btime` has whole seconds. */
 async function statOf(
-  { proc, now }: Where,
+  proc: string,
   pid: string,
-): Promise<Pick<KubeletProcess, 'parent' | 'startedAt'> | undefined> {
+): Promise<Pick<KubeletProcess, 'parent' | 'ageMs'> | undefined> {
   const stat = await textOf(join(proc, pid, 'stat'));
   // The name of the program, in parentheses, may contain anything.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const uptime = Number((await textOf(join(proc, 'uptime'))).split(' ')[0]);
-  const startedAt = now - (uptime - Number(fields[19]) / ticksPerSecond) * second;
-  if (!Number.isFinite(startedAt)) return undefined;
-  return { parent: Number(fields[1]), startedAt: Math.floor(startedAt) };
+  const ageMs = Math.ceil((uptime - Number(fields[19]) / ticksPerSecond) * second);
+  return Number.isFinite(ageMs) ? { parent: Number(fields[1]), ageMs } : undefined;
 }
 
-/** `0::/system.slice/kubelet.service` */
+/** From a line such as `0::/system.slice/kubelet.service`. */
 async function unitOf(proc: string, pid: string): Promise<string | undefined> {
   const cgroups = await textOf(join(proc, pid, 'cgroup'));
   return /\/([^/\n]+\.service)(?:\/|$)/m.exec(cgroups)?.[1];

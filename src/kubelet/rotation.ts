@@ -3,24 +3,64 @@ import type { AgentConfig } from '../core/config.ts';
 import type { Observed } from '../core/enroller-protocol.ts';
 import type { KubeletFacts } from './configuration.ts';
 import { readKubeletConfig } from './configuration.ts';
+import { defaultCertificateDirectory, flagNamed, flagValue, flaggedPath } from './flags.ts';
+import type { SettingKey } from './flags.ts';
+import { settingFlags } from './flags.ts';
+import type { KubeletPlaces, KubeletStart } from './start.ts';
+import { findKubeletStart } from './start.ts';
 
-/** The prefixes are the kubelet's own (pkg/kubelet/certificate/kubelet.go); the keys turn its managers on. */
+type DirectoryConfig = Pick<AgentConfig, 'certificateDirectory' | 'kubelet'>;
+
+/** The names are the kubelet's own (pkg/kubelet/certificate/kubelet.go); the keys turn its managers on. */
 const managers = {
   'kubelet-client': 'rotateCertificates',
   'kubelet-server': 'serverTLSBootstrap',
 } as const;
 
 /**
- * Whether the kubelet rotates this certificate itself, in the files that we would
- * write: two that replace each other's pairs are worse than either (k/k #46730).
- * Undefined also where its configuration cannot be read: it does not start with that.
+ * The settings of the kubelet that works in `kubelet.certificateDirectory`: its
+ * configuration files, and the flags that override them.
+ * @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO
+ */
+export async function readKubelet(
+  config: { readonly kubelet: AgentConfig['kubelet'] },
+  places?: KubeletPlaces,
+): Promise<KubeletFacts> {
+  const facts = await readKubeletConfig(config);
+  // Files that cannot be read keep flags unknown; the files of the configuration still count.
+  const start = await findKubeletStart(places).catch(() => undefined);
+  if (start === undefined) return facts;
+  const directory = flaggedPath(start, 'cert-dir') ?? defaultCertificateDirectory;
+  const isThisOne = await isSame(directory, config.kubelet.certificateDirectory);
+  return isThisOne ? withFlags(facts, start) : facts;
+}
+
+function withFlags(facts: KubeletFacts, { flags, commandLine: file }: KubeletStart): KubeletFacts {
+  const keys = Object.keys(settingFlags) as SettingKey[];
+  const overridden = keys.flatMap((key) => {
+    const flag = flagNamed(flags, settingFlags[key]);
+    const value = flag && flagValue(flag);
+    return flag === undefined || value === undefined
+      ? []
+      : [[key, { value, file, flag: flag.name }] as const];
+  });
+  if (overridden.length === 0) return facts;
+  return { ...facts, found: true, ...Object.fromEntries(overridden) };
+}
+
+/**
+ * Whether the kubelet rotates this certificate itself, in the files that nodecertd would
+ * write: two rotators that replace each other's certificates are worse than either alone
+ * (k/k #46730). Undefined also when its configuration cannot be read, because the kubelet
+ * does not start with it.
  */
 export async function rotatedByKubelet(
-  config: Pick<AgentConfig, 'certificateDirectory' | 'kubelet'>,
+  config: DirectoryConfig,
   name: string,
+  places?: KubeletPlaces,
 ): Promise<Observed | undefined> {
   if (!isManaged(name) || !(await defersToKubelet(config))) return undefined;
-  const facts = await readKubeletConfig(config).catch(() => undefined);
+  const facts = await readKubelet(config, places).catch(() => undefined);
   return facts && managedBy(facts, name);
 }
 
@@ -37,7 +77,7 @@ export async function observedCertificates(
 async function defersToKubelet({
   kubelet,
   certificateDirectory,
-}: Pick<AgentConfig, 'certificateDirectory' | 'kubelet'>): Promise<boolean> {
+}: DirectoryConfig): Promise<boolean> {
   return kubelet.deferToKubelet && isSame(certificateDirectory, kubelet.certificateDirectory);
 }
 
@@ -45,7 +85,8 @@ function managedBy(facts: KubeletFacts, name: string): Observed | undefined {
   if (!isManaged(name)) return undefined;
   const key = managers[name];
   const setting = facts[key];
-  return setting?.value === true ? { file: setting.file, key } : undefined;
+  if (setting?.value !== true) return undefined;
+  return { file: setting.file, key: setting.flag === undefined ? key : `--${setting.flag}` };
 }
 
 function isManaged(name: string): name is keyof typeof managers {

@@ -1,8 +1,12 @@
+import { execFile } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
+import { hasErrno } from '../core/errors.ts';
+import { minute } from '../core/instant.ts';
+import { printable } from '../core/printable.ts';
 
 /**
- * Where systemctl is, by the places that distributions have for it: PATH is not asked
- * what to run as root. Where there is none, the usual place.
+ * The path of systemctl, from the places where distributions install it. PATH is not
+ * searched, because it must not decide which program runs as root.
  */
 export async function systemctlPath(): Promise<string> {
   for (const path of places) {
@@ -20,3 +24,52 @@ const places = [
   '/bin/systemctl',
   '/run/current-system/sw/bin/systemctl',
 ] as const;
+
+export interface SystemctlOptions {
+  readonly signal?: AbortSignal;
+  /** The path of systemctl; found by itself when absent. */
+  readonly systemctl?: string | undefined;
+}
+
+export type SystemctlResult =
+  | { readonly kind: 'done'; readonly output: string }
+  | { readonly kind: 'failed'; readonly reason: string };
+
+/** A service with a long TimeoutStopSec= takes that long to restart. */
+const timeLimit = 5 * minute;
+
+/** Runs systemctl to its end. Never rejects: an aborted run has failed, too. */
+export async function runSystemctl(
+  args: readonly string[],
+  { signal, systemctl }: SystemctlOptions,
+): Promise<SystemctlResult> {
+  const program = systemctl ?? (await systemctlPath());
+  return new Promise((resolve) => {
+    execFile(program, args, { signal, timeout: timeLimit }, (error, stdout, stderr) => {
+      if (error === null) return resolve({ kind: 'done', output: stdout });
+      const reason = hasErrno(error, 'ENOENT') ? 'it is not installed' : printable(stderr, 200);
+      resolve({ kind: 'failed', reason });
+    });
+  });
+}
+
+/** Properties of a unit; one that systemctl prints several times has several values. */
+export type UnitProperties = ReadonlyMap<string, readonly string[]>;
+
+/** `systemctl show`, which reports a unit that does not exist with LoadState=not-found. */
+export async function showUnit(
+  unit: string,
+  properties: readonly string[],
+  options: SystemctlOptions,
+): Promise<SystemctlResult & { readonly properties: UnitProperties }> {
+  const args = ['show', unit, ...properties.map((name) => `-p${name}`)];
+  const result = await runSystemctl(args, options);
+  const lines = result.kind === 'done' ? result.output.split('\n') : [];
+  const values = lines.flatMap((line) => {
+    const { name, value } = /^(?<name>\w+)=(?<value>.*)$/.exec(line)?.groups ?? {};
+    return name === undefined || value === undefined ? [] : [[name, value] as const];
+  });
+  const grouped = Map.groupBy(values, ([name]) => name);
+  const entries = [...grouped].map(([name, all]) => [name, all.map(([, value]) => value)] as const);
+  return { ...result, properties: new Map(entries) };
+}

@@ -1,14 +1,12 @@
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { adopt, revert } from '../../src/adopt/adoption.ts';
-import { Tree } from '../../src/adopt/tree.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { present } from '../store/pairs.ts';
-import { nodeConfig } from './kubeadm-node.ts';
+import { Tree } from '../../src/sys/tree.ts';
+import { dropIns, requestFor, startOf } from './kubeadm-node.ts';
 
 /**
- * A process that adopts, or reverts, and dies before one of its calls that change the
- * file system; step 0 never comes, so that the calls themselves can be looked at.
+ * A process that adopts or reverts, and is killed before one of the calls that change the
+ * file system. With step 0 it is not killed and prints the calls.
  */
 const [root = '', action = '', step = '0'] = process.argv.slice(2);
 let calls = 0;
@@ -37,13 +35,6 @@ for (const name of ['mkdir', 'rename', 'unlink', 'chown', 'rm']) wrap(fs, name, 
 wrap(fs, 'open', (_, flags) => flags === 'wx');
 syncBuiltinESMExports();
 
-const request = {
-  tree: new Tree(root),
-  config: nodeConfig,
-  hostName: 'n1',
-  clock: new FakeClock(present),
-  version: '0.1.0',
-  signal: new AbortController().signal,
-};
+const request = requestFor(new Tree(root), { kubelet: startOf(`--config-dir=${dropIns}`) });
 const { plan } = await (action === 'adopt' ? adopt(request) : revert(request, { force: false }));
 if (plan.obstacles.length > 0) throw new Error(JSON.stringify(plan.obstacles));

@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { adopt, previewAdoption, previewRevert, revert } from '../../src/adopt/adoption.ts';
 import type { Manifest } from '../../src/adopt/manifest.ts';
-import type { Tree } from '../../src/adopt/tree.ts';
+import type { Tree } from '../../src/sys/tree.ts';
 import { day, minute } from '../../src/core/instant.ts';
 import { lockDirectory } from '../../src/store/directory-lock.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -14,20 +14,20 @@ import { makePair, present } from '../store/pairs.ts';
 import {
   configFile,
   embedding,
-  extraArgs,
+  dropIns,
   following,
-  handedOver,
+  adoptedConfig,
   kubeadmNode,
   kubeconfigFile,
   kubeletClient,
   kubeletConfig,
   nodeConfig,
   requestFor,
+  startOf,
 } from './kubeadm-node.ts';
 import { diffsOf, idsOf } from './plan-text.ts';
 import { snapshot } from './snapshot.ts';
 
-const flags = { [extraArgs]: 'KUBELET_EXTRA_ARGS="--rotate-certificates --v=2"\n' };
 const yes = { force: true };
 const no = { force: false };
 
@@ -42,8 +42,8 @@ async function manifestOf(tree: Tree, run: string): Promise<Manifest> {
 }
 
 describe('adopt()', () => {
-  it('adopt() makes the changes, with a copy and a record of each', async (context) => {
-    const { tree } = await kubeadmNode(context, flags);
+  it('makes the changes, with a copy and a manifest', async (context) => {
+    const { tree } = await kubeadmNode(context);
     const at = (path: string): string => join(tree.root, path);
     await chmod(at(kubeconfigFile), 0o640);
     await chmod(at(configFile), 0o604);
@@ -52,7 +52,6 @@ describe('adopt()', () => {
     const { plan } = await adopt(requestFor(tree));
     assert.deepEqual(plan.obstacles, []);
     assert.equal(await readFile(at(kubeconfigFile), 'utf8'), following);
-    assert.equal(await readFile(at(extraArgs), 'utf8'), 'KUBELET_EXTRA_ARGS="--v=2"\n');
     assert.equal((await stat(at(kubeconfigFile))).mode & 0o7777, 0o600);
     const config = await stat(at(configFile));
     assert.equal(config.mode & 0o7777, 0o604);
@@ -76,13 +75,12 @@ describe('adopt()', () => {
       [
         [kubeconfigFile, true, '0640', '0600', `files${kubeconfigFile}`],
         [configFile, true, '0604', '0604', `files${configFile}`],
-        [extraArgs, true, '0644', '0644', `files${extraArgs}`],
       ],
     );
   });
 
-  it('adopt() finds nothing to do the second time, and leaves no trace of that', async (context) => {
-    const { tree } = await kubeadmNode(context, flags);
+  it('has nothing to do the second time, and leaves no trace', async (context) => {
+    const { tree } = await kubeadmNode(context);
     await adopt(requestFor(tree));
     const once = await snapshot(tree.root, '/none');
     assert.deepEqual(idsOf(await previewAdoption(requestFor(tree))), []);
@@ -90,7 +88,7 @@ describe('adopt()', () => {
     assert.deepEqual(await snapshot(tree.root, '/none'), once);
   });
 
-  it('adopt() changes nothing where something is in the way, and previews never do', async (context) => {
+  it('changes nothing when it refuses, and previews change nothing', async (context) => {
     const { tree } = await kubeadmNode(context, { [configFile]: 'a: [' });
     const before = await snapshot(tree.root, '/none');
     assert.notDeepEqual((await adopt(requestFor(tree))).plan.obstacles, []);
@@ -100,7 +98,7 @@ describe('adopt()', () => {
     assert.deepEqual(await snapshot(tree.root, '/none'), before);
   });
 
-  it('adopt() writes through a link to where the file is', async (context) => {
+  it('writes the file that a link leads to', async (context) => {
     const { tree } = await kubeadmNode(context, {
       '/srv/kubelet.conf': embedding(await makePair()),
       [kubeconfigFile]: { link: '/srv/kubelet.conf' },
@@ -113,22 +111,22 @@ describe('adopt()', () => {
     assert.deepEqual(await snapshot(tree.root), before);
   });
 
-  it('adopt() does not work beside another one', async (context) => {
+  it('refuses to run beside another one', async (context) => {
     const { tree } = await kubeadmNode(context);
     const directory = join(tree.root, 'var/lib/nodecertd/adopt');
     await using lock = await lockDirectory(directory);
     assert.ok(lock.locked);
     await assert.rejects(adopt(requestFor(tree)), {
       code: 'STORE_LOCKED',
-      message: 'another nodecertd adopt is at work',
+      message: 'another nodecertd adopt is running',
     });
   });
 
-  it('adopt() puts everything back when what it wrote does not last', async (context) => {
-    const { tree } = await kubeadmNode(context, flags);
+  it('restores all files when another program changes them', async (context) => {
+    const { tree } = await kubeadmNode(context);
     const before = await snapshot(tree.root);
     const path = join(tree.root, configFile);
-    // Somebody who brings the old configuration back whenever it is another one.
+    // A program that restores the old configuration whenever it differs.
     class Disturbed extends FakeClock {
       override now(): number {
         if (readFileSync(path, 'utf8') !== kubeletConfig) writeFileSync(path, kubeletConfig);
@@ -136,11 +134,11 @@ describe('adopt()', () => {
       }
     }
     const clock = new Disturbed(present);
-    const failed = assert.rejects(adopt(requestFor(tree, clock)), {
+    const failed = assert.rejects(adopt(requestFor(tree, { clock })), {
       code: 'FILE_CHANGED',
-      message: /config\.yaml is not as it was written; everything is as it was before$/,
+      message: /config\.yaml is not as it was written; no file is changed$/,
     });
-    // Two seconds are given to a rotation; every look comes after real reads.
+    // adopt() retries for two seconds of the fake clock, with real reads in between.
     const work = { over: false };
     void failed.finally(() => {
       work.over = true;
@@ -156,29 +154,28 @@ describe('adopt()', () => {
 });
 
 describe('revert()', () => {
-  it('revert() puts every byte, owner and mode back and takes its own files away', async (context) => {
-    const folder = '/etc/kubernetes/kubelet.conf.d';
+  it('restores every byte, owner and mode, and removes its own files', async (context) => {
+    const kubelet = startOf(`--config-dir=${dropIns}`);
     const { tree } = await kubeadmNode(context, {
-      [extraArgs]: `KUBELET_EXTRA_ARGS="--rotate-certificates --config-dir=${folder}"\n`,
-      [`${folder}/10.conf`]:
+      [`${dropIns}/10.conf`]:
         'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n',
     });
     await chmod(join(tree.root, kubeconfigFile), 0o640);
-    if (process.geteuid?.() === 0) await chown(join(tree.root, extraArgs), 1234, 4321);
+    if (process.geteuid?.() === 0) await chown(join(tree.root, kubeconfigFile), 1234, 4321);
     const before = await snapshot(tree.root);
-    await adopt(requestFor(tree));
-    assert.ok((await snapshot(tree.root)).has(`${folder}/90-nodecertd.conf`));
-    const preview = await previewRevert(requestFor(tree));
-    assert.deepEqual(idsOf(preview), ['step restored', 'step removed', 'step restored']);
+    await adopt(requestFor(tree, { kubelet }));
+    assert.ok((await snapshot(tree.root)).has(`${dropIns}/90-nodecertd.conf`));
+    const preview = await previewRevert(requestFor(tree, { kubelet }));
+    assert.deepEqual(idsOf(preview), ['step removed', 'step restored']);
     assert.match(diffsOf(preview), /^\+ {4}client-key-data: <\d+ bytes, not shown>$/m);
-    await revert(requestFor(tree), no);
+    await revert(requestFor(tree, { kubelet }), no);
     assert.deepEqual(await snapshot(tree.root), before);
     assert.deepEqual(await runFolders(tree), []);
-    assert.deepEqual(idsOf((await revert(requestFor(tree), no)).plan), []);
+    assert.deepEqual(idsOf((await revert(requestFor(tree, { kubelet }), no)).plan), []);
   });
 
-  it('revert() refuses what was changed since, shows it, and obeys --force', async (context) => {
-    const { tree } = await kubeadmNode(context, flags);
+  it('refuses a file that was changed later, unless forced', async (context) => {
+    const { tree } = await kubeadmNode(context);
     const before = await snapshot(tree.root);
     await adopt(requestFor(tree));
     const path = join(tree.root, configFile);
@@ -195,29 +192,29 @@ describe('revert()', () => {
     assert.deepEqual(await snapshot(tree.root), before);
   });
 
-  it('revert() brings back a file that somebody took away', async (context) => {
-    const { tree } = await kubeadmNode(context, flags);
+  it('restores a file that was deleted', async (context) => {
+    const { tree } = await kubeadmNode(context);
     const before = await snapshot(tree.root);
     await adopt(requestFor(tree));
-    await rm(join(tree.root, extraArgs));
+    await rm(join(tree.root, configFile));
     await revert(requestFor(tree), no);
     assert.deepEqual(await snapshot(tree.root), before);
   });
 
-  it('revert() undoes adoptions one behind the other, back to before the first', async (context) => {
+  it('reverts two adoptions with another change in between', async (context) => {
     const { tree } = await kubeadmNode(context);
     const before = await snapshot(tree.root);
     const clock = new FakeClock(present);
-    await adopt(requestFor(tree, clock));
-    // A key of ours that somebody took out, and no more.
+    await adopt(requestFor(tree, { clock }));
+    // One of our keys is removed.
     const path = join(tree.root, configFile);
     const adopted = await readFile(path, 'utf8');
     await writeFile(path, adopted.replace(/^tlsCertFile: .*\n/m, ''));
     clock.jump(-day);
-    await adopt(requestFor(tree, clock));
+    await adopt(requestFor(tree, { clock }));
     assert.equal((await runFolders(tree)).length, 2);
-    // Between the two somebody changed it: the first copy is not what it was.
-    const { plan } = await revert(requestFor(tree, clock), no);
+    // The file was changed between the two runs, so the second copy counts.
+    const { plan } = await revert(requestFor(tree, { clock }), no);
     assert.deepEqual(plan.obstacles, []);
     const after = await snapshot(tree.root);
     assert.equal(after.get(kubeconfigFile), before.get(kubeconfigFile));
@@ -225,7 +222,7 @@ describe('revert()', () => {
     assert.deepEqual(await runFolders(tree), []);
   });
 
-  it('revert() goes back to before the first of two that found what the other had left', async (context) => {
+  it('reverts two adoptions to the state before the first', async (context) => {
     const { tree } = await kubeadmNode(context);
     const before = await snapshot(tree.root);
     await adopt({ ...requestFor(tree), config: { ...nodeConfig, certificates: [kubeletClient] } });
@@ -239,18 +236,18 @@ describe('revert()', () => {
     assert.deepEqual(await snapshot(tree.root), before);
   });
 
-  it('revert() does not bring back a kubeconfig whose certificate has expired or is gone', async (context) => {
+  it('refuses a kubeconfig whose certificate has expired or is missing', async (context) => {
     const old = await makePair({ notAfter: present + minute });
     const named = '/var/lib/kubelet/pki/old.pem';
     const kubeconfigs = [
-      [embedding(old), /embeds a certificate that expired at 2026-06-01T12:01:00Z/],
+      [embedding(old), /has a certificate that expired at 2026-06-01T12:01:00Z/],
       [
         following.replace(/: \/.*client-current\.pem/g, `: ${named}`),
-        /names .*old\.pem that expired/,
+        /has a certificate that expired/,
       ],
       [
         following.replace(/: \/.*client-current\.pem/g, ': /none.pem'),
-        /names \/none\.pem, which does not exist/,
+        /cannot be used: .*none\.pem/,
       ],
     ] as const;
     for (const [text, trouble] of kubeconfigs) {
@@ -260,40 +257,41 @@ describe('revert()', () => {
       });
       const before = await snapshot(tree.root);
       const clock = new FakeClock(present);
-      await adopt(requestFor(tree, clock));
+      await adopt(requestFor(tree, { clock }));
       clock.jump(2 * minute);
-      const { plan } = await revert(requestFor(tree, clock), no);
+      const { plan } = await revert(requestFor(tree, { clock }), no);
       assert.deepEqual(
         plan.obstacles.map(({ id }) => id),
         ['restored-credential'],
       );
       assert.match(plan.obstacles[0]?.what ?? '', trouble);
-      await revert(requestFor(tree, clock), yes);
+      await revert(requestFor(tree, { clock }), yes);
       assert.deepEqual(await snapshot(tree.root), before);
     }
   });
 
-  it('revert() finds a damaged copy before it touches anything', async (context) => {
-    const { tree } = await kubeadmNode(context, flags);
+  it('checks all copies before it changes a file', async (context) => {
+    const { tree } = await kubeadmNode(context);
     await adopt(requestFor(tree));
     const adopted = await snapshot(tree.root);
-    const copy = join(tree.root, 'var/lib/nodecertd/adopt/20260601T120000Z/files', extraArgs);
+    const copy = join(tree.root, 'var/lib/nodecertd/adopt/20260601T120000Z/files', configFile);
     await writeFile(copy, 'other\n');
     await assert.rejects(revert(requestFor(tree), yes), {
       code: 'FILE_CHANGED',
-      message: /the copy of \/etc\/default\/kubelet, .* is not what was copied/,
+      message:
+        /files\/var\/lib\/kubelet\/config\.yaml, the copy of \/var\/lib\/kubelet\/config\.yaml, was changed/,
     });
     assert.deepEqual(await snapshot(tree.root), adopted);
   });
 
-  it('revert() says which record it cannot read', async (context) => {
-    const { tree } = await kubeadmNode(context, { [configFile]: handedOver });
+  it('names the manifest that it cannot read', async (context) => {
+    const { tree } = await kubeadmNode(context, { [configFile]: adoptedConfig });
     await adopt(requestFor(tree));
     const path = join(tree.root, 'var/lib/nodecertd/adopt/20260601T120000Z/manifest.json');
     await writeFile(path, '{"kind": "AdoptionManifest"}');
     await assert.rejects(previewRevert(requestFor(tree)), {
       code: 'CONFIG_INVALID',
-      message: /manifest\.json is no record of an adoption/,
+      message: /manifest\.json is not a manifest of nodecertd adopt/,
     });
   });
 });

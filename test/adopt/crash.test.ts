@@ -6,19 +6,18 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { test } from 'node:test';
 import { adopt, revert } from '../../src/adopt/adoption.ts';
-import { Tree } from '../../src/adopt/tree.ts';
+import { Tree } from '../../src/sys/tree.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { extraArgs, kubeadmNode, requestFor } from './kubeadm-node.ts';
+import { dropIns, kubeadmNode, requestFor, startOf } from './kubeadm-node.ts';
 import { snapshot } from './snapshot.ts';
 
 const adopter = join(import.meta.dirname, 'adopter.ts');
-const dropIns = '/etc/kubernetes/kubelet.conf.d';
+const kubelet = startOf(`--config-dir=${dropIns}`);
 type Snapshot = Awaited<ReturnType<typeof snapshot>>;
 
-/** Three files to change, one of them new, in a folder where a kubelet reads all `*.conf`. */
+/** Two files to change, one of them new, in a folder where a kubelet reads all `*.conf`. */
 async function node(context: TestContext): Promise<{ root: string; before: Snapshot }> {
   const { tree } = await kubeadmNode(context, {
-    [extraArgs]: `KUBELET_EXTRA_ARGS="--rotate-certificates --config-dir=${dropIns}"\n`,
     [`${dropIns}/10.conf`]:
       'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n',
   });
@@ -31,12 +30,12 @@ async function copyOf(context: TestContext, root: string): Promise<string> {
   return copy;
 }
 
-/** The exit code, or null when it died. */
+/** The exit code, or null when it was killed. */
 async function run(root: string, action: 'adopt' | 'revert', step: number): Promise<number | null> {
   const args = [adopter, root, action, String(step)];
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'ignore', 'inherit'],
-    // A hundred of them are started: what Node compiles once, the next ones find.
+    // About a hundred processes run, which share Node's compile cache.
     env: { ...process.env, NODE_COMPILE_CACHE: join(import.meta.dirname, '../../.cache/compiled') },
   });
   const [code] = (await once(child, 'exit')) as [number | null];
@@ -45,7 +44,7 @@ async function run(root: string, action: 'adopt' | 'revert', step: number): Prom
 
 const together = 2;
 
-/** Lets one process after the other die a step later, until one lives to the end; returns how many died. */
+/** Kills one process after the other a step later, until one completes; returns how many were killed. */
 async function forEachStep(work: (step: number) => Promise<number | null>): Promise<number> {
   for (let first = 1; ; first += together) {
     const steps = Array.from({ length: together }, (_, index) => first + index);
@@ -59,7 +58,7 @@ async function forEachStep(work: (step: number) => Promise<number | null>): Prom
   }
 }
 
-/** Each file is as before or as after, whole, and nothing else has a name that a kubelet reads. */
+/** Each file has its content of before or after, and no other file has a name that a kubelet reads. */
 async function requireWhole(root: string, before: Snapshot, after: Snapshot): Promise<void> {
   for (const [path, found] of await snapshot(root)) {
     if (/\/\.nodecertd-[^/]*$/.test(path)) continue;
@@ -72,17 +71,17 @@ async function requireWhole(root: string, before: Snapshot, after: Snapshot): Pr
   );
 }
 
-/** Whichever way is taken after a crash, it ends where it would have ended without. */
+/** After a crash, adopt and revert both reach the state that they reach without one. */
 async function requireRecovery(
   context: TestContext,
   root: string,
   { before, after }: { readonly before: Snapshot; readonly after: Snapshot },
 ): Promise<void> {
   const other = await copyOf(context, root);
-  await adopt(requestFor(new Tree(root)));
+  await adopt(requestFor(new Tree(root), { kubelet }));
   assert.deepEqual(await snapshot(root), after);
 
-  await revert(requestFor(new Tree(other)), { force: false });
+  await revert(requestFor(new Tree(other), { kubelet }), { force: false });
   assert.deepEqual(await snapshot(other), before);
   const kept = await readdir(join(other, 'var/lib/nodecertd/adopt')).catch(() => []);
   assert.deepEqual(
@@ -91,16 +90,16 @@ async function requireRecovery(
   );
 }
 
-test('adopt() has copies and record on the disk before the first change', async (t) => {
+test('adopt() syncs copies and manifest before the first change', async (t) => {
   const { root } = await node(t);
   const child = spawn(process.execPath, [adopter, root, 'adopt', '0'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const output = (await child.stdout.toArray()) as Buffer[];
   const calls = Buffer.concat(output).toString().trim().split('\n');
-  // The record, three files and the record again; whatever was written before was synced.
+  // The manifest, two files and the manifest again, each synced before and after its rename.
   const renames = calls.flatMap((call, index) => (call === 'rename' ? [index] : []));
-  assert.equal(renames.length, 5);
+  assert.equal(renames.length, 4);
   for (const at of renames) {
     assert.deepEqual(
       calls.slice(at - 1, at + 2).filter((call) => call === 'sync').length >= 1,
@@ -110,10 +109,10 @@ test('adopt() has copies and record on the disk before the first change', async 
   }
 });
 
-test('adopt() and revert() carry on from wherever adopt was killed', async (t) => {
+test('adopt() and revert() recover from adopt killed at any step', async (t) => {
   const { root, before } = await node(t);
   const adopted = await copyOf(t, root);
-  await adopt(requestFor(new Tree(adopted)));
+  await adopt(requestFor(new Tree(adopted), { kubelet }));
   const after = await snapshot(adopted);
   const steps = await forEachStep(async (step) => {
     const victim = await copyOf(t, root);
@@ -126,9 +125,9 @@ test('adopt() and revert() carry on from wherever adopt was killed', async (t) =
   assert.ok(steps > 40, `only ${steps} steps were found to stop at`);
 });
 
-test('adopt() and revert() carry on from wherever revert was killed', async (t) => {
+test('adopt() and revert() recover from revert killed at any step', async (t) => {
   const { root, before } = await node(t);
-  await adopt(requestFor(new Tree(root)));
+  await adopt(requestFor(new Tree(root), { kubelet }));
   const after = await snapshot(root);
   const steps = await forEachStep(async (step) => {
     const victim = await copyOf(t, root);

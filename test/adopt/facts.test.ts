@@ -3,19 +3,21 @@ import { rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { gatherFacts } from '../../src/adopt/facts.ts';
-import { planAdoption } from '../../src/adopt/adoption-plan.ts';
+import { planAdoption } from '../../src/adopt/plan-adoption.ts';
+import { unknownStart } from '../../src/kubelet/start.ts';
 import { present } from '../store/pairs.ts';
 import {
   clientLink,
   configFile,
-  extraArgs,
   kubeadmNode,
   kubeletConfig,
   nodeConfig,
+  requestFor,
+  startOf,
 } from './kubeadm-node.ts';
 
 describe('gatherFacts()', () => {
-  it('gatherFacts() finds the paths of the kubelet, its settings and both pairs, through links of the image', async (context) => {
+  it('reads paths, settings and both pairs through the links of an image', async (context) => {
     const { facts, tree } = await kubeadmNode(context);
     const { paths, configuration, client, serving, live, canBootstrap } = await facts();
     assert.deepEqual(paths, {
@@ -27,7 +29,7 @@ describe('gatherFacts()', () => {
     });
     assert.deepEqual(configuration, {
       kind: 'read',
-      main: { file: configFile, settings: { rotateCertificates: true } },
+      main: { file: configFile, text: kubeletConfig, settings: { rotateCertificates: true } },
       dropIns: [],
     });
     assert.equal(client?.pair?.subject.commonName, 'system:node:n1');
@@ -36,7 +38,7 @@ describe('gatherFacts()', () => {
     assert.deepEqual([live, canBootstrap], [false, false]);
   });
 
-  it('gatherFacts() sees a rotation that is half done, and no half in a finished one', async (context) => {
+  it('detects a rotation that is half done', async (context) => {
     const { facts, tree } = await kubeadmNode(context);
     const link = join(tree.root, clientLink);
     const updated = link.replace('-current', '-updated');
@@ -53,7 +55,7 @@ describe('gatherFacts()', () => {
     assert.equal((await facts()).client?.halfDone, false);
   });
 
-  it('gatherFacts() takes a link that leads nowhere for no pair, and a torn file for a failure', async (context) => {
+  it('finds no pair behind a dangling link, and a failure in a corrupt file', async (context) => {
     const { facts, tree } = await kubeadmNode(context);
     const target = join(tree.root, 'var/lib/kubelet/pki/kubelet-server-2026-06-01-00-00-00.pem');
     await writeFile(target, 'torn');
@@ -63,17 +65,15 @@ describe('gatherFacts()', () => {
     assert.deepEqual([serving?.pair, serving?.failure], [undefined, undefined]);
   });
 
-  it('gatherFacts() without a unit goes by the configuration of the agent', async (context) => {
+  it('uses the paths of the agent for a kubelet whose command line is unknown', async (context) => {
     const { tree } = await kubeadmNode(context, {
-      '/usr/lib/systemd/system/kubelet.service': '',
-      '/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf': '',
       '/srv/kubelet.yaml': kubeletConfig,
       '/srv/d/1.conf': 'serverTLSBootstrap: true\n',
     });
     const files = { configFile: '/srv/kubelet.yaml', configDirectory: '/srv/d' };
     const config = { ...nodeConfig, kubelet: { ...nodeConfig.kubelet, ...files } };
-    const found = await gatherFacts({ tree, config, hostName: 'other', now: present });
-    assert.equal(found.kubelet.source, 'unknown');
+    const request = { ...requestFor(tree, { kubelet: unknownStart }), config, now: present };
+    const found = await gatherFacts(request);
     assert.equal(found.dropInFolder, 'directory');
     assert.deepEqual(found.paths, {
       ...files,
@@ -81,19 +81,16 @@ describe('gatherFacts()', () => {
       certificateDirectory: nodeConfig.certificateDirectory,
       nodeName: 'n1',
     });
+    const nameless = await gatherFacts({ ...request, hostName: undefined });
+    assert.equal(nameless.paths.nodeName, undefined);
+    assert.ok(planAdoption(nameless).notes.some(({ id }) => id === 'node-name-unknown'));
   });
 
-  it('gatherFacts() knows no name of a node without a host name, but for that of a flag', async (context) => {
+  it('takes the node name from a flag, else from the host name', async (context) => {
     const { tree } = await kubeadmNode(context);
-    const request = { tree, config: nodeConfig, now: present };
-    assert.equal((await gatherFacts(request)).paths.nodeName, undefined);
-    assert.ok(
-      planAdoption(await gatherFacts(request)).notes.some(({ id }) => id === 'node-name-unknown'),
-    );
-    const named = await kubeadmNode(context, {
-      [extraArgs]: 'KUBELET_EXTRA_ARGS=--hostname-override=Other\n',
-    });
-    const found = await gatherFacts({ ...request, tree: named.tree });
-    assert.equal(found.paths.nodeName, 'other');
+    const request = { ...requestFor(tree), hostName: 'Host', now: present };
+    assert.equal((await gatherFacts(request)).paths.nodeName, 'host');
+    const flagged = requestFor(tree, { kubelet: startOf('--hostname-override=Other') });
+    assert.equal((await gatherFacts({ ...request, ...flagged })).paths.nodeName, 'other');
   });
 });

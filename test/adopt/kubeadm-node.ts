@@ -1,10 +1,12 @@
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { parseKubeletFlags } from '../../src/kubelet/flags.ts';
+import type { KubeletStart } from '../../src/kubelet/start.ts';
 import type { AdoptionRequest } from '../../src/adopt/adoption.ts';
 import { gatherFacts } from '../../src/adopt/facts.ts';
 import type { AdoptionFacts } from '../../src/adopt/facts.ts';
-import type { Tree } from '../../src/adopt/tree.ts';
+import type { Tree } from '../../src/sys/tree.ts';
 import { kubeletServingSigner, nodeSubject } from '../../src/core/certificate-spec.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import type { AgentConfig } from '../../src/core/config.ts';
@@ -15,7 +17,7 @@ import type { TestPair } from '../store/pairs.ts';
 import { makePair, present } from '../store/pairs.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import type { NodeFiles } from './node-files.ts';
-import { kubeadmFiles, nodeTree } from './node-files.ts';
+import { nodeTree } from './node-files.ts';
 
 export const kubeletClient: CertificateSpec = { ...clientSpec, subject: nodeSubject('n1') };
 export const kubeletServer: CertificateSpec = {
@@ -46,8 +48,8 @@ export const nodeConfig: AgentConfig = {
 export const clientLink = '/var/lib/kubelet/pki/kubelet-client-current.pem';
 export const serverLink = '/var/lib/kubelet/pki/kubelet-server-current.pem';
 export const configFile = '/var/lib/kubelet/config.yaml';
+export const dropIns = '/etc/kubernetes/kubelet.conf.d';
 export const kubeconfigFile = '/etc/kubernetes/kubelet.conf';
-export const extraArgs = '/etc/default/kubelet';
 
 /** As kubeadm writes it. */
 export const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
@@ -99,17 +101,36 @@ export interface KubeadmNode {
   readonly facts: (config?: AgentConfig) => Promise<AdoptionFacts>;
 }
 
+/** A kubelet that its service starts as on a node of kubeadm, and with flags of its own. */
+export function startOf(...flags: readonly string[]): KubeletStart {
+  const words = [
+    '--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf',
+    `--kubeconfig=${kubeconfigFile}`,
+    `--config=${configFile}`,
+    ...flags,
+  ];
+  return {
+    source: 'service',
+    commandLine: 'kubelet.service',
+    unit: 'kubelet.service',
+    flags: parseKubeletFlags(words),
+    workingDirectory: '/',
+    variables: ['KUBELET_KUBEADM_ARGS'],
+    files: [],
+  };
+}
+
 /**
  * A node that kubeadm joined, with the pairs that the agent has taken over. Files can be
- * replaced and added; an empty text takes one away.
+ * replaced and added; an empty text deletes one.
  */
 export async function kubeadmNode(
   context: TestContext,
   files: NodeFiles = {},
+  kubelet: KubeletStart = startOf(),
 ): Promise<KubeadmNode> {
   const [pair, serving] = await Promise.all([makePair(), makePair({ selfSigned: true })]);
   const all: NodeFiles = {
-    ...kubeadmFiles,
     '/etc/hostname': 'n1\n',
     [configFile]: kubeletConfig,
     [kubeconfigFile]: embedding(pair),
@@ -119,13 +140,17 @@ export async function kubeadmNode(
   const tree = await nodeTree(context, Object.fromEntries(present));
   await storePair(tree, 'kubelet-client', pair);
   await storePair(tree, 'kubelet-server', serving);
-  return { tree, pair, facts: (config = nodeConfig) => factsOf(tree, config) };
+  return { tree, pair, facts: (config = nodeConfig) => factsOf(tree, config, kubelet) };
 }
 
-/** What is asked of such a node. */
-export function requestFor(tree: Tree, clock = new FakeClock(present)): AdoptionRequest {
+/** A request for such a node. */
+export function requestFor(
+  tree: Tree,
+  { clock = new FakeClock(present), kubelet = startOf() } = {},
+): AdoptionRequest {
   const { signal } = new AbortController();
-  return { tree, config: nodeConfig, hostName: 'n1', clock, version: '0.1.0', signal };
+  const findKubelet = async (): Promise<KubeletStart> => kubelet;
+  return { tree, config: nodeConfig, findKubelet, hostName: 'n1', clock, version: '0.1.0', signal };
 }
 
 export async function storePair(tree: Tree, name: string, { pem }: TestPair): Promise<void> {
@@ -136,20 +161,24 @@ export async function storePair(tree: Tree, name: string, { pem }: TestPair): Pr
   await symlink(file, join(tree.root, folder, `${name}-current.pem`));
 }
 
-async function factsOf(tree: Tree, config: AgentConfig): Promise<AdoptionFacts> {
-  return gatherFacts({ tree, config, hostName: 'n1', now: present });
+async function factsOf(
+  tree: Tree,
+  config: AgentConfig,
+  kubelet: KubeletStart,
+): Promise<AdoptionFacts> {
+  return gatherFacts({ ...requestFor(tree, { kubelet }), config, now: present });
 }
 
-/** The same node, as this machine, with a kubelet that runs. */
+/** The same node as this machine, with a running kubelet. */
 export function live(facts: AdoptionFacts, changes: Partial<AdoptionFacts> = {}): AdoptionFacts {
-  const running = { pid: 7, startedAt: present - day, flags: facts.kubelet.flags };
+  const running = { pid: 7, ageMs: day };
   return { ...facts, live: true, agentPid: 9, kubelet: { ...facts.kubelet, running }, ...changes };
 }
 
 const head = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
 
-/** What the kubelet has to be told. */
-export const handedOver = `${head}rotateCertificates: false
+/** The configuration of an adopted kubelet. */
+export const adoptedConfig = `${head}rotateCertificates: false
 serverTLSBootstrap: false
 tlsCertFile: ${serverLink}
 tlsPrivateKeyFile: ${serverLink}

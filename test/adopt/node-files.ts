@@ -1,13 +1,13 @@
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { Tree } from '../../src/adopt/tree.ts';
+import { Tree } from '../../src/sys/tree.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 
-/** What stands at each path: a text, or a link. */
+/** The content of each path: a text, or a link. */
 export type NodeFiles = Readonly<Record<string, string | { readonly link: string }>>;
 
-/** A node of these files below a folder of its own, until the test ends. */
+/** A node with these files, in a temporary folder that is deleted after the test. */
 export async function nodeTree(context: TestContext, files: NodeFiles): Promise<Tree> {
   const root = await temporaryDirectory(context);
   await writeFiles(root, files);
@@ -23,7 +23,7 @@ export async function writeFiles(root: string, files: NodeFiles): Promise<void> 
   }
 }
 
-/** kubelet.service as Kubernetes' own packages bring it. */
+/** kubelet.service of the packages from pkgs.k8s.io. */
 export const packagedUnit = `[Unit]
 Description=kubelet: The Kubernetes Node Agent
 Documentation=https://kubernetes.io/docs/
@@ -40,7 +40,7 @@ RestartSec=10
 WantedBy=multi-user.target
 `;
 
-/** 10-kubeadm.conf as Kubernetes' own Debian packages bring it. */
+/** 10-kubeadm.conf of the Debian packages from pkgs.k8s.io. */
 export const kubeadmDropIn = `# Note: This dropin only works with kubeadm and kubelet v1.11+
 [Service]
 Environment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf"
@@ -53,11 +53,3 @@ EnvironmentFile=-/etc/default/kubelet
 ExecStart=
 ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS
 `;
-
-/** What kubeadm join leaves of the kubelet's start. */
-export const kubeadmFiles: NodeFiles = {
-  '/usr/lib/systemd/system/kubelet.service': packagedUnit,
-  '/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf': kubeadmDropIn,
-  '/var/lib/kubelet/kubeadm-flags.env':
-    'KUBELET_KUBEADM_ARGS="--container-runtime-endpoint=unix:///var/run/containerd/containerd.sock --pod-infra-container-image=registry.k8s.io/pause:3.10"\n',
-};

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
-import { planAdoption } from '../../src/adopt/adoption-plan.ts';
+import { planAdoption } from '../../src/adopt/plan-adoption.ts';
 import type { AdoptionFacts } from '../../src/adopt/facts.ts';
 import { makePair, present } from '../store/pairs.ts';
 import {
@@ -22,7 +22,7 @@ describe('checkReadiness()', () => {
   const good = { ...kubeletClient };
   const link = clientLink;
 
-  it('checkReadiness() refuses in the middle of a rotation', async (context) => {
+  it('refuses in the middle of a rotation', async (context) => {
     const found = await pairFrom(context);
     for (const name of ['client', 'serving'] as const) {
       const pair = { ...found[name], spec: good, link, halfDone: true };
@@ -51,7 +51,7 @@ describe('checkReadiness()', () => {
     ],
   ] as const;
   for (const [name, which, look, expected] of cases) {
-    it(`checkReadiness() refuses with ${name}`, async (context) => {
+    it(`refuses with ${name}`, async (context) => {
       const found = await pairFrom(context);
       const spec = which === 'client' ? kubeletClient : kubeletServer;
       const pair = {
@@ -68,7 +68,7 @@ describe('checkReadiness()', () => {
     });
   }
 
-  it('checkReadiness() refuses with a client pair that is expired, early, self-signed or of another node', async (context) => {
+  it('refuses a client pair that is expired, early, self-signed or of another node', async (context) => {
     const found = await pairFrom(context);
     const pair = found.client?.pair;
     assert.ok(pair !== undefined && found.client !== undefined);
@@ -89,7 +89,7 @@ describe('checkReadiness()', () => {
     }
   });
 
-  it('checkReadiness() leaves the kubeconfig to an agent that has to bootstrap, if it can', async (context) => {
+  it('leaves the kubeconfig to an agent that bootstraps', async (context) => {
     const found = await pairFrom(context);
     const client = { spec: kubeletClient, link: clientLink, halfDone: false };
     assert.deepEqual(planned({ ...found, client, canBootstrap: true }), [
@@ -101,7 +101,7 @@ describe('checkReadiness()', () => {
     ]);
   });
 
-  it('checkReadiness() refuses where there is no kubeconfig and no way to one', async (context) => {
+  it('refuses without a kubeconfig and a bootstrap kubeconfig', async (context) => {
     const found = await pairFrom(context);
     const kubeconfig = { kind: 'missing', file: kubeconfigFile } as const;
     assert.deepEqual(
@@ -110,7 +110,7 @@ describe('checkReadiness()', () => {
     );
   });
 
-  it('checkReadiness() says who gets a serving pair while the kubelet asks for it itself', async (context) => {
+  it('names the CSR of a kubelet that requests its serving certificate itself', async (context) => {
     const { facts } = await kubeadmNode(context, {
       [configFile]: `${kubeletConfig}serverTLSBootstrap: true\n`,
     });
@@ -120,14 +120,14 @@ describe('checkReadiness()', () => {
     assert.equal(obstacle?.id, 'serving-pair');
     assert.match(
       obstacle.remedy,
-      /^kubectl get csr: .* serverTLSBootstrap: false in .*config\.yaml/,
+      /^Approve the CSR of the kubelet: .* serverTLSBootstrap: false in .*config\.yaml/,
     );
     const config = { ...found.config, kubelet: { ...found.config.kubelet, deferToKubelet: false } };
     const [other] = planAdoption({ ...found, config }).obstacles;
     assert.match(other?.remedy ?? '', /^nodecertd status/);
   });
 
-  it('checkReadiness() lets a serving certificate be expired: a kubelet starts with it', async (context) => {
+  it('accepts an expired serving certificate, with which a kubelet starts', async (context) => {
     const found = await pairFrom(context);
     const pair = found.serving?.pair;
     assert.ok(pair !== undefined && found.serving !== undefined);
@@ -141,7 +141,7 @@ async function pairFrom(context: TestContext): Promise<AdoptionFacts> {
 }
 
 describe('checkReadiness() of an image', () => {
-  it('checkReadiness() lets an image be prepared before there are pairs', async (context) => {
+  it('accepts an image without certificates', async (context) => {
     const { tree, facts } = await kubeadmNode(context, { [kubeconfigFile]: '' });
     const found = await facts();
     const look = { spec: kubeletClient, link: clientLink, halfDone: false };
@@ -154,7 +154,7 @@ describe('checkReadiness() of an image', () => {
     ]);
   });
 
-  it('checkReadiness() refuses to name a pair that is not there in a kubeconfig that is', async (context) => {
+  it('refuses an image with a kubeconfig and no certificate', async (context) => {
     const pair = await makePair();
     const { facts } = await kubeadmNode(context, { [kubeconfigFile]: embedding(pair) });
     const client = { spec: kubeletClient, link: clientLink, halfDone: false };
@@ -163,6 +163,6 @@ describe('checkReadiness() of an image', () => {
       plan.obstacles.map(({ id }) => id),
       ['client-pair'],
     );
-    assert.match(sentences(plan), /Leave \/etc\/kubernetes\/kubelet\.conf out of the image/);
+    assert.match(sentences(plan), /Remove \/etc\/kubernetes\/kubelet\.conf from the image/);
   });
 });

@@ -71,13 +71,13 @@ describe('editYaml()', () => {
     ],
     ['a key taken out that is not there', 'a: 1\n', [{ path: ['b'] }], 'a: 1\n'],
     [
-      'a key in the place of another, deep inside',
+      'a key and removes another, deep inside',
       'users:\n- name: n\n  user:\n    token: t\n    client-key-data: xx\n    other: 1\n',
       [
-        { path: ['users', 0, 'user', 'client-key'], value: '/k', before: 'client-key-data' },
+        { path: ['users', 0, 'user', 'client-key'], value: '/k' },
         { path: ['users', 0, 'user', 'client-key-data'] },
       ],
-      'users:\n- name: n\n  user:\n    token: t\n    client-key: /k\n    other: 1\n',
+      'users:\n- name: n\n  user:\n    token: t\n    other: 1\n    client-key: /k\n',
     ],
     [
       'what either version of YAML takes for something else',
@@ -92,22 +92,29 @@ describe('editYaml()', () => {
       'JSON, with its indentation',
       '{\n    "a": [1, 2],\n    "rotateCertificates": true\n}\n',
       [off, file],
-      '{\n    "a": [\n        1,\n        2\n    ],\n    "rotateCertificates": false,\n    "tlsCertFile": "/pki/a.pem"\n}\n',
+      '{\n    "a": [1, 2],\n    "rotateCertificates": false,\n    "tlsCertFile": "/pki/a.pem"\n}\n',
     ],
-    ['JSON on one line', '{"a":1}', [off], '{"a":1,"rotateCertificates":false}'],
+    ['JSON on one line', '{"a":1}', [off], '{"a":1,"rotateCertificates": false}'],
+    ['JSON with a key removed', '{"a": 1, "b": 2, "c": 3}', [{ path: ['b'] }], '{"a": 1, "c": 3}'],
+    ['JSON with its last key removed', '{"a": 1,\n "b": 2}', [{ path: ['b'] }], '{"a": 1}'],
+    [
+      'a map in braces',
+      '# c\n{a: 1, b: 2}\n',
+      [off],
+      '# c\n{a: 1, b: 2, rotateCertificates: false}\n',
+    ],
+    ['a block of text', 'tlsCertFile: |\n  a\nb: 1\n', [file], 'tlsCertFile: /pki/a.pem\nb: 1\n'],
   ];
   for (const [name, before, edits, after] of rows) {
     it(`editYaml() changes ${name}`, () => assert.equal(editYaml(before, edits), after));
   }
 
   const refused: readonly (readonly [string, string, readonly KeyEdit[]])[] = [
-    ['a map in braces', '# c\n{a: 1}\n', [off]],
     ['what looks like JSON and is not', '{a: 1}', [off]],
     ['an anchor', 'rotateCertificates: &x true\nb: *x\n', [off]],
     ['an alias', 'b: &x true\nrotateCertificates: *x\n', [off]],
     ['a tag', 'rotateCertificates: !!bool true\n', [off]],
     ['a list in the place', 'tlsCertFile:\n- a\n', [file]],
-    ['a block of text in the place', 'tlsCertFile: |\n  a\nb: 1\n', [file]],
     ['a syntax error', 'a: [1\n', [off]],
     ['two documents', 'a: 1\n---\nb: 2\n', [off]],
     ['a key that is there twice', 'a: 1\na: 2\n', [off]],

@@ -13,7 +13,6 @@ import { adoptTable } from '../../src/cli/adopt-table.ts';
 import {
   configFile,
   embedding,
-  extraArgs,
   following,
   kubeadmNode,
   kubeconfigFile,
@@ -97,36 +96,33 @@ RESTART
   It has read them
     → systemctl restart kubelet
 
-Pending: 1 file, nothing was changed; nodecertd adopt --yes --restart
+Pending: 1 file, none was changed yet; nodecertd adopt --yes --restart
 `;
 
-  it('shows file, reason and difference, and lets no escape sequence through', () => {
+  it('shows file, reason and difference, without escape sequences', () => {
     assert.equal(adoptTable(reportOf(changes), false), expected);
   });
 
-  it('is the same in colour, but for the colour', () => {
-    const coloured = adoptTable(reportOf(changes), true);
-    assert.ok(coloured.includes('\u001B[31m-rotateCertificates: true'), coloured);
-    assert.ok(coloured.includes('\u001B[32m+rotateCertificates: false'), coloured);
-    assert.equal(stripVTControlCharacters(coloured), expected);
+  it('adds nothing but color on a terminal', () => {
+    const colored = adoptTable(reportOf(changes), true);
+    assert.ok(colored.includes('\u001B[31m-rotateCertificates: true'), colored);
+    assert.ok(colored.includes('\u001B[32m+rotateCertificates: false'), colored);
+    assert.equal(stripVTControlCharacters(colored), expected);
   });
 
   const last: readonly (readonly [AdoptReport, string])[] = [
-    [reportOf(nothing), 'Nothing to do: the kubelet leaves its certificates to nodecertd'],
-    [
-      reportOf(nothing, { action: 'revert' }),
-      'Nothing to do: nothing of nodecertd adopt is in place',
-    ],
-    [reportOf(blocked), 'Nothing was changed: see what is in the way'],
+    [reportOf(nothing), 'Nothing to do: nodecertd keeps the certificates of this kubelet'],
+    [reportOf(nothing, { action: 'revert' }), 'Nothing to do: there is no adoption to revert'],
+    [reportOf(blocked), 'Refused: no file was changed, see OBSTACLES'],
     [reportOf(changes, { done: true }), 'Changed: 1 file'],
     [
       reportOf(changes, { done: true, restarted: true }),
       'Changed: 1 file, and the kubelet was restarted',
     ],
-    [reportOf(changes, { done: true, action: 'revert' }), 'Put back: 1 file'],
+    [reportOf(changes, { done: true, action: 'revert' }), 'Restored: 1 file'],
     [
       reportOf({ ...nothing, ...(changes.restart && { restart: changes.restart }) }),
-      'Pending: nothing but what is said above; nodecertd adopt --yes --restart',
+      'Pending: see above; nodecertd adopt --yes --restart',
     ],
   ];
   for (const [report, line] of last) {
@@ -163,6 +159,8 @@ interface Ended {
   readonly stderr: string;
 }
 
+/** An image has no running kubelet whose command line names them. */
+const files = ['--kubelet-config', configFile];
 const main = join(import.meta.dirname, '../../src/main.ts');
 
 async function nodecertd(...args: readonly string[]): Promise<Ended> {
@@ -178,7 +176,6 @@ async function image(context: TestContext, agent?: string): Promise<string> {
   const pair = await makePair({ notBefore: Date.now() - 60_000, notAfter: Date.now() + 3_600_000 });
   const { tree } = await kubeadmNode(context, {
     [kubeconfigFile]: embedding(pair),
-    [extraArgs]: 'KUBELET_EXTRA_ARGS="--rotate-certificates=true --v=2"\n',
     ...(agent !== undefined && { '/etc/nodecertd/config.yaml': agent }),
   });
   const valid = join(tree.root, 'var/lib/kubelet/pki/kubelet-client-2026-06-01-00-00-00.pem');
@@ -187,22 +184,25 @@ async function image(context: TestContext, agent?: string): Promise<string> {
 }
 
 describe('nodecertd adopt', () => {
-  it('shows, makes, finds made, and puts back the changes of an image', async (context) => {
+  it('changes an image, has nothing to do the second time, and reverts it', async (context) => {
     const root = await image(context);
     const before = await snapshot(root);
-    const shown = await nodecertd('--root', root);
+    const shown = await nodecertd('--root', root, ...files);
     assert.deepEqual([shown.code, shown.stderr], [3, '']);
-    const command = `nodecertd adopt --root ${root} --yes`;
-    assert.ok(shown.stdout.endsWith(`\nPending: 3 files, nothing was changed; ${command}\n`));
+    assert.ok(
+      shown.stdout.endsWith(
+        '\nPending: 2 files, none was changed yet; run the same command with --yes\n',
+      ),
+    );
     assert.equal(stripVTControlCharacters(shown.stdout), shown.stdout);
     assert.deepEqual(await snapshot(root), before);
 
-    const done = await nodecertd('--root', root, '--yes');
+    const done = await nodecertd('--root', root, '--yes', ...files);
     assert.equal(done.code, 0, done.stdout + done.stderr);
-    assert.match(done.stdout, /^Changed: 3 files$/m);
+    assert.match(done.stdout, /^Changed: 2 files$/m);
     assert.equal(await readFile(join(root, kubeconfigFile), 'utf8'), following);
 
-    const again = await nodecertd('--root', root, '-o', 'yaml');
+    const again = await nodecertd('--root', root, '-o', 'yaml', ...files);
     assert.equal(again.code, 0, again.stdout);
     assert.equal((parse(again.stdout) as { state: string }).state, 'nothing-to-do');
 
@@ -211,7 +211,7 @@ describe('nodecertd adopt', () => {
     const { steps } = JSON.parse(preview.stdout) as { steps: { id: string; diff: string }[] };
     assert.deepEqual(
       steps.map(({ id }) => id),
-      ['restored', 'restored', 'restored'],
+      ['restored', 'restored'],
     );
     assert.doesNotMatch(preview.stdout, /LS0tLS1CRUdJ/);
     const back = await nodecertd('--root', root, '--revert', '--yes');
@@ -219,33 +219,33 @@ describe('nodecertd adopt', () => {
     assert.deepEqual(await snapshot(root), before);
   });
 
-  it('takes this machine for no image', async () => {
+  it('rejects this machine as an image', async () => {
     for (const root of ['/', '/proc/self/root', '/proc/self/root/']) {
-      const { code, stderr } = await nodecertd('--root', root, '--yes');
+      const { code, stderr } = await nodecertd('--root', root, '--yes', ...files);
       assert.equal(code, 2, stderr);
-      assert.match(stderr, /\/ is this machine, and no image; leave --root out/);
+      assert.match(stderr, /\/ is this machine, not an image; leave --root out/);
     }
   });
 
-  it('ends with 4 where something is in the way, and with 1 for a bad configuration', async (context) => {
+  it('exits with 4 when it refuses, and with 1 for an invalid configuration', async (context) => {
     const root = await image(context);
-    const other = await nodecertd('--root', root, '--cert-dir', '/srv/pki', '--yes');
+    const other = await nodecertd('--root', root, '--cert-dir', '/srv/pki', '--yes', ...files);
     assert.equal(other.code, 4);
     assert.match(
       other.stdout,
-      /keeps its pairs in \/var\/lib\/kubelet\/pki, nodecertd in \/srv\/pki/,
+      /stores its certificates in \/var\/lib\/kubelet\/pki, nodecertd in \/srv\/pki/,
     );
-    const bad = await nodecertd('--root', await image(context, 'kind: Nothing\n'));
+    const bad = await nodecertd('--root', await image(context, 'kind: Nothing\n'), ...files);
     assert.equal(bad.code, 1);
     assert.match(bad.stderr, /CONFIG_INVALID/);
   });
 
-  it('reads the configuration of the image, with paths from its folder', async (context) => {
+  it('reads the configuration of the image, with paths relative to its folder', async (context) => {
     const root = await image(
       context,
       'apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\nnodeName: n1\nkubeconfig: ../kubernetes/kubelet.conf\nstateDirectory: ../../srv/state\n',
     );
-    const done = await nodecertd('--root', root, '--yes');
+    const done = await nodecertd('--root', root, '--yes', ...files);
     assert.equal(done.code, 0, done.stdout + done.stderr);
     const left = await snapshot(root, '/srv/state');
     assert.ok(![...left.keys()].some((path) => path.includes('adopt')));
@@ -254,14 +254,15 @@ describe('nodecertd adopt', () => {
 
   const misused: readonly (readonly [readonly string[], RegExp])[] = [
     [['--yes', '--dry-run'], /exclude each other/],
-    [['--force', '--yes'], /--force is for --revert only/],
-    [['--restart'], /--restart is for --yes only/],
+    [['--force', '--yes'], /--force needs --revert/],
+    [['--restart'], /--restart needs --yes/],
     [['--restart', '--yes', '--root', '/'], /cannot be restarted/],
-    [['--root', '/nonexistent'], /there is no folder \/nonexistent/],
+    [['--root', '/tmp'], /--root needs --kubelet-config or --kubelet-config-dir/],
+    [['--root', '/nonexistent', ...files], /there is no folder \/nonexistent/],
     [['-o', 'xml'], /Allowed choices are table, json, yaml/],
   ];
   for (const [args, message] of misused) {
-    it(`${args.join(' ')} ends with 2`, async () => {
+    it(`exits with 2 for ${args.join(' ')}`, async () => {
       const { code, stdout, stderr } = await nodecertd(...args);
       assert.deepEqual([code, stdout], [2, '']);
       assert.match(stderr, message);
@@ -272,12 +273,12 @@ describe('nodecertd adopt', () => {
     const { code, stdout } = await nodecertd('--help');
     assert.equal(code, 0);
     assert.match(stdout, / {2}3 {2}changes are pending: --yes makes them/);
-    assert.match(stdout, /nodecertd adopt --root \/mnt\/image --yes/);
+    assert.match(stdout, /nodecertd adopt --root \/mnt\/image --kubelet-config \S+ --yes/);
   });
 
-  it('leaves an image without a kubelet as it is', async (context) => {
+  it('changes nothing in an image without a kubelet', async (context) => {
     const root = await temporaryDirectory(context);
-    const { code, stdout } = await nodecertd('--root', root);
+    const { code, stdout } = await nodecertd('--root', root, ...files);
     assert.equal(code, 4);
     assert.match(stdout, /kubelet-config-missing/);
     assert.deepEqual(await snapshot(root), new Map());

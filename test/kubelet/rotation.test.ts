@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { rotatedByKubelet } from '../../src/kubelet/rotation.ts';
+import { readKubelet, rotatedByKubelet } from '../../src/kubelet/rotation.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
+import { fakeProc } from './fake-proc.ts';
+import { fakeSystemctl, shownUnit } from './fake-systemctl.ts';
 
 describe('rotatedByKubelet()', () => {
   const both = 'rotateCertificates: true\nserverTLSBootstrap: true\n';
@@ -56,5 +58,65 @@ describe('rotatedByKubelet()', () => {
     };
     const observed = await rotatedByKubelet({ certificateDirectory, kubelet }, 'kubelet-client');
     assert.equal(observed?.key, 'rotateCertificates');
+  });
+});
+
+describe('readKubelet()', () => {
+  const self = { cmdline: 'node\0', mounts: 'mnt:[1]', parent: 1, cgroup: '' };
+
+  it('lets the flags of a running kubelet override its files', async (context) => {
+    const directory = await temporaryDirectory(context);
+    const configFile = join(directory, 'config.yaml');
+    await writeFile(configFile, 'rotateCertificates: false\nserverTLSBootstrap: true\n');
+    const proc = await temporaryDirectory(context);
+    const flags = ['--rotate-certificates', '--rotate-server-certificates=0', '--tls-cert-file=/a'];
+    const cmdline = ['kubelet', `--cert-dir=${directory}`, ...flags, ''].join('\0');
+    await fakeProc(proc, { self, 7: { ...self, cmdline } });
+    const kubelet = { configFile, certificateDirectory: directory, deferToKubelet: true };
+    const file = '/proc/7/cmdline';
+    assert.deepEqual(await readKubelet({ kubelet }, { proc }), {
+      file: configFile,
+      found: true,
+      rotateCertificates: { value: true, file, flag: 'rotate-certificates' },
+      serverTLSBootstrap: { value: false, file, flag: 'rotate-server-certificates' },
+      tlsCertFile: { value: '/a', file, flag: 'tls-cert-file' },
+    });
+    const config = { certificateDirectory: directory, kubelet };
+    assert.deepEqual(await rotatedByKubelet(config, 'kubelet-client', { proc }), {
+      file,
+      key: '--rotate-certificates',
+    });
+    assert.equal(await rotatedByKubelet(config, 'kubelet-server', { proc }), undefined);
+  });
+
+  it('reads the flags of a stopped kubelet from its service', async (context) => {
+    const directory = await temporaryDirectory(context);
+    const exec = `/usr/bin/kubelet --cert-dir=${directory} --rotate-certificates`;
+    const systemctl = await fakeSystemctl(context, shownUnit({ exec }));
+    const proc = await temporaryDirectory(context);
+    await fakeProc(proc, { self });
+    const kubelet = {
+      configFile: join(directory, 'none.yaml'),
+      certificateDirectory: directory,
+      deferToKubelet: true,
+    };
+    const config = { certificateDirectory: directory, kubelet };
+    assert.deepEqual(await rotatedByKubelet(config, 'kubelet-client', { proc, systemctl }), {
+      file: 'kubelet.service',
+      key: '--rotate-certificates',
+    });
+  });
+
+  it('ignores the flags of a kubelet with another certificate directory', async (context) => {
+    const directory = await temporaryDirectory(context);
+    const proc = await temporaryDirectory(context);
+    const cmdline = 'kubelet\0--cert-dir=/srv/pki\0--rotate-certificates\0';
+    await fakeProc(proc, { self, 7: { ...self, cmdline } });
+    const kubelet = {
+      configFile: join(directory, 'none.yaml'),
+      certificateDirectory: directory,
+      deferToKubelet: true,
+    };
+    assert.equal((await readKubelet({ kubelet }, { proc })).found, false);
   });
 });

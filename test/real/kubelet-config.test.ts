@@ -1,24 +1,24 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { adopt, revert } from '../../src/adopt/adoption.ts';
-import { findKubeletStart } from '../../src/adopt/kubelet-start.ts';
-import type { Tree } from '../../src/adopt/tree.ts';
-import { readUnitCommand } from '../../src/adopt/kubelet-unit.ts';
+import type { Tree } from '../../src/sys/tree.ts';
+import type { KubeletStart } from '../../src/kubelet/start.ts';
 import { kubeletFacts, readKubeletLayers } from '../../src/kubelet/configuration.ts';
 import type { NodeFiles } from '../adopt/node-files.ts';
 import { nodeTree } from '../adopt/node-files.ts';
 import {
   configFile,
-  extraArgs,
+  dropIns,
   kubeadmNode,
   kubeletConfig,
   serverLink,
   requestFor,
+  startOf,
 } from '../adopt/kubeadm-node.ts';
 import { runKubelet, skipWithoutRealKubelet } from '../support/real-kubelet.ts';
 
 const head = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
-const folder = '/etc/kubelet.d';
+const folder = dropIns;
 const keys = [
   'rotateCertificates',
   'serverTLSBootstrap',
@@ -26,7 +26,7 @@ const keys = [
   'tlsPrivateKeyFile',
 ] as const;
 
-/** The four settings. The kubelet omits false and empty values. */
+/** The four settings; the kubelet omits a value that is false or empty. */
 function settingsOf(effective: Readonly<Record<string, unknown>> = {}): unknown[] {
   return keys.map((key) => effective[key] ?? (key.startsWith('tls') ? '' : false));
 }
@@ -55,7 +55,7 @@ void describe('a real kubelet', { skip: skipWithoutRealKubelet(), timeout: 300_0
       undefined,
     ],
     [
-      'drop-ins, one in a folder before the file of that name',
+      'drop-ins, with a folder that sorts before the file of its name',
       {
         [configFile]: `${head}rotateCertificates: true\n`,
         [`${folder}/10.conf`]: `${head}rotateCertificates: false\ntlsCertFile: /10.pem\n`,
@@ -66,7 +66,7 @@ void describe('a real kubelet', { skip: skipWithoutRealKubelet(), timeout: 300_0
       folder,
     ],
     [
-      'a null, which takes back what was said before',
+      'a null, which removes an earlier value',
       {
         [configFile]: `${head}rotateCertificates: true\nserverTLSBootstrap: true\n`,
         [`${folder}/10.conf`]: `${head}serverTLSBootstrap: null\n`,
@@ -79,7 +79,7 @@ void describe('a real kubelet', { skip: skipWithoutRealKubelet(), timeout: 300_0
       folder,
     ],
     [
-      'a link in the place of the folder',
+      'a --config-dir that is a link',
       {
         [configFile]: head,
         '/srv/d/10.conf': `${head}serverTLSBootstrap: true\n`,
@@ -125,14 +125,12 @@ void describe('a real kubelet', { skip: skipWithoutRealKubelet(), timeout: 300_0
     });
   }
 
-  const nodes: readonly (readonly [string, NodeFiles])[] = [
-    ['of kubeadm', {}],
+  const nodes: readonly (readonly [string, NodeFiles, KubeletStart])[] = [
+    ['of kubeadm', {}, startOf()],
     [
-      'with contrary flags',
-      {
-        [extraArgs]:
-          'KUBELET_EXTRA_ARGS="--rotate-certificates=true --rotate-server-certificates --tls-cert-file=/x --tls-private-key-file /x --v=2"\n',
-      },
+      'with flags that have the target values',
+      {},
+      startOf('--rotate-certificates=false', `--tls-cert-file=${serverLink}`),
     ],
     [
       'with JSON',
@@ -148,39 +146,39 @@ void describe('a real kubelet', { skip: skipWithoutRealKubelet(), timeout: 300_0
           2,
         ),
       },
+      startOf(),
     ],
     [
       'with comments and every setting contrary',
       {
         [configFile]: `# c\n${kubeletConfig}serverTLSBootstrap: true # x\ntlsCertFile: rel.pem\ntlsPrivateKeyFile: "/k"\n`,
       },
+      startOf(),
     ],
     [
       'with drop-ins',
       {
-        [extraArgs]: `KUBELET_EXTRA_ARGS=--config-dir=${folder}\n`,
         [`${folder}/95-a.conf`]: `${head}rotateCertificates: true\ntlsCertFile: null\n`,
         [`${folder}/sub/99.conf`]: `${head}serverTLSBootstrap: true\n`,
       },
+      startOf(`--config-dir=${folder}`),
     ],
     [
       'with drop-ins alone',
-      {
-        '/etc/systemd/system/kubelet.service.d/99.conf': `[Service]\nExecStart=\nExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS --config-dir ${folder}\n`,
-        [`${folder}/10-a.conf`]: `${head}rotateCertificates: true\n`,
-      },
+      { [configFile]: '', [`${folder}/10-a.conf`]: `${head}rotateCertificates: true\n` },
+      withoutConfig(startOf(`--config-dir=${folder}`)),
     ],
   ];
-  for (const [name, files] of nodes) {
+  for (const [name, files, kubelet] of nodes) {
     it(`accepts a node ${name} after adopt, and after --revert`, async (context) => {
       const { tree } = await kubeadmNode(context, files);
-      const before = await asStarted(tree);
-      const request = requestFor(tree);
+      const before = await asStarted(tree, kubelet);
+      const request = requestFor(tree, { kubelet });
       const { plan } = await adopt(request);
       assert.deepEqual(plan.obstacles, []);
-      assert.deepEqual(await asStarted(tree), [false, false, serverLink, serverLink]);
+      assert.deepEqual(await asStarted(tree, kubelet), [false, false, serverLink, serverLink]);
       await revert(request, { force: false });
-      assert.deepEqual(await asStarted(tree), before);
+      assert.deepEqual(await asStarted(tree, kubelet), before);
     });
   }
 
@@ -200,11 +198,13 @@ function locateIn(tree: Tree): (path: string) => Promise<string> {
   return async (path) => (await tree.locate(path)).physical;
 }
 
-/** Returns the effective configuration of a kubelet that its unit starts. */
-async function asStarted(tree: Tree): Promise<unknown[]> {
-  const { unit = '' } = await findKubeletStart(tree, []);
-  const words = (await readUnitCommand(tree, unit))?.words ?? [];
-  const args = words.map(({ text }) => text).filter((text) => !text.startsWith('--pod-infra'));
+function withoutConfig(start: KubeletStart): KubeletStart {
+  return { ...start, flags: start.flags.filter(({ name }) => name !== 'config') };
+}
+
+/** The settings of a kubelet that is started with these flags. */
+async function asStarted(tree: Tree, { flags }: KubeletStart): Promise<unknown[]> {
+  const args = flags.map(({ name, value }) => `--${name}=${value}`);
   const { effective, output } = await runKubelet(tree.root, args);
   assert.ok(effective !== undefined, output);
   return settingsOf(effective);

@@ -1,19 +1,17 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { planAdoption } from '../../../src/adopt/adoption-plan.ts';
+import { planAdoption } from '../../../src/adopt/plan-adoption.ts';
 import { gatherFacts } from '../../../src/adopt/facts.ts';
 import type { Plan } from '../../../src/adopt/plan.ts';
 import { stepDiff } from '../../../src/adopt/step-diff.ts';
-import { Tree } from '../../../src/adopt/tree.ts';
+import { Tree } from '../../../src/sys/tree.ts';
 import {
   configFile,
-  extraArgs,
   kubeconfigFile,
   kubeconfigOf,
   kubeletConfig,
-  nodeConfig,
+  requestFor,
 } from '../../adopt/kubeadm-node.ts';
-import { kubeadmDropIn, packagedUnit } from '../../adopt/node-files.ts';
 import type { Corpus } from './corpus.ts';
 import { pieceIn } from './judge.ts';
 import { mutated } from './mutate.ts';
@@ -22,14 +20,10 @@ import type { FuzzTarget } from './target.ts';
 import { requireThat } from './target.ts';
 import { yamlWords } from './texts.ts';
 
-const dropIn = '/etc/systemd/system/kubelet.service.d/10-kubeadm.conf';
-
-/** The first byte of an input selects the file of the node that it replaces. */
+/** The files of a node. The first byte of an input decides which one it replaces. */
 const files: Readonly<Record<string, string>> = {
   a: kubeconfigFile,
   b: configFile,
-  c: extraArgs,
-  d: dropIn,
 };
 
 function sound({ pairs, token }: Corpus): Readonly<Record<string, string>> {
@@ -42,12 +36,10 @@ function sound({ pairs, token }: Corpus): Readonly<Record<string, string>> {
       `token: ${token}`,
     ]),
     [configFile]: `${kubeletConfig}staticPodURLHeader:\n  Authorization:\n  - Bearer ${token}\n`,
-    [extraArgs]: `KUBELET_EXTRA_ARGS="--rotate-certificates --tls-cert-file /a"\nOTHER='${data}'\n`,
-    [dropIn]: kubeadmDropIn,
   };
 }
 
-/** The plan of all changes must be safe for a terminal and free of secrets. */
+/** A change is shown on a terminal before it is made, so it must not contain secrets or escape sequences. */
 const adoption: FuzzTarget = {
   name: 'adoption',
   module: import.meta.url,
@@ -59,32 +51,25 @@ const adoption: FuzzTarget = {
       letter,
       text: Buffer.from(texts[file] ?? ''),
     }));
-    const words = [
-      ...yamlWords,
-      '--config-dir=/d',
-      '$',
-      '${A}',
-      '\\\n',
-      'Environment=',
-      '[Service]',
-    ];
     return (random) => {
       const { letter, text } = random.pick(seeds);
-      return Buffer.concat([Buffer.from(letter), mutated({ seeds: [text], words }, random)]);
+      return Buffer.concat([
+        Buffer.from(letter),
+        mutated({ seeds: [text], words: yamlWords }, random),
+      ]);
     };
   },
   open: ({ corpus, directory }) => {
     const texts = sound(corpus);
     const secrets = secretsOf(corpus);
     const tree = new Tree(directory);
-    put(directory, '/usr/lib/systemd/system/kubelet.service', Buffer.from(packagedUnit));
     for (const [file, text] of Object.entries(texts)) put(directory, file, Buffer.from(text));
     return {
       feed: async (input) => {
         const file = files[String.fromCharCode(input[0] ?? 0)] ?? configFile;
         put(directory, file, input.subarray(1));
         try {
-          const facts = await gatherFacts({ tree, config: nodeConfig, hostName: 'n1', now: 0 });
+          const facts = await gatherFacts({ ...requestFor(tree), now: 0 });
           return outcomeOf(planAdoption(facts), secrets);
         } finally {
           put(directory, file, Buffer.from(texts[file] ?? ''));

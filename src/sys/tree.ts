@@ -1,30 +1,30 @@
-import { lstat, readdir, readlink } from 'node:fs/promises';
+import { lstat, readlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { AgentError, hasErrno } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
-import { readSmallFile } from '../sys/small-file.ts';
-import { isMissing, storeError, unlessMissing } from '../sys/file-error.ts';
+import { readSmallFile } from './small-file.ts';
+import { isMissing, storeError, unlessMissing } from './file-error.ts';
 
-/** Where a path of the node leads. */
+/** The place to which a path of the node leads. */
 export interface Place {
-  /** As the node sees it, with every link resolved. */
+  /** The path on the node, with every link resolved. */
   readonly path: string;
   /** As this program opens it. */
   readonly physical: string;
-  /** The place itself and every link that led there, as the node sees them, in order. */
+  /** The place itself and every link on the way, in order, as paths on the node. */
   readonly passed: readonly string[];
 }
 
-/** Linux follows as many. */
+/** The limit of Linux. */
 const mostLinks = 40;
 
-/** What is larger is no configuration. */
+/** A larger file is not a configuration. */
 const largestFile = 1024 * 1024;
 
 /**
- * The files of a node: those of this machine, or those of an image that is unpacked
- * below a folder. Paths are always the node's own; an absolute link within an image
- * leads to a place in that image and never out of it.
+ * The files of a node: those of this machine, or those of an image that is unpacked in a
+ * folder. All paths are paths on the node. An absolute link in an image leads to a place in
+ * that image, never outside of it.
  */
 export class Tree {
   readonly root: string;
@@ -37,10 +37,10 @@ export class Tree {
     return this.root === '/';
   }
 
-  /** Follows links, as far as the path exists. @throws AgentError STORE_PERMISSIONS, STORE_IO */
+  /** Follows links as far as the path exists. @throws AgentError STORE_PERMISSIONS, STORE_IO */
   async locate(path: string): Promise<Place> {
-    // A damaged file can name anything; the system calls take no such path.
-    if (path.includes('\0')) throw new AgentError('STORE_IO', `${printable(path)} is no path`);
+    // A corrupt file can name anything, and the system calls reject NUL.
+    if (path.includes('\0')) throw new AgentError('STORE_IO', `${printable(path)} is not a path`);
     let at = '/';
     const passed: string[] = [];
     const rest = components(path);
@@ -52,7 +52,7 @@ export class Tree {
       if (target === undefined) continue;
       links += 1;
       if (links > mostLinks) {
-        throw new AgentError('STORE_IO', `${printable(path)} leads in a circle of links`);
+        throw new AgentError('STORE_IO', `${printable(path)} is a loop of links`);
       }
       rest.unshift(...components(target));
       at = target.startsWith('/') ? '/' : dirname(at);
@@ -60,17 +60,17 @@ export class Tree {
     return { path: at, physical: join(this.root, at), passed };
   }
 
-  /** True when the way from the path leads through the place of the link; ending at the same file is not enough. */
+  /** True when the path is resolved through this link. Leading to the same file is not enough, because the link moves to another file. */
   async leadsThrough(path: string, link: string): Promise<boolean> {
     const [place, wanted] = await Promise.all([this.locate(path), this.locate(link)]);
     const [first] = wanted.passed;
     return first !== undefined && place.passed.includes(first);
   }
 
-  /** Absent where there is no file. @throws AgentError CONFIG_UNREADABLE for what is no text, STORE_* */
+  /** Undefined when there is no file. @throws AgentError CONFIG_UNREADABLE for a file that is not text, STORE_* */
   async readText(path: string): Promise<string | undefined> {
     const place = await this.locate(path);
-    // How a unit or a drop-in is masked.
+    // A link to /dev/null masks a file.
     if (place.path === '/dev/null') return '';
     try {
       const bytes = await unlessMissing(() => readSmallFile(place.physical, largestFile));
@@ -80,17 +80,7 @@ export class Tree {
     }
   }
 
-  /** The names in a folder, sorted; none where there is no folder. */
-  async list(path: string): Promise<string[]> {
-    const { physical } = await this.locate(path);
-    try {
-      return ((await unlessMissing(() => readdir(physical))) ?? []).sort();
-    } catch (error) {
-      throw storeError('list', printable(path), error);
-    }
-  }
-
-  /** What stands at the path itself, a link not followed. */
+  /** The kind of file at the path itself, without following a link. */
   async kindOf(path: string): Promise<'missing' | 'link' | 'directory' | 'other'> {
     const folder = await this.locate(dirname(path));
     try {
@@ -99,7 +89,7 @@ export class Tree {
       return found.isDirectory() ? 'directory' : 'other';
     } catch (error) {
       if (isMissing(error)) return 'missing';
-      throw storeError('look at', printable(path), error);
+      throw storeError('inspect', printable(path), error);
     }
   }
 
@@ -107,7 +97,7 @@ export class Tree {
     try {
       return await readlink(join(this.root, at));
     } catch (error) {
-      // No link, or nothing at all: the rest of the path is taken as it is.
+      // The path is not a link, or does not exist.
       if (hasErrno(error, 'EINVAL') || isMissing(error)) return undefined;
       throw storeError('follow', printable(at), error);
     }
@@ -123,8 +113,8 @@ function unreadable(path: string, error: unknown): AgentError {
     return storeError('read', printable(path), error);
   }
   const shown = printable(path);
-  return new AgentError('CONFIG_UNREADABLE', `${shown} is no text of less than 1 MiB`, {
+  return new AgentError('CONFIG_UNREADABLE', `${shown} is not a text file of less than 1 MiB`, {
     cause: error,
-    remedy: `See what ${shown} is, and put the right file in its place`,
+    remedy: `Replace ${shown} with the right file`,
   });
 }

@@ -1,0 +1,26 @@
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface FakeProcess {
+  readonly cmdline: string;
+  readonly mounts: string;
+  readonly parent: number;
+  readonly cgroup: string;
+}
+
+/** The files below /proc that findKubelets() reads. Each process has run for 75 seconds. */
+export async function fakeProc(
+  directory: string,
+  processes: Readonly<Record<string, FakeProcess>>,
+): Promise<void> {
+  await writeFile(join(directory, 'uptime'), '100.00 1.00\n');
+  for (const [pid, { cmdline, mounts, parent, cgroup }] of Object.entries(processes)) {
+    const folder = join(directory, pid);
+    await mkdir(join(folder, 'ns'), { recursive: true });
+    await symlink(mounts, join(folder, 'ns/mnt'));
+    await writeFile(join(folder, 'cmdline'), cmdline);
+    await writeFile(join(folder, 'cgroup'), cgroup);
+    const fields = ['S', parent, ...Array.from({ length: 17 }, () => 0), 2_500];
+    await writeFile(join(folder, 'stat'), `${pid} (a) b) ${fields.join(' ')} 0\n`);
+  }
+}
