@@ -1,8 +1,11 @@
+import type { X509Certificate } from 'node:crypto';
+import { TLSSocket } from 'node:tls';
 import buildConnector from 'undici/lib/core/connect.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
 import type { Dispatcher } from 'undici';
 import type { ClusterAccess } from './cluster-access.ts';
 import { proxyFor } from './proxy.ts';
+import { rememberCertificate } from './server-certificate.ts';
 import { proxyTlsContext, tlsContext } from './tls-context.ts';
 
 /**
@@ -64,14 +67,22 @@ export async function openDispatcher(
 
 /**
  * Destroys a socket at its first error. A server that refuses the client certificate
- * sends a TLS alert and then closes, and undici would report only the closing.
+ * sends a TLS alert and then closes, and undici would report only the closing. An error
+ * about the server's certificate gets that certificate, which Node drops with the socket.
  */
 function destroyedByFirstError(connect: buildConnector.connector): buildConnector.connector {
   return (target, callback) => {
-    connect(target, (...result) => {
-      const [, socket] = result;
+    let certificate: X509Certificate | undefined;
+    const pending: unknown = connect(target, (...result) => {
+      const [error, socket] = result;
       socket?.on('error', () => socket.destroy());
+      if (error !== null && certificate !== undefined) rememberCertificate(error, certificate);
       callback(...result);
+    });
+    if (!(pending instanceof TLSSocket)) return;
+    // Node verifies the certificate in its own listener of this event.
+    pending.prependOnceListener('secure', () => {
+      certificate = pending.getPeerX509Certificate();
     });
   };
 }

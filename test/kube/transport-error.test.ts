@@ -19,7 +19,7 @@ import {
   servingPair,
   temporaryFolder,
 } from './support/api-server.ts';
-import type { Authority, LeafOptions, Pair } from './support/certificates.ts';
+import type { Authority, AuthorityOptions, LeafOptions, Pair } from './support/certificates.ts';
 import { makeAuthority, selfSigned } from './support/certificates.ts';
 import { failureOf, get } from './support/requests.ts';
 
@@ -36,25 +36,31 @@ const rightful: LeafOptions = {
 
 interface Case {
   readonly name: string;
-  readonly expected: RegExp;
+  /** Of the message after the URL; `ISO` stands for a time. */
+  readonly says: string;
   readonly remedy: RegExp;
   /** What the server shows; clients trust `ca` alone. */
   readonly shown: (ca: Authority) => Promise<Pair>;
+  readonly cluster?: Readonly<Record<string, unknown>>;
 }
 
 const foreign = (): Promise<Authority> => makeAuthority('foreign');
 
+/** CAs of one name, of which the server shows a certificate of the second. */
+const namesake = async (options?: AuthorityOptions): Promise<Pair> =>
+  (await makeAuthority('ca', options)).issue(rightful);
+
 describe('transportError()', () => {
   const cases: readonly Case[] = [
     {
-      name: 'a certificate of another authority',
-      expected: /UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT_LOCALLY/,
-      remedy: /certificate-authority-data/,
+      name: 'a certificate of another CA',
+      says: 'its certificate was signed by CN=foreign, and PATH trusts only CN=ca (UNABLE_TO_VERIFY_LEAF_SIGNATURE)',
+      remedy: /^Put the CA that signed the certificate into certificate-authority-data of /,
       shown: async () => (await foreign()).issue(rightful),
     },
     {
-      name: 'a certificate and its own authority, both sent',
-      expected: /SELF_SIGNED_CERT_IN_CHAIN/,
+      name: 'a certificate and its own CA, both sent',
+      says: 'its certificate was signed by CN=foreign, and PATH trusts only CN=ca (SELF_SIGNED_CERT_IN_CHAIN)',
       remedy: /certificate-authority-data/,
       shown: async () => {
         const authority = await foreign();
@@ -63,56 +69,95 @@ describe('transportError()', () => {
       },
     },
     {
-      name: 'a self-signed certificate',
-      expected: /DEPTH_ZERO_SELF_SIGNED_CERT/,
+      name: 'a certificate of another CA of the same name',
+      says: 'its certificate was signed by another CA of the name CN=ca than the one in PATH (UNABLE_TO_VERIFY_LEAF_SIGNATURE)',
       remedy: /certificate-authority-data/,
+      shown: () => namesake(),
+    },
+    {
+      name: 'a certificate of another CA of the same name, without key identifiers',
+      says: 'its certificate was signed by another CA of the name CN=ca than the one in PATH (CERT_SIGNATURE_FAILURE)',
+      remedy: /certificate-authority-data/,
+      shown: () => namesake({ keyIds: false }),
+    },
+    {
+      name: 'a self-signed certificate',
+      says: 'its certificate is self-signed (CN=alone) (DEPTH_ZERO_SELF_SIGNED_CERT)',
+      remedy: /^Check that server in \S+ is the API server; if it is, put its certificate into/,
       shown: () => selfSigned('127.0.0.1'),
     },
     {
       name: 'a certificate for another address',
-      expected: /ERR_TLS_CERT_ALTNAME_INVALID/,
-      remedy: /tls-server-name/,
-      shown: (ca) => ca.issue({ ...rightful, ips: ['10.0.0.1'] }),
+      says: 'its certificate is for 10.0.0.1, kubernetes, not for 127.0.0.1 (ERR_TLS_CERT_ALTNAME_INVALID)',
+      remedy: /^Set server or tls-server-name in \S+ to a name of the certificate, or add 127/,
+      shown: (ca) => ca.issue({ ...rightful, ips: ['10.0.0.1'], dnsNames: ['kubernetes'] }),
+    },
+    {
+      name: 'a certificate without the name in tls-server-name',
+      says: 'its certificate is for 127.0.0.1, not for kubernetes.default (ERR_TLS_CERT_ALTNAME_INVALID)',
+      remedy: /^Set tls-server-name in \S+ to a name of the certificate, or add kubernetes.default/,
+      shown: (ca) => ca.issue(rightful),
+      cluster: { 'tls-server-name': 'kubernetes.default' },
     },
     {
       name: 'an expired certificate',
-      expected: /CERT_HAS_EXPIRED/,
-      remedy: /Renew the API server's certificate/,
+      says: 'its certificate expired at ISO (CERT_HAS_EXPIRED)',
+      remedy: /^Renew the certificate of the API server \(kubeadm certs renew apiserver\), and/,
       shown: (ca) =>
         ca.issue({ ...rightful, notBefore: Date.now() - 2 * day, notAfter: Date.now() - day }),
     },
     {
       name: 'a certificate that is not valid yet',
-      expected: /CERT_NOT_YET_VALID/,
+      says: 'its certificate is not valid before ISO (CERT_NOT_YET_VALID)',
       remedy: /clock/,
       shown: (ca) => ca.issue({ ...rightful, notBefore: Date.now() + day / 2 }),
     },
     {
       name: 'a certificate meant for clients',
-      expected: /INVALID_PURPOSE/,
-      remedy: /certificate-authority-data/,
+      says: 'its certificate is not meant for servers (CN=api) (INVALID_PURPOSE)',
+      remedy: /usage "server auth"/,
       shown: (ca) => ca.issue({ ...rightful, usages: ['client auth'] }),
     },
   ];
-  for (const { name, expected, remedy, shown } of cases) {
-    it(`refuses ${name} as API_UNTRUSTED before anything is sent`, async () => {
+  for (const { name, says, remedy, shown, cluster = {} } of cases) {
+    it(`names the cause for ${name}, and sends nothing`, async () => {
       const authority = await makeAuthority('ca');
       await using server = await ApiServer.start(ok, { authority, pair: await shown(authority) });
-      await using client = await clientOf(server);
+      await using client = await clientOf(server, { parts: { cluster } });
       const failure = await failureOf(get(client));
       assert.equal(failure.code, 'API_UNTRUSTED');
-      assert.match(failure.message, expected);
+      const message = failure.message
+        .replaceAll(client.access.path, 'PATH')
+        .replace(/\d{4}-\d\d-\d\dT[\d:]+Z/, 'ISO');
+      assert.equal(message, `get /thing at ${server.url}: ${says}`);
       assert.match(failure.remedy ?? '', remedy);
+      assert.doesNotMatch(describeError(failure) + failure.remedy, /Node|use-system-ca/);
       assert.equal(server.requests.length, 0);
     });
   }
 
-  it('refuses an unknown authority when the kubeconfig names none', async () => {
+  it('names the CA when that is what has expired', async () => {
+    const authority = await makeAuthority('old', { notAfter: Date.now() - 1 });
+    await using server = await ApiServer.start(ok, { authority });
+    await using client = await clientOf(server);
+    const failure = await failureOf(get(client));
+    assert.equal(failure.code, 'API_UNTRUSTED');
+    assert.match(failure.message, /the CA of its certificate, CN=old, expired at \d{4}-/);
+    assert.match(failure.remedy ?? '', /^Renew the CA of the cluster/);
+  });
+
+  it('trusts the CAs of the system when the kubeconfig names none', async () => {
     await using server = await ApiServer.start(ok);
     await using client = await clientOf(server, {
       parts: { cluster: { 'certificate-authority-data': '' } },
     });
-    assert.equal((await failureOf(get(client))).code, 'API_UNTRUSTED');
+    const failure = await failureOf(get(client));
+    assert.equal(failure.code, 'API_UNTRUSTED');
+    assert.match(
+      failure.message,
+      /signed by CN=test-ca, and \S+ trusts only the CAs of this system/,
+    );
+    assert.doesNotMatch(describeError(failure), /use-system-ca/);
   });
 
   it('gives up on a peer that accepts and then says nothing at the connect deadline', async () => {

@@ -36,11 +36,12 @@ export interface Authority {
 export interface AuthorityOptions {
   /** False leaves Subject and Authority Key Identifier out, which Go always sets. */
   readonly keyIds?: boolean;
+  readonly notAfter?: number;
 }
 
 export async function makeAuthority(
   commonName: string,
-  { keyIds = true }: AuthorityOptions = {},
+  { keyIds = true, notAfter = Date.now() + day }: AuthorityOptions = {},
 ): Promise<Authority> {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const root = await x509.X509CertificateGenerator.createSelfSigned(
@@ -49,7 +50,7 @@ export async function makeAuthority(
       keys,
       signingAlgorithm: algorithm,
       notBefore: new Date(Date.now() - day),
-      notAfter: new Date(Date.now() + day),
+      notAfter: new Date(notAfter),
       extensions: [
         new x509.BasicConstraintsExtension(true, undefined, true),
         ...(keyIds

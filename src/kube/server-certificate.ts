@@ -1,0 +1,199 @@
+import { X509Certificate } from 'node:crypto';
+import type { Instant } from '../core/instant.ts';
+import { formatInstant } from '../core/instant.ts';
+import { parsePem } from '../core/pem.ts';
+import { printable } from '../core/printable.ts';
+import type { ClusterAccess } from './cluster-access.ts';
+
+/** The certificate that the server showed, for a connection that failed on it. */
+const shown = new WeakMap<Error, X509Certificate>();
+
+export function rememberCertificate(error: Error, certificate: X509Certificate): void {
+  shown.set(error, certificate);
+}
+
+export interface Distrust {
+  /** Continues "the API server at URL": its certificate … */
+  readonly says: string;
+  readonly remedy: string;
+}
+
+interface Scene {
+  readonly access: ClusterAccess;
+  /** Absent behind a proxy, where only a wrong name comes with the certificate. */
+  readonly certificate: X509Certificate | undefined;
+}
+
+type Explanation = (scene: Scene) => Distrust;
+
+/**
+ * Why a server certificate fails verification, in place of Node's message, which advises
+ * options of Node. One cause per code: X509_V_ERR_* as Node spells them, and Node's own code
+ * for a wrong name.
+ */
+const explanations: Readonly<Record<string, Explanation>> = {
+  ERR_TLS_CERT_ALTNAME_INVALID: wrongName,
+  ERR_TLS_CERT_ALTNAME_FORMAT: wrongName,
+  HOSTNAME_MISMATCH: wrongName,
+  CERT_HAS_EXPIRED: expired,
+  CERT_NOT_YET_VALID: notYetValid,
+  DEPTH_ZERO_SELF_SIGNED_CERT: selfSigned,
+  SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: unknownAuthority,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
+  UNABLE_TO_DECRYPT_CERT_SIGNATURE: unknownAuthority,
+  CERT_SIGNATURE_FAILURE: unknownAuthority,
+  CERT_UNTRUSTED: unknownAuthority,
+  INVALID_PURPOSE: wrongUsage,
+  UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY: invalidChain,
+  ERROR_IN_CERT_NOT_BEFORE_FIELD: invalidChain,
+  ERROR_IN_CERT_NOT_AFTER_FIELD: invalidChain,
+  CERT_CHAIN_TOO_LONG: invalidChain,
+  CERT_REVOKED: invalidChain,
+  CERT_REJECTED: invalidChain,
+  INVALID_CA: invalidChain,
+  PATH_LENGTH_EXCEEDED: invalidChain,
+};
+
+/** Undefined for an error that is not about the server's certificate. */
+export function explainDistrust(
+  error: Error,
+  code: string,
+  access: ClusterAccess,
+): Distrust | undefined {
+  if (!Object.hasOwn(explanations, code)) return undefined;
+  return explanations[code]?.({ access, certificate: shown.get(error) ?? certificateIn(error) });
+}
+
+/** Node attaches the certificate to the error about a wrong name. */
+function certificateIn(error: Error): X509Certificate | undefined {
+  if (!('cert' in error)) return undefined;
+  const { raw } = error.cert as { readonly raw?: Uint8Array };
+  return raw === undefined ? undefined : new X509Certificate(raw);
+}
+
+function wrongName({ access, certificate }: Scene): Distrust {
+  const { path, cluster } = access;
+  const { hostname } = new URL(cluster.server);
+  const wanted = cluster.tlsServerName ?? hostname.replace(/^\[(.*)\]$/, '$1');
+  const names = certificate === undefined ? 'other names' : namesOf(certificate);
+  const key = cluster.tlsServerName === undefined ? 'server or tls-server-name' : 'tls-server-name';
+  return {
+    says: `its certificate is for ${names}, not for ${wanted}`,
+    remedy: `Set ${key} in ${path} to a name of the certificate, or add ${wanted} to the certificate (kubeadm: apiServer.certSANs)`,
+  };
+}
+
+function namesOf({ subjectAltName }: X509Certificate): string {
+  const names = subjectAltName?.replaceAll(/(?:DNS|IP Address):/g, '');
+  return names === undefined ? 'no host' : printable(names, 300);
+}
+
+function expired(scene: Scene): Distrust {
+  const chain = chainOf(scene);
+  const [first] = chain.toSorted((a, b) => endOf(a) - endOf(b));
+  const clock = 'and check the clock of this node: timedatectl';
+  if (first === undefined || first === scene.certificate) {
+    const ended = first === undefined ? 'has expired' : `expired at ${formatInstant(endOf(first))}`;
+    return {
+      says: `its certificate ${ended}`,
+      remedy: `Renew the certificate of the API server (kubeadm certs renew apiserver), ${clock}`,
+    };
+  }
+  return {
+    says: `the CA of its certificate, ${nameOf(first.subject)}, expired at ${formatInstant(endOf(first))}`,
+    remedy: `Renew the CA of the cluster, ${clock}`,
+  };
+}
+
+function notYetValid(scene: Scene): Distrust {
+  const chain = chainOf(scene);
+  const [last] = chain.toSorted((a, b) => startOf(b) - startOf(a));
+  const what =
+    last === undefined || last === scene.certificate
+      ? 'its certificate'
+      : 'the CA of its certificate';
+  const until =
+    last === undefined ? 'not valid yet' : `not valid before ${formatInstant(startOf(last))}`;
+  return {
+    says: `${what} is ${until}`,
+    remedy:
+      'Correct the clock of this node or of the machine that issued the certificate: timedatectl',
+  };
+}
+
+function selfSigned({ access: { path }, certificate }: Scene): Distrust {
+  const subject = certificate === undefined ? '' : ` (${nameOf(certificate.subject)})`;
+  return {
+    says: `its certificate is self-signed${subject}`,
+    remedy: `Check that server in ${path} is the API server; if it is, put its certificate into certificate-authority-data of ${path}`,
+  };
+}
+
+function unknownAuthority({ access, certificate }: Scene): Distrust {
+  const { path } = access;
+  const trusted = authoritiesOf(access);
+  const issuer = certificate === undefined ? 'an unknown CA' : nameOf(certificate.issuer);
+  const sameName = trusted.some(({ subject }) => subject === certificate?.issuer);
+  const known =
+    trusted.map(({ subject }) => nameOf(subject)).join('; ') || 'the CAs of this system';
+  return {
+    says: sameName
+      ? `its certificate was signed by another CA of the name ${issuer} than the one in ${path}`
+      : `its certificate was signed by ${issuer}, and ${path} trusts only ${printable(known, 300)}`,
+    remedy: `Put the CA that signed the certificate into certificate-authority-data of ${path}, if this is the right cluster`,
+  };
+}
+
+function wrongUsage({ access: { path }, certificate }: Scene): Distrust {
+  const subject = certificate === undefined ? '' : ` (${nameOf(certificate.subject)})`;
+  return {
+    says: `its certificate is not meant for servers${subject}`,
+    remedy: `Check that server in ${path} is the API server, and issue its certificate with the usage "server auth"`,
+  };
+}
+
+function invalidChain({ certificate }: Scene): Distrust {
+  const issuer = certificate === undefined ? '' : ` (issuer ${nameOf(certificate.issuer)})`;
+  return {
+    says: `its certificate chain is not valid${issuer}`,
+    remedy: 'Issue a new certificate for the API server: kubeadm certs renew apiserver',
+  };
+}
+
+/** The leaf, what the server sent with it, and the CAs of the kubeconfig that may have signed it. */
+function chainOf({ access, certificate }: Scene): X509Certificate[] {
+  if (certificate === undefined) return [];
+  const sent: X509Certificate[] = [certificate];
+  for (const { issuerCertificate } of sent) {
+    if (issuerCertificate !== undefined && sent.length < longestChain) sent.push(issuerCertificate);
+  }
+  const last = sent.at(-1);
+  return [...sent, ...authoritiesOf(access).filter(({ subject }) => subject === last?.issuer)];
+}
+
+const longestChain = 8;
+
+function authoritiesOf({ cluster }: ClusterAccess): X509Certificate[] {
+  return parsePem(cluster.certificateAuthority?.pem ?? new Uint8Array()).flatMap(({ der }) => {
+    try {
+      return [new X509Certificate(der)];
+    } catch {
+      return [];
+    }
+  });
+}
+
+function startOf({ validFromDate }: X509Certificate): Instant {
+  return validFromDate.getTime();
+}
+
+function endOf({ validToDate }: X509Certificate): Instant {
+  return validToDate.getTime();
+}
+
+/** OpenSSL puts each attribute on a line of its own. */
+function nameOf(name: string): string {
+  return printable(name.replaceAll('\n', ', '), 200);
+}
