@@ -7,8 +7,8 @@ interface LogEventDefinition {
 }
 
 /**
- * Every line the agent can log. Names and messages are stable, so that people can
- * search and alert on them; docs/logs.md explains each and a test keeps the two equal.
+ * Every line that the agent can log. Names and messages stay the same, because people search
+ * for them and alert on them. docs/logs.md explains each; a test keeps the two equal.
  */
 export const logEvents = {
   // the daemon
@@ -16,33 +16,33 @@ export const logEvents = {
   agent_stopping: { level: 'info', message: 'Stopping' },
   agent_stopped: { level: 'info', message: 'Stopped' },
   agent_failed: { level: 'error', message: 'The agent cannot run' },
-  metrics_listening: { level: 'info', message: 'Metrics and health are being served' },
+  metrics_listening: { level: 'info', message: 'Metrics and health endpoints are listening' },
   control_unavailable: {
     level: 'warn',
     message: 'Commands such as renew cannot reach the agent',
   },
   config_changed: {
     level: 'warn',
-    message: 'The configuration changed on disk; reload to use it',
+    message: 'The configuration changed on disk; reload to apply it',
   },
-  config_reloaded: { level: 'info', message: 'The configuration was read anew' },
+  config_reloaded: { level: 'info', message: 'Configuration reloaded' },
   config_refused: {
     level: 'error',
-    message: 'The new configuration is refused; the old one stays',
+    message: 'Configuration rejected; the previous one stays in use',
   },
-  config_warning: { level: 'warn', message: 'The configuration deserves a look' },
+  config_warning: { level: 'warn', message: 'Configuration warning' },
   state_unreadable: { level: 'warn', message: 'The state file is unusable and was set aside' },
   state_unwritable: { level: 'warn', message: 'The state file cannot be written' },
   state_writable: { level: 'info', message: 'The state file can be written again' },
-  lock_unavailable: { level: 'warn', message: 'The certificate directory could not be locked' },
+  lock_unavailable: { level: 'warn', message: 'The certificate directory cannot be locked' },
   lock_renewed: {
     level: 'warn',
-    message: 'The certificate directory was made anew, and is locked again',
+    message: 'The certificate directory was recreated and is locked again',
   },
-  loop_stuck: { level: 'error', message: 'The rotation loop stands still' },
+  loop_stuck: { level: 'error', message: 'The rotation loop is stuck' },
   loop_resumed: { level: 'info', message: 'The rotation loop runs again' },
   clock_jumped: { level: 'warn', message: 'The clock was set, or the machine was suspended' },
-  preflight_finding: { level: 'warn', message: 'The examination of the node found something' },
+  preflight_finding: { level: 'warn', message: 'A preflight check found a problem' },
   host_name_missing: {
     level: 'warn',
     message: 'Waiting for a host name that can name a Node',
@@ -58,19 +58,19 @@ export const logEvents = {
   certificate_stored: { level: 'info', message: 'Certificate stored and linked' },
   certificate_lifetime_short: {
     level: 'warn',
-    message: 'The signer issued a shorter lifetime than was asked for',
+    message: 'The signer issued a shorter lifetime than requested',
   },
   lifetime_too_short_for_kubelet: {
     level: 'warn',
-    message: 'The kubelet may read the next client pair only after this one has expired',
+    message: 'The kubelet may load the next client certificate only after this one has expired',
   },
-  waiting_for_addresses: { level: 'warn', message: 'Waiting for the addresses of the node' },
+  waiting_for_addresses: { level: 'warn', message: 'Waiting for the addresses of the Node' },
   waiting_for_identity: { level: 'info', message: 'Waiting for the client certificate' },
-  addresses_changed: { level: 'info', message: 'The addresses of the node changed' },
-  addresses_failed: { level: 'warn', message: 'The addresses of the node could not be looked up' },
+  addresses_changed: { level: 'info', message: 'The addresses of the Node changed' },
+  addresses_failed: { level: 'warn', message: 'The addresses of the Node could not be looked up' },
   addresses_recovered: {
     level: 'info',
-    message: 'The addresses of the node can be looked up again',
+    message: 'The addresses of the Node can be looked up again',
   },
   // certificate signing requests
   csr_created: { level: 'info', message: 'Certificate signing request created' },
@@ -79,63 +79,69 @@ export const logEvents = {
     message: 'Certificate signing request is approved, waiting to be issued',
   },
   csr_issued: { level: 'info', message: 'Certificate signing request is issued' },
-  csr_pending: { level: 'warn', message: 'Certificate signing request waits for an approver' },
+  csr_pending: { level: 'warn', message: 'Certificate signing request is waiting for approval' },
   csr_unissued: {
     level: 'warn',
-    message: 'Certificate signing request is approved and still not issued',
+    message: 'Certificate signing request is approved but not issued',
   },
-  csr_wait_troubled: {
+  csr_wait_retrying: {
     level: 'warn',
-    message: 'Waiting for the certificate signing request is disturbed',
+    message: 'Lost contact while waiting for the certificate signing request; retrying',
   },
-  csr_wait_resumed: {
+  csr_wait_recovered: {
     level: 'info',
-    message: 'Waiting for the certificate signing request is no longer disturbed',
+    message: 'Contact is restored while waiting for the certificate signing request',
   },
-  csr_left_behind: {
+  csr_unfinished: {
     level: 'warn',
-    message: 'Requests of earlier runs came to nothing; the next one may be delayed',
+    message: 'Requests of earlier runs led to no certificate; the next one may be delayed',
   },
-  // pairs on disk
-  standing_back: {
+  // key pairs on disk
+  deferring_to_kubelet: {
     level: 'warn',
-    message: 'The kubelet rotates this certificate; it is only watched',
+    message: 'The kubelet rotates this certificate; nodecertd only observes it',
   },
-  standing_back_over: { level: 'info', message: 'This certificate is no longer only watched' },
-  pair_seen: { level: 'info', message: 'The kubelet has replaced the certificate pair' },
-  pair_changed: { level: 'warn', message: 'The certificate pair was changed by someone else' },
-  swap_completed: { level: 'warn', message: 'An interrupted swap was completed' },
-  pair_adopted: { level: 'info', message: 'An existing certificate pair was adopted' },
-  pair_set_aside: { level: 'warn', message: 'An unusable certificate file was set aside' },
-  link_repaired: { level: 'warn', message: 'The link to the current pair was repaired' },
+  deferring_to_kubelet_over: {
+    level: 'info',
+    message: 'The kubelet no longer rotates this certificate; nodecertd does',
+  },
+  pair_observed: { level: 'info', message: 'The kubelet rotated the certificate' },
+  pair_changed: { level: 'warn', message: 'Another program changed the certificate' },
+  swap_completed: { level: 'warn', message: 'An interrupted update of the link was completed' },
+  pair_adopted: { level: 'info', message: 'An existing key pair is in use' },
+  pair_set_aside: { level: 'warn', message: 'An unusable PEM file was set aside' },
+  link_repaired: { level: 'warn', message: 'The link to the current key pair was repaired' },
   pair_rolled_back: {
     level: 'warn',
-    message: 'The link was pointed back at the pair before the one that is not served',
+    message: 'Rolled back to the previous key pair',
   },
-  pair_pruned: { level: 'debug', message: 'An old certificate pair was removed' },
+  pair_pruned: { level: 'debug', message: 'An old key pair was removed' },
   permissions_tightened: { level: 'warn', message: 'Permissions were tightened' },
-  stray_removed: { level: 'debug', message: 'A left-over temporary file was removed' },
-  cleanup_failed: { level: 'warn', message: 'Tidying up after a stored pair failed' },
-  // what follows a rotation
+  stray_removed: { level: 'debug', message: 'A leftover temporary file was removed' },
+  cleanup_failed: { level: 'warn', message: 'Cleanup after storing a key pair failed' },
+  // after a rotation
   hook_started: { level: 'debug', message: 'Hook started' },
   hook_output: { level: 'info', message: 'Hook output' },
   hook_succeeded: { level: 'info', message: 'Hook succeeded' },
-  hook_retrying: { level: 'warn', message: 'Hook failed, and is tried again' },
+  hook_retrying: { level: 'warn', message: 'Hook failed; retrying' },
   hook_failed: { level: 'error', message: 'Hook failed' },
   hook_recovered: { level: 'info', message: 'Hook works again' },
-  hooks_owed: { level: 'info', message: 'Hooks that an earlier run owed are made up for' },
+  hooks_pending: { level: 'info', message: 'Running the pending hooks of an earlier run' },
   hooks_refused: {
     level: 'error',
-    message: 'Hooks are not run, since others may change the configuration',
+    message: 'Hooks are disabled because another user can change the configuration',
   },
-  served_checked: { level: 'info', message: 'The certificate on disk is the one that is served' },
+  served_checked: { level: 'info', message: 'The served certificate matches the one on disk' },
   served_stale: {
     level: 'error',
-    message: 'The certificate on disk is not the one that is served',
+    message: 'The served certificate does not match the one on disk',
   },
-  served_recovered: { level: 'info', message: 'The certificate on disk is served again' },
-  served_unchecked: { level: 'warn', message: 'What is served could not be looked at' },
-  rollback_failed: { level: 'error', message: 'There is no way back to the pair before' },
+  served_recovered: {
+    level: 'info',
+    message: 'The served certificate matches the one on disk again',
+  },
+  served_unchecked: { level: 'warn', message: 'The served certificate could not be checked' },
+  rollback_failed: { level: 'error', message: 'Rollback failed' },
   // the enroller process
   enroller_started: { level: 'debug', message: 'Enroller started' },
   enroller_stopped: { level: 'debug', message: 'Enroller stopped' },
@@ -146,7 +152,7 @@ export const logEvents = {
   credential_chosen: { level: 'info', message: 'Credential chosen' },
   kubeconfig_stale: {
     level: 'warn',
-    message: 'The kubeconfig does not use the pair that is kept; its other users will lose access',
+    message: 'The kubeconfig uses another certificate; programs that read it will lose access',
   },
   kubeconfig_written: { level: 'info', message: 'Kubeconfig written' },
   kubeconfig_replaced: {
@@ -160,13 +166,16 @@ export const logEvents = {
     level: 'warn',
     message: 'The certificate of the API server is NOT verified (insecure-skip-tls-verify)',
   },
-  clock_skew: { level: 'warn', message: 'The clocks of node and API server differ' },
-  clock_skew_over: { level: 'info', message: 'The clocks of node and API server agree again' },
+  clock_skew: { level: 'warn', message: 'The clocks of this node and the API server differ' },
+  clock_skew_over: {
+    level: 'info',
+    message: 'The clocks of this node and the API server agree again',
+  },
 } as const satisfies Readonly<Record<string, LogEventDefinition>>;
 
 export type LogEvent = keyof typeof logEvents;
 
-/** Plain values only: an object could smuggle a secret into a line. */
+/** Plain values only, because an object could carry a secret into a line. */
 export type LogFields = Readonly<
   Record<string, string | number | boolean | readonly string[] | undefined>
 >;

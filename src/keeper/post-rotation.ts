@@ -79,7 +79,7 @@ export class PostRotation {
     if (owed === undefined || !this.#runners.has(name)) return;
     // Somebody has put another pair there since, and it is for him to tell who uses it.
     if (owed !== pair.serial) return journal.settle(name, owed);
-    logger.log('hooks_owed', { certificate: name, serial: pair.serial });
+    logger.log('hooks_pending', { certificate: name, serial: pair.serial });
     this.stored(name, pair);
   }
 

@@ -62,7 +62,7 @@ export class RotationLog {
 
   /** The API server answers again. An unstable server is logged once in a while, not each time. */
   recovered(): void {
-    if (this.#lostContact) this.log('csr_wait_resumed');
+    if (this.#lostContact) this.log('csr_wait_recovered');
     this.#lostContact = false;
   }
 
@@ -134,7 +134,7 @@ export class RotationLog {
     if (known?.code === code && Math.abs(now - known.at) < retryingInterval) return false;
     this.#failure = { code, at: now };
     this.#lostContact = true;
-    this.log('csr_wait_troubled', failureFields(failure));
+    this.log('csr_wait_retrying', failureFields(failure));
     return true;
   }
 
@@ -187,13 +187,13 @@ export class RotationLog {
     const known = this.#observed;
     this.#observed = observed;
     if (observed === undefined) {
-      if (known !== undefined) this.log('standing_back_over');
+      if (known !== undefined) this.log('deferring_to_kubelet_over');
       return;
     }
     const { file: path, key } = observed;
     if (path === known?.file && key === known.key) return;
     const remedy = 'hand the certificate over to the agent with: nodecertd adopt';
-    this.log('standing_back', { path, key, remedy });
+    this.log('deferring_to_kubelet', { path, key, remedy });
   }
 
   /** What a look showed, where it is another pair than the one that was known. */
@@ -204,7 +204,7 @@ export class RotationLog {
     // An attempt that was given up can have stored this one: that was nobody else.
     const ours = pair !== undefined && samePair(pair, stored);
     if (this.#observed !== undefined && known !== undefined && pair !== undefined) {
-      this.log('pair_seen', pairFields(pair));
+      this.log('pair_observed', pairFields(pair));
     } else if (known !== undefined && !ours) {
       this.log('pair_changed', { path, ...(pair !== undefined && pairFields(pair)) });
     }

@@ -52,7 +52,7 @@ export class RotationRecord {
     if (this.#inspected) return isUnheardOf;
     this.#inspected = true;
     const count = journal.outstanding(spec.name, clock.now());
-    if (count > 0) this.log.log('csr_left_behind', { count, ...this.#delayed() });
+    if (count > 0) this.log.log('csr_unfinished', { count, ...this.#delayed() });
     return isUnheardOf;
   }
 

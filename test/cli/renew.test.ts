@@ -124,7 +124,7 @@ describe('nodecertd renew', () => {
     const kubelet = join(node.directory, 'kubelet.yaml');
     await writeFile(kubelet, 'rotateCertificates: true\n');
     const agent = node.start();
-    await agent.event('standing_back', 'kubelet-client');
+    await agent.event('deferring_to_kubelet', 'kubelet-client');
     const old = await node.read('kubelet-client');
     const one = await renew(node);
     assert.equal(one.code, 0, one.stderr);
@@ -132,7 +132,7 @@ describe('nodecertd renew', () => {
     assert.match(one.stdout, /^CERTIFICATE .*\nkubelet-server +renewed .*\n$/);
     assert.equal((await node.read('kubelet-client')).serialNumber, old.serialNumber);
     await writeFile(kubelet, 'rotateCertificates: true\nserverTLSBootstrap: true\n');
-    await agent.event('standing_back', 'kubelet-server');
+    await agent.event('deferring_to_kubelet', 'kubelet-server');
     for (const names of [[], ['kubelet-client']]) {
       const none = await renew(node, ...names);
       assert.equal(none.code, 2);

@@ -259,7 +259,7 @@ describe('hooks after a rotation', () => {
 
     await chmod(place.node.configFile, 0o644);
     const next = place.node.start();
-    await next.event('hooks_owed', server);
+    await next.event('hooks_pending', server);
     await next.event('hook_succeeded', server);
     assert.equal((await place.traces()).length, 1);
   });
@@ -341,7 +341,7 @@ describe('hooks of an agent that is killed', () => {
     await writeFile(join(directory, 'on'), '');
 
     const second = node.start();
-    await second.event('hooks_owed', server);
+    await second.event('hooks_pending', server);
     await second.event('hook_succeeded', server);
     const [one, two] = await place.traces();
     assert.equal(one, two);

@@ -348,7 +348,7 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
         const kubeletConfig = join(node.directory, 'kubelet.yaml');
         await writeFile(kubeletConfig, 'rotateCertificates: true\n');
         const agent = node.start();
-        const { path, remedy } = await agent.event('standing_back');
+        const { path, remedy } = await agent.event('deferring_to_kubelet');
         assert.deepEqual([path, typeof remedy], [kubeletConfig, 'string']);
         await swapAsKubelet(node, await readFile(other.current('kubelet-client')));
         await agent.event('rotation_deadline');
@@ -359,7 +359,7 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
           /certificate_state\{[^}]*state="observing"\} 1\n/,
         );
         await swapAsKubelet(node, await readFile(other.current('kubelet-client')));
-        await agent.event('pair_seen');
+        await agent.event('pair_observed');
         // After the deadline the agent makes no request, but it reports the overdue
         // rotation.
         await agent.event('rotation_overdue');
@@ -370,7 +370,7 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
         assert.deepEqual(files.slice(0, -1), ['kubelet-client-1.pem', 'kubelet-client-2.pem']);
 
         await writeFile(kubeletConfig, 'rotateCertificates: false\n');
-        await agent.event('standing_back_over');
+        await agent.event('deferring_to_kubelet_over');
         await agent.event('certificate_stored');
         assert.equal((await agent.certificate('kubelet-client')).state, 'valid');
       });

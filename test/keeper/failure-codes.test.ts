@@ -85,11 +85,11 @@ describe('every failure code that a running agent can meet', () => {
       const story = new Story();
       story.toPending();
       story.report({ type: 'retrying', failure: failureOf(code) });
-      assertTold(story.logger.lines, 'csr_wait_troubled', code);
+      assertTold(story.logger.lines, 'csr_wait_retrying', code);
       story.report({ type: 'recovered' });
-      assertCleared(story.logger.lines, 'csr_wait_resumed');
+      assertCleared(story.logger.lines, 'csr_wait_recovered');
       story.report({ type: 'approved', csr: story.csr('csr-1') });
-      assert.equal(story.logger.all('csr_wait_resumed').length, 1);
+      assert.equal(story.logger.all('csr_wait_recovered').length, 1);
     });
 
     it(`${code} at the addresses has both as well`, () => {
@@ -121,7 +121,7 @@ describe('every failure code that a running agent can meet', () => {
       await story.pass(minute);
     }
     const events = story.logger.events.filter((event) => event.startsWith('csr_wait'));
-    assert.deepEqual(events, ['csr_wait_troubled', 'csr_wait_resumed']);
+    assert.deepEqual(events, ['csr_wait_retrying', 'csr_wait_recovered']);
   });
 
   it('is news again once the wait came to something', async () => {
@@ -133,7 +133,7 @@ describe('every failure code that a running agent can meet', () => {
     story.report({ type: 'retrying', failure });
     story.fail(failureOf('CSR_FAILED'));
     const events = story.logger.events.filter((event) => event.startsWith('csr_wait'));
-    const twice = ['csr_wait_troubled', 'csr_wait_resumed'];
+    const twice = ['csr_wait_retrying', 'csr_wait_recovered'];
     assert.deepEqual(events, [...twice, ...twice]);
   });
 });

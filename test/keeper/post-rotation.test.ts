@@ -86,7 +86,7 @@ describe('PostRotation', () => {
     const follows = await open({ [name]: { owed: 'a' } });
     follows.found(name, pair);
     assert.equal(await traces(), 'a\n');
-    assert.equal(logger.all('hooks_owed').length, 1);
+    assert.equal(logger.all('hooks_pending').length, 1);
     assert.deepEqual(records, { [name]: {} });
   });
 

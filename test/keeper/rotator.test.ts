@@ -238,10 +238,10 @@ describe('Rotator', () => {
       await story.pass(second);
     }
     const codes = (): unknown[] =>
-      story.logger.all('csr_wait_troubled').map((line) => line['code']);
+      story.logger.all('csr_wait_retrying').map((line) => line['code']);
     const expected = ['API_UNREACHABLE', 'API_FORBIDDEN', 'API_UNREACHABLE'];
     assert.deepEqual(codes(), expected);
-    assert.equal(story.logger.all('csr_wait_troubled')[1]?.['remedy'], 'bind a role');
+    assert.equal(story.logger.all('csr_wait_retrying')[1]?.['remedy'], 'bind a role');
     await story.pass(10 * minute);
     story.report({ type: 'retrying', failure: unreachable });
     assert.deepEqual(codes(), [...expected, 'API_UNREACHABLE']);
@@ -344,7 +344,7 @@ describe('Rotator', () => {
     const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
     story.report({ type: 'inspected', findings: [] });
     assert.deepEqual(
-      story.logger.all('csr_left_behind').map(({ count, retryAt }) => [count, retryAt]),
+      story.logger.all('csr_unfinished').map(({ count, retryAt }) => [count, retryAt]),
       [[3, formatInstant(start + minute)]],
     );
     const { state, nextAttempt } = story.rotator.status();
@@ -360,7 +360,7 @@ describe('Rotator', () => {
     const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
     story.report({ type: 'inspected', pair: clientPair(), csr: 'old-2', findings: [] });
     assert.deepEqual(story.open, []);
-    assert.deepEqual(story.logger.all('csr_left_behind'), []);
+    assert.deepEqual(story.logger.all('csr_unfinished'), []);
   });
 
   it('goes on counting beside a pair that came of another request, and says so once', () => {
@@ -371,7 +371,7 @@ describe('Rotator', () => {
       story.report({ type: 'inspected', ...found, findings: [] });
     }
     assert.deepEqual(story.open, ['old']);
-    assert.equal(story.logger.all('csr_left_behind').length, 1);
+    assert.equal(story.logger.all('csr_unfinished').length, 1);
   });
 
   it('says what is missing once for each time, the identity first', () => {
@@ -502,7 +502,7 @@ describe('Rotator', () => {
     for (const _ of [1, 2])
       story.report({ type: 'inspected', pair: first, observed, findings: [] });
     assert.deepEqual(story.logger.take(), [
-      'standing_back',
+      'deferring_to_kubelet',
       'rotation_deadline',
       'rotation_waiting',
     ]);
@@ -510,13 +510,17 @@ describe('Rotator', () => {
     assert.equal(story.rotator.status().rotationDeadline, first.notBefore + 0.9 * hour);
     const next = clientPair({ serial: '9', notAfter: start + 5 * hour, path: '/pki/next.pem' });
     story.report({ type: 'inspected', pair: next, observed, findings: [] });
-    assert.deepEqual(story.logger.take(), ['pair_seen', 'rotation_deadline', 'rotation_waiting']);
+    assert.deepEqual(story.logger.take(), [
+      'pair_observed',
+      'rotation_deadline',
+      'rotation_waiting',
+    ]);
     await story.pass(day);
     assert.deepEqual(story.logger.take(), ['rotation_overdue']);
     assert.deepEqual(story.link.take(), ['inspect']);
     story.report({ type: 'inspected', pair: next, findings: [] });
     assert.deepEqual(story.link.take(), ['enroll']);
-    assert.equal(story.logger.events[0], 'standing_back_over');
+    assert.equal(story.logger.events[0], 'deferring_to_kubelet_over');
   });
 
   it('makes no stand-in where the kubelet has no pair yet', () => {

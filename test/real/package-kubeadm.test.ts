@@ -98,7 +98,7 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
 
   it("defers for the client pair, and treats the kubelet's own as self-signed", async () => {
     await container.must('systemctl', 'enable', '--now', agent);
-    const line = await untilLogged('standing_back');
+    const line = await untilLogged('deferring_to_kubelet');
     assert.deepEqual(
       [line['certificate'], line['path']],
       ['kubelet-client', '/var/lib/kubelet/config.yaml'],
@@ -124,7 +124,7 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
     assert.match(stdout, /^Changed: 1 file, and the kubelet was restarted$/m);
     assert.equal(await container.must('ls', dropIns), '90-nodecertd.conf\n');
     assert.equal(await container.read('/var/lib/kubelet/config.yaml'), main);
-    await untilLogged('standing_back_over');
+    await untilLogged('deferring_to_kubelet_over');
   });
 
   it('runs hooks under systemd, and sees the kubelet serve the new certificate', async () => {
@@ -149,7 +149,7 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
   it('reverts by removing the drop-in', async () => {
     await container.must('nodecertd', 'adopt', '--revert', '--yes', '--restart');
     assert.equal(await container.must('ls', dropIns), '');
-    await untilLogged('standing_back', { path: '/var/lib/kubelet/config.yaml' });
+    await untilLogged('deferring_to_kubelet', { path: '/var/lib/kubelet/config.yaml' });
     const { stdout } = await container.run('nodecertd', 'status');
     assert.match(stdout, /^kubelet-client +valid, observing /m);
     await untilReady(container, { nodeName, controlPlane });

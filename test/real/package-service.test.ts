@@ -212,7 +212,7 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     await container.must('apt-get', 'install', '--yes', await container.take(laterPackage.file));
     await untilRestarted(before);
     await untilStatus(/^second-server: pending approval .*; 2 of 3 certificates valid/);
-    const left = (await events()).findLast(({ event }) => event === 'csr_left_behind');
+    const left = (await events()).findLast(({ event }) => event === 'csr_unfinished');
     assert.deepEqual([left?.['certificate'], left?.['count']], ['second-server', 1]);
     const pending = (await controlPlane.csrs()).filter(({ issued }) => !issued);
     assert.equal(pending.length, 2);

@@ -147,7 +147,7 @@ async function meet(stage: Stage, agent: TestAgent): Promise<LogLine | undefined
   }
 }
 
-const troubles: ReadonlySet<string> = new Set(['rotation_failed', 'csr_wait_troubled']);
+const troubles: ReadonlySet<string> = new Set(['rotation_failed', 'csr_wait_retrying']);
 
 function tells({ event }: LogLine): boolean {
   return troubles.has(event);

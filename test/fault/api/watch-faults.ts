@@ -16,7 +16,7 @@ export const watchFaults: readonly ApiFault[] = [
   {
     name: 'watch that goes silent',
     slow: true,
-    events: ['csr_wait_troubled'],
+    events: ['csr_wait_retrying'],
     ...watching(async ({ response, closed }) => {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.flushHeaders();

@@ -207,7 +207,7 @@ class Life {
   async withoutApi(): Promise<void> {
     const { controlPlane } = this.#options;
     await controlPlane.stopApi();
-    await this.#watched.agent.event('csr_wait_troubled');
+    await this.#watched.agent.event('csr_wait_retrying');
     this.#search();
     await controlPlane.startApi();
   }
@@ -261,7 +261,7 @@ class Life {
   }
 
   seen(): string[] {
-    const events: LogEvent[] = ['rotation_failed', 'enroller_lost', 'csr_wait_troubled'];
+    const events: LogEvent[] = ['rotation_failed', 'enroller_lost', 'csr_wait_retrying'];
     const lines = events.flatMap((event) => this.#watched.agent.all(event));
     return [...new Set(lines.map(({ event, code }) => [event, code].filter(Boolean).join(' ')))];
   }
