@@ -4,7 +4,7 @@ import * as v from 'valibot';
 import { AgentError, describeError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
 import { replaceFile, syncDirectory } from '../store/atomic-file.ts';
-import { readBoundedFile } from '../sys/bounded-file.ts';
+import { readBoundedFile } from '../sys/small-file.ts';
 import { attempt, isMissing, unlessMissing } from '../sys/file-error.ts';
 
 /**

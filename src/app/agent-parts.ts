@@ -86,6 +86,8 @@ export async function exchangeParts(
     from.certificateDirectory === to.certificateDirectory
       ? undefined
       : fresh.use(await DirectoryHold.take({ directory: to.certificateDirectory, clock, logger }));
+  // Before anything changes: the next write would replace a file of another program.
+  if (from.stateDirectory !== to.stateDirectory) await readState(to.stateDirectory);
   const server = await exchangeServer(parts.server, { from, to, listen });
   // Nothing below fails.
   const replaced = new AsyncDisposableStack();

@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import type { KubeletConfig } from '../core/config.ts';
 import { AgentError, describeError } from '../core/errors.ts';
 import { withoutSecrets } from '../core/printable.ts';
-import { readBoundedFile } from '../sys/bounded-file.ts';
+import { readBoundedFile } from '../sys/small-file.ts';
 import { orBadContent, unlessMissing } from '../sys/file-error.ts';
 
 /** A setting of the kubelet and where it is set. */

@@ -9,7 +9,7 @@ import { second } from '../core/instant.ts';
 import type { Secret } from '../core/secret.ts';
 import type { Clock } from '../sys/clock.ts';
 import { putFile, removeStraysFor, syncDirectory } from './atomic-file.ts';
-import { readBoundedFile } from '../sys/bounded-file.ts';
+import { readBoundedFile } from '../sys/small-file.ts';
 import {
   currentLink,
   isPairFile,

@@ -6,7 +6,7 @@ import type { PemBlock } from '../core/pem.ts';
 import { encodePem, parsePem } from '../core/pem.ts';
 import { Secret } from '../core/secret.ts';
 import { parseCertificate } from '../core/x509.ts';
-import { readBoundedFile } from '../sys/bounded-file.ts';
+import { readBoundedFile } from '../sys/small-file.ts';
 import { attempt, isBadContent } from '../sys/file-error.ts';
 
 /** A certificate whose key is known to belong to it; the key itself is gone again. */

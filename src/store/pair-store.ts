@@ -40,14 +40,13 @@ export interface Inspection {
  * reader of `-current.pem` finds a complete, matching pair at every instant,
  * whatever is going on or was cut short.
  *
- * Calls wait for one another; only one store per name may be in use on a machine,
- * see directory-lock.ts.
+ * The caller makes one call per name after the other: two calls at once would remove each
+ * other's temporary files. directory-lock.ts keeps other processes out.
  */
 export class PairStore {
   readonly #files: PairDirectory;
   readonly #clock: Clock;
   readonly #config: StoreConfig;
-  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: PairStoreOptions) {
     this.#files = new PairDirectory({ ...options, directory: resolve(options.directory) });
@@ -70,23 +69,21 @@ export class PairStore {
    * @throws AgentError STORE_VOLATILE, STORE_PERMISSIONS, STORE_FULL, STORE_IO
    */
   async inspect(): Promise<Inspection> {
-    return this.#inTurn(async () => {
-      await this.#refuseVolatile();
-      if (!(await directoryExists(this.#files.directory))) return { findings: [] };
-      const findings = await tightenDirectory(this.#files.directory);
-      findings.push(
-        ...(await this.#files.removeStrays()),
-        ...(await this.#files.tightenFiles()),
-        ...(await this.#files.completeSwap()),
-      );
-      const pair = await this.#settle(findings);
-      if (pair === undefined) return { findings };
-      findings.push(
-        ...(await this.#finishPruning()),
-        ...(await stirForgotten(this.#files, this.#clock.now())),
-      );
-      return { pair: pair.facts, publicKey: pair.publicKey, findings };
-    });
+    await this.#refuseVolatile();
+    if (!(await directoryExists(this.#files.directory))) return { findings: [] };
+    const findings = await tightenDirectory(this.#files.directory);
+    findings.push(
+      ...(await this.#files.removeStrays()),
+      ...(await this.#files.tightenFiles()),
+      ...(await this.#files.completeSwap()),
+    );
+    const pair = await this.#settle(findings);
+    if (pair === undefined) return { findings };
+    findings.push(
+      ...(await this.#finishPruning()),
+      ...(await stirForgotten(this.#files, this.#clock.now())),
+    );
+    return { pair: pair.facts, publicKey: pair.publicKey, findings };
   }
 
   /**
@@ -97,25 +94,23 @@ export class PairStore {
    * STORE_PERMISSIONS, STORE_FULL, STORE_IO
    */
   async write(pem: Secret): Promise<{ readonly pair: PairFacts; readonly findings: Finding[] }> {
-    return this.#inTurn(async () => {
-      await parsePair(pem, `the new pair of ${this.#files.name}`);
-      await this.#refuseVolatile();
-      await makeDirectory(this.#files.directory);
-      const findings = await tightenDirectory(this.#files.directory);
-      // Renaming a link over a plain file would lose what may be somebody's only copy.
-      if ((await this.#files.linkKind()) === 'other') await this.#replaceNonLink(findings);
-      const replaced = await this.#files.realPath(this.#files.link);
-      const { facts } = await this.#store(pem);
-      const { previousPairs } = this.#config;
-      const pruned = await prune(this.#files, {
-        previousPairs,
-        replaced,
-        rolledBack: 'remove',
-        now: this.#clock.now(),
-      });
-      findings.push(...(await this.#sync()), ...pruned, ...(await stirOthers(this.#files, pruned)));
-      return { pair: facts, findings };
+    await parsePair(pem, `the new pair of ${this.#files.name}`);
+    await this.#refuseVolatile();
+    await makeDirectory(this.#files.directory);
+    const findings = await tightenDirectory(this.#files.directory);
+    // Renaming a link over a plain file would lose what may be somebody's only copy.
+    if ((await this.#files.linkKind()) === 'other') await this.#replaceNonLink(findings);
+    const replaced = await this.#files.realPath(this.#files.link);
+    const { facts } = await this.#store(pem);
+    const { previousPairs } = this.#config;
+    const pruned = await prune(this.#files, {
+      previousPairs,
+      replaced,
+      rolledBack: 'remove',
+      now: this.#clock.now(),
     });
+    findings.push(...(await this.#sync()), ...pruned, ...(await stirOthers(this.#files, pruned)));
+    return { pair: facts, findings };
   }
 
   /**
@@ -124,13 +119,11 @@ export class PairStore {
    * @throws AgentError as rollBack
    */
   async rollBack(from: string): Promise<RollBack> {
-    return this.#inTurn(() =>
-      rollBack(this.#files, {
-        from,
-        now: this.#clock.now(),
-        linkTarget: (file) => this.#linkTarget(file),
-      }),
-    );
+    return rollBack(this.#files, {
+      from,
+      now: this.#clock.now(),
+      linkTarget: (file) => this.#linkTarget(file),
+    });
   }
 
   /**
@@ -274,12 +267,5 @@ export class PairStore {
 
   async #refuseVolatile(): Promise<void> {
     if (!this.#config.acceptVolatileDirectory) await refuseVolatile(this.#files.directory);
-  }
-
-  /** Two calls at once would take each other's temporary files for strays. */
-  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work);
-    this.#turn = result.catch(() => {});
-    return result;
   }
 }

@@ -1,11 +1,11 @@
-import { rename } from 'node:fs/promises';
+import { rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { AgentError, describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { printable } from '../core/printable.ts';
 import { makeDirectory, removeStrays, replaceFile, syncDirectory } from './atomic-file.ts';
-import { readBoundedFile } from '../sys/bounded-file.ts';
+import { readBoundedFile } from '../sys/small-file.ts';
 import { attempt, orBadContent, unlessMissing } from '../sys/file-error.ts';
 
 /** A request that was made and, as far as is known, not decided. */
@@ -66,6 +66,7 @@ export async function readState(directory: string): Promise<ReadState> {
   if (text === undefined) return { state: emptyState };
   const parsed = parseState(text);
   if (parsed.state !== undefined) return parsed;
+  if (!(await isOurs(path, text))) throw foreignState(path);
   const aside = `${path}.corrupt`;
   await attempt('set aside', path, () => rename(path, aside));
   await syncDirectory(directory);
@@ -87,6 +88,25 @@ export async function writeState(directory: string, state: AgentState): Promise<
   await makeDirectory(directory);
   const text = `${JSON.stringify(state, undefined, 2)}\n`;
   await replaceFile(statePath(directory), Buffer.from(text), 0o644);
+}
+
+/**
+ * A damaged state file is set aside. A whole file of another program is not touched, since
+ * that program may need it: every state of ours names certificates.
+ */
+async function isOurs(path: string, text: string | AgentError): Promise<boolean> {
+  if (text instanceof AgentError) return (await stat(path)).isFile();
+  try {
+    return Object.hasOwn(Object(JSON.parse(text)), 'certificates');
+  } catch {
+    return true;
+  }
+}
+
+function foreignState(path: string): AgentError {
+  return new AgentError('STORE_IO', `${path} is not a state file of nodecertd`, {
+    remedy: 'Set stateDirectory (--state-dir) to a directory that only nodecertd uses',
+  });
 }
 
 function statePath(directory: string): string {

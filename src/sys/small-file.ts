@@ -1,26 +1,97 @@
 import { constants, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { AgentError, hasErrno } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import { Secret } from '../core/secret.ts';
+import { storeError } from './file-error.ts';
+
+/** A leaf with a dozen intermediates and an RSA key has 30 kB, and a kubeconfig has a few. */
+const defaultLimit = 1024 * 1024;
+
+/** A small file whose content may be a key. */
+export interface BoundedFile extends Disposable {
+  /** The only copy of the content. Disposing the file wipes it. */
+  readonly content: Secret;
+  readonly modifiedAt: Instant;
+}
 
 /**
- * Reads a file that should be small, in one buffer that the caller can wipe;
- * readFile would leave copies of its chunks behind.
- * @throws RangeError when the file is longer than `limit` bytes, or no regular file;
- *   errors of node:fs otherwise
+ * Reads a file that has to have content.
+ * @throws AgentError PAIR_MALFORMED if the file is empty, above 1 MiB, or not a regular file;
+ * STORE_PERMISSIONS, STORE_IO if it cannot be read
+ */
+export async function readBoundedFile(path: string): Promise<BoundedFile> {
+  try {
+    const { bytes, modifiedAt } = await read(path, defaultLimit);
+    if (bytes.length === 0) throw new RangeError('is empty');
+    const content = new Secret(bytes);
+    return { content, modifiedAt, [Symbol.dispose]: () => content.wipe() };
+  } catch (error) {
+    if (error instanceof RangeError)
+      throw new AgentError('PAIR_MALFORMED', `${path} ${error.message}`);
+    throw storeError('read', path, error);
+  }
+}
+
+/**
+ * Reads a file, also an empty one, into a buffer that the caller can wipe.
+ * @throws RangeError if the file has more than `limit` bytes or is not a regular file; its
+ * message follows the path in a sentence. Errors of node:fs otherwise.
  */
 export async function readSmallFile(path: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-  // Without O_NONBLOCK a named pipe in the place of the file would hold us for ever.
-  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  if (!(await file.stat()).isFile()) throw new RangeError('not a regular file');
-  const buffer = new Uint8Array(limit + 1);
-  let length = 0;
-  for (;;) {
-    const { bytesRead } = await file.read(buffer, length, buffer.length - length);
-    length += bytesRead;
-    if (bytesRead === 0 || length === buffer.length) break;
-  }
+  return (await read(path, limit)).bytes;
+}
+
+async function read(
+  path: string,
+  limit: number,
+): Promise<{ readonly bytes: Uint8Array<ArrayBuffer>; readonly modifiedAt: Instant }> {
+  await using file = await openToRead(path);
+  const stat = await file.stat();
+  if (!stat.isFile()) throw new RangeError('is not a regular file');
+  if (stat.size > limit) throw new RangeError(`has ${stat.size} bytes, more than ${limit}`);
+  const bytes = await readAll(file, { size: stat.size, limit });
+  return { bytes, modifiedAt: Math.floor(stat.mtimeMs) };
+}
+
+/** Without O_NONBLOCK, opening a named pipe would wait for its writer. */
+async function openToRead(path: string): Promise<FileHandle> {
   try {
-    if (length > limit) throw new RangeError(`longer than ${limit} bytes`);
-    return buffer.slice(0, length);
-  } finally {
-    buffer.fill(0, 0, length);
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    // A socket cannot be opened.
+    if (hasErrno(error, 'ENXIO')) throw new RangeError('is not a regular file', { cause: error });
+    throw error;
   }
+}
+
+/**
+ * Reads into one buffer and wipes it: `readFile` leaves copies of its chunks in memory. A
+ * file that grows after its size was read (and files in /proc, whose size is 0) are read
+ * to the end, up to the limit.
+ */
+async function readAll(
+  file: FileHandle,
+  { size, limit }: { readonly size: number; readonly limit: number },
+): Promise<Uint8Array<ArrayBuffer>> {
+  let buffer = new Uint8Array(size + 1);
+  let length = 0;
+  try {
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, length, buffer.length - length, length);
+      length += bytesRead;
+      if (length > limit) throw new RangeError(`has more than ${limit} bytes`);
+      if (bytesRead === 0) return buffer.slice(0, length);
+      if (length === buffer.length) buffer = enlarged(buffer, limit);
+    }
+  } finally {
+    buffer.fill(0);
+  }
+}
+
+function enlarged(buffer: Uint8Array<ArrayBuffer>, limit: number): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(Math.min(buffer.length * 2 + 4096, limit + 1));
+  larger.set(buffer);
+  buffer.fill(0);
+  return larger;
 }

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { chmod, chown, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -106,18 +105,4 @@ test('PairStore keeps names apart that share a prefix', async (t) => {
   }
   assert.deepEqual(await short.inspect(), { findings: [] });
   assert.equal((await long.inspect()).pair?.serial, pair.serial);
-});
-
-test('PairStore lets calls wait for one another', async (t) => {
-  const { store, link, directory } = await bench(t);
-  const pairs = await Promise.all([makePair(), makePair(), makePair()]);
-  const results = await Promise.all(
-    pairs.flatMap((pair) => [store.write(secretOf(pair)), store.inspect()]),
-  );
-  assert.deepEqual(
-    results.flatMap(({ findings }) => kinds(findings)),
-    [],
-  );
-  assert.deepEqual(readFileSync(link), pairs[2]?.pem);
-  assert.equal((await readdir(directory)).length, 4);
 });

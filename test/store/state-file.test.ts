@@ -46,7 +46,6 @@ for (const [title, text] of [
     'wrong about what was gone back from',
     '{"certificates": {"a": {"outstanding": [], "rolledBack": {"from": "1", "to": "2", "count": 0, "until": 1}}}}',
   ],
-  ['a list', '[]'],
   ['dated after the end of time', '{"startedAt": 8640000000000001, "certificates": {}}'],
   ['longer than any state', `{"certificates": {}, "a": "${'a'.repeat(1024 * 1024)}"}`],
 ] as const) {
@@ -104,15 +103,20 @@ test('writeState() may be called again before it has settled', async (t) => {
 });
 
 for (const [what, make] of [
-  ['pipe', async (path: string) => execFileSync('mkfifo', [path])],
-  ['directory', async (path: string) => mkdir(path)],
+  ['a pipe', async (path: string) => execFileSync('mkfifo', [path])],
+  ['a directory', async (path: string) => mkdir(path)],
+  ['a list', async (path: string) => writeFile(path, '[]')],
+  ['the state of another program', async (path: string) => writeFile(path, '{"version": 4}')],
 ] as const) {
-  test(`readState() puts a ${what} out of the way, and waits for nobody`, async (t) => {
+  test(`readState() leaves ${what} alone, and names the setting to change`, async (t) => {
     const directory = await temporaryDirectory(t);
     await make(join(directory, 'state.json'));
     assert.equal(await peekState(directory), undefined);
-    const { setAside } = await readState(directory);
-    assert.match(setAside?.reason ?? '', /is not a regular file/);
-    assert.deepEqual(await readdir(directory), ['state.json.corrupt']);
+    await assert.rejects(readState(directory), {
+      code: 'STORE_IO',
+      message: /state\.json is not a state file of nodecertd$/,
+      remedy: /^Set stateDirectory \(--state-dir\)/,
+    });
+    assert.deepEqual(await readdir(directory), ['state.json']);
   });
 }

@@ -1,28 +1,79 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { promisify } from 'node:util';
-import { readSmallFile } from '../../src/sys/small-file.ts';
-import { temporaryFolder } from '../kube/support/api-server.ts';
+import { readBoundedFile, readSmallFile } from '../../src/sys/small-file.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
 
 describe('readSmallFile()', () => {
-  it('readSmallFile() reads up to the limit and refuses a byte more', async () => {
-    await using folder = await temporaryFolder();
-    const path = join(folder.path, 'file');
+  it('reads up to the limit and refuses a byte more', async (t) => {
+    const path = join(await temporaryDirectory(t), 'file');
     await writeFile(path, 'twelve bytes');
     assert.equal(Buffer.from(await readSmallFile(path, 12)).toString(), 'twelve bytes');
-    await assert.rejects(readSmallFile(path, 11), /longer than 11 bytes/);
+    await assert.rejects(readSmallFile(path, 11), { message: 'has 12 bytes, more than 11' });
   });
 
-  it('readSmallFile() is not held up by a named pipe, nor taken in by a folder', async () => {
-    await using folder = await temporaryFolder();
-    const pipe = join(folder.path, 'pipe');
-    await promisify(execFile)('mkfifo', [pipe]);
-    await assert.rejects(readSmallFile(pipe, 10), /not a regular file/);
-    const directory = join(folder.path, 'directory');
-    await mkdir(directory);
-    await assert.rejects(readSmallFile(directory, 10), /not a regular file/);
+  it('reads an empty file', async (t) => {
+    const path = join(await temporaryDirectory(t), 'file');
+    await writeFile(path, '');
+    assert.equal((await readSmallFile(path, 12)).length, 0);
+  });
+
+  it('reads a file of /proc, whose size is 0, to its end', async () => {
+    assert.equal((await stat('/proc/self/status')).size, 0);
+    const text = Buffer.from(await readSmallFile('/proc/self/status', 100_000)).toString();
+    assert.match(text, /^Name:[^]*nonvoluntary_ctxt_switches:\t\d+\n$/);
+    await assert.rejects(readSmallFile('/proc/self/status', 100), /has more than 100 bytes/);
+  });
+});
+
+for (const [name, read] of [
+  ['readSmallFile()', (path: string) => readSmallFile(path, 10)],
+  ['readBoundedFile()', readBoundedFile],
+] as const) {
+  describe(name, () => {
+    it('refuses a named pipe without waiting for a writer', async (t) => {
+      const pipe = join(await temporaryDirectory(t), 'pipe');
+      execFileSync('mkfifo', [pipe]);
+      await assert.rejects(read(pipe), /is not a regular file/);
+    });
+
+    it('refuses a directory and a socket', async (t) => {
+      const directory = await temporaryDirectory(t);
+      await mkdir(join(directory, 'folder'));
+      await assert.rejects(read(join(directory, 'folder')), /is not a regular file/);
+      const server = createServer().listen(join(directory, 'socket'));
+      await once(server, 'listening');
+      await assert.rejects(read(join(directory, 'socket')), /is not a regular file/);
+      server.close();
+    });
+  });
+}
+
+describe('readBoundedFile()', () => {
+  it('names the path of an empty or too large file', async (t) => {
+    const path = join(await temporaryDirectory(t), 'file');
+    await writeFile(path, '');
+    const empty = { code: 'PAIR_MALFORMED', message: `${path} is empty` };
+    await assert.rejects(readBoundedFile(path), empty);
+    await writeFile(path, Buffer.alloc(1024 * 1024 + 1));
+    await assert.rejects(readBoundedFile(path), {
+      message: /has 1048577 bytes, more than 1048576/,
+    });
+  });
+
+  it('wipes the content when it is disposed', async (t) => {
+    const path = join(await temporaryDirectory(t), 'file');
+    await writeFile(path, 'secret');
+    let bytes: Uint8Array;
+    {
+      using file = await readBoundedFile(path);
+      bytes = file.content.expose();
+      assert.equal(Buffer.from(bytes).toString(), 'secret');
+    }
+    assert.deepEqual([...bytes], [0, 0, 0, 0, 0, 0]);
   });
 });

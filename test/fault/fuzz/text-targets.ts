@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { isIP, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { canonicalIp, formatIp, parseIp } from '../../../src/core/ip-address.ts';
+import { hasCode } from '../../../src/core/errors.ts';
 import { formatInstant } from '../../../src/core/instant.ts';
 import { Secret } from '../../../src/core/secret.ts';
 import { parseDuration } from '../../../src/config/duration.ts';
@@ -216,7 +217,13 @@ const state: FuzzTarget = {
     feed: async (input) => {
       writeFileSync(join(directory, 'state.json'), input);
       const peeked = await peekState(directory);
-      const { state, setAside } = await readState(directory);
+      const read = await readState(directory).catch((error: unknown) => {
+        // The whole state of another program, which stays where it is.
+        if (hasCode(error, 'STORE_IO') && peeked === undefined) return undefined;
+        throw error;
+      });
+      if (read === undefined) return 'refused';
+      const { state, setAside } = read;
       requireThat(
         (peeked === undefined) === (setAside !== undefined),
         () => 'peek and read disagree',
