@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { flagTargets } from '../../src/config/flags.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import { renderJsonSchema } from '../config/json-schema.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
 
 const text = await readFile(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
 
@@ -100,6 +103,18 @@ describe('configuration.md', () => {
       `\`${path.join('.')}\``,
     ]);
     assert.deepEqual(documented, expected);
+  });
+});
+
+describe('README.md', () => {
+  it('shows a sample that is valid and has no warnings', async (context) => {
+    const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+    const file = join(await temporaryDirectory(context), 'config.yaml');
+    await writeFile(file, /```yaml\n(.*?)```/s.exec(readme)?.[1] ?? '');
+    const environment = { hostName: 'worker-1', workingDirectory: '/' };
+    const { certificates, warnings } = await loadConfig({ file, flags: {}, environment });
+    assert.equal(certificates.length, 3);
+    assert.deepEqual(warnings, []);
   });
 });
 
