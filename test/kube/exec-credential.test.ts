@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { inspect } from 'node:util';
+import fc from 'fast-check';
 import { stringify } from 'yaml';
 import type { ClusterEndpoint, ExecPlugin } from '../../src/kube/cluster-access.ts';
 import { execInfo, parseExecCredential } from '../../src/kube/exec-credential.ts';
@@ -145,4 +146,22 @@ describe('parseExecCredential()', () => {
       assert.deepEqual(parseExecCredential(output, v1), { kind: 'malformed', reason });
     });
   }
+
+  it('turns any output into a result, and never repeats the token of a bad one', () => {
+    const token = 'Hidden';
+    const valid = execCredential({ token, clientCertificateData, clientKeyData });
+    const damaged = fc
+      .tuple(fc.nat(valid.length), fc.nat(30), fc.string({ unit: 'grapheme' }))
+      .map(([at, cut, added]) => valid.slice(0, at) + added + valid.slice(at + cut));
+    const shaped = fc
+      .dictionary(fc.constantFrom('token', 'clientKeyData', 'expirationTimestamp'), fc.jsonValue())
+      .map((status) => execCredential({ ...status, clientCertificateData: token }));
+    fc.assert(
+      fc.property(fc.oneof(fc.string({ unit: 'binary' }), damaged, shaped), (output) => {
+        const result = parseExecCredential(output, v1);
+        if (result.kind !== 'credential') assert.doesNotMatch(JSON.stringify(result), /Hidden/);
+      }),
+      { numRuns: 300 },
+    );
+  });
 });

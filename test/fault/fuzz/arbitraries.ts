@@ -123,7 +123,21 @@ export const kubeconfigArbitrary = loosely({
   users: fc.tuple(
     loosely({
       name: fc.constant('a'),
-      user: loosely({ token: text, tokenFile: text, 'client-key-data': base64 }),
+      user: loosely({
+        token: text,
+        tokenFile: text,
+        'client-key-data': base64,
+        as: text,
+        'as-groups': fc.array(text),
+        'as-user-extra': fc.dictionary(text, fc.array(text)),
+        exec: loosely({
+          apiVersion: fc.constant('client.authentication.k8s.io/v1'),
+          command: text,
+          args: fc.array(text),
+          env: fc.array(loosely({ name: text, value: text })),
+          interactiveMode: fc.constantFrom('Never', 'IfAvailable', 'Always'),
+        }),
+      }),
     }),
   ),
 });

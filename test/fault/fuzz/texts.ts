@@ -14,6 +14,8 @@ export function kubeconfigs(corpus: Corpus): Uint8Array[] {
     `tokenFile: ${corpus.token}`,
     `username: admin\n    password: ${corpus.token}`,
     `exec: {command: aws, env: [{name: TOKEN, value: ${corpus.token}}]}`,
+    `exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, interactiveMode: Never, env: [{name: TOKEN, value: ${corpus.token}}]}`,
+    `token: ${corpus.token}\n    as: system:node:n1\n    as-groups: [system:nodes]\n    as-user-extra: {scopes: [a]}`,
   ];
   return users.map((user, index) =>
     Buffer.from(`apiVersion: v1
