@@ -11,7 +11,7 @@ import type { PluginCredential } from './exec-credential.ts';
 import { execInfo, outputLimit, parseExecCredential } from './exec-credential.ts';
 import type { Environment } from './proxy.ts';
 
-/** client-go waits without limit; a daemon would hang unnoticed. Cloud command lines take a few seconds. */
+/** client-go waits without a limit, but a service would hang unnoticed. Plugins of clouds take a few seconds. */
 export const pluginTimeoutMs = 30 * second;
 
 interface PluginRun {
@@ -36,7 +36,7 @@ export async function runExecPlugin(run: PluginRun): Promise<PluginCredential> {
   if (program === undefined) throw notFound(run, own.PATH);
   for (const path of [program, access.path]) await refuseExposed(run, path);
   using output = new BoundedOutput();
-  const complaints: string[] = [];
+  const stderr: string[] = [];
   const { end } = await runCommand({
     argv: [program, ...plugin.args],
     env: {
@@ -46,8 +46,8 @@ export async function runExecPlugin(run: PluginRun): Promise<PluginCredential> {
     },
     clock,
     timeoutMs: pluginTimeoutMs,
-    mostLines: mostComplaints,
-    onLine: (line) => complaints.push(line),
+    mostLines: stderrLines,
+    onLine: (line) => stderr.push(line),
     onOutput: (chunk) => output.add(chunk),
     signal: AbortSignal.any([signal, output.overflow]),
   });
@@ -55,7 +55,7 @@ export async function runExecPlugin(run: PluginRun): Promise<PluginCredential> {
     throw pluginFailure(run, { message: `printed more than ${outputLimit / 1024} kB` });
   }
   if (end.kind === 'aborted') throw new AgentError('ABORTED', `${nameOf(run)} was cancelled`);
-  if (end.kind !== 'exited' || end.code !== 0) throw endError(run, end, complaints);
+  if (end.kind !== 'exited' || end.code !== 0) throw endError(run, end, stderr);
   return parse(run, output.text());
 }
 
@@ -78,8 +78,8 @@ function parse(run: PluginRun, text: string): PluginCredential {
 }
 
 /**
- * What this program's own launcher and service manager set for it alone. The rest of the
- * environment is passed on as in client-go: proxy variables, AWS_PROFILE and the like.
+ * Variables that the launcher of nodecertd and systemd set for nodecertd alone. The plugin
+ * inherits all others, as in client-go: HTTPS_PROXY, AWS_PROFILE and so on.
  */
 const ownVariables = new Set([
   'GLIBC_TUNABLES',
@@ -110,10 +110,9 @@ async function refuseExposed(run: PluginRun, path: string): Promise<void> {
     throw pluginFailure(run, { message: `is not run as root: ${what}`, remedy });
   } catch (error) {
     if (error instanceof AgentError) throw error;
-    const hint = run.plugin.installHint;
     throw pluginFailure(run, {
       message: `cannot be run: ${describeError(error)}`,
-      ...(hint !== undefined && { remedy: installRemedy(run) }),
+      remedy: installRemedy(run),
     });
   }
 }
@@ -131,8 +130,8 @@ function installRemedy({ plugin, access }: PluginRun): string {
   return `Install ${plugin.name} on this node, or set an absolute path as command of exec in ${access.path}`;
 }
 
-function endError(run: PluginRun, end: CommandEnd, complaints: readonly string[]): AgentError {
-  return pluginFailure(run, { message: `${endText(end)}${quoted(complaints)}` });
+function endError(run: PluginRun, end: CommandEnd, stderr: readonly string[]): AgentError {
+  return pluginFailure(run, { message: `${endText(end)}${quoted(stderr)}` });
 }
 
 function endText(end: CommandEnd): string {
@@ -152,17 +151,17 @@ function endText(end: CommandEnd): string {
   }
 }
 
-/** Read, so that a plugin with a lot to say does not block; most of it is not shown. */
-const mostComplaints = 1_000;
+/** Lines of standard error to keep. Only the last two are shown. */
+const stderrLines = 1_000;
 
 /**
- * What a failed plugin wrote to standard error: its last two lines, where programs put the
- * reason. The line reader has left out what looks like a key or token; the rest of
- * such a word goes too, as does any word longer than plain words are (signed URLs).
- * Nothing of a plugin that succeeds is shown, and nothing at all of standard output.
+ * The last two lines of standard error, where programs usually put the reason. The line
+ * reader redacts what looks like a key or token. This also redacts the rest of such a
+ * word, and every word of 48 or more characters, such as a signed URL. Nothing is shown
+ * of a plugin that succeeds, and nothing of standard output.
  */
-function quoted(complaints: readonly string[]): string {
-  const lines = complaints
+function quoted(stderr: readonly string[]): string {
+  const lines = stderr
     .slice(-2)
     .map((line) => printable(line.replace(/\S*…\S*|\S{48,}/g, '…'), 200));
   return lines.length === 0 ? '' : `: ${lines.join(' / ')}`;
@@ -186,7 +185,7 @@ function tryRemedy({ name, args }: ExecPlugin): string {
   return `Run the plugin as root and correct what it reports: ${printable(words, 300)}`;
 }
 
-/** Standard output up to the limit; it holds the credential, so it is wiped after use. */
+/** Standard output up to the limit. It holds the credential, so it is wiped after use. */
 class BoundedOutput implements Disposable {
   readonly #chunks: Buffer[] = [];
   readonly #overflow = new AbortController();
@@ -203,7 +202,7 @@ class BoundedOutput implements Disposable {
     return this.#overflow.signal;
   }
 
-  /** JSON and YAML are parsed from strings, which cannot be wiped; they end with this short-lived process. */
+  /** The parsers need a string, which cannot be wiped; it is gone when the enroller exits. */
   text(): string {
     const whole = Buffer.concat(this.#chunks);
     try {

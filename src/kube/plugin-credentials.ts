@@ -14,7 +14,7 @@ interface PluginCredentialsOptions {
 
 /**
  * The credential of an exec plugin, kept until it expires or the API server refuses it,
- * as in client-go (plugin/pkg/client/auth/exec). Requests at the same time share one run.
+ * as in client-go (plugin/pkg/client/auth/exec). Concurrent requests share one run.
  */
 export class PluginCredentials {
   readonly #options: PluginCredentialsOptions;
@@ -68,7 +68,7 @@ export class PluginCredentials {
   }
 }
 
-/** Does not wait for work that others may still need. */
+/** Stops waiting when the signal fires. The work continues for other requests. */
 async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
   const { promise, reject } = Promise.withResolvers<never>();
   const abort = (): void => {

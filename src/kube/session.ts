@@ -16,8 +16,8 @@ interface SessionOptions {
 }
 
 /**
- * The connections of one client and the headers that authenticate its requests. An exec
- * plugin of the kubeconfig is run for them when there is no other credential.
+ * The connections of one client, and the headers that authenticate its requests. It runs
+ * the exec plugin of the kubeconfig if there is no other credential.
  */
 export class Session {
   readonly #options: SessionOptions;
@@ -50,7 +50,8 @@ export class Session {
   }
 
   /**
-   * Sees to it that the credential has not expired; only an exec plugin makes this wait.
+   * Runs the exec plugin if its credential has expired or was refused. Other credentials
+   * need no time.
    * @throws AgentError PLUGIN_FAILED, ABORTED
    */
   async ready(signal: AbortSignal): Promise<void> {
@@ -69,13 +70,13 @@ export class Session {
     };
   }
 
-  /** The server did not accept the credential: the next request reads or asks for it again. */
+  /** The API server did not accept the credential: the next request obtains it again. */
   refused(): void {
     this.#token.refused();
     this.#plugin?.refused();
   }
 
-  /** Requests under way finish first. */
+  /** Lets outstanding requests finish first. */
   async close(): Promise<void> {
     this.#retire(this.#dispatcher);
     await Promise.all(this.#closing);
