@@ -25,6 +25,8 @@ export function waitReason(entry: CertificateReport, now: Instant): WaitReason |
         remedy: `Check that its signer is running: kubectl describe csr ${csr.name}`,
       };
     case 'waiting-for-addresses':
+      // The look-up of the Node failed: the failure says more.
+      if (failure !== undefined) return undefined;
       return {
         what: 'the Node has no IP address yet, and a serving certificate needs one',
         remedy:

@@ -35,6 +35,7 @@ export class AddressBook {
   #interfaces: readonly string[] = [];
   #lookingUp = false;
   #failures = 0;
+  #failure: (Failure & { readonly at: Instant }) | undefined;
   #lookAgain = false;
   #nextLookUp: Instant = 0;
   #lastLookUp: Instant = -Infinity;
@@ -46,6 +47,11 @@ export class AddressBook {
   /** From Node.status.addresses; undefined before they are known. */
   get ofNode(): SubjectAltNames | undefined {
     return this.#ofNode;
+  }
+
+  /** Why the last look-up of the Node failed; undefined after one that worked. */
+  get failure(): (Failure & { readonly at: Instant }) | undefined {
+    return this.#failure;
   }
 
   get ofInterfaces(): SubjectAltNames {
@@ -81,6 +87,7 @@ export class AddressBook {
       this.#options.logger.log('addresses_recovered', { failures: this.#failures });
     }
     this.#failures = 0;
+    this.#failure = undefined;
   }
 
   /** An interface that comes and goes must not turn each change into an enroller and its requests. */
@@ -111,6 +118,7 @@ export class AddressBook {
     this.#lookingUp = false;
     this.#failures += 1;
     const { clock, random, logger } = this.#options;
+    this.#failure = { ...failure, at: clock.now() };
     const retry = retryDelay(failure, this.#failures, random());
     const urgent = this.#ofNode === undefined || this.#lookAgain;
     // What is known stays true: after an outage nobody has to know it anew at once.

@@ -66,7 +66,14 @@ export class CertificateSet {
   }
 
   status(): CertificateStatus[] {
-    return this.#rotators.map((rotator) => rotator.status());
+    return this.#rotators.map((rotator) => this.#withLookUp(rotator.spec, rotator.status()));
+  }
+
+  /** A certificate that waits for addresses shows why the look-up of the Node failed. */
+  #withLookUp({ addresses }: CertificateSpec, status: CertificateStatus): CertificateStatus {
+    const { failure } = this.#addresses;
+    const waits = addresses === 'node' && status.state === 'waiting-for-addresses';
+    return waits && failure !== undefined ? { ...status, lastFailure: failure } : status;
   }
 
   start(): void {

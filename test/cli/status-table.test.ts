@@ -97,6 +97,16 @@ describe('statusTable()', () => {
         'a: next attempt in 1m',
       ],
     ],
+    [
+      'that the Node has no address',
+      { state: 'waiting-for-addresses' },
+      [
+        '',
+        'a: the Node has no IP address yet, and a serving certificate needs one',
+        '  → Check that the kubelet or the cloud controller sets the addresses: kubectl get node -o wide',
+      ],
+    ],
+    ['the failure to read the addresses', { state: 'waiting-for-addresses', failure }, denied],
     ['the failure of an attempt instead of the delay', { state: 'backing-off', failure }, denied],
     [
       'that the kubelet rotates it',

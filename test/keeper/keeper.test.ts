@@ -254,6 +254,23 @@ describe('Keeper', () => {
     });
   });
 
+  it('shows why the addresses of the Node cannot be read', async () => {
+    await using stage = await Stage.open([clientSpec, servingSpec]);
+    stage.report({ type: 'inspected', name: 'kubelet-server', findings: [] });
+    const pair = pairFor(clientTemplate);
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [], pair });
+    const failure = { code: 'API_ANONYMOUS', message: 'it sees no certificate' } as const;
+    stage.report({ type: 'addresses-failed', failure });
+    const [client, serving] = stage.keeper.status().certificates;
+    assert.equal(client?.lastFailure, undefined);
+    assert.equal(serving?.state, 'waiting-for-addresses');
+    assert.deepEqual(serving.lastFailure, { ...failure, at: stage.clock.now() });
+    await stage.clock.advance(2 * minute);
+    await until('a second look-up', () => stage.count('look-up-addresses') === 2);
+    stage.report({ type: 'addresses', addresses: [], final: false });
+    assert.equal(stage.keeper.status().certificates[1]?.lastFailure, undefined);
+  });
+
   it('comes round once a minute while it waits, not more often', async () => {
     await using stage = await Stage.open([clientSpec, servingSpec]);
     stage.report({ type: 'inspected', name: 'kubelet-server', findings: [] });
