@@ -1,7 +1,6 @@
 /**
- * What the checks before and beside the agent's work can find. The ids are stable:
- * scripts and alerts are written against them, and docs/doctor.md explains each.
- * Under every heading stands what is examined together.
+ * Every finding of the doctor checks, under its heading in the report. The ids are stable,
+ * because scripts and alerts depend on them. docs/doctor.md explains each.
  */
 export const findingGroups = {
   'certificate directory': [
@@ -72,33 +71,34 @@ export type FindingGroup = keyof typeof findingGroups;
 export type FindingId = (typeof findingGroups)[FindingGroup][number];
 
 /**
- * From worst to best. An error is in the way of certificates now, a warning will be
- * later or needs a person's eye, info is worth knowing, ok was looked at and is fine.
+ * From worst to best. An error prevents certificates from being issued or used now. A
+ * warning will become an error or needs a person to look at it. Info is worth knowing,
+ * and ok is a check that passed.
  */
 export const severities = ['error', 'warning', 'info', 'ok'] as const;
 export type Severity = (typeof severities)[number];
 
-/** Plain data: it crosses the process boundary and enters status, log and metrics. Never a secret. */
+/** Plain data without secrets: it crosses the process boundary and enters status, log, and metrics. */
 export interface DoctorFinding {
   readonly id: FindingId;
   readonly severity: Severity;
-  /** The certificate, file or request that it is about, where there can be several. */
+  /** The certificate, file, or CSR, if there can be several. */
   readonly subject?: string;
-  /** One sentence without a final period. */
+  /** What is wrong, on what, and the value found. One sentence without a final period. */
   readonly what: string;
-  /** What comes of leaving it as it is. */
+  /** The consequence of leaving it. */
   readonly why?: string;
-  /** What to do about it: a command where there is one. */
+  /** An imperative, with the command if there is one. */
   readonly remedy?: string;
 }
 
-/** Which heading a finding stands under. */
+/** The heading of a finding. */
 export function groupOf(id: FindingId): FindingGroup {
   const entries = Object.entries(findingGroups) as [FindingGroup, readonly FindingId[]][];
   return entries.find(([, ids]) => ids.includes(id))?.[0] ?? 'checks';
 }
 
-/** How many findings there are of each severity, every severity named. */
+/** The number of findings of each severity, including zeros. */
 export function countBySeverity(findings: readonly DoctorFinding[]): Record<Severity, number> {
   const counts = { error: 0, warning: 0, info: 0, ok: 0 };
   for (const { severity } of findings) counts[severity] += 1;

@@ -6,31 +6,31 @@ import { lockFile } from '../store/directory-lock.ts';
 import { peekState } from '../store/state-file.ts';
 import { unlessMissing } from '../sys/file-error.ts';
 
-/** Who works on the certificate directory, and who on the port of the metrics. */
+/** The agent that holds the certificate directory, and the program on the metrics port. */
 export interface AgentFacts {
   readonly directory: string;
-  /** The process that has the lock file open. */
+  /** Pid of the process that has the lock file open. */
   readonly holder?: number;
-  /** The agent that last wrote the state of this configuration. */
+  /** Pid of the agent that last wrote state.json of this configuration. */
   readonly ours?: number;
   readonly metricsAddress: string;
   readonly metricsPort: MetricsPort;
 }
 
-/** 'taken' comes with who is there, as far as it says so. */
+/** `by` describes the other program as far as it is known. */
 export type MetricsPort =
   | { readonly kind: 'free' }
   | { readonly kind: 'ours' }
   | { readonly kind: 'taken'; readonly by: string };
 
-/** Reads without locking: even a lock held for a moment could turn an agent away that starts just then. */
+/** Only reads: taking the lock even briefly could make an agent fail that starts at that moment. */
 export async function lockHolder({
   certificateDirectory,
 }: AgentConfig): Promise<number | undefined> {
   const lock = await unlessMissing(() => realpath(join(certificateDirectory, lockFile)));
   if (lock === undefined) return undefined;
   const pid = (await readFile(lock, 'utf8')).trim();
-  // The number stays in the file when its process is gone; what counts is who has the file open.
+  // The pid stays in the file after its process has ended, so the open file decides.
   return /^\d+$/.test(pid) && (await hasOpen(pid, lock)) ? Number(pid) : undefined;
 }
 
@@ -43,7 +43,7 @@ async function hasOpen(pid: string, file: string): Promise<boolean> {
   return targets.includes(file);
 }
 
-/** The process that wrote the state file of this configuration; it may be gone. */
+/** Pid of the process that wrote state.json of this configuration; it may have ended. */
 export async function writerOfState({ stateDirectory }: AgentConfig): Promise<number | undefined> {
   return (await peekState(stateDirectory))?.pid;
 }
@@ -58,22 +58,22 @@ function holderFindings({ directory, holder, ours }: AgentFacts): DoctorFinding[
       {
         id: 'agent',
         severity: 'info',
-        what: `no agent works on ${directory} now`,
-        remedy: 'systemctl start nodecertd',
+        what: `no agent is running for ${directory}`,
+        remedy: 'Start the agent: systemctl start nodecertd',
       },
     ];
   }
   if (ours === undefined || holder === ours) {
-    const what = `the agent with pid ${holder} works on ${directory}`;
+    const what = `the agent with pid ${holder} is running for ${directory}`;
     return [{ id: 'agent', severity: 'ok', what }];
   }
   return [
     {
       id: 'second-agent',
       severity: 'warning',
-      what: `${directory} is locked by the agent with pid ${holder}, which has another configuration than this one`,
+      what: `${directory} is locked by the agent with pid ${holder}, which has another configuration`,
       why: 'An agent with this configuration cannot start',
-      remedy: `ps -fp ${holder}; stop that agent, or give this one a directory of its own`,
+      remedy: `Stop the other agent (ps -fp ${holder}), or set another certificateDirectory (--cert-dir)`,
     },
   ];
 }
@@ -84,9 +84,9 @@ function portFindings({ metricsAddress, metricsPort }: AgentFacts): DoctorFindin
     {
       id: 'metrics-port-taken',
       severity: 'error',
-      what: `the metrics address ${metricsAddress} is taken by ${metricsPort.by}`,
+      what: `the metrics address ${metricsAddress} is in use by ${metricsPort.by}`,
       why: 'The agent cannot start',
-      remedy: `ss -ltnp 'sport = :${metricsAddress.replace(/^.*:/, '')}'; stop what listens there, or set metrics.address (--metrics-address)`,
+      remedy: `Stop the other program (ss -ltnp 'sport = :${metricsAddress.replace(/^.*:/, '')}'), or set another metrics.address (--metrics-address)`,
     },
   ];
 }

@@ -9,16 +9,16 @@ import { secrecyFindings } from './kubeconfig-findings.ts';
 import type { KubeconfigState } from './kubeconfig-state.ts';
 import { inspectKubeconfig } from './kubeconfig-state.ts';
 
-/** The credential for a node without one of its own, and what the cluster says of it. */
+/** The bootstrap credential, and what the cluster knows about it. */
 export interface BootstrapFacts {
   readonly kubeconfig: KubeconfigState;
-  /** The token's Secret; 'unknown' when nobody was there to ask. */
+  /** The Secret of the token; 'unknown' if the API server was not asked. */
   readonly record: BootstrapTokenRecord | 'absent' | 'forbidden' | 'unknown';
-  /** Whom the API server takes the bearer for, or why it refuses; absent when it was not asked. */
+  /** The identity the API server assigns to the credential, or why it refuses it; absent if it was not asked. */
   readonly identity?: ApiIdentity | Failure;
 }
 
-/** The file alone, without the API server. */
+/** Reads only the file, without the API server. */
 export async function inspectBootstrap({
   bootstrapKubeconfig,
 }: AgentConfig): Promise<BootstrapFacts | undefined> {
@@ -31,8 +31,8 @@ export interface BootstrapContext {
   readonly now: Instant;
   readonly nodeName: string;
   /**
-   * There is no usable certificate, so that everything hangs on this. Else what is wrong
-   * is worth knowing only: tokens are meant to expire once the node has joined.
+   * True if the node has no usable certificate and so depends on this credential.
+   * Otherwise problems are info only, because tokens expire after the node has joined.
    */
   readonly needed: boolean;
 }
@@ -50,9 +50,9 @@ export function bootstrapFindings(
       {
         id: 'bootstrap-missing',
         severity,
-        what: `there is no bootstrap kubeconfig ${path}`,
+        what: `the bootstrap kubeconfig ${path} does not exist`,
         why: whyOf(context),
-        remedy: `Write ${path} with a token of: ${newToken}`,
+        remedy: `Write ${path} with a new token: ${newToken}`,
       },
     ];
   }
@@ -73,18 +73,18 @@ export function bootstrapFindings(
     ...identityFindings(identity, context),
     ...secrecyFindings(kubeconfig),
   ];
-  return findings.length > 0 ? findings : [fine(kubeconfig, record, identity)];
+  return findings.length > 0 ? findings : [passed(kubeconfig, record, identity)];
 }
 
 function whyOf({ needed }: BootstrapContext): string {
   return needed
-    ? 'The node has no usable certificate, and no other way to get one'
-    : 'The node does not need it while its certificate is valid, but cannot recover without it';
+    ? 'The node has no usable certificate and cannot get one without this credential'
+    : 'The node does not need it while its certificate is valid, but cannot bootstrap again without it';
 }
 
 type Loaded = Extract<KubeconfigState, { kind: 'loaded' }>;
 
-/** Undefined while nothing speaks against the credential. */
+/** Undefined if the credential has not expired and is not about to. */
 function expiryFindings(
   { path, token, certificateExpiry }: Loaded,
   record: BootstrapFacts['record'],
@@ -93,14 +93,14 @@ function expiryFindings(
   const { now, needed } = context;
   const severity: Severity = needed ? 'error' : 'info';
   const why = whyOf(context);
-  const remedy = `Put a fresh token into ${path}: ${newToken}`;
+  const remedy = `Put a new token into ${path}: ${newToken}`;
   if (record === 'absent') {
     const id = token?.kind === 'bootstrap' ? token.id : '';
-    const what = `the cluster has no bootstrap token ${id} (Secret kube-system/bootstrap-token-${id}): it expired or was deleted`;
+    const what = `the cluster has no bootstrap token ${id}: its Secret kube-system/bootstrap-token-${id} expired or was deleted`;
     return [{ id: 'bootstrap-expired', severity, what, why, remedy }];
   }
   if (typeof record === 'object' && !record.forAuthentication) {
-    const what = `the bootstrap token in ${path} is not for authentication (usage-bootstrap-authentication)`;
+    const what = `the bootstrap token in ${path} does not allow authentication (usage-bootstrap-authentication)`;
     return [{ id: 'bootstrap-refused', severity, what, why, remedy }];
   }
   const end = endOf({ token, certificateExpiry, record });
@@ -112,8 +112,8 @@ function expiryFindings(
     {
       id: 'bootstrap-expiring',
       severity: 'warning',
-      what: `${what}, ${formatDuration(end - now)} from now`,
-      why: 'A request that nobody approves until then is lost with it',
+      what: `${what}, in ${formatDuration(end - now)}`,
+      why: 'A CSR that is not approved by then is lost',
       remedy,
     },
   ];
@@ -128,8 +128,8 @@ function endOf({
   readonly certificateExpiry: Instant | undefined;
   readonly record: BootstrapFacts['record'];
 }): Instant | undefined {
-  const told = typeof record === 'object' ? record.expiration : undefined;
-  return told ?? (token?.kind === 'other' ? token.expiry : undefined) ?? certificateExpiry;
+  const recorded = typeof record === 'object' ? record.expiration : undefined;
+  return recorded ?? (token?.kind === 'other' ? token.expiry : undefined) ?? certificateExpiry;
 }
 
 function refusalFindings(
@@ -138,7 +138,7 @@ function refusalFindings(
   context: BootstrapContext,
 ): DoctorFinding[] {
   if (identity === undefined || !('code' in identity)) return [];
-  // A plugin that is needed now is reported where the credential is obtained.
+  // connectionFindings() reports the failure of a plugin that the node needs now.
   if (identity.code === 'PLUGIN_FAILED' && !context.needed) {
     const { message, remedy } = identity;
     const shown = remedy === undefined ? {} : { remedy };
@@ -146,20 +146,20 @@ function refusalFindings(
       { id: 'plugin-failed', severity: 'info', what: message, why: whyOf(context), ...shown },
     ];
   }
-  // Whether the server can be reached at all is judged where the server is.
+  // connectionFindings() covers an API server that cannot be reached.
   if (identity.code !== 'API_UNAUTHORIZED') return [];
   return [
     {
       id: 'bootstrap-refused',
       severity: context.needed ? 'error' : 'info',
-      what: `the API server does not accept the credential in ${path}: a token that expired, was deleted or belongs to another cluster`,
+      what: `the API server rejects the credential in ${path}: the token expired, was deleted, or belongs to another cluster`,
       why: whyOf(context),
-      remedy: `Put a fresh token into ${path}: ${newToken}`,
+      remedy: `Put a new token into ${path}: ${newToken}`,
     },
   ];
 }
 
-/** k/k #126015: a bootstrap credential that is a node can ask in that node's name only. */
+/** k/k #126015: a bootstrap credential that belongs to a node can request certificates for that node only. */
 function identityFindings(
   identity: BootstrapFacts['identity'],
   { nodeName, needed }: BootstrapContext,
@@ -173,30 +173,30 @@ function identityFindings(
       id: 'node-name-mismatch',
       severity: needed ? 'error' : 'warning',
       subject: 'bootstrap kubeconfig',
-      what: `the bootstrap credential belongs to ${identity.username}, the configuration says ${prefix}${nodeName}`,
-      why: 'A node may ask for certificates in its own name only: the API server refuses the request',
-      remedy: `set nodeName (--hostname-override) to ${identity.username.slice(prefix.length)}, or bootstrap with a token: ${newToken}`,
+      what: `the bootstrap credential belongs to ${identity.username}, but the configuration says ${prefix}${nodeName}`,
+      why: 'The API server refuses the CSR: a node may request certificates in its own name only',
+      remedy: `Set nodeName (--hostname-override) to ${identity.username.slice(prefix.length)}, or bootstrap with a token: ${newToken}`,
     },
   ];
 }
 
-function fine(
+function passed(
   { path, token, certificateExpiry }: Loaded,
   record: BootstrapFacts['record'],
   identity: BootstrapFacts['identity'],
 ): DoctorFinding {
   const accepted = identity !== undefined && 'username' in identity;
-  const who = accepted ? `is accepted as ${identity.username}` : 'is there';
+  const state = accepted ? `is accepted as ${identity.username}` : 'exists';
   const end = endOf({ token, certificateExpiry, record });
   return {
     id: 'bootstrap-credential',
     severity: accepted ? 'ok' : 'info',
-    what: `the credential in ${path} ${who}, ${end === undefined ? untilUnknown(record) : `until ${formatInstant(end)}`}`,
+    what: `the credential in ${path} ${state} and ${end === undefined ? withoutExpiry(record) : `expires at ${formatInstant(end)}`}`,
   };
 }
 
-function untilUnknown(record: BootstrapFacts['record']): string {
+function withoutExpiry(record: BootstrapFacts['record']): string {
   return typeof record === 'object'
-    ? 'without an end'
-    : 'until when is not known (only administrators may read its Secret: --admin-kubeconfig)';
+    ? 'does not expire'
+    : 'its expiry is unknown (only administrators may read its Secret; use --admin-kubeconfig)';
 }

@@ -10,11 +10,10 @@ import { askPermissions, permissionFindings, neededPermissions } from './permiss
 const requestMs = 10 * second;
 
 /**
- * The part of the examination that an agent makes of itself once per run: the files,
- * and whether renewal is permitted. Whatever else there is to ask the API server, the
- * agent's own requests find out; what is missing for renewal shows when the first
- * certificate expires, often a year later. One request, so that a cluster full of
- * agents that restart does not feel it.
+ * The doctor checks that an agent runs once per start: the files, and the permission to
+ * renew. The agent's own requests reveal most API problems, but a missing permission to
+ * renew would only show when the first certificate expires, often a year later. This
+ * sends a single request, so that many agents can restart without loading the API server.
  */
 export async function checkNodeAtStart(
   config: AgentConfig,
@@ -29,7 +28,7 @@ export async function checkNodeAtStart(
   return findings.filter(({ severity }) => severity !== 'ok');
 }
 
-/** Nothing without an identity of the node's own: only that one renews. */
+/** Empty without a client certificate of the node, because only that identity renews. */
 async function renewalFindings(
   config: AgentConfig,
   api: Pick<ApiPort, 'open'>,

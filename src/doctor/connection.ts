@@ -49,8 +49,10 @@ export function connectionFindings(
   const findings = [...identityFindings(value, source, nodeName), ...skew];
   if (findings.length > 0) return findings;
   const via = proxy === undefined ? '' : ` through proxy ${proxy}`;
-  const who = value === 'unknown' ? 'answers' : `takes this node for ${value.username}`;
-  return [{ id: 'api-server', severity: 'ok', what: `${server}${via} ${who}; the clocks agree` }];
+  const answer = value === 'unknown' ? 'answers' : `accepts this node as ${value.username}`;
+  return [
+    { id: 'api-server', severity: 'ok', what: `${server}${via} ${answer}; the clocks agree` },
+  ];
 }
 
 interface Meaning {
@@ -68,7 +70,7 @@ const meanings: Partial<Record<ErrorCode, Meaning>> = {
   API_TIMEOUT: noAnswer,
   PLUGIN_FAILED: {
     id: 'plugin-failed',
-    why: 'The exec plugin gives no credential: a kubelet with this kubeconfig fails in the same way',
+    why: 'The exec plugin returns no credential: a kubelet with this kubeconfig fails in the same way',
   },
   API_UNTRUSTED: {
     id: 'api-untrusted',
@@ -76,11 +78,11 @@ const meanings: Partial<Record<ErrorCode, Meaning>> = {
   },
   API_BAD_RESPONSE: {
     id: 'api-troubled',
-    why: 'Another server than the Kubernetes API server answers, so nodecertd cannot request certificates',
+    why: 'The server that answers is not a Kubernetes API server, so nodecertd cannot request certificates',
   },
   API_UNAUTHORIZED: {
     id: 'api-identity-refused',
-    why: 'A CA that the API server does not trust for clients signed the certificate, or the certificate has expired',
+    why: 'The API server does not trust the CA of the client certificate, or the certificate has expired',
   },
   API_ANONYMOUS: {
     id: 'api-identity-refused',
@@ -96,7 +98,7 @@ function connectionFailure(
   if (code === 'API_UNAUTHORIZED' && source === 'bootstrap') return undefined;
   const { id, why } = meanings[code] ?? {
     id: 'api-troubled',
-    why: 'Requests for certificates may fail in the same way',
+    why: 'Certificate requests may fail in the same way',
   };
   const shown = remedy === undefined ? {} : { remedy };
   return { id, severity: 'error', what: message, why, ...shown };
@@ -118,10 +120,10 @@ function identityFindings(
       id: 'node-name-mismatch',
       severity: node === undefined ? 'warning' : 'error',
       subject: 'API server',
-      what: `the API server takes this node for ${username}, the configuration says ${wanted}`,
+      what: `the API server identifies this node as ${username}, but the configuration says ${wanted}`,
       why:
         node === undefined
-          ? 'The node authorizer and approvers know nodes by the name system:node:NAME'
+          ? 'The node authorizer and approvers identify nodes by the name system:node:NAME'
           : 'The API server lets a node request certificates in its own name only',
       remedy:
         node === undefined
@@ -145,11 +147,11 @@ function skewFindings(ms: number): DoctorFinding[] {
     {
       id: 'clock-skew',
       severity: severe ? 'error' : 'warning',
-      what: `the clock of this node is ${formatDuration(Math.abs(ms))} ${behind ? 'behind' : 'ahead of'} that of the API server`,
+      what: `the clock of this node is ${formatDuration(Math.abs(ms))} ${behind ? 'behind' : 'ahead of'} the clock of the API server`,
       why: behind
         ? 'With a difference of more than five minutes, new certificates are not valid yet when they are issued'
         : 'Certificates and tokens expire earlier by this clock, so they are rotated earlier',
-      remedy: 'timedatectl set-ntp true && timedatectl timesync-status',
+      remedy: 'Synchronize the clock: timedatectl set-ntp true && timedatectl timesync-status',
     },
   ];
 }

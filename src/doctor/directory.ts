@@ -8,19 +8,19 @@ import type { DoctorFinding } from '../core/findings.ts';
 import { refuseVolatile } from '../store/certificate-directory.ts';
 import { unlessMissing } from '../sys/file-error.ts';
 
-/** The certificate directory as the kernel shows it. */
+/** The state of the certificate directory. */
 export interface DirectoryFacts {
   readonly path: string;
   readonly kind: 'missing' | 'directory' | 'other';
   readonly mode: number;
   readonly owner: number;
-  /** Whom the look was taken as. */
+  /** The user id of this process. */
   readonly user: number;
   readonly writing: 'possible' | 'read-only' | 'denied';
-  /** Of the directory, or of where it will be created. */
+  /** Of the file system that holds the directory or will hold it. */
   readonly freeBytes: number;
   readonly freeInodes: number;
-  /** That its files are lost at a reboot. */
+  /** Set if its files are lost at a reboot. */
   readonly volatile?: Failure;
   readonly acceptVolatile: boolean;
 }
@@ -38,7 +38,7 @@ export async function inspectDirectory(config: AgentConfig): Promise<DirectoryFa
     user: process.geteuid?.() ?? 0,
     writing: await writing(await nearestExisting(path)),
     freeBytes: space.bavail * space.bsize,
-    // File systems without a table of inodes (btrfs) report none in all.
+    // File systems without an inode table (btrfs) report zero in total.
     freeInodes: space.files === 0 ? Infinity : space.ffree,
     ...(volatile !== undefined && { volatile }),
     acceptVolatile: store.acceptVolatileDirectory,
@@ -71,7 +71,7 @@ async function volatility(path: string): Promise<Failure | undefined> {
   }
 }
 
-/** A pair has a few kB, and is written beside the one in use. */
+/** A PEM file has a few kB and is written beside the current one. */
 const leastBytes = 1024 * 1024;
 const leastInodes = 8;
 
@@ -83,8 +83,8 @@ export function directoryFindings(facts: DirectoryFacts): DoctorFinding[] {
         id: 'certificate-directory-invalid',
         severity: 'error',
         what: `the certificate directory ${path} is not a directory`,
-        why: 'No pair can be kept there',
-        remedy: `mv ${path} ${path}.old`,
+        why: 'The agent cannot store certificates there',
+        remedy: `Move it away: mv ${path} ${path}.old`,
       },
     ];
   }
@@ -107,7 +107,7 @@ export function directoryFindings(facts: DirectoryFacts): DoctorFinding[] {
         {
           id: 'certificate-directory',
           severity: 'ok',
-          what: `${path} is on a disk, has mode ${showMode(facts.mode)} and can be written`,
+          what: `${path} is writable, on a disk, and has mode ${showMode(facts.mode)}`,
         },
       ];
 }
@@ -115,13 +115,13 @@ export function directoryFindings(facts: DirectoryFacts): DoctorFinding[] {
 function volatileFindings({ volatile, acceptVolatile }: DirectoryFacts): DoctorFinding[] {
   if (volatile === undefined) return [];
   const why =
-    'After a reboot the kubeconfig names a pair that is gone: the node has to bootstrap, and a token that old has expired';
+    'After a reboot the certificate is gone: the node must bootstrap again, and its old token has expired';
   return [
     {
       id: 'certificate-directory-volatile',
       severity: acceptVolatile ? 'info' : 'error',
       what: acceptVolatile
-        ? `${volatile.message}, which the configuration accepts`
+        ? `${volatile.message}; the configuration accepts that`
         : volatile.message,
       why,
       ...(!acceptVolatile && volatile.remedy !== undefined && { remedy: volatile.remedy }),
@@ -131,17 +131,17 @@ function volatileFindings({ volatile, acceptVolatile }: DirectoryFacts): DoctorF
 
 function modeFindings({ path, kind, mode, owner, user }: DirectoryFacts): DoctorFinding[] {
   if (kind === 'missing' || (mode & 0o022) === 0) return [];
-  // What is the agent's own and not shared it tightens by itself.
+  // The agent fixes the mode of a directory that is its own and has no sticky bit.
   const shared = (mode & 0o1000) !== 0 || owner !== user;
   return [
     {
       id: 'certificate-directory-permissions',
       severity: shared ? 'error' : 'warning',
-      what: `the certificate directory ${path} has mode ${showMode(mode)} and owner ${owner}: others may replace its files`,
+      what: `other users can replace files in the certificate directory ${path} (mode ${showMode(mode)}, owner ${owner})`,
       why: shared
-        ? 'Whoever writes there can give the node an identity of their own; the agent refuses to use it'
-        : 'Whoever writes there can give the node an identity of their own; the agent takes the right away when it starts',
-      remedy: `chown root ${path} && chmod go-w,-t ${path}`,
+        ? 'Anyone who can write there can replace the identity of the node, so the agent refuses to use the directory'
+        : 'Anyone who can write there can replace the identity of the node; the agent fixes the mode when it starts',
+      remedy: `Fix the permissions: chown root ${path} && chmod go-w,-t ${path}`,
     },
   ];
 }
@@ -153,8 +153,8 @@ function writeAccessFindings({ path, writing, user, owner }: DirectoryFacts): Do
       {
         id: 'certificate-directory-unwritable',
         severity: 'info',
-        what: `user ${user} may not write to ${path}; whether the agent may was not looked at`,
-        remedy: 'Run this as the user of the agent, mostly root',
+        what: `user ${user} cannot write to ${path}; the agent may run as another user`,
+        remedy: 'Run the doctor as the user of the agent, usually root',
       },
     ];
   }
@@ -162,12 +162,12 @@ function writeAccessFindings({ path, writing, user, owner }: DirectoryFacts): Do
     {
       id: 'certificate-directory-unwritable',
       severity: 'error',
-      what: `${path} cannot be written: ${writing === 'read-only' ? 'the file system is mounted read-only' : 'permission is denied'}`,
-      why: 'New pairs cannot be stored, and the ones that are there expire',
+      what: `cannot write to ${path}: ${writing === 'read-only' ? 'the file system is mounted read-only' : 'permission denied'}`,
+      why: 'The agent cannot store new certificates, and the current ones expire',
       remedy:
         writing === 'read-only'
-          ? `mount -o remount,rw $(findmnt -n -o TARGET --target ${path})`
-          : `ls -ldZ ${path}; lsattr -d ${path}`,
+          ? `Mount it writable: mount -o remount,rw $(findmnt -n -o TARGET --target ${path})`
+          : `Check its mode, owner, and attributes: ls -ldZ ${path}; lsattr -d ${path}`,
     },
   ];
 }
@@ -180,9 +180,9 @@ function spaceFindings({ path, freeBytes, freeInodes }: DirectoryFacts): DoctorF
     {
       id: 'certificate-directory-full',
       severity: 'error',
-      what: `the file system of ${path} has ${left} left`,
-      why: 'New pairs cannot be stored, and the ones that are there expire',
-      remedy: `df -h ${path}; df -i ${path}`,
+      what: `the file system of ${path} has only ${left} left`,
+      why: 'The agent cannot store new certificates, and the current ones expire',
+      remedy: `Free space or inodes: df -h ${path}; df -i ${path}`,
     },
   ];
 }

@@ -21,12 +21,12 @@ import { observedCertificates, readKubelet } from '../kubelet/rotation.ts';
 import type { PairState } from './pairs.ts';
 import { pairFindings, inspectPairs, usableClientPair } from './pairs.ts';
 
-/** What the files of the node say, without the API server. */
+/** The results of the checks that read files and need no API server. */
 export interface FileFacts {
   readonly directory: CheckResult<DirectoryFacts>;
   readonly pairs: CheckResult<readonly PairState[]>;
   readonly kubeconfig: CheckResult<KubeconfigState>;
-  /** Holds nothing when no bootstrap kubeconfig is configured. */
+  /** The value is undefined if no bootstrap kubeconfig is configured. */
   readonly bootstrap: CheckResult<BootstrapFacts | undefined>;
   readonly kubelet: CheckResult<KubeletState>;
   readonly hooks: CheckResult<HookFacts>;
@@ -37,7 +37,7 @@ interface KubeletState {
   readonly observed: ReadonlySet<string>;
 }
 
-/** Files answer at once, or hang on a dead network file system. */
+/** Reads finish at once or hang on a dead network file system. */
 const timeoutMs = 5 * second;
 
 export function fileCheck<T>(what: string, inspect: () => Promise<T>): Check<T> {
@@ -81,7 +81,7 @@ async function inspectKubelet(config: AgentConfig): Promise<KubeletState> {
   return { facts, observed: await observedCertificates(config, facts) };
 }
 
-/** The `-current.pem` of the node's client certificate, if one is kept. */
+/** The `-current.pem` link of the client certificate, if the agent manages one. */
 function clientLink(config: AgentConfig): string | undefined {
   const client = config.certificates.find(({ profile }) => profile === 'kubelet-client');
   return client === undefined ? undefined : linkOf(config, client.name);
@@ -122,7 +122,7 @@ export function fileFindings(
   ];
 }
 
-/** A kubeconfig that stands on its own, with a client certificate that has not expired. */
+/** The kubeconfig has its own client certificate, and it has not expired. */
 function hasOtherIdentity(state: KubeconfigState | undefined, now: Instant): boolean {
   if (state?.kind !== 'loaded') return false;
   return state.certificateExpiry !== undefined && now < state.certificateExpiry;

@@ -7,9 +7,9 @@ import type { Exposure } from '../sys/exposure.ts';
 import { exposureOf } from '../sys/exposure.ts';
 import { systemctlPath } from '../sys/systemctl.ts';
 
-/** What is configured to run after rotations, and who else decides what that is. */
+/** The configured hooks, and whether other users can change what they run. */
 export interface HookFacts {
-  /** The configuration, and why others than root may change it. */
+  /** The configuration file, and why users other than root can change it. */
   readonly file?: string;
   readonly exposure?: Exposure;
   readonly programs: readonly ProgramFacts[];
@@ -60,7 +60,6 @@ async function inspectProgram(
 
 export function hookFindings(facts: HookFacts): DoctorFinding[] {
   const { file, exposure, programs } = facts;
-  // Whoever may change a file without hooks in it may put some there.
   if (programs.length === 0) return [];
   const findings = [
     ...(exposure === undefined ? [] : [refused(exposure)]),
@@ -72,7 +71,7 @@ export function hookFindings(facts: HookFacts): DoctorFinding[] {
     {
       id: 'hooks',
       severity: 'ok',
-      what: `only root may change ${count(programs.length)}${from}`,
+      what: `only root can change ${count(programs.length)}${from}`,
     },
   ];
 }
@@ -81,8 +80,8 @@ function refused({ what, remedy }: Exposure): DoctorFinding {
   return {
     id: 'hooks-refused',
     severity: 'error',
-    what: `the agent runs no hooks: ${what}`,
-    why: 'Whoever may change the configuration would decide what runs as root; servers are not told of new certificates meanwhile',
+    what: `hooks are disabled: ${what}`,
+    why: 'Anyone who can change the configuration can run commands as root, so servers do not reload new certificates until its permissions are fixed',
     remedy: `${remedy}, then: systemctl restart nodecertd`,
   };
 }
@@ -95,8 +94,8 @@ function programFindings(program: ProgramFacts): DoctorFinding[] {
         id: 'hook-refused',
         severity: 'error',
         subject,
-        what: `the agent does not run the hook ${hook}: ${exposure.what}`,
-        why: 'Whoever may change the program would decide what runs as root; who is to be told by it goes on with the old certificate',
+        what: `the hook ${hook} is disabled: ${exposure.what}`,
+        why: 'Anyone who can change the program can run commands as root, so its server keeps the old certificate until its permissions are fixed',
         remedy: exposure.remedy,
       },
     ];
@@ -107,9 +106,12 @@ function programFindings(program: ProgramFacts): DoctorFinding[] {
       id: 'hook-missing',
       severity: 'warning',
       subject,
-      what: `the hook ${hook} cannot be run: ${path} ${state === 'missing' ? 'does not exist' : 'may not be executed'}`,
-      why: 'It fails after the next rotation, and who is to be told by it goes on with the old certificate',
-      remedy: state === 'missing' ? `ls -l ${path}` : `chmod +x ${path}`,
+      what: `the hook ${hook} cannot run: ${path} ${state === 'missing' ? 'does not exist' : 'is not executable'}`,
+      why: 'The hook fails after the next rotation, and its server keeps the old certificate',
+      remedy:
+        state === 'missing'
+          ? `Install ${path}, or correct onRotate in the configuration`
+          : `Make it executable: chmod +x ${path}`,
     },
   ];
 }

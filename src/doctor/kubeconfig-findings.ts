@@ -8,14 +8,14 @@ import type { KubeconfigState } from './kubeconfig-state.ts';
 
 export interface KubeconfigContext {
   readonly now: Instant;
-  /** The `-current.pem` of the client certificate, if one is kept. */
+  /** The `-current.pem` link of the client certificate, if the agent manages one. */
   readonly pairLink?: string | undefined;
-  /** The agent has an identity of its own that it can use now. */
+  /** The agent has a client certificate that is valid now. */
   readonly hasIdentity: boolean;
   readonly hasBootstrap: boolean;
 }
 
-/** What is wrong with the kubeconfig that the kubelet and the agent share. */
+/** Problems of the kubeconfig that the kubelet and the agent share. */
 export function kubeconfigFindings(
   state: KubeconfigState,
   context: KubeconfigContext,
@@ -31,7 +31,7 @@ export function kubeconfigFindings(
         why:
           code === 'KUBECONFIG_UNSUPPORTED'
             ? 'nodecertd cannot use it; the kubelet may be able to'
-            : 'Neither the kubelet nor the agent can reach the API server with it',
+            : 'Neither the kubelet nor the agent can connect to the API server with it',
         ...(remedy !== undefined && { remedy }),
       },
     ];
@@ -43,9 +43,9 @@ export function kubeconfigFindings(
     ...authorityFindings(state, context.now),
   ];
   if (findings.length > 0) return findings;
-  const how = state.followsPair ? ` and names ${context.pairLink}` : '';
+  const how = state.followsPair ? ` with ${context.pairLink}` : '';
   return [
-    { id: 'kubeconfig', severity: 'ok', what: `${state.path} leads to ${state.server}${how}` },
+    { id: 'kubeconfig', severity: 'ok', what: `${state.path} connects to ${state.server}${how}` },
   ];
 }
 
@@ -54,20 +54,21 @@ function missing(path: string, { hasBootstrap }: KubeconfigContext): DoctorFindi
     ? {
         id: 'kubeconfig-missing',
         severity: 'info',
-        what: `there is no kubeconfig ${path} yet; the agent writes it after the bootstrap`,
+        what: `the kubeconfig ${path} does not exist yet; the agent writes it after the bootstrap`,
       }
     : {
         id: 'kubeconfig-missing',
         severity: 'error',
-        what: `there is no kubeconfig ${path}, and no bootstrap kubeconfig is configured`,
-        why: 'The agent knows neither the API server nor a credential for it',
-        remedy: 'nodecertd run --bootstrap-kubeconfig FILE, with a token of: kubeadm token create',
+        what: `the kubeconfig ${path} does not exist, and no bootstrap kubeconfig is configured`,
+        why: 'The agent has no API server address and no credential',
+        remedy:
+          'Set bootstrapKubeconfig (--bootstrap-kubeconfig) to a kubeconfig with a token: kubeadm token create',
       };
 }
 
 type Loaded = Extract<KubeconfigState, { kind: 'loaded' }>;
 
-/** k/k #71825: the rotated pair is ignored by whoever embeds or names an older one. */
+/** k/k #71825: a kubeconfig that embeds or names an older certificate never uses the rotated one. */
 function linkFindings(
   { path, user, followsPair, certificateExpiry }: Loaded,
   { pairLink }: KubeconfigContext,
@@ -75,13 +76,13 @@ function linkFindings(
   if (pairLink === undefined || followsPair) return [];
   const found = credentialText(user);
   const until =
-    certificateExpiry === undefined ? '' : ` and ends at ${formatInstant(certificateExpiry)}`;
+    certificateExpiry === undefined ? '' : ` and expires at ${formatInstant(certificateExpiry)}`;
   return [
     {
       id: 'kubeconfig-stale',
       severity: 'warning',
       what: `${path} ${found} instead of ${pairLink}`,
-      why: `What the agent rotates does not reach the kubelet, whose access stays as it is${until}`,
+      why: `The kubelet does not use the rotated certificate; its credential stays the same${until}`,
       remedy: linkRemedy(path, pairLink, user),
     },
   ];
@@ -106,19 +107,19 @@ function expiryFindings(
   { path, certificateExpiry, followsPair, refusal }: Loaded,
   { now, hasIdentity, hasBootstrap }: KubeconfigContext,
 ): DoctorFinding[] {
-  // The pair itself is judged where pairs are.
+  // pairFindings() covers the certificate behind the link.
   if (certificateExpiry === undefined || now < certificateExpiry || followsPair) return [];
   return [
     {
       id: 'kubeconfig-expired',
       severity: 'error',
-      what: `the client certificate of ${path} expired at ${formatInstant(certificateExpiry)}`,
+      what: `the client certificate in ${path} expired at ${formatInstant(certificateExpiry)}`,
       why: hasIdentity
-        ? 'The agent goes by the pair that it keeps; the kubelet has no access'
+        ? 'The agent uses its own certificate, but the kubelet cannot authenticate'
         : 'Neither the kubelet nor the agent can authenticate with it',
       remedy: hasIdentity
-        ? 'See kubeconfig-stale'
-        : 'Put a fresh token into the bootstrap kubeconfig: kubeadm token create',
+        ? adoptRemedy
+        : 'Put a new token into the bootstrap kubeconfig: kubeadm token create',
     },
     ...(hasIdentity || !hasBootstrap ? [] : refusalFindings(refusal)),
   ];
@@ -138,7 +139,7 @@ function refusalFindings(refusal: Loaded['refusal']): DoctorFinding[] {
   ];
 }
 
-/** Shared with the bootstrap kubeconfig: who can read it, and whether the server is verified. */
+/** Also used for the bootstrap kubeconfig: file permissions and verification of the API server. */
 export function secrecyFindings({ path, mode, user, insecure, server }: Loaded): DoctorFinding[] {
   const findings: DoctorFinding[] = [];
   if (user.holdsSecret && (mode & 0o077) !== 0) {
@@ -146,9 +147,9 @@ export function secrecyFindings({ path, mode, user, insecure, server }: Loaded):
       id: 'kubeconfig-permissions',
       severity: 'warning',
       subject: path,
-      what: `${path} holds a credential and has mode ${showMode(mode)}`,
-      why: 'Every local user can act with it',
-      remedy: `chmod 600 ${path}`,
+      what: `other users can access the credential in ${path} (mode ${showMode(mode)})`,
+      why: 'Local users can act as the owner of the credential',
+      remedy: `Restrict the file to its owner: chmod 600 ${path}`,
     });
   }
   if (insecure) {
@@ -157,16 +158,16 @@ export function secrecyFindings({ path, mode, user, insecure, server }: Loaded):
       severity: 'warning',
       subject: path,
       what: `${path} does not verify ${server} (insecure-skip-tls-verify)`,
-      why: 'Whoever sits in between gets the credential, and issues certificates of their own',
-      remedy: `kubectl config set-cluster NAME --certificate-authority=/etc/kubernetes/pki/ca.crt --insecure-skip-tls-verify=false --kubeconfig=${path}`,
+      why: 'A machine in the middle can steal the credential and return forged certificates',
+      remedy: `Set the CA: kubectl config set-cluster NAME --certificate-authority=/etc/kubernetes/pki/ca.crt --insecure-skip-tls-verify=false --kubeconfig=${path}`,
     });
   }
   return findings;
 }
 
 /**
- * Of the usual ten years that leaves a year, the usual lifetime of a certificate: from
- * then on the end of the CA cuts off that of what it signs.
+ * A tenth of a CA's usual ten years is a year, the usual lifetime of a certificate. From
+ * then on, the end of the CA shortens new certificates.
  */
 const nearEnd = 0.1;
 
@@ -183,7 +184,7 @@ function authorityFindings({ path, authority }: Loaded, now: Instant): DoctorFin
       what: `the CA in ${path} ${expired ? 'expired' : 'expires'} at ${formatInstant(notAfter)} (${formatDuration(Math.abs(left))} ${expired ? 'ago' : 'left'})`,
       why: expired
         ? 'No certificate of this cluster is valid any more'
-        : 'Signers never issue beyond the end of their CA: certificates get shorter and shorter (k/k #73706)',
+        : 'Signers never issue past the end of their CA, so new certificates get shorter and shorter (k/k #73706)',
       remedy:
         'Renew the CA of the cluster: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/',
     },

@@ -19,7 +19,7 @@ import { tlsContext } from '../kube/tls-context.ts';
 import { Tree } from '../sys/tree.ts';
 import { unlessMissing } from '../sys/file-error.ts';
 
-/** What a kubeconfig says and leads to; nothing of its secrets. */
+/** The facts about a kubeconfig and its credential, without secrets. */
 export type KubeconfigState =
   | { readonly kind: 'missing'; readonly path: string }
   | { readonly kind: 'invalid'; readonly path: string; readonly failure: Failure }
@@ -30,23 +30,23 @@ export interface KubeconfigFacts {
   readonly server: string;
   readonly insecure: boolean;
   readonly user: KubeconfigUser;
-  /** The certificate that it names is the link to the pair that is kept, or leads through it. */
+  /** Certificate and key resolve through the `-current.pem` link. */
   readonly followsPair: boolean;
-  /** When the client certificate expires; absent without one. */
+  /** Expiry of the client certificate; absent without a certificate. */
   readonly certificateExpiry?: Instant;
   readonly token?: TokenFacts;
-  /** Why the agent would not replace the file after a bootstrap; absent where it would. */
+  /** Why the agent refuses to replace the file after a bootstrap; absent if it does not refuse. */
   readonly refusal?: Failure;
-  /** Of the cluster's CAs the one that expires last; absent when the system's are trusted. */
+  /** The cluster CA that expires last; absent if the kubeconfig uses the system's CAs. */
   readonly authority?: { readonly notBefore: Instant; readonly notAfter: Instant };
 }
 
 export type TokenFacts =
   | { readonly kind: 'bootstrap'; readonly id: string }
-  /** A JSON web token; without `expiry` it says of none. */
+  /** A JSON web token; `expiry` is its exp claim. */
   | { readonly kind: 'other'; readonly expiry?: Instant };
 
-/** @param pairLink the `-current.pem` of the client certificate, if one is kept */
+/** @param pairLink the `-current.pem` link of the client certificate, if the agent manages one */
 export async function inspectKubeconfig(
   path: string,
   pairLink: string | undefined,
@@ -142,14 +142,14 @@ async function readToken(file: string): Promise<Secret> {
   try {
     return new Secret(await readSmallFile(file, 64 * 1024));
   } catch (error) {
-    throw new AgentError('KUBECONFIG_INVALID', `token file ${file} cannot be read`, {
+    throw new AgentError('KUBECONFIG_INVALID', `cannot read the token file ${file}`, {
       cause: error,
-      remedy: `Put a token into ${file}, readable for the agent`,
+      remedy: `Put a token into ${file} that the agent can read`,
     });
   }
 }
 
-/** In a bundle the old CA may have expired beside the new one. */
+/** The latest, because a bundle may contain an expired CA beside the new one. */
 function lastOf(pem: Uint8Array<ArrayBuffer>): KubeconfigFacts['authority'] {
   const [last] = parsePem(pem)
     .map(({ label, der }) => new X509Certificate(encodePem(label, der)))
@@ -162,8 +162,8 @@ function lastOf(pem: Uint8Array<ArrayBuffer>): KubeconfigFacts['authority'] {
 }
 
 /**
- * True when both halves of the pair come from the link: a rotated certificate with an old
- * key is no pair, and a file that the link leads to today is another one tomorrow.
+ * True if both certificate and key resolve through the link. A rotated certificate does not
+ * match an old key, and a path to the current target keeps the old file when the link moves.
  */
 export async function followsLink(
   { embedsCertificate, certificateFile, keyFile }: KubeconfigUser,

@@ -6,17 +6,17 @@ import type { KubeletFacts, KubeletSetting } from '../kubelet/configuration.ts';
 
 export interface KubeletContext {
   readonly certificates: readonly CertificateSpec[];
-  /** Those that the agent only watches, because the kubelet rotates them where it would write. */
+  /** Certificates that the agent only observes, because the kubelet rotates them in the same directory. */
   readonly observed: ReadonlySet<string>;
-  /** The `-current.pem` of a certificate. */
+  /** The `-current.pem` link of a certificate. */
   readonly linkOf: (name: string) => string;
 }
 
-/** The kubelet's files are changed as one, or not at all: half of it would be a node without a certificate. */
+/** Always adopt as a whole: only some of the changes can leave the node without a certificate. */
 export const adoptRemedy =
-  'nodecertd adopt, which shows what has to change; nodecertd adopt --yes --restart changes it';
+  'Show the required changes with: nodecertd adopt; make them with: nodecertd adopt --yes --restart';
 
-/** Whether the kubelet of this node rotates what we rotate, and uses what we keep. */
+/** Whether the kubelet rotates the same certificates, and whether it uses the agent's. */
 export function kubeletFindings(facts: KubeletFacts, context: KubeletContext): DoctorFinding[] {
   const client = context.certificates.find(({ profile }) => profile === 'kubelet-client');
   const serving = context.certificates.find(({ profile }) => profile === 'kubelet-serving');
@@ -25,8 +25,8 @@ export function kubeletFindings(facts: KubeletFacts, context: KubeletContext): D
       {
         id: 'kubelet-config',
         severity: 'info',
-        what: `there is no kubelet configuration ${facts.file}; whether a kubelet rotates the same certificates is not known`,
-        remedy: 'Name the file that the kubelet is started with: --kubelet-config FILE',
+        what: `the kubelet configuration ${facts.file} does not exist, so it is unknown whether a kubelet rotates the same certificates`,
+        remedy: 'Name the configuration file of the kubelet with: --kubelet-config FILE',
       },
     ];
   }
@@ -44,7 +44,7 @@ export function kubeletFindings(facts: KubeletFacts, context: KubeletContext): D
       : servedFindings(facts, context.linkOf(serving.name))),
   ];
   if (findings.length > 0) return findings;
-  const what = `the kubelet of ${facts.file} leaves the certificates to the agent`;
+  const what = `the kubelet with the configuration ${facts.file} uses the agent's certificates`;
   return [{ id: 'kubelet-config', severity: 'ok', what }];
 }
 
@@ -52,7 +52,7 @@ function isTrue(key: string, { file, flag }: KubeletSetting<boolean>): string {
   return `${flag === undefined ? key : `--${flag}`} is true in ${file}`;
 }
 
-/** What is said of a configuration that could not be read; a broken one is a finding of its own. */
+/** An invalid configuration has its own finding; other failures are a failed check. */
 export function unreadKubeletFindings(failure: Failure): DoctorFinding[] {
   if (failure.code !== 'CONFIG_INVALID') return [notChecked('the kubelet', failure)];
   const { message, remedy } = failure;
@@ -61,13 +61,13 @@ export function unreadKubeletFindings(failure: Failure): DoctorFinding[] {
       id: 'kubelet-config-invalid',
       severity: 'warning',
       what: message,
-      why: 'Whether the kubelet rotates the same certificates is not known, and it does not start with this',
+      why: 'The kubelet does not start with this file, and it is unknown whether it rotates the same certificates',
       ...(remedy !== undefined && { remedy }),
     },
   ];
 }
 
-/** k/k #46730: two rotators replace each other's pairs, unless one of them stands back. */
+/** k/k #46730: two rotators replace each other's certificates unless one defers to the other. */
 function rotator(
   reason: string,
   { name }: CertificateSpec,
@@ -78,16 +78,16 @@ function rotator(
       id: 'kubelet-rotates',
       severity: 'info',
       subject: name,
-      what: `the kubelet rotates ${name} itself, and the agent only watches it: ${reason}`,
-      remedy: `Nothing; to have the agent rotate it: ${adoptRemedy}`,
+      what: `the kubelet rotates ${name}, so the agent only observes it: ${reason}`,
+      remedy: `Nothing to do, or let the agent rotate it. ${adoptRemedy}`,
     };
   }
   return {
     id: 'second-rotator',
     severity: 'warning',
     subject: name,
-    what: `the kubelet rotates ${name} as well: ${reason}`,
-    why: 'Each asks for certificates of its own: twice the requests, and nobody knows whose is in use',
+    what: `the kubelet rotates ${name} too: ${reason}`,
+    why: 'Kubelet and agent both request certificates, and it is unclear whose certificate is in use',
     remedy: adoptRemedy,
   };
 }
@@ -97,13 +97,13 @@ function servedFindings(facts: KubeletFacts, link: string): DoctorFinding[] {
   if (tlsCertFile?.value === link && tlsPrivateKeyFile?.value === link) return [];
   const found = tlsCertFile?.value
     ? `the kubelet serves ${tlsCertFile.value} with ${tlsPrivateKeyFile?.value ?? 'no key'}`
-    : 'the kubelet serves a certificate that it signed itself (tlsCertFile is not set)';
+    : 'the kubelet serves a self-signed certificate (tlsCertFile is not set)';
   return [
     {
       id: 'kubelet-serves-other-pair',
       severity: 'warning',
-      what: `${found}, not ${link}`,
-      why: 'The serving certificate that the agent keeps is used by nobody',
+      what: `${found} instead of ${link}`,
+      why: "The kubelet does not use the agent's serving certificate",
       remedy: adoptRemedy,
     },
   ];

@@ -14,17 +14,17 @@ import { loadPair } from '../store/pair-file.ts';
 import { currentLink } from '../store/pair-names.ts';
 import { unlessMissing } from '../sys/file-error.ts';
 
-/** What stands behind one `-current.pem`. */
+/** The state of one `-current.pem` link and its file. */
 export interface PairState {
   readonly spec: CertificateSpec;
   readonly link: string;
   readonly kind: 'missing' | 'link' | 'file';
-  /** As the link names it. */
+  /** The target of the link, as written. */
   readonly target?: string;
-  /** Of the file in the end; absent when the link leads nowhere. */
+  /** Of the final file; absent for a dangling link. */
   readonly mode?: number;
   readonly pair?: PairFacts;
-  /** Why there is a file and no pair. */
+  /** Why the file could not be loaded. */
   readonly failure?: Failure;
 }
 
@@ -56,7 +56,7 @@ async function inspectPair(spec: CertificateSpec, directory: string): Promise<Pa
   }
 }
 
-/** The node's own identity, when it can be used now. */
+/** The client certificate of the node, if it is valid now. */
 export function usableClientPair(pairs: readonly PairState[], now: Instant): PairFacts | undefined {
   const facts = pairs.find(({ spec }) => spec.profile === 'kubelet-client')?.pair;
   if (facts === undefined || facts.selfSigned) return undefined;
@@ -65,7 +65,7 @@ export function usableClientPair(pairs: readonly PairState[], now: Instant): Pai
 
 export interface PairContext {
   readonly nodeName: string;
-  /** Those that the kubelet rotates, and the agent only watches. */
+  /** Certificates that the kubelet rotates and the agent only observes. */
   readonly observed: ReadonlySet<string>;
   readonly now: Instant;
 }
@@ -91,7 +91,7 @@ function linkFindings(state: PairState, context: PairContext): DoctorFinding[] {
       id: 'pair',
       severity: 'ok',
       subject: spec.name,
-      what: `${link} holds a matching pair, valid for ${left} more`,
+      what: `${link} has a certificate with its key, valid for ${left}`,
     },
   ];
 }
@@ -102,16 +102,17 @@ function missing({ spec, link, kind, target }: PairState): DoctorFinding {
       id: 'pair-missing',
       severity: 'info',
       subject: spec.name,
-      what: `there is no ${link} yet; the agent asks for the certificate`,
+      what: `${link} does not exist yet; the agent requests the certificate`,
     };
   }
   return {
     id: 'pair-dangling',
     severity: 'error',
     subject: spec.name,
-    what: `${link} leads to ${target ?? 'a file'}, which does not exist`,
-    why: 'Whoever reads the pair finds none: a kubelet that starts now stops at once',
-    remedy: 'systemctl start nodecertd: it links the newest valid pair, or asks for a new one',
+    what: `${link} points to ${target ?? 'a file'}, which does not exist`,
+    why: 'Programs find no certificate: a kubelet that starts now exits at once',
+    remedy:
+      'Start the agent, which links the newest valid certificate or requests a new one: systemctl start nodecertd',
   };
 }
 
@@ -121,19 +122,19 @@ function unusable({ spec, link }: PairState, { code, message }: Failure): Doctor
       id: 'pair-damaged',
       severity: 'error',
       subject: spec.name,
-      what: `${link} holds no pair: ${message}`,
-      why: 'Whoever reads it cannot start or authenticate',
+      what: `${link} has no valid certificate with its key: ${message}`,
+      why: 'Programs that read the file cannot start or authenticate',
       remedy:
-        'systemctl start nodecertd: it sets the file aside and links the newest valid pair, or asks for a new one',
+        'Start the agent, which sets the file aside and links the newest valid certificate or requests a new one: systemctl start nodecertd',
     };
   }
   return {
     id: 'pair-unreadable',
     severity: 'warning',
     subject: spec.name,
-    what: `${link} cannot be read: ${message}`,
-    why: 'Whether the pair is valid is not known',
-    remedy: 'Run this as the user of the agent, mostly root',
+    what: `cannot read ${link}: ${message}`,
+    why: 'The doctor cannot check the certificate',
+    remedy: 'Run the doctor as the user of the agent, usually root',
   };
 }
 
@@ -142,9 +143,9 @@ function plainFile({ spec, link }: PairState): DoctorFinding {
     id: 'pair-plain-file',
     severity: 'warning',
     subject: spec.name,
-    what: `${link} is a file, where a link to the pair belongs`,
-    why: 'A kubelet refuses to rotate such a pair; something other than the agent put it there',
-    remedy: 'systemctl start nodecertd: it moves the pair behind a link',
+    what: `${link} is a file instead of a symbolic link`,
+    why: 'A kubelet refuses to rotate such a certificate; a program other than the agent wrote the file',
+    remedy: 'Start the agent, which moves the certificate behind a link: systemctl start nodecertd',
   };
 }
 
@@ -156,9 +157,9 @@ function modeFindings({ spec, pair, mode = 0 }: PairState): DoctorFinding[] {
       id: 'pair-permissions',
       severity: 'warning',
       subject: spec.name,
-      what: `${path} has mode ${showMode(mode)}: others may read or replace the private key`,
-      why: 'Whoever had the key is this node until the certificate expires',
-      remedy: `chmod 600 ${path}`,
+      what: `other users can read or replace the private key in ${path} (mode ${showMode(mode)})`,
+      why: 'Anyone with the key can act as this node until the certificate expires',
+      remedy: `Restrict the file to its owner: chmod 600 ${path}`,
     },
   ];
 }
@@ -173,13 +174,13 @@ function nameFindings(spec: CertificateSpec, pair: PairFacts): DoctorFinding[] {
       id: 'node-name-mismatch',
       severity: client ? 'error' : 'warning',
       subject: spec.name,
-      what: `the certificate is for ${commonName}, the configuration says ${wanted}`,
+      what: `the certificate is for ${commonName}, but the configuration says ${wanted}`,
       why: client
-        ? 'A node may ask for certificates in its own name only: the API server refuses the next request'
-        : 'The certificate does not fit the node; the agent asks for another one at once',
+        ? 'The API server refuses the next CSR: a node may request certificates in its own name only'
+        : 'The certificate does not match the node, so the agent requests another one at once',
       remedy: client
-        ? `set nodeName (--hostname-override) to ${nodeOf(commonName)}; or, if the node was renamed, remove ${pair.path} and the kubeconfig and bootstrap anew`
-        : 'Nothing, unless the node name in the configuration is wrong',
+        ? `Set nodeName (--hostname-override) to ${nodeOf(commonName)}; or, if the node was renamed, remove ${pair.path} and the kubeconfig and bootstrap again`
+        : 'Correct nodeName in the configuration if it is wrong; otherwise there is nothing to do',
     },
   ];
 }
@@ -203,12 +204,12 @@ function validityFindings(
         what: `${pair.path} expired at ${formatInstant(pair.notAfter)}, ${formatDuration(now - pair.notAfter)} ago`,
         why:
           spec.profile === 'kubelet-client'
-            ? 'The node cannot authenticate; only the bootstrap credential can get it a new certificate'
+            ? 'The node cannot authenticate; it needs its bootstrap credential to get a new certificate'
             : 'Clients that verify the certificate refuse the connection',
         remedy:
           spec.profile === 'kubelet-client'
-            ? 'kubeadm token create, put it into the bootstrap kubeconfig, and systemctl start nodecertd'
-            : 'systemctl start nodecertd && nodecertd status',
+            ? 'Put a new token (kubeadm token create) into the bootstrap kubeconfig, then: systemctl start nodecertd'
+            : 'Start the agent and see what it waits for: systemctl start nodecertd && nodecertd status',
       },
     ];
   }
@@ -218,8 +219,8 @@ function validityFindings(
         id: 'pair-self-signed',
         severity: 'info',
         subject,
-        what: `${pair.path} is the self-signed stand-in`,
-        why: 'Clients cannot verify it until the cluster has issued the real one',
+        what: `${pair.path} is the temporary self-signed certificate`,
+        why: 'Clients cannot verify it; the agent replaces it once the cluster issues a certificate',
       },
     ];
   }
@@ -229,9 +230,9 @@ function validityFindings(
         id: 'pair-not-yet-valid',
         severity: 'error',
         subject,
-        what: `${pair.path} is valid from ${formatInstant(pair.notBefore)}; it is ${formatInstant(now)} here`,
-        why: 'The clock of this node or of the signer is wrong, and the pair is refused meanwhile',
-        remedy: 'timedatectl status',
+        what: `${pair.path} is not valid before ${formatInstant(pair.notBefore)}, and the clock of this node says ${formatInstant(now)}`,
+        why: 'Peers reject the certificate: the clock of this node or of the signer is wrong',
+        remedy: 'Check the clock: timedatectl status',
       },
     ];
   }
@@ -243,13 +244,13 @@ function validityFindings(
       id: 'pair-expiring',
       severity: 'warning',
       subject,
-      what: `${pair.path} should have been replaced ${formatDuration(now - deadline)} ago and expires in ${formatDuration(pair.notAfter - now)}`,
+      what: `the rotation of ${pair.path} is overdue by ${formatDuration(now - deadline)}; it expires in ${formatDuration(pair.notAfter - now)}`,
       why: isObserved
-        ? 'The kubelet rotates it, and has not'
-        : 'Rotation does not work, or no agent runs',
+        ? 'The kubelet rotates this certificate and has failed to'
+        : 'The rotation fails, or the agent is not running',
       remedy: isObserved
-        ? 'systemctl status kubelet; journalctl -u kubelet | grep -i certificate'
-        : 'systemctl status nodecertd; journalctl -u nodecertd | grep rotation_failed',
+        ? 'Check the kubelet: systemctl status kubelet; journalctl -u kubelet | grep -i certificate'
+        : 'Check the agent: systemctl status nodecertd; journalctl -u nodecertd | grep rotation_failed',
     },
   ];
 }

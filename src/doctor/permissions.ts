@@ -4,7 +4,7 @@ import type { AccessQuestion } from '../kube/access-review.ts';
 import { mayI } from '../kube/access-review.ts';
 import type { ApiConnection } from './connection.ts';
 
-/** One thing that the agent does under an identity, or has to be allowed for what it asks to be approved. */
+/** A request that the agent sends, or a permission that approvers check before they approve its CSRs. */
 export interface Permission {
   readonly question: AccessQuestion;
   readonly purpose: 'request' | 'approval' | 'addresses';
@@ -17,7 +17,7 @@ export interface PermissionFacts {
 
 const csrs = { group: 'certificates.k8s.io', resource: 'certificatesigningrequests' };
 
-/** What has to be allowed, and no more than the agent does: each question is a request of its own. */
+/** The permissions the agent needs, and no others: each question costs a request. */
 export function neededPermissions(
   { certificates, nodeName }: AgentConfig,
   source: ApiConnection['source'],
@@ -32,7 +32,7 @@ export function neededPermissions(
   return [
     ...['create', 'get', 'watch'].map((verb) => permission('request', { ...csrs, verb })),
     ...(renews ? [permission('approval', { ...csrs, subresource, verb: 'create' })] : []),
-    // A bootstrapper has to become a node first.
+    // A bootstrapper reads the Node only after it has a client certificate.
     ...(looksUp && source === 'kubeconfig'
       ? ['get', 'watch'].map((verb) =>
           permission('addresses', { group: '', resource: 'nodes', name: nodeName, verb }),
@@ -47,7 +47,7 @@ export async function askPermissions(
   signal: AbortSignal,
 ): Promise<PermissionFacts> {
   const answers: (Permission & { allowed: boolean })[] = [];
-  // One after the other: nothing is in a hurry here, least of all the API server.
+  // One after the other, to spare the API server.
   for (const permission of permissions) {
     answers.push({ ...permission, allowed: await mayI(client, permission.question, signal) });
   }
@@ -74,7 +74,7 @@ function nameOf({ resource, subresource, name }: AccessQuestion): string {
 
 const role = 'system:certificates.k8s.io:certificatesigningrequests';
 
-/** gardener #10876: without the binding nodes join, and drop out when their first certificate ends. */
+/** gardener #10876: without the binding, nodes join but drop out when their first certificate expires. */
 function notApproved(source: ApiConnection['source']): DoctorFinding {
   const [subresource, binding, group] =
     source === 'bootstrap'
@@ -88,12 +88,12 @@ function notApproved(source: ApiConnection['source']): DoctorFinding {
     id: 'approval-not-permitted',
     severity: 'warning',
     subject: subresource,
-    what: `the ${source === 'bootstrap' ? 'first client certificate' : 'renewal of the client certificate'} is not approved by the cluster: create certificatesigningrequests/${subresource} is not allowed`,
+    what: `the cluster does not approve the ${source === 'bootstrap' ? 'first client certificate' : 'renewal of the client certificate'}: create certificatesigningrequests/${subresource} is not allowed`,
     why:
       source === 'bootstrap'
-        ? 'kube-controller-manager leaves the request alone: it waits until a person, or an approver of your own, approves it'
-        : 'kube-controller-manager leaves the renewal alone: unless a person, or an approver of your own, approves it, the node drops out when its certificate expires',
-    remedy: `kubectl create clusterrolebinding nodecertd:${binding} --clusterrole=${role}:${subresource} --group=${group}`,
+        ? 'The CSR stays pending until a person or another approver approves it'
+        : 'Unless a person or another approver approves the renewal, the node drops out when its certificate expires',
+    remedy: `Let kube-controller-manager approve it: kubectl create clusterrolebinding nodecertd:${binding} --clusterrole=${role}:${subresource} --group=${group}`,
   };
 }
 
@@ -109,7 +109,7 @@ function missing(
       severity: 'error',
       subject,
       what,
-      why: 'The addresses of the serving certificate come from the Node: without them it is never asked for',
+      why: 'The agent cannot read the addresses for the serving certificate from the Node, so it never requests the certificate',
       remedy: `Run the API server with --authorization-mode=Node,RBAC; check with: kubectl auth can-i ${question.verb} node/${nodeName} --as=system:node:${nodeName} --as-group=system:nodes`,
     };
   }
@@ -118,10 +118,10 @@ function missing(
     severity: 'error',
     subject,
     what,
-    why: 'Certificates cannot be asked for, or what becomes of a request cannot be seen',
+    why: 'The agent cannot request certificates or follow its CSRs',
     remedy:
       source === 'bootstrap'
-        ? 'kubectl create clusterrolebinding nodecertd:create-csrs-for-bootstrapping --clusterrole=system:node-bootstrapper --group=system:bootstrappers'
-        : 'Run the API server with --authorization-mode=Node,RBAC, and see that the certificate has the organisation system:nodes',
+        ? 'Allow bootstrappers to create CSRs: kubectl create clusterrolebinding nodecertd:create-csrs-for-bootstrapping --clusterrole=system:node-bootstrapper --group=system:bootstrappers'
+        : 'Run the API server with --authorization-mode=Node,RBAC, and check that the client certificate has the organization system:nodes',
   };
 }

@@ -6,23 +6,23 @@ import type { DoctorFinding } from '../core/findings.ts';
 import type { ListedCsr } from '../kube/csr-list.ts';
 import { verdictOf } from '../kube/csr-object.ts';
 
-/** The requests of this node, whoever made them. */
+/** The CSRs for this node, created by the node itself or by a bootstrapper. */
 export interface RequestFacts {
   readonly csrs: readonly ListedCsr[];
-  /** The cluster has more requests than were read. */
+  /** The cluster has more CSRs than were read. */
   readonly truncated: boolean;
 }
 
-/** A request made by the node itself, or for its name by a bootstrapper. */
+/** Matches CSRs created by the node itself, and CSRs of bootstrappers with its name. */
 export function isOfNode(nodeName: string): (csr: ListedCsr) => boolean {
   const user = `system:node:${nodeName}`;
-  // With its length in DER (X.690 8.1.3) before it: `n1` must not be found in `n10`.
+  // The DER length (X.690 8.1.3) comes first, so that `n1` does not match `n10`.
   const length = user.length < 0x80 ? [user.length] : [0x81, user.length];
   const mark = Buffer.from([...length, ...Buffer.from(user)]);
   return ({ username, request }) => username === user || derOf(request).includes(mark);
 }
 
-/** Nobody else's malformed request may end the list. */
+/** A malformed CSR of another client must not abort the list. */
 function derOf(request: Uint8Array): Buffer {
   try {
     return Buffer.from(parsePem(request)[0]?.der ?? []);
@@ -31,20 +31,20 @@ function derOf(request: Uint8Array): Buffer {
   }
 }
 
-/** A controller needs seconds; what takes longer than this is stuck. */
-const patience = minute;
+/** Controllers act within seconds; a CSR that waits longer is stuck. */
+const stuckAfter = minute;
 
-/** Why a request is stuck: who would have to act, since when, and how to do it for them. */
+/** Why CSRs are stuck: for how long, who has to act, and the command. */
 export function requestFindings({ csrs, truncated }: RequestFacts, now: Instant): DoctorFinding[] {
   const findings = [...Map.groupBy(csrs, ({ signerName }) => signerName).values()].flatMap(
     (ofSigner) => signerFindings(ofSigner, now),
   );
   if (findings.length > 0) return findings;
-  const what = `no request of this node is stuck (${csrs.length} found${truncated ? '; the cluster has more than were read' : ''})`;
+  const what = `no CSR of this node is stuck (${csrs.length} found${truncated ? '; the cluster has more CSRs than were read' : ''})`;
   return [{ id: 'requests', severity: truncated ? 'info' : 'ok', what }];
 }
 
-/** The latest request counts; earlier ones of the same signer are what is left of earlier tries. */
+/** Only the latest CSR of a signer counts; earlier ones belong to earlier attempts. */
 function signerFindings(csrs: readonly ListedCsr[], now: Instant): DoctorFinding[] {
   const [latest, ...earlier] = [...csrs].sort((a, b) => b.createdAt - a.createdAt);
   if (latest === undefined) return [];
@@ -68,26 +68,26 @@ function pending(
   { now, waiting }: { readonly now: Instant; readonly waiting: number },
 ): DoctorFinding {
   const age = now - createdAt;
-  const others = waiting === 0 ? '' : `, and ${waiting} earlier of the same signer`;
+  const others = waiting === 0 ? '' : `, with ${waiting} earlier pending for the same signer`;
   return {
     id: 'request-pending',
-    severity: age < patience ? 'info' : 'warning',
+    severity: age < stuckAfter ? 'info' : 'warning',
     subject: name,
-    what: `request ${name} for ${signerName} waits for an approver since ${formatDuration(age)}${others}`,
+    what: `CSR ${name} for ${signerName} has been pending for ${formatDuration(age)}${others}`,
     why: whoApproves(signerName, username),
-    remedy: `kubectl certificate approve ${name}`,
+    remedy: `Approve it: kubectl certificate approve ${name}`,
   };
 }
 
 function whoApproves(signerName: string, username: string): string {
   if (signerName === kubeletServingSigner) {
-    return 'Nobody approves serving certificates by itself: it takes a person, or an approver that checks the addresses. After 24 hours the request is deleted';
+    return 'Kubernetes never approves serving certificates: a person or an approver that checks the addresses must. The cluster deletes the CSR after 24 hours';
   }
   if (signerName === kubeletClientSigner) {
     const subresource = username.startsWith('system:node:') ? 'selfnodeclient' : 'nodeclient';
-    return `kube-controller-manager approves it if ${username} may create certificatesigningrequests/${subresource}, and its controller certificatesigningrequest-approving-controller runs`;
+    return `kube-controller-manager approves it if ${username} may create certificatesigningrequests/${subresource} and the certificatesigningrequest-approving-controller is running`;
   }
-  return `Whoever runs the signer ${signerName} says who approves. After 24 hours the request is deleted`;
+  return `The operator of the signer ${signerName} decides who approves its CSRs. The cluster deletes the CSR after 24 hours`;
 }
 
 function unissued(
@@ -98,15 +98,15 @@ function unissued(
   const builtIn = signerName === kubeletClientSigner || signerName === kubeletServingSigner;
   return {
     id: 'request-unissued',
-    severity: age < patience ? 'info' : 'error',
+    severity: age < stuckAfter ? 'info' : 'error',
     subject: name,
-    what: `request ${name} for ${signerName} is approved since ${formatDuration(age)} and not issued`,
+    what: `CSR ${name} for ${signerName} was approved ${formatDuration(age)} ago and is not issued`,
     why: builtIn
-      ? 'The signing controller of kube-controller-manager does not act: it is down, lacks --cluster-signing-cert-file, or its CA has expired'
-      : `Whoever signs for ${signerName} does not act`,
+      ? 'The signing controller of kube-controller-manager is down, lacks --cluster-signing-cert-file, or has an expired CA'
+      : `The signer ${signerName} does not act`,
     remedy: builtIn
-      ? 'kubectl -n kube-system get pods -l component=kube-controller-manager; kubectl -n kube-system logs -l component=kube-controller-manager | grep certificate'
-      : `See that the signer of ${signerName} runs and has its key`,
+      ? 'Check kube-controller-manager: kubectl -n kube-system get pods -l component=kube-controller-manager; kubectl -n kube-system logs -l component=kube-controller-manager | grep certificate'
+      : `Check that the signer ${signerName} is running and has its key`,
   };
 }
 
@@ -118,16 +118,16 @@ function refused(
     readonly message: string;
   },
 ): DoctorFinding {
-  const told = [verdict.reason, verdict.message].filter((part) => part !== '').join(': ');
+  const reason = [verdict.reason, verdict.message].filter((part) => part !== '').join(': ');
   const denied = verdict.kind === 'denied';
   return {
     id: denied ? 'request-denied' : 'request-failed',
     severity: 'error',
     subject: name,
-    what: `request ${name} for ${signerName} ${denied ? 'was denied' : 'failed'}: ${told || 'no reason given'}`,
+    what: `CSR ${name} for ${signerName} ${denied ? 'was denied' : 'failed'}: ${reason || 'no reason given'}`,
     why: denied
-      ? 'The agent asks again in hours only, since whoever denied it would do so again'
-      : 'The signer refuses what is asked for, and would refuse it again',
-    remedy: `kubectl describe csr ${name}; then correct what it names and systemctl restart nodecertd to ask again at once`,
+      ? 'The agent waits for hours before it requests the certificate again, because the approver would deny it again'
+      : 'The signer rejects the request and would reject it again',
+    remedy: `Find the reason and fix it: kubectl describe csr ${name}; then request again at once: systemctl restart nodecertd`,
   };
 }

@@ -20,14 +20,14 @@ export interface DoctorOptions extends ServerOptions, CheckContext {
 
 export interface DoctorResult {
   readonly findings: readonly DoctorFinding[];
-  /** Whom the API server was asked as; absent without an answer. */
+  /** The API server, and the identity it assigned; absent without a response. */
   readonly server?: string;
   readonly username?: string;
 }
 
 /**
- * Looks at everything that can keep a node from its certificates, each within its own
- * time and whatever becomes of the others, and judges what was found. Changes nothing.
+ * Runs every check, each with its own timeout and independent of the others, and returns
+ * the findings. Changes nothing.
  */
 export async function runDoctor(options: DoctorOptions): Promise<DoctorResult> {
   const { config, clock } = options;
@@ -82,14 +82,14 @@ function serverFindings(
   if (connection.kind === 'failed') {
     return [
       ...openingFindings(connection.failure),
-      notAsked(`there is no credential to ask with: ${connection.failure.message}`),
+      notAsked(`there is no usable credential: ${connection.failure.message}`),
     ];
   }
   return [
     ...connectionFindings(connection.value, nodeName),
     ...evaluateIfDone('permissions', permissions, (facts) => permissionFindings(facts, nodeName)),
     ...evaluateIfDone('requests', requests, (facts) => requestFindings(facts, now)),
-    ...(permissions === undefined ? [notAsked('the API server gave no usable answer')] : []),
+    ...(permissions === undefined ? [notAsked('the API server gave no usable response')] : []),
   ];
 }
 
@@ -106,7 +106,7 @@ function notAsked(reason: string): DoctorFinding {
     id: 'not-checked',
     severity: 'info',
     subject: 'API server',
-    what: `permissions and requests were not looked at: ${reason}`,
+    what: `permissions and requests were not checked: ${reason}`,
   };
 }
 

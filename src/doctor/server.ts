@@ -21,27 +21,27 @@ export interface ServerOptions {
   readonly config: AgentConfig;
   readonly version: string;
   readonly api: ApiPort;
-  /** May read what nodes may not, such as the Secret of a bootstrap token. */
+  /** For objects that nodes may not read, such as the Secret of a bootstrap token. */
   readonly adminKubeconfig?: string | undefined;
 }
 
-/** What the API server says. */
+/** The results of the checks that ask the API server. */
 export interface ServerFacts {
-  /** Unknown when there is no credential to ask with. */
+  /** Failed if there is no usable credential. */
   readonly connection: CheckResult<ConnectionFacts>;
-  /** These two are absent when nobody answered. */
+  /** This and `requests` are absent if the API server did not respond. */
   readonly permissions?: CheckResult<PermissionFacts>;
   readonly requests?: CheckResult<RequestFacts>;
 }
 
-/** For a few small requests in a row. */
+/** Enough for a few small requests in a row. */
 const requestMs = 10 * second;
-/** An exec plugin may have to be run first; its own limit ends it earlier, and names it. */
+/** Includes the time limit of an exec plugin, which ends earlier with an error of its own. */
 const credentialMs = pluginTimeoutMs + requestMs;
-/** Thousands of requests in pages. */
+/** Enough for thousands of CSRs in pages. */
 const listMs = 30 * second;
 
-/** Asks as the agent would. A server that does not answer is waited for once, not at every question. */
+/** Asks with the agent's own credential. An API server that does not respond ends the checks after one timeout. */
 export async function askServer(
   options: ServerOptions,
   context: CheckContext,
@@ -102,7 +102,7 @@ async function connectionFacts(
   };
 }
 
-/** The bootstrap credential with what the cluster says of it: its bearer, and the Secret of a token. */
+/** Adds what the cluster knows about the bootstrap credential: its identity, and the Secret of its token. */
 export async function askAboutBootstrap(
   facts: BootstrapFacts,
   options: ServerOptions,
@@ -123,7 +123,7 @@ export async function askAboutBootstrap(
   const found = identity.kind === 'done' ? identity.value : identity.failure;
   const asked = { ...facts, ...(found !== 'unknown' && { identity: found }) };
   if (token?.kind !== 'bootstrap') return asked;
-  // Bootstrappers are refused nearly everywhere: only the way to ask is the same.
+  // Without --admin-kubeconfig the bootstrapper itself asks, which most clusters refuse.
   const reader = options.adminKubeconfig ?? path;
   const record = await runCheck(
     serverCheck('the bootstrap token', (signal) =>

@@ -17,7 +17,7 @@ import { doctorTable } from '../../src/cli/doctor-table.ts';
 import { Progress } from '../../src/cli/doctor-progress.ts';
 import { second } from '../../src/core/instant.ts';
 import { kubeconfigText } from '../kube/support/api-server.ts';
-import { doctor, examine, findingOf } from '../support/doctor.ts';
+import { doctor, doctorReport, findingOf } from '../support/doctor.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 
@@ -202,10 +202,10 @@ describe('nodecertd doctor', { timeout: 120_000 }, () => {
     await once(server, 'listening');
     context.after(() => server.close());
     const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const found = await examine(...within(directory), '--metrics-address', address);
+    const found = await doctorReport(...within(directory), '--metrics-address', address);
     assert.equal(found.code, 4);
     const { what } = findingOf(found, 'metrics-port-taken');
-    assert.match(what, new RegExp(`${address} is taken by a program other than nodecertd`));
+    assert.match(what, new RegExp(`${address} is in use by a program other than nodecertd`));
   });
 
   it('reports a named pipe in place of a file', async (context) => {
@@ -236,7 +236,7 @@ describe('nodecertd doctor', { timeout: 120_000 }, () => {
     const child = spawn(process.execPath, [main, 'doctor', ...within(directory)], {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
-    const whole = examine(...within(directory));
+    const whole = doctorReport(...within(directory));
     // Both processes are waiting for a response now.
     await second;
     child.kill('SIGINT');

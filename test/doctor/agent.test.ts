@@ -18,13 +18,17 @@ const idle: AgentFacts = {
 
 describe('agentFindings()', () => {
   const rows: readonly (readonly [string, Partial<AgentFacts>, readonly string[]])[] = [
-    ['nobody', {}, ['info agent']],
-    ['what is left of an agent', { ours: 7 }, ['info agent']],
-    ['our agent', { holder: 7, ours: 7, metricsPort: { kind: 'ours' } }, ['ok agent']],
-    ['an agent that has yet to write its state', { holder: 7 }, ['ok agent']],
+    ['no agent', {}, ['info agent']],
+    ['the state of a stopped agent', { ours: 7 }, ['info agent']],
+    [
+      'the agent of this configuration',
+      { holder: 7, ours: 7, metricsPort: { kind: 'ours' } },
+      ['ok agent'],
+    ],
+    ['an agent that has not written its state yet', { holder: 7 }, ['ok agent']],
     ['another agent', { holder: 8, ours: 7 }, ['warning second-agent']],
     [
-      'a stranger on the port',
+      'another program on the port',
       { metricsPort: { kind: 'taken', by: 'nginx' } },
       ['info agent', 'error metrics-port-taken'],
     ],
@@ -35,14 +39,14 @@ describe('agentFindings()', () => {
     });
   }
 
-  it('gives the command that shows who has the port', () => {
+  it('gives the command that shows the program on the port', () => {
     const metricsPort = { kind: 'taken', by: 'nginx' } as const;
     assert.match(textOf(agentFindings({ ...idle, metricsPort })), /ss -ltnp 'sport = :9471'/);
   });
 });
 
 describe('lockHolder()', () => {
-  it('is the process that holds the lock, and nobody once it is gone', async (context) => {
+  it('is the process that holds the lock, or undefined after it', async (context) => {
     const config = agentConfig(await temporaryDirectory(context));
     assert.equal(await lockHolder(config), undefined);
     {
@@ -50,11 +54,11 @@ describe('lockHolder()', () => {
       assert.ok(lock.locked, 'flock is installed');
       assert.equal(await lockHolder(config), process.pid);
     }
-    // The file stays, with the number in it.
+    // The file stays, with the pid in it.
     assert.equal(await lockHolder(config), undefined);
   });
 
-  it('takes no number for a process that does not have the file open', async (context) => {
+  it('ignores a pid whose process does not have the file open', async (context) => {
     const config = agentConfig(await temporaryDirectory(context));
     await mkdir(config.certificateDirectory);
     for (const content of ['1\n', 'nonsense', '']) {

@@ -24,17 +24,17 @@ const { token: _, ...noToken } = loaded;
 const unauthorized = { code: 'API_UNAUTHORIZED', message: '401' } as const;
 
 describe('bootstrapFindings()', () => {
-  /** What is found when everything hangs on it, and what while the node has a certificate. */
+  /** The finding if the node needs the credential, and the finding if it has a certificate. */
   const rows: readonly (readonly [string, Partial<BootstrapFacts>, string, string?])[] = [
     ['an accepted token', {}, 'ok bootstrap-credential', 'ok bootstrap-credential'],
     [
-      'a token nobody was asked about',
+      'a token that could not be checked',
       { identity: { code: 'API_UNREACHABLE', message: 'gone' } },
       'info bootstrap-credential',
       'info bootstrap-credential',
     ],
     [
-      'no file',
+      'a missing file',
       { kubeconfig: { kind: 'missing', path } },
       'error bootstrap-missing',
       'info bootstrap-missing',
@@ -51,7 +51,7 @@ describe('bootstrapFindings()', () => {
       'error bootstrap-invalid',
       'info bootstrap-invalid',
     ],
-    ['no Secret', { record: 'absent' }, 'error bootstrap-expired', 'info bootstrap-expired'],
+    ['a missing Secret', { record: 'absent' }, 'error bootstrap-expired', 'info bootstrap-expired'],
     [
       'an expired Secret',
       { record: { forAuthentication: true, expiration: now } },
@@ -71,7 +71,7 @@ describe('bootstrapFindings()', () => {
       'info bootstrap-refused',
     ],
     [
-      'a Secret without an end',
+      'a Secret without an expiry',
       { record: { forAuthentication: true } },
       'ok bootstrap-credential',
       'ok bootstrap-credential',
@@ -89,19 +89,19 @@ describe('bootstrapFindings()', () => {
       'info plugin-failed',
     ],
     [
-      'a JWT past its exp',
+      'an expired JWT',
       { kubeconfig: { ...noToken, token: { kind: 'other', expiry: now - 1 } }, record: 'unknown' },
       'error bootstrap-expired',
       'info bootstrap-expired',
     ],
     [
-      'a certificate past its end',
+      'an expired certificate',
       { kubeconfig: { ...noToken, certificateExpiry: now - 1 }, record: 'unknown' },
       'error bootstrap-expired',
       'info bootstrap-expired',
     ],
     [
-      'a certificate with time left',
+      'a valid certificate',
       { kubeconfig: { ...noToken, certificateExpiry: now + day }, record: 'unknown' },
       'ok bootstrap-credential',
       'ok bootstrap-credential',
@@ -119,7 +119,7 @@ describe('bootstrapFindings()', () => {
       'ok bootstrap-credential',
     ],
     [
-      'a token for all to read',
+      'a token that other users can read',
       { kubeconfig: { ...loaded, mode: 0o644 } },
       'warning kubeconfig-permissions',
       'warning kubeconfig-permissions',
@@ -127,23 +127,23 @@ describe('bootstrapFindings()', () => {
   ];
   for (const [name, changes, needed, spare] of rows) {
     const facts = { ...healthy, ...changes };
-    it(`finds ${needed} for ${name} when the node has nothing else`, () => {
+    it(`finds ${needed} for ${name} without a certificate`, () => {
       const findings = bootstrapFindings(facts, { now, nodeName: 'n1', needed: true });
       assert.deepEqual(summaryOf(findings), [needed]);
     });
-    it(`finds ${spare} for ${name} when it has a certificate`, () => {
+    it(`finds ${spare} for ${name} with a certificate`, () => {
       const findings = bootstrapFindings(facts, { now, nodeName: 'n1', needed: false });
       assert.deepEqual(summaryOf(findings), [spare]);
     });
   }
 
-  it('says what is not known, and until when what is', () => {
+  it('shows the expiry, or that it is unknown', () => {
     const context = { now, nodeName: 'n1', needed: true };
-    assert.match(textOf(bootstrapFindings(healthy, context)), /until when is not known/);
+    assert.match(textOf(bootstrapFindings(healthy, context)), /its expiry is unknown/);
     const record = { forAuthentication: true, expiration: now + day };
     assert.match(
       textOf(bootstrapFindings({ ...healthy, record }, context)),
-      /until 2026-01-16T00:00:00Z/,
+      /expires at 2026-01-16T00:00:00Z/,
     );
   });
 });

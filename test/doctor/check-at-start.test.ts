@@ -20,7 +20,7 @@ async function unusable(): ReturnType<ApiPort['open']> {
 }
 
 describe('checkNodeAtStart()', () => {
-  it('reads the files when there is nobody to ask', async (context) => {
+  it('checks the files without an API server', async (context) => {
     const config = agentConfig(await temporaryDirectory(context), [clientSpec]);
     await mkdir(config.certificateDirectory);
     await writeFile(config.kubelet.configFile, 'rotateCertificates: true');
@@ -29,7 +29,7 @@ describe('checkNodeAtStart()', () => {
     assert.ok(findings.every(({ severity }) => severity !== 'ok'));
   });
 
-  it('asks one question, and only as a node', async (context) => {
+  it('sends one request, and only as a node', async (context) => {
     await using sandbox = await startSandbox({ clock: systemClock });
     await using client = await clientFor(sandbox.bootstrapKubeconfig());
     const directory = await temporaryDirectory(context);
@@ -42,7 +42,7 @@ describe('checkNodeAtStart()', () => {
     sandbox.setApprovals(everyApproval);
     assert.ok(!(await ask('bootstrap')).includes('warning approval-not-permitted'));
     assert.deepEqual(sandbox.audit(), []);
-    // A bootstrapper may not renew: to the question of a node the answer is no.
+    // The bootstrapper's credential may not renew, so the answer for a node is no.
     assert.ok((await ask('kubeconfig')).includes('warning approval-not-permitted'));
     assert.deepEqual(
       sandbox.audit().map(({ verb, resource }) => `${verb} ${resource}`),

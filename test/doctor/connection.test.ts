@@ -24,19 +24,27 @@ describe('connectionFindings()', () => {
   const person = { username: 'jane', groups: [] };
   const bearer = { username: 'system:bootstrap:abcdef', groups: ['system:bootstrappers'] };
   const rows: readonly (readonly [string, Partial<ConnectionFacts>, readonly string[]])[] = [
-    ['a server that knows the node', {}, ['ok api-server']],
-    ['an old server', { identity: { kind: 'done', value: 'unknown' } }, ['ok api-server']],
+    ['an API server that accepts the node', {}, ['ok api-server']],
+    ['an old API server', { identity: { kind: 'done', value: 'unknown' } }, ['ok api-server']],
     [
       'a bootstrapper',
       { source: 'bootstrap', identity: { kind: 'done', value: bearer } },
       ['ok api-server'],
     ],
-    ['nobody there', { identity: failed('API_UNREACHABLE') }, ['error api-unreachable']],
-    ['silence', { identity: failed('API_TIMEOUT') }, ['error api-unreachable']],
-    ['another CA', { identity: failed('API_UNTRUSTED') }, ['error api-untrusted']],
-    ['a refusal', { identity: failed('API_UNAUTHORIZED') }, ['error api-identity-refused']],
+    ['an unreachable server', { identity: failed('API_UNREACHABLE') }, ['error api-unreachable']],
     [
-      'a refusal of the token, which is told with the token',
+      'a server that does not respond',
+      { identity: failed('API_TIMEOUT') },
+      ['error api-unreachable'],
+    ],
+    ['an untrusted server', { identity: failed('API_UNTRUSTED') }, ['error api-untrusted']],
+    [
+      'a refused certificate',
+      { identity: failed('API_UNAUTHORIZED') },
+      ['error api-identity-refused'],
+    ],
+    [
+      'a refused token, which has its own finding',
       { source: 'bootstrap', identity: failed('API_UNAUTHORIZED') },
       [],
     ],
@@ -50,9 +58,13 @@ describe('connectionFindings()', () => {
       { identity: failed('API_ANONYMOUS') },
       ['error api-identity-refused'],
     ],
-    ['a fault', { identity: failed('API_SERVER_ERROR') }, ['error api-troubled']],
+    ['a server error', { identity: failed('API_SERVER_ERROR') }, ['error api-troubled']],
     ['another node', { identity: { kind: 'done', value: other } }, ['error node-name-mismatch']],
-    ['a person', { identity: { kind: 'done', value: person } }, ['warning node-name-mismatch']],
+    [
+      'a person’s credential',
+      { identity: { kind: 'done', value: person } },
+      ['warning node-name-mismatch'],
+    ],
     ['a clock a little off', { skewMs: -20 * second }, ['ok api-server']],
     ['a clock behind', { skewMs: -minute }, ['warning clock-skew']],
     ['a clock far behind', { skewMs: -6 * minute }, ['error clock-skew']],
@@ -69,18 +81,18 @@ describe('connectionFindings()', () => {
     });
   }
 
-  it('says how far the clock is off, and where to', () => {
+  it('shows the size and direction of the clock skew', () => {
     const behind = textOf(connectionFindings({ ...healthy, skewMs: -hour }, 'n1'));
-    assert.match(behind, /is 1h behind that of the API server/);
+    assert.match(behind, /is 1h behind the clock of the API server/);
     const ahead = textOf(connectionFindings({ ...healthy, skewMs: hour }, 'n1'));
-    assert.match(ahead, /is 1h ahead of that of the API server/);
+    assert.match(ahead, /is 1h ahead of the clock of the API server/);
   });
 
   it('names the proxy on the way to the server', () => {
     const facts = { ...healthy, proxy: 'proxy:3128 (HTTPS_PROXY)' };
     assert.match(
       textOf(connectionFindings(facts, 'n1')),
-      /10\.0\.0\.1:6443 through proxy proxy:3128 \(HTTPS_PROXY\) takes this node for/,
+      /10\.0\.0\.1:6443 through proxy proxy:3128 \(HTTPS_PROXY\) accepts this node as/,
     );
   });
 });

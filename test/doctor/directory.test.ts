@@ -26,28 +26,40 @@ const volatile = { code: 'STORE_VOLATILE', message: 'it is on a tmpfs', remedy: 
 describe('directoryFindings()', () => {
   const rows: readonly (readonly [string, Partial<DirectoryFacts>, readonly string[]])[] = [
     ['a directory on a disk', {}, ['ok certificate-directory']],
-    ['one that will be made', { kind: 'missing', mode: 0 }, ['info certificate-directory']],
+    [
+      'a directory that does not exist yet',
+      { kind: 'missing', mode: 0 },
+      ['info certificate-directory'],
+    ],
     ['a file in its place', { kind: 'other' }, ['error certificate-directory-invalid']],
     ['a tmpfs', { volatile }, ['error certificate-directory-volatile']],
     [
-      'an accepted one',
+      'an accepted tmpfs',
       { volatile, acceptVolatile: true },
       ['info certificate-directory-volatile'],
     ],
-    ['rights of a group', { mode: 0o775 }, ['warning certificate-directory-permissions']],
-    ['somebody else’s', { mode: 0o775, owner: 7 }, ['error certificate-directory-permissions']],
-    ['everybody’s', { mode: 0o1777 }, ['error certificate-directory-permissions']],
-    ['a mount for reading', { writing: 'read-only' }, ['error certificate-directory-unwritable']],
-    ['a refusal to root', { writing: 'denied' }, ['error certificate-directory-unwritable']],
+    ['a group-writable directory', { mode: 0o775 }, ['warning certificate-directory-permissions']],
     [
-      'a refusal to a visitor',
+      'a directory of another user',
+      { mode: 0o775, owner: 7 },
+      ['error certificate-directory-permissions'],
+    ],
+    ['a world-writable directory', { mode: 0o1777 }, ['error certificate-directory-permissions']],
+    ['a read-only mount', { writing: 'read-only' }, ['error certificate-directory-unwritable']],
+    [
+      'denied write access for root',
+      { writing: 'denied' },
+      ['error certificate-directory-unwritable'],
+    ],
+    [
+      'denied write access for another user',
       { writing: 'denied', user: 1000 },
       ['info certificate-directory-unwritable'],
     ],
     ['a full disk', { freeBytes: 4096 }, ['error certificate-directory-full']],
-    ['no inode left', { freeInodes: 0 }, ['error certificate-directory-full']],
+    ['a file system without free inodes', { freeInodes: 0 }, ['error certificate-directory-full']],
     [
-      'two at once',
+      'two problems at once',
       { volatile, freeBytes: 0 },
       ['error certificate-directory-volatile', 'error certificate-directory-full'],
     ],
@@ -60,7 +72,7 @@ describe('directoryFindings()', () => {
 });
 
 describe('inspectDirectory()', () => {
-  it('sees what is there, and where the missing one will be', async (context) => {
+  it('inspects an existing directory and the place of a missing one', async (context) => {
     const directory = await temporaryDirectory(context);
     const config = agentConfig(directory);
     const missing = await inspectDirectory(config);
@@ -72,13 +84,13 @@ describe('inspectDirectory()', () => {
     assert.deepEqual([kind, mode, writing], ['directory', 0o775, 'possible']);
   });
 
-  it('takes a file for no directory', async (context) => {
+  it('recognizes a file', async (context) => {
     const config = agentConfig(await temporaryDirectory(context));
     await writeFile(config.certificateDirectory, '');
     assert.equal((await inspectDirectory(config)).kind, 'other');
   });
 
-  it('sees a tmpfs, how little is left, and a mount for reading', async (context) => {
+  it('recognizes a tmpfs, low space, and a read-only mount', async (context) => {
     const mounted = await tmpfsDirectory(context);
     if (mounted === undefined) return;
     const config = { ...agentConfig('/nowhere'), certificateDirectory: join(mounted, 'pki') };

@@ -20,27 +20,27 @@ const healthy: HookFacts = { file: '/etc/nodecertd/config.yaml', programs: [prog
 
 describe('hookFindings()', () => {
   const rows: readonly (readonly [string, Partial<HookFacts>, readonly string[]])[] = [
-    ['hooks that only root may change', {}, ['ok hooks']],
-    ['no hooks at all', { programs: [] }, []],
-    ['a configuration without hooks that others may change', { programs: [], exposure }, []],
-    ['a configuration that others may change', { exposure }, ['error hooks-refused']],
+    ['hooks that only root can change', {}, ['ok hooks']],
+    ['no hooks', { programs: [] }, []],
+    ['a writable configuration without hooks', { programs: [], exposure }, []],
+    ['a configuration that others can change', { exposure }, ['error hooks-refused']],
     [
-      'a program that others may change',
+      'a program that others can change',
       { programs: [program, { ...program, exposure }] },
       ['error hook-refused'],
     ],
     [
-      'one that is not there',
+      'a missing program',
       { programs: [{ ...program, state: 'missing' }] },
       ['warning hook-missing'],
     ],
     [
-      'one that may not be executed',
+      'a program that is not executable',
       { programs: [{ ...program, state: 'not-executable' }] },
       ['warning hook-missing'],
     ],
     [
-      'several at once',
+      'several problems at once',
       {
         exposure,
         programs: [
@@ -58,9 +58,9 @@ describe('hookFindings()', () => {
     });
   }
 
-  it('names who else may, what comes of it, and the command', () => {
+  it('shows the exposure, the reason, and the command', () => {
     const [finding] = hookFindings({ ...healthy, exposure });
-    assert.match(finding?.what ?? '', /^the agent runs no hooks: \/etc\/x has mode 0777$/);
+    assert.match(finding?.what ?? '', /^hooks are disabled: \/etc\/x has mode 0777$/);
     assert.ok(finding?.why);
     assert.equal(finding?.remedy, 'chmod go-w /etc/x, then: systemctl restart nodecertd');
   });
@@ -70,7 +70,7 @@ describe('inspectHooks()', () => {
   const limits = { timeoutMs: 1_000, retries: 0 };
   const hook = (action: HookAction): HookSpec => ({ ...action, ...limits });
 
-  it('looks at the configuration and at each program, systemctl among them', async (t) => {
+  it('inspects the configuration and each program, also systemctl', async (t) => {
     const directory = await temporaryDirectory(t);
     const at = (file: string): string => join(directory, file);
     for (const [file, mode] of [
@@ -106,7 +106,7 @@ describe('inspectHooks()', () => {
     assert.match((await inspectHooks(config)).exposure?.what ?? '', /config\.yaml has mode 0666/);
   });
 
-  it('finds no hooks where none are configured', async () => {
+  it('finds nothing without configured hooks', async () => {
     assert.deepEqual(textOf(hookFindings(await inspectHooks(agentConfig('/nowhere')))), '');
   });
 });

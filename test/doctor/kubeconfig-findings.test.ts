@@ -51,11 +51,16 @@ describe('kubeconfigFindings()', () => {
     Partial<KubeconfigContext>,
     readonly string[],
   ])[] = [
-    ['one that names the link', healthy, {}, ['ok kubeconfig']],
-    ['none yet', { kind: 'missing', path }, {}, ['info kubeconfig-missing']],
-    ['none ever', { kind: 'missing', path }, { hasBootstrap: false }, ['error kubeconfig-missing']],
+    ['a kubeconfig that names the link', healthy, {}, ['ok kubeconfig']],
+    ['a missing file', { kind: 'missing', path }, {}, ['info kubeconfig-missing']],
     [
-      'a broken one',
+      'a missing file without bootstrap',
+      { kind: 'missing', path },
+      { hasBootstrap: false },
+      ['error kubeconfig-missing'],
+    ],
+    [
+      'an invalid kubeconfig',
       { kind: 'invalid', path, failure: { code: 'KUBECONFIG_INVALID', message: 'x', remedy: 'y' } },
       {},
       ['error kubeconfig-invalid'],
@@ -79,15 +84,20 @@ describe('kubeconfigFindings()', () => {
       {},
       ['warning kubeconfig-stale'],
     ],
-    ['one with no pair to follow', embedded, { pairLink: undefined }, ['ok kubeconfig']],
     [
-      'an embedded one that expired',
+      'a kubeconfig without a managed certificate',
+      embedded,
+      { pairLink: undefined },
+      ['ok kubeconfig'],
+    ],
+    [
+      'an expired embedded certificate',
       { ...embedded, certificateExpiry: now },
       {},
       ['warning kubeconfig-stale', 'error kubeconfig-expired'],
     ],
     [
-      'an expired one that a bootstrap would have to overwrite',
+      'an expired certificate in a file that is not replaceable',
       {
         ...embedded,
         certificateExpiry: now,
@@ -97,27 +107,27 @@ describe('kubeconfigFindings()', () => {
       ['warning kubeconfig-stale', 'error kubeconfig-expired', 'error kubeconfig-invalid'],
     ],
     [
-      'an expired pair behind the link',
+      'an expired certificate behind the link',
       { ...healthy, certificateExpiry: now },
       {},
       ['ok kubeconfig'],
     ],
-    ['a reference for all to read', { ...healthy, mode: 0o644 }, {}, ['ok kubeconfig']],
+    ['a readable kubeconfig without secrets', { ...healthy, mode: 0o644 }, {}, ['ok kubeconfig']],
     [
-      'a key for all to read',
+      'a key that other users can read',
       { ...embedded, mode: 0o644 },
       { pairLink: undefined },
       ['warning kubeconfig-permissions'],
     ],
     ['no verification', { ...healthy, insecure: true }, {}, ['warning kubeconfig-insecure']],
     [
-      'a CA near its end',
+      'a CA near its expiry',
       { ...healthy, authority: { notBefore: now - 9 * year, notAfter: now + year } },
       {},
       ['warning cluster-ca-expiring'],
     ],
     [
-      'a CA past its end',
+      'an expired CA',
       { ...healthy, authority: { notBefore: now - 10 * year, notAfter: now } },
       {},
       ['error cluster-ca-expired'],
@@ -129,8 +139,11 @@ describe('kubeconfigFindings()', () => {
     });
   }
 
-  it('gives the command that makes the kubeconfig follow the pair', () => {
-    assert.match(textOf(kubeconfigFindings(embedded, context)), /^nodecertd adopt, which shows/m);
+  it('gives the command that points the kubeconfig at the link', () => {
+    assert.match(
+      textOf(kubeconfigFindings(embedded, context)),
+      /^Show the required changes with: nodecertd adopt;/m,
+    );
     const { certificateFile: _, keyFile: __, ...withToken } = { ...user, holdsSecret: true };
     assert.match(
       textOf(kubeconfigFindings({ ...healthy, followsPair: false, user: withToken }, context)),
@@ -138,13 +151,13 @@ describe('kubeconfigFindings()', () => {
     );
   });
 
-  it('kubeconfigFindings() does not blame the kubelet for what nodecertd does not support', () => {
+  it('does not blame the kubelet for what nodecertd does not support', () => {
     const failure = { code: 'KUBECONFIG_UNSUPPORTED', message: 'x' } as const;
     const findings = kubeconfigFindings({ kind: 'invalid', path, failure }, context);
     assert.match(textOf(findings), /nodecertd cannot use it; the kubelet may be able to/);
   });
 
-  it('kubeconfigFindings() names the plugin and both ways out', () => {
+  it('names the plugin and both ways out', () => {
     const shown = textOf(kubeconfigFindings(withPlugin, context));
     assert.match(shown, /kubelet\.conf uses the exec plugin aws instead of \/pki/);
     assert.match(

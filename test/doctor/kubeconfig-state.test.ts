@@ -56,7 +56,7 @@ function follows(state: KubeconfigState): boolean {
 }
 
 describe('inspectKubeconfig()', () => {
-  it('sees whether a kubeconfig follows the link, by whatever way', async (context) => {
+  it('recognizes every path that passes through the link', async (context) => {
     const { link, dated, pair, at, look } = await place(context);
     assert.equal(follows(await look(both(link))), true);
     assert.equal(follows(await look(both('pki/kubelet-client-current.pem'))), true);
@@ -77,7 +77,7 @@ describe('inspectKubeconfig()', () => {
     assert.equal(follows(await look({ token: 'abc' })), false);
   });
 
-  it('tells mode, expiry and tokens', async (context) => {
+  it('reads mode, expiry, and tokens', async (context) => {
     const { link, at, look } = await place(context);
     const named = await look(both(link));
     assert.ok(named.kind === 'loaded');
@@ -97,7 +97,7 @@ describe('inspectKubeconfig()', () => {
     assert.doesNotMatch(JSON.stringify([named, bearer, projected]), /0123456789abcdef|PRIVATE/);
   });
 
-  it('takes missing, broken and half files for what they are', async (context) => {
+  it('recognizes missing, invalid, and incomplete files', async (context) => {
     const { link, dated, at, look } = await place(context);
     const missing = await inspectKubeconfig(at('none.conf'), link);
     assert.deepEqual(missing, { kind: 'missing', path: at('none.conf') });
@@ -105,7 +105,7 @@ describe('inspectKubeconfig()', () => {
     assert.equal((await inspectKubeconfig(at('broken.conf'), link)).kind, 'invalid');
     const noToken = await look({ tokenFile: 'nowhere' });
     assert.ok(noToken.kind === 'invalid');
-    assert.match(noToken.failure.message, /token file .*nowhere cannot be read/);
+    assert.match(noToken.failure.message, /cannot read the token file .*nowhere/);
     await rename(dated, `${dated}.away`);
     const dangling = await look(both(link));
     assert.ok(dangling.kind === 'invalid');

@@ -28,7 +28,7 @@ describe('kubeletFindings()', () => {
     readonly CertificateSpec[],
     readonly string[],
   ])[] = [
-    ['no file', { found: false }, both, ['info kubelet-config']],
+    ['a missing file', { found: false }, both, ['info kubelet-config']],
     [
       'a kubelet that rotates nothing',
       { ...ours, rotateCertificates: off },
@@ -36,18 +36,28 @@ describe('kubeletFindings()', () => {
       ['ok kubelet-config'],
     ],
     ['rotateCertificates', { ...ours, rotateCertificates: on }, both, ['warning second-rotator']],
-    ['a client that is not ours', { rotateCertificates: on }, [], ['ok kubelet-config']],
-    ['serverTLSBootstrap', { serverTLSBootstrap: on }, both, ['warning second-rotator']],
-    ['serving that is not ours', { serverTLSBootstrap: on }, [clientSpec], ['ok kubelet-config']],
     [
-      'both at once',
+      'a client certificate that is not managed',
+      { rotateCertificates: on },
+      [],
+      ['ok kubelet-config'],
+    ],
+    ['serverTLSBootstrap', { serverTLSBootstrap: on }, both, ['warning second-rotator']],
+    [
+      'a serving certificate that is not managed',
+      { serverTLSBootstrap: on },
+      [clientSpec],
+      ['ok kubelet-config'],
+    ],
+    [
+      'both keys at once',
       { rotateCertificates: on, serverTLSBootstrap: on },
       both,
       ['warning second-rotator', 'warning second-rotator'],
     ],
-    ['a self-signed pair', {}, both, ['warning kubelet-serves-other-pair']],
+    ['a self-signed certificate', {}, both, ['warning kubelet-serves-other-pair']],
     [
-      'another pair',
+      'another certificate',
       { ...ours, tlsCertFile: { value: '/x.crt', file } },
       both,
       ['warning kubelet-serves-other-pair'],
@@ -65,15 +75,15 @@ describe('kubeletFindings()', () => {
     });
   }
 
-  it('warns of what the agent keeps, not of what it only watches', () => {
+  it('warns only about certificates that the agent rotates', () => {
     const facts = { file, found: true, rotateCertificates: on, serverTLSBootstrap: on };
     const observed = new Set([clientSpec.name]);
     const found = kubeletFindings(facts, { certificates: both, observed, linkOf: () => link });
     assert.deepEqual(summaryOf(found), ['info kubelet-rotates', 'warning second-rotator']);
-    assert.match(textOf(found.slice(0, 1)), /only watches it: rotateCertificates is true in/);
+    assert.match(textOf(found.slice(0, 1)), /only observes it: rotateCertificates is true in/);
   });
 
-  it('names the file that has the last word', () => {
+  it('names the file whose value applies', () => {
     const facts = { file, found: true, rotateCertificates: on, ...ours };
     const found = textOf(
       kubeletFindings(facts, { certificates: both, observed: new Set(), linkOf: () => link }),
@@ -81,13 +91,13 @@ describe('kubeletFindings()', () => {
     assert.match(found, /rotateCertificates is true in \/etc\/kubelet\.d\/10\.conf/);
     assert.match(
       found,
-      /^nodecertd adopt, which shows .* nodecertd adopt --yes --restart changes it$/m,
+      /^Show .*: nodecertd adopt; make them with: nodecertd adopt --yes --restart$/m,
     );
   });
 });
 
 describe('unreadKubeletFindings()', () => {
-  it('tells a broken configuration from one that could not be read', () => {
+  it('tells an invalid configuration from an unreadable one', () => {
     const remedy = 'correct it';
     const broken = { code: 'CONFIG_INVALID', message: 'broken', remedy } as const;
     assert.deepEqual(summaryOf(unreadKubeletFindings(broken)), ['warning kubelet-config-invalid']);

@@ -36,20 +36,20 @@ const denied = { code: 'STORE_PERMISSIONS', message: 'EACCES' } as const;
 
 describe('pairFindings()', () => {
   const rows: readonly (readonly [string, PairState, readonly string[]])[] = [
-    ['a whole pair', healthy, ['ok pair']],
-    ['none yet', { spec, link: '/x', kind: 'missing' }, ['info pair-missing']],
-    ['a link that leads nowhere', gone, ['error pair-dangling']],
+    ['a valid certificate', healthy, ['ok pair']],
+    ['a missing link', { spec, link: '/x', kind: 'missing' }, ['info pair-missing']],
+    ['a dangling link', gone, ['error pair-dangling']],
     ['a file instead of a link', { ...healthy, kind: 'file' }, ['warning pair-plain-file']],
-    ['a torn file', { ...gone, failure: malformed }, ['error pair-damaged']],
-    ['a file for others’ eyes only', { ...gone, failure: denied }, ['warning pair-unreadable']],
-    ['a key for all to read', { ...healthy, mode: 0o644 }, ['warning pair-permissions']],
+    ['a truncated file', { ...gone, failure: malformed }, ['error pair-damaged']],
+    ['an unreadable file', { ...gone, failure: denied }, ['warning pair-unreadable']],
+    ['a key that other users can read', { ...healthy, mode: 0o644 }, ['warning pair-permissions']],
     [
-      'an expired pair',
+      'an expired certificate',
       { ...healthy, pair: { ...pair, notAfter: now - 1 } },
       ['error pair-expired'],
     ],
     [
-      'an overdue pair',
+      'an overdue rotation',
       {
         ...healthy,
         pair: { ...pair, notBefore: now - 30 * day, storedAt: now - 30 * day, notAfter: now + day },
@@ -57,22 +57,22 @@ describe('pairFindings()', () => {
       ['warning pair-expiring'],
     ],
     [
-      'a pair of the future',
+      'a certificate that is not valid yet',
       { ...healthy, pair: { ...pair, notBefore: now + day } },
       ['error pair-not-yet-valid'],
     ],
     [
-      'a stand-in',
+      'a temporary self-signed certificate',
       { ...healthy, spec: servingSpec, pair: { ...pair, selfSigned: true } },
       ['info pair-self-signed'],
     ],
     [
-      'the client pair of another node',
+      'the client certificate of another node',
       { ...healthy, pair: { ...pair, subject: nodeSubject('other') } },
       ['error node-name-mismatch'],
     ],
     [
-      'the serving pair of another node',
+      'the serving certificate of another node',
       { ...healthy, spec: servingSpec, pair: { ...pair, subject: nodeSubject('other') } },
       ['warning node-name-mismatch'],
     ],
@@ -85,7 +85,7 @@ describe('pairFindings()', () => {
     });
   }
 
-  it('gives the kubelet until the end of its range', () => {
+  it('gives the kubelet until the latest of its deadlines', () => {
     assert.deepEqual(findingsOf(0.9, []), ['warning pair-expiring']);
     assert.deepEqual(findingsOf(0.9, [spec.name]), ['ok pair']);
     assert.deepEqual(findingsOf(0.95, [spec.name]), ['warning pair-expiring']);
@@ -94,13 +94,16 @@ describe('pairFindings()', () => {
   it('names the node that the certificate is for', () => {
     const other = { ...healthy, pair: { ...pair, subject: nodeSubject('other') } };
     const found = textOf(pairFindings([other], { nodeName: 'worker-1', observed: new Set(), now }));
-    assert.match(found, /is for system:node:other, the configuration says system:node:worker-1/);
+    assert.match(
+      found,
+      /is for system:node:other, but the configuration says system:node:worker-1/,
+    );
     assert.match(found, /--hostname-override\) to other/);
   });
 });
 
 describe('usableClientPair()', () => {
-  it('takes what is valid now, and the client certificate alone', () => {
+  it('returns only a client certificate that is valid now', () => {
     assert.equal(usableClientPair([healthy], now), pair);
     assert.equal(usableClientPair([healthy], pair.notAfter), undefined);
     assert.equal(usableClientPair([healthy], pair.notBefore - minute), undefined);
@@ -109,7 +112,7 @@ describe('usableClientPair()', () => {
 });
 
 describe('inspectPairs()', () => {
-  it('tells a pair, a dangling link, a torn file and a plain file apart', async (context) => {
+  it('tells a link, a dangling link, a bad file, and a plain file apart', async (context) => {
     const directory = await temporaryDirectory(context);
     const names = ['whole', 'dangling', 'torn', 'plain', 'missing'];
     const config = {
@@ -142,7 +145,7 @@ describe('inspectPairs()', () => {
   });
 });
 
-/** Of a pair that has lived so much of its day. */
+/** The findings for a certificate of one day after this share of its lifetime. */
 function findingsOf(lived: number, observed: readonly string[]): string[] {
   const notBefore = now - lived * day;
   const old = { ...pair, notBefore, storedAt: notBefore, notAfter: notBefore + day };

@@ -39,14 +39,14 @@ describe('neededPermissions()', () => {
       [...always, `create ${csrs}/selfnodeclient`],
     ],
     [
-      'a node whose client certificate is not kept here',
+      'a node without a managed client certificate',
       { ...config, certificates: [servingSpec] },
       'kubeconfig',
       [...always, 'get nodes/n1', 'watch nodes/n1'],
     ],
   ] as const;
   for (const [name, config, source, expected] of rows) {
-    it(`asks for ${name} what it needs and no more`, () => {
+    it(`are minimal for ${name}`, () => {
       assert.deepEqual(neededPermissions(config, source).map(shown), expected);
     });
   }
@@ -54,7 +54,7 @@ describe('neededPermissions()', () => {
 
 describe('permissionFindings()', () => {
   const config = { ...agentConfig('/x'), nodeName: 'n1', certificates: [clientSpec, servingSpec] };
-  const judge = (
+  const findingsFor = (
     source: 'kubeconfig' | 'bootstrap',
     denied: string,
   ): ReturnType<typeof permissionFindings> => {
@@ -93,8 +93,8 @@ describe('permissionFindings()', () => {
     ],
   ] as const;
   for (const [source, denied, expected, remedy] of rows) {
-    it(`finds ${expected} when a ${source} may not ${denied}`, () => {
-      const findings = judge(source, denied);
+    it(`finds ${expected} if ${source} may not ${denied}`, () => {
+      const findings = findingsFor(source, denied);
       assert.deepEqual(summaryOf(findings), [expected]);
       assert.match(textOf(findings), remedy);
     });

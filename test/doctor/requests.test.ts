@@ -23,59 +23,59 @@ const issued = { ...condition('Approved'), certificate: new Uint8Array([1]) };
 
 describe('requestFindings()', () => {
   const rows: readonly (readonly [string, readonly ListedCsr[], readonly string[], RegExp?])[] = [
-    ['none', [], ['ok requests']],
-    ['an issued one', [{ ...serving, status: issued }], ['ok requests']],
+    ['no CSRs', [], ['ok requests']],
+    ['an issued CSR', [{ ...serving, status: issued }], ['ok requests']],
     [
-      'a pending serving one',
+      'a pending serving CSR',
       [serving],
       ['warning request-pending'],
-      /waits for an approver since 1h[^]*Nobody approves serving certificates by itself[^]*kubectl certificate approve node-csr-1$/,
+      /has been pending for 1h[^]*Kubernetes never approves serving certificates[^]*kubectl certificate approve node-csr-1$/,
     ],
-    ['one made just now', [{ ...serving, createdAt: now - second }], ['info request-pending']],
+    ['a CSR created just now', [{ ...serving, createdAt: now - second }], ['info request-pending']],
     [
-      'a pending client one',
+      'a pending client CSR',
       [{ ...serving, signerName: kubeletClientSigner }],
       ['warning request-pending'],
       /if system:node:n1 may create certificatesigningrequests\/selfnodeclient/,
     ],
     [
-      'a pending one of a bootstrapper',
+      'a pending CSR of a bootstrapper',
       [{ ...serving, signerName: kubeletClientSigner, username: 'system:bootstrap:abcdef' }],
       ['warning request-pending'],
       /system:bootstrap:abcdef may create certificatesigningrequests\/nodeclient/,
     ],
     [
-      'a pending one of another signer',
+      'a pending CSR for another signer',
       [{ ...serving, signerName: 'example.com/x' }],
       ['warning request-pending'],
-      /Whoever runs the signer example\.com\/x/,
+      /The operator of the signer example\.com\/x/,
     ],
     [
-      'an approved one',
+      'an approved CSR',
       [{ ...serving, status: condition('Approved'), decidedAt: now - 10 * minute }],
       ['error request-unissued'],
-      /approved since 10m [^]*signing controller[^]*kube-controller-manager/,
+      /was approved 10m ago [^]*signing controller[^]*kube-controller-manager/,
     ],
     [
-      'one approved just now',
+      'a CSR approved just now',
       [{ ...serving, status: condition('Approved'), decidedAt: now }],
       ['info request-unissued'],
     ],
     [
-      'an approved one of another signer',
+      'an approved CSR for another signer',
       [{ ...serving, signerName: 'example.com/x', status: condition('Approved') }],
       ['error request-unissued'],
-      /Whoever signs for example\.com\/x does not act/,
+      /The signer example\.com\/x does not act/,
     ],
     [
-      'a denied one',
+      'a denied CSR',
       [{ ...serving, status: condition('Denied') }],
       ['error request-denied'],
       /was denied: Because: of it[^]*kubectl describe csr node-csr-1/,
     ],
-    ['a failed one', [{ ...serving, status: condition('Failed') }], ['error request-failed']],
+    ['a failed CSR', [{ ...serving, status: condition('Failed') }], ['error request-failed']],
     [
-      'a denied one with a later issued one',
+      'a denied CSR with a later issued CSR',
       [
         { ...serving, status: condition('Denied') },
         { ...serving, name: 'later', createdAt: now - minute, status: issued },
@@ -83,13 +83,13 @@ describe('requestFindings()', () => {
       ['ok requests'],
     ],
     [
-      'several pending ones',
+      'several pending CSRs',
       [serving, { ...serving, name: 'later', createdAt: now - 2 * minute }],
       ['warning request-pending'],
-      /request later [^]*and 1 earlier of the same signer/,
+      /CSR later [^]*with 1 earlier pending for the same signer/,
     ],
     [
-      'one of each signer',
+      'one CSR for each signer',
       [serving, { ...serving, name: 'c', signerName: kubeletClientSigner }],
       ['warning request-pending', 'warning request-pending'],
     ],
@@ -102,7 +102,7 @@ describe('requestFindings()', () => {
     });
   }
 
-  it('does not call a part of the list the whole', () => {
+  it('is info if only a part of the CSRs was read', () => {
     assert.deepEqual(summaryOf(requestFindings({ csrs: [], truncated: true }, now)), [
       'info requests',
     ]);
@@ -112,32 +112,32 @@ describe('requestFindings()', () => {
 describe('isOfNode()', () => {
   const long = `n${'1'.repeat(130)}`;
   const rows = [
-    ['its own', 'system:node:n1', 'system:node:other', true],
-    ['one for its name', 'system:bootstrap:abcdef', 'system:node:n1', true],
+    ['a CSR of the node', 'system:node:n1', 'system:node:other', true],
+    ['a CSR of a bootstrapper with its name', 'system:bootstrap:abcdef', 'system:node:n1', true],
     [
-      'one for a name that begins like its own',
+      'a CSR of a bootstrapper with a longer name',
       'system:bootstrap:abcdef',
       'system:node:n10',
       false,
     ],
-    ['another node’s', 'system:node:n10', 'system:node:n10', false],
+    ['a CSR of another node', 'system:node:n10', 'system:node:n10', false],
   ] as const;
   for (const [name, username, commonName, expected] of rows) {
-    it(`${expected ? 'knows' : 'passes over'} ${name}`, async () => {
+    it(`${expected ? 'matches' : 'ignores'} ${name}`, async () => {
       const { pem } = await makeRequest({ commonName });
       const request = new Uint8Array(Buffer.from(pem));
       assert.equal(isOfNode('n1')({ ...serving, username, request }), expected);
     });
   }
 
-  it('knows a name longer than 115 characters', async () => {
+  it('matches a name longer than 115 characters', async () => {
     const { pem } = await makeRequest({ commonName: `system:node:${long}` });
     const request = new Uint8Array(Buffer.from(pem));
     assert.equal(isOfNode(long)({ ...serving, username: 'x', request }), true);
     assert.equal(isOfNode(long.slice(0, -1))({ ...serving, username: 'x', request }), false);
   });
 
-  it('passes over what is no request', () => {
+  it('ignores a malformed CSR', () => {
     assert.equal(isOfNode('n1')({ ...serving, username: 'x' }), false);
     const request = new Uint8Array(Buffer.from('-----BEGIN X-----\n!'));
     assert.equal(isOfNode('n1')({ ...serving, username: 'x', request }), false);

@@ -7,8 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parse, stringify } from 'yaml';
 import { client, serving, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
-import type { Examination } from '../support/doctor.ts';
-import { examine, findingOf, troubles } from '../support/doctor.ts';
+import type { DoctorRun } from '../support/doctor.ts';
+import { doctorReport, findingOf, problemsOf } from '../support/doctor.ts';
 import { scaled } from '../support/machine-speed.ts';
 import { base64 } from '../kube/support/api-server.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
@@ -31,21 +31,21 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       await using node = await nodeOf(controlPlane, 'doctor-new');
       const admin = join(node.directory, 'admin.conf');
       await writeFile(admin, await controlPlane.adminKubeconfig(), { mode: 0o600 });
-      const found = await examineNode(node, '--admin-kubeconfig', admin);
-      assert.deepEqual([found.code, troubles(found)], [0, []], found.stdout);
+      const found = await checkNode(node, '--admin-kubeconfig', admin);
+      assert.deepEqual([found.code, problemsOf(found)], [0, []], found.stdout);
       assert.match(found.username ?? '', /^system:bootstrap:/);
-      assert.match(findingOf(found, 'bootstrap-credential').what, /, without an end$/);
+      assert.match(findingOf(found, 'bootstrap-credential').what, / and does not expire$/);
       assert.match(findingOf(found, 'permissions').what, /certificatesigningrequests\/nodeclient$/);
-      const unread = findingOf(await examineNode(node), 'bootstrap-credential');
-      assert.match(unread.what, /until when is not known/);
+      const unread = findingOf(await checkNode(node), 'bootstrap-credential');
+      assert.match(unread.what, /its expiry is unknown/);
     });
 
     it('finds no problem on a healthy node, and finds its agent', async () => {
       await using node = await nodeOf(controlPlane, 'doctor-well');
       const agent = node.start();
       await agent.event('certificate_stored');
-      const found = await examineNode(node);
-      assert.deepEqual([found.code, troubles(found)], [0, []], found.stdout);
+      const found = await checkNode(node);
+      assert.deepEqual([found.code, problemsOf(found)], [0, []], found.stdout);
       assert.equal(found.username, 'system:node:doctor-well');
       assert.match(findingOf(found, 'agent').what, new RegExp(`^the agent with pid ${agent.pid} `));
       assert.equal(findingOf(found, 'pair').severity, 'ok');
@@ -72,20 +72,20 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
           'warning kubelet-serves-other-pair',
           'warning second-rotator',
         ];
-        const found = await examineUntil(node, expected);
+        const found = await checkUntil(node, expected);
         assert.equal(found.code, 3);
         const request = findingOf(found, 'request-pending');
         assert.equal(request.subject, csr);
-        assert.equal(request.remedy, `kubectl certificate approve ${String(csr)}`);
+        assert.equal(request.remedy, `Approve it: kubectl certificate approve ${String(csr)}`);
         assert.match(findingOf(found, 'second-rotator').what, /true in .*kubelet\.yaml$/);
         for (const id of ['second-rotator', 'kubeconfig-stale'] as const) {
-          assert.match(findingOf(found, id).remedy ?? '', /^nodecertd adopt, /);
+          assert.match(findingOf(found, id).remedy ?? '', /: nodecertd adopt; /);
         }
       } finally {
         await controlPlane.setRenewing(true);
       }
       await controlPlane.deny(String(csr), 'not wanted');
-      const denied = await examineNode(node);
+      const denied = await checkNode(node);
       assert.equal(denied.code, 4);
       assert.match(findingOf(denied, 'request-denied').what, /was denied/);
     });
@@ -104,7 +104,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
           [line['id'], line['severity'], line['subject']],
           ['second-rotator', 'warning', 'kubelet-client'],
         );
-        assert.match(String(line['remedy']), /^nodecertd adopt, /);
+        assert.match(String(line['remedy']), /: nodecertd adopt; /);
         // No check may delay the first certificate of a node.
         const events = agent.lines.map(({ event }) => event);
         assert.ok(events.indexOf('certificate_stored') < events.indexOf('preflight_finding'));
@@ -113,7 +113,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
           /^nodecertd_preflight_findings\{severity="warning"\} 1$/m,
         );
         const found = (await agent.status()).preflight ?? [];
-        assert.deepEqual(troubles({ findings: found }), ['warning second-rotator']);
+        assert.deepEqual(problemsOf({ findings: found }), ['warning second-rotator']);
         await agent.stop();
         const asked = (await controlPlane.requests()).filter(
           ({ user }) => user === 'system:node:doctor-self',
@@ -132,26 +132,26 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       const agent = node.start();
       await agent.event('certificate_stored');
       await agent.stop();
-      const other = await examineNode(node, '--hostname-override', 'somebody-else');
+      const other = await checkNode(node, '--hostname-override', 'somebody-else');
       assert.equal(other.code, 4);
-      assert.deepEqual(troubles(other), ['error node-name-mismatch', 'error node-name-mismatch']);
+      assert.deepEqual(problemsOf(other), ['error node-name-mismatch', 'error node-name-mismatch']);
       assert.match(findingOf(other, 'node-name-mismatch').remedy ?? '', /to doctor-now;/);
 
       await rename(await node.target('kubelet-client'), join(node.directory, 'away.pem'));
       await writeFile(join(node.directory, 'bootstrap.conf'), await wrongToken(controlPlane));
-      const dangling = await examineNode(node);
+      const dangling = await checkNode(node);
       assert.equal(dangling.code, 4);
-      assert.deepEqual(troubles(dangling), [
+      assert.deepEqual(problemsOf(dangling), [
         'error bootstrap-refused',
         'error kubeconfig-invalid',
         'error pair-dangling',
       ]);
       await unlink(node.current('kubelet-client'));
       await rm(join(node.directory, 'bootstrap.conf'));
-      const lost = await examineNode(node);
+      const lost = await checkNode(node);
       assert.equal(lost.code, 4);
-      assert.deepEqual(troubles(lost), ['error bootstrap-missing', 'error kubeconfig-invalid']);
-      assert.match(findingOf(lost, 'not-checked').what, /no credential to ask with/);
+      assert.deepEqual(problemsOf(lost), ['error bootstrap-missing', 'error kubeconfig-invalid']);
+      assert.match(findingOf(lost, 'not-checked').what, /no usable credential/);
     });
 
     it('reports an unreachable API server, and still checks the files', async () => {
@@ -159,9 +159,9 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       await writeFile(join(node.directory, 'kubelet.yaml'), '{ rotateCertificates: true }');
       await controlPlane.stopApi();
       try {
-        const found = await examineNode(node);
+        const found = await checkNode(node);
         assert.equal(found.code, 4);
-        assert.deepEqual(troubles(found), ['error api-unreachable', 'warning second-rotator']);
+        assert.deepEqual(problemsOf(found), ['error api-unreachable', 'warning second-rotator']);
         assert.match(findingOf(found, 'not-checked').what, /permissions and requests/);
       } finally {
         await controlPlane.startApi();
@@ -176,9 +176,9 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
         join(node.directory, 'bootstrap.conf'),
         text.replace(/(certificate-authority-data: ).*/, `$1${other}`),
       );
-      const found = await examineNode(node);
+      const found = await checkNode(node);
       assert.equal(found.code, 4);
-      assert.deepEqual(troubles(found), ['error api-untrusted']);
+      assert.deepEqual(problemsOf(found), ['error api-untrusted']);
     });
   });
 }
@@ -194,17 +194,17 @@ async function nodeOf(
   return node;
 }
 
-async function examineNode(node: TestNode, ...args: readonly string[]): Promise<Examination> {
+async function checkNode(node: TestNode, ...args: readonly string[]): Promise<DoctorRun> {
   const kubelet = join(node.directory, 'kubelet.yaml');
-  return examine('--config', node.configFile, '--kubelet-config', kubelet, ...args);
+  return doctorReport('--config', node.configFile, '--kubelet-config', kubelet, ...args);
 }
 
 /** The authorizer of a real API server sees a new binding with a delay. */
-async function examineUntil(node: TestNode, expected: readonly string[]): Promise<Examination> {
+async function checkUntil(node: TestNode, expected: readonly string[]): Promise<DoctorRun> {
   for (let tries = 0; ; tries += 1) {
-    const found = await examineNode(node);
-    if (tries === scaled(10) || troubles(found).join() === expected.join()) {
-      assert.deepEqual(troubles(found), expected);
+    const found = await checkNode(node);
+    if (tries === scaled(10) || problemsOf(found).join() === expected.join()) {
+      assert.deepEqual(problemsOf(found), expected);
       return found;
     }
     await delay(500);

@@ -10,7 +10,7 @@ import { parse, stringify } from 'yaml';
 import type { TestAgent } from '../support/agent.ts';
 import { client, serving, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
-import { examine, findingOf } from '../support/doctor.ts';
+import { doctorReport, findingOf } from '../support/doctor.ts';
 import { scaled } from '../support/machine-speed.ts';
 import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 import { TlsServer } from '../support/tls-server.ts';
@@ -248,7 +248,7 @@ describe('hooks after a rotation', () => {
     await agent.event('certificate_stored', server);
     await agent.event('hooks_refused', undefined, 2);
     assert.match(await place.status(), /the hooks of the configuration are not run/);
-    const found = await examine('--config', place.node.configFile);
+    const found = await doctorReport('--config', place.node.configFile);
     assert.equal(found.code, 4);
     assert.match(
       findingOf(found, 'hooks-refused').remedy ?? '',

@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LogLine, TestAgent } from '../support/agent.ts';
 import { client, serving, TestNode } from '../support/agent.ts';
-import { examine, findingOf, nodecertd } from '../support/doctor.ts';
+import { doctorReport, findingOf, nodecertd } from '../support/doctor.ts';
 import type {
   AuditedRequest,
   ControlPlane,
@@ -269,7 +269,10 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
         assert.match(String(failed['remedy']), /^Set kubeconfig \(--kubeconfig\)/);
         assert.deepEqual(agent.all('csr_created'), []);
         assert.match((await agent.status()).kubeconfig?.message ?? '', said);
-        const finding = findingOf(await examine('--config', node.configFile), 'kubeconfig-invalid');
+        const finding = findingOf(
+          await doctorReport('--config', node.configFile),
+          'kubeconfig-invalid',
+        );
         assert.match(finding.what, said);
         assert.equal(finding.remedy, failed['remedy']);
         assert.equal(await readFile(kubeconfig, 'utf8'), text);

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import type { FindingId, DoctorFinding } from '../../src/core/findings.ts';
 
-export interface Examination {
+export interface DoctorRun {
   readonly code: number;
   readonly findings: readonly (DoctorFinding & { readonly group: string })[];
   readonly username?: string;
@@ -11,10 +11,10 @@ export interface Examination {
 }
 
 /** Runs `nodecertd doctor -o json`. */
-export async function examine(...args: readonly string[]): Promise<Examination> {
+export async function doctorReport(...args: readonly string[]): Promise<DoctorRun> {
   const { code, stdout, stderr } = await doctor('-o', 'json', ...args);
   const report = (stdout === '' ? { findings: [] } : JSON.parse(stdout)) as Pick<
-    Examination,
+    DoctorRun,
     'findings' | 'username'
   >;
   return { ...report, code, stdout, stderr };
@@ -41,14 +41,18 @@ export async function nodecertd(...args: readonly string[]): Promise<Ended> {
 }
 
 /** Returns problems as sorted strings, such as `error pair-expired`. */
-export function troubles({ findings }: { readonly findings: readonly DoctorFinding[] }): string[] {
+export function problemsOf({
+  findings,
+}: {
+  readonly findings: readonly DoctorFinding[];
+}): string[] {
   return findings
     .filter(({ severity }) => severity === 'error' || severity === 'warning')
     .map(({ severity, id }) => `${severity} ${id}`)
     .sort();
 }
 
-export function findingOf({ findings, stdout }: Examination, id: FindingId): DoctorFinding {
+export function findingOf({ findings, stdout }: DoctorRun, id: FindingId): DoctorFinding {
   const found = findings.find((finding) => finding.id === id);
   if (found === undefined) throw new Error(`no ${id} in ${stdout}`);
   return found;
