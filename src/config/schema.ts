@@ -283,7 +283,7 @@ export const configFileSchema = v.strictObject({
   stateDirectory: v.pipe(
     v.optional(path, '/var/lib/nodecertd'),
     v.description(
-      'Directory of state.json (outstanding CSRs, pending hooks, the address of the agent) and of the copies that adopt makes',
+      'Directory of state.json (outstanding CSRs, pending hooks, the address of the agent) and of copies of kubeconfigs',
     ),
   ),
   certificates: v.pipe(
