@@ -36,7 +36,7 @@ describe('ApiAccess', () => {
     );
   });
 
-  it('bootstraps without one, and reads that kubeconfig anew at each attempt', async () => {
+  it('bootstraps without one, and reads that kubeconfig again for each attempt', async () => {
     await using bench = await Bench.create();
     const good = bench.sandbox.bootstrapKubeconfig();
     await bench.writeBootstrap(good.replace(/token: .*/, 'token: abcdef.0123456789abcdef'));
@@ -49,7 +49,7 @@ describe('ApiAccess', () => {
     assert.deepEqual(sources(bench), ['bootstrap']);
   });
 
-  it('opened() leaves a client that is good enough, and what it has under way, as they are', async () => {
+  it('opened() keeps a usable client, and what it has under way', async () => {
     await using bench = await Bench.create();
     await using access = bench.access();
     await access.opened();
@@ -119,7 +119,7 @@ describe('ApiAccess', () => {
     assert.notEqual(access.current(), first);
   });
 
-  it('refresh() moves to new connections; requests under way finish, and the old key is wiped', async () => {
+  it('refresh() opens new connections, lets requests finish and wipes the old key', async () => {
     await using bench = await Bench.create();
     await writeFile(bench.config.kubeconfig, bench.sandbox.adminKubeconfig());
     await using access = bench.access();

@@ -97,7 +97,7 @@ describe('ApiAccess with a pair of its own', () => {
     });
   }
 
-  it('gives the credential of the kubeconfig a turn after its own was refused, and then its own again', async () => {
+  it('alternates with the credential of the kubeconfig after a refusal', async () => {
     await using bench = await Bench.create();
     await using access = bench.access(await withPair(bench));
     const subjects: (string | undefined)[] = [];

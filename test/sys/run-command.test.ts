@@ -99,7 +99,7 @@ describe('runCommand()', () => {
     assert.deepEqual(lines, ['one', 'two', 'three']);
   });
 
-  it('hands on standard output byte for byte when asked to, and standard error in lines', async () => {
+  it('hands on standard output in bytes if asked to, and standard error in lines', async () => {
     const chunks: Buffer[] = [];
     const onOutput = (chunk: Buffer): void => void chunks.push(chunk);
     const script = "printf 'a\\n\\377\\000b'; echo said >&2";
