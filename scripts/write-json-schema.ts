@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { jsonSchemaFile, renderJsonSchema } from '../test/config/json-schema.ts';
+import { jsonSchemaFile, renderJsonSchema } from './json-schema.ts';
 
 /** Run it after a change of src/config/schema.ts: node scripts/write-json-schema.ts */
 await writeFile(jsonSchemaFile, renderJsonSchema());

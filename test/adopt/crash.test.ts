@@ -11,7 +11,7 @@ import { temporaryDirectory } from '../store/pairs.ts';
 import { dropIns, kubeadmNode, requestFor, startOf } from './kubeadm-node.ts';
 import { snapshot } from './snapshot.ts';
 
-const adopter = join(import.meta.dirname, 'adopter.ts');
+const adopter = join(import.meta.dirname, 'adopt.process.ts');
 const kubelet = startOf(`--config-dir=${dropIns}`);
 type Snapshot = Awaited<ReturnType<typeof snapshot>>;
 

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseDocument, visit } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
-import { jsonSchemaFile, renderJsonSchema } from './json-schema.ts';
+import { jsonSchemaFile, renderJsonSchema } from '../../scripts/json-schema.ts';
 
 const sample = fileURLToPath(new URL('../../config/config.yaml', import.meta.url));
 const environment = { hostName: 'worker-1', workingDirectory: '/' };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { flagTargets } from '../../src/config/flags.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import { renderJsonSchema } from '../config/json-schema.ts';
+import { renderJsonSchema } from '../../scripts/json-schema.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 
 const text = await readFile(new URL('../../docs/configuration.md', import.meta.url), 'utf8');

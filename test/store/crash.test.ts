@@ -11,7 +11,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { makePair, present, requireWholePair, secretOf, temporaryDirectory } from './pairs.ts';
 import { name, storeIn } from './store-bench.ts';
 
-const writer = join(import.meta.dirname, 'writer.ts');
+const writer = join(import.meta.dirname, 'store.process.ts');
 /** The clock of whoever looks after a crash is a minute behind: it must not matter. */
 const behind = { clock: new FakeClock(present - minute) };
 

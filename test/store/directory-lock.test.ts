@@ -25,9 +25,13 @@ test('lockDirectory() refuses a second holder, names the first, and is free once
 
 test('lockDirectory() is free at once when its holder is killed, although its child lives on', async (t) => {
   const directory = await temporaryDirectory(t);
-  const holder = spawn(process.execPath, [join(import.meta.dirname, 'lock-holder.ts'), directory], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const holder = spawn(
+    process.execPath,
+    [join(import.meta.dirname, 'lock-holder.process.ts'), directory],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   const [line] = (await once(holder.stdout, 'data')) as [Buffer];
   const [locked, child] = line.toString().trim().split(' ');
   t.after(() => process.kill(Number(child), 'SIGKILL'));

@@ -219,7 +219,9 @@ test('rollBack() is an event for whoever watches the pair that was gone back fro
 test('rollBack() never shows a reader a missing, torn or mismatched pair', async (t) => {
   const { store, clock, link } = await stored(t, [{}], { config: { previousPairs: 0 } });
   const stop = new Int32Array(new SharedArrayBuffer(4));
-  const reader = new Worker(new URL('reader.ts', import.meta.url), { workerData: { link, stop } });
+  const reader = new Worker(new URL('reader.worker.ts', import.meta.url), {
+    workerData: { link, stop },
+  });
   await once(reader, 'message');
   for (let count = 0; count < 15; count += 1) {
     clock.jump(second);

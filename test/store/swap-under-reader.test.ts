@@ -13,7 +13,7 @@ for (const previousPairs of [2, 0]) {
     const { store, clock, link } = await bench(t, { config: { previousPairs } });
     await store.write(secretOf(await makePair()));
     const stop = new Int32Array(new SharedArrayBuffer(4));
-    const reader = new Worker(new URL('reader.ts', import.meta.url), {
+    const reader = new Worker(new URL('reader.worker.ts', import.meta.url), {
       workerData: { link, stop },
     });
     await once(reader, 'message');

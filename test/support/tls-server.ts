@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { connect } from 'node:tls';
 
-const program = join(import.meta.dirname, 'served-pair.ts');
+const program = join(import.meta.dirname, 'tls-server.process.ts');
 
-/** A running served-pair.ts. */
+/** A running tls-server.process.ts. */
 export class TlsServer implements AsyncDisposable {
   readonly port: number;
   readonly #child: ChildProcess;

@@ -1,7 +1,7 @@
 import { toJsonSchema } from '@valibot/to-json-schema';
-import { configFileSchema } from '../../src/config/schema.ts';
+import { configFileSchema } from '../src/config/schema.ts';
 
-export const jsonSchemaFile = new URL('../../config/config.schema.json', import.meta.url);
+export const jsonSchemaFile = new URL('../config/config.schema.json', import.meta.url);
 
 /**
  * The schema of the configuration file for editors. Checks written as functions
