@@ -18,6 +18,7 @@ rules:
 - level: None
   nonResourceURLs: ['/readyz']
 - level: None
+  userGroups: ['system:bootstrappers']
   resources: [{ group: authentication.k8s.io, resources: [selfsubjectreviews] }]
 - level: Metadata
 `;

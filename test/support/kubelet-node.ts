@@ -46,9 +46,17 @@ const kubeletConfiguration = (port: number): object => ({
   serverTLSBootstrap: true,
 });
 
-/** A kubelet reads /dev/kmsg to notice out-of-memory kills, and the container has none. */
-const runtimeUnit = `[Service]
+/**
+ * A kubelet reads /dev/kmsg to notice out-of-memory kills, and the container has none. It
+ * exits unless three settings of the kernel have its values, and it cannot change those of
+ * the whole machine from the container, so files with these values are mounted over them.
+ */
+const runtimeUnit = `[Unit]
+Before=kubelet.service
+
+[Service]
 ExecStartPre=/bin/ln --symbolic --force null /dev/kmsg
+ExecStartPre=/bin/sh -ec 'mkdir -p /run/kernel; for setting in "vm/overcommit_memory 1" "kernel/panic 10" "kernel/panic_on_oops 1"; do set -- $$setting; file=/run/kernel/$$(basename $$1); echo $$2 >$$file; mount --bind $$file /proc/sys/$$1; done'
 ExecStart=/usr/bin/fake-runtime ${runtimeSocket}
 
 [Install]
