@@ -53,9 +53,9 @@ export async function acquireResources(
   const journal = new RequestJournal(Object.fromEntries(outstanding), (requests) => {
     state.content.setOutstanding(requests);
   });
-  const hooks = Object.entries(known.certificates).map(([name, { hooksOwed, rolledBack }]) => {
-    const owed = hooksOwed !== undefined && { owed: hooksOwed };
-    return [name, { ...owed, ...(rolledBack !== undefined && { wentBack: rolledBack }) }] as const;
+  const hooks = Object.entries(known.certificates).map(([name, record]) => {
+    const { outstanding: _, ...saved } = record;
+    return [name, saved] as const;
   });
   const hookJournal = new HookJournal(Object.fromEntries(hooks), (records) => {
     state.content.setHooks(records);

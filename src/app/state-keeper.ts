@@ -56,14 +56,9 @@ export class StateKeeper implements AsyncDisposable {
 
   setHooks(hooks: HookRecords): void {
     this.#setCertificates(
-      Object.entries(hooks).map(([name, { owed, wentBack }]) => {
+      Object.entries(hooks).map(([name, saved]) => {
         const { outstanding = [] } = this.#state.certificates[name] ?? {};
-        const record = {
-          outstanding,
-          ...(owed !== undefined && { hooksOwed: owed }),
-          ...(wentBack !== undefined && { rolledBack: wentBack }),
-        };
-        return [name, record];
+        return [name, { outstanding, ...saved }];
       }),
     );
   }

@@ -3,76 +3,75 @@ import type { ErrorCode } from './errors.ts';
 import { without } from './without.ts';
 
 /**
- * What follows a rotation of one certificate, as a pure state machine: its hooks one
- * after the other, then the look at what is served, then perhaps the way back. It is
- * told of pairs by their serials. A newer pair waits for the end of the try under way
- * and has everything done once more, for itself: however many there were meanwhile,
- * they do not pile up.
+ * The work after a rotation of one certificate, as a pure state machine: its hooks in order,
+ * then the check of the served certificate, then a rollback if that is configured. Key pairs
+ * are named by their serials. A newer pair waits for the running hook or check to end, and
+ * then everything starts again for the newest one, however many came in the meantime.
  */
 
 export interface HookState {
   readonly phase: HookPhase;
-  /** The newest pair that it was told of. */
+  /** The newest pair that was stored or rolled back to. */
   readonly latest?: string;
-  /** The pair for which not all is done: a hook has yet to succeed, or the server to take it over. */
-  readonly owed?: string;
+  /** The pair for which a hook has not succeeded yet, or that is not served yet. */
+  readonly pending?: string;
   /** Hooks, by position, whose last run failed. */
   readonly failing: readonly number[];
-  /** The pair that was not found served, as last said. */
+  /** The pair that is not served, as last reported. */
   readonly stale?: string;
-  /** A pair that stays, whatever is served: the one gone back to, or one without a way back. */
-  readonly stays?: string;
+  /** A pair that is not rolled back: a rollback linked it, or its own rollback failed. */
+  readonly kept?: string;
 }
 
 export type HookPhase =
   | { readonly kind: 'idle' }
   | ({ readonly kind: 'trying' | 'pausing'; readonly serial: string } & Try)
-  | { readonly kind: 'checking' | 'watching'; readonly serial: string; readonly looks: number }
+  | { readonly kind: 'checking' | 'watching'; readonly serial: string; readonly checks: number }
   | { readonly kind: 'rolling-back'; readonly serial: string };
 
 interface Try {
   /** Position in the list. */
   readonly hook: number;
-  /** From 1. */
+  /** Counts from 1. */
   readonly attempt: number;
 }
 
 export type HookEvent =
-  /** The agent has put this pair in place. */
+  /** The agent has linked this pair. */
   | { readonly type: 'stored'; readonly serial: string }
-  /** A try is over; `final` where another one would be no use. */
+  /** A hook has ended; `final` if a retry would fail again. */
   | { readonly type: 'tried'; readonly code?: ErrorCode; readonly final?: true }
   | { readonly type: 'waited' }
   | { readonly type: 'checked'; readonly verdict: Verdict }
   | { readonly type: 'rolled-back'; readonly serial: string }
   | { readonly type: 'not-rolled-back' };
 
-/** 'overtaken' when another pair is on the disk by now; 'unknown' when nobody could look. */
+/** 'overtaken' if another pair is on the disk; 'unknown' if the check failed. */
 export type Verdict = 'current' | 'stale' | 'overtaken' | 'unknown';
 
 export type HookEffect =
   | ({ readonly type: 'try'; readonly serial: string } & Try)
-  /** Tell of a failed try, after which there is another. */
+  /** Report a failed attempt that is followed by another. */
   | ({ readonly type: 'retrying'; readonly ms: number } & Try)
-  /** Tell of the last of them. */
+  /** Report that the last attempt failed. */
   | ({ readonly type: 'gave-up' } & Try)
   | { readonly type: 'succeeded'; readonly hook: number; readonly recovered: boolean }
   | { readonly type: 'wait'; readonly ms: number }
   | { readonly type: 'stop-waiting' }
-  /** `patient` gives the servers their time; a look that is repeated does not. */
+  /** `patient` gives the servers time to reload; a repeated check does not. */
   | { readonly type: 'check'; readonly serial: string; readonly patient: boolean }
   | { readonly type: 'current'; readonly serial: string; readonly recovered: boolean }
   | { readonly type: 'stale' | 'unchecked' }
   | { readonly type: 'roll-back'; readonly serial: string }
-  /** All is done for this pair. */
-  | { readonly type: 'settled'; readonly serial: string };
+  /** Nothing is left to do for this pair. */
+  | { readonly type: 'finished'; readonly serial: string };
 
 export interface HookContext {
-  /** Further tries of each hook. */
+  /** Retries of each hook. */
   readonly retries: readonly number[];
-  /** Whether what is served is looked at, and what comes of it. */
+  /** Check the served certificate, and what to do if it does not match. */
   readonly check?: 'report' | 'rollback';
-  /** Nothing is under way that brings another pair in a moment. */
+  /** No request is in progress that will store another pair soon. */
   readonly atRest: boolean;
   /** In [0, 1). */
   readonly random: number;
@@ -83,9 +82,9 @@ export interface HookTransition {
   readonly effects: readonly HookEffect[];
 }
 
-/** @param stays the pair that an earlier run has gone back to */
-export function initialHookState(stays?: string): HookState {
-  return { phase: { kind: 'idle' }, failing: [], ...(stays !== undefined && { stays }) };
+/** @param kept the pair that an earlier run rolled back to */
+export function initialHookState(kept?: string): HookState {
+  return { phase: { kind: 'idle' }, failing: [], ...(kept !== undefined && { kept }) };
 }
 
 export function hookStep(state: HookState, event: HookEvent, context: HookContext): HookTransition {
@@ -101,14 +100,14 @@ export function hookStep(state: HookState, event: HookEvent, context: HookContex
     case 'rolled-back': {
       if (state.phase.kind !== 'rolling-back') return only(state);
       const { serial } = event;
-      return begin({ ...state, latest: serial, owed: serial, stays: serial }, serial, context);
+      return begin({ ...state, latest: serial, pending: serial, kept: serial }, serial, context);
     }
     case 'not-rolled-back': {
       const { phase } = state;
       if (phase.kind !== 'rolling-back') return only(state);
-      const held = { ...state, stays: phase.serial };
+      const next = { ...state, kept: phase.serial };
       return (
-        overtaking(held, phase.serial, context) ?? watch(held, { ...phase, looks: 0 }, context)
+        startNewer(next, phase.serial, context) ?? watch(next, { ...phase, checks: 0 }, context)
       );
     }
     default:
@@ -118,14 +117,14 @@ export function hookStep(state: HookState, event: HookEvent, context: HookContex
 
 function stored(state: HookState, serial: string, context: HookContext): HookTransition {
   if (serial === state.latest) return only(state);
-  const next: HookState = { ...state, latest: serial, owed: serial };
+  const next: HookState = { ...state, latest: serial, pending: serial };
   switch (state.phase.kind) {
     case 'idle':
       return begin(next, serial, context);
     case 'pausing':
     case 'watching':
       return after([{ type: 'stop-waiting' }], begin(next, serial, context));
-    // The end of what is under way comes upon it.
+    // Starts when the running hook, check or rollback ends.
     case 'trying':
     case 'checking':
     case 'rolling-back':
@@ -139,7 +138,7 @@ function begin(state: HookState, serial: string, context: HookContext): HookTran
   return attempt(state, { serial, hook: 0, attempt: 1 }, context);
 }
 
-/** The next try, or what comes after the last hook. */
+/** The next attempt, or the check after the last hook. */
 function attempt(
   state: HookState,
   next: Try & { readonly serial: string },
@@ -154,7 +153,7 @@ function attempt(
   }
   if (context.check === undefined) return finish(state, serial);
   return {
-    state: { ...state, phase: { kind: 'checking', serial, looks: 0 } },
+    state: { ...state, phase: { kind: 'checking', serial, checks: 0 } },
     effects: [{ type: 'check', serial, patient: true }],
   };
 }
@@ -166,7 +165,7 @@ function tried(
 ): HookTransition {
   const { phase } = state;
   if (phase.kind !== 'trying') return only(state);
-  const newer = overtaking(state, phase.serial, context);
+  const newer = startNewer(state, phase.serial, context);
   if (newer !== undefined) return newer;
   const { serial, hook, attempt: tries } = phase;
   const others = state.failing.filter((position) => position !== hook);
@@ -186,7 +185,7 @@ function tried(
       ],
     };
   }
-  // The others have users of their own, who would be left with an old certificate.
+  // The next hooks run anyway: other programs depend on them.
   const failing = [...others, hook].sort((a, b) => a - b);
   const effect: HookEffect = { type: 'gave-up', hook, attempt: tries };
   return after([effect], attempt({ ...state, failing }, next, context));
@@ -213,7 +212,7 @@ function checked(state: HookState, verdict: Verdict, context: HookContext): Hook
   const { phase } = state;
   if (phase.kind !== 'checking') return only(state);
   const { serial } = phase;
-  const newer = overtaking(state, serial, context);
+  const newer = startNewer(state, serial, context);
   if (newer !== undefined) return newer;
   switch (verdict) {
     case 'current': {
@@ -224,11 +223,11 @@ function checked(state: HookState, verdict: Verdict, context: HookContext): Hook
     case 'stale':
       return stale(state, phase, context);
     case 'unknown': {
-      const first: HookEffect[] = phase.looks === 0 ? [{ type: 'unchecked' }] : [];
+      const first: HookEffect[] = phase.checks === 0 ? [{ type: 'unchecked' }] : [];
       return after(first, watch(state, phase, context));
     }
     case 'overtaken':
-      // Somebody else's pair: what is served of that is his affair.
+      // Another program stored that pair, and has to reload its servers itself.
       return only({ ...without(state, 'stale'), phase: { kind: 'idle' } });
     default:
       return verdict satisfies never;
@@ -237,47 +236,47 @@ function checked(state: HookState, verdict: Verdict, context: HookContext): Hook
 
 function stale(
   state: HookState,
-  phase: { readonly serial: string; readonly looks: number },
+  phase: { readonly serial: string; readonly checks: number },
   context: HookContext,
 ): HookTransition {
   const { serial } = phase;
-  const news: HookEffect[] = state.stale === serial ? [] : [{ type: 'stale' }];
+  const report: HookEffect[] = state.stale === serial ? [] : [{ type: 'stale' }];
   const known: HookState = { ...state, stale: serial };
-  const mayGoBack = context.check === 'rollback' && context.atRest && state.stays !== serial;
-  if (!mayGoBack) return after(news, watch(known, phase, context));
+  const canRollBack = context.check === 'rollback' && context.atRest && state.kept !== serial;
+  if (!canRollBack) return after(report, watch(known, phase, context));
   return {
     state: { ...known, phase: { kind: 'rolling-back', serial } },
-    effects: [...news, { type: 'roll-back', serial }],
+    effects: [...report, { type: 'roll-back', serial }],
   };
 }
 
-/** Looks again later: a person restarts the server, and the warning has to end with that. */
+/** Checks again later, so that the warning ends when someone restarts the server. */
 function watch(
   state: HookState,
-  { serial, looks }: { readonly serial: string; readonly looks: number },
+  { serial, checks }: { readonly serial: string; readonly checks: number },
   { random }: HookContext,
 ): HookTransition {
   return {
-    state: { ...state, phase: { kind: 'watching', serial, looks: looks + 1 } },
-    effects: [{ type: 'wait', ms: servedCheckDelay(looks, random) }],
+    state: { ...state, phase: { kind: 'watching', serial, checks: checks + 1 } },
+    effects: [{ type: 'wait', ms: servedCheckDelay(checks, random) }],
   };
 }
 
 function finish(state: HookState, serial: string): HookTransition {
   const idle: HookState = { ...state, phase: { kind: 'idle' } };
-  // Owed still, to the next start of the agent: by then somebody may have mended it.
+  // Still pending: the hooks run again at the next start of the agent, and may succeed then.
   if (state.failing.length > 0) return only(idle);
-  return { state: without(idle, 'owed'), effects: [{ type: 'settled', serial }] };
+  return { state: without(idle, 'pending'), effects: [{ type: 'finished', serial }] };
 }
 
-/** Everything anew for a pair that came while something was done for an older one. */
-function overtaking(
+/** Starts again for a pair that was stored while an older one was handled. */
+function startNewer(
   state: HookState,
   serial: string,
   context: HookContext,
 ): HookTransition | undefined {
-  const { owed } = state;
-  return owed === undefined || owed === serial ? undefined : begin(state, owed, context);
+  const { pending } = state;
+  return pending === undefined || pending === serial ? undefined : begin(state, pending, context);
 }
 
 function only(state: HookState): HookTransition {

@@ -3,35 +3,35 @@ import type { ErrorCode, Failure } from './errors.ts';
 import { formatInstant, second } from './instant.ts';
 import { remedies } from './remedies.ts';
 
-/** What is done after a rotation, as configured, with every default filled in. */
+/** A hook as configured, with every default filled in. */
 export type HookSpec = HookAction & HookLimits;
 
 export type HookAction =
   /** The program by its absolute path, and its arguments; no shell. */
   | { readonly kind: 'command'; readonly argv: readonly string[] }
   | { readonly kind: 'systemctl'; readonly verb: SystemctlVerb; readonly unit: string }
-  /** To the main process of the unit, whichever that is by then. */
+  /** Sent to the process that is the main process of the unit at that moment. */
   | { readonly kind: 'signal'; readonly signal: HookSignal; readonly unit: string };
 
 export interface HookLimits {
-  /** Milliseconds that one try may take. */
+  /** Milliseconds that one attempt may take. */
   readonly timeoutMs: number;
-  /** Further tries after the first. */
+  /** Attempts after the first one. */
   readonly retries: number;
 }
 
-/** Where the certificate is served, and what to do when another one is. */
+/** Where the certificate is served, and what to do if another one is. */
 export interface ServedSpec {
   readonly endpoints: readonly Endpoint[];
-  /** SNI for all of them; the host of each, where it is a name, when absent. */
+  /** SNI for all of them. If absent: the host of each endpoint that is a name. */
   readonly serverName?: string;
-  /** How long the servers may take. */
+  /** How long the servers may take to reload. */
   readonly withinMs: number;
   readonly onFailure: 'report' | 'rollback';
 }
 
 export interface Endpoint {
-  /** As configured: names it in logs and metrics. */
+  /** As configured; logs and metrics name the endpoint by it. */
   readonly name: string;
   /** An IP address without brackets, or a host name. */
   readonly host: string;
@@ -41,7 +41,7 @@ export interface Endpoint {
 export const systemctlVerbs = ['reload', 'restart', 'try-restart', 'reload-or-restart'] as const;
 export type SystemctlVerb = (typeof systemctlVerbs)[number];
 
-/** Those by which programs are asked to read their files anew, or to end. */
+/** The signals that make programs reload their files, or stop. */
 export const hookSignals = [
   'SIGHUP',
   'SIGUSR1',
@@ -53,10 +53,7 @@ export const hookSignals = [
 ] as const;
 export type HookSignal = (typeof hookSignals)[number];
 
-/**
- * What each hook of a list is called in logs, metrics and status. Two that do the same
- * are told apart by a number.
- */
+/** The name of each hook in logs, metrics and status. A number tells equal ones apart. */
 export function hookNames(hooks: readonly HookAction[]): string[] {
   const counts = new Map<string, number>();
   return hooks.map((hook) => {
@@ -91,7 +88,7 @@ export function hookCommand(hook: HookAction, systemctl: string): readonly strin
     case 'systemctl':
       return [systemctl, '--no-ask-password', hook.verb, '--', hook.unit];
     case 'signal':
-      // Since systemd 252 the option is called --kill-whom, and this an abbreviation of it.
+      // systemd 252 renamed the option to --kill-whom and still accepts this one.
       return [
         systemctl,
         '--no-ask-password',
@@ -106,7 +103,7 @@ export function hookCommand(hook: HookAction, systemctl: string): readonly strin
   }
 }
 
-/** All that a hook learns: nothing of the agent's own environment, and nothing secret. */
+/** The whole environment of a hook: nothing of the agent's own, and nothing secret. */
 export function hookEnvironment(
   certificate: string,
   path: string,
@@ -121,14 +118,14 @@ export function hookEnvironment(
   };
 }
 
-/** How a hook came to its end; the process runner has the same words. */
+/** How a hook ended; sys/run-command.ts uses the same words. */
 export type HookEnd =
   | { readonly kind: 'exited'; readonly code: number }
   | { readonly kind: 'signalled'; readonly signal: string }
   | { readonly kind: 'timed-out' }
   | { readonly kind: 'not-started'; readonly reason: string };
 
-/** Undefined when it did what it should. */
+/** Undefined if the hook succeeded. */
 export function hookFailure(
   name: string,
   end: HookEnd,
@@ -136,18 +133,20 @@ export function hookFailure(
 ): Failure | undefined {
   switch (end.kind) {
     case 'exited':
-      return end.code === 0 ? undefined : failure('HOOK_FAILED', name, `exit code ${end.code}`);
+      return end.code === 0
+        ? undefined
+        : failure('HOOK_FAILED', name, `failed with exit code ${end.code}`);
     case 'signalled':
-      return failure('HOOK_FAILED', name, `ended by ${end.signal}`);
+      return failure('HOOK_FAILED', name, `was killed by ${end.signal}`);
     case 'timed-out':
-      return failure('HOOK_TIMEOUT', name, `not done within ${timeoutMs / second} s, and ended`);
+      return failure('HOOK_TIMEOUT', name, `timed out after ${timeoutMs / second}s and was killed`);
     case 'not-started':
-      return failure('HOOK_FAILED', name, `not started: ${end.reason}`);
+      return failure('HOOK_FAILED', name, `could not be started: ${end.reason}`);
     default:
       return end satisfies never;
   }
 }
 
 function failure(code: ErrorCode, name: string, what: string): Failure {
-  return { code, message: `the hook ${name}: ${what}`, remedy: remedies[code] };
+  return { code, message: `hook ${name} ${what}`, remedy: remedies[code] };
 }

@@ -2,14 +2,14 @@ import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
 import { formatInstant } from './instant.ts';
 
-/** What came of a look at all endpoints of a certificate. */
+/** The result of a check of all endpoints of a certificate. */
 export type ServedOutcome =
-  | { readonly kind: 'looked'; readonly endpoints: readonly EndpointState[] }
-  /** The disk holds another pair than the one that was asked about. */
+  | { readonly kind: 'checked'; readonly endpoints: readonly EndpointState[] }
+  /** Another key pair has been linked since. */
   | { readonly kind: 'overtaken' }
   | { readonly kind: 'failed'; readonly failure: Failure };
 
-/** What one endpoint serves, by the name that the configuration has for it. */
+/** What one endpoint serves. `endpoint` is its name in the configuration. */
 export type EndpointState =
   | { readonly endpoint: string; readonly state: 'current' }
   | {
@@ -20,44 +20,43 @@ export type EndpointState =
     }
   | { readonly endpoint: string; readonly state: 'unreachable'; readonly reason: string };
 
-/** In a few words, for logs and people. */
 export function describeEndpoint(endpoint: EndpointState): string {
   switch (endpoint.state) {
     case 'current':
-      return `${endpoint.endpoint} serves it`;
+      return `${endpoint.endpoint} serves the certificate`;
     case 'other':
-      return `${endpoint.endpoint} serves another one, serial ${endpoint.serial}, valid until ${formatInstant(endpoint.notAfter)}`;
+      return `${endpoint.endpoint} serves another certificate (serial ${endpoint.serial}, valid until ${formatInstant(endpoint.notAfter)})`;
     case 'unreachable':
-      return `${endpoint.endpoint} shows no certificate: ${endpoint.reason}`;
+      return `${endpoint.endpoint} serves no certificate: ${endpoint.reason}`;
     default:
       return endpoint satisfies never;
   }
 }
 
-/** What is to be said of a certificate that is not served everywhere. */
 export function staleFailure(
   serial: string,
   endpoints: readonly EndpointState[],
   within?: string,
 ): Failure {
   const others = endpoints.filter(({ state }) => state !== 'current').map(describeEndpoint);
-  const time = within === undefined ? '' : ` within ${within}`;
+  const time = within === undefined ? '' : ` after ${within}`;
   return {
     code: 'SERVED_STALE',
-    message: `the certificate on disk, serial ${serial}, was not found served${time}: ${others.join('; ')}`,
-    remedy: 'see the log of the server and the hooks before this line, then reload or restart it',
+    message: `the certificate on disk (serial ${serial}) is not served${time}: ${others.join('; ')}`,
+    remedy:
+      'Read the log of the server and the hook lines before this one, then reload or restart the server',
   };
 }
 
-/** What is said where the agent goes on resting on the pair that an earlier run has gone back to. */
-export function goneBackFailure(certificate: string, from: string): Failure {
+/** For a certificate that an earlier run rolled back. */
+export function rolledBackFailure(certificate: string, from: string): Failure {
   return {
     code: 'SERVED_STALE',
-    message: `the certificate with serial ${from} was not found served, and the one before it is in place again`,
-    remedy: goneBackRemedy(certificate),
+    message: `the certificate with serial ${from} was not served, so nodecertd rolled back to the previous one`,
+    remedy: rolledBackRemedy(certificate),
   };
 }
 
-export function goneBackRemedy(certificate: string): string {
-  return `mend what keeps the server from the new certificate, then: nodecertd renew ${certificate}`;
+export function rolledBackRemedy(certificate: string): string {
+  return `Fix what keeps the server from loading the new certificate, then run: nodecertd renew ${certificate}`;
 }

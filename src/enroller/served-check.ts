@@ -42,7 +42,7 @@ export async function checkServed(options: ServedCheckOptions): Promise<ServedOu
     for (const state of await Promise.all(looks)) states.set(state.endpoint, state);
     const left = end - clock.elapsed();
     const isCurrent = [...states.values()].every(({ state }) => state === 'current');
-    if (isCurrent || left <= 0) return { kind: 'looked', endpoints: [...states.values()] };
+    if (isCurrent || left <= 0) return { kind: 'checked', endpoints: [...states.values()] };
     await clock.sleep(Math.min(pause, left), signal);
   }
 }

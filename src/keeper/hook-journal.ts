@@ -1,32 +1,31 @@
 import type { Instant } from '../core/instant.ts';
 
-/** What of the time after a rotation has to outlive a run, by certificate. */
-export type HookRecords = Readonly<Record<string, HookRecord>>;
+/** The state of hooks and rollbacks that has to outlive a run, by certificate. */
+export type HookRecords = Readonly<Record<string, SavedHooks>>;
 
-export interface HookRecord {
-  /** Serial of the pair whose hooks are not done. */
-  readonly owed?: string;
-  readonly wentBack?: WentBack;
+export interface SavedHooks {
+  /** Serial of the pair whose hooks have not all succeeded. */
+  readonly hooksPending?: string;
+  readonly rolledBack?: SavedRollback;
 }
 
-/** From one pair to the one before, by their serials. */
-export interface WentBack {
+/** A rollback from one pair to the previous one, by their serials. */
+export interface SavedRollback {
   readonly from: string;
   readonly to: string;
-  /** How often in a row. */
+  /** Rollbacks in a row, this one included. */
   readonly count: number;
-  /** No new pair is asked for before this moment. */
+  /** No new certificate is requested before this moment. */
   readonly until: Instant;
 }
 
 /**
- * Remembers over restarts which hooks are owed: a server that was never told of its new
- * certificate would serve the old one until that expires. And that the agent has gone
- * back to an earlier pair, which is mostly due: without, each restart would ask for the
- * next one at once.
+ * Remembers pending hooks over restarts: a server that was not reloaded would serve the
+ * previous certificate until that expires. Remembers rollbacks too: the pair that is linked
+ * again is usually due for rotation, so each restart would request the next one at once.
  */
 export class HookJournal {
-  readonly #records: Map<string, HookRecord>;
+  readonly #records: Map<string, SavedHooks>;
   readonly #save: (records: HookRecords) => void;
 
   /** @param save called after each change; must not throw */
@@ -35,45 +34,46 @@ export class HookJournal {
     this.#save = save;
   }
 
-  owed(name: string): string | undefined {
-    return this.#of(name).owed;
+  /** Serial of the pair whose hooks are pending. */
+  pending(name: string): string | undefined {
+    return this.#of(name).hooksPending;
   }
 
-  owe(name: string, serial: string): void {
-    this.#set(name, { ...this.#of(name), owed: serial });
+  addPending(name: string, serial: string): void {
+    this.#set(name, { ...this.#of(name), hooksPending: serial });
   }
 
-  /** All is done for this pair, or it is not there any more. */
-  settle(name: string, serial: string): void {
-    const { owed, ...rest } = this.#of(name);
-    if (owed === serial) this.#set(name, rest);
+  /** The hooks of this pair have succeeded, or another pair has replaced it. */
+  clearPending(name: string, serial: string): void {
+    const { hooksPending, ...rest } = this.#of(name);
+    if (hooksPending === serial) this.#set(name, rest);
   }
 
-  wentBack(name: string): WentBack | undefined {
-    return this.#of(name).wentBack;
+  rollback(name: string): SavedRollback | undefined {
+    return this.#of(name).rolledBack;
   }
 
-  goBack(name: string, step: Omit<WentBack, 'count'>): void {
+  addRollback(name: string, rollback: Omit<SavedRollback, 'count'>): void {
     const count = this.nextCount(name);
-    this.#set(name, { owed: step.to, wentBack: { ...step, count } });
+    this.#set(name, { hooksPending: rollback.to, rolledBack: { ...rollback, count } });
   }
 
-  /** Which time in a row the next one is. */
+  /** The count of the next rollback. */
   nextCount(name: string): number {
-    return (this.wentBack(name)?.count ?? 0) + 1;
+    return (this.rollback(name)?.count ?? 0) + 1;
   }
 
-  /** This pair is served: where it is a new one, going back is over. */
+  /** This pair is served. If it is a new one, the rollbacks in a row end. */
   served(name: string, serial: string): void {
-    const { wentBack, ...rest } = this.#of(name);
-    if (wentBack !== undefined && wentBack.to !== serial) this.#set(name, rest);
+    const { rolledBack, ...rest } = this.#of(name);
+    if (rolledBack !== undefined && rolledBack.to !== serial) this.#set(name, rest);
   }
 
-  #of(name: string): HookRecord {
+  #of(name: string): SavedHooks {
     return this.#records.get(name) ?? {};
   }
 
-  #set(name: string, record: HookRecord): void {
+  #set(name: string, record: SavedHooks): void {
     this.#records.set(name, record);
     this.#save(Object.fromEntries(this.#records));
   }

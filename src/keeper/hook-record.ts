@@ -9,7 +9,6 @@ import type { CertificateStatus, HookStatus } from '../core/status.ts';
 import type { Logger } from '../sys/log.ts';
 import type { HookOutcome } from './run-hook.ts';
 
-/** What is counted. */
 export interface HookObserver {
   recordHookRun(run: HookRun): void;
 }
@@ -20,7 +19,7 @@ export interface HookRun {
   readonly result: 'succeeded' | 'failed' | 'timeout';
 }
 
-/** One try of one hook. */
+/** One attempt to run a hook. */
 export interface HookTry {
   /** Position in the list. */
   readonly hook: number;
@@ -28,27 +27,27 @@ export interface HookTry {
   readonly serial: string;
 }
 
-/** What the state machine has told of, and nothing else is to be done about. */
-export type HookNews = Extract<
+/** Effects that are only reported. */
+export type HookReport = Extract<
   HookEffect,
   { type: 'retrying' | 'gave-up' | 'succeeded' | 'current' | 'stale' | 'unchecked' }
 >;
 
 export interface HookRecordOptions {
   readonly certificate: string;
-  /** What the hooks are called, in order. */
+  /** The names of the hooks, in order. */
   readonly names: readonly string[];
   readonly now: () => Instant;
   readonly logger: Logger;
   readonly observer: HookObserver;
 }
 
-/** What is kept of what follows the rotations of one certificate: in the log, in the counters, and in the status. */
+/** Logs, counts and shows in the status what the hooks of one certificate and the checks after them result in. */
 export class HookRecord {
   readonly #options: HookRecordOptions;
   readonly #hooks: HookStatus[];
   #served: CertificateStatus['served'];
-  /** Why the latest try or look came to nothing. */
+  /** Why the latest hook or check failed. */
   #failure: Failure = { code: 'INTERNAL', message: 'nothing failed', remedy: remedies.INTERNAL };
 
   constructor(options: HookRecordOptions) {
@@ -70,7 +69,7 @@ export class HookRecord {
     logger.log(event, { certificate, ...fields });
   }
 
-  /** @returns what the hook is called */
+  /** @returns the name of the hook */
   started({ hook, attempt, serial }: HookTry): string {
     const name = this.#nameOf(hook);
     this.log('hook_started', { hook: name, serial, attempt });
@@ -81,7 +80,7 @@ export class HookRecord {
     this.log('hook_output', { hook: this.#nameOf(hook), line });
   }
 
-  /** @param ms that it took */
+  /** @param ms how long the hook ran */
   ended(
     { hook, serial }: HookTry,
     outcome: Exclude<HookOutcome, { kind: 'aborted' }>,
@@ -96,8 +95,8 @@ export class HookRecord {
     this.#count(hook, outcome.failure.code === 'HOOK_TIMEOUT' ? 'timeout' : 'failed');
   }
 
-  /** What a look has found; nothing, when another pair is on the disk by now. */
-  looked(endpoints?: readonly EndpointState[]): void {
+  /** Absent endpoints mean that another pair is on the disk. */
+  checked(endpoints?: readonly EndpointState[]): void {
     this.#served = endpoints === undefined ? undefined : { at: this.#options.now(), endpoints };
   }
 
@@ -105,25 +104,25 @@ export class HookRecord {
     this.#failure = failure;
   }
 
-  tell(news: HookNews): void {
-    switch (news.type) {
+  report(effect: HookReport): void {
+    switch (effect.type) {
       case 'retrying': {
         const { code, message: error } = this.#failure;
-        const { attempt, ms } = news;
-        const hook = this.#nameOf(news.hook);
+        const { attempt, ms } = effect;
+        const hook = this.#nameOf(effect.hook);
         return this.log('hook_retrying', { hook, attempt, code, error, seconds: ms / second });
       }
       case 'gave-up':
-        return this.#gaveUp(news.hook, news.attempt);
+        return this.#gaveUp(effect.hook, effect.attempt);
       case 'succeeded': {
-        const name = this.#nameOf(news.hook);
-        this.#hooks[news.hook] = { name, succeededAt: this.#options.now() };
-        if (news.recovered) this.log('hook_recovered', { hook: name });
+        const name = this.#nameOf(effect.hook);
+        this.#hooks[effect.hook] = { name, succeededAt: this.#options.now() };
+        if (effect.recovered) this.log('hook_recovered', { hook: name });
         return;
       }
       case 'current': {
-        const { serial } = news;
-        if (news.recovered) return this.log('served_recovered', { serial });
+        const { serial } = effect;
+        if (effect.recovered) return this.log('served_recovered', { serial });
         const endpoints = this.#served?.endpoints.map(({ endpoint }) => endpoint);
         return this.log('served_checked', { serial, endpoints });
       }
@@ -132,7 +131,7 @@ export class HookRecord {
       case 'unchecked':
         return this.log('served_unchecked', failureFields(this.#failure));
       default:
-        news satisfies never;
+        effect satisfies never;
     }
   }
 

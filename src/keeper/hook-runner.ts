@@ -8,7 +8,7 @@ import type { HookContext, HookEffect, HookEvent, HookState, Verdict } from '../
 import { hookStep, initialHookState } from '../core/hook-run.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration } from '../core/instant.ts';
-import { goneBackRemedy, staleFailure } from '../core/served.ts';
+import { rolledBackRemedy, staleFailure } from '../core/served.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
@@ -39,20 +39,17 @@ export interface HookRunnerOptions {
   readonly observer: HookObserver;
   readonly journal: HookJournal;
   readonly rotation: RotationPort;
-  /** Where systemctl is; found by itself when absent. */
+  /** The path of systemctl; searched for if absent. */
   readonly systemctl?: string | undefined;
 }
 
-/**
- * Carries out what hook-run.ts decides for one certificate. The rotation never waits
- * for it: whoever tells it of a pair goes on at once.
- */
+/** Carries out what hook-run.ts decides for one certificate. The rotation never waits for it. */
 export class HookRunner {
   readonly #options: HookRunnerOptions;
   readonly #record: HookRecord;
   readonly #stop = new AbortController();
   #state: HookState;
-  /** The newest that it was told of. */
+  /** The newest pair that was stored or rolled back to. */
   #pair: PairFacts | undefined;
   #waiting = new AbortController();
   #trying: Promise<void> = Promise.resolve();
@@ -66,25 +63,25 @@ export class HookRunner {
       names: hookNames(spec.onRotate ?? []),
       now: () => clock.now(),
     });
-    this.#state = initialHookState(journal.wentBack(spec.name)?.to);
+    this.#state = initialHookState(journal.rollback(spec.name)?.to);
   }
 
   get status(): Pick<CertificateStatus, 'hooks' | 'served' | 'following'> {
-    // A server that has not taken the pair over is watched for long: that is a result.
+    // A server that did not load the pair is watched for long, so the check counts as finished.
     const { kind } = this.#state.phase;
     const following = kind !== 'idle' && kind !== 'watching';
     return { ...this.#record.status, ...(following && { following }) };
   }
 
-  /** The agent has put this pair in place; to be told twice of one makes no difference. */
+  /** The agent has linked this pair. A second call for the same pair has no effect. */
   stored(pair: PairFacts): void {
     if (pair.serial === this.#state.latest) return;
-    this.#options.journal.owe(this.#name, pair.serial);
+    this.#options.journal.addPending(this.#name, pair.serial);
     this.#pair = pair;
     this.#apply({ type: 'stored', serial: pair.serial });
   }
 
-  /** Settles when no hook runs any more. */
+  /** Settles when no hook is running. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#trying;
@@ -99,15 +96,15 @@ export class HookRunner {
     return {
       retries: (spec.onRotate ?? []).map(({ retries }) => retries),
       ...(spec.served !== undefined && {
-        check: this.#isStandIn ? 'report' : spec.served.onFailure,
+        check: this.#isTemporary ? 'report' : spec.served.onFailure,
       }),
       atRest: rotation.atRest(),
       random: random(),
     };
   }
 
-  /** The first pair of all: there is none before it. */
-  get #isStandIn(): boolean {
+  /** No previous pair exists that a rollback could link. */
+  get #isTemporary(): boolean {
     return this.#pair?.selfSigned === true;
   }
 
@@ -142,17 +139,17 @@ export class HookRunner {
           if (this.#isAbout(serial, 'rolling-back')) this.#rolledBack(serial, reply);
         });
       }
-      case 'settled':
-        return journal.settle(name, effect.serial);
+      case 'finished':
+        return journal.clearPending(name, effect.serial);
       case 'current':
         journal.served(name, effect.serial);
-        return this.#record.tell(effect);
+        return this.#record.report(effect);
       case 'retrying':
       case 'gave-up':
       case 'succeeded':
       case 'stale':
       case 'unchecked':
-        return this.#record.tell(effect);
+        return this.#record.report(effect);
       default:
         effect satisfies never;
     }
@@ -195,7 +192,7 @@ export class HookRunner {
     this.#apply({ type: 'waited' });
   }
 
-  /** False for a late reply about a pair that has been replaced meanwhile. */
+  /** False for a late reply about a pair that has been replaced since. */
   #isAbout(serial: string, kind: 'checking' | 'rolling-back'): boolean {
     const { phase } = this.#state;
     return phase.kind === kind && phase.serial === serial;
@@ -208,11 +205,11 @@ export class HookRunner {
       case 'failed':
         return this.#unknown(outcome.failure);
       case 'overtaken':
-        this.#record.looked();
+        this.#record.checked();
         return this.#verdict('overtaken');
-      case 'looked': {
+      case 'checked': {
         const { endpoints } = outcome;
-        this.#record.looked(endpoints);
+        this.#record.checked(endpoints);
         if (endpoints.every(({ state }) => state === 'current')) return this.#verdict('current');
         const within = formatDuration(this.#options.spec.served?.withinMs ?? 0);
         this.#record.failed(staleFailure(serial, endpoints, within));
@@ -255,9 +252,9 @@ export class HookRunner {
   #rollbackDone(from: string, pair: PairFacts): void {
     const { journal, rotation, clock } = this.#options;
     const count = journal.nextCount(this.#name);
-    const failure = { ...this.#record.failure, remedy: goneBackRemedy(this.#name) };
+    const failure = { ...this.#record.failure, remedy: rolledBackRemedy(this.#name) };
     const until = rotation.rolledBack({ pair, failure, count }) ?? clock.now();
-    journal.goBack(this.#name, { from, to: pair.serial, until });
+    journal.addRollback(this.#name, { from, to: pair.serial, until });
     this.#pair = pair;
     this.#apply({ type: 'rolled-back', serial: pair.serial });
   }

@@ -5,7 +5,7 @@ import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
-import { goneBackFailure } from '../core/served.ts';
+import { rolledBackFailure } from '../core/served.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import { exposureOf } from '../sys/exposure.ts';
 import type { Rollback } from '../core/rotation-state.ts';
@@ -20,13 +20,13 @@ export interface PostRotationOptions extends Omit<HookRunnerOptions, 'spec' | 'p
 type Refusal = Failure & { readonly at: Instant };
 
 /**
- * What follows the rotations of all certificates: hooks, and the look at what is
- * served. Loaded only where something of it is configured.
+ * Hooks and checks of the served certificate, for all certificates. Loaded only if one of
+ * them is configured.
  */
 export class PostRotation {
   readonly #options: PostRotationOptions;
   readonly #runners: ReadonlyMap<string, HookRunner>;
-  /** Why nothing of it is done. */
+  /** Why hooks and checks are disabled. */
   readonly #refusal: Refusal | undefined;
 
   private constructor(options: PostRotationOptions, refusal: Refusal | undefined) {
@@ -43,18 +43,18 @@ export class PostRotation {
   }
 
   /**
-   * Looks first at who may change the configuration: whoever may, decides what is run as
-   * root. Rotations go on without their hooks then.
+   * Anyone who can write the configuration file can run commands as root, so hooks stay
+   * disabled until its permissions are fixed. Rotation continues.
    */
   static async open(options: PostRotationOptions): Promise<PostRotation> {
     const { config, clock } = options;
-    // Without a file there are no hooks but those of a test.
+    // Only tests configure hooks without a file.
     const exposure = config.file === undefined ? undefined : await refusalOf(config.file);
     const after = new PostRotation(
       options,
       exposure && {
         code: 'HOOK_FAILED',
-        message: `the hooks of the configuration are not run: ${exposure.what}`,
+        message: `hooks are disabled: ${exposure.what}`,
         remedy: `${exposure.remedy}, then: systemctl restart nodecertd`,
         at: clock.now(),
       },
@@ -63,32 +63,32 @@ export class PostRotation {
     return after;
   }
 
-  /** This agent has put it in place. */
+  /** This agent has linked the pair. */
   stored(name: string, pair: PairFacts): void {
     const runner = this.#runners.get(name);
     if (runner === undefined) return;
     if (this.#refusal === undefined) return runner.stored(pair);
-    this.#options.journal.owe(name, pair.serial);
+    this.#options.journal.addPending(name, pair.serial);
     this.#refuse();
   }
 
-  /** The first look of this run has found it, and it is nothing new: what was owed for it is made up for. */
+  /** The first inspection of this run found this pair. Runs its hooks if they are pending. */
   found(name: string, pair: PairFacts): void {
     const { journal, logger } = this.#options;
-    const owed = journal.owed(name);
-    if (owed === undefined || !this.#runners.has(name)) return;
-    // Somebody has put another pair there since, and it is for him to tell who uses it.
-    if (owed !== pair.serial) return journal.settle(name, owed);
+    const pending = journal.pending(name);
+    if (pending === undefined || !this.#runners.has(name)) return;
+    // Another program replaced the pair since, and has to reload its servers itself.
+    if (pending !== pair.serial) return journal.clearPending(name, pending);
     logger.log('hooks_pending', { certificate: name, serial: pair.serial });
     this.stored(name, pair);
   }
 
   /** The rollback of an earlier run, if it is this pair that was rolled back to. */
   rollbackTo(name: string, pair: PairFacts): Rollback | undefined {
-    const rollback = this.#options.journal.wentBack(name);
+    const rollback = this.#options.journal.rollback(name);
     if (rollback?.to !== pair.serial || !this.#runners.has(name)) return undefined;
     const { from, count, until } = rollback;
-    return { pair, failure: goneBackFailure(name, from), count, until };
+    return { pair, failure: rolledBackFailure(name, from), count, until };
   }
 
   status(name: string): Pick<CertificateStatus, 'hooks' | 'served' | 'following'> {
@@ -98,7 +98,7 @@ export class PostRotation {
     return { hooks: status.hooks.map((hook) => ({ ...hook, failure: refusal })) };
   }
 
-  /** Settles when no hook runs any more. */
+  /** Settles when no hook is running. */
   async stop(): Promise<void> {
     await Promise.all([...this.#runners.values()].map((runner) => runner.stop()));
   }
@@ -111,14 +111,14 @@ export class PostRotation {
   }
 }
 
-/** A file that cannot be looked at may be anybody's. */
+/** A file that cannot be checked may be writable by anyone. */
 async function refusalOf(file: string): Promise<{ what: string; remedy: string } | undefined> {
   try {
     return await exposureOf(file);
   } catch (error) {
     return {
-      what: `${file} cannot be looked at: ${describeError(error)}`,
-      remedy: `ls -l ${file}`,
+      what: `${file} cannot be checked: ${describeError(error)}`,
+      remedy: `Check the file: ls -l ${file}`,
     };
   }
 }

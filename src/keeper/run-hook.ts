@@ -10,7 +10,7 @@ import { systemctlPath } from '../sys/systemctl.ts';
 
 export interface RunHookOptions {
   readonly hook: HookSpec;
-  /** What it is called in messages. */
+  /** The name of the hook in messages. */
   readonly name: string;
   readonly certificate: string;
   /** The `-current.pem`. */
@@ -19,7 +19,7 @@ export interface RunHookOptions {
   readonly clock: Clock;
   readonly onLine: (line: string) => void;
   readonly signal: AbortSignal;
-  /** Where systemctl is; found by itself when absent. */
+  /** The path of systemctl; searched for if absent. */
   readonly systemctl?: string | undefined;
 }
 
@@ -28,16 +28,16 @@ export type HookOutcome =
   | {
       readonly kind: 'failed';
       readonly failure: Failure;
-      /** That another try would be no use. */
+      /** A retry would fail again. */
       readonly final: boolean;
     }
-  /** The agent ends. */
+  /** The agent is stopping. */
   | { readonly kind: 'aborted' };
 
-/** Lines of output that enter the log: more than a failing program needs to say why, and no flood. */
+/** Lines of output that are logged: enough for an error message, and no flood. */
 const mostLines = 20;
 
-/** One try. Who else may change the program is asked anew each time: that is what would be run as root. */
+/** Runs the hook once. Checks each time who can change the program, because it runs as root. */
 export async function runHook(options: RunHookOptions): Promise<HookOutcome> {
   const { hook, name, certificate, path, pair, clock, onLine, signal } = options;
   const systemctl = options.systemctl ?? (await systemctlPath());
@@ -53,7 +53,7 @@ export async function runHook(options: RunHookOptions): Promise<HookOutcome> {
     onLine,
     signal,
   });
-  if (linesLeftOut > 0) onLine(`… and ${linesLeftOut} lines more`);
+  if (linesLeftOut > 0) onLine(`… and ${linesLeftOut} more lines`);
   if (end.kind === 'aborted') return { kind: 'aborted' };
   const failure = hookFailure(name, end, hook);
   return failure === undefined ? { kind: 'succeeded' } : { kind: 'failed', failure, final: false };
@@ -64,9 +64,9 @@ async function exposure(name: string, program: string): Promise<Failure | undefi
     const found = await exposureOf(program);
     if (found === undefined) return undefined;
     const { what, remedy } = found;
-    return { code: 'HOOK_FAILED', message: `the hook ${name} is not run: ${what}`, remedy };
+    return { code: 'HOOK_FAILED', message: `hook ${name} is disabled: ${what}`, remedy };
   } catch (error) {
-    // What is not there is told by the attempt to run it.
+    // The attempt to run it reports this.
     if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return undefined;
     throw error;
   }

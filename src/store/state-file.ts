@@ -28,18 +28,18 @@ export interface AgentState {
 
 export interface CertificateRecord {
   readonly outstanding: readonly OutstandingCsr[];
-  /** Serial of the pair whose hooks are not done. */
-  readonly hooksOwed?: string;
+  /** Serial of the pair whose hooks have not all succeeded. */
+  readonly hooksPending?: string;
   readonly rolledBack?: RolledBackRecord;
 }
 
-/** That the agent has gone back from one pair to the one before, by their serials. */
+/** A rollback from one pair to the previous one, by their serials. */
 export interface RolledBackRecord {
   readonly from: string;
   readonly to: string;
-  /** How often in a row. */
+  /** Rollbacks in a row, this one included. */
   readonly count: number;
-  /** No new pair is asked for before this moment. */
+  /** No new certificate is requested before this moment. */
   readonly until: Instant;
 }
 
@@ -150,7 +150,7 @@ const stateSchema = v.object({
     v.string(),
     v.object({
       outstanding: v.array(v.object({ csr: v.string(), createdAt: instant })),
-      hooksOwed: v.exactOptional(v.string()),
+      hooksPending: v.exactOptional(v.string()),
       rolledBack: v.exactOptional(
         v.object({ from: v.string(), to: v.string(), count: natural, until: instant }),
       ),

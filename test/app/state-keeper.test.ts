@@ -50,15 +50,15 @@ describe('StateKeeper', () => {
   });
 
   it('keeps requests and hooks of a certificate apart', async () => {
-    const wentBack = { from: 'b', to: 'a', count: 1, until: 7 };
+    const rolledBack = { from: 'b', to: 'a', count: 1, until: 7 };
     {
       await using keeper = new StateKeeper({ directory, state: emptyState, clock, logger });
-      keeper.setHooks({ server: { owed: 'a', wentBack }, client: { owed: 'x' } });
+      keeper.setHooks({ server: { hooksPending: 'a', rolledBack }, client: { hooksPending: 'x' } });
       keeper.setOutstanding({ server: [{ csr: 'csr-1', createdAt: 1 }] });
-      keeper.setHooks({ server: { wentBack }, client: {} });
+      keeper.setHooks({ server: { rolledBack }, client: {} });
     }
     assert.deepEqual((await readState(directory)).state.certificates, {
-      server: { outstanding: [{ csr: 'csr-1', createdAt: 1 }], rolledBack: wentBack },
+      server: { outstanding: [{ csr: 'csr-1', createdAt: 1 }], rolledBack },
       client: { outstanding: [] },
     });
   });

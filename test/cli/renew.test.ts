@@ -107,7 +107,7 @@ describe('nodecertd renew', () => {
     await bad.start().event('hook_failed');
     const failed = await renew(bad, '-o', 'json');
     assert.equal(failed.code, 1);
-    assert.match(failed.stderr, /the hook \/bin\/false: exit code 1 \(HOOK_FAILED\)\n  → /);
+    assert.match(failed.stderr, /hook \/bin\/false failed with exit code 1 \(HOOK_FAILED\)\n  → /);
     const [document] = (JSON.parse(failed.stdout) as { certificates: { result: string }[] })
       .certificates;
     assert.equal(document?.result, 'renewed');

@@ -31,7 +31,7 @@ describe('statusTable()', () => {
   });
 
   const failure = { code: 'CSR_DENIED', message: 'denied', remedy: 'Ask' } as const;
-  const message = 'the hook reload a.service: exit code 1';
+  const message = 'hook reload a.service failed with exit code 1';
   const hookFailure = { code: 'HOOK_FAILED', message, remedy: 'See its lines' } as const;
   const denied = ['', 'a: denied (CSR_DENIED)', '  → Ask'];
   const cases: readonly (readonly [string, Partial<CertificateReport>, readonly string[]])[] = [
@@ -59,9 +59,9 @@ describe('statusTable()', () => {
       },
       [
         '',
-        'a: the hook reload a.service: exit code 1 (HOOK_FAILED)',
+        'a: hook reload a.service failed with exit code 1 (HOOK_FAILED)',
         '  → See its lines',
-        'a: [::1]:1 serves another one, serial 7, valid until 2026-01-01T12:00:00Z',
+        'a: [::1]:1 serves another certificate (serial 7, valid until 2026-01-01T12:00:00Z)',
         `  → ${remedies.SERVED_STALE}`,
       ],
     ],

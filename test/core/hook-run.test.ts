@@ -18,7 +18,7 @@ const checked = (verdict: Extract<HookEvent, { type: 'checked' }>['verdict']): H
   verdict,
 });
 
-/** `try a 1.2`: the second try of the hook at position 1, for pair a. */
+/** `try a 1.2`: the second attempt of the hook at position 1, for pair a. */
 function nameOf(effect: HookEffect): string {
   switch (effect.type) {
     case 'try':
@@ -36,7 +36,7 @@ function nameOf(effect: HookEffect): string {
     case 'current':
       return effect.recovered ? 'current again' : 'current';
     case 'roll-back':
-    case 'settled':
+    case 'finished':
       return `${effect.type} ${effect.serial}`;
     case 'stop-waiting':
     case 'stale':
@@ -51,9 +51,9 @@ class Story {
   state: HookState;
   readonly context: HookContext;
 
-  constructor(context: HookContext, stays?: string) {
+  constructor(context: HookContext, kept?: string) {
     this.context = context;
-    this.state = initialHookState(stays);
+    this.state = initialHookState(kept);
   }
 
   on(event: HookEvent, changes: Partial<HookContext> = {}): string[] {
@@ -68,22 +68,22 @@ class Story {
   }
 }
 
-describe('hookStep() on hooks', () => {
-  it('runs one after the other, and is done', () => {
+describe('hookStep() with hooks', () => {
+  it('runs one hook after another, and finishes', () => {
     const story = new Story(context);
     assert.deepEqual(story.on(stored('a')), ['try a 0.1']);
-    assert.equal(story.state.owed, 'a');
+    assert.equal(story.state.pending, 'a');
     assert.deepEqual(story.on(done), ['succeeded 0', 'try a 1.1']);
-    assert.deepEqual(story.on(done), ['succeeded 1', 'settled a']);
-    assert.equal(story.state.owed, undefined);
+    assert.deepEqual(story.on(done), ['succeeded 1', 'finished a']);
+    assert.equal(story.state.pending, undefined);
   });
 
-  it('is done at once where there is nothing to do', () => {
+  it('finishes at once without hooks and check', () => {
     const story = new Story({ ...context, retries: [] });
-    assert.deepEqual(story.on(stored('a')), ['settled a']);
+    assert.deepEqual(story.on(stored('a')), ['finished a']);
   });
 
-  it('tries again after a pause that grows, as often as is configured', () => {
+  it('retries after growing delays, as often as configured', () => {
     const story = new Story({ ...context, retries: [3] });
     story.on(stored('a'));
     const pauses = [2, 4, 8].map((seconds, index) => {
@@ -97,26 +97,26 @@ describe('hookStep() on hooks', () => {
     assert.deepEqual(story.on(failed), ['gave-up 0.4']);
   });
 
-  it('goes on with the next one after one that failed, and owes it to the next start', () => {
+  it('runs the next hook after a failed one, and keeps the pair pending', () => {
     const story = new Story({ ...context, retries: [0, 0] });
     assert.deepEqual(story.after(stored('a'), failed), ['gave-up 0.1', 'try a 1.1']);
     assert.deepEqual(story.on(done), ['succeeded 1']);
-    assert.equal(story.state.owed, 'a');
+    assert.equal(story.state.pending, 'a');
     assert.deepEqual(story.state.failing, [0]);
   });
 
-  it('spares itself further tries that would be no use', () => {
+  it('does not retry after a final failure', () => {
     const story = new Story({ ...context, retries: [3] });
     story.on(stored('a'));
     const effects = story.on({ type: 'tried', code: 'HOOK_FAILED', final: true });
     assert.deepEqual(effects, ['gave-up 0.1']);
   });
 
-  it('says when one works again that had failed', () => {
+  it('reports that a hook works again', () => {
     const story = new Story({ ...context, retries: [0] });
     story.after(stored('a'), failed);
-    assert.deepEqual(story.after(stored('b'), done), ['succeeded 0 again', 'settled b']);
-    assert.deepEqual(story.after(stored('c'), done), ['succeeded 0', 'settled c']);
+    assert.deepEqual(story.after(stored('b'), done), ['succeeded 0 again', 'finished b']);
+    assert.deepEqual(story.after(stored('c'), done), ['succeeded 0', 'finished c']);
   });
 
   it('runs nothing twice for one pair', () => {
@@ -126,14 +126,14 @@ describe('hookStep() on hooks', () => {
     assert.deepEqual(story.on(stored('a')), []);
   });
 
-  it('ends the try under way before a newer pair, of which only the newest counts', () => {
+  it('lets the running hook end, then starts for the newest pair only', () => {
     const story = new Story(context);
     assert.deepEqual(story.after(stored('a'), stored('b'), stored('c')), []);
     assert.deepEqual(story.on(done), ['try c 0.1']);
-    assert.deepEqual(story.after(done, done), ['succeeded 1', 'settled c']);
+    assert.deepEqual(story.after(done, done), ['succeeded 1', 'finished c']);
   });
 
-  it('does not wait out a pause for a newer pair', () => {
+  it('ends a delay when a newer pair is stored', () => {
     const story = new Story(context);
     story.after(stored('a'), failed);
     assert.deepEqual(story.on(stored('b')), ['stop-waiting', 'try b 0.1']);
@@ -141,19 +141,19 @@ describe('hookStep() on hooks', () => {
   });
 });
 
-describe('hookStep() on what is served', () => {
-  it('looks after the last hook, with patience, and is done when it is current', () => {
+describe('hookStep() with a check of the served certificate', () => {
+  it('checks after the last hook, with patience, and finishes', () => {
     const story = new Story(reporting);
     assert.deepEqual(story.after(stored('a'), done, done), ['succeeded 1', 'check a']);
-    assert.deepEqual(story.on(checked('current')), ['current', 'settled a']);
+    assert.deepEqual(story.on(checked('current')), ['current', 'finished a']);
   });
 
-  it('looks without any hook: there are servers that look by themselves', () => {
+  it('checks without hooks: some servers reload on their own', () => {
     const story = new Story({ ...reporting, retries: [] });
     assert.deepEqual(story.on(stored('a')), ['check a']);
   });
 
-  it('says once that another one is served, looks again less and less often, and says the end', () => {
+  it('reports a stale certificate once, and checks again less and less often', () => {
     const story = new Story({ ...reporting, retries: [] });
     story.on(stored('a'));
     assert.deepEqual(story.on(checked('stale')), ['stale', 'wait 30']);
@@ -162,51 +162,51 @@ describe('hookStep() on what is served', () => {
       assert.deepEqual(story.on(checked('stale')), [`wait ${wait}`]);
     }
     story.on(waited);
-    assert.deepEqual(story.on(checked('current')), ['current again', 'settled a']);
+    assert.deepEqual(story.on(checked('current')), ['current again', 'finished a']);
   });
 
-  it('says it again of a newer pair', () => {
+  it('reports a stale certificate again for a newer pair', () => {
     const story = new Story({ ...reporting, retries: [] });
     story.after(stored('a'), checked('stale'));
     assert.deepEqual(story.on(stored('b')), ['stop-waiting', 'check b']);
     assert.deepEqual(story.on(checked('stale')), ['stale', 'wait 30']);
   });
 
-  it('keeps what it owes while it is not known, and says once that nobody could look', () => {
+  it('keeps the pair pending while checks fail, and reports it once', () => {
     const story = new Story({ ...reporting, retries: [] });
     story.on(stored('a'));
     assert.deepEqual(story.on(checked('unknown')), ['unchecked', 'wait 30']);
     assert.deepEqual(story.after(waited, checked('unknown')), ['wait 60']);
-    assert.equal(story.state.owed, 'a');
+    assert.equal(story.state.pending, 'a');
   });
 
-  it("leaves somebody else's pair alone", () => {
+  it('ends when another program has stored a pair', () => {
     const story = new Story({ ...rollingBack, retries: [] });
     story.on(stored('a'));
     assert.deepEqual(story.on(checked('overtaken')), []);
     assert.equal(story.state.phase.kind, 'idle');
   });
 
-  it('owes a hook that failed even if the server has taken the pair over', () => {
+  it('keeps a pair pending whose hook failed, even if it is served', () => {
     const story = new Story({ ...reporting, retries: [0] });
     story.after(stored('a'), failed);
     assert.deepEqual(story.on(checked('current')), ['current']);
-    assert.equal(story.state.owed, 'a');
+    assert.equal(story.state.pending, 'a');
   });
 });
 
-describe('hookStep() on the way back', () => {
-  it('goes back once, runs everything again for the old pair, and looks again', () => {
+describe('hookStep() with rollback', () => {
+  it('rolls back once, runs the hooks for the previous pair, and checks again', () => {
     const story = new Story({ ...rollingBack, retries: [0] });
     story.after(stored('b'), done);
     assert.deepEqual(story.on(checked('stale')), ['stale', 'roll-back b']);
     assert.deepEqual(story.on({ type: 'rolled-back', serial: 'a' }), ['try a 0.1']);
-    assert.equal(story.state.owed, 'a');
+    assert.equal(story.state.pending, 'a');
     assert.deepEqual(story.on(done), ['succeeded 0', 'check a']);
-    assert.deepEqual(story.on(checked('current')), ['current again', 'settled a']);
+    assert.deepEqual(story.on(checked('current')), ['current again', 'finished a']);
   });
 
-  it('does not go back from where it has gone back to, in a later run neither', () => {
+  it('does not roll back a pair that it rolled back to, nor does a later run', () => {
     const story = new Story({ ...rollingBack, retries: [] });
     story.after(stored('b'), checked('stale'), { type: 'rolled-back', serial: 'a' });
     assert.deepEqual(story.on(checked('stale')), ['stale', 'wait 30']);
@@ -214,28 +214,28 @@ describe('hookStep() on the way back', () => {
     assert.deepEqual(next.after(stored('a'), checked('stale')), ['stale', 'wait 30']);
   });
 
-  it('does not try again where there was no way back, and goes on looking', () => {
+  it('does not repeat a failed rollback, and keeps checking', () => {
     const story = new Story({ ...rollingBack, retries: [] });
     story.after(stored('b'), checked('stale'));
     assert.deepEqual(story.on({ type: 'not-rolled-back' }), ['wait 30']);
     assert.deepEqual(story.after(waited, checked('stale')), ['wait 60']);
   });
 
-  it('does not go back while a newer pair is on its way', () => {
+  it('does not roll back while a newer pair is being requested', () => {
     const story = new Story({ ...rollingBack, retries: [] });
     story.on(stored('b'));
     assert.deepEqual(story.on(checked('stale'), { atRest: false }), ['stale', 'wait 30']);
-    // It failed, and the old one is not served still.
+    // The request failed, and the pair is still not served.
     story.on(waited);
     assert.deepEqual(story.on(checked('stale')), ['roll-back b']);
   });
 
-  it('does not go back where that was not asked for', () => {
+  it('does not roll back unless configured', () => {
     const story = new Story({ ...reporting, retries: [] });
     assert.deepEqual(story.after(stored('b'), checked('stale')), ['stale', 'wait 30']);
   });
 
-  it('goes on with a pair that was stored meanwhile', () => {
+  it('continues with a pair that was stored during the rollback', () => {
     const story = new Story({ ...rollingBack, retries: [] });
     story.after(stored('b'), checked('stale'));
     assert.deepEqual(story.on(stored('c')), []);
@@ -243,15 +243,15 @@ describe('hookStep() on the way back', () => {
   });
 });
 
-describe('hookStep(), for any sequence of pairs and answers', () => {
-  /** Answers what was asked for, or has a new pair come before it is answered. */
+describe('hookStep() with any sequence of pairs and results', () => {
+  /** Answers the open effect, or stores a new pair before that. */
   class World {
     readonly story: Story;
     readonly effects: HookEffect[] = [];
-    /** What is under way, or waited for: one thing at most. */
+    /** The effect without a result yet; never more than one. */
     open: HookEffect | undefined;
     pairs = 0;
-    goneBack = 0;
+    rollbacks = 0;
 
     constructor(context: HookContext) {
       this.story = new Story(context);
@@ -259,17 +259,17 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
 
     store(): void {
       this.pairs += 1;
-      this.tell(stored(`p${this.pairs}`));
+      this.send(stored(`p${this.pairs}`));
     }
 
     answer(random: number): void {
       const { open } = this;
       if (open === undefined) return;
       this.open = undefined;
-      this.tell(this.#answerTo(open, random));
+      this.send(this.#answerTo(open, random));
     }
 
-    tell(event: HookEvent): void {
+    send(event: HookEvent): void {
       const { state, effects } = hookStep(this.story.state, event, this.story.context);
       this.story.state = state;
       for (const effect of effects) this.#take(effect);
@@ -278,7 +278,7 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
     #take(effect: HookEffect): void {
       this.effects.push(effect);
       if (effect.type === 'stop-waiting') {
-        assert.equal(this.open?.type, 'wait', 'nothing was waited for');
+        assert.equal(this.open?.type, 'wait', 'no wait to stop');
         this.open = undefined;
       }
       if (!['try', 'check', 'roll-back', 'wait'].includes(effect.type)) return;
@@ -294,8 +294,8 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
           return checked(random < 0.3 ? 'current' : random < 0.8 ? 'stale' : 'unknown');
         case 'roll-back':
           if (random < 0.3) return { type: 'not-rolled-back' };
-          this.goneBack += 1;
-          return { type: 'rolled-back', serial: `back ${this.goneBack} from ${open.serial}` };
+          this.rollbacks += 1;
+          return { type: 'rolled-back', serial: `back ${this.rollbacks} from ${open.serial}` };
         default:
           return waited;
       }
@@ -311,7 +311,7 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
     },
     { requiredKeys: ['retries', 'atRest', 'random'] },
   );
-  /** A new pair, or how what is open is answered. */
+  /** A new pair, or the result of the open effect. */
   const moves = fc.array(
     fc.oneof(
       { weight: 1, arbitrary: fc.constant('store' as const) },
@@ -325,7 +325,7 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
       fc.property(contexts, moves, (context, moves) => {
         const world = new World(context);
         for (const move of moves) {
-          // The store refuses to go back under a newer pair: it is never told of one then.
+          // The store never rolls back under a newer pair.
           if (move === 'store' && world.open?.type === 'roll-back') world.answer(0);
           if (move === 'store') world.store();
           else world.answer(move);
@@ -337,11 +337,11 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
     );
   }
 
-  it('does one thing at a time', () => {
+  it('has at most one open effect', () => {
     holds(() => undefined);
   });
 
-  it('keeps the order of the hooks and the number of their tries', () => {
+  it('keeps the order of the hooks and the number of attempts', () => {
     holds(({ effects, story }) => {
       let last = { serial: '', hook: -1, attempt: 0 };
       for (const effect of effects) {
@@ -357,15 +357,15 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
     });
   });
 
-  it('begins anew at most once for each pair: nothing piles up', () => {
-    holds(({ effects, pairs, goneBack }) => {
-      const begun = effects.filter((effect) => effect.type === 'try' && effect.hook === 0);
-      const first = begun.filter((effect) => effect.type === 'try' && effect.attempt === 1);
-      assert.ok(first.length <= pairs + goneBack);
+  it('starts at most once per pair', () => {
+    holds(({ effects, pairs, rollbacks }) => {
+      const starts = effects.filter((effect) => effect.type === 'try' && effect.hook === 0);
+      const first = starts.filter((effect) => effect.type === 'try' && effect.attempt === 1);
+      assert.ok(first.length <= pairs + rollbacks);
     });
   });
 
-  it('goes back only where that is asked for, from each pair once, and never from one gone back to', () => {
+  it('rolls back only if configured, once per pair, and never twice in a row', () => {
     holds(({ effects, story }) => {
       const from = effects.flatMap((effect) => (effect.type === 'roll-back' ? effect.serial : []));
       assert.equal(new Set(from).size, from.length);
@@ -374,7 +374,7 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
     });
   });
 
-  it('owes nothing in the end, when everything works, and has done it all for the newest', () => {
+  it('leaves nothing pending if everything works, and ends with the newest pair', () => {
     holds((world) => {
       world.store();
       const newest = `p${world.pairs}`;
@@ -383,17 +383,17 @@ describe('hookStep(), for any sequence of pairs and answers', () => {
       }
       const { state, context } = world.story;
       assert.equal(state.phase.kind, 'idle');
-      assert.equal(state.owed, undefined);
+      assert.equal(state.pending, undefined);
       assert.deepEqual(state.failing, []);
       assert.equal(state.stale, undefined);
       const last = world.effects.at(-1);
-      assert.deepEqual(last, { type: 'settled', serial: newest });
+      assert.deepEqual(last, { type: 'finished', serial: newest });
       const tries = world.effects.filter((one) => one.type === 'try' && one.serial === newest);
       assert.equal(tries.length, context.retries.length);
     });
   });
 
-  it('waits for a moment that comes, a quarter of an hour and half as much again at most', () => {
+  it('waits at most 23 minutes', () => {
     holds(({ effects }) => {
       for (const effect of effects) {
         if (effect.type === 'wait') assert.ok(effect.ms > 0 && effect.ms <= 23 * minute);

@@ -14,7 +14,7 @@ function words(hook: HookAction): string {
 }
 
 describe('hookNames()', () => {
-  it('says what each does, without the arguments of a command', () => {
+  it('names program or action, without the arguments of a command', () => {
     assert.deepEqual(hookNames([deploy, reload, hangup]), [
       '/usr/local/bin/deploy',
       'reload nginx.service',
@@ -22,7 +22,7 @@ describe('hookNames()', () => {
     ]);
   });
 
-  it('tells those apart that do the same', () => {
+  it('numbers equal hooks', () => {
     const other: HookAction = { kind: 'command', argv: ['/usr/local/bin/deploy', '--later'] };
     const names = hookNames([deploy, reload, other, deploy]);
     assert.deepEqual(names.slice(2), ['/usr/local/bin/deploy (2)', '/usr/local/bin/deploy (3)']);
@@ -30,11 +30,11 @@ describe('hookNames()', () => {
 });
 
 describe('hookCommand()', () => {
-  it('leaves a command as it is configured', () => {
+  it('returns a command as configured', () => {
     assert.deepEqual(hookCommand(deploy, '/bin/systemctl'), ['/usr/local/bin/deploy', '--now']);
   });
 
-  it('has systemctl do the rest, and never ask for a password', () => {
+  it('runs systemctl for the rest, without a password prompt', () => {
     assert.equal(words(reload), '/usr/bin/systemctl --no-ask-password reload -- nginx.service');
     assert.equal(
       words(hangup),
@@ -44,7 +44,7 @@ describe('hookCommand()', () => {
 });
 
 describe('hookEnvironment()', () => {
-  it('names the certificate, and nothing but that', () => {
+  it('describes the certificate, and nothing else', () => {
     const pair = { serial: '4f2a', notAfter: start };
     const environment = hookEnvironment('kubelet-server', '/pki/kubelet-server-current.pem', pair);
     assert.deepEqual(environment, {
@@ -58,23 +58,23 @@ describe('hookEnvironment()', () => {
 });
 
 describe('hookFailure()', () => {
-  it('is none after exit code 0', () => {
+  it('is undefined after exit code 0', () => {
     const end: HookEnd = { kind: 'exited', code: 0 };
     assert.equal(hookFailure('a', end, { timeoutMs: second }), undefined);
   });
 
   const rows: readonly (readonly [HookEnd, string, string])[] = [
-    [{ kind: 'exited', code: 3 }, 'HOOK_FAILED', 'the hook a: exit code 3'],
-    [{ kind: 'signalled', signal: 'SIGSEGV' }, 'HOOK_FAILED', 'the hook a: ended by SIGSEGV'],
+    [{ kind: 'exited', code: 3 }, 'HOOK_FAILED', 'hook a failed with exit code 3'],
+    [{ kind: 'signalled', signal: 'SIGSEGV' }, 'HOOK_FAILED', 'hook a was killed by SIGSEGV'],
     [
       { kind: 'not-started', reason: 'it may not be executed' },
       'HOOK_FAILED',
-      'the hook a: not started: it may not be executed',
+      'hook a could not be started: it may not be executed',
     ],
-    [{ kind: 'timed-out' }, 'HOOK_TIMEOUT', 'the hook a: not done within 90 s, and ended'],
+    [{ kind: 'timed-out' }, 'HOOK_TIMEOUT', 'hook a timed out after 90s and was killed'],
   ];
   for (const [end, code, message] of rows) {
-    it(`is ${code} where it was ${end.kind}`, () => {
+    it(`is ${code} for a hook that ended as ${end.kind}`, () => {
       const failure = hookFailure('a', end, { timeoutMs: 90 * second });
       assert.equal(failure?.code, code);
       assert.equal(failure?.message, message);

@@ -150,12 +150,12 @@ describe('hooks after a rotation', () => {
     await agent.event('certificate_stored', server);
     const stale = await agent.event('served_stale', server);
     assert.equal(stale['code'], 'SERVED_STALE');
-    assert.match(String(stale['error']), /127\.0\.0\.1:\d+ shows no certificate: /);
+    assert.match(String(stale['error']), /127\.0\.0\.1:\d+ serves no certificate: /);
     assert.ok(stale['remedy']);
     assert.equal((await agent.certificate(server)).state, 'valid');
     const status = await place.status();
     assert.match(status, /^kubelet-server +valid /m);
-    assert.match(status, /^kubelet-server: localhost:\d+ shows no certificate: /m);
+    assert.match(status, /^kubelet-server: localhost:\d+ serves no certificate: /m);
     const { text } = await agent.get('/metrics');
     assert.match(text, /^nodecertd_served_current\{.*endpoint="127[^}]*\} 0$/m);
     assert.equal(agent.all('pair_rolled_back').length, 0);
@@ -215,7 +215,7 @@ describe('hooks after a rotation', () => {
     assert.equal((await second.certificate(server)).state, 'valid');
     await second.stop();
     const state = await readFile(join(place.node.directory, 'state/state.json'), 'utf8');
-    assert.doesNotMatch(state, /rolledBack|hooksOwed/);
+    assert.doesNotMatch(state, /rolledBack|hooksPending/);
   });
 
   it('change with a configuration reload, without a new certificate', async () => {

@@ -536,7 +536,7 @@ describe('Enroller, after a rotation', () => {
     const endpoints = [{ endpoint: endpoint.name, state: 'current' }];
     assert.deepEqual(
       found.map(({ outcome }) => outcome),
-      [{ kind: 'looked', endpoints }, { kind: 'overtaken' }],
+      [{ kind: 'checked', endpoints }, { kind: 'overtaken' }],
     );
     server.close();
   });

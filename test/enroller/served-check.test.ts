@@ -85,12 +85,12 @@ async function check(
 }
 
 function statesOf(outcome: ServedOutcome): readonly EndpointState['state'][] {
-  assert.equal(outcome.kind, 'looked', JSON.stringify(outcome));
-  return outcome.kind === 'looked' ? outcome.endpoints.map(({ state }) => state) : [];
+  assert.equal(outcome.kind, 'checked', JSON.stringify(outcome));
+  return outcome.kind === 'checked' ? outcome.endpoints.map(({ state }) => state) : [];
 }
 
 function reasonOf(outcome: ServedOutcome): string {
-  const [first] = outcome.kind === 'looked' ? outcome.endpoints : [];
+  const [first] = outcome.kind === 'checked' ? outcome.endpoints : [];
   return first?.state === 'unreachable' ? first.reason : JSON.stringify(outcome);
 }
 
@@ -114,7 +114,7 @@ describe('checkServed()', () => {
     const outcome = await check(onDisk, [['127.0.0.1', server.port]]);
     const { facts } = await parsePair(secretOf(old), 'the pair');
     assert.deepEqual(outcome, {
-      kind: 'looked',
+      kind: 'checked',
       endpoints: [
         {
           endpoint: `127.0.0.1:${server.port}`,

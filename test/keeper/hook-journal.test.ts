@@ -13,50 +13,50 @@ function journalOf(records: HookRecords = {}): {
   return { saved, journal: new HookJournal(records, (now) => saved.push(now)) };
 }
 
-const step = { from: 'b', to: 'a', until: start + hour };
+const rollback = { from: 'b', to: 'a', until: start + hour };
 
 describe('HookJournal', () => {
-  it('owe() saves what is owed, and settle() that it is done, for this pair only', () => {
+  it('addPending() and clearPending() save the pending pair of a certificate', () => {
     const { journal, saved } = journalOf();
-    journal.owe('server', 'a');
-    journal.owe('client', 'x');
-    journal.settle('server', 'b');
-    assert.equal(journal.owed('server'), 'a');
-    journal.settle('server', 'a');
-    assert.equal(journal.owed('server'), undefined);
-    assert.deepEqual(saved.at(-1), { server: {}, client: { owed: 'x' } });
+    journal.addPending('server', 'a');
+    journal.addPending('client', 'x');
+    journal.clearPending('server', 'b');
+    assert.equal(journal.pending('server'), 'a');
+    journal.clearPending('server', 'a');
+    assert.equal(journal.pending('server'), undefined);
+    assert.deepEqual(saved.at(-1), { server: {}, client: { hooksPending: 'x' } });
   });
 
-  it('knows what an earlier run has left', () => {
-    const wentBack = { ...step, count: 2 };
-    const { journal, saved } = journalOf({ server: { owed: 'a', wentBack } });
-    assert.equal(journal.owed('server'), 'a');
-    assert.deepEqual(journal.wentBack('server'), wentBack);
-    assert.equal(journal.owed('client'), undefined);
+  it('returns the records of an earlier run', () => {
+    const rolledBack = { ...rollback, count: 2 };
+    const { journal, saved } = journalOf({ server: { hooksPending: 'a', rolledBack } });
+    assert.equal(journal.pending('server'), 'a');
+    assert.deepEqual(journal.rollback('server'), rolledBack);
+    assert.equal(journal.pending('client'), undefined);
     assert.deepEqual(saved, []);
   });
 
-  it('goBack() counts how often in a row, and owes the hooks of the pair that is in place again', () => {
+  it('addRollback() counts rollbacks in a row, and adds pending hooks', () => {
     const { journal, saved } = journalOf();
     assert.equal(journal.nextCount('server'), 1);
-    journal.goBack('server', step);
-    journal.owe('server', 'c');
-    journal.settle('server', 'c');
+    journal.addRollback('server', rollback);
+    journal.addPending('server', 'c');
+    journal.clearPending('server', 'c');
     assert.equal(journal.nextCount('server'), 2);
-    journal.goBack('server', { ...step, from: 'c' });
+    journal.addRollback('server', { ...rollback, from: 'c' });
     assert.deepEqual(saved.at(-1), {
-      server: { owed: 'a', wentBack: { ...step, from: 'c', count: 2 } },
+      server: { hooksPending: 'a', rolledBack: { ...rollback, from: 'c', count: 2 } },
     });
   });
 
-  it('served() ends the row with a new pair that is served, not with the old one', () => {
+  it('served() ends the rollbacks in a row with a new pair only', () => {
     const { journal } = journalOf();
-    journal.goBack('server', step);
+    journal.addRollback('server', rollback);
     journal.served('server', 'a');
     assert.equal(journal.nextCount('server'), 2);
     journal.served('server', 'c');
-    assert.equal(journal.wentBack('server'), undefined);
+    assert.equal(journal.rollback('server'), undefined);
     assert.equal(journal.nextCount('server'), 1);
-    assert.equal(journal.owed('server'), 'a');
+    assert.equal(journal.pending('server'), 'a');
   });
 });

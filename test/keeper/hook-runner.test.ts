@@ -36,12 +36,12 @@ const other: EndpointState = {
   serial: '7',
   notAfter: start,
 };
-const stale: ServedOutcome = { kind: 'looked', endpoints: [other, ...currentEverywhere.slice(1)] };
-const current: ServedOutcome = { kind: 'looked', endpoints: currentEverywhere };
+const stale: ServedOutcome = { kind: 'checked', endpoints: [other, ...currentEverywhere.slice(1)] };
+const current: ServedOutcome = { kind: 'checked', endpoints: currentEverywhere };
 const name = 'kubelet-server';
 const pair = (serial: string) => pairFor(servingTemplate, { serial });
 
-/** One runner with real programs in a directory of its own; what it asks of the enroller is recorded. */
+/** A runner with real programs in a directory of its own. Requests to the enroller are recorded. */
 class Stage implements AsyncDisposable {
   readonly directory: string;
   readonly clock = new FakeClock(start);
@@ -130,7 +130,7 @@ class Stage implements AsyncDisposable {
     this.link.reply({ type: 'served', outcome }, { serial });
   }
 
-  wayBack(serial: string, outcome: RollBackOutcome): void {
+  rollBackReply(serial: string, outcome: RollBackOutcome): void {
     this.link.reply({ type: 'rolled-back', outcome }, { serial });
   }
 
@@ -140,8 +140,8 @@ class Stage implements AsyncDisposable {
   }
 }
 
-describe('HookRunner on hooks', () => {
-  it('runs each in its order, with its arguments and nothing but what it should know', async () => {
+describe('HookRunner with hooks', () => {
+  it('runs hooks in order, with their arguments and their own environment', async () => {
     await using stage = await Stage.open();
     const log = stage.at('log');
     stage.follow([
@@ -149,7 +149,7 @@ describe('HookRunner on hooks', () => {
       await stage.script('second', `echo second >> ${log}; echo told; echo loudly >&2`),
     ]);
     stage.runner.stored(pair('4f2a'));
-    assert.deepEqual(stage.records, { [name]: { owed: '4f2a' } });
+    assert.deepEqual(stage.records, { [name]: { hooksPending: '4f2a' } });
     await stage.event('hook_succeeded', 2);
     assert.deepEqual(stage.written(), ['first one $two', 'second']);
     const environment = stage.written('env').filter((line) => line.startsWith('NODECERTD_'));
@@ -175,7 +175,7 @@ describe('HookRunner on hooks', () => {
     assert.deepEqual(stage.records, { [name]: {} });
   });
 
-  it('tries again, says why it gives up, and runs the next one all the same', async () => {
+  it('retries, logs the failure, and runs the next hook', async () => {
     await using stage = await Stage.open();
     stage.follow([
       await stage.script('failing', 'echo no such thing >&2; exit 3', { retries: 1 }),
@@ -184,7 +184,7 @@ describe('HookRunner on hooks', () => {
     stage.runner.stored(pair('a'));
     await stage.event('hook_retrying');
     const [retrying] = stage.logger.all('hook_retrying');
-    assert.equal(retrying?.['error'], `the hook ${stage.at('failing')}: exit code 3`);
+    assert.equal(retrying?.['error'], `hook ${stage.at('failing')} failed with exit code 3`);
     assert.equal(retrying?.['seconds'], 2);
     await stage.clock.advance(2 * second);
     await stage.event('hook_succeeded');
@@ -192,7 +192,7 @@ describe('HookRunner on hooks', () => {
     assert.equal(failed?.['attempt'], 2);
     assert.equal(failed?.['code'], 'HOOK_FAILED');
     assert.ok(failed?.['remedy']);
-    assert.deepEqual(stage.records, { [name]: { owed: 'a' } });
+    assert.deepEqual(stage.records, { [name]: { hooksPending: 'a' } });
     const [hook] = stage.runner.status.hooks ?? [];
     assert.equal(hook?.failure?.code, 'HOOK_FAILED');
     assert.equal(hook?.failure?.at, stage.clock.now());
@@ -200,7 +200,7 @@ describe('HookRunner on hooks', () => {
     assert.deepEqual(stage.observer.hookRuns.slice(0, 2), [failing, failing]);
   });
 
-  it('says when one works again', async () => {
+  it('logs that a hook works again', async () => {
     await using stage = await Stage.open();
     stage.follow([await stage.script('hook', 'exit 1')]);
     stage.runner.stored(pair('a'));
@@ -212,7 +212,7 @@ describe('HookRunner on hooks', () => {
     assert.deepEqual(stage.records, { [name]: {} });
   });
 
-  it('ends one that takes too long, and counts that as its own kind of failure', async () => {
+  it('kills a hook that times out, and counts it as timeout', async () => {
     await using stage = await Stage.open();
     const log = stage.at('log');
     const text = `echo $$ >> ${log}; sleep 60`;
@@ -231,7 +231,7 @@ describe('HookRunner on hooks', () => {
     assert.throws(() => process.kill(Number(stage.written()[0]), 0), { code: 'ESRCH' });
   });
 
-  it('tries again what cannot be started, which may be on its way, and says why', async () => {
+  it('retries a hook that cannot be started, and logs why', async () => {
     await using stage = await Stage.open();
     const gone = stage.hook({ kind: 'command', argv: ['/nowhere/hook'] }, { retries: 1 });
     stage.follow([gone]);
@@ -242,21 +242,21 @@ describe('HookRunner on hooks', () => {
     assert.match(String(stage.logger.all('hook_failed')[0]?.['error']), /does not exist$/);
   });
 
-  it('does not run what others may change, and spares itself further tries', async () => {
+  it('does not run or retry a program that others can change', async () => {
     await using stage = await Stage.open();
     stage.follow([await stage.script('open', `echo ran >> ${stage.at('log')}`, { retries: 3 })]);
     await chmod(stage.at('open'), 0o777);
     stage.runner.stored(pair('a'));
     await stage.event('hook_failed');
     const [line] = stage.logger.all('hook_failed');
-    assert.match(String(line?.['error']), /is not run: .*open has mode 0777/);
+    assert.match(String(line?.['error']), /is disabled: .*open has mode 0777/);
     assert.equal(line?.['remedy'], `chmod go-w ${stage.at('open')}`);
     assert.deepEqual(stage.written(), []);
   });
 
-  it('has systemctl reload a unit and signal its main process', async () => {
+  it('runs systemctl to reload a unit or signal its main process', async () => {
     await using stage = await Stage.open();
-    // In the place of the real one, which has no service manager to talk to here.
+    // Replaces the real systemctl, which has no service manager here.
     await stage.program('systemctl', `echo "$*" >> ${stage.at('log')}`);
     stage.follow([
       stage.hook({ kind: 'systemctl', verb: 'reload', unit: 'nginx.service' }),
@@ -271,7 +271,7 @@ describe('HookRunner on hooks', () => {
     assert.equal(stage.logger.all('hook_succeeded')[1]?.['hook'], 'SIGHUP haproxy.service');
   });
 
-  it('ends the try under way before it begins with a newer pair, once for the newest', async () => {
+  it('lets the running hook end, then runs once for the newest pair', async () => {
     await using stage = await Stage.open();
     const [log, go] = [stage.at('log'), stage.at('go')];
     const wait = `while [ ! -e ${go} ]; do sleep 0.02; done`;
@@ -288,17 +288,17 @@ describe('HookRunner on hooks', () => {
     assert.deepEqual(stage.records, { [name]: {} });
   });
 
-  it('leaves out what floods the log, and says how much', async () => {
+  it('limits the logged output, and logs how many lines it left out', async () => {
     await using stage = await Stage.open();
     stage.follow([await stage.script('loud', 'seq 1000')]);
     stage.runner.stored(pair('a'));
     await stage.event('hook_succeeded');
     const lines = stage.logger.all('hook_output').map(({ line }) => line);
     assert.equal(lines.length, 21);
-    assert.equal(lines.at(-1), '… and 980 lines more');
+    assert.equal(lines.at(-1), '… and 980 more lines');
   });
 
-  it('stop() ends a hook that runs, and leaves it owed', async () => {
+  it('stop() ends a running hook, and leaves it pending', async () => {
     await using stage = await Stage.open();
     stage.follow([await stage.script('long', `echo $$ >> ${stage.at('log')}; sleep 60`)]);
     stage.runner.stored(pair('a'));
@@ -312,17 +312,17 @@ describe('HookRunner on hooks', () => {
       return stopped;
     });
     await stopping;
-    // Its last second is one of the fake clock, which the kernel does not know of.
+    // The grace period passes on the fake clock; the kernel ends the process a moment later.
     const pid = Number(stage.written()[0]);
     await until('the hook is gone', () => !existsSync(`/proc/${pid}`));
     assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
     assert.deepEqual(stage.logger.all('hook_failed'), []);
-    assert.deepEqual(stage.records, { [name]: { owed: 'a' } });
+    assert.deepEqual(stage.records, { [name]: { hooksPending: 'a' } });
     stage.runner.stored(pair('b'));
     assert.equal(stage.logger.all('hook_started').length, 1);
   });
 
-  it('stop() ends a pause', async () => {
+  it('stop() ends a delay', async () => {
     await using stage = await Stage.open();
     stage.follow([await stage.script('failing', 'exit 1', { retries: 5 })]);
     stage.runner.stored(pair('a'));
@@ -332,8 +332,8 @@ describe('HookRunner on hooks', () => {
   });
 });
 
-describe('HookRunner on what is served', () => {
-  it('has the enroller look, and says so when it is current', async () => {
+describe('HookRunner with a check of the served certificate', () => {
+  it('asks the enroller to check, and logs a match', async () => {
     await using stage = await Stage.open();
     stage.follow([], { ...served, onFailure: 'report' });
     stage.runner.stored(pair('a'));
@@ -347,7 +347,7 @@ describe('HookRunner on what is served', () => {
     assert.deepEqual(stage.records, { [name]: {} });
   });
 
-  it('says which endpoint shows what, and looks again until it is over', async () => {
+  it('logs which endpoint is stale, and checks until it is current', async () => {
     await using stage = await Stage.open();
     stage.follow([], { ...served, onFailure: 'report' });
     stage.runner.stored(pair('a'));
@@ -356,7 +356,7 @@ describe('HookRunner on what is served', () => {
     assert.equal(line?.['code'], 'SERVED_STALE');
     assert.match(
       String(line?.['error']),
-      /serial a, was not found served within 30s: 127\.0\.0\.1:1 serves another one, serial 7,/,
+      /\(serial a\) is not served after 30s: 127\.0\.0\.1:1 serves another certificate \(serial 7,/,
     );
     assert.ok(line?.['remedy']);
     stage.link.take();
@@ -368,7 +368,7 @@ describe('HookRunner on what is served', () => {
     assert.deepEqual(stage.logger.take(), ['served_stale', 'served_recovered']);
   });
 
-  it('tries again when nobody could look, and says why once', async () => {
+  it('repeats a failed check, and logs it once', async () => {
     await using stage = await Stage.open();
     stage.follow([], served);
     stage.runner.stored(pair('a'));
@@ -386,7 +386,7 @@ describe('HookRunner on what is served', () => {
     assert.equal(stage.logger.all('served_checked').length, 1);
   });
 
-  it('ignores a late reply about another pair, and forgets what a replaced one served', async () => {
+  it('ignores a late reply about another pair', async () => {
     await using stage = await Stage.open();
     stage.follow([], { ...served, onFailure: 'report' });
     stage.runner.stored(pair('z'));
@@ -402,10 +402,10 @@ describe('HookRunner on what is served', () => {
   });
 });
 
-describe('HookRunner on the way back', () => {
+describe('HookRunner with rollback', () => {
   const toA = { kind: 'rolled-back', pair: pair('a'), findings: [] } as const;
 
-  it('goes back, tells the rotation, runs the hooks again for the old pair and looks again', async () => {
+  it('rolls back, runs the hooks for the previous pair, and checks again', async () => {
     await using stage = await Stage.open();
     stage.follow(
       [await stage.script('hook', `echo $NODECERTD_SERIAL >> ${stage.at('log')}`)],
@@ -415,44 +415,44 @@ describe('HookRunner on the way back', () => {
     await stage.event('hook_succeeded');
     stage.answer('b', stale);
     assert.deepEqual(stage.link.commands.at(-1), { type: 'roll-back', name, serial: 'b' });
-    stage.wayBack('b', toA);
+    stage.rollBackReply('b', toA);
     const [step] = stage.steps;
     assert.equal(step?.pair.serial, 'a');
     assert.equal(step?.count, 1);
     assert.equal(step?.failure.code, 'SERVED_STALE');
     assert.match(step?.failure.remedy ?? '', /nodecertd renew kubelet-server$/);
-    const wentBack = { from: 'b', to: 'a', count: 1, until: start + hour };
-    assert.deepEqual(stage.records, { [name]: { owed: 'a', wentBack } });
+    const rolledBack = { from: 'b', to: 'a', count: 1, until: start + hour };
+    assert.deepEqual(stage.records, { [name]: { hooksPending: 'a', rolledBack } });
     await stage.event('hook_succeeded', 2);
     assert.deepEqual(await readFile(stage.at('log'), 'utf8'), 'b\na\n');
     stage.answer('a', current);
     assert.deepEqual(stage.logger.all('served_recovered').length, 1);
-    assert.deepEqual(stage.records, { [name]: { wentBack } });
+    assert.deepEqual(stage.records, { [name]: { rolledBack } });
   });
 
-  it('counts how often in a row, until a new pair is served', async () => {
+  it('counts rollbacks in a row, until a new pair is served', async () => {
     await using stage = await Stage.open();
     stage.follow([], served);
     for (const serial of ['b', 'c']) {
       stage.runner.stored(pair(serial));
       stage.answer(serial, stale);
-      stage.wayBack(serial, toA);
+      stage.rollBackReply(serial, toA);
       stage.answer('a', current);
     }
     stage.runner.stored(pair('d'));
     stage.answer('d', current);
     stage.runner.stored(pair('e'));
     stage.answer('e', stale);
-    stage.wayBack('e', { ...toA, pair: pair('d') });
+    stage.rollBackReply('e', { ...toA, pair: pair('d') });
     assert.deepEqual(
       stage.steps.map(({ count }) => count),
       [1, 2, 1],
     );
   });
 
-  it('goes back no further, in a later run neither', async () => {
-    const wentBack = { from: 'b', to: 'a', count: 1, until: start + hour };
-    await using stage = await Stage.open({ [name]: { owed: 'a', wentBack } });
+  it('does not roll back a second time in a later run', async () => {
+    const rolledBack = { from: 'b', to: 'a', count: 1, until: start + hour };
+    await using stage = await Stage.open({ [name]: { hooksPending: 'a', rolledBack } });
     stage.follow([], served);
     stage.runner.stored(pair('a'));
     stage.answer('a', stale);
@@ -461,23 +461,23 @@ describe('HookRunner on the way back', () => {
 
   for (const [what, outcome, reason] of [
     [
-      'no earlier pair would do',
+      'no previous pair is usable',
       { kind: 'impossible', reason: 'there is none' },
       /^there is none$/,
     ],
-    ['another pair is there', { kind: 'overtaken' }, /another key pair is linked already/],
+    ['another pair is linked', { kind: 'overtaken' }, /another key pair is linked already/],
     [
       'the disk is full',
       { kind: 'failed', failure: { code: 'STORE_FULL', message: 'it is full' } },
       /^it is full$/,
     ],
   ] as const) {
-    it(`stays where it is when ${what}, says so, and goes on looking`, async () => {
+    it(`logs a failed rollback when ${what}, and keeps checking`, async () => {
       await using stage = await Stage.open();
       stage.follow([], served);
       stage.runner.stored(pair('b'));
       stage.answer('b', stale);
-      stage.wayBack('b', outcome);
+      stage.rollBackReply('b', outcome);
       const [line] = stage.logger.all('rollback_failed');
       assert.match(String(line?.['error']), reason);
       assert.ok(line?.['remedy']);
@@ -488,7 +488,7 @@ describe('HookRunner on the way back', () => {
     });
   }
 
-  it('does not look for a way back from a stand-in, before which there is nothing', async () => {
+  it('does not roll back a temporary self-signed certificate', async () => {
     await using stage = await Stage.open();
     stage.follow([], served);
     stage.runner.stored({ ...pair('1'), selfSigned: true });
@@ -497,7 +497,7 @@ describe('HookRunner on the way back', () => {
     assert.equal(stage.logger.all('served_stale').length, 1);
   });
 
-  it('does not go back while another pair is on its way, nor waits for an enroller that is gone', async () => {
+  it('does not roll back while another pair is requested, or without enroller', async () => {
     await using stage = await Stage.open();
     stage.follow([], served);
     stage.atRest = false;

@@ -534,7 +534,7 @@ describe('Keeper', () => {
     await until('a look at what is served', () => stage.has('check-served'));
     const endpoint = { endpoint: '127.0.0.1:1', state: 'unreachable', reason: 'away' } as const;
     const served = { type: 'served', name } as const;
-    stage.report({ ...served, outcome: { kind: 'looked', endpoints: [endpoint] } });
+    stage.report({ ...served, outcome: { kind: 'checked', endpoints: [endpoint] } });
     const [status] = stage.keeper.status().certificates;
     assert.equal(status?.hooks?.[0]?.name, '/bin/true');
     assert.equal(typeof status?.hooks?.[0]?.succeededAt, 'number');

@@ -26,39 +26,39 @@ describe('PostRotation', () => {
   let directory: string;
   let logger: RecordingLogger;
   let records: HookRecords;
-  let after: PostRotation | undefined;
+  let opened: PostRotation | undefined;
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'nodecertd-after-'));
     await writeFile(join(directory, 'config.yaml'), 'one', { mode: 0o644 });
     logger = new RecordingLogger();
     records = {};
-    after = undefined;
+    opened = undefined;
   });
   afterEach(async () => {
-    await after?.stop();
+    await opened?.stop();
     await rm(directory, { recursive: true });
   });
 
-  /** With a hook of the serving certificate that leaves a trace. */
-  async function open(left: HookRecords = {}): Promise<PostRotation> {
-    records = left;
+  /** The hook of the serving certificate writes the serial to a file. */
+  async function open(earlier: HookRecords = {}): Promise<PostRotation> {
+    records = earlier;
     const argv = ['/bin/sh', '-c', `echo $NODECERTD_SERIAL >> ${join(directory, 'log')}`];
     const hook = { kind: 'command', argv, timeoutMs: 30 * second, retries: 0 } as const;
     const serving: CertificateSpec = { ...servingSpec, onRotate: [hook] };
     const config = agentConfig(directory, [clientSpec, serving]);
-    after = await PostRotation.open({
+    opened = await PostRotation.open({
       config: { ...config, file: join(directory, 'config.yaml') },
       clock: new FakeClock(start),
       random: () => 0.5,
       enroller: new RecordingLink(),
       logger,
       observer: new RecordingObserver(),
-      journal: new HookJournal(left, (saved) => {
+      journal: new HookJournal(earlier, (saved) => {
         records = saved;
       }),
       rotation: () => ({ atRest: () => true, rolledBack: () => undefined }),
     });
-    return after;
+    return opened;
   }
 
   async function traces(): Promise<string> {
@@ -66,60 +66,60 @@ describe('PostRotation', () => {
     return readFile(join(directory, 'log'), 'utf8');
   }
 
-  it('runs the hooks of the certificate that was stored', async () => {
-    const follows = await open();
-    follows.stored(name, pair);
+  it('stored() runs the hooks of the certificate', async () => {
+    const postRotation = await open();
+    postRotation.stored(name, pair);
     assert.equal(await traces(), 'a\n');
-    assert.equal(follows.status(name).hooks?.length, 1);
+    assert.equal(postRotation.status(name).hooks?.length, 1);
   });
 
-  it('has nothing to do with certificates without hooks', async () => {
-    const follows = await open();
-    follows.stored('kubelet-client', pair);
-    follows.found('kubelet-client', pair);
-    assert.deepEqual(follows.status('kubelet-client'), {});
+  it('ignores certificates without hooks', async () => {
+    const postRotation = await open();
+    postRotation.stored('kubelet-client', pair);
+    postRotation.found('kubelet-client', pair);
+    assert.deepEqual(postRotation.status('kubelet-client'), {});
     assert.deepEqual(records, {});
     assert.deepEqual(logger.lines, []);
   });
 
-  it('makes up for what an earlier run owed', async () => {
-    const follows = await open({ [name]: { owed: 'a' } });
-    follows.found(name, pair);
+  it('found() runs the pending hooks of an earlier run', async () => {
+    const postRotation = await open({ [name]: { hooksPending: 'a' } });
+    postRotation.found(name, pair);
     assert.equal(await traces(), 'a\n');
     assert.equal(logger.all('hooks_pending').length, 1);
     assert.deepEqual(records, { [name]: {} });
   });
 
-  it('runs nothing for a pair that is there and owed nothing', async () => {
-    const follows = await open();
-    follows.found(name, pair);
+  it('found() runs nothing for a pair without pending hooks', async () => {
+    const postRotation = await open();
+    postRotation.found(name, pair);
     assert.deepEqual(logger.lines, []);
   });
 
-  it("forgets what was owed for a pair that is somebody else's by now", async () => {
-    const follows = await open({ [name]: { owed: 'z' } });
-    follows.found(name, pair);
+  it('found() clears pending hooks of a pair that another one has replaced', async () => {
+    const postRotation = await open({ [name]: { hooksPending: 'z' } });
+    postRotation.found(name, pair);
     assert.deepEqual(logger.lines, []);
     assert.deepEqual(records, { [name]: {} });
   });
 
-  it('wentBack() knows of an earlier run, for the pair that it is about', async () => {
-    const wentBack = { from: 'b', to: 'a', count: 3, until: start + hour };
-    const follows = await open({ [name]: { wentBack } });
-    const found = follows.rollbackTo(name, pair);
+  it('rollbackTo() returns the rollback of an earlier run, for its pair only', async () => {
+    const rolledBack = { from: 'b', to: 'a', count: 3, until: start + hour };
+    const postRotation = await open({ [name]: { rolledBack } });
+    const found = postRotation.rollbackTo(name, pair);
     assert.equal(found?.count, 3);
     assert.equal(found?.until, start + hour);
-    assert.match(found?.failure.message ?? '', /serial b was not found served/);
-    assert.equal(follows.rollbackTo(name, { ...pair, serial: 'c' }), undefined);
+    assert.match(found?.failure.message ?? '', /serial b was not served/);
+    assert.equal(postRotation.rollbackTo(name, { ...pair, serial: 'c' }), undefined);
   });
 
   for (const [what, loosen] of [
-    ['its configuration', (): Promise<void> => chmod(join(directory, 'config.yaml'), 0o666)],
-    ['the folder of its configuration', (): Promise<void> => chmod(directory, 0o777)],
+    ['the configuration', (): Promise<void> => chmod(join(directory, 'config.yaml'), 0o666)],
+    ['its folder', (): Promise<void> => chmod(directory, 0o777)],
   ] as const) {
-    it(`runs nothing when others may change ${what}, says so at each rotation, and owes it`, async () => {
+    it(`stored() disables hooks while others can change ${what}`, async () => {
       await loosen();
-      const follows = await open();
+      const postRotation = await open();
       const [line] = logger.all('hooks_refused');
       assert.deepEqual(line?.['certificates'], [name]);
       assert.match(
@@ -127,18 +127,18 @@ describe('PostRotation', () => {
         /has mode 0(666|777): others than its owner may change/,
       );
       assert.match(String(line?.['remedy']), /^chmod go-w .*, then: systemctl restart nodecertd$/);
-      follows.stored(name, pair);
+      postRotation.stored(name, pair);
       assert.deepEqual(logger.take(), ['hooks_refused', 'hooks_refused']);
-      assert.deepEqual(records, { [name]: { owed: 'a' } });
-      const [hook] = follows.status(name).hooks ?? [];
+      assert.deepEqual(records, { [name]: { hooksPending: 'a' } });
+      const [hook] = postRotation.status(name).hooks ?? [];
       assert.equal(hook?.failure?.code, 'HOOK_FAILED');
       assert.equal(hook?.failure?.at, start);
     });
   }
 
-  it('runs nothing by a configuration that it cannot look at', async () => {
+  it('open() disables hooks of a configuration that it cannot check', async () => {
     await rm(join(directory, 'config.yaml'));
     await open();
-    assert.match(String(logger.all('hooks_refused')[0]?.['error']), /cannot be looked at: ENOENT/);
+    assert.match(String(logger.all('hooks_refused')[0]?.['error']), /cannot be checked: ENOENT/);
   });
 });

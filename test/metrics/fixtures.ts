@@ -83,7 +83,7 @@ export const followed: Pick<CertificateStatus, 'hooks' | 'served'> = {
       succeededAt: now - day,
       failure: {
         code: 'HOOK_FAILED',
-        message: 'the hook reload nginx.service: exit code 1',
+        message: 'hook reload nginx.service failed with exit code 1',
         remedy: 'See its lines',
         at: now - hour,
       },

@@ -49,8 +49,8 @@ describe('statusPage()', () => {
 
   it('shows failed hooks and endpoints with another certificate', () => {
     const page = statusPage(agent([client(followed)]));
-    assert.match(page, /<li>the hook reload nginx\.service: exit code 1<\/li>/);
-    assert.match(page, /<li>\[::1\]:10250 shows no certificate: connect ECONNREFUSED<\/li>/);
+    assert.match(page, /<li>hook reload nginx\.service failed with exit code 1<\/li>/);
+    assert.match(page, /<li>\[::1\]:10250 serves no certificate: connect ECONNREFUSED<\/li>/);
     assert.doesNotMatch(page, /<li>127\.0\.0\.1:10250/);
   });
 

@@ -16,7 +16,7 @@ const state: AgentState = {
     'kubelet-client': { outstanding: [{ csr: 'node-csr-abc', createdAt: present - hour }] },
     'kubelet-server': {
       outstanding: [],
-      hooksOwed: '4f2a',
+      hooksPending: '4f2a',
       rolledBack: { from: '4f2b', to: '4f2a', count: 2, until: present + hour },
     },
   },
@@ -41,7 +41,7 @@ for (const [title, text] of [
   ['empty', ''],
   ['cut off', '{"pid": 1, "certif'],
   ['of another shape', '{"certificates": {"a": {"outstanding": [{"csr": 7}]}}}'],
-  ['wrong about hooks', '{"certificates": {"a": {"outstanding": [], "hooksOwed": 7}}}'],
+  ['wrong about hooks', '{"certificates": {"a": {"outstanding": [], "hooksPending": 7}}}'],
   [
     'wrong about what was gone back from',
     '{"certificates": {"a": {"outstanding": [], "rolledBack": {"from": "1", "to": "2", "count": 0, "until": 1}}}}',

@@ -150,7 +150,7 @@ export const stateArbitrary = loosely({
     text,
     loosely({
       outstanding: fc.array(loosely({ csr: text, createdAt: fc.double() })),
-      hooksOwed: text,
+      hooksPending: text,
       rolledBack: loosely({ from: text, to: text, count: fc.integer(), until: fc.double() }),
     }),
   ),

@@ -171,7 +171,7 @@ export function states(): Uint8Array[] {
         'kubelet-client': { outstanding: [{ csr: 'csr-abc', createdAt: 1_767_225_600_000 }] },
         'kubelet-server': {
           outstanding: [],
-          hooksOwed: '4f2a',
+          hooksPending: '4f2a',
           rolledBack: { from: '4f2b', to: '4f2a', count: 2, until: 1_767_225_600_000 },
         },
       },
