@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { request as httpsRequest } from 'node:https';
 import { describe, it } from 'node:test';
 import type { CertificateTemplate } from '../../src/core/certificate-spec.ts';
 import { AgentError } from '../../src/core/errors.ts';
@@ -9,9 +8,11 @@ import { verifyTrust } from '../../src/enroller/trust.ts';
 import { KubeClient } from '../../src/kube/rest-client.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { clientTemplate } from '../core/fixtures.ts';
-import { ApiServer, base64, clientOf, sendJson } from '../kube/support/api-server.ts';
+import type { ApiServer } from '../kube/support/api-server.ts';
+import { base64, clientOf, sendJson } from '../kube/support/api-server.ts';
 import type { Authority } from '../kube/support/certificates.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
+import { startTlsEndingProxy } from '../support/tls-ending-proxy.ts';
 import { startApi } from './client-certificate-api.ts';
 
 interface Rotation {
@@ -115,7 +116,11 @@ describe('verifyTrust()', () => {
   it('says that something ends TLS when no certificate reaches the API server', async () => {
     const { oldCa } = await authorities();
     await using behind = await startApi({ servingCa: oldCa, clientCa: oldCa });
-    await using inFront = await endTls(behind);
+    await using inFront = await startTlsEndingProxy({
+      server: behind.url,
+      ca: oldCa.pem,
+      authority: oldCa,
+    });
     const error = await check({ server: inFront, signer: oldCa });
     assert.equal(error?.code, 'API_ANONYMOUS');
     assert.match(error.message, /does not see this node's certificate: something in between ends/);
@@ -126,7 +131,13 @@ describe('verifyTrust()', () => {
   it('says so as well when a proxy shows a certificate of its own', async () => {
     const { oldCa } = await authorities();
     await using behind = await startApi({ servingCa: oldCa, clientCa: oldCa });
-    await using inFront = await endTls(behind, 'front-proxy');
+    const own = await oldCa.issue({ commonName: 'front-proxy', usages: ['client auth'] });
+    await using inFront = await startTlsEndingProxy({
+      server: behind.url,
+      ca: oldCa.pem,
+      authority: oldCa,
+      own,
+    });
     const error = await check({ server: inFront, signer: oldCa });
     assert.equal(error?.code, 'API_ANONYMOUS');
     assert.match(error.message, /takes us for front-proxy, not for system:node:worker-1/);
@@ -159,23 +170,3 @@ describe('verifyTrust()', () => {
     });
   }
 });
-
-/** A load balancer that decrypts, and sends requests on over a connection of its own. */
-async function endTls(behind: ApiServer, commonName?: string): Promise<ApiServer> {
-  const { authority, port } = behind;
-  const own =
-    commonName === undefined
-      ? {}
-      : await authority.issue({ commonName, usages: ['client auth'], organizations: [] });
-  const target = { host: '127.0.0.1', port, ca: authority.pem, agent: false, ...own };
-  return ApiServer.start(
-    ({ method, url, headers }, response) => {
-      const onward = httpsRequest({ ...target, method, path: url, headers }, (answer) => {
-        response.writeHead(answer.statusCode ?? 0, answer.headers);
-        answer.pipe(response);
-      });
-      onward.end();
-    },
-    { authority },
-  );
-}

@@ -52,7 +52,9 @@ export async function createClusterFiles(directory: string): Promise<ClusterFile
   });
   const files: Readonly<Record<string, string>> = {
     'ca.crt': ca.certificatePem,
-    'ca.key': ca.keyPem,
+    'client-ca.crt': ca.certificatePem,
+    'signer.crt': ca.certificatePem,
+    'signer.key': ca.keyPem,
     'apiserver.crt': serving.certificatePem,
     'apiserver.key': serving.keyPem,
     'service-accounts.pub': signingKey.publicPem,
@@ -104,7 +106,7 @@ export function apiServerArgs({ directory, ports }: ClusterFiles, auditLog: stri
     `--secure-port=${ports.api}`,
     `--tls-cert-file=${file('apiserver.crt')}`,
     `--tls-private-key-file=${file('apiserver.key')}`,
-    `--client-ca-file=${file('ca.crt')}`,
+    `--client-ca-file=${file('client-ca.crt')}`,
     '--authorization-mode=Node,RBAC',
     '--enable-bootstrap-token-auth',
     '--enable-admission-plugins=NodeRestriction',
@@ -146,8 +148,8 @@ export function controllerManagerArgs(
     `--tls-cert-file=${file('apiserver.crt')}`,
     `--tls-private-key-file=${file('apiserver.key')}`,
     `--controllers=${controllers.join(',')}`,
-    `--cluster-signing-cert-file=${file('ca.crt')}`,
-    `--cluster-signing-key-file=${file('ca.key')}`,
+    `--cluster-signing-cert-file=${file('signer.crt')}`,
+    `--cluster-signing-key-file=${file('signer.key')}`,
     `--cluster-signing-duration=${signingSeconds}s`,
     // Without it, the approver uses the manager's identity, which may not approve.
     '--use-service-account-credentials=true',

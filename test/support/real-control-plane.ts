@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -9,6 +9,7 @@ import { ApiClient } from './api-client.ts';
 import { readAuditLog } from './audit-log.ts';
 import type { TimedRequest } from './audit-log.ts';
 import { Child } from './child.ts';
+import type { KeyPair } from './cluster-pki.ts';
 import type { ControlPlane, ControlPlaneOptions, ObservedCsr } from './control-plane.ts';
 import { allowBootstrap, bindRenewal, bootstrapToken, unbindRenewal } from './real-bootstrap.ts';
 import { scaled } from './machine-speed.ts';
@@ -182,6 +183,21 @@ export class RealControlPlane implements ControlPlane {
   async setSigningSeconds(seconds: number): Promise<void> {
     this.#signingSeconds = seconds;
     await this.#startControllers();
+  }
+
+  /** Signs with another CA from now on, as during a CA rollover. */
+  async signWith({ certificatePem, keyPem }: KeyPair): Promise<void> {
+    const { directory } = this.#files;
+    await writeFile(join(directory, 'signer.crt'), certificatePem);
+    await writeFile(join(directory, 'signer.key'), keyPem);
+    await this.#startControllers();
+  }
+
+  /** Restarts the API server with one CA more in --client-ca-file. */
+  async trustClientsOf({ certificatePem }: KeyPair): Promise<void> {
+    await appendFile(join(this.#files.directory, 'client-ca.crt'), certificatePem);
+    await this.stopApi();
+    await this.startApi();
   }
 
   async stopApi(): Promise<void> {
