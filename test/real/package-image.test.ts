@@ -55,6 +55,8 @@ describe('a node that is made from an image', { skip, timeout: 300_000 }, () => 
       'adopt',
       '--root',
       container.path('/'),
+      '--kubelet-config',
+      '/var/lib/kubelet/config.yaml',
       '--yes',
     ]);
     assert.match(stdout, /^Changed: 1 file$/m);

@@ -146,6 +146,25 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
     assert.equal(code, 0, stdout);
   });
 
+  it('defers to a kubelet with a flag, and adopt refuses the flag with its line', async () => {
+    const file = '/etc/default/kubelet';
+    const before = await container.read(file);
+    const flags = `--config-dir=${dropIns} --rotate-certificates`;
+    await container.write(file, `# mine\nKUBELET_EXTRA_ARGS="${flags}"\n`);
+    await container.must('systemctl', 'restart', kubelet, agent);
+    const line = await untilLogged('standing_back', { key: '--rotate-certificates' });
+    assert.match(String(line['path']), /^(?:kubelet\.service|\/proc\/\d+\/cmdline)$/);
+    const { code, stdout } = await container.run('nodecertd', 'adopt');
+    assert.equal(code, 4, stdout);
+    assert.match(
+      stdout,
+      /--rotate-certificates=true in line 2 of \/etc\/default\/kubelet overrides/,
+    );
+    await container.write(file, before);
+    await container.must('systemctl', 'restart', kubelet, agent);
+    await container.must('nodecertd', 'adopt');
+  });
+
   it('reverts by removing the drop-in', async () => {
     await container.must('nodecertd', 'adopt', '--revert', '--yes', '--restart');
     assert.equal(await container.must('ls', dropIns), '');
