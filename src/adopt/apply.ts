@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { AgentError, describeError, hasErrno } from '../core/errors.ts';
+import { dirname, join } from 'node:path';
+import { AgentError, describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { makeDirectory, syncDirectory } from '../store/atomic-file.ts';
 import { attempt } from '../sys/file-error.ts';
@@ -9,8 +9,8 @@ import type { FileContent } from './file-content.ts';
 import type { FileChange, Manifest, Run } from './manifest.ts';
 import { writeManifest } from './manifest.ts';
 import type { Step } from './plan.ts';
-import { inspectFiles, requireOurs, restoreFiles } from './restore.ts';
-import { restorations, sweep } from './runs.ts';
+import { undoRun } from './revert.ts';
+import { sweep } from './runs.ts';
 import type { Tree } from '../sys/tree.ts';
 
 export interface ApplyRequest {
@@ -82,8 +82,8 @@ function requireUnchanged(
   found: Uint8Array | undefined,
   planned: Uint8Array | undefined,
 ): void {
-  if (found === undefined && planned === undefined) return;
-  if (found !== undefined && planned !== undefined && Buffer.compare(found, planned) === 0) return;
+  const isSame = found && planned ? Buffer.compare(found, planned) === 0 : found === planned;
+  if (isSame) return;
   throw new AgentError('FILE_CHANGED', `${file} was changed by another program during this run`, {
     remedy: 'Run this again: it reads the file again',
   });
@@ -114,31 +114,20 @@ async function recordRun(request: ApplyRequest, prepared: readonly PreparedChang
   }
 }
 
-/** Named by the time, as in `20261122T190500Z`, with a number for a second run in the same second. */
-async function makeFolder({ directory, now }: ApplyRequest): Promise<string> {
+/** Named by time and sequence number, as in `20261122T190500Z-1`. */
+async function makeFolder({ directory, sequence, now }: ApplyRequest): Promise<string> {
   await makePrivateDirectory(directory);
-  const stamp = timeOf(now()).replace(/\.\d+|[-:]/g, '');
-  for (let count = 1; ; count += 1) {
-    const folder = join(directory, count === 1 ? stamp : `${stamp}-${count}`);
-    try {
-      await mkdir(folder, { mode: 0o700 });
-      return folder;
-    } catch (error) {
-      if (!hasErrno(error, 'EEXIST')) {
-        await attempt('create the directory', folder, () => Promise.reject(error));
-      }
-    }
-  }
+  const folder = join(directory, `${timeOf(now()).replace(/\.\d+|[-:]/g, '')}-${sequence}`);
+  await attempt('create the directory', folder, () => mkdir(folder, { mode: 0o700 }));
+  return folder;
 }
 
 /** Readable by root alone, because the copies may hold keys. */
 export async function makePrivateDirectory(directory: string): Promise<void> {
   await makeDirectory(dirname(directory));
-  await attempt('create the directory', directory, async () => {
-    await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
-      if (!hasErrno(error, 'EEXIST')) throw error;
-    });
-  });
+  await attempt('create the directory', directory, () =>
+    mkdir(directory, { mode: 0o700, recursive: true }),
+  );
   await syncDirectory(dirname(directory));
 }
 
@@ -157,19 +146,11 @@ async function copied(folder: string, change: PreparedChange): Promise<FileChang
 /** @throws AgentError with both errors, when a file cannot be restored */
 async function rollBack(request: ApplyRequest, run: Run, cause: unknown): Promise<void> {
   try {
-    const files = await inspectFiles(request.tree, restorations([run]));
-    requireOurs(files);
-    await restoreFiles(files);
-    await sweep(request.directory, [run.folder]);
+    await undoRun({ ...request, run });
   } catch (error) {
-    throw new AgentError(
-      'STORE_IO',
-      `${describeError(cause)}; then a changed file could not be restored: ${describeError(error)}`,
-      {
-        cause,
-        remedy: `Fix the second error, then run nodecertd adopt --revert --yes; the copies are in ${join(request.directory, basename(run.folder))}`,
-      },
-    );
+    const message = `${describeError(cause)}; then a changed file could not be restored: ${describeError(error)}`;
+    const remedy = `Fix the second error, then run nodecertd adopt --revert --yes; the copies are in ${run.folder}`;
+    throw new AgentError('STORE_IO', message, { cause, remedy });
   }
 }
 

@@ -1,6 +1,8 @@
 import type { Failure } from '../core/errors.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
 import { followsLink } from '../doctor/kubeconfig-state.ts';
+import type { Instant } from '../core/instant.ts';
+import { credentialValidity } from '../kube/credential-validity.ts';
 import { KubeconfigDocument } from '../kube/kubeconfig-document.ts';
 import { kubeconfigUser } from '../kube/kubeconfig-user.ts';
 import { currentUser, loadDocument } from '../kube/kubeconfig.ts';
@@ -44,7 +46,7 @@ export async function readKubeconfigFacts(
     const follows = link !== undefined && (await followsLink(user, link, tree));
     const stays = link === undefined || follows || !hasCertificate;
     const adopted = stays ? text : namingLink(text, currentUser(document).at, link);
-    const failure = adopted === undefined ? undefined : await loadFailure(tree, file, adopted);
+    const loaded = adopted === undefined ? {} : await loadText(tree, { file, text: adopted });
     return {
       kind: 'read',
       file,
@@ -55,7 +57,7 @@ export async function readKubeconfigFacts(
       hasCertificate,
       follows,
       ...(adopted !== undefined && { adopted }),
-      ...(failure && { failure }),
+      ...(loaded.failure && { failure: loaded.failure }),
     };
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
@@ -72,15 +74,18 @@ function namingLink(text: string, at: KeyPath, link: string): string | undefined
   ]);
 }
 
-/** Loads a kubeconfig as the agent does. Undefined when that succeeds. */
-async function loadFailure(tree: Tree, file: string, text: string): Promise<Failure | undefined> {
+/** Loads a kubeconfig as the agent does: when its certificate expires, or why it cannot be loaded. */
+export async function loadText(
+  tree: Tree,
+  { file, text }: { readonly file: string; readonly text: string },
+): Promise<{ readonly expiresAt?: Instant | undefined; readonly failure?: Failure }> {
   const locate = async (path: string): Promise<string> => (await tree.locate(path)).physical;
   try {
     using access = await loadDocument(new KubeconfigDocument(file, text, locate));
     tlsContext(access);
-    return undefined;
+    return { expiresAt: credentialValidity(access)?.notAfter };
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
-    return toFailure(error);
+    return { failure: toFailure(error) };
   }
 }

@@ -2,6 +2,7 @@ import type { AdoptionFacts, PairState } from './facts.ts';
 import { isUsable } from './facts.ts';
 import type { KubeconfigFacts } from './kubeconfig-facts.ts';
 import type { Obstacle, PlanPart } from './plan.ts';
+import { refuse } from './plan.ts';
 
 /** Makes the kubelet's kubeconfig name the pair that is kept, for certificate and key. */
 export function planKubeconfig({ client, kubeconfig, now, canBootstrap }: AdoptionFacts): PlanPart {
@@ -11,7 +12,7 @@ export function planKubeconfig({ client, kubeconfig, now, canBootstrap }: Adopti
       return {};
     case 'invalid': {
       const { message, remedy = `Correct ${kubeconfig.file}` } = kubeconfig.failure;
-      return { obstacles: [{ id: 'kubeconfig-invalid', what: message, remedy }] };
+      return refuse({ id: 'kubeconfig-invalid', what: message, remedy });
     }
     case 'read':
       if (client === undefined || kubeconfig.follows) {
@@ -42,21 +43,19 @@ function checkLoads(
 function rewrite(kubeconfig: ReadKubeconfig, client: PairState): PlanPart {
   const { file, text, found, hasCertificate, adopted } = kubeconfig;
   if (!hasCertificate) {
-    const obstacle: Obstacle = {
+    return refuse({
       id: 'kubeconfig-unsupported',
       what: `${file} names no client certificate: the kubelet authenticates in another way`,
       why: 'The kubelet would not use the client certificate that nodecertd keeps',
       remedy: `Remove kubelet-client from the configuration of nodecertd, or put a client certificate of the node into ${file}`,
-    };
-    return { obstacles: [obstacle] };
+    });
   }
   if (adopted === undefined) {
-    const obstacle: Obstacle = {
+    return refuse({
       id: 'kubeconfig-uneditable',
       what: `${file} cannot be edited: it has anchors or tags, or more than one document`,
       remedy: `kubectl config view --raw --kubeconfig=${file} > ${file}.new && mv ${file}.new ${file}, and run this again`,
-    };
-    return { obstacles: [obstacle] };
+    });
   }
   return {
     steps: [

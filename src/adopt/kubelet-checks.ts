@@ -2,95 +2,90 @@ import { flagNamed, kubeletFlagNames } from '../kubelet/flags.ts';
 import type { KubeletFlagName, KubeletFlags } from '../kubelet/flags.ts';
 import type { AdoptionFacts } from './facts.ts';
 import type { Note, Obstacle, PlanPart } from './plan.ts';
+import { found } from './plan.ts';
 
 /** Refuses when it is not certain how the kubelet is started: a wrong guess could stop the kubelet. */
 export function checkKubelet(facts: AdoptionFacts): PlanPart {
   return {
-    obstacles: [
-      ...checkCount(facts),
-      ...checkClarity(facts),
-      ...checkNextStart(facts),
-      ...checkStandalone(facts),
-    ],
-    notes: [...unknownCommandLine(facts), ...unknownName(facts)],
+    obstacles: found(
+      severalKubelets(facts),
+      unclearStart(facts),
+      otherNextStart(facts),
+      standalone(facts),
+    ),
+    notes: found(unknownCommandLine(facts), unknownName(facts)),
   };
 }
 
-function checkCount({ kubelet }: AdoptionFacts): Obstacle[] {
-  if (kubelet.several === undefined) return [];
-  return [
-    {
-      id: 'several-kubelets',
-      what: `more than one kubelet runs here: ${kubelet.several.join(', ')}`,
-      remedy: `ps -fp ${kubelet.several.join(',')}; stop all but one`,
-    },
-  ];
+function severalKubelets({ kubelet }: AdoptionFacts): Obstacle | undefined {
+  if (kubelet.several === undefined) return undefined;
+  return {
+    id: 'several-kubelets',
+    what: `more than one kubelet runs here: ${kubelet.several.join(', ')}`,
+    remedy: `ps -fp ${kubelet.several.join(',')}; stop all but one`,
+  };
 }
 
-function checkClarity({ kubelet: { source, unclear, unit } }: AdoptionFacts): Obstacle[] {
-  if (source !== 'unknown' || unclear === undefined) return [];
-  return [
-    {
-      id: 'kubelet-unclear',
-      what: `the command line of the kubelet is not certain: ${unit ?? 'its service'}: ${unclear}`,
-      why: 'A flag overrides the files that adopt would change',
-      remedy:
-        'Start the kubelet and run this again: the command line of a running kubelet is certain',
-    },
-  ];
+function unclearStart({ kubelet: { source, unclear, unit } }: AdoptionFacts): Obstacle | undefined {
+  if (source !== 'unknown' || unclear === undefined) return undefined;
+  return {
+    id: 'kubelet-unclear',
+    what: `the command line of the kubelet is not certain: ${unit ?? 'its service'}: ${unclear}`,
+    why: 'A flag overrides the files that adopt would change',
+    remedy:
+      'Start the kubelet and run this again: the command line of a running kubelet is certain',
+  };
 }
 
-/** A service that was changed since the kubelet was started would start it with other files. */
-function checkNextStart({ kubelet }: AdoptionFacts): Obstacle[] {
+/** A service that was changed after the kubelet was started may start it with other files. */
+function otherNextStart({ kubelet }: AdoptionFacts): Obstacle | undefined {
   const { running, flags, nextFlags, unit = 'kubelet.service' } = kubelet;
-  if (running === undefined || nextFlags === undefined) return [];
+  if (running === undefined || nextFlags === undefined) return undefined;
   const different = kubeletFlagNames.filter(
     (name) => flagNamed(flags, name)?.value !== flagNamed(nextFlags, name)?.value,
   );
-  return different.map((name) => ({
+  if (different.length === 0) return undefined;
+  return {
     id: 'command-line-differs',
-    what: `the running kubelet was started with ${shown(flags, name)}, ${unit} would start it with ${shown(nextFlags, name)}`,
+    what: `the running kubelet was started with ${shown(different, flags)}, ${unit} would start it with ${shown(different, nextFlags)}`,
     why: 'Adopt reads the files that the command line names, so both have to agree',
     remedy: `systemctl daemon-reload && systemctl restart ${unit.replace(/\.service$/, '')}, and run this again`,
-  }));
+  };
 }
 
-function shown(flags: KubeletFlags, name: KubeletFlagName): string {
-  const flag = flagNamed(flags, name);
-  return flag === undefined ? `no --${name}` : `--${name}=${flag.value}`;
+function shown(names: readonly KubeletFlagName[], flags: KubeletFlags): string {
+  const texts = names.map((name) => {
+    const flag = flagNamed(flags, name);
+    return flag === undefined ? `no --${name}` : `--${name}=${flag.value}`;
+  });
+  return texts.join(' ');
 }
 
-function checkStandalone({ kubelet, paths }: AdoptionFacts): Obstacle[] {
-  if (kubelet.source === 'unknown' || paths.kubeconfig !== undefined) return [];
-  return [
-    {
-      id: 'kubelet-standalone',
-      what: 'the kubelet is started without --kubeconfig, so it has no API server and no certificate from one',
-      remedy: 'There is nothing to adopt; to join a cluster, start the kubelet with --kubeconfig',
-    },
-  ];
+function standalone({ kubelet, paths }: AdoptionFacts): Obstacle | undefined {
+  if (kubelet.source === 'unknown' || paths.kubeconfig !== undefined) return undefined;
+  return {
+    id: 'kubelet-standalone',
+    what: 'the kubelet is started without --kubeconfig, so it has no API server and no certificate from one',
+    remedy: 'There is nothing to adopt; to join a cluster, start the kubelet with --kubeconfig',
+  };
 }
 
-function unknownCommandLine({ kubelet, live }: AdoptionFacts): Note[] {
-  if (kubelet.source !== 'unknown' || kubelet.unclear !== undefined) return [];
-  return [
-    {
-      id: 'command-line-unknown',
-      what: `${live ? 'no kubelet runs, and there is no kubelet.service' : 'an image has no running kubelet'}: its flags are not known`,
-      why: 'Flags override the files, which are those that the configuration of nodecertd and --kubelet-config name',
-      remedy:
-        'Start the kubelet without --rotate-certificates, --rotate-server-certificates, --tls-cert-file and --tls-private-key-file',
-    },
-  ];
+function unknownCommandLine({ kubelet, live }: AdoptionFacts): Note | undefined {
+  if (kubelet.source !== 'unknown' || kubelet.unclear !== undefined) return undefined;
+  return {
+    id: 'command-line-unknown',
+    what: `${live ? 'no kubelet runs, and there is no kubelet.service' : 'an image has no running kubelet'}: its flags are not known`,
+    why: 'Flags override the files, which are those that the configuration of nodecertd and --kubelet-config name',
+    remedy:
+      'Start the kubelet without --rotate-certificates, --rotate-server-certificates, --tls-cert-file and --tls-private-key-file',
+  };
 }
 
-function unknownName({ live, paths }: AdoptionFacts): Note[] {
-  if (live || paths.nodeName !== undefined) return [];
-  return [
-    {
-      id: 'node-name-unknown',
-      what: 'the image has no host name, so the node name of the kubelet is not known yet',
-      remedy: 'Set nodeName and --hostname-override to the same value, or leave both out',
-    },
-  ];
+function unknownName({ live, paths }: AdoptionFacts): Note | undefined {
+  if (live || paths.nodeName !== undefined) return undefined;
+  return {
+    id: 'node-name-unknown',
+    what: 'the image has no host name, so the node name of the kubelet is not known yet',
+    remedy: 'Set nodeName and --hostname-override to the same value, or leave both out',
+  };
 }

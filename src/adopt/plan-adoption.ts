@@ -1,4 +1,4 @@
-import { agentObstacles, agentNotes } from './agent-checks.ts';
+import { checkAgent } from './agent-checks.ts';
 import type { AdoptionFacts } from './facts.ts';
 import { planKubeconfig } from './kubeconfig-plan.ts';
 import { checkKubelet } from './kubelet-checks.ts';
@@ -12,8 +12,7 @@ import { planSettings } from './settings-plan.ts';
  * all files that it needs.
  */
 export function planAdoption(facts: AdoptionFacts): Plan {
-  const agent = { obstacles: agentObstacles(facts), notes: agentNotes(facts) };
-  const checks = joined([checkKubelet(facts), agent]);
+  const checks = joined([checkKubelet(facts), checkAgent(facts)]);
   // Changes planned for the wrong kubelet would only confuse.
   if (checks.obstacles.length > 0) return checks;
   const changes = joined([planKubeconfig(facts), planSettings(facts)]);

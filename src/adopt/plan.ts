@@ -101,3 +101,12 @@ export interface PlanPart {
   readonly obstacles?: readonly Obstacle[];
   readonly notes?: readonly Note[];
 }
+
+export function refuse(obstacle: Obstacle): PlanPart {
+  return { obstacles: [obstacle] };
+}
+
+/** The checks that found something. */
+export function found<T>(...remarks: readonly (T | undefined)[]): T[] {
+  return remarks.filter((remark) => remark !== undefined);
+}

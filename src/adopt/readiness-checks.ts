@@ -3,6 +3,7 @@ import type { Instant } from '../core/instant.ts';
 import type { AdoptionFacts, PairState } from './facts.ts';
 import { isUsable } from './facts.ts';
 import type { Note, Obstacle, PlanPart } from './plan.ts';
+import { found } from './plan.ts';
 import { fileValue } from './settings-plan.ts';
 
 /**
@@ -13,18 +14,19 @@ export function checkReadiness(facts: AdoptionFacts): PlanPart {
   const { client, serving } = facts;
   const halfDone = [client, serving].flatMap((pair) => (pair?.halfDone === true ? [pair] : []));
   if (halfDone.length > 0) return { obstacles: halfDone.map(rotationHalfDone) };
-  const obstacles = [
-    ...(client ? checkClient(facts, client) : []),
-    ...checkKubeconfig(facts),
-    ...(serving ? checkServing(facts, serving) : []),
-  ];
-  const notes = [
-    ...(client ? clientNotes(facts, client) : []),
-    ...selfSigned(serving),
-    ...notRunning(facts),
-    ...firstStart(facts),
-  ];
-  return { obstacles, notes };
+  return {
+    obstacles: found(
+      client && unusableClient(facts, client),
+      missingKubeconfig(facts),
+      serving && unusableServing(facts, serving),
+    ),
+    notes: found(
+      client && agentBootstraps(facts, client),
+      selfSigned(serving),
+      kubeletNotRunning(facts),
+      firstStart(facts),
+    ),
+  };
 }
 
 function rotationHalfDone({ link, spec }: PairState): Obstacle {
@@ -37,46 +39,44 @@ function rotationHalfDone({ link, spec }: PairState): Obstacle {
   };
 }
 
-function checkClient(facts: AdoptionFacts, client: PairState): Obstacle[] {
+function unusableClient(facts: AdoptionFacts, client: PairState): Obstacle | undefined {
   const { now, live, canBootstrap, kubeconfig } = facts;
   const { link, pair, spec, failure } = client;
-  if (isUsable(client, now)) return [];
+  if (isUsable(client, now)) return undefined;
   if (pair !== undefined && pair.subject.commonName !== spec.subject.commonName) {
     const { commonName } = pair.subject;
-    return [
-      {
-        id: 'node-name',
-        what: `${link} is a certificate of ${commonName}, nodecertd is configured for ${spec.subject.commonName}`,
-        remedy: `Set nodeName: ${commonName.replace(/^system:node:/, '')} in the configuration of nodecertd (--hostname-override)`,
-      },
-    ];
+    return {
+      id: 'node-name',
+      what: `${link} is a certificate of ${commonName}, nodecertd is configured for ${spec.subject.commonName}`,
+      remedy: `Set nodeName: ${commonName.replace(/^system:node:/, '')} in the configuration of nodecertd (--hostname-override)`,
+    };
   }
   // An image without a kubeconfig bootstraps at its first start.
   const bootstrapsLater =
     !live && pair === undefined && failure === undefined && kubeconfig.kind === 'missing';
-  if (canBootstrap || bootstrapsLater) return [];
-  return [
-    {
-      id: 'client-pair',
-      what: `${link} ${problemOf(client, now)}`,
-      why: 'The kubelet could not authenticate with it, and nodecertd has no other credential to request a new one',
-      remedy: live
-        ? 'systemctl start nodecertd, which requests one with the kubeconfig or the bootstrap kubeconfig; if it cannot: nodecertd doctor'
-        : `Remove ${kubeconfig.file} from the image: nodecertd writes it after its bootstrap`,
-    },
-  ];
+  if (canBootstrap || bootstrapsLater) return undefined;
+  return {
+    id: 'client-pair',
+    what: `${link} ${problemOf(client, now)}`,
+    why: 'The kubelet could not authenticate with it, and nodecertd has no other credential to request a new one',
+    remedy: live
+      ? 'systemctl start nodecertd, which requests one with the kubeconfig or the bootstrap kubeconfig; if it cannot: nodecertd doctor'
+      : `Remove ${kubeconfig.file} from the image: nodecertd writes it after its bootstrap`,
+  };
 }
 
-function checkKubeconfig({ kubeconfig, live, canBootstrap }: AdoptionFacts): Obstacle[] {
-  if (kubeconfig.kind !== 'missing' || canBootstrap || !live) return [];
-  return [
-    {
-      id: 'kubeconfig-missing',
-      what: `the kubeconfig ${kubeconfig.file} does not exist, and nodecertd has no bootstrap kubeconfig that it can use`,
-      remedy:
-        'Give nodecertd a bootstrap kubeconfig with a token from: kubeadm token create; then run nodecertd doctor',
-    },
-  ];
+function missingKubeconfig({
+  kubeconfig,
+  live,
+  canBootstrap,
+}: AdoptionFacts): Obstacle | undefined {
+  if (kubeconfig.kind !== 'missing' || canBootstrap || !live) return undefined;
+  return {
+    id: 'kubeconfig-missing',
+    what: `the kubeconfig ${kubeconfig.file} does not exist, and nodecertd has no bootstrap kubeconfig that it can use`,
+    remedy:
+      'Give nodecertd a bootstrap kubeconfig with a token from: kubeadm token create; then run nodecertd doctor',
+  };
 }
 
 function problemOf({ pair, failure }: PairState, now: Instant): string {
@@ -87,30 +87,29 @@ function problemOf({ pair, failure }: PairState, now: Instant): string {
   return `is not valid before ${formatInstant(pair.notBefore)}`;
 }
 
-function clientNotes({ now, canBootstrap, live }: AdoptionFacts, client: PairState): Note[] {
-  if (!live || isUsable(client, now) || !canBootstrap) return [];
-  return [
-    {
-      id: 'agent-bootstraps',
-      what: `${client.link} ${problemOf(client, now)}, so nodecertd bootstraps and rewrites the kubeconfig`,
-      remedy: 'systemctl start nodecertd && nodecertd status',
-    },
-  ];
+function agentBootstraps(
+  { now, canBootstrap, live }: AdoptionFacts,
+  client: PairState,
+): Note | undefined {
+  if (!live || isUsable(client, now) || !canBootstrap) return undefined;
+  return {
+    id: 'agent-bootstraps',
+    what: `${client.link} ${problemOf(client, now)}, so nodecertd bootstraps and rewrites the kubeconfig`,
+    remedy: 'systemctl start nodecertd && nodecertd status',
+  };
 }
 
 /** A kubelet starts with an expired certificate, but not with a missing or corrupt file. */
-function checkServing(facts: AdoptionFacts, serving: PairState): Obstacle[] {
+function unusableServing(facts: AdoptionFacts, serving: PairState): Obstacle | undefined {
   const { live, now } = facts;
   const { link, pair, failure } = serving;
-  if (pair !== undefined || (!live && failure === undefined)) return [];
-  return [
-    {
-      id: 'serving-pair',
-      what: `${link} ${problemOf(serving, now)}`,
-      why: 'A kubelet whose tlsCertFile names it cannot start',
-      remedy: servingRemedy(facts),
-    },
-  ];
+  if (pair !== undefined || (!live && failure === undefined)) return undefined;
+  return {
+    id: 'serving-pair',
+    what: `${link} ${problemOf(serving, now)}`,
+    why: 'A kubelet whose tlsCertFile names it cannot start',
+    remedy: servingRemedy(facts),
+  };
 }
 
 function servingRemedy(facts: AdoptionFacts): string {
@@ -124,37 +123,31 @@ function servingRemedy(facts: AdoptionFacts): string {
     : 'nodecertd status shows what it waits for; run this again when the certificate exists';
 }
 
-function selfSigned(serving: PairState | undefined): Note[] {
-  if (serving?.pair?.selfSigned !== true) return [];
-  return [
-    {
-      id: 'self-signed',
-      what: `${serving.link} is a temporary self-signed certificate until the cluster issues one`,
-      remedy: 'Approve its CSR, which nodecertd status names: kubectl certificate approve NAME',
-    },
-  ];
+function selfSigned(serving: PairState | undefined): Note | undefined {
+  if (serving?.pair?.selfSigned !== true) return undefined;
+  return {
+    id: 'self-signed',
+    what: `${serving.link} is a temporary self-signed certificate until the cluster issues one`,
+    remedy: 'Approve its CSR, which nodecertd status names: kubectl certificate approve NAME',
+  };
 }
 
-function notRunning({ live, kubelet }: AdoptionFacts): Note[] {
-  if (!live || kubelet.running !== undefined || kubelet.unit === undefined) return [];
-  return [
-    {
-      id: 'kubelet-not-running',
-      what: `the kubelet does not run; it reads these files when ${kubelet.unit} starts it`,
-      remedy: `systemctl start ${kubelet.unit.replace(/\.service$/, '')}`,
-    },
-  ];
+function kubeletNotRunning({ live, kubelet }: AdoptionFacts): Note | undefined {
+  if (!live || kubelet.running !== undefined || kubelet.unit === undefined) return undefined;
+  return {
+    id: 'kubelet-not-running',
+    what: `the kubelet does not run; it reads these files when ${kubelet.unit} starts it`,
+    remedy: `systemctl start ${kubelet.unit.replace(/\.service$/, '')}`,
+  };
 }
 
-function firstStart({ live, client, serving }: AdoptionFacts): Note[] {
+function firstStart({ live, client, serving }: AdoptionFacts): Note | undefined {
   const missing = [client, serving].filter((pair) => pair !== undefined && pair.pair === undefined);
-  if (live || missing.length === 0) return [];
-  return [
-    {
-      id: 'first-start',
-      what: `the image has no ${missing.map((pair) => pair?.spec.name).join(' and no ')} certificate yet, so the kubelet exits and is restarted until nodecertd has created it`,
-      remedy:
-        'Start nodecertd first: Before=kubelet.service in nodecertd.service, and Restart=always in kubelet.service',
-    },
-  ];
+  if (live || missing.length === 0) return undefined;
+  return {
+    id: 'first-start',
+    what: `the image has no ${missing.map((pair) => pair?.spec.name).join(' and no ')} certificate yet, so the kubelet exits and is restarted until nodecertd has created it`,
+    remedy:
+      'Start nodecertd first: Before=kubelet.service in nodecertd.service, and Restart=always in kubelet.service',
+  };
 }

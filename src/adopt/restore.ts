@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { AgentError } from '../core/errors.ts';
 import { removeStrays } from '../store/atomic-file.ts';
 import { unlessMissing } from '../sys/file-error.ts';
@@ -21,9 +22,7 @@ export async function inspectFiles(
   tree: Tree,
   restorations: readonly Restoration[],
 ): Promise<RestorableFile[]> {
-  const files: RestorableFile[] = [];
-  for (const restoration of restorations) files.push(await inspect(tree, restoration));
-  return files;
+  return Promise.all(restorations.map((restoration) => inspect(tree, restoration)));
 }
 
 async function inspect(
@@ -34,7 +33,7 @@ async function inspect(
   const current = await readContent(physical);
   const target = previous && (await backupOf(path, previous));
   const files = { path, physical, ...(current && { current }), ...(target && { target }) };
-  if (isSame(current, target)) return { ...files, kind: 'done' };
+  if (isDeepStrictEqual(current?.state, target?.state)) return { ...files, kind: 'done' };
   // Restoring a file that was deleted overwrites no later change.
   const ours = current === undefined || known.has(current.state.sha256);
   return { ...files, kind: ours ? 'ready' : 'changed-since' };
@@ -52,30 +51,14 @@ async function backupOf(
   });
 }
 
-function isSame(current: FileContent | undefined, target: FileContent | undefined): boolean {
-  if (current === undefined || target === undefined) return current === target;
-  const [left, right] = [current.state, target.state];
-  return (
-    left.sha256 === right.sha256 &&
-    left.mode === right.mode &&
-    left.uid === right.uid &&
-    left.gid === right.gid
-  );
-}
-
 /** Keeps later changes of other programs. @throws AgentError FILE_CHANGED */
 export function requireOurs(files: readonly RestorableFile[]): void {
   const changed = files.filter(({ kind }) => kind === 'changed-since').map(({ path }) => path);
   if (changed.length === 0) return;
-  const one = changed.length === 1;
-  throw new AgentError(
-    'FILE_CHANGED',
-    `${changed.join(', ')} ${one ? 'was' : 'were'} changed after nodecertd adopt wrote ${one ? 'it' : 'them'}`,
-    {
-      remedy:
-        'nodecertd adopt --revert shows the difference; --revert --force --yes restores the previous files without that change',
-    },
-  );
+  throw new AgentError('FILE_CHANGED', `changed after the adoption: ${changed.join(', ')}`, {
+    remedy:
+      'nodecertd adopt --revert shows the difference; --revert --force --yes restores the previous files without that change',
+  });
 }
 
 /** Replaces each file atomically and syncs it. Removes the temporary files of a crashed run. @throws AgentError STORE_* */

@@ -1,11 +1,8 @@
-import { AgentError } from '../core/errors.ts';
 import { formatInstant } from '../core/instant.ts';
-import { credentialValidity } from '../kube/credential-validity.ts';
-import { KubeconfigDocument } from '../kube/kubeconfig-document.ts';
-import { loadDocument } from '../kube/kubeconfig.ts';
 import type { Tree } from '../sys/tree.ts';
 import type { AdoptionFacts } from './facts.ts';
 import type { FileContent } from './file-content.ts';
+import { loadText } from './kubeconfig-facts.ts';
 import type { Note, Obstacle, Plan, Step } from './plan.ts';
 import { restartOf } from './plan-adoption.ts';
 import type { RestorableFile } from './restore.ts';
@@ -65,18 +62,15 @@ async function checkCredential(
   pending: readonly RestorableFile[],
 ): Promise<Obstacle[]> {
   const { path: file } = await tree.locate(paths.kubeconfig ?? config.kubeconfig);
-  const target = pending.find(({ path }) => path === file)?.target;
-  if (target === undefined) return [];
-  const problem = await credentialProblem(tree, file, target);
-  if (problem === undefined || (typeof problem === 'number' && now < problem)) return [];
-  const what =
-    typeof problem === 'number'
-      ? `has a certificate that expired at ${formatInstant(problem)}`
-      : `cannot be used: ${problem}`;
+  const text = textOf(pending.find(({ path }) => path === file)?.target);
+  if (text === undefined) return [];
+  const { failure, expiresAt = Infinity } = await loadText(tree, { file, text });
+  if (failure === undefined && now < expiresAt) return [];
+  const problem = failure?.message ?? `its certificate expired at ${formatInstant(expiresAt)}`;
   return [
     {
       id: 'restored-credential',
-      what: `the previous ${file} ${what}`,
+      what: `the previous ${file} cannot be used: ${problem}`,
       why: 'A kubelet that starts with it cannot authenticate',
       remedy:
         'Before --force, write a bootstrap kubeconfig with a token from: kubeadm token create',
@@ -84,37 +78,14 @@ async function checkCredential(
   ];
 }
 
-/** The time at which the certificate expires, or the reason why there is none. */
-async function credentialProblem(
-  tree: Tree,
-  file: string,
-  { bytes }: FileContent,
-): Promise<number | string | undefined> {
-  const locate = async (path: string): Promise<string> => (await tree.locate(path)).physical;
-  try {
-    const text = new TextDecoder().decode(bytes);
-    using access = await loadDocument(new KubeconfigDocument(file, text, locate));
-    return credentialValidity(access)?.notAfter;
-  } catch (error) {
-    if (!(error instanceof AgentError)) throw error;
-    return error.message;
-  }
-}
-
 function agentRuns({ agentPid, config }: AdoptionFacts): Note[] {
   if (agentPid === undefined) return [];
-  const agent = `nodecertd (pid ${agentPid}) keeps the same certificates`;
+  const defers = config.kubelet.deferToKubelet;
   return [
-    config.kubelet.deferToKubelet
-      ? {
-          id: 'agent-running',
-          what: `${agent} and only observes those that the kubelet rotates again`,
-          remedy: 'Leave it running, or stop it: systemctl disable --now nodecertd',
-        }
-      : {
-          id: 'agent-running',
-          what: `${agent} and does not defer to the kubelet, so both would rotate them`,
-          remedy: 'systemctl disable --now nodecertd',
-        },
+    {
+      id: 'agent-running',
+      what: `nodecertd (pid ${agentPid}) keeps running, and ${defers ? 'only observes the certificates that the kubelet rotates again' : 'does not defer to the kubelet, so both would rotate the certificates'}`,
+      remedy: `${defers ? 'Leave it running, or stop it: ' : ''}systemctl disable --now nodecertd`,
+    },
   ];
 }

@@ -1,11 +1,12 @@
-import { basename, dirname, join, normalize } from 'node:path';
-import { stringify } from 'yaml';
+import { dirname, join, normalize } from 'node:path';
 import type { KubeletLayer } from '../kubelet/configuration.ts';
 import { kubeletFacts } from '../kubelet/configuration.ts';
 import type { SettingKey } from '../kubelet/flags.ts';
 import { flagNamed, flagValue, settingFlags } from '../kubelet/flags.ts';
+import { dropInFile, dropInText } from './drop-in.ts';
 import type { AdoptionFacts, OverridingFlag } from './facts.ts';
 import type { Obstacle, PlanPart, Step } from './plan.ts';
+import { refuse } from './plan.ts';
 import type { Targets } from './targets.ts';
 import { editYaml } from './yaml-edit.ts';
 
@@ -14,7 +15,7 @@ export function planSettings(facts: AdoptionFacts): PlanPart {
   const { configuration, targets, overriding } = facts;
   if (configuration.kind === 'invalid') {
     const { message, remedy = 'Correct the file' } = configuration.failure;
-    return { obstacles: [{ id: 'kubelet-config-invalid', what: message, remedy }] };
+    return refuse({ id: 'kubelet-config-invalid', what: message, remedy });
   }
   const missing = [...targets.settings.keys()].filter(
     (key) => !isFlagged(facts, key) && fileValue(facts, key) !== targets.settings.get(key),
@@ -73,13 +74,12 @@ function planFiles(facts: AdoptionFacts, missing: readonly SettingKey[]): PlanPa
   const { configDirectory } = facts.paths;
   if (configDirectory === undefined) return planMainFile(facts, missing);
   if (facts.dropInFolder === 'missing') {
-    const obstacle: Obstacle = {
+    return refuse({
       id: 'drop-in-folder',
       what: `the kubelet is started with --config-dir=${configDirectory}, and that folder does not exist`,
       why: 'The kubelet cannot start without it',
       remedy: `mkdir -p ${configDirectory}`,
-    };
-    return { obstacles: [obstacle] };
+    });
   }
   // A link is not followed by the kubelet. Before 1.30 a drop-in needs this variable, and
   // before 1.29 it cannot switch anything off (cmd/kubelet/app, mergeKubeletConfigurations).
@@ -99,12 +99,11 @@ function planDropIn(facts: AdoptionFacts, directory: string): PlanPart {
   const file = dropInFile(directory, dropIns, [...targets.settings.keys()]);
   if (file === undefined) {
     const last = dropIns.at(-1)?.file ?? directory;
-    const obstacle: Obstacle = {
+    return refuse({
       id: 'drop-in-overrides',
       what: `cannot add a drop-in that sorts after ${last}, which sets the same keys`,
       remedy: `Rename ${last} so that it sorts earlier, for example to 80-name.conf`,
-    };
-    return { obstacles: [obstacle] };
+    });
   }
   const before = dropIns.find((layer) => layer.file === file)?.text;
   const step: Step = {
@@ -123,46 +122,6 @@ function planDropIn(facts: AdoptionFacts, directory: string): PlanPart {
   return { steps: [step] };
 }
 
-/** The kubelet rejects a drop-in without apiVersion and kind. */
-function dropInText({ settings }: Targets): string {
-  const document = {
-    apiVersion: 'kubelet.config.k8s.io/v1beta1',
-    kind: 'KubeletConfiguration',
-    ...Object.fromEntries(settings),
-  };
-  return `# nodecertd keeps the certificates of this kubelet. nodecertd adopt --revert removes this file.\n${stringify(document, { lineWidth: 0, version: '1.1', compat: 'core' })}`;
-}
-
-const dropInNames = ['90-nodecertd.conf', '99-nodecertd.conf', 'zz-nodecertd.conf'];
-
-/**
- * Our existing drop-in, or else the first name that sorts after all files with the same
- * keys. Undefined when no name sorts late enough.
- */
-function dropInFile(
-  directory: string,
-  dropIns: readonly KubeletLayer[],
-  settings: readonly SettingKey[],
-): string | undefined {
-  const isOurs = ({ file }: KubeletLayer): boolean =>
-    dirname(file) === join(directory, '.') && /(?:^|-)nodecertd\.conf$/.test(basename(file));
-  const others = dropIns
-    .filter((layer) => !isOurs(layer))
-    .filter((layer) => settings.some((key) => key in layer.settings));
-  const names = [
-    ...dropIns.filter(isOurs).map(({ file }) => file),
-    ...dropInNames.map((name) => join(directory, name)),
-  ];
-  return names.find((file) => others.every((other) => sortsBefore(other.file, file)));
-}
-
-/** In the order of filepath.WalkDir, which compares part by part: `/` sorts after `.` in a whole path. */
-function sortsBefore(file: string, other: string): boolean {
-  const [left, right] = [file.split('/'), other.split('/')];
-  const at = left.findIndex((part, index) => part !== right[index]);
-  return at !== -1 && (left[at] ?? '') < (right[at] ?? '');
-}
-
 function reasonOf({ client, serving }: Targets): string {
   const parts = [
     client && 'leaves the rotation of its client certificate to nodecertd',
@@ -175,19 +134,18 @@ function planMainFile(facts: AdoptionFacts, missing: readonly SettingKey[]): Pla
   const { configuration, paths, targets } = facts;
   const { configFile } = paths;
   const main = configuration.kind === 'read' ? configuration.main : undefined;
-  if (configFile === undefined || main === undefined) return { obstacles: [noFile(facts)] };
+  if (configFile === undefined || main === undefined) return refuse(noFile(facts));
   const overriding = overridingDropIns(facts, missing);
   if (overriding.length > 0) return { obstacles: overriding };
   const edits = missing.map((key) => ({ path: [key], value: targets.settings.get(key) ?? false }));
   const after = editYaml(main.text, edits);
   if (after === undefined) {
     const lines = edits.map(({ path, value }) => `${path.join('.')}: ${value}`);
-    const obstacle: Obstacle = {
+    return refuse({
       id: 'kubelet-config-uneditable',
       what: `${configFile} cannot be edited: it has anchors or tags, or more than one document`,
       remedy: `Set in ${configFile} by hand: ${lines.join('; ')}`,
-    };
-    return { obstacles: [obstacle] };
+    });
   }
   const step: Step = {
     id: 'kubelet-config',

@@ -17,13 +17,13 @@ export interface KeyEdit {
  * in this way (an anchor, two documents, a syntax error).
  */
 export function editYaml(text: string, edits: readonly KeyEdit[]): string | undefined {
-  const intended = valueOf(text);
-  let edited: string | undefined = text;
-  for (const edit of edits) {
-    if (edited === undefined || !change(intended, edit)) return undefined;
-    edited = edited && withEdit(edited, edit);
-  }
-  return edited !== undefined && isDeepStrictEqual(valueOf(edited), intended) ? edited : undefined;
+  const intended = valueOf(text, edits);
+  if (intended === undefined) return undefined;
+  const edited = edits.reduce<string | undefined>(
+    (before, edit) => before && withEdit(before, edit),
+    text,
+  );
+  return edited && isDeepStrictEqual(valueOf(edited), intended) ? edited : undefined;
 }
 
 /** True for a text that parses as a map of keys. */
@@ -37,33 +37,20 @@ function isJson(text: string): boolean {
   return /^\s*\{/.test(text);
 }
 
-/** A new copy each time; undefined for a text that does not parse. */
-function valueOf(text: string): unknown {
+/** The parsed value after the edits; undefined for a text that does not parse. */
+function valueOf(text: string, edits: readonly KeyEdit[] = []): unknown {
   try {
-    if (isJson(text)) return JSON.parse(text);
+    if (isJson(text)) JSON.parse(text);
     const document = parseDocument(text, { prettyErrors: false, logLevel: 'error' });
+    for (const { path, value } of edits) {
+      if (value === undefined) document.deleteIn(path);
+      else document.setIn(path, value);
+    }
     return document.errors.length > 0 ? undefined : (document.toJS() as unknown);
   } catch {
-    // A syntax error, too many aliases, or nested too deeply.
+    // A syntax error, too many aliases, nested too deeply, or no such map.
     return undefined;
   }
-}
-
-/** Makes the edit on the parsed value; false when there is no such map. */
-function change(root: unknown, { path, value }: KeyEdit): boolean {
-  const parent = path.slice(0, -1).reduce<unknown>(member, root);
-  const key = path.at(-1);
-  if (typeof parent !== 'object' || parent === null || Array.isArray(parent)) return false;
-  if (typeof key !== 'string') return false;
-  if (value === undefined) Reflect.deleteProperty(parent, key);
-  else Reflect.set(parent, key, value);
-  return true;
-}
-
-function member(value: unknown, key: string | number): unknown {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, key)
-    ? (value as Record<string | number, unknown>)[key]
-    : undefined;
 }
 
 function withEdit(text: string, { path, value }: KeyEdit): string | undefined {

@@ -57,12 +57,12 @@ describe('adopt()', () => {
     assert.equal(config.mode & 0o7777, 0o604);
     if (process.geteuid?.() === 0) assert.deepEqual([config.uid, config.gid], [1234, 4321]);
 
-    assert.deepEqual(await runFolders(tree), ['20260601T120000Z']);
-    const folder = at('var/lib/nodecertd/adopt/20260601T120000Z');
+    assert.deepEqual(await runFolders(tree), ['20260601T120000Z-1']);
+    const folder = at('var/lib/nodecertd/adopt/20260601T120000Z-1');
     assert.equal((await stat(folder)).mode & 0o7777, 0o700);
     assert.deepEqual(await readFile(join(folder, 'files', kubeconfigFile)), before);
     assert.equal((await stat(join(folder, 'files', kubeconfigFile))).mode & 0o7777, 0o640);
-    const { state, changes } = await manifestOf(tree, '20260601T120000Z');
+    const { state, changes } = await manifestOf(tree, '20260601T120000Z-1');
     assert.equal(state, 'applied');
     assert.deepEqual(
       changes.map(({ path, existed, before, after, backup }) => [
@@ -231,7 +231,7 @@ describe('revert()', () => {
       plan.steps.map(({ file }) => file),
       [configFile],
     );
-    assert.deepEqual(await runFolders(tree), ['20260601T120000Z', '20260601T120000Z-2']);
+    assert.deepEqual(await runFolders(tree), ['20260601T120000Z-1', '20260601T120000Z-2']);
     await revert(requestFor(tree), no);
     assert.deepEqual(await snapshot(tree.root), before);
   });
@@ -240,11 +240,8 @@ describe('revert()', () => {
     const old = await makePair({ notAfter: present + minute });
     const named = '/var/lib/kubelet/pki/old.pem';
     const kubeconfigs = [
-      [embedding(old), /has a certificate that expired at 2026-06-01T12:01:00Z/],
-      [
-        following.replace(/: \/.*client-current\.pem/g, `: ${named}`),
-        /has a certificate that expired/,
-      ],
+      [embedding(old), /its certificate expired at 2026-06-01T12:01:00Z/],
+      [following.replace(/: \/.*client-current\.pem/g, `: ${named}`), /its certificate expired/],
       [
         following.replace(/: \/.*client-current\.pem/g, ': /none.pem'),
         /cannot be used: .*none\.pem/,
@@ -274,7 +271,7 @@ describe('revert()', () => {
     const { tree } = await kubeadmNode(context);
     await adopt(requestFor(tree));
     const adopted = await snapshot(tree.root);
-    const copy = join(tree.root, 'var/lib/nodecertd/adopt/20260601T120000Z/files', configFile);
+    const copy = join(tree.root, 'var/lib/nodecertd/adopt/20260601T120000Z-1/files', configFile);
     await writeFile(copy, 'other\n');
     await assert.rejects(revert(requestFor(tree), yes), {
       code: 'FILE_CHANGED',
@@ -287,7 +284,7 @@ describe('revert()', () => {
   it('names the manifest that it cannot read', async (context) => {
     const { tree } = await kubeadmNode(context, { [configFile]: adoptedConfig });
     await adopt(requestFor(tree));
-    const path = join(tree.root, 'var/lib/nodecertd/adopt/20260601T120000Z/manifest.json');
+    const path = join(tree.root, 'var/lib/nodecertd/adopt/20260601T120000Z-1/manifest.json');
     await writeFile(path, '{"kind": "AdoptionManifest"}');
     await assert.rejects(previewRevert(requestFor(tree)), {
       code: 'CONFIG_INVALID',
