@@ -2,6 +2,7 @@ import type { AgentConfig } from '../core/config.ts';
 import { second } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import type { ApiPort } from './connection.ts';
+import { connect } from './connection.ts';
 import type { CheckContext } from './check.ts';
 import { runCheck, evaluate } from './check.ts';
 import { fileFindings, inspectFiles } from './files.ts';
@@ -34,7 +35,7 @@ async function renewalFindings(
   api: Pick<ApiPort, 'open'>,
   context: CheckContext,
 ): Promise<DoctorFinding[]> {
-  const connection = await api.open().catch(() => undefined);
+  const connection = await connect(api, context.signal).catch(() => undefined);
   if (connection === undefined || connection.source === 'bootstrap') return [];
   const needed = neededPermissions(config, connection.source).filter(
     ({ purpose }) => purpose === 'approval',

@@ -29,6 +29,20 @@ export interface ConnectionFacts {
   readonly skewMs?: number;
 }
 
+/**
+ * Opens the connection and obtains its credential, so that the time of an exec plugin does
+ * not count as time of the API server.
+ * @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED, PLUGIN_FAILED, ABORTED
+ */
+export async function connect(
+  api: Pick<ApiPort, 'open'>,
+  signal: AbortSignal,
+): Promise<ApiConnection> {
+  const connection = await api.open();
+  await connection.client.authenticate(signal);
+  return connection;
+}
+
 /** Why there is no client with a credential. The check of the kubeconfig reports a file that cannot be used. */
 export function openingFindings(failure: Failure): DoctorFinding[] {
   const isOfFile = ['KUBECONFIG_', 'CREDENTIAL_'].some((prefix) => failure.code.startsWith(prefix));

@@ -10,6 +10,7 @@ import { KubeClient } from '../kube/rest-client.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { BootstrapFacts } from './bootstrap.ts';
 import type { ApiConnection, ApiPort, ConnectionFacts } from './connection.ts';
+import { connect } from './connection.ts';
 import type { CheckResult, Check, CheckContext } from './check.ts';
 import { runCheck } from './check.ts';
 import type { PermissionFacts } from './permissions.ts';
@@ -49,11 +50,7 @@ export async function askServer(
   const { config, api } = options;
   const opened = await runCheck(
     {
-      ...serverCheck('the credential', async (signal) => {
-        const connection = await api.open();
-        await connection.client.authenticate(signal);
-        return connection;
-      }),
+      ...serverCheck('the credential', (signal) => connect(api, signal)),
       timeoutMs: credentialMs,
     },
     context,
