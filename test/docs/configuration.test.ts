@@ -1,30 +1,14 @@
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { flagTargets } from '../../src/config/flags.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { renderJsonSchema } from '../../scripts/json-schema.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
+import { plain, read, section, tableRows } from './pages.ts';
 
-const text = await readFile(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
-
-/** The part of the page from one heading of the second level to the next. */
-function section(heading: string): string {
-  return text.split('\n## ').find((part) => part.startsWith(`${heading}\n`)) ?? '';
-}
-
-function rowsOf(part: string): string[][] {
-  return part
-    .split('\n')
-    .filter((line) => line.startsWith('| `'))
-    .map((line) =>
-      line
-        .slice(1, -1)
-        .split('|')
-        .map((cell) => cell.trim()),
-    );
-}
+const text = await read('docs/configuration.md');
 
 interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>;
@@ -80,16 +64,16 @@ function expectedDefault(of: readonly Key[]): string {
 }
 
 describe('configuration.md', () => {
-  const rows = rowsOf(section('All keys'));
+  const rows = tableRows(section(text, 'All keys'));
 
   it('lists every key of the schema once, and no other', () => {
-    const documented = rows.map(([key = '']) => key.replaceAll('`', ''));
+    const documented = rows.map(([key]) => plain(key));
     assert.deepEqual(documented.toSorted(), [...keys.keys()].toSorted());
   });
 
   it('gives the default of each key, and a meaning', () => {
     for (const [name = '', cell = '', meaning] of rows) {
-      const of = keys.get(name.replaceAll('`', ''))?.map(([, key]) => key) ?? [];
+      const of = keys.get(plain(name))?.map(([, key]) => key) ?? [];
       const shown = cell === 'required' ? cell : codeIn(cell);
       assert.equal(shown, expectedDefault(of), name);
       assert.ok(meaning, `${name}: no meaning`);
@@ -97,7 +81,9 @@ describe('configuration.md', () => {
   });
 
   it('names the key behind each flag', () => {
-    const documented = rowsOf(section('Flags')).map((row) => row.map((cell) => codeIn(cell)));
+    const documented = tableRows(section(text, 'Flags')).map((row) =>
+      row.map((cell) => codeIn(cell)),
+    );
     const expected = Object.values(flagTargets).map(({ flag, path }) => [
       `\`${flag}\``,
       `\`${path.join('.')}\``,
@@ -108,9 +94,8 @@ describe('configuration.md', () => {
 
 describe('README.md', () => {
   it('shows a sample that is valid and has no warnings', async (context) => {
-    const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
     const file = join(await temporaryDirectory(context), 'config.yaml');
-    await writeFile(file, /```yaml\n(.*?)```/s.exec(readme)?.[1] ?? '');
+    await writeFile(file, /```yaml\n(.*?)```/s.exec(await read('README.md'))?.[1] ?? '');
     const environment = { hostName: 'worker-1', workingDirectory: '/' };
     const { certificates, warnings } = await loadConfig({ file, flags: {}, environment });
     assert.equal(certificates.length, 3);

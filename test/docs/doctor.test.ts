@@ -1,51 +1,32 @@
 import assert from 'node:assert/strict';
-import { globSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { findingGroups, severities } from '../../src/core/findings.ts';
+import { plain, read, section, sourceOf, tableRows } from './pages.ts';
 
-const root = new URL('../../', import.meta.url);
-const text = await readFile(new URL('docs/doctor.md', root), 'utf8');
-const files = globSync('src/{doctor,kubelet,kube}/*.ts', { cwd: root.pathname });
-const sources = await Promise.all(files.map((file) => readFile(new URL(file, root), 'utf8')));
-const source = withoutValues(sources.join('\n'));
+const text = await read('docs/doctor.md');
+const source = withoutValues(await sourceOf('src/{doctor,kubelet,kube}'));
 
 /** `chmod 600 PATH` in the table is `chmod 600 ${path}` in the program; both become `chmod 600 …`. */
 function withoutValues(text: string): string {
   return text.replace(/\$\{[^}]*\}|\b(?:PATH|NAME|PID|FILE)\b/g, '…');
 }
 
-interface Row {
-  readonly id: string;
-  readonly found: readonly string[];
-  readonly what: string;
-  readonly why: string;
-  readonly remedy: string;
-}
-
-function rowOf(line: string): Row {
-  const [, id = '', found = '', what = '', why = '', remedy = ''] = line
-    .split('|')
-    .map((cell) => cell.trim());
-  return { id: id.replaceAll('`', ''), found: found.split(', '), what, why, remedy };
-}
-
-const sections = text
-  .split('\n## ')
-  .slice(1)
-  .map((section) => ({
-    group: section.slice(0, section.indexOf('\n')),
-    rows: section
-      .split('\n')
-      .filter((line) => line.startsWith('| `'))
-      .map(rowOf),
-  }));
-const rows = sections.flatMap((section) => section.rows);
+const rows = tableRows(text).map(([id, found = '', what = '', why = '', remedy = '']) => ({
+  id: plain(id),
+  found: found.split(', '),
+  what,
+  why,
+  remedy,
+}));
 
 describe('doctor.md', () => {
   it('lists every finding once, under its heading and in the order of the program', () => {
-    const documented = sections.map(({ group, rows }) => [group, rows.map(({ id }) => id)]);
+    const documented = Object.keys(findingGroups).map((group) => [
+      group,
+      tableRows(section(text, group)).map(([id]) => plain(id)),
+    ]);
     assert.deepEqual(Object.fromEntries(documented), findingGroups);
+    assert.equal(rows.length, Object.values(findingGroups).flat().length);
   });
 
   it('lists only findings that the program reports', () => {

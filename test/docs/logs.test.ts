@@ -1,25 +1,13 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { logEvents } from '../../src/core/log-events.ts';
+import { plain, read, tableRows } from './pages.ts';
 
-const text = await readFile(new URL('../../docs/logs.md', import.meta.url), 'utf8');
-const rows = text
-  .split('\n')
-  .filter((line) => line.startsWith('| `'))
-  .map((line) =>
-    line
-      .slice(1, -1)
-      .split('|')
-      .map((cell) => cell.trim()),
-  );
+const rows = tableRows(await read('docs/logs.md'));
 
 describe('logs.md', () => {
   it('lists every event of the source once, with its level and message', () => {
-    const documented = rows.map(([event = '', level, message]) => [
-      event.replaceAll('`', ''),
-      { level, message },
-    ]);
+    const documented = rows.map(([event, level, message]) => [plain(event), { level, message }]);
     assert.deepEqual(Object.fromEntries(documented), logEvents);
     assert.equal(documented.length, Object.keys(logEvents).length);
   });

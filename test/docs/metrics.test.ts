@@ -1,22 +1,14 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { everyMetric } from '../metrics/every-metric.ts';
 import type { Exposition } from '../metrics/exposition.ts';
 import { scrape } from '../metrics/exposition.ts';
+import { plain, read, tableRows } from './pages.ts';
 
-const text = await readFile(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
-
-/** The rows of all tables of metrics: name, type, labels, meaning. */
-const rows = text
-  .split('\n')
-  .filter((line) => /^\| `(?:nodecertd|kubelet|process|nodejs)_/.test(line))
-  .map((line) =>
-    line
-      .slice(1, -1)
-      .split('|')
-      .map((cell) => cell.trim().replaceAll('`', '')),
-  );
+/** Name, type, labels and meaning of each metric. */
+const rows = tableRows(await read('docs/metrics.md'))
+  .map((row) => row.map(plain))
+  .filter(([name = '']) => /^(?:nodecertd|kubelet|process|nodejs)_/.test(name));
 
 /** Label names by metric; those of a histogram are on its buckets, sum and count. */
 function labelsOf({ samples, types }: Exposition): Map<string, string> {
