@@ -159,7 +159,7 @@ export const logEvents = {
     level: 'warn',
     message: 'Kubeconfig replaced; a copy of the previous one is kept',
   },
-  kubeconfig_set_aside: { level: 'warn', message: 'A damaged kubeconfig was set aside' },
+  kubeconfig_set_aside: { level: 'warn', message: 'A corrupt kubeconfig was set aside' },
   kubeconfig_unusable: { level: 'error', message: 'The kubelet cannot use the kubeconfig' },
   kubeconfig_usable: { level: 'info', message: 'The kubeconfig can be used again' },
   connection_insecure: {

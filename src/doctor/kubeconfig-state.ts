@@ -88,7 +88,7 @@ export async function inspectNodeKubeconfig(
   if (state.kind === 'loaded') return refusal === undefined ? state : { ...state, refusal };
   if (refusal !== undefined) return { ...state, failure: refusal };
   const found = await file.inspect(clusters);
-  if (found.kind !== 'damaged') return state;
+  if (found.kind !== 'corrupt') return state;
   const { code, remedy = '' } = state.failure;
   const message = `kubeconfig ${path} ${found.reason}`;
   const canRecover = await file.canRecover(clusters);

@@ -10,7 +10,7 @@ import type { Clock } from '../sys/clock.ts';
 
 /**
  * Keeps the kubeconfig usable for the kubelet: writes it after a bootstrap, writes it
- * again when it is missing or damaged, and reports what it did and what is wrong.
+ * again when it is missing or corrupt, and reports what it did and what is wrong.
  */
 export class KubeconfigCare {
   readonly #file: NodeKubeconfig;
@@ -58,7 +58,7 @@ export class KubeconfigCare {
     this.#report({ type: 'kubeconfig', path, findings, ...(failure !== undefined && { failure }) });
   }
 
-  /** Before the first pair a kubeconfig may be missing, damaged, or name a pair that is not there. */
+  /** Before the first pair a kubeconfig may be missing, corrupt, or name a pair that is not there. */
   async #failure({ usable }: { readonly usable: boolean }): Promise<Failure | undefined> {
     try {
       (await loadKubeconfig(this.#file.path))[Symbol.dispose]();

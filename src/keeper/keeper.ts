@@ -321,7 +321,7 @@ export class Keeper implements EnrollerListener {
       if (file === configFile) logger.log('config_changed', { path: file });
       else if (ofKubelet.includes(file)) this.#inspectAll();
       else this.#certificates.credentialChanged();
-      // The enroller writes a missing or damaged kubeconfig again.
+      // The enroller writes a missing or corrupt kubeconfig again.
       if (file === config.kubeconfig) this.#certificates.kubeconfigChanged();
     }
   }

@@ -4,10 +4,10 @@ import { hasErrno } from '../core/errors.ts';
 import { attempt, storeError } from '../sys/file-error.ts';
 
 /**
- * Creates a file that did not exist, complete and on the disk when this settles.
- * The mode is exact, whatever the umask, and never wider on the way; a file that
- * could not be completed is removed again.
- * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO (with the cause EEXIST if the name is taken)
+ * Creates a file, complete and synced to disk. The mode is exact regardless of the umask, and
+ * never wider in between. A file that could not be completed is removed.
+ * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO (with the cause EEXIST if the
+ * name exists)
  */
 export async function writeNewFile(path: string, bytes: Uint8Array, mode: number): Promise<void> {
   await attempt('write', path, async () => {
@@ -16,7 +16,7 @@ export async function writeNewFile(path: string, bytes: Uint8Array, mode: number
       await file.writeFile(bytes);
       await file.chmod(mode);
       await file.sync();
-      // Some file systems report a lack of space only here (close(2), NFS).
+      // Some file systems report a lack of space only in close(2), NFS for example.
       await file.close();
     } catch (error) {
       await file.close().catch(ignore);
@@ -26,16 +26,16 @@ export async function writeNewFile(path: string, bytes: Uint8Array, mode: number
   });
 }
 
-/** Puts a complete file in the place of another: readers find the old content or the new, never a part. */
+/** Replaces a file as a whole: readers find the previous content or the new one, never a part. */
 export async function replaceFile(path: string, bytes: Uint8Array, mode: number): Promise<void> {
   await putFile(path, { bytes, mode });
   await syncDirectory(dirname(path));
 }
 
 /**
- * As `replaceFile`, with a last look at what was written, before it bears the name. A
- * write that is cut short leaves a stray, and never a part of a file under that name.
- * When this settles the file is on the disk, but its name may not be before `syncDirectory`.
+ * As `replaceFile`, and runs `check` on the content before it gets the name. An interrupted
+ * write leaves a temporary file, never a part of a file under that name. The content is on the
+ * disk when this settles; its name is only after `syncDirectory`.
  */
 export async function putFile(
   path: string,
@@ -57,10 +57,9 @@ export async function putFile(
 }
 
 /**
- * Points a link at another file, without a moment in which there is no link:
- * rename(2) replaces it, where unlinking first would leave readers with nothing.
- * When this settles the new link is in place, but may not survive a power cut
- * before `syncDirectory`.
+ * Points a link at another file without a moment in which the link is missing: rename(2)
+ * replaces it, while unlinking it first would leave readers without a certificate. The new
+ * link may not survive a power loss before `syncDirectory`.
  */
 export async function swapLink(options: {
   readonly link: string;
@@ -71,7 +70,7 @@ export async function swapLink(options: {
   await moveInto(temporary, options.link);
 }
 
-/** `swapLink`, lasting. */
+/** As `swapLink`, and syncs the directory. */
 export async function replaceLink(options: {
   readonly link: string;
   readonly target: string;
@@ -80,7 +79,10 @@ export async function replaceLink(options: {
   await syncDirectory(dirname(options.link));
 }
 
-/** Makes created, renamed and removed names last; a no-op where the file system cannot (some FUSE and CIFS mounts). */
+/**
+ * Syncs created, renamed and removed names to disk. Does nothing where the file system cannot
+ * (some FUSE and CIFS mounts).
+ */
 export async function syncDirectory(directory: string): Promise<void> {
   await attempt('sync the directory', directory, async () => {
     await using handle = await open(directory, 'r');
@@ -91,8 +93,8 @@ export async function syncDirectory(directory: string): Promise<void> {
 }
 
 /**
- * `mkdir -p` with 0755 less the umask, lasting: each new name is synced in its parent.
- * Not Node's own, which answers ENOENT where the file system is read-only.
+ * `mkdir -p` with mode 0755 minus the umask, and syncs each new name in its parent. Node's own
+ * recursive mkdir reports ENOENT on a read-only file system.
  */
 export async function makeDirectory(directory: string): Promise<void> {
   const path = resolve(directory);
@@ -118,14 +120,14 @@ async function isDirectory(path: string): Promise<boolean> {
 }
 
 /**
- * Removes what a crash between creating and renaming left behind for this path,
- * and returns the paths. Only for whoever alone writes it.
+ * Removes the temporary files that an interrupted write of this path has left, and returns
+ * their paths. Call it only where no other process writes the path.
  */
 export async function removeStrays(path: string): Promise<string[]> {
   return removeStraysFor(dirname(path), (name) => name === basename(path));
 }
 
-/** As `removeStrays`, for every file whose name is one of those. */
+/** As `removeStrays`, for every name that `isOurs` accepts. */
 export async function removeStraysFor(
   directory: string,
   isOurs: (name: string) => boolean,
@@ -142,8 +144,9 @@ export async function removeStraysFor(
 const strayPattern = /^\.nodecertd-[0-9a-f]{16}\.(?<of>.+?)(?:(?<=\.conf)~)?$/;
 
 /**
- * Hidden, in the same directory (rename works within one file system only), and never the
- * same twice. A kubelet reads every `*.conf` of a folder for drop-ins, hidden ones too.
+ * Hidden, unique, and in the same directory, because rename(2) works within one file system
+ * only. A kubelet reads every `*.conf` file of its drop-in directory, hidden ones too, so the
+ * name must not end in `.conf`.
  */
 function temporaryPath(path: string): string {
   const name = basename(path);
@@ -164,10 +167,13 @@ async function moveInto(temporary: string, path: string): Promise<void> {
   }
 }
 
-/** For tidying up after a failure that is reported itself. */
+/** Ignores errors of a cleanup, because the failure before it is reported. */
 function ignore(): void {}
 
-/** Time and process: enough among those that may write here, and `wx` stands behind it. Spares the keeper node:crypto. */
+/**
+ * The time and the process id tell apart all writers here, and the flag `wx` detects a
+ * duplicate. Loading node:crypto for this would cost the keeper memory.
+ */
 function uniqueSuffix(): string {
   const mixed = (process.hrtime.bigint() << 22n) | BigInt(process.pid);
   return BigInt.asUintN(64, mixed).toString(16).padStart(16, '0');

@@ -12,9 +12,10 @@ const volatileFileSystems = new Map([
 ]);
 
 /**
- * Pairs that vanish at a reboot, while the kubeconfig that names them stays, leave a
- * node that can neither authenticate nor bootstrap (kubernetes/kubernetes#53288).
- * A directory that does not exist yet is judged by where it would be created.
+ * Refuses a directory whose files are lost at a reboot. The kubeconfig would stay and name a
+ * missing certificate, so the node could neither authenticate nor bootstrap
+ * (kubernetes/kubernetes#53288). For a directory that does not exist, the existing parent is
+ * checked.
  * @throws AgentError STORE_VOLATILE
  */
 export async function refuseVolatile(directory: string): Promise<void> {
@@ -26,15 +27,15 @@ export async function refuseVolatile(directory: string): Promise<void> {
     `the certificate directory ${directory} is on a ${name}, whose files are lost at a reboot`,
     {
       remedy:
-        'Choose a directory on a disk, or set store.acceptVolatileDirectory if each boot bootstraps anew',
+        'Choose a directory on a disk, or set store.acceptVolatileDirectory if the node bootstraps at each boot',
     },
   );
 }
 
 async function fileSystemType(path: string): Promise<number> {
   try {
-    const { type } = await attempt('look at the file system of', path, () => statfs(path));
-    // A 32-bit field, which some platforms hand over with its sign.
+    const { type } = await attempt('read the file system type of', path, () => statfs(path));
+    // Some platforms return this 32-bit field with a sign.
     return type >>> 0;
   } catch (error) {
     if (!isMissing(error) || dirname(path) === path) throw error;
@@ -51,14 +52,13 @@ export async function directoryExists(directory: string): Promise<boolean> {
     throw error;
   }
   throw new AgentError('STORE_IO', `the certificate directory ${directory} is not a directory`, {
-    remedy: `Move ${directory} away or choose another directory`,
+    remedy: `Move ${directory} away, or set certificateDirectory (--cert-dir) to another directory`,
   });
 }
 
 /**
- * Whoever may write to the directory can put a pair of their own in the place of
- * ours. Rights of group and others to write are taken away where the directory is
- * ours, and refused where it is not.
+ * Anyone who can write to the directory can replace a key pair in it. Removes write permission
+ * of group and others if the directory belongs to this user, and refuses it otherwise.
  * @throws AgentError STORE_PERMISSIONS
  */
 export async function tightenDirectory(directory: string): Promise<Finding[]> {
@@ -68,12 +68,12 @@ export async function tightenDirectory(directory: string): Promise<Finding[]> {
   if ((mode & sticky) !== 0 || uid !== process.geteuid?.()) {
     throw new AgentError(
       'STORE_PERMISSIONS',
-      `the certificate directory ${directory} has mode ${shown} and owner ${uid}: others may replace its files`,
+      `the certificate directory ${directory} has mode ${shown} and owner ${uid}: other users can replace its files`,
       {
         remedy:
           (mode & sticky) === 0
             ? `Run: chown ${process.geteuid?.() ?? 'root'} ${directory} && chmod go-w ${directory}`
-            : `Choose a directory of its own: ${directory} is shared by all users`,
+            : `Set certificateDirectory (--cert-dir) to another directory: all users share ${directory}`,
       },
     );
   }
@@ -89,6 +89,6 @@ const sticky = 0o1000;
 async function directoryStat(
   directory: string,
 ): Promise<{ readonly mode: number; readonly uid: number; readonly isDirectory: boolean }> {
-  const found = await attempt('look at', directory, () => stat(directory));
+  const found = await attempt('inspect', directory, () => stat(directory));
   return { mode: found.mode & 0o7777, uid: found.uid, isDirectory: found.isDirectory() };
 }

@@ -15,19 +15,22 @@ import { second } from '../core/instant.ts';
 import { makeDirectory } from './atomic-file.ts';
 import { storeError } from '../sys/file-error.ts';
 
-/** In the certificate directory; who has it open, and locked, works on that directory. */
+/** The process that holds a lock on this file works on the certificate directory. */
 export const lockFile = '.nodecertd.lock';
 
-/** Held until disposed, or until this process ends in whatever way. */
+/** Held until it is disposed or this process ends. */
 export interface DirectoryLock extends AsyncDisposable {
-  /** False where the machine cannot lock: the agent may run, and should say so. */
+  /**
+   * False if the machine has no working `flock`. The agent runs all the same and logs a
+   * warning.
+   */
   readonly locked: boolean;
-  /** Why it could not. */
+  /** Why `locked` is false. */
   readonly reason?: string;
   /**
-   * Whether the lock still guards the directory. It does not once its file has left its
-   * place, alone or with the directory: a second agent could lock the one that took it,
-   * or make one. While the directory is gone nobody can.
+   * Whether the lock still protects the directory. It does not after its file was removed or
+   * replaced, alone or with the directory, because a second agent could lock the new file.
+   * While the directory is missing, no second agent can.
    */
   standing(): Promise<'guards' | 'file-missing' | 'replaced'>;
 }
@@ -35,11 +38,10 @@ export interface DirectoryLock extends AsyncDisposable {
 /**
  * Keeps a second agent out of the certificate directory.
  *
- * Node has no flock(2), so util-linux's (or busybox's) `flock` takes it on a
- * descriptor that it shares with us. Such a lock belongs to the open file, not to
- * the process that asked for it: it outlives the helper, and the kernel drops it
- * when our descriptor closes, even on SIGKILL. A pid file would need someone to
- * decide whether that pid is still the same program.
+ * Node has no flock(2), so `flock` of util-linux or busybox locks a descriptor that it shares
+ * with this process. The lock belongs to the open file, not to the process that requested it:
+ * it survives the helper, and the kernel releases it when our descriptor closes, even after
+ * SIGKILL. A pid file would need a check whether that pid is still the same program.
  * @throws AgentError STORE_LOCKED, STORE_PERMISSIONS, STORE_FULL, STORE_IO
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
@@ -64,9 +66,9 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
 }
 
 /**
- * A plain descriptor, since a FileHandle is closed when it is collected, and the lock
- * would go with it. Node opens with O_CLOEXEC: no other child gets a copy that would
- * keep the lock alive after us.
+ * A plain descriptor, because garbage collection closes a FileHandle and would release the
+ * lock. Node opens with O_CLOEXEC, so no other child process inherits a copy that outlives
+ * this process.
  */
 function openLockFile(path: string): number {
   try {
@@ -83,7 +85,7 @@ async function standingOf({
 }: {
   readonly descriptor: number;
   readonly path: string;
-  /** Of the directory that was locked. */
+  /** Identity of the locked directory. */
   readonly identity: string | undefined;
 }): ReturnType<DirectoryLock['standing']> {
   const found = await stat(path).catch(() => undefined);
@@ -96,13 +98,19 @@ async function standingOf({
   return found.dev === dev && found.ino === ino ? 'guards' : 'replaced';
 }
 
-/** With the time of birth, since an inode's number is given to the next file at once; undefined when there is none. */
+/**
+ * Includes the birth time, because the next file may get the same inode number. Undefined if
+ * there is no directory.
+ */
 async function identityOf(directory: string): Promise<string | undefined> {
   const found = await stat(directory, { bigint: true }).catch(() => undefined);
   return found && `${found.dev} ${found.ino} ${found.birthtimeNs}`;
 }
 
-/** A disk that fails now takes nothing back: the descriptor is gone, and the lock with it. */
+/**
+ * A failing disk does not matter here: the kernel closes the descriptor and releases the lock
+ * anyway.
+ */
 function release(descriptor: number): void {
   try {
     closeSync(descriptor);
@@ -114,15 +122,15 @@ type FlockAnswer =
   | { readonly kind: 'taken' }
   | { readonly kind: 'unavailable'; readonly reason: string };
 
-/** Longer than a fork takes on a machine that is swapping; `-n` itself never waits. */
-const patience = 10 * second;
+/** Enough for a fork on a machine that is swapping; `flock -n` itself never waits. */
+const flockTimeout = 10 * second;
 
-/** Short options are the ones that busybox knows too. */
+/** busybox knows only the short options. */
 async function runFlock(descriptor: number): Promise<FlockAnswer> {
   return new Promise((resolve) => {
     const child = spawn('flock', ['-x', '-n', '3'], {
       stdio: ['ignore', 'ignore', 'ignore', descriptor],
-      timeout: patience,
+      timeout: flockTimeout,
       killSignal: 'SIGKILL',
     });
     child.once('error', (error) => {
@@ -135,13 +143,13 @@ async function runFlock(descriptor: number): Promise<FlockAnswer> {
       else
         resolve({
           kind: 'unavailable',
-          reason: `flock ended with ${signal ?? `exit code ${code}`}`,
+          reason: `flock exited with ${signal ?? `exit code ${code}`}`,
         });
     });
   });
 }
 
-/** For the message of the next one who tries; the lock itself does not depend on it. */
+/** Used in the error message of a second agent. The lock does not depend on it. */
 function writePid(descriptor: number, path: string): void {
   try {
     ftruncateSync(descriptor);
@@ -157,6 +165,9 @@ function lockedError(directory: string, descriptor: number): AgentError {
   return new AgentError(
     'STORE_LOCKED',
     `the certificate directory ${directory} is in use by ${holder}`,
-    { remedy: 'Stop that agent, or give this one a directory of its own' },
+    {
+      remedy:
+        'Stop that agent, or set certificateDirectory (--cert-dir) of this one to another directory',
+    },
   );
 }

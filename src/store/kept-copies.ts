@@ -8,13 +8,13 @@ import { localTimestamp } from './pair-names.ts';
 
 const copiesKept = 3;
 
-/** Far more copies than are made in one second. */
+/** More copies than can be made within one second. */
 const mostNames = 100;
 
 /**
- * Keeps the content of a file that is about to be replaced in a file beside it:
- * `kubelet.conf.nodecertd-2026-11-28-19-05-00`. The name does not end in `.conf`, so no
- * program that reads a folder of `*.conf` files takes the copy for configuration.
+ * Copies the content of a file that is about to be replaced into a new file beside it, such as
+ * `kubelet.conf.nodecertd-2026-11-28-19-05-00`. The name does not end in `.conf`, so programs
+ * that read a directory of `*.conf` files ignore it.
  * @returns the path of the copy
  * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO
  */
@@ -35,7 +35,7 @@ async function writeCopy(base: string, bytes: Uint8Array): Promise<string> {
       if (!(error instanceof AgentError) || !hasErrno(error.cause, 'EEXIST')) throw error;
     }
   }
-  throw new AgentError('STORE_IO', `cannot keep a copy beside ${base}: no name is free`);
+  throw new AgentError('STORE_IO', `cannot create a copy as ${base}: all names exist`);
 }
 
 async function removeOldCopies(path: string): Promise<void> {

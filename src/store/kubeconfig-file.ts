@@ -8,14 +8,14 @@ import { withoutSecrets } from '../core/printable.ts';
 import { attempt, storeError, unlessMissing } from '../sys/file-error.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 
-/** What is at the path of the node's kubeconfig, as far as it may be replaced. */
+/** The file at the path of the node's kubeconfig. */
 export type KubeconfigFile =
   | { readonly kind: 'missing' }
-  /** The kubeconfig of this node, whoever wrote it. */
+  /** The kubeconfig of this node, no matter which program wrote it. */
   | { readonly kind: 'own'; readonly bytes: Uint8Array; readonly namesPair: boolean }
-  /** The remains of such a kubeconfig; `reason` follows the path in a sentence. */
-  | { readonly kind: 'damaged'; readonly bytes: Uint8Array; readonly reason: string }
-  /** Anything else; `found` follows "is" in a sentence. */
+  /** What is left of the kubeconfig of this node. `reason` follows the path in a sentence. */
+  | { readonly kind: 'corrupt'; readonly bytes: Uint8Array; readonly reason: string }
+  /** Any other file. `found` follows "PATH is" in a sentence. */
   | { readonly kind: 'foreign'; readonly found: string };
 
 export interface KubeconfigOwner {
@@ -25,16 +25,16 @@ export interface KubeconfigOwner {
 }
 
 /**
- * Tells the node's own kubeconfig from every other file by its content. A marker of ours
- * would be missing from each kubeconfig that a kubelet or kubeadm wrote, and would be lost
- * when either of them writes it again. All three write one cluster, one context and one
- * user, who is this node: the user names the pair that is kept here, or has a certificate
- * for system:node:NAME.
+ * Recognizes the node's own kubeconfig by its content. A marker would be missing from a
+ * kubeconfig that a kubelet or kubeadm wrote, and they would remove it with their next write.
+ * nodecertd, the kubelet and kubeadm all write one cluster, one context and one user, and that
+ * user is this node: it names the key pair that nodecertd keeps, or its certificate is for
+ * system:node:NAME.
  *
- * A file that was cut off by a hard reset says nothing about its user any more. It is ours
- * if what is left is the beginning of a kubeconfig that is known to belong here.
- * @param known earlier or expected contents of the file
- * @throws AgentError STORE_PERMISSIONS, STORE_IO when the file cannot be read
+ * A file that a hard reset has cut off no longer says who its user is. It is ours if it is the
+ * beginning of a known content of this file.
+ * @param known previous and expected contents of the file
+ * @throws AgentError STORE_PERMISSIONS, STORE_IO if the file cannot be read
  */
 export async function readKubeconfigFile(
   path: string,
@@ -47,10 +47,10 @@ export async function readKubeconfigFile(
   if (!found.isFile()) return { kind: 'foreign', found: 'not a regular file' };
   const bytes = await readBytes(path);
   if (bytes === undefined) return { kind: 'foreign', found: `a file of ${found.size} bytes` };
-  const reason = damageOf(bytes, known);
-  if (reason !== undefined) return { kind: 'damaged', bytes, reason };
-  const judgment = await judgeText(bytes, { ...owner, folder: dirname(path) });
-  return judgment.kind === 'own' ? { ...judgment, bytes } : judgment;
+  const reason = corruptionOf(bytes, known);
+  if (reason !== undefined) return { kind: 'corrupt', bytes, reason };
+  const result = await classify(bytes, { ...owner, folder: dirname(path) });
+  return result.kind === 'own' ? { ...result, bytes } : result;
 }
 
 const largestFile = 1024 * 1024;
@@ -65,8 +65,8 @@ async function readBytes(path: string): Promise<Uint8Array | undefined> {
   }
 }
 
-/** File systems cut a file short at a power loss, or keep its size and fill it with NUL bytes. */
-function damageOf(bytes: Uint8Array, known: readonly Uint8Array[]): string | undefined {
+/** After a power loss, a file can be cut off, or have its size but NUL bytes as content. */
+function corruptionOf(bytes: Uint8Array, known: readonly Uint8Array[]): string | undefined {
   if (bytes.every((byte) => blank.has(byte))) return 'is empty';
   const isRemains = known.some(
     (whole) =>
@@ -87,7 +87,7 @@ function sameText(a: Uint8Array, b: Uint8Array): boolean {
   return left === right;
 }
 
-type Judgment =
+type Classification =
   | { readonly kind: 'own'; readonly namesPair: boolean }
   | { readonly kind: 'foreign'; readonly found: string };
 
@@ -104,10 +104,10 @@ const kubeconfigSchema = v.looseObject({
 });
 const documentSchema = v.looseObject({ kind: text, apiVersion: text });
 
-async function judgeText(
+async function classify(
   bytes: Uint8Array,
   owner: KubeconfigOwner & { readonly folder: string },
-): Promise<Judgment> {
+): Promise<Classification> {
   const value = parseText(bytes);
   if (typeof value === 'string') return { kind: 'foreign', found: value };
   const document = v.safeParse(documentSchema, value.document);
@@ -127,7 +127,7 @@ async function judgeText(
   return { kind: 'foreign', found: `a kubeconfig whose user ${shown} is not this node` };
 }
 
-/** The document, or what the bytes are when they are no document. */
+/** The parsed document, or a description of bytes that are not YAML. */
 function parseText(bytes: Uint8Array): { readonly document: unknown } | string {
   if (bytes.includes(0)) return 'binary data';
   try {
@@ -138,7 +138,10 @@ function parseText(bytes: Uint8Array): { readonly document: unknown } | string {
   }
 }
 
-/** `a KubeletConfiguration (kubelet.config.k8s.io/v1beta1)`; client-go reads a kubeconfig without a kind too. */
+/**
+ * For example `a KubeletConfiguration (kubelet.config.k8s.io/v1beta1)`. client-go accepts a
+ * kubeconfig without a kind.
+ */
 function otherKind({ kind, apiVersion }: v.InferOutput<typeof documentSchema>): string | undefined {
   if (kind === 'Config' || (!kind && apiVersion === 'v1')) return undefined;
   if (!kind) return 'YAML without a kind';
@@ -148,7 +151,7 @@ function otherKind({ kind, apiVersion }: v.InferOutput<typeof documentSchema>): 
 
 type User = v.InferOutput<typeof userSchema>;
 
-/** Both halves have to be the link: a rotated certificate with another key is no pair. */
+/** Certificate and key must both be the link: a rotated certificate does not match another key. */
 async function namesPair(
   user: User,
   { certificatePath, folder }: KubeconfigOwner & { readonly folder: string },
@@ -175,12 +178,12 @@ async function isNode(
     const { subject } = new X509Certificate(pem);
     return subject.split('\n').includes(`CN=system:node:${nodeName}`);
   } catch {
-    // No file or no certificate there: nothing says that the user is this node.
+    // Without a readable certificate, nothing shows that the user is this node.
     return false;
   }
 }
 
-/** The path with its folders resolved, its last part as it is. */
+/** Resolves links in the directory part of a path only. */
 async function canonical(path: string): Promise<string> {
   const folder = await realpath(dirname(path)).catch((error: unknown) => {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return dirname(path);

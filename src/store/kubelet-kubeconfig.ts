@@ -1,11 +1,11 @@
 import { stringify } from 'yaml';
 
-/** The cluster of the bootstrap kubeconfig, as it has to stand in the kubelet's own. */
+/** The cluster of the bootstrap kubeconfig, for the kubelet's own kubeconfig. */
 export interface KubeconfigCluster {
   readonly server: string;
   readonly certificateAuthority?: {
     readonly pem: Uint8Array;
-    /** Absolute; absent when the bootstrap kubeconfig holds the data itself. */
+    /** Absolute path; absent if the bootstrap kubeconfig embeds the CA. */
     readonly file?: string;
   };
   readonly tlsServerName?: string;
@@ -15,16 +15,19 @@ export interface KubeconfigCluster {
 
 export interface KubeconfigContent {
   readonly cluster: KubeconfigCluster;
-  /** The `-current.pem` link, for certificate and key: the client reads the rotated pair by itself. */
+  /**
+   * The `-current.pem` link, for both certificate and key: clients load the rotated files from
+   * it.
+   */
   readonly certificatePath: string;
 }
 
 /**
- * The kubeconfig as a kubelet writes it after its bootstrap, byte for byte: names,
- * order and the lack of `preferences` are those of clientcmd.WriteToFile (v0.37). A
- * file is named rather than embedded, so that a new CA in it is followed. The TLS
- * server name and the proxy are kept; the kubelet drops them, and then cannot
- * connect (kubernetes/kubernetes, pkg/kubelet/certificate/bootstrap).
+ * The kubeconfig that a kubelet writes after its bootstrap, byte for byte. Names, order and
+ * the missing `preferences` are those of clientcmd.WriteToFile (v0.37). A CA file is named and
+ * not embedded, so that clients load a new CA from it. Unlike the kubelet, this keeps the TLS
+ * server name and the proxy, because the kubelet cannot connect without them
+ * (kubernetes/kubernetes, pkg/kubelet/certificate/bootstrap).
  */
 export function kubeletKubeconfig({ cluster, certificatePath }: KubeconfigContent): string {
   const { certificateAuthority, tlsServerName, proxyUrl, insecureSkipTlsVerify } = cluster;
@@ -61,7 +64,7 @@ export function kubeletKubeconfig({ cluster, certificatePath }: KubeconfigConten
       },
     ],
   };
-  // Quoted is what either version of YAML takes for something else than text: readers differ.
+  // Quotes every string that YAML 1.1 or 1.2 would not read as a string.
   return stringify(document, { indentSeq: false, lineWidth: 0, version: '1.1', compat: 'core' });
 }
 

@@ -22,17 +22,17 @@ export interface NodeKubeconfigOptions {
 }
 
 /**
- * The kubeconfig through which kubelet and agent use the client certificate. Only the
- * node's own kubeconfig is ever replaced, and its last intact text is remembered, so that
- * a file that a hard reset emptied or cut off can be written again.
+ * The kubeconfig that gives the kubelet and the agent the client certificate. Replaces only
+ * the kubeconfig of this node, and remembers its last intact text to write it again after a
+ * hard reset has emptied it or cut it off.
  *
- * The memory is a file of its own in the state directory, mode 0600, and not a part of
- * state.json, which every user may read: `proxy-url` can hold a password. Keys and tokens
- * never get there, since only a kubeconfig that names the pair is remembered.
+ * The text is remembered in a file of its own with mode 0600, because every user can read
+ * state.json and `proxy-url` may contain a password. Only a kubeconfig that names the key pair
+ * is remembered, so the file contains no key and no token.
  */
 export class NodeKubeconfig {
   readonly path: string;
-  /** Where the last intact text is remembered: a kubeconfig that can be loaded. */
+  /** The file with the remembered text, which is a valid kubeconfig. */
   readonly memory: string;
   readonly #options: NodeKubeconfigOptions;
 
@@ -43,9 +43,9 @@ export class NodeKubeconfig {
   }
 
   /**
-   * What is at the path now. An intact kubeconfig that names the pair is not remembered
-   * by this, so that `doctor` and `status` change nothing.
-   * @param clusters what the file may have been written for, besides what is remembered
+   * Reads the file at the path and changes nothing, so `doctor` and `status` can use it.
+   * @param clusters clusters for which the file may have been written, besides the remembered
+   * text
    * @throws AgentError STORE_PERMISSIONS, STORE_IO
    */
   async inspect(clusters: readonly KubeconfigCluster[] = []): Promise<KubeconfigFile> {
@@ -57,27 +57,27 @@ export class NodeKubeconfig {
     return readKubeconfigFile(this.path, this.#owner, known);
   }
 
-  /** @throws AgentError KUBECONFIG_INVALID when another file is at the path */
+  /** @throws AgentError KUBECONFIG_INVALID if another kind of file is at the path */
   async requireReplaceable(clusters: readonly KubeconfigCluster[] = []): Promise<void> {
     const found = await this.inspect(clusters);
     if (found.kind === 'foreign') throw refusal(this.path, found.found);
   }
 
-  /** Whether a missing or damaged file can be written again. */
+  /** Whether a missing or corrupt file can be written again. */
   async canRecover(clusters: readonly KubeconfigCluster[]): Promise<boolean> {
     return clusters.length > 0 || (await this.#remembered()) !== undefined;
   }
 
-  /** @throws AgentError KUBECONFIG_INVALID when another file is there; STORE_* */
+  /** @throws AgentError KUBECONFIG_INVALID if another kind of file is at the path; STORE_* */
   async write(cluster: KubeconfigCluster): Promise<Finding[]> {
     return this.#put(this.#contentFor(cluster), await this.inspect([cluster]));
   }
 
   /**
-   * Writes a missing or damaged kubeconfig again, and remembers an intact one. A damaged
-   * one becomes what it was. In place of a missing one the bootstrap kubeconfig decides
-   * about the cluster if there is one: an administrator may have removed the file for that.
-   * @param cluster that of the bootstrap kubeconfig
+   * Writes a missing or corrupt kubeconfig again, and remembers an intact one. A corrupt file
+   * gets its remembered text. A missing file gets the cluster of the bootstrap kubeconfig if
+   * there is one, because an administrator may have removed the file to change the cluster.
+   * @param cluster the cluster of the bootstrap kubeconfig
    * @throws AgentError STORE_*
    */
   async recover(cluster: KubeconfigCluster | undefined): Promise<Finding[]> {
@@ -90,7 +90,7 @@ export class NodeKubeconfig {
     const remembered = await this.#remembered();
     const bootstrapped = cluster === undefined ? undefined : this.#contentFor(cluster);
     const content =
-      found.kind === 'damaged' ? (remembered ?? bootstrapped) : (bootstrapped ?? remembered);
+      found.kind === 'corrupt' ? (remembered ?? bootstrapped) : (bootstrapped ?? remembered);
     return content === undefined ? [] : this.#put(content, found);
   }
 
@@ -114,10 +114,10 @@ export class NodeKubeconfig {
 
   async #keep(
     target: string,
-    found: Extract<KubeconfigFile, { kind: 'own' | 'damaged' }>,
+    found: Extract<KubeconfigFile, { kind: 'own' | 'corrupt' }>,
   ): Promise<Finding> {
     const { path } = this;
-    if (found.kind === 'damaged' && found.reason === 'is empty') {
+    if (found.kind === 'corrupt' && found.reason === 'is empty') {
       return { kind: 'kubeconfig-set-aside', path, detail: 'the file is empty' };
     }
     const copy = await keepCopy(target, found.bytes, this.#options.clock.now());
@@ -136,13 +136,13 @@ export class NodeKubeconfig {
     return { nodeName: config.nodeName, certificatePath };
   }
 
-  /** Undefined unless it is whole, and for the pair that is kept now. */
+  /** Undefined if the remembered text is corrupt or names another key pair. */
   async #remembered(): Promise<Uint8Array | undefined> {
     const found = await readKubeconfigFile(this.memory, this.#owner, []).catch(() => undefined);
     return found?.kind === 'own' && found.namesPair ? found.bytes : undefined;
   }
 
-  /** Without it a damaged file cannot be written again; that is no reason to fail now. */
+  /** A failure is no error: it only prevents the repair of a file that gets corrupt later. */
   async #remember(content: Uint8Array): Promise<void> {
     const remembered = await this.#remembered();
     if (remembered !== undefined && Buffer.compare(remembered, content) === 0) return;
@@ -183,15 +183,12 @@ const pathsOnly = v.looseObject({
   ]),
 });
 
-/** It means the same in another folder, and its user holds nothing secret. */
+/** True if the text means the same in another directory, and its user holds no secret. */
 function isSelfContained(content: Uint8Array): boolean {
   return v.is(pathsOnly, parse(new TextDecoder().decode(content)));
 }
 
-/**
- * The file behind the path: a link stays a link, even where its target does not exist
- * yet and would be created.
- */
+/** The file behind the path. A link stays a link even if its target does not exist yet. */
 async function targetOf(path: string): Promise<string> {
   let target = path;
   for (let links = 0; links < 40; links += 1) {

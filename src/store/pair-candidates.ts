@@ -5,22 +5,22 @@ import type { LoadedPair } from './pair-file.ts';
 import { loadPair } from './pair-file.ts';
 import { isBadContent, isMissing } from '../sys/file-error.ts';
 
-/** A file of the directory that holds a pair. */
+/** A file in the directory that contains a key pair. */
 export interface Candidate {
   readonly file: string;
   readonly pair: LoadedPair;
 }
 
 export interface Candidates {
-  /** The most useful first. */
+  /** The best one first. */
   readonly pairs: readonly Candidate[];
-  /** Read, and found to be no pair. */
+  /** Files that were read and contain no key pair. */
   readonly bad: readonly string[];
-  /** What came of those that could not be read: they may be the best of all. */
+  /** Errors of files that could not be read. One of these files may be the best. */
   readonly failures: readonly unknown[];
 }
 
-/** Loads the files, each on its own: one bad sector must not hide the pairs that are whole. */
+/** Loads each file separately, because one bad sector must not hide the intact key pairs. */
 export async function loadCandidates(options: {
   readonly directory: string;
   readonly files: readonly string[];
@@ -45,9 +45,10 @@ export function isUnexpired(facts: PairFacts, now: Instant): boolean {
 }
 
 /**
- * Unexpired before expired, valid now before valid later, issued before self-signed,
- * and then the newest by its own dates: modification times change with every copy.
- * A pair that is not valid yet still counts, since a board without a clock wakes up in 1970.
+ * Prefers unexpired to expired, valid now to valid later, and issued to self-signed
+ * certificates, and after that the newest dates in the certificate: every copy of a file
+ * changes its modification time. A certificate that is not valid yet still counts, because a
+ * board without a clock starts in 1970.
  */
 export function byUsefulness(now: Instant): (a: Candidate, b: Candidate) => number {
   return (a, b) => {

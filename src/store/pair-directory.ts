@@ -22,11 +22,11 @@ import {
 } from './pair-names.ts';
 import { attempt, unlessMissing } from '../sys/file-error.ts';
 
-/** Far more pairs than anybody makes in a second. */
+/** More key pairs than can be made within one second. */
 const mostAttempts = 1000;
 const ownerOnly = 0o600;
 
-/** The files of one certificate in its directory: what can be done to them, but not when. */
+/** Operations on the files of one certificate. PairStore decides when to use them. */
 export class PairDirectory {
   readonly directory: string;
   readonly name: string;
@@ -51,20 +51,20 @@ export class PairDirectory {
     return this.path(currentLink(this.name));
   }
 
-  /** What stands in the place of the link. */
+  /** The kind of file at the path of the link. */
   async linkKind(): Promise<'missing' | 'link' | 'other'> {
     return kindOf(this.link);
   }
 
-  /** Pairs of this name, readable or not. */
+  /** Files that are named like a key pair of this name, readable or not. */
   async pairFiles(): Promise<string[]> {
     const entries = await this.#entries();
     return entries.filter((entry) => isPairFile(this.name, entry.name)).map(({ name }) => name);
   }
 
   /**
-   * A new pair file, complete and read back before it has its name: what a crash cuts
-   * short is a stray. Removed again if anything fails.
+   * Writes a new key pair and reads it back before the file gets its name, so a crash leaves
+   * only a temporary file. Removes the file again if anything fails.
    */
   async create(content: Secret, modifiedAt?: Instant): Promise<string> {
     const path = await this.#freePath();
@@ -77,7 +77,7 @@ export class PairDirectory {
     };
     await putFile(path, { bytes: content.expose(), mode: ownerOnly, check });
     try {
-      // The name of the pair must be on the disk before a link to it can be.
+      // The name of the file must be on the disk before a link to it.
       await syncDirectory(this.directory);
       return path;
     } catch (error) {
@@ -86,14 +86,17 @@ export class PairDirectory {
     }
   }
 
-  /** Finishes what a kubelet began: it removes its current link before it moves the new one there. */
+  /**
+   * Completes an interrupted swap: a kubelet removes its current link before it renames the
+   * new one.
+   */
   async completeSwap(): Promise<Finding[]> {
     const updated = this.path(updatedLink(this.name));
     if ((await this.linkKind()) !== 'missing' || (await kindOf(updated)) !== 'link') return [];
     await attempt('rename', updated, () => rename(updated, this.link));
     await syncDirectory(this.directory);
     return [
-      { kind: 'swap-completed', path: this.link, detail: `${basename(updated)} took its place` },
+      { kind: 'swap-completed', path: this.link, detail: `replaced with ${basename(updated)}` },
     ];
   }
 
@@ -105,11 +108,14 @@ export class PairDirectory {
     return strays.map((path) => ({
       kind: 'stray-removed',
       path,
-      detail: 'left behind by a write that was cut short',
+      detail: 'left behind by an interrupted write',
     }));
   }
 
-  /** Takes the rights of group and others away from every file of this name that may hold a key. */
+  /**
+   * Removes the permissions of group and others from every file of this name, because it may
+   * contain a key.
+   */
   async tightenFiles(): Promise<Finding[]> {
     const findings: Finding[] = [];
     for (const { name } of (await this.#entries()).filter((entry) => entry.isFile())) {
@@ -119,25 +125,25 @@ export class PairDirectory {
     return findings;
   }
 
-  /** Renames what is no pair, never deletes it: a person may still want to know what it was. */
+  /** Renames a corrupt file and never deletes it: an administrator may want to inspect it. */
   async setAside(path: string, reason: string): Promise<Finding> {
     const folder = dirname(path);
     for (let count = 0; count < mostAttempts; count += 1) {
       const target = join(folder, setAsideFile(basename(path), this.#clock.now(), count));
       if ((await kindOf(target)) !== 'missing') continue;
       await attempt('set aside', path, () => rename(path, target));
-      if ((await attempt('look at', target, () => lstat(target))).isFile()) {
+      if ((await attempt('inspect', target, () => lstat(target))).isFile()) {
         await tightenFile(target);
       }
       await syncDirectory(folder);
       return { kind: 'pair-set-aside', path, detail: `${reason}; kept as ${basename(target)}` };
     }
-    throw new AgentError('STORE_IO', `cannot set aside ${path}: every name for it is taken`);
+    throw new AgentError('STORE_IO', `cannot set aside ${path}: all names for it exist`);
   }
 
   /**
-   * Gives a pair its second name, lasting, and returns it. Some file systems have no
-   * hard links: there it cannot be done.
+   * Gives a key pair its second name, synced, and returns that name. Fails on file systems
+   * without hard links.
    */
   async markRolledBack(file: string): Promise<string> {
     for (let count = 0; count < mostAttempts; count += 1) {
@@ -147,21 +153,21 @@ export class PairDirectory {
       await syncDirectory(this.directory);
       return name;
     }
-    throw new AgentError('STORE_IO', `cannot mark ${file}: every name for it is taken`);
+    throw new AgentError('STORE_IO', `cannot mark ${file} as rolled back: all names for it exist`);
   }
 
-  /** Takes the second name away again, if that can be done. */
+  /** Removes the second name, and ignores a failure. */
   async unmark(name: string): Promise<void> {
     await unlink(this.path(name)).catch(() => {});
   }
 
-  /** Pairs, by their first names, that were gone back from. */
+  /** The first names of key pairs that were rolled back. */
   async rolledBackFiles(): Promise<string[]> {
     const entries = await this.#entries();
     return entries.flatMap(({ name }) => rolledBackPair(this.name, name) ?? []);
   }
 
-  /** Set-aside files of this name, the latest first. */
+  /** Files of this name that were set aside, the latest first. */
   async setAsideFiles(): Promise<string[]> {
     const entries = (await this.#entries()).filter((entry) => entry.isFile());
     return entries
@@ -171,7 +177,10 @@ export class PairDirectory {
       .map(({ name }) => name);
   }
 
-  /** Files that any link of the directory leads to, as real paths: they are in use, whatever their age. */
+  /**
+   * Real paths of files that are the target of a link in the directory. They are in use, no
+   * matter how old.
+   */
   async linkedFiles(): Promise<Set<string>> {
     const linked = new Set<string>();
     for (const { name } of (await this.#entries()).filter((entry) => entry.isSymbolicLink())) {
@@ -181,18 +190,24 @@ export class PairDirectory {
     return linked;
   }
 
-  /** Where a path leads in the end; undefined when it leads nowhere. */
+  /** The real path; undefined if the path or the target of its link does not exist. */
   async realPath(path: string): Promise<string | undefined> {
     return unlessMissing(() => attempt('resolve', path, () => realpath(path)));
   }
 
-  /** Nobody else uses such names while the directory is locked, except a kubelet, once a second at most. */
+  /**
+   * While the directory is locked, only a kubelet can create such a name, at most once a
+   * second.
+   */
   async #freePath(): Promise<string> {
     for (let count = 0; count < mostAttempts; count += 1) {
       const path = this.path(pairFile(this.name, this.#clock.now(), count));
       if ((await kindOf(path)) === 'missing') return path;
     }
-    throw new AgentError('STORE_IO', `cannot write a pair to ${this.directory}: no name is free`);
+    throw new AgentError(
+      'STORE_IO',
+      `cannot write a key pair to ${this.directory}: all names for it exist`,
+    );
   }
 
   async #entries(): Promise<Dirent[]> {
@@ -201,13 +216,13 @@ export class PairDirectory {
 }
 
 async function kindOf(path: string): Promise<'missing' | 'link' | 'other'> {
-  const stat = await unlessMissing(() => attempt('look at', path, () => lstat(path)));
+  const stat = await unlessMissing(() => attempt('inspect', path, () => lstat(path)));
   if (stat === undefined) return 'missing';
   return stat.isSymbolicLink() ? 'link' : 'other';
 }
 
 async function tightenFile(path: string): Promise<Finding[]> {
-  const { mode } = await attempt('look at', path, () => lstat(path));
+  const { mode } = await attempt('inspect', path, () => lstat(path));
   if ((mode & 0o177) === 0) return [];
   await attempt('change the mode of', path, () => chmod(path, ownerOnly));
   return [
@@ -222,7 +237,7 @@ async function tightenFile(path: string): Promise<Finding[]> {
 async function requireContent(path: string, content: Secret): Promise<void> {
   using stored = await readBoundedFile(path);
   if (Buffer.compare(stored.content.expose(), content.expose()) === 0) return;
-  throw new AgentError('STORE_IO', `${path} does not hold what was written to it`, {
+  throw new AgentError('STORE_IO', `${path} does not contain what was written to it`, {
     remedy: `Check the disk that holds ${path} and the kernel log`,
   });
 }

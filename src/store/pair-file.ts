@@ -9,7 +9,7 @@ import { parseCertificate } from '../core/x509.ts';
 import { readBoundedFile } from '../sys/small-file.ts';
 import { attempt, isBadContent } from '../sys/file-error.ts';
 
-/** A certificate whose key is known to belong to it; the key itself is gone again. */
+/** A certificate whose private key has been checked; the key itself is no longer in memory. */
 export interface Pair {
   readonly facts: CertificateFacts;
   /** The leaf in DER. */
@@ -18,28 +18,28 @@ export interface Pair {
   readonly publicKey: Uint8Array<ArrayBuffer>;
 }
 
-/** A pair that stands in a file. */
+/** A key pair that was read from a file. */
 export interface LoadedPair extends Pair {
   readonly facts: PairFacts;
 }
 
-/** A pair with the bytes of its file, the key among them; disposing it wipes them. */
+/** A key pair with the content of its file, including the key. Disposing it wipes the content. */
 export interface OpenPair extends Disposable {
   readonly pair: LoadedPair;
   readonly content: Secret;
 }
 
 /**
- * Loads a pair from one file, through links. Nothing of the key is left in memory.
- * @throws AgentError PAIR_MALFORMED, CERT_KEY_MISMATCH for what was read and is no pair;
- * STORE_PERMISSIONS, STORE_IO for what could not be read
+ * Loads a key pair from one file, following links. Leaves nothing of the key in memory.
+ * @throws AgentError PAIR_MALFORMED, CERT_KEY_MISMATCH if the content is not a key pair;
+ * STORE_PERMISSIONS, STORE_IO if the file cannot be read
  */
 export async function loadPair(path: string): Promise<LoadedPair> {
   using open = await openPair(path);
   return open.pair;
 }
 
-/** As loadPair, for whoever copies the file. */
+/** As loadPair, with the content, to copy the file. */
 export async function openPair(path: string): Promise<OpenPair> {
   const target = await attempt('read', path, () => realpath(path));
   const { content, modifiedAt } = await readBoundedFile(target);
@@ -47,9 +47,9 @@ export async function openPair(path: string): Promise<OpenPair> {
 }
 
 /**
- * A certificate file and a key file, as the kubelet keeps its first pair, brought
- * into the form of one file: leaf, intermediates, key. The facts name the certificate file.
- * @throws AgentError as loadPair does
+ * Joins a certificate file and a key file, in which a kubelet keeps its first key pair, into
+ * the form of one file: leaf, intermediates, key. The facts name the certificate file.
+ * @throws AgentError as loadPair
  */
 export async function openSplitPair(files: {
   readonly certificate: string;
@@ -67,9 +67,10 @@ export async function openSplitPair(files: {
 }
 
 /**
- * Checks the content of a pair file: certificates that all parse, the first being
- * the leaf, and exactly one key, which belongs to it. Their order does not matter,
- * nor do other blocks (`EC PARAMETERS`): so it is for Go's tls.LoadX509KeyPair.
+ * Checks the content of a key pair file: all certificates parse, the first one is the leaf,
+ * and there is exactly one private key, which matches the leaf. As in Go's
+ * tls.LoadX509KeyPair, the order does not matter, and other blocks (`EC PARAMETERS`) are
+ * ignored.
  * @throws AgentError PAIR_MALFORMED, CERT_KEY_MISMATCH
  */
 export async function parsePair(content: Secret, origin: string): Promise<Pair> {
@@ -85,8 +86,8 @@ export async function parsePair(content: Secret, origin: string): Promise<Pair> 
     requireMatch(key, der, origin);
     return { facts, leaf: der, publicKey };
   } catch (error) {
-    // Whatever a parser throws is a fault of the content.
-    throw isBadContent(error) ? error : malformed(`${origin} is damaged`, error);
+    // Every error of a parser is a fault of the content.
+    throw isBadContent(error) ? error : malformed(`${origin} is corrupt`, error);
   }
 }
 
@@ -121,7 +122,7 @@ function readBlocks(content: Secret, origin: string): PairBlocks {
       },
     };
   } catch (error) {
-    throw malformed(`${origin} is damaged`, error);
+    throw malformed(`${origin} is corrupt`, error);
   }
 }
 
@@ -137,7 +138,10 @@ function encodeBlocks(blocks: readonly PemBlock[]): Secret {
   return new Secret(joined);
 }
 
-/** The labels of RFC 5915, RFC 8017 and RFC 5958; a key under a password is of no use to a server that starts by itself. */
+/**
+ * The labels of RFC 5915, RFC 8017 and RFC 5958. A server that starts on its own cannot use a
+ * key with a password.
+ */
 const keyFormats: Readonly<Record<string, 'sec1' | 'pkcs1' | 'pkcs8'>> = {
   'EC PRIVATE KEY': 'sec1',
   'RSA PRIVATE KEY': 'pkcs1',
@@ -146,13 +150,14 @@ const keyFormats: Readonly<Record<string, 'sec1' | 'pkcs1' | 'pkcs8'>> = {
 
 function requireMatch({ label, der }: PemBlock, leaf: Uint8Array, origin: string): void {
   const type = keyFormats[label];
-  if (type === undefined) throw malformed(`${origin} has a key of an unusable kind: ${label}`);
+  if (type === undefined)
+    throw malformed(`${origin} has a private key of an unsupported kind: ${label}`);
   const key = Buffer.from(der.buffer, der.byteOffset, der.byteLength);
   const privateKey = createPrivateKey({ key, format: 'der', type });
   if (new X509Certificate(leaf).checkPrivateKey(privateKey)) return;
   throw new AgentError(
     'CERT_KEY_MISMATCH',
-    `the private key in ${origin} does not belong to the certificate`,
+    `the private key in ${origin} does not match the certificate`,
   );
 }
 

@@ -1,9 +1,9 @@
 import type { Instant } from '../core/instant.ts';
 
 /*
- * The names of the kubelet's certificate store (client-go, util/certificate/certificate_store.go).
- * They are matched as a whole: a common prefix must not make `kubelet-server-2`
- * a part of `kubelet-server`.
+ * The names of the kubelet's certificate store (client-go,
+ * util/certificate/certificate_store.go). They are matched as a whole, so that
+ * `kubelet-server` does not match files of `kubelet-server-2`.
  */
 
 export interface SplitPairFiles {
@@ -16,12 +16,12 @@ export function currentLink(name: string): string {
   return `${name}-current.pem`;
 }
 
-/** The link a kubelet makes before it removes the current one and moves this into its place. */
+/** A kubelet creates this link, removes the current one, and renames this one to it. */
 export function updatedLink(name: string): string {
   return `${name}-updated.pem`;
 }
 
-/** In local time, as the kubelet names them; the attempt tells pairs of one second apart. */
+/** In local time, as in the kubelet. `attempt` numbers the key pairs of one second. */
 export function pairFile(name: string, moment: Instant, attempt = 0): string {
   return `${name}-${localTimestamp(moment)}${suffix(attempt)}.pem`;
 }
@@ -30,32 +30,38 @@ export function isPairFile(name: string, file: string): boolean {
   return file.startsWith(`${name}-`) && pairPattern.test(file.slice(name.length + 1));
 }
 
-/** Where a file goes that is no pair: kept for a person to look at, and no longer taken for one. */
+/** The name of a corrupt file that was set aside, which no longer matches a key pair. */
 export function setAsideFile(file: string, moment: Instant, attempt = 0): string {
   return `${file}.corrupt-${localTimestamp(moment)}${suffix(attempt)}`;
 }
 
-/** The second name of a pair that was gone back from: kept for a person to look at, and by which it is known. */
+/**
+ * The second name of a key pair that was rolled back. It marks the key pair and keeps it for
+ * inspection.
+ */
 export function rolledBackFile(file: string, moment: Instant, attempt = 0): string {
   return `${file}.rolled-back-${localTimestamp(moment)}${suffix(attempt)}`;
 }
 
-/** The first name of such a pair; undefined for every other file. */
+/** The first name of a key pair that was rolled back; undefined for other files. */
 export function rolledBackPair(name: string, file: string): string | undefined {
   const pair = /^(.+\.pem)\.rolled-back-/.exec(file)?.[1];
   if (pair === undefined || !isPairFile(name, pair)) return undefined;
   return setAsideMoment(name, file) === undefined ? undefined : pair;
 }
 
-/** When a file of this name was set aside, as text that sorts; undefined for every other file. */
+/**
+ * When a file of this name was set aside, as text that sorts by time; undefined for other
+ * files.
+ */
 export function setAsideMoment(name: string, file: string): string | undefined {
   if (!file.startsWith(`${name}-`)) return undefined;
   return setAsidePattern.exec(file.slice(name.length + 1))?.groups?.['moment'];
 }
 
 /**
- * Where a pair may stand in two files: as the kubelet's store falls back to, and
- * where the kubelet puts the serving pair that it signs itself.
+ * Files with a separate certificate and key: the fallback of the kubelet's store, and the
+ * serving certificate that a kubelet signs itself.
  */
 export function splitPairFiles(name: string): SplitPairFiles[] {
   const stems = name === 'kubelet-server' ? [name, 'kubelet'] : [name];

@@ -14,19 +14,17 @@ export interface PruneOptions {
   readonly previousPairs: number;
   readonly replaced: string | undefined;
   /**
-   * What becomes of pairs that were gone back from, which have their content under
-   * another name: removed with the next pair that is stored, and not before, as a reader
-   * may be about to open them.
+   * What to do with key pairs that were rolled back. They are removed when the next key pair
+   * is stored, and not before, because a reader may be about to open one.
    */
   readonly rolledBack: 'keep' | 'remove';
   readonly now: Instant;
 }
 
 /**
- * Removes what is no longer needed after a swap, and never throws: the new pair is
- * in place, whatever becomes of the old ones. A pair that a link leads to stays, and
- * so does the one just replaced: a reader may have followed the link to it already
- * and be about to open it.
+ * Removes files that a swap has made superfluous. Never throws, because the new key pair is in
+ * place. Keeps every target of a link, and the previous target, which a reader may be about to
+ * open.
  */
 export async function prune(files: PairDirectory, options: PruneOptions): Promise<Finding[]> {
   try {
@@ -43,34 +41,34 @@ export async function prune(files: PairDirectory, options: PruneOptions): Promis
 }
 
 /**
- * Whoever watches the link by its name watches the file behind it, and learns nothing
- * when the link moves on: a kubelet from 1.31 on (apiserver, dynamic_serving_content.go, on
- * fsnotify) would serve the first pair until somebody touches that file, and an expired one
- * in the end. Giving the other pairs the mode they have is an event for whoever still
- * watches one of them, and then reads the link by its name. Never throws, as prune().
+ * Tells programs that watch a previous key pair about the new one. A program that watches the
+ * link by its name really watches the file behind it, and does not notice when the link
+ * changes: a kubelet since 1.31 (apiserver, dynamic_serving_content.go, on fsnotify) would
+ * serve its first certificate until it expires. Setting the mode that a file already has is an
+ * event for its watchers, which then read the link by its name. Never throws.
  */
-export async function stirOthers(
+export async function touchPreviousPairs(
   files: PairDirectory,
   pruned: readonly Finding[] = [],
 ): Promise<Finding[]> {
-  return stir(files, { pruned, isDue: () => true });
+  return touch(files, { pruned, isDue: () => true });
 }
 
 /**
- * Does what a write or a roll-back was kept from after its swap: a pair that has not
- * changed since the link has told nobody about it. With a clock that was set back since,
- * that can't be seen, and a look that touches files each time would bring about the next.
+ * Repeats the notification that an interrupted write or rollback has missed: of files that
+ * have not changed since the link. After the clock was set back, the times are no evidence,
+ * and touching files on each inspection would trigger the next one.
  */
-export async function stirForgotten(files: PairDirectory, now: Instant): Promise<Finding[]> {
+export async function touchMissedPairs(files: PairDirectory, now: Instant): Promise<Finding[]> {
   const since = await unlessMissing(() => ctimeOf(files.link));
   if (since === undefined || since > now) return [];
-  return stir(files, { pruned: [], isDue: ({ ctimeMs }) => ctimeMs <= since });
+  return touch(files, { pruned: [], isDue: ({ ctimeMs }) => ctimeMs <= since });
 }
 
-async function stir(
+async function touch(
   files: PairDirectory,
   options: {
-    /** What became of those that were to go: nothing is said of them twice. */
+    /** Results of the removal, so that nothing is reported twice. */
     readonly pruned: readonly Finding[];
     readonly isDue: (stats: Stats) => boolean;
   },
@@ -81,7 +79,7 @@ async function stir(
     for (const file of await files.pairFiles()) {
       const path = files.path(file);
       if (told.has(path) || (await files.realPath(path)) === current) continue;
-      const stats = await attempt('look at', path, () => lstat(path));
+      const stats = await attempt('inspect', path, () => lstat(path));
       if (!stats.isFile() || !options.isDue(stats)) continue;
       await attempt('change the mode of', path, () => chmod(path, stats.mode & 0o7777));
     }
@@ -92,16 +90,16 @@ async function stir(
 }
 
 async function ctimeOf(path: string): Promise<number> {
-  const { ctimeMs } = await attempt('look at', path, () => lstat(path));
+  const { ctimeMs } = await attempt('inspect', path, () => lstat(path));
   return ctimeMs;
 }
 
-/** The word of a failure that came after the swap. */
+/** Reports a failure after the swap. */
 export function cleanupFailed(path: string, error: unknown): Finding {
   return { kind: 'cleanup-failed', path, detail: describeError(error) };
 }
 
-/** Those that would be the last to take over: the expired and the oldest, and first of all what is no pair. */
+/** Expired and old key pairs first to go, and corrupt files before them. */
 async function surplusPairs(files: PairDirectory, options: PruneOptions): Promise<string[]> {
   const linked = await files.linkedFiles();
   const rolledBack = new Set(await files.rolledBackFiles());
@@ -127,18 +125,18 @@ async function surplusPairs(files: PairDirectory, options: PruneOptions): Promis
 }
 
 /**
- * A kubelet that rotates in the same directory writes its pairs in place and links
- * them then: what is no pair yet may be the next one in a moment.
+ * A kubelet that rotates in the same directory first writes a file and then links it, so an
+ * incomplete file may be its next key pair.
  */
 async function isSettled(path: string, now: Instant): Promise<boolean> {
-  const { mtimeMs } = await attempt('look at', path, () => lstat(path));
+  const { mtimeMs } = await attempt('inspect', path, () => lstat(path));
   return Math.abs(now - mtimeMs) > minute;
 }
 
 async function remove(path: string): Promise<Finding> {
   try {
     await attempt('remove', path, () => unlink(path));
-    return { kind: 'pair-pruned', path, detail: 'no longer among those that are kept' };
+    return { kind: 'pair-pruned', path, detail: 'older than the key pairs that are kept' };
   } catch (error) {
     return cleanupFailed(path, error);
   }

@@ -9,17 +9,17 @@ import type { Candidate } from './pair-candidates.ts';
 import type { PairDirectory } from './pair-directory.ts';
 import type { LoadedPair } from './pair-file.ts';
 import { loadPair } from './pair-file.ts';
-import { stirOthers } from './pair-retention.ts';
+import { touchPreviousPairs } from './pair-retention.ts';
 import { orBadContent, unlessMissing } from '../sys/file-error.ts';
 
-/** What there is to report of it. */
+/** The outcome, for the report. */
 export type RollBack = Exclude<RollBackOutcome, { kind: 'failed' }>;
 
 /**
- * Points the link at the pair before the one with this serial, which keeps its name for
- * whoever is about to open it, and gets a second one by which it is known: it is not to
- * take over as the newest. Readers find either pair, whatever happens on the way.
- * @throws AgentError STORE_PERMISSIONS, STORE_FULL, STORE_IO; nothing has changed then
+ * Points the link at the key pair before the one with this serial. The rolled-back key pair
+ * keeps its name for readers that are about to open it, and gets a second name, which keeps it
+ * from being linked again as the newest. At every moment readers find one of the two.
+ * @throws AgentError STORE_PERMISSIONS, STORE_FULL, STORE_IO, with nothing changed
  */
 export async function rollBack(
   files: PairDirectory,
@@ -34,13 +34,13 @@ export async function rollBack(
   const current = path === undefined ? undefined : await pairAt(path);
   if (path === undefined || current?.facts.serial !== options.from) return { kind: 'overtaken' };
   if (dirname(path) !== (await files.realPath(files.directory))) {
-    return { kind: 'impossible', reason: `${link} leads out of its directory` };
+    return { kind: 'impossible', reason: `the target of ${link} is in another directory` };
   }
   const earlier = await earlierPair(files, basename(path), options.now);
   if (earlier === undefined) {
     return {
       kind: 'impossible',
-      reason: 'there is no earlier pair that will be valid for a while',
+      reason: 'no previous certificate stays valid long enough',
     };
   }
   const kept = await files.markRolledBack(basename(path));
@@ -50,11 +50,14 @@ export async function rollBack(
     await files.unmark(kept);
     throw error;
   }
-  const detail = `now leads to ${earlier.file}; what it led to is kept as ${kept}`;
+  const detail = `now points to ${earlier.file}; the previous target is kept as ${kept}`;
   return {
     kind: 'rolled-back',
     pair: earlier.pair.facts,
-    findings: [{ kind: 'pair-rolled-back', path: link, detail }, ...(await stirOthers(files))],
+    findings: [
+      { kind: 'pair-rolled-back', path: link, detail },
+      ...(await touchPreviousPairs(files)),
+    ],
   };
 }
 
@@ -63,7 +66,7 @@ async function pairAt(path: string): Promise<LoadedPair | undefined> {
   return found instanceof Error ? undefined : found;
 }
 
-/** The most useful one, of those that matched their keys when they were read just now. */
+/** The best key pair among those that were read and checked just now. */
 async function earlierPair(
   files: PairDirectory,
   current: string,
@@ -78,7 +81,7 @@ async function earlierPair(
   return pairs.find(({ pair }) => mayReturn(pair.facts, now));
 }
 
-/** A stand-in is no identity, and what ends in a moment is no way out. */
+/** A self-signed certificate is no identity, and one that expires soon does not help. */
 function mayReturn({ notBefore, notAfter, selfSigned }: PairFacts, now: Instant): boolean {
   return !selfSigned && notBefore <= now && notAfter - now >= minimumTimeLeftForRollback;
 }

@@ -14,31 +14,30 @@ import { PairDirectory } from './pair-directory.ts';
 import type { LoadedPair, OpenPair } from './pair-file.ts';
 import { loadPair, openPair, openSplitPair, parsePair } from './pair-file.ts';
 import { splitPairFiles } from './pair-names.ts';
-import { cleanupFailed, prune, stirForgotten, stirOthers } from './pair-retention.ts';
+import { cleanupFailed, prune, touchMissedPairs, touchPreviousPairs } from './pair-retention.ts';
 import type { RollBack } from './pair-roll-back.ts';
 import { rollBack } from './pair-roll-back.ts';
 import { orBadContent, unlessMissing } from '../sys/file-error.ts';
 
 export interface PairStoreOptions {
   readonly directory: string;
-  /** `kubelet-client` stands for `kubelet-client-current.pem` and the pairs behind it. */
+  /** For example `kubelet-client`, for `kubelet-client-current.pem` and its key pairs. */
   readonly name: string;
   readonly clock: Clock;
   readonly config: StoreConfig;
 }
 
-/** What readers of `-current.pem` find, and what had to be done for it. */
+/** The key pair behind `-current.pem`, and what the inspection has repaired. */
 export interface Inspection {
   readonly pair?: PairFacts;
-  /** SubjectPublicKeyInfo of the pair in DER. */
+  /** SubjectPublicKeyInfo in DER. */
   readonly publicKey?: Uint8Array;
   readonly findings: Finding[];
 }
 
 /**
- * The pairs of one certificate in a kubelet's directory layout. The promise: a
- * reader of `-current.pem` finds a complete, matching pair at every instant,
- * whatever is going on or was cut short.
+ * The key pairs of one certificate in a kubelet's directory layout. At every moment, also
+ * after an interruption, a reader of `-current.pem` finds a complete and matching key pair.
  *
  * The caller makes one call per name after the other: two calls at once would remove each
  * other's temporary files. directory-lock.ts keeps other processes out.
@@ -55,7 +54,7 @@ export class PairStore {
   }
 
   /**
-   * The pair that readers find, without touching anything; undefined when there is none.
+   * Reads the current key pair and changes nothing. Undefined if there is none.
    * @throws AgentError PAIR_MALFORMED, CERT_KEY_MISMATCH, STORE_PERMISSIONS, STORE_IO
    */
   async peek(): Promise<LoadedPair | undefined> {
@@ -63,9 +62,9 @@ export class PairStore {
   }
 
   /**
-   * Tidies the directory, repairs what can be repaired, and reports the pair that
-   * readers find then; an expired one too. Only content that was read and found to
-   * be bad is set aside: a file that cannot be read may be the best of all.
+   * Cleans up and repairs the directory, and returns the current key pair, even an expired
+   * one. Sets a file aside only after reading its content: an unreadable file may be the best
+   * one.
    * @throws AgentError STORE_VOLATILE, STORE_PERMISSIONS, STORE_FULL, STORE_IO
    */
   async inspect(): Promise<Inspection> {
@@ -77,28 +76,28 @@ export class PairStore {
       ...(await this.#files.tightenFiles()),
       ...(await this.#files.completeSwap()),
     );
-    const pair = await this.#settle(findings);
+    const pair = await this.#repairLink(findings);
     if (pair === undefined) return { findings };
     findings.push(
       ...(await this.#finishPruning()),
-      ...(await stirForgotten(this.#files, this.#clock.now())),
+      ...(await touchMissedPairs(this.#files, this.#clock.now())),
     );
     return { pair: pair.facts, publicKey: pair.publicKey, findings };
   }
 
   /**
-   * Stores a pair and points `-current.pem` at it. Until the link is swapped any
-   * failure leaves the old pair in place and nothing of the new one; after that the
-   * call has succeeded, and what fails is a finding. The caller wipes the bytes.
-   * @throws AgentError PAIR_MALFORMED, CERT_KEY_MISMATCH, STORE_VOLATILE,
-   * STORE_PERMISSIONS, STORE_FULL, STORE_IO
+   * Stores a key pair and points `-current.pem` at it. A failure before the swap leaves the
+   * previous key pair and nothing of the new one. After the swap the call succeeds, and
+   * reports a failure as a finding. The caller wipes the bytes.
+   * @throws AgentError PAIR_MALFORMED, CERT_KEY_MISMATCH, STORE_VOLATILE, STORE_PERMISSIONS,
+   * STORE_FULL, STORE_IO
    */
   async write(pem: Secret): Promise<{ readonly pair: PairFacts; readonly findings: Finding[] }> {
-    await parsePair(pem, `the new pair of ${this.#files.name}`);
+    await parsePair(pem, `the new key pair of ${this.#files.name}`);
     await this.#refuseVolatile();
     await makeDirectory(this.#files.directory);
     const findings = await tightenDirectory(this.#files.directory);
-    // Renaming a link over a plain file would lose what may be somebody's only copy.
+    // Renaming a link over a plain file could destroy the only copy of a key pair.
     if ((await this.#files.linkKind()) === 'other') await this.#replaceNonLink(findings);
     const replaced = await this.#files.realPath(this.#files.link);
     const { facts } = await this.#store(pem);
@@ -109,13 +108,17 @@ export class PairStore {
       rolledBack: 'remove',
       now: this.#clock.now(),
     });
-    findings.push(...(await this.#sync()), ...pruned, ...(await stirOthers(this.#files, pruned)));
+    findings.push(
+      ...(await this.#sync()),
+      ...pruned,
+      ...(await touchPreviousPairs(this.#files, pruned)),
+    );
     return { pair: facts, findings };
   }
 
   /**
-   * Goes back from the pair with this serial to the one before it, which has to be valid
-   * and to stay so for a while.
+   * Points the link at the key pair before the one with this serial. That key pair must be
+   * valid and stay so for a while.
    * @throws AgentError as rollBack
    */
   async rollBack(from: string): Promise<RollBack> {
@@ -127,9 +130,8 @@ export class PairStore {
   }
 
   /**
-   * What a write would have removed, had it not been cut short after its swap: until
-   * the next one, which may be a year away, those keys would lie there. One pair more
-   * than configured may stay: the one replaced last, which a reader may be about to open.
+   * Removes the keys that an interrupted write has left after its swap; the next write may be
+   * a year away. Keeps at least one previous key pair, which a reader may be about to open.
    */
   async #finishPruning(): Promise<Finding[]> {
     const previousPairs = Math.max(this.#config.previousPairs, 1);
@@ -141,39 +143,45 @@ export class PairStore {
     });
   }
 
-  /** Brings a readable pair behind the link, from the best source there is. */
-  async #settle(findings: Finding[]): Promise<LoadedPair | undefined> {
+  /** Makes the link point to a readable key pair, from the best source. */
+  async #repairLink(findings: Finding[]): Promise<LoadedPair | undefined> {
     const kind = await this.#files.linkKind();
     const current = kind === 'link' ? await this.#readLinked() : {};
     if (current.pair !== undefined) return current.pair;
     const pair =
       (kind === 'other' ? await this.#replaceNonLink(findings) : undefined) ??
-      (await this.#takeOver(findings)) ??
-      (await this.#adoptSplitPair(findings));
-    // Only now, when readers have the other pair already.
+      (await this.#linkBestPair(findings)) ??
+      (await this.#copySplitPair(findings));
+    // Only now, after the link points to another key pair.
     if (current.bad !== undefined) {
       findings.push(await this.#files.setAside(current.bad.path, current.bad.reason));
     }
     return pair;
   }
 
-  /** The pair behind the link, or the file of our directory that is none; neither when the link leads nowhere. */
+  /**
+   * The key pair behind the link, or the corrupt file of this directory; neither if the target
+   * does not exist.
+   */
   async #readLinked(): Promise<{
     readonly pair?: LoadedPair;
     readonly bad?: { readonly path: string; readonly reason: string };
   }> {
-    // Resolved once, so that what may be set aside is the very file that was read.
+    // Resolved once, so that exactly the file that was read is set aside.
     const path = await this.#files.realPath(this.#files.link);
     if (path === undefined) return {};
     const found = await unlessMissing(() => orBadContent(() => loadPair(path)));
     if (found === undefined) return {};
     if (!(found instanceof AgentError)) return { pair: found };
     const ours = await this.#files.realPath(this.#files.directory);
-    // A file elsewhere belongs to somebody else: the link is repaired, the file left alone.
+    // A file in another directory is not ours: the link is repaired, and the file stays.
     return dirname(path) === ours ? { bad: { path, reason: describeError(found) } } : {};
   }
 
-  /** Something put a plain file in the place of the link: a pair is moved behind a link, anything else out of the way. */
+  /**
+   * A plain file is at the path of the link. A key pair is stored and linked; another file is
+   * set aside.
+   */
   async #replaceNonLink(findings: Finding[]): Promise<LoadedPair | undefined> {
     const { link } = this.#files;
     const found = await orBadContent(() => openPair(link));
@@ -182,30 +190,33 @@ export class PairStore {
       return undefined;
     }
     using open = found;
-    return await this.#adopt(open, `the plain file ${link}`, findings);
+    return await this.#copyAndLink(open, `the plain file ${link}`, findings);
   }
 
-  /** Points the link at the most useful pair of the directory that has not expired. */
-  async #takeOver(findings: Finding[]): Promise<LoadedPair | undefined> {
+  /** Points the link at the best key pair of the directory that has not expired. */
+  async #linkBestPair(findings: Finding[]): Promise<LoadedPair | undefined> {
     const now = this.#clock.now();
     const { directory, link } = this.#files;
     const files = await this.#files.pairFiles();
     const { pairs, failures } = await loadCandidates({ directory, files, now });
     const usable = pairs.filter((candidate) => isUnexpired(candidate.pair.facts, now));
     const rolledBack = await this.#files.rolledBackFiles();
-    // What was gone back from only rather than nothing: a reader without a pair cannot even start.
+    // A rolled-back key pair is better than none: a server without a key pair cannot start.
     const best = usable.find(({ file }) => !rolledBack.includes(file)) ?? usable[0];
     if (best === undefined) {
       if (failures.length > 0) throw failures[0];
       return undefined;
     }
     await replaceLink({ link, target: this.#linkTarget(best.file) });
-    findings.push({ kind: 'link-repaired', path: link, detail: `now leads to ${best.file}` });
+    findings.push({ kind: 'link-repaired', path: link, detail: `now points to ${best.file}` });
     return best.pair;
   }
 
-  /** Takes over what a kubelet keeps in two files, as its own store falls back to them. */
-  async #adoptSplitPair(findings: Finding[]): Promise<LoadedPair | undefined> {
+  /**
+   * Copies a key pair that a kubelet keeps in two files, which are the fallback of its own
+   * store.
+   */
+  async #copySplitPair(findings: Finding[]): Promise<LoadedPair | undefined> {
     for (const names of splitPairFiles(this.#files.name)) {
       const certificate = this.#files.path(names.certificate);
       const key = this.#files.path(names.key);
@@ -215,13 +226,13 @@ export class PairStore {
       if (found === undefined || found instanceof AgentError) continue;
       using open = found;
       if (!isUnexpired(open.pair.facts, this.#clock.now())) continue;
-      return await this.#adopt(open, `${names.certificate} and ${names.key}`, findings);
+      return await this.#copyAndLink(open, `${names.certificate} and ${names.key}`, findings);
     }
     return undefined;
   }
 
-  async #adopt(open: OpenPair, origin: string, findings: Finding[]): Promise<LoadedPair> {
-    // With the time of the original, so that adopting it does not move the rotation deadline.
+  async #copyAndLink(open: OpenPair, origin: string, findings: Finding[]): Promise<LoadedPair> {
+    // Keeps the time of the original, which determines the rotation deadline.
     const pair = await this.#store(open.content, open.pair.facts.storedAt);
     const { path } = pair.facts;
     findings.push({ kind: 'pair-adopted', path, detail: `copied from ${origin}` });
@@ -229,7 +240,7 @@ export class PairStore {
     return pair;
   }
 
-  /** From bytes to the pair that readers find; on the disk for good after `#sync`. */
+  /** Writes and links a key pair. It is on the disk for good after `#sync`. */
   async #store(content: Secret, modifiedAt?: Instant): Promise<LoadedPair> {
     const path = await this.#files.create(content, modifiedAt);
     try {
@@ -242,7 +253,10 @@ export class PairStore {
     }
   }
 
-  /** A swap that failed has not happened, except perhaps on a network file system: in doubt the pair stays. */
+  /**
+   * A failed swap did not happen, except perhaps on a network file system. If in doubt, the
+   * key pair stays.
+   */
   async #mayBeLinked(path: string): Promise<boolean> {
     try {
       return (await this.#files.realPath(this.#files.link)) === (await this.#files.realPath(path));

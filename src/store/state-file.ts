@@ -8,20 +8,20 @@ import { makeDirectory, removeStrays, replaceFile, syncDirectory } from './atomi
 import { readBoundedFile } from '../sys/small-file.ts';
 import { attempt, orBadContent, unlessMissing } from '../sys/file-error.ts';
 
-/** A request that was made and, as far as is known, not decided. */
+/** A CSR without a known decision. */
 export interface OutstandingCsr {
   readonly csr: string;
   readonly createdAt: Instant;
 }
 
-/** What has to outlive a run; nothing secret, so everyone may read it. */
+/** State that outlives the agent. Every user may read it, because it contains no secret. */
 export interface AgentState {
-  /** Of the agent that wrote it; absent in the state of an agent that never ran. */
+  /** Process id of the agent that wrote the state. */
   readonly pid?: number;
   readonly startedAt?: Instant;
   /** Where `status` reaches the running agent: `127.0.0.1:9471`. */
   readonly metricsAddress?: string;
-  /** The socket on which it takes commands from root. */
+  /** The socket for commands from root. */
   readonly controlSocket?: string;
   readonly certificates: Readonly<Record<string, CertificateRecord>>;
 }
@@ -45,22 +45,22 @@ export interface RolledBackRecord {
 
 export interface ReadState {
   readonly state: AgentState;
-  /** Where an unusable state file went, and what was wrong with it. */
+  /** Where a corrupt state file was set aside, and why. */
   readonly setAside?: { readonly path: string; readonly reason: string };
 }
 
 export const emptyState: AgentState = { certificates: {} };
 
 /**
- * The state of the last run, for the agent; empty when there is none. A file that
- * cannot be parsed is put out of the way: to lose count of old requests is better
- * than not to start.
+ * The state of the previous run, for the agent. Empty if there is no file. A corrupt file is
+ * set aside, because an agent that has lost count of its CSRs is better than one that does not
+ * start.
  * @throws AgentError STORE_PERMISSIONS, STORE_IO
  */
 export async function readState(directory: string): Promise<ReadState> {
   const path = statePath(directory);
-  // Also when there is no state: the very first write may have been cut short. Strays hold
-  // nothing secret, so that one which cannot be removed is no reason not to start.
+  // Also if there is no state, because the first write may have been interrupted. Temporary files
+  // contain no secret, so a failure does not keep the agent from starting.
   await removeStrays(path).catch(() => undefined);
   const text = await readText(path);
   if (text === undefined) return { state: emptyState };
@@ -74,8 +74,8 @@ export async function readState(directory: string): Promise<ReadState> {
 }
 
 /**
- * The state for whoever only looks, and must not touch a running agent's files;
- * undefined when there is none that can be read.
+ * The state for commands that must not change a running agent's files. Undefined if there is
+ * no valid state.
  * @throws AgentError STORE_PERMISSIONS, STORE_IO
  */
 export async function peekState(directory: string): Promise<AgentState | undefined> {
@@ -113,7 +113,7 @@ function statePath(directory: string): string {
   return join(directory, 'state.json');
 }
 
-/** Bounded, and not waiting for a writer where someone has put a pipe. */
+/** Reads a limited number of bytes, and does not wait for the writer of a named pipe. */
 async function readText(path: string): Promise<string | AgentError | undefined> {
   return unlessMissing(() =>
     orBadContent(async () => {
@@ -130,12 +130,12 @@ function parseState(
     if (text instanceof AgentError) throw text;
     return { state: v.parse(stateSchema, JSON.parse(text)) };
   } catch (error) {
-    // The parser and the schema quote what they found, however long that is.
+    // Parser and schema quote the content, which can be long.
     return { state: undefined, reason: printable(describeError(error)) };
   }
 }
 
-/** The last moment that a Date can hold; every later number is none. */
+/** The last time that a Date can represent. */
 const lastMoment = 8.64e15;
 const instant = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(lastMoment));
 

@@ -139,7 +139,7 @@ describe('inspectNodeKubeconfig()', () => {
     assert.match(found.failure.remedy ?? '', /^Set kubeconfig \(--kubeconfig\)/);
   });
 
-  it('says that the agent writes a damaged kubeconfig again where it knows the cluster', async (t) => {
+  it('says that the agent writes a corrupt kubeconfig again where it knows the cluster', async (t) => {
     const { config, look, text } = await nodePlace(t);
     await writeFile(config.kubeconfig, '');
     const unknown = await look();

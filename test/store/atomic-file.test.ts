@@ -46,7 +46,7 @@ for (const [umask, mode] of [
   });
 }
 
-test('writeNewFile() leaves a file alone that exists, and a link that leads nowhere', async (t) => {
+test('writeNewFile() refuses an existing file and a dangling link', async (t) => {
   const directory = await temporaryDirectory(t);
   await writeFile(join(directory, 'file'), 'old');
   await symlink('nowhere', join(directory, 'link'));
@@ -61,7 +61,7 @@ test('writeNewFile() leaves a file alone that exists, and a link that leads nowh
   assert.deepEqual(await readdir(directory), ['file', 'link']);
 });
 
-test('replaceFile() keeps the old content and no part of the new on a full disk', async (t) => {
+test('replaceFile() keeps the previous content on a full disk', async (t) => {
   const directory = await tmpfsDirectory(t);
   if (directory === undefined) return;
   const path = join(directory, 'file');
@@ -71,7 +71,7 @@ test('replaceFile() keeps the old content and no part of the new on a full disk'
   assert.deepEqual(await readdir(directory), ['file']);
 });
 
-test('replaceFile() says that a file system is mounted read-only', async (t) => {
+test('replaceFile() reports a read-only file system', async (t) => {
   const directory = await tmpfsDirectory(t);
   if (directory === undefined) return;
   execFileSync('mount', ['-o', 'remount,ro', directory]);
@@ -81,7 +81,7 @@ test('replaceFile() says that a file system is mounted read-only', async (t) => 
   });
 });
 
-test('replaceFile() puts content and mode in the place of a file', async (t) => {
+test('replaceFile() replaces content and mode', async (t) => {
   const directory = await temporaryDirectory(t);
   const path = join(directory, 'file');
   await writeFile(path, 'old', { mode: 0o600 });
@@ -91,7 +91,7 @@ test('replaceFile() puts content and mode in the place of a file', async (t) => 
   assert.deepEqual(await readdir(directory), ['file']);
 });
 
-test('replaceLink() takes the place of a link and leaves nothing else', async (t) => {
+test('replaceLink() replaces a link and leaves no temporary link', async (t) => {
   const directory = await temporaryDirectory(t);
   const link = join(directory, 'link');
   await replaceLink({ link, target: 'a' });
@@ -100,7 +100,7 @@ test('replaceLink() takes the place of a link and leaves nothing else', async (t
   assert.deepEqual(await readdir(directory), ['link']);
 });
 
-test('replaceLink() removes its temporary link when a directory is in the way', async (t) => {
+test('replaceLink() removes its temporary link if it fails on a directory', async (t) => {
   const directory = await temporaryDirectory(t);
   const link = join(directory, 'link');
   await mkdir(link);
@@ -108,7 +108,7 @@ test('replaceLink() removes its temporary link when a directory is in the way', 
   assert.deepEqual(await readdir(directory), ['link']);
 });
 
-test('removeStrays() removes what a swap of this very file left behind', async (t) => {
+test('removeStrays() removes temporary files of this path only', async (t) => {
   const directory = await temporaryDirectory(t);
   const stray = `.nodecertd-0123456789abcdef.`;
   const others = [`${stray}link-2`, '.nodecertd.lock', stray, 'link'];
@@ -118,7 +118,7 @@ test('removeStrays() removes what a swap of this very file left behind', async (
   assert.deepEqual(new Set(await readdir(directory)), new Set(others));
 });
 
-test('putFile() gives no file that is not complete a name that a kubelet reads drop-ins by', async (t) => {
+test('putFile() uses no temporary name that a kubelet reads as a drop-in', async (t) => {
   const directory = await temporaryDirectory(t);
   const path = join(directory, '90-a.conf');
   const names: string[] = [];
@@ -131,7 +131,7 @@ test('putFile() gives no file that is not complete a name that a kubelet reads d
   assert.deepEqual(await readdir(directory), ['90-a.conf']);
 });
 
-test('makeDirectory() says that the file system is read-only, or that a file is in the way', async (t) => {
+test('makeDirectory() reports a read-only file system and a file in its place', async (t) => {
   const directory = await tmpfsDirectory(t);
   if (directory === undefined) return;
   await mkdir(join(directory, 'there'));
@@ -146,14 +146,14 @@ test('makeDirectory() says that the file system is read-only, or that a file is 
   });
 });
 
-test('makeDirectory() makes every level, and is content with what is there', async (t) => {
+test('makeDirectory() creates all levels and accepts existing ones', async (t) => {
   const directory = join(await temporaryDirectory(t), 'a', 'b', 'c');
   await makeDirectory(directory);
   await makeDirectory(directory);
   assert.ok((await lstat(directory)).isDirectory());
 });
 
-test('syncDirectory() fails on a directory that is not there', async () => {
+test('syncDirectory() fails on a missing directory', async () => {
   await assert.rejects(syncDirectory('/nowhere/at/all'), { code: 'STORE_IO' });
 });
 
@@ -168,7 +168,7 @@ const codes: readonly (readonly [errno: string, code: string])[] = [
 ];
 
 for (const [errno, code] of codes) {
-  test(`storeError() makes ${errno} a ${code} that names the path and a remedy`, () => {
+  test(`storeError() turns ${errno} into ${code} with path and remedy`, () => {
     const cause = Object.assign(new Error(`${errno}: it failed`), { code: errno });
     const error = storeError('write', '/pki/x.pem', cause);
     assert.equal(error.code, code);

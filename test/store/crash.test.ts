@@ -12,13 +12,13 @@ import { makePair, present, requireWholePair, secretOf, temporaryDirectory } fro
 import { name, storeIn } from './store-bench.ts';
 
 const writer = join(import.meta.dirname, 'store.process.ts');
-/** The clock of whoever looks after a crash is a minute behind: it must not matter. */
+/** The clock of the inspection after a crash is a minute behind, which must not matter. */
 const behind = { clock: new FakeClock(present - minute) };
 
 interface Start {
   readonly step?: number;
   readonly later?: number;
-  /** Serial of the pair to go back from, instead of storing one. */
+  /** Serial of the key pair to roll back, instead of storing one. */
   readonly rollBack?: string;
 }
 
@@ -34,7 +34,7 @@ function start(directory: string, options: Start = {}): ChildProcess {
   });
 }
 
-/** Readers find a pair after a crash, before and after the directory was tidied. */
+/** Asserts that readers find a key pair after a crash, before and after the cleanup. */
 async function requireRecovery(directory: string): Promise<void> {
   const link = join(directory, `${name}-current.pem`);
   requireWholePair(await readFile(link));
@@ -51,7 +51,7 @@ async function requireRecovery(directory: string): Promise<void> {
   );
 }
 
-test('write() has file and name on the disk before the link, and the link before it returns', async (t) => {
+test('write() syncs the file before the link, and the link before it returns', async (t) => {
   const directory = await temporaryDirectory(t);
   const child = start(directory, { step: 0 });
   const output = child.stdout === null ? [] : await child.stdout.toArray();
@@ -65,7 +65,10 @@ test('write() has file and name on the disk before the link, and the link before
   );
 });
 
-/** Lets a writer die at one step after the other, a few at a time, until one lives to the end; returns how many died. */
+/**
+ * Kills a writer at each step, a few at a time, until one finishes. Returns how many were
+ * killed.
+ */
 async function forEachStep(run: (step: number) => Promise<number | null>): Promise<number> {
   for (let first = 1; ; first += together) {
     const steps = Array.from({ length: together }, (_, index) => first + index);
@@ -81,7 +84,7 @@ async function forEachStep(run: (step: number) => Promise<number | null>): Promi
 
 const together = 4;
 
-test('write() leaves a whole pair behind when killed at each of its steps', async (t) => {
+test('write() leaves a whole key pair when killed at any step', async (t) => {
   const steps = await forEachStep(async (step) => {
     const directory = await temporaryDirectory(t);
     await storeIn(directory, behind).write(secretOf(await makePair()));
@@ -93,7 +96,7 @@ test('write() leaves a whole pair behind when killed at each of its steps', asyn
   assert.ok(steps > 20, `only ${steps} steps were found to stop at`);
 });
 
-test('rollBack() leaves a whole pair behind when killed at each of its steps', async (t) => {
+test('rollBack() leaves a whole key pair when killed at any step', async (t) => {
   const steps = await forEachStep(async (step) => {
     const directory = await temporaryDirectory(t);
     const [first, second] = [await makePair(), await makePair()];
@@ -107,21 +110,21 @@ test('rollBack() leaves a whole pair behind when killed at each of its steps', a
   assert.ok(steps >= 10, `only ${steps} steps were found to stop at`);
 });
 
-test('write() leaves a whole first pair or none when killed at each of its steps', async (t) => {
+test('write() leaves a whole first key pair or none when killed at any step', async (t) => {
   await forEachStep(async (step) => {
     const directory = await temporaryDirectory(t);
     const [code] = (await once(start(directory, { step }), 'exit')) as [number | null];
     const { pair } = await storeIn(directory, behind).inspect();
     const files = await readdir(directory);
     assert.equal(pair !== undefined, files.includes(`${name}-current.pem`));
-    // What was cut short never has the name of a pair, and is gone.
+    // An interrupted file never has the name of a key pair, and is removed.
     for (const file of files) requireWholePair(await readFile(join(directory, file)));
     if (pair !== undefined) await requireRecovery(directory);
     return code;
   });
 });
 
-test('write() leaves a whole pair behind when killed 30 times at random', async (t) => {
+test('write() leaves a whole key pair when killed 30 times at random', async (t) => {
   const killTenTimes = async (): Promise<void> => {
     const directory = await temporaryDirectory(t);
     await storeIn(directory, behind).write(secretOf(await makePair()));

@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { lockDirectory } from '../../src/store/directory-lock.ts';
 import { temporaryDirectory } from './pairs.ts';
 
-test('lockDirectory() refuses a second holder, names the first, and is free once disposed', async (t) => {
+test('lockDirectory() refuses a second holder until the first is disposed', async (t) => {
   const directory = join(await temporaryDirectory(t), 'pki');
   {
     await using lock = await lockDirectory(directory);
@@ -23,7 +23,7 @@ test('lockDirectory() refuses a second holder, names the first, and is free once
   assert.equal((await stat(join(directory, '.nodecertd.lock'))).mode & 0o7777, 0o600);
 });
 
-test('lockDirectory() is free at once when its holder is killed, although its child lives on', async (t) => {
+test('lockDirectory() is released when its holder is killed, not its child', async (t) => {
   const directory = await temporaryDirectory(t);
   const holder = spawn(
     process.execPath,
@@ -53,7 +53,7 @@ for (const [title, script, reason] of [
   ['is not installed', undefined, /not installed/],
   ['cannot lock on this file system', '#!/bin/sh\nexit 71\n', /exit code 71/],
 ] as const) {
-  test(`lockDirectory() says so when flock ${title}`, async (t) => {
+  test(`lockDirectory() gives the reason when flock ${title}`, async (t) => {
     const directory = await temporaryDirectory(t);
     const path = process.env['PATH'];
     t.after(() => {
@@ -70,7 +70,7 @@ for (const [title, script, reason] of [
   });
 }
 
-test('lockDirectory() does not follow a link in the place of its file', async (t) => {
+test('lockDirectory() does not follow a link at the path of its file', async (t) => {
   const directory = await temporaryDirectory(t);
   const victim = join(directory, 'victim');
   await writeFile(victim, 'precious');
@@ -79,7 +79,7 @@ test('lockDirectory() does not follow a link in the place of its file', async (t
   assert.equal(await readFile(victim, 'utf8'), 'precious');
 });
 
-test('lockDirectory() is released without an error, even if closing fails', async (t) => {
+test('lockDirectory() releases without an error even if closing fails', async (t) => {
   const directory = await realpath(await temporaryDirectory(t));
   const lock = await lockDirectory(directory);
   const descriptor = (await readdir('/proc/self/fd')).find((fd) => {
@@ -90,7 +90,7 @@ test('lockDirectory() is released without an error, even if closing fails', asyn
   await lock[Symbol.asyncDispose]();
 });
 
-test('standing() tells a lock that guards its directory from one whose file has left its place', async (t) => {
+test('standing() notices a lock file that was removed or replaced', async (t) => {
   const directory = join(await temporaryDirectory(t), 'pki');
   await using lock = await lockDirectory(directory);
   assert.equal(await lock.standing(), 'guards');

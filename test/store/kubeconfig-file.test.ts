@@ -114,14 +114,14 @@ describe('readKubeconfigFile()', () => {
     ],
   ];
   for (const [title, reason, harm] of remains) {
-    it(`calls ${title} of a known text damaged`, async (t) => {
+    it(`calls ${title} of a known text corrupt`, async (t) => {
       const { path, text, read } = await place(t);
       await writeFile(path, harm(text));
       const found = await read([text]);
       const expected = reason.replace('1620', String(text.length - 2));
       assert.deepEqual(
-        [found.kind, found.kind === 'damaged' && found.reason],
-        ['damaged', expected],
+        [found.kind, found.kind === 'corrupt' && found.reason],
+        ['corrupt', expected],
       );
     });
   }

@@ -12,7 +12,10 @@ const certificatePath = '/var/lib/kubelet/pki/kubelet-client-current.pem';
 const authority = Uint8Array.from({ length: 300 }, (_, index) => index * 7);
 const authorityText = Buffer.from(authority).toString('base64');
 
-/** The lines of the cluster as clientcmd.WriteToFile of client-go v0.37.2 wrote them for the same values. */
+/**
+ * The lines of the cluster that clientcmd.WriteToFile of client-go v0.37.2 writes for these
+ * values.
+ */
 const clusters: readonly (readonly [string, KubeconfigCluster, readonly string[]])[] = [
   [
     'a CA file',
@@ -84,7 +87,7 @@ test('kubeletKubeconfig() is read back as it was meant, whatever the values look
   const pair = join(directory, 'kubelet-client-current.pem');
   await writeFile(pair, (await makePair()).pem);
   const { certificatePem } = await makePair();
-  // YAML takes some of them for numbers, dates, truth values, nothing, or the start of something.
+  // YAML reads some of these as numbers, dates, booleans, null or syntax.
   const odd = fc.constantFrom(
     'yes',
     '~',

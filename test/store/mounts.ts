@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 
 /**
- * A directory on a tmpfs of its own, of 16 kB or of so many inodes, until the test ends:
- * a file system that fills up, and whose files vanish. Skips the test where mounting is
+ * A directory on its own tmpfs of 16 kB or a limited number of inodes, until the test ends.
+ * Such a file system can be full, and its files are volatile. Skips the test where mounting is
  * not allowed.
  */
 export async function tmpfsDirectory(

@@ -151,7 +151,7 @@ users: [{name: "system:node:n1", user: {client-certificate-data: ${certificate},
 });
 
 describe('NodeKubeconfig.recover()', () => {
-  it('remembers an intact kubeconfig that somebody else wrote, byte for byte', async (t) => {
+  it('remembers an intact kubeconfig of another program byte for byte', async (t) => {
     const { folder, path, file, text } = await place(t);
     const named = text.replaceAll('default-auth', 'system:node:n1');
     await mkdir(folder);
@@ -219,7 +219,7 @@ describe('NodeKubeconfig.recover()', () => {
     }
   });
 
-  it('trusts no memory that was damaged itself, or is of another pair', async (t) => {
+  it('trusts no memory that was corrupt itself, or is of another pair', async (t) => {
     const { path, file, text } = await place(t);
     await file.write(cluster);
     for (const memory of [text.slice(0, 100), text.replaceAll('/pki/', '/old/')]) {

@@ -10,7 +10,7 @@ import { Secret } from '../../src/core/secret.ts';
 import { loadPair, openPair, openSplitPair, parsePair } from '../../src/store/pair-file.ts';
 import { makePair, opensslPair, secretOf, temporaryDirectory } from './pairs.ts';
 
-test('loadPair() reports the file behind a link, its time, and whose key it holds', async (t) => {
+test('loadPair() reports the target of a link, its time and its certificate', async (t) => {
   const directory = await temporaryDirectory(t);
   const { pem, serial, leaf } = await makePair();
   await writeFile(join(directory, 'pair.pem'), pem);
@@ -31,14 +31,14 @@ const keyKinds: readonly (readonly [title: string, newKey: readonly string[]])[]
 ];
 
 for (const [title, newKey] of keyKinds) {
-  test(`parsePair() takes a PKCS #8 key of the kind ${title}`, async () => {
+  test(`parsePair() accepts a PKCS #8 key: ${title}`, async () => {
     const { certificate, key } = opensslPair(newKey);
     const pair = await parsePair(new Secret(bytes(certificate, key)), 'x');
     assert.equal(pair.facts.subject.commonName, 'openssl');
   });
 }
 
-test('parsePair() takes a PKCS #1 key', async () => {
+test('parsePair() accepts a PKCS #1 key', async () => {
   const { certificate, key } = opensslPair(['rsa:2048']);
   const pkcs1 = createPrivateKey(key).export({ format: 'pem', type: 'pkcs1' });
   assert.match(pkcs1, /BEGIN RSA PRIVATE KEY/);
@@ -46,7 +46,7 @@ test('parsePair() takes a PKCS #1 key', async () => {
   assert.equal(pair.facts.selfSigned, true);
 });
 
-test('parsePair() takes intermediates, the key first, and blocks that are neither', async () => {
+test('parsePair() accepts intermediates, a leading key and other blocks', async () => {
   const [pair, other] = [await makePair(), await makePair()];
   const parameters = encodePem('EC PARAMETERS', Uint8Array.of(6, 0));
   const { facts } = await parsePair(
@@ -56,7 +56,7 @@ test('parsePair() takes intermediates, the key first, and blocks that are neithe
   assert.equal(facts.serial, pair.serial);
 });
 
-test('parsePair() refuses what is no pair, and names neither key nor certificate', async (t) => {
+test('parsePair() refuses other content and quotes none of it', async (t) => {
   const [pair, other] = [await makePair(), await makePair()];
   const keyLines = pair.keyPem.toString().split('\n');
   const garbage = encodePem('CERTIFICATE', Uint8Array.of(1, 2, 3));
@@ -99,7 +99,7 @@ test('parsePair() refuses what is no pair, and names neither key nor certificate
   }
 });
 
-test('loadPair() takes nothing but a regular file of a sensible size for content', async (t) => {
+test('loadPair() refuses all but a regular file of a limited size', async (t) => {
   const directory = await temporaryDirectory(t);
   const at = (name: string): string => join(directory, name);
   await writeFile(at('empty'), '');
@@ -117,14 +117,14 @@ test('loadPair() takes nothing but a regular file of a sensible size for content
   }
 });
 
-test('loadPair() tells what cannot be read from what is bad', async (t) => {
+test('loadPair() distinguishes unreadable files from bad content', async (t) => {
   const directory = await temporaryDirectory(t);
   await assert.rejects(loadPair(join(directory, 'none')), { code: 'STORE_IO' });
-  // The kernel answers EIO for the unmapped page at the start of our own memory.
+  // The kernel reports EIO for the unmapped page at the start of our own memory.
   await assert.rejects(loadPair('/proc/self/mem'), { code: 'STORE_IO' });
 });
 
-test('openPair() wipes the content when disposed', async (t) => {
+test('openPair() wipes the content when it is disposed', async (t) => {
   const directory = await temporaryDirectory(t);
   const { pem } = await makePair();
   await writeFile(join(directory, 'pair.pem'), pem);
@@ -135,7 +135,7 @@ test('openPair() wipes the content when disposed', async (t) => {
   assert.ok(content.every((byte) => byte === 0));
 });
 
-test('parsePair() leaves the bytes of its caller alone', async () => {
+test('parsePair() does not change the bytes of its caller', async () => {
   const pair = await makePair();
   const secret = secretOf(pair);
   await parsePair(secret, 'x');

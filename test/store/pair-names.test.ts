@@ -10,10 +10,10 @@ import {
   splitPairFiles,
 } from '../../src/store/pair-names.ts';
 
-/** Local by construction, so that the test holds in every time zone. */
+/** A local time, so that the test works in every time zone. */
 const moment = new Date(2026, 2, 4, 5, 6, 7).getTime();
 
-test('pairFile() names local time as the kubelet does, with a suffix from the second on', () => {
+test('pairFile() uses local time as the kubelet does, and numbers duplicates', () => {
   assert.equal(pairFile('kubelet-client', moment), 'kubelet-client-2026-03-04-05-06-07.pem');
   assert.equal(pairFile('kubelet-client', moment, 2), 'kubelet-client-2026-03-04-05-06-07-2.pem');
 });
@@ -25,7 +25,7 @@ test('pairFile() follows the time zone of the machine', (t) => {
     else process.env['TZ'] = zone;
   });
   process.env['TZ'] = 'Asia/Kathmandu';
-  // Five hours and three quarters ahead, and so in the next year.
+  // Five hours and three quarters ahead, so it is already the next year.
   const lateInTheYear = Date.UTC(2026, 11, 31, 18, 30, 0);
   assert.equal(pairFile('a', lateInTheYear), 'a-2027-01-01-00-15-00.pem');
 });
@@ -44,12 +44,12 @@ const pairFiles: readonly (readonly [name: string, file: string, expected: boole
 ];
 
 for (const [name, file, expected] of pairFiles) {
-  test(`isPairFile() ${expected ? 'counts' : 'does not count'} ${file} as one of ${name}`, () => {
+  test(`isPairFile() is ${expected} for ${file} and ${name}`, () => {
     assert.equal(isPairFile(name, file), expected);
   });
 }
 
-test('setAsideMoment() knows files that setAsideFile() named, of its own name only', () => {
+test('setAsideMoment() recognizes names of setAsideFile(), of its own name only', () => {
   const file = setAsideFile(pairFile('a', moment), moment, 3);
   assert.equal(setAsideMoment('a', file), '2026-03-04-05-06-07-3');
   assert.equal(setAsideMoment('a', setAsideFile('a-current.pem', moment)), '2026-03-04-05-06-07');
@@ -57,7 +57,7 @@ test('setAsideMoment() knows files that setAsideFile() named, of its own name on
   assert.equal(setAsideMoment('a', pairFile('a', moment)), undefined);
 });
 
-test('rolledBackPair() knows the pair of a name that rolledBackFile() gave it', () => {
+test('rolledBackPair() returns the key pair of a name of rolledBackFile()', () => {
   const pair = pairFile('a', moment, 1);
   const file = rolledBackFile(pair, moment, 2);
   assert.equal(rolledBackPair('a', file), pair);
@@ -69,7 +69,7 @@ test('rolledBackPair() knows the pair of a name that rolledBackFile() gave it', 
   assert.equal(rolledBackPair('a', rolledBackFile('a-current.pem', moment)), undefined);
 });
 
-test('splitPairFiles() adds the pair the kubelet signs itself for its server only', () => {
+test('splitPairFiles() adds self-signed files of the kubelet for serving only', () => {
   assert.deepEqual(splitPairFiles('kubelet-client'), [
     { certificate: 'kubelet-client.crt', key: 'kubelet-client.key' },
   ]);

@@ -24,7 +24,7 @@ import type { TestPair } from './pairs.ts';
 import { makePair, present, requireWholePair, secretOf, temporaryDirectory } from './pairs.ts';
 import { bench, kinds, name } from './store-bench.ts';
 
-test('inspect() completes the swap of a kubelet that was cut short', async (t) => {
+test('inspect() completes an interrupted swap of a kubelet', async (t) => {
   const { store, put, at, link } = await bench(t);
   const pair = await makePair();
   const file = await put(pair, hour);
@@ -35,7 +35,7 @@ test('inspect() completes the swap of a kubelet that was cut short', async (t) =
   assert.equal(await readlink(link), at(file));
 });
 
-test('inspect() leaves the updated link of a kubelet alone while there is a current one', async (t) => {
+test('inspect() keeps the updated link of a kubelet beside a current one', async (t) => {
   const { store, put, at } = await bench(t);
   const file = await put(await makePair(), hour);
   await store.write(secretOf(await makePair()));
@@ -44,7 +44,7 @@ test('inspect() leaves the updated link of a kubelet alone while there is a curr
   assert.equal(await readlink(at(`${name}-updated.pem`)), at(file));
 });
 
-test('inspect() puts a link in the place of a plain file that holds a pair', async (t) => {
+test('inspect() replaces a plain file with a link to its key pair', async (t) => {
   const { store, link, at } = await bench(t);
   const pair = await makePair();
   await writeFile(link, pair.pem, { mode: 0o644 });
@@ -64,7 +64,7 @@ for (const [title, put] of [
   ['nothing', async (link: string) => writeFile(link, '')],
   ['a directory', async (link: string) => mkdir(link)],
 ] as const) {
-  test(`inspect() sets ${title} in the place of the link aside, and the newest pair takes over`, async (t) => {
+  test(`inspect() sets ${title} aside and links the newest key pair`, async (t) => {
     const { store, link, put: putPair, at } = await bench(t);
     const pair = await makePair();
     const file = await putPair(pair, hour);
@@ -89,7 +89,7 @@ const damages: readonly (readonly [
 ];
 
 for (const [title, damage] of damages) {
-  test(`inspect() sets a linked pair aside that was ${title}, and the newest takes over`, async (t) => {
+  test(`inspect() sets a linked file aside that was ${title}`, async (t) => {
     const { store, put, clock, link, at } = await bench(t);
     const older = await put(await makePair({ notBefore: present - 2 * day }), 2 * day);
     const newer = await put(await makePair({ notBefore: present - day }), day);
@@ -110,7 +110,7 @@ for (const [title, damage] of damages) {
   });
 }
 
-test('inspect() lets the newest pair take over from a link that leads nowhere or is gone', async (t) => {
+test('inspect() replaces a dangling or missing link with the newest key pair', async (t) => {
   const { store, put, link, at } = await bench(t);
   const file = await put(await makePair(), hour);
   await symlink('/nowhere/x.pem', link);
@@ -120,7 +120,7 @@ test('inspect() lets the newest pair take over from a link that leads nowhere or
   assert.equal(await readlink(link), at(file));
 });
 
-test('inspect() repairs the link but leaves a bad file alone that lies elsewhere', async (t) => {
+test('inspect() repairs the link and keeps a bad file of another directory', async (t) => {
   const { store, put, link } = await bench(t);
   const elsewhere = join(await temporaryDirectory(t), 'foreign.pem');
   await writeFile(elsewhere, 'bad');
@@ -130,7 +130,7 @@ test('inspect() repairs the link but leaves a bad file alone that lies elsewhere
   assert.equal(await readFile(elsewhere, 'utf8'), 'bad');
 });
 
-test('inspect() prefers issued to self-signed, valid to not yet valid, and never takes an expired one', async (t) => {
+test('inspect() prefers issued and valid certificates, and links no expired one', async (t) => {
   const { store, put, link } = await bench(t);
   const expect = async (pair: TestPair | undefined): Promise<void> => {
     await rm(link, { force: true });
@@ -149,7 +149,7 @@ test('inspect() prefers issued to self-signed, valid to not yet valid, and never
   await expect(issued);
 });
 
-test('inspect() reports an expired pair and leaves it where it is', async (t) => {
+test('inspect() reports an expired key pair and keeps it', async (t) => {
   const { store, link } = await bench(t);
   const pair = await makePair({ notAfter: present - day });
   await store.write(secretOf(pair));
@@ -159,17 +159,17 @@ test('inspect() reports an expired pair and leaves it where it is', async (t) =>
   assert.deepEqual(await readFile(link), pair.pem);
 });
 
-test('inspect() throws what cannot be read, and sets nothing aside for it', async (t) => {
+test('inspect() throws on an unreadable file and sets nothing aside', async (t) => {
   const { store, put, link, directory } = await bench(t);
   const file = await put(await makePair(), hour);
-  // Opens as a regular file, and answers EIO when read.
+  // Opens as a regular file, and reading it fails with EIO.
   await symlink('/proc/self/mem', link);
   await assert.rejects(store.inspect(), { code: 'STORE_IO', message: /cannot read/ });
   assert.deepEqual(await readdir(directory), [file, basename(link)]);
   assert.equal(await readlink(link), '/proc/self/mem');
 });
 
-test('inspect() throws what it may not read, and sets nothing aside for it', async (t) => {
+test('inspect() throws on denied access and sets nothing aside', async (t) => {
   const { store, put, directory, at, link } = await bench(t);
   const [file, old] = [await put(await makePair(), hour), await put(await makePair(), day)];
   await chmod(directory, 0o755);
@@ -184,7 +184,7 @@ test('inspect() throws what it may not read, and sets nothing aside for it', asy
   assert.equal(await readlink(link), file);
 });
 
-test('inspect() takes the next best pair when another cannot be read, and throws if that was the last', async (t) => {
+test('inspect() links the next best key pair if the best cannot be read', async (t) => {
   const { store, put, at, link } = await bench(t);
   await symlink('/proc/self/mem', at(pairFile(name, present - minute)));
   await assert.rejects(store.inspect(), { code: 'STORE_IO' });
@@ -199,7 +199,7 @@ for (const [name, stem] of [
   ['kubelet-server', 'kubelet-server'],
   ['kubelet-server', 'kubelet'],
 ] as const) {
-  test(`inspect() adopts ${stem}.crt and ${stem}.key for ${name}`, async (t) => {
+  test(`inspect() copies and links ${stem}.crt and ${stem}.key for ${name}`, async (t) => {
     const { store, link, at } = await bench(t, { name });
     const pair = await makePair();
     await writeFile(at(`${stem}.crt`), pair.certificatePem);
@@ -211,7 +211,7 @@ for (const [name, stem] of [
   });
 }
 
-test('inspect() adopts no split pair that is incomplete, mixed up or expired', async (t) => {
+test('inspect() ignores separate files that are incomplete, mixed up or expired', async (t) => {
   const { store, at, directory } = await bench(t);
   const [pair, other] = [await makePair(), await makePair()];
   const expired = await makePair({ notAfter: present - 1 });
@@ -225,7 +225,7 @@ test('inspect() adopts no split pair that is incomplete, mixed up or expired', a
   assert.deepEqual(await readdir(directory), [`${name}.crt`, `${name}.key`]);
 });
 
-test('inspect() removes the old pairs that a write had no time for, but not the one just replaced', async (t) => {
+test('inspect() removes old key pairs that an interrupted write has left', async (t) => {
   const { store, put, at } = await bench(t, { config: { previousPairs: 0 } });
   const oldest = await put(await makePair({ notBefore: present - 9 * hour }), 9 * hour);
   const replaced = await put(await makePair({ notBefore: present - 5 * hour }), 5 * hour);
@@ -240,9 +240,9 @@ test('inspect() removes the old pairs that a write had no time for, but not the 
   assert.deepEqual((await store.inspect()).findings, []);
 });
 
-test('inspect() makes up for the event of a swap that was cut short after it, once', async (t) => {
+test('inspect() repeats the notification of an interrupted swap once', async (t) => {
   const { store, put, at, link, clock } = await bench(t);
-  // The moments at which files change are those of the machine.
+  // The file system sets the change times, so the test uses the real clock.
   clock.jump(Date.now() + minute - clock.now());
   const notAfter = clock.now() + day;
   const earlier = at(await put(await makePair({ notAfter }), 2 * hour));
@@ -252,7 +252,7 @@ test('inspect() makes up for the event of a swap that was cut short after it, on
   const event = once(watcher, 'change');
   await symlink(at(await put(await makePair({ notAfter }), hour)), at('swap'));
   await rename(at('swap'), link);
-  // At the second time when both happened in one tick of the kernel's clock.
+  // The second inspection if both changes fell into one tick of the kernel clock.
   do await store.inspect();
   while ((await changed(earlier)) <= (await changed(link)));
   await event;
@@ -261,7 +261,7 @@ test('inspect() makes up for the event of a swap that was cut short after it, on
   assert.equal(await changed(earlier), before);
 });
 
-test('inspect() touches no pair again and again when the link is of the future', async (t) => {
+test('inspect() touches no file repeatedly if the link is from the future', async (t) => {
   const { store, at, put, link, clock } = await bench(t);
   clock.jump(Date.now() - hour - clock.now());
   const notAfter = clock.now() + day;

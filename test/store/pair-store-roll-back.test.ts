@@ -23,7 +23,7 @@ import { makePair, present, requireWholePair, secretOf } from './pairs.ts';
 import type { Bench } from './store-bench.ts';
 import { bench, kinds } from './store-bench.ts';
 
-/** Pairs stored one after the other, a minute apart. */
+/** Stores key pairs one after the other, a minute apart. */
 async function stored(
   t: TestContext,
   pairs: readonly Parameters<typeof makePair>[0][],
@@ -53,7 +53,7 @@ function assertKind<K extends RollBack['kind']>(
   assert.equal(result.kind, kind, JSON.stringify(result));
 }
 
-test('rollBack() links the pair before, and keeps the other under both of its names', async (t) => {
+test('rollBack() links the previous key pair and keeps the other under two names', async (t) => {
   const { store, link, at, directory, pairs } = await stored(t, [{}, newer]);
   const from = basename(await readlink(link));
   const result = await store.rollBack(serialOf(pairs, 1));
@@ -73,14 +73,14 @@ test('rollBack() links the pair before, and keeps the other under both of its na
   );
 });
 
-test('rollBack() links by name alone where that is configured', async (t) => {
+test('rollBack() creates a relative link if configured', async (t) => {
   const config = { config: { relativeLinks: true } };
   const { store, link, pairs } = await stored(t, [{}, newer], config);
   assertKind(await store.rollBack(serialOf(pairs, 1)), 'rolled-back');
   assert.equal((await readlink(link)).includes('/'), false);
 });
 
-test('rollBack() takes the newest of several earlier pairs', async (t) => {
+test('rollBack() links the newest of several previous key pairs', async (t) => {
   const { store, pairs } = await stored(t, [{}, { notBefore: present - 2 * hour }, newer]);
   const result = await store.rollBack(serialOf(pairs, 2));
   assertKind(result, 'rolled-back');
@@ -94,18 +94,18 @@ const useless: readonly (readonly [string, Parameters<typeof makePair>[0]])[] = 
   ['self-signed', { selfSigned: true }],
 ];
 for (const [what, earlier] of useless) {
-  test(`rollBack() does not go back to a pair that is ${what}`, async (t) => {
+  test(`rollBack() does not link a certificate that is ${what}`, async (t) => {
     const { store, link, directory, pairs } = await stored(t, [earlier, newer]);
     const before = await readdir(directory);
     const result = await store.rollBack(serialOf(pairs, 1));
     assertKind(result, 'impossible');
-    assert.match(result.reason, /no earlier pair/);
+    assert.match(result.reason, /no previous certificate stays valid long enough/);
     assert.equal(requireWholePair(await readFile(link)), serialOf(pairs, 1));
     assert.deepEqual(await readdir(directory), before);
   });
 }
 
-test('rollBack() does not go back to what is torn, or has the key of another', async (t) => {
+test('rollBack() does not link a torn or mismatched key pair', async (t) => {
   const { store, put, link, pairs } = await stored(t, [newer]);
   const [torn, other] = [await makePair(), await makePair()];
   await put({ ...torn, pem: torn.pem.subarray(0, -40) }, hour);
@@ -114,7 +114,7 @@ test('rollBack() does not go back to what is torn, or has the key of another', a
   assert.equal(requireWholePair(await readFile(link)), serialOf(pairs, 0));
 });
 
-test('rollBack() leaves a pair alone that is not the one to go back from', async (t) => {
+test('rollBack() changes nothing if another key pair is linked', async (t) => {
   const { store, link, directory, pairs } = await stored(t, [{}, newer]);
   const before = await readdir(directory);
   assertKind(await store.rollBack(serialOf(pairs, 0)), 'overtaken');
@@ -122,7 +122,7 @@ test('rollBack() leaves a pair alone that is not the one to go back from', async
   assert.deepEqual(await readdir(directory), before);
 });
 
-test('rollBack() is overtaken by whoever removed or damaged the pair', async (t) => {
+test('rollBack() changes nothing if the key pair is removed or corrupt', async (t) => {
   const { store, link, pairs } = await stored(t, [{}, newer]);
   await writeFile(await readlink(link), 'junk');
   assertKind(await store.rollBack(serialOf(pairs, 1)), 'overtaken');
@@ -130,7 +130,7 @@ test('rollBack() is overtaken by whoever removed or damaged the pair', async (t)
   assertKind(await store.rollBack(serialOf(pairs, 1)), 'overtaken');
 });
 
-test('rollBack() does not touch a pair that lies elsewhere', async (t) => {
+test('rollBack() changes nothing if the target is in another directory', async (t) => {
   const { store, link, at, pairs } = await stored(t, [{}, newer]);
   await mkdir(at('elsewhere'));
   await rename(await readlink(link), at('elsewhere/pair.pem'));
@@ -138,13 +138,13 @@ test('rollBack() does not touch a pair that lies elsewhere', async (t) => {
   await symlink('elsewhere/pair.pem', link);
   const result = await store.rollBack(serialOf(pairs, 1));
   assertKind(result, 'impossible');
-  assert.match(result.reason, /out of its directory/);
+  assert.match(result.reason, /is in another directory$/);
 });
 
-test('rollBack() does not go back to where it came from', async (t) => {
+test('rollBack() does not link a key pair that was rolled back', async (t) => {
   const { store, clock, link, pairs } = await stored(t, [{}, newer]);
   assertKind(await store.rollBack(serialOf(pairs, 1)), 'rolled-back');
-  // The one that is left has been gone back from already.
+  // The only other key pair was rolled back before.
   assertKind(await store.rollBack(serialOf(pairs, 0)), 'impossible');
   clock.jump(minute);
   const next = await makePair({ notBefore: present - minute });
@@ -155,7 +155,7 @@ test('rollBack() does not go back to where it came from', async (t) => {
   assert.equal(requireWholePair(await readFile(link)), serialOf(pairs, 0));
 });
 
-test('inspect() does not have it take over as the newest, and keeps it until the next pair', async (t) => {
+test('inspect() does not link a rolled-back key pair, and keeps it for now', async (t) => {
   const config = { config: { previousPairs: 1 } };
   const { store, clock, directory, link, put, pairs } = await stored(t, [{}, newer], config);
   const oldest = await makePair({ notBefore: present - 2 * day });
@@ -179,14 +179,14 @@ test('inspect() does not have it take over as the newest, and keeps it until the
   assert.equal(kept.length, 1);
 });
 
-test('inspect() prefers it to no pair at all: without one a server cannot even start', async (t) => {
+test('inspect() links a rolled-back key pair if there is no other', async (t) => {
   const { store, link, pairs } = await stored(t, [{}, newer]);
   assertKind(await store.rollBack(serialOf(pairs, 1)), 'rolled-back');
   await rm(await readlink(link));
   assert.equal((await store.inspect()).pair?.serial, serialOf(pairs, 1));
 });
 
-test('write() keeps the last three of what was put aside in either way', async (t) => {
+test('write() keeps the last three of all files that were set aside', async (t) => {
   const { store, clock, directory, pairs } = await stored(t, [{}]);
   for (let count = 0; count < 5; count += 1) {
     const pair = await makePair({ notBefore: present - hour });
@@ -205,14 +205,14 @@ test('write() keeps the last three of what was put aside in either way', async (
   assert.ok(serials.includes(serialOf(pairs, 0)), 'the pair that was always gone back to is gone');
 });
 
-test('rollBack() is an event for whoever watches the pair that was gone back from', async (t) => {
+test('rollBack() notifies a watcher of the rolled-back key pair', async (t) => {
   const { store, link, pairs } = await stored(t, [{}, newer]);
   const watcher = watch(link);
   t.after(() => watcher.close());
   const events: string[] = [];
   watcher.on('change', (type) => events.push(type));
   assertKind(await store.rollBack(serialOf(pairs, 1)), 'rolled-back');
-  // Its second name is one event, the mode that it is given the next.
+  // The second name is one event, and setting the mode is the next.
   while (events.length < 2) await once(watcher, 'change');
 });
 

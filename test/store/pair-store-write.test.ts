@@ -23,7 +23,7 @@ import { tmpfsDirectory } from './mounts.ts';
 import { makePair, present, requireWholePair, secretOf, temporaryDirectory } from './pairs.ts';
 import { bench, kinds, name } from './store-bench.ts';
 
-test('write() makes directory, pair and link as the kubelet has them', async (t) => {
+test('write() creates directory, file and link as the kubelet does', async (t) => {
   const directory = join(await realpath(await temporaryDirectory(t)), 'var', 'pki');
   const { store, link, at } = await bench(t, { directory });
   const pair = await makePair();
@@ -44,16 +44,16 @@ test('write() makes directory, pair and link as the kubelet has them', async (t)
   assert.deepEqual(inspected.publicKey, peeked?.publicKey);
 });
 
-test('write() links by name alone when told to', async (t) => {
+test('write() creates a relative link if configured', async (t) => {
   const { store, link } = await bench(t, { config: { relativeLinks: true } });
   await store.write(secretOf(await makePair()));
   assert.equal(await readlink(link), pairFile(name, present));
 });
 
-test('write() is an event for whoever watches a pair that was replaced, however long ago', async (t) => {
+test('write() notifies watchers of every previous key pair', async (t) => {
   const { store, link, clock } = await bench(t);
   await store.write(secretOf(await makePair()));
-  // As a kubelet does: by the name of the link, which is the file behind it at that moment.
+  // Watches the link by its name, as a kubelet does, and so the file behind it.
   const watcher = watch(link);
   t.after(() => watcher.close());
   for (let count = 0; count < 2; count += 1) {
@@ -64,7 +64,7 @@ test('write() is an event for whoever watches a pair that was replaced, however 
   }
 });
 
-test('write() keeps pairs of one second apart', async (t) => {
+test('write() gives key pairs of one second different names', async (t) => {
   const { store, link } = await bench(t);
   const pairs = [await makePair(), await makePair(), await makePair()];
   for (const pair of pairs) await store.write(secretOf(pair));
@@ -72,7 +72,7 @@ test('write() keeps pairs of one second apart', async (t) => {
   assert.deepEqual(await readFile(link), pairs[2]?.pem);
 });
 
-test('write() refuses what is no pair before anything touches the disk', async (t) => {
+test('write() refuses other content before it writes anything', async (t) => {
   const { store, directory } = await bench(t);
   const [pair, other] = [await makePair(), await makePair()];
   const mixed = { ...pair, pem: Buffer.concat([pair.certificatePem, other.keyPem]) };
@@ -82,7 +82,7 @@ test('write() refuses what is no pair before anything touches the disk', async (
   assert.deepEqual(await readdir(directory), []);
 });
 
-test('write() keeps the current pair and the configured number of others', async (t) => {
+test('write() keeps the current and the configured number of previous key pairs', async (t) => {
   const { store, clock, directory, link } = await bench(t, { config: { previousPairs: 1 } });
   const removed: string[] = [];
   for (let count = 0; count < 4; count += 1) {
@@ -102,7 +102,7 @@ test('write() keeps the current pair and the configured number of others', async
   ]);
 });
 
-test('write() never removes the pair just replaced: a reader may be about to open it', async (t) => {
+test('write() never removes the previous key pair, which may be being opened', async (t) => {
   const { store, clock, directory } = await bench(t, { config: { previousPairs: 0 } });
   for (let count = 0; count < 3; count += 1) {
     await store.write(secretOf(await makePair({ selfSigned: count < 2 })));
@@ -115,7 +115,7 @@ test('write() never removes the pair just replaced: a reader may be about to ope
   assert.equal((await readdir(directory)).length, 3);
 });
 
-test('write() prunes by the dates of the certificates, and leaves what another link uses', async (t) => {
+test('write() prunes by certificate dates and keeps targets of other links', async (t) => {
   const { store, put, at } = await bench(t, { config: { previousPairs: 1 } });
   const newest = await put(await makePair({ notBefore: present - hour }), 9 * hour);
   const oldest = await put(await makePair({ notBefore: present - 9 * hour }), hour);
@@ -133,7 +133,7 @@ test('write() prunes by the dates of the certificates, and leaves what another l
   requireWholePair(await readFile(at(used)));
 });
 
-test('write() leaves what a kubelet may be writing at this moment', async (t) => {
+test('write() keeps a file that a kubelet may be writing', async (t) => {
   const { store, at } = await bench(t, { config: { previousPairs: 0 } });
   const coming = pairFile(name, present - second);
   await writeFile(at(coming), '-----BEGIN CERT', { mode: 0o600 });
@@ -147,7 +147,7 @@ test('write() leaves what a kubelet may be writing at this moment', async (t) =>
   );
 });
 
-test('write() keeps the three latest of the files set aside', async (t) => {
+test('write() keeps the latest three files that were set aside', async (t) => {
   const { store, at, directory } = await bench(t);
   const aside = [1, 2, 3, 4, 5].map(
     (count) => `${name}-current.pem.corrupt-2026-01-0${count}-00-00-00`,
@@ -164,7 +164,7 @@ test('write() keeps the three latest of the files set aside', async (t) => {
   );
 });
 
-test('write() succeeds although an old pair cannot be removed, and says so', async (t) => {
+test('write() succeeds and reports an old key pair that cannot be removed', async (t) => {
   const { store, put, at } = await bench(t, { config: { previousPairs: 0 } });
   const old = await put(await makePair(), hour);
   try {
@@ -179,7 +179,7 @@ test('write() succeeds although an old pair cannot be removed, and says so', asy
   assert.match(findings[0]?.detail ?? '', /cannot remove .*EPERM/);
 });
 
-test('write() leaves the old pair and nothing of the new one on a full disk', async (t) => {
+test('write() keeps the previous key pair on a full disk', async (t) => {
   const directory = await tmpfsDirectory(t);
   if (directory === undefined) return;
   const { store, link, at } = await bench(t, { directory });
@@ -199,32 +199,32 @@ test('write() leaves the old pair and nothing of the new one on a full disk', as
   await store.write(secretOf(await makePair()));
 });
 
-test('write() links nothing that reads back as something else than was written', async (t) => {
+test('write() links no file that differs from what was written', async (t) => {
   const { store, link, directory } = await bench(t);
   const [old, next, other] = [await makePair(), await makePair(), await makePair()];
   await store.write(secretOf(old));
   const before = await readdir(directory);
   await using handle = await open(link);
-  // A disk that keeps another whole pair: no check of the stored content alone would notice.
+  // A disk that stores another whole key pair, which no check of the content alone would notice.
   const prototype = Object.getPrototypeOf(handle) as FileHandle;
   const lying = t.mock.method(prototype, 'writeFile', async function store(this: FileHandle) {
     await this.write(other.pem);
   });
   await assert.rejects(store.write(secretOf(next)), {
     code: 'STORE_IO',
-    message: /does not hold what was written/,
+    message: /does not contain what was written/,
   });
   assert.equal(lying.mock.callCount(), 1);
   assert.deepEqual(await readFile(link), old.pem);
   assert.deepEqual(await readdir(directory), before);
 });
 
-test('write() leaves the old pair when the link cannot be replaced', async (t) => {
+test('write() keeps the previous key pair if the link cannot be replaced', async (t) => {
   const { store, link, directory } = await bench(t);
   const pair = await makePair();
   await store.write(secretOf(pair));
   try {
-    // Names may be added to the directory, but none may be replaced or removed.
+    // Allows new names in the directory, but none to be replaced or removed.
     execFileSync('chattr', ['+a', directory], { stdio: 'pipe' });
   } catch (error) {
     t.skip(`needs the right to make a directory append-only: ${String(error)}`);
@@ -237,8 +237,8 @@ test('write() leaves the old pair when the link cannot be replaced', async (t) =
   assert.deepEqual(await readFile(link), pair.pem);
 });
 
-test('write() removes the new file when the link cannot be made', async (t) => {
-  // One for the directory and one for the pair.
+test('write() removes the new file if the link cannot be created', async (t) => {
+  // One name for the directory and one for the key pair.
   const directory = await tmpfsDirectory(t, 'nr_inodes=2');
   if (directory === undefined) return;
   const { store } = await bench(t, { directory });
@@ -249,7 +249,7 @@ test('write() removes the new file when the link cannot be made', async (t) => {
   assert.deepEqual(await readdir(directory), []);
 });
 
-test('write() adopts a plain file in the place of the link rather than losing it', async (t) => {
+test('write() keeps a plain file at the path of the link as a key pair', async (t) => {
   const { store, link, at } = await bench(t);
   const [old, next] = [await makePair(), await makePair()];
   await writeFile(link, old.pem);

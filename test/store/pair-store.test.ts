@@ -7,7 +7,7 @@ import { tmpfsDirectory } from './mounts.ts';
 import { makePair, secretOf } from './pairs.ts';
 import { bench, kinds, name, storeIn } from './store-bench.ts';
 
-test('inspect() finds nothing in an empty or missing directory, and makes none', async (t) => {
+test('inspect() finds nothing in an empty or missing directory', async (t) => {
   const { store, directory } = await bench(t);
   assert.deepEqual(await store.inspect(), { findings: [] });
   await rm(directory, { recursive: true });
@@ -40,7 +40,7 @@ test('inspect() removes temporary links of its own name only', async (t) => {
   assert.ok((await readdir(directory)).includes(`${stray}-2-current.pem`));
 });
 
-test('inspect() takes rights of group and others away', async (t) => {
+test('inspect() removes permissions of group and others', async (t) => {
   const { store, put, at, directory } = await bench(t);
   await store.write(secretOf(await makePair()));
   const old = await put(await makePair(), hour);
@@ -67,14 +67,14 @@ for (const mode of [0o755, 0o700, 0o750]) {
   });
 }
 
-test('inspect() refuses a directory shared by all users rather than taking it for itself', async (t) => {
+test('inspect() refuses a directory that all users share', async (t) => {
   const { store, directory } = await bench(t);
   await chmod(directory, 0o1777);
-  await assert.rejects(store.inspect(), { code: 'STORE_PERMISSIONS', remedy: /shared/ });
+  await assert.rejects(store.inspect(), { code: 'STORE_PERMISSIONS', remedy: /all users share/ });
   assert.equal((await stat(directory)).mode & 0o7777, 0o1777);
 });
 
-test('inspect() refuses a directory of somebody else that others may write to', async (t) => {
+test('inspect() refuses a directory of another user that others can write to', async (t) => {
   const { store, directory } = await bench(t);
   try {
     await chown(directory, 12_345, 12_345);
@@ -89,7 +89,7 @@ test('inspect() refuses a directory of somebody else that others may write to', 
   });
 });
 
-test('PairStore keeps names apart that share a prefix', async (t) => {
+test('PairStore distinguishes names with a common prefix', async (t) => {
   const config = { previousPairs: 0 };
   const { directory, clock, at, store: short } = await bench(t, { name: 'kubelet-server', config });
   const long = storeIn(directory, { name: 'kubelet-server-2', clock, config });

@@ -10,7 +10,7 @@ import { encodePem } from '../../src/core/pem.ts';
 import { Secret } from '../../src/core/secret.ts';
 import { webcrypto, x509 } from '../../src/core/x509.ts';
 
-/** What the tests take for the present. */
+/** The current time in tests. */
 export const present = Date.UTC(2026, 5, 1, 12, 0, 0);
 
 export const storeConfig: StoreConfig = {
@@ -32,7 +32,7 @@ const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as con
 const authorityKeys = webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
 let serials = 0x1000;
 
-/** A pair issued by a throw-away authority, or signed by its own key. */
+/** A key pair issued by a temporary CA, or self-signed. */
 export async function makePair(
   options: {
     readonly notBefore?: number;
@@ -68,12 +68,12 @@ export async function makePair(
   return { serial, leaf, certificatePem, keyPem, pem: Buffer.concat([certificatePem, keyPem]) };
 }
 
-/** A copy, as the store is handed one: the original stays for comparison. */
+/** A copy for the store; the original stays for comparison. */
 export function secretOf(pair: TestPair): Secret {
   return new Secret(new Uint8Array(pair.pem));
 }
 
-/** A pair made by openssl, with the key and the PEM labels that it chooses. */
+/** A key pair made by openssl, with its choice of key format and PEM labels. */
 export function opensslPair(newKey: readonly string[]): { certificate: Buffer; key: Buffer } {
   const output = execFileSync(
     'openssl',
@@ -84,14 +84,14 @@ export function opensslPair(newKey: readonly string[]): { certificate: Buffer; k
   return { certificate: Buffer.from(output.slice(at)), key: Buffer.from(output.slice(0, at)) };
 }
 
-/** Removed when the test ends, whatever state it is in. */
+/** Removed when the test ends. */
 export async function temporaryDirectory(context: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'nodecertd-store-'));
   context.after(async () => rm(directory, { recursive: true, force: true }));
   return directory;
 }
 
-/** Throws unless the bytes are one whole pair that matches; returns its serial. */
+/** Throws unless the bytes are one whole, matching key pair. Returns its serial. */
 export function requireWholePair(bytes: Buffer): string {
   const certificate = new X509Certificate(bytes);
   const key = createPrivateKey(bytes);

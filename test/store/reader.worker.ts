@@ -2,10 +2,13 @@ import { readFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { requireWholePair } from './pairs.ts';
 
-// The rule is about windows; a MessagePort has no origin.
+// The lint rule is about browser windows; a MessagePort has no origin.
 /* oxlint-disable unicorn/require-post-message-target-origin */
 
-/** Opens and parses the pair as fast as it can until told to stop, and reports what it saw. */
+/**
+ * Opens and parses the key pair as fast as possible until it is told to stop, and reports what
+ * it found.
+ */
 const { link, stop } = workerData as { link: string; stop: Int32Array };
 const serials = new Set<string>();
 const faults: string[] = [];

@@ -22,7 +22,7 @@ const state: AgentState = {
   },
 };
 
-test('readState() returns what writeState() wrote, for everyone to read', async (t) => {
+test('readState() returns what writeState() wrote, readable for every user', async (t) => {
   const directory = join(await temporaryDirectory(t), 'state');
   await writeState(directory, state);
   assert.deepEqual(await readState(directory), { state });
@@ -31,7 +31,7 @@ test('readState() returns what writeState() wrote, for everyone to read', async 
   assert.deepEqual(await readdir(directory), ['state.json']);
 });
 
-test('readState() is empty where nothing was written', async (t) => {
+test('readState() is empty without a file', async (t) => {
   const directory = join(await temporaryDirectory(t), 'none');
   assert.deepEqual(await readState(directory), { state: { certificates: {} } });
   assert.equal(await peekState(directory), undefined);
@@ -43,13 +43,13 @@ for (const [title, text] of [
   ['of another shape', '{"certificates": {"a": {"outstanding": [{"csr": 7}]}}}'],
   ['wrong about hooks', '{"certificates": {"a": {"outstanding": [], "hooksPending": 7}}}'],
   [
-    'wrong about what was gone back from',
+    'wrong about a rollback',
     '{"certificates": {"a": {"outstanding": [], "rolledBack": {"from": "1", "to": "2", "count": 0, "until": 1}}}}',
   ],
   ['dated after the end of time', '{"startedAt": 8640000000000001, "certificates": {}}'],
   ['longer than any state', `{"certificates": {}, "a": "${'a'.repeat(1024 * 1024)}"}`],
 ] as const) {
-  test(`readState() puts a file out of the way that is ${title}, and says so`, async (t) => {
+  test(`readState() sets a file aside that is ${title}`, async (t) => {
     const directory = await temporaryDirectory(t);
     const path = join(directory, 'state.json');
     await writeFile(path, text);
@@ -63,7 +63,7 @@ for (const [title, text] of [
   });
 }
 
-test('readState() removes what a write that was cut short left behind', async (t) => {
+test('readState() removes the temporary file of an interrupted write', async (t) => {
   const directory = await temporaryDirectory(t);
   await writeState(directory, state);
   await writeFile(join(directory, '.nodecertd-0011223344556677.state.json'), '{');
@@ -71,30 +71,30 @@ test('readState() removes what a write that was cut short left behind', async (t
   assert.deepEqual(await readdir(directory), ['state.json']);
 });
 
-test('readState() removes what the very first write left behind, cut short', async (t) => {
+test('readState() removes the temporary file of an interrupted first write', async (t) => {
   const directory = await temporaryDirectory(t);
   await writeFile(join(directory, '.nodecertd-0011223344556677.state.json'), '{');
   assert.deepEqual(await readState(directory), { state: { certificates: {} } });
   assert.deepEqual(await readdir(directory), []);
 });
 
-test('readState() is content with a stray that cannot be removed', async (t) => {
+test('readState() ignores a temporary file that it cannot remove', async (t) => {
   const directory = await temporaryDirectory(t);
   await writeState(directory, state);
-  // unlink(2) takes no directories.
+  // unlink(2) does not remove directories.
   await mkdir(join(directory, '.nodecertd-0011223344556677.state.json'));
   assert.deepEqual(await readState(directory), { state });
 });
 
-test('readState() throws what cannot be read, and leaves it', async (t) => {
+test('readState() throws on an unreadable file and keeps it', async (t) => {
   const directory = await temporaryDirectory(t);
-  // Memory at address 0: there for everyone to open, and an error to read.
+  // Memory at address 0: every user can open it, and reading it fails.
   await symlink('/proc/self/mem', join(directory, 'state.json'));
   await assert.rejects(readState(directory), { code: 'STORE_IO' });
   assert.deepEqual(await readdir(directory), ['state.json']);
 });
 
-test('writeState() may be called again before it has settled', async (t) => {
+test('writeState() accepts calls before the previous one has settled', async (t) => {
   const directory = await temporaryDirectory(t);
   await Promise.all([1, 2, 3, 4].map(async (pid) => writeState(directory, { ...state, pid })));
   const { state: found } = await readState(directory);
@@ -108,7 +108,7 @@ for (const [what, make] of [
   ['a list', async (path: string) => writeFile(path, '[]')],
   ['the state of another program', async (path: string) => writeFile(path, '{"version": 4}')],
 ] as const) {
-  test(`readState() leaves ${what} alone, and names the setting to change`, async (t) => {
+  test(`readState() leaves ${what} alone and names the setting`, async (t) => {
     const directory = await temporaryDirectory(t);
     await make(join(directory, 'state.json'));
     assert.equal(await peekState(directory), undefined);

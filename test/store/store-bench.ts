@@ -17,21 +17,21 @@ export interface StoreParts {
   readonly config?: Partial<StoreConfig>;
 }
 
-/** A store on a directory that is there for it, with what the test does not care about filled in. */
+/** A store on an existing directory, with defaults for the rest. */
 export function storeIn(directory: string, parts: StoreParts = {}): PairStore {
   const clock = parts.clock ?? new FakeClock(present);
   const config = { ...storeConfig, ...parts.config };
   return new PairStore({ directory, name: parts.name ?? name, clock, config });
 }
 
-/** A store on a directory of its own, and what tests do to it behind its back. */
+/** A store on a directory of its own, with ways to change that directory. */
 export interface Bench {
   readonly directory: string;
   readonly link: string;
   readonly clock: FakeClock;
   readonly store: PairStore;
   readonly at: (file: string) => string;
-  /** A pair file of the past that nothing links to. */
+  /** An old key pair file that no link points to. */
   readonly put: (pair: TestPair, ago: number) => Promise<string>;
 }
 

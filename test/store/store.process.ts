@@ -5,9 +5,9 @@ import { makePair, present, secretOf } from './pairs.ts';
 import { storeIn } from './store-bench.ts';
 
 /**
- * A process that stores pairs until it is killed. With a step it stores one, and kills
- * itself before or after one of the calls to the file system; step 0 never comes, so
- * that the calls themselves can be looked at. Told to, it goes back from a pair instead.
+ * A process that stores key pairs until it is killed. With a step it stores one, and kills
+ * itself before or after one of its file system calls. Step 0 does not exist, so the calls can
+ * be listed. It can also roll back a key pair instead.
  */
 const [directory = '', step = ''] = process.argv.slice(2);
 let calls = 0;
