@@ -52,7 +52,7 @@ async function runUntilStored(config: string): Promise<void> {
   }
   const [code] = (await exit) as [number | null];
   clearTimeout(impatient);
-  if (code !== 0) throw new Error(`the built agent does not work:\n${lines.join('\n')}`);
+  if (code !== 0) throw new Error(`the built agent failed:\n${lines.join('\n')}`);
   const unused = cacheLines.filter((line) => /was (?:not initialized|rejected)/.test(line));
   const used = cacheLines.filter((line) => line.includes('was accepted'));
   if (unused.length > 0 || used.length === 0) {

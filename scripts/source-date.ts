@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
  */
 export function sourceDate(): Date {
   const seconds = process.env['SOURCE_DATE_EPOCH'] ?? lastCommit();
-  if (!/^\d+$/.test(seconds)) throw new Error(`SOURCE_DATE_EPOCH is no number: ${seconds}`);
+  if (!/^\d+$/.test(seconds)) throw new Error(`SOURCE_DATE_EPOCH is not a number: ${seconds}`);
   return new Date(Number(seconds) * 1_000);
 }
 
@@ -15,6 +15,6 @@ function lastCommit(): string {
   try {
     return execFileSync('git', ['log', '-1', '--format=%ct'], { encoding: 'utf8' }).trim();
   } catch (cause) {
-    throw new Error('no commit to take the date from: set SOURCE_DATE_EPOCH', { cause });
+    throw new Error('no commit has a date: set SOURCE_DATE_EPOCH', { cause });
   }
 }

@@ -70,7 +70,8 @@ export function completeBill(fromNpm: Bill, product: Product): Bill {
 function chosen({ components }: Bill, bundled: readonly string[]): Component[] {
   return bundled.map((ref) => {
     const found = components.find((component) => component['bom-ref'] === ref);
-    if (found === undefined) throw new Error(`${ref} is in the bundle, but npm does not know it`);
+    if (found === undefined)
+      throw new Error(`npm sbom does not list ${ref}, which is in the bundle`);
     return found;
   });
 }

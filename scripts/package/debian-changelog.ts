@@ -22,7 +22,7 @@ interface Release {
  */
 export function debianChangelog(markdown: string, release: DebianRelease): string {
   const releases = releasesOf(markdown).filter(({ changes }) => changes.length > 0);
-  if (releases.length === 0) throw new Error('CHANGELOG.md names no release with a change');
+  if (releases.length === 0) throw new Error('CHANGELOG.md has no release with a change');
   const revision = /-[^-]+$/.exec(release.version)?.[0] ?? '';
   return releases
     .map(({ name, date = release.date, changes }, index) => {

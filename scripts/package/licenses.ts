@@ -44,7 +44,7 @@ export async function readBundled(directory: string): Promise<Bundled> {
     names.toSorted().map(async (file) => readFile(join(directory, file), 'utf8')),
   );
   if (!names.some((file) => /^licen/i.test(file)) || license === undefined) {
-    throw new Error(`${name} ${version} comes without a license and cannot be passed on`);
+    throw new Error(`${name} ${version} has no license text, so it cannot be distributed`);
   }
   const writer = typeof author === 'string' ? author : author?.name;
   return {

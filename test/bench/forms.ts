@@ -37,7 +37,7 @@ say(
 say('Building the forms ...');
 const forms = [packaged(), await single('jitless', keeperFlags()), await single('with JIT', [])];
 await using sandbox = await startSandbox({ clock: systemClock, signingSeconds: 86_400 });
-say(`Starting each ${starts} times, and leaving it idle once (${idleMs / 1_000} s) ...`);
+say(`Starting each ${starts} times, and once for ${idleMs / 1_000} s idle ...`);
 const speeds: number[][] = forms.map(() => []);
 for (let round = 0; round < starts; round += 1) {
   for (const [index, { program }] of forms.entries()) {
@@ -46,7 +46,7 @@ for (let round = 0; round < starts; round += 1) {
   }
 }
 const memory = await Promise.all(forms.map(async ({ program }, index) => idle(program, index)));
-say('Compressing each as a package is (two minutes) ...');
+say('Compressing each like a package (two minutes) ...');
 const rows: Row[] = [
   { label: 'compressed, MB', values: forms.map(compressed) },
   { label: 'installed, MB', values: forms.map(installed) },

@@ -411,7 +411,7 @@ async function configure(node: TestNode, onRotate: readonly object[]): Promise<v
 async function until(condition: () => Promise<boolean>): Promise<void> {
   const end = Date.now() + scaled(60_000);
   while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`did not come about: ${condition.toString()}`);
+    if (Date.now() > end) throw new Error(`did not become true: ${condition.toString()}`);
     await delay(50);
   }
 }

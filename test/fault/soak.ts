@@ -140,7 +140,7 @@ function judged(fault: string, samples: readonly Measured[], unit: string): Faul
     const { each, noise } = limits[measure];
     if (!(slope <= each + noise / range)) {
       const course = samples.map((sample) => `${sample.count}:${sample[measure]}`).join(' ');
-      throw new Error(`${fault}: ${measure} grows by ${slope.toFixed(4)} a ${unit}: ${course}`);
+      throw new Error(`${fault}: ${measure} grows by ${slope.toFixed(4)} per ${unit}: ${course}`);
     }
     return [`${measure} ${describe(last[measure])} ${sign(slope)}/${unit}`];
   });

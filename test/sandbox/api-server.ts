@@ -268,10 +268,7 @@ function parsePreconditions(body: unknown): {
 } {
   const parsed = v.safeParse(deleteOptionsSchema, body);
   if (!parsed.success) {
-    throw new StatusError(
-      'BadRequest',
-      `the DeleteOptions are wrong: ${v.summarize(parsed.issues)}`,
-    );
+    throw new StatusError('BadRequest', `invalid DeleteOptions: ${v.summarize(parsed.issues)}`);
   }
   const { uid, resourceVersion } = parsed.output.preconditions ?? {};
   return { uid: uid ?? undefined, resourceVersion: resourceVersion ?? undefined };

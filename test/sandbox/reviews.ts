@@ -53,7 +53,7 @@ export function answerReview(
   }
   const parsed = v.safeParse(accessSchema, body);
   if (!parsed.success) {
-    throw new StatusError('BadRequest', `no ${kind}: ${v.summarize(parsed.issues)}`);
+    throw new StatusError('BadRequest', `invalid ${kind}: ${v.summarize(parsed.issues)}`);
   }
   const { spec } = parsed.output;
   const allowed = isAllowed(spec, user, approvals);

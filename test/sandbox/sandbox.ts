@@ -264,8 +264,11 @@ function checkedToken(token: string): string {
   if (bootstrapUser(token) !== undefined) return token;
   throw new AgentError(
     'USAGE',
-    `the bootstrap token of ${token.length} characters has not the form of one`,
-    { remedy: 'Use six and sixteen of a-z and 0-9 with a dot between: abcdef.0123456789abcdef' },
+    `the bootstrap token of ${token.length} characters has the wrong form`,
+    {
+      remedy:
+        'Use 6 and 16 characters from a-z and 0-9 with a dot between them: abcdef.0123456789abcdef',
+    },
   );
 }
 

@@ -217,7 +217,7 @@ export class TestAgent {
       if (condition()) resolve();
       else if (this.#child.exitCode !== null) reject(this.#failure(`ended without ${what}`));
     };
-    const timer = setTimeout(() => reject(this.#failure(`did not come to ${what}`)), patience);
+    const timer = setTimeout(() => reject(this.#failure(`did not reach ${what}`)), patience);
     this.#watchers.add(look);
     look();
     try {

@@ -52,7 +52,7 @@ export class NotifySocket implements Disposable {
       const found = this.received.find((assignment) => pattern.test(assignment));
       if (found !== undefined) return found;
       if (performance.now() > end) {
-        throw new Error(`nothing like ${pattern} was notified: ${this.received.join(' | ')}`);
+        throw new Error(`no message matches ${pattern}: ${this.received.join(' | ')}`);
       }
       await delay(10);
     }

@@ -128,7 +128,7 @@ export class Container implements AsyncDisposable {
       if (found !== undefined) return found;
       await delay(50);
     }
-    throw this.#child.failure(`was waited for in vain (${what})`);
+    throw this.#child.failure(`did not reach this in time: ${what}`);
   }
 
   /** Reboots cleanly and keeps the files. Processes get new PIDs. */

@@ -77,7 +77,7 @@ scrape_configs:
 
 async function start(directory: string): Promise<Prometheus & AsyncDisposable> {
   const command = findProgram('prometheus');
-  if (command === undefined) throw new Error('prometheus is not to be found');
+  if (command === undefined) throw new Error('prometheus was not found');
   const port = await freePort();
   const child = new Child({
     name: 'Prometheus',
@@ -141,7 +141,7 @@ class RunningPrometheus implements Prometheus, AsyncDisposable {
       if (found !== undefined) return found;
       await delay(100);
     }
-    throw this.#child.failure(`was waited for in vain (${what})`);
+    throw this.#child.failure(`did not reach this in time: ${what}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -162,6 +162,6 @@ async function freePort(): Promise<number> {
   const address = server.address();
   server.close();
   await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port to be had');
+  if (address === null || typeof address === 'string') throw new Error('found no free port');
   return address.port;
 }

@@ -51,7 +51,7 @@ export async function startRealControlPlane(
 ): Promise<RealControlPlane> {
   const binaries = realControlPlaneAvailable();
   if (binaries === undefined) {
-    throw new Error('there is no real control plane here; run: make control-plane');
+    throw new Error('the real control plane is not built: run make control-plane');
   }
   const directory = mkdtempSync(join(tmpdir(), 'nodecertd-control-plane-'));
   const plane = new RealControlPlane(binaries, await createClusterFiles(directory), options);

@@ -8,7 +8,7 @@ import { measureSlowness } from './measure-slowness.ts';
 import reporter from './reporter.ts';
 
 const files = process.argv.slice(2);
-if (files.length === 0) throw new Error('no test files are named');
+if (files.length === 0) throw new Error('no test files given');
 
 const { factor, start } = await measureSlowness();
 process.stdout.write(

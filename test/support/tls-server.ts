@@ -25,7 +25,7 @@ export class TlsServer implements AsyncDisposable {
     const kill = (): void => void child.kill('SIGKILL');
     process.once('exit', kill);
     child.once('exit', () => process.off('exit', kill));
-    if (child.stdout === null) throw new Error('it has no output');
+    if (child.stdout === null) throw new Error('the server has no standard output');
     const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
     return new TlsServer(child, Number(line));
   }

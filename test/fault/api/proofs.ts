@@ -39,7 +39,7 @@ export async function requireGranted({ node, trial, bench }: Stage): Promise<voi
     pairs.every(({ certificate }) =>
       certificate.subject.split('\n').includes(`CN=system:node:${name}`),
     );
-  if (!right) throw new Error(`in the end there are ${list(pairs)}`);
+  if (!right) throw new Error(`at the end there are ${list(pairs)}`);
 }
 
 interface FoundPair {
@@ -83,10 +83,10 @@ export async function requireFewCsrs({ proxy, trial, bench }: Stage): Promise<vo
   const made = (await bench.controlPlane.csrs()).filter(({ name }) => names.has(name));
   const most = 1 + wasted + (serving ? 1 : 0);
   if (made.length > most) {
-    throw new Error(`${made.length} CSRs where ${most} are enough`);
+    throw new Error(`${made.length} CSRs, expected at most ${most}`);
   }
   const waiting = made.filter(({ issued }) => !issued);
-  if (waiting.length > 0) throw new Error(`CSRs left undecided: ${JSON.stringify(waiting)}`);
+  if (waiting.length > 0) throw new Error(`CSRs still pending: ${JSON.stringify(waiting)}`);
 }
 
 /** Checks that the agent obeys Retry-After. */
@@ -94,9 +94,11 @@ export function requireAsked({ proxy, trial }: Stage): void {
   const { asked } = trial.fault;
   if (asked === undefined) return;
   const [first, next] = proxy.seen.filter(({ met }) => met);
-  if (first === undefined || next === undefined) throw new Error('it was not met twice');
+  if (first === undefined || next === undefined)
+    throw new Error('fewer than two requests met the fault');
   const waited = (next.at - first.at) / second;
-  if (waited < asked) throw new Error(`asked again after ${waited} s, not ${asked} s`);
+  if (waited < asked)
+    throw new Error(`the next request came after ${waited} s, expected ${asked} s`);
 }
 
 /**

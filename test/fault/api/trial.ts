@@ -51,7 +51,7 @@ export async function tryFault(bench: ApiBench, trial: ApiTrial): Promise<ApiOut
   const agent = node.start({ ...bench.start, env });
   try {
     const outcome = await play(stage, agent);
-    if (reader.losses.length > 0) throw new Error(`readers found: ${reader.losses[0]}`);
+    if (reader.losses.length > 0) throw new Error(`a reader failed: ${reader.losses[0]}`);
     return outcome;
   } catch (error) {
     throw new Error(`${describe(trial)}: ${String(error)}\n${story(agent, proxy)}`, {
@@ -141,7 +141,9 @@ async function meet(stage: Stage, agent: TestAgent): Promise<LogLine | undefined
     );
     if (proxy.met >= meets && (codes.length === 0 || told !== undefined)) return told;
     if (performance.now() > limit || agent.ended) {
-      throw new Error(`met ${proxy.met} times, and no line tells of ${codes.join(' or ')}`);
+      throw new Error(
+        `${proxy.met} requests met the fault, and the log does not contain ${codes.join(' or ')}`,
+      );
     }
     await delay(10);
   }
@@ -172,7 +174,7 @@ async function setClock({ clock, node }: Stage, moment: number): Promise<void> {
 async function stored(agent: TestAgent, certificate: string): Promise<void> {
   const limit = performance.now() + scaled(9 * minute);
   while (agent.all('certificate_stored', certificate).length === 0) {
-    if (performance.now() > limit || agent.ended) throw new Error('no new pair came of it');
+    if (performance.now() > limit || agent.ended) throw new Error('no new pair was stored');
     await delay(10);
   }
 }
@@ -182,7 +184,7 @@ async function requireTold(agent: TestAgent, told: LogLine): Promise<void> {
   const { event, code, remedy, certificate = '' } = told;
   if (typeof remedy !== 'string' || remedy === '') throw new Error(`${event} has no remedy`);
   const counted = await failuresCounted(agent, certificate, String(code));
-  if (counted < 1) throw new Error(`no failure with the code ${String(code)} is counted`);
+  if (counted < 1) throw new Error(`the metrics count no failure with the code ${String(code)}`);
 }
 
 /** Waits until the log reports the recovery. Returns all events of the failure. */

@@ -249,7 +249,7 @@ async function startAt1970(stage: ClockStage): Promise<void> {
   await stage.holds(5 * second);
   const failures =
     'nodecertd_rotation_failures_total\\{certificate="kubelet-client",code="API_UNTRUSTED"\\}';
-  if ((await stage.requests()) > 0) throw new Error('requested before its time');
+  if ((await stage.requests()) > 0) throw new Error('the agent created a CSR too early');
   await stage.measure(failures);
   await stage.recovers(() => stage.setRight(), [['rotation_recovered', 'kubelet-client']]);
 }

@@ -150,7 +150,7 @@ export class ClockStage implements AsyncDisposable {
     const before = await this.requests();
     await delay(ms);
     const after = await this.requests();
-    if (after > before) throw new Error(`${after - before} requests where none was called for`);
+    if (after > before) throw new Error(`${after - before} CSRs were created, expected none`);
   }
 
   /** The number of CSRs so far. */
@@ -190,7 +190,7 @@ export class ClockStage implements AsyncDisposable {
   async measure(metric: string): Promise<number> {
     const { text } = await this.agent.get('/metrics');
     const value = new RegExp(`^${metric}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1];
-    if (value === undefined) throw new Error(`there is no ${metric} in the metrics`);
+    if (value === undefined) throw new Error(`the metrics have no ${metric}`);
     this.#seen.add(`${metric.replaceAll('\\', '')}=${Number(value).toFixed(0)}`);
     return Number(value);
   }
@@ -198,9 +198,9 @@ export class ClockStage implements AsyncDisposable {
   /** @throws Error if a promise was broken that holds for every fault */
   async row(fault: string, requests: number): Promise<FaultRow> {
     const [loss] = this.#reader.losses;
-    if (loss !== undefined) throw new Error(`a reader found: ${loss}`);
+    if (loss !== undefined) throw new Error(`a reader failed: ${loss}`);
     const made = await this.requests();
-    if (made > requests) throw new Error(`${made} requests, at most ${requests} were called for`);
+    if (made > requests) throw new Error(`${made} CSRs were created, expected at most ${requests}`);
     for (const line of this.agent.lines) if (isTelling(line)) this.#seen.add(labelOf(line));
     return {
       fault,

@@ -66,7 +66,7 @@ export async function attempt(bench: Bench, trial: Trial): Promise<Outcome> {
       await next.stop();
     }
     await requireComplete(bench, node);
-    if (reader.losses.length > 0) throw new Error(`readers found: ${reader.losses[0]}`);
+    if (reader.losses.length > 0) throw new Error(`a reader failed: ${reader.losses[0]}`);
     return {
       ...(struck !== undefined && { struck }),
       lost: 0,
@@ -102,7 +102,7 @@ async function settle(agent: TestAgent, killWhole: boolean): Promise<boolean> {
     if (hasNewPair(agent)) return false;
     await delay(10);
   }
-  throw new Error(`the agent did not come to a new pair:\n${logOf(agent)}`);
+  throw new Error(`the agent did not store a new pair:\n${logOf(agent)}`);
 }
 
 /**
@@ -113,7 +113,7 @@ async function enrollersGone(agent: TestAgent): Promise<void> {
   const pids = agent.all('enroller_started').map(({ pid }) => Number(pid));
   const deadline = Date.now() + scaled(10 * second);
   while (pids.some((pid) => existsSync(`/proc/${pid}`))) {
-    if (Date.now() > deadline) throw new Error('an enroller outlives its keeper');
+    if (Date.now() > deadline) throw new Error('an enroller outlived its keeper');
     await delay(1);
   }
 }
@@ -174,7 +174,7 @@ async function requireComplete(bench: Bench, node: TestNode): Promise<void> {
   const expires = await requireSamePair(bench.fileStore, node);
   if (expires.getTime() < Date.now() + 2 * 60 * minute) throw new Error('the pair is the old one');
   const strays = await leftovers(node);
-  if (strays.length > 0) throw new Error(`left lying about: ${strays.join(', ')}`);
+  if (strays.length > 0) throw new Error(`stray files: ${strays.join(', ')}`);
   const kubeconfig = await readFile(join(node.directory, 'kubelet.conf'), 'utf8');
   if (!kubeconfig.includes(`client-key: ${node.current('kubelet-client')}\n`)) {
     throw new Error(`the kubeconfig is incomplete: ${kubeconfig}`);
@@ -184,7 +184,7 @@ async function requireComplete(bench: Bench, node: TestNode): Promise<void> {
   // after its keeper was killed.
   const left = state?.certificates['kubelet-client']?.outstanding ?? [];
   if (state === undefined || left.length > 0) {
-    throw new Error(`state.json says ${JSON.stringify(state)}`);
+    throw new Error(`state.json contains ${JSON.stringify(state)}`);
   }
 }
 

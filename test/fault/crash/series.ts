@@ -49,7 +49,7 @@ function requireRecorded(recorded: readonly RecordedCall[], phase: Phase): void 
         (entry) =>
           entry.place.role === role && entry.place.thread === thread && entry.call === call,
       );
-      if (!found) throw new Error(`a ${phase} was not seen to call ${call} in the ${role} process`);
+      if (!found) throw new Error(`the ${role} process did not call ${call} in a ${phase}`);
     }
   }
 }
@@ -119,7 +119,7 @@ function quickSeries(phase: Phase, recorded: readonly RecordedCall[]): Series {
     const found = recorded.find(
       (entry) => entry.place.role === role && entry.place.thread === 'pool' && entry.call === call,
     );
-    if (found === undefined) throw new Error(`a ${phase} was not seen to call ${call}`);
+    if (found === undefined) throw new Error(`no process called ${call} in a ${phase}`);
     const { place, count } = found;
     return { phase, whole: true, injection: { place, call, nth: count, fault } };
   });

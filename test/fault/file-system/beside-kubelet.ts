@@ -40,7 +40,7 @@ export async function besideKubelet(): Promise<FaultRow> {
     if (agent.ended) throw new Error('the agent ended');
     const gaps = reader.losses.filter((loss) => loss.includes('ENOENT'));
     const worse = reader.losses.filter((loss) => !loss.includes('ENOENT'));
-    if (worse.length > 0) throw new Error(`a reader found: ${worse[0]}`);
+    if (worse.length > 0) throw new Error(`a reader failed: ${worse[0]}`);
     await kubelet.stop();
     // The agent alone continues with the files that client-go has left.
     await newPair(node, (await node.read(certificate)).serialNumber);

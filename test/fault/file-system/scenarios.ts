@@ -133,7 +133,7 @@ export const handScenarios: readonly Scenario[] = [
       await writeFile(elsewhere, 'junk');
       await relink(node, elsewhere);
       const recovery = await linkedAgain(node);
-      if ((await readFile(elsewhere, 'utf8')) !== 'junk') throw new Error('the file was touched');
+      if ((await readFile(elsewhere, 'utf8')) !== 'junk') throw new Error('the file was changed');
       return recovery;
     },
     says: ['link_repaired'],
@@ -177,7 +177,7 @@ export const handScenarios: readonly Scenario[] = [
       await delay(3 * second);
       const { rotationDeadline = 0 } = await agent.certificate(certificate);
       if (rotationDeadline < Date.now() + minute) throw new Error('the deadline moved');
-      if ((await serial(node)) !== current) throw new Error('it was rotated for that');
+      if ((await serial(node)) !== current) throw new Error('the certificate was rotated');
       requireOneRequest(agent.all('csr_created').length);
       return undefined;
     },
@@ -269,5 +269,5 @@ async function configure(node: TestNode, found: string, wanted: string): Promise
 }
 
 function requireOneRequest(made: number): void {
-  if (made > 1) throw new Error(`${made} requests were made where one does`);
+  if (made > 1) throw new Error(`${made} CSRs were created, expected 1`);
 }

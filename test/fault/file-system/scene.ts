@@ -76,7 +76,7 @@ async function requireWhole(node: TestNode, reader: Reader, takesPair: boolean):
   // The keeper may be writing its state now, so temporary files may disappear again.
   await until('nothing lies about', async () => (await straysOf(node)).length === 0);
   if (!takesPair && reader.losses.length > 0) {
-    throw new Error(`a reader found ${reader.losses.length} times: ${reader.losses[0]}`);
+    throw new Error(`a reader failed ${reader.losses.length} times: ${reader.losses[0]}`);
   }
 }
 
@@ -90,7 +90,7 @@ export async function until(
     if (await holds()) return (performance.now() - began) / second;
     await delay(5);
   }
-  throw new Error(`it did not come to this: ${what}`);
+  throw new Error(`did not become true in time: ${what}`);
 }
 
 /** Waits for a pair with another serial number. */

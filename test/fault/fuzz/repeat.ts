@@ -12,13 +12,13 @@ import { targets } from './targets.ts';
 const [name, given = ''] = process.argv.slice(2);
 const target = targets.find((target) => target.name === name);
 if (target === undefined) {
-  throw new Error(`targets are ${targets.map(({ name }) => name).join(', ')}`);
+  throw new Error(`the targets are ${targets.map(({ name }) => name).join(', ')}`);
 }
 const input = Buffer.from(given.startsWith('/') ? readFileSync(given, 'utf8') : given, 'base64');
 const directory = mkdtempSync(join(tmpdir(), 'nodecertd-fuzz-'));
 const subject = await target.open({ corpus: await makeCorpus(), directory });
 try {
-  say(`came to: ${await subject.feed(input)}`);
+  say(`result: ${await subject.feed(input)}`);
 } catch (error) {
   say(JSON.stringify(toFailure(error), undefined, 2));
   throw error;

@@ -79,7 +79,7 @@ export class EnrollerModel implements EnrollerLink {
       case 'self-sign':
       case 'check-served':
       case 'roll-back':
-        throw new Error(`no node of the simulation is told to ${request.type}`);
+        throw new Error(`the simulation has no request ${request.type}`);
       default:
         return request satisfies never;
     }

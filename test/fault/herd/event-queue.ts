@@ -30,7 +30,7 @@ export class EventQueue implements Clock {
   }
 
   sleep(): Promise<void> {
-    throw new Error('nothing in the simulation may wait by itself');
+    throw new Error('no part of the simulation may sleep');
   }
 
   at(at: Instant, run: () => void): Timer {

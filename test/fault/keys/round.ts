@@ -183,11 +183,11 @@ class Life {
     for (;;) {
       const found = this.#watched.searchEnroller();
       const missed = without(waiting, new Set(found.map(({ needle }) => needle.key)));
-      if (missed.size > 0) throw new Error(`${missed.size} keys that it holds were not found`);
+      if (missed.size > 0) throw new Error(`${missed.size} keys in the enroller were not found`);
       const left = found.filter(({ needle }) => past.has(needle.key));
       if (left.length === 0) return performance.now() - started;
       if (performance.now() - started > patience) {
-        throw new Error(`of ${past.size} keys it is done with, the enroller has ${describe(left)}`);
+        throw new Error(`of ${past.size} used keys, the enroller still has ${describe(left)}`);
       }
       await delay(200);
     }
@@ -245,15 +245,15 @@ class Life {
     const { agent, enrollers, keys } = this.#watched;
     if (agent.exitCode !== 0) throw new Error(`the agent ended with exit code ${agent.exitCode}`);
     const alive = enrollers.filter((pid) => isAlive(pid));
-    if (alive.length > 0) throw new Error(`enrollers live on: ${alive.join(', ')}`);
+    if (alive.length > 0) throw new Error(`enrollers still run: ${alive.join(', ')}`);
     const written = await this.#watched.requireCleanTrace();
     const stored = new Set((await this.#watched.pairs()).map(nameOfPair));
     // The search must find each stored key, which proves that the needles are correct.
     const unseen = without(stored, written);
-    if (unseen.size > 0) throw new Error(`${unseen.size} stored keys were not seen being written`);
+    if (unseen.size > 0) throw new Error(`the trace does not contain ${unseen.size} stored keys`);
     const requested = new Set(await Promise.all((await this.#csrs()).map(nameOfCsr)));
     const untold = without(new Set([...requested, ...stored]), keys.names);
-    if (untold.size > 0) throw new Error(`${untold.size} keys were made that the test never knew`);
+    if (untold.size > 0) throw new Error(`the test does not know ${untold.size} keys`);
     const text = JSON.stringify(await this.#csrs());
     const sent = keys.matcher.search(Buffer.from(text, 'latin1'));
     if (sent.length > 0) throw new Error(`requests contain ${sent[0]?.needle.form}`);
@@ -304,7 +304,7 @@ function isWaiting({ signerName, conditions }: ObservedCsr): boolean {
 
 async function nameOfCsr({ request }: ObservedCsr): Promise<string> {
   const [block] = parsePem(Buffer.from(request));
-  if (block === undefined) throw new Error('a request without a request');
+  if (block === undefined) throw new Error('the CSR has no PEM block');
   const { publicKey } = await parseCertificateRequest(block.der);
   return Buffer.from(publicKey).toString('base64');
 }

@@ -112,7 +112,7 @@ export class WatchedAgent {
       if (new RegExp(`^${this.agent.pid} +\\+\\+\\+`, 'm').test(text)) return;
       await delay(25);
     }
-    throw new Error('strace did not see the end of the agent');
+    throw new Error('strace did not record the end of the agent');
   }
 
   /** Whether it is a pair file or its temporary file. */

@@ -14,7 +14,7 @@ describe('slopeOf()', () => {
   });
 
   it('throws for no points, and for points of one step', () => {
-    assert.throws(() => slopeOf([{ x: 1, y: 2 }]), /no slope in 1 points/);
-    assert.throws(() => slopeOf([]), /no slope in 0 points/);
+    assert.throws(() => slopeOf([{ x: 1, y: 2 }]), /1 points have no slope/);
+    assert.throws(() => slopeOf([]), /0 points have no slope/);
   });
 });

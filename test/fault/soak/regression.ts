@@ -10,7 +10,7 @@ export function slopeOf(points: readonly Point[]): number {
   const meanY = mean(points.map(({ y }) => y));
   const covariance = mean(points.map(({ x, y }) => (x - meanX) * (y - meanY)));
   const variance = mean(points.map(({ x }) => (x - meanX) ** 2));
-  if (!(variance > 0)) throw new Error(`there is no slope in ${points.length} points`);
+  if (!(variance > 0)) throw new Error(`${points.length} points have no slope`);
   return covariance / variance;
 }
 

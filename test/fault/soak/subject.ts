@@ -131,7 +131,7 @@ async function until(what: string, condition: () => boolean): Promise<void> {
   const end = performance.now() + scaled(minute);
   while (!condition()) {
     if (performance.now() > end) {
-      throw new Error(`did not come to ${what}: ${JSON.stringify(keeper.status())}`);
+      throw new Error(`did not reach ${what}: ${JSON.stringify(keeper.status())}`);
     }
     await delay(1);
     await clock.advance(1);

@@ -24,15 +24,19 @@ export function configure(
   exit: (code: number) => void,
 ): void {
   command
-    .option('--agent', 'run an agent against it and show its certificates')
-    .option('--rotations <count>', 'with --agent: end after so many rotations of each', count)
+    .option('--agent', 'run an agent on the sandbox and show its certificates')
+    .option(
+      '--rotations <count>',
+      'with --agent: end after this number of rotations of each certificate',
+      count,
+    )
     .addOption(
-      new Option('--lifetime <duration>', 'of the certificates that it issues')
+      new Option('--lifetime <duration>', 'lifetime of issued certificates')
         .argParser(lifetime)
         .default(60, '60s'),
     )
-    .option('--port <port>', 'of the API; 0 takes a free one', port, 0)
-    .option('--directory <folder>', 'keep the files here instead of in a temporary folder')
+    .option('--port <port>', 'port of the API; 0 selects a free port', port, 0)
+    .option('--directory <folder>', 'keep the files in this folder instead of a temporary one')
     .action(async (options: SandboxOptions) => {
       const stop = stopOnSignals();
       await using session = await openSession({
@@ -90,13 +94,14 @@ function stopOnSignals(): AbortSignal {
 }
 
 function count(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('A number from 1 on.');
+  if (!/^[1-9]\d{0,5}$/.test(text))
+    throw new InvalidArgumentError('Expected a number of at least 1.');
   return Number(text);
 }
 
 function port(text: string): number {
   if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) {
-    throw new InvalidArgumentError('A number from 0 to 65535.');
+    throw new InvalidArgumentError('Expected a number from 0 to 65535.');
   }
   return Number(text);
 }
@@ -105,7 +110,7 @@ function port(text: string): number {
 function lifetime(text: string): number {
   const seconds = parseDuration(text);
   if (seconds === undefined || seconds < 15) {
-    throw new InvalidArgumentError('A duration of 15s or more, such as 60s or 1h30m.');
+    throw new InvalidArgumentError('Expected a duration of at least 15s, such as 60s or 1h30m.');
   }
   return seconds;
 }

@@ -7,18 +7,16 @@ import { systemClock } from '../../../src/sys/clock.ts';
 import { configure } from './command.ts';
 
 const program = new Command('sandbox')
-  .description(
-    'A throw-away certificates API on loopback, to watch the agent or to try a program on.',
-  )
+  .description('A temporary certificates API on loopback, to watch the agent or to test a program.')
   .addHelpText(
     'after',
     `
 Examples:
   # watch an agent bootstrap and rotate
   make run
-  # the same, ending by itself
+  # the same, ending after three rotations
   make run ARGS="--rotations 3"
-  # for a program of your own
+  # for another program
   node test/sandbox/demonstration/main.ts --directory ./sandbox --lifetime 10m`,
   )
   .exitOverride();

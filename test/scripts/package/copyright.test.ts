@@ -34,7 +34,7 @@ async function npmPackage(name: string, files: Readonly<Record<string, string>>)
 describe('readBundled()', () => {
   it('throws for a package without a license text', async () => {
     const folder = await npmPackage('bare', { 'README.md': 'License: MIT' });
-    await assert.rejects(readBundled(folder), /bare 1\.0\.0 comes without a license/);
+    await assert.rejects(readBundled(folder), /bare 1\.0\.0 has no license text/);
   });
 
   it('includes notices', async () => {
