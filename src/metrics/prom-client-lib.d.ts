@@ -1,5 +1,5 @@
-// prom-client ships typings for its index only. The index loads perf_hooks, cluster
-// and a tracing API that the keeper has no use for, so its parts are imported one by one.
+// prom-client has type declarations for its index only; see prom-client.ts for the reason
+// to import its modules one by one.
 declare module 'prom-client/lib/registry.js' {
   export { Registry as default } from 'prom-client';
 }

@@ -1,6 +1,7 @@
 /**
- * The one door to prom-client: four of its parts instead of its index, which costs
- * the keeper a tenth of the memory (no default metrics, no cluster, no tracing).
+ * The only import of prom-client: four of its modules instead of its index, which also
+ * loads default metrics, cluster support and tracing. With the index, the idle keeper
+ * takes 17.5 to 18.7 MB of RssAnon instead of 14.2, and 10 ms longer to start.
  */
 export { default as Registry } from 'prom-client/lib/registry.js';
 export { default as Gauge } from 'prom-client/lib/gauge.js';

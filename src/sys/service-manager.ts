@@ -1,15 +1,19 @@
-/** What sd_notify(3) lets a service tell: `READY=1`, `STATUS=…`, `WATCHDOG=1` and so on. */
+/** Sends messages of sd_notify(3): `READY=1`, `STATUS=…`, `WATCHDOG=1`, and so on. */
 export interface ServiceManager {
-  /** Best effort: a service manager that does not listen is no reason to stop. */
+  /** Best effort: the agent keeps running if the service manager does not receive it. */
   notify(...assignments: readonly string[]): void;
-  /** Milliseconds in which the service manager wants to hear `WATCHDOG=1`; undefined when it does not. */
+  /** Milliseconds within which the service manager expects `WATCHDOG=1`; undefined without a watchdog. */
   readonly watchdogMs: number | undefined;
 }
 
 /**
- * The service manager that started this process, if it wants to be told; undefined
- * elsewhere. Node has no datagram sockets of the Unix kind, so the C library is called
- * by way of node:ffi. It is loaded only here: most runs have no service manager.
+ * The service manager that started this process; undefined if it expects no messages.
+ *
+ * Node has no Unix datagram sockets, so this calls the C library through node:ffi, loaded
+ * only if it is needed. systemd-notify takes the same memory and start time (14.3 MB of
+ * RssAnon), but 5 ms of CPU for each message, as much as the agent needs in a whole idle
+ * minute. Without capabilities it also cannot send in the name of the agent, so the unit
+ * would need NotifyAccess=all, and every hook could report readiness.
  */
 export async function serviceManager(
   environment: Readonly<Record<string, string | undefined>> = process.env,
@@ -23,7 +27,7 @@ export async function serviceManager(
   };
 }
 
-/** For this process only, where systemd says whom it means (sd_watchdog_enabled(3)). */
+/** Ignores a watchdog that is meant for another process (sd_watchdog_enabled(3)). */
 function watchdogMs({
   WATCHDOG_USEC: microseconds,
   WATCHDOG_PID: pid,
@@ -60,7 +64,7 @@ async function datagramSender(address: Buffer): Promise<(message: Buffer) => voi
   });
   const socket = functions.socket(unixFamily, datagram | closeOnExec, 0);
   return (message) => {
-    // A full queue is tried again with the next message; waiting would hold the whole agent.
+    // A full queue drops the message and the next one tries again; waiting would block the agent.
     functions.sendto(
       socket,
       message,
