@@ -1,6 +1,6 @@
 import { FILE_HEADERS_ONLY, createTwoFilesPatch } from 'diff';
 import { isPair, isScalar, parseDocument, visit } from 'yaml';
-import { veiled } from '../core/printable.ts';
+import { redact } from '../core/printable.ts';
 import type { Step } from './plan.ts';
 
 /** A difference of more lines is not readable, and takes seconds to compute. */
@@ -93,6 +93,6 @@ export function redactText(text: string): string {
 
 function withoutRuns(text: string): string {
   return text.replace(/[\w+/=-]{16,}/g, (run) =>
-    run.includes('-') && urlSafe.test(run) ? '…' : veiled(run),
+    run.includes('-') && urlSafe.test(run) ? '…' : redact(run),
   );
 }

@@ -2,10 +2,10 @@ import type { SubjectAltNames } from './certificate.ts';
 import { canonicalIp } from './ip-address.ts';
 
 /**
- * Names in the one form in which they are compared: DNS names in lower case, IP
- * addresses as canonical text, both sorted and without duplicates. What is no IP
- * address stays as it is, for a check to stumble over. Apart from x509.ts, so that
- * the keeper can use it without loading the certificate library.
+ * SANs in the form in which they are compared: DNS names in lower case, IP addresses as
+ * canonical text, both sorted and without duplicates. An invalid IP address is kept, so that
+ * a comparison fails on it. Not in x509.ts, because the keeper uses it and must not load the
+ * certificate library.
  */
 export function canonicalAltNames({ dnsNames, ipAddresses }: SubjectAltNames): SubjectAltNames {
   return {

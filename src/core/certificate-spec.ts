@@ -14,35 +14,32 @@ export const keyAlgorithms = [
 ] as const;
 export type KeyAlgorithm = (typeof keyAlgorithms)[number];
 
-/**
- * Where the SANs come from: the Node object's addresses, this machine's network
- * interfaces, or nothing but what the configuration lists.
- */
+/** Where SANs come from: the Node object, the network interfaces of this machine, or only the configuration. */
 export type AddressSource = 'node' | 'interfaces' | 'static';
 
-/** One certificate to keep, as configured, with every default filled in. */
+/** One certificate to rotate, as configured, with every default filled in. */
 export interface CertificateSpec {
-  /** Unique in the directory: `kubelet-client` names `kubelet-client-current.pem`. */
+  /** Unique in the directory. `kubelet-client` is stored as `kubelet-client-current.pem`. */
   readonly name: string;
   readonly profile: Profile;
   readonly signerName: string;
   readonly subject: Subject;
   readonly usages: readonly Usage[];
   readonly key: KeyAlgorithm;
-  /** Asked of the signer; the API server refuses less than 600. */
+  /** The requested lifetime; the API server refuses less than 600. */
   readonly expirationSeconds?: number;
   readonly addresses: AddressSource;
-  /** SANs listed in the configuration, always part of the request. */
+  /** SANs from the configuration; every request contains them. */
   readonly static: SubjectAltNames;
-  /** Serve a self-signed pair until the first one is issued, so that a server can start at all. */
+  /** Write a temporary self-signed certificate until the first one is issued, because a server needs one to start. */
   readonly selfSignedUntilIssued: boolean;
-  /** What is done, in this order, when the agent has put another pair in place. */
+  /** Hooks that run in this order when the agent has linked a new pair. */
   readonly onRotate?: readonly HookSpec[];
-  /** Where it has to be found served after that. */
+  /** Servers that are checked after the hooks. */
   readonly served?: ServedSpec;
 }
 
-/** What one certificate has to be, now: the spec with its addresses looked up. */
+/** What the certificate has to contain now: the spec, with addresses filled in. */
 export interface CertificateTemplate extends SubjectAltNames {
   readonly signerName: string;
   readonly subject: Subject;
@@ -54,14 +51,14 @@ export interface CertificateTemplate extends SubjectAltNames {
 export const kubeletClientSigner = 'kubernetes.io/kube-apiserver-client-kubelet';
 export const kubeletServingSigner = 'kubernetes.io/kubelet-serving';
 
-/** `system:node:<name>` in `system:nodes`: what the node authorizer recognises a kubelet by. */
+/** `system:node:<name>` in `system:nodes`: the node authorizer recognizes a kubelet by it. */
 export function nodeSubject(nodeName: string): Subject {
   return { commonName: `system:node:${nodeName}`, organizations: ['system:nodes'] };
 }
 
 /**
- * The usages the kubelet asks for. RSA keys add key encipherment; other keys must
- * not have it, since they cannot encipher (RFC 8813, kubernetes/kubernetes#109077).
+ * The usages that the kubelet requests. Only RSA keys get key encipherment, because other
+ * keys cannot encipher (RFC 8813, kubernetes/kubernetes#109077).
  */
 export function kubeletUsages(purpose: 'client auth' | 'server auth', key: KeyAlgorithm): Usage[] {
   return key.startsWith('rsa-')
@@ -69,7 +66,7 @@ export function kubeletUsages(purpose: 'client auth' | 'server auth', key: KeyAl
     : ['digital signature', purpose];
 }
 
-/** Whether there is anything to do after a rotation of this certificate. */
-export function isFollowed({ onRotate = [], served }: CertificateSpec): boolean {
+/** Hooks or a check of the served certificate are configured. */
+export function hasPostRotation({ onRotate = [], served }: CertificateSpec): boolean {
   return onRotate.length > 0 || served !== undefined;
 }

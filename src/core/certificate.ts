@@ -1,9 +1,9 @@
 import type { Instant } from './instant.ts';
 
 /**
- * Key usages by the names certificates.k8s.io gives them.
- * Source: `KeyUsage` in k8s.io/api/certificates/v1/types.go, reduced to those an
- * X.509 certificate can carry (the two "gated crypto" names have no OID of their own left).
+ * Key usages by their names in certificates.k8s.io.
+ * Source: `KeyUsage` in k8s.io/api/certificates/v1/types.go, without the two "gated crypto"
+ * names, which no X.509 extension can express any more.
  */
 export const usages = [
   'digital signature',
@@ -34,15 +34,15 @@ export interface Subject {
   readonly organizations: readonly string[];
 }
 
-/** DNS names in lower case, IP addresses in canonical text form (see ip-address.ts); both sorted and without duplicates. */
+/** See `canonicalAltNames` for the form of the names. */
 export interface SubjectAltNames {
   readonly dnsNames: readonly string[];
   readonly ipAddresses: readonly string[];
 }
 
-/** What may be known of a certificate by everyone: nothing here is secret, and all of it is JSON. */
+/** Public facts about a certificate, as plain JSON. */
 export interface CertificateFacts extends SubjectAltNames {
-  /** Lower-case hexadecimal without leading zeros, as `kubectl` and Prometheus exporters show it. */
+  /** Lower-case hexadecimal without leading zeros, as kubectl and Prometheus exporters show it. */
   readonly serial: string;
   readonly subject: Subject;
   /** The issuer as an RFC 4514 string, for people. */
@@ -52,17 +52,17 @@ export interface CertificateFacts extends SubjectAltNames {
   readonly usages: readonly Usage[];
   readonly notBefore: Instant;
   readonly notAfter: Instant;
-  /** Signed by its own key, or that of a kubelet: a stand-in until the cluster has issued the real one. */
+  /** Signed by its own key, or by a kubelet: temporary until the cluster has issued the real one. */
   readonly selfSigned: boolean;
 }
 
-/** A certificate with its key in one file of the certificate directory. */
+/** A certificate and its key, in one PEM file of the certificate directory. */
 export interface PairFacts extends CertificateFacts {
-  /** The file itself, never the `-current.pem` link. */
+  /** The PEM file itself, never the `-current.pem` link. */
   readonly path: string;
   /**
-   * Modification time of the file: the closest thing to the moment of issue that
-   * survives a restart, so that a restart does not move the rotation deadline.
+   * Modification time of the file. It stands for the moment of issue and survives a restart,
+   * so that a restart does not move the rotation deadline.
    */
   readonly storedAt: Instant;
 }

@@ -1,9 +1,9 @@
 import type { CertificateSpec } from './certificate-spec.ts';
 import type { LogLevel } from './log-events.ts';
 
-/** What the agent is told to do, with every default filled in and every path absolute. */
+/** The configuration with every default filled in and every path absolute. */
 export interface AgentConfig {
-  /** The file it came from, absolute: for whoever watches it, or asks who may change it. */
+  /** The file it was read from. The agent watches it and checks its permissions. */
   readonly file?: string;
   readonly nodeName: string;
   /**
@@ -11,18 +11,17 @@ export interface AgentConfig {
    * need a node name, which is not configured. The agent requests nothing until it changes.
    */
   readonly placeholderHostName?: string;
-  /** Written by the agent once it has a client certificate; used instead of the bootstrap one while valid. */
+  /** Written by the agent once it has a client certificate; preferred to the bootstrap kubeconfig while valid. */
   readonly kubeconfig: string;
   readonly bootstrapKubeconfig?: string;
   readonly certificateDirectory: string;
-  /** Holds state.json: requests outstanding and where a running agent is found; nothing secret. */
+  /** Holds state.json: unfinished requests and the address of the running agent, nothing secret. */
   readonly stateDirectory: string;
   readonly certificates: readonly CertificateSpec[];
   readonly store: StoreConfig;
   /**
-   * Seconds between two looks at the Node's addresses while nothing suggests that
-   * they changed; 0 watches the Node all the time, at the price of an enroller
-   * process that never ends.
+   * Seconds between two reads of the Node's addresses while no network interface changes. 0
+   * watches the Node all the time, which takes an enroller process that never ends.
    */
   readonly addressRefreshSeconds: number;
   readonly kubelet: KubeletConfig;
@@ -31,29 +30,29 @@ export interface AgentConfig {
 }
 
 export interface StoreConfig {
-  /** Pairs kept besides the current one. */
+  /** Previous pairs that are kept. */
   readonly previousPairs: number;
-  /** `-current.pem` names its target without the directory, so that it holds in a mounted view. */
+  /** `-current.pem` names its target without the directory, so that the link works in a mounted view. */
   readonly relativeLinks: boolean;
-  /** Allow a certificate directory on a tmpfs, whose pairs vanish at reboot. */
+  /** Allow a certificate directory on a tmpfs, which loses its pairs at reboot. */
   readonly acceptVolatileDirectory: boolean;
 }
 
-/** Where the kubelet of this node has its configuration: it is read, to see whether it rotates the same certificates. */
+/** The files of this node's kubelet. They show whether it rotates the same certificates. */
 export interface KubeletConfig {
   readonly configFile: string;
-  /** The kubelet's --config-dir, whose drop-ins are laid over the file. */
+  /** The kubelet's --config-dir; its drop-ins override the file. */
   readonly configDirectory?: string;
   /** The kubelet's --cert-dir. */
   readonly certificateDirectory: string;
-  /** Only observe the certificates that a kubelet rotates itself in this directory. */
+  /** Only observe certificates that the kubelet rotates in this directory. */
   readonly deferToKubelet: boolean;
 }
 
 export interface MetricsConfig {
   readonly host: string;
-  /** 0 takes a free port. */
+  /** 0 means any free port. */
   readonly port: number;
-  /** Export the five metric names of the kubelet's own manager too. */
+  /** Also export five metrics under the kubelet's names. */
   readonly kubeletNames: boolean;
 }

@@ -6,11 +6,11 @@ import { webcrypto, x509 } from './x509.ts';
 interface KeyParameters {
   readonly generate: Algorithm | EcKeyGenParams | RsaHashedKeyGenParams;
   readonly sign: Algorithm | EcdsaParams;
-  /** The PEM form the kubelet writes for this kind of key (client-go keyutil). */
+  /** The PEM form that the kubelet writes for this kind of key (client-go keyutil). */
   readonly pem: { readonly label: string; readonly type: 'sec1' | 'pkcs1' | 'pkcs8' };
 }
 
-/** Hashes match the strength of the key, as Go's x509 package chooses them. */
+/** Each hash matches the strength of the key, as in Go's x509 package. */
 export const keyParameters: Readonly<Record<KeyAlgorithm, KeyParameters>> = {
   'ecdsa-p256': ecdsa('P-256', 'SHA-256'),
   'ecdsa-p384': ecdsa('P-384', 'SHA-384'),
@@ -42,15 +42,15 @@ function rsa(modulusLength: number): KeyParameters {
   };
 }
 
-/** Keys, and the provider that they belong to where it is another than ours: each refuses the keys of others. */
+/** Keys with their crypto provider, if it is not `webcrypto`: a provider rejects the keys of others. */
 export interface SigningKeys extends CryptoKeyPair {
   readonly provider?: CryptoProvider;
 }
 
 /**
- * The PKCS #10 request (RFC 2986) in DER, shaped like the kubelet's: O before CN,
- * and SANs as the only extension, absent when there are none. The usages travel in
- * the CertificateSigningRequest object instead.
+ * The PKCS #10 request (RFC 2986) in DER, in the form of the kubelet's: O before CN, and SANs
+ * as the only extension, left out if there are none. The usages are in the
+ * CertificateSigningRequest object instead.
  */
 export async function createCsr(
   template: CertificateTemplate,
@@ -80,9 +80,9 @@ function subjectName({ commonName, organizations }: Subject): x509.Name {
 }
 
 /**
- * PrintableString where its alphabet suffices, else UTF8String, as Go's encoding/asn1
- * chooses. Said outright, since the library takes quotes and backslashes in a plain
- * text for escapes and would ask for another name.
+ * PrintableString if its alphabet suffices, else UTF8String, as in Go's encoding/asn1. The
+ * type is explicit because the library treats quotes and backslashes in plain text as
+ * escapes, and would request another name.
  */
 function text(value: string): x509.JsonAttributeObject {
   return /^[A-Za-z0-9 '()+,./:=?-]*$/.test(value)

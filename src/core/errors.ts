@@ -1,9 +1,9 @@
 import { remedies } from './remedies.ts';
 
 /**
- * Codes that can end an attempt at a certificate. Their failure counters exist at zero
- * from the start, because `increase()` does not see the first sample of a new series.
- * Each of them has a back-off.
+ * Codes that can end an attempt to get a certificate. Their failure counters exist at zero
+ * from the start, because `increase()` does not see the first sample of a new series. Each
+ * code has a back-off in timing.ts.
  */
 export const attemptCodes = [
   // credentials for the API server
@@ -54,7 +54,7 @@ export const attemptCodes = [
   'INTERNAL',
 ] as const;
 
-/** Codes that never end an attempt; the comment says what happens instead. */
+/** Codes that never end an attempt. The comments say what happens instead. */
 const otherCodes = [
   // the command or the start of the agent fails
   'USAGE',
@@ -77,8 +77,8 @@ const otherCodes = [
 ] as const;
 
 /**
- * Every way in which the agent can fail. Logs, metric labels and alerts use these
- * codes, so a code never changes its meaning; messages may.
+ * Every way in which the agent can fail. Logs, metric labels and alerts use these codes, so a
+ * code never changes its meaning. Messages may change.
  */
 export const errorCodes = [...attemptCodes, ...otherCodes] as const;
 
@@ -87,16 +87,16 @@ export type ErrorCode = (typeof errorCodes)[number];
 
 export interface ErrorDetails {
   readonly cause?: unknown;
-  /** What a person should do about it: one imperative sentence, often a command. */
+  /** What an administrator should do: one imperative sentence, often with a command. */
   readonly remedy?: string;
-  /** How long the other side asked us to wait, in milliseconds (Retry-After). */
+  /** Retry-After of the server, in milliseconds. */
   readonly retryAfterMs?: number;
 }
 
 /**
- * The one error type that crosses folders. The message says what failed, on
- * what, and the value found, without a final period; the remedy is kept apart so
- * that a log line can carry it as a field of its own.
+ * The one error type that crosses folders. The message says what failed, on what, and the
+ * value found, without a final period. The remedy is a property of its own because it is a
+ * separate field in the log.
  */
 export class AgentError extends Error {
   override readonly name = 'AgentError';
@@ -111,7 +111,7 @@ export class AgentError extends Error {
     this.retryAfterMs = details.retryAfterMs;
   }
 
-  /** The same failure, told with more around it. */
+  /** The same error with another message, usually one that adds context. */
   withMessage(message: string): AgentError {
     const { cause, remedy, retryAfterMs } = this;
     return new AgentError(this.code, message, {
@@ -122,7 +122,7 @@ export class AgentError extends Error {
   }
 }
 
-/** The plain form of a failure: what crosses the process boundary and enters a status. */
+/** An error as plain data, for the process boundary and the status. */
 export interface Failure {
   readonly code: ErrorCode;
   readonly message: string;
@@ -131,9 +131,8 @@ export interface Failure {
 }
 
 /**
- * Turns anything thrown into a Failure; what is not an AgentError is INTERNAL, with its
- * cause chain spelled out. None goes without a remedy: where the error knows none, its
- * code does.
+ * Turns anything thrown into a Failure. Anything but an AgentError becomes INTERNAL. Every
+ * failure has a remedy: that of the error, or else that of its code.
  */
 export function toFailure(error: unknown): Failure {
   const message = describeError(error);
@@ -148,28 +147,25 @@ export function toFailure(error: unknown): Failure {
   };
 }
 
-/** `message: cause: cause of the cause`, each part once; a chain that leads back to itself ends. */
+/** `message: cause: cause of the cause`. Each part appears once, even if the chain is a cycle. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (const link of causeChain(error)) {
     const text = textOf(link);
-    if (!parts.some((part) => tells(part, text))) parts.push(text);
+    if (!parts.some((part) => covers(part, text))) parts.push(text);
   }
   return parts.join(': ');
 }
 
-/**
- * Node's text for a missing file ends in the call and the path, so it is never found
- * in our own "… does not exist", and yet says no more.
- */
-function tells(part: string, text: string): boolean {
+/** Node's text for a missing file adds nothing to our own "… does not exist". */
+function covers(part: string, text: string): boolean {
   return part.includes(text) || (text.startsWith('ENOENT: ') && part.endsWith(' does not exist'));
 }
 
 function causeChain(error: unknown): Set<unknown> {
   const links = new Set([error]);
   for (const link of links) {
-    // A set visits what is added to it on the way, and takes nothing twice.
+    // The loop also visits links that are added during it.
     if (link instanceof Error && link.cause !== undefined && links.size < 8) links.add(link.cause);
   }
   return links;
@@ -180,7 +176,7 @@ function textOf(link: unknown): string {
   return link instanceof Error ? link.message || link.name : `thrown ${typeof link}`;
 }
 
-/** True for errors of node:fs, node:net and the like, whose `code` says what the kernel answered. */
+/** True for a system error of Node with one of these codes, such as ENOENT. */
 export function hasErrno(error: unknown, ...codes: readonly string[]): boolean {
   return (
     error instanceof Error &&

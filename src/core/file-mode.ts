@@ -1,4 +1,4 @@
-/** As `chmod` takes it: `0755`. */
+/** The form that chmod accepts: `0755`. */
 export function showMode(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, '0');
 }

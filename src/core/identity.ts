@@ -10,8 +10,8 @@ import { canonicalIp } from './ip-address.ts';
 import { skewLeeway } from './schedule.ts';
 
 /**
- * SANs from the addresses of a Node, as the kubelet takes them (pkg/kubelet/certificate/kubelet.go,
- * `addressesToHostnamesAndIPs`): a Hostname that parses as an IP address becomes one.
+ * SANs from the addresses of a Node, by the kubelet's rules: a Hostname that is an IP address
+ * becomes an IP SAN (pkg/kubelet/certificate/kubelet.go, `addressesToHostnamesAndIPs`).
  */
 export function altNamesOfNode(addresses: readonly NodeAddress[]): SubjectAltNames {
   const dnsNames = new Set<string>();
@@ -28,9 +28,8 @@ const ipTypes = new Set(['Hostname', 'InternalIP', 'ExternalIP']);
 const dnsTypes = new Set(['Hostname', 'InternalDNS', 'ExternalDNS']);
 
 /**
- * What the certificate has to be now, or undefined while that is not known: a
- * serving certificate without an IP address would be refused by those who dial the
- * node by IP, so nothing is asked before there is one.
+ * What the certificate has to contain now. Undefined until an IP address is known, because
+ * clients that connect to the node by IP would reject a serving certificate without one.
  *
  * @param found SANs from the Node or the interfaces; undefined before the first look-up
  */
@@ -60,7 +59,7 @@ function merge(a: SubjectAltNames, b: SubjectAltNames | undefined): SubjectAltNa
 }
 
 export function sameTemplate(a: CertificateTemplate, b: CertificateTemplate): boolean {
-  // Asked at each tick, nearly always of one and the same.
+  // Called at each tick, usually with the same object twice.
   return a === b || JSON.stringify(canonical(a)) === JSON.stringify(canonical(b));
 }
 
@@ -86,9 +85,8 @@ export type Mismatch =
   | 'self-signed';
 
 /**
- * Why a pair no longer does for the template, or undefined while it does. As the
- * kubelet, which lets extra names stand: a node that lost an address keeps a
- * certificate that is true of its other ones.
+ * Why a pair does not match the template, or undefined if it does. Extra names are allowed,
+ * as in the kubelet: a node that lost an address keeps its certificate.
  */
 export function mismatchOf(
   template: CertificateTemplate,
@@ -117,9 +115,9 @@ export type IssuedVerdict =
   | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
 
 /**
- * Whether an issued certificate is the one that was asked for. The signers of
- * Kubernetes copy the request exactly, so for them anything more is refused too;
- * other signers may add names and usages by policy.
+ * Whether an issued certificate matches the request. The signers of Kubernetes copy the
+ * request, so extra names or usages are refused from them. Other signers may add some by
+ * policy.
  */
 export function issuedVerdict(
   template: CertificateTemplate,
@@ -151,11 +149,11 @@ export function issuedVerdict(
 
 function validityVerdict(facts: CertificateFacts, now: Instant): IssuedVerdict {
   if (facts.notAfter <= now) {
-    const message = `the issued certificate expired at ${formatInstant(facts.notAfter)}; it is ${formatInstant(now)} here`;
+    const message = `the issued certificate expired at ${formatInstant(facts.notAfter)}; the clock of this node is at ${formatInstant(now)}`;
     return { ok: false, code: 'CERT_EXPIRED', message };
   }
   if (facts.notBefore > now + skewLeeway) {
-    const message = `the issued certificate is valid from ${formatInstant(facts.notBefore)}; it is ${formatInstant(now)} here`;
+    const message = `the issued certificate is valid from ${formatInstant(facts.notBefore)}; the clock of this node is at ${formatInstant(now)}`;
     return { ok: false, code: 'CERT_NOT_YET_VALID', message };
   }
   return { ok: true };
@@ -166,6 +164,6 @@ function refuse(
   what: string,
   { found, wanted }: { readonly found: unknown; readonly wanted: unknown },
 ): IssuedVerdict {
-  const message = `the issued certificate has ${what} ${JSON.stringify(found)}, asked for was ${JSON.stringify(wanted)}`;
+  const message = `the issued certificate has ${what} ${JSON.stringify(found)}, but the request has ${JSON.stringify(wanted)}`;
   return { ok: false, code, message };
 }

@@ -1,6 +1,6 @@
 /**
- * A moment as milliseconds since the Unix epoch. A number rather than a Date:
- * it compares with `<`, crosses IPC and JSON unchanged, and cannot be mutated.
+ * Milliseconds since the Unix epoch. A number compares with `<`, crosses IPC and JSON
+ * unchanged, and cannot be mutated; a Date does none of that.
  */
 export type Instant = number;
 
@@ -14,7 +14,7 @@ export function formatInstant(instant: Instant): string {
   return new Date(instant).toISOString().replace(/\.\d{3}Z$/, 'Z');
 }
 
-/** Two units at most, as people read them: `41s`, `12m 30s`, `5h 3m`, `89d 4h`; negative with a leading `-`. */
+/** At most two units: `41s`, `12m 30s`, `5h 3m`, `-89d 4h`. */
 export function formatDuration(ms: number): string {
   const total = Math.floor(Math.abs(ms) / second);
   const units: readonly (readonly [string, number])[] = [

@@ -6,10 +6,10 @@ export interface PemBlock {
 }
 
 /**
- * All blocks of a PEM file (RFC 7468, the lax form: text between blocks and blank
- * lines are passed over, as Go's encoding/pem does). Works on bytes, since a key
- * turned into a string could not be wiped afterwards.
- * @throws AgentError PAIR_MALFORMED when a block is cut off or not base64; nothing of it is in the message
+ * All blocks of a PEM file (RFC 7468, the lax form: text between blocks and blank lines are
+ * skipped, as Go's encoding/pem does). Works on bytes, because a key in a string cannot be
+ * wiped.
+ * @throws AgentError PAIR_MALFORMED for a block that is truncated or not base64; the message quotes none of it
  */
 export function parsePem(bytes: Uint8Array): PemBlock[] {
   const blocks: PemBlock[] = [];
@@ -17,13 +17,13 @@ export function parsePem(bytes: Uint8Array): PemBlock[] {
     for (let at = 0; at !== -1;) at = readBlock(bytes, at, blocks);
     return blocks;
   } catch (error) {
-    // The caller never gets to see the blocks before the bad one, so nobody else can wipe a key.
+    // The caller never receives the blocks before the bad one, and so cannot wipe a key in them.
     for (const block of blocks) block.der.fill(0);
     throw error;
   }
 }
 
-/** Adds the next block from `at` on, if there is one, and returns where it ended; -1 when none is left. */
+/** Adds the next block after `at`. Returns the offset of its end, or -1 if there is no block. */
 function readBlock(bytes: Uint8Array, at: number, blocks: PemBlock[]): number {
   const begin = find(bytes, beginMark, at);
   if (begin === -1) return -1;
@@ -31,22 +31,22 @@ function readBlock(bytes: Uint8Array, at: number, blocks: PemBlock[]): number {
   const labelStart = begin + beginMark.length;
   const labelEnd = find(bytes.subarray(0, labelStart + longestLabel), dashes, labelStart);
   const label = labelEnd === -1 ? '' : text(bytes.subarray(labelStart, labelEnd));
-  // Never show what stands there: with a dash of this line lost it is the key itself.
-  if (!/^[A-Z0-9 ]+$/.test(label)) throw malformed('a PEM block has no proper label');
+  // Never quote the label: if a dash of this line is missing, it contains the key.
+  if (!/^[A-Z0-9 ]+$/.test(label)) throw malformed('a PEM block has an invalid label');
   const bodyStart = labelEnd + dashes.length;
   const endMark = ascii(`-----END ${label}-----`);
   const end = find(bytes, endMark, bodyStart);
-  if (end === -1) throw malformed(`the PEM block ${label} has no end`);
+  if (end === -1) throw malformed(`the PEM block ${label} has no END line`);
   const after = end + endMark.length;
-  // Go and OpenSSL pass over such a block, and would take the next one for the leaf.
+  // Go and OpenSSL skip such a block, and would use the next one as the leaf.
   if (!endsLine(bytes, bodyStart) || bytes[end - 1] !== newline || !endsLine(bytes, after)) {
-    throw malformed(`the PEM block ${label} begins or ends amid a line`);
+    throw malformed(`the PEM block ${label} begins or ends in the middle of a line`);
   }
   blocks.push({ label, der: decodeBase64(bytes.subarray(bodyStart, end), label) });
   return after;
 }
 
-/** Whether nothing but blanks stands from `at` to the end of the line. */
+/** Only blanks follow from `at` to the end of the line. */
 function endsLine(bytes: Uint8Array, at: number): boolean {
   let next = at;
   while (isBlank(bytes[next])) next += 1;
@@ -57,7 +57,7 @@ function isBlank(byte: number | undefined): boolean {
   return byte === 0x20 || byte === 0x09 || byte === 0x0d;
 }
 
-/** One block with lines of 64 characters and a final newline, in a buffer that the caller can wipe. */
+/** One PEM block with lines of 64 characters, in a buffer that the caller can wipe. */
 export function encodePem(label: string, der: Uint8Array): Uint8Array<ArrayBuffer> {
   const head = ascii(`-----BEGIN ${label}-----\n`);
   const tail = ascii(`-----END ${label}-----\n`);
@@ -78,7 +78,7 @@ const alphabet = ascii('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 const beginMark = ascii('-----BEGIN ');
 const dashes = ascii('-----');
 
-/** Writes base64 in lines and returns where it ended. */
+/** Writes base64 in lines. Returns the offset of the end. */
 function encodeBase64(der: Uint8Array, out: Uint8Array, start: number): number {
   let at = start;
   let column = 0;
@@ -128,15 +128,15 @@ function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> 
   const der = fixedBytes(length);
   der.set(out.subarray(0, length));
   out.fill(0);
-  // Two bits are left over for each padding character; six mean that a lone character stands there.
+  // Each padding character leaves two bits over. Six bits mean a single leftover character.
   if (held === 6 || padded !== held / 2 || length === 0) {
     der.fill(0);
-    throw malformed(`the PEM block ${label} is cut off`);
+    throw malformed(`the PEM block ${label} is truncated`);
   }
   return der;
 }
 
-/** Stays where it is: the garbage collector moves arrays of 64 bytes and less, and what it moves it does not wipe. */
+/** An array that the garbage collector never moves. It moves arrays up to 64 bytes without wiping the old place. */
 function fixedBytes(length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new ArrayBuffer(length));
 }

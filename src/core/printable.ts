@@ -1,9 +1,9 @@
 /**
- * What others wrote (a server, a file), fit for one line of a log or a terminal: no
- * control characters, no direction marks, and no more than anyone reads.
+ * Text from a server or a file, made safe for one line of a log or a terminal: no control
+ * characters, no direction marks, limited length.
  */
 export function printable(text: string, longest = 500): string {
-  // Cut first: what is a megabyte long need not be looked through.
+  // Cut first, because the text may be a megabyte long.
   const line = text
     .slice(0, longest + 1)
     .replace(/[\p{C}\p{Z}]+/gu, ' ')
@@ -12,27 +12,27 @@ export function printable(text: string, longest = 500): string {
 }
 
 /**
- * As printable(), for text that may be a key or token: a person may name the wrong
- * file, or paste a secret where a name belongs. Long runs of the base64 alphabet are
- * left out, shorter ones when no word looks like that.
+ * Like printable(), for text that may contain a key or a token: an administrator may name the
+ * wrong file, or paste a secret where a name belongs. Redacts long runs of the base64
+ * alphabet, and shorter ones that do not look like a name.
  */
 export function withoutSecrets(text: string, longest = 500): string {
   const far = longest + 64;
-  // What is cut in two here may be the end of a key, and too short to tell.
+  // A run that the cut splits may be part of a key, and too short to recognize.
   const start = text.length > far ? text.slice(0, far).replace(/[A-Za-z0-9+/=_]+$/, '…') : text;
-  return printable(veiled(start), longest);
+  return printable(redact(start), longest);
 }
 
-/** The text without what may be a key or token, and otherwise as it is. */
-export function veiled(text: string): string {
-  return text.replace(/[A-Za-z0-9+/=_]{16,}/g, veil);
+/** Replaces every part of the text that may be a key or a token. */
+export function redact(text: string): string {
+  return text.replace(/[A-Za-z0-9+/=_]{16,}/g, redactRun);
 }
 
 /**
- * Of random base64, three in five are no small letters; of names as people make them,
- * one in five. Looked for in any part of the run: a key may be glued to a name.
+ * In random base64, three of five characters are not lower-case letters; in names that people
+ * choose, one of five. Checks each part of the run, because a key may directly follow a name.
  */
-function veil(run: string): string {
+function redactRun(run: string): string {
   const others = Array.from(run, (character) => Number(!/[a-z]/.test(character)));
   const parts = others.slice(15).map((_, at) => others.slice(at, at + 16));
   const random = parts.some((part) => part.reduce((sum, other) => sum + other, 0) >= 5);

@@ -1,6 +1,6 @@
 /**
- * The three functions of the Reflect metadata proposal that tsyringe, the container
- * inside @peculiar/x509, insists on. Loaded before it; reflect-metadata does the
+ * The three functions of the Reflect metadata proposal that tsyringe, a dependency of
+ * @peculiar/x509, requires. Has to be loaded before it. The package reflect-metadata does the
  * same in 50 kB and ten times the memory.
  */
 const metadata = new WeakMap<object, Map<unknown, unknown>>();

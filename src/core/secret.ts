@@ -1,16 +1,16 @@
 /**
- * Bytes that must not be seen: a private key, a token. However the object is
- * printed, only `[redacted]` comes out; reading takes the explicit `expose()`.
+ * A private key or a token. Every way to print the object shows `[redacted]`. Only `expose()`
+ * returns the bytes.
  */
 export class Secret {
   readonly #bytes: Uint8Array<ArrayBuffer>;
 
-  /** Takes the bytes over: wiping the secret wipes the caller's array. */
+  /** Does not copy: wiping the secret wipes the caller's array. */
   constructor(bytes: Uint8Array<ArrayBuffer>) {
     this.#bytes = bytes;
   }
 
-  /** The bytes themselves, not a copy; never keep them, never turn a key into a string. */
+  /** Not a copy. Do not keep the bytes, and never turn a key into a string. */
   expose(): Uint8Array<ArrayBuffer> {
     return this.#bytes;
   }

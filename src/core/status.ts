@@ -6,75 +6,75 @@ import type { DoctorFinding } from './findings.ts';
 import type { EndpointState } from './served.ts';
 
 /**
- * What a certificate is doing, in one word. Doubles as a metric label and is what
- * `status` prints, so the words are stable.
+ * The state of a certificate. `status` prints these words and metrics use them as label
+ * values, so they stay the same.
  */
 export const certificateStates = [
   /** The directory has not been read yet. */
   'starting',
   /** A usable certificate, rotation not yet due. */
   'valid',
-  /** A certificate whose time is still to come: by this node's clock at least. */
+  /** By this node's clock, the certificate is not valid yet. */
   'not-yet-valid',
-  /** The kubelet rotates it itself: it is only watched. */
+  /** The kubelet rotates it; nodecertd only observes it. */
   'observing',
-  /** The Node has no addresses to put into a serving certificate yet. */
+  /** The addresses for a serving certificate are not known yet. */
   'waiting-for-addresses',
-  /** The client certificate has to be there first. */
+  /** The agent needs the client certificate first. */
   'waiting-for-identity',
-  /** A request is being made. */
+  /** The agent is about to create a CSR. */
   'requesting',
-  /** The request is on the API server and nobody has approved it yet. */
+  /** The CSR is waiting for approval. */
   'pending-approval',
   /** Approved; the signer has not issued the certificate yet. */
   'pending-issuance',
-  /** Something failed and the next try has a time. */
+  /** The last attempt failed; the next one is scheduled. */
   'backing-off',
 ] as const;
 
 export type CertificateState = (typeof certificateStates)[number];
 
-/** One certificate as the outside sees it: the source of `status`, /status, /readyz and the gauges. */
+/** One certificate, as `status`, /status, /readyz and the gauges show it. */
 export interface CertificateStatus {
   readonly name: string;
   readonly signerName: string;
   readonly state: CertificateState;
-  /** When it came into this state. */
+  /** When the state began. */
   readonly since: Instant;
   /** The `-current.pem` path. */
   readonly path: string;
-  /** The pair readers find; absent when there is none. */
+  /** The pair behind `path`; absent if there is none. */
   readonly current?: PairFacts;
   /** The rotation deadline of the current pair. */
   readonly rotationDeadline?: Instant;
-  /** Unexpired, already valid, and not a self-signed stand-in. */
+  /** Valid now, and not a temporary self-signed certificate. */
   readonly usable: boolean;
-  /** The deadline has passed by more than the grace and the old pair is still there. */
+  /** The rotation deadline and the grace period have passed. */
   readonly overdue: boolean;
-  /** The request that stands, if any. */
+  /** The pending CSR. */
   readonly csr?: CsrReference;
   /** Consecutive failures since the last success. */
   readonly attempts: number;
   readonly lastFailure?: Failure & { readonly at: Instant };
   readonly nextAttempt?: Instant;
-  /** When a person asked for a new pair; until there is one. */
+  /** When an administrator requested a new certificate; absent once it is stored. */
   readonly renewalAt?: Instant;
   /** Pairs stored by this run of the agent. */
   readonly rotations: number;
   readonly lastEvent?: { readonly at: Instant; readonly text: string };
-  /** What follows the latest rotation is still under way. */
+  /** The hooks or the check after the latest rotation are still running. */
   readonly following?: true;
-  /** What is done after a rotation, in order; absent where nothing is. */
+  /** The hooks in order; absent if none are configured. */
   readonly hooks?: readonly HookStatus[];
-  /** What was served when last looked; absent before that, and where nobody looks. */
+  /** The result of the last check of the served certificate. */
   readonly served?: { readonly at: Instant; readonly endpoints: readonly EndpointState[] };
 }
 
 export interface HookStatus {
   readonly name: string;
-  /** When it last did what it should, in this run of the agent. */
+  /** When it last succeeded in this run of the agent. */
   readonly succeededAt?: Instant;
-  /** Why its last run failed, until it works again. */
+  /** Why its last run failed; absent once it succeeds again. */
   readonly failure?: Failure & { readonly at: Instant };
 }
 
@@ -90,6 +90,6 @@ export interface AgentStatus {
   readonly certificates: readonly CertificateStatus[];
   /** Why the kubelet cannot use the kubeconfig; absent while it can. */
   readonly kubeconfig?: Failure;
-  /** What the examination at the start found not to be as it should; absent until it is over. */
+  /** Findings of the preflight checks; absent until they have finished. */
   readonly preflight?: readonly DoctorFinding[];
 }

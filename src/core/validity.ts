@@ -2,11 +2,11 @@ import type { Instant } from './instant.ts';
 import { printable } from './printable.ts';
 
 /**
- * From when until when a certificate is valid, read as strictly as Go reads it
- * (encoding/asn1 takes a time only when it is the one way to write it). The library
- * finds a date in almost anything, a year 1899 among them: a certificate that its
- * readers refuse would be stored, and its rotation planned by a date it does not have.
- * @throws Error when the bytes are no certificate in DER, or its times not those of RFC 5280 4.1.2.5
+ * The validity of a certificate, read as strictly as Go does (encoding/asn1 accepts only the
+ * canonical form of a time). @peculiar/x509 reads a date from almost any text, so the agent
+ * would store a certificate that Go programs refuse, and would schedule the rotation by a
+ * wrong date. node:crypto could read the dates, but core imports no node modules.
+ * @throws Error if the bytes are no certificate in DER, or a time is not in the form of RFC 5280 4.1.2.5
  */
 export function readValidity(certificate: Uint8Array): {
   readonly notBefore: Instant;
@@ -14,7 +14,7 @@ export function readValidity(certificate: Uint8Array): {
 } {
   const [toBeSigned] = valuesIn(contentOf(valuesIn(certificate)[0]));
   const fields = valuesIn(contentOf(toBeSigned));
-  // The version is left out of certificates of version 1.
+  // Certificates of version 1 have no version field.
   const validity = fields[fields[0]?.tag === versionTag ? 4 : 3];
   const [notBefore, notAfter] = valuesIn(contentOf(validity));
   return { notBefore: momentOf(notBefore), notAfter: momentOf(notAfter) };
@@ -30,7 +30,7 @@ const utcTime = 0x17;
 const generalizedTime = 0x18;
 
 function contentOf(value: Value | undefined): Uint8Array {
-  if (value === undefined) throw new Error('a part of the certificate is missing');
+  if (value === undefined) throw new Error('a field of the certificate is missing');
   return value.content;
 }
 
@@ -46,11 +46,12 @@ function valuesIn(bytes: Uint8Array): Value[] {
 
 function extentAt(bytes: Uint8Array, at: number): { readonly start: number; readonly end: number } {
   const first = bytes[at + 1] ?? 0;
-  // The long form counts the bytes of the length that follow; none would mean BER's open end.
+  // In the long form, the first byte counts the length bytes after it. Zero is BER's indefinite form.
   const count = first < 0x80 ? 0 : first - 0x80;
   const start = at + 2 + count;
   const length = count === 0 ? first : bytes.subarray(at + 2, start).reduce(bigEndian, 0);
-  if (first === 0x80 || start + length > bytes.length) throw new Error('a length is wrong');
+  if (first === 0x80 || start + length > bytes.length)
+    throw new Error('a length in the certificate is wrong');
   return { start, end: start + length };
 }
 
@@ -66,9 +67,9 @@ function momentOf(value: Value | undefined): Instant {
   const known = value?.tag === utcTime || value?.tag === generalizedTime;
   const iso = known ? text.replace(timePattern, '$1-$2-$3T$4:$5:$6.000Z') : '';
   const moment = new Date(iso);
-  // A day that is not in the calendar comes back as another one.
+  // Date turns a day that does not exist into another day.
   if (Number.isNaN(moment.getTime()) || moment.toISOString() !== iso) {
-    throw new Error(`a time is ${JSON.stringify(printable(digits))}`);
+    throw new Error(`a time in the certificate is ${JSON.stringify(printable(digits))}`);
   }
   return moment.getTime();
 }

@@ -1,4 +1,4 @@
 import manifest from '../../package.json' with { type: 'json' };
 
-/** Of the program; package.json is the one place where it is written. */
+/** The version in package.json. */
 export const version: string = manifest.version;

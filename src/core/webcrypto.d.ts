@@ -1,5 +1,5 @@
-// The declarations of @peculiar/x509 and @peculiar/webcrypto speak of these types of
-// the DOM library; without it they would silently become `any`.
+// The declarations of @peculiar/x509 and @peculiar/webcrypto use these types of the DOM
+// library. Without this file they would become `any`.
 type Algorithm = import('node:crypto').webcrypto.Algorithm;
 type AlgorithmIdentifier = import('node:crypto').webcrypto.AlgorithmIdentifier;
 type BufferSource = import('node:crypto').webcrypto.BufferSource;

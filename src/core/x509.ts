@@ -7,13 +7,12 @@ import { AgentError } from './errors.ts';
 import { readValidity } from './validity.ts';
 
 /**
- * The one door to @peculiar/x509 and @peculiar/webcrypto: nothing else imports
- * them, so the provider that keys belong to is chosen in one place. A key of
- * another provider is refused by it.
+ * Only this file imports @peculiar/x509 and @peculiar/webcrypto, so that all keys belong to
+ * one crypto provider. A provider rejects the keys of another one.
  */
 export const webcrypto = new Crypto();
 
-/** What @peculiar/x509 takes for one. */
+/** A crypto provider for @peculiar/x509. */
 export type CryptoProvider = NonNullable<
   Parameters<typeof x509.Pkcs10CertificateRequestGenerator.create>[1]
 >;
@@ -28,16 +27,16 @@ export interface Certificate {
 }
 
 /**
- * Parses one certificate in DER. A pair is looked at when it is issued, before it is
- * written and when it is read back, within milliseconds; parsing is what takes longest
- * of each, so the last few results are kept for equal bytes.
+ * Parses one certificate in DER. The last few results are cached, because a new certificate
+ * is parsed when it is issued, before it is written and when it is read back, and parsing is
+ * the slowest part of each.
  * @throws AgentError CERT_MALFORMED
  */
 export async function parseCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
   const known = recent.find((certificate) => isEqual(certificate.der, der));
   if (known !== undefined) return { ...known, der, publicKey: known.publicKey.slice() };
   const certificate = await readCertificate(der);
-  // Copies: the caller's arrays are the caller's to change.
+  // Copies, because the caller may change its arrays.
   recent.unshift({ ...certificate, der: der.slice(), publicKey: certificate.publicKey.slice() });
   recent.splice(mostRecent);
   return certificate;
@@ -45,7 +44,7 @@ export async function parseCertificate(der: Uint8Array<ArrayBuffer>): Promise<Ce
 
 const recent: Certificate[] = [];
 
-/** The old leaf, the new one, and the authority of each. */
+/** The previous and the new leaf, and the CA of each. */
 const mostRecent = 4;
 
 function isEqual(left: Uint8Array, right: Uint8Array): boolean {
@@ -53,11 +52,11 @@ function isEqual(left: Uint8Array, right: Uint8Array): boolean {
 }
 
 /**
- * Whether a kubelet that asks the cluster for none has made this serving certificate: it
- * signs it with the key of a CA that it keeps nowhere, `NODE@SECONDS` by `NODE-ca@SECONDS`
- * (client-go, util/cert/cert.go). Nobody trusts that one either.
+ * A kubelet without serverTLSBootstrap makes a serving certificate `NODE@SECONDS` that a CA
+ * `NODE-ca@SECONDS` signs, whose key it does not keep (client-go, util/cert/cert.go). No
+ * client trusts that CA, so the certificate counts as self-signed.
  */
-function isOfKubelet(commonName: string, issuer: string): boolean {
+function isMadeByKubelet(commonName: string, issuer: string): boolean {
   const [, host] = /^(.+)@\d+$/.exec(commonName) ?? [];
   const [, authority] = /^CN=(.+)-ca@\d+$/.exec(issuer) ?? [];
   return host !== undefined && host === authority;
@@ -78,7 +77,8 @@ async function readCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificat
         usages: usagesOf(certificate),
         ...readValidity(der),
         selfSigned:
-          isOfKubelet(subject.commonName, issuer) || (await certificate.isSelfSigned(webcrypto)),
+          isMadeByKubelet(subject.commonName, issuer) ||
+          (await certificate.isSelfSigned(webcrypto)),
       },
       der,
       publicKey: new Uint8Array(certificate.publicKey.rawData),
@@ -88,11 +88,11 @@ async function readCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificat
   }
 }
 
-/** RFC 5280 4.2; Go refuses such a certificate, and parsers differ in which of two SANs they believe. */
+/** RFC 5280 4.2. Go refuses such a certificate, and other parsers differ in which of two SANs they use. */
 function requireEachOnce(extensions: readonly x509.Extension[]): void {
   const types = extensions.map(({ type }) => type);
   const twice = types.find((type, index) => types.indexOf(type) !== index);
-  if (twice !== undefined) throw new Error(`the extension ${twice} is there twice`);
+  if (twice !== undefined) throw new Error(`the extension ${twice} occurs twice`);
 }
 
 export interface CertificateRequest extends SubjectAltNames {
@@ -102,7 +102,7 @@ export interface CertificateRequest extends SubjectAltNames {
   readonly der: Uint8Array<ArrayBuffer>;
   /** SubjectPublicKeyInfo in DER. */
   readonly publicKey: Uint8Array<ArrayBuffer>;
-  /** Whether the request is signed by its own key, which proves that the requestor has it. */
+  /** Proves that the requestor has the private key. */
   readonly signedByItsKey: boolean;
 }
 
@@ -127,9 +127,9 @@ export async function parseCertificateRequest(
 }
 
 /**
- * True when `issuer` signed `certificate`. Names are not enough: a rolled-over CA
- * often keeps its name.
- * @throws AgentError CERT_MALFORMED when the signature is none or of an unknown kind
+ * True if `issuer` signed `certificate`. Checks the signature, because a new CA often has the
+ * name of the previous one.
+ * @throws AgentError CERT_MALFORMED if the signature is malformed or of an unknown kind
  */
 export async function isSignedBy(certificate: Certificate, issuer: Certificate): Promise<boolean> {
   const child = new x509.X509Certificate(certificate.der);
@@ -144,7 +144,7 @@ export async function isSignedBy(certificate: Certificate, issuer: Certificate):
   }
 }
 
-/** RFC 4514 2.1: the last relative name first; the library keeps the order of the encoding. */
+/** RFC 4514 2.1: the last relative name comes first. The library keeps the order of the encoding. */
 function rfc4514(name: x509.Name): string {
   const relative = name.toString().match(/(?:\\.|[^\\,])+/g) ?? [];
   return relative
@@ -157,7 +157,7 @@ type Named = x509.X509Certificate | x509.Pkcs10CertificateRequest;
 
 function subjectOf(named: Named): Subject {
   return {
-    // Of several the last counts, as for Go and so for the API server that the name is shown to.
+    // The last of several CNs counts, as in Go and so in the API server.
     commonName: named.subjectName.getField('CN').at(-1) ?? '',
     organizations: named.subjectName.getField('O'),
   };
@@ -216,7 +216,7 @@ function usagesOf(certificate: x509.X509Certificate): Usage[] {
   ];
 }
 
-/** The two extensions that say `usages`, for whoever issues certificates. */
+/** The two extensions for these usages, for issuing certificates. */
 export function usageExtensions(wanted: readonly Usage[]): x509.Extension[] {
   const bits = keyUsageBits.filter(([, usage]) => wanted.includes(usage)).map(([bit]) => bit);
   const oids = extendedKeyUsages.filter(([, usage]) => wanted.includes(usage)).map(([oid]) => oid);

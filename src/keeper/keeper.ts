@@ -1,4 +1,4 @@
-import { isFollowed } from '../core/certificate-spec.ts';
+import { hasPostRotation } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
@@ -209,7 +209,7 @@ export class Keeper implements EnrollerListener {
   /** Loaded only where it is needed: most agents have no hooks, and its code would cost them memory. */
   async #openPostRotation(): Promise<PostRotation | undefined> {
     const { config, hookJournal: journal } = this.#options;
-    if (!config.certificates.some(isFollowed)) return undefined;
+    if (!config.certificates.some(hasPostRotation)) return undefined;
     const { PostRotation } = await import('./post-rotation.ts');
     return PostRotation.open({
       ...this.#options,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
-import { isFollowed } from '../core/certificate-spec.ts';
+import { hasPostRotation } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { describeError } from '../core/errors.ts';
@@ -34,7 +34,7 @@ export class PostRotation {
     this.#options = options;
     this.#refusal = refusal;
     this.#runners = new Map(
-      config.certificates.filter(isFollowed).map((spec) => {
+      config.certificates.filter(hasPostRotation).map((spec) => {
         const path = join(config.certificateDirectory, `${spec.name}-current.pem`);
         const port = rotation(spec.name);
         return [spec.name, new HookRunner({ ...options, spec, path, rotation: port })];

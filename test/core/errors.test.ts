@@ -11,17 +11,24 @@ import {
   hasErrno,
   toFailure,
 } from '../../src/core/errors.ts';
+import { remedies } from '../../src/core/remedies.ts';
 
 describe('errorCodes', () => {
-  it('are fit for a metrics label and each there once', () => {
+  it('are unique, and fit for a metrics label', () => {
     assert.equal(new Set(errorCodes).size, errorCodes.length);
     for (const code of errorCodes) assert.match(code, /^[A-Z]+(_[A-Z]+)*$/);
   });
 });
 
+describe('remedies', () => {
+  it('exist for every code, and for nothing else', () => {
+    assert.deepEqual(Object.keys(remedies).sort(), [...errorCodes].sort());
+  });
+});
+
 describe('attemptCodes', () => {
   const source = join(import.meta.dirname, '../../src');
-  /** The enroller handles these two itself: the watch restarts, or the process stops. */
+  /** The enroller handles these two itself: it restarts the watch, or stops. */
   const handled = new Set(['API_GONE', 'ABORTED']);
 
   for (const folder of ['enroller', 'kube', 'store']) {
@@ -59,7 +66,7 @@ describe('AgentError', () => {
     assert.match(error.stack ?? '', /errors\.test\.ts/);
   });
 
-  it('has no cause of its own making', () => {
+  it('has no cause unless it gets one', () => {
     assert.equal('cause' in new AgentError('INTERNAL', 'x'), false);
   });
 });
@@ -83,12 +90,12 @@ describe('toFailure()', () => {
     assert.deepEqual(structuredClone(failure), failure);
   });
 
-  it('leaves out what is not known instead of setting it to undefined', () => {
+  it('leaves out unknown properties instead of setting them to undefined', () => {
     const failure = toFailure(new AgentError('STORE_IO', 'fsync failed'));
     assert.deepEqual(Object.keys(failure).sort(), ['code', 'message', 'remedy']);
   });
 
-  it('makes everything that is no AgentError INTERNAL', () => {
+  it('turns anything but an AgentError into INTERNAL', () => {
     const odd: readonly unknown[] = [new TypeError('x is not a function'), 'text', 7, null];
     for (const thrown of odd) {
       const failure = toFailure(thrown);
@@ -106,32 +113,32 @@ describe('describeError()', () => {
       new Error('a', { cause: new Error('b', { cause: new Error('c') }) }),
       'a: b: c',
     ],
-    ['a cause that its wrapper quotes is not said twice', nested('read: EIO', 'EIO'), 'read: EIO'],
+    ['a cause that its wrapper quotes appears once', nested('read: EIO', 'EIO'), 'read: EIO'],
     [
-      'a missing file is not said to be missing twice',
+      'a missing file is reported once',
       nested('/a does not exist', "ENOENT: no such file or directory, stat '/a'"),
       '/a does not exist',
     ],
     [
-      'other trouble on the way to a file is told',
+      'another error on the path to a file is added',
       nested('/a/b does not exist', "ENOTDIR: not a directory, stat '/a/b'"),
       "/a/b does not exist: ENOTDIR: not a directory, stat '/a/b'",
     ],
     [
-      'a missing file is named where the error says less',
+      'a missing file is named if the message does not name it',
       nested('cannot start', "ENOENT: no such file or directory, open '/a'"),
       "cannot start: ENOENT: no such file or directory, open '/a'",
     ],
-    ['an error without a message goes by its name', new TypeError(''), 'TypeError'],
+    ['an error without a message has its name', new TypeError(''), 'TypeError'],
     ['a cause that is a text', new Error('a', { cause: 'why' }), 'a: why'],
     ['a thrown number', 42, 'thrown number'],
-    ['nothing thrown at all', undefined, 'thrown undefined'],
+    ['a thrown undefined', undefined, 'thrown undefined'],
   ];
   for (const [name, thrown, expected] of cases) {
     it(name, () => assert.equal(describeError(thrown), expected));
   }
 
-  it('ends on a cause that leads back to itself', () => {
+  it('ends at a cause that is a cycle', () => {
     const error = new Error('round');
     error.cause = new Error('and round', { cause: error });
     assert.equal(describeError(error).startsWith('round: and round'), true);
@@ -139,7 +146,7 @@ describe('describeError()', () => {
 });
 
 describe('hasErrno()', () => {
-  it('recognises what the kernel answered, on a real socket', async () => {
+  it('recognizes the error of a real socket', async () => {
     const error = await new Promise<unknown>((resolve) => {
       connect({ path: '/nonexistent/socket' }).once('error', resolve);
     });
@@ -147,7 +154,7 @@ describe('hasErrno()', () => {
     assert.equal(hasErrno(error, 'EACCES'), false);
   });
 
-  it('is false for what is no error', () => {
+  it('is false for anything but an error', () => {
     for (const other of [undefined, null, 'ENOENT', { code: 'ENOENT' }, new Error('ENOENT')]) {
       assert.equal(hasErrno(other, 'ENOENT'), false);
     }

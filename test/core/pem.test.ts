@@ -151,12 +151,12 @@ describe('parsePem()', () => {
   });
 
   const damaged: readonly (readonly [string, string, RegExp])[] = [
-    ['no end', '-----BEGIN X-----\nAAAA\n', /X has no end/],
-    ['an end of another label', '-----BEGIN X-----\nAAAA\n-----END Y-----\n', /X has no end/],
-    ['an empty body', '-----BEGIN X-----\n-----END X-----\n', /X is cut off/],
-    ['a lone character', '-----BEGIN X-----\nAAAAA\n-----END X-----\n', /X is cut off/],
-    ['no padding', '-----BEGIN X-----\nAA\n-----END X-----\n', /X is cut off/],
-    ['too much padding', '-----BEGIN X-----\nAA===\n-----END X-----\n', /X is cut off/],
+    ['no end', '-----BEGIN X-----\nAAAA\n', /X has no END line/],
+    ['an end of another label', '-----BEGIN X-----\nAAAA\n-----END Y-----\n', /X has no END line/],
+    ['an empty body', '-----BEGIN X-----\n-----END X-----\n', /X is truncated/],
+    ['a lone character', '-----BEGIN X-----\nAAAAA\n-----END X-----\n', /X is truncated/],
+    ['no padding', '-----BEGIN X-----\nAA\n-----END X-----\n', /X is truncated/],
+    ['too much padding', '-----BEGIN X-----\nAA===\n-----END X-----\n', /X is truncated/],
     ['data after the padding', '-----BEGIN X-----\nAA==AAAA\n-----END X-----\n', /X is not base64/],
     [
       'a null byte, as a crashed file system leaves',
@@ -175,8 +175,8 @@ describe('parsePem()', () => {
       '-----BEGIN X-----\nAAAA\n-----END X----------BEGIN X-----\nAAAA\n-----END X-----\n',
       /X begins or ends/,
     ],
-    ['no label', '-----BEGIN -----\nAAAA\n-----END -----\n', /no proper label/],
-    ['a label that never ends', '-----BEGIN EC PRIVATE KEY\nAAAA\n', /no proper label/],
+    ['no label', '-----BEGIN -----\nAAAA\n-----END -----\n', /invalid label/],
+    ['a label that never ends', '-----BEGIN EC PRIVATE KEY\nAAAA\n', /invalid label/],
   ];
   for (const [name, text, message] of damaged) {
     it(`refuses ${name}`, () => assert.throws(() => parsePem(bytesOf(text)), malformed(message)));

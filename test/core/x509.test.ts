@@ -170,7 +170,7 @@ describe('parseCertificate()', () => {
     await assert.rejects(
       parseCertificate(new Uint8Array(doubled.rawData)),
       ({ code, cause }: AgentError) =>
-        code === 'CERT_MALFORMED' && String(cause).includes('2.5.29.17 is there twice'),
+        code === 'CERT_MALFORMED' && String(cause).includes('2.5.29.17 occurs twice'),
     );
   });
 
