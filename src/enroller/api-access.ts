@@ -14,8 +14,8 @@ import { isNamedBy, storedIdentity } from './stored-identity.ts';
 
 export type CredentialSource = 'kubeconfig' | 'bootstrap';
 
-/** Failures after which the credential, or where it leads, may be another one on disk by now. */
-export const doubtful: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+/** After these failures, another credential or another server may be on disk: the files are read again. */
+export const credentialFailures: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'API_UNAUTHORIZED',
   'API_ANONYMOUS',
   'API_FORBIDDEN',
@@ -31,7 +31,7 @@ export interface ApiAccessOptions {
     AgentConfig,
     'kubeconfig' | 'bootstrapKubeconfig' | 'nodeName' | 'stateDirectory'
   >;
-  /** The `-current.pem` of the client certificate that this agent keeps, if it keeps one. */
+  /** The `-current.pem` of the client certificate, if this agent manages one. */
   readonly clientPair?: string | undefined;
   readonly version: string;
   readonly clock: Clock;
@@ -39,19 +39,18 @@ export interface ApiAccessOptions {
 }
 
 /**
- * The way to the API server under the identity the node has right now. Everybody
- * asks `current` for each request, so that `refresh`, after the client pair was
- * swapped, moves all of them to connections of the new identity: within the old
- * connections the old one would live on.
+ * The client for the API server with the node's present identity. Callers get it from
+ * `current()` for each request, so that `refresh()` moves all of them to connections with a
+ * new client certificate: an open connection keeps the identity that it began with.
  */
 export class ApiAccess implements AsyncDisposable {
   readonly #options: ApiAccessOptions;
   #client: KubeClient | undefined;
   #source: CredentialSource | undefined;
   #stale = false;
-  /** Local minus server clock in milliseconds, as last heard. */
+  /** Local clock minus server clock in milliseconds, by the latest answer. */
   #skew: number | undefined;
-  /** The current client goes by the pair that is kept, not by what a kubeconfig names. */
+  /** The current client uses the pair of this agent, not the one that a kubeconfig names. */
   #usesOwn = false;
   #opening: Promise<void> | undefined;
   #openingNext: Promise<void> | undefined;
@@ -61,7 +60,7 @@ export class ApiAccess implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** The client to make the next request with; never kept over a wait. */
+  /** The client for the next request. Do not keep it across a wait. */
   current(): KubeClient {
     if (this.#client === undefined) throw new AgentError('INTERNAL', 'no API client is open');
     return this.#client;
@@ -73,9 +72,8 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   /**
-   * Before each attempt: sees to it that there is a client with a credential worth
-   * trying. The bootstrap kubeconfig is read anew each time, since a person may just
-   * have replaced an expired token in it.
+   * Opens a client for an attempt, unless there is one with a usable credential. It reads the
+   * bootstrap kubeconfig each time, because an expired token in it may have been replaced.
    * @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
    */
   async ready(): Promise<void> {
@@ -84,22 +82,22 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   /**
-   * For a question in passing, which is no reason to end the watches of a client that is
-   * good enough. @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
+   * Opens a client if there is no usable one. Unlike `ready()`, it leaves the watches of a
+   * bootstrap client open. @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
    */
   async opened(): Promise<void> {
     if (this.#client === undefined || this.#stale || this.#expired) await this.refresh();
   }
 
-  /** The server did not like the credential: the next attempt reads the files again. */
-  doubt(): void {
+  /** Has the next attempt read the files again, after the server rejected the credential. */
+  invalidate(): void {
     this.#stale = true;
   }
 
   /**
-   * Opens a client with what the files say now, and lets the old one finish what it
-   * has under way. An opening that began earlier is no help: it may have read the
-   * files before they changed.
+   * Opens a client with the present content of the files, and lets the old one finish its
+   * requests. An opening that began earlier does not count: it may have read the files
+   * before they changed.
    */
   async refresh(): Promise<void> {
     if (this.#opening === undefined) return this.#begin();
@@ -119,8 +117,8 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   /**
-   * What time it is at the API server, by its own word: any answer tells, a refusal too.
-   * @throws AgentError as KubeClient.request, where none came
+   * The time at the API server, by the Date header of any answer, even an error.
+   * @throws AgentError as KubeClient.request, without an answer
    */
   async serverTime(signal: AbortSignal): Promise<Instant> {
     this.#skew = undefined;
@@ -132,7 +130,7 @@ export class ApiAccess implements AsyncDisposable {
     return this.#options.clock.now() - (this.#skew ?? 0);
   }
 
-  /** A client under another credential than the current one, for trying that out. */
+  /** A client with another credential than the current one, to try that out. */
   async openWith(access: ClusterAccess): Promise<KubeClient> {
     const { version, clock, report } = this.#options;
     return KubeClient.open({
@@ -141,7 +139,7 @@ export class ApiAccess implements AsyncDisposable {
       clock,
       onRequest: (record) => report({ type: 'api-request', ...record }),
       onDate: (serverTime) => {
-        // Whole seconds, cut off: half a second is the expected difference.
+        // The header has whole seconds, rounded down by half a second on average.
         const ms = clock.now() - (serverTime + 500);
         this.#skew = Math.abs(ms) <= 1_000 ? 0 : ms;
         report({ type: 'clock-skew', ms: this.#skew });
@@ -196,9 +194,9 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   /**
-   * The pair that the agent keeps, on the cluster of the kubeconfig; before there is
-   * one, the kubeconfig if it is valid, else the bootstrap kubeconfig; without one,
-   * why the first is not.
+   * The pair of this agent with the cluster of the kubeconfig. Without a pair, the kubeconfig
+   * if it is valid, otherwise the bootstrap kubeconfig. Without a bootstrap kubeconfig it
+   * throws the error of the kubeconfig.
    */
   async #load(): Promise<{ access: ClusterAccess; source: CredentialSource }> {
     const { config, clock } = this.#options;
@@ -239,7 +237,7 @@ export class ApiAccess implements AsyncDisposable {
 
   async #loadOwn(): Promise<ClusterAccess | undefined> {
     const { clientPair, clock, config, report } = this.#options;
-    // Refused a moment ago: another credential, if the kubeconfig has one, gets its turn.
+    // The server has just rejected this pair, so try the credential of the kubeconfig, if it has another.
     const refused = this.#stale && this.#usesOwn;
     this.#usesOwn = false;
     if (clientPair === undefined) return undefined;
@@ -291,7 +289,7 @@ export class ApiAccess implements AsyncDisposable {
       return await loadKubeconfig(path);
     } catch (error) {
       if (!hasCode(error, 'KUBECONFIG_MISSING')) throw error;
-      // Both are missing or unusable: say both, or the person repairs the wrong one.
+      // Both are missing or unusable: the error names both, so that nobody repairs the wrong one.
       const message = `${error.message}; ${describeError(unusable)}`;
       throw error.withMessage(message);
     }

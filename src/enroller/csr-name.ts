@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import type { CertificateTemplate } from '../core/certificate-spec.ts';
 
 /**
- * A name that follows from the key and what is asked for it, so that "already
- * exists" can only mean that this very request was accepted before and the answer
- * got lost. The digest is the kubelet's (pkg/kubelet/certificate/bootstrap,
- * `digestedName`): SHA-512/256 over the parts, each in base64url and ended by `|`.
+ * A CSR name made from the key and the request, so that "already exists" means that the API
+ * server accepted this very request and the answer got lost. The digest is the kubelet's
+ * (pkg/kubelet/certificate/bootstrap, `digestedName`): SHA-512/256 over the parts, each in
+ * base64url and followed by `|`.
  *
  * @param publicKey SubjectPublicKeyInfo in DER
  */

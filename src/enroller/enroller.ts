@@ -26,7 +26,7 @@ import { currentLink } from '../store/pair-names.ts';
 import type { Inspection } from '../store/pair-store.ts';
 import { PairStore } from '../store/pair-store.ts';
 import type { Clock } from '../sys/clock.ts';
-import { ApiAccess, doubtful } from './api-access.ts';
+import { ApiAccess, credentialFailures } from './api-access.ts';
 import { csrName } from './csr-name.ts';
 import { Enrollment } from './enrollment.ts';
 import { KubeconfigCare } from './kubeconfig-care.ts';
@@ -45,7 +45,7 @@ export interface EnrollerOptions {
   readonly checkNode: CheckNode;
 }
 
-/** The doctor's checks that an agent runs once; a port, because the doctor is above the enroller. */
+/** The part of the doctor's checks that each run of the agent makes. An interface, because the doctor imports the enroller's layer. */
 export type CheckNode = (
   config: AgentConfig,
   api: { readonly open: () => Promise<ApiConnection> },
@@ -71,20 +71,19 @@ interface LookUp {
 }
 
 /**
- * Does what takes the node's identity or a private key, on the keeper's command:
- * commands start work and return at once; what comes of it is reported. Nothing
- * here decides when to try again.
+ * Does the work that needs the node's identity or a private key. A command starts work and
+ * returns at once, and a report tells the result. The keeper decides when to retry.
  */
 export class Enroller implements AsyncDisposable {
   readonly #options: EnrollerOptions;
   readonly #access: ApiAccess;
-  /** Only where the client certificate is kept. */
+  /** Only if this agent manages the client certificate. */
   readonly #kubeconfig: KubeconfigCare | undefined;
   readonly #jobs = new Map<string, Job>();
   readonly #lookUp = new AbortController();
   #lookingUp = false;
   #nextLookUp: LookUp | undefined;
-  /** Work on one certificate's files happens in turn: a look must not see half a swap. */
+  /** Serializes the work on the files of one certificate: an inspection must not see half a rotation. */
   readonly #turns = new Map<string, Promise<void>>();
 
   constructor(options: EnrollerOptions) {
@@ -129,7 +128,7 @@ export class Enroller implements AsyncDisposable {
   async #inspect(name: string): Promise<InspectionReply> {
     try {
       const observed = await rotatedByKubelet(this.#options.config, name);
-      if (observed !== undefined) return await this.#watched(name, observed);
+      if (observed !== undefined) return await this.#observe(name, observed);
       const found = await this.#store(name).inspect();
       if (this.#spec(name).profile === 'kubelet-client') {
         await this.#kubeconfig?.check(found.pair);
@@ -160,8 +159,8 @@ export class Enroller implements AsyncDisposable {
     }
   }
 
-  /** Nothing is tidied or repaired: it is somebody else's. */
-  async #watched(name: string, observed: Observed): Promise<InspectionReply> {
+  /** Repairs nothing: the files belong to the kubelet. */
+  async #observe(name: string, observed: Observed): Promise<InspectionReply> {
     const found = await this.#store(name).peek();
     const pair = found?.facts;
     return { type: 'inspected', observed, findings: [], ...(pair !== undefined && { pair }) };
@@ -185,26 +184,26 @@ export class Enroller implements AsyncDisposable {
     try {
       const stored = await job.enrollment.run(job.abort.signal);
       this.#forget(name, job);
-      // Also when it was given up meanwhile: the files have changed.
+      // Reported even if the keeper abandoned the attempt in the meantime: the files have changed.
       this.#options.report({ type: 'stored', id: job.id, ...stored });
     } catch (error) {
-      // Before the report, which may be answered with the next command at once.
+      // Before the report: the keeper may answer it with the next command at once.
       job.running = false;
       this.#failed(name, job, error);
     }
   }
 
   #failed(name: string, job: Job, error: unknown): void {
-    // Abandoned: nobody wants to hear of it.
+    // The keeper abandoned this attempt.
     if (job.abort.signal.aborted) return;
     const { resumable } = job.enrollment;
     if (!resumable) this.#forget(name, job);
     const failure = toFailure(error);
-    if (doubtful.has(failure.code)) this.#access.doubt();
+    if (credentialFailures.has(failure.code)) this.#access.invalidate();
     this.#options.report({ type: 'failed', id: job.id, failure, resumable });
   }
 
-  /** The job under way, if it is for the same template: one key and one CSR until decided. */
+  /** The running job if it has the same template: one key and one CSR until the CSR is decided. */
   #jobFor({ name, id, template }: Extract<EnrollerCommand, { type: 'enroll' }>): Job {
     const known = this.#jobs.get(name);
     if (known !== undefined && sameTemplate(known.enrollment.template, template)) return known;
@@ -241,66 +240,66 @@ export class Enroller implements AsyncDisposable {
   }
 
   /**
-   * Reads what is there, so that a directory which cannot be used costs no CSR. It
-   * also has the code that will judge and store the new pair loaded and compiled by
-   * the time it comes; with no pair yet, the cluster's CA serves for that meanwhile.
+   * Reads the existing pair, so that an unusable directory costs no CSR. This also loads and
+   * compiles the code that checks and stores the new pair while the CSR is pending; without
+   * an existing pair, parsing the cluster's CA does the same.
    */
   async #prepare(name: string, signal: AbortSignal): Promise<void> {
-    await this.#refuseBesideKubelet(name);
-    this.#refuseBootstrap(name);
-    const pair = await this.#readable(name);
-    if (pair !== undefined) return this.#refuseWhileBehind(pair.facts, signal);
+    await this.#requireNoRotationByKubelet(name);
+    this.#requireClientCertificate(name);
+    const pair = await this.#existingPair(name);
+    if (pair !== undefined) return this.#requireClockNotBehind(pair.facts, signal);
     const authority = this.#access.current().access.cluster.certificateAuthority;
     const blocks = authority === undefined ? [] : parsePem(authority.pem);
     void Promise.allSettled(blocks.map(({ der }) => parseCertificate(der)));
   }
 
-  /** Its configuration may have changed since the last look. */
-  async #refuseBesideKubelet(name: string): Promise<void> {
+  /** The kubelet's configuration may have changed since the last inspection. */
+  async #requireNoRotationByKubelet(name: string): Promise<void> {
     const { config } = this.#options;
     const observed = await rotatedByKubelet(config, name);
     if (observed === undefined) return;
     throw new AgentError(
       'STORE_LOCKED',
       `the kubelet rotates ${name} itself: ${observed.key} is true in ${observed.file}`,
-      { remedy: 'Hand the certificate over to the agent: nodecertd adopt' },
+      { remedy: 'Let nodecertd rotate it: nodecertd adopt' },
     );
   }
 
   /**
-   * The client certificate can expire between the command and the request. Asked for
-   * under the bootstrap identity, a serving certificate is never signed, and the
-   * request would stand until the cleaner comes, a day later.
+   * The client certificate can expire between the command and the request. With the bootstrap
+   * identity, the signer never issues a serving certificate, and the CSR would stay pending
+   * until it is deleted a day later.
    */
-  #refuseBootstrap(name: string): void {
+  #requireClientCertificate(name: string): void {
     const client = clientPairOf(this.#options.config);
     if (client === undefined || this.#spec(name).profile === 'kubelet-client') return;
     if (this.#access.source !== 'bootstrap') return;
     throw new AgentError(
       'CREDENTIAL_EXPIRED',
-      `${name} is asked for with the client certificate, and there is none that is valid at ${client}`,
-      { remedy: 'See the lines of the client certificate: it is renewed first' },
+      `${name} has to be requested with the client certificate, and ${client} is not valid`,
+      { remedy: 'Wait for the client certificate, or see why it is not renewed: nodecertd status' },
     );
   }
 
   /**
-   * A pair that is not valid yet is asked for anew only if it is from the future for the
-   * API server as well: with a clock that is behind, the next one would be no better.
+   * Replaces a pair that is not valid yet only if it is not valid yet at the API server either.
+   * If the clock of this node is behind, a new pair would not be valid here either.
    */
-  async #refuseWhileBehind(pair: PairFacts, signal: AbortSignal): Promise<void> {
+  async #requireClockNotBehind(pair: PairFacts, signal: AbortSignal): Promise<void> {
     const here = this.#options.clock.now();
     if (pair.selfSigned || pair.notBefore <= here + skewLeeway) return;
     const there = await this.#access.serverTime(signal);
     if (pair.notBefore > there + skewLeeway) return;
     throw new AgentError(
       'CERT_NOT_YET_VALID',
-      `${pair.path} is valid from ${formatInstant(pair.notBefore)}; it is ${formatInstant(there)} at the API server, but ${formatInstant(here)} here`,
-      { remedy: 'set the clock of this node: timedatectl', retryAfterMs: behindInterval },
+      `${pair.path} is not valid before ${formatInstant(pair.notBefore)}: the clock of the API server shows ${formatInstant(there)}, the clock of this node ${formatInstant(here)}`,
+      { remedy: 'Set the clock of this node: timedatectl', retryAfterMs: behindInterval },
     );
   }
 
-  /** A damaged pair is one reason more to go on; a directory that cannot be read is none. */
-  async #readable(name: string): Promise<LoadedPair | undefined> {
+  /** A corrupt pair gets replaced; an unreadable directory aborts the attempt. */
+  async #existingPair(name: string): Promise<LoadedPair | undefined> {
     try {
       return await this.#store(name).peek();
     } catch (error) {
@@ -309,14 +308,14 @@ export class Enroller implements AsyncDisposable {
     }
   }
 
-  /** The new client pair takes effect: the kubeconfig names it, and connections move to it. */
+  /** Points the kubeconfig at the new client certificate, and opens connections that use it. */
   async #useClientPair(name: string): Promise<void> {
     if (this.#spec(name).profile !== 'kubelet-client') return;
     if (this.#access.source === 'bootstrap') {
       await this.#kubeconfig?.write(this.#access.current().access.cluster);
     }
-    // The pair is in place whatever the kubeconfig looks like now: that is for the next attempt to say.
-    await this.#access.refresh().catch(() => this.#access.doubt());
+    // The certificate is stored. The next attempt reports a kubeconfig that cannot be read.
+    await this.#access.refresh().catch(() => this.#access.invalidate());
   }
 
   #abandon(name: string): void {
@@ -362,7 +361,7 @@ export class Enroller implements AsyncDisposable {
     });
   }
 
-  /** Beside whatever else is done with the pair: it only reads. Loaded when it is asked for. */
+  /** Reads only, so it runs beside other work on the pair. The code is loaded on the first use. */
   async #checkServed(
     command: Extract<EnrollerCommand, { type: 'check-served' }>,
   ): Promise<EnrollerReplies['check-served']> {
@@ -370,9 +369,10 @@ export class Enroller implements AsyncDisposable {
     const { clock } = this.#options;
     try {
       const { served } = this.#spec(name);
-      if (served === undefined) throw new AgentError('INTERNAL', `${name} is served nowhere`);
+      if (served === undefined)
+        throw new AgentError('INTERNAL', `${name} has no endpoints to check`);
       const { checkServed } = await import('./served-check.ts');
-      const pair = (): Promise<LoadedPair | undefined> => this.#readable(name);
+      const pair = (): Promise<LoadedPair | undefined> => this.#existingPair(name);
       const { signal } = this.#lookUp;
       const outcome = await checkServed({ served, serial, withinMs, pair, clock, signal });
       return { type: 'served', outcome };
@@ -398,7 +398,7 @@ export class Enroller implements AsyncDisposable {
     }
   }
 
-  /** Loaded when it is asked for: the first pair comes sooner without. */
+  /** The code is loaded on the first use, so that it does not delay the first certificate. */
   async #preflight(): Promise<EnrollerReplies['preflight']> {
     const { config, clock, checkNode } = this.#options;
     const open = async (): Promise<ApiConnection> => {
@@ -409,7 +409,7 @@ export class Enroller implements AsyncDisposable {
       const around = { clock, signal: this.#lookUp.signal };
       return { type: 'preflight', findings: await checkNode(config, { open }, around) };
     } catch {
-      // Nobody's certificate hangs on it, and `nodecertd doctor` says what is wrong.
+      // No certificate depends on these checks, and `nodecertd doctor` reports the error.
       return { type: 'preflight', findings: [] };
     }
   }
@@ -445,10 +445,10 @@ export class Enroller implements AsyncDisposable {
   }
 }
 
-/** How often at most a node whose clock is behind asks what time it is: a fleet may have one time server. */
+/** The minimum between two requests of a node whose clock is behind: a whole fleet may have one bad time server. */
 const behindInterval = 5 * minute;
 
-/** At most one certificate has this profile. */
+/** The configuration allows one certificate with this profile. */
 function clientPairOf({ certificates, certificateDirectory }: AgentConfig): string | undefined {
   const client = certificates.find(({ profile }) => profile === 'kubelet-client');
   return client === undefined ? undefined : join(certificateDirectory, currentLink(client.name));

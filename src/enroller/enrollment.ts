@@ -8,7 +8,7 @@ import type { Instant } from '../core/instant.ts';
 import { encodePem } from '../core/pem.ts';
 import type { Secret } from '../core/secret.ts';
 import { CsrClient } from '../kube/csr-client.ts';
-import type { StandingCsr } from '../kube/csr-client.ts';
+import type { CreatedCsr } from '../kube/csr-client.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { ApiAccess } from './api-access.ts';
 import { csrName } from './csr-name.ts';
@@ -17,7 +17,7 @@ import { checkIssued } from './issued-certificate.ts';
 import type { PrivateKey } from './private-key.ts';
 import { generatePrivateKey, pairPem } from './private-key.ts';
 
-/** Where issued pairs go; the pair store has this method. */
+/** Stores issued pairs; PairStore implements it. */
 export interface PairSink {
   write(pem: Secret): Promise<StoredPair>;
 }
@@ -32,30 +32,30 @@ export interface EnrollmentOptions {
   readonly template: CertificateTemplate;
   readonly access: ApiAccess;
   readonly store: PairSink;
-  /** Called before the request is made: what stands in the way of storing is better known by then. */
+  /** Called before the CSR is created, to find what would prevent storing the certificate. */
   readonly prepare?: (signal: AbortSignal) => Promise<void>;
-  /** What has to follow the swap before the enrollment counts as done. */
+  /** Called after the pair is stored; the enrollment is done when it resolves. */
   readonly onStored: () => Promise<void>;
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
   readonly report: (step: EnrollmentProgress) => void;
-  /** Decides whether an issued chain is trusted. @throws AgentError CERT_UNTRUSTED */
+  /** Tries the issued chain out. @throws AgentError CERT_UNTRUSTED, API_* */
   readonly verifyTrust: (chain: IssuedChain, key: PrivateKey, signal: AbortSignal) => Promise<void>;
 }
 
 /**
- * One certificate's way from a key to a stored pair. Each step keeps its result, so
- * that a second `run` after a failure carries on where the first one stopped: one
- * key and one CSR until the request is decided.
+ * Obtains one certificate, from a new key to a stored pair. Each step keeps its result, so that
+ * `run` after a failure continues where the previous one stopped: one key and one CSR until
+ * the CSR is decided.
  */
 export class Enrollment implements Disposable {
   readonly #options: EnrollmentOptions;
   #key: PrivateKey | undefined;
-  /** Kept as sent: signing again gives other bytes, and only equal bytes prove that a request is ours. */
+  /** As sent: signing again gives other bytes, and only equal bytes prove that a CSR is ours. */
   #request: Uint8Array | undefined;
-  #csr: StandingCsr | undefined;
-  /** The POST was sent and no answer says that it was refused. */
+  #csr: CreatedCsr | undefined;
+  /** The POST was sent, and no answer says that it was refused. */
   #maybeCreated = false;
   #issued: Uint8Array | undefined;
   #stored: StoredPair | undefined;
@@ -68,29 +68,26 @@ export class Enrollment implements Disposable {
     return this.#options.template;
   }
 
-  /**
-   * Whether giving up now would cost something: a request that stands, or an issued
-   * certificate that only has to be stored.
-   */
+  /** Whether there is a CSR or an issued certificate that a new attempt can use. */
   get resumable(): boolean {
     return this.#csr !== undefined || this.#maybeCreated;
   }
 
-  /** Runs to the stored pair. @throws AgentError with what went wrong; see `resumable` */
+  /** @throws AgentError; `resumable` tells whether another `run` can continue */
   async run(signal: AbortSignal): Promise<StoredPair> {
     try {
       this.#stored ??= await this.#obtain(signal);
       await this.#options.onStored();
       return this.#stored;
     } finally {
-      // Given up, perhaps while the key was only being made: nobody else would wipe it.
+      // The abort may have come while the key was being made, so it is wiped here.
       if (signal.aborted) this[Symbol.dispose]();
     }
   }
 
   async #obtain(signal: AbortSignal): Promise<StoredPair> {
     const { access, store } = this.#options;
-    // An issued certificate needs nothing more of the API server than, at times, a test of trust.
+    // An issued certificate needs no client of its own, except to be tried out.
     if (this.#issued === undefined) await access.ready();
     const key = (this.#key ??= await generatePrivateKey(this.template.key));
     if (this.#csr === undefined) await this.#options.prepare?.(signal);
@@ -109,7 +106,7 @@ export class Enrollment implements Disposable {
     this.#key = undefined;
   }
 
-  async #create(key: PrivateKey, signal: AbortSignal): Promise<StandingCsr> {
+  async #create(key: PrivateKey, signal: AbortSignal): Promise<CreatedCsr> {
     const { template, report } = this.#options;
     this.#request ??= encodePem('CERTIFICATE REQUEST', await createCsr(template, key.pair));
     const { signerName, usages, expirationSeconds } = template;
@@ -129,25 +126,25 @@ export class Enrollment implements Disposable {
       report({ type: 'requested', csr: reference(csr) });
       return csr;
     } catch (error) {
-      // What is refused now may all the same have been accepted by an earlier try.
+      // An earlier attempt may have created the CSR although this one is refused.
       const refused = hasCode(error, ...refusals);
       this.#maybeCreated = !refused || (earlier && error.code !== 'API_CONFLICT');
       throw error;
     }
   }
 
-  async #wait(csr: StandingCsr, signal: AbortSignal): Promise<Uint8Array> {
+  async #wait(csr: CreatedCsr, signal: AbortSignal): Promise<Uint8Array> {
     const { report, access, clock } = this.#options;
     const outcome = await this.#client.waitForDecision({
       csr,
       signal,
       onApproved: () => report({ type: 'approved', csr: reference(csr) }),
-      onTrouble: (failure) => {
+      onRetry: (failure) => {
         report({ type: 'retrying', failure });
-        // Perhaps the token was replaced meanwhile: the next request tries what the files say.
+        // The token may have been replaced: the next request uses the content of the files.
         if (failure.code === 'API_UNAUTHORIZED') void access.refresh().catch(() => undefined);
       },
-      onCalm: () => report({ type: 'recovered' }),
+      onRecovered: () => report({ type: 'recovered' }),
     });
     if (outcome.kind === 'issued') {
       report({ type: 'issued', csr: reference(csr) });
@@ -165,13 +162,13 @@ export class Enrollment implements Disposable {
       await verifyTrust(chain, key, signal);
       return chain;
     } catch (error) {
-      // Only time and the network can change their minds about this certificate.
+      // After other errors (clock, network), the same certificate may pass later.
       if (hasCode(error, ...verdicts)) this.#forgetRequest();
       throw error;
     }
   }
 
-  /** The request is decided: the next try is a new one, with a new key. */
+  /** The CSR is decided: the next attempt begins with a new key. */
   #forgetRequest(): void {
     this[Symbol.dispose]();
     this.#request = undefined;
@@ -186,7 +183,7 @@ export class Enrollment implements Disposable {
   }
 }
 
-/** Answers that mean that the API server has created nothing. */
+/** Errors after which the API server has certainly created nothing. */
 const refusals = [
   'API_BAD_REQUEST',
   'API_UNAUTHORIZED',
@@ -197,7 +194,7 @@ const refusals = [
   'API_UNTRUSTED',
 ] as const;
 
-/** What makes an issued certificate useless for good. */
+/** Errors that make an issued certificate useless for good. */
 const verdicts = [
   'CERT_MALFORMED',
   'CERT_KEY_MISMATCH',
@@ -208,7 +205,7 @@ const verdicts = [
   'CERT_UNTRUSTED',
 ] as const;
 
-function reference({ name, uid, createdAt }: StandingCsr): CsrReference {
+function reference({ name, uid, createdAt }: CreatedCsr): CsrReference {
   return { name, uid, createdAt };
 }
 
@@ -220,17 +217,17 @@ function refusal(
   switch (outcome.kind) {
     case 'denied':
       return new AgentError('CSR_DENIED', `CSR ${csr} was denied: ${saying(outcome)}`, {
-        remedy: `ask who denied it (kubectl describe csr ${csr}); it is asked for again in hours, or after a restart`,
+        remedy: `Ask the cluster administrator why (kubectl describe csr ${csr}); nodecertd waits hours before the next CSR: nodecertd renew requests one now`,
       });
     case 'failed':
       return new AgentError('CSR_FAILED', `CSR ${csr} failed: ${saying(outcome)}`, {
-        remedy: `the signer refused it (kubectl describe csr ${csr}): correct what it names`,
+        remedy: `Correct what the signer names: kubectl describe csr ${csr}`,
       });
     case 'deleted':
     case 'replaced':
       return new AgentError('CSR_DELETED', `CSR ${csr} was ${outcome.kind} before it was decided`, {
         remedy:
-          'requests nobody approves are deleted after 24 hours: see who should approve this one',
+          'Check that an approver runs for this signer: a pending CSR is deleted after 24 hours',
         retryAfterMs: deletedCsrDelay(now - createdAt),
       });
     default:
@@ -249,5 +246,5 @@ function saying({
 }
 
 function throwIfAborted(signal: AbortSignal, name: string): void {
-  if (signal.aborted) throw new AgentError('ABORTED', `the enrollment of ${name} was given up`);
+  if (signal.aborted) throw new AgentError('ABORTED', `the enrollment of ${name} was aborted`);
 }

@@ -7,7 +7,7 @@ import { encodePem, parsePem } from '../core/pem.ts';
 import type { Certificate } from '../core/x509.ts';
 import { isSignedBy, parseCertificate } from '../core/x509.ts';
 
-/** What the signer put into status.certificate: the leaf, and intermediates if there are any. */
+/** The content of status.certificate: the leaf, and intermediates if there are any. */
 export interface IssuedChain {
   readonly leaf: Certificate;
   readonly intermediates: readonly Certificate[];
@@ -16,8 +16,8 @@ export interface IssuedChain {
 }
 
 /**
- * Takes an issued certificate apart and holds it against the request. Nothing that
- * fails here may reach the directory: the old pair is better than a wrong new one.
+ * Parses an issued certificate and compares it with the request. A certificate that fails
+ * here is not stored: the previous one is better than a wrong new one.
  * @param publicKey SubjectPublicKeyInfo in DER of the key that was certified
  * @throws AgentError CERT_*
  */
@@ -39,33 +39,33 @@ export async function checkIssued(options: {
   if (verdict.ok) return chain;
   const early = verdict.code === 'CERT_NOT_YET_VALID';
   throw new AgentError(verdict.code, verdict.message, {
-    // Signers issue nothing that has expired: a clock that is ahead finds it so.
+    // Signers do not issue expired certificates, so the clock of this node is ahead.
     remedy: early || verdict.code === 'CERT_EXPIRED' ? compareClocks : askSigner,
     ...(early && { retryAfterMs: Math.max(leaf.facts.notBefore - now, 0) }),
   });
 }
 
-const compareClocks = 'compare the clocks of this node and of the signer';
-const askSigner = 'ask whoever runs the signer what it does to requests';
+const compareClocks = 'Compare the clocks of this node and of the signer: timedatectl';
+const askSigner = 'Ask the administrator of the signer why it changes requests';
 
 async function parseChain(pem: Uint8Array): Promise<IssuedChain> {
   const certificates: Certificate[] = [];
   for (const { label, der } of blocksOf(pem)) {
-    if (label !== 'CERTIFICATE') throw malformed(`has a ${label} block`);
+    if (label !== 'CERTIFICATE') throw malformed(`contains a ${label} block`);
     certificates.push(await parseBlock(der));
   }
   const [leaf, ...intermediates] = certificates;
-  if (leaf === undefined) throw malformed('holds no certificate');
+  if (leaf === undefined) throw malformed('contains no certificate');
   for (const [index, issuer] of intermediates.entries()) {
     if (!(await isSignedBy(certificates[index] ?? leaf, issuer))) {
-      throw malformed('holds certificates that are no chain');
+      throw malformed('contains certificates that do not form a chain');
     }
   }
   const encoded = certificates.map(({ der }) => encodePem('CERTIFICATE', der));
   return { leaf, intermediates, pem: new Uint8Array(Buffer.concat(encoded)) };
 }
 
-/** By two parsers: what OpenSSL cannot read, half of those who dial or serve cannot use. */
+/** Checks with OpenSSL too: many clients and servers cannot use what OpenSSL cannot read. */
 async function parseBlock(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
   try {
     requireReadable(der);
@@ -83,7 +83,7 @@ function blocksOf(pem: Uint8Array): ReturnType<typeof parsePem> {
   try {
     return parsePem(pem);
   } catch (error) {
-    throw malformed('is no PEM', error);
+    throw malformed('is not PEM', error);
   }
 }
 

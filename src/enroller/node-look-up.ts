@@ -4,13 +4,12 @@ import type { Failure } from '../core/errors.ts';
 import { watchNodeAddresses } from '../kube/node-client.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { ApiAccess } from './api-access.ts';
-import { doubtful } from './api-access.ts';
+import { credentialFailures } from './api-access.ts';
 
 /**
- * Reports the Node's addresses: at once, and again at each change for as long as
- * there are none (the kubelet may not have registered the Node yet), or without end.
- * The first failure ends it: why there are no addresses is for the keeper to say,
- * and when to look again for it to decide.
+ * Reports the Node's addresses at once. While there are none, because the kubelet has not
+ * registered the Node yet, it reports each change; with `follow` it never stops. The first
+ * failure ends the look-up, and the keeper decides when to retry.
  */
 export async function lookUpAddresses(options: {
   readonly access: ApiAccess;
@@ -27,7 +26,7 @@ export async function lookUpAddresses(options: {
   const failed = (failure: Failure): void => {
     if (signal.aborted) return;
     over.abort();
-    if (doubtful.has(failure.code)) access.doubt();
+    if (credentialFailures.has(failure.code)) access.invalidate();
     reply({ type: 'addresses-failed', failure });
   };
   try {
@@ -37,7 +36,7 @@ export async function lookUpAddresses(options: {
       {
         nodeName,
         signal,
-        onTrouble: failed,
+        onRetry: failed,
         onAddresses: (addresses) => {
           const final = addresses.length > 0 && !follow;
           reply({ type: 'addresses', addresses, final });

@@ -7,10 +7,10 @@ import { encodePem } from '../core/pem.ts';
 import { Secret } from '../core/secret.ts';
 
 /**
- * A private key that has not been on disk. While its request waits, which may take
- * days, there is one copy of it, in the memory that OpenSSL keeps for secrets; as text
- * it exists for the moment in which it is stored. Disposing gives the copy up: OpenSSL
- * zeroes it when the garbage collector finds that nobody holds it any more.
+ * A private key that is not on disk yet. While its CSR is pending, which may take days, the
+ * only copy is in the memory that OpenSSL keeps for secrets. The key exists as text only
+ * while it is being stored. Disposing drops the copy, and OpenSSL zeroes it once it is
+ * garbage-collected.
  */
 export class PrivateKey implements Disposable {
   readonly algorithm: KeyAlgorithm;
@@ -25,17 +25,18 @@ export class PrivateKey implements Disposable {
     this.#pair = { ...pair, provider: webcrypto };
   }
 
-  /** For signing the request; never kept. @throws AgentError INTERNAL after it was disposed of */
+  /** For signing a request. Do not keep it. @throws AgentError INTERNAL after disposal */
   get pair(): Required<SigningKeys> {
-    if (this.#pair === undefined) throw new AgentError('INTERNAL', 'the private key is gone');
+    if (this.#pair === undefined)
+      throw new AgentError('INTERNAL', 'the private key was disposed of');
     return this.#pair;
   }
 
-  /** The PEM form in which the kubelet writes such a key, for the caller to wipe. */
+  /** PEM as the kubelet writes it. The caller wipes it. */
   exportPem(): Secret {
     const { label, type } = keyParameters[this.algorithm].pem;
     const key = KeyObject.from(this.pair.privateKey);
-    // The union of the three types has no overload of its own.
+    // There is no overload for the union of the three types.
     const der = key.export({ format: 'der', type: type as 'pkcs8' });
     try {
       return new Secret(encodePem(label, der));
@@ -50,9 +51,9 @@ export class PrivateKey implements Disposable {
 }
 
 /**
- * Makes a key, with the runtime's own provider: it keeps keys in OpenSSL alone.
- * @peculiar/webcrypto, which does the rest of the work here, keeps them as DER and,
- * once they have signed, as a string, and neither can be wiped from outside.
+ * Generates a key with Node's own provider, which keeps keys inside OpenSSL. The other provider
+ * of this program, @peculiar/webcrypto, keeps DER and, after signing, a string, and neither
+ * can be wiped.
  * @throws AgentError KEY_UNSUPPORTED
  */
 export async function generatePrivateKey(algorithm: KeyAlgorithm): Promise<PrivateKey> {
@@ -63,13 +64,13 @@ export async function generatePrivateKey(algorithm: KeyAlgorithm): Promise<Priva
     const publicKey = new Uint8Array(await webcrypto.subtle.exportKey('spki', pair.publicKey));
     return new PrivateKey(algorithm, pair, publicKey);
   } catch (error) {
-    throw new AgentError('KEY_UNSUPPORTED', `no ${algorithm} key could be made`, { cause: error });
+    throw new AgentError('KEY_UNSUPPORTED', `cannot generate a ${algorithm} key`, { cause: error });
   }
 }
 
 /**
- * The content of a pair file: certificates, then the key. Not Buffer.concat: that
- * takes memory of a pool, in which a copy of the key would stay behind.
+ * The content of a PEM file with certificates and key. It does not use Buffer.concat, whose
+ * pooled memory would keep a copy of the key.
  */
 export function pairPem(certificates: Uint8Array, key: PrivateKey): Secret {
   using pem = key.exportPem();

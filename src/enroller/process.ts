@@ -8,16 +8,15 @@ import { interfaceAddresses } from '../sys/network-interfaces.ts';
 import type { CheckNode } from './enroller.ts';
 import { Enroller } from './enroller.ts';
 
-/** The first message of the keeper; commands follow. */
+/** The keeper's first message. */
 export interface Greeting {
   readonly config: AgentConfig;
   readonly version: string;
 }
 
 /**
- * Serves the keeper's commands over the IPC channel until it closes, and then ends
- * at once, whatever is under way: with the process go the keys it holds. That also
- * covers a keeper that was killed.
+ * Carries out the keeper's commands until the IPC channel closes, also because the keeper was
+ * killed. Then it exits at once, so that its keys are gone.
  */
 export function runEnrollerProcess(checkNode: CheckNode): void {
   let enroller: Enroller | undefined;
@@ -28,9 +27,9 @@ export function runEnrollerProcess(checkNode: CheckNode): void {
     sweepSoon();
   });
   process.on('disconnect', () => process.exit(0));
-  // The keeper may have gone while this program was being loaded; nothing would tell it again.
+  // The keeper may have exited while this program was loading: no event reports that later.
   if (!process.connected) process.exit(0);
-  // Ctrl-C reaches the whole group: the keeper decides, and closes the channel.
+  // Ctrl-C reaches the whole process group. The keeper decides and closes the channel.
   process.on('SIGINT', () => undefined);
   process.on('SIGTERM', () => undefined);
   setInterval(() => send({ type: 'alive' }), 3 * second);
@@ -54,9 +53,9 @@ function createEnroller({ config, version }: Greeting, checkNode: CheckNode): En
 let sweeping: NodeJS.Timeout | undefined;
 
 /**
- * Where a request waits for days, or the Node is watched, this process outlives keys
- * that were stored or given up meanwhile. OpenSSL zeroes them once they are collected,
- * and an idle process collects nothing by itself. One that ends spares itself the work.
+ * While a CSR is pending for days or the Node is watched, this process outlives keys that it
+ * no longer needs. OpenSSL zeroes them when they are garbage-collected, and an idle process
+ * does not collect by itself.
  */
 function sweepSoon(): void {
   sweeping ??= setTimeout(() => {
@@ -65,11 +64,11 @@ function sweepSoon(): void {
   }, second);
 }
 
-/** A fault of this program: said in one line of the keeper's log, and the keys go with the process. */
+/** Reports a bug of this program in one line of the keeper's log, and exits so that the keys are gone. */
 function crash(error: unknown): void {
   setTimeout(exitFailed, second);
-  const words = { type: 'crashed', error: describeError(error) };
-  process.send?.(words, undefined, undefined, exitFailed);
+  const report = { type: 'crashed', error: describeError(error) };
+  process.send?.(report, undefined, undefined, exitFailed);
 }
 
 function exitFailed(): void {
@@ -77,6 +76,6 @@ function exitFailed(): void {
 }
 
 function send(message: object): void {
-  // When the keeper is gone, `disconnect` is on its way.
+  // Without a keeper, the event `disconnect` follows.
   process.send?.(message, undefined, undefined, () => undefined);
 }

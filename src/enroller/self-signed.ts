@@ -8,9 +8,9 @@ import { usageExtensions, x509 } from '../core/x509.ts';
 import { generatePrivateKey, pairPem } from './private-key.ts';
 
 /**
- * A pair that lets a server start before the cluster has issued one, as the kubelet
- * makes for itself: CN `<host>@<unix seconds>`, a year long, the host's name and
- * addresses as SANs. The caller wipes it.
+ * A temporary self-signed certificate with its key, which lets a server start before the cluster
+ * has issued one. It is like the kubelet's own: CN `<host>@<unix seconds>`, valid for a year,
+ * with the host's name and addresses as SANs. The caller wipes it.
  */
 export async function selfSignedPair(options: {
   readonly spec: CertificateSpec;

@@ -12,22 +12,21 @@ import type { Clock } from '../sys/clock.ts';
 
 export interface ServedCheckOptions {
   readonly served: Pick<ServedSpec, 'endpoints' | 'serverName'>;
-  /** Of the pair that is asked about. */
+  /** The serial of the certificate to expect. */
   readonly serial: string;
-  /** How long the servers may take; one look in any case. */
+  /** How long the servers may take to reload; with 0 there is one check. */
   readonly withinMs: number;
-  /** What readers of the disk find now. */
+  /** Reads the pair that is on disk now. */
   readonly pair: () => Promise<Pick<LoadedPair, 'facts' | 'leaf'> | undefined>;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** How long one handshake may take, in milliseconds. */
+  /** The timeout of one handshake in milliseconds. */
   readonly answerMs?: number;
 }
 
 /**
- * Compares what is served with what is on the disk, byte for byte, until it is the same
- * everywhere or the time is over. An endpoint that has shown the right certificate once
- * is not dialled again.
+ * Compares the served certificates with the one on disk, byte for byte, until they are all equal
+ * or the time is over. It does not connect again to an endpoint that served the right one.
  * @throws AgentError when the pair cannot be read, ABORTED
  */
 export async function checkServed(options: ServedCheckOptions): Promise<ServedOutcome> {
@@ -38,8 +37,8 @@ export async function checkServed(options: ServedCheckOptions): Promise<ServedOu
     const pair = await options.pair();
     if (pair?.facts.serial !== serial) return { kind: 'overtaken' };
     const open = served.endpoints.filter(({ name }) => states.get(name)?.state !== 'current');
-    const looks = open.map((endpoint) => lookAt(endpoint, pair.leaf, options));
-    for (const state of await Promise.all(looks)) states.set(state.endpoint, state);
+    const checks = open.map((endpoint) => checkEndpoint(endpoint, pair.leaf, options));
+    for (const state of await Promise.all(checks)) states.set(state.endpoint, state);
     const left = end - clock.elapsed();
     const isCurrent = [...states.values()].every(({ state }) => state === 'current');
     if (isCurrent || left <= 0) return { kind: 'checked', endpoints: [...states.values()] };
@@ -50,14 +49,14 @@ export async function checkServed(options: ServedCheckOptions): Promise<ServedOu
 const firstPause = second / 4;
 const longestPause = 2 * second;
 
-async function lookAt(
+async function checkEndpoint(
   endpoint: Endpoint,
   leaf: Uint8Array,
   { served, signal, answerMs = 5 * second }: ServedCheckOptions,
 ): Promise<EndpointState> {
   const { name } = endpoint;
   try {
-    const options = { ...dialling, ...endpoint, ...sni(endpoint.host, served.serverName) };
+    const options = { ...unverified, ...endpoint, ...sni(endpoint.host, served.serverName) };
     const shown = await servedLeaf(options, { signal, answerMs });
     if (Buffer.compare(shown.raw, leaf) === 0) return { endpoint: name, state: 'current' };
     const serial = shown.serialNumber.toLowerCase().replace(/^0+(?=.)/, '');
@@ -68,8 +67,8 @@ async function lookAt(
 }
 
 /**
- * The leaf that a server shows. It is looked at and not believed: nothing is verified,
- * nothing is sent, and the connection ends with the handshake.
+ * The leaf certificate that a server shows. The check neither verifies it nor sends anything,
+ * and closes the connection after the handshake.
  */
 async function servedLeaf(
   options: ConnectionOptions,
@@ -84,7 +83,7 @@ async function servedLeaf(
   tooLate.addEventListener('abort', giveUp, { once: true });
   try {
     socket.once('secureConnect', () => settle(socket, resolve, reject));
-    // A server that demands a client certificate has shown its own before it hangs up.
+    // A server that requires a client certificate shows its own before it closes.
     socket.once('error', (error) => settle(socket, resolve, () => reject(error)));
     socket.once('close', () => reject(new Error('the connection was closed')));
     return await promise;
@@ -100,14 +99,14 @@ function settle(
   reject: (error: Error) => void,
 ): void {
   const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) reject(new Error('it shows none'));
+  if (certificate === undefined) reject(new Error('the server shows no certificate'));
   else resolve(certificate);
 }
 
-/** Without authorities: nobody is to be trusted, and loading them takes time. */
-const dialling: ConnectionOptions = { rejectUnauthorized: false, ca: [] };
+/** Without CAs, because loading them takes time and nothing is verified. */
+const unverified: ConnectionOptions = { rejectUnauthorized: false, ca: [] };
 
-/** A server with several certificates chooses by the name that is asked for, which cannot be an address. */
+/** A server with several certificates chooses by the server name, which cannot be an address (RFC 6066 3). */
 function sni(host: string, serverName: string | undefined): ConnectionOptions {
   const name = serverName ?? (isIP(host) === 0 ? host : undefined);
   return name === undefined ? {} : { servername: name };

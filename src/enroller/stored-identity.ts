@@ -3,7 +3,7 @@ import { encodePem, parsePem } from '../core/pem.ts';
 import type { ClientCertificate, ClusterAccess } from '../kube/cluster-access.ts';
 import { openPair } from '../store/pair-file.ts';
 
-/** The client pair that this agent keeps, as a credential. */
+/** The client certificate that this agent manages, as a credential. */
 export interface StoredIdentity {
   readonly certificate: ClientCertificate;
   /** The leaf in DER. */
@@ -11,16 +11,15 @@ export interface StoredIdentity {
 }
 
 /**
- * The pair behind `-current.pem`, if it can be used now. As in the kubelet, what the
- * certificate manager holds is the node's identity, whatever the kubeconfig says:
- * one that embeds or names an older certificate (kubernetes/kubernetes#71825) would
- * otherwise be used until it expires, with a valid pair beside it.
+ * The pair behind `-current.pem`, if it can be used now. As in the kubelet, this pair is the
+ * node's identity even if the kubeconfig embeds or names an older certificate
+ * (kubernetes/kubernetes#71825): that one would be used until it expires, beside a valid pair.
  */
 export async function storedIdentity(
   path: string,
   now: Instant,
 ): Promise<StoredIdentity | undefined> {
-  // A pair that cannot be read is for the inspection to report, and no reason not to try the kubeconfig.
+  // The inspection reports an unreadable pair; the kubeconfig may still have a credential.
   const open = await openPair(path).catch(() => undefined);
   if (open === undefined) return undefined;
   const { facts, leaf } = open.pair;

@@ -3,7 +3,7 @@ import { hasCode } from '../core/errors.ts';
 import { anonymousError, anonymousUser, userInMessage } from './api-user.ts';
 import type { KubeClient } from './rest-client.ts';
 
-/** May I … ? The fields of ResourceAttributes in authorization.k8s.io/v1. */
+/** The fields of ResourceAttributes in authorization.k8s.io/v1. */
 export interface AccessQuestion {
   readonly verb: string;
   /** Empty for the core group. */
@@ -17,8 +17,8 @@ export interface AccessQuestion {
 const reviewSchema = v.object({ status: v.object({ allowed: v.nullish(v.boolean(), false) }) });
 
 /**
- * Asks the API server whether the client may do something, without doing it: a
- * SelfSubjectAccessReview, which every authenticated user may make (system:basic-user).
+ * Asks the API server whether it would authorize a request of this client, without sending that
+ * request. Every authenticated user may create a SelfSubjectAccessReview (system:basic-user).
  * @throws AgentError as KubeClient.request
  */
 export async function mayI(

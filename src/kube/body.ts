@@ -7,22 +7,22 @@ interface Bounds {
   readonly what: string;
 }
 
-/** The whole of a body, or API_BAD_RESPONSE as soon as it is longer than the limit. */
+/** Reads a whole body. @throws AgentError API_BAD_RESPONSE as soon as it is longer than the limit */
 export async function readBody(chunks: AsyncIterable<Uint8Array>, bounds: Bounds): Promise<Buffer> {
-  const body = new Gathered(bounds);
+  const body = new ByteBuffer(bounds);
   for await (const chunk of chunks) body.add(chunk);
   return body.take();
 }
 
 /**
- * Splits a stream into lines without their newline. What follows the last newline
- * is a line too, so that an event cut off is seen and refused, not lost.
+ * Splits a stream into lines without their newline. The rest after the last newline is a line
+ * too, so that a truncated event causes an error instead of getting lost.
  */
 export async function* splitLines(
   chunks: AsyncIterable<Uint8Array>,
   bounds: Bounds,
 ): AsyncGenerator<Buffer, void, void> {
-  const line = new Gathered(bounds);
+  const line = new ByteBuffer(bounds);
   for await (const chunk of chunks) {
     let start = 0;
     for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
@@ -36,10 +36,10 @@ export async function* splitLines(
 }
 
 /**
- * Bytes so far, in one buffer that doubles. A list of chunks would cost a hundred
- * times the limit when a server sends byte by byte.
+ * The bytes received so far, in one buffer that doubles. If a server sends single bytes, a list
+ * of chunks would take a hundred times the limit.
  */
-class Gathered {
+class ByteBuffer {
   readonly #bounds: Bounds;
   #buffer = Buffer.alloc(0);
   length = 0;
@@ -61,7 +61,7 @@ class Gathered {
     this.length = length;
   }
 
-  /** What there is; the next byte begins anew. */
+  /** Returns the bytes and empties the buffer. */
   take(): Buffer {
     const taken = this.#buffer.subarray(0, this.length);
     this.#buffer = Buffer.alloc(0);
@@ -72,7 +72,7 @@ class Gathered {
 
 const newline = 0x0a;
 
-/** @throws AgentError API_BAD_RESPONSE, without the text: it may be anyone's web page */
+/** @throws AgentError API_BAD_RESPONSE, without the text, which may be any web page */
 export function parseJson(bytes: Buffer, what: string): unknown {
   try {
     return JSON.parse(bytes.toString('utf8'));
@@ -83,7 +83,8 @@ export function parseJson(bytes: Buffer, what: string): unknown {
 
 export function badResponse(message: string, cause?: unknown): AgentError {
   return new AgentError('API_BAD_RESPONSE', message, {
-    remedy: 'Check that the server URL in the kubeconfig is that of a Kubernetes API server',
+    remedy:
+      'Set server in the kubeconfig to the URL of the Kubernetes API server, and check its path',
     ...(cause !== undefined && { cause }),
   });
 }

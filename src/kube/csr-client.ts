@@ -8,18 +8,18 @@ import type { FollowEnvironment } from './follow.ts';
 import { follow } from './follow.ts';
 
 export interface CsrInput {
-  /** Deterministic, so that "already exists" can mean "mine". */
+  /** The same for the same request, so that "already exists" can mean "created by us". */
   readonly name: string;
   /** PKCS #10 in PEM. */
   readonly request: Uint8Array;
   readonly signerName: string;
   readonly usages: readonly Usage[];
-  /** At least 600, or the API server refuses. */
+  /** The API server refuses less than 600. */
   readonly expirationSeconds?: number;
 }
 
-/** A request that stands on the API server, as it was when last seen. */
-export interface StandingCsr extends CsrReference {
+/** A CSR on the API server, in the state last seen. */
+export interface CreatedCsr extends CsrReference {
   readonly resourceVersion: string;
   readonly status: CsrStatus;
 }
@@ -27,23 +27,23 @@ export interface StandingCsr extends CsrReference {
 export type CsrOutcome =
   | Exclude<CsrVerdict, { kind: 'pending' }>
   | { readonly kind: 'deleted' }
-  /** Another object has the name now: ours was deleted, and its certificate is not for us. */
+  /** The CSR was deleted, and another object has its name. */
   | { readonly kind: 'replaced' };
 
 export interface WaitOptions {
-  readonly csr: StandingCsr;
-  /** Called once, when the approval is first seen. */
+  readonly csr: CreatedCsr;
+  /** Called once, at the approval. */
   readonly onApproved?: () => void;
-  /** Called for each failure on the way; none of them ends the wait. */
-  readonly onTrouble?: (failure: Failure) => void;
+  /** Called for each failed request; the wait continues. */
+  readonly onRetry?: (failure: Failure) => void;
   /** Called at the first answer after failures. */
-  readonly onCalm?: () => void;
+  readonly onRecovered?: () => void;
   readonly signal: AbortSignal;
 }
 
 const collection = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
 
-/** Certificate signing requests: made with one POST, followed with one watch. */
+/** Creates a CSR with one POST and waits for its decision with one watch. */
 export class CsrClient {
   readonly #environment: FollowEnvironment;
 
@@ -52,13 +52,13 @@ export class CsrClient {
   }
 
   /**
-   * Creates the request, or finds it when an earlier answer was lost on the way.
-   * @throws AgentError API_CONFLICT when the name belongs to another request, else as KubeClient.request
+   * Creates the CSR, or finds it if an earlier POST created it and the answer got lost.
+   * @throws AgentError API_CONFLICT when another CSR has the name, else as KubeClient.request
    */
-  async create(input: CsrInput, signal: AbortSignal): Promise<StandingCsr> {
+  async create(input: CsrInput, signal: AbortSignal): Promise<CreatedCsr> {
     const client = this.#environment.client();
     try {
-      return standing(
+      return created(
         await client.request(
           { verb: 'create', path: collection, body: objectOf(input), signal },
           csrSchema,
@@ -70,7 +70,7 @@ export class CsrClient {
         { verb: 'get', path: `${collection}/${encodeURIComponent(input.name)}`, signal },
         csrSchema,
       );
-      if (isSame(found, input)) return standing(found);
+      if (isSame(found, input)) return created(found);
       throw new AgentError(
         'API_CONFLICT',
         `certificate signing request ${input.name} exists with other content (signer ${found.spec.signerName}, uid ${found.uid})`,
@@ -80,14 +80,14 @@ export class CsrClient {
   }
 
   /**
-   * Waits until the request is decided, however long that takes and whatever the
-   * network does meanwhile: only the signal ends it early.
+   * Waits until the CSR is decided, through failures of any length. Only the signal ends the
+   * wait early.
    * @throws AgentError ABORTED
    */
   async waitForDecision(options: WaitOptions): Promise<CsrOutcome> {
-    const { csr, onTrouble, onCalm, signal } = options;
-    const look = observer(options);
-    const known = look(csr);
+    const { csr, onRetry, onRecovered, signal } = options;
+    const observe = observer(options);
+    const known = observe(csr);
     if (known !== undefined) return known;
     return follow(this.#environment, {
       target: {
@@ -96,19 +96,19 @@ export class CsrClient {
         schema: csrSchema,
         resourceVersion: csr.resourceVersion,
       },
-      look,
-      onTrouble,
-      onCalm,
+      observe,
+      onRetry,
+      onRecovered,
       signal,
     });
   }
 }
 
-/** Judges each state of the object; undefined while there is no decision. */
+/** Returns the outcome for a state of the CSR; undefined while it is pending. */
 function observer({
   csr,
   onApproved,
-}: WaitOptions): (found: StandingCsr | undefined) => CsrOutcome | undefined {
+}: WaitOptions): (found: CreatedCsr | undefined) => CsrOutcome | undefined {
   let approved = false;
   return (found) => {
     if (found === undefined) return { kind: 'deleted' };
@@ -139,11 +139,11 @@ function objectOf(input: CsrInput): unknown {
   };
 }
 
-/** The key that signed the request is ours alone, so equal bytes mean that we sent them. */
+/** Only we have the key that signed the request, so equal bytes mean that we sent it. */
 function isSame({ spec }: CsrObject, input: CsrInput): boolean {
   return spec.signerName === input.signerName && Buffer.compare(spec.request, input.request) === 0;
 }
 
-function standing({ name, uid, resourceVersion, createdAt, status }: CsrObject): StandingCsr {
+function created({ name, uid, resourceVersion, createdAt, status }: CsrObject): CreatedCsr {
   return { name, uid, resourceVersion, createdAt, status };
 }

@@ -4,7 +4,7 @@ import type { CsrStatus } from './csr-object.ts';
 import { base64, instant } from './csr-object.ts';
 import type { KubeClient } from './rest-client.ts';
 
-/** A request as a list shows it, with who made it and when it was decided. */
+/** A CSR in a list, with its requestor and the time of its decision. */
 export interface ListedCsr {
   readonly name: string;
   readonly createdAt: Instant;
@@ -13,23 +13,23 @@ export interface ListedCsr {
   /** PKCS #10 in PEM. */
   readonly request: Uint8Array<ArrayBuffer>;
   readonly status: CsrStatus;
-  /** When the last condition was set; absent while there is none. */
+  /** The time of the last condition; absent without conditions. */
   readonly decidedAt?: Instant;
 }
 
 export interface CsrPages {
   readonly csrs: readonly ListedCsr[];
-  /** There are more than were read. */
+  /** The cluster has more CSRs than were read. */
   readonly truncated: boolean;
 }
 
-/** Of a few kB each: well within what one answer may hold. */
+/** A CSR has a few kB, so a page stays well below the limit of an answer. */
 const pageSize = 250;
-/** As many as an unhealthy cluster of thousands of nodes has; a person looks, so it may take a moment. */
+/** Enough for the pending CSRs of an unhealthy cluster with thousands of nodes. */
 const mostPages = 20;
 
 /**
- * All requests that stand, page by page, those passed over by `wanted` not kept.
+ * Reads all CSRs of the cluster page by page and keeps those that `wanted` accepts.
  * @throws AgentError as KubeClient.request
  */
 export async function listCsrs(

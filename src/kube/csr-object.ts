@@ -29,7 +29,7 @@ const conditionSchema = v.object({
   message: v.nullish(v.string(), ''),
 });
 
-/** certificates.k8s.io/v1 CertificateSigningRequest, as far as it is looked at. */
+/** The fields of a certificates.k8s.io/v1 CertificateSigningRequest that this program reads. */
 export const csrSchema = v.pipe(
   v.object({
     metadata: v.object({
@@ -84,15 +84,15 @@ export interface CsrCondition {
 
 export type CsrVerdict =
   | { readonly kind: 'pending'; readonly approved: boolean }
-  /** PEM as the signer put it there, not yet checked. */
+  /** PEM from the signer, unchecked. */
   | { readonly kind: 'issued'; readonly pem: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'denied'; readonly reason: string; readonly message: string }
   | { readonly kind: 'failed'; readonly reason: string; readonly message: string };
 
 /**
- * What has become of a request, in upstream's order (`WaitForCertificate` in client-go
- * util/certificate/csr): Denied and Failed win over a certificate, which counts only
- * when approved.
+ * The state of a CSR, in upstream's order (`WaitForCertificate` in client-go
+ * util/certificate/csr): Denied and Failed win over a certificate, and a certificate counts
+ * only with an approval.
  */
 export function verdictOf({ conditions, certificate }: CsrStatus): CsrVerdict {
   const denied = conditions.find((condition) => holds(condition, 'Denied'));
@@ -106,8 +106,8 @@ export function verdictOf({ conditions, certificate }: CsrStatus): CsrVerdict {
 }
 
 /**
- * Upstream looks at the type alone: the API server lets these three have no status
- * but True, which objects from before v1 lack. Anything else is no condition of ours.
+ * The API server allows only the status True for these three types, and objects from before v1
+ * have no status. Upstream ignores the status.
  */
 function holds({ type, status }: CsrCondition, wanted: string): boolean {
   return type === wanted && (status === 'True' || status === '');

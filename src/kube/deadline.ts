@@ -10,9 +10,9 @@ interface DeadlineOptions {
 }
 
 /**
- * A signal that fires with the caller's, or with API_TIMEOUT once the time is up.
- * Disposing it stops the timer. Not AbortSignal.timeout: that one knows no clock
- * but the machine's.
+ * A signal that fires with the caller's signal, or with API_TIMEOUT when the time is over.
+ * Disposing it stops the timer. It replaces AbortSignal.timeout, which cannot use the
+ * injected clock.
  */
 export class Deadline implements Disposable {
   readonly #options: DeadlineOptions;
@@ -30,7 +30,7 @@ export class Deadline implements Disposable {
     return this.#controller.signal;
   }
 
-  /** Gives the work so much time from now on. */
+  /** Moves the deadline to this many milliseconds from now. */
   restart(ms: number): void {
     this.#timer.abort();
     this.#timer = new AbortController();
@@ -51,18 +51,18 @@ export class Deadline implements Disposable {
     try {
       await clock.sleep(ms, this.#timer.signal);
     } catch {
-      return; // Stopped: the work was done in time.
+      return; // The work was done in time.
     }
     this.#controller.abort(timeout(what, ms));
   }
 }
 
 export function aborted(what: string, signal: AbortSignal): AgentError {
-  return new AgentError('ABORTED', `${what} was cancelled`, { cause: signal.reason });
+  return new AgentError('ABORTED', `${what} was canceled`, { cause: signal.reason });
 }
 
 function timeout(what: string, ms: number): AgentError {
-  return new AgentError('API_TIMEOUT', `${what}: not done within ${ms / 1000} s`, {
+  return new AgentError('API_TIMEOUT', `${what}: no complete answer within ${ms / 1000} s`, {
     remedy: 'Check the load of the API server and the network between it and this node',
   });
 }

@@ -10,35 +10,35 @@ import { WatchPace } from '../core/timing.ts';
 import type { KubeClient } from './rest-client.ts';
 import { watch } from './watch.ts';
 
-/** What every object of the API says about itself. */
+/** The metadata that following needs. */
 export interface ApiObject {
   readonly uid: string;
   readonly resourceVersion: string;
 }
 
 export interface Target<T extends ApiObject> {
-  /** Of the collection. */
+  /** The path of the collection. */
   readonly path: string;
   readonly name: string;
   readonly schema: v.GenericSchema<unknown, T>;
-  /** The last version seen; without it the object is read first. */
+  /** The last version seen. Without it, the object is read first. */
   readonly resourceVersion?: string;
 }
 
 export interface FollowOptions<T extends ApiObject, R> {
   readonly target: Target<T>;
-  /** Called with each state seen, `undefined` for an absent object; a result ends the following. */
-  readonly look: (object: T | undefined) => R | undefined;
-  /** Called for each failure; following goes on all the same. */
-  readonly onTrouble?: ((failure: Failure) => void) | undefined;
+  /** Called with each state of the object, `undefined` while it is absent. A result ends the following. */
+  readonly observe: (object: T | undefined) => R | undefined;
+  /** Called for each failure; following continues. */
+  readonly onRetry?: ((failure: Failure) => void) | undefined;
   /** Called at the first answer after failures. */
-  readonly onCalm?: (() => void) | undefined;
+  readonly onRecovered?: (() => void) | undefined;
   readonly signal: AbortSignal;
 }
 
-/** The machine's parts that following needs. */
+/** The parts of the machine that following needs. */
 export interface FollowEnvironment {
-  /** Asked for each request, so that following survives a change of identity. */
+  /** Called for each request, so that following survives a change of identity. */
   readonly client: () => Pick<KubeClient, 'access' | 'request' | 'stream'>;
   readonly clock: Clock;
   /** In [0, 1). */
@@ -46,9 +46,9 @@ export interface FollowEnvironment {
 }
 
 /**
- * Follows one object until `look` has seen enough: one watch, opened again
- * whenever it ends, and a slow poll behind it for a watch that went silent
- * (k/k #73030). Nothing but the signal makes it give up.
+ * Follows one object until `observe` returns a result: with one watch, opened again whenever it
+ * ends, and a slow poll beside it in case the watch goes silent (k/k #73030). Only the signal
+ * ends it early.
  * @throws AgentError ABORTED
  */
 export async function follow<T extends ApiObject, R>(
@@ -70,17 +70,18 @@ export async function follow<T extends ApiObject, R>(
 class Following<T extends ApiObject, R> {
   readonly #environment: FollowEnvironment;
   readonly #options: FollowOptions<T, R>;
-  /** Where the next watch begins. Undefined after an error: nobody knows what was missed, so the object is read. */
+  /** Where the next watch begins. Undefined after an error: changes may be missing, so the object is read. */
   #version: string | undefined;
-  /** The version of the object itself; bookmarks move only the other one on. */
+  /** The version of the object itself; bookmarks change only `#version`. */
   #seen: string | undefined;
   /** Ends the watch that is open. */
   #reopen = new AbortController();
   #watchOpen = false;
-  /** Before this the server has no reason of its own to end the watch. */
+  /** Before this time, the server should not end the watch. */
   #watchEnd: Instant = 0;
-  #troubled = false;
-  /** Nothing was heard of a watch since the last look behind it. */
+  /** A request failed, and none has succeeded since. */
+  #retrying = false;
+  /** The watch has sent nothing since the last poll. */
   #silent = true;
   readonly #pace: WatchPace;
 
@@ -97,19 +98,19 @@ class Following<T extends ApiObject, R> {
     for (;;) {
       const began = clock.now();
       const version = this.#version;
-      let trouble: Trouble = calm;
+      let retry: Retry = noRetry;
       try {
         const result = version === undefined ? await this.#read() : await this.#watch(version);
         if (result !== undefined) return result;
-        // Read: the watch comes next, at once.
+        // After a read, the watch follows at once.
         if (version === undefined && this.#version !== undefined) continue;
         const early = version !== undefined && clock.now() < this.#watchEnd;
-        trouble = { ...calm, interrupted: early && !this.#reopen.signal.aborted };
+        retry = { ...noRetry, interrupted: early && !this.#reopen.signal.aborted };
       } catch (error) {
-        trouble = this.#report(error);
+        retry = this.#report(error);
       }
       const progress = this.#version !== undefined && this.#version !== version;
-      const delay = this.#pace.delayAfter({ began, now: clock.now(), progress, ...trouble });
+      const delay = this.#pace.delayAfter({ began, now: clock.now(), progress, ...retry });
       await clock.sleep(delay, this.#options.signal);
     }
   }
@@ -119,7 +120,7 @@ class Following<T extends ApiObject, R> {
     for (;;) {
       this.#silent = true;
       await clock.sleep(this.#pace.pollDelay(clock.now()), this.#options.signal);
-      // A watch that is heard of needs no second opinion, and without one reading is the other loop's turn.
+      // An active watch needs no poll, and without a watch the other loop reads.
       if (!this.#silent || !this.#watchOpen) continue;
       try {
         const result = await this.#read();
@@ -131,7 +132,7 @@ class Following<T extends ApiObject, R> {
   }
 
   async #read(): Promise<R | undefined> {
-    const { target, look, signal } = this.#options;
+    const { target, observe, signal } = this.#options;
     try {
       const object = await this.#environment
         .client()
@@ -141,18 +142,18 @@ class Following<T extends ApiObject, R> {
         );
       this.#answered();
       this.#moveTo(object.resourceVersion);
-      return look(object);
+      return observe(object);
     } catch (error) {
       if (!(error instanceof AgentError) || error.code !== 'API_NOT_FOUND') throw error;
       this.#answered();
       this.#distrustWatch();
-      // An absent object has no version: this one stands for the objects as they are, and what becomes of them.
+      // An absent object has no version. This one lets the watch begin with the present objects.
       this.#version ??= anyVersion;
-      return look(undefined);
+      return observe(undefined);
     }
   }
 
-  /** A version that the open watch has not shown means that it is not to be relied on. */
+  /** If the open watch has not shown this version, it misses changes and is opened again. */
   #moveTo(version: string): void {
     if (this.#seen === version && this.#version !== undefined) return;
     this.#distrustWatch();
@@ -161,21 +162,21 @@ class Following<T extends ApiObject, R> {
     this.#reopen.abort();
   }
 
-  /** A look found what the open watch kept to itself: what stands in its way will do so again. */
+  /** A poll found a change that the open watch did not send. */
   #distrustWatch(): void {
     if (!this.#watchOpen) return;
-    const { target, onTrouble } = this.#options;
-    this.#troubled = true;
-    onTrouble?.({
+    const { target, onRetry } = this.#options;
+    this.#retrying = true;
+    onRetry?.({
       code: 'API_TIMEOUT',
-      message: `the watch of ${target.path}/${target.name} did not tell of a change that a look behind it found`,
+      message: `the watch of ${target.path}/${target.name} did not send a change that a read found`,
       remedy:
-        'let what stands between this node and the API server (proxy, load balancer) pass answers on as they come',
+        'Configure the proxy or load balancer in front of the API server to pass answers on without buffering',
     });
   }
 
   async #watch(resourceVersion: string): Promise<R | undefined> {
-    const { target, look } = this.#options;
+    const { target, observe } = this.#options;
     const { clock } = this.#environment;
     this.#reopen = new AbortController();
     const { signal: reopen } = this.#reopen;
@@ -198,7 +199,7 @@ class Following<T extends ApiObject, R> {
         }
         this.#version = event.object.resourceVersion;
         this.#seen = this.#version;
-        const result = look(event.type === 'DELETED' ? undefined : event.object);
+        const result = observe(event.type === 'DELETED' ? undefined : event.object);
         if (result !== undefined) return result;
       }
     } catch (error) {
@@ -210,33 +211,33 @@ class Following<T extends ApiObject, R> {
   }
 
   #answered(): void {
-    if (!this.#troubled) return;
-    this.#troubled = false;
-    this.#options.onCalm?.();
+    if (!this.#retrying) return;
+    this.#retrying = false;
+    this.#options.onRecovered?.();
   }
 
-  /** Makes the next step a reading one, and says what the failure means for its moment. */
-  #report(error: unknown): Trouble {
-    const { signal, onTrouble, target } = this.#options;
+  /** Makes the next step a read, and returns what the failure means for the delay. */
+  #report(error: unknown): Retry {
+    const { signal, onRetry, target } = this.#options;
     if (signal.aborted) throw aborted(`following ${target.path}/${target.name}`, signal);
     const failure = toFailure(error);
-    // The client was closed under us, for one with a new identity: nothing was missed yet.
-    if (failure.code === 'ABORTED') return calm;
+    // A client with a new identity replaced the closed one, so no change is missing.
+    if (failure.code === 'ABORTED') return noRetry;
     this.#version = undefined;
-    // Gone is how a server forgets old versions: no trouble.
-    if (failure.code === 'API_GONE') return calm;
-    this.#troubled = true;
-    onTrouble?.(failure);
+    // With 410 a server says that it no longer has the old version. That is normal.
+    if (failure.code === 'API_GONE') return noRetry;
+    this.#retrying = true;
+    onRetry?.(failure);
     return { interrupted: true, retryAfterMs: failure.retryAfterMs ?? 0 };
   }
 }
 
-/** Begins a watch with what is there: nothing may have been missed between a look and the watch. */
+/** Begins a watch with the present objects, so that no change between read and watch is missed. */
 const anyVersion = '0';
 
-type Trouble = Pick<WatchStep, 'interrupted' | 'retryAfterMs'>;
+type Retry = Pick<WatchStep, 'interrupted' | 'retryAfterMs'>;
 
-const calm: Trouble = { interrupted: false, retryAfterMs: 0 };
+const noRetry: Retry = { interrupted: false, retryAfterMs: 0 };
 
-/** Servers count the seconds of a watch from when they took it up, and nodes have clocks of their own. */
+/** The server counts the seconds of a watch by its own clock, from the time it accepted the request. */
 const earliness = 10 * second;

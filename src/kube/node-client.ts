@@ -6,7 +6,7 @@ import { follow } from './follow.ts';
 
 const collection = '/api/v1/nodes';
 
-/** core/v1 Node, as far as it is looked at. */
+/** The fields of a core/v1 Node that this program reads. */
 export const nodeSchema = v.pipe(
   v.object({
     metadata: v.object({ uid: v.string(), resourceVersion: v.string() }),
@@ -22,32 +22,32 @@ export const nodeSchema = v.pipe(
 
 export interface WatchAddressesOptions {
   readonly nodeName: string;
-  /** Called with the addresses at the start and after each change; with none while the Node is absent. */
+  /** Called with the addresses at the start and after each change; with an empty list while there is no Node. */
   readonly onAddresses: (addresses: readonly NodeAddress[]) => void;
-  readonly onTrouble?: (failure: Failure) => void;
+  readonly onRetry?: (failure: Failure) => void;
   readonly signal: AbortSignal;
 }
 
 /**
- * Reports the Node's addresses until the signal fires. The kubelet updates the
- * Node's status every few minutes without changing them; only changes are passed on.
+ * Reports the Node's addresses until the signal fires. The kubelet updates the Node's status
+ * every few minutes without changing the addresses, so only changes are reported.
  * @throws AgentError ABORTED
  */
 export async function watchNodeAddresses(
   environment: FollowEnvironment,
-  { nodeName, onAddresses, onTrouble, signal }: WatchAddressesOptions,
+  { nodeName, onAddresses, onRetry, signal }: WatchAddressesOptions,
 ): Promise<never> {
   let last: string | undefined;
   return follow<v.InferOutput<typeof nodeSchema>, never>(environment, {
     target: { path: collection, name: nodeName, schema: nodeSchema },
-    look: (node) => {
+    observe: (node) => {
       const addresses = node?.addresses ?? [];
       const seen = JSON.stringify(addresses);
       if (seen !== last) onAddresses(addresses);
       last = seen;
       return undefined;
     },
-    onTrouble,
+    onRetry,
     signal,
   });
 }

@@ -16,20 +16,20 @@ import { transportError } from './transport-error.ts';
 
 export interface KubeClientOptions {
   readonly access: ClusterAccess;
-  /** Of this program, for the User-Agent. */
+  /** The version of this program, for the User-Agent. */
   readonly version: string;
   readonly clock: Clock;
   readonly limits?: Partial<ClientLimits>;
-  /** Called for each finished request; a watch is finished when it ends. */
+  /** Called for each finished request, for a watch at its end. */
   readonly onRequest?: (record: ApiRequestRecord) => void;
-  /** The server's time, from the Date header in whole seconds, as soon as an answer begins. */
+  /** Called with the Date header of each answer, which has whole seconds. */
   readonly onDate?: (serverTime: Instant) => void;
 }
 
 export interface ClientLimits {
   /** For TCP and TLS together. */
   readonly connectMs: number;
-  /** From the call to the last byte of the answer; for a watch to its first. */
+  /** From the call to the last byte of the answer, for a watch to the first byte. */
   readonly requestMs: number;
   readonly bodyBytes: number;
 }
@@ -42,7 +42,7 @@ const defaultLimits: ClientLimits = {
 
 export interface ApiRequest {
   readonly verb: Exclude<ApiRequestRecord['verb'], 'watch'>;
-  /** Below the server's URL, with a leading slash; names in it encoded. */
+  /** Appended to the server's URL; with a leading slash, and names encoded. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
   /** Sent as JSON. */
@@ -51,7 +51,7 @@ export interface ApiRequest {
 }
 
 export interface StreamRequest extends Pick<ApiRequest, 'path' | 'query' | 'signal'> {
-  /** The stream is destroyed with API_TIMEOUT when it has not ended by then. */
+  /** After this time, the stream ends with API_TIMEOUT. */
   readonly limitMs: number;
 }
 
@@ -73,8 +73,8 @@ const methods = {
 } as const satisfies Record<ApiRequestRecord['verb'], string>;
 
 /**
- * One identity's way to one API server. A new identity means a new client, with
- * connections of its own; the old one is closed when its work is done.
+ * A client for one API server with one identity. A new identity needs a new client with its own
+ * connections.
  */
 export class KubeClient implements AsyncDisposable {
   readonly access: ClusterAccess;
@@ -111,9 +111,8 @@ export class KubeClient implements AsyncDisposable {
   }
 
   /**
-   * One request with its whole answer, parsed.
-   * @throws AgentError API_* for what the server, the network or the trust between
-   *   them does not allow; ABORTED when the signal fires or the client was closed
+   * Sends one request, and reads and parses the whole answer.
+   * @throws AgentError API_*; ABORTED when the signal fires or the client was closed
    */
   async request<T>(request: ApiRequest, schema: v.GenericSchema<unknown, T>): Promise<T> {
     const work = this.#request(request, schema);
@@ -138,8 +137,8 @@ export class KubeClient implements AsyncDisposable {
         what: `the answer to ${what}`,
       });
       exchange.code = String(answer.statusCode);
-      // undici counts a connection as busy until the turn after the last byte; a request
-      // made at once (the watch after POST) would open a second one.
+      // undici counts a connection as busy until the turn after the last byte. A request in
+      // the same turn (the watch after the POST) would open a second connection.
       await setImmediate();
       this.#requireSuccess({ what, path: request.path }, answer, bytes);
       return parseAnswer(schema, parseJson(bytes, what), what);
@@ -149,8 +148,8 @@ export class KubeClient implements AsyncDisposable {
   }
 
   /**
-   * The body of a watch as it comes. The request is sent at the first read; whoever
-   * stops reading ends it.
+   * The body of a watch, as it arrives. The first read sends the request. A caller that stops
+   * reading ends it.
    */
   async *stream(request: StreamRequest): AsyncGenerator<Uint8Array, void, void> {
     const what = `watch ${request.path}`;
@@ -170,8 +169,8 @@ export class KubeClient implements AsyncDisposable {
   }
 
   /**
-   * Lets requests under way finish and then closes the connections. Watches are
-   * ended first: an open one would go on streaming under the old certificate.
+   * Ends the watches, lets requests finish and closes the connections. An open watch would
+   * continue with the old certificate.
    */
   close(): Promise<void> {
     this.#closed ??= this.#drain();
@@ -258,9 +257,9 @@ interface ExchangeOptions {
   readonly onRequest?: (record: ApiRequestRecord) => void;
 }
 
-/** One request being counted: it is recorded when it is over, however it ends. */
+/** Records one request when it is over. */
 class Exchange implements Disposable {
-  /** The HTTP status once the answer is there. */
+  /** The HTTP status, after an answer. */
   code: string | undefined;
   readonly #verb: ApiRequestRecord['verb'];
   readonly #options: ExchangeOptions;
@@ -286,7 +285,7 @@ class Exchange implements Disposable {
   }
 }
 
-/** @throws AgentError API_BAD_RESPONSE that names the field, not its value */
+/** @throws AgentError API_BAD_RESPONSE with the field, without its value */
 export function parseAnswer<T>(
   schema: v.GenericSchema<unknown, T>,
   value: unknown,
@@ -297,7 +296,7 @@ export function parseAnswer<T>(
   const [issue] = result.issues;
   const place = v.getDotPath(issue) ?? 'the answer';
   throw badResponse(
-    `the answer to ${what} is not what the API defines: ${place} must be ${issue.expected ?? 'valid'}`,
+    `the answer to ${what} does not match the API: ${place} must be ${issue.expected ?? 'valid'}`,
   );
 }
 

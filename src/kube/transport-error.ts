@@ -67,34 +67,34 @@ function unreachableRemedy({ path, cluster }: ClusterAccess): string {
   return proxy.source === 'proxy-url' ? check : `${check}, or add ${hostname} to NO_PROXY`;
 }
 
-/** TLS alerts by which a server says that it does not like our certificate (RFC 8446 6.2). */
-const refused =
+/** TLS alerts by which a server rejects the client certificate (RFC 8446 6.2). */
+const rejection =
   /^ERR_SSL_.*ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED)$/;
 
 const rules: readonly Rule[] = [
   {
     code: 'API_UNAUTHORIZED',
-    says: 'the server refused the client certificate',
-    matches: (code) => refused.test(code),
-    remedy: ({ path }) => `Check that the client certificate of ${path} was issued by this cluster`,
+    says: 'the server rejected the client certificate',
+    matches: (code) => rejection.test(code),
+    remedy: ({ path }) => `Check that this cluster issued the client certificate of ${path}`,
   },
   {
     code: 'API_TIMEOUT',
-    says: 'no connection in time',
+    says: 'no connection before the timeout',
     matches: (code) => code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT',
     remedy: ({ path }) => `Check routes and firewalls between this node and server in ${path}`,
   },
   {
     code: 'API_BAD_RESPONSE',
-    says: 'the answer is not HTTP as it should be',
+    says: 'the answer is not valid HTTP',
     matches: (code) => code.startsWith('HPE_') || malformed.has(code),
-    remedy: ({ path }) => `Check that server in ${path} is a Kubernetes API server`,
+    remedy: ({ path }) => `Set server in ${path} to the URL of the Kubernetes API server`,
   },
   {
     code: 'ABORTED',
     says: 'the client was closed',
     matches: (code) => code === 'UND_ERR_CLOSED' || code === 'UND_ERR_DESTROYED',
-    remedy: () => 'Nothing to do: the request is repeated with the new identity',
+    remedy: () => 'Nothing to do: nodecertd repeats the request with the new identity',
   },
 ];
 

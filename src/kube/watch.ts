@@ -8,27 +8,26 @@ import { statusError, statusSchema } from './status-error.ts';
 
 export type WatchEvent<T> =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: T }
-  /** Nothing changed up to this version: where the next watch may begin. */
+  /** Nothing changed up to this version, so the next watch may begin here. */
   | { readonly type: 'BOOKMARK'; readonly resourceVersion: string };
 
 export interface WatchRequest<T> {
-  /** Of the collection: `/apis/certificates.k8s.io/v1/certificatesigningrequests`. */
+  /** The path of the collection: `/apis/certificates.k8s.io/v1/certificatesigningrequests`. */
   readonly path: string;
-  /** The one object that is watched. */
+  /** The name of the watched object. */
   readonly name: string;
-  /** What is known already; events after it are sent. */
+  /** The server sends the events after this version. */
   readonly resourceVersion: string;
-  /** When the server is to end the watch; chance belongs to the caller. */
+  /** When the server shall end the watch. The caller adds randomness. */
   readonly timeoutSeconds: number;
   readonly schema: v.GenericSchema<unknown, T>;
   readonly signal: AbortSignal;
 }
 
 /**
- * What happens to one object from a version on. Ends when the server ends it.
- * @throws AgentError API_GONE when the server has forgotten that version, API_TIMEOUT when
- *   the connection outlives the end that was asked for (a dead peer sends no end), else as
- *   KubeClient.request
+ * The events of one object after a version. Ends when the server ends the watch.
+ * @throws AgentError API_GONE when the server no longer has that version, API_TIMEOUT when the
+ *   connection outlives the requested end (a dead peer sends none), else as KubeClient.request
  */
 export async function* watch<T>(
   client: Pick<KubeClient, 'access' | 'stream'>,
@@ -57,10 +56,10 @@ export async function* watch<T>(
   }
 }
 
-/** Seconds that the server may be late with its end. */
+/** Seconds by which the server may end the watch late. */
 const grace = 30;
 
-/** etcd holds objects of 1.5 MiB; those that are watched here have a few kB. */
+/** etcd stores objects up to 1.5 MiB; CSRs and Nodes have a few kB. */
 const lineLimit = 1024 * 1024;
 
 const eventSchema = v.object({

@@ -24,7 +24,7 @@ export const systemClock: Clock = {
     try {
       await delay(Math.min(Math.max(ms, 0), longestTimer), undefined, { signal });
     } catch (error) {
-      throw new AgentError('ABORTED', 'the wait was cancelled', { cause: error });
+      throw new AgentError('ABORTED', 'the wait was canceled', { cause: error });
     }
   },
 };

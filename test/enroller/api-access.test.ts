@@ -57,7 +57,7 @@ describe('ApiAccess', () => {
     assert.equal(access.source, 'bootstrap');
     await access.opened();
     assert.equal(access.current(), client);
-    access.doubt();
+    access.invalidate();
     await access.opened();
     assert.notEqual(access.current(), client);
   });
@@ -108,13 +108,13 @@ describe('ApiAccess', () => {
     assert.throws(() => access.current(), { code: 'INTERNAL' });
   });
 
-  it('doubt() has the next attempt read the files again', async () => {
+  it('invalidate() makes the next attempt read the files again', async () => {
     await using bench = await Bench.create();
     await writeFile(bench.config.kubeconfig, bench.sandbox.adminKubeconfig());
     await using access = bench.access();
     await access.ready();
     const first = access.current();
-    access.doubt();
+    access.invalidate();
     await access.ready();
     assert.notEqual(access.current(), first);
   });

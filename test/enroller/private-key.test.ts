@@ -46,7 +46,7 @@ describe('generatePrivateKey()', () => {
   it('has nothing to show any more when it is disposed of', async () => {
     const key = await generatePrivateKey('ecdsa-p256');
     key[Symbol.dispose]();
-    assert.throws(() => key.pair, { code: 'INTERNAL', message: 'the private key is gone' });
+    assert.throws(() => key.pair, { code: 'INTERNAL', message: 'the private key was disposed of' });
     assert.throws(() => key.exportPem(), { code: 'INTERNAL' });
   });
 
@@ -65,7 +65,7 @@ describe('generatePrivateKey()', () => {
   it('names an algorithm that cannot be had', async () => {
     await assert.rejects(generatePrivateKey('toString' as KeyAlgorithm), {
       code: 'KEY_UNSUPPORTED',
-      message: 'no toString key could be made',
+      message: 'cannot generate a toString key',
     });
   });
 });

@@ -105,7 +105,7 @@ describe('ApiAccess with a pair of its own', () => {
       await access.ready();
       const { clientCertificate } = access.current().access.credential;
       subjects.push(Buffer.from(clientCertificate?.pem ?? []).toString());
-      access.doubt();
+      access.invalidate();
     }
     assert.notEqual(subjects[0], subjects[1]);
     assert.equal(subjects[0], subjects[2]);

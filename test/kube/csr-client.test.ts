@@ -64,8 +64,8 @@ class Scene implements AsyncDisposable {
     const outcome = this.csrs.waitForDecision({
       csr,
       onApproved: () => this.approvals.push(this.clock.now()),
-      onTrouble: (failure) => this.troubles.push(failure),
-      onCalm: () => this.calms.push(this.troubles.length),
+      onRetry: (failure) => this.troubles.push(failure),
+      onRecovered: () => this.calms.push(this.troubles.length),
       signal,
     });
     return { outcome };

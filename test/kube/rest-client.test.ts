@@ -118,7 +118,7 @@ describe('KubeClient.request()', () => {
     await clock.advance(second);
     const failure = await failing;
     assert.equal(failure.code, 'API_TIMEOUT');
-    assert.match(failure.message, /get \/thing: not done within 30 s/);
+    assert.match(failure.message, /get \/thing: no complete answer within 30 s/);
     await closed;
     assert.deepEqual(await get(client, '/ok'), {});
     assert.equal(server.connections, 2);

@@ -172,7 +172,7 @@ describe('transportError()', () => {
     const failure = await failureOf(get(client));
     silent.close();
     assert.equal(failure.code, 'API_TIMEOUT');
-    assert.match(failure.message, /no connection in time \(UND_ERR_CONNECT_TIMEOUT\)/);
+    assert.match(failure.message, /no connection before the timeout \(UND_ERR_CONNECT_TIMEOUT\)/);
   });
 
   it('reports a port nobody listens on as API_UNREACHABLE with the server and the reason', async () => {
@@ -232,7 +232,7 @@ describe('transportError()', () => {
     for (const client of [stranger, anonymous]) {
       const failure = await failureOf(get(client));
       assert.equal(failure.code, 'API_UNAUTHORIZED', describeError(failure));
-      assert.match(failure.message, /refused the client certificate \(ERR_SSL_\w+\)/);
+      assert.match(failure.message, /rejected the client certificate \(ERR_SSL_\w+\)/);
     }
   });
 });

@@ -175,7 +175,7 @@ describe('watch()', () => {
     await clock.advance(second);
     const failure = await failing;
     assert.equal(failure.code, 'API_TIMEOUT');
-    assert.match(failure.message, /watch \/things: not done within 430 s/);
+    assert.match(failure.message, /watch \/things: no complete answer within 430 s/);
     await closed;
   });
 

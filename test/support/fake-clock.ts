@@ -36,7 +36,7 @@ export class FakeClock implements Clock {
     await new Promise<void>((resolve, reject) => {
       const abort = (): void => {
         this.#sleepers.delete(sleeper);
-        reject(new AgentError('ABORTED', 'the wait was cancelled', { cause: signal.reason }));
+        reject(new AgentError('ABORTED', 'the wait was canceled', { cause: signal.reason }));
       };
       const sleeper: Sleeper = {
         due: this.#elapsed + Math.max(ms, 0),

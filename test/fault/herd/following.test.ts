@@ -86,7 +86,7 @@ async function requestsOfFollow(story: Story): Promise<number[]> {
   const environment: FollowEnvironment = { client: () => server, clock, random: middle };
   const following = follow(environment, {
     target: { path: '/csrs', name: 'csr', schema, resourceVersion: '1' },
-    look: () => undefined,
+    observe: () => undefined,
     signal: over.signal,
   });
   const ended = assert.rejects(following, { code: 'ABORTED' });
