@@ -38,9 +38,16 @@ export async function readKubeletService(
   systemctl?: string,
 ): Promise<KubeletService | undefined> {
   if (systemctl === undefined && !(await isSystemdRunning())) return undefined;
-  const { properties: shown } = await showUnit(unit, properties, { systemctl });
+  const result = await showUnit(unit, properties, { systemctl });
+  const { properties: shown } = result;
   const value = (name: string): string => shown.get(name)?.join(' ') ?? '';
-  if (value('LoadState') !== 'loaded') return undefined;
+  const state = value('LoadState');
+  if (state === 'not-found' || state === 'masked') return undefined;
+  if (result.kind === 'failed' || state !== 'loaded') {
+    const unclear =
+      result.kind === 'failed' ? `systemctl failed: ${result.reason}` : `it is ${state}`;
+    return { unit, files: [], unclear, workingDirectory: '/', variables: [] };
+  }
   const environmentFiles = (shown.get('EnvironmentFiles') ?? []).map((line) =>
     line.replace(/ \(ignore_errors=\w+\)$/, ''),
   );

@@ -1,7 +1,8 @@
+import type { ExecFileException } from 'node:child_process';
 import { execFile } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
 import { hasErrno } from '../core/errors.ts';
-import { minute } from '../core/instant.ts';
+import { minute, second } from '../core/instant.ts';
 import { printable } from '../core/printable.ts';
 
 /**
@@ -29,28 +30,32 @@ export interface SystemctlOptions {
   readonly signal?: AbortSignal;
   /** The path of systemctl; found by itself when absent. */
   readonly systemctl?: string | undefined;
+  /** Milliseconds until systemctl is killed; a service with a long TimeoutStopSec= restarts slowly. */
+  readonly timeoutMs?: number;
 }
 
 export type SystemctlResult =
   | { readonly kind: 'done'; readonly output: string }
   | { readonly kind: 'failed'; readonly reason: string };
 
-/** A service with a long TimeoutStopSec= takes that long to restart. */
-const timeLimit = 5 * minute;
-
 /** Runs systemctl to its end. Never rejects: an aborted run has failed, too. */
 export async function runSystemctl(
   args: readonly string[],
-  { signal, systemctl }: SystemctlOptions,
+  { signal, systemctl, timeoutMs = 5 * minute }: SystemctlOptions,
 ): Promise<SystemctlResult> {
   const program = systemctl ?? (await systemctlPath());
   return new Promise((resolve) => {
-    execFile(program, args, { signal, timeout: timeLimit }, (error, stdout, stderr) => {
+    execFile(program, args, { signal, timeout: timeoutMs }, (error, stdout, stderr) => {
       if (error === null) return resolve({ kind: 'done', output: stdout });
-      const reason = hasErrno(error, 'ENOENT') ? 'it is not installed' : printable(stderr, 200);
-      resolve({ kind: 'failed', reason });
+      resolve({ kind: 'failed', reason: reasonOf(error, stderr) });
     });
   });
+}
+
+function reasonOf(error: ExecFileException, stderr: string): string {
+  if (hasErrno(error, 'ENOENT')) return 'systemctl is not installed';
+  if (error.killed === true) return 'it was killed or timed out';
+  return printable(stderr, 200);
 }
 
 /** Properties of a unit; one that systemctl prints several times has several values. */
@@ -63,7 +68,7 @@ export async function showUnit(
   options: SystemctlOptions,
 ): Promise<SystemctlResult & { readonly properties: UnitProperties }> {
   const args = ['show', unit, ...properties.map((name) => `-p${name}`)];
-  const result = await runSystemctl(args, options);
+  const result = await runSystemctl(args, { timeoutMs: 10 * second, ...options });
   const lines = result.kind === 'done' ? result.output.split('\n') : [];
   const values = lines.flatMap((line) => {
     const { name, value } = /^(?<name>\w+)=(?<value>.*)$/.exec(line)?.groups ?? {};

@@ -97,7 +97,7 @@ test('restartService() quotes the error of systemctl', async (t) => {
 test('restartService() says that there is no systemctl', async () => {
   await assert.rejects(restart({ systemctl: '/nonexistent/systemctl' }), {
     code: 'KUBELET_RESTART',
-    message: /it is not installed/,
+    message: /systemctl is not installed/,
   });
 });
 

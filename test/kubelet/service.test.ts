@@ -44,7 +44,16 @@ describe('readKubeletService()', () => {
   it('finds no service that is not loaded', async (context) => {
     const systemctl = await fakeSystemctl(context, 'LoadState=not-found\nExecStart=\n');
     assert.equal(await readKubeletService(unit, systemctl), undefined);
-    assert.equal(await readKubeletService(unit, '/nonexistent/systemctl'), undefined);
+  });
+
+  it('does not guess the command line of a service that systemd cannot load', async (context) => {
+    const systemctl = await fakeSystemctl(context, 'LoadState=bad-setting\n');
+    assert.equal((await readKubeletService(unit, systemctl))?.unclear, 'it is bad-setting');
+  });
+
+  it('does not take a failed systemctl for a missing service', async () => {
+    const service = await readKubeletService(unit, '/nonexistent/systemctl');
+    assert.equal(service?.unclear, 'systemctl failed: systemctl is not installed');
   });
 
   const unclear = [
