@@ -4,8 +4,8 @@ import type { OptionValue } from './cli-model.ts';
 import type { Command } from 'commander';
 
 /**
- * For bash 4 and later, with nothing but its own builtins: where the package
- * bash-completion is missing, the file can be sourced.
+ * For bash 4 and later. Uses builtins only, so that the file can be sourced without the
+ * package bash-completion.
  */
 export function bashCompletion({ program }: ProgramModel): string {
   const name = program.name();
@@ -21,7 +21,7 @@ _${name}() {
   elif [[ $prev == = ]]; then
     prev=\${COMP_WORDS[COMP_CWORD - 2]}
   fi
-  # Nothing that stands before a command takes a value.
+  # Options before the command take no value.
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     if [[ $word != -* ]]; then
       command=$word
@@ -57,7 +57,7 @@ function valueCases(command: Command): string[] {
     });
 }
 
-/** What nobody can guess, such as a host name, is left to the person: no proposal. */
+/** Values that cannot be listed, such as a host name, get no proposal. */
 function proposals(value: OptionValue): string {
   switch (value.kind) {
     case 'words':
@@ -74,7 +74,7 @@ function proposals(value: OptionValue): string {
   }
 }
 
-/** Operands wherever no option was begun. */
+/** Proposes flags for a word that starts with a dash, and operands for other words. */
 function flagCase(command: Command): string {
   const flags = `mapfile -t COMPREPLY < <(compgen -W '${flagsOf(command).join(' ')}' -- "$cur")`;
   const operand = operandsOf(command).find(({ kind }) => kind !== 'text');

@@ -3,7 +3,7 @@ import { describeProgram } from '../../src/cli/program.ts';
 import type { ProgramModel } from '../../src/cli/program.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 
-/** What an option takes after it, as far as a shell or a manual page can say. */
+/** The value of an option, as shells and manual pages present it. */
 export type OptionValue =
   | { readonly kind: 'none' }
   | { readonly kind: 'words'; readonly name: string; readonly words: readonly string[] }
@@ -14,13 +14,13 @@ export interface OptionModel {
   readonly flags: readonly string[];
   readonly text: string;
   readonly value: OptionValue;
-  /** As a person would type it. */
-  readonly byDefault?: string;
+  /** The default, as a person would type it. */
+  readonly defaultText?: string;
 }
 
 /**
- * The commands as the program itself has them; nothing of this is ever run.
- * @throws if a command has commands of its own, which the pages and completions do not show
+ * The commands and options of the program; no command runs.
+ * @throws if a command has subcommands, which the pages and completions do not support
  */
 export async function readModel(): Promise<ProgramModel> {
   const model = await describeProgram({
@@ -31,20 +31,20 @@ export async function readModel(): Promise<ProgramModel> {
     startAgent: async () => 0,
   });
   for (const { command } of model.commands) {
-    if (command.commands.length > 0) throw new Error(`${command.name()} has commands of its own`);
+    if (command.commands.length > 0) throw new Error(`${command.name()} has subcommands`);
   }
   return model;
 }
 
-/** The name of the command whose operand is another command. */
+/** The command whose operand is the name of another command. */
 export const helpCommand = 'help';
 
-/** What the help of the command lists, `--help` included. */
+/** The options in the help of the command, including `--help`. */
 export function optionsOf(command: Command): OptionModel[] {
   return command.createHelp().visibleOptions(command).map(toModel);
 }
 
-/** What the command takes beside its options. */
+/** The operands of the command. */
 export function operandsOf(command: Command): OptionValue[] {
   return command.registeredArguments.map(operand);
 }
@@ -55,12 +55,12 @@ function operand(argument: Argument): OptionValue {
 
 function toModel(option: Option): OptionModel {
   const { short, long, description, defaultValue, defaultValueDescription } = option;
-  const byDefault = defaultValueDescription ?? (defaultValue as string | number | undefined);
+  const defaultText = defaultValueDescription ?? (defaultValue as string | number | undefined);
   return {
     flags: [short, long].filter((flag) => flag !== undefined),
     text: description,
     value: valueOf(option),
-    ...(byDefault !== undefined && { byDefault: `${byDefault}` }),
+    ...(defaultText !== undefined && { defaultText: `${defaultText}` }),
   };
 }
 
@@ -69,7 +69,7 @@ function valueOf({ flags, argChoices }: Option): OptionValue {
   return name === undefined ? { kind: 'none' } : namedValue(name, argChoices);
 }
 
-/** `--config <file>`: the name of a value says what it is; there is no other place where that is written. */
+/** Commander has no type for values, so the name decides: `--config <file>` takes a file. */
 function namedValue(name: string, words: readonly string[] | undefined): OptionValue {
   if (words !== undefined) return { kind: 'words', name, words };
   return { kind: name === 'file' || name === 'folder' ? name : 'text', name };

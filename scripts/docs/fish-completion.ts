@@ -3,7 +3,7 @@ import type { ProgramModel } from '../../src/cli/program.ts';
 import { helpCommand, operandsOf, optionsOf } from './cli-model.ts';
 import type { OptionModel, OptionValue } from './cli-model.ts';
 
-/** For a folder of fish's completions, under the name `nodecertd.fish`. */
+/** For a completion directory of fish, as `nodecertd.fish`. */
 export function fishCompletion({ program }: ProgramModel): string {
   const name = program.name();
   const commands = program.createHelp().visibleCommands(program);
@@ -42,7 +42,7 @@ function specification({ flags, text, value }: OptionModel): string {
   return [...forms, ...taken, ...argument(value), `-d ${quoted(text)}`].join(' ');
 }
 
-/** What is proposed for it: an option with -r takes a value or a file, with -x no file. */
+/** The proposals for a value. In fish, -r requires a value that may be a file, and -x a value that is no file. */
 function argument(value: OptionValue): string[] {
   switch (value.kind) {
     case 'words':
@@ -59,7 +59,7 @@ function argument(value: OptionValue): string[] {
   }
 }
 
-/** Between single quotes fish knows two escapes. */
+/** In single quotes, fish has these two escapes only. */
 function quoted(text: string): string {
   return `'${text.replace(/[\\']/g, '\\$&')}'`;
 }

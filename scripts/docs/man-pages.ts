@@ -11,7 +11,7 @@ export interface Edition {
   readonly date: Date;
 }
 
-/** The pages by file name: one of the program, and one of each command. */
+/** The pages by file name: one for the program and one for each command. */
 export async function manPages(
   model: ProgramModel,
   edition: Edition,
@@ -27,7 +27,7 @@ async function programPage(model: ProgramModel, edition: Edition): Promise<strin
   const visible = program.createHelp().visibleCommands(program);
   return page(name, edition, [
     section('NAME', `${name} \\- ${prose(phrase(program.description()))}`),
-    section('SYNOPSIS', ...visible.map((command) => synopsis(name, command)).map(broken)),
+    section('SYNOPSIS', ...visible.map((command) => synopsis(name, command)).map(onOwnLine)),
     section('DESCRIPTION', prose(program.description()), 'Each command has a page of its own.'),
     section(
       'COMMANDS',
@@ -65,15 +65,15 @@ function commandPage(
 function page(name: string, { version, date }: Edition, sections: readonly string[]): string {
   const day = date.toISOString().slice(0, 10);
   const title = `.TH ${name.toUpperCase()} 1 ${day} "nodecertd ${version}" "nodecertd manual"`;
-  // Ragged and without hyphenation: what is copied from a terminal must be what is meant.
+  // Left-aligned without hyphenation, so that copied text contains no added hyphens or spaces.
   return `${[title, '.nh', '.ad l', ...sections].join('\n')}\n`;
 }
 
-function option({ flags, text, value, byDefault }: OptionModel): string {
+function option({ flags, text, value, defaultText }: OptionModel): string {
   const argument = value.kind === 'none' ? '' : ` ${italic(value.name)}`;
   const remarks = [
     value.kind === 'words' ? `One of ${value.words.map(bold).join(', ')}.` : '',
-    byDefault === undefined ? '' : `The default is ${bold(byDefault)}.`,
+    defaultText === undefined ? '' : `The default is ${bold(defaultText)}.`,
   ];
   const term = `${flags.map(bold).join(', ')}${argument}`;
   return entry(term, [sentence(text), ...remarks.filter(Boolean)].join('\n'));
@@ -89,13 +89,13 @@ function exitStatus(meanings: CommandModel['exitCodes']): string {
 
 function examplesOf(own: string, examples: CommandModel['examples']): string {
   const parts = examples.map(([line, purpose]) =>
-    [`${prose(capitalised(purpose))}:`, example([`${own} ${line}`])].join('\n'),
+    [`${prose(capitalized(purpose))}:`, example([`${own} ${line}`])].join('\n'),
   );
   return section('EXAMPLES', parts.join('\n.PP\n'));
 }
 
 function seeAlso(names: readonly string[], remark = ''): string {
-  // Otherwise a name may be broken at a syllable.
+  // `\%` prevents hyphenation of the names.
   const pages = names.map((name) => `\\%${bold(name)}(1)`).join(',\n');
   return section('SEE ALSO', `${pages} ${remark}`.trim());
 }
@@ -108,8 +108,8 @@ function synopsis(own: string, command: Command): string {
   return `${bold(`${own} ${command.name()}`)} ${parametersOf(command)}`.trim();
 }
 
-/** Each form of the command line on a line of its own. */
-function broken(line: string, index: number): string {
+/** Puts each form of the command line on its own line. */
+function onOwnLine(line: string, index: number): string {
   return index === 0 ? line : `.br\n${line}`;
 }
 
@@ -122,17 +122,17 @@ function parametersOf(command: Command): string {
   return [...options, ...operands].join(' ');
 }
 
-/** In NAME, after the dash: small, without a full stop. */
+/** For the NAME section: starts in lower case and has no final period. */
 function phrase(text: string): string {
   return `${text.slice(0, 1).toLowerCase()}${text.slice(1)}`.replace(/\.$/, '');
 }
 
 function sentence(text: string): string {
-  return `${prose(capitalised(text))}.`.replace(/\.\.$/, '.');
+  return `${prose(capitalized(text))}.`.replace(/\.\.$/, '.');
 }
 
-/** Flags and file names keep their form, also at the beginning of a sentence. */
-function capitalised(text: string): string {
+/** Flags and file names stay unchanged, even at the start of a sentence. */
+function capitalized(text: string): string {
   return /^[a-z]+\b(?![.-])/.test(text)
     ? `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`
     : text;

@@ -1,13 +1,13 @@
 import { installedConfigFile } from '../../src/cli/default-config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 
-/** A file or variable, and what it is for. */
+/** A file or environment variable, and its purpose. */
 export interface Fact {
   readonly name: string;
   readonly text: string;
 }
 
-/** Where things are unless the configuration says otherwise: the paths are the program's own defaults. */
+/** The files at their default paths, taken from the defaults of the program. */
 export async function files(): Promise<readonly Fact[]> {
   const { kubeconfig, certificateDirectory, stateDirectory, kubelet } = await loadConfig({
     file: undefined,
@@ -17,35 +17,32 @@ export async function files(): Promise<readonly Fact[]> {
   return [
     {
       name: installedConfigFile,
-      text: 'The configuration of the service; status and doctor use it as well. It explains each key.',
+      text: 'The configuration of the service, which explains each key. status, doctor, renew, and adopt use it too.',
     },
     {
       name: kubeconfig,
-      text: 'The kubeconfig of the node: written after a bootstrap, used while its certificate is valid.',
+      text: 'The kubeconfig of the node, written after the bootstrap.',
     },
     {
       name: `${certificateDirectory}/NAME-current.pem`,
-      text: 'A link to the current pair of the certificate NAME; older pairs stand beside it.',
+      text: 'A symbolic link to the PEM file with the current certificate NAME and its key. Previous files are in the same directory.',
     },
     {
       name: `${stateDirectory}/state.json`,
-      text: 'Outstanding requests and where the agent listens. Nothing in it is secret.',
+      text: 'Pending requests and the addresses of the agent. Contains no secrets.',
     },
     {
       name: kubelet.configFile,
-      text: 'Read, to see whether the kubelet rotates the same certificates.',
+      text: 'The configuration of the kubelet. nodecertd reads it to find out whether the kubelet rotates the same certificates.',
     },
   ];
 }
 
 export const environmentVariables: readonly Fact[] = [
-  { name: 'NO_COLOR', text: 'Any value but the empty one turns colours off.' },
+  { name: 'NO_COLOR', text: 'Any nonempty value turns colors off.' },
+  { name: 'TERM', text: 'The value dumb turns colors off.' },
   {
-    name: 'TERM',
-    text: 'With the value dumb, a line is printed for each change instead of a live table.',
-  },
-  {
-    name: 'HTTPS_PROXY, HTTP_PROXY, NO_PROXY',
-    text: 'Not used. A proxy to the API server is named by proxy-url in the kubeconfig.',
+    name: 'HTTPS_PROXY, NO_PROXY',
+    text: 'The proxy to the API server, and the hosts without a proxy. proxy-url in the kubeconfig takes precedence.',
   },
 ];

@@ -1,14 +1,14 @@
 /**
- * The few requests of man(7) that the manual pages use. Text from elsewhere never
- * becomes a request: a line that begins with a dot or an apostrophe is prefixed.
+ * The requests of man(7) that the manual pages use. Text never becomes a request: lines
+ * that start with a dot or an apostrophe get a prefix.
  */
 
-/** Running text: hyphens may break a line, quotes may be drawn as such. */
+/** Running text: lines may break at hyphens, and quotes may become typographic. */
 export function prose(text: string): string {
   return guarded(text.replaceAll('\\', '\\e'));
 }
 
-/** What is typed as it stands: hyphens that can be copied, straight quotes, carets, tildes and grave accents. */
+/** Text to copy and type: keeps hyphens, straight quotes, carets, tildes, and grave accents. */
 export function literal(text: string): string {
   const straight: Readonly<Record<string, string>> = {
     '\\': '\\e',
@@ -30,12 +30,12 @@ export function italic(text: string): string {
   return `\\fI${literal(text)}\\fR`;
 }
 
-/** A paragraph under a term: the term stands out to the left of it. */
+/** A paragraph with a hanging term. */
 export function entry(term: string, text: string): string {
   return `.TP\n${term}\n${text}`;
 }
 
-/** Lines that are neither filled nor justified, indented. */
+/** Indented lines that are not reflowed. */
 export function example(lines: readonly string[]): string {
   return ['.RS 4', '.EX', ...lines.map(literal), '.EE', '.RE'].join('\n');
 }

@@ -3,7 +3,7 @@ import type { ProgramModel } from '../../src/cli/program.ts';
 import { helpCommand, operandsOf, optionsOf } from './cli-model.ts';
 import type { OptionModel, OptionValue } from './cli-model.ts';
 
-/** For a folder of zsh's fpath, under the name `_nodecertd`. */
+/** For a directory in zsh's fpath, as `_nodecertd`. */
 export function zshCompletion({ program }: ProgramModel): string {
   const name = program.name();
   const commands = program.createHelp().visibleCommands(program);
@@ -44,7 +44,7 @@ function commandCase(command: Command): string {
   return `  ${command.name()})\n    _arguments \\\n${lines.join(' \\\n')}\n    ;;`;
 }
 
-/** One option of _arguments; a short and a long form rule each other out. */
+/** One option of _arguments; the short and the long form exclude each other. */
 function specification({ flags, text, value }: OptionModel): string {
   const explained = `[${text.replace(/[[\]\\]/g, '\\$&')}]${action(value)}`;
   const [first = ''] = flags;
@@ -53,7 +53,7 @@ function specification({ flags, text, value }: OptionModel): string {
   return `${quoted(`(${flags.join(' ')})`)}{${forms}}${quoted(explained)}`;
 }
 
-/** `--config=` takes the value from the next word or after the sign, `-o+` from the same word as well. */
+/** `--config=` accepts the value after the sign or in the next word, `-o+` also in the same word. */
 function withValue(flag: string, { kind }: OptionValue): string {
   if (kind === 'none') return flag;
   return flag.startsWith('--') ? `${flag}=` : `${flag}+`;
