@@ -1,12 +1,13 @@
 import { performance } from 'node:perf_hooks';
 import { TestNode } from './agent.ts';
+import type { ControlPlane } from './control-plane.ts';
 import { startSandboxControlPlane } from './sandbox-control-plane.ts';
 
 /** As many agents start at once here as in the end-to-end tests. */
 const agents = 4;
 
 /** What that takes on the two idle cores for which the times in tests are written, in milliseconds. */
-const reference = 2_500;
+const reference = 2_000;
 
 export interface Slowness {
   /** At least 1. */
@@ -19,6 +20,7 @@ export interface Slowness {
 export async function measureSlowness(): Promise<Slowness> {
   await using stack = new AsyncDisposableStack();
   const controlPlane = stack.use(await startSandboxControlPlane({ signingSeconds: 3_600 }));
+  await fillCompileCache(controlPlane);
   const names = Array.from({ length: agents }, (_, index) => `measured-${index}`);
   const nodes = await Promise.all(names.map((name) => TestNode.create(controlPlane, name)));
   for (const node of nodes) stack.use(node);
@@ -26,4 +28,12 @@ export async function measureSlowness(): Promise<Slowness> {
   await Promise.all(nodes.map((node) => node.start().event('certificate_stored')));
   const start = performance.now() - began;
   return { factor: Math.max(1, start / reference), start };
+}
+
+/** Node writes its compile cache when a process exits. */
+async function fillCompileCache(controlPlane: ControlPlane): Promise<void> {
+  await using node = await TestNode.create(controlPlane, 'first');
+  const agent = node.start();
+  await agent.event('certificate_stored');
+  await agent.stop();
 }
