@@ -22,7 +22,7 @@ export interface KubeconfigContent {
   readonly text: string;
   /** How the user authenticates, in words. */
   readonly found: string;
-  /** The client certificate, named or embedded; false for a user with a token or plug-in alone. */
+  /** The client certificate, named or embedded; false for a user with a token or plugin alone. */
   readonly hasCertificate: boolean;
   /** Certificate and key are both read through the link to the pair that is kept. */
   readonly follows: boolean;

@@ -34,7 +34,7 @@ const secretKeys = new Set([
   'refresh-token',
   'access-token',
   'client-secret',
-  // The environment of an exec plug-in.
+  // The environment of an exec plugin.
   'value',
   'staticPodURLHeader',
 ]);

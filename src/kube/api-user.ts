@@ -18,7 +18,7 @@ export function userInMessage(message: string): string | undefined {
 
 /**
  * The node that the API server takes this client for, when a 403 says that it is another node
- * than the one the request is about. The node authorizer names the user, the admission plug-in
+ * than the one the request is about. The node authorizer names the user, the admission plugin
  * NodeRestriction names the only common name that it lets this node request.
  */
 export function otherNodeInMessage(message: string, path: string): string | undefined {
