@@ -1,3 +1,5 @@
+import type { Finding } from './enroller-protocol.ts';
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 interface LogEventDefinition {
@@ -179,3 +181,23 @@ export type LogEvent = keyof typeof logEvents;
 export type LogFields = Readonly<
   Record<string, string | number | boolean | readonly string[] | undefined>
 >;
+
+const findingEvents: Readonly<Record<Finding['kind'], LogEvent>> = {
+  'swap-completed': 'swap_completed',
+  'pair-adopted': 'pair_adopted',
+  'pair-set-aside': 'pair_set_aside',
+  'link-repaired': 'link_repaired',
+  'pair-rolled-back': 'pair_rolled_back',
+  'pair-pruned': 'pair_pruned',
+  'permissions-tightened': 'permissions_tightened',
+  'stray-removed': 'stray_removed',
+  'kubeconfig-written': 'kubeconfig_written',
+  'kubeconfig-replaced': 'kubeconfig_replaced',
+  'kubeconfig-set-aside': 'kubeconfig_set_aside',
+  'cleanup-failed': 'cleanup_failed',
+};
+
+/** The event for something that the store repaired, set aside or removed. */
+export function findingEvent(kind: Finding['kind']): LogEvent {
+  return findingEvents[kind];
+}

@@ -2,9 +2,9 @@ import type { SubjectAltNames } from '../core/certificate.ts';
 import type { AddressReply, NodeAddress } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import { altNamesOfNode } from '../core/identity.ts';
-import { hour, minute, second } from '../core/instant.ts';
+import { minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
-import { retryDelay } from '../core/timing.ts';
+import { longestRetryAfter, retryDelay } from '../core/timing.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import type { EnrollerLink, Lost } from './enroller-link.ts';
@@ -16,18 +16,16 @@ export interface AddressBookOptions {
   readonly logger: Logger;
   /** Addresses of this machine's network interfaces. */
   readonly interfaces: () => readonly string[];
-  /** Seconds between two look-ups; 0 follows the Node without end. */
+  /** Seconds between two look-ups; 0 watches the Node all the time. */
   readonly refreshSeconds: number;
   /** Host name for certificates that take their addresses from the interfaces. */
   readonly hostName: string;
 }
 
 /**
- * Knows by which names and addresses the node is reached. Looking at the Node
- * object takes the node's identity and so an enroller process; the book therefore
- * asks when there is a reason to: at first, when a network interface changed (which
- * the keeper sees for itself, within a minute) but not again within a minute, and
- * now and then.
+ * The names and addresses of the node, for SANs. A look-up of the Node takes the client
+ * certificate and so an enroller process, and is therefore done only at the start, when a
+ * network interface changed, and after each refresh interval; at most once a minute.
  */
 export class AddressBook {
   readonly #options: AddressBookOptions;
@@ -36,7 +34,7 @@ export class AddressBook {
   #lookingUp = false;
   #failures = 0;
   #failure: (Failure & { readonly at: Instant }) | undefined;
-  #lookAgain = false;
+  #lookUpAgain = false;
   #nextLookUp: Instant = 0;
   #lastLookUp: Instant = -Infinity;
 
@@ -63,14 +61,14 @@ export class AddressBook {
     return this.#lookingUp ? Infinity : this.#nextLookUp;
   }
 
-  /** Reads the interfaces and, where called for, asks for the Node. */
+  /** Reads the interfaces and, if due, looks up the Node. */
   tick({ lookUpNode }: { readonly lookUpNode: boolean }): void {
     const { clock, interfaces } = this.#options;
     const found = interfaces();
     const changed = found.join() !== this.#interfaces.join();
-    this.#lookAgain ||= changed && this.#interfaces.length > 0;
+    this.#lookUpAgain ||= changed && this.#interfaces.length > 0;
     this.#interfaces = found;
-    if (changed) this.#hurry(clock.now());
+    if (changed) this.#lookUpSoon(clock.now());
     if (lookUpNode && !this.#lookingUp && this.#isDue(clock.now())) this.#lookUp();
   }
 
@@ -90,18 +88,18 @@ export class AddressBook {
     this.#failure = undefined;
   }
 
-  /** An interface that comes and goes must not turn each change into an enroller and its requests. */
-  #hurry(now: Instant): void {
+  /** At most once a minute, so that an interface that flaps does not start an enroller each time. */
+  #lookUpSoon(now: Instant): void {
     const since = now - this.#lastLookUp;
-    // A clock set back must not stretch the wait.
+    // A clock that was set back must not lengthen the wait.
     const wait = since >= 0 && since < minute ? minute - since : 0;
     this.#nextLookUp = Math.min(this.#nextLookUp, now + wait);
   }
 
-  /** A clock set back must not put the next look-up off. */
+  /** A clock that was set back must not postpone the look-up. */
   #isDue(now: Instant): boolean {
     const { refreshSeconds } = this.#options;
-    const longest = Math.max(1.5 * refreshSeconds * second, longestRetry);
+    const longest = Math.max(1.5 * refreshSeconds * second, longestRetryAfter);
     return now >= this.#nextLookUp || this.#nextLookUp - now > longest;
   }
 
@@ -120,8 +118,8 @@ export class AddressBook {
     const { clock, random, logger } = this.#options;
     this.#failure = { ...failure, at: clock.now() };
     const retry = retryDelay(failure, this.#failures, random());
-    const urgent = this.#ofNode === undefined || this.#lookAgain;
-    // What is known stays true: after an outage nobody has to know it anew at once.
+    const urgent = this.#ofNode === undefined || this.#lookUpAgain;
+    // The known addresses are still valid, so after an outage there is no hurry.
     this.#nextLookUp = clock.now() + (urgent ? retry : Math.max(retry, this.#interval()));
     const { code, message, remedy } = failure;
     logger.log('addresses_failed', {
@@ -132,23 +130,23 @@ export class AddressBook {
   }
 
   /**
-   * After a change of the interfaces there is a second look a minute later: the
-   * kubelet may not have put it into the Node yet at the first.
+   * After a change of the interfaces, a second look-up follows a minute later, because the
+   * kubelet may not have updated the Node before the first.
    */
   #schedule(): void {
     const now = this.#options.clock.now();
-    this.#nextLookUp = now + (this.#lookAgain ? minute : this.#interval());
-    this.#lookAgain = false;
+    this.#nextLookUp = now + (this.#lookUpAgain ? minute : this.#interval());
+    this.#lookUpAgain = false;
   }
 
-  /** As wide as it is long: nodes that started together are evenly spread after the first. */
+  /** Spread over as much time as it is long, so that nodes that started together drift apart. */
   #interval(): number {
     const { random, refreshSeconds } = this.#options;
     return Math.round(refreshSeconds * second * (0.5 + random()));
   }
 
   #learn(addresses: readonly NodeAddress[]): void {
-    // A Node without addresses is one that has not registered yet, or lost its status for a moment.
+    // A Node without addresses has not registered yet, or has lost its status for a moment.
     if (addresses.length === 0) return;
     const found = altNamesOfNode(addresses);
     if (JSON.stringify(found) === JSON.stringify(this.#ofNode)) return;
@@ -159,6 +157,3 @@ export class AddressBook {
     });
   }
 }
-
-/** What retryDelay answers at most to a failed look-up: an hour asked for by the server, twice as long when random has it. */
-const longestRetry = 2 * hour;

@@ -90,7 +90,7 @@ export class CertificateSet {
     }
   }
 
-  /** The names of those that something else rotates. */
+  /** The names of the certificates that something else rotates. */
   get observed(): readonly string[] {
     return this.#rotators.filter(({ observed }) => observed).map(({ spec }) => spec.name);
   }

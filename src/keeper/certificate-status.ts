@@ -10,7 +10,7 @@ export interface LastEvent {
   readonly text: string;
 }
 
-/** What the outside sees of a rotation. Computed when asked, so that "overdue" rises even if the loop stands still. */
+/** The status of one certificate. Computed at each call, so that "overdue" shows even if the loop is stuck. */
 export function certificateStatus(options: {
   readonly spec: CertificateSpec;
   readonly path: string;
@@ -29,7 +29,7 @@ export function certificateStatus(options: {
     since: phase.since,
     path,
     ...(pair !== undefined && { current: pair }),
-    // A stand-in is due at once, whatever its dates say.
+    // A temporary self-signed certificate is due at once, regardless of its dates.
     ...(deadline !== undefined && pair?.selfSigned !== true && { rotationDeadline: deadline }),
     usable: isUsable(state, now),
     overdue: isOverdue(state, now),
@@ -43,14 +43,14 @@ export function certificateStatus(options: {
   };
 }
 
-/** When it is tried next, where that has a time of its own. */
+/** When the next attempt starts, if that is known. */
 function nextAttemptOf(state: RotationState, now: Instant): Instant | undefined {
   if (state.phase.kind === 'backing-off') return retryAt(state.phase);
   const delayed = stateWord(state, now) === 'backing-off';
   return delayed ? state.notBefore : undefined;
 }
 
-/** Readers get a certificate of the cluster that is valid now. */
+/** `-current.pem` holds a certificate of the cluster that is valid now. */
 export function isUsable({ pair }: RotationState, now: Instant): boolean {
   return pair !== undefined && !pair.selfSigned && pair.notBefore <= now && now < pair.notAfter;
 }

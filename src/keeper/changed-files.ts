@@ -1,4 +1,5 @@
-import { treeSignature } from './pair-watch.ts';
+import { readdir, readlink, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 /**
  * Remembers the signature of each file and says which of them changed since. Watches can
@@ -30,3 +31,40 @@ export class ChangedFiles {
     return changed;
   }
 }
+
+/**
+ * Changes whenever the pair behind a `-current.pem` does, without opening it: the keeper must
+ * not read keys. Includes the mode of the directory, which decides who can replace the pair.
+ */
+export async function pairSignature(link: string): Promise<string> {
+  const signature = await fileSignature(link);
+  // As long as there is no pair, a new or changed directory does not count.
+  if (signature.endsWith(missing)) return signature;
+  const directory = await stat(dirname(link)).catch(() => undefined);
+  return `${signature} ${directory?.mode ?? missing}`;
+}
+
+/** Where the link points, and device, inode, size, change time and mode of the target. */
+export async function fileSignature(path: string): Promise<string> {
+  const target = await readlink(path).catch(() => 'no link');
+  const file = await stat(path, { bigint: true }).catch(() => undefined);
+  if (file === undefined) return `${target} ${missing}`;
+  return [target, file.dev, file.ino, file.size, file.ctimeNs, file.mode].join(' ');
+}
+
+/**
+ * The signature of a file, or of a folder with everything below it, because an editor that
+ * writes in place does not change the folder.
+ */
+export async function treeSignature(path: string): Promise<string> {
+  const own = await fileSignature(path);
+  const names: string[] = await readdir(path, { recursive: true }).catch(() => []);
+  const inside = names.sort().slice(0, mostFiles);
+  const signatures = inside.map(async (name) => `${name} ${await fileSignature(join(path, name))}`);
+  return [own, ...(await Promise.all(signatures))].join('\n');
+}
+
+/** Files below a folder that are compared; a kubelet has only a few drop-ins. */
+const mostFiles = 100;
+
+const missing = 'missing';

@@ -1,10 +1,9 @@
 import type { ApiRequestRecord, EnrollerNotice } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
+import { findingEvent } from '../core/log-events.ts';
 import type { Logger } from '../sys/log.ts';
-import { findingEvent } from './finding-events.ts';
 
-/** What is counted of the enroller's connections to the API server. */
 export interface ConnectionObserver {
   recordApiRequest(record: ApiRequestRecord): void;
   setClockSkew(ms: number): void;
@@ -38,7 +37,7 @@ export class ConnectionLog {
       case 'stale-kubeconfig':
         return this.#logger.log('kubeconfig_stale', {
           path: notice.path,
-          remedy: `nodecertd adopt, or let client-certificate and client-key both name ${notice.pair}`,
+          remedy: `Run nodecertd adopt, or let client-certificate and client-key both name ${notice.pair}`,
         });
       case 'kubeconfig':
         return this.#kubeconfig(notice);
@@ -75,7 +74,7 @@ export class ConnectionLog {
     this.#skewed = skewed;
     const seconds = Math.round(ms / second);
     if (!skewed) return this.#logger.log('clock_skew_over', { seconds });
-    const remedy = 'check time synchronization on both sides: timedatectl';
+    const remedy = 'Check time synchronization on both sides: timedatectl';
     this.#logger.log('clock_skew', { seconds, remedy });
   }
 }

@@ -5,26 +5,25 @@ import type { FSWatcher } from 'chokidar';
 import { watch } from 'chokidar';
 
 export interface FileWatchOptions {
-  /** Watched each for itself: kubeconfigs, the configuration. */
+  /** Single files: kubeconfigs, the configuration. */
   readonly files: readonly string[];
-  /** Watched with every file that is in them, such as drop-ins; not with those of folders below. */
+  /** Folders with the files directly in them, such as drop-ins. */
   readonly folders: readonly string[];
-  /** Links such as `NAME-current.pem`, watched with every `NAME-….pem` beside them and their directory. */
+  /** Links such as `NAME-current.pem`, with every `NAME-….pem` in the same directory. */
   readonly pairs: readonly string[];
-  /** Something may have changed, perhaps several times over; a comparison has to say what. */
+  /** Something may have changed. May be called several times for one change. */
   readonly onChange: (path: string) => void;
 }
 
 /**
- * Calls back when one of the files may have changed. Watches their directories
- * instead of the files: a watch on a symlink follows the target and misses the swap
- * of the link itself. Watches can fail silently (SELinux, network file systems), so
- * a poll has to stand behind this.
+ * Calls back when one of the files may have changed. Watches their directories, because a
+ * watch on a symlink follows the target and misses a change of the link. Watches can fail
+ * silently (SELinux, network file systems), so the keeper also compares the files every round.
  */
 export class FileWatch implements AsyncDisposable {
   readonly #options: FileWatchOptions;
   #watcher: FSWatcher | undefined;
-  /** The directories that the watches were set on; undefined when one is known to be gone. */
+  /** Identities of the watched directories; undefined once one of them was removed. */
   #watched: string | undefined;
 
   private constructor(options: FileWatchOptions) {
@@ -38,18 +37,18 @@ export class FileWatch implements AsyncDisposable {
   }
 
   /**
-   * Sets the watches anew if a directory came, went or was replaced since. A watch
-   * belongs to an inode, so one made again under the old name would not be seen into.
+   * Sets the watches again if a directory was created, removed or replaced. A watch belongs to
+   * an inode, so it sees nothing in a directory that was removed and created again.
    */
   async renew(): Promise<void> {
     const places = await this.#places();
     const identities = await identitiesOf(places);
     if (identities === this.#watched) return;
-    // Closed before the next one opens: chokidar shares handles by path, dead ones too.
+    // Close first: chokidar shares handles by path, including dead ones.
     await this.#watcher?.close();
     this.#watched = identities;
     this.#watcher = await this.#open(places);
-    // Replaced once more while the watches were set: another round is needed.
+    // A directory that was replaced while the watches were set needs another round.
     const now = await identitiesOf(places);
     for (const { directory } of now === identities ? [] : places) this.#options.onChange(directory);
   }
@@ -60,7 +59,7 @@ export class FileWatch implements AsyncDisposable {
 
   async #open(places: readonly Place[]): Promise<FSWatcher> {
     const directories = new Set(places.map(({ directory }) => directory));
-    // Through them a directory is seen to come (back): its own watch ends with it.
+    // The watch of a directory ends when it is removed; its parent reports the new one.
     const parents = new Set(places.flatMap((place) => place.parents));
     const isWanted = (path: string): boolean =>
       directories.has(path) || places.some((place) => isOf(place, path));
@@ -76,8 +75,8 @@ export class FileWatch implements AsyncDisposable {
       if (event === 'unlinkDir') this.#watched = undefined;
       this.#options.onChange(path);
     });
-    // Changes of mode alone: chokidar has no event for a directory's, and drops that of a
-    // file which was read since it was written.
+    // For changes of the mode: chokidar has no event for those of a directory, and drops those
+    // of a file that was read after it was written.
     watcher.on('raw', (_, name) => {
       for (const place of places) {
         if (place.holds !== 'pair' || name === null) continue;
@@ -101,17 +100,17 @@ export class FileWatch implements AsyncDisposable {
   }
 }
 
-/** What is wanted of one directory. */
+/** A directory to watch, and what to watch in it. */
 interface Place {
-  /** Where the directory really is: a link is not watched through. */
+  /** The real path, because chokidar does not watch through a link. */
   readonly directory: string;
-  /** Of the directory, and of the link that it may be reached by. */
+  /** The parents of the real path and of the configured one, which may be a link. */
   readonly parents: readonly string[];
   readonly file: string;
   readonly holds: 'file' | 'folder' | 'pair';
 }
 
-/** Stands for whatever is in a folder. */
+/** Any file in a folder. */
 const anyFile = '*';
 
 async function placeOf(path: string, holds: Place['holds']): Promise<Place> {
@@ -128,7 +127,7 @@ function isOf({ directory, file, holds }: Place, path: string): boolean {
   return name.startsWith(file.replace(/current\.pem$/, '')) && name.endsWith('.pem');
 }
 
-/** With the time of birth, since an inode's number is given to the next file at once. */
+/** Includes the time of birth, because a new file may get the inode number of a removed one. */
 async function identitiesOf(places: readonly Place[]): Promise<string> {
   const paths = new Set(places.flatMap(({ directory, parents }) => [directory, ...parents]));
   const identities = [...paths].map(async (path) => {
@@ -138,7 +137,7 @@ async function identitiesOf(places: readonly Place[]): Promise<string> {
   return (await Promise.all(identities)).join('\n');
 }
 
-/** Not for ever: the poll behind the watches has to go on whatever becomes of them. */
+/** With a time limit: the loop must continue even if the watches never become ready. */
 async function readiness(watcher: FSWatcher): Promise<void> {
   const signal = AbortSignal.timeout(5_000);
   await once(watcher, 'ready', { signal }).catch(() => undefined);

@@ -8,23 +8,22 @@ export interface EnrollerProgram {
   readonly program: string;
   readonly args: readonly string[];
   readonly execArgv: readonly string[];
-  /** Laid over this process's environment. */
+  /** Added to this process's environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** The runtime; this process's own when absent. */
+  /** The Node.js binary; this process's own if absent. */
   readonly execPath?: string;
 }
 
 export interface ForkOptions extends EnrollerProgram {
-  /** The first message: what the enroller has to know of the configuration. */
+  /** The first message: the configuration, as far as the enroller needs it. */
   readonly greeting: object;
-  /** A process that was started ahead of time; taken for the first launch if it still runs. */
+  /** A process that was started early; used for the first launch if it still runs. */
   readonly started?: ChildProcess;
 }
 
 /**
- * Runs the enroller as a child process with an IPC channel and nothing else: no
- * standard input, and its standard output goes where errors go, so that results on
- * standard output stay clean.
+ * Runs the enroller as a child process with an IPC channel. It has no standard input, and its
+ * standard output goes to standard error, so that it cannot mix with the output of a command.
  */
 export function forkEnroller(options: ForkOptions): LaunchEnroller {
   let ahead = options.started;
@@ -38,7 +37,7 @@ export function forkEnroller(options: ForkOptions): LaunchEnroller {
     child.on('message', (message) =>
       listener.onMessage(message as Parameters<ChildListener['onMessage']>[0]),
     );
-    // Also emitted for a message that did not reach the child: its exit is what counts.
+    // Also emitted for a message that did not reach the child; then the exit event follows.
     child.on('error', (error) => {
       if (child.pid === undefined) listener.onExit(error.message);
     });
@@ -51,7 +50,7 @@ export function forkEnroller(options: ForkOptions): LaunchEnroller {
   };
 }
 
-/** Most reasons not to start are an event, but some (no memory) are thrown. */
+/** Most errors of fork() are events, but some (no memory) are thrown. */
 function start(program: EnrollerProgram): ChildProcess | Error {
   try {
     return startEnroller(program);
@@ -60,7 +59,7 @@ function start(program: EnrollerProgram): ChildProcess | Error {
   }
 }
 
-/** The process alone: for whoever knows before there is a keeper that one will be needed. */
+/** Starts the process only. The agent does so before it creates the keeper, to save time. */
 export function startEnroller(options: EnrollerProgram): ChildProcess {
   const { program, args, execArgv, env, execPath } = options;
   const child = fork(program, [...args], {
@@ -69,7 +68,7 @@ export function startEnroller(options: EnrollerProgram): ChildProcess {
     env: { ...process.env, ...env },
     stdio: ['ignore', 2, 2, 'ipc'],
   });
-  // Until somebody listens, an error would end this process.
+  // An error event without a listener would end this process.
   child.on('error', () => undefined);
   return child;
 }
@@ -87,7 +86,7 @@ function neverStarted(): EnrollerChild {
 function toEnrollerChild(child: ChildProcess): EnrollerChild {
   return {
     pid: child.pid,
-    // A write to a child that is about to end fails; its exit is what gets reported.
+    // A write to a child that is about to end fails; its exit is reported instead.
     send: (message) => void child.send(message, () => undefined),
     disconnect: () => {
       if (child.connected) child.disconnect();

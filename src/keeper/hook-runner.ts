@@ -8,6 +8,7 @@ import type { HookContext, HookEffect, HookEvent, HookState, Verdict } from '../
 import { hookStep, initialHookState } from '../core/hook-run.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration } from '../core/instant.ts';
+import { findingEvent } from '../core/log-events.ts';
 import { rolledBackRemedy, staleFailure } from '../core/served.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -17,7 +18,6 @@ import type { EnrollerLink, Lost } from './enroller-link.ts';
 import type { HookJournal } from './hook-journal.ts';
 import type { HookObserver } from './hook-record.ts';
 import { HookRecord } from './hook-record.ts';
-import { findingEvent } from './finding-events.ts';
 import { runHook } from './run-hook.ts';
 
 /** The rotation of the same certificate. */

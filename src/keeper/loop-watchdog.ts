@@ -6,26 +6,24 @@ import type { Logger } from '../sys/log.ts';
 export interface LoopWatchdogOptions {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Where the loop looks, for the remedy. */
+  /** The certificate directory, for the remedy. */
   readonly directory: string;
 }
 
 /**
- * Notices that the keeper's loop does not come round any more: it waits for the file
- * system at each round, and one that does not answer (a network file system whose
- * server is gone) holds such a call for ever. Nothing would fail then, and nothing be
- * tried.
+ * Detects that the keeper's loop is stuck. Each round waits for file systems, and one that
+ * does not answer (a network file system whose server is gone) blocks such a call forever;
+ * then nothing fails and nothing is retried.
  *
- * It counts its own looks and not the time: after a suspended night, a SIGSTOP or a
- * clock that was set, there is one look more, and a healthy loop comes round before
- * the next. A thread that is blocked altogether answers nobody, which is for those
- * outside to notice: the scrape fails, and /healthz times out.
+ * Counts its own checks, not time: after a suspended night, a SIGSTOP or a clock that was
+ * set, there is one more check, and a healthy loop finishes a round before the next. If the
+ * whole thread is blocked, the scrape fails and /healthz times out.
  */
 export class LoopWatchdog implements Disposable {
   readonly #options: LoopWatchdogOptions;
   #lastRound: Instant;
   #task = 'starting';
-  #looks = 0;
+  #checks = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: LoopWatchdogOptions) {
@@ -33,31 +31,31 @@ export class LoopWatchdog implements Disposable {
     this.#lastRound = options.clock.now();
   }
 
-  /** When the loop last came round. */
+  /** When the last round ended. */
   get lastRound(): Instant {
     return this.#lastRound;
   }
 
-  /** What the loop hangs in; undefined while it does not. */
+  /** The task in which the loop is stuck; undefined while it runs. */
   get stuckAt(): string | undefined {
-    return this.#looks > looksAllowed ? this.#task : undefined;
+    return this.#checks > checksAllowed ? this.#task : undefined;
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.#look(), minute);
-    // It watches over the loop, and does not outlive it.
+    this.#timer = setInterval(() => this.#check(), minute);
+    // Must not keep the process alive after the loop has ended.
     this.#timer.unref();
   }
 
-  /** What the loop waits for next. */
+  /** The loop starts this task. */
   enter(task: string): void {
     this.#task = task;
   }
 
-  /** The loop came round. */
+  /** The loop finished a round. */
   roundDone(): void {
     if (this.stuckAt !== undefined) this.#options.logger.log('loop_resumed');
-    this.#looks = 0;
+    this.#checks = 0;
     this.#lastRound = this.#options.clock.now();
   }
 
@@ -65,17 +63,17 @@ export class LoopWatchdog implements Disposable {
     clearInterval(this.#timer);
   }
 
-  #look(): void {
+  #check(): void {
     const { directory, logger } = this.#options;
-    this.#looks += 1;
-    if (this.#looks !== looksAllowed + 1) return;
+    this.#checks += 1;
+    if (this.#checks !== checksAllowed + 1) return;
     logger.log('loop_stuck', {
       task: this.#task,
       lastRound: formatInstant(this.#lastRound),
-      remedy: `see which file system does not answer (stat -f ${directory}, and the kubeconfigs'), then: systemctl restart nodecertd`,
+      remedy: `Find the file system that does not answer (stat -f ${directory}, and of the kubeconfigs), then: systemctl restart nodecertd`,
     });
   }
 }
 
-/** The loop comes round every minute: three looks in vain are bad luck no more. */
-const looksAllowed = 3;
+/** A round takes at most a minute, so three checks without a finished round are no coincidence. */
+const checksAllowed = 3;

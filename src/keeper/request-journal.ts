@@ -2,7 +2,7 @@ import type { CsrReference } from '../core/enroller-protocol.ts';
 import type { Instant } from '../core/instant.ts';
 import { requestDelay, unfinishedRequestLimit } from '../core/timing.ts';
 
-/** Requests that no certificate has come of yet, by certificate. */
+/** CSRs that have not led to a stored certificate, by certificate. */
 export type OutstandingRequests = Readonly<Record<string, readonly Outstanding[]>>;
 
 export interface Outstanding {
@@ -11,11 +11,10 @@ export interface Outstanding {
 }
 
 /**
- * Remembers over restarts which requests came to nothing: undecided, denied, or
- * issued and never stored. A restart loses the key, so it has to ask again; counting
- * what is outstanding keeps an agent that crashes in a loop, wherever in its work,
- * from flooding the API server, as one did with 520,858 CSRs
- * (kubernetes/kubernetes#132947). Only a stored certificate clears the count.
+ * Remembers over restarts which CSRs led to no certificate: undecided, denied, or issued and
+ * never stored. A restart loses the key and has to create another CSR. The count delays an
+ * agent in a crash loop, so that it does not flood the API server, as one did with 520,858
+ * CSRs (kubernetes/kubernetes#132947). Only a stored certificate clears it.
  */
 export class RequestJournal {
   readonly #outstanding: Map<string, readonly Outstanding[]>;
@@ -27,18 +26,18 @@ export class RequestJournal {
     this.#save = save;
   }
 
-  /** How many there are within the last day. */
+  /** The number of CSRs within the last day. */
   outstanding(name: string, now: Instant): number {
     const all = this.#outstanding.get(name) ?? [];
     return all.filter(({ createdAt }) => Math.abs(now - createdAt) < unfinishedRequestLimit).length;
   }
 
-  /** Milliseconds that the first request of this run has to wait. */
+  /** Milliseconds before the first CSR of this run. */
   delayFor(name: string, now: Instant): number {
     return requestDelay(this.outstanding(name, now));
   }
 
-  /** False when the request was known: the enroller repeats itself when it carries on. */
+  /** False if the CSR is known: the enroller reports it again when it resumes an attempt. */
   add(name: string, { name: csr, createdAt }: CsrReference): boolean {
     const known = this.#outstanding.get(name) ?? [];
     if (known.some((entry) => entry.csr === csr)) return false;
@@ -50,9 +49,10 @@ export class RequestJournal {
   }
 
   /**
-   * A pair is there, and the request that it would have come of. A run that was killed
-   * after its swap never heard of the pair it had stored: that request came to something.
-   * @returns whether it is such a pair
+   * An inspection found a pair. A run that was killed right after it linked a pair did not
+   * clear the count.
+   * @param csr the name of the CSR for the key of that pair
+   * @returns whether this agent created that CSR
    */
   found(name: string, csr: string): boolean {
     const known = this.#outstanding.get(name) ?? [];
@@ -72,5 +72,5 @@ export class RequestJournal {
   }
 }
 
-/** More would make no delay longer. */
+/** More entries would not lengthen any delay. */
 const longest = 10;

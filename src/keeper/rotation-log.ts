@@ -6,6 +6,7 @@ import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatDuration, formatInstant, minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import type { LogEvent, LogFields } from '../core/log-events.ts';
+import { findingEvent } from '../core/log-events.ts';
 import { retryAt } from '../core/rotation-due.ts';
 import type { RotationEffect, RotationState } from '../core/rotation-state.ts';
 import { lifetimeStart } from '../core/schedule.ts';
@@ -13,7 +14,6 @@ import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import type { LastEvent } from './certificate-status.ts';
 import { isOverdue } from './certificate-status.ts';
-import { findingEvent } from './finding-events.ts';
 
 export interface RotationLogOptions {
   readonly spec: CertificateSpec;
@@ -21,15 +21,12 @@ export interface RotationLogOptions {
   readonly logger: Logger;
 }
 
-/**
- * The log lines of one certificate. What lasts (overdue, something missing, a
- * disturbed wait) is said when it begins or changes, not at each look.
- */
+/** The log lines of one certificate. A condition that lasts is logged when it begins and when it ends. */
 export class RotationLog {
   readonly #options: RotationLogOptions;
   #lastEvent: LastEvent | undefined;
   #overdue = false;
-  /** What the agent itself stored, until the look that follows. */
+  /** What the agent itself stored, until the next inspection. */
   #stored: PairFacts | undefined;
   #missing: LogEvent | undefined;
   #shortLived = false;
@@ -42,7 +39,7 @@ export class RotationLog {
     this.#options = options;
   }
 
-  /** For the status: the latest line, in few words. */
+  /** The latest event, for the status. */
   get lastEvent(): LastEvent | undefined {
     return this.#lastEvent;
   }
@@ -54,25 +51,25 @@ export class RotationLog {
     this.#lastEvent = { at: clock.now(), text };
   }
 
-  /** The wait is over, and so is its failure. */
+  /** The wait for a CSR has ended. */
   waitEnded(): void {
     this.#failure = undefined;
     this.recovered();
   }
 
-  /** The API server answers again. An unstable server is logged once in a while, not each time. */
+  /** The API server answers again. */
   recovered(): void {
     if (this.#lostContact) this.log('csr_wait_recovered');
     this.#lostContact = false;
   }
 
-  /** A new attempt: its troubles are news again. */
+  /** A new attempt logs its first failure again. */
   started(reason: string): void {
     this.#failure = undefined;
     this.log('rotation_started', { reason });
   }
 
-  /** @param seconds from the decision to ask for it, where it was still wanted */
+  /** @param seconds from the decision to request it; absent for an abandoned attempt */
   stored(pair: PairFacts, seconds?: number): void {
     this.#stored = pair;
     this.log('certificate_stored', {
@@ -81,7 +78,7 @@ export class RotationLog {
     });
     const { expirationSeconds: asked } = this.#options.spec;
     const issued = Math.round((pair.notAfter - lifetimeStart(pair)) / second);
-    // Signers backdate, and take that from the lifetime: a tenth less is no surprise.
+    // Signers backdate notBefore and subtract that from the lifetime, so a tenth less is normal.
     if (asked !== undefined && issued < asked * 0.9) {
       this.log('certificate_lifetime_short', { asked, issued });
     }
@@ -93,19 +90,22 @@ export class RotationLog {
     const seconds = Math.round((deadline - this.#options.clock.now()) / second);
     this.log('rotation_deadline', { ...pairFields(pair), deadline: formatInstant(deadline) });
     if (seconds > 0) this.log('rotation_waiting', { seconds });
-    this.#judgeRest((pair.notAfter - lifetimeStart(pair)) * leastRest);
+    this.#checkTimeLeft((pair.notAfter - lifetimeStart(pair)) * shareLeft);
   }
 
-  /** @param rest what is left of a pair when the next one comes late; what the kubelet rotates itself it uses at once */
-  #judgeRest(rest: number): void {
+  /**
+   * A kubelet uses a certificate that it rotates itself at once.
+   * @param timeLeft milliseconds between the latest rotation deadline and the expiry
+   */
+  #checkTimeLeft(timeLeft: number): void {
     const short =
       this.#options.spec.profile === 'kubelet-client' &&
       this.#observed === undefined &&
-      rest < kubeletInterval;
+      timeLeft < kubeletInterval;
     if (short && !this.#shortLived) {
       this.log('lifetime_too_short_for_kubelet', {
-        seconds: Math.max(Math.round(rest / second), 0),
-        remedy: 'let the signer issue client certificates for an hour at least',
+        seconds: Math.max(Math.round(timeLeft / second), 0),
+        remedy: 'Let the signer issue client certificates for at least an hour',
       });
     }
     this.#shortLived = short;
@@ -126,7 +126,7 @@ export class RotationLog {
     });
   }
 
-  /** False when it is the same trouble as a moment ago: a server that is away is met every few seconds. */
+  /** False if the same failure was logged in the last minutes: an unreachable server fails every few seconds. */
   retrying(failure: Failure): boolean {
     const { code } = failure;
     const now = this.#options.clock.now();
@@ -138,7 +138,7 @@ export class RotationLog {
     return true;
   }
 
-  /** Who keeps a request waiting, and what can be done about it. */
+  /** Logs that a CSR is not approved or not issued, and what to do. */
   remind({ type, csr, ms }: Reminder): void {
     const { signerName: signer } = this.#options.spec;
     const fields = { csr: csr.name, signer, waiting: formatDuration(ms) };
@@ -150,15 +150,15 @@ export class RotationLog {
     }
     this.log('csr_unissued', {
       ...fields,
-      remedy: `see that a controller signs for ${signer}: kubectl describe csr ${csr.name}`,
+      remedy: `Check that a controller signs for ${signer}: kubectl describe csr ${csr.name}`,
     });
   }
 
-  /** Once for each time that something is missing, and not before the directory was looked at. */
+  /** Logged once each time that something is missing, and not before the first inspection. */
   missing({ phase, template, identityReady, observed }: RotationState): void {
     if (phase.kind === 'inspecting' || observed) return;
     const addresses = template === undefined ? ('waiting_for_addresses' as const) : undefined;
-    // Without an identity the addresses cannot be looked up either.
+    // The addresses cannot be looked up without the client certificate either.
     const missing = identityReady ? addresses : ('waiting_for_identity' as const);
     if (missing !== undefined && missing !== this.#missing) this.log(missing);
     this.#missing = missing;
@@ -178,11 +178,11 @@ export class RotationLog {
 
   get #overdueRemedy(): string {
     return this.#observed === undefined
-      ? 'read the rotation_failed lines and run: nodecertd status'
-      : 'see why the kubelet does not rotate it: journalctl -u kubelet | grep -i certificate';
+      ? 'Read the rotation_failed lines and run: nodecertd status'
+      : 'Find out why the kubelet does not rotate it: journalctl -u kubelet | grep -i certificate';
   }
 
-  /** Once for each time that somebody else takes over, and gives back. */
+  /** Logs when the kubelet starts or stops rotating this certificate. */
   observed(observed: Observed | undefined): void {
     const known = this.#observed;
     this.#observed = observed;
@@ -192,16 +192,16 @@ export class RotationLog {
     }
     const { file: path, key } = observed;
     if (path === known?.file && key === known.key) return;
-    const remedy = 'hand the certificate over to the agent with: nodecertd adopt';
+    const remedy = 'Let nodecertd rotate the certificate: nodecertd adopt';
     this.log('deferring_to_kubelet', { path, key, remedy });
   }
 
-  /** What a look showed, where it is another pair than the one that was known. */
+  /** Logs an inspection that found another pair than the known one. */
   found({ path, known, pair }: Found): void {
     const stored = this.#stored;
     this.#stored = undefined;
     if (samePair(known, pair)) return;
-    // An attempt that was given up can have stored this one: that was nobody else.
+    // An abandoned attempt may have stored this pair.
     const ours = pair !== undefined && samePair(pair, stored);
     if (this.#observed !== undefined && known !== undefined && pair !== undefined) {
       this.log('pair_observed', pairFields(pair));
@@ -211,7 +211,7 @@ export class RotationLog {
   }
 }
 
-/** What became of a request is learnt by a wait that works. */
+/** These codes are answers about the CSR, so contact with the API server is restored. */
 const decisions: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CSR_DENIED',
   'CSR_FAILED',
@@ -228,10 +228,10 @@ type Reminder = Extract<RotationEffect, { type: 'remind-approver' | 'remind-sign
 
 const retryingInterval = 10 * minute;
 
-/** The latest deadline is at 90 %. */
-const leastRest = 0.1;
+/** The latest deadline is at 90% of the lifetime. */
+const shareLeft = 0.1;
 
-/** How often a running kubelet looks at the files of its client certificate at the latest (client-go transport, CertCallbackRefreshDuration). */
+/** How often a running kubelet reads its client certificate (client-go transport, CertCallbackRefreshDuration). */
 const kubeletInterval = 5 * minute;
 
 function pairFields(pair: PairFacts): LogFields {
@@ -242,7 +242,7 @@ function failureFields({ code, message, remedy }: Failure): LogFields {
   return { code, error: message, ...(remedy !== undefined && { remedy }) };
 }
 
-/** By the name of the file: its directory may be reached through a link, or not. */
+/** Compares the name of the file only, because the directory may be given by a link. */
 function samePair(a: PairFacts | undefined, b: PairFacts | undefined): boolean {
   const names = [a, b].map((pair) => pair && basename(pair.path));
   return names[0] === names[1] && a?.serial === b?.serial && a?.storedAt === b?.storedAt;

@@ -7,14 +7,14 @@ import type { RequestJournal } from './request-journal.ts';
 import { RotationLog } from './rotation-log.ts';
 import type { RotationLogOptions } from './rotation-log.ts';
 
-/** What is counted; the metrics have the matching methods. */
+/** Counts events of rotations; src/metrics implements it. */
 export interface RotationObserver {
   recordRequested(name: string): void;
   recordStored(stored: {
     readonly name: string;
     /** Seconds since the notBefore of the pair that was replaced. */
     readonly ageOfReplaced?: number;
-    /** Seconds from the decision to ask for a certificate to the stored pair. */
+    /** Seconds from the decision to request a certificate to the stored pair. */
     readonly seconds: number;
   }): void;
   recordFailure(name: string, code: ErrorCode): void;
@@ -25,7 +25,7 @@ export interface RotationRecordOptions extends RotationLogOptions {
   readonly journal: RequestJournal;
 }
 
-/** What of one certificate's story is kept: in the log, in the counters, and over restarts. */
+/** Logs and counts the events of one certificate, and remembers its CSRs over restarts. */
 export class RotationRecord {
   readonly log: RotationLog;
   readonly #options: RotationRecordOptions;
@@ -36,24 +36,25 @@ export class RotationRecord {
     this.log = new RotationLog(options);
   }
 
-  /** Milliseconds that the first request has to wait, for those that came to nothing before. */
+  /** Milliseconds before the first request, because earlier ones led to no certificate. */
   get delay(): number {
     const { clock, journal, spec } = this.#options;
     return journal.delayFor(spec.name, clock.now());
   }
 
   /**
-   * What a look at the directory has shown, of a pair or of none.
-   * @returns whether this agent has stored the pair without ever hearing of it
+   * The directory was inspected.
+   * @param csr the name of the CSR for the key of the pair that was found
+   * @returns whether an earlier run stored this pair and ended before it could record that
    */
   inspected(csr?: string): boolean {
     const { clock, journal, spec } = this.#options;
-    const isUnheardOf = csr !== undefined && journal.found(spec.name, csr);
-    if (this.#inspected) return isUnheardOf;
+    const isUnrecorded = csr !== undefined && journal.found(spec.name, csr);
+    if (this.#inspected) return isUnrecorded;
     this.#inspected = true;
     const count = journal.outstanding(spec.name, clock.now());
     if (count > 0) this.log.log('csr_unfinished', { count, ...this.#delayed() });
-    return isUnheardOf;
+    return isUnrecorded;
   }
 
   #delayed(): LogFields {
@@ -74,7 +75,7 @@ export class RotationRecord {
     observer.recordStored({
       name: spec.name,
       seconds,
-      // A stand-in is replaced as soon as can be: its age says nothing about rotations.
+      // The age of a temporary self-signed certificate says nothing about rotations.
       ...(replaced?.selfSigned === false && {
         ageOfReplaced: (clock.now() - replaced.notBefore) / second,
       }),
@@ -83,7 +84,7 @@ export class RotationRecord {
     this.log.stored(pair, seconds);
   }
 
-  /** Counted before it is acted upon; its line names what is done about it. */
+  /** Only counts. The log line follows when the next attempt is scheduled. */
   failed({ code }: Failure): void {
     this.#options.observer.recordFailure(this.#options.spec.name, code);
   }
@@ -92,7 +93,7 @@ export class RotationRecord {
     if (this.log.retrying(failure)) this.failed(failure);
   }
 
-  /** Once for each request: the enroller repeats itself when it carries on. */
+  /** Once for each CSR: the enroller reports it again when it resumes an attempt. */
   #requested(csr: CsrReference): void {
     const { journal, observer, spec } = this.#options;
     if (!journal.add(spec.name, csr)) return;

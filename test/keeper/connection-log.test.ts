@@ -18,7 +18,7 @@ const rows: readonly (readonly [EnrollerNotice, object])[] = [
     {
       event: 'kubeconfig_stale',
       path: '/k',
-      remedy: 'nodecertd adopt, or let client-certificate and client-key both name /p',
+      remedy: 'Run nodecertd adopt, or let client-certificate and client-key both name /p',
     },
   ],
   [

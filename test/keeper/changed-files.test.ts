@@ -3,8 +3,7 @@ import { chmod, mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { ChangedFiles } from '../../src/keeper/changed-files.ts';
-import { pairSignature } from '../../src/keeper/pair-watch.ts';
+import { ChangedFiles, pairSignature } from '../../src/keeper/changed-files.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 
 describe('pairSignature()', () => {
