@@ -2,7 +2,10 @@ const unitSeconds: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, 
 const part = /(\d+(?:\.\d+)?)(ms|s|m|h)/g;
 const whole = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/;
 
-/** Seconds of a duration as Go's time.ParseDuration reads it (`90s`, `1h30m`), or undefined; no sign, nothing below `ms`. */
+/**
+ * The seconds of a duration, as Go's time.ParseDuration reads it (`90s`, `1h30m`), or
+ * undefined. No sign, and no unit below `ms`.
+ */
 export function parseDuration(text: string): number | undefined {
   if (!whole.test(text)) return undefined;
   const seconds = [...text.matchAll(part)].reduce(

@@ -3,7 +3,7 @@ import { isMap } from './known-keys.ts';
 import type { ConfigPath } from './problem.ts';
 import { formatPath } from './problem.ts';
 
-/** Command line flags as text; each replaces one key of the file. */
+/** Command line flags as text. Each replaces one key of the file. */
 export interface ConfigFlags {
   readonly kubeconfig?: string | undefined;
   readonly bootstrapKubeconfig?: string | undefined;
@@ -44,7 +44,7 @@ export const flagTargets: Readonly<Record<keyof ConfigFlags, FlagTarget>> = {
   },
 };
 
-/** Lays the flags over what the file says. Paths in flags are relative to the working directory. */
+/** Replaces values of the file by flags. Paths in flags are relative to the working directory. */
 export function overlayFlags(
   file: unknown,
   flags: ConfigFlags,
@@ -56,7 +56,7 @@ export function overlayFlags(
     const text = flags[name as keyof ConfigFlags];
     if (text === undefined) continue;
     given.set(formatPath(path), flag);
-    // An empty path stays empty, so that it is reported rather than read as the directory.
+    // An empty path stays empty and is reported, instead of becoming the directory.
     value = put(
       value,
       path,
@@ -66,7 +66,7 @@ export function overlayFlags(
   return { value, flagFor: (path) => given.get(formatPath(path)) };
 }
 
-/** A copy with the leaf replaced; what is no map is left as it is, for the schema to complain about. */
+/** A copy with one value replaced. A parent that is not a map stays, and the schema reports it. */
 function put(target: unknown, path: readonly string[], leaf: string): unknown {
   const [key, ...rest] = path;
   if (key === undefined) return leaf;

@@ -3,7 +3,10 @@ import { nearest } from './nearest.ts';
 import type { ConfigPath, Problem } from './problem.ts';
 import { describeValue } from './problem.ts';
 
-/** A valibot issue in our words: what was expected, what was found, and what was probably meant. */
+/**
+ * Turns a valibot issue into a problem: what was expected, what was found, and what was
+ * probably meant.
+ */
 export function toProblem(issue: v.BaseIssue<unknown>, raw: unknown): Problem {
   const path = (issue.path ?? []).map(({ key }) =>
     typeof key === 'number' ? key : String(key),
@@ -13,7 +16,7 @@ export function toProblem(issue: v.BaseIssue<unknown>, raw: unknown): Problem {
   if (found !== undefined) {
     return { path, message: `${expected}, found ${describeValue(found)}` };
   }
-  // valibot names the missing key itself as what it expected, which says nothing new.
+  // As the expectation, valibot only repeats the name of the missing key.
   return {
     path,
     message: issue.type === 'strict_object' ? 'is required' : `is required: ${expected}`,
@@ -42,7 +45,7 @@ const typeNames: Readonly<Record<string, string>> = {
   variant: 'a map',
 };
 
-/** The value at a path, or undefined where the path leads nowhere. */
+/** The value at a path; undefined if there is none. */
 export function valueAt(value: unknown, path: ConfigPath): unknown {
   return path.reduce<unknown>(
     (inner, key) =>

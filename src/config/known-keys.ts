@@ -2,7 +2,7 @@ import type * as v from 'valibot';
 import { nearest } from './nearest.ts';
 import type { ConfigPath, Problem } from './problem.ts';
 
-/** What this walk needs to see of a valibot schema. */
+/** The parts of a valibot schema that are read here. */
 interface SchemaNode {
   readonly type: string;
   readonly entries?: Readonly<Record<string, SchemaNode>>;
@@ -20,9 +20,9 @@ interface Place {
 }
 
 /**
- * Reports every key that the schema does not know and returns the value without
- * them. valibot stops at the first unknown key of a map and then calls the whole
- * map invalid; with the keys out of the way, everything else is checked as well.
+ * Reports every key that the schema does not know, and returns the value without these keys.
+ * valibot stops at the first unknown key of a map and calls the whole map invalid. Without
+ * unknown keys, it checks everything else too.
  */
 export function dropUnknownKeys(
   schema: v.GenericSchema,
@@ -46,18 +46,18 @@ function walk(value: unknown, place: Place): unknown {
   }
   if (schema.type === 'variant') return walkVariant(value, place);
   if (schema.entries === undefined) return value;
-  // valibot takes a list for a map; null is neither.
+  // valibot accepts a list as a map. null is neither.
   return isMap(value) ? walkEntries(value, place, () => undefined) : null;
 }
 
-/** Keys of the wrong profile get a message of their own: the key exists, it just does not apply. */
+/** Keys of another profile get a message of their own, because they exist. */
 function walkVariant(value: unknown, place: Place): unknown {
   const { key = '', options = [] } = place.schema;
   if (!isMap(value)) return null;
   const all = unionOf(options);
   const choice = value[keyMeant(value, key, all)];
   const chosen = options.find((option) => option.entries?.[key]?.literal === choice);
-  // With an invalid choice, only what no option knows can be called unknown.
+  // If the choice itself is invalid, only a key of no option is unknown.
   if (chosen === undefined) return walkEntries(value, { ...place, schema: all }, () => undefined);
   return walkEntries(value, { ...place, schema: chosen }, (name) =>
     Object.hasOwn(all.entries, name)
@@ -66,7 +66,7 @@ function walkVariant(value: unknown, place: Place): unknown {
   );
 }
 
-/** One map with the keys of all options; what they share, they share with the same inside. */
+/** One map with the keys of all options. Common keys have the same schema in each. */
 function unionOf(
   options: readonly SchemaNode[],
 ): SchemaNode & { readonly entries: Readonly<Record<string, SchemaNode>> } {
@@ -77,7 +77,10 @@ function unionOf(
   return { type: 'strict_object', entries };
 }
 
-/** `profil` where `profile` is missing: the other keys can then be judged all the same. */
+/**
+ * If `profile` is missing and a key is similar, such as `profil`, that key counts as the
+ * profile, so that the other keys can be checked.
+ */
 function keyMeant(
   value: Readonly<Record<string, unknown>>,
   key: string,

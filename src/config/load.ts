@@ -18,25 +18,25 @@ import type { YamlSource } from './yaml-source.ts';
 import { parseYaml } from './yaml-source.ts';
 
 export interface ConfigRequest {
-  /** Absent: the kubelet's two certificates with every default, changed by flags alone. */
+  /** Absent for the two certificates of the kubelet with all defaults, changed by flags only. */
   readonly file?: string | undefined;
   readonly flags: ConfigFlags;
   readonly environment: {
     /** Read for each configuration, because the host name may be set while the agent runs. */
     readonly hostName: string;
-    /** What relative paths in flags start from. */
+    /** The directory for relative paths in flags. */
     readonly workingDirectory: string;
   };
 }
 
 export interface LoadedConfig extends AgentConfig {
-  /** What is allowed but deserves a look, one sentence each. */
+  /** Questionable settings that are allowed, one sentence each. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Reads the file, lays the flags over it and fills in the defaults.
- * @throws AgentError CONFIG_UNREADABLE, or CONFIG_INVALID with every problem on a line of its own
+ * Reads the file, applies the flags and fills in the defaults.
+ * @throws AgentError CONFIG_UNREADABLE, or CONFIG_INVALID with one line for each problem
  */
 export async function loadConfig(request: ConfigRequest): Promise<LoadedConfig> {
   const { flags, environment } = request;
@@ -78,7 +78,10 @@ export async function loadConfig(request: ConfigRequest): Promise<LoadedConfig> 
   };
 }
 
-/** Other certificates have a subject of their own, and addresses that do not depend on the Node. */
+/**
+ * Custom certificates have their own subject. They need the node name only for addresses of
+ * the Node.
+ */
 function needsNodeName({ certificates }: AgentConfig): boolean {
   return certificates.some(
     ({ profile, addresses }) => profile !== 'custom' || addresses === 'node',
@@ -101,7 +104,10 @@ function check(value: unknown): {
   return { output: parsed.success ? parsed.output : undefined, problems };
 }
 
-/** Each certificate by itself, so that a broken one does not hide what is wrong with the others. */
+/**
+ * Checks each certificate separately, so that an invalid one does not hide the problems of
+ * others.
+ */
 function entryProblems(entry: unknown, index: number): Problem[] {
   const { typed, output } = v.safeParse(certificateSchema, entry);
   return typed

@@ -1,9 +1,9 @@
 /**
- * The candidate that was probably meant, or undefined when none is close: at most
- * a third of the letters may differ, so that a guess is not worse than none.
+ * The candidate that was probably meant; undefined if none is similar. At most a third of the
+ * letters may differ, because a wrong guess is worse than none.
  */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
-  // Nobody mistypes two hundred letters, and the table below grows with the square.
+  // Long texts are no typing mistakes, and the table below grows with the square of the length.
   if (word.length > 64) return undefined;
   const short = candidates.filter((candidate) => abbreviates(fold(word), fold(candidate)));
   if (short.length === 1) return short[0];
@@ -17,21 +17,21 @@ export function nearest(word: string, candidates: readonly string[]): string | u
     : undefined;
 }
 
-/** `certDir` for `certificateDirectory`: the letters are all there, in order. */
+/** `certDir` matches `certificateDirectory`: all its letters are there, in the same order. */
 function abbreviates(short: string, long: string): boolean {
   let at = 0;
   for (const letter of long) if (letter === short[at]) at += 1;
   return short.length >= 4 && at === short.length && short[0] === long[0];
 }
 
-/** `cert_dir`, `certDir` and `cert-dir` are one word to the person who typed it. */
+/** `cert_dir`, `certDir` and `cert-dir` count as the same word. */
 function fold(word: string): string {
   return word.toLowerCase().replace(/[-_]/g, '');
 }
 
 /**
- * Damerau–Levenshtein in its restricted form: insertions, deletions,
- * substitutions, and swaps of neighbours, which are what fingers do most.
+ * The restricted Damerau–Levenshtein distance: insertions, deletions, substitutions, and swaps
+ * of neighbors, which are the most common typing mistakes.
  */
 export function editDistance(from: string, to: string): number {
   let beforeLast: number[] = [];

@@ -1,17 +1,17 @@
 import { AgentError } from '../core/errors.ts';
 import { withoutSecrets } from '../core/printable.ts';
 
-/** Keys and list indexes from the top of the file: `['certificates', 0, 'name']`. */
+/** Keys and list indexes from the root of the file: `['certificates', 0, 'name']`. */
 export type ConfigPath = readonly (string | number)[];
 
-/** One thing wrong with the configuration, in words that a person can act on. */
+/** One problem of the configuration. */
 export interface Problem {
   readonly path: ConfigPath;
-  /** What was expected and what was found, without the place. */
+  /** The expected and the found value, without the place. */
   readonly message: string;
 }
 
-/** `certificates[0].subject.commonName`, as people write it. */
+/** The path in the usual form: `certificates[0].subject.commonName`. */
 export function formatPath(path: ConfigPath): string {
   return path
     .map((part, index) =>
@@ -20,7 +20,10 @@ export function formatPath(path: ConfigPath): string {
     .join('');
 }
 
-/** A key may be anything in a file that is no configuration: nobody's terminal is to act on it. */
+/**
+ * In a file that is not a configuration, a key can contain control characters, which must not
+ * reach a terminal.
+ */
 function showKey(key: string): string {
   return plainKey.test(key) && withoutSecrets(key) === key ? key : quote(key);
 }
@@ -28,8 +31,8 @@ function showKey(key: string): string {
 const plainKey = /^[\w/.-]{1,40}$/;
 
 /**
- * The value as it may be shown in an error: short, on one line, and never the inside
- * of a map or list. A key file that is named by mistake is one long text to YAML.
+ * The value for an error message: short, on one line, and without the content of maps and
+ * lists. YAML reads a key file as one long string.
  */
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';
@@ -42,17 +45,17 @@ function quote(text: string): string {
   return JSON.stringify(withoutSecrets(text, 79));
 }
 
-/** A problem with the place where it is mended: `file:line: key` or the name of a flag. */
+/** A problem with its place: `file:line: key`, or the name of a flag. */
 export interface LocatedProblem {
   readonly place: string;
   readonly line: number;
   readonly message: string;
 }
 
-/** A file that is no configuration at all has thousands; nobody reads more than a screen. */
+/** A file that is not a configuration has thousands of problems; a screen full is enough. */
 const maxLines = 50;
 
-/** All problems in one error, one a line, in the order of the file. */
+/** All problems in one error, one per line, in the order of the file. */
 export function configInvalid(subject: string, problems: readonly LocatedProblem[]): AgentError {
   const sorted = [...problems].sort((a, b) => a.line - b.line);
   const lines = [...new Set(sorted.map(({ place, message }) => `${place}: ${message}`))];
@@ -64,6 +67,6 @@ export function configInvalid(subject: string, problems: readonly LocatedProblem
       ? only
       : [`${subject} has ${lines.length} problems`, ...shown.map((line) => `  ${line}`)].join('\n');
   return new AgentError('CONFIG_INVALID', message, {
-    remedy: 'correct what is named above and start again',
+    remedy: 'Correct the problems listed above, and start again',
   });
 }

@@ -1,10 +1,10 @@
 import { readFile, stat } from 'node:fs/promises';
 import { AgentError, hasErrno } from '../core/errors.ts';
 
-/** A configuration is a page or two; what is larger is another file. */
+/** A larger file is not a configuration. */
 const maxBytes = 1024 * 1024;
 
-/** @throws AgentError CONFIG_UNREADABLE, or CONFIG_INVALID when it is not UTF-8 */
+/** @throws AgentError CONFIG_UNREADABLE, or CONFIG_INVALID if the file is not UTF-8 */
 export async function readText(file: string): Promise<string> {
   const bytes = await readBytes(file);
   try {
@@ -12,7 +12,7 @@ export async function readText(file: string): Promise<string> {
   } catch (error) {
     throw new AgentError('CONFIG_INVALID', `${file} is not UTF-8 text`, {
       cause: error,
-      remedy: 'save the file as UTF-8',
+      remedy: 'Save the file as UTF-8',
     });
   }
 }
@@ -21,23 +21,27 @@ async function readBytes(file: string): Promise<Uint8Array> {
   const unreadable = (reason: string, remedy: string, cause?: unknown): AgentError =>
     new AgentError('CONFIG_UNREADABLE', `the configuration ${file} ${reason}`, { cause, remedy });
   try {
-    // Before open: opening a pipe that nobody writes to never comes back.
+    // Checked before opening, because opening a named pipe waits for a writer.
     const found = await stat(file);
     if (!found.isFile()) {
-      throw unreadable('is not a regular file', 'give --config the path of a YAML file');
+      throw unreadable('is not a regular file', 'Give --config the path of a YAML file');
     }
     if (found.size > maxBytes) {
       throw unreadable(
         `has ${found.size} bytes, more than 1 MiB`,
-        'check that it is the right file',
+        'Check that it is the right file',
       );
     }
     return await readFile(file);
   } catch (error) {
     if (error instanceof AgentError) throw error;
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) {
-      throw unreadable('does not exist', 'create it, or give the path with --config', error);
+      throw unreadable('does not exist', 'Create it, or give the path with --config', error);
     }
-    throw unreadable('cannot be read', 'check its permissions and that of its folders', error);
+    throw unreadable(
+      'cannot be read',
+      'Check the permissions of the file and its directories',
+      error,
+    );
   }
 }

@@ -15,7 +15,7 @@ import { parseDuration } from './duration.ts';
 import { isLoopback, parseHostPort } from './host-port.ts';
 import type { CertificateEntry, ConfigFile } from './schema.ts';
 
-/** Paths in the file are relative to its folder, wherever the agent is started. */
+/** Paths in the file are relative to its directory, no matter where the agent starts. */
 export function resolveConfig(
   file: ConfigFile,
   { nodeName, folder }: { readonly nodeName: string; readonly folder: string },
@@ -45,7 +45,7 @@ export function resolveConfig(
   };
 }
 
-/** What is allowed but deserves a look, one sentence each. */
+/** Questionable settings that are allowed, one sentence each. */
 export function warningsOf(file: ConfigFile): string[] {
   const address = parseHostPort(file.metrics.address);
   const enciphering = file.certificates.filter(
@@ -58,16 +58,16 @@ export function warningsOf(file: ConfigFile): string[] {
     ...(address === undefined || isLoopback(address.host)
       ? []
       : [
-          `metrics.address ${file.metrics.address} can be reached from the network, and shows names, addresses and expiry of the certificates to anyone`,
+          `metrics.address ${file.metrics.address} is open to the network: everyone there can read the names, addresses and expiry of the certificates`,
         ]),
     ...enciphering.map(
       ({ name, key }) =>
-        `certificate ${name} asks for key encipherment, which ${key.algorithm} keys cannot do`,
+        `certificate ${name} has the usage key encipherment, which ${key.algorithm} keys do not support`,
     ),
   ];
 }
 
-/** Fills in what the profile decides. The entry has passed the schema and the rules. */
+/** Fills in the values of the profile. Schema and rules have checked the entry. */
 function resolveCertificate(entry: CertificateEntry, nodeName: string): CertificateSpec {
   const key = entry.key.algorithm;
   const base = {
@@ -84,7 +84,7 @@ function resolveCertificate(entry: CertificateEntry, nodeName: string): Certific
         signerName: kubeletClientSigner,
         subject: nodeSubject(nodeName),
         usages: kubeletUsages('client auth', key),
-        // The approver refuses a client request of a node that has any SAN.
+        // The approver rejects a client certificate of a node that has a SAN.
         addresses: 'static',
         static: { dnsNames: [], ipAddresses: [] },
         selfSignedUntilIssued: false,
@@ -112,7 +112,7 @@ function resolveCertificate(entry: CertificateEntry, nodeName: string): Certific
 
 type HookEntry = CertificateEntry['onRotate'][number];
 
-/** The rules have seen to it that exactly one kind is there. */
+/** The rules make sure that exactly one kind is set. */
 function resolveHook(hook: HookEntry): HookSpec {
   const { command, systemctl: verb, signal, unit = '', retries } = hook;
   const limits = { timeoutMs: milliseconds(hook.timeout), retries };
@@ -160,7 +160,10 @@ function canonicalNames({ dnsNames, ipAddresses }: SubjectAltNames): SubjectAltN
   return canonicalAltNames({ dnsNames, ipAddresses });
 }
 
-/** The order of the API, each once, so that a reordered file is not a changed certificate. */
+/**
+ * In the order of the API and without duplicates, so that a reordered file does not count as a
+ * changed certificate.
+ */
 function inCanonicalOrder(wanted: readonly Usage[]): Usage[] {
   return usages.filter((usage) => wanted.includes(usage));
 }

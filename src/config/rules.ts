@@ -3,7 +3,7 @@ import { prefixObjection } from './names.ts';
 import type { Problem } from './problem.ts';
 import { describeValue } from './problem.ts';
 
-/** What must hold between the keys of one certificate. Paths start at the certificate. */
+/** Rules between the keys of one certificate. Paths start at the certificate. */
 export function certificateProblems(entry: CertificateEntry): Problem[] {
   const objection = prefixObjection(entry.name);
   return [
@@ -26,20 +26,22 @@ function hookProblems(hook: CertificateEntry['onRotate'][number]): Problem[] {
   const given = hookKinds.filter((kind) => hook[kind] !== undefined);
   const [kind, second] = given;
   if (kind === undefined) {
-    return [{ path: [], message: `a hook is one of ${hookKinds.join(', ')}` }];
+    return [{ path: [], message: `a hook needs one of ${hookKinds.join(', ')}` }];
   }
   if (second !== undefined) {
-    return [{ path: [second], message: `a hook is either ${kind} or ${second}: make two of them` }];
+    return [
+      { path: [second], message: `a hook cannot have both ${kind} and ${second}: write two hooks` },
+    ];
   }
   if (kind === 'command') {
-    const message = 'goes with systemctl or signal, and a command finds its own';
+    const message = 'belongs to systemctl or signal, not to command';
     return hook.unit === undefined ? [] : [{ path: ['unit'], message }];
   }
   if (hook.unit === undefined) {
     return [{ path: ['unit'], message: `is required: ${kind} needs the name of a unit` }];
   }
   return kind === 'signal' && !hook.unit.endsWith('.service')
-    ? [{ path: ['unit'], message: 'only a .service has a main process to signal' }]
+    ? [{ path: ['unit'], message: 'only a .service unit has a main process that can be signaled' }]
     : [];
 }
 
@@ -53,19 +55,21 @@ function namedProblems(entry: Exclude<CertificateEntry, { profile: 'kubelet-clie
     problems.push({
       path: entry.profile === 'custom' ? ['usages'] : ['addresses', 'from'],
       message:
-        'a serving certificate without any name: list dnsNames or ipAddresses, or take addresses from node or interfaces',
+        'a serving certificate needs a name: list dnsNames or ipAddresses, or take addresses from node or interfaces',
     });
   }
   if (entry.selfSignedUntilIssued && !servesTls(entry)) {
     problems.push({
       path: ['selfSignedUntilIssued'],
-      message: 'only a server can start with a self-signed pair, and usages lack "server auth"',
+      message:
+        'only a serving certificate can be self-signed at first, and usages lack "server auth"',
     });
   }
   if (entry.served !== undefined && !servesTls(entry)) {
     problems.push({
       path: ['served'],
-      message: 'only a server serves its certificate, and usages lack "server auth"',
+      message:
+        'only a serving certificate can be checked on servers, and usages lack "server auth"',
     });
   }
   return problems;
@@ -78,7 +82,10 @@ function servesTls(entry: CertificateEntry): boolean {
   );
 }
 
-/** What must hold between the certificates of the list. Works on raw entries, so that one broken entry hides nothing. */
+/**
+ * Rules between the certificates of the list. Works on unchecked entries, so that an invalid
+ * entry hides no problem.
+ */
 export function listProblems(entries: readonly unknown[]): Problem[] {
   const problems: Problem[] = [];
   const nameAt = new Map<unknown, number>();
@@ -90,7 +97,7 @@ export function listProblems(entries: readonly unknown[]): Problem[] {
     if (first !== undefined && typeof name === 'string') {
       problems.push({
         path: ['certificates', index, 'name'],
-        message: `${describeValue(name)} is the name of certificates[${first}] already`,
+        message: `${describeValue(name)} is already the name of certificates[${first}]`,
       });
     }
     nameAt.set(name, first ?? index);
@@ -98,7 +105,7 @@ export function listProblems(entries: readonly unknown[]): Problem[] {
     if (clientAt !== undefined) {
       problems.push({
         path: ['certificates', index, 'profile'],
-        message: `certificates[${clientAt}] is the client certificate of the kubelet already, and the kubeconfig can name only one`,
+        message: `certificates[${clientAt}] is already the client certificate of the kubelet, and the kubeconfig can name only one`,
       });
     }
     clientAt ??= index;

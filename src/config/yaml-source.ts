@@ -4,14 +4,17 @@ import { withoutSecrets } from '../core/printable.ts';
 import type { ConfigPath, LocatedProblem } from './problem.ts';
 import { configInvalid } from './problem.ts';
 
-/** A YAML text as plain values, and where each of them stands. */
+/** The values of a YAML text, and their lines. */
 export interface YamlSource {
   readonly value: unknown;
-  /** The line of the key (or of the nearest enclosing one that is there), counted from 1. */
+  /** The line of the key, or of the nearest enclosing key that exists, counted from 1. */
   lineOf(path: ConfigPath): number;
 }
 
-/** An alias may be used a hundred times at most, counted through all levels: enough for people, too few for a bomb. */
+/**
+ * All aliases together may be used a hundred times: enough for a configuration, too few for an
+ * alias bomb.
+ */
 const maxAliasCount = 100;
 
 /** @throws AgentError CONFIG_INVALID naming every syntax error, duplicate key and unknown tag with its line */
@@ -21,7 +24,7 @@ export function parseYaml(text: string, file: string): YamlSource {
     const document = parseDocument(text, {
       lineCounter: lines,
       prettyErrors: false,
-      // Surplus complaints would go to process.emitWarning; those that matter are in the document.
+      // Otherwise yaml passes warnings to process.emitWarning. The errors are in the document.
       logLevel: 'error',
     });
     const faults = [...document.errors, ...document.warnings].map((fault) => {
@@ -36,7 +39,10 @@ export function parseYaml(text: string, file: string): YamlSource {
   }
 }
 
-/** Everything else the parser throws: an alias that names nothing or too much, nesting beyond the stack. */
+/**
+ * Other errors of the parser: an alias without an anchor, too many aliases, or too deep
+ * nesting.
+ */
 function unparsable(file: string, error: unknown): Error {
   const fault: LocatedProblem = {
     place: file,
@@ -46,18 +52,21 @@ function unparsable(file: string, error: unknown): Error {
         ? 'nested too deeply'
         : soften(error instanceof Error ? error.message : String(error)),
   };
-  // Without the cause: its message is the one above before it was made fit to show.
+  // Without the cause, whose message may contain a secret.
   return configInvalid(file, [fault]);
 }
 
 function describeFault({ code, pos, message }: YAMLError, text: string): string {
-  if (code === 'MULTIPLE_DOCS') return 'expected one YAML document, found a second one';
+  if (code === 'MULTIPLE_DOCS') return 'expected one YAML document, found another';
   if (code !== 'DUPLICATE_KEY') return soften(message);
   const [key = ''] = /^[^\s:]*/.exec(text.slice(pos[0], pos[0] + 80)) ?? [];
-  return `the key ${withoutSecrets(key)} is there twice`;
+  return `the key ${withoutSecrets(key)} exists twice`;
 }
 
-/** The parser's sentences begin with a capital, end with a period or a quoted line, and quote what they stumble over. */
+/**
+ * The parser's messages begin with a capital, end with a period or a quoted line, and quote
+ * the text, which may be a secret.
+ */
 function soften(message: string): string {
   const [first = ''] = message.split('\n');
   const sentence = first.charAt(0).toLowerCase() + first.slice(1).replace(/[.:]$/, '');

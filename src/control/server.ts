@@ -9,27 +9,30 @@ import { second } from '../core/instant.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import { parseRenewal } from './request.ts';
 
-/** What root may tell a running agent. */
+/** Commands of root to a running agent. */
 export interface ControlPort {
   status(): AgentStatus;
-  /** @throws AgentError USAGE for a name that is not kept */
+  /** @throws AgentError USAGE for an unknown name */
   renew(names: readonly string[]): readonly CertificateStatus[];
 }
 
 export interface ControlServer extends AsyncDisposable {
-  /** The socket. */
+  /** The path of the socket. */
   readonly path: string;
 }
 
 /**
- * Lets root command the agent: HTTP on a Unix socket that only its owner can open. The
- * metrics port has no commands, since everybody on the machine can reach that.
+ * Accepts commands from root: HTTP on a Unix socket that only its owner can open. The metrics
+ * port takes no commands, because every user of the machine can connect to it.
  * @throws AgentError CONTROL_LISTEN
  */
 export async function startControlServer(path: string, port: ControlPort): Promise<ControlServer> {
-  const server = createServer({ headersTimeout: patience, requestTimeout: patience });
+  const server = createServer({
+    headersTimeout: requestTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+  });
   server.maxConnections = 8;
-  server.timeout = patience;
+  server.timeout = requestTimeoutMs;
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     void respond(request, response, port);
   });
@@ -40,11 +43,11 @@ export async function startControlServer(path: string, port: ControlPort): Promi
     throw new AgentError('CONTROL_LISTEN', `cannot listen on ${path}`, {
       cause: error,
       remedy: hasErrno(error, 'EADDRINUSE')
-        ? 'Stop the other agent, or give this one a stateDirectory of its own'
-        : `Make the directory of ${path} writable for the agent; its path may be too long for a socket`,
+        ? 'Stop the other agent, or set stateDirectory (--state-dir) of this one to another directory'
+        : `Make the directory of ${path} writable for the agent, or choose a shorter path`,
     });
   }
-  // A failed accept (no descriptor left) would end the process.
+  // Without a listener, a failed accept (no free descriptor) would end the process.
   server.on('error', () => {});
   return {
     path,
@@ -57,15 +60,18 @@ export async function startControlServer(path: string, port: ControlPort): Promi
   };
 }
 
-/** On a socket of this machine; a renewal is only begun by the request. */
-const patience = 5 * second;
+/** Enough on the same machine: a request only starts a renewal. */
+const requestTimeoutMs = 5 * second;
 
-/** What an agent that was killed left behind, and nothing that somebody still serves. */
+/**
+ * Removes the socket of an agent that was killed. Keeps a socket that still accepts
+ * connections, and every other file.
+ */
 async function removeStale(path: string): Promise<void> {
   const socket = connect(path);
   try {
     await once(socket, 'connect');
-    throw Object.assign(new Error('another agent answers there'), { code: 'EADDRINUSE' });
+    throw Object.assign(new Error('another agent listens there'), { code: 'EADDRINUSE' });
   } catch (error) {
     if (hasErrno(error, 'ENOENT')) return;
     if (!hasErrno(error, 'ECONNREFUSED') || !(await lstat(path)).isSocket()) throw error;
@@ -75,7 +81,7 @@ async function removeStale(path: string): Promise<void> {
   }
 }
 
-/** Bound with its final mode: there is no moment in which others could open it. */
+/** Created with its final mode, so no other user can open the socket in between. */
 async function listen(server: Server, path: string): Promise<void> {
   const umask = process.umask(0o177);
   try {
@@ -115,8 +121,8 @@ async function answer(request: IncomingMessage, port: ControlPort): Promise<Answ
       case 'POST /renew':
         return { code: 200, body: port.renew(await parseRenewal(request)) };
       default:
-        throw new AgentError('USAGE', `${request.method} ${request.url} is no command`, {
-          remedy: 'use the nodecertd command of the same version as the agent',
+        throw new AgentError('USAGE', `${request.method} ${request.url} is not a command`, {
+          remedy: 'Use the nodecertd command of the same version as the agent',
         });
     }
   } catch (error) {

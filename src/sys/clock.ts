@@ -3,19 +3,22 @@ import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { minute } from '../core/instant.ts';
 
-/** The only way to the time of day. Tests put a fake one in its place. */
+/** The only source of time. Tests use a fake clock. */
 export interface Clock {
   now(): Instant;
-  /** Milliseconds since some moment, by a clock that nobody sets and that stands still while the machine sleeps. */
+  /**
+   * Milliseconds on a monotonic clock, which cannot be set and stops while the machine is
+   * suspended.
+   */
   elapsed(): number;
-  /** Settles after `ms`, or rejects with ABORTED as soon as the signal says so. */
+  /** Resolves after `ms`, or rejects with ABORTED once the signal is aborted. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 
 /**
- * The machine's clock. Timers run on a monotonic clock that stands still while
- * the machine sleeps, so `sleep` is for short waits; whoever waits for a moment
- * uses `sleepUntil`, which looks at the wall clock again.
+ * The machine's clock. Timers use a monotonic clock that stops while the machine is suspended,
+ * so `sleep` is for short waits. To wait for a time of day, use `sleepUntil`, which reads the
+ * wall clock again.
  */
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -29,10 +32,13 @@ export const systemClock: Clock = {
   },
 };
 
-/** Above this setTimeout fires after 1 ms instead of waiting. */
+/** With a larger value, setTimeout fires after 1 ms. */
 const longestTimer = 2 ** 31 - 1;
 
-/** Waits in slices of a minute at most, so that a clock set forward or a machine that slept is noticed within one. */
+/**
+ * Waits a minute at most before it reads the wall clock again, and so notices within a minute
+ * that the clock was set or the machine was suspended.
+ */
 export async function sleepUntil(
   clock: Clock,
   moment: Instant,

@@ -2,9 +2,9 @@ import { lstat, readlink } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { showMode } from '../core/file-mode.ts';
 
-/** Why others than root and this user decide what a path leads to. */
+/** Why users other than root and this one can replace the file at a path. */
 export interface Exposure {
-  /** A sentence about the file or folder that is open to them. */
+  /** A sentence about the file or directory that they can change. */
   readonly what: string;
   readonly remedy: string;
 }
@@ -17,18 +17,18 @@ interface Entry {
   readonly linksTo?: string;
 }
 
-/** As many as the kernel follows; path_resolution(7). */
+/** The limit of the kernel; path_resolution(7). */
 const mostLinks = 40;
 
 /**
- * Looks at an absolute path as whoever wants to put something else in its place would: each
- * folder on the way, each link, and the file itself. Undefined when only root and this
- * user can. What a script reads or runs in its turn is not looked at.
- * @throws what lstat(2) and readlink(2) answer, ENOENT above all
+ * Checks who can replace the file at an absolute path: every directory on the way, every link,
+ * and the file itself. Undefined if only root and this user can. Does not check what a script
+ * reads or runs.
+ * @throws errors of lstat(2) and readlink(2), such as ENOENT
  */
 export async function exposureOf(path: string, user = ownUser()): Promise<Exposure | undefined> {
   const rest = partsOf(path);
-  const root = judge(await look('/'), user);
+  const root = exposureOfEntry(await inspect('/'), user);
   if (root !== undefined) return root;
   let folder = '/';
   for (let links = 0; rest.length > 0;) {
@@ -37,15 +37,15 @@ export async function exposureOf(path: string, user = ownUser()): Promise<Exposu
       folder = dirname(folder);
       continue;
     }
-    const entry = await look(join(folder, name));
-    const exposure = judge(entry, user);
+    const entry = await inspect(join(folder, name));
+    const exposure = exposureOfEntry(entry, user);
     if (exposure !== undefined) return exposure;
     if (entry.linksTo === undefined) {
       folder = entry.path;
       continue;
     }
     links += 1;
-    if (links > mostLinks) return { what: `${path} leads in a circle`, remedy: `ls -l ${path}` };
+    if (links > mostLinks) return { what: `${path} is a loop of links`, remedy: `ls -l ${path}` };
     if (isAbsolute(entry.linksTo)) folder = '/';
     rest.unshift(...partsOf(entry.linksTo));
   }
@@ -60,7 +60,7 @@ function partsOf(path: string): string[] {
   return path.split('/').filter((part) => part !== '' && part !== '.');
 }
 
-async function look(path: string): Promise<Entry> {
+async function inspect(path: string): Promise<Entry> {
   const found = await lstat(path);
   return {
     path,
@@ -71,19 +71,20 @@ async function look(path: string): Promise<Entry> {
   };
 }
 
-function judge(entry: Entry, user: number): Exposure | undefined {
+function exposureOfEntry(entry: Entry, user: number): Exposure | undefined {
   const { path, mode, owner, isDirectory, linksTo } = entry;
   if (owner !== 0 && owner !== user) {
     return {
-      what: `${path} belongs to user ${owner}, who decides what it is`,
+      what: `${path} belongs to user ${owner}, who can replace it`,
       remedy: `chown ${linksTo === undefined ? '' : '-h '}root ${path}`,
     };
   }
-  // A link has no mode of its own, and in a sticky folder each may replace only what is his.
+  // A link has no mode of its own, and in a sticky directory users can replace only their own
+  // files.
   if (linksTo !== undefined || (isDirectory && (mode & sticky) !== 0)) return undefined;
   if ((mode & othersMayWrite) === 0) return undefined;
   return {
-    what: `${path} has mode ${showMode(mode)}: others than its owner may change it`,
+    what: `${path} has mode ${showMode(mode)}: users other than its owner can change it`,
     remedy: `chmod go-w ${path}`,
   };
 }

@@ -2,7 +2,7 @@ import { dirname } from 'node:path';
 import type { ErrorCode } from '../core/errors.ts';
 import { AgentError, hasErrno } from '../core/errors.ts';
 
-/** Runs one step on a file, and says which step on which file when it fails. */
+/** Runs one step on a file. The error of a failure names the step and the file. */
 export async function attempt<T>(action: string, path: string, step: () => Promise<T>): Promise<T> {
   try {
     return await step();
@@ -12,8 +12,8 @@ export async function attempt<T>(action: string, path: string, step: () => Promi
 }
 
 /**
- * What the kernel answered, as one of the three ways in which a store fails. An
- * AgentError passes unchanged, so that steps can be nested.
+ * Turns an error of the kernel into one of three store errors. Passes an AgentError unchanged,
+ * so that steps can be nested.
  */
 export function storeError(action: string, path: string, error: unknown): AgentError {
   if (error instanceof AgentError) return error;
@@ -40,7 +40,7 @@ function classify(
   if (hasErrno(error, 'EACCES', 'EPERM')) {
     return {
       code: 'STORE_PERMISSIONS',
-      remedy: `Give ${path} to the user of the agent; check also lsattr and the SELinux or AppArmor log`,
+      remedy: `Make the user of the agent the owner of ${path}, and check lsattr and the SELinux or AppArmor log`,
     };
   }
   if (hasErrno(error, 'EMFILE', 'ENFILE')) {
@@ -49,12 +49,15 @@ function classify(
   return { code: 'STORE_IO', remedy: `Check the disk that holds ${path} and the kernel log` };
 }
 
-/** The path leads nowhere: the file, a folder on the way or the target of a link is not there. */
+/** The file, a directory on the way, or the target of a link does not exist. */
 export function isMissing(error: unknown): boolean {
   return hasErrno(causeOf(error), 'ENOENT', 'ENOTDIR', 'ELOOP');
 }
 
-/** The content was read and found to be no pair; every other failure says nothing about the content. */
+/**
+ * True if the content was read and is not a key pair. Other failures are no evidence about the
+ * content.
+ */
 export function isBadContent(error: unknown): error is AgentError {
   return (
     error instanceof AgentError &&
@@ -63,8 +66,8 @@ export function isBadContent(error: unknown): error is AgentError {
 }
 
 /**
- * Bad content is an answer, every other failure is none: only the first may lead to
- * a file being put out of the way.
+ * Returns an error about bad content, and throws all others: only after reading its content
+ * may a file be set aside.
  */
 export async function orBadContent<T>(read: () => Promise<T>): Promise<T | AgentError> {
   try {
@@ -75,7 +78,7 @@ export async function orBadContent<T>(read: () => Promise<T>): Promise<T | Agent
   }
 }
 
-/** Undefined where the path leads nowhere. */
+/** Undefined if the path, or the target of its link, does not exist. */
 export async function unlessMissing<T>(look: () => Promise<T>): Promise<T | undefined> {
   try {
     return await look();

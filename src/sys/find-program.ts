@@ -2,9 +2,9 @@ import { access, constants, stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 
 /**
- * The absolute path of a program: a name with a slash is one already, any other is
- * looked up in PATH. Relative folders of PATH are skipped, as in exec.LookPath of Go: the
- * working folder must not decide what runs as root.
+ * The absolute path of a program. A name with a slash is a path already; any other name is
+ * searched in PATH. Relative directories in PATH are skipped, as in exec.LookPath of Go,
+ * because the working directory must not decide what runs as root.
  */
 export async function findProgram(name: string, path: string): Promise<string | undefined> {
   if (name.includes('/')) return name;

@@ -7,13 +7,13 @@ export interface LineReaderOptions {
   readonly onLine: (line: string) => void;
 }
 
-/** What is kept of a line: more is not shown of it. */
+/** The part of a line that is kept. */
 const longest = 2_048;
 
 /**
- * Takes the output of a program apart into lines that may stand in a log. Of a flood
- * the first lines are handed on and the others counted: it is read to its end all the
- * same, since a program waits, or dies, when nobody does.
+ * Splits the output of a program into lines for the log. Passes on a limited number of lines
+ * and counts the others. Reads to the end in any case, because a program blocks or dies if its
+ * output is not read.
  */
 export class LineReader {
   readonly #options: LineReaderOptions;
@@ -28,7 +28,7 @@ export class LineReader {
     return this.#leftOut;
   }
 
-  /** Settles when the stream has come to its end, or was destroyed. */
+  /** Resolves when the stream has ended or was destroyed. */
   async read(stream: Readable): Promise<void> {
     let rest = '';
     stream.setEncoding('utf8');
@@ -38,13 +38,13 @@ export class LineReader {
       rest = (lines.pop() ?? '').slice(0, longest);
       for (const line of lines) this.#take(line);
     });
-    // The other end can be gone before it was heard of.
+    // The program may have ended before its output is read.
     stream.on('error', () => undefined);
     await once(stream, 'close').catch(() => undefined);
     this.#take(rest);
   }
 
-  /** Blank lines say nothing. */
+  /** Blank lines are left out. */
   #take(line: string): void {
     if (line.trim() === '') return;
     if (this.#handedOn >= this.#options.mostLines) {

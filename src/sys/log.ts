@@ -7,25 +7,25 @@ import { logEvents } from '../core/log-events.ts';
 export type LogFormat = 'json' | 'text';
 
 export interface Logger {
-  /** Level and message come from the catalogue in core/log-events.ts. */
+  /** Level and message come from core/log-events.ts. */
   log(event: LogEvent, fields?: LogFields): void;
 }
 
 export interface LoggerOptions {
   readonly level: LogLevel;
   readonly format: LogFormat;
-  /** Where lines go; standard error when absent, so that standard output stays for results. */
+  /** Standard error if absent, because standard output is for results. */
   readonly destination?: DestinationStream;
-  /** Whether lines are for the journal of systemd; found out for standard error when absent. */
+  /** Whether systemd's journal reads the lines. If absent, checked for standard error. */
   readonly journal?: boolean;
 }
 
-/** sd-daemon(3): what the journal takes from the start of a line as its priority, and off it. */
+/** sd-daemon(3): the journal reads the priority from the start of a line and removes it. */
 const priorities = { debug: '<7>', info: '<6>', warn: '<4>', error: '<3>' } as const;
 
 /**
- * One JSON object a line: `time` (RFC 3339), `level`, `event`, `msg` and the event's
- * fields. Writes are synchronous: the line that says why a process ends must not be lost.
+ * One JSON object per line: `time` (RFC 3339), `level`, `event`, `msg` and the fields of the
+ * event. Writes are synchronous, so the last line before an exit is not lost.
  */
 export function createLogger(options: LoggerOptions): Logger {
   const destination = options.destination ?? pino.destination({ dest: 2, sync: true });
@@ -53,7 +53,10 @@ export function createLogger(options: LoggerOptions): Logger {
   };
 }
 
-/** systemd.exec(5): `$JOURNAL_STREAM` names what the journal reads; whoever inherits it may write elsewhere. */
+/**
+ * systemd.exec(5): `$JOURNAL_STREAM` identifies the journal's stream. A child process that
+ * inherits the variable may write elsewhere.
+ */
 function journalReads(descriptor: number): boolean {
   const stream = process.env['JOURNAL_STREAM'];
   if (stream === undefined) return false;
@@ -70,7 +73,7 @@ function toText(line: string): string {
 
 function quote(value: unknown): string {
   const text = Array.isArray(value) ? value.join(',') : String(value);
-  // Control characters of a server's message must not reach the terminal as such.
+  // Control characters in a message from a server must not reach the terminal.
   return /[\s"=\p{Cc}]/u.test(text) ? escaped(text) : text;
 }
 

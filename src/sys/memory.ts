@@ -4,9 +4,9 @@ import { runInNewContext } from 'node:vm';
 type Collect = (options: { type: 'major'; execution: 'sync'; flavor: 'last-resort' }) => void;
 
 /**
- * Collects everything that can be collected and gives the pages back. A process
- * that sleeps for months would otherwise keep what its start or a burst of scrapes
- * needed: V8 collects when it allocates, and an idle process does not.
+ * Collects all garbage and returns the memory to the system. V8 collects only when it
+ * allocates, so an idle process would keep the memory of its start or of many scrapes for
+ * months.
  */
 export function releaseMemory(): void {
   collect ??= exposeCollector();
@@ -15,7 +15,7 @@ export function releaseMemory(): void {
 
 let collect: Collect | undefined;
 
-/** The collector is a global of contexts made while the flag is up. */
+/** V8 adds the global `gc` to contexts created while the flag is set. */
 function exposeCollector(): Collect {
   setFlagsFromString('--expose-gc');
   const found = runInNewContext('gc') as Collect;

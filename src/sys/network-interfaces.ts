@@ -3,22 +3,24 @@ import { sortedUnique } from '../core/alt-names.ts';
 import { canonicalIp } from '../core/ip-address.ts';
 
 /**
- * Interfaces that a cluster's own networking makes. Their addresses are the same on
- * every node (kube-ipvs0 carries each ClusterIP, docker0 is 172.17.0.1 everywhere) or
- * lead to pods: a certificate with one would speak for more than this node, and be
- * renewed with each Service that comes and goes.
+ * Interfaces of the cluster network. Their addresses are the same on every node (kube-ipvs0
+ * has each ClusterIP, docker0 is 172.17.0.1) or belong to pods. A certificate with such an
+ * address would be valid for more than this node, and change with every Service.
  */
 const ofTheCluster = [
   /^(kube-|nodelocaldns|docker|cni|cbr|flannel|cali|vxlan\.calico|wireguard\.cali|veth|lxc|cilium|dummy)/,
   /^(tunl|virbr)\d/,
-  // Networks of docker beside docker0; a bridge that a person made has a name, not a number.
+  // Other docker networks. A bridge with a name instead of a number was made by an administrator.
   /^br-[0-9a-f]{12}$/,
 ];
 
-/** Meaningless beyond one wire: RFC 3927, RFC 4291 2.5.6. */
+/** Link-local addresses: RFC 3927, RFC 4291 2.5.6. */
 const linkLocal = /^(169\.254\.|fe[89ab])/i;
 
-/** Addresses of this machine by which others can reach it: not loopback, not link-local, not the cluster's own. */
+/**
+ * Addresses under which other machines reach this one: not loopback, not link-local, not of
+ * the cluster network.
+ */
 export function interfaceAddresses(interfaces = networkInterfaces()): string[] {
   const usable = Object.entries(interfaces)
     .filter(([name]) => !ofTheCluster.some((pattern) => pattern.test(name)))

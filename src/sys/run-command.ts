@@ -8,21 +8,21 @@ import type { Clock } from './clock.ts';
 import { LineReader } from './line-reader.ts';
 
 export interface CommandOptions {
-  /** The program by its absolute path, and its arguments; no shell takes them apart. */
+  /** The absolute path of the program, and its arguments. No shell is involved. */
   readonly argv: readonly string[];
-  /** The whole environment: nothing is inherited. */
+  /** The complete environment; nothing is inherited. */
   readonly env: Readonly<Record<string, string>>;
   readonly clock: Clock;
-  /** Milliseconds that it may take. */
+  /** Time limit in milliseconds. */
   readonly timeoutMs: number;
   /** Milliseconds between SIGTERM and SIGKILL. */
   readonly graceMs?: number;
-  /** Lines of standard output and error that are handed on; what follows is counted. */
+  /** The maximum number of output lines that are passed on. Further lines are counted. */
   readonly mostLines: number;
   readonly onLine: (line: string) => void;
-  /** Gets standard output byte for byte; only standard error is handed on in lines then. */
+  /** Receives standard output byte for byte. Then only standard error is passed on in lines. */
   readonly onOutput?: (chunk: Buffer) => void;
-  /** Ends the command as its time limit does. */
+  /** Ends the command in the same way as the time limit. */
   readonly signal: AbortSignal;
 }
 
@@ -35,16 +35,15 @@ export type CommandEnd =
 
 export interface CommandResult {
   readonly end: CommandEnd;
-  /** Lines beyond those that were handed on. */
+  /** Number of lines that were not passed on. */
   readonly linesLeftOut: number;
 }
 
 /**
- * Runs a program to its end, in a session of its own with the root directory and
- * nothing on standard input, and settles when it is gone: never rejects. At the time
- * limit, or when it is aborted, the whole process group gets SIGTERM and, after a
- * grace, SIGKILL. What the program leaves running behind itself when it ends by itself
- * stays: a script may start a server.
+ * Runs a program in its own session, in the root directory and without standard input.
+ * Resolves when the program is gone, and never rejects. At the time limit or on abort, the
+ * whole process group gets SIGTERM, and SIGKILL after the grace period. Background processes
+ * of a program that ends on its own keep running, because a script may start a server.
  */
 export async function runCommand(options: CommandOptions): Promise<CommandResult> {
   const reader = new LineReader(options);
@@ -69,22 +68,22 @@ export async function runCommand(options: CommandOptions): Promise<CommandResult
   }
 }
 
-/** Settles when the stream has ended or was destroyed. */
+/** Resolves when the stream has ended or was destroyed. */
 async function readBytes(stream: Readable, onOutput: (chunk: Buffer) => void): Promise<void> {
   stream.on('data', onOutput);
-  // The other end can be gone before this side reads.
+  // The program may have ended before this side reads.
   stream.on('error', () => undefined);
   await once(stream, 'close').catch(() => undefined);
 }
 
-/** Most reasons not to start are an event, but some (an argument with NUL, no memory) are thrown. */
+/** Most failures to start are an event, but some are thrown: an argument with NUL, or no memory. */
 function start({ argv: [program = '', ...args], env }: CommandOptions): ChildProcess | Error {
   try {
     return spawn(program, args, {
       cwd: '/',
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
-      // A group of its own, which can be ended as a whole.
+      // A process group of its own, which can be signaled as a whole.
       detached: true,
     });
   } catch (error) {
@@ -96,14 +95,14 @@ function notStarted(error: unknown): CommandResult {
   return { end: { kind: 'not-started', reason: whyNot(error) }, linesLeftOut: 0 };
 }
 
-/** The kernel's word for it alone: the path is known to whoever asked. */
+/** Without the path, which the caller adds. */
 function whyNot(error: unknown): string {
-  if (hasErrno(error, 'ENOENT')) return 'it, or the interpreter it names, does not exist';
-  if (hasErrno(error, 'EACCES')) return 'it may not be executed';
+  if (hasErrno(error, 'ENOENT')) return 'the program, or its interpreter, does not exist';
+  if (hasErrno(error, 'EACCES')) return 'permission to execute it is denied';
   return describeError(error);
 }
 
-/** How it ended. Rejects when it never ran. */
+/** How the command ended. Rejects if it did not start. */
 async function ended(child: ChildProcess, options: CommandOptions): Promise<CommandEnd> {
   const over = new AbortController();
   using _ = endedWithUs(child.pid);
@@ -121,7 +120,7 @@ async function ended(child: ChildProcess, options: CommandOptions): Promise<Comm
 
 const groups = new Set<number>();
 
-/** An agent that ends in a hurry must not leave behind what nobody else would end. */
+/** Kills running commands when this process exits, because no other process would. */
 function endedWithUs(group: number | undefined): Disposable {
   if (groups.size === 0) process.on('exit', killGroups);
   if (group !== undefined) groups.add(group);
@@ -137,7 +136,7 @@ function killGroups(): void {
   for (const group of groups) signalGroup(group, 'SIGKILL');
 }
 
-/** Never settles for a command that is over before. */
+/** Never settles once the command is over. */
 async function outOfTime(
   { clock, timeoutMs, signal }: CommandOptions,
   over: AbortSignal,
@@ -155,7 +154,7 @@ function endOf(code: number | null, signal: string | null): CommandEnd {
   return { kind: 'exited', code: code ?? 0 };
 }
 
-/** Settles when nothing of the group is left, or nothing that SIGKILL can end. */
+/** Resolves when the process group is gone, or SIGKILL has no effect. */
 async function endGroup(
   child: ChildProcess,
   exit: Promise<unknown>,
@@ -168,18 +167,21 @@ async function endGroup(
     await pause(clock, Math.min(look, graceMs - waited));
   }
   signalGroup(group, 'SIGKILL');
-  // What the kernel does not let go is not waited for.
+  // Does not wait for a process that the kernel cannot kill.
   await Promise.race([exit, pause(clock, second)]);
 }
 
-/** Milliseconds between two looks at a group that was told to end. */
+/** Interval in milliseconds between two checks of a group that got SIGTERM. */
 const look = 50;
 
 async function pause(clock: Clock, ms: number): Promise<void> {
   await clock.sleep(ms, new AbortController().signal);
 }
 
-/** False when there is nobody left to hear it. Who changed its user may be out of reach: that one is left to the service manager. */
+/**
+ * False if the group is gone. A process that has changed its user may be out of reach; the
+ * service manager ends it.
+ */
 function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(-group, signal);
@@ -189,8 +191,8 @@ function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {
 }
 
 /**
- * The last lines are still in the pipe when a program ends. A pipe that a process
- * in the background holds open is closed then: nobody knows until when it would be.
+ * Reads the last lines, which are still in the pipe when a program ends. Closes a pipe that a
+ * background process keeps open, because it may stay open for ever.
  */
 async function flushed(
   read: Promise<unknown>,

@@ -136,7 +136,7 @@ describe('nodecertd', () => {
     assert.deepEqual([code, stdout], [1, '']);
     assert.equal(
       stderr,
-      `nodecertd: ${file} has 2 problems (CONFIG_INVALID)\n  ${file}:3: logg: unknown key; did you mean "log"?\n  ${file}:4: store: expected a map, found 1\n  → correct what is named above and start again\n`,
+      `nodecertd: ${file} has 2 problems (CONFIG_INVALID)\n  ${file}:3: logg: unknown key; did you mean "log"?\n  ${file}:4: store: expected a map, found 1\n  → Correct the problems listed above, and start again\n`,
     );
   });
 

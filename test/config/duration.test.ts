@@ -20,7 +20,7 @@ describe('parseDuration()', () => {
     ['.5h', undefined],
   ];
   for (const [text, seconds] of cases) {
-    it(`parseDuration() reads ${JSON.stringify(text)} as ${seconds ?? 'no duration'}`, () => {
+    it(`reads ${JSON.stringify(text)} as ${seconds ?? 'no duration'}`, () => {
       assert.equal(parseDuration(text), seconds);
     });
   }

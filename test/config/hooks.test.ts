@@ -22,7 +22,7 @@ after(async () => {
 
 const serving = { name: 'kubelet-server', profile: 'kubelet-serving' };
 
-/** The certificate of a configuration with these keys laid over it. */
+/** The certificate of a configuration with these keys. */
 async function load(keys: Readonly<Record<string, unknown>>): Promise<CertificateSpec> {
   const certificates = [{ ...serving, ...keys }];
   const head = { apiVersion: 'nodecertd.io/v1alpha1', kind: 'AgentConfiguration' };
@@ -42,8 +42,8 @@ async function problemOf(keys: Readonly<Record<string, unknown>>): Promise<strin
   return 'none';
 }
 
-describe('loadConfig() on what follows a rotation', () => {
-  it('has nothing of it where nothing is configured', async () => {
+describe('loadConfig() on hooks and served certificates', () => {
+  it('has no hooks by default', async () => {
     for (const keys of [{}, { onRotate: [] }]) {
       const spec = await load(keys);
       assert.equal('onRotate' in spec, false);
@@ -73,7 +73,7 @@ describe('loadConfig() on what follows a rotation', () => {
     ]);
   });
 
-  it('reads where the certificate is served, by address and by name', async () => {
+  it('reads endpoints by address and by name', async () => {
     const endpoints = ['127.0.0.1:10250', '[::1]:10250', 'Worker-1.example.com:443'];
     assert.deepEqual((await load({ served: { endpoints } })).served, {
       endpoints: [
@@ -91,7 +91,7 @@ describe('loadConfig() on what follows a rotation', () => {
     assert.equal(served?.onFailure, 'rollback');
   });
 
-  it('makes no other certificate of it', async () => {
+  it('does not change the certificate itself', async () => {
     const addresses = { dnsNames: ['worker-1'], ipAddresses: ['10.0.0.1'] };
     const plain = await load({});
     const spec = await load({
@@ -101,7 +101,7 @@ describe('loadConfig() on what follows a rotation', () => {
     assert.deepEqual(templateOf(spec, addresses), templateOf(plain, addresses));
   });
 
-  it('takes hooks for the client certificate too, which nobody serves', async () => {
+  it('accepts hooks for the client certificate too', async () => {
     const client = { name: 'kubelet-client', profile: 'kubelet-client' };
     const onRotate = [{ signal: 'SIGHUP', unit: 'kubelet.service' }];
     assert.equal((await load({ ...client, onRotate })).onRotate?.length, 1);
@@ -110,11 +110,11 @@ describe('loadConfig() on what follows a rotation', () => {
   });
 
   const hooks: readonly (readonly [string, unknown, RegExp])[] = [
-    ['no kind of hook', {}, /^onRotate\[0\]: a hook is one of command, systemctl, signal$/],
+    ['no kind of hook', {}, /^onRotate\[0\]: a hook needs one of command, systemctl, signal$/],
     [
       'two kinds at once',
       { command: ['/bin/a'], signal: 'SIGHUP', unit: 'a.service' },
-      /^onRotate\[0\]\.signal: a hook is either command or signal: make two of them$/,
+      /^onRotate\[0\]\.signal: a hook cannot have both command and signal: write two hooks$/,
     ],
     ['an unknown key', { comand: ['/bin/a'] }, /onRotate\[0\]\.comand: .*did you mean "command"/],
     ['a shell line', { command: 'nginx -s reload' }, /command: expected a list, found "nginx/],
@@ -127,12 +127,16 @@ describe('loadConfig() on what follows a rotation', () => {
     [
       'a unit of a command',
       { command: ['/bin/a'], unit: 'a.service' },
-      /unit: goes with systemctl/,
+      /unit: belongs to systemctl/,
     ],
     ['a unit without its kind', { systemctl: 'reload', unit: 'nginx' }, /such as nginx\.service/],
     ['a pattern for units', { systemctl: 'restart', unit: '*.service' }, /such as nginx\.service/],
     ['an option for a unit', { systemctl: 'reload', unit: '-H.service' }, /such as nginx\.service/],
-    ['a signal to a target', { signal: 'SIGHUP', unit: 'a.target' }, /only a \.service has a main/],
+    [
+      'a signal to a target',
+      { signal: 'SIGHUP', unit: 'a.target' },
+      /only a \.service unit has a main/,
+    ],
     [
       'a timeout of nothing',
       { command: ['/bin/a'], timeout: '0s' },
@@ -144,7 +148,7 @@ describe('loadConfig() on what follows a rotation', () => {
     ['half a retry', { command: ['/bin/a'], retries: 0.5 }, /retries: expected a whole number/],
   ];
   for (const [what, hook, expected] of hooks) {
-    it(`refuses ${what}, naming the place`, async () => {
+    it(`refuses ${what} and names the place`, async () => {
       assert.match(await problemOf({ onRotate: [hook] }), expected);
     });
   }
@@ -167,12 +171,12 @@ describe('loadConfig() on what follows a rotation', () => {
     ['an unknown key', { endpoints: at, servername: 'a' }, /did you mean "serverName"/],
   ];
   for (const [what, served, expected] of servings) {
-    it(`refuses ${what} as the place where it is served`, async () => {
+    it(`refuses ${what} as an endpoint`, async () => {
       assert.match(await problemOf({ served }), expected);
     });
   }
 
-  it('refuses to look for a certificate that is for clients', async () => {
+  it('refuses endpoints for a client certificate', async () => {
     const custom = {
       name: 'a',
       profile: 'custom',
@@ -180,6 +184,9 @@ describe('loadConfig() on what follows a rotation', () => {
       subject: { commonName: 'a' },
     };
     const keys = { ...custom, usages: ['client auth'], served: { endpoints: at } };
-    assert.match(await problemOf(keys), /^served: only a server serves its certificate/);
+    assert.match(
+      await problemOf(keys),
+      /^served: only a serving certificate can be checked on servers/,
+    );
   });
 });

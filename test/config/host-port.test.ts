@@ -26,12 +26,12 @@ describe('parseHostPort()', () => {
     ['http://localhost:80', undefined],
   ];
   for (const [text, expected] of cases) {
-    it(`parseHostPort() reads ${JSON.stringify(text)} as ${JSON.stringify(expected) ?? 'no address'}`, () => {
+    it(`reads ${JSON.stringify(text)} as ${JSON.stringify(expected) ?? 'no address'}`, () => {
       assert.deepEqual(parseHostPort(text), expected);
     });
   }
 
-  it('parseHostPort() reads what formatHostPort() writes', () => {
+  it('reads the output of formatHostPort()', () => {
     const host = fc.oneof(fc.ipV4(), fc.constantFrom('::1', 'fe80::1', 'localhost', 'a.b-c.d'));
     fc.assert(
       fc.property(fc.record({ host, port: fc.nat(65_535) }), (address) => {
@@ -43,9 +43,9 @@ describe('parseHostPort()', () => {
 
 describe('isLoopback()', () => {
   for (const host of ['127.0.0.1', '127.1.2.3', '::1', 'localhost']) {
-    it(`isLoopback() knows ${host}`, () => assert.equal(isLoopback(host), true));
+    it(`is true for ${host}`, () => assert.equal(isLoopback(host), true));
   }
   for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.example.com', 'localhost.example.com']) {
-    it(`isLoopback() does not take ${host} for one`, () => assert.equal(isLoopback(host), false));
+    it(`is false for ${host}`, () => assert.equal(isLoopback(host), false));
   }
 });

@@ -10,7 +10,7 @@ const sample = fileURLToPath(new URL('../../config/config.yaml', import.meta.url
 const environment = { hostName: 'worker-1', workingDirectory: '/' };
 
 describe('config.schema.json', () => {
-  it('config.schema.json says what src/config/schema.ts says', async () => {
+  it('matches src/config/schema.ts', async () => {
     assert.equal(
       await readFile(jsonSchemaFile, 'utf8'),
       renderJsonSchema(),
@@ -18,7 +18,7 @@ describe('config.schema.json', () => {
     );
   });
 
-  it('config.schema.json closes every map to unknown keys', async () => {
+  it('refuses unknown keys in every map', async () => {
     const document = parseDocument(await readFile(jsonSchemaFile, 'utf8'));
     let maps = 0;
     visit(document, {
@@ -33,7 +33,7 @@ describe('config.schema.json', () => {
 });
 
 describe('config.yaml', () => {
-  it('config.yaml is a valid configuration without warnings', async () => {
+  it('is a valid configuration without warnings', async () => {
     const config = await loadConfig({ file: sample, flags: {}, environment });
     assert.deepEqual(config.warnings, []);
     assert.deepEqual(
@@ -42,7 +42,7 @@ describe('config.yaml', () => {
     );
   });
 
-  it('config.yaml shows values that are valid and names that exist where it is commented out', async () => {
+  it('contains only valid values and existing keys in its comments', async () => {
     const text = await readFile(sample, 'utf8');
     const { mkdtemp, rm, writeFile } = await import('node:fs/promises');
     const { tmpdir } = await import('node:os');

@@ -46,7 +46,7 @@ function certificate(yaml: string): string {
 }
 
 describe('loadConfig() without a file', () => {
-  it('loadConfig() keeps the two certificates of the kubelet by default', async () => {
+  it('has the two certificates of the kubelet by default', async () => {
     const config = await loadConfig({ flags: {}, environment });
     assert.deepEqual(config, {
       nodeName: 'worker-1',
@@ -90,7 +90,7 @@ describe('loadConfig() without a file', () => {
     });
   });
 
-  it('loadConfig() takes every flag, and paths from the working directory', async () => {
+  it('applies every flag, with paths from the working directory', async () => {
     const config = await loadConfig({
       flags: {
         kubeconfig: 'kubelet.conf',
@@ -122,7 +122,7 @@ describe('loadConfig() without a file', () => {
     });
   });
 
-  it('loadConfig() names the flag whose value is wrong', async () => {
+  it('names the flag with an invalid value', async () => {
     const flags = { metricsAddress: '9471', logLevel: 'wran', certDir: '' };
     const { code, message } = await failure(loadConfig({ flags, environment }));
     assert.equal(code, 'CONFIG_INVALID');
@@ -132,7 +132,7 @@ describe('loadConfig() without a file', () => {
     assert.match(message, /--cert-dir: expected a text that is not empty/);
   });
 
-  it('loadConfig() waits for a host name in place of localhost, unless a name is configured', async () => {
+  it('waits for a host name other than localhost unless nodeName is set', async () => {
     const local = { hostName: 'LocalHost.localdomain', workingDirectory: '/' };
     const waiting = await loadConfig({ flags: {}, environment: local });
     assert.equal(waiting.placeholderHostName, 'localhost.localdomain');
@@ -146,7 +146,7 @@ describe('loadConfig() without a file', () => {
     );
   });
 
-  it('loadConfig() says what to do when the host name cannot name a Node', async () => {
+  it('gives a remedy if the host name cannot name a Node', async () => {
     const odd = { hostName: 'my_host', workingDirectory: '/' };
     const { message } = await failure(loadConfig({ flags: {}, environment: odd }));
     assert.match(message, /nodeName: .*"my_host".*--hostname-override/);
@@ -156,7 +156,7 @@ describe('loadConfig() without a file', () => {
 });
 
 describe('loadConfig() with a file', () => {
-  it('loadConfig() resolves paths from the folder of the file, and lets flags override', async () => {
+  it('resolves paths from the directory of the file, and applies flags', async () => {
     const config = await load(
       `${head}kubeconfig: a.conf\nbootstrapKubeconfig: /b.conf\ncertificateDirectory: pki\nlog: { level: error }\nmetrics: { kubeletNames: true }\n`,
       { logLevel: 'warn', certDir: 'other', metricsAddress: '127.0.0.1:1' },
@@ -169,7 +169,7 @@ describe('loadConfig() with a file', () => {
     assert.deepEqual(config.metrics, { host: '127.0.0.1', port: 1, kubeletNames: true });
   });
 
-  it('loadConfig() brings names, addresses and usages into one form', async () => {
+  it('normalizes names, addresses and usages', async () => {
     const { certificates } = await load(
       certificate(
         `{ name: web, profile: custom, signerName: example.com/serving, subject: { commonName: web },
@@ -194,7 +194,7 @@ describe('loadConfig() with a file', () => {
     ]);
   });
 
-  it('loadConfig() asks for key encipherment with RSA keys only', async () => {
+  it('has the usage key encipherment with RSA keys only', async () => {
     for (const [algorithm, usages] of [
       ['rsa-2048', ['digital signature', 'key encipherment', 'client auth']],
       ['ed25519', ['digital signature', 'client auth']],
@@ -206,22 +206,22 @@ describe('loadConfig() with a file', () => {
     }
   });
 
-  it('loadConfig() follows anchors', async () => {
+  it('resolves anchors', async () => {
     const config = await load(
       `${head}stateDirectory: &d /data\ncertificateDirectory: *d\nkubeconfig: /k\n`,
     );
     assert.equal(config.certificateDirectory, '/data');
   });
 
-  it('loadConfig() warns of what is allowed but deserves a look', async () => {
+  it('warns of questionable settings', async () => {
     const { warnings } = await load(
       `${certificate(
         '{ name: a, profile: custom, signerName: a.b/c, subject: { commonName: a }, usages: [client auth, key encipherment] }',
       )}metrics: { address: "0.0.0.0:9471" }\n`,
     );
     assert.equal(warnings.length, 2);
-    assert.match(warnings[0] ?? '', /0\.0\.0\.0:9471 can be reached from the network/);
-    assert.match(warnings[1] ?? '', /certificate a asks for key encipherment.*ecdsa-p256/);
+    assert.match(warnings[0] ?? '', /0\.0\.0\.0:9471 is open to the network/);
+    assert.match(warnings[1] ?? '', /certificate a has the usage key encipherment.*ecdsa-p256/);
   });
 
   const durations: readonly (readonly [string, number])[] = [
@@ -230,7 +230,7 @@ describe('loadConfig() with a file', () => {
     ['0s', 0],
   ];
   for (const [text, seconds] of durations) {
-    it(`loadConfig() reads addressRefresh ${text} as ${seconds} s`, async () => {
+    it(`reads addressRefresh ${text} as ${seconds} s`, async () => {
       const config = await load(`${head}addressRefresh: ${text}\n`);
       assert.equal(config.addressRefreshSeconds, seconds);
     });
@@ -240,7 +240,7 @@ describe('loadConfig() with a file', () => {
 const custom = 'profile: custom, signerName: a.b/c, subject: { commonName: a }';
 const client = 'name: a, profile: kubelet-client';
 
-/** Name, file after the head, and what the one line of the message must say. */
+/** Name, file without its head, and the expected message. */
 const refused: readonly (readonly [string, string, RegExp])[] = [
   [
     'an unknown key',
@@ -254,7 +254,7 @@ const refused: readonly (readonly [string, string, RegExp])[] = [
     /:4: store.previousPair: .*"previousPairs"/,
   ],
   ['a reserved word as key', '__proto__: { a: 1 }', /:3: __proto__: unknown key/],
-  ['a duplicate key', 'nodeName: a\nnodeName: b', /:4: the key nodeName is there twice$/],
+  ['a duplicate key', 'nodeName: a\nnodeName: b', /:4: the key nodeName exists twice$/],
   ['a second document', '---\nkind: x', /:3: expected one YAML document/],
   ['an unknown tag', 'nodeName: !env HOST', /:3: not valid YAML: unresolved tag: !env$/],
   ['an anchor that is not there', 'nodeName: *x', /unresolved alias .*: x$/],
@@ -293,7 +293,7 @@ const refused: readonly (readonly [string, string, RegExp])[] = [
   ],
 ];
 
-/** The same for one certificate, which stands in line 4. */
+/** The same for one certificate, which is in line 4. */
 const refusedCertificates: readonly (readonly [string, string, RegExp])[] = [
   [
     'no profile',
@@ -391,23 +391,23 @@ const refusedCertificates: readonly (readonly [string, string, RegExp])[] = [
   [
     'a server without names',
     `name: a, ${custom}, usages: [server auth]`,
-    /a serving certificate without any name/,
+    /a serving certificate needs a name/,
   ],
   [
     'a static kubelet server without names',
     'name: a, profile: kubelet-serving, addresses: { from: static }',
-    /addresses\.from: a serving certificate without any name/,
+    /addresses\.from: a serving certificate needs a name/,
   ],
   [
     'a self-signed client',
     `name: a, ${custom}, usages: [client auth], selfSignedUntilIssued: true`,
-    /selfSignedUntilIssued: only a server/,
+    /selfSignedUntilIssued: only a serving certificate/,
   ],
 ];
 
 describe('loadConfig() refuses', () => {
   for (const [name, text, expected] of refused) {
-    it(`loadConfig() refuses ${name}, naming the place`, async () => {
+    it(`refuses ${name} and names the place`, async () => {
       const { code, message } = await failure(load(`${head}${text}\n`));
       assert.equal(code, 'CONFIG_INVALID');
       assert.ok(message.startsWith(file), message);
@@ -416,7 +416,7 @@ describe('loadConfig() refuses', () => {
     });
   }
   for (const [name, text, expected] of refusedCertificates) {
-    it(`loadConfig() refuses ${name}, naming the place`, async () => {
+    it(`refuses ${name} and names the place`, async () => {
       const { code, message } = await failure(load(certificate(`{ ${text} }`)));
       assert.equal(code, 'CONFIG_INVALID');
       assert.ok(message.startsWith(`${file}:4: certificates[0]`), message);
@@ -464,7 +464,7 @@ describe('loadConfig() refuses', () => {
     ],
   ];
   for (const [name, keys, expected] of misspelt) {
-    it(`loadConfig() names ${name}`, async () => {
+    it(`names ${name}`, async () => {
       const { code, message } = await failure(load(certificate(`name: a\n    ${keys}`)));
       assert.equal(code, 'CONFIG_INVALID');
       const [, ...lines] = message.split('\n');
@@ -473,7 +473,7 @@ describe('loadConfig() refuses', () => {
     });
   }
 
-  it('loadConfig() reports all problems at once, in the order of the file', async () => {
+  it('reports all problems in the order of the file', async () => {
     const { message } = await failure(
       load(`${head}nodName: x
 certificates:
@@ -498,7 +498,7 @@ log: { level: loud }
     );
   });
 
-  it('loadConfig() refuses an alias bomb', async () => {
+  it('refuses an alias bomb', async () => {
     const levels = Array.from({ length: 9 }, (_, level) => {
       const inner = level === 0 ? 'x' : `*a${level - 1}`;
       return `a${level}: &a${level} [${Array.from({ length: 9 }, () => inner).join(', ')}]`;
@@ -510,7 +510,7 @@ log: { level: loud }
     assert.ok(performance.now() - started < 2_000);
   });
 
-  it('loadConfig() refuses endless nesting in a short message', async () => {
+  it('refuses deep nesting in a short message', async () => {
     const { code, message } = await failure(load('['.repeat(100_000)));
     assert.equal(code, 'CONFIG_INVALID');
     assert.ok(message.split('\n').length < 60);
@@ -525,12 +525,12 @@ async function remedied(attempt: Promise<unknown>, code: string, text: RegExp): 
 }
 
 describe('loadConfig() cannot read', () => {
-  it('loadConfig() says that the file does not exist', async () => {
+  it('reports a missing file', async () => {
     const missing = loadConfig({ file: 'no/such.yaml', flags: {}, environment });
     await remedied(missing, 'CONFIG_UNREADABLE', /\/work dir\/no\/such\.yaml does not exist$/);
   });
 
-  it('loadConfig() refuses a folder', async () => {
+  it('refuses a directory', async () => {
     await remedied(
       loadConfig({ file: directory, flags: {}, environment }),
       'CONFIG_UNREADABLE',
@@ -546,7 +546,7 @@ describe('loadConfig() cannot read', () => {
     ['a key after a tag', `${head}nodeName: !${key.split('\n')[1]} x\n`],
     ['a key after an asterisk', `${head}nodeName: *${key.split('\n')[1]}\n`],
   ] as const) {
-    it(`loadConfig() shows nothing of ${what}`, async () => {
+    it(`quotes nothing of ${what}`, async () => {
       const error = await failure(load(text));
       assert.equal(error.code, 'CONFIG_INVALID');
       const message = describeError(error);
@@ -557,7 +557,7 @@ describe('loadConfig() cannot read', () => {
     });
   }
 
-  it('loadConfig() says nothing that a terminal acts on', async () => {
+  it('writes no control characters to the terminal', async () => {
     const odd = '\u001b[31m\u0007\u202e\u2028\u009b';
     const names = [`!x${odd} y`, `*${odd}`, `"${odd}"`].map((value) => `nodeName: ${value}`);
     for (const text of [...names, `"${odd}": 1`]) {
@@ -566,15 +566,15 @@ describe('loadConfig() cannot read', () => {
     }
   });
 
-  it('loadConfig() refuses more than 1 MiB', async () => {
+  it('refuses more than 1 MiB', async () => {
     await remedied(load(`#${'x'.repeat(1024 * 1024)}`), 'CONFIG_UNREADABLE', /more than 1 MiB/);
   });
 
-  it('loadConfig() refuses what is not UTF-8', async () => {
+  it('refuses a file that is not UTF-8', async () => {
     await remedied(load(Uint8Array.of(0x6b, 0xff, 0xfe)), 'CONFIG_INVALID', /not UTF-8/);
   });
 
-  it('loadConfig() says why a link leads nowhere', async () => {
+  it('reports a dangling link', async () => {
     const link = join(directory, 'loop');
     await symlink(link, link);
     await remedied(
@@ -584,7 +584,7 @@ describe('loadConfig() cannot read', () => {
     );
   });
 
-  it('loadConfig() reads a file behind the links of a mounted ConfigMap', async () => {
+  it('reads a file behind the links of a mounted ConfigMap', async () => {
     const mount = join(directory, 'mount');
     await mkdir(join(mount, '..1'), { recursive: true });
     await writeFile(join(mount, '..1', 'config.yaml'), head);
@@ -595,7 +595,7 @@ describe('loadConfig() cannot read', () => {
   });
 });
 
-/** Settles for a configuration and for an AgentError of ours; anything else fails the property. */
+/** Resolves for a configuration or an AgentError. Any other error fails the property. */
 async function settles(text: string): Promise<void> {
   try {
     const config = await load(text);
@@ -607,12 +607,12 @@ async function settles(text: string): Promise<void> {
   }
 }
 
-describe('loadConfig() on anything', () => {
-  it('loadConfig() makes a configuration or an AgentError of any text', async () => {
+describe('loadConfig() on random input', () => {
+  it('returns a configuration or throws an AgentError for any text', async () => {
     await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary' }), settles), { numRuns: 150 });
   });
 
-  it('loadConfig() makes a configuration or an AgentError of any text of YAML signs', async () => {
+  it('returns or throws an AgentError for any text of YAML characters', async () => {
     const sign = fc.constantFrom(
       'a',
       ': ',
@@ -651,7 +651,7 @@ describe('loadConfig() on anything', () => {
     );
   });
 
-  it('loadConfig() makes a configuration or an AgentError of any value under the known keys', async () => {
+  it('returns or throws an AgentError for any value of the known keys', async () => {
     const value = fc.oneof(
       fc.constantFrom('kubelet-client', 'custom', 'static', '30m', '127.0.0.1:1', 'a', 600, true),
       fc.jsonValue({ maxDepth: 2 }),

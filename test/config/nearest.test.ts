@@ -19,7 +19,7 @@ describe('nearest()', () => {
     ['kubeconfig'.repeat(100), undefined],
   ];
   for (const [word, meant] of cases) {
-    it(`nearest() takes ${word.slice(0, 30) || 'nothing'} for ${meant ?? 'no key'}`, () => {
+    it(`reads ${word.slice(0, 30) || 'nothing'} as ${meant ?? 'no key'}`, () => {
       assert.equal(nearest(word, keys), meant);
     });
   }
@@ -32,16 +32,16 @@ describe('editDistance()', () => {
     ['abc', 'abc', 0],
     ['abc', 'acb', 1],
     ['kitten', 'sitting', 3],
-    // Restricted form: no edit inside a swapped pair.
+    // The restricted distance has no edit inside a swapped pair.
     ['ca', 'abc', 3],
   ];
   for (const [from, to, distance] of cases) {
-    it(`editDistance() counts ${distance} from "${from}" to "${to}"`, () => {
+    it(`counts ${distance} from "${from}" to "${to}"`, () => {
       assert.equal(editDistance(from, to), distance);
     });
   }
 
-  it('editDistance() is symmetric, and zero for equal words only', () => {
+  it('is symmetric, and zero for equal words only', () => {
     const word = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), maxLength: 8 });
     fc.assert(
       fc.property(word, word, (a, b) => {

@@ -10,7 +10,7 @@ interface Binding {
 }
 
 describe('rbac.yaml', () => {
-  it('rbac.yaml binds the roles of bootstrap and renewal, each with an explanation', async () => {
+  it('binds the roles of bootstrap and renewal, each with an explanation', async () => {
     const text = await readFile(new URL('../../config/rbac.yaml', import.meta.url), 'utf8');
     const bindings = parseAllDocuments(text)
       .map((document) => document.toJS() as Binding | null)

@@ -66,7 +66,7 @@ describe('startControlServer()', () => {
     await rm(directory, { recursive: true });
   });
 
-  it('is a socket for its owner alone, and gone afterwards', async () => {
+  it('creates a socket for its owner only, and removes it', async () => {
     const before = process.umask();
     {
       await using server = await startControlServer(path, new RecordingPort());
@@ -77,7 +77,7 @@ describe('startControlServer()', () => {
     await assert.rejects(stat(path), { code: 'ENOENT' });
   });
 
-  it('passes commands on and answers with what came of them', async () => {
+  it('executes commands and answers with their results', async () => {
     const port = new RecordingPort();
     await using server = await startControlServer(path, port);
     assert.deepEqual(await send(server.path, 'GET /status'), { code: 200, body: status });
@@ -97,7 +97,7 @@ describe('startControlServer()', () => {
     ['another command', 'POST /destroy', '', 400, 'USAGE'],
     ['a command as a question', 'GET /renew', '', 400, 'USAGE'],
   ] as const) {
-    it(`refuses ${what} with code and remedy, and renews nothing`, async () => {
+    it(`refuses ${what} with code and remedy`, async () => {
       const port = new RecordingPort();
       await using server = await startControlServer(path, port);
       const answer = await send(server.path, line, body);
@@ -109,9 +109,9 @@ describe('startControlServer()', () => {
     });
   }
 
-  it('takes the place of a socket that nobody serves any more', async () => {
+  it('replaces a socket without a server', async () => {
     const left = await startControlServer(path, new RecordingPort());
-    // As after kill -9: the socket stays, and nobody listens.
+    // As after SIGKILL: the socket exists without a server.
     await rename(path, `${path}.left`);
     await left[Symbol.asyncDispose]();
     await rename(`${path}.left`, path);
@@ -119,7 +119,7 @@ describe('startControlServer()', () => {
     assert.equal((await send(server.path, 'GET /status')).code, 200);
   });
 
-  it('leaves the socket of another agent alone, and says so', async () => {
+  it('refuses to replace the socket of another agent', async () => {
     await using first = await startControlServer(path, new RecordingPort());
     await assert.rejects(startControlServer(path, new RecordingPort()), (error: AgentError) => {
       assert.equal(error.code, 'CONTROL_LISTEN');
@@ -129,7 +129,7 @@ describe('startControlServer()', () => {
     assert.equal((await send(first.path, 'GET /status')).code, 200);
   });
 
-  it('removes no file that is no socket, and takes no path that is too long', async () => {
+  it('refuses to replace another file, and a path that is too long', async () => {
     await writeFile(path, 'precious');
     await assert.rejects(startControlServer(path, new RecordingPort()), { code: 'CONTROL_LISTEN' });
     assert.equal((await stat(path)).size, 8);
@@ -137,7 +137,7 @@ describe('startControlServer()', () => {
     await assert.rejects(startControlServer(long, new RecordingPort()), { code: 'CONTROL_LISTEN' });
   });
 
-  it('ends although somebody holds a connection and says nothing', async () => {
+  it('stops despite an idle connection', async () => {
     const server = await startControlServer(path, new RecordingPort());
     const idle = connect(path);
     await once(idle, 'connect');

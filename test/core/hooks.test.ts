@@ -67,9 +67,9 @@ describe('hookFailure()', () => {
     [{ kind: 'exited', code: 3 }, 'HOOK_FAILED', 'hook a failed with exit code 3'],
     [{ kind: 'signalled', signal: 'SIGSEGV' }, 'HOOK_FAILED', 'hook a was killed by SIGSEGV'],
     [
-      { kind: 'not-started', reason: 'it may not be executed' },
+      { kind: 'not-started', reason: 'permission to execute it is denied' },
       'HOOK_FAILED',
-      'hook a could not be started: it may not be executed',
+      'hook a could not be started: permission to execute it is denied',
     ],
     [{ kind: 'timed-out' }, 'HOOK_TIMEOUT', 'hook a timed out after 90s and was killed'],
   ];

@@ -124,7 +124,7 @@ describe('PostRotation', () => {
       assert.deepEqual(line?.['certificates'], [name]);
       assert.match(
         String(line?.['error']),
-        /has mode 0(666|777): others than its owner may change/,
+        /has mode 0(666|777): users other than its owner can change/,
       );
       assert.match(String(line?.['remedy']), /^chmod go-w .*, then: systemctl restart nodecertd$/);
       postRotation.stored(name, pair);

@@ -121,7 +121,7 @@ describe('runExecPlugin()', () => {
       name: 'an interpreter that does not exist',
       script: '',
       exec: { command: './odd' },
-      message: /could not be started: it, or the interpreter it names, does not exist$/,
+      message: /could not be started: the program, or its interpreter, does not exist$/,
     },
   ];
   for (const { name, script, message, remedy = /./, exec } of cases) {

@@ -11,18 +11,18 @@ const aborted = (error: unknown): boolean =>
   error instanceof AgentError && error.code === 'ABORTED';
 
 describe('systemClock', () => {
-  it('now() is the time of day', () => {
+  it('now() returns the time of day', () => {
     const before = Date.now();
     const now = systemClock.now();
     assert.ok(now >= before && now <= Date.now());
   });
 
-  it('sleep() settles at once for a time that is over', async () => {
+  it('sleep() resolves at once for a negative time', async () => {
     await systemClock.sleep(-1, never);
     await systemClock.sleep(0, never);
   });
 
-  it('sleep() rejects with ABORTED when told to, and before it began', async () => {
+  it('sleep() rejects with ABORTED on abort, also before the start', async () => {
     const controller = new AbortController();
     const sleeping = systemClock.sleep(hour, controller.signal);
     controller.abort(new Error('stopping'));
@@ -31,7 +31,7 @@ describe('systemClock', () => {
   });
 
   for (const ms of [2 ** 31, 400 * day, Infinity]) {
-    it(`sleep() does not take ${ms} ms for one, as setTimeout does`, async () => {
+    it(`sleep() waits longer than setTimeout does for ${ms} ms`, async () => {
       const controller = new AbortController();
       const sleeping = systemClock.sleep(ms, controller.signal);
       const woken = sleeping.then(
@@ -46,7 +46,7 @@ describe('systemClock', () => {
 });
 
 describe('sleepUntil()', () => {
-  it('settles at the moment, not before', async () => {
+  it('resolves at the time, not before', async () => {
     const clock = new FakeClock();
     const wait = watch(sleepUntil(clock, clock.now() + hour, never));
     await clock.advance(hour - 1);
@@ -55,14 +55,14 @@ describe('sleepUntil()', () => {
     assert.equal(wait.over, true);
   });
 
-  it('settles at once for a moment that is over', async () => {
+  it('resolves at once for a time in the past', async () => {
     const clock = new FakeClock();
     await sleepUntil(clock, clock.now(), never);
     await sleepUntil(clock, clock.now() - day, never);
     assert.equal(clock.sleeping, 0);
   });
 
-  it('notices within a minute that the clock was set forward or the machine slept', async () => {
+  it('notices within a minute that the clock was set forward', async () => {
     const clock = new FakeClock();
     const wait = watch(sleepUntil(clock, clock.now() + 300 * day, never));
     await clock.advance(10 * second);
@@ -71,7 +71,7 @@ describe('sleepUntil()', () => {
     assert.equal(wait.over, true);
   });
 
-  it('waits for the time of day when the clock was set back', async () => {
+  it('waits for the time of day if the clock was set back', async () => {
     const clock = new FakeClock();
     const wait = watch(sleepUntil(clock, clock.now() + hour, never));
     clock.jump(-hour);
@@ -81,7 +81,7 @@ describe('sleepUntil()', () => {
     assert.equal(wait.over, true);
   });
 
-  it('never hands a timer more than a minute', async () => {
+  it('never sets a timer above a minute', async () => {
     const slices: number[] = [];
     const clock = new FakeClock();
     const spy = {
@@ -98,7 +98,7 @@ describe('sleepUntil()', () => {
     assert.deepEqual(slices, [minute, minute, 30 * second]);
   });
 
-  it('rejects with ABORTED in the middle', async () => {
+  it('rejects with ABORTED while it waits', async () => {
     const clock = new FakeClock();
     const controller = new AbortController();
     const wait = assert.rejects(sleepUntil(clock, clock.now() + day, controller.signal), aborted);
@@ -109,7 +109,7 @@ describe('sleepUntil()', () => {
   });
 });
 
-/** Whether the wait is over; the promise is not awaited, which would wait for it. */
+/** Whether the wait is over. Awaiting the promise would wait for it. */
 function watch(promise: Promise<void>): { readonly over: boolean } {
   const state = { over: false };
   void (async () => {

@@ -20,7 +20,7 @@ describe('exposureOf()', () => {
   let directory: string;
   let file: string;
   beforeEach(async () => {
-    // Below the temporary folder, which is open to everyone, but sticky.
+    // Below the temporary directory, which all users can write to, but which is sticky.
     directory = await mkdtemp(join(tmpdir(), 'nodecertd-exposure-'));
     await mkdir(join(directory, 'folder'), { mode: 0o755 });
     file = join(directory, 'folder/file');
@@ -30,38 +30,38 @@ describe('exposureOf()', () => {
     await rm(directory, { recursive: true });
   });
 
-  it('finds nothing in a file that only its owner may change', async () => {
+  it('accepts a file that only its owner can change', async () => {
     assert.equal(await exposureOf(file), undefined);
   });
 
-  it('finds nothing in the programs of this machine', async () => {
+  it('accepts the programs of this machine', async () => {
     assert.equal(await exposureOf('/bin/sh'), undefined);
   });
 
   for (const mode of [0o775, 0o757, 0o777]) {
-    it(`finds mode ${mode.toString(8)} of the file`, async () => {
+    it(`reports mode ${mode.toString(8)} of the file`, async () => {
       await chmod(file, mode);
       await assertExposed(file, file, 'chmod go-w');
       assert.match((await exposureOf(file))?.what ?? '', new RegExp(`mode 0${mode.toString(8)}`));
     });
 
-    it(`finds mode ${mode.toString(8)} of a folder on the way`, async () => {
+    it(`reports mode ${mode.toString(8)} of a directory on the way`, async () => {
       await chmod(join(directory, 'folder'), mode);
       await assertExposed(file, join(directory, 'folder'), 'chmod go-w');
     });
   }
 
-  it('lets a sticky folder pass, where each may replace only what is his', async () => {
+  it('accepts a sticky directory, where users replace only their own files', async () => {
     await chmod(join(directory, 'folder'), 0o1777);
     assert.equal(await exposureOf(file), undefined);
   });
 
-  it('does not let a sticky file pass', async () => {
+  it('reports a sticky file', async () => {
     await chmod(file, 0o1777);
     await assertExposed(file, file, 'chmod go-w');
   });
 
-  it('follows links, absolute and relative ones, and looks at each folder they lead through', async () => {
+  it('follows links and checks each directory on the way', async () => {
     await mkdir(join(directory, 'other'));
     await symlink('../other/next', join(directory, 'folder/link'));
     await symlink(file, join(directory, 'other/next'));
@@ -74,17 +74,17 @@ describe('exposureOf()', () => {
     await assertExposed(link, file, 'chmod go-w');
   });
 
-  it('does not run in circles', async () => {
+  it('reports a loop of links', async () => {
     await symlink('b', join(directory, 'a'));
     await symlink('a', join(directory, 'b'));
-    assert.match((await exposureOf(join(directory, 'a')))?.what ?? '', /leads in a circle/);
+    assert.match((await exposureOf(join(directory, 'a')))?.what ?? '', /is a loop of links/);
   });
 
-  it('rejects where the path leads nowhere', async () => {
+  it('rejects a missing path', async () => {
     await assert.rejects(exposureOf(join(directory, 'none')), { code: 'ENOENT' });
   });
 
-  it("finds another user's file, folder and link", { skip: unlessRoot }, async () => {
+  it('reports a file, directory and link of another user', { skip: unlessRoot }, async () => {
     await chown(file, 12_345, 0);
     await assertExposed(file, file, 'chown root');
     await chown(file, 0, 0);
@@ -97,7 +97,7 @@ describe('exposureOf()', () => {
     await assertExposed(link, link, 'chown -h root');
   });
 
-  it('takes the files of the user that is asked for as his own', { skip: unlessRoot }, async () => {
+  it('accepts files of the given user', { skip: unlessRoot }, async () => {
     await chown(directory, 12_345, 0);
     assert.equal(await exposureOf(file, 12_345), undefined);
     assert.match((await exposureOf(file, 54_321))?.what ?? '', /belongs to user 12345/);

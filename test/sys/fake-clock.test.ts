@@ -4,18 +4,18 @@ import { AgentError } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
-/** Every test with time in it leans on this clock, so it has tests of its own. */
+/** Every test that involves time relies on this clock, so it has its own tests. */
 
 const never = new AbortController().signal;
 
 describe('FakeClock', () => {
-  it('stands still until told to move', () => {
+  it('does not move on its own', () => {
     const clock = new FakeClock(1_000);
     assert.equal(clock.now(), 1_000);
     assert.equal(clock.now(), 1_000);
   });
 
-  it('advance() wakes sleepers in the order they are due, each at its own moment', async () => {
+  it('advance() wakes sleepers in order, each at its own time', async () => {
     const clock = new FakeClock(0);
     const woken: string[] = [];
     const sleeper = async (name: string, ms: number): Promise<void> => {
@@ -31,7 +31,7 @@ describe('FakeClock', () => {
     await Promise.all(all);
   });
 
-  it('advance() carries out what the woken start in turn', async () => {
+  it('advance() also runs sleeps that woken sleepers start', async () => {
     const clock = new FakeClock(0);
     let beats = 0;
     const heart = (async () => {
@@ -42,7 +42,7 @@ describe('FakeClock', () => {
     await heart;
   });
 
-  it('advance() leaves those asleep who are due later', async () => {
+  it('advance() does not wake sleepers that are due later', async () => {
     const clock = new FakeClock(0);
     const sleeping = clock.sleep(hour, never);
     await clock.advance(hour - 1);
@@ -63,7 +63,7 @@ describe('FakeClock', () => {
     assert.equal(clock.now(), hour + minute);
   });
 
-  it('sleep() rejects with ABORTED, once, and forgets the sleeper', async () => {
+  it('sleep() rejects with ABORTED once and forgets the sleeper', async () => {
     const clock = new FakeClock(0);
     const controller = new AbortController();
     const sleeping = clock.sleep(minute, controller.signal);

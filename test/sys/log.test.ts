@@ -14,7 +14,7 @@ import type { LogFormat } from '../../src/sys/log.ts';
 const events = Object.keys(logEvents) as LogEvent[];
 const levels = ['debug', 'info', 'warn', 'error'] as const;
 
-/** The lines of one event, as they are written. */
+/** The output for one event. */
 function written(
   fields: LogFields,
   options: {
@@ -31,7 +31,7 @@ function written(
 }
 
 describe('createLogger(), json', () => {
-  it('writes one object a line: time, level, event, fields and message', () => {
+  it('writes one object per line: time, level, event, fields and message', () => {
     const [line = '', ...more] = written({
       certificate: 'kubelet-client',
       attempt: 2,
@@ -56,13 +56,13 @@ describe('createLogger(), json', () => {
     assert.doesNotMatch(written({ remedy: undefined })[0] ?? '', /remedy/);
   });
 
-  it('keeps a value with line breaks on the line', () => {
+  it('writes a value with line breaks in one line', () => {
     const [line] = written({ message: 'two\nlines\r\n"quoted"' });
     assert.equal(line?.indexOf('\n'), line === undefined ? 0 : line.length - 1);
   });
 
   for (const event of events) {
-    it(`takes level and message of ${event} from the catalogue`, () => {
+    it(`takes level and message of ${event} from log-events.ts`, () => {
       const line = JSON.parse(written({}, { event })[0] ?? '') as Record<string, string>;
       assert.equal(line['level'], logEvents[event].level);
       assert.equal(line['msg'], logEvents[event].message);
@@ -70,7 +70,7 @@ describe('createLogger(), json', () => {
   }
 
   for (const level of levels) {
-    it(`writes what is at least ${level}`, () => {
+    it(`writes events of level ${level} and above`, () => {
       const shown = events.filter((event) => written({}, { event, level }).length > 0);
       const expected = events.filter(
         (event) => levels.indexOf(logEvents[event].level) >= levels.indexOf(level),
@@ -115,7 +115,7 @@ describe('createLogger(), secrets', () => {
   const token = 'abcdef.0123456789abcdef';
   const secret = new Secret(Uint8Array.from(Buffer.from(token)));
   for (const format of ['json', 'text'] as const) {
-    it(`redacts a secret that got past the types, in ${format}`, () => {
+    it(`redacts a secret despite its type, in ${format}`, () => {
       const fields = { token: secret, nested: { deep: [secret] } } as unknown as LogFields;
       const [line = ''] = written(fields, { format });
       assert.equal(line.includes('abcdef'), false);
@@ -125,7 +125,7 @@ describe('createLogger(), secrets', () => {
 });
 
 describe('createLogger(), standard error', () => {
-  it('has written the last line when the process ends at once', () => {
+  it('writes the last line before the process exits', () => {
     const { stdout, stderr } = logged({
       format: 'json',
       after: 'process.kill(process.pid, "SIGKILL");',
@@ -135,7 +135,7 @@ describe('createLogger(), standard error', () => {
   });
 
   for (const format of ['json', 'text']) {
-    it(`begins lines with their priority where the journal reads them, in ${format}`, (context) => {
+    it(`begins lines with their priority for the journal, in ${format}`, (context) => {
       const file = join(tmpdir(), `nodecertd-log-${process.pid}-${format}`);
       const journal = openSync(file, 'w');
       context.after(() => {
@@ -152,7 +152,7 @@ describe('createLogger(), standard error', () => {
   }
 });
 
-/** What a process that logs one event leaves. */
+/** The output of a process that logs one event. */
 function logged(options: {
   readonly format: string;
   readonly after?: string;
@@ -172,7 +172,7 @@ function logged(options: {
   });
 }
 
-/** The line after its time of day. */
+/** The line without its time. */
 function text(fields: LogFields): string {
   const [line] = written(fields, { format: 'text' });
   return line?.replace(/^\d{2}:\d{2}:\d{2} /, '') ?? '';

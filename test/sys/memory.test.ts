@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { releaseMemory } from '../../src/sys/memory.ts';
 
 describe('releaseMemory()', () => {
-  it('gives garbage back, each time it is called', () => {
+  it('returns memory at each call', () => {
     for (let call = 0; call < 2; call += 1) {
       let garbage: number[] | undefined = Array.from(
         { length: 4_000_000 },
@@ -17,7 +17,7 @@ describe('releaseMemory()', () => {
     }
   });
 
-  it('leaves no collector behind for other code to call', () => {
+  it('leaves no global gc behind', () => {
     releaseMemory();
     assert.equal('gc' in globalThis, false);
   });

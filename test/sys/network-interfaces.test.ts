@@ -34,14 +34,14 @@ describe('interfaceAddresses()', () => {
     'br-0a1b2c3d4e5f',
   ];
   for (const name of made) {
-    it(`interfaceAddresses() passes over ${name}, which cluster networking makes`, () => {
+    it(`leaves out ${name}, an interface of the cluster network`, () => {
       const all = { eth0: [info('10.0.0.1')], [name]: [info('10.96.0.1'), info('fd00::1')] };
       assert.deepEqual(interfaceAddresses(all), ['10.0.0.1']);
     });
   }
 
   for (const name of ['eth0', 'enp3s0', 'ens192', 'bond0.12', 'wlan0', 'br0', 'br-lan', 'wg0']) {
-    it(`interfaceAddresses() counts ${name}`, () => {
+    it(`includes ${name}`, () => {
       assert.deepEqual(interfaceAddresses({ [name]: [info('10.0.0.1')] }), ['10.0.0.1']);
     });
   }
@@ -58,17 +58,17 @@ describe('interfaceAddresses()', () => {
     ['writes IPv6 in one form', info('2001:DB8:0:0::1'), ['2001:db8::1']],
   ];
   for (const [name, address, expected] of addresses) {
-    it(`interfaceAddresses() ${name}`, () => {
+    it(name, () => {
       assert.deepEqual(interfaceAddresses({ eth0: [address] }), expected);
     });
   }
 
-  it('interfaceAddresses() lists each once, sorted', () => {
+  it('lists each address once, sorted', () => {
     const all = { eth1: [info('10.0.0.2'), info('10.0.0.1')], eth0: [info('10.0.0.2')] };
     assert.deepEqual(interfaceAddresses(all), ['10.0.0.1', '10.0.0.2']);
   });
 
-  it('interfaceAddresses() reads this machine when given nothing else', () => {
+  it('reads the interfaces of this machine by default', () => {
     const machine = interfaceAddresses(networkInterfaces());
     assert.deepEqual(interfaceAddresses(), machine);
     assert.equal(machine.includes('127.0.0.1') || machine.includes('::1'), false);

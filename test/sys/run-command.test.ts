@@ -41,7 +41,7 @@ async function shell(script: string, options: Partial<CommandOptions> = {}): Pro
   return run(['/bin/sh', '-c', script], options);
 }
 
-/** A process that has ended and was not waited for yet counts as gone. */
+/** A zombie process counts as gone. */
 function isAlive(pid: number): boolean {
   try {
     return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
@@ -59,7 +59,7 @@ describe('runCommand()', () => {
     await rm(directory, { recursive: true });
   });
 
-  /** Writes its process id into this file, and what of it is read when it is there. */
+  /** Writes its process id into this file; returns it once it is there. */
   function pidFile(name: string): { readonly file: string; readonly pid: () => Promise<number> } {
     const file = join(directory, name);
     const pid = async (): Promise<number> => {
@@ -83,23 +83,23 @@ describe('runCommand()', () => {
   }
 
   for (const code of [0, 1, 127, 255]) {
-    it(`tells exit code ${code}`, async () => {
+    it(`reports exit code ${code}`, async () => {
       const { result } = await shell(`exit ${code}`);
       assert.deepEqual(result, { end: { kind: 'exited', code }, linesLeftOut: 0 });
     });
   }
 
-  it('tells the signal that ended the program', async () => {
+  it('reports the signal that ended the program', async () => {
     const { result } = await shell('kill -s USR1 $$');
     assert.deepEqual(result.end, { kind: 'signalled', signal: 'SIGUSR1' });
   });
 
-  it('hands on the lines of both outputs as they come, the unended last one too', async () => {
+  it('passes on lines of both outputs, also an unfinished last one', async () => {
     const { lines } = await shell('echo one; sleep 0.1; echo two >&2; sleep 0.1; printf three');
     assert.deepEqual(lines, ['one', 'two', 'three']);
   });
 
-  it('hands on standard output in bytes if asked to, and standard error in lines', async () => {
+  it('passes on standard output in bytes, and standard error in lines', async () => {
     const chunks: Buffer[] = [];
     const onOutput = (chunk: Buffer): void => void chunks.push(chunk);
     const script = "printf 'a\\n\\377\\000b'; echo said >&2";
@@ -109,18 +109,18 @@ describe('runCommand()', () => {
     assert.deepEqual(lines, ['said']);
   });
 
-  it('gives the arguments as they are, and nothing but the environment it is told', async () => {
+  it('passes on arguments unchanged, and only the given environment', async () => {
     const { lines } = await run(['/usr/bin/env', 'sh', '-c', 'echo "$1"; env', 'sh', '$HOME; *'], {
       env: { PATH: path, A: '1' },
     });
     const [argument, ...environment] = lines;
     assert.equal(argument, '$HOME; *');
-    // What a shell sets by itself.
+    // Variables that a shell sets itself.
     const known = environment.filter((line) => !/^(PWD|OLDPWD|SHLVL|_)=/.test(line));
     assert.deepEqual(known.sort(), ['A=1', `PATH=${path}`]);
   });
 
-  it('runs in the root directory, in a session of its own, with nothing to read', async () => {
+  it('runs in the root directory, in its own session, without input', async () => {
     const { lines } = await shell('pwd; cat; cut -d" " -f5,6 /proc/$$/stat; echo $$');
     const [folder, groupAndSession, pid] = lines;
     assert.equal(folder, '/');
@@ -130,27 +130,27 @@ describe('runCommand()', () => {
   const unstartable: readonly (readonly [string, () => Promise<string>, RegExp])[] = [
     ['a program that is not there', async () => '/nowhere/at-all', /does not exist/],
     [
-      'a file that may not be executed',
+      'a file without permission to execute',
       () => script('plain', 'text', 0o644),
-      /may not be executed/,
+      /permission to execute it is denied/,
     ],
-    ['a directory', async () => '/usr', /may not be executed/],
+    ['a directory', async () => '/usr', /permission to execute it is denied/],
     [
       'a script whose interpreter is not there',
       () => script('orphan', '#!/nowhere/sh\n', 0o755),
-      /interpreter it names, does not exist/,
+      /or its interpreter, does not exist/,
     ],
     ['a path with NUL', async () => '/bin/a\0b', /null bytes/],
   ];
   for (const [what, make, reason] of unstartable) {
-    it(`says why it cannot start ${what}`, async () => {
+    it(`gives the reason if it cannot start ${what}`, async () => {
       const { result } = await run([await make()]);
       assert.equal(result.end.kind, 'not-started');
       assert.match(result.end.kind === 'not-started' ? result.end.reason : '', reason);
     });
   }
 
-  it('hands on the first lines of a flood, counts the others and reads all of it', async () => {
+  it('passes on the first lines, counts the others and reads all', async () => {
     const before = process.memoryUsage().heapUsed;
     const { result, lines } = await shell('yes 0123456789abcde | head -c 10000000; exit 3');
     assert.deepEqual(
@@ -163,7 +163,7 @@ describe('runCommand()', () => {
     assert.ok(grown < 60, `${grown} MB more`);
   });
 
-  it('cuts a line without end, and makes every line fit for a log', async () => {
+  it('shortens long lines and removes control characters', async () => {
     const { lines } = await shell(
       String.raw`head -c 10000000 /dev/zero | tr "\0" a; echo; printf "\033[31mred\r\n\n  \n"; head -c 300 /dev/urandom | base64 -w 0`,
     );
@@ -173,13 +173,13 @@ describe('runCommand()', () => {
     assert.equal(random, '…');
   });
 
-  it('goes on with a program that closes its output', async () => {
+  it('waits for a program that closes its output', async () => {
     const { result, lines } = await shell('echo on; exec >&- 2>&-; sleep 0.3; exit 4');
     assert.deepEqual(lines, ['on']);
     assert.deepEqual(result.end, { kind: 'exited', code: 4 });
   });
 
-  it('waits for no process that was left in the background, and lets it live', async () => {
+  it('does not wait for a background process, and lets it run', async () => {
     const { file, pid } = pidFile('background');
     const { result, seconds, lines } = await shell(`sleep 60 & echo $! > ${file}; echo started`);
     assert.deepEqual(result.end, { kind: 'exited', code: 0 });
@@ -190,7 +190,7 @@ describe('runCommand()', () => {
     process.kill(left, 'SIGKILL');
   });
 
-  it('ends the whole group at the time limit, grandchildren too', async () => {
+  it('ends the whole process group at the time limit', async () => {
     const { file, pid } = pidFile('grandchild');
     const { result, seconds } = await shell(`sh -c 'echo $$ > ${file}; sleep 60; :'; :`, {
       timeoutMs: 500,
@@ -200,7 +200,7 @@ describe('runCommand()', () => {
     assert.equal(isAlive(await pid()), false);
   });
 
-  it('gives a program the grace to put things in order', async () => {
+  it('gives a program a grace period to clean up', async () => {
     const { result, lines } = await shell(
       'exec 2>/dev/null; trap "echo tidying; sleep 0.2; echo tidy; exit 0" TERM; echo on; while :; do sleep 0.05; done',
       { timeoutMs: 500 },
@@ -209,7 +209,7 @@ describe('runCommand()', () => {
     assert.deepEqual(lines, ['on', 'tidying', 'tidy']);
   });
 
-  it('kills what ignores SIGTERM, a grandchild whose parent has gone too', async () => {
+  it('kills processes that ignore SIGTERM, also orphans', async () => {
     const { file, pid } = pidFile('stubborn');
     const stubborn = `trap "" TERM; echo $$ > ${file}; while :; do sleep 0.05; done`;
     const { result, seconds } = await shell(`sh -c '${stubborn}' & wait`, {
@@ -222,7 +222,7 @@ describe('runCommand()', () => {
     await until('the grandchild is gone', () => !isAlive(left));
   });
 
-  it('ends it when it is aborted', async () => {
+  it('ends the program on abort', async () => {
     const { file, pid } = pidFile('aborted');
     const stop = new AbortController();
     const running = shell(`echo $$ > ${file}; sleep 60; :`, { signal: stop.signal });
@@ -233,7 +233,7 @@ describe('runCommand()', () => {
     assert.equal(isAlive(child), false);
   });
 
-  it('ends with this process, should that end in a hurry', async () => {
+  it('ends the program when this process exits', async () => {
     const { file, pid } = pidFile('orphan');
     const module = fileURLToPath(new URL('../../src/sys/run-command.ts', import.meta.url));
     const clock = fileURLToPath(new URL('../../src/sys/clock.ts', import.meta.url));
@@ -252,14 +252,14 @@ describe('runCommand()', () => {
     await until('the command is gone', () => !isAlive(child));
   });
 
-  it('starts nothing when it was aborted before', async () => {
+  it('starts nothing if aborted before', async () => {
     const file = join(directory, 'never');
     const { result } = await shell(`echo > ${file}`, { signal: AbortSignal.abort() });
     assert.deepEqual(result.end, { kind: 'aborted' });
     await assert.rejects(readFile(file), { code: 'ENOENT' });
   });
 
-  it('keeps nothing that would hold the process', async () => {
+  it('does not keep this process running', async () => {
     const held = process.getActiveResourcesInfo().length;
     for (let times = 0; times < 20; times += 1) await shell('echo $$');
     await until('everything is let go', () => process.getActiveResourcesInfo().length <= held);

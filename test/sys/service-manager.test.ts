@@ -4,7 +4,7 @@ import { serviceManager, socketAddress } from '../../src/sys/service-manager.ts'
 import { NotifySocket } from '../support/notify-socket.ts';
 
 describe('serviceManager()', () => {
-  it('is none where nobody asked to be told', async () => {
+  it('is undefined without NOTIFY_SOCKET', async () => {
     assert.equal(await serviceManager({}), undefined);
     assert.equal(await serviceManager({ NOTIFY_SOCKET: '' }), undefined);
     assert.equal(await serviceManager({ NOTIFY_SOCKET: 'relative' }), undefined);
@@ -14,7 +14,7 @@ describe('serviceManager()', () => {
     ['a path', undefined],
     ['an abstract name', `@nodecertd-test-${process.pid}`],
   ] as const) {
-    it(`tells everything in one datagram to ${kind}`, async () => {
+    it(`sends all assignments in one datagram to ${kind}`, async () => {
       using socket = new NotifySocket(name);
       const manager = await serviceManager({ NOTIFY_SOCKET: socket.path });
       manager?.notify('READY=1', 'STATUS=2 of 2 certificates – all fine');
@@ -27,7 +27,7 @@ describe('serviceManager()', () => {
     });
   }
 
-  it('is not held up by a manager that does not read, nor ended by one that is gone', async () => {
+  it('is not blocked by a manager that does not read or is gone', async () => {
     const manager = await (async () => {
       using socket = new NotifySocket();
       const found = await serviceManager({ NOTIFY_SOCKET: socket.path });
@@ -45,7 +45,7 @@ describe('serviceManager()', () => {
     ['one of no length', { WATCHDOG_USEC: '0' }, undefined],
     ['nonsense', { WATCHDOG_USEC: 'soon' }, undefined],
   ] as const) {
-    it(`knows of a watchdog: ${what}`, async () => {
+    it(`reads the watchdog time: ${what}`, async () => {
       using socket = new NotifySocket();
       const manager = await serviceManager({ NOTIFY_SOCKET: socket.path, ...environment });
       assert.equal(manager?.watchdogMs, expected);
@@ -54,14 +54,14 @@ describe('serviceManager()', () => {
 });
 
 describe('socketAddress()', () => {
-  it('is the family, then the path as bytes', () => {
+  it('returns the family, then the path as bytes', () => {
     const address = socketAddress('/run/ä');
     assert.equal(address?.readUInt16LE(), 1);
     assert.equal(address?.toString('utf8', 2), '/run/ä');
     assert.equal(socketAddress('@x')?.toString('latin1', 2), '\0x');
   });
 
-  it('takes no path that is too long for the kernel', () => {
+  it('refuses a path that is too long for the kernel', () => {
     assert.equal(socketAddress(`/${'a'.repeat(106)}`)?.length, 109);
     assert.equal(socketAddress(`/${'a'.repeat(107)}`), undefined);
   });
