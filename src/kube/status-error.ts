@@ -126,7 +126,7 @@ function forbidden(answer: FailedAnswer, status: Status): AgentError {
   const node = otherNodeInMessage(message, path);
   const remedy =
     node === undefined
-      ? 'Bind a role that allows what the message names to the user it names'
+      ? 'Bind a role with the permission in the message to the user in the message'
       : nodeNameRemedy(node);
   return failure('API_FORBIDDEN', remedy, { answer, status });
 }

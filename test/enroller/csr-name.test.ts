@@ -8,7 +8,7 @@ import { clientTemplate } from '../core/fixtures.ts';
 const key = Uint8Array.from([1, 2, 3, 250]);
 
 describe('csrName()', () => {
-  it('is the digest of the kubelet, taken here by hand', () => {
+  it('is the digest of the kubelet, computed here by hand', () => {
     // base64url without padding of: the key, the CN, the organisation, the two usages.
     const parts =
       'AQID-g|c3lzdGVtOm5vZGU6d29ya2VyLTE|c3lzdGVtOm5vZGVz|ZGlnaXRhbCBzaWduYXR1cmU|Y2xpZW50IGF1dGg|';

@@ -49,7 +49,7 @@ const enroll = { type: 'enroll', name, id: 1, template: clientTemplate } as cons
 const current = (bench: Bench, certificate = name): string =>
   join(bench.config.certificateDirectory, `${certificate}-current.pem`);
 
-/** How many CSRs the API server was sent. */
+/** The number of CSRs created on the API server. */
 function posts(bench: Bench): number {
   return bench.sandbox
     .audit()
@@ -81,7 +81,7 @@ describe('Enroller', () => {
     assert.deepEqual(users, ['system:bootstrap', 'system:node:worker-1']);
   });
 
-  it('names the request that a pair came of when it finds it again', async () => {
+  it('names the CSR of a pair that it finds', async () => {
     await using bench = await Bench.create();
     await using first = enrollerOn(bench);
     first.handle(enroll);
@@ -93,7 +93,7 @@ describe('Enroller', () => {
     assert.equal((await bench.first('inspected')).csr, requested?.csr.name);
   });
 
-  it('sends nothing secret to the keeper', async () => {
+  it('sends no secret to the keeper', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
@@ -106,7 +106,7 @@ describe('Enroller', () => {
     }
   });
 
-  it('writes a kubeconfig that is missing beside a good pair, as after a crash', async () => {
+  it('writes a missing kubeconfig beside a valid pair, as after a crash', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
@@ -173,7 +173,7 @@ describe('Enroller', () => {
     assert.equal(await readFile(bench.config.kubeconfig, 'utf8'), '{"kind": "Pod"}');
   });
 
-  it('leaves a kubeconfig alone that is there, and inspects without a bootstrap kubeconfig', async () => {
+  it('keeps an existing kubeconfig, and inspects without a bootstrap kubeconfig', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
@@ -184,7 +184,7 @@ describe('Enroller', () => {
     assert.ok((await bench.first('inspected')).pair !== undefined);
   });
 
-  it('takes a repeated command for the same request, also while it is under way', async () => {
+  it('continues the same CSR for a repeated command', async () => {
     await using bench = await Bench.create({ approving: false });
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
@@ -197,7 +197,7 @@ describe('Enroller', () => {
     assert.equal(bench.all('stored').length, 1);
   });
 
-  it('gives the old request up for another template', async () => {
+  it('abandons the CSR for another template', async () => {
     await using bench = await Bench.create({ approving: false });
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
@@ -211,7 +211,7 @@ describe('Enroller', () => {
     assert.deepEqual(bench.all('failed'), []);
   });
 
-  it('tells of which attempt each report is, and the latest when one is repeated', async () => {
+  it('reports under the latest request of the keeper', async () => {
     await using bench = await Bench.create({ approving: false });
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
@@ -229,7 +229,7 @@ describe('Enroller', () => {
     assert.deepEqual(attempts, expected);
   });
 
-  it('can be told the next attempt in the very moment that it reports a failure', async () => {
+  it('accepts the next attempt while it reports a failure', async () => {
     await using bench = await Bench.create();
     await bench.sandbox.stopListening();
     const report = (report: EnrollerReport): void => {
@@ -244,7 +244,7 @@ describe('Enroller', () => {
     assert.deepEqual({ id, resumable }, { id: 3, resumable: true });
   });
 
-  it('asks for another pair when the one there is from the future for the API server too', async () => {
+  it('replaces a pair from the future by the clock of the API server', async () => {
     await using bench = await Bench.create();
     const key = await generatePrivateKey('ecdsa-p256');
     const ca = await authority('ca');
@@ -264,7 +264,7 @@ describe('Enroller', () => {
     assert.equal(posts(bench), 1);
   });
 
-  it('asks for none while its own clock is behind, and says what time it is there', async () => {
+  it('requests none while its own clock is behind', async () => {
     await using bench = await Bench.create();
     await using first = enrollerOn(bench);
     first.handle(enroll);
@@ -283,7 +283,7 @@ describe('Enroller', () => {
     assert.equal(posts(bench), 1);
   });
 
-  it('learns what time it is from a refusal as well, and from nothing else', async () => {
+  it('reads the time of the server from a refusal too', async () => {
     await using bench = await Bench.create();
     await using first = enrollerOn(bench);
     first.handle(enroll);
@@ -302,7 +302,7 @@ describe('Enroller', () => {
     assert.equal((await bench.first('failed', 2)).failure.code, 'API_UNREACHABLE');
   });
 
-  it('only looks at what the kubelet rotates, changes nothing, and asks for nothing', async () => {
+  it('only observes a pair that the kubelet rotates', async () => {
     await using bench = await Bench.create();
     await using first = enrollerOn(bench);
     first.handle(enroll);
@@ -310,7 +310,7 @@ describe('Enroller', () => {
     const { certificateDirectory, kubelet } = bench.config;
     const file = kubelet.configFile;
     await writeFile(file, 'rotateCertificates: true\n');
-    // What an inspection of our own would repair, remove and tighten.
+    // An inspection of a managed pair would repair, remove and tighten these.
     const stray = join(
       certificateDirectory,
       '.nodecertd-0000000000000001.kubelet-client-current.pem',
@@ -330,7 +330,7 @@ describe('Enroller', () => {
     assert.equal(posts(bench), 1);
   });
 
-  it('asks for nothing else under the bootstrap identity than the client certificate', async () => {
+  it('requests only the client certificate with the bootstrap identity', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     const serving = { ...enroll, id: 2, name: 'kubelet-server', template: servingTemplate };
@@ -345,7 +345,7 @@ describe('Enroller', () => {
     assert.equal((await bench.first('requested', 2)).id, serving.id);
   });
 
-  it('says nothing more of a request that was abandoned', async () => {
+  it('reports nothing about an abandoned attempt', async () => {
     await using bench = await Bench.create({ approving: false });
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
@@ -360,7 +360,7 @@ describe('Enroller', () => {
     assert.notEqual(again.csr.name, csr.name);
   });
 
-  it('reports a failure with whether it can be resumed', async () => {
+  it('reports whether a failed attempt can be resumed', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     await bench.sandbox.stopListening();
@@ -374,7 +374,7 @@ describe('Enroller', () => {
     assert.equal(bench.sandbox.csrs().length, 1);
   });
 
-  it('makes a stand-in where there is no pair, and none where there is one', async () => {
+  it('writes a temporary self-signed certificate only without a pair', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     const selfSign = { type: 'self-sign', id: 9, name: 'kubelet-server' } as const;
@@ -386,7 +386,7 @@ describe('Enroller', () => {
     assert.equal(second.pair?.serial, first.pair?.serial);
   });
 
-  it('works on the files of one certificate in turn', async () => {
+  it('serializes the work on the files of one certificate', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     for (let round = 0; round < 5; round += 1) {
@@ -398,7 +398,7 @@ describe('Enroller', () => {
     assert.deepEqual(bench.all('inspection-failed'), []);
   });
 
-  it('reports an inspection of a name that is not configured as a fault', async () => {
+  it('reports a name that is not configured as INTERNAL', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     enroller.handle({ type: 'self-sign', id: 9, name: 'nobody' });
@@ -424,7 +424,7 @@ describe('Enroller', () => {
     const addresses = [{ type: 'InternalIP', address: '10.0.0.1' }];
     const lookUp = { type: 'look-up-addresses', id: 9, follow: false } as const;
 
-    it('reports addresses once and is over', async () => {
+    it('reports addresses once and ends', async () => {
       await using bench = await Bench.create();
       await bench.sandbox.setNodeAddresses('worker-1', addresses);
       await using enroller = enrollerOn(bench);
@@ -440,7 +440,7 @@ describe('Enroller', () => {
       await bench.first('addresses', 2);
     });
 
-    it('waits for a Node that is not there yet', async () => {
+    it('waits for a missing Node', async () => {
       await using bench = await Bench.create();
       await using enroller = enrollerOn(bench);
       await bootstrapped(bench, enroller);
@@ -467,7 +467,7 @@ describe('Enroller', () => {
       assert.deepEqual((await bench.first('addresses', 2)).addresses, more);
     });
 
-    it('says that it failed, once, and can be asked again', async () => {
+    it('reports one failure, and accepts another look-up', async () => {
       await using bench = await Bench.create();
       await using enroller = enrollerOn(bench);
       await bootstrapped(bench, enroller);
@@ -482,7 +482,7 @@ describe('Enroller', () => {
       assert.equal(bench.all('addresses-failed').length, 1);
     });
 
-    it('takes a command that answers the last report of the one before', async () => {
+    it('accepts a command that answers the last report', async () => {
       await using bench = await Bench.create();
       await bench.sandbox.setNodeAddresses('worker-1', addresses);
       const last = new Set(['addresses', 'addresses-failed']);
@@ -502,7 +502,7 @@ describe('Enroller', () => {
       assert.deepEqual(bench.all('addresses-failed'), []);
     });
 
-    it('says that a bootstrap token may not read the Node', async () => {
+    it('reports that a bootstrap token may not read the Node', async () => {
       await using bench = await Bench.create();
       await using enroller = enrollerOn(bench);
       enroller.handle(lookUp);
@@ -511,14 +511,14 @@ describe('Enroller', () => {
   });
 });
 
-describe('Enroller, after a rotation', () => {
+describe('Enroller after a rotation', () => {
   const served = {
     endpoints: [] as { name: string; host: string; port: number }[],
     withinMs: second,
     onFailure: 'rollback',
   } as const;
 
-  it('looks whether the pair on the disk is the one that is served', async () => {
+  it('checks whether the pair on disk is served', async () => {
     await using bench = await Bench.create();
     const server = createServer({});
     server.listen(0, '127.0.0.1');
@@ -544,7 +544,7 @@ describe('Enroller, after a rotation', () => {
     server.close();
   });
 
-  it('reports a look that fails, and does not end over it', async () => {
+  it('reports a failed check, and continues', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     enroller.handle({ type: 'check-served', id: 9, name, serial: 'ff', withinMs: 0 });
@@ -552,7 +552,7 @@ describe('Enroller, after a rotation', () => {
     assert.equal(outcome.kind, 'failed');
   });
 
-  it('goes back to the pair before, and says to which', async () => {
+  it('rolls back to the previous pair, and reports it', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     await bootstrapped(bench, enroller);
@@ -573,7 +573,7 @@ describe('Enroller, after a rotation', () => {
     assert.equal(BigInt(`0x${read.serialNumber}`), BigInt(`0x${first}`));
   });
 
-  it('does not go back from what the kubelet rotates by now', async () => {
+  it('does not roll back a pair that the kubelet rotates', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     await bootstrapped(bench, enroller);
@@ -589,7 +589,7 @@ describe('Enroller, after a rotation', () => {
     assert.deepEqual(outcome, { kind: 'impossible', reason });
   });
 
-  it('says why it could not go back', async () => {
+  it('reports why it could not roll back', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     await bootstrapped(bench, enroller);

@@ -12,13 +12,13 @@ import { systemClock } from '../../src/sys/clock.ts';
 import { clientTemplate } from '../core/fixtures.ts';
 import { Bench } from './fixtures.ts';
 
-/** One enrollment on a bench, whose steps a test can make fail. */
+/** One enrollment, whose steps a test can make fail. */
 class Trial implements AsyncDisposable {
   readonly bench: Bench;
   readonly access: ApiAccess;
   readonly stop = new AbortController();
   readonly enrollment: Enrollment;
-  /** What the store was given; wiped when the enrollment wipes it. */
+  /** The secrets that the store received; the enrollment wipes them. */
   readonly written: Secret[] = [];
   readonly keys: PrivateKey[] = [];
   onWrite: () => void = () => undefined;
@@ -69,7 +69,7 @@ class Trial implements AsyncDisposable {
   }
 }
 
-/** Only what is still held can be used. */
+/** Keys that are not disposed of yet. */
 function isGone(key: PrivateKey | undefined): boolean {
   assert.ok(key !== undefined);
   try {
@@ -82,7 +82,7 @@ function isGone(key: PrivateKey | undefined): boolean {
 const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
 
 describe('Enrollment', () => {
-  it('goes from key to stored pair, and gives the key up as soon as the pair is stored', async () => {
+  it('obtains and stores a pair, and disposes of the key afterwards', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     trial.onStored = async () => {
@@ -99,7 +99,7 @@ describe('Enrollment', () => {
     assert.match(trial.csrs[0] ?? '', /^node-csr-[\w-]{43}$/);
   });
 
-  it('carries on with one key and one CSR after the API server was away', async () => {
+  it('continues with one key and one CSR after an outage', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     await bench.sandbox.stopListening();
@@ -111,7 +111,7 @@ describe('Enrollment', () => {
     assert.equal(trial.csrs.length, 1);
   });
 
-  it('finds its own request again when the answer to the POST was lost', async () => {
+  it('finds its CSR when the answer to the POST was lost', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     loseAnswer(trial.access);
@@ -123,7 +123,7 @@ describe('Enrollment', () => {
     assert.equal(bench.all('requested').length, 1);
   });
 
-  it('keeps the key of a request that may stand through a refusal', async () => {
+  it('keeps the key of a CSR that may exist after a refusal', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     loseAnswer(trial.access);
@@ -142,7 +142,7 @@ describe('Enrollment', () => {
     ['fail', 'CSR_FAILED'],
     ['deleteCsr', 'CSR_DELETED'],
   ] as const) {
-    it(`forgets key and request after ${code}`, async () => {
+    it(`drops key and CSR after ${code}`, async () => {
       await using bench = await Bench.create({ approving: false });
       await using trial = new Trial(bench);
       const running = assert.rejects(trial.run(), (error: AgentError) => {
@@ -161,7 +161,7 @@ describe('Enrollment', () => {
     });
   }
 
-  it('keeps an issued certificate that could not be stored, and asks for no other', async () => {
+  it('keeps an issued certificate that could not be stored', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     trial.onWrite = () => {
@@ -170,14 +170,14 @@ describe('Enrollment', () => {
     await assert.rejects(trial.run(), { code: 'STORE_FULL' });
     assert.equal(trial.enrollment.resumable, true);
     assert.ok(isZero(trial.written[0]?.expose() ?? Buffer.from('none')));
-    // Not even the API server is needed now.
+    // This step does not need the API server.
     await bench.sandbox.stopListening();
     trial.onWrite = () => undefined;
     await trial.run();
     assert.equal(trial.csrs.length, 1);
   });
 
-  it('does not store twice when only what follows the swap failed', async () => {
+  it('does not store twice when only the step after it failed', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     trial.onStored = async () => {
@@ -191,7 +191,7 @@ describe('Enrollment', () => {
     assert.equal(trial.csrs.length, 1);
   });
 
-  it('stores nothing of a certificate that is not trusted, and forgets it', async () => {
+  it('drops a certificate that is not trusted, and stores nothing', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     trial.onTrust = async () => {
@@ -203,7 +203,7 @@ describe('Enrollment', () => {
     assert.ok(isGone(trial.keys[0]));
   });
 
-  it('asks about trust again when nobody could say', async () => {
+  it('tries a certificate out again when there was no answer', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     trial.onTrust = async () => {
@@ -216,7 +216,7 @@ describe('Enrollment', () => {
     assert.equal(trial.csrs.length, 1);
   });
 
-  it('wipes the key and stores nothing when it is given up at the last moment', async () => {
+  it('wipes the key and stores nothing when aborted at the last moment', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     trial.onTrust = async () => trial.stop.abort();
@@ -225,7 +225,7 @@ describe('Enrollment', () => {
     assert.ok(isGone(trial.keys[0]));
   });
 
-  it('ends its wait when it is given up', async () => {
+  it('ends its wait when aborted', async () => {
     await using bench = await Bench.create({ approving: false });
     await using trial = new Trial(bench);
     const running = assert.rejects(trial.run(), { code: 'ABORTED' });
@@ -236,7 +236,7 @@ describe('Enrollment', () => {
     assert.deepEqual(trial.written, []);
   });
 
-  it('keeps a key from the disk while its request waits, and when that is denied', async () => {
+  it('writes no key to disk while the CSR is pending or after a denial', async () => {
     await using bench = await Bench.create({ approving: false });
     await using trial = new Trial(bench);
     const before = await readdir(bench.directory, { recursive: true });
@@ -249,7 +249,7 @@ describe('Enrollment', () => {
     assert.deepEqual(await readdir(bench.directory, { recursive: true }), before);
   });
 
-  it('is not resumable while nothing was sent', async () => {
+  it('is not resumable before anything was sent', async () => {
     await using bench = await Bench.create();
     await bench.writeBootstrap('{}');
     await using trial = new Trial(bench);
@@ -267,7 +267,7 @@ describe('Enrollment', () => {
   });
 });
 
-/** The network fails once between the creation of an object and its answer. */
+/** The network fails once after the server created an object and before the client gets the answer. */
 function loseAnswer(access: ApiAccess): void {
   const current = access.current.bind(access);
   access.current = () => {

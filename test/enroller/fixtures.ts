@@ -14,7 +14,7 @@ import { systemClock } from '../../src/sys/clock.ts';
 import { agentConfig, until } from '../keeper/fixtures.ts';
 import { clientTemplate } from '../core/fixtures.ts';
 
-/** A node's directories beside a sandbox, with whatever is done on it reported. */
+/** A node's directories, a sandbox, and the reports of everything done on the node. */
 export class Bench implements AsyncDisposable {
   readonly sandbox: Sandbox;
   readonly directory: string;
@@ -51,7 +51,7 @@ export class Bench implements AsyncDisposable {
     );
   }
 
-  /** The n-th report of this type, now or when it comes. */
+  /** Waits for the n-th report of this type. */
   async first<T extends EnrollerReport['type']>(
     type: T,
     nth = 1,
@@ -97,7 +97,7 @@ export async function authority(commonName: string, issuer?: Authority): Promise
 }
 
 /**
- * What a signer makes of a request: by default exactly what the template asks for.
+ * Issues a certificate as a signer does, by default exactly the requested one.
  * @param publicKey SubjectPublicKeyInfo in DER
  */
 export async function issue(

@@ -23,7 +23,7 @@ describe('checkIssued()', () => {
   const check = (pem: Uint8Array, template = clientTemplate): ReturnType<typeof checkIssued> =>
     checkIssued({ pem, template, publicKey: key.publicKey, now: Date.now() });
 
-  it('takes what was asked for, alone or with an intermediate', async () => {
+  it('accepts the requested certificate, alone or with an intermediate', async () => {
     const alone = await check(await issue(ca, key.publicKey));
     assert.deepEqual(alone.intermediates, []);
     const intermediate = await authority('intermediate', ca);
@@ -97,7 +97,7 @@ describe('checkIssued()', () => {
       async () => Buffer.concat([await issue(ca, key.publicKey), other.exportPem().expose()]),
     ],
     [
-      'two certificates that are no chain',
+      'two certificates that do not form a chain',
       'CERT_MALFORMED',
       async () => Buffer.concat([await issue(ca, key.publicKey), (await authority('ca')).pem]),
     ],
@@ -117,10 +117,10 @@ describe('checkIssued()', () => {
     });
   }
 
-  it('refuses what one parser reads and the other does not', async () => {
+  it('refuses a certificate that only one of two parsers reads', async () => {
     const [block] = parsePem(await issue(ca, key.publicKey));
     assert.ok(block);
-    // The issuer's CN becomes a BOOLEAN, which OpenSSL takes for no name.
+    // The issuer's CN becomes a BOOLEAN, which OpenSSL does not accept as a name.
     const commonName = Buffer.from(block.der).indexOf(Uint8Array.of(0x55, 0x04, 0x03));
     block.der[commonName + 3] = 0x01;
     await parseCertificate(block.der);
@@ -130,7 +130,7 @@ describe('checkIssued()', () => {
     });
   });
 
-  it('says how long to wait for a certificate that is not yet valid', async () => {
+  it('returns the delay until a certificate becomes valid', async () => {
     const pem = await issue(ca, key.publicKey, { notBefore: Date.now() + 10 * minute });
     await assert.rejects(check(pem), ({ retryAfterMs }: { retryAfterMs?: number }) => {
       assert.ok(retryAfterMs !== undefined && retryAfterMs > 9 * minute);
@@ -139,11 +139,11 @@ describe('checkIssued()', () => {
     });
   });
 
-  it('takes a certificate that begins within the leeway for skewed clocks', async () => {
+  it('accepts a certificate that begins within the clock leeway', async () => {
     await check(await issue(ca, key.publicKey, { notBefore: Date.now() + minute / 2 }));
   });
 
-  it('shows nothing of a key that stands in the answer', async () => {
+  it('never shows a key from the answer', async () => {
     const pem = Buffer.concat([await issue(ca, key.publicKey), other.exportPem().expose()]);
     const secret = Buffer.from(other.exportPem().expose()).toString().split('\n')[1] ?? '';
     await assert.rejects(check(pem), (error: Error) => !error.message.includes(secret));

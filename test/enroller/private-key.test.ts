@@ -7,7 +7,7 @@ import { parsePem } from '../../src/core/pem.ts';
 import { generatePrivateKey, pairPem } from '../../src/enroller/private-key.ts';
 import { openssl } from '../core/openssl.ts';
 
-/** Label as client-go's keyutil writes it, and what openssl calls the key. */
+/** The PEM label of client-go's keyutil, and the name that openssl prints for the key. */
 const expected: Readonly<Record<KeyAlgorithm, readonly [string, RegExp]>> = {
   'ecdsa-p256': ['EC PRIVATE KEY', /256 bit[^]*prime256v1/],
   'ecdsa-p384': ['EC PRIVATE KEY', /384 bit[^]*secp384r1/],
@@ -37,20 +37,20 @@ describe('generatePrivateKey()', () => {
     });
   }
 
-  it('makes another key each time', async () => {
+  it('generates another key each time', async () => {
     using a = await generatePrivateKey('ecdsa-p256');
     using b = await generatePrivateKey('ecdsa-p256');
     assert.notDeepEqual(a.publicKey, b.publicKey);
   });
 
-  it('has nothing to show any more when it is disposed of', async () => {
+  it('throws after it was disposed of', async () => {
     const key = await generatePrivateKey('ecdsa-p256');
     key[Symbol.dispose]();
     assert.throws(() => key.pair, { code: 'INTERNAL', message: 'the private key was disposed of' });
     assert.throws(() => key.exportPem(), { code: 'INTERNAL' });
   });
 
-  it('shows nothing of the key however it is printed', async () => {
+  it('never shows the key when printed', async () => {
     using key = await generatePrivateKey('ecdsa-p256');
     using pem = key.exportPem();
     const text = Buffer.from(pem.expose()).toString('latin1').split('\n')[1] ?? '';
@@ -62,7 +62,7 @@ describe('generatePrivateKey()', () => {
     }
   });
 
-  it('names an algorithm that cannot be had', async () => {
+  it('names an algorithm that is not supported', async () => {
     await assert.rejects(generatePrivateKey('toString' as KeyAlgorithm), {
       code: 'KEY_UNSUPPORTED',
       message: 'cannot generate a toString key',
@@ -71,7 +71,7 @@ describe('generatePrivateKey()', () => {
 });
 
 describe('pairPem()', () => {
-  it('puts the key behind the certificates, in memory of its own', async () => {
+  it('puts the key after the certificates, in memory of its own', async () => {
     using key = await generatePrivateKey('ecdsa-p256');
     using pair = pairPem(Buffer.from('certificates\n'), key);
     const bytes = pair.expose();

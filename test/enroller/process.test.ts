@@ -23,7 +23,7 @@ describe('runEnrollerProcess()', () => {
     await rm(directory, { recursive: true });
   });
 
-  /** The real program, as the keeper starts it. */
+  /** The real program, started as the keeper starts it. */
   function started(): { readonly child: ChildProcess; readonly messages: { type: string }[] } {
     const child = fork(main, ['enroller'], { stdio: ['ignore', 2, 2, 'ipc'] });
     children.push(child);
@@ -33,7 +33,7 @@ describe('runEnrollerProcess()', () => {
     return { child, messages };
   }
 
-  it('answers commands, shows signs of life, ignores signals, and ends when the channel closes', async () => {
+  it('answers commands, ignores signals and exits when the channel closes', async () => {
     const { child, messages } = started();
     child.send({ type: 'inspect', name: 'kubelet-client' });
     await until('an answer', () => messages.some(({ type }) => type === 'inspected'));
@@ -45,22 +45,22 @@ describe('runEnrollerProcess()', () => {
     assert.deepEqual(await once(child, 'exit'), [0, null]);
   });
 
-  it('ends when the channel was closed before it was ready', async () => {
+  it('exits when the channel was closed before it was ready', async () => {
     const { child } = started();
     child.disconnect();
     assert.deepEqual(await once(child, 'exit'), [0, null]);
   });
 
-  it('says what was wrong with it before it ends over a fault of its own', async () => {
+  it('reports a bug before it exits', async () => {
     const { child, messages } = started();
-    // Something that only a bug could send.
+    // Only a bug can send this.
     child.send('no command');
     assert.deepEqual(await once(child, 'exit'), [1, null]);
     const words = messages.find(({ type }) => type === 'crashed') as { error?: string } | undefined;
     assert.match(String(words?.error), /'in' operator/);
   });
 
-  it('ends with a keeper that is killed', async () => {
+  it('exits when the keeper is killed', async () => {
     const keeper = `
       const { fork } = require('node:child_process');
       const child = fork(process.argv[1], ['enroller'], { stdio: ['ignore', 2, 2, 'ipc'] });

@@ -22,7 +22,7 @@ async function pairFor(spec: CertificateSpec): Promise<Buffer> {
 
 describe('selfSignedPair()', () => {
   for (const key of ['ecdsa-p256', 'rsa-2048', 'ed25519'] as const satisfies KeyAlgorithm[]) {
-    it(`makes a matching ${key} pair`, async () => {
+    it(`generates a matching ${key} pair`, async () => {
       const pem = await pairFor({ ...servingSpec, key });
       const certificate = new X509Certificate(pem);
       assert.ok(certificate.checkPrivateKey(createPrivateKey(pem)));

@@ -42,7 +42,7 @@ async function listen(server: Server, host: string): Promise<TestServer> {
   };
 }
 
-/** Serves a pair over TLS on loopback; `use` has it serve another one. */
+/** Serves a pair over TLS on loopback; `use` replaces it. */
 async function serve(
   pair: TestPair,
   options: TlsOptions = {},
@@ -62,7 +62,7 @@ function contextOf(pair: TestPair): { readonly cert: Buffer; readonly key: Buffe
   return { cert: pair.certificatePem, key: pair.keyPem };
 }
 
-/** Looks whether the endpoints serve what is on the disk. */
+/** Checks whether the endpoints serve the pair on disk. */
 async function check(
   pair: TestPair,
   endpoints: readonly (readonly [host: string, port: number])[],
@@ -95,7 +95,7 @@ function reasonOf(outcome: ServedOutcome): string {
 }
 
 describe('checkServed()', () => {
-  it('finds the pair on the disk served, by address and by name, and sends nothing', async () => {
+  it('finds the pair on disk served, by address and by name', async () => {
     const pair = await makePair({ selfSigned: true });
     await using v4 = await serve(pair);
     await using v6 = await serve(pair, {}, '::1');
@@ -108,7 +108,7 @@ describe('checkServed()', () => {
     assert.deepEqual([...v4.received, ...v6.received], []);
   });
 
-  it('says what is served instead', async () => {
+  it('reports the certificate that is served instead', async () => {
     const [onDisk, old] = [await makePair(), await makePair()];
     await using server = await serve(old);
     const outcome = await check(onDisk, [['127.0.0.1', server.port]]);
@@ -126,7 +126,7 @@ describe('checkServed()', () => {
     });
   });
 
-  it('waits for a server that takes its time, and dials those no more that have shown it', async () => {
+  it('waits for a slow server, and leaves finished endpoints alone', async () => {
     const [onDisk, old] = [await makePair(), await makePair()];
     await using quick = await serve(onDisk);
     await using slow = await serve(old);
@@ -140,7 +140,7 @@ describe('checkServed()', () => {
     assert.ok(slow.connections() >= 3);
   });
 
-  it('gives up when the time is over, with a last look at its end', async () => {
+  it('stops when the time is over, after a last check', async () => {
     const [onDisk, old] = [await makePair(), await makePair()];
     await using server = await serve(old);
     const startedAt = performance.now();
@@ -151,7 +151,7 @@ describe('checkServed()', () => {
   });
 
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
-    it(`sees the certificate of a server that demands one of the client (${maxVersion})`, async () => {
+    it(`reads a server that requires a client certificate (${maxVersion})`, async () => {
       const pair = await makePair();
       const ca = pair.certificatePem;
       const options = { requestCert: true, rejectUnauthorized: true, ca, maxVersion };
@@ -160,7 +160,7 @@ describe('checkServed()', () => {
     });
   }
 
-  it('asks for the host of the endpoint, or the name that is configured, and for no address', async () => {
+  it('sends the host or the configured name, and no address, as SNI', async () => {
     const [plain, named] = [await makePair(), await makePair()];
     const asked: string[] = [];
     await using server = await serve(plain, {
@@ -177,7 +177,7 @@ describe('checkServed()', () => {
     assert.deepEqual(asked, ['localhost', 'worker-1']);
   });
 
-  it('says why an endpoint shows nothing', async () => {
+  it('reports why an endpoint shows no certificate', async () => {
     const pair = await makePair();
     await using gone = await serve(pair);
     await gone[Symbol.asyncDispose]();
@@ -203,7 +203,7 @@ describe('checkServed()', () => {
     );
   });
 
-  it('does not wait for a server that takes the connection and says nothing', async () => {
+  it('does not wait for a silent server', async () => {
     const pair = await makePair();
     await using silent = await listen(
       createTcpServer(() => undefined),
@@ -214,7 +214,7 @@ describe('checkServed()', () => {
     assert.equal(reasonOf(outcome), 'no answer within 0.3 s');
   });
 
-  it('is overtaken by another pair on the disk, and by none', async () => {
+  it('is overtaken by another pair on disk, or by a missing one', async () => {
     const pair = await makePair();
     await using server = await serve(pair);
     const endpoints = [['127.0.0.1', server.port] as const];

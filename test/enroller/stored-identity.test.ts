@@ -9,7 +9,7 @@ import { isNamedBy, storedIdentity } from '../../src/enroller/stored-identity.ts
 import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
 import { authority, Bench, issue } from './fixtures.ts';
 
-/** Writes a pair of an own CA, which the sandbox does not know, and a kubeconfig that names another certificate. */
+/** Writes a pair from a CA that the sandbox does not know, and a kubeconfig that names another certificate. */
 async function withPair(bench: Bench, lifetime = hour): Promise<string> {
   using key = await generatePrivateKey('ecdsa-p256');
   const leaf = await issue(await authority('ca'), key.publicKey, {
@@ -63,8 +63,8 @@ describe('storedIdentity()', () => {
   });
 });
 
-describe('ApiAccess with a pair of its own', () => {
-  it('uses it on the cluster of the kubeconfig, and says that the kubeconfig does not', async () => {
+describe('ApiAccess with its own pair', () => {
+  it('uses it with the cluster of the kubeconfig, and reports a stale file', async () => {
     await using bench = await Bench.create();
     const pair = await withPair(bench);
     await using access = bench.access(pair);

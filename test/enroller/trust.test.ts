@@ -95,7 +95,7 @@ describe('verifyTrust()', () => {
     assert.equal(server.requests.length, 1);
   });
 
-  it('tries the first certificate of a node out', async () => {
+  it('tries out the first certificate of a node', async () => {
     const { oldCa, newCa } = await authorities();
     await using server = await startApi({ servingCa: oldCa, clientCa: oldCa });
     assert.equal(await check({ server, signer: oldCa }), undefined);
@@ -106,14 +106,14 @@ describe('verifyTrust()', () => {
     );
   });
 
-  it('asks for the version on a server without SelfSubjectReview', async () => {
+  it('requests the version on a server without SelfSubjectReview', async () => {
     const { oldCa, newCa } = await authorities();
     await using server = await startApi({ servingCa: oldCa, clientCa: oldCa, hasReviews: false });
     assert.equal(await check({ server, signer: oldCa }), undefined);
     assert.equal((await check({ server, signer: newCa }))?.code, 'CERT_UNTRUSTED');
   });
 
-  it('says that something ends TLS when no certificate reaches the API server', async () => {
+  it('reports that something ends TLS when the server sees no certificate', async () => {
     const { oldCa } = await authorities();
     await using behind = await startApi({ servingCa: oldCa, clientCa: oldCa });
     await using inFront = await startTlsEndingProxy({
@@ -128,7 +128,7 @@ describe('verifyTrust()', () => {
     assert.doesNotMatch(String(error.remedy), /[Bb]ind|role/);
   });
 
-  it('says so as well when a proxy shows a certificate of its own', async () => {
+  it('reports that something ends TLS when a proxy has its own certificate', async () => {
     const { oldCa } = await authorities();
     await using behind = await startApi({ servingCa: oldCa, clientCa: oldCa });
     const own = await oldCa.issue({ commonName: 'front-proxy', usages: ['client auth'] });

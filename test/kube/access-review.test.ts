@@ -65,7 +65,7 @@ describe('whoAmI()', () => {
     );
   });
 
-  it('is unknown on an old API server that tells its version to few', async () => {
+  it('is unknown on an old API server that refuses to tell its version', async () => {
     const { found } = await ask((request, response) => {
       if (request.url !== '/version') return notFound(response);
       const message = 'forbidden: User "system:node:n1" cannot get path "/version"';
@@ -94,7 +94,7 @@ describe('whoAmI()', () => {
     }
   });
 
-  it('throws API_BAD_RESPONSE for a server that answers everything with 404', async () => {
+  it('throws API_BAD_RESPONSE when everything is answered with 404', async () => {
     await using server = await ApiServer.start((_, response) => notFound(response));
     await using client = await clientOf(server);
     const failure = await failureOf(whoAmI(client, signal));

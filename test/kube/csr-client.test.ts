@@ -31,12 +31,12 @@ function modified(parts: CsrParts): unknown {
   return { type: 'MODIFIED', object: csrObject(parts) };
 }
 
-/** A CSR client before an API on loopback, with a clock that stands still. */
+/** A CSR client for an API on loopback, with a clock that only the test moves. */
 class Scene implements AsyncDisposable {
   readonly api: CertificatesApi;
   readonly clock = new FakeClock();
   readonly troubles: Failure[] = [];
-  /** How many failures had come before each answer that was the first after one. */
+  /** The number of failures before each recovery. */
   readonly calms: number[] = [];
   readonly approvals: number[] = [];
   readonly csrs: CsrClient;
@@ -71,7 +71,7 @@ class Scene implements AsyncDisposable {
     return { outcome };
   }
 
-  /** Lets fake time pass in small steps until the next watch opens. */
+  /** Advances the clock in small steps until the next watch opens. */
   async nextWatch(): Promise<OpenWatch> {
     return await this.until(this.api.watch());
   }
@@ -98,7 +98,7 @@ class Scene implements AsyncDisposable {
   }
 }
 
-/** Has each POST answered with a created object, and collects what was posted. */
+/** Answers each POST with a created object, and collects the bodies. */
 function collectPosts(scene: Scene): unknown[] {
   const posts: unknown[] = [];
   scene.api.answer = (request, response) => {
@@ -118,7 +118,7 @@ function issued(outcome: CsrOutcome): string {
 }
 
 describe('CsrClient.create()', () => {
-  it('posts the request as v1 wants it', async () => {
+  it('sends the fields of certificates.k8s.io/v1', async () => {
     await using scene = await Scene.start();
     const posts = collectPosts(scene);
     const csr = await scene.csrs.create({ ...input, expirationSeconds: 600 }, never);
@@ -148,7 +148,7 @@ describe('CsrClient.create()', () => {
     ]);
   });
 
-  it('leaves the lifetime to the signer where none is configured, as the kubelet does', async () => {
+  it('leaves the lifetime to the signer by default, as the kubelet does', async () => {
     await using scene = await Scene.start();
     const posts = collectPosts(scene);
     await scene.csrs.create(input, never);
@@ -168,7 +168,7 @@ describe('CsrClient.create()', () => {
     );
   });
 
-  it('finds its request again when the answer to an earlier POST was lost', async () => {
+  it('finds the CSR when the answer to an earlier POST was lost', async () => {
     await using scene = await Scene.start();
     let posts = 0;
     scene.api.answer = (request, response) => {
@@ -185,7 +185,7 @@ describe('CsrClient.create()', () => {
     ['request', { request: 'another' }],
     ['signer', { signerName: 'example.com/other' }],
   ] as const) {
-    it(`is API_CONFLICT when the name belongs to another ${name}`, async () => {
+    it(`throws API_CONFLICT when a CSR with another ${name} has the name`, async () => {
       await using scene = await Scene.start();
       scene.api.answer = (request, response) => {
         if (request.method === 'GET') sendJson(response, csrObject(other));
@@ -200,7 +200,7 @@ describe('CsrClient.create()', () => {
 });
 
 describe('CsrClient.waitForDecision()', () => {
-  it('takes two requests from the key to the certificate', async () => {
+  it('obtains a certificate with two requests', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     const watch = await scene.api.watch();
@@ -215,7 +215,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert.equal(scene.api.server.connections, 1);
   });
 
-  it('looks at the state in the answer first', async () => {
+  it('checks the state in the answer first', async () => {
     await using scene = await Scene.start();
     scene.api.answer = (_, response) => {
       sendJson(response, csrObject(issuedParts));
@@ -267,7 +267,7 @@ describe('CsrClient.waitForDecision()', () => {
     ['a denial that is not True', { version: 11, conditions: [{ ...denied, status: 'False' }] }],
   ];
   for (const [name, parts] of undecided) {
-    it(`waits on at ${name}`, async () => {
+    it(`continues to wait for ${name}`, async () => {
       await using scene = await Scene.start();
       const { outcome } = await scene.wait();
       (await scene.api.watch()).send(modified(parts), modified(issuedParts));
@@ -275,7 +275,7 @@ describe('CsrClient.waitForDecision()', () => {
     });
   }
 
-  it('opens a watch that ended again from the last version it saw, and waits longer each time', async () => {
+  it('reopens a watch at the last version, with growing delays', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     const first = await scene.nextWatch();
@@ -298,14 +298,14 @@ describe('CsrClient.waitForDecision()', () => {
       ...Array.from({ length: 6 }, () => 'WATCH@17'),
     ]);
     const gaps = starts.slice(1).map((start, index) => start - (starts[index] ?? 0));
-    // Half of 500 ms, 1 s, 2 s and 4 s at random 0, and what the network took in steps of 50 ms.
+    // Half of 500 ms, 1 s, 2 s and 4 s with random 0, plus network delays in steps of 50 ms.
     for (const [index, least] of [250, 500, 1_000, 2_000].entries()) {
       assert((gaps[index] ?? 0) >= least, `gap ${index} of ${gaps.join(', ')}`);
     }
     assert.deepEqual(scene.troubles, []);
   });
 
-  it('reads the object when the server has forgotten the version, without calling it trouble', async () => {
+  it('reads the object after 410 without reporting a failure', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     scene.api.answer = (_, response) => {
@@ -318,7 +318,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert.deepEqual(scene.troubles, []);
   });
 
-  it('finds the decision by reading after an outage, and reports each failure', async () => {
+  it('reads the decision after an outage, and reports each failure', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     let reads = 0;
@@ -337,7 +337,7 @@ describe('CsrClient.waitForDecision()', () => {
     );
   });
 
-  it('tells the first answer after failures, by reading or by the watch, and no other', async () => {
+  it('reports the first answer after failures, and no other', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     const first = await scene.nextWatch();
@@ -355,7 +355,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert.deepEqual(scene.calms, [before]);
   });
 
-  it('waits as long as Retry-After says', async () => {
+  it('waits as long as Retry-After demands', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     let refusedAt = 0;
@@ -371,7 +371,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert(scene.clock.now() - refusedAt < minute + 5 * second);
   });
 
-  it('ends with deleted when reading finds nothing', async () => {
+  it('ends with deleted when a read finds nothing', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     scene.api.answer = (_, response) => {
@@ -381,7 +381,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert.deepEqual(await scene.until(outcome), { kind: 'deleted' });
   });
 
-  it('polls behind a watch that says nothing', async () => {
+  it('polls beside a silent watch', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     await scene.nextWatch();
@@ -399,7 +399,7 @@ describe('CsrClient.waitForDecision()', () => {
     );
   });
 
-  it('waits on past the 15 minutes after which client-go asks anew, with the one request', async () => {
+  it('keeps one CSR beyond the 15 minutes after which client-go creates another', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     let settled = false;
@@ -417,14 +417,14 @@ describe('CsrClient.waitForDecision()', () => {
       scene.api.log.filter((entry) => entry === 'POST'),
       ['POST'],
     );
-    // The fake watch had not a word to say in all that time.
+    // The fake watch sent nothing in all that time.
     assert.deepEqual(
       scene.troubles.map(({ code }) => code),
       ['API_TIMEOUT'],
     );
   });
 
-  it('does not poll behind a watch that is heard of, and keeps one that missed nothing', async () => {
+  it('does not poll beside an active watch, and keeps a complete one', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     const watch = await scene.nextWatch();
@@ -442,7 +442,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert.deepEqual(scene.api.log, ['POST', 'WATCH@10', 'GET']);
   });
 
-  it('replaces a watch that kept a change to itself', async () => {
+  it('replaces a watch that missed a change', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     await scene.nextWatch();
@@ -461,7 +461,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert.deepEqual(scene.calms, [1]);
   });
 
-  it('goes on under a new identity when its client is closed', async () => {
+  it('continues with a new identity when its client is closed', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     await scene.nextWatch();
@@ -474,7 +474,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert.deepEqual(scene.troubles, []);
   });
 
-  it('is ABORTED by its signal, during the watch and during a backoff, and leaves nothing behind', async () => {
+  it('throws ABORTED on its signal, during a watch or a delay, and cleans up', async () => {
     for (const phase of ['watch', 'backoff'] as const) {
       await using scene = await Scene.start();
       scene.random = 0.5;

@@ -19,7 +19,7 @@ function approved(lastUpdateTime?: string): unknown {
   };
 }
 
-/** A server of so many pages with one request each. */
+/** A server with this number of pages of one CSR each. */
 async function paged(pages: number): Promise<ApiServer> {
   return ApiServer.start((request, response) => {
     const query = new URL(request.url ?? '', 'https://x').searchParams;
@@ -30,7 +30,7 @@ async function paged(pages: number): Promise<ApiServer> {
 }
 
 describe('listCsrs()', () => {
-  it('listCsrs() reads page after page and keeps what is wanted', async () => {
+  it('reads all pages and keeps the wanted CSRs', async () => {
     await using server = await paged(3);
     await using client = await clientOf(server);
     const { csrs, truncated } = await listCsrs(client, ({ name }) => name !== 'csr-1', signal);
@@ -45,7 +45,7 @@ describe('listCsrs()', () => {
     );
   });
 
-  it('listCsrs() stops in time, and says that there is more', async () => {
+  it('stops at the page limit, and reports that there are more', async () => {
     await using server = await paged(1000);
     await using client = await clientOf(server);
     const { csrs, truncated } = await listCsrs(client, () => true, signal);
@@ -54,7 +54,7 @@ describe('listCsrs()', () => {
     assert.equal(csrs.length, 20);
   });
 
-  it('listCsrs() tells when a request was decided', async () => {
+  it('returns the time of the decision', async () => {
     await using server = await ApiServer.start((_, response) =>
       sendJson(response, {
         metadata: {},

@@ -18,14 +18,14 @@ function node(version: number, addresses?: readonly NodeAddress[]): Record<strin
   };
 }
 
-describe('watchNodeAddresses(), at its first look,', () => {
+describe('watchNodeAddresses() at its first read', () => {
   const cases: readonly [string, unknown, readonly NodeAddress[]][] = [
     ['the addresses', node(1, [hostname, internal]), [hostname, internal]],
     ['none of a Node without a status', node(1), []],
     ['none of a Node whose addresses are null', { ...node(1), status: { addresses: null } }, []],
   ];
   for (const [name, body, expected] of cases) {
-    it(`gives ${name}`, async () => {
+    it(`reports ${name}`, async () => {
       await using server = await ApiServer.start((_, response) => {
         sendJson(response, body);
       });
@@ -53,7 +53,7 @@ describe('watchNodeAddresses(), at its first look,', () => {
 });
 
 describe('watchNodeAddresses()', () => {
-  it('waits for a Node that is not there yet with one watch from any version on', async () => {
+  it('waits for a missing Node with one watch from any version', async () => {
     await using api = await CertificatesApi.start();
     await using client = await clientOf(api.server);
     api.answer = (_, response) => {
@@ -84,7 +84,7 @@ describe('watchNodeAddresses()', () => {
     assert.deepEqual(api.log, ['GET', 'WATCH@0']);
   });
 
-  it('reports addresses at the start and after changes only, through absence and return', async () => {
+  it('reports only changes, also when the Node is deleted and created', async () => {
     await using api = await CertificatesApi.start();
     await using client = await clientOf(api.server);
     api.answer = (_, response) => {

@@ -58,7 +58,7 @@ describe('KubeClient.request()', () => {
     });
   }
 
-  it('cuts a body of 64 MiB off at the limit', async () => {
+  it('ends a body of 64 MiB at the limit', async () => {
     let sent = 0;
     await using server = await ApiServer.start((_, response) => {
       const chunk = Buffer.alloc(64 * 1024, ' ');
@@ -81,7 +81,7 @@ describe('KubeClient.request()', () => {
     assert(sent < 32 * 1024 * 1024, `${sent} bytes were sent`);
   });
 
-  it('reports a connection reset in the middle of the body, and uses a fresh one next', async () => {
+  it('reports a reset connection, and opens a new one for the next request', async () => {
     await using server = await ApiServer.start((request, response) => {
       if (request.url === '/ok') {
         sendJson(response, {});
@@ -96,7 +96,7 @@ describe('KubeClient.request()', () => {
     assert.equal(server.connections, 2);
   });
 
-  it('ends a server that drips its answer at the deadline, and uses a fresh connection next', async () => {
+  it('ends a slow answer at the deadline, and opens a new connection', async () => {
     const clock = new FakeClock();
     const { promise: dripping, resolve } = Promise.withResolvers<ServerResponse>();
     await using server = await ApiServer.start((request, response) => {
@@ -124,7 +124,7 @@ describe('KubeClient.request()', () => {
     assert.equal(server.connections, 2);
   });
 
-  it('is ABORTED by its signal, before and during the request', async () => {
+  it('throws ABORTED on its signal, before and during the request', async () => {
     const controller = new AbortController();
     await using server = await ApiServer.start(() => {
       controller.abort();
@@ -153,7 +153,7 @@ describe('KubeClient.request()', () => {
     assert(records.every(({ seconds }) => seconds > 0 && seconds < 10));
   });
 
-  it('hands on the time of the server', async () => {
+  it('reports the time of the server', async () => {
     const dates: number[] = [];
     await using server = await ApiServer.start((_, response) => {
       response.setHeader('date', 'Thu, 01 Jan 2026 00:00:07 GMT');
@@ -197,14 +197,14 @@ describe('KubeClient identity', () => {
     assert.deepEqual(await get(client), { CN: 'system:node:a' });
   });
 
-  it('still presents it after key and token were wiped', async () => {
+  it('presents it after key and token were wiped', async () => {
     await using server = await startVerifying(whoAmI);
     await using client = await node(server, 'system:node:a');
     client.access[Symbol.dispose]();
     assert.deepEqual(await get(client), { CN: 'system:node:a' });
   });
 
-  it('moves to a new connection with a new identity while a request under way finishes', async () => {
+  it('opens a new connection for a new identity while a request finishes', async () => {
     const { promise: waiting, resolve } = Promise.withResolvers<() => void>();
     await using server = await startVerifying((request, response) => {
       if (request.url === '/slow') {

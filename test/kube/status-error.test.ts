@@ -31,7 +31,7 @@ describe('statusError()', () => {
     [504, 'API_SERVER_ERROR'],
   ];
   for (const [status, code] of statuses) {
-    it(`turns status ${status} into ${code} with the server's reason, message and a remedy`, async () => {
+    it(`turns status ${status} into ${code} with reason, message and remedy`, async () => {
       const failure = await failureWith((_, response) => {
         sendJson(response, { ...aStatus, reason: 'Because', message: 'it\nis so' }, status);
       });
@@ -90,7 +90,7 @@ describe('statusError()', () => {
     });
   }
 
-  it('takes a 403 about an unknown path for a wrong path in the URL of the server', async () => {
+  it('reports a wrong path in the URL for a 403 about an unknown path', async () => {
     const message =
       'forbidden: User "system:node:n1" cannot get path "/prefix/api/v1/nodes/n1": no access';
     const failure = await failureWith((_, response) => {
@@ -150,7 +150,7 @@ describe('statusError()', () => {
       ['nothing', 500, {}, {}, undefined],
     ];
   for (const [name, status, headers, body, expected] of retries) {
-    it(`takes the time to wait from ${name}`, async () => {
+    it(`reads the delay from ${name}`, async () => {
       await using server = await ApiServer.start((_, response) => {
         response.writeHead(status, headers).end(JSON.stringify(body));
       });

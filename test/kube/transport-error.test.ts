@@ -27,7 +27,7 @@ const ok: Handler = (_, response) => {
   sendJson(response, {});
 };
 
-/** A serving certificate that is right in every respect, but for what a case changes. */
+/** A correct serving certificate; each case changes one thing. */
 const rightful: LeafOptions = {
   commonName: 'api',
   usages: ['server auth'],
@@ -36,17 +36,17 @@ const rightful: LeafOptions = {
 
 interface Case {
   readonly name: string;
-  /** Of the message after the URL; `ISO` stands for a time. */
+  /** The message after the URL; `ISO` stands for a time. */
   readonly says: string;
   readonly remedy: RegExp;
-  /** What the server shows; clients trust `ca` alone. */
+  /** The certificate of the server. Clients trust only `ca`. */
   readonly shown: (ca: Authority) => Promise<Pair>;
   readonly cluster?: Readonly<Record<string, unknown>>;
 }
 
 const foreign = (): Promise<Authority> => makeAuthority('foreign');
 
-/** CAs of one name, of which the server shows a certificate of the second. */
+/** A certificate of another CA that is also called "ca". */
 const namesake = async (options?: AuthorityOptions): Promise<Pair> =>
   (await makeAuthority('ca', options)).issue(rightful);
 
@@ -136,7 +136,7 @@ describe('transportError()', () => {
     });
   }
 
-  it('names the CA when that is what has expired', async () => {
+  it('names the CA when the CA has expired', async () => {
     const authority = await makeAuthority('old', { notAfter: Date.now() - 1 });
     await using server = await ApiServer.start(ok, { authority });
     await using client = await clientOf(server);
@@ -160,7 +160,7 @@ describe('transportError()', () => {
     assert.doesNotMatch(describeError(failure), /use-system-ca/);
   });
 
-  it('gives up on a peer that accepts and then says nothing at the connect deadline', async () => {
+  it('ends a connection to a silent peer at the connect timeout', async () => {
     await using server = await ApiServer.start(() => {});
     const silent = createTcpServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
@@ -175,7 +175,7 @@ describe('transportError()', () => {
     assert.match(failure.message, /no connection before the timeout \(UND_ERR_CONNECT_TIMEOUT\)/);
   });
 
-  it('reports a port nobody listens on as API_UNREACHABLE with the server and the reason', async () => {
+  it('reports a closed port as API_UNREACHABLE with server and reason', async () => {
     const server = await ApiServer.start(() => {});
     const { url } = server;
     await using client = await clientOf(server);
@@ -216,7 +216,7 @@ describe('transportError()', () => {
     assert.equal((await failureOf(get(client))).code, 'API_BAD_RESPONSE');
   });
 
-  it('reports a server that refuses the certificate in the handshake as API_UNAUTHORIZED', async () => {
+  it('reports a certificate rejected in the handshake as API_UNAUTHORIZED', async () => {
     const authority = await makeAuthority('ca');
     await using server = await ApiServer.start(() => {}, { authority });
     await using strict = await startOpenssl(authority, await servingPair(authority));
@@ -237,7 +237,7 @@ describe('transportError()', () => {
   });
 });
 
-/** Node's server closes on a bad client certificate without a word; openssl sends the alert, as Go and nginx do. */
+/** Unlike Node's server, openssl sends an alert for a bad client certificate, as Go and nginx do. */
 async function startOpenssl(
   authority: Authority,
   pair: Pair,

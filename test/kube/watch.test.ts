@@ -49,7 +49,7 @@ function lines(...events: unknown[]): string {
   return events.map((event) => `${JSON.stringify(event)}\n`).join('');
 }
 
-/** A server that answers each watch with these bytes and ends. */
+/** A server that answers each watch with these bytes and then ends it. */
 async function serving(
   body: string,
   respond = (response: ServerResponse) => response.end(body),
@@ -61,7 +61,7 @@ async function serving(
 }
 
 describe('watch()', () => {
-  it('asks for one object from a version on, with bookmarks and an end', async () => {
+  it('requests one object after a version, with bookmarks and a timeout', async () => {
     await using server = await serving('');
     await using client = await clientOf(server);
     assert.deepEqual(await collect(open(client)), []);
@@ -71,7 +71,7 @@ describe('watch()', () => {
     );
   });
 
-  it('yields typed events in order, whichever bytes a chunk ends at', async () => {
+  it('yields events in order for any split of the bytes', async () => {
     const body = Buffer.from(
       lines(added('grüße 🌍'), { type: 'MODIFIED', object: { text: 'b' } }, bookmark('9'), {
         type: 'DELETED',
@@ -91,7 +91,7 @@ describe('watch()', () => {
     ]);
   });
 
-  it('yields an event as soon as its line is there', async () => {
+  it('yields an event as soon as its line is complete', async () => {
     await using server = await serving('', (response) => {
       response.write(lines(added('now')));
       return response;
@@ -137,7 +137,7 @@ describe('watch()', () => {
     assert.deepEqual([failure.code, failure.retryAfterMs], ['API_THROTTLED', 2 * second]);
   });
 
-  it('types a refused watch by its status', async () => {
+  it('turns the status of a refused watch into its code', async () => {
     await using server = await ApiServer.start((_, response) => {
       sendStatus(response, 403, { reason: 'Forbidden', message: 'no' });
     });
@@ -156,7 +156,7 @@ describe('watch()', () => {
     assert.equal((await failureOf(events.next())).code, 'API_UNREACHABLE');
   });
 
-  it('destroys a stream that outlives its end by 30 s, however often it says something', async () => {
+  it('ends an active stream 30 s after its timeout', async () => {
     const clock = new FakeClock();
     const { promise, resolve } = Promise.withResolvers<ServerResponse>();
     await using server = await serving('', (response) => {
@@ -179,7 +179,7 @@ describe('watch()', () => {
     await closed;
   });
 
-  it('times out a server that never begins to answer after 30 s', async () => {
+  it('throws API_TIMEOUT when no answer begins within 30 s', async () => {
     const clock = new FakeClock();
     const { promise, resolve } = Promise.withResolvers<void>();
     await using server = await ApiServer.start(() => {
@@ -192,7 +192,7 @@ describe('watch()', () => {
     assert.equal((await failing).code, 'API_TIMEOUT');
   });
 
-  it('ends with its signal, closes its connection, opens no other, and is recorded once', async () => {
+  it('ends with its signal, closes its connection and is recorded once', async () => {
     const records: ApiRequestRecord[] = [];
     const controller = new AbortController();
     const { promise: closed, resolve } = Promise.withResolvers<void>();
@@ -218,7 +218,7 @@ describe('watch()', () => {
 });
 
 describe('splitLines()', () => {
-  it('gives the same lines however the bytes are cut', async () => {
+  it('yields the same lines for any split of the bytes', async () => {
     const text = fc.array(fc.string({ unit: 'binary' }).filter((line) => !line.includes('\n')));
     await fc.assert(
       fc.asyncProperty(text, fc.array(fc.nat(40)), async (wanted, cuts) => {

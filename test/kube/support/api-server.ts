@@ -16,7 +16,7 @@ import { makeAuthority } from './certificates.ts';
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** An HTTPS server on loopback that counts connections and does what the test says. */
+/** An HTTPS server on loopback that counts connections; the test sets its handler. */
 export class ApiServer implements AsyncDisposable {
   readonly authority: Authority;
   readonly server: Server;
@@ -41,11 +41,11 @@ export class ApiServer implements AsyncDisposable {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));
       socket.on('error', () => {
-        // Tests break connections on purpose.
+        // Tests break connections deliberately.
       });
     });
     this.server.on('tlsClientError', () => {
-      // And handshakes.
+      // Tests break handshakes too.
     });
   }
 
@@ -73,7 +73,7 @@ export class ApiServer implements AsyncDisposable {
     return `https://127.0.0.1:${this.port}`;
   }
 
-  /** Sockets open now. */
+  /** The number of open sockets. */
   get open(): number {
     return this.#sockets.size;
   }
@@ -99,7 +99,7 @@ export interface KubeconfigParts {
   readonly user?: Readonly<Record<string, unknown>>;
 }
 
-/** JSON is YAML. */
+/** In JSON, which is YAML too. */
 export function kubeconfigText({ cluster, user = { token: 'abc' } }: KubeconfigParts): string {
   return JSON.stringify({
     apiVersion: 'v1',
@@ -115,7 +115,7 @@ export function base64(text: string): string {
   return Buffer.from(text).toString('base64');
 }
 
-/** A folder that goes away with the test. */
+/** A directory that is removed on disposal. */
 export async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
   const path = await mkdtemp(join(tmpdir(), 'kube-'));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };

@@ -43,7 +43,7 @@ export function gone(): Record<string, unknown> {
   };
 }
 
-/** A watch that a test feeds. */
+/** An open watch, whose events a test sends. */
 export interface OpenWatch {
   readonly url: URL;
   readonly response: ServerResponse;
@@ -51,12 +51,12 @@ export interface OpenWatch {
 }
 
 /**
- * The certificates API as far as one client sees it: GET and POST answer what the
- * test has put there, each watch waits in `watches` to be fed.
+ * The certificates API as one client sees it. The test answers GET and POST, and sends the
+ * events of each watch.
  */
 export class CertificatesApi implements AsyncDisposable {
   readonly server: ApiServer;
-  /** Called for each request but watches. */
+  /** Called for each request except watches. */
   answer: (request: IncomingMessage, response: ServerResponse) => void = (_, response) => {
     sendJson(response, csrObject());
   };

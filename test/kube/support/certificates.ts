@@ -101,7 +101,7 @@ export async function makeAuthority(
   };
 }
 
-/** A certificate that nobody but itself vouches for. */
+/** A self-signed serving certificate. */
 export async function selfSigned(ip: string): Promise<Pair> {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const leaf = await x509.X509CertificateGenerator.createSelfSigned(
