@@ -1,4 +1,3 @@
-import { realpath } from 'node:fs/promises';
 import { get } from 'node:http';
 import * as v from 'valibot';
 import type { HostPort } from '../config/host-port.ts';
@@ -9,6 +8,8 @@ import { severities } from '../core/findings.ts';
 import type { AgentStatus } from '../core/status.ts';
 import { certificateStates } from '../core/status.ts';
 import { peekState } from '../store/state-file.ts';
+import { localHost } from '../sys/local-host.ts';
+import { isSamePath } from '../sys/same-path.ts';
 import type { CertificateReport, StatusReport } from './status-report.ts';
 import { conditionOf } from './status-report.ts';
 
@@ -55,11 +56,9 @@ export async function fetchStatus(address: HostPort): Promise<AgentStatus | unde
 }
 
 async function fetchText({ host, port }: HostPort): Promise<string> {
-  // A client cannot connect to a wildcard address, so it uses loopback.
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   const signal = AbortSignal.timeout(deadlineMs);
   return new Promise<string>((resolve, reject) => {
-    const request = get({ host: reachable, port, path: '/status', agent: false, signal });
+    const request = get({ host: localHost(host), port, path: '/status', agent: false, signal });
     request.on('error', reject);
     request.on('response', (response) => {
       const chunks: Buffer[] = [];
@@ -143,15 +142,7 @@ function parseStatus(text: string): AgentStatus | undefined {
 }
 
 async function isElsewhere(status: AgentStatus, config: LoadedConfig): Promise<boolean> {
-  const [theirs, ours] = await Promise.all([
-    resolveLinks(status.certificateDirectory),
-    resolveLinks(config.certificateDirectory),
-  ]);
-  return theirs !== ours;
-}
-
-async function resolveLinks(path: string): Promise<string> {
-  return realpath(path).catch(() => path);
+  return !(await isSamePath(status.certificateDirectory, config.certificateDirectory));
 }
 
 function toReport(status: AgentStatus): StatusReport {

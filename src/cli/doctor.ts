@@ -1,4 +1,3 @@
-import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { AgentConfig } from '../core/config.ts';
@@ -10,6 +9,7 @@ import type { ApiPort } from '../doctor/connection.ts';
 import { runDoctor } from '../doctor/run.ts';
 import { currentLink } from '../store/pair-names.ts';
 import type { Clock } from '../sys/clock.ts';
+import { isSamePath } from '../sys/same-path.ts';
 import { fetchStatus } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions, nodeFlags } from './config-options.ts';
@@ -117,7 +117,7 @@ async function inspectMetricsPort({
     const status = await fetchStatus(metrics);
     if (status === undefined) return { kind: 'taken', by: 'a program other than nodecertd' };
     const theirs = status.certificateDirectory;
-    return (await realOf(theirs)) === (await realOf(certificateDirectory))
+    return (await isSamePath(theirs, certificateDirectory))
       ? { kind: 'ours' }
       : { kind: 'taken', by: `the agent with pid ${status.pid}, which manages ${theirs}` };
   } catch (error) {
@@ -126,8 +126,4 @@ async function inspectMetricsPort({
       ? { kind: 'free' }
       : { kind: 'taken', by: 'a program that does not answer' };
   }
-}
-
-async function realOf(path: string): Promise<string> {
-  return realpath(path).catch(() => path);
 }

@@ -1,4 +1,3 @@
-import { realpath } from 'node:fs/promises';
 import type { AgentConfig } from '../core/config.ts';
 import type { Observed } from '../core/enroller-protocol.ts';
 import type { KubeletFacts } from './configuration.ts';
@@ -6,6 +5,7 @@ import { readKubeletConfig } from './configuration.ts';
 import { defaultCertificateDirectory, flagNamed, flagValue, flaggedPath } from './flags.ts';
 import type { SettingKey } from './flags.ts';
 import { settingFlags } from './flags.ts';
+import { isSamePath } from '../sys/same-path.ts';
 import type { KubeletPlaces, KubeletStart } from './start.ts';
 import { findKubeletStart } from './start.ts';
 
@@ -31,7 +31,7 @@ export async function readKubelet(
   const start = await findKubeletStart(places).catch(() => undefined);
   if (start === undefined) return facts;
   const directory = flaggedPath(start, 'cert-dir') ?? defaultCertificateDirectory;
-  const isThisOne = await isSame(directory, config.kubelet.certificateDirectory);
+  const isThisOne = await isSamePath(directory, config.kubelet.certificateDirectory);
   return isThisOne ? withFlags(facts, start) : facts;
 }
 
@@ -78,7 +78,7 @@ async function defersToKubelet({
   kubelet,
   certificateDirectory,
 }: DirectoryConfig): Promise<boolean> {
-  return kubelet.deferToKubelet && isSame(certificateDirectory, kubelet.certificateDirectory);
+  return kubelet.deferToKubelet && isSamePath(certificateDirectory, kubelet.certificateDirectory);
 }
 
 function managedBy(facts: KubeletFacts, name: string): Observed | undefined {
@@ -91,9 +91,4 @@ function managedBy(facts: KubeletFacts, name: string): Observed | undefined {
 
 function isManaged(name: string): name is keyof typeof managers {
   return Object.hasOwn(managers, name);
-}
-
-async function isSame(a: string, b: string): Promise<boolean> {
-  const [first, second] = await Promise.all([a, b].map((path) => realpath(path).catch(() => path)));
-  return first === second;
 }

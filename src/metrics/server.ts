@@ -5,6 +5,7 @@ import type { MetricsConfig } from '../core/config.ts';
 import { AgentError, describeError, hasErrno } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import type { AgentStatus } from '../core/status.ts';
+import { localHost } from '../sys/local-host.ts';
 import type { AgentMetrics } from './agent-metrics.ts';
 import type { Health } from './health.ts';
 import type { Answer, Sources } from './routes.ts';
@@ -135,10 +136,8 @@ function boundAddress(server: Server, { host, port }: MetricsConfig): MetricsSer
     : { host: bound.address, port: bound.port };
 }
 
-/** A client cannot connect to a wildcard address. */
 function localUrl({ host, port }: MetricsServer['address']): string {
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${hostPort(reachable, port)}`;
+  return `http://${hostPort(localHost(host), port)}`;
 }
 
 function hostPort(host: string, port: number): string {
