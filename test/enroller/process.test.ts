@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { agentConfig, until } from '../keeper/fixtures.ts';
 
@@ -75,8 +76,9 @@ describe('runEnrollerProcess()', () => {
         stdio: ['ignore', 'pipe', 'inherit'],
       },
     );
-    const [output] = (await once(parent.stdout, 'data')) as [Buffer];
-    const pid = Number(output.toString().trim());
+    children.push(parent);
+    const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string];
+    const pid = Number(line);
     assert.ok(isAlive(pid));
     parent.kill('SIGKILL');
     await until('the end of the enroller', () => !isAlive(pid));
