@@ -151,7 +151,7 @@ describe('nodecertd renew', () => {
     assert.equal(code, 2);
     assert.match(
       stderr,
-      /no certificate is called kubelet-servre \(USAGE\)\n  → choose among: kubelet-client, kubelet-server/,
+      /no certificate is configured under the name kubelet-servre \(USAGE\)\n  → Choose one of: kubelet-client, kubelet-server/,
     );
     assert.equal(agent.all('rotation_started', 'kubelet-client').length, 1);
   });
