@@ -1,7 +1,7 @@
 import type { Plan } from '../adopt/plan.ts';
 import { stepDiff } from '../adopt/step-diff.ts';
-import type { ExitCode } from './exit-code.ts';
-import { exitCodes } from './exit-code.ts';
+import type { ExitCode, ExitCodeMeanings } from './exit-code.ts';
+import { commonExitCodes, exitCodes } from './exit-code.ts';
 
 export type AdoptState = 'nothing-to-do' | 'pending' | 'blocked' | 'done';
 
@@ -17,12 +17,12 @@ export interface AdoptReport {
   readonly root?: string;
 }
 
-export const adoptExitCodeHelp = `Exit codes:
-  0  nothing to do, or done
-  1  an error, which is printed
-  2  wrong usage
-  3  changes are pending: --yes makes them
-  4  refused: each reason is printed with its remedy`;
+export const adoptExitCodes: ExitCodeMeanings = {
+  ...commonExitCodes,
+  0: 'nothing to do, or done',
+  3: 'changes are pending: --yes makes them',
+  4: 'refused: each reason is printed with its remedy',
+};
 
 export function adoptState({ plan, done }: Pick<AdoptReport, 'plan' | 'done'>): AdoptState {
   if (done) return 'done';

@@ -7,7 +7,7 @@ import { restartService } from '../kubelet/restart.ts';
 import { findKubeletStart, unknownStart } from '../kubelet/start.ts';
 import { Tree } from '../sys/tree.ts';
 import type { AdoptReport } from './adopt-report.ts';
-import { adoptDocument, adoptExitCode, adoptExitCodeHelp } from './adopt-report.ts';
+import { adoptDocument, adoptExitCode, adoptExitCodes } from './adopt-report.ts';
 import { adoptTable } from './adopt-table.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions, nodeFlags } from './config-options.ts';
@@ -29,6 +29,8 @@ interface AdoptOptions extends ConfigOptions {
   readonly root?: string;
 }
 
+export const exitCodes = adoptExitCodes;
+
 /** `nodecertd adopt`: takes over the certificates of a kubelet, or reverts that. */
 export function configure(
   command: Command,
@@ -47,7 +49,6 @@ export function configure(
       'an image that is unpacked there; all paths, also that of --config, are paths in the image',
     )
     .addOption(outputOption())
-    .addHelpText('after', `\n${adoptExitCodeHelp}`)
     .action(async ({ output, ...options }: AdoptOptions) => {
       checkOptions(options);
       const request = await requestFor(options, context);

@@ -15,21 +15,29 @@ interface FlagHelp {
 const help: Readonly<Record<keyof ConfigFlags, FlagHelp>> = {
   kubeconfig: {
     argument: '<file>',
-    text: 'kubeconfig of the node, written after the bootstrap (/etc/kubernetes/kubelet.conf)',
+    text: 'kubeconfig of the node, written after the bootstrap (default: /etc/kubernetes/kubelet.conf)',
   },
   bootstrapKubeconfig: { argument: '<file>', text: 'kubeconfig with a bootstrap token' },
-  certDir: { argument: '<folder>', text: 'certificate directory (/var/lib/kubelet/pki)' },
+  certDir: { argument: '<folder>', text: 'certificate directory (default: /var/lib/kubelet/pki)' },
   hostnameOverride: { argument: '<name>', text: 'node name (default: the host name)' },
   metricsAddress: {
     argument: '<host:port>',
-    text: 'address for metrics and health checks (127.0.0.1:9471)',
+    text: 'address for metrics and health checks (default: 127.0.0.1:9471)',
   },
-  logLevel: { argument: '<level>', text: 'lowest level to log (info)', choices: logLevels },
-  logFormat: { argument: '<format>', text: 'format of log lines (json)', choices: logFormats },
-  stateDir: { argument: '<folder>', text: 'directory of state.json (/var/lib/nodecertd)' },
+  logLevel: {
+    argument: '<level>',
+    text: 'lowest level to log (default: info)',
+    choices: logLevels,
+  },
+  logFormat: {
+    argument: '<format>',
+    text: 'format of log lines (default: json)',
+    choices: logFormats,
+  },
+  stateDir: { argument: '<folder>', text: 'directory of state.json (default: /var/lib/nodecertd)' },
   kubeletConfig: {
     argument: '<file>',
-    text: 'configuration file of the kubelet, only read (/var/lib/kubelet/config.yaml)',
+    text: 'configuration file of the kubelet, only read (default: /var/lib/kubelet/config.yaml)',
   },
   kubeletConfigDir: {
     argument: '<folder>',

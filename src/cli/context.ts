@@ -31,6 +31,6 @@ export interface CliContext {
 export interface CommandModule {
   /** Adds the options and the action, which passes its exit code to `exit`. */
   configure(command: Command, context: CliContext, exit: (code: number) => void): void;
-  /** Set if they differ from the common exit codes. */
+  /** The common exit codes by default. */
   readonly exitCodes?: ExitCodeMeanings;
 }

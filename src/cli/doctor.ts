@@ -18,7 +18,6 @@ import { loadNodeConfig } from './default-config.ts';
 import { Progress } from './doctor-progress.ts';
 import { doctorDocument, doctorExitCode, doctorExitCodeMeanings } from './doctor-report.ts';
 import { doctorTable } from './doctor-table.ts';
-import { formatExitCodes } from './exit-code.ts';
 import { canDrawLive, wantsColor } from './terminal.ts';
 import type { OutputFormat } from './print.ts';
 import { outputOption, print } from './print.ts';
@@ -43,7 +42,6 @@ export function configure(
       'kubeconfig of an administrator, to read when the bootstrap token expires',
     )
     .addOption(outputOption())
-    .addHelpText('after', `\n${formatExitCodes(exitCodes)}`)
     .action(async ({ output, adminKubeconfig, ...options }: DoctorOptions) => {
       const { clock, stdout } = context;
       const config = await loadNodeConfig(options, context);

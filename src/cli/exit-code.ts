@@ -4,19 +4,22 @@ import { AgentError } from '../core/errors.ts';
 export const exitCodes = { fine: 0, error: 1, usage: 2, expiring: 3, expired: 4 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
-/** The meaning of each code. */
-export type ExitCodeMeanings = Readonly<Record<ExitCode, string>>;
+/** The meanings of the exit codes that a command uses. */
+export type ExitCodeMeanings = Readonly<Partial<Record<ExitCode, string>>>;
 
-/** The meanings for commands without their own. */
-export const exitCodeMeanings: ExitCodeMeanings = {
+/** For commands without their own meanings. */
+export const commonExitCodes = {
   0: 'success',
   1: 'an error; the message says which',
   2: 'wrong usage',
-  3: 'a certificate has less than 10 % of its lifetime left, or its rotation is overdue',
-  4: 'a certificate is expired, invalid, or missing',
-};
+} as const satisfies ExitCodeMeanings;
 
-export const exitCodeHelp = formatExitCodes(exitCodeMeanings);
+/** For the program as a whole. */
+export const programExitCodes: ExitCodeMeanings = {
+  ...commonExitCodes,
+  3: 'a warning; the help of the command says which',
+  4: 'a serious problem; the help of the command says which',
+};
 
 export function formatExitCodes(meanings: ExitCodeMeanings): string {
   const lines = Object.entries(meanings).map(([code, meaning]) => `  ${code}  ${meaning}`);

@@ -2,7 +2,13 @@ import { Command, CommanderError } from 'commander';
 import { version } from '../core/version.ts';
 import type { CliContext, CommandModule } from './context.ts';
 import type { ExitCodeMeanings } from './exit-code.ts';
-import { exitCodeHelp, exitCodeMeanings, exitCodeOf, exitCodes } from './exit-code.ts';
+import {
+  commonExitCodes,
+  exitCodeOf,
+  exitCodes,
+  formatExitCodes,
+  programExitCodes,
+} from './exit-code.ts';
 import { formatError, formatUsageError } from './print-error.ts';
 
 /** Command lines without the program name, and the purpose of each. */
@@ -115,7 +121,10 @@ async function buildProgram(
   for (const { name, summary, examples, load } of commands) {
     const command = program.command(name).description(summary);
     command.addHelpText('after', formatExamples(examples));
-    if (argv.includes(name)) (await load()).configure(command, context, exit);
+    if (!argv.includes(name)) continue;
+    const loaded = await load();
+    loaded.configure(command, context, exit);
+    command.addHelpText('after', `\n${formatExitCodes(loaded.exitCodes ?? commonExitCodes)}`);
   }
   return program;
 }
@@ -141,9 +150,9 @@ export async function describeProgram(context: CliContext): Promise<ProgramModel
     const command = program.command(name).description(summary);
     const loaded = await load();
     loaded.configure(command, context, () => undefined);
-    models.push({ command, examples, exitCodes: loaded.exitCodes ?? exitCodeMeanings });
+    models.push({ command, examples, exitCodes: loaded.exitCodes ?? commonExitCodes });
   }
-  return { program, exitCodes: exitCodeMeanings, commands: models };
+  return { program, exitCodes: programExitCodes, commands: models };
 }
 
 function bareProgram({ stdout, stderr }: CliContext): Command {
@@ -153,7 +162,7 @@ function bareProgram({ stdout, stderr }: CliContext): Command {
     .helpOption('-h, --help', 'show this help')
     .helpCommand('help [command]', 'show help for a command')
     .addHelpText('after', formatExamples(commands.flatMap(({ examples }) => examples)))
-    .addHelpText('after', `\n${exitCodeHelp}`)
+    .addHelpText('after', `\n${formatExitCodes(programExitCodes)}`)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => stdout.write(text),

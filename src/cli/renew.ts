@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../config/duration.ts';
 import { loadConfig } from '../config/load.ts';
 import { AgentError } from '../core/errors.ts';
@@ -10,7 +10,8 @@ import type { AgentStatus } from '../core/status.ts';
 import type { CliContext } from './context.ts';
 import { findAgent } from './control-client.ts';
 import { defaultConfigFile } from './default-config.ts';
-import { exitCodes } from './exit-code.ts';
+import type { ExitCodeMeanings } from './exit-code.ts';
+import { commonExitCodes, exitCodes as codes } from './exit-code.ts';
 import { formatFailure } from './print-error.ts';
 import type { OutputFormat } from './print.ts';
 import { outputOption, print } from './print.ts';
@@ -23,6 +24,11 @@ interface RenewOptions extends ConfigOptions {
   readonly timeout: number;
 }
 
+export const exitCodes: ExitCodeMeanings = {
+  ...commonExitCodes,
+  1: 'an error, a failed hook, or a certificate that was not renewed in time',
+};
+
 /** `nodecertd renew`: tells the running agent to renew certificates now, and waits for them. */
 export function configure(
   command: Command,
@@ -31,12 +37,11 @@ export function configure(
 ): void {
   command.argument('[names...]', 'certificates to renew (default: all that the agent rotates)');
   addConfigOptions(command, ['stateDir']);
-  command.option(
+  const timeout = new Option(
     '--timeout <duration>',
     'how long to wait for the new certificates; 0s does not wait',
-    parseTimeout,
-    5 * 60,
   );
+  command.addOption(timeout.argParser(parseTimeout).default(5 * 60, '5m'));
   command.addOption(outputOption());
   command.action(async (names: readonly string[], options: RenewOptions) => {
     const { output, config: given, timeout, ...flags } = options;
@@ -58,7 +63,7 @@ export function configure(
     if (unfinished.length > 0 && timeout > 0) throw notInTime(unfinished, timeout);
     const failures = renewals.flatMap((renewal) => renewal.failures);
     for (const failure of failures) context.stderr.write(formatFailure(failure));
-    exit(failures.length > 0 ? exitCodes.error : exitCodes.fine);
+    exit(failures.length > 0 ? codes.error : codes.fine);
   });
 }
 

@@ -6,8 +6,8 @@ import { formatInstant } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { lifetimeStart } from '../core/schedule.ts';
 import type { CertificateState, CertificateStatus, HookStatus } from '../core/status.ts';
-import type { ExitCode } from './exit-code.ts';
-import { exitCodes } from './exit-code.ts';
+import type { ExitCode, ExitCodeMeanings } from './exit-code.ts';
+import { commonExitCodes, exitCodes } from './exit-code.ts';
 
 /** The condition of the certificate behind the `-current.pem` link, from best to worst. */
 export const conditions = [
@@ -76,6 +76,13 @@ export function lifetimeLeft(
   const left = (facts.notAfter - now) / Math.max(facts.notAfter - start, 1);
   return Math.min(Math.max(left, 0), 1);
 }
+
+export const statusExitCodes: ExitCodeMeanings = {
+  ...commonExitCodes,
+  0: 'every certificate is valid',
+  3: 'a certificate has less than 10% of its lifetime left, or its rotation is overdue',
+  4: 'a certificate is expired, invalid, missing, self-signed, or not valid yet',
+};
 
 /** The worst certificate decides. A directory without certificates counts as a missing certificate. */
 export function reportExitCode({ certificates }: StatusReport): ExitCode {

@@ -12,16 +12,17 @@ import { addConfigOptions } from './config-options.ts';
 import type { CliContext } from './context.ts';
 import { loadNodeConfig } from './default-config.ts';
 import { readDirectory } from './directory-status.ts';
-import { exitCodeHelp } from './exit-code.ts';
 import type { OutputFormat } from './print.ts';
 import { outputOption, print } from './print.ts';
 import type { StatusReport } from './status-report.ts';
-import { reportDocument, reportExitCode } from './status-report.ts';
+import { reportDocument, reportExitCode, statusExitCodes } from './status-report.ts';
 import { statusTable } from './status-table.ts';
 
 interface StatusOptions extends ConfigOptions {
   readonly output: OutputFormat;
 }
+
+export const exitCodes = statusExitCodes;
 
 /** `nodecertd status`: asks the running agent, or reads the directory if there is none. */
 export function configure(
@@ -30,7 +31,7 @@ export function configure(
   exit: (code: number) => void,
 ): void {
   addConfigOptions(command, ['certDir', 'stateDir', 'hostnameOverride', 'metricsAddress']);
-  command.addOption(outputOption()).addHelpText('after', `\n${exitCodeHelp}`);
+  command.addOption(outputOption());
   command.action(async ({ output, ...options }: StatusOptions) => {
     const config = await loadNodeConfig(options, context);
     const report = await statusReport(config, context.clock);

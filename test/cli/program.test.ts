@@ -98,7 +98,13 @@ describe('nodecertd', () => {
   it('--help shows every command, examples, and exit codes', async () => {
     const { code, stdout, stderr } = await nodecertd('--help');
     assert.deepEqual([code, stderr], [0, '']);
-    for (const part of ['run', 'status', 'version', 'nodecertd status --cert-dir', '  4  a cert']) {
+    for (const part of [
+      'run',
+      'status',
+      'version',
+      'nodecertd status --cert-dir',
+      '  4  a serious',
+    ]) {
       assert.ok(stdout.includes(part), part);
     }
   });
@@ -159,7 +165,7 @@ describe('nodecertd', () => {
     assert.equal(`v${node}`, process.version);
   });
 
-  it('describeProgram() has the same commands and options as the help', async () => {
+  it('describeProgram() has the commands, options, and exit codes of the help', async () => {
     const { program, commands } = await describeProgram({
       stdout: process.stdout,
       stderr: process.stderr,
@@ -174,7 +180,7 @@ describe('nodecertd', () => {
       [...names, 'help'],
       listed.map(([, name]) => name),
     );
-    for (const { command } of commands) {
+    for (const { command, exitCodes } of commands) {
       const help = (await nodecertd(command.name(), '--help')).stdout;
       const flags = program
         .createHelp()
@@ -182,6 +188,9 @@ describe('nodecertd', () => {
         .map((option) => option.flags);
       for (const flag of flags) assert.ok(help.includes(flag), `${command.name()} ${flag}`);
       assert.equal(flags.length, help.match(/^ {2}-/gm)?.length, command.name());
+      for (const [code, meaning] of Object.entries(exitCodes)) {
+        assert.ok(help.includes(`\n  ${code}  ${meaning}\n`), `${command.name()} ${code}`);
+      }
     }
   });
 
