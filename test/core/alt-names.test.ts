@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { canonicalAltNames } from '../../src/core/alt-names.ts';
 
 describe('canonicalAltNames()', () => {
-  it('lowers, canonicalises, sorts and drops what stands twice', () => {
+  it('lowers, canonicalizes, sorts and removes duplicates', () => {
     assert.deepEqual(
       canonicalAltNames({
         dnsNames: ['b', 'A', 'a'],

@@ -55,7 +55,7 @@ function subjectOf(der: Uint8Array): string[] {
 
 describe('createCsr()', () => {
   for (const algorithm of keyAlgorithms) {
-    it(`makes a request that openssl verifies for ${algorithm}`, async () => {
+    it(`creates a request that OpenSSL verifies for ${algorithm}`, async () => {
       const text = shown(await request({ key: algorithm }, await keysFor(algorithm)));
       const [key, signature] = algorithms[algorithm];
       assert.match(text, key);
@@ -64,7 +64,7 @@ describe('createCsr()', () => {
     });
   }
 
-  it('puts O before CN, both as PrintableString, as Go writes what is printable', async () => {
+  it('writes O before CN, both as PrintableString, as Go does', async () => {
     assert.deepEqual(subjectOf(await request({})), [
       'OBJECT organizationName',
       'PRINTABLESTRING system:nodes',
@@ -73,7 +73,7 @@ describe('createCsr()', () => {
     ]);
   });
 
-  it('writes UTF8String for what PrintableString does not have, as Go does', async () => {
+  it('writes UTF8String for other characters, as Go does', async () => {
     const subject = { commonName: 'node_1@é', organizations: ['a*b'] };
     const found = subjectOf(await request({ subject })).filter(
       (entry) => !entry.startsWith('OBJECT'),
@@ -84,19 +84,19 @@ describe('createCsr()', () => {
     );
   });
 
-  it('keeps every organisation, in order', async () => {
+  it('keeps every organization, in order', async () => {
     const subject = { commonName: 'x', organizations: ['b', 'a'] };
     const found = await parseCertificateRequest(await request({ subject }));
     assert.deepEqual(found.subject, subject);
   });
 
-  it('takes names with the special characters of RFC 4514 as they are', async () => {
+  it('keeps special characters of RFC 4514 in names', async () => {
     const subject = { commonName: 'a,b=c+"d"\\e;<f>', organizations: [' #x ', '#0402', '"q"'] };
     const found = await parseCertificateRequest(await request({ subject }));
     assert.deepEqual(found.subject, subject);
   });
 
-  it('carries the SANs as its only extension, DNS names first', async () => {
+  it('has the SANs as its only extension, DNS names first', async () => {
     const names = { dnsNames: ['a.example', 'worker-1'], ipAddresses: ['10.0.0.1', 'fd00::1'] };
     const text = shown(await request(names));
     const san = 'DNS:a.example, DNS:worker-1, IP Address:10.0.0.1, IP Address:FD00:0:0:0:0:0:0:1';
@@ -108,7 +108,7 @@ describe('createCsr()', () => {
     assert.doesNotMatch(text, /critical/);
   });
 
-  it('asks for no extension when there are no SANs, as the kubelet for its client certificate', async () => {
+  it('has no extension without SANs, as the kubelet for its client certificate', async () => {
     const der = await createCsr(clientTemplate, shared);
     assert.doesNotMatch(openssl(['asn1parse', '-inform', 'DER'], der), /Extension Request/);
     const text = shown(der);
@@ -118,7 +118,7 @@ describe('createCsr()', () => {
 });
 
 describe('keyParameters', () => {
-  it('offer nothing below the floors of client-go: 2048 bits for RSA, 256 for curves', () => {
+  it('are at least those of client-go: RSA with 2048 bits, curves with 256', () => {
     for (const algorithm of keyAlgorithms) {
       const { generate } = keyParameters[algorithm];
       if ('modulusLength' in generate) assert.ok(generate.modulusLength >= 2048, algorithm);
@@ -137,7 +137,7 @@ describe('keyParameters', () => {
     ed25519: 'PRIVATE KEY',
   };
   for (const algorithm of keyAlgorithms) {
-    it(`names the PEM form of client-go for ${algorithm}`, async () => {
+    it(`has the PEM form of client-go for ${algorithm}`, async () => {
       const { pem } = keyParameters[algorithm];
       assert.equal(pem.label, headers[algorithm]);
       // The other sizes of RSA are of the same kind, and slow to make.

@@ -22,7 +22,7 @@ const addresses = (...pairs: readonly (readonly [string, string])[]): NodeAddres
 const names = (dnsNames: string[], ipAddresses: string[]) => ({ dnsNames, ipAddresses });
 
 describe('nodeSubject()', () => {
-  it('is what the node authorizer recognises a kubelet by', () => {
+  it('has the form that the node authorizer expects', () => {
     assert.deepEqual(nodeSubject('worker-1'), {
       commonName: 'system:node:worker-1',
       organizations: ['system:nodes'],
@@ -118,7 +118,7 @@ describe('altNamesOfNode()', () => {
     it(name, () => assert.deepEqual(altNamesOfNode(given), expected));
   }
 
-  it('does not depend on the order in which the Node lists its addresses', () => {
+  it('does not depend on the order of the addresses', () => {
     const type = fc.constantFrom(
       'Hostname',
       'InternalIP',
@@ -146,31 +146,31 @@ describe('templateOf()', () => {
   const found = names(['worker-1'], ['10.0.0.1']);
   const listed: CertificateSpec = { ...servingSpec, static: names(['alias'], ['192.0.2.7']) };
 
-  it('is unknown before the first look-up, also with an IP address in the configuration', () => {
+  it('is undefined before the first look-up, even with a configured IP address', () => {
     assert.equal(templateOf(servingSpec, undefined), undefined);
     assert.equal(templateOf(listed, undefined), undefined);
   });
 
-  it('is unknown while there is no IP address', () => {
+  it('is undefined without an IP address', () => {
     assert.equal(templateOf(servingSpec, names(['worker-1'], [])), undefined);
   });
 
-  it('is the spec with the addresses of the node', () => {
+  it('contains the spec and the addresses of the node', () => {
     assert.deepEqual(templateOf(servingSpec, found), servingTemplate);
   });
 
-  it('joins what is configured and what is found, sorted and each once', () => {
+  it('merges configured and found names, sorted and without duplicates', () => {
     const template = templateOf(listed, names(['worker-1', 'alias'], ['10.0.0.1']));
     assert.deepEqual(template?.dnsNames, ['alias', 'worker-1']);
     assert.deepEqual(template?.ipAddresses, ['10.0.0.1', '192.0.2.7']);
   });
 
-  it('needs no address where the SANs are static: client certificates have none', () => {
+  it('needs no address for static SANs', () => {
     const template = templateOf({ ...servingSpec, addresses: 'static' }, undefined);
     assert.deepEqual(template?.ipAddresses, []);
   });
 
-  it('passes on a lifetime that is configured, and says nothing of one that is not', () => {
+  it('contains the lifetime only if one is configured', () => {
     const asked = templateOf({ ...servingSpec, expirationSeconds: 600 }, found);
     assert.equal(asked?.expirationSeconds, 600);
     assert.equal('expirationSeconds' in (templateOf(servingSpec, found) ?? {}), false);
@@ -178,7 +178,7 @@ describe('templateOf()', () => {
 });
 
 describe('sameTemplate()', () => {
-  it('does not mind the order of organisations and usages', () => {
+  it('ignores the order of organizations and usages', () => {
     const subject = { commonName: 'a', organizations: ['x', 'y'] };
     const a: CertificateTemplate = { ...servingTemplate, subject };
     const usages = [...servingTemplate.usages].toReversed();
@@ -197,7 +197,7 @@ describe('sameTemplate()', () => {
     ['IP addresses', { ipAddresses: ['10.0.0.1', 'fd00::1'] }],
   ];
   for (const [what, change] of changes) {
-    it(`sees another ${what}`, () => {
+    it(`detects another ${what}`, () => {
       assert.equal(sameTemplate(servingTemplate, { ...servingTemplate, ...change }), false);
     });
   }
@@ -291,7 +291,7 @@ describe('issuedVerdict()', () => {
     assert.equal(verdict(clientTemplate, { usages: ['client auth'] }), 'CERT_USAGE_MISMATCH');
   });
 
-  it('names what was found and what was asked for', () => {
+  it('names the values of the certificate and of the request', () => {
     const found = issuedVerdict(
       servingTemplate,
       factsFor(servingTemplate, { dnsNames: ['evil'] }),
@@ -304,7 +304,7 @@ describe('issuedVerdict()', () => {
     );
   });
 
-  it('names both moments of a certificate that is not valid yet', () => {
+  it('names both moments if the certificate is not valid yet', () => {
     const found = issuedVerdict(
       servingTemplate,
       factsFor(servingTemplate, { notBefore: start + hour }),

@@ -16,7 +16,7 @@ describe('formatInstant()', () => {
     assert.equal(formatInstant(0), '1970-01-01T00:00:00Z');
   });
 
-  it('loses nothing but the fraction of a second', () => {
+  it('loses only the fraction of a second', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: Date.UTC(9999, 11, 31) }), (instant) => {
         assert.equal(Date.parse(formatInstant(instant)), instant - (instant % second));
@@ -46,7 +46,7 @@ describe('formatDuration()', () => {
     it(`shows ${ms} ms as ${text}`, () => assert.equal(formatDuration(ms), text));
   }
 
-  it('never shows more than is left, and is less than its smaller unit short', () => {
+  it('rounds down, by less than its smaller unit', () => {
     const sizes: Readonly<Record<string, number>> = { d: day, h: hour, m: minute, s: second };
     fc.assert(
       fc.property(fc.integer({ min: second, max: 400 * day }), (ms) => {

@@ -16,12 +16,12 @@ const kubeletLines: readonly (readonly [LogEvent, string])[] = [
 
 describe('logEvents', () => {
   for (const [event, message] of kubeletLines) {
-    it(`say "${message}" in the words of the kubelet`, () => {
+    it(`say "${message}" as the kubelet does`, () => {
       assert.deepEqual(logEvents[event], { level: 'info', message });
     });
   }
 
-  it('have names fit for a query, and messages without a final period', () => {
+  it('have names in snake_case, and messages without a final period', () => {
     for (const [event, { message }] of Object.entries(logEvents)) {
       assert.match(event, /^[a-z]+(_[a-z]+)*$/);
       assert.match(message, /^[A-Z][^\n]*[^.\n]$/, event);

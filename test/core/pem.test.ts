@@ -71,7 +71,7 @@ describe('encodePem()', () => {
     { label: 'PRIVATE KEY', type: 'pkcs8', key: generateKeyPairSync('ed25519') },
   ] as const;
   for (const { label, type, key } of keys) {
-    it(`gives byte for byte what OpenSSL gives for a ${key.privateKey.asymmetricKeyType} ${label}`, () => {
+    it(`writes byte for byte what OpenSSL writes for a ${key.privateKey.asymmetricKeyType} ${label}`, () => {
       const { privateKey } = key;
       // The overloads know sec1 and pkcs1 for their own kinds of key only.
       const keyType = type as 'pkcs8';
@@ -81,14 +81,14 @@ describe('encodePem()', () => {
     });
   }
 
-  it('gives byte for byte what OpenSSL gives for a certificate', () => {
+  it('writes a certificate byte for byte as OpenSSL does', () => {
     const certificate = new X509Certificate(selfSigned({ subject: '/CN=pem' }).certificate);
     assert.equal(textOf(encodePem('CERTIFICATE', certificate.raw)), certificate.toString());
   });
 });
 
 describe('parsePem()', () => {
-  it('reads every block in order, whatever stands between and however lines end', () => {
+  it('reads all blocks in order, with any text between them and any line ends', () => {
     const pieces = fc.array(fc.tuple(between, block), { maxLength: 4 });
     fc.assert(
       fc.property(pieces, fc.boolean(), between, (pieces, crlf, trailer) => {
@@ -103,7 +103,7 @@ describe('parsePem()', () => {
     );
   });
 
-  it('gives an error or fewer blocks for a file cut off anywhere, never a wrong one', () => {
+  it('never returns a wrong block of a file that is truncated anywhere', () => {
     fc.assert(
       fc.property(fc.array(block, { minLength: 1, maxLength: 3 }), fc.nat(), (blocks, cut) => {
         const file = Buffer.concat(blocks.map(({ label, der }) => encodePem(label, der)));
@@ -121,7 +121,7 @@ describe('parsePem()', () => {
     );
   });
 
-  it('never takes two files written over each other for one block', () => {
+  it('never reads two overwritten files as one block', () => {
     fc.assert(
       fc.property(block, block, fc.nat(), (first, second, cut) => {
         const [a, b] = [first, second].map(({ label, der }) => encodePem(label, der));
@@ -135,7 +135,7 @@ describe('parsePem()', () => {
     );
   });
 
-  it('refuses base64 that lost characters, wherever', () => {
+  it('refuses base64 with missing characters', () => {
     fc.assert(
       fc.property(der, fc.nat(), fc.integer({ min: 1, max: 3 }), (bytes, place, count) => {
         const body = Buffer.from(bytes).toString('base64');
@@ -182,7 +182,7 @@ describe('parsePem()', () => {
     it(`refuses ${name}`, () => assert.throws(() => parsePem(bytesOf(text)), malformed(message)));
   }
 
-  it('never repeats what stands in a damaged file', () => {
+  it('never quotes a damaged file', () => {
     const secret = 'MHcCAQEEIKJq';
     for (const text of [
       `-----BEGIN EC PRIVATE KEY----${secret}-----`,
@@ -195,7 +195,7 @@ describe('parsePem()', () => {
     }
   });
 
-  it('finds nothing in a file of zeros, in text and in an empty file', () => {
+  it('finds no block in zeros, in text and in an empty file', () => {
     for (const text of ['', '\0'.repeat(4096), 'not a pem file', ' -----BEGIN X-----\n'])
       assert.deepEqual(parsePem(bytesOf(text)), []);
   });

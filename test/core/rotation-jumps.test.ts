@@ -151,8 +151,8 @@ function play(loop: Loop, jumps: readonly Jump[], look: () => void = () => undef
   pass(hour);
 }
 
-describe('step() under a loop, for any sequence of clock jumps', () => {
-  it('acts within 60 seconds of when the wall clock calls for it', () => {
+describe('step() in a loop with any sequence of clock jumps', () => {
+  it('acts within 60 seconds of the deadline on the wall clock', () => {
     fc.assert(
       fc.property(answers, jumps, (answers, jumps) => {
         const loop = new Loop(answers);
@@ -167,7 +167,7 @@ describe('step() under a loop, for any sequence of clock jumps', () => {
     );
   });
 
-  it('asks no more often than the jumps and the time that passes give reason to', () => {
+  it('requests no more often than jumps and time explain', () => {
     fc.assert(
       fc.property(fc.nat(minute), jumps, (after, jumps) => {
         // The verdict of a clock that is ahead; each request costs the cluster one that stands.
@@ -180,7 +180,7 @@ describe('step() under a loop, for any sequence of clock jumps', () => {
     );
   });
 
-  it('rests on a pair that is valid in the end, wherever the clock was on the way', () => {
+  it('ends with a valid pair after any clock jumps', () => {
     const issued: Answer = { after: 5 * second, lifetime: day, code: 'INTERNAL', resumable: false };
     fc.assert(
       fc.property(jumps, (jumps) => {

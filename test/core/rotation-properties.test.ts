@@ -138,8 +138,8 @@ function holds(check: (moment: Moment) => void): void {
   );
 }
 
-describe('step(), for any sequence of events and clock jumps', () => {
-  it('never asks twice without an end of the first request between', () => {
+describe('step() with any sequence of events and clock jumps', () => {
+  it('never starts a request before the previous one ended', () => {
     fc.assert(
       fc.property(beginning, moves, (options, moves) => {
         let open = false;
@@ -157,7 +157,7 @@ describe('step(), for any sequence of events and clock jumps', () => {
     );
   });
 
-  it('never asks without a template and a credential, and never for another template', () => {
+  it('requests only with credential and template, and for that template', () => {
     holds(({ state, effects }) => {
       for (const effect of effects) {
         if (effect.type !== 'enroll') continue;
@@ -167,7 +167,7 @@ describe('step(), for any sequence of events and clock jumps', () => {
     });
   });
 
-  it('stays within its phases, with finite times and a count of failures that ends in all-clear', () => {
+  it('keeps finite times, and reports a recovery after failures', () => {
     const kinds = new Set(['inspecting', 'resting', 'enrolling', 'backing-off']);
     holds(({ now, state }) => {
       const { phase } = state;
@@ -180,21 +180,21 @@ describe('step(), for any sequence of events and clock jumps', () => {
     });
   });
 
-  it('never wakes in the past: what was due has been done', () => {
+  it('never wakes in the past', () => {
     holds(({ now, state }) => {
       const wake = nextWake(state, now);
       assert.ok(wake > now, `${JSON.stringify(state)} wakes at ${wake}, it is ${now}`);
     });
   });
 
-  it('has a reason and a free way for each request, and none while it rests', () => {
+  it('requests if and only if a certificate is due and not blocked', () => {
     holds(({ now, state }) => {
       if (state.phase.kind !== 'resting') return;
       assert.ok(dueReason(state, now) === undefined || blockedBy(state, now) !== undefined);
     });
   });
 
-  it('rests on a valid pair in the end, when every request is answered', () => {
+  it('ends with a valid pair if every request is answered', () => {
     fc.assert(
       fc.property(beginning, moves, (options, moves) => {
         const last = [...play(options, moves)].at(-1);

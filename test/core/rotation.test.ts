@@ -137,19 +137,19 @@ function renewed(): Story {
   return story;
 }
 
-describe('step(): when a certificate is asked for', () => {
-  it('asks for nothing before the directory was read', () => {
+describe('step() decides when to request a certificate', () => {
+  it('requests nothing before the first inspection', () => {
     const story = new Story();
     assert.deepEqual(story.on(wanting(template)), []);
     assert.deepEqual(story.after(day), []);
     assert.equal(story.phase, 'inspecting');
   });
 
-  it('asks at once on a first start without a pair', () => {
+  it('requests at once if there is no pair', () => {
     assert.equal(enrolling().phase, 'enrolling');
   });
 
-  it('rests on an adopted pair, sleeps until its deadline, and asks then', () => {
+  it('rests until the deadline of a pair that it found, then requests', () => {
     const story = rested();
     assert.equal(story.phase, 'resting');
     assert.equal(story.wake, deadline - start);
@@ -157,7 +157,7 @@ describe('step(): when a certificate is asked for', () => {
     assert.deepEqual(story.after(1), ['enroll deadline']);
   });
 
-  it('asks once, however often it looks', () => {
+  it('requests once, even if it ticks often', () => {
     const story = enrolling();
     for (let tick = 0; tick < 100; tick += 1) assert.deepEqual(story.after(minute), []);
   });
@@ -179,18 +179,18 @@ describe('step(): when a certificate is asked for', () => {
     ['is a self-signed stand-in', { selfSigned: true }, 'self-signed'],
   ];
   for (const [name, changes, reason] of outright) {
-    it(`asks at once for a pair that ${name}`, () => {
+    it(`requests at once if the pair ${name}`, () => {
       const story = new Story();
       story.on(wanting(template));
       assert.deepEqual(story.on(inspected(pairFor(template, changes))), [`enroll ${reason}`]);
     });
   }
 
-  it('lets extra names stand, as the kubelet does', () => {
+  it('accepts extra names, as the kubelet does', () => {
     assert.equal(rested(pairFor(twoAddresses)).phase, 'resting');
   });
 
-  it('waits for addresses without asking, and asks when they arrive', () => {
+  it('requests when addresses become known', () => {
     const story = new Story();
     assert.deepEqual(story.on(inspected()), []);
     assert.deepEqual(story.after(hour), []);
@@ -198,7 +198,7 @@ describe('step(): when a certificate is asked for', () => {
     assert.deepEqual(story.on(wanting(template)), ['enroll no-pair']);
   });
 
-  it('waits for the client certificate without asking, and asks when it is there', () => {
+  it('requests when the client certificate becomes usable', () => {
     const story = new Story({ identityReady: false });
     story.on(wanting(template));
     assert.deepEqual(story.on(inspected()), []);
@@ -206,7 +206,7 @@ describe('step(): when a certificate is asked for', () => {
     assert.deepEqual(story.on({ type: 'identity', ready: true }), ['enroll no-pair']);
   });
 
-  it('rests past the end of a pair whose deadline was put off when it was stored', () => {
+  it('rests past the expiry of a pair with a postponed deadline', () => {
     const story = new Story();
     story.on(wanting(template));
     story.on(inspected());
@@ -229,7 +229,7 @@ describe('step(): when a certificate is asked for', () => {
     assert.deepEqual(story.on(wanting(template)), ['enroll deadline']);
   });
 
-  it('holds the first request back for those that earlier runs left behind', () => {
+  it('delays the first request after unfinished requests of earlier runs', () => {
     const story = new Story({ delay: requestDelay(4) });
     story.on(wanting(template));
     assert.deepEqual(story.on(inspected()), []);
@@ -239,7 +239,7 @@ describe('step(): when a certificate is asked for', () => {
   });
 
   for (const back of [minute, 50 * minute, day]) {
-    it(`is held back anew, and no longer, when the clock goes back by ${back / minute} minutes`, () => {
+    it(`restarts that delay if the clock is set back by ${back / minute} minutes`, () => {
       const story = new Story({ delay: 10 * second });
       story.on(wanting(template));
       story.on(inspected());
@@ -250,8 +250,8 @@ describe('step(): when a certificate is asked for', () => {
   }
 });
 
-describe('step(): a request under way', () => {
-  it('goes through its stages and rests on the new pair', () => {
+describe('step() during a request', () => {
+  it('passes the stages and rests with the new pair', () => {
     const story = enrolling();
     for (const stage of ['pending', 'approved', 'issued'] as const) {
       assert.deepEqual(story.on(progress(stage)), []);
@@ -270,7 +270,7 @@ describe('step(): a request under way', () => {
     assert.equal(story.state.pair?.serial, 'b');
   });
 
-  it('is given up for a second address only when that has stood for 15 seconds', () => {
+  it('abandons the request if a new address lasts for 15 seconds', () => {
     const story = enrolling();
     assert.deepEqual(story.after(second, wanting(twoAddresses)), []);
     assert.equal(story.wake, templateSettleTime);
@@ -282,7 +282,7 @@ describe('step(): a request under way', () => {
     );
   });
 
-  it('is kept when an address goes and comes back in between', () => {
+  it('keeps the request if an address returns within that time', () => {
     const story = enrolling();
     story.after(second, wanting(twoAddresses));
     story.after(templateSettleTime - second, wanting(template));
@@ -293,7 +293,7 @@ describe('step(): a request under way', () => {
     assert.equal(story.wake, templateSettleTime);
   });
 
-  it('forgets the moment to give up even when an approver is reminded at that moment', () => {
+  it('keeps the request even if a reminder is due when the address returns', () => {
     const story = enrolling();
     story.on(progress('pending'));
     story.after(minute - second, wanting(twoAddresses));
@@ -301,14 +301,14 @@ describe('step(): a request under way', () => {
     assert.equal(story.wake, Infinity);
   });
 
-  it('is kept while the addresses are unknown', () => {
+  it('keeps the request while the addresses are unknown', () => {
     const story = enrolling();
     assert.deepEqual(story.after(second, wanting()), []);
     assert.deepEqual(story.after(hour), []);
     assert.equal(story.phase, 'enrolling');
   });
 
-  it('is given up without a successor while the credential is missing', () => {
+  it('abandons the request without a new one if the credential is missing', () => {
     const story = enrolling();
     story.on({ type: 'identity', ready: false });
     story.on(wanting(twoAddresses));
@@ -317,7 +317,7 @@ describe('step(): a request under way', () => {
     assert.deepEqual(story.on({ type: 'identity', ready: true }), ['enroll no-pair']);
   });
 
-  it('is given up without a successor when the old pair does for the new template', () => {
+  it('abandons the request without a new one if the existing pair matches', () => {
     const story = rested(pairFor(template));
     assert.deepEqual(story.on(wanting(twoAddresses)), ['enroll ip-address-missing']);
     story.on(wanting(template));
@@ -326,7 +326,7 @@ describe('step(): a request under way', () => {
     assert.equal(story.phase, 'resting');
   });
 
-  it('goes on while the directory is looked at after a disturbance', () => {
+  it('continues while the directory is inspected', () => {
     const story = enrolling();
     story.on(progress('pending'));
     assert.deepEqual(story.on({ type: 'files-changed' }), ['inspect']);
@@ -335,14 +335,14 @@ describe('step(): a request under way', () => {
     assert.equal(story.state.pair?.serial, '4f2a');
   });
 
-  it('goes on when that look fails', () => {
+  it('continues if that inspection fails', () => {
     const story = enrolling();
     story.on({ type: 'inspection-failed', failure: failure('STORE_IO') });
     assert.equal(story.phase, 'enrolling');
     assert.equal(story.state.lastFailure?.code, 'STORE_IO');
   });
 
-  it('reminds of a missing approver after 1, 4, 16 and 64 minutes, not more often', () => {
+  it('reminds of a missing approval after 1, 4, 16 and 64 minutes', () => {
     const story = enrolling();
     story.on(progress('pending'));
     const reminders: string[] = [];
@@ -351,7 +351,7 @@ describe('step(): a request under way', () => {
     assert.deepEqual(reminders, ['remind 1', 'remind 4', 'remind 16', 'remind 64']);
   });
 
-  it('reminds of the signer, not of an approver, once the request is approved', () => {
+  it('reminds of a missing certificate once the request is approved', () => {
     const story = enrolling();
     story.on(progress('pending'));
     assert.deepEqual(story.after(minute), ['remind 1']);
@@ -360,7 +360,7 @@ describe('step(): a request under way', () => {
     assert.deepEqual(story.after(1), ['remind signer 1']);
   });
 
-  it('waits longer and longer when the template changes again and again', () => {
+  it('lengthens the delay if the template changes again and again', () => {
     const story = enrolling();
     const waits: number[] = [];
     for (const wanted of [twoAddresses, template, twoAddresses, template]) {
@@ -377,7 +377,7 @@ describe('step(): a request under way', () => {
     assert.deepEqual(waits, [0, 10, 60, 300]);
   });
 
-  it('does not lend the delays of one kind of failure to another', () => {
+  it('starts with a short delay for another kind of failure', () => {
     const story = enrolling();
     for (let tries = 0; tries < 6; tries += 1) {
       story.on(failed({ code: 'API_UNREACHABLE', message: 'away' }));
@@ -393,15 +393,15 @@ describe('step(): a request under way', () => {
     assert.ok((story.wake ?? 0) > 3.7 * hour, 'a second denial waits longer');
   });
 
-  it('reminds of nobody once the certificate is issued', () => {
+  it('sends no reminder once the certificate is issued', () => {
     const story = enrolling();
     story.on(progress('issued'));
     assert.deepEqual(story.after(hour), []);
   });
 });
 
-describe('step(): when it fails', () => {
-  it('asks for the same again after the API server was away, with the key and request still held', () => {
+describe('step() after a failure', () => {
+  it('retries with the same key and CSR after the API server was unreachable', () => {
     const story = enrolling();
     story.on(progress('pending'));
     assert.deepEqual(story.after(minute - 1, failed(failure('API_UNREACHABLE'))), []);
@@ -419,7 +419,7 @@ describe('step(): when it fails', () => {
     );
   });
 
-  it('doubles its delays and says how many failures are over', () => {
+  it('doubles its delays, and reports the number of failures on recovery', () => {
     const story = enrolling();
     for (const delay of [2, 4, 8, 16]) {
       story.on(failed(failure('API_SERVER_ERROR')));
@@ -432,7 +432,7 @@ describe('step(): when it fails', () => {
   });
 
   for (const code of ['CSR_DENIED', 'CSR_FAILED'] as const) {
-    it(`asks again after two hours, not seconds, for ${code}`, () => {
+    it(`retries after two hours, not seconds, after ${code}`, () => {
       const story = enrolling();
       story.on(failed(failure(code), false));
       assert.equal(story.wake, 2 * hour);
@@ -441,13 +441,13 @@ describe('step(): when it fails', () => {
     });
   }
 
-  it('asks again after a minute when the request was deleted', () => {
+  it('retries after a minute if the CSR was deleted', () => {
     const story = enrolling();
     story.on(failed(failure('CSR_DELETED'), false));
     assert.equal(story.wake, minute);
   });
 
-  it('holds nothing when the enroller and its key are lost', () => {
+  it('drops template and CSR if the enroller and its key are lost', () => {
     const story = enrolling();
     story.on(progress('pending'));
     story.on(failed(failure('ENROLLER_LOST'), false));
@@ -455,13 +455,13 @@ describe('step(): when it fails', () => {
     assert.equal(story.wake, 5 * second);
   });
 
-  it('waits as long as the API server asks for', () => {
+  it('waits for Retry-After', () => {
     const story = enrolling();
     story.on(failed(failure('API_THROTTLED', 10 * minute)));
     assert.ok(story.wake >= 10 * minute && story.wake <= 20 * minute);
   });
 
-  it('reads the directory again when it could not be read', () => {
+  it('repeats an inspection that failed', () => {
     const story = new Story();
     story.on(wanting(template));
     story.on({ type: 'inspection-failed', failure: failure('STORE_IO') });
@@ -471,20 +471,20 @@ describe('step(): when it fails', () => {
     assert.deepEqual(story.on(inspected(pairFor(template))), ['recovered 1']);
   });
 
-  it('tries at once when the credential that was missing appears', () => {
+  it('retries at once when a missing credential appears', () => {
     const story = enrolling();
     story.on(failed(failure('KUBECONFIG_MISSING'), false));
     assert.deepEqual(story.after(second, { type: 'credential-changed' }), ['enroll no-pair']);
   });
 
-  it('does not take a new credential for a change of mind about a denial', () => {
+  it('does not retry a denied request when a credential changes', () => {
     const story = enrolling();
     story.on(failed(failure('CSR_DENIED'), false));
     assert.deepEqual(story.after(second, { type: 'credential-changed' }), []);
     assert.equal(story.wake, 2 * hour - second);
   });
 
-  it('gives the held request up when somebody else put a good pair in place', () => {
+  it('abandons the CSR if another program stored a good pair', () => {
     const story = enrolling();
     story.on(failed(failure('API_UNREACHABLE')));
     assert.deepEqual(story.on({ type: 'files-changed' }), ['inspect']);
@@ -493,7 +493,7 @@ describe('step(): when it fails', () => {
     assert.deepEqual(story.after(second), []);
   });
 
-  it('holds on to its request while the addresses are gone, past the time of the next try', () => {
+  it('keeps the CSR while the addresses are unknown, even after the delay', () => {
     const story = enrolling();
     story.on(failed(failure('API_UNREACHABLE')));
     story.on(wanting());
@@ -504,15 +504,15 @@ describe('step(): when it fails', () => {
   });
 });
 
-describe('step(): pairs that change on disk', () => {
-  it('looks again, and asks when the pair is gone', () => {
+describe('step() when files change on disk', () => {
+  it('inspects, and requests if the pair is gone', () => {
     const story = rested();
     assert.deepEqual(story.on({ type: 'files-changed' }), ['inspect']);
     assert.equal(story.phase, 'inspecting');
     assert.deepEqual(story.on(inspected()), ['enroll no-pair']);
   });
 
-  it('takes over a pair that somebody else put there, with its own deadline', () => {
+  it('uses a pair that another program stored, with its own deadline', () => {
     const story = rested();
     story.on({ type: 'files-changed' });
     const other = pairFor(template, { serial: 'c', notAfter: start + day });
@@ -521,8 +521,8 @@ describe('step(): pairs that change on disk', () => {
   });
 });
 
-describe('step(): the distance between two rotations', () => {
-  it('is ten seconds at least while the pair is valid, whatever the template says', () => {
+describe('step() between two rotations', () => {
+  it('waits at least ten seconds while the pair is valid', () => {
     const story = enrolling();
     story.on(stored(start));
     assert.deepEqual(story.after(second, wanting(twoAddresses)), []);
@@ -530,14 +530,14 @@ describe('step(): the distance between two rotations', () => {
     assert.deepEqual(story.after(minimumRotationInterval - second), ['enroll ip-address-missing']);
   });
 
-  it('is nothing when the pair was removed', () => {
+  it('does not wait if the pair was removed', () => {
     const story = enrolling();
     story.on(stored(start));
     story.on({ type: 'files-changed' });
     assert.deepEqual(story.after(second, inspected()), ['enroll no-pair']);
   });
 
-  it('keeps even a signer of certificates that are due when issued from being asked every second', () => {
+  it('does not request every second even if certificates are due when issued', () => {
     const story = enrolling();
     let requests = 1;
     for (let elapsed = 0; elapsed < 10 * minute; elapsed += second) {
@@ -549,8 +549,8 @@ describe('step(): the distance between two rotations', () => {
   });
 });
 
-describe('step(): when the clock is set', () => {
-  it('keeps the pair when the clock goes back by years', () => {
+describe('step() after a clock jump', () => {
+  it('keeps the pair if the clock is set back by years', () => {
     const story = rested();
     assert.deepEqual(story.after(-3 * 365 * day), []);
     assert.equal(story.phase, 'resting');
@@ -558,11 +558,11 @@ describe('step(): when the clock is set', () => {
     assert.equal(story.wake, 11 * minute);
   });
 
-  it('asks at the first look after the clock went past the expiry', () => {
+  it('requests at the first tick after the clock passed the expiry', () => {
     assert.deepEqual(rested().after(10 * 365 * day), ['enroll expired']);
   });
 
-  it('starts a delay anew when the clock goes back, instead of waiting for years', () => {
+  it('restarts a delay if the clock is set back', () => {
     const story = enrolling();
     story.on(failed(failure('API_UNREACHABLE')));
     assert.deepEqual(story.after(-3 * 365 * day), []);
@@ -570,7 +570,7 @@ describe('step(): when the clock is set', () => {
     assert.deepEqual(story.after(2 * second), ['enroll no-pair']);
   });
 
-  it('does not hold back for the start of the agent, when the clock goes back to before it', () => {
+  it('requests at once if the clock is set back to before the start', () => {
     const story = enrolling();
     story.on(failed(failure('API_UNREACHABLE')));
     assert.deepEqual(story.after(-50 * minute), []);
@@ -579,14 +579,14 @@ describe('step(): when the clock is set', () => {
   });
 
   for (const code of ['CERT_EXPIRED', 'CREDENTIAL_EXPIRED', 'API_UNTRUSTED'] as const) {
-    it(`tries at once what ended in ${code} by a clock that was ahead`, () => {
+    it(`retries at once if the clock was ahead and the failure was ${code}`, () => {
       const story = enrolling();
       story.on(failed(failure(code)));
       assert.deepEqual(story.after(-day), ['enroll no-pair']);
     });
   }
 
-  it('is content with its pair when it only was too late by a clock that was ahead', () => {
+  it('keeps a pair that only seemed due by a clock that was ahead', () => {
     const story = rested();
     assert.deepEqual(story.after(10 * day), ['enroll expired']);
     story.on(failed(failure('CERT_EXPIRED'), false));
@@ -594,7 +594,7 @@ describe('step(): when the clock is set', () => {
     assert.equal(story.phase, 'resting');
   });
 
-  it('does not take a pair stored in the future for one stored just now', () => {
+  it('does not count a pair from the future as just stored', () => {
     const story = enrolling();
     story.on(stored(start));
     story.now -= day;
@@ -603,8 +603,8 @@ describe('step(): when the clock is set', () => {
   });
 });
 
-describe('step() on a pair that is not valid yet', () => {
-  it('waits for the clock to be set, and then has the API server asked, every node at its own time', () => {
+describe('step() with a pair that is not valid yet', () => {
+  it('waits, then checks the server clock at a random moment', () => {
     const story = rested(future);
     assert.equal(story.wake, 11 * minute);
     assert.deepEqual(story.after(11 * minute - 1), []);
@@ -627,7 +627,7 @@ describe('step() on a pair that is not valid yet', () => {
     assert.deepEqual(drawn, [start + minute, start + minute + 0.999 * 20 * minute]);
   });
 
-  it('asks nobody once the clock is right', () => {
+  it('checks nothing once the clock is right', () => {
     const story = rested(future);
     story.on(inspected(future, start + 1.8 * day));
     assert.deepEqual(story.after(2 * minute), []);
@@ -636,7 +636,7 @@ describe('step() on a pair that is not valid yet', () => {
     assert.deepEqual(story.after(hour), []);
   });
 
-  it('asks when a clock that has been right is set back, and again after a failure', () => {
+  it('checks after the clock is set back, and again after a failure', () => {
     const story = rested(pairFor(template, { notBefore: start - minute, notAfter: start + day }));
     story.now -= 5 * day;
     story.on({ type: 'tick' });
@@ -648,14 +648,14 @@ describe('step() on a pair that is not valid yet', () => {
     assert.deepEqual(story.after(5 * day), ['recovered 2']);
   });
 
-  it('does not wait longer because the clock is set back once more', () => {
+  it('does not postpone the check if the clock is set back again', () => {
     const story = rested(future);
     story.now -= 300 * day;
     story.on({ type: 'tick' });
     assert.equal(story.wake, 21 * minute);
   });
 
-  it('begins to doubt only when there is an identity to ask with', () => {
+  it('plans the check only with a client certificate', () => {
     const story = rested(future);
     story.on(inspected(future, start + 1.8 * day));
     story.on({ type: 'identity', ready: false });
@@ -664,14 +664,14 @@ describe('step() on a pair that is not valid yet', () => {
     assert.equal(story.wake, 11 * minute);
   });
 
-  it('takes a start within what clocks may differ for no start in the future', () => {
+  it('tolerates a notBefore within the skew leeway', () => {
     const story = rested(pairFor(template, { notBefore: start + minute, notAfter: start + day }));
     assert.equal(story.state.checkServerClockAt, undefined);
   });
 });
 
-describe('step() on a pair that was stored while the clock was ahead', () => {
-  it('looks at it anew when the clock is set back, and drops the late deadline', () => {
+describe('step() with a pair that was stored while the clock was ahead', () => {
+  it('inspects it when the clock is set back, and drops the late deadline', () => {
     const story = enrolling();
     story.now += day;
     story.on(stored(story.now));
@@ -685,7 +685,7 @@ describe('step() on a pair that was stored while the clock was ahead', () => {
     assert.deepEqual(story.after(hour), ['enroll deadline']);
   });
 
-  it('keeps the deadline where the clock goes back to a moment after it', () => {
+  it('keeps the deadline if the clock is set back to a moment after it', () => {
     const story = enrolling();
     story.on(stored(story.now));
     const { deadline } = story.state;
@@ -697,7 +697,7 @@ describe('step() on a pair that was stored while the clock was ahead', () => {
   });
 });
 
-describe('step() when the agent has gone back to the pair before', () => {
+describe('step() after a rollback', () => {
   const left = 90 * day;
   const earlier = pairFor(template, { serial: 'a', notAfter: start + left });
   const rolledBack = (changes: object = {}): Event => ({
@@ -709,7 +709,7 @@ describe('step() when the agent has gone back to the pair before', () => {
     ...changes,
   });
 
-  it('does not ask for the next one at once, though the old one is due, and says why it waits', () => {
+  it('does not request at once though the pair is due, and shows why', () => {
     const story = renewed();
     assert.deepEqual(story.on(rolledBack()), []);
     assert.equal(story.state.pair, earlier);
@@ -720,7 +720,7 @@ describe('step() when the agent has gone back to the pair before', () => {
     assert.deepEqual(story.after(1), ['enroll deadline']);
   });
 
-  it('waits longer each time, as after a denial', () => {
+  it('waits longer after each rollback, as after a denial', () => {
     const waits = [1, 2, 3, 4, 9].map((count) => {
       const story = renewed();
       story.on(rolledBack({ count }));
@@ -729,14 +729,14 @@ describe('step() when the agent has gone back to the pair before', () => {
     assert.deepEqual(waits, [2, 4, 8, 12, 12]);
   });
 
-  it('does not wait until the old one is over', () => {
+  it('requests before the previous pair expires', () => {
     const story = renewed();
     const pair = { ...earlier, notAfter: story.now + hour };
     story.on(rolledBack({ pair }));
     assert.equal(story.wake, 45 * minute);
   });
 
-  it('goes on waiting where an earlier run has begun to, by the clock of now', () => {
+  it('continues the wait of an earlier run, by the present clock', () => {
     for (const [until, wait] of [
       [start + 3 * hour, 3 * hour],
       [start + 400 * day, 18 * hour],
@@ -751,7 +751,7 @@ describe('step() when the agent has gone back to the pair before', () => {
     assert.deepEqual(late.on(rolledBack({ until: start - day })), ['enroll deadline']);
   });
 
-  it('looks at the directory meanwhile without asking', () => {
+  it('inspects the directory during the wait without a request', () => {
     const story = renewed();
     story.on(rolledBack());
     assert.deepEqual(story.after(minute, { type: 'files-changed' }), ['inspect']);
@@ -759,7 +759,7 @@ describe('step() when the agent has gone back to the pair before', () => {
     assert.equal(story.phase, 'backing-off');
   });
 
-  it('leaves what somebody else rotates to him', () => {
+  it('requests nothing that something else rotates', () => {
     const story = renewed();
     story.on({ type: 'inspected', pair: earlier, observed: true });
     assert.deepEqual(story.on(rolledBack()), []);
@@ -767,13 +767,13 @@ describe('step() when the agent has gone back to the pair before', () => {
     assert.deepEqual(story.after(day), []);
   });
 
-  it('asks at once when a person wants it to', () => {
+  it('requests at once on renew', () => {
     const story = renewed();
     story.on(rolledBack());
     assert.deepEqual(story.on({ type: 'renew' }), ['enroll renewal']);
   });
 
-  it('leaves a request under way, and a key that is held, alone', () => {
+  it('keeps a request in progress, and a held key', () => {
     const story = rested();
     story.after(deadline - start);
     story.on(progress('pending'));
@@ -785,14 +785,14 @@ describe('step() when the agent has gone back to the pair before', () => {
     assert.equal(story.state.phase, phase);
   });
 
-  it('rests on the old pair in the end, if that is not due after all', () => {
+  it('rests with the previous pair if that is not due', () => {
     const story = renewed();
     story.on(rolledBack({ due: start + day }));
     assert.deepEqual(story.after(2 * hour), ['recovered 1']);
     assert.equal(story.phase, 'resting');
   });
 
-  it('asks in time, and not before it has rested, whatever is left and however often it was', () => {
+  it('requests after the wait and before the expiry, after any number of rollbacks', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: minimumTimeLeftForRollback, max: 400 * day }),
@@ -813,10 +813,10 @@ describe('step() when the agent has gone back to the pair before', () => {
   });
 });
 
-describe('step() when a person asks for a new pair', () => {
+describe('step() on renew', () => {
   const renew: RotationEvent = { type: 'renew' };
 
-  it('asks at once, however good the old one is, and once', () => {
+  it('requests at once and once, even if the pair is not due', () => {
     const story = rested();
     assert.deepEqual(story.on(renew), ['enroll renewal']);
     assert.deepEqual(story.after(minute), []);
@@ -826,7 +826,7 @@ describe('step() when a person asks for a new pair', () => {
     assert.deepEqual(story.after(minute), []);
   });
 
-  it('takes the request under way for the answer', () => {
+  it('uses a request in progress', () => {
     const story = enrolling();
     story.on(progress('pending'));
     assert.deepEqual(story.on(renew), []);
@@ -835,7 +835,7 @@ describe('step() when a person asks for a new pair', () => {
     assert.deepEqual(story.after(minute), []);
   });
 
-  it('waits for no delay: a denial may be taken back, and what was left behind counts no more', () => {
+  it('skips every delay, also after a denial or unfinished requests', () => {
     const story = enrolling();
     story.on(failed(failure('CSR_DENIED'), false));
     assert.deepEqual(story.on(renew), ['enroll no-pair']);
@@ -845,7 +845,7 @@ describe('step() when a person asks for a new pair', () => {
     assert.deepEqual(held.on(renew), ['enroll renewal']);
   });
 
-  it('goes on wanting it after a failure, in the time that failures take', () => {
+  it('retries after a failure, with the usual delays', () => {
     const story = rested();
     story.on(renew);
     story.on(failed(failure('API_UNREACHABLE'), false));
@@ -853,14 +853,14 @@ describe('step() when a person asks for a new pair', () => {
     assert.deepEqual(story.after(second), ['enroll renewal']);
   });
 
-  it('waits for addresses and identity like any other', () => {
+  it('waits for addresses and identity', () => {
     const story = rested();
     story.on({ type: 'identity', ready: false });
     assert.deepEqual(story.on(renew), []);
     assert.deepEqual(story.on({ type: 'identity', ready: true }), ['enroll renewal']);
   });
 
-  it('keeps no distance to the rotation before, which is for what repeats by itself', () => {
+  it('ignores the minimum time between two rotations', () => {
     const story = enrolling();
     story.on(stored(story.now));
     assert.deepEqual(story.on(renew), ['enroll renewal']);
@@ -873,8 +873,8 @@ describe('step() when a person asks for a new pair', () => {
 const seen = (pair?: PairFacts): RotationEvent =>
   ({ ...inspected(pair), observed: true }) as RotationEvent;
 
-describe('step() on a pair that somebody else rotates', () => {
-  it('asks for nothing: without a pair, past its deadline, its end, or on request', () => {
+describe('step() with a pair that something else rotates', () => {
+  it('requests nothing: without pair, past deadline or expiry, or on renew', () => {
     const story = new Story();
     story.on(wanting(template));
     assert.deepEqual(story.on(seen()), []);
@@ -886,7 +886,7 @@ describe('step() on a pair that somebody else rotates', () => {
     assert.equal(story.phase, 'resting');
   });
 
-  it('gives up the request that is under way, and one that is held', () => {
+  it('abandons a request in progress, and one that is held', () => {
     const story = enrolling();
     story.on(progress('pending'));
     assert.deepEqual(story.on(seen(pairFor(template))), ['abandon']);
@@ -900,7 +900,7 @@ describe('step() on a pair that somebody else rotates', () => {
     assert.deepEqual(nothingHeld.on(seen(pairFor(template))), ['recovered 1']);
   });
 
-  it('takes the certificate up again when it is given back', () => {
+  it('rotates again when nothing else does', () => {
     const story = new Story();
     story.on(wanting(template));
     story.on(seen(pairFor(template)));

@@ -34,7 +34,7 @@ const lifetime = fc
 const fraction = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 
 describe('rotationDeadline()', () => {
-  it('lies between 70 and 90 % of the time the pair is really there', () => {
+  it('falls between 70% and 90% of the time from issue to expiry', () => {
     fc.assert(
       fc.property(lifetime, fraction, (pair, fraction) => {
         const from = lifetimeStart(pair);
@@ -48,7 +48,7 @@ describe('rotationDeadline()', () => {
     );
   });
 
-  it('is the same whenever it is asked for', () => {
+  it('is the same at each call', () => {
     fc.assert(
       fc.property(lifetime, fc.string(), fc.string(), (pair, node, serial) => {
         const ask = (): number => rotationDeadline(pair, rotationFraction(node, 'client', serial));
@@ -57,13 +57,13 @@ describe('rotationDeadline()', () => {
     );
   });
 
-  it('does not move when the agent restarts, which keeps the file time', () => {
+  it('does not move when the agent restarts', () => {
     const pair = { notBefore: start - 5 * minute, notAfter: start + day, storedAt: start };
     assert.equal(rotationDeadline(pair, 0), start + 0.7 * day);
     assert.equal(rotationDeadline(pair, 0.5), start + 0.8 * day);
   });
 
-  it('rests for half of what is left, and for almost an hour at the end, when the signer gave no later end', () => {
+  it('is half the remaining time, or almost an hour, for an unchanged expiry', () => {
     const end = start + 30 * day;
     const wait = (left: number, fraction: number): number => {
       const storedAt = end - left;
@@ -83,14 +83,14 @@ describe('rotationDeadline()', () => {
     assert.ok(wait(2 * hour, 1 - Number.EPSILON) <= 1.5 * hour);
   });
 
-  it('takes no notice of a predecessor that ended at another time', () => {
+  it('ignores a predecessor with another expiry', () => {
     const pair = { notBefore: start, notAfter: start + day, storedAt: start };
     for (const notAfter of [start, start + day - second, start + 365 * day]) {
       assert.equal(rotationDeadline(pair, 0.5, { replaced: { notAfter } }), start + 0.8 * day);
     }
   });
 
-  it('rotates a 20 s certificate backdated by 5 min every 14 to 18 s, where client-go asks every second', () => {
+  it('rotates a backdated 20 s certificate every 14 to 18 s', () => {
     let now = start;
     const end = start + hour;
     const gaps: number[] = [];
@@ -134,7 +134,7 @@ describe('lifetimeStart()', () => {
 });
 
 describe('rotationFraction()', () => {
-  it('lies in [0, 1) and is a function of its three arguments', () => {
+  it('is in [0, 1) and depends only on its three arguments', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), fc.string(), fc.string(), (node, name, serial) => {
         const value = rotationFraction(node, name, serial);
@@ -162,7 +162,7 @@ describe('rotationFraction()', () => {
     });
   }
 
-  it('tells apart what joins to the same text', () => {
+  it('differs for arguments that join to the same text', () => {
     assert.notEqual(rotationFraction('a', 'bc', '1'), rotationFraction('ab', 'c', '1'));
   });
 });
@@ -180,7 +180,7 @@ describe('overdueGrace()', () => {
     });
   }
 
-  it('ends before the certificate does, from the latest deadline on', () => {
+  it('ends before the expiry, even after the latest deadline', () => {
     fc.assert(
       fc.property(lifetime, (pair) => {
         fc.pre(pair.notAfter - lifetimeStart(pair) > 20 * second);
@@ -192,7 +192,7 @@ describe('overdueGrace()', () => {
 });
 
 describe('requestDelay()', () => {
-  it('costs one restart nothing and then grows to an hour', () => {
+  it('is zero for one restart and grows to an hour', () => {
     const delays = Array.from({ length: 12 }, (_, count) => requestDelay(count));
     assert.deepEqual(delays.slice(0, 2), [0, 0]);
     for (const [index, delay] of delays.slice(2).entries()) {
@@ -202,7 +202,7 @@ describe('requestDelay()', () => {
     assert.equal(requestDelay(1_000_000), hour);
   });
 
-  it('lets an agent that crashes at each request leave a handful in the first hour and one an hour after', () => {
+  it('limits a crash loop to a few CSRs at first, then one per hour', () => {
     const requests: number[] = [];
     for (let now = 0; now < day; now += requestDelay(requests.length)) requests.push(now);
     assert.ok(requests.filter((at) => at < hour).length <= 6);
@@ -211,13 +211,13 @@ describe('requestDelay()', () => {
 });
 
 describe('delayAfterRollback()', () => {
-  it('is the delay, or three quarters of what the pair has left', () => {
+  it('is the delay, or three quarters of the time left', () => {
     assert.equal(delayAfterRollback(2 * hour, 90 * day), 2 * hour);
     assert.equal(delayAfterRollback(2 * hour, hour), 45 * minute);
     assert.equal(delayAfterRollback(2 * hour, -hour), 0);
   });
 
-  it('has a server that takes no new pair over tried twice a day, a few times more at the end, and never after it', () => {
+  it('allows two attempts per day and a few near the expiry', () => {
     /** What the pair had left at each try. */
     const tries: number[] = [];
     for (let left = 90 * day; left >= minimumTimeLeftForRollback;) {
@@ -232,7 +232,7 @@ describe('delayAfterRollback()', () => {
 });
 
 describe('clamp()', () => {
-  it('keeps a value between its bounds', () => {
+  it('keeps a value within its bounds', () => {
     assert.deepEqual([clamp(-1, 0, 9), clamp(5, 0, 9), clamp(10, 0, 9)], [0, 5, 9]);
   });
 });

@@ -29,7 +29,7 @@ describe('Secret', () => {
     ],
   ];
   for (const [name, print] of ways) {
-    it(`shows nothing of itself to ${name}`, () => {
+    it(`is redacted in ${name}`, () => {
       const text = print();
       assert.equal(text.includes(token.slice(0, 6)), false, text);
       assert.equal(text.includes('97, 98, 99'), false, text);
@@ -37,22 +37,22 @@ describe('Secret', () => {
     });
   }
 
-  it('says that there is something', () => {
+  it('shows [redacted]', () => {
     assert.equal(JSON.stringify({ secret }), '{"secret":"[redacted]"}');
     assert.equal(inspect({ secret }), '{ secret: [redacted] }');
   });
 
-  it('shows nothing even to an inspect that ignores it', () => {
+  it('is redacted even if inspect ignores custom functions', () => {
     const text = inspect(secret, { customInspect: false, showHidden: true, depth: Infinity });
     assert.equal(text.includes('97'), false, text);
   });
 
-  it('cannot leave the process by IPC or structuredClone', () => {
+  it('cannot be cloned or sent by IPC', () => {
     assert.deepEqual(Object.keys(structuredClone({ secret }).secret), []);
     assert.equal(serialize({ secret }).includes(token), false);
   });
 
-  it('expose() gives the bytes themselves, so that wiping reaches the one copy', () => {
+  it('expose() returns the bytes themselves, so that wipe() clears them', () => {
     const bytes = bytesOf(token);
     const held = new Secret(bytes);
     assert.equal(held.expose(), bytes);
@@ -60,7 +60,7 @@ describe('Secret', () => {
     assert.deepEqual(bytes, new Uint8Array(token.length));
   });
 
-  it('is wiped when its scope ends, also by a throw', () => {
+  it('is wiped at the end of its scope, also after a throw', () => {
     const bytes = bytesOf(token);
     assert.throws(() => {
       using held = new Secret(bytes);

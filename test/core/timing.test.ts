@@ -84,7 +84,7 @@ describe('retryDelay()', () => {
     });
   }
 
-  it('waits an hour and more, not seconds, after a request that was denied or failed', () => {
+  it('is more than an hour after a denied or failed CSR', () => {
     for (const code of ['CSR_DENIED', 'CSR_FAILED'] as const) {
       assert.ok(retryDelay(failureOf(code), 1, 0) >= 0.5 * hour);
       assert.ok(retryDelay(failureOf(code), 2, 0) >= hour);
@@ -98,7 +98,7 @@ describe('retryDelay()', () => {
     assert.ok(retryDelay(failure, 20, 1 - Number.EPSILON) <= 7.5 * minute);
   });
 
-  it('spreads nodes that were told the same Retry-After over as long again', () => {
+  it('spreads nodes with the same Retry-After over as much time again', () => {
     const failure = failureOf('API_THROTTLED', 10 * minute);
     const delays = [0, 0.5].map((random) => retryDelay(failure, 1, random));
     assert.deepEqual(delays, [10 * minute, 15 * minute]);
@@ -108,7 +108,7 @@ describe('retryDelay()', () => {
   const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
   const failures = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 
-  it('is positive, whole and within half of its limits, however often it failed', () => {
+  it('is a positive whole number near its limits for any number of failures', () => {
     fc.assert(
       fc.property(code, failures, random, (code, failures, random) => {
         const delay = retryDelay(failureOf(code), failures, random);
@@ -120,7 +120,7 @@ describe('retryDelay()', () => {
     );
   });
 
-  it('is never sooner than Retry-After, and never later than the backoff or twice as long', () => {
+  it('is between Retry-After and twice that, or the back-off', () => {
     const asked = fc.integer({ min: 0, max: hour });
     fc.assert(
       fc.property(code, asked, failures, random, (...[code, asked, failures, random]) => {
@@ -132,7 +132,7 @@ describe('retryDelay()', () => {
     );
   });
 
-  it('believes no Retry-After of more than an hour', () => {
+  it('limits Retry-After to an hour', () => {
     const delay = retryDelay(failureOf('API_THROTTLED', 365 * 24 * hour), 1, middle);
     assert.ok(delay >= hour && delay <= 2 * hour);
   });

@@ -65,7 +65,7 @@ describe('readValidity()', () => {
     });
   }
 
-  it('refuses a certificate that is cut off anywhere', () => {
+  it('refuses a certificate that is truncated anywhere', () => {
     for (let length = 0; length < near.length; length += 1) {
       assert.throws(() => readValidity(near.subarray(0, length)), Error, `${length} bytes`);
     }

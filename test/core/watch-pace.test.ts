@@ -21,20 +21,20 @@ function outage(pace: WatchPace, since: number, count: number): number[] {
 }
 
 describe('WatchPace.delayAfter()', () => {
-  it('is a moment after a watch that ended when it was to end, however long it is all going on', () => {
+  it('is short after a watch that ended on time', () => {
     const pace = new WatchPace(0, middle);
     for (const now of [10 * minute, day, 30 * day]) {
       assert.equal(pace.delayAfter(stepAt(now, { began: now - 5 * minute })), 250);
     }
   });
 
-  it('doubles from a quarter of a second to half a minute for a request that was just made', () => {
+  it('doubles from 0.25 s to 30 s for a new CSR', () => {
     const delays = outage(new WatchPace(0, middle), 0, 10);
     assert.deepEqual(delays.slice(0, 5), [125, 500, 1_000, 2_000, 4_000]);
     assert.equal(delays.at(-1), 30 * second);
   });
 
-  it('lends no length of an outage to the wait of a request that was just made', () => {
+  it('ignores the length of an outage for a new CSR', () => {
     const delays = outage(new WatchPace(0, middle), second, 200);
     assert.equal(Math.max(...delays), 30 * second);
   });
@@ -54,7 +54,7 @@ describe('WatchPace.delayAfter()', () => {
     });
   }
 
-  it('asks less and less for an object that is not there', () => {
+  it('grows for an object that does not exist', () => {
     const pace = new WatchPace(0, middle);
     let now = 0;
     let steps = 0;
@@ -62,13 +62,13 @@ describe('WatchPace.delayAfter()', () => {
     assert.ok(steps < 80, `${steps} requests a day`);
   });
 
-  it('begins anew after progress', () => {
+  it('restarts after progress', () => {
     const pace = new WatchPace(0, middle);
     outage(pace, 0, 10);
     assert.equal(pace.delayAfter(stepAt(minute, { progress: true })), 250);
   });
 
-  it('is never sooner than Retry-After, and spread over as long again', () => {
+  it('is at least Retry-After, spread over as much time again', () => {
     const retryAfterMs = 10 * minute;
     const delays = [0, 0.5].map((random) =>
       new WatchPace(0, () => random).delayAfter(stepAt(0, { interrupted: true, retryAfterMs })),

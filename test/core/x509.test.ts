@@ -35,7 +35,7 @@ assert.ok('privateKey' in keys);
 const parse = (pem: Uint8Array): Promise<Certificate> => parseCertificate(derOf(pem));
 
 describe('parseCertificate()', () => {
-  it('finds what openssl finds', async () => {
+  it('returns the facts that OpenSSL shows', async () => {
     const { facts } = await parse(everything.certificate);
     const shown = (...args: string[]): string =>
       openssl(['x509', '-noout', ...args], everything.certificate).trim();
@@ -50,20 +50,20 @@ describe('parseCertificate()', () => {
     assert.equal(Date.parse(shown('-enddate').replace('notAfter=', '')), facts.notAfter);
   });
 
-  it('reads SANs canonical, sorted and each once, and keeps the other kinds apart', async () => {
+  it('returns canonical SANs, and other kinds separately', async () => {
     const { facts } = await parse(everything.certificate);
     assert.deepEqual(facts.dnsNames, ['a.example', 'worker-1']);
     assert.deepEqual(facts.ipAddresses, ['10.0.0.1', '10.0.0.9', 'fd00::1']);
     assert.deepEqual(facts.otherNames, ['url:spiffe://x', 'email:a@b.c']);
   });
 
-  it('reads usages by the names of certificates.k8s.io', async () => {
+  it('returns usages by their names in certificates.k8s.io', async () => {
     const { facts } = await parse(everything.certificate);
     const expected = ['digital signature', 'key encipherment', 'server auth', 'client auth'];
     assert.deepEqual(facts.usages, expected);
   });
 
-  it('has the public key in the form that Node and openssl have it', async () => {
+  it('returns the public key as Node and OpenSSL do', async () => {
     const { publicKey, der } = await parse(everything.certificate);
     const reference = new X509Certificate(everything.certificate);
     assert.deepEqual(
@@ -73,12 +73,12 @@ describe('parseCertificate()', () => {
     assert.deepEqual(Buffer.from(der), reference.raw);
   });
 
-  it('takes the last common name of several, as Go does', async () => {
+  it('uses the last of several common names, as Go does', async () => {
     const { certificate } = selfSigned({ subject: '/CN=system:node:a/CN=system:node:b' });
     assert.equal((await parse(certificate)).facts.subject.commonName, 'system:node:b');
   });
 
-  it('has an empty name and no SANs where there are none', async () => {
+  it('returns an empty name and no SANs if there are none', async () => {
     const { facts } = await parse(selfSigned({ subject: '/O=only' }).certificate);
     assert.equal(facts.subject.commonName, '');
     assert.deepEqual([facts.dnsNames, facts.ipAddresses, facts.otherNames], [[], [], []]);
@@ -91,7 +91,7 @@ describe('parseCertificate()', () => {
     '/CN=Zürich #1',
   ];
   for (const subject of issuers) {
-    it(`writes the issuer ${subject} as openssl does`, async () => {
+    it(`writes the issuer ${subject} as OpenSSL does`, async () => {
       const { certificate } = selfSigned({ subject });
       const nameForm = ['-issuer', '-nameopt', 'RFC2253,-esc_msb,utf8'];
       const shown = openssl(['x509', '-noout', ...nameForm], certificate).trim();
@@ -106,13 +106,13 @@ describe('parseCertificate()', () => {
     ['Ed25519', ['-algorithm', 'ED25519']],
   ];
   for (const [name, key] of keys) {
-    it(`tells a self-signed ${name} certificate`, async () => {
+    it(`recognizes a self-signed ${name} certificate`, async () => {
       const { certificate } = selfSigned({ subject: '/CN=ca', key });
       assert.equal((await parse(certificate)).facts.selfSigned, true);
     });
   }
 
-  it('does not take a certificate for self-signed because the names are equal', async () => {
+  it('does not call a certificate self-signed because of equal names', async () => {
     const ca = selfSigned({ subject: '/CN=same' });
     assert.equal((await parse(signedBy(ca, '/CN=same'))).facts.selfSigned, false);
   });
@@ -124,13 +124,13 @@ describe('parseCertificate()', () => {
     ['worker-1-ca', 'worker-1@1764000001', false],
   ] as const;
   for (const [authority, name, expected] of names) {
-    it(`takes ${name} of ${authority} for ${expected ? 'a stand-in' : 'an issued one'}`, async () => {
+    it(`calls ${name} of ${authority} ${expected ? 'self-signed' : 'issued'}`, async () => {
       const ca = selfSigned({ subject: `/CN=${authority}` });
       assert.equal((await parse(signedBy(ca, `/CN=${name}`))).facts.selfSigned, expected);
     });
   }
 
-  it('says the same of the same bytes, whatever became of the arrays of the first answer', async () => {
+  it('caches results that callers cannot change', async () => {
     const der = derOf(everything.certificate);
     const first = await parseCertificate(der);
     const before = structuredClone(first);
@@ -141,7 +141,7 @@ describe('parseCertificate()', () => {
     assert.deepEqual(await parse(everything.certificate), before);
   });
 
-  it('tells certificates apart that differ in one byte', async () => {
+  it('distinguishes certificates that differ in one byte', async () => {
     const der = derOf(everything.certificate);
     const { facts } = await parseCertificate(der);
     // The last byte of the serial number, which openssl shows as B7F2.
@@ -152,7 +152,7 @@ describe('parseCertificate()', () => {
     assert.equal((await parseCertificate(changed)).facts.serial, 'b7f3');
   });
 
-  it('refuses what is no certificate, with the cause', async () => {
+  it('refuses other bytes, with the cause', async () => {
     for (const der of [Uint8Array.of(), Uint8Array.of(0x30, 0x00), derOf(everything.key)]) {
       await assert.rejects(parseCertificate(der), isMalformed);
     }
@@ -174,7 +174,7 @@ describe('parseCertificate()', () => {
     );
   });
 
-  it('refuses a certificate that is cut off anywhere', async () => {
+  it('refuses a certificate that is truncated anywhere', async () => {
     const whole = derOf(everything.certificate);
     const cut = fc.integer({ min: 0, max: whole.length - 1 });
     await fc.assert(
@@ -209,7 +209,7 @@ describe('isSignedBy()', () => {
     assert.equal(await isSignedBy(await parse(leaf), await parse(rsa.certificate)), false);
   });
 
-  it('says with a code that a signature is none', async () => {
+  it('throws CERT_MALFORMED for a malformed signature', async () => {
     const { certificate: der } = selfSigned({ subject: '/CN=ca' });
     const broken = derOf(der);
     // The last value of a certificate is the signature: here a SEQUENCE of two INTEGERs in a BIT STRING.
@@ -221,7 +221,7 @@ describe('isSignedBy()', () => {
     );
   });
 
-  it('is true for an expired signature: validity is not its question', async () => {
+  it('is true for an expired certificate', async () => {
     const [notBefore, notAfter] = [new Date(start - 2 * day), new Date(start - day)];
     const options = { name: 'CN=old', keys, signingAlgorithm, notBefore, notAfter };
     const old = await x509.X509CertificateGenerator.createSelfSigned(options, webcrypto);
@@ -247,14 +247,14 @@ describe('parseCertificateRequest()', () => {
     assert.equal(found.signedByItsKey, true);
   });
 
-  it('judges the common name that Go, and so the API server, will see', async () => {
+  it('returns the common name that Go, and so the API server, uses', async () => {
     const found = await parseCertificateRequest(
       derOf(request('/CN=system:node:a/CN=system:node:b')),
     );
     assert.equal(found.subject.commonName, 'system:node:b');
   });
 
-  it('sees that another key has signed', async () => {
+  it('detects a signature by another key', async () => {
     const der = derOf(request('/CN=a'));
     const text = Buffer.from(der);
     const at = text.indexOf('0603550403', 0, 'hex') + 7;
@@ -265,13 +265,13 @@ describe('parseCertificateRequest()', () => {
     assert.equal(found.signedByItsKey, false);
   });
 
-  it('refuses what is no request', async () => {
+  it('refuses other bytes', async () => {
     await assert.rejects(parseCertificateRequest(Uint8Array.of(1, 2, 3)), isMalformed);
   });
 });
 
 describe('usageExtensions()', () => {
-  it('is undone by parseCertificate() for every set of usages, and openssl reads it', async () => {
+  it('are read back by parseCertificate() and OpenSSL for any usages', async () => {
     await fc.assert(
       fc.asyncProperty(fc.subarray([...usages]), async (wanted) => {
         const extensions = usageExtensions(wanted);

@@ -53,7 +53,7 @@ class Reader {
 }
 
 describe('AddressBook', () => {
-  it('knows the interfaces at once and the Node once it was looked up', () => {
+  it('knows the interfaces at once, and the Node after a look-up', () => {
     const reader = new Reader();
     assert.equal(reader.tick(), 1);
     assert.deepEqual(reader.book.ofInterfaces, {
@@ -67,13 +67,13 @@ describe('AddressBook', () => {
     assert.deepEqual(reader.logger.lines, [{ event: 'addresses_changed', ...names }]);
   });
 
-  it('asks nothing of the Node before it may', () => {
+  it('does not look up the Node before it may', () => {
     const reader = new Reader();
     assert.equal(reader.tick(false), 0);
     assert.equal(reader.tick(true), 1);
   });
 
-  it('has one look-up under way, and the next after the interval', async () => {
+  it('runs one look-up at a time, and the next after the interval', async () => {
     const reader = new Reader();
     reader.tick();
     assert.equal(reader.tick(), 0);
@@ -84,7 +84,7 @@ describe('AddressBook', () => {
     assert.equal(await reader.pass(1), 1);
   });
 
-  it('looks when an interface changed, and again a minute later, when the kubelet has seen it too', async () => {
+  it('looks up after a change of an interface, and again a minute later', async () => {
     const reader = new Reader();
     reader.tick();
     reader.found([internal]);
@@ -97,7 +97,7 @@ describe('AddressBook', () => {
     assert.deepEqual(reader.book.ofInterfaces.ipAddresses, ['10.0.0.1', '10.0.0.2']);
   });
 
-  it('looks once a minute at most, however often an interface comes and goes', async () => {
+  it('looks up at most once a minute, even if an interface flaps', async () => {
     const reader = new Reader();
     const looks: number[] = [];
     for (let passed = 0; passed <= 5 * minute; passed += 5 * second) {
@@ -111,7 +111,7 @@ describe('AddressBook', () => {
     assert.deepEqual(looks, [0, 60, 120, 180, 240, 300]);
   });
 
-  it('looks for a change soon after a look-up when the minute is over, not later', async () => {
+  it('looks up a change a minute after the last look-up', async () => {
     const reader = new Reader();
     reader.tick();
     reader.found([internal]);
@@ -121,7 +121,7 @@ describe('AddressBook', () => {
     assert.equal(await reader.pass(40 * second), 1);
   });
 
-  it('takes a change that a failure is soon followed up for with that', async () => {
+  it('looks up a change with the next retry after a failure', async () => {
     const reader = new Reader();
     reader.tick();
     reader.failed();
@@ -130,7 +130,7 @@ describe('AddressBook', () => {
     assert.equal(await reader.pass(5 * second), 1);
   });
 
-  it('looks for a change at once when the clock was set back since the last look-up', async () => {
+  it('looks up a change at once if the clock was set back', async () => {
     const reader = new Reader();
     reader.tick();
     reader.found([internal]);
@@ -139,7 +139,7 @@ describe('AddressBook', () => {
     assert.equal(reader.tick(), 1);
   });
 
-  it('says nothing of addresses that are the same', () => {
+  it('does not log unchanged addresses', () => {
     const reader = new Reader();
     reader.tick();
     reader.found([internal]);
@@ -147,7 +147,7 @@ describe('AddressBook', () => {
     assert.deepEqual(reader.logger.take(), ['addresses_changed']);
   });
 
-  it('never forgets addresses for want of new ones', () => {
+  it('keeps addresses if the Node has none', () => {
     const reader = new Reader(0);
     reader.tick();
     reader.found([internal], false);
@@ -157,7 +157,7 @@ describe('AddressBook', () => {
     assert.deepEqual(reader.book.ofNode?.ipAddresses, ['10.0.0.1']);
   });
 
-  it('waits for a Node that has no addresses yet without asking again', async () => {
+  it('keeps its look-up open while the Node has no addresses', async () => {
     const reader = new Reader();
     reader.tick();
     reader.found([], false);
@@ -166,7 +166,7 @@ describe('AddressBook', () => {
     assert.equal(await reader.pass(31 * minute), 1);
   });
 
-  it('follows the Node without end where that is configured', async () => {
+  it('watches the Node all the time if configured', async () => {
     const reader = new Reader(0);
     reader.book.tick({ lookUpNode: true });
     assert.deepEqual(reader.link.commands.splice(0), [{ type: 'look-up-addresses', follow: true }]);
@@ -176,7 +176,7 @@ describe('AddressBook', () => {
     assert.equal(await reader.pass(10 * second), 1);
   });
 
-  it('backs off from a look-up that fails, and says why', async () => {
+  it('retries a failed look-up with delays, and logs why', async () => {
     const reader = new Reader();
     reader.tick();
     reader.failed();
@@ -192,7 +192,7 @@ describe('AddressBook', () => {
     });
   });
 
-  it('waits for its turn after a failure while it knows addresses, so that an outage leaves no haste', async () => {
+  it('waits for its interval after a failure if it knows addresses', async () => {
     const reader = new Reader();
     reader.tick();
     reader.found([internal]);
@@ -206,7 +206,7 @@ describe('AddressBook', () => {
     assert.equal(reader.book.wake, reader.clock.now() + 20 * second);
   });
 
-  it('spreads look-ups that began together over the whole interval', () => {
+  it('spreads look-ups that began together over the interval', () => {
     const wakes = [0, 0.25, 0.5, 0.75].map((random) => {
       const reader = new Reader(1_800, random);
       reader.tick();
@@ -216,7 +216,7 @@ describe('AddressBook', () => {
     assert.deepEqual(wakes, [15, 22.5, 30, 37.5]);
   });
 
-  it('leaves the server alone for as long as it asks', async () => {
+  it('obeys Retry-After', async () => {
     const reader = new Reader();
     reader.tick();
     reader.failed(40 * minute);
@@ -235,7 +235,7 @@ describe('AddressBook', () => {
     assert.equal(reader.book.wake, start + 5 * second);
   });
 
-  it('is not put off by a clock set back', () => {
+  it('does not wait longer after the clock is set back', () => {
     const reader = new Reader();
     reader.clock.jump(24 * hour);
     reader.tick();

@@ -84,7 +84,7 @@ describe('certificateStatus()', () => {
     });
   }
 
-  it('shows the request that stands, the last failure and the next attempt', () => {
+  it('shows the CSR, the last failure and the next attempt', () => {
     assert.deepEqual(status(enrolling('pending')).csr, csr);
     const shown = status(backingOff);
     assert.equal(shown.attempts, 2);
@@ -94,7 +94,7 @@ describe('certificateStatus()', () => {
     assert.equal('nextAttempt' in status(resting), false);
   });
 
-  it('shows no deadline of a stand-in', () => {
+  it('shows no deadline of a temporary self-signed certificate', () => {
     assert.equal(status(resting).rotationDeadline, start + 50 * minute);
     const shown = status({ ...resting, pair: { ...pair, selfSigned: true } });
     assert.equal('rotationDeadline' in shown, false);
@@ -111,7 +111,7 @@ describe('isUsable()', () => {
     ['none', undefined, start, false],
   ];
   for (const [what, changes, now, usable] of cases) {
-    it(`${usable ? 'takes' : 'does not take'} ${what}`, () => {
+    it(`${usable ? 'accepts' : 'rejects'} ${what}`, () => {
       const state =
         changes === undefined ? withoutPair : { ...resting, pair: { ...pair, ...changes } };
       assert.equal(isUsable(state, now), usable);
@@ -121,12 +121,12 @@ describe('isUsable()', () => {
 
 describe('isOverdue()', () => {
   const grace = hour / 50;
-  it('rises a fiftieth of the lifetime after the deadline', () => {
+  it('is true a fiftieth of the lifetime after the deadline', () => {
     assert.equal(isOverdue(resting, start + 50 * minute + grace), false);
     assert.equal(isOverdue(resting, start + 50 * minute + grace + second), true);
   });
 
-  it('holds for an expired pair, and for no stand-in', () => {
+  it('is true for an expired pair, never for a temporary self-signed one', () => {
     assert.equal(isOverdue(resting, start + 9 * hour), true);
     const putOff = { ...resting, deadline: start + 9 * hour };
     assert.equal(isOverdue(putOff, start + hour + grace + second), true);

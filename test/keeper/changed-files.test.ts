@@ -66,7 +66,7 @@ describe('pairSignature()', () => {
     });
   }
 
-  it('is the same for the same absence', async () => {
+  it('is the same while the pair is missing', async () => {
     const missing = join(directory, 'missing');
     const before = await pairSignature(missing);
     assert.equal(await pairSignature(missing), before);
@@ -76,7 +76,7 @@ describe('pairSignature()', () => {
 });
 
 describe('ChangedFiles', () => {
-  it('names each changed file once, and a file that came or went', async () => {
+  it('returns each changed, new or removed file once', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'nodecertd-changed-'));
     try {
       const [a, b] = [join(directory, 'a'), join(directory, 'b')];
@@ -98,7 +98,7 @@ describe('ChangedFiles', () => {
     }
   });
 
-  it('names a folder when a file in it or below was written in place, came or went', async (context) => {
+  it('returns a folder if a file below it changed', async (context) => {
     const directory = await temporaryDirectory(context);
     await mkdir(join(directory, 'below'));
     const [here, below] = [join(directory, 'a.conf'), join(directory, 'below/b.conf')];

@@ -14,7 +14,7 @@ describe('ClockWatch', () => {
     ['of a night in which the machine was suspended', 9 * hour, 0, 32_400],
   ];
   for (const [what, jump, passing, seconds] of cases) {
-    it(`look() tells ${what}`, async () => {
+    it(`check() logs ${what}`, async () => {
       const clock = new FakeClock();
       const logger = new RecordingLogger();
       const watch = new ClockWatch(clock, logger);

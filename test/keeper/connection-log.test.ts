@@ -36,7 +36,7 @@ describe('ConnectionLog', () => {
     });
   }
 
-  it('tells what was done to the kubeconfig, and once why it cannot be used', () => {
+  it('logs changes of the kubeconfig, and once why it cannot be used', () => {
     const logger = new RecordingLogger();
     const log = new ConnectionLog({ logger, observer: new RecordingObserver() });
     const failure = { code: 'KUBECONFIG_INVALID', message: 'm', remedy: 'r' } as const;
@@ -63,7 +63,7 @@ describe('ConnectionLog', () => {
     ]);
   });
 
-  it('logs a clock skew when it begins and when it ends', () => {
+  it('logs when a clock skew begins and ends', () => {
     const logger = new RecordingLogger();
     const observer = new RecordingObserver();
     const log = new ConnectionLog({ logger, observer });

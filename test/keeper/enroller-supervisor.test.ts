@@ -89,7 +89,7 @@ function supervised(t: TestContext): {
 }
 
 describe('EnrollerSupervisor', () => {
-  it('starts an enroller with the first command and one only', (t) => {
+  it('starts one enroller with the first request', (t) => {
     const { supervisor, children, child, logger, request } = supervised(t);
     assert.equal(supervisor.pid, undefined);
     request(inspect);
@@ -100,13 +100,13 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(logger.lines, [{ event: 'enroller_started', pid: 100 }]);
   });
 
-  it('starts none to abandon what no process can hold', (t) => {
+  it('abandon() starts no enroller', (t) => {
     const { supervisor, children } = supervised(t);
     supervisor.abandon('a');
     assert.deepEqual(children, []);
   });
 
-  it('lets the enroller idle a moment, in which the next command finds it', (t) => {
+  it('keeps an idle enroller for a moment, for the next request', (t) => {
     const { children, child, heard, request } = supervised(t);
     request(inspect);
     child().reply(inspected);
@@ -150,7 +150,7 @@ describe('EnrollerSupervisor', () => {
     ],
   ];
   for (const [what, command, report, released] of endings) {
-    it(`${released ? 'lets the enroller go' : 'keeps the enroller'} after ${what}`, (t) => {
+    it(`${released ? 'dismisses the enroller' : 'keeps the enroller'} after ${what}`, (t) => {
       const { supervisor, child, request } = supervised(t);
       request(command);
       child().reply(report);
@@ -160,7 +160,7 @@ describe('EnrollerSupervisor', () => {
     });
   }
 
-  it('lets the enroller go once a held key was abandoned', (t) => {
+  it('dismisses the enroller once a held key is abandoned', (t) => {
     const { supervisor, child, heard, request } = supervised(t);
     request(enroll);
     supervisor.abandon('a');
@@ -169,7 +169,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(heard, ['started', 'finished']);
   });
 
-  it('waits for as many inspections as it asked for', (t) => {
+  it('waits for the reply to every inspection', (t) => {
     const { child, request } = supervised(t);
     request(inspect);
     request(inspect);
@@ -181,7 +181,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(child().done, ['disconnect']);
   });
 
-  it('kills an enroller that was let go and does not end', (t) => {
+  it('kills a dismissed enroller that does not end', (t) => {
     const { child, request } = supervised(t);
     request(inspect);
     child().reply(inspected);
@@ -191,7 +191,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(child().done, ['disconnect', 'kill']);
   });
 
-  it('does not kill one that ended as it should', (t) => {
+  it('does not kill an enroller that ended on its own', (t) => {
     const { child, logger, request } = supervised(t);
     request(inspect);
     child().reply(inspected);
@@ -202,7 +202,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(logger.take(), ['enroller_started', 'enroller_stopped']);
   });
 
-  it('reports the loss of an enroller with work in hand, and starts another for the next command', (t) => {
+  it('reports a lost enroller, and starts another for the next request', (t) => {
     const { supervisor, children, child, heard, request } = supervised(t);
     request(enroll);
     child().listener.onExit('signal SIGKILL');
@@ -213,7 +213,7 @@ describe('EnrollerSupervisor', () => {
     assert.equal(supervisor.pid, 101);
   });
 
-  it('passes on what a crashing enroller said last', (t) => {
+  it('reports the crash that an enroller described', (t) => {
     const { child, heard, request } = supervised(t);
     request(enroll);
     child().listener.onMessage({ type: 'crashed', error: 'x is not a function' });
@@ -224,7 +224,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(heard, ['started', 'INTERNAL', 'lost', 'started', 'ENROLLER_LOST', 'lost']);
   });
 
-  it('kills an enroller after three looks without a sign of life, and reports it once', (t) => {
+  it('kills an enroller after three checks without a sign of life', (t) => {
     const { child, heard, request } = supervised(t);
     request(enroll);
     t.mock.timers.tick(29 * second);
@@ -237,7 +237,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(heard, ['started', 'ENROLLER_HUNG', 'lost']);
   });
 
-  it('takes every message for a sign of life', (t) => {
+  it('counts every message as a sign of life', (t) => {
     const { child, heard, request } = supervised(t);
     request(enroll);
     for (let round = 0; round < 5; round += 1) {
@@ -248,7 +248,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(heard, ['started']);
   });
 
-  it('hears nothing of a child that is no longer the current one', (t) => {
+  it('ignores a child that is no longer the current one', (t) => {
     const { supervisor, children, heard, request } = supervised(t);
     request(enroll);
     children[0]?.listener.onExit('exit code 1');
@@ -260,7 +260,7 @@ describe('EnrollerSupervisor', () => {
     assert.equal(supervisor.pid, 101);
   });
 
-  it('stop() settles when the process is gone, and takes that for no loss', async (t) => {
+  it('stop() settles when the process has ended, and reports no loss', async (t) => {
     const { supervisor, child, heard, request } = supervised(t);
     request(enroll);
     const stopped = supervisor.stop();
@@ -270,7 +270,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(heard, ['started']);
   });
 
-  it('stop() kills a child that does not react, and settles even if that does not help', async (t) => {
+  it('stop() kills a child that does not react, and settles in any case', async (t) => {
     const { supervisor, child, request } = supervised(t);
     request(enroll);
     const stopped = supervisor.stop();
@@ -280,7 +280,7 @@ describe('EnrollerSupervisor', () => {
     await stopped;
   });
 
-  it('stop() waits for a child that was let go before', async (t) => {
+  it('stop() waits for a child that was dismissed before', async (t) => {
     const { supervisor, child, request } = supervised(t);
     request(inspect);
     child().reply(inspected);
@@ -298,7 +298,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(children, []);
   });
 
-  it('replaces a child that lives and does not answer, after five minutes', (t) => {
+  it('replaces a child that does not answer for five minutes', (t) => {
     const { heard, child, request } = supervised(t);
     request(inspect);
     for (let beat = 0; beat < 30; beat += 1) {
@@ -312,7 +312,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(heard, ['started', 'ENROLLER_HUNG', 'lost']);
   });
 
-  it('leaves a child alone that waits for an approver for a day', (t) => {
+  it('keeps a child that waits for an approval for a day', (t) => {
     const { heard, child, request } = supervised(t);
     request(enroll);
     const csr = { name: 'csr-1', uid: 'u', createdAt: 0 };

@@ -47,9 +47,9 @@ function assertCleared(lines: readonly Line[], event: LogEvent): void {
   assert.equal(lines.filter((line) => line.event === event).length, 1, event);
 }
 
-describe('every failure code that a running agent can meet', () => {
+describe('every failure code of a running agent', () => {
   for (const code of met) {
-    it(`${code} at an attempt has a line with the remedy, and an all-clear`, async () => {
+    it(`${code} in an attempt is logged with a remedy, and its end too`, async () => {
       const story = new Story();
       story.toPending();
       story.fail(failureOf(code));
@@ -61,7 +61,7 @@ describe('every failure code that a running agent can meet', () => {
       assertCleared(story.logger.lines, 'rotation_recovered');
     });
 
-    it(`${code} at a look has a line with the remedy, and an all-clear`, async () => {
+    it(`${code} in an inspection is logged with a remedy, and its end too`, async () => {
       const story = new Story();
       story.report({ type: 'inspection-failed', failure: failureOf(code) });
       assertTold(story.logger.lines, 'rotation_failed', code);
@@ -71,7 +71,7 @@ describe('every failure code that a running agent can meet', () => {
       assertCleared(story.logger.lines, 'rotation_recovered');
     });
 
-    it(`${code} at a look beside a request has both as well`, () => {
+    it(`${code} in an inspection during a request is logged too`, () => {
       const story = new Story();
       story.toPending();
       story.report({ type: 'inspection-failed', failure: failureOf(code) });
@@ -81,7 +81,7 @@ describe('every failure code that a running agent can meet', () => {
       assertCleared(story.logger.lines, 'rotation_recovered');
     });
 
-    it(`${code} while a decision is waited for has both as well`, () => {
+    it(`${code} while a CSR is pending is logged too`, () => {
       const story = new Story();
       story.toPending();
       story.report({ type: 'retrying', failure: failureOf(code) });
@@ -92,7 +92,7 @@ describe('every failure code that a running agent can meet', () => {
       assert.equal(story.logger.all('csr_wait_recovered').length, 1);
     });
 
-    it(`${code} at the addresses has both as well`, () => {
+    it(`${code} in an address look-up is logged too`, () => {
       const clock = new FakeClock(start);
       const logger = new RecordingLogger();
       const enroller = new RecordingLink();
@@ -107,12 +107,12 @@ describe('every failure code that a running agent can meet', () => {
     });
   }
 
-  it('keeps the remedy that whoever met it knew better', () => {
+  it('keeps a more precise remedy of the error', () => {
     const failure = toFailure(new AgentError('STORE_FULL', 'full', { remedy: 'Empty /var' }));
     assert.equal(failure.remedy, 'Empty /var');
   });
 
-  it('is told of once, and cleared once, with a server that comes and goes', async () => {
+  it('is logged once for an unstable server, and its end once', async () => {
     const story = new Story();
     story.toPending();
     for (let times = 0; times < 5; times += 1) {
@@ -124,7 +124,7 @@ describe('every failure code that a running agent can meet', () => {
     assert.deepEqual(events, ['csr_wait_retrying', 'csr_wait_recovered']);
   });
 
-  it('is news again once the wait came to something', async () => {
+  it('is logged again in the next wait', async () => {
     const story = new Story();
     story.toPending();
     const failure = failureOf('API_UNREACHABLE');
@@ -139,7 +139,7 @@ describe('every failure code that a running agent can meet', () => {
 });
 
 describe('remedies', () => {
-  it('tell a person what to do, for each code', () => {
+  it('are imperative sentences for every code', () => {
     for (const code of errorCodes) {
       assert.match(remedies[code], /^[A-Z][a-z]+ .{8,}[^.]$|^See: /, code);
     }

@@ -119,20 +119,20 @@ describe('FileWatch', () => {
     });
   }
 
-  it('notices a change of mode of a target that was read since it was written', async () => {
+  it('notices a change of the mode of a target that was read before', async () => {
     await utimes(target, new Date(), new Date(Date.now() - 60_000));
     await using ear = await Ear.open({ pairs: [link] });
     await ear.hears('the mode', () => chmod(target, 0o666));
   });
 
-  it('misses none of many swaps', async () => {
+  it('notices each of many changes of the link', async () => {
     await using ear = await Ear.open({ pairs: [link] });
     for (let round = 2; round < 12; round += 1) {
       await ear.hears(`swap ${round}`, () => swap(`a-${round}.pem`));
     }
   });
 
-  it('passes over what is neither of the pair nor the file', async () => {
+  it('ignores other files', async () => {
     const file = join(pki, 'kubelet.conf');
     await using ear = await Ear.open({ pairs: [link], files: [file] });
     await writeFile(join(pki, 'b-1.pem'), 'of another pair');
@@ -144,7 +144,7 @@ describe('FileWatch', () => {
     assert.deepEqual([...new Set(ear.heard)], [file]);
   });
 
-  it('wants only the file itself of a directory that holds no pairs', async () => {
+  it('ignores other files in the directory of a single file', async () => {
     await using ear = await Ear.open({ files: [link] });
     await writeFile(target, 'junk');
     await chmod(pki, 0o755);
@@ -152,7 +152,7 @@ describe('FileWatch', () => {
     assert.deepEqual([...new Set(ear.heard)], [link]);
   });
 
-  it('notices what comes, changes and goes in a folder, and the folder itself', async () => {
+  it('notices changes in a folder and of the folder', async () => {
     const folder = join(directory, 'kubelet.d');
     await using ear = await Ear.open({ folders: [folder] });
     await ear.hears('the folder', () => mkdir(folder));
@@ -164,7 +164,7 @@ describe('FileWatch', () => {
     await ear.hears('the folder, gone', () => rm(folder, { recursive: true }));
   });
 
-  it('notices a file that was not there, in a directory that was not there', async () => {
+  it('notices a new file in a new directory', async () => {
     const file = join(directory, 'later/kubelet.conf');
     await using ear = await Ear.open({ files: [file] });
     await ear.hears('the directory', () => mkdir(join(directory, 'later')));
@@ -172,7 +172,7 @@ describe('FileWatch', () => {
     await ear.hears('the file', () => writeFile(file, 'x'));
   });
 
-  it('notices what happens in a directory removed and made again, each time', async () => {
+  it('notices changes in a directory that was removed and created again', async () => {
     await using ear = await Ear.open({ pairs: [link] });
     for (const round of [1, 2, 3]) {
       await ear.hears(`removal ${round}`, () => rm(pki, { recursive: true }));
@@ -183,7 +183,7 @@ describe('FileWatch', () => {
     }
   });
 
-  it('sees into the new directory when it was replaced between two looks', async () => {
+  it('notices changes in a directory that replaced the watched one', async () => {
     await using ear = await Ear.open({ pairs: [link] });
     await rm(pki, { recursive: true });
     await makePair();
@@ -191,7 +191,7 @@ describe('FileWatch', () => {
     await ear.hears('the target', () => unlink(target));
   });
 
-  it('sees into a directory that was moved into the place of the other', async () => {
+  it('notices changes in a directory that was renamed into place', async () => {
     await using ear = await Ear.open({ pairs: [link] });
     await rename(pki, join(directory, 'before'));
     await makePair();
@@ -199,7 +199,7 @@ describe('FileWatch', () => {
     await ear.hears('the target', () => writeFile(target, 'junk'));
   });
 
-  it('sees into a directory that is itself a link, and where the link leads next', async () => {
+  it('notices changes through a link to a directory, and of that link', async () => {
     const linked = join(directory, 'linked');
     await symlink(pki, linked);
     await using ear = await Ear.open({ pairs: [join(linked, 'a-current.pem')] });
@@ -212,7 +212,7 @@ describe('FileWatch', () => {
     await ear.hears('a pair there', () => writeFile(join(next, 'a-2.pem'), 'two'));
   });
 
-  it('leaves its watches alone while nothing came or went', async (context) => {
+  it('renew() keeps its watches while no directory changes', async (context) => {
     await using ear = await Ear.open({ pairs: [link] });
     await ear.renew();
     await ear.hears('a swap', () => swap('a-2.pem'));

@@ -54,7 +54,7 @@ describe('forkEnroller()', () => {
     return { child, messages, exits };
   }
 
-  it('greets first, then passes commands and answers', async () => {
+  it('sends the greeting first, then passes commands and replies', async () => {
     const { child, messages, exits } = run();
     child.send({ type: 'inspect', id: 1, name: 'a' });
     await until('two echoes', () => messages.length === 2);
@@ -67,7 +67,7 @@ describe('forkEnroller()', () => {
     assert.deepEqual(exits, ['exit code 0']);
   });
 
-  it('passes the proxy variables of its own environment on', async () => {
+  it('passes the proxy variables of its environment on', async () => {
     process.env['HTTPS_PROXY'] = 'http://proxy:3128';
     const { child, messages } = run();
     delete process.env['HTTPS_PROXY'];
@@ -78,7 +78,7 @@ describe('forkEnroller()', () => {
     child.disconnect();
   });
 
-  it('lays what the program wants over the environment', async () => {
+  it('adds the variables of the program to the environment', async () => {
     const { child, messages } = run({ env: { OF_THE_ENROLLER: 'alone' } });
     child.send({ type: 'inspect', id: 1, name: 'environment' });
     await until('two echoes', () => messages.length === 2);
@@ -115,14 +115,14 @@ describe('forkEnroller()', () => {
     assert.deepEqual(exits, ['signal SIGKILL']);
   });
 
-  it('reports a program that is not there as an end', async () => {
+  it('reports a missing program as an exit', async () => {
     const { child, exits } = run({ program: join(directory, 'missing.mjs') });
     assert.ok(child.pid !== undefined);
     await until('its end', () => exits.length > 0);
     assert.deepEqual(exits, ['exit code 1']);
   });
 
-  it('reports a runtime that cannot be started as an end', async () => {
+  it('reports a runtime that cannot be started as an exit', async () => {
     const { child, exits } = run({ execPath: join(directory, 'no-node') });
     assert.equal(child.pid, undefined);
     child.send({ type: 'inspect', id: 1, name: 'a' });
@@ -133,7 +133,7 @@ describe('forkEnroller()', () => {
     assert.match(exits[0] ?? '', /ENOENT/);
   });
 
-  it('reports what fork() throws as an end, too', async () => {
+  it('reports an error of fork() as an exit', async () => {
     const { child, exits } = run({ execPath: 'a\0b' });
     assert.equal(child.pid, undefined);
     await until('its end', () => exits.length > 0);

@@ -151,8 +151,8 @@ class Machine implements AsyncDisposable {
 
 const step = second;
 
-describe('Keeper, for any sequence of clock jumps', () => {
-  it('acts within 60 seconds of when the wall clock calls for it', async () => {
+describe('Keeper with any sequence of clock jumps', () => {
+  it('acts within 60 seconds of the deadline on the wall clock', async () => {
     await fc.assert(
       fc.asyncProperty(answers, jumps, async (answers, jumps) => {
         await using machine = await Machine.open(answers);

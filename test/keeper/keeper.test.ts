@@ -223,7 +223,7 @@ class Stage implements AsyncDisposable {
 }
 
 describe('Keeper', () => {
-  it('looks at every pair first, and asks for what is missing', async () => {
+  it('inspects every pair first, and requests missing certificates', async () => {
     await using stage = await Stage.open();
     assert.deepEqual(stage.commands, [{ type: 'inspect', name: 'kubelet-client' }]);
     assert.equal(stage.keeper.status().certificates[0]?.state, 'starting');
@@ -231,7 +231,7 @@ describe('Keeper', () => {
     assert.ok(stage.has('enroll', 'kubelet-client'));
   });
 
-  it('starts with the others once there is an identity: addresses first, then the request', async () => {
+  it('requests other certificates once there is a client certificate', async () => {
     await using stage = await Stage.open([clientSpec, servingSpec]);
     stage.report({ type: 'inspected', name: 'kubelet-server', findings: [] });
     stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
@@ -271,7 +271,7 @@ describe('Keeper', () => {
     assert.equal(stage.keeper.status().certificates[1]?.lastFailure, undefined);
   });
 
-  it('comes round once a minute while it waits, not more often', async () => {
+  it('runs one round per minute while it waits', async () => {
     await using stage = await Stage.open([clientSpec, servingSpec]);
     stage.report({ type: 'inspected', name: 'kubelet-server', findings: [] });
     stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
@@ -302,7 +302,7 @@ describe('Keeper', () => {
     ],
   ];
   for (const [what, change] of changes) {
-    it(`has the pair looked at when it was ${what}`, async () => {
+    it(`inspects the pair when it was ${what}`, async () => {
       await using stage = await Stage.open();
       const target = stage.path('kubelet-client-2026-11-22-19-05-00.pem');
       await writeFile(target, 'pair');
@@ -338,7 +338,7 @@ describe('Keeper', () => {
     ],
   ];
   for (const [when, happens] of moments) {
-    it(`knows in the end what a change ${when} made of the pair`, async () => {
+    it(`ends with the current pair after a change ${when}`, async () => {
       await using stage = await Stage.open();
       stage.swap('1');
       happens(stage, () => writeFileSync(stage.path('kubelet-client-1.pem'), '2'));
@@ -348,7 +348,7 @@ describe('Keeper', () => {
     });
   }
 
-  it("takes its own swap for nobody else's: one look after each, and no line", async () => {
+  it('inspects once after its own rotation, and logs no change', async () => {
     await using stage = await Stage.open();
     stage.found(undefined);
     let seen = 1;
@@ -379,7 +379,7 @@ describe('Keeper', () => {
     );
   });
 
-  it('looks once more after a look that repaired something, and then no more', async () => {
+  it('inspects once more after a repair', async () => {
     await using stage = await Stage.open();
     stage.swap('1');
     chmodSync(stage.path('kubelet-client-1.pem'), 0o644);
@@ -392,7 +392,7 @@ describe('Keeper', () => {
     assert.equal(await stage.settle(before + 1), 1);
   });
 
-  it('does not look without end at a pair that changes under each look', async () => {
+  it('limits inspections of a pair that changes all the time', async () => {
     await using stage = await Stage.open();
     stage.swap('1');
     let answered = 0;
@@ -412,7 +412,7 @@ describe('Keeper', () => {
     assert.equal(answered, 11);
   });
 
-  it('does not open a pair: what stands behind the link may be a pipe', async () => {
+  it('does not open the pair, which may be a pipe', async () => {
     await using stage = await Stage.open();
     const pipe = stage.path('pipe');
     execFileSync('mkfifo', [pipe]);
@@ -422,7 +422,7 @@ describe('Keeper', () => {
     await until('another look', () => stage.count('inspect') > before);
   });
 
-  it('tries again at once when a kubeconfig changed', async () => {
+  it('retries at once when a kubeconfig changes', async () => {
     await using stage = await Stage.open();
     stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
     const failure = { code: 'KUBECONFIG_MISSING', message: 'none' } as const;
@@ -433,7 +433,7 @@ describe('Keeper', () => {
     await until('another request', () => stage.count('enroll') > before);
   });
 
-  it('says once that the configuration changed', async () => {
+  it('logs once that the configuration changed', async () => {
     await using stage = await Stage.open();
     await writeFile(join(stage.directory, 'config.yaml'), 'another');
     await until('the line', () => stage.logger.all('config_changed').length > 0);
@@ -441,7 +441,7 @@ describe('Keeper', () => {
     assert.equal(stage.logger.all('config_changed').length, 1);
   });
 
-  it('takes the loss of the enroller for a failure of what it had in hand, and starts another', async () => {
+  it('reports a lost enroller as a failed attempt, and starts another', async () => {
     await using stage = await Stage.open();
     stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
     stage.end('signal SIGKILL');
@@ -455,7 +455,7 @@ describe('Keeper', () => {
     assert.equal(stage.observer.starts, 2);
   });
 
-  it('shows from outside that the loop hangs, and in which step', async (t) => {
+  it('shows that the loop is stuck, and in which task', async (t) => {
     t.mock.timers.enable({ apis: ['setInterval'] });
     await using stage = await Stage.open();
     // The loop's own clock stands still: it does not come round.
@@ -470,7 +470,7 @@ describe('Keeper', () => {
     assert.equal(stage.logger.all('loop_resumed').length, 1);
   });
 
-  it('has the node examined once, when no certificate is on its way', async () => {
+  it('runs the preflight checks once, when no certificate is requested', async () => {
     await using stage = await Stage.open([clientSpec], true);
     stage.found(undefined);
     await until('a request', () => stage.has('enroll'));
@@ -489,7 +489,7 @@ describe('Keeper', () => {
     assert.equal(stage.count('preflight'), 1);
   });
 
-  it('has the node examined while a request waits for a person', async () => {
+  it('runs the preflight checks while a CSR is pending', async () => {
     await using stage = await Stage.open([clientSpec], true);
     stage.found(undefined);
     await until('a request', () => stage.has('enroll'));
@@ -500,7 +500,7 @@ describe('Keeper', () => {
     await until('the examination', () => stage.has('preflight'));
   });
 
-  it('passes on what the API client observed', async () => {
+  it('logs and counts what the API client reports', async () => {
     await using stage = await Stage.open();
     stage.report({ type: 'api-request', verb: 'get', code: '200', seconds: 0.01 });
     stage.report({ type: 'clock-skew', ms: 9_000 });
@@ -518,7 +518,7 @@ describe('Keeper', () => {
     assert.equal(stage.logger.all('connection_insecure')[0]?.['server'], 'https://10.0.0.1');
   });
 
-  it('has hooks run and what is served looked at after a rotation, and shows both', async () => {
+  it('runs hooks and checks the server after a rotation', async () => {
     const command = { kind: 'command', argv: ['/bin/true'] } as const;
     const endpoints = [{ name: '127.0.0.1:1', host: '127.0.0.1', port: 1 }];
     const followed: CertificateSpec = {
@@ -551,7 +551,7 @@ describe('Keeper', () => {
     assert.deepEqual(stage.observer.hookRuns.length, 2);
   });
 
-  it('waits for its hooks when it is told to stop', async () => {
+  it('waits for running hooks when it stops', async () => {
     const argv = ['/bin/sh', '-c', 'echo $$; sleep 60; :'];
     const hook = { kind: 'command', argv, timeoutMs: 30 * second, retries: 0 } as const;
     const stage = await Stage.open([{ ...clientSpec, onRotate: [hook] }]);
@@ -572,7 +572,7 @@ describe('Keeper', () => {
     assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
   });
 
-  it('run() settles when it is told to stop, with the enroller gone and nothing called lost', async () => {
+  it('run() ends the enroller when it stops, and reports no loss', async () => {
     const stage = await Stage.open();
     await stage[Symbol.asyncDispose]();
     assert.equal(stage.keeper.enrollerPid, undefined);

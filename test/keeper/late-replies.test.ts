@@ -45,10 +45,10 @@ async function abandoned(): Promise<Story> {
   return story;
 }
 
-describe('Rotator, on replies to an abandoned attempt', () => {
+describe('Rotator after an abandoned attempt', () => {
   for (const report of crossing) {
     const what = report.type === 'failed' && report.resumable ? 'a resumable failure' : report.type;
-    it(`leaves the second request alone when ${what} of the first crosses it`, async () => {
+    it(`ignores a late ${what} for the new request`, async () => {
       const story = await replaced();
       const before = story.rotator.status();
       story.logger.take();
@@ -61,7 +61,7 @@ describe('Rotator, on replies to an abandoned attempt', () => {
       assert.equal(story.rotator.status().csr?.name, 'csr-2');
     });
 
-    it(`starts nothing when ${what} crosses the command to forget it`, async () => {
+    it(`starts nothing after a late ${what}`, async () => {
       const story = await abandoned();
       story.report({ ...report, attempt: 1 });
       assert.equal(story.rotator.status().state, 'valid');
@@ -70,7 +70,7 @@ describe('Rotator, on replies to an abandoned attempt', () => {
     });
   }
 
-  it('counts a request that was made although it is not wanted any more', async () => {
+  it('counts a CSR that was created after the attempt was abandoned', async () => {
     const story = new Story(servingSpec);
     story.report({ type: 'inspected', findings: [] });
     story.rotator.setTemplate(changed);
@@ -93,7 +93,7 @@ describe('Rotator, on replies to an abandoned attempt', () => {
     ],
   ];
   for (const [when, open, pair, state] of stories) {
-    it(`looks again when the pair was stored all the same, ${when}`, async () => {
+    it(`inspects a pair that was stored anyway, ${when}`, async () => {
       const story = await open();
       story.logger.take();
       story.report({ type: 'stored', pair, findings: [], attempt: 1 });
@@ -112,7 +112,7 @@ describe('Rotator, on replies to an abandoned attempt', () => {
     });
   }
 
-  it('counts attempts over a loss of the enroller', async () => {
+  it('counts attempts across a lost enroller', async () => {
     const story = new Story();
     story.toPending();
     story.link.lose(lostFailure);
@@ -122,7 +122,7 @@ describe('Rotator, on replies to an abandoned attempt', () => {
     assert.equal(story.link.attempt, 2);
   });
 
-  it('measures a certificate that took two tries from the first one', async () => {
+  it('measures the time from the first of two attempts', async () => {
     const story = new Story();
     story.toPending();
     await story.pass(second);

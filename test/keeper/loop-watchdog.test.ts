@@ -32,7 +32,7 @@ function watched(t: TestContext): {
 }
 
 describe('LoopWatchdog', () => {
-  it('says once what a loop hangs in that does not come round, and when it does again', (t) => {
+  it('logs once that the loop is stuck, and once that it runs again', (t) => {
     const { watchdog, logger, pass } = watched(t);
     watchdog.roundDone();
     watchdog.enter('setting watches');
@@ -52,7 +52,7 @@ describe('LoopWatchdog', () => {
     assert.deepEqual(logger.take(), []);
   });
 
-  it('names the task, the last round and what to do', (t) => {
+  it('names the task, the last round and a remedy', (t) => {
     const { watchdog, logger, pass } = watched(t);
     watchdog.enter('a look at the files of the pairs');
     pass(4);
@@ -62,7 +62,7 @@ describe('LoopWatchdog', () => {
     assert.match(String(line?.['remedy']), /stat -f \/pki/);
   });
 
-  it('has nothing to say of a loop that comes round every minute', (t) => {
+  it('logs nothing while a round ends every minute', (t) => {
     const { watchdog, logger, pass } = watched(t);
     for (let round = 0; round < 100; round += 1) {
       pass(1);
@@ -72,7 +72,7 @@ describe('LoopWatchdog', () => {
   });
 
   for (const jump of [day, 365 * day, -hour, -day]) {
-    it(`takes a clock that moved by ${jump / hour} hours between two looks for one look`, (t) => {
+    it(`counts one check for a clock jump of ${jump / hour} hours`, (t) => {
       const { clock, watchdog, pass } = watched(t);
       pass(1);
       clock.jump(jump);
@@ -81,7 +81,7 @@ describe('LoopWatchdog', () => {
     });
   }
 
-  it('ends with the loop', (t) => {
+  it('stops when it is disposed', (t) => {
     const { watchdog, logger, pass } = watched(t);
     watchdog[Symbol.dispose]();
     pass(10);

@@ -88,12 +88,12 @@ describe('PendingRequests', () => {
     assert.deepEqual(heard, ['2 requested', '1 inspected', '2 stored']);
   });
 
-  it('delivers late replies of a superseded enrollment, but nothing after the end of one', () => {
+  it('delivers late replies of a superseded enrollment until it ends', () => {
     const { heard } = play([enroll, 'abandon', [1, stored], [1, stored], enroll, [2, failed]]);
     assert.deepEqual(heard, ['1 stored', '2 failed']);
   });
 
-  it('keeps one superseded enrollment of a name at the most', () => {
+  it('keeps at most one superseded enrollment per name', () => {
     const { heard } = play([enroll, enroll, enroll, [1, stored], [2, stored], [3, stored]]);
     assert.deepEqual(heard, ['2 stored', '3 stored']);
   });

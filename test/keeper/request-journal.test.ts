@@ -23,14 +23,14 @@ const csr = (
 });
 
 describe('RequestJournal', () => {
-  it('add() saves a new request, without its uid, and knows a repeated one', () => {
+  it('add() saves a new CSR once, without its uid', () => {
     const { journal, saved } = journalOf();
     assert.equal(journal.add('client', csr('a')), true);
     assert.equal(journal.add('client', csr('a')), false);
     assert.deepEqual(saved, [{ client: [{ csr: 'a', createdAt: start }] }]);
   });
 
-  it('found() clears the count for the pair of a request that it knows, and for no other', () => {
+  it('found() clears the count only for a CSR that it knows', () => {
     const { journal, saved } = journalOf();
     journal.add('client', csr('a'));
     journal.add('client', csr('b'));
@@ -41,7 +41,7 @@ describe('RequestJournal', () => {
     assert.deepEqual(saved.at(-1), { client: [] });
   });
 
-  it('keeps the requests of each certificate apart', () => {
+  it('counts each certificate separately', () => {
     const { journal, saved } = journalOf();
     journal.add('client', csr('a'));
     journal.add('server', csr('b'));
@@ -49,14 +49,14 @@ describe('RequestJournal', () => {
     assert.deepEqual(saved.at(-1), { client: [], server: [{ csr: 'b', createdAt: start }] });
   });
 
-  it('add() keeps no more than make a difference', () => {
+  it('add() limits the number of entries', () => {
     const { journal, saved } = journalOf();
     for (let n = 0; n < 40; n += 1) journal.add('client', csr(`c${n}`));
     assert.equal(saved.at(-1)?.['client']?.length, 10);
     assert.equal(journal.delayFor('client', start), hour);
   });
 
-  it('counts neither what the cleaner has deleted by now nor what lies a day in the future', () => {
+  it('outstanding() ignores CSRs more than a day away', () => {
     const { journal } = journalOf({
       client: [
         { csr: 'old', createdAt: start - day },
@@ -68,13 +68,13 @@ describe('RequestJournal', () => {
     assert.equal(journal.outstanding('other', start), 0);
   });
 
-  it('add() drops what is out of date, so that the file does not grow', () => {
+  it('add() drops old entries', () => {
     const { journal, saved } = journalOf({ client: [{ csr: 'old', createdAt: start - 2 * day }] });
     journal.add('client', csr('a'));
     assert.deepEqual(saved.at(-1), { client: [{ csr: 'a', createdAt: start }] });
   });
 
-  it('delayFor() grows with what was left behind', () => {
+  it('delayFor() grows with the number of unfinished CSRs', () => {
     const delays = [0, 1, 2, 3, 4, 5, 6, 60].map((count) => {
       const client = Array.from({ length: count }, (_, n) => ({ csr: `c${n}`, createdAt: start }));
       return journalOf({ client }).journal.delayFor('client', start);

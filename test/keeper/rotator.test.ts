@@ -11,7 +11,7 @@ const standIn = pairFor(servingTemplate, { serial: '1', selfSigned: true });
 const selfSigningSpec: CertificateSpec = { ...servingSpec, selfSignedUntilIssued: true };
 
 describe('Rotator', () => {
-  it('rests after a pair that ends when its predecessor did', async () => {
+  it('waits longer for a pair with the expiry of its predecessor', async () => {
     const story = new Story();
     story.report({ type: 'inspected', findings: [] });
     story.requested();
@@ -34,7 +34,7 @@ describe('Rotator', () => {
     ['a day behind', -day],
     ['a day ahead', day],
   ] as const) {
-    it(`counts from the moment it was stored where the clock of the file system is ${files}`, async () => {
+    it(`counts from the moment of storing if the file system clock is ${files}`, async () => {
       const story = new Story();
       story.report({ type: 'inspected', findings: [] });
       story.requested();
@@ -53,7 +53,7 @@ describe('Rotator', () => {
     });
   }
 
-  it('has the same deadline after a restart, though it hears of a pair after it was stored', async () => {
+  it('has the same deadline after a restart', async () => {
     const story = new Story();
     story.report({ type: 'inspected', findings: [] });
     story.requested();
@@ -67,7 +67,7 @@ describe('Rotator', () => {
     assert.equal(next.rotator.status().rotationDeadline, rotationDeadline);
   });
 
-  it('looks first, then asks, and tells each step of the way once', async () => {
+  it('inspects, requests, and logs each step once', async () => {
     const story = new Story();
     assert.deepEqual(story.link.take(), ['inspect']);
     story.report({ type: 'inspected', findings: [] });
@@ -116,7 +116,7 @@ describe('Rotator', () => {
     assert.equal(status.lastEvent?.text, 'rotation_waiting');
   });
 
-  it('asks for nothing while the pair that it finds does, and rotates at the deadline', async () => {
+  it('requests nothing until the deadline of the pair that it found', async () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: clientPair(), findings: [] });
     assert.deepEqual(story.link.take(), ['inspect']);
@@ -139,7 +139,7 @@ describe('Rotator', () => {
     ]);
   });
 
-  it('logs what the store did, one event for each finding', () => {
+  it('logs one event for each finding of the store', () => {
     const story = new Story();
     const findings = [
       { kind: 'pair-set-aside', path: '/pki/x', detail: 'torn' },
@@ -152,7 +152,7 @@ describe('Rotator', () => {
     ]);
   });
 
-  it('says when somebody else changed or removed the pair, and asks for a new one', () => {
+  it('logs a pair that another program changed, and requests a new one', () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: clientPair(), findings: [] });
     story.rotator.filesChanged();
@@ -164,7 +164,7 @@ describe('Rotator', () => {
     assert.equal(story.logger.all('rotation_started')[0]?.['reason'], 'no-pair');
   });
 
-  it('says nothing of a look that finds what was known', () => {
+  it('logs nothing if an inspection finds the known pair', () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: clientPair(), findings: [] });
     story.logger.take();
@@ -173,7 +173,7 @@ describe('Rotator', () => {
     assert.deepEqual(story.logger.lines, []);
   });
 
-  it('logs a failure with its code, its remedy and the time of the next try', () => {
+  it('logs a failure with code, remedy and time of the next attempt', () => {
     const story = new Story();
     story.toPending();
     story.fail(denied);
@@ -192,7 +192,7 @@ describe('Rotator', () => {
     assert.equal(story.rotator.status().lastEvent?.text, 'rotation_failed CSR_DENIED');
   });
 
-  it('names the request that a failure leaves standing', () => {
+  it('names the CSR that remains after a failure', () => {
     const story = new Story();
     story.toPending();
     story.fail({ code: 'STORE_FULL', message: 'full' }, true);
@@ -201,7 +201,7 @@ describe('Rotator', () => {
   });
 
   for (const code of ['CSR_DENIED', 'CSR_DELETED', 'API_UNREACHABLE', 'ENROLLER_LOST'] as const) {
-    it(`keeps the request in the journal after ${code}, for the next run to know`, () => {
+    it(`keeps the CSR in the journal after ${code}`, () => {
       const story = new Story();
       story.toPending();
       story.fail({ code, message: 'x' }, code === 'API_UNREACHABLE');
@@ -209,7 +209,7 @@ describe('Rotator', () => {
     });
   }
 
-  it('keeps the request in the journal until its certificate is stored', () => {
+  it('keeps the CSR in the journal until its certificate is stored', () => {
     const story = new Story();
     story.toPending();
     story.report({ type: 'issued', csr: { name: 'csr-1', uid: 'u', createdAt: 0 } });
@@ -218,7 +218,7 @@ describe('Rotator', () => {
     assert.deepEqual(story.open, []);
   });
 
-  it('gives the all-clear after failures', async () => {
+  it('logs the recovery after failures', async () => {
     const story = new Story();
     story.report({ type: 'inspected', findings: [] });
     story.fail(unreachable);
@@ -229,7 +229,7 @@ describe('Rotator', () => {
     assert.equal(story.rotator.status().attempts, 0);
   });
 
-  it('logs a disturbed wait when it begins, when its code changes, and every ten minutes', async () => {
+  it('logs lost contact at the start, for each new code, and every ten minutes', async () => {
     const story = new Story();
     story.toPending();
     const forbidden: Failure = { code: 'API_FORBIDDEN', message: 'no', remedy: 'bind a role' };
@@ -249,7 +249,7 @@ describe('Rotator', () => {
     assert.equal(story.rotator.status().state, 'pending-approval');
   });
 
-  it('raises "overdue" by itself, also when nothing was ever tried, and clears it', async () => {
+  it('logs when a rotation becomes overdue, and when it no longer is', async () => {
     const story = new Story(servingSpec, { identityReady: false });
     story.report({ type: 'inspected', pair: pairFor(servingTemplate), findings: [] });
     await story.pass(56 * minute);
@@ -271,7 +271,7 @@ describe('Rotator', () => {
     assert.equal(story.rotator.status().overdue, false);
   });
 
-  it('asks for a stand-in once where one is configured', () => {
+  it('requests a temporary self-signed certificate once, if configured', () => {
     const story = new Story(selfSigningSpec, { identityReady: false });
     story.report({ type: 'inspected', findings: [] });
     story.rotator.filesChanged();
@@ -289,7 +289,7 @@ describe('Rotator', () => {
     ],
     ['was lost with the enroller', (story: Story) => story.link.lose(lostFailure)],
   ] as const) {
-    it(`asks for a stand-in again with the next request when the first ${what}`, async () => {
+    it(`requests a temporary certificate again if the first ${what}`, async () => {
       const story = new Story(selfSigningSpec);
       story.report({ type: 'inspected', findings: [] });
       assert.deepEqual(story.link.take(), ['inspect', 'self-sign', 'enroll']);
@@ -300,7 +300,7 @@ describe('Rotator', () => {
     });
   }
 
-  it('takes a stand-in for neither a rotation nor a usable pair, and its age for none', () => {
+  it('does not count a temporary certificate as rotation or usable', () => {
     const story = new Story(selfSigningSpec, { identityReady: false });
     story.report({ type: 'inspected', findings: [] });
     story.report({ type: 'inspected', pair: standIn, findings: [] });
@@ -323,7 +323,7 @@ describe('Rotator', () => {
     [3_600, 53 * minute, true],
   ];
   for (const [asked, issued, warned] of lifetimes) {
-    it(`${warned ? 'warns' : 'does not warn'} of ${issued / minute} minutes where ${asked} seconds were asked for`, () => {
+    it(`${warned ? 'warns' : 'does not warn'} of ${issued / minute} minutes instead of ${asked} seconds`, () => {
       const story = new Story({
         ...clientSpec,
         ...(asked !== undefined && { expirationSeconds: asked }),
@@ -339,7 +339,7 @@ describe('Rotator', () => {
     });
   }
 
-  it('delays the first request and says why when earlier runs left requests behind', async () => {
+  it('delays the first request after unfinished CSRs, and logs why', async () => {
     const left = [1, 2, 3].map((n) => ({ csr: `old-${n}`, createdAt: start - minute }));
     const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
     story.report({ type: 'inspected', findings: [] });
@@ -355,7 +355,7 @@ describe('Rotator', () => {
     assert.deepEqual(story.link.take(), ['enroll']);
   });
 
-  it('counts no request whose pair is there: the run that stored it was killed before it knew', () => {
+  it('does not count a CSR whose pair an earlier run stored', () => {
     const left = [1, 2].map((n) => ({ csr: `old-${n}`, createdAt: start - minute }));
     const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
     story.report({ type: 'inspected', pair: clientPair(), csr: 'old-2', findings: [] });
@@ -363,7 +363,7 @@ describe('Rotator', () => {
     assert.deepEqual(story.logger.all('csr_unfinished'), []);
   });
 
-  it('goes on counting beside a pair that came of another request, and says so once', () => {
+  it('counts unfinished CSRs even if another pair exists', () => {
     const left = [{ csr: 'old', createdAt: start - minute }];
     const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
     for (const csr of ['another', undefined]) {
@@ -374,7 +374,7 @@ describe('Rotator', () => {
     assert.equal(story.logger.all('csr_unfinished').length, 1);
   });
 
-  it('says what is missing once for each time, the identity first', () => {
+  it('logs once what is missing, the identity first', () => {
     const story = new Story(servingSpec, { identityReady: false });
     story.rotator.setTemplate(undefined);
     assert.deepEqual(story.logger.take(), []);
@@ -390,7 +390,7 @@ describe('Rotator', () => {
     assert.deepEqual(story.logger.take(), ['waiting_for_addresses']);
   });
 
-  it('reminds of the approver with the command that approves', async () => {
+  it('logs a pending CSR with the command that approves it', async () => {
     const story = new Story();
     story.toPending();
     await story.pass(minute);
@@ -407,7 +407,7 @@ describe('Rotator', () => {
     ]);
   });
 
-  it('gives a request up when its template changed for good, and counts its time anew', async () => {
+  it('abandons a request whose template changed, and restarts its time', async () => {
     const story = new Story(servingSpec);
     story.report({ type: 'inspected', findings: [] });
     story.requested();
@@ -424,7 +424,7 @@ describe('Rotator', () => {
     assert.equal(story.observer.stored[0]?.seconds, 2);
   });
 
-  it('lost() ends a request under way with a failure, and asks again', async () => {
+  it('a lost enroller fails a request in progress, which is retried', async () => {
     const story = new Story();
     story.toPending();
     story.link.take();
@@ -435,7 +435,7 @@ describe('Rotator', () => {
     assert.deepEqual(story.link.take(), ['enroll']);
   });
 
-  it('lost() looks again where a look was lost', async () => {
+  it('a lost enroller repeats an inspection', async () => {
     const story = new Story();
     story.link.lose(lostFailure);
     assert.equal(story.logger.all('rotation_failed')[0]?.['code'], 'ENROLLER_LOST');
@@ -444,7 +444,7 @@ describe('Rotator', () => {
     assert.deepEqual(story.link.take(), ['inspect']);
   });
 
-  it('lost() drops a key that was held for the next try', () => {
+  it('a lost enroller drops a key that was held for the retry', () => {
     const story = new Story();
     story.toPending();
     story.fail({ code: 'STORE_FULL', message: 'full' }, true);
@@ -453,7 +453,7 @@ describe('Rotator', () => {
     assert.equal(story.rotator.status().csr, undefined);
   });
 
-  it('lost() leaves the hours after a denial as they are', async () => {
+  it('a lost enroller does not shorten the delay after a denial', async () => {
     const story = new Story();
     story.toPending();
     story.fail(denied);
@@ -464,7 +464,7 @@ describe('Rotator', () => {
     assert.equal(story.logger.all('rotation_failed').length, 1);
   });
 
-  it('lost() is nothing to a pair that rests', () => {
+  it('a lost enroller does not affect a pair that rests', () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: clientPair(), findings: [] });
     story.link.lose(lostFailure);
@@ -472,7 +472,7 @@ describe('Rotator', () => {
     assert.equal(story.rotator.status().state, 'valid');
   });
 
-  it('tries at once when the credential it waited for changed', async () => {
+  it('retries at once when the credential changes', async () => {
     const story = new Story();
     story.report({ type: 'inspected', findings: [] });
     story.fail({ code: 'KUBECONFIG_MISSING', message: 'none' });
@@ -482,7 +482,7 @@ describe('Rotator', () => {
     assert.deepEqual(story.link.take(), ['enroll']);
   });
 
-  it('storing is true while the enroller may be at the files', () => {
+  it('storing is true while the enroller may write the pair', () => {
     const story = new Story();
     assert.equal(story.rotator.storing, false);
     story.report({ type: 'inspected', findings: [] });
@@ -495,7 +495,7 @@ describe('Rotator', () => {
     assert.equal(story.rotator.storing, false);
   });
 
-  it('says once that it stands back, tells what the kubelet does, and takes over again', async () => {
+  it('logs once that it defers to the kubelet, and when that ends', async () => {
     const story = new Story();
     const observed = { file: '/var/lib/kubelet/config.yaml', key: 'rotateCertificates' };
     const first = clientPair();
@@ -523,7 +523,7 @@ describe('Rotator', () => {
     assert.equal(story.logger.events[0], 'deferring_to_kubelet_over');
   });
 
-  it('makes no stand-in where the kubelet has no pair yet', () => {
+  it('requests no temporary certificate if the kubelet has no pair yet', () => {
     const story = new Story(selfSigningSpec);
     const observed = { file: '/config.yaml', key: 'serverTLSBootstrap' };
     story.report({ type: 'inspected', observed, findings: [] });
@@ -535,7 +535,7 @@ describe('Rotator', () => {
     [hour, clientSpec, false],
     [48 * minute, servingSpec, false],
   ] as const) {
-    it(`${warned ? 'warns once' : 'does not warn'} that a kubelet may be late for ${lifetime / minute} minutes of ${spec.name}`, () => {
+    it(`${warned ? 'warns once' : 'does not warn'} about ${lifetime / minute} minutes for ${spec.name}`, () => {
       const story = new Story(spec);
       for (const serial of ['1', '2']) {
         const notAfter = start + lifetime + Number(serial);
@@ -550,12 +550,12 @@ describe('Rotator', () => {
   }
 });
 
-describe('Rotator, with those who follow', () => {
+describe('Rotator with hooks', () => {
   const first = clientPair({ serial: 'a' });
   const second = clientPair({ serial: 'b', notBefore: start + hour, notAfter: start + 2 * hour });
   const stale: Failure = { code: 'SERVED_STALE', message: 'not served', remedy: 'mend it' };
 
-  it('tells of each pair that it has had stored', async () => {
+  it('reports each stored pair', async () => {
     const story = new Story();
     story.report({ type: 'inspected', findings: [] });
     assert.deepEqual(story.told, []);
@@ -565,21 +565,21 @@ describe('Rotator, with those who follow', () => {
     assert.deepEqual(story.told, ['stored a']);
   });
 
-  it('tells once of a pair that is there at the start, and of none that somebody else puts there', () => {
+  it('reports a found pair once, and no pair of another program', () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: first, findings: [] });
     story.report({ type: 'inspected', pair: second, findings: [] });
     assert.deepEqual(story.told, ['found a']);
   });
 
-  it('tells of a pair that an earlier run has stored without hearing of it', () => {
+  it('reports a pair that an earlier run stored without recording it', () => {
     const left = [{ csr: 'old', createdAt: start - minute }];
     const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
     story.report({ type: 'inspected', pair: first, csr: 'old', findings: [] });
     assert.deepEqual(story.told, ['stored a']);
   });
 
-  it('tells of a stand-in that was just written: a server cannot start without', () => {
+  it('reports a new temporary self-signed certificate', () => {
     const story = new Story(selfSigningSpec);
     story.report({ type: 'inspected', findings: [] });
     story.report({ type: 'inspected', pair: standIn, isNew: true, findings: [] });
@@ -596,7 +596,7 @@ describe('Rotator, with those who follow', () => {
     assert.deepEqual(story.told, ['stored a']);
   });
 
-  it('rests on a pair that it has gone back to, says why and until when, and takes it for its own', async () => {
+  it('waits after a rollback, and logs why and until when', async () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: first, findings: [] });
     await story.pass(50 * minute);
@@ -628,7 +628,7 @@ describe('Rotator, with those who follow', () => {
     assert.deepEqual(story.link.take(), ['enroll']);
   });
 
-  it('goes on resting where an earlier run has gone back, and says so', async () => {
+  it('continues the wait after a rollback of an earlier run', async () => {
     const until = start + 90 * minute;
     const pair = clientPair({
       serial: 'a',
