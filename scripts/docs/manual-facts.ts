@@ -32,6 +32,10 @@ export async function files(): Promise<readonly Fact[]> {
       text: 'Pending requests and the addresses of the agent. Contains no secrets.',
     },
     {
+      name: `${stateDirectory}/kubeconfig`,
+      text: 'A copy of the last intact kubeconfig, with which nodecertd repairs a corrupt one.',
+    },
+    {
       name: kubelet.configFile,
       text: 'The configuration of the kubelet. nodecertd reads it to find out whether the kubelet rotates the same certificates.',
     },
