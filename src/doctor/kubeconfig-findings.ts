@@ -100,7 +100,7 @@ function linkRemedy(path: string, pairLink: string, user: KubeconfigUser): strin
   if (embedsCertificate || certificateFile !== undefined) return adoptRemedy;
   const set = `kubectl config set-credentials ${name} --client-certificate=${pairLink} --client-key=${pairLink} --kubeconfig=${path} && systemctl restart kubelet`;
   if (plugin === undefined) return set;
-  return `If the kubelet is to keep using the plugin, remove the certificate with the profile kubelet-client from the configuration of nodecertd; otherwise: ${set}`;
+  return `If the kubelet should keep using the plugin, remove the certificate with the profile kubelet-client from the configuration of nodecertd; otherwise: ${set}`;
 }
 
 function expiryFindings(

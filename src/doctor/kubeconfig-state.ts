@@ -73,7 +73,7 @@ export async function inspectKubeconfig(
   }
 }
 
-/** As inspectKubeconfig(), and says what the agent does with a file that it cannot use. */
+/** Like inspectKubeconfig(), and tells what the agent does with an unusable file. */
 export async function inspectNodeKubeconfig(
   config: AgentConfig,
   { pairLink, clock }: { readonly pairLink: string | undefined; readonly clock: Clock },
@@ -92,7 +92,8 @@ export async function inspectNodeKubeconfig(
   const { code, remedy = '' } = state.failure;
   const message = `kubeconfig ${path} ${found.reason}`;
   const canRecover = await file.canRecover(clusters);
-  const start = 'systemctl start nodecertd: with a valid certificate it writes the file again';
+  const start =
+    'Start the agent, which writes the file again if its certificate is valid: systemctl start nodecertd';
   return { ...state, failure: { code, message, remedy: canRecover ? start : remedy } };
 }
 

@@ -92,7 +92,7 @@ describe('inspectHooks()', () => {
     assert.equal(file, at('config.yaml'));
     assert.equal(exposure, undefined);
     const states = programs.map(({ state, exposure }) => [state, exposure !== undefined]);
-    // Root may execute what is executable for somebody.
+    // Root can execute a file if any user can.
     assert.deepEqual(states.slice(0, 4), [
       ['runnable', false],
       ['runnable', true],

@@ -151,13 +151,13 @@ describe('kubeconfigFindings()', () => {
     );
   });
 
-  it('does not blame the kubelet for what nodecertd does not support', () => {
+  it('says that an unsupported kubeconfig may work for the kubelet', () => {
     const failure = { code: 'KUBECONFIG_UNSUPPORTED', message: 'x' } as const;
     const findings = kubeconfigFindings({ kind: 'invalid', path, failure }, context);
     assert.match(textOf(findings), /nodecertd cannot use it; the kubelet may be able to/);
   });
 
-  it('names the plugin and both ways out', () => {
+  it('names the plugin and both remedies', () => {
     const shown = textOf(kubeconfigFindings(withPlugin, context));
     assert.match(shown, /kubelet\.conf uses the exec plugin aws instead of \/pki/);
     assert.match(

@@ -25,7 +25,7 @@ interface Place {
 
 const notAfter = Math.floor((Date.now() + 30 * day) / 1_000) * 1_000;
 
-/** A certificate directory with a current pair, and a place for kubeconfigs. */
+/** A certificate directory with a current certificate, and a directory for kubeconfigs. */
 async function place(context: TestContext): Promise<Place> {
   const directory = await temporaryDirectory(context);
   const at = (name: string): string => join(directory, name);
@@ -64,7 +64,7 @@ describe('inspectKubeconfig()', () => {
     assert.equal(follows(await look(both(at('other-pki/kubelet-client-current.pem')))), true);
     await symlink('pki/kubelet-client-current.pem', at('through.pem'));
     assert.equal(follows(await look(both(at('through.pem')))), true);
-    // The same bytes today, and another file tomorrow.
+    // The same file now, but not after the link has moved.
     assert.equal(follows(await look(both(dated))), false);
     assert.equal(follows(await look({ ...both(link), 'client-key': dated })), false);
     const data = base64(pair.pem.toString());
@@ -115,7 +115,7 @@ describe('inspectKubeconfig()', () => {
 
 async function nodePlace(context: TestContext): Promise<{
   readonly config: AgentConfig;
-  /** What the agent writes. */
+  /** The kubeconfig that the agent writes. */
   readonly text: string;
   readonly look: () => Promise<KubeconfigState>;
 }> {
@@ -130,7 +130,7 @@ async function nodePlace(context: TestContext): Promise<{
 }
 
 describe('inspectNodeKubeconfig()', () => {
-  it('says of another kind of file what the agent says, with the setting to change', async (t) => {
+  it('reports another kind of file with the setting to change', async (t) => {
     const { config, look } = await nodePlace(t);
     await writeFile(config.kubeconfig, '{"kind": "Pod", "apiVersion": "v1"}');
     const found = await look();
@@ -139,7 +139,7 @@ describe('inspectNodeKubeconfig()', () => {
     assert.match(found.failure.remedy ?? '', /^Set kubeconfig \(--kubeconfig\)/);
   });
 
-  it('says that the agent writes a corrupt kubeconfig again where it knows the cluster', async (t) => {
+  it('says if the agent can write a corrupt kubeconfig again', async (t) => {
     const { config, look, text } = await nodePlace(t);
     await writeFile(config.kubeconfig, '');
     const unknown = await look();
@@ -152,6 +152,6 @@ describe('inspectNodeKubeconfig()', () => {
     const known = await look();
     assert.ok(known.kind === 'invalid');
     assert.match(known.failure.message, /is cut off after 90 bytes$/);
-    assert.match(known.failure.remedy ?? '', /^systemctl start nodecertd/);
+    assert.match(known.failure.remedy ?? '', /^Start the agent, .*systemctl start nodecertd$/);
   });
 });

@@ -84,7 +84,7 @@ describe('startMetricsServer() answers', () => {
   });
 
   it('/healthz and /readyz with 200 or 503', async () => {
-    await using dead = await start({ stuckAt: 'a look at the files' });
+    await using dead = await start({ stuckAt: 'inspecting files' });
     assert.equal((await ask(dead.url, '/healthz')).code, 503);
     assert.equal((await ask(dead.url, '/readyz')).code, 503);
     await using well = await start({ status: () => agent([client()]) });
