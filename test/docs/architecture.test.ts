@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { layers, unrestricted } from '../../scripts/layers.ts';
-import { read, section, tableRows } from './pages.ts';
+import { read, root, section, tableRows } from './pages.ts';
 
 /** The rows that scripts/layers.ts asks for. */
 const expected = [
@@ -21,5 +23,13 @@ describe('architecture.md', () => {
   it('has the table of scripts/layers.ts', async () => {
     const layersSection = section(await read('docs/architecture.md'), 'Folders and layers');
     assert.deepEqual(tableRows(layersSection), expected);
+  });
+
+  it('names files that exist in the way of one certificate', async () => {
+    const way = section(await read('docs/architecture.md'), 'The way of one certificate');
+    const folders = Object.keys(layers).join('|');
+    const files = way.matchAll(new RegExp(`\\b(?:${folders})/[a-z-]+`, 'g'));
+    const missing = [...files].filter(([file]) => !existsSync(join(root, `src/${file}.ts`)));
+    assert.deepEqual(missing, []);
   });
 });
