@@ -289,7 +289,7 @@ export class ApiAccess implements AsyncDisposable {
       return await loadKubeconfig(path);
     } catch (error) {
       if (!hasCode(error, 'KUBECONFIG_MISSING')) throw error;
-      // Both are missing or unusable: the error names both, so that nobody repairs the wrong one.
+      // Both are missing or unusable: the error names both files.
       const message = `${error.message}; ${describeError(unusable)}`;
       throw error.withMessage(message);
     }

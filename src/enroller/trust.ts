@@ -65,7 +65,7 @@ async function tryOut({
 
 function rejected(chain: IssuedChain, cause: AgentError): AgentError {
   const { issuer } = chain.leaf.facts;
-  const message = `the API server rejects the issued certificate (issuer ${issuer}), so the previous one stays in use`;
+  const message = `the API server rejects the issued certificate (issuer ${issuer}), so it is not stored`;
   return new AgentError('CERT_UNTRUSTED', message, {
     cause,
     remedy: `Add the CA that signed it to the file of kube-apiserver --client-ca-file, or have kube-controller-manager sign with a CA of that file (--cluster-signing-cert-file); nodecertd tries again in an hour`,

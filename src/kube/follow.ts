@@ -146,7 +146,7 @@ class Following<T extends ApiObject, R> {
     } catch (error) {
       if (!(error instanceof AgentError) || error.code !== 'API_NOT_FOUND') throw error;
       this.#answered();
-      this.#distrustWatch();
+      this.#reportIncompleteWatch();
       // An absent object has no version. This one lets the watch begin with the present objects.
       this.#version ??= anyVersion;
       return observe(undefined);
@@ -156,14 +156,14 @@ class Following<T extends ApiObject, R> {
   /** If the open watch has not shown this version, it misses changes and is opened again. */
   #moveTo(version: string): void {
     if (this.#seen === version && this.#version !== undefined) return;
-    this.#distrustWatch();
+    this.#reportIncompleteWatch();
     this.#version = version;
     this.#seen = version;
     this.#reopen.abort();
   }
 
   /** A poll found a change that the open watch did not send. */
-  #distrustWatch(): void {
+  #reportIncompleteWatch(): void {
     if (!this.#watchOpen) return;
     const { target, onRetry } = this.#options;
     this.#retrying = true;

@@ -12,19 +12,19 @@ export function rememberCertificate(error: Error, certificate: X509Certificate):
   shown.set(error, certificate);
 }
 
-export interface Distrust {
+export interface CertificateProblem {
   /** Continues "the API server at URL": its certificate … */
   readonly says: string;
   readonly remedy: string;
 }
 
-interface Scene {
+interface FailedVerification {
   readonly access: ClusterAccess;
   /** Absent behind a proxy, where only a wrong name comes with the certificate. */
   readonly certificate: X509Certificate | undefined;
 }
 
-type Explanation = (scene: Scene) => Distrust;
+type Explanation = (failure: FailedVerification) => CertificateProblem;
 
 /**
  * Why a server certificate fails verification, in place of Node's message, which advises
@@ -57,11 +57,11 @@ const explanations: Readonly<Record<string, Explanation>> = {
 };
 
 /** Undefined for an error that is not about the server's certificate. */
-export function explainDistrust(
+export function explainCertificateError(
   error: Error,
   code: string,
   access: ClusterAccess,
-): Distrust | undefined {
+): CertificateProblem | undefined {
   if (!Object.hasOwn(explanations, code)) return undefined;
   return explanations[code]?.({ access, certificate: shown.get(error) ?? certificateIn(error) });
 }
@@ -73,7 +73,7 @@ function certificateIn(error: Error): X509Certificate | undefined {
   return raw === undefined ? undefined : new X509Certificate(raw);
 }
 
-function wrongName({ access, certificate }: Scene): Distrust {
+function wrongName({ access, certificate }: FailedVerification): CertificateProblem {
   const { path, cluster } = access;
   const { hostname } = new URL(cluster.server);
   const wanted = cluster.tlsServerName ?? hostname.replace(/^\[(.*)\]$/, '$1');
@@ -90,11 +90,11 @@ function namesOf({ subjectAltName }: X509Certificate): string {
   return names === undefined ? 'no host' : printable(names, 300);
 }
 
-function expired(scene: Scene): Distrust {
-  const chain = chainOf(scene);
+function expired(failure: FailedVerification): CertificateProblem {
+  const chain = chainOf(failure);
   const [first] = chain.toSorted((a, b) => endOf(a) - endOf(b));
   const clock = 'and check the clock of this node: timedatectl';
-  if (first === undefined || first === scene.certificate) {
+  if (first === undefined || first === failure.certificate) {
     const ended = first === undefined ? 'has expired' : `expired at ${formatInstant(endOf(first))}`;
     return {
       says: `its certificate ${ended}`,
@@ -107,11 +107,11 @@ function expired(scene: Scene): Distrust {
   };
 }
 
-function notYetValid(scene: Scene): Distrust {
-  const chain = chainOf(scene);
+function notYetValid(failure: FailedVerification): CertificateProblem {
+  const chain = chainOf(failure);
   const [last] = chain.toSorted((a, b) => startOf(b) - startOf(a));
   const what =
-    last === undefined || last === scene.certificate
+    last === undefined || last === failure.certificate
       ? 'its certificate'
       : 'the CA of its certificate';
   const until =
@@ -123,7 +123,7 @@ function notYetValid(scene: Scene): Distrust {
   };
 }
 
-function selfSigned({ access: { path }, certificate }: Scene): Distrust {
+function selfSigned({ access: { path }, certificate }: FailedVerification): CertificateProblem {
   const subject = certificate === undefined ? '' : ` (${nameOf(certificate.subject)})`;
   return {
     says: `its certificate is self-signed${subject}`,
@@ -131,7 +131,7 @@ function selfSigned({ access: { path }, certificate }: Scene): Distrust {
   };
 }
 
-function unknownAuthority({ access, certificate }: Scene): Distrust {
+function unknownAuthority({ access, certificate }: FailedVerification): CertificateProblem {
   const { path } = access;
   const trusted = authoritiesOf(access);
   const issuer = certificate === undefined ? 'an unknown CA' : nameOf(certificate.issuer);
@@ -146,7 +146,7 @@ function unknownAuthority({ access, certificate }: Scene): Distrust {
   };
 }
 
-function wrongUsage({ access: { path }, certificate }: Scene): Distrust {
+function wrongUsage({ access: { path }, certificate }: FailedVerification): CertificateProblem {
   const subject = certificate === undefined ? '' : ` (${nameOf(certificate.subject)})`;
   return {
     says: `its certificate is not meant for servers${subject}`,
@@ -154,7 +154,7 @@ function wrongUsage({ access: { path }, certificate }: Scene): Distrust {
   };
 }
 
-function invalidChain({ certificate }: Scene): Distrust {
+function invalidChain({ certificate }: FailedVerification): CertificateProblem {
   const issuer = certificate === undefined ? '' : ` (issuer ${nameOf(certificate.issuer)})`;
   return {
     says: `its certificate chain is not valid${issuer}`,
@@ -163,7 +163,7 @@ function invalidChain({ certificate }: Scene): Distrust {
 }
 
 /** The leaf, what the server sent with it, and the CAs of the kubeconfig that may have signed it. */
-function chainOf({ access, certificate }: Scene): X509Certificate[] {
+function chainOf({ access, certificate }: FailedVerification): X509Certificate[] {
   if (certificate === undefined) return [];
   const sent: X509Certificate[] = [certificate];
   for (const { issuerCertificate } of sent) {

@@ -2,8 +2,8 @@ import type { ErrorCode } from '../core/errors.ts';
 import { AgentError } from '../core/errors.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { proxyFor } from './proxy.ts';
-import type { Distrust } from './server-certificate.ts';
-import { explainDistrust } from './server-certificate.ts';
+import type { CertificateProblem } from './server-certificate.ts';
+import { explainCertificateError } from './server-certificate.ts';
 
 /** The typed form of a failure before there was a complete answer. */
 export function transportError(
@@ -17,10 +17,10 @@ export function transportError(
   const via = proxy === undefined ? '' : ` through proxy ${proxy.label}`;
   const prefix = `${request} at ${access.cluster.server}${via}`;
   const detail = found[0] === undefined ? '' : ` (${found[0]})`;
-  const distrust = distrustIn(links, access);
-  if (distrust !== undefined) {
-    const { says, remedy } = distrust;
-    // Without the cause: Node's message advises options of Node, which nobody can set here.
+  const problem = problemIn(links, access);
+  if (problem !== undefined) {
+    const { says, remedy } = problem;
+    // Without the cause: Node's message advises command-line options of Node.
     return new AgentError('API_UNTRUSTED', `${prefix}: ${says}${detail}`, { remedy });
   }
   const rule = rules.find(({ matches }) => found.some((code) => matches(code)));
@@ -31,7 +31,7 @@ export function transportError(
   });
 }
 
-function distrustIn(links: readonly Error[], access: ClusterAccess): Distrust | undefined {
+function problemIn(links: readonly Error[], access: ClusterAccess): CertificateProblem | undefined {
   if (links.some((link) => codeOf(link).includes('UND_ERR_PRX_TLS'))) {
     return {
       says: 'the certificate of the proxy cannot be verified',
@@ -40,8 +40,8 @@ function distrustIn(links: readonly Error[], access: ClusterAccess): Distrust | 
     };
   }
   return links
-    .flatMap((link) => codeOf(link).map((code) => explainDistrust(link, code, access)))
-    .find((distrust) => distrust !== undefined);
+    .flatMap((link) => codeOf(link).map((code) => explainCertificateError(link, code, access)))
+    .find((problem) => problem !== undefined);
 }
 
 interface Rule {
