@@ -219,8 +219,8 @@ function superviseRequest(
   const { template } = state;
   const changed = template !== undefined && !sameTemplate(template, phase.template);
   if (!changed) {
-    const settled = without(phase, 'abandonAt');
-    return remind({ ...state, phase: settled }, settled, now);
+    const unchanged = without(phase, 'abandonAt');
+    return remind({ ...state, phase: unchanged }, unchanged, now);
   }
   const abandonAt = phase.abandonAt ?? now + templateSettleTime;
   if (now < abandonAt && abandonAt - now <= templateSettleTime) {

@@ -29,7 +29,7 @@ export function rotationDeadline(
   return Math.round(start + wait);
 }
 
-/** For a certificate that the kubelet rotates: the end of its range, since only the kubelet knows the exact moment. */
+/** For a certificate that the kubelet rotates: the end of its range, because only the kubelet knows the exact moment. */
 export function observedDeadline(pair: PairFacts): Instant {
   return rotationDeadline({ ...pair, storedAt: pair.notBefore }, 1);
 }

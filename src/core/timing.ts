@@ -110,8 +110,8 @@ export function longestDelay({ code }: Failure): number {
 }
 
 /**
- * The one rule for Retry-After: wait at least that long and at most twice as long, since
- * every client of an overloaded server gets the same value. More than an hour is not obeyed.
+ * The one rule for Retry-After: wait at least that long and at most twice as long,
+ * because every client of an overloaded server gets the same value. More than an hour is not obeyed.
  *
  * @param retryAfterMs milliseconds the server asked for; 0 when it did not
  */
@@ -189,7 +189,7 @@ export function servedCheckDelay(checks: number, random: number): number {
 
 /** The outcome of one request or one watch while an object is followed. */
 export interface WatchStep {
-  readonly began: Instant;
+  readonly startedAt: Instant;
   readonly now: Instant;
   /** It returned a later version of the object, or of the collection. */
   readonly progress: boolean;
@@ -233,7 +233,7 @@ export class WatchPace {
 
   /** Until the next watch, or the next read where a watch cannot begin. */
   delayAfter(step: WatchStep): number {
-    if (step.progress || step.now - step.began >= healthyWatch) this.#failures = 0;
+    if (step.progress || step.now - step.startedAt >= healthyWatch) this.#failures = 0;
     if (!step.interrupted || !this.#interrupted) this.#waited = step.now - this.#start;
     this.#interrupted = step.interrupted;
     const first = this.#failures === 0;

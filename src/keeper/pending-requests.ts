@@ -4,20 +4,20 @@ import type { Lost } from './enroller-link.ts';
 interface Pending {
   readonly request: EnrollerRequest;
   readonly onReply: (reply: EnrollerReply | Lost) => void;
-  /** The next step is an approver's, a signer's, the Node's or the keeper's, so the enroller owes nothing. */
+  /** The next step is up to an approver, a signer, the Node or the keeper, so no reply is expected. */
   readonly waits: boolean;
-  /** A CSR is pending: an enrollment that is resumed may wait for it without a word. */
+  /** A CSR is pending, and an enrollment that resumes may wait for it without a reply. */
   readonly csrPending: boolean;
-  /** A newer request took its place. What is still on its way is delivered, and nothing is owed. */
+  /** A newer request replaced it. Late replies are delivered, and none is expected. */
   readonly superseded: boolean;
-  /** Checks in a row that found no reply although the enroller owes one. */
+  /** Checks in a row that found no reply although one is expected. */
   readonly silence: number;
 }
 
 /**
- * Every request that the enroller has not finished. It holds a key for some of them, so it
- * is not dismissed while one is left. The one place that knows which reply belongs to which
- * request: a reply that crossed a newer request must neither end that one nor count as its own.
+ * Every request that the enroller has not finished. The enroller holds a key for some of them,
+ * so it is not dismissed while one is left. Delivers each reply to its own request: a late
+ * reply must not end a newer request or count as its reply.
  */
 export class PendingRequests {
   readonly #pending = new Map<RequestId, Pending>();
@@ -62,8 +62,8 @@ export class PendingRequests {
   }
 
   /**
-   * Called at even intervals: what the enroller has owed a reply for, for more than `limit`
-   * of them. Counts instead of measuring time, so that a suspended night counts once.
+   * Called at even intervals. Returns a request that has had no reply for more than `limit`
+   * calls. Counts calls, not time, so that a suspended night counts once.
    */
   overdue(limit: number): string | undefined {
     for (const [id, pending] of this.#pending) {
@@ -74,7 +74,7 @@ export class PendingRequests {
     return undefined;
   }
 
-  /** The enroller ended: every request is told, or none when it was dismissed. */
+  /** The enroller ended. Every request gets `lost`, or nothing if the enroller was dismissed. */
   clear(lost?: Lost): void {
     const all = [...this.#pending.values()];
     this.#pending.clear();

@@ -96,7 +96,7 @@ class Following<T extends ApiObject, R> {
   async watching(): Promise<R> {
     const { clock } = this.#environment;
     for (;;) {
-      const began = clock.now();
+      const startedAt = clock.now();
       const version = this.#version;
       let retry: Retry = noRetry;
       try {
@@ -110,7 +110,7 @@ class Following<T extends ApiObject, R> {
         retry = this.#report(error);
       }
       const progress = this.#version !== undefined && this.#version !== version;
-      const delay = this.#pace.delayAfter({ began, now: clock.now(), progress, ...retry });
+      const delay = this.#pace.delayAfter({ startedAt, now: clock.now(), progress, ...retry });
       await clock.sleep(delay, this.#options.signal);
     }
   }

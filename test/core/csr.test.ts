@@ -9,7 +9,7 @@ import { parseCertificateRequest, webcrypto } from '../../src/core/x509.ts';
 import { clientTemplate, servingTemplate } from './fixtures.ts';
 import { openssl } from './openssl.ts';
 
-/** What openssl calls the key and the signature of a request. */
+/** How OpenSSL names the key and the signature of a request. */
 const algorithms: Readonly<Record<KeyAlgorithm, readonly [key: RegExp, signature: string]>> = {
   'ecdsa-p256': [/NIST CURVE: P-256/, 'ecdsa-with-SHA256'],
   'ecdsa-p384': [/NIST CURVE: P-384/, 'ecdsa-with-SHA384'],
@@ -40,7 +40,7 @@ function shown(der: Uint8Array): string {
   return openssl(['req', '-verify', '-noout', '-text'], encodePem('CERTIFICATE REQUEST', der));
 }
 
-/** The subject as tag and value in the order of the encoding. */
+/** The subject as tags and values in the order of the encoding. */
 function subjectOf(der: Uint8Array): string[] {
   const lines = openssl(['asn1parse', '-inform', 'DER'], der).split('\n');
   const values = lines.map((line) =>
@@ -140,7 +140,7 @@ describe('keyParameters', () => {
     it(`has the PEM form of client-go for ${algorithm}`, async () => {
       const { pem } = keyParameters[algorithm];
       assert.equal(pem.label, headers[algorithm]);
-      // The other sizes of RSA are of the same kind, and slow to make.
+      // The other RSA sizes have the same form, and are slow to generate.
       if (algorithm === 'rsa-3072' || algorithm === 'rsa-4096') return;
       const { privateKey } = await keysFor(algorithm);
       const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', privateKey));

@@ -7,7 +7,7 @@ import {
 import type { CertificateFacts, PairFacts } from '../../src/core/certificate.ts';
 import { hour } from '../../src/core/instant.ts';
 
-/** The moment at which the scenarios of this folder begin. */
+/** The moment at which the scenarios of this folder start. */
 export const start = Date.UTC(2026, 0, 1);
 
 export const clientTemplate: CertificateTemplate = {
@@ -39,7 +39,7 @@ export const servingSpec: CertificateSpec = {
   selfSignedUntilIssued: false,
 };
 
-/** A certificate that is exactly what the template asks for, valid for an hour from `start`. */
+/** A certificate that matches the template exactly, valid for an hour from `start`. */
 export function factsFor(
   template: CertificateTemplate,
   changes: Partial<CertificateFacts> = {},

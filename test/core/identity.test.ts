@@ -63,7 +63,7 @@ describe('altNamesOfNode()', () => {
       names(['a.example', 'b.internal'], []),
     ],
     [
-      'each once',
+      'no duplicates',
       addresses(
         ['Hostname', 'w'],
         ['InternalDNS', 'w'],
@@ -73,7 +73,7 @@ describe('altNamesOfNode()', () => {
       names(['w'], ['10.0.0.1']),
     ],
     [
-      'each once, however spelled',
+      'no duplicates in different spellings',
       addresses(
         ['InternalIP', 'FD00:0::1'],
         ['ExternalIP', 'fd00::1'],
@@ -92,13 +92,9 @@ describe('altNamesOfNode()', () => {
       ),
       names(['a', 'b'], ['10.0.0.1', '10.0.0.9']),
     ],
+    ['an invalid InternalIP is left out', addresses(['InternalIP', 'worker-1']), names([], [])],
     [
-      'an InternalIP that is none is left out',
-      addresses(['InternalIP', 'worker-1']),
-      names([], []),
-    ],
-    [
-      'an InternalDNS that looks like an IP stays a DNS name, as for the kubelet',
+      'an InternalDNS that looks like an IP stays a DNS name, as in the kubelet',
       addresses(['InternalDNS', '10.0.0.1']),
       names(['10.0.0.1'], []),
     ],
@@ -112,7 +108,7 @@ describe('altNamesOfNode()', () => {
       addresses(['Hostname', ''], ['InternalIP', ''], ['InternalDNS', '']),
       names([], []),
     ],
-    ['nothing from nothing', [], names([], [])],
+    ['no addresses', [], names([], [])],
   ];
   for (const [name, given, expected] of cases) {
     it(name, () => assert.deepEqual(altNamesOfNode(given), expected));
@@ -205,21 +201,25 @@ describe('sameTemplate()', () => {
 
 describe('mismatchOf()', () => {
   const cases: readonly (readonly [string, Partial<CertificateFacts>, string | undefined])[] = [
-    ['what was asked for', {}, undefined],
+    ['the requested names', {}, undefined],
     [
       'more names than needed',
       { dnsNames: ['a', 'worker-1'], ipAddresses: ['10.0.0.1', '::1'] },
       undefined,
     ],
     [
-      'more organisations than needed',
+      'more organizations than needed',
       { subject: { ...servingTemplate.subject, organizations: ['x', 'system:nodes'] } },
       undefined,
     ],
     ['another name', { subject: nodeSubject('worker-2') }, 'common-name-differs'],
-    ['a name that only begins alike', { subject: nodeSubject('worker-10') }, 'common-name-differs'],
     [
-      'an organisation missing',
+      'a name with the same beginning',
+      { subject: nodeSubject('worker-10') },
+      'common-name-differs',
+    ],
+    [
+      'an organization missing',
       { subject: { ...servingTemplate.subject, organizations: ['x'] } },
       'organization-missing',
     ],
@@ -241,7 +241,7 @@ describe('issuedVerdict()', () => {
 
   /** The verdict of the kubelet's signers, which copy the request, and of others, which may add to it. */
   const cases: readonly (readonly [string, Partial<CertificateFacts>, string, string])[] = [
-    ['just what was asked for', {}, 'ok', 'ok'],
+    ['exactly the request', {}, 'ok', 'ok'],
     ['the usages in another order', { usages: ['server auth', 'digital signature'] }, 'ok', 'ok'],
     [
       'another name',
@@ -249,13 +249,13 @@ describe('issuedVerdict()', () => {
       'CERT_SUBJECT_MISMATCH',
       'CERT_SUBJECT_MISMATCH',
     ],
-    ['an organisation less', { subject: none }, 'CERT_SUBJECT_MISMATCH', 'CERT_SUBJECT_MISMATCH'],
-    ['an organisation more', { subject: more }, 'CERT_SUBJECT_MISMATCH', 'ok'],
+    ['an organization less', { subject: none }, 'CERT_SUBJECT_MISMATCH', 'CERT_SUBJECT_MISMATCH'],
+    ['an organization more', { subject: more }, 'CERT_SUBJECT_MISMATCH', 'ok'],
     ['a DNS name less', { dnsNames: [] }, 'CERT_SAN_MISMATCH', 'CERT_SAN_MISMATCH'],
     ['a DNS name more', { dnsNames: ['evil', 'worker-1'] }, 'CERT_SAN_MISMATCH', 'ok'],
     ['an IP address less', { ipAddresses: [] }, 'CERT_SAN_MISMATCH', 'CERT_SAN_MISMATCH'],
     ['an IP address more', { ipAddresses: ['10.0.0.1', '10.0.0.2'] }, 'CERT_SAN_MISMATCH', 'ok'],
-    ['a URI nobody asked for', { otherNames: ['url:spiffe://x'] }, 'CERT_SAN_MISMATCH', 'ok'],
+    ['a URI that was not requested', { otherNames: ['url:spiffe://x'] }, 'CERT_SAN_MISMATCH', 'ok'],
     [
       'a usage less',
       { usages: ['digital signature'] },
@@ -269,7 +269,7 @@ describe('issuedVerdict()', () => {
       'ok',
     ],
     ['an expiry in the past', { notAfter: start - 1 }, 'CERT_EXPIRED', 'CERT_EXPIRED'],
-    ['an expiry this very moment', { notAfter: start }, 'CERT_EXPIRED', 'CERT_EXPIRED'],
+    ['an expiry at this moment', { notAfter: start }, 'CERT_EXPIRED', 'CERT_EXPIRED'],
     ['a start within the leeway', { notBefore: start + skewLeeway }, 'ok', 'ok'],
     [
       'a start beyond the leeway',

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { logEvents } from '../../src/core/log-events.ts';
 import type { LogEvent } from '../../src/core/log-events.ts';
 
-/** Lines of client-go v0.37 (util/certificate: certificate_manager.go, csr/csr.go), which people search for. */
+/** Lines of client-go v0.37 (util/certificate: certificate_manager.go, csr/csr.go), because people search for them. */
 const kubeletLines: readonly (readonly [LogEvent, string])[] = [
   ['agent_started', 'Certificate rotation is enabled'],
   ['rotation_deadline', 'Certificate rotation deadline determined'],

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { parsePem } from '../../src/core/pem.ts';
 
 /**
- * The reference that requests and certificates are checked against: the openssl
+ * The reference for requests and certificates: the openssl
  * program, which shares no code with the library under test.
  */
 export function openssl(args: readonly string[], input: Uint8Array = new Uint8Array()): string {
@@ -13,11 +13,11 @@ export function openssl(args: readonly string[], input: Uint8Array = new Uint8Ar
 }
 
 interface SelfSignedOptions {
-  /** As `openssl req -subj` takes it. */
+  /** In the form of `openssl req -subj`. */
   readonly subject: string;
-  /** As `openssl req -addext` takes them; openssl makes it a CA when there are none. */
+  /** In the form of `openssl req -addext`. Without any, openssl creates a CA. */
   readonly extensions?: readonly string[];
-  /** As `openssl genpkey` takes it. */
+  /** In the form of `openssl genpkey`. */
   readonly key?: readonly string[];
   readonly options?: readonly string[];
 }
@@ -71,7 +71,7 @@ export function derOf(pem: Uint8Array): Uint8Array<ArrayBuffer> {
   return block.der;
 }
 
-/** Calls `work` with a way to name files of a directory that is gone afterwards. */
+/** Calls `work` with a function that names files in a temporary directory. */
 function inDirectory<T>(work: (path: (name: string) => string) => T): T {
   const directory = mkdtempSync(join(tmpdir(), 'nodecertd-openssl-'));
   try {

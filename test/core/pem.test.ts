@@ -12,7 +12,7 @@ const der = fc.uint8Array({ minLength: 1, maxLength: 600 });
 const label = fc.constantFrom('CERTIFICATE', 'EC PRIVATE KEY', 'RSA PRIVATE KEY', 'PRIVATE KEY');
 const block = fc.record({ label, der });
 
-/** What a person or a tool may leave around blocks; never a line that begins like a block. */
+/** Text around blocks, without a line that begins like a block. */
 const between = fc.constantFrom(
   '',
   '\n',
@@ -73,7 +73,7 @@ describe('encodePem()', () => {
   for (const { label, type, key } of keys) {
     it(`writes byte for byte what OpenSSL writes for a ${key.privateKey.asymmetricKeyType} ${label}`, () => {
       const { privateKey } = key;
-      // The overloads know sec1 and pkcs1 for their own kinds of key only.
+      // The overloads accept sec1 and pkcs1 only for their own key types.
       const keyType = type as 'pkcs8';
       const pem = encodePem(label, privateKey.export({ format: 'der', type: keyType }));
       assert.equal(textOf(pem), privateKey.export({ format: 'pem', type: keyType }));
@@ -107,7 +107,7 @@ describe('parsePem()', () => {
     fc.assert(
       fc.property(fc.array(block, { minLength: 1, maxLength: 3 }), fc.nat(), (blocks, cut) => {
         const file = Buffer.concat(blocks.map(({ label, der }) => encodePem(label, der)));
-        // The final newline is no part of the last block.
+        // The final newline is not part of the last block.
         const length = cut % (file.length - 1);
         const found = tryParse(file.subarray(0, length));
         if (found === undefined) return;
@@ -168,10 +168,10 @@ describe('parsePem()', () => {
       '-----BEGIN X-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END X-----\n',
       /X is not base64/,
     ],
-    ['text behind its first line', '-----BEGIN X-----AAAA\n-----END X-----\n', /X begins or ends/],
-    ['an end behind its data', '-----BEGIN X-----\nAAAA-----END X-----\n', /X begins or ends/],
+    ['text after the BEGIN marker', '-----BEGIN X-----AAAA\n-----END X-----\n', /X begins or ends/],
+    ['an END marker after data', '-----BEGIN X-----\nAAAA-----END X-----\n', /X begins or ends/],
     [
-      'another one behind its end',
+      'another block after the END marker',
       '-----BEGIN X-----\nAAAA\n-----END X----------BEGIN X-----\nAAAA\n-----END X-----\n',
       /X begins or ends/,
     ],

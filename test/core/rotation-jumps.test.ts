@@ -10,18 +10,18 @@ import type { RotationEvent, RotationState } from '../../src/core/rotation-state
 import { step } from '../../src/core/rotation.ts';
 import { pairFor, servingTemplate, start } from './fixtures.ts';
 
-/** What must hold when the wall clock is set, at any moment and to any other, under a loop whose timers know nothing of it. */
+/** Properties of the loop when the wall clock jumps at any moment to any other. Timers do not notice jumps. */
 
 interface Jump {
-  /** Milliseconds of real time since the jump before. */
+  /** Milliseconds of real time since the previous jump. */
   readonly after: number;
   readonly by: number;
 }
 
-/** What becomes of a request. */
+/** The result of a request. */
 interface Answer {
   readonly after: number;
-  /** Of the issued certificate; absent when there is none, for this reason. */
+  /** Lifetime of the issued certificate; absent after a failure. */
   readonly lifetime?: number;
   readonly code: ErrorCode;
   readonly resumable: boolean;
@@ -52,21 +52,21 @@ const answers = fc.array(answer, { minLength: 1, maxLength: 8 });
 
 /** The keeper's loop around one certificate, in steps of a second of real time. */
 class Loop {
-  /** Real time: what timers count. */
+  /** Real time, which timers count. */
   elapsed = 0;
   requests = 0;
   state: RotationState;
   #ahead = 0;
   #nextTick = 0;
-  /** When the request under way is answered, and how. */
+  /** When the request in progress is answered, and how. */
   #due: { readonly at: number; readonly answer: Answer } | undefined;
   readonly #answers: readonly Answer[];
 
   constructor(answers: readonly Answer[]) {
     this.#answers = answers;
     this.state = initialState({ now: this.now, identityReady: true, delay: 0 });
-    this.#tell({ type: 'template', template: servingTemplate });
-    this.#tell({ type: 'inspected' });
+    this.#send({ type: 'template', template: servingTemplate });
+    this.#send({ type: 'inspected' });
   }
 
   get now(): number {
@@ -82,13 +82,13 @@ class Loop {
     const due = this.#due;
     if (due !== undefined && this.elapsed >= due.at) {
       this.#due = undefined;
-      this.#tell(this.#report(due.answer));
+      this.#send(this.#report(due.answer));
     }
     if (this.elapsed < this.#nextTick) return;
-    this.#tell({ type: 'tick' });
+    this.#send({ type: 'tick' });
   }
 
-  /** Said without the functions under test: there is none, or it is past its time, and nobody is at it or told to wait. */
+  /** Without the functions under test: a pair is missing or past its deadline, without an attempt or a planned one. */
   get called(): boolean {
     const { pair, deadline, phase } = this.state;
     if (phase.kind === 'enrolling') return false;
@@ -106,8 +106,8 @@ class Loop {
     return { type: 'stored', pair };
   }
 
-  /** As the keeper does, which ticks after every report and sleeps a minute at most. */
-  #tell(event: RotationEvent): void {
+  /** Like the keeper, which ticks after every reply and sleeps at most a minute. */
+  #send(event: RotationEvent): void {
     const { state, effects } = step(this.state, event, {
       now: this.now,
       random: 0.5,
@@ -115,7 +115,7 @@ class Loop {
     });
     this.state = state;
     for (const effect of effects) {
-      if (effect.type === 'inspect') this.#tell({ type: 'inspected', ...this.#found() });
+      if (effect.type === 'inspect') this.#send({ type: 'inspected', ...this.#found() });
       if (effect.type === 'abandon') this.#due = undefined;
       if (effect.type === 'enroll') this.#ask();
     }
@@ -170,7 +170,7 @@ describe('step() in a loop with any sequence of clock jumps', () => {
   it('requests no more often than jumps and time explain', () => {
     fc.assert(
       fc.property(fc.nat(minute), jumps, (after, jumps) => {
-        // The verdict of a clock that is ahead; each request costs the cluster one that stands.
+        // A clock that is ahead may cause a request, and each one leaves a CSR in the cluster.
         const loop = new Loop([{ after, code: 'CERT_EXPIRED', resumable: false }]);
         play(loop, jumps);
         const most = 1 + jumps.length + loop.elapsed / (5 * minute);

@@ -15,7 +15,7 @@ import { step } from '../../src/core/rotation.ts';
 import { requestDelay } from '../../src/core/timing.ts';
 import { pairFor, servingTemplate, start } from './fixtures.ts';
 
-/** What must hold for any sequence of events and clock jumps, also for those that cannot happen. */
+/** Properties of any sequence of events and clock jumps, even of impossible ones. */
 
 const templates: readonly CertificateTemplate[] = [
   servingTemplate,
@@ -23,7 +23,7 @@ const templates: readonly CertificateTemplate[] = [
   { ...servingTemplate, dnsNames: [] },
 ];
 
-/** An event that does not know the time yet, and how far the clock moves before it. */
+/** An event, and how far the clock moves before it. */
 interface Move {
   readonly wait: number;
   readonly random: number;
@@ -113,7 +113,7 @@ interface Moment {
   readonly effects: readonly RotationEffect[];
 }
 
-/** Every step of a sequence, with the state and the effects it led to. */
+/** Every step of a sequence, with the resulting state and effects. */
 function* play(
   options: { readonly identityReady: boolean; readonly delay: number },
   moves: readonly Move[],
@@ -173,7 +173,7 @@ describe('step() with any sequence of events and clock jumps', () => {
       const { phase } = state;
       assert.ok(kinds.has(phase.kind));
       assert.ok(phase.since <= now);
-      // Twelve hours, give or take half.
+      // Twelve hours, plus or minus half.
       if (phase.kind === 'backing-off') assert.ok(phase.delay >= 0 && phase.delay <= 18 * hour);
       assert.equal(state.pair === undefined, state.deadline === undefined);
       assert.deepEqual(structuredClone(state), state);
@@ -214,7 +214,7 @@ describe('step() with any sequence of events and clock jumps', () => {
   });
 });
 
-/** An enroller and a signer that answer everything, and a clock that ticks. */
+/** An enroller and a signer that answer every request, and a clock that ticks. */
 class World {
   state: RotationState;
   now: number;
@@ -224,13 +224,13 @@ class World {
     this.now = now;
   }
 
-  /** What the sequence before has asked for and not answered. */
+  /** The request that the sequence before left unanswered. */
   takeUpWhatIsOpen(): void {
     const { kind } = this.state.phase;
-    this.tell({ type: 'identity', ready: true });
-    this.tell({ type: 'template', template: servingTemplate });
+    this.send({ type: 'identity', ready: true });
+    this.send({ type: 'template', template: servingTemplate });
     const { observed, pair, deadline } = this.state;
-    if (observed) this.tell({ type: 'inspected', ...(pair && deadline && { pair, deadline }) });
+    if (observed) this.send({ type: 'inspected', ...(pair && deadline && { pair, deadline }) });
     if (kind === 'inspecting') this.answer({ type: 'inspect' });
     if (kind === 'enrolling')
       this.answer({ type: 'enroll', template: servingTemplate, reason: 'no-pair' });
@@ -238,10 +238,10 @@ class World {
 
   minute(): void {
     this.now += minute;
-    this.tell({ type: 'tick' });
+    this.send({ type: 'tick' });
   }
 
-  tell(event: RotationEvent): void {
+  send(event: RotationEvent): void {
     const { state, effects } = step(this.state, event, {
       now: this.now,
       random: 0.5,
@@ -254,11 +254,11 @@ class World {
   answer(effect: RotationEffect): void {
     if (effect.type === 'enroll') {
       const wanted = { template: effect.template, age: 0, lifetime: day, selfSigned: false };
-      this.tell({ type: 'stored', ...pairAt(this.now, wanted) });
+      this.send({ type: 'stored', ...pairAt(this.now, wanted) });
     }
     if (effect.type !== 'inspect') return;
     const { pair, deadline } = this.state;
     const found = pair !== undefined && deadline !== undefined && { pair, deadline };
-    this.tell({ type: 'inspected', ...found });
+    this.send({ type: 'inspected', ...found });
   }
 }

@@ -32,7 +32,7 @@ const failure = (code: ErrorCode, retryAfterMs?: number): Failure => ({
   ...(retryAfterMs !== undefined && { retryAfterMs }),
 });
 
-/** An event whose pair is due at this moment, instead of at 80 % of its lifetime. */
+/** An event with a pair that is due at this moment, instead of at 80% of its lifetime. */
 type Event = RotationEvent & { readonly due?: number };
 
 function fractionOf({ due, ...event }: Event): number {
@@ -41,7 +41,7 @@ function fractionOf({ due, ...event }: Event): number {
   return ((due - from) / (event.pair.notAfter - from) - 0.7) / 0.2;
 }
 
-/** Drives one machine through a story; the random number is the middle, so no delay is spread. */
+/** Drives one state machine. The random number is 0.5, so no delay is spread. */
 class Story {
   state: RotationState;
   now = start;
@@ -51,7 +51,7 @@ class Story {
     this.state = initialState({ now: start, identityReady, delay });
   }
 
-  /** Effects by name; an enrolment with its reason: `enroll no-pair`. */
+  /** Effects by name, and an enrollment with its reason: `enroll no-pair`. */
   on(event: Event): string[] {
     const context = { now: this.now, random: 0.5, fraction: () => fractionOf(event) };
     const { state, effects } = step(this.state, event, context);
@@ -113,7 +113,7 @@ const progress = (stage: 'pending' | 'approved' | 'issued'): RotationEvent => ({
 
 const future = pairFor(template, { notBefore: start + day, notAfter: start + 2 * day });
 
-/** Resting on a good pair. */
+/** Rests with a good pair. */
 function rested(pair: PairFacts = pairFor(template)): Story {
   const story = new Story();
   story.on(wanting(template));
@@ -121,7 +121,7 @@ function rested(pair: PairFacts = pairFor(template)): Story {
   return story;
 }
 
-/** A request on its way. */
+/** With a request in progress. */
 function enrolling(): Story {
   const story = new Story();
   story.on(wanting(template));
@@ -129,7 +129,7 @@ function enrolling(): Story {
   return story;
 }
 
-/** After a rotation, and the time that its hooks took. */
+/** After a rotation and the time of its hooks. */
 function renewed(): Story {
   const story = enrolling();
   story.on(stored(story.now));
@@ -176,7 +176,7 @@ describe('step() decides when to request a certificate', () => {
     ],
     ['lacks a DNS name', { dnsNames: [] }, 'dns-name-missing'],
     ['lacks an address', { ipAddresses: ['10.0.0.2'] }, 'ip-address-missing'],
-    ['is a self-signed stand-in', { selfSigned: true }, 'self-signed'],
+    ['is a temporary self-signed certificate', { selfSigned: true }, 'self-signed'],
   ];
   for (const [name, changes, reason] of outright) {
     it(`requests at once if the pair ${name}`, () => {
@@ -215,7 +215,7 @@ describe('step() decides when to request a certificate', () => {
     assert.equal(story.wake, hour);
     assert.deepEqual(story.after(hour), []);
     assert.equal(story.wake, 0.5 * hour);
-    // A second look knows only the usual deadline.
+    // A second inspection knows only the usual deadline.
     story.on({ type: 'files-changed' });
     assert.deepEqual(story.on(inspected(pair)), []);
     assert.equal(story.wake, 0.5 * hour);
@@ -554,7 +554,7 @@ describe('step() after a clock jump', () => {
     const story = rested();
     assert.deepEqual(story.after(-3 * 365 * day), []);
     assert.equal(story.phase, 'resting');
-    // Nothing but a question to the API server, which knows what time it is.
+    // Only a request to the API server, whose clock decides.
     assert.equal(story.wake, 11 * minute);
   });
 

@@ -78,7 +78,7 @@ describe('rotationDeadline()', () => {
       [0, 0.5].map((fraction) => wait(minute, fraction)),
       [27.5 * minute, 55 * minute],
     );
-    // Whoever has an hour and a half left looks again in time to be issued another one.
+    // With an hour and a half left, a node requests again in time.
     assert.ok(wait(1.5 * hour, 1 - Number.EPSILON) <= 83 * minute);
     assert.ok(wait(2 * hour, 1 - Number.EPSILON) <= 1.5 * hour);
   });
@@ -103,7 +103,7 @@ describe('rotationDeadline()', () => {
     assert.ok(Math.max(...gaps) <= 18 * second);
     const mean = gaps.reduce((sum, gap) => sum + gap) / gaps.length;
     assert.ok(Math.abs(mean - 16 * second) < 0.5 * second, `mean ${mean}`);
-    // What counting from notBefore would do: due 4 minutes before it was issued.
+    // Counted from notBefore, it would be due 4 minutes before it was issued.
     assert.ok(start - 5 * minute + 0.9 * (5 * minute + 20 * second) < start);
   });
 });
@@ -145,9 +145,9 @@ describe('rotationFraction()', () => {
   });
 
   const populations: readonly (readonly [string, (index: number) => number])[] = [
-    ['serials one after the other', (n) => rotationFraction('node', 'client', n.toString(16))],
-    ['nodes numbered through', (n) => rotationFraction(`worker-${n}`, 'client', '4f2a')],
-    ['certificates numbered through', (n) => rotationFraction('node', `cert-${n}`, '4f2a')],
+    ['consecutive serials', (n) => rotationFraction('node', 'client', n.toString(16))],
+    ['numbered nodes', (n) => rotationFraction(`worker-${n}`, 'client', '4f2a')],
+    ['numbered certificates', (n) => rotationFraction('node', `cert-${n}`, '4f2a')],
   ];
   for (const [name, draw] of populations) {
     it(`is spread evenly over 10,000 ${name}`, () => {
@@ -218,7 +218,7 @@ describe('delayAfterRollback()', () => {
   });
 
   it('allows two attempts per day and a few near the expiry', () => {
-    /** What the pair had left at each try. */
+    /** The time that the pair had left at each attempt. */
     const tries: number[] = [];
     for (let left = 90 * day; left >= minimumTimeLeftForRollback;) {
       left -= delayAfterRollback(Math.min(2 * hour * 2 ** tries.length, 12 * hour), left);

@@ -12,7 +12,7 @@ const deep = { a: { b: { c: { d: [secret] } } }, map: new Map([['token', secret]
 describe('Secret', () => {
   const ways: readonly (readonly [string, () => string])[] = [
     ['String()', () => String(secret)],
-    // The point of the test is what an implicit conversion gives away.
+    // The test checks what an implicit conversion reveals.
     // oxlint-disable-next-line typescript/restrict-template-expressions, typescript/no-base-to-string
     ['a template string', () => `token: ${secret}`],
     ['JSON', () => JSON.stringify(secret)],

@@ -15,7 +15,7 @@ const failureOf = (code: ErrorCode, retryAfterMs?: number): Failure => ({
   ...(retryAfterMs !== undefined && { retryAfterMs }),
 });
 
-/** First delay and limit of every code: a new code has to be put into a class here too. */
+/** First delay and limit of every code. A new code needs an entry here too. */
 const classes: Readonly<Record<ErrorCode, readonly [first: number, limit: number]>> = {
   USAGE: [2 * second, 5 * minute],
   CONFIG_UNREADABLE: [2 * second, 5 * minute],
@@ -140,11 +140,11 @@ describe('retryDelay()', () => {
 
 describe('deletedCsrDelay()', () => {
   const cases: readonly (readonly [string, number, number])[] = [
-    ['nothing for a request deleted at once', 10, 0],
-    ['little for one that stood for minutes', 8 * minute, 10 * second],
-    ['half an hour for one that the cleaner took away', 24 * hour, 30 * minute],
-    ['no more for one that stood for longer', 1_000 * hour, 30 * minute],
-    ['nothing for one from the future, by the clock of the server', -hour, 0],
+    ['nothing for a CSR that was deleted at once', 10, 0],
+    ['short for a CSR that was pending for minutes', 8 * minute, 10 * second],
+    ['half an hour for a CSR that the cleaner deleted', 24 * hour, 30 * minute],
+    ['no more for a CSR that was pending for longer', 1_000 * hour, 30 * minute],
+    ['nothing for a CSR from the future', -hour, 0],
   ];
   for (const [name, stood, expected] of cases) {
     it(`is ${name}`, () => {

@@ -9,7 +9,7 @@ import { derOf, selfSigned } from './openssl.ts';
 const near = derOf(selfSigned({ subject: '/CN=near', options: ['-days', '3'] }).certificate);
 const far = derOf(selfSigned({ subject: '/CN=far', options: ['-days', '36500'] }).certificate);
 
-/** With other characters in the place of the end; as many, so that every length stays true. */
+/** With other characters of the same length as notAfter, so that all lengths stay correct. */
 function ending(certificate: Uint8Array, text: string): Uint8Array<ArrayBuffer> {
   const tag = text.length === 15 ? 0x18 : 0x17;
   const output = new Uint8Array(certificate);
@@ -46,14 +46,14 @@ describe('readValidity()', () => {
   }
 
   for (const [what, text] of [
-    ['a day that is not in the calendar', '260230000000Z'],
-    ['an hour too many', '260101240000Z'],
+    ['a day that does not exist', '260230000000Z'],
+    ['hour 24', '260101240000Z'],
     ['an offset', '2601010000+01'],
     ['a minute without seconds', '2601010000Z  '],
     ['letters', '26Jan01 0000Z'],
     ['NUL', '26010100000\0Z'],
     ['a tab among the digits', '2601012\t3113Z'],
-    ['what a terminal would act on', '26010\u009b\x1b00000Z'],
+    ['terminal control codes', '26010\u009b\x1b00000Z'],
     ['month 0', '00000000000000Z'],
   ] as const) {
     it(`refuses ${what}, as parseCertificate() does`, async () => {

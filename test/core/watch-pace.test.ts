@@ -7,10 +7,10 @@ import { WatchPace } from '../../src/core/timing.ts';
 const middle = (): number => 0.5;
 
 function stepAt(now: number, step: Partial<WatchStep> = {}): WatchStep {
-  return { began: now, now, progress: false, interrupted: false, retryAfterMs: 0, ...step };
+  return { startedAt: now, now, progress: false, interrupted: false, retryAfterMs: 0, ...step };
 }
 
-/** Delays of so many disturbances in a row, each met as soon as the last delay is over. */
+/** Delays of several interruptions in a row, each right after the previous delay. */
 function outage(pace: WatchPace, since: number, count: number): number[] {
   let now = since;
   return Array.from({ length: count }, () => {
@@ -24,7 +24,7 @@ describe('WatchPace.delayAfter()', () => {
   it('is short after a watch that ended on time', () => {
     const pace = new WatchPace(0, middle);
     for (const now of [10 * minute, day, 30 * day]) {
-      assert.equal(pace.delayAfter(stepAt(now, { began: now - 5 * minute })), 250);
+      assert.equal(pace.delayAfter(stepAt(now, { startedAt: now - 5 * minute })), 250);
     }
   });
 
@@ -40,14 +40,14 @@ describe('WatchPace.delayAfter()', () => {
   });
 
   const waits: readonly (readonly [string, number, number])[] = [
-    ['half of what was waited', 8 * minute, 4 * minute],
-    ['ten minutes at most', 3 * day, 10 * minute],
+    ['half the time waited', 8 * minute, 4 * minute],
+    ['at most ten minutes', 3 * day, 10 * minute],
   ];
   for (const [name, waited, scale] of waits) {
     it(`spreads nodes interrupted together over ${name}`, () => {
       const firsts = [0, 0.25, 0.5, 0.75].map((random) => {
         const pace = new WatchPace(0, () => random);
-        return pace.delayAfter(stepAt(waited, { began: waited - minute, interrupted: true }));
+        return pace.delayAfter(stepAt(waited, { startedAt: waited - minute, interrupted: true }));
       });
       assert.deepEqual(firsts, [0, 0.25 * scale, 0.5 * scale, 0.75 * scale]);
       assert.deepEqual(outage(new WatchPace(0, middle), waited, 4).slice(1), [scale, scale, scale]);
@@ -86,13 +86,13 @@ describe('WatchPace.watchSeconds()', () => {
 
 describe('WatchPace.pollDelay()', () => {
   const cases: readonly (readonly [string, number, number])[] = [
-    ['five minutes for a request that was just made', 0, 5 * minute],
-    ['half of what was waited', 30 * minute, 15 * minute],
+    ['five minutes for a new CSR', 0, 5 * minute],
+    ['half the time waited', 30 * minute, 15 * minute],
     ['an hour after a day', day, hour],
-    ['five minutes with a clock set back', -day, 5 * minute],
+    ['five minutes after the clock is set back', -day, 5 * minute],
   ];
   for (const [name, now, expected] of cases) {
-    it(`is ${name}, give or take half`, () => {
+    it(`is ${name}, plus or minus half`, () => {
       const delays = [0, 0.5].map((random) => new WatchPace(0, () => random).pollDelay(now));
       assert.deepEqual(delays, [expected / 2, expected]);
     });

@@ -199,7 +199,7 @@ describe('AddressBook', () => {
     assert.equal(await reader.pass(30 * minute), 1);
     reader.failed();
     assert.equal(reader.book.wake, reader.clock.now() + 30 * minute);
-    // Unless there is something to learn.
+    // Unless an interface has changed.
     reader.interfaces = ['10.0.0.2'];
     assert.equal(await reader.pass(minute), 1);
     reader.failed();

@@ -48,11 +48,11 @@ const status = (state: RotationState, now = start): ReturnType<typeof certificat
 
 describe('certificateStatus()', () => {
   const words: readonly (readonly [string, CertificateState, RotationState, number?])[] = [
-    ['the first look', 'starting', { ...withoutPair, phase: inspecting }],
-    ['a later look', 'valid', { ...resting, phase: inspecting }],
-    ['a pair that does', 'valid', resting],
-    ['a pair whose time is to come', 'not-yet-valid', resting, start - 2 * minute],
-    ['a pair whose time comes in a moment', 'valid', resting, start - minute],
+    ['the first inspection', 'starting', { ...withoutPair, phase: inspecting }],
+    ['a later inspection', 'valid', { ...resting, phase: inspecting }],
+    ['a good pair', 'valid', resting],
+    ['a pair that is not valid yet', 'not-yet-valid', resting, start - 2 * minute],
+    ['a pair that becomes valid within a minute', 'valid', resting, start - minute],
     [
       'the same, now that the API server is asked about it',
       'requesting',
@@ -60,16 +60,24 @@ describe('certificateStatus()', () => {
       start - 2 * minute,
     ],
     ['a pair that the kubelet rotates', 'observing', { ...resting, observed: true }],
-    ['one that the kubelet should rotate', 'observing', { ...withoutPair, observed: true }],
+    [
+      'a missing pair that the kubelet should rotate',
+      'observing',
+      { ...withoutPair, observed: true },
+    ],
     ['no template', 'waiting-for-addresses', { ...withoutPair, template: undefined as never }],
     ['no identity', 'waiting-for-identity', { ...withoutPair, identityReady: false }],
-    ['a pair that does, without a template', 'valid', withoutTemplate],
-    ['requests left behind', 'backing-off', { ...withoutPair, notBefore: start + minute }],
-    ['rotations too close', 'requesting', { ...resting, storedAt: start, deadline: start }],
-    ['a request being made', 'requesting', enrolling('requesting')],
-    ['a request that stands', 'pending-approval', enrolling('pending')],
-    ['an approved one', 'pending-issuance', enrolling('approved')],
-    ['an issued one', 'requesting', enrolling('issued')],
+    ['a good pair without a template', 'valid', withoutTemplate],
+    ['unfinished requests', 'backing-off', { ...withoutPair, notBefore: start + minute }],
+    [
+      'a rotation too soon after the last one',
+      'requesting',
+      { ...resting, storedAt: start, deadline: start },
+    ],
+    ['a request in progress', 'requesting', enrolling('requesting')],
+    ['a pending CSR', 'pending-approval', enrolling('pending')],
+    ['an approved CSR', 'pending-issuance', enrolling('approved')],
+    ['an issued CSR', 'requesting', enrolling('issued')],
     ['a failure', 'backing-off', backingOff],
     [
       'an expired pair without identity',
@@ -104,11 +112,11 @@ describe('certificateStatus()', () => {
 describe('isUsable()', () => {
   const cases: readonly (readonly [string, Partial<typeof pair> | undefined, number, boolean])[] = [
     ['a pair from its first moment', {}, start, true],
-    ['one that begins later', {}, start - 1, false],
-    ['one in its last moment', {}, start + hour - 1, true],
-    ['an expired one', {}, start + hour, false],
-    ['a stand-in', { selfSigned: true }, start, false],
-    ['none', undefined, start, false],
+    ['a pair that is not valid yet', {}, start - 1, false],
+    ['a pair in its last moment', {}, start + hour - 1, true],
+    ['an expired pair', {}, start + hour, false],
+    ['a temporary self-signed certificate', { selfSigned: true }, start, false],
+    ['no pair', undefined, start, false],
   ];
   for (const [what, changes, now, usable] of cases) {
     it(`${usable ? 'accepts' : 'rejects'} ${what}`, () => {

@@ -23,7 +23,7 @@ describe('pairSignature()', () => {
 
   const changes: readonly (readonly [string, () => Promise<void>])[] = [
     [
-      'the link leads elsewhere',
+      'the link names another file',
       async () => {
         await writeFile(join(directory, 'a-2.pem'), 'one');
         await symlink(join(directory, 'a-2.pem'), join(directory, 'new'));
@@ -31,13 +31,13 @@ describe('pairSignature()', () => {
       },
     ],
     [
-      'the link names the same file in other words',
+      'the link names the same file in another way',
       async () => {
         await unlink(link);
         await symlink('a-1.pem', link);
       },
     ],
-    ['the target is rewritten with as many bytes', () => writeFile(target, 'two')],
+    ['the target is rewritten with the same size', () => writeFile(target, 'two')],
     [
       'the target is replaced',
       async () => {
@@ -47,8 +47,8 @@ describe('pairSignature()', () => {
     ],
     ['the target is removed', () => unlink(target)],
     ['the link is removed', () => unlink(link)],
-    ['others may write the directory', () => chmod(directory, 0o777)],
-    ['others may read the target', () => chmod(target, 0o644 ^ 0o040)],
+    ['other users may write to the directory', () => chmod(directory, 0o777)],
+    ['other users may read the target', () => chmod(target, 0o644 ^ 0o040)],
     [
       'a plain file takes the place of the link',
       async () => {

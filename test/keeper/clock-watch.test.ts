@@ -7,11 +7,11 @@ import { RecordingLogger } from './fixtures.ts';
 
 describe('ClockWatch', () => {
   const cases: readonly (readonly [string, number, number, number | undefined])[] = [
-    ['nothing of time that passes', 0, 3 * hour, undefined],
-    ['nothing of what a time server adjusts', 10 * second - 1, minute, undefined],
-    ['of a clock that is set on', 10 * second, minute, 10],
-    ['of a clock that is set back', -400 * day, minute, -34_560_000],
-    ['of a night in which the machine was suspended', 9 * hour, 0, 32_400],
+    ['nothing while time passes', 0, 3 * hour, undefined],
+    ['nothing for an adjustment by a time server', 10 * second - 1, minute, undefined],
+    ['a clock that is set forward', 10 * second, minute, 10],
+    ['a clock that is set back', -400 * day, minute, -34_560_000],
+    ['a night in which the machine was suspended', 9 * hour, 0, 32_400],
   ];
   for (const [what, jump, passing, seconds] of cases) {
     it(`check() logs ${what}`, async () => {

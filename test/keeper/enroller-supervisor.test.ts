@@ -11,7 +11,7 @@ import type {
 import { clientTemplate } from '../core/fixtures.ts';
 import { RecordingLogger } from './fixtures.ts';
 
-/** A child that does nothing by itself, so that a test says when it reports and ends. */
+/** A child that does nothing on its own. The test decides when it reports and ends. */
 class FakeChild implements EnrollerChild {
   readonly pid: number;
   readonly listener: ChildListener;
@@ -49,7 +49,7 @@ const inspected = { type: 'inspected', findings: [] } as const;
 const enroll = { type: 'enroll', name: 'a', template: clientTemplate } as const;
 const failure = { code: 'API_UNREACHABLE', message: 'away' } as const;
 
-/** A supervisor on mock timers, with all that it did. */
+/** A supervisor on mock timers that records what it does. */
 function supervised(t: TestContext): {
   readonly supervisor: EnrollerSupervisor;
   readonly children: FakeChild[];
@@ -119,17 +119,17 @@ describe('EnrollerSupervisor', () => {
   });
 
   const endings: readonly (readonly [string, EnrollerRequest, EnrollerReply, boolean])[] = [
-    ['an inspection that was answered', inspect, inspected, true],
+    ['an inspection with a reply', inspect, inspected, true],
     ['an inspection that failed', inspect, { type: 'inspection-failed', failure }, true],
     ['a self-signed pair', { type: 'self-sign', name: 'a' }, inspected, true],
-    ['a failure for good', enroll, { type: 'failed', failure, resumable: false }, true],
+    ['a final failure', enroll, { type: 'failed', failure, resumable: false }, true],
     [
       'a failure with a key still held',
       enroll,
       { type: 'failed', failure, resumable: true },
       false,
     ],
-    ['a disturbed wait', enroll, { type: 'retrying', failure }, false],
+    ['lost contact', enroll, { type: 'retrying', failure }, false],
     [
       'the addresses',
       { type: 'look-up-addresses', follow: false },

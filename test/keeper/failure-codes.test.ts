@@ -12,7 +12,7 @@ import type { Line } from './fixtures.ts';
 import { RecordingLink, RecordingLogger } from './fixtures.ts';
 import { clientPair, Story } from './story.ts';
 
-/** With these the agent does not start, or nothing has failed; every other can be met while it runs. */
+/** Codes that a running agent never logs as a failure. */
 const notWhileRunning: Partial<Record<ErrorCode, string>> = {
   USAGE: 'the command line is read before anything else',
   CONFIG_UNREADABLE: 'at a reload it has lines of its own, config_refused and config_reloaded',
@@ -29,12 +29,12 @@ const notWhileRunning: Partial<Record<ErrorCode, string>> = {
 
 const met = errorCodes.filter((code) => notWhileRunning[code] === undefined);
 
-/** As it crosses from the enroller when whoever threw it knew no remedy of its own. */
+/** A failure from the enroller with the remedy of its code. */
 function failureOf(code: ErrorCode): Failure {
   return toFailure(new AgentError(code, 'it went wrong'));
 }
 
-/** One line of this event with code, cause and remedy. */
+/** Exactly one line of this event, with code, cause and remedy. */
 function assertTold(lines: readonly Line[], event: LogEvent, code: ErrorCode): void {
   const found = lines.filter((line) => line.event === event);
   assert.equal(found.length, 1, `${event} was written ${found.length} times`);

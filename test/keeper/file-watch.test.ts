@@ -18,7 +18,7 @@ import { FSWatcher } from 'chokidar';
 import { FileWatch } from '../../src/keeper/file-watch.ts';
 import { until } from './fixtures.ts';
 
-/** Watches, and keeps what it says. */
+/** Records every callback. */
 class Ear implements AsyncDisposable {
   readonly heard: string[] = [];
   #watch: FileWatch | undefined;
@@ -34,7 +34,7 @@ class Ear implements AsyncDisposable {
     return ear;
   }
 
-  /** As each round of the keeper's loop does. */
+  /** Like each round of the keeper's loop. */
   async renew(): Promise<void> {
     await this.#watch?.renew();
   }
@@ -80,7 +80,7 @@ describe('FileWatch', () => {
   }
 
   const changes: readonly (readonly [string, () => Promise<void>])[] = [
-    ['a swap of the link', () => swap('a-2.pem')],
+    ['a change of the link', () => swap('a-2.pem')],
     [
       'the link repointed to what is not there',
       async () => {
@@ -91,7 +91,7 @@ describe('FileWatch', () => {
     ['the removal of the link', () => unlink(link)],
     ['the removal of the target', () => unlink(target)],
     ['junk in the target', () => writeFile(target, 'junk!')],
-    ['as many other bytes in the target', () => writeFile(target, 'two')],
+    ['other bytes of the same length in the target', () => writeFile(target, 'two')],
     ['an emptied target', () => truncate(target)],
     [
       'a file renamed over the target',
@@ -100,8 +100,8 @@ describe('FileWatch', () => {
         await rename(join(directory, 'other'), target);
       },
     ],
-    ['a target that others may read', () => chmod(target, 0o666)],
-    ['a directory that others may write', () => chmod(pki, 0o777)],
+    ['a target that other users may read', () => chmod(target, 0o666)],
+    ['a directory that other users may write to', () => chmod(pki, 0o777)],
     ['the removal of the directory', () => rm(pki, { recursive: true })],
     ['a directory moved away', () => rename(pki, join(directory, 'away'))],
     [
@@ -139,7 +139,7 @@ describe('FileWatch', () => {
     await writeFile(join(pki, 'a-1.txt'), 'no pair');
     await writeFile(join(directory, 'beside'), 'not in the directory');
     await writeFile(join(pki, 'kubelet.conf.swp'), 'of an editor');
-    // Events come in order: the others' would have been heard by now.
+    // Events come in order, so those of other files would have come before.
     await ear.hears('the file', () => mkdir(file));
     assert.deepEqual([...new Set(ear.heard)], [file]);
   });

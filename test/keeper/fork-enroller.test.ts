@@ -8,7 +8,7 @@ import type { EnrollerProgram } from '../../src/keeper/fork-enroller.ts';
 import { forkEnroller } from '../../src/keeper/fork-enroller.ts';
 import { until } from './fixtures.ts';
 
-/** Answers each message with what it was, and does what a command's name says. */
+/** Echoes each message, and runs the action that its name says. */
 const program = `
 process.on('message', (message) => {
   if (message.name === 'exit') process.exit(7);
@@ -98,7 +98,7 @@ describe('forkEnroller()', () => {
       const { child, exits } = run();
       child.send({ type: 'inspect', id: 1, name });
       await until('its end', () => exits.length > 0);
-      // What is sent to it now must neither throw nor report a second end.
+      // A message to it now must neither throw nor report a second exit.
       child.send({ type: 'inspect', id: 1, name: 'late' });
       child.disconnect();
       child.kill();

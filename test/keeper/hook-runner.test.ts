@@ -98,7 +98,7 @@ class Stage implements AsyncDisposable {
     return join(this.directory, file);
   }
 
-  /** A program of this text, as a hook. */
+  /** A hook that runs a shell script with this text. */
   async script(file: string, text: string, limits: Partial<HookLimits> = {}): Promise<HookSpec> {
     await this.program(file, text);
     return this.hook({ kind: 'command', argv: [this.at(file), 'one', '$two'] }, limits);
@@ -117,7 +117,7 @@ class Stage implements AsyncDisposable {
     await until(`line ${nth} of ${event}`, () => this.logger.all(event).length >= nth);
   }
 
-  /** What the programs have written there, a line each. */
+  /** The lines that the programs have written to this file. */
   written(file = 'log'): string[] {
     try {
       return readFileSync(this.at(file), 'utf8').trim().split('\n');

@@ -16,12 +16,12 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { agentConfig, RecordingLogger, RecordingObserver } from './fixtures.ts';
 
 interface Jump {
-  /** Milliseconds of real time since the jump before. */
+  /** Milliseconds of real time since the previous jump. */
   readonly after: number;
   readonly by: number;
 }
 
-/** What becomes of a request: a certificate of this lifetime, or a failure. */
+/** The result of a request: a certificate with this lifetime, or a failure. */
 type Answer = { readonly lifetime: number } | { readonly code: ErrorCode };
 
 const year = 365 * day;
@@ -83,7 +83,7 @@ class Machine implements AsyncDisposable {
     return new Machine(directory, answers);
   }
 
-  /** Said by what is told to the outside: there is no pair, or it is past its time, and nobody is at it or told to wait. */
+  /** Judged by the status alone: a pair is missing or past its deadline, without an attempt or a planned one. */
   get called(): boolean {
     const [certificate] = this.keeper.status().certificates;
     assert.ok(certificate !== undefined);
@@ -94,7 +94,7 @@ class Machine implements AsyncDisposable {
     return current === undefined || now >= rotationDeadline;
   }
 
-  /** The loop waits for real files between its pauses: no time passes meanwhile. */
+  /** Between its pauses the loop waits for real files, while no time passes. */
   async pass(ms: number): Promise<void> {
     const end = performance.now() + 20 * second;
     while (this.clock.sleeping === 0) {
@@ -161,7 +161,7 @@ describe('Keeper with any sequence of clock jumps', () => {
           for (let passed = 0; passed < after; passed += step) {
             await machine.pass(step);
             waited = machine.called ? waited + step : 0;
-            // The step in which the pause began, and the one in which it was noticed.
+            // The pause may begin in one step and end in the next.
             assert.ok(waited <= minute + 2 * step, `called for ${waited} ms`);
           }
           machine.clock.jump(by);

@@ -52,7 +52,7 @@ interface StageOptions {
   readonly preflight?: boolean;
 }
 
-/** A keeper at work on a real directory; the test plays the enroller. */
+/** A keeper on a real directory. The test acts as the enroller. */
 class Stage implements AsyncDisposable {
   readonly directory: string;
   readonly clock = new FakeClock(start);
@@ -142,14 +142,14 @@ class Stage implements AsyncDisposable {
     ).length;
   }
 
-  /** The pair that readers find, as the enroller reports it. */
+  /** The linked pair, as the enroller reports it. */
   async inspected(name: string, template = clientTemplate): Promise<void> {
     const pair = pairFor(template, { notAfter: start + 100 * hour });
     this.report({ type: 'inspected', name, pair, findings: [] });
     await this.clock.advance(2 * minute);
   }
 
-  /** Makes the link, and answers the look that this leads to: until then a further change would lead to none. */
+  /** Creates the link, and answers the inspection that follows. Until then a change would cause none. */
   async linked(target: string): Promise<void> {
     await this.inspected('kubelet-client');
     const before = this.count('inspect');
@@ -166,13 +166,13 @@ class Stage implements AsyncDisposable {
     return pairFor(clientTemplate, { serial, path: link, notAfter: start + 100 * hour });
   }
 
-  /** A look's report. */
+  /** The reply to an inspection. */
   found(pair: PairFacts | undefined): void {
     const report = { type: 'inspected', name: 'kubelet-client', findings: [] } as const;
     this.report({ ...report, ...(pair !== undefined && { pair }) });
   }
 
-  /** Answers every look until the loop is content; says how many there were. */
+  /** Answers every inspection until no more follow. Returns their number. */
   async settle(seen: number): Promise<number> {
     let answered = seen;
     for (let quiet = 0; quiet < 3;) {
@@ -185,7 +185,7 @@ class Stage implements AsyncDisposable {
     return answered - seen;
   }
 
-  /** Another pair behind the link, as the store does it. */
+  /** Links another pair, as the store does. */
   swap(serial: string): PairFacts {
     const target = this.path(`kubelet-client-${serial}.pem`);
     const link = this.path('kubelet-client-current.pem');
@@ -290,8 +290,8 @@ describe('Keeper', () => {
     ['removed', (path) => unlink(path)],
     ['removed behind the link', async (path) => unlink(await realpath(path))],
     ['overwritten', (path) => writeFile(path, 'junk')],
-    ['opened to others', (path) => chmod(path, 0o666)],
-    ['put in a directory open to others', (path) => chmod(dirname(path), 0o777)],
+    ['made writable for other users', (path) => chmod(path, 0o666)],
+    ['put in a directory that other users may write to', (path) => chmod(dirname(path), 0o777)],
     ['removed with its directory', (path) => rm(dirname(path), { recursive: true })],
     [
       'replaced by a plain file',
@@ -359,7 +359,7 @@ describe('Keeper', () => {
       stage.report({ type: 'requested', ...report, csr });
       stage.report({ type: 'issued', ...report, csr });
       await until('a pause', () => stage.clock.sleeping > 0);
-      // The loop comes round between the swap and the report, too.
+      // A round may also run between the change of the link and the report.
       const pair = stage.swap(`${round}`);
       await stage.clock.advance(minute);
       await until('a pause', () => stage.clock.sleeping > 0);
@@ -367,7 +367,7 @@ describe('Keeper', () => {
       const looks = await stage.settle(seen);
       assert.equal(looks, 1);
       seen += looks + 1;
-      // Removed by somebody: the next round.
+      // Another program removes the pair: the next round.
       rmSync(stage.path('kubelet-client-current.pem'));
       await until('another look', () => stage.count('inspect') === seen);
       stage.found(undefined);
@@ -458,7 +458,7 @@ describe('Keeper', () => {
   it('shows that the loop is stuck, and in which task', async (t) => {
     t.mock.timers.enable({ apis: ['setInterval'] });
     await using stage = await Stage.open();
-    // The loop's own clock stands still: it does not come round.
+    // The clock of the loop does not move, so no round runs.
     for (let look = 0; look < 3; look += 1) t.mock.timers.tick(minute);
     assert.equal(stage.keeper.stuckAt, undefined);
     t.mock.timers.tick(minute);

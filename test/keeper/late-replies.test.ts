@@ -8,10 +8,10 @@ import { clientPair, denied, lostFailure, Story, unreachable } from './story.ts'
 
 const changed = { ...servingTemplate, ipAddresses: ['10.0.0.2'] };
 const csr = { name: 'csr-1', uid: 'u', createdAt: 0 };
-/** What the first template got, after all. */
+/** The pair for the first template. */
 const late = pairFor(servingTemplate, { serial: '2', notAfter: pairFor(servingTemplate).notAfter });
 
-/** What can be on its way from the first attempt, and leaves the second as it is. */
+/** Late replies to the first attempt that do not affect the second. */
 const crossing: readonly Reported[] = [
   { type: 'requested', csr },
   { type: 'approved', csr },
@@ -21,7 +21,7 @@ const crossing: readonly Reported[] = [
   { type: 'failed', failure: unreachable, resumable: true },
 ];
 
-/** The first request is given up for another template, and the second under way. */
+/** The first request is abandoned for another template, and the second is in progress. */
 async function replaced(): Promise<Story> {
   const story = new Story(servingSpec);
   story.report({ type: 'inspected', findings: [] });
@@ -32,13 +32,13 @@ async function replaced(): Promise<Story> {
   return story;
 }
 
-/** The request is given up with nothing in its place. */
+/** The request is abandoned without a new one. */
 async function abandoned(): Promise<Story> {
   const story = new Story();
   story.report({ type: 'inspected', findings: [] });
   story.requested();
   story.fail({ code: 'STORE_FULL', message: 'full' }, true);
-  // Somebody else put a pair there: when the next try is due there is no call for one.
+  // Another program has stored a pair, so no certificate is due when the delay ends.
   story.report({ type: 'inspected', pair: clientPair(), findings: [] });
   await story.pass(minute);
   assert.deepEqual(story.link.take(), ['inspect', 'enroll', 'abandon']);
@@ -84,7 +84,7 @@ describe('Rotator after an abandoned attempt', () => {
   });
 
   const stories: readonly (readonly [string, () => Promise<Story>, PairFacts, string])[] = [
-    ['under the second request', replaced, late, 'requesting'],
+    ['during the second request', replaced, late, 'requesting'],
     [
       'with nothing in its place',
       abandoned,
@@ -99,7 +99,7 @@ describe('Rotator after an abandoned attempt', () => {
       story.report({ type: 'stored', pair, findings: [], attempt: 1 });
       assert.deepEqual(story.link.take(), ['inspect']);
       assert.deepEqual(story.logger.take(), ['certificate_stored']);
-      // It is no rotation that was asked for, and ends none.
+      // It does not count as a requested rotation, and ends none.
       assert.deepEqual(story.observer.stored, []);
       story.report({ type: 'inspected', pair, findings: [] });
       assert.equal(story.rotator.status().current?.serial, '2');

@@ -8,7 +8,7 @@ import { RecordingLogger } from './fixtures.ts';
 
 const start = Date.UTC(2026, 0, 1);
 
-/** A watchdog that looks when the test lets minutes pass. */
+/** A watchdog on mock timers. */
 function watched(t: TestContext): {
   readonly clock: FakeClock;
   readonly logger: RecordingLogger;

@@ -43,7 +43,7 @@ describe('Rotator', () => {
       const times = { notBefore: now - 2 * hour, notAfter: now + hour, storedAt: now + off };
       const pair = clientPair(times);
       story.report({ type: 'stored', pair, findings: [] });
-      // The look that follows each change of the files sees the same file time.
+      // The inspection after each change of the files sees the same file time.
       story.report({ type: 'inspected', pair, findings: [] });
       const { rotationDeadline = 0 } = story.rotator.status();
       assert.ok(rotationDeadline >= now + 0.7 * hour && rotationDeadline <= now + 0.9 * hour);
@@ -76,7 +76,7 @@ describe('Rotator', () => {
     ]);
     assert.equal(story.rotator.status().state, 'requesting');
     story.requested();
-    // The enroller repeats itself when it carries on after a failure.
+    // The enroller reports the CSR again when it resumes after a failure.
     story.requested();
     assert.equal(story.rotator.status().state, 'pending-approval');
     assert.deepEqual(story.open, ['csr-1']);
@@ -540,7 +540,7 @@ describe('Rotator', () => {
       for (const serial of ['1', '2']) {
         const notAfter = start + lifetime + Number(serial);
         const wanted = spec === clientSpec ? clientTemplate : servingTemplate;
-        // 90 % of the way: what is left is a tenth.
+        // At 90% of the lifetime, a tenth is left.
         const pair = pairFor(wanted, { serial, notAfter, path: `/pki/${serial}.pem` });
         story.report({ type: 'inspected', pair, findings: [] });
       }
@@ -610,7 +610,7 @@ describe('Rotator with hooks', () => {
     assert.equal(current?.serial, 'a');
     assert.equal(lastFailure?.code, 'SERVED_STALE');
     assert.equal(nextAttempt, until);
-    // Three quarters of the ten minutes that the old one has left.
+    // Three quarters of the ten minutes that the previous pair has left.
     assert.equal(nextAttempt, story.clock.now() + 7.5 * minute);
     assert.equal(overdue, false);
     assert.equal(story.rotator.atRest, false);
@@ -642,7 +642,7 @@ describe('Rotator with hooks', () => {
     assert.equal(story.rotator.status().nextAttempt, until);
     assert.equal(story.logger.all('rotation_failed')[0]?.['code'], 'SERVED_STALE');
     assert.deepEqual(story.told, ['found a']);
-    // Only the first look: what is found later is something else.
+    // Only the first inspection counts; a pair that is found later is another one.
     story.report({ type: 'inspected', pair: second, findings: [] });
     assert.equal(story.logger.all('rotation_failed').length, 1);
   });

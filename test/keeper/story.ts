@@ -10,7 +10,7 @@ import { clientTemplate, pairFor, servingTemplate, start } from '../core/fixture
 import { FakeClock } from '../support/fake-clock.ts';
 import { clientSpec, RecordingLink, RecordingLogger, RecordingObserver } from './fixtures.ts';
 
-/** One rotator with everything it touches recorded; reports are the enroller's. */
+/** One rotator, with everything that it does recorded. The test sends the enroller's replies. */
 export class Story {
   readonly clock = new FakeClock(start);
   readonly link = new RecordingLink();
@@ -18,7 +18,7 @@ export class Story {
   readonly observer = new RecordingObserver();
   journaled: OutstandingRequests;
   readonly rotator: Rotator;
-  /** What those who follow were told of. */
+  /** Pairs that were reported to the hooks. */
   readonly told: string[] = [];
   readonly name: string;
 
@@ -51,7 +51,7 @@ export class Story {
     this.rotator.start();
   }
 
-  /** Of the latest attempt, unless the report says of which. */
+  /** A reply to the latest attempt, or to the given one. */
   report({ attempt, ...reply }: Reported): void {
     this.link.reply(reply, { attempt });
   }
@@ -69,7 +69,7 @@ export class Story {
     return { name, uid: `uid of ${name}`, createdAt: this.clock.now() };
   }
 
-  /** From the state without a pair to the request that stands. */
+  /** From the state without a pair to a pending CSR. */
   toPending(): void {
     this.report({ type: 'inspected', findings: [] });
     this.requested();

@@ -39,10 +39,10 @@ export class Following {
 
   /** The client has a new identity, and its watch continues at the same resourceVersion. */
   reopen(): void {
-    const began = this.#openedAt;
-    if (began === undefined) return;
+    const startedAt = this.#openedAt;
+    if (startedAt === undefined) return;
     this.#close();
-    this.#next(began, { interrupted: false });
+    this.#next(startedAt, { interrupted: false });
   }
 
   stop(): void {
@@ -54,38 +54,38 @@ export class Following {
 
   #step(): void {
     const { queue, cluster } = this.#world;
-    const began = queue.now();
-    if (!cluster.request()) return this.#fail(began);
+    const startedAt = queue.now();
+    if (!cluster.request()) return this.#fail(startedAt);
     if (this.#mustRead) {
       if (this.#look()) return;
       this.#mustRead = false;
       return this.#step();
     }
-    this.#openedAt = began;
+    this.#openedAt = startedAt;
     this.#csr.watcher = () => void this.#look();
     cluster.openWatch(this.#broken);
     this.#watchTimer = queue.after(this.#pace.watchSeconds() * 1_000, () => {
       this.#close();
-      this.#next(began, { interrupted: false });
+      this.#next(startedAt, { interrupted: false });
     });
     // The watch begins with the changes since the response.
     this.#look();
   }
 
   readonly #broken = (): void => {
-    const began = this.#openedAt ?? this.#world.queue.now();
+    const startedAt = this.#openedAt ?? this.#world.queue.now();
     this.#close();
-    this.#fail(began);
+    this.#fail(startedAt);
   };
 
-  #fail(began: Instant): void {
+  #fail(startedAt: Instant): void {
     this.#mustRead = true;
-    this.#next(began, { interrupted: true });
+    this.#next(startedAt, { interrupted: true });
   }
 
-  #next(began: Instant, { interrupted }: { readonly interrupted: boolean }): void {
+  #next(startedAt: Instant, { interrupted }: { readonly interrupted: boolean }): void {
     const { queue } = this.#world;
-    const step = { began, now: queue.now(), progress: false, interrupted, retryAfterMs: 0 };
+    const step = { startedAt, now: queue.now(), progress: false, interrupted, retryAfterMs: 0 };
     this.#watchTimer = queue.after(this.#pace.delayAfter(step), () => this.#step());
   }
 
