@@ -12,7 +12,7 @@ const told: readonly (readonly [fault: string, says: RegExp])[] = [
   ['429 with Retry-After in seconds', /API_THROTTLED/],
   ['500', /API_SERVER_ERROR/],
   ['410 as an event of a watch', /at most/],
-  ['CSR deleted, its name taken by somebody else and issued to him', /CSR_DELETED/],
+  ['CSR deleted, and its name used and issued for another requestor', /CSR_DELETED/],
   ['wrong certificate: other key', /CERT_KEY_MISMATCH/],
 ];
 

@@ -45,7 +45,7 @@ const quick: ReadonlySet<string> = new Set([
   '429 with Retry-After in seconds',
   '500',
   '410 as an event of a watch',
-  'CSR deleted, its name taken by somebody else and issued to him',
+  'CSR deleted, and its name used and issued for another requestor',
   'wrong certificate: other key',
 ]);
 

@@ -96,8 +96,8 @@ export function signerVerdict(csr: CsrFacts): CsrVerdict {
 }
 
 /**
- * Whether a serving certificate is asked for by the node it names. Says nothing
- * of the SANs: whoever approves by this alone lets a node name any host.
+ * Whether a node requests its own serving certificate. Does not check the SANs, so an
+ * approver with only this rule lets a node name any host.
  */
 export function ownServingVerdict(csr: CsrFacts): CsrVerdict {
   if (csr.signerName !== kubeletServingSigner) {
@@ -127,7 +127,7 @@ export function nodeRestrictionVerdict(csr: CsrFacts): CsrVerdict {
   );
 }
 
-/** CertificateSubjectRestriction, at creation: nobody becomes system:masters by a certificate. */
+/** CertificateSubjectRestriction, at creation: no certificate may name system:masters. */
 export function subjectRestrictionVerdict(csr: CsrFacts): CsrVerdict {
   if (csr.signerName !== apiserverClientSigner) return granted;
   return csr.request.subject.organizations.includes('system:masters')

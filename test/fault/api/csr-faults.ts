@@ -30,7 +30,7 @@ export const csrFaults: readonly ApiFault[] = [
     },
   },
   {
-    name: 'CSR deleted, its name taken by somebody else and issued to him',
+    name: 'CSR deleted, and its name used and issued for another requestor',
     places: ['wait'],
     longWait: true,
     codes: ['CSR_DELETED'],
@@ -52,7 +52,7 @@ export const csrFaults: readonly ApiFault[] = [
     },
   },
   {
-    name: "409: the name is somebody else's",
+    name: '409: the name belongs to another requestor',
     places: ['create'],
     longWait: true,
     codes: ['API_CONFLICT'],

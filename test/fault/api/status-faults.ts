@@ -14,7 +14,7 @@ export const statusFaults: readonly ApiFault[] = [
   { ...status(404, 'NotFound', 'API_NOT_FOUND'), places: ['create'] },
   {
     ...status(409, 'AlreadyExists', 'API_NOT_FOUND'),
-    name: '409, and nobody has that name',
+    name: '409 for a name that does not exist',
     places: ['create'],
   },
   status(429, 'TooManyRequests', 'API_THROTTLED'),

@@ -133,7 +133,7 @@ export const clockFaults: readonly ClockFault[] = [
     },
   },
   {
-    fault: 'start at 1970, with nothing there',
+    fault: 'start in 1970 without files',
     requests: 2,
     play: startAt1970,
   },
@@ -238,7 +238,7 @@ export const quickClockFaults: readonly ClockFault[] = [
       await stage.recovers(() => stage.setRight(), clientStarts);
     },
   },
-  { fault: 'start at 1970, with nothing there', requests: 2, play: startAt1970 },
+  { fault: 'start in 1970 without files', requests: 2, play: startAt1970 },
 ];
 
 /** The API server's certificate is not valid yet, so the agent makes no request. */

@@ -3,23 +3,22 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 
 /*
- * Loaded into keeper and enroller ahead of the program (`--import`): in the one that
- * is meant, has strace attached to one thread, and only then lets the program begin.
- * Plain JavaScript, since the keeper runs without the compiler that could strip types.
+ * Loaded into keeper and enroller before the program (`--import`). In the chosen process
+ * it attaches strace to one thread, and then lets the program start. Plain JavaScript,
+ * because the keeper runs without the compiler that strips types.
  *
- * strace counts calls for each thread on its own, and counts only what its path
- * filter lets through (both measured with 6.1). "The n-th fsync" means one thing,
- * then, if one thread is traced - the main one, or the only one of libuv's pool,
- * where node:fs/promises works - and the paths are those that matter. Names of
- * temporary files are made from the time in nanoseconds: here that is a plain
- * counter, so that strace can be told them.
+ * strace counts the calls of each thread separately, and only those that its path filter
+ * selects (both checked with 6.1). "The n-th fsync" is therefore well defined if one
+ * thread is traced, which is the main thread or the only one of libuv's pool, and the
+ * paths are known. Names of temporary files contain the time in nanoseconds, which is a
+ * plain counter here, so that strace can know them.
  */
 
 /** @typedef {import('./injection.ts').AttachRequest} AttachRequest */
 
 /** @type {AttachRequest} */
 const request = JSON.parse(process.env['FAULT_ATTACH'] ?? '{}');
-// One process of the agent only: the enroller that takes the place of a killed one lives.
+// Only the first such process is traced. The enroller that replaces a killed one is not.
 if (process.argv[2] === request.role && !existsSync(request.output)) await attach(request);
 
 /** @param {AttachRequest} request */

@@ -2,19 +2,18 @@ import { KeyObject, webcrypto } from 'node:crypto';
 import { openSync, readFileSync, writeSync } from 'node:fs';
 
 /*
- * Loaded ahead of the program (`--import`): in the enroller, tells the test each private
- * key that is made. Most keys of a test are never stored, and leave the enroller in no
- * way that anybody could look for them by.
+ * Loaded before the program (`--import`). In the enroller, it reports each generated
+ * private key to the test, because most keys of a test are never stored and cannot be
+ * learned in another way.
  *
- * Why this proves something about the program as it is shipped: program and runtime are
- * those of a node, and only the one function that makes keys has an observer, which
- * hands its result on unchanged. What it takes of a key it takes out of OpenSSL into one
- * buffer of its own, writes to a file that nobody else uses, and zeroes; a copy that it
- * left behind would be one more that the search finds. No key escapes it unseen: the
- * test holds the public key of every request against those that were told. And the
- * keeper runs without any of this.
+ * The program and the runtime are the released ones. Only the function that generates
+ * keys has an observer, which returns its result unchanged. The observer exports the key
+ * from OpenSSL into one buffer, writes it to a file of its own, and zeroes the buffer; a
+ * copy left behind would be found by the search. The test compares the public key of
+ * every CSR with the reported keys, so no key can be missed. The keeper runs without the
+ * observer.
  *
- * With KEYS_LEAK it does what must never happen, to see the search find it.
+ * With KEYS_LEAK it leaks a key, to test that the search finds it.
  */
 
 const role = process.argv[2];
