@@ -9,8 +9,8 @@ import { NodeKubeconfig } from '../store/node-kubeconfig.ts';
 import type { Clock } from '../sys/clock.ts';
 
 /**
- * Keeps the kubeconfig usable for the kubelet: writes it after a bootstrap, writes it
- * again when it is missing or corrupt, and reports what it did and what is wrong.
+ * Keeps the kubeconfig usable for the kubelet: writes it after a bootstrap, writes it again if
+ * it is missing or corrupt, and reports what it did and what is wrong.
  */
 export class KubeconfigCare {
   readonly #file: NodeKubeconfig;
@@ -32,16 +32,17 @@ export class KubeconfigCare {
     this.#report = report;
   }
 
-  /** @throws AgentError KUBECONFIG_INVALID when another file is at the path; STORE_* */
+  /** @throws AgentError KUBECONFIG_INVALID if another kind of file is at the path; STORE_* */
   async write(cluster: ClusterEndpoint): Promise<void> {
     const findings = await this.#file.write(cluster);
     this.#tell(findings, undefined);
   }
 
   /**
-   * Between the swap of the first pair and the kubeconfig the agent may have been killed,
-   * or the disk full; later a hard reset may damage the file. Without a kubeconfig the
-   * kubelet cannot use the certificate. Never fails: the certificate is rotated all the same.
+   * Without a kubeconfig the kubelet cannot use the certificate. It is missing if the agent
+   * was killed, or the disk was full, between storing the first certificate and writing the
+   * kubeconfig, and a hard reset can corrupt it later. Never fails, because the certificate is
+   * rotated all the same.
    */
   async check(pair: PairFacts | undefined): Promise<void> {
     const usable = pair !== undefined && !pair.selfSigned && this.#clock.now() < pair.notAfter;
@@ -58,7 +59,10 @@ export class KubeconfigCare {
     this.#report({ type: 'kubeconfig', path, findings, ...(failure !== undefined && { failure }) });
   }
 
-  /** Before the first pair a kubeconfig may be missing, corrupt, or name a pair that is not there. */
+  /**
+   * Before the first certificate, the kubeconfig may be missing, corrupt, or name a missing
+   * file.
+   */
   async #failure({ usable }: { readonly usable: boolean }): Promise<Failure | undefined> {
     try {
       (await loadKubeconfig(this.#file.path))[Symbol.dispose]();

@@ -254,7 +254,7 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
         assert.deepEqual(second.all('rotation_failed'), []);
       });
 
-      it('leaves another kind of file at the kubeconfig path alone, with a remedy', async () => {
+      it('leaves another kind of file at the kubeconfig path alone', async () => {
         await using node = await TestNode.create(controlPlane, 'foreign');
         const kubeconfig = join(node.directory, 'kubelet.conf');
         const text =
@@ -283,7 +283,7 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
         await agent.event('kubeconfig_written');
       });
 
-      it('writes a damaged kubeconfig again, under its own identity', async () => {
+      it('writes a corrupt kubeconfig again and uses its own certificate', async () => {
         await using node = await TestNode.create(controlPlane, 'reset');
         const kubeconfig = join(node.directory, 'kubelet.conf');
         const first = node.start();

@@ -19,7 +19,7 @@ const cluster = {
 interface Place {
   readonly path: string;
   readonly link: string;
-  /** As the agent writes it. */
+  /** The content that the agent writes. */
   readonly text: string;
   readonly read: (known?: readonly string[]) => Promise<KubeconfigFile>;
 }
@@ -41,7 +41,7 @@ async function place(t: TestContext, nodeName = 'n1'): Promise<Place> {
   };
 }
 
-/** As kubeadm names things. */
+/** A kubeconfig with the names of kubeadm. */
 function kubeconfigOf(user: Readonly<Record<string, unknown>>, names = ['system:node:n1']) {
   return stringify({
     apiVersion: 'v1',
@@ -54,7 +54,7 @@ function kubeconfigOf(user: Readonly<Record<string, unknown>>, names = ['system:
 }
 
 describe('readKubeconfigFile()', () => {
-  it('knows the kubeconfig that names the pair, whatever its names are', async (t) => {
+  it('recognizes a kubeconfig that names the key pair', async (t) => {
     const { path, link, text, read } = await place(t);
     for (const content of [
       text,
@@ -70,7 +70,7 @@ describe('readKubeconfigFile()', () => {
     }
   });
 
-  it('knows a pair that is named by a relative path or through a linked folder', async (t) => {
+  it('recognizes the key pair by a relative path and through a linked directory', async (t) => {
     const { path, link, read } = await place(t);
     const alias = `${path}.d`;
     await symlink(join(link, '..'), alias);
@@ -80,7 +80,7 @@ describe('readKubeconfigFile()', () => {
     }
   });
 
-  it('knows a certificate of this node, embedded or in another file', async (t) => {
+  it('recognizes a certificate of this node, embedded or in another file', async (t) => {
     const { path, read } = await place(t);
     const { certificatePem } = await makePair();
     await writeFile(`${path}.crt`, certificatePem);
@@ -94,7 +94,7 @@ describe('readKubeconfigFile()', () => {
     }
   });
 
-  it('is missing where nothing is, and behind a link that leads nowhere', async (t) => {
+  it('returns missing without a file and for a dangling link', async (t) => {
     const { path, read } = await place(t);
     assert.deepEqual(await read(), { kind: 'missing' });
     await symlink('nowhere.conf', path);
@@ -126,7 +126,7 @@ describe('readKubeconfigFile()', () => {
     });
   }
 
-  it('takes a known text without its last line feed for whole', async (t) => {
+  it('accepts a known text without its last line feed', async (t) => {
     const { path, text, read } = await place(t);
     await writeFile(path, text.trimEnd());
     assert.equal((await read([text])).kind, 'own');
@@ -180,7 +180,7 @@ describe('readKubeconfigFile()', () => {
     assert.equal((await read()).kind, 'foreign');
   });
 
-  it('calls a directory and a named pipe foreign, without waiting for a writer', async (t) => {
+  it('calls a directory and a named pipe foreign', async (t) => {
     const { path, read } = await place(t);
     await mkdir(path);
     assert.deepEqual(await read(), { kind: 'foreign', found: 'a directory' });
@@ -189,9 +189,9 @@ describe('readKubeconfigFile()', () => {
     assert.deepEqual(await other.read(), { kind: 'foreign', found: 'not a regular file' });
   });
 
-  it('throws what cannot be read, and calls it nothing', async (t) => {
+  it('throws on a file that cannot be read', async (t) => {
     const { path, read } = await place(t);
-    // Memory at address 0: everyone may open it, and reading it fails.
+    // Memory at address 0: every user can open it, and reading it fails.
     await symlink('/proc/self/mem', path);
     await assert.rejects(read(), { code: 'STORE_IO' });
   });

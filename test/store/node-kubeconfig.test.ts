@@ -17,7 +17,7 @@ interface Place {
   readonly path: string;
   readonly file: NodeKubeconfig;
   readonly clock: FakeClock;
-  /** As the agent writes it for `cluster`. */
+  /** The content that the agent writes for `cluster`. */
   readonly text: string;
   readonly copies: () => Promise<string[]>;
 }
@@ -42,7 +42,7 @@ async function place(t: TestContext): Promise<Place> {
 const kinds = (findings: readonly Finding[]): string[] => findings.map(({ kind }) => kind);
 
 describe('NodeKubeconfig.write()', () => {
-  it('writes for the owner alone, and not again what is there already', async (t) => {
+  it('writes with mode 0600, and only if the content differs', async (t) => {
     const { path, file, text } = await place(t);
     assert.deepEqual(kinds(await file.write(cluster)), ['kubeconfig-written']);
     assert.equal(await readFile(path, 'utf8'), text);
@@ -52,14 +52,14 @@ describe('NodeKubeconfig.write()', () => {
     assert.equal((await stat(path)).ino, before.ino);
   });
 
-  it('remembers what it wrote, for the owner alone', async (t) => {
+  it('remembers the content with mode 0600', async (t) => {
     const { file, text } = await place(t);
     await file.write(cluster);
     assert.equal(await readFile(file.memory, 'utf8'), text);
     assert.equal((await stat(file.memory)).mode & 0o7777, 0o600);
   });
 
-  it('keeps a copy of the kubeconfig it replaces, readable for the owner alone', async (t) => {
+  it('keeps a copy of a replaced kubeconfig with mode 0600', async (t) => {
     const { folder, path, file, text, copies } = await place(t);
     await file.write(cluster);
     const [finding, ...more] = await file.write(otherCluster);
@@ -73,7 +73,7 @@ describe('NodeKubeconfig.write()', () => {
     assert.ok((await readFile(path, 'utf8')).includes(otherCluster.server));
   });
 
-  it('keeps the last three copies, also of one second, and no other file less', async (t) => {
+  it('keeps the last three copies and every other file', async (t) => {
     const { folder, file, copies } = await place(t);
     await file.write(cluster);
     await writeFile(join(folder, 'kubelet.conf.nodecertd-notes'), 'mine');
@@ -85,7 +85,7 @@ describe('NodeKubeconfig.write()', () => {
     assert.ok(kept.includes('kubelet.conf.nodecertd-notes'));
   });
 
-  it('replaces the kubeconfig of an expired node that embeds its certificate', async (t) => {
+  it('replaces a kubeconfig that embeds the certificate of this node', async (t) => {
     const { folder, path, file, copies } = await place(t);
     const { certificatePem, keyPem } = await makePair();
     const [certificate, key] = [certificatePem, keyPem].map((pem) => pem.toString('base64'));
@@ -113,7 +113,7 @@ users: [{name: "system:node:n1", user: {client-certificate-data: ${certificate},
       'apiVersion: v1\nclusters:\n- cluster:\n    certificate-auth',
     ],
   ] as const) {
-    it(`leaves ${title} alone, and names the setting to change`, async (t) => {
+    it(`leaves ${title} alone and names the setting`, async (t) => {
       const { folder, path, file, copies } = await place(t);
       await mkdir(folder);
       await writeFile(path, text);
@@ -134,7 +134,7 @@ users: [{name: "system:node:n1", user: {client-certificate-data: ${certificate},
   });
 
   for (const target of ['real.conf', 'absent/real.conf']) {
-    it(`writes through a link to ${target}, and leaves no stray`, async (t) => {
+    it(`writes the target of a link to ${target}`, async (t) => {
       const { folder, path, file, text } = await place(t);
       await mkdir(folder);
       await symlink(target, path);
@@ -151,7 +151,7 @@ users: [{name: "system:node:n1", user: {client-certificate-data: ${certificate},
 });
 
 describe('NodeKubeconfig.recover()', () => {
-  it('remembers an intact kubeconfig of another program byte for byte', async (t) => {
+  it('remembers the kubeconfig of another program byte for byte', async (t) => {
     const { folder, path, file, text } = await place(t);
     const named = text.replaceAll('default-auth', 'system:node:n1');
     await mkdir(folder);
@@ -162,7 +162,7 @@ describe('NodeKubeconfig.recover()', () => {
     assert.equal(await readFile(path, 'utf8'), named);
   });
 
-  it('writes an emptied file again without the bootstrap kubeconfig, and says so', async (t) => {
+  it('writes an empty file again without the bootstrap kubeconfig', async (t) => {
     const { path, file, text, copies } = await place(t);
     await file.write(cluster);
     await writeFile(path, '');
@@ -173,7 +173,7 @@ describe('NodeKubeconfig.recover()', () => {
     assert.deepEqual(await copies(), []);
   });
 
-  it('sets a cut-off file aside and writes it as it was, not as the bootstrap has it', async (t) => {
+  it('sets a cut-off file aside and restores the remembered content', async (t) => {
     const { folder, path, file, text, copies } = await place(t);
     await file.write(cluster);
     await writeFile(path, text.slice(0, 200));
@@ -185,7 +185,7 @@ describe('NodeKubeconfig.recover()', () => {
     assert.equal(await readFile(path, 'utf8'), text);
   });
 
-  it('writes a removed file for the cluster of the bootstrap kubeconfig if there is one', async (t) => {
+  it('writes a missing file for the cluster of the bootstrap kubeconfig', async (t) => {
     const { path, file, text } = await place(t);
     await file.write(cluster);
     await rm(path);
@@ -197,7 +197,7 @@ describe('NodeKubeconfig.recover()', () => {
     assert.equal(await readFile(path, 'utf8'), text);
   });
 
-  it('does nothing where the cluster is not known', async (t) => {
+  it('does nothing if the cluster is unknown', async (t) => {
     const { folder, path, file } = await place(t);
     assert.deepEqual(await file.recover(undefined), []);
     await mkdir(folder);
@@ -206,7 +206,7 @@ describe('NodeKubeconfig.recover()', () => {
     assert.deepEqual(await readdir(folder), [basename(path)]);
   });
 
-  it('remembers no key, no token and no path that means another file elsewhere', async (t) => {
+  it('remembers no token and no relative path', async (t) => {
     const { folder, path, file, text } = await place(t);
     await mkdir(folder);
     for (const [from, to] of [
@@ -219,7 +219,7 @@ describe('NodeKubeconfig.recover()', () => {
     }
   });
 
-  it('trusts no memory that was corrupt itself, or is of another pair', async (t) => {
+  it('ignores remembered text that is corrupt or names another key pair', async (t) => {
     const { path, file, text } = await place(t);
     await file.write(cluster);
     for (const memory of [text.slice(0, 100), text.replaceAll('/pki/', '/old/')]) {
