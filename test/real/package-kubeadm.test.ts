@@ -152,7 +152,7 @@ describe('the service on a node of kubeadm', { skip, timeout: 300_000 }, () => {
     const flags = `--config-dir=${dropIns} --rotate-certificates`;
     await container.write(file, `# mine\nKUBELET_EXTRA_ARGS="${flags}"\n`);
     await container.must('systemctl', 'restart', kubelet, agent);
-    const line = await untilLogged('standing_back', { key: '--rotate-certificates' });
+    const line = await untilLogged('deferring_to_kubelet', { key: '--rotate-certificates' });
     assert.match(String(line['path']), /^(?:kubelet\.service|\/proc\/\d+\/cmdline)$/);
     const { code, stdout } = await container.run('nodecertd', 'adopt');
     assert.equal(code, 4, stdout);
