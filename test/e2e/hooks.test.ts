@@ -247,7 +247,7 @@ describe('hooks after a rotation', () => {
     assert.match(String(refused['error']), /config\.yaml has mode 0666/);
     await agent.event('certificate_stored', server);
     await agent.event('hooks_refused', undefined, 2);
-    assert.match(await place.status(), /the hooks of the configuration are not run/);
+    assert.match(await place.status(), /hooks are disabled: /);
     const found = await doctorReport('--config', place.node.configFile);
     assert.equal(found.code, 4);
     assert.match(
