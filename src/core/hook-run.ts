@@ -19,7 +19,7 @@ export interface HookState {
   readonly failing: readonly number[];
   /** The pair that is not served, as last reported. */
   readonly stale?: string;
-  /** A pair that is not rolled back: a rollback linked it, or its own rollback failed. */
+  /** A pair that must not be rolled back: a rollback linked it, or its own rollback failed. */
   readonly kept?: string;
 }
 
@@ -69,7 +69,7 @@ export type HookEffect =
 export interface HookContext {
   /** Retries of each hook. */
   readonly retries: readonly number[];
-  /** Check the served certificate, and what to do if it does not match. */
+  /** What to do if the served certificate does not match; absent if it is not checked. */
   readonly check?: 'report' | 'rollback';
   /** No request is in progress that will store another pair soon. */
   readonly atRest: boolean;

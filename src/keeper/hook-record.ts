@@ -42,7 +42,7 @@ export interface HookRecordOptions {
   readonly observer: HookObserver;
 }
 
-/** Logs, counts and shows in the status what the hooks of one certificate and the checks after them result in. */
+/** Logs and counts the results of the hooks and checks of one certificate, and keeps them for the status. */
 export class HookRecord {
   readonly #options: HookRecordOptions;
   readonly #hooks: HookStatus[];

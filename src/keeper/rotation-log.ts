@@ -94,7 +94,7 @@ export class RotationLog {
   }
 
   /**
-   * A kubelet uses a certificate that it rotates itself at once.
+   * Only for certificates that the agent rotates: a kubelet loads its own ones at once.
    * @param timeLeft milliseconds between the latest rotation deadline and the expiry
    */
   #checkTimeLeft(timeLeft: number): void {
