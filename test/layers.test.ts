@@ -175,7 +175,7 @@ describe('src/', () => {
   it('starts the keeper without what follows rotations, which most agents have no use for', () => {
     const loaded = loadedBy('src/app/run-agent.ts', sources);
     assert.ok(loaded.has('src/keeper/keeper.ts'));
-    const later = ['post-rotation', 'hook-runner', 'hook-record', 'run-hook'];
+    const later = ['post-rotation', 'hook-runner', 'hook-record', 'hook-attempt'];
     const found = later.filter((file) => loaded.has(`src/keeper/${file}.ts`));
     assert.deepEqual(found, []);
     assert.equal(loaded.has('src/sys/run-command.ts'), false);

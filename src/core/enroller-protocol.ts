@@ -1,9 +1,27 @@
 import type { PairFacts } from './certificate.ts';
 import type { CertificateTemplate } from './certificate-spec.ts';
+import type { AgentConfig } from './config.ts';
 import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
 import type { DoctorFinding } from './findings.ts';
 import type { ServedOutcome } from './served.ts';
+
+/** The keeper's first message to an enroller; commands follow. */
+export interface Greeting {
+  readonly config: AgentConfig;
+  readonly version: string;
+}
+
+/** Sent by the enroller every few seconds, so that a blocked event loop is noticed. */
+export interface Heartbeat {
+  readonly type: 'alive';
+}
+
+/** Sent by an enroller that ends because of a bug of its own. */
+export interface CrashReport {
+  readonly type: 'crashed';
+  readonly error: string;
+}
 
 /**
  * Numbers the keeper's requests, over all enrollers. A reply can cross the request that

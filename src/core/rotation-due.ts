@@ -1,7 +1,7 @@
 import { mismatchOf } from './identity.ts';
 import type { Instant } from './instant.ts';
 import type { DueReason, Phase, RotationState } from './rotation-state.ts';
-import { skewLeeway } from './schedule.ts';
+import { overdueGrace, skewLeeway } from './schedule.ts';
 import { minimumRotationInterval } from './timing.ts';
 
 /** Why a new certificate is due; undefined while the existing one is good. */
@@ -74,4 +74,15 @@ export function nextWake(state: RotationState, now: Instant): Instant {
     default:
       return phase satisfies never;
   }
+}
+
+/** `-current.pem` holds a certificate of the cluster that is valid now. */
+export function isUsable({ pair }: RotationState, now: Instant): boolean {
+  return pair !== undefined && !pair.selfSigned && pair.notBefore <= now && now < pair.notAfter;
+}
+
+/** The rotation is past its deadline and grace period. Computed from the clock alone, so that it shows even if no attempt was ever made. */
+export function isOverdue({ pair, deadline }: RotationState, now: Instant): boolean {
+  if (pair === undefined || deadline === undefined || pair.selfSigned) return false;
+  return now > Math.min(deadline, pair.notAfter) + overdueGrace(pair);
 }

@@ -1,5 +1,4 @@
-import type { AgentConfig } from '../core/config.ts';
-import type { EnrollerCommand } from '../core/enroller-protocol.ts';
+import type { EnrollerCommand, Greeting } from '../core/enroller-protocol.ts';
 import { describeError } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import { systemClock } from '../sys/clock.ts';
@@ -7,12 +6,6 @@ import { releaseMemory } from '../sys/memory.ts';
 import { interfaceAddresses } from '../sys/network-interfaces.ts';
 import type { CheckNode } from './enroller.ts';
 import { Enroller } from './enroller.ts';
-
-/** The keeper's first message. */
-export interface Greeting {
-  readonly config: AgentConfig;
-  readonly version: string;
-}
 
 /**
  * Carries out the keeper's commands until the IPC channel closes, also because the keeper was

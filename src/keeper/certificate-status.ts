@@ -1,8 +1,14 @@
 import type { CertificateSpec } from '../core/certificate-spec.ts';
 import type { Instant } from '../core/instant.ts';
-import { blockedBy, dueReason, isEarly, retryAt } from '../core/rotation-due.ts';
+import {
+  blockedBy,
+  dueReason,
+  isEarly,
+  retryAt,
+  isOverdue,
+  isUsable,
+} from '../core/rotation-due.ts';
 import type { RotationState } from '../core/rotation-state.ts';
-import { overdueGrace } from '../core/schedule.ts';
 import type { CertificateState, CertificateStatus } from '../core/status.ts';
 
 export interface LastEvent {
@@ -48,16 +54,6 @@ function nextAttemptOf(state: RotationState, now: Instant): Instant | undefined 
   if (state.phase.kind === 'backing-off') return retryAt(state.phase);
   const delayed = stateWord(state, now) === 'backing-off';
   return delayed ? state.notBefore : undefined;
-}
-
-/** `-current.pem` holds a certificate of the cluster that is valid now. */
-export function isUsable({ pair }: RotationState, now: Instant): boolean {
-  return pair !== undefined && !pair.selfSigned && pair.notBefore <= now && now < pair.notAfter;
-}
-
-export function isOverdue({ pair, deadline }: RotationState, now: Instant): boolean {
-  if (pair === undefined || deadline === undefined || pair.selfSigned) return false;
-  return now > Math.min(deadline, pair.notAfter) + overdueGrace(pair);
 }
 
 function stateWord(state: RotationState, now: Instant): CertificateState {

@@ -1,9 +1,11 @@
 import type {
+  CrashReport,
   EnrollerCommand,
   EnrollerNotice,
   EnrollerReplies,
   EnrollerReport,
   EnrollerRequest,
+  Heartbeat,
 } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 
@@ -54,17 +56,6 @@ export interface ChildListener {
   onMessage(message: EnrollerReport | Heartbeat | CrashReport): void;
   /** Called once, and never before the launch has returned. */
   onExit(how: string): void;
-}
-
-/** Sent by the enroller every few seconds, so that a blocked event loop is noticed. */
-export interface Heartbeat {
-  readonly type: 'alive';
-}
-
-/** Sent by an enroller that ends because of a bug of its own. */
-export interface CrashReport {
-  readonly type: 'crashed';
-  readonly error: string;
 }
 
 export type LaunchEnroller = (listener: ChildListener) => EnrollerChild;

@@ -1,19 +1,19 @@
 import type {
+  CrashReport,
   EnrollerReplies,
   EnrollerReply,
   EnrollerReport,
   EnrollerRequest,
+  Heartbeat,
 } from '../core/enroller-protocol.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { formatDuration, minute, second } from '../core/instant.ts';
 import { remedies } from '../core/remedies.ts';
 import type { Logger } from '../sys/log.ts';
 import type {
-  CrashReport,
   EnrollerChild,
   EnrollerLink,
   EnrollerListener,
-  Heartbeat,
   LaunchEnroller,
   Lost,
 } from './enroller-link.ts';

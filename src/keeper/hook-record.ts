@@ -7,7 +7,7 @@ import { remedies } from '../core/remedies.ts';
 import type { EndpointState } from '../core/served.ts';
 import type { CertificateStatus, HookStatus } from '../core/status.ts';
 import type { Logger } from '../sys/log.ts';
-import type { HookOutcome } from './run-hook.ts';
+import type { HookOutcome } from './hook-attempt.ts';
 
 export interface HookObserver {
   recordHookRun(run: HookRun): void;

@@ -18,7 +18,7 @@ import type { EnrollerLink, Lost } from './enroller-link.ts';
 import type { HookJournal } from './hook-journal.ts';
 import type { HookObserver } from './hook-record.ts';
 import { HookRecord } from './hook-record.ts';
-import { runHook } from './run-hook.ts';
+import { runHook } from './hook-attempt.ts';
 
 /** The rotation of the same certificate. */
 export interface RotationPort {

@@ -7,13 +7,12 @@ import { formatDuration, formatInstant, minute, second } from '../core/instant.t
 import type { Instant } from '../core/instant.ts';
 import type { LogEvent, LogFields } from '../core/log-events.ts';
 import { findingEvent } from '../core/log-events.ts';
-import { retryAt } from '../core/rotation-due.ts';
+import { isOverdue, retryAt } from '../core/rotation-due.ts';
 import type { RotationEffect, RotationState } from '../core/rotation-state.ts';
 import { lifetimeStart } from '../core/schedule.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import type { LastEvent } from './certificate-status.ts';
-import { isOverdue } from './certificate-status.ts';
 
 export interface RotationLogOptions {
   readonly spec: CertificateSpec;

@@ -5,7 +5,7 @@ import type { Failure } from '../core/errors.ts';
 import { sameTemplate } from '../core/identity.ts';
 import { second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
-import { nextWake, retryAt } from '../core/rotation-due.ts';
+import { isUsable, nextWake, retryAt } from '../core/rotation-due.ts';
 import { initialState } from '../core/rotation-state.ts';
 import type {
   RotationEffect,
@@ -16,7 +16,7 @@ import type {
 import { step } from '../core/rotation.ts';
 import { rotationFraction } from '../core/schedule.ts';
 import type { CertificateStatus } from '../core/status.ts';
-import { certificateStatus, isUsable } from './certificate-status.ts';
+import { certificateStatus } from './certificate-status.ts';
 import type { EnrollerLink, Lost } from './enroller-link.ts';
 import type { RotationLog } from './rotation-log.ts';
 import { RotationRecord } from './rotation-record.ts';

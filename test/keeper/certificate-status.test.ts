@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { certificateStatus, isOverdue, isUsable } from '../../src/keeper/certificate-status.ts';
+import { isOverdue, isUsable } from '../../src/core/rotation-due.ts';
+import { certificateStatus } from '../../src/keeper/certificate-status.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
 import type { Phase, RotationState } from '../../src/core/rotation-state.ts';
 import type { CertificateState } from '../../src/core/status.ts';
