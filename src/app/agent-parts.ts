@@ -86,7 +86,7 @@ export async function exchangeParts(
     from.certificateDirectory === to.certificateDirectory
       ? undefined
       : fresh.use(await DirectoryHold.take({ directory: to.certificateDirectory, clock, logger }));
-  // Before anything changes: the next write would replace a file of another program.
+  // Fails if the file belongs to another program, because the next write would replace it.
   if (from.stateDirectory !== to.stateDirectory) await readState(to.stateDirectory);
   const server = await exchangeServer(parts.server, { from, to, listen });
   // Nothing below fails.
@@ -106,7 +106,7 @@ export async function exchangeParts(
   return replaced;
 }
 
-/** A new port is opened before the old one is closed. The same port on another address can only be opened after. */
+/** Opens a new port before closing the old one. The same port on another address can be opened only afterwards. */
 async function exchangeServer(
   slot: Slot<MetricsServer>,
   { from, to, listen }: Pick<Exchange, 'from' | 'to' | 'listen'>,

@@ -117,7 +117,7 @@ export class Agent {
       notifier.round(this.status());
       const pause = Math.min(notifier.longestPause, hostNameInterval);
       await systemClock.sleep(pause, signal).catch(() => undefined);
-      // An invalid configuration is for the administrator to reload, who then sees why.
+      // Skips an invalid configuration. When the administrator reloads it, the log has the reason.
       const next = await loadConfig().catch(() => undefined);
       if (next !== undefined && next.placeholderHostName === undefined) await this.reload();
     }
@@ -140,7 +140,7 @@ export class Agent {
       const either = AbortSignal.any([signal, this.#generation.signal]);
       this.#working = this.keeper.run(either);
       await this.#working;
-      // Without the stop signal, a reload has stopped the keeper.
+      // If there was no stop signal, a reload stopped the keeper.
       if (!signal.aborted) await this.#replaced.promise;
     }
   }

@@ -8,8 +8,8 @@ import type { EnrollerProgram } from '../keeper/fork-enroller.ts';
 const tunables = ['glibc.malloc.perturb=165', 'glibc.malloc.tcache_count=0'];
 
 /**
- * The arguments that run this program as the enroller; see main.ts. A large young
- * generation saves a process that lives for a second most garbage collections.
+ * The arguments that run this program as the enroller; see main.ts. With a large young
+ * generation, a process that lives for a second needs few garbage collections.
  *
  * OpenSSL keeps keys in a secure heap that is locked into memory and excluded from core
  * dumps. A full heap makes key generation fail, so it has room for about ninety RSA 4096

@@ -7,7 +7,7 @@ import type { ServiceManager } from '../sys/service-manager.ts';
 /**
  * Tells the service manager that the service is ready, what it is doing, and that its
  * loop is running. The loop itself sends the messages, not a timer, so that WatchdogSec
- * restarts an agent that hangs and never one that works.
+ * restarts the agent if, and only if, the loop hangs.
  */
 export class ServiceNotifier {
   readonly #manager: ServiceManager | undefined;
@@ -40,7 +40,7 @@ export class ServiceNotifier {
     this.#ready ||= isSettled(status);
   }
 
-  /** Sends nothing before the service is ready: systemd would take a reload for a state after the start. */
+  /** Sends nothing before the service is ready: systemd would count a service that reloads as started. */
   reloading(): void {
     if (!this.#ready) return;
     // systemd tells several reloads apart by this time (sd_notify(3), Type=notify-reload).
@@ -83,7 +83,7 @@ const waiting: ReadonlySet<CertificateState> = new Set<CertificateState>([
   'waiting-for-addresses',
   'waiting-for-identity',
 ]);
-/** States after an attempt, or without the possibility of one. */
+/** States after an attempt, or in which no attempt is possible. */
 const attempted: ReadonlySet<CertificateState> = new Set<CertificateState>([
   'observing',
   'backing-off',

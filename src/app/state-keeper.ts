@@ -100,7 +100,7 @@ export class StateKeeper implements AsyncDisposable {
     }
   }
 
-  /** The next change may be a year away; a restart before it would count finished requests as outstanding. */
+  /** The next change may be a year away. After a restart before that change, finished requests would count as outstanding. */
   async #repeat(): Promise<void> {
     if (this.#repeating) return;
     this.#repeating = true;

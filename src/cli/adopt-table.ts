@@ -11,7 +11,7 @@ type Paint = (tone: Tone, text: string) => string;
 /** The plan as text: each file with the reason and the difference, the obstacles, the next command. */
 export function adoptTable(report: AdoptReport, color: boolean): string {
   const paint: Paint = (tone, text) =>
-    // The caller has checked the stream, which is not the one that styleText would check.
+    // The caller has checked the stream; styleText would check process.stdout.
     color ? styleText(tone, text, { validateStream: false }) : text;
   const { plan, nodeName, certificateDirectory, root } = report;
   const place = root === undefined ? '' : ` · in ${root}`;
@@ -79,7 +79,7 @@ function summary(report: AdoptReport): string {
   const revert = action === 'revert' ? ' --revert' : '';
   const command =
     root === undefined
-      ? `nodecertd adopt${revert} --yes${restart}`
+      ? `run: nodecertd adopt${revert} --yes${restart}`
       : 'run the same command with --yes';
   switch (adoptState(report)) {
     case 'nothing-to-do':
@@ -91,7 +91,7 @@ function summary(report: AdoptReport): string {
     case 'pending':
       return count === 0
         ? `Pending: see above; ${command}`
-        : `Pending: ${files}, none was changed yet; ${command}`;
+        : `Pending: ${files}, not changed yet; ${command}`;
     case 'done': {
       const verb = action === 'adopt' ? 'Changed' : 'Restored';
       const after = restarted ? ', and the kubelet was restarted' : '';

@@ -39,14 +39,14 @@ export function configure(
 ): void {
   addConfigOptions(command, nodeFlags);
   command
-    .option('--dry-run', 'show the changes and make none (the default)')
+    .option('--dry-run', 'show the changes without making them (the default)')
     .option('--yes', 'make the changes, all or none')
     .option('--revert', 'restore the previous files')
     .option('--force', 'with --revert: also restore files that were changed after the adoption')
     .option('--restart', 'with --yes: restart the kubelet, and wait until it stays up')
     .option(
       '--root <folder>',
-      'an image that is unpacked there; all paths, also that of --config, are paths in the image',
+      'folder with an unpacked image; all other paths, including --config, are paths in the image',
     )
     .addOption(outputOption())
     .action(async ({ output, ...options }: AdoptOptions) => {
@@ -73,12 +73,12 @@ function checkOptions(options: Omit<AdoptOptions, 'output'>): void {
     ],
     [
       root !== undefined && revert === undefined && !kubeletConfig && !kubeletConfigDir,
-      '--root needs --kubelet-config or --kubelet-config-dir: an image has no running kubelet that would tell its files',
+      '--root needs --kubelet-config or --kubelet-config-dir, because the kubelet of an image does not run',
     ],
   ];
   const [fault] = faults.filter(([isWrong]) => isWrong);
   if (fault === undefined) return;
-  throw new AgentError('USAGE', fault[1], { remedy: 'see nodecertd adopt --help' });
+  throw new AgentError('USAGE', fault[1], { remedy: 'See: nodecertd adopt --help' });
 }
 
 async function requestFor(
@@ -123,7 +123,7 @@ async function run(
   return { ...common, plan: done.plan, done: changed, restarted };
 }
 
-/** Reverts the run when the kubelet does not start after it. */
+/** Undoes the changes if the kubelet does not start with them. */
 async function restart(
   request: AdoptionRequest,
   { plan, run }: Done,
@@ -132,7 +132,7 @@ async function restart(
   if (plan.restart === undefined) return false;
   const { unit, command } = plan.restart;
   if (unit === undefined) {
-    throw new AgentError('KUBELET_RESTART', 'no service is known that restarts this kubelet', {
+    throw new AgentError('KUBELET_RESTART', 'cannot restart the kubelet: its service is unknown', {
       remedy: command,
     });
   }

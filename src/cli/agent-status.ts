@@ -19,7 +19,7 @@ const maxBytes = 1024 * 1024;
 
 export type AgentAnswer =
   | { readonly kind: 'running'; readonly report: StatusReport }
-  /** No agent, or an agent with another directory; the note says so if that helps. */
+  /** No agent of this directory; the note describes another program at its address. */
   | { readonly kind: 'absent'; readonly note?: string };
 
 /** Asks the agent at the address from state.json, or else from the configuration. Never throws. */
@@ -30,7 +30,7 @@ export async function askAgent(config: LoadedConfig): Promise<AgentAnswer> {
   try {
     const status = await fetchStatus(address);
     if (status === undefined) {
-      return { kind: 'absent', note: `${place} is not a nodecertd agent` };
+      return { kind: 'absent', note: `the program on ${place} is not a nodecertd agent` };
     }
     if (await isElsewhere(status, config)) {
       const note = `the agent on ${place} manages ${status.certificateDirectory}`;

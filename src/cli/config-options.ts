@@ -37,11 +37,11 @@ const help: Readonly<Record<keyof ConfigFlags, FlagHelp>> = {
   stateDir: { argument: '<folder>', text: 'directory of state.json (default: /var/lib/nodecertd)' },
   kubeletConfig: {
     argument: '<file>',
-    text: 'configuration file of the kubelet, only read (default: /var/lib/kubelet/config.yaml)',
+    text: 'configuration file of the kubelet (default: /var/lib/kubelet/config.yaml)',
   },
   kubeletConfigDir: {
     argument: '<folder>',
-    text: 'drop-in directory of the kubelet (its --config-dir), only read',
+    text: 'drop-in directory of the kubelet (its --config-dir)',
   },
 };
 

@@ -17,7 +17,8 @@ export async function defaultConfigFile(): Promise<string | undefined> {
 
 /**
  * The configuration for a command about this node. With --cert-dir but without --config,
- * the command is about that directory, which need not be the one of the installed agent.
+ * the command ignores the configuration of the installed agent, which may have another
+ * directory.
  */
 export async function loadNodeConfig(
   { config, ...flags }: ConfigOptions,

@@ -39,7 +39,7 @@ export function configure(
   command
     .option(
       '--admin-kubeconfig <file>',
-      'kubeconfig of an administrator, to read when the bootstrap token expires',
+      'kubeconfig of an administrator, used to read the expiry of the bootstrap token',
     )
     .addOption(outputOption())
     .action(async ({ output, adminKubeconfig, ...options }: DoctorOptions) => {

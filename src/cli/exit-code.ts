@@ -17,8 +17,8 @@ export const commonExitCodes = {
 /** For the program as a whole. */
 export const programExitCodes: ExitCodeMeanings = {
   ...commonExitCodes,
-  3: 'a warning; the help of the command says which',
-  4: 'a serious problem; the help of the command says which',
+  3: 'a warning; see the help of the command',
+  4: 'a serious problem; see the help of the command',
 };
 
 export function formatExitCodes(meanings: ExitCodeMeanings): string {

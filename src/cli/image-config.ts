@@ -46,7 +46,7 @@ async function imageFolder(folder: string): Promise<string> {
 }
 
 function usage(message: string): AgentError {
-  return new AgentError('USAGE', `--root: ${message}`, { remedy: 'see nodecertd adopt --help' });
+  return new AgentError('USAGE', `--root: ${message}`, { remedy: 'See: nodecertd adopt --help' });
 }
 
 /** Paths relative to the configuration file were resolved outside of the image. */

@@ -36,7 +36,7 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'status',
-    summary: 'Show the certificates, when they expire, and what they wait for',
+    summary: 'Show each certificate: its state, its expiry, and the reason if it is waiting',
     examples: [
       ['status', 'ask the running agent, or read the directory if there is none'],
       ['status --cert-dir /var/lib/kubelet/pki -o json', 'for scripts; check the exit code'],
@@ -45,7 +45,7 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'doctor',
-    summary: 'Check everything this node needs to get certificates, and say what to fix',
+    summary: 'Check everything this node needs to get certificates; show a remedy for each problem',
     examples: [
       ['doctor', 'use the configuration of the service; check the exit code'],
       [
@@ -67,7 +67,7 @@ const commands: readonly CommandEntry[] = [
       ['renew kubelet-server --timeout 1h', 'wait longer if a person has to approve the CSR'],
       [
         'renew kubelet-client -o json',
-        'for scripts; the exit code is 1 if it was not renewed in time',
+        'for scripts; the exit code is 1 if the certificate was not renewed in time',
       ],
     ],
     load: () => import('./renew.ts'),
@@ -78,7 +78,7 @@ const commands: readonly CommandEntry[] = [
     examples: [
       ['adopt', 'show the changes file by file, and change nothing'],
       ['adopt --yes --restart', 'make the changes and restart the kubelet'],
-      ['adopt --revert', 'show what a revert would restore; add --yes to restore it'],
+      ['adopt --revert', 'show the files that a revert restores; add --yes to restore them'],
       [
         'adopt --root /mnt/image --kubelet-config /var/lib/kubelet/config.yaml --yes',
         'change the image of a node before its first start',
@@ -157,7 +157,7 @@ export async function describeProgram(context: CliContext): Promise<ProgramModel
 
 function bareProgram({ stdout, stderr }: CliContext): Command {
   return new Command('nodecertd')
-    .description("Keeps a Kubernetes node's certificates alive.")
+    .description('Keeps the certificates of a Kubernetes node valid.')
     .version(version, '-V, --version', 'show the version')
     .helpOption('-h, --help', 'show this help')
     .helpCommand('help [command]', 'show help for a command')

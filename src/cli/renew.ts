@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../config/duration.ts';
 import { loadConfig } from '../config/load.ts';
 import { AgentError } from '../core/errors.ts';
-import { formatInstant, second } from '../core/instant.ts';
+import { formatDuration, formatInstant, second } from '../core/instant.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions } from './config-options.ts';
 import type { AgentStatus } from '../core/status.ts';
@@ -39,7 +39,7 @@ export function configure(
   addConfigOptions(command, ['stateDir']);
   const timeout = new Option(
     '--timeout <duration>',
-    'how long to wait for the new certificates; 0s does not wait',
+    'maximum wait for the new certificates; 0s returns at once',
   );
   command.addOption(timeout.argParser(parseTimeout).default(5 * 60, '5m'));
   command.addOption(outputOption());
@@ -75,7 +75,7 @@ function parseTimeout(text: string): number {
   return seconds;
 }
 
-/** All certificates except those the kubelet rotates. If none is left, the agent refuses and says why. */
+/** All certificates except those that the kubelet rotates. If none is left, the agent refuses with the reason. */
 function renewable({ certificates }: AgentStatus, stderr: CliContext['stderr']): string[] {
   const observed = certificates.filter(({ state }) => state === 'observing').map(nameOf);
   const names = certificates.map(nameOf).filter((name) => !observed.includes(name));
@@ -107,7 +107,7 @@ function notInTime(unfinished: readonly Renewal[], seconds: number): AgentError 
   const [reason = 'See: nodecertd status'] = unfinished.flatMap(({ reasons }) => reasons.slice(-1));
   return new AgentError(
     'RENEWAL_PENDING',
-    `${names} not renewed within ${seconds} s; the agent keeps trying`,
+    `not renewed within ${formatDuration(seconds * second)}: ${names}; the agent keeps trying`,
     { remedy: reason },
   );
 }

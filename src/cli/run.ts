@@ -18,7 +18,7 @@ export function configure(
   exit: (code: number) => void,
 ): void {
   addConfigOptions(command, allConfigFlags);
-  command.option('--check', 'only validate the configuration, and exit');
+  command.option('--check', 'validate the configuration and exit');
   command.action(async ({ config: file, check = false, ...flags }: RunOptions) => {
     const { environment, startAgent } = context;
     const load = (): Promise<LoadedConfig> => loadConfig({ file, flags, environment });

@@ -25,7 +25,7 @@ export function waitReason(entry: CertificateReport, now: Instant): WaitReason |
         remedy: `Check that its signer is running: kubectl describe csr ${csr.name}`,
       };
     case 'waiting-for-addresses':
-      // The look-up of the Node failed: the failure says more.
+      // If the Node could not be read, the failure has the reason.
       if (failure !== undefined) return undefined;
       return {
         what: 'the Node has no IP address yet, and a serving certificate needs one',
@@ -37,12 +37,12 @@ export function waitReason(entry: CertificateReport, now: Instant): WaitReason |
     case 'backing-off':
       if (failure !== undefined) return undefined;
       return {
-        what: 'earlier runs of the agent left requests behind, so the next request is delayed',
-        remedy: `Request it now with: nodecertd renew ${name}; find out why the agent restarted with: journalctl -u nodecertd`,
+        what: 'earlier runs of the agent left unfinished CSRs, so the next CSR is delayed',
+        remedy: `Request the certificate now: nodecertd renew ${name}; find out why the agent restarted: journalctl -u nodecertd`,
       };
     case 'not-yet-valid':
       return {
-        what: `not valid before ${facts === undefined ? 'a later time' : formatInstant(facts.notBefore)} by the clock of this node`,
+        what: `not valid ${facts === undefined ? 'yet' : `before ${formatInstant(facts.notBefore)}`} by the clock of this node`,
         remedy: 'Check the clock: timedatectl',
       };
     case 'observing':

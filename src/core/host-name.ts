@@ -21,6 +21,7 @@ export function hostNameProblem({
   if (name === undefined) return undefined;
   return {
     message: `the host name "${name}" cannot name a Node, and no node name is configured; the agent waits until the host name is set`,
-    remedy: 'hostnamectl set-hostname NAME, or set nodeName (--hostname-override)',
+    remedy:
+      'Set the host name: hostnamectl set-hostname NAME; or set nodeName (--hostname-override)',
   };
 }

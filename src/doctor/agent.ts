@@ -17,13 +17,13 @@ export interface AgentFacts {
   readonly metricsPort: MetricsPort;
 }
 
-/** `by` describes the other program as far as it is known. */
+/** `by` describes the program that uses the port. */
 export type MetricsPort =
   | { readonly kind: 'free' }
   | { readonly kind: 'ours' }
   | { readonly kind: 'taken'; readonly by: string };
 
-/** Only reads: taking the lock even briefly could make an agent fail that starts at that moment. */
+/** Only reads the lock file: an agent that starts at this moment would fail if the doctor took the lock. */
 export async function lockHolder({
   certificateDirectory,
 }: AgentConfig): Promise<number | undefined> {

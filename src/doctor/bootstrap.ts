@@ -79,7 +79,7 @@ export function bootstrapFindings(
 function whyOf({ needed }: BootstrapContext): string {
   return needed
     ? 'The node has no usable certificate and cannot get one without this credential'
-    : 'The node does not need it while its certificate is valid, but cannot bootstrap again without it';
+    : 'The node does not need this credential while its certificate is valid, but cannot bootstrap again without it';
 }
 
 type Loaded = Extract<KubeconfigState, { kind: 'loaded' }>;
@@ -113,7 +113,7 @@ function expiryFindings(
       id: 'bootstrap-expiring',
       severity: 'warning',
       what: `${what}, in ${formatDuration(end - now)}`,
-      why: 'A CSR that is not approved by then is lost',
+      why: 'The bootstrap fails if its CSR is not approved before the credential expires',
       remedy,
     },
   ];

@@ -164,7 +164,7 @@ function skewFindings(ms: number): DoctorFinding[] {
       what: `the clock of this node is ${formatDuration(Math.abs(ms))} ${behind ? 'behind' : 'ahead of'} the clock of the API server`,
       why: behind
         ? 'With a difference of more than five minutes, new certificates are not valid yet when they are issued'
-        : 'Certificates and tokens expire earlier by this clock, so they are rotated earlier',
+        : 'By this clock, certificates and tokens expire too early, and certificates are rotated too early',
       remedy: 'Synchronize the clock: timedatectl set-ntp true && timedatectl timesync-status',
     },
   ];

@@ -131,7 +131,7 @@ function volatileFindings({ volatile, acceptVolatile }: DirectoryFacts): DoctorF
 
 function modeFindings({ path, kind, mode, owner, user }: DirectoryFacts): DoctorFinding[] {
   if (kind === 'missing' || (mode & 0o022) === 0) return [];
-  // The agent fixes the mode of a directory that is its own and has no sticky bit.
+  // The agent fixes the mode only if its user owns the directory and there is no sticky bit.
   const shared = (mode & 0o1000) !== 0 || owner !== user;
   return [
     {

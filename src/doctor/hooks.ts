@@ -7,7 +7,7 @@ import type { Exposure } from '../sys/exposure.ts';
 import { exposureOf } from '../sys/exposure.ts';
 import { systemctlPath } from '../sys/systemctl.ts';
 
-/** The configured hooks, and whether other users can change what they run. */
+/** The configured hooks, and whether other users can change their programs. */
 export interface HookFacts {
   /** The configuration file, and why users other than root can change it. */
   readonly file?: string;
@@ -81,7 +81,7 @@ function refused({ what, remedy }: Exposure): DoctorFinding {
     id: 'hooks-refused',
     severity: 'error',
     what: `hooks are disabled: ${what}`,
-    why: 'Anyone who can change the configuration can run commands as root, so servers do not reload new certificates until its permissions are fixed',
+    why: 'Anyone who can change the configuration can run commands as root. Servers do not reload new certificates until its permissions are fixed',
     remedy: `${remedy}, then: systemctl restart nodecertd`,
   };
 }
@@ -95,7 +95,7 @@ function programFindings(program: ProgramFacts): DoctorFinding[] {
         severity: 'error',
         subject,
         what: `the hook ${hook} is disabled: ${exposure.what}`,
-        why: 'Anyone who can change the program can run commands as root, so its server keeps the old certificate until its permissions are fixed',
+        why: 'Anyone who can change the program can run commands as root. The server keeps the old certificate until the permissions are fixed',
         remedy: exposure.remedy,
       },
     ];
@@ -107,7 +107,7 @@ function programFindings(program: ProgramFacts): DoctorFinding[] {
       severity: 'warning',
       subject,
       what: `the hook ${hook} cannot run: ${path} ${state === 'missing' ? 'does not exist' : 'is not executable'}`,
-      why: 'The hook fails after the next rotation, and its server keeps the old certificate',
+      why: 'The hook fails after the next rotation, and the server keeps the old certificate',
       remedy:
         state === 'missing'
           ? `Install ${path}, or correct onRotate in the configuration`

@@ -30,7 +30,7 @@ export function kubeconfigFindings(
         what: message,
         why:
           code === 'KUBECONFIG_UNSUPPORTED'
-            ? 'nodecertd cannot use it; the kubelet may be able to'
+            ? 'nodecertd cannot use this kubeconfig; the kubelet may be able to'
             : 'Neither the kubelet nor the agent can connect to the API server with it',
         ...(remedy !== undefined && { remedy }),
       },
@@ -94,7 +94,7 @@ function credentialText({ embedsCertificate, certificateFile, plugin }: Kubeconf
   return plugin === undefined ? 'names no client certificate' : `uses the exec plugin ${plugin}`;
 }
 
-/** `adopt` replaces a certificate by the link, but gives no certificate to a user without one. */
+/** `adopt` replaces a client certificate with the link, but adds no certificate to other users. */
 function linkRemedy(path: string, pairLink: string, user: KubeconfigUser): string {
   const { name, embedsCertificate, certificateFile, plugin } = user;
   if (embedsCertificate || certificateFile !== undefined) return adoptRemedy;
@@ -183,7 +183,7 @@ function authorityFindings({ path, authority }: Loaded, now: Instant): DoctorFin
       severity: expired ? 'error' : 'warning',
       what: `the CA in ${path} ${expired ? 'expired' : 'expires'} at ${formatInstant(notAfter)} (${formatDuration(Math.abs(left))} ${expired ? 'ago' : 'left'})`,
       why: expired
-        ? 'No certificate of this cluster is valid any more'
+        ? 'No certificate of this cluster is valid anymore'
         : 'Signers never issue past the end of their CA, so new certificates get shorter and shorter (k/k #73706)',
       remedy:
         'Renew the CA of the cluster: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/',

@@ -73,7 +73,7 @@ export async function inspectKubeconfig(
   }
 }
 
-/** Like inspectKubeconfig(), and tells what the agent does with an unusable file. */
+/** Like inspectKubeconfig(), with the reaction of the agent to an unusable file. */
 export async function inspectNodeKubeconfig(
   config: AgentConfig,
   { pairLink, clock }: { readonly pairLink: string | undefined; readonly clock: Clock },
@@ -145,7 +145,7 @@ async function readToken(file: string): Promise<Secret> {
   } catch (error) {
     throw new AgentError('KUBECONFIG_INVALID', `cannot read the token file ${file}`, {
       cause: error,
-      remedy: `Put a token into ${file} that the agent can read`,
+      remedy: `Write a token to ${file}, and make the file readable for the user of the agent`,
     });
   }
 }

@@ -12,7 +12,7 @@ export interface KubeletContext {
   readonly linkOf: (name: string) => string;
 }
 
-/** Always adopt as a whole: only some of the changes can leave the node without a certificate. */
+/** The whole adoption, never a part of it: some of its changes alone can leave the node without a certificate. */
 export const adoptRemedy =
   'Show the required changes with: nodecertd adopt; make them with: nodecertd adopt --yes --restart';
 
@@ -79,7 +79,7 @@ function rotator(
       severity: 'info',
       subject: name,
       what: `the kubelet rotates ${name}, so the agent only observes it: ${reason}`,
-      remedy: `Nothing to do, or let the agent rotate it. ${adoptRemedy}`,
+      remedy: `Do nothing, or let the agent rotate the certificate. ${adoptRemedy}`,
     };
   }
   return {
@@ -87,7 +87,7 @@ function rotator(
     severity: 'warning',
     subject: name,
     what: `the kubelet rotates ${name} too: ${reason}`,
-    why: 'Kubelet and agent both request certificates, and it is unclear whose certificate is in use',
+    why: 'The kubelet and the agent both request certificates, and it is unclear which certificate is in use',
     remedy: adoptRemedy,
   };
 }

@@ -180,7 +180,7 @@ function nameFindings(spec: CertificateSpec, pair: PairFacts): DoctorFinding[] {
         : 'The certificate does not match the node, so the agent requests another one at once',
       remedy: client
         ? `Set nodeName (--hostname-override) to ${nodeOf(commonName)}; or, if the node was renamed, remove ${pair.path} and the kubeconfig and bootstrap again`
-        : 'Correct nodeName in the configuration if it is wrong; otherwise there is nothing to do',
+        : 'Correct nodeName in the configuration if it is wrong; otherwise do nothing',
     },
   ];
 }
@@ -209,7 +209,7 @@ function validityFindings(
         remedy:
           spec.profile === 'kubelet-client'
             ? 'Put a new token (kubeadm token create) into the bootstrap kubeconfig, then: systemctl start nodecertd'
-            : 'Start the agent and see what it waits for: systemctl start nodecertd && nodecertd status',
+            : 'Start the agent and check its status: systemctl start nodecertd && nodecertd status',
       },
     ];
   }
@@ -246,7 +246,7 @@ function validityFindings(
       subject,
       what: `the rotation of ${pair.path} is overdue by ${formatDuration(now - deadline)}; it expires in ${formatDuration(pair.notAfter - now)}`,
       why: isObserved
-        ? 'The kubelet rotates this certificate and has failed to'
+        ? 'The rotation by the kubelet fails, or the kubelet is not running'
         : 'The rotation fails, or the agent is not running',
       remedy: isObserved
         ? 'Check the kubelet: systemctl status kubelet; journalctl -u kubelet | grep -i certificate'

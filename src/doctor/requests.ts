@@ -34,7 +34,7 @@ function derOf(request: Uint8Array): Buffer {
 /** Controllers act within seconds; a CSR that waits longer is stuck. */
 const stuckAfter = minute;
 
-/** Why CSRs are stuck: for how long, who has to act, and the command. */
+/** Stuck CSRs: the age of each, the reason, and the command that helps. */
 export function requestFindings({ csrs, truncated }: RequestFacts, now: Instant): DoctorFinding[] {
   const findings = [...Map.groupBy(csrs, ({ signerName }) => signerName).values()].flatMap(
     (ofSigner) => signerFindings(ofSigner, now),
@@ -100,7 +100,7 @@ function unissued(
     id: 'request-unissued',
     severity: age < stuckAfter ? 'info' : 'error',
     subject: name,
-    what: `CSR ${name} for ${signerName} was approved ${formatDuration(age)} ago and is not issued`,
+    what: `CSR ${name} for ${signerName} was approved ${formatDuration(age)} ago but has not been issued`,
     why: builtIn
       ? 'The signing controller of kube-controller-manager is down, lacks --cluster-signing-cert-file, or has an expired CA'
       : `The signer ${signerName} does not act`,

@@ -59,7 +59,7 @@ function hostNameFindings(config: AgentConfig): DoctorFinding[] {
       id: 'host-name-missing',
       severity: 'error',
       what,
-      why: 'Every machine without a name has this host name, and a Node keeps its name for good',
+      why: 'Other machines have the same host name, and the name of a Node cannot be changed later',
       remedy,
     },
   ];

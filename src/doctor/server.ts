@@ -120,7 +120,7 @@ export async function askAboutBootstrap(
   const found = identity.kind === 'done' ? identity.value : identity.failure;
   const asked = { ...facts, ...(found !== 'unknown' && { identity: found }) };
   if (token?.kind !== 'bootstrap') return asked;
-  // Without --admin-kubeconfig the bootstrapper itself asks, which most clusters refuse.
+  // Most clusters do not let the bootstrap credential read the Secret.
   const reader = options.adminKubeconfig ?? path;
   const record = await runCheck(
     serverCheck('the bootstrap token', (signal) =>

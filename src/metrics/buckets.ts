@@ -3,7 +3,7 @@ export const ageBuckets = [
   60, 3_600, 14_400, 86_400, 604_800, 2_592_000, 7_776_000, 15_552_000, 31_104_000, 124_416_000,
 ];
 
-/** From a signer that issues at once to a request that waited a day for approval. */
+/** From a signer that issues at once to a CSR that was pending for a day. */
 export const rotationBuckets = [
   0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 43_200, 86_400,
 ];

@@ -64,7 +64,7 @@ export class CertificateGauges {
     );
     this.#overdue = gauge(
       'nodecertd_certificate_rotation_overdue',
-      '1 while the rotation deadline has passed and the certificate has not been replaced.',
+      '1 while the rotation deadline has passed and the certificate has not been rotated.',
     );
     this.#failures = gauge(
       'nodecertd_certificate_consecutive_failures',

@@ -44,7 +44,7 @@ function readinessLine(certificate: CertificateStatus, now: Instant): string {
   return usable ? head : [head, ...problems(certificate, now)].map(oneLine).join('; ');
 }
 
-/** Why the certificate is not usable or not renewed, ending with what a person can act on. */
+/** Why the certificate is not usable or not renewed, with the remedy and the next attempt at the end. */
 export function problems(certificate: CertificateStatus, now: Instant): readonly string[] {
   const { current, csr, state, lastFailure, nextAttempt } = certificate;
   const reasons: string[] = [];

@@ -96,7 +96,7 @@ RESTART
   It has read them
     → systemctl restart kubelet
 
-Pending: 1 file, none was changed yet; nodecertd adopt --yes --restart
+Pending: 1 file, not changed yet; run: nodecertd adopt --yes --restart
 `;
 
   it('shows file, reason and difference, without escape sequences', () => {
@@ -122,7 +122,7 @@ Pending: 1 file, none was changed yet; nodecertd adopt --yes --restart
     [reportOf(changes, { done: true, action: 'revert' }), 'Restored: 1 file'],
     [
       reportOf({ ...nothing, ...(changes.restart && { restart: changes.restart }) }),
-      'Pending: see above; nodecertd adopt --yes --restart',
+      'Pending: see above; run: nodecertd adopt --yes --restart',
     ],
   ];
   for (const [report, line] of last) {
@@ -191,7 +191,7 @@ describe('nodecertd adopt', () => {
     assert.deepEqual([shown.code, shown.stderr], [3, '']);
     assert.ok(
       shown.stdout.endsWith(
-        '\nPending: 2 files, none was changed yet; run the same command with --yes\n',
+        '\nPending: 2 files, not changed yet; run the same command with --yes\n',
       ),
     );
     assert.equal(stripVTControlCharacters(shown.stdout), shown.stdout);

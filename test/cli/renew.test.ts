@@ -87,7 +87,10 @@ describe('nodecertd renew', () => {
       const { csr } = await agent.event('csr_created', 'kubelet-client', 2);
       const approve = `kubectl certificate approve ${String(csr)}`;
       assert.ok(waited.stderr.includes(approve), waited.stderr);
-      assert.match(waited.stderr, /within 2 s; the agent keeps trying \(RENEWAL_PENDING\)/);
+      assert.match(
+        waited.stderr,
+        /not renewed within 2s: kubelet-client; the agent keeps trying \(RENEWAL_PENDING\)/,
+      );
       assert.match(waited.stdout, /kubelet-client +pending-approval/);
       const asked = await renew(node, 'kubelet-client', '--timeout', '0s');
       assert.equal(asked.code, 0);

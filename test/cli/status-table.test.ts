@@ -92,8 +92,8 @@ describe('statusTable()', () => {
       { state: 'backing-off', nextAttempt: start + 60_000 },
       [
         '',
-        'a: earlier runs of the agent left requests behind, so the next request is delayed',
-        '  → Request it now with: nodecertd renew a; find out why the agent restarted with: journalctl -u nodecertd',
+        'a: earlier runs of the agent left unfinished CSRs, so the next CSR is delayed',
+        '  → Request the certificate now: nodecertd renew a; find out why the agent restarted: journalctl -u nodecertd',
         'a: next attempt in 1m',
       ],
     ],

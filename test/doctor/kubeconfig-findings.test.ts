@@ -154,7 +154,10 @@ describe('kubeconfigFindings()', () => {
   it('says that an unsupported kubeconfig may work for the kubelet', () => {
     const failure = { code: 'KUBECONFIG_UNSUPPORTED', message: 'x' } as const;
     const findings = kubeconfigFindings({ kind: 'invalid', path, failure }, context);
-    assert.match(textOf(findings), /nodecertd cannot use it; the kubelet may be able to/);
+    assert.match(
+      textOf(findings),
+      /nodecertd cannot use this kubeconfig; the kubelet may be able to/,
+    );
   });
 
   it('names the plugin and both remedies', () => {
