@@ -25,10 +25,10 @@ describe('architecture.md', () => {
     assert.deepEqual(tableRows(layersSection), expected);
   });
 
-  it('names files that exist in the way of one certificate', async () => {
-    const way = section(await read('docs/architecture.md'), 'The way of one certificate');
+  it('names files that exist in the path of one certificate', async () => {
+    const path = section(await read('docs/architecture.md'), 'The path of one certificate');
     const folders = Object.keys(layers).join('|');
-    const files = way.matchAll(new RegExp(`\\b(?:${folders})/[a-z-]+`, 'g'));
+    const files = path.matchAll(new RegExp(`\\b(?:${folders})/[a-z-]+`, 'g'));
     const missing = [...files].filter(([file]) => !existsSync(join(root, `src/${file}.ts`)));
     assert.deepEqual(missing, []);
   });
