@@ -87,7 +87,7 @@ const hook = v.strictObject({
   ),
   systemctl: v.pipe(
     v.optional(v.picklist(systemctlVerbs)),
-    v.description('What systemctl does with the unit'),
+    v.description('Action of systemctl on the unit'),
   ),
   signal: v.pipe(
     v.optional(v.picklist(hookSignals)),
@@ -101,7 +101,7 @@ const hook = v.strictObject({
   ),
   timeout: v.pipe(
     duration('30s', 1, '1h'),
-    v.description('Time limit of one try; then the program and everything it started is ended'),
+    v.description('Timeout of one try; it ends the program and every process of its session'),
   ),
   retries: v.pipe(
     v.optional(
@@ -119,7 +119,7 @@ const hook = v.strictObject({
 
 const onRotate = v.pipe(
   v.optional(v.pipe(v.array(hook), v.maxLength(20, 'expected at most 20')), []),
-  v.description('Hooks: what to run, in this order, after a new certificate is linked'),
+  v.description('Hooks, which run in this order after a new certificate is linked'),
 );
 
 const served = v.pipe(
@@ -146,7 +146,7 @@ const served = v.pipe(
       within: v.pipe(
         duration('30s', 1, '4m'),
         v.description(
-          'How long after the hooks a server may still present the previous certificate',
+          'Time after the hooks in which a server may still present the previous certificate',
         ),
       ),
       onFailure: v.pipe(
@@ -353,7 +353,7 @@ export const configFileSchema = v.strictObject({
       certificateDirectory: v.pipe(
         v.optional(path, '/var/lib/kubelet/pki'),
         v.description(
-          "The kubelet's --cert-dir: where it stores the certificates it rotates itself",
+          "The kubelet's --cert-dir, in which it stores the certificates that it rotates itself",
         ),
       ),
       deferToKubelet: v.pipe(
@@ -391,7 +391,7 @@ export const configFileSchema = v.strictObject({
     v.strictObject({
       level: v.pipe(
         v.optional(v.picklist(logLevels), 'info'),
-        v.description('Least important level that is logged'),
+        v.description('Lowest level to log'),
       ),
       format: v.pipe(
         v.optional(v.picklist(logFormats), 'json'),
