@@ -57,9 +57,9 @@ export class DirectoryHold implements AsyncDisposable {
 
   /** A missing lock file may mean that someone is removing the whole directory, so recreating it waits a second. */
   async #isLost(): Promise<boolean> {
-    const standing = await this.#lock?.standing();
+    const standing = await this.#lock?.state();
     if (standing !== 'file-missing') this.#missingSince = undefined;
-    if (standing === 'guards') return false;
+    if (standing === 'effective') return false;
     if (standing !== 'file-missing') return true;
     const now = this.#clock.elapsed();
     this.#missingSince ??= now;

@@ -3,8 +3,8 @@ const part = /(\d+(?:\.\d+)?)(ms|s|m|h)/g;
 const whole = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/;
 
 /**
- * The seconds of a duration, as Go's time.ParseDuration reads it (`90s`, `1h30m`), or
- * undefined. No sign, and no unit below `ms`.
+ * The seconds of a duration such as `90s` or `1h30m`, in the syntax of Go's time.ParseDuration;
+ * undefined for other text. No sign, and no unit below `ms`.
  */
 export function parseDuration(text: string): number | undefined {
   if (!whole.test(text)) return undefined;

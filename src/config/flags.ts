@@ -44,7 +44,10 @@ export const flagTargets: Readonly<Record<keyof ConfigFlags, FlagTarget>> = {
   },
 };
 
-/** Replaces values of the file by flags. Paths in flags are relative to the working directory. */
+/**
+ * Replaces values of the file with those of flags. Paths in flags are relative to the working
+ * directory.
+ */
 export function overlayFlags(
   file: unknown,
   flags: ConfigFlags,
@@ -56,7 +59,8 @@ export function overlayFlags(
     const text = flags[name as keyof ConfigFlags];
     if (text === undefined) continue;
     given.set(formatPath(path), flag);
-    // An empty path stays empty and is reported, instead of becoming the directory.
+    // Keeps an empty path, so that the schema reports it; resolve() would return the working
+    // directory.
     value = put(
       value,
       path,

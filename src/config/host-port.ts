@@ -8,8 +8,8 @@ export interface HostPort {
 }
 
 /**
- * Parses `127.0.0.1:9471`, `[::1]:9471` or `localhost:9471`. A missing host, which many
- * programs read as "all interfaces", is refused: such an address must be written out.
+ * Parses `127.0.0.1:9471`, `[::1]:9471` or `localhost:9471`. Refuses a missing host, which many
+ * programs read as all interfaces: an operator must write 0.0.0.0.
  */
 export function parseHostPort(text: string): HostPort | undefined {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
@@ -21,7 +21,7 @@ export function parseHostPort(text: string): HostPort | undefined {
     return host === undefined ? undefined : { host, port };
   }
   const host = canonicalIp(plain ?? '') ?? plain?.toLowerCase() ?? '';
-  // `1.2.3.400` looks like an address, and no resolver knows it.
+  // `1.2.3.400` is a mistyped address, although it is a valid DNS name.
   return isDnsName(host) && (canonicalIp(host) !== undefined || !/^[\d.]+$/.test(host))
     ? { host, port }
     : undefined;

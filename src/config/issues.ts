@@ -4,8 +4,8 @@ import type { ConfigPath, Problem } from './problem.ts';
 import { describeValue } from './problem.ts';
 
 /**
- * Turns a valibot issue into a problem: what was expected, what was found, and what was
- * probably meant.
+ * Turns a valibot issue into a problem that names the expected value, the found value, and the
+ * nearest valid value.
  */
 export function toProblem(issue: v.BaseIssue<unknown>, raw: unknown): Problem {
   const path = (issue.path ?? []).map(({ key }) =>
@@ -16,7 +16,7 @@ export function toProblem(issue: v.BaseIssue<unknown>, raw: unknown): Problem {
   if (found !== undefined) {
     return { path, message: `${expected}, found ${describeValue(found)}` };
   }
-  // As the expectation, valibot only repeats the name of the missing key.
+  // For a missing key of a map, valibot gives only the name of the key as the expectation.
   return {
     path,
     message: issue.type === 'strict_object' ? 'is required' : `is required: ${expected}`,
@@ -37,7 +37,7 @@ function expectation(issue: v.BaseIssue<unknown>, found: unknown): string {
 }
 
 const typeNames: Readonly<Record<string, string>> = {
-  string: 'a text',
+  string: 'a string',
   number: 'a number',
   boolean: 'true or false',
   array: 'a list',

@@ -2,7 +2,7 @@ import type * as v from 'valibot';
 import { nearest } from './nearest.ts';
 import type { ConfigPath, Problem } from './problem.ts';
 
-/** The parts of a valibot schema that are read here. */
+/** The parts of a valibot schema that this file reads. */
 interface SchemaNode {
   readonly type: string;
   readonly entries?: Readonly<Record<string, SchemaNode>>;
@@ -46,23 +46,21 @@ function walk(value: unknown, place: Place): unknown {
   }
   if (schema.type === 'variant') return walkVariant(value, place);
   if (schema.entries === undefined) return value;
-  // valibot accepts a list as a map. null is neither.
+  // valibot accepts a list as a map, but reports null.
   return isMap(value) ? walkEntries(value, place, () => undefined) : null;
 }
 
-/** Keys of another profile get a message of their own, because they exist. */
+/** A key of another profile gets its own message, because the key is not misspelled. */
 function walkVariant(value: unknown, place: Place): unknown {
   const { key = '', options = [] } = place.schema;
   if (!isMap(value)) return null;
   const all = unionOf(options);
-  const choice = value[keyMeant(value, key, all)];
+  const choice = value[intendedKey(value, key, all)];
   const chosen = options.find((option) => option.entries?.[key]?.literal === choice);
-  // If the choice itself is invalid, only a key of no option is unknown.
+  // With an invalid choice, a key is unknown only if no option has it.
   if (chosen === undefined) return walkEntries(value, { ...place, schema: all }, () => undefined);
   return walkEntries(value, { ...place, schema: chosen }, (name) =>
-    Object.hasOwn(all.entries, name)
-      ? `does not apply to ${key} ${String(choice)}, which decides it by itself`
-      : undefined,
+    Object.hasOwn(all.entries, name) ? `does not apply to ${key} ${String(choice)}` : undefined,
   );
 }
 
@@ -81,7 +79,7 @@ function unionOf(
  * If `profile` is missing and a key is similar, such as `profil`, that key counts as the
  * profile, so that the other keys can be checked.
  */
-function keyMeant(
+function intendedKey(
   value: Readonly<Record<string, unknown>>,
   key: string,
   { entries = {} }: SchemaNode,

@@ -18,7 +18,7 @@ import type { YamlSource } from './yaml-source.ts';
 import { parseYaml } from './yaml-source.ts';
 
 export interface ConfigRequest {
-  /** Absent for the two certificates of the kubelet with all defaults, changed by flags only. */
+  /** Without a file, the configuration has the two certificates of the kubelet and all defaults. */
   readonly file?: string | undefined;
   readonly flags: ConfigFlags;
   readonly environment: {
@@ -123,7 +123,7 @@ function hostNameProblems(value: unknown, nodeName: string): Problem[] {
   return [
     {
       path: ['nodeName'],
-      message: `is required, as the host name ${describeValue(nodeName)} cannot be the name of a Node; set it or give --hostname-override`,
+      message: `is required because the host name ${describeValue(nodeName)} cannot be the name of a Node; set nodeName or --hostname-override`,
     },
   ];
 }

@@ -1,4 +1,4 @@
-/** A label of RFC 1123, of which all Kubernetes names consist. */
+/** A label of RFC 1123. Kubernetes names consist of such labels. */
 const label = '[a-z0-9](?:[-a-z0-9]*[a-z0-9])?';
 export const subdomainPattern = new RegExp(`^${label}(?:\\.${label})*$`);
 
@@ -48,16 +48,19 @@ export function isUnitName(text: string): boolean {
   return text.length <= 255 && /^[\w:.\\@][\w:.\\@-]*\.(?:service|socket|target)$/.test(text);
 }
 
-/** Why the text cannot be a prefix of files in the certificate directory; undefined if it can. */
+/**
+ * The reason why a name cannot be a prefix of files in the certificate directory; undefined for
+ * a valid prefix.
+ */
 export function prefixObjection(name: string): string | undefined {
   if (name.length > 63 || !new RegExp(`^${label}$`).test(name)) {
-    return 'expected at most 63 of the characters a-z, 0-9 and -, with a letter or digit at both ends';
+    return 'expected at most 63 characters from a-z, 0-9 and -, with a letter or digit at both ends';
   }
-  // Files of such a name would match another certificate: `a` has `a-current.pem`.
+  // Such a name would match files of another certificate: `a` has `a-current.pem`.
   if (/-(?:current|updated)$/.test(name)) {
-    return 'must not end in -current or -updated, which name the links of another certificate';
+    return 'must not end in -current or -updated, because links of other certificates have such names';
   }
   return /\d{4}(?:-\d{2}){5}/.test(name)
-    ? 'must not contain a timestamp, which names the pairs of another certificate'
+    ? 'must not contain a timestamp, because files of other certificates have such names'
     : undefined;
 }

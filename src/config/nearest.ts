@@ -3,7 +3,7 @@
  * letters may differ, because a wrong guess is worse than none.
  */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
-  // Long texts are no typing mistakes, and the table below grows with the square of the length.
+  // A long text is not a misspelled key, and the table below grows with the square of the length.
   if (word.length > 64) return undefined;
   const short = candidates.filter((candidate) => abbreviates(fold(word), fold(candidate)));
   if (short.length === 1) return short[0];

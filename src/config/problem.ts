@@ -21,8 +21,7 @@ export function formatPath(path: ConfigPath): string {
 }
 
 /**
- * In a file that is not a configuration, a key can contain control characters, which must not
- * reach a terminal.
+ * A file of another kind can have keys with control characters, which must not reach a terminal.
  */
 function showKey(key: string): string {
   return plainKey.test(key) && withoutSecrets(key) === key ? key : quote(key);
@@ -52,7 +51,7 @@ export interface LocatedProblem {
   readonly message: string;
 }
 
-/** A file that is not a configuration has thousands of problems; a screen full is enough. */
+/** A file of another kind can have thousands of problems; one screenful is enough. */
 const maxLines = 50;
 
 /** All problems in one error, one per line, in the order of the file. */

@@ -24,19 +24,19 @@ async function readBytes(file: string): Promise<Uint8Array> {
     // Checked before opening, because opening a named pipe waits for a writer.
     const found = await stat(file);
     if (!found.isFile()) {
-      throw unreadable('is not a regular file', 'Give --config the path of a YAML file');
+      throw unreadable('is not a regular file', 'Set --config to the path of a YAML file');
     }
     if (found.size > maxBytes) {
       throw unreadable(
         `has ${found.size} bytes, more than 1 MiB`,
-        'Check that it is the right file',
+        'Check that --config names the right file',
       );
     }
     return await readFile(file);
   } catch (error) {
     if (error instanceof AgentError) throw error;
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) {
-      throw unreadable('does not exist', 'Create it, or give the path with --config', error);
+      throw unreadable('does not exist', 'Create the file, or set --config to its path', error);
     }
     throw unreadable(
       'cannot be read',

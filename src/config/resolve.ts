@@ -48,7 +48,7 @@ export function resolveConfig(
 /** Questionable settings that are allowed, one sentence each. */
 export function warningsOf(file: ConfigFile): string[] {
   const address = parseHostPort(file.metrics.address);
-  const enciphering = file.certificates.filter(
+  const unsupported = file.certificates.filter(
     (entry) =>
       entry.profile === 'custom' &&
       entry.usages.includes('key encipherment') &&
@@ -58,9 +58,9 @@ export function warningsOf(file: ConfigFile): string[] {
     ...(address === undefined || isLoopback(address.host)
       ? []
       : [
-          `metrics.address ${file.metrics.address} is open to the network: everyone there can read the names, addresses and expiry of the certificates`,
+          `metrics.address ${file.metrics.address} is open to the network: every machine there can read the names, addresses and expiry of the certificates`,
         ]),
-    ...enciphering.map(
+    ...unsupported.map(
       ({ name, key }) =>
         `certificate ${name} has the usage key encipherment, which ${key.algorithm} keys do not support`,
     ),
@@ -84,7 +84,7 @@ function resolveCertificate(entry: CertificateEntry, nodeName: string): Certific
         signerName: kubeletClientSigner,
         subject: nodeSubject(nodeName),
         usages: kubeletUsages('client auth', key),
-        // The approver rejects a client certificate of a node that has a SAN.
+        // The approver does not approve a CSR for a node's client certificate with a SAN.
         addresses: 'static',
         static: { dnsNames: [], ipAddresses: [] },
         selfSignedUntilIssued: false,
@@ -112,7 +112,7 @@ function resolveCertificate(entry: CertificateEntry, nodeName: string): Certific
 
 type HookEntry = CertificateEntry['onRotate'][number];
 
-/** The rules make sure that exactly one kind is set. */
+/** rules.ts requires exactly one kind. */
 function resolveHook(hook: HookEntry): HookSpec {
   const { command, systemctl: verb, signal, unit = '', retries } = hook;
   const limits = { timeoutMs: milliseconds(hook.timeout), retries };
@@ -164,6 +164,6 @@ function canonicalNames({ dnsNames, ipAddresses }: SubjectAltNames): SubjectAltN
  * In the order of the API and without duplicates, so that a reordered file does not count as a
  * changed certificate.
  */
-function inCanonicalOrder(wanted: readonly Usage[]): Usage[] {
-  return usages.filter((usage) => wanted.includes(usage));
+function inCanonicalOrder(requested: readonly Usage[]): Usage[] {
+  return usages.filter((usage) => requested.includes(usage));
 }

@@ -10,7 +10,7 @@ export function certificateProblems(entry: CertificateEntry): Problem[] {
     ...(objection === undefined
       ? []
       : [{ path: ['name'], message: `${objection}, found ${describeValue(entry.name)}` }]),
-    ...(entry.profile === 'kubelet-client' ? [] : namedProblems(entry)),
+    ...(entry.profile === 'kubelet-client' ? [] : servingProblems(entry)),
     ...entry.onRotate.flatMap((hook, index) =>
       hookProblems(hook).map(({ path, message }) => ({
         path: ['onRotate', index, ...path],
@@ -45,7 +45,9 @@ function hookProblems(hook: CertificateEntry['onRotate'][number]): Problem[] {
     : [];
 }
 
-function namedProblems(entry: Exclude<CertificateEntry, { profile: 'kubelet-client' }>): Problem[] {
+function servingProblems(
+  entry: Exclude<CertificateEntry, { profile: 'kubelet-client' }>,
+): Problem[] {
   const listed = [entry, entry.addresses].flatMap(({ dnsNames, ipAddresses }) => [
     ...dnsNames,
     ...ipAddresses,
@@ -55,21 +57,21 @@ function namedProblems(entry: Exclude<CertificateEntry, { profile: 'kubelet-clie
     problems.push({
       path: entry.profile === 'custom' ? ['usages'] : ['addresses', 'from'],
       message:
-        'a serving certificate needs a name: list dnsNames or ipAddresses, or take addresses from node or interfaces',
+        'a serving certificate needs a name: list dnsNames or ipAddresses, or set addresses.from to node or interfaces',
     });
   }
   if (entry.selfSignedUntilIssued && !servesTls(entry)) {
     problems.push({
       path: ['selfSignedUntilIssued'],
       message:
-        'only a serving certificate can be self-signed at first, and usages lack "server auth"',
+        'only a serving certificate can be self-signed until it is issued, and usages do not include "server auth"',
     });
   }
   if (entry.served !== undefined && !servesTls(entry)) {
     problems.push({
       path: ['served'],
       message:
-        'only a serving certificate can be checked on servers, and usages lack "server auth"',
+        'only a serving certificate can be checked on servers, and usages do not include "server auth"',
     });
   }
   return problems;
@@ -84,7 +86,7 @@ function servesTls(entry: CertificateEntry): boolean {
 
 /**
  * Rules between the certificates of the list. Works on unchecked entries, so that an invalid
- * entry hides no problem.
+ * entry does not hide other problems.
  */
 export function listProblems(entries: readonly unknown[]): Problem[] {
   const problems: Problem[] = [];

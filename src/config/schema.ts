@@ -18,7 +18,7 @@ export const kind = 'AgentConfiguration';
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 export const logFormats = ['json', 'text'] as const;
 
-const text = v.pipe(v.string(), v.nonEmpty('expected a text that is not empty'));
+const text = v.pipe(v.string(), v.nonEmpty('expected a string that is not empty'));
 
 const path = v.pipe(
   text,
@@ -69,7 +69,7 @@ const absoluteProgram = v.pipe(
   v.array(
     v.pipe(
       v.string(),
-      v.check((text) => !text.includes('\0'), 'expected a text without NUL'),
+      v.check((text) => !text.includes('\0'), 'expected a string without NUL'),
     ),
   ),
   v.nonEmpty('expected a program'),
@@ -79,7 +79,10 @@ const absoluteProgram = v.pipe(
   ),
 );
 
-/** One map for all kinds of hooks, so that errors can tell a wrong key from a missing one. rules.ts checks the combination. */
+/**
+ * One map for all kinds of hooks, so that errors can distinguish a wrong key from a missing key.
+ * rules.ts checks the combination.
+ */
 const hook = v.strictObject({
   command: v.pipe(
     v.optional(absoluteProgram),
@@ -101,7 +104,7 @@ const hook = v.strictObject({
   ),
   timeout: v.pipe(
     duration('30s', 1, '1h'),
-    v.description('Timeout of one try; it ends the program and every process of its session'),
+    v.description('Timeout of one attempt; it ends the program and every process of its session'),
   ),
   retries: v.pipe(
     v.optional(
@@ -113,7 +116,7 @@ const hook = v.strictObject({
       ),
       2,
     ),
-    v.description('Retries after the first try, with growing delays'),
+    v.description('Retries after the first attempt, with growing delays'),
   ),
 });
 
@@ -152,7 +155,7 @@ const served = v.pipe(
       onFailure: v.pipe(
         v.optional(v.picklist(['report', 'rollback']), 'report'),
         v.description(
-          'report: log and export it; rollback: link the previous certificate again, if it is still valid',
+          'report: log the failure and export it as a metric; rollback: link the previous certificate again, if it is still valid',
         ),
       ),
     }),
@@ -190,7 +193,7 @@ function addresses(from: 'node' | 'static') {
       from: v.pipe(
         v.optional(v.picklist(['node', 'interfaces', 'static']), from),
         v.description(
-          "node: the Node's status.addresses; interfaces: the addresses of this machine; static: only the listed ones",
+          "node: the Node's status.addresses; interfaces: the addresses of this machine; static: only the listed names",
         ),
       ),
       dnsNames: v.optional(dnsNames, []),
@@ -310,7 +313,7 @@ export const configFileSchema = v.strictObject({
       relativeLinks: v.pipe(
         v.optional(v.boolean(), false),
         v.description(
-          'Make relative links, which stay valid where the directory is mounted elsewhere',
+          'Create relative links, which stay valid if the directory is mounted at another path',
         ),
       ),
       acceptVolatileDirectory: v.pipe(

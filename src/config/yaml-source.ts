@@ -12,12 +12,15 @@ export interface YamlSource {
 }
 
 /**
- * All aliases together may be used a hundred times: enough for a configuration, too few for an
- * alias bomb.
+ * The limit for all uses of aliases together: enough for a configuration, too few for an alias
+ * bomb.
  */
 const maxAliasCount = 100;
 
-/** @throws AgentError CONFIG_INVALID naming every syntax error, duplicate key and unknown tag with its line */
+/**
+ * @throws AgentError CONFIG_INVALID naming every syntax error, duplicate key and unknown tag
+ * with its line
+ */
 export function parseYaml(text: string, file: string): YamlSource {
   const lines = new LineCounter();
   try {
@@ -50,15 +53,15 @@ function unparsable(file: string, error: unknown): Error {
     message:
       error instanceof RangeError
         ? 'nested too deeply'
-        : soften(error instanceof Error ? error.message : String(error)),
+        : yamlFault(error instanceof Error ? error.message : String(error)),
   };
-  // Without the cause, whose message may contain a secret.
+  // Omits the cause, because its message may contain a secret.
   return configInvalid(file, [fault]);
 }
 
 function describeFault({ code, pos, message }: YAMLError, text: string): string {
   if (code === 'MULTIPLE_DOCS') return 'expected one YAML document, found another';
-  if (code !== 'DUPLICATE_KEY') return soften(message);
+  if (code !== 'DUPLICATE_KEY') return yamlFault(message);
   const [key = ''] = /^[^\s:]*/.exec(text.slice(pos[0], pos[0] + 80)) ?? [];
   return `the key ${withoutSecrets(key)} exists twice`;
 }
@@ -67,7 +70,7 @@ function describeFault({ code, pos, message }: YAMLError, text: string): string 
  * The parser's messages begin with a capital, end with a period or a quoted line, and quote
  * the text, which may be a secret.
  */
-function soften(message: string): string {
+function yamlFault(message: string): string {
   const [first = ''] = message.split('\n');
   const sentence = first.charAt(0).toLowerCase() + first.slice(1).replace(/[.:]$/, '');
   return `not valid YAML: ${withoutSecrets(sentence, 200)}`;

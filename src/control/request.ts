@@ -3,7 +3,7 @@ import { AgentError, describeError } from '../core/errors.ts';
 const longestBody = 64 * 1024;
 
 /**
- * The names in `{"certificates": ["kubelet-client"]}`.
+ * Parses the names in `{"certificates": ["kubelet-client"]}`.
  * @throws AgentError USAGE for any other body, or one above 64 KiB
  */
 export async function parseRenewal(body: AsyncIterable<Uint8Array>): Promise<readonly string[]> {

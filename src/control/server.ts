@@ -9,7 +9,7 @@ import { second } from '../core/instant.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import { parseRenewal } from './request.ts';
 
-/** Commands of root to a running agent. */
+/** Commands that root sends to a running agent. */
 export interface ControlPort {
   status(): AgentStatus;
   /** @throws AgentError USAGE for an unknown name */
@@ -23,7 +23,7 @@ export interface ControlServer extends AsyncDisposable {
 
 /**
  * Accepts commands from root: HTTP on a Unix socket that only its owner can open. The metrics
- * port takes no commands, because every user of the machine can connect to it.
+ * port accepts no commands, because every user of the machine can connect to it.
  * @throws AgentError CONTROL_LISTEN
  */
 export async function startControlServer(path: string, port: ControlPort): Promise<ControlServer> {
@@ -47,7 +47,7 @@ export async function startControlServer(path: string, port: ControlPort): Promi
         : `Make the directory of ${path} writable for the agent, or choose a shorter path`,
     });
   }
-  // Without a listener, a failed accept (no free descriptor) would end the process.
+  // Without an error handler, a failed accept (no free descriptor) would end the process.
   server.on('error', () => {});
   return {
     path,

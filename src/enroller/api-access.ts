@@ -276,7 +276,7 @@ export class ApiAccess implements AsyncDisposable {
   /** Where the API server is: also while the kubeconfig is lost, as the own pair is still valid. */
   async #loadCluster(): Promise<ClusterAccess | undefined> {
     const { kubeconfig, bootstrapKubeconfig } = this.#options.config;
-    for (const path of [kubeconfig, this.#nodeKubeconfig?.memory, bootstrapKubeconfig]) {
+    for (const path of [kubeconfig, this.#nodeKubeconfig?.rememberedFile, bootstrapKubeconfig]) {
       if (path === undefined) continue;
       const access = await loadKubeconfig(path).catch(() => undefined);
       if (access !== undefined) return access;

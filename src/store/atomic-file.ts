@@ -4,10 +4,10 @@ import { hasErrno } from '../core/errors.ts';
 import { attempt, storeError } from '../sys/file-error.ts';
 
 /**
- * Creates a file, complete and synced to disk. The mode is exact regardless of the umask, and
- * never wider in between. A file that could not be completed is removed.
- * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO (with the cause EEXIST if the
- * name exists)
+ * Creates a file and syncs it to disk. The file has exactly this mode regardless of the umask,
+ * and never a wider one. Removes the file if the write fails.
+ * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO (with the cause EEXIST if the name
+ * exists)
  */
 export async function writeNewFile(path: string, bytes: Uint8Array, mode: number): Promise<void> {
   await attempt('write', path, async () => {
@@ -33,9 +33,9 @@ export async function replaceFile(path: string, bytes: Uint8Array, mode: number)
 }
 
 /**
- * As `replaceFile`, and runs `check` on the content before it gets the name. An interrupted
- * write leaves a temporary file, never a part of a file under that name. The content is on the
- * disk when this settles; its name is only after `syncDirectory`.
+ * Like `replaceFile`, but runs `check` on the temporary file first, and does not sync the
+ * directory. An interrupted write leaves a temporary file, never an incomplete file at the path.
+ * The new name survives a power loss only after `syncDirectory`.
  */
 export async function putFile(
   path: string,
@@ -70,7 +70,7 @@ export async function swapLink(options: {
   await moveInto(temporary, options.link);
 }
 
-/** As `swapLink`, and syncs the directory. */
+/** Like `swapLink`, and syncs the directory. */
 export async function replaceLink(options: {
   readonly link: string;
   readonly target: string;
@@ -80,8 +80,8 @@ export async function replaceLink(options: {
 }
 
 /**
- * Syncs created, renamed and removed names to disk. Does nothing where the file system cannot
- * (some FUSE and CIFS mounts).
+ * Syncs created, renamed and removed names to disk. Does nothing on a file system that cannot
+ * sync a directory (some FUSE and CIFS mounts).
  */
 export async function syncDirectory(directory: string): Promise<void> {
   await attempt('sync the directory', directory, async () => {
@@ -120,20 +120,20 @@ async function isDirectory(path: string): Promise<boolean> {
 }
 
 /**
- * Removes the temporary files that an interrupted write of this path has left, and returns
- * their paths. Call it only where no other process writes the path.
+ * Removes the temporary files of interrupted writes of this path, and returns their paths. Call
+ * it only while no other process writes the path.
  */
 export async function removeStrays(path: string): Promise<string[]> {
   return removeStraysFor(dirname(path), (name) => name === basename(path));
 }
 
-/** As `removeStrays`, for every name that `isOurs` accepts. */
+/** Like `removeStrays`, for every file name that `isOurs` accepts. */
 export async function removeStraysFor(
   directory: string,
   isOurs: (name: string) => boolean,
 ): Promise<string[]> {
   const names = await attempt('list', directory, () => readdir(directory));
-  const strays = names.filter((name) => isOurs(strayOf(name) ?? ''));
+  const strays = names.filter((name) => isOurs(nameBehindStray(name) ?? ''));
   for (const name of strays) {
     const stray = join(directory, name);
     await attempt('remove', stray, () => unlink(stray));
@@ -144,8 +144,8 @@ export async function removeStraysFor(
 const strayPattern = /^\.nodecertd-[0-9a-f]{16}\.(?<of>.+?)(?:(?<=\.conf)~)?$/;
 
 /**
- * Hidden, unique, and in the same directory, because rename(2) works within one file system
- * only. A kubelet reads every `*.conf` file of its drop-in directory, hidden ones too, so the
+ * A hidden, unique name in the same directory, because rename(2) works only within one file
+ * system. A kubelet reads every `*.conf` file of its drop-in directory, hidden ones too, so the
  * name must not end in `.conf`.
  */
 function temporaryPath(path: string): string {
@@ -154,7 +154,7 @@ function temporaryPath(path: string): string {
   return join(dirname(path), `.nodecertd-${uniqueSuffix()}.${name}${ending}`);
 }
 
-function strayOf(name: string): string | undefined {
+function nameBehindStray(name: string): string | undefined {
   return strayPattern.exec(name)?.groups?.['of'];
 }
 
@@ -167,12 +167,12 @@ async function moveInto(temporary: string, path: string): Promise<void> {
   }
 }
 
-/** Ignores errors of a cleanup, because the failure before it is reported. */
+/** Ignores a failed cleanup, because the caller reports the error before it. */
 function ignore(): void {}
 
 /**
- * The time and the process id tell apart all writers here, and the flag `wx` detects a
- * duplicate. Loading node:crypto for this would cost the keeper memory.
+ * The time and the process id distinguish all writers, and the flag `wx` detects a duplicate.
+ * Loading node:crypto instead would cost the keeper memory.
  */
 function uniqueSuffix(): string {
   const mixed = (process.hrtime.bigint() << 22n) | BigInt(process.pid);

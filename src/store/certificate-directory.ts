@@ -5,14 +5,14 @@ import { AgentError } from '../core/errors.ts';
 import { showMode } from '../core/file-mode.ts';
 import { attempt, isMissing } from '../sys/file-error.ts';
 
-/** `f_type` of statfs(2); from linux/magic.h. */
+/** Values of `f_type` in statfs(2), from linux/magic.h. */
 const volatileFileSystems = new Map([
   [0x01021994, 'tmpfs'],
   [0x858458f6, 'ramfs'],
 ]);
 
 /**
- * Refuses a directory whose files are lost at a reboot. The kubeconfig would stay and name a
+ * Refuses a directory whose files are lost at a reboot. The kubeconfig would survive and name a
  * missing certificate, so the node could neither authenticate nor bootstrap
  * (kubernetes/kubernetes#53288). For a directory that does not exist, the existing parent is
  * checked.
@@ -27,7 +27,7 @@ export async function refuseVolatile(directory: string): Promise<void> {
     `the certificate directory ${directory} is on a ${name}, whose files are lost at a reboot`,
     {
       remedy:
-        'Choose a directory on a disk, or set store.acceptVolatileDirectory if the node bootstraps at each boot',
+        'Set certificateDirectory (--cert-dir) to a directory on a disk, or set store.acceptVolatileDirectory: true if the node bootstraps at each boot',
     },
   );
 }
@@ -35,7 +35,7 @@ export async function refuseVolatile(directory: string): Promise<void> {
 async function fileSystemType(path: string): Promise<number> {
   try {
     const { type } = await attempt('read the file system type of', path, () => statfs(path));
-    // Some platforms return this 32-bit field with a sign.
+    // Some platforms sign-extend this 32-bit field.
     return type >>> 0;
   } catch (error) {
     if (!isMissing(error) || dirname(path) === path) throw error;
@@ -79,7 +79,7 @@ export async function tightenDirectory(directory: string): Promise<Finding[]> {
   }
   const tightened = mode & ~othersMayWrite;
   await attempt('change the mode of', directory, () => chmod(directory, tightened));
-  const detail = `the directory had mode ${shown}, now ${showMode(tightened)}`;
+  const detail = `changed the mode of the directory from ${shown} to ${showMode(tightened)}`;
   return [{ kind: 'permissions-tightened', path: directory, detail }];
 }
 

@@ -15,33 +15,33 @@ import { second } from '../core/instant.ts';
 import { makeDirectory } from './atomic-file.ts';
 import { storeError } from '../sys/file-error.ts';
 
-/** The process that holds a lock on this file works on the certificate directory. */
+/** A process locks this file while it uses the certificate directory. */
 export const lockFile = '.nodecertd.lock';
 
-/** Held until it is disposed or this process ends. */
+/** The lock lasts until it is disposed or this process ends. */
 export interface DirectoryLock extends AsyncDisposable {
   /**
-   * False if the machine has no working `flock`. The agent runs all the same and logs a
-   * warning.
+   * False if the machine has no working `flock`. The agent then logs a warning and runs without
+   * a lock.
    */
   readonly locked: boolean;
   /** Why `locked` is false. */
   readonly reason?: string;
   /**
-   * Whether the lock still protects the directory. It does not after its file was removed or
-   * replaced, alone or with the directory, because a second agent could lock the new file.
-   * While the directory is missing, no second agent can.
+   * Whether the lock still protects the directory. A lock whose file was removed or replaced,
+   * alone or with the directory, protects nothing, because a second agent can lock the new file.
+   * No agent can lock a missing directory.
    */
-  standing(): Promise<'guards' | 'file-missing' | 'replaced'>;
+  state(): Promise<'effective' | 'file-missing' | 'replaced'>;
 }
 
 /**
  * Keeps a second agent out of the certificate directory.
  *
  * Node has no flock(2), so `flock` of util-linux or busybox locks a descriptor that it shares
- * with this process. The lock belongs to the open file, not to the process that requested it:
- * it survives the helper, and the kernel releases it when our descriptor closes, even after
- * SIGKILL. A pid file would need a check whether that pid is still the same program.
+ * with this process. The lock belongs to the open file, not to the process that requested it: it
+ * survives the exit of `flock`, and the kernel releases it when our descriptor closes, even
+ * after SIGKILL. A pid file would be ambiguous, because another program may get the same pid.
  * @throws AgentError STORE_LOCKED, STORE_PERMISSIONS, STORE_FULL, STORE_IO
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
@@ -50,13 +50,13 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const descriptor = openLockFile(path);
   const identity = await identityOf(directory);
   try {
-    const answer = await runFlock(descriptor);
-    if (answer.kind === 'taken') throw lockedError(directory, descriptor);
-    if (answer.kind === 'locked') writePid(descriptor, path);
+    const result = await runFlock(descriptor);
+    if (result.kind === 'taken') throw lockedError(directory, descriptor);
+    if (result.kind === 'locked') writePid(descriptor, path);
     return {
-      locked: answer.kind === 'locked',
-      ...(answer.kind === 'unavailable' && { reason: answer.reason }),
-      standing: () => standingOf({ descriptor, path, identity }),
+      locked: result.kind === 'locked',
+      ...(result.kind === 'unavailable' && { reason: result.reason }),
+      state: () => lockState({ descriptor, path, identity }),
       [Symbol.asyncDispose]: async () => release(descriptor),
     };
   } catch (error) {
@@ -78,7 +78,7 @@ function openLockFile(path: string): number {
   }
 }
 
-async function standingOf({
+async function lockState({
   descriptor,
   path,
   identity,
@@ -87,20 +87,20 @@ async function standingOf({
   readonly path: string;
   /** Identity of the locked directory. */
   readonly identity: string | undefined;
-}): ReturnType<DirectoryLock['standing']> {
+}): ReturnType<DirectoryLock['state']> {
   const found = await stat(path).catch(() => undefined);
   if (found === undefined) {
     const directory = await identityOf(dirname(path));
-    if (directory === undefined) return 'guards';
+    if (directory === undefined) return 'effective';
     return directory === identity ? 'file-missing' : 'replaced';
   }
   const { dev, ino } = fstatSync(descriptor);
-  return found.dev === dev && found.ino === ino ? 'guards' : 'replaced';
+  return found.dev === dev && found.ino === ino ? 'effective' : 'replaced';
 }
 
 /**
- * Includes the birth time, because the next file may get the same inode number. Undefined if
- * there is no directory.
+ * Includes the birth time, because a new directory may get the same inode number. Undefined if
+ * the directory does not exist.
  */
 async function identityOf(directory: string): Promise<string | undefined> {
   const found = await stat(directory, { bigint: true }).catch(() => undefined);
@@ -108,8 +108,7 @@ async function identityOf(directory: string): Promise<string | undefined> {
 }
 
 /**
- * A failing disk does not matter here: the kernel closes the descriptor and releases the lock
- * anyway.
+ * Ignores an error of close(2): the kernel closes the descriptor and releases the lock anyway.
  */
 function release(descriptor: number): void {
   try {
@@ -117,7 +116,7 @@ function release(descriptor: number): void {
   } catch {}
 }
 
-type FlockAnswer =
+type FlockResult =
   | { readonly kind: 'locked' }
   | { readonly kind: 'taken' }
   | { readonly kind: 'unavailable'; readonly reason: string };
@@ -125,8 +124,8 @@ type FlockAnswer =
 /** Enough for a fork on a machine that is swapping; `flock -n` itself never waits. */
 const flockTimeout = 10 * second;
 
-/** busybox knows only the short options. */
-async function runFlock(descriptor: number): Promise<FlockAnswer> {
+/** busybox supports only the short options. */
+async function runFlock(descriptor: number): Promise<FlockResult> {
   return new Promise((resolve) => {
     const child = spawn('flock', ['-x', '-n', '3'], {
       stdio: ['ignore', 'ignore', 'ignore', descriptor],
@@ -143,13 +142,14 @@ async function runFlock(descriptor: number): Promise<FlockAnswer> {
       else
         resolve({
           kind: 'unavailable',
-          reason: `flock exited with ${signal ?? `exit code ${code}`}`,
+          reason:
+            signal === null ? `flock exited with code ${code}` : `flock was killed by ${signal}`,
         });
     });
   });
 }
 
-/** Used in the error message of a second agent. The lock does not depend on it. */
+/** A second agent shows this pid in its error message. The lock does not depend on it. */
 function writePid(descriptor: number, path: string): void {
   try {
     ftruncateSync(descriptor);

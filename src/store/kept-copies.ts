@@ -8,7 +8,7 @@ import { localTimestamp } from './pair-names.ts';
 
 const copiesKept = 3;
 
-/** More copies than can be made within one second. */
+/** More copies than the agent can write within one second. */
 const mostNames = 100;
 
 /**
@@ -35,7 +35,7 @@ async function writeCopy(base: string, bytes: Uint8Array): Promise<string> {
       if (!(error instanceof AgentError) || !hasErrno(error.cause, 'EEXIST')) throw error;
     }
   }
-  throw new AgentError('STORE_IO', `cannot create a copy as ${base}: all names exist`);
+  throw new AgentError('STORE_IO', `cannot create the copy ${base}: all names for it exist`);
 }
 
 async function removeOldCopies(path: string): Promise<void> {

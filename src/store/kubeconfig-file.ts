@@ -13,7 +13,7 @@ export type KubeconfigFile =
   | { readonly kind: 'missing' }
   /** The kubeconfig of this node, no matter which program wrote it. */
   | { readonly kind: 'own'; readonly bytes: Uint8Array; readonly namesPair: boolean }
-  /** What is left of the kubeconfig of this node. `reason` follows the path in a sentence. */
+  /** An empty or cut-off kubeconfig of this node. `reason` follows the path in a sentence. */
   | { readonly kind: 'corrupt'; readonly bytes: Uint8Array; readonly reason: string }
   /** Any other file. `found` follows "PATH is" in a sentence. */
   | { readonly kind: 'foreign'; readonly found: string };
@@ -25,14 +25,13 @@ export interface KubeconfigOwner {
 }
 
 /**
- * Recognizes the node's own kubeconfig by its content. A marker would be missing from a
- * kubeconfig that a kubelet or kubeadm wrote, and they would remove it with their next write.
- * nodecertd, the kubelet and kubeadm all write one cluster, one context and one user, and that
- * user is this node: it names the key pair that nodecertd keeps, or its certificate is for
- * system:node:NAME.
+ * Recognizes the node's own kubeconfig by its content. A marker would not help: a kubeconfig
+ * that a kubelet or kubeadm writes has none. nodecertd, the kubelet and kubeadm all write one
+ * cluster, one context and one user, and the user is this node: the user names the key pair that
+ * nodecertd keeps, or has a certificate for system:node:NAME.
  *
- * A file that a hard reset has cut off no longer says who its user is. It is ours if it is the
- * beginning of a known content of this file.
+ * A file that a hard reset has cut off may not contain its user. It counts as the kubeconfig of
+ * this node if a known content of this file begins with it.
  * @param known previous and expected contents of the file
  * @throws AgentError STORE_PERMISSIONS, STORE_IO if the file cannot be read
  */
@@ -46,7 +45,8 @@ export async function readKubeconfigFile(
   if (found.isDirectory()) return { kind: 'foreign', found: 'a directory' };
   if (!found.isFile()) return { kind: 'foreign', found: 'not a regular file' };
   const bytes = await readBytes(path);
-  if (bytes === undefined) return { kind: 'foreign', found: `a file of ${found.size} bytes` };
+  if (bytes === undefined)
+    return { kind: 'foreign', found: `a file of ${found.size} bytes, more than 1 MiB` };
   const reason = corruptionOf(bytes, known);
   if (reason !== undefined) return { kind: 'corrupt', bytes, reason };
   const result = await classify(bytes, { ...owner, folder: dirname(path) });
@@ -65,16 +65,16 @@ async function readBytes(path: string): Promise<Uint8Array | undefined> {
   }
 }
 
-/** After a power loss, a file can be cut off, or have its size but NUL bytes as content. */
+/** After a power loss, a file can be cut off, or keep its size and contain NUL bytes. */
 function corruptionOf(bytes: Uint8Array, known: readonly Uint8Array[]): string | undefined {
   if (bytes.every((byte) => blank.has(byte))) return 'is empty';
-  const isRemains = known.some(
+  const isCutOff = known.some(
     (whole) =>
       bytes.length <= whole.length &&
       bytes.every((byte, index) => byte === 0 || byte === whole[index]) &&
       !sameText(bytes, whole),
   );
-  if (!isRemains) return undefined;
+  if (!isCutOff) return undefined;
   const end = bytes.indexOf(0);
   return `is cut off after ${end === -1 ? bytes.length : end} bytes`;
 }
@@ -158,9 +158,9 @@ async function namesPair(
 ): Promise<boolean> {
   const files = [user['client-certificate'], user['client-key']];
   if (user['client-certificate-data'] || files.some((file) => !file)) return false;
-  const wanted = await canonical(certificatePath);
+  const expected = await canonical(certificatePath);
   const named = await Promise.all(files.map((file) => canonical(resolve(folder, file ?? ''))));
-  return named.every((file) => file === wanted);
+  return named.every((file) => file === expected);
 }
 
 async function isNode(

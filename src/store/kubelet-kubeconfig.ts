@@ -16,16 +16,15 @@ export interface KubeconfigCluster {
 export interface KubeconfigContent {
   readonly cluster: KubeconfigCluster;
   /**
-   * The `-current.pem` link, for both certificate and key: clients load the rotated files from
-   * it.
+   * The `-current.pem` link, for both certificate and key: clients reload rotated files through it.
    */
   readonly certificatePath: string;
 }
 
 /**
- * The kubeconfig that a kubelet writes after its bootstrap, byte for byte. Names, order and
- * the missing `preferences` are those of clientcmd.WriteToFile (v0.37). A CA file is named and
- * not embedded, so that clients load a new CA from it. Unlike the kubelet, this keeps the TLS
+ * The kubeconfig that a kubelet writes after its bootstrap, byte for byte. Names, order and the
+ * missing `preferences` are those of clientcmd.WriteToFile (v0.37). A CA file is named instead
+ * of embedded, so that clients load a new CA from it. Unlike the kubelet, this keeps the TLS
  * server name and the proxy, because the kubelet cannot connect without them
  * (kubernetes/kubernetes, pkg/kubelet/certificate/bootstrap).
  */

@@ -22,30 +22,30 @@ export interface NodeKubeconfigOptions {
 }
 
 /**
- * The kubeconfig that gives the kubelet and the agent the client certificate. Replaces only
- * the kubeconfig of this node, and remembers its last intact text to write it again after a
- * hard reset has emptied it or cut it off.
+ * The kubeconfig with which the kubelet and the agent use the client certificate. Replaces only
+ * the kubeconfig of this node, and remembers its last intact text, to restore a file that a hard
+ * reset has emptied or cut off.
  *
- * The text is remembered in a file of its own with mode 0600, because every user can read
- * state.json and `proxy-url` may contain a password. Only a kubeconfig that names the key pair
- * is remembered, so the file contains no key and no token.
+ * The remembered text has its own file with mode 0600, because every user can read state.json
+ * and `proxy-url` may contain a password. Only a kubeconfig that names the key pair is
+ * remembered, so the file contains no key and no token.
  */
 export class NodeKubeconfig {
   readonly path: string;
   /** The file with the remembered text, which is a valid kubeconfig. */
-  readonly memory: string;
+  readonly rememberedFile: string;
   readonly #options: NodeKubeconfigOptions;
 
   constructor(options: NodeKubeconfigOptions) {
     this.#options = options;
     this.path = options.config.kubeconfig;
-    this.memory = join(options.config.stateDirectory, 'kubeconfig');
+    this.rememberedFile = join(options.config.stateDirectory, 'kubeconfig');
   }
 
   /**
    * Reads the file at the path and changes nothing, so `doctor` and `status` can use it.
-   * @param clusters clusters for which the file may have been written, besides the remembered
-   * text
+   * @param clusters clusters for which the agent may have written the file, besides the
+   * remembered text
    * @throws AgentError STORE_PERMISSIONS, STORE_IO
    */
   async inspect(clusters: readonly KubeconfigCluster[] = []): Promise<KubeconfigFile> {
@@ -100,7 +100,7 @@ export class NodeKubeconfig {
     if (found.kind !== 'own' || Buffer.compare(found.bytes, content) !== 0) {
       const target = await targetOf(this.path);
       await makeDirectory(dirname(target));
-      if (found.kind !== 'missing') findings.push(await this.#keep(target, found));
+      if (found.kind !== 'missing') findings.push(await this.#keepPrevious(target, found));
       await removeStrays(target);
       await replaceFile(target, content, 0o600);
       if (found.kind !== 'own') {
@@ -112,7 +112,7 @@ export class NodeKubeconfig {
     return findings;
   }
 
-  async #keep(
+  async #keepPrevious(
     target: string,
     found: Extract<KubeconfigFile, { kind: 'own' | 'corrupt' }>,
   ): Promise<Finding> {
@@ -138,19 +138,21 @@ export class NodeKubeconfig {
 
   /** Undefined if the remembered text is corrupt or names another key pair. */
   async #remembered(): Promise<Uint8Array | undefined> {
-    const found = await readKubeconfigFile(this.memory, this.#owner, []).catch(() => undefined);
+    const found = await readKubeconfigFile(this.rememberedFile, this.#owner, []).catch(
+      () => undefined,
+    );
     return found?.kind === 'own' && found.namesPair ? found.bytes : undefined;
   }
 
-  /** A failure is no error: it only prevents the repair of a file that gets corrupt later. */
+  /** Ignores a failure: it only prevents a later recovery of the kubeconfig. */
   async #remember(content: Uint8Array): Promise<void> {
     const remembered = await this.#remembered();
     if (remembered !== undefined && Buffer.compare(remembered, content) === 0) return;
     if (!isSelfContained(content)) return;
     try {
-      await makeDirectory(dirname(this.memory));
-      await removeStrays(this.memory);
-      await replaceFile(this.memory, content, 0o600);
+      await makeDirectory(dirname(this.rememberedFile));
+      await removeStrays(this.rememberedFile);
+      await replaceFile(this.rememberedFile, content, 0o600);
     } catch {}
   }
 }
@@ -183,12 +185,18 @@ const pathsOnly = v.looseObject({
   ]),
 });
 
-/** True if the text means the same in another directory, and its user holds no secret. */
+/**
+ * True if all paths are absolute and the user contains no secret, so that the text can be
+ * remembered in another directory.
+ */
 function isSelfContained(content: Uint8Array): boolean {
   return v.is(pathsOnly, parse(new TextDecoder().decode(content)));
 }
 
-/** The file behind the path. A link stays a link even if its target does not exist yet. */
+/**
+ * The target of the links at a path, even if it does not exist yet, so that a write keeps the
+ * links.
+ */
 async function targetOf(path: string): Promise<string> {
   let target = path;
   for (let links = 0; links < 40; links += 1) {

@@ -45,10 +45,10 @@ export function isUnexpired(facts: PairFacts, now: Instant): boolean {
 }
 
 /**
- * Prefers unexpired to expired, valid now to valid later, and issued to self-signed
- * certificates, and after that the newest dates in the certificate: every copy of a file
- * changes its modification time. A certificate that is not valid yet still counts, because a
- * board without a clock starts in 1970.
+ * Sorts the best key pair first: unexpired before expired, valid now before valid later, issued
+ * before self-signed, then the newest dates in the certificate. The modification time comes
+ * last, because copying a file changes it. A certificate that is not valid yet still counts,
+ * because a board without a clock starts in 1970.
  */
 export function byUsefulness(now: Instant): (a: Candidate, b: Candidate) => number {
   return (a, b) => {

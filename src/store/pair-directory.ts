@@ -22,7 +22,7 @@ import {
 } from './pair-names.ts';
 import { attempt, unlessMissing } from '../sys/file-error.ts';
 
-/** More key pairs than can be made within one second. */
+/** More key pairs than the agent can write within one second. */
 const mostAttempts = 1000;
 const ownerOnly = 0o600;
 
@@ -56,7 +56,7 @@ export class PairDirectory {
     return kindOf(this.link);
   }
 
-  /** Files that are named like a key pair of this name, readable or not. */
+  /** Files with the name of a key pair of this certificate, readable or not. */
   async pairFiles(): Promise<string[]> {
     const entries = await this.#entries();
     return entries.filter((entry) => isPairFile(this.name, entry.name)).map(({ name }) => name);
@@ -142,8 +142,8 @@ export class PairDirectory {
   }
 
   /**
-   * Gives a key pair its second name, synced, and returns that name. Fails on file systems
-   * without hard links.
+   * Marks a key pair as rolled back with a second name, a hard link, and returns that name.
+   * Fails on file systems without hard links.
    */
   async markRolledBack(file: string): Promise<string> {
     for (let count = 0; count < mostAttempts; count += 1) {
@@ -156,7 +156,7 @@ export class PairDirectory {
     throw new AgentError('STORE_IO', `cannot mark ${file} as rolled back: all names for it exist`);
   }
 
-  /** Removes the second name, and ignores a failure. */
+  /** Removes the second name of a key pair, and ignores a failure. */
   async unmark(name: string): Promise<void> {
     await unlink(this.path(name)).catch(() => {});
   }
@@ -196,8 +196,7 @@ export class PairDirectory {
   }
 
   /**
-   * While the directory is locked, only a kubelet can create such a name, at most once a
-   * second.
+   * The lock keeps other agents out, and a kubelet creates at most one such name per second.
    */
   async #freePath(): Promise<string> {
     for (let count = 0; count < mostAttempts; count += 1) {
@@ -229,7 +228,7 @@ async function tightenFile(path: string): Promise<Finding[]> {
     {
       kind: 'permissions-tightened',
       path,
-      detail: `the file had mode ${showMode(mode)}, now ${showMode(ownerOnly)}`,
+      detail: `changed the mode of the file from ${showMode(mode)} to ${showMode(ownerOnly)}`,
     },
   ];
 }
@@ -237,7 +236,7 @@ async function tightenFile(path: string): Promise<Finding[]> {
 async function requireContent(path: string, content: Secret): Promise<void> {
   using stored = await readBoundedFile(path);
   if (Buffer.compare(stored.content.expose(), content.expose()) === 0) return;
-  throw new AgentError('STORE_IO', `${path} does not contain what was written to it`, {
-    remedy: `Check the disk that holds ${path} and the kernel log`,
+  throw new AgentError('STORE_IO', `${path} does not contain the key pair that was written to it`, {
+    remedy: `Check the disk of ${path} and the kernel log: journalctl -k`,
   });
 }

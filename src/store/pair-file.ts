@@ -39,7 +39,7 @@ export async function loadPair(path: string): Promise<LoadedPair> {
   return open.pair;
 }
 
-/** As loadPair, with the content, to copy the file. */
+/** Like loadPair, but also returns the content, so that the caller can copy it. */
 export async function openPair(path: string): Promise<OpenPair> {
   const target = await attempt('read', path, () => realpath(path));
   const { content, modifiedAt } = await readBoundedFile(target);
@@ -47,8 +47,9 @@ export async function openPair(path: string): Promise<OpenPair> {
 }
 
 /**
- * Joins a certificate file and a key file, in which a kubelet keeps its first key pair, into
- * the form of one file: leaf, intermediates, key. The facts name the certificate file.
+ * Reads a certificate file and a key file, in which a kubelet keeps its first key pair, and
+ * joins them in the form of one file: leaf, intermediates, key. The facts name the certificate
+ * file.
  * @throws AgentError as loadPair
  */
 export async function openSplitPair(files: {
@@ -86,7 +87,7 @@ export async function parsePair(content: Secret, origin: string): Promise<Pair> 
     requireMatch(key, der, origin);
     return { facts, leaf: der, publicKey };
   } catch (error) {
-    // Every error of a parser is a fault of the content.
+    // A parser fails only because of the content.
     throw isBadContent(error) ? error : malformed(`${origin} is corrupt`, error);
   }
 }
@@ -139,8 +140,8 @@ function encodeBlocks(blocks: readonly PemBlock[]): Secret {
 }
 
 /**
- * The labels of RFC 5915, RFC 8017 and RFC 5958. A server that starts on its own cannot use a
- * key with a password.
+ * The labels of RFC 5915, RFC 8017 and RFC 5958. Excludes encrypted keys, because no user enters
+ * a password when a server starts.
  */
 const keyFormats: Readonly<Record<string, 'sec1' | 'pkcs1' | 'pkcs8'>> = {
   'EC PRIVATE KEY': 'sec1',

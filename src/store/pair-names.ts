@@ -2,7 +2,7 @@ import type { Instant } from '../core/instant.ts';
 
 /*
  * The names of the kubelet's certificate store (client-go,
- * util/certificate/certificate_store.go). They are matched as a whole, so that
+ * util/certificate/certificate_store.go). The patterns match whole names, so that
  * `kubelet-server` does not match files of `kubelet-server-2`.
  */
 
@@ -16,12 +16,12 @@ export function currentLink(name: string): string {
   return `${name}-current.pem`;
 }
 
-/** A kubelet creates this link, removes the current one, and renames this one to it. */
+/** A kubelet creates this link, removes the current link, and renames this link to it. */
 export function updatedLink(name: string): string {
   return `${name}-updated.pem`;
 }
 
-/** In local time, as in the kubelet. `attempt` numbers the key pairs of one second. */
+/** In local time, like the kubelet. `attempt` numbers the key pairs of one second. */
 export function pairFile(name: string, moment: Instant, attempt = 0): string {
   return `${name}-${localTimestamp(moment)}${suffix(attempt)}.pem`;
 }

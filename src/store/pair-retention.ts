@@ -41,11 +41,11 @@ export async function prune(files: PairDirectory, options: PruneOptions): Promis
 }
 
 /**
- * Tells programs that watch a previous key pair about the new one. A program that watches the
- * link by its name really watches the file behind it, and does not notice when the link
- * changes: a kubelet since 1.31 (apiserver, dynamic_serving_content.go, on fsnotify) would
- * serve its first certificate until it expires. Setting the mode that a file already has is an
- * event for its watchers, which then read the link by its name. Never throws.
+ * Notifies programs that watch a previous key pair. inotify follows links, so a program that
+ * watches the link watches the file behind it and does not notice when the link changes: a
+ * kubelet since 1.31 (apiserver, dynamic_serving_content.go, on fsnotify) would serve its first
+ * certificate until that certificate expires. Setting a file's mode to its current mode sends an
+ * event to its watchers, which then read the link again. Never throws.
  */
 export async function touchPreviousPairs(
   files: PairDirectory,
@@ -55,9 +55,9 @@ export async function touchPreviousPairs(
 }
 
 /**
- * Repeats the notification that an interrupted write or rollback has missed: of files that
- * have not changed since the link. After the clock was set back, the times are no evidence,
- * and touching files on each inspection would trigger the next one.
+ * Repeats the notification after an interrupted write or rollback, for files that have not
+ * changed since the link was replaced. Does nothing if the link is from the future, because the
+ * clock was set back: a touch on each inspection would trigger the next inspection.
  */
 export async function touchMissedPairs(files: PairDirectory, now: Instant): Promise<Finding[]> {
   const since = await unlessMissing(() => ctimeOf(files.link));
@@ -73,12 +73,12 @@ async function touch(
     readonly isDue: (stats: Stats) => boolean;
   },
 ): Promise<Finding[]> {
-  const told = new Set(options.pruned.map(({ path }) => path));
+  const reported = new Set(options.pruned.map(({ path }) => path));
   try {
     const current = await files.realPath(files.link);
     for (const file of await files.pairFiles()) {
       const path = files.path(file);
-      if (told.has(path) || (await files.realPath(path)) === current) continue;
+      if (reported.has(path) || (await files.realPath(path)) === current) continue;
       const stats = await attempt('inspect', path, () => lstat(path));
       if (!stats.isFile() || !options.isDue(stats)) continue;
       await attempt('change the mode of', path, () => chmod(path, stats.mode & 0o7777));
@@ -99,7 +99,7 @@ export function cleanupFailed(path: string, error: unknown): Finding {
   return { kind: 'cleanup-failed', path, detail: describeError(error) };
 }
 
-/** Expired and old key pairs first to go, and corrupt files before them. */
+/** The files to remove. Keeps the best key pairs, and removes corrupt files first. */
 async function surplusPairs(files: PairDirectory, options: PruneOptions): Promise<string[]> {
   const linked = await files.linkedFiles();
   const rolledBack = new Set(await files.rolledBackFiles());
@@ -125,8 +125,8 @@ async function surplusPairs(files: PairDirectory, options: PruneOptions): Promis
 }
 
 /**
- * A kubelet that rotates in the same directory first writes a file and then links it, so an
- * incomplete file may be its next key pair.
+ * A kubelet that rotates in the same directory writes a file before it links it, so a new
+ * incomplete file may be the kubelet's next key pair.
  */
 async function isSettled(path: string, now: Instant): Promise<boolean> {
   const { mtimeMs } = await attempt('inspect', path, () => lstat(path));

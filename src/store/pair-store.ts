@@ -15,8 +15,8 @@ import type { LoadedPair, OpenPair } from './pair-file.ts';
 import { loadPair, openPair, openSplitPair, parsePair } from './pair-file.ts';
 import { splitPairFiles } from './pair-names.ts';
 import { cleanupFailed, prune, touchMissedPairs, touchPreviousPairs } from './pair-retention.ts';
-import type { RollBack } from './pair-roll-back.ts';
-import { rollBack } from './pair-roll-back.ts';
+import type { RollBack } from './pair-rollback.ts';
+import { rollBack } from './pair-rollback.ts';
 import { orBadContent, unlessMissing } from '../sys/file-error.ts';
 
 export interface PairStoreOptions {
@@ -27,7 +27,7 @@ export interface PairStoreOptions {
   readonly config: StoreConfig;
 }
 
-/** The key pair behind `-current.pem`, and what the inspection has repaired. */
+/** The key pair behind `-current.pem`, and the repairs that the inspection made. */
 export interface Inspection {
   readonly pair?: PairFacts;
   /** SubjectPublicKeyInfo in DER. */
@@ -36,10 +36,10 @@ export interface Inspection {
 }
 
 /**
- * The key pairs of one certificate in a kubelet's directory layout. At every moment, also
- * after an interruption, a reader of `-current.pem` finds a complete and matching key pair.
+ * The key pairs of one certificate in a kubelet's directory layout. At every moment, also after
+ * an interruption, a reader of `-current.pem` finds a complete and matching key pair.
  *
- * The caller makes one call per name after the other: two calls at once would remove each
+ * Callers make one call at a time for each name, because concurrent calls would remove each
  * other's temporary files. directory-lock.ts keeps other processes out.
  */
 export class PairStore {
@@ -86,9 +86,9 @@ export class PairStore {
   }
 
   /**
-   * Stores a key pair and points `-current.pem` at it. A failure before the swap leaves the
-   * previous key pair and nothing of the new one. After the swap the call succeeds, and
-   * reports a failure as a finding. The caller wipes the bytes.
+   * Stores a key pair and points `-current.pem` at it. A failure before the swap keeps the
+   * previous key pair and removes the new one. After the swap, the call succeeds and reports a
+   * failure as a finding. The caller wipes the bytes.
    * @throws AgentError PAIR_MALFORMED, CERT_KEY_MISMATCH, STORE_VOLATILE, STORE_PERMISSIONS,
    * STORE_FULL, STORE_IO
    */
@@ -117,8 +117,9 @@ export class PairStore {
   }
 
   /**
-   * Points the link at the key pair before the one with this serial. That key pair must be
-   * valid and stay so for a while.
+   * Points the link at the previous key pair, if the current key pair still has the serial
+   * `from`. The previous key pair must be valid, and stay valid for
+   * `minimumTimeLeftForRollback`.
    * @throws AgentError as rollBack
    */
   async rollBack(from: string): Promise<RollBack> {
@@ -130,8 +131,9 @@ export class PairStore {
   }
 
   /**
-   * Removes the keys that an interrupted write has left after its swap; the next write may be
-   * a year away. Keeps at least one previous key pair, which a reader may be about to open.
+   * Removes old keys that a write left because it was interrupted after its swap; the next write
+   * may be a year away. Keeps at least one previous key pair, which a reader may be about to
+   * open.
    */
   async #finishPruning(): Promise<Finding[]> {
     const previousPairs = Math.max(this.#config.previousPairs, 1);
@@ -152,7 +154,7 @@ export class PairStore {
       (kind === 'other' ? await this.#replaceNonLink(findings) : undefined) ??
       (await this.#linkBestPair(findings)) ??
       (await this.#copySplitPair(findings));
-    // Only now, after the link points to another key pair.
+    // Comes last, so that readers find another key pair, if there is one, at every moment.
     if (current.bad !== undefined) {
       findings.push(await this.#files.setAside(current.bad.path, current.bad.reason));
     }
@@ -179,8 +181,8 @@ export class PairStore {
   }
 
   /**
-   * A plain file is at the path of the link. A key pair is stored and linked; another file is
-   * set aside.
+   * Replaces a plain file at the path of the link: stores and links its key pair, or sets the
+   * file aside if it contains none.
    */
   async #replaceNonLink(findings: Finding[]): Promise<LoadedPair | undefined> {
     const { link } = this.#files;
@@ -240,7 +242,7 @@ export class PairStore {
     return pair;
   }
 
-  /** Writes and links a key pair. It is on the disk for good after `#sync`. */
+  /** Writes and links a key pair. The new link survives a power loss only after `#sync`. */
   async #store(content: Secret, modifiedAt?: Instant): Promise<LoadedPair> {
     const path = await this.#files.create(content, modifiedAt);
     try {
@@ -254,8 +256,8 @@ export class PairStore {
   }
 
   /**
-   * A failed swap did not happen, except perhaps on a network file system. If in doubt, the
-   * key pair stays.
+   * On a network file system, a swap can happen and still report an error. If the target of the
+   * link cannot be read, the key pair stays.
    */
   async #mayBeLinked(path: string): Promise<boolean> {
     try {

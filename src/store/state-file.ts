@@ -8,7 +8,7 @@ import { makeDirectory, removeStrays, replaceFile, syncDirectory } from './atomi
 import { readBoundedFile } from '../sys/small-file.ts';
 import { attempt, orBadContent, unlessMissing } from '../sys/file-error.ts';
 
-/** A CSR without a known decision. */
+/** A CSR that, as far as the agent knows, is neither issued nor denied. */
 export interface OutstandingCsr {
   readonly csr: string;
   readonly createdAt: Instant;
@@ -28,12 +28,12 @@ export interface AgentState {
 
 export interface CertificateRecord {
   readonly outstanding: readonly OutstandingCsr[];
-  /** Serial of the pair whose hooks have not all succeeded. */
+  /** Serial of the key pair whose hooks have not all succeeded. */
   readonly hooksPending?: string;
   readonly rolledBack?: RolledBackRecord;
 }
 
-/** A rollback from one pair to the previous one, by their serials. */
+/** A rollback from one key pair to the previous one, by their serials. */
 export interface RolledBackRecord {
   readonly from: string;
   readonly to: string;
@@ -52,15 +52,15 @@ export interface ReadState {
 export const emptyState: AgentState = { certificates: {} };
 
 /**
- * The state of the previous run, for the agent. Empty if there is no file. A corrupt file is
- * set aside, because an agent that has lost count of its CSRs is better than one that does not
- * start.
+ * The state of the previous run, for the agent. Empty if the file does not exist. Sets a corrupt
+ * file aside, because an agent without the list of its CSRs is better than an agent that does
+ * not start.
  * @throws AgentError STORE_PERMISSIONS, STORE_IO
  */
 export async function readState(directory: string): Promise<ReadState> {
   const path = statePath(directory);
-  // Also if there is no state, because the first write may have been interrupted. Temporary files
-  // contain no secret, so a failure does not keep the agent from starting.
+  // Even without a state file, because the first write may have been interrupted. Ignores a
+  // failure, because temporary files contain no secret.
   await removeStrays(path).catch(() => undefined);
   const text = await readText(path);
   if (text === undefined) return { state: emptyState };
@@ -91,8 +91,8 @@ export async function writeState(directory: string, state: AgentState): Promise<
 }
 
 /**
- * A damaged state file is set aside. A whole file of another program is not touched, since
- * that program may need it: every state of ours names certificates.
+ * False for valid JSON without `certificates`, which every state file contains: it belongs to
+ * another program, which may need it. A corrupt file counts as ours.
  */
 async function isOurs(path: string, text: string | AgentError): Promise<boolean> {
   if (text instanceof AgentError) return (await stat(path)).isFile();

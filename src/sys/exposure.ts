@@ -2,9 +2,9 @@ import { lstat, readlink } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { showMode } from '../core/file-mode.ts';
 
-/** Why users other than root and this one can replace the file at a path. */
+/** The reason why users other than root and the agent's user can replace a file. */
 export interface Exposure {
-  /** A sentence about the file or directory that they can change. */
+  /** A sentence that names the file or directory that these users can change. */
   readonly what: string;
   readonly remedy: string;
 }
@@ -21,9 +21,9 @@ interface Entry {
 const mostLinks = 40;
 
 /**
- * Checks who can replace the file at an absolute path: every directory on the way, every link,
- * and the file itself. Undefined if only root and this user can. Does not check what a script
- * reads or runs.
+ * Checks whether other users can replace the file at an absolute path: inspects every directory
+ * and link on the way, and the file itself. Undefined if only root and `user` can replace it.
+ * Does not check the files that a script reads or runs.
  * @throws errors of lstat(2) and readlink(2), such as ENOENT
  */
 export async function exposureOf(path: string, user = ownUser()): Promise<Exposure | undefined> {

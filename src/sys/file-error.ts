@@ -46,7 +46,10 @@ function classify(
   if (hasErrno(error, 'EMFILE', 'ENFILE')) {
     return { code: 'STORE_IO', remedy: 'Raise the limit of open files (LimitNOFILE= of the unit)' };
   }
-  return { code: 'STORE_IO', remedy: `Check the disk that holds ${path} and the kernel log` };
+  return {
+    code: 'STORE_IO',
+    remedy: `Check the disk of ${path} and the kernel log: journalctl -k`,
+  };
 }
 
 /** The file, a directory on the way, or the target of a link does not exist. */
@@ -55,8 +58,8 @@ export function isMissing(error: unknown): boolean {
 }
 
 /**
- * True if the content was read and is not a key pair. Other failures are no evidence about the
- * content.
+ * True if the content was read and is not a key pair. After any other failure, the file may
+ * still contain one.
  */
 export function isBadContent(error: unknown): error is AgentError {
   return (
@@ -66,8 +69,8 @@ export function isBadContent(error: unknown): error is AgentError {
 }
 
 /**
- * Returns an error about bad content, and throws all others: only after reading its content
- * may a file be set aside.
+ * Returns an error about bad content, and throws all others: a caller may set a file aside only
+ * after reading its content.
  */
 export async function orBadContent<T>(read: () => Promise<T>): Promise<T | AgentError> {
   try {
@@ -79,9 +82,9 @@ export async function orBadContent<T>(read: () => Promise<T>): Promise<T | Agent
 }
 
 /** Undefined if the path, or the target of its link, does not exist. */
-export async function unlessMissing<T>(look: () => Promise<T>): Promise<T | undefined> {
+export async function unlessMissing<T>(read: () => Promise<T>): Promise<T | undefined> {
   try {
-    return await look();
+    return await read();
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;

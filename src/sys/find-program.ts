@@ -2,9 +2,10 @@ import { access, constants, stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 
 /**
- * The absolute path of a program. A name with a slash is a path already; any other name is
- * searched in PATH. Relative directories in PATH are skipped, as in exec.LookPath of Go,
- * because the working directory must not decide what runs as root.
+ * The absolute path of a program. A name with a slash is already a path; the directories in PATH
+ * are searched for any other name. Relative directories in PATH are skipped, like in
+ * exec.LookPath of Go, because the working directory must not determine which program runs as
+ * root.
  */
 export async function findProgram(name: string, path: string): Promise<string | undefined> {
   if (name.includes('/')) return name;

@@ -7,17 +7,17 @@ export interface LineReaderOptions {
   readonly onLine: (line: string) => void;
 }
 
-/** The part of a line that is kept. */
+/** Characters of a line that are kept. */
 const longest = 2_048;
 
 /**
- * Splits the output of a program into lines for the log. Passes on a limited number of lines
- * and counts the others. Reads to the end in any case, because a program blocks or dies if its
- * output is not read.
+ * Splits the output of a program into lines for the log. Passes on a limited number of lines and
+ * counts the others. Always reads to the end, because a program blocks or dies if its output is
+ * not read.
  */
 export class LineReader {
   readonly #options: LineReaderOptions;
-  #handedOn = 0;
+  #passedOn = 0;
   #leftOut = 0;
 
   constructor(options: LineReaderOptions) {
@@ -44,14 +44,14 @@ export class LineReader {
     this.#take(rest);
   }
 
-  /** Blank lines are left out. */
+  /** Skips blank lines, and does not count them. */
   #take(line: string): void {
     if (line.trim() === '') return;
-    if (this.#handedOn >= this.#options.mostLines) {
+    if (this.#passedOn >= this.#options.mostLines) {
       this.#leftOut += 1;
       return;
     }
-    this.#handedOn += 1;
+    this.#passedOn += 1;
     this.#options.onLine(withoutSecrets(line));
   }
 }

@@ -7,10 +7,10 @@ import { canonicalIp } from '../core/ip-address.ts';
  * has each ClusterIP, docker0 is 172.17.0.1) or belong to pods. A certificate with such an
  * address would be valid for more than this node, and change with every Service.
  */
-const ofTheCluster = [
+const clusterInterfaces = [
   /^(kube-|nodelocaldns|docker|cni|cbr|flannel|cali|vxlan\.calico|wireguard\.cali|veth|lxc|cilium|dummy)/,
   /^(tunl|virbr)\d/,
-  // Other docker networks. A bridge with a name instead of a number was made by an administrator.
+  // Other docker networks. A bridge with a name of another form belongs to an administrator.
   /^br-[0-9a-f]{12}$/,
 ];
 
@@ -23,7 +23,7 @@ const linkLocal = /^(169\.254\.|fe[89ab])/i;
  */
 export function interfaceAddresses(interfaces = networkInterfaces()): string[] {
   const usable = Object.entries(interfaces)
-    .filter(([name]) => !ofTheCluster.some((pattern) => pattern.test(name)))
+    .filter(([name]) => !clusterInterfaces.some((pattern) => pattern.test(name)))
     .flatMap(([, addresses]) => addresses ?? [])
     .filter(({ internal, address }) => !internal && !linkLocal.test(address))
     .map(({ address }) => canonicalIp(address))

@@ -41,7 +41,7 @@ export interface CommandResult {
 
 /**
  * Runs a program in its own session, in the root directory and without standard input.
- * Resolves when the program is gone, and never rejects. At the time limit or on abort, the
+ * Resolves when the program has ended, and never rejects. At the time limit or on abort, the
  * whole process group gets SIGTERM, and SIGKILL after the grace period. Background processes
  * of a program that ends on its own keep running, because a script may start a server.
  */
@@ -76,7 +76,10 @@ async function readBytes(stream: Readable, onOutput: (chunk: Buffer) => void): P
   await once(stream, 'close').catch(() => undefined);
 }
 
-/** Most failures to start are an event, but some are thrown: an argument with NUL, or no memory. */
+/**
+ * spawn() reports most failures as an event, but throws some: an argument with NUL, or no
+ * memory.
+ */
 function start({ argv: [program = '', ...args], env }: CommandOptions): ChildProcess | Error {
   try {
     return spawn(program, args, {
@@ -92,22 +95,22 @@ function start({ argv: [program = '', ...args], env }: CommandOptions): ChildPro
 }
 
 function notStarted(error: unknown): CommandResult {
-  return { end: { kind: 'not-started', reason: whyNot(error) }, linesLeftOut: 0 };
+  return { end: { kind: 'not-started', reason: startFailure(error) }, linesLeftOut: 0 };
 }
 
-/** Without the path, which the caller adds. */
-function whyNot(error: unknown): string {
+/** Omits the path, because the caller adds it. */
+function startFailure(error: unknown): string {
   if (hasErrno(error, 'ENOENT')) return 'the program, or its interpreter, does not exist';
   if (hasErrno(error, 'EACCES')) return 'permission to execute it is denied';
   return describeError(error);
 }
 
-/** How the command ended. Rejects if it did not start. */
+/** Waits until the command ends. Rejects if it did not start. */
 async function ended(child: ChildProcess, options: CommandOptions): Promise<CommandEnd> {
   const over = new AbortController();
-  using _ = endedWithUs(child.pid);
+  using _ = killAtExit(child.pid);
   const exit = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
-  const limit = outOfTime(options, over.signal);
+  const limit = timeLimitOrAbort(options, over.signal);
   try {
     const first = await Promise.race([exit, limit]);
     if (typeof first !== 'string') return endOf(...first);
@@ -121,7 +124,7 @@ async function ended(child: ChildProcess, options: CommandOptions): Promise<Comm
 const groups = new Set<number>();
 
 /** Kills running commands when this process exits, because no other process would. */
-function endedWithUs(group: number | undefined): Disposable {
+function killAtExit(group: number | undefined): Disposable {
   if (groups.size === 0) process.on('exit', killGroups);
   if (group !== undefined) groups.add(group);
   return {
@@ -136,8 +139,8 @@ function killGroups(): void {
   for (const group of groups) signalGroup(group, 'SIGKILL');
 }
 
-/** Never settles once the command is over. */
-async function outOfTime(
+/** Never settles after the command has ended. */
+async function timeLimitOrAbort(
   { clock, timeoutMs, signal }: CommandOptions,
   over: AbortSignal,
 ): Promise<'timed-out' | 'aborted'> {
@@ -163,8 +166,8 @@ async function endGroup(
   const group = child.pid;
   if (group === undefined) return;
   signalGroup(group, 'SIGTERM');
-  for (let waited = 0; waited < graceMs && signalGroup(group, 0); waited += look) {
-    await pause(clock, Math.min(look, graceMs - waited));
+  for (let waited = 0; waited < graceMs && signalGroup(group, 0); waited += checkInterval) {
+    await pause(clock, Math.min(checkInterval, graceMs - waited));
   }
   signalGroup(group, 'SIGKILL');
   // Does not wait for a process that the kernel cannot kill.
@@ -172,15 +175,15 @@ async function endGroup(
 }
 
 /** Interval in milliseconds between two checks of a group that got SIGTERM. */
-const look = 50;
+const checkInterval = 50;
 
 async function pause(clock: Clock, ms: number): Promise<void> {
   await clock.sleep(ms, new AbortController().signal);
 }
 
 /**
- * False if the group is gone. A process that has changed its user may be out of reach; the
- * service manager ends it.
+ * False if the group has ended, or if its processes changed their user, so that this process
+ * cannot signal them. The service manager ends those.
  */
 function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {
   try {
@@ -192,7 +195,7 @@ function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {
 
 /**
  * Reads the last lines, which are still in the pipe when a program ends. Closes a pipe that a
- * background process keeps open, because it may stay open for ever.
+ * background process keeps open, because it may stay open forever.
  */
 async function flushed(
   read: Promise<unknown>,
@@ -200,8 +203,8 @@ async function flushed(
   clock: Clock,
 ): Promise<void> {
   const over = new AbortController();
-  const patience = clock.sleep(second / 2, over.signal).catch(() => undefined);
-  await Promise.race([read, patience]);
+  const timeLimit = clock.sleep(second / 2, over.signal).catch(() => undefined);
+  await Promise.race([read, timeLimit]);
   over.abort();
   for (const stream of streams) stream.destroy();
   await read;

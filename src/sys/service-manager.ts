@@ -1,8 +1,11 @@
 /** Sends messages of sd_notify(3): `READY=1`, `STATUS=…`, `WATCHDOG=1`, and so on. */
 export interface ServiceManager {
-  /** Best effort: the agent keeps running if the service manager does not receive it. */
+  /** Best effort: the agent keeps running if the service manager does not receive a message. */
   notify(...assignments: readonly string[]): void;
-  /** Milliseconds within which the service manager expects `WATCHDOG=1`; undefined without a watchdog. */
+  /**
+   * Milliseconds within which the service manager expects `WATCHDOG=1`; undefined without a
+   * watchdog.
+   */
   readonly watchdogMs: number | undefined;
 }
 
@@ -64,7 +67,8 @@ async function datagramSender(address: Buffer): Promise<(message: Buffer) => voi
   });
   const socket = functions.socket(unixFamily, datagram | closeOnExec, 0);
   return (message) => {
-    // A full queue drops the message and the next one tries again; waiting would block the agent.
+    // A full queue drops the message, and the agent sends the next one later; waiting would
+    // block the agent.
     functions.sendto(
       socket,
       message,

@@ -16,7 +16,7 @@ export interface BoundedFile extends Disposable {
 }
 
 /**
- * Reads a file that has to have content.
+ * Reads a file that must not be empty.
  * @throws AgentError PAIR_MALFORMED if the file is empty, above 1 MiB, or not a regular file;
  * STORE_PERMISSIONS, STORE_IO if it cannot be read
  */
@@ -34,7 +34,7 @@ export async function readBoundedFile(path: string): Promise<BoundedFile> {
 }
 
 /**
- * Reads a file, also an empty one, into a buffer that the caller can wipe.
+ * Reads a file, which may be empty, into a buffer that the caller can wipe.
  * @throws RangeError if the file has more than `limit` bytes or is not a regular file; its
  * message follows the path in a sentence. Errors of node:fs otherwise.
  */
@@ -66,9 +66,9 @@ async function openToRead(path: string): Promise<FileHandle> {
 }
 
 /**
- * Reads into one buffer and wipes it: `readFile` leaves copies of its chunks in memory. A
- * file that grows after its size was read (and files in /proc, whose size is 0) are read
- * to the end, up to the limit.
+ * Reads into one buffer and wipes it: `readFile` leaves copies of its chunks in memory. Reads a
+ * file that grows after its size was read, or a file in /proc, whose size is 0, to the end, up
+ * to the limit.
  */
 async function readAll(
   file: FileHandle,

@@ -6,16 +6,16 @@ import { minute, second } from '../core/instant.ts';
 import { printable } from '../core/printable.ts';
 
 /**
- * The path of systemctl, from the places where distributions install it. PATH is not
- * searched, because it must not decide which program runs as root.
+ * The path of systemctl, from the places where distributions install it. Does not search PATH,
+ * because PATH must not determine which program runs as root.
  */
 export async function systemctlPath(): Promise<string> {
   for (const path of places) {
-    const isThere = await access(path, constants.X_OK).then(
+    const exists = await access(path, constants.X_OK).then(
       () => true,
       () => false,
     );
-    if (isThere) return path;
+    if (exists) return path;
   }
   return places[0];
 }
@@ -28,9 +28,12 @@ const places = [
 
 export interface SystemctlOptions {
   readonly signal?: AbortSignal;
-  /** The path of systemctl; found by itself when absent. */
+  /** The path of systemctl; systemctlPath() by default. */
   readonly systemctl?: string | undefined;
-  /** Milliseconds until systemctl is killed; a service with a long TimeoutStopSec= restarts slowly. */
+  /**
+   * Milliseconds until systemctl is killed; a service with a long TimeoutStopSec= restarts
+   * slowly.
+   */
   readonly timeoutMs?: number;
 }
 
@@ -38,7 +41,7 @@ export type SystemctlResult =
   | { readonly kind: 'done'; readonly output: string }
   | { readonly kind: 'failed'; readonly reason: string };
 
-/** Runs systemctl to its end. Never rejects: an aborted run has failed, too. */
+/** Runs systemctl to its end. Never rejects: an aborted run counts as failed. */
 export async function runSystemctl(
   args: readonly string[],
   { signal, systemctl, timeoutMs = 5 * minute }: SystemctlOptions,
@@ -58,7 +61,7 @@ function reasonOf(error: ExecFileException, stderr: string): string {
   return printable(stderr, 200);
 }
 
-/** Properties of a unit; one that systemctl prints several times has several values. */
+/** Properties of a unit. A property that systemctl prints several times has several values. */
 export type UnitProperties = ReadonlyMap<string, readonly string[]>;
 
 /** `systemctl show`, which reports a unit that does not exist with LoadState=not-found. */

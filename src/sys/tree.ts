@@ -9,7 +9,7 @@ import { isMissing, storeError, unlessMissing } from './file-error.ts';
 export interface Place {
   /** The path on the node, with every link resolved. */
   readonly path: string;
-  /** As this program opens it. */
+  /** The path at which this program opens the place. */
   readonly physical: string;
   /** The place itself and every link on the way, in order, as paths on the node. */
   readonly passed: readonly string[];
@@ -60,14 +60,20 @@ export class Tree {
     return { path: at, physical: join(this.root, at), passed };
   }
 
-  /** True when the path is resolved through this link. Leading to the same file is not enough, because the link moves to another file. */
+  /**
+   * True when the path is resolved through this link. The same target is not enough, because the
+   * link will point to another file.
+   */
   async leadsThrough(path: string, link: string): Promise<boolean> {
-    const [place, wanted] = await Promise.all([this.locate(path), this.locate(link)]);
-    const [first] = wanted.passed;
+    const [place, linkPlace] = await Promise.all([this.locate(path), this.locate(link)]);
+    const [first] = linkPlace.passed;
     return first !== undefined && place.passed.includes(first);
   }
 
-  /** Undefined when there is no file. @throws AgentError CONFIG_UNREADABLE for a file that is not text, STORE_* */
+  /**
+   * Undefined when there is no file.
+   * @throws AgentError CONFIG_UNREADABLE for a file that is not text, STORE_*
+   */
   async readText(path: string): Promise<string | undefined> {
     const place = await this.locate(path);
     // A link to /dev/null masks a file.

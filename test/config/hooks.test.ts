@@ -120,7 +120,11 @@ describe('loadConfig() on hooks and served certificates', () => {
     ['a shell line', { command: 'nginx -s reload' }, /command: expected a list, found "nginx/],
     ['an empty command', { command: [] }, /command: expected a program/],
     ['a relative program', { command: ['bin/a'] }, /command: expected the absolute path/],
-    ['a program with NUL', { command: ['/bin/a', 'b\0'] }, /command\[1\]: expected a text without/],
+    [
+      'a program with NUL',
+      { command: ['/bin/a', 'b\0'] },
+      /command\[1\]: expected a string without/,
+    ],
     ['an unknown verb', { systemctl: 'relod', unit: 'a.service' }, /did you mean "reload"/],
     ['an unknown signal', { signal: 'HUP', unit: 'a.service' }, /signal: expected one of SIGHUP/],
     ['no unit', { systemctl: 'reload' }, /unit: is required: systemctl needs the name of a unit/],
@@ -137,11 +141,7 @@ describe('loadConfig() on hooks and served certificates', () => {
       { signal: 'SIGHUP', unit: 'a.target' },
       /only a \.service unit has a main/,
     ],
-    [
-      'a timeout of nothing',
-      { command: ['/bin/a'], timeout: '0s' },
-      /timeout: expected at least 1s/,
-    ],
+    ['a timeout of 0s', { command: ['/bin/a'], timeout: '0s' }, /timeout: expected at least 1s/],
     ['a timeout of a day', { command: ['/bin/a'], timeout: '24h' }, /timeout: expected at most 1h/],
     ['a timeout without unit', { command: ['/bin/a'], timeout: '30' }, /expected a duration such/],
     ['eleven retries', { command: ['/bin/a'], retries: 11 }, /retries: expected at most 10/],
@@ -155,28 +155,32 @@ describe('loadConfig() on hooks and served certificates', () => {
 
   const at = ['127.0.0.1:1'];
   const servings: readonly (readonly [string, unknown, RegExp])[] = [
-    ['nothing to dial', {}, /served\.endpoints: is required/],
+    ['no endpoints', {}, /served\.endpoints: is required/],
     ['an empty list', { endpoints: [] }, /endpoints: expected at least one/],
     ['an endpoint without port', { endpoints: ['a'] }, /endpoints\[0\]: expected host:port/],
     ['port 0', { endpoints: ['a:0'] }, /endpoints\[0\]: expected host:port/],
     ['a URL', { endpoints: ['https://a:443'] }, /endpoints\[0\]: expected host:port/],
     [
-      'a pattern to ask for',
+      'a pattern as server name',
       { endpoints: at, serverName: '*.a' },
       /serverName: expected a host name/,
     ],
-    ['an address to ask for', { endpoints: at, serverName: '10.0.0.1' }, /expected a host name/],
-    ['an unknown answer', { endpoints: at, onFailure: 'rolback' }, /did you mean "rollback"/],
+    [
+      'an address as server name',
+      { endpoints: at, serverName: '10.0.0.1' },
+      /expected a host name/,
+    ],
+    ['an unknown onFailure', { endpoints: at, onFailure: 'rolback' }, /did you mean "rollback"/],
     ['a long wait', { endpoints: at, within: '5m' }, /within: expected at most 4m/],
     ['an unknown key', { endpoints: at, servername: 'a' }, /did you mean "serverName"/],
   ];
   for (const [what, served, expected] of servings) {
-    it(`refuses ${what} as an endpoint`, async () => {
+    it(`refuses ${what} of served`, async () => {
       assert.match(await problemOf({ served }), expected);
     });
   }
 
-  it('refuses endpoints for a client certificate', async () => {
+  it('refuses served for a client certificate', async () => {
     const custom = {
       name: 'a',
       profile: 'custom',

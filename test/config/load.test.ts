@@ -129,7 +129,7 @@ describe('loadConfig() without a file', () => {
     assert.match(message, /^the command line has 3 problems$/m);
     assert.match(message, /--metrics-address: expected host:port.*found "9471"/);
     assert.match(message, /--log-level: .*did you mean "warn"\?\), found "wran"/);
-    assert.match(message, /--cert-dir: expected a text that is not empty/);
+    assert.match(message, /--cert-dir: expected a string that is not empty/);
   });
 
   it('waits for a host name other than localhost unless nodeName is set', async () => {
@@ -247,9 +247,13 @@ const refused: readonly (readonly [string, string, RegExp])[] = [
     'certDirectory: /x',
     /:3: certDirectory: unknown key; did you mean "certificateDirectory"\?$/,
   ],
-  ['a far-off key', 'quux: 1', /:3: quux: unknown key; known here: apiVersion, kind, /],
   [
-    'an unknown key further in',
+    'a key without a similar one',
+    'quux: 1',
+    /:3: quux: unknown key; known here: apiVersion, kind, /,
+  ],
+  [
+    'an unknown key of an inner map',
     'store:\n  previousPair: 1',
     /:4: store.previousPair: .*"previousPairs"/,
   ],
@@ -257,15 +261,15 @@ const refused: readonly (readonly [string, string, RegExp])[] = [
   ['a duplicate key', 'nodeName: a\nnodeName: b', /:4: the key nodeName exists twice$/],
   ['a second document', '---\nkind: x', /:3: expected one YAML document/],
   ['an unknown tag', 'nodeName: !env HOST', /:3: not valid YAML: unresolved tag: !env$/],
-  ['an anchor that is not there', 'nodeName: *x', /unresolved alias .*: x$/],
+  ['an alias without an anchor', 'nodeName: *x', /unresolved alias .*: x$/],
   ['broken syntax', 'metrics: { address', /:\d: not valid YAML: /],
   [
-    'a text for a list',
+    'a string for a list',
     'certificates: kubelet',
     /:3: certificates: expected a list, found "kubelet"$/,
   ],
   ['a list for a map', 'metrics: [a]', /:3: metrics: expected a map, found a list$/],
-  ['null for a text', 'kubeconfig:', /:3: kubeconfig: expected a text, found null$/],
+  ['null for a string', 'kubeconfig:', /:3: kubeconfig: expected a string, found null$/],
   ['no certificates', 'certificates: []', /:3: certificates: expected at least one, found a list$/],
   ['a bad node name', 'nodeName: a_b', /:3: nodeName: expected the name of a Node .*found "a_b"$/],
   ['a short refresh', 'addressRefresh: 1s', /:3: addressRefresh: expected 0s .*found "1s"$/],
@@ -274,7 +278,7 @@ const refused: readonly (readonly [string, string, RegExp])[] = [
     'addressRefresh: 25h',
     /:3: addressRefresh: expected at most 24h, found "25h"$/,
   ],
-  ['a number as refresh', 'addressRefresh: 30', /:3: addressRefresh: expected a text, found 30$/],
+  ['a number as refresh', 'addressRefresh: 30', /:3: addressRefresh: expected a string, found 30$/],
   [
     'negative retention',
     'store: { previousPairs: -1 }',
@@ -342,7 +346,7 @@ const refusedCertificates: readonly (readonly [string, string, RegExp])[] = [
     /dnsNames: does not apply to profile kubelet-client/,
   ],
   [
-    'a lifetime below the floor',
+    'a lifetime below the minimum',
     `${client}, expirationSeconds: 599`,
     /refuses less than 600, found 599$/,
   ],
@@ -438,7 +442,7 @@ describe('loadConfig() refuses', () => {
       ],
     ],
     [
-      'a key that does not apply to the profile that was meant',
+      'a key that does not apply to the intended profile',
       'Profile: kubelet-client\n    dnsNames: [a]',
       [
         /:4: certificates\[0\]\.profile: is required/,
@@ -447,7 +451,7 @@ describe('loadConfig() refuses', () => {
       ],
     ],
     [
-      'unknown keys beside an unknown profile, and no known one',
+      'only unknown keys beside an unknown profile',
       'profile: kubelet-sering\n    dnsNames: [a]\n    adresses: { from: node }',
       [
         /:5: certificates\[0\]\.profile: .*did you mean "kubelet-serving"\?\)/,
@@ -455,7 +459,7 @@ describe('loadConfig() refuses', () => {
       ],
     ],
     [
-      'unknown keys where the profile is missing altogether',
+      'unknown keys without a profile',
       'expirationSecond: 600',
       [
         /:4: certificates\[0\]\.profile: is required/,

@@ -51,7 +51,7 @@ test('lockDirectory() is released when its holder is killed, not its child', asy
 
 for (const [title, script, reason] of [
   ['is not installed', undefined, /not installed/],
-  ['cannot lock on this file system', '#!/bin/sh\nexit 71\n', /exit code 71/],
+  ['cannot lock on this file system', '#!/bin/sh\nexit 71\n', /exited with code 71/],
 ] as const) {
   test(`lockDirectory() gives the reason when flock ${title}`, async (t) => {
     const directory = await temporaryDirectory(t);
@@ -90,16 +90,16 @@ test('lockDirectory() releases without an error even if closing fails', async (t
   await lock[Symbol.asyncDispose]();
 });
 
-test('standing() notices a lock file that was removed or replaced', async (t) => {
+test('state() notices a lock file that was removed or replaced', async (t) => {
   const directory = join(await temporaryDirectory(t), 'pki');
   await using lock = await lockDirectory(directory);
-  assert.equal(await lock.standing(), 'guards');
+  assert.equal(await lock.state(), 'effective');
   await rm(join(directory, '.nodecertd.lock'));
-  assert.equal(await lock.standing(), 'file-missing');
+  assert.equal(await lock.state(), 'file-missing');
   await rm(directory, { recursive: true });
-  assert.equal(await lock.standing(), 'guards');
+  assert.equal(await lock.state(), 'effective');
   await mkdir(directory);
-  assert.equal(await lock.standing(), 'replaced');
+  assert.equal(await lock.state(), 'replaced');
   await using other = await lockDirectory(directory);
-  assert.deepEqual([await lock.standing(), await other.standing()], ['replaced', 'guards']);
+  assert.deepEqual([await lock.state(), await other.state()], ['replaced', 'effective']);
 });

@@ -147,7 +147,7 @@ describe('readKubeconfigFile()', () => {
     ['broken YAML', 'a: [\n', 'text that is not valid YAML'],
     ['an ELF program', Buffer.from('\x7fELF\x02\0\0'), 'binary data'],
     ['Latin-1', Buffer.from([0x61, 0xe9, 0x62]), 'binary data'],
-    ['a large file', 'a'.repeat(1024 * 1024 + 1), 'a file of 1048577 bytes'],
+    ['a large file', 'a'.repeat(1024 * 1024 + 1), 'a file of 1048577 bytes, more than 1 MiB'],
     [
       'the kubeconfig of an administrator',
       kubeconfigOf({ token: 'abc' }, ['kubernetes-admin']),

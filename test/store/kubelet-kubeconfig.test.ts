@@ -81,7 +81,7 @@ users:
   });
 }
 
-test('kubeletKubeconfig() is read back as it was meant, whatever the values look like', async (t) => {
+test('kubeletKubeconfig() quotes values so that YAML readers return them unchanged', async (t) => {
   const directory = await temporaryDirectory(t);
   const path = join(directory, 'kubelet.conf');
   const pair = join(directory, 'kubelet-client-current.pem');

@@ -55,8 +55,8 @@ describe('NodeKubeconfig.write()', () => {
   it('remembers the content with mode 0600', async (t) => {
     const { file, text } = await place(t);
     await file.write(cluster);
-    assert.equal(await readFile(file.memory, 'utf8'), text);
-    assert.equal((await stat(file.memory)).mode & 0o7777, 0o600);
+    assert.equal(await readFile(file.rememberedFile, 'utf8'), text);
+    assert.equal((await stat(file.rememberedFile)).mode & 0o7777, 0o600);
   });
 
   it('keeps a copy of a replaced kubeconfig with mode 0600', async (t) => {
@@ -215,7 +215,7 @@ describe('NodeKubeconfig.recover()', () => {
     ] as const) {
       await writeFile(path, text.replace(from, to));
       assert.deepEqual(await file.recover(undefined), []);
-      await assert.rejects(stat(file.memory), { code: 'ENOENT' });
+      await assert.rejects(stat(file.rememberedFile), { code: 'ENOENT' });
     }
   });
 
@@ -223,7 +223,7 @@ describe('NodeKubeconfig.recover()', () => {
     const { path, file, text } = await place(t);
     await file.write(cluster);
     for (const memory of [text.slice(0, 100), text.replaceAll('/pki/', '/old/')]) {
-      await writeFile(file.memory, memory);
+      await writeFile(file.rememberedFile, memory);
       await writeFile(path, '');
       assert.equal(await file.canRecover([]), false);
       assert.deepEqual(await file.recover(undefined), []);

@@ -199,7 +199,7 @@ test('write() keeps the previous key pair on a full disk', async (t) => {
   await store.write(secretOf(await makePair()));
 });
 
-test('write() links no file that differs from what was written', async (t) => {
+test('write() links no file that differs from the written key pair', async (t) => {
   const { store, link, directory } = await bench(t);
   const [old, next, other] = [await makePair(), await makePair(), await makePair()];
   await store.write(secretOf(old));
@@ -212,7 +212,7 @@ test('write() links no file that differs from what was written', async (t) => {
   });
   await assert.rejects(store.write(secretOf(next)), {
     code: 'STORE_IO',
-    message: /does not contain what was written/,
+    message: /does not contain the key pair that was written to it/,
   });
   assert.equal(lying.mock.callCount(), 1);
   assert.deepEqual(await readFile(link), old.pem);

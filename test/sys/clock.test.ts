@@ -22,7 +22,7 @@ describe('systemClock', () => {
     await systemClock.sleep(0, never);
   });
 
-  it('sleep() rejects with ABORTED on abort, also before the start', async () => {
+  it('sleep() rejects with ABORTED on abort, even before the start', async () => {
     const controller = new AbortController();
     const sleeping = systemClock.sleep(hour, controller.signal);
     controller.abort(new Error('stopping'));

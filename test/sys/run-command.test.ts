@@ -128,7 +128,7 @@ describe('runCommand()', () => {
   });
 
   const unstartable: readonly (readonly [string, () => Promise<string>, RegExp])[] = [
-    ['a program that is not there', async () => '/nowhere/at-all', /does not exist/],
+    ['a missing program', async () => '/nowhere/at-all', /does not exist/],
     [
       'a file without permission to execute',
       () => script('plain', 'text', 0o644),
@@ -136,7 +136,7 @@ describe('runCommand()', () => {
     ],
     ['a directory', async () => '/usr', /permission to execute it is denied/],
     [
-      'a script whose interpreter is not there',
+      'a script with a missing interpreter',
       () => script('orphan', '#!/nowhere/sh\n', 0o755),
       /or its interpreter, does not exist/,
     ],
@@ -252,7 +252,7 @@ describe('runCommand()', () => {
     await until('the command is gone', () => !isAlive(child));
   });
 
-  it('starts nothing if aborted before', async () => {
+  it('starts nothing if it was aborted before', async () => {
     const file = join(directory, 'never');
     const { result } = await shell(`echo > ${file}`, { signal: AbortSignal.abort() });
     assert.deepEqual(result.end, { kind: 'aborted' });

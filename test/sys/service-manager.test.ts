@@ -27,7 +27,7 @@ describe('serviceManager()', () => {
     });
   }
 
-  it('is not blocked by a manager that does not read or is gone', async () => {
+  it('is not blocked by a manager that does not read or has ended', async () => {
     const manager = await (async () => {
       using socket = new NotifySocket();
       const found = await serviceManager({ NOTIFY_SOCKET: socket.path });

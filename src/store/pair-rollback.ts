@@ -12,14 +12,15 @@ import { loadPair } from './pair-file.ts';
 import { touchPreviousPairs } from './pair-retention.ts';
 import { orBadContent, unlessMissing } from '../sys/file-error.ts';
 
-/** The outcome, for the report. */
+/** The outcome of a rollback that did not throw. */
 export type RollBack = Exclude<RollBackOutcome, { kind: 'failed' }>;
 
 /**
- * Points the link at the key pair before the one with this serial. The rolled-back key pair
- * keeps its name for readers that are about to open it, and gets a second name, which keeps it
- * from being linked again as the newest. At every moment readers find one of the two.
- * @throws AgentError STORE_PERMISSIONS, STORE_FULL, STORE_IO, with nothing changed
+ * Points the link at the previous key pair, if the current key pair still has the serial `from`.
+ * The rolled-back key pair keeps its name for readers that are about to open it, and gets a
+ * second name, so that no inspection links it again as the newest. At every moment, readers find
+ * one of the two key pairs.
+ * @throws AgentError STORE_PERMISSIONS, STORE_FULL, STORE_IO, before any change
  */
 export async function rollBack(
   files: PairDirectory,
@@ -66,7 +67,7 @@ async function pairAt(path: string): Promise<LoadedPair | undefined> {
   return found instanceof Error ? undefined : found;
 }
 
-/** The best key pair among those that were read and checked just now. */
+/** The best other key pair that was never rolled back and stays valid long enough. */
 async function earlierPair(
   files: PairDirectory,
   current: string,
@@ -78,10 +79,13 @@ async function earlierPair(
   );
   const { directory } = files;
   const { pairs } = await loadCandidates({ directory, files: others, now });
-  return pairs.find(({ pair }) => mayReturn(pair.facts, now));
+  return pairs.find(({ pair }) => isRollbackTarget(pair.facts, now));
 }
 
-/** A self-signed certificate is no identity, and one that expires soon does not help. */
-function mayReturn({ notBefore, notAfter, selfSigned }: PairFacts, now: Instant): boolean {
+/**
+ * A self-signed certificate does not identify the node, and a certificate that expires soon
+ * gains no time.
+ */
+function isRollbackTarget({ notBefore, notAfter, selfSigned }: PairFacts, now: Instant): boolean {
   return !selfSigned && notBefore <= now && notAfter - now >= minimumTimeLeftForRollback;
 }

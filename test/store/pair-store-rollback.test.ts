@@ -17,7 +17,7 @@ import type { TestContext } from 'node:test';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { day, hour, minute, second } from '../../src/core/instant.ts';
-import type { RollBack } from '../../src/store/pair-roll-back.ts';
+import type { RollBack } from '../../src/store/pair-rollback.ts';
 import type { TestPair } from './pairs.ts';
 import { makePair, present, requireWholePair, secretOf } from './pairs.ts';
 import type { Bench } from './store-bench.ts';
