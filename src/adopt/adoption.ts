@@ -21,8 +21,8 @@ export interface AdoptionRequest extends Omit<FactsRequest, 'now'> {
   readonly signal: AbortSignal;
 }
 
-/** A plan, and the run that carried it out. */
-export interface Done {
+/** A plan, and the run that made its changes. */
+export interface AdoptionResult {
   readonly plan: Plan;
   /** Absent when no file was changed. */
   readonly run?: Run;
@@ -31,25 +31,25 @@ export interface Done {
 /** The plan of `adopt`. Changes nothing. */
 export async function previewAdoption(request: AdoptionRequest): Promise<Plan> {
   const facts = await factsNow(request);
-  return withInterrupted(planAdoption(facts), facts);
+  return withInterruptedNote(planAdoption(facts), facts);
 }
 
 /** The plan of `adopt --revert`. Changes nothing. */
 export async function previewRevert(request: AdoptionRequest): Promise<Plan> {
   const facts = await factsNow(request);
-  return withInterrupted(await planRevert(request.tree, facts), facts);
+  return withInterruptedNote(await planRevert(request.tree, facts), facts);
 }
 
 /**
  * Completes an interrupted run, plans again, and makes all changes or none.
- * @throws AgentError as applySteps; STORE_LOCKED while another run is at work
+ * @throws AgentError as applySteps; STORE_LOCKED during another run
  */
-export async function adopt(request: AdoptionRequest): Promise<Done> {
+export async function adopt(request: AdoptionRequest): Promise<AdoptionResult> {
   const { tree, config, clock, version } = request;
   const directory = await adoptDirectory(tree, config);
   const preview = await factsNow(request);
-  if (preview.runs.standing.length + preview.runs.done.length === 0) {
-    // A run that is refused, or has nothing to do, leaves no trace: not even a folder.
+  if (preview.runs.active.length + preview.runs.obsolete.length === 0) {
+    // A refused run, or a run without changes, creates no file and no folder.
     const plan = planAdoption(preview);
     if (plan.obstacles.length > 0 || plan.steps.length === 0) return { plan };
   }
@@ -74,11 +74,11 @@ export async function adopt(request: AdoptionRequest): Promise<Done> {
 export async function revert(
   request: AdoptionRequest,
   { force }: { readonly force: boolean },
-): Promise<Done> {
+): Promise<AdoptionResult> {
   const { tree, config } = request;
   const directory = await adoptDirectory(tree, config);
   const before = await factsNow(request);
-  if (before.runs.standing.length + before.runs.done.length === 0) {
+  if (before.runs.active.length + before.runs.obsolete.length === 0) {
     return { plan: await planRevert(tree, before) };
   }
   await using _ = await lock(directory);
@@ -89,7 +89,10 @@ export async function revert(
   return { plan };
 }
 
-/** Reverts one run, after which the kubelet did not start. @throws AgentError FILE_CHANGED, STORE_* */
+/**
+ * Reverts one run, after which the kubelet did not start.
+ * @throws AgentError FILE_CHANGED, STORE_*
+ */
 export async function undo({ tree, config }: AdoptionRequest, run: Run): Promise<void> {
   const directory = await adoptDirectory(tree, config);
   await using _ = await lock(directory);
@@ -107,19 +110,19 @@ async function lock(directory: string): Promise<DirectoryLock> {
   } catch (error) {
     if (!hasCode(error, 'STORE_LOCKED')) throw error;
     throw new AgentError('STORE_LOCKED', 'another nodecertd adopt is running', {
-      remedy: 'Wait until it has finished, and run this again',
+      remedy: 'Wait until the other command has finished, and run this command again',
     });
   }
 }
 
-function withInterrupted(plan: Plan, { runs }: AdoptionFacts): Plan {
+function withInterruptedNote(plan: Plan, { runs }: AdoptionFacts): Plan {
   const run = unfinishedRun(runs);
   if (run === undefined) return plan;
   const note: Note = {
     id: 'cut-short',
     what: `an earlier run, started at ${run.manifest.startedAt}, was interrupted`,
     remedy:
-      'nodecertd adopt --yes completes or repeats it, nodecertd adopt --revert --yes reverts it',
+      'Complete or repeat the run: nodecertd adopt --yes; or revert it: nodecertd adopt --revert --yes',
   };
   return { ...plan, notes: [note, ...plan.notes] };
 }
@@ -136,7 +139,7 @@ async function verify(request: AdoptionRequest, before: AdoptionFacts): Promise<
     if (problem === undefined) return;
     if (waited >= verifyTimeout) {
       throw new AgentError('FILE_CHANGED', `another program changed the files: ${problem}`, {
-        remedy: 'Stop the program that writes these files, and run this again',
+        remedy: 'Stop the program that writes these files, and run this command again',
       });
     }
     await clock.sleep(verifyInterval, signal);
@@ -148,7 +151,7 @@ function problemOf(facts: AdoptionFacts, before: AdoptionFacts): string | undefi
   const [step] = steps;
   const [obstacle] = obstacles;
   if (obstacle !== undefined) return obstacle.what;
-  if (step !== undefined) return `${step.file} is not as it was written`;
+  if (step !== undefined) return `${step.file} differs from the content that nodecertd wrote`;
   const lost = (['client', 'serving'] as const).find(
     (name) => before[name]?.pair !== undefined && facts[name]?.pair === undefined,
   );

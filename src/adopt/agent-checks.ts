@@ -3,11 +3,11 @@ import type { AdoptionFacts } from './facts.ts';
 import type { Note, Obstacle, PlanPart } from './plan.ts';
 import { found } from './plan.ts';
 
-/** Refuses when the agent's configuration is not about the certificates of this kubelet. */
+/** Refuses an agent's configuration that does not match this kubelet. */
 export function checkAgent(facts: AdoptionFacts): PlanPart {
   return {
     obstacles: found(
-      nothingKept(facts),
+      noKubeletCertificate(facts),
       otherName(facts),
       otherDirectory(facts),
       otherKubeconfig(facts),
@@ -16,12 +16,13 @@ export function checkAgent(facts: AdoptionFacts): PlanPart {
   };
 }
 
-function nothingKept({ targets }: AdoptionFacts): Obstacle | undefined {
+function noKubeletCertificate({ targets }: AdoptionFacts): Obstacle | undefined {
   if (targets.client !== undefined || targets.serving !== undefined) return undefined;
   return {
     id: 'nothing-kept',
-    what: 'the configuration of nodecertd has no certificate of the kubelet',
-    remedy: 'Add certificates with the profiles kubelet-client and kubelet-serving',
+    what: 'the configuration of nodecertd has no certificate for the kubelet',
+    remedy:
+      'Add certificates with the profiles kubelet-client and kubelet-serving to the configuration of nodecertd',
   };
 }
 
@@ -30,8 +31,8 @@ function otherName({ config, paths }: AdoptionFacts): Obstacle | undefined {
   if (nodeName === undefined || nodeName === config.nodeName) return undefined;
   return {
     id: 'node-name',
-    what: `the node name of the kubelet is ${nodeName}, that of nodecertd is ${config.nodeName}`,
-    why: 'A certificate is issued for one name, and a node may request its own name only',
+    what: `the kubelet uses the node name ${nodeName}, but nodecertd uses ${config.nodeName}`,
+    why: 'A certificate is valid for one node name, and a node may request only a certificate for its own name',
     remedy: `Set nodeName: ${nodeName} in the configuration of nodecertd (--hostname-override)`,
   };
 }
@@ -41,7 +42,7 @@ function otherDirectory({ config, paths }: AdoptionFacts): Obstacle | undefined 
   if (!differ(certificateDirectory, config.certificateDirectory)) return undefined;
   return {
     id: 'certificate-directory',
-    what: `the kubelet stores its certificates in ${certificateDirectory}, nodecertd in ${config.certificateDirectory}`,
+    what: `the kubelet stores its certificates in ${certificateDirectory}, but nodecertd uses ${config.certificateDirectory}`,
     why: 'nodecertd would request new certificates instead of using the existing ones',
     remedy: `Set certificateDirectory: ${certificateDirectory} in the configuration of nodecertd (--cert-dir)`,
   };
@@ -52,7 +53,7 @@ function otherKubeconfig({ config, paths, targets }: AdoptionFacts): Obstacle | 
   if (targets.client === undefined || !differ(kubeconfig, config.kubeconfig)) return undefined;
   return {
     id: 'kubeconfig-path',
-    what: `the kubelet uses the kubeconfig ${kubeconfig}, nodecertd uses ${config.kubeconfig}`,
+    what: `the kubelet uses the kubeconfig ${kubeconfig}, but nodecertd uses ${config.kubeconfig}`,
     why: 'After a bootstrap nodecertd writes a kubeconfig that the kubelet would not read',
     remedy: `Set kubeconfig: ${kubeconfig} in the configuration of nodecertd (--kubeconfig)`,
   };
@@ -68,8 +69,8 @@ function otherBootstrap({ config, paths, targets }: AdoptionFacts): Note | undef
   if (config.bootstrapKubeconfig === bootstrapKubeconfig) return undefined;
   return {
     id: 'bootstrap-kubeconfig',
-    what: `the kubelet bootstraps with ${bootstrapKubeconfig}, nodecertd with ${config.bootstrapKubeconfig ?? 'no bootstrap kubeconfig'}`,
-    why: 'Without it a node whose certificate has expired cannot get a new one',
+    what: `the kubelet bootstraps with ${bootstrapKubeconfig}, but nodecertd uses ${config.bootstrapKubeconfig ?? 'no bootstrap kubeconfig'}`,
+    why: 'Without this kubeconfig, a node with an expired certificate cannot get a new certificate',
     remedy: `Set bootstrapKubeconfig: ${bootstrapKubeconfig} in the configuration of nodecertd`,
   };
 }
@@ -88,7 +89,7 @@ function otherConfigPaths({ config, paths, kubelet }: AdoptionFacts): Note | und
   ];
   return {
     id: 'kubelet-config-path',
-    what: 'nodecertd reads other configuration files than the kubelet, so it would not notice when the kubelet rotates its certificates again',
+    what: 'nodecertd and the kubelet read different configuration files, so nodecertd would not notice when the kubelet rotates its certificates again',
     remedy: `Set in the configuration of nodecertd: kubelet: { ${keys.join(', ')} }`,
   };
 }
@@ -97,7 +98,7 @@ function agentNotRunning({ live, agentPid, config }: AdoptionFacts): Note | unde
   if (!live || agentPid !== undefined) return undefined;
   return {
     id: 'agent-not-running',
-    what: `nodecertd does not run on ${config.certificateDirectory}, so no certificate is renewed after the adoption`,
-    remedy: 'systemctl enable --now nodecertd',
+    what: `no nodecertd agent uses ${config.certificateDirectory}, so no program renews the certificates after the adoption`,
+    remedy: 'Start the agent: systemctl enable --now nodecertd',
   };
 }

@@ -21,7 +21,7 @@ export interface ApplyRequest {
   readonly sequence: number;
   readonly version: string;
   readonly now: () => Instant;
-  /** Checks the result; an error that it throws undoes all changes. */
+  /** Checks the result; after an error, all changes are undone. */
   readonly verify: () => Promise<void>;
 }
 
@@ -53,7 +53,7 @@ export async function applySteps(request: ApplyRequest): Promise<Run> {
     const { folder, manifest } = run;
     await rollBack(request, { folder, manifest: { ...manifest, changes: begun } }, error);
     throw error instanceof AgentError
-      ? error.withMessage(`${error.message}; no file is changed`)
+      ? error.withMessage(`${error.message}; all changes were undone`)
       : error;
   }
 }
@@ -84,8 +84,8 @@ function requireUnchanged(
 ): void {
   const isSame = found && planned ? Buffer.compare(found, planned) === 0 : found === planned;
   if (isSame) return;
-  throw new AgentError('FILE_CHANGED', `${file} was changed by another program during this run`, {
-    remedy: 'Run this again: it reads the file again',
+  throw new AgentError('FILE_CHANGED', `another program changed ${file} during this run`, {
+    remedy: 'Run this command again, which reads the file again',
   });
 }
 
@@ -122,7 +122,7 @@ async function makeFolder({ directory, sequence, now }: ApplyRequest): Promise<s
   return folder;
 }
 
-/** Readable by root alone, because the copies may hold keys. */
+/** Only root can read it, because the copies may contain keys. */
 export async function makePrivateDirectory(directory: string): Promise<void> {
   await makeDirectory(dirname(directory));
   await attempt('create the directory', directory, () =>
@@ -154,7 +154,7 @@ async function rollBack(request: ApplyRequest, run: Run, cause: unknown): Promis
   }
 }
 
-/** With milliseconds, which decide whether a kubelet was started before or after. */
+/** With milliseconds, because plan-adoption.ts compares this time with the start of the kubelet. */
 function timeOf(now: Instant): string {
   return new Date(now).toISOString();
 }

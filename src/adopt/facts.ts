@@ -29,7 +29,7 @@ import { readRuns } from './runs.ts';
 import type { KeptPair, Targets } from './targets.ts';
 import { targetsOf } from './targets.ts';
 
-/** Everything that a plan is made from: the state of the node, and the agent's configuration. */
+/** The input of a plan: the state of the node, and the agent's configuration. */
 export interface AdoptionFacts {
   readonly now: Instant;
   /** True for this machine, false for an image. */
@@ -42,12 +42,17 @@ export interface AdoptionFacts {
   readonly configuration:
     | ({ readonly kind: 'read' } & KubeletLayers)
     | { readonly kind: 'invalid'; readonly failure: Failure };
-  /** What is at the path of --config-dir; absent when the kubelet is started without it. */
+  /**
+   * The kind of file at the path of --config-dir; absent when the kubelet is started without it.
+   */
   readonly dropInFolder?: 'missing' | 'link' | 'directory' | 'other';
   readonly kubeconfig: KubeconfigFacts;
   readonly client?: PairState;
   readonly serving?: PairState;
-  /** The agent's bootstrap kubeconfig loads, and no expiry in it has passed. */
+  /**
+   * True if the agent can load its bootstrap kubeconfig, and its token or certificate has not
+   * expired.
+   */
   readonly canBootstrap: boolean;
   /** The agent that holds the lock of the certificate directory. */
   readonly agentPid?: number;
@@ -56,7 +61,10 @@ export interface AdoptionFacts {
 
 /** A flag that contradicts a target setting: the kubelet obeys the flag, not its files. */
 export interface OverridingFlag extends KubeletFlag {
-  /** Where it is written, such as `line 3 of /etc/default/kubelet`; empty when that was not found. */
+  /**
+   * The lines that set the flag, such as `line 3 of /etc/default/kubelet`; empty if the search
+   * found none.
+   */
   readonly lines: readonly string[];
 }
 
@@ -68,22 +76,22 @@ export interface KubeletPaths {
   readonly kubeconfig?: string;
   readonly bootstrapKubeconfig?: string;
   readonly certificateDirectory: string;
-  /** Absent when neither a flag nor the host name tells it. */
+  /** Absent without a flag and a host name. */
   readonly nodeName?: string;
 }
 
-/** The pair behind one `-current.pem`. */
+/** The key pair behind one `-current.pem`. */
 export interface PairState extends KeptPair {
   readonly pair?: PairFacts;
   readonly failure?: Failure;
-  /** The kubelet has removed its link and not yet renamed the new one. */
+  /** True if the kubelet has removed its current link and has not yet renamed the new link. */
   readonly halfDone: boolean;
 }
 
 export interface FactsRequest {
   readonly tree: Tree;
   readonly config: AgentConfig;
-  /** How the kubelet is started: found on this machine, unknown for an image. */
+  /** Returns the start of the kubelet: found on this machine, unknown for an image. */
   readonly findKubelet: () => Promise<KubeletStart>;
   /** The host name of the node; absent for an image without one. */
   readonly hostName?: string | undefined;
@@ -132,14 +140,17 @@ export async function adoptDirectory(
   return join((await tree.locate(stateDirectory)).physical, 'adopt');
 }
 
-/** True for a pair with which the node can authenticate now. */
+/** True for a key pair with which the node can authenticate now. */
 export function isUsable({ pair, spec }: PairState, now: Instant): boolean {
   if (pair === undefined || pair.selfSigned) return false;
   const { commonName } = pair.subject;
   return commonName === spec.subject.commonName && pair.notBefore <= now && now < pair.notAfter;
 }
 
-/** Includes flags that a later one overrides: they count again once the later one is removed. */
+/**
+ * Includes flags that a later flag overrides: they take effect when an operator removes the
+ * later flag.
+ */
 async function overridingFlags(
   { flags, files }: KubeletStart,
   { settings }: Targets,
@@ -168,7 +179,7 @@ function kubeletPaths(
     const isNameKnown = tree.isMachine || hostName !== undefined;
     return { ...paths, kubeconfig, ...(isNameKnown && { nodeName }) };
   }
-  // As component-helpers' GetHostname does it.
+  // Like GetHostname of k8s.io/component-helpers.
   const nodeName = (flagNamed(kubelet.flags, 'hostname-override')?.value || hostName)
     ?.trim()
     .toLowerCase();

@@ -32,7 +32,7 @@ export function digestOf(bytes: Uint8Array): string {
 
 /**
  * Replaces a file atomically, with owner and mode, and syncs it.
- * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO, with nothing changed
+ * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO, before any change
  */
 export async function replaceContent(path: string, { bytes, state }: FileContent): Promise<void> {
   const mode = Number.parseInt(state.mode, 8);
@@ -40,19 +40,22 @@ export async function replaceContent(path: string, { bytes, state }: FileContent
   await syncDirectory(dirname(path));
 }
 
-/** Writes a new file with the owner and mode of the original. @throws AgentError as replaceContent */
+/**
+ * Writes a new file with the owner and mode of the original.
+ * @throws AgentError as replaceContent
+ */
 export async function copyContent(path: string, { bytes, state }: FileContent): Promise<void> {
   await writeNewFile(path, bytes, Number.parseInt(state.mode, 8));
   await changeOwner(path, state);
 }
 
-/** Synced when it settles. */
+/** Removes a file and syncs its directory. */
 export async function removeContent(path: string): Promise<void> {
   await unlessMissing(() => attempt('remove', path, () => unlink(path)));
   await syncDirectory(dirname(path));
 }
 
-/** Only root may change an owner, so a file that has the right one is left alone. */
+/** Only root can change an owner, so a file with the right owner is not touched. */
 async function changeOwner(path: string, { uid, gid }: FileState): Promise<void> {
   if (uid === process.geteuid?.() && gid === process.getegid?.()) return;
   await attempt('change the owner of', path, () => chown(path, uid, gid));

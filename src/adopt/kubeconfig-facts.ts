@@ -18,15 +18,18 @@ export type KubeconfigFacts =
   | ({ readonly kind: 'read'; readonly file: string } & KubeconfigContent);
 
 export interface KubeconfigContent {
-  /** Holds keys and tokens when the file does. */
+  /** Contains the keys and tokens of the file. */
   readonly text: string;
-  /** How the user authenticates, in words. */
+  /** The certificate of the user, as the end of a sentence about the file. */
   readonly found: string;
-  /** The client certificate, named or embedded; false for a user with a token or plugin alone. */
+  /**
+   * True if the user names or embeds a client certificate; false for a user with only a token or
+   * a plugin.
+   */
   readonly hasCertificate: boolean;
-  /** Certificate and key are both read through the link to the pair that is kept. */
+  /** True if certificate and key are both the `-current.pem` link. */
   readonly follows: boolean;
-  /** The text that reads both through the link; absent when the file cannot be edited. */
+  /** The text in which both are the link; absent when the file cannot be edited. */
   readonly adopted?: string;
   /** Why nodecertd cannot use the adopted text itself. */
   readonly failure?: Failure;
@@ -44,8 +47,8 @@ export async function readKubeconfigFacts(
     const user = kubeconfigUser(document);
     const hasCertificate = user.embedsCertificate || user.certificateFile !== undefined;
     const follows = link !== undefined && (await followsLink(user, link, tree));
-    const stays = link === undefined || follows || !hasCertificate;
-    const adopted = stays ? text : namingLink(text, currentUser(document).at, link);
+    const needsNoEdit = link === undefined || follows || !hasCertificate;
+    const adopted = needsNoEdit ? text : namingLink(text, currentUser(document).at, link);
     const loaded = adopted === undefined ? {} : await loadText(tree, { file, text: adopted });
     return {
       kind: 'read',
@@ -74,7 +77,7 @@ function namingLink(text: string, at: KeyPath, link: string): string | undefined
   ]);
 }
 
-/** Loads a kubeconfig as the agent does: when its certificate expires, or why it cannot be loaded. */
+/** Loads a kubeconfig like the agent, and returns the expiry of its certificate, or the failure. */
 export async function loadText(
   tree: Tree,
   { file, text }: { readonly file: string; readonly text: string },

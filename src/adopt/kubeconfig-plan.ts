@@ -4,7 +4,7 @@ import type { KubeconfigFacts } from './kubeconfig-facts.ts';
 import type { Obstacle, PlanPart } from './plan.ts';
 import { refuse } from './plan.ts';
 
-/** Makes the kubelet's kubeconfig name the pair that is kept, for certificate and key. */
+/** Plans a kubeconfig of the kubelet that names the `-current.pem` link for certificate and key. */
 export function planKubeconfig({ client, kubeconfig, now, canBootstrap }: AdoptionFacts): PlanPart {
   switch (kubeconfig.kind) {
     case 'missing':
@@ -18,7 +18,7 @@ export function planKubeconfig({ client, kubeconfig, now, canBootstrap }: Adopti
       if (client === undefined || kubeconfig.follows) {
         return { obstacles: checkLoads(kubeconfig, client) };
       }
-      // An agent that has to bootstrap rewrites the file.
+      // When the agent bootstraps, it rewrites the file.
       return !isUsable(client, now) && canBootstrap ? {} : rewrite(kubeconfig, client);
     default:
       return kubeconfig satisfies never;
@@ -27,14 +27,17 @@ export function planKubeconfig({ client, kubeconfig, now, canBootstrap }: Adopti
 
 type ReadKubeconfig = Extract<KubeconfigFacts, { kind: 'read' }>;
 
-/** A kubeconfig that the agent cannot load keeps it from renewing any certificate. */
+/**
+ * Refuses a kubeconfig that the agent cannot load, because the agent could not renew any
+ * certificate.
+ */
 function checkLoads(
   { failure }: ReadKubeconfig,
   client: PairState | undefined,
 ): readonly Obstacle[] {
-  // checkReadiness() reports a pair that does not exist.
+  // checkReadiness() reports a missing key pair.
   if (failure === undefined || (client !== undefined && client.pair === undefined)) return [];
-  const { code, message, remedy = 'nodecertd doctor' } = failure;
+  const { code, message, remedy = 'Run: nodecertd doctor' } = failure;
   const id = code === 'KUBECONFIG_UNSUPPORTED' ? 'kubeconfig-unsupported' : 'kubeconfig-invalid';
   const why = 'nodecertd cannot use this kubeconfig, so it could not renew any certificate';
   return [{ id, what: message, why, remedy }];
@@ -54,7 +57,7 @@ function rewrite(kubeconfig: ReadKubeconfig, client: PairState): PlanPart {
     return refuse({
       id: 'kubeconfig-uneditable',
       what: `${file} cannot be edited: it has anchors or tags, or more than one document`,
-      remedy: `kubectl config view --raw --kubeconfig=${file} > ${file}.new && mv ${file}.new ${file}, and run this again`,
+      remedy: `Rewrite the file in a plain form: kubectl config view --raw --kubeconfig=${file} > ${file}.new && mv ${file}.new ${file}; then run this command again`,
     });
   }
   return {

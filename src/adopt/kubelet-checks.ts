@@ -4,7 +4,7 @@ import type { AdoptionFacts } from './facts.ts';
 import type { Note, Obstacle, PlanPart } from './plan.ts';
 import { found } from './plan.ts';
 
-/** Refuses when it is not certain how the kubelet is started: a wrong guess could stop the kubelet. */
+/** Refuses a kubelet whose start is uncertain, because a wrong guess could stop the kubelet. */
 export function checkKubelet(facts: AdoptionFacts): PlanPart {
   return {
     obstacles: found(
@@ -21,8 +21,8 @@ function severalKubelets({ kubelet }: AdoptionFacts): Obstacle | undefined {
   if (kubelet.several === undefined) return undefined;
   return {
     id: 'several-kubelets',
-    what: `more than one kubelet runs here: ${kubelet.several.join(', ')}`,
-    remedy: `ps -fp ${kubelet.several.join(',')}; stop all but one`,
+    what: `more than one kubelet is running: pid ${kubelet.several.join(', ')}`,
+    remedy: `Stop all kubelets but one; list them: ps -fp ${kubelet.several.join(',')}`,
   };
 }
 
@@ -30,10 +30,10 @@ function unclearStart({ kubelet: { source, unclear, unit } }: AdoptionFacts): Ob
   if (source !== 'unknown' || unclear === undefined) return undefined;
   return {
     id: 'kubelet-unclear',
-    what: `the command line of the kubelet is not certain: ${unit ?? 'its service'}: ${unclear}`,
+    what: `the command line of the kubelet is uncertain: ${unit ?? 'its service'}: ${unclear}`,
     why: 'A flag overrides the files that adopt would change',
     remedy:
-      'Start the kubelet and run this again: the command line of a running kubelet is certain',
+      'Start the kubelet, and run this command again: the command line of a running kubelet is certain',
   };
 }
 
@@ -47,9 +47,9 @@ function otherNextStart({ kubelet }: AdoptionFacts): Obstacle | undefined {
   if (different.length === 0) return undefined;
   return {
     id: 'command-line-differs',
-    what: `the running kubelet was started with ${shown(different, flags)}, ${unit} would start it with ${shown(different, nextFlags)}`,
-    why: 'Adopt reads the files that the command line names, so both have to agree',
-    remedy: `systemctl daemon-reload && systemctl restart ${unit.replace(/\.service$/, '')}, and run this again`,
+    what: `the running kubelet was started with ${shown(different, flags)}, but ${unit} would start it with ${shown(different, nextFlags)}`,
+    why: 'Adopt reads the files that the command line names, so both command lines must agree',
+    remedy: `Restart the kubelet: systemctl daemon-reload && systemctl restart ${unit.replace(/\.service$/, '')}; then run this command again`,
   };
 }
 
@@ -65,8 +65,9 @@ function standalone({ kubelet, paths }: AdoptionFacts): Obstacle | undefined {
   if (kubelet.source === 'unknown' || paths.kubeconfig !== undefined) return undefined;
   return {
     id: 'kubelet-standalone',
-    what: 'the kubelet is started without --kubeconfig, so it has no API server and no certificate from one',
-    remedy: 'There is nothing to adopt; to join a cluster, start the kubelet with --kubeconfig',
+    what: 'the kubelet is started without --kubeconfig, so it uses no API server and no certificate of a cluster',
+    remedy:
+      'Start the kubelet with --kubeconfig to join a cluster; without a cluster, there is nothing to adopt',
   };
 }
 
@@ -74,8 +75,8 @@ function unknownCommandLine({ kubelet, live }: AdoptionFacts): Note | undefined 
   if (kubelet.source !== 'unknown' || kubelet.unclear !== undefined) return undefined;
   return {
     id: 'command-line-unknown',
-    what: `${live ? 'no kubelet runs, and there is no kubelet.service' : 'an image has no running kubelet'}: its flags are not known`,
-    why: 'Flags override the files, which are those that the configuration of nodecertd and --kubelet-config name',
+    what: `${live ? 'no kubelet is running, and no kubelet.service exists' : 'an image has no running kubelet'}, so the flags of the kubelet are unknown`,
+    why: 'Flags could override the configuration files of the kubelet, whose paths come from the configuration of nodecertd and --kubelet-config',
     remedy:
       'Start the kubelet without --rotate-certificates, --rotate-server-certificates, --tls-cert-file and --tls-private-key-file',
   };
@@ -85,7 +86,7 @@ function unknownName({ live, paths }: AdoptionFacts): Note | undefined {
   if (live || paths.nodeName !== undefined) return undefined;
   return {
     id: 'node-name-unknown',
-    what: 'the image has no host name, so the node name of the kubelet is not known yet',
-    remedy: 'Set nodeName and --hostname-override to the same value, or leave both out',
+    what: 'the image has no host name, so the node name of the kubelet is unknown',
+    remedy: 'Set nodeName and --hostname-override to the same value, or set neither',
   };
 }

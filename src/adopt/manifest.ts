@@ -9,8 +9,8 @@ import { attempt, isMissing, unlessMissing } from '../sys/file-error.ts';
 
 /**
  * The states of a run. Its manifest is written before the first change, next to the copies.
- * `applying` and `reverting` mark an interrupted run. When the latest run is `reverted`, so
- * are all earlier ones: a single write decides for all of them.
+ * `applying` and `reverting` mark an interrupted run. If the latest run is `reverted`, all
+ * earlier runs are, too, so that a single write reverts all of them.
  */
 export const runStates = ['applying', 'applied', 'reverting', 'reverted'] as const;
 export type RunState = (typeof runStates)[number];
@@ -48,7 +48,10 @@ export type FileState = v.InferOutput<typeof stateSchema>;
 export type FileChange = v.InferOutput<typeof changeSchema>;
 export type Manifest = v.InferOutput<typeof manifestSchema>;
 
-/** A folder below `<stateDirectory>/adopt`. A folder without a manifest belongs to a run that changed nothing. */
+/**
+ * A folder below `<stateDirectory>/adopt`. A folder without a manifest belongs to a run that
+ * changed nothing.
+ */
 export interface Run {
   readonly folder: string;
   readonly manifest: Manifest;
@@ -56,13 +59,16 @@ export interface Run {
 
 const fileName = 'manifest.json';
 
-/** Synced when it settles. @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO */
+/** Writes and syncs the manifest. @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO */
 export async function writeManifest({ folder, manifest }: Run): Promise<void> {
   const text = `${JSON.stringify(manifest, undefined, 2)}\n`;
   await replaceFile(join(folder, fileName), Buffer.from(text), 0o600);
 }
 
-/** Undefined when there is no manifest. @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO */
+/**
+ * Undefined when there is no manifest.
+ * @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO
+ */
 export async function readManifest(folder: string): Promise<Manifest | undefined> {
   const path = join(folder, fileName);
   try {
@@ -75,12 +81,12 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
     throw new AgentError(
       'CONFIG_INVALID',
       `${path} is not a manifest of nodecertd adopt: ${printable(describeError(error), 200)}`,
-      { remedy: `Restore the copies in ${folder} by hand, and delete that folder` },
+      { remedy: `Restore the copies in ${folder} by hand, and delete the folder` },
     );
   }
 }
 
-/** Synced when it settles. */
+/** Removes the manifest and syncs the folder. */
 export async function removeManifest(folder: string): Promise<void> {
   const path = join(folder, fileName);
   await unlessMissing(() => attempt('remove', path, () => unlink(path)));

@@ -7,16 +7,16 @@ import { checkReadiness } from './readiness-checks.ts';
 import { planSettings } from './settings-plan.ts';
 
 /**
- * The changes after which the kubelet uses the certificates that nodecertd keeps, and
- * rotates none itself. Changes nothing. A kubelet that starts between any two steps finds
- * all files that it needs.
+ * Plans the changes after which the kubelet uses the certificates that nodecertd keeps, and
+ * rotates none itself. Changes no file. A kubelet that starts between any two steps finds all
+ * files that it needs.
  */
 export function planAdoption(facts: AdoptionFacts): Plan {
   const checks = joined([checkKubelet(facts), checkAgent(facts)]);
-  // Changes planned for the wrong kubelet would only confuse.
+  // Changes for the wrong kubelet would be misleading.
   if (checks.obstacles.length > 0) return checks;
   const changes = joined([planKubeconfig(facts), planSettings(facts)]);
-  // The state of a node that is adopted already is a task for doctor.
+  // On an adopted node, doctor checks the certificates.
   const readiness = changes.steps.length > 0 ? checkReadiness(facts) : {};
   const restart = planRestart(facts, changes.steps);
   return { ...joined([checks, changes, readiness]), ...(restart && { restart }) };
@@ -30,7 +30,10 @@ function joined(parts: readonly PlanPart[]): Required<PlanPart> {
   };
 }
 
-/** A kubelet that does not run, or that of an image, reads the files at its next start. */
+/**
+ * A kubelet that is not running, on this machine or in an image, reads the files at its next
+ * start.
+ */
 function planRestart(facts: AdoptionFacts, steps: readonly Step[]): Restart | undefined {
   if (steps.length > 0) return restartOf(facts);
   return isOutdated(facts)
@@ -51,6 +54,6 @@ export function restartOf(
 }
 
 function isOutdated({ kubelet, runs, now }: AdoptionFacts): boolean {
-  const changedAt = Date.parse(runs.standing.at(-1)?.manifest.finishedAt ?? '');
+  const changedAt = Date.parse(runs.active.at(-1)?.manifest.finishedAt ?? '');
   return kubelet.running !== undefined && now - kubelet.running.ageMs < changedAt;
 }

@@ -15,7 +15,7 @@ export interface Step {
   readonly file: string;
   readonly what: string;
   readonly why: string;
-  /** Decides how secrets are found when the step is shown. */
+  /** Determines how stepDiff() redacts secrets. */
   readonly form: 'yaml' | 'text';
   /** Absent when there is no file. */
   readonly before?: string;
@@ -52,7 +52,7 @@ export const obstacleIds = [
 ] as const;
 export type ObstacleId = (typeof obstacleIds)[number];
 
-/** Facts that an operator should know and that stop nothing. */
+/** Facts for the operator that do not prevent an adoption. */
 export const noteIds = [
   'command-line-unknown',
   'bootstrap-kubeconfig',
@@ -80,10 +80,10 @@ export interface Remark<Id extends string> {
 export type Obstacle = Remark<ObstacleId>;
 export type Note = Remark<NoteId>;
 
-/** The kubelet has to be restarted. */
+/** The restart after which the kubelet uses the changed files. */
 export interface Restart {
   readonly why: string;
-  /** Absent when no service is known that starts it. */
+  /** Absent when the service of the kubelet is unknown. */
   readonly unit?: string;
   readonly command: string;
 }
@@ -106,7 +106,7 @@ export function refuse(obstacle: Obstacle): PlanPart {
   return { obstacles: [obstacle] };
 }
 
-/** The checks that found something. */
+/** Drops the results of checks that found nothing. */
 export function found<T>(...remarks: readonly (T | undefined)[]): T[] {
   return remarks.filter((remark) => remark !== undefined);
 }

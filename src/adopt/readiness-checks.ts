@@ -7,8 +7,8 @@ import { found } from './plan.ts';
 import { fileValue } from './settings-plan.ts';
 
 /**
- * Refuses when the agent cannot take over now: a kubelet with `tlsCertFile` needs the pair
- * when it starts, and only the agent renews certificates after the adoption.
+ * Refuses a node whose agent or key pairs are not ready: a kubelet with `tlsCertFile` needs the
+ * key pair when it starts, and only the agent renews certificates after the adoption.
  */
 export function checkReadiness(facts: AdoptionFacts): PlanPart {
   const { client, serving } = facts;
@@ -33,9 +33,9 @@ function rotationHalfDone({ link, spec }: PairState): Obstacle {
   return {
     id: 'rotation-half-done',
     what: `the kubelet is in the middle of a rotation: ${spec.name}-updated.pem exists, ${link} does not`,
-    why: 'It renames the new link within a moment, unless it was killed in between',
+    why: 'The kubelet renames the new link within a moment, unless the kubelet was killed',
     remedy:
-      'Run this again; if the message stays, systemctl restart kubelet completes the rotation',
+      'Run this command again; if the message remains, complete the rotation: systemctl restart kubelet',
   };
 }
 
@@ -47,7 +47,7 @@ function unusableClient(facts: AdoptionFacts, client: PairState): Obstacle | und
     const { commonName } = pair.subject;
     return {
       id: 'node-name',
-      what: `${link} is a certificate of ${commonName}, nodecertd is configured for ${spec.subject.commonName}`,
+      what: `${link} is a certificate of ${commonName}, but nodecertd is configured for ${spec.subject.commonName}`,
       remedy: `Set nodeName: ${commonName.replace(/^system:node:/, '')} in the configuration of nodecertd (--hostname-override)`,
     };
   }
@@ -58,10 +58,10 @@ function unusableClient(facts: AdoptionFacts, client: PairState): Obstacle | und
   return {
     id: 'client-pair',
     what: `${link} ${problemOf(client, now)}`,
-    why: 'The kubelet could not authenticate with it, and nodecertd has no other credential to request a new one',
+    why: 'The kubelet cannot authenticate with this certificate, and nodecertd has no other credential to request a new certificate',
     remedy: live
-      ? 'systemctl start nodecertd, which requests one with the kubeconfig or the bootstrap kubeconfig; if it cannot: nodecertd doctor'
-      : `Remove ${kubeconfig.file} from the image: nodecertd writes it after its bootstrap`,
+      ? 'Start nodecertd, which requests a certificate with the kubeconfig or the bootstrap kubeconfig: systemctl start nodecertd; if the request fails, run nodecertd doctor'
+      : `Remove ${kubeconfig.file} from the image: nodecertd writes the file after its bootstrap`,
   };
 }
 
@@ -73,9 +73,9 @@ function missingKubeconfig({
   if (kubeconfig.kind !== 'missing' || canBootstrap || !live) return undefined;
   return {
     id: 'kubeconfig-missing',
-    what: `the kubeconfig ${kubeconfig.file} does not exist, and nodecertd has no bootstrap kubeconfig that it can use`,
+    what: `the kubeconfig ${kubeconfig.file} does not exist, and nodecertd has no usable bootstrap kubeconfig`,
     remedy:
-      'Give nodecertd a bootstrap kubeconfig with a token from: kubeadm token create; then run nodecertd doctor',
+      'Write a bootstrap kubeconfig for nodecertd, with a token from: kubeadm token create; then run nodecertd doctor',
   };
 }
 
@@ -95,7 +95,7 @@ function agentBootstraps(
   return {
     id: 'agent-bootstraps',
     what: `${client.link} ${problemOf(client, now)}, so nodecertd bootstraps and rewrites the kubeconfig`,
-    remedy: 'systemctl start nodecertd && nodecertd status',
+    remedy: 'Start nodecertd, and check its status: systemctl start nodecertd && nodecertd status',
   };
 }
 
@@ -107,7 +107,7 @@ function unusableServing(facts: AdoptionFacts, serving: PairState): Obstacle | u
   return {
     id: 'serving-pair',
     what: `${link} ${problemOf(serving, now)}`,
-    why: 'A kubelet whose tlsCertFile names it cannot start',
+    why: 'A kubelet whose tlsCertFile names this file cannot start',
     remedy: servingRemedy(facts),
   };
 }
@@ -116,11 +116,11 @@ function servingRemedy(facts: AdoptionFacts): string {
   const { agentPid, config, paths } = facts;
   if (config.kubelet.deferToKubelet && fileValue(facts, 'serverTLSBootstrap') === true) {
     const file = paths.configFile ?? config.kubelet.configFile;
-    return `Approve the CSR of the kubelet: kubectl get csr; or set serverTLSBootstrap: false in ${file}, so that a running nodecertd creates a temporary self-signed certificate; then run this again`;
+    return `Approve the CSR of the kubelet: kubectl get csr; or set serverTLSBootstrap: false in ${file}, so that a running nodecertd creates a temporary self-signed certificate; then run this command again`;
   }
   return agentPid === undefined
-    ? 'systemctl start nodecertd, which uses kubelet.crt and kubelet.key or creates a temporary self-signed certificate within seconds; then run this again'
-    : 'nodecertd status shows what it waits for; run this again when the certificate exists';
+    ? 'Start nodecertd, which uses kubelet.crt and kubelet.key or creates a temporary self-signed certificate within seconds: systemctl start nodecertd; then run this command again'
+    : 'Check the reason: nodecertd status; run this command again when the certificate exists';
 }
 
 function selfSigned(serving: PairState | undefined): Note | undefined {
@@ -136,8 +136,8 @@ function kubeletNotRunning({ live, kubelet }: AdoptionFacts): Note | undefined {
   if (!live || kubelet.running !== undefined || kubelet.unit === undefined) return undefined;
   return {
     id: 'kubelet-not-running',
-    what: `the kubelet does not run; it reads these files when ${kubelet.unit} starts it`,
-    remedy: `systemctl start ${kubelet.unit.replace(/\.service$/, '')}`,
+    what: `the kubelet is not running; it reads these files when ${kubelet.unit} starts it`,
+    remedy: `Start the kubelet: systemctl start ${kubelet.unit.replace(/\.service$/, '')}`,
   };
 }
 
@@ -146,7 +146,7 @@ function firstStart({ live, client, serving }: AdoptionFacts): Note | undefined 
   if (live || missing.length === 0) return undefined;
   return {
     id: 'first-start',
-    what: `the image has no ${missing.map((pair) => pair?.spec.name).join(' and no ')} certificate yet, so the kubelet exits and is restarted until nodecertd has created it`,
+    what: `the image has no ${missing.map((pair) => pair?.spec.name).join(' and no ')} certificate yet, so the kubelet cannot start until nodecertd has created ${missing.length === 1 ? 'it' : 'them'}`,
     remedy:
       'Start nodecertd first: Before=kubelet.service in nodecertd.service, and Restart=always in kubelet.service',
   };

@@ -34,9 +34,9 @@ async function inspect(
   const target = previous && (await backupOf(path, previous));
   const files = { path, physical, ...(current && { current }), ...(target && { target }) };
   if (isDeepStrictEqual(current?.state, target?.state)) return { ...files, kind: 'done' };
-  // Restoring a file that was deleted overwrites no later change.
-  const ours = current === undefined || known.has(current.state.sha256);
-  return { ...files, kind: ours ? 'ready' : 'changed-since' };
+  // A deleted file contains no later change to overwrite.
+  const isUnchanged = current === undefined || known.has(current.state.sha256);
+  return { ...files, kind: isUnchanged ? 'ready' : 'changed-since' };
 }
 
 /** The owner and mode come from the manifest, not from the copy. */
@@ -51,17 +51,24 @@ async function backupOf(
   });
 }
 
-/** Keeps later changes of other programs. @throws AgentError FILE_CHANGED */
-export function requireOurs(files: readonly RestorableFile[]): void {
+/** Refuses to overwrite later changes of other programs. @throws AgentError FILE_CHANGED */
+export function refuseLaterChanges(files: readonly RestorableFile[]): void {
   const changed = files.filter(({ kind }) => kind === 'changed-since').map(({ path }) => path);
   if (changed.length === 0) return;
-  throw new AgentError('FILE_CHANGED', `changed after the adoption: ${changed.join(', ')}`, {
-    remedy:
-      'nodecertd adopt --revert shows the difference; --revert --force --yes restores the previous files without that change',
-  });
+  throw new AgentError(
+    'FILE_CHANGED',
+    `these files were changed after the adoption: ${changed.join(', ')}`,
+    {
+      remedy:
+        'Show the changes: nodecertd adopt --revert; discard them and restore the previous files: nodecertd adopt --revert --force --yes',
+    },
+  );
 }
 
-/** Replaces each file atomically and syncs it. Removes the temporary files of a crashed run. @throws AgentError STORE_* */
+/**
+ * Replaces each file atomically and syncs it. Removes the temporary files of a crashed run.
+ * @throws AgentError STORE_*
+ */
 export async function restoreFiles(files: readonly RestorableFile[]): Promise<void> {
   for (const { kind, physical, target } of files) {
     await unlessMissing(() => removeStrays(physical));

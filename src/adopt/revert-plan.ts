@@ -10,9 +10,9 @@ import { inspectFiles } from './restore.ts';
 import { restorations } from './runs.ts';
 import { isYamlMap } from './yaml-edit.ts';
 
-/** The steps that restore all files, and the reasons not to. Changes nothing. */
+/** Plans the steps that restore all files, and the reasons to refuse. Changes no file. */
 export async function planRevert(tree: Tree, facts: AdoptionFacts): Promise<Plan> {
-  const files = await inspectFiles(tree, restorations(facts.runs.standing));
+  const files = await inspectFiles(tree, restorations(facts.runs.active));
   const pending = files.filter(({ kind }) => kind !== 'done');
   const steps = pending.map(stepOf);
   const restart = steps.length === 0 ? undefined : restartOf(facts);
@@ -50,8 +50,8 @@ function textOf(content: FileContent | undefined): string | undefined {
 function changedSince({ path }: RestorableFile): Obstacle {
   return {
     id: 'changed-since',
-    what: `${path} was changed after the adoption; the difference shows what would be lost`,
-    remedy: `Keep ${path} as it is, or use --force and make the change again afterwards`,
+    what: `${path} was changed after the adoption; the diff shows the changes that a revert would discard`,
+    remedy: `Keep ${path} as it is, or revert with --force and make the change again afterwards`,
   };
 }
 
@@ -73,7 +73,7 @@ async function checkCredential(
       what: `the previous ${file} cannot be used: ${problem}`,
       why: 'A kubelet that starts with it cannot authenticate',
       remedy:
-        'Before --force, write a bootstrap kubeconfig with a token from: kubeadm token create',
+        'Write a bootstrap kubeconfig with a token from: kubeadm token create; then revert with --force',
     },
   ];
 }
@@ -85,7 +85,7 @@ function agentRuns({ agentPid, config }: AdoptionFacts): Note[] {
     {
       id: 'agent-running',
       what: `nodecertd (pid ${agentPid}) keeps running, and ${defers ? 'only observes the certificates that the kubelet rotates again' : 'does not defer to the kubelet, so both would rotate the certificates'}`,
-      remedy: `${defers ? 'Leave it running, or stop it: ' : ''}systemctl disable --now nodecertd`,
+      remedy: `${defers ? 'Leave nodecertd running, or stop it' : 'Stop nodecertd'}: systemctl disable --now nodecertd`,
     },
   ];
 }

@@ -1,7 +1,7 @@
 import { readContent } from './file-content.ts';
 import type { Run, RunState } from './manifest.ts';
 import { writeManifest } from './manifest.ts';
-import { inspectFiles, restoreFiles, requireOurs } from './restore.ts';
+import { inspectFiles, refuseLaterChanges, restoreFiles } from './restore.ts';
 import type { Runs } from './runs.ts';
 import { restorations, sweep, unfinishedRun } from './runs.ts';
 import type { Tree } from '../sys/tree.ts';
@@ -22,15 +22,15 @@ export async function revertRuns(
   { tree, directory, runs }: RunsOnDisk,
   { force }: { readonly force: boolean },
 ): Promise<void> {
-  const latest = runs.standing.at(-1);
+  const latest = runs.active.at(-1);
   if (latest !== undefined) {
-    const files = await inspectFiles(tree, restorations(runs.standing));
-    if (!force) requireOurs(files);
+    const files = await inspectFiles(tree, restorations(runs.active));
+    if (!force) refuseLaterChanges(files);
     await writeManifest(inState(latest, 'reverting'));
     await restoreFiles(files);
     await writeManifest(inState(latest, 'reverted'));
   }
-  await sweep(directory, [...runs.done, ...runs.standing.map(({ folder }) => folder)]);
+  await sweep(directory, [...runs.obsolete, ...runs.active.map(({ folder }) => folder)]);
 }
 
 /**
@@ -47,7 +47,7 @@ export async function completeRun(onDisk: RunsOnDisk): Promise<void> {
   } else if (run !== undefined) {
     await undoRun({ tree, directory, run });
   }
-  await sweep(directory, runs.done);
+  await sweep(directory, runs.obsolete);
 }
 
 async function isInPlace(tree: Tree, { manifest }: Run): Promise<boolean> {
@@ -69,7 +69,7 @@ export async function undoRun({
   readonly run: Run;
 }): Promise<void> {
   const files = await inspectFiles(tree, restorations([run]));
-  requireOurs(files);
+  refuseLaterChanges(files);
   await restoreFiles(files);
   await sweep(directory, [run.folder]);
 }

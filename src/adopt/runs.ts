@@ -7,15 +7,18 @@ import { readManifest, removeManifest } from './manifest.ts';
 
 /** Earlier runs, the oldest first. */
 export interface Runs {
-  /** Runs whose changes are in place, or were when the run was interrupted. */
-  readonly standing: readonly Run[];
+  /** Runs that were not reverted completely, including an interrupted run. */
+  readonly active: readonly Run[];
   /** Folders that are no longer needed, in the order in which they can be deleted. */
-  readonly done: readonly string[];
+  readonly obsolete: readonly string[];
   /** The sequence number of the next run. */
   readonly next: number;
 }
 
-/** @param directory `<stateDirectory>/adopt` @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO */
+/**
+ * @param directory `<stateDirectory>/adopt`
+ * @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO
+ */
 export async function readRuns(directory: string): Promise<Runs> {
   const entries = await unlessMissing(() =>
     attempt('list', directory, () => readdir(directory, { withFileTypes: true })),
@@ -26,26 +29,26 @@ export async function readRuns(directory: string): Promise<Runs> {
   const found = await Promise.all(
     folders.map(async (folder) => ({ folder, manifest: await readManifest(folder) })),
   );
-  const begun = found.filter(({ manifest }) => manifest === undefined);
+  const withoutManifest = found.filter(({ manifest }) => manifest === undefined);
   const runs = found
     .flatMap(({ folder, manifest }) => (manifest === undefined ? [] : [{ folder, manifest }]))
     .sort((a, b) => a.manifest.sequence - b.manifest.sequence);
   const reverted = runs.findLastIndex(({ manifest }) => manifest.state === 'reverted') + 1;
   return {
-    standing: runs.slice(reverted),
+    active: runs.slice(reverted),
     // The run that marks all others as reverted is deleted last.
-    done: [...begun, ...runs.slice(0, reverted)].map(({ folder }) => folder),
+    obsolete: [...withoutManifest, ...runs.slice(0, reverted)].map(({ folder }) => folder),
     next: (runs.at(-1)?.manifest.sequence ?? 0) + 1,
   };
 }
 
 /** The latest run, if it was interrupted. */
-export function unfinishedRun({ standing }: Runs): Run | undefined {
-  const latest = standing.at(-1);
+export function unfinishedRun({ active }: Runs): Run | undefined {
+  const latest = active.at(-1);
   return latest?.manifest.state === 'applied' ? undefined : latest;
 }
 
-/** Deletes folders that are no longer needed: their copies may hold keys. */
+/** Deletes folders that are no longer needed, because their copies may contain keys. */
 export async function sweep(directory: string, folders: readonly string[]): Promise<void> {
   for (const folder of folders) {
     // A folder without its manifest is not a run, so an interrupted deletion is harmless.
@@ -58,7 +61,10 @@ export async function sweep(directory: string, folders: readonly string[]): Prom
 /** The previous state of a file, and its copy. */
 export interface Restoration {
   readonly path: string;
-  /** Digests of every content that a run found or wrote; any other one is a later change. */
+  /**
+   * Digests of all contents that a run found or wrote. A file with any other digest was changed
+   * later.
+   */
   readonly known: ReadonlySet<string>;
   /** Absent when the file did not exist. */
   readonly target?: { readonly state: FileState; readonly backup: string };

@@ -10,7 +10,7 @@ import { refuse } from './plan.ts';
 import type { Targets } from './targets.ts';
 import { editYaml } from './yaml-edit.ts';
 
-/** Changes the KubeletConfiguration, and refuses flags that override it. */
+/** Plans the changes of the KubeletConfiguration, and refuses flags that override it. */
 export function planSettings(facts: AdoptionFacts): PlanPart {
   const { configuration, targets, overriding } = facts;
   if (configuration.kind === 'invalid') {
@@ -25,13 +25,16 @@ export function planSettings(facts: AdoptionFacts): PlanPart {
   return { ...files, obstacles: [...(files.obstacles ?? []), ...flags] };
 }
 
-/** True when a flag has the target value: the files do not matter then. */
+/** True when a flag has the target value, because the flag overrides the files. */
 function isFlagged({ kubelet, targets }: AdoptionFacts, key: SettingKey): boolean {
   const flag = flagNamed(kubelet.flags, settingFlags[key]);
   return flag !== undefined && flagValue(flag) === targets.settings.get(key);
 }
 
-/** The value in the files, without flags. A relative path starts at the folder of the main file, but not in a drop-in. */
+/**
+ * The value in the files, without flags. A relative path starts at the folder of the main file,
+ * but not in a drop-in.
+ */
 export function fileValue(
   { configuration }: AdoptionFacts,
   key: SettingKey,
@@ -48,7 +51,10 @@ function defaultOf(key: SettingKey): boolean | undefined {
   return key === 'rotateCertificates' || key === 'serverTLSBootstrap' ? false : undefined;
 }
 
-/** Only the operator knows who else relies on a flag, so adopt names its line instead of editing it. */
+/**
+ * Other programs may rely on a flag, so adopt names the line of the flag instead of editing the
+ * line.
+ */
 function flagObstacle(
   { kubelet }: AdoptionFacts,
   { name, value, lines }: OverridingFlag,
@@ -62,11 +68,11 @@ function flagObstacle(
   return {
     id: 'kubelet-flag',
     what: `--${name}=${value} in ${lines.join(' and ') || kubelet.commandLine} overrides the configuration files of the kubelet`,
-    why: 'With this flag the kubelet does not use what adopt writes into the files',
+    why: 'With this flag, the kubelet ignores the setting that adopt writes into the files',
     remedy:
       lines.length > 0
-        ? `Remove --${name} from ${lines.join(' and ')}, run ${reload}, and run this again`
-        : `Remove --${name} from the settings of ${unit ?? 'the program that starts the kubelet'}, restart the kubelet, and run this again`,
+        ? `Remove --${name} from ${lines.join(' and ')}, run ${reload}, and run this command again`
+        : `Remove --${name} from the settings of ${unit ?? 'the program that starts the kubelet'}, restart the kubelet, and run this command again`,
   };
 }
 
@@ -76,13 +82,13 @@ function planFiles(facts: AdoptionFacts, missing: readonly SettingKey[]): PlanPa
   if (facts.dropInFolder === 'missing') {
     return refuse({
       id: 'drop-in-folder',
-      what: `the kubelet is started with --config-dir=${configDirectory}, and that folder does not exist`,
+      what: `the kubelet is started with --config-dir=${configDirectory}, but the folder does not exist`,
       why: 'The kubelet cannot start without it',
-      remedy: `mkdir -p ${configDirectory}`,
+      remedy: `Create the folder: mkdir -p ${configDirectory}`,
     });
   }
-  // A link is not followed by the kubelet. Before 1.30 a drop-in needs this variable, and
-  // before 1.29 it cannot switch anything off (cmd/kubelet/app, mergeKubeletConfigurations).
+  // The kubelet does not follow a link. Before 1.30, drop-ins need this variable, and before
+  // 1.29, a drop-in cannot disable a setting (cmd/kubelet/app, mergeKubeletConfigurations).
   const alpha = facts.kubelet.variables.includes('KUBELET_CONFIG_DROPIN_DIR_ALPHA');
   return facts.dropInFolder === 'directory' && !alpha
     ? planDropIn(facts, configDirectory)
@@ -167,7 +173,7 @@ function noFile({ paths, kubelet }: AdoptionFacts): Obstacle {
       id,
       what: 'the kubelet is started without --config and --config-dir, so there is no file to change',
       remedy:
-        'Start the kubelet with --config-dir=/etc/kubernetes/kubelet.conf.d, an empty folder, and run this again',
+        'Start the kubelet with --config-dir=/etc/kubernetes/kubelet.conf.d, an empty folder, and run this command again',
     };
   }
   return {
@@ -175,7 +181,7 @@ function noFile({ paths, kubelet }: AdoptionFacts): Obstacle {
     what: `the configuration file of the kubelet, ${configFile}, does not exist`,
     remedy:
       kubelet.source === 'unknown'
-        ? 'Name the file that the kubelet is started with: --kubelet-config FILE'
+        ? 'Pass the configuration file of the kubelet: --kubelet-config FILE'
         : `Write ${configFile}, as kubeadm join does: the kubelet cannot start without it`,
   };
 }
@@ -191,7 +197,7 @@ function overridingDropIns(facts: AdoptionFacts, keys: readonly SettingKey[]): O
       {
         id: 'drop-in-overrides',
         what: `${file} sets ${found.join(', ')} and overrides the main file`,
-        why: 'Adopt cannot add a drop-in: this kubelet is older than 1.30, or its --config-dir is a link, which it does not follow',
+        why: 'Adopt cannot add a drop-in: this kubelet is older than 1.30, or its --config-dir is a link, which the kubelet does not follow',
         remedy: `Remove ${found.join(', ')} from ${file}`,
       },
     ];

@@ -6,7 +6,7 @@ import type { Step } from './plan.ts';
 /** A difference of more lines is not readable, and takes seconds to compute. */
 const mostLines = 2_000;
 
-/** The change of a file as `diff -u` shows it, with secrets redacted. */
+/** The change of a file in the format of `diff -u`, with secrets redacted. */
 export function stepDiff({ file, form, before, after }: Step): string {
   const redact = form === 'yaml' ? redactYaml : redactText;
   const [left, right] = [before ?? '', after ?? ''].map(redact);
@@ -53,7 +53,7 @@ export function redactYaml(text: string): string | undefined {
       const [start, end] = node.range ?? [0, 0];
       const key = path.map(secretKey).find((found) => found !== undefined);
       if (place === 'key' || end === start || key === undefined) return;
-      // The size of base64 data is the size of what is encoded.
+      // Counts the decoded bytes of base64 data.
       const encoding = key.endsWith('-data') ? 'base64' : 'utf8';
       secrets.push([start, end, Buffer.byteLength(String(node.value), encoding)]);
     },
@@ -71,28 +71,31 @@ function secretKey(node: unknown): string | undefined {
   return secretKeys.has(key) ? key : undefined;
 }
 
-/** Keys, paths and names such as KUBELET_EXTRA_ARGS are long, and no secrets. */
+/** Keys, paths and names such as KUBELET_EXTRA_ARGS are long, but not secret. */
 const harmless =
   /(^[ -]*[A-Za-z]+(?=:)|(?<![A-Za-z0-9+/])\/{0,2}(?:\/[a-z0-9._@-]+){2,}(?![A-Za-z0-9+/=._@-])|\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b)/m;
 
 /** A bootstrap token looks like a word. */
 const bootstrapToken = /\b[a-z0-9]{6}\.[a-z0-9]{16}\b/g;
 
-/** The base64 of JSON web tokens has capitals, small letters and digits between dashes. */
+/**
+ * The base64 of JSON web tokens mixes dashes with uppercase letters, lowercase letters and
+ * digits.
+ */
 const urlSafe = /(?=[\w-]*[A-Z])(?=[\w-]*[a-z])(?=[\w-]*\d)[\w-]{24,}/;
 
-/** Any other text, without what looks like a secret or moves the cursor of a terminal. */
+/** Redacts probable secrets in any text, and removes control characters. */
 export function redactText(text: string): string {
   return text
     .replace(/[^\P{C}\n\t]|[\u2028\u2029]/gu, '')
     .replace(bootstrapToken, '…')
     .split(harmless)
-    .map((part, index) => (index % 2 === 1 ? part : withoutRuns(part)))
+    .map((part, index) => (index % 2 === 1 ? part : redactLongWords(part)))
     .join('');
 }
 
-function withoutRuns(text: string): string {
-  return text.replace(/[\w+/=-]{16,}/g, (run) =>
-    run.includes('-') && urlSafe.test(run) ? '…' : redact(run),
+function redactLongWords(text: string): string {
+  return text.replace(/[\w+/=-]{16,}/g, (word) =>
+    word.includes('-') && urlSafe.test(word) ? '…' : redact(word),
   );
 }

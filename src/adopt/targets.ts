@@ -11,14 +11,14 @@ export interface KeptPair {
   readonly link: string;
 }
 
-/** The state of a kubelet whose certificates nodecertd keeps. */
+/** The target state: a kubelet whose certificates nodecertd keeps. */
 export interface Targets {
   readonly client?: KeptPair;
   readonly serving?: KeptPair;
   readonly settings: ReadonlyMap<SettingKey, boolean | string>;
 }
 
-/** A certificate that nodecertd does not keep stays with the kubelet. */
+/** Leaves a certificate that nodecertd does not keep to the kubelet. */
 export function targetsOf({ certificates, certificateDirectory }: AgentConfig): Targets {
   const kept = (profile: CertificateSpec['profile']): KeptPair | undefined => {
     const spec = certificates.find((candidate) => candidate.profile === profile);

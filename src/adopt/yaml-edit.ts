@@ -69,7 +69,10 @@ function pairOf(map: YAMLMap, key: string | number | undefined): Pair | undefine
   return map.items.find((pair) => isScalar(pair.key) && pair.key.value === key);
 }
 
-/** Quoted where YAML 1.1 or 1.2 would read another type than text: readers differ. */
+/**
+ * Quotes a string that YAML 1.1 or 1.2 would read as another type, because readers use either
+ * version.
+ */
 function scalarText(text: string, value: string | boolean): string {
   if (isJson(text)) return JSON.stringify(value);
   return stringify(value, { lineWidth: 0, version: '1.1', compat: 'core' }).trimEnd();
@@ -102,7 +105,7 @@ function replaced({
   return tokens.map((token) => cst.stringify(token)).join('');
 }
 
-/** Removes the lines of a key, and of a map in braces its comma. */
+/** Removes the lines of a key, or the key and its comma from a map in braces. */
 function removed(text: string, map: YAMLMap, pair: Pair): string | undefined {
   const { start, end } = extentOf(pair);
   if (map.flow === true) {
@@ -117,7 +120,7 @@ function removed(text: string, map: YAMLMap, pair: Pair): string | undefined {
     : undefined;
 }
 
-/** A new key follows the last one, with the indentation of the first. */
+/** Adds a key after the last key, with the indentation of the first key. */
 function inserted(text: string, entry: string, map: YAMLMap): string | undefined {
   const [first, last] = [map.items[0], map.items.at(-1)];
   if (first === undefined || last === undefined) return undefined;
@@ -154,7 +157,10 @@ function lineStart(text: string, offset: number): number {
   return text.lastIndexOf('\n', offset - 1) + 1;
 }
 
-/** After the line on which something ends; a block of text ends after its last line already. */
+/**
+ * The offset after the line that contains `offset`. A block scalar already ends after its last
+ * line.
+ */
 function lineEnd(text: string, offset: number): number {
   if (text[offset - 1] === '\n') return offset;
   const end = text.indexOf('\n', offset);

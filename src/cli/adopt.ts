@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { AdoptionRequest, Done } from '../adopt/adoption.ts';
+import type { AdoptionRequest, AdoptionResult } from '../adopt/adoption.ts';
 import { adopt, previewAdoption, previewRevert, revert, undo } from '../adopt/adoption.ts';
 import { AgentError, describeError, toFailure } from '../core/errors.ts';
 import { version } from '../core/version.ts';
@@ -126,7 +126,7 @@ async function run(
 /** Undoes the changes if the kubelet does not start with them. */
 async function restart(
   request: AdoptionRequest,
-  { plan, run }: Done,
+  { plan, run }: AdoptionResult,
   { stderr, clock }: CliContext,
 ): Promise<boolean> {
   if (plan.restart === undefined) return false;

@@ -8,7 +8,7 @@ import { withoutSecrets } from '../core/printable.ts';
 import { readBoundedFile } from '../sys/small-file.ts';
 import { orBadContent, unlessMissing } from '../sys/file-error.ts';
 
-/** A setting of the kubelet and where it is set. */
+/** A setting of the kubelet and its source. */
 export interface KubeletSetting<T> {
   readonly value: T;
   /** The file that sets it last, or the command line with the flag. */
@@ -17,7 +17,10 @@ export interface KubeletSetting<T> {
   readonly flag?: string;
 }
 
-/** The settings of a kubelet that concern its certificates; a setting that no file has is absent. */
+/**
+ * The settings of a kubelet that concern its certificates; a setting that no file or flag sets
+ * is absent.
+ */
 export interface KubeletFacts {
   readonly file: string;
   readonly found: boolean;
@@ -43,7 +46,7 @@ export interface KubeletLayer {
   readonly settings: KubeletSettings;
 }
 
-/** The files of a KubeletConfiguration in the order in which each one overrides those before. */
+/** The files of a KubeletConfiguration. Each file overrides the previous files. */
 export interface KubeletLayers {
   readonly main?: KubeletLayer;
   readonly dropIns: readonly KubeletLayer[];
@@ -52,13 +55,16 @@ export interface KubeletLayers {
 /** The paths of a kubelet's configuration. */
 type KubeletConfigFiles = Pick<KubeletConfig, 'configFile' | 'configDirectory'>;
 
-/** Where a path is opened: a path of an image is below the folder of the image. */
+/**
+ * Returns the path at which this program opens a path of the node, which may be in the folder of
+ * an image.
+ */
 export type Locate = (path: string) => Promise<string>;
 
 const inPlace: Locate = async (path) => path;
 
 /**
- * The KubeletConfiguration and its drop-ins, merged as the kubelet merges them.
+ * The KubeletConfiguration and its drop-ins, merged like in the kubelet.
  * @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO
  */
 export async function readKubeletConfig({
@@ -69,7 +75,10 @@ export async function readKubeletConfig({
   return kubeletFacts(kubelet.configFile, await readKubeletLayers(kubelet));
 }
 
-/** Each file is a JSON merge patch (RFC 7386), in which null removes a key; no value here is a map. */
+/**
+ * Each file is a JSON merge patch (RFC 7386), in which null removes a key. No setting that is
+ * read here is a map.
+ */
 export function kubeletFacts(file: string, { main, dropIns }: KubeletLayers): KubeletFacts {
   const layers = main === undefined ? dropIns : [main, ...dropIns];
   const merged = new Map<string, KubeletSetting<unknown>>();
@@ -115,7 +124,7 @@ async function filesBelow(directory: string, locate: Locate): Promise<string[]> 
   return files;
 }
 
-/** The place of the path itself, a link not followed unless the path ends in a slash. */
+/** The location of the path itself. Follows a link at the path only if the path ends in a slash. */
 async function linkOf(path: string, locate: Locate): Promise<string> {
   if (path.endsWith('/')) return locate(path);
   const at = path.lastIndexOf('/');

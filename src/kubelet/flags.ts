@@ -1,7 +1,7 @@
 import { isAbsolute, join, normalize } from 'node:path';
 import type { KubeletSettings } from './configuration.ts';
 
-/** The kubelet's flags that name its credentials, or say who rotates them. */
+/** The kubelet's flags that name its credentials, or determine whether the kubelet rotates them. */
 export const kubeletFlagNames = [
   'config',
   'config-dir',
@@ -34,7 +34,7 @@ export interface KubeletFlag {
   readonly value: string;
 }
 
-/** Each flag as often as it is given; the last one counts. */
+/** All occurrences of each flag. The last occurrence takes effect. */
 export type KubeletFlags = readonly KubeletFlag[];
 
 /**
@@ -62,23 +62,26 @@ function isSwitch(name: KubeletFlagName): boolean {
   return name === 'rotate-certificates' || name === 'rotate-server-certificates';
 }
 
-/** The flag that counts among those of a name; undefined when it was not given. */
+/** The last flag of this name, which takes effect; undefined if there is none. */
 export function flagNamed(flags: KubeletFlags, name: KubeletFlagName): KubeletFlag | undefined {
   return flags.findLast((flag) => flag.name === name);
 }
 
-/** The value of a setting that a flag sets; undefined for a switch with a value that stops the kubelet. */
+/**
+ * The value of a setting that a flag sets; undefined for a switch with an invalid value, with
+ * which the kubelet does not start.
+ */
 export function flagValue({ name, value }: KubeletFlag): boolean | string | undefined {
   return isSwitch(name) ? switchValue(value) : normalize(value);
 }
 
-/** As strconv.ParseBool reads it. */
+/** Like strconv.ParseBool. */
 function switchValue(text: string): boolean | undefined {
   if (/^(?:1|t|T|TRUE|true|True)$/.test(text)) return true;
   return /^(?:0|f|F|FALSE|false|False)$/.test(text) ? false : undefined;
 }
 
-/** The path that a flag gives, made absolute; undefined when it is not given, or empty. */
+/** The path that a flag gives, made absolute; undefined for a missing or empty flag. */
 export function flaggedPath(
   { flags, workingDirectory }: { readonly flags: KubeletFlags; readonly workingDirectory: string },
   name: KubeletFlagName,

@@ -8,19 +8,19 @@ export interface KubeletProcess {
   readonly parent: number;
   /** Its command line without the program. */
   readonly words: readonly string[];
-  /** Milliseconds for which it has run. */
+  /** Milliseconds since the process started. */
   readonly ageMs: number;
   /** Relative paths on its command line start here. */
   readonly workingDirectory: string;
-  /** The service that it belongs to; absent when something else started it. */
+  /** The service of the process; absent if no service started it. */
   readonly unit?: string;
   /** Names of the variables in its environment. */
   readonly variables: readonly string[];
 }
 
 /**
- * The kubelets of this machine, by the name of the program. The kubelet of a container, as
- * kind starts it, sees other files under the same paths, so it is left out.
+ * Finds the kubelets of this machine by the name of the program. Excludes a kubelet in a
+ * container, as in kind, because it has other files at the same paths.
  */
 export async function findKubelets(proc = '/proc'): Promise<KubeletProcess[]> {
   const names = (await readdir(proc)).filter((name) => /^\d+$/.test(name));

@@ -36,8 +36,8 @@ export async function restartService(request: RestartRequest): Promise<void> {
     if (!state.active) seen = undefined;
     else if (seen?.pid !== state.pid) seen = { pid: state.pid, since: now };
     if (seen !== undefined && now - seen.since >= steadyMs) return;
-    // Between two attempts the service is activating; it is failed when systemd has given up.
-    if (state.failed || now >= deadline) throw notUp(unit, state.shown);
+    // Between two attempts the service is activating; it becomes failed when systemd gives up.
+    if (state.failed || now >= deadline) throw notActive(unit, state.shown);
     await clock.sleep(second, signal);
   }
 }
@@ -71,8 +71,8 @@ function requireDone(result: SystemctlResult, args: readonly string[], signal: A
   });
 }
 
-function notUp(unit: string, state: string): AgentError {
+function notActive(unit: string, state: string): AgentError {
   return new AgentError('KUBELET_RESTART', `${unit} did not stay up after its restart: ${state}`, {
-    remedy: `journalctl -u ${unit} -n 50`,
+    remedy: `Check the log of the kubelet: journalctl -u ${unit} -n 50`,
   });
 }

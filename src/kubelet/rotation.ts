@@ -11,15 +11,18 @@ import { findKubeletStart } from './start.ts';
 
 type DirectoryConfig = Pick<AgentConfig, 'certificateDirectory' | 'kubelet'>;
 
-/** The names are the kubelet's own (pkg/kubelet/certificate/kubelet.go); the keys turn its managers on. */
+/**
+ * The kubelet's names for its certificates (pkg/kubelet/certificate/kubelet.go), and the
+ * settings with which it rotates them.
+ */
 const managers = {
   'kubelet-client': 'rotateCertificates',
   'kubelet-server': 'serverTLSBootstrap',
 } as const;
 
 /**
- * The settings of the kubelet that works in `kubelet.certificateDirectory`: its
- * configuration files, and the flags that override them.
+ * The settings of the kubelet that uses `kubelet.certificateDirectory`, from its configuration
+ * files and the flags that override them.
  * @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO
  */
 export async function readKubelet(
@@ -27,12 +30,12 @@ export async function readKubelet(
   places?: KubeletPlaces,
 ): Promise<KubeletFacts> {
   const facts = await readKubeletConfig(config);
-  // Files that cannot be read keep flags unknown; the files of the configuration still count.
+  // If the start of the kubelet cannot be read, its configuration files still apply.
   const start = await findKubeletStart(places).catch(() => undefined);
   if (start === undefined) return facts;
   const directory = flaggedPath(start, 'cert-dir') ?? defaultCertificateDirectory;
-  const isThisOne = await isSamePath(directory, config.kubelet.certificateDirectory);
-  return isThisOne ? withFlags(facts, start) : facts;
+  const usesDirectory = await isSamePath(directory, config.kubelet.certificateDirectory);
+  return usesDirectory ? withFlags(facts, start) : facts;
 }
 
 function withFlags(facts: KubeletFacts, { flags, commandLine: file }: KubeletStart): KubeletFacts {
@@ -49,10 +52,10 @@ function withFlags(facts: KubeletFacts, { flags, commandLine: file }: KubeletSta
 }
 
 /**
- * Whether the kubelet rotates this certificate itself, in the files that nodecertd would
- * write: two rotators that replace each other's certificates are worse than either alone
- * (k/k #46730). Undefined also when its configuration cannot be read, because the kubelet
- * does not start with it.
+ * The setting with which the kubelet rotates this certificate itself, in the files that
+ * nodecertd would write. nodecertd must know it, because two programs that replace each other's
+ * certificates are worse than either alone (k/k #46730). Undefined without such a setting, and
+ * for an unreadable configuration, with which the kubelet does not start.
  */
 export async function rotatedByKubelet(
   config: DirectoryConfig,
@@ -64,7 +67,7 @@ export async function rotatedByKubelet(
   return facts && managedBy(facts, name);
 }
 
-/** The names of the certificates that the agent leaves to the kubelet. */
+/** The names of the certificates that the agent only observes, because the kubelet rotates them. */
 export async function observedCertificates(
   config: AgentConfig,
   facts: KubeletFacts | undefined,

@@ -9,9 +9,9 @@ export interface KubeletService {
   readonly unit: string;
   /** The files in which its command line is written: unit, drop-ins, environment files. */
   readonly files: readonly string[];
-  /** Its command line without the program; absent when it cannot be told for sure. */
+  /** Its command line without the program; absent if the command line is uncertain. */
   readonly words?: readonly string[];
-  /** The reason why it cannot. */
+  /** The reason why the command line is uncertain. */
   readonly unclear?: string;
   /** Relative paths on the command line start here. */
   readonly workingDirectory: string;
@@ -30,8 +30,8 @@ const properties = [
 ];
 
 /**
- * Asks systemd what it starts the kubelet with. Undefined where systemd does not run, or has
- * no such service.
+ * Reads the command line of the kubelet from systemd. Undefined if systemd is not running, or
+ * has no such service.
  */
 export async function readKubeletService(
   unit: string,
@@ -74,9 +74,9 @@ async function isSystemdRunning(): Promise<boolean> {
 type Variables = ReadonlyMap<string, string>;
 
 /**
- * The environment of the service, in which files override `Environment=`. Plain assignments
- * alone are read: the rest of systemd's quoting is rare, and wrong guesses are not. The
- * reason instead where an assignment is not plain.
+ * The environment of the service, in which files override `Environment=`. Reads only plain
+ * assignments, because systemd's other quoting is rare and easy to misread. Returns a reason if
+ * an assignment is not plain.
  */
 async function environmentOf(
   shown: string,
@@ -96,7 +96,7 @@ async function environmentOf(
       if (/^\s*(?:[#;].*)?$/.test(line) && !line.endsWith('\\')) continue;
       const assignment = assignmentIn(line.replace(/^(\s*\w+=\s*)(["'])(.*)\2\s*$/, '$1$3'));
       if (assignment === undefined) {
-        return { unclear: `line ${index + 1} of ${file} is no plain NAME="value"` };
+        return { unclear: `line ${index + 1} of ${file} is not a plain NAME="value"` };
       }
       variables.set(...assignment);
     }
@@ -130,7 +130,10 @@ function commandLine(
   return { words: known };
 }
 
-/** `$NAME` becomes as many words as its value has, `${NAME}` a part of one (systemd.service(5)). */
+/**
+ * `$NAME` expands to the words of its value, and `${NAME}` to a part of one word
+ * (systemd.service(5)).
+ */
 function expand(word: string, variables: Variables): string[] | undefined {
   const alone = /^\$([A-Za-z_]\w*)$/.exec(word)?.[1];
   if (alone !== undefined) return (variables.get(alone) ?? '').split(/\s+/).filter(Boolean);
@@ -141,7 +144,10 @@ function expand(word: string, variables: Variables): string[] | undefined {
   return /["'\\$]/.test(text) ? undefined : [text];
 }
 
-/** The kubelet takes no arguments, so this is the rest of a word that systemctl shows without its quotes. */
+/**
+ * The kubelet takes no arguments, so such a word is part of a quoted word, which systemctl shows
+ * without quotes.
+ */
 function isStray(word: string, previous = '--name=value'): boolean {
   return !word.startsWith('-') && (!previous.startsWith('-') || previous.includes('='));
 }

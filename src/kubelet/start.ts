@@ -4,36 +4,36 @@ import { parseKubeletFlags } from './flags.ts';
 import { findKubelets } from './process.ts';
 import { readKubeletService } from './service.ts';
 
-/** How the kubelet of this machine is started, as far as it can be told for sure. */
+/** The start of the kubelet of this machine, as far as it is certain. */
 export interface KubeletStart {
-  /** Where the flags were read; 'unknown' comes without flags. */
+  /** The source of the flags; 'unknown' means that there are no flags. */
   readonly source: 'process' | 'service' | 'unknown';
   /** `/proc/7/cmdline` or `kubelet.service`. */
   readonly commandLine: string;
   /** The service to restart. */
   readonly unit?: string;
   readonly flags: KubeletFlags;
-  /** The flags of the next start; absent when the service does not tell them. */
+  /** The flags of the next start; absent if the service does not determine them. */
   readonly nextFlags?: KubeletFlags;
   readonly workingDirectory: string;
   /** Names of the variables in its environment. */
   readonly variables: readonly string[];
-  /** The files of its service, in which flags may be written. */
+  /** The files of its service, which may contain flags. */
   readonly files: readonly string[];
-  /** The reason why its service does not tell the command line. */
+  /** The reason why the command line of its service is uncertain. */
   readonly unclear?: string;
   readonly running?: { readonly pid: number; readonly ageMs: number };
   /** The process ids, when more than one kubelet runs. */
   readonly several?: readonly number[];
 }
 
-/** Where processes and systemctl are; found by themselves when absent. */
+/** Paths of /proc and systemctl; by default those of this machine. */
 export interface KubeletPlaces {
   readonly proc?: string;
   readonly systemctl?: string;
 }
 
-/** The start of a kubelet that is not there to be asked, as in an image. */
+/** The start of a kubelet without a process and a service, as in an image. */
 export const unknownStart: KubeletStart = {
   source: 'unknown',
   commandLine: '',
@@ -44,9 +44,8 @@ export const unknownStart: KubeletStart = {
 };
 
 /**
- * The command line of a running kubelet is what it goes by. A kubelet that does not run, or
- * that this process may not inspect (ProtectProc= in the agent's unit), is known by its
- * service.
+ * Reads the command line of a running kubelet. Reads its service instead if the kubelet is not
+ * running, or if this process may not inspect it (ProtectProc= in the agent's unit).
  */
 export async function findKubeletStart({
   proc,
@@ -54,7 +53,7 @@ export async function findKubeletStart({
 }: KubeletPlaces = {}): Promise<KubeletStart> {
   const processes = await findKubelets(proc);
   const [process, ...more] = processes;
-  // A kubelet that something else than a service started says nothing about kubelet.service.
+  // A kubelet that no service started is independent of kubelet.service.
   const unit = process === undefined ? 'kubelet.service' : process.unit;
   const service = unit === undefined ? undefined : await readKubeletService(unit, systemctl);
   const nextFlags = service?.words && parseKubeletFlags(service.words);
@@ -77,7 +76,10 @@ export async function findKubeletStart({
   return { ...common, ...place, source: 'service', flags: nextFlags };
 }
 
-/** The lines where a flag is written, such as `line 3 of /etc/default/kubelet`, found by a plain search. */
+/**
+ * The lines that contain a flag, such as `line 3 of /etc/default/kubelet`, found by a plain
+ * search.
+ */
 export async function flagLines(
   files: readonly string[],
   name: KubeletFlagName,

@@ -79,7 +79,7 @@ describe('adopt()', () => {
     );
   });
 
-  it('has nothing to do the second time, and leaves no trace', async (context) => {
+  it('changes nothing the second time, and creates no file', async (context) => {
     const { tree } = await kubeadmNode(context);
     await adopt(requestFor(tree));
     const once = await snapshot(tree.root, '/none');
@@ -98,7 +98,7 @@ describe('adopt()', () => {
     assert.deepEqual(await snapshot(tree.root, '/none'), before);
   });
 
-  it('writes the file that a link leads to', async (context) => {
+  it('writes the target of a link', async (context) => {
     const { tree } = await kubeadmNode(context, {
       '/srv/kubelet.conf': embedding(await makePair()),
       [kubeconfigFile]: { link: '/srv/kubelet.conf' },
@@ -111,7 +111,7 @@ describe('adopt()', () => {
     assert.deepEqual(await snapshot(tree.root), before);
   });
 
-  it('refuses to run beside another one', async (context) => {
+  it('refuses to run beside another adopt', async (context) => {
     const { tree } = await kubeadmNode(context);
     const directory = join(tree.root, 'var/lib/nodecertd/adopt');
     await using lock = await lockDirectory(directory);
@@ -126,7 +126,7 @@ describe('adopt()', () => {
     const { tree } = await kubeadmNode(context);
     const before = await snapshot(tree.root);
     const path = join(tree.root, configFile);
-    // A program that restores the old configuration whenever it differs.
+    // A program that restores the old configuration each time the file changes.
     class Disturbed extends FakeClock {
       override now(): number {
         if (readFileSync(path, 'utf8') !== kubeletConfig) writeFileSync(path, kubeletConfig);
@@ -136,7 +136,8 @@ describe('adopt()', () => {
     const clock = new Disturbed(present);
     const failed = assert.rejects(adopt(requestFor(tree, { clock })), {
       code: 'FILE_CHANGED',
-      message: /config\.yaml is not as it was written; no file is changed$/,
+      message:
+        /config\.yaml differs from the content that nodecertd wrote; all changes were undone$/,
     });
     // adopt() retries for two seconds of the fake clock, with real reads in between.
     const work = { over: false };

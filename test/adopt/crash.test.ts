@@ -44,7 +44,10 @@ async function run(root: string, action: 'adopt' | 'revert', step: number): Prom
 
 const together = 2;
 
-/** Kills one process after the other a step later, until one completes; returns how many were killed. */
+/**
+ * Kills each process one step later than the previous one, until one completes. Returns the
+ * number of killed processes.
+ */
 async function forEachStep(work: (step: number) => Promise<number | null>): Promise<number> {
   for (let first = 1; ; first += together) {
     const steps = Array.from({ length: together }, (_, index) => first + index);
@@ -58,7 +61,7 @@ async function forEachStep(work: (step: number) => Promise<number | null>): Prom
   }
 }
 
-/** Each file has its content of before or after, and no other file has a name that a kubelet reads. */
+/** Each file has its previous or its new content, and the kubelet reads no other file. */
 async function requireWhole(root: string, before: Snapshot, after: Snapshot): Promise<void> {
   for (const [path, found] of await snapshot(root)) {
     if (/\/\.nodecertd-[^/]*$/.test(path)) continue;

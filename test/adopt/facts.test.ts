@@ -50,7 +50,7 @@ describe('gatherFacts()', () => {
       planAdoption(found).obstacles.map(({ id }) => id),
       ['rotation-half-done'],
     );
-    // The moment between the new pair and the removal of the old link.
+    // The state after the kubelet removed its current link and before it renames the new link.
     await symlink('/var/lib/kubelet/pki/kubelet-client-2026-06-01-00-00-00.pem', link);
     assert.equal((await facts()).client?.halfDone, false);
   });

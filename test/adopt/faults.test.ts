@@ -63,7 +63,7 @@ const codes = [
   ['EIO', 'STORE_IO'],
 ] as const;
 
-/** The first error code is tried at each call, the others at every second one. */
+/** Tests the first error code at each call, and the others at every second call. */
 const stride = 2;
 
 for (const [code, expected] of codes) {

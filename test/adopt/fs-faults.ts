@@ -3,7 +3,7 @@ import { syncBuiltinESMExports } from 'node:module';
 
 type Call = (...args: unknown[]) => Promise<unknown>;
 
-/** Lets calls that change the file system fail in this very process, from one of them on. */
+/** Makes calls of this process that change the file system fail. */
 export class FsFaults {
   #calls = 0;
   #armed: { readonly at: number; readonly code: string; readonly lasting: boolean } | undefined;
@@ -20,7 +20,10 @@ export class FsFaults {
     return faults;
   }
 
-  /** Runs the work with the call of that number failing, and those after it too if it is to last; returns whether it came to that. */
+  /**
+   * Runs the work, in which call number `at` fails, and each later call too if `lasting`.
+   * Returns whether the work made that call.
+   */
   async during(
     fault: { readonly at: number; readonly code: string; readonly lasting: boolean },
     work: () => Promise<void>,

@@ -101,7 +101,7 @@ export interface KubeadmNode {
   readonly facts: (config?: AgentConfig) => Promise<AdoptionFacts>;
 }
 
-/** A kubelet that its service starts as on a node of kubeadm, and with flags of its own. */
+/** The kubelet of a kubeadm node, with additional flags. */
 export function startOf(...flags: readonly string[]): KubeletStart {
   const words = [
     '--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf',
@@ -121,7 +121,7 @@ export function startOf(...flags: readonly string[]): KubeletStart {
 }
 
 /**
- * A node that kubeadm joined, with the pairs that the agent has taken over. Files can be
+ * A node that kubeadm joined, with the key pairs of the agent. Files can be
  * replaced and added; an empty text deletes one.
  */
 export async function kubeadmNode(

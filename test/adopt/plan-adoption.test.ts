@@ -31,7 +31,7 @@ const alpha = { ...withFolder, variables: ['KUBELET_CONFIG_DROPIN_DIR_ALPHA'] };
 const notes = ['note self-signed'];
 const kubeadm = ['step kubeconfig', 'step kubelet-config', 'note kubeadm-upgrade', ...notes];
 
-/** A kubelet that its service starts with these flags alone. */
+/** A kubelet with only these flags. */
 function startedWith(...flags: readonly string[]): KubeletStart {
   return { ...startOf(), flags: parseKubeletFlags(flags), variables: [] };
 }
@@ -155,7 +155,7 @@ describe('planAdoption()', () => {
     ],
     ['a contrary flag', adopted, startOf('--rotate-certificates'), ['obstacle kubelet-flag']],
     [
-      'a contrary flag before one that is not',
+      'a contrary flag before a right one',
       adopted,
       startOf('--rotate-certificates', '--rotate-certificates=false'),
       ['obstacle kubelet-flag'],
@@ -218,7 +218,7 @@ describe('planAdoption()', () => {
       ['obstacle kubelet-standalone'],
     ],
     [
-      'a service that does not tell the command line',
+      'a service whose command line is uncertain',
       {},
       { ...unknownStart, unit: 'kubelet.service', unclear: 'it starts /bin/sh' },
       ['obstacle kubelet-unclear'],
@@ -335,7 +335,7 @@ describe('planAdoption()', () => {
     ],
   ] as const;
   for (const [name, user, id] of unusable) {
-    it(`refuses ${name} that the agent cannot use, for a serving certificate alone, too`, async (context) => {
+    it(`refuses ${name}, even for a serving certificate alone`, async (context) => {
       const { facts } = await kubeadmNode(context, { [kubeconfigFile]: kubeconfigOf(user) });
       const plan = planAdoption(await facts({ ...nodeConfig, certificates: [kubeletServer] }));
       assert.deepEqual(
@@ -400,7 +400,7 @@ describe('planAdoption() on a running node', () => {
     const plan = planAdoption({ ...found, kubelet });
     assert.match(
       sentences(plan),
-      /^several-kubelets more than one kubelet runs here: 7, 8 ps -fp 7,8;/,
+      /^several-kubelets more than one kubelet is running: pid 7, 8 Stop .*: ps -fp 7,8$/m,
     );
     assert.deepEqual(plan.steps, []);
   });
@@ -412,7 +412,7 @@ describe('planAdoption() on a running node', () => {
     const plan = planAdoption({ ...found, kubelet: { ...found.kubelet, nextFlags } });
     assert.match(
       sentences(plan),
-      /command-line-differs the running kubelet was started with --bootstrap-kubeconfig=\S+, kubelet\.service would start it with no --bootstrap-kubeconfig/,
+      /command-line-differs the running kubelet was started with --bootstrap-kubeconfig=\S+, but kubelet\.service would start it with no --bootstrap-kubeconfig/,
     );
     assert.deepEqual(plan.steps, []);
   });
@@ -433,20 +433,20 @@ describe('planAdoption() on a running node', () => {
 });
 
 describe('planRestart()', () => {
-  it('wants one restart of the service for any number of changes', async (context) => {
+  it('plans one restart of the service for any number of changes', async (context) => {
     const { facts } = await kubeadmNode(context);
     const plan = planAdoption(live(await facts()));
     assert.equal(plan.restart?.command, 'systemctl restart kubelet');
     assert.equal(plan.restart.unit, 'kubelet.service');
   });
 
-  it('wants no restart of a kubelet that does not run', async (context) => {
+  it('plans no restart of a kubelet that is not running', async (context) => {
     const { facts } = await kubeadmNode(context);
     const found = planned({ ...(await facts()), live: true, agentPid: 9 });
     assert.ok(!found.includes('restart') && found.includes('note kubelet-not-running'));
   });
 
-  it('wants a restart of a kubelet that was started before the changes', async (context) => {
+  it('plans a restart of a kubelet that was started before the changes', async (context) => {
     const { facts } = await kubeadmNode(context, adopted);
     const found = live(await facts());
     const finishedAt = new Date(found.now - 1_000).toISOString();
@@ -460,7 +460,7 @@ describe('planRestart()', () => {
       finishedAt,
       changes: [],
     } as const;
-    const runs = { standing: [{ folder: '/', manifest }], done: [], next: 2 };
+    const runs = { active: [{ folder: '/', manifest }], obsolete: [], next: 2 };
     assert.deepEqual(planned({ ...found, runs }), ['restart']);
     const kubelet = { ...found.kubelet, running: { pid: 7, ageMs: 999 } };
     assert.deepEqual(planned({ ...found, runs, kubelet }), []);

@@ -50,7 +50,7 @@ describe('checkReadiness()', () => {
       'obstacle serving-pair',
     ],
   ] as const;
-  for (const [name, which, look, expected] of cases) {
+  for (const [name, which, state, expected] of cases) {
     it(`refuses with ${name}`, async (context) => {
       const found = await pairFrom(context);
       const spec = which === 'client' ? kubeletClient : kubeletServer;
@@ -58,7 +58,7 @@ describe('checkReadiness()', () => {
         spec,
         link: which === 'client' ? clientLink : serverLink,
         halfDone: false,
-        ...look,
+        ...state,
       };
       const ids = planned({ ...found, [which]: pair });
       assert.deepEqual(
@@ -124,7 +124,7 @@ describe('checkReadiness()', () => {
     );
     const config = { ...found.config, kubelet: { ...found.config.kubelet, deferToKubelet: false } };
     const [other] = planAdoption({ ...found, config }).obstacles;
-    assert.match(other?.remedy ?? '', /^nodecertd status/);
+    assert.match(other?.remedy ?? '', /^Check the reason: nodecertd status;/);
   });
 
   it('accepts an expired serving certificate, with which a kubelet starts', async (context) => {
@@ -144,8 +144,8 @@ describe('checkReadiness() of an image', () => {
   it('accepts an image without certificates', async (context) => {
     const { tree, facts } = await kubeadmNode(context, { [kubeconfigFile]: '' });
     const found = await facts();
-    const look = { spec: kubeletClient, link: clientLink, halfDone: false };
-    const empty = { ...found, client: look, serving: { ...look, spec: kubeletServer } };
+    const missing = { spec: kubeletClient, link: clientLink, halfDone: false };
+    const empty = { ...found, client: missing, serving: { ...missing, spec: kubeletServer } };
     assert.equal(tree.isMachine, false);
     assert.deepEqual(planned(empty), [
       'step kubelet-config',

@@ -1,7 +1,7 @@
 import { lstat, readFile, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Every file and link below a folder with owner, mode and content, but for one folder that is left out. */
+/** The owner, mode and content of every file and link below a folder, except in one folder. */
 export async function snapshot(
   root: string,
   except = '/var/lib/nodecertd',

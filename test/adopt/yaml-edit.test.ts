@@ -127,7 +127,7 @@ describe('editYaml()', () => {
     it(`editYaml() leaves alone ${name}`, () => assert.equal(editYaml(text, edits), undefined));
   }
 
-  it('editYaml() does what was wanted, and adds or changes no line but those', () => {
+  it('editYaml() makes the intended edits and changes no other line', () => {
     const key = fc.stringMatching(/^[a-z][A-Za-z]{0,10}$/);
     const scalar = fc.oneof(fc.boolean(), fc.integer(), fc.string(), fc.constant(null));
     const value = fc.oneof(

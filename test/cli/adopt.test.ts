@@ -233,7 +233,7 @@ describe('nodecertd adopt', () => {
     assert.equal(other.code, 4);
     assert.match(
       other.stdout,
-      /stores its certificates in \/var\/lib\/kubelet\/pki, nodecertd in \/srv\/pki/,
+      /stores its certificates in \/var\/lib\/kubelet\/pki, but nodecertd uses \/srv\/pki/,
     );
     const bad = await nodecertd('--root', await image(context, 'kind: Nothing\n'), ...files);
     assert.equal(bad.code, 1);

@@ -9,7 +9,7 @@ import { temporaryDirectory } from '../store/pairs.ts';
 const head = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
 
 describe('readKubeletConfig()', () => {
-  it('readKubeletConfig() lays drop-ins over the file in lexical order, and says who had the last word', async (context) => {
+  it('merges drop-ins in lexical order, and names the file of each setting', async (context) => {
     const directory = await temporaryDirectory(context);
     const configFile = join(directory, 'config.yaml');
     const configDirectory = join(directory, 'kubelet.d');
@@ -30,7 +30,7 @@ describe('readKubeletConfig()', () => {
     });
   });
 
-  it('readKubeletConfig() goes through folders in the place of their name, and null takes a setting back', async (context) => {
+  it('sorts folders among the files, and removes a setting with null', async (context) => {
     const directory = await temporaryDirectory(context);
     const configDirectory = join(directory, 'kubelet.d');
     await mkdir(join(configDirectory, 'a'), { recursive: true });
@@ -48,7 +48,7 @@ describe('readKubeletConfig()', () => {
     });
   });
 
-  it('readKubeletConfig() passes over a link in the place of the folder, but for a slash at its end', async (context) => {
+  it('does not follow a link at --config-dir unless the path ends in a slash', async (context) => {
     const directory = await temporaryDirectory(context);
     await mkdir(join(directory, 'real.d'));
     await writeFile(join(directory, 'real.d/1.conf'), `${head}rotateCertificates: true\n`);
@@ -61,7 +61,7 @@ describe('readKubeletConfig()', () => {
     assert.deepEqual([await found(link), await found(`${link}/`)], [false, true]);
   });
 
-  it('readKubeletConfig() takes an absent file and folder for no kubelet', async (context) => {
+  it('finds no kubelet without a file and a folder', async (context) => {
     const directory = await temporaryDirectory(context);
     const kubelet = { configFile: `${directory}/no.yaml`, configDirectory: `${directory}/no.d` };
     const facts = await readKubeletConfig({ kubelet });
@@ -73,10 +73,10 @@ describe('readKubeletConfig()', () => {
     ['a text', 'rotateCertificates', /: the document must be Object$/],
     ['a wrong type', 'rotateCertificates: sometimes', /: rotateCertificates must be boolean$/],
     ['an empty file', '', / is empty$/],
-    ['what could be a secret', `a: *${'Zm9vYmFy'.repeat(9)}`, /(?<!Zm9v.*)$/],
-    ['a colour of the terminal', 'a: *\u001B[31mred', /^[\x20-\x7E]*$/],
+    ['a possible secret', `a: *${'Zm9vYmFy'.repeat(9)}`, /(?<!Zm9v.*)$/],
+    ['an escape sequence', 'a: *\u001B[31mred', /^[\x20-\x7E]*$/],
   ] as const) {
-    it(`readKubeletConfig() refuses ${name} by the name of the file`, async (context) => {
+    it(`refuses ${name}, and names the file`, async (context) => {
       const config = agentConfig(await temporaryDirectory(context));
       await writeFile(config.kubelet.configFile, content);
       await assert.rejects(readKubeletConfig(config), {

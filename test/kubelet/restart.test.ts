@@ -49,7 +49,7 @@ async function restart(
   return clock.elapsed();
 }
 
-test('restartService() waits until one process has stayed for ten seconds', async (t) => {
+test('restartService() waits until one process has been active for ten seconds', async (t) => {
   const fake = await fakeSystemctl(t, state('active', 'running', '7'));
   assert.equal(await restart(fake), 10_000);
   assert.deepEqual((await fake.calls()).slice(0, 3), [
@@ -59,7 +59,7 @@ test('restartService() waits until one process has stayed for ten seconds', asyn
   ]);
 });
 
-test('restartService() starts to count again with each process', async (t) => {
+test('restartService() restarts the ten seconds with each process', async (t) => {
   // The first three calls find another process each.
   const fake = await fakeSystemctl(
     t,
@@ -76,11 +76,11 @@ test('restartService() rejects a service that systemd restarts again and again',
   await assert.rejects(restart(fake), {
     code: 'KUBELET_RESTART',
     message: /^kubelet\.service did not stay up after its restart: act/,
-    remedy: 'journalctl -u kubelet.service -n 50',
+    remedy: 'Check the log of the kubelet: journalctl -u kubelet.service -n 50',
   });
 });
 
-test('restartService() rejects at once when systemd has given up', async (t) => {
+test('restartService() rejects at once when systemd gives up', async (t) => {
   const fake = await fakeSystemctl(t, state('failed', 'failed', '0'));
   await assert.rejects(restart(fake), { message: /restart: failed \(failed\)$/ });
   assert.equal((await fake.calls()).length, 3);
@@ -94,7 +94,7 @@ test('restartService() quotes the error of systemctl', async (t) => {
   });
 });
 
-test('restartService() says that there is no systemctl', async () => {
+test('restartService() reports a missing systemctl', async () => {
   await assert.rejects(restart({ systemctl: '/nonexistent/systemctl' }), {
     code: 'KUBELET_RESTART',
     message: /systemctl is not installed/,

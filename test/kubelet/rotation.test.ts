@@ -10,15 +10,25 @@ import { fakeSystemctl, shownUnit } from './fake-systemctl.ts';
 describe('rotatedByKubelet()', () => {
   const both = 'rotateCertificates: true\nserverTLSBootstrap: true\n';
   const cases: readonly (readonly [string, string, string, string | undefined])[] = [
-    ['the client pair', 'kubelet-client', both, 'rotateCertificates'],
-    ['the serving pair', 'kubelet-server', both, 'serverTLSBootstrap'],
-    ['a pair of another name', 'node-exporter', both, undefined],
-    ['one whose manager is off', 'kubelet-client', 'rotateCertificates: false', undefined],
-    ['one of which nothing is said', 'kubelet-server', 'rotateCertificates: true', undefined],
-    ['anything by a broken configuration', 'kubelet-client', 'rotateCertificates: [', undefined],
+    ['the client certificate', 'kubelet-client', both, 'rotateCertificates'],
+    ['the serving certificate', 'kubelet-server', both, 'serverTLSBootstrap'],
+    ['a certificate of another name', 'node-exporter', both, undefined],
+    [
+      'a certificate with a disabled setting',
+      'kubelet-client',
+      'rotateCertificates: false',
+      undefined,
+    ],
+    ['a certificate without a setting', 'kubelet-server', 'rotateCertificates: true', undefined],
+    [
+      'a certificate with an invalid configuration',
+      'kubelet-client',
+      'rotateCertificates: [',
+      undefined,
+    ],
   ];
   for (const [what, name, text, key] of cases) {
-    it(`is ${key === undefined ? 'none' : key} for ${what}`, async (context) => {
+    it(`finds ${key === undefined ? 'none' : key} for ${what}`, async (context) => {
       const directory = await temporaryDirectory(context);
       const configFile = join(directory, 'config.yaml');
       await writeFile(configFile, text);
@@ -33,7 +43,7 @@ describe('rotatedByKubelet()', () => {
     });
   }
 
-  it('is none without a kubelet, and for a directory of its own', async (context) => {
+  it('finds none without a kubelet, and for another certificate directory', async (context) => {
     const directory = await temporaryDirectory(context);
     const configFile = join(directory, 'config.yaml');
     const kubelet = { configFile, certificateDirectory: directory, deferToKubelet: true };
@@ -44,7 +54,7 @@ describe('rotatedByKubelet()', () => {
     assert.equal(await rotatedByKubelet(elsewhere, 'kubelet-client'), undefined);
   });
 
-  it('knows the directory under any name', async (context) => {
+  it('compares directories by their real path', async (context) => {
     const directory = await temporaryDirectory(context);
     const configFile = join(directory, 'config.yaml');
     await writeFile(configFile, both);

@@ -9,7 +9,7 @@ import { fakeSystemctl, shownUnit } from './fake-systemctl.ts';
 const unit = 'kubelet.service';
 
 describe('readKubeletService()', () => {
-  // What systemd 252 shows of the unit and drop-in of kubeadm.
+  // The output of systemd 252 for the unit and drop-in of kubeadm.
   const kubeadm = {
     exec: '/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_EXTRA_ARGS',
     environment:
@@ -90,7 +90,7 @@ describe('readKubeletService()', () => {
       const shown = { exec: '/usr/bin/kubelet $A', environmentFiles: [file] };
       const systemctl = await fakeSystemctl(context, shownUnit(shown));
       const service = await readKubeletService(unit, systemctl);
-      assert.equal(service?.unclear, `line 2 of ${file} is no plain NAME="value"`);
+      assert.equal(service?.unclear, `line 2 of ${file} is not a plain NAME="value"`);
     });
   }
 });

@@ -49,7 +49,7 @@ describe('findKubeletStart()', () => {
     );
   });
 
-  it('keeps the reason why a service does not tell its command line', async (context) => {
+  it('returns the reason why the command line of a service is uncertain', async (context) => {
     const shell = shownUnit({ exec: '/bin/sh -c kubelet' });
     const stopped = await findKubeletStart(await places(context, {}, shell));
     assert.deepEqual([stopped.source, stopped.unit], ['unknown', 'kubelet.service']);
