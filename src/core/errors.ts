@@ -85,6 +85,26 @@ export const errorCodes = [...attemptCodes, ...otherCodes] as const;
 export type AttemptCode = (typeof attemptCodes)[number];
 export type ErrorCode = (typeof errorCodes)[number];
 
+/** Failures of a request that another credential or another server on disk may fix, so the enroller reads the files again. */
+export const credentialFailures: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'API_UNAUTHORIZED',
+  'API_ANONYMOUS',
+  'API_FORBIDDEN',
+  'API_BAD_RESPONSE',
+  'API_UNTRUSTED',
+  'API_UNREACHABLE',
+  'KUBECONFIG_INVALID',
+  'PLUGIN_FAILED',
+]);
+
+/** A changed file may also fix the failures of a read, after which the enroller reads the files again anyway. */
+export const credentialFileFailures: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  ...credentialFailures,
+  'KUBECONFIG_MISSING',
+  'KUBECONFIG_UNSUPPORTED',
+  'CREDENTIAL_EXPIRED',
+]);
+
 export interface ErrorDetails {
   readonly cause?: unknown;
   /** What an administrator should do: one imperative sentence, often with a command. */

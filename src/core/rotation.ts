@@ -1,6 +1,7 @@
 import type { PairFacts } from './certificate.ts';
-import type { Failure } from './errors.ts';
 import { clamp } from './clamp.ts';
+import type { Failure } from './errors.ts';
+import { credentialFileFailures } from './errors.ts';
 import { sameTemplate } from './identity.ts';
 import { minute } from './instant.ts';
 import type { Instant } from './instant.ts';
@@ -130,24 +131,12 @@ function apply(state: RotationState, event: RotationEvent, context: RotationCont
 
 function credentialChanged(state: RotationState): RotationState {
   const { phase, lastFailure } = state;
-  return phase.kind === 'backing-off' && retryOnCredentialChange.has(lastFailure?.code)
+  return phase.kind === 'backing-off' &&
+    lastFailure !== undefined &&
+    credentialFileFailures.has(lastFailure.code)
     ? { ...state, phase: { ...phase, delay: 0 } }
     : state;
 }
-
-const retryOnCredentialChange = new Set<string | undefined>([
-  'API_UNAUTHORIZED',
-  'API_ANONYMOUS',
-  'API_FORBIDDEN',
-  'API_BAD_RESPONSE',
-  'API_UNTRUSTED',
-  'API_UNREACHABLE',
-  'KUBECONFIG_MISSING',
-  'KUBECONFIG_INVALID',
-  'KUBECONFIG_UNSUPPORTED',
-  'CREDENTIAL_EXPIRED',
-  'PLUGIN_FAILED',
-]);
 
 /**
  * An administrator overrides every delay: a denied CSR may be approved now. A pending CSR

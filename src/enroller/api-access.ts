@@ -2,7 +2,6 @@ import * as v from 'valibot';
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
 import { AgentError, describeError, hasCode } from '../core/errors.ts';
-import type { ErrorCode } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { credentialValidity, loadValidKubeconfig } from '../kube/credential-validity.ts';
@@ -13,18 +12,6 @@ import type { Clock } from '../sys/clock.ts';
 import { isNamedBy, storedIdentity } from './stored-identity.ts';
 
 export type CredentialSource = 'kubeconfig' | 'bootstrap';
-
-/** After these failures, another credential or another server may be on disk: the files are read again. */
-export const credentialFailures: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'API_UNAUTHORIZED',
-  'API_ANONYMOUS',
-  'API_FORBIDDEN',
-  'API_BAD_RESPONSE',
-  'API_UNTRUSTED',
-  'API_UNREACHABLE',
-  'KUBECONFIG_INVALID',
-  'PLUGIN_FAILED',
-]);
 
 export interface ApiAccessOptions {
   readonly config: Pick<

@@ -12,7 +12,7 @@ import type {
   Observed,
   RequestId,
 } from '../core/enroller-protocol.ts';
-import { AgentError, toFailure, hasCode } from '../core/errors.ts';
+import { AgentError, credentialFailures, hasCode, toFailure } from '../core/errors.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { sameTemplate } from '../core/identity.ts';
 import { formatInstant, minute } from '../core/instant.ts';
@@ -26,7 +26,7 @@ import { currentLink } from '../store/pair-names.ts';
 import type { Inspection } from '../store/pair-store.ts';
 import { PairStore } from '../store/pair-store.ts';
 import type { Clock } from '../sys/clock.ts';
-import { ApiAccess, credentialFailures } from './api-access.ts';
+import { ApiAccess } from './api-access.ts';
 import { csrName } from './csr-name.ts';
 import { Enrollment } from './enrollment.ts';
 import { KubeconfigCare } from './kubeconfig-care.ts';

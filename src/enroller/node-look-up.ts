@@ -1,10 +1,9 @@
 import type { AddressReply } from '../core/enroller-protocol.ts';
-import { hasCode, toFailure } from '../core/errors.ts';
+import { credentialFailures, hasCode, toFailure } from '../core/errors.ts';
 import type { Failure } from '../core/errors.ts';
 import { watchNodeAddresses } from '../kube/node-client.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { ApiAccess } from './api-access.ts';
-import { credentialFailures } from './api-access.ts';
 
 /**
  * Reports the Node's addresses at once. While there are none, because the kubelet has not
