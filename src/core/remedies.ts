@@ -10,7 +10,8 @@ export const remedies = {
   KUBECONFIG_INVALID: 'Correct the kubeconfig, or replace it with the one that your cluster issued',
   KUBECONFIG_UNSUPPORTED: 'Use a token, a tokenFile or a client certificate with its key',
   CREDENTIAL_EXPIRED: 'Provide a bootstrap kubeconfig with a valid token',
-  PLUGIN_FAILED: 'Run the exec plugin of the kubeconfig as root and correct what it reports',
+  PLUGIN_FAILED:
+    'Run the exec plugin of the kubeconfig as root and correct the error that it reports',
   API_UNREACHABLE: 'Check that the API server runs and that this node can connect to it',
   API_TIMEOUT: 'Check the load of the API server and the network between it and this node',
   API_UNTRUSTED: 'Check that the CA in the kubeconfig signed the certificate of the API server',

@@ -4,6 +4,7 @@ import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant, hour } from '../core/instant.ts';
 import type { DoctorFinding, Severity } from '../core/findings.ts';
 import type { ApiIdentity } from '../kube/access-review.ts';
+import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import type { BootstrapTokenRecord } from '../kube/bootstrap-token.ts';
 import { secrecyFindings } from './kubeconfig-findings.ts';
 import type { KubeconfigState } from './kubeconfig-state.ts';
@@ -165,17 +166,17 @@ function identityFindings(
   { nodeName, needed }: BootstrapContext,
 ): DoctorFinding[] {
   if (identity === undefined || 'code' in identity) return [];
-  const prefix = 'system:node:';
-  if (!identity.username.startsWith(prefix)) return [];
-  if (identity.username === prefix + nodeName) return [];
+  const { username } = identity;
+  const certifiedName = nodeOfUser(username);
+  if (certifiedName === undefined || certifiedName === nodeName) return [];
   return [
     {
       id: 'node-name-mismatch',
       severity: needed ? 'error' : 'warning',
       subject: 'bootstrap kubeconfig',
-      what: `the bootstrap credential belongs to ${identity.username}, but the configuration says ${prefix}${nodeName}`,
+      what: `the bootstrap credential belongs to ${username}, but the configuration says system:node:${nodeName}`,
       why: 'The API server refuses the CSR: a node may request certificates in its own name only',
-      remedy: `Set nodeName (--hostname-override) to ${identity.username.slice(prefix.length)}, or bootstrap with a token: ${newToken}`,
+      remedy: nodeNameRemedy(certifiedName, `bootstrap with a token: ${newToken}`),
     },
   ];
 }

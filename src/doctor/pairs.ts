@@ -10,6 +10,7 @@ import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { foundDeadline, overdueGrace } from '../core/schedule.ts';
+import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import { loadPair } from '../store/pair-file.ts';
 import { currentLink } from '../store/pair-names.ts';
 import { unlessMissing } from '../sys/file-error.ts';
@@ -179,14 +180,13 @@ function nameFindings(spec: CertificateSpec, pair: PairFacts): DoctorFinding[] {
         ? 'The API server refuses the next CSR: a node may request certificates in its own name only'
         : 'The certificate does not match the node, so the agent requests another one at once',
       remedy: client
-        ? `Set nodeName (--hostname-override) to ${nodeOf(commonName)}; or, if the node was renamed, remove ${pair.path} and the kubeconfig and bootstrap again`
+        ? nodeNameRemedy(
+            nodeOfUser(commonName) ?? commonName,
+            `remove ${pair.path} and the kubeconfig and bootstrap again`,
+          )
         : 'Correct nodeName in the configuration if it is wrong; otherwise do nothing',
     },
   ];
-}
-
-function nodeOf(commonName: string): string {
-  return commonName.replace(/^system:node:/, '');
 }
 
 function validityFindings(

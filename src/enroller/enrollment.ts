@@ -135,7 +135,7 @@ export class Enrollment implements Disposable {
 
   async #wait(csr: CreatedCsr, signal: AbortSignal): Promise<Uint8Array> {
     const { report, access, clock } = this.#options;
-    const outcome = await this.#client.waitForDecision({
+    const outcome = await this.#client.waitForOutcome({
       csr,
       signal,
       onApproved: () => report({ type: 'approved', csr: reference(csr) }),
@@ -211,7 +211,7 @@ function reference({ name, uid, createdAt }: CreatedCsr): CsrReference {
 
 function refusal(
   { name: csr, createdAt }: CsrReference,
-  outcome: Exclude<Awaited<ReturnType<CsrClient['waitForDecision']>>, { kind: 'issued' }>,
+  outcome: Exclude<Awaited<ReturnType<CsrClient['waitForOutcome']>>, { kind: 'issued' }>,
   now: Instant,
 ): AgentError {
   switch (outcome.kind) {

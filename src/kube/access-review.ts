@@ -17,7 +17,7 @@ export interface AccessQuestion {
 const reviewSchema = v.object({ status: v.object({ allowed: v.nullish(v.boolean(), false) }) });
 
 /**
- * Asks the API server whether it would authorize a request of this client, without sending that
+ * Checks whether the API server authorizes a request of this client, without sending that
  * request. Every authenticated user may create a SelfSubjectAccessReview (system:basic-user).
  * @throws AgentError as KubeClient.request
  */
@@ -42,7 +42,7 @@ export async function mayI(
   return status.allowed;
 }
 
-/** The user that the API server takes the client for. */
+/** The user that the API server authenticates the client as. */
 export interface ApiIdentity {
   readonly username: string;
   readonly groups: readonly string[];
@@ -60,11 +60,11 @@ const identitySchema = v.pipe(
 type Client = Pick<KubeClient, 'access' | 'request'>;
 
 /**
- * Asks the API server which user it takes the client for, with a SelfSubjectReview
- * (`kubectl auth whoami`). On a server without that resource, a request for the version
- * shows that the server accepts the credential, and the user stays 'unknown'.
- * @throws AgentError API_UNAUTHORIZED, API_ANONYMOUS when the server sees no credential,
- *   API_BAD_RESPONSE when it is not an API server, else as KubeClient.request
+ * Requests the user that the API server authenticates the client as, with a
+ * SelfSubjectReview (`kubectl auth whoami`). If the server lacks that resource, a request
+ * for /version checks the credential, and the result is 'unknown'.
+ * @throws AgentError API_UNAUTHORIZED, API_ANONYMOUS when the server receives no credential,
+ *   API_BAD_RESPONSE when the server is not an API server, else as KubeClient.request
  */
 export async function whoAmI(
   client: Client,
@@ -77,7 +77,7 @@ export async function whoAmI(
   throw anonymousError('create SelfSubjectReview', client.access);
 }
 
-/** Before Kubernetes 1.28 the resource had other versions, which few servers enable. */
+/** Kubernetes before 1.28 has the resource in alpha and beta only, and few servers enable it. */
 async function reviewOfOldServer(
   client: Client,
   signal: AbortSignal,
@@ -86,7 +86,7 @@ async function reviewOfOldServer(
   return (await review(client, 'v1beta1', signal)) ?? (await review(client, 'v1alpha1', signal));
 }
 
-/** Undefined when the server has no such resource: it then answers 404 in plain text, as every web server does. */
+/** Undefined when the server lacks the resource: an API server then returns a 404 in plain text, like any web server. */
 async function review(
   client: Client,
   version: string,
@@ -107,7 +107,7 @@ async function review(
 
 const versionSchema = v.object({ gitVersion: v.string() });
 
-/** Every API server tells its version, to anonymous users too unless that is forbidden. */
+/** Every API server serves /version, also to anonymous users unless an administrator forbids it. */
 async function requireApiServer(client: Client, signal: AbortSignal): Promise<void> {
   try {
     await client.request({ verb: 'get', path: '/version', signal }, versionSchema);

@@ -1,7 +1,7 @@
 import { AgentError } from '../core/errors.ts';
 import type { ClusterAccess, Credential } from './cluster-access.ts';
 
-/** The user of a request in which the API server finds no credential (k8s.io/apiserver, user.Anonymous). */
+/** The API server assigns this user to a request without a credential (k8s.io/apiserver, user.Anonymous). */
 export const anonymousUser = 'system:anonymous';
 
 const nodeUserPrefix = 'system:node:';
@@ -11,15 +11,15 @@ export function nodeOfUser(username: string): string | undefined {
   return username.startsWith(nodeUserPrefix) ? username.slice(nodeUserPrefix.length) : undefined;
 }
 
-/** The user named by the message of a 403 from RBAC or the node authorizer. */
+/** The user in the message of a 403 from RBAC or the node authorizer. */
 export function userInMessage(message: string): string | undefined {
   return /\bUser "([^"]+)" cannot /.exec(message)?.[1];
 }
 
 /**
- * The node that the API server takes this client for, when a 403 says that it is another node
- * than the one the request is about. The node authorizer names the user, the admission plugin
- * NodeRestriction names the only common name that it lets this node request.
+ * The node name of this client, if a 403 shows that the request is about another node. The
+ * message of the node authorizer contains the user. The message of the admission plugin
+ * NodeRestriction contains the only common name that this node may request.
  */
 export function otherNodeInMessage(message: string, path: string): string | undefined {
   const restricted = /can only create a node CSR with CN=system:node:(\S+)/.exec(message)?.[1];
@@ -30,43 +30,46 @@ export function otherNodeInMessage(message: string, path: string): string | unde
   return decodeURIComponent(wanted) === node ? undefined : node;
 }
 
-/** For a node whose certificate has another name than the configuration. */
-export function nodeNameRemedy(certified: string): string {
-  return `Set nodeName (--hostname-override) to ${certified}; or, if the node was renamed, remove its certificate and kubeconfig and bootstrap again`;
+/** For a credential with another node name than the configuration. */
+export function nodeNameRemedy(
+  certifiedName: string,
+  forRenamedNode = 'remove its certificate and kubeconfig and bootstrap again',
+): string {
+  return `Set nodeName (--hostname-override) to ${certifiedName}; or, if the node was renamed, ${forRenamedNode}`;
 }
 
 /**
- * The API server answers, and sees no credential. No role is missing: a role for
- * system:anonymous would open the cluster to everyone.
+ * The API server receives no credential. The remedy does not suggest a role, because a role
+ * for system:anonymous would open the cluster to everyone.
  */
 export function anonymousError(request: string, access: ClusterAccess): AgentError {
   const { path, cluster, credential } = access;
   const { server } = cluster;
-  const [found, remedy] = unseenCredential(credential);
-  const message = `${request} at ${server}: ${found} (it takes this node for ${anonymousUser})`;
+  const [found, setting] = missingCredential(credential);
+  const message = `${request} at ${server}: ${found} (user ${anonymousUser})`;
   const otherServer = `or set server in ${path} to the address of an API server`;
   return new AgentError('API_ANONYMOUS', message, {
     remedy:
-      remedy === undefined
+      setting === undefined
         ? `Put a client certificate or a token into ${path}`
-        : `Configure the load balancer or proxy at ${server} to ${remedy}, ${otherServer}`,
+        : `Configure the load balancer or proxy at ${server} to ${setting}, ${otherServer}`,
   });
 }
 
-/** What is wrong, and what a load balancer has to do about it; undefined when it is not to blame. */
-function unseenCredential(credential: Credential): readonly [string, string | undefined] {
+/** The cause, and the setting of the load balancer that corrects it; undefined if the kubeconfig is the cause. */
+function missingCredential(credential: Credential): readonly [string, string | undefined] {
   const { clientCertificate, token, tokenFile, plugin } = credential;
   if (clientCertificate !== undefined) {
     return [
-      "the API server does not see this node's certificate: something in between ends TLS",
+      "the API server does not receive this node's certificate: a load balancer or proxy terminates TLS",
       'pass TLS through to the API server',
     ];
   }
   if (token ?? tokenFile ?? plugin) {
     return [
-      'the API server does not see the credential: something in between removes it',
+      'the API server does not receive the credential: a load balancer or proxy removes it',
       'pass TLS and the Authorization header through to the API server',
     ];
   }
-  return ['the kubeconfig holds no credential', undefined];
+  return ['the kubeconfig has no credential', undefined];
 }

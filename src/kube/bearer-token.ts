@@ -5,7 +5,7 @@ import { second } from '../core/instant.ts';
 import { Secret } from '../core/secret.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { ClusterAccess } from './cluster-access.ts';
-import { isPathForSure } from './kubeconfig-material.ts';
+import { isClearlyPath } from './kubeconfig-material.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 
 /**
@@ -26,7 +26,7 @@ export class BearerToken {
 
   /**
    * The Authorization header, or none. A header is a string, so it cannot be wiped.
-   * @param fromPlugin the token of an exec plugin, which is the only one then
+   * @param fromPlugin the token of an exec plugin, which takes precedence
    */
   async header(fromPlugin?: Secret): Promise<{ authorization?: string }> {
     const token = fromPlugin ?? (await this.#token());
@@ -35,15 +35,15 @@ export class BearerToken {
     if (!/^[\x21-\x7e]+$/.test(text)) {
       throw new AgentError(
         'KUBECONFIG_INVALID',
-        `the token of kubeconfig ${this.#access.path} is empty or has characters that no token has`,
+        `the token of kubeconfig ${this.#access.path} is empty or contains characters that are not valid in a token`,
         { remedy: `Replace the token in ${this.#access.path} or in its tokenFile` },
       );
     }
     return { authorization: `Bearer ${text}` };
   }
 
-  /** The API server did not accept the token: the next request reads the file again. */
-  refused(): void {
+  /** Call this when the API server rejects the token: the next request reads the file again. */
+  invalidate(): void {
     if (this.#read !== undefined) this.#read = { ...this.#read, at: Number.NEGATIVE_INFINITY };
   }
 
@@ -51,7 +51,7 @@ export class BearerToken {
     const { token, tokenFile } = this.#access.credential;
     if (tokenFile === undefined) return token;
     const now = this.#clock.now();
-    // Also when the clock is set back, an old token must not stay longer.
+    // The absolute value limits the use of an old token also after the clock was set back.
     if (this.#read !== undefined && Math.abs(now - this.#read.at) < lifetime) {
       return this.#read.token;
     }
@@ -69,14 +69,14 @@ export class BearerToken {
 }
 
 /**
- * A token that somebody pasted in place of its path resolves to a file in the folder of
- * the kubeconfig, so the error does not repeat such a path.
+ * If an administrator pasted the token in place of its path, the token resolves to a file in
+ * the folder of the kubeconfig. So the error does not repeat a path in that folder.
  */
 function unreadable(kubeconfig: string, tokenFile: string, error: unknown): AgentError {
-  if (!tokenFile.startsWith(dirname(kubeconfig)) && isPathForSure(tokenFile)) {
+  if (!tokenFile.startsWith(dirname(kubeconfig)) && isClearlyPath(tokenFile)) {
     return new AgentError('KUBECONFIG_INVALID', `token file ${tokenFile} cannot be read`, {
       cause: error,
-      remedy: `Write a token to ${tokenFile}, readable for nodecertd`,
+      remedy: `Write a token to ${tokenFile} and make the file readable for nodecertd`,
     });
   }
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable';

@@ -3,7 +3,7 @@ import { AgentError } from '../core/errors.ts';
 interface Bounds {
   /** In bytes. */
   readonly limit: number;
-  /** Names what is being read. */
+  /** The name of the data, for messages. */
   readonly what: string;
 }
 
@@ -15,8 +15,8 @@ export async function readBody(chunks: AsyncIterable<Uint8Array>, bounds: Bounds
 }
 
 /**
- * Splits a stream into lines without their newline. The rest after the last newline is a line
- * too, so that a truncated event causes an error instead of getting lost.
+ * Splits a stream into lines without their newline. The bytes after the last newline are a
+ * line too, so that a truncated event causes an error and does not get lost.
  */
 export async function* splitLines(
   chunks: AsyncIterable<Uint8Array>,
@@ -37,7 +37,7 @@ export async function* splitLines(
 
 /**
  * The bytes received so far, in one buffer that doubles. If a server sends single bytes, a list
- * of chunks would take a hundred times the limit.
+ * of chunks would need a hundred times as much memory as the limit.
  */
 class ByteBuffer {
   readonly #bounds: Bounds;
@@ -72,19 +72,19 @@ class ByteBuffer {
 
 const newline = 0x0a;
 
-/** @throws AgentError API_BAD_RESPONSE, without the text, which may be any web page */
+/** @throws AgentError API_BAD_RESPONSE, without the text, because it may be any web page */
 export function parseJson(bytes: Buffer, what: string): unknown {
   try {
     return JSON.parse(bytes.toString('utf8'));
   } catch {
-    throw badResponse(`the answer to ${what} is not JSON (${bytes.length} bytes)`);
+    throw badResponse(`the response to ${what} is not JSON (${bytes.length} bytes)`);
   }
 }
 
 export function badResponse(message: string, cause?: unknown): AgentError {
   return new AgentError('API_BAD_RESPONSE', message, {
     remedy:
-      'Set server in the kubeconfig to the URL of the Kubernetes API server, and check its path',
+      'Set server in the kubeconfig to the URL of the Kubernetes API server, and check the path of that URL',
     ...(cause !== undefined && { cause }),
   });
 }

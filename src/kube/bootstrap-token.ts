@@ -18,9 +18,9 @@ export function bootstrapTokenId(token: Secret): string | undefined {
 }
 
 /**
- * When a JSON Web Token of a service account or an OIDC provider expires (`exp`, RFC 7519,
- * section 4.1.4). Undefined for other tokens, and without `exp`. Only the API server
- * can verify the signature.
+ * The expiry of a JSON Web Token of a service account or an OIDC provider (`exp`, RFC 7519,
+ * section 4.1.4). Undefined for other tokens, and without `exp`. Does not verify the
+ * signature, because only the API server can.
  */
 export function jwtExpiry(token: Secret): Instant | undefined {
   const text = Buffer.from(token.expose()).toString('latin1').trim();
@@ -37,7 +37,7 @@ export function jwtExpiry(token: Secret): Instant | undefined {
   }
 }
 
-/** The last second that a Date can hold; a claim can be any number. */
+/** The last second that a Date can represent. A claim can contain any number. */
 const lastSecond = 8.64e12;
 
 const field = v.nullish(v.string());
@@ -48,7 +48,7 @@ const secretSchema = v.object({
 /**
  * Reads the Secret of a bootstrap token. Bootstrap tokens and nodes usually have no right
  * to read it, so this needs the kubeconfig of an administrator.
- * @returns 'absent' if there is none, 'forbidden' if the client has no right to read it
+ * @returns 'absent' if the Secret does not exist, 'forbidden' if the client has no right to read it
  * @throws AgentError as KubeClient.request
  */
 export async function readBootstrapToken(

@@ -11,13 +11,13 @@ export interface ClusterAccess extends Disposable {
   readonly credential: Credential;
 }
 
-/** The fields of the cluster entry, unchanged, so that a kubeconfig for another user can repeat them. */
+/** The fields of the cluster entry, unchanged, so that a kubeconfig for another user can contain the same fields. */
 export interface ClusterEndpoint {
   readonly server: string;
-  /** Absent: the certificate authorities of the system are trusted. */
+  /** If absent, the client trusts the certificate authorities of the system. */
   readonly certificateAuthority?: CertificateAuthority;
   readonly tlsServerName?: string;
-  /** May hold a password, so messages show the label of `proxyFor` instead. */
+  /** May contain a password, so messages show the label of `proxyFor` instead. */
   readonly proxyUrl?: string;
   readonly insecureSkipTlsVerify: boolean;
 }
@@ -33,7 +33,7 @@ export interface Credential {
   /** An absolute path. Its content takes precedence over `token`. */
   readonly tokenFile?: string;
   readonly clientCertificate?: ClientCertificate;
-  /** Run for a credential when there is no other; client-go has the same precedence. */
+  /** Runs if the user has no other credential; client-go has the same precedence. */
   readonly plugin?: ExecPlugin;
   readonly impersonation?: Impersonation;
 }
@@ -50,21 +50,21 @@ export interface ExecPlugin {
   readonly environment: () => Readonly<Record<string, string>>;
   readonly installHint?: string;
   readonly provideClusterInfo: boolean;
-  /** What the cluster entry holds for plugins in its extension client.authentication.k8s.io/exec. */
+  /** The configuration for plugins: the extension client.authentication.k8s.io/exec of the cluster entry. */
   readonly clusterConfig?: unknown;
 }
 
-/** The identity that requests ask to act as; the credential needs the right to impersonate it. */
+/** The identity that requests impersonate; the credential needs the permission to do so. */
 export interface Impersonation {
   readonly user: string;
-  /** Empty: none. */
+  /** Empty if absent. */
   readonly uid: string;
   readonly groups: readonly string[];
   readonly extra: Readonly<Record<string, readonly string[] | null>>;
 }
 
 export interface ClientCertificate {
-  /** Only the CERTIFICATE blocks, also when the file holds the key as well. */
+  /** Only the CERTIFICATE blocks, even if the file also contains the key. */
   readonly pem: Uint8Array<ArrayBuffer>;
   readonly key: Secret;
 }

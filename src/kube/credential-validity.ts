@@ -13,8 +13,8 @@ import { tlsContext } from './tls-context.ts';
  * (`isClientConfigStillValid` in pkg/kubelet/certificate/bootstrap): the file loads, has a
  * client certificate with its key, and no certificate of that chain has expired. A
  * token or an exec plugin does not count. Unlike the kubelet, this also rejects a
- * certificate that is not valid yet: after the clocks of a cluster were set back, it
- * could stay so for years.
+ * certificate that is not valid yet: if the clocks of a cluster were set back, that
+ * certificate may become valid only years later.
  * @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED,
  * CREDENTIAL_EXPIRED, CERT_NOT_YET_VALID
  */
@@ -24,8 +24,8 @@ export async function loadValidKubeconfig(path: string, now: Instant): Promise<C
     tlsContext(access);
     const validity = credentialValidity(access);
     if (validity === undefined) {
-      throw new AgentError('KUBECONFIG_INVALID', `kubeconfig ${path} holds no client certificate`, {
-        remedy: 'Configure a bootstrap kubeconfig with a token of: kubeadm token create',
+      throw new AgentError('KUBECONFIG_INVALID', `kubeconfig ${path} has no client certificate`, {
+        remedy: 'Configure a bootstrap kubeconfig with a new token: kubeadm token create',
       });
     }
     const { notBefore, notAfter } = validity;
@@ -53,13 +53,13 @@ export async function loadValidKubeconfig(path: string, now: Instant): Promise<C
   }
 }
 
-/** The time in which the whole chain of the client certificate is valid; undefined without one. */
+/** The period in which the whole chain of the client certificate is valid; undefined without a certificate. */
 export function credentialValidity(
   access: ClusterAccess,
 ): { readonly notBefore: Instant; readonly notAfter: Instant } | undefined {
   const { clientCertificate } = access.credential;
   if (clientCertificate === undefined) return undefined;
-  // node:crypto reads the dates at a tenth of the cost of core/x509.ts.
+  // node:crypto reads the dates ten times as fast as core/x509.ts.
   const chain = parsePem(clientCertificate.pem).map(
     ({ label, der }) => new X509Certificate(encodePem(label, der)),
   );

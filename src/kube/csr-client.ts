@@ -8,13 +8,13 @@ import type { FollowEnvironment } from './follow.ts';
 import { follow } from './follow.ts';
 
 export interface CsrInput {
-  /** The same for the same request, so that "already exists" can mean "created by us". */
+  /** Equal requests have equal names, so "already exists" can mean "created by us". */
   readonly name: string;
   /** PKCS #10 in PEM. */
   readonly request: Uint8Array;
   readonly signerName: string;
   readonly usages: readonly Usage[];
-  /** The API server refuses less than 600. */
+  /** The API server rejects values below 600. */
   readonly expirationSeconds?: number;
 }
 
@@ -32,18 +32,18 @@ export type CsrOutcome =
 
 export interface WaitOptions {
   readonly csr: CreatedCsr;
-  /** Called once, at the approval. */
+  /** Called once, when the CSR is approved. */
   readonly onApproved?: () => void;
   /** Called for each failed request; the wait continues. */
   readonly onRetry?: (failure: Failure) => void;
-  /** Called at the first answer after failures. */
+  /** Called at the first response after failures. */
   readonly onRecovered?: () => void;
   readonly signal: AbortSignal;
 }
 
 const collection = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
 
-/** Creates a CSR with one POST and waits for its decision with one watch. */
+/** Creates a CSR with one POST and waits for its outcome with one watch. */
 export class CsrClient {
   readonly #environment: FollowEnvironment;
 
@@ -52,8 +52,8 @@ export class CsrClient {
   }
 
   /**
-   * Creates the CSR, or finds it if an earlier POST created it and the answer got lost.
-   * @throws AgentError API_CONFLICT when another CSR has the name, else as KubeClient.request
+   * Creates the CSR, or finds it if an earlier POST created it and the response got lost.
+   * @throws AgentError API_CONFLICT when a different CSR has this name, else as KubeClient.request
    */
   async create(input: CsrInput, signal: AbortSignal): Promise<CreatedCsr> {
     const client = this.#environment.client();
@@ -73,18 +73,18 @@ export class CsrClient {
       if (isSame(found, input)) return created(found);
       throw new AgentError(
         'API_CONFLICT',
-        `certificate signing request ${input.name} exists with other content (signer ${found.spec.signerName}, uid ${found.uid})`,
-        { cause: error, remedy: `kubectl delete csr ${input.name}` },
+        `CSR ${input.name} already exists with different content (signer ${found.spec.signerName}, uid ${found.uid})`,
+        { cause: error, remedy: `Delete the CSR: kubectl delete csr ${input.name}` },
       );
     }
   }
 
   /**
-   * Waits until the CSR is decided, through failures of any length. Only the signal ends the
-   * wait early.
+   * Waits until the CSR is issued, denied, failed, deleted or replaced, through outages of any
+   * length. Only the signal ends the wait early.
    * @throws AgentError ABORTED
    */
-  async waitForDecision(options: WaitOptions): Promise<CsrOutcome> {
+  async waitForOutcome(options: WaitOptions): Promise<CsrOutcome> {
     const { csr, onRetry, onRecovered, signal } = options;
     const observe = observer(options);
     const known = observe(csr);

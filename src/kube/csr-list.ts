@@ -4,7 +4,7 @@ import type { CsrStatus } from './csr-object.ts';
 import { base64, instant } from './csr-object.ts';
 import type { KubeClient } from './rest-client.ts';
 
-/** A CSR in a list, with its requestor and the time of its decision. */
+/** A CSR in a list, with its requestor and the time of its last condition. */
 export interface ListedCsr {
   readonly name: string;
   readonly createdAt: Instant;
@@ -23,10 +23,10 @@ export interface CsrPages {
   readonly truncated: boolean;
 }
 
-/** A CSR has a few kB, so a page stays well below the limit of an answer. */
+/** A CSR has a few kB, so a page stays well below the limit of a response. */
 const pageSize = 250;
 /** Enough for the pending CSRs of an unhealthy cluster with thousands of nodes. */
-const mostPages = 20;
+const maxPages = 20;
 
 /**
  * Reads all CSRs of the cluster page by page and keeps those that `wanted` accepts.
@@ -39,7 +39,7 @@ export async function listCsrs(
 ): Promise<CsrPages> {
   const csrs: ListedCsr[] = [];
   let next = '';
-  for (let page = 0; page < mostPages; page += 1) {
+  for (let page = 0; page < maxPages; page += 1) {
     const { metadata, items } = await client.request(
       {
         verb: 'list',

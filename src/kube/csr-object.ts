@@ -84,32 +84,32 @@ export interface CsrCondition {
 
 export type CsrVerdict =
   | { readonly kind: 'pending'; readonly approved: boolean }
-  /** PEM from the signer, unchecked. */
+  /** PEM from the signer, not verified yet. */
   | { readonly kind: 'issued'; readonly pem: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'denied'; readonly reason: string; readonly message: string }
   | { readonly kind: 'failed'; readonly reason: string; readonly message: string };
 
 /**
  * The state of a CSR, in upstream's order (`WaitForCertificate` in client-go
- * util/certificate/csr): Denied and Failed win over a certificate, and a certificate counts
- * only with an approval.
+ * util/certificate/csr): Denied and Failed take precedence over a certificate,
+ * and a certificate counts only with an approval.
  */
 export function verdictOf({ conditions, certificate }: CsrStatus): CsrVerdict {
-  const denied = conditions.find((condition) => holds(condition, 'Denied'));
+  const denied = conditions.find((condition) => isTrue(condition, 'Denied'));
   if (denied !== undefined) return refusal('denied', denied);
-  const failed = conditions.find((condition) => holds(condition, 'Failed'));
+  const failed = conditions.find((condition) => isTrue(condition, 'Failed'));
   if (failed !== undefined) return refusal('failed', failed);
-  const approved = conditions.some((condition) => holds(condition, 'Approved'));
+  const approved = conditions.some((condition) => isTrue(condition, 'Approved'));
   return approved && certificate !== undefined && certificate.length > 0
     ? { kind: 'issued', pem: certificate }
     : { kind: 'pending', approved };
 }
 
 /**
- * The API server allows only the status True for these three types, and objects from before v1
- * have no status. Upstream ignores the status.
+ * The API server allows only the status True for these three types, and objects created before
+ * v1 have no status. Upstream ignores the status.
  */
-function holds({ type, status }: CsrCondition, wanted: string): boolean {
+function isTrue({ type, status }: CsrCondition, wanted: string): boolean {
   return type === wanted && (status === 'True' || status === '');
 }
 

@@ -5,12 +5,12 @@ interface DeadlineOptions {
   readonly clock: Clock;
   readonly ms: number;
   readonly signal: AbortSignal;
-  /** Names what took too long. */
+  /** The name of the work, for messages. */
   readonly what: string;
 }
 
 /**
- * A signal that fires with the caller's signal, or with API_TIMEOUT when the time is over.
+ * A signal that fires with the caller's signal, or with API_TIMEOUT after the given time.
  * Disposing it stops the timer. It replaces AbortSignal.timeout, which cannot use the
  * injected clock.
  */
@@ -51,7 +51,7 @@ export class Deadline implements Disposable {
     try {
       await clock.sleep(ms, this.#timer.signal);
     } catch {
-      return; // The work was done in time.
+      return; // The work finished before the deadline.
     }
     this.#controller.abort(timeout(what, ms));
   }
@@ -62,7 +62,8 @@ export function aborted(what: string, signal: AbortSignal): AgentError {
 }
 
 function timeout(what: string, ms: number): AgentError {
-  return new AgentError('API_TIMEOUT', `${what}: no complete answer within ${ms / 1000} s`, {
-    remedy: 'Check the load of the API server and the network between it and this node',
+  return new AgentError('API_TIMEOUT', `${what}: no complete response within ${ms / 1000} s`, {
+    remedy:
+      'Check the load of the API server, and the network between the API server and this node',
   });
 }

@@ -13,9 +13,9 @@ import { proxyTlsContext, tlsContext } from './tls-context.ts';
  * another dispatcher: open connections and resumed TLS sessions keep the client
  * certificate that they started with (k/k #49899).
  *
- * It uses HTTP/1.1 although that takes a second socket while a watch is open. A deadline
- * then destroys a dead connection with its request, whereas HTTP/2 keeps sending
- * requests into it (k/k #87615).
+ * Uses HTTP/1.1, although a watch then needs a socket of its own. With HTTP/1.1 a deadline
+ * destroys a dead connection together with its request; HTTP/2 would keep sending requests
+ * into the dead connection (k/k #87615).
  * @throws AgentError KUBECONFIG_INVALID, API_UNREACHABLE for a bad proxy variable
  */
 export async function openDispatcher(
@@ -36,7 +36,7 @@ export async function openDispatcher(
   if (proxy === undefined) {
     return new Pool(new URL(server).origin, {
       ...common,
-      connect: destroyedByFirstError(buildConnector(toServer)),
+      connect: destroyOnFirstError(buildConnector(toServer)),
     });
   }
   const [{ default: ProxyAgent }, { default: connect }] = await Promise.all([
@@ -46,7 +46,7 @@ export async function openDispatcher(
   return new ProxyAgent({
     ...common,
     uri: proxy.url,
-    // Two contexts: the client certificate is for the API server and not for the proxy.
+    // Two contexts, so that the proxy does not receive the client certificate.
     requestTls: toServer,
     proxyTls: {
       secureContext: proxyTlsContext(access),
@@ -57,20 +57,21 @@ export async function openDispatcher(
       new Pool(origin, {
         ...options,
         ...(typeof options.connect === 'function' && {
-          connect: destroyedByFirstError(options.connect),
+          connect: destroyOnFirstError(options.connect),
         }),
       }),
-    // The index of the package, which is not loaded, adds `connect` to every dispatcher.
+    // undici's index adds `connect` to every dispatcher, but this program does not load the index.
     clientFactory: (origin, options) => Object.assign(new Pool(origin, options), { connect }),
   });
 }
 
 /**
- * Destroys a socket at its first error. A server that refuses the client certificate
- * sends a TLS alert and then closes, and undici would report only the closing. An error
- * about the server's certificate gets that certificate, which Node drops with the socket.
+ * Destroys a socket at its first error. A server that rejects the client certificate sends a
+ * TLS alert and then closes the connection, and undici would report only the close. Also
+ * remembers the server's certificate for the error, because Node drops the certificate with
+ * the socket.
  */
-function destroyedByFirstError(connect: buildConnector.connector): buildConnector.connector {
+function destroyOnFirstError(connect: buildConnector.connector): buildConnector.connector {
   return (target, callback) => {
     let certificate: X509Certificate | undefined;
     const pending: unknown = connect(target, (...result) => {

@@ -6,11 +6,11 @@ import { withoutSecrets } from '../core/printable.ts';
 import { Secret } from '../core/secret.ts';
 import type { ClientCertificate, ClusterEndpoint, ExecPlugin } from './cluster-access.ts';
 
-/** What an exec plugin returned: a token, a client certificate, or both. Disposing it wipes them. */
+/** The credential from an exec plugin: a token, a client certificate, or both. Disposal wipes the secrets. */
 export interface PluginCredential extends Disposable {
   readonly token?: Secret;
   readonly clientCertificate?: ClientCertificate;
-  /** Absent: it is used until the API server refuses it. */
+  /** If absent, the credential is valid until the API server rejects it. */
   readonly expiry?: Instant;
 }
 
@@ -19,7 +19,7 @@ export type ExecResult =
   | { readonly kind: 'malformed'; readonly reason: string }
   | { readonly kind: 'other-version'; readonly found: string };
 
-/** Room for a token, and for a certificate with a long chain. */
+/** Enough for a token, and for a certificate with a long chain. */
 export const outputLimit = 256 * 1024;
 
 /** The value of KUBERNETES_EXEC_INFO, as client-go encodes it (pkg/apis/clientauthentication). */
@@ -53,13 +53,11 @@ const envelopeSchema = v.object({ kind: v.literal('ExecCredential'), apiVersion:
 const credentialSchema = v.object({
   status: v.object({
     token: v.nullish(
-      v.pipe(v.string(), v.regex(/^[\x21-\x7e]*$/, 'printable ASCII without blanks')),
+      v.pipe(v.string(), v.regex(/^[\x21-\x7e]*$/, 'printable ASCII without spaces')),
     ),
     clientCertificateData: text,
     clientKeyData: text,
-    expirationTimestamp: v.nullish(
-      v.pipe(v.string(), v.check(isTimestamp, 'a time as in RFC 3339')),
-    ),
+    expirationTimestamp: v.nullish(v.pipe(v.string(), v.check(isTimestamp, 'an RFC 3339 time'))),
   }),
 });
 
@@ -67,10 +65,10 @@ function isTimestamp(value: string): boolean {
   return /^\d{4}-\d\d-\d\dT\S+$/i.test(value) && !Number.isNaN(Date.parse(value));
 }
 
-/** The standard output of a plugin: an ExecCredential in JSON, or in YAML, which client-go reads as well. */
+/** Parses the standard output of a plugin: an ExecCredential in JSON or, as in client-go, in YAML. */
 export function parseExecCredential(output: string, apiVersion: string): ExecResult {
   const value = parseText(output);
-  if (value === undefined) return malformed('it is neither JSON nor YAML');
+  if (value === undefined) return malformed('the output is neither JSON nor YAML');
   const envelope = v.safeParse(envelopeSchema, value);
   if (!envelope.success) return malformed(issueText(envelope.issues[0]));
   const found = envelope.output.apiVersion;
@@ -84,12 +82,12 @@ function parseText(output: string): unknown {
   try {
     return parse(output, { logLevel: 'error' }) ?? undefined;
   } catch {
-    // Without the cause: it quotes the text, which may hold the token.
+    // The result omits the error of the parser, which quotes the text and so perhaps the token.
     return undefined;
   }
 }
 
-/** Names the field, not its value. */
+/** Omits the value of the field, which may be a secret. */
 function issueText(issue: v.BaseIssue<unknown>): string {
   const path = v.getDotPath(issue) ?? 'the document';
   if (issue.input === undefined) return `${path} is missing`;
@@ -99,16 +97,17 @@ function issueText(issue: v.BaseIssue<unknown>): string {
 
 function credentialOf(status: v.InferOutput<typeof credentialSchema>['status']): ExecResult {
   const { token, clientCertificateData: certificate, clientKeyData: key } = status;
-  if (!token && !certificate && !key) return malformed('it has neither a token nor a certificate');
+  if (!token && !certificate && !key)
+    return malformed('the output has neither a token nor a certificate');
   if (!certificate !== !key) {
     const [given, missing] = certificate ? ['Certificate', 'Key'] : ['Key', 'Certificate'];
-    return malformed(`it has client${given}Data but no client${missing}Data`);
+    return malformed(`the output has client${given}Data but no client${missing}Data`);
   }
   const pem = certificate ? certificatesOf(certificate) : undefined;
   if (certificate && pem === undefined)
     return malformed('clientCertificateData is not a certificate in PEM');
-  const secrets = [token, key].map((one) =>
-    one ? new Secret(new TextEncoder().encode(one)) : undefined,
+  const secrets = [token, key].map((value) =>
+    value ? new Secret(new TextEncoder().encode(value)) : undefined,
   );
   const [tokenSecret, keySecret] = secrets;
   const expiry = status.expirationTimestamp;

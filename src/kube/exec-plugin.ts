@@ -11,7 +11,7 @@ import type { PluginCredential } from './exec-credential.ts';
 import { execInfo, outputLimit, parseExecCredential } from './exec-credential.ts';
 import type { Environment } from './proxy.ts';
 
-/** client-go waits without a limit, but a service would hang unnoticed. Plugins of clouds take a few seconds. */
+/** client-go has no timeout, but a service would hang unnoticed. Cloud plugins take a few seconds. */
 export const pluginTimeoutMs = 30 * second;
 
 interface PluginRun {
@@ -23,15 +23,15 @@ interface PluginRun {
 }
 
 /**
- * Runs the exec credential plugin of a kubeconfig. It runs as root, so it is refused
- * when another user can change the program or the kubeconfig that names it; what the
- * program itself loads is not checked.
+ * Runs the exec credential plugin of a kubeconfig. The plugin runs as root, so nodecertd
+ * refuses a program or a kubeconfig that another user can change. nodecertd does not check
+ * the files that the program loads.
  * @throws AgentError PLUGIN_FAILED, ABORTED
  */
 export async function runExecPlugin(run: PluginRun): Promise<PluginCredential> {
   const { access, plugin, clock, signal, environment = process.env } = run;
   const own = inherited(environment);
-  // As in client-go, PATH of the kubeconfig's own variables does not decide what runs.
+  // As in client-go, a PATH variable in the kubeconfig does not affect the search for the program.
   const program = await findProgram(plugin.command, own.PATH);
   if (program === undefined) throw notFound(run, own.PATH);
   for (const path of [program, access.path]) await refuseExposed(run, path);
@@ -54,7 +54,7 @@ export async function runExecPlugin(run: PluginRun): Promise<PluginCredential> {
   if (output.overflow.aborted) {
     throw pluginFailure(run, { message: `printed more than ${outputLimit / 1024} kB` });
   }
-  if (end.kind === 'aborted') throw new AgentError('ABORTED', `${nameOf(run)} was cancelled`);
+  if (end.kind === 'aborted') throw new AgentError('ABORTED', `${nameOf(run)} was canceled`);
   if (end.kind !== 'exited' || end.code !== 0) throw endError(run, end, stderr);
   return parse(run, output.text());
 }
@@ -69,8 +69,8 @@ function parse(run: PluginRun, text: string): PluginCredential {
       throw pluginFailure(run, { message: `printed no usable ExecCredential: ${result.reason}` });
     case 'other-version':
       throw pluginFailure(run, {
-        message: `answered in ${result.found}, but apiVersion in the kubeconfig is ${plugin.apiVersion}`,
-        remedy: `Set apiVersion of exec in ${access.path} to the version that ${plugin.name} answers in`,
+        message: `returned apiVersion ${result.found}, but apiVersion in the kubeconfig is ${plugin.apiVersion}`,
+        remedy: `Set apiVersion of exec in ${access.path} to the version that ${plugin.name} returns`,
       });
     default:
       return result satisfies never;
@@ -107,11 +107,11 @@ async function refuseExposed(run: PluginRun, path: string): Promise<void> {
     const exposure = await exposureOf(path);
     if (exposure === undefined) return;
     const { what, remedy } = exposure;
-    throw pluginFailure(run, { message: `is not run as root: ${what}`, remedy });
+    throw pluginFailure(run, { message: `must not run as root: ${what}`, remedy });
   } catch (error) {
     if (error instanceof AgentError) throw error;
     throw pluginFailure(run, {
-      message: `cannot be run: ${describeError(error)}`,
+      message: `cannot run: ${describeError(error)}`,
       remedy: installRemedy(run),
     });
   }
@@ -119,7 +119,7 @@ async function refuseExposed(run: PluginRun, path: string): Promise<void> {
 
 function notFound(run: PluginRun, path: string): AgentError {
   return pluginFailure(run, {
-    message: `is in no folder of PATH (${printable(path, 200)})`,
+    message: `was not found in PATH (${printable(path, 200)})`,
     remedy: installRemedy(run),
   });
 }
@@ -139,26 +139,26 @@ function endText(end: CommandEnd): string {
     case 'exited':
       return `failed with exit code ${end.code}`;
     case 'signalled':
-      return `was ended by ${end.signal}`;
+      return `was killed by ${end.signal}`;
     case 'timed-out':
-      return `did not end within ${formatDuration(pluginTimeoutMs)}`;
+      return `timed out after ${formatDuration(pluginTimeoutMs)}`;
     case 'not-started':
       return `could not be started: ${end.reason}`;
     case 'aborted':
-      return 'was cancelled';
+      return 'was canceled';
     default:
       return end satisfies never;
   }
 }
 
-/** Lines of standard error to keep. Only the last two are shown. */
+/** Lines of standard error to keep. Errors show only the last two. */
 const stderrLines = 1_000;
 
 /**
  * The last two lines of standard error, where programs usually put the reason. The line
- * reader redacts what looks like a key or token. This also redacts the rest of such a
- * word, and every word of 48 or more characters, such as a signed URL. Nothing is shown
- * of a plugin that succeeds, and nothing of standard output.
+ * reader redacts keys and tokens. This function also redacts the rest of such a word, and
+ * every word of 48 or more characters, such as a signed URL. No error shows standard output,
+ * which contains the credential.
  */
 function quoted(stderr: readonly string[]): string {
   const lines = stderr
@@ -172,7 +172,7 @@ export function pluginFailure(
   run: Pick<PluginRun, 'plugin' | 'access'>,
   details: { readonly message: string; readonly remedy?: string },
 ): AgentError {
-  const { message, remedy = tryRemedy(run.plugin) } = details;
+  const { message, remedy = runRemedy(run.plugin) } = details;
   return new AgentError('PLUGIN_FAILED', `${nameOf(run)} ${message}`, { remedy });
 }
 
@@ -180,12 +180,12 @@ function nameOf({ plugin, access }: Pick<PluginRun, 'plugin' | 'access'>): strin
   return `the exec plugin ${plugin.name} of kubeconfig ${access.path}`;
 }
 
-function tryRemedy({ name, args }: ExecPlugin): string {
+function runRemedy({ name, args }: ExecPlugin): string {
   const words = [name, ...args.map((word) => withoutSecrets(word, 80))].join(' ');
-  return `Run the plugin as root and correct what it reports: ${printable(words, 300)}`;
+  return `Run the plugin as root and correct the error that it reports: ${printable(words, 300)}`;
 }
 
-/** Standard output up to the limit. It holds the credential, so it is wiped after use. */
+/** Standard output up to the limit. Disposal wipes it, because it contains the credential. */
 class BoundedOutput implements Disposable {
   readonly #chunks: Buffer[] = [];
   readonly #overflow = new AbortController();
@@ -202,7 +202,7 @@ class BoundedOutput implements Disposable {
     return this.#overflow.signal;
   }
 
-  /** The parsers need a string, which cannot be wiped; it is gone when the enroller exits. */
+  /** The parsers need a string, which cannot be wiped and stays in memory until the enroller exits. */
   text(): string {
     const whole = Buffer.concat(this.#chunks);
     try {

@@ -10,7 +10,7 @@ import { WatchPace } from '../core/timing.ts';
 import type { KubeClient } from './rest-client.ts';
 import { watch } from './watch.ts';
 
-/** The metadata that following needs. */
+/** The metadata that `follow` needs. */
 export interface ApiObject {
   readonly uid: string;
   readonly resourceVersion: string;
@@ -21,24 +21,24 @@ export interface Target<T extends ApiObject> {
   readonly path: string;
   readonly name: string;
   readonly schema: v.GenericSchema<unknown, T>;
-  /** The last version seen. Without it, the object is read first. */
+  /** The last version seen. If absent, `follow` reads the object first. */
   readonly resourceVersion?: string;
 }
 
 export interface FollowOptions<T extends ApiObject, R> {
   readonly target: Target<T>;
-  /** Called with each state of the object, `undefined` while it is absent. A result ends the following. */
+  /** Called with each state of the object, `undefined` while it is absent. A result ends `follow`. */
   readonly observe: (object: T | undefined) => R | undefined;
-  /** Called for each failure; following continues. */
+  /** Called for each failure; `follow` continues. */
   readonly onRetry?: ((failure: Failure) => void) | undefined;
-  /** Called at the first answer after failures. */
+  /** Called at the first response after failures. */
   readonly onRecovered?: (() => void) | undefined;
   readonly signal: AbortSignal;
 }
 
-/** The parts of the machine that following needs. */
+/** The client, clock and randomness that `follow` needs. */
 export interface FollowEnvironment {
-  /** Called for each request, so that following survives a change of identity. */
+  /** Called for each request, so that `follow` continues with a new identity. */
   readonly client: () => Pick<KubeClient, 'access' | 'request' | 'stream'>;
   readonly clock: Clock;
   /** In [0, 1). */
@@ -46,9 +46,9 @@ export interface FollowEnvironment {
 }
 
 /**
- * Follows one object until `observe` returns a result: with one watch, opened again whenever it
- * ends, and a slow poll beside it in case the watch goes silent (k/k #73030). Only the signal
- * ends it early.
+ * Follows one object until `observe` returns a result, with one watch that it reopens whenever
+ * it ends, and a slow poll in case the watch goes silent (k/k #73030). Only the signal ends
+ * `follow` early.
  * @throws AgentError ABORTED
  */
 export async function follow<T extends ApiObject, R>(
@@ -70,14 +70,14 @@ export async function follow<T extends ApiObject, R>(
 class Following<T extends ApiObject, R> {
   readonly #environment: FollowEnvironment;
   readonly #options: FollowOptions<T, R>;
-  /** Where the next watch begins. Undefined after an error: changes may be missing, so the object is read. */
+  /** The version at which the next watch begins. Undefined after an error: changes may be missing, so the next step reads the object. */
   #version: string | undefined;
   /** The version of the object itself; bookmarks change only `#version`. */
   #seen: string | undefined;
-  /** Ends the watch that is open. */
+  /** Ends the open watch. */
   #reopen = new AbortController();
   #watchOpen = false;
-  /** Before this time, the server should not end the watch. */
+  /** The server usually does not end the watch before this time. */
   #watchEnd: Instant = 0;
   /** A request failed, and none has succeeded since. */
   #retrying = false;
@@ -102,7 +102,7 @@ class Following<T extends ApiObject, R> {
       try {
         const result = version === undefined ? await this.#read() : await this.#watch(version);
         if (result !== undefined) return result;
-        // After a read, the watch follows at once.
+        // After a read, the watch opens at once.
         if (version === undefined && this.#version !== undefined) continue;
         const early = version !== undefined && clock.now() < this.#watchEnd;
         retry = { ...noRetry, interrupted: early && !this.#reopen.signal.aborted };
@@ -120,7 +120,7 @@ class Following<T extends ApiObject, R> {
     for (;;) {
       this.#silent = true;
       await clock.sleep(this.#pace.pollDelay(clock.now()), this.#options.signal);
-      // An active watch needs no poll, and without a watch the other loop reads.
+      // An active watch needs no poll, and without a watch the other loop reads the object.
       if (!this.#silent || !this.#watchOpen) continue;
       try {
         const result = await this.#read();
@@ -140,20 +140,20 @@ class Following<T extends ApiObject, R> {
           { verb: 'get', path: `${target.path}/${encodeURIComponent(target.name)}`, signal },
           target.schema,
         );
-      this.#answered();
+      this.#reportRecovery();
       this.#moveTo(object.resourceVersion);
       return observe(object);
     } catch (error) {
       if (!(error instanceof AgentError) || error.code !== 'API_NOT_FOUND') throw error;
-      this.#answered();
+      this.#reportRecovery();
       this.#reportIncompleteWatch();
-      // An absent object has no version. This one lets the watch begin with the present objects.
+      // An absent object has no version; with anyVersion, the watch begins with the existing objects.
       this.#version ??= anyVersion;
       return observe(undefined);
     }
   }
 
-  /** If the open watch has not shown this version, it misses changes and is opened again. */
+  /** If the open watch did not send this version, the watch misses changes and has to be reopened. */
   #moveTo(version: string): void {
     if (this.#seen === version && this.#version !== undefined) return;
     this.#reportIncompleteWatch();
@@ -171,7 +171,7 @@ class Following<T extends ApiObject, R> {
       code: 'API_TIMEOUT',
       message: `the watch of ${target.path}/${target.name} did not send a change that a read found`,
       remedy:
-        'Configure the proxy or load balancer in front of the API server to pass answers on without buffering',
+        'Configure the proxy or load balancer in front of the API server to pass responses on without buffering',
     });
   }
 
@@ -181,7 +181,7 @@ class Following<T extends ApiObject, R> {
     this.#reopen = new AbortController();
     const { signal: reopen } = this.#reopen;
     const timeoutSeconds = this.#pace.watchSeconds();
-    this.#watchEnd = clock.now() + timeoutSeconds * second - earliness;
+    this.#watchEnd = clock.now() + timeoutSeconds * second - watchEndLeeway;
     const events = watch(this.#environment.client(), {
       ...target,
       resourceVersion,
@@ -192,7 +192,7 @@ class Following<T extends ApiObject, R> {
       this.#watchOpen = true;
       for await (const event of events) {
         this.#silent = false;
-        this.#answered();
+        this.#reportRecovery();
         if (event.type === 'BOOKMARK') {
           this.#version = event.resourceVersion;
           continue;
@@ -210,13 +210,13 @@ class Following<T extends ApiObject, R> {
     return undefined;
   }
 
-  #answered(): void {
+  #reportRecovery(): void {
     if (!this.#retrying) return;
     this.#retrying = false;
     this.#options.onRecovered?.();
   }
 
-  /** Makes the next step a read, and returns what the failure means for the delay. */
+  /** Makes the next step a read, and returns the effect of the failure on the delay. */
   #report(error: unknown): Retry {
     const { signal, onRetry, target } = this.#options;
     if (signal.aborted) throw aborted(`following ${target.path}/${target.name}`, signal);
@@ -224,7 +224,7 @@ class Following<T extends ApiObject, R> {
     // A client with a new identity replaced the closed one, so no change is missing.
     if (failure.code === 'ABORTED') return noRetry;
     this.#version = undefined;
-    // With 410 a server says that it no longer has the old version. That is normal.
+    // 410 means that the server no longer has the old version, which is normal.
     if (failure.code === 'API_GONE') return noRetry;
     this.#retrying = true;
     onRetry?.(failure);
@@ -232,7 +232,7 @@ class Following<T extends ApiObject, R> {
   }
 }
 
-/** Begins a watch with the present objects, so that no change between read and watch is missed. */
+/** Begins a watch with the existing objects, so that the watch misses no change after the read. */
 const anyVersion = '0';
 
 type Retry = Pick<WatchStep, 'interrupted' | 'retryAfterMs'>;
@@ -240,4 +240,4 @@ type Retry = Pick<WatchStep, 'interrupted' | 'retryAfterMs'>;
 const noRetry: Retry = { interrupted: false, retryAfterMs: 0 };
 
 /** The server counts the seconds of a watch by its own clock, from the time it accepted the request. */
-const earliness = 10 * second;
+const watchEndLeeway = 10 * second;

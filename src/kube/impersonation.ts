@@ -12,7 +12,7 @@ const schema = v.object({
 });
 
 /**
- * The identity that a kubeconfig user asks the API server to act as.
+ * The identity that a kubeconfig user impersonates.
  * @throws AgentError KUBECONFIG_INVALID
  */
 export function readImpersonation(
@@ -33,24 +33,24 @@ export function readImpersonation(
   );
   if (alone === -1) return undefined;
   throw document.failure('KUBECONFIG_INVALID', [...at, keys[alone + 1] ?? 'as'], {
-    message: 'is set, but as names no user to impersonate',
-    remedy: `Add as with the name of the user, or remove ${keys[alone + 1]}`,
+    message: 'is set, but "as" names no user to impersonate',
+    remedy: `Add "as" with the name of the user, or remove ${keys[alone + 1]}`,
   });
 }
 
-/** Control characters would end the header, or be refused by the server without naming the key. */
+/** A control character would end the header, or the server would reject the request without naming the key. */
 function requireHeaderText(document: KubeconfigDocument, at: KeyPath, value: unknown): void {
   const texts = typeof value === 'string' ? [value] : Object.values(value ?? {}).flat();
   // oxlint-disable-next-line no-control-regex
   if (!texts.some((text) => /[\x00-\x08\x0a-\x1f\x7f]/.test(String(text)))) return;
   throw document.failure('KUBECONFIG_INVALID', at, {
-    message: 'holds a control character, which no HTTP header can carry',
+    message: 'contains a control character, which is not valid in an HTTP header',
   });
 }
 
 /**
- * As client-go sends them (transport/round_trippers.go): one header line for each value,
- * UTF-8 as it is, and the names of extra fields escaped, since header names are ASCII.
+ * The headers that client-go sends (transport/round_trippers.go): one line for each value,
+ * values in UTF-8, and the names of extra fields escaped because header names are ASCII.
  */
 export function impersonationHeaders(
   impersonation: Impersonation | undefined,
@@ -74,7 +74,7 @@ function utf8(text: string): string {
   return Buffer.from(text, 'utf8').toString('latin1');
 }
 
-/** Percent-encodes all but the characters of an HTTP token (RFC 9110, section 5.6.2), and the percent sign. */
+/** Percent-encodes every character that is not valid in an HTTP token (RFC 9110, section 5.6.2), and the percent sign. */
 function escapeKey(key: string): string {
   return utf8(key).replace(
     /[^!#$&'*+\-.^_`|~0-9A-Za-z]/g,

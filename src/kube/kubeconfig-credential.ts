@@ -8,9 +8,8 @@ import { readExecPlugin } from './kubeconfig-exec.ts';
 import { loadClientCertificate } from './kubeconfig-material.ts';
 
 /**
- * How the user entry at a place authenticates, and as whom. Every key of the entry is
- * either used or refused: a key that were ignored would leave the requests with other
- * rights than the file says.
+ * Loads the credential and the impersonated identity of a user entry. Rejects unknown keys:
+ * if nodecertd ignored a key, its requests could have other permissions than the file says.
  * @throws AgentError KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED
  */
 export async function loadCredential(
@@ -47,18 +46,18 @@ const used = new Set([
   'as-uid',
   'as-groups',
   'as-user-extra',
-  // Notes of other programs, which client-go does not read either.
+  // Data of other programs, which client-go ignores too.
   'extensions',
 ]);
 
-/** Ways to authenticate that client-go knows and this program cannot use. */
+/** Authentication methods of client-go that this program does not support. */
 const unsupported = new Set(['auth-provider', 'username', 'password']);
 
 function refuseUnsupported(document: KubeconfigDocument, at: KeyPath): void {
   const key = document.otherKey(at, used);
   if (key === undefined || !unsupported.has(key)) return document.refuseOtherKeys(at, used);
   throw document.failure('KUBECONFIG_UNSUPPORTED', [...at, key], {
-    message: 'is a way to authenticate that nodecertd does not support',
-    remedy: `Replace ${key} by token, tokenFile, exec, or client-certificate with client-key`,
+    message: 'is an authentication method that nodecertd does not support',
+    remedy: `Replace ${key} with token, tokenFile, exec, or client-certificate with client-key`,
   });
 }

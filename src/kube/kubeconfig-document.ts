@@ -14,7 +14,7 @@ export type KeyPath = readonly (string | number)[];
  */
 export class KubeconfigDocument {
   readonly path: string;
-  /** Where a file that it names is opened: that of an image is below the folder of the image. */
+  /** Returns the path at which to open a file that the kubeconfig names: in a disk image, that path is below the folder of the image. */
   readonly locate: (path: string) => Promise<string>;
   readonly #document: Document.Parsed;
   readonly #lines: LineCounter;
@@ -33,7 +33,7 @@ export class KubeconfigDocument {
       });
       this.#root = this.#document.errors.length === 0 ? this.#document.toJS() : undefined;
     } catch {
-      // Too many aliases, or too deep a nesting. The message of the library quotes the text.
+      // The YAML has too many aliases or levels. The message of the library quotes the text, so it is dropped.
       throw invalid(`kubeconfig ${path}: the YAML has too many aliases or levels`);
     }
     const [error] = this.#document.errors;
@@ -42,7 +42,7 @@ export class KubeconfigDocument {
     throw invalid(`kubeconfig ${path}, line ${line}: invalid YAML (${error.code})`);
   }
 
-  /** True for a document of blanks and comments alone. */
+  /** True for a document that contains only blank lines and comments. */
   get isEmpty(): boolean {
     return this.#root === null;
   }
@@ -64,14 +64,14 @@ export class KubeconfigDocument {
     });
   }
 
-  /** The first key of an entry that is not among these and has a value; an empty one counts as absent. */
+  /** The first key of an entry that is not in `known` and has a value; an empty value counts as absent. */
   otherKey(at: KeyPath, known: ReadonlySet<string>): string | undefined {
     const entry = this.read(v.record(v.string(), v.unknown()), at);
     return Object.keys(entry).find((key) => !known.has(key) && (entry[key] ?? '') !== '');
   }
 
   /**
-   * Refuses an entry with keys that would otherwise be ignored.
+   * Rejects an entry with an unknown key, which nodecertd would otherwise ignore.
    * @throws AgentError KUBECONFIG_UNSUPPORTED
    */
   refuseOtherKeys(at: KeyPath, known: ReadonlySet<string>): void {
@@ -79,7 +79,7 @@ export class KubeconfigDocument {
     if (key === undefined) return;
     const name = withoutSecrets(key, 80);
     throw this.failure('KUBECONFIG_UNSUPPORTED', [...at, name], {
-      message: 'is not a key that nodecertd knows',
+      message: 'is a key that nodecertd does not know',
       remedy: `Correct or remove the key ${name} in ${this.path}`,
     });
   }
@@ -126,6 +126,6 @@ function formatPath(at: KeyPath): string {
 
 function invalid(message: string): AgentError {
   return new AgentError('KUBECONFIG_INVALID', message, {
-    remedy: 'Correct the file, or replace it by the kubeconfig that your cluster issued',
+    remedy: 'Correct the file, or replace it with the kubeconfig that your cluster issued',
   });
 }

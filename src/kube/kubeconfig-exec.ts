@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { printable, withoutSecrets } from '../core/printable.ts';
 import type { ExecPlugin } from './cluster-access.ts';
 import type { KeyPath, KubeconfigDocument } from './kubeconfig-document.ts';
-import { isPathForSure } from './kubeconfig-material.ts';
+import { isClearlyPath } from './kubeconfig-material.ts';
 
 const versions = ['client.authentication.k8s.io/v1', 'client.authentication.k8s.io/v1beta1'];
 
@@ -28,7 +28,7 @@ interface Places {
 
 /**
  * The exec credential plugin of a user, checked as client-go checks it
- * (tools/clientcmd/validation.go). It does not run here.
+ * (tools/clientcmd/validation.go). Does not run the plugin.
  * @throws AgentError KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED
  */
 export function readExecPlugin(
@@ -43,13 +43,13 @@ export function readExecPlugin(
   requireNoTerminal(document, [...at, 'interactiveMode'], fields);
   requireNoNul(document, at, fields);
   const { command, args, env, apiVersion, installHint, provideClusterInfo } = fields;
-  // Relative paths begin at the folder of the kubeconfig; a name without a slash is for PATH.
+  // Relative paths start at the folder of the kubeconfig. A name without a slash is looked up in PATH.
   const path = command.includes('/') ? resolve(dirname(document.path), command) : command;
   const variables = (env ?? []).map(({ name, value }) => [name, value ?? ''] as const);
   const clusterConfig = extensionOf(document, cluster);
   return {
     apiVersion,
-    name: isPathForSure(command) ? path : withoutSecrets(command, 80),
+    name: isClearlyPath(command) ? path : withoutSecrets(command, 80),
     command: path,
     args: args ?? [],
     environment: () => Object.fromEntries(variables),
@@ -63,7 +63,7 @@ function requireVersion(document: KubeconfigDocument, at: KeyPath, version: stri
   if (versions.includes(version)) return;
   throw document.failure('KUBECONFIG_UNSUPPORTED', at, {
     message: `is ${JSON.stringify(withoutSecrets(version, 80))}, which nodecertd does not support`,
-    remedy: `Set apiVersion to ${versions.join(' or ')}, whichever the plugin answers in`,
+    remedy: `Set apiVersion to the version that the plugin returns: ${versions.join(' or ')}`,
   });
 }
 
@@ -95,7 +95,7 @@ function requireNoNul(
 ): void {
   const variables = (env ?? []).flatMap(({ name, value }) => [name, value ?? '']);
   if (![command, ...(args ?? []), ...variables].some((word) => word.includes('\0'))) return;
-  throw document.failure('KUBECONFIG_INVALID', at, { message: 'holds a NUL character' });
+  throw document.failure('KUBECONFIG_INVALID', at, { message: 'contains a NUL character' });
 }
 
 const extensionSchema = v.nullish(

@@ -7,10 +7,10 @@ import type { CertificateAuthority, ClientCertificate } from './cluster-access.t
 import type { KeyPath, KubeconfigDocument } from './kubeconfig-document.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 
-/** Far above the size of a kubeconfig with its certificates, or of a file that it names: a few kB. */
+/** A kubeconfig with its certificates, or a file that it names, has a few kB. */
 export const fileLimit = 1024 * 1024;
 
-/** The certificate authorities of a cluster; undefined if it names none. */
+/** The certificate authorities of a cluster; undefined if the cluster names none. */
 export async function loadAuthority(
   document: KubeconfigDocument,
   at: KeyPath,
@@ -21,7 +21,7 @@ export async function loadAuthority(
   return { pem: source.bytes, ...(source.file !== undefined && { file: source.file }) };
 }
 
-/** The client certificate of a user with its key; undefined if it has none. */
+/** The client certificate of a user with its key; undefined if the user has none. */
 export async function loadClientCertificate(
   document: KubeconfigDocument,
   at: KeyPath,
@@ -92,13 +92,13 @@ async function bytesOf(
   }
 }
 
-/** Somebody may paste a key in place of its path, so the error repeats only what must be a path. */
+/** An administrator may paste a key in place of its path, so the error repeats the text only if it is clearly a path. */
 function unreadable(
   named: string,
   file: string,
   cause: unknown,
 ): { readonly message: string; readonly cause: unknown } {
-  if (isPathForSure(named)) return { message: `names ${file}, which cannot be read`, cause };
+  if (isClearlyPath(named)) return { message: `names ${file}, which cannot be read`, cause };
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unreadable';
   return {
     message: `names a file that cannot be read, relative to the folder of the kubeconfig (${code})`,
@@ -106,15 +106,15 @@ function unreadable(
   };
 }
 
-/** True for one line that begins or ends like a path, and unlike PEM, base64 of PEM, or a token. */
-export function isPathForSure(named: string): boolean {
+/** True for one line that begins or ends like a path. PEM, base64 of PEM, and tokens do not. */
+export function isClearlyPath(named: string): boolean {
   const known = /^\.{0,2}\/|\.(?:pem|crt|cer|cert|key|token)$/;
   return known.test(named) && named.length < 256 && printable(named) === named;
 }
 
-/** The CERTIFICATE blocks of a source, encoded again. Wipes the keys that it also holds. */
+/** The CERTIFICATE blocks of a source, encoded again. Wipes the parsed blocks, which may include keys. */
 function certificatesOf(document: KubeconfigDocument, source: Source): Uint8Array<ArrayBuffer> {
-  const held = source.file ?? 'the data';
+  const name = source.file ?? 'the data';
   try {
     const blocks = parsePem(source.bytes);
     const certificates = blocks.filter(({ label }) => label === 'CERTIFICATE');
@@ -122,13 +122,13 @@ function certificatesOf(document: KubeconfigDocument, source: Source): Uint8Arra
     for (const { der } of blocks) der.fill(0);
     if (certificates.length > 0) return pem;
   } catch {
-    // Without the cause, which may quote a part of the key from a damaged block.
+    // Without the cause, which may quote a part of the key from a corrupt block.
     throw document.failure('KUBECONFIG_INVALID', source.at, {
-      message: `cannot be used: ${held} is not PEM`,
+      message: `cannot be used: ${name} is not PEM`,
     });
   }
   throw document.failure('KUBECONFIG_INVALID', source.at, {
-    message: `cannot be used: ${held} holds no certificate`,
+    message: `cannot be used: ${name} contains no certificate`,
   });
 }
 

@@ -4,16 +4,16 @@ import { withoutSecrets } from '../core/printable.ts';
 import type { KubeconfigDocument } from './kubeconfig-document.ts';
 import { currentUser, openKubeconfig } from './kubeconfig.ts';
 
-/** How the current user of a kubeconfig authenticates, by the names in the file alone. */
+/** The authentication of the current user of a kubeconfig, without reading the files that it names. */
 export interface KubeconfigUser {
-  /** As `kubectl config set-credentials` takes it. */
+  /** The name for `kubectl config set-credentials`. */
   readonly name: string;
-  /** The kubeconfig holds the certificate itself, where no rotation can reach it. */
+  /** The kubeconfig embeds the certificate, so a rotation cannot replace it. */
   readonly embedsCertificate: boolean;
   /** Absolute. */
   readonly certificateFile?: string;
   readonly keyFile?: string;
-  /** The kubeconfig holds a token or a key, so a reader of the file can act as this user. */
+  /** The kubeconfig embeds a token or a key, so anyone who can read the file can act as this user. */
   readonly holdsSecret: boolean;
   /** The exec plugin, if it is the only credential. */
   readonly plugin?: string;
@@ -36,7 +36,7 @@ export async function readKubeconfigUser(path: string): Promise<KubeconfigUser> 
   return kubeconfigUser(await openKubeconfig(path));
 }
 
-/** The same for a text that was read already. @throws AgentError KUBECONFIG_INVALID */
+/** The same for a kubeconfig that is already parsed. @throws AgentError KUBECONFIG_INVALID */
 export function kubeconfigUser(document: KubeconfigDocument): KubeconfigUser {
   const { name, at } = currentUser(document);
   const fields = document.read(userSchema, at);

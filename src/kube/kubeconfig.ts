@@ -20,7 +20,7 @@ export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
   return loadDocument(await openKubeconfig(path));
 }
 
-/** The same for a text that was read already. @throws AgentError KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED */
+/** The same for a kubeconfig that is already parsed. @throws AgentError KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED */
 export async function loadDocument(document: KubeconfigDocument): Promise<ClusterAccess> {
   const { context, at } = currentContext(document);
   const clusterAt = entryAt(document, 'cluster', {
@@ -44,7 +44,7 @@ export async function loadDocument(document: KubeconfigDocument): Promise<Cluste
 /** Reads the document without the files it names. @throws AgentError KUBECONFIG_MISSING, KUBECONFIG_INVALID */
 export async function openKubeconfig(path: string): Promise<KubeconfigDocument> {
   const text = await readText(path);
-  // A power loss can leave a file with its size, and nothing but NUL bytes in it.
+  // A power loss can leave a file of the right size that contains only NUL bytes.
   return new KubeconfigDocument(path, /^\0+$/.test(text) ? '' : text);
 }
 
@@ -75,7 +75,7 @@ async function readText(path: string): Promise<string> {
     if (hasErrno(error, 'ENOENT')) {
       throw new AgentError('KUBECONFIG_MISSING', `kubeconfig ${path} does not exist`, {
         cause: error,
-        remedy: `Write a kubeconfig to ${path}, or configure the path of another one`,
+        remedy: `Write a kubeconfig to ${path}, or configure the path of another kubeconfig`,
       });
     }
     throw new AgentError('KUBECONFIG_INVALID', `kubeconfig ${path} cannot be read`, {
@@ -85,7 +85,7 @@ async function readText(path: string): Promise<string> {
   }
 }
 
-/** @throws AgentError KUBECONFIG_INVALID for a document of another kind, or none at all */
+/** @throws AgentError KUBECONFIG_INVALID for a document of another kind, or an empty one */
 function requireKind(document: KubeconfigDocument): void {
   const { path, isEmpty } = document;
   if (isEmpty) {
@@ -136,7 +136,7 @@ function currentContext(document: KubeconfigDocument): {
   return { context: document.read(contextSchema, at), at };
 }
 
-/** The place of the entry with a name. Two entries with the same name are an error, as in client-go. */
+/** The place of the entry with this name. Two entries with the same name are an error, as in client-go. */
 function entryAt(
   document: KubeconfigDocument,
   kind: keyof typeof kinds,
@@ -148,7 +148,7 @@ function entryAt(
   const [index] = found;
   if (index !== undefined && found.length === 1) return [list, index, kind];
   throw document.failure('KUBECONFIG_INVALID', wanted.at, {
-    message: `names ${JSON.stringify(withoutSecrets(wanted.name, 80))}, but ${list} has ${found.length} entries of that name`,
+    message: `names ${JSON.stringify(withoutSecrets(wanted.name, 80))}, but ${list} has ${found.length} entries with that name`,
   });
 }
 
@@ -171,7 +171,7 @@ async function clusterOf(document: KubeconfigDocument, at: KeyPath): Promise<Clu
   };
 }
 
-/** An address without a scheme means https, as in client-go when TLS is configured. */
+/** An address without a scheme uses https, as in client-go when TLS is configured. */
 function serverOf(document: KubeconfigDocument, at: KeyPath): string {
   const server = document.read(v.string(), at);
   const url = URL.parse(server.includes('://') ? server : `https://${server}`);
@@ -207,7 +207,7 @@ function proxyOf(document: KubeconfigDocument, at: KeyPath): string {
   if (`${url.pathname}${url.search}${url.hash}` !== '/' || !isDecodable(url)) {
     throw document.failure('KUBECONFIG_INVALID', at, {
       message:
-        'must have no path, query or fragment, and no % in user or password that escapes nothing',
+        'must have no path, query or fragment, and each % in user or password must begin an escape such as %40',
     });
   }
   return proxy;

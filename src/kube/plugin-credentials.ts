@@ -13,14 +13,14 @@ interface PluginCredentialsOptions {
 }
 
 /**
- * The credential of an exec plugin, kept until it expires or the API server refuses it,
+ * The credential of an exec plugin, kept until it expires or the API server rejects it,
  * as in client-go (plugin/pkg/client/auth/exec). Concurrent requests share one run.
  */
 export class PluginCredentials {
   readonly #options: PluginCredentialsOptions;
   readonly #closing = new AbortController();
-  #held: PluginCredential | undefined;
-  #isRefused = false;
+  #current: PluginCredential | undefined;
+  #isInvalid = false;
   #running: Promise<void> | undefined;
 
   constructor(options: PluginCredentialsOptions) {
@@ -29,20 +29,21 @@ export class PluginCredentials {
 
   /** @throws AgentError PLUGIN_FAILED, ABORTED */
   async ready(signal: AbortSignal): Promise<void> {
-    if (this.#held !== undefined && !this.#isRefused && !this.#isExpired(this.#held)) return;
+    if (this.#current !== undefined && !this.#isInvalid && !this.#isExpired(this.#current)) return;
     this.#running ??= this.#run();
     await unlessAborted(this.#running, signal);
   }
 
-  refused(): void {
-    this.#isRefused = true;
+  /** Call this when the API server rejects the credential: the next request runs the plugin again. */
+  invalidate(): void {
+    this.#isInvalid = true;
   }
 
-  /** Ends the plugin if it runs, and wipes the credential. */
+  /** Ends a running plugin, and wipes the credential. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#running?.catch(() => undefined);
-    this.#held?.[Symbol.dispose]();
+    this.#current?.[Symbol.dispose]();
   }
 
   #isExpired({ expiry }: PluginCredential): boolean {
@@ -59,9 +60,9 @@ export class PluginCredentials {
         found[Symbol.dispose]();
         throw error;
       }
-      this.#held?.[Symbol.dispose]();
-      this.#held = found;
-      this.#isRefused = false;
+      this.#current?.[Symbol.dispose]();
+      this.#current = found;
+      this.#isInvalid = false;
     } finally {
       this.#running = undefined;
     }
@@ -72,7 +73,7 @@ export class PluginCredentials {
 async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
   const { promise, reject } = Promise.withResolvers<never>();
   const abort = (): void => {
-    reject(new AgentError('ABORTED', 'the request was cancelled', { cause: signal.reason }));
+    reject(new AgentError('ABORTED', 'the request was canceled', { cause: signal.reason }));
   };
   if (signal.aborted) abort();
   signal.addEventListener('abort', abort);

@@ -5,9 +5,9 @@ import type { ClusterEndpoint } from './cluster-access.ts';
 
 /** The HTTP proxy that connections to an API server go through. */
 export interface Proxy {
-  /** May hold a password: show `label` instead. */
+  /** May contain a password: show `label` instead. */
   readonly url: string;
-  /** Where the address comes from: `proxy-url`, or the name of an environment variable. */
+  /** The source of the address: `proxy-url`, or the name of an environment variable. */
   readonly source: string;
   /** For messages, without user and password: `proxy.example.com:3128 (HTTPS_PROXY)`. */
   readonly label: string;
@@ -19,7 +19,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
  * The proxy for a cluster: proxy-url of the kubeconfig first, then the environment, as
  * in client-go (rest.Config.Proxy, otherwise http.ProxyFromEnvironment). HTTP_PROXY never
  * applies, because it is for http:// addresses and API servers have https:// addresses.
- * @throws AgentError API_UNREACHABLE when the variable does not hold a usable URL
+ * @throws AgentError API_UNREACHABLE when the variable does not contain a usable URL
  */
 export function proxyFor(
   { server, proxyUrl }: Pick<ClusterEndpoint, 'server' | 'proxyUrl'>,
@@ -51,12 +51,14 @@ function firstSet(
 
 /** `host:port` without a scheme means http, as in Go's httpproxy. */
 function parseProxy(value: string): URL | undefined {
-  const url = [value, `http://${value}`].map((text) => URL.parse(text)).find((one) => one?.host);
+  const url = [value, `http://${value}`]
+    .map((text) => URL.parse(text))
+    .find((parsed) => parsed?.host);
   if (!url || !['http:', 'https:'].includes(url.protocol)) return undefined;
   return isDecodable(url) ? url : undefined;
 }
 
-/** False when user or password holds a percent sign that escapes nothing. */
+/** False if the user or the password contains a percent sign that does not begin an escape. */
 export function isDecodable({ username, password }: URL): boolean {
   try {
     return [username, password].map(decodeURIComponent).length === 2;
@@ -65,11 +67,11 @@ export function isDecodable({ username, password }: URL): boolean {
   }
 }
 
-/** Without the value: it may hold a password. */
+/** Omits the value, which may contain a password. */
 function unusable(variable: string): AgentError {
   return new AgentError(
     'API_UNREACHABLE',
-    `the environment variable ${variable} does not hold the URL of an http:// or https:// proxy`,
+    `the environment variable ${variable} does not contain the URL of an http:// or https:// proxy`,
     {
       remedy: `Set ${variable} to a URL such as http://proxy.example.com:3128: systemctl edit nodecertd`,
     },
@@ -82,9 +84,9 @@ interface Target {
 }
 
 /**
- * True for a server that is reached without the proxy of the environment. The rules are
- * those of golang.org/x/net/http/httpproxy: localhost and loopback addresses never use
- * it, nor does a server that an entry of NO_PROXY matches. Unreadable entries match nothing.
+ * True if connections to the server bypass the proxy of the environment. The rules are those
+ * of golang.org/x/net/http/httpproxy: localhost, loopback addresses and every server that an
+ * entry of NO_PROXY matches bypass the proxy. Invalid entries match nothing.
  */
 function isDirect(server: URL, noProxy: string): boolean {
   const host = server.hostname.replace(/^\[|\]$/g, '');
@@ -112,7 +114,7 @@ function matchesDomain(pattern: string, host: string): boolean {
   return host.endsWith(`.${suffix}`) || (!domain.startsWith('.') && host === suffix);
 }
 
-/** The host of a URL is in ASCII already, so an entry in another script has to be converted. */
+/** URL.hostname is in ASCII, so an entry in another script has to be converted. */
 function toAscii(domain: string): string {
   return /^[ -~]*$/.test(domain) ? domain : domainToASCII(domain) || domain;
 }

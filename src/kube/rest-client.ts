@@ -22,14 +22,14 @@ export interface KubeClientOptions {
   readonly limits?: Partial<ClientLimits>;
   /** Called for each finished request, for a watch at its end. */
   readonly onRequest?: (record: ApiRequestRecord) => void;
-  /** Called with the Date header of each answer, which has whole seconds. */
+  /** Called with the Date header of each response, which has whole seconds. */
   readonly onDate?: (serverTime: Instant) => void;
 }
 
 export interface ClientLimits {
   /** For TCP and TLS together. */
   readonly connectMs: number;
-  /** From the call to the last byte of the answer, for a watch to the first byte. */
+  /** From the call to the last byte of the response, or to the first byte of a watch. */
   readonly requestMs: number;
   readonly bodyBytes: number;
 }
@@ -55,8 +55,8 @@ export interface StreamRequest extends Pick<ApiRequest, 'path' | 'query' | 'sign
   readonly limitMs: number;
 }
 
-/** A request, for errors. */
-interface Asked {
+/** The description of a request in errors. */
+interface RequestLabel {
   /** The verb and the path. */
   readonly what: string;
   readonly path: string;
@@ -83,7 +83,7 @@ export class KubeClient implements AsyncDisposable {
   readonly #session: Session;
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
-  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #pending = new Set<Promise<unknown>>();
 
   private constructor(options: KubeClientOptions, session: Session) {
     this.access = options.access;
@@ -103,7 +103,7 @@ export class KubeClient implements AsyncDisposable {
   }
 
   /**
-   * Obtains the credential without sending a request; requests do so by themselves.
+   * Obtains the credential without sending a request. Each request also does this by itself.
    * @throws AgentError PLUGIN_FAILED, ABORTED
    */
   async authenticate(signal: AbortSignal): Promise<void> {
@@ -111,16 +111,16 @@ export class KubeClient implements AsyncDisposable {
   }
 
   /**
-   * Sends one request, and reads and parses the whole answer.
+   * Sends one request, and reads and parses the whole response.
    * @throws AgentError API_*; ABORTED when the signal fires or the client was closed
    */
   async request<T>(request: ApiRequest, schema: v.GenericSchema<unknown, T>): Promise<T> {
     const work = this.#request(request, schema);
-    this.#underWay.add(work);
+    this.#pending.add(work);
     try {
       return await work;
     } finally {
-      this.#underWay.delete(work);
+      this.#pending.delete(work);
     }
   }
 
@@ -131,25 +131,25 @@ export class KubeClient implements AsyncDisposable {
       this.#closing.signal.throwIfAborted();
       await this.#session.ready(request.signal);
       using deadline = this.#deadline(what, this.#limits.requestMs, request.signal);
-      const answer = await this.#send(request, deadline.signal);
-      const bytes = await readBody(answer.body, {
+      const response = await this.#send(request, deadline.signal);
+      const bytes = await readBody(response.body, {
         limit: this.#limits.bodyBytes,
-        what: `the answer to ${what}`,
+        what: `the response to ${what}`,
       });
-      exchange.code = String(answer.statusCode);
-      // undici counts a connection as busy until the turn after the last byte. A request in
-      // the same turn (the watch after the POST) would open a second connection.
+      exchange.code = String(response.statusCode);
+      // undici counts a connection as busy until the event loop turn after the last byte. A
+      // request in the same turn (the watch after the POST) would open a second connection.
       await setImmediate();
-      this.#requireSuccess({ what, path: request.path }, answer, bytes);
-      return parseAnswer(schema, parseJson(bytes, what), what);
+      this.#requireSuccess({ what, path: request.path }, response, bytes);
+      return parseResponse(schema, parseJson(bytes, what), what);
     } catch (error) {
       throw exchange.fail(error);
     }
   }
 
   /**
-   * The body of a watch, as it arrives. The first read sends the request. A caller that stops
-   * reading ends it.
+   * The body of a watch, as it arrives. The first read sends the request. When the caller stops
+   * reading, the watch ends.
    */
   async *stream(request: StreamRequest): AsyncGenerator<Uint8Array, void, void> {
     const what = `watch ${request.path}`;
@@ -158,11 +158,12 @@ export class KubeClient implements AsyncDisposable {
     try {
       await this.#session.ready(signal);
       using deadline = this.#deadline(what, this.#limits.requestMs, signal);
-      const answer = await this.#send({ ...request, verb: 'watch' }, deadline.signal);
-      exchange.code = String(answer.statusCode);
-      if (answer.statusCode !== 200) await this.#refuseStream({ what, path: request.path }, answer);
+      const response = await this.#send({ ...request, verb: 'watch' }, deadline.signal);
+      exchange.code = String(response.statusCode);
+      if (response.statusCode !== 200)
+        await this.#refuseStream({ what, path: request.path }, response);
       deadline.restart(request.limitMs);
-      yield* answer.body;
+      yield* response.body;
     } catch (error) {
       throw exchange.fail(error);
     }
@@ -179,8 +180,8 @@ export class KubeClient implements AsyncDisposable {
 
   async #drain(): Promise<void> {
     this.#closing.abort(new AgentError('ABORTED', 'the client was closed'));
-    // The dispatcher would wait for what it has; a request may still be reading its token.
-    await Promise.allSettled(this.#underWay);
+    // The dispatcher waits only for requests that it already has, and a request may still be reading its token.
+    await Promise.allSettled(this.#pending);
     await this.#session.close();
   }
 
@@ -188,11 +189,11 @@ export class KubeClient implements AsyncDisposable {
     await this.close();
   }
 
-  async #refuseStream(asked: Asked, answer: Dispatcher.ResponseData): Promise<never> {
+  async #refuseStream(label: RequestLabel, response: Dispatcher.ResponseData): Promise<never> {
     const limit = this.#limits.bodyBytes;
-    const bytes = await readBody(answer.body, { limit, what: `the answer to ${asked.what}` });
-    this.#requireSuccess(asked, answer, bytes);
-    throw badResponse(`${asked.what}: HTTP status ${answer.statusCode} does not begin a watch`);
+    const bytes = await readBody(response.body, { limit, what: `the response to ${label.what}` });
+    this.#requireSuccess(label, response, bytes);
+    throw badResponse(`${label.what}: HTTP status ${response.statusCode}, expected 200`);
   }
 
   async #send(
@@ -201,7 +202,7 @@ export class KubeClient implements AsyncDisposable {
   ): Promise<Dispatcher.ResponseData> {
     const url = new URL(this.access.cluster.server);
     const query = new URLSearchParams(request.query).toString();
-    const answer = await undiciRequest.call(this.#session.dispatcher, {
+    const response = await undiciRequest.call(this.#session.dispatcher, {
       origin: url.origin,
       path: `${url.pathname.replace(/\/$/, '')}${request.path}${query && `?${query}`}`,
       method: methods[request.verb],
@@ -214,23 +215,27 @@ export class KubeClient implements AsyncDisposable {
       signal,
       ...(request.body !== undefined && { body: JSON.stringify(request.body) }),
     });
-    const date = Date.parse(String(answer.headers['date']));
+    const date = Date.parse(String(response.headers['date']));
     if (!Number.isNaN(date)) this.#options.onDate?.(date);
-    return answer;
+    return response;
   }
 
-  #requireSuccess({ what, path }: Asked, answer: Dispatcher.ResponseData, bytes: Buffer): void {
-    if (answer.statusCode >= 200 && answer.statusCode < 300) return;
+  #requireSuccess(
+    { what, path }: RequestLabel,
+    response: Dispatcher.ResponseData,
+    bytes: Buffer,
+  ): void {
+    if (response.statusCode >= 200 && response.statusCode < 300) return;
     const error = statusError({
       request: what,
       path,
       access: this.access,
-      httpStatus: answer.statusCode,
+      httpStatus: response.statusCode,
       body: parseIfJson(bytes),
-      retryAfter: [answer.headers['retry-after']].flat()[0],
+      retryAfter: [response.headers['retry-after']].flat()[0],
       now: this.#options.clock.now(),
     });
-    if (error.code === 'API_UNAUTHORIZED') this.#session.refused();
+    if (error.code === 'API_UNAUTHORIZED') this.#session.invalidate();
     throw error;
   }
 
@@ -259,7 +264,7 @@ interface ExchangeOptions {
 
 /** Records one request when it is over. */
 class Exchange implements Disposable {
-  /** The HTTP status, after an answer. */
+  /** The HTTP status, once there is a response. */
   code: string | undefined;
   readonly #verb: ApiRequestRecord['verb'];
   readonly #options: ExchangeOptions;
@@ -286,7 +291,7 @@ class Exchange implements Disposable {
 }
 
 /** @throws AgentError API_BAD_RESPONSE with the field, without its value */
-export function parseAnswer<T>(
+export function parseResponse<T>(
   schema: v.GenericSchema<unknown, T>,
   value: unknown,
   what: string,
@@ -294,9 +299,9 @@ export function parseAnswer<T>(
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;
   const [issue] = result.issues;
-  const place = v.getDotPath(issue) ?? 'the answer';
+  const place = v.getDotPath(issue) ?? 'the response';
   throw badResponse(
-    `the answer to ${what} does not match the API: ${place} must be ${issue.expected ?? 'valid'}`,
+    `the response to ${what} does not match the API: ${place} must be ${issue.expected ?? 'valid'}`,
   );
 }
 

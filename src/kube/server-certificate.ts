@@ -5,11 +5,11 @@ import { parsePem } from '../core/pem.ts';
 import { printable } from '../core/printable.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 
-/** The certificate that the server showed, for a connection that failed on it. */
-const shown = new WeakMap<Error, X509Certificate>();
+/** For each error of a failed verification, the certificate that the server presented. */
+const presented = new WeakMap<Error, X509Certificate>();
 
 export function rememberCertificate(error: Error, certificate: X509Certificate): void {
-  shown.set(error, certificate);
+  presented.set(error, certificate);
 }
 
 export interface CertificateProblem {
@@ -20,16 +20,16 @@ export interface CertificateProblem {
 
 interface FailedVerification {
   readonly access: ClusterAccess;
-  /** Absent behind a proxy, where only a wrong name comes with the certificate. */
+  /** Absent behind a proxy, unless the name is wrong: Node attaches the certificate only to that error. */
   readonly certificate: X509Certificate | undefined;
 }
 
 type Explanation = (failure: FailedVerification) => CertificateProblem;
 
 /**
- * Why a server certificate fails verification, in place of Node's message, which advises
- * options of Node. One cause per code: X509_V_ERR_* as Node spells them, and Node's own code
- * for a wrong name.
+ * The explanation of each verification error of a server certificate. It replaces Node's
+ * message, which recommends options of Node. The codes are X509_V_ERR_* in Node's spelling, and
+ * Node's own codes for a wrong name.
  */
 const explanations: Readonly<Record<string, Explanation>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: wrongName,
@@ -63,10 +63,12 @@ export function explainCertificateError(
   access: ClusterAccess,
 ): CertificateProblem | undefined {
   if (!Object.hasOwn(explanations, code)) return undefined;
-  return explanations[code]?.({ access, certificate: shown.get(error) ?? certificateIn(error) });
+  return explanations[code]?.({
+    access,
+    certificate: presented.get(error) ?? certificateIn(error),
+  });
 }
 
-/** Node attaches the certificate to the error about a wrong name. */
 function certificateIn(error: Error): X509Certificate | undefined {
   if (!('cert' in error)) return undefined;
   const { raw } = error.cert as { readonly raw?: Uint8Array };
@@ -140,7 +142,7 @@ function unknownAuthority({ access, certificate }: FailedVerification): Certific
     trusted.map(({ subject }) => nameOf(subject)).join('; ') || 'the CAs of this system';
   return {
     says: sameName
-      ? `its certificate was signed by another CA of the name ${issuer} than the one in ${path}`
+      ? `its certificate was signed by ${issuer}, but ${path} contains another CA of that name`
       : `its certificate was signed by ${issuer}, and ${path} trusts only ${printable(known, 300)}`,
     remedy: `Put the CA that signed the certificate into certificate-authority-data of ${path}, if this is the right cluster`,
   };
@@ -149,7 +151,7 @@ function unknownAuthority({ access, certificate }: FailedVerification): Certific
 function wrongUsage({ access: { path }, certificate }: FailedVerification): CertificateProblem {
   const subject = certificate === undefined ? '' : ` (${nameOf(certificate.subject)})`;
   return {
-    says: `its certificate is not meant for servers${subject}`,
+    says: `its certificate has no usage "server auth"${subject}`,
     remedy: `Check that server in ${path} is the API server, and issue its certificate with the usage "server auth"`,
   };
 }
@@ -162,7 +164,7 @@ function invalidChain({ certificate }: FailedVerification): CertificateProblem {
   };
 }
 
-/** The leaf, what the server sent with it, and the CAs of the kubeconfig that may have signed it. */
+/** The leaf, the other certificates that the server sent, and the CAs of the kubeconfig that may have signed the last one. */
 function chainOf({ access, certificate }: FailedVerification): X509Certificate[] {
   if (certificate === undefined) return [];
   const sent: X509Certificate[] = [certificate];
@@ -193,7 +195,7 @@ function endOf({ validToDate }: X509Certificate): Instant {
   return validToDate.getTime();
 }
 
-/** OpenSSL puts each attribute on a line of its own. */
+/** OpenSSL writes each attribute on its own line. */
 function nameOf(name: string): string {
   return printable(name.replaceAll('\n', ', '), 200);
 }

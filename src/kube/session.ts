@@ -16,8 +16,8 @@ interface SessionOptions {
 }
 
 /**
- * The connections of one client, and the headers that authenticate its requests. It runs
- * the exec plugin of the kubeconfig if there is no other credential.
+ * The connections of one client, and the headers that authenticate its requests. Runs the
+ * exec plugin of the kubeconfig if there is no other credential.
  */
 export class Session {
   readonly #options: SessionOptions;
@@ -50,8 +50,8 @@ export class Session {
   }
 
   /**
-   * Runs the exec plugin if its credential has expired or was refused. Other credentials
-   * need no time.
+   * Runs the exec plugin if its credential has expired or was rejected. Other credentials are
+   * ready at once.
    * @throws AgentError PLUGIN_FAILED, ABORTED
    */
   async ready(signal: AbortSignal): Promise<void> {
@@ -70,10 +70,10 @@ export class Session {
     };
   }
 
-  /** The API server did not accept the credential: the next request obtains it again. */
-  refused(): void {
-    this.#token.refused();
-    this.#plugin?.refused();
+  /** Call this when the API server rejects the credential: the next request obtains a new one. */
+  invalidate(): void {
+    this.#token.invalidate();
+    this.#plugin?.invalidate();
   }
 
   /** Lets outstanding requests finish first. */
@@ -83,7 +83,7 @@ export class Session {
     await this.#plugin?.close();
   }
 
-  /** Connections keep the client certificate that they were opened with (k/k #49899). */
+  /** A connection keeps its client certificate, so a new certificate needs new connections (k/k #49899). */
   async #adopt(plugin: ExecPlugin, credential: PluginCredential): Promise<void> {
     if (pemOf(credential) !== pemOf(this.#credential)) {
       const next = await this.#connect(plugin, credential);

@@ -31,44 +31,44 @@ export const statusSchema = v.object({
 
 type Status = v.InferOutput<typeof statusSchema>;
 
-export interface FailedAnswer {
+export interface FailedResponse {
   /** The verb and the path, `create /apis/…`, for messages. */
   readonly request: string;
   readonly path: string;
   readonly access: ClusterAccess;
   readonly httpStatus: number;
-  /** The parsed body, if it was JSON. */
+  /** The parsed body, if it is JSON. */
   readonly body: unknown;
   readonly retryAfter?: string | undefined;
   readonly now: Instant;
 }
 
-/** The typed form of an answer that is not a success. */
-export function statusError(answer: FailedAnswer): AgentError {
-  const parsed = v.safeParse(statusSchema, answer.body);
+/** The AgentError for a response that is not a success. */
+export function statusError(response: FailedResponse): AgentError {
+  const parsed = v.safeParse(statusSchema, response.body);
   const status = parsed.success ? parsed.output : undefined;
-  if (!isCredible(answer, status)) return notTheApiServer(answer, status);
-  if (answer.httpStatus === 403 && status !== undefined) return forbidden(answer, status);
-  const [code, remedy] = meaningOf(answer);
-  return failure(code, remedy, { answer, status });
+  if (!isCredible(response, status)) return notAnApiServer(response, status);
+  if (response.httpStatus === 403 && status !== undefined) return forbidden(response, status);
+  const [code, remedy] = meaningOf(response);
+  return failure(code, remedy, { response, status });
 }
 
 function failure(
   code: ErrorCode,
   remedy: string,
-  { answer, status }: { readonly answer: FailedAnswer; readonly status: Status | undefined },
+  { response, status }: { readonly response: FailedResponse; readonly status: Status | undefined },
 ): AgentError {
   const retryAfterMs =
-    parseRetryAfter(answer.retryAfter, answer.now) ??
+    parseRetryAfter(response.retryAfter, response.now) ??
     fromSeconds(status?.details?.retryAfterSeconds);
-  const message = `${answer.request}: ${describe(answer, status)}`;
+  const message = `${response.request}: ${describe(response, status)}`;
   return new AgentError(code, message, {
     remedy,
     ...(retryAfterMs !== undefined && { retryAfterMs }),
   });
 }
 
-function describe({ httpStatus }: FailedAnswer, status: Status | undefined): string {
+function describe({ httpStatus }: FailedResponse, status: Status | undefined): string {
   const texts = [status?.reason, status?.message].filter((text) => text !== undefined);
   return [
     `HTTP status ${httpStatus}`,
@@ -77,19 +77,19 @@ function describe({ httpStatus }: FailedAnswer, status: Status | undefined): str
 }
 
 /**
- * Whether the answer comes from an API server that understood the request. A load balancer,
- * a web server or a wrong path in the server's URL answers 401, 403, 404, 409 or 410 as well,
- * and says nothing about objects, credentials or permissions. An overloaded API server
- * answers 429 in plain text, and a 5xx means the same from every server.
+ * True if the response comes from an API server that understood the request. A load balancer, a
+ * web server or a wrong path in the server's URL can also cause 401, 403, 404, 409 or 410, but
+ * then the status does not describe an object, a credential or a permission. An overloaded API
+ * server returns 429 in plain text, and a 5xx means the same from every server.
  */
-function isCredible({ path, httpStatus }: FailedAnswer, status: Status | undefined): boolean {
+function isCredible({ path, httpStatus }: FailedResponse, status: Status | undefined): boolean {
   if (httpStatus === 429 || httpStatus >= 500) return true;
   if (status === undefined) return false;
   if (httpStatus === 403) return !isUnknownPath(path, status);
   return httpStatus !== 404 || namesObjectOf(path, status);
 }
 
-/** RBAC refuses a path that the API server does not know before the server can answer 404. */
+/** For an unknown path, RBAC returns 403 before the API server can return 404. */
 function isUnknownPath(path: string, { message = '' }: Status): boolean {
   return path.startsWith('/api') && / cannot [a-z]+ path "/.test(message);
 }
@@ -103,24 +103,24 @@ function namesObjectOf(path: string, { details }: Status): boolean {
   );
 }
 
-function notTheApiServer(answer: FailedAnswer, status: Status | undefined): AgentError {
-  const { request, access, httpStatus } = answer;
+function notAnApiServer(response: FailedResponse, status: Status | undefined): AgentError {
+  const { request, access, httpStatus } = response;
   const { server } = access.cluster;
   const found =
     status === undefined
       ? `HTTP status ${httpStatus} without a Kubernetes Status`
-      : describe(answer, status);
+      : describe(response, status);
   const message = `${request} at ${server}: this is not the URL of a Kubernetes API server: ${found}`;
   return new AgentError('API_BAD_RESPONSE', message, { remedy: serverRemedy(access) });
 }
 
-/** For an answer that an API server would not give. */
+/** For a response that does not come from an API server. */
 export function serverRemedy({ path }: ClusterAccess): string {
-  return `Set server in ${path} to the URL of the Kubernetes API server, and check its path`;
+  return `Set server in ${path} to the URL of the Kubernetes API server, and check the path of that URL`;
 }
 
-function forbidden(answer: FailedAnswer, status: Status): AgentError {
-  const { request, path, access } = answer;
+function forbidden(response: FailedResponse, status: Status): AgentError {
+  const { request, path, access } = response;
   const message = status.message ?? '';
   if (userInMessage(message) === anonymousUser) return anonymousError(request, access);
   const node = otherNodeInMessage(message, path);
@@ -128,11 +128,10 @@ function forbidden(answer: FailedAnswer, status: Status): AgentError {
     node === undefined
       ? 'Bind a role with the permission in the message to the user in the message'
       : nodeNameRemedy(node);
-  return failure('API_FORBIDDEN', remedy, { answer, status });
+  return failure('API_FORBIDDEN', remedy, { response, status });
 }
 
-const correctRequest =
-  'Read what the server found wrong with the request and correct the configuration';
+const correctRequest = 'Read the message of the API server, and correct the configuration';
 
 const meanings: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   400: ['API_BAD_REQUEST', correctRequest],
@@ -142,17 +141,17 @@ const meanings: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   ],
   404: ['API_NOT_FOUND', 'Check that the object exists'],
   409: ['API_CONFLICT', 'Delete the other object of that name if nothing needs it'],
-  410: ['API_GONE', 'Nothing to do: the object is read again'],
+  410: ['API_GONE', 'Do nothing: nodecertd reads the object again'],
   422: ['API_BAD_REQUEST', correctRequest],
-  429: ['API_THROTTLED', 'Nothing to do: the request is repeated later, as the server asks'],
+  429: ['API_THROTTLED', 'Do nothing: nodecertd retries after the delay that the API server sets'],
 };
 
-function meaningOf({ httpStatus, access }: FailedAnswer): readonly [ErrorCode, string] {
+function meaningOf({ httpStatus, access }: FailedResponse): readonly [ErrorCode, string] {
   const known = meanings[httpStatus];
   if (known !== undefined) return known;
   if (httpStatus >= 500) return ['API_SERVER_ERROR', 'Read the log of the API server'];
   if (httpStatus >= 400) return ['API_BAD_REQUEST', correctRequest];
-  // 2xx is a success, 1xx never gets here, and the API server does not redirect.
+  // Only a redirect is left, and the API server does not redirect.
   return ['API_BAD_RESPONSE', serverRemedy(access)];
 }
 

@@ -32,14 +32,14 @@ export function tlsContext({ path, cluster, credential }: ClusterAccess): Secure
   }
 }
 
-/** Those of the cluster, or the system's, as in Go. By default Node would use its built-in list. */
+/** The CAs of the cluster, or the system's CAs, as in Go. Node's default is a built-in list. */
 function authorities({ certificateAuthority }: ClusterEndpoint): string[] | Buffer {
   return certificateAuthority ? view(certificateAuthority.pem) : getCACertificates('system');
 }
 
 /**
- * For an https:// proxy: trusts the authorities of the cluster, which are all that Go
- * trusts here, and those of the system. It holds no client certificate.
+ * For an https:// proxy. Trusts the CAs of the cluster, as Go does, and also the CAs of the
+ * system. Has no client certificate, so the proxy does not receive it.
  */
 export function proxyTlsContext({ cluster }: ClusterAccess): SecureContext {
   const own = cluster.certificateAuthority ? [view(cluster.certificateAuthority.pem)] : [];
@@ -49,7 +49,7 @@ export function proxyTlsContext({ cluster }: ClusterAccess): SecureContext {
   });
 }
 
-/** The same memory as a Buffer, because node:tls takes only Buffers. A copy of a key would not be wiped. */
+/** The same memory as a Buffer, because node:tls accepts only Buffers. A copy of a key would stay in memory. */
 function view(bytes: Uint8Array<ArrayBuffer>): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

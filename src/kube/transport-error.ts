@@ -5,7 +5,7 @@ import { proxyFor } from './proxy.ts';
 import type { CertificateProblem } from './server-certificate.ts';
 import { explainCertificateError } from './server-certificate.ts';
 
-/** The typed form of a failure before there was a complete answer. */
+/** The AgentError for a request that failed before the response was complete. */
 export function transportError(
   error: unknown,
   { request, access }: { readonly request: string; readonly access: ClusterAccess },
@@ -20,7 +20,7 @@ export function transportError(
   const problem = problemIn(links, access);
   if (problem !== undefined) {
     const { says, remedy } = problem;
-    // Without the cause: Node's message advises command-line options of Node.
+    // Without the cause, because Node's message recommends command-line options of Node.
     return new AgentError('API_UNTRUSTED', `${prefix}: ${says}${detail}`, { remedy });
   }
   const rule = rules.find(({ matches }) => found.some((code) => matches(code)));
@@ -36,7 +36,7 @@ function problemIn(links: readonly Error[], access: ClusterAccess): CertificateP
     return {
       says: 'the certificate of the proxy cannot be verified',
       remedy:
-        'Use the name of the proxy that its certificate has, and a proxy whose CA the kubeconfig or this system trusts',
+        'Set the address of the proxy to a name in its certificate, and check that the kubeconfig or this system trusts the CA of that certificate',
     };
   }
   return links
@@ -60,14 +60,14 @@ const unreachable: Omit<Rule, 'matches'> = {
 function unreachableRemedy({ path, cluster }: ClusterAccess): string {
   const proxy = proxyFor(cluster);
   if (proxy === undefined) {
-    return `Check that the API server runs and that server in ${path} leads to it`;
+    return `Check that the API server runs and that server in ${path} is its address`;
   }
   const { host, hostname } = new URL(cluster.server);
   const check = `Check that the proxy ${proxy.label} runs and allows CONNECT to ${host}`;
   return proxy.source === 'proxy-url' ? check : `${check}, or add ${hostname} to NO_PROXY`;
 }
 
-/** TLS alerts by which a server rejects the client certificate (RFC 8446 6.2). */
+/** TLS alerts with which a server rejects the client certificate (RFC 8446 6.2). */
 const rejection =
   /^ERR_SSL_.*ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED)$/;
 
@@ -80,13 +80,13 @@ const rules: readonly Rule[] = [
   },
   {
     code: 'API_TIMEOUT',
-    says: 'no connection before the timeout',
+    says: 'the connection timed out',
     matches: (code) => code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT',
     remedy: ({ path }) => `Check routes and firewalls between this node and server in ${path}`,
   },
   {
     code: 'API_BAD_RESPONSE',
-    says: 'the answer is not valid HTTP',
+    says: 'the response is not valid HTTP',
     matches: (code) => code.startsWith('HPE_') || malformed.has(code),
     remedy: ({ path }) => `Set server in ${path} to the URL of the Kubernetes API server`,
   },
@@ -94,7 +94,7 @@ const rules: readonly Rule[] = [
     code: 'ABORTED',
     says: 'the client was closed',
     matches: (code) => code === 'UND_ERR_CLOSED' || code === 'UND_ERR_DESTROYED',
-    remedy: () => 'Nothing to do: nodecertd repeats the request with the new identity',
+    remedy: () => 'Do nothing: nodecertd repeats the request with the new identity',
   },
 ];
 
@@ -119,6 +119,6 @@ function linksOf(error: unknown): Error[] {
 
 function codeOf(link: Error): string[] {
   if ('code' in link && typeof link.code === 'string') return [link.code];
-  // undici gives only some errors of its parser a code.
+  // Only some errors of undici's parser have a code.
   return link.name === 'HTTPParserError' ? ['HPE_INVALID'] : [];
 }

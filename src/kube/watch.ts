@@ -3,12 +3,12 @@ import { second } from '../core/instant.ts';
 import { badResponse, parseJson, splitLines } from './body.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import type { KubeClient } from './rest-client.ts';
-import { parseAnswer } from './rest-client.ts';
+import { parseResponse } from './rest-client.ts';
 import { statusError, statusSchema } from './status-error.ts';
 
 export type WatchEvent<T> =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: T }
-  /** Nothing changed up to this version, so the next watch may begin here. */
+  /** Nothing changed up to this version, so the next watch may begin at this version. */
   | { readonly type: 'BOOKMARK'; readonly resourceVersion: string };
 
 export interface WatchRequest<T> {
@@ -18,7 +18,7 @@ export interface WatchRequest<T> {
   readonly name: string;
   /** The server sends the events after this version. */
   readonly resourceVersion: string;
-  /** When the server shall end the watch. The caller adds randomness. */
+  /** The server ends the watch after this time. The caller adds randomness. */
   readonly timeoutSeconds: number;
   readonly schema: v.GenericSchema<unknown, T>;
   readonly signal: AbortSignal;
@@ -27,7 +27,7 @@ export interface WatchRequest<T> {
 /**
  * The events of one object after a version. Ends when the server ends the watch.
  * @throws AgentError API_GONE when the server no longer has that version, API_TIMEOUT when the
- *   connection outlives the requested end (a dead peer sends none), else as KubeClient.request
+ *   server does not end the watch in time (a dead peer cannot), else as KubeClient.request
  */
 export async function* watch<T>(
   client: Pick<KubeClient, 'access' | 'stream'>,
@@ -47,7 +47,7 @@ export async function* watch<T>(
     signal: request.signal,
   });
   for await (const line of splitLines(chunks, { limit: lineLimit, what: `an event of ${what}` })) {
-    yield parseEvent(parseAnswer(eventSchema, parseJson(line, what), what), {
+    yield parseEvent(parseResponse(eventSchema, parseJson(line, what), what), {
       schema: request.schema,
       what,
       path: request.path,
@@ -56,7 +56,7 @@ export async function* watch<T>(
   }
 }
 
-/** Seconds by which the server may end the watch late. */
+/** The server may end the watch this many seconds late. */
 const grace = 30;
 
 /** etcd stores objects up to 1.5 MiB; CSRs and Nodes have a few kB. */
@@ -84,10 +84,10 @@ function parseEvent<T>(
   const { schema, what } = context;
   if (type === 'ERROR') throw eventError(object, context);
   if (type === 'BOOKMARK') {
-    const { metadata } = parseAnswer(bookmarkSchema, object, what);
+    const { metadata } = parseResponse(bookmarkSchema, object, what);
     return { type, resourceVersion: metadata.resourceVersion };
   }
-  return { type, object: parseAnswer(schema, object, what) };
+  return { type, object: parseResponse(schema, object, what) };
 }
 
 function eventError(

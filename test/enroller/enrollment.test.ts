@@ -111,7 +111,7 @@ describe('Enrollment', () => {
     assert.equal(trial.csrs.length, 1);
   });
 
-  it('finds its CSR when the answer to the POST was lost', async () => {
+  it('finds its CSR when the response to the POST was lost', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     loseAnswer(trial.access);

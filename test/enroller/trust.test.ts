@@ -123,7 +123,10 @@ describe('verifyTrust()', () => {
     });
     const error = await check({ server: inFront, signer: oldCa });
     assert.equal(error?.code, 'API_ANONYMOUS');
-    assert.match(error.message, /does not see this node's certificate: something in between ends/);
+    assert.match(
+      error.message,
+      /does not receive this node's certificate: a load balancer or proxy terminates/,
+    );
     assert.match(String(error.remedy), /pass TLS through/);
     assert.doesNotMatch(String(error.remedy), /[Bb]ind|role/);
   });

@@ -12,7 +12,7 @@ import { clientFor } from './support/sandbox-client.ts';
 const { signal } = new AbortController();
 
 describe('mayI()', () => {
-  it('asks without acting', async () => {
+  it('sends a SelfSubjectAccessReview and nothing else', async () => {
     await using sandbox = await startSandbox({ clock: systemClock });
     await using client = await clientFor(sandbox.bootstrapKubeconfig());
     const csrs = { group: 'certificates.k8s.io', resource: 'certificatesigningrequests' };
@@ -23,7 +23,7 @@ describe('mayI()', () => {
     assert.deepEqual(sandbox.csrs(), []);
   });
 
-  it('takes an answer without the field for no', async () => {
+  it('returns false for a response without the field', async () => {
     await using server = await ApiServer.start((_, response) =>
       sendJson(response, { status: {} }, 201),
     );
@@ -33,7 +33,7 @@ describe('mayI()', () => {
 });
 
 describe('whoAmI()', () => {
-  it('returns the user that the server sees', async () => {
+  it('returns the user and groups of the client', async () => {
     await using sandbox = await startSandbox({
       clock: systemClock,
       bootstrapToken: 'abcdef.0123456789abcdef',
@@ -56,7 +56,7 @@ describe('whoAmI()', () => {
     });
   }
 
-  it('is unknown on an API server without the resource', async () => {
+  it('returns unknown if the API server lacks the resource', async () => {
     const { found, urls } = await ask(serving('none'));
     assert.equal(found, 'unknown');
     assert.deepEqual(
@@ -65,7 +65,7 @@ describe('whoAmI()', () => {
     );
   });
 
-  it('is unknown on an old API server that refuses to tell its version', async () => {
+  it('returns unknown if an old API server forbids /version', async () => {
     const { found } = await ask((request, response) => {
       if (request.url !== '/version') return notFound(response);
       const message = 'forbidden: User "system:node:n1" cannot get path "/version"';
@@ -74,12 +74,12 @@ describe('whoAmI()', () => {
     assert.equal(found, 'unknown');
   });
 
-  it('reads the user in a refusal', async () => {
+  it('reads the user from a 403', async () => {
     const { found } = await ask(refusing('system:node:n1'));
     assert.deepEqual(found, { username: 'system:node:n1', groups: [] });
   });
 
-  it('throws API_ANONYMOUS when the server sees no credential', async () => {
+  it('throws API_ANONYMOUS when the server receives no credential', async () => {
     const groups = ['system:unauthenticated'];
     for (const handler of [
       refusing('system:anonymous'),
@@ -89,12 +89,15 @@ describe('whoAmI()', () => {
       await using client = await clientOf(server);
       const failure = await failureOf(whoAmI(client, signal));
       assert.equal(failure.code, 'API_ANONYMOUS');
-      assert.match(failure.message, /does not see the credential: something in between removes it/);
+      assert.match(
+        failure.message,
+        /does not receive the credential: a load balancer or proxy removes it/,
+      );
       assert.doesNotMatch(failure.remedy ?? '', /[Bb]ind|role/);
     }
   });
 
-  it('throws API_BAD_RESPONSE when everything is answered with 404', async () => {
+  it('throws API_BAD_RESPONSE when every response is 404', async () => {
     await using server = await ApiServer.start((_, response) => notFound(response));
     await using client = await clientOf(server);
     const failure = await failureOf(whoAmI(client, signal));
@@ -122,7 +125,7 @@ function serving(version: string, identity?: ApiIdentity): Handler {
   };
 }
 
-/** What kube-apiserver and every web server answers on an unknown path. */
+/** The response of kube-apiserver, and of any web server, for an unknown path. */
 const notFound = (response: Parameters<Handler>[1]): void => {
   response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found\n');
 };

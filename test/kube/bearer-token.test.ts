@@ -15,7 +15,7 @@ import {
 import { failureOf, get } from './support/requests.ts';
 
 describe('BearerToken', () => {
-  it('reads a token file again within a minute, and at once after 401', async () => {
+  it('reads a token file again after 50 s, and at once after 401', async () => {
     const clock = new FakeClock();
     await using folder = await temporaryFolder();
     const tokenFile = join(folder.path, 'token');
@@ -42,7 +42,7 @@ describe('BearerToken', () => {
     assert.deepEqual(await get(client), { seen: 'Bearer three' });
   });
 
-  it('refuses a token with a line break without showing it', async () => {
+  it('rejects a token with a line break without showing the token', async () => {
     await using server = await ApiServer.start(() => {});
     await using client = await clientOf(server, { parts: { user: { token: 'top\nsecret' } } });
     const failure = await failureOf(get(client));

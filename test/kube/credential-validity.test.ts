@@ -49,7 +49,7 @@ describe('loadValidKubeconfig()', () => {
     assert.equal((await failureOf(load(chain, now + hour + 1))).code, 'CREDENTIAL_EXPIRED');
   });
 
-  it('refuses a certificate that is not valid yet, with leeway for clocks', async () => {
+  it('rejects a certificate that is not valid yet, with leeway for clocks', async () => {
     const begins = now - 2 * hour;
     assert.equal(await load(user(leaf.cert), begins - minute), now + 2 * hour);
     const failure = await failureOf(load(user(leaf.cert), begins - minute - 1));
@@ -60,13 +60,13 @@ describe('loadValidKubeconfig()', () => {
     );
   });
 
-  it('refuses a token without a client certificate', async () => {
+  it('rejects a token without a client certificate', async () => {
     const failure = await failureOf(load({ token: 'abc' }, now));
     assert.equal(failure.code, 'KUBECONFIG_INVALID');
-    assert.match(failure.message, /holds no client certificate/);
+    assert.match(failure.message, /has no client certificate/);
   });
 
-  it('refuses a key that belongs to another certificate', async () => {
+  it('rejects a key that belongs to another certificate', async () => {
     const failure = await failureOf(load(user(leaf.cert, shorter.key), now));
     assert.equal(failure.code, 'KUBECONFIG_INVALID');
     assert.match(failure.message, /cannot be used for TLS/);

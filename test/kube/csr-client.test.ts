@@ -58,10 +58,10 @@ class Scene implements AsyncDisposable {
     return new Scene(api, await clientOf(api.server));
   }
 
-  /** Creates the request and waits for its decision. */
+  /** Creates the CSR and waits for its outcome. */
   async wait(signal = never): Promise<{ outcome: Promise<CsrOutcome> }> {
     const csr = await this.csrs.create(input, signal);
-    const outcome = this.csrs.waitForDecision({
+    const outcome = this.csrs.waitForOutcome({
       csr,
       onApproved: () => this.approvals.push(this.clock.now()),
       onRetry: (failure) => this.troubles.push(failure),
@@ -85,7 +85,7 @@ class Scene implements AsyncDisposable {
     for (let steps = 0; !state.done; steps += 1) {
       assert(steps < 5_000, 'nothing came of it within 250 s');
       await this.clock.advance(50);
-      // The sockets are real: on a loaded machine fake time would run away from them.
+      // The sockets are real: on a loaded machine, fake time would overtake them.
       if (steps > 500) await setTimeout(2);
     }
     return await settled;
@@ -98,7 +98,7 @@ class Scene implements AsyncDisposable {
   }
 }
 
-/** Answers each POST with a created object, and collects the bodies. */
+/** Responds to each POST with a created object, and collects the bodies. */
 function collectPosts(scene: Scene): unknown[] {
   const posts: unknown[] = [];
   scene.api.answer = (request, response) => {
@@ -168,7 +168,7 @@ describe('CsrClient.create()', () => {
     );
   });
 
-  it('finds the CSR when the answer to an earlier POST was lost', async () => {
+  it('finds the CSR when the response to an earlier POST was lost', async () => {
     await using scene = await Scene.start();
     let posts = 0;
     scene.api.answer = (request, response) => {
@@ -185,7 +185,7 @@ describe('CsrClient.create()', () => {
     ['request', { request: 'another' }],
     ['signer', { signerName: 'example.com/other' }],
   ] as const) {
-    it(`throws API_CONFLICT when a CSR with another ${name} has the name`, async () => {
+    it(`throws API_CONFLICT when a CSR with this name has another ${name}`, async () => {
       await using scene = await Scene.start();
       scene.api.answer = (request, response) => {
         if (request.method === 'GET') sendJson(response, csrObject(other));
@@ -193,14 +193,14 @@ describe('CsrClient.create()', () => {
       };
       const failure = await failureOf(scene.csrs.create(input, never));
       assert.equal(failure.code, 'API_CONFLICT');
-      assert.match(failure.message, /csr-1 exists with other content/);
-      assert.equal(failure.remedy, 'kubectl delete csr csr-1');
+      assert.match(failure.message, /CSR csr-1 already exists with different content/);
+      assert.equal(failure.remedy, 'Delete the CSR: kubectl delete csr csr-1');
     });
   }
 });
 
-describe('CsrClient.waitForDecision()', () => {
-  it('obtains a certificate with two requests', async () => {
+describe('CsrClient.waitForOutcome()', () => {
+  it('returns a certificate after two requests', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     const watch = await scene.api.watch();
@@ -215,7 +215,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert.equal(scene.api.server.connections, 1);
   });
 
-  it('checks the state in the answer first', async () => {
+  it('checks the state in the response to the POST first', async () => {
     await using scene = await Scene.start();
     scene.api.answer = (_, response) => {
       sendJson(response, csrObject(issuedParts));
@@ -245,7 +245,7 @@ describe('CsrClient.waitForDecision()', () => {
       { kind: 'failed', reason: 'SignerValidationFailure', message: '' },
     ],
     [
-      'a condition without a status, as objects from before v1 have',
+      'a condition without a status, as in objects created before v1',
       modified({ conditions: [{ type: 'Denied' }] }),
       { kind: 'denied', reason: '', message: '' },
     ],
@@ -261,12 +261,12 @@ describe('CsrClient.waitForDecision()', () => {
     });
   }
 
-  const undecided: readonly [string, CsrParts][] = [
+  const pending: readonly [string, CsrParts][] = [
     ['a certificate without approval', { version: 11, certificate: certificatePem }],
-    ['approval alone', { version: 11, conditions: [approved] }],
+    ['an approval without a certificate', { version: 11, conditions: [approved] }],
     ['a denial that is not True', { version: 11, conditions: [{ ...denied, status: 'False' }] }],
   ];
-  for (const [name, parts] of undecided) {
+  for (const [name, parts] of pending) {
     it(`continues to wait for ${name}`, async () => {
       await using scene = await Scene.start();
       const { outcome } = await scene.wait();
@@ -318,7 +318,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert.deepEqual(scene.troubles, []);
   });
 
-  it('reads the decision after an outage, and reports each failure', async () => {
+  it('reads the outcome after an outage, and reports each failure', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     let reads = 0;
@@ -337,7 +337,7 @@ describe('CsrClient.waitForDecision()', () => {
     );
   });
 
-  it('reports the first answer after failures, and no other', async () => {
+  it('reports only the first response after failures', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     const first = await scene.nextWatch();
@@ -355,7 +355,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert.deepEqual(scene.calms, [before]);
   });
 
-  it('waits as long as Retry-After demands', async () => {
+  it('waits at least for Retry-After', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     let refusedAt = 0;
@@ -371,7 +371,7 @@ describe('CsrClient.waitForDecision()', () => {
     assert(scene.clock.now() - refusedAt < minute + 5 * second);
   });
 
-  it('ends with deleted when a read finds nothing', async () => {
+  it('ends with deleted when a read returns 404', async () => {
     await using scene = await Scene.start();
     const { outcome } = await scene.wait();
     scene.api.answer = (_, response) => {

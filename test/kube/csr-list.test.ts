@@ -45,7 +45,7 @@ describe('listCsrs()', () => {
     );
   });
 
-  it('stops at the page limit, and reports that there are more', async () => {
+  it('stops at the page limit, and reports the list as truncated', async () => {
     await using server = await paged(1000);
     await using client = await clientOf(server);
     const { csrs, truncated } = await listCsrs(client, () => true, signal);
@@ -54,7 +54,7 @@ describe('listCsrs()', () => {
     assert.equal(csrs.length, 20);
   });
 
-  it('returns the time of the decision', async () => {
+  it('returns the time of the last condition', async () => {
     await using server = await ApiServer.start((_, response) =>
       sendJson(response, {
         metadata: {},

@@ -88,7 +88,7 @@ describe('openDispatcher() with a proxy', () => {
   });
 
   for (const status of [407, 502]) {
-    it(`reports a proxy that answers ${status} without its password`, async () => {
+    it(`reports a proxy that returns ${status} without its password`, async () => {
       await using server = await ApiServer.start(() => {});
       await using proxy = await startProxy(status);
       await using client = await clientOf(server, {
@@ -115,7 +115,7 @@ describe('openDispatcher() with a proxy', () => {
   });
 });
 
-/** Sets variables for as long as the test runs. */
+/** Sets environment variables until disposal. */
 function withEnvironment(variables: Readonly<Record<string, string>>): Disposable {
   const names = Object.keys(variables);
   const before = names.map((name) => process.env[name]);
@@ -158,7 +158,7 @@ describe('openDispatcher() with HTTPS_PROXY', () => {
     ]);
   });
 
-  it('connects directly to what NO_PROXY lists', async () => {
+  it('connects directly to a server in NO_PROXY', async () => {
     await using server = await startNamedServer();
     await using proxy = await startProxy();
     using _ = withEnvironment({ HTTPS_PROXY: proxy.url, NO_PROXY: '.example.invalid' });
@@ -169,7 +169,7 @@ describe('openDispatcher() with HTTPS_PROXY', () => {
     assert.deepEqual(proxy.seen, []);
   });
 
-  it('prefers proxy-url of the kubeconfig', async () => {
+  it('prefers proxy-url over the environment', async () => {
     await using server = await startNamedServer();
     await using proxy = await startProxy();
     using _ = withEnvironment({ HTTPS_PROXY: 'http://127.0.0.1:9', NO_PROXY: '*' });
@@ -180,7 +180,7 @@ describe('openDispatcher() with HTTPS_PROXY', () => {
     assert.equal(proxy.seen.length, 1);
   });
 
-  it('names the proxy, its variable and NO_PROXY when the proxy does not answer', async () => {
+  it('names the proxy, its variable and NO_PROXY when the proxy does not respond', async () => {
     await using server = await startNamedServer();
     using _ = withEnvironment({ HTTPS_PROXY: 'http://user:pass@127.0.0.1:9', NO_PROXY: '' });
     await using client = await clientOf(server, { parts: { cluster: named(server) } });
@@ -197,7 +197,7 @@ describe('openDispatcher() with HTTPS_PROXY', () => {
     assert.doesNotMatch(describeError(failure), /pass/);
   });
 
-  it('refuses to open with a variable that holds no URL of a proxy', async () => {
+  it('rejects a variable that is not the URL of a proxy', async () => {
     await using server = await startNamedServer();
     using _ = withEnvironment({ HTTPS_PROXY: 'socks5://127.0.0.1:9', NO_PROXY: '' });
     const failure = await failureOf(clientOf(server, { parts: { cluster: named(server) } }));

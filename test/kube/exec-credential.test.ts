@@ -31,7 +31,7 @@ describe('execInfo()', () => {
     insecureSkipTlsVerify: false,
   };
 
-  it('says that there is no terminal, and nothing of the cluster', () => {
+  it('omits the cluster, and reports that there is no terminal', () => {
     assert.deepEqual(JSON.parse(execInfo(plugin, cluster)), {
       kind: 'ExecCredential',
       apiVersion: v1,
@@ -60,7 +60,7 @@ describe('execInfo()', () => {
     });
   });
 
-  it('says that the server is not verified, and that there is no configuration', () => {
+  it('reports insecure-skip-tls-verify and a missing configuration', () => {
     const insecure = { ...cluster, insecureSkipTlsVerify: true };
     const info = JSON.parse(execInfo({ ...plugin, provideClusterInfo: true }, insecure)) as {
       spec: { cluster: unknown };
@@ -98,7 +98,7 @@ describe('parseExecCredential()', () => {
     assert.equal(result.credential.expiry, undefined);
   });
 
-  it('reports the version of an answer in another one', () => {
+  it('reports an ExecCredential of another version', () => {
     const beta = 'client.authentication.k8s.io/v1beta1';
     assert.deepEqual(parseExecCredential(execCredential({ token: 'abc' }, beta), v1), {
       kind: 'other-version',
@@ -107,28 +107,32 @@ describe('parseExecCredential()', () => {
   });
 
   const malformed: readonly (readonly [string, string, string])[] = [
-    ['nothing', '', 'it is neither JSON nor YAML'],
-    ['what is no document', '{"a": Secret', 'it is neither JSON nor YAML'],
+    ['empty output', '', 'the output is neither JSON nor YAML'],
+    ['malformed YAML', '{"a": Secret', 'the output is neither JSON nor YAML'],
     ['a plain token', 'Secret', 'the document must be Object'],
     ['another kind', '{"kind": "Secret", "apiVersion": "v1"}', 'kind must be "ExecCredential"'],
     ['no version', '{"kind": "ExecCredential"}', 'apiVersion is missing'],
     ['no status', `{"kind": "ExecCredential", "apiVersion": "${v1}"}`, 'status is missing'],
-    ['an empty status', execCredential({ token: '' }), 'it has neither a token nor a certificate'],
+    [
+      'an empty status',
+      execCredential({ token: '' }),
+      'the output has neither a token nor a certificate',
+    ],
     ['a token that is a number', execCredential({ token: 7 }), 'status.token must be string'],
     [
       'a token with a line break',
       execCredential({ token: 'Secret\nX' }),
-      'status.token must be printable ASCII without blanks',
+      'status.token must be printable ASCII without spaces',
     ],
     [
-      'a certificate alone',
+      'a certificate without a key',
       execCredential({ clientCertificateData }),
-      'it has clientCertificateData but no clientKeyData',
+      'the output has clientCertificateData but no clientKeyData',
     ],
     [
-      'a key alone',
+      'a key without a certificate',
       execCredential({ clientKeyData }),
-      'it has clientKeyData but no clientCertificateData',
+      'the output has clientKeyData but no clientCertificateData',
     ],
     [
       'a certificate that is not PEM',
@@ -136,18 +140,18 @@ describe('parseExecCredential()', () => {
       'clientCertificateData is not a certificate in PEM',
     ],
     [
-      'a time that is none',
+      'an invalid time',
       execCredential({ token: 'Secret', expirationTimestamp: 'tomorrow' }),
-      'status.expirationTimestamp must be a time as in RFC 3339',
+      'status.expirationTimestamp must be an RFC 3339 time',
     ],
   ];
   for (const [name, output, reason] of malformed) {
-    it(`refuses ${name}, and does not repeat values`, () => {
+    it(`rejects ${name}, and does not repeat values`, () => {
       assert.deepEqual(parseExecCredential(output, v1), { kind: 'malformed', reason });
     });
   }
 
-  it('turns any output into a result, and never repeats the token of a bad one', () => {
+  it('turns any output into a result, and never repeats a token', () => {
     const token = 'Hidden';
     const valid = execCredential({ token, clientCertificateData, clientKeyData });
     const damaged = fc

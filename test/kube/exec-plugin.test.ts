@@ -80,42 +80,43 @@ describe('runExecPlugin()', () => {
       exec: { args: ['eks', 'get-token'] },
       message:
         /plugin of kubeconfig \S+ failed with exit code 255: no credentials \/ Run aws configure$/,
-      remedy: /^Run the plugin as root and correct what it reports: \S+\/plugin eks get-token$/,
+      remedy:
+        /^Run the plugin as root and correct the error that it reports: \S+\/plugin eks get-token$/,
     },
     {
-      name: 'the signal that ended it',
+      name: 'the signal that killed the plugin',
       script: 'kill -9 $$',
-      message: /was ended by SIGKILL$/,
+      message: /was killed by SIGKILL$/,
     },
     {
-      name: 'output that is no ExecCredential',
+      name: 'output that is not an ExecCredential',
       script: 'echo Secret-4711',
       message: /printed no usable ExecCredential: the document must be Object$/,
     },
     {
-      name: 'an answer in another version',
+      name: 'an ExecCredential of another version',
       script: `echo '${execCredential({ token: 'Secret-4711' }, 'client.authentication.k8s.io/v1beta1')}'`,
-      message: /answered in client\.authentication\.k8s\.io\/v1beta1, but apiVersion .* \S+\/v1$/,
-      remedy:
-        /^Set apiVersion of exec in \S+\/kubeconfig to the version that \S+\/plugin answers in$/,
+      message:
+        /returned apiVersion client\.authentication\.k8s\.io\/v1beta1, but apiVersion .* \S+\/v1$/,
+      remedy: /^Set apiVersion of exec in \S+\/kubeconfig to the version that \S+\/plugin returns$/,
     },
     {
-      name: 'output without end',
+      name: 'endless output',
       script: 'exec yes Secret-4711',
       message: /printed more than 256 kB$/,
     },
     {
-      name: 'a program that is in no folder of PATH, with the hint to install it',
+      name: 'a program that is not in PATH, with the install hint',
       script: '',
       exec: { command: 'no-such-plugin', installHint: 'apt install no-such-plugin' },
-      message: /the exec plugin no-such-plugin of kubeconfig \S+ is in no folder of PATH \(/,
+      message: /the exec plugin no-such-plugin of kubeconfig \S+ was not found in PATH \(/,
       remedy: /^Install no-such-plugin: apt install no-such-plugin$/,
     },
     {
       name: 'a path that does not exist',
       script: '',
       exec: { command: './gone' },
-      message: /\/gone of kubeconfig \S+ cannot be run: ENOENT/,
+      message: /\/gone of kubeconfig \S+ cannot run: ENOENT/,
     },
     {
       name: 'an interpreter that does not exist',
@@ -137,7 +138,7 @@ describe('runExecPlugin()', () => {
     });
   }
 
-  it('does not repeat credentials of standard error', async () => {
+  it('redacts credentials in standard error', async () => {
     await using node = await PluginNode.create();
     const token = `k8s-aws-v1.${Buffer.from('x'.repeat(60)).toString('base64url')}`;
     await node.script(`echo 'token ${token}: expired, key AKIA4711ZZXW0815QQPL' >&2; exit 1`);
@@ -145,7 +146,7 @@ describe('runExecPlugin()', () => {
     assert.match(failure.message, /exit code 1: token … expired, key …$/);
   });
 
-  it('ends a plugin that does not end', async () => {
+  it('ends a plugin at its timeout', async () => {
     await using node = await PluginNode.create();
     await node.script('echo > started; exec sleep 600');
     const clock = new FakeClock();
@@ -154,12 +155,12 @@ describe('runExecPlugin()', () => {
     void failureOf(get(client)).then((failure) => (message = failure.message));
     await until('the time limit runs', () => clock.sleeping > 0);
     await clock.advance(pluginTimeoutMs);
-    // The grace after SIGTERM passes on the same clock.
+    // The grace period after SIGTERM passes on the same clock.
     await until('the end', () => {
       void clock.advance(second);
       return message !== undefined;
     });
-    assert.match(message ?? '', /did not end within 30s$/);
+    assert.match(message ?? '', /timed out after 30s$/);
   });
 
   for (const [name, file] of [
@@ -173,7 +174,7 @@ describe('runExecPlugin()', () => {
       await chmod(node.path(file), 0o777);
       const failure = await failureOf(get(client));
       assert.equal(failure.code, 'PLUGIN_FAILED');
-      assert.match(failure.message, new RegExp(`is not run as root: \\S+/${file} has mode 0777`));
+      assert.match(failure.message, new RegExp(`must not run as root: \\S+/${file} has mode 0777`));
       assert.match(failure.remedy ?? '', new RegExp(`^chmod go-w \\S+/${file}$`));
       assert.equal(await node.runs(), 0);
     });

@@ -4,7 +4,7 @@ import { impersonationHeaders } from '../../src/kube/impersonation.ts';
 import { ApiServer, clientOf, sendJson } from './support/api-server.ts';
 import { get } from './support/requests.ts';
 
-/** The Impersonate lines of each request, as they came over the wire. */
+/** The Impersonate lines of each request, as received by the server. */
 function recorded(lines: string[][]): Promise<ApiServer> {
   return ApiServer.start(({ rawHeaders }, response) => {
     const headers = rawHeaders.flatMap((name, index) =>
@@ -45,7 +45,7 @@ describe('impersonationHeaders()', () => {
     ]);
   });
 
-  it('sends the user alone when nothing else is set', async () => {
+  it('sends only the user when nothing else is set', async () => {
     const lines: string[][] = [];
     await using server = await recorded(lines);
     await using client = await clientOf(server, {

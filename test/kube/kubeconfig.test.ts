@@ -89,7 +89,7 @@ describe('loadKubeconfig()', () => {
     assert.match(text(credential.clientCertificate?.key.expose()), /BEGIN PRIVATE KEY/);
   });
 
-  it('prefers data to files, as client-go does', async () => {
+  it('prefers data over files, as client-go does', async () => {
     const { cluster } = await load(
       config({
         'certificate-authority': '/does/not/exist',
@@ -108,7 +108,7 @@ describe('loadKubeconfig()', () => {
     ],
   ];
   for (const [given, expected] of servers) {
-    it(`takes the server ${given} as ${expected}`, async () => {
+    it(`reads the server ${given} as ${expected}`, async () => {
       assert.equal((await load(config({ server: given }))).cluster.server, expected);
     });
   }
@@ -188,7 +188,7 @@ describe('loadKubeconfig()', () => {
     }
   });
 
-  it('takes a v1beta1 plugin without a mode', async () => {
+  it('accepts a v1beta1 plugin without interactiveMode', async () => {
     const apiVersion = 'client.authentication.k8s.io/v1beta1';
     const { credential } = await load(config({}, { exec: { command: 'aws', apiVersion } }));
     assert.equal(credential.plugin?.apiVersion, apiVersion);
@@ -206,7 +206,7 @@ describe('loadKubeconfig()', () => {
     });
   });
 
-  it('takes empty values of unknown keys for absent ones', async () => {
+  it('treats empty values of unknown keys as absent', async () => {
     const { credential } = await load(config({}, { token: 'abc', username: '', exec: null }));
     assert.equal(text(credential.token?.expose()), 'abc');
   });
@@ -229,18 +229,18 @@ describe('loadKubeconfig()', () => {
     {
       name: 'a missing context',
       text: 'kind: Config\ncurrent-context: gone\ncontexts: []',
-      message: /line 2: current-context names "gone", but contexts has 0 entries of that name/,
+      message: /line 2: current-context names "gone", but contexts has 0 entries with that name/,
     },
     {
       name: 'two contexts with the same name',
       text: 'current-context: a\ncontexts:\n- name: a\n- name: a',
-      message: /but contexts has 2 entries of that name/,
+      message: /but contexts has 2 entries with that name/,
     },
     {
       name: 'a missing user',
       text: 'current-context: a\ncontexts:\n- name: a\n  context:\n    cluster: c\n    user: u\nclusters:\n- {name: c, cluster: {server: "https://x"}}',
       message:
-        /line 6: contexts\[0\]\.context\.user names "u", but users has 0 entries of that name/,
+        /line 6: contexts\[0\]\.context\.user names "u", but users has 0 entries with that name/,
     },
     {
       name: 'a cluster without a server',
@@ -304,7 +304,7 @@ describe('loadKubeconfig()', () => {
     {
       name: 'authorities that are not PEM',
       text: config({ 'certificate-authority-data': base64('hello') }),
-      message: /holds no certificate/,
+      message: /contains no certificate/,
     },
     {
       name: 'a PEM block that is cut off',
@@ -335,8 +335,8 @@ describe('loadKubeconfig()', () => {
       name: `a user with ${key}`,
       text: config({}, { token: 'abc', [key]: 'x' }),
       code: 'KUBECONFIG_UNSUPPORTED' as const,
-      message: new RegExp(`users\\[0\\]\\.user\\.${key} is a way to authenticate`),
-      remedy: new RegExp(`Replace ${key} by token`),
+      message: new RegExp(`users\\[0\\]\\.user\\.${key} is an authentication method`),
+      remedy: new RegExp(`Replace ${key} with token`),
     })),
     ...(
       [
@@ -354,14 +354,14 @@ describe('loadKubeconfig()', () => {
           /env\[0\]\.name is missing/,
         ],
         ['an argument that is a number', { ...aws, args: [1] }, /args\[0\] must be string/],
-        ['a NUL in an argument', { ...aws, args: ['a\0b'] }, /exec holds a NUL character/],
+        ['a NUL in an argument', { ...aws, args: ['a\0b'] }, /exec contains a NUL character/],
       ] as const
     ).map(([name, exec, message]) => ({ name, text: config({}, { exec }), message })),
     {
       name: 'a key of a plugin that nodecertd does not know',
       text: config({}, { exec: { ...aws, provideclusterinfo: true } }),
       code: 'KUBECONFIG_UNSUPPORTED',
-      message: /exec\.provideclusterinfo is not a key that nodecertd knows/,
+      message: /exec\.provideclusterinfo is a key that nodecertd does not know/,
     },
     {
       name: 'a plugin that needs a terminal',
@@ -381,7 +381,7 @@ describe('loadKubeconfig()', () => {
       name: 'a key of the user that nodecertd does not know',
       text: config({}, { token: 'abc', tokenfile: '/a/token' }),
       code: 'KUBECONFIG_UNSUPPORTED',
-      message: /users\[0\]\.user\.tokenfile is not a key that nodecertd knows/,
+      message: /users\[0\]\.user\.tokenfile is a key that nodecertd does not know/,
       remedy: /Correct or remove the key tokenfile/,
     },
     ...[
@@ -391,7 +391,7 @@ describe('loadKubeconfig()', () => {
     ].map((alone) => ({
       name: `${Object.keys(alone)[0]} without as`,
       text: config({}, { token: 'abc', ...alone }),
-      message: new RegExp(`\\.${Object.keys(alone)[0]} is set, but as names no user`),
+      message: new RegExp(`\\.${Object.keys(alone)[0]} is set, but "as" names no user`),
     })),
     {
       name: 'a group that is a number',
@@ -401,16 +401,16 @@ describe('loadKubeconfig()', () => {
     {
       name: 'a user to impersonate with a line break',
       text: config({}, { token: 'abc', as: 'jane\nX-Other: 1' }),
-      message: /user\.as holds a control character/,
+      message: /user\.as contains a control character/,
     },
     {
       name: 'an extra field with a line break',
       text: config({}, { token: 'abc', as: 'jane', 'as-user-extra': { a: ['b', 'c\r'] } }),
-      message: /as-user-extra holds a control character/,
+      message: /as-user-extra contains a control character/,
     },
   ];
   for (const { name, text, code = 'KUBECONFIG_INVALID', message, remedy = /./ } of cases) {
-    it(`refuses ${name} with line and key`, async () => {
+    it(`rejects ${name} with line and key`, async () => {
       const failure = await failureOf(load(text));
       assert.equal(failure.code, code, describeError(failure));
       assert.match(failure.message, message);
@@ -424,7 +424,7 @@ describe('loadKubeconfig()', () => {
     ['of comments', '# nothing\n'],
     ['of NUL bytes', '\0\0\0'],
   ]) {
-    it(`calls a file ${what} empty`, async () => {
+    it(`reports a file ${what} as empty`, async () => {
       const failure = await failureOf(load(text ?? ''));
       assert.equal(failure.code, 'KUBECONFIG_INVALID');
       assert.match(failure.message, /^kubeconfig \/.*\/kubeconfig is empty$/);
@@ -532,7 +532,7 @@ describe('loadKubeconfig()', () => {
     }
   });
 
-  it('refuses aliases and nesting without end', async () => {
+  it('rejects endless aliases and nesting', async () => {
     const bomb = ['a0: &a0 [x,x,x,x,x,x,x,x,x,x]'];
     for (let depth = 1; depth < 12; depth += 1) {
       bomb.push(

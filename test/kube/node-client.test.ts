@@ -21,8 +21,12 @@ function node(version: number, addresses?: readonly NodeAddress[]): Record<strin
 describe('watchNodeAddresses() at its first read', () => {
   const cases: readonly [string, unknown, readonly NodeAddress[]][] = [
     ['the addresses', node(1, [hostname, internal]), [hostname, internal]],
-    ['none of a Node without a status', node(1), []],
-    ['none of a Node whose addresses are null', { ...node(1), status: { addresses: null } }, []],
+    ['no addresses of a Node without a status', node(1), []],
+    [
+      'no addresses of a Node whose addresses are null',
+      { ...node(1), status: { addresses: null } },
+      [],
+    ],
   ];
   for (const [name, body, expected] of cases) {
     it(`reports ${name}`, async () => {
@@ -53,7 +57,7 @@ describe('watchNodeAddresses() at its first read', () => {
 });
 
 describe('watchNodeAddresses()', () => {
-  it('waits for a missing Node with one watch from any version', async () => {
+  it('waits for a missing Node with one watch from version 0', async () => {
     await using api = await CertificatesApi.start();
     await using client = await clientOf(api.server);
     api.answer = (_, response) => {
@@ -84,7 +88,7 @@ describe('watchNodeAddresses()', () => {
     assert.deepEqual(api.log, ['GET', 'WATCH@0']);
   });
 
-  it('reports only changes, also when the Node is deleted and created', async () => {
+  it('reports only changes, also after the Node is deleted and recreated', async () => {
     await using api = await CertificatesApi.start();
     await using client = await clientOf(api.server);
     api.answer = (_, response) => {

@@ -13,7 +13,7 @@ import { makeAuthority } from './support/certificates.ts';
 import { execCredential, PluginNode } from './support/plugin-node.ts';
 import { failureOf, get } from './support/requests.ts';
 
-/** Answers with the token of the request, and with 401 for `bad`. */
+/** Returns the token of the request, and 401 for the token `bad`. */
 function tokenServer(): Promise<ApiServer> {
   return ApiServer.start(({ headers }, response) => {
     const token = headers.authorization ?? 'none';
@@ -34,7 +34,7 @@ describe('PluginCredentials', () => {
     assert.equal(await node.runs(), 1);
   });
 
-  it('runs it again when the credential has expired', async () => {
+  it('runs the plugin again when the credential has expired', async () => {
     await using node = await PluginNode.create();
     await using server = await tokenServer();
     const clock = new FakeClock();
@@ -51,7 +51,7 @@ describe('PluginCredentials', () => {
     assert.equal(await node.runs(), 2);
   });
 
-  it('runs it again after 401', async () => {
+  it('runs the plugin again after 401', async () => {
     await using node = await PluginNode.create();
     await using server = await tokenServer();
     await node.answer(execCredential({ token: 'bad' }));
@@ -62,7 +62,7 @@ describe('PluginCredentials', () => {
     assert.equal(await node.runs(), 2);
   });
 
-  it('runs it again after it failed', async () => {
+  it('runs the plugin again after a failure', async () => {
     await using node = await PluginNode.create();
     await using server = await tokenServer();
     await node.script('exit 1');
@@ -102,7 +102,7 @@ describe('PluginCredentials', () => {
     assert.equal(await node.runs(), 2);
   });
 
-  it('is not asked when the user has another credential', async () => {
+  it('does not run when the user has another credential', async () => {
     await using node = await PluginNode.create();
     await using server = await tokenServer();
     await node.answer(execCredential({ token: 'one' }));
@@ -118,7 +118,7 @@ describe('PluginCredentials', () => {
     assert.equal(await node.runs(), 0);
   });
 
-  it('lets a cancelled request go while the plugin runs, and ends the plugin on close', async () => {
+  it('releases a canceled request while the plugin runs, and ends the plugin on close', async () => {
     await using node = await PluginNode.create();
     await using server = await tokenServer();
     await node.script('echo $$ > pid && exec sleep 600');

@@ -48,7 +48,7 @@ describe('proxyFor()', () => {
     });
   });
 
-  // Each row was also run through golang.org/x/net/http/httpproxy.
+  // golang.org/x/net/http/httpproxy gives the same result for each row.
   const bypasses: readonly (readonly [string, string, 'direct' | 'proxy'])[] = [
     ['localhost', '', 'direct'],
     ['127.0.0.1', '', 'direct'],
@@ -95,7 +95,7 @@ describe('proxyFor()', () => {
     });
   }
 
-  it('takes 443 for the port of a server without one', () => {
+  it('uses port 443 for a server without a port', () => {
     const environment = { HTTPS_PROXY: proxy, NO_PROXY: 'example.com:443' };
     assert.equal(proxyFor({ server: 'https://example.com' }, environment), undefined);
   });
@@ -107,7 +107,7 @@ describe('proxyFor()', () => {
         (error) =>
           error instanceof AgentError &&
           error.code === 'API_UNREACHABLE' &&
-          error.message.startsWith('the environment variable HTTPS_PROXY does not hold') &&
+          error.message.startsWith('the environment variable HTTPS_PROXY does not contain') &&
           !error.message.includes(value),
       );
     });

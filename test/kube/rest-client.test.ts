@@ -14,7 +14,7 @@ import { makeAuthority } from './support/certificates.ts';
 import { failureOf, get, never } from './support/requests.ts';
 
 describe('KubeClient.request()', () => {
-  it('sends method, path, query, body, token and version, and parses the answer', async () => {
+  it('sends method, path, query, body, token and version, and parses the response', async () => {
     const seen: unknown[] = [];
     await using server = await ApiServer.start((request, response) => {
       let body = '';
@@ -46,7 +46,7 @@ describe('KubeClient.request()', () => {
     ['JSON of another shape', '{"a": "text"}'],
   ];
   for (const [name, body] of bodies) {
-    it(`refuses ${name} as API_BAD_RESPONSE`, async () => {
+    it(`rejects ${name} as API_BAD_RESPONSE`, async () => {
       await using server = await ApiServer.start((_, response) => response.end(body));
       await using client = await clientOf(server);
       const schema = v.object({ a: v.array(v.number()) });
@@ -96,7 +96,7 @@ describe('KubeClient.request()', () => {
     assert.equal(server.connections, 2);
   });
 
-  it('ends a slow answer at the deadline, and opens a new connection', async () => {
+  it('ends a slow response at the deadline, and opens a new connection', async () => {
     const clock = new FakeClock();
     const { promise: dripping, resolve } = Promise.withResolvers<ServerResponse>();
     await using server = await ApiServer.start((request, response) => {
@@ -118,7 +118,7 @@ describe('KubeClient.request()', () => {
     await clock.advance(second);
     const failure = await failing;
     assert.equal(failure.code, 'API_TIMEOUT');
-    assert.match(failure.message, /get \/thing: no complete answer within 30 s/);
+    assert.match(failure.message, /get \/thing: no complete response within 30 s/);
     await closed;
     assert.deepEqual(await get(client, '/ok'), {});
     assert.equal(server.connections, 2);
@@ -197,7 +197,7 @@ describe('KubeClient identity', () => {
     assert.deepEqual(await get(client), { CN: 'system:node:a' });
   });
 
-  it('presents it after key and token were wiped', async () => {
+  it('presents the certificate after key and token were wiped', async () => {
     await using server = await startVerifying(whoAmI);
     await using client = await node(server, 'system:node:a');
     client.access[Symbol.dispose]();

@@ -57,7 +57,7 @@ describe('statusError()', () => {
   }
 
   for (const status of [301, 400, 401, 403, 404, 409, 410, 418, 422]) {
-    it(`does not believe status ${status} without a Status`, async () => {
+    it(`returns API_BAD_RESPONSE for status ${status} without a Status`, async () => {
       for (const body of ['404 page not found', '{"kind":"Status"}', '{"message":"no"}', '']) {
         await using server = await ApiServer.start((_, response) => {
           response.writeHead(status).end(body);
@@ -100,26 +100,26 @@ describe('statusError()', () => {
     assert.match(failure.message, /not the URL of a Kubernetes API server: HTTP status 403/);
   });
 
-  const refusals: readonly [string, string, RegExp][] = [
+  const forbidden: readonly [string, string, RegExp][] = [
     [
-      'of NodeRestriction after a rename',
+      'a 403 from NodeRestriction after a rename',
       'certificatesigningrequests.certificates.k8s.io "node-csr-x" is forbidden: can only create a node CSR with CN=system:node:old',
       /^Set nodeName \(--hostname-override\) to old; or, if the node was renamed/,
     ],
     [
-      'of the node authorizer after a rename',
+      'a 403 from the node authorizer after a rename',
       `nodes "n1" is forbidden: User "system:node:old" cannot get resource "nodes" in API group "" at the cluster scope: node 'old' cannot read 'n1', only its own Node object`,
       /^Set nodeName \(--hostname-override\) to old; or, if the node was renamed/,
     ],
     [
-      'of RBAC',
+      'a 403 from RBAC',
       'nodes "n1" is forbidden: User "system:node:n1" cannot get resource "nodes" in API group "" at the cluster scope',
       /^Bind a role/,
     ],
-    ['of a webhook', 'admission webhook "x" denied the request', /^Bind a role/],
+    ['a 403 from a webhook', 'admission webhook "x" denied the request', /^Bind a role/],
   ];
-  for (const [what, message, remedy] of refusals) {
-    it(`gives the refusal ${what} its remedy`, async () => {
+  for (const [what, message, remedy] of forbidden) {
+    it(`returns the remedy for ${what}`, async () => {
       const failure = await failureWith((_, response) => {
         sendJson(response, { ...aStatus, reason: 'Forbidden', message }, 403);
       }, '/api/v1/nodes/n1');
@@ -128,7 +128,7 @@ describe('statusError()', () => {
     });
   }
 
-  it('never advises a role for system:anonymous', async () => {
+  it('never suggests a role for system:anonymous', async () => {
     const message =
       'nodes "n1" is forbidden: User "system:anonymous" cannot get resource "nodes" in API group "" at the cluster scope';
     const failure = await failureWith((_, response) => {

@@ -70,13 +70,13 @@ describe('transportError()', () => {
     },
     {
       name: 'a certificate of another CA of the same name',
-      says: 'its certificate was signed by another CA of the name CN=ca than the one in PATH (UNABLE_TO_VERIFY_LEAF_SIGNATURE)',
+      says: 'its certificate was signed by CN=ca, but PATH contains another CA of that name (UNABLE_TO_VERIFY_LEAF_SIGNATURE)',
       remedy: /certificate-authority-data/,
       shown: () => namesake(),
     },
     {
       name: 'a certificate of another CA of the same name, without key identifiers',
-      says: 'its certificate was signed by another CA of the name CN=ca than the one in PATH (CERT_SIGNATURE_FAILURE)',
+      says: 'its certificate was signed by CN=ca, but PATH contains another CA of that name (CERT_SIGNATURE_FAILURE)',
       remedy: /certificate-authority-data/,
       shown: () => namesake({ keyIds: false }),
     },
@@ -113,8 +113,8 @@ describe('transportError()', () => {
       shown: (ca) => ca.issue({ ...rightful, notBefore: Date.now() + day / 2 }),
     },
     {
-      name: 'a certificate meant for clients',
-      says: 'its certificate is not meant for servers (CN=api) (INVALID_PURPOSE)',
+      name: 'a certificate without the usage "server auth"',
+      says: 'its certificate has no usage "server auth" (CN=api) (INVALID_PURPOSE)',
       remedy: /usage "server auth"/,
       shown: (ca) => ca.issue({ ...rightful, usages: ['client auth'] }),
     },
@@ -172,7 +172,7 @@ describe('transportError()', () => {
     const failure = await failureOf(get(client));
     silent.close();
     assert.equal(failure.code, 'API_TIMEOUT');
-    assert.match(failure.message, /no connection before the timeout \(UND_ERR_CONNECT_TIMEOUT\)/);
+    assert.match(failure.message, /the connection timed out \(UND_ERR_CONNECT_TIMEOUT\)/);
   });
 
   it('reports a closed port as API_UNREACHABLE with server and reason', async () => {
@@ -193,7 +193,7 @@ describe('transportError()', () => {
     assert.equal((await failureOf(get(client))).code, 'API_UNREACHABLE');
   });
 
-  it('reports a server that speaks no TLS as API_UNREACHABLE', async () => {
+  it('reports a server without TLS as API_UNREACHABLE', async () => {
     await using server = await ApiServer.start(() => {});
     const plain = createHttpServer().listen(0, '127.0.0.1');
     await once(plain, 'listening');

@@ -49,7 +49,7 @@ function lines(...events: unknown[]): string {
   return events.map((event) => `${JSON.stringify(event)}\n`).join('');
 }
 
-/** A server that answers each watch with these bytes and then ends it. */
+/** A server that responds to each watch with these bytes and then ends the watch. */
 async function serving(
   body: string,
   respond = (response: ServerResponse) => response.end(body),
@@ -104,15 +104,15 @@ describe('watch()', () => {
 
   const bad: readonly [string, string, RegExp][] = [
     ['garbage', 'not json\n', /not JSON/],
-    ['an event cut off', lines(added('a')).slice(0, -5), /not JSON/],
+    ['a truncated event', lines(added('a')).slice(0, -5), /not JSON/],
     ['an unknown type', lines({ type: 'RENAMED', object: {} }), /type must be/],
     ['an object of another shape', lines({ type: 'ADDED', object: {} }), /text must be/],
     ['a bookmark without a version', lines({ type: 'BOOKMARK', object: {} }), /metadata must be/],
     ['an error without a code', lines({ type: 'ERROR', object: {} }), /without a status code/],
-    ['a line without an end', 'x'.repeat(2 * 1024 * 1024), /longer than 1048576 bytes/],
+    ['an endless line', 'x'.repeat(2 * 1024 * 1024), /longer than 1048576 bytes/],
   ];
   for (const [name, body, message] of bad) {
-    it(`refuses ${name} as API_BAD_RESPONSE`, async () => {
+    it(`rejects ${name} as API_BAD_RESPONSE`, async () => {
       await using server = await serving(body);
       await using client = await clientOf(server);
       const failure = await failureOf(collect(open(client)));
@@ -137,7 +137,7 @@ describe('watch()', () => {
     assert.deepEqual([failure.code, failure.retryAfterMs], ['API_THROTTLED', 2 * second]);
   });
 
-  it('turns the status of a refused watch into its code', async () => {
+  it('turns the status of a rejected watch into its code', async () => {
     await using server = await ApiServer.start((_, response) => {
       sendStatus(response, 403, { reason: 'Forbidden', message: 'no' });
     });
@@ -175,11 +175,11 @@ describe('watch()', () => {
     await clock.advance(second);
     const failure = await failing;
     assert.equal(failure.code, 'API_TIMEOUT');
-    assert.match(failure.message, /watch \/things: no complete answer within 430 s/);
+    assert.match(failure.message, /watch \/things: no complete response within 430 s/);
     await closed;
   });
 
-  it('throws API_TIMEOUT when no answer begins within 30 s', async () => {
+  it('throws API_TIMEOUT when no response begins within 30 s', async () => {
     const clock = new FakeClock();
     const { promise, resolve } = Promise.withResolvers<void>();
     await using server = await ApiServer.start(() => {

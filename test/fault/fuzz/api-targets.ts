@@ -4,7 +4,7 @@ import { parseJson } from '../../../src/kube/body.ts';
 import type { CsrObject } from '../../../src/kube/csr-object.ts';
 import { csrSchema, verdictOf } from '../../../src/kube/csr-object.ts';
 import { nodeSchema } from '../../../src/kube/node-client.ts';
-import { parseAnswer } from '../../../src/kube/rest-client.ts';
+import { parseResponse } from '../../../src/kube/rest-client.ts';
 import { statusError } from '../../../src/kube/status-error.ts';
 import type { WatchEvent } from '../../../src/kube/watch.ts';
 import { watch } from '../../../src/kube/watch.ts';
@@ -40,7 +40,7 @@ const csrs: FuzzTarget = {
 };
 
 function readCsr(input: Uint8Array): string {
-  const csr = parseAnswer(csrSchema, parseJson(Buffer.from(input), 'get /csrs/a'), 'get /csrs/a');
+  const csr = parseResponse(csrSchema, parseJson(Buffer.from(input), 'get /csrs/a'), 'get /csrs/a');
   judgeCsr(csr);
   return verdictOf(csr.status).kind;
 }
@@ -67,7 +67,7 @@ const nodes: FuzzTarget = {
   open: () => ({
     feed: (input) => {
       const what = 'get /api/v1/nodes/a';
-      const node = parseAnswer(nodeSchema, parseJson(Buffer.from(input), what), what);
+      const node = parseResponse(nodeSchema, parseJson(Buffer.from(input), what), what);
       const { dnsNames, ipAddresses } = altNamesOfNode(node.addresses);
       requireThat(
         [...dnsNames, ...ipAddresses].every((name) => name !== ''),

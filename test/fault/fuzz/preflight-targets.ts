@@ -6,7 +6,7 @@ import { Secret } from '../../../src/core/secret.ts';
 import { mayI, whoAmI } from '../../../src/kube/access-review.ts';
 import { parseJson } from '../../../src/kube/body.ts';
 import { bootstrapTokenId, readBootstrapToken } from '../../../src/kube/bootstrap-token.ts';
-import { parseAnswer } from '../../../src/kube/rest-client.ts';
+import { parseResponse } from '../../../src/kube/rest-client.ts';
 import { readKubeletConfig } from '../../../src/kubelet/configuration.ts';
 import { jsonMutators } from './json.ts';
 import { mutated } from './mutate.ts';
@@ -40,7 +40,7 @@ async function readReview(input: Uint8Array): Promise<string> {
   const client = {
     access: nowhere,
     request: async <T>(_: unknown, schema: v.GenericSchema<unknown, T>): Promise<T> =>
-      parseAnswer(schema, parseJson(Buffer.from(input), 'get /a'), 'get /a'),
+      parseResponse(schema, parseJson(Buffer.from(input), 'get /a'), 'get /a'),
   };
   switch (new Random(seedOf(input)).below(3)) {
     case 0: {
