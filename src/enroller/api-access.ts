@@ -26,18 +26,18 @@ export interface ApiAccessOptions {
 }
 
 /**
- * The client for the API server with the node's present identity. Callers get it from
- * `current()` for each request, so that `refresh()` moves all of them to connections with a
- * new client certificate: an open connection keeps the identity that it began with.
+ * The client for the API server with the node's current identity. Callers get the client from
+ * `current()` for each request, because an open connection keeps its identity: after
+ * `refresh()`, all requests use connections with the new client certificate.
  */
 export class ApiAccess implements AsyncDisposable {
   readonly #options: ApiAccessOptions;
   #client: KubeClient | undefined;
   #source: CredentialSource | undefined;
   #stale = false;
-  /** Local clock minus server clock in milliseconds, by the latest answer. */
+  /** Local clock minus server clock in milliseconds, from the latest response. */
   #skew: number | undefined;
-  /** The current client uses the pair of this agent, not the one that a kubeconfig names. */
+  /** The current client uses the pair of this agent, not the credential of a kubeconfig. */
   #usesOwn = false;
   #opening: Promise<void> | undefined;
   #openingNext: Promise<void> | undefined;
@@ -59,8 +59,8 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   /**
-   * Opens a client for an attempt, unless there is one with a usable credential. It reads the
-   * bootstrap kubeconfig each time, because an expired token in it may have been replaced.
+   * Opens a client for an attempt unless there is one with a usable credential. Reads the
+   * bootstrap kubeconfig each time, because it may contain a new token.
    * @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
    */
   async ready(): Promise<void> {
@@ -69,22 +69,22 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   /**
-   * Opens a client if there is no usable one. Unlike `ready()`, it leaves the watches of a
-   * bootstrap client open. @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
+   * Opens a client if there is no usable one. Unlike `ready()`, keeps the watches of a bootstrap
+   * client open. @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
    */
   async opened(): Promise<void> {
     if (this.#client === undefined || this.#stale || this.#expired) await this.refresh();
   }
 
-  /** Has the next attempt read the files again, after the server rejected the credential. */
+  /** Makes the next attempt read the files again. */
   invalidate(): void {
     this.#stale = true;
   }
 
   /**
-   * Opens a client with the present content of the files, and lets the old one finish its
-   * requests. An opening that began earlier does not count: it may have read the files
-   * before they changed.
+   * Opens a client with the current content of the files, and lets the previous client finish its
+   * requests. If another call is already opening a client, this opens one more afterwards,
+   * because the other call may have read the files before they changed.
    */
   async refresh(): Promise<void> {
     if (this.#opening === undefined) return this.#begin();
@@ -104,8 +104,8 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   /**
-   * The time at the API server, by the Date header of any answer, even an error.
-   * @throws AgentError as KubeClient.request, without an answer
+   * The time at the API server, from the Date header of any response, even an error.
+   * @throws AgentError as KubeClient.request, if there is no response
    */
   async serverTime(signal: AbortSignal): Promise<Instant> {
     this.#skew = undefined;
@@ -117,7 +117,7 @@ export class ApiAccess implements AsyncDisposable {
     return this.#options.clock.now() - (this.#skew ?? 0);
   }
 
-  /** A client with another credential than the current one, to try that out. */
+  /** Opens a client with another credential, to test that credential. */
   async openWith(access: ClusterAccess): Promise<KubeClient> {
     const { version, clock, report } = this.#options;
     return KubeClient.open({
@@ -126,7 +126,7 @@ export class ApiAccess implements AsyncDisposable {
       clock,
       onRequest: (record) => report({ type: 'api-request', ...record }),
       onDate: (serverTime) => {
-        // The header has whole seconds, rounded down by half a second on average.
+        // The header is rounded down to whole seconds, so by half a second on average.
         const ms = clock.now() - (serverTime + 500);
         this.#skew = Math.abs(ms) <= 1_000 ? 0 : ms;
         report({ type: 'clock-skew', ms: this.#skew });
@@ -181,9 +181,9 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   /**
-   * The pair of this agent with the cluster of the kubeconfig. Without a pair, the kubeconfig
-   * if it is valid, otherwise the bootstrap kubeconfig. Without a bootstrap kubeconfig it
-   * throws the error of the kubeconfig.
+   * Loads the first usable credential: the pair of this agent with the cluster of the
+   * kubeconfig, a valid kubeconfig, the bootstrap kubeconfig. If no bootstrap kubeconfig is
+   * configured, throws the error of the kubeconfig.
    */
   async #load(): Promise<{ access: ClusterAccess; source: CredentialSource }> {
     const { config, clock } = this.#options;
@@ -203,8 +203,8 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   /**
-   * The kubeconfig is written when the bootstrap has succeeded. A file there that is not
-   * ours stops it before the token is used and a CSR is created.
+   * A successful bootstrap writes the kubeconfig. If nodecertd may not replace the file at that
+   * path, this fails before the bootstrap uses the token and creates a CSR.
    */
   async #requireReplaceable(bootstrap: ClusterAccess): Promise<void> {
     try {
@@ -225,7 +225,7 @@ export class ApiAccess implements AsyncDisposable {
   async #loadOwn(): Promise<ClusterAccess | undefined> {
     const { clientPair, clock, config, report } = this.#options;
     // The server has just rejected this pair, so try the credential of the kubeconfig, if it has another.
-    const refused = this.#stale && this.#usesOwn;
+    const rejected = this.#stale && this.#usesOwn;
     this.#usesOwn = false;
     if (clientPair === undefined) return undefined;
     const identity = await storedIdentity(clientPair, clock.now());
@@ -240,14 +240,14 @@ export class ApiAccess implements AsyncDisposable {
     if (!named && access.path === config.kubeconfig) {
       report({ type: 'stale-kubeconfig', path: access.path, pair: clientPair });
     }
-    if (!named && refused) {
+    if (!named && rejected) {
       identity.certificate.key.wipe();
       return undefined;
     }
     this.#usesOwn = true;
     const { path, cluster } = access;
     const { certificate } = identity;
-    // Only the user entry that names the pair says as whom the pair is used.
+    // Impersonation applies only if the user entry names this pair.
     const { impersonation } = named ? access.credential : {};
     return {
       path,
@@ -260,7 +260,7 @@ export class ApiAccess implements AsyncDisposable {
     };
   }
 
-  /** Where the API server is: also while the kubeconfig is lost, as the own pair is still valid. */
+  /** The address of the API server. Other files provide it if the kubeconfig is lost, because the pair of this agent stays valid. */
   async #loadCluster(): Promise<ClusterAccess | undefined> {
     const { kubeconfig, bootstrapKubeconfig } = this.#options.config;
     for (const path of [kubeconfig, this.#nodeKubeconfig?.rememberedFile, bootstrapKubeconfig]) {

@@ -3,7 +3,7 @@ import type { CertificateTemplate } from '../core/certificate-spec.ts';
 
 /**
  * A CSR name made from the key and the request, so that "already exists" means that the API
- * server accepted this very request and the answer got lost. The digest is the kubelet's
+ * server accepted the same request before and the response got lost. The digest is the kubelet's
  * (pkg/kubelet/certificate/bootstrap, `digestedName`): SHA-512/256 over the parts, each in
  * base64url and followed by `|`.
  *

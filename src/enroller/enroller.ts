@@ -29,7 +29,7 @@ import type { Clock } from '../sys/clock.ts';
 import { ApiAccess } from './api-access.ts';
 import { csrName } from './csr-name.ts';
 import { Enrollment } from './enrollment.ts';
-import { KubeconfigCare } from './kubeconfig-care.ts';
+import { KubeconfigMaintainer } from './kubeconfig-maintainer.ts';
 import { lookUpAddresses } from './node-look-up.ts';
 import { selfSignedPair } from './self-signed.ts';
 import { verifyTrust } from './trust.ts';
@@ -45,7 +45,7 @@ export interface EnrollerOptions {
   readonly checkNode: CheckNode;
 }
 
-/** The part of the doctor's checks that each run of the agent makes. An interface, because the doctor imports the enroller's layer. */
+/** The doctor's checks that the agent runs too. The caller passes them in, because the enroller's layer must not import the doctor. */
 export type CheckNode = (
   config: AgentConfig,
   api: { readonly open: () => Promise<ApiConnection> },
@@ -60,7 +60,7 @@ interface ApiConnection {
 interface Job {
   readonly enrollment: Enrollment;
   readonly abort: AbortController;
-  /** The keeper's latest request for this work; it has given up the earlier ones. */
+  /** The keeper's latest request for this work. The keeper has abandoned earlier requests. */
   id: RequestId;
   running: boolean;
 }
@@ -71,14 +71,14 @@ interface LookUp {
 }
 
 /**
- * Does the work that needs the node's identity or a private key. A command starts work and
- * returns at once, and a report tells the result. The keeper decides when to retry.
+ * Does the work that needs the node's identity or a private key. A command starts the work and
+ * returns at once; a report contains the result. The keeper schedules retries.
  */
 export class Enroller implements AsyncDisposable {
   readonly #options: EnrollerOptions;
   readonly #access: ApiAccess;
-  /** Only if this agent manages the client certificate. */
-  readonly #kubeconfig: KubeconfigCare | undefined;
+  /** Undefined unless this agent manages the client certificate. */
+  readonly #kubeconfig: KubeconfigMaintainer | undefined;
   readonly #jobs = new Map<string, Job>();
   readonly #lookUp = new AbortController();
   #lookingUp = false;
@@ -90,13 +90,14 @@ export class Enroller implements AsyncDisposable {
     this.#options = options;
     const clientPair = clientPairOf(options.config);
     this.#access = new ApiAccess({ ...options, clientPair });
-    if (clientPair !== undefined) this.#kubeconfig = new KubeconfigCare({ ...options, clientPair });
+    if (clientPair !== undefined)
+      this.#kubeconfig = new KubeconfigMaintainer({ ...options, clientPair });
   }
 
   handle(command: EnrollerCommand): void {
     if (command.type === 'abandon') return this.#abandon(command.name);
-    const reply = (answer: EnrollerReply): void => {
-      this.#options.report({ ...answer, id: command.id });
+    const reply = (result: EnrollerReply): void => {
+      this.#options.report({ ...result, id: command.id });
     };
     switch (command.type) {
       case 'inspect':
@@ -187,7 +188,7 @@ export class Enroller implements AsyncDisposable {
       // Reported even if the keeper abandoned the attempt in the meantime: the files have changed.
       this.#options.report({ type: 'stored', id: job.id, ...stored });
     } catch (error) {
-      // Before the report: the keeper may answer it with the next command at once.
+      // Before the report, because the keeper may send the next command as soon as it gets the report.
       job.running = false;
       this.#failed(name, job, error);
     }
@@ -203,7 +204,7 @@ export class Enroller implements AsyncDisposable {
     this.#options.report({ type: 'failed', id: job.id, failure, resumable });
   }
 
-  /** The running job if it has the same template: one key and one CSR until the CSR is decided. */
+  /** The existing job if it has the same template, so that one key and one CSR serve all its attempts. */
   #jobFor({ name, id, template }: Extract<EnrollerCommand, { type: 'enroll' }>): Job {
     const known = this.#jobs.get(name);
     if (known !== undefined && sameTemplate(known.enrollment.template, template)) return known;
@@ -240,9 +241,9 @@ export class Enroller implements AsyncDisposable {
   }
 
   /**
-   * Reads the existing pair, so that an unusable directory costs no CSR. This also loads and
-   * compiles the code that checks and stores the new pair while the CSR is pending; without
-   * an existing pair, parsing the cluster's CA does the same.
+   * Reads the existing pair, so that an unusable directory fails the attempt before a CSR exists.
+   * This also loads and compiles the code that later checks and stores the new pair. Without an
+   * existing pair, parsing the cluster's CA has the same effect.
    */
   async #prepare(name: string, signal: AbortSignal): Promise<void> {
     await this.#requireNoRotationByKubelet(name);
@@ -254,7 +255,7 @@ export class Enroller implements AsyncDisposable {
     void Promise.allSettled(blocks.map(({ der }) => parseCertificate(der)));
   }
 
-  /** The kubelet's configuration may have changed since the last inspection. */
+  /** The kubelet's configuration may have changed after the last inspection. */
   async #requireNoRotationByKubelet(name: string): Promise<void> {
     const { config } = this.#options;
     const observed = await rotatedByKubelet(config, name);
@@ -277,14 +278,14 @@ export class Enroller implements AsyncDisposable {
     if (this.#access.source !== 'bootstrap') return;
     throw new AgentError(
       'CREDENTIAL_EXPIRED',
-      `${name} has to be requested with the client certificate, and ${client} is not valid`,
-      { remedy: 'Wait for the client certificate, or see why it is not renewed: nodecertd status' },
+      `cannot request ${name}: the request needs a client certificate, and ${client} is not valid`,
+      { remedy: 'Check why the client certificate is not valid: nodecertd status' },
     );
   }
 
   /**
-   * Replaces a pair that is not valid yet only if it is not valid yet at the API server either.
-   * If the clock of this node is behind, a new pair would not be valid here either.
+   * Rejects the attempt if the existing pair is already valid by the clock of the API server:
+   * then the clock of this node is behind, and a new pair would not be valid here either.
    */
   async #requireClockNotBehind(pair: PairFacts, signal: AbortSignal): Promise<void> {
     const here = this.#options.clock.now();
@@ -314,7 +315,7 @@ export class Enroller implements AsyncDisposable {
     if (this.#access.source === 'bootstrap') {
       await this.#kubeconfig?.write(this.#access.current().access.cluster);
     }
-    // The certificate is stored. The next attempt reports a kubeconfig that cannot be read.
+    // The certificate is already stored, and the next attempt reports an unreadable kubeconfig.
     await this.#access.refresh().catch(() => this.#access.invalidate());
   }
 
@@ -331,9 +332,9 @@ export class Enroller implements AsyncDisposable {
   }
 
   /**
-   * The last report of a look-up goes out before its watch has wound down. The keeper
-   * may answer it with the next command at once, and would wait for ever if that were
-   * taken for a repetition of the first.
+   * A look-up sends its last report before its watch has closed. The keeper may then send the
+   * next command at once. The enroller must not ignore that command as a duplicate, or the
+   * keeper would wait forever.
    */
   async #lookUpAddresses(lookUp: LookUp): Promise<void> {
     this.#nextLookUp = lookUp;
@@ -361,7 +362,7 @@ export class Enroller implements AsyncDisposable {
     });
   }
 
-  /** Reads only, so it runs beside other work on the pair. The code is loaded on the first use. */
+  /** Changes no files, so it runs in parallel with other work on the pair. The first use loads the code. */
   async #checkServed(
     command: Extract<EnrollerCommand, { type: 'check-served' }>,
   ): Promise<EnrollerReplies['check-served']> {
@@ -391,14 +392,17 @@ export class Enroller implements AsyncDisposable {
       const outcome =
         observed === undefined
           ? await this.#store(name).rollBack(serial)
-          : ({ kind: 'impossible', reason: 'the kubelet rotates it itself' } as const);
+          : ({
+              kind: 'impossible',
+              reason: 'the kubelet rotates this certificate itself',
+            } as const);
       return { type: 'rolled-back', outcome };
     } catch (error) {
       return { type: 'rolled-back', outcome: { kind: 'failed', failure: toFailure(error) } };
     }
   }
 
-  /** The code is loaded on the first use, so that it does not delay the first certificate. */
+  /** The first use loads the code, so that the code does not delay the first certificate. */
   async #preflight(): Promise<EnrollerReplies['preflight']> {
     const { config, clock, checkNode } = this.#options;
     const open = async (): Promise<ApiConnection> => {
@@ -406,8 +410,8 @@ export class Enroller implements AsyncDisposable {
       return { client: this.#access.current(), source: this.#access.source ?? 'kubeconfig' };
     };
     try {
-      const around = { clock, signal: this.#lookUp.signal };
-      return { type: 'preflight', findings: await checkNode(config, { open }, around) };
+      const options = { clock, signal: this.#lookUp.signal };
+      return { type: 'preflight', findings: await checkNode(config, { open }, options) };
     } catch {
       // No certificate depends on these checks, and `nodecertd doctor` reports the error.
       return { type: 'preflight', findings: [] };
@@ -445,10 +449,10 @@ export class Enroller implements AsyncDisposable {
   }
 }
 
-/** The minimum between two requests of a node whose clock is behind: a whole fleet may have one bad time server. */
+/** The minimum interval between two attempts of a node whose clock is behind, because one bad time server can affect a whole fleet. */
 const behindInterval = 5 * minute;
 
-/** The configuration allows one certificate with this profile. */
+/** The configuration allows only one certificate with this profile. */
 function clientPairOf({ certificates, certificateDirectory }: AgentConfig): string | undefined {
   const client = certificates.find(({ profile }) => profile === 'kubelet-client');
   return client === undefined ? undefined : join(certificateDirectory, currentLink(client.name));

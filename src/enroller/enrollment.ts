@@ -32,30 +32,29 @@ export interface EnrollmentOptions {
   readonly template: CertificateTemplate;
   readonly access: ApiAccess;
   readonly store: PairSink;
-  /** Called before the CSR is created, to find what would prevent storing the certificate. */
+  /** Called before the CSR is created. Throws if the certificate could not be stored. */
   readonly prepare?: (signal: AbortSignal) => Promise<void>;
-  /** Called after the pair is stored; the enrollment is done when it resolves. */
+  /** Called after the pair is stored. The enrollment ends when the promise resolves. */
   readonly onStored: () => Promise<void>;
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
   readonly report: (step: EnrollmentProgress) => void;
-  /** Tries the issued chain out. @throws AgentError CERT_UNTRUSTED, API_* */
+  /** Tests the issued chain against the API server. @throws AgentError CERT_UNTRUSTED, API_* */
   readonly verifyTrust: (chain: IssuedChain, key: PrivateKey, signal: AbortSignal) => Promise<void>;
 }
 
 /**
  * Obtains one certificate, from a new key to a stored pair. Each step keeps its result, so that
- * `run` after a failure continues where the previous one stopped: one key and one CSR until
- * the CSR is decided.
+ * `run` after a failure continues where the previous `run` stopped, with the same key and CSR.
  */
 export class Enrollment implements Disposable {
   readonly #options: EnrollmentOptions;
   #key: PrivateKey | undefined;
-  /** As sent: signing again gives other bytes, and only equal bytes prove that a CSR is ours. */
+  /** The bytes that were sent. A new signature has other bytes, and only equal bytes prove that a CSR is ours. */
   #request: Uint8Array | undefined;
   #csr: CreatedCsr | undefined;
-  /** The POST was sent, and no answer says that it was refused. */
+  /** The POST was sent, and no response shows that the API server rejected it. */
   #maybeCreated = false;
   #issued: Uint8Array | undefined;
   #stored: StoredPair | undefined;
@@ -68,7 +67,7 @@ export class Enrollment implements Disposable {
     return this.#options.template;
   }
 
-  /** Whether there is a CSR or an issued certificate that a new attempt can use. */
+  /** True if there is a CSR or an issued certificate that a new attempt can use. */
   get resumable(): boolean {
     return this.#csr !== undefined || this.#maybeCreated;
   }
@@ -80,14 +79,14 @@ export class Enrollment implements Disposable {
       await this.#options.onStored();
       return this.#stored;
     } finally {
-      // The abort may have come while the key was being made, so it is wiped here.
+      // The signal may fire while the key is being generated, so this wipes the key.
       if (signal.aborted) this[Symbol.dispose]();
     }
   }
 
   async #obtain(signal: AbortSignal): Promise<StoredPair> {
     const { access, store } = this.#options;
-    // An issued certificate needs no client of its own, except to be tried out.
+    // An issued certificate needs no new API client.
     if (this.#issued === undefined) await access.ready();
     const key = (this.#key ??= await generatePrivateKey(this.template.key));
     if (this.#csr === undefined) await this.#options.prepare?.(signal);
@@ -126,9 +125,9 @@ export class Enrollment implements Disposable {
       report({ type: 'requested', csr: reference(csr) });
       return csr;
     } catch (error) {
-      // An earlier attempt may have created the CSR although this one is refused.
-      const refused = hasCode(error, ...refusals);
-      this.#maybeCreated = !refused || (earlier && error.code !== 'API_CONFLICT');
+      // An earlier attempt may have created the CSR although the API server rejected this attempt.
+      const rejected = hasCode(error, ...rejections);
+      this.#maybeCreated = !rejected || (earlier && error.code !== 'API_CONFLICT');
       throw error;
     }
   }
@@ -141,7 +140,7 @@ export class Enrollment implements Disposable {
       onApproved: () => report({ type: 'approved', csr: reference(csr) }),
       onRetry: (failure) => {
         report({ type: 'retrying', failure });
-        // The token may have been replaced: the next request uses the content of the files.
+        // The files may contain a new token, which the next request uses.
         if (failure.code === 'API_UNAUTHORIZED') void access.refresh().catch(() => undefined);
       },
       onRecovered: () => report({ type: 'recovered' }),
@@ -151,7 +150,7 @@ export class Enrollment implements Disposable {
       return outcome.pem;
     }
     this.#forgetRequest();
-    throw refusal(csr, outcome, clock.now());
+    throw outcomeError(csr, outcome, clock.now());
   }
 
   async #check(pem: Uint8Array, key: PrivateKey, signal: AbortSignal): Promise<IssuedChain> {
@@ -162,13 +161,13 @@ export class Enrollment implements Disposable {
       await verifyTrust(chain, key, signal);
       return chain;
     } catch (error) {
-      // After other errors (clock, network), the same certificate may pass later.
-      if (hasCode(error, ...verdicts)) this.#forgetRequest();
+      // After other errors (clock, network), the same certificate may pass a later check.
+      if (hasCode(error, ...finalErrors)) this.#forgetRequest();
       throw error;
     }
   }
 
-  /** The CSR is decided: the next attempt begins with a new key. */
+  /** After this, the next attempt begins with a new key. */
   #forgetRequest(): void {
     this[Symbol.dispose]();
     this.#request = undefined;
@@ -183,8 +182,8 @@ export class Enrollment implements Disposable {
   }
 }
 
-/** Errors after which the API server has certainly created nothing. */
-const refusals = [
+/** Errors that prove that the API server created no CSR. */
+const rejections = [
   'API_BAD_REQUEST',
   'API_UNAUTHORIZED',
   'API_ANONYMOUS',
@@ -194,8 +193,8 @@ const refusals = [
   'API_UNTRUSTED',
 ] as const;
 
-/** Errors that make an issued certificate useless for good. */
-const verdicts = [
+/** Errors after which an issued certificate can never be used. */
+const finalErrors = [
   'CERT_MALFORMED',
   'CERT_KEY_MISMATCH',
   'CERT_SUBJECT_MISMATCH',
@@ -209,23 +208,23 @@ function reference({ name, uid, createdAt }: CreatedCsr): CsrReference {
   return { name, uid, createdAt };
 }
 
-function refusal(
+function outcomeError(
   { name: csr, createdAt }: CsrReference,
   outcome: Exclude<Awaited<ReturnType<CsrClient['waitForOutcome']>>, { kind: 'issued' }>,
   now: Instant,
 ): AgentError {
   switch (outcome.kind) {
     case 'denied':
-      return new AgentError('CSR_DENIED', `CSR ${csr} was denied: ${saying(outcome)}`, {
-        remedy: `Ask the cluster administrator why (kubectl describe csr ${csr}); nodecertd waits hours before the next CSR: nodecertd renew requests one now`,
+      return new AgentError('CSR_DENIED', `CSR ${csr} was denied: ${explanation(outcome)}`, {
+        remedy: `Ask the cluster administrator why: kubectl describe csr ${csr}; then request a certificate again: nodecertd renew (the automatic retry is hours later)`,
       });
     case 'failed':
-      return new AgentError('CSR_FAILED', `CSR ${csr} failed: ${saying(outcome)}`, {
-        remedy: `Correct what the signer names: kubectl describe csr ${csr}`,
+      return new AgentError('CSR_FAILED', `CSR ${csr} failed: ${explanation(outcome)}`, {
+        remedy: `Correct the problem that the signer reports: kubectl describe csr ${csr}`,
       });
     case 'deleted':
     case 'replaced':
-      return new AgentError('CSR_DELETED', `CSR ${csr} was ${outcome.kind} before it was decided`, {
+      return new AgentError('CSR_DELETED', `CSR ${csr} was ${outcome.kind} while it was pending`, {
         remedy:
           'Check that an approver runs for this signer: a pending CSR is deleted after 24 hours',
         retryAfterMs: deletedCsrDelay(now - createdAt),
@@ -235,7 +234,7 @@ function refusal(
   }
 }
 
-function saying({
+function explanation({
   reason,
   message,
 }: {

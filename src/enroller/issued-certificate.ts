@@ -7,7 +7,7 @@ import { encodePem, parsePem } from '../core/pem.ts';
 import type { Certificate } from '../core/x509.ts';
 import { isSignedBy, parseCertificate } from '../core/x509.ts';
 
-/** The content of status.certificate: the leaf, and intermediates if there are any. */
+/** The content of status.certificate: the leaf and any intermediates. */
 export interface IssuedChain {
   readonly leaf: Certificate;
   readonly intermediates: readonly Certificate[];
@@ -16,8 +16,8 @@ export interface IssuedChain {
 }
 
 /**
- * Parses an issued certificate and compares it with the request. A certificate that fails
- * here is not stored: the previous one is better than a wrong new one.
+ * Parses an issued certificate and compares it with the request. nodecertd does not store a
+ * certificate that fails here, because the previous certificate is better than a wrong one.
  * @param publicKey SubjectPublicKeyInfo in DER of the key that was certified
  * @throws AgentError CERT_*
  */
@@ -46,7 +46,7 @@ export async function checkIssued(options: {
 }
 
 const compareClocks = 'Compare the clocks of this node and of the signer: timedatectl';
-const askSigner = 'Ask the administrator of the signer why it changes requests';
+const askSigner = 'Ask the administrator of the signer why the certificate differs from the CSR';
 
 async function parseChain(pem: Uint8Array): Promise<IssuedChain> {
   const certificates: Certificate[] = [];
@@ -65,7 +65,7 @@ async function parseChain(pem: Uint8Array): Promise<IssuedChain> {
   return { leaf, intermediates, pem: new Uint8Array(Buffer.concat(encoded)) };
 }
 
-/** Checks with OpenSSL too: many clients and servers cannot use what OpenSSL cannot read. */
+/** Parses with OpenSSL too, because many clients and servers cannot use a certificate that OpenSSL rejects. */
 async function parseBlock(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
   try {
     requireReadable(der);

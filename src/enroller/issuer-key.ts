@@ -7,13 +7,13 @@ export interface IssuerComparison {
   readonly previous: Uint8Array;
   /** The new chain. */
   readonly issued: Uint8Array;
-  /** CAs in PEM, of which some may have signed the chains. */
+  /** CAs in PEM. Some may have signed the chains. */
   readonly authorities?: Uint8Array | undefined;
 }
 
 /**
- * Whether the same keys signed both chains. Names do not tell: the old and the new CA of a
- * cluster are both called "kubernetes". False in case of doubt.
+ * True if the same keys signed both chains. The names of the CAs cannot show this: the old and
+ * the new CA of a cluster are both called "kubernetes". False if nothing identifies the keys.
  */
 export function hasSameIssuerKey({ previous, issued, authorities }: IssuerComparison): boolean {
   const [before, after] = [certificatesIn(previous), certificatesIn(issued)];
@@ -29,7 +29,7 @@ export function hasSameIssuerKey({ previous, issued, authorities }: IssuerCompar
   return keyId !== undefined && keyId === authorityKeyId(lastAfter);
 }
 
-/** The API server may trust an intermediate CA alone, so its key must not change either. */
+/** The API server may trust only an intermediate CA, so the key of that CA must not change either. */
 function haveSameIntermediates(
   before: readonly X509Certificate[],
   after: readonly X509Certificate[],
@@ -40,7 +40,7 @@ function haveSameIntermediates(
   );
 }
 
-/** A CA with a kind of key that OpenSSL does not know has signed neither chain. */
+/** False for a CA with a key type that OpenSSL does not support. */
 function signs(authority: X509Certificate, certificate: X509Certificate): boolean {
   try {
     return certificate.verify(authority.publicKey);
@@ -54,7 +54,7 @@ function authorityKeyId({ raw }: X509Certificate): string | undefined {
   return new x509.X509Certificate(raw).getExtension(x509.AuthorityKeyIdentifierExtension)?.keyId;
 }
 
-/** Unreadable certificates in a bundle are left out: they cannot have signed anything. */
+/** Omits unreadable certificates, because `signs` cannot use them. */
 function certificatesIn(pem: Uint8Array): X509Certificate[] {
   return parsePem(pem)
     .filter(({ label }) => label === 'CERTIFICATE')

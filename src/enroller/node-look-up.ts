@@ -6,9 +6,9 @@ import type { Clock } from '../sys/clock.ts';
 import type { ApiAccess } from './api-access.ts';
 
 /**
- * Reports the Node's addresses at once. While there are none, because the kubelet has not
- * registered the Node yet, it reports each change; with `follow` it never stops. The first
- * failure ends the look-up, and the keeper decides when to retry.
+ * Reports the Node's addresses at once. If the Node has none, because the kubelet has not
+ * registered the Node yet, waits and reports each change. With `follow`, never stops. The first
+ * failure ends the look-up, and the keeper schedules the retry.
  */
 export async function lookUpAddresses(options: {
   readonly access: ApiAccess;
@@ -20,11 +20,11 @@ export async function lookUpAddresses(options: {
   readonly signal: AbortSignal;
 }): Promise<void> {
   const { access, nodeName, follow, clock, random, reply } = options;
-  const over = new AbortController();
-  const signal = AbortSignal.any([options.signal, over.signal]);
+  const done = new AbortController();
+  const signal = AbortSignal.any([options.signal, done.signal]);
   const failed = (failure: Failure): void => {
     if (signal.aborted) return;
-    over.abort();
+    done.abort();
     if (credentialFailures.has(failure.code)) access.invalidate();
     reply({ type: 'addresses-failed', failure });
   };
@@ -39,7 +39,7 @@ export async function lookUpAddresses(options: {
         onAddresses: (addresses) => {
           const final = addresses.length > 0 && !follow;
           reply({ type: 'addresses', addresses, final });
-          if (final) over.abort();
+          if (final) done.abort();
         },
       },
     );

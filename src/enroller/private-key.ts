@@ -8,9 +8,8 @@ import { Secret } from '../core/secret.ts';
 
 /**
  * A private key that is not on disk yet. While its CSR is pending, which may take days, the
- * only copy is in the memory that OpenSSL keeps for secrets. The key exists as text only
- * while it is being stored. Disposing drops the copy, and OpenSSL zeroes it once it is
- * garbage-collected.
+ * only copy is in OpenSSL's memory for secrets. The key exists as text only while it is being
+ * stored. Disposal drops the copy, and OpenSSL zeroes it after garbage collection.
  */
 export class PrivateKey implements Disposable {
   readonly algorithm: KeyAlgorithm;
@@ -25,7 +24,7 @@ export class PrivateKey implements Disposable {
     this.#pair = { ...pair, provider: webcrypto };
   }
 
-  /** For signing a request. Do not keep it. @throws AgentError INTERNAL after disposal */
+  /** For signing a request. Callers must not keep it. @throws AgentError INTERNAL after disposal */
   get pair(): Required<SigningKeys> {
     if (this.#pair === undefined)
       throw new AgentError('INTERNAL', 'the private key was disposed of');
@@ -52,8 +51,8 @@ export class PrivateKey implements Disposable {
 
 /**
  * Generates a key with Node's own provider, which keeps keys inside OpenSSL. The other provider
- * of this program, @peculiar/webcrypto, keeps DER and, after signing, a string, and neither
- * can be wiped.
+ * of this program, @peculiar/webcrypto, keeps the key in DER and, after signing, in a string.
+ * Neither can be wiped.
  * @throws AgentError KEY_UNSUPPORTED
  */
 export async function generatePrivateKey(algorithm: KeyAlgorithm): Promise<PrivateKey> {
@@ -69,8 +68,8 @@ export async function generatePrivateKey(algorithm: KeyAlgorithm): Promise<Priva
 }
 
 /**
- * The content of a PEM file with certificates and key. It does not use Buffer.concat, whose
- * pooled memory would keep a copy of the key.
+ * The content of a PEM file with certificates and key. Buffer.concat would keep a copy of the
+ * key in pooled memory.
  */
 export function pairPem(certificates: Uint8Array, key: PrivateKey): Secret {
   using pem = key.exportPem();

@@ -8,8 +8,8 @@ import type { CheckNode } from './enroller.ts';
 import { Enroller } from './enroller.ts';
 
 /**
- * Carries out the keeper's commands until the IPC channel closes, also because the keeper was
- * killed. Then it exits at once, so that its keys are gone.
+ * Executes the keeper's commands until the IPC channel closes, which also happens when the
+ * keeper is killed. Then exits at once, so that its keys do not stay in memory.
  */
 export function runEnrollerProcess(checkNode: CheckNode): void {
   let enroller: Enroller | undefined;
@@ -20,9 +20,9 @@ export function runEnrollerProcess(checkNode: CheckNode): void {
     sweepSoon();
   });
   process.on('disconnect', () => process.exit(0));
-  // The keeper may have exited while this program was loading: no event reports that later.
+  // If the keeper exited while this program was loading, there is no later event.
   if (!process.connected) process.exit(0);
-  // Ctrl-C reaches the whole process group. The keeper decides and closes the channel.
+  // Ctrl-C signals the whole process group. The keeper stops the enroller by closing the channel.
   process.on('SIGINT', () => undefined);
   process.on('SIGTERM', () => undefined);
   setInterval(() => send({ type: 'alive' }), 3 * second);
@@ -46,9 +46,9 @@ function createEnroller({ config, version }: Greeting, checkNode: CheckNode): En
 let sweeping: NodeJS.Timeout | undefined;
 
 /**
- * While a CSR is pending for days or the Node is watched, this process outlives keys that it
- * no longer needs. OpenSSL zeroes them when they are garbage-collected, and an idle process
- * does not collect by itself.
+ * While a CSR is pending or a watch is open, this process may live for days after it last needed
+ * a key. OpenSSL zeroes a key on garbage collection, and an idle process does not collect
+ * garbage by itself.
  */
 function sweepSoon(): void {
   sweeping ??= setTimeout(() => {
@@ -57,7 +57,7 @@ function sweepSoon(): void {
   }, second);
 }
 
-/** Reports a bug of this program in one line of the keeper's log, and exits so that the keys are gone. */
+/** Reports a bug of this program in one line of the keeper's log, and exits so that no key stays in memory. */
 function crash(error: unknown): void {
   setTimeout(exitFailed, second);
   const report = { type: 'crashed', error: describeError(error) };
@@ -69,6 +69,6 @@ function exitFailed(): void {
 }
 
 function send(message: object): void {
-  // Without a keeper, the event `disconnect` follows.
+  // If the keeper is gone, `disconnect` follows, so this ignores the error.
   process.send?.(message, undefined, undefined, () => undefined);
 }

@@ -8,9 +8,9 @@ import { usageExtensions, x509 } from '../core/x509.ts';
 import { generatePrivateKey, pairPem } from './private-key.ts';
 
 /**
- * A temporary self-signed certificate with its key, which lets a server start before the cluster
- * has issued one. It is like the kubelet's own: CN `<host>@<unix seconds>`, valid for a year,
- * with the host's name and addresses as SANs. The caller wipes it.
+ * A temporary self-signed certificate with its key, so that a server can start before the
+ * cluster has issued one. Has the format of the kubelet's own: CN `<host>@<unix seconds>`, valid
+ * for a year, with the host's name and addresses as SANs. The caller wipes the result.
  */
 export async function selfSignedPair(options: {
   readonly spec: CertificateSpec;

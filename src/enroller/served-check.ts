@@ -14,19 +14,19 @@ export interface ServedCheckOptions {
   readonly served: Pick<ServedSpec, 'endpoints' | 'serverName'>;
   /** The serial of the certificate to expect. */
   readonly serial: string;
-  /** How long the servers may take to reload; with 0 there is one check. */
+  /** The grace period for the servers to reload, in milliseconds. 0 means one check. */
   readonly withinMs: number;
   /** Reads the pair that is on disk now. */
   readonly pair: () => Promise<Pick<LoadedPair, 'facts' | 'leaf'> | undefined>;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   /** The timeout of one handshake in milliseconds. */
-  readonly answerMs?: number;
+  readonly handshakeMs?: number;
 }
 
 /**
- * Compares the served certificates with the one on disk, byte for byte, until they are all equal
- * or the time is over. It does not connect again to an endpoint that served the right one.
+ * Compares the served certificates with the certificate on disk, byte for byte, until all are
+ * equal or the grace period ends. Does not check an endpoint again after it was current.
  * @throws AgentError when the pair cannot be read, ABORTED
  */
 export async function checkServed(options: ServedCheckOptions): Promise<ServedOutcome> {
@@ -36,8 +36,8 @@ export async function checkServed(options: ServedCheckOptions): Promise<ServedOu
   for (let pause = firstPause; ; pause = Math.min(2 * pause, longestPause)) {
     const pair = await options.pair();
     if (pair?.facts.serial !== serial) return { kind: 'overtaken' };
-    const open = served.endpoints.filter(({ name }) => states.get(name)?.state !== 'current');
-    const checks = open.map((endpoint) => checkEndpoint(endpoint, pair.leaf, options));
+    const pending = served.endpoints.filter(({ name }) => states.get(name)?.state !== 'current');
+    const checks = pending.map((endpoint) => checkEndpoint(endpoint, pair.leaf, options));
     for (const state of await Promise.all(checks)) states.set(state.endpoint, state);
     const left = end - clock.elapsed();
     const isCurrent = [...states.values()].every(({ state }) => state === 'current');
@@ -52,43 +52,43 @@ const longestPause = 2 * second;
 async function checkEndpoint(
   endpoint: Endpoint,
   leaf: Uint8Array,
-  { served, signal, answerMs = 5 * second }: ServedCheckOptions,
+  { served, signal, handshakeMs = 5 * second }: ServedCheckOptions,
 ): Promise<EndpointState> {
   const { name } = endpoint;
   try {
     const options = { ...unverified, ...endpoint, ...sni(endpoint.host, served.serverName) };
-    const shown = await servedLeaf(options, { signal, answerMs });
-    if (Buffer.compare(shown.raw, leaf) === 0) return { endpoint: name, state: 'current' };
-    const serial = shown.serialNumber.toLowerCase().replace(/^0+(?=.)/, '');
-    return { endpoint: name, state: 'other', serial, notAfter: shown.validToDate.getTime() };
+    const found = await servedLeaf(options, { signal, handshakeMs });
+    if (Buffer.compare(found.raw, leaf) === 0) return { endpoint: name, state: 'current' };
+    const serial = found.serialNumber.toLowerCase().replace(/^0+(?=.)/, '');
+    return { endpoint: name, state: 'other', serial, notAfter: found.validToDate.getTime() };
   } catch (error) {
     return { endpoint: name, state: 'unreachable', reason: printable(describeError(error), 200) };
   }
 }
 
 /**
- * The leaf certificate that a server shows. The check neither verifies it nor sends anything,
- * and closes the connection after the handshake.
+ * The leaf certificate that a server presents. The check does not verify the certificate, sends
+ * no data, and closes the connection after the handshake.
  */
 async function servedLeaf(
   options: ConnectionOptions,
-  { signal, answerMs }: { readonly signal: AbortSignal; readonly answerMs: number },
+  { signal, handshakeMs }: { readonly signal: AbortSignal; readonly handshakeMs: number },
 ): Promise<X509Certificate> {
   const { promise, resolve, reject } = Promise.withResolvers<X509Certificate>();
   const socket = connect(options);
-  const tooLate = AbortSignal.any([signal, AbortSignal.timeout(answerMs)]);
-  const giveUp = (): void => {
-    socket.destroy(new Error(`no answer within ${answerMs / second} s`));
+  const stop = AbortSignal.any([signal, AbortSignal.timeout(handshakeMs)]);
+  const destroy = (): void => {
+    socket.destroy(new Error(`no TLS handshake within ${handshakeMs / second} s`));
   };
-  tooLate.addEventListener('abort', giveUp, { once: true });
+  stop.addEventListener('abort', destroy, { once: true });
   try {
     socket.once('secureConnect', () => settle(socket, resolve, reject));
-    // A server that requires a client certificate shows its own before it closes.
+    // A server that requires a client certificate presents its own before it closes the connection.
     socket.once('error', (error) => settle(socket, resolve, () => reject(error)));
     socket.once('close', () => reject(new Error('the connection was closed')));
     return await promise;
   } finally {
-    tooLate.removeEventListener('abort', giveUp);
+    stop.removeEventListener('abort', destroy);
     socket.destroy();
   }
 }
@@ -99,14 +99,14 @@ function settle(
   reject: (error: Error) => void,
 ): void {
   const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) reject(new Error('the server shows no certificate'));
+  if (certificate === undefined) reject(new Error('the server presented no certificate'));
   else resolve(certificate);
 }
 
-/** Without CAs, because loading them takes time and nothing is verified. */
+/** Without CAs, because loading them takes time and the check verifies nothing. */
 const unverified: ConnectionOptions = { rejectUnauthorized: false, ca: [] };
 
-/** A server with several certificates chooses by the server name, which cannot be an address (RFC 6066 3). */
+/** A server with several certificates selects one by the server name, which cannot be an address (RFC 6066 3). */
 function sni(host: string, serverName: string | undefined): ConnectionOptions {
   const name = serverName ?? (isIP(host) === 0 ? host : undefined);
   return name === undefined ? {} : { servername: name };

@@ -11,9 +11,9 @@ export interface StoredIdentity {
 }
 
 /**
- * The pair behind `-current.pem`, if it can be used now. As in the kubelet, this pair is the
- * node's identity even if the kubeconfig embeds or names an older certificate
- * (kubernetes/kubernetes#71825): that one would be used until it expires, beside a valid pair.
+ * The pair behind `-current.pem`, if it is valid now. As in the kubelet, this pair is the
+ * node's identity even if the kubeconfig embeds or names an older certificate: otherwise the
+ * node would use the older certificate until it expires (kubernetes/kubernetes#71825).
  */
 export async function storedIdentity(
   path: string,

@@ -17,13 +17,13 @@ export interface TrialOptions {
 }
 
 /**
- * Tries an issued client certificate out against the API server before it replaces one that
- * works. The API server accepts client certificates by its --client-ca-file, which no node can
- * read: the CA of the kubeconfig signs serving certificates and may be another one
- * (k3s-io/k3s#3244), and during a CA rollover the signer may be ahead of the API server.
- * A certificate from the same key as the one in use needs no trial.
+ * Tests an issued client certificate against the API server before it replaces a working one.
+ * Only the API server knows its --client-ca-file: the CA in the kubeconfig signs serving
+ * certificates and may be another CA (k3s-io/k3s#3244), and during a CA rollover the signer may
+ * change to the new CA before the API server trusts it. If the same CA key signed the
+ * certificate in use, no test is needed.
  * @throws AgentError CERT_UNTRUSTED when the API server rejects the certificate, API_ANONYMOUS
- *   when the certificate does not reach it, other API_* codes when there is no answer
+ *   when the certificate does not reach the API server, other API_* codes without a response
  */
 export async function verifyTrust(options: TrialOptions): Promise<void> {
   const { access, template, chain } = options;
@@ -34,13 +34,13 @@ export async function verifyTrust(options: TrialOptions): Promise<void> {
   const authorities = cluster.certificateAuthority?.pem;
   if (previous !== undefined && hasSameIssuerKey({ previous, issued: chain.pem, authorities }))
     return;
-  const identity = await tryOut(options);
+  const identity = await trialIdentity(options);
   const wanted = template.subject.commonName;
   if (identity !== 'unknown' && identity.username !== wanted) throw otherUser(options, identity);
 }
 
-/** With the new certificate alone: a token or an impersonation would answer for it. */
-async function tryOut({
+/** Uses only the new certificate, because a token or an impersonation would hide its user. */
+async function trialIdentity({
   access,
   chain,
   key,
@@ -52,7 +52,7 @@ async function tryOut({
     path,
     cluster,
     credential: { clientCertificate: { pem: chain.pem, key: pem } },
-    // The enrollment still has to store the key; the copy in PEM is wiped at the end of this function.
+    // Does not wipe the key, which the enrollment still has to store. `using` wipes the copy in PEM.
     [Symbol.dispose]: () => undefined,
   };
   await using client = await access.openWith(trial);
@@ -65,17 +65,17 @@ async function tryOut({
 
 function rejected(chain: IssuedChain, cause: AgentError): AgentError {
   const { issuer } = chain.leaf.facts;
-  const message = `the API server rejects the issued certificate (issuer ${issuer}), so it is not stored`;
+  const message = `the API server rejects the issued certificate (issuer ${issuer}), so nodecertd does not store it`;
   return new AgentError('CERT_UNTRUSTED', message, {
     cause,
-    remedy: `Add the CA that signed it to the file of kube-apiserver --client-ca-file, or have kube-controller-manager sign with a CA of that file (--cluster-signing-cert-file); nodecertd tries again in an hour`,
+    remedy: `Add the CA that signed it to the file of kube-apiserver --client-ca-file, or make kube-controller-manager sign with a CA of that file (--cluster-signing-cert-file); nodecertd retries in 1h`,
   });
 }
 
-/** A proxy that ends TLS may have a client certificate of its own. */
+/** A proxy that terminates TLS may use its own client certificate. */
 function otherUser({ access, template }: TrialOptions, { username }: ApiIdentity): AgentError {
   const { path, cluster } = access.current().access;
-  const message = `the API server at ${cluster.server} takes us for ${username}, not for ${template.subject.commonName}: something in between ends TLS`;
+  const message = `the API server at ${cluster.server} identifies this node as ${username}, not as ${template.subject.commonName}: a load balancer or proxy terminates TLS`;
   return new AgentError('API_ANONYMOUS', message, {
     remedy: `Configure the load balancer or proxy at ${cluster.server} to pass TLS through to the API server, or set server in ${path} to the address of an API server`,
   });

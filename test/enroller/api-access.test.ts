@@ -16,7 +16,7 @@ const ask = async (access: ApiAccess): Promise<unknown> => {
 const sources = (bench: Bench): string[] => bench.all('credential').map(({ source }) => source);
 
 describe('ApiAccess', () => {
-  it('uses the kubeconfig while it is valid', async () => {
+  it('uses a valid kubeconfig', async () => {
     await using bench = await Bench.create();
     await writeFile(bench.config.kubeconfig, bench.sandbox.adminKubeconfig());
     await using access = bench.access();
@@ -36,7 +36,7 @@ describe('ApiAccess', () => {
     );
   });
 
-  it('bootstraps without one, and reads that kubeconfig again for each attempt', async () => {
+  it('bootstraps without a kubeconfig, and reads the token for each attempt', async () => {
     await using bench = await Bench.create();
     const good = bench.sandbox.bootstrapKubeconfig();
     await bench.writeBootstrap(good.replace(/token: .*/, 'token: abcdef.0123456789abcdef'));
@@ -49,7 +49,7 @@ describe('ApiAccess', () => {
     assert.deepEqual(sources(bench), ['bootstrap']);
   });
 
-  it('opened() keeps a usable client, and what it has under way', async () => {
+  it('opened() keeps a usable client and its open requests', async () => {
     await using bench = await Bench.create();
     await using access = bench.access();
     await access.opened();
@@ -72,7 +72,7 @@ describe('ApiAccess', () => {
     assert.equal(access.source, 'bootstrap');
   });
 
-  it('bootstraps with the token of an exec plugin, and repairs itself when that fails', async () => {
+  it('bootstraps with an exec plugin, and retries after the plugin failed', async () => {
     await using bench = await Bench.create();
     const good = bench.sandbox.bootstrapKubeconfig();
     const token = /token: (.*)/.exec(good)?.[1] ?? '';
@@ -95,7 +95,7 @@ describe('ApiAccess', () => {
     assert.deepEqual(sources(bench), ['bootstrap']);
   });
 
-  it('names both files when neither can be used', async () => {
+  it('reports both files if both are unusable', async () => {
     await using bench = await Bench.create();
     const { kubeconfig, bootstrapKubeconfig = '' } = bench.config;
     await rm(bootstrapKubeconfig);
@@ -135,7 +135,7 @@ describe('ApiAccess', () => {
     assert.ok(key !== undefined && key.every((byte) => byte === 0));
   });
 
-  it('refresh() during another one reads the files once more', async () => {
+  it('refresh() during another refresh() reads the files once more', async () => {
     await using bench = await Bench.create();
     await using access = bench.access();
     const before = access.refresh();
@@ -144,7 +144,7 @@ describe('ApiAccess', () => {
     assert.equal(access.source, 'kubeconfig');
   });
 
-  it('keeps the client that works when the files no longer do', async () => {
+  it('keeps a working client when the files become unusable', async () => {
     await using bench = await Bench.create();
     await using access = bench.access();
     await access.ready();
@@ -153,7 +153,7 @@ describe('ApiAccess', () => {
     await ask(access);
   });
 
-  it('reports a connection that is not verified', async () => {
+  it('reports an unverified connection', async () => {
     await using bench = await Bench.create();
     const text = bench.sandbox
       .bootstrapKubeconfig()

@@ -8,8 +8,8 @@ import { clientTemplate } from '../core/fixtures.ts';
 const key = Uint8Array.from([1, 2, 3, 250]);
 
 describe('csrName()', () => {
-  it('is the digest of the kubelet, computed here by hand', () => {
-    // base64url without padding of: the key, the CN, the organisation, the two usages.
+  it('equals the digest that the kubelet computes', () => {
+    // base64url without padding of: the key, the CN, the organization, the two usages.
     const parts =
       'AQID-g|c3lzdGVtOm5vZGU6d29ya2VyLTE|c3lzdGVtOm5vZGVz|ZGlnaXRhbCBzaWduYXR1cmU|Y2xpZW50IGF1dGg|';
     const digest = createHash('sha512-256').update(parts).digest('base64url');
@@ -24,7 +24,7 @@ describe('csrName()', () => {
   const changes: readonly (readonly [string, Uint8Array, Partial<CertificateTemplate>])[] = [
     ['key', Uint8Array.from([1, 2, 3, 251]), {}],
     ['name', key, { subject: { ...clientTemplate.subject, commonName: 'system:node:worker-2' } }],
-    ['organisation', key, { subject: { ...clientTemplate.subject, organizations: [] } }],
+    ['organization', key, { subject: { ...clientTemplate.subject, organizations: [] } }],
     ['usages', key, { usages: ['digital signature'] }],
   ];
   for (const [what, publicKey, change] of changes) {

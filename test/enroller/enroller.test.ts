@@ -81,12 +81,12 @@ describe('Enroller', () => {
     assert.deepEqual(users, ['system:bootstrap', 'system:node:worker-1']);
   });
 
-  it('names the CSR of a pair that it finds', async () => {
+  it('reports the CSR name of an existing pair', async () => {
     await using bench = await Bench.create();
     await using first = enrollerOn(bench);
     first.handle(enroll);
     await bench.first('stored');
-    // The next run: this one knows nothing of what the first one did.
+    // The next run: this enroller has no memory of the first one.
     await using next = enrollerOn(bench);
     next.handle({ type: 'inspect', id: 9, name });
     const [requested] = bench.all('requested');
@@ -142,7 +142,7 @@ describe('Enroller', () => {
     });
   }
 
-  it('bootstraps no node whose kubeconfig is another file, and creates no CSR', async () => {
+  it('does not bootstrap if the kubeconfig path has another file', async () => {
     await using bench = await Bench.create();
     const { kubeconfig } = bench.config;
     const text = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
@@ -184,7 +184,7 @@ describe('Enroller', () => {
     assert.ok((await bench.first('inspected')).pair !== undefined);
   });
 
-  it('continues the same CSR for a repeated command', async () => {
+  it('continues with the same CSR for a repeated command', async () => {
     await using bench = await Bench.create({ approving: false });
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
@@ -211,7 +211,7 @@ describe('Enroller', () => {
     assert.deepEqual(bench.all('failed'), []);
   });
 
-  it('reports under the latest request of the keeper', async () => {
+  it('reports with the id of the latest request', async () => {
     await using bench = await Bench.create({ approving: false });
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
@@ -244,7 +244,7 @@ describe('Enroller', () => {
     assert.deepEqual({ id, resumable }, { id: 3, resumable: true });
   });
 
-  it('replaces a pair from the future by the clock of the API server', async () => {
+  it('replaces a pair that is not valid yet by the clock of the API server', async () => {
     await using bench = await Bench.create();
     const key = await generatePrivateKey('ecdsa-p256');
     const ca = await authority('ca');
@@ -264,7 +264,7 @@ describe('Enroller', () => {
     assert.equal(posts(bench), 1);
   });
 
-  it('requests none while its own clock is behind', async () => {
+  it('requests no certificate while the clock of the node is behind', async () => {
     await using bench = await Bench.create();
     await using first = enrollerOn(bench);
     first.handle(enroll);
@@ -283,7 +283,7 @@ describe('Enroller', () => {
     assert.equal(posts(bench), 1);
   });
 
-  it('reads the time of the server from a refusal too', async () => {
+  it('reads the time of the server from a 403 too', async () => {
     await using bench = await Bench.create();
     await using first = enrollerOn(bench);
     first.handle(enroll);
@@ -302,7 +302,7 @@ describe('Enroller', () => {
     assert.equal((await bench.first('failed', 2)).failure.code, 'API_UNREACHABLE');
   });
 
-  it('only observes a pair that the kubelet rotates', async () => {
+  it('defers to the kubelet for a pair that the kubelet rotates', async () => {
     await using bench = await Bench.create();
     await using first = enrollerOn(bench);
     first.handle(enroll);
@@ -455,7 +455,7 @@ describe('Enroller', () => {
       });
     });
 
-    it('follows changes when told to', async () => {
+    it('reports each change with follow', async () => {
       await using bench = await Bench.create();
       await bench.sandbox.setNodeAddresses('worker-1', addresses);
       await using enroller = enrollerOn(bench);
@@ -467,7 +467,7 @@ describe('Enroller', () => {
       assert.deepEqual((await bench.first('addresses', 2)).addresses, more);
     });
 
-    it('reports one failure, and accepts another look-up', async () => {
+    it('reports one failure, and accepts the next look-up', async () => {
       await using bench = await Bench.create();
       await using enroller = enrollerOn(bench);
       await bootstrapped(bench, enroller);
@@ -482,7 +482,7 @@ describe('Enroller', () => {
       assert.equal(bench.all('addresses-failed').length, 1);
     });
 
-    it('accepts a command that answers the last report', async () => {
+    it('accepts a command right after the last report', async () => {
       await using bench = await Bench.create();
       await bench.sandbox.setNodeAddresses('worker-1', addresses);
       const last = new Set(['addresses', 'addresses-failed']);
@@ -492,7 +492,7 @@ describe('Enroller', () => {
         if (last.has(report.type) && ends < 3) enroller.handle(lookUp);
       };
       await using enroller = enrollerOn(bench, { report });
-      // The first fails, as a bootstrap token may not read the Node.
+      // The first look-up fails, because a bootstrap token may not read the Node.
       enroller.handle(lookUp);
       await bench.first('addresses-failed', 3);
       await bootstrapped(bench, enroller);
@@ -518,7 +518,7 @@ describe('Enroller after a rotation', () => {
     onFailure: 'rollback',
   } as const;
 
-  it('checks whether the pair on disk is served', async () => {
+  it('checks the served certificate', async () => {
     await using bench = await Bench.create();
     const server = createServer({});
     server.listen(0, '127.0.0.1');
@@ -552,7 +552,7 @@ describe('Enroller after a rotation', () => {
     assert.equal(outcome.kind, 'failed');
   });
 
-  it('rolls back to the previous pair, and reports it', async () => {
+  it('rolls back to the previous pair, and reports the result', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     await bootstrapped(bench, enroller);
@@ -566,7 +566,7 @@ describe('Enroller after a rotation', () => {
     const { outcome } = await bench.first('rolled-back', 2);
     assert.ok(outcome.kind === 'rolled-back', JSON.stringify(outcome));
     assert.equal(outcome.pair.serial, first);
-    // In turn: the look sees the end of it, and its report comes after.
+    // The inspection waits for the rollback, and reports after it.
     assert.equal((await bench.first('inspected')).pair?.serial, first);
     assert.equal(bench.reports.at(-1)?.type, 'inspected');
     const read = new X509Certificate(await readFile(current(bench)));
@@ -585,11 +585,11 @@ describe('Enroller after a rotation', () => {
     await using beside = enrollerOn(bench, { config });
     beside.handle({ type: 'roll-back', id: 9, name, serial: pair.serial });
     const { outcome } = await bench.first('rolled-back');
-    const reason = 'the kubelet rotates it itself';
+    const reason = 'the kubelet rotates this certificate itself';
     assert.deepEqual(outcome, { kind: 'impossible', reason });
   });
 
-  it('reports why it could not roll back', async () => {
+  it('reports the cause of a failed rollback', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
     await bootstrapped(bench, enroller);

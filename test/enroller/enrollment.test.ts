@@ -12,7 +12,7 @@ import { systemClock } from '../../src/sys/clock.ts';
 import { clientTemplate } from '../core/fixtures.ts';
 import { Bench } from './fixtures.ts';
 
-/** One enrollment, whose steps a test can make fail. */
+/** One enrollment with steps that a test can make fail. */
 class Trial implements AsyncDisposable {
   readonly bench: Bench;
   readonly access: ApiAccess;
@@ -123,7 +123,7 @@ describe('Enrollment', () => {
     assert.equal(bench.all('requested').length, 1);
   });
 
-  it('keeps the key of a CSR that may exist after a refusal', async () => {
+  it('keeps the key of a CSR that may exist after a rejection', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     loseAnswer(trial.access);
@@ -177,7 +177,7 @@ describe('Enrollment', () => {
     assert.equal(trial.csrs.length, 1);
   });
 
-  it('does not store twice when only the step after it failed', async () => {
+  it('does not store the pair again if only a later step failed', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     trial.onStored = async () => {
@@ -191,7 +191,7 @@ describe('Enrollment', () => {
     assert.equal(trial.csrs.length, 1);
   });
 
-  it('drops a certificate that is not trusted, and stores nothing', async () => {
+  it('drops an untrusted certificate, and stores nothing', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     trial.onTrust = async () => {
@@ -203,7 +203,7 @@ describe('Enrollment', () => {
     assert.ok(isGone(trial.keys[0]));
   });
 
-  it('tries a certificate out again when there was no answer', async () => {
+  it('tests a certificate again after no response', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     trial.onTrust = async () => {
@@ -216,7 +216,7 @@ describe('Enrollment', () => {
     assert.equal(trial.csrs.length, 1);
   });
 
-  it('wipes the key and stores nothing when aborted at the last moment', async () => {
+  it('wipes the key and stores nothing if aborted just before the write', async () => {
     await using bench = await Bench.create();
     await using trial = new Trial(bench);
     trial.onTrust = async () => trial.stop.abort();
@@ -225,7 +225,7 @@ describe('Enrollment', () => {
     assert.ok(isGone(trial.keys[0]));
   });
 
-  it('ends its wait when aborted', async () => {
+  it('stops waiting when the signal fires', async () => {
     await using bench = await Bench.create({ approving: false });
     await using trial = new Trial(bench);
     const running = assert.rejects(trial.run(), { code: 'ABORTED' });
@@ -249,7 +249,7 @@ describe('Enrollment', () => {
     assert.deepEqual(await readdir(bench.directory, { recursive: true }), before);
   });
 
-  it('is not resumable before anything was sent', async () => {
+  it('is not resumable before the POST', async () => {
     await using bench = await Bench.create();
     await bench.writeBootstrap('{}');
     await using trial = new Trial(bench);
@@ -257,7 +257,7 @@ describe('Enrollment', () => {
     assert.equal(trial.enrollment.resumable, false);
   });
 
-  it('is not resumable when the server refused the request', async () => {
+  it('is not resumable if the server rejected the POST', async () => {
     await using bench = await Bench.create();
     const text = bench.sandbox.bootstrapKubeconfig();
     await bench.writeBootstrap(text.replace(/token: .*/, 'token: abcdef.0123456789abcdef'));
@@ -267,7 +267,7 @@ describe('Enrollment', () => {
   });
 });
 
-/** The network fails once after the server created an object and before the client gets the answer. */
+/** The network fails once after the server created an object and before the client receives the response. */
 function loseAnswer(access: ApiAccess): void {
   const current = access.current.bind(access);
   access.current = () => {

@@ -103,7 +103,7 @@ describe('checkIssued()', () => {
     ],
   ];
   for (const [what, code, make, template] of refused) {
-    it(`refuses ${what} with ${code}`, async () => {
+    it(`rejects ${what} with ${code}`, async () => {
       const pem = await make();
       await assert.rejects(
         check(pem, template),
@@ -117,7 +117,7 @@ describe('checkIssued()', () => {
     });
   }
 
-  it('refuses a certificate that only one of two parsers reads', async () => {
+  it('rejects a certificate that OpenSSL cannot parse', async () => {
     const [block] = parsePem(await issue(ca, key.publicKey));
     assert.ok(block);
     // The issuer's CN becomes a BOOLEAN, which OpenSSL does not accept as a name.
@@ -139,11 +139,11 @@ describe('checkIssued()', () => {
     });
   });
 
-  it('accepts a certificate that begins within the clock leeway', async () => {
+  it('accepts a certificate that becomes valid within the clock leeway', async () => {
     await check(await issue(ca, key.publicKey, { notBefore: Date.now() + minute / 2 }));
   });
 
-  it('never shows a key from the answer', async () => {
+  it('never shows a key from the response', async () => {
     const pem = Buffer.concat([await issue(ca, key.publicKey), other.exportPem().expose()]);
     const secret = Buffer.from(other.exportPem().expose()).toString().split('\n')[1] ?? '';
     await assert.rejects(check(pem), (error: Error) => !error.message.includes(secret));

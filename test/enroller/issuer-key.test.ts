@@ -24,7 +24,7 @@ describe('hasSameIssuerKey()', () => {
   for (const keyIds of [true, false]) {
     const how = keyIds ? 'with key identifiers' : 'without key identifiers';
 
-    it(`distinguishes two CAs of one name by a bundle, ${how}`, async () => {
+    it(`distinguishes two CAs with the same name by a bundle, ${how}`, async () => {
       const ca = await makeAuthority('kubernetes', { keyIds });
       const other = await makeAuthority('kubernetes', { keyIds });
       const authorities = Buffer.from(unreadable + ca.pem + other.pem);

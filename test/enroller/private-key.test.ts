@@ -37,20 +37,20 @@ describe('generatePrivateKey()', () => {
     });
   }
 
-  it('generates another key each time', async () => {
+  it('generates a new key each time', async () => {
     using a = await generatePrivateKey('ecdsa-p256');
     using b = await generatePrivateKey('ecdsa-p256');
     assert.notDeepEqual(a.publicKey, b.publicKey);
   });
 
-  it('throws after it was disposed of', async () => {
+  it('throws after disposal', async () => {
     const key = await generatePrivateKey('ecdsa-p256');
     key[Symbol.dispose]();
     assert.throws(() => key.pair, { code: 'INTERNAL', message: 'the private key was disposed of' });
     assert.throws(() => key.exportPem(), { code: 'INTERNAL' });
   });
 
-  it('never shows the key when printed', async () => {
+  it('never prints the key', async () => {
     using key = await generatePrivateKey('ecdsa-p256');
     using pem = key.exportPem();
     const text = Buffer.from(pem.expose()).toString('latin1').split('\n')[1] ?? '';
@@ -62,7 +62,7 @@ describe('generatePrivateKey()', () => {
     }
   });
 
-  it('names an algorithm that is not supported', async () => {
+  it('reports an unsupported algorithm', async () => {
     await assert.rejects(generatePrivateKey('toString' as KeyAlgorithm), {
       code: 'KEY_UNSUPPORTED',
       message: 'cannot generate a toString key',
@@ -71,7 +71,7 @@ describe('generatePrivateKey()', () => {
 });
 
 describe('pairPem()', () => {
-  it('puts the key after the certificates, in memory of its own', async () => {
+  it('writes the key after the certificates, in its own memory', async () => {
     using key = await generatePrivateKey('ecdsa-p256');
     using pair = pairPem(Buffer.from('certificates\n'), key);
     const bytes = pair.expose();

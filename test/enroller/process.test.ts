@@ -34,7 +34,7 @@ describe('runEnrollerProcess()', () => {
     return { child, messages };
   }
 
-  it('answers commands, ignores signals and exits when the channel closes', async () => {
+  it('executes commands, ignores signals and exits when the channel closes', async () => {
     const { child, messages } = started();
     child.send({ type: 'inspect', name: 'kubelet-client' });
     await until('an answer', () => messages.some(({ type }) => type === 'inspected'));
@@ -46,13 +46,13 @@ describe('runEnrollerProcess()', () => {
     assert.deepEqual(await once(child, 'exit'), [0, null]);
   });
 
-  it('exits when the channel was closed before it was ready', async () => {
+  it('exits if the channel closes during the start', async () => {
     const { child } = started();
     child.disconnect();
     assert.deepEqual(await once(child, 'exit'), [0, null]);
   });
 
-  it('reports a bug before it exits', async () => {
+  it('reports a crash before it exits', async () => {
     const { child, messages } = started();
     // Only a bug can send this.
     child.send('no command');

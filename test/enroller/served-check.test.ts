@@ -95,7 +95,7 @@ function reasonOf(outcome: ServedOutcome): string {
 }
 
 describe('checkServed()', () => {
-  it('finds the pair on disk served, by address and by name', async () => {
+  it('reports current endpoints, by address and by name', async () => {
     const pair = await makePair({ selfSigned: true });
     await using v4 = await serve(pair);
     await using v6 = await serve(pair, {}, '::1');
@@ -108,7 +108,7 @@ describe('checkServed()', () => {
     assert.deepEqual([...v4.received, ...v6.received], []);
   });
 
-  it('reports the certificate that is served instead', async () => {
+  it('reports a different served certificate', async () => {
     const [onDisk, old] = [await makePair(), await makePair()];
     await using server = await serve(old);
     const outcome = await check(onDisk, [['127.0.0.1', server.port]]);
@@ -126,7 +126,7 @@ describe('checkServed()', () => {
     });
   });
 
-  it('waits for a slow server, and leaves finished endpoints alone', async () => {
+  it('waits for a slow server, and checks no current endpoint again', async () => {
     const [onDisk, old] = [await makePair(), await makePair()];
     await using quick = await serve(onDisk);
     await using slow = await serve(old);
@@ -140,7 +140,7 @@ describe('checkServed()', () => {
     assert.ok(slow.connections() >= 3);
   });
 
-  it('stops when the time is over, after a last check', async () => {
+  it('stops after the grace period, with a last check', async () => {
     const [onDisk, old] = [await makePair(), await makePair()];
     await using server = await serve(old);
     const startedAt = performance.now();
@@ -177,7 +177,7 @@ describe('checkServed()', () => {
     assert.deepEqual(asked, ['localhost', 'worker-1']);
   });
 
-  it('reports why an endpoint shows no certificate', async () => {
+  it('reports why an endpoint presents no certificate', async () => {
     const pair = await makePair();
     await using gone = await serve(pair);
     await gone[Symbol.asyncDispose]();
@@ -209,12 +209,12 @@ describe('checkServed()', () => {
       createTcpServer(() => undefined),
       '127.0.0.1',
     );
-    const options = { answerMs: 300 };
+    const options = { handshakeMs: 300 };
     const outcome = await check(pair, [['127.0.0.1', silent.port]], options);
-    assert.equal(reasonOf(outcome), 'no answer within 0.3 s');
+    assert.equal(reasonOf(outcome), 'no TLS handshake within 0.3 s');
   });
 
-  it('is overtaken by another pair on disk, or by a missing one', async () => {
+  it('returns overtaken if the pair on disk changes or disappears', async () => {
     const pair = await makePair();
     await using server = await serve(pair);
     const endpoints = [['127.0.0.1', server.port] as const];
@@ -224,7 +224,7 @@ describe('checkServed()', () => {
     assert.equal(server.connections(), 0);
   });
 
-  it('ends when it is aborted', async () => {
+  it('ends when the signal fires', async () => {
     const [onDisk, old] = [await makePair(), await makePair()];
     await using server = await serve(old);
     const stop = new AbortController();

@@ -30,7 +30,7 @@ function byToken(): Record<string, string> {
 }
 
 describe('storedIdentity()', () => {
-  it('is the pair behind the link while it is valid', async () => {
+  it('returns the valid pair behind the link', async () => {
     await using bench = await Bench.create();
     const path = await withPair(bench);
     const identity = await storedIdentity(path, Date.now());
@@ -47,7 +47,7 @@ describe('storedIdentity()', () => {
     ['there is none', async (path: string) => writeFile(`${path}.x`, '')],
     ['it is damaged', async (path: string) => writeFile(path, 'junk')],
   ] as const) {
-    it(`is nothing when ${name}`, async () => {
+    it(`returns undefined when ${name}`, async () => {
       await using bench = await Bench.create();
       const path = await withPair(bench);
       await break_(path);
@@ -56,7 +56,7 @@ describe('storedIdentity()', () => {
     });
   }
 
-  it('is nothing once it has expired', async () => {
+  it('returns undefined for an expired pair', async () => {
     await using bench = await Bench.create();
     const path = await withPair(bench);
     assert.equal(await storedIdentity(path, Date.now() + 2 * hour), undefined);
@@ -64,7 +64,7 @@ describe('storedIdentity()', () => {
 });
 
 describe('ApiAccess with its own pair', () => {
-  it('uses it with the cluster of the kubeconfig, and reports a stale file', async () => {
+  it('uses the pair with the cluster of a stale kubeconfig, and reports the file', async () => {
     await using bench = await Bench.create();
     const pair = await withPair(bench);
     await using access = bench.access(pair);
@@ -97,7 +97,7 @@ describe('ApiAccess with its own pair', () => {
     });
   }
 
-  it('alternates with the credential of the kubeconfig after a refusal', async () => {
+  it('alternates with the credential of the kubeconfig after a 401', async () => {
     await using bench = await Bench.create();
     await using access = bench.access(await withPair(bench));
     const subjects: (string | undefined)[] = [];

@@ -21,7 +21,7 @@ interface Rotation {
   readonly signer: Authority;
   /** The CA of the certificate in use; absent during a bootstrap with a token. */
   readonly previous?: Authority;
-  /** The CAs in the kubeconfig, beside that of the server. */
+  /** The CAs in the kubeconfig, in addition to the server's. */
   readonly trusted?: readonly Authority[];
   readonly template?: CertificateTemplate;
 }
@@ -62,7 +62,7 @@ async function check(rotation: Rotation): Promise<AgentError | undefined> {
   }
 }
 
-/** Two CAs of one name, as before and after a rollover. */
+/** Two CAs with the same name, as before and after a rollover. */
 async function authorities(): Promise<{ oldCa: Authority; newCa: Authority }> {
   const [oldCa, newCa] = await Promise.all([
     makeAuthority('kubernetes'),
@@ -95,7 +95,7 @@ describe('verifyTrust()', () => {
     assert.equal(server.requests.length, 1);
   });
 
-  it('tries out the first certificate of a node', async () => {
+  it('tests the first certificate of a node', async () => {
     const { oldCa, newCa } = await authorities();
     await using server = await startApi({ servingCa: oldCa, clientCa: oldCa });
     assert.equal(await check({ server, signer: oldCa }), undefined);
@@ -113,7 +113,7 @@ describe('verifyTrust()', () => {
     assert.equal((await check({ server, signer: newCa }))?.code, 'CERT_UNTRUSTED');
   });
 
-  it('reports that something ends TLS when the server sees no certificate', async () => {
+  it('reports terminated TLS if the server receives no certificate', async () => {
     const { oldCa } = await authorities();
     await using behind = await startApi({ servingCa: oldCa, clientCa: oldCa });
     await using inFront = await startTlsEndingProxy({
@@ -131,7 +131,7 @@ describe('verifyTrust()', () => {
     assert.doesNotMatch(String(error.remedy), /[Bb]ind|role/);
   });
 
-  it('reports that something ends TLS when a proxy has its own certificate', async () => {
+  it('reports terminated TLS if a proxy uses its own certificate', async () => {
     const { oldCa } = await authorities();
     await using behind = await startApi({ servingCa: oldCa, clientCa: oldCa });
     const own = await oldCa.issue({ commonName: 'front-proxy', usages: ['client auth'] });
@@ -143,10 +143,10 @@ describe('verifyTrust()', () => {
     });
     const error = await check({ server: inFront, signer: oldCa });
     assert.equal(error?.code, 'API_ANONYMOUS');
-    assert.match(error.message, /takes us for front-proxy, not for system:node:worker-1/);
+    assert.match(error.message, /identifies this node as front-proxy, not as system:node:worker-1/);
   });
 
-  it('draws no conclusion from a server that does not answer', async () => {
+  it('throws API_* codes, not CERT_UNTRUSTED, without a response', async () => {
     const { oldCa, newCa } = await authorities();
     const server = await startApi({ servingCa: oldCa, clientCa: oldCa });
     const broken: Rotation = { server, signer: newCa, previous: oldCa };
@@ -164,7 +164,7 @@ describe('verifyTrust()', () => {
     ['certificates of another signer', { signerName: 'example.com/client' }],
   ];
   for (const [what, changes] of others) {
-    it(`leaves ${what} alone`, async () => {
+    it(`does not test ${what}`, async () => {
       const { oldCa, newCa } = await authorities();
       await using server = await startApi({ servingCa: oldCa, clientCa: oldCa });
       const template = { ...clientTemplate, ...changes };

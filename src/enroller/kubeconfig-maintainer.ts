@@ -9,10 +9,10 @@ import { NodeKubeconfig } from '../store/node-kubeconfig.ts';
 import type { Clock } from '../sys/clock.ts';
 
 /**
- * Keeps the kubeconfig usable for the kubelet: writes it after a bootstrap, writes it again if
- * it is missing or corrupt, and reports what it did and what is wrong.
+ * Keeps the kubeconfig usable for the kubelet: writes the file after a bootstrap, rewrites a
+ * missing or corrupt file, and reports repairs and failures.
  */
-export class KubeconfigCare {
+export class KubeconfigMaintainer {
   readonly #file: NodeKubeconfig;
   readonly #bootstrap: string | undefined;
   readonly #clock: Clock;
@@ -35,26 +35,26 @@ export class KubeconfigCare {
   /** @throws AgentError KUBECONFIG_INVALID if another kind of file is at the path; STORE_* */
   async write(cluster: ClusterEndpoint): Promise<void> {
     const findings = await this.#file.write(cluster);
-    this.#tell(findings, undefined);
+    this.#send(findings, undefined);
   }
 
   /**
-   * Without a kubeconfig the kubelet cannot use the certificate. It is missing if the agent
+   * Without a kubeconfig the kubelet cannot use the certificate. The file is missing if the agent
    * was killed, or the disk was full, between storing the first certificate and writing the
-   * kubeconfig, and a hard reset can corrupt it later. Never fails, because the certificate is
-   * rotated all the same.
+   * kubeconfig, and a hard reset can corrupt it later. Never throws, because nodecertd can rotate
+   * the certificate without a kubeconfig.
    */
   async check(pair: PairFacts | undefined): Promise<void> {
     const usable = pair !== undefined && !pair.selfSigned && this.#clock.now() < pair.notAfter;
     try {
       const findings = usable ? await this.#file.recover(await this.#bootstrapCluster()) : [];
-      this.#tell(findings, await this.#failure({ usable }));
+      this.#send(findings, await this.#failure({ usable }));
     } catch (error) {
-      this.#tell([], toFailure(error));
+      this.#send([], toFailure(error));
     }
   }
 
-  #tell(findings: readonly Finding[], failure: Failure | undefined): void {
+  #send(findings: readonly Finding[], failure: Failure | undefined): void {
     const { path } = this.#file;
     this.#report({ type: 'kubeconfig', path, findings, ...(failure !== undefined && { failure }) });
   }
