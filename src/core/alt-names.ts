@@ -2,10 +2,9 @@ import type { SubjectAltNames } from './certificate.ts';
 import { canonicalIp } from './ip-address.ts';
 
 /**
- * SANs in the form in which they are compared: DNS names in lower case, IP addresses as
- * canonical text, both sorted and without duplicates. An invalid IP address is kept, so that
- * a comparison fails on it. Not in x509.ts, because the keeper uses it and must not load the
- * certificate library.
+ * Canonical SANs for comparisons: DNS names in lower case, IP addresses in canonical form, both
+ * sorted and without duplicates. Keeps an invalid IP address, so that the comparison fails. This
+ * function is not in x509.ts, because the keeper must not load the certificate library.
  */
 export function canonicalAltNames({ dnsNames, ipAddresses }: SubjectAltNames): SubjectAltNames {
   return {

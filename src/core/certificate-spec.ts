@@ -14,7 +14,10 @@ export const keyAlgorithms = [
 ] as const;
 export type KeyAlgorithm = (typeof keyAlgorithms)[number];
 
-/** Where SANs come from: the Node object, the network interfaces of this machine, or only the configuration. */
+/**
+ * The source of the SANs: the Node object, the network interfaces of this machine, or only the
+ * configuration.
+ */
 export type AddressSource = 'node' | 'interfaces' | 'static';
 
 /** One certificate to rotate, as configured, with every default filled in. */
@@ -26,20 +29,20 @@ export interface CertificateSpec {
   readonly subject: Subject;
   readonly usages: readonly Usage[];
   readonly key: KeyAlgorithm;
-  /** The requested lifetime; the API server refuses less than 600. */
+  /** The requested lifetime; the API server rejects values below 600. */
   readonly expirationSeconds?: number;
   readonly addresses: AddressSource;
   /** SANs from the configuration; every request contains them. */
   readonly static: SubjectAltNames;
   /** Write a temporary self-signed certificate until the first one is issued, because a server needs one to start. */
   readonly selfSignedUntilIssued: boolean;
-  /** Hooks that run in this order when the agent has linked a new pair. */
+  /** Hooks that run in this order after the agent links a new key pair. */
   readonly onRotate?: readonly HookSpec[];
   /** Servers that are checked after the hooks. */
   readonly served?: ServedSpec;
 }
 
-/** What the certificate has to contain now: the spec, with addresses filled in. */
+/** The required content of the certificate: the spec with the current addresses. */
 export interface CertificateTemplate extends SubjectAltNames {
   readonly signerName: string;
   readonly subject: Subject;
@@ -51,7 +54,10 @@ export interface CertificateTemplate extends SubjectAltNames {
 export const kubeletClientSigner = 'kubernetes.io/kube-apiserver-client-kubelet';
 export const kubeletServingSigner = 'kubernetes.io/kubelet-serving';
 
-/** `system:node:<name>` in `system:nodes`: the node authorizer recognizes a kubelet by it. */
+/**
+ * `system:node:<name>` in `system:nodes`: the node authorizer recognizes a kubelet by this
+ * subject.
+ */
 export function nodeSubject(nodeName: string): Subject {
   return { commonName: `system:node:${nodeName}`, organizations: ['system:nodes'] };
 }
@@ -66,7 +72,7 @@ export function kubeletUsages(purpose: 'client auth' | 'server auth', key: KeyAl
     : ['digital signature', purpose];
 }
 
-/** Hooks or a check of the served certificate are configured. */
+/** True if hooks or a check of the served certificate are configured. */
 export function hasPostRotation({ onRotate = [], served }: CertificateSpec): boolean {
   return onRotate.length > 0 || served !== undefined;
 }

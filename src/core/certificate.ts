@@ -1,9 +1,8 @@
 import type { Instant } from './instant.ts';
 
 /**
- * Key usages by their names in certificates.k8s.io.
- * Source: `KeyUsage` in k8s.io/api/certificates/v1/types.go, without the two "gated crypto"
- * names, which no X.509 extension can express any more.
+ * Key usages by their names in certificates.k8s.io. Source: `KeyUsage` in
+ * k8s.io/api/certificates/v1/types.go, without the obsolete "microsoft sgc" and "netscape sgc".
  */
 export const usages = [
   'digital signature',
@@ -45,14 +44,14 @@ export interface CertificateFacts extends SubjectAltNames {
   /** Lower-case hexadecimal without leading zeros, as kubectl and Prometheus exporters show it. */
   readonly serial: string;
   readonly subject: Subject;
-  /** The issuer as an RFC 4514 string, for people. */
+  /** The issuer as an RFC 4514 string, for display. */
   readonly issuer: string;
   /** SANs that are neither DNS names nor IP addresses (e-mail, URI …), as `type:value`. */
   readonly otherNames: readonly string[];
   readonly usages: readonly Usage[];
   readonly notBefore: Instant;
   readonly notAfter: Instant;
-  /** Signed by its own key, or by a kubelet: temporary until the cluster has issued the real one. */
+  /** Signed by its own key or by a kubelet, so no client trusts the certificate. */
   readonly selfSigned: boolean;
 }
 
@@ -61,8 +60,8 @@ export interface PairFacts extends CertificateFacts {
   /** The PEM file itself, never the `-current.pem` link. */
   readonly path: string;
   /**
-   * Modification time of the file. It stands for the moment of issue and survives a restart,
-   * so that a restart does not move the rotation deadline.
+   * Modification time of the file. It counts as the time of issue. It survives a restart, so a
+   * restart does not move the rotation deadline.
    */
   readonly storedAt: Instant;
 }

@@ -3,25 +3,32 @@ import type { LogLevel } from './log-events.ts';
 
 /** The configuration with every default filled in and every path absolute. */
 export interface AgentConfig {
-  /** The file it was read from. The agent watches it and checks its permissions. */
+  /** The configuration file. The agent watches the file and checks its permissions. */
   readonly file?: string;
   readonly nodeName: string;
   /**
-   * The host name, if it is no more than a placeholder such as localhost and certificates
-   * need a node name, which is not configured. The agent requests nothing until it changes.
+   * The host name, if it is a placeholder such as localhost and no node name is configured
+   * although certificates need one. The agent requests no certificate until the host name
+   * changes.
    */
   readonly placeholderHostName?: string;
-  /** Written by the agent once it has a client certificate; preferred to the bootstrap kubeconfig while valid. */
+  /**
+   * The agent writes this file once it has a client certificate, and prefers it to the bootstrap
+   * kubeconfig while its credential is valid.
+   */
   readonly kubeconfig: string;
   readonly bootstrapKubeconfig?: string;
   readonly certificateDirectory: string;
-  /** Holds state.json: unfinished requests and the address of the running agent, nothing secret. */
+  /**
+   * Contains state.json: unfinished CSRs, pending hooks and the address of the running agent, but
+   * no secrets.
+   */
   readonly stateDirectory: string;
   readonly certificates: readonly CertificateSpec[];
   readonly store: StoreConfig;
   /**
    * Seconds between two reads of the Node's addresses while no network interface changes. 0
-   * watches the Node all the time, which takes an enroller process that never ends.
+   * watches the Node continuously, which keeps an enroller process running.
    */
   readonly addressRefreshSeconds: number;
   readonly kubelet: KubeletConfig;
@@ -30,18 +37,23 @@ export interface AgentConfig {
 }
 
 export interface StoreConfig {
-  /** Previous pairs that are kept. */
+  /** The number of previous key pairs to keep. */
   readonly previousPairs: number;
-  /** `-current.pem` names its target without the directory, so that the link works in a mounted view. */
+  /**
+   * Make `-current.pem` a relative link, so that it also works where the directory is mounted at
+   * another path.
+   */
   readonly relativeLinks: boolean;
-  /** Allow a certificate directory on a tmpfs, which loses its pairs at reboot. */
+  /** Allow a certificate directory on a tmpfs, which loses its key pairs at reboot. */
   readonly acceptVolatileDirectory: boolean;
 }
 
-/** The files of this node's kubelet. They show whether it rotates the same certificates. */
+/**
+ * The files of this node's kubelet. They show whether the kubelet rotates the same certificates.
+ */
 export interface KubeletConfig {
   readonly configFile: string;
-  /** The kubelet's --config-dir; its drop-ins override the file. */
+  /** The kubelet's --config-dir; its drop-ins override `configFile`. */
   readonly configDirectory?: string;
   /** The kubelet's --cert-dir. */
   readonly certificateDirectory: string;

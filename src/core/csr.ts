@@ -42,15 +42,18 @@ function rsa(modulusLength: number): KeyParameters {
   };
 }
 
-/** Keys with their crypto provider, if it is not `webcrypto`: a provider rejects the keys of others. */
+/**
+ * Keys, and their crypto provider unless it is `webcrypto`. A provider rejects the keys of other
+ * providers.
+ */
 export interface SigningKeys extends CryptoKeyPair {
   readonly provider?: CryptoProvider;
 }
 
 /**
- * The PKCS #10 request (RFC 2986) in DER, in the form of the kubelet's: O before CN, and SANs
- * as the only extension, left out if there are none. The usages are in the
- * CertificateSigningRequest object instead.
+ * A PKCS #10 request (RFC 2986) in DER, in the form that the kubelet uses: O before CN, and SANs,
+ * if there are any, as the only extension. The CertificateSigningRequest object contains the
+ * usages.
  */
 export async function createCsr(
   template: CertificateTemplate,
@@ -80,9 +83,9 @@ function subjectName({ commonName, organizations }: Subject): x509.Name {
 }
 
 /**
- * PrintableString if its alphabet suffices, else UTF8String, as in Go's encoding/asn1. The
- * type is explicit because the library treats quotes and backslashes in plain text as
- * escapes, and would request another name.
+ * PrintableString if it can represent the value, else UTF8String, as in Go's encoding/asn1. The
+ * type is explicit because the library treats quotes and backslashes in plain text as escapes,
+ * and would change the name.
  */
 function text(value: string): x509.JsonAttributeObject {
   return /^[A-Za-z0-9 '()+,./:=?-]*$/.test(value)

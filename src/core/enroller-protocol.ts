@@ -24,34 +24,37 @@ export interface CrashReport {
 }
 
 /**
- * Numbers the keeper's requests, over all enrollers. A reply can cross the request that
- * replaces its own, and must not be taken for a reply to that one.
+ * The number of a request from the keeper, unique across enroller processes. It tells a late
+ * reply to a replaced request from a reply to the new request.
  */
 export type RequestId = number;
 
 /**
- * What the keeper has the enroller do. Requests, replies and notices are plain data that
- * crosses a process boundary; no key, token or PEM is ever part of it.
+ * A request from the keeper. Requests, replies and notices are plain data that crosses a process
+ * boundary. They never contain a key, a token or PEM data.
  */
 export type EnrollerRequest =
-  /** Tidy the directory, find the key pair of this name, and report it. */
+  /** Clean up the directory, find the key pair of this name, and report the pair. */
   | { readonly type: 'inspect'; readonly name: string }
   /**
-   * Have a certificate of this name issued, and store it. A repeated request continues with
-   * the same key and CSR where the last attempt stopped, unless the template differs;
-   * everything from then on is reported under the latest request.
+   * Request a certificate of this name, and store it. Unless the template differs, a repeated
+   * request continues the last attempt with the same key and CSR. All later replies belong to the
+   * repeated request.
    */
   | { readonly type: 'enroll'; readonly name: string; readonly template: CertificateTemplate }
-  /** Write a temporary self-signed certificate of this name unless there is a key pair, and report it. */
+  /**
+   * Write a temporary self-signed certificate of this name unless a key pair exists, and report
+   * the pair.
+   */
   | { readonly type: 'self-sign'; readonly name: string }
   /**
-   * Report the addresses in the Node object: now, and when they change for as long as
-   * there are none, or without end with `follow`.
+   * Report the addresses of the Node object. While the Node has none, report them again when they
+   * change. With `follow`, report every change.
    */
   | { readonly type: 'look-up-addresses'; readonly follow: boolean }
   /**
-   * Compare the certificate on disk, if it has this serial, with the one that the servers
-   * of this name serve. They have `withinMs` to reload it.
+   * If the certificate on disk has this serial, check that the servers of this name serve it. The
+   * servers have `withinMs` to reload.
    */
   | {
       readonly type: 'check-served';
@@ -59,9 +62,9 @@ export type EnrollerRequest =
       readonly serial: string;
       readonly withinMs: number;
     }
-  /** Link the key pair before the one with this serial. */
+  /** If the current key pair has this serial, link the previous key pair. */
   | { readonly type: 'roll-back'; readonly name: string; readonly serial: string }
-  /** Run the doctor's checks of an agent that starts. */
+  /** Run the preflight checks. */
   | { readonly type: 'preflight' };
 
 export type EnrollerCommand =
@@ -69,14 +72,14 @@ export type EnrollerCommand =
   /** Forget the key and the CSR of this name. There is no reply. */
   | { readonly type: 'abandon'; readonly name: string };
 
-/** Why the agent only observes a key pair: the kubelet rotates it. */
+/** The setting by which the kubelet rotates a certificate, so that the agent only observes it. */
 export interface Observed {
-  /** The kubelet's configuration file that turns its rotation on, and the key in it. */
+  /** The kubelet's configuration file, and the key in the file that enables the rotation. */
   readonly file: string;
   readonly key: string;
 }
 
-/** The Node's status.addresses, as the API has them. */
+/** An entry of the Node's status.addresses. */
 export interface NodeAddress {
   readonly type: string;
   readonly address: string;
@@ -88,7 +91,7 @@ export interface CsrReference {
   readonly createdAt: Instant;
 }
 
-/** The replies to each kind of request: any number with progress, then one that ends it. */
+/** The replies to each type of request: any number of progress replies, then a final reply. */
 export interface EnrollerReplies {
   readonly inspect: InspectionReply;
   readonly 'self-sign': InspectionReply;
@@ -102,17 +105,17 @@ export interface EnrollerReplies {
 export type EnrollerReply = EnrollerReplies[keyof EnrollerReplies];
 
 export type InspectionReply =
-  /** The key pair behind `-current.pem`; absent when there is none. */
+  /** The key pair behind `-current.pem`; absent if there is none. */
   | {
       readonly type: 'inspected';
       readonly pair?: PairFacts;
-      /** A temporary self-signed certificate that was only just written. */
+      /** True if the enroller has just written this temporary self-signed certificate. */
       readonly isNew?: true;
       /** The name of the CSR that this agent would create for the key of this pair. */
       readonly csr?: string;
-      /** Present when something else rotates the pair, and the agent only observes it. */
+      /** Present if the kubelet rotates the pair and the agent only observes it. */
       readonly observed?: Observed;
-      /** What was repaired or set aside on the way, for the log. */
+      /** Repairs and cleanups during the inspection, for the log. */
       readonly findings: readonly Finding[];
     }
   | { readonly type: 'inspection-failed'; readonly failure: Failure };
@@ -123,7 +126,7 @@ export type EnrollmentReply =
   | {
       readonly type: 'failed';
       readonly failure: Failure;
-      /** The enroller still holds the key and the CSR, and can continue. */
+      /** The enroller still has the key and the CSR, and can continue. */
       readonly resumable: boolean;
     };
 
@@ -132,7 +135,10 @@ export type EnrollmentProgress =
   | { readonly type: 'requested'; readonly csr: CsrReference }
   | { readonly type: 'approved'; readonly csr: CsrReference }
   | { readonly type: 'issued'; readonly csr: CsrReference }
-  /** Contact with the API server is lost; the CSR remains and the wait goes on. */
+  /**
+   * The enroller lost contact with the API server. The CSR remains, and the enroller keeps
+   * waiting.
+   */
   | { readonly type: 'retrying'; readonly failure: Failure }
   /** The API server answers again; the CSR is still pending. */
   | { readonly type: 'recovered' };
@@ -141,7 +147,7 @@ export type AddressReply =
   | {
       readonly type: 'addresses';
       readonly addresses: readonly NodeAddress[];
-      /** The look-up is over; otherwise more replies follow. */
+      /** False if more replies follow. */
       readonly final: boolean;
     }
   | { readonly type: 'addresses-failed'; readonly failure: Failure };
@@ -153,7 +159,7 @@ export interface ServedReply {
 
 export interface RollbackReply {
   readonly type: 'rolled-back';
-  readonly outcome: RollBackOutcome;
+  readonly outcome: RollbackOutcome;
 }
 
 export interface PreflightReply {
@@ -161,37 +167,40 @@ export interface PreflightReply {
   readonly findings: readonly DoctorFinding[];
 }
 
-/** What the enroller reports without being asked. */
+/** A report of the enroller that is not a reply. */
 export type EnrollerNotice =
   | ({ readonly type: 'api-request' } & ApiRequestRecord)
   /** Local minus server clock in milliseconds, from the Date header (whole seconds). */
   | { readonly type: 'clock-skew'; readonly ms: number }
-  /** The kubeconfig turns the verification of the API server's certificate off. */
+  /** The kubeconfig disables verification of the API server's certificate. */
   | { readonly type: 'insecure'; readonly server: string }
-  /** The kubeconfig embeds or names another certificate than the stored one, which requests use. */
+  /**
+   * The kubeconfig embeds or names a certificate other than the stored one. The enroller uses the
+   * stored one.
+   */
   | { readonly type: 'stale-kubeconfig'; readonly path: string; readonly pair: string }
   | {
       readonly type: 'kubeconfig';
       readonly path: string;
-      /** What was written, replaced or set aside, for the log. */
+      /** Files written, replaced or set aside, for the log. */
       readonly findings: readonly Finding[];
-      /** Why the kubelet cannot use the file as it is now. */
+      /** Present if the kubelet cannot use the file. */
       readonly failure?: Failure;
     }
-  /** Which credential requests are made with. */
+  /** The source of the credential for requests to the API server. */
   | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
 
 export type EnrollerReport = (EnrollerReply & { readonly id: RequestId }) | EnrollerNotice;
 
-export type RollBackOutcome =
+export type RollbackOutcome =
   | {
       readonly kind: 'rolled-back';
-      /** Behind `-current.pem` from now on. */
+      /** The pair that `-current.pem` now links to. */
       readonly pair: PairFacts;
       readonly findings: readonly Finding[];
     }
-  /** Another key pair has been linked meanwhile. */
-  | { readonly kind: 'overtaken' }
+  /** Another key pair was linked in the meantime. */
+  | { readonly kind: 'replaced' }
   /** No previous key pair is usable. */
   | { readonly kind: 'impossible'; readonly reason: string }
   | { readonly kind: 'failed'; readonly failure: Failure };
@@ -199,12 +208,12 @@ export type RollBackOutcome =
 /** One finished request to the API server, as metrics count it. */
 export interface ApiRequestRecord {
   readonly verb: 'create' | 'get' | 'list' | 'watch' | 'update' | 'patch' | 'delete';
-  /** HTTP status, or a code of errors.ts where no answer came. */
+  /** HTTP status, or a code of errors.ts if no response arrived. */
   readonly code: string;
   readonly seconds: number;
 }
 
-/** What the store repaired, set aside or removed; the log has one event per kind. */
+/** A repair or cleanup by the store. Each kind has its own log event. */
 export interface Finding {
   readonly kind:
     | 'swap-completed'

@@ -77,8 +77,8 @@ const otherCodes = [
 ] as const;
 
 /**
- * Every way in which the agent can fail. Logs, metric labels and alerts use these codes, so a
- * code never changes its meaning. Messages may change.
+ * The codes of all failures. Logs, metric labels and alerts use them, so the meaning of a code
+ * never changes. Messages may change.
  */
 export const errorCodes = [...attemptCodes, ...otherCodes] as const;
 
@@ -107,16 +107,16 @@ export const credentialFileFailures: ReadonlySet<ErrorCode> = new Set<ErrorCode>
 
 export interface ErrorDetails {
   readonly cause?: unknown;
-  /** What an administrator should do: one imperative sentence, often with a command. */
+  /** The fix: one imperative sentence for the administrator, often with a command. */
   readonly remedy?: string;
   /** Retry-After of the server, in milliseconds. */
   readonly retryAfterMs?: number;
 }
 
 /**
- * The one error type that crosses folders. The message says what failed, on what, and the
- * value found, without a final period. The remedy is a property of its own because it is a
- * separate field in the log.
+ * The one error type that crosses folders. The message says what failed, on what, and the value
+ * found, without a final period. The remedy is a separate property because it is a separate field
+ * in the log.
  */
 export class AgentError extends Error {
   override readonly name = 'AgentError';
@@ -131,7 +131,7 @@ export class AgentError extends Error {
     this.retryAfterMs = details.retryAfterMs;
   }
 
-  /** The same error with another message, usually one that adds context. */
+  /** A copy of the error with another message, usually to add context. */
   withMessage(message: string): AgentError {
     const { cause, remedy, retryAfterMs } = this;
     return new AgentError(this.code, message, {
@@ -151,8 +151,8 @@ export interface Failure {
 }
 
 /**
- * Turns anything thrown into a Failure. Anything but an AgentError becomes INTERNAL. Every
- * failure has a remedy: that of the error, or else that of its code.
+ * Converts any thrown value to a Failure. A value that is not an AgentError becomes INTERNAL.
+ * Every failure has a remedy: the remedy of the error, or the default remedy of its code.
  */
 export function toFailure(error: unknown): Failure {
   const message = describeError(error);
@@ -167,7 +167,10 @@ export function toFailure(error: unknown): Failure {
   };
 }
 
-/** `message: cause: cause of the cause`. Each part appears once, even if the chain is a cycle. */
+/**
+ * `message: cause: cause of the cause`. Each part appears once, even if the chain of causes is a
+ * cycle.
+ */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (const link of causeChain(error)) {

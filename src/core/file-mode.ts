@@ -1,4 +1,4 @@
-/** The form that chmod accepts: `0755`. */
+/** The permissions in octal, as chmod accepts them: `0755`. */
 export function showMode(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, '0');
 }

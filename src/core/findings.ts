@@ -71,9 +71,9 @@ export type FindingGroup = keyof typeof findingGroups;
 export type FindingId = (typeof findingGroups)[FindingGroup][number];
 
 /**
- * From worst to best. An error prevents certificates from being issued or used now. A
- * warning will become an error or needs a person to look at it. Info is worth knowing,
- * and ok is a check that passed.
+ * From worst to best. An error prevents the cluster from issuing a certificate or programs from
+ * using it. A warning will become an error or needs a manual check. Info needs no action, and ok
+ * is a check that passed.
  */
 export const severities = ['error', 'warning', 'info', 'ok'] as const;
 export type Severity = (typeof severities)[number];
@@ -86,13 +86,13 @@ export interface DoctorFinding {
   readonly subject?: string;
   /** What is wrong, on what, and the value found. One sentence without a final period. */
   readonly what: string;
-  /** The consequence of leaving it. */
+  /** The consequence if the problem remains. */
   readonly why?: string;
   /** An imperative, with the command if there is one. */
   readonly remedy?: string;
 }
 
-/** The heading of a finding. */
+/** The heading of a finding in the report. */
 export function groupOf(id: FindingId): FindingGroup {
   const entries = Object.entries(findingGroups) as [FindingGroup, readonly FindingId[]][];
   return entries.find(([, ids]) => ids.includes(id))?.[0] ?? 'checks';

@@ -3,33 +3,40 @@ import type { ErrorCode } from './errors.ts';
 import { without } from './without.ts';
 
 /**
- * The work after a rotation of one certificate, as a pure state machine: its hooks in order,
- * then the check of the served certificate, then a rollback if that is configured. Key pairs
- * are named by their serials. A newer pair waits for the running hook or check to end, and
- * then everything starts again for the newest one, however many came in the meantime.
+ * The work after a rotation of one certificate, as a pure state machine: its hooks in order, then
+ * the check of the served certificate, then a rollback if that is configured. Serials identify
+ * key pairs. If a newer pair is stored while a hook or check is running, that hook or check ends
+ * first. Then the work starts again for the newest pair.
  */
 
 export interface HookState {
   readonly phase: HookPhase;
   /** The newest pair that was stored or rolled back to. */
   readonly latest?: string;
-  /** The pair for which a hook has not succeeded yet, or that is not served yet. */
+  /** The pair whose hooks have not all succeeded, or that is not served yet. */
   readonly pending?: string;
   /** Hooks, by position, whose last run failed. */
   readonly failing: readonly number[];
-  /** The pair that is not served, as last reported. */
+  /** The pair that was last reported as not served. */
   readonly stale?: string;
-  /** A pair that must not be rolled back: a rollback linked it, or its own rollback failed. */
-  readonly kept?: string;
+  /**
+   * The pair that must not be rolled back, because a rollback linked it or its own rollback
+   * failed.
+   */
+  readonly noRollbackOf?: string;
 }
 
 export type HookPhase =
   | { readonly kind: 'idle' }
-  | ({ readonly kind: 'trying' | 'pausing'; readonly serial: string } & Try)
-  | { readonly kind: 'checking' | 'watching'; readonly serial: string; readonly checks: number }
+  | ({ readonly kind: 'running' | 'waiting-to-retry'; readonly serial: string } & HookAttempt)
+  | {
+      readonly kind: 'checking' | 'waiting-to-check';
+      readonly serial: string;
+      readonly checks: number;
+    }
   | { readonly kind: 'rolling-back'; readonly serial: string };
 
-interface Try {
+interface HookAttempt {
   /** Position in the list. */
   readonly hook: number;
   /** Counts from 1. */
@@ -39,27 +46,27 @@ interface Try {
 export type HookEvent =
   /** The agent has linked this pair. */
   | { readonly type: 'stored'; readonly serial: string }
-  /** A hook has ended; `final` if a retry would fail again. */
-  | { readonly type: 'tried'; readonly code?: ErrorCode; readonly final?: true }
-  | { readonly type: 'waited' }
+  /** A hook has ended. `code` is set if it failed, `final` if a retry would fail again. */
+  | { readonly type: 'hook-ended'; readonly code?: ErrorCode; readonly final?: true }
+  | { readonly type: 'wait-ended' }
   | { readonly type: 'checked'; readonly verdict: Verdict }
   | { readonly type: 'rolled-back'; readonly serial: string }
   | { readonly type: 'not-rolled-back' };
 
-/** 'overtaken' if another pair is on the disk; 'unknown' if the check failed. */
-export type Verdict = 'current' | 'stale' | 'overtaken' | 'unknown';
+/** 'replaced' if another pair is on disk; 'unknown' if the check failed. */
+export type Verdict = 'current' | 'stale' | 'replaced' | 'unknown';
 
 export type HookEffect =
-  | ({ readonly type: 'try'; readonly serial: string } & Try)
-  /** Report a failed attempt that is followed by another. */
-  | ({ readonly type: 'retrying'; readonly ms: number } & Try)
+  | ({ readonly type: 'run-hook'; readonly serial: string } & HookAttempt)
+  /** Report a failed attempt; another one follows. */
+  | ({ readonly type: 'retrying'; readonly ms: number } & HookAttempt)
   /** Report that the last attempt failed. */
-  | ({ readonly type: 'gave-up' } & Try)
+  | ({ readonly type: 'gave-up' } & HookAttempt)
   | { readonly type: 'succeeded'; readonly hook: number; readonly recovered: boolean }
   | { readonly type: 'wait'; readonly ms: number }
   | { readonly type: 'stop-waiting' }
-  /** `patient` gives the servers time to reload; a repeated check does not. */
-  | { readonly type: 'check'; readonly serial: string; readonly patient: boolean }
+  /** `waitForReload` gives the servers time to reload. Only the first check does. */
+  | { readonly type: 'check'; readonly serial: string; readonly waitForReload: boolean }
   | { readonly type: 'current'; readonly serial: string; readonly recovered: boolean }
   | { readonly type: 'stale' | 'unchecked' }
   | { readonly type: 'roll-back'; readonly serial: string }
@@ -71,8 +78,8 @@ export interface HookContext {
   readonly retries: readonly number[];
   /** What to do if the served certificate does not match; absent if it is not checked. */
   readonly check?: 'report' | 'rollback';
-  /** No request is in progress that will store another pair soon. */
-  readonly atRest: boolean;
+  /** No request for another pair is in progress. */
+  readonly rotationIdle: boolean;
   /** In [0, 1). */
   readonly random: number;
 }
@@ -82,32 +89,41 @@ export interface HookTransition {
   readonly effects: readonly HookEffect[];
 }
 
-/** @param kept the pair that an earlier run rolled back to */
-export function initialHookState(kept?: string): HookState {
-  return { phase: { kind: 'idle' }, failing: [], ...(kept !== undefined && { kept }) };
+/** @param noRollbackOf the pair that an earlier run rolled back to */
+export function initialHookState(noRollbackOf?: string): HookState {
+  return {
+    phase: { kind: 'idle' },
+    failing: [],
+    ...(noRollbackOf !== undefined && { noRollbackOf }),
+  };
 }
 
 export function hookStep(state: HookState, event: HookEvent, context: HookContext): HookTransition {
   switch (event.type) {
     case 'stored':
       return stored(state, event.serial, context);
-    case 'tried':
-      return tried(state, event, context);
-    case 'waited':
-      return waited(state);
+    case 'hook-ended':
+      return hookEnded(state, event, context);
+    case 'wait-ended':
+      return waitEnded(state);
     case 'checked':
       return checked(state, event.verdict, context);
     case 'rolled-back': {
-      if (state.phase.kind !== 'rolling-back') return only(state);
+      if (state.phase.kind !== 'rolling-back') return noEffects(state);
       const { serial } = event;
-      return begin({ ...state, latest: serial, pending: serial, kept: serial }, serial, context);
+      return startHooks(
+        { ...state, latest: serial, pending: serial, noRollbackOf: serial },
+        serial,
+        context,
+      );
     }
     case 'not-rolled-back': {
       const { phase } = state;
-      if (phase.kind !== 'rolling-back') return only(state);
-      const next = { ...state, kept: phase.serial };
+      if (phase.kind !== 'rolling-back') return noEffects(state);
+      const next = { ...state, noRollbackOf: phase.serial };
       return (
-        startNewer(next, phase.serial, context) ?? watch(next, { ...phase, checks: 0 }, context)
+        startNewer(next, phase.serial, context) ??
+        checkLater(next, { ...phase, checks: 0 }, context)
       );
     }
     default:
@@ -116,101 +132,101 @@ export function hookStep(state: HookState, event: HookEvent, context: HookContex
 }
 
 function stored(state: HookState, serial: string, context: HookContext): HookTransition {
-  if (serial === state.latest) return only(state);
+  if (serial === state.latest) return noEffects(state);
   const next: HookState = { ...state, latest: serial, pending: serial };
   switch (state.phase.kind) {
     case 'idle':
-      return begin(next, serial, context);
-    case 'pausing':
-    case 'watching':
-      return after([{ type: 'stop-waiting' }], begin(next, serial, context));
-    // Starts when the running hook, check or rollback ends.
-    case 'trying':
+      return startHooks(next, serial, context);
+    case 'waiting-to-retry':
+    case 'waiting-to-check':
+      return withEffects([{ type: 'stop-waiting' }], startHooks(next, serial, context));
+    // The new pair waits for the end of the running hook, check or rollback.
+    case 'running':
     case 'checking':
     case 'rolling-back':
-      return only(next);
+      return noEffects(next);
     default:
       return state.phase satisfies never;
   }
 }
 
-function begin(state: HookState, serial: string, context: HookContext): HookTransition {
-  return attempt(state, { serial, hook: 0, attempt: 1 }, context);
+function startHooks(state: HookState, serial: string, context: HookContext): HookTransition {
+  return runOrCheck(state, { serial, hook: 0, attempt: 1 }, context);
 }
 
 /** The next attempt, or the check after the last hook. */
-function attempt(
+function runOrCheck(
   state: HookState,
-  next: Try & { readonly serial: string },
+  next: HookAttempt & { readonly serial: string },
   context: HookContext,
 ): HookTransition {
   const { serial } = next;
   if (next.hook < context.retries.length) {
     return {
-      state: { ...state, phase: { kind: 'trying', ...next } },
-      effects: [{ type: 'try', ...next }],
+      state: { ...state, phase: { kind: 'running', ...next } },
+      effects: [{ type: 'run-hook', ...next }],
     };
   }
   if (context.check === undefined) return finish(state, serial);
   return {
     state: { ...state, phase: { kind: 'checking', serial, checks: 0 } },
-    effects: [{ type: 'check', serial, patient: true }],
+    effects: [{ type: 'check', serial, waitForReload: true }],
   };
 }
 
-function tried(
+function hookEnded(
   state: HookState,
-  { code, final }: Extract<HookEvent, { type: 'tried' }>,
+  { code, final }: Extract<HookEvent, { type: 'hook-ended' }>,
   context: HookContext,
 ): HookTransition {
   const { phase } = state;
-  if (phase.kind !== 'trying') return only(state);
+  if (phase.kind !== 'running') return noEffects(state);
   const newer = startNewer(state, phase.serial, context);
   if (newer !== undefined) return newer;
-  const { serial, hook, attempt: tries } = phase;
+  const { serial, hook, attempt: count } = phase;
   const others = state.failing.filter((position) => position !== hook);
   const next = { serial, hook: hook + 1, attempt: 1 };
   if (code === undefined) {
     const recovered = others.length < state.failing.length;
     const effect: HookEffect = { type: 'succeeded', hook, recovered };
-    return after([effect], attempt({ ...state, failing: others }, next, context));
+    return withEffects([effect], runOrCheck({ ...state, failing: others }, next, context));
   }
-  if (final === undefined && tries <= (context.retries[hook] ?? 0)) {
-    const ms = retryDelay({ code, message: '' }, tries, context.random);
+  if (final === undefined && count <= (context.retries[hook] ?? 0)) {
+    const ms = retryDelay({ code, message: '' }, count, context.random);
     return {
-      state: { ...state, phase: { ...phase, kind: 'pausing' } },
+      state: { ...state, phase: { ...phase, kind: 'waiting-to-retry' } },
       effects: [
-        { type: 'retrying', hook, attempt: tries, ms },
+        { type: 'retrying', hook, attempt: count, ms },
         { type: 'wait', ms },
       ],
     };
   }
-  // The next hooks run anyway: other programs depend on them.
+  // The next hooks run anyway, because other programs depend on them.
   const failing = [...others, hook].sort((a, b) => a - b);
-  const effect: HookEffect = { type: 'gave-up', hook, attempt: tries };
-  return after([effect], attempt({ ...state, failing }, next, context));
+  const effect: HookEffect = { type: 'gave-up', hook, attempt: count };
+  return withEffects([effect], runOrCheck({ ...state, failing }, next, context));
 }
 
-function waited(state: HookState): HookTransition {
+function waitEnded(state: HookState): HookTransition {
   const { phase } = state;
-  if (phase.kind === 'pausing') {
+  if (phase.kind === 'waiting-to-retry') {
     const { serial, hook } = phase;
     const next = { serial, hook, attempt: phase.attempt + 1 };
     return {
-      state: { ...state, phase: { kind: 'trying', ...next } },
-      effects: [{ type: 'try', ...next }],
+      state: { ...state, phase: { kind: 'running', ...next } },
+      effects: [{ type: 'run-hook', ...next }],
     };
   }
-  if (phase.kind !== 'watching') return only(state);
+  if (phase.kind !== 'waiting-to-check') return noEffects(state);
   return {
     state: { ...state, phase: { ...phase, kind: 'checking' } },
-    effects: [{ type: 'check', serial: phase.serial, patient: false }],
+    effects: [{ type: 'check', serial: phase.serial, waitForReload: false }],
   };
 }
 
 function checked(state: HookState, verdict: Verdict, context: HookContext): HookTransition {
   const { phase } = state;
-  if (phase.kind !== 'checking') return only(state);
+  if (phase.kind !== 'checking') return noEffects(state);
   const { serial } = phase;
   const newer = startNewer(state, serial, context);
   if (newer !== undefined) return newer;
@@ -218,17 +234,17 @@ function checked(state: HookState, verdict: Verdict, context: HookContext): Hook
     case 'current': {
       const recovered = state.stale !== undefined;
       const effect: HookEffect = { type: 'current', serial, recovered };
-      return after([effect], finish(without(state, 'stale'), serial));
+      return withEffects([effect], finish(without(state, 'stale'), serial));
     }
     case 'stale':
       return stale(state, phase, context);
     case 'unknown': {
       const first: HookEffect[] = phase.checks === 0 ? [{ type: 'unchecked' }] : [];
-      return after(first, watch(state, phase, context));
+      return withEffects(first, checkLater(state, phase, context));
     }
-    case 'overtaken':
-      // Another program stored that pair, and has to reload its servers itself.
-      return only({ ...without(state, 'stale'), phase: { kind: 'idle' } });
+    case 'replaced':
+      // Another program stored that pair, and must reload the servers itself.
+      return noEffects({ ...without(state, 'stale'), phase: { kind: 'idle' } });
     default:
       return verdict satisfies never;
   }
@@ -242,47 +258,53 @@ function stale(
   const { serial } = phase;
   const report: HookEffect[] = state.stale === serial ? [] : [{ type: 'stale' }];
   const known: HookState = { ...state, stale: serial };
-  const canRollBack = context.check === 'rollback' && context.atRest && state.kept !== serial;
-  if (!canRollBack) return after(report, watch(known, phase, context));
+  const canRollBack =
+    context.check === 'rollback' && context.rotationIdle && state.noRollbackOf !== serial;
+  if (!canRollBack) return withEffects(report, checkLater(known, phase, context));
   return {
     state: { ...known, phase: { kind: 'rolling-back', serial } },
     effects: [...report, { type: 'roll-back', serial }],
   };
 }
 
-/** Checks again later, so that the warning ends when someone restarts the server. */
-function watch(
+/** Checks again later, so that the agent notices a restart of the server. */
+function checkLater(
   state: HookState,
   { serial, checks }: { readonly serial: string; readonly checks: number },
   { random }: HookContext,
 ): HookTransition {
   return {
-    state: { ...state, phase: { kind: 'watching', serial, checks: checks + 1 } },
+    state: { ...state, phase: { kind: 'waiting-to-check', serial, checks: checks + 1 } },
     effects: [{ type: 'wait', ms: servedCheckDelay(checks, random) }],
   };
 }
 
 function finish(state: HookState, serial: string): HookTransition {
   const idle: HookState = { ...state, phase: { kind: 'idle' } };
-  // Still pending: the hooks run again at the next start of the agent, and may succeed then.
-  if (state.failing.length > 0) return only(idle);
+  // The pair stays pending, so its hooks run again at the next start of the agent.
+  if (state.failing.length > 0) return noEffects(idle);
   return { state: without(idle, 'pending'), effects: [{ type: 'finished', serial }] };
 }
 
-/** Starts again for a pair that was stored while an older one was handled. */
+/** Starts the work for a pair that was stored in the meantime. */
 function startNewer(
   state: HookState,
   serial: string,
   context: HookContext,
 ): HookTransition | undefined {
   const { pending } = state;
-  return pending === undefined || pending === serial ? undefined : begin(state, pending, context);
+  return pending === undefined || pending === serial
+    ? undefined
+    : startHooks(state, pending, context);
 }
 
-function only(state: HookState): HookTransition {
+function noEffects(state: HookState): HookTransition {
   return { state, effects: [] };
 }
 
-function after(first: readonly HookEffect[], { state, effects }: HookTransition): HookTransition {
+function withEffects(
+  first: readonly HookEffect[],
+  { state, effects }: HookTransition,
+): HookTransition {
   return { state, effects: [...first, ...effects] };
 }

@@ -10,28 +10,28 @@ export type HookAction =
   /** The program by its absolute path, and its arguments; no shell. */
   | { readonly kind: 'command'; readonly argv: readonly string[] }
   | { readonly kind: 'systemctl'; readonly verb: SystemctlVerb; readonly unit: string }
-  /** Sent to the process that is the main process of the unit at that moment. */
+  /** Sent to the current main process of the unit. */
   | { readonly kind: 'signal'; readonly signal: HookSignal; readonly unit: string };
 
 export interface HookLimits {
-  /** Milliseconds that one attempt may take. */
+  /** The timeout of one attempt in milliseconds. */
   readonly timeoutMs: number;
   /** Attempts after the first one. */
   readonly retries: number;
 }
 
-/** Where the certificate is served, and what to do if another one is. */
+/** The endpoints that serve the certificate, and the reaction if they serve another one. */
 export interface ServedSpec {
   readonly endpoints: readonly Endpoint[];
-  /** SNI for all of them. If absent: the host of each endpoint that is a name. */
+  /** SNI for all endpoints. Default: the host of each endpoint, unless it is an IP address. */
   readonly serverName?: string;
-  /** How long the servers may take to reload. */
+  /** Milliseconds that the servers have to reload. */
   readonly withinMs: number;
   readonly onFailure: 'report' | 'rollback';
 }
 
 export interface Endpoint {
-  /** As configured; logs and metrics name the endpoint by it. */
+  /** As configured. Logs and metrics use this name. */
   readonly name: string;
   /** An IP address without brackets, or a host name. */
   readonly host: string;
@@ -53,7 +53,7 @@ export const hookSignals = [
 ] as const;
 export type HookSignal = (typeof hookSignals)[number];
 
-/** The name of each hook in logs, metrics and status. A number tells equal ones apart. */
+/** The name of each hook in logs, metrics and status. Repeated names get a number. */
 export function hookNames(hooks: readonly HookAction[]): string[] {
   const counts = new Map<string, number>();
   return hooks.map((hook) => {
@@ -79,7 +79,7 @@ function nameOf(hook: HookAction): string {
 
 /**
  * The program and its arguments.
- * @param systemctl its absolute path on this machine
+ * @param systemctl the absolute path of systemctl on this machine
  */
 export function hookCommand(hook: HookAction, systemctl: string): readonly string[] {
   switch (hook.kind) {
@@ -103,7 +103,7 @@ export function hookCommand(hook: HookAction, systemctl: string): readonly strin
   }
 }
 
-/** The whole environment of a hook: nothing of the agent's own, and nothing secret. */
+/** The complete environment of a hook. It contains no secrets and no variables of the agent. */
 export function hookEnvironment(
   certificate: string,
   path: string,
@@ -118,10 +118,10 @@ export function hookEnvironment(
   };
 }
 
-/** How a hook ended; sys/run-command.ts uses the same words. */
+/** The end of a hook. The type in sys/run-command.ts has the same kinds. */
 export type HookEnd =
   | { readonly kind: 'exited'; readonly code: number }
-  | { readonly kind: 'signalled'; readonly signal: string }
+  | { readonly kind: 'signaled'; readonly signal: string }
   | { readonly kind: 'timed-out' }
   | { readonly kind: 'not-started'; readonly reason: string };
 
@@ -136,7 +136,7 @@ export function hookFailure(
       return end.code === 0
         ? undefined
         : failure('HOOK_FAILED', name, `failed with exit code ${end.code}`);
-    case 'signalled':
+    case 'signaled':
       return failure('HOOK_FAILED', name, `was killed by ${end.signal}`);
     case 'timed-out':
       return failure('HOOK_TIMEOUT', name, `timed out after ${timeoutMs / second}s and was killed`);

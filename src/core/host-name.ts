@@ -1,9 +1,9 @@
 import type { AgentConfig } from './config.ts';
 
 /**
- * Names that machines have before DHCP, cloud-init or an administrator gives them one;
- * `(none)` is the kernel's. Every such machine has the same, so it must not become the
- * name of a Node: a certificate for it can be corrected only by hand.
+ * True for the names of a machine before DHCP, cloud-init or an administrator sets its host name;
+ * `(none)` is the default of the kernel. Many machines share these names, so none of them may
+ * name a Node: an administrator would have to replace its certificate by hand.
  */
 export function isPlaceholderHostName(hostName: string): boolean {
   return /^(?:|\(none\)|localhost(?:\..*)?)$/.test(hostName);
@@ -14,7 +14,7 @@ export interface HostNameProblem {
   readonly remedy: string;
 }
 
-/** Undefined unless the configuration waits for a host name. */
+/** Undefined unless the host name is a placeholder and certificates need a node name. */
 export function hostNameProblem({
   placeholderHostName: name,
 }: Pick<AgentConfig, 'placeholderHostName'>): HostNameProblem | undefined {

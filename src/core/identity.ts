@@ -28,10 +28,10 @@ const ipTypes = new Set(['Hostname', 'InternalIP', 'ExternalIP']);
 const dnsTypes = new Set(['Hostname', 'InternalDNS', 'ExternalDNS']);
 
 /**
- * What the certificate has to contain now. Undefined until an IP address is known, because
- * clients that connect to the node by IP would reject a serving certificate without one.
+ * The template of the next request. Undefined until an IP address is known, because clients that
+ * connect to the node by IP would reject a serving certificate without one.
  *
- * @param found SANs from the Node or the interfaces; undefined before the first look-up
+ * @param found SANs from the Node or the interfaces; undefined before the first lookup
  */
 export function templateOf(
   spec: CertificateSpec,
@@ -59,7 +59,7 @@ function merge(a: SubjectAltNames, b: SubjectAltNames | undefined): SubjectAltNa
 }
 
 export function sameTemplate(a: CertificateTemplate, b: CertificateTemplate): boolean {
-  // Called at each tick, usually with the same object twice.
+  // Runs at each tick, usually with `a` and `b` as the same object.
   return a === b || JSON.stringify(canonical(a)) === JSON.stringify(canonical(b));
 }
 
@@ -85,8 +85,8 @@ export type Mismatch =
   | 'self-signed';
 
 /**
- * Why a pair does not match the template, or undefined if it does. Extra names are allowed,
- * as in the kubelet: a node that lost an address keeps its certificate.
+ * The reason that a pair does not match the template; undefined if it matches. Allows extra names
+ * like the kubelet: a node that lost an address keeps its certificate.
  */
 export function mismatchOf(
   template: CertificateTemplate,
@@ -115,9 +115,9 @@ export type IssuedVerdict =
   | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
 
 /**
- * Whether an issued certificate matches the request. The signers of Kubernetes copy the
- * request, so extra names or usages are refused from them. Other signers may add some by
- * policy.
+ * Checks that an issued certificate matches the request. The signers of Kubernetes copy the
+ * request, so this function rejects extra names or usages from these signers. Other signers may
+ * add some by policy.
  */
 export function issuedVerdict(
   template: CertificateTemplate,
@@ -126,40 +126,41 @@ export function issuedVerdict(
 ): IssuedVerdict {
   const exact =
     template.signerName === kubeletClientSigner || template.signerName === kubeletServingSigner;
-  const holds = exact ? sameSet : includesAll;
+  const matches = exact ? sameSet : includesAll;
   const { subject } = facts;
   if (subject.commonName !== template.subject.commonName) {
     const { commonName } = template.subject;
-    return refuse('CERT_SUBJECT_MISMATCH', 'CN', { found: subject.commonName, wanted: commonName });
+    return reject('CERT_SUBJECT_MISMATCH', 'CN', { found: subject.commonName, wanted: commonName });
   }
-  if (!holds<string>(subject.organizations, template.subject.organizations)) {
+  if (!matches<string>(subject.organizations, template.subject.organizations)) {
     const { organizations } = template.subject;
     const difference = { found: subject.organizations, wanted: organizations };
-    return refuse('CERT_SUBJECT_MISMATCH', 'O', difference);
+    return reject('CERT_SUBJECT_MISMATCH', 'O', difference);
   }
   const found = [...facts.dnsNames, ...facts.ipAddresses, ...(exact ? facts.otherNames : [])];
   const wanted = [...template.dnsNames, ...template.ipAddresses];
-  if (!holds<string>(found, wanted)) return refuse('CERT_SAN_MISMATCH', 'SANs', { found, wanted });
-  if (!holds<Usage>(facts.usages, template.usages)) {
+  if (!matches<string>(found, wanted))
+    return reject('CERT_SAN_MISMATCH', 'SANs', { found, wanted });
+  if (!matches<Usage>(facts.usages, template.usages)) {
     const difference = { found: facts.usages, wanted: template.usages };
-    return refuse('CERT_USAGE_MISMATCH', 'usages', difference);
+    return reject('CERT_USAGE_MISMATCH', 'usages', difference);
   }
   return validityVerdict(facts, now);
 }
 
 function validityVerdict(facts: CertificateFacts, now: Instant): IssuedVerdict {
   if (facts.notAfter <= now) {
-    const message = `the issued certificate expired at ${formatInstant(facts.notAfter)}; the clock of this node is at ${formatInstant(now)}`;
+    const message = `the issued certificate expired at ${formatInstant(facts.notAfter)}; the clock of this node shows ${formatInstant(now)}`;
     return { ok: false, code: 'CERT_EXPIRED', message };
   }
   if (facts.notBefore > now + skewLeeway) {
-    const message = `the issued certificate is valid from ${formatInstant(facts.notBefore)}; the clock of this node is at ${formatInstant(now)}`;
+    const message = `the issued certificate is valid from ${formatInstant(facts.notBefore)}; the clock of this node shows ${formatInstant(now)}`;
     return { ok: false, code: 'CERT_NOT_YET_VALID', message };
   }
   return { ok: true };
 }
 
-function refuse(
+function reject(
   code: ErrorCode,
   what: string,
   { found, wanted }: { readonly found: unknown; readonly wanted: unknown },

@@ -1,6 +1,6 @@
 /**
- * Milliseconds since the Unix epoch. A number compares with `<`, crosses IPC and JSON
- * unchanged, and cannot be mutated; a Date does none of that.
+ * Milliseconds since the Unix epoch. Unlike a Date, a number is immutable and crosses IPC and
+ * JSON unchanged.
  */
 export type Instant = number;
 

@@ -1,12 +1,11 @@
 /**
- * An IP address in the one text form in which addresses are compared: RFC 5952, and IPv4 for
- * IPv4-mapped IPv6, as Go's net.ParseIP does. Undefined for anything else, also for an address
- * with a zone (`%eth0`) or with leading zeros, which some resolvers read as octal
- * (CVE-2021-29923).
+ * The canonical text of an IP address: RFC 5952, and IPv4 for an IPv4-mapped IPv6 address, like
+ * Go's net.ParseIP. Undefined for any other text, including an address with a zone (`%eth0`) or
+ * with leading zeros, which some resolvers read as octal (CVE-2021-29923).
  */
 export function canonicalIp(text: string): string | undefined {
   if (!text.includes(':')) return ipv4.test(text) ? text : undefined;
-  // The URL parser writes IPv6 in the form of RFC 5952 (WHATWG URL, 3.5).
+  // The URL parser formats IPv6 addresses by RFC 5952 (WHATWG URL, 3.5).
   const host = /^[\da-f:.]+$/i.test(text) ? URL.parse(`http://[${text}]`)?.hostname : undefined;
   const [, high, low] = /^\[::ffff:([\da-f]+):([\da-f]+)\]$/.exec(host ?? '') ?? [];
   if (high !== undefined && low !== undefined) return [...bytesOf(high), ...bytesOf(low)].join('.');

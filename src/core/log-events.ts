@@ -9,8 +9,8 @@ interface LogEventDefinition {
 }
 
 /**
- * Every line that the agent can log. Names and messages stay the same, because people search
- * for them and alert on them. docs/logs.md explains each; a test keeps the two equal.
+ * Every event that the agent can log. Names and messages must not change, because operators
+ * search for them and alert on them. docs/logs.md explains each event; a test compares the two.
  */
 export const logEvents = {
   // the daemon
@@ -69,10 +69,10 @@ export const logEvents = {
   waiting_for_addresses: { level: 'warn', message: 'Waiting for the addresses of the Node' },
   waiting_for_identity: { level: 'info', message: 'Waiting for the client certificate' },
   addresses_changed: { level: 'info', message: 'The addresses of the Node changed' },
-  addresses_failed: { level: 'warn', message: 'The addresses of the Node could not be looked up' },
+  addresses_failed: { level: 'warn', message: 'The addresses of the Node could not be read' },
   addresses_recovered: {
     level: 'info',
-    message: 'The addresses of the Node can be looked up again',
+    message: 'The addresses of the Node can be read again',
   },
   // certificate signing requests
   csr_created: { level: 'info', message: 'Certificate signing request created' },
@@ -88,15 +88,15 @@ export const logEvents = {
   },
   csr_wait_retrying: {
     level: 'warn',
-    message: 'Lost contact while waiting for the certificate signing request; retrying',
+    message: 'Lost contact with the API server while waiting for the CSR; retrying',
   },
   csr_wait_recovered: {
     level: 'info',
-    message: 'Contact is restored while waiting for the certificate signing request',
+    message: 'Recovered contact with the API server while waiting for the CSR',
   },
   csr_unfinished: {
     level: 'warn',
-    message: 'Requests of earlier runs led to no certificate; the next one may be delayed',
+    message: 'Earlier runs left unfinished CSRs; the next CSR may be delayed',
   },
   // key pairs on disk
   deferring_to_kubelet: {
@@ -163,7 +163,7 @@ export const logEvents = {
   },
   kubeconfig_set_aside: { level: 'warn', message: 'A corrupt kubeconfig was set aside' },
   kubeconfig_unusable: { level: 'error', message: 'The kubelet cannot use the kubeconfig' },
-  kubeconfig_usable: { level: 'info', message: 'The kubeconfig can be used again' },
+  kubeconfig_usable: { level: 'info', message: 'The kubelet can use the kubeconfig again' },
   connection_insecure: {
     level: 'warn',
     message: 'The certificate of the API server is NOT verified (insecure-skip-tls-verify)',
@@ -197,7 +197,7 @@ const findingEvents: Readonly<Record<Finding['kind'], LogEvent>> = {
   'cleanup-failed': 'cleanup_failed',
 };
 
-/** The event for something that the store repaired, set aside or removed. */
+/** The log event for a finding of the store. */
 export function findingEvent(kind: Finding['kind']): LogEvent {
   return findingEvents[kind];
 }

@@ -6,10 +6,10 @@ export interface PemBlock {
 }
 
 /**
- * All blocks of a PEM file (RFC 7468, the lax form: text between blocks and blank lines are
- * skipped, as Go's encoding/pem does). Works on bytes, because a key in a string cannot be
- * wiped.
- * @throws AgentError PAIR_MALFORMED for a block that is truncated or not base64; the message quotes none of it
+ * All blocks of a PEM file in the lax form of RFC 7468. Skips blank lines and text between
+ * blocks, like Go's encoding/pem. Works on bytes, because a key in a string cannot be wiped.
+ * @throws AgentError PAIR_MALFORMED for a block that is truncated or not base64; the message
+ * quotes no part of the block
  */
 export function parsePem(bytes: Uint8Array): PemBlock[] {
   const blocks: PemBlock[] = [];
@@ -17,7 +17,8 @@ export function parsePem(bytes: Uint8Array): PemBlock[] {
     for (let at = 0; at !== -1;) at = readBlock(bytes, at, blocks);
     return blocks;
   } catch (error) {
-    // The caller never receives the blocks before the bad one, and so cannot wipe a key in them.
+    // The caller never receives the blocks before the malformed one, so it cannot wipe a key in
+    // them.
     for (const block of blocks) block.der.fill(0);
     throw error;
   }
@@ -31,7 +32,7 @@ function readBlock(bytes: Uint8Array, at: number, blocks: PemBlock[]): number {
   const labelStart = begin + beginMark.length;
   const labelEnd = find(bytes.subarray(0, labelStart + longestLabel), dashes, labelStart);
   const label = labelEnd === -1 ? '' : text(bytes.subarray(labelStart, labelEnd));
-  // Never quote the label: if a dash of this line is missing, it contains the key.
+  // Never quote the label: if a dash of this line is missing, the label contains the key.
   if (!/^[A-Z0-9 ]+$/.test(label)) throw malformed('a PEM block has an invalid label');
   const bodyStart = labelEnd + dashes.length;
   const endMark = ascii(`-----END ${label}-----`);
@@ -46,7 +47,7 @@ function readBlock(bytes: Uint8Array, at: number, blocks: PemBlock[]): number {
   return after;
 }
 
-/** Only blanks follow from `at` to the end of the line. */
+/** True if only blanks follow from `at` to the end of the line. */
 function endsLine(bytes: Uint8Array, at: number): boolean {
   let next = at;
   while (isBlank(bytes[next])) next += 1;
@@ -128,7 +129,7 @@ function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> 
   const der = fixedBytes(length);
   der.set(out.subarray(0, length));
   out.fill(0);
-  // Each padding character leaves two bits over. Six bits mean a single leftover character.
+  // Each padding character leaves two unused bits. Six bits mean a single leftover character.
   if (held === 6 || padded !== held / 2 || length === 0) {
     der.fill(0);
     throw malformed(`the PEM block ${label} is truncated`);
@@ -136,7 +137,10 @@ function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> 
   return der;
 }
 
-/** An array that the garbage collector never moves. It moves arrays up to 64 bytes without wiping the old place. */
+/**
+ * The garbage collector never moves an array with its own ArrayBuffer. It moves other arrays of
+ * up to 64 bytes and leaves a copy of the key behind.
+ */
 function fixedBytes(length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new ArrayBuffer(length));
 }

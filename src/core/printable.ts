@@ -13,12 +13,13 @@ export function printable(text: string, longest = 500): string {
 
 /**
  * Like printable(), for text that may contain a key or a token: an administrator may name the
- * wrong file, or paste a secret where a name belongs. Redacts long runs of the base64
- * alphabet, and shorter ones that do not look like a name.
+ * wrong file, or paste a secret where a name belongs. Redacts long runs of the base64 alphabet,
+ * and shorter runs that seem random.
  */
 export function withoutSecrets(text: string, longest = 500): string {
   const far = longest + 64;
-  // A run that the cut splits may be part of a key, and too short to recognize.
+  // The cut may leave a part of a key that is too short to recognize, so the last run is removed
+  // too.
   const start = text.length > far ? text.slice(0, far).replace(/[A-Za-z0-9+/=_]+$/, '…') : text;
   return printable(redact(start), longest);
 }
@@ -29,8 +30,8 @@ export function redact(text: string): string {
 }
 
 /**
- * In random base64, three of five characters are not lower-case letters; in names that people
- * choose, one of five. Checks each part of the run, because a key may directly follow a name.
+ * About 60% of the characters in random base64 are not lower-case letters; in names, about 20%.
+ * Checks every 16 characters of the run, because a key may directly follow a name.
  */
 function redactRun(run: string): string {
   const others = Array.from(run, (character) => Number(!/[a-z]/.test(character)));

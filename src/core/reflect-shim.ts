@@ -1,7 +1,7 @@
 /**
  * The three functions of the Reflect metadata proposal that tsyringe, a dependency of
- * @peculiar/x509, requires. Has to be loaded before it. The package reflect-metadata does the
- * same in 50 kB and ten times the memory.
+ * @peculiar/x509, requires. Load this file before the library. The package reflect-metadata does
+ * the same, but has 50 kB and needs ten times the memory.
  */
 const metadata = new WeakMap<object, Map<unknown, unknown>>();
 

@@ -1,44 +1,48 @@
 /**
- * The remedy for each code of errors.ts, used if the error has none that is more precise. A
- * code without a remedy does not compile.
+ * The default remedy for each code of errors.ts, for errors without a more precise remedy. A code
+ * without an entry here does not compile.
  */
 export const remedies = {
   USAGE: 'See: nodecertd --help',
-  CONFIG_UNREADABLE: 'Make the configuration file readable for the user of the agent',
-  CONFIG_INVALID: 'Correct the key that the error names, then check it: nodecertd run --check',
+  CONFIG_UNREADABLE: 'Make the configuration file readable by the user of the agent',
+  CONFIG_INVALID:
+    'Correct the key that the error names, then check the file: nodecertd run --check',
   KUBECONFIG_MISSING: 'Create the kubeconfig at the path in the configuration',
-  KUBECONFIG_INVALID: 'Correct the kubeconfig, or replace it with the one that your cluster issued',
-  KUBECONFIG_UNSUPPORTED: 'Use a token, a tokenFile or a client certificate with its key',
+  KUBECONFIG_INVALID: 'Correct the kubeconfig, or replace it with a valid one from your cluster',
+  KUBECONFIG_UNSUPPORTED:
+    'Configure a token, a tokenFile or a client certificate with its key in the kubeconfig',
   CREDENTIAL_EXPIRED: 'Provide a bootstrap kubeconfig with a valid token',
   PLUGIN_FAILED:
     'Run the exec plugin of the kubeconfig as root and correct the error that it reports',
   API_UNREACHABLE: 'Check that the API server runs and that this node can connect to it',
   API_TIMEOUT: 'Check the load of the API server and the network between it and this node',
   API_UNTRUSTED: 'Check that the CA in the kubeconfig signed the certificate of the API server',
-  API_BAD_RESPONSE: 'Check that server in the kubeconfig is a Kubernetes API server',
+  API_BAD_RESPONSE:
+    'Check that the server URL in the kubeconfig belongs to a Kubernetes API server',
   API_BAD_REQUEST: 'Correct the setting that the API server rejects',
-  API_UNAUTHORIZED: 'Check the credential: it may have expired or belong to another cluster',
-  API_ANONYMOUS: 'Configure the load balancer before the API server to pass TLS through',
+  API_UNAUTHORIZED: 'Check whether the credential has expired or belongs to another cluster',
+  API_ANONYMOUS: 'Configure the load balancer in front of the API server to pass TLS through',
   API_FORBIDDEN:
-    'Grant the missing permission; list the others: kubectl auth can-i --list --as USER',
-  API_NOT_FOUND: 'Check that the API server has certificates.k8s.io/v1: kubectl api-versions',
-  API_CONFLICT: 'Delete the conflicting object: kubectl get csr',
-  API_GONE: 'Do nothing: nodecertd reads the objects again',
-  API_THROTTLED: 'Do nothing, unless it lasts: then find the clients that load the API server',
-  API_SERVER_ERROR: 'Read the logs of the API server and of etcd',
+    'Grant the missing permission; list the existing ones: kubectl auth can-i --list --as USER',
+  API_NOT_FOUND: 'Check that the API server serves certificates.k8s.io/v1: kubectl api-versions',
+  API_CONFLICT: 'Find and delete the conflicting CSR: kubectl get csr; kubectl delete csr NAME',
+  API_GONE: 'Do nothing; nodecertd reads the objects again',
+  API_THROTTLED: 'Find the clients that overload the API server, if the failures continue',
+  API_SERVER_ERROR: 'Read the logs of the API server and etcd',
   CSR_DENIED: 'Ask the cluster administrator why: kubectl describe csr',
-  CSR_FAILED: 'Read what the signer reports: kubectl describe csr',
-  CSR_DELETED: 'Find out which program deletes CSRs, and which one approves them: kubectl get csr',
-  CERT_MALFORMED: 'Check the controller that signs for this signer: kubectl describe csr',
+  CSR_FAILED: 'Read the error message of the signer: kubectl describe csr',
+  CSR_DELETED:
+    'Find the program that deletes pending CSRs, and check that an approver runs: kubectl get csr',
+  CERT_MALFORMED: 'Check the controller of this signer: kubectl describe csr',
   CERT_KEY_MISMATCH:
     'Check that no other program writes the PEM files or answers the CSRs of this node',
-  CERT_SUBJECT_MISMATCH: 'Check why the controller that signs for this signer changes the subject',
-  CERT_SAN_MISMATCH: 'Check why the controller that signs for this signer changes the SANs',
-  CERT_USAGE_MISMATCH: 'Check why the controller that signs for this signer changes the usages',
+  CERT_SUBJECT_MISMATCH: 'Find out why the controller of this signer changes the subject',
+  CERT_SAN_MISMATCH: 'Find out why the controller of this signer changes the SANs',
+  CERT_USAGE_MISMATCH: 'Find out why the controller of this signer changes the usages',
   CERT_NOT_YET_VALID: 'Check the clocks of this node and of the signer: timedatectl',
   CERT_EXPIRED: 'Check the clocks of this node and of the signer: timedatectl',
-  CERT_UNTRUSTED: 'Check that the API server trusts the CA of the signer: --client-ca-file',
-  PAIR_MALFORMED: 'Remove the file that the error names: nodecertd requests a new certificate',
+  CERT_UNTRUSTED: 'Check that --client-ca-file of the API server contains the CA of the signer',
+  PAIR_MALFORMED: 'Remove the file that the error names; nodecertd then requests a new certificate',
   STORE_LOCKED: 'Stop the other agent, or configure another certificate directory',
   STORE_PERMISSIONS: 'Make the user of the agent the owner of the certificate directory',
   STORE_VOLATILE: 'Configure a certificate directory that survives a reboot',
@@ -46,17 +50,18 @@ export const remedies = {
   STORE_IO: 'Check the disk of the certificate directory: dmesg',
   HOOK_FAILED: 'Read the hook_output lines, and run the hook by hand with the same arguments',
   HOOK_TIMEOUT: 'Find out what the hook waits for, or raise its timeout in the configuration',
-  SERVED_STALE:
-    'Find out why the server does not load the new certificate: read its log and the hook lines',
-  FILE_CHANGED: 'Run the command again: it reads the files again',
+  SERVED_STALE: 'Read the log of the server and the hook lines, then reload or restart the server',
+  FILE_CHANGED: 'Run the command again; it reads the new content',
   KUBELET_RESTART: 'Find out why the kubelet does not start: journalctl -u kubelet -n 50',
-  KEY_UNSUPPORTED: 'Configure another key: ecdsa-p256 works everywhere',
-  ENROLLER_LOST: 'Read the lines before this one, and check for the out-of-memory killer: dmesg',
-  ENROLLER_HUNG: 'Find the file system or device that does not answer: dmesg, ps -o pid,stat,wchan',
+  KEY_UNSUPPORTED: 'Configure another key algorithm, such as ecdsa-p256',
+  ENROLLER_LOST:
+    'Read the log lines before this one, and check for the out-of-memory killer: dmesg',
+  ENROLLER_HUNG:
+    'Find the file system or device that does not respond: dmesg; ps -eo pid,stat,wchan,args',
   METRICS_LISTEN: 'Set metrics.address to a free address of this machine',
-  CONTROL_LISTEN: 'Make the state directory writable for the user of the agent',
+  CONTROL_LISTEN: 'Make the state directory writable by the user of the agent',
   AGENT_UNREACHABLE: 'Start the agent: systemctl start nodecertd',
-  RENEWAL_PENDING: 'See what the certificate is waiting for: nodecertd status',
-  ABORTED: 'Do nothing: the agent was told to stop',
-  INTERNAL: 'Report this bug of nodecertd with the log lines before this one',
+  RENEWAL_PENDING: 'Check the state of the certificate: nodecertd status',
+  ABORTED: 'Do nothing; the agent is stopping',
+  INTERNAL: 'Report this bug in nodecertd, with the log lines before this one',
 } as const;

@@ -4,12 +4,13 @@ import type { DueReason, Phase, RotationState } from './rotation-state.ts';
 import { overdueGrace, skewLeeway } from './schedule.ts';
 import { minimumRotationInterval } from './timing.ts';
 
-/** Why a new certificate is due; undefined while the existing one is good. */
+/** The reason to request a new certificate; undefined while the existing one is good. */
 export function dueReason(state: RotationState, now: Instant): DueReason | undefined {
   const { pair, template, deadline, storedAt, checkServerClockAt, renewalAt } = state;
   if (state.observed) return undefined;
   if (pair === undefined) return 'no-pair';
-  // A pair stored shortly before its end has a later deadline on purpose; see `rotationDeadline`.
+  // If a pair was stored shortly before its expiry, the deadline is later than the expiry on
+  // purpose; see `rotationDeadline`.
   const postponed = storedAt !== undefined && deadline !== undefined && now < deadline;
   if (now >= pair.notAfter && !postponed) return 'expired';
   if (pair.selfSigned) return 'self-signed';
@@ -20,16 +21,17 @@ export function dueReason(state: RotationState, now: Instant): DueReason | undef
   return deadline !== undefined && now >= deadline ? 'deadline' : undefined;
 }
 
-/** What blocks a request that is due. */
+/** The condition that blocks a due request; undefined if the request can start. */
 export function blockedBy(
   state: RotationState,
   now: Instant,
 ): 'addresses' | 'identity' | 'interval' | 'unfinished-requests' | undefined {
-  // Reading the Node's addresses takes the identity.
+  // Check the client certificate first, because nodecertd needs it to read the Node's addresses.
   if (!state.identityReady) return 'identity';
   if (state.template === undefined) return 'addresses';
   if (now < state.notBefore) return 'unfinished-requests';
-  // The interval limits loops; a person asks once.
+  // The interval prevents request loops, and an administrator who renews a certificate causes
+  // none.
   const { storedAt, pair, renewalAt } = state;
   if (renewalAt !== undefined) return undefined;
   const sinceStored = storedAt === undefined ? Infinity : now - storedAt;
@@ -39,7 +41,10 @@ export function blockedBy(
     : undefined;
 }
 
-/** The pair is not valid yet, by more than clocks usually differ; see `checkServerClock` in rotation.ts. */
+/**
+ * True if the pair is not valid yet, by more than the usual difference between clocks; see
+ * `checkServerClock` in rotation.ts.
+ */
 export function isEarly({ pair }: RotationState, now: Instant): boolean {
   return pair !== undefined && !pair.selfSigned && pair.notBefore > now + skewLeeway;
 }
@@ -55,7 +60,7 @@ export function nextWake(state: RotationState, now: Instant): Instant {
   switch (phase.kind) {
     case 'inspecting':
       return Infinity;
-    case 'resting': {
+    case 'idle': {
       if (dueReason(state, now) === undefined) {
         const { deadline = Infinity, checkServerClockAt = Infinity, pair } = state;
         const moments = [deadline, checkServerClockAt, pair?.notAfter ?? Infinity];

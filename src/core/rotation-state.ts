@@ -5,24 +5,27 @@ import type { ErrorCode, Failure } from './errors.ts';
 import type { Mismatch } from './identity.ts';
 import type { Instant } from './instant.ts';
 
-/** Where the rotation of one certificate stands; see rotation.ts for how it moves. */
+/** The state of the rotation of one certificate; rotation.ts has the transitions. */
 export interface RotationState {
   readonly phase: Phase;
   /** The key pair behind `-current.pem`. */
   readonly pair?: PairFacts;
   /** When that pair is due for rotation. */
   readonly deadline?: Instant;
-  /** Something else rotates the certificate, so none is requested. */
+  /** The kubelet rotates the certificate, so the agent requests none. */
   readonly observed: boolean;
-  /** What the certificate has to contain; absent while the addresses are unknown. */
+  /** The template of the next request; absent while the addresses are unknown. */
   readonly template?: CertificateTemplate;
-  /** The credential for requests is usable: for all but the client certificate, that one. */
+  /**
+   * The credential for requests is usable. Requests for the other certificates use the client
+   * certificate.
+   */
   readonly identityReady: boolean;
-  /** No request before this moment, because earlier requests led to nothing. */
+  /** No request starts before this time, because earlier CSRs are unfinished. */
   readonly notBefore: Instant;
   /** Consecutive failures. */
   readonly failures: number;
-  /** The latest of them that share a back-off; see timing.ts. */
+  /** Consecutive failures with the back-off of the latest one; see timing.ts. */
   readonly streak: number;
   /** Code of the latest failure, kept until a usable pair is found. */
   readonly lastCode?: ErrorCode;
@@ -33,15 +36,18 @@ export interface RotationState {
   readonly storedAt?: Instant;
   /** When an administrator requested a new certificate; absent once it is stored. */
   readonly renewalAt?: Instant;
-  /** Present while the pair is not valid yet: when to compare with the clock of the API server. */
+  /**
+   * The time of the next comparison with the clock of the API server; present while the pair is
+   * not valid yet.
+   */
   readonly checkServerClockAt?: Instant;
   readonly rotations: number;
 }
 
 export type Phase =
   | { readonly kind: 'inspecting'; readonly since: Instant }
-  /** Nothing is due, or what is due is blocked; see `blockedBy`. */
-  | { readonly kind: 'resting'; readonly since: Instant }
+  /** No request is due, or the due request is blocked; see `blockedBy`. */
+  | { readonly kind: 'idle'; readonly since: Instant }
   | {
       readonly kind: 'enrolling';
       readonly since: Instant;
@@ -49,7 +55,7 @@ export type Phase =
       readonly stage: 'requesting' | 'pending' | 'approved' | 'issued';
       readonly stageSince: Instant;
       readonly csr?: CsrReference;
-      /** When the log last reminded of the missing approval or certificate. */
+      /** The time of the last reminder in the log. */
       readonly remindedAt?: Instant;
       /** The template changed; the request is abandoned at this moment unless it changes back. */
       readonly abandonAt?: Instant;
@@ -58,9 +64,9 @@ export type Phase =
       readonly kind: 'backing-off';
       readonly since: Instant;
       readonly delay: number;
-      /** What failed and is retried. */
+      /** The operation to retry. */
       readonly retry: 'inspect' | 'enroll';
-      /** The template of the key and the CSR that the enroller still holds. */
+      /** The template of the key and the CSR that the enroller still has; absent if it has none. */
       readonly template?: CertificateTemplate;
       readonly csr?: CsrReference;
     };
@@ -89,14 +95,14 @@ export type RotationEvent =
   /** A credential changed on disk, so a request that failed without it may succeed now. */
   | { readonly type: 'credential-changed' };
 
-/** `-current.pem` names a previous pair again, because the server did not load the new one. */
+/** `-current.pem` links to the previous pair again, because the server did not load the new one. */
 export interface Rollback {
   /** The pair that is linked again. */
   readonly pair: PairFacts;
   readonly failure: Failure;
   /** Rollbacks in a row, this one included. */
   readonly count: number;
-  /** When the next certificate may be requested, if an earlier run has drawn that moment already. */
+  /** The earliest time of the next request, if an earlier run chose it. */
   readonly until?: Instant;
 }
 
@@ -116,9 +122,12 @@ export type DueReason = 'no-pair' | 'expired' | 'not-yet-valid' | 'renewal' | 'd
 
 export interface RotationContext {
   readonly now: Instant;
-  /** In [0, 1), drawn by the caller; spreads retries. */
+  /** A random number in [0, 1) that spreads retries. */
   readonly random: number;
-  /** Where in its range the deadline of a pair lies, by its serial; see `rotationFraction`. */
+  /**
+   * The position of a pair's deadline in its range, by the serial of the pair; see
+   * `rotationFraction`.
+   */
   readonly fraction: (serial: string) => number;
 }
 

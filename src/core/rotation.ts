@@ -22,9 +22,9 @@ import {
   reminderInterval,
   requestDelay,
   retryDelay,
-  sameKind,
-  serverClockCheckSpread,
-  templateSettleTime,
+  sameBackoff,
+  serverClockCheckInterval,
+  templateChangeDelay,
 } from './timing.ts';
 import { without } from './without.ts';
 
@@ -38,55 +38,61 @@ export function step(
   event: RotationEvent,
   context: RotationContext,
 ): Transition {
-  const rebased = rebase(state, context);
-  const applied = apply(rebased.state, event, context);
+  const current = restartDelays(state, context);
+  const applied = apply(current.state, event, context);
   const next = advance(checkServerClock(applied.state, context), context);
-  return { state: next.state, effects: [rebased, applied, next].flatMap(({ effects }) => effects) };
-}
-
-/** After the clock was set back, every delay restarts instead of lasting until the old time. */
-function rebase(state: RotationState, { now }: RotationContext): Transition {
-  const { phase, storedAt } = state;
-  const since = phase.kind === 'enrolling' ? phase.stageSince : phase.since;
-  if (since <= now) return only(state);
-  const notBefore = now + Math.max(state.notBefore - since, 0);
-  const rebased = { ...state, notBefore, phase: restarted(phase, state.lastFailure?.code, now) };
-  if (storedAt === undefined || storedAt <= now) return only(rebased);
-  // The deadline counts from a clock that was ahead; an inspection computes it again.
-  return filesChanged(without(rebased, 'storedAt'), now);
+  return { state: next.state, effects: [current, applied, next].flatMap(({ effects }) => effects) };
 }
 
 /**
- * For a pair that is not valid yet. Usually the node's clock is behind and is soon set; a new
- * certificate would change nothing. But if the clocks of the whole cluster were ahead and were
- * set back, the pair stays unusable for as long as that was, perhaps years. Only the API
- * server can tell the two apart, so the enroller compares clocks before it requests anything.
+ * After the clock was set back, every delay restarts. Otherwise it would last until the clock
+ * reaches the old time again.
+ */
+function restartDelays(state: RotationState, { now }: RotationContext): Transition {
+  const { phase, storedAt } = state;
+  const since = phase.kind === 'enrolling' ? phase.stageSince : phase.since;
+  if (since <= now) return noEffects(state);
+  const notBefore = now + Math.max(state.notBefore - since, 0);
+  const current = { ...state, notBefore, phase: restartPhase(phase, state.lastFailure?.code, now) };
+  if (storedAt === undefined || storedAt <= now) return noEffects(current);
+  // The deadline was computed while the clock was ahead, so an inspection computes it again.
+  return filesChanged(without(current, 'storedAt'), now);
+}
+
+/**
+ * Plans a check of the server clock for a pair that is not valid yet. Usually the node's clock is
+ * behind and is soon corrected, so a new certificate would not help. But if the clocks of the
+ * whole cluster were ahead and were set back, the pair may stay invalid for years. Only the clock
+ * of the API server distinguishes the two cases, so the enroller compares clocks before it
+ * requests a certificate.
  */
 function checkServerClock(state: RotationState, { now, random }: RotationContext): RotationState {
   // Without a client certificate we cannot ask the API server; try again once there is one.
   if (!isEarly(state, now) || !state.identityReady) {
     return state.checkServerClockAt === undefined ? state : without(state, 'checkServerClockAt');
   }
-  const planned = state.checkServerClockAt ?? now + minute + random * serverClockCheckSpread;
-  const latest = now + minute + serverClockCheckSpread;
+  const planned = state.checkServerClockAt ?? now + minute + random * serverClockCheckInterval;
+  const latest = now + minute + serverClockCheckInterval;
   return { ...state, checkServerClockAt: Math.min(planned, latest) };
 }
 
-function restarted(phase: Phase, code: string | undefined, now: Instant): Phase {
+function restartPhase(phase: Phase, code: string | undefined, now: Instant): Phase {
   switch (phase.kind) {
     case 'enrolling':
       return without({ ...phase, since: now, stageSince: now }, 'remindedAt');
     case 'backing-off':
       return { ...phase, since: now, delay: dependsOnClock.has(code) ? 0 : phase.delay };
     case 'inspecting':
-    case 'resting':
+    case 'idle':
       return { ...phase, since: now };
     default:
       return phase satisfies never;
   }
 }
 
-/** Something had expired by a clock that was ahead, so it may be valid by the corrected one. */
+/**
+ * A clock that is ahead causes these failures, so the retry starts at once after it is set back.
+ */
 const dependsOnClock = new Set<string | undefined>([
   'CERT_EXPIRED',
   'CREDENTIAL_EXPIRED',
@@ -97,33 +103,33 @@ function apply(state: RotationState, event: RotationEvent, context: RotationCont
   const { now } = context;
   switch (event.type) {
     case 'tick':
-      return only(state);
+      return noEffects(state);
     case 'inspected':
       return inspected(state, event, context);
     case 'template':
-      return only(
+      return noEffects(
         event.template === undefined
           ? without(state, 'template')
           : { ...state, template: event.template },
       );
     case 'identity':
-      return only({ ...state, identityReady: event.ready });
+      return noEffects({ ...state, identityReady: event.ready });
     case 'progress':
-      return only(progressed(state, event, now));
+      return noEffects(updateProgress(state, event, now));
     case 'stored':
-      return only(stored(state, event.pair, context));
+      return noEffects(stored(state, event.pair, context));
     case 'failed':
-      return only(failed(state, event, context));
+      return noEffects(failed(state, event, context));
     case 'inspection-failed':
-      return only(inspectionFailed(state, event.failure, context));
+      return noEffects(inspectionFailed(state, event.failure, context));
     case 'rolled-back':
-      return only(rolledBack(state, event, context));
+      return noEffects(rolledBack(state, event, context));
     case 'renew':
-      return only(renewing(state, now));
+      return noEffects(renew(state, now));
     case 'files-changed':
       return filesChanged(state, now);
     case 'credential-changed':
-      return only(credentialChanged(state));
+      return noEffects(credentialChanged(state));
     default:
       return event satisfies never;
   }
@@ -139,38 +145,39 @@ function credentialChanged(state: RotationState): RotationState {
 }
 
 /**
- * An administrator overrides every delay: a denied CSR may be approved now. A pending CSR
- * is kept, because its key has never been on a disk and is as good as a new one.
+ * A renewal by an administrator skips every delay, because the cause of a failure may be fixed by
+ * now. It keeps a pending CSR, because its key has never been on disk and is as good as a new
+ * one.
  */
-function renewing(state: RotationState, now: Instant): RotationState {
+function renew(state: RotationState, now: Instant): RotationState {
   const { phase, renewalAt = now } = state;
   const notBefore = Math.min(state.notBefore, now);
-  const hurried = phase.kind === 'backing-off' ? { ...phase, delay: 0 } : phase;
-  return { ...state, renewalAt, notBefore, phase: hurried };
+  const phaseWithoutDelay = phase.kind === 'backing-off' ? { ...phase, delay: 0 } : phase;
+  return { ...state, renewalAt, notBefore, phase: phaseWithoutDelay };
 }
 
-/** An enrollment goes on while the directory is inspected. */
+/** An enrollment continues during the inspection. */
 function filesChanged(state: RotationState, now: Instant): Transition {
   const phase: Phase =
-    state.phase.kind === 'resting' ? { kind: 'inspecting', since: now } : state.phase;
+    state.phase.kind === 'idle' ? { kind: 'inspecting', since: now } : state.phase;
   return { state: { ...state, phase }, effects: [{ type: 'inspect' }] };
 }
 
-/** Starts whatever is due in the new state. */
+/** Starts the request, retry or reminder that is due in the new state. */
 function advance(state: RotationState, { now }: RotationContext): Transition {
   const { phase } = state;
   switch (phase.kind) {
     case 'inspecting':
-      return only(state);
-    case 'resting': {
+      return noEffects(state);
+    case 'idle': {
       const reason = dueReason(state, now);
       if (reason === undefined) return clearFailures(state);
-      return blockedBy(state, now) === undefined ? enroll(state, reason, now) : only(state);
+      return blockedBy(state, now) === undefined ? enroll(state, reason, now) : noEffects(state);
     }
     case 'enrolling':
       return superviseRequest(state, phase, now);
     case 'backing-off':
-      return now >= retryAt(phase) ? retry(state, phase, now) : only(state);
+      return now >= retryAt(phase) ? retry(state, phase, now) : noEffects(state);
     default:
       return phase satisfies never;
   }
@@ -179,7 +186,7 @@ function advance(state: RotationState, { now }: RotationContext): Transition {
 /** A usable pair clears the failure history, no matter what installed it. */
 function clearFailures(state: RotationState): Transition {
   const { failures, lastCode } = state;
-  if (lastCode === undefined) return only(state);
+  if (lastCode === undefined) return noEffects(state);
   return {
     state: { ...without(without(state, 'lastFailure'), 'lastCode'), failures: 0, streak: 0 },
     // An inspection that failed during an enrollment was logged but not counted.
@@ -189,7 +196,7 @@ function clearFailures(state: RotationState): Transition {
 
 function enroll(state: RotationState, reason: DueReason, now: Instant): Transition {
   const { template } = state;
-  if (template === undefined) return only(state);
+  if (template === undefined) return noEffects(state);
   return {
     state: {
       ...state,
@@ -199,7 +206,10 @@ function enroll(state: RotationState, reason: DueReason, now: Instant): Transiti
   };
 }
 
-/** Abandons a request whose template has changed, and reminds of one that is not approved or issued. */
+/**
+ * Abandons a request whose template changed. Otherwise logs a reminder if the CSR is still not
+ * approved or not issued.
+ */
 function superviseRequest(
   state: RotationState,
   phase: Extract<Phase, { kind: 'enrolling' }>,
@@ -211,27 +221,30 @@ function superviseRequest(
     const unchanged = without(phase, 'abandonAt');
     return remind({ ...state, phase: unchanged }, unchanged, now);
   }
-  const abandonAt = phase.abandonAt ?? now + templateSettleTime;
-  if (now < abandonAt && abandonAt - now <= templateSettleTime) {
-    return only({ ...state, phase: { ...phase, abandonAt } });
+  const abandonAt = phase.abandonAt ?? now + templateChangeDelay;
+  if (now < abandonAt && abandonAt - now <= templateChangeDelay) {
+    return noEffects({ ...state, phase: { ...phase, abandonAt } });
   }
   return abandon(state, now);
 }
 
-/** Each abandoned CSR stays on the API server, so addresses that flap must not fill it. */
+/**
+ * Each abandoned CSR stays on the API server. A growing delay prevents a flood of CSRs while
+ * addresses flap.
+ */
 function abandon(state: RotationState, now: Instant): Transition {
   const abandoned = state.abandoned + 1;
-  const rested: RotationState = {
+  const idle: RotationState = {
     ...state,
     abandoned,
     notBefore: now + requestDelay(abandoned),
-    phase: { kind: 'resting', since: now },
+    phase: { kind: 'idle', since: now },
   };
-  const reason = dueReason(rested, now);
-  if (reason === undefined || blockedBy(rested, now) !== undefined) {
-    return { state: rested, effects: [{ type: 'abandon' }] };
+  const reason = dueReason(idle, now);
+  if (reason === undefined || blockedBy(idle, now) !== undefined) {
+    return { state: idle, effects: [{ type: 'abandon' }] };
   }
-  const next = enroll(rested, reason, now);
+  const next = enroll(idle, reason, now);
   return { state: next.state, effects: [{ type: 'abandon' }, ...next.effects] };
 }
 
@@ -241,9 +254,9 @@ function remind(
   now: Instant,
 ): Transition {
   const { csr, stage, stageSince, remindedAt } = phase;
-  if (csr === undefined || stage === 'issued' || stage === 'requesting') return only(state);
+  if (csr === undefined || stage === 'issued' || stage === 'requesting') return noEffects(state);
   const reminded = remindedAt === undefined ? undefined : remindedAt - stageSince;
-  if (now < stageSince + reminderInterval(reminded)) return only(state);
+  if (now < stageSince + reminderInterval(reminded)) return noEffects(state);
   const type = stage === 'approved' ? 'remind-signer' : 'remind-approver';
   return {
     state: { ...state, phase: { ...phase, remindedAt: now } },
@@ -259,36 +272,40 @@ function inspected(
   const { phase, effects } = afterInspection(state, observed, context.now);
   const known = without(without({ ...state, phase, observed }, 'pair'), 'deadline');
   if (pair === undefined) return { state: known, effects };
-  const deadline = deadlineOfFound(
+  const deadline = deadlineAfterInspection(
     state,
     pair,
-    observed ? observedDeadline(pair) : due(pair, context),
+    observed ? observedDeadline(pair) : deadlineOf(pair, context),
   );
   return { state: { ...known, pair, deadline }, effects };
 }
 
-/** An enrollment ends when something else takes over the rotation. */
+/** An enrollment ends when the kubelet takes over the rotation. */
 function afterInspection(
   { phase }: RotationState,
   observed: boolean,
   now: Instant,
 ): { readonly phase: Phase; readonly effects: readonly RotationEffect[] } {
-  const resting: Phase = { kind: 'resting', since: now };
-  if (phase.kind === 'inspecting') return { phase: resting, effects: [] };
-  if (!observed || phase.kind === 'resting') return { phase, effects: [] };
-  const held = phase.kind === 'enrolling' || phase.template !== undefined;
-  return { phase: resting, effects: held ? [{ type: 'abandon' }] : [] };
+  const idlePhase: Phase = { kind: 'idle', since: now };
+  if (phase.kind === 'inspecting') return { phase: idlePhase, effects: [] };
+  if (!observed || phase.kind === 'idle') return { phase, effects: [] };
+  const hasKey = phase.kind === 'enrolling' || phase.template !== undefined;
+  return { phase: idlePhase, effects: hasKey ? [{ type: 'abandon' }] : [] };
 }
 
-function due(pair: PairFacts, { now, fraction }: RotationContext, replaced?: PairFacts): Instant {
+function deadlineOf(
+  pair: PairFacts,
+  { now, fraction }: RotationContext,
+  replaced?: PairFacts,
+): Instant {
   return rotationDeadline(pair, fraction(pair.serial), { replaced, now });
 }
 
 /**
- * An inspection does not see which pair came before the one that this run stored, nor when
- * it was stored, and both can postpone the deadline.
+ * For a pair that this run stored, the deadline also depends on the previous pair and on the time
+ * of storing. An inspection knows neither, so it must not make the deadline earlier.
  */
-function deadlineOfFound(
+function deadlineAfterInspection(
   { pair, deadline: known, storedAt }: RotationState,
   { serial, notAfter }: PairFacts,
   deadline: Instant,
@@ -297,7 +314,7 @@ function deadlineOfFound(
   return same && storedAt !== undefined ? Math.max(deadline, known ?? 0) : deadline;
 }
 
-function progressed(
+function updateProgress(
   state: RotationState,
   { stage, csr }: Extract<RotationEvent, { type: 'progress' }>,
   now: Instant,
@@ -306,7 +323,7 @@ function progressed(
   if (phase.kind !== 'enrolling') return state;
   if (phase.stage === stage) return { ...state, phase: { ...phase, csr } };
   const next: Phase = { ...without(phase, 'remindedAt'), stage, stageSince: now, csr };
-  // The status must not show a failure that is over.
+  // The status must not show a past failure.
   return { ...without(state, 'lastFailure'), phase: next };
 }
 
@@ -315,9 +332,9 @@ function stored(state: RotationState, pair: PairFacts, context: RotationContext)
   const storedAt = storedMoment(pair.storedAt, now);
   return {
     ...without(state, 'renewalAt'),
-    phase: { kind: 'resting', since: now },
+    phase: { kind: 'idle', since: now },
     pair,
-    deadline: due({ ...pair, storedAt }, context, state.pair),
+    deadline: deadlineOf({ ...pair, storedAt }, context, state.pair),
     storedAt: now,
     rotations: state.rotations + 1,
     abandoned: 0,
@@ -325,9 +342,9 @@ function stored(state: RotationState, pair: PairFacts, context: RotationContext)
 }
 
 /**
- * The previous pair is usually due, and a new one requested at once would fare no better
- * than the last. An enrollment in progress, or held for a retry, goes on: it brings a new
- * pair in any case.
+ * The previous pair is usually due for rotation. The next request waits, because the server would
+ * probably not load the next certificate either. An enrollment that is in progress or waits for
+ * its retry continues, because it leads to a new pair in any case.
  */
 function rolledBack(
   state: RotationState,
@@ -336,31 +353,32 @@ function rolledBack(
 ): RotationState {
   const { pair, failure, count, until } = event;
   const { now, random } = context;
-  const known: RotationState = { ...state, pair, deadline: due(pair, context) };
+  const known: RotationState = { ...state, pair, deadline: deadlineOf(pair, context) };
   const { phase, observed } = state;
   if (phase.kind === 'enrolling' || observed) return known;
   if (phase.kind === 'backing-off' && phase.template !== undefined) return known;
-  const drawn = retryDelay(failure, count, random);
-  // Drawn by another run, perhaps under another clock: no longer than it can be drawn.
-  const wait = until === undefined ? drawn : clamp(until - now, 0, longestDelay(failure));
+  const chosen = retryDelay(failure, count, random);
+  // Another run chose `until`, perhaps with a wrong clock, so limit the delay to the longest
+  // possible one.
+  const wait = until === undefined ? chosen : clamp(until - now, 0, longestDelay(failure));
   const delay = delayAfterRollback(wait, pair.notAfter - now);
   return {
     ...known,
-    ...counted(state, failure),
+    ...countFailure(state, failure),
     lastFailure: { ...failure, at: now },
     phase: { kind: 'backing-off', since: now, delay, retry: 'enroll' },
   };
 }
 
-/** What the enroller still holds is kept for the retry: one key and one CSR until it is decided. */
+/** The retry continues with the same key and CSR if the enroller still has them. */
 function failed(
   state: RotationState,
   event: Extract<RotationEvent, { type: 'failed' }>,
   { now, random }: RotationContext,
 ): RotationState {
   const { phase } = state;
-  const count = counted(state, event.failure);
-  const held =
+  const count = countFailure(state, event.failure);
+  const resumed =
     event.resumable && phase.kind === 'enrolling'
       ? { template: phase.template, ...(phase.csr !== undefined && { csr: phase.csr }) }
       : {};
@@ -373,17 +391,17 @@ function failed(
       since: now,
       delay: retryDelay(event.failure, count.streak, random),
       retry: 'enroll',
-      ...held,
+      ...resumed,
     },
   };
 }
 
 /** An hour of network failures must not lengthen the delay after the first denial. */
-function counted(
+function countFailure(
   { failures, streak, lastCode }: RotationState,
   { code }: Failure,
 ): Required<Pick<RotationState, 'failures' | 'streak' | 'lastCode'>> {
-  const same = lastCode !== undefined && sameKind(lastCode, code);
+  const same = lastCode !== undefined && sameBackoff(lastCode, code);
   return { failures: failures + 1, streak: same ? streak + 1 : 1, lastCode: code };
 }
 
@@ -392,7 +410,7 @@ function inspectionFailed(
   failure: Failure,
   { now, random }: RotationContext,
 ): RotationState {
-  const count = counted(state, failure);
+  const count = countFailure(state, failure);
   const lastFailure = { ...failure, at: now };
   if (state.phase.kind !== 'inspecting') {
     return { ...state, lastFailure, lastCode: state.lastCode ?? failure.code };
@@ -411,24 +429,24 @@ function retry(
   phase: Extract<Phase, { kind: 'backing-off' }>,
   now: Instant,
 ): Transition {
-  const rested: RotationState = { ...state, phase: { kind: 'resting', since: now } };
+  const idle: RotationState = { ...state, phase: { kind: 'idle', since: now } };
   if (phase.retry === 'inspect') {
     return {
       state: { ...state, phase: { kind: 'inspecting', since: now } },
       effects: [{ type: 'inspect' }],
     };
   }
-  const reason = dueReason(rested, now);
+  const reason = dueReason(idle, now);
   if (reason === undefined) {
-    const clear = clearFailures(rested);
-    const held: RotationEffect[] = phase.template === undefined ? [] : [{ type: 'abandon' }];
-    return { state: clear.state, effects: [...held, ...clear.effects] };
+    const clear = clearFailures(idle);
+    const abandon: RotationEffect[] = phase.template === undefined ? [] : [{ type: 'abandon' }];
+    return { state: clear.state, effects: [...abandon, ...clear.effects] };
   }
   // The enroller keeps the key and the CSR until the retry is no longer blocked.
-  if (blockedBy(rested, now) !== undefined) return only(state);
-  return enroll(rested, reason, now);
+  if (blockedBy(idle, now) !== undefined) return noEffects(state);
+  return enroll(idle, reason, now);
 }
 
-function only(state: RotationState): Transition {
+function noEffects(state: RotationState): Transition {
   return { state, effects: [] };
 }

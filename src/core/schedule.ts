@@ -3,17 +3,20 @@ import { clamp } from './clamp.ts';
 import { hour, minute, second } from './instant.ts';
 import type { Instant } from './instant.ts';
 
-/** Rotation is due at 70 % to 90 % of the lifetime, as the kubelet's is (client-go certificate_manager.go). */
+/**
+ * Rotation is due at 70% to 90% of the lifetime, as in the kubelet (client-go
+ * certificate_manager.go).
+ */
 const earliest = 0.7;
 const span = 0.2;
 
 /**
- * When a pair is due for rotation: at 70 % to 90 % of the time from issue to expiry. The
- * moment of issue counts where it is later than notBefore, because signers backdate
- * notBefore by five minutes: a certificate that lives two minutes would be past its deadline
- * when it is issued, and a manager that counts from notBefore requests one every second.
+ * The rotation deadline: 70% to 90% of the time from issue to expiry. Counts from the time of
+ * issue if that is later than notBefore, because signers backdate notBefore by five minutes.
+ * Counted from notBefore, a certificate with a lifetime of two minutes would be past its deadline
+ * when it is issued, and the agent would request a new one every second.
  *
- * @param fraction where in the range, in [0, 1); see `rotationFraction`
+ * @param fraction the position in the range, in [0, 1); see `rotationFraction`
  */
 export function rotationDeadline(
   pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>,
@@ -29,12 +32,15 @@ export function rotationDeadline(
   return Math.round(start + wait);
 }
 
-/** For a certificate that the kubelet rotates: the end of its range, because only the kubelet knows the exact moment. */
+/**
+ * For a certificate that the kubelet rotates: the end of its range, because only the kubelet
+ * knows the exact deadline.
+ */
 export function observedDeadline(pair: PairFacts): Instant {
   return rotationDeadline({ ...pair, storedAt: pair.notBefore }, 1);
 }
 
-/** The deadline of a pair that is found on disk, for a process that did not store it. */
+/** The deadline of a pair on disk that this process did not store. */
 export function foundDeadline(
   pair: PairFacts,
   where: {
@@ -51,27 +57,27 @@ export function foundDeadline(
 }
 
 export interface DeadlineOptions {
-  /** The previous pair, when this one was just issued. */
+  /** The previous pair, if this pair was just issued. */
   readonly replaced?: Pick<PairFacts, 'notAfter'> | undefined;
-  /** The present, for `lifetimeStart`. */
+  /** The current time, for `lifetimeStart`. */
   readonly now?: Instant;
 }
 
 /**
- * The minimum time, give or take half, before a pair is rotated that ends when its
- * predecessor did. A CA near its own end cannot issue anything longer, and 70 % to 90 % of
- * ever less would make every node of the cluster request a certificate every few seconds in
- * the last minute, and all of them when the CA has expired. With half of the remaining time,
- * and almost an hour at the end, every node gets a certificate of a new CA if that is
- * installed an hour and a half before the old one ends.
+ * The minimum delay, plus or minus half, before the rotation of a pair that expires at the same
+ * time as the previous pair. A CA that expires soon cannot issue longer certificates. At 70% to
+ * 90% of the ever shorter lifetime, every node would request a certificate every few seconds in
+ * the last minute before the CA expires, and again afterwards. With half of the remaining time,
+ * and at least this delay, every node gets a certificate of a new CA in time if an administrator
+ * installs it an hour and a half before the old CA expires.
  */
 const cappedInterval = 55 * minute;
 
 /**
- * The moment of issue, from which the lifetime counts. A file time outside the validity (a
- * copied file, a wrong clock) is ignored, and notBefore counts. A time in the future is
- * ignored too: the clock was ahead when the file was written, and a lifetime that counts
- * from there would leave the node too little time.
+ * The start of the lifetime: the modification time of the file, which is about the time of issue.
+ * If the file time is outside the validity (a copied file, a wrong clock), notBefore counts
+ * instead. The same applies to a file time in the future: the clock was ahead, and a lifetime
+ * that starts there would leave the node too little time for the rotation.
  */
 export function lifetimeStart(
   pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>,
@@ -83,9 +89,9 @@ export function lifetimeStart(
 }
 
 /**
- * The moment of issue of a pair that was just stored: its file time, so that the next start
- * of the agent computes the same deadline. On a file system with another clock the pair
- * would be past its deadline at once, and so would each one after it; then `now` counts.
+ * The time of issue of a pair that was just stored: the file time, so that the agent computes the
+ * same deadline after a restart. If the clock of the file system differs, `now` counts instead.
+ * Otherwise every new pair could be past its deadline at once.
  */
 export function storedMoment(fileTime: Instant, now: Instant): Instant {
   return Math.abs(now - fileTime) <= skewLeeway ? fileTime : now;
@@ -95,8 +101,8 @@ export function storedMoment(fileTime: Instant, now: Instant): Instant {
 export const skewLeeway = minute;
 
 /**
- * A number in [0, 1), spread evenly over nodes and certificates, and the same at every
- * start: a random one would move the deadline with each restart.
+ * A number in [0, 1), spread evenly over nodes and certificates, and the same at every start: a
+ * random number would move the deadline with each restart.
  */
 export function rotationFraction(nodeName: string, name: string, serial: string): number {
   let hash = 0x811c9dc5;
@@ -110,8 +116,8 @@ export function rotationFraction(nodeName: string, name: string, serial: string)
 }
 
 /**
- * The grace period after the deadline before a rotation is overdue: a fiftieth of the
- * lifetime, so that even after the latest deadline (90 %) most of the remaining time is left.
+ * The grace period after the deadline before a rotation is overdue: a fiftieth of the lifetime,
+ * so that most of the remaining time is left even after the latest deadline (90%).
  */
 export function overdueGrace(pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>): number {
   return clamp((pair.notAfter - lifetimeStart(pair)) / 50, second, hour);

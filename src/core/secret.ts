@@ -1,6 +1,6 @@
 /**
- * A private key or a token. Every way to print the object shows `[redacted]`. Only `expose()`
- * returns the bytes.
+ * A private key or a token. Printing or serializing the object shows `[redacted]`. Only
+ * `expose()` returns the bytes.
  */
 export class Secret {
   readonly #bytes: Uint8Array<ArrayBuffer>;
@@ -10,7 +10,10 @@ export class Secret {
     this.#bytes = bytes;
   }
 
-  /** Not a copy. Do not keep the bytes, and never turn a key into a string. */
+  /**
+   * Returns the bytes themselves, not a copy. Do not keep the bytes, and never turn a key into a
+   * string.
+   */
   expose(): Uint8Array<ArrayBuffer> {
     return this.#bytes;
   }

@@ -5,11 +5,11 @@ import { formatInstant } from './instant.ts';
 /** The result of a check of all endpoints of a certificate. */
 export type ServedOutcome =
   | { readonly kind: 'checked'; readonly endpoints: readonly EndpointState[] }
-  /** Another key pair has been linked since. */
-  | { readonly kind: 'overtaken' }
+  /** Another key pair was linked in the meantime. */
+  | { readonly kind: 'replaced' }
   | { readonly kind: 'failed'; readonly failure: Failure };
 
-/** What one endpoint serves. `endpoint` is its name in the configuration. */
+/** The certificate that one endpoint serves. `endpoint` is the name in the configuration. */
 export type EndpointState =
   | { readonly endpoint: string; readonly state: 'current' }
   | {
@@ -58,5 +58,5 @@ export function rolledBackFailure(certificate: string, from: string): Failure {
 }
 
 export function rolledBackRemedy(certificate: string): string {
-  return `Fix what keeps the server from loading the new certificate, then run: nodecertd renew ${certificate}`;
+  return `Find out why the server does not load the new certificate, then run: nodecertd renew ${certificate}`;
 }

@@ -6,17 +6,17 @@ import type { DoctorFinding } from './findings.ts';
 import type { EndpointState } from './served.ts';
 
 /**
- * The state of a certificate. `status` prints these words and metrics use them as label
- * values, so they stay the same.
+ * The state of a certificate. `status` prints these words and metrics use them as label values,
+ * so they must not change.
  */
 export const certificateStates = [
   /** The directory has not been read yet. */
   'starting',
-  /** A usable certificate, rotation not yet due. */
+  /** The certificate is usable and not due for rotation. */
   'valid',
   /** By this node's clock, the certificate is not valid yet. */
   'not-yet-valid',
-  /** The kubelet rotates it; nodecertd only observes it. */
+  /** The kubelet rotates the certificate; nodecertd only observes it. */
   'observing',
   /** The addresses for a serving certificate are not known yet. */
   'waiting-for-addresses',
@@ -26,7 +26,7 @@ export const certificateStates = [
   'requesting',
   /** The CSR is waiting for approval. */
   'pending-approval',
-  /** Approved; the signer has not issued the certificate yet. */
+  /** The CSR is approved, but the signer has not issued the certificate yet. */
   'pending-issuance',
   /** The last attempt failed; the next one is scheduled. */
   'backing-off',
@@ -74,7 +74,7 @@ export interface HookStatus {
   readonly name: string;
   /** When it last succeeded in this run of the agent. */
   readonly succeededAt?: Instant;
-  /** Why its last run failed; absent once it succeeds again. */
+  /** The failure of the last run; absent once the hook succeeds again. */
   readonly failure?: Failure & { readonly at: Instant };
 }
 
@@ -82,13 +82,13 @@ export interface AgentStatus {
   readonly version: string;
   readonly pid: number;
   readonly nodeName: string;
-  /** The host name that keeps the agent from requesting certificates: see AgentConfig. */
+  /** Present if the agent waits for a host name; see AgentConfig. */
   readonly placeholderHostName?: string;
   readonly startedAt: Instant;
   readonly now: Instant;
   readonly certificateDirectory: string;
   readonly certificates: readonly CertificateStatus[];
-  /** Why the kubelet cannot use the kubeconfig; absent while it can. */
+  /** Present if the kubelet cannot use the kubeconfig. */
   readonly kubeconfig?: Failure;
   /** Findings of the preflight checks; absent until they have finished. */
   readonly preflight?: readonly DoctorFinding[];

@@ -5,11 +5,11 @@ import type { Instant } from './instant.ts';
 
 /**
  * Every delay of the agent in one place: retries, Retry-After, requests after a restart,
- * rollbacks, reminders, checks of the served certificate, and watches. When a certificate
- * is due for rotation is in schedule.ts.
+ * rollbacks, reminders, checks of the served certificate, and watches. schedule.ts has the
+ * rotation deadlines.
  *
- * Each delay that many nodes may start at the same moment is spread over as much time as it
- * is long, so that N nodes return as N in that time and not as one.
+ * Many nodes may start the same delay at the same moment. A random factor spreads the end of the
+ * delay over a period as long as the delay itself, so the nodes do not return all at once.
  */
 
 /** Milliseconds before the first retry, and the limit to which they double. */
@@ -18,24 +18,35 @@ interface Backoff {
   readonly limit: number;
 }
 
-/** No answer, or "not now": retry soon, then less often. */
+/** No response, or a temporary rejection: retry soon, then less often. */
 const transient: Backoff = { first: 2 * second, limit: 5 * minute };
-/** A person has to change something. The files involved are watched, so a long delay costs nothing. */
+/**
+ * An administrator has to fix something. The agent watches the files involved, so a long delay
+ * costs nothing.
+ */
 const needsPerson: Backoff = { first: 10 * second, limit: 15 * minute };
-/** The certificate is issued and only has to reach the disk, or the programs that use it. */
+/** The certificate is issued. Only the write to disk or a hook failed. */
 const local: Backoff = { first: 2 * second, limit: minute };
 /** An approver, a signer or a server rejected the certificate; the same request within the hour would fail again. */
 const rejected: Backoff = { first: 2 * hour, limit: 12 * hour };
-/** The signer issues something else than was requested; each attempt costs a CSR. */
+/**
+ * The signer issues a certificate that differs from the request, and each attempt creates a CSR.
+ */
 const mismatched: Backoff = { first: 10 * minute, limit: 6 * hour };
-/** The API server rejects the new certificate until a person changes one of its flags. */
+/**
+ * The API server rejects the new certificate until an administrator changes a flag of the API
+ * server.
+ */
 const untrusted: Backoff = { first: hour, limit: hour };
-/** The CSR was deleted while pending, as the upstream cleaner does after a day. */
+/**
+ * The CSR was deleted while pending, for example by the CSR cleaner of kube-controller-manager
+ * after a day.
+ */
 const deleted: Backoff = { first: minute, limit: hour };
 /** A crash loses the key, so each attempt may leave a CSR behind. */
 const crashed: Backoff = { first: 5 * second, limit: hour };
 
-/** The type rejects a code that can end an attempt and has no back-off here. */
+/** The type requires a back-off for every code that can end an attempt. */
 const attemptBackoffs: Readonly<Record<AttemptCode, Backoff>> = {
   API_UNREACHABLE: transient,
   API_TIMEOUT: transient,
@@ -84,8 +95,11 @@ const backoffs: Readonly<Partial<Record<ErrorCode, Backoff>>> = {
   HOOK_TIMEOUT: local,
 };
 
-/** Delays grow within one back-off, and restart with another. */
-export function sameKind(a: ErrorCode, b: ErrorCode): boolean {
+/**
+ * True if both codes have the same back-off. Delays grow within one back-off, and restart with
+ * another.
+ */
+export function sameBackoff(a: ErrorCode, b: ErrorCode): boolean {
   return (backoffs[a] ?? transient) === (backoffs[b] ?? transient);
 }
 
@@ -103,17 +117,17 @@ export function retryDelay(failure: Failure, failures: number, random: number): 
   return Math.max(spread, retryAfterDelay(failure.retryAfterMs ?? 0, random));
 }
 
-/** The longest delay that `retryDelay` returns for this failure, Retry-After aside. */
+/** The longest delay that `retryDelay` returns for this failure without Retry-After. */
 export function longestDelay({ code }: Failure): number {
   const { limit } = backoffs[code] ?? transient;
   return Math.round(limit * 1.5);
 }
 
 /**
- * The one rule for Retry-After: wait at least that long and at most twice as long,
- * because every client of an overloaded server gets the same value. More than an hour is not obeyed.
+ * The delay for a Retry-After header: at least its value and at most twice its value, because an
+ * overloaded server sends every client the same value. A value above an hour counts as an hour.
  *
- * @param retryAfterMs milliseconds the server asked for; 0 when it did not
+ * @param retryAfterMs the value in milliseconds; 0 without the header
  */
 export function retryAfterDelay(retryAfterMs: number, random: number): number {
   return Math.round(Math.min(retryAfterMs, hour) * (1 + random));
@@ -123,10 +137,10 @@ export function retryAfterDelay(retryAfterMs: number, random: number): number {
 export const longestRetryAfter = 2 * hour;
 
 /**
- * Milliseconds before a CSR that was deleted while pending is created again. The upstream
- * cleaner deletes all CSRs that are a day old in one sweep, and the nodes of a cluster
- * without an approver must not return in one. A CSR deleted soon after its creation was
- * deleted by someone who wants a new one.
+ * Milliseconds before the agent recreates a CSR that was deleted while pending.
+ * kube-controller-manager deletes all day-old CSRs in one sweep, and in a cluster without an
+ * approver, the nodes must not recreate their CSRs all at once. If a CSR is deleted soon after
+ * its creation, an administrator probably wants a new one, so the delay is short.
  *
  * @param pendingMs how long the CSR had been pending
  */
@@ -135,33 +149,37 @@ export function deletedCsrDelay(pendingMs: number): number {
 }
 
 /**
- * Milliseconds before the next CSR, by the number of earlier ones that led to no
- * certificate, over restarts. One restart costs nothing; an agent in a crash loop creates a
- * handful of CSRs in the first hour and one per hour after that.
+ * Milliseconds before the next CSR, by the number of unfinished CSRs of this and earlier runs.
+ * One restart causes no delay; an agent in a crash loop creates a handful of CSRs in the first
+ * hour and one per hour after that.
  */
 export function requestDelay(unfinished: number): number {
   const steps = [0, 0, 10 * second, minute, 5 * minute, 15 * minute];
   return steps[unfinished] ?? hour;
 }
 
-/** The upstream cleaner deletes pending and approved CSRs after a day, so older ones do not count. */
+/** kube-controller-manager deletes pending CSRs after a day, so older ones do not count. */
 export const unfinishedRequestLimit = day;
 
 /** Minimum time between two rotations of one certificate while the pair in use is valid. */
 export const minimumRotationInterval = 10 * second;
 
-/** How long a changed template has to last before a request is abandoned for it: addresses often arrive one by one. */
-export const templateSettleTime = 15 * second;
-
 /**
- * Client certificates first, serving certificates in the same time after that: nine requests
- * by each of 100,000 nodes, 620 a second where the two overlap. All day they may send 333.
+ * A changed template must last this long before the agent abandons the current request, because
+ * addresses often arrive one by one.
  */
-export const serverClockCheckSpread = 20 * minute;
+export const templateChangeDelay = 15 * second;
 
 /**
- * Milliseconds from the start of a stage to the next reminder that a CSR is not approved or
- * not issued: after a minute, then each time that the wait has become four times as long.
+ * A clock error may affect all nodes, so their checks of the server clock are spread over this
+ * interval: first for client certificates, then for serving certificates. 100,000 nodes with nine
+ * requests each cause at most 620 requests per second.
+ */
+export const serverClockCheckInterval = 20 * minute;
+
+/**
+ * Milliseconds from the start of a stage to the next reminder about a CSR that is not approved or
+ * not issued: one minute, then four times the previous value.
  *
  * @param reminded milliseconds from the start of the stage to the last reminder
  */
@@ -169,47 +187,52 @@ export function reminderInterval(reminded = 0): number {
   return Math.max(minute, 4 * reminded);
 }
 
-/** A pair with less time left is no target of a rollback: it would have to be replaced at once, by a certificate that nothing has tried. */
+/**
+ * The agent does not roll back to a pair that expires sooner, because an untested certificate
+ * would have to replace this pair at once.
+ */
 export const minimumTimeLeftForRollback = 5 * minute;
 
 /**
- * Milliseconds from a rollback to the next request: the delay of a rejected certificate, but
- * at most three quarters of the time that the pair has left. The last of several attempts
- * still has a minute and more.
+ * Milliseconds from a rollback to the next request: the delay of a rejected certificate, but at
+ * most three quarters of the pair's remaining lifetime, so that the last of several attempts
+ * still has more than a minute.
  */
 export function delayAfterRollback(delay: number, timeLeft: number): number {
   return Math.max(Math.min(delay, Math.round(timeLeft * 0.75)), 0);
 }
 
-/** Milliseconds until a served certificate that was not current is checked again. @param checks checks so far */
+/** Milliseconds until the next check of a stale served certificate. @param checks checks so far */
 export function servedCheckDelay(checks: number, random: number): number {
   const longest = Math.min(30 * second * 2 ** Math.min(checks, 10), 15 * minute);
   return Math.round(longest * (0.5 + random));
 }
 
-/** The outcome of one request or one watch while an object is followed. */
+/** The result of one request or one watch of an object. */
 export interface WatchStep {
   readonly startedAt: Instant;
   readonly now: Instant;
-  /** It returned a later version of the object, or of the collection. */
+  /** The response contained a later version of the object or of the collection. */
   readonly progress: boolean;
-  /** It failed, or the watch ended before its time: other nodes were probably cut off at the same moment. */
+  /**
+   * The request failed, or the watch ended early. Other nodes probably lost contact at the same
+   * moment.
+   */
   readonly interrupted: boolean;
   /** Retry-After, in milliseconds. */
   readonly retryAfterMs: number;
 }
 
 /**
- * How often the API server is asked about one object. The delays grow with the time that has
- * passed: a CSR that is approved within seconds is noticed within seconds, and a fleet whose
- * CSRs are pending for days does not load the API server, nor returns at once when that
- * restarts.
+ * Limits the requests about one object. The delays grow with the wait so far: the agent notices
+ * an early approval within seconds, and nodes whose CSRs are pending for days neither load the
+ * API server nor return all at once after its restart.
  */
 export class WatchPace {
   readonly #start: Instant;
   readonly #random: () => number;
   #failures = 0;
-  /** How long the wait had lasted when contact was last good: an outage must not add its own length. */
+  /** Length of the wait at the last contact, because an outage must not lengthen the delays. */
   #waited = 0;
   #interrupted = false;
 
@@ -219,19 +242,19 @@ export class WatchPace {
   }
 
   /**
-   * The timeout of the next watch, as the server would draw it. Other clients use short
-   * watches to find out that one is dead; here the poll beside it does that.
+   * The timeout of the next watch in seconds, chosen as the API server would choose it. Other
+   * clients use short watches to detect a dead connection; here, polls detect it.
    */
   watchSeconds(): number {
     return Math.round((shortestWatch * (1 + this.#random())) / second);
   }
 
-  /** Until the next poll beside the watch. */
+  /** Milliseconds until the next poll, which runs in addition to the watch. */
   pollDelay(now: Instant): number {
-    return clamp(this.#share(now - this.#start), minPoll, maxPoll) * this.#spread();
+    return clamp(this.#halfOf(now - this.#start), minPoll, maxPoll) * this.#spread();
   }
 
-  /** Until the next watch, or the next read where a watch cannot begin. */
+  /** Milliseconds until the next watch, or until the next read if no watch can start. */
   delayAfter(step: WatchStep): number {
     if (step.progress || step.now - step.startedAt >= healthyWatch) this.#failures = 0;
     if (!step.interrupted || !this.#interrupted) this.#waited = step.now - this.#start;
@@ -242,15 +265,16 @@ export class WatchPace {
   }
 
   #delay({ interrupted }: WatchStep, first: boolean): number {
-    const doubled = Math.min(firstDelay * 2 ** (this.#failures - 1), longestDoubled);
+    const doubled = Math.min(firstDelay * 2 ** (this.#failures - 1), doublingLimit);
     if (first && !interrupted) return doubled * this.#spread();
-    const longest = interrupted ? longestReturn : longestPause;
-    const scale = Math.max(doubled, Math.min(this.#share(this.#waited), longest));
-    // Some nodes return at once after an interruption, so that some learn of an approval at once.
+    const longest = interrupted ? longestReconnectDelay : longestMissingDelay;
+    const scale = Math.max(doubled, Math.min(this.#halfOf(this.#waited), longest));
+    // After an interruption, the delay may be almost zero, so that some nodes notice an approval
+    // at once.
     return scale * (first ? this.#random() : this.#spread());
   }
 
-  #share(waited: number): number {
+  #halfOf(waited: number): number {
     return Math.max(waited, 0) / 2;
   }
 
@@ -259,17 +283,17 @@ export class WatchPace {
   }
 }
 
-/** A watch that lasted this long was healthy, so the next one follows at once. */
+/** A watch that lasted this long was healthy, so the next one starts at once. */
 const healthyWatch = 30 * second;
 const firstDelay = second / 4;
-const longestDoubled = 30 * second;
+const doublingLimit = 30 * second;
 /**
- * 100,000 nodes that lost their watches together return at 170 a second. A CSR approved just
- * after that is noticed a quarter of an hour late at worst.
+ * 100,000 nodes that lose their watches at the same moment return at a rate of 170 per second. A
+ * node notices an approval at most a quarter of an hour late.
  */
-const longestReturn = 10 * minute;
-/** After an answer without the object. */
-const longestPause = 30 * minute;
+const longestReconnectDelay = 10 * minute;
+/** After a response without the object. */
+const longestMissingDelay = 30 * minute;
 /** --min-request-timeout of kube-apiserver. */
 const shortestWatch = 30 * minute;
 const minPoll = 5 * minute;

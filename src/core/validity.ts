@@ -3,10 +3,11 @@ import { printable } from './printable.ts';
 
 /**
  * The validity of a certificate, read as strictly as Go does (encoding/asn1 accepts only the
- * canonical form of a time). @peculiar/x509 reads a date from almost any text, so the agent
- * would store a certificate that Go programs refuse, and would schedule the rotation by a
- * wrong date. node:crypto could read the dates, but core imports no node modules.
- * @throws Error if the bytes are no certificate in DER, or a time is not in the form of RFC 5280 4.1.2.5
+ * canonical form of a time). @peculiar/x509 reads a date from almost any text, so the agent would
+ * store a certificate that Go programs reject, and would schedule the rotation by a wrong date.
+ * node:crypto could read the dates, but core imports no node modules.
+ * @throws Error if the bytes are not a certificate in DER, or a time is not in the form of RFC
+ * 5280 4.1.2.5
  */
 export function readValidity(certificate: Uint8Array): {
   readonly notBefore: Instant;
@@ -46,7 +47,8 @@ function valuesIn(bytes: Uint8Array): Value[] {
 
 function extentAt(bytes: Uint8Array, at: number): { readonly start: number; readonly end: number } {
   const first = bytes[at + 1] ?? 0;
-  // In the long form, the first byte counts the length bytes after it. Zero is BER's indefinite form.
+  // In the long form, the first byte is the number of length bytes after it. Zero is the
+  // indefinite form of BER, which DER forbids.
   const count = first < 0x80 ? 0 : first - 0x80;
   const start = at + 2 + count;
   const length = count === 0 ? first : bytes.subarray(at + 2, start).reduce(bigEndian, 0);
@@ -67,9 +69,9 @@ function momentOf(value: Value | undefined): Instant {
   const known = value?.tag === utcTime || value?.tag === generalizedTime;
   const iso = known ? text.replace(timePattern, '$1-$2-$3T$4:$5:$6.000Z') : '';
   const moment = new Date(iso);
-  // Date turns a day that does not exist into another day.
+  // Date converts a nonexistent day to another day.
   if (Number.isNaN(moment.getTime()) || moment.toISOString() !== iso) {
-    throw new Error(`a time in the certificate is ${JSON.stringify(printable(digits))}`);
+    throw new Error(`a time in the certificate is invalid: ${JSON.stringify(printable(digits))}`);
   }
   return moment.getTime();
 }

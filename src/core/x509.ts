@@ -7,8 +7,8 @@ import { AgentError } from './errors.ts';
 import { readValidity } from './validity.ts';
 
 /**
- * Only this file imports @peculiar/x509 and @peculiar/webcrypto, so that all keys belong to
- * one crypto provider. A provider rejects the keys of another one.
+ * Only this file imports @peculiar/x509 and @peculiar/webcrypto, so that all keys belong to one
+ * crypto provider. A provider rejects the keys of other providers.
  */
 export const webcrypto = new Crypto();
 
@@ -27,9 +27,9 @@ export interface Certificate {
 }
 
 /**
- * Parses one certificate in DER. The last few results are cached, because a new certificate
- * is parsed when it is issued, before it is written and when it is read back, and parsing is
- * the slowest part of each.
+ * Parses one certificate in DER. Caches the last few results, because the agent parses a new
+ * certificate three times: when it is issued, before it is written, and when it is read back.
+ * Parsing is the slowest part of each.
  * @throws AgentError CERT_MALFORMED
  */
 export async function parseCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
@@ -52,11 +52,11 @@ function isEqual(left: Uint8Array, right: Uint8Array): boolean {
 }
 
 /**
- * A kubelet without serverTLSBootstrap makes a serving certificate `NODE@SECONDS` that a CA
- * `NODE-ca@SECONDS` signs, whose key it does not keep (client-go, util/cert/cert.go). No
- * client trusts that CA, so the certificate counts as self-signed.
+ * A kubelet without serverTLSBootstrap creates a serving certificate `NODE@SECONDS` and signs it
+ * with its own CA `NODE-ca@SECONDS` (client-go, util/cert/cert.go). No client trusts that CA, so
+ * the certificate counts as self-signed.
  */
-function isMadeByKubelet(commonName: string, issuer: string): boolean {
+function isCreatedByKubelet(commonName: string, issuer: string): boolean {
   const [, host] = /^(.+)@\d+$/.exec(commonName) ?? [];
   const [, authority] = /^CN=(.+)-ca@\d+$/.exec(issuer) ?? [];
   return host !== undefined && host === authority;
@@ -65,7 +65,7 @@ function isMadeByKubelet(commonName: string, issuer: string): boolean {
 async function readCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
   try {
     const certificate = new x509.X509Certificate(der);
-    requireEachOnce(certificate.extensions);
+    rejectDuplicates(certificate.extensions);
     const subject = subjectOf(certificate);
     const issuer = rfc4514(certificate.issuerName);
     return {
@@ -77,7 +77,7 @@ async function readCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificat
         usages: usagesOf(certificate),
         ...readValidity(der),
         selfSigned:
-          isMadeByKubelet(subject.commonName, issuer) ||
+          isCreatedByKubelet(subject.commonName, issuer) ||
           (await certificate.isSelfSigned(webcrypto)),
       },
       der,
@@ -88,11 +88,14 @@ async function readCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificat
   }
 }
 
-/** RFC 5280 4.2. Go refuses such a certificate, and other parsers differ in which of two SANs they use. */
-function requireEachOnce(extensions: readonly x509.Extension[]): void {
+/**
+ * RFC 5280 4.2 forbids duplicate extensions. Go rejects such a certificate, and other parsers
+ * disagree about the SAN extension to use.
+ */
+function rejectDuplicates(extensions: readonly x509.Extension[]): void {
   const types = extensions.map(({ type }) => type);
-  const twice = types.find((type, index) => types.indexOf(type) !== index);
-  if (twice !== undefined) throw new Error(`the extension ${twice} occurs twice`);
+  const duplicate = types.find((type, index) => types.indexOf(type) !== index);
+  if (duplicate !== undefined) throw new Error(`the extension ${duplicate} occurs twice`);
 }
 
 export interface CertificateRequest extends SubjectAltNames {
@@ -157,7 +160,7 @@ type Named = x509.X509Certificate | x509.Pkcs10CertificateRequest;
 
 function subjectOf(named: Named): Subject {
   return {
-    // The last of several CNs counts, as in Go and so in the API server.
+    // The last of several CNs counts, as in Go and therefore in the API server.
     commonName: named.subjectName.getField('CN').at(-1) ?? '',
     organizations: named.subjectName.getField('O'),
   };
@@ -216,7 +219,7 @@ function usagesOf(certificate: x509.X509Certificate): Usage[] {
   ];
 }
 
-/** The two extensions for these usages, for issuing certificates. */
+/** The extensions to issue a certificate with these usages. */
 export function usageExtensions(wanted: readonly Usage[]): x509.Extension[] {
   const bits = keyUsageBits.filter(([, usage]) => wanted.includes(usage)).map(([bit]) => bit);
   const oids = extendedKeyUsages.filter(([, usage]) => wanted.includes(usage)).map(([oid]) => oid);

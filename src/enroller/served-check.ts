@@ -35,7 +35,7 @@ export async function checkServed(options: ServedCheckOptions): Promise<ServedOu
   const states = new Map<string, EndpointState>();
   for (let pause = firstPause; ; pause = Math.min(2 * pause, longestPause)) {
     const pair = await options.pair();
-    if (pair?.facts.serial !== serial) return { kind: 'overtaken' };
+    if (pair?.facts.serial !== serial) return { kind: 'replaced' };
     const pending = served.endpoints.filter(({ name }) => states.get(name)?.state !== 'current');
     const checks = pending.map((endpoint) => checkEndpoint(endpoint, pair.leaf, options));
     for (const state of await Promise.all(checks)) states.set(state.endpoint, state);

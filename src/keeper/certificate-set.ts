@@ -101,8 +101,8 @@ export class CertificateSet {
   }
 
   /** No new pair of this name is on its way. */
-  atRest(name: string): boolean {
-    return this.#rotators.some(({ spec, atRest }) => spec.name === name && atRest);
+  isIdle(name: string): boolean {
+    return this.#rotators.some(({ spec, isIdle }) => spec.name === name && isIdle);
   }
 
   /** The link names a previous pair again. @returns when the next certificate may be requested */

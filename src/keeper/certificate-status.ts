@@ -31,7 +31,7 @@ export function certificateStatus(options: {
   return {
     name: spec.name,
     signerName: spec.signerName,
-    state: stateWord(state, now),
+    state: certificateState(state, now),
     since: phase.since,
     path,
     ...(pair !== undefined && { current: pair }),
@@ -52,17 +52,17 @@ export function certificateStatus(options: {
 /** When the next attempt starts, if that is known. */
 function nextAttemptOf(state: RotationState, now: Instant): Instant | undefined {
   if (state.phase.kind === 'backing-off') return retryAt(state.phase);
-  const delayed = stateWord(state, now) === 'backing-off';
+  const delayed = certificateState(state, now) === 'backing-off';
   return delayed ? state.notBefore : undefined;
 }
 
-function stateWord(state: RotationState, now: Instant): CertificateState {
+function certificateState(state: RotationState, now: Instant): CertificateState {
   const { phase } = state;
   switch (phase.kind) {
     case 'inspecting':
-      return state.pair === undefined ? 'starting' : restingWord(state, now);
-    case 'resting':
-      return restingWord(state, now);
+      return state.pair === undefined ? 'starting' : idleState(state, now);
+    case 'idle':
+      return idleState(state, now);
     case 'enrolling':
       if (phase.stage === 'pending') return 'pending-approval';
       return phase.stage === 'approved' ? 'pending-issuance' : 'requesting';
@@ -73,7 +73,7 @@ function stateWord(state: RotationState, now: Instant): CertificateState {
   }
 }
 
-function restingWord(state: RotationState, now: Instant): CertificateState {
+function idleState(state: RotationState, now: Instant): CertificateState {
   if (state.observed) return 'observing';
   if (dueReason(state, now) === undefined) return isEarly(state, now) ? 'not-yet-valid' : 'valid';
   switch (blockedBy(state, now)) {

@@ -20,7 +20,7 @@ export interface HookRun {
 }
 
 /** One attempt to run a hook. */
-export interface HookTry {
+export interface HookAttempt {
   /** Position in the list. */
   readonly hook: number;
   readonly attempt: number;
@@ -70,19 +70,19 @@ export class HookRecord {
   }
 
   /** @returns the name of the hook */
-  started({ hook, attempt, serial }: HookTry): string {
+  started({ hook, attempt, serial }: HookAttempt): string {
     const name = this.#nameOf(hook);
     this.log('hook_started', { hook: name, serial, attempt });
     return name;
   }
 
-  output({ hook }: HookTry, line: string): void {
+  output({ hook }: HookAttempt, line: string): void {
     this.log('hook_output', { hook: this.#nameOf(hook), line });
   }
 
   /** @param ms how long the hook ran */
   ended(
-    { hook, serial }: HookTry,
+    { hook, serial }: HookAttempt,
     outcome: Exclude<HookOutcome, { kind: 'aborted' }>,
     ms: number,
   ): void {

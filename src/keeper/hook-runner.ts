@@ -23,7 +23,7 @@ import { runHook } from './hook-attempt.ts';
 /** The rotation of the same certificate. */
 export interface RotationPort {
   /** No new pair is on its way. */
-  readonly atRest: () => boolean;
+  readonly isIdle: () => boolean;
   /** `-current.pem` names a previous pair again. @returns when the next certificate may be requested */
   readonly rolledBack: (rollback: Rollback) => Instant | undefined;
 }
@@ -52,7 +52,7 @@ export class HookRunner {
   /** The newest pair that was stored or rolled back to. */
   #pair: PairFacts | undefined;
   #waiting = new AbortController();
-  #trying: Promise<void> = Promise.resolve();
+  #running: Promise<void> = Promise.resolve();
 
   constructor(options: HookRunnerOptions) {
     const { spec, journal, clock } = options;
@@ -69,7 +69,7 @@ export class HookRunner {
   get status(): Pick<CertificateStatus, 'hooks' | 'served' | 'following'> {
     // A server that did not load the pair is watched for long, so the check counts as finished.
     const { kind } = this.#state.phase;
-    const following = kind !== 'idle' && kind !== 'watching';
+    const following = kind !== 'idle' && kind !== 'waiting-to-check';
     return { ...this.#record.status, ...(following && { following }) };
   }
 
@@ -84,7 +84,7 @@ export class HookRunner {
   /** Settles when no hook is running. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    await this.#trying;
+    await this.#running;
   }
 
   get #name(): string {
@@ -98,7 +98,7 @@ export class HookRunner {
       ...(spec.served !== undefined && {
         check: this.#isTemporary ? 'report' : spec.served.onFailure,
       }),
-      atRest: rotation.atRest(),
+      rotationIdle: rotation.isIdle(),
       random: random(),
     };
   }
@@ -119,8 +119,8 @@ export class HookRunner {
     const { enroller, journal, spec } = this.#options;
     const name = this.#name;
     switch (effect.type) {
-      case 'try':
-        this.#trying = this.#try(effect);
+      case 'run-hook':
+        this.#running = this.#runHook(effect);
         return;
       case 'wait':
         return void this.#wait(effect.ms);
@@ -128,7 +128,7 @@ export class HookRunner {
         return this.#waiting.abort();
       case 'check': {
         const { serial } = effect;
-        const withinMs = effect.patient ? (spec.served?.withinMs ?? 0) : 0;
+        const withinMs = effect.waitForReload ? (spec.served?.withinMs ?? 0) : 0;
         return enroller.request({ type: 'check-served', name, serial, withinMs }, (reply) => {
           if (this.#isAbout(serial, 'checking')) this.#checked(serial, reply);
         });
@@ -155,30 +155,30 @@ export class HookRunner {
     }
   }
 
-  async #try(one: Extract<HookEffect, { type: 'try' }>): Promise<void> {
+  async #runHook(attempt: Extract<HookEffect, { type: 'run-hook' }>): Promise<void> {
     const { spec, path, clock, systemctl } = this.#options;
     const pair = this.#pair;
-    const hook = spec.onRotate?.[one.hook];
+    const hook = spec.onRotate?.[attempt.hook];
     if (pair === undefined || hook === undefined) return;
     const startedAt = clock.elapsed();
     const outcome = await runHook({
       hook,
-      name: this.#record.started(one),
+      name: this.#record.started(attempt),
       certificate: spec.name,
       path,
       pair,
       clock,
-      onLine: (line) => this.#record.output(one, line),
+      onLine: (line) => this.#record.output(attempt, line),
       signal: this.#stop.signal,
       systemctl,
     }).catch((error: unknown) => {
       return { kind: 'failed', failure: toFailure(error), final: false } as const;
     });
     if (outcome.kind === 'aborted') return;
-    this.#record.ended(one, outcome, clock.elapsed() - startedAt);
-    if (outcome.kind === 'succeeded') return this.#apply({ type: 'tried' });
+    this.#record.ended(attempt, outcome, clock.elapsed() - startedAt);
+    if (outcome.kind === 'succeeded') return this.#apply({ type: 'hook-ended' });
     const { failure, final } = outcome;
-    this.#apply({ type: 'tried', code: failure.code, ...(final && { final }) });
+    this.#apply({ type: 'hook-ended', code: failure.code, ...(final && { final }) });
   }
 
   async #wait(ms: number): Promise<void> {
@@ -189,7 +189,7 @@ export class HookRunner {
     } catch {
       return;
     }
-    this.#apply({ type: 'waited' });
+    this.#apply({ type: 'wait-ended' });
   }
 
   /** False for a late reply about a pair that has been replaced since. */
@@ -204,9 +204,9 @@ export class HookRunner {
     switch (outcome.kind) {
       case 'failed':
         return this.#unknown(outcome.failure);
-      case 'overtaken':
+      case 'replaced':
         this.#record.checked();
-        return this.#verdict('overtaken');
+        return this.#verdict('replaced');
       case 'checked': {
         const { endpoints } = outcome;
         this.#record.checked(endpoints);
@@ -233,7 +233,7 @@ export class HookRunner {
     if (reply.type === 'lost') return this.#rollbackFailed(reply.failure.message);
     const { outcome } = reply;
     switch (outcome.kind) {
-      case 'overtaken':
+      case 'replaced':
         return this.#rollbackFailed('another key pair is linked already');
       case 'impossible':
         return this.#rollbackFailed(outcome.reason);

@@ -215,7 +215,7 @@ export class Keeper implements EnrollerListener {
       journal,
       enroller: this.#supervisor,
       rotation: (name) => ({
-        atRest: () => this.#certificates.atRest(name),
+        isIdle: () => this.#certificates.isIdle(name),
         rolledBack: (rollback) => this.#certificates.rolledBack(name, rollback),
       }),
     });

@@ -94,9 +94,9 @@ export class Rotator {
   }
 
   /** No new pair is on its way, and nothing else rotates the certificate. */
-  get atRest(): boolean {
+  get isIdle(): boolean {
     const { phase, observed } = this.#state;
-    return !observed && (phase.kind === 'resting' || phase.kind === 'inspecting');
+    return !observed && (phase.kind === 'idle' || phase.kind === 'inspecting');
   }
 
   /** When the keeper has to tick again at the latest. */

@@ -138,7 +138,7 @@ function endText(end: CommandEnd): string {
   switch (end.kind) {
     case 'exited':
       return `failed with exit code ${end.code}`;
-    case 'signalled':
+    case 'signaled':
       return `was killed by ${end.signal}`;
     case 'timed-out':
       return `timed out after ${formatDuration(pluginTimeoutMs)}`;

@@ -1,6 +1,6 @@
 import { basename, dirname } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
-import type { RollBackOutcome } from '../core/enroller-protocol.ts';
+import type { RollbackOutcome } from '../core/enroller-protocol.ts';
 import type { Instant } from '../core/instant.ts';
 import { minimumTimeLeftForRollback } from '../core/timing.ts';
 import { replaceLink } from './atomic-file.ts';
@@ -13,7 +13,7 @@ import { touchPreviousPairs } from './pair-retention.ts';
 import { orBadContent, unlessMissing } from '../sys/file-error.ts';
 
 /** The outcome of a rollback that did not throw. */
-export type RollBack = Exclude<RollBackOutcome, { kind: 'failed' }>;
+export type RollBack = Exclude<RollbackOutcome, { kind: 'failed' }>;
 
 /**
  * Points the link at the previous key pair, if the current key pair still has the serial `from`.
@@ -33,7 +33,7 @@ export async function rollBack(
   const { link } = files;
   const path = await files.realPath(link);
   const current = path === undefined ? undefined : await pairAt(path);
-  if (path === undefined || current?.facts.serial !== options.from) return { kind: 'overtaken' };
+  if (path === undefined || current?.facts.serial !== options.from) return { kind: 'replaced' };
   if (dirname(path) !== (await files.realPath(files.directory))) {
     return { kind: 'impossible', reason: `the target of ${link} is in another directory` };
   }

@@ -28,7 +28,7 @@ export interface CommandOptions {
 
 export type CommandEnd =
   | { readonly kind: 'exited'; readonly code: number }
-  | { readonly kind: 'signalled'; readonly signal: string }
+  | { readonly kind: 'signaled'; readonly signal: string }
   | { readonly kind: 'timed-out' }
   | { readonly kind: 'aborted' }
   | { readonly kind: 'not-started'; readonly reason: string };
@@ -153,7 +153,7 @@ async function timeLimitOrAbort(
 }
 
 function endOf(code: number | null, signal: string | null): CommandEnd {
-  if (signal !== null) return { kind: 'signalled', signal };
+  if (signal !== null) return { kind: 'signaled', signal };
   return { kind: 'exited', code: code ?? 0 };
 }
 

@@ -108,7 +108,7 @@ describe('createCsr()', () => {
     assert.doesNotMatch(text, /critical/);
   });
 
-  it('has no extension without SANs, as the kubelet for its client certificate', async () => {
+  it('has no extension without SANs, like the client CSR of the kubelet', async () => {
     const der = await createCsr(clientTemplate, shared);
     assert.doesNotMatch(openssl(['asn1parse', '-inform', 'DER'], der), /Extension Request/);
     const text = shown(der);

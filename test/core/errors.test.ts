@@ -14,7 +14,7 @@ import {
 import { remedies } from '../../src/core/remedies.ts';
 
 describe('errorCodes', () => {
-  it('are unique, and fit for a metrics label', () => {
+  it('are unique, and valid metric labels', () => {
     assert.equal(new Set(errorCodes).size, errorCodes.length);
     for (const code of errorCodes) assert.match(code, /^[A-Z]+(_[A-Z]+)*$/);
   });

@@ -5,24 +5,24 @@ import type { HookContext, HookEffect, HookEvent, HookState } from '../../src/co
 import { hookStep, initialHookState } from '../../src/core/hook-run.ts';
 import { minute, second } from '../../src/core/instant.ts';
 
-const context: HookContext = { retries: [1, 0], atRest: true, random: 0.5 };
+const context: HookContext = { retries: [1, 0], rotationIdle: true, random: 0.5 };
 const reporting: HookContext = { ...context, check: 'report' };
 const rollingBack: HookContext = { ...context, check: 'rollback' };
 
 const stored = (serial: string): HookEvent => ({ type: 'stored', serial });
-const done: HookEvent = { type: 'tried' };
-const failed: HookEvent = { type: 'tried', code: 'HOOK_FAILED' };
-const waited: HookEvent = { type: 'waited' };
+const done: HookEvent = { type: 'hook-ended' };
+const failed: HookEvent = { type: 'hook-ended', code: 'HOOK_FAILED' };
+const waited: HookEvent = { type: 'wait-ended' };
 const checked = (verdict: Extract<HookEvent, { type: 'checked' }>['verdict']): HookEvent => ({
   type: 'checked',
   verdict,
 });
 
-/** `try a 1.2`: the second attempt of the hook at position 1, for pair a. */
+/** `run a 1.2`: the second attempt of the hook at position 1, for pair a. */
 function nameOf(effect: HookEffect): string {
   switch (effect.type) {
-    case 'try':
-      return `try ${effect.serial} ${effect.hook}.${effect.attempt}`;
+    case 'run-hook':
+      return `run ${effect.serial} ${effect.hook}.${effect.attempt}`;
     case 'gave-up':
       return `gave-up ${effect.hook}.${effect.attempt}`;
     case 'retrying':
@@ -32,7 +32,7 @@ function nameOf(effect: HookEffect): string {
     case 'wait':
       return `wait ${effect.ms / second}`;
     case 'check':
-      return `check ${effect.serial}${effect.patient ? '' : ' once'}`;
+      return `check ${effect.serial}${effect.waitForReload ? '' : ' once'}`;
     case 'current':
       return effect.recovered ? 'current again' : 'current';
     case 'roll-back':
@@ -51,9 +51,9 @@ class Story {
   state: HookState;
   readonly context: HookContext;
 
-  constructor(context: HookContext, kept?: string) {
+  constructor(context: HookContext, noRollbackOf?: string) {
     this.context = context;
-    this.state = initialHookState(kept);
+    this.state = initialHookState(noRollbackOf);
   }
 
   on(event: HookEvent, changes: Partial<HookContext> = {}): string[] {
@@ -62,7 +62,7 @@ class Story {
     return effects.map(nameOf);
   }
 
-  /** What the last of several events leads to. */
+  /** The effects of the last event. */
   after(...events: readonly HookEvent[]): string[] {
     return events.map((event) => this.on(event)).at(-1) ?? [];
   }
@@ -71,9 +71,9 @@ class Story {
 describe('hookStep() with hooks', () => {
   it('runs one hook after another, and finishes', () => {
     const story = new Story(context);
-    assert.deepEqual(story.on(stored('a')), ['try a 0.1']);
+    assert.deepEqual(story.on(stored('a')), ['run a 0.1']);
     assert.equal(story.state.pending, 'a');
-    assert.deepEqual(story.on(done), ['succeeded 0', 'try a 1.1']);
+    assert.deepEqual(story.on(done), ['succeeded 0', 'run a 1.1']);
     assert.deepEqual(story.on(done), ['succeeded 1', 'finished a']);
     assert.equal(story.state.pending, undefined);
   });
@@ -93,13 +93,13 @@ describe('hookStep() with hooks', () => {
       ]);
       return story.on(waited);
     });
-    assert.deepEqual(pauses, [['try a 0.2'], ['try a 0.3'], ['try a 0.4']]);
+    assert.deepEqual(pauses, [['run a 0.2'], ['run a 0.3'], ['run a 0.4']]);
     assert.deepEqual(story.on(failed), ['gave-up 0.4']);
   });
 
   it('runs the next hook after a failed one, and keeps the pair pending', () => {
     const story = new Story({ ...context, retries: [0, 0] });
-    assert.deepEqual(story.after(stored('a'), failed), ['gave-up 0.1', 'try a 1.1']);
+    assert.deepEqual(story.after(stored('a'), failed), ['gave-up 0.1', 'run a 1.1']);
     assert.deepEqual(story.on(done), ['succeeded 1']);
     assert.equal(story.state.pending, 'a');
     assert.deepEqual(story.state.failing, [0]);
@@ -108,7 +108,7 @@ describe('hookStep() with hooks', () => {
   it('does not retry after a final failure', () => {
     const story = new Story({ ...context, retries: [3] });
     story.on(stored('a'));
-    const effects = story.on({ type: 'tried', code: 'HOOK_FAILED', final: true });
+    const effects = story.on({ type: 'hook-ended', code: 'HOOK_FAILED', final: true });
     assert.deepEqual(effects, ['gave-up 0.1']);
   });
 
@@ -129,20 +129,20 @@ describe('hookStep() with hooks', () => {
   it('lets the running hook end, then starts for the newest pair only', () => {
     const story = new Story(context);
     assert.deepEqual(story.after(stored('a'), stored('b'), stored('c')), []);
-    assert.deepEqual(story.on(done), ['try c 0.1']);
+    assert.deepEqual(story.on(done), ['run c 0.1']);
     assert.deepEqual(story.after(done, done), ['succeeded 1', 'finished c']);
   });
 
   it('ends a delay when a newer pair is stored', () => {
     const story = new Story(context);
     story.after(stored('a'), failed);
-    assert.deepEqual(story.on(stored('b')), ['stop-waiting', 'try b 0.1']);
+    assert.deepEqual(story.on(stored('b')), ['stop-waiting', 'run b 0.1']);
     assert.deepEqual(story.on(failed), ['retrying 0.1 in 2', 'wait 2']);
   });
 });
 
 describe('hookStep() with a check of the served certificate', () => {
-  it('checks after the last hook, with patience, and finishes', () => {
+  it('checks after the last hook, waits for a reload, and finishes', () => {
     const story = new Story(reporting);
     assert.deepEqual(story.after(stored('a'), done, done), ['succeeded 1', 'check a']);
     assert.deepEqual(story.on(checked('current')), ['current', 'finished a']);
@@ -183,7 +183,7 @@ describe('hookStep() with a check of the served certificate', () => {
   it('ends when another program has stored a pair', () => {
     const story = new Story({ ...rollingBack, retries: [] });
     story.on(stored('a'));
-    assert.deepEqual(story.on(checked('overtaken')), []);
+    assert.deepEqual(story.on(checked('replaced')), []);
     assert.equal(story.state.phase.kind, 'idle');
   });
 
@@ -200,7 +200,7 @@ describe('hookStep() with rollback', () => {
     const story = new Story({ ...rollingBack, retries: [0] });
     story.after(stored('b'), done);
     assert.deepEqual(story.on(checked('stale')), ['stale', 'roll-back b']);
-    assert.deepEqual(story.on({ type: 'rolled-back', serial: 'a' }), ['try a 0.1']);
+    assert.deepEqual(story.on({ type: 'rolled-back', serial: 'a' }), ['run a 0.1']);
     assert.equal(story.state.pending, 'a');
     assert.deepEqual(story.on(done), ['succeeded 0', 'check a']);
     assert.deepEqual(story.on(checked('current')), ['current again', 'finished a']);
@@ -224,7 +224,7 @@ describe('hookStep() with rollback', () => {
   it('does not roll back while a newer pair is being requested', () => {
     const story = new Story({ ...rollingBack, retries: [] });
     story.on(stored('b'));
-    assert.deepEqual(story.on(checked('stale'), { atRest: false }), ['stale', 'wait 30']);
+    assert.deepEqual(story.on(checked('stale'), { rotationIdle: false }), ['stale', 'wait 30']);
     // The request failed, and the pair is still not served.
     story.on(waited);
     assert.deepEqual(story.on(checked('stale')), ['roll-back b']);
@@ -281,14 +281,14 @@ describe('hookStep() with any sequence of pairs and results', () => {
         assert.equal(this.open?.type, 'wait', 'no wait to stop');
         this.open = undefined;
       }
-      if (!['try', 'check', 'roll-back', 'wait'].includes(effect.type)) return;
+      if (!['run-hook', 'check', 'roll-back', 'wait'].includes(effect.type)) return;
       assert.equal(this.open, undefined, `${effect.type} beside ${this.open?.type}`);
       this.open = effect;
     }
 
     #answerTo(open: HookEffect, random: number): HookEvent {
       switch (open.type) {
-        case 'try':
+        case 'run-hook':
           return random < 0.5 ? done : failed;
         case 'check':
           return checked(random < 0.3 ? 'current' : random < 0.8 ? 'stale' : 'unknown');
@@ -306,10 +306,10 @@ describe('hookStep() with any sequence of pairs and results', () => {
     {
       retries: fc.array(fc.nat(2), { maxLength: 3 }),
       check: fc.constantFrom('report' as const, 'rollback' as const),
-      atRest: fc.boolean(),
+      rotationIdle: fc.boolean(),
       random: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
     },
-    { requiredKeys: ['retries', 'atRest', 'random'] },
+    { requiredKeys: ['retries', 'rotationIdle', 'random'] },
   );
   /** A new pair, or the result of the open effect. */
   const moves = fc.array(
@@ -325,7 +325,7 @@ describe('hookStep() with any sequence of pairs and results', () => {
       fc.property(contexts, moves, (context, moves) => {
         const world = new World(context);
         for (const move of moves) {
-          // The store never rolls back under a newer pair.
+          // The store never rolls back while a newer pair is linked.
           if (move === 'store' && world.open?.type === 'roll-back') world.answer(0);
           if (move === 'store') world.store();
           else world.answer(move);
@@ -345,7 +345,7 @@ describe('hookStep() with any sequence of pairs and results', () => {
     holds(({ effects, story }) => {
       let last = { serial: '', hook: -1, attempt: 0 };
       for (const effect of effects) {
-        if (effect.type !== 'try') continue;
+        if (effect.type !== 'run-hook') continue;
         const { serial, hook, attempt } = effect;
         assert.ok(attempt <= 1 + (story.context.retries[hook] ?? 0));
         const again = serial === last.serial && hook === last.hook && attempt === last.attempt + 1;
@@ -359,8 +359,8 @@ describe('hookStep() with any sequence of pairs and results', () => {
 
   it('starts at most once per pair', () => {
     holds(({ effects, pairs, rollbacks }) => {
-      const starts = effects.filter((effect) => effect.type === 'try' && effect.hook === 0);
-      const first = starts.filter((effect) => effect.type === 'try' && effect.attempt === 1);
+      const starts = effects.filter((effect) => effect.type === 'run-hook' && effect.hook === 0);
+      const first = starts.filter((effect) => effect.type === 'run-hook' && effect.attempt === 1);
       assert.ok(first.length <= pairs + rollbacks);
     });
   });
@@ -370,7 +370,8 @@ describe('hookStep() with any sequence of pairs and results', () => {
       const from = effects.flatMap((effect) => (effect.type === 'roll-back' ? effect.serial : []));
       assert.equal(new Set(from).size, from.length);
       assert.ok(from.every((serial) => serial.startsWith('p')));
-      if (story.context.check !== 'rollback' || !story.context.atRest) assert.deepEqual(from, []);
+      if (story.context.check !== 'rollback' || !story.context.rotationIdle)
+        assert.deepEqual(from, []);
     });
   });
 
@@ -388,7 +389,7 @@ describe('hookStep() with any sequence of pairs and results', () => {
       assert.equal(state.stale, undefined);
       const last = world.effects.at(-1);
       assert.deepEqual(last, { type: 'finished', serial: newest });
-      const tries = world.effects.filter((one) => one.type === 'try' && one.serial === newest);
+      const tries = world.effects.filter((one) => one.type === 'run-hook' && one.serial === newest);
       assert.equal(tries.length, context.retries.length);
     });
   });

@@ -65,7 +65,7 @@ describe('hookFailure()', () => {
 
   const rows: readonly (readonly [HookEnd, string, string])[] = [
     [{ kind: 'exited', code: 3 }, 'HOOK_FAILED', 'hook a failed with exit code 3'],
-    [{ kind: 'signalled', signal: 'SIGSEGV' }, 'HOOK_FAILED', 'hook a was killed by SIGSEGV'],
+    [{ kind: 'signaled', signal: 'SIGSEGV' }, 'HOOK_FAILED', 'hook a was killed by SIGSEGV'],
     [
       { kind: 'not-started', reason: 'permission to execute it is denied' },
       'HOOK_FAILED',

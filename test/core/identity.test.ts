@@ -304,7 +304,7 @@ describe('issuedVerdict()', () => {
     );
   });
 
-  it('names both moments if the certificate is not valid yet', () => {
+  it('names both times if the certificate is not valid yet', () => {
     const found = issuedVerdict(
       servingTemplate,
       factsFor(servingTemplate, { notBefore: start + hour }),
@@ -313,12 +313,12 @@ describe('issuedVerdict()', () => {
     assert.ok(!found.ok);
     assert.match(
       found.message,
-      /valid from 2026-01-01T01:00:00Z; the clock of this node is at 2026-01-01T00:00:00Z/,
+      /valid from 2026-01-01T01:00:00Z; the clock of this node shows 2026-01-01T00:00:00Z/,
     );
   });
 });
 
-/** `ok`, or the code of the refusal. */
+/** `ok`, or the code of the rejection. */
 function verdict(template: CertificateTemplate, facts: Partial<CertificateFacts>): string {
   const found = issuedVerdict(template, factsFor(template, facts), start);
   if (found.ok) return 'ok';

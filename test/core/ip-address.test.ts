@@ -80,7 +80,7 @@ describe('canonicalIp() of any text', () => {
   const nearAddress = fc
     .array(fc.tuple(piece, separator), { minLength: 1, maxLength: 9 })
     .chain((parts) => piece.map((last) => parts.flat().join('') + last));
-  /** Mostly zeros, so that runs of every place and length come up. */
+  /** Usually zeros, so that runs of zeros occur at every position and length. */
   const groups = fc.array(
     fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.integer({ min: 0, max: 0xffff })),
     { minLength: 8, maxLength: 8 },

@@ -182,7 +182,7 @@ describe('parsePem()', () => {
     it(`refuses ${name}`, () => assert.throws(() => parsePem(bytesOf(text)), malformed(message)));
   }
 
-  it('never quotes a damaged file', () => {
+  it('never quotes a corrupt file', () => {
     const secret = 'MHcCAQEEIKJq';
     for (const text of [
       `-----BEGIN EC PRIVATE KEY----${secret}-----`,

@@ -88,7 +88,7 @@ class Loop {
     this.#send({ type: 'tick' });
   }
 
-  /** Without the functions under test: a pair is missing or past its deadline, without an attempt or a planned one. */
+  /** Independent of the functions under test: a pair is missing or past its deadline, and no attempt is in progress or planned. */
   get called(): boolean {
     const { pair, deadline, phase } = this.state;
     if (phase.kind === 'enrolling') return false;
@@ -167,7 +167,7 @@ describe('step() in a loop with any sequence of clock jumps', () => {
     );
   });
 
-  it('requests no more often than jumps and time explain', () => {
+  it('requests only as often as deadlines and jumps require', () => {
     fc.assert(
       fc.property(fc.nat(minute), jumps, (after, jumps) => {
         // A clock that is ahead may cause a request, and each one leaves a CSR in the cluster.
@@ -187,7 +187,7 @@ describe('step() in a loop with any sequence of clock jumps', () => {
         const loop = new Loop([issued]);
         play(loop, jumps);
         const { phase, pair } = loop.state;
-        assert.equal(phase.kind, 'resting');
+        assert.equal(phase.kind, 'idle');
         assert.ok(pair !== undefined && pair.notAfter > loop.now);
       }),
       { numRuns: 200 },

@@ -168,7 +168,7 @@ describe('step() with any sequence of events and clock jumps', () => {
   });
 
   it('keeps finite times, and reports a recovery after failures', () => {
-    const kinds = new Set(['inspecting', 'resting', 'enrolling', 'backing-off']);
+    const kinds = new Set(['inspecting', 'idle', 'enrolling', 'backing-off']);
     holds(({ now, state }) => {
       const { phase } = state;
       assert.ok(kinds.has(phase.kind));
@@ -189,7 +189,7 @@ describe('step() with any sequence of events and clock jumps', () => {
 
   it('requests if and only if a certificate is due and not blocked', () => {
     holds(({ now, state }) => {
-      if (state.phase.kind !== 'resting') return;
+      if (state.phase.kind !== 'idle') return;
       assert.ok(dueReason(state, now) === undefined || blockedBy(state, now) !== undefined);
     });
   });
@@ -202,9 +202,9 @@ describe('step() with any sequence of events and clock jumps', () => {
           last ?? { state: initialState({ now: start, ...options }), now: start },
         );
         world.takeUpWhatIsOpen();
-        // The longest back-off is 12 h and its spread.
+        // The longest back-off is 12 h plus half.
         for (let elapsed = 0; elapsed < 19 * hour; elapsed += minute) world.minute();
-        assert.equal(world.state.phase.kind, 'resting');
+        assert.equal(world.state.phase.kind, 'idle');
         assert.equal(dueReason(world.state, world.now), undefined);
         assert.ok((world.state.pair?.notAfter ?? 0) > world.now);
         assert.equal(world.state.failures, 0);
@@ -224,7 +224,7 @@ class World {
     this.now = now;
   }
 
-  /** The request that the sequence before left unanswered. */
+  /** The request that the previous sequence left without a reply. */
   takeUpWhatIsOpen(): void {
     const { kind } = this.state.phase;
     this.send({ type: 'identity', ready: true });

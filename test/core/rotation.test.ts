@@ -19,7 +19,7 @@ import {
   minimumRotationInterval,
   minimumTimeLeftForRollback,
   requestDelay,
-  templateSettleTime,
+  templateChangeDelay,
 } from '../../src/core/timing.ts';
 import { pairFor, servingTemplate as template, start } from './fixtures.ts';
 
@@ -113,8 +113,8 @@ const progress = (stage: 'pending' | 'approved' | 'issued'): RotationEvent => ({
 
 const future = pairFor(template, { notBefore: start + day, notAfter: start + 2 * day });
 
-/** Rests with a good pair. */
-function rested(pair: PairFacts = pairFor(template)): Story {
+/** Idle with a good pair. */
+function idle(pair: PairFacts = pairFor(template)): Story {
   const story = new Story();
   story.on(wanting(template));
   story.on(inspected(pair));
@@ -149,9 +149,9 @@ describe('step() decides when to request a certificate', () => {
     assert.equal(enrolling().phase, 'enrolling');
   });
 
-  it('rests until the deadline of a pair that it found, then requests', () => {
-    const story = rested();
-    assert.equal(story.phase, 'resting');
+  it('waits for the deadline of a pair that it found, then requests', () => {
+    const story = idle();
+    assert.equal(story.phase, 'idle');
     assert.equal(story.wake, deadline - start);
     assert.deepEqual(story.after(deadline - start - 1), []);
     assert.deepEqual(story.after(1), ['enroll deadline']);
@@ -187,7 +187,7 @@ describe('step() decides when to request a certificate', () => {
   }
 
   it('accepts extra names, as the kubelet does', () => {
-    assert.equal(rested(pairFor(twoAddresses)).phase, 'resting');
+    assert.equal(idle(pairFor(twoAddresses)).phase, 'idle');
   });
 
   it('requests when addresses become known', () => {
@@ -206,7 +206,7 @@ describe('step() decides when to request a certificate', () => {
     assert.deepEqual(story.on({ type: 'identity', ready: true }), ['enroll no-pair']);
   });
 
-  it('rests past the expiry of a pair with a postponed deadline', () => {
+  it('waits past the expiry of a pair with a postponed deadline', () => {
     const story = new Story();
     story.on(wanting(template));
     story.on(inspected());
@@ -223,7 +223,7 @@ describe('step() decides when to request a certificate', () => {
   });
 
   it('keeps a valid pair past its deadline while the addresses are unknown', () => {
-    const story = rested();
+    const story = idle();
     story.on(wanting());
     assert.deepEqual(story.after(deadline - start), []);
     assert.deepEqual(story.on(wanting(template)), ['enroll deadline']);
@@ -251,7 +251,7 @@ describe('step() decides when to request a certificate', () => {
 });
 
 describe('step() during a request', () => {
-  it('passes the stages and rests with the new pair', () => {
+  it('passes the stages and then waits with the new pair', () => {
     const story = enrolling();
     for (const stage of ['pending', 'approved', 'issued'] as const) {
       assert.deepEqual(story.on(progress(stage)), []);
@@ -265,7 +265,7 @@ describe('step() during a request', () => {
       });
     }
     assert.deepEqual(story.after(second, stored(start + second)), []);
-    assert.equal(story.phase, 'resting');
+    assert.equal(story.phase, 'idle');
     assert.equal(story.state.rotations, 1);
     assert.equal(story.state.pair?.serial, 'b');
   });
@@ -273,8 +273,8 @@ describe('step() during a request', () => {
   it('abandons the request if a new address lasts for 15 seconds', () => {
     const story = enrolling();
     assert.deepEqual(story.after(second, wanting(twoAddresses)), []);
-    assert.equal(story.wake, templateSettleTime);
-    assert.deepEqual(story.after(templateSettleTime - 1), []);
+    assert.equal(story.wake, templateChangeDelay);
+    assert.deepEqual(story.after(templateChangeDelay - 1), []);
     assert.deepEqual(story.after(1), ['abandon', 'enroll no-pair']);
     assert.deepEqual(
       story.state.phase.kind === 'enrolling' && story.state.phase.template,
@@ -285,12 +285,12 @@ describe('step() during a request', () => {
   it('keeps the request if an address returns within that time', () => {
     const story = enrolling();
     story.after(second, wanting(twoAddresses));
-    story.after(templateSettleTime - second, wanting(template));
+    story.after(templateChangeDelay - second, wanting(template));
     assert.equal(story.wake, Infinity);
     assert.deepEqual(story.after(hour), []);
     // The next change has the whole time again.
     assert.deepEqual(story.after(second, wanting(twoAddresses)), []);
-    assert.equal(story.wake, templateSettleTime);
+    assert.equal(story.wake, templateChangeDelay);
   });
 
   it('keeps the request even if a reminder is due when the address returns', () => {
@@ -312,18 +312,18 @@ describe('step() during a request', () => {
     const story = enrolling();
     story.on({ type: 'identity', ready: false });
     story.on(wanting(twoAddresses));
-    assert.deepEqual(story.after(templateSettleTime), ['abandon']);
-    assert.equal(story.phase, 'resting');
+    assert.deepEqual(story.after(templateChangeDelay), ['abandon']);
+    assert.equal(story.phase, 'idle');
     assert.deepEqual(story.on({ type: 'identity', ready: true }), ['enroll no-pair']);
   });
 
   it('abandons the request without a new one if the existing pair matches', () => {
-    const story = rested(pairFor(template));
+    const story = idle(pairFor(template));
     assert.deepEqual(story.on(wanting(twoAddresses)), ['enroll ip-address-missing']);
     story.on(wanting(template));
     story.on(wanting({ ...template, ipAddresses: [] }));
-    assert.deepEqual(story.after(templateSettleTime), ['abandon']);
-    assert.equal(story.phase, 'resting');
+    assert.deepEqual(story.after(templateChangeDelay), ['abandon']);
+    assert.equal(story.phase, 'idle');
   });
 
   it('continues while the directory is inspected', () => {
@@ -365,7 +365,7 @@ describe('step() during a request', () => {
     const waits: number[] = [];
     for (const wanted of [twoAddresses, template, twoAddresses, template]) {
       story.on(wanting(wanted));
-      let effects = story.after(templateSettleTime);
+      let effects = story.after(templateChangeDelay);
       let waited = 0;
       while (!effects.includes('enroll no-pair')) {
         effects = [...effects, ...story.after(second)];
@@ -506,14 +506,14 @@ describe('step() after a failure', () => {
 
 describe('step() when files change on disk', () => {
   it('inspects, and requests if the pair is gone', () => {
-    const story = rested();
+    const story = idle();
     assert.deepEqual(story.on({ type: 'files-changed' }), ['inspect']);
     assert.equal(story.phase, 'inspecting');
     assert.deepEqual(story.on(inspected()), ['enroll no-pair']);
   });
 
   it('uses a pair that another program stored, with its own deadline', () => {
-    const story = rested();
+    const story = idle();
     story.on({ type: 'files-changed' });
     const other = pairFor(template, { serial: 'c', notAfter: start + day });
     assert.deepEqual(story.on(inspected(other, start + 17 * hour)), []);
@@ -551,15 +551,15 @@ describe('step() between two rotations', () => {
 
 describe('step() after a clock jump', () => {
   it('keeps the pair if the clock is set back by years', () => {
-    const story = rested();
+    const story = idle();
     assert.deepEqual(story.after(-3 * 365 * day), []);
-    assert.equal(story.phase, 'resting');
+    assert.equal(story.phase, 'idle');
     // Only a request to the API server, whose clock decides.
     assert.equal(story.wake, 11 * minute);
   });
 
   it('requests at the first tick after the clock passed the expiry', () => {
-    assert.deepEqual(rested().after(10 * 365 * day), ['enroll expired']);
+    assert.deepEqual(idle().after(10 * 365 * day), ['enroll expired']);
   });
 
   it('restarts a delay if the clock is set back', () => {
@@ -586,12 +586,12 @@ describe('step() after a clock jump', () => {
     });
   }
 
-  it('keeps a pair that only seemed due by a clock that was ahead', () => {
-    const story = rested();
+  it('keeps a pair that only seemed due while the clock was ahead', () => {
+    const story = idle();
     assert.deepEqual(story.after(10 * day), ['enroll expired']);
     story.on(failed(failure('CERT_EXPIRED'), false));
     assert.deepEqual(story.after(-10 * day), ['recovered 1']);
-    assert.equal(story.phase, 'resting');
+    assert.equal(story.phase, 'idle');
   });
 
   it('does not count a pair from the future as just stored', () => {
@@ -605,19 +605,19 @@ describe('step() after a clock jump', () => {
 
 describe('step() with a pair that is not valid yet', () => {
   it('waits, then checks the server clock at a random moment', () => {
-    const story = rested(future);
+    const story = idle(future);
     assert.equal(story.wake, 11 * minute);
     assert.deepEqual(story.after(11 * minute - 1), []);
     assert.deepEqual(story.after(1), ['enroll not-yet-valid']);
     const moments = [0, 0.999].map((random) => {
       const context = { now: start, random, fraction: () => 0.5 };
-      const { state } = step(rested(future).state, { type: 'tick' }, context);
+      const { state } = step(idle(future).state, { type: 'tick' }, context);
       return state.checkServerClockAt;
     });
-    // Drawn once: later ticks do not move it.
+    // Chosen once: later ticks do not move it.
     assert.deepEqual(moments, [start + 11 * minute, start + 11 * minute]);
     const drawn = [0, 0.999].map((random) => {
-      const { state } = step(rested().state, inspected(future), {
+      const { state } = step(idle().state, inspected(future), {
         now: start,
         random,
         fraction: () => 0.5,
@@ -628,7 +628,7 @@ describe('step() with a pair that is not valid yet', () => {
   });
 
   it('checks nothing once the clock is right', () => {
-    const story = rested(future);
+    const story = idle(future);
     story.on(inspected(future, start + 1.8 * day));
     assert.deepEqual(story.after(2 * minute), []);
     assert.deepEqual(story.after(day), []);
@@ -637,7 +637,7 @@ describe('step() with a pair that is not valid yet', () => {
   });
 
   it('checks after the clock is set back, and again after a failure', () => {
-    const story = rested(pairFor(template, { notBefore: start - minute, notAfter: start + day }));
+    const story = idle(pairFor(template, { notBefore: start - minute, notAfter: start + day }));
     story.now -= 5 * day;
     story.on({ type: 'tick' });
     assert.deepEqual(story.after(11 * minute), ['enroll not-yet-valid']);
@@ -649,14 +649,14 @@ describe('step() with a pair that is not valid yet', () => {
   });
 
   it('does not postpone the check if the clock is set back again', () => {
-    const story = rested(future);
+    const story = idle(future);
     story.now -= 300 * day;
     story.on({ type: 'tick' });
     assert.equal(story.wake, 21 * minute);
   });
 
   it('plans the check only with a client certificate', () => {
-    const story = rested(future);
+    const story = idle(future);
     story.on(inspected(future, start + 1.8 * day));
     story.on({ type: 'identity', ready: false });
     assert.deepEqual([story.state.checkServerClockAt, story.wake > day], [undefined, true]);
@@ -665,13 +665,13 @@ describe('step() with a pair that is not valid yet', () => {
   });
 
   it('tolerates a notBefore within the skew leeway', () => {
-    const story = rested(pairFor(template, { notBefore: start + minute, notAfter: start + day }));
+    const story = idle(pairFor(template, { notBefore: start + minute, notAfter: start + day }));
     assert.equal(story.state.checkServerClockAt, undefined);
   });
 });
 
 describe('step() with a pair that was stored while the clock was ahead', () => {
-  it('inspects it when the clock is set back, and drops the late deadline', () => {
+  it('inspects the pair when the clock is set back, and drops the late deadline', () => {
     const story = enrolling();
     story.now += day;
     story.on(stored(story.now));
@@ -759,11 +759,11 @@ describe('step() after a rollback', () => {
     assert.equal(story.phase, 'backing-off');
   });
 
-  it('requests nothing that something else rotates', () => {
+  it('requests nothing that the kubelet rotates', () => {
     const story = renewed();
     story.on({ type: 'inspected', pair: earlier, observed: true });
     assert.deepEqual(story.on(rolledBack()), []);
-    assert.equal(story.phase, 'resting');
+    assert.equal(story.phase, 'idle');
     assert.deepEqual(story.after(day), []);
   });
 
@@ -773,8 +773,8 @@ describe('step() after a rollback', () => {
     assert.deepEqual(story.on({ type: 'renew' }), ['enroll renewal']);
   });
 
-  it('keeps a request in progress, and a held key', () => {
-    const story = rested();
+  it('keeps a request in progress, or one with a planned retry', () => {
+    const story = idle();
     story.after(deadline - start);
     story.on(progress('pending'));
     assert.deepEqual(story.on(rolledBack()), []);
@@ -785,11 +785,11 @@ describe('step() after a rollback', () => {
     assert.equal(story.state.phase, phase);
   });
 
-  it('rests with the previous pair if that is not due', () => {
+  it('waits with the previous pair if it is not due', () => {
     const story = renewed();
     story.on(rolledBack({ due: start + day }));
     assert.deepEqual(story.after(2 * hour), ['recovered 1']);
-    assert.equal(story.phase, 'resting');
+    assert.equal(story.phase, 'idle');
   });
 
   it('requests after the wait and before the expiry, after any number of rollbacks', () => {
@@ -816,8 +816,8 @@ describe('step() after a rollback', () => {
 describe('step() on renew', () => {
   const renew: RotationEvent = { type: 'renew' };
 
-  it('requests at once and once, even if the pair is not due', () => {
-    const story = rested();
+  it('requests at once, and only once, even if the pair is not due', () => {
+    const story = idle();
     assert.deepEqual(story.on(renew), ['enroll renewal']);
     assert.deepEqual(story.after(minute), []);
     assert.deepEqual(story.on(renew), []);
@@ -846,7 +846,7 @@ describe('step() on renew', () => {
   });
 
   it('retries after a failure, with the usual delays', () => {
-    const story = rested();
+    const story = idle();
     story.on(renew);
     story.on(failed(failure('API_UNREACHABLE'), false));
     assert.deepEqual(story.after(second), []);
@@ -854,7 +854,7 @@ describe('step() on renew', () => {
   });
 
   it('waits for addresses and identity', () => {
-    const story = rested();
+    const story = idle();
     story.on({ type: 'identity', ready: false });
     assert.deepEqual(story.on(renew), []);
     assert.deepEqual(story.on({ type: 'identity', ready: true }), ['enroll renewal']);
@@ -873,7 +873,7 @@ describe('step() on renew', () => {
 const seen = (pair?: PairFacts): RotationEvent =>
   ({ ...inspected(pair), observed: true }) as RotationEvent;
 
-describe('step() with a pair that something else rotates', () => {
+describe('step() with a pair that the kubelet rotates', () => {
   it('requests nothing: without pair, past deadline or expiry, or on renew', () => {
     const story = new Story();
     story.on(wanting(template));
@@ -883,14 +883,14 @@ describe('step() with a pair that something else rotates', () => {
     assert.deepEqual(story.on(seen(pairFor(template))), []);
     assert.deepEqual(story.after(0.9 * hour), []);
     assert.deepEqual(story.after(day), []);
-    assert.equal(story.phase, 'resting');
+    assert.equal(story.phase, 'idle');
   });
 
-  it('abandons a request in progress, and one that is held', () => {
+  it('abandons a request in progress, or one with a planned retry', () => {
     const story = enrolling();
     story.on(progress('pending'));
     assert.deepEqual(story.on(seen(pairFor(template))), ['abandon']);
-    assert.equal(story.phase, 'resting');
+    assert.equal(story.phase, 'idle');
     const held = enrolling();
     held.on(progress('pending'));
     held.on(failed(failure('API_UNREACHABLE'), true));
@@ -900,7 +900,7 @@ describe('step() with a pair that something else rotates', () => {
     assert.deepEqual(nothingHeld.on(seen(pairFor(template))), ['recovered 1']);
   });
 
-  it('rotates again when nothing else does', () => {
+  it('rotates again when the kubelet does not', () => {
     const story = new Story();
     story.on(wanting(template));
     story.on(seen(pairFor(template)));

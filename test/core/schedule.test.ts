@@ -157,7 +157,7 @@ describe('rotationFraction()', () => {
         buckets[bucket] = (buckets[bucket] ?? 0) + 1;
       }
       const chiSquare = buckets.reduce((sum, count) => sum + (count - 500) ** 2 / 500, 0);
-      // 19 degrees of freedom: 43.8 is exceeded by one even spread in a thousand.
+      // 19 degrees of freedom: an even spread exceeds 43.8 once in a thousand times.
       assert.ok(chiSquare < 43.8, `chi-square ${chiSquare}: ${buckets.join(' ')}`);
     });
   }

@@ -6,7 +6,7 @@ import { errorCodes } from '../../src/core/errors.ts';
 import type { ErrorCode, Failure } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
 
-/** No spread in either direction. */
+/** This random number does not change a delay. */
 const middle = 0.5;
 
 const failureOf = (code: ErrorCode, retryAfterMs?: number): Failure => ({
@@ -91,14 +91,14 @@ describe('retryDelay()', () => {
     }
   });
 
-  it('is spread evenly over as much time as it is long', () => {
+  it('is spread evenly over a period as long as the delay', () => {
     const failure = failureOf('API_UNREACHABLE');
     const delays = [0, 0.25, 0.5, 0.75].map((random) => retryDelay(failure, 20, random));
     assert.deepEqual(delays, [2.5 * minute, 3.75 * minute, 5 * minute, 6.25 * minute]);
     assert.ok(retryDelay(failure, 20, 1 - Number.EPSILON) <= 7.5 * minute);
   });
 
-  it('spreads nodes with the same Retry-After over as much time again', () => {
+  it('spreads nodes with one Retry-After over a period of that length', () => {
     const failure = failureOf('API_THROTTLED', 10 * minute);
     const delays = [0, 0.5].map((random) => retryDelay(failure, 1, random));
     assert.deepEqual(delays, [10 * minute, 15 * minute]);

@@ -58,7 +58,10 @@ describe('readValidity()', () => {
   ] as const) {
     it(`refuses ${what}, as parseCertificate() does`, async () => {
       const certificate = ending(text.length === 15 ? far : near, text);
-      assert.throws(() => readValidity(certificate), /a time in the certificate is \P{C}*$/u);
+      assert.throws(
+        () => readValidity(certificate),
+        /a time in the certificate is invalid: \P{C}*$/u,
+      );
       await assert.rejects(parseCertificate(certificate), (error) =>
         hasCode(error, 'CERT_MALFORMED'),
       );

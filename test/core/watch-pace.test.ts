@@ -68,7 +68,7 @@ describe('WatchPace.delayAfter()', () => {
     assert.equal(pace.delayAfter(stepAt(minute, { progress: true })), 250);
   });
 
-  it('is at least Retry-After, spread over as much time again', () => {
+  it('is between Retry-After and twice its value', () => {
     const retryAfterMs = 10 * minute;
     const delays = [0, 0.5].map((random) =>
       new WatchPace(0, () => random).delayAfter(stepAt(0, { interrupted: true, retryAfterMs })),

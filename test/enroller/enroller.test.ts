@@ -539,7 +539,7 @@ describe('Enroller after a rotation', () => {
     const endpoints = [{ endpoint: endpoint.name, state: 'current' }];
     assert.deepEqual(
       found.map(({ outcome }) => outcome),
-      [{ kind: 'checked', endpoints }, { kind: 'overtaken' }],
+      [{ kind: 'checked', endpoints }, { kind: 'replaced' }],
     );
     server.close();
   });
@@ -560,7 +560,7 @@ describe('Enroller after a rotation', () => {
     await bench.first('stored', 2);
     const [first, second] = bench.all('stored').map(({ pair }) => pair.serial);
     enroller.handle({ type: 'roll-back', id: 9, name, serial: first ?? '' });
-    assert.deepEqual((await bench.first('rolled-back')).outcome, { kind: 'overtaken' });
+    assert.deepEqual((await bench.first('rolled-back')).outcome, { kind: 'replaced' });
     enroller.handle({ type: 'roll-back', id: 9, name, serial: second ?? '' });
     enroller.handle({ type: 'inspect', id: 9, name });
     const { outcome } = await bench.first('rolled-back', 2);

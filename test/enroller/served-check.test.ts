@@ -214,13 +214,13 @@ describe('checkServed()', () => {
     assert.equal(reasonOf(outcome), 'no TLS handshake within 0.3 s');
   });
 
-  it('returns overtaken if the pair on disk changes or disappears', async () => {
+  it('returns replaced if the pair on disk changes or disappears', async () => {
     const pair = await makePair();
     await using server = await serve(pair);
     const endpoints = [['127.0.0.1', server.port] as const];
     const none = await check(pair, endpoints, { pair: async () => undefined });
-    assert.deepEqual(none, { kind: 'overtaken' });
-    assert.deepEqual(await check(pair, endpoints, { serial: 'ff' }), { kind: 'overtaken' });
+    assert.deepEqual(none, { kind: 'replaced' });
+    assert.deepEqual(await check(pair, endpoints, { serial: 'ff' }), { kind: 'replaced' });
     assert.equal(server.connections(), 0);
   });
 

@@ -9,7 +9,7 @@ import { pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.t
 
 const pair = pairFor(servingTemplate);
 const resting: RotationState = {
-  phase: { kind: 'resting', since: start },
+  phase: { kind: 'idle', since: start },
   pair,
   deadline: start + 50 * minute,
   template: servingTemplate,

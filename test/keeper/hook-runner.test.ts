@@ -8,7 +8,7 @@ import type { HookRecords } from '../../src/keeper/hook-journal.ts';
 import { HookJournal } from '../../src/keeper/hook-journal.ts';
 import { HookRunner } from '../../src/keeper/hook-runner.ts';
 import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
-import type { RollBackOutcome } from '../../src/core/enroller-protocol.ts';
+import type { RollbackOutcome } from '../../src/core/enroller-protocol.ts';
 import type { HookAction, HookLimits, HookSpec, ServedSpec } from '../../src/core/hooks.ts';
 import { hour, second } from '../../src/core/instant.ts';
 import type { Rollback } from '../../src/core/rotation-state.ts';
@@ -51,7 +51,7 @@ class Stage implements AsyncDisposable {
   readonly journal: HookJournal;
   readonly steps: Rollback[] = [];
   records: HookRecords;
-  atRest = true;
+  isIdle = true;
   #runner: HookRunner | undefined;
 
   private constructor(directory: string, records: HookRecords) {
@@ -84,7 +84,7 @@ class Stage implements AsyncDisposable {
       observer: this.observer,
       journal: this.journal,
       rotation: {
-        atRest: () => this.atRest,
+        isIdle: () => this.isIdle,
         rolledBack: (step) => {
           this.steps.push(step);
           return start + hour;
@@ -130,7 +130,7 @@ class Stage implements AsyncDisposable {
     this.link.reply({ type: 'served', outcome }, { serial });
   }
 
-  rollBackReply(serial: string, outcome: RollBackOutcome): void {
+  rollBackReply(serial: string, outcome: RollbackOutcome): void {
     this.link.reply({ type: 'rolled-back', outcome }, { serial });
   }
 
@@ -397,7 +397,7 @@ describe('HookRunner with a check of the served certificate', () => {
     assert.deepEqual(stage.logger.lines, []);
     stage.answer('a', stale);
     await stage.clock.advance(30 * second);
-    stage.answer('a', { kind: 'overtaken' });
+    stage.answer('a', { kind: 'replaced' });
     assert.equal(stage.runner.status.served, undefined);
   });
 });
@@ -465,7 +465,7 @@ describe('HookRunner with rollback', () => {
       { kind: 'impossible', reason: 'there is none' },
       /^there is none$/,
     ],
-    ['another pair is linked', { kind: 'overtaken' }, /another key pair is linked already/],
+    ['another pair is linked', { kind: 'replaced' }, /another key pair is linked already/],
     [
       'the disk is full',
       { kind: 'failed', failure: { code: 'STORE_FULL', message: 'it is full' } },
@@ -500,11 +500,11 @@ describe('HookRunner with rollback', () => {
   it('does not roll back while another pair is requested, or without enroller', async () => {
     await using stage = await Stage.open();
     stage.follow([], served);
-    stage.atRest = false;
+    stage.isIdle = false;
     stage.runner.stored(pair('b'));
     stage.answer('b', stale);
     assert.deepEqual(stage.link.take(), ['check-served']);
-    stage.atRest = true;
+    stage.isIdle = true;
     await stage.clock.advance(30 * second);
     stage.answer('b', stale);
     assert.deepEqual(stage.link.take(), ['check-served', 'roll-back']);

@@ -56,7 +56,7 @@ describe('PostRotation', () => {
       journal: new HookJournal(earlier, (saved) => {
         records = saved;
       }),
-      rotation: () => ({ atRest: () => true, rolledBack: () => undefined }),
+      rotation: () => ({ isIdle: () => true, rolledBack: () => undefined }),
     });
     return opened;
   }

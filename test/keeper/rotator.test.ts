@@ -602,7 +602,7 @@ describe('Rotator with hooks', () => {
     await story.pass(50 * minute);
     story.rotator.renew();
     story.report({ type: 'stored', pair: second, findings: [] });
-    assert.equal(story.rotator.atRest, true);
+    assert.equal(story.rotator.isIdle, true);
     story.logger.take();
     const until = story.rotator.rolledBack({ pair: first, failure: stale, count: 1 });
     const { state, current, lastFailure, nextAttempt, overdue } = story.rotator.status();
@@ -613,7 +613,7 @@ describe('Rotator with hooks', () => {
     // Three quarters of the ten minutes that the previous pair has left.
     assert.equal(nextAttempt, story.clock.now() + 7.5 * minute);
     assert.equal(overdue, false);
-    assert.equal(story.rotator.atRest, false);
+    assert.equal(story.rotator.isIdle, false);
     assert.deepEqual(story.observer.failures, ['kubelet-client SERVED_STALE']);
     assert.deepEqual(story.logger.take(), [
       'rotation_deadline',

@@ -117,7 +117,7 @@ test('rollBack() does not link a torn or mismatched key pair', async (t) => {
 test('rollBack() changes nothing if another key pair is linked', async (t) => {
   const { store, link, directory, pairs } = await stored(t, [{}, newer]);
   const before = await readdir(directory);
-  assertKind(await store.rollBack(serialOf(pairs, 0)), 'overtaken');
+  assertKind(await store.rollBack(serialOf(pairs, 0)), 'replaced');
   assert.equal(requireWholePair(await readFile(link)), serialOf(pairs, 1));
   assert.deepEqual(await readdir(directory), before);
 });
@@ -125,9 +125,9 @@ test('rollBack() changes nothing if another key pair is linked', async (t) => {
 test('rollBack() changes nothing if the key pair is removed or corrupt', async (t) => {
   const { store, link, pairs } = await stored(t, [{}, newer]);
   await writeFile(await readlink(link), 'junk');
-  assertKind(await store.rollBack(serialOf(pairs, 1)), 'overtaken');
+  assertKind(await store.rollBack(serialOf(pairs, 1)), 'replaced');
   await rm(link);
-  assertKind(await store.rollBack(serialOf(pairs, 1)), 'overtaken');
+  assertKind(await store.rollBack(serialOf(pairs, 1)), 'replaced');
 });
 
 test('rollBack() changes nothing if the target is in another directory', async (t) => {

@@ -91,7 +91,7 @@ describe('runCommand()', () => {
 
   it('reports the signal that ended the program', async () => {
     const { result } = await shell('kill -s USR1 $$');
-    assert.deepEqual(result.end, { kind: 'signalled', signal: 'SIGUSR1' });
+    assert.deepEqual(result.end, { kind: 'signaled', signal: 'SIGUSR1' });
   });
 
   it('passes on lines of both outputs, also an unfinished last one', async () => {

@@ -92,7 +92,7 @@ export class LiveScreen {
    * A signal without another handler would have ended the process. It still does, after
    * the terminal is restored.
    */
-  #signalled(signal: (typeof endingSignals)[number]): void {
+  #signaled(signal: (typeof endingSignals)[number]): void {
     const others = this.#process.listenerCount(signal);
     if (others > 0) return;
     this.#restore();
@@ -100,9 +100,9 @@ export class LiveScreen {
   }
 
   readonly #ended = {
-    SIGINT: (): void => this.#signalled('SIGINT'),
-    SIGTERM: (): void => this.#signalled('SIGTERM'),
-    SIGHUP: (): void => this.#signalled('SIGHUP'),
+    SIGINT: (): void => this.#signaled('SIGINT'),
+    SIGTERM: (): void => this.#signaled('SIGTERM'),
+    SIGHUP: (): void => this.#signaled('SIGHUP'),
   };
 
   /** After a resize, lines may have moved, so everything is drawn again. */
