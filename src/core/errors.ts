@@ -97,7 +97,10 @@ export const credentialFailures: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'PLUGIN_FAILED',
 ]);
 
-/** A changed file may also fix the failures of a read, after which the enroller reads the files again anyway. */
+/**
+ * Failures that a change of the credential files may fix: the failures above, and failures to
+ * load the files. After a failed load, each attempt loads the files again in any case.
+ */
 export const credentialFileFailures: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   ...credentialFailures,
   'KUBECONFIG_MISSING',

@@ -270,7 +270,7 @@ export class Enroller implements AsyncDisposable {
   /**
    * The client certificate can expire between the command and the request. With the bootstrap
    * identity, the signer never issues a serving certificate, and the CSR would stay pending
-   * until it is deleted a day later.
+   * until the cluster deletes it a day later.
    */
   #requireClientCertificate(name: string): void {
     const client = clientPairOf(this.#options.config);

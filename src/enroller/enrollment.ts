@@ -72,7 +72,7 @@ export class Enrollment implements Disposable {
     return this.#csr !== undefined || this.#maybeCreated;
   }
 
-  /** @throws AgentError; `resumable` tells whether another `run` can continue */
+  /** @throws AgentError; `resumable` shows whether another `run` can continue */
   async run(signal: AbortSignal): Promise<StoredPair> {
     try {
       this.#stored ??= await this.#obtain(signal);

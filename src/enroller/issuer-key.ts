@@ -49,7 +49,7 @@ function signs(authority: X509Certificate, certificate: X509Certificate): boolea
   }
 }
 
-/** RFC 5280 4.2.1.1; a CA without a Subject Key Identifier leaves the extension out. */
+/** RFC 5280 4.2.1.1; a CA without a Subject Key Identifier omits the extension. */
 function authorityKeyId({ raw }: X509Certificate): string | undefined {
   return new x509.X509Certificate(raw).getExtension(x509.AuthorityKeyIdentifierExtension)?.keyId;
 }

@@ -59,10 +59,7 @@ export class KubeconfigMaintainer {
     this.#report({ type: 'kubeconfig', path, findings, ...(failure !== undefined && { failure }) });
   }
 
-  /**
-   * Before the first certificate, the kubeconfig may be missing, corrupt, or name a missing
-   * file.
-   */
+  /** Before the first certificate, a missing or corrupt kubeconfig, or one that names a missing file, is no failure. */
   async #failure({ usable }: { readonly usable: boolean }): Promise<Failure | undefined> {
     try {
       (await loadKubeconfig(this.#file.path))[Symbol.dispose]();

@@ -7,7 +7,7 @@ interface Bounds {
   readonly what: string;
 }
 
-/** Reads a whole body. @throws AgentError API_BAD_RESPONSE as soon as it is longer than the limit */
+/** Reads a whole body. @throws AgentError API_BAD_RESPONSE as soon as the body exceeds the limit */
 export async function readBody(chunks: AsyncIterable<Uint8Array>, bounds: Bounds): Promise<Buffer> {
   const body = new ByteBuffer(bounds);
   for await (const chunk of chunks) body.add(chunk);

@@ -2,7 +2,7 @@ import type { Secret } from '../core/secret.ts';
 
 /**
  * The address of one API server and the credential for it: the current context of a
- * kubeconfig, with the files that it names. Disposing it wipes key and token.
+ * kubeconfig, with the files that it names. Disposal wipes key and token.
  */
 export interface ClusterAccess extends Disposable {
   /** The kubeconfig, for messages. */

@@ -11,7 +11,7 @@ interface DeadlineOptions {
 
 /**
  * A signal that fires with the caller's signal, or with API_TIMEOUT after the given time.
- * Disposing it stops the timer. It replaces AbortSignal.timeout, which cannot use the
+ * Disposal stops the timer. This class replaces AbortSignal.timeout, which cannot use the
  * injected clock.
  */
 export class Deadline implements Disposable {

@@ -33,7 +33,7 @@ export class KubeconfigDocument {
       });
       this.#root = this.#document.errors.length === 0 ? this.#document.toJS() : undefined;
     } catch {
-      // The YAML has too many aliases or levels. The message of the library quotes the text, so it is dropped.
+      // The YAML has too many aliases or levels. The error omits the message of the library, which quotes the text.
       throw invalid(`kubeconfig ${path}: the YAML has too many aliases or levels`);
     }
     const [error] = this.#document.errors;

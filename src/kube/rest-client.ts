@@ -20,7 +20,7 @@ export interface KubeClientOptions {
   readonly version: string;
   readonly clock: Clock;
   readonly limits?: Partial<ClientLimits>;
-  /** Called for each finished request, for a watch at its end. */
+  /** Called at the end of each request and each watch. */
   readonly onRequest?: (record: ApiRequestRecord) => void;
   /** Called with the Date header of each response, which has whole seconds. */
   readonly onDate?: (serverTime: Instant) => void;

@@ -14,7 +14,7 @@ export function rememberCertificate(error: Error, certificate: X509Certificate):
 
 export interface CertificateProblem {
   /** Continues "the API server at URL": its certificate … */
-  readonly says: string;
+  readonly message: string;
   readonly remedy: string;
 }
 
@@ -82,7 +82,7 @@ function wrongName({ access, certificate }: FailedVerification): CertificateProb
   const names = certificate === undefined ? 'other names' : namesOf(certificate);
   const key = cluster.tlsServerName === undefined ? 'server or tls-server-name' : 'tls-server-name';
   return {
-    says: `its certificate is for ${names}, not for ${wanted}`,
+    message: `its certificate is for ${names}, not for ${wanted}`,
     remedy: `Set ${key} in ${path} to a name of the certificate, or add ${wanted} to the certificate (kubeadm: apiServer.certSANs)`,
   };
 }
@@ -99,12 +99,12 @@ function expired(failure: FailedVerification): CertificateProblem {
   if (first === undefined || first === failure.certificate) {
     const ended = first === undefined ? 'has expired' : `expired at ${formatInstant(endOf(first))}`;
     return {
-      says: `its certificate ${ended}`,
+      message: `its certificate ${ended}`,
       remedy: `Renew the certificate of the API server (kubeadm certs renew apiserver), ${clock}`,
     };
   }
   return {
-    says: `the CA of its certificate, ${nameOf(first.subject)}, expired at ${formatInstant(endOf(first))}`,
+    message: `the CA of its certificate, ${nameOf(first.subject)}, expired at ${formatInstant(endOf(first))}`,
     remedy: `Renew the CA of the cluster, ${clock}`,
   };
 }
@@ -119,7 +119,7 @@ function notYetValid(failure: FailedVerification): CertificateProblem {
   const until =
     last === undefined ? 'not valid yet' : `not valid before ${formatInstant(startOf(last))}`;
   return {
-    says: `${what} is ${until}`,
+    message: `${what} is ${until}`,
     remedy:
       'Correct the clock of this node or of the machine that issued the certificate: timedatectl',
   };
@@ -128,7 +128,7 @@ function notYetValid(failure: FailedVerification): CertificateProblem {
 function selfSigned({ access: { path }, certificate }: FailedVerification): CertificateProblem {
   const subject = certificate === undefined ? '' : ` (${nameOf(certificate.subject)})`;
   return {
-    says: `its certificate is self-signed${subject}`,
+    message: `its certificate is self-signed${subject}`,
     remedy: `Check that server in ${path} is the API server; if it is, put its certificate into certificate-authority-data of ${path}`,
   };
 }
@@ -141,7 +141,7 @@ function unknownAuthority({ access, certificate }: FailedVerification): Certific
   const known =
     trusted.map(({ subject }) => nameOf(subject)).join('; ') || 'the CAs of this system';
   return {
-    says: sameName
+    message: sameName
       ? `its certificate was signed by ${issuer}, but ${path} contains another CA of that name`
       : `its certificate was signed by ${issuer}, and ${path} trusts only ${printable(known, 300)}`,
     remedy: `Put the CA that signed the certificate into certificate-authority-data of ${path}, if this is the right cluster`,
@@ -151,7 +151,7 @@ function unknownAuthority({ access, certificate }: FailedVerification): Certific
 function wrongUsage({ access: { path }, certificate }: FailedVerification): CertificateProblem {
   const subject = certificate === undefined ? '' : ` (${nameOf(certificate.subject)})`;
   return {
-    says: `its certificate has no usage "server auth"${subject}`,
+    message: `its certificate has no usage "server auth"${subject}`,
     remedy: `Check that server in ${path} is the API server, and issue its certificate with the usage "server auth"`,
   };
 }
@@ -159,7 +159,7 @@ function wrongUsage({ access: { path }, certificate }: FailedVerification): Cert
 function invalidChain({ certificate }: FailedVerification): CertificateProblem {
   const issuer = certificate === undefined ? '' : ` (issuer ${nameOf(certificate.issuer)})`;
   return {
-    says: `its certificate chain is not valid${issuer}`,
+    message: `its certificate chain is not valid${issuer}`,
     remedy: 'Issue a new certificate for the API server: kubeadm certs renew apiserver',
   };
 }

@@ -19,13 +19,13 @@ export function transportError(
   const detail = found[0] === undefined ? '' : ` (${found[0]})`;
   const problem = problemIn(links, access);
   if (problem !== undefined) {
-    const { says, remedy } = problem;
+    const { message, remedy } = problem;
     // Without the cause, because Node's message recommends command-line options of Node.
-    return new AgentError('API_UNTRUSTED', `${prefix}: ${says}${detail}`, { remedy });
+    return new AgentError('API_UNTRUSTED', `${prefix}: ${message}${detail}`, { remedy });
   }
   const rule = rules.find(({ matches }) => found.some((code) => matches(code)));
-  const { code, says, remedy } = rule ?? unreachable;
-  return new AgentError(code, `${prefix}: ${says}${detail}`, {
+  const { code, message, remedy } = rule ?? unreachable;
+  return new AgentError(code, `${prefix}: ${message}${detail}`, {
     cause: error,
     remedy: remedy(access),
   });
@@ -34,7 +34,7 @@ export function transportError(
 function problemIn(links: readonly Error[], access: ClusterAccess): CertificateProblem | undefined {
   if (links.some((link) => codeOf(link).includes('UND_ERR_PRX_TLS'))) {
     return {
-      says: 'the certificate of the proxy cannot be verified',
+      message: 'the certificate of the proxy cannot be verified',
       remedy:
         'Set the address of the proxy to a name in its certificate, and check that the kubeconfig or this system trusts the CA of that certificate',
     };
@@ -46,14 +46,14 @@ function problemIn(links: readonly Error[], access: ClusterAccess): CertificateP
 
 interface Rule {
   readonly code: ErrorCode;
-  readonly says: string;
+  readonly message: string;
   readonly matches: (code: string) => boolean;
   readonly remedy: (access: ClusterAccess) => string;
 }
 
 const unreachable: Omit<Rule, 'matches'> = {
   code: 'API_UNREACHABLE',
-  says: 'the connection failed',
+  message: 'the connection failed',
   remedy: unreachableRemedy,
 };
 
@@ -74,25 +74,25 @@ const rejection =
 const rules: readonly Rule[] = [
   {
     code: 'API_UNAUTHORIZED',
-    says: 'the server rejected the client certificate',
+    message: 'the server rejected the client certificate',
     matches: (code) => rejection.test(code),
     remedy: ({ path }) => `Check that this cluster issued the client certificate of ${path}`,
   },
   {
     code: 'API_TIMEOUT',
-    says: 'the connection timed out',
+    message: 'the connection timed out',
     matches: (code) => code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT',
     remedy: ({ path }) => `Check routes and firewalls between this node and server in ${path}`,
   },
   {
     code: 'API_BAD_RESPONSE',
-    says: 'the response is not valid HTTP',
+    message: 'the response is not valid HTTP',
     matches: (code) => code.startsWith('HPE_') || malformed.has(code),
     remedy: ({ path }) => `Set server in ${path} to the URL of the Kubernetes API server`,
   },
   {
     code: 'ABORTED',
-    says: 'the client was closed',
+    message: 'the client was closed',
     matches: (code) => code === 'UND_ERR_CLOSED' || code === 'UND_ERR_DESTROYED',
     remedy: () => 'Do nothing: nodecertd repeats the request with the new identity',
   },

@@ -48,7 +48,7 @@ describe('askServer()', () => {
     assert.deepEqual([permissions, requests], [undefined, undefined]);
   });
 
-  it('checks no permissions behind a load balancer that ends TLS', async () => {
+  it('checks no permissions behind a load balancer that terminates TLS', async () => {
     const authority = await makeAuthority('ca');
     await using behind = await startApi({ servingCa: authority, clientCa: authority });
     const ends = { server: behind.url, ca: authority.pem, authority };

@@ -96,7 +96,7 @@ void describe(
       assert.match(failure.remedy ?? '', /^Set nodeName \(--hostname-override\) to worker-1; or/);
     });
 
-    it('takes a wrong path in the URL of the server for that', async () => {
+    it('reports a wrong path in the URL of the server as API_BAD_RESPONSE', async () => {
       const text = await plane.bootstrapKubeconfig();
       const { server } = plane;
       await using node = await Node.create(text.replace(server, `${server}/any/prefix`));
@@ -105,7 +105,7 @@ void describe(
       assert.ok(failure.message.includes(`${server}/any/prefix`), failure.message);
     });
 
-    it('stores nothing behind a load balancer that ends TLS', async () => {
+    it('stores nothing behind a load balancer that terminates TLS', async () => {
       const authority = await makeAuthority('load-balancer');
       const { server, caPem: ca } = plane;
       await using proxy = await startTlsEndingProxy({ server, ca, authority });
