@@ -12,12 +12,12 @@ export interface Greeting {
   readonly version: string;
 }
 
-/** Sent by the enroller every few seconds, so that a blocked event loop is noticed. */
+/** The enroller sends this every few seconds, so that the keeper notices a blocked event loop. */
 export interface Heartbeat {
   readonly type: 'alive';
 }
 
-/** Sent by an enroller that ends because of a bug of its own. */
+/** The enroller sends this before it exits because of a bug. */
 export interface CrashReport {
   readonly type: 'crashed';
   readonly error: string;

@@ -30,8 +30,7 @@ export function blockedBy(
   if (!state.identityReady) return 'identity';
   if (state.template === undefined) return 'addresses';
   if (now < state.notBefore) return 'unfinished-requests';
-  // The interval prevents request loops, and an administrator who renews a certificate causes
-  // none.
+  // The interval prevents request loops. A renewal by an administrator skips it.
   const { storedAt, pair, renewalAt } = state;
   if (renewalAt !== undefined) return undefined;
   const sinceStored = storedAt === undefined ? Infinity : now - storedAt;

@@ -16,16 +16,16 @@ export interface AddressBookOptions {
   readonly logger: Logger;
   /** Addresses of this machine's network interfaces. */
   readonly interfaces: () => readonly string[];
-  /** Seconds between two look-ups; 0 watches the Node all the time. */
+  /** Seconds between two lookups; 0 watches the Node continuously. */
   readonly refreshSeconds: number;
-  /** Host name for certificates that take their addresses from the interfaces. */
+  /** Host name for certificates that use the addresses of the interfaces. */
   readonly hostName: string;
 }
 
 /**
- * The names and addresses of the node, for SANs. A look-up of the Node takes the client
- * certificate and so an enroller process, and is therefore done only at the start, when a
- * network interface changed, and after each refresh interval; at most once a minute.
+ * The names and addresses of the node, for SANs. A lookup of the Node needs the client
+ * certificate and therefore an enroller process. It runs at the start, after a change of a
+ * network interface, and after each refresh interval, but at most once a minute.
  */
 export class AddressBook {
   readonly #options: AddressBookOptions;
@@ -47,7 +47,7 @@ export class AddressBook {
     return this.#ofNode;
   }
 
-  /** Why the last look-up of the Node failed; undefined after one that worked. */
+  /** The failure of the last lookup of the Node; undefined if that succeeded. */
   get failure(): (Failure & { readonly at: Instant }) | undefined {
     return this.#failure;
   }
@@ -56,7 +56,7 @@ export class AddressBook {
     return { dnsNames: [this.#options.hostName], ipAddresses: this.#interfaces };
   }
 
-  /** When the next look-up is due. */
+  /** When the next lookup is due. */
   get wake(): Instant {
     return this.#lookingUp ? Infinity : this.#nextLookUp;
   }
@@ -88,7 +88,7 @@ export class AddressBook {
     this.#failure = undefined;
   }
 
-  /** At most once a minute, so that an interface that flaps does not start an enroller each time. */
+  /** At most once a minute, so that a flapping interface does not start an enroller each time. */
   #lookUpSoon(now: Instant): void {
     const since = now - this.#lastLookUp;
     // A clock that was set back must not lengthen the wait.
@@ -96,7 +96,7 @@ export class AddressBook {
     this.#nextLookUp = Math.min(this.#nextLookUp, now + wait);
   }
 
-  /** A clock that was set back must not postpone the look-up. */
+  /** A clock that was set back must not postpone the lookup. */
   #isDue(now: Instant): boolean {
     const { refreshSeconds } = this.#options;
     const longest = Math.max(1.5 * refreshSeconds * second, longestRetryAfter);
@@ -119,7 +119,7 @@ export class AddressBook {
     this.#failure = { ...failure, at: clock.now() };
     const retry = retryDelay(failure, this.#failures, random());
     const urgent = this.#ofNode === undefined || this.#lookUpAgain;
-    // The known addresses are still valid, so after an outage there is no hurry.
+    // With known addresses, a lookup after an outage is not urgent.
     this.#nextLookUp = clock.now() + (urgent ? retry : Math.max(retry, this.#interval()));
     const { code, message, remedy } = failure;
     logger.log('addresses_failed', {
@@ -130,8 +130,8 @@ export class AddressBook {
   }
 
   /**
-   * After a change of the interfaces, a second look-up follows a minute later, because the
-   * kubelet may not have updated the Node before the first.
+   * After a change of the interfaces, a second lookup follows a minute later, because the kubelet
+   * may not have updated the Node before the first.
    */
   #schedule(): void {
     const now = this.#options.clock.now();
@@ -139,14 +139,14 @@ export class AddressBook {
     this.#lookUpAgain = false;
   }
 
-  /** Spread over as much time as it is long, so that nodes that started together drift apart. */
+  /** A random time around the interval, so that nodes that started together drift apart. */
   #interval(): number {
     const { random, refreshSeconds } = this.#options;
     return Math.round(refreshSeconds * second * (0.5 + random()));
   }
 
   #learn(addresses: readonly NodeAddress[]): void {
-    // A Node without addresses has not registered yet, or has lost its status for a moment.
+    // A Node without addresses has not registered yet, or its status is temporarily empty.
     if (addresses.length === 0) return;
     const found = altNamesOfNode(addresses);
     if (JSON.stringify(found) === JSON.stringify(this.#ofNode)) return;

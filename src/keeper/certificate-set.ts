@@ -20,9 +20,8 @@ export interface CertificateSetOptions extends Omit<
 }
 
 /**
- * All certificates of the agent, and how they depend on one another: the client certificate
- * is the identity for requesting the others and for reading the Node's addresses. Like its
- * parts it waits for nothing.
+ * All certificates of the agent, and their dependencies: the agent needs the client certificate
+ * to request the others and to read the Node's addresses. All methods are synchronous.
  */
 export class CertificateSet {
   readonly #config: AgentConfig;
@@ -54,7 +53,10 @@ export class CertificateSet {
     return this.#rotators.map(({ path }) => path);
   }
 
-  /** The links of pairs that the enroller may be writing now: changes there are its own. */
+  /**
+   * The enroller may be writing the pairs behind these links now, so the keeper does not compare
+   * them.
+   */
   get busyPaths(): ReadonlySet<string> {
     return new Set(this.#rotators.filter(({ storing }) => storing).map(({ path }) => path));
   }
@@ -69,7 +71,7 @@ export class CertificateSet {
     return this.#rotators.map((rotator) => this.#withLookUp(rotator.spec, rotator.status()));
   }
 
-  /** A certificate that waits for addresses shows why the look-up of the Node failed. */
+  /** A certificate that waits for addresses shows the failure of the Node lookup. */
   #withLookUp({ addresses }: CertificateSpec, status: CertificateStatus): CertificateStatus {
     const { failure } = this.#addresses;
     const waits = addresses === 'node' && status.state === 'waiting-for-addresses';
@@ -90,22 +92,25 @@ export class CertificateSet {
     }
   }
 
-  /** The names of the certificates that something else rotates. */
+  /** The names of the certificates that the kubelet rotates. */
   get observed(): readonly string[] {
     return this.#rotators.filter(({ observed }) => observed).map(({ spec }) => spec.name);
   }
 
-  /** Rotates these now. */
+  /** Rotates these certificates now. */
   renew(names: readonly string[]): void {
     for (const rotator of this.#rotators) if (names.includes(rotator.spec.name)) rotator.renew();
   }
 
-  /** No new pair of this name is on its way. */
+  /** True if no request for this certificate is in progress. */
   isIdle(name: string): boolean {
     return this.#rotators.some(({ spec, isIdle }) => spec.name === name && isIdle);
   }
 
-  /** The link names a previous pair again. @returns when the next certificate may be requested */
+  /**
+   * The link points to the previous pair again.
+   * @returns when the next certificate may be requested
+   */
   rolledBack(name: string, rollback: Rollback): Instant | undefined {
     return this.#rotators.find(({ spec }) => spec.name === name)?.rolledBack(rollback);
   }
@@ -124,7 +129,9 @@ export class CertificateSet {
     for (const rotator of this.#rotators) rotator.credentialChanged();
   }
 
-  /** The others are requested with the client certificate, where this agent keeps one. */
+  /**
+   * If the agent rotates a client certificate, it requests all other certificates with that one.
+   */
   #needsIdentity(spec: CertificateSpec): boolean {
     return (
       spec.profile !== 'kubelet-client' &&
@@ -137,7 +144,7 @@ export class CertificateSet {
     return identity === undefined || identity.usable;
   }
 
-  /** Only the node's own identity may read its Node. */
+  /** The API server lets only the node's own client certificate read its Node. */
   get #looksUpNode(): boolean {
     return (
       this.#identityReady &&
@@ -152,8 +159,8 @@ export class CertificateSet {
 }
 
 /**
- * No certificate is about to change. A CSR that is pending for a minute counts too: an
- * approving controller decides in seconds, a person does not.
+ * True if no certificate is about to change. That includes a CSR that has been pending for a
+ * minute: an approving controller needs seconds, but a person may need days.
  */
 export function areQuiet(certificates: readonly CertificateStatus[], now: Instant): boolean {
   return certificates.every(({ state, since }) =>

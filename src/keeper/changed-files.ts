@@ -2,8 +2,8 @@ import { readdir, readlink, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 /**
- * Remembers the signature of each file and says which of them changed since. Watches can
- * miss a change; and an editor causes several events for one.
+ * Remembers the signature of each file, and returns the files that changed. A watch can miss a
+ * change, or report one change several times.
  */
 export class ChangedFiles {
   readonly #known = new Map<string, string | undefined>();
@@ -15,10 +15,9 @@ export class ChangedFiles {
   }
 
   /**
-   * The first call only remembers. A signature is taken before the caller learns of the
-   * change, so whatever the caller reads then is at least as new; a later change shows at
-   * the next call.
-   * @param skip leaves these files for a later call
+   * The first call returns no files. The caller reads a file after its signature is taken, so the
+   * next call returns any change that the caller missed.
+   * @param skip true for a file to leave for a later call
    */
   async compare(skip: (file: string) => boolean = () => false): Promise<string[]> {
     const changed: string[] = [];
@@ -33,18 +32,19 @@ export class ChangedFiles {
 }
 
 /**
- * Changes whenever the pair behind a `-current.pem` does, without opening it: the keeper must
- * not read keys. Includes the mode of the directory, which decides who can replace the pair.
+ * Changes when the pair behind a `-current.pem` changes. Does not open the PEM file, because the
+ * keeper must not read keys. Includes the mode of the directory, because anyone who can write to
+ * the directory can replace the pair.
  */
 export async function pairSignature(link: string): Promise<string> {
   const signature = await fileSignature(link);
-  // As long as there is no pair, a new or changed directory does not count.
+  // Without a pair, a new or changed directory does not matter.
   if (signature.endsWith(missing)) return signature;
   const directory = await stat(dirname(link)).catch(() => undefined);
   return `${signature} ${directory?.mode ?? missing}`;
 }
 
-/** Where the link points, and device, inode, size, change time and mode of the target. */
+/** The target of the link, and its device, inode, size, change time and mode. */
 export async function fileSignature(path: string): Promise<string> {
   const target = await readlink(path).catch(() => 'no link');
   const file = await stat(path, { bigint: true }).catch(() => undefined);
@@ -64,7 +64,7 @@ export async function treeSignature(path: string): Promise<string> {
   return [own, ...(await Promise.all(signatures))].join('\n');
 }
 
-/** Files below a folder that are compared; a kubelet has only a few drop-ins. */
+/** Maximum number of files to compare below a folder; a kubelet has only a few drop-ins. */
 const mostFiles = 100;
 
 const missing = 'missing';

@@ -3,9 +3,8 @@ import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 
 /**
- * Logs that the wall clock was set, or advanced while the machine was suspended. That
- * explains early rotations, certificates that seem expired or not yet valid, and gaps in
- * the log.
+ * Logs that the wall clock was set, or that the machine was suspended. This explains early
+ * rotations, certificates that seem expired or not yet valid, and gaps in the log.
  */
 export class ClockWatch {
   readonly #clock: Clock;
@@ -33,5 +32,7 @@ export class ClockWatch {
   }
 }
 
-/** Between two checks. Time servers adjust by less, and slowly. */
+/**
+ * The smallest change to log. Time synchronization changes the clock by less between two checks.
+ */
 const smallestJump = 10 * second;

@@ -9,7 +9,7 @@ export interface ConnectionObserver {
   setClockSkew(ms: number): void;
 }
 
-/** Logs and counts what the enroller reports of its connection to the API server. */
+/** Logs and counts the enroller's notices about its connection to the API server. */
 export class ConnectionLog {
   readonly #logger: Logger;
   readonly #observer: ConnectionObserver;
@@ -21,7 +21,7 @@ export class ConnectionLog {
     this.#observer = options.observer;
   }
 
-  /** Why the kubelet cannot use the kubeconfig, as last checked. */
+  /** The reason that the kubelet cannot use the kubeconfig; undefined if it can. */
   get kubeconfigFailure(): Failure | undefined {
     return this.#kubeconfigFailure;
   }
@@ -37,7 +37,7 @@ export class ConnectionLog {
       case 'stale-kubeconfig':
         return this.#logger.log('kubeconfig_stale', {
           path: notice.path,
-          remedy: `Run nodecertd adopt, or let client-certificate and client-key both name ${notice.pair}`,
+          remedy: `Run nodecertd adopt, or set client-certificate and client-key in the kubeconfig to ${notice.pair}`,
         });
       case 'kubeconfig':
         return this.#kubeconfig(notice);
@@ -66,7 +66,7 @@ export class ConnectionLog {
     this.#logger.log('kubeconfig_unusable', { path, code, error: message, remedy });
   }
 
-  /** From ten seconds on, some peer finds a new certificate "not yet valid". */
+  /** With more than ten seconds of skew, some peers reject a new certificate as "not yet valid". */
   #clockSkew(ms: number): void {
     this.#observer.setClockSkew(ms);
     const skewed = Math.abs(ms) > 10 * second;

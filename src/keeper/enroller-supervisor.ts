@@ -23,24 +23,30 @@ export interface SupervisorOptions {
   readonly launch: LaunchEnroller;
   readonly listener: EnrollerListener;
   readonly logger: Logger;
-  /** Milliseconds between two checks for a sign of life; the third failed one ends the process. */
+  /**
+   * Milliseconds between two checks for a heartbeat. After three failed checks, the supervisor
+   * kills the process.
+   */
   readonly checkInterval?: number;
-  /** Milliseconds that the enroller may idle, because the next request often follows at once. */
+  /**
+   * Milliseconds before an idle enroller is dismissed, because the next request often follows at
+   * once.
+   */
   readonly idleTime?: number;
 }
 
 /**
- * Starts the enroller when there is something for it to do, dismisses it when nothing is
- * left, and notices when it dies or hangs. So no key lives longer than the work it is for.
+ * Starts the enroller for the first request, dismisses it after the last one, and notices a crash
+ * or a hang. So no key stays in memory longer than necessary.
  */
 export class EnrollerSupervisor implements EnrollerLink {
   readonly #options: Required<SupervisorOptions>;
   readonly #requests = new PendingRequests();
-  /** Children that were dismissed and have not ended yet. */
-  readonly #dismissed = new Map<EnrollerChild, Departure>();
+  /** Children that were dismissed but have not exited yet. */
+  readonly #dismissed = new Map<EnrollerChild, PendingExit>();
   #child: EnrollerChild | undefined;
   #missedChecks = 0;
-  /** The bug that the child reported just before its end. */
+  /** The error that the child reported before it crashed. */
   #crash: string | undefined;
   #stopped = false;
   #watchdog: NodeJS.Timeout | undefined;
@@ -62,7 +68,8 @@ export class EnrollerSupervisor implements EnrollerLink {
     // A process started now would outlive the agent.
     if (this.#stopped) return;
     this.#child ??= this.#start();
-    // The table delivers only replies to this request, and the protocol pairs them by type.
+    // Safe cast: the table delivers only replies to this request, and the protocol defines their
+    // types.
     const id = this.#requests.open(request, onReply as (reply: EnrollerReply | Lost) => void);
     this.#child.send({ ...request, id });
     this.#dismissWhenIdle();
@@ -76,11 +83,11 @@ export class EnrollerSupervisor implements EnrollerLink {
     this.#dismissWhenIdle();
   }
 
-  /** Ends the enroller for good and abandons its work. Settles when the process is gone. */
+  /** Ends the enroller for good and abandons its requests. Resolves when the process has exited. */
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#child !== undefined) this.#dismiss(this.#child);
-    await Promise.all([...this.#dismissed.values()].map(({ gone }) => gone));
+    await Promise.all([...this.#dismissed.values()].map(({ exited }) => exited));
   }
 
   #start(): EnrollerChild {
@@ -113,7 +120,7 @@ export class EnrollerSupervisor implements EnrollerLink {
     this.#dismissWhenIdle();
   }
 
-  /** Dismisses the process once no request is pending and none has followed. */
+  /** Dismisses the process if no request is pending and no new one follows. */
   #dismissWhenIdle(): void {
     clearTimeout(this.#idleTimer);
     if (!this.#requests.isEmpty) return;
@@ -124,10 +131,13 @@ export class EnrollerSupervisor implements EnrollerLink {
     }, this.#options.idleTime);
   }
 
-  /** A child that does not end by itself holds keys that nothing needs, and would keep this process alive. */
+  /**
+   * Kills a child that does not exit on its own, because it would keep keys in memory and this
+   * process alive.
+   */
   #dismiss(child: EnrollerChild): void {
-    this.#forget();
-    const { promise: gone, resolve } = Promise.withResolvers<void>();
+    this.#dropRequests();
+    const { promise: exited, resolve } = Promise.withResolvers<void>();
     const kill = setTimeout(() => child.kill(), gracePeriod);
     // Not even SIGKILL ends a process that hangs in the kernel.
     const giveUp = setTimeout(resolve, 2 * gracePeriod);
@@ -136,25 +146,28 @@ export class EnrollerSupervisor implements EnrollerLink {
       clearTimeout(giveUp);
       resolve();
     };
-    this.#dismissed.set(child, { gone, settle });
+    this.#dismissed.set(child, { exited, settle });
     child.disconnect();
   }
 
   /**
-   * Counts checks, not time: after a suspended night the first check finds no new sign of
-   * life either, and must not kill a healthy process.
+   * Counts checks, not time: the first check after a suspend finds no new heartbeat, but must not
+   * kill a healthy process.
    */
   #check(): void {
     const child = this.#child;
     this.#missedChecks += 1;
     if (child === undefined) return;
-    const problem = this.#missedChecks >= 3 ? 'gave no sign of life' : this.#overdueReply();
+    const problem = this.#missedChecks >= 3 ? 'sent no heartbeat' : this.#overdueReply();
     if (problem === undefined) return;
     child.kill();
     this.#lose('ENROLLER_HUNG', `the enroller (${named(child)}) ${problem} and was killed`);
   }
 
-  /** The event loop may run while the work hangs: a file system that does not answer blocks one call forever. */
+  /**
+   * Heartbeats may continue while a request hangs, because an unresponsive file system blocks
+   * only its own call.
+   */
   #overdueReply(): string | undefined {
     const limit = Math.ceil(replyTimeout / this.#options.checkInterval);
     const request = this.#requests.overdue(limit);
@@ -164,7 +177,7 @@ export class EnrollerSupervisor implements EnrollerLink {
 
   #ended(child: EnrollerChild | undefined, how: string): void {
     if (child === undefined || child !== this.#child) {
-      if (child !== undefined) this.#departed(child);
+      if (child !== undefined) this.#dismissedExited(child);
       this.#options.logger.log('enroller_stopped', { pid: child?.pid });
       return;
     }
@@ -173,7 +186,7 @@ export class EnrollerSupervisor implements EnrollerLink {
     else this.#lose('INTERNAL', `${message}: ${this.#crash}`);
   }
 
-  #departed(child: EnrollerChild): void {
+  #dismissedExited(child: EnrollerChild): void {
     this.#dismissed.get(child)?.settle();
     this.#dismissed.delete(child);
   }
@@ -187,7 +200,7 @@ export class EnrollerSupervisor implements EnrollerLink {
     listener.onChange();
   }
 
-  #forget(): void {
+  #dropRequests(): void {
     this.#stopTimers();
     this.#requests.clear();
   }
@@ -199,13 +212,15 @@ export class EnrollerSupervisor implements EnrollerLink {
   }
 }
 
-interface Departure {
-  /** Settles when the process has ended, or cannot be ended. */
-  readonly gone: Promise<void>;
+interface PendingExit {
+  /** Resolves when the process has exited, or if it cannot be killed. */
+  readonly exited: Promise<void>;
   readonly settle: () => void;
 }
 
-/** Longer than the slowest key generation, a request up to its deadline, and `served.within` together. */
+/**
+ * Longer than the slowest key generation, the timeout of a request and `served.within` together.
+ */
 const replyTimeout = 5 * minute;
 
 /** Milliseconds between dismissal and SIGKILL. */

@@ -11,7 +11,7 @@ export interface FileWatchOptions {
   readonly folders: readonly string[];
   /** Links such as `NAME-current.pem`, with every `NAME-….pem` in the same directory. */
   readonly pairs: readonly string[];
-  /** Something may have changed. May be called several times for one change. */
+  /** Called when this path may have changed, sometimes several times for one change. */
   readonly onChange: (path: string) => void;
 }
 
@@ -37,18 +37,18 @@ export class FileWatch implements AsyncDisposable {
   }
 
   /**
-   * Sets the watches again if a directory was created, removed or replaced. A watch belongs to
-   * an inode, so it sees nothing in a directory that was removed and created again.
+   * Sets the watches again if a directory was created, removed or replaced. A watch belongs to an
+   * inode, so it misses changes in a directory that was removed and recreated.
    */
   async renew(): Promise<void> {
     const places = await this.#places();
     const identities = await identitiesOf(places);
     if (identities === this.#watched) return;
-    // Close first: chokidar shares handles by path, including dead ones.
+    // Close the old watcher first, because chokidar shares handles by path, including dead ones.
     await this.#watcher?.close();
     this.#watched = identities;
     this.#watcher = await this.#open(places);
-    // A directory that was replaced while the watches were set needs another round.
+    // If a directory was replaced in the meantime, the next round sets the watches again.
     const now = await identitiesOf(places);
     for (const { directory } of now === identities ? [] : places) this.#options.onChange(directory);
   }
@@ -59,7 +59,8 @@ export class FileWatch implements AsyncDisposable {
 
   async #open(places: readonly Place[]): Promise<FSWatcher> {
     const directories = new Set(places.map(({ directory }) => directory));
-    // The watch of a directory ends when it is removed; its parent reports the new one.
+    // A watch ends when its directory is removed; the watch of the parent reports the new
+    // directory.
     const parents = new Set(places.flatMap((place) => place.parents));
     const isWanted = (path: string): boolean =>
       directories.has(path) || places.some((place) => isOf(place, path));
@@ -75,8 +76,8 @@ export class FileWatch implements AsyncDisposable {
       if (event === 'unlinkDir') this.#watched = undefined;
       this.#options.onChange(path);
     });
-    // For changes of the mode: chokidar has no event for those of a directory, and drops those
-    // of a file that was read after it was written.
+    // Raw events report mode changes. chokidar has no other event for the mode of a directory,
+    // and drops mode changes of a file that was read after its last write.
     watcher.on('raw', (_, name) => {
       for (const place of places) {
         if (place.holds !== 'pair' || name === null) continue;
@@ -100,11 +101,11 @@ export class FileWatch implements AsyncDisposable {
   }
 }
 
-/** A directory to watch, and what to watch in it. */
+/** A directory to watch, and the files in it that matter. */
 interface Place {
   /** The real path, because chokidar does not watch through a link. */
   readonly directory: string;
-  /** The parents of the real path and of the configured one, which may be a link. */
+  /** The parents of the real path and of the configured path, which may be a link. */
   readonly parents: readonly string[];
   readonly file: string;
   readonly holds: 'file' | 'folder' | 'pair';
@@ -127,7 +128,9 @@ function isOf({ directory, file, holds }: Place, path: string): boolean {
   return name.startsWith(file.replace(/current\.pem$/, '')) && name.endsWith('.pem');
 }
 
-/** Includes the time of birth, because a new file may get the inode number of a removed one. */
+/**
+ * Includes the creation time, because a new directory may get the inode number of a removed one.
+ */
 async function identitiesOf(places: readonly Place[]): Promise<string> {
   const paths = new Set(places.flatMap(({ directory, parents }) => [directory, ...parents]));
   const identities = [...paths].map(async (path) => {
@@ -137,7 +140,7 @@ async function identitiesOf(places: readonly Place[]): Promise<string> {
   return (await Promise.all(identities)).join('\n');
 }
 
-/** With a time limit: the loop must continue even if the watches never become ready. */
+/** Has a timeout, because the loop must continue even if the watches never become ready. */
 async function readiness(watcher: FSWatcher): Promise<void> {
   const signal = AbortSignal.timeout(5_000);
   await once(watcher, 'ready', { signal }).catch(() => undefined);

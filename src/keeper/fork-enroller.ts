@@ -15,9 +15,9 @@ export interface EnrollerProgram {
 }
 
 export interface ForkOptions extends EnrollerProgram {
-  /** The first message: the configuration, as far as the enroller needs it. */
+  /** The first message: the part of the configuration that the enroller needs. */
   readonly greeting: object;
-  /** A process that was started early; used for the first launch if it still runs. */
+  /** A process that was started early. The first launch uses it if it still runs. */
   readonly started?: ChildProcess;
 }
 
@@ -26,10 +26,10 @@ export interface ForkOptions extends EnrollerProgram {
  * standard output goes to standard error, so that it cannot mix with the output of a command.
  */
 export function forkEnroller(options: ForkOptions): LaunchEnroller {
-  let ahead = options.started;
+  let early = options.started;
   return (listener) => {
-    const child = ahead?.exitCode === null && ahead.connected ? ahead : start(options);
-    ahead = undefined;
+    const child = early?.exitCode === null && early.connected ? early : start(options);
+    early = undefined;
     if (child instanceof Error) {
       setImmediate(() => listener.onExit(child.message));
       return neverStarted();
@@ -37,7 +37,8 @@ export function forkEnroller(options: ForkOptions): LaunchEnroller {
     child.on('message', (message) =>
       listener.onMessage(message as Parameters<ChildListener['onMessage']>[0]),
     );
-    // Also emitted for a message that did not reach the child; then the exit event follows.
+    // Node also emits this event for a message that did not reach the child; then the exit event
+    // follows.
     child.on('error', (error) => {
       if (child.pid === undefined) listener.onExit(error.message);
     });
@@ -59,7 +60,7 @@ function start(program: EnrollerProgram): ChildProcess | Error {
   }
 }
 
-/** Starts the process only. The agent does so before it creates the keeper, to save time. */
+/** Starts only the process. To save time, the agent calls this before it creates the keeper. */
 export function startEnroller(options: EnrollerProgram): ChildProcess {
   const { program, args, execArgv, env, execPath } = options;
   const child = fork(program, [...args], {
@@ -73,7 +74,7 @@ export function startEnroller(options: EnrollerProgram): ChildProcess {
   return child;
 }
 
-/** A new object each time: children are told apart by identity. */
+/** Returns a new object for each call, because the supervisor compares children by identity. */
 function neverStarted(): EnrollerChild {
   return {
     pid: undefined,
@@ -86,7 +87,7 @@ function neverStarted(): EnrollerChild {
 function toEnrollerChild(child: ChildProcess): EnrollerChild {
   return {
     pid: child.pid,
-    // A write to a child that is about to end fails; its exit is reported instead.
+    // Ignores a failed write, because the exit event reports a child that has ended.
     send: (message) => void child.send(message, () => undefined),
     disconnect: () => {
       if (child.connected) child.disconnect();

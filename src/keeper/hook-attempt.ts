@@ -34,10 +34,13 @@ export type HookOutcome =
   /** The agent is stopping. */
   | { readonly kind: 'aborted' };
 
-/** Lines of output that are logged: enough for an error message, and no flood. */
+/** Maximum number of output lines to log: enough for an error message. */
 const mostLines = 20;
 
-/** Runs the hook once. Checks each time who can change the program, because it runs as root. */
+/**
+ * Runs the hook once. Checks before each run that only root can change the program, because it
+ * runs as root.
+ */
 export async function runHook(options: RunHookOptions): Promise<HookOutcome> {
   const { hook, name, certificate, path, pair, clock, onLine, signal } = options;
   const systemctl = options.systemctl ?? (await systemctlPath());
@@ -66,7 +69,7 @@ async function exposure(name: string, program: string): Promise<Failure | undefi
     const { what, remedy } = found;
     return { code: 'HOOK_FAILED', message: `hook ${name} is disabled: ${what}`, remedy };
   } catch (error) {
-    // The attempt to run it reports this.
+    // Running the program reports this error.
     if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return undefined;
     throw error;
   }

@@ -1,6 +1,6 @@
 import type { Instant } from '../core/instant.ts';
 
-/** The state of hooks and rollbacks that has to outlive a run, by certificate. */
+/** The state of hooks and rollbacks that survives a restart, by certificate. */
 export type HookRecords = Readonly<Record<string, SavedHooks>>;
 
 export interface SavedHooks {
@@ -20,9 +20,9 @@ export interface SavedRollback {
 }
 
 /**
- * Remembers pending hooks over restarts: a server that was not reloaded would serve the
- * previous certificate until that expires. Remembers rollbacks too: the pair that is linked
- * again is usually due for rotation, so each restart would request the next one at once.
+ * Remembers pending hooks across restarts, because a server that was not reloaded would serve the
+ * previous certificate until its expiry. Remembers rollbacks too: the previous pair is usually
+ * due for rotation, so each restart would request the next one at once.
  */
 export class HookJournal {
   readonly #records: Map<string, SavedHooks>;
@@ -63,7 +63,7 @@ export class HookJournal {
     return (this.rollback(name)?.count ?? 0) + 1;
   }
 
-  /** This pair is served. If it is a new one, the rollbacks in a row end. */
+  /** The servers serve this pair. A new pair ends the rollbacks in a row. */
   served(name: string, serial: string): void {
     const { rolledBack, ...rest } = this.#of(name);
     if (rolledBack !== undefined && rolledBack.to !== serial) this.#set(name, rest);

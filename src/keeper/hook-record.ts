@@ -47,7 +47,7 @@ export class HookRecord {
   readonly #options: HookRecordOptions;
   readonly #hooks: HookStatus[];
   #served: CertificateStatus['served'];
-  /** Why the latest hook or check failed. */
+  /** The failure of the latest hook or check. */
   #failure: Failure = { code: 'INTERNAL', message: 'nothing failed', remedy: remedies.INTERNAL };
 
   constructor(options: HookRecordOptions) {
@@ -95,7 +95,7 @@ export class HookRecord {
     this.#count(hook, outcome.failure.code === 'HOOK_TIMEOUT' ? 'timeout' : 'failed');
   }
 
-  /** Absent endpoints mean that another pair is on the disk. */
+  /** @param endpoints absent if another pair is on disk */
   checked(endpoints?: readonly EndpointState[]): void {
     this.#served = endpoints === undefined ? undefined : { at: this.#options.now(), endpoints };
   }

@@ -22,9 +22,12 @@ import { runHook } from './hook-attempt.ts';
 
 /** The rotation of the same certificate. */
 export interface RotationPort {
-  /** No new pair is on its way. */
+  /** True if no request for a new pair is in progress. */
   readonly isIdle: () => boolean;
-  /** `-current.pem` names a previous pair again. @returns when the next certificate may be requested */
+  /**
+   * `-current.pem` links to the previous pair again.
+   * @returns when the next certificate may be requested
+   */
   readonly rolledBack: (rollback: Rollback) => Instant | undefined;
 }
 
@@ -43,7 +46,10 @@ export interface HookRunnerOptions {
   readonly systemctl?: string | undefined;
 }
 
-/** Carries out what hook-run.ts decides for one certificate. The rotation never waits for it. */
+/**
+ * Performs the effects of hook-run.ts for one certificate. The rotation never waits for hooks or
+ * checks.
+ */
 export class HookRunner {
   readonly #options: HookRunnerOptions;
   readonly #record: HookRecord;
@@ -67,7 +73,7 @@ export class HookRunner {
   }
 
   get status(): Pick<CertificateStatus, 'hooks' | 'served' | 'following'> {
-    // A server that did not load the pair is watched for long, so the check counts as finished.
+    // The checks of a stale server may go on for days, so the status shows the work as finished.
     const { kind } = this.#state.phase;
     const following = kind !== 'idle' && kind !== 'waiting-to-check';
     return { ...this.#record.status, ...(following && { following }) };
@@ -81,7 +87,7 @@ export class HookRunner {
     this.#apply({ type: 'stored', serial: pair.serial });
   }
 
-  /** Settles when no hook is running. */
+  /** Resolves when no hook is running. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#running;
@@ -103,7 +109,7 @@ export class HookRunner {
     };
   }
 
-  /** No previous pair exists that a rollback could link. */
+  /** A temporary self-signed certificate has no previous pair to roll back to. */
   get #isTemporary(): boolean {
     return this.#pair?.selfSigned === true;
   }
@@ -130,13 +136,13 @@ export class HookRunner {
         const { serial } = effect;
         const withinMs = effect.waitForReload ? (spec.served?.withinMs ?? 0) : 0;
         return enroller.request({ type: 'check-served', name, serial, withinMs }, (reply) => {
-          if (this.#isAbout(serial, 'checking')) this.#checked(serial, reply);
+          if (this.#expectsReply(serial, 'checking')) this.#checked(serial, reply);
         });
       }
       case 'roll-back': {
         const { serial } = effect;
         return enroller.request({ type: 'roll-back', name, serial }, (reply) => {
-          if (this.#isAbout(serial, 'rolling-back')) this.#rolledBack(serial, reply);
+          if (this.#expectsReply(serial, 'rolling-back')) this.#rolledBack(serial, reply);
         });
       }
       case 'finished':
@@ -192,8 +198,8 @@ export class HookRunner {
     this.#apply({ type: 'wait-ended' });
   }
 
-  /** False for a late reply about a pair that has been replaced since. */
-  #isAbout(serial: string, kind: 'checking' | 'rolling-back'): boolean {
+  /** False for a late reply about a pair that was replaced in the meantime. */
+  #expectsReply(serial: string, kind: 'checking' | 'rolling-back'): boolean {
     const { phase } = this.#state;
     return phase.kind === kind && phase.serial === serial;
   }

@@ -3,10 +3,9 @@ import type { Instant } from '../core/instant.ts';
 import type { Clock } from '../sys/clock.ts';
 
 /**
- * At most five inspections of a path per minute. An inspection may change what it inspects
- * (it tightens modes, repairs a link), which calls for another one to see the result. On a
- * file system that keeps neither, or beside a program that rewrites the pair all the time,
- * that would never end.
+ * Allows at most five inspections of a path per minute. An inspection may tighten modes or repair
+ * a link, and such a change triggers another inspection. On a file system that loses these
+ * changes, or next to a program that rewrites the pair all the time, this would never end.
  */
 export class InspectionLimiter {
   readonly #clock: Clock;
@@ -24,7 +23,10 @@ export class InspectionLimiter {
     this.#inspections.set(path, [...this.#recent(path), this.#clock.now()]);
   }
 
-  /** By distance alone: a clock that is set back must not delay an inspection for hours. */
+  /**
+   * Compares absolute differences, because a clock that is set back must not delay an inspection
+   * for hours.
+   */
   #recent(path: string): readonly Instant[] {
     const now = this.#clock.now();
     return (this.#inspections.get(path) ?? []).filter((at) => Math.abs(now - at) < minute);

@@ -25,7 +25,7 @@ import type { RequestJournal } from './request-journal.ts';
 import type { RotationObserver } from './rotation-record.ts';
 import { StartupChecks } from './startup-checks.ts';
 
-/** What is counted besides the rotations themselves. */
+/** Counts events for the metrics; src/metrics implements it. */
 export interface KeeperObserver extends RotationObserver, ConnectionObserver, HookObserver {
   recordEnrollerStart(): void;
   recordEnrollerEnd(reason: 'finished' | 'lost' | 'hung'): void;
@@ -43,39 +43,40 @@ export interface KeeperOptions {
   readonly observer: KeeperObserver;
   readonly journal: RequestJournal;
   readonly hookJournal: HookJournal;
-  /** Returns unused memory to the kernel; called when there is nothing to do. */
+  /** Returns unused memory to the kernel; called while the keeper is idle. */
   readonly releaseMemory: () => void;
   /** Keeps other agents out of the certificate directory. */
   readonly directoryLock?: {
-    /** @throws AgentError when another agent has it */
+    /** @throws AgentError if another agent has the lock */
     renew(): Promise<void>;
   };
   /** Watched, so that a changed configuration is logged. */
   readonly configFile?: string;
-  /** When the agent started; now, when absent. */
+  /** When the agent started. Default: now. */
   readonly startedAt?: Instant;
-  /** The longest pause of the loop in milliseconds, read before each one; a minute when absent. */
+  /** The longest pause of the loop in milliseconds, called before each pause. Default: a minute. */
   readonly longestPause?: () => number;
   /** Called after each round of the loop. */
   readonly onRound?: (status: AgentStatus) => void;
-  /** Run the doctor's checks once, when the first certificates are there. */
+  /** Run the preflight checks once, after the first certificates are stored. */
   readonly preflight?: boolean;
 }
 
 /**
- * The process that lives on: decides what is due, has the enroller do it, and reports
- * status. It never sees a private key or a token, and never talks to the API server.
+ * The main loop of the long-running process. It decides when a certificate is due, sends requests
+ * to the enroller, and reports the status. It never sees a private key or a token, and never
+ * connects to the API server.
  */
 export class Keeper implements EnrollerListener {
   readonly #options: KeeperOptions;
   readonly #supervisor: EnrollerSupervisor;
   readonly #certificates: CertificateSet;
   readonly #connections: ConnectionLog;
-  /** Present only where hooks or a check of the served certificate are configured. */
+  /** Present only if hooks or a check of the served certificate are configured. */
   #postRotation: PostRotation | undefined;
   readonly #pairs: ChangedFiles;
   readonly #inspections: InspectionLimiter;
-  /** The kubeconfigs and the configurations. */
+  /** The kubeconfigs and the configuration files of nodecertd and the kubelet. */
   readonly #files: ChangedFiles;
   readonly #checks: StartupChecks;
   readonly #startedAt: Instant;
@@ -117,17 +118,20 @@ export class Keeper implements EnrollerListener {
     return this.#watchdog.lastRound;
   }
 
-  /** The step in which the loop hangs; undefined while it runs. */
+  /** The task in which the loop is stuck; undefined while it runs. */
   get stuckAt(): string | undefined {
     return this.#watchdog.stuckAt;
   }
 
-  /** Process id of the enroller, while there is one. */
+  /** Process id of the enroller; undefined if none runs. */
   get enrollerPid(): number | undefined {
     return this.#supervisor.pid;
   }
 
-  /** Computed at each call, so that what depends on the clock alone (expired, overdue) shows even if the loop hangs. */
+  /**
+   * Computed at each call, so that expired and overdue certificates show even if the loop is
+   * stuck.
+   */
   status(): AgentStatus {
     const { config, version, clock } = this.#options;
     const preflight = this.#checks.findings;
@@ -150,8 +154,9 @@ export class Keeper implements EnrollerListener {
 
   /**
    * Rotates these certificates now.
-   * @returns the status of each before that
-   * @throws AgentError USAGE for a name that is not configured, or only observed; none is renewed then
+   * @returns the status of each certificate before the renewal
+   * @throws AgentError USAGE if a name is not configured, or if the kubelet rotates the
+   * certificate. Then the keeper renews none of them.
    */
   renew(names: readonly string[]): readonly CertificateStatus[] {
     const before = this.#certificates.status();
@@ -160,7 +165,7 @@ export class Keeper implements EnrollerListener {
     if (unknown.length > 0) {
       throw new AgentError(
         'USAGE',
-        `no certificate is configured under the name ${unknown.join(', ')}`,
+        `no certificate with the name ${unknown.join(', ')} is configured`,
         {
           remedy: `Choose one of: ${kept.join(', ')}`,
         },
@@ -169,7 +174,7 @@ export class Keeper implements EnrollerListener {
     const observed = names.filter((name) => this.#certificates.observed.includes(name));
     if (observed.length > 0) {
       throw new AgentError('USAGE', `the kubelet rotates ${observed.join(', ')} itself`, {
-        remedy: 'Let the agent rotate them first: nodecertd adopt',
+        remedy: 'Take over these certificates first: nodecertd adopt',
       });
     }
     this.#certificates.renew(names);
@@ -177,14 +182,14 @@ export class Keeper implements EnrollerListener {
     return before.filter(({ name }) => names.includes(name));
   }
 
-  /** Works until the signal says stop; settles when the enroller is gone. */
+  /** Runs the loop until the signal aborts. Resolves when the enroller has exited. */
   async run(signal: AbortSignal): Promise<void> {
     using watchdog = this.#watchdog;
     watchdog.start();
-    // The templates have to be known before the first reply, which can come before the watches are set.
+    // Sets the templates before the first reply, which can arrive before the watches are set.
     this.#certificates.tick();
     watchdog.enter('comparing the PEM files');
-    // Before the first inspection, so that every later change shows, whether the inspection saw it or not.
+    // Compares before the first inspection, so that the next comparison finds every later change.
     await this.#pairs.compare();
     this.#postRotation = await this.#openPostRotation();
     this.#certificates.start();
@@ -205,7 +210,7 @@ export class Keeper implements EnrollerListener {
     }
   }
 
-  /** Loaded only where it is needed: most agents have no hooks, and its code would cost them memory. */
+  /** Loads the code only if needed, because most agents have no hooks and the code needs memory. */
   async #openPostRotation(): Promise<PostRotation | undefined> {
     const { config, hookJournal: journal } = this.#options;
     if (!config.certificates.some(hasPostRotation)) return undefined;
@@ -270,11 +275,11 @@ export class Keeper implements EnrollerListener {
     this.#options.releaseMemory();
   }
 
-  /** Sleeps until the next deadline, a minute at most, or until an event. */
+  /** Sleeps until the next deadline or event, but at most a minute. */
   async #pause(signal: AbortSignal): Promise<void> {
     const { clock, longestPause } = this.#options;
     const longest = Math.min(longestPause?.() ?? minute, minute);
-    // A deadline in the past that had no effect must not make the loop spin.
+    // The minimum keeps the loop from spinning on a deadline in the past.
     const ms = Math.min(Math.max(this.#certificates.wake - clock.now(), second / 10), longest);
     try {
       await clock.sleep(ms, AbortSignal.any([signal, this.#wake.signal]));
@@ -294,8 +299,8 @@ export class Keeper implements EnrollerListener {
   }
 
   /**
-   * Each round compares, because watches can miss a change. The agent's own swap shows as
-   * a change too; the inspection after it finds the pair that is known.
+   * Each round compares, because watches can miss a change. The agent's own change of the link
+   * counts too; the inspection after it finds the known pair.
    */
   async #comparePairs(): Promise<void> {
     const busy = this.#certificates.busyPaths;
@@ -308,7 +313,7 @@ export class Keeper implements EnrollerListener {
     }
   }
 
-  /** The kubelet's configuration decides who rotates a certificate. */
+  /** A change of the kubelet's configuration may turn its rotation on or off. */
   #inspectAll(): void {
     for (const path of this.#certificates.paths) this.#certificates.filesChanged(path);
   }
@@ -320,13 +325,13 @@ export class Keeper implements EnrollerListener {
       if (file === configFile) logger.log('config_changed', { path: file });
       else if (ofKubelet.includes(file)) this.#inspectAll();
       else this.#certificates.credentialChanged();
-      // The enroller writes a missing or corrupt kubeconfig again.
+      // The inspection rewrites a missing or corrupt kubeconfig.
       if (file === config.kubeconfig) this.#certificates.kubeconfigChanged();
     }
   }
 }
 
-/** The files besides the PEM files whose changes matter. */
+/** All files to compare except the PEM files. */
 function otherFiles({ config, configFile }: KeeperOptions): string[] {
   const { kubeconfig, bootstrapKubeconfig, kubelet } = config;
   const { configFile: ofKubelet, configDirectory } = kubelet;
@@ -335,5 +340,5 @@ function otherFiles({ config, configFile }: KeeperOptions): string[] {
   );
 }
 
-/** Scrapes leave garbage, and an idle process does not collect it by itself. */
+/** Scrapes leave garbage, and V8 does not collect it while the process is idle. */
 const releaseInterval = 10 * minute;

@@ -11,13 +11,13 @@ export interface LoopWatchdogOptions {
 }
 
 /**
- * Detects that the keeper's loop is stuck. Each round waits for file systems, and one that
- * does not answer (a network file system whose server is gone) blocks such a call forever;
- * then nothing fails and nothing is retried.
+ * Detects that the keeper's loop is stuck. Each round waits for file systems. A file system that
+ * does not respond (such as a network file system without its server) blocks the round forever,
+ * without a failure or a retry.
  *
- * Counts its own checks, not time: after a suspended night, a SIGSTOP or a clock that was
- * set, there is one more check, and a healthy loop finishes a round before the next. If the
- * whole thread is blocked, the scrape fails and /healthz times out.
+ * Counts its own checks, not time: a suspend, a SIGSTOP or a clock change adds only one check,
+ * and a healthy loop finishes a round before the next check. If the whole thread is blocked,
+ * scrapes fail and /healthz times out.
  */
 export class LoopWatchdog implements Disposable {
   readonly #options: LoopWatchdogOptions;
@@ -70,10 +70,12 @@ export class LoopWatchdog implements Disposable {
     logger.log('loop_stuck', {
       task: this.#task,
       lastRound: formatInstant(this.#lastRound),
-      remedy: `Find the file system that does not answer (stat -f ${directory}, and of the kubeconfigs), then: systemctl restart nodecertd`,
+      remedy: `Find the file system that does not respond (stat -f ${directory}, and the same for the kubeconfigs), then run: systemctl restart nodecertd`,
     });
   }
 }
 
-/** A round takes at most a minute, so three checks without a finished round are no coincidence. */
+/**
+ * A round takes at most a minute, so a loop that finishes no round during three checks is stuck.
+ */
 const checksAllowed = 3;

@@ -10,21 +10,24 @@ interface Pending {
   readonly csrPending: boolean;
   /** A newer request replaced it. Late replies are delivered, and none is expected. */
   readonly superseded: boolean;
-  /** Checks in a row that found no reply although one is expected. */
+  /** Consecutive checks without the expected reply. */
   readonly silence: number;
 }
 
 /**
- * Every request that the enroller has not finished. The enroller holds a key for some of them,
- * so it is not dismissed while one is left. Delivers each reply to its own request: a late
- * reply must not end a newer request or count as its reply.
+ * The requests that the enroller has not finished. The supervisor keeps the enroller while a
+ * request is left, because the enroller may have a key for that request. Delivers each reply to
+ * its own request, so that a late reply never counts as a reply to a newer request.
  */
 export class PendingRequests {
   readonly #pending = new Map<RequestId, Pending>();
-  /** Numbered over all enrollers, so that no reply of a lost one is taken for a later request's. */
+  /**
+   * Unique across enrollers, so that a reply from a lost enroller never counts for a later
+   * request.
+   */
   #lastId: RequestId = 0;
 
-  /** Nothing is left that the enroller has to finish. */
+  /** True if the enroller has no request to finish. */
   get isEmpty(): boolean {
     return [...this.#pending.values()].every(({ superseded }) => superseded);
   }
@@ -38,7 +41,10 @@ export class PendingRequests {
     return this.#lastId;
   }
 
-  /** Drops the enrollment of this name: its key is forgotten, or another request continues with it. */
+  /**
+   * Marks the enrollment of this name as superseded: the enroller forgets its key, or another
+   * request continues with the key.
+   */
   supersede(name: string): Pending | undefined {
     let current: Pending | undefined;
     for (const [id, pending] of this.#pending) {
@@ -82,7 +88,7 @@ export class PendingRequests {
   }
 }
 
-/** What is left of a request after this reply; undefined when it was the last one. */
+/** The pending request after this reply; undefined after the last reply. */
 function afterReply(pending: Pending, reply: EnrollerReply): Pending | undefined {
   switch (reply.type) {
     case 'requested':

@@ -20,13 +20,13 @@ export interface PostRotationOptions extends Omit<HookRunnerOptions, 'spec' | 'p
 type Refusal = Failure & { readonly at: Instant };
 
 /**
- * Hooks and checks of the served certificate, for all certificates. Loaded only if one of
- * them is configured.
+ * Hooks and checks of the served certificate, for all certificates. The keeper loads this file
+ * only if one of these is configured.
  */
 export class PostRotation {
   readonly #options: PostRotationOptions;
   readonly #runners: ReadonlyMap<string, HookRunner>;
-  /** Why hooks and checks are disabled. */
+  /** The reason that hooks and checks are disabled; undefined if they are enabled. */
   readonly #refusal: Refusal | undefined;
 
   private constructor(options: PostRotationOptions, refusal: Refusal | undefined) {
@@ -50,7 +50,7 @@ export class PostRotation {
     const { config, clock } = options;
     // Only tests configure hooks without a file.
     const exposure = config.file === undefined ? undefined : await refusalOf(config.file);
-    const after = new PostRotation(
+    const postRotation = new PostRotation(
       options,
       exposure && {
         code: 'HOOK_FAILED',
@@ -59,8 +59,8 @@ export class PostRotation {
         at: clock.now(),
       },
     );
-    after.#refuse();
-    return after;
+    postRotation.#refuse();
+    return postRotation;
   }
 
   /** This agent has linked the pair. */
@@ -77,13 +77,13 @@ export class PostRotation {
     const { journal, logger } = this.#options;
     const pending = journal.pending(name);
     if (pending === undefined || !this.#runners.has(name)) return;
-    // Another program replaced the pair since, and has to reload its servers itself.
+    // Another program replaced the pair, and must reload the servers itself.
     if (pending !== pair.serial) return journal.clearPending(name, pending);
     logger.log('hooks_pending', { certificate: name, serial: pair.serial });
     this.stored(name, pair);
   }
 
-  /** The rollback of an earlier run, if it is this pair that was rolled back to. */
+  /** The rollback of an earlier run to this pair; undefined if there was none. */
   rollbackTo(name: string, pair: PairFacts): Rollback | undefined {
     const rollback = this.#options.journal.rollback(name);
     if (rollback?.to !== pair.serial || !this.#runners.has(name)) return undefined;
@@ -98,7 +98,7 @@ export class PostRotation {
     return { hooks: status.hooks.map((hook) => ({ ...hook, failure: refusal })) };
   }
 
-  /** Settles when no hook is running. */
+  /** Resolves when no hook is running. */
   async stop(): Promise<void> {
     await Promise.all([...this.#runners.values()].map((runner) => runner.stop()));
   }
@@ -111,7 +111,7 @@ export class PostRotation {
   }
 }
 
-/** A file that cannot be checked may be writable by anyone. */
+/** Anyone might be able to write a file that cannot be checked, so hooks stay disabled. */
 async function refusalOf(file: string): Promise<{ what: string; remedy: string } | undefined> {
   try {
     return await exposureOf(file);

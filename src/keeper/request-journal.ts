@@ -2,7 +2,7 @@ import type { CsrReference } from '../core/enroller-protocol.ts';
 import type { Instant } from '../core/instant.ts';
 import { requestDelay, unfinishedRequestLimit } from '../core/timing.ts';
 
-/** CSRs that have not led to a stored certificate, by certificate. */
+/** CSRs without a stored certificate, by the name of the certificate. */
 export type OutstandingRequests = Readonly<Record<string, readonly Outstanding[]>>;
 
 export interface Outstanding {
@@ -11,10 +11,10 @@ export interface Outstanding {
 }
 
 /**
- * Remembers over restarts which CSRs led to no certificate: undecided, denied, or issued and
- * never stored. A restart loses the key and has to create another CSR. The count delays an
- * agent in a crash loop, so that it does not flood the API server, as one did with 520,858
- * CSRs (kubernetes/kubernetes#132947). Only a stored certificate clears it.
+ * Remembers unfinished CSRs across restarts: pending, denied, or issued but never stored. A
+ * restart loses the key, so the agent must create another CSR. The count delays an agent in a
+ * crash loop, so that it does not flood the API server (kubernetes/kubernetes#132947 reports
+ * 520,858 CSRs). Only a stored certificate clears the count.
  */
 export class RequestJournal {
   readonly #outstanding: Map<string, readonly Outstanding[]>;
@@ -49,8 +49,8 @@ export class RequestJournal {
   }
 
   /**
-   * An inspection found a pair. A run that was killed right after it linked a pair did not
-   * clear the count.
+   * An inspection found a pair. If an earlier run was killed right after it linked this pair, the
+   * count was not cleared.
    * @param csr the name of the CSR for the key of that pair
    * @returns whether this agent created that CSR
    */

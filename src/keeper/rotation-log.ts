@@ -20,17 +20,20 @@ export interface RotationLogOptions {
   readonly logger: Logger;
 }
 
-/** The log lines of one certificate. A condition that lasts is logged when it begins and when it ends. */
+/**
+ * Writes the log lines of one certificate. Logs a lasting condition when it begins and when it
+ * ends.
+ */
 export class RotationLog {
   readonly #options: RotationLogOptions;
   #lastEvent: LastEvent | undefined;
   #overdue = false;
-  /** What the agent itself stored, until the next inspection. */
+  /** The pair that the agent stored, until the next inspection. */
   #stored: PairFacts | undefined;
   #missing: LogEvent | undefined;
   #shortLived = false;
   #observed: Observed | undefined;
-  /** The recovery has to be logged. */
+  /** True after a lost contact was logged, until its recovery is logged. */
   #lostContact = false;
   #failure: { readonly code: ErrorCode; readonly at: Instant } | undefined;
 
@@ -75,11 +78,11 @@ export class RotationLog {
       ...pairFields(pair),
       ...(seconds !== undefined && { seconds }),
     });
-    const { expirationSeconds: asked } = this.#options.spec;
+    const { expirationSeconds: requested } = this.#options.spec;
     const issued = Math.round((pair.notAfter - lifetimeStart(pair)) / second);
     // Signers backdate notBefore and subtract that from the lifetime, so a tenth less is normal.
-    if (asked !== undefined && issued < asked * 0.9) {
-      this.log('certificate_lifetime_short', { asked, issued });
+    if (requested !== undefined && issued < requested * 0.9) {
+      this.log('certificate_lifetime_short', { asked: requested, issued });
     }
   }
 
@@ -93,7 +96,8 @@ export class RotationLog {
   }
 
   /**
-   * Only for certificates that the agent rotates: a kubelet loads its own ones at once.
+   * Only for certificates that the agent rotates, because a kubelet loads its own certificates at
+   * once.
    * @param timeLeft milliseconds between the latest rotation deadline and the expiry
    */
   #checkTimeLeft(timeLeft: number): void {
@@ -104,7 +108,7 @@ export class RotationLog {
     if (short && !this.#shortLived) {
       this.log('lifetime_too_short_for_kubelet', {
         seconds: Math.max(Math.round(timeLeft / second), 0),
-        remedy: 'Let the signer issue client certificates for at least an hour',
+        remedy: 'Configure the signer to issue client certificates for at least an hour',
       });
     }
     this.#shortLived = short;
@@ -115,7 +119,7 @@ export class RotationLog {
   }
 
   failed(failure: Failure, { phase, failures }: RotationState): void {
-    if (decisions.has(failure.code)) this.waitEnded();
+    if (csrVerdicts.has(failure.code)) this.waitEnded();
     const csr = phase.kind === 'backing-off' ? phase.csr : undefined;
     this.log('rotation_failed', {
       attempt: failures,
@@ -125,7 +129,10 @@ export class RotationLog {
     });
   }
 
-  /** False if the same failure was logged in the last minutes: an unreachable server fails every few seconds. */
+  /**
+   * Returns false if the same failure was logged in the last ten minutes, because requests to an
+   * unreachable server fail every few seconds.
+   */
   retrying(failure: Failure): boolean {
     const { code } = failure;
     const now = this.#options.clock.now();
@@ -144,7 +151,7 @@ export class RotationLog {
     if (type === 'remind-approver') {
       return this.log('csr_pending', {
         ...fields,
-        remedy: `kubectl certificate approve ${csr.name}`,
+        remedy: `Approve the CSR: kubectl certificate approve ${csr.name}`,
       });
     }
     this.log('csr_unissued', {
@@ -153,11 +160,14 @@ export class RotationLog {
     });
   }
 
-  /** Logged once each time that something is missing, and not before the first inspection. */
+  /**
+   * Logs once that addresses or the client certificate are missing, but not before the first
+   * inspection.
+   */
   missing({ phase, template, identityReady, observed }: RotationState): void {
     if (phase.kind === 'inspecting' || observed) return;
     const addresses = template === undefined ? ('waiting_for_addresses' as const) : undefined;
-    // The addresses cannot be looked up without the client certificate either.
+    // Without the client certificate, the agent cannot read the addresses either.
     const missing = identityReady ? addresses : ('waiting_for_identity' as const);
     if (missing !== undefined && missing !== this.#missing) this.log(missing);
     this.#missing = missing;
@@ -178,7 +188,7 @@ export class RotationLog {
   get #overdueRemedy(): string {
     return this.#observed === undefined
       ? 'Read the rotation_failed lines and run: nodecertd status'
-      : 'Find out why the kubelet does not rotate it: journalctl -u kubelet | grep -i certificate';
+      : 'Find out why the kubelet does not rotate the certificate: journalctl -u kubelet | grep -i certificate';
   }
 
   /** Logs when the kubelet starts or stops rotating this certificate. */
@@ -210,8 +220,8 @@ export class RotationLog {
   }
 }
 
-/** These codes are answers about the CSR, so contact with the API server is restored. */
-const decisions: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+/** With these codes, the API server reports on the CSR, so contact has recovered. */
+const csrVerdicts: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CSR_DENIED',
   'CSR_FAILED',
   'CSR_DELETED',
@@ -241,7 +251,7 @@ function failureFields({ code, message, remedy }: Failure): LogFields {
   return { code, error: message, ...(remedy !== undefined && { remedy }) };
 }
 
-/** Compares the name of the file only, because the directory may be given by a link. */
+/** Compares only the names of the files, because the path of the directory may contain a link. */
 function samePair(a: PairFacts | undefined, b: PairFacts | undefined): boolean {
   const names = [a, b].map((pair) => pair && basename(pair.path));
   return names[0] === names[1] && a?.serial === b?.serial && a?.storedAt === b?.storedAt;

@@ -36,7 +36,7 @@ export class RotationRecord {
     this.log = new RotationLog(options);
   }
 
-  /** Milliseconds before the first request, because earlier ones led to no certificate. */
+  /** Milliseconds before the first request, because earlier CSRs are unfinished. */
   get delay(): number {
     const { clock, journal, spec } = this.#options;
     return journal.delayFor(spec.name, clock.now());
@@ -75,7 +75,7 @@ export class RotationRecord {
     observer.recordStored({
       name: spec.name,
       seconds,
-      // The age of a temporary self-signed certificate says nothing about rotations.
+      // The age of a temporary self-signed certificate is not the age of a rotated one.
       ...(replaced?.selfSigned === false && {
         ageOfReplaced: (clock.now() - replaced.notBefore) / second,
       }),
@@ -84,7 +84,7 @@ export class RotationRecord {
     this.log.stored(pair, seconds);
   }
 
-  /** Only counts. The log line follows when the next attempt is scheduled. */
+  /** Only counts the failure. The log line follows when the next attempt is scheduled. */
   failed({ code }: Failure): void {
     this.#options.observer.recordFailure(this.#options.spec.name, code);
   }

@@ -22,13 +22,16 @@ import type { RotationLog } from './rotation-log.ts';
 import { RotationRecord } from './rotation-record.ts';
 import type { RotationRecordOptions } from './rotation-record.ts';
 
-/** Hooks and the check of the served certificate hear of key pairs through this. None of it is waited for. */
+/**
+ * Reports key pairs to the hooks and the check of the served certificate. The rotation does not
+ * wait for them.
+ */
 export interface PostRotationPort {
-  /** This agent has linked the pair; the same one may be reported more than once. */
+  /** This agent has linked the pair; the rotator may report the same pair more than once. */
   stored(name: string, pair: PairFacts): void;
   /** The first inspection of this run has found the pair. */
   found(name: string, pair: PairFacts): void;
-  /** The rollback of an earlier run, if it is this pair that was rolled back to. */
+  /** The rollback of an earlier run to this pair; undefined if there was none. */
   rollbackTo(name: string, pair: PairFacts): Rollback | undefined;
 }
 
@@ -44,8 +47,8 @@ export interface RotatorOptions extends RotationRecordOptions {
 }
 
 /**
- * One certificate of the agent: feeds events into the state machine and carries out its
- * effects. Everything here is synchronous; the keeper and the enroller do the waiting.
+ * One certificate of the agent: passes events to the state machine and performs its effects. All
+ * methods are synchronous; the keeper and the enroller do the waiting.
  */
 export class Rotator {
   readonly #options: RotatorOptions;
@@ -53,9 +56,12 @@ export class Rotator {
   readonly #record: RotationRecord;
   #hasInspected = false;
   #isSelfSigning = false;
-  /** Identifies the latest enrollment: what an abandoned one still reports does not count as its progress. */
+  /**
+   * Identifies the latest enrollment, because late replies of an abandoned one must not count as
+   * progress.
+   */
   #attempt: object | undefined;
-  /** When the certificate was first requested; an attempt that resumes keeps the time. */
+  /** When the certificate was first requested; a resumed attempt keeps this time. */
   #requestingSince: Instant | undefined;
 
   constructor(options: RotatorOptions) {
@@ -77,7 +83,7 @@ export class Rotator {
     return this.#options.path;
   }
 
-  /** Something else rotates the certificate. */
+  /** The kubelet rotates the certificate. */
   get observed(): boolean {
     return this.#state.observed;
   }
@@ -93,7 +99,7 @@ export class Rotator {
     return phase.kind === 'enrolling' && (phase.stage === 'issued' || phase.stage === 'requesting');
   }
 
-  /** No new pair is on its way, and nothing else rotates the certificate. */
+  /** No request is in progress, and the kubelet does not rotate the certificate. */
   get isIdle(): boolean {
     const { phase, observed } = this.#state;
     return !observed && (phase.kind === 'idle' || phase.kind === 'inspecting');
@@ -146,7 +152,7 @@ export class Rotator {
     this.#apply({ type: 'files-changed' });
   }
 
-  /** An administrator wants a new pair now, whatever the state of the existing one. */
+  /** An administrator requests a new certificate now, regardless of the existing one. */
   renew(): void {
     this.#apply({ type: 'renew' });
   }
@@ -155,7 +161,10 @@ export class Rotator {
     this.#apply({ type: 'credential-changed' });
   }
 
-  /** `-current.pem` names a previous pair again. @returns when the next certificate may be requested */
+  /**
+   * `-current.pem` links to the previous pair again.
+   * @returns when the next certificate may be requested
+   */
   rolledBack(rollback: Rollback): Instant | undefined {
     this.#record.failed(rollback.failure);
     this.#applyRollback(rollback);
@@ -168,7 +177,7 @@ export class Rotator {
     enroller.request({ type: 'inspect', name: spec.name }, (reply) => this.#inspected(reply));
   }
 
-  /** A server needs a key pair to start at all; the issued certificate replaces this one. */
+  /** A server needs a key pair to start; the issued certificate replaces the temporary one. */
   #selfSign(): void {
     const { enroller, spec } = this.#options;
     if (!spec.selfSignedUntilIssued || this.#isSelfSigning) return;
@@ -207,7 +216,7 @@ export class Rotator {
       case 'inspection-failed':
         return this.#inspectionFailed(reply.failure);
       case 'lost':
-        // In any other phase the loss is an enrollment's to report.
+        // In any other phase, the enrollment reports the loss.
         return this.#state.phase.kind === 'inspecting'
           ? this.#inspectionFailed(reply.failure)
           : undefined;
@@ -232,7 +241,7 @@ export class Rotator {
   #applyInspection({ pair, observed, isFirst }: Inspection): void {
     const { postRotation, spec } = this.#options;
     if (pair === undefined) return this.#apply({ type: 'inspected', observed });
-    // What the kubelet rotates is not rolled back.
+    // The agent does not roll back a pair that the kubelet rotates.
     const rollback = isFirst && !observed ? postRotation?.rollbackTo(spec.name, pair) : undefined;
     if (rollback === undefined) this.#apply({ type: 'inspected', observed, pair });
     else this.#applyRollback(rollback);
@@ -281,9 +290,8 @@ export class Rotator {
   }
 
   /**
-   * From an abandoned attempt. Its effects on the world remain: a CSR on the API server
-   * counts as one more that may lead to nothing, and a stored pair is the one behind
-   * `-current.pem`, so the directory is inspected again.
+   * Handles a late reply of an abandoned attempt. A CSR that it created counts as unfinished. A
+   * pair that it stored is now behind `-current.pem`, so the directory is inspected again.
    */
   #lateReply(reply: EnrollmentReply | Lost): void {
     if (reply.type === 'requested') this.#record.progressed(reply);
@@ -314,13 +322,13 @@ export class Rotator {
   }
 
   /**
-   * The key of the attempt is gone. A back-off for which the enroller held no key stays as
-   * it is: a denied request must not be repeated in seconds.
+   * The key of the attempt is lost. A back-off without a key does not change, because a denied
+   * request must not be repeated within seconds.
    */
   #enrollmentLost(failure: Failure): void {
     const { phase } = this.#state;
-    const holdsKey = phase.kind === 'backing-off' && phase.template !== undefined;
-    if (phase.kind === 'enrolling' || holdsKey) this.#failed(failure, false);
+    const hasKey = phase.kind === 'backing-off' && phase.template !== undefined;
+    if (phase.kind === 'enrolling' || hasKey) this.#failed(failure, false);
   }
 
   #apply(event: RotationEvent): void {

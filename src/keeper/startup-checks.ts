@@ -3,9 +3,8 @@ import type { Logger } from '../sys/log.ts';
 import type { EnrollerLink } from './enroller-link.ts';
 
 /**
- * Has the enroller run the doctor's checks once per run, when the certificates leave time
- * for it, and logs the findings. Never twice: checks that crash the enroller must not do
- * so in a loop.
+ * Requests the preflight checks once per run, and logs the findings. Never repeats them, because
+ * checks that crash the enroller must not crash it in a loop.
  */
 export class StartupChecks {
   readonly #enroller: Pick<EnrollerLink, 'request'>;

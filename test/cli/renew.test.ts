@@ -154,7 +154,7 @@ describe('nodecertd renew', () => {
     assert.equal(code, 2);
     assert.match(
       stderr,
-      /no certificate is configured under the name kubelet-servre \(USAGE\)\n  → Choose one of: kubelet-client, kubelet-server/,
+      /no certificate with the name kubelet-servre is configured \(USAGE\)\n  → Choose one of: kubelet-client, kubelet-server/,
     );
     assert.equal(agent.all('rotation_started', 'kubelet-client').length, 1);
   });

@@ -142,7 +142,7 @@ describe('templateOf()', () => {
   const found = names(['worker-1'], ['10.0.0.1']);
   const listed: CertificateSpec = { ...servingSpec, static: names(['alias'], ['192.0.2.7']) };
 
-  it('is undefined before the first look-up, even with a configured IP address', () => {
+  it('is undefined before the first lookup, even with a configured IP address', () => {
     assert.equal(templateOf(servingSpec, undefined), undefined);
     assert.equal(templateOf(listed, undefined), undefined);
   });

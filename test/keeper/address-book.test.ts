@@ -9,7 +9,7 @@ import { RecordingLink, RecordingLogger } from './fixtures.ts';
 
 const internal = { type: 'InternalIP', address: '10.0.0.1' };
 
-/** A book whose random number is 0.5 by default, so that nothing is spread. */
+/** An address book. The random number is 0.5 by default, which does not change a delay. */
 class Reader {
   readonly clock = new FakeClock(start);
   readonly link = new RecordingLink();
@@ -53,7 +53,7 @@ class Reader {
 }
 
 describe('AddressBook', () => {
-  it('knows the interfaces at once, and the Node after a look-up', () => {
+  it('knows the interfaces at once, and the Node after a lookup', () => {
     const reader = new Reader();
     assert.equal(reader.tick(), 1);
     assert.deepEqual(reader.book.ofInterfaces, {
@@ -67,13 +67,13 @@ describe('AddressBook', () => {
     assert.deepEqual(reader.logger.lines, [{ event: 'addresses_changed', ...names }]);
   });
 
-  it('does not look up the Node before it may', () => {
+  it('does not look up the Node before it is allowed to', () => {
     const reader = new Reader();
     assert.equal(reader.tick(false), 0);
     assert.equal(reader.tick(true), 1);
   });
 
-  it('runs one look-up at a time, and the next after the interval', async () => {
+  it('runs one lookup at a time, and the next after the interval', async () => {
     const reader = new Reader();
     reader.tick();
     assert.equal(reader.tick(), 0);
@@ -111,7 +111,7 @@ describe('AddressBook', () => {
     assert.deepEqual(looks, [0, 60, 120, 180, 240, 300]);
   });
 
-  it('looks up a change a minute after the last look-up', async () => {
+  it('looks up a change a minute after the last lookup', async () => {
     const reader = new Reader();
     reader.tick();
     reader.found([internal]);
@@ -157,7 +157,7 @@ describe('AddressBook', () => {
     assert.deepEqual(reader.book.ofNode?.ipAddresses, ['10.0.0.1']);
   });
 
-  it('keeps its look-up open while the Node has no addresses', async () => {
+  it('keeps its lookup open while the Node has no addresses', async () => {
     const reader = new Reader();
     reader.tick();
     reader.found([], false);
@@ -166,7 +166,7 @@ describe('AddressBook', () => {
     assert.equal(await reader.pass(31 * minute), 1);
   });
 
-  it('watches the Node all the time if configured', async () => {
+  it('watches the Node continuously if configured', async () => {
     const reader = new Reader(0);
     reader.book.tick({ lookUpNode: true });
     assert.deepEqual(reader.link.commands.splice(0), [{ type: 'look-up-addresses', follow: true }]);
@@ -176,7 +176,7 @@ describe('AddressBook', () => {
     assert.equal(await reader.pass(10 * second), 1);
   });
 
-  it('retries a failed look-up with delays, and logs why', async () => {
+  it('retries a failed lookup with delays, and logs why', async () => {
     const reader = new Reader();
     reader.tick();
     reader.failed();
@@ -199,14 +199,14 @@ describe('AddressBook', () => {
     assert.equal(await reader.pass(30 * minute), 1);
     reader.failed();
     assert.equal(reader.book.wake, reader.clock.now() + 30 * minute);
-    // Unless an interface has changed.
+    // A changed interface makes the retry urgent.
     reader.interfaces = ['10.0.0.2'];
     assert.equal(await reader.pass(minute), 1);
     reader.failed();
     assert.equal(reader.book.wake, reader.clock.now() + 20 * second);
   });
 
-  it('spreads look-ups that began together over the interval', () => {
+  it('spreads lookups that began together over the interval', () => {
     const wakes = [0, 0.25, 0.5, 0.75].map((random) => {
       const reader = new Reader(1_800, random);
       reader.tick();
@@ -224,7 +224,7 @@ describe('AddressBook', () => {
     assert.equal(await reader.pass(21 * minute), 1);
   });
 
-  it('counts the loss of the enroller as a failure of the look-up in progress', () => {
+  it('counts the loss of the enroller as a failure of the lookup in progress', () => {
     const reader = new Reader();
     const loss = { code: 'ENROLLER_LOST', message: 'gone' } as const;
     reader.link.lose(loss);

@@ -8,7 +8,7 @@ import type { CertificateState } from '../../src/core/status.ts';
 import { pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
 
 const pair = pairFor(servingTemplate);
-const resting: RotationState = {
+const idle: RotationState = {
   phase: { kind: 'idle', since: start },
   pair,
   deadline: start + 50 * minute,
@@ -21,12 +21,12 @@ const resting: RotationState = {
   abandoned: 0,
   rotations: 0,
 };
-const { template: _template, ...withoutTemplate } = resting;
-const { pair: _pair, deadline: _deadline, ...withoutPair } = resting;
+const { template: _template, ...withoutTemplate } = idle;
+const { pair: _pair, deadline: _deadline, ...withoutPair } = idle;
 const csr = { name: 'csr-1', uid: 'u', createdAt: start };
 
 const enrolling = (stage: Extract<Phase, { kind: 'enrolling' }>['stage']): RotationState => ({
-  ...resting,
+  ...idle,
   phase: {
     kind: 'enrolling',
     since: start,
@@ -37,7 +37,7 @@ const enrolling = (stage: Extract<Phase, { kind: 'enrolling' }>['stage']): Rotat
   },
 });
 const backingOff: RotationState = {
-  ...resting,
+  ...idle,
   failures: 2,
   lastFailure: { code: 'CSR_DENIED', message: 'no', at: start },
   phase: { kind: 'backing-off', since: start, delay: hour, retry: 'enroll' },
@@ -50,17 +50,17 @@ const status = (state: RotationState, now = start): ReturnType<typeof certificat
 describe('certificateStatus()', () => {
   const words: readonly (readonly [string, CertificateState, RotationState, number?])[] = [
     ['the first inspection', 'starting', { ...withoutPair, phase: inspecting }],
-    ['a later inspection', 'valid', { ...resting, phase: inspecting }],
-    ['a good pair', 'valid', resting],
-    ['a pair that is not valid yet', 'not-yet-valid', resting, start - 2 * minute],
-    ['a pair that becomes valid within a minute', 'valid', resting, start - minute],
+    ['a later inspection', 'valid', { ...idle, phase: inspecting }],
+    ['a good pair', 'valid', idle],
+    ['a pair that is not valid yet', 'not-yet-valid', idle, start - 2 * minute],
+    ['a pair that becomes valid within a minute', 'valid', idle, start - minute],
     [
-      'the same, now that the API server is asked about it',
+      'the same pair while its server clock check is due',
       'requesting',
-      { ...resting, checkServerClockAt: start - hour, notBefore: start - hour },
+      { ...idle, checkServerClockAt: start - hour, notBefore: start - hour },
       start - 2 * minute,
     ],
-    ['a pair that the kubelet rotates', 'observing', { ...resting, observed: true }],
+    ['a pair that the kubelet rotates', 'observing', { ...idle, observed: true }],
     [
       'a missing pair that the kubelet should rotate',
       'observing',
@@ -73,7 +73,7 @@ describe('certificateStatus()', () => {
     [
       'a rotation too soon after the last one',
       'requesting',
-      { ...resting, storedAt: start, deadline: start },
+      { ...idle, storedAt: start, deadline: start },
     ],
     ['a request in progress', 'requesting', enrolling('requesting')],
     ['a pending CSR', 'pending-approval', enrolling('pending')],
@@ -83,7 +83,7 @@ describe('certificateStatus()', () => {
     [
       'an expired pair without identity',
       'waiting-for-identity',
-      { ...resting, identityReady: false },
+      { ...idle, identityReady: false },
       start + 2 * hour,
     ],
   ];
@@ -100,12 +100,12 @@ describe('certificateStatus()', () => {
     assert.equal(shown.nextAttempt, start + hour);
     assert.equal(shown.lastFailure?.code, 'CSR_DENIED');
     assert.equal('csr' in shown, false);
-    assert.equal('nextAttempt' in status(resting), false);
+    assert.equal('nextAttempt' in status(idle), false);
   });
 
   it('shows no deadline of a temporary self-signed certificate', () => {
-    assert.equal(status(resting).rotationDeadline, start + 50 * minute);
-    const shown = status({ ...resting, pair: { ...pair, selfSigned: true } });
+    assert.equal(status(idle).rotationDeadline, start + 50 * minute);
+    const shown = status({ ...idle, pair: { ...pair, selfSigned: true } });
     assert.equal('rotationDeadline' in shown, false);
   });
 });
@@ -122,7 +122,7 @@ describe('isUsable()', () => {
   for (const [what, changes, now, usable] of cases) {
     it(`${usable ? 'accepts' : 'rejects'} ${what}`, () => {
       const state =
-        changes === undefined ? withoutPair : { ...resting, pair: { ...pair, ...changes } };
+        changes === undefined ? withoutPair : { ...idle, pair: { ...pair, ...changes } };
       assert.equal(isUsable(state, now), usable);
     });
   }
@@ -131,15 +131,15 @@ describe('isUsable()', () => {
 describe('isOverdue()', () => {
   const grace = hour / 50;
   it('is true a fiftieth of the lifetime after the deadline', () => {
-    assert.equal(isOverdue(resting, start + 50 * minute + grace), false);
-    assert.equal(isOverdue(resting, start + 50 * minute + grace + second), true);
+    assert.equal(isOverdue(idle, start + 50 * minute + grace), false);
+    assert.equal(isOverdue(idle, start + 50 * minute + grace + second), true);
   });
 
   it('is true for an expired pair, never for a temporary self-signed one', () => {
-    assert.equal(isOverdue(resting, start + 9 * hour), true);
-    const putOff = { ...resting, deadline: start + 9 * hour };
+    assert.equal(isOverdue(idle, start + 9 * hour), true);
+    const putOff = { ...idle, deadline: start + 9 * hour };
     assert.equal(isOverdue(putOff, start + hour + grace + second), true);
-    const standIn = { ...resting, pair: { ...pair, selfSigned: true } };
+    const standIn = { ...idle, pair: { ...pair, selfSigned: true } };
     assert.equal(isOverdue(standIn, start + 9 * hour), false);
     assert.equal(isOverdue(withoutPair, start + 9 * hour), false);
   });

@@ -18,7 +18,8 @@ const rows: readonly (readonly [EnrollerNotice, object])[] = [
     {
       event: 'kubeconfig_stale',
       path: '/k',
-      remedy: 'Run nodecertd adopt, or let client-certificate and client-key both name /p',
+      remedy:
+        'Run nodecertd adopt, or set client-certificate and client-key in the kubeconfig to /p',
     },
   ],
   [

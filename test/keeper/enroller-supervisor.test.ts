@@ -124,7 +124,7 @@ describe('EnrollerSupervisor', () => {
     ['a self-signed pair', { type: 'self-sign', name: 'a' }, inspected, true],
     ['a final failure', enroll, { type: 'failed', failure, resumable: false }, true],
     [
-      'a failure with a key still held',
+      'a failure with a key kept for the retry',
       enroll,
       { type: 'failed', failure, resumable: true },
       false,
@@ -137,13 +137,13 @@ describe('EnrollerSupervisor', () => {
       true,
     ],
     [
-      'addresses that more will follow',
+      'addresses that are not final',
       { type: 'look-up-addresses', follow: true },
       { type: 'addresses', addresses: [], final: false },
       false,
     ],
     [
-      'a failed look-up',
+      'a failed lookup',
       { type: 'look-up-addresses', follow: true },
       { type: 'addresses-failed', failure },
       true,
@@ -160,7 +160,7 @@ describe('EnrollerSupervisor', () => {
     });
   }
 
-  it('dismisses the enroller once a held key is abandoned', (t) => {
+  it('dismisses the enroller once the key for a retry is abandoned', (t) => {
     const { supervisor, child, heard, request } = supervised(t);
     request(enroll);
     supervisor.abandon('a');
@@ -213,7 +213,7 @@ describe('EnrollerSupervisor', () => {
     assert.equal(supervisor.pid, 101);
   });
 
-  it('reports the crash that an enroller described', (t) => {
+  it('reports the error of an enroller that crashed', (t) => {
     const { child, heard, request } = supervised(t);
     request(enroll);
     child().listener.onMessage({ type: 'crashed', error: 'x is not a function' });
@@ -224,7 +224,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(heard, ['started', 'INTERNAL', 'lost', 'started', 'ENROLLER_LOST', 'lost']);
   });
 
-  it('kills an enroller after three checks without a sign of life', (t) => {
+  it('kills an enroller after three checks without a heartbeat', (t) => {
     const { child, heard, request } = supervised(t);
     request(enroll);
     t.mock.timers.tick(29 * second);
@@ -237,7 +237,7 @@ describe('EnrollerSupervisor', () => {
     assert.deepEqual(heard, ['started', 'ENROLLER_HUNG', 'lost']);
   });
 
-  it('counts every message as a sign of life', (t) => {
+  it('counts every message as a heartbeat', (t) => {
     const { child, heard, request } = supervised(t);
     request(enroll);
     for (let round = 0; round < 5; round += 1) {

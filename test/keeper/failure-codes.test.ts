@@ -35,7 +35,7 @@ function failureOf(code: ErrorCode): Failure {
 }
 
 /** Exactly one line of this event, with code, cause and remedy. */
-function assertTold(lines: readonly Line[], event: LogEvent, code: ErrorCode): void {
+function assertLogged(lines: readonly Line[], event: LogEvent, code: ErrorCode): void {
   const found = lines.filter((line) => line.event === event);
   assert.equal(found.length, 1, `${event} was written ${found.length} times`);
   assert.equal(found[0]?.['code'], code);
@@ -53,7 +53,7 @@ describe('every failure code of a running agent', () => {
       const story = new Story();
       story.toPending();
       story.fail(failureOf(code));
-      assertTold(story.logger.lines, 'rotation_failed', code);
+      assertLogged(story.logger.lines, 'rotation_failed', code);
       await story.pass(day);
       assert.equal(story.link.attempt, 2);
       const pair = clientPair({ notAfter: start + 100 * day });
@@ -64,7 +64,7 @@ describe('every failure code of a running agent', () => {
     it(`${code} in an inspection is logged with a remedy, and its end too`, async () => {
       const story = new Story();
       story.report({ type: 'inspection-failed', failure: failureOf(code) });
-      assertTold(story.logger.lines, 'rotation_failed', code);
+      assertLogged(story.logger.lines, 'rotation_failed', code);
       await story.pass(day);
       const pair = clientPair({ notAfter: start + 100 * day });
       story.report({ type: 'inspected', pair, findings: [] });
@@ -75,7 +75,7 @@ describe('every failure code of a running agent', () => {
       const story = new Story();
       story.toPending();
       story.report({ type: 'inspection-failed', failure: failureOf(code) });
-      assertTold(story.logger.lines, 'rotation_failed', code);
+      assertLogged(story.logger.lines, 'rotation_failed', code);
       story.report({ type: 'issued', csr: story.csr('csr-1') });
       story.report({ type: 'stored', pair: clientPair(), findings: [] });
       assertCleared(story.logger.lines, 'rotation_recovered');
@@ -85,14 +85,14 @@ describe('every failure code of a running agent', () => {
       const story = new Story();
       story.toPending();
       story.report({ type: 'retrying', failure: failureOf(code) });
-      assertTold(story.logger.lines, 'csr_wait_retrying', code);
+      assertLogged(story.logger.lines, 'csr_wait_retrying', code);
       story.report({ type: 'recovered' });
       assertCleared(story.logger.lines, 'csr_wait_recovered');
       story.report({ type: 'approved', csr: story.csr('csr-1') });
       assert.equal(story.logger.all('csr_wait_recovered').length, 1);
     });
 
-    it(`${code} in an address look-up is logged too`, () => {
+    it(`${code} in an address lookup is logged too`, () => {
       const clock = new FakeClock(start);
       const logger = new RecordingLogger();
       const enroller = new RecordingLink();
@@ -100,7 +100,7 @@ describe('every failure code of a running agent', () => {
       const book = new AddressBook({ ...options, refreshSeconds: 60, hostName: 'worker-1' });
       book.tick({ lookUpNode: true });
       enroller.reply({ type: 'addresses-failed', failure: failureOf(code) });
-      assertTold(logger.lines, 'addresses_failed', code);
+      assertLogged(logger.lines, 'addresses_failed', code);
       enroller.reply({ type: 'addresses', addresses: [], final: true });
       enroller.reply({ type: 'addresses', addresses: [], final: true });
       assertCleared(logger.lines, 'addresses_recovered');

@@ -82,7 +82,7 @@ describe('FileWatch', () => {
   const changes: readonly (readonly [string, () => Promise<void>])[] = [
     ['a change of the link', () => swap('a-2.pem')],
     [
-      'the link repointed to what is not there',
+      'the link repointed to a missing file',
       async () => {
         await symlink('nowhere.pem', join(directory, 'link'));
         await rename(join(directory, 'link'), link);

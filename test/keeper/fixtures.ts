@@ -65,7 +65,7 @@ export function requestTypesOf(reply: EnrollerReply): readonly EnrollerRequest['
   }
 }
 
-/** Records what the enroller is told, in the real table of pending requests; the test replies. */
+/** Records the commands to the enroller, with the real table of pending requests. The test replies. */
 export class RecordingLink implements EnrollerLink {
   readonly commands: (EnrollerRequest | { readonly type: 'abandon'; readonly name: string })[] = [];
   readonly #table = new PendingRequests();
@@ -96,12 +96,12 @@ export class RecordingLink implements EnrollerLink {
     this.commands.push({ type: 'abandon', name });
   }
 
-  /** How many enrollments were requested. */
+  /** The number of requested enrollments. */
   get attempt(): number {
     return this.#sentOf(['enroll']).length;
   }
 
-  /** Replies to the latest request of the kind; where given, to the enrollment with this number, or about this serial. */
+  /** Replies to the latest request of this kind, or to the enrollment with this number, or to the check of this serial. */
   reply(
     reply: EnrollerReply,
     { attempt, serial }: { readonly attempt?: number | undefined; readonly serial?: string } = {},
@@ -114,7 +114,7 @@ export class RecordingLink implements EnrollerLink {
     chosen.send(reply);
   }
 
-  /** The enroller ends with everything that is pending. */
+  /** The enroller ends while requests are pending. */
   lose(failure: Failure): void {
     this.#table.clear({ type: 'lost', failure });
   }
@@ -210,7 +210,7 @@ export function agentConfig(
   };
 }
 
-/** Waits for something that the event loop brings about; a test that fails waits longest. */
+/** Lets the event loop run until the condition holds. Only a failing test waits for the limit. */
 export async function until(what: string, condition: () => boolean): Promise<void> {
   const end = performance.now() + 20_000;
   while (!condition()) {

@@ -8,7 +8,7 @@ import type { EnrollerProgram } from '../../src/keeper/fork-enroller.ts';
 import { forkEnroller } from '../../src/keeper/fork-enroller.ts';
 import { until } from './fixtures.ts';
 
-/** Echoes each message, and runs the action that its name says. */
+/** Echoes each message, and runs the action with its name. */
 const program = `
 process.on('message', (message) => {
   if (message.name === 'exit') process.exit(7);

@@ -333,7 +333,7 @@ describe('HookRunner with hooks', () => {
 });
 
 describe('HookRunner with a check of the served certificate', () => {
-  it('asks the enroller to check, and logs a match', async () => {
+  it('requests a check from the enroller, and logs a match', async () => {
     await using stage = await Stage.open();
     stage.follow([], { ...served, onFailure: 'report' });
     stage.runner.stored(pair('a'));
@@ -368,7 +368,7 @@ describe('HookRunner with a check of the served certificate', () => {
     assert.deepEqual(stage.logger.take(), ['served_stale', 'served_recovered']);
   });
 
-  it('repeats a failed check, and logs it once', async () => {
+  it('repeats a failed check, and logs the failure once', async () => {
     await using stage = await Stage.open();
     stage.follow([], served);
     stage.runner.stored(pair('a'));

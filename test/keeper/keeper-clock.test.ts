@@ -83,7 +83,7 @@ class Machine implements AsyncDisposable {
     return new Machine(directory, answers);
   }
 
-  /** Judged by the status alone: a pair is missing or past its deadline, without an attempt or a planned one. */
+  /** Uses only the status: a pair is missing or past its deadline, and no attempt is in progress or planned. */
   get called(): boolean {
     const [certificate] = this.keeper.status().certificates;
     assert.ok(certificate !== undefined);

@@ -149,7 +149,7 @@ class Stage implements AsyncDisposable {
     await this.clock.advance(2 * minute);
   }
 
-  /** Creates the link, and answers the inspection that follows. Until then a change would cause none. */
+  /** Creates the link, and answers the inspection that follows. Without a link, a change triggers no inspection. */
   async linked(target: string): Promise<void> {
     await this.inspected('kubelet-client');
     const before = this.count('inspect');
@@ -315,7 +315,7 @@ describe('Keeper', () => {
 
   const moments: readonly (readonly [string, (stage: Stage, change: () => void) => void])[] = [
     [
-      'between the look and its report',
+      'between the inspection and its report',
       (stage, change) => {
         const pair = stage.look();
         change();
@@ -323,14 +323,14 @@ describe('Keeper', () => {
       },
     ],
     [
-      'in the very moment of the report',
+      'at the moment of the report',
       (stage, change) => {
         stage.found(stage.look());
         change();
       },
     ],
     [
-      'before the look, which sees it',
+      'before the inspection, which finds it',
       (stage, change) => {
         change();
         stage.found(stage.look());

@@ -20,7 +20,7 @@ const requested: EnrollerReply = { type: 'requested', csr };
 const issued: EnrollerReply = { type: 'issued', csr };
 const stored: EnrollerReply = { type: 'stored', pair: pairFor(clientTemplate), findings: [] };
 const failed: EnrollerReply = { type: 'failed', failure, resumable: false };
-const keyHeld: EnrollerReply = { type: 'failed', failure, resumable: true };
+const keyKept: EnrollerReply = { type: 'failed', failure, resumable: true };
 const addresses = (final: boolean): EnrollerReply => ({ type: 'addresses', addresses: [], final });
 
 /** A request, a reply to the nth request, or the command to forget the key of `a`. */
@@ -30,14 +30,14 @@ function isReply(one: Happening): one is readonly [number, EnrollerReply] {
   return Array.isArray(one);
 }
 
-function play(happenings: readonly Happening[]): {
+function play(steps: readonly Happening[]): {
   readonly requests: PendingRequests;
   readonly heard: string[];
 } {
   const requests = new PendingRequests();
   const heard: string[] = [];
   const ids: number[] = [];
-  for (const one of happenings) {
+  for (const one of steps) {
     if (one === 'abandon') requests.supersede('a');
     else if (isReply(one)) requests.deliver(ids[one[0] - 1] ?? 0, one[1]);
     else {
@@ -59,8 +59,8 @@ describe('PendingRequests', () => {
     ['an enrollment', [enroll], false],
     ['a stored pair', [enroll, [1, stored]], true],
     ['a failure without a key', [enroll, [1, failed]], true],
-    ['a failure with a key', [enroll, [1, keyHeld]], false],
-    ['a key that is forgotten', [enroll, [1, keyHeld], 'abandon'], true],
+    ['a failure with a key', [enroll, [1, keyKept]], false],
+    ['a key that is forgotten', [enroll, [1, keyKept], 'abandon'], true],
     ['a stored pair that crosses the next enrollment', [enroll, enroll, [1, stored]], false],
     ['a failure that crosses the next enrollment', [enroll, enroll, [1, failed]], false],
     ['the end of two enrollments', [enroll, enroll, [1, failed], [2, stored]], true],
@@ -68,15 +68,15 @@ describe('PendingRequests', () => {
     ['a check of the served certificate with a reply', [checkServed, [1, served]], true],
     ['a rollback', [rollBack], false],
     ['a rollback with a reply', [rollBack, [1, rolledBack]], true],
-    ['a look-up', [lookUp], false],
-    ['a look-up that goes on', [lookUp, [1, addresses(false)]], false],
-    ['a look-up that is over', [lookUp, [1, addresses(true)]], true],
-    ['a failed look-up', [lookUp, [1, { type: 'addresses-failed', failure }]], true],
+    ['a lookup', [lookUp], false],
+    ['a lookup that continues', [lookUp, [1, addresses(false)]], false],
+    ['a finished lookup', [lookUp, [1, addresses(true)]], true],
+    ['a failed lookup', [lookUp, [1, { type: 'addresses-failed', failure }]], true],
     ['a second reply', [inspect, [1, inspected], [1, inspected]], true],
   ];
-  for (const [what, happenings, isEmpty] of rows) {
+  for (const [what, steps, isEmpty] of rows) {
     it(`is ${isEmpty ? '' : 'not '}empty after ${what}`, () => {
-      const { requests } = play(happenings);
+      const { requests } = play(steps);
       assert.equal(requests.isEmpty, isEmpty);
       requests.clear();
       assert.equal(requests.isEmpty, true);
@@ -98,8 +98,8 @@ describe('PendingRequests', () => {
     assert.deepEqual(heard, ['2 stored', '3 stored']);
   });
 
-  it('clear() tells every request that the enroller is lost', () => {
-    const { requests, heard } = play([inspect, enroll, [2, keyHeld]]);
+  it('clear() reports the lost enroller to every request', () => {
+    const { requests, heard } = play([inspect, enroll, [2, keyKept]]);
     requests.clear({ type: 'lost', failure });
     assert.deepEqual(heard, ['2 failed', '1 lost', '2 lost']);
     assert.equal(requests.isEmpty, true);
@@ -117,28 +117,28 @@ describe('PendingRequests', () => {
       undefined,
     ],
     ['an issued certificate', [enroll, [1, requested], [1, issued]], 'enroll a'],
-    ['a key that is held', [enroll, [1, keyHeld]], undefined],
-    ['an enrollment that is repeated', [enroll, [1, keyHeld], enroll], 'enroll a'],
+    ['a key that is kept for the retry', [enroll, [1, keyKept]], undefined],
+    ['a resumed request without a CSR', [enroll, [1, keyKept], enroll], 'enroll a'],
     [
-      'a pending CSR that is taken up again',
-      [enroll, [1, requested], [1, keyHeld], enroll],
+      'a resumed request with a pending CSR',
+      [enroll, [1, requested], [1, keyKept], enroll],
       undefined,
     ],
     [
-      'an issued certificate that is stored again',
-      [enroll, [1, requested], [1, issued], [1, keyHeld], enroll],
+      'a resumed request with an issued certificate',
+      [enroll, [1, requested], [1, issued], [1, keyKept], enroll],
       'enroll a',
     ],
     ['a check of the served certificate', [checkServed], 'check-served a'],
     ['a rollback', [rollBack], 'roll-back a'],
-    ['a look-up', [lookUp], 'look-up-addresses'],
+    ['a lookup', [lookUp], 'look-up-addresses'],
     ['a Node without addresses', [lookUp, [1, addresses(false)]], undefined],
   ];
-  for (const [what, happenings, owed] of silences) {
-    it(`overdue() ${owed === undefined ? 'allows' : 'counts'} silence about ${what}`, () => {
-      const { requests } = play(happenings);
+  for (const [what, steps, overdue] of silences) {
+    it(`overdue() ${overdue === undefined ? 'allows' : 'counts'} silence about ${what}`, () => {
+      const { requests } = play(steps);
       for (let check = 0; check < 30; check += 1) assert.equal(requests.overdue(30), undefined);
-      assert.equal(requests.overdue(30), owed);
+      assert.equal(requests.overdue(30), overdue);
     });
   }
 

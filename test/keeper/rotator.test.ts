@@ -402,7 +402,7 @@ describe('Rotator', () => {
         csr: 'csr-1',
         signer: clientSpec.signerName,
         waiting: '1m',
-        remedy: 'kubectl certificate approve csr-1',
+        remedy: 'Approve the CSR: kubectl certificate approve csr-1',
       },
     ]);
   });
@@ -444,7 +444,7 @@ describe('Rotator', () => {
     assert.deepEqual(story.link.take(), ['inspect']);
   });
 
-  it('a lost enroller drops a key that was held for the retry', () => {
+  it('a lost enroller drops the key for the retry', () => {
     const story = new Story();
     story.toPending();
     story.fail({ code: 'STORE_FULL', message: 'full' }, true);
@@ -464,7 +464,7 @@ describe('Rotator', () => {
     assert.equal(story.logger.all('rotation_failed').length, 1);
   });
 
-  it('a lost enroller does not affect a pair that rests', () => {
+  it('a lost enroller does not affect an idle rotation', () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: clientPair(), findings: [] });
     story.link.lose(lostFailure);
