@@ -4,7 +4,7 @@ import { redact } from '../core/printable.ts';
 import type { Step } from './plan.ts';
 
 /** A difference of more lines is not readable, and takes seconds to compute. */
-const mostLines = 2_000;
+const maxLines = 2_000;
 
 /** The change of a file in the format of `diff -u`, with secrets redacted. */
 export function stepDiff({ file, form, before, after }: Step): string {
@@ -18,9 +18,9 @@ export function stepDiff({ file, form, before, after }: Step): string {
   const diff = createTwoFilesPatch(from ?? '', to ?? '', left, right, undefined, undefined, {
     context: 3,
     headerOptions: FILE_HEADERS_ONLY,
-    maxEditLength: mostLines,
+    maxEditLength: maxLines,
   });
-  return diff ?? `${file} is not shown: it differs in more than ${mostLines} lines\n`;
+  return diff ?? `${file} is not shown: it differs in more than ${maxLines} lines\n`;
 }
 
 /** Keys whose values are secrets, or too long to read. */

@@ -43,7 +43,7 @@ export async function startControlServer(path: string, port: ControlPort): Promi
     throw new AgentError('CONTROL_LISTEN', `cannot listen on ${path}`, {
       cause: error,
       remedy: hasErrno(error, 'EADDRINUSE')
-        ? 'Stop the other agent, or set stateDirectory (--state-dir) of this one to another directory'
+        ? 'Stop the other agent, or set stateDirectory (--state-dir) of this agent to another directory'
         : `Make the directory of ${path} writable for the agent, or choose a shorter path`,
     });
   }
@@ -71,7 +71,7 @@ async function removeStale(path: string): Promise<void> {
   const socket = connect(path);
   try {
     await once(socket, 'connect');
-    throw Object.assign(new Error('another agent listens there'), { code: 'EADDRINUSE' });
+    throw Object.assign(new Error('another agent listens on this socket'), { code: 'EADDRINUSE' });
   } catch (error) {
     if (hasErrno(error, 'ENOENT')) return;
     if (!hasErrno(error, 'ECONNREFUSED') || !(await lstat(path)).isSocket()) throw error;

@@ -35,7 +35,7 @@ export type HookOutcome =
   | { readonly kind: 'aborted' };
 
 /** Maximum number of output lines to log: enough for an error message. */
-const mostLines = 20;
+const maxLines = 20;
 
 /**
  * Runs the hook once. Checks before each run that only root can change the program, because it
@@ -52,7 +52,7 @@ export async function runHook(options: RunHookOptions): Promise<HookOutcome> {
     env: hookEnvironment(certificate, path, pair),
     clock,
     timeoutMs: hook.timeoutMs,
-    mostLines,
+    maxLines,
     onLine,
     signal,
   });

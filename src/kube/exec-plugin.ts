@@ -46,7 +46,7 @@ export async function runExecPlugin(run: PluginRun): Promise<PluginCredential> {
     },
     clock,
     timeoutMs: pluginTimeoutMs,
-    mostLines: stderrLines,
+    maxLines: stderrLines,
     onLine: (line) => stderr.push(line),
     onOutput: (chunk) => output.add(chunk),
     signal: AbortSignal.any([signal, output.overflow]),

@@ -167,7 +167,7 @@ function lockedError(directory: string, descriptor: number): AgentError {
     `the certificate directory ${directory} is in use by ${holder}`,
     {
       remedy:
-        'Stop that agent, or set certificateDirectory (--cert-dir) of this one to another directory',
+        'Stop that agent, or set certificateDirectory (--cert-dir) of this agent to another directory',
     },
   );
 }

@@ -9,7 +9,7 @@ import { localTimestamp } from './pair-names.ts';
 const copiesKept = 3;
 
 /** More copies than the agent can write within one second. */
-const mostNames = 100;
+const maxNames = 100;
 
 /**
  * Copies the content of a file that is about to be replaced into a new file beside it, such as
@@ -26,7 +26,7 @@ export async function keepCopy(path: string, bytes: Uint8Array, now: Instant): P
 }
 
 async function writeCopy(base: string, bytes: Uint8Array): Promise<string> {
-  for (let count = 0; count < mostNames; count += 1) {
+  for (let count = 0; count < maxNames; count += 1) {
     const path = count === 0 ? base : `${base}-${count}`;
     try {
       await writeNewFile(path, bytes, 0o600);

@@ -23,7 +23,7 @@ import {
 import { attempt, unlessMissing } from '../sys/file-error.ts';
 
 /** More key pairs than the agent can write within one second. */
-const mostAttempts = 1000;
+const maxNames = 1000;
 const ownerOnly = 0o600;
 
 /** Operations on the files of one certificate. PairStore decides when to use them. */
@@ -128,7 +128,7 @@ export class PairDirectory {
   /** Renames a corrupt file and never deletes it: an administrator may want to inspect it. */
   async setAside(path: string, reason: string): Promise<Finding> {
     const folder = dirname(path);
-    for (let count = 0; count < mostAttempts; count += 1) {
+    for (let count = 0; count < maxNames; count += 1) {
       const target = join(folder, setAsideFile(basename(path), this.#clock.now(), count));
       if ((await kindOf(target)) !== 'missing') continue;
       await attempt('set aside', path, () => rename(path, target));
@@ -146,7 +146,7 @@ export class PairDirectory {
    * Fails on file systems without hard links.
    */
   async markRolledBack(file: string): Promise<string> {
-    for (let count = 0; count < mostAttempts; count += 1) {
+    for (let count = 0; count < maxNames; count += 1) {
       const name = rolledBackFile(file, this.#clock.now(), count);
       if ((await kindOf(this.path(name))) !== 'missing') continue;
       await attempt('link', this.path(file), () => link(this.path(file), this.path(name)));
@@ -199,7 +199,7 @@ export class PairDirectory {
    * The lock keeps other agents out, and a kubelet creates at most one such name per second.
    */
   async #freePath(): Promise<string> {
-    for (let count = 0; count < mostAttempts; count += 1) {
+    for (let count = 0; count < maxNames; count += 1) {
       const path = this.path(pairFile(this.name, this.#clock.now(), count));
       if ((await kindOf(path)) === 'missing') return path;
     }

@@ -18,7 +18,7 @@ interface Entry {
 }
 
 /** The limit of the kernel; path_resolution(7). */
-const mostLinks = 40;
+const maxLinks = 40;
 
 /**
  * Checks whether other users can replace the file at an absolute path: inspects every directory
@@ -45,7 +45,7 @@ export async function exposureOf(path: string, user = ownUser()): Promise<Exposu
       continue;
     }
     links += 1;
-    if (links > mostLinks) return { what: `${path} is a loop of links`, remedy: `ls -l ${path}` };
+    if (links > maxLinks) return { what: `${path} is a loop of links`, remedy: `ls -l ${path}` };
     if (isAbsolute(entry.linksTo)) folder = '/';
     rest.unshift(...partsOf(entry.linksTo));
   }

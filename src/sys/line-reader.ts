@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { withoutSecrets } from '../core/printable.ts';
 
 export interface LineReaderOptions {
-  readonly mostLines: number;
+  readonly maxLines: number;
   readonly onLine: (line: string) => void;
 }
 
@@ -47,7 +47,7 @@ export class LineReader {
   /** Skips blank lines, and does not count them. */
   #take(line: string): void {
     if (line.trim() === '') return;
-    if (this.#passedOn >= this.#options.mostLines) {
+    if (this.#passedOn >= this.#options.maxLines) {
       this.#leftOut += 1;
       return;
     }

@@ -18,7 +18,7 @@ export interface CommandOptions {
   /** Milliseconds between SIGTERM and SIGKILL. */
   readonly graceMs?: number;
   /** The maximum number of output lines that are passed on. Further lines are counted. */
-  readonly mostLines: number;
+  readonly maxLines: number;
   readonly onLine: (line: string) => void;
   /** Receives standard output byte for byte. Then only standard error is passed on in lines. */
   readonly onOutput?: (chunk: Buffer) => void;

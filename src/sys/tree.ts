@@ -16,7 +16,7 @@ export interface Place {
 }
 
 /** The limit of Linux. */
-const mostLinks = 40;
+const maxLinks = 40;
 
 /** A larger file is not a configuration. */
 const largestFile = 1024 * 1024;
@@ -51,7 +51,7 @@ export class Tree {
       const target = await this.#linkTarget(at);
       if (target === undefined) continue;
       links += 1;
-      if (links > mostLinks) {
+      if (links > maxLinks) {
         throw new AgentError('STORE_IO', `${printable(path)} is a loop of links`);
       }
       rest.unshift(...components(target));

@@ -248,7 +248,7 @@ describe('revert()', () => {
         /cannot be used: .*none\.pem/,
       ],
     ] as const;
-    for (const [text, trouble] of kubeconfigs) {
+    for (const [text, reason] of kubeconfigs) {
       const { tree } = await kubeadmNode(context, {
         [kubeconfigFile]: text,
         [named]: old.pem.toString(),
@@ -262,7 +262,7 @@ describe('revert()', () => {
         plan.obstacles.map(({ id }) => id),
         ['restored-credential'],
       );
-      assert.match(plan.obstacles[0]?.what ?? '', trouble);
+      assert.match(plan.obstacles[0]?.what ?? '', reason);
       await revert(requestFor(tree, { clock }), yes);
       assert.deepEqual(await snapshot(tree.root), before);
     }

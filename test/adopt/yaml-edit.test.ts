@@ -33,13 +33,13 @@ describe('editYaml()', () => {
       'a: 1\nb:\n- x\n- y\ntlsCertFile: /pki/a.pem\n',
     ],
     [
-      'a new key behind a last line without its end',
+      'a new key after a last line without a line break',
       'a: 1',
       [file],
       'a: 1\ntlsCertFile: /pki/a.pem\n',
     ],
     [
-      'a new key behind a block of text',
+      'a new key after a block scalar',
       'a: |\n  x\n  y\n',
       [file],
       'a: |\n  x\n  y\ntlsCertFile: /pki/a.pem\n',
@@ -51,7 +51,7 @@ describe('editYaml()', () => {
       'a: 1\ntlsCertFile: /pki/a.pem\n\n# the end\n',
     ],
     [
-      'a document with its marks',
+      'a document with its markers',
       '---\na: 1\n...\n',
       [file],
       '---\na: 1\ntlsCertFile: /pki/a.pem\n...\n',
@@ -62,16 +62,11 @@ describe('editYaml()', () => {
       [file],
       'a: 1\r\nb: 2\r\ntlsCertFile: /pki/a.pem\r\n',
     ],
-    ['a key taken out', 'a: 1\nb: 2 # gone\nc: 3\n', [{ path: ['b'] }], 'a: 1\nc: 3\n'],
+    ['a removed key', 'a: 1\nb: 2 # gone\nc: 3\n', [{ path: ['b'] }], 'a: 1\nc: 3\n'],
+    ['a removed block scalar', 'a: 1\nb: |\n  x\n  y\nc: 3\n', [{ path: ['b'] }], 'a: 1\nc: 3\n'],
+    ['a removed key that does not exist', 'a: 1\n', [{ path: ['b'] }], 'a: 1\n'],
     [
-      'a block of text taken out',
-      'a: 1\nb: |\n  x\n  y\nc: 3\n',
-      [{ path: ['b'] }],
-      'a: 1\nc: 3\n',
-    ],
-    ['a key taken out that is not there', 'a: 1\n', [{ path: ['b'] }], 'a: 1\n'],
-    [
-      'a key and removes another, deep inside',
+      'a nested key and removes another',
       'users:\n- name: n\n  user:\n    token: t\n    client-key-data: xx\n    other: 1\n',
       [
         { path: ['users', 0, 'user', 'client-key'], value: '/k' },
@@ -80,7 +75,7 @@ describe('editYaml()', () => {
       'users:\n- name: n\n  user:\n    token: t\n    other: 1\n    client-key: /k\n',
     ],
     [
-      'what either version of YAML takes for something else',
+      'a string that one version of YAML reads as another type',
       'a: 1\n',
       [
         { path: ['b'], value: 'yes' },
@@ -103,28 +98,28 @@ describe('editYaml()', () => {
       [off],
       '# c\n{a: 1, b: 2, rotateCertificates: false}\n',
     ],
-    ['a block of text', 'tlsCertFile: |\n  a\nb: 1\n', [file], 'tlsCertFile: /pki/a.pem\nb: 1\n'],
+    ['a block scalar', 'tlsCertFile: |\n  a\nb: 1\n', [file], 'tlsCertFile: /pki/a.pem\nb: 1\n'],
   ];
   for (const [name, before, edits, after] of rows) {
     it(`editYaml() changes ${name}`, () => assert.equal(editYaml(before, edits), after));
   }
 
   const refused: readonly (readonly [string, string, readonly KeyEdit[]])[] = [
-    ['what looks like JSON and is not', '{a: 1}', [off]],
+    ['a brace without valid JSON', '{a: 1}', [off]],
     ['an anchor', 'rotateCertificates: &x true\nb: *x\n', [off]],
     ['an alias', 'b: &x true\nrotateCertificates: *x\n', [off]],
     ['a tag', 'rotateCertificates: !!bool true\n', [off]],
-    ['a list in the place', 'tlsCertFile:\n- a\n', [file]],
+    ['a list as the value', 'tlsCertFile:\n- a\n', [file]],
     ['a syntax error', 'a: [1\n', [off]],
     ['two documents', 'a: 1\n---\nb: 2\n', [off]],
-    ['a key that is there twice', 'a: 1\na: 2\n', [off]],
+    ['a duplicate key', 'a: 1\na: 2\n', [off]],
     ['a text', 'only words\n', [off]],
     ['nothing', '', [off]],
-    ['a map that is not there', 'a: 1\n', [{ path: ['users', 0, 'user', 'x'], value: 'y' }]],
+    ['a missing map', 'a: 1\n', [{ path: ['users', 0, 'user', 'x'], value: 'y' }]],
     ['the only key of a map', 'a:\n  b: 1\n', [{ path: ['a', 'b'] }]],
   ];
   for (const [name, text, edits] of refused) {
-    it(`editYaml() leaves alone ${name}`, () => assert.equal(editYaml(text, edits), undefined));
+    it(`editYaml() refuses ${name}`, () => assert.equal(editYaml(text, edits), undefined));
   }
 
   it('editYaml() makes the intended edits and changes no other line', () => {
@@ -164,7 +159,7 @@ describe('isYamlMap()', () => {
     ['a: [', false],
     [undefined, false],
   ] as const) {
-    it(`isYamlMap() takes ${JSON.stringify(text)} for ${expected}`, () => {
+    it(`isYamlMap() is ${expected} for ${JSON.stringify(text)}`, () => {
       assert.equal(isYamlMap(text), expected);
     });
   }

@@ -429,9 +429,9 @@ describe('loadConfig() refuses', () => {
     });
   }
 
-  const misspelt: readonly (readonly [string, string, readonly RegExp[]])[] = [
+  const misspelled: readonly (readonly [string, string, readonly RegExp[]])[] = [
     [
-      'a misspelt profile and every other bad key',
+      'a misspelled profile and every other bad key',
       'profil: custom\n    signer: a.b/c\n    subject: { commonNam: a }\n    quux: 1',
       [
         /:4: certificates\[0\]\.profile: is required: expected one of kubelet-client, /,
@@ -467,7 +467,7 @@ describe('loadConfig() refuses', () => {
       ],
     ],
   ];
-  for (const [name, keys, expected] of misspelt) {
+  for (const [name, keys, expected] of misspelled) {
     it(`names ${name}`, async () => {
       const { code, message } = await failure(load(certificate(`name: a\n    ${keys}`)));
       assert.equal(code, 'CONFIG_INVALID');

@@ -95,16 +95,16 @@ describe('startControlServer()', () => {
     ['nothing', 'POST /renew', '', 400, 'USAGE'],
     ['too much', 'POST /renew', `{"certificates":["${'a'.repeat(70_000)}"]}`, 400, 'USAGE'],
     ['another command', 'POST /destroy', '', 400, 'USAGE'],
-    ['a command as a question', 'GET /renew', '', 400, 'USAGE'],
+    ['a command with GET', 'GET /renew', '', 400, 'USAGE'],
   ] as const) {
     it(`refuses ${what} with code and remedy`, async () => {
       const port = new RecordingPort();
       await using server = await startControlServer(path, port);
       const answer = await send(server.path, line, body);
       assert.equal(answer.code, code);
-      const told = (answer.body as { failure: { code: string; remedy: string } }).failure;
-      assert.equal(told.code, failure);
-      assert.ok(told.remedy);
+      const shown = (answer.body as { failure: { code: string; remedy: string } }).failure;
+      assert.equal(shown.code, failure);
+      assert.ok(shown.remedy);
       assert.deepEqual(port.asked, []);
     });
   }

@@ -60,7 +60,7 @@ describe('readKubeletService()', () => {
     ['a shell', { exec: '/bin/sh -c kubelet' }, /^it starts \/bin\/sh instead of the kubelet$/],
     ['no command', { exec: '' }, /^it starts nothing/],
     ['a path with a blank', { exec: '/usr/bin/kubelet --tls-cert-file /a b/c.pem' }, /blanks/],
-    ['the same after =', { exec: '/usr/bin/kubelet --config=/a b' }, /blanks/],
+    ['a path with a blank after =', { exec: '/usr/bin/kubelet --config=/a b' }, /blanks/],
     ['quotes', { exec: `/usr/bin/kubelet --x="a"` }, /quotes/],
     ['an escaped dollar', { exec: '/usr/bin/kubelet --x=$$A' }, /escapes/],
     [

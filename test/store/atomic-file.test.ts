@@ -33,7 +33,7 @@ for (const [umask, mode] of [
   [0o000, 0o600],
   [0o022, 0o666],
 ] as const) {
-  test(`writeNewFile() gives the mode ${mode.toString(8)} under the umask ${umask.toString(8)}`, async (t) => {
+  test(`writeNewFile() sets mode ${mode.toString(8)} under umask ${umask.toString(8)}`, async (t) => {
     const path = join(await temporaryDirectory(t), 'file');
     const before = process.umask(umask);
     try {

@@ -159,7 +159,7 @@ describe('readKubeconfigFile()', () => {
       'a kubeconfig without exactly one cluster, one context and one user',
     ],
     [
-      'what another cluster left',
+      'a kubeconfig of another cluster',
       kubeletKubeconfig({ cluster, certificatePath: '/other.pem' }).slice(0, 700),
       'a kubeconfig without exactly one cluster, one context and one user',
     ],

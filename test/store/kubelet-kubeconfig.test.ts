@@ -57,7 +57,7 @@ const clusters: readonly (readonly [string, KubeconfigCluster, readonly string[]
 ];
 
 for (const [title, cluster, lines] of clusters) {
-  test(`kubeletKubeconfig() equals what a kubelet writes for ${title}`, () => {
+  test(`kubeletKubeconfig() writes the text of a kubelet for ${title}`, () => {
     const expected = `apiVersion: v1
 clusters:
 - cluster:

@@ -113,7 +113,7 @@ users: [{name: "system:node:n1", user: {client-certificate-data: ${certificate},
       'apiVersion: v1\nclusters:\n- cluster:\n    certificate-auth',
     ],
   ] as const) {
-    it(`leaves ${title} alone and names the setting`, async (t) => {
+    it(`keeps ${title} and names the setting`, async (t) => {
       const { folder, path, file, copies } = await place(t);
       await mkdir(folder);
       await writeFile(path, text);
@@ -126,7 +126,7 @@ users: [{name: "system:node:n1", user: {client-certificate-data: ${certificate},
     });
   }
 
-  it('leaves a directory alone', async (t) => {
+  it('keeps a directory', async (t) => {
     const { path, file } = await place(t);
     await mkdir(path, { recursive: true });
     await assert.rejects(file.write(cluster), { message: /kubelet\.conf is a directory/ });

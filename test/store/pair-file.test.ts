@@ -81,7 +81,11 @@ test('parsePair() refuses other content and quotes none of it', async (t) => {
       'PAIR_MALFORMED',
       bytes(pair.certificatePem, Buffer.from(keyLines.join('\n').replace('-----\n', '----\n'))),
     ],
-    ['the key of another', 'CERT_KEY_MISMATCH', bytes(pair.certificatePem, other.keyPem)],
+    [
+      'the key of another certificate',
+      'CERT_KEY_MISMATCH',
+      bytes(pair.certificatePem, other.keyPem),
+    ],
   ];
   for (const [title, code, content] of cases) {
     await t.test(title, async () => {

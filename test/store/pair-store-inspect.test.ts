@@ -85,7 +85,7 @@ const damages: readonly (readonly [
   ['emptied by a power cut', () => new Uint8Array()],
   ['filled with zeros', () => new Uint8Array(900)],
   ['cut off', (pair) => pair.pem.subarray(0, -30)],
-  ['given the key of another', (pair, other) => Buffer.concat([pair.certificatePem, other.keyPem])],
+  ['stored with another key', (pair, other) => Buffer.concat([pair.certificatePem, other.keyPem])],
 ];
 
 for (const [title, damage] of damages) {

@@ -6,8 +6,8 @@ import { requireWholePair } from './pairs.ts';
 /* oxlint-disable unicorn/require-post-message-target-origin */
 
 /**
- * Opens and parses the key pair as fast as possible until it is told to stop, and reports what
- * it found.
+ * Opens and parses the key pair as fast as possible until `stop` is set, and reports the serials
+ * and faults that it found.
  */
 const { link, stop } = workerData as { link: string; stop: Int32Array };
 const serials = new Set<string>();

@@ -108,7 +108,7 @@ for (const [what, make] of [
   ['a list', async (path: string) => writeFile(path, '[]')],
   ['the state of another program', async (path: string) => writeFile(path, '{"version": 4}')],
 ] as const) {
-  test(`readState() leaves ${what} alone and names the setting`, async (t) => {
+  test(`readState() keeps ${what} and names the setting`, async (t) => {
     const directory = await temporaryDirectory(t);
     await make(join(directory, 'state.json'));
     assert.equal(await peekState(directory), undefined);

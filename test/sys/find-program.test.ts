@@ -35,7 +35,7 @@ describe('findProgram()', () => {
     assert.equal(await findProgram('tool', `:.:${relative}`), undefined);
   });
 
-  it('takes a name with a slash as it is', async () => {
+  it('returns a name with a slash unchanged', async () => {
     assert.equal(await findProgram('/no/such/tool', pathOf('c')), '/no/such/tool');
   });
 });

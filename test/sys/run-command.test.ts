@@ -29,7 +29,7 @@ async function run(argv: readonly string[], options: Partial<CommandOptions> = {
     env: { PATH: path },
     clock: systemClock,
     timeoutMs: 30 * second,
-    mostLines: 20,
+    maxLines: 20,
     onLine: (line) => lines.push(line),
     signal: new AbortController().signal,
     ...options,
@@ -243,7 +243,7 @@ describe('runCommand()', () => {
       process.on('SIGTERM', () => process.exit(1));
       const argv = ['/bin/sh', '-c', ${JSON.stringify(`echo $$ > ${file}; sleep 60; :`)}];
       const { signal } = new AbortController();
-      void runCommand({ argv, env: {}, clock, timeoutMs: 60000, mostLines: 1, onLine: () => {}, signal });
+      void runCommand({ argv, env: {}, clock, timeoutMs: 60000, maxLines: 1, onLine: () => {}, signal });
     `;
     const agent = spawn(process.execPath, ['--input-type=module-typescript', '-e', program]);
     const child = await pid();

@@ -39,10 +39,14 @@ describe('serviceManager()', () => {
 
   for (const [what, environment, expected] of [
     ['none', {}, undefined],
-    ['one for everybody', { WATCHDOG_USEC: '30000000' }, 30_000],
-    ['one for this process', { WATCHDOG_USEC: '1', WATCHDOG_PID: String(process.pid) }, 0.001],
-    ['one for another process', { WATCHDOG_USEC: '30000000', WATCHDOG_PID: '1' }, undefined],
-    ['one of no length', { WATCHDOG_USEC: '0' }, undefined],
+    ['a timeout without a pid', { WATCHDOG_USEC: '30000000' }, 30_000],
+    [
+      'a timeout for this process',
+      { WATCHDOG_USEC: '1', WATCHDOG_PID: String(process.pid) },
+      0.001,
+    ],
+    ['a timeout for another process', { WATCHDOG_USEC: '30000000', WATCHDOG_PID: '1' }, undefined],
+    ['a timeout of 0', { WATCHDOG_USEC: '0' }, undefined],
     ['nonsense', { WATCHDOG_USEC: 'soon' }, undefined],
   ] as const) {
     it(`reads the watchdog time: ${what}`, async () => {
