@@ -167,8 +167,8 @@ describe('templateOf()', () => {
   });
 
   it('contains the lifetime only if one is configured', () => {
-    const asked = templateOf({ ...servingSpec, expirationSeconds: 600 }, found);
-    assert.equal(asked?.expirationSeconds, 600);
+    const template = templateOf({ ...servingSpec, expirationSeconds: 600 }, found);
+    assert.equal(template?.expirationSeconds, 600);
     assert.equal('expirationSeconds' in (templateOf(servingSpec, found) ?? {}), false);
   });
 });
@@ -185,7 +185,7 @@ describe('sameTemplate()', () => {
   const changes: readonly (readonly [string, Partial<CertificateTemplate>])[] = [
     ['signer', { signerName: 'example.com/x' }],
     ['common name', { subject: nodeSubject('worker-10') }],
-    ['organisations', { subject: { ...servingTemplate.subject, organizations: [] } }],
+    ['organizations', { subject: { ...servingTemplate.subject, organizations: [] } }],
     ['usages', { usages: ['digital signature'] }],
     ['key', { key: 'ed25519' }],
     ['lifetime', { expirationSeconds: 600 }],
@@ -249,12 +249,22 @@ describe('issuedVerdict()', () => {
       'CERT_SUBJECT_MISMATCH',
       'CERT_SUBJECT_MISMATCH',
     ],
-    ['an organization less', { subject: none }, 'CERT_SUBJECT_MISMATCH', 'CERT_SUBJECT_MISMATCH'],
-    ['an organization more', { subject: more }, 'CERT_SUBJECT_MISMATCH', 'ok'],
-    ['a DNS name less', { dnsNames: [] }, 'CERT_SAN_MISMATCH', 'CERT_SAN_MISMATCH'],
-    ['a DNS name more', { dnsNames: ['evil', 'worker-1'] }, 'CERT_SAN_MISMATCH', 'ok'],
-    ['an IP address less', { ipAddresses: [] }, 'CERT_SAN_MISMATCH', 'CERT_SAN_MISMATCH'],
-    ['an IP address more', { ipAddresses: ['10.0.0.1', '10.0.0.2'] }, 'CERT_SAN_MISMATCH', 'ok'],
+    [
+      'one organization too few',
+      { subject: none },
+      'CERT_SUBJECT_MISMATCH',
+      'CERT_SUBJECT_MISMATCH',
+    ],
+    ['one organization too many', { subject: more }, 'CERT_SUBJECT_MISMATCH', 'ok'],
+    ['one DNS name too few', { dnsNames: [] }, 'CERT_SAN_MISMATCH', 'CERT_SAN_MISMATCH'],
+    ['one DNS name too many', { dnsNames: ['evil', 'worker-1'] }, 'CERT_SAN_MISMATCH', 'ok'],
+    ['one IP address too few', { ipAddresses: [] }, 'CERT_SAN_MISMATCH', 'CERT_SAN_MISMATCH'],
+    [
+      'one IP address too many',
+      { ipAddresses: ['10.0.0.1', '10.0.0.2'] },
+      'CERT_SAN_MISMATCH',
+      'ok',
+    ],
     ['a URI that was not requested', { otherNames: ['url:spiffe://x'] }, 'CERT_SAN_MISMATCH', 'ok'],
     [
       'a usage less',

@@ -117,13 +117,13 @@ class Loop {
     for (const effect of effects) {
       if (effect.type === 'inspect') this.#send({ type: 'inspected', ...this.#found() });
       if (effect.type === 'abandon') this.#due = undefined;
-      if (effect.type === 'enroll') this.#ask();
+      if (effect.type === 'enroll') this.#request();
     }
     const wait = nextWake(this.state, this.now) - this.now;
     this.#nextTick = this.elapsed + Math.min(Math.max(wait, second / 10), minute);
   }
 
-  #ask(): void {
+  #request(): void {
     const answer = this.#answers[this.requests % this.#answers.length];
     assert.ok(answer !== undefined);
     this.requests += 1;

@@ -616,7 +616,7 @@ describe('step() with a pair that is not valid yet', () => {
     });
     // Chosen once: later ticks do not move it.
     assert.deepEqual(moments, [start + 11 * minute, start + 11 * minute]);
-    const drawn = [0, 0.999].map((random) => {
+    const planned = [0, 0.999].map((random) => {
       const { state } = step(idle().state, inspected(future), {
         now: start,
         random,
@@ -624,7 +624,7 @@ describe('step() with a pair that is not valid yet', () => {
       });
       return state.checkServerClockAt;
     });
-    assert.deepEqual(drawn, [start + minute, start + minute + 0.999 * 20 * minute]);
+    assert.deepEqual(planned, [start + minute, start + minute + 0.999 * 20 * minute]);
   });
 
   it('checks nothing once the clock is right', () => {
@@ -805,8 +805,8 @@ describe('step() after a rollback', () => {
           const { now } = story;
           while (story.phase !== 'enrolling' && story.now < pair.notAfter) story.after(story.wake);
           const at = story.now - now;
-          assert.ok(at >= least, `asked after ${at} ms with ${left} ms left`);
-          assert.ok(at < left, `asked ${at - left} ms after its end`);
+          assert.ok(at >= least, `requested after ${at} ms with ${left} ms left`);
+          assert.ok(at < left, `requested ${at - left} ms after the expiry`);
         },
       ),
     );
@@ -839,10 +839,10 @@ describe('step() on renew', () => {
     const story = enrolling();
     story.on(failed(failure('CSR_DENIED'), false));
     assert.deepEqual(story.on(renew), ['enroll no-pair']);
-    const held = new Story({ delay: hour });
-    held.on(wanting(template));
-    held.on(inspected(pairFor(template)));
-    assert.deepEqual(held.on(renew), ['enroll renewal']);
+    const delayed = new Story({ delay: hour });
+    delayed.on(wanting(template));
+    delayed.on(inspected(pairFor(template)));
+    assert.deepEqual(delayed.on(renew), ['enroll renewal']);
   });
 
   it('retries after a failure, with the usual delays', () => {
@@ -891,10 +891,10 @@ describe('step() with a pair that the kubelet rotates', () => {
     story.on(progress('pending'));
     assert.deepEqual(story.on(seen(pairFor(template))), ['abandon']);
     assert.equal(story.phase, 'idle');
-    const held = enrolling();
-    held.on(progress('pending'));
-    held.on(failed(failure('API_UNREACHABLE'), true));
-    assert.deepEqual(held.on(seen(pairFor(template))), ['abandon', 'recovered 1']);
+    const waiting = enrolling();
+    waiting.on(progress('pending'));
+    waiting.on(failed(failure('API_UNREACHABLE'), true));
+    assert.deepEqual(waiting.on(seen(pairFor(template))), ['abandon', 'recovered 1']);
     const nothingHeld = enrolling();
     nothingHeld.on(failed(failure('CSR_DENIED'), false));
     assert.deepEqual(nothingHeld.on(seen(pairFor(template))), ['recovered 1']);

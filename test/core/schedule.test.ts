@@ -51,8 +51,9 @@ describe('rotationDeadline()', () => {
   it('is the same at each call', () => {
     fc.assert(
       fc.property(lifetime, fc.string(), fc.string(), (pair, node, serial) => {
-        const ask = (): number => rotationDeadline(pair, rotationFraction(node, 'client', serial));
-        assert.equal(ask(), ask());
+        const deadline = (): number =>
+          rotationDeadline(pair, rotationFraction(node, 'client', serial));
+        assert.equal(deadline(), deadline());
       }),
     );
   });
@@ -113,9 +114,9 @@ describe('lifetimeStart()', () => {
   const notAfter = start + hour;
   const issued = start + 5 * minute;
   const cases: readonly (readonly [string, number, number, number?])[] = [
-    ['the moment of issue, when it is later than notBefore', issued, issued],
+    ['the time of issue, if it is later than notBefore', issued, issued],
     [
-      'the moment of issue, by a clock just behind that of the file',
+      'the time of issue, even if the clock is just behind the file time',
       issued,
       issued,
       start + 4 * minute + 1,
@@ -124,7 +125,7 @@ describe('lifetimeStart()', () => {
     ['notBefore for a file older than the certificate', start - day, start],
     ['notBefore for a file time after the expiry', start + day, start],
     ['notBefore for a file time at the expiry', notAfter, start],
-    ['notBefore for a file of the same moment', start, start],
+    ['notBefore for a file of the same time', start, start],
   ];
   for (const [name, storedAt, expected, now] of cases) {
     it(`is ${name}`, () => {

@@ -20,7 +20,7 @@ describe('Secret', () => {
     ['util.inspect', () => inspect(secret)],
     ['util.inspect at any depth', () => inspect(deep, { depth: Infinity, showHidden: true })],
     ['util.inspect cut at its depth', () => inspect(deep, { depth: 0 })],
-    ['util.inspect in colour', () => inspect(deep, { colors: true, depth: 9 })],
+    ['util.inspect with colors', () => inspect(deep, { colors: true, depth: 9 })],
     ['util.format', () => format('%s %o %O %j %d', secret, secret, secret, secret, secret)],
     ['an error message', () => new Error('bad token', { cause: secret }).message],
     [
@@ -54,17 +54,17 @@ describe('Secret', () => {
 
   it('expose() returns the bytes themselves, so that wipe() clears them', () => {
     const bytes = bytesOf(token);
-    const held = new Secret(bytes);
-    assert.equal(held.expose(), bytes);
-    held.wipe();
+    const key = new Secret(bytes);
+    assert.equal(key.expose(), bytes);
+    key.wipe();
     assert.deepEqual(bytes, new Uint8Array(token.length));
   });
 
   it('is wiped at the end of its scope, also after a throw', () => {
     const bytes = bytesOf(token);
     assert.throws(() => {
-      using held = new Secret(bytes);
-      assert.equal(held.expose(), bytes);
+      using key = new Secret(bytes);
+      assert.equal(key.expose(), bytes);
       throw new Error('half-way');
     }, /half-way/);
     assert.deepEqual(bytes, new Uint8Array(token.length));

@@ -121,13 +121,13 @@ describe('retryDelay()', () => {
   });
 
   it('is between Retry-After and twice that, or the back-off', () => {
-    const asked = fc.integer({ min: 0, max: hour });
+    const retryAfter = fc.integer({ min: 0, max: hour });
     fc.assert(
-      fc.property(code, asked, failures, random, (...[code, asked, failures, random]) => {
-        const delay = retryDelay(failureOf(code, asked), failures, random);
+      fc.property(code, retryAfter, failures, random, (...[code, retryAfter, failures, random]) => {
+        const delay = retryDelay(failureOf(code, retryAfter), failures, random);
         const alone = retryDelay(failureOf(code), failures, random);
-        assert.ok(delay >= asked && delay >= alone);
-        assert.ok(delay <= Math.max(alone, 2 * asked));
+        assert.ok(delay >= retryAfter && delay >= alone);
+        assert.ok(delay <= Math.max(alone, 2 * retryAfter));
       }),
     );
   });

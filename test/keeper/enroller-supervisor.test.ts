@@ -53,14 +53,14 @@ const failure = { code: 'API_UNREACHABLE', message: 'away' } as const;
 function supervised(t: TestContext): {
   readonly supervisor: EnrollerSupervisor;
   readonly children: FakeChild[];
-  readonly heard: string[];
+  readonly calls: string[];
   readonly logger: RecordingLogger;
   readonly child: () => FakeChild;
   readonly request: (request: EnrollerRequest) => void;
 } {
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   const children: FakeChild[] = [];
-  const heard: string[] = [];
+  const calls: string[] = [];
   const logger = new RecordingLogger();
   const supervisor = new EnrollerSupervisor({
     logger,
@@ -70,10 +70,10 @@ function supervised(t: TestContext): {
       return child;
     },
     listener: {
-      onStarted: () => heard.push('started'),
-      onFinished: () => heard.push('finished'),
-      onNotice: ({ type }) => heard.push(type),
-      onLost: ({ code }) => heard.push(code),
+      onStarted: () => calls.push('started'),
+      onFinished: () => calls.push('finished'),
+      onNotice: ({ type }) => calls.push(type),
+      onLost: ({ code }) => calls.push(code),
       onChange: () => undefined,
     },
   });
@@ -83,9 +83,9 @@ function supervised(t: TestContext): {
     return last;
   };
   const request = (sent: EnrollerRequest): void => {
-    supervisor.request(sent, ({ type }) => heard.push(type));
+    supervisor.request(sent, ({ type }) => calls.push(type));
   };
-  return { supervisor, children, heard, logger, child, request };
+  return { supervisor, children, calls, logger, child, request };
 }
 
 describe('EnrollerSupervisor', () => {
@@ -107,7 +107,7 @@ describe('EnrollerSupervisor', () => {
   });
 
   it('keeps an idle enroller for a moment, for the next request', (t) => {
-    const { children, child, heard, request } = supervised(t);
+    const { children, child, calls, request } = supervised(t);
     request(inspect);
     child().reply(inspected);
     t.mock.timers.tick(249);
@@ -115,7 +115,7 @@ describe('EnrollerSupervisor', () => {
     t.mock.timers.tick(10 * second);
     assert.deepEqual(children.length, 1);
     assert.deepEqual(child().done, []);
-    assert.deepEqual(heard, ['started', 'inspected']);
+    assert.deepEqual(calls, ['started', 'inspected']);
   });
 
   const endings: readonly (readonly [string, EnrollerRequest, EnrollerReply, boolean])[] = [
@@ -161,12 +161,12 @@ describe('EnrollerSupervisor', () => {
   }
 
   it('dismisses the enroller once the key for a retry is abandoned', (t) => {
-    const { supervisor, child, heard, request } = supervised(t);
+    const { supervisor, child, calls, request } = supervised(t);
     request(enroll);
     supervisor.abandon('a');
     t.mock.timers.tick(second);
     assert.deepEqual(child().done, ['disconnect']);
-    assert.deepEqual(heard, ['started', 'finished']);
+    assert.deepEqual(calls, ['started', 'finished']);
   });
 
   it('waits for the reply to every inspection', (t) => {
@@ -203,74 +203,74 @@ describe('EnrollerSupervisor', () => {
   });
 
   it('reports a lost enroller, and starts another for the next request', (t) => {
-    const { supervisor, children, child, heard, request } = supervised(t);
+    const { supervisor, children, child, calls, request } = supervised(t);
     request(enroll);
     child().listener.onExit('signal SIGKILL');
     t.mock.timers.tick(60 * second);
-    assert.deepEqual(heard, ['started', 'ENROLLER_LOST', 'lost']);
+    assert.deepEqual(calls, ['started', 'ENROLLER_LOST', 'lost']);
     request(enroll);
     assert.equal(children.length, 2);
     assert.equal(supervisor.pid, 101);
   });
 
   it('reports the error of an enroller that crashed', (t) => {
-    const { child, heard, request } = supervised(t);
+    const { child, calls, request } = supervised(t);
     request(enroll);
     child().listener.onMessage({ type: 'crashed', error: 'x is not a function' });
     child().listener.onExit('exit code 1');
-    assert.deepEqual(heard, ['started', 'INTERNAL', 'lost']);
+    assert.deepEqual(calls, ['started', 'INTERNAL', 'lost']);
     request(enroll);
     child().listener.onExit('exit code 1');
-    assert.deepEqual(heard, ['started', 'INTERNAL', 'lost', 'started', 'ENROLLER_LOST', 'lost']);
+    assert.deepEqual(calls, ['started', 'INTERNAL', 'lost', 'started', 'ENROLLER_LOST', 'lost']);
   });
 
   it('kills an enroller after three checks without a heartbeat', (t) => {
-    const { child, heard, request } = supervised(t);
+    const { child, calls, request } = supervised(t);
     request(enroll);
     t.mock.timers.tick(29 * second);
     assert.deepEqual(child().done, []);
     t.mock.timers.tick(second);
     assert.deepEqual(child().done, ['kill']);
-    assert.deepEqual(heard, ['started', 'ENROLLER_HUNG', 'lost']);
+    assert.deepEqual(calls, ['started', 'ENROLLER_HUNG', 'lost']);
     child().listener.onExit('signal SIGKILL');
     t.mock.timers.tick(60 * second);
-    assert.deepEqual(heard, ['started', 'ENROLLER_HUNG', 'lost']);
+    assert.deepEqual(calls, ['started', 'ENROLLER_HUNG', 'lost']);
   });
 
   it('counts every message as a heartbeat', (t) => {
-    const { child, heard, request } = supervised(t);
+    const { child, calls, request } = supervised(t);
     request(enroll);
     for (let round = 0; round < 5; round += 1) {
       t.mock.timers.tick(20 * second);
       child().listener.onMessage({ type: 'alive' });
     }
     assert.deepEqual(child().done, []);
-    assert.deepEqual(heard, ['started']);
+    assert.deepEqual(calls, ['started']);
   });
 
   it('ignores a child that is no longer the current one', (t) => {
-    const { supervisor, children, heard, request } = supervised(t);
+    const { supervisor, children, calls, request } = supervised(t);
     request(enroll);
     children[0]?.listener.onExit('exit code 1');
     request(enroll);
-    heard.length = 0;
+    calls.length = 0;
     children[0]?.reply(inspected);
     children[0]?.listener.onExit('again');
-    assert.deepEqual(heard, []);
+    assert.deepEqual(calls, []);
     assert.equal(supervisor.pid, 101);
   });
 
-  it('stop() settles when the process has ended, and reports no loss', async (t) => {
-    const { supervisor, child, heard, request } = supervised(t);
+  it('stop() resolves when the process has exited, and reports no loss', async (t) => {
+    const { supervisor, child, calls, request } = supervised(t);
     request(enroll);
     const stopped = supervisor.stop();
     assert.deepEqual(child().done, ['disconnect']);
     child().listener.onExit('exit code 0');
     await stopped;
-    assert.deepEqual(heard, ['started']);
+    assert.deepEqual(calls, ['started']);
   });
 
-  it('stop() kills a child that does not react, and settles in any case', async (t) => {
+  it('stop() kills a child that does not react, and always resolves', async (t) => {
     const { supervisor, child, request } = supervised(t);
     request(enroll);
     const stopped = supervisor.stop();
@@ -299,7 +299,7 @@ describe('EnrollerSupervisor', () => {
   });
 
   it('replaces a child that does not answer for five minutes', (t) => {
-    const { heard, child, request } = supervised(t);
+    const { calls, child, request } = supervised(t);
     request(inspect);
     for (let beat = 0; beat < 30; beat += 1) {
       child().listener.onMessage({ type: 'alive' });
@@ -309,11 +309,11 @@ describe('EnrollerSupervisor', () => {
     child().listener.onMessage({ type: 'alive' });
     t.mock.timers.tick(10 * second);
     assert.deepEqual(child().done, ['kill']);
-    assert.deepEqual(heard, ['started', 'ENROLLER_HUNG', 'lost']);
+    assert.deepEqual(calls, ['started', 'ENROLLER_HUNG', 'lost']);
   });
 
   it('keeps a child that waits for an approval for a day', (t) => {
-    const { heard, child, request } = supervised(t);
+    const { calls, child, request } = supervised(t);
     request(enroll);
     const csr = { name: 'csr-1', uid: 'u', createdAt: 0 };
     child().reply({ type: 'requested', csr });
@@ -321,7 +321,7 @@ describe('EnrollerSupervisor', () => {
       child().listener.onMessage({ type: 'alive' });
       t.mock.timers.tick(10 * second);
     }
-    assert.deepEqual(heard, ['started', 'requested']);
+    assert.deepEqual(calls, ['started', 'requested']);
   });
 });
 

@@ -14,41 +14,41 @@ import { clientPair, Story } from './story.ts';
 
 /** Codes that a running agent never logs as a failure. */
 const notWhileRunning: Partial<Record<ErrorCode, string>> = {
-  USAGE: 'the command line is read before anything else',
-  CONFIG_UNREADABLE: 'at a reload it has lines of its own, config_refused and config_reloaded',
-  CONFIG_INVALID: 'at a reload it has lines of its own, config_refused and config_reloaded',
-  METRICS_LISTEN: 'the address is taken at the start, or the reload refused',
-  CONTROL_LISTEN: 'it has a line of its own, control_unavailable',
-  AGENT_UNREACHABLE: 'commands end with it, not the agent',
-  RENEWAL_PENDING: 'commands end with it, not the agent',
-  HOOK_FAILED: 'hooks run when the pair is stored, and have lines of their own',
-  HOOK_TIMEOUT: 'hooks run when the pair is stored, and have lines of their own',
-  API_GONE: 'a watch that is told so begins anew',
-  ABORTED: 'what was asked to stop has not failed',
+  USAGE: 'the agent reads the command line before it starts',
+  CONFIG_UNREADABLE: 'a reload logs config_refused and config_reloaded instead',
+  CONFIG_INVALID: 'a reload logs config_refused and config_reloaded instead',
+  METRICS_LISTEN: 'the agent does not start, or rejects the reload',
+  CONTROL_LISTEN: 'the agent logs control_unavailable instead',
+  AGENT_UNREACHABLE: 'only commands fail with this code',
+  RENEWAL_PENDING: 'only commands fail with this code',
+  HOOK_FAILED: 'the agent logs hook_failed instead',
+  HOOK_TIMEOUT: 'the agent logs hook_failed instead',
+  API_GONE: 'the watch starts again',
+  ABORTED: 'the agent is stopping',
 };
 
-const met = errorCodes.filter((code) => notWhileRunning[code] === undefined);
+const runtimeCodes = errorCodes.filter((code) => notWhileRunning[code] === undefined);
 
 /** A failure from the enroller with the remedy of its code. */
 function failureOf(code: ErrorCode): Failure {
   return toFailure(new AgentError(code, 'it went wrong'));
 }
 
-/** Exactly one line of this event, with code, cause and remedy. */
+/** Checks for exactly one line of this event, with code, error and remedy. */
 function assertLogged(lines: readonly Line[], event: LogEvent, code: ErrorCode): void {
   const found = lines.filter((line) => line.event === event);
-  assert.equal(found.length, 1, `${event} was written ${found.length} times`);
+  assert.equal(found.length, 1, `${event} was logged ${found.length} times`);
   assert.equal(found[0]?.['code'], code);
   assert.equal(found[0]?.['error'], 'it went wrong');
   assert.equal(found[0]?.['remedy'], remedies[code]);
 }
 
-function assertCleared(lines: readonly Line[], event: LogEvent): void {
+function assertLoggedOnce(lines: readonly Line[], event: LogEvent): void {
   assert.equal(lines.filter((line) => line.event === event).length, 1, event);
 }
 
 describe('every failure code of a running agent', () => {
-  for (const code of met) {
+  for (const code of runtimeCodes) {
     it(`${code} in an attempt is logged with a remedy, and its end too`, async () => {
       const story = new Story();
       story.toPending();
@@ -58,7 +58,7 @@ describe('every failure code of a running agent', () => {
       assert.equal(story.link.attempt, 2);
       const pair = clientPair({ notAfter: start + 100 * day });
       story.report({ type: 'stored', pair, findings: [] });
-      assertCleared(story.logger.lines, 'rotation_recovered');
+      assertLoggedOnce(story.logger.lines, 'rotation_recovered');
     });
 
     it(`${code} in an inspection is logged with a remedy, and its end too`, async () => {
@@ -68,7 +68,7 @@ describe('every failure code of a running agent', () => {
       await story.pass(day);
       const pair = clientPair({ notAfter: start + 100 * day });
       story.report({ type: 'inspected', pair, findings: [] });
-      assertCleared(story.logger.lines, 'rotation_recovered');
+      assertLoggedOnce(story.logger.lines, 'rotation_recovered');
     });
 
     it(`${code} in an inspection during a request is logged too`, () => {
@@ -78,7 +78,7 @@ describe('every failure code of a running agent', () => {
       assertLogged(story.logger.lines, 'rotation_failed', code);
       story.report({ type: 'issued', csr: story.csr('csr-1') });
       story.report({ type: 'stored', pair: clientPair(), findings: [] });
-      assertCleared(story.logger.lines, 'rotation_recovered');
+      assertLoggedOnce(story.logger.lines, 'rotation_recovered');
     });
 
     it(`${code} while a CSR is pending is logged too`, () => {
@@ -87,7 +87,7 @@ describe('every failure code of a running agent', () => {
       story.report({ type: 'retrying', failure: failureOf(code) });
       assertLogged(story.logger.lines, 'csr_wait_retrying', code);
       story.report({ type: 'recovered' });
-      assertCleared(story.logger.lines, 'csr_wait_recovered');
+      assertLoggedOnce(story.logger.lines, 'csr_wait_recovered');
       story.report({ type: 'approved', csr: story.csr('csr-1') });
       assert.equal(story.logger.all('csr_wait_recovered').length, 1);
     });
@@ -103,7 +103,7 @@ describe('every failure code of a running agent', () => {
       assertLogged(logger.lines, 'addresses_failed', code);
       enroller.reply({ type: 'addresses', addresses: [], final: true });
       enroller.reply({ type: 'addresses', addresses: [], final: true });
-      assertCleared(logger.lines, 'addresses_recovered');
+      assertLoggedOnce(logger.lines, 'addresses_recovered');
     });
   }
 

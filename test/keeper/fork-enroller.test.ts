@@ -63,7 +63,7 @@ describe('forkEnroller()', () => {
       { type: 'echo', message: { type: 'inspect', id: 1, name: 'a' }, args: ['enroller'] },
     ]);
     child.disconnect();
-    await until('its end', () => exits.length > 0);
+    await until('the exit', () => exits.length > 0);
     assert.deepEqual(exits, ['exit code 0']);
   });
 
@@ -97,7 +97,7 @@ describe('forkEnroller()', () => {
     it(`reports "${how}" once`, async () => {
       const { child, exits } = run();
       child.send({ type: 'inspect', id: 1, name });
-      await until('its end', () => exits.length > 0);
+      await until('the exit', () => exits.length > 0);
       // A message to it now must neither throw nor report a second exit.
       child.send({ type: 'inspect', id: 1, name: 'late' });
       child.disconnect();
@@ -109,16 +109,16 @@ describe('forkEnroller()', () => {
 
   it('kills with SIGKILL', async () => {
     const { child, messages, exits } = run();
-    await until('its greeting', () => messages.length === 1);
+    await until('the greeting', () => messages.length === 1);
     child.kill();
-    await until('its end', () => exits.length > 0);
+    await until('the exit', () => exits.length > 0);
     assert.deepEqual(exits, ['signal SIGKILL']);
   });
 
   it('reports a missing program as an exit', async () => {
     const { child, exits } = run({ program: join(directory, 'missing.mjs') });
     assert.ok(child.pid !== undefined);
-    await until('its end', () => exits.length > 0);
+    await until('the exit', () => exits.length > 0);
     assert.deepEqual(exits, ['exit code 1']);
   });
 
@@ -128,7 +128,7 @@ describe('forkEnroller()', () => {
     child.send({ type: 'inspect', id: 1, name: 'a' });
     child.disconnect();
     child.kill();
-    await until('its end', () => exits.length > 0);
+    await until('the exit', () => exits.length > 0);
     assert.equal(exits.length, 1);
     assert.match(exits[0] ?? '', /ENOENT/);
   });
@@ -136,7 +136,7 @@ describe('forkEnroller()', () => {
   it('reports an error of fork() as an exit', async () => {
     const { child, exits } = run({ execPath: 'a\0b' });
     assert.equal(child.pid, undefined);
-    await until('its end', () => exits.length > 0);
+    await until('the exit', () => exits.length > 0);
     assert.match(exits[0] ?? '', /null bytes/);
   });
 });

@@ -218,10 +218,10 @@ describe('HookRunner with hooks', () => {
     const text = `echo $$ >> ${log}; sleep 60`;
     stage.follow([await stage.script('slow', text, { timeoutMs: 5 * second })]);
     stage.runner.stored(pair('a'));
-    await until('it runs', () => stage.written().length > 0);
+    await until('the hook runs', () => stage.written().length > 0);
     const ended = stage.event('hook_failed');
     await stage.clock.advance(5 * second);
-    await until('it is gone', () => {
+    await until('the hook is gone', () => {
       void stage.clock.advance(second / 10);
       return stage.logger.all('hook_failed').length > 0;
     });
@@ -278,7 +278,7 @@ describe('HookRunner with hooks', () => {
     const text = `echo "begin $NODECERTD_SERIAL" >> ${log}; ${wait}; echo end >> ${log}`;
     stage.follow([await stage.script('waiting', text)]);
     stage.runner.stored(pair('a'));
-    await until('it waits', () => stage.written().length > 0);
+    await until('the hook waits', () => stage.written().length > 0);
     stage.runner.stored(pair('b'));
     stage.runner.stored(pair('c'));
     stage.runner.stored(pair('c'));
@@ -302,12 +302,12 @@ describe('HookRunner with hooks', () => {
     await using stage = await Stage.open();
     stage.follow([await stage.script('long', `echo $$ >> ${stage.at('log')}; sleep 60`)]);
     stage.runner.stored(pair('a'));
-    await until('it runs', () => stage.written().length > 0);
+    await until('the hook runs', () => stage.written().length > 0);
     let stopped = false;
     const stopping = stage.runner.stop().finally(() => {
       stopped = true;
     });
-    await until('it is stopped', () => {
+    await until('the hook is stopped', () => {
       void stage.clock.advance(second / 10);
       return stopped;
     });

@@ -154,12 +154,12 @@ class Stage implements AsyncDisposable {
     await this.inspected('kubelet-client');
     const before = this.count('inspect');
     await symlink(target, this.path('kubelet-client-current.pem'));
-    await until('a look at the link', () => this.count('inspect') > before);
+    await until('an inspection of the link', () => this.count('inspect') > before);
     await this.inspected('kubelet-client');
   }
 
   /** The pair behind the link, as the enroller reads it: the content is its serial. */
-  look(): PairFacts | undefined {
+  inspection(): PairFacts | undefined {
     const link = this.path('kubelet-client-current.pem');
     if (!existsSync(link)) return undefined;
     const serial = readFileSync(link, 'utf8');
@@ -178,9 +178,9 @@ class Stage implements AsyncDisposable {
     for (let quiet = 0; quiet < 3;) {
       await this.clock.advance(minute);
       await until('a pause', () => this.clock.sleeping > 0);
-      const asked = this.count('inspect');
-      quiet = asked > answered ? 0 : quiet + 1;
-      for (; answered < asked; answered += 1) this.found(this.look());
+      const requested = this.count('inspect');
+      quiet = requested > answered ? 0 : quiet + 1;
+      for (; answered < requested; answered += 1) this.found(this.inspection());
     }
     return answered - seen;
   }
@@ -266,7 +266,7 @@ describe('Keeper', () => {
     assert.equal(serving?.state, 'waiting-for-addresses');
     assert.deepEqual(serving.lastFailure, { ...failure, at: stage.clock.now() });
     await stage.clock.advance(2 * minute);
-    await until('a second look-up', () => stage.count('look-up-addresses') === 2);
+    await until('a second lookup', () => stage.count('look-up-addresses') === 2);
     stage.report({ type: 'addresses', addresses: [], final: false });
     assert.equal(stage.keeper.status().certificates[1]?.lastFailure, undefined);
   });
@@ -309,7 +309,7 @@ describe('Keeper', () => {
       await stage.linked(target);
       const before = stage.count('inspect');
       await change(stage.path('kubelet-client-current.pem'));
-      await until('another look', () => stage.count('inspect') > before);
+      await until('another inspection', () => stage.count('inspect') > before);
     });
   }
 
@@ -317,7 +317,7 @@ describe('Keeper', () => {
     [
       'between the inspection and its report',
       (stage, change) => {
-        const pair = stage.look();
+        const pair = stage.inspection();
         change();
         stage.found(pair);
       },
@@ -325,7 +325,7 @@ describe('Keeper', () => {
     [
       'at the moment of the report',
       (stage, change) => {
-        stage.found(stage.look());
+        stage.found(stage.inspection());
         change();
       },
     ],
@@ -333,7 +333,7 @@ describe('Keeper', () => {
       'before the inspection, which finds it',
       (stage, change) => {
         change();
-        stage.found(stage.look());
+        stage.found(stage.inspection());
       },
     ],
   ];
@@ -369,7 +369,7 @@ describe('Keeper', () => {
       seen += looks + 1;
       // Another program removes the pair: the next round.
       rmSync(stage.path('kubelet-client-current.pem'));
-      await until('another look', () => stage.count('inspect') === seen);
+      await until('another inspection', () => stage.count('inspect') === seen);
       stage.found(undefined);
     }
     const serials = stage.logger.all('pair_changed').map((line) => line['serial']);
@@ -386,9 +386,9 @@ describe('Keeper', () => {
     await stage.settle(1);
     const before = stage.count('inspect');
     chmodSync(stage.path('kubelet-client-1.pem'), 0o666);
-    await until('a look', () => stage.count('inspect') === before + 1);
+    await until('an inspection', () => stage.count('inspect') === before + 1);
     chmodSync(stage.path('kubelet-client-1.pem'), 0o600);
-    stage.found(stage.look());
+    stage.found(stage.inspection());
     assert.equal(await stage.settle(before + 1), 1);
   });
 
@@ -399,7 +399,7 @@ describe('Keeper', () => {
     const answer = async (): Promise<void> => {
       for (; answered < stage.count('inspect'); answered += 1) {
         writeFileSync(stage.path('kubelet-client-1.pem'), `${answered}`);
-        stage.found(stage.look());
+        stage.found(stage.inspection());
         writeFileSync(stage.path('kubelet-client-1.pem'), `changed ${answered}`);
         await until('a pause', () => stage.clock.sleeping > 0);
       }
@@ -407,7 +407,7 @@ describe('Keeper', () => {
     await answer();
     assert.equal(answered, 6);
     await stage.clock.advance(minute);
-    await until('a look', () => stage.count('inspect') > 6);
+    await until('an inspection', () => stage.count('inspect') > 6);
     await answer();
     assert.equal(answered, 11);
   });
@@ -419,7 +419,7 @@ describe('Keeper', () => {
     await stage.linked(pipe);
     const before = stage.count('inspect');
     await unlink(stage.path('kubelet-client-current.pem'));
-    await until('another look', () => stage.count('inspect') > before);
+    await until('another inspection', () => stage.count('inspect') > before);
   });
 
   it('retries at once when a kubeconfig changes', async () => {
@@ -480,7 +480,7 @@ describe('Keeper', () => {
     assert.equal(stage.count('preflight'), 0, 'while an approver may still act');
     const pair = pairFor(clientTemplate, { notAfter: start + 100 * hour });
     stage.report({ type: 'stored', name: 'kubelet-client', attempt: 1, pair, findings: [] });
-    await until('the examination', () => stage.has('preflight'));
+    await until('the preflight checks', () => stage.has('preflight'));
     assert.equal(stage.keeper.status().preflight, undefined);
     const finding = { id: 'second-rotator', severity: 'warning', what: 'w' } as const;
     stage.report({ type: 'preflight', findings: [finding] });
@@ -497,7 +497,7 @@ describe('Keeper', () => {
     stage.report({ type: 'requested', name: 'kubelet-client', attempt: 1, csr });
     await until('a pause', () => stage.clock.sleeping > 0);
     await stage.clock.advance(2 * minute);
-    await until('the examination', () => stage.has('preflight'));
+    await until('the preflight checks', () => stage.has('preflight'));
   });
 
   it('logs and counts what the API client reports', async () => {
@@ -531,7 +531,7 @@ describe('Keeper', () => {
     stage.report({ type: 'inspected', name, findings: [] });
     const pair = pairFor(clientTemplate, { serial: 'b', notAfter: start + 100 * hour });
     stage.report({ type: 'stored', name, attempt: 1, pair, findings: [] });
-    await until('a look at what is served', () => stage.has('check-served'));
+    await until('a check of the served certificate', () => stage.has('check-served'));
     const endpoint = { endpoint: '127.0.0.1:1', state: 'unreachable', reason: 'away' } as const;
     const served = { type: 'served', name } as const;
     stage.report({ ...served, outcome: { kind: 'checked', endpoints: [endpoint] } });
@@ -545,7 +545,7 @@ describe('Keeper', () => {
     stage.report({ type: 'rolled-back', name, outcome });
     assert.equal(stage.keeper.status().certificates[0]?.current?.serial, 'a');
     assert.equal(stage.keeper.status().certificates[0]?.state, 'backing-off');
-    await until('another look', () => stage.count('check-served') === 2);
+    await until('another check', () => stage.count('check-served') === 2);
     stage.end('signal SIGKILL');
     assert.equal(stage.logger.all('served_unchecked').length, 1);
     assert.deepEqual(stage.observer.hookRuns.length, 2);

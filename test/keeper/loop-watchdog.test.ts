@@ -54,10 +54,10 @@ describe('LoopWatchdog', () => {
 
   it('names the task, the last round and a remedy', (t) => {
     const { watchdog, logger, pass } = watched(t);
-    watchdog.enter('a look at the files of the pairs');
+    watchdog.enter('comparing the PEM files');
     pass(4);
     const [line] = logger.all('loop_stuck');
-    assert.equal(line?.['task'], 'a look at the files of the pairs');
+    assert.equal(line?.['task'], 'comparing the PEM files');
     assert.equal(line?.['lastRound'], '2026-01-01T00:00:00Z');
     assert.match(String(line?.['remedy']), /stat -f \/pki/);
   });

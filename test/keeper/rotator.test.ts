@@ -184,7 +184,7 @@ describe('Rotator', () => {
         attempt: 1,
         code: 'CSR_DENIED',
         error: 'no',
-        remedy: 'ask',
+        remedy: 'Ask why',
         retryAt: '2026-01-01T02:00:00Z',
       },
     ]);
@@ -322,11 +322,11 @@ describe('Rotator', () => {
     [3_600, 55 * minute, false],
     [3_600, 53 * minute, true],
   ];
-  for (const [asked, issued, warned] of lifetimes) {
-    it(`${warned ? 'warns' : 'does not warn'} of ${issued / minute} minutes instead of ${asked} seconds`, () => {
+  for (const [requested, issued, warned] of lifetimes) {
+    it(`${warned ? 'warns' : 'does not warn'} of ${issued / minute} minutes instead of ${requested} seconds`, () => {
       const story = new Story({
         ...clientSpec,
-        ...(asked !== undefined && { expirationSeconds: asked }),
+        ...(requested !== undefined && { expirationSeconds: requested }),
       });
       story.report({ type: 'inspected', findings: [] });
       const pair = clientPair({ notAfter: start + issued });
@@ -334,7 +334,7 @@ describe('Rotator', () => {
       const [line] = story.logger.all('certificate_lifetime_short');
       assert.deepEqual(
         line === undefined ? undefined : [line['asked'], line['issued']],
-        warned ? [asked, issued / second] : undefined,
+        warned ? [requested, issued / second] : undefined,
       );
     });
   }
@@ -558,25 +558,25 @@ describe('Rotator with hooks', () => {
   it('reports each stored pair', async () => {
     const story = new Story();
     story.report({ type: 'inspected', findings: [] });
-    assert.deepEqual(story.told, []);
+    assert.deepEqual(story.reported, []);
     story.requested();
     story.report({ type: 'stored', pair: first, findings: [] });
     story.report({ type: 'inspected', pair: first, findings: [] });
-    assert.deepEqual(story.told, ['stored a']);
+    assert.deepEqual(story.reported, ['stored a']);
   });
 
   it('reports a found pair once, and no pair of another program', () => {
     const story = new Story();
     story.report({ type: 'inspected', pair: first, findings: [] });
     story.report({ type: 'inspected', pair: second, findings: [] });
-    assert.deepEqual(story.told, ['found a']);
+    assert.deepEqual(story.reported, ['found a']);
   });
 
   it('reports a pair that an earlier run stored without recording it', () => {
     const left = [{ csr: 'old', createdAt: start - minute }];
     const story = new Story(clientSpec, { outstanding: { 'kubelet-client': left } });
     story.report({ type: 'inspected', pair: first, csr: 'old', findings: [] });
-    assert.deepEqual(story.told, ['stored a']);
+    assert.deepEqual(story.reported, ['stored a']);
   });
 
   it('reports a new temporary self-signed certificate', () => {
@@ -584,7 +584,7 @@ describe('Rotator with hooks', () => {
     story.report({ type: 'inspected', findings: [] });
     story.report({ type: 'inspected', pair: standIn, isNew: true, findings: [] });
     story.report({ type: 'inspected', pair: standIn, findings: [] });
-    assert.deepEqual(story.told, ['stored 1']);
+    assert.deepEqual(story.reported, ['stored 1']);
   });
 
   it('reports a pair that an abandoned attempt has stored', async () => {
@@ -593,7 +593,7 @@ describe('Rotator with hooks', () => {
     story.rotator.setTemplate({ ...clientTemplate, dnsNames: ['worker-1'] });
     await story.pass(minute / 4);
     story.report({ type: 'stored', attempt: 1, pair: first, findings: [] });
-    assert.deepEqual(story.told, ['stored a']);
+    assert.deepEqual(story.reported, ['stored a']);
   });
 
   it('waits after a rollback, and logs why and until when', async () => {
@@ -641,7 +641,7 @@ describe('Rotator with hooks', () => {
     story.report({ type: 'inspected', pair, findings: [] });
     assert.equal(story.rotator.status().nextAttempt, until);
     assert.equal(story.logger.all('rotation_failed')[0]?.['code'], 'SERVED_STALE');
-    assert.deepEqual(story.told, ['found a']);
+    assert.deepEqual(story.reported, ['found a']);
     // Only the first inspection counts; a pair that is found later is another one.
     story.report({ type: 'inspected', pair: second, findings: [] });
     assert.equal(story.logger.all('rotation_failed').length, 1);

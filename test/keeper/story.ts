@@ -19,7 +19,7 @@ export class Story {
   journaled: OutstandingRequests;
   readonly rotator: Rotator;
   /** Pairs that were reported to the hooks. */
-  readonly told: string[] = [];
+  readonly reported: string[] = [];
   readonly name: string;
 
   constructor(
@@ -42,8 +42,8 @@ export class Story {
       }),
       identityReady,
       postRotation: {
-        stored: (_, pair) => this.told.push(`stored ${pair.serial}`),
-        found: (_, pair) => this.told.push(`found ${pair.serial}`),
+        stored: (_, pair) => this.reported.push(`stored ${pair.serial}`),
+        found: (_, pair) => this.reported.push(`found ${pair.serial}`),
         rollbackTo: () => rollback,
       },
     });
@@ -96,6 +96,6 @@ export type Reported = (EnrollmentReply | InspectionReply) & { readonly attempt?
 
 export const clientPair = (changes: Partial<PairFacts> = {}): PairFacts =>
   pairFor(clientTemplate, changes);
-export const denied: Failure = { code: 'CSR_DENIED', message: 'no', remedy: 'ask' };
+export const denied: Failure = { code: 'CSR_DENIED', message: 'no', remedy: 'Ask why' };
 export const unreachable: Failure = { code: 'API_UNREACHABLE', message: 'away' };
 export const lostFailure: Failure = { code: 'ENROLLER_LOST', message: 'gone' };
