@@ -52,6 +52,8 @@ export type Phase =
       readonly kind: 'enrolling';
       readonly since: Instant;
       readonly template: CertificateTemplate;
+      /** The pair at the start of the enrollment; absent when there was none. */
+      readonly replaces?: PairFacts;
       readonly stage: 'requesting' | 'pending' | 'approved' | 'issued';
       readonly stageSince: Instant;
       readonly csr?: CsrReference;

@@ -200,7 +200,14 @@ function enroll(state: RotationState, reason: DueReason, now: Instant): Transiti
   return {
     state: {
       ...state,
-      phase: { kind: 'enrolling', since: now, stage: 'requesting', stageSince: now, template },
+      phase: {
+        kind: 'enrolling',
+        since: now,
+        stage: 'requesting',
+        stageSince: now,
+        template,
+        ...(state.pair !== undefined && { replaces: state.pair }),
+      },
     },
     effects: [{ type: 'enroll', template, reason }],
   };
@@ -327,6 +334,18 @@ function updateProgress(
   return { ...without(state, 'lastFailure'), phase: next };
 }
 
+/**
+ * The pair that a stored one replaces. An inspection can find the stored pair before the
+ * report that it is stored, and a pair does not replace itself.
+ */
+export function replacedPair(
+  { pair, phase }: RotationState,
+  stored: PairFacts,
+): PairFacts | undefined {
+  if (pair?.serial !== stored.serial) return pair;
+  return phase.kind === 'enrolling' ? phase.replaces : undefined;
+}
+
 function stored(state: RotationState, pair: PairFacts, context: RotationContext): RotationState {
   const { now } = context;
   const storedAt = storedMoment(pair.storedAt, now);
@@ -334,7 +353,7 @@ function stored(state: RotationState, pair: PairFacts, context: RotationContext)
     ...without(state, 'renewalAt'),
     phase: { kind: 'idle', since: now },
     pair,
-    deadline: deadlineOf({ ...pair, storedAt }, context, state.pair),
+    deadline: deadlineOf({ ...pair, storedAt }, context, replacedPair(state, pair)),
     storedAt: now,
     rotations: state.rotations + 1,
     abandoned: 0,

@@ -58,7 +58,13 @@ export class CertificateSet {
    * them.
    */
   get busyPaths(): ReadonlySet<string> {
-    return new Set(this.#rotators.filter(({ storing }) => storing).map(({ path }) => path));
+    const storing = this.#rotators.filter((rotator) => rotator.storing);
+    // The enroller writes the kubeconfig after the client certificate.
+    const client = storing.some(({ spec }) => spec.profile === 'kubelet-client');
+    return new Set([
+      ...storing.map(({ path }) => path),
+      ...(client ? [this.#config.kubeconfig] : []),
+    ]);
   }
 
   /** When the next tick is due at the latest. */

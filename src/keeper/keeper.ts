@@ -321,7 +321,8 @@ export class Keeper implements EnrollerListener {
   async #compareFiles(): Promise<void> {
     const { config, configFile, logger } = this.#options;
     const ofKubelet = [config.kubelet.configFile, config.kubelet.configDirectory];
-    for (const file of await this.#files.compare()) {
+    const busy = this.#certificates.busyPaths;
+    for (const file of await this.#files.compare((path) => busy.has(path))) {
       if (file === configFile) logger.log('config_changed', { path: file });
       else if (ofKubelet.includes(file)) this.#inspectAll();
       else this.#certificates.credentialChanged();

@@ -206,12 +206,12 @@ export class RotationLog {
   }
 
   /** Logs an inspection that found another pair than the known one. */
-  found({ path, known, pair }: Found): void {
+  found({ path, known, pair, isOurs }: Found): void {
     const stored = this.#stored;
     this.#stored = undefined;
     if (samePair(known, pair)) return;
-    // An abandoned attempt may have stored this pair.
-    const ours = pair !== undefined && samePair(pair, stored);
+    // An abandoned attempt, or one whose report is still on its way, may have stored this pair.
+    const ours = isOurs || (pair !== undefined && samePair(pair, stored));
     if (this.#observed !== undefined && known !== undefined && pair !== undefined) {
       this.log('pair_observed', pairFields(pair));
     } else if (known !== undefined && !ours) {
@@ -231,6 +231,8 @@ interface Found {
   readonly path: string;
   readonly known: PairFacts | undefined;
   readonly pair: PairFacts | undefined;
+  /** This agent created the CSR of the pair. */
+  readonly isOurs: boolean;
 }
 
 type Reminder = Extract<RotationEffect, { type: 'remind-approver' | 'remind-signer' }>;

@@ -13,7 +13,7 @@ import type {
   RotationState,
   Rollback,
 } from '../core/rotation-state.ts';
-import { step } from '../core/rotation.ts';
+import { replacedPair, step } from '../core/rotation.ts';
 import { rotationFraction } from '../core/schedule.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import { certificateStatus } from './certificate-status.ts';
@@ -232,7 +232,7 @@ export class Rotator {
     this.#hasInspected = true;
     this.#log.observed(observed);
     this.#log.findings(findings);
-    this.#log.found({ path: this.path, known: this.#state.pair, pair });
+    this.#log.found({ path: this.path, known: this.#state.pair, pair, isOurs });
     this.#applyInspection({ pair, observed: observed !== undefined, isFirst });
     if (pair !== undefined) this.#reportPair(pair, { isOurs, isFirst });
     else if (observed === undefined) this.#selfSign();
@@ -303,7 +303,7 @@ export class Rotator {
   }
 
   #stored({ pair, findings }: Extract<EnrollmentReply, { type: 'stored' }>): void {
-    const { pair: replaced } = this.#state;
+    const replaced = replacedPair(this.#state, pair);
     const now = this.#options.clock.now();
     const seconds = (now - (this.#requestingSince ?? now)) / second;
     this.#endAttempt();

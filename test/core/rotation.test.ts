@@ -505,6 +505,36 @@ describe('step() after a failure', () => {
 });
 
 describe('step() when files change on disk', () => {
+  it('takes a stored pair that an inspection found first for no predecessor of itself', () => {
+    const story = idle();
+    story.after(deadline - start);
+    story.on(progress('issued'));
+    const { now } = story;
+    const report = {
+      type: 'stored',
+      pair: pairFor(template, { serial: 'b', notBefore: now, notAfter: now + hour }),
+    } as const;
+    story.on({ type: 'files-changed' });
+    story.on({ type: 'inspected', pair: report.pair });
+    story.on(report);
+    // Without a CA near its end, the deadline is 80 % of the lifetime.
+    assert.equal(story.state.deadline, now + 0.8 * hour);
+    assert.equal(story.state.rotations, 1);
+  });
+
+  it('knows the predecessor of a stored pair that an inspection found first', () => {
+    const story = idle();
+    story.after(deadline - start);
+    story.on(progress('issued'));
+    const { now } = story;
+    // The CA is near its end, so the new pair ends when its predecessor does.
+    const pair = pairFor(template, { serial: 'b', notBefore: now, notAfter: start + hour });
+    story.on({ type: 'files-changed' });
+    story.on({ type: 'inspected', pair });
+    story.on({ type: 'stored', pair });
+    assert.equal(story.state.deadline, now + 55 * minute);
+  });
+
   it('inspects, and requests if the pair is gone', () => {
     const story = idle();
     assert.deepEqual(story.on({ type: 'files-changed' }), ['inspect']);

@@ -348,6 +348,24 @@ describe('Keeper', () => {
     });
   }
 
+  it('leaves the kubeconfig to the enroller while that stores the client certificate', async () => {
+    await using stage = await Stage.open();
+    stage.found(undefined);
+    const kubeconfig = join(stage.directory, 'kubelet.conf');
+    const csr = { name: 'csr-1', uid: '1', createdAt: stage.clock.now() };
+    stage.report({ type: 'requested', name: 'kubelet-client', csr });
+    stage.report({ type: 'issued', name: 'kubelet-client', csr });
+    await writeFile(kubeconfig, 'written by the enroller');
+    for (let round = 0; round < 3; round += 1) {
+      await stage.clock.advance(minute);
+      await until('a pause', () => stage.clock.sleeping > 0);
+    }
+    assert.equal(stage.count('inspect'), 1);
+    const pair = pairFor(clientTemplate, { notAfter: start + 100 * hour });
+    stage.report({ type: 'stored', name: 'kubelet-client', pair, findings: [] });
+    await until('an inspection', () => stage.count('inspect') === 2);
+  });
+
   it('inspects once after its own rotation, and logs no change', async () => {
     await using stage = await Stage.open();
     stage.found(undefined);

@@ -482,6 +482,31 @@ describe('Rotator', () => {
     assert.deepEqual(story.link.take(), ['enroll']);
   });
 
+  it('reports a pair once when an inspection finds it before the enroller reports it', async () => {
+    const story = new Story();
+    story.report({ type: 'inspected', pair: clientPair(), findings: [] });
+    const { rotationDeadline = 0 } = story.rotator.status();
+    await story.pass(rotationDeadline - start);
+    story.requested();
+    story.report({ type: 'issued', csr: story.csr('csr-1') });
+    const now = story.clock.now();
+    const pair = clientPair({ serial: '2', notBefore: now, notAfter: now + hour, storedAt: now });
+    story.rotator.filesChanged();
+    story.logger.take();
+    story.report({ type: 'inspected', pair, csr: 'csr-1', findings: [] });
+    story.report({ type: 'stored', pair, findings: [] });
+    assert.deepEqual(story.logger.take(), [
+      'rotation_deadline',
+      'rotation_waiting',
+      'certificate_stored',
+    ]);
+    assert.deepEqual(
+      story.observer.stored.map(({ ageOfReplaced }) => ageOfReplaced),
+      [(now - start) / second],
+    );
+    assert.ok((story.rotator.status().rotationDeadline ?? Infinity) < pair.notAfter);
+  });
+
   it('storing is true while the enroller may write the pair', () => {
     const story = new Story();
     assert.equal(story.rotator.storing, false);
