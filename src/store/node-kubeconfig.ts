@@ -9,10 +9,10 @@ import type { Clock } from '../sys/clock.ts';
 import { attempt, unlessMissing } from '../sys/file-error.ts';
 import { makeDirectory, removeStrays, replaceFile } from './atomic-file.ts';
 import { keepCopy } from './kept-copies.ts';
-import type { KubeconfigFile } from './kubeconfig-file.ts';
-import { readKubeconfigFile } from './kubeconfig-file.ts';
-import type { KubeconfigCluster } from './kubelet-kubeconfig.ts';
-import { kubeletKubeconfig } from './kubelet-kubeconfig.ts';
+import type { KubeconfigFile } from './kubeconfig-recognition.ts';
+import { readKubeconfigFile } from './kubeconfig-recognition.ts';
+import type { KubeconfigCluster } from './kubeconfig-text.ts';
+import { kubeletKubeconfig } from './kubeconfig-text.ts';
 
 export interface NodeKubeconfigOptions {
   readonly config: Pick<AgentConfig, 'kubeconfig' | 'stateDirectory' | 'nodeName'>;

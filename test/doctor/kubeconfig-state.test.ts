@@ -7,7 +7,7 @@ import type { AgentConfig } from '../../src/core/config.ts';
 import { day } from '../../src/core/instant.ts';
 import type { KubeconfigState } from '../../src/doctor/kubeconfig-state.ts';
 import { inspectKubeconfig, inspectNodeKubeconfig } from '../../src/doctor/kubeconfig-state.ts';
-import { kubeletKubeconfig } from '../../src/store/kubelet-kubeconfig.ts';
+import { kubeletKubeconfig } from '../../src/store/kubeconfig-text.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { agentConfig } from '../keeper/fixtures.ts';
 import { base64, kubeconfigText } from '../kube/support/api-server.ts';

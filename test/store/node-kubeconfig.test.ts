@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
 import type { Finding } from '../../src/core/enroller-protocol.ts';
 import { NodeKubeconfig } from '../../src/store/node-kubeconfig.ts';
-import { kubeletKubeconfig } from '../../src/store/kubelet-kubeconfig.ts';
+import { kubeletKubeconfig } from '../../src/store/kubeconfig-text.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { makePair, temporaryDirectory } from './pairs.ts';
 

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
-import type { KubeconfigCluster } from '../../src/store/kubelet-kubeconfig.ts';
-import { kubeletKubeconfig } from '../../src/store/kubelet-kubeconfig.ts';
+import type { KubeconfigCluster } from '../../src/store/kubeconfig-text.ts';
+import { kubeletKubeconfig } from '../../src/store/kubeconfig-text.ts';
 import { makePair, temporaryDirectory } from './pairs.ts';
 
 const certificatePath = '/var/lib/kubelet/pki/kubelet-client-current.pem';

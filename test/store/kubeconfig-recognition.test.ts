@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
 import { stringify } from 'yaml';
-import type { KubeconfigFile } from '../../src/store/kubeconfig-file.ts';
-import { readKubeconfigFile } from '../../src/store/kubeconfig-file.ts';
-import { kubeletKubeconfig } from '../../src/store/kubelet-kubeconfig.ts';
+import type { KubeconfigFile } from '../../src/store/kubeconfig-recognition.ts';
+import { readKubeconfigFile } from '../../src/store/kubeconfig-recognition.ts';
+import { kubeletKubeconfig } from '../../src/store/kubeconfig-text.ts';
 import { makePair, temporaryDirectory } from './pairs.ts';
 
 const cluster = {
