@@ -133,7 +133,7 @@ async function restart(
   const { unit, command } = plan.restart;
   if (unit === undefined) {
     throw new AgentError('KUBELET_RESTART', 'cannot restart the kubelet: its service is unknown', {
-      remedy: command,
+      remedy: `Restart it: ${command}`,
     });
   }
   using progress = new Progress(stderr, clock).start();

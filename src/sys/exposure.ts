@@ -45,7 +45,8 @@ export async function exposureOf(path: string, user = ownUser()): Promise<Exposu
       continue;
     }
     links += 1;
-    if (links > maxLinks) return { what: `${path} is a loop of links`, remedy: `ls -l ${path}` };
+    if (links > maxLinks)
+      return { what: `${path} is a loop of links`, remedy: `Find the loop: ls -l ${path}` };
     if (isAbsolute(entry.linksTo)) folder = '/';
     rest.unshift(...partsOf(entry.linksTo));
   }
@@ -76,7 +77,7 @@ function exposureOfEntry(entry: Entry, user: number): Exposure | undefined {
   if (owner !== 0 && owner !== user) {
     return {
       what: `${path} belongs to user ${owner}, who can replace it`,
-      remedy: `chown ${linksTo === undefined ? '' : '-h '}root ${path}`,
+      remedy: `Fix the owner: chown ${linksTo === undefined ? '' : '-h '}root ${path}`,
     };
   }
   // A link has no mode of its own, and in a sticky directory users can replace only their own
@@ -85,7 +86,7 @@ function exposureOfEntry(entry: Entry, user: number): Exposure | undefined {
   if ((mode & othersMayWrite) === 0) return undefined;
   return {
     what: `${path} has mode ${showMode(mode)}: users other than its owner can change it`,
-    remedy: `chmod go-w ${path}`,
+    remedy: `Fix the mode: chmod go-w ${path}`,
   };
 }
 

@@ -252,7 +252,7 @@ describe('hooks after a rotation', () => {
     assert.equal(found.code, 4);
     assert.match(
       findingOf(found, 'hooks-refused').remedy ?? '',
-      /^chmod go-w .*config\.yaml, then/,
+      /^Fix the mode: chmod go-w .*config\.yaml, then/,
     );
     await assert.rejects(place.traces(), { code: 'ENOENT' });
     await agent.stop();

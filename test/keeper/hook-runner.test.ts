@@ -250,7 +250,7 @@ describe('HookRunner with hooks', () => {
     await stage.event('hook_failed');
     const [line] = stage.logger.all('hook_failed');
     assert.match(String(line?.['error']), /is disabled: .*open has mode 0777/);
-    assert.equal(line?.['remedy'], `chmod go-w ${stage.at('open')}`);
+    assert.equal(line?.['remedy'], `Fix the mode: chmod go-w ${stage.at('open')}`);
     assert.deepEqual(stage.written(), []);
   });
 

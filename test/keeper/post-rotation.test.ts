@@ -126,7 +126,10 @@ describe('PostRotation', () => {
         String(line?.['error']),
         /has mode 0(666|777): users other than its owner can change/,
       );
-      assert.match(String(line?.['remedy']), /^chmod go-w .*, then: systemctl restart nodecertd$/);
+      assert.match(
+        String(line?.['remedy']),
+        /^Fix the mode: chmod go-w .*, then: systemctl restart nodecertd$/,
+      );
       postRotation.stored(name, pair);
       assert.deepEqual(logger.take(), ['hooks_refused', 'hooks_refused']);
       assert.deepEqual(records, { [name]: { hooksPending: 'a' } });

@@ -175,7 +175,7 @@ describe('runExecPlugin()', () => {
       const failure = await failureOf(get(client));
       assert.equal(failure.code, 'PLUGIN_FAILED');
       assert.match(failure.message, new RegExp(`must not run as root: \\S+/${file} has mode 0777`));
-      assert.match(failure.remedy ?? '', new RegExp(`^chmod go-w \\S+/${file}$`));
+      assert.match(failure.remedy ?? '', new RegExp(`^Fix the mode: chmod go-w \\S+/${file}$`));
       assert.equal(await node.runs(), 0);
     });
   }

@@ -41,13 +41,13 @@ describe('exposureOf()', () => {
   for (const mode of [0o775, 0o757, 0o777]) {
     it(`reports mode ${mode.toString(8)} of the file`, async () => {
       await chmod(file, mode);
-      await assertExposed(file, file, 'chmod go-w');
+      await assertExposed(file, file, 'Fix the mode: chmod go-w');
       assert.match((await exposureOf(file))?.what ?? '', new RegExp(`mode 0${mode.toString(8)}`));
     });
 
     it(`reports mode ${mode.toString(8)} of a directory on the way`, async () => {
       await chmod(join(directory, 'folder'), mode);
-      await assertExposed(file, join(directory, 'folder'), 'chmod go-w');
+      await assertExposed(file, join(directory, 'folder'), 'Fix the mode: chmod go-w');
     });
   }
 
@@ -58,7 +58,7 @@ describe('exposureOf()', () => {
 
   it('reports a sticky file', async () => {
     await chmod(file, 0o1777);
-    await assertExposed(file, file, 'chmod go-w');
+    await assertExposed(file, file, 'Fix the mode: chmod go-w');
   });
 
   it('follows links and checks each directory on the way', async () => {
@@ -68,10 +68,10 @@ describe('exposureOf()', () => {
     const link = join(directory, 'folder/link');
     assert.equal(await exposureOf(link), undefined);
     await chmod(join(directory, 'other'), 0o777);
-    await assertExposed(link, join(directory, 'other'), 'chmod go-w');
+    await assertExposed(link, join(directory, 'other'), 'Fix the mode: chmod go-w');
     await chmod(join(directory, 'other'), 0o755);
     await chmod(file, 0o722);
-    await assertExposed(link, file, 'chmod go-w');
+    await assertExposed(link, file, 'Fix the mode: chmod go-w');
   });
 
   it('reports a loop of links', async () => {
@@ -86,15 +86,15 @@ describe('exposureOf()', () => {
 
   it('reports a file, directory and link of another user', { skip: unlessRoot }, async () => {
     await chown(file, 12_345, 0);
-    await assertExposed(file, file, 'chown root');
+    await assertExposed(file, file, 'Fix the owner: chown root');
     await chown(file, 0, 0);
     await chown(join(directory, 'folder'), 12_345, 0);
-    await assertExposed(file, join(directory, 'folder'), 'chown root');
+    await assertExposed(file, join(directory, 'folder'), 'Fix the owner: chown root');
     await chown(join(directory, 'folder'), 0, 0);
     const link = join(directory, 'link');
     await symlink(file, link);
     await lchown(link, 12_345, 0);
-    await assertExposed(link, link, 'chown -h root');
+    await assertExposed(link, link, 'Fix the owner: chown -h root');
   });
 
   it('accepts files of the given user', { skip: unlessRoot }, async () => {
