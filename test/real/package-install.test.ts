@@ -104,7 +104,7 @@ describe('the package on a machine', { skip: skipWithoutContainer(), timeout: 24
     }
     assert.match(
       await container.must('man', '--whatis', 'nodecertd-status'),
-      /show the certificates/,
+      /show each certificate/,
     );
   });
 
