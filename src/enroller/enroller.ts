@@ -132,7 +132,7 @@ export class Enroller implements AsyncDisposable {
       if (observed !== undefined) return await this.#observe(name, observed);
       const found = await this.#store(name).inspect();
       if (this.#spec(name).profile === 'kubelet-client') {
-        await this.#kubeconfig?.check(found.pair);
+        await this.#kubeconfig?.check(found.pair, this.#lookUp.signal);
       }
       return this.#inspected(name, found);
     } catch (error) {

@@ -44,10 +44,12 @@ export class KubeconfigMaintainer {
    * kubeconfig, and a hard reset can corrupt it later. Never throws, because nodecertd can rotate
    * the certificate without a kubeconfig.
    */
-  async check(pair: PairFacts | undefined): Promise<void> {
+  async check(pair: PairFacts | undefined, signal: AbortSignal): Promise<void> {
     const usable = pair !== undefined && !pair.selfSigned && this.#clock.now() < pair.notAfter;
     try {
-      const findings = usable ? await this.#file.recover(await this.#bootstrapCluster()) : [];
+      const findings = usable
+        ? await this.#file.recover(await this.#bootstrapCluster(), signal)
+        : [];
       this.#send(findings, await this.#failure({ usable }));
     } catch (error) {
       this.#send([], toFailure(error));

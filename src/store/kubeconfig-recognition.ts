@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import * as v from 'valibot';
 import { parse } from 'yaml';
 import { hasErrno } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
 import { withoutSecrets } from '../core/printable.ts';
 import { attempt, storeError, unlessMissing } from '../sys/file-error.ts';
 import { readSmallFile } from '../sys/small-file.ts';
@@ -14,7 +15,12 @@ export type KubeconfigFile =
   /** The kubeconfig of this node, no matter which program wrote it. */
   | { readonly kind: 'own'; readonly bytes: Uint8Array; readonly namesPair: boolean }
   /** An empty or cut-off kubeconfig of this node. `reason` follows the path in a sentence. */
-  | { readonly kind: 'corrupt'; readonly bytes: Uint8Array; readonly reason: string }
+  | {
+      readonly kind: 'corrupt';
+      readonly bytes: Uint8Array;
+      readonly reason: string;
+      readonly modifiedAt: Instant;
+    }
   /** Any other file. `found` follows "PATH is" in a sentence. */
   | { readonly kind: 'foreign'; readonly found: string };
 
@@ -48,7 +54,9 @@ export async function readKubeconfigFile(
   if (bytes === undefined)
     return { kind: 'foreign', found: `a file of ${found.size} bytes, more than 1 MiB` };
   const reason = corruptionOf(bytes, known);
-  if (reason !== undefined) return { kind: 'corrupt', bytes, reason };
+  if (reason !== undefined) {
+    return { kind: 'corrupt', bytes, reason, modifiedAt: Math.floor(found.mtimeMs) };
+  }
   const result = await classify(bytes, { ...owner, folder: dirname(path) });
   return result.kind === 'own' ? { ...result, bytes } : result;
 }

@@ -5,6 +5,7 @@ import { parse } from 'yaml';
 import type { AgentConfig } from '../core/config.ts';
 import type { Finding } from '../core/enroller-protocol.ts';
 import { AgentError } from '../core/errors.ts';
+import { second } from '../core/instant.ts';
 import type { Clock } from '../sys/clock.ts';
 import { attempt, unlessMissing } from '../sys/file-error.ts';
 import { makeDirectory, removeStrays, replaceFile } from './atomic-file.ts';
@@ -78,10 +79,10 @@ export class NodeKubeconfig {
    * gets its remembered text. A missing file gets the cluster of the bootstrap kubeconfig if
    * there is one, because an administrator may have removed the file to change the cluster.
    * @param cluster the cluster of the bootstrap kubeconfig
-   * @throws AgentError STORE_*
+   * @throws AgentError STORE_*, ABORTED
    */
-  async recover(cluster: KubeconfigCluster | undefined): Promise<Finding[]> {
-    const found = await this.inspect(cluster === undefined ? [] : [cluster]);
+  async recover(cluster: KubeconfigCluster | undefined, signal: AbortSignal): Promise<Finding[]> {
+    const found = await this.#inspectFinished(cluster === undefined ? [] : [cluster], signal);
     if (found.kind === 'foreign') return [];
     if (found.kind === 'own') {
       if (found.namesPair) await this.#remember(found.bytes);
@@ -92,6 +93,23 @@ export class NodeKubeconfig {
     const content =
       found.kind === 'corrupt' ? (remembered ?? bootstrapped) : (bootstrapped ?? remembered);
     return content === undefined ? [] : this.#put(content, found);
+  }
+
+  /**
+   * An editor that writes in place leaves the file empty or cut off for a moment. A recovery in
+   * that moment would lose the text that the editor is writing.
+   */
+  async #inspectFinished(
+    clusters: readonly KubeconfigCluster[],
+    signal: AbortSignal,
+  ): Promise<KubeconfigFile> {
+    const { clock } = this.#options;
+    const found = await this.inspect(clusters);
+    if (found.kind !== 'corrupt') return found;
+    const wait = writeTime - Math.abs(clock.now() - found.modifiedAt);
+    if (wait <= 0) return found;
+    await clock.sleep(wait, signal);
+    return this.inspect(clusters);
   }
 
   async #put(content: Uint8Array, found: KubeconfigFile): Promise<Finding[]> {
@@ -156,6 +174,9 @@ export class NodeKubeconfig {
     } catch {}
   }
 }
+
+/** Longer than a program takes to write a kubeconfig. */
+const writeTime = 2 * second;
 
 function refusal(path: string, found: string): AgentError {
   return new AgentError(

@@ -1,11 +1,22 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, readdir, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  mkdir,
+  readFile,
+  readdir,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
 import type { Finding } from '../../src/core/enroller-protocol.ts';
 import { NodeKubeconfig } from '../../src/store/node-kubeconfig.ts';
 import { kubeletKubeconfig } from '../../src/store/kubeconfig-text.ts';
+import { until } from '../keeper/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { makePair, temporaryDirectory } from './pairs.ts';
 
@@ -38,6 +49,9 @@ async function place(t: TestContext): Promise<Place> {
     copies: async () => (await readdir(folder)).filter((name) => name !== 'kubelet.conf').sort(),
   };
 }
+
+/** A signal that is not aborted. */
+const never = new AbortController().signal;
 
 const kinds = (findings: readonly Finding[]): string[] => findings.map(({ kind }) => kind);
 
@@ -120,7 +134,7 @@ users: [{name: "system:node:n1", user: {client-certificate-data: ${certificate},
       const refused = { code: 'KUBECONFIG_INVALID', remedy: /kubeconfig \(--kubeconfig\)/ };
       await assert.rejects(file.write(cluster), refused);
       await assert.rejects(file.requireReplaceable([cluster]), refused);
-      assert.deepEqual(await file.recover(cluster), []);
+      assert.deepEqual(await file.recover(cluster, never), []);
       assert.equal(await readFile(path, 'utf8'), text);
       assert.deepEqual(await copies(), []);
     });
@@ -150,15 +164,60 @@ users: [{name: "system:node:n1", user: {client-certificate-data: ${certificate},
   }
 });
 
+/** The file as an editor leaves it for a moment, at the time of the fake clock. */
+async function truncate({ path, clock }: Place): Promise<void> {
+  await writeFile(path, '');
+  const now = new Date(clock.now());
+  await utimes(path, now, now);
+}
+
 describe('NodeKubeconfig.recover()', () => {
+  it('waits for an editor that writes in place, and keeps its text', async (t) => {
+    const found = await place(t);
+    const { path, file, clock, text } = found;
+    await file.write(cluster);
+    await file.recover(undefined, never);
+    await truncate(found);
+    const recovered = file.recover(undefined, never);
+    await until('a wait', () => clock.sleeping > 0);
+    const edited = text.replace('10.0.0.1', '10.0.0.9');
+    await writeFile(path, edited);
+    await clock.advance(2_000);
+    assert.deepEqual(await recovered, []);
+    assert.equal(await readFile(path, 'utf8'), edited);
+  });
+
+  it('writes a file again that is still empty after that', async (t) => {
+    const found = await place(t);
+    const { path, file, clock, text } = found;
+    await file.write(cluster);
+    await truncate(found);
+    const recovered = file.recover(undefined, never);
+    await until('a wait', () => clock.sleeping > 0);
+    await clock.advance(2_000);
+    assert.deepEqual(kinds(await recovered), ['kubeconfig-set-aside', 'kubeconfig-written']);
+    assert.equal(await readFile(path, 'utf8'), text);
+  });
+
+  it('ends the wait with ABORTED', async (t) => {
+    const found = await place(t);
+    await found.file.write(cluster);
+    await truncate(found);
+    const stop = new AbortController();
+    const recovered = found.file.recover(undefined, stop.signal);
+    await until('a wait', () => found.clock.sleeping > 0);
+    stop.abort();
+    await assert.rejects(recovered, { code: 'ABORTED' });
+  });
+
   it('remembers the kubeconfig of another program byte for byte', async (t) => {
     const { folder, path, file, text } = await place(t);
     const named = text.replaceAll('default-auth', 'system:node:n1');
     await mkdir(folder);
     await writeFile(path, named);
-    assert.deepEqual(await file.recover(undefined), []);
+    assert.deepEqual(await file.recover(undefined, never), []);
     await writeFile(path, named.slice(0, 120));
-    await file.recover(undefined);
+    await file.recover(undefined, never);
     assert.equal(await readFile(path, 'utf8'), named);
   });
 
@@ -166,7 +225,7 @@ describe('NodeKubeconfig.recover()', () => {
     const { path, file, text, copies } = await place(t);
     await file.write(cluster);
     await writeFile(path, '');
-    const findings = await file.recover(undefined);
+    const findings = await file.recover(undefined, never);
     assert.deepEqual(kinds(findings), ['kubeconfig-set-aside', 'kubeconfig-written']);
     assert.equal(findings[0]?.detail, 'the file is empty');
     assert.equal(await readFile(path, 'utf8'), text);
@@ -177,7 +236,7 @@ describe('NodeKubeconfig.recover()', () => {
     const { folder, path, file, text, copies } = await place(t);
     await file.write(cluster);
     await writeFile(path, text.slice(0, 200));
-    const [aside] = await file.recover(otherCluster);
+    const [aside] = await file.recover(otherCluster, never);
     const [copy = ''] = await copies();
     assert.equal(aside?.path, join(folder, copy));
     assert.equal(aside.detail, `${path} is cut off after 200 bytes`);
@@ -189,20 +248,20 @@ describe('NodeKubeconfig.recover()', () => {
     const { path, file, text } = await place(t);
     await file.write(cluster);
     await rm(path);
-    await file.recover(otherCluster);
+    await file.recover(otherCluster, never);
     assert.ok((await readFile(path, 'utf8')).includes(otherCluster.server));
     await file.write(cluster);
     await rm(path);
-    await file.recover(undefined);
+    await file.recover(undefined, never);
     assert.equal(await readFile(path, 'utf8'), text);
   });
 
   it('does nothing if the cluster is unknown', async (t) => {
     const { folder, path, file } = await place(t);
-    assert.deepEqual(await file.recover(undefined), []);
+    assert.deepEqual(await file.recover(undefined, never), []);
     await mkdir(folder);
     await writeFile(path, '');
-    assert.deepEqual(await file.recover(undefined), []);
+    assert.deepEqual(await file.recover(undefined, never), []);
     assert.deepEqual(await readdir(folder), [basename(path)]);
   });
 
@@ -214,7 +273,7 @@ describe('NodeKubeconfig.recover()', () => {
       ['    server:', '    certificate-authority: ca.crt\n    server:'],
     ] as const) {
       await writeFile(path, text.replace(from, to));
-      assert.deepEqual(await file.recover(undefined), []);
+      assert.deepEqual(await file.recover(undefined, never), []);
       await assert.rejects(stat(file.rememberedFile), { code: 'ENOENT' });
     }
   });
@@ -226,7 +285,7 @@ describe('NodeKubeconfig.recover()', () => {
       await writeFile(file.rememberedFile, memory);
       await writeFile(path, '');
       assert.equal(await file.canRecover([]), false);
-      assert.deepEqual(await file.recover(undefined), []);
+      assert.deepEqual(await file.recover(undefined, never), []);
     }
   });
 });
