@@ -104,10 +104,10 @@ function renewalTable(renewals: readonly Renewal[]): string {
 
 function notInTime(unfinished: readonly Renewal[], seconds: number): AgentError {
   const names = unfinished.map(nameOf).join(', ');
-  const [reason = 'See: nodecertd status'] = unfinished.flatMap(({ reasons }) => reasons.slice(-1));
+  const [remedy = 'See: nodecertd status'] = unfinished.flatMap((renewal) => renewal.remedy ?? []);
   return new AgentError(
     'RENEWAL_PENDING',
     `not renewed within ${formatDuration(seconds * second)}: ${names}; the agent keeps trying`,
-    { remedy: reason },
+    { remedy },
   );
 }

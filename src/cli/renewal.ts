@@ -15,8 +15,10 @@ export interface Renewal {
   readonly state: CertificateStatus['state'];
   readonly serial?: string;
   readonly notAfter?: Instant;
-  /** Why it is not renewed yet, and what to do about it. */
+  /** Why it is not renewed yet. */
   readonly reasons: readonly string[];
+  /** What to do about that; absent where the agent needs nothing but time. */
+  readonly remedy?: string;
   /** Failed hooks, and endpoints that do not serve the new certificate. */
   readonly failures: readonly Failure[];
 }
@@ -74,9 +76,17 @@ function renewalOf({ name, current: old }: CertificateStatus, status: AgentStatu
       state,
       ...(current !== undefined && { serial: current.serial, notAfter: current.notAfter }),
       reasons: renewed ? [] : problems(found, status.now),
+      ...(!renewed && remedyOf(found)),
       failures: renewed ? failuresOf(found) : [],
     },
   ];
+}
+
+function remedyOf({ state, csr, lastFailure }: CertificateStatus): { readonly remedy?: string } {
+  if (state === 'pending-approval' && csr !== undefined) {
+    return { remedy: `Approve the CSR: kubectl certificate approve ${csr.name}` };
+  }
+  return lastFailure?.remedy === undefined ? {} : { remedy: lastFailure.remedy };
 }
 
 function failuresOf({ hooks = [], served, current }: CertificateStatus): Failure[] {

@@ -89,7 +89,7 @@ describe('nodecertd renew', () => {
       assert.ok(waited.stderr.includes(approve), waited.stderr);
       assert.match(
         waited.stderr,
-        /not renewed within 2s: kubelet-client; the agent keeps trying \(RENEWAL_PENDING\)/,
+        /not renewed within 2s: kubelet-client; the agent keeps trying \(RENEWAL_PENDING\)\n {2}→ Approve the CSR: kubectl certificate approve node-csr-/,
       );
       assert.match(waited.stdout, /kubelet-client +pending-approval/);
       const asked = await renew(node, 'kubelet-client', '--timeout', '0s');
