@@ -124,6 +124,21 @@ export function longestDelay({ code }: Failure): number {
 }
 
 /**
+ * The milliseconds that a server asks for: Retry-After in both forms of RFC 9110 10.2.3, or
+ * `retryAfterSeconds` of a Status. At most an hour: one header must not silence the agent for
+ * longer.
+ */
+export function parseRetryAfter(
+  value: string | number | undefined,
+  now: Instant,
+): number | undefined {
+  if (value === undefined) return undefined;
+  const isSeconds = typeof value === 'number' || /^\s*\d+\s*$/.test(value);
+  const ms = isSeconds ? Number(value) * second : Date.parse(value) - now;
+  return Number.isNaN(ms) ? undefined : clamp(ms, 0, hour);
+}
+
+/**
  * The delay for a Retry-After header: at least its value and at most twice its value, because an
  * overloaded server sends every client the same value. A value above an hour counts as an hour.
  *

@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import type { ErrorCode } from '../core/errors.ts';
 import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
-import { hour, second } from '../core/instant.ts';
 import { printable } from '../core/printable.ts';
+import { parseRetryAfter } from '../core/timing.ts';
 import {
   anonymousError,
   anonymousUser,
@@ -60,7 +60,7 @@ function failure(
 ): AgentError {
   const retryAfterMs =
     parseRetryAfter(response.retryAfter, response.now) ??
-    fromSeconds(status?.details?.retryAfterSeconds);
+    parseRetryAfter(status?.details?.retryAfterSeconds, response.now);
   const message = `${response.request}: ${describe(response, status)}`;
   return new AgentError(code, message, {
     remedy,
@@ -153,23 +153,4 @@ function meaningOf({ httpStatus, access }: FailedResponse): readonly [ErrorCode,
   if (httpStatus >= 400) return ['API_BAD_REQUEST', correctRequest];
   // Only a redirect is left, and the API server does not redirect.
   return ['API_BAD_RESPONSE', serverRemedy(access)];
-}
-
-/**
- * Retry-After in both forms of RFC 9110 10.2.3. At most an hour: one header must not
- * silence the agent for longer.
- */
-export function parseRetryAfter(value: string | undefined, now: Instant): number | undefined {
-  if (value === undefined) return undefined;
-  if (/^\s*\d+\s*$/.test(value)) return fromSeconds(Number(value));
-  const moment = Date.parse(value);
-  return Number.isNaN(moment) ? undefined : clamp(moment - now);
-}
-
-function fromSeconds(seconds: number | undefined): number | undefined {
-  return seconds === undefined ? undefined : clamp(seconds * second);
-}
-
-function clamp(ms: number): number {
-  return Math.min(Math.max(ms, 0), hour);
 }

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { deletedCsrDelay, longestDelay, retryDelay } from '../../src/core/timing.ts';
+import {
+  deletedCsrDelay,
+  longestDelay,
+  parseRetryAfter,
+  retryAfterDelay,
+  retryDelay,
+} from '../../src/core/timing.ts';
 import { errorCodes } from '../../src/core/errors.ts';
 import type { ErrorCode, Failure } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
@@ -151,4 +157,34 @@ describe('deletedCsrDelay()', () => {
       assert.equal(deletedCsrDelay(stood), expected);
     });
   }
+});
+
+describe('parseRetryAfter()', () => {
+  const now = Date.UTC(2026, 0, 1);
+  const cases: readonly (readonly [string, string | number | undefined, number | undefined])[] = [
+    ['no header', undefined, undefined],
+    ['seconds', ' 7 ', 7 * second],
+    ['seconds of a Status', 3, 3 * second],
+    ['a date', new Date(now + minute).toUTCString(), minute],
+    ['a date in the past', new Date(now - minute).toUTCString(), 0],
+    ['a year', '31536000', hour],
+    ['more digits than a number has', '9'.repeat(400), hour],
+    ['not a number', Number.NaN, undefined],
+    ['no date', 'soon', undefined],
+  ];
+  for (const [name, value, expected] of cases) {
+    it(`reads ${name}`, () => {
+      assert.equal(parseRetryAfter(value, now), expected);
+    });
+  }
+});
+
+describe('retryAfterDelay()', () => {
+  it('lies between the value and twice the value, and counts an hour at most', () => {
+    assert.deepEqual(
+      [0, 0.5].map((random) => retryAfterDelay(minute, random) / minute),
+      [1, 1.5],
+    );
+    assert.equal(retryAfterDelay(30 * hour, 0), hour);
+  });
 });

@@ -15,7 +15,7 @@ import { jwtExpiry } from '../../../src/kube/bootstrap-token.ts';
 import { loadValidKubeconfig } from '../../../src/kube/credential-validity.ts';
 import { loadKubeconfig } from '../../../src/kube/kubeconfig.ts';
 import { KubeClient } from '../../../src/kube/rest-client.ts';
-import { parseRetryAfter } from '../../../src/kube/status-error.ts';
+import { parseRetryAfter } from '../../../src/core/timing.ts';
 import { isPairFile, setAsideMoment } from '../../../src/store/pair-names.ts';
 import { peekState, readState } from '../../../src/store/state-file.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
