@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { isatty } from 'node:tty';
 import type { LoadedConfig } from '../config/load.ts';
 import { toFailure } from '../core/errors.ts';
+import { failureFields } from '../core/log-events.ts';
 import type { Logger } from '../sys/log.ts';
 import { serviceManager } from '../sys/service-manager.ts';
 import { Agent } from './agent.ts';
@@ -45,10 +46,5 @@ export async function runUntilSignaled(options: RunAgentOptions): Promise<number
 }
 
 function logFailed(logger: Logger, error: unknown): void {
-  const { code, message, remedy } = toFailure(error);
-  logger.log('agent_failed', {
-    code,
-    error: message,
-    ...(remedy !== undefined && { remedy }),
-  });
+  logger.log('agent_failed', failureFields(toFailure(error)));
 }

@@ -1,4 +1,5 @@
 import type { Finding } from './enroller-protocol.ts';
+import type { Failure } from './errors.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -200,4 +201,9 @@ const findingEvents: Readonly<Record<Finding['kind'], LogEvent>> = {
 /** The log event for a finding of the store. */
 export function findingEvent(kind: Finding['kind']): LogEvent {
   return findingEvents[kind];
+}
+
+/** The fields of a failure in every log line about one. */
+export function failureFields({ code, message, remedy }: Failure): LogFields {
+  return { code, error: message, ...(remedy !== undefined && { remedy }) };
 }

@@ -4,6 +4,7 @@ import type { Failure } from '../core/errors.ts';
 import { altNamesOfNode } from '../core/identity.ts';
 import { minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
+import { failureFields } from '../core/log-events.ts';
 import { longestRetryAfter, retryDelay } from '../core/timing.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
@@ -121,12 +122,7 @@ export class AddressBook {
     const urgent = this.#ofNode === undefined || this.#lookUpAgain;
     // With known addresses, a lookup after an outage is not urgent.
     this.#nextLookUp = clock.now() + (urgent ? retry : Math.max(retry, this.#interval()));
-    const { code, message, remedy } = failure;
-    logger.log('addresses_failed', {
-      code,
-      error: message,
-      ...(remedy !== undefined && { remedy }),
-    });
+    logger.log('addresses_failed', failureFields(failure));
   }
 
   /**

@@ -3,6 +3,7 @@ import type { HookEffect } from '../core/hook-run.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import type { LogEvent, LogFields } from '../core/log-events.ts';
+import { failureFields } from '../core/log-events.ts';
 import { remedies } from '../core/remedies.ts';
 import type { EndpointState } from '../core/served.ts';
 import type { CertificateStatus, HookStatus } from '../core/status.ts';
@@ -150,8 +151,4 @@ export class HookRecord {
   #nameOf(hook: number): string {
     return this.#options.names[hook] ?? '';
   }
-}
-
-function failureFields({ code, message, remedy }: Failure): LogFields {
-  return { code, error: message, ...(remedy !== undefined && { remedy }) };
 }

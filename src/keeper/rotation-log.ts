@@ -6,7 +6,7 @@ import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatDuration, formatInstant, minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import type { LogEvent, LogFields } from '../core/log-events.ts';
-import { findingEvent } from '../core/log-events.ts';
+import { failureFields, findingEvent } from '../core/log-events.ts';
 import { isOverdue, retryAt } from '../core/rotation-due.ts';
 import type { RotationEffect, RotationState } from '../core/rotation-state.ts';
 import { lifetimeStart } from '../core/schedule.ts';
@@ -247,10 +247,6 @@ const kubeletInterval = 5 * minute;
 
 function pairFields(pair: PairFacts): LogFields {
   return { serial: pair.serial, notAfter: formatInstant(pair.notAfter), path: pair.path };
-}
-
-function failureFields({ code, message, remedy }: Failure): LogFields {
-  return { code, error: message, ...(remedy !== undefined && { remedy }) };
 }
 
 /** Compares only the names of the files, because the path of the directory may contain a link. */
