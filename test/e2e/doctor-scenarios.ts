@@ -132,7 +132,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       const agent = node.start();
       await agent.event('certificate_stored');
       await agent.stop();
-      const other = await checkNode(node, '--hostname-override', 'somebody-else');
+      const other = await checkNode(node, '--hostname-override', 'other-node');
       assert.equal(other.code, 4);
       assert.deepEqual(problemsOf(other), ['error node-name-mismatch', 'error node-name-mismatch']);
       assert.match(findingOf(other, 'node-name-mismatch').remedy ?? '', /to doctor-now;/);

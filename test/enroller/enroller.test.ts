@@ -401,7 +401,7 @@ describe('Enroller', () => {
   it('reports a name that is not configured as INTERNAL', async () => {
     await using bench = await Bench.create();
     await using enroller = enrollerOn(bench);
-    enroller.handle({ type: 'self-sign', id: 9, name: 'nobody' });
+    enroller.handle({ type: 'self-sign', id: 9, name: 'unknown' });
     assert.equal((await bench.first('inspection-failed')).failure.code, 'INTERNAL');
   });
 

@@ -52,7 +52,7 @@ describe('ObjectStore', () => {
     assert.deepEqual(heard, ['ADDED a 2', 'MODIFIED a 3', 'DELETED a 4']);
   });
 
-  it('notifies nobody when there is nothing to delete', () => {
+  it('notifies no listener when there is nothing to delete', () => {
     const things = store();
     things.listen(() => assert.fail('a change was published'));
     assert.equal(things.delete('a'), undefined);

@@ -101,7 +101,7 @@ export class Issuer {
       case 'other-key':
         return sign({ publicKey: await newPublicKey() });
       case 'other-subject':
-        return sign({ subject: nodeSubject('somebody-else') });
+        return sign({ subject: nodeSubject('other-node') });
       case 'no-alt-names':
         return sign({ altNames: [] });
       case 'expired':
@@ -113,7 +113,7 @@ export class Issuer {
       case 'wrong-ca':
         return this.#stranger.sign(good);
       case 'two-leaves':
-        return `${await sign({})}${await sign({ subject: nodeSubject('somebody-else') })}`;
+        return `${await sign({})}${await sign({ subject: nodeSubject('other-node') })}`;
       case 'garbage':
         return '-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n';
       default:
