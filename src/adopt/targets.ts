@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { CertificateSpec } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { SettingKey } from '../kubelet/flags.ts';
-import { currentLink } from '../store/pair-names.ts';
+import { currentLink } from '../core/certificate-spec.ts';
 
 /** A certificate that nodecertd keeps for the kubelet. */
 export interface KeptPair {

@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import { currentLink } from '../core/certificate-spec.ts';
 import { join } from 'node:path';
 import type { Failure } from '../core/errors.ts';
 import { AgentError, hasErrno, toFailure } from '../core/errors.ts';
@@ -9,7 +10,7 @@ import { isMissing } from '../sys/file-error.ts';
 import type { CertificateReport } from './status-report.ts';
 import { conditionOf } from './status-report.ts';
 
-const suffix = '-current.pem';
+const suffix = currentLink('');
 
 export interface DirectoryQuery {
   readonly directory: string;
@@ -45,7 +46,7 @@ async function list(directory: string): Promise<string[]> {
 
 async function reportOn(name: string, query: DirectoryQuery): Promise<CertificateReport> {
   const { directory, nodeName, observed, now } = query;
-  const path = join(directory, name + suffix);
+  const path = join(directory, currentLink(name));
   try {
     const { facts } = await loadPair(path);
     const deadline = foundDeadline(facts, { nodeName, name, observed, now });

@@ -7,7 +7,7 @@ import { ApiAccess } from '../enroller/api-access.ts';
 import type { MetricsPort } from '../doctor/agent.ts';
 import type { ApiPort } from '../doctor/connection.ts';
 import { runDoctor } from '../doctor/run.ts';
-import { currentLink } from '../store/pair-names.ts';
+import { currentLink } from '../core/certificate-spec.ts';
 import type { Clock } from '../sys/clock.ts';
 import { isSamePath } from '../sys/same-path.ts';
 import { fetchStatus } from './agent-status.ts';

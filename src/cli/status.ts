@@ -4,7 +4,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import type { Failure } from '../core/errors.ts';
 import { inspectNodeKubeconfig } from '../doctor/kubeconfig-state.ts';
 import { observedCertificates, readKubelet } from '../kubelet/rotation.ts';
-import { currentLink } from '../store/pair-names.ts';
+import { currentLink } from '../core/certificate-spec.ts';
 import type { Clock } from '../sys/clock.ts';
 import { askAgent } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';

@@ -76,3 +76,8 @@ export function kubeletUsages(purpose: 'client auth' | 'server auth', key: KeyAl
 export function hasPostRotation({ onRotate = [], served }: CertificateSpec): boolean {
   return onRotate.length > 0 || served !== undefined;
 }
+
+/** The link that readers open, as the kubelet names it (client-go, certificate_store.go). */
+export function currentLink(name: string): string {
+  return `${name}-current.pem`;
+}

@@ -3,7 +3,7 @@ import type { AgentConfig } from '../core/config.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
-import { currentLink } from '../store/pair-names.ts';
+import { currentLink } from '../core/certificate-spec.ts';
 import type { BootstrapFacts } from './bootstrap.ts';
 import { bootstrapFindings, inspectBootstrap } from './bootstrap.ts';
 import type { DirectoryFacts } from './directory.ts';

@@ -12,7 +12,7 @@ import type { DoctorFinding } from '../core/findings.ts';
 import { foundDeadline, overdueGrace } from '../core/schedule.ts';
 import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import { loadPair } from '../store/pair-file.ts';
-import { currentLink } from '../store/pair-names.ts';
+import { currentLink } from '../core/certificate-spec.ts';
 import { unlessMissing } from '../sys/file-error.ts';
 
 /** The state of one `-current.pem` link and its file. */

@@ -22,7 +22,7 @@ import { parseCertificate } from '../core/x509.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import { rotatedByKubelet } from '../kubelet/rotation.ts';
 import type { LoadedPair } from '../store/pair-file.ts';
-import { currentLink } from '../store/pair-names.ts';
+import { currentLink } from '../core/certificate-spec.ts';
 import type { Inspection } from '../store/pair-store.ts';
 import { PairStore } from '../store/pair-store.ts';
 import type { Clock } from '../sys/clock.ts';

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
+import { currentLink } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import { templateOf } from '../core/identity.ts';
 import type { Instant } from '../core/instant.ts';
@@ -37,7 +38,7 @@ export class CertificateSet {
           ...options,
           spec,
           nodeName: config.nodeName,
-          path: join(config.certificateDirectory, `${spec.name}-current.pem`),
+          path: join(config.certificateDirectory, currentLink(spec.name)),
           identityReady: !this.#needsIdentity(spec),
         }),
     );

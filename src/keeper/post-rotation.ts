@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
-import { hasPostRotation } from '../core/certificate-spec.ts';
+import { currentLink, hasPostRotation } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { describeError } from '../core/errors.ts';
@@ -35,7 +35,7 @@ export class PostRotation {
     this.#refusal = refusal;
     this.#runners = new Map(
       config.certificates.filter(hasPostRotation).map((spec) => {
-        const path = join(config.certificateDirectory, `${spec.name}-current.pem`);
+        const path = join(config.certificateDirectory, currentLink(spec.name));
         const port = rotation(spec.name);
         return [spec.name, new HookRunner({ ...options, spec, path, rotation: port })];
       }),

@@ -10,8 +10,8 @@ import type { Secret } from '../core/secret.ts';
 import type { Clock } from '../sys/clock.ts';
 import { putFile, removeStraysFor, syncDirectory } from './atomic-file.ts';
 import { readBoundedFile } from '../sys/small-file.ts';
+import { currentLink } from '../core/certificate-spec.ts';
 import {
-  currentLink,
   isPairFile,
   pairFile,
   rolledBackFile,

@@ -11,11 +11,6 @@ export interface SplitPairFiles {
   readonly key: string;
 }
 
-/** The link that readers open. */
-export function currentLink(name: string): string {
-  return `${name}-current.pem`;
-}
-
 /** A kubelet creates this link, removes the current link, and renames this link to it. */
 export function updatedLink(name: string): string {
   return `${name}-updated.pem`;
