@@ -37,6 +37,10 @@ export const layers = {
     holds: "taking over a kubelet's certificates, and reverting",
     imports: ['core', 'sys', 'store', 'kube', 'kubelet', 'doctor'],
   },
+  pki: {
+    holds: 'the certificates under /etc/kubernetes: inventory, verification, renewal',
+    imports: ['core', 'sys', 'store', 'kube', 'kubelet'],
+  },
   metrics: { holds: 'metrics, health and the status page', imports: ['core', 'sys'] },
   control: { holds: 'the socket on which root controls a running agent', imports: ['core', 'sys'] },
   config: { holds: 'configuration: schema, loading, errors with file and line', imports: ['core'] },
