@@ -1,8 +1,8 @@
+import { readServices } from '../sys/service.ts';
 import { Tree } from '../sys/tree.ts';
 import type { KubeletFlagName, KubeletFlags } from './flags.ts';
 import { parseKubeletFlags } from './flags.ts';
 import { findKubelets } from './process.ts';
-import { readKubeletService } from './service.ts';
 
 /** The start of the kubelet of this machine, as far as it is certain. */
 export interface KubeletStart {
@@ -55,7 +55,8 @@ export async function findKubeletStart({
   const [process, ...more] = processes;
   // A kubelet that no service started is independent of kubelet.service.
   const unit = process === undefined ? 'kubelet.service' : process.unit;
-  const service = unit === undefined ? undefined : await readKubeletService(unit, systemctl);
+  const queries = unit === undefined ? [] : [{ unit, program: 'kubelet' }];
+  const [service] = await readServices(queries, systemctl);
   const nextFlags = service?.words && parseKubeletFlags(service.words);
   const common = {
     files: service?.files ?? [],
@@ -65,13 +66,15 @@ export async function findKubeletStart({
     ...(more.length > 0 && { several: processes.map(({ pid }) => pid) }),
   };
   if (process !== undefined) {
-    const { pid, ageMs, words, workingDirectory, variables } = process;
-    const flags = parseKubeletFlags(words);
+    const { pid, ageMs, command, workingDirectory, environment } = process;
+    const flags = parseKubeletFlags(command.slice(1));
+    const variables = [...environment.keys()];
     const place = { commandLine: `/proc/${pid}/cmdline`, workingDirectory, variables };
     return { ...common, ...place, source: 'process', flags, running: { pid, ageMs } };
   }
   if (service === undefined || nextFlags === undefined) return { ...unknownStart, ...common };
-  const { workingDirectory, variables } = service;
+  const { workingDirectory, environment } = service;
+  const variables = [...environment.keys()];
   const place = { commandLine: service.unit, workingDirectory, variables };
   return { ...common, ...place, source: 'service', flags: nextFlags };
 }

@@ -64,20 +64,36 @@ function reasonOf(error: ExecFileException, stderr: string): string {
 /** Properties of a unit. A property that systemctl prints several times has several values. */
 export type UnitProperties = ReadonlyMap<string, readonly string[]>;
 
+export type UnitResult = SystemctlResult & { readonly properties: UnitProperties };
+
 /** `systemctl show`, which reports a unit that does not exist with LoadState=not-found. */
 export async function showUnit(
   unit: string,
   properties: readonly string[],
   options: SystemctlOptions,
-): Promise<SystemctlResult & { readonly properties: UnitProperties }> {
-  const args = ['show', unit, ...properties.map((name) => `-p${name}`)];
+): Promise<UnitResult> {
+  const [result] = await showUnits([unit], properties, options);
+  return result ?? { kind: 'failed', reason: 'systemctl printed nothing', properties: new Map() };
+}
+
+/** The results are in the order of the units. */
+export async function showUnits(
+  units: readonly string[],
+  properties: readonly string[],
+  options: SystemctlOptions,
+): Promise<UnitResult[]> {
+  const args = ['show', ...units, ...properties.map((name) => `-p${name}`)];
   const result = await runSystemctl(args, { timeoutMs: 10 * second, ...options });
-  const lines = result.kind === 'done' ? result.output.split('\n') : [];
-  const values = lines.flatMap((line) => {
+  // A blank line separates the units.
+  const blocks = result.kind === 'done' ? result.output.split(/^\n/m) : [];
+  return units.map((_, at) => ({ ...result, properties: propertiesIn(blocks[at] ?? '') }));
+}
+
+function propertiesIn(block: string): UnitProperties {
+  const values = block.split('\n').flatMap((line) => {
     const { name, value } = /^(?<name>\w+)=(?<value>.*)$/.exec(line)?.groups ?? {};
     return name === undefined || value === undefined ? [] : [[name, value] as const];
   });
   const grouped = Map.groupBy(values, ([name]) => name);
-  const entries = [...grouped].map(([name, all]) => [name, all.map(([, value]) => value)] as const);
-  return { ...result, properties: new Map(entries) };
+  return new Map([...grouped].map(([name, all]) => [name, all.map(([, value]) => value)] as const));
 }

@@ -8,7 +8,7 @@ import type { TestContext } from 'node:test';
 import { test } from 'node:test';
 import { findKubelets } from '../../src/kubelet/process.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { fakeProc } from './fake-proc.ts';
+import { fakeProc } from '../sys/fake-proc.ts';
 
 /** A process with the name kubelet, which is killed after the test. */
 async function startKubelet(context: TestContext, ...flags: string[]): Promise<ChildProcess> {
@@ -33,11 +33,11 @@ test('findKubelets() reads flags, age and variable names of a running kubelet', 
   const found = (await findKubelets()).find(({ pid }) => pid === child.pid);
   const elapsed = performance.now() - before;
   assert.ok(found !== undefined);
-  assert.deepEqual(found.words.slice(-3), ['--config=/c.yaml', '--kubeconfig', '/k']);
+  assert.deepEqual(found.command.slice(-3), ['--config=/c.yaml', '--kubeconfig', '/k']);
   // The kernel rounds both times to hundredths of a second.
   assert.ok(found.ageMs >= 0 && found.ageMs <= elapsed + 20, String(found.ageMs));
   assert.equal(found.workingDirectory, await realpath(tmpdir()));
-  assert.deepEqual(found.variables, ['KUBELET_CONFIG_DROPIN_DIR_ALPHA']);
+  assert.deepEqual([...found.environment], [['KUBELET_CONFIG_DROPIN_DIR_ALPHA', 'secret']]);
 });
 
 test('findKubelets() skips kubelets of containers, and children before exec', async (t) => {
@@ -57,10 +57,12 @@ test('findKubelets() skips kubelets of containers, and children before exec', as
       pid: 10,
       parent: 1,
       ageMs: 75_000,
-      words: ['--v=2'],
+      command: ['kubelet', '--v=2'],
       workingDirectory: '/',
       unit: 'kubelet.service',
-      variables: [],
+      cgroups: cgroup,
+      environment: new Map(),
+      sharesMounts: true,
     },
   ]);
 });

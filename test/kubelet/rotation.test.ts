@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { readKubelet, rotatedByKubelet } from '../../src/kubelet/rotation.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { fakeProc } from './fake-proc.ts';
-import { fakeSystemctl, shownUnit } from './fake-systemctl.ts';
+import { fakeProc } from '../sys/fake-proc.ts';
+import { fakeSystemctl, shownUnit } from '../sys/fake-systemctl.ts';
 
 describe('rotatedByKubelet()', () => {
   const both = 'rotateCertificates: true\nserverTLSBootstrap: true\n';

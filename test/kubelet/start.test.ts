@@ -4,8 +4,8 @@ import type { TestContext } from 'node:test';
 import type { KubeletPlaces } from '../../src/kubelet/start.ts';
 import { findKubeletStart } from '../../src/kubelet/start.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { fakeProc } from './fake-proc.ts';
-import { fakeSystemctl, shownUnit } from './fake-systemctl.ts';
+import { fakeProc } from '../sys/fake-proc.ts';
+import { fakeSystemctl, shownUnit } from '../sys/fake-systemctl.ts';
 
 const mounts = 'mnt:[1]';
 const self = { cmdline: 'node\0', mounts, parent: 1, cgroup: '' };

@@ -8,7 +8,7 @@ export interface FakeProcess {
   readonly cgroup: string;
 }
 
-/** The files below /proc that findKubelets() reads. Each process has run for 75 seconds. */
+/** The files below /proc that findProcesses() reads. Each process has run for 75 seconds. */
 export async function fakeProc(
   directory: string,
   processes: Readonly<Record<string, FakeProcess>>,

@@ -1,22 +1,31 @@
 import { access } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { printable } from '../core/printable.ts';
-import { showUnit } from '../sys/systemctl.ts';
-import { Tree } from '../sys/tree.ts';
+import type { UnitResult } from './systemctl.ts';
+import { showUnits } from './systemctl.ts';
+import { Tree } from './tree.ts';
 
-/** The service that starts the kubelet, as systemd has loaded it. */
-export interface KubeletService {
+/** A service that starts one program, as systemd has loaded it. */
+export interface Service {
   readonly unit: string;
   /** The files in which its command line is written: unit, drop-ins, environment files. */
   readonly files: readonly string[];
-  /** Its command line without the program; absent if the command line is uncertain. */
+  /** The command line without the program; absent if the command line is uncertain. */
   readonly words?: readonly string[];
   /** The reason why the command line is uncertain. */
   readonly unclear?: string;
   /** Relative paths on the command line start here. */
   readonly workingDirectory: string;
-  /** Names of the variables in its environment. */
-  readonly variables: readonly string[];
+  /** Empty if the environment is uncertain. A value may be a secret. */
+  readonly environment: Environment;
+}
+
+export type Environment = ReadonlyMap<string, string>;
+
+export interface ServiceQuery {
+  readonly unit: string;
+  /** The name of the program that the service starts. */
+  readonly program: string;
 }
 
 const properties = [
@@ -30,36 +39,45 @@ const properties = [
 ];
 
 /**
- * Reads the command line of the kubelet from systemd. Undefined if systemd is not running, or
- * has no such service.
+ * Reads the command lines of services from systemd, which take flags and no arguments. Leaves
+ * out services that do not exist. Empty if systemd is not running.
  */
-export async function readKubeletService(
-  unit: string,
+export async function readServices(
+  queries: readonly ServiceQuery[],
   systemctl?: string,
-): Promise<KubeletService | undefined> {
-  if (systemctl === undefined && !(await isSystemdRunning())) return undefined;
-  const result = await showUnit(unit, properties, { systemctl });
-  const { properties: shown } = result;
+): Promise<Service[]> {
+  if (systemctl === undefined && !(await isSystemdRunning())) return [];
+  const units = queries.map(({ unit }) => unit);
+  const results = await showUnits(units, properties, { systemctl });
+  const services = queries.map(async (query, at) => serviceOf(query, results[at]));
+  return (await Promise.all(services)).filter((service) => service !== undefined);
+}
+
+async function serviceOf(
+  { unit, program }: ServiceQuery,
+  result: UnitResult | undefined,
+): Promise<Service | undefined> {
+  const shown = result?.properties ?? new Map<string, readonly string[]>();
   const value = (name: string): string => shown.get(name)?.join(' ') ?? '';
   const state = value('LoadState');
   if (state === 'not-found' || state === 'masked') return undefined;
-  if (result.kind === 'failed' || state !== 'loaded') {
+  if (result?.kind === 'failed' || state !== 'loaded') {
     const unclear =
-      result.kind === 'failed' ? `systemctl failed: ${result.reason}` : `it is ${state}`;
-    return { unit, files: [], unclear, workingDirectory: '/', variables: [] };
+      result?.kind === 'failed' ? `systemctl failed: ${result.reason}` : `it is ${state}`;
+    return { unit, files: [], unclear, workingDirectory: '/', environment: new Map() };
   }
   const environmentFiles = (shown.get('EnvironmentFiles') ?? []).map((line) =>
     line.replace(/ \(ignore_errors=\w+\)$/, ''),
   );
   const unitFiles = [value('FragmentPath'), ...value('DropInPaths').split(' ')].filter(Boolean);
-  const variables = await environmentOf(value('Environment'), environmentFiles);
+  const environment = await environmentOf(value('Environment'), environmentFiles);
   const workingDirectory = value('WorkingDirectory').replace(/^[-!]+/, '');
   return {
     unit,
     files: [...unitFiles, ...environmentFiles],
     workingDirectory: workingDirectory.startsWith('/') ? workingDirectory : '/',
-    variables: variables instanceof Map ? [...variables.keys()] : [],
-    ...commandLine(shown.get('ExecStart') ?? [], variables),
+    environment: environment instanceof Map ? environment : new Map(),
+    ...commandLine({ program, commands: shown.get('ExecStart') ?? [], environment }),
   };
 }
 
@@ -71,7 +89,7 @@ async function isSystemdRunning(): Promise<boolean> {
   );
 }
 
-type Variables = ReadonlyMap<string, string>;
+type Unclear = { readonly unclear: string };
 
 /**
  * The environment of the service, in which files override `Environment=`. Reads only plain
@@ -81,7 +99,7 @@ type Variables = ReadonlyMap<string, string>;
 async function environmentOf(
   shown: string,
   files: readonly string[],
-): Promise<Variables | { readonly unclear: string }> {
+): Promise<Environment | Unclear> {
   const variables = new Map<string, string>();
   const words = shown.match(/"[^"]*"|\S+/g) ?? [];
   for (const word of words) {
@@ -109,19 +127,25 @@ function assignmentIn(text: string): [name: string, value: string] | undefined {
   return name === undefined || value === undefined ? undefined : [name, value.trim()];
 }
 
-function commandLine(
-  commands: readonly string[],
-  variables: Variables | { readonly unclear: string },
-): Pick<KubeletService, 'words' | 'unclear'> {
+function commandLine({
+  program,
+  commands,
+  environment,
+}: {
+  readonly program: string;
+  readonly commands: readonly string[];
+  readonly environment: Environment | Unclear;
+}): Pick<Service, 'words' | 'unclear'> {
   const { path = '', line = '' } =
     /^\{ path=(?<path>.*?) ; argv\[\]=(?<line>.*?) ; ignore_errors=/.exec(commands.at(-1) ?? '')
       ?.groups ?? {};
-  if (basename(path) !== 'kubelet') {
-    return { unclear: `it starts ${printable(path, 80) || 'nothing'} instead of the kubelet` };
+  if (basename(path) !== program) {
+    const started = printable(path, 80) || 'nothing';
+    return { unclear: `it starts ${started} instead of ${program}` };
   }
-  if (!(variables instanceof Map)) return variables as { readonly unclear: string };
+  if ('unclear' in environment) return environment;
   const words = line.split(/\s+/).slice(1);
-  const expanded = words.flatMap((word) => expand(word, variables) ?? [undefined]);
+  const expanded = words.flatMap((word) => expand(word, environment) ?? [undefined]);
   const known = expanded.filter((word) => word !== undefined);
   const stray = known.find((word, at) => isStray(word, known[at - 1]));
   if (known.length < expanded.length || stray !== undefined) {
@@ -134,7 +158,7 @@ function commandLine(
  * `$NAME` expands to the words of its value, and `${NAME}` to a part of one word
  * (systemd.service(5)).
  */
-function expand(word: string, variables: Variables): string[] | undefined {
+function expand(word: string, variables: Environment): string[] | undefined {
   const alone = /^\$([A-Za-z_]\w*)$/.exec(word)?.[1];
   if (alone !== undefined) return (variables.get(alone) ?? '').split(/\s+/).filter(Boolean);
   const text = word.replace(
@@ -145,7 +169,7 @@ function expand(word: string, variables: Variables): string[] | undefined {
 }
 
 /**
- * The kubelet takes no arguments, so such a word is part of a quoted word, which systemctl shows
+ * The program takes no arguments, so such a word is part of a quoted word, which systemctl shows
  * without quotes.
  */
 function isStray(word: string, previous = '--name=value'): boolean {
