@@ -20,7 +20,7 @@ import { parsePem } from '../core/pem.ts';
 import { skewLeeway } from '../core/schedule.ts';
 import { parseCertificate } from '../core/x509.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
-import { rotatedByKubelet } from '../kubelet/rotation.ts';
+import { KubeletRotation } from '../kubelet/rotation.ts';
 import type { LoadedPair } from '../store/pair-file.ts';
 import { currentLink } from '../core/certificate-spec.ts';
 import type { Inspection } from '../store/pair-store.ts';
@@ -77,6 +77,7 @@ interface LookUp {
 export class Enroller implements AsyncDisposable {
   readonly #options: EnrollerOptions;
   readonly #access: ApiAccess;
+  readonly #kubelet: KubeletRotation;
   /** Undefined unless this agent manages the client certificate. */
   readonly #kubeconfig: KubeconfigMaintainer | undefined;
   readonly #jobs = new Map<string, Job>();
@@ -90,6 +91,7 @@ export class Enroller implements AsyncDisposable {
     this.#options = options;
     const clientPair = clientPairOf(options.config);
     this.#access = new ApiAccess({ ...options, clientPair });
+    this.#kubelet = new KubeletRotation(options.config);
     if (clientPair !== undefined)
       this.#kubeconfig = new KubeconfigMaintainer({ ...options, clientPair });
   }
@@ -128,7 +130,7 @@ export class Enroller implements AsyncDisposable {
 
   async #inspect(name: string): Promise<InspectionReply> {
     try {
-      const observed = await rotatedByKubelet(this.#options.config, name);
+      const observed = await this.#kubelet.settingFor(name);
       if (observed !== undefined) return await this.#observe(name, observed);
       const found = await this.#store(name).inspect();
       if (this.#spec(name).profile === 'kubelet-client') {
@@ -257,8 +259,7 @@ export class Enroller implements AsyncDisposable {
 
   /** The kubelet's configuration may have changed after the last inspection. */
   async #requireNoRotationByKubelet(name: string): Promise<void> {
-    const { config } = this.#options;
-    const observed = await rotatedByKubelet(config, name);
+    const observed = await this.#kubelet.settingFor(name);
     if (observed === undefined) return;
     throw new AgentError(
       'STORE_LOCKED',
@@ -386,9 +387,8 @@ export class Enroller implements AsyncDisposable {
     command: Extract<EnrollerCommand, { type: 'roll-back' }>,
   ): Promise<EnrollerReplies['roll-back']> {
     const { name, serial } = command;
-    const { config } = this.#options;
     try {
-      const observed = await rotatedByKubelet(config, name);
+      const observed = await this.#kubelet.settingFor(name);
       const outcome =
         observed === undefined
           ? await this.#store(name).rollBack(serial)

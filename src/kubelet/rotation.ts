@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { AgentConfig } from '../core/config.ts';
 import type { Observed } from '../core/enroller-protocol.ts';
 import type { KubeletFacts } from './configuration.ts';
@@ -52,19 +53,42 @@ function withFlags(facts: KubeletFacts, { flags, commandLine: file }: KubeletSta
 }
 
 /**
- * The setting with which the kubelet rotates this certificate itself, in the files that
- * nodecertd would write. nodecertd must know it, because two programs that replace each other's
- * certificates are worse than either alone (k/k #46730). Undefined without such a setting, and
- * for an unreadable configuration, with which the kubelet does not start.
+ * Tells which certificates the kubelet rotates itself, in the files that nodecertd would write.
+ * nodecertd must know them, because two programs that replace each other's certificates are worse
+ * than either alone (k/k #46730).
  */
-export async function rotatedByKubelet(
-  config: DirectoryConfig,
-  name: string,
-  places?: KubeletPlaces,
-): Promise<Observed | undefined> {
-  if (!isManaged(name) || !(await defersToKubelet(config))) return undefined;
-  const facts = await readKubelet(config, places).catch(() => undefined);
-  return facts && managedBy(facts, name);
+export class KubeletRotation {
+  readonly #config: DirectoryConfig;
+  readonly #places: KubeletPlaces | undefined;
+  #nextReading: Promise<KubeletFacts | undefined> | undefined;
+
+  constructor(config: DirectoryConfig, places?: KubeletPlaces) {
+    this.#config = config;
+    this.#places = places;
+  }
+
+  /**
+   * The setting with which the kubelet rotates this certificate. Undefined without such a
+   * setting, and for an unreadable configuration, with which the kubelet does not start.
+   *
+   * A reading searches /proc and runs systemctl, about 10 ms. The keeper requests the inspections
+   * of all certificates at once, so calls in one turn of the event loop share a reading. No call
+   * shares a reading that has already started, because it may miss the change that the call is
+   * about.
+   */
+  async settingFor(name: string): Promise<Observed | undefined> {
+    if (!isManaged(name)) return undefined;
+    this.#nextReading ??= this.#read();
+    const facts = await this.#nextReading;
+    return facts && managedBy(facts, name);
+  }
+
+  async #read(): Promise<KubeletFacts | undefined> {
+    await setImmediate();
+    this.#nextReading = undefined;
+    if (!(await defersToKubelet(this.#config))) return undefined;
+    return readKubelet(this.#config, this.#places).catch(() => undefined);
+  }
 }
 
 /** The names of the certificates that the agent only observes, because the kubelet rotates them. */

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
-import { readKubelet, rotatedByKubelet } from '../../src/kubelet/rotation.ts';
+import { KubeletRotation, readKubelet } from '../../src/kubelet/rotation.ts';
+import { until } from '../keeper/fixtures.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 import { fakeProc } from '../sys/fake-proc.ts';
 import { fakeSystemctl, shownUnit } from '../sys/fake-systemctl.ts';
 
-describe('rotatedByKubelet()', () => {
+describe('KubeletRotation.settingFor()', () => {
   const both = 'rotateCertificates: true\nserverTLSBootstrap: true\n';
   const cases: readonly (readonly [string, string, string, string | undefined])[] = [
     ['the client certificate', 'kubelet-client', both, 'rotateCertificates'],
@@ -29,17 +32,12 @@ describe('rotatedByKubelet()', () => {
   ];
   for (const [what, name, text, key] of cases) {
     it(`finds ${key === undefined ? 'none' : key} for ${what}`, async (context) => {
-      const directory = await temporaryDirectory(context);
-      const configFile = join(directory, 'config.yaml');
-      await writeFile(configFile, text);
-      const kubelet = { configFile, certificateDirectory: directory, deferToKubelet: true };
-      const observed = await rotatedByKubelet({ certificateDirectory: directory, kubelet }, name);
-      assert.deepEqual(observed, key === undefined ? undefined : { file: configFile, key });
-      const on = {
-        certificateDirectory: directory,
-        kubelet: { ...kubelet, deferToKubelet: false },
-      };
-      assert.equal(await rotatedByKubelet(on, name), undefined);
+      const { config } = await managedDirectory(context, text);
+      const observed = await new KubeletRotation(config).settingFor(name);
+      const { configFile: file } = config.kubelet;
+      assert.deepEqual(observed, key === undefined ? undefined : { file, key });
+      const on = { ...config, kubelet: { ...config.kubelet, deferToKubelet: false } };
+      assert.equal(await new KubeletRotation(on).settingFor(name), undefined);
     });
   }
 
@@ -48,10 +46,10 @@ describe('rotatedByKubelet()', () => {
     const configFile = join(directory, 'config.yaml');
     const kubelet = { configFile, certificateDirectory: directory, deferToKubelet: true };
     const config = { certificateDirectory: directory, kubelet };
-    assert.equal(await rotatedByKubelet(config, 'kubelet-client'), undefined);
+    assert.equal(await new KubeletRotation(config).settingFor('kubelet-client'), undefined);
     await writeFile(configFile, both);
     const elsewhere = { ...config, certificateDirectory: join(directory, 'own') };
-    assert.equal(await rotatedByKubelet(elsewhere, 'kubelet-client'), undefined);
+    assert.equal(await new KubeletRotation(elsewhere).settingFor('kubelet-client'), undefined);
   });
 
   it('compares directories by their real path', async (context) => {
@@ -66,8 +64,36 @@ describe('rotatedByKubelet()', () => {
       certificateDirectory: join(directory, 'pki'),
       deferToKubelet: true,
     };
-    const observed = await rotatedByKubelet({ certificateDirectory, kubelet }, 'kubelet-client');
+    const rotation = new KubeletRotation({ certificateDirectory, kubelet });
+    const observed = await rotation.settingFor('kubelet-client');
     assert.equal(observed?.key, 'rotateCertificates');
+  });
+
+  it('reads the kubelet once for simultaneous calls', async (context) => {
+    const { directory, config } = await managedDirectory(context, both);
+    const systemctl = await systemctlScript(directory, `echo run >>${directory}/runs`);
+    const rotation = new KubeletRotation(config, { proc: await noProcesses(context), systemctl });
+    const names = ['kubelet-client', 'kubelet-server', 'kubelet-client'];
+    const found = await Promise.all(names.map((name) => rotation.settingFor(name)));
+    const keys = found.map((setting) => setting?.key);
+    assert.deepEqual(keys, ['rotateCertificates', 'serverTLSBootstrap', 'rotateCertificates']);
+    assert.equal(await readFile(join(directory, 'runs'), 'utf8'), 'run\n');
+  });
+
+  it('notices a change during the reading of an earlier call', async (context) => {
+    const { directory, config } = await managedDirectory(context, 'rotateCertificates: false\n');
+    const systemctl = await systemctlScript(
+      directory,
+      `touch ${directory}/started; until [ -e ${directory}/changed ]; do sleep 0.01; done`,
+    );
+    const rotation = new KubeletRotation(config, { proc: await noProcesses(context), systemctl });
+    const early = rotation.settingFor('kubelet-client');
+    await until('the reading of the first call', () => existsSync(join(directory, 'started')));
+    await writeFile(config.kubelet.configFile, both);
+    const late = rotation.settingFor('kubelet-client');
+    await writeFile(join(directory, 'changed'), '');
+    assert.equal(await early, undefined);
+    assert.equal((await late)?.key, 'rotateCertificates');
   });
 });
 
@@ -91,12 +117,10 @@ describe('readKubelet()', () => {
       serverTLSBootstrap: { value: false, file, flag: 'rotate-server-certificates' },
       tlsCertFile: { value: '/a', file, flag: 'tls-cert-file' },
     });
-    const config = { certificateDirectory: directory, kubelet };
-    assert.deepEqual(await rotatedByKubelet(config, 'kubelet-client', { proc }), {
-      file,
-      key: '--rotate-certificates',
-    });
-    assert.equal(await rotatedByKubelet(config, 'kubelet-server', { proc }), undefined);
+    const rotation = new KubeletRotation({ certificateDirectory: directory, kubelet }, { proc });
+    const observed = await rotation.settingFor('kubelet-client');
+    assert.deepEqual(observed, { file, key: '--rotate-certificates' });
+    assert.equal(await rotation.settingFor('kubelet-server'), undefined);
   });
 
   it('reads the flags of a stopped kubelet from its service', async (context) => {
@@ -111,10 +135,9 @@ describe('readKubelet()', () => {
       deferToKubelet: true,
     };
     const config = { certificateDirectory: directory, kubelet };
-    assert.deepEqual(await rotatedByKubelet(config, 'kubelet-client', { proc, systemctl }), {
-      file: 'kubelet.service',
-      key: '--rotate-certificates',
-    });
+    const rotation = new KubeletRotation(config, { proc, systemctl });
+    const observed = await rotation.settingFor('kubelet-client');
+    assert.deepEqual(observed, { file: 'kubelet.service', key: '--rotate-certificates' });
   });
 
   it('ignores the flags of a kubelet with another certificate directory', async (context) => {
@@ -130,3 +153,26 @@ describe('readKubelet()', () => {
     assert.equal((await readKubelet({ kubelet }, { proc })).found, false);
   });
 });
+
+/** A certificate directory that the agent shares with a kubelet that has this configuration. */
+async function managedDirectory(context: TestContext, text: string) {
+  const directory = await temporaryDirectory(context);
+  const configFile = join(directory, 'config.yaml');
+  await writeFile(configFile, text);
+  const kubelet = { configFile, certificateDirectory: directory, deferToKubelet: true };
+  return { directory, config: { certificateDirectory: directory, kubelet } };
+}
+
+async function noProcesses(context: TestContext): Promise<string> {
+  const proc = await temporaryDirectory(context);
+  await fakeProc(proc, {});
+  return proc;
+}
+
+/** Runs these commands for every `systemctl show`, and knows no unit. */
+async function systemctlScript(directory: string, commands: string): Promise<string> {
+  const systemctl = join(directory, 'systemctl');
+  const script = `#!/bin/sh\n${commands}\necho LoadState=not-found\n`;
+  await writeFile(systemctl, script, { mode: 0o755 });
+  return systemctl;
+}
