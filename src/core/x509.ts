@@ -3,6 +3,7 @@ import { Crypto } from '@peculiar/webcrypto';
 import * as x509 from '@peculiar/x509';
 import { canonicalAltNames } from './alt-names.ts';
 import type { CertificateFacts, Subject, SubjectAltNames, Usage } from './certificate.ts';
+import { isSameBytes } from './der.ts';
 import { AgentError } from './errors.ts';
 import { readValidity } from './validity.ts';
 
@@ -33,7 +34,7 @@ export interface Certificate {
  * @throws AgentError CERT_MALFORMED
  */
 export async function parseCertificate(der: Uint8Array<ArrayBuffer>): Promise<Certificate> {
-  const known = recent.find((certificate) => isEqual(certificate.der, der));
+  const known = recent.find((certificate) => isSameBytes(certificate.der, der));
   if (known !== undefined) return { ...known, der, publicKey: known.publicKey.slice() };
   const certificate = await readCertificate(der);
   // Copies, because the caller may change its arrays.
@@ -46,10 +47,6 @@ const recent: Certificate[] = [];
 
 /** The previous and the new leaf, and the CA of each. */
 const mostRecent = 4;
-
-function isEqual(left: Uint8Array, right: Uint8Array): boolean {
-  return left.length === right.length && left.every((byte, index) => byte === right[index]);
-}
 
 /**
  * A kubelet without serverTLSBootstrap creates a serving certificate `NODE@SECONDS` and signs it
