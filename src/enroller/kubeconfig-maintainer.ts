@@ -48,7 +48,7 @@ export class KubeconfigMaintainer {
     const usable = pair !== undefined && !pair.selfSigned && this.#clock.now() < pair.notAfter;
     try {
       const findings = usable
-        ? await this.#file.recover(await this.#bootstrapCluster(), signal)
+        ? await this.#file.recover(() => this.#bootstrapCluster(), signal)
         : [];
       this.#send(findings, await this.#failure({ usable }));
     } catch (error) {

@@ -78,21 +78,29 @@ export class NodeKubeconfig {
    * Writes a missing or corrupt kubeconfig again, and remembers an intact one. A corrupt file
    * gets its remembered text. A missing file gets the cluster of the bootstrap kubeconfig if
    * there is one, because an administrator may have removed the file to change the cluster.
-   * @param cluster the cluster of the bootstrap kubeconfig
+   * @param loadCluster loads the cluster of the bootstrap kubeconfig; not called for an intact file
    * @throws AgentError STORE_*, ABORTED
    */
-  async recover(cluster: KubeconfigCluster | undefined, signal: AbortSignal): Promise<Finding[]> {
+  async recover(
+    loadCluster: () => Promise<KubeconfigCluster | undefined>,
+    signal: AbortSignal,
+  ): Promise<Finding[]> {
+    const present = await this.inspect();
+    if (present.kind === 'own') return this.#leaveIntact(present);
+    const cluster = await loadCluster();
     const found = await this.#inspectFinished(cluster === undefined ? [] : [cluster], signal);
     if (found.kind === 'foreign') return [];
-    if (found.kind === 'own') {
-      if (found.namesPair) await this.#remember(found.bytes);
-      return [];
-    }
+    if (found.kind === 'own') return this.#leaveIntact(found);
     const remembered = await this.#remembered();
     const bootstrapped = cluster === undefined ? undefined : this.#contentFor(cluster);
     const content =
       found.kind === 'corrupt' ? (remembered ?? bootstrapped) : (bootstrapped ?? remembered);
     return content === undefined ? [] : this.#put(content, found);
+  }
+
+  async #leaveIntact(intact: Extract<KubeconfigFile, { kind: 'own' }>): Promise<Finding[]> {
+    if (intact.namesPair) await this.#remember(intact.bytes);
+    return [];
   }
 
   /**

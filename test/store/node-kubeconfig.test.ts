@@ -134,7 +134,7 @@ users: [{name: "system:node:n1", user: {client-certificate-data: ${certificate},
       const refused = { code: 'KUBECONFIG_INVALID', remedy: /kubeconfig \(--kubeconfig\)/ };
       await assert.rejects(file.write(cluster), refused);
       await assert.rejects(file.requireReplaceable([cluster]), refused);
-      assert.deepEqual(await file.recover(cluster, never), []);
+      assert.deepEqual(await file.recover(async () => cluster, never), []);
       assert.equal(await readFile(path, 'utf8'), text);
       assert.deepEqual(await copies(), []);
     });
@@ -171,14 +171,31 @@ async function truncate({ path, clock }: Place): Promise<void> {
   await utimes(path, now, now);
 }
 
+const noCluster = async (): Promise<undefined> => undefined;
+
 describe('NodeKubeconfig.recover()', () => {
+  it('loads the cluster of the bootstrap kubeconfig only for a damaged file', async (t) => {
+    const { path, file } = await place(t);
+    await file.write(cluster);
+    let loads = 0;
+    const loadCluster = async (): Promise<typeof cluster> => {
+      loads += 1;
+      return cluster;
+    };
+    await file.recover(loadCluster, never);
+    assert.equal(loads, 0);
+    await rm(path);
+    await file.recover(loadCluster, never);
+    assert.equal(loads, 1);
+  });
+
   it('waits for an editor that writes in place, and keeps its text', async (t) => {
     const found = await place(t);
     const { path, file, clock, text } = found;
     await file.write(cluster);
-    await file.recover(undefined, never);
+    await file.recover(noCluster, never);
     await truncate(found);
-    const recovered = file.recover(undefined, never);
+    const recovered = file.recover(noCluster, never);
     await until('a wait', () => clock.sleeping > 0);
     const edited = text.replace('10.0.0.1', '10.0.0.9');
     await writeFile(path, edited);
@@ -192,7 +209,7 @@ describe('NodeKubeconfig.recover()', () => {
     const { path, file, clock, text } = found;
     await file.write(cluster);
     await truncate(found);
-    const recovered = file.recover(undefined, never);
+    const recovered = file.recover(noCluster, never);
     await until('a wait', () => clock.sleeping > 0);
     await clock.advance(2_000);
     assert.deepEqual(kinds(await recovered), ['kubeconfig-set-aside', 'kubeconfig-written']);
@@ -204,7 +221,7 @@ describe('NodeKubeconfig.recover()', () => {
     await found.file.write(cluster);
     await truncate(found);
     const stop = new AbortController();
-    const recovered = found.file.recover(undefined, stop.signal);
+    const recovered = found.file.recover(noCluster, stop.signal);
     await until('a wait', () => found.clock.sleeping > 0);
     stop.abort();
     await assert.rejects(recovered, { code: 'ABORTED' });
@@ -215,9 +232,9 @@ describe('NodeKubeconfig.recover()', () => {
     const named = text.replaceAll('default-auth', 'system:node:n1');
     await mkdir(folder);
     await writeFile(path, named);
-    assert.deepEqual(await file.recover(undefined, never), []);
+    assert.deepEqual(await file.recover(noCluster, never), []);
     await writeFile(path, named.slice(0, 120));
-    await file.recover(undefined, never);
+    await file.recover(noCluster, never);
     assert.equal(await readFile(path, 'utf8'), named);
   });
 
@@ -225,7 +242,7 @@ describe('NodeKubeconfig.recover()', () => {
     const { path, file, text, copies } = await place(t);
     await file.write(cluster);
     await writeFile(path, '');
-    const findings = await file.recover(undefined, never);
+    const findings = await file.recover(noCluster, never);
     assert.deepEqual(kinds(findings), ['kubeconfig-set-aside', 'kubeconfig-written']);
     assert.equal(findings[0]?.detail, 'the file is empty');
     assert.equal(await readFile(path, 'utf8'), text);
@@ -236,7 +253,7 @@ describe('NodeKubeconfig.recover()', () => {
     const { folder, path, file, text, copies } = await place(t);
     await file.write(cluster);
     await writeFile(path, text.slice(0, 200));
-    const [aside] = await file.recover(otherCluster, never);
+    const [aside] = await file.recover(async () => otherCluster, never);
     const [copy = ''] = await copies();
     assert.equal(aside?.path, join(folder, copy));
     assert.equal(aside.detail, `${path} is cut off after 200 bytes`);
@@ -248,20 +265,20 @@ describe('NodeKubeconfig.recover()', () => {
     const { path, file, text } = await place(t);
     await file.write(cluster);
     await rm(path);
-    await file.recover(otherCluster, never);
+    await file.recover(async () => otherCluster, never);
     assert.ok((await readFile(path, 'utf8')).includes(otherCluster.server));
     await file.write(cluster);
     await rm(path);
-    await file.recover(undefined, never);
+    await file.recover(noCluster, never);
     assert.equal(await readFile(path, 'utf8'), text);
   });
 
   it('does nothing if the cluster is unknown', async (t) => {
     const { folder, path, file } = await place(t);
-    assert.deepEqual(await file.recover(undefined, never), []);
+    assert.deepEqual(await file.recover(noCluster, never), []);
     await mkdir(folder);
     await writeFile(path, '');
-    assert.deepEqual(await file.recover(undefined, never), []);
+    assert.deepEqual(await file.recover(noCluster, never), []);
     assert.deepEqual(await readdir(folder), [basename(path)]);
   });
 
@@ -273,7 +290,7 @@ describe('NodeKubeconfig.recover()', () => {
       ['    server:', '    certificate-authority: ca.crt\n    server:'],
     ] as const) {
       await writeFile(path, text.replace(from, to));
-      assert.deepEqual(await file.recover(undefined, never), []);
+      assert.deepEqual(await file.recover(noCluster, never), []);
       await assert.rejects(stat(file.rememberedFile), { code: 'ENOENT' });
     }
   });
@@ -285,7 +302,7 @@ describe('NodeKubeconfig.recover()', () => {
       await writeFile(file.rememberedFile, memory);
       await writeFile(path, '');
       assert.equal(await file.canRecover([]), false);
-      assert.deepEqual(await file.recover(undefined, never), []);
+      assert.deepEqual(await file.recover(noCluster, never), []);
     }
   });
 });
