@@ -8,8 +8,8 @@ import { kubeconfigUser } from '../kube/kubeconfig-user.ts';
 import { currentUser, loadDocument } from '../kube/kubeconfig.ts';
 import { tlsContext } from '../kube/tls-context.ts';
 import type { Tree } from '../sys/tree.ts';
-import type { KeyPath } from './yaml-edit.ts';
-import { editYaml } from './yaml-edit.ts';
+import type { KeyPath } from '../kube/yaml-edit.ts';
+import { editYaml } from '../kube/yaml-edit.ts';
 
 /** The kubeconfig of the kubelet, before and after the adoption. */
 export type KubeconfigFacts =

@@ -8,7 +8,7 @@ import { restartOf } from './plan-adoption.ts';
 import type { RestorableFile } from './restore.ts';
 import { inspectFiles } from './restore.ts';
 import { restorations } from './runs.ts';
-import { isYamlMap } from './yaml-edit.ts';
+import { isYamlMap } from '../kube/yaml-edit.ts';
 
 /** Plans the steps that restore all files, and the reasons to refuse. Changes no file. */
 export async function planRevert(tree: Tree, facts: AdoptionFacts): Promise<Plan> {

@@ -8,7 +8,7 @@ import type { AdoptionFacts, OverridingFlag } from './facts.ts';
 import type { Obstacle, PlanPart, Step } from './plan.ts';
 import { refuse } from './plan.ts';
 import type { Targets } from './targets.ts';
-import { editYaml } from './yaml-edit.ts';
+import { editYaml } from '../kube/yaml-edit.ts';
 
 /** Plans the changes of the KubeletConfiguration, and refuses flags that override it. */
 export function planSettings(facts: AdoptionFacts): PlanPart {

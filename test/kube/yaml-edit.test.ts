@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { parse, stringify } from 'yaml';
-import type { KeyEdit } from '../../src/adopt/yaml-edit.ts';
-import { editYaml, isYamlMap } from '../../src/adopt/yaml-edit.ts';
+import type { KeyEdit } from '../../src/kube/yaml-edit.ts';
+import { editYaml, isYamlMap } from '../../src/kube/yaml-edit.ts';
 
 const off: KeyEdit = { path: ['rotateCertificates'], value: false };
 const file: KeyEdit = { path: ['tlsCertFile'], value: '/pki/a.pem' };
@@ -16,7 +16,18 @@ describe('editYaml()', () => {
       [off],
       '# head\nrotateCertificates: false   # by kubeadm\n\nother:\n- 1\n',
     ],
-    ['a quoted value', `tlsCertFile: "/old"\n`, [file], 'tlsCertFile: /pki/a.pem\n'],
+    [
+      'a value in double quotes, with its quotes',
+      `tlsCertFile: "/old"\n`,
+      [file],
+      'tlsCertFile: "/pki/a.pem"\n',
+    ],
+    [
+      'a value in single quotes, with its quotes',
+      `tlsCertFile: '/old' # x\n`,
+      [file],
+      `tlsCertFile: '/pki/a.pem' # x\n`,
+    ],
     [
       'an absent value',
       'tlsCertFile: # none\na: 1\n',

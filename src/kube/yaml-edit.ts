@@ -100,9 +100,15 @@ function replaced({
   }
   const { srcToken } = pair.value;
   if (srcToken === undefined) return undefined;
-  const type = source.startsWith('"') ? 'QUOTE_DOUBLE' : 'PLAIN';
+  const type = typeof value === 'string' ? quotesOf(srcToken, source) : 'PLAIN';
   cst.setScalarValue(srcToken, String(value), { type });
   return tokens.map((token) => cst.stringify(token)).join('');
+}
+
+/** The new string has the quotes of the old one. A string without quotes gets them if it needs them. */
+function quotesOf({ type }: CST.Token, source: string): 'QUOTE_SINGLE' | 'QUOTE_DOUBLE' | 'PLAIN' {
+  if (type === 'single-quoted-scalar') return 'QUOTE_SINGLE';
+  return type === 'double-quoted-scalar' || source.startsWith('"') ? 'QUOTE_DOUBLE' : 'PLAIN';
 }
 
 /** Removes the lines of a key, or the key and its comma from a map in braces. */
