@@ -67,7 +67,14 @@ export function encodePem(label: string, der: Uint8Array): Uint8Array<ArrayBuffe
     head.length + characters + Math.ceil(characters / lineLength) + tail.length,
   );
   out.set(head);
-  out.set(tail, encodeBase64(der, out, head.length));
+  out.set(tail, writeBase64(der, out, { start: head.length, lineLength }));
+  return out;
+}
+
+/** Base64 without line breaks, in a buffer that the caller can wipe. */
+export function encodeBase64(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const out = fixedBytes(Math.ceil(bytes.length / 3) * 4);
+  writeBase64(bytes, out, { start: 0, lineLength: Infinity });
   return out;
 }
 
@@ -79,8 +86,12 @@ const alphabet = ascii('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 const beginMark = ascii('-----BEGIN ');
 const dashes = ascii('-----');
 
-/** Writes base64 in lines. Returns the offset of the end. */
-function encodeBase64(der: Uint8Array, out: Uint8Array, start: number): number {
+/** Writes base64 in lines, each with a line break. Returns the offset of the end. */
+function writeBase64(
+  der: Uint8Array,
+  out: Uint8Array,
+  { start, lineLength }: { readonly start: number; readonly lineLength: number },
+): number {
   let at = start;
   let column = 0;
   for (let index = 0; index < der.length; index += 3) {
@@ -92,7 +103,7 @@ function encodeBase64(der: Uint8Array, out: Uint8Array, start: number): number {
     out[at + 3] = left > 2 ? (alphabet[group & 63] ?? 0) : padding;
     at += 4;
     column += 4;
-    if (column === lineLength || index + 3 >= der.length) {
+    if (column === lineLength || (lineLength !== Infinity && index + 3 >= der.length)) {
       out[at] = newline;
       at += 1;
       column = 0;

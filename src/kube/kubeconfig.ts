@@ -22,11 +22,7 @@ export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
 
 /** The same for a kubeconfig that is already parsed. @throws AgentError KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED */
 export async function loadDocument(document: KubeconfigDocument): Promise<ClusterAccess> {
-  const { context, at } = currentContext(document);
-  const clusterAt = entryAt(document, 'cluster', {
-    name: context.cluster,
-    at: [...at, 'cluster'],
-  });
+  const clusterAt = currentCluster(document);
   const cluster = await clusterOf(document, clusterAt);
   const user = currentUser(document).at;
   const credential = await loadCredential(document, { user, cluster: clusterAt });
@@ -56,6 +52,12 @@ export function currentUser(document: KubeconfigDocument): {
   const { context, at } = currentContext(document);
   const name = context.user;
   return { name, at: entryAt(document, 'user', { name, at: [...at, 'user'] }) };
+}
+
+/** The place of the cluster of the current context. @throws AgentError KUBECONFIG_INVALID */
+export function currentCluster(document: KubeconfigDocument): KeyPath {
+  const { context, at } = currentContext(document);
+  return entryAt(document, 'cluster', { name: context.cluster, at: [...at, 'cluster'] });
 }
 
 /**

@@ -3,7 +3,7 @@ import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:cry
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { AgentError } from '../../src/core/errors.ts';
-import { encodePem, parsePem } from '../../src/core/pem.ts';
+import { encodeBase64, encodePem, parsePem } from '../../src/core/pem.ts';
 import { selfSigned } from './openssl.ts';
 
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.from(text));
@@ -27,6 +27,16 @@ function malformed(message: RegExp): (error: unknown) => boolean {
   return (error) =>
     error instanceof AgentError && error.code === 'PAIR_MALFORMED' && message.test(error.message);
 }
+
+describe('encodeBase64()', () => {
+  it('is the base64 of Node for any bytes', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 600 }), (bytes) => {
+        assert.equal(textOf(encodeBase64(bytes)), Buffer.from(bytes).toString('base64'));
+      }),
+    );
+  });
+});
 
 describe('encodePem()', () => {
   it('is undone by parsePem()', () => {
