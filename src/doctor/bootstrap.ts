@@ -7,7 +7,8 @@ import type { ApiIdentity } from '../kube/access-review.ts';
 import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import type { BootstrapTokenRecord } from '../kube/bootstrap-token.ts';
 import { secrecyFindings } from './kubeconfig-findings.ts';
-import type { KubeconfigState } from './kubeconfig-state.ts';
+import { failureFinding } from './check.ts';
+import type { KubeconfigState, LoadedKubeconfig } from './kubeconfig-state.ts';
 import { inspectKubeconfig } from './kubeconfig-state.ts';
 
 /** The bootstrap credential, and what the cluster knows about it. */
@@ -58,16 +59,8 @@ export function bootstrapFindings(
     ];
   }
   if (kubeconfig.kind === 'invalid') {
-    const { message, remedy } = kubeconfig.failure;
-    return [
-      {
-        id: 'bootstrap-invalid',
-        severity,
-        what: message,
-        why: whyOf(context),
-        ...(remedy !== undefined && { remedy }),
-      },
-    ];
+    const meaning = { id: 'bootstrap-invalid', severity, why: whyOf(context) } as const;
+    return [failureFinding(kubeconfig.failure, meaning)];
   }
   const findings = [
     ...(expiryFindings(kubeconfig, record, context) ?? refusalFindings(path, identity, context)),
@@ -83,11 +76,9 @@ function whyOf({ needed }: BootstrapContext): string {
     : 'The node does not need this credential while its certificate is valid, but cannot bootstrap again without it';
 }
 
-type Loaded = Extract<KubeconfigState, { kind: 'loaded' }>;
-
 /** Undefined if the credential has not expired and is not about to. */
 function expiryFindings(
-  { path, token, certificateExpiry }: Loaded,
+  { path, token, certificateExpiry }: LoadedKubeconfig,
   record: BootstrapFacts['record'],
   context: BootstrapContext,
 ): DoctorFinding[] | undefined {
@@ -125,7 +116,7 @@ function endOf({
   certificateExpiry,
   record,
 }: {
-  readonly token: Loaded['token'];
+  readonly token: LoadedKubeconfig['token'];
   readonly certificateExpiry: Instant | undefined;
   readonly record: BootstrapFacts['record'];
 }): Instant | undefined {
@@ -141,11 +132,8 @@ function refusalFindings(
   if (identity === undefined || !('code' in identity)) return [];
   // connectionFindings() reports the failure of a plugin that the node needs now.
   if (identity.code === 'PLUGIN_FAILED' && !context.needed) {
-    const { message, remedy } = identity;
-    const shown = remedy === undefined ? {} : { remedy };
-    return [
-      { id: 'plugin-failed', severity: 'info', what: message, why: whyOf(context), ...shown },
-    ];
+    const meaning = { id: 'plugin-failed', severity: 'info', why: whyOf(context) } as const;
+    return [failureFinding(identity, meaning)];
   }
   // connectionFindings() covers an API server that cannot be reached.
   if (identity.code !== 'API_UNAUTHORIZED') return [];
@@ -182,7 +170,7 @@ function identityFindings(
 }
 
 function passed(
-  { path, token, certificateExpiry }: Loaded,
+  { path, token, certificateExpiry }: LoadedKubeconfig,
   record: BootstrapFacts['record'],
   identity: BootstrapFacts['identity'],
 ): DoctorFinding {

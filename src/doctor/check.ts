@@ -51,14 +51,20 @@ export async function runCheck<T>(
   }
 }
 
-export function notChecked(what: string, { message, remedy }: Failure): DoctorFinding {
+/** A finding with the message and the remedy of a failure. */
+export function failureFinding(
+  { message, remedy }: Failure,
+  { id, severity, why }: Pick<DoctorFinding, 'id' | 'severity'> & { readonly why: string },
+): DoctorFinding {
+  return { id, severity, what: message, why, ...(remedy !== undefined && { remedy }) };
+}
+
+export function notChecked(what: string, failure: Failure): DoctorFinding {
+  const why = 'The doctor cannot report problems there';
   return {
-    id: 'not-checked',
-    severity: 'warning',
+    ...failureFinding(failure, { id: 'not-checked', severity: 'warning', why }),
     subject: what,
-    what: `cannot check ${what}: ${message}`,
-    why: 'The doctor cannot report problems there',
-    ...(remedy !== undefined && { remedy }),
+    what: `cannot check ${what}: ${failure.message}`,
   };
 }
 

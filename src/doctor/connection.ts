@@ -5,6 +5,7 @@ import type { ApiIdentity } from '../kube/access-review.ts';
 import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import type { CheckResult } from './check.ts';
+import { failureFinding } from './check.ts';
 
 /** The connection that the agent itself uses. */
 export interface ApiPort {
@@ -106,16 +107,15 @@ const meanings: Partial<Record<ErrorCode, Meaning>> = {
 
 /** Undefined for a bootstrap credential that is refused: its own check reports that. */
 function connectionFailure(
-  { code, message, remedy }: Failure,
+  failure: Failure,
   source: ApiConnection['source'],
 ): DoctorFinding | undefined {
-  if (code === 'API_UNAUTHORIZED' && source === 'bootstrap') return undefined;
-  const { id, why } = meanings[code] ?? {
+  if (failure.code === 'API_UNAUTHORIZED' && source === 'bootstrap') return undefined;
+  const meaning = meanings[failure.code] ?? {
     id: 'api-troubled',
     why: 'Certificate requests may fail in the same way',
   };
-  const shown = remedy === undefined ? {} : { remedy };
-  return { id, severity: 'error', what: message, why, ...shown };
+  return failureFinding(failure, { ...meaning, severity: 'error' });
 }
 
 /** A kubeconfig copied from another node works for that node's name only (kubesolo #56). */

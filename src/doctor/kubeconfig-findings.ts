@@ -1,10 +1,12 @@
 import { showMode } from '../core/file-mode.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
+import type { Failure } from '../core/errors.ts';
 import type { DoctorFinding } from '../core/findings.ts';
+import { failureFinding } from './check.ts';
 import { adoptRemedy } from './kubelet-findings.ts';
 import type { KubeconfigUser } from '../kube/kubeconfig-user.ts';
-import type { KubeconfigState } from './kubeconfig-state.ts';
+import type { KubeconfigState, LoadedKubeconfig } from './kubeconfig-state.ts';
 
 export interface KubeconfigContext {
   readonly now: Instant;
@@ -22,19 +24,11 @@ export function kubeconfigFindings(
 ): DoctorFinding[] {
   if (state.kind === 'missing') return [missing(state.path, context)];
   if (state.kind === 'invalid') {
-    const { code, message, remedy } = state.failure;
-    return [
-      {
-        id: 'kubeconfig-invalid',
-        severity: 'error',
-        what: message,
-        why:
-          code === 'KUBECONFIG_UNSUPPORTED'
-            ? 'nodecertd cannot use this kubeconfig; the kubelet may be able to'
-            : 'Neither the kubelet nor the agent can connect to the API server with it',
-        ...(remedy !== undefined && { remedy }),
-      },
-    ];
+    const why =
+      state.failure.code === 'KUBECONFIG_UNSUPPORTED'
+        ? 'nodecertd cannot use this kubeconfig; the kubelet may be able to'
+        : 'Neither the kubelet nor the agent can connect to the API server with it';
+    return [invalid(state.failure, why)];
   }
   const findings = [
     ...linkFindings(state, context),
@@ -47,6 +41,10 @@ export function kubeconfigFindings(
   return [
     { id: 'kubeconfig', severity: 'ok', what: `${state.path} connects to ${state.server}${how}` },
   ];
+}
+
+function invalid(failure: Failure, why: string): DoctorFinding {
+  return failureFinding(failure, { id: 'kubeconfig-invalid', severity: 'error', why });
 }
 
 function missing(path: string, { hasBootstrap }: KubeconfigContext): DoctorFinding {
@@ -66,11 +64,9 @@ function missing(path: string, { hasBootstrap }: KubeconfigContext): DoctorFindi
       };
 }
 
-type Loaded = Extract<KubeconfigState, { kind: 'loaded' }>;
-
 /** k/k #71825: a kubeconfig that embeds or names an older certificate never uses the rotated one. */
 function linkFindings(
-  { path, user, followsPair, certificateExpiry }: Loaded,
+  { path, user, followsPair, certificateExpiry }: LoadedKubeconfig,
   { pairLink }: KubeconfigContext,
 ): DoctorFinding[] {
   if (pairLink === undefined || followsPair) return [];
@@ -104,7 +100,7 @@ function linkRemedy(path: string, pairLink: string, user: KubeconfigUser): strin
 }
 
 function expiryFindings(
-  { path, certificateExpiry, followsPair, refusal }: Loaded,
+  { path, certificateExpiry, followsPair, refusal }: LoadedKubeconfig,
   { now, hasIdentity, hasBootstrap }: KubeconfigContext,
 ): DoctorFinding[] {
   // pairFindings() covers the certificate behind the link.
@@ -121,26 +117,20 @@ function expiryFindings(
         ? adoptRemedy
         : 'Put a new token into the bootstrap kubeconfig: kubeadm token create',
     },
-    ...(hasIdentity || !hasBootstrap ? [] : refusalFindings(refusal)),
-  ];
-}
-
-function refusalFindings(refusal: Loaded['refusal']): DoctorFinding[] {
-  if (refusal === undefined) return [];
-  const { message, remedy } = refusal;
-  return [
-    {
-      id: 'kubeconfig-invalid',
-      severity: 'error',
-      what: message,
-      why: 'The agent does not bootstrap: it would have to overwrite this file',
-      ...(remedy !== undefined && { remedy }),
-    },
+    ...(hasIdentity || !hasBootstrap || refusal === undefined
+      ? []
+      : [invalid(refusal, 'The agent does not bootstrap: it would have to overwrite this file')]),
   ];
 }
 
 /** Also used for the bootstrap kubeconfig: file permissions and verification of the API server. */
-export function secrecyFindings({ path, mode, user, insecure, server }: Loaded): DoctorFinding[] {
+export function secrecyFindings({
+  path,
+  mode,
+  user,
+  insecure,
+  server,
+}: LoadedKubeconfig): DoctorFinding[] {
   const findings: DoctorFinding[] = [];
   if (user.holdsSecret && (mode & 0o077) !== 0) {
     findings.push({
@@ -171,7 +161,7 @@ export function secrecyFindings({ path, mode, user, insecure, server }: Loaded):
  */
 const nearEnd = 0.1;
 
-function authorityFindings({ path, authority }: Loaded, now: Instant): DoctorFinding[] {
+function authorityFindings({ path, authority }: LoadedKubeconfig, now: Instant): DoctorFinding[] {
   if (authority === undefined) return [];
   const { notBefore, notAfter } = authority;
   const left = notAfter - now;

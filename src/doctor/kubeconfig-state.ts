@@ -23,9 +23,11 @@ import { unlessMissing } from '../sys/file-error.ts';
 export type KubeconfigState =
   | { readonly kind: 'missing'; readonly path: string }
   | { readonly kind: 'invalid'; readonly path: string; readonly failure: Failure }
-  | ({ readonly kind: 'loaded'; readonly path: string } & KubeconfigFacts);
+  | LoadedKubeconfig;
 
-export interface KubeconfigFacts {
+export interface LoadedKubeconfig {
+  readonly kind: 'loaded';
+  readonly path: string;
   readonly mode: number;
   readonly server: string;
   readonly insecure: boolean;
@@ -115,7 +117,7 @@ async function refusalOf(check: () => Promise<void>): Promise<Failure | undefine
 
 async function expiries(
   access: ClusterAccess,
-): Promise<Pick<KubeconfigFacts, 'certificateExpiry' | 'token' | 'authority'>> {
+): Promise<Pick<LoadedKubeconfig, 'certificateExpiry' | 'token' | 'authority'>> {
   const certificateExpiry = credentialValidity(access)?.notAfter;
   const authority = access.cluster.certificateAuthority;
   const token = await tokenFacts(access);
@@ -151,7 +153,7 @@ async function readToken(file: string): Promise<Secret> {
 }
 
 /** The latest, because a bundle may contain an expired CA beside the new one. */
-function lastOf(pem: Uint8Array<ArrayBuffer>): KubeconfigFacts['authority'] {
+function lastOf(pem: Uint8Array<ArrayBuffer>): LoadedKubeconfig['authority'] {
   const [last] = parsePem(pem)
     .map(({ label, der }) => new X509Certificate(encodePem(label, der)))
     .map(({ validFromDate, validToDate }) => ({

@@ -1,7 +1,7 @@
 import type { CertificateSpec } from '../core/certificate-spec.ts';
 import type { Failure } from '../core/errors.ts';
 import type { DoctorFinding } from '../core/findings.ts';
-import { notChecked } from './check.ts';
+import { failureFinding, notChecked } from './check.ts';
 import type { KubeletFacts, KubeletSetting } from '../kubelet/configuration.ts';
 
 export interface KubeletContext {
@@ -55,16 +55,9 @@ function isTrue(key: string, { file, flag }: KubeletSetting<boolean>): string {
 /** An invalid configuration has its own finding; other failures are a failed check. */
 export function unreadKubeletFindings(failure: Failure): DoctorFinding[] {
   if (failure.code !== 'CONFIG_INVALID') return [notChecked('the kubelet', failure)];
-  const { message, remedy } = failure;
-  return [
-    {
-      id: 'kubelet-config-invalid',
-      severity: 'warning',
-      what: message,
-      why: 'The kubelet does not start with this file, and it is unknown whether it rotates the same certificates',
-      ...(remedy !== undefined && { remedy }),
-    },
-  ];
+  const why =
+    'The kubelet does not start with this file, and it is unknown whether it rotates the same certificates';
+  return [failureFinding(failure, { id: 'kubelet-config-invalid', severity: 'warning', why })];
 }
 
 /** k/k #46730: two rotators replace each other's certificates unless one defers to the other. */
