@@ -42,15 +42,15 @@ export interface WaitOptions {
  */
 export async function waitForRenewals(options: WaitOptions): Promise<readonly Renewal[]> {
   const { client, before, clock, timeout, signal, progress } = options;
-  const told = new Map<string, string>();
+  const shown = new Map<string, string>();
   const end = clock.elapsed() + timeout;
   for (;;) {
     const status = await client.status();
     const renewals = before.flatMap((one) => renewalOf(one, status));
     for (const renewal of renewals) {
       const line = describe(renewal);
-      if (told.get(renewal.name) !== line) progress(`${renewal.name}: ${line}`);
-      told.set(renewal.name, line);
+      if (shown.get(renewal.name) !== line) progress(`${renewal.name}: ${line}`);
+      shown.set(renewal.name, line);
     }
     const done = renewals.every(({ result }) => result === 'renewed');
     if (done || clock.elapsed() >= end) return renewals;

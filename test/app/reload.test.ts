@@ -181,8 +181,8 @@ describe('Agent.reload()', () => {
     await socket.until(/^RELOADING=1$/);
     await socket.until(/^MONOTONIC_USEC=\d+$/);
     await agent.stop();
-    const told = socket.received.filter((text) => /^(READY|RELOADING|STOPPING)=/.test(text));
-    assert.deepEqual(told, ['READY=1', 'RELOADING=1', 'READY=1', 'STOPPING=1']);
+    const states = socket.received.filter((text) => /^(READY|RELOADING|STOPPING)=/.test(text));
+    assert.deepEqual(states, ['READY=1', 'RELOADING=1', 'READY=1', 'STOPPING=1']);
   });
 });
 

@@ -128,10 +128,14 @@ describe('hooks after a rotation', () => {
   it('run for the temporary self-signed certificate, too', async () => {
     await controlPlane.setApproving(false);
     try {
-      await using place = await ServedNode.create(controlPlane, 'stand-in', (tls, directory) => ({
-        onRotate: reload(tls, directory),
-        served: served(tls),
-      }));
+      await using place = await ServedNode.create(
+        controlPlane,
+        'self-signed',
+        (tls, directory) => ({
+          onRotate: reload(tls, directory),
+          served: served(tls),
+        }),
+      );
       const agent = place.node.start();
       await agent.event('served_checked', server);
       assert.equal((await agent.certificate(server)).current?.selfSigned, true);
@@ -367,8 +371,8 @@ describe('hooks of an agent that is killed', () => {
     assert.deepEqual(await place.traces(), [serials[0], serials[2]]);
   });
 
-  it('end with an agent that is told to stop, and do not count as failed', async () => {
-    await using place = await placed('asked');
+  it('end with an agent that stops, and do not count as failed', async () => {
+    await using place = await placed('stopping');
     const { directory, node } = place;
     const wait = `echo $$ >> ${directory}/log; sleep 600; :`;
     await configure(node, [{ command: ['/bin/sh', '-c', wait] }]);

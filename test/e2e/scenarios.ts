@@ -277,7 +277,7 @@ export function endToEndSuite({ name, start, skip = false }: SuiteOptions): void
         assert.equal(finding.remedy, failed['remedy']);
         assert.equal(await readFile(kubeconfig, 'utf8'), text);
 
-        // Noticed at once: the file is out of the way, and the agent goes on by itself.
+        // The agent notices at once that the file is gone, and continues.
         await rm(kubeconfig);
         await agent.event('certificate_stored');
         await agent.event('kubeconfig_written');

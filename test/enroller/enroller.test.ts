@@ -98,11 +98,11 @@ describe('Enroller', () => {
     await using enroller = enrollerOn(bench);
     enroller.handle(enroll);
     await bench.first('stored');
-    const told = JSON.stringify(bench.reports);
+    const sent = JSON.stringify(bench.reports);
     const [, token = 'none'] = /token: (\S+)/.exec(bench.sandbox.bootstrapKubeconfig()) ?? [];
     const key = (await readFile(current(bench), 'utf8')).split('PRIVATE KEY-----')[1] ?? '';
     for (const secret of [token.split('.')[1] ?? 'none', key.split('\n')[1] ?? 'none', 'BEGIN']) {
-      assert.equal(told.includes(secret), false);
+      assert.equal(sent.includes(secret), false);
     }
   });
 

@@ -53,12 +53,12 @@ describe('checkIssued()', () => {
       client({ subject: { ...subject, commonName: 'system:node:worker-10' } }),
     ],
     [
-      'a missing organisation',
+      'a missing organization',
       'CERT_SUBJECT_MISMATCH',
       client({ subject: { ...subject, organizations: [] } }),
     ],
     [
-      'a further organisation',
+      'a further organization',
       'CERT_SUBJECT_MISMATCH',
       client({ subject: { ...subject, organizations: ['system:nodes', 'system:masters'] } }),
     ],

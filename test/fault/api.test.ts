@@ -5,7 +5,7 @@ import { api } from './api.ts';
 import type { FaultRow } from './family.ts';
 
 /** The expected message for each fault. */
-const told: readonly (readonly [fault: string, says: RegExp])[] = [
+const messages: readonly (readonly [fault: string, says: RegExp])[] = [
   ['connection refused', /API_UNREACHABLE/],
   ['reset mid-body', /API_UNREACHABLE/],
   ['body of 200 MiB', /API_BAD_RESPONSE/],
@@ -28,12 +28,12 @@ describe('an agent behind a faulty API server', { skip: skipWithout('faketime') 
 
     assert.deepEqual(
       rows.map(({ fault }) => fault),
-      told.map(([fault]) => fault),
+      messages.map(([fault]) => fault),
     );
     for (const [index, { fault, tried, lost, recovery, seen }] of rows.entries()) {
       assert.equal(lost, 0, fault);
       assert.ok(tried > 0 && recovery !== undefined, fault);
-      assert.match(seen.join(', '), told[index]?.[1] ?? /unreachable/, fault);
+      assert.match(seen.join(', '), messages[index]?.[1] ?? /unreachable/, fault);
     }
   });
 });

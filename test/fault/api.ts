@@ -12,7 +12,7 @@ import type { ApiOutcome } from './api/trial.ts';
 import { describe, tryFault } from './api/trial.ts';
 import type { FaultFamily, FaultOptions, FaultRow } from './family.ts';
 
-/** A trial mostly waits for the agent's next attempt. */
+/** Most of the time, a trial waits for the agent's next attempt. */
 const together = 8;
 
 /**

@@ -4,7 +4,7 @@ import type { ClockFault } from './clock/scenarios.ts';
 import { ClockStage } from './clock/stage.ts';
 import type { FaultFamily, FaultOptions, FaultRow } from './family.ts';
 
-/** The scenarios mostly wait for the agent's tick once a minute. */
+/** Most of the time, a scenario waits for the agent's next tick, which comes once a minute. */
 const together = 5;
 
 const day = 86_400;

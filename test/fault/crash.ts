@@ -9,7 +9,7 @@ import { recordCalls, seriesOf } from './crash/series.ts';
 import type { FaultFamily, FaultOptions, FaultRow } from './family.ts';
 import { FileStore } from './filestore/file-store.ts';
 
-/** A trial mostly waits for a retry of the agent or for strace. */
+/** Most of the time, a trial waits for a retry of the agent or for strace. */
 const together = 4;
 
 /**

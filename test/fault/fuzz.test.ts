@@ -41,19 +41,19 @@ describe('the fuzz family', () => {
 });
 
 describe('campaign()', () => {
-  const told: Readonly<Record<string, RegExp>> = {
-    'throws what is no AgentError': /not an AgentError: TypeError/,
+  const messages: Readonly<Record<string, RegExp>> = {
+    'throws another error than AgentError': /not an AgentError: TypeError/,
     'throws INTERNAL': /code INTERNAL/,
     'never returns': /no end within 2 s/,
     'never settles': /no end within 2 s/,
-    'leaves a rejection': /unhandled rejection: Error: nobody looks/,
+    'leaves a rejection': /unhandled rejection: Error: no handler/,
     'needs all memory': /the process ended with SIG|heap/,
     'ends the process': /the process ended with SIGABRT/,
     'shows the token': /of a secret/,
     'colors the terminal': /that a terminal acts on/,
     'talks without end': /characters long/,
   };
-  for (const [name, message] of Object.entries(told)) {
+  for (const [name, message] of Object.entries(messages)) {
     it(`names the input when a target ${name}`, async () => {
       const target = badTargets.find((target) => target.name === name);
       assert.ok(target);

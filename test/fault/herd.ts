@@ -86,7 +86,7 @@ const headings = [
   'CSRs made',
   'most in etcd',
   'at the end',
-  'undecided each',
+  'outstanding each',
   'lost',
 ];
 

@@ -214,7 +214,7 @@ export function agentConfig(
 export async function until(what: string, condition: () => boolean): Promise<void> {
   const end = performance.now() + 20_000;
   while (!condition()) {
-    if (performance.now() > end) throw new Error(`did not come about: ${what}`);
+    if (performance.now() > end) throw new Error(`timed out waiting for ${what}`);
     await new Promise((resolve) => {
       setTimeout(resolve, 5);
     });

@@ -50,7 +50,7 @@ describe('BearerToken', () => {
     assert.doesNotMatch(describeError(failure), /secret/);
   });
 
-  for (const [what, tokenFile, told] of [
+  for (const [what, tokenFile, message] of [
     ['names a missing token file', '/nonexistent/token', /\/nonexistent\/token/],
     [
       'does not repeat a token in place of the path of its file',
@@ -63,7 +63,7 @@ describe('BearerToken', () => {
       await using client = await clientOf(server, { parts: { user: { tokenFile } } });
       const failure = await failureOf(get(client));
       assert.equal(failure.code, 'KUBECONFIG_INVALID');
-      assert.match(describeError(failure), told);
+      assert.match(describeError(failure), message);
       assert.doesNotMatch(describeError(failure) + String(failure.remedy), /0123456789abcdef/);
     });
   }

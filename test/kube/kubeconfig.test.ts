@@ -526,9 +526,9 @@ describe('loadKubeconfig()', () => {
     for (const key of [pem, base64(pem), pem.split('\n')[1]]) {
       const failure = await failureOf(load(config({}, { ...certificate, 'client-key': key })));
       assert.equal(failure.code, 'KUBECONFIG_INVALID');
-      const told = describeError(failure) + String(failure.remedy);
-      assert.match(told, /client-key names a file that cannot be read/);
-      assert.ok(!told.includes(String(key).slice(30, 45)), told);
+      const shown = describeError(failure) + String(failure.remedy);
+      assert.match(shown, /client-key names a file that cannot be read/);
+      assert.ok(!shown.includes(String(key).slice(30, 45)), shown);
     }
   });
 

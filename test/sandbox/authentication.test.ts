@@ -53,15 +53,15 @@ describe('Authenticator', () => {
   });
 
   it('allows only health and version without credentials', async () => {
-    const nobody = running.connect();
-    const answer = await nobody.request(list);
+    const anonymous = running.connect();
+    const answer = await anonymous.request(list);
     assert.equal(answer.status, 403);
     assert.match(JSON.stringify(answer.body), /User \\"system:anonymous\\" cannot list/);
-    assert.deepEqual(await nobody.request({ method: 'GET', path: '/healthz' }), {
+    assert.deepEqual(await anonymous.request({ method: 'GET', path: '/healthz' }), {
       status: 200,
       body: 'ok',
     });
-    assert.equal((await nobody.request({ method: 'GET', path: '/version' })).status, 200);
+    assert.equal((await anonymous.request({ method: 'GET', path: '/version' })).status, 200);
   });
 
   it('answers 401 to an unknown token, for any path', async () => {

@@ -66,7 +66,7 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
 
   const lifetimes: readonly (readonly [string, object, number])[] = [
     ['a year, less the backdating', {}, 365 * day - 5 * minute],
-    ['as long as was asked for', { expirationSeconds: 3600 }, hour],
+    ['the requested duration', { expirationSeconds: 3600 }, hour],
   ];
   for (const [what, spec, lifetime] of lifetimes) {
     it(`issue for ${what}, by the signing duration of the request`, async () => {
@@ -92,7 +92,7 @@ describe('CertificateControllers', { timeout: 30_000 }, () => {
     assert.deepEqual(facts.usages, ['digital signature', 'server auth']);
   });
 
-  it("approve a node's own serving certificate when told to", async () => {
+  it("approve a node's own serving certificate if configured to", async () => {
     await using running = await run({ approvingServing: true });
     const node = await running.connectNode('worker-1');
     await submit(node, { name: 'own', asked: serving, spec: servingSpec });

@@ -18,12 +18,12 @@ async function withRequests(
   return running;
 }
 
-function standing({ sandbox }: Running): string[] {
+function csrNames({ sandbox }: Running): string[] {
   return sandbox.csrs().map(({ metadata }) => metadata.name);
 }
 
 describe('runCsrCleaner()', { timeout: 20_000 }, () => {
-  it('deletes decided CSRs after an hour and undecided ones after a day', async () => {
+  it('deletes CSRs an hour after the decision, and pending ones after a day', async () => {
     const names = ['approved', 'denied', 'failed', 'pending'];
     await using running = await withRequests({ approving: false, signing: false }, ...names);
     const { sandbox, clock } = running;
@@ -33,14 +33,14 @@ describe('runCsrCleaner()', { timeout: 20_000 }, () => {
     sandbox.approve('approved');
     sandbox.deny('denied', 'NotWanted');
     sandbox.fail('failed', 'NotPossible');
-    const looks: string[][] = [];
-    for (let look = 2; look <= 26; look += 1) {
-      await clock.advance(look === 2 ? hour / 2 : hour);
-      looks.push(standing(running));
+    const rounds: string[][] = [];
+    for (let round = 2; round <= 26; round += 1) {
+      await clock.advance(round === 2 ? hour / 2 : hour);
+      rounds.push(csrNames(running));
     }
-    assert.deepEqual(looks[0], names);
-    for (const look of looks.slice(1, 23)) assert.deepEqual(look, ['approved', 'pending']);
-    assert.deepEqual(looks.slice(23), [['approved'], []]);
+    assert.deepEqual(rounds[0], names);
+    for (const round of rounds.slice(1, 23)) assert.deepEqual(round, ['approved', 'pending']);
+    assert.deepEqual(rounds.slice(23), [['approved'], []]);
   });
 
   for (const [what, signingSeconds, hours] of [
@@ -52,14 +52,14 @@ describe('runCsrCleaner()', { timeout: 20_000 }, () => {
       const { bootstrapper, clock } = running;
       await waitFor(bootstrapper, 'mine', ({ status }) => status.certificate !== undefined);
       await clock.advance(hours * hour - 1);
-      assert.deepEqual(standing(running), ['mine']);
+      assert.deepEqual(csrNames(running), ['mine']);
       const stop = new AbortController();
       const events = bootstrapper.watch(`${csrsPath}?watch=true`, stop.signal);
       const nextType = async (): Promise<unknown> =>
         ((await events.next()).value as { type: string }).type;
       assert.equal(await nextType(), 'ADDED');
       await clock.advance(1);
-      assert.deepEqual(standing(running), []);
+      assert.deepEqual(csrNames(running), []);
       assert.equal(await nextType(), 'DELETED');
       stop.abort();
     });

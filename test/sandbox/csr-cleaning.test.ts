@@ -13,7 +13,7 @@ describe('cleaningReason()', () => {
   /** The age at which the CSR is deleted, from its creation or decision. */
   const limits: readonly (readonly [string, string, Partial<CsrRecord>, number])[] = [
     ['a pending request', 'pending', {}, day],
-    ['an approved one that nobody signs', 'unissued', decided('Approved'), day],
+    ['an approved one without a certificate', 'unissued', decided('Approved'), day],
     ['a denied one', 'denied', decided('Denied'), hour],
     ['a failed one', 'failed', decided('Approved', 'Failed'), hour],
     ['an issued one', 'issued', { ...decided('Approved'), notAfter: start + 9 * hour }, hour],

@@ -17,8 +17,8 @@ export type CleaningReason = 'pending' | 'unissued' | 'denied' | 'failed' | 'iss
 
 /** The interval of the cleaner. A CSR can outlive its limit by that. */
 export const cleaningInterval = hour;
-const decidedLimit = hour;
-const undecidedLimit = day;
+const finishedLimit = hour;
+const unfinishedLimit = day;
 
 /**
  * Why kube-controller-manager deletes a CSR, or undefined if it keeps it. The age of a
@@ -33,13 +33,13 @@ export function cleaningReason(csr: CsrRecord, now: Instant): CleaningReason | u
       (condition) => condition.type === type && isOld(condition.updatedAt, limit),
     );
   if (csr.conditions.length === 0) {
-    return isOld(csr.createdAt, undecidedLimit) ? 'pending' : undefined;
+    return isOld(csr.createdAt, unfinishedLimit) ? 'pending' : undefined;
   }
-  if (isPast('Denied', decidedLimit)) return 'denied';
-  if (isPast('Failed', decidedLimit)) return 'failed';
+  if (isPast('Denied', finishedLimit)) return 'denied';
+  if (isPast('Failed', finishedLimit)) return 'failed';
   if (csr.notAfter === undefined)
-    return isPast('Approved', undecidedLimit) ? 'unissued' : undefined;
-  if (isPast('Approved', decidedLimit)) return 'issued';
+    return isPast('Approved', unfinishedLimit) ? 'unissued' : undefined;
+  if (isPast('Approved', finishedLimit)) return 'issued';
   const approved = csr.conditions.some(({ type }) => type === 'Approved');
   return approved && now > csr.notAfter ? 'expired' : undefined;
 }

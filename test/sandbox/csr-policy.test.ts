@@ -115,7 +115,7 @@ describe('approverVerdict()', () => {
   const bootstrapper = { username: 'system:bootstrap:abcdef', groups: bootstrapGroups };
   table(approverVerdict, [
     ...clientShapes,
-    ['a node asking for itself', clientCsr, 'selfnodeclient'],
+    ['a node requesting its own certificate', clientCsr, 'selfnodeclient'],
     [
       'an RSA key with key encipherment',
       { ...clientCsr, usages: ['client auth', 'key encipherment', 'digital signature'] },
@@ -128,7 +128,7 @@ describe('approverVerdict()', () => {
       'nodeclient',
     ],
     [
-      'a node asking for another',
+      'a node requesting a certificate of another node',
       { ...clientCsr, username: 'system:node:worker-2' },
       'requestor-not-permitted',
     ],

@@ -25,7 +25,7 @@ describe('impersonated()', () => {
       ['jane', 'system:authenticated'],
     ],
     [
-      'nobody',
+      'the anonymous user',
       { 'impersonate-user': 'system:anonymous' },
       ['system:anonymous', 'system:unauthenticated'],
     ],
@@ -38,7 +38,7 @@ describe('impersonated()', () => {
 
   for (const [who, user] of [
     ['a node', node],
-    ['nobody', anonymous],
+    ['the anonymous user', anonymous],
   ] as const) {
     it(`forbids it to ${who}`, () => {
       assert.throws(

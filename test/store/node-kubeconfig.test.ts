@@ -174,7 +174,7 @@ async function truncate({ path, clock }: Place): Promise<void> {
 const noCluster = async (): Promise<undefined> => undefined;
 
 describe('NodeKubeconfig.recover()', () => {
-  it('loads the cluster of the bootstrap kubeconfig only for a damaged file', async (t) => {
+  it('loads the cluster of the bootstrap kubeconfig only for a missing or corrupt file', async (t) => {
     const { path, file } = await place(t);
     await file.write(cluster);
     let loads = 0;

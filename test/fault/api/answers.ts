@@ -122,13 +122,13 @@ async function rewrittenEvent(line: string, rewrite: Rewrite): Promise<string> {
   return JSON.stringify({ ...event, object: await rewrite(event.object) });
 }
 
-/** Returns the CSR as pending. */
-export function undecided(csr: CsrJson): object {
+/** The CSR as if it were pending. */
+export function asPending(csr: CsrJson): object {
   return { ...csr, status: {} };
 }
 
-/** Returns the CSR as approved without a certificate. */
-export function unissued(csr: CsrJson): object {
+/** The CSR as if it were approved, but without a certificate. */
+export function asUnissued(csr: CsrJson): object {
   const { certificate: _, ...status } = csr.status ?? {};
   return { ...csr, status };
 }

@@ -4,7 +4,7 @@ import type { ProxyFault } from '../../support/fault-proxy.ts';
 import { relay } from '../../support/fault-proxy.ts';
 import { csrPath } from '../../support/real-csr.ts';
 import type { CsrJson } from './answers.ts';
-import { relayRewritten, undecided, unissued } from './answers.ts';
+import { relayRewritten, asPending, asUnissued } from './answers.ts';
 import type { ApiFault, FaultContext } from './fault.ts';
 import { served } from './fault.ts';
 
@@ -20,7 +20,7 @@ export const csrFaults: readonly ApiFault[] = [
       context.proxy.set({
         verbs: ['create', 'watch', 'get'],
         serve: async (exchange) => {
-          if (exchange.verb !== 'create') return relayRewritten(exchange, undecided);
+          if (exchange.verb !== 'create') return relayRewritten(exchange, asPending);
           await relayRewritten(exchange, async (csr) => {
             await deleteCsr(context, csr);
             return csr;
@@ -102,7 +102,7 @@ const unsigned: Pick<ApiFault, 'places' | 'longWait' | 'events' | 'codes' | 'beg
     longWait: true,
     events: ['csr_unissued'],
     codes: [],
-    ...served((exchange) => relayRewritten(exchange, unissued)),
+    ...served((exchange) => relayRewritten(exchange, asUnissued)),
     meanwhile: async ({ agentNow, setAgentClock }) => {
       for (let hours = 0; hours < 24; hours += 1) {
         await setAgentClock(agentNow() + hour);
@@ -115,7 +115,7 @@ const unsigned: Pick<ApiFault, 'places' | 'longWait' | 'events' | 'codes' | 'beg
 function withhold({ proxy }: FaultContext): void {
   const serve: ProxyFault['serve'] = (exchange) =>
     relayRewritten(exchange, async (csr) => {
-      if (exchange.verb !== 'watch') return unissued(csr);
+      if (exchange.verb !== 'watch') return asUnissued(csr);
       if (csr.status?.certificate !== undefined) await over();
       return csr;
     });

@@ -51,11 +51,11 @@ export const statusFaults: readonly ApiFault[] = [
   status(503, 'ServiceUnavailable', 'API_SERVER_ERROR'),
 ];
 
-function status(code: number, reason: string, told: ErrorCode): ApiFault {
+function status(code: number, reason: string, errorCode: ErrorCode): ApiFault {
   return {
     name: String(code),
     places: requests,
-    codes: [told],
+    codes: [errorCode],
     ...served(async (exchange) => answerStatus(exchange, { code, reason })),
   };
 }

@@ -105,7 +105,7 @@ async function play(stage: Stage, agent: TestAgent): Promise<ApiOutcome> {
   const done = new AbortController();
   const approving = approveServing(agent, bench.controlPlane, done.signal);
   try {
-    const told = await meet(stage, agent);
+    const failure = await meet(stage, agent);
     await fault.meanwhile?.(contextOf(stage));
     await requireStanding(stage);
     const over = clock.now();
@@ -114,7 +114,7 @@ async function play(stage: Stage, agent: TestAgent): Promise<ApiOutcome> {
     if (fault.longWait === true && fault.resumes !== true) await passWait(stage, agent);
     await stored(agent, nameOf(fault));
     const recovery = (clock.now() - over) / second;
-    if (told !== undefined) await requireTold(agent, told);
+    if (failure !== undefined) await requireCountedAndRemedied(agent, failure);
     const seen = await requireAllClear(agent);
     for (const event of fault.events ?? []) seen.push(requireLine(agent, event));
     await requireGranted(stage);
@@ -136,10 +136,10 @@ async function meet(stage: Stage, agent: TestAgent): Promise<LogLine | undefined
   const { codes, meets = 1 } = trial.fault;
   const limit = performance.now() + scaled(2 * minute);
   for (;;) {
-    const told = agent.lines.find(
-      (line) => tells(line) && codes.some((code) => code === line['code']),
+    const failure = agent.lines.find(
+      (line) => reportsFailure(line) && codes.some((code) => code === line['code']),
     );
-    if (proxy.met >= meets && (codes.length === 0 || told !== undefined)) return told;
+    if (proxy.met >= meets && (codes.length === 0 || failure !== undefined)) return failure;
     if (performance.now() > limit || agent.ended) {
       throw new Error(
         `${proxy.met} requests met the fault, and the log does not contain ${codes.join(' or ')}`,
@@ -149,10 +149,10 @@ async function meet(stage: Stage, agent: TestAgent): Promise<LogLine | undefined
   }
 }
 
-const troubles: ReadonlySet<string> = new Set(['rotation_failed', 'csr_wait_retrying']);
+const failureEvents: ReadonlySet<string> = new Set(['rotation_failed', 'csr_wait_retrying']);
 
-function tells({ event }: LogLine): boolean {
-  return troubles.has(event);
+function reportsFailure({ event }: LogLine): boolean {
+  return failureEvents.has(event);
 }
 
 /** Sets the clock to the retry time in the log. */
@@ -180,8 +180,8 @@ async function stored(agent: TestAgent, certificate: string): Promise<void> {
 }
 
 /** Checks that the metrics count the code and the log has a remedy. */
-async function requireTold(agent: TestAgent, told: LogLine): Promise<void> {
-  const { event, code, remedy, certificate = '' } = told;
+async function requireCountedAndRemedied(agent: TestAgent, failure: LogLine): Promise<void> {
+  const { event, code, remedy, certificate = '' } = failure;
   if (typeof remedy !== 'string' || remedy === '') throw new Error(`${event} has no remedy`);
   const counted = await failuresCounted(agent, certificate, String(code));
   if (counted < 1) throw new Error(`the metrics count no failure with the code ${String(code)}`);
@@ -191,7 +191,9 @@ async function requireTold(agent: TestAgent, told: LogLine): Promise<void> {
 async function requireAllClear(agent: TestAgent): Promise<string[]> {
   const [failed] = agent.all('rotation_failed');
   if (failed !== undefined) await agent.event('rotation_recovered', failed.certificate);
-  const lines = agent.lines.filter((line) => tells(line) || line.event === 'rotation_recovered');
+  const lines = agent.lines.filter(
+    (line) => reportsFailure(line) || line.event === 'rotation_recovered',
+  );
   return [...new Set(lines.map(({ event, code }) => [event, code].filter(Boolean).join(' ')))];
 }
 

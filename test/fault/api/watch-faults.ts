@@ -1,5 +1,5 @@
 import type { ProxyFault } from '../../support/fault-proxy.ts';
-import { answerStatus, relayRewritten, statusObject, undecided } from './answers.ts';
+import { answerStatus, relayRewritten, statusObject, asPending } from './answers.ts';
 import type { ApiFault } from './fault.ts';
 import { served } from './fault.ts';
 
@@ -48,7 +48,7 @@ function watching(serve: ProxyFault['serve']): Pick<ApiFault, 'places' | 'codes'
     places: ['wait'],
     codes: [],
     ...served((exchange) =>
-      exchange.verb === 'watch' ? serve(exchange) : relayRewritten(exchange, undecided),
+      exchange.verb === 'watch' ? serve(exchange) : relayRewritten(exchange, asPending),
     ),
   };
 }

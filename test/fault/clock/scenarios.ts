@@ -138,7 +138,7 @@ export const clockFaults: readonly ClockFault[] = [
     play: startAt1970,
   },
   {
-    fault: 'start at 1970, with the pairs of before, until their deadline has passed',
+    fault: 'start in 1970 with the previous pairs, until their deadline has passed',
     requests: 4,
     play: async (stage) => {
       await stage.bootstrap();

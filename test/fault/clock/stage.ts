@@ -214,8 +214,8 @@ export class ClockStage implements AsyncDisposable {
   /** The last log lines, for an error. */
   story(): string {
     const lines = this.#agent?.lines ?? [];
-    const told = lines.filter(({ event }) => event !== 'api_request').slice(-40);
-    return told.map((line) => JSON.stringify(line)).join('\n');
+    const shown = lines.filter(({ event }) => event !== 'api_request').slice(-40);
+    return shown.map((line) => JSON.stringify(line)).join('\n');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -89,10 +89,15 @@ function put(directory: string, file: string, bytes: Uint8Array): void {
 function outcomeOf(plan: Plan, secrets: ReadonlySet<string>): string {
   const { steps, obstacles, notes } = plan;
   const diffs = steps.map(stepDiff);
-  const told = JSON.stringify([obstacles, notes, steps.map(({ what, why }) => [what, why]), diffs]);
-  const leak = pieceIn(told, secrets);
-  requireThat(leak === undefined, () => `shows ${leak} of a secret: ${told}`);
-  requireThat(!/[^\P{C}\n\t]/u.test(diffs.join('')), () => `moves the cursor: ${told}`);
+  const shown = JSON.stringify([
+    obstacles,
+    notes,
+    steps.map(({ what, why }) => [what, why]),
+    diffs,
+  ]);
+  const leak = pieceIn(shown, secrets);
+  requireThat(leak === undefined, () => `shows ${leak} of a secret: ${shown}`);
+  requireThat(!/[^\P{C}\n\t]/u.test(diffs.join('')), () => `moves the cursor: ${shown}`);
   if (obstacles.length > 0) return obstacles[0]?.id ?? '';
   return `${steps.length} steps`;
 }

@@ -146,12 +146,17 @@ function mutatedLine(seeds: readonly Uint8Array[], random: Random): Uint8Array {
 async function readWatch(input: Uint8Array): Promise<string> {
   const whole = await eventsOf([input]);
   const cut = await eventsOf(chunksOf(input));
-  requireThat(whole.told === cut.told, () => `in chunks ${cut.told}, in one piece ${whole.told}`);
+  requireThat(
+    whole.summary === cut.summary,
+    () => `in chunks ${cut.summary}, in one piece ${whole.summary}`,
+  );
   if (whole.error !== undefined) throw whole.error;
-  return whole.told === '' ? 'no event' : 'events';
+  return whole.summary === '' ? 'no event' : 'events';
 }
 
-async function eventsOf(chunks: Iterable<Uint8Array>): Promise<{ told: string; error?: unknown }> {
+async function eventsOf(
+  chunks: Iterable<Uint8Array>,
+): Promise<{ summary: string; error?: unknown }> {
   const events: WatchEvent<CsrObject>[] = [];
   const client = { access: nowhere, stream: () => asStream(chunks) };
   const request = {
@@ -167,9 +172,9 @@ async function eventsOf(chunks: Iterable<Uint8Array>): Promise<{ told: string; e
       events.push(event);
       if (event.type !== 'BOOKMARK') judgeCsr(event.object);
     }
-    return { told: JSON.stringify(events.map(brief)).slice(2) };
+    return { summary: JSON.stringify(events.map(brief)).slice(2) };
   } catch (error) {
-    return { told: JSON.stringify([events.map(brief), String(error)]), error };
+    return { summary: JSON.stringify([events.map(brief), String(error)]), error };
   }
 }
 

@@ -6,7 +6,7 @@ import type { FuzzTarget, Subject } from './target.ts';
  * the input.
  */
 const ways: Readonly<Record<string, Subject['feed']>> = {
-  'throws what is no AgentError': () => {
+  'throws another error than AgentError': () => {
     throw new TypeError('undefined is not a function');
   },
   'throws INTERNAL': () => {
@@ -17,7 +17,7 @@ const ways: Readonly<Record<string, Subject['feed']>> = {
   },
   'never settles': () => new Promise<string>(() => {}),
   'leaves a rejection': () => {
-    void Promise.reject(new Error('nobody looks'));
+    void Promise.reject(new Error('no handler'));
     return 'ok';
   },
   'needs all memory': () => {

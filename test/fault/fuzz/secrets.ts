@@ -1,7 +1,7 @@
 import { encodePem } from '../../../src/core/pem.ts';
 import type { Corpus } from './corpus.ts';
 
-/** A fuzzer creates shorter matches by chance. */
+/** Random inputs contain shorter pieces by coincidence. */
 export const pieceLength = 24;
 
 /**

@@ -121,9 +121,9 @@ export class EnrollerModel implements EnrollerLink {
     if (!cluster.request()) return this.#failed(job, unreachable);
     const csr = cluster.create(job.profile);
     job.csr = csr;
-    const undecided = (this.#made.get(job.profile) ?? []).filter(isUndecided);
-    this.#made.set(job.profile, [...undecided, csr]);
-    tally.outstanding = Math.max(tally.outstanding, undecided.length + 1);
+    const outstanding = (this.#made.get(job.profile) ?? []).filter(isOutstanding);
+    this.#made.set(job.profile, [...outstanding, csr]);
+    tally.outstanding = Math.max(tally.outstanding, outstanding.length + 1);
     this.#progress(job, 'requested');
     // The watch starts right after the response.
     queue.after(5, () => {
@@ -208,7 +208,7 @@ const addresses: readonly NodeAddress[] = [
 
 const unreachable: Failure = { code: 'API_UNREACHABLE', message: 'connection refused' };
 
-function isUndecided({ state }: Csr): boolean {
+function isOutstanding({ state }: Csr): boolean {
   return state === 'pending' || state === 'approved';
 }
 

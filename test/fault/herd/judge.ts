@@ -48,8 +48,8 @@ export function broken(scenario: Scenario, nodes: number, outcome: Outcome): rea
 
 /** For an hour or two after a fault, and at the end of a CA, the promise is twice the limit. */
 function steadyLimitOf({ plan }: Scenario, steady: number): number {
-  const disturbed = plan.away !== undefined || plan.authorityEnd !== undefined;
-  return disturbed ? 2 * steady : steady;
+  const hasFault = plan.away !== undefined || plan.authorityEnd !== undefined;
+  return hasFault ? 2 * steady : steady;
 }
 
 /**

@@ -139,7 +139,7 @@ class Life {
   readonly #watched: WatchedAgent;
   readonly #options: RoundOptions;
   /** The error of a search in the background. */
-  #trouble: unknown;
+  #searchError: unknown;
 
   constructor(watched: WatchedAgent, options: RoundOptions) {
     this.#watched = watched;
@@ -152,7 +152,7 @@ class Life {
     const { agent } = this.#watched;
     const done = (async () => {
       let searched = 0;
-      while (!stop.signal.aborted && !agent.ended && this.#trouble === undefined) {
+      while (!stop.signal.aborted && !agent.ended && this.#searchError === undefined) {
         const stored = agent.all('certificate_stored').length;
         if (stored > searched) this.#search();
         searched = stored;
@@ -241,7 +241,7 @@ class Life {
 
   /** Runs after the end of the agent. Returns the stored keys. */
   async conclude(): Promise<Set<string>> {
-    if (this.#trouble !== undefined) throw this.#trouble;
+    if (this.#searchError !== undefined) throw this.#searchError;
     const { agent, enrollers, keys } = this.#watched;
     if (agent.exitCode !== 0) throw new Error(`the agent ended with exit code ${agent.exitCode}`);
     const alive = enrollers.filter((pid) => isAlive(pid));
@@ -252,8 +252,8 @@ class Life {
     const unseen = without(stored, written);
     if (unseen.size > 0) throw new Error(`the trace does not contain ${unseen.size} stored keys`);
     const requested = new Set(await Promise.all((await this.#csrs()).map(nameOfCsr)));
-    const untold = without(new Set([...requested, ...stored]), keys.names);
-    if (untold.size > 0) throw new Error(`the test does not know ${untold.size} keys`);
+    const unknown = without(new Set([...requested, ...stored]), keys.names);
+    if (unknown.size > 0) throw new Error(`the test does not know ${unknown.size} keys`);
     const text = JSON.stringify(await this.#csrs());
     const sent = keys.matcher.search(Buffer.from(text, 'latin1'));
     if (sent.length > 0) throw new Error(`requests contain ${sent[0]?.needle.form}`);
@@ -270,7 +270,7 @@ class Life {
     try {
       this.#watched.requireCleanKeeper();
     } catch (error) {
-      this.#trouble ??= error;
+      this.#searchError ??= error;
     }
   }
 
