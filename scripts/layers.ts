@@ -18,7 +18,8 @@ export const layers = {
     imports: ['core', 'sys'],
   },
   store: {
-    holds: 'atomic files, key pairs, links, locks, kubeconfig and state files',
+    holds:
+      'atomic files, key pairs, links, locks, kubeconfig and state files, copies of changed files',
     imports: ['core', 'sys'],
   },
   keeper: {

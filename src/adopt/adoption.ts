@@ -4,15 +4,15 @@ import { second } from '../core/instant.ts';
 import type { DirectoryLock } from '../store/directory-lock.ts';
 import { lockDirectory } from '../store/directory-lock.ts';
 import type { Clock } from '../sys/clock.ts';
-import { applySteps, makePrivateDirectory } from './apply.ts';
+import { applySteps } from './apply.ts';
 import type { AdoptionFacts, FactsRequest } from './facts.ts';
 import { adoptDirectory, gatherFacts } from './facts.ts';
-import type { Run } from './manifest.ts';
+import type { Run } from '../store/run-manifest.ts';
 import type { Note, Plan } from './plan.ts';
 import { planAdoption } from './plan-adoption.ts';
 import { completeRun, revertRuns, undoRun } from './revert.ts';
 import { planRevert } from './revert-plan.ts';
-import { readRuns, unfinishedRun } from './runs.ts';
+import { makePrivateDirectory, readRuns, unfinishedRun } from '../store/run-folder.ts';
 
 export interface AdoptionRequest extends Omit<FactsRequest, 'now'> {
   readonly config: AgentConfig;

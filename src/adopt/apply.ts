@@ -1,16 +1,14 @@
-import { mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { AgentError, describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
-import { makeDirectory, syncDirectory } from '../store/atomic-file.ts';
-import { attempt } from '../sys/file-error.ts';
-import { copyContent, digestOf, replaceContent, readContent } from './file-content.ts';
-import type { FileContent } from './file-content.ts';
-import type { FileChange, Manifest, Run } from './manifest.ts';
-import { writeManifest } from './manifest.ts';
+import { syncDirectory } from '../store/atomic-file.ts';
+import { digestOf, replaceContent, readContent } from '../store/file-content.ts';
+import type { FileContent } from '../store/file-content.ts';
+import type { FileChange, Manifest, Run } from '../store/run-manifest.ts';
+import { writeManifest } from '../store/run-manifest.ts';
 import type { Step } from './plan.ts';
 import { undoRun } from './revert.ts';
-import { sweep } from './runs.ts';
+import type { BackedUpChange } from '../store/run-folder.ts';
+import { backUp, makeRunFolder, runTime, sweep } from '../store/run-folder.ts';
 import type { Tree } from '../sys/tree.ts';
 
 export interface ApplyRequest {
@@ -45,7 +43,7 @@ export async function applySteps(request: ApplyRequest): Promise<Run> {
       await replaceContent(physical, after);
     }
     await request.verify();
-    const finishedAt = timeOf(request.now());
+    const finishedAt = runTime(request.now());
     const finished: Run = { ...run, manifest: { ...run.manifest, state: 'applied', finishedAt } };
     await writeManifest(finished);
     return finished;
@@ -58,10 +56,8 @@ export async function applySteps(request: ApplyRequest): Promise<Run> {
   }
 }
 
-interface PreparedChange {
-  readonly path: string;
+interface PreparedChange extends BackedUpChange {
   readonly physical: string;
-  readonly before?: FileContent;
   readonly after: FileContent;
 }
 
@@ -91,18 +87,18 @@ function requireUnchanged(
 
 /** Writes the copies, then the manifest that names them. */
 async function recordRun(request: ApplyRequest, prepared: readonly PreparedChange[]): Promise<Run> {
-  const folder = await makeFolder(request);
+  const folder = await makeRunFolder(request);
   try {
     await syncDirectory(request.directory);
     const changes: FileChange[] = [];
-    for (const change of prepared) changes.push(await copied(folder, change));
+    for (const change of prepared) changes.push(await backUp(folder, change));
     const manifest: Manifest = {
       apiVersion: 'nodecertd.io/v1alpha1',
       kind: 'AdoptionManifest',
       version: request.version,
       sequence: request.sequence,
       state: 'applying',
-      startedAt: timeOf(request.now()),
+      startedAt: runTime(request.now()),
       changes,
     };
     const run = { folder, manifest };
@@ -114,35 +110,6 @@ async function recordRun(request: ApplyRequest, prepared: readonly PreparedChang
   }
 }
 
-/** Named by time and sequence number, as in `20261122T190500Z-1`. */
-async function makeFolder({ directory, sequence, now }: ApplyRequest): Promise<string> {
-  await makePrivateDirectory(directory);
-  const folder = join(directory, `${timeOf(now()).replace(/\.\d+|[-:]/g, '')}-${sequence}`);
-  await attempt('create the directory', folder, () => mkdir(folder, { mode: 0o700 }));
-  return folder;
-}
-
-/** Only root can read it, because the copies may contain keys. */
-export async function makePrivateDirectory(directory: string): Promise<void> {
-  await makeDirectory(dirname(directory));
-  await attempt('create the directory', directory, () =>
-    mkdir(directory, { mode: 0o700, recursive: true }),
-  );
-  await syncDirectory(dirname(directory));
-}
-
-/** The copy has the path of the file, below the folder of the run. */
-async function copied(folder: string, change: PreparedChange): Promise<FileChange> {
-  const { path, before, after } = change;
-  if (before === undefined) return { path, existed: false, after: after.state };
-  const backup = join('files', path);
-  const copy = join(folder, backup);
-  await makeDirectory(dirname(copy));
-  await copyContent(copy, before);
-  await syncDirectory(dirname(copy));
-  return { path, existed: true, before: before.state, after: after.state, backup };
-}
-
 /** @throws AgentError with both errors, when a file cannot be restored */
 async function rollBack(request: ApplyRequest, run: Run, cause: unknown): Promise<void> {
   try {
@@ -152,9 +119,4 @@ async function rollBack(request: ApplyRequest, run: Run, cause: unknown): Promis
     const remedy = `Fix the second error, then run nodecertd adopt --revert --yes; the copies are in ${run.folder}`;
     throw new AgentError('STORE_IO', message, { cause, remedy });
   }
-}
-
-/** With milliseconds, because plan-adoption.ts compares this time with the start of the kubelet. */
-function timeOf(now: Instant): string {
-  return new Date(now).toISOString();
 }

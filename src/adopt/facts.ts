@@ -24,8 +24,8 @@ import { unlessMissing } from '../sys/file-error.ts';
 import type { Tree } from '../sys/tree.ts';
 import type { KubeconfigFacts } from './kubeconfig-facts.ts';
 import { readKubeconfigFacts } from './kubeconfig-facts.ts';
-import type { Runs } from './runs.ts';
-import { readRuns } from './runs.ts';
+import type { Runs } from '../store/run-folder.ts';
+import { readRuns } from '../store/run-folder.ts';
 import type { KeptPair, Targets } from './targets.ts';
 import { targetsOf } from './targets.ts';
 

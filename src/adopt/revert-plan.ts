@@ -1,13 +1,13 @@
 import { formatInstant } from '../core/instant.ts';
 import type { Tree } from '../sys/tree.ts';
 import type { AdoptionFacts } from './facts.ts';
-import type { FileContent } from './file-content.ts';
+import type { FileContent } from '../store/file-content.ts';
 import { loadText } from './kubeconfig-facts.ts';
 import type { Note, Obstacle, Plan, Step } from './plan.ts';
 import { restartOf } from './plan-adoption.ts';
-import type { RestorableFile } from './restore.ts';
-import { inspectFiles } from './restore.ts';
-import { restorations } from './runs.ts';
+import type { RestorableFile } from '../store/restore-files.ts';
+import { inspectFiles } from '../store/restore-files.ts';
+import { restorations } from '../store/run-folder.ts';
 import { isYamlMap } from '../kube/yaml-edit.ts';
 
 /** Plans the steps that restore all files, and the reasons to refuse. Changes no file. */

@@ -1,10 +1,16 @@
-import { readContent } from './file-content.ts';
-import type { Run, RunState } from './manifest.ts';
-import { writeManifest } from './manifest.ts';
-import { inspectFiles, refuseLaterChanges, restoreFiles } from './restore.ts';
-import type { Runs } from './runs.ts';
-import { restorations, sweep, unfinishedRun } from './runs.ts';
+import { readContent } from '../store/file-content.ts';
+import type { Run, RunState } from '../store/run-manifest.ts';
+import { writeManifest } from '../store/run-manifest.ts';
+import { inspectFiles, refuseLaterChanges, restoreFiles } from '../store/restore-files.ts';
+import type { Runs } from '../store/run-folder.ts';
+import { restorations, sweep, unfinishedRun } from '../store/run-folder.ts';
 import type { Tree } from '../sys/tree.ts';
+
+const afterAdoption = {
+  change: 'the adoption',
+  remedy:
+    'Show the changes: nodecertd adopt --revert; discard them and restore the previous files: nodecertd adopt --revert --force --yes',
+};
 
 export interface RunsOnDisk {
   readonly tree: Tree;
@@ -25,7 +31,7 @@ export async function revertRuns(
   const latest = runs.active.at(-1);
   if (latest !== undefined) {
     const files = await inspectFiles(tree, restorations(runs.active));
-    if (!force) refuseLaterChanges(files);
+    if (!force) refuseLaterChanges(files, afterAdoption);
     await writeManifest(inState(latest, 'reverting'));
     await restoreFiles(files);
     await writeManifest(inState(latest, 'reverted'));
@@ -69,7 +75,7 @@ export async function undoRun({
   readonly run: Run;
 }): Promise<void> {
   const files = await inspectFiles(tree, restorations([run]));
-  refuseLaterChanges(files);
+  refuseLaterChanges(files, afterAdoption);
   await restoreFiles(files);
   await sweep(directory, [run.folder]);
 }

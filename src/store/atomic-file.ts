@@ -45,15 +45,36 @@ export async function putFile(
     readonly check?: (temporary: string) => Promise<void>;
   },
 ): Promise<void> {
+  const staged = await stageFile(path, file);
+  await staged.commit();
+}
+
+/** A complete, synced file beside the one it will replace. */
+export interface StagedFile {
+  /** Replaces the file. Removes the staged one if that fails. */
+  commit(): Promise<void>;
+  /** Removes the staged file. Does nothing after `commit()`. */
+  discard(): Promise<void>;
+}
+
+/**
+ * Writes a file without replacing the one at the path. Several staged files can replace theirs
+ * one directly after the other.
+ */
+export async function stageFile(
+  path: string,
+  file: Parameters<typeof putFile>[1],
+): Promise<StagedFile> {
   const temporary = temporaryPath(path);
   await writeNewFile(temporary, file.bytes, file.mode);
+  const discard = async (): Promise<void> => unlink(temporary).catch(ignore);
   try {
     await file.check?.(temporary);
   } catch (error) {
-    await unlink(temporary).catch(ignore);
+    await discard();
     throw error;
   }
-  await moveInto(temporary, path);
+  return { commit: () => moveInto(temporary, path), discard };
 }
 
 /**

@@ -42,16 +42,20 @@ export interface DirectoryLock extends AsyncDisposable {
  * with this process. The lock belongs to the open file, not to the process that requested it: it
  * survives the exit of `flock`, and the kernel releases it when our descriptor closes, even
  * after SIGKILL. A pid file would be ambiguous, because another program may get the same pid.
+ * @param lockedError creates the error for a directory that another process has locked
  * @throws AgentError STORE_LOCKED, STORE_PERMISSIONS, STORE_FULL, STORE_IO
  */
-export async function lockDirectory(directory: string): Promise<DirectoryLock> {
+export async function lockDirectory(
+  directory: string,
+  lockedError: LockedError = usedByAgent,
+): Promise<DirectoryLock> {
   const path = join(directory, lockFile);
   await makeDirectory(directory);
   const descriptor = openLockFile(path);
   const identity = await identityOf(directory);
   try {
     const result = await runFlock(descriptor);
-    if (result.kind === 'taken') throw lockedError(directory, descriptor);
+    if (result.kind === 'taken') throw lockedError(directory, holderOf(descriptor));
     if (result.kind === 'locked') writePid(descriptor, path);
     return {
       locked: result.kind === 'locked',
@@ -159,9 +163,16 @@ function writePid(descriptor: number, path: string): void {
   }
 }
 
-function lockedError(directory: string, descriptor: number): AgentError {
+/** The pid in the lock file; undefined if the holder has not written it yet. */
+function holderOf(descriptor: number): string | undefined {
   const pid = readFileSync(descriptor, 'utf8').trim();
-  const holder = /^\d+$/.test(pid) ? `the agent with pid ${pid}` : 'another agent';
+  return /^\d+$/.test(pid) ? pid : undefined;
+}
+
+export type LockedError = (directory: string, pid: string | undefined) => AgentError;
+
+function usedByAgent(directory: string, pid: string | undefined): AgentError {
+  const holder = pid === undefined ? 'another agent' : `the agent with pid ${pid}`;
   return new AgentError(
     'STORE_LOCKED',
     `the certificate directory ${directory} is in use by ${holder}`,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { adopt, previewAdoption, previewRevert, revert } from '../../src/adopt/adoption.ts';
-import type { Manifest } from '../../src/adopt/manifest.ts';
+import type { Manifest } from '../../src/store/run-manifest.ts';
 import type { Tree } from '../../src/sys/tree.ts';
 import { day, minute } from '../../src/core/instant.ts';
 import { lockDirectory } from '../../src/store/directory-lock.ts';
@@ -289,7 +289,7 @@ describe('revert()', () => {
     await writeFile(path, '{"kind": "AdoptionManifest"}');
     await assert.rejects(previewRevert(requestFor(tree)), {
       code: 'CONFIG_INVALID',
-      message: /manifest\.json is not a manifest of nodecertd adopt/,
+      message: /manifest\.json is not a manifest of nodecertd/,
     });
   });
 });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { AgentError, describeError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
-import { replaceFile, syncDirectory } from '../store/atomic-file.ts';
+import { replaceFile, syncDirectory } from './atomic-file.ts';
 import { readBoundedFile } from '../sys/small-file.ts';
 import { attempt, isMissing, unlessMissing } from '../sys/file-error.ts';
 
@@ -22,6 +22,8 @@ const whole = v.pipe(v.number(), v.integer(), v.minValue(0));
 const stateSchema = v.object({ sha256: digest, mode, uid: whole, gid: whole });
 
 const changeSchema = v.object({
+  /** The files of one item are replaced together. */
+  item: v.exactOptional(v.string()),
   /** The path on the node, with links resolved. */
   path: v.pipe(v.string(), v.startsWith('/')),
   existed: v.boolean(),
@@ -33,7 +35,7 @@ const changeSchema = v.object({
 
 const manifestSchema = v.object({
   apiVersion: v.literal('nodecertd.io/v1alpha1'),
-  kind: v.literal('AdoptionManifest'),
+  kind: v.picklist(['AdoptionManifest', 'RenewalManifest']),
   version: v.string(),
   /** Orders the runs even when the clock was set back. */
   sequence: whole,
@@ -49,8 +51,8 @@ export type FileChange = v.InferOutput<typeof changeSchema>;
 export type Manifest = v.InferOutput<typeof manifestSchema>;
 
 /**
- * A folder below `<stateDirectory>/adopt`. A folder without a manifest belongs to a run that
- * changed nothing.
+ * The folder of one run of `adopt` or `certs renew`, with copies of the files that it changed. A
+ * folder without a manifest belongs to a run that changed nothing.
  */
 export interface Run {
   readonly folder: string;
@@ -80,7 +82,7 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
     if (error instanceof AgentError && error.code !== 'PAIR_MALFORMED') throw error;
     throw new AgentError(
       'CONFIG_INVALID',
-      `${path} is not a manifest of nodecertd adopt: ${printable(describeError(error), 200)}`,
+      `${path} is not a manifest of nodecertd: ${printable(describeError(error), 200)}`,
       { remedy: `Restore the copies in ${folder} by hand, and delete the folder` },
     );
   }

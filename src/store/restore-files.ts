@@ -1,15 +1,16 @@
 import { isDeepStrictEqual } from 'node:util';
 import { AgentError } from '../core/errors.ts';
-import { removeStrays } from '../store/atomic-file.ts';
+import { removeStrays } from './atomic-file.ts';
 import { unlessMissing } from '../sys/file-error.ts';
-import { readContent, replaceContent, removeContent } from './file-content.ts';
+import { readContent, removeContent, replaceContents } from './file-content.ts';
 import type { FileContent } from './file-content.ts';
-import type { Restoration } from './runs.ts';
+import type { Restoration } from './run-folder.ts';
 import type { Tree } from '../sys/tree.ts';
 
 /** A file to restore: its current and its previous content. */
 export interface RestorableFile {
   readonly path: string;
+  readonly item?: string;
   readonly physical: string;
   /** Absent when there is no file. */
   readonly current?: FileContent;
@@ -27,12 +28,18 @@ export async function inspectFiles(
 
 async function inspect(
   tree: Tree,
-  { path, known, target: previous }: Restoration,
+  { path, item, known, target: previous }: Restoration,
 ): Promise<RestorableFile> {
   const { physical } = await tree.locate(path);
   const current = await readContent(physical);
   const target = previous && (await backupOf(path, previous));
-  const files = { path, physical, ...(current && { current }), ...(target && { target }) };
+  const files = {
+    path,
+    physical,
+    ...(item !== undefined && { item }),
+    ...(current && { current }),
+    ...(target && { target }),
+  };
   if (isDeepStrictEqual(current?.state, target?.state)) return { ...files, kind: 'done' };
   // A deleted file contains no later change to overwrite.
   const isUnchanged = current === undefined || known.has(current.state.sha256);
@@ -52,28 +59,48 @@ async function backupOf(
 }
 
 /** Refuses to overwrite later changes of other programs. @throws AgentError FILE_CHANGED */
-export function refuseLaterChanges(files: readonly RestorableFile[]): void {
+export function refuseLaterChanges(
+  files: readonly RestorableFile[],
+  { change, remedy }: { readonly change: string; readonly remedy: string },
+): void {
   const changed = files.filter(({ kind }) => kind === 'changed-since').map(({ path }) => path);
   if (changed.length === 0) return;
   throw new AgentError(
     'FILE_CHANGED',
-    `these files were changed after the adoption: ${changed.join(', ')}`,
-    {
-      remedy:
-        'Show the changes: nodecertd adopt --revert; discard them and restore the previous files: nodecertd adopt --revert --force --yes',
-    },
+    `these files were changed after ${change}: ${changed.join(', ')}`,
+    { remedy },
   );
 }
 
 /**
- * Replaces each file atomically and syncs it. Removes the temporary files of a crashed run.
+ * Replaces each file atomically and syncs it, and the files of one item together. Removes the
+ * temporary files of a crashed run.
+ * @param prepare see `replaceContents`
  * @throws AgentError STORE_*
  */
-export async function restoreFiles(files: readonly RestorableFile[]): Promise<void> {
-  for (const { kind, physical, target } of files) {
-    await unlessMissing(() => removeStrays(physical));
-    if (kind === 'done') continue;
-    if (target === undefined) await removeContent(physical);
-    else await replaceContent(physical, target);
+export async function restoreFiles(
+  files: readonly RestorableFile[],
+  prepare?: Parameters<typeof replaceContents>[1],
+): Promise<void> {
+  for (const group of byItem(files)) {
+    for (const { physical } of group) await unlessMissing(() => removeStrays(physical));
+    const pending = group.filter(({ kind }) => kind !== 'done');
+    const existing = pending.flatMap(({ physical, target }) =>
+      target === undefined ? [] : [{ path: physical, content: target }],
+    );
+    await replaceContents(existing, prepare);
+    const added = pending.filter(({ target }) => target === undefined);
+    for (const { physical } of added) await removeContent(physical);
   }
+}
+
+/** Files without an item are a group each. */
+function byItem(files: readonly RestorableFile[]): RestorableFile[][] {
+  const groups: RestorableFile[][] = [];
+  for (const file of files) {
+    const last = groups.at(-1);
+    if (file.item !== undefined && last?.[0]?.item === file.item) last.push(file);
+    else groups.push([file]);
+  }
+  return groups;
 }

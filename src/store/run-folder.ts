@@ -1,9 +1,12 @@
-import { readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Instant } from '../core/instant.ts';
 import { attempt, unlessMissing } from '../sys/file-error.ts';
-import { syncDirectory } from '../store/atomic-file.ts';
-import type { FileChange, FileState, Run } from './manifest.ts';
-import { readManifest, removeManifest } from './manifest.ts';
+import { makeDirectory, syncDirectory } from './atomic-file.ts';
+import { copyContent } from './file-content.ts';
+import type { FileContent } from './file-content.ts';
+import type { FileChange, FileState, Run } from './run-manifest.ts';
+import { readManifest, removeManifest } from './run-manifest.ts';
 
 /** Earlier runs, the oldest first. */
 export interface Runs {
@@ -16,7 +19,7 @@ export interface Runs {
 }
 
 /**
- * @param directory `<stateDirectory>/adopt`
+ * @param directory the folder of all runs
  * @throws AgentError CONFIG_INVALID, STORE_PERMISSIONS, STORE_IO
  */
 export async function readRuns(directory: string): Promise<Runs> {
@@ -61,6 +64,7 @@ export async function sweep(directory: string, folders: readonly string[]): Prom
 /** The previous state of a file, and its copy. */
 export interface Restoration {
   readonly path: string;
+  readonly item?: string;
   /**
    * Digests of all contents that a run found or wrote. A file with any other digest was changed
    * later.
@@ -83,13 +87,18 @@ export function restorations(runs: readonly Run[]): Restoration[] {
     );
   const found = new Map<string, Restoration>();
   for (const { folder, change } of latestFirst) {
-    const { path, before, after } = change;
+    const { path, item, before, after } = change;
     const newer = found.get(path);
     const isContinued = newer === undefined || newer.target?.state.sha256 === after.sha256;
     const target = isContinued ? targetOf(folder, change) : newer.target;
     const known = new Set(newer?.known).add(after.sha256);
     if (before !== undefined) known.add(before.sha256);
-    found.set(path, { path, known, ...(target !== undefined && { target }) });
+    found.set(path, {
+      path,
+      known,
+      ...(item !== undefined && { item }),
+      ...(target !== undefined && { target }),
+    });
   }
   return [...found.values()];
 }
@@ -97,4 +106,57 @@ export function restorations(runs: readonly Run[]): Restoration[] {
 function targetOf(folder: string, { before, backup }: FileChange): Restoration['target'] {
   if (before === undefined || backup === undefined) return undefined;
   return { state: before, backup: join(folder, backup) };
+}
+
+/** Named by time and sequence number, as in `20261122T190500Z-1`. */
+export async function makeRunFolder({
+  directory,
+  sequence,
+  now,
+}: {
+  readonly directory: string;
+  readonly sequence: number;
+  readonly now: () => Instant;
+}): Promise<string> {
+  await makePrivateDirectory(directory);
+  const folder = join(directory, `${runTime(now()).replace(/\.\d+|[-:]/g, '')}-${sequence}`);
+  await attempt('create the directory', folder, () => mkdir(folder, { mode: 0o700 }));
+  return folder;
+}
+
+/** Only root can read it, because the copies may contain keys. */
+export async function makePrivateDirectory(directory: string): Promise<void> {
+  await makeDirectory(dirname(directory));
+  await attempt('create the directory', directory, () =>
+    mkdir(directory, { mode: 0o700, recursive: true }),
+  );
+  await syncDirectory(dirname(directory));
+}
+
+/** A change that has not been made yet. */
+export interface BackedUpChange {
+  /** The path on the node, with links resolved. */
+  readonly path: string;
+  readonly item?: string;
+  /** Absent when there is no file. */
+  readonly before?: FileContent;
+  readonly after: Pick<FileContent, 'state'>;
+}
+
+/** Copies the file to its path below the folder of the run. */
+export async function backUp(folder: string, change: BackedUpChange): Promise<FileChange> {
+  const { path, item, before, after } = change;
+  const common = { path, after: after.state, ...(item !== undefined && { item }) };
+  if (before === undefined) return { ...common, existed: false };
+  const backup = join('files', path);
+  const copy = join(folder, backup);
+  await makeDirectory(dirname(copy));
+  await copyContent(copy, before);
+  await syncDirectory(dirname(copy));
+  return { ...common, existed: true, before: before.state, backup };
+}
+
+/** With milliseconds, because plan-adoption.ts compares this time with the start of the kubelet. */
+export function runTime(now: Instant): string {
+  return new Date(now).toISOString();
 }

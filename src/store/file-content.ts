@@ -3,9 +3,10 @@ import { chown, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { showMode } from '../core/file-mode.ts';
 import { readSmallFile } from '../sys/small-file.ts';
-import { putFile, syncDirectory, writeNewFile } from '../store/atomic-file.ts';
+import type { StagedFile } from './atomic-file.ts';
+import { stageFile, syncDirectory, writeNewFile } from './atomic-file.ts';
 import { attempt, unlessMissing } from '../sys/file-error.ts';
-import type { FileState } from './manifest.ts';
+import type { FileState } from './run-manifest.ts';
 
 /** The content, owner and mode of a file. */
 export interface FileContent {
@@ -35,9 +36,38 @@ export function digestOf(bytes: Uint8Array): string {
  * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO, before any change
  */
 export async function replaceContent(path: string, { bytes, state }: FileContent): Promise<void> {
-  const mode = Number.parseInt(state.mode, 8);
-  await putFile(path, { bytes, mode, check: (temporary) => changeOwner(temporary, state) });
-  await syncDirectory(dirname(path));
+  await replaceContents([{ path, content: { bytes, state } }]);
+}
+
+/**
+ * Replaces several files, each atomically. All new files are complete and synced before the first
+ * one gets its name, so that readers see the files disagree for as short a time as possible.
+ * @param prepare called for each new file before any of them gets its name
+ * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO; after a failed rename, the files
+ * before it are replaced
+ */
+export async function replaceContents(
+  files: readonly { readonly path: string; readonly content: FileContent }[],
+  prepare: (path: string, temporary: string) => Promise<void> = async () => undefined,
+): Promise<void> {
+  const staged: StagedFile[] = [];
+  try {
+    for (const { path, content } of files) {
+      const { bytes, state } = content;
+      const check = async (temporary: string): Promise<void> => {
+        await prepare(path, temporary);
+        await changeOwner(temporary, state);
+      };
+      staged.push(await stageFile(path, { bytes, mode: Number.parseInt(state.mode, 8), check }));
+    }
+    for (const file of staged) await file.commit();
+  } catch (error) {
+    for (const file of staged) await file.discard();
+    throw error;
+  }
+  for (const directory of new Set(files.map(({ path }) => dirname(path)))) {
+    await syncDirectory(directory);
+  }
 }
 
 /**
