@@ -13,6 +13,8 @@ const packages: Readonly<Record<string, DebianPackage>> = {
   prometheus: { programs: ['prometheus', 'promtool'] },
   strace: { programs: ['strace'], libraries: ['libunwind8'] },
   faketime: { programs: ['faketime'], libraries: ['libfaketime'] },
+  acl: { programs: ['getfacl', 'setfacl'] },
+  attr: { programs: ['getfattr', 'setfattr'] },
   mandoc: { programs: ['mandoc'] },
   zsh: { programs: ['zsh'] },
   fish: { programs: ['fish'], libraries: ['libpcre2-32-0'] },
