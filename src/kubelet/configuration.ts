@@ -18,8 +18,8 @@ export interface KubeletSetting<T> {
 }
 
 /**
- * The settings of a kubelet that concern its certificates; a setting that no file or flag sets
- * is absent.
+ * The settings of a kubelet that concern certificates, its own and those of the control plane;
+ * a setting that no file or flag sets is absent.
  */
 export interface KubeletFacts {
   readonly file: string;
@@ -28,14 +28,31 @@ export interface KubeletFacts {
   readonly serverTLSBootstrap?: KubeletSetting<boolean>;
   readonly tlsCertFile?: KubeletSetting<string>;
   readonly tlsPrivateKeyFile?: KubeletSetting<string>;
+  readonly clientCAFile?: KubeletSetting<string>;
+  readonly staticPodPath?: KubeletSetting<string>;
+  readonly address?: KubeletSetting<string>;
+  readonly port?: KubeletSetting<number>;
 }
 
-const settingsSchema = v.object({
-  rotateCertificates: v.nullish(v.boolean()),
-  serverTLSBootstrap: v.nullish(v.boolean()),
-  tlsCertFile: v.nullish(v.string()),
-  tlsPrivateKeyFile: v.nullish(v.string()),
-});
+const x509Schema = v.object({ clientCAFile: v.nullish(v.string()) });
+
+const settingsSchema = v.pipe(
+  v.object({
+    rotateCertificates: v.nullish(v.boolean()),
+    serverTLSBootstrap: v.nullish(v.boolean()),
+    tlsCertFile: v.nullish(v.string()),
+    tlsPrivateKeyFile: v.nullish(v.string()),
+    staticPodPath: v.nullish(v.string()),
+    address: v.nullish(v.string()),
+    port: v.nullish(v.number()),
+    authentication: v.nullish(v.object({ x509: v.nullish(x509Schema) })),
+  }),
+  v.transform(({ authentication, ...settings }) => {
+    const x509 = authentication === null ? null : authentication?.x509;
+    const clientCAFile = x509 === null ? null : x509?.clientCAFile;
+    return clientCAFile === undefined ? settings : { ...settings, clientCAFile };
+  }),
+);
 
 /** The settings of one file; null removes what an earlier file has set. */
 export type KubeletSettings = v.InferOutput<typeof settingsSchema>;
@@ -76,8 +93,8 @@ export async function readKubeletConfig({
 }
 
 /**
- * Each file is a JSON merge patch (RFC 7386), in which null removes a key. No setting that is
- * read here is a map.
+ * Each file is a JSON merge patch (RFC 7386), in which null removes a key, and a map in which the
+ * key may be. No setting that is read here is a map.
  */
 export function kubeletFacts(file: string, { main, dropIns }: KubeletLayers): KubeletFacts {
   const layers = main === undefined ? dropIns : [main, ...dropIns];

@@ -1,5 +1,4 @@
 import { isAbsolute, join, normalize } from 'node:path';
-import type { KubeletSettings } from './configuration.ts';
 
 /** The kubelet's flags that name its credentials, or determine whether the kubelet rotates them. */
 export const kubeletFlagNames = [
@@ -15,8 +14,12 @@ export const kubeletFlagNames = [
   'tls-private-key-file',
 ] as const;
 
-export type KubeletFlagName = (typeof kubeletFlagNames)[number];
-export type SettingKey = keyof KubeletSettings;
+/** Flags of the kubelet that concern the certificates of the control plane, and the check of its own. */
+const otherFlagNames = ['client-ca-file', 'pod-manifest-path', 'address', 'port'] as const;
+
+const knownFlagNames = [...kubeletFlagNames, ...otherFlagNames] as const;
+
+export type KubeletFlagName = (typeof knownFlagNames)[number];
 
 /** The flag that overrides each setting of the configuration files. */
 export const settingFlags = {
@@ -24,7 +27,9 @@ export const settingFlags = {
   serverTLSBootstrap: 'rotate-server-certificates',
   tlsCertFile: 'tls-cert-file',
   tlsPrivateKeyFile: 'tls-private-key-file',
-} as const satisfies Readonly<Record<SettingKey, KubeletFlagName>>;
+} as const satisfies Readonly<Record<string, KubeletFlagName>>;
+
+export type SettingKey = keyof typeof settingFlags;
 
 /** The kubelet's own default of --cert-dir (cmd/kubelet/app/options, NewKubeletFlags). */
 export const defaultCertificateDirectory = '/var/lib/kubelet/pki';
@@ -48,7 +53,7 @@ export function parseKubeletFlags(words: readonly string[]): KubeletFlag[] {
     const word = words[at];
     if (word === undefined || word === '--') break;
     const match = /^--(?<name>[^=]+)(?:=(?<value>[^]*))?$/.exec(word)?.groups;
-    const name = kubeletFlagNames.find((known) => known === match?.['name']?.replaceAll('_', '-'));
+    const name = knownFlagNames.find((known) => known === match?.['name']?.replaceAll('_', '-'));
     if (name === undefined) continue;
     const given = match?.['value'];
     const next = given === undefined && !isSwitch(name) ? words[at + 1] : undefined;

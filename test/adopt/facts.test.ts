@@ -29,7 +29,15 @@ describe('gatherFacts()', () => {
     });
     assert.deepEqual(configuration, {
       kind: 'read',
-      main: { file: configFile, text: kubeletConfig, settings: { rotateCertificates: true } },
+      main: {
+        file: configFile,
+        text: kubeletConfig,
+        settings: {
+          rotateCertificates: true,
+          clientCAFile: '/etc/kubernetes/pki/ca.crt',
+          staticPodPath: '/etc/kubernetes/manifests',
+        },
+      },
       dropIns: [],
     });
     assert.equal(client?.pair?.subject.commonName, 'system:node:n1');
