@@ -20,6 +20,8 @@ export interface Process {
   readonly environment: ReadonlyMap<string, string>;
   /** False for a process in a container, which has other files at the same paths. */
   readonly sharesMounts: boolean;
+  /** False for a process that has other network interfaces and ports than this one. */
+  readonly sharesNetwork: boolean;
 }
 
 /** Finds the processes whose command line is wanted, in the order of their ids. */
@@ -28,10 +30,10 @@ export async function findProcesses(
   proc = '/proc',
 ): Promise<Process[]> {
   const names = (await readdir(proc)).filter((name) => /^\d+$/.test(name));
-  const mounts = await mountsOf(proc, 'self');
+  const own = await namespacesOf(proc, 'self');
   const found = names.map(async (pid) => {
     const command = await listIn(join(proc, pid, 'cmdline'));
-    return isWanted(command) ? readProcess({ proc, pid, command, mounts }) : undefined;
+    return isWanted(command) ? readProcess({ proc, pid, command, own }) : undefined;
   });
   const processes = (await Promise.all(found)).filter((process) => process !== undefined);
   processes.sort((a, b) => a.pid - b.pid);
@@ -43,17 +45,18 @@ async function readProcess({
   proc,
   pid,
   command,
-  mounts,
+  own,
 }: {
   readonly proc: string;
   readonly pid: string;
   readonly command: readonly string[];
-  readonly mounts: string | undefined;
+  readonly own: Namespaces;
 }): Promise<Process | undefined> {
   const stat = await statOf(proc, pid);
   if (stat === undefined) return undefined;
   const cgroups = await textOf(join(proc, pid, 'cgroup'));
   const unit = unitIn(cgroups);
+  const { mounts, network } = await namespacesOf(proc, pid);
   return {
     pid: Number(pid),
     ...stat,
@@ -62,7 +65,8 @@ async function readProcess({
     ...(unit !== undefined && { unit }),
     cgroups,
     environment: new Map((await listIn(join(proc, pid, 'environ'))).map(assignment)),
-    sharesMounts: (await mountsOf(proc, pid)) === mounts,
+    sharesMounts: mounts === own.mounts,
+    sharesNetwork: network === own.network,
   };
 }
 
@@ -80,8 +84,17 @@ async function listIn(path: string): Promise<string[]> {
   return (await textOf(path)).split('\0').slice(0, -1);
 }
 
-async function mountsOf(proc: string, pid: string): Promise<string | undefined> {
-  return readlink(join(proc, pid, 'ns/mnt')).catch(() => undefined);
+interface Namespaces {
+  /** `mnt:[4026531841]`; undefined for a process that this user may not inspect. */
+  readonly mounts: string | undefined;
+  readonly network: string | undefined;
+}
+
+async function namespacesOf(proc: string, pid: string): Promise<Namespaces> {
+  const [mounts, network] = await Promise.all(
+    ['mnt', 'net'].map((name) => readlink(join(proc, pid, 'ns', name)).catch(() => undefined)),
+  );
+  return { mounts, network };
 }
 
 /** The kernel counts in hundredths of a second (proc_pid_stat(5)). */

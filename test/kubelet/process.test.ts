@@ -63,6 +63,7 @@ test('findKubelets() skips kubelets of containers, and children before exec', as
       cgroups: cgroup,
       environment: new Map(),
       sharesMounts: true,
+      sharesNetwork: true,
     },
   ]);
 });

@@ -6,6 +6,9 @@ export interface FakeProcess {
   readonly mounts: string;
   readonly parent: number;
   readonly cgroup: string;
+  readonly network?: string;
+  readonly environ?: string;
+  readonly mountinfo?: string;
 }
 
 /** The files below /proc that findProcesses() reads. Each process has run for 75 seconds. */
@@ -14,11 +17,15 @@ export async function fakeProc(
   processes: Readonly<Record<string, FakeProcess>>,
 ): Promise<void> {
   await writeFile(join(directory, 'uptime'), '100.00 1.00\n');
-  for (const [pid, { cmdline, mounts, parent, cgroup }] of Object.entries(processes)) {
+  for (const [pid, process] of Object.entries(processes)) {
+    const { cmdline, mounts, parent, cgroup, network = 'net:[1]', environ, mountinfo } = process;
     const folder = join(directory, pid);
     await mkdir(join(folder, 'ns'), { recursive: true });
     await symlink(mounts, join(folder, 'ns/mnt'));
+    await symlink(network, join(folder, 'ns/net'));
     await writeFile(join(folder, 'cmdline'), cmdline);
+    if (environ !== undefined) await writeFile(join(folder, 'environ'), environ);
+    if (mountinfo !== undefined) await writeFile(join(folder, 'mountinfo'), mountinfo);
     await writeFile(join(folder, 'cgroup'), cgroup);
     const fields = ['S', parent, ...Array.from({ length: 17 }, () => 0), 2_500];
     await writeFile(join(folder, 'stat'), `${pid} (a) b) ${fields.join(' ')} 0\n`);
