@@ -48,16 +48,16 @@ export async function adopt(request: AdoptionRequest): Promise<AdoptionResult> {
   const { tree, config, clock, version } = request;
   const directory = await adoptDirectory(tree, config);
   const preview = await factsNow(request);
-  if (preview.runs.active.length + preview.runs.obsolete.length === 0) {
+  if (!hasRuns(preview)) {
     // A refused run, or a run without changes, creates no file and no folder.
     const plan = planAdoption(preview);
-    if (plan.obstacles.length > 0 || plan.steps.length === 0) return { plan };
+    if (!canApply(plan)) return { plan };
   }
   await using _ = await lock(directory);
   await completeRun({ tree, directory, runs: await readRuns(directory) });
   const facts = await factsNow(request);
   const plan = planAdoption(facts);
-  if (plan.obstacles.length > 0 || plan.steps.length === 0) return { plan };
+  if (!canApply(plan)) return { plan };
   const run = await applySteps({
     tree,
     directory,
@@ -78,9 +78,7 @@ export async function revert(
   const { tree, config } = request;
   const directory = await adoptDirectory(tree, config);
   const before = await factsNow(request);
-  if (before.runs.active.length + before.runs.obsolete.length === 0) {
-    return { plan: await planRevert(tree, before) };
-  }
+  if (!hasRuns(before)) return { plan: await planRevert(tree, before) };
   await using _ = await lock(directory);
   const facts = await factsNow(request);
   const plan = await planRevert(tree, facts);
@@ -97,6 +95,14 @@ export async function undo({ tree, config }: AdoptionRequest, run: Run): Promise
   const directory = await adoptDirectory(tree, config);
   await using _ = await lock(directory);
   await undoRun({ tree, directory, run });
+}
+
+function hasRuns({ runs }: AdoptionFacts): boolean {
+  return runs.active.length + runs.obsolete.length > 0;
+}
+
+function canApply({ steps, obstacles }: Plan): boolean {
+  return obstacles.length === 0 && steps.length > 0;
 }
 
 async function factsNow(request: AdoptionRequest): Promise<AdoptionFacts> {

@@ -34,12 +34,11 @@ export async function applySteps(request: ApplyRequest): Promise<Run> {
   const changes: PreparedChange[] = [];
   for (const step of request.steps) changes.push(await prepare(request.tree, step));
   const run = await recordRun(request, changes);
-  const begun: FileChange[] = [];
+  let begun = 0;
   try {
-    for (const [index, change] of changes.entries()) {
-      const { path, physical, before, after } = change;
+    for (const { path, physical, before, after } of changes) {
       requireUnchanged(path, (await readContent(physical))?.bytes, before?.bytes);
-      begun.push(...run.manifest.changes.slice(index, index + 1));
+      begun += 1;
       await replaceContent(physical, after);
     }
     await request.verify();
@@ -48,8 +47,8 @@ export async function applySteps(request: ApplyRequest): Promise<Run> {
     await writeManifest(finished);
     return finished;
   } catch (error) {
-    const { folder, manifest } = run;
-    await rollBack(request, { folder, manifest: { ...manifest, changes: begun } }, error);
+    const made = { ...run.manifest, changes: run.manifest.changes.slice(0, begun) };
+    await rollBack(request, { ...run, manifest: made }, error);
     throw error instanceof AgentError
       ? error.withMessage(`${error.message}; all changes were undone`)
       : error;

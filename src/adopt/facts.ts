@@ -70,14 +70,14 @@ export interface OverridingFlag extends KubeletFlag {
 
 /** The paths of the kubelet, or of the agent's configuration when the command line is unknown. */
 export interface KubeletPaths {
-  readonly configFile?: string;
-  readonly configDirectory?: string;
-  /** Absent for a kubelet that runs without an API server. */
-  readonly kubeconfig?: string;
-  readonly bootstrapKubeconfig?: string;
+  readonly configFile: string | undefined;
+  readonly configDirectory: string | undefined;
+  /** Undefined for a kubelet that runs without an API server. */
+  readonly kubeconfig: string | undefined;
+  readonly bootstrapKubeconfig: string | undefined;
   readonly certificateDirectory: string;
-  /** Absent without a flag and a host name. */
-  readonly nodeName?: string;
+  /** Undefined without a flag and a host name. */
+  readonly nodeName: string | undefined;
 }
 
 /** The key pair behind one `-current.pem`. */
@@ -174,41 +174,38 @@ function kubeletPaths(
   { tree, config, hostName }: FactsRequest,
 ): KubeletPaths {
   if (kubelet.source === 'unknown') {
-    const { kubeconfig, nodeName } = config;
-    const { deferToKubelet: _, ...paths } = config.kubelet;
+    const { configFile, configDirectory, certificateDirectory } = config.kubelet;
     const isNameKnown = tree.isMachine || hostName !== undefined;
-    return { ...paths, kubeconfig, ...(isNameKnown && { nodeName }) };
+    return {
+      configFile,
+      configDirectory,
+      kubeconfig: config.kubeconfig,
+      bootstrapKubeconfig: undefined,
+      certificateDirectory,
+      nodeName: isNameKnown ? config.nodeName : undefined,
+    };
   }
   // Like GetHostname of k8s.io/component-helpers.
   const nodeName = (flagNamed(kubelet.flags, 'hostname-override')?.value || hostName)
     ?.trim()
     .toLowerCase();
-  const found = {
+  return {
     configFile: flaggedPath(kubelet, 'config'),
     configDirectory: flaggedPath(kubelet, 'config-dir'),
     kubeconfig: flaggedPath(kubelet, 'kubeconfig'),
     bootstrapKubeconfig: flaggedPath(kubelet, 'bootstrap-kubeconfig'),
-    nodeName,
-  };
-  const given = Object.entries(found).filter(([, value]) => value !== undefined);
-  return {
     certificateDirectory: flaggedPath(kubelet, 'cert-dir') ?? defaultCertificateDirectory,
-    ...(Object.fromEntries(given) as Partial<KubeletPaths>),
+    nodeName,
   };
 }
 
 async function readConfiguration(
   tree: Tree,
-  { configFile, configDirectory }: KubeletPaths,
+  paths: KubeletPaths,
 ): Promise<AdoptionFacts['configuration']> {
   const locate = async (path: string): Promise<string> => (await tree.locate(path)).physical;
-  // For a kubelet without --config, a path that never exists.
-  const files = {
-    configFile: configFile ?? '/dev/null/none',
-    ...(configDirectory && { configDirectory }),
-  };
   try {
-    return { kind: 'read', ...(await readKubeletLayers(files, locate)) };
+    return { kind: 'read', ...(await readKubeletLayers(paths, locate)) };
   } catch (error) {
     if (!hasCode(error, 'CONFIG_INVALID')) throw error;
     return { kind: 'invalid', failure: toFailure(error) };

@@ -1,5 +1,6 @@
 import { flagNamed, kubeletFlagNames } from '../kubelet/flags.ts';
 import type { KubeletFlagName, KubeletFlags } from '../kubelet/flags.ts';
+import { systemctlCommand } from '../kubelet/restart.ts';
 import type { AdoptionFacts } from './facts.ts';
 import type { Note, Obstacle, PlanPart } from './plan.ts';
 import { found } from './plan.ts';
@@ -49,7 +50,7 @@ function otherNextStart({ kubelet }: AdoptionFacts): Obstacle | undefined {
     id: 'command-line-differs',
     what: `the running kubelet was started with ${shown(different, flags)}, but ${unit} would start it with ${shown(different, nextFlags)}`,
     why: 'Adopt reads the files that the command line names, so both command lines must agree',
-    remedy: `Restart the kubelet: systemctl daemon-reload && systemctl restart ${unit.replace(/\.service$/, '')}; then run this command again`,
+    remedy: `Restart the kubelet: systemctl daemon-reload && ${systemctlCommand('restart', unit)}; then run this command again`,
   };
 }
 

@@ -1,3 +1,4 @@
+import { systemctlCommand } from '../kubelet/restart.ts';
 import { checkAgent } from './agent-checks.ts';
 import type { AdoptionFacts } from './facts.ts';
 import { planKubeconfig } from './kubeconfig-plan.ts';
@@ -50,7 +51,7 @@ export function restartOf(
   if (!live || running === undefined) return undefined;
   return unit === undefined
     ? { why, command: `restart the kubelet, which runs with pid ${running.pid}` }
-    : { why, unit, command: `systemctl restart ${unit.replace(/\.service$/, '')}` };
+    : { why, unit, command: systemctlCommand('restart', unit) };
 }
 
 function isOutdated({ kubelet, runs, now }: AdoptionFacts): boolean {

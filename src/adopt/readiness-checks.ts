@@ -1,5 +1,6 @@
 import { formatInstant } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
+import { systemctlCommand } from '../kubelet/restart.ts';
 import type { AdoptionFacts, PairState } from './facts.ts';
 import { isUsable } from './facts.ts';
 import type { Note, Obstacle, PlanPart } from './plan.ts';
@@ -137,7 +138,7 @@ function kubeletNotRunning({ live, kubelet }: AdoptionFacts): Note | undefined {
   return {
     id: 'kubelet-not-running',
     what: `the kubelet is not running; it reads these files when ${kubelet.unit} starts it`,
-    remedy: `Start the kubelet: systemctl start ${kubelet.unit.replace(/\.service$/, '')}`,
+    remedy: `Start the kubelet: ${systemctlCommand('start', kubelet.unit)}`,
   };
 }
 

@@ -8,6 +8,7 @@ import type { AdoptionFacts, OverridingFlag } from './facts.ts';
 import type { Obstacle, PlanPart, Step } from './plan.ts';
 import { refuse } from './plan.ts';
 import type { Targets } from './targets.ts';
+import { systemctlCommand } from '../kubelet/restart.ts';
 import { editYaml } from '../kube/yaml-edit.ts';
 
 /** Plans the changes of the KubeletConfiguration, and refuses flags that override it. */
@@ -60,11 +61,10 @@ function flagObstacle(
   { name, value, lines }: OverridingFlag,
 ): Obstacle {
   const { unit } = kubelet;
-  const service = (unit ?? 'kubelet').replace(/\.service$/, '');
   const reload =
     kubelet.running === undefined
       ? 'systemctl daemon-reload'
-      : `systemctl daemon-reload && systemctl restart ${service}`;
+      : `systemctl daemon-reload && ${systemctlCommand('restart', unit ?? 'kubelet.service')}`;
   return {
     id: 'kubelet-flag',
     what: `--${name}=${value} in ${lines.join(' and ') || kubelet.commandLine} overrides the configuration files of the kubelet`,

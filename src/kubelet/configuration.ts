@@ -69,8 +69,11 @@ export interface KubeletLayers {
   readonly dropIns: readonly KubeletLayer[];
 }
 
-/** The paths of a kubelet's configuration. */
-type KubeletConfigFiles = Pick<KubeletConfig, 'configFile' | 'configDirectory'>;
+/** The paths of a kubelet's configuration. A kubelet can run without a main file. */
+interface KubeletConfigFiles {
+  readonly configFile?: string | undefined;
+  readonly configDirectory?: string | undefined;
+}
 
 /**
  * Returns the path at which this program opens a path of the node, which may be in the folder of
@@ -87,7 +90,7 @@ const inPlace: Locate = async (path) => path;
 export async function readKubeletConfig({
   kubelet,
 }: {
-  readonly kubelet: KubeletConfigFiles;
+  readonly kubelet: Pick<KubeletConfig, 'configFile' | 'configDirectory'>;
 }): Promise<KubeletFacts> {
   return kubeletFacts(kubelet.configFile, await readKubeletLayers(kubelet));
 }
@@ -113,7 +116,8 @@ export async function readKubeletLayers(
   { configFile, configDirectory }: KubeletConfigFiles,
   locate: Locate = inPlace,
 ): Promise<KubeletLayers> {
-  const main = await unlessMissing(() => readLayer(configFile, locate));
+  const main =
+    configFile === undefined ? undefined : await unlessMissing(() => readLayer(configFile, locate));
   const files = configDirectory === undefined ? [] : await dropInFiles(configDirectory, locate);
   const dropIns: KubeletLayer[] = [];
   for (const file of files) dropIns.push(await readLayer(file, locate));

@@ -76,3 +76,8 @@ function notActive(unit: string, state: string): AgentError {
     remedy: `Check the log of the kubelet: journalctl -u ${unit} -n 50`,
   });
 }
+
+/** For example `systemctl restart kubelet`, without the suffix that systemctl adds itself. */
+export function systemctlCommand(verb: 'start' | 'restart', unit: string): string {
+  return `systemctl ${verb} ${unit.replace(/\.service$/, '')}`;
+}

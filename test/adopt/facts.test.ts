@@ -23,6 +23,7 @@ describe('gatherFacts()', () => {
     assert.deepEqual(paths, {
       certificateDirectory: '/var/lib/kubelet/pki',
       configFile,
+      configDirectory: undefined,
       kubeconfig: '/etc/kubernetes/kubelet.conf',
       bootstrapKubeconfig: '/etc/kubernetes/bootstrap-kubelet.conf',
       nodeName: 'n1',
@@ -86,6 +87,7 @@ describe('gatherFacts()', () => {
     assert.deepEqual(found.paths, {
       ...files,
       kubeconfig: nodeConfig.kubeconfig,
+      bootstrapKubeconfig: undefined,
       certificateDirectory: nodeConfig.certificateDirectory,
       nodeName: 'n1',
     });
