@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { parse, stringify } from 'yaml';
 import { lockDirectory } from '../../src/store/directory-lock.ts';
 import type { TestAgent } from '../support/agent.ts';
-import { client, serving, TestNode } from '../support/agent.ts';
+import { client, servingStatic, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import { NotifySocket } from '../support/notify-socket.ts';
 import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
@@ -28,15 +28,13 @@ describe('Agent.reload()', () => {
     await controlPlane[Symbol.asyncDispose]();
   });
 
-  const addresses = { from: 'static', dnsNames: ['worker'], ipAddresses: ['10.0.0.1'] };
-
   it('adds a new certificate and keeps the existing ones', async () => {
     await using node = await TestNode.create(controlPlane, 'reload-add');
     const agent = await started(node);
     const serial = (await node.read('kubelet-client')).serialNumber;
     const line = await reload(node, agent, (configuration) => ({
       ...configuration,
-      certificates: [client, { ...serving, addresses }],
+      certificates: [client, servingStatic],
     }));
     assert.deepEqual([line.event, line['changed']], ['config_reloaded', ['certificates']]);
     await agent.event('certificate_stored', 'kubelet-server');

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { client, serving, TestNode } from '../support/agent.ts';
+import { client, servingStatic, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 
@@ -29,8 +29,7 @@ const withHook = (program: string): Record<string, unknown> => ({
 });
 
 describe('nodecertd renew', () => {
-  const addresses = { from: 'static', dnsNames: ['worker'], ipAddresses: ['10.0.0.1'] };
-  const certificates = [client, { ...serving, addresses }];
+  const certificates = [client, servingStatic];
   let controlPlane: ControlPlane;
   before(async () => {
     controlPlane = await startSandboxControlPlane({

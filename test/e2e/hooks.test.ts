@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { parse, stringify } from 'yaml';
 import type { TestAgent } from '../support/agent.ts';
-import { client, serving, TestNode } from '../support/agent.ts';
+import { client, servingStatic, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import { doctorReport, findingOf } from '../support/doctor.ts';
 import { scaled } from '../support/machine-speed.ts';
@@ -42,8 +42,7 @@ class ServedNode implements AsyncDisposable {
     const directory = await mkdtemp(join(tmpdir(), `nodecertd-e2e-${name}-server-`));
     const link = join(directory, 'pair.pem');
     const tlsServer = await TlsServer.start(link);
-    const addresses = { from: 'static', dnsNames: ['worker'], ipAddresses: ['10.0.0.1'] };
-    const certificates = [client, { ...serving, addresses, ...keys(tlsServer, directory) }];
+    const certificates = [client, { ...servingStatic, ...keys(tlsServer, directory) }];
     const node = await TestNode.create(controlPlane, name, { certificates });
     await run('ln', ['-s', node.current(server), link]);
     return new ServedNode({ directory, server: tlsServer, node });

@@ -100,6 +100,12 @@ export class TestNode implements AsyncDisposable {
 export const client = { name: 'kubelet-client', profile: 'kubelet-client' };
 export const serving = { name: 'kubelet-server', profile: 'kubelet-serving' };
 
+/** A serving certificate whose names do not come from the Node. */
+export const servingStatic = {
+  ...serving,
+  addresses: { from: 'static', dnsNames: ['worker'], ipAddresses: ['10.0.0.1'] },
+};
+
 const mainModule = join(import.meta.dirname, '../../src/main.ts');
 
 /** @throws unless the text is a certificate, optional intermediates, and the matching key */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { day, second } from '../../../src/core/instant.ts';
 import { pairFile } from '../../../src/store/pair-names.ts';
-import { client, serving, TestNode } from '../../support/agent.ts';
+import { client, servingStatic, TestNode } from '../../support/agent.ts';
 import type { KeyPair } from '../../support/cluster-pki.ts';
 import type { ControlPlane } from '../../support/control-plane.ts';
 import { kubeconfig } from '../../support/real-components.ts';
@@ -12,8 +12,6 @@ import type { Issuer } from './issuer.ts';
 
 /** Of thirty days, this is past every deadline and leaves two days. */
 const age = 28 * day;
-
-const addresses = { from: 'static', dnsNames: ['worker'], ipAddresses: ['10.0.0.1'] };
 
 export interface ProxiedNodeOptions {
   readonly controlPlane: ControlPlane;
@@ -32,7 +30,7 @@ export async function createProxiedNode(options: ProxiedNodeOptions): Promise<Te
   const node = await TestNode.create(controlPlane, name, {
     // Keeps every stored pair, for the checks at the end.
     store: { acceptVolatileDirectory: true, previousPairs: 5 },
-    certificates: [client, ...(options.serving ? [{ ...serving, addresses }] : [])],
+    certificates: [client, ...(options.serving ? [servingStatic] : [])],
   });
   // The proxy's CA for the connection, and the cluster's CA for certificates.
   const caPem = `${issuer.caPem}${controlPlane.caPem}`;

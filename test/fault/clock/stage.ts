@@ -4,7 +4,7 @@ import type { ErrorCode } from '../../../src/core/errors.ts';
 import { minute, second } from '../../../src/core/instant.ts';
 import type { LogEvent } from '../../../src/core/log-events.ts';
 import type { AgentStart, LogLine, TestAgent } from '../../support/agent.ts';
-import { client, serving, TestNode } from '../../support/agent.ts';
+import { client, servingStatic, TestNode } from '../../support/agent.ts';
 import type { ControlPlane } from '../../support/control-plane.ts';
 import { startSandboxControlPlane } from '../../support/sandbox-control-plane.ts';
 import type { FaultRow } from '../family.ts';
@@ -25,8 +25,7 @@ export interface StageOptions {
 /** A log line: its event, certificate and code. */
 export type Wanted = readonly [event: LogEvent, certificate?: string, code?: ErrorCode];
 
-const servingAddresses = { from: 'static', dnsNames: ['worker'], ipAddresses: ['10.0.0.1'] };
-const certificates = [client, { ...serving, addresses: servingAddresses }];
+const certificates = [client, servingStatic];
 const names = certificates.map(({ name }) => name);
 
 /** The agent checks the clock once a minute. The slack is for the load of this machine. */
