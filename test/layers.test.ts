@@ -6,9 +6,9 @@ import type { Layer } from '../scripts/layers.ts';
 import { layers, unrestricted } from '../scripts/layers.ts';
 
 /**
- * The arrows of scripts/layers.ts. The linter checks direct imports against the same
- * table. It cannot see what a file reaches through other files, and that is what the
- * keeper promises: no key, no x509 and no API client in the process that lives on.
+ * Checks imports against scripts/layers.ts. The linter uses the same table for direct imports, but
+ * cannot follow imports through other files. The keeper, which is the long-lived process, must load
+ * no key, no x509 and no API client through any file.
  */
 
 interface Import {
@@ -151,18 +151,18 @@ describe('src/', () => {
     assert.deepEqual(missing, []);
   });
 
-  it('never brings keys, x509 or the API client into the keeper, by whatever detour', () => {
+  it('never loads keys, x509 or the API client into the keeper, through any file', () => {
     assert.deepEqual(keeperViolations(sources), []);
   });
 
-  /** What `nodecertd run` loads one after the other, each by a dynamic import of the one before. */
+  /** The modules that `nodecertd run` loads in this order, each with a dynamic import of the next. */
   for (const entry of [
     'src/main.ts',
     'src/cli/program.ts',
     'src/cli/run.ts',
     'src/app/run-agent.ts',
   ]) {
-    it(`starts the keeper without them: ${entry}`, () => {
+    it(`loads no keys, x509 or API client through ${entry}`, () => {
       assert.ok(sources.has(entry));
       const found = [...loadedBy(entry, sources)].filter(([target]) => holdsKeys(target));
       assert.deepEqual(
@@ -172,7 +172,7 @@ describe('src/', () => {
     });
   }
 
-  it('starts the keeper without what follows rotations, which most agents have no use for', () => {
+  it('starts the keeper without the code for hooks, which most agents do not use', () => {
     const loaded = loadedBy('src/app/run-agent.ts', sources);
     assert.ok(loaded.has('src/keeper/keeper.ts'));
     const later = ['post-rotation', 'hook-runner', 'hook-record', 'hook-attempt'];
@@ -181,7 +181,7 @@ describe('src/', () => {
     assert.equal(loaded.has('src/sys/run-command.ts'), false);
   });
 
-  it('is read for what it is: the known doors are seen', () => {
+  it('contains the known imports, so that the checks above see them', () => {
     const seen = (file: string): string[] =>
       importsOf(sources.get(file) ?? '').map(({ specifier }) => specifier);
     assert.ok(seen('src/core/x509.ts').includes('@peculiar/x509'));
@@ -257,7 +257,7 @@ describe('violations()', () => {
     });
   }
 
-  it('lets the arrows of the design pass', () => {
+  it('accepts the imports that scripts/layers.ts allows', () => {
     const fine = new Map([
       ['src/core/x509.ts', `import * as x509 from '@peculiar/x509';`],
       ['src/kube/client.ts', `import { Pool } from 'undici';\nimport { a } from '../sys/a.ts';`],
@@ -272,7 +272,7 @@ describe('violations()', () => {
 });
 
 describe('keeperViolations()', () => {
-  it('finds a detour and shows it', () => {
+  it('finds an import through other files, and shows the chain', () => {
     const detour = new Map([
       ['src/keeper/rotator.ts', `import { a } from '../core/a.ts';`],
       ['src/core/a.ts', `import { sortedUnique } from './x509.ts';`],
@@ -293,7 +293,7 @@ describe('keeperViolations()', () => {
     assert.deepEqual(keeperViolations(fine), []);
   });
 
-  it('does not run in circles', () => {
+  it('ends on circular imports', () => {
     const circle = new Map([
       ['src/keeper/a.ts', `import './b.ts';`],
       ['src/keeper/b.ts', `import './a.ts';`],

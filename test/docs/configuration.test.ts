@@ -34,7 +34,7 @@ function keysOf(schema: Schema, above = ''): [string, Key][] {
   return forms.flatMap(({ properties = {}, required = [], items }) => [
     ...Object.entries(properties).flatMap(([name, key]): [string, Key][] => {
       const path = `${above}${name}`;
-      // A map with keys of its own: its default is made of theirs.
+      // The default of a map consists of the defaults of its keys.
       if (key.properties !== undefined) return keysOf(key, `${path}.`);
       const own: Key = {
         required: required.includes(name),

@@ -12,7 +12,7 @@ describe('logs.md', () => {
     assert.equal(documented.length, Object.keys(logEvents).length);
   });
 
-  it('says of every event what it means and what to do', () => {
+  it('explains the meaning and the remedy of every event', () => {
     for (const [event, , , fields, meaning, todo, kubelet, ...more] of rows) {
       assert.ok(fields && meaning && todo && kubelet, `${event}: an empty cell`);
       assert.deepEqual(more, [], `${event}: too many cells`);

@@ -10,7 +10,7 @@ const rows = tableRows(await read('docs/metrics.md'))
   .map((row) => row.map(plain))
   .filter(([name = '']) => /^(?:nodecertd|kubelet|process|nodejs)_/.test(name));
 
-/** Label names by metric; those of a histogram are on its buckets, sum and count. */
+/** Label names by metric. The labels of a histogram are on its buckets, sum and count. */
 function labelsOf({ samples, types }: Exposition): Map<string, string> {
   const labels = new Map<string, Set<string>>();
   for (const series of samples.keys()) {

@@ -20,7 +20,7 @@ describe('operations.md', () => {
     assert.deepEqual(namesIn('Conditions'), [...conditions].toSorted());
   });
 
-  it('says of every alert what to do', async () => {
+  it('has a remedy for every alert', async () => {
     const { groups } = parse(await read('config/prometheus-rules.yaml')) as {
       readonly groups: readonly { readonly rules: readonly { readonly alert: string }[] }[];
     };

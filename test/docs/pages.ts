@@ -41,7 +41,7 @@ export function plain(cell: string | undefined): string {
   return (cell ?? '').replaceAll('`', '');
 }
 
-/** Code on a page: blocks and spans, each on lines of its own. */
+/** The blocks and spans of code on a page, each on separate lines. */
 export async function codeOf(page: string): Promise<string> {
   const code = (await read(page)).matchAll(/```\w*\n(?<block>.*?)```|`(?<span>[^`\n]+)`/gs);
   return [...code].map(({ groups: { block, span } = {} }) => block ?? span).join('\n');

@@ -55,7 +55,7 @@ const queries: readonly Query[] = [
   ),
 ];
 
-/** Grafana asks for label values with a request of its own; PromQL gives the same set. */
+/** A PromQL query with the same result as the request for label values that Grafana sends. */
 function labelQuery(definition: string): string {
   const { selector, label } =
     /^label_values\((?<selector>.*), (?<label>\w+)\)$/.exec(definition)?.groups ?? {};
@@ -63,7 +63,7 @@ function labelQuery(definition: string): string {
   return `count by (${label}) (${selector})`;
 }
 
-/** What Grafana puts in the place of its variables when "All" is selected. */
+/** Replaces the variables as Grafana does when "All" is selected. */
 function filledIn(expression: string): string {
   return expression
     .replaceAll(/\$(?:job|instance|certificate)\b/g, '.+')

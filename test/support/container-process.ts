@@ -99,7 +99,7 @@ function readProc(path: string): string {
   }
 }
 
-/** Removes what a container leaves outside of its folder, which would pile up over the runs. */
+/** Removes the files and cgroups that a container leaves outside of its folder, which would accumulate. */
 export async function removeTraces(name: string): Promise<void> {
   const where = ['/sys/fs/cgroup', '-depth', '-type', 'd', '-path', `*/${name}*`];
   const { stdout } = spawnSync('find', where, { encoding: 'utf8' });

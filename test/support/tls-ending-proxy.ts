@@ -13,7 +13,7 @@ export interface ProxyOptions {
   readonly own?: { readonly cert: string; readonly key: string };
 }
 
-/** A load balancer that ends TLS: it sends requests on over connections of its own. */
+/** A load balancer that terminates TLS, and forwards requests over separate connections. */
 export async function startTlsEndingProxy(options: ProxyOptions): Promise<ApiServer> {
   const { server, ca, authority, own } = options;
   const { hostname: host, port } = new URL(server);

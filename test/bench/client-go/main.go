@@ -1,6 +1,6 @@
 // Command client-go keeps a node's certificates with client-go's own certificate
-// manager, wired as the kubelet wires it. It is what the benchmark compares with,
-// so the manager does all the work and nothing here makes it better or worse.
+// manager, set up as in the kubelet. The benchmark compares nodecertd with it, so the
+// manager does all the work, and nothing here makes it better or worse.
 //
 // Sources: cmd/kubelet/app/server.go (buildKubeletClientConfig,
 // buildClientCertificateManager), pkg/kubelet/certificate/{kubelet,transport}.go and

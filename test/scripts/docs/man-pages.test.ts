@@ -32,7 +32,7 @@ async function rendered(name: string): Promise<string> {
   const args = ['-T', 'utf8', '-O', 'width=200', join(directory, name)];
   const { stdout } = await run(findProgram('mandoc') ?? 'mandoc', args);
   // Bold is a letter, a backspace and the letter again.
-  // oxlint-disable-next-line no-control-regex -- backspaces are what is looked for
+  // oxlint-disable-next-line no-control-regex -- the pattern has to match a backspace
   return stdout.replace(/.\u0008/g, '').replace(/\s+/g, ' ');
 }
 
