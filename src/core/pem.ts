@@ -24,6 +24,31 @@ export function parsePem(bytes: Uint8Array): PemBlock[] {
   }
 }
 
+export interface ScannedPem {
+  readonly blocks: readonly PemBlock[];
+  /** What is wrong with each malformed block, without any part of the block. */
+  readonly problems: readonly string[];
+}
+
+/**
+ * All blocks of a PEM file, for a reader that must see every certificate of a file. Skips a
+ * malformed block, like Go's encoding/pem, and reports it.
+ */
+export function scanPem(bytes: Uint8Array): ScannedPem {
+  const blocks: PemBlock[] = [];
+  const problems: string[] = [];
+  for (let at = 0; at !== -1;) {
+    try {
+      at = readBlock(bytes, at, blocks);
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error;
+      problems.push(error.message);
+      at = find(bytes, beginMark, at) + 1;
+    }
+  }
+  return { blocks, problems };
+}
+
 /** Adds the next block after `at`. Returns the offset of its end, or -1 if there is no block. */
 function readBlock(bytes: Uint8Array, at: number, blocks: PemBlock[]): number {
   const begin = find(bytes, beginMark, at);
@@ -83,6 +108,10 @@ const longestLabel = 64;
 const newline = 0x0a;
 const padding = 0x3d;
 const alphabet = ascii('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
+const notBase64 = 0xff;
+/** The value of each base64 character: a table, because an inventory decodes thousands of files. */
+const sixBits = new Uint8Array(256).fill(notBase64);
+for (const [value, character] of alphabet.entries()) sixBits[character] = value;
 const beginMark = ascii('-----BEGIN ');
 const dashes = ascii('-----');
 
@@ -124,8 +153,8 @@ function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> 
       padded += 1;
       continue;
     }
-    const value = alphabet.indexOf(byte);
-    if (value === -1 || padded > 0) {
+    const value = sixBits[byte] ?? notBase64;
+    if (value === notBase64 || padded > 0) {
       out.fill(0);
       throw malformed(`the PEM block ${label} is not base64`);
     }

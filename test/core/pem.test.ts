@@ -3,7 +3,7 @@ import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:cry
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { AgentError } from '../../src/core/errors.ts';
-import { encodeBase64, encodePem, parsePem } from '../../src/core/pem.ts';
+import { encodeBase64, encodePem, parsePem, scanPem } from '../../src/core/pem.ts';
 import { selfSigned } from './openssl.ts';
 
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.from(text));
@@ -219,3 +219,35 @@ function tryParse(file: Uint8Array): ReturnType<typeof parsePem> | undefined {
     return undefined;
   }
 }
+
+describe('scanPem()', () => {
+  const whole = textOf(encodePem('CERTIFICATE', Uint8Array.of(1, 2, 3)));
+
+  it('finds the same blocks as parsePem() in a sound file', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(between, block)), (parts) => {
+        const bytes = bytesOf(
+          parts
+            .map(([text, { label, der }]) => `${text}\n${textOf(encodePem(label, der))}`)
+            .join(''),
+        );
+        assert.deepEqual(scanPem(bytes), { blocks: parsePem(bytes), problems: [] });
+      }),
+    );
+  });
+
+  const rows = [
+    ['that is not base64', `${whole}${whole.replace('AQID', 'A*ID')}${whole}`, 2],
+    ['that is truncated', `${whole}${whole.replace('AQID', 'AQI')}${whole}`, 2],
+    ['with a broken label', `${whole}${whole.replace('CERTIFICATE-----', 'cert-----')}${whole}`, 2],
+    ['without an END line', `${whole}-----BEGIN CERTIFICATE-----\nAQID\n`, 1],
+  ] as const;
+  for (const [what, text, count] of rows) {
+    it(`skips and reports a block ${what}`, () => {
+      const { blocks, problems } = scanPem(bytesOf(text));
+      assert.equal(blocks.length, count);
+      assert.equal(problems.length, 1);
+      assert.doesNotMatch(problems.join(), /AQ|A\*/);
+    });
+  }
+});
