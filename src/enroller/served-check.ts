@@ -1,7 +1,3 @@
-import type { X509Certificate } from 'node:crypto';
-import type { ConnectionOptions, TLSSocket } from 'node:tls';
-import { connect } from 'node:tls';
-import { isIP } from 'node:net';
 import { describeError } from '../core/errors.ts';
 import type { Endpoint, ServedSpec } from '../core/hooks.ts';
 import { second } from '../core/instant.ts';
@@ -9,6 +5,7 @@ import { printable } from '../core/printable.ts';
 import type { EndpointState, ServedOutcome } from '../core/served.ts';
 import type { LoadedPair } from '../store/pair-file.ts';
 import type { Clock } from '../sys/clock.ts';
+import { servedCertificate } from '../sys/served-certificate.ts';
 
 export interface ServedCheckOptions {
   readonly served: Pick<ServedSpec, 'endpoints' | 'serverName'>;
@@ -56,58 +53,12 @@ async function checkEndpoint(
 ): Promise<EndpointState> {
   const { name } = endpoint;
   try {
-    const options = { ...unverified, ...endpoint, ...sni(endpoint.host, served.serverName) };
-    const found = await servedLeaf(options, { signal, handshakeMs });
+    const { serverName } = served;
+    const found = await servedCertificate({ ...endpoint, serverName, signal, handshakeMs });
     if (Buffer.compare(found.raw, leaf) === 0) return { endpoint: name, state: 'current' };
     const serial = found.serialNumber.toLowerCase().replace(/^0+(?=.)/, '');
     return { endpoint: name, state: 'other', serial, notAfter: found.validToDate.getTime() };
   } catch (error) {
     return { endpoint: name, state: 'unreachable', reason: printable(describeError(error), 200) };
   }
-}
-
-/**
- * The leaf certificate that a server presents. The check does not verify the certificate, sends
- * no data, and closes the connection after the handshake.
- */
-async function servedLeaf(
-  options: ConnectionOptions,
-  { signal, handshakeMs }: { readonly signal: AbortSignal; readonly handshakeMs: number },
-): Promise<X509Certificate> {
-  const { promise, resolve, reject } = Promise.withResolvers<X509Certificate>();
-  const socket = connect(options);
-  const stop = AbortSignal.any([signal, AbortSignal.timeout(handshakeMs)]);
-  const destroy = (): void => {
-    socket.destroy(new Error(`no TLS handshake within ${handshakeMs / second} s`));
-  };
-  stop.addEventListener('abort', destroy, { once: true });
-  try {
-    socket.once('secureConnect', () => settle(socket, resolve, reject));
-    // A server that requires a client certificate presents its own before it closes the connection.
-    socket.once('error', (error) => settle(socket, resolve, () => reject(error)));
-    socket.once('close', () => reject(new Error('the connection was closed')));
-    return await promise;
-  } finally {
-    stop.removeEventListener('abort', destroy);
-    socket.destroy();
-  }
-}
-
-function settle(
-  socket: TLSSocket,
-  resolve: (certificate: X509Certificate) => void,
-  reject: (error: Error) => void,
-): void {
-  const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) reject(new Error('the server presented no certificate'));
-  else resolve(certificate);
-}
-
-/** Without CAs, because loading them takes time and the check verifies nothing. */
-const unverified: ConnectionOptions = { rejectUnauthorized: false, ca: [] };
-
-/** A server with several certificates selects one by the server name, which cannot be an address (RFC 6066 3). */
-function sni(host: string, serverName: string | undefined): ConnectionOptions {
-  const name = serverName ?? (isIP(host) === 0 ? host : undefined);
-  return name === undefined ? {} : { servername: name };
 }
