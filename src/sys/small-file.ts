@@ -22,7 +22,7 @@ export interface BoundedFile extends Disposable {
  */
 export async function readBoundedFile(path: string): Promise<BoundedFile> {
   try {
-    const { bytes, modifiedAt } = await read(path, defaultLimit);
+    const { bytes, modifiedAt } = await readDatedFile(path, defaultLimit);
     if (bytes.length === 0) throw new RangeError('is empty');
     const content = new Secret(bytes);
     return { content, modifiedAt, [Symbol.dispose]: () => content.wipe() };
@@ -39,10 +39,11 @@ export async function readBoundedFile(path: string): Promise<BoundedFile> {
  * message follows the path in a sentence. Errors of node:fs otherwise.
  */
 export async function readSmallFile(path: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-  return (await read(path, limit)).bytes;
+  return (await readDatedFile(path, limit)).bytes;
 }
 
-async function read(
+/** Like `readSmallFile`, with the time of the last change. */
+export async function readDatedFile(
   path: string,
   limit: number,
 ): Promise<{ readonly bytes: Uint8Array<ArrayBuffer>; readonly modifiedAt: Instant }> {

@@ -1,0 +1,116 @@
+import type { CertificateFile, FileReading } from './certificate-file.ts';
+import { readCertificateFile } from './certificate-file.ts';
+import type { InventoryCertificate } from './certificate.ts';
+import type { FileUse, Gap, Scan, Sighting, Skipped } from './sighting.ts';
+
+/** A file that the flag of a component names. */
+export interface NamedFile extends FileUse {
+  readonly path: string;
+  readonly kind: 'certificate' | 'key' | 'authority' | 'kubeconfig';
+}
+
+/** Collects what a scan finds. Reads each file once, and knows which files have their rows. */
+export class ScanRecord {
+  readonly #sightings: Sighting[] = [];
+  readonly #gaps: Gap[] = [];
+  readonly #skipped: Skipped[] = [];
+  readonly #readings = new Map<string, Promise<FileReading>>();
+  readonly #taken = new Set<string>();
+  readonly #named: readonly NamedFile[];
+
+  constructor(named: readonly NamedFile[]) {
+    this.#named = named;
+  }
+
+  result(): Scan {
+    return { sightings: this.#sightings, gaps: this.#gaps, skipped: this.#skipped };
+  }
+
+  async read(path: string): Promise<FileReading> {
+    const known = this.#readings.get(path) ?? readCertificateFile(path);
+    this.#readings.set(path, known);
+    return known;
+  }
+
+  /**
+   * False if a row has this path already. Another path to the same file, such as a link, is a
+   * further place of the same certificate.
+   */
+  take(path: string): boolean {
+    if (this.#taken.has(path)) return false;
+    this.#taken.add(path);
+    return true;
+  }
+
+  add(sighting: Sighting): void {
+    this.#sightings.push(sighting);
+  }
+
+  addGap(gap: Gap): void {
+    const { path, entry } = gap.place;
+    const known = this.#gaps.some(
+      ({ place, reason }) => place.path === path && place.entry === entry && reason === gap.reason,
+    );
+    if (!known) this.#gaps.push(gap);
+  }
+
+  /** A file that is missing or unreadable. */
+  addFailure(
+    reading: Exclude<FileReading, CertificateFile>,
+    gap: Omit<Gap, 'state' | 'reason'>,
+  ): void {
+    this.addGap({ ...gap, state: reading.kind, reason: reading.reason });
+  }
+
+  /** A malformed block beside sound ones is a row of its own. */
+  addProblems({ path, problems }: CertificateFile): void {
+    const gap = { name: path, section: 'other', place: { path }, usedBy: [] } as const;
+    for (const reason of problems) this.addGap({ ...gap, state: 'unreadable', reason });
+  }
+
+  skip(path: string, reason: string): void {
+    this.#skipped.push({ path, reason });
+  }
+
+  /** The flags that name this file. */
+  usesOf({ path }: Pick<CertificateFile, 'path'>): FileUse[] {
+    return this.#named
+      .filter((file) => file.path === path)
+      .map(({ component, flag }) => ({ component, ...(flag !== undefined && { flag }) }));
+  }
+
+  /**
+   * The key file that the flag beside the flag of this certificate names, for example
+   * `--tls-private-key-file` beside `--tls-cert-file`.
+   */
+  namedKeyOf({ path }: Pick<CertificateFile, 'path'>): string | undefined {
+    const uses = this.#named.filter((file) => file.path === path && file.kind === 'certificate');
+    return uses
+      .map(({ component, flag }) =>
+        this.#named.find(
+          (key) =>
+            key.kind === 'key' && key.component === component && stemOf(key.flag) === stemOf(flag),
+        ),
+      )
+      .find((key) => key !== undefined)?.path;
+  }
+}
+
+/** `tls-cert-file` and `tls-private-key-file` have the stem `tls`. */
+function stemOf(flag = ''): string {
+  return flag.replaceAll(/private|certificate|cert|key|file|[-_]/g, '');
+}
+
+/** The first certificate that is not a CA: a leaf may also be the last one of its file. */
+export function leafOf({
+  certificates,
+}: Pick<CertificateFile, 'certificates'>): InventoryCertificate {
+  const leaf = certificates.find(({ isAuthority }) => !isAuthority) ?? certificates[0];
+  if (leaf === undefined) throw new RangeError('a file without certificates counts as unreadable');
+  return leaf;
+}
+
+/** The place of a certificate in its file; the position counts from 1. */
+export function placeIn({ path, certificates }: CertificateFile, at: number): Sighting['place'] {
+  return certificates.length === 1 ? { path } : { path, entry: String(at + 1) };
+}
