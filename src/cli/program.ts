@@ -15,11 +15,16 @@ import { formatError, formatUsageError } from './print-error.ts';
 type Examples = readonly (readonly [string, string])[];
 
 interface CommandEntry {
+  /** A command of a group has two words, as in `certs verify`. */
   readonly name: string;
   readonly summary: string;
   readonly examples: Examples;
   readonly load: () => Promise<CommandModule>;
 }
+
+const groups: Readonly<Record<string, string>> = {
+  certs: 'List, verify and renew the certificates of a control-plane node',
+};
 
 const commands: readonly CommandEntry[] = [
   {
@@ -87,6 +92,35 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./adopt.ts'),
   },
   {
+    name: 'certs check-expiration',
+    summary: 'List every certificate of this machine, with its state and a remedy',
+    examples: [
+      [
+        'certs check-expiration',
+        'show kubeadm certificates, kubelet, other files, and what is served',
+      ],
+      [
+        'certs check-expiration --threshold 30d --only expiring,expired',
+        'show what expires within 30 days; check the exit code',
+      ],
+      [
+        'certs check-expiration -o prometheus --no-dial',
+        "for the textfile collector of Prometheus' node exporter",
+      ],
+      ['certs check-expiration -o kubeadm', 'for scripts that read the JSON of kubeadm'],
+    ],
+    load: () => import('./certs-check-expiration.ts'),
+  },
+  {
+    name: 'certs verify',
+    summary: 'Compare the certificates that the endpoints of this node serve with the files',
+    examples: [
+      ['certs verify', 'after a renewal; the exit code is 4 if an old certificate is served'],
+      ['certs verify kube-apiserver -o json', 'check one component'],
+    ],
+    load: () => import('./certs-verify.ts'),
+  },
+  {
     name: 'version',
     summary: 'Show the version of nodecertd and of its Node.js runtime',
     examples: [['version -o json', 'for scripts']],
@@ -118,10 +152,11 @@ async function buildProgram(
   exit: (code: number) => void,
 ): Promise<Command> {
   const program = bareProgram(context);
-  for (const { name, summary, examples, load } of commands) {
-    const command = program.command(name).description(summary);
+  for (const entry of commands) {
+    const { name, examples, load } = entry;
+    const command = addCommand(program, entry);
     command.addHelpText('after', formatExamples(examples));
-    if (!argv.includes(name)) continue;
+    if (!name.split(' ').every((word) => argv.includes(word))) continue;
     const loaded = await load();
     loaded.configure(command, context, exit);
     command.addHelpText('after', `\n${formatExitCodes(loaded.exitCodes ?? commonExitCodes)}`);
@@ -146,13 +181,23 @@ export interface CommandModel {
 export async function describeProgram(context: CliContext): Promise<ProgramModel> {
   const program = bareProgram(context);
   const models: CommandModel[] = [];
-  for (const { name, summary, examples, load } of commands) {
-    const command = program.command(name).description(summary);
+  for (const entry of commands) {
+    const { examples, load } = entry;
+    const command = addCommand(program, entry);
     const loaded = await load();
     loaded.configure(command, context, () => undefined);
     models.push({ command, examples, exitCodes: loaded.exitCodes ?? commonExitCodes });
   }
   return { program, exitCodes: programExitCodes, commands: models };
+}
+
+function addCommand(program: Command, { name, summary }: CommandEntry): Command {
+  const [first = '', second] = name.split(' ');
+  if (second === undefined) return program.command(first).description(summary);
+  const group =
+    program.commands.find((command) => command.name() === first) ??
+    program.command(first).description(groups[first] ?? '');
+  return group.command(second).description(summary);
 }
 
 function bareProgram({ stdout, stderr }: CliContext): Command {

@@ -32,15 +32,15 @@ export function nextAttemptIn(at: Instant | undefined, now: Instant): string | u
   return `next attempt in ${formatDuration(Math.max(at - now, second))}`;
 }
 
-/** Pads each column to its widest cell, with two spaces between columns and no trailing spaces. */
-export function alignColumns(rows: readonly (readonly string[])[]): string[] {
+/** Pads each column to its widest cell, with `gap` spaces between columns and no trailing spaces. */
+export function alignColumns(rows: readonly (readonly string[])[], gap = 2): string[] {
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => Array.from(row[column] ?? '').length)),
   );
   return rows.map((row) =>
     row
       .map((cell, column) => fit(cell, widths[column] ?? 0))
-      .join('  ')
+      .join(' '.repeat(gap))
       .trimEnd(),
   );
 }

@@ -1,0 +1,48 @@
+import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { defaultDirectories } from '../pki/layout.ts';
+import type { KubernetesDirectories } from '../pki/layout.ts';
+import { parseThreshold } from '../pki/judge.ts';
+import type { Threshold } from '../pki/judge.ts';
+
+export interface DirectoryOptions {
+  readonly kubernetesDir: string;
+  /** Below the Kubernetes directory by default. */
+  readonly certDir?: string;
+}
+
+/** `--kubernetes-dir`, and `--cert-dir` as in kubeadm. */
+export function addDirectoryOptions(command: Command): Command {
+  return command
+    .option(
+      '--kubernetes-dir <folder>',
+      'folder of the kubeconfigs and manifests',
+      defaultDirectories.kubernetes,
+    )
+    .option(
+      '--cert-dir <folder>',
+      'folder of the certificates, as in kubeadm (default: pki in the folder of the kubeconfigs)',
+    );
+}
+
+export function directoriesOf({ kubernetesDir, certDir }: DirectoryOptions): KubernetesDirectories {
+  return { kubernetes: kubernetesDir, certificates: certDir ?? join(kubernetesDir, 'pki') };
+}
+
+/** The kubeconfigs of root and of the user who called sudo. */
+export function userKubeconfigs(variables: Readonly<Record<string, string | undefined>>): string[] {
+  const user = variables['SUDO_USER'];
+  const homes = [homedir(), ...(user === undefined || user === 'root' ? [] : [`/home/${user}`])];
+  return homes.map((home) => join(home, '.kube/config'));
+}
+
+/** @throws InvalidArgumentError for a text that is not a threshold */
+export function thresholdOption(text: string): Threshold {
+  const threshold = parseThreshold(text);
+  if (threshold === undefined) {
+    throw new InvalidArgumentError('Use a part of the lifetime or a duration: 10%, 30d, 720h.');
+  }
+  return threshold;
+}

@@ -1,0 +1,141 @@
+import { publicKeyFacts } from '../pki/certificate.ts';
+import type { Inventory, InventoryItem } from '../pki/inventory.ts';
+import { inventoryStates } from '../pki/judge.ts';
+import type { Section } from '../pki/sighting.ts';
+import { sections } from '../pki/sighting.ts';
+import { isExternal, placeText } from './inventory-document.ts';
+import { kubeadmDate, kubeadmDuration } from './kubeadm-format.ts';
+import { alignColumns, oneLine } from './text.ts';
+
+interface Column {
+  readonly title: string;
+  readonly cell: (item: InventoryItem, now: number) => string;
+}
+
+const expires: Column = {
+  title: 'EXPIRES',
+  cell: ({ certificate }) => (certificate === undefined ? '' : kubeadmDate(certificate.notAfter)),
+};
+
+const residual: Column = {
+  title: 'RESIDUAL TIME',
+  cell: ({ certificate }, now) =>
+    certificate === undefined ? '' : kubeadmDuration(certificate.notAfter - now),
+};
+
+const authority: Column = {
+  title: 'CERTIFICATE AUTHORITY',
+  cell: ({ authority: ca, certificate }) => (certificate === undefined ? '' : (ca?.name ?? '')),
+};
+
+const external: Column = {
+  title: 'EXTERNALLY MANAGED',
+  cell: (item) => (item.certificate === undefined ? '' : isExternal(item) ? 'yes' : 'no'),
+};
+
+const state: Column = {
+  title: 'STATE',
+  cell: (item) => ('verdict' in item ? String(item.verdict) : item.state),
+};
+
+const endpoint: Column = {
+  title: 'ENDPOINT',
+  cell: ({ places }) => places.map(placeText).join(', '),
+};
+
+/** The first two have the columns and the order of `kubeadm certs check-expiration`. */
+const tables: Readonly<Record<Section, { readonly title: string; readonly columns: Column[] }>> = {
+  certificate: { title: 'CERTIFICATE', columns: [expires, residual, authority, external, state] },
+  authority: { title: 'CERTIFICATE AUTHORITY', columns: [expires, residual, external, state] },
+  kubelet: { title: 'KUBELET', columns: [expires, residual, authority, state] },
+  other: { title: 'OTHER FILES', columns: [expires, residual, authority, state] },
+  served: { title: 'SERVED', columns: [endpoint, expires, residual, state] },
+};
+
+const wideColumns: readonly Column[] = [
+  { title: 'PATH', cell: ({ places }) => places.map(placeText).join(', ') },
+  { title: 'SERIAL', cell: ({ certificate }) => certificate?.serial ?? '' },
+  { title: 'KEY', cell: keyCell },
+  {
+    title: 'USED BY',
+    cell: ({ usedBy }) =>
+      usedBy
+        .map(({ component, flag }) => (flag === undefined ? component : `${component} --${flag}`))
+        .join(', '),
+  },
+  { title: 'RELOAD', cell: ({ reload }) => reload ?? '' },
+];
+
+function keyCell({ certificate, key }: InventoryItem): string {
+  const facts = certificate && publicKeyFacts(certificate);
+  if (facts === undefined) return '';
+  const kind = `${facts.algorithm}-${facts.bits}`;
+  if (key === undefined) return kind;
+  return key.present ? kind : `${kind}, key missing`;
+}
+
+/** The inventory for people: the tables, then each problem with its remedy. */
+export function inventoryTable(
+  { items, now, skipped }: Inventory,
+  { wide }: { readonly wide: boolean },
+): string {
+  const blocks = sections.flatMap((section) => {
+    const rows = items.filter((item) => item.section === section);
+    return rows.length === 0 ? [] : [sectionTable(section, { rows, now, wide })];
+  });
+  const problems = items.filter(({ state: found }) => inventoryStates[found] > 0);
+  const notes = [...problems, ...items.filter(isUnreachable)].flatMap(problemLines);
+  const left = wide ? skipped.map(({ path, reason }) => `${path} ${reason}`) : [];
+  const parts = [
+    ...blocks,
+    ...(notes.length === 0 ? [] : [notes.join('\n')]),
+    ...(left.length === 0 ? [] : [['SKIPPED', ...left.map(oneLine)].join('\n')]),
+    summary(items),
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
+
+function sectionTable(
+  section: Section,
+  options: { readonly rows: readonly InventoryItem[]; now: number; wide: boolean },
+): string {
+  const { rows, now, wide } = options;
+  const { title, columns } = tables[section];
+  const all = wide ? [...columns, ...wideColumns.filter(unlessEndpoint(section))] : columns;
+  const lines = rows.map((item) => [nameCell(item), ...all.map(({ cell }) => cell(item, now))]);
+  const table = [[title, ...all.map((column) => column.title)], ...lines];
+  return alignColumns(
+    table.map((line) => line.map(oneLine)),
+    3,
+  ).join('\n');
+}
+
+/** The endpoint of a served certificate has its column already. */
+function unlessEndpoint(section: Section): (column: Column) => boolean {
+  return ({ title }) => section !== 'served' || title !== 'PATH';
+}
+
+function nameCell({ name, state: found }: InventoryItem): string {
+  return found === 'missing' ? `!MISSING! ${name}` : name;
+}
+
+function isUnreachable(item: InventoryItem): boolean {
+  return 'verdict' in item && item.verdict === 'unreachable';
+}
+
+function problemLines(item: InventoryItem): string[] {
+  const { name, reason = '', remedy, places, section } = item;
+  const where = section === 'served' ? ` (${places.map(placeText).join(', ')})` : '';
+  return [
+    oneLine(`${name}${where}: ${reason}`),
+    ...(remedy === undefined ? [] : [oneLine(`  → ${remedy}`)]),
+  ];
+}
+
+function summary(items: readonly InventoryItem[]): string {
+  const problems = items.filter(({ state: found }) => inventoryStates[found] > 0).length;
+  const certificates = `${items.length} certificates`;
+  if (items.length === 0) return 'This machine has no certificates in the usual places';
+  if (problems === 0) return `${certificates}, all ok`;
+  return `${certificates}, ${problems} ${problems === 1 ? 'needs' : 'need'} attention`;
+}
