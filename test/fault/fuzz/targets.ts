@@ -1,5 +1,6 @@
 import { targets as adoptTargets } from './adopt-targets.ts';
 import { targets as apiTargets } from './api-targets.ts';
+import { targets as inventoryTargets } from './inventory-targets.ts';
 import { targets as httpTargets } from './http-target.ts';
 import { targets as preflightTargets } from './preflight-targets.ts';
 import type { FuzzTarget } from './target.ts';
@@ -14,4 +15,5 @@ export const targets: readonly FuzzTarget[] = [
   ...httpTargets,
   ...preflightTargets,
   ...adoptTargets,
+  ...inventoryTargets,
 ];

@@ -153,7 +153,7 @@ const pair: FuzzTarget = {
  * Damages half of the inputs as text and half inside one block, because damage to
  * base64 would hide other damage.
  */
-function pairGenerator({ pairs, keys }: Corpus): (random: Random) => Uint8Array {
+export function pairGenerator({ pairs, keys }: Corpus): (random: Random) => Uint8Array {
   const blocks = pairs.map((pair) => parsePem(pair));
   return (random) => {
     if (random.chance(0.3)) return mutated({ seeds: pairs, words: pemWords }, random);

@@ -1,0 +1,95 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { inventoryDocument, inventorySeries } from '../../../src/cli/inventory-document.ts';
+import { inventoryTable } from '../../../src/cli/inventory-table.ts';
+import type { Inventory } from '../../../src/pki/inventory.ts';
+import { takeInventory } from '../../../src/pki/inventory.ts';
+import { defaultThreshold } from '../../../src/pki/judge.ts';
+import { scanCertificates } from '../../../src/pki/scan.ts';
+import { kubeconfigArbitrary, sampler } from './arbitraries.ts';
+import { pairGenerator } from './x509-targets.ts';
+import { mutated } from './mutate.ts';
+import { pieceIn } from './judge.ts';
+import { secretsOf } from './secrets.ts';
+import type { FuzzTarget } from './target.ts';
+import { requireThat } from './target.ts';
+import { kubeconfigs, yamlWords } from './texts.ts';
+
+/** An inventory shows the damaged file as a row, prints safely, and shows no secret. */
+function readInventory(
+  secrets: ReadonlySet<string>,
+  file: { readonly path: string; readonly kind: 'kubeconfig' | 'certificate' },
+): (input: Uint8Array) => Promise<string> {
+  const { path, kind } = file;
+  return async (input) => {
+    writeFileSync(path, input);
+    const scan = await scanCertificates({
+      directories: { kubernetes: '/nonexistent', certificates: '/nonexistent/pki' },
+      kubeletDirectory: '/nonexistent',
+      allKubeletPairs: false,
+      kubeconfigs: kind === 'kubeconfig' ? [path] : [],
+      paths: kind === 'certificate' ? [path] : [],
+      named: [],
+      components: new Set(),
+    });
+    const inventory = takeInventory(scan, { now: Date.now(), threshold: defaultThreshold });
+    checkOutput(inventory, secrets);
+    const [first] = inventory.items;
+    return first?.state ?? (inventory.skipped.length > 0 ? 'skipped' : 'nothing');
+  };
+}
+
+function checkOutput(inventory: Inventory, secrets: ReadonlySet<string>): void {
+  const table = inventoryTable(inventory, { wide: true });
+  const text = table + JSON.stringify([inventoryDocument(inventory), inventorySeries(inventory)]);
+  const leak = pieceIn(text, secrets);
+  requireThat(leak === undefined, () => `shows ${leak} of a secret`);
+  requireThat(!unprintable.test(table), () => `the table has control characters: ${table}`);
+}
+
+const unprintable = /[^\P{Cc}\n]|[\u2028\u2029]/u;
+
+const certificateFile: FuzzTarget = {
+  name: 'certificate-file',
+  module: import.meta.url,
+  fault: 'damaged certificate files in an inventory',
+  inputs: 20_000,
+  generator: (corpus) => {
+    const damagedPairs = pairGenerator(corpus);
+    return (random) =>
+      random.chance(0.3)
+        ? mutated({ seeds: corpus.certificates, words: [] }, random)
+        : damagedPairs(random);
+  },
+  open: ({ corpus, directory }) => ({
+    feed: readInventory(secretsOf(corpus), {
+      path: join(directory, 'file.pem'),
+      kind: 'certificate',
+    }),
+  }),
+};
+
+const kubeconfigFile: FuzzTarget = {
+  name: 'kubeconfig-inventory',
+  module: import.meta.url,
+  fault: 'damaged kubeconfigs in an inventory',
+  inputs: 20_000,
+  generator: (corpus) => {
+    const seeds = kubeconfigs(corpus);
+    const sample = sampler(kubeconfigArbitrary);
+    return (random) =>
+      random.chance(0.3) ? sample(random) : mutated({ seeds, words: yamlWords }, random);
+  },
+  open: ({ corpus, directory }) => {
+    const [pair = new Uint8Array()] = corpus.pairs;
+    writeFileSync(join(directory, 'pair.pem'), pair);
+    return {
+      feed: readInventory(secretsOf(corpus), {
+        path: join(directory, 'config'),
+        kind: 'kubeconfig',
+      }),
+    };
+  },
+};
+
+export const targets: readonly FuzzTarget[] = [certificateFile, kubeconfigFile];
