@@ -1,5 +1,14 @@
 import type { ProgramModel } from '../../src/cli/program.ts';
-import { helpCommand, operandsOf, optionsOf } from './cli-model.ts';
+import {
+  commandsOf,
+  groupsOf,
+  helpCommand,
+  helpWordsOf,
+  membersOf,
+  operandsOf,
+  optionsOf,
+  wordsOf,
+} from './cli-model.ts';
 import type { OptionValue } from './cli-model.ts';
 import type { Command } from 'commander';
 
@@ -9,8 +18,8 @@ import type { Command } from 'commander';
  */
 export function bashCompletion({ program }: ProgramModel): string {
   const name = program.name();
-  const commands = program.createHelp().visibleCommands(program);
-  const names = commands.map((command) => command.name());
+  const groups = groupsOf(program);
+  const commands = commandsOf(program).filter((command) => command.name() !== helpCommand);
   return `# bash completion of ${name}, made from the options of its commands
 
 _${name}() {
@@ -23,22 +32,19 @@ _${name}() {
   fi
   # Options before the command take no value.
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    if [[ $word != -* ]]; then
-      command=$word
-      break
-    fi
+    [[ $word == -* ]] && continue
+    command+=\${command:+ }$word
+    case $command in
+    ${groups.flatMap(prefixes).join(' | ')}) ;;
+    *) break ;;
+    esac
   done
   COMPREPLY=()
   case $command:$prev in
 ${commands.flatMap(valueCases).join('\n')}
   *)
     case $command in
-    '') mapfile -t COMPREPLY < <(compgen -W '${[...names, ...flagsOf(program)].join(' ')}' -- "$cur") ;;
-    ${helpCommand}) mapfile -t COMPREPLY < <(compgen -W '${names.join(' ')}' -- "$cur") ;;
-${commands
-  .filter((command) => command.name() !== helpCommand)
-  .map(flagCase)
-  .join('\n')}
+${[...groups.flatMap(groupCases), ...commands.map(flagCase)].join('\n')}
     esac
     ;;
   esac
@@ -48,11 +54,26 @@ complete -F _${name} ${name}
 `;
 }
 
+/** The words after which the next word continues the name of a command. */
+function prefixes(group: Command): string[] {
+  return [wordsOf(group), helpWordsOf(group)].filter(Boolean).map(quoted);
+}
+
+function groupCases(group: Command): string[] {
+  const names = membersOf(group).map((command) => command.name());
+  return [
+    `    ${quoted(wordsOf(group))}) ${proposed([...names, ...flagsOf(group)])} ;;`,
+    `    ${quoted(helpWordsOf(group))}) ${proposed(names)} ;;`,
+  ];
+}
+
 function valueCases(command: Command): string[] {
   return optionsOf(command)
     .filter(({ value }) => value.kind !== 'none')
     .map((option) => {
-      const patterns = option.flags.map((flag) => `${command.name()}:${flag}`).join(' | ');
+      const patterns = option.flags
+        .map((flag) => quoted(`${wordsOf(command)}:${flag}`))
+        .join(' | ');
       return `  ${patterns}) ${proposals(option.value)} ;;`;
     });
 }
@@ -61,7 +82,7 @@ function valueCases(command: Command): string[] {
 function proposals(value: OptionValue): string {
   switch (value.kind) {
     case 'words':
-      return `mapfile -t COMPREPLY < <(compgen -W '${value.words.join(' ')}' -- "$cur")`;
+      return proposed(value.words);
     case 'file':
       return 'compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur")';
     case 'folder':
@@ -76,12 +97,21 @@ function proposals(value: OptionValue): string {
 
 /** Proposes flags for a word that starts with a dash, and operands for other words. */
 function flagCase(command: Command): string {
-  const flags = `mapfile -t COMPREPLY < <(compgen -W '${flagsOf(command).join(' ')}' -- "$cur")`;
+  const flags = proposed(flagsOf(command));
+  const pattern = quoted(wordsOf(command));
   const operand = operandsOf(command).find(({ kind }) => kind !== 'text');
-  if (operand === undefined) return `    ${command.name()}) ${flags} ;;`;
-  return `    ${command.name()}) if [[ $cur == -* ]]; then ${flags}; else ${proposals(operand)}; fi ;;`;
+  if (operand === undefined) return `    ${pattern}) ${flags} ;;`;
+  return `    ${pattern}) if [[ $cur == -* ]]; then ${flags}; else ${proposals(operand)}; fi ;;`;
 }
 
 function flagsOf(command: Command): string[] {
   return optionsOf(command).flatMap(({ flags }) => flags);
+}
+
+function proposed(words: readonly string[]): string {
+  return `mapfile -t COMPREPLY < <(compgen -W '${words.join(' ')}' -- "$cur")`;
+}
+
+function quoted(words: string): string {
+  return `'${words}'`;
 }

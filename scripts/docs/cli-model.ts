@@ -14,30 +14,56 @@ export interface OptionModel {
   readonly flags: readonly string[];
   readonly text: string;
   readonly value: OptionValue;
+  /** The option takes several values. */
+  readonly repeats: boolean;
   /** The default, as a person would type it. */
   readonly defaultText?: string;
 }
 
-/**
- * The commands and options of the program; no command runs.
- * @throws if a command has subcommands, which the pages and completions do not support
- */
+/** The commands and options of the program; no command runs. */
 export async function readModel(): Promise<ProgramModel> {
-  const model = await describeProgram({
+  return describeProgram({
     stdout: process.stdout,
     stderr: process.stderr,
     environment: { hostName: 'localhost', workingDirectory: '/' },
     clock: systemClock,
     startAgent: async () => 0,
   });
-  for (const { command } of model.commands) {
-    if (command.commands.length > 0) throw new Error(`${command.name()} has subcommands`);
-  }
-  return model;
 }
 
 /** The command whose operand is the name of another command. */
 export const helpCommand = 'help';
+
+/** The program itself, and the commands that only hold other commands, such as `certs`. */
+export function groupsOf(program: Command): Command[] {
+  return [program, ...membersOf(program).filter(isGroup)];
+}
+
+/** What the help of a group lists. */
+export function membersOf(group: Command): Command[] {
+  return group.createHelp().visibleCommands(group);
+}
+
+/** Every command that runs, and `help`; a group is replaced by its commands. */
+export function commandsOf(program: Command): Command[] {
+  return membersOf(program).flatMap((one) => (isGroup(one) ? membersOf(one) : [one]));
+}
+
+export function isGroup({ commands }: Command): boolean {
+  return commands.length > 0;
+}
+
+/** The words that call a command, such as `certs verify`; empty for the program itself. */
+export function wordsOf(command: Command): string {
+  const { parent } = command;
+  if (parent === null) return isGroup(command) ? '' : command.name();
+  return `${wordsOf(parent)} ${command.name()}`.trim();
+}
+
+/** The words after which a shell proposes the members of a group as topics of `help`. */
+export function helpWordsOf(group: Command): string {
+  return `${helpCommand} ${wordsOf(group)}`.trim();
+}
 
 /** The options in the help of the command, including `--help`. */
 export function optionsOf(command: Command): OptionModel[] {
@@ -54,18 +80,26 @@ function operand(argument: Argument): OptionValue {
 }
 
 function toModel(option: Option): OptionModel {
-  const { short, long, description, defaultValue, defaultValueDescription } = option;
-  const defaultText = defaultValueDescription ?? (defaultValue as string | number | undefined);
+  const { short, long, description } = option;
+  const defaultText = defaultOf(option);
   return {
     flags: [short, long].filter((flag) => flag !== undefined),
     text: description,
     value: valueOf(option),
-    ...(defaultText !== undefined && { defaultText: `${defaultText}` }),
+    repeats: option.variadic,
+    ...(defaultText !== undefined && { defaultText }),
   };
 }
 
+/** Neither an empty list nor `false` is a default that a person would type. */
+function defaultOf({ defaultValueDescription, defaultValue }: Option): string | undefined {
+  if (defaultValueDescription !== undefined) return defaultValueDescription;
+  const value: unknown = defaultValue;
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
+}
+
 function valueOf({ flags, argChoices }: Option): OptionValue {
-  const name = /<(.+)>/.exec(flags)?.[1];
+  const name = /<(.+?)(?:\.\.\.)?>/.exec(flags)?.[1];
   return name === undefined ? { kind: 'none' } : namedValue(name, argChoices);
 }
 

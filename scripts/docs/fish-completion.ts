@@ -1,36 +1,64 @@
 import type { Command } from 'commander';
 import type { ProgramModel } from '../../src/cli/program.ts';
-import { helpCommand, operandsOf, optionsOf } from './cli-model.ts';
+import {
+  commandsOf,
+  groupsOf,
+  helpCommand,
+  helpWordsOf,
+  membersOf,
+  operandsOf,
+  optionsOf,
+  wordsOf,
+} from './cli-model.ts';
 import type { OptionModel, OptionValue } from './cli-model.ts';
 
 /** For a completion directory of fish, as `nodecertd.fish`. */
 export function fishCompletion({ program }: ProgramModel): string {
   const name = program.name();
-  const commands = program.createHelp().visibleCommands(program);
-  const names = commands.map((command) => command.name()).join(' ');
-  const first = `not __fish_seen_subcommand_from ${names}`;
-  const line = (condition: string, rest: string): string =>
-    `complete -c ${name} -n ${quoted(condition)} ${rest}`;
+  const groups = groupsOf(program);
+  const commands = commandsOf(program).filter((command) => command.name() !== helpCommand);
+  const line = (words: string, rest: string): string =>
+    `complete -c ${name} -n ${quoted(`__${name}_command_is ${words}`.trim())} ${rest}`;
+  const prefixes = groups.flatMap((group) => [wordsOf(group), helpWordsOf(group)]).filter(Boolean);
   return `# fish completion of ${name}, made from the options of its commands
+
+# True if the words before the cursor call this command. Options before the command take no value.
+function __${name}_command_is
+    set -l command
+    for word in (commandline -opc)[2..]
+        string match -q -- '-*' $word; and continue
+        set -a command $word
+        contains -- "$command" ${prefixes.map(quoted).join(' ')}; or break
+    end
+    test "$command" = "$argv"
+end
 
 complete -c ${name} -f
 ${[
-  ...commands.map((one) => line(first, `-a ${one.name()} -d ${quoted(one.description())}`)),
-  ...optionsOf(program).map((option) => line(first, specification(option))),
-  line(`__fish_seen_subcommand_from ${helpCommand}`, `-a ${quoted(names)}`),
+  ...groups.flatMap((group) => groupLines(group, line)),
   ...commands.flatMap((command) => commandLines(command, line)),
 ].join('\n')}
 `;
 }
 
-function commandLines(
-  command: Command,
-  line: (condition: string, rest: string) => string,
-): string[] {
-  const condition = `__fish_seen_subcommand_from ${command.name()}`;
-  const operands = command.name() === helpCommand ? [] : operandsOf(command).flatMap(argument);
+type Line = (words: string, rest: string) => string;
+
+function groupLines(group: Command, line: Line): string[] {
+  const members = membersOf(group).map(
+    (command) => `-a ${command.name()} -d ${quoted(command.description())}`,
+  );
+  return [
+    ...[...members, ...optionsOf(group).map(specification)].map((rest) =>
+      line(wordsOf(group), rest),
+    ),
+    ...members.map((rest) => line(helpWordsOf(group), rest)),
+  ];
+}
+
+function commandLines(command: Command, line: Line): string[] {
+  const operands = operandsOf(command).flatMap(argument);
   return [...operands, ...optionsOf(command).map(specification)].map((rest) =>
-    line(condition, rest),
+    line(wordsOf(command), rest),
   );
 }
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { CommandModel, ProgramModel } from '../../src/cli/program.ts';
-import { optionsOf } from './cli-model.ts';
+import { commandsOf, optionsOf, wordsOf } from './cli-model.ts';
 import type { OptionModel } from './cli-model.ts';
 import type { Fact } from './manual-facts.ts';
 import { environmentVariables, files } from './manual-facts.ts';
@@ -24,14 +24,14 @@ export async function manPages(
 async function programPage(model: ProgramModel, edition: Edition): Promise<string> {
   const { program, commands, exitCodes } = model;
   const name = program.name();
-  const visible = program.createHelp().visibleCommands(program);
+  const visible = commandsOf(program);
   return page(name, edition, [
     section('NAME', `${name} \\- ${prose(phrase(program.description()))}`),
     section('SYNOPSIS', ...visible.map((command) => synopsis(name, command)).map(onOwnLine)),
     section('DESCRIPTION', prose(program.description()), 'Each command has a page of its own.'),
     section(
       'COMMANDS',
-      ...visible.map((one) => entry(bold(one.name()), sentence(one.description()))),
+      ...visible.map((one) => entry(bold(wordsOf(one)), sentence(one.description()))),
     ),
     section('OPTIONS', ...optionsOf(program).map(option)),
     exitStatus(exitCodes),
@@ -41,15 +41,16 @@ async function programPage(model: ProgramModel, edition: Edition): Promise<strin
       name,
       commands.flatMap(({ examples }) => examples),
     ),
-    seeAlso(commands.map(({ command }) => `${name}-${command.name()}`)),
+    seeAlso(commands.map((one) => pageName(name, one))),
   ]);
 }
 
 function commandPage(
-  { command, examples, exitCodes }: CommandModel,
+  model: CommandModel,
   { own, edition }: { readonly own: string; readonly edition: Edition },
 ): readonly [string, string] {
-  const name = `${own}-${command.name()}`;
+  const { command, examples, exitCodes } = model;
+  const name = pageName(own, model);
   const text = page(name, edition, [
     section('NAME', `${name} \\- ${prose(phrase(command.description()))}`),
     section('SYNOPSIS', synopsis(own, command)),
@@ -62,6 +63,11 @@ function commandPage(
   return [`${name}.1`, text];
 }
 
+/** `nodecertd-certs-verify` for `certs verify`. */
+function pageName(own: string, { name }: CommandModel): string {
+  return `${own}-${name.replaceAll(' ', '-')}`;
+}
+
 function page(name: string, { version, date }: Edition, sections: readonly string[]): string {
   const day = date.toISOString().slice(0, 10);
   const title = `.TH ${name.toUpperCase()} 1 ${day} "nodecertd ${version}" "nodecertd manual"`;
@@ -69,8 +75,8 @@ function page(name: string, { version, date }: Edition, sections: readonly strin
   return `${[title, '.nh', '.ad l', ...sections].join('\n')}\n`;
 }
 
-function option({ flags, text, value, defaultText }: OptionModel): string {
-  const argument = value.kind === 'none' ? '' : ` ${italic(value.name)}`;
+function option({ flags, text, value, repeats, defaultText }: OptionModel): string {
+  const argument = value.kind === 'none' ? '' : ` ${italic(value.name)}${repeats ? ' ...' : ''}`;
   const remarks = [
     value.kind === 'words' ? `One of ${value.words.map(bold).join(', ')}.` : '',
     defaultText === undefined ? '' : `The default is ${bold(defaultText)}.`,
@@ -105,7 +111,7 @@ function fact({ name, text }: Fact): string {
 }
 
 function synopsis(own: string, command: Command): string {
-  return `${bold(`${own} ${command.name()}`)} ${parametersOf(command)}`.trim();
+  return `${bold(`${own} ${wordsOf(command)}`)} ${parametersOf(command)}`.trim();
 }
 
 /** Puts each form of the command line on its own line. */

@@ -1,5 +1,6 @@
 import { installedConfigFile } from '../../src/cli/default-config.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { defaultDirectories } from '../../src/pki/layout.ts';
 
 /** A file or environment variable, and its purpose. */
 export interface Fact {
@@ -38,6 +39,10 @@ export async function files(): Promise<readonly Fact[]> {
     {
       name: kubelet.configFile,
       text: 'The configuration of the kubelet. nodecertd reads it to find out whether the kubelet rotates the same certificates.',
+    },
+    {
+      name: defaultDirectories.certificates,
+      text: 'The certificates that kubeadm creates on a control-plane node. The certs commands list and verify them.',
     },
   ];
 }

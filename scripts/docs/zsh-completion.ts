@@ -1,40 +1,79 @@
 import type { Command } from 'commander';
 import type { ProgramModel } from '../../src/cli/program.ts';
-import { helpCommand, operandsOf, optionsOf } from './cli-model.ts';
+import {
+  groupsOf,
+  helpCommand,
+  helpWordsOf,
+  isGroup,
+  membersOf,
+  operandsOf,
+  optionsOf,
+  wordsOf,
+} from './cli-model.ts';
 import type { OptionModel, OptionValue } from './cli-model.ts';
 
 /** For a directory in zsh's fpath, as `_nodecertd`. */
 export function zshCompletion({ program }: ProgramModel): string {
   const name = program.name();
-  const commands = program.createHelp().visibleCommands(program);
-  const withOptions = commands.filter((command) => command.name() !== helpCommand);
+  const groups = groupsOf(program);
   return `#compdef ${name}
 # zsh completion of ${name}, made from the options of its commands
 
-_${name}_commands() {
+${groups.map((group) => groupFunctions(group, name, helpCase(groups, name))).join('\n')}
+_${name} "$@"
+`;
+}
+
+/** `_nodecertd` or `_nodecertd_certs` completes what follows; the other function proposes the members. */
+function groupFunctions(group: Command, name: string, help: string): string {
+  const own = functionOf(group, name);
+  const members = membersOf(group);
+  const cases = members.map((one) =>
+    one.name() === helpCommand
+      ? help
+      : isGroup(one)
+        ? `  ${one.name()}) ${functionOf(one, name)} ;;`
+        : commandCase(one),
+  );
+  return `${own}_commands() {
   local -a commands=(
-${commands.map((one) => `    ${quoted(`${one.name()}:${one.description()}`)}`).join('\n')}
+${members.map((one) => `    ${quoted(`${one.name()}:${one.description()}`)}`).join('\n')}
   )
   _describe -t commands command commands
 }
 
-_${name}() {
+${own}() {
   local curcontext=$curcontext state line
   _arguments -C \\
-${optionsOf(program)
+${optionsOf(group)
   .map((option) => `    ${specification(option)} \\`)
   .join('\n')}
-    '1: :_${name}_commands' \\
+    '1: :${own}_commands' \\
     '*:: :->arguments'
   [[ $state == arguments ]] || return
   case $line[1] in
-${withOptions.map(commandCase).join('\n')}
-  ${helpCommand}) _arguments '1: :_${name}_commands' ;;
+${cases.join('\n')}
   esac
 }
-
-_${name} "$@"
 `;
+}
+
+function functionOf(group: Command, name: string): string {
+  return `_${[name, ...wordsOf(group).split(' ')].filter(Boolean).join('_')}`;
+}
+
+/** By the words up to the cursor: `help ` proposes commands, and `help certs ` those of the group. */
+function helpCase(groups: readonly Command[], name: string): string {
+  const cases = groups.map(
+    (group) => `    ${quoted(helpWordsOf(group))}) ${functionOf(group, name)}_commands ;;`,
+  );
+  return [
+    `  ${helpCommand})`,
+    '    case "${words[1,CURRENT-1]}" in',
+    ...cases,
+    '    esac',
+    '    ;;',
+  ].join('\n');
 }
 
 function commandCase(command: Command): string {
@@ -44,11 +83,13 @@ function commandCase(command: Command): string {
   return `  ${command.name()})\n    _arguments \\\n${lines.join(' \\\n')}\n    ;;`;
 }
 
-/** One option of _arguments; the short and the long form exclude each other. */
-function specification({ flags, text, value }: OptionModel): string {
+/** One option of _arguments; the short and the long form exclude each other, and `*` allows repetition. */
+function specification({ flags, text, value, repeats }: OptionModel): string {
   const explained = `[${text.replace(/[[\]\\]/g, '\\$&')}]${action(value)}`;
   const [first = ''] = flags;
-  if (flags.length === 1) return quoted(`${withValue(first, value)}${explained}`);
+  if (flags.length === 1) {
+    return quoted(`${repeats ? '*' : ''}${withValue(first, value)}${explained}`);
+  }
   const forms = flags.map((flag) => withValue(flag, value)).join(',');
   return `${quoted(`(${flags.join(' ')})`)}{${forms}}${quoted(explained)}`;
 }

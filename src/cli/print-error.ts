@@ -19,8 +19,11 @@ export function formatError(error: unknown): string {
   return formatFailure(toFailure(error));
 }
 
-/** Rewrites commander's `error: unknown option '--x'` and its optional `(Did you mean --y?)` in our format. */
-export function formatUsageError(text: string): string {
+/**
+ * Rewrites commander's `error: unknown option '--x'` and its optional `(Did you mean --y?)` in our format.
+ * @param program the words before `--help`, such as `nodecertd certs`
+ */
+export function formatUsageError(text: string, program = 'nodecertd'): string {
   const [message = '', hint] = text
     .trim()
     .replace(/^error: /, '')
@@ -29,6 +32,6 @@ export function formatUsageError(text: string): string {
   return formatFailure({
     code: 'USAGE',
     message: message.replace(/\.$/, ''),
-    remedy: guess === undefined ? 'See: nodecertd --help' : `Did you mean ${guess}?`,
+    remedy: guess === undefined ? `See: ${program} --help` : `Did you mean ${guess}?`,
   });
 }

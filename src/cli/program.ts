@@ -132,10 +132,11 @@ const commands: readonly CommandEntry[] = [
 export async function runCli(argv: readonly string[], context: CliContext): Promise<number> {
   let code: number = exitCodes.fine;
   try {
-    const program = await buildProgram(argv, context, (chosen) => {
+    const words = withHelpAsFlag(argv);
+    const program = await buildProgram(words, context, (chosen) => {
       code = chosen;
     });
-    await program.parseAsync(argv, { from: 'user' });
+    await program.parseAsync(words, { from: 'user' });
     return code;
   } catch (error) {
     // Help and version also end by an exception, with code 0; commander has printed usage errors.
@@ -143,6 +144,14 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
     context.stderr.write(formatError(error));
     return exitCodeOf(error);
   }
+}
+
+/** `help certs verify` becomes `certs verify --help`, because commander's `help` takes one word. */
+function withHelpAsFlag(argv: readonly string[]): readonly string[] {
+  const [first, ...words] = argv;
+  const name = words.join(' ');
+  const isMeant = first === 'help' && words.length > 1 && commands.some((one) => one.name === name);
+  return isMeant ? [...words, '--help'] : argv;
 }
 
 /** Loads the files of the named commands only; the help shows the other commands by name. */
@@ -173,6 +182,8 @@ export interface ProgramModel {
 }
 
 export interface CommandModel {
+  /** The words that call it: `status`, `certs verify`. */
+  readonly name: string;
   readonly command: Command;
   readonly examples: Examples;
   readonly exitCodes: ExitCodeMeanings;
@@ -182,11 +193,11 @@ export async function describeProgram(context: CliContext): Promise<ProgramModel
   const program = bareProgram(context);
   const models: CommandModel[] = [];
   for (const entry of commands) {
-    const { examples, load } = entry;
+    const { name, examples, load } = entry;
     const command = addCommand(program, entry);
     const loaded = await load();
     loaded.configure(command, context, () => undefined);
-    models.push({ command, examples, exitCodes: loaded.exitCodes ?? commonExitCodes });
+    models.push({ name, command, examples, exitCodes: loaded.exitCodes ?? commonExitCodes });
   }
   return { program, exitCodes: programExitCodes, commands: models };
 }
@@ -195,9 +206,23 @@ function addCommand(program: Command, { name, summary }: CommandEntry): Command 
   const [first = '', second] = name.split(' ');
   if (second === undefined) return program.command(first).description(summary);
   const group =
-    program.commands.find((command) => command.name() === first) ??
-    program.command(first).description(groups[first] ?? '');
+    program.commands.find((command) => command.name() === first) ?? addGroup(program, first);
   return group.command(second).description(summary);
+}
+
+function addGroup(program: Command, name: string): Command {
+  const own = commands.filter((entry) => entry.name.startsWith(`${name} `));
+  return program
+    .command(name)
+    .description(groups[name] ?? '')
+    .helpCommand(false)
+    .addHelpText('after', formatExamples(own.flatMap(({ examples }) => examples)))
+    .addHelpText('after', `\n${formatExitCodes(programExitCodes)}`)
+    .configureOutput({
+      outputError: (text, write) => {
+        write(formatUsageError(text, `nodecertd ${name}`));
+      },
+    });
 }
 
 function bareProgram({ stdout, stderr }: CliContext): Command {

@@ -117,6 +117,8 @@ describe('nodecertd', () => {
     ],
     [['status', '-o', 'xml'], /Allowed choices are table, json, yaml \(USAGE\)/],
     [['version', 'now'], /too many arguments/],
+    [['certs', 'verfy'], /unknown command 'verfy' \(USAGE\)\n {2}→ Did you mean verify\?\n$/],
+    [['certs', 'x'], /unknown command 'x' \(USAGE\)\n {2}→ See: nodecertd certs --help\n$/],
   ];
   for (const [args, message] of misused) {
     it(`${args.join(' ')} exits with 2 and a hint`, async () => {
@@ -130,6 +132,26 @@ describe('nodecertd', () => {
     const { code, stderr } = await nodecertd();
     assert.equal(code, 2);
     assert.match(stderr, /^Usage: nodecertd/);
+  });
+
+  it('certs shows its commands, examples and exit codes', async () => {
+    const { code, stdout, stderr } = await nodecertd('certs', '--help');
+    assert.deepEqual([code, stderr], [0, '']);
+    for (const part of [
+      '\n  verify ',
+      '\n  nodecertd certs check-expiration\n',
+      '\n  4  a serious',
+    ]) {
+      assert.ok(stdout.includes(part), part);
+    }
+    assert.deepEqual(await nodecertd('certs'), { code: 2, stdout: '', stderr: stdout });
+    assert.deepEqual(await nodecertd('help', 'certs'), { code: 0, stdout, stderr: '' });
+  });
+
+  it('help certs verify shows the same as certs verify --help', async () => {
+    const shown = await nodecertd('certs', 'verify', '--help');
+    assert.match(shown.stdout, /^Usage: nodecertd certs verify \[options\] \[names...\]\n/);
+    assert.deepEqual(await nodecertd('help', 'certs', 'verify'), shown);
   });
 
   it('run reports every problem of the configuration and exits with 1', async () => {
@@ -175,21 +197,22 @@ describe('nodecertd', () => {
     });
     const { stdout } = await nodecertd('--help');
     const listed = [...stdout.matchAll(/^ {2}([a-z]+) (?:\[command\])? /gm)];
-    const names = commands.map(({ command }) => command.name());
+    // A group such as certs is listed once.
+    const names = new Set(commands.map(({ name }) => name.split(' ')[0]));
     assert.deepEqual(
       [...names, 'help'],
       listed.map(([, name]) => name),
     );
-    for (const { command, exitCodes } of commands) {
-      const help = (await nodecertd(command.name(), '--help')).stdout;
+    for (const { name, command, exitCodes } of commands) {
+      const help = (await nodecertd(...name.split(' '), '--help')).stdout;
       const flags = program
         .createHelp()
         .visibleOptions(command)
         .map((option) => option.flags);
-      for (const flag of flags) assert.ok(help.includes(flag), `${command.name()} ${flag}`);
-      assert.equal(flags.length, help.match(/^ {2}-/gm)?.length, command.name());
+      for (const flag of flags) assert.ok(help.includes(flag), `${name} ${flag}`);
+      assert.equal(flags.length, help.match(/^ {2}-/gm)?.length, name);
       for (const [code, meaning] of Object.entries(exitCodes)) {
-        assert.ok(help.includes(`\n  ${code}  ${meaning}\n`), `${command.name()} ${code}`);
+        assert.ok(help.includes(`\n  ${code}  ${meaning}\n`), `${name} ${code}`);
       }
     }
   });

@@ -40,6 +40,7 @@ describe('make install', () => {
     const share = join(root, 'opt/node-tools/share');
     for (const path of [
       'man/man1/nodecertd.1.gz',
+      'man/man1/nodecertd-certs-check-expiration.1.gz',
       'zsh/site-functions/_nodecertd',
       'doc/nodecertd/copyright',
     ]) {

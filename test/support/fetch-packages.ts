@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheDirectory, findProgram, packagesDirectory, skip } from './programs.ts';
 
@@ -16,7 +16,7 @@ const packages: Readonly<Record<string, DebianPackage>> = {
   acl: { programs: ['getfacl', 'setfacl'] },
   attr: { programs: ['getfattr', 'setfattr'] },
   mandoc: { programs: ['mandoc'] },
-  zsh: { programs: ['zsh'] },
+  zsh: { programs: ['zsh'], libraries: ['zsh-common'], folder: 'usr/share/zsh/functions' },
   fish: { programs: ['fish'], libraries: ['libpcre2-32-0'] },
   debootstrap: { programs: ['debootstrap'], onlyWhenNamed: true },
   'systemd-container': {
@@ -30,14 +30,20 @@ interface DebianPackage {
   readonly programs: readonly string[];
   /** Packages that are unpacked into the same folder, because a minimal Debian may lack them. */
   readonly libraries?: readonly string[];
+  /** Has to exist beside the unpacked programs. */
+  readonly folder?: string;
   readonly onlyWhenNamed?: true;
 }
 
 const named = process.argv.slice(2);
 
-for (const [name, { programs, libraries = [], onlyWhenNamed }] of Object.entries(packages)) {
+for (const [name, { programs, libraries = [], folder = '', onlyWhenNamed }] of Object.entries(
+  packages,
+)) {
   if (named.length === 0 ? onlyWhenNamed : !named.includes(name)) continue;
-  if (programs.every((program) => findProgram(program) !== undefined)) continue;
+  const isUnpacked = existsSync(join(packagesDirectory, name));
+  const isComplete = !isUnpacked || existsSync(join(packagesDirectory, name, folder));
+  if (isComplete && programs.every((program) => findProgram(program) !== undefined)) continue;
   const failure = unpack(name, libraries);
   if (failure !== undefined) say(`skipped: ${skip(`tests that need ${name}: ${failure}`)}`);
 }

@@ -38,8 +38,9 @@ async function rendered(name: string): Promise<string> {
 
 describe('manPages()', () => {
   it('returns a page for the program and for each command', () => {
-    const commands = model.commands.map(({ command }) => `nodecertd-${command.name()}.1`);
+    const commands = model.commands.map(({ name }) => `nodecertd-${name.replace(' ', '-')}.1`);
     assert.deepEqual([...pages.keys()], ['nodecertd.1', ...commands]);
+    assert.ok(commands.includes('nodecertd-certs-check-expiration.1'));
   });
 
   it('contain the version and the given date only', () => {
@@ -59,17 +60,27 @@ describe('manPages() in mandoc', { skip: skipWithout('mandoc') }, () => {
   });
 
   it('show all of the help of each command', async () => {
-    for (const { command, examples, exitCodes } of model.commands) {
-      const text = await rendered(`nodecertd-${command.name()}.1`);
+    for (const { name, command, examples, exitCodes } of model.commands) {
+      const text = await rendered(`nodecertd-${name.replace(' ', '-')}.1`);
+      const words = [`NAME nodecertd-${name.replace(' ', '-')} - `, `nodecertd ${name} [options]`];
       const options = optionsOf(command).flatMap(({ flags, value }) => [
         ...flags,
         ...(value.kind === 'words' ? value.words : []),
       ]);
       const lines = examples.map(([line]) => `nodecertd ${line}`);
       const meanings = Object.values(exitCodes).map((meaning) => meaning.slice(1));
-      for (const part of [...options, ...lines, ...meanings]) {
-        assert.ok(text.includes(part), `${command.name()}: ${part}`);
+      for (const part of [...words, ...options, ...lines, ...meanings]) {
+        assert.ok(text.includes(part), `${name}: ${part}`);
       }
+    }
+  });
+
+  it('lists every command in the page of the program', async () => {
+    const text = await rendered('nodecertd.1');
+    const [, list = ''] = / COMMANDS (.*) OPTIONS /.exec(text) ?? [];
+    for (const { name, command } of model.commands) {
+      assert.ok(list.includes(`${name} ${command.description().slice(0, 30)}`), name);
+      assert.ok(text.includes(`nodecertd-${name.replace(' ', '-')}(1)`), name);
     }
   });
 
