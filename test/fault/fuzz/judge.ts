@@ -3,7 +3,7 @@ import { AgentError, errorCodes, toFailure } from '../../../src/core/errors.ts';
 import { pieceLength } from './secrets.ts';
 
 /** The code of a correct error, or its problem. */
-export type Judgement = { readonly code: string } | { readonly complaint: string };
+export type Judgment = { readonly code: string } | { readonly complaint: string };
 
 /** A configuration error may have fifty lines, each with a path, a key and the allowed values. */
 const longestMessage = 32 * 1024;
@@ -12,7 +12,7 @@ const longestMessage = 32 * 1024;
  * Every error must be an AgentError with a code other than INTERNAL, short, safe for a
  * terminal, and without any part of a key or token of the input.
  */
-export function judge(error: unknown, secrets: ReadonlySet<string>): Judgement {
+export function judge(error: unknown, secrets: ReadonlySet<string>): Judgment {
   if (!(error instanceof AgentError)) return { complaint: `not an AgentError: ${inspect(error)}` };
   const { code, remedy = '' } = error;
   if (!errorCodes.includes(code) || code === 'INTERNAL') return { complaint: `code ${code}` };
