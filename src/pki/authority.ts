@@ -9,6 +9,8 @@ import { chainAbove, isIssuedBy, isSelfIssued, issuerOf, subjectOf } from './cer
 /** The certificates of a CA file, and the key beside it. */
 export interface AuthorityFile {
   readonly path: string;
+  /** The content of the file. */
+  readonly pem: Uint8Array;
   readonly certificates: readonly ChainCertificate[];
   readonly keyPath: string;
   /** Absent if the key is not on this machine. */

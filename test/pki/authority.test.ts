@@ -36,6 +36,7 @@ async function find({
     chain: await Promise.all(chain.map(parsed)),
     authority: {
       path: 'ca.crt',
+      pem: Buffer.concat(file.map(({ certificate }) => certificate)),
       certificates: await Promise.all(file.map(parsed)),
       keyPath: 'ca.key',
       ...(key && { key: createPrivateKey(key.key) }),

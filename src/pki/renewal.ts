@@ -1,0 +1,178 @@
+import { join } from 'node:path';
+import { AgentError } from '../core/errors.ts';
+import { attributeCopier } from '../store/file-attributes.ts';
+import type { DirectoryLock } from '../store/directory-lock.ts';
+import { lockDirectory } from '../store/directory-lock.ts';
+import type { RestorableFile } from '../store/restore-files.ts';
+import { inspectFiles } from '../store/restore-files.ts';
+import type { Runs } from '../store/run-folder.ts';
+import { makePrivateDirectory, readRuns, restorations, sweep } from '../store/run-folder.ts';
+import type { Run } from '../store/run-manifest.ts';
+import type { Clock } from '../sys/clock.ts';
+import type { Tree } from '../sys/tree.ts';
+import type { KubernetesDirectories } from './layout.ts';
+import type { RenewalItem } from './renewal-item.ts';
+import type { PlannedCertificate, PlanRequest } from './renewal-plan.ts';
+import { planRenewal } from './renewal-plan.ts';
+import type { RenewalResult, RunEnvironment } from './renewal-run.ts';
+import {
+  completeRuns,
+  interruptedRun,
+  rollBack,
+  runRenewal,
+  runsFolder,
+  runsSince,
+} from './renewal-run.ts';
+
+export interface RenewalRequest {
+  readonly tree: Tree;
+  readonly directories: KubernetesDirectories;
+  readonly clock: Clock;
+  readonly version: string;
+  readonly signal: AbortSignal;
+}
+
+export type RenewalOptions = Omit<PlanRequest, 'tree' | 'directories' | 'now'>;
+
+export interface RenewalPreview {
+  readonly certificates: readonly PlannedCertificate[];
+  /** An earlier run that the next one completes or undoes first. */
+  readonly interrupted?: Run;
+}
+
+/** Plans a renewal. Writes nothing, and takes no lock. */
+export async function previewRenewal(
+  request: RenewalRequest,
+  options: RenewalOptions,
+): Promise<RenewalPreview> {
+  const { tree, directories, clock } = request;
+  const interrupted = interruptedRun(await readRuns(directoryOf(request)));
+  const certificates = await planRenewal({ ...options, tree, directories, now: clock.now() });
+  return { certificates, ...(interrupted && { interrupted }) };
+}
+
+/**
+ * Completes an interrupted run, plans again, and renews.
+ * @param describe makes the document of the plan, which is stored beside the copies
+ * @throws AgentError STORE_LOCKED during another run, FILE_CHANGED, STORE_*
+ */
+export async function renew(
+  request: RenewalRequest,
+  options: RenewalOptions & { readonly describe: (preview: RenewalPreview) => unknown },
+): Promise<{ readonly preview: RenewalPreview; readonly result: RenewalResult }> {
+  const environment = environmentOf(request);
+  await using _ = await lock(environment.directory);
+  await completeRuns(environment);
+  const preview = await previewRenewal(request, options);
+  const items = itemsOf(preview);
+  if (items.length === 0) return { preview, result: { renewed: [] } };
+  const plan = options.describe(preview);
+  return { preview, result: await runRenewal(items, { ...environment, plan }) };
+}
+
+export function itemsOf({ certificates }: RenewalPreview): RenewalItem[] {
+  return certificates.flatMap((planned) => (planned.kind === 'renew' ? [planned.item] : []));
+}
+
+export interface RollbackPreview {
+  /** All earlier renewals, the latest first. */
+  readonly runs: readonly Run[];
+  readonly interrupted?: Run;
+  /** The renewal before which the files are restored. Absent if there is none. */
+  readonly target?: Run;
+  readonly files: readonly RestorableFile[];
+}
+
+/**
+ * Plans a rollback. Writes nothing, and takes no lock.
+ * @param time the name of a run folder; the latest run if absent
+ * @throws AgentError USAGE if there is no such run
+ */
+export async function previewRollback(
+  request: RenewalRequest,
+  time: string | undefined,
+): Promise<RollbackPreview> {
+  const runs = await readRuns(directoryOf(request));
+  const target = findRun(runs, time);
+  const interrupted = interruptedRun(runs);
+  const files =
+    target === undefined
+      ? []
+      : await inspectFiles(request.tree, restorations(runsSince(runs, target)));
+  return {
+    runs: runs.active.toReversed(),
+    files,
+    ...(interrupted && { interrupted }),
+    ...(target && { target }),
+  };
+}
+
+/**
+ * Restores the files as they were before a renewal. An interrupted renewal needs no completion
+ * first, because all its copies exist.
+ * @throws AgentError USAGE if there is no such run; STORE_LOCKED; FILE_CHANGED unless forced
+ */
+export async function rollBackTo(
+  request: RenewalRequest,
+  { time, force }: { readonly time: string | undefined; readonly force: boolean },
+): Promise<RollbackPreview> {
+  const environment = environmentOf(request);
+  await using _ = await lock(environment.directory);
+  const preview = await previewRollback(request, time);
+  const runs = await readRuns(environment.directory);
+  const { target } = preview;
+  if (target !== undefined) await rollBack({ runs, target, force }, environment);
+  await sweep(environment.directory, runs.obsolete);
+  return preview;
+}
+
+function findRun({ active }: Runs, time: string | undefined): Run | undefined {
+  // A rollback that was interrupted has to be finished first.
+  const reverting = active.find(({ manifest }) => manifest.state === 'reverting');
+  if (reverting !== undefined) return reverting;
+  if (time === undefined) return active.at(-1);
+  const found = active.filter(({ folder }) => nameOf(folder).startsWith(time));
+  const [run] = found;
+  if (run !== undefined && found.length === 1) return run;
+  const names = active.map(({ folder }) => nameOf(folder)).join(', ') || 'there is none';
+  throw new AgentError(
+    'USAGE',
+    `${found.length === 0 ? 'no renewal is' : 'several renewals are'} named ${JSON.stringify(time)}`,
+    { remedy: `Pass one of these: ${names}` },
+  );
+}
+
+/** The time and number of a run: `20261128T230105Z-4`. */
+export function nameOf(folder: string): string {
+  return folder.slice(folder.lastIndexOf('/') + 1);
+}
+
+function directoryOf({ directories }: RenewalRequest): string {
+  return join(directories.kubernetes, runsFolder);
+}
+
+function environmentOf(request: RenewalRequest): RunEnvironment {
+  const { tree, clock, version, signal } = request;
+  const copyAttributes = attributeCopier(clock, signal);
+  return { tree, directory: directoryOf(request), clock, version, copyAttributes };
+}
+
+/** @throws AgentError STORE_LOCKED, STORE_* */
+async function lock(directory: string): Promise<DirectoryLock> {
+  await makePrivateDirectory(directory);
+  const held = await lockDirectory(directory, inUse);
+  if (held.locked) return held;
+  await held[Symbol.asyncDispose]();
+  throw new AgentError('STORE_LOCKED', `cannot lock ${directory}: ${held.reason ?? ''}`, {
+    remedy: 'Install util-linux, which contains flock',
+  });
+}
+
+function inUse(directory: string, pid: string | undefined): AgentError {
+  const holder = pid === undefined ? '' : ` (pid ${pid})`;
+  return new AgentError(
+    'STORE_LOCKED',
+    `another nodecertd certs command${holder} is changing files, and holds the lock in ${directory}`,
+    { remedy: 'Wait until the other command has finished, and run this command again' },
+  );
+}
