@@ -29,6 +29,19 @@ export function parseExposition(text: string): Exposition {
   return { samples, types };
 }
 
+/** Label names by metric. The labels of a histogram are on its buckets, sum and count. */
+export function labelsOf({ samples, types }: Exposition): Map<string, string> {
+  const labels = new Map<string, Set<string>>();
+  for (const series of samples.keys()) {
+    const [, sample = '', inside = ''] = /^([\w:]+)(?:\{(.*)\})?$/.exec(series) ?? [];
+    const name = types.has(sample) ? sample : sample.replace(/_(?:bucket|sum|count)$/, '');
+    const known = labels.get(name) ?? new Set<string>();
+    for (const [, label = ''] of inside.matchAll(/(\w+)="/g)) if (label !== 'le') known.add(label);
+    labels.set(name, known);
+  }
+  return new Map([...labels].map(([name, known]) => [name, [...known].join(', ') || '–']));
+}
+
 function toNumber(value: string): number {
   if (value === '+Inf') return Infinity;
   if (value === '-Inf') return -Infinity;
