@@ -133,7 +133,7 @@ bench: build control-plane ## Compare the agent with client-go's certificate man
 	@node test/bench/run.ts
 
 .PHONY: control-plane
-control-plane: setup ## Build the control plane, the kubelet and the tests' Go programs into the cache (needs Go)
+control-plane: setup ## Build the control plane, kubelet, kubeadm and the tests' Go programs into the cache (needs Go)
 	@echo "== Control plane for tests"
 	@node test/real/build-control-plane.ts
 

@@ -25,6 +25,9 @@ const programs = [
   },
   { name: 'kubectl', package: 'k8s.io/kubernetes/cmd/kubectl', minutes: 0.5 },
   { name: 'kubelet', package: 'k8s.io/kubernetes/cmd/kubelet', minutes: 1 },
+  { name: 'kubeadm', package: 'k8s.io/kubernetes/cmd/kubeadm', minutes: 0.5 },
+  { name: 'kube-scheduler', package: 'k8s.io/kubernetes/cmd/kube-scheduler', minutes: 0.5 },
+  { name: 'etcdctl', package: 'go.etcd.io/etcd/etcdctl/v3', minutes: 0.5 },
 ] as const;
 
 const directory = controlPlaneDirectory();
