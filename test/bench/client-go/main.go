@@ -40,6 +40,7 @@ type options struct {
 	kubeconfig          string
 	certDir             string
 	nodeName            string
+	contentType         string
 	serving             bool
 	servingIPs          []net.IP
 }
@@ -66,6 +67,7 @@ func parseFlags(args []string) (options, error) {
 	flags.StringVar(&opts.kubeconfig, "kubeconfig", "", "kubeconfig to write")
 	flags.StringVar(&opts.certDir, "cert-dir", "", "directory of the pairs")
 	flags.StringVar(&opts.nodeName, "hostname", "", "name of the node")
+	flags.StringVar(&opts.contentType, "content-type", "", "media type of requests; protobuf by default, as in client-go")
 	flags.BoolVar(&opts.serving, "serving", false, "keep a serving certificate too")
 	flags.StringVar(&servingIPs, "serving-ip", "127.0.0.1", "IP SANs of the serving certificate, separated by commas")
 	if err := flags.Parse(args); err != nil {
@@ -154,6 +156,7 @@ func clientConfigs(opts options, pairPath string) (*rest.Config, *rest.Config, e
 	if err != nil {
 		return nil, nil, err
 	}
+	bootstrap.ContentType = opts.contentType
 	issued := rest.AnonymousClientConfig(bootstrap)
 	issued.CertFile, issued.KeyFile = pairPath, pairPath
 	return bootstrap, issued, writeKubeconfig(opts.kubeconfig, issued)

@@ -69,13 +69,17 @@ async function startKubelet(
   return new Child({
     name: 'client-go',
     command: program.command,
-    args: program.args({
-      nodeName: node.name,
-      bootstrapKubeconfig,
-      kubeconfig: join(node.directory, 'kubelet-own.conf'),
-      certDirectory: node.pki,
-      workDirectory: node.directory,
-    }),
+    args: [
+      // The sandbox has no protobuf.
+      '--content-type=application/json',
+      ...program.args({
+        nodeName: node.name,
+        bootstrapKubeconfig,
+        kubeconfig: join(node.directory, 'kubelet-own.conf'),
+        certDirectory: node.pki,
+        workDirectory: node.directory,
+      }),
+    ],
     logFile: join(node.directory, 'kubelet.log'),
   });
 }
