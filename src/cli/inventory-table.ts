@@ -53,7 +53,7 @@ const tables: Readonly<Record<Section, { readonly title: string; readonly column
 };
 
 const wideColumns: readonly Column[] = [
-  { title: 'PATH', cell: ({ places }) => places.map(placeText).join(', ') },
+  { title: 'PATH', cell: pathCell },
   { title: 'SERIAL', cell: ({ certificate }) => certificate?.serial ?? '' },
   { title: 'KEY', cell: keyCell },
   {
@@ -65,6 +65,13 @@ const wideColumns: readonly Column[] = [
   },
   { title: 'RELOAD', cell: ({ reload }) => reload ?? '' },
 ];
+
+/** A CA is in every kubeconfig; -o json has all places. */
+function pathCell({ places }: InventoryItem): string {
+  const [first, ...others] = places;
+  const more = others.length === 0 ? '' : ` and ${others.length} more`;
+  return first === undefined ? '' : `${placeText(first)}${more}`;
+}
 
 function keyCell({ certificate, key }: InventoryItem): string {
   const facts = certificate && publicKeyFacts(certificate);
@@ -83,13 +90,12 @@ export function inventoryTable(
     const rows = items.filter((item) => item.section === section);
     return rows.length === 0 ? [] : [sectionTable(section, { rows, now, wide })];
   });
-  const problems = items.filter(({ state: found }) => inventoryStates[found] > 0);
-  const notes = [...problems, ...items.filter(isUnreachable)].flatMap(problemLines);
-  const left = wide ? skipped.map(({ path, reason }) => `${path} ${reason}`) : [];
+  const notes = items.filter(needsAttention).flatMap(problemLines);
+  const left = skipped.map(({ path, reason }) => oneLine(`${path}: ${reason}`));
   const parts = [
     ...blocks,
     ...(notes.length === 0 ? [] : [notes.join('\n')]),
-    ...(left.length === 0 ? [] : [['SKIPPED', ...left.map(oneLine)].join('\n')]),
+    ...(left.length === 0 ? [] : [['NOT LISTED', ...left].join('\n')]),
     summary(items),
   ];
   return `${parts.join('\n\n')}\n`;
@@ -119,13 +125,14 @@ function nameCell({ name, state: found }: InventoryItem): string {
   return found === 'missing' ? `!MISSING! ${name}` : name;
 }
 
-function isUnreachable(item: InventoryItem): boolean {
-  return 'verdict' in item && item.verdict === 'unreachable';
+function needsAttention(item: InventoryItem): boolean {
+  const isUnreachable = 'verdict' in item && item.verdict === 'unreachable';
+  return isUnreachable || inventoryStates[item.state] > 0;
 }
 
 function problemLines(item: InventoryItem): string[] {
   const { name, reason = '', remedy, places, section } = item;
-  const where = section === 'served' ? ` (${places.map(placeText).join(', ')})` : '';
+  const where = section === 'served' ? ` at ${places.map(placeText).join(', ')}` : '';
   return [
     oneLine(`${name}${where}: ${reason}`),
     ...(remedy === undefined ? [] : [oneLine(`  → ${remedy}`)]),
@@ -133,7 +140,7 @@ function problemLines(item: InventoryItem): string[] {
 }
 
 function summary(items: readonly InventoryItem[]): string {
-  const problems = items.filter(({ state: found }) => inventoryStates[found] > 0).length;
+  const problems = items.filter(needsAttention).length;
   const certificates = `${items.length} certificates`;
   if (items.length === 0) return 'This machine has no certificates in the usual places';
   if (problems === 0) return `${certificates}, all ok`;

@@ -150,7 +150,7 @@ function itemOfGap(gap: Gap, known: Authorities): InventoryItem {
 
 function gapRemedy({ name, state, place, section }: Gap): string {
   const path = place.path ?? name;
-  if (state === 'unreadable') return `Repair or remove ${path}`;
+  if (state === 'unreadable') return `Repair ${path}, or correct what names it`;
   return section === 'certificate' || section === 'authority'
     ? `Restore ${path} from a backup`
     : `Restore ${path}, or correct the flag that names it`;
