@@ -29,8 +29,8 @@ interface CheckOptions extends DirectoryOptions {
   readonly failThreshold?: Threshold;
   readonly only?: readonly InventoryState[];
   readonly dial: boolean;
-  readonly all: boolean;
-  readonly path: readonly string[];
+  readonly all?: boolean;
+  readonly path?: readonly string[];
   readonly kubeletCertDir?: string;
 }
 
@@ -70,8 +70,8 @@ export function configure(
       ),
     )
     .option('--no-dial', 'do not connect to the endpoints of this node')
-    .option('--all', 'list every key pair of the kubelet, not only the current ones', false)
-    .option('--path <file...>', 'list these files too; a pattern such as /srv/**/*.crt works', [])
+    .option('--all', 'list every key pair of the kubelet, not only the current ones')
+    .option('--path <file...>', 'list these files too; a pattern such as /srv/**/*.crt works')
     .addOption(
       new Option('-o, --output <format>', 'output format').choices(formats).default('table'),
     )
@@ -97,9 +97,9 @@ async function check(options: CheckOptions, { clock, stderr }: CliContext): Prom
   return await localInventory({
     directories: directoriesOf(options),
     ...(options.kubeletCertDir && { kubeletDirectory: options.kubeletCertDir }),
-    allKubeletPairs: options.all,
+    allKubeletPairs: options.all ?? false,
     kubeconfigs: userKubeconfigs(process.env),
-    patterns: options.path,
+    patterns: options.path ?? [],
     dial: options.dial,
     threshold: options.threshold,
     now: clock.now(),

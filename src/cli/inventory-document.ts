@@ -38,6 +38,7 @@ function itemDocument(item: InventoryItem, now: number): Record<string, unknown>
       key: { ...publicKeyFacts(certificate), ...key },
     }),
     ca: authority,
+    external: item.external,
     state,
     stateReason: reason,
     remedy,
@@ -107,8 +108,11 @@ function kubeadmEntry({
 }
 
 /** The key of its CA, or of the CA itself, is not on this node. */
-export function isExternal({ authority }: Pick<InventoryItem, 'authority'>): boolean {
-  return authority?.external === true;
+export function isExternal({
+  authority,
+  external,
+}: Pick<InventoryItem, 'authority' | 'external'>): boolean {
+  return external ?? authority?.external === true;
 }
 
 /** One series for each place, so that a query for a path finds it. */

@@ -28,6 +28,8 @@ export interface InventoryItem extends Judgment {
   readonly managedBy?: Sighting['managedBy'];
   readonly key?: KeyState;
   readonly authority?: ItemAuthority;
+  /** For a CA of kubeadm: its private key is not on this node. */
+  readonly external?: boolean;
 }
 
 export interface Inventory {
@@ -97,6 +99,7 @@ function itemOf(row: readonly Sighting[], context: RowContext): InventoryItem {
     ...(managedBy && { managedBy }),
     ...(key && { key }),
     ...(authority && { authority }),
+    ...(first.external !== undefined && { external: first.external }),
     ...judgment,
   };
 }

@@ -19,7 +19,7 @@ import { after, before, describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
 import { day } from '../../src/core/instant.ts';
 import { exitCodeFor } from '../../src/cli/certs-check-expiration.ts';
-import { inventoryDocument } from '../../src/cli/inventory-document.ts';
+import { inventoryDocument, kubeadmDocument } from '../../src/cli/inventory-document.ts';
 import type { Inventory, InventoryItem } from '../../src/pki/inventory.ts';
 import { takeInventory } from '../../src/pki/inventory.ts';
 import { defaultThreshold } from '../../src/pki/judge.ts';
@@ -139,6 +139,15 @@ describe('takeInventory() of a kubeadm tree', () => {
     assert.deepEqual(problems(found), [['apiserver', 'expired', 'expired 1d ago']]);
     assert.equal(item(found, 'apiserver').authority?.external, true);
     assert.equal(item(found, 'etcd-server').authority?.external, false);
+    assert.deepEqual(
+      ['ca', 'etcd-ca'].map((name) => item(found, name).external),
+      [true, false],
+    );
+    const { certificateAuthorities } = JSON.parse(kubeadmDocument(found)) as {
+      readonly certificateAuthorities: { readonly externallyManaged: boolean }[];
+    };
+    const external = certificateAuthorities.map(({ externallyManaged }) => externallyManaged);
+    assert.deepEqual(external, [true, false, false]);
   });
 
   it('raises the exit code of an expiring certificate by the fail threshold', async (test) => {
