@@ -28,6 +28,7 @@ async function runCommand(): Promise<void> {
   const { runCli } = await import('./cli/program.ts');
   const { systemClock } = await import('./sys/clock.ts');
   process.exitCode = await runCli(process.argv.slice(2), {
+    ...(process.stdin.isTTY && { ask }),
     stdout: process.stdout,
     stderr: process.stderr,
     environment: {
@@ -44,6 +45,13 @@ async function runCommand(): Promise<void> {
   });
   // `run --help` and an invalid configuration start no agent, so the enroller ends here.
   if (first?.connected === true) first.disconnect();
+}
+
+/** On standard error, because standard output may be a pipe. */
+async function ask(question: string): Promise<string> {
+  const { createInterface } = await import('node:readline/promises');
+  using lines = createInterface({ input: process.stdin, output: process.stderr });
+  return await lines.question(question);
 }
 
 /**

@@ -25,6 +25,8 @@ export interface CliContext {
   readonly environment: ConfigRequest['environment'];
   readonly clock: Clock;
   readonly startAgent: StartAgent;
+  /** Asks a person and returns the answer. Absent without a terminal. */
+  readonly ask?: (question: string) => Promise<string>;
 }
 
 /** The exports of a command's file, loaded only if the command line names the command. */

@@ -121,6 +121,31 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./certs-verify.ts'),
   },
   {
+    name: 'certs renew',
+    summary: 'Renew certificates with the CAs of this machine',
+    examples: [
+      ['certs renew --all --dry-run', 'show the plan, and write nothing'],
+      [
+        'certs renew --due --yes',
+        'renew what is past 70-90 % of its lifetime; check the exit code',
+      ],
+      [
+        'certs renew apiserver --lifetime 90d',
+        'renew one certificate with another lifetime, after a question',
+      ],
+    ],
+    load: () => import('./certs-renew.ts'),
+  },
+  {
+    name: 'certs rollback',
+    summary: 'Restore the files of before a renewal',
+    examples: [
+      ['certs rollback --dry-run', 'list the renewals, and the files that would be restored'],
+      ['certs rollback --yes', 'undo the latest renewal'],
+    ],
+    load: () => import('./certs-rollback.ts'),
+  },
+  {
     name: 'version',
     summary: 'Show the version of nodecertd and of its Node.js runtime',
     examples: [['version -o json', 'for scripts']],

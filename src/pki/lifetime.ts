@@ -51,7 +51,7 @@ export function validityOf({
 }): Validity {
   const start = Math.floor(now / second) * second;
   const notBefore = Math.max(start - backdate, authority.notBefore);
-  const wanted = endOf(lifetime, { previous, authority, start, notBefore });
+  const wanted = endOf(lifetime, { previous, authority, start });
   if (wanted <= authority.notAfter) return { notBefore, notAfter: wanted };
   return { notBefore, notAfter: authority.notAfter, wanted };
 }
@@ -62,7 +62,6 @@ function endOf(
     readonly previous: Period & { readonly storedAt: Instant };
     readonly authority: Period;
     readonly start: Instant;
-    readonly notBefore: Instant;
   },
 ): Instant {
   switch (lifetime.kind) {
@@ -71,7 +70,7 @@ function endOf(
     case 'duration':
       return times.start + lifetime.ms;
     case 'previous':
-      return times.notBefore + previousLifetime(times.previous, times.authority);
+      return times.start - backdate + previousLifetime(times.previous, times.authority);
     default:
       return lifetime satisfies never;
   }

@@ -90,10 +90,10 @@ async function plan(
   try {
     const item = await planItem(entry, () => authorityOf(entry.authority), request);
     if (item === undefined) return { kind: 'missing', entry, file };
-    if (item.signer.kind === 'external') return { kind: 'external', item };
     const deadline = deadlineOf(item, request);
     const isEarly = request.selection === 'due' && request.now < deadline;
-    return isEarly ? { kind: 'not-due', item, deadline } : { kind: 'renew', item };
+    if (isEarly) return { kind: 'not-due', item, deadline };
+    return { kind: item.signer.kind === 'external' ? 'external' : 'renew', item };
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
     return { kind: 'refused', entry, file, failure: toFailure(error) };

@@ -22,6 +22,7 @@ import type { ChainCertificate } from './certificate-chain.ts';
 import { createRenewal } from './renew-item.ts';
 import type { RenewedFiles } from './renew-item.ts';
 import type { RenewalItem } from './renewal-item.ts';
+import type { ServedCheck, ServedResult } from './renewal-served.ts';
 
 /** The folder of all runs, in the folder of the kubeconfigs. */
 export const runsFolder = '.nodecertd';
@@ -38,12 +39,16 @@ export interface RunEnvironment {
   readonly copyAttributes: CopyAttributes;
 }
 
+export interface RenewedCertificate {
+  readonly item: RenewalItem;
+  readonly certificate: ChainCertificate;
+  /** Absent if no endpoint serves it, or the check is turned off. */
+  readonly served?: ServedResult;
+}
+
 export interface RenewalResult {
   /** The certificates that were renewed, in order. */
-  readonly renewed: readonly {
-    readonly item: RenewalItem;
-    readonly certificate: ChainCertificate;
-  }[];
+  readonly renewed: readonly RenewedCertificate[];
   /** Absent if nothing was changed. */
   readonly folder?: string;
   readonly failed?: { readonly item: RenewalItem; readonly failure: Failure };
@@ -57,17 +62,24 @@ export interface RenewalResult {
  */
 export async function runRenewal(
   items: readonly RenewalItem[],
-  { plan, ...environment }: RunEnvironment & { readonly plan: unknown },
+  {
+    plan,
+    served,
+    ...environment
+  }: RunEnvironment & {
+    readonly plan: unknown;
+    readonly served: ServedCheck | undefined;
+  },
 ): Promise<RenewalResult> {
   const { directory } = environment;
   let run = await startRun(environment, plan);
-  const renewed: { item: RenewalItem; certificate: ChainCertificate }[] = [];
+  const renewed: RenewedCertificate[] = [];
   let failed: RenewalResult['failed'];
   for (const item of items) {
     try {
-      const step = await renewItem(run, item, environment);
+      const step = await renewItem(run, item, { ...environment, served });
       run = step.run;
-      renewed.push({ item, certificate: step.certificate });
+      renewed.push(step.renewed);
     } catch (error) {
       failed = { item, failure: toFailure(error) };
       break;
@@ -111,8 +123,8 @@ async function startRun(
 async function renewItem(
   run: Run,
   item: RenewalItem,
-  environment: RunEnvironment,
-): Promise<{ readonly run: Run; readonly certificate: ChainCertificate }> {
+  environment: RunEnvironment & { readonly served: ServedCheck | undefined },
+): Promise<{ readonly run: Run; readonly renewed: RenewedCertificate }> {
   using files = await createRenewal(item);
   const copies: FileChange[] = [];
   for (const change of files.changes) copies.push(await backUp(run.folder, change));
@@ -128,7 +140,9 @@ async function renewItem(
       environment.copyAttributes,
     );
     await requireWritten(files);
-    return { run: begun, certificate: files.certificate };
+    const served = await environment.served?.check(item);
+    const { certificate } = files;
+    return { run: begun, renewed: { item, certificate, ...(served && { served }) } };
   } catch (error) {
     await restoreItem({ begun, before: run, copies }, environment, error);
     throw error instanceof AgentError

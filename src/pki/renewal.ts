@@ -12,8 +12,17 @@ import type { Clock } from '../sys/clock.ts';
 import type { Tree } from '../sys/tree.ts';
 import type { KubernetesDirectories } from './layout.ts';
 import type { RenewalItem } from './renewal-item.ts';
+import { textOf } from './renewal-item.ts';
+import type { ChainCertificate } from './certificate-chain.ts';
+import { readCertificates } from './certificate-chain.ts';
+import type { FileContent } from '../store/file-content.ts';
+import type { Instant } from '../core/instant.ts';
+import { kubeconfigCertificate } from '../kube/embedded-certificate.ts';
+import { KubeconfigDocument } from '../kube/kubeconfig-document.ts';
 import type { PlannedCertificate, PlanRequest } from './renewal-plan.ts';
 import { planRenewal } from './renewal-plan.ts';
+import { startServedCheck } from './renewal-served.ts';
+import type { ServedEndpoint } from './served.ts';
 import type { RenewalResult, RunEnvironment } from './renewal-run.ts';
 import {
   completeRuns,
@@ -58,7 +67,11 @@ export async function previewRenewal(
  */
 export async function renew(
   request: RenewalRequest,
-  options: RenewalOptions & { readonly describe: (preview: RenewalPreview) => unknown },
+  options: RenewalOptions & {
+    readonly describe: (preview: RenewalPreview) => unknown;
+    /** The endpoints that have to serve the new certificates; none without a check. */
+    readonly endpoints: readonly ServedEndpoint[];
+  },
 ): Promise<{ readonly preview: RenewalPreview; readonly result: RenewalResult }> {
   const environment = environmentOf(request);
   await using _ = await lock(environment.directory);
@@ -66,12 +79,41 @@ export async function renew(
   const preview = await previewRenewal(request, options);
   const items = itemsOf(preview);
   if (items.length === 0) return { preview, result: { renewed: [] } };
+  const { clock, signal } = request;
+  const { endpoints } = options;
+  const served =
+    endpoints.length === 0 ? undefined : await startServedCheck({ endpoints, clock, signal });
   const plan = options.describe(preview);
-  return { preview, result: await runRenewal(items, { ...environment, plan }) };
+  return { preview, result: await runRenewal(items, { ...environment, plan, served }) };
 }
 
 export function itemsOf({ certificates }: RenewalPreview): RenewalItem[] {
   return certificates.flatMap((planned) => (planned.kind === 'renew' ? [planned.item] : []));
+}
+
+/**
+ * The end of the certificate in a file that a rollback restores; undefined for a file without one.
+ */
+export async function restoredEnd({ path, target }: RestorableFile): Promise<Instant | undefined> {
+  if (target === undefined) return undefined;
+  try {
+    const { bytes } = target;
+    const [first] = await (path.endsWith('.conf')
+      ? embeddedCertificates(path, target)
+      : readCertificates(bytes));
+    return first?.facts.notAfter;
+  } catch {
+    return undefined;
+  }
+}
+
+async function embeddedCertificates(
+  path: string,
+  content: FileContent,
+): Promise<ChainCertificate[]> {
+  const document = new KubeconfigDocument(path, textOf(path, content));
+  const { source } = kubeconfigCertificate(document);
+  return source.kind === 'embedded' ? readCertificates(source.certificate) : [];
 }
 
 export interface RollbackPreview {

@@ -32,7 +32,7 @@ type Snapshot = Awaited<ReturnType<typeof snapshot>>;
 const filesOf = (tree: KubeadmTree): Promise<Snapshot> => snapshot(tree.kubernetes, '/.nodecertd');
 
 async function renewBoth(tree: KubeadmTree): Promise<void> {
-  const options = { ...optionsFor({ selection }), describe: () => ({}) };
+  const options = { ...optionsFor({ selection }), describe: () => ({}), endpoints: [] };
   const { result } = await renew(requestFor(tree), options);
   if (result.failed === undefined) return;
   const { code, message } = result.failed.failure;

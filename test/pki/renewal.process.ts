@@ -10,7 +10,7 @@ await killAtStep(Number(step));
 const request = requestFor({ kubernetes, certificates: join(kubernetes, 'pki') });
 if (action === 'renew') {
   const options = optionsFor({ selection: ['apiserver', 'admin.conf'] });
-  const { result } = await renew(request, { ...options, describe: () => ({}) });
+  const { result } = await renew(request, { ...options, describe: () => ({}), endpoints: [] });
   if (result.failed !== undefined) throw new Error(result.failed.failure.message);
 } else {
   await rollBackTo(request, { time: undefined, force: false });

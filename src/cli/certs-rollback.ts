@@ -1,0 +1,69 @@
+import type { Command } from 'commander';
+import { version } from '../core/version.ts';
+import type { RenewalRequest } from '../pki/renewal.ts';
+import { previewRollback, rollBackTo } from '../pki/renewal.ts';
+import { Tree } from '../sys/tree.ts';
+import type { DirectoryOptions } from './certs-options.ts';
+import { addDirectoryOptions, directoriesOf } from './certs-options.ts';
+import { isConfirmed } from './confirmation.ts';
+import type { CliContext } from './context.ts';
+import { exitCodes as codes } from './exit-code.ts';
+import type { OutputFormat } from './print.ts';
+import { outputOption, print } from './print.ts';
+import type { RollbackReport } from './rollback-report.ts';
+import { reportOn, rollbackDocument, rollbackTable } from './rollback-report.ts';
+
+interface RollbackOptions extends DirectoryOptions {
+  readonly output: OutputFormat;
+  readonly force?: true;
+  readonly dryRun?: true;
+  readonly yes?: true;
+}
+
+/** `nodecertd certs rollback`: the files of before a renewal. */
+export function configure(
+  command: Command,
+  context: CliContext,
+  exit: (code: number) => void,
+): void {
+  addDirectoryOptions(command)
+    .argument('[time]', 'the renewal to undo, with all later ones (default: the latest)')
+    .option('--force', 'also restore files that another program changed after the renewal')
+    .option('--dry-run', 'list the renewals and the files to restore, and write nothing')
+    .option('--yes', 'do not ask before the files are restored')
+    .addOption(outputOption())
+    .action(async (time: string | undefined, options: RollbackOptions) => {
+      exit(await run(time, options, context));
+    });
+}
+
+async function run(
+  time: string | undefined,
+  options: RollbackOptions,
+  context: CliContext,
+): Promise<number> {
+  const { clock, stdout } = context;
+  const { output, yes = false, force = false, dryRun = false } = options;
+  const request: RenewalRequest = {
+    tree: new Tree('/'),
+    directories: directoriesOf(options),
+    clock,
+    version,
+    signal: new AbortController().signal,
+  };
+  const show = async (report: RollbackReport): Promise<void> => {
+    const table = (): string => rollbackTable(report);
+    stdout.write(await print(output, rollbackDocument(report), table));
+  };
+  const now = clock.now();
+  const planned = await reportOn(await previewRollback(request, time), { now, isDone: false });
+  if (dryRun || planned.preview.target === undefined) {
+    await show(planned);
+    return codes.fine;
+  }
+  if (output === 'table' && !yes) stdout.write(rollbackTable(planned));
+  if (!(await isConfirmed('Restore these files?', { yes, context }))) return codes.error;
+  const done = await rollBackTo(request, { time, force });
+  await show(await reportOn(done, { now, isDone: true }));
+  return codes.fine;
+}

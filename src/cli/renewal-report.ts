@@ -1,0 +1,192 @@
+import { join } from 'node:path';
+import { formatInstant } from '../core/instant.ts';
+import type { KubeadmCertificate, KubernetesDirectories } from '../pki/layout.ts';
+import { issuerOf, subjectOf } from '../pki/certificate-chain.ts';
+import { describeKind } from '../pki/key-file.ts';
+import type { Advice, RestartAdvice } from '../pki/renewal-advice.ts';
+import { adviceFor, restartFor } from '../pki/renewal-advice.ts';
+import type { RenewalItem } from '../pki/renewal-item.ts';
+import type { PlannedCertificate } from '../pki/renewal-plan.ts';
+import type { RenewalResult, RenewedCertificate } from '../pki/renewal-run.ts';
+import type { RenewalPreview } from '../pki/renewal.ts';
+import type { ExitCode, ExitCodeMeanings } from './exit-code.ts';
+import { exitCodes } from './exit-code.ts';
+
+/** A renewal, planned or done. */
+export interface RenewalReport {
+  readonly preview: RenewalPreview;
+  readonly directories: KubernetesDirectories;
+  /** The certificates were named one by one, so a missing one is an error. */
+  readonly isNamed: boolean;
+  /** Absent for a plan. */
+  readonly result?: RenewalResult;
+  /** Served certificates were not checked, by request. */
+  readonly isUnverified: boolean;
+}
+
+export const renewalExitCodes: ExitCodeMeanings = {
+  0: 'done, or nothing to do',
+  1: 'a certificate cannot be renewed, or its renewal failed; its previous files are in place',
+  2: 'wrong usage',
+  3: 'done with a warning: a certificate expires with its CA, belongs to an external CA, was not verified, or a component has to be restarted',
+};
+
+type CertificateState = PlannedCertificate['kind'] | 'renewed' | 'failed' | 'not-reached';
+
+export interface ReportRow {
+  readonly name: string;
+  readonly state: CertificateState;
+  readonly item?: RenewalItem;
+  readonly renewed?: RenewedCertificate;
+  readonly problem?: Advice;
+}
+
+export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[] {
+  return preview.certificates.map((planned): ReportRow => {
+    switch (planned.kind) {
+      case 'renew':
+        return renewRow(planned.item, result);
+      case 'not-due':
+        return { name: planned.item.entry.name, state: 'not-due', item: planned.item };
+      case 'external': {
+        const { item } = planned;
+        const { name } = item.entry;
+        const what = `${name}: the key of the CA ${issuerOf(item.leaf)} is not beside ${item.authorityPath}`;
+        const remedy = `Renew ${name} where the key of the CA is`;
+        return { name, state: 'external', item, problem: { what, remedy } };
+      }
+      case 'missing': {
+        const { entry, file } = planned;
+        const problem = { what: `${file} does not exist`, remedy: `Create it: ${creation(entry)}` };
+        return { name: entry.name, state: 'missing', ...(isNamed && { problem }) };
+      }
+      case 'refused': {
+        const { entry, failure } = planned;
+        const { message, remedy } = failure;
+        const problem = { what: message, ...(remedy !== undefined && { remedy }) };
+        return { name: entry.name, state: 'refused', problem };
+      }
+      default:
+        return planned satisfies never;
+    }
+  });
+}
+
+function creation({ name, kind }: KubeadmCertificate): string {
+  return kind === 'pair'
+    ? `kubeadm init phase certs ${name}`
+    : `kubeadm init phase kubeconfig ${name.replace(/\.conf$/, '')}`;
+}
+
+function renewRow(item: RenewalItem, result: RenewalResult | undefined): ReportRow {
+  const { name } = item.entry;
+  if (result === undefined) return { name, state: 'renew', item };
+  const renewed = result.renewed.find((done) => done.item.entry.name === name);
+  if (renewed !== undefined) return { name, state: 'renewed', item, renewed };
+  if (result.failed?.item.entry.name !== name) return { name, state: 'not-reached', item };
+  const { message, remedy } = result.failed.failure;
+  const problem = { what: message, ...(remedy !== undefined && { remedy }) };
+  return { name, state: 'failed', item, problem };
+}
+
+/** Facts about the certificates that are renewed, and the endpoints that could not be verified. */
+export function warningsOf(report: RenewalReport): Advice[] {
+  const rows = rowsOf(report);
+  const unverified = rows.flatMap(({ renewed }): Advice[] => {
+    if (renewed?.served?.kind !== 'unverified') return [];
+    const { name, reason, remedy } = renewed.served;
+    return [{ what: `${name} does not serve the new certificate: ${reason}`, remedy }];
+  });
+  const skipped = {
+    what: 'the endpoints were not checked (--no-verify)',
+    remedy: 'Check them: nodecertd certs verify',
+  };
+  const isSkipped = report.isUnverified && rows.some(({ state }) => state === 'renewed');
+  return [...activeItems(rows).flatMap(adviceFor), ...unverified, ...(isSkipped ? [skipped] : [])];
+}
+
+export function restartsOf(report: RenewalReport): RestartAdvice[] {
+  const manifests = join(report.directories.kubernetes, 'manifests');
+  return activeItems(rowsOf(report)).flatMap((item) => restartFor(item, manifests) ?? []);
+}
+
+function activeItems(rows: readonly ReportRow[]): RenewalItem[] {
+  return rows.flatMap(({ state, item }) =>
+    item !== undefined && (state === 'renew' || state === 'renewed') ? [item] : [],
+  );
+}
+
+export function renewalExitCode(report: RenewalReport): ExitCode {
+  const rows = rowsOf(report);
+  const isWrong = rows.some(
+    ({ state, problem }) =>
+      state === 'refused' || state === 'failed' || (state === 'missing' && problem !== undefined),
+  );
+  if (isWrong) return exitCodes.error;
+  const isCut = activeItems(rows).some(({ validity }) => validity.wanted !== undefined);
+  const isOpen =
+    report.isUnverified && rows.some(({ state }) => state === 'renewed' || state === 'renew');
+  const isUnserved = rows.some(({ renewed }) => renewed?.served?.kind === 'unverified');
+  const isExternal = rows.some(({ state }) => state === 'external');
+  const hasRestart = restartsOf(report).length > 0;
+  return isCut || isOpen || isUnserved || isExternal || hasRestart
+    ? exitCodes.expiring
+    : exitCodes.fine;
+}
+
+/** The stable form for `-o json` and `-o yaml`. Contains no private key. */
+export function renewalDocument(report: RenewalReport): Record<string, unknown> {
+  const { result, preview } = report;
+  return {
+    apiVersion: 'nodecertd.io/v1alpha1',
+    kind: 'CertificateRenewal',
+    state: stateOf(report),
+    certificates: rowsOf(report).map(rowDocument),
+    warnings: warningsOf(report),
+    restarts: restartsOf(report),
+    interruptedRun: preview.interrupted?.folder,
+    backup: result?.folder,
+  };
+}
+
+function stateOf({ result }: RenewalReport): 'planned' | 'done' | 'failed' {
+  if (result === undefined) return 'planned';
+  return result.failed === undefined ? 'done' : 'failed';
+}
+
+function rowDocument({ name, state, item, renewed, problem }: ReportRow): Record<string, unknown> {
+  return {
+    name,
+    state,
+    ...(item && {
+      files: filesOf(item),
+      subject: subjectOf(item.leaf),
+      serial: item.leaf.facts.serial,
+      notAfter: formatInstant(item.leaf.facts.notAfter),
+      ca: {
+        file: item.authorityPath,
+        subject: issuerOf(item.leaf),
+        serial: item.signer.certificate.facts.serial,
+        notAfter: formatInstant(item.signer.certificate.facts.notAfter),
+        external: item.signer.kind === 'external',
+      },
+    }),
+    ...(item &&
+      (state === 'renew' || state === 'renewed') && {
+        newNotBefore: formatInstant(item.validity.notBefore),
+        newNotAfter: formatInstant(item.validity.notAfter),
+        newKey: describeKind(item.key),
+        newSerial: renewed?.certificate.facts.serial,
+        served: renewed?.served,
+      }),
+    reason: problem?.what,
+    remedy: problem?.remedy,
+  };
+}
+
+/** The files in the order in which they are replaced. */
+export function filesOf({ target }: RenewalItem): string[] {
+  return target.kind === 'pair'
+    ? [target.key.path, target.certificate.path]
+    : [target.kubeconfig.path];
+}

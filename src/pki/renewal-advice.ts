@@ -1,0 +1,66 @@
+import { formatInstant, day } from '../core/instant.ts';
+import type { RenewalItem } from './renewal-item.ts';
+import { subjectOf } from './certificate-chain.ts';
+
+/** Something that an administrator has to know or to do. */
+export interface Advice {
+  readonly what: string;
+  readonly remedy?: string;
+}
+
+/** Apple's limit, which browsers took over, for certificates of servers. */
+const longestServing = 398 * day;
+const longestClient = 3650 * day;
+
+/** What is unusual about a planned certificate. */
+export function adviceFor(item: RenewalItem): Advice[] {
+  const { entry, validity, leaf, left, authorityPath, target } = item;
+  const { name } = entry;
+  const advice: Advice[] = [];
+  if (validity.wanted !== undefined) {
+    advice.push({
+      what: `${name} will expire with its CA at ${formatInstant(validity.notAfter)}, not at ${formatInstant(validity.wanted)}`,
+      remedy: `Plan the replacement of the CA ${authorityPath}`,
+    });
+  }
+  const lifetime = validity.notAfter - validity.notBefore;
+  const isServing = leaf.facts.usages.includes('server auth');
+  if (lifetime > (isServing ? longestServing + day : longestClient + day)) {
+    const limit = isServing ? '398 days, and browsers reject it' : '10 years';
+    advice.push({ what: `${name} will be valid for more than ${limit}` });
+  }
+  for (const other of left) {
+    advice.push({
+      what: `${name}: the certificate of ${subjectOf(other)} in the file does not belong to its chain, or has expired, and is left out`,
+    });
+  }
+  if (target.kind === 'kubeconfig' && target.authority !== undefined) {
+    advice.push({ what: `${name}: the embedded CAs are replaced with those of ${authorityPath}` });
+  }
+  return advice;
+}
+
+export interface RestartAdvice {
+  readonly component: string;
+  readonly why: string;
+  readonly remedy: string;
+}
+
+/**
+ * The programs that use the new certificate only after a restart: client-go reads an embedded
+ * certificate when the program starts (transport/transport.go), and a named file within five
+ * minutes.
+ */
+export function restartFor(
+  { entry, target }: RenewalItem,
+  manifests: string,
+): RestartAdvice | undefined {
+  const [usage] = entry.usedBy.filter(({ reload }) => reload === 'restart');
+  if (usage === undefined || target.kind === 'pair') return undefined;
+  const { component } = usage;
+  return {
+    component,
+    why: `${component} reads the certificate embedded in ${target.kubeconfig.path} only when it starts`,
+    remedy: `Set another value of an annotation such as nodecertd.io/restarted-at in ${manifests}/${component}.yaml; touch and kubectl delete pod do not restart a static pod`,
+  };
+}
