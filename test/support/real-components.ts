@@ -162,7 +162,7 @@ export function controllerManagerArgs(
 interface KubeconfigParts {
   readonly server: string;
   readonly caPem: string;
-  readonly user: Readonly<Record<string, string>>;
+  readonly user: object;
 }
 
 export function kubeconfig({ server, caPem, user }: KubeconfigParts): string {
