@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { isDeepStrictEqual } from 'node:util';
 import { forkEnroller } from '../keeper/fork-enroller.ts';
 import type { LaunchEnroller } from '../keeper/enroller-link.ts';
+import { InventoryScans } from '../keeper/inventory-scans.ts';
 import { Keeper } from '../keeper/keeper.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { Greeting } from '../core/enroller-protocol.ts';
@@ -43,6 +44,7 @@ export class Agent {
   readonly logger: ReplaceableLogger;
   readonly #options: AgentOptions;
   readonly #metrics: AgentMetrics;
+  readonly #inventory: InventoryScans;
   readonly #startedAt = systemClock.now();
   #config: LoadedConfig;
   #earlyEnroller: ChildProcess | undefined;
@@ -60,10 +62,17 @@ export class Agent {
     this.#config = options.config;
     this.#earlyEnroller = options.started;
     this.logger = new ReplaceableLogger(createLogger(options.config.log));
+    this.#inventory = new InventoryScans({
+      // Without the flags of this process, which make it small and slow.
+      program: [process.execPath, enrollerProgram.program],
+      clock: systemClock,
+      logger: this.logger,
+    });
     this.#metrics = new AgentMetrics({
       status: () => this.status(),
       health: () => this.keeper,
       kubeletNames: () => this.#config.metrics.kubeletNames,
+      inventory: () => this.#inventory.exported,
     });
   }
 
@@ -93,6 +102,7 @@ export class Agent {
     const control = stack.use(new Slot(await this.#openControl(config.stateDirectory)));
     this.#parts = { ...resources, server, control };
     signal.addEventListener('abort', () => this.#stopping(), { once: true });
+    stack.use(this.#inventory).apply(config.inventory);
     if (config.placeholderHostName === undefined) this.#started(config);
     this.#announce(config);
     if (config.placeholderHostName !== undefined) await this.#waitForHostName(signal);
@@ -176,6 +186,7 @@ export class Agent {
     });
     this.#config = next;
     this.logger.replace(createLogger(next.log));
+    if (changed.includes('inventory')) this.#inventory.apply(next.inventory);
     if (changed.some((key) => !outsideTheKeeper.has(key))) await this.#replaceKeeper(next);
     this.#announce(next);
   }
@@ -292,4 +303,4 @@ function differences(a: LoadedConfig, b: LoadedConfig): Key[] {
 }
 
 /** Keys that can change without a new keeper, and so without losing pending requests. */
-const outsideTheKeeper: ReadonlySet<Key> = new Set<Key>(['log', 'metrics']);
+const outsideTheKeeper: ReadonlySet<Key> = new Set<Key>(['log', 'metrics', 'inventory']);

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
-import { inventoryExposition } from '../metrics/inventory-gauges.ts';
+import { inventoryExposition } from '../metrics/inventory-exposition.ts';
 import type { Inventory, InventoryItem } from '../pki/inventory.ts';
 import type { InventoryState, Threshold } from '../pki/judge.ts';
 import { defaultThreshold, inventoryStates, thresholdOf } from '../pki/judge.ts';
@@ -78,7 +78,7 @@ export function configure(
     .action(async (options: CheckOptions) => {
       const inventory = await check(options, context);
       const shown = only(inventory, options.only);
-      context.stdout.write(await render(options.output, shown));
+      for (const text of await render(options.output, shown)) context.stdout.write(text);
       exit(exitCodeFor(shown.items, options.failThreshold, inventory.now));
     });
 }
@@ -114,21 +114,34 @@ function only(inventory: Inventory, states: readonly InventoryState[] | undefine
   return { ...inventory, items: inventory.items.filter(({ state }) => states.includes(state)) };
 }
 
-async function render(format: Format, inventory: Inventory): Promise<string> {
+/** The output in one or more pieces. */
+async function render(format: Format, inventory: Inventory): Promise<Iterable<string>> {
   switch (format) {
     case 'table':
     case 'wide':
-      return inventoryTable(inventory, { wide: format === 'wide' });
+      return [inventoryTable(inventory, { wide: format === 'wide' })];
     case 'json':
     case 'yaml':
-      return print(format, inventoryDocument(inventory), () => '');
+      return [await print(format, inventoryDocument(inventory), () => '')];
     case 'kubeadm':
-      return kubeadmDocument(inventory);
+      return [kubeadmDocument(inventory)];
     case 'prometheus':
-      return inventoryExposition(inventorySeries(inventory), inventory.now);
+      return inPieces(inventoryExposition(inventorySeries(inventory), inventory.now));
     default:
       return format satisfies never;
   }
+}
+
+/** Joins lines to pieces of about 64 kB, because each write is a system call. */
+function* inPieces(lines: Iterable<string>): Generator<string, void> {
+  let piece = '';
+  for (const line of lines) {
+    piece += line;
+    if (piece.length < 64 * 1024) continue;
+    yield piece;
+    piece = '';
+  }
+  yield piece;
 }
 
 /** The highest exit code of all items. */

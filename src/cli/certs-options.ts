@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
+import { accessSync, constants } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { defaultDirectories } from '../pki/layout.ts';
@@ -31,11 +32,23 @@ export function directoriesOf({ kubernetesDir, certDir }: DirectoryOptions): Kub
   return { kubernetes: kubernetesDir, certificates: certDir ?? join(kubernetesDir, 'pki') };
 }
 
-/** The kubeconfigs of root and of the user who called sudo. */
+/**
+ * The kubeconfigs of root and of the user who called sudo. Leaves out a home that this process
+ * cannot enter: the service has none (ProtectHome=).
+ */
 export function userKubeconfigs(variables: Readonly<Record<string, string | undefined>>): string[] {
   const user = variables['SUDO_USER'];
   const homes = [homedir(), ...(user === undefined || user === 'root' ? [] : [`/home/${user}`])];
-  return homes.map((home) => join(home, '.kube/config'));
+  return homes.filter(canEnter).map((home) => join(home, '.kube/config'));
+}
+
+function canEnter(directory: string): boolean {
+  try {
+    accessSync(directory, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** @throws InvalidArgumentError for a text that is not a threshold */

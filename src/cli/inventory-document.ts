@@ -1,5 +1,5 @@
 import { formatInstant, second } from '../core/instant.ts';
-import type { InventorySeries } from '../metrics/inventory-gauges.ts';
+import type { InventorySeries } from '../metrics/inventory-exposition.ts';
 import { altNames, publicKeyFacts, usages } from '../pki/certificate.ts';
 import type { InventoryCertificate } from '../pki/certificate.ts';
 import type { Inventory, InventoryItem } from '../pki/inventory.ts';

@@ -41,6 +41,11 @@ export function resolveConfig(
       deferToKubelet: file.kubelet.deferToKubelet,
     },
     metrics: { host, port, kubeletNames: file.metrics.kubeletNames },
+    inventory: {
+      enabled: file.inventory.enabled,
+      intervalSeconds: parseDuration(file.inventory.interval) ?? 600,
+      paths: file.inventory.paths.map((pattern) => resolve(folder, pattern)),
+    },
     log: file.log,
   };
 }

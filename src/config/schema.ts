@@ -49,13 +49,16 @@ const ipAddresses = v.pipe(
   v.description('Additional IP addresses for the certificate'),
 );
 
-function duration(standard: string, least: number, most: string) {
+function duration(standard: string, least: string, most: string) {
   const expected = 'expected a duration such as 90s, 30m or 1h30m';
   return v.optional(
     v.pipe(
       v.string(),
       v.check((text) => parseDuration(text) !== undefined, expected),
-      v.check((text) => (parseDuration(text) ?? least) >= least, `expected at least ${least}s`),
+      v.check(
+        (text) => (parseDuration(text) ?? Infinity) >= (parseDuration(least) ?? 0),
+        `expected at least ${least}`,
+      ),
       v.check(
         (text) => (parseDuration(text) ?? 0) <= (parseDuration(most) ?? 0),
         `expected at most ${most}`,
@@ -103,7 +106,7 @@ const hook = v.strictObject({
     v.description('Unit for systemctl or signal'),
   ),
   timeout: v.pipe(
-    duration('30s', 1, '1h'),
+    duration('30s', '1s', '1h'),
     v.description('Timeout of one attempt; it ends the program and every process of its session'),
   ),
   retries: v.pipe(
@@ -147,7 +150,7 @@ const served = v.pipe(
         v.description('Server name to send (SNI); by default the host name of the endpoint'),
       ),
       within: v.pipe(
-        duration('30s', 1, '4m'),
+        duration('30s', '1s', '4m'),
         v.description(
           'Time after the hooks in which a server may still present the previous certificate',
         ),
@@ -386,6 +389,23 @@ export const configFileSchema = v.strictObject({
       kubeletNames: v.pipe(
         v.optional(v.boolean(), false),
         v.description("Also export five metrics under the kubelet's own names"),
+      ),
+    }),
+    {},
+  ),
+  inventory: v.optional(
+    v.strictObject({
+      enabled: v.pipe(
+        v.optional(v.boolean(), false),
+        v.description('Export the expiry of every certificate of this machine as metrics'),
+      ),
+      interval: v.pipe(
+        duration('10m', '1m', '24h'),
+        v.description('Interval between two scans of the files and endpoints'),
+      ),
+      paths: v.pipe(
+        v.optional(v.pipe(v.array(path), v.maxLength(100, 'expected at most 100')), []),
+        v.description('Further files to list, as paths or patterns such as /srv/**/*.crt'),
       ),
     }),
     {},

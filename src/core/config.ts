@@ -33,6 +33,7 @@ export interface AgentConfig {
   readonly addressRefreshSeconds: number;
   readonly kubelet: KubeletConfig;
   readonly metrics: MetricsConfig;
+  readonly inventory: InventoryConfig;
   readonly log: { readonly level: LogLevel; readonly format: 'json' | 'text' };
 }
 
@@ -67,4 +68,13 @@ export interface MetricsConfig {
   readonly port: number;
   /** Also export five metrics under the kubelet's names. */
   readonly kubeletNames: boolean;
+}
+
+/** The inventory of `certs check-expiration` on /metrics. */
+export interface InventoryConfig {
+  readonly enabled: boolean;
+  /** Seconds between two scans. */
+  readonly intervalSeconds: number;
+  /** Paths and glob patterns of further files, all absolute. */
+  readonly paths: readonly string[];
 }

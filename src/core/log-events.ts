@@ -46,6 +46,11 @@ export const logEvents = {
   loop_resumed: { level: 'info', message: 'The rotation loop runs again' },
   clock_jumped: { level: 'warn', message: 'The clock was set, or the machine was suspended' },
   preflight_finding: { level: 'warn', message: 'A preflight check found a problem' },
+  inventory_scan_failed: {
+    level: 'warn',
+    message: 'The inventory could not be taken; /metrics keeps the previous one',
+  },
+  inventory_scan_recovered: { level: 'info', message: 'The inventory can be taken again' },
   host_name_missing: {
     level: 'warn',
     message: 'Waiting for a host name that can name a Node',

@@ -1,11 +1,12 @@
 import { AgentError, describeError } from '../core/errors.ts';
-import { formatDuration, second } from '../core/instant.ts';
+import { second } from '../core/instant.ts';
 import { printable, withoutSecrets } from '../core/printable.ts';
+import { BoundedOutput } from '../sys/bounded-output.ts';
 import type { Clock } from '../sys/clock.ts';
 import { exposureOf } from '../sys/exposure.ts';
 import { findProgram } from '../sys/find-program.ts';
 import type { CommandEnd } from '../sys/run-command.ts';
-import { runCommand } from '../sys/run-command.ts';
+import { describeEnd, runCommand } from '../sys/run-command.ts';
 import type { ClusterAccess, ExecPlugin } from './cluster-access.ts';
 import type { PluginCredential } from './exec-credential.ts';
 import { execInfo, outputLimit, parseExecCredential } from './exec-credential.ts';
@@ -35,7 +36,8 @@ export async function runExecPlugin(run: PluginRun): Promise<PluginCredential> {
   const program = await findProgram(plugin.command, own.PATH);
   if (program === undefined) throw notFound(run, own.PATH);
   for (const path of [program, access.path]) await refuseExposed(run, path);
-  using output = new BoundedOutput();
+  // Disposal wipes the output, which contains the credential.
+  using output = new BoundedOutput(outputLimit);
   const stderr: string[] = [];
   const { end } = await runCommand({
     argv: [program, ...plugin.args],
@@ -56,6 +58,7 @@ export async function runExecPlugin(run: PluginRun): Promise<PluginCredential> {
   }
   if (end.kind === 'aborted') throw new AgentError('ABORTED', `${nameOf(run)} was canceled`);
   if (end.kind !== 'exited' || end.code !== 0) throw endError(run, end, stderr);
+  // The parsers need a string, which cannot be wiped and stays in memory until the enroller exits.
   return parse(run, output.text());
 }
 
@@ -131,24 +134,7 @@ function installRemedy({ plugin, access }: PluginRun): string {
 }
 
 function endError(run: PluginRun, end: CommandEnd, stderr: readonly string[]): AgentError {
-  return pluginFailure(run, { message: `${endText(end)}${quoted(stderr)}` });
-}
-
-function endText(end: CommandEnd): string {
-  switch (end.kind) {
-    case 'exited':
-      return `failed with exit code ${end.code}`;
-    case 'signaled':
-      return `was killed by ${end.signal}`;
-    case 'timed-out':
-      return `timed out after ${formatDuration(pluginTimeoutMs)}`;
-    case 'not-started':
-      return `could not be started: ${end.reason}`;
-    case 'aborted':
-      return 'was canceled';
-    default:
-      return end satisfies never;
-  }
+  return pluginFailure(run, { message: `${describeEnd(end, pluginTimeoutMs)}${quoted(stderr)}` });
 }
 
 /** Lines of standard error to keep. Errors show only the last two. */
@@ -183,36 +169,4 @@ function nameOf({ plugin, access }: Pick<PluginRun, 'plugin' | 'access'>): strin
 function runRemedy({ name, args }: ExecPlugin): string {
   const words = [name, ...args.map((word) => withoutSecrets(word, 80))].join(' ');
   return `Run the plugin as root and correct the error that it reports: ${printable(words, 300)}`;
-}
-
-/** Standard output up to the limit. Disposal wipes it, because it contains the credential. */
-class BoundedOutput implements Disposable {
-  readonly #chunks: Buffer[] = [];
-  readonly #overflow = new AbortController();
-  #length = 0;
-
-  add(chunk: Buffer): void {
-    this.#length += chunk.length;
-    this.#chunks.push(chunk);
-    if (this.#length > outputLimit) this.#overflow.abort();
-    if (this.overflow.aborted) this[Symbol.dispose]();
-  }
-
-  get overflow(): AbortSignal {
-    return this.#overflow.signal;
-  }
-
-  /** The parsers need a string, which cannot be wiped and stays in memory until the enroller exits. */
-  text(): string {
-    const whole = Buffer.concat(this.#chunks);
-    try {
-      return whole.toString('utf8');
-    } finally {
-      whole.fill(0);
-    }
-  }
-
-  [Symbol.dispose](): void {
-    for (const chunk of this.#chunks.splice(0)) chunk.fill(0);
-  }
 }

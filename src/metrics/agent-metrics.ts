@@ -24,6 +24,10 @@ export interface AgentMetricsOptions {
   readonly health: () => Health;
   /** Whether to export the kubelet's five metric names too; a reload can change it. */
   readonly kubeletNames: () => boolean;
+  /** The series of the last inventory, in the text format; undefined while there are no scans. */
+  readonly inventory?: () =>
+    | { readonly text: string; readonly intervalSeconds: number }
+    | undefined;
 }
 
 export interface StoredRecord {
@@ -103,6 +107,10 @@ export class AgentMetrics {
     'nodecertd_loop_stuck',
     '1 while the rotation loop has not run for more than three minutes.',
   );
+  readonly #inventoryInterval = this.#gauge(
+    'nodecertd_inventory_interval_seconds',
+    'Interval between two scans of the inventory; absent while the inventory is disabled.',
+  );
   readonly #buildInfo = this.#gauge(
     'nodecertd_build_info',
     'Always 1; the labels carry the versions.',
@@ -151,7 +159,11 @@ export class AgentMetrics {
     this.#loopStuck.set(Number(stuckAt !== undefined));
     this.#lastReloadSuccess.set((this.#configReadAt ?? status.startedAt) / second);
     this.#buildInfo.set({ version: status.version, node_version: process.version }, 1);
-    return (await this.#registry.metrics()) + ((await kubelet?.render()) ?? '');
+    const inventory = this.#options.inventory?.();
+    if (inventory === undefined) this.#inventoryInterval.remove();
+    else this.#inventoryInterval.set(inventory.intervalSeconds);
+    const own = (await this.#registry.metrics()) + ((await kubelet?.render()) ?? '');
+    return own + (inventory?.text ?? '');
   }
 
   recordReload(result: 'accepted' | 'refused', now: Instant): void {

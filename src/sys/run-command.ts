@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { describeError, hasErrno } from '../core/errors.ts';
-import { second } from '../core/instant.ts';
+import { formatDuration, second } from '../core/instant.ts';
 import type { Clock } from './clock.ts';
 import { LineReader } from './line-reader.ts';
 
@@ -32,6 +32,24 @@ export type CommandEnd =
   | { readonly kind: 'timed-out' }
   | { readonly kind: 'aborted' }
   | { readonly kind: 'not-started'; readonly reason: string };
+
+/** Follows the name of the program in a sentence. */
+export function describeEnd(end: CommandEnd, timeoutMs: number): string {
+  switch (end.kind) {
+    case 'exited':
+      return `failed with exit code ${end.code}`;
+    case 'signaled':
+      return `was killed by ${end.signal}`;
+    case 'timed-out':
+      return `timed out after ${formatDuration(timeoutMs)}`;
+    case 'not-started':
+      return `could not be started: ${end.reason}`;
+    case 'aborted':
+      return 'was canceled';
+    default:
+      return end satisfies never;
+  }
+}
 
 export interface CommandResult {
   readonly end: CommandEnd;
@@ -170,8 +188,9 @@ async function endGroup(
     await pause(clock, Math.min(checkInterval, graceMs - waited));
   }
   signalGroup(group, 'SIGKILL');
-  // Does not wait for a process that the kernel cannot kill.
+  // Does not wait for a process that the kernel cannot kill, and neither does the end of this one.
   await Promise.race([exit, pause(clock, second)]);
+  child.unref();
 }
 
 /** Interval in milliseconds between two checks of a group that got SIGTERM. */

@@ -85,6 +85,7 @@ describe('loadConfig() without a file', () => {
         deferToKubelet: true,
       },
       metrics: { host: '127.0.0.1', port: 9_471, kubeletNames: false },
+      inventory: { enabled: false, intervalSeconds: 600, paths: [] },
       log: { level: 'info', format: 'json' },
       warnings: [],
     });

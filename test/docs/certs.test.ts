@@ -3,11 +3,11 @@ import { describe, it } from 'node:test';
 import { exitCodes } from '../../src/cli/certs-check-expiration.ts';
 import { exitCodes as verifyExitCodes } from '../../src/cli/certs-verify.ts';
 import { describeProgram } from '../../src/cli/program.ts';
-import { inventoryExposition } from '../../src/metrics/inventory-gauges.ts';
 import { inventoryStates } from '../../src/pki/judge.ts';
 import { kubeadmCertificates } from '../../src/pki/layout.ts';
 import { verdicts } from '../../src/pki/served.ts';
-import { labelsOf, parseExposition } from '../metrics/exposition.ts';
+import { everyMetric } from '../metrics/every-metric.ts';
+import { scrape } from '../metrics/exposition.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { plain, read, section, tableRows } from './pages.ts';
 
@@ -70,35 +70,10 @@ describe('certs.md', () => {
     assert.deepEqual(documented, known);
   });
 
-  it('lists every series of -o prometheus, with its type and labels', async () => {
-    const exposition = await exampleExposition();
-    const labels = labelsOf(exposition);
-    const known = [...exposition.types].map(([name, type]) => [name, type, labels.get(name)]);
-    const documented = rowsOf('Prometheus')
-      .filter(([name = '']) => name.startsWith('nodecertd_'))
-      .map(([name, type, list]) => [name, type, list]);
-    assert.deepEqual(documented, known);
-  });
-
   it('uses only series that the program has', async () => {
-    const { types } = await exampleExposition();
+    const { types } = await scrape(everyMetric());
     for (const [name] of section(text, 'Prometheus').matchAll(/nodecertd_inventory_\w+/g)) {
       assert.ok(types.has(name), name);
     }
   });
-
-  it('has an expression for every state that needs attention now', () => {
-    const [, states = ''] = /state=~"(.*)"/.exec(section(text, 'Prometheus')) ?? [];
-    const urgent = Object.entries(inventoryStates).filter(([, code]) => code === 4);
-    assert.deepEqual(
-      states.split('|'),
-      urgent.map(([state]) => state),
-    );
-  });
 });
-
-async function exampleExposition(): Promise<ReturnType<typeof parseExposition>> {
-  const certificate = { serial: '1', subject: 'CN=a', issuer: 'CN=b', notBefore: 0, notAfter: 1 };
-  const place = { name: 'a', kind: 'other', place: '/a', entry: '', state: 'ok' };
-  return parseExposition(await inventoryExposition([{ ...place, certificate }], 0));
-}

@@ -4,21 +4,15 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { errorCodes } from '../../src/core/errors.ts';
 import { logEvents } from '../../src/core/log-events.ts';
-import { inventoryExposition } from '../../src/metrics/inventory-gauges.ts';
 import { everyMetric } from '../metrics/every-metric.ts';
-import { parseExposition, scrape } from '../metrics/exposition.ts';
+import { scrape } from '../metrics/exposition.ts';
 import { codeOf, pages, read, root } from './pages.ts';
 
 describe('names on the pages', async () => {
   const makefile = await read('Makefile');
   const targets = new Set([...makefile.matchAll(/^([a-z][a-z0-9-]*):/gm)].map(([, name]) => name));
   const { types } = await scrape(everyMetric());
-  const inventory = parseExposition(await inventoryExposition([], 0)).types;
-  const known: ReadonlySet<string> = new Set([
-    ...types.keys(),
-    ...inventory.keys(),
-    ...Object.keys(logEvents),
-  ]);
+  const known: ReadonlySet<string> = new Set([...types.keys(), ...Object.keys(logEvents)]);
 
   for (const page of pages) {
     it(`are files of the repository in ${page}`, async () => {

@@ -206,6 +206,7 @@ export function agentConfig(
       deferToKubelet: true,
     },
     metrics: { host: '127.0.0.1', port: 0, kubeletNames: false },
+    inventory: { enabled: false, intervalSeconds: 600, paths: [] },
     log: { level: 'debug', format: 'json' },
   };
 }

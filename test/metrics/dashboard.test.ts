@@ -9,7 +9,7 @@ import type { Health } from '../../src/metrics/health.ts';
 import { startMetricsServer } from '../../src/metrics/server.ts';
 import { skipWithout } from '../support/programs.ts';
 import { withPrometheus } from '../support/prometheus.ts';
-import { countEverything, everyMetric } from './every-metric.ts';
+import { countEverything, everyMetric, inventory } from './every-metric.ts';
 import { scrape } from './exposition.ts';
 import { agent, client, facts, followed, server } from './fixtures.ts';
 
@@ -125,6 +125,7 @@ describe('config/grafana-dashboard.json', () => {
         status: liveStatus,
         health,
         kubeletNames: () => false,
+        inventory: () => inventory,
       });
       const address = { host: '127.0.0.1', port: 0, kubeletNames: false };
       await using running = await startMetricsServer({

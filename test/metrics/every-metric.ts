@@ -1,6 +1,37 @@
 import type { AgentStatus } from '../../src/core/status.ts';
+import { day } from '../../src/core/instant.ts';
 import { AgentMetrics } from '../../src/metrics/agent-metrics.ts';
+import { inventoryExposition } from '../../src/metrics/inventory-exposition.ts';
 import { agent, client, facts, followed, now, server } from './fixtures.ts';
+
+const certificate = { serial: '1f', subject: 'CN=kube-apiserver', issuer: 'CN=kubernetes' };
+
+/** The last inventory of an agent that scans every ten minutes. */
+export const inventory = {
+  intervalSeconds: 600,
+  text: [
+    ...inventoryExposition(
+      [
+        {
+          name: 'apiserver',
+          kind: 'certificate',
+          place: '/etc/kubernetes/pki/apiserver.crt',
+          entry: '',
+          state: 'ok',
+          certificate: { ...certificate, notBefore: now - day, notAfter: now + 364 * day },
+        },
+        {
+          name: 'apiserver-etcd-client',
+          kind: 'certificate',
+          place: '/etc/kubernetes/pki/apiserver-etcd-client.crt',
+          entry: '',
+          state: 'missing',
+        },
+      ],
+      now,
+    ),
+  ].join(''),
+};
 
 /** An agent with a series for every metric there is, the kubelet's names included. */
 export function everyMetric(): AgentMetrics {
@@ -12,6 +43,7 @@ export function everyMetric(): AgentMetrics {
     status: () => status,
     health: () => ({ lastTick: now, stuckAt: undefined }),
     kubeletNames: () => true,
+    inventory: () => inventory,
   });
   countEverything(metrics);
   return metrics;

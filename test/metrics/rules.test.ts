@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { logEvents } from '../../src/core/log-events.ts';
+import { inventoryStates } from '../../src/pki/judge.ts';
 import { findProgram, skipWithout } from '../support/programs.ts';
 import { everyMetric } from './every-metric.ts';
 import { scrape } from './exposition.ts';
@@ -15,7 +16,9 @@ import { scrape } from './exposition.ts';
 const run = promisify(execFile);
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const rulesFile = here('../../config/prometheus-rules.yaml');
-const unitTests = ['certificates', 'hooks', 'agent'].map((name) => here(`rules/${name}.test.yaml`));
+const unitTests = ['certificates', 'hooks', 'inventory', 'agent'].map((name) =>
+  here(`rules/${name}.test.yaml`),
+);
 
 const skip = skipWithout('promtool');
 const promtool = findProgram('promtool') ?? 'promtool';
@@ -75,6 +78,16 @@ describe('config/prometheus-rules.yaml', () => {
         assert.ok(types.has(name), `${alert}: ${name}`);
       }
     }
+  });
+
+  it('has every state of the inventory that needs attention now', () => {
+    const { expr = '' } = rules.find(({ alert }) => alert === 'NodecertdInventoryProblem') ?? {};
+    const [, states = ''] = /state=~"(.*?)"/.exec(expr) ?? [];
+    const urgent = Object.entries(inventoryStates).filter(([, code]) => code === 4);
+    assert.deepEqual(
+      states.split('|'),
+      urgent.map(([state]) => state),
+    );
   });
 
   for (const { alert, for: patience, labels, annotations } of rules) {

@@ -101,6 +101,11 @@ export const configurationArbitrary = loosely({
     address: fc.oneof(fc.constantFrom('127.0.0.1:9471', '[::1]:0', 'localhost:70000'), text),
     kubeletNames: fc.boolean(),
   }),
+  inventory: loosely({
+    enabled: fc.boolean(),
+    interval: fc.constantFrom('1m', '10s', '25h', 'never'),
+    paths: fc.array(text, { maxLength: 3 }),
+  }),
 });
 
 export const kubeconfigArbitrary = loosely({
