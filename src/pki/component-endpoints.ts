@@ -3,7 +3,6 @@ import { canonicalIp } from '../core/ip-address.ts';
 import type { LocalKubelet } from '../kubelet/local-kubelet.ts';
 import { flagValue, namedCertificates } from './component-flags.ts';
 import type { Component, ComponentFlag, ComponentName } from './component.ts';
-import { variableIn } from './expansion.ts';
 import type { Serving } from './serving.ts';
 import { certificateInDirectory, servingOf } from './serving.ts';
 
@@ -40,9 +39,9 @@ function secureEndpoints(component: Component, serving: Serving): ComponentEndpo
   const file = flagValue(flags, 'tls-cert-file') ?? certificateInDirectory(component);
   const common = { component: name, name, host, port };
   const named = namedCertificates(flags).flatMap(({ certificateFile, names }) =>
-    names.map((pattern) => ({
+    names.filter(isServerName).map((name) => ({
       ...common,
-      ...targetOf(pattern),
+      ...targetOf(name),
       ...served(component, certificateFile),
     })),
   );
@@ -51,6 +50,11 @@ function secureEndpoints(component: Component, serving: Serving): ComponentEndpo
     ...named,
     ...(name === 'kube-apiserver' ? [{ ...common, serverName: loopbackName }] : []),
   ];
+}
+
+/** A DNS name, a wildcard or an address. */
+function isServerName(name: string): boolean {
+  return /^(?:\*\.)?[\w.-]{1,253}$/.test(name) || canonicalIp(name) !== undefined;
 }
 
 /** A server compares an IP address with the address that the client has dialed. */
@@ -90,7 +94,7 @@ function listenerIn(
   const places = urls.flatMap((url) => {
     const host = hostToDial(url?.hostname.replace(/^\[(.*)\]$/, '$1') ?? '');
     const port = url?.protocol === 'https:' ? portIn(url.port || '443', 0) : undefined;
-    return host === undefined || port === undefined ? [] : [{ host, port }];
+    return url === null || host === undefined || port === undefined ? [] : [{ host, port }];
   });
   return places.find(({ host }) => host === loopback) ?? places[0];
 }
@@ -99,12 +103,11 @@ const loopback = '127.0.0.1';
 
 /**
  * The address for a server that listens on this address: loopback for one that listens on all.
- * Undefined if only the container of the server knows the address.
+ * Undefined for other texts than addresses, with which no component starts, and for a variable,
+ * whose value only the container knows.
  */
 function hostToDial(address: string): string | undefined {
-  if (variableIn(address) !== undefined) return undefined;
-  const canonical = canonicalIp(address) ?? address;
-  return ['', '0.0.0.0', '::'].includes(canonical) ? loopback : canonical;
+  return ['', 'localhost', '0.0.0.0', '::'].includes(address) ? loopback : canonicalIp(address);
 }
 
 /** Undefined for 0, which turns the port off, and for an invalid port, with which no component starts. */

@@ -19,7 +19,8 @@ export function parseComponentFlags(words: readonly string[]): ComponentFlag[] {
   for (let at = 0; at < words.length; at += 1) {
     const word = words[at];
     if (word === undefined || word === '--') break;
-    const { name, value } = /^--?(?<name>[^-=][^=]*)(?:=(?<value>[^]*))?$/.exec(word)?.groups ?? {};
+    const { name, value } =
+      /^--?(?<name>[^-_=][^=]*)(?:=(?<value>[^]*))?$/.exec(word)?.groups ?? {};
     if (name === undefined) continue;
     const next = words[at + 1];
     const takesNext = value === undefined && next !== undefined && !next.startsWith('-');

@@ -24,14 +24,14 @@ export async function withEtcdConfigFile(
   const flags = [{ name: 'config-file', value: file }];
   const path = component.hostPath(file);
   if (path === undefined) {
-    const reason = `--config-file of etcd is not on the node`;
+    const reason = '--config-file of etcd is not on the node';
     return { component: { ...component, flags }, problem: { path: file, reason } };
   }
   try {
     flags.push(...configFlags(await readText(path)));
     return { component: { ...component, flags } };
   } catch (error) {
-    const reason = `--config-file of etcd cannot be read: ${describeError(error)}`;
+    const reason = `--config-file of etcd ${describeError(error)}`;
     return { component: { ...component, flags }, problem: { path, reason } };
   }
 }
@@ -39,7 +39,7 @@ export async function withEtcdConfigFile(
 /** The keys of the file have the names of the flags, except in the two parts about TLS. */
 function configFlags(text: string): ComponentFlag[] {
   const result = v.safeParse(configSchema, parseDocuments(text).first ?? {});
-  if (!result.success) throw new AgentError('CONFIG_INVALID', 'it is not a map of settings');
+  if (!result.success) throw new AgentError('CONFIG_INVALID', 'is not a map of settings');
   const {
     'client-transport-security': client,
     'peer-transport-security': peer,

@@ -1,6 +1,5 @@
-import { isAbsolute } from 'node:path';
 import { describeError } from '../core/errors.ts';
-import { withoutSecrets } from '../core/printable.ts';
+import { printable, redact, withoutSecrets } from '../core/printable.ts';
 import type { LocalKubelet } from '../kubelet/local-kubelet.ts';
 import type { NamedPath } from './component-config.ts';
 import { isConfigurationFlag, pathsIn, pluginFiles } from './component-config.ts';
@@ -23,18 +22,25 @@ export interface FileReference {
 
 export interface FileReferences {
   readonly references: readonly FileReference[];
-  /** Files that flags name and that cannot be found or read from here. */
+  /** Configurations that cannot be read, and flags that name no path. */
   readonly problems: readonly FileNote[];
+  /** Files of containers that are not on the node. */
+  readonly ignored: readonly FileNote[];
 }
 
 /** The certificates, keys, CAs and kubeconfigs of components, each once. Never rejects. */
 export async function fileReferences(components: readonly Component[]): Promise<FileReferences> {
   const found = await Promise.all(components.map(referencesOf));
   const references = found.flatMap((part) => part.references);
-  const problems = found.flatMap((part) => part.problems);
+  const notesOf = (list: 'problems' | 'ignored'): FileNote[] =>
+    unique(
+      found.flatMap((part) => part[list]),
+      ({ path, reason }) => [path, reason],
+    );
   return {
     references: unique(references, ({ path, component, flag }) => [path, component, flag]),
-    problems: unique(problems, ({ path, reason }) => [path, reason]),
+    problems: notesOf('problems'),
+    ignored: notesOf('ignored'),
   };
 }
 
@@ -61,10 +67,14 @@ async function referencesOf(component: Component): Promise<FileReferences> {
   return collected;
 }
 
+/** The limit of Linux. */
+const longestPath = 4096;
+
 /** The references of one component. */
 class Collector implements FileReferences {
   readonly references: FileReference[] = [];
   readonly problems: FileNote[] = [];
+  readonly ignored: FileNote[] = [];
   readonly #component: Component;
 
   constructor(component: Component) {
@@ -93,24 +103,27 @@ class Collector implements FileReferences {
     try {
       return parseDocuments(await readText(place)).first;
     } catch (error) {
-      this.#complain(place, `${this.#describe(flag)} cannot be read: ${describeError(error)}`);
+      this.#complain(shownPath(place), `${this.#describe(flag)} ${describeError(error)}`);
       return undefined;
     }
   }
 
   #placeOf(flag: string, path: string): string | undefined {
-    const shown = withoutSecrets(path, 200);
+    const shown = shownPath(path);
     const variable = variableIn(path);
     if (variable !== undefined) {
       const reason = `${this.#describe(flag)} contains ${withoutSecrets(variable, 80)}, whose value only the running container has`;
       this.#complain(shown, reason);
       return undefined;
     }
-    const place = path.includes('\0') ? undefined : this.#component.hostPath(path);
-    if (place === undefined || !isAbsolute(place)) {
-      const reason = `${this.#describe(flag)} is not on the node: it is in the image, or in a volume other than hostPath`;
-      this.#complain(shown, reason);
+    if (path.includes('\0') || path.length > longestPath) {
+      this.#complain(shown, `${this.#describe(flag)} is not a path`);
       return undefined;
+    }
+    const place = this.#component.hostPath(path);
+    if (place === undefined) {
+      const reason = `${this.#describe(flag)} is not on the node: it is in the image, or in a volume other than hostPath`;
+      this.ignored.push({ path: shown, reason });
     }
     return place;
   }
@@ -124,6 +137,12 @@ class Collector implements FileReferences {
   #complain(path: string, reason: string): void {
     this.problems.push({ path, reason });
   }
+}
+
+/** Redacts what looks like a secret in each part of a path: long paths look like one as a whole. */
+function shownPath(path: string): string {
+  const parts = path.slice(0, longestPath).split('/');
+  return printable(parts.map(redact).join('/'), 300);
 }
 
 /** The files of the kubelet outside its certificate directory. The flag is that of the setting. */

@@ -64,6 +64,7 @@ interface LocalNode {
   readonly named: readonly NamedFile[];
   /** Files of the kubelet and of components that cannot be read. */
   readonly problems: readonly FileNote[];
+  /** Manifests that the kubelet does not use, and files of containers that are not on the node. */
   readonly ignored: readonly FileNote[];
 }
 
@@ -77,7 +78,7 @@ async function findNode({ kubernetes }: KubernetesDirectories): Promise<LocalNod
     components,
     named: [...files.references, ...kubeletReferences(kubelet)],
     problems: [...kubelet.problems, ...problems, ...files.problems],
-    ignored,
+    ignored: [...ignored, ...files.ignored],
   };
 }
 

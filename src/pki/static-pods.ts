@@ -1,10 +1,10 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import * as v from 'valibot';
-import { describeError } from '../core/errors.ts';
+import { AgentError } from '../core/errors.ts';
 import { unlessMissing } from '../sys/file-error.ts';
 import type { FileNote } from './component.ts';
-import { readText } from './text-file.ts';
+import { fileFailure, readText } from './text-file.ts';
 import { parseDocuments } from './yaml-documents.ts';
 
 const containerSchema = v.object({
@@ -37,8 +37,9 @@ const containerSchema = v.object({
   ),
 });
 
+const kindSchema = v.object({ kind: v.literal('Pod') });
+
 const podSchema = v.object({
-  kind: v.literal('Pod'),
   metadata: v.object({
     name: v.pipe(v.string(), v.nonEmpty()),
     namespace: v.nullish(v.string(), ''),
@@ -86,7 +87,7 @@ export async function readStaticPods(path: string): Promise<StaticPods> {
     ignored.push(...hidden);
     for (const file of files) readings.push(await readManifest(file));
   } catch (error) {
-    problems.push({ path, reason: describeError(error) });
+    problems.push({ path, reason: reasonOf(error) });
   }
   for (const { problem, ignored: left } of readings) {
     if (problem !== undefined) problems.push(problem);
@@ -140,21 +141,26 @@ async function readManifest(path: string): Promise<ManifestReading> {
       return { ignored: { path, reason: 'the kubelet does not read folders in this directory' } };
     }
     const { first, count } = parseDocuments(await readText(path));
+    if (!v.is(kindSchema, first)) {
+      return { ignored: { path, reason: 'it is not a Pod, so the kubelet does not use it' } };
+    }
     const result = v.safeParse(podSchema, first, { abortEarly: true });
-    if (!result.success) return { problem: { path, reason: notAPod(result.issues[0]) } };
+    if (!result.success) return { problem: { path, reason: notValid(result.issues[0]) } };
     const { metadata, spec } = result.output;
     const pod = { manifest: path, id: `${metadata.namespace || 'default'}/${metadata.name}`, spec };
     if (count === 1) return { pod };
     const reason = `the kubelet reads only the first of its ${count} YAML documents`;
     return { pod, ignored: { path, reason } };
   } catch (error) {
-    return { problem: { path, reason: describeError(error) } };
+    return { problem: { path, reason: reasonOf(error) } };
   }
 }
 
-function notAPod(issue: v.BaseIssue<unknown>): string {
-  const key = v.getDotPath(issue);
-  return key === null
-    ? 'is not a Pod'
-    : `is not a Pod that the kubelet can read: ${key} must be ${issue.expected ?? 'valid'}`;
+function notValid(issue: v.BaseIssue<unknown>): string {
+  const key = v.getDotPath(issue) ?? 'the document';
+  return `is not a Pod that the kubelet can read: ${key} must be ${issue.expected ?? 'valid'}`;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof AgentError ? error.message : fileFailure(error);
 }

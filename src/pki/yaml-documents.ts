@@ -9,8 +9,8 @@ export interface YamlDocuments {
 
 /**
  * Parses YAML or JSON as Kubernetes does: as YAML 1.1, only the first document, and the last of
- * two equal keys wins (sigs.k8s.io/yaml). The error never quotes the text, which may contain a
- * secret.
+ * two equal keys wins (sigs.k8s.io/yaml). The message of an error follows the path in a sentence,
+ * and never quotes the text, which may contain a secret.
  * @throws AgentError CONFIG_INVALID
  */
 export function parseDocuments(text: string): YamlDocuments {
@@ -30,8 +30,8 @@ export function parseDocuments(text: string): YamlDocuments {
     if (error === undefined) return { first: document.toJS(), count: documents.length };
   } catch {
     // The library quotes the text in its message.
-    throw new AgentError('CONFIG_INVALID', 'the YAML has too many aliases or levels');
+    throw new AgentError('CONFIG_INVALID', 'has too many YAML aliases or levels');
   }
   const { line } = lineCounter.linePos(error.pos[0]);
-  throw new AgentError('CONFIG_INVALID', `line ${line} is not valid YAML (${error.code})`);
+  throw new AgentError('CONFIG_INVALID', `is not valid YAML: line ${line} (${error.code})`);
 }

@@ -55,6 +55,12 @@ describe('componentEndpoints()', () => {
     ],
     [api, ['--bind-address=$(HOST_IP)'], []],
     [api, ['--secure-port=x'], []],
+    [api, ['--bind-address=host.example'], []],
+    [
+      'kube-scheduler',
+      ['--tls-sni-cert-key=/a.crt,/a.key:a b,fd00::9'],
+      ['kube-scheduler 127.0.0.1 10259 - -', 'kube-scheduler fd00::9 10259 - /a.crt'],
+    ],
     [
       'kube-controller-manager',
       ['--bind-address=127.0.0.1'],
@@ -82,7 +88,8 @@ describe('componentEndpoints()', () => {
       ['--listen-client-urls=http://127.0.0.1:2379,https://0.0.0.0:4001', '--listen-peer-urls=x'],
       ['etcd-client 127.0.0.1 4001 - -'],
     ],
-    ['etcd', ['--listen-client-urls=https://$(POD_IP):2379'], []],
+    ['etcd', ['--listen-client-urls=https://$(POD_IP):2379,https://etcd.example:2379'], []],
+    ['etcd', ['--listen-peer-urls=https://localhost:2380'], ['etcd-peer 127.0.0.1 2380 - -']],
     ['etcd', [], []],
     ['kube-proxy', ['--kubeconfig=/x'], []],
   ] as const) {

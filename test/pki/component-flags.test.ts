@@ -28,7 +28,7 @@ describe('parseComponentFlags()', () => {
       ['a=', 'b='],
     ],
     [['--a=1', '--', '--b=2'], ['a=1']],
-    [['stray', '--a=1', 'stray', '-', '---', '--=x'], ['a=1']],
+    [['stray', '--a=1', 'stray', '-', '---', '--=x', '--_a=b'], ['a=1']],
     [['--a=x\ny'], ['a=x\ny']],
     [['--last'], ['last=']],
   ] as const) {

@@ -207,22 +207,44 @@ describe('fileReferences()', () => {
       problems.map(({ path }) => path),
       [bad, join(directory, 'none')],
     );
-    assert.match(problems[0]?.reason ?? '', /^--config of kube-proxy cannot be read: line 1/);
+    assert.match(problems[0]?.reason ?? '', /^--config of kube-proxy is not valid YAML: line 1/);
     assert.doesNotMatch(JSON.stringify(problems), /c2Vjcm/);
   });
 
-  it('reports a path outside the hostPath volumes, and a variable', async (context) => {
+  it('shows a long path, and redacts what may be a key', async () => {
+    const words = [
+      '--kubeconfig=/var/lib/rancher/rke2/server/cred/scheduler/$(A)',
+      '--tls-cert-file=$(A)MIIEvQIBADANBgkqhkiG9w0BAQ',
+    ];
+    const { problems } = await fileReferences([component('kube-scheduler', ...words)]);
+    assert.deepEqual(
+      problems.map(({ path }) => path),
+      ['/var/lib/rancher/rke2/server/cred/scheduler/$(A)', '$(A)…'],
+    );
+  });
+
+  it('reports what is not a path', async () => {
+    const words = ['--kubeconfig=/a\0b', `--tls-cert-file=/${'x'.repeat(4096)}`];
+    const { references, problems } = await fileReferences([component('kube-scheduler', ...words)]);
+    assert.deepEqual(references, []);
+    assert.deepEqual(
+      problems.map(({ reason }) => reason),
+      ['kubeconfig', 'tls-cert-file'].map((flag) => `--${flag} of kube-scheduler is not a path`),
+    );
+  });
+
+  it('names a path outside the hostPath volumes, and reports a variable', async (context) => {
     const command = ['kube-scheduler', '--tls-cert-file=/image/x.crt', '--kubeconfig=/$(NAME)'];
     const directory = await manifestDirectory(context, { a: pod({ name: 'a', command }) });
     const { pods } = await readStaticPods(directory);
     const found = pods.flatMap((pod) => containerComponents(pod).components);
-    const { references, problems } = await fileReferences(found);
+    const { references, problems, ignored } = await fileReferences(found);
     assert.deepEqual(references, []);
     assert.deepEqual(
-      problems.map(({ path }) => path),
+      [...ignored, ...problems].map(({ path }) => path),
       ['/image/x.crt', '/$(NAME)'],
     );
-    assert.match(problems[0]?.reason ?? '', /is not on the node/);
-    assert.match(problems[1]?.reason ?? '', /contains \$\(NAME\)/);
+    assert.match(ignored[0]?.reason ?? '', /is not on the node/);
+    assert.match(problems[0]?.reason ?? '', /contains \$\(NAME\)/);
   });
 });
