@@ -1,6 +1,7 @@
 import { targets as adoptTargets } from './adopt-targets.ts';
 import { targets as apiTargets } from './api-targets.ts';
 import { targets as inventoryTargets } from './inventory-targets.ts';
+import { targets as componentTargets } from './component-targets.ts';
 import { targets as httpTargets } from './http-target.ts';
 import { targets as preflightTargets } from './preflight-targets.ts';
 import type { FuzzTarget } from './target.ts';
@@ -16,4 +17,5 @@ export const targets: readonly FuzzTarget[] = [
   ...preflightTargets,
   ...adoptTargets,
   ...inventoryTargets,
+  ...componentTargets,
 ];
