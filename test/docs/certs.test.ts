@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { exitCodes } from '../../src/cli/certs-check-expiration.ts';
+import { exitCodes as renewExitCodes } from '../../src/cli/certs-renew.ts';
 import { exitCodes as verifyExitCodes } from '../../src/cli/certs-verify.ts';
 import { describeProgram } from '../../src/cli/program.ts';
 import { inventoryStates } from '../../src/pki/judge.ts';
@@ -29,6 +30,11 @@ describe('certs.md', () => {
   it('explains every exit code of check-expiration', () => {
     const documented = rowsOf('Exit codes').map(([code]) => code);
     assert.deepEqual(documented, Object.keys(exitCodes));
+  });
+
+  it('explains every exit code of certs renew', () => {
+    const documented = rowsOf('Renewing').map(([code]) => code);
+    assert.deepEqual(documented, Object.keys(renewExitCodes));
   });
 
   it('explains every verdict, with an exit code of certs verify', () => {
