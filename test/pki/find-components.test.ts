@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { realpath, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
@@ -156,6 +158,30 @@ describe('findComponents()', () => {
       'kube-scheduler in process 12',
     ]);
     assert.equal(flagValue(components[0]?.flags ?? [], 'cert-file'), '/etc/etcd/server.crt');
+  });
+
+  it('finds a process of this machine, with its environment', async (context) => {
+    const directory = await temporaryDirectory(context);
+    const script = join(directory, 'wait.cjs');
+    await writeFile(script, 'process.stdout.write("up"); setInterval(() => {}, 1e6)');
+    const child = spawn(process.execPath, [script, '--key-file', 'server.key'], {
+      argv0: '/usr/local/bin/etcd',
+      cwd: directory,
+      env: { ETCD_CERT_FILE: '/server.crt' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    context.after(async () => {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    });
+    await once(child.stdout, 'data');
+    const staticPodPath = join(directory, 'none');
+    const { components } = await findComponents({ staticPodPath, systemctl: '/none' });
+    // Tests that run at the same time may have processes with the same name.
+    const etcd = components.find(({ flags }) => flagValue(flags, 'key-file') === 'server.key');
+    assert.equal(etcd?.name, 'etcd');
+    assert.equal(flagValue(etcd.flags, 'cert-file'), '/server.crt');
+    assert.equal(etcd.hostPath('server.key'), join(await realpath(directory), 'server.key'));
   });
 
   it('maps the paths of a container by its mounts, or below /proc', async (context) => {
