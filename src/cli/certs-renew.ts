@@ -102,7 +102,6 @@ async function run(
   };
   const reportOf = (preview: RenewalPreview): RenewalReport => ({
     preview,
-    directories,
     isNamed: typeof selection !== 'string',
     isUnverified: !options.verify,
   });

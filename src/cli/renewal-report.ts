@@ -1,6 +1,5 @@
-import { join } from 'node:path';
 import { formatInstant } from '../core/instant.ts';
-import type { KubeadmCertificate, KubernetesDirectories } from '../pki/layout.ts';
+import type { KubeadmCertificate } from '../pki/layout.ts';
 import { issuerOf, subjectOf } from '../pki/certificate-chain.ts';
 import { describeKind } from '../pki/key-file.ts';
 import type { Advice, RestartAdvice } from '../pki/renewal-advice.ts';
@@ -15,7 +14,6 @@ import { exitCodes } from './exit-code.ts';
 /** A renewal, planned or done. */
 export interface RenewalReport {
   readonly preview: RenewalPreview;
-  readonly directories: KubernetesDirectories;
   /** The certificates were named one by one, so a missing one is an error. */
   readonly isNamed: boolean;
   /** Absent for a plan. */
@@ -106,8 +104,7 @@ export function warningsOf(report: RenewalReport): Advice[] {
 }
 
 export function restartsOf(report: RenewalReport): RestartAdvice[] {
-  const manifests = join(report.directories.kubernetes, 'manifests');
-  return activeItems(rowsOf(report)).flatMap((item) => restartFor(item, manifests) ?? []);
+  return activeItems(rowsOf(report)).flatMap((item) => restartFor(item) ?? []);
 }
 
 function activeItems(rows: readonly ReportRow[]): RenewalItem[] {

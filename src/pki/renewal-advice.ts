@@ -51,16 +51,13 @@ export interface RestartAdvice {
  * certificate when the program starts (transport/transport.go), and a named file within five
  * minutes.
  */
-export function restartFor(
-  { entry, target }: RenewalItem,
-  manifests: string,
-): RestartAdvice | undefined {
+export function restartFor({ entry, target }: RenewalItem): RestartAdvice | undefined {
   const [usage] = entry.usedBy.filter(({ reload }) => reload === 'restart');
   if (usage === undefined || target.kind === 'pair') return undefined;
   const { component } = usage;
   return {
     component,
     why: `${component} reads the certificate embedded in ${target.kubeconfig.path} only when it starts`,
-    remedy: `Set another value of an annotation such as nodecertd.io/restarted-at in ${manifests}/${component}.yaml; touch and kubectl delete pod do not restart a static pod`,
+    remedy: `Restart ${component}, and wait until it is ready: crictl stop "$(crictl ps --quiet --name ${component})"`,
   };
 }

@@ -1,3 +1,4 @@
+import nodeFs from 'node:fs';
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 
@@ -16,6 +17,11 @@ export class FsFaults {
     for (const name of ['writeFile', 'chmod', 'sync']) faults.#wrap(prototype, name);
     for (const name of ['mkdir', 'rename', 'unlink', 'chown', 'rm']) faults.#wrap(fs, name);
     faults.#wrap(fs, 'open', (_, flags) => flags === 'wx');
+    const { renameSync } = nodeFs;
+    nodeFs.renameSync = (...args) => {
+      if (faults.#isDue()) throw faults.#error('rename');
+      renameSync(...args);
+    };
     syncBuiltinESMExports();
     return faults;
   }

@@ -55,7 +55,7 @@ describe('nodecertd certs renew', () => {
       stdout,
       /^11 certificates renewed\. The previous files are in \S+\.nodecertd\/\S+-1;/m,
     );
-    assert.equal(stdout.match(/nodecertd\.io\/restarted-at/g)?.length, 2);
+    assert.equal(stdout.match(/→ Restart kube-\S+, and wait until it is ready: /g)?.length, 2);
   });
 
   it('--dry-run writes nothing, and shows the same plan as JSON', async (context) => {

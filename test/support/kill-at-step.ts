@@ -1,3 +1,4 @@
+import nodeFs from 'node:fs';
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 
@@ -30,5 +31,10 @@ export async function killAtStep(step: number): Promise<void> {
   for (const name of ['writeFile', 'chmod', 'sync']) wrap(prototype, name, always);
   for (const name of ['mkdir', 'rename', 'unlink', 'chown', 'rm']) wrap(fs, name, always);
   wrap(fs, 'open', (_, flags) => flags === 'wx');
+  const { renameSync } = nodeFs;
+  nodeFs.renameSync = (...args) => {
+    before('rename');
+    renameSync(...args);
+  };
   syncBuiltinESMExports();
 }
