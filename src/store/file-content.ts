@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, openSync } from 'node:fs';
-import { chown, stat, unlink } from 'node:fs/promises';
+import { access, chown, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { hasErrno } from '../core/errors.ts';
 import { showMode } from '../core/file-mode.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 import type { StagedFile } from './atomic-file.ts';
@@ -54,6 +55,7 @@ export async function replaceContents(
   const staged: StagedFile[] = [];
   try {
     for (const { path, content } of files) {
+      await requireReplaceable(path);
       const { bytes, state } = content;
       const check = async (temporary: string): Promise<void> => {
         await prepare(path, temporary);
@@ -70,6 +72,17 @@ export async function replaceContents(
   for (const directory of new Set(files.map(({ path }) => dirname(path)))) {
     await syncDirectory(directory);
   }
+}
+
+/** Finds an immutable file (chattr +i) before another file of the same group is replaced. */
+async function requireReplaceable(path: string): Promise<void> {
+  await attempt('replace', path, async () => {
+    try {
+      await access(path, constants.W_OK);
+    } catch (error) {
+      if (hasErrno(error, 'EPERM', 'EROFS')) throw error;
+    }
+  });
 }
 
 /**

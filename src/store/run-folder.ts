@@ -1,5 +1,6 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { hasErrno } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { attempt, unlessMissing } from '../sys/file-error.ts';
 import { makeDirectory, syncDirectory } from './atomic-file.ts';
@@ -127,9 +128,13 @@ export async function makeRunFolder({
 /** Only root can read it, because the copies may contain keys. */
 export async function makePrivateDirectory(directory: string): Promise<void> {
   await makeDirectory(dirname(directory));
-  await attempt('create the directory', directory, () =>
-    mkdir(directory, { mode: 0o700, recursive: true }),
-  );
+  await attempt('create the directory', directory, async () => {
+    try {
+      await mkdir(directory, { mode: 0o700 });
+    } catch (error) {
+      if (!hasErrno(error, 'EEXIST')) throw error;
+    }
+  });
   await syncDirectory(dirname(directory));
 }
 

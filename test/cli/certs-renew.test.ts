@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import { watch } from 'node:fs';
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -61,8 +63,17 @@ describe('nodecertd certs renew', () => {
   it('--dry-run writes nothing, and shows the same plan as JSON', async (context) => {
     const tree = await copyOf(context, model);
     const before = await filesOf(tree);
+    const events: string[] = [];
+    const watcher = watch(tree.kubernetes, { recursive: true });
+    context.after(() => watcher.close());
+    watcher.on('change', (event, file) => events.push(`${event} ${String(file)}`));
     const ended = await renew(tree, '--all', '--dry-run', '-o', 'json');
+    assert.deepEqual(events, []);
     assert.deepEqual(await filesOf(tree), before);
+    // The watcher works.
+    await writeFile(join(tree.certificates, 'x'), '');
+    await once(watcher, 'change');
+    assert.notDeepEqual(events, []);
     assert.ok(!(await readdir(tree.kubernetes)).includes('.nodecertd'));
     const document = documentOf(ended);
     assert.equal(document.state, 'planned');
