@@ -139,8 +139,11 @@ const algorithms = {
   ed25519: [null, '06032b6570'],
 } as const satisfies Readonly<Record<string, readonly [string | null, string]>>;
 
-/** Each hash matches the strength of the CA's key, as in Go's x509 package. */
-function signatureAlgorithm(key: KeyObject): SignatureAlgorithm {
+/**
+ * Each hash matches the strength of the CA's key, as in Go's x509 package.
+ * @throws AgentError KEY_UNSUPPORTED
+ */
+export function signatureAlgorithm(key: KeyObject): SignatureAlgorithm {
   const name = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType ?? '';
   if (!(name in algorithms)) {
     throw new AgentError('KEY_UNSUPPORTED', `the CA has a key of the kind ${name}`, {

@@ -20,7 +20,7 @@ import type { KubeadmCertificate, KubernetesDirectories } from './layout.ts';
 import { fileOf, keyFileOf } from './layout.ts';
 import type { Lifetime, Validity } from './lifetime.ts';
 import { validityOf } from './lifetime.ts';
-import { requireReissuable } from './reissue.ts';
+import { requireReissuable, signatureAlgorithm } from './reissue.ts';
 
 /** A file that a renewal replaces, as it was when the renewal was planned. */
 export interface PlannedFile {
@@ -90,6 +90,7 @@ export async function planItem(
   requireReissuable(leaf, path);
   const others = certificates.filter((other) => other !== leaf);
   const signer = findSigner({ leaf, chain: others, authority, file: path, now });
+  if (signer.kind === 'local') signatureAlgorithm(signer.key);
   const chain = chainAbove(leaf, others).filter(({ facts }) => now < facts.notAfter);
   const storedAt = Math.floor((await stat(path)).mtimeMs);
   return {

@@ -13,6 +13,7 @@ export const keyOptions = {
   'RSA 2048': ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'],
   'RSA 4096': ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:4096'],
   'RSA 1024': ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:1024'],
+  'RSA-PSS': ['-algorithm', 'RSA-PSS', '-pkeyopt', 'rsa_keygen_bits:2048'],
   Ed25519: ['-algorithm', 'ED25519'],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 export type TestKeyKind = keyof typeof keyOptions;

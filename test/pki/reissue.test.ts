@@ -128,7 +128,7 @@ const leafWith = async (request: Partial<OpensslRequest>): Promise<ChainCertific
 
 describe('reissue()', () => {
   for (const kind of Object.keys(keyOptions) as (keyof typeof keyOptions)[]) {
-    if (kind === 'RSA 1024') continue;
+    if (kind === 'RSA 1024' || kind === 'RSA-PSS') continue;
     it(`signs with a CA of the kind ${kind}, and OpenSSL accepts the result`, async (context) => {
       const signer = authorityOf({ key: kind });
       const renewal = await renew({}, signer);

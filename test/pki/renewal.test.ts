@@ -295,6 +295,19 @@ describe('renew()', () => {
     assert.equal((await run(tree)).renewed.length, kubeadmCertificates.length - 1);
   });
 
+  it('refuses a CA with a kind of key that it cannot use', async (context) => {
+    const tree = await copyOf(context, model);
+    const signer = authorityOf({ key: 'RSA-PSS' });
+    const leaf = issueWithOpenssl({ subject: '/CN=x', extensions: leafExtensions, signer });
+    await writeFile(join(tree.certificates, 'ca.crt'), signer.certificate);
+    await writeFile(join(tree.certificates, 'ca.key'), signer.key);
+    await writePair(join(tree.certificates, 'apiserver.crt'), leaf);
+    const options = optionsFor({ selection: ['apiserver'] });
+    const [planned] = (await previewRenewal(requestFor(tree), options)).certificates;
+    assert.ok(planned?.kind === 'refused');
+    assert.equal(planned.failure.message, 'the CA has a key of the kind rsa-pss');
+  });
+
   it('leaves certificates of an external CA, and missing ones', async (context) => {
     const tree = await copyOf(context, model);
     await rm(join(tree.certificates, 'front-proxy-ca.key'));
