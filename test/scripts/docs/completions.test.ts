@@ -134,6 +134,9 @@ const expectations: readonly (readonly [string, readonly string[]])[] = [
   ['nodecertd status -o ', ['table', 'json', 'yaml']],
   ['nodecertd renew --t', ['--timeout']],
   ['nodecertd certs v', ['verify']],
+  // `renew` and `certs renew` are different commands.
+  ['nodecertd certs renew --l', ['--lifetime']],
+  ['nodecertd certs renew --t', []],
   ['nodecertd certs --h', ['--help']],
   ['nodecertd certs check-expiration --no', ['--no-dial']],
   [
@@ -147,7 +150,7 @@ const expectations: readonly (readonly [string, readonly string[]])[] = [
 /** The expectations for every shell. */
 function itProposes(proposals: Proposals): void {
   for (const [line, expected] of expectations) {
-    it(`proposes ${expected.join(', ')} for "${line}"`, async () => {
+    it(`proposes ${expected.join(', ') || 'nothing'} for "${line}"`, async () => {
       assert.deepEqual((await proposals(line)).toSorted(), expected.toSorted());
     });
   }
