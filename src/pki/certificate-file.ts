@@ -3,7 +3,7 @@ import { scanPem } from '../core/pem.ts';
 import { describeError, hasErrno } from '../core/errors.ts';
 import { Secret } from '../core/secret.ts';
 import { isMissing } from '../sys/file-error.ts';
-import { readDatedFile } from '../sys/small-file.ts';
+import { readDatedFileSync } from '../sys/small-file.ts';
 import type { InventoryCertificate } from './certificate.ts';
 import { inventoryCertificate } from './certificate.ts';
 
@@ -27,9 +27,9 @@ export type FileReading =
   | { readonly kind: 'unreadable'; readonly path: string; readonly reason: string };
 
 /** Reads the certificates of a file in PEM or DER. Never rejects: a bad file is a row of its own. */
-export async function readCertificateFile(path: string): Promise<FileReading> {
+export function readCertificateFile(path: string): FileReading {
   try {
-    const { bytes, modifiedAt } = await readDatedFile(path, largestFile);
+    const { bytes, modifiedAt } = readDatedFileSync(path, largestFile);
     try {
       const content = readCertificates(bytes);
       if (typeof content === 'string') return { kind: 'unreadable', path, reason: content };

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { hash, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { sortedUnique } from '../core/alt-names.ts';
 import type { DerValue } from '../core/der.ts';
@@ -14,7 +14,8 @@ import { readValidity } from '../core/validity.ts';
  * times faster.
  */
 export interface InventoryCertificate {
-  readonly x509: X509Certificate;
+  /** Kept instead of the X509Certificate, which takes ten times the memory. */
+  readonly der: Uint8Array;
   /** SHA-256 of the DER, in lower-case hexadecimal. */
   readonly sha256: string;
   /** Lower-case hexadecimal without leading zeros, with `-` before a negative number. */
@@ -28,16 +29,18 @@ export interface InventoryCertificate {
 }
 
 /** Undefined for bytes that are not a certificate. */
-export function inventoryCertificate(der: Uint8Array): InventoryCertificate | undefined {
+export function inventoryCertificate(bytes: Uint8Array): InventoryCertificate | undefined {
   try {
-    const x509 = new X509Certificate(der);
+    const x509 = new X509Certificate(bytes);
+    // Without the trust settings that may follow the certificate.
+    const der = x509.raw;
     return {
-      x509,
-      sha256: x509.fingerprint256.replaceAll(':', '').toLowerCase(),
+      der,
+      sha256: hash('sha256', der, 'hex'),
       serial: x509.serialNumber.toLowerCase().replace(/^(-?)0+(?=.)/, '$1'),
       subject: nameOf(x509.subject),
       issuer: nameOf(x509.issuer),
-      ...validityOf(x509),
+      ...validityOf(x509, der),
       isAuthority: x509.ca,
     };
   } catch {
@@ -45,13 +48,20 @@ export function inventoryCertificate(der: Uint8Array): InventoryCertificate | un
   }
 }
 
+export function x509Of({ der }: InventoryCertificate): X509Certificate {
+  return new X509Certificate(der);
+}
+
 /**
  * A time that Go would reject is shown as OpenSSL reads it.
  * @throws RangeError if OpenSSL cannot read it either
  */
-function validityOf(x509: X509Certificate): { notBefore: Instant; notAfter: Instant } {
+function validityOf(
+  x509: X509Certificate,
+  der: Uint8Array,
+): { notBefore: Instant; notAfter: Instant } {
   try {
-    return readValidity(x509.raw);
+    return readValidity(der);
   } catch {
     const [notBefore, notAfter] = [x509.validFromDate.getTime(), x509.validToDate.getTime()];
     if (Number.isNaN(notBefore + notAfter)) throw new RangeError('the validity cannot be read');
@@ -72,8 +82,8 @@ export interface PublicKeyFacts {
 }
 
 /** Undefined for a key that OpenSSL does not know. */
-export function publicKeyFacts({ x509 }: InventoryCertificate): PublicKeyFacts | undefined {
-  const key = publicKeyOf(x509);
+export function publicKeyFacts(certificate: InventoryCertificate): PublicKeyFacts | undefined {
+  const key = publicKeyOf(certificate);
   const type = key?.asymmetricKeyType;
   if (key === undefined || type === undefined) return undefined;
   const { modulusLength, namedCurve } = key.asymmetricKeyDetails ?? {};
@@ -87,17 +97,25 @@ function bitsOf(curve: string): number {
   return Number(digits ?? 0);
 }
 
-function publicKeyOf(x509: X509Certificate): KeyObject | undefined {
+/** The keys of CAs, each of which may have signed thousands of certificates. */
+const authorityKeys = new WeakMap<InventoryCertificate, KeyObject | undefined>();
+
+function authorityKey(authority: InventoryCertificate): KeyObject | undefined {
+  if (!authorityKeys.has(authority)) authorityKeys.set(authority, publicKeyOf(authority));
+  return authorityKeys.get(authority);
+}
+
+function publicKeyOf(certificate: InventoryCertificate): KeyObject | undefined {
   try {
-    return x509.publicKey;
+    return x509Of(certificate).publicKey;
   } catch {
     return undefined;
   }
 }
 
 /** The SANs as `DNS:…`, `IP:…`, `URI:…` and so on, sorted; IP addresses in canonical form. */
-export function altNames({ x509 }: InventoryCertificate): string[] {
-  const text = x509.subjectAltName ?? '';
+export function altNames(certificate: InventoryCertificate): string[] {
+  const text = x509Of(certificate).subjectAltName ?? '';
   const names = text.matchAll(/(?:^|, )([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^,]*)/g);
   return sortedUnique(
     [...names].map(([, type = '', value = '']) => {
@@ -127,9 +145,9 @@ const extendedKeyUsages: Readonly<Record<string, string>> = {
 };
 
 /** Key usages and extended key usages; an unknown extended usage by its OID. */
-export function usages({ x509 }: InventoryCertificate): string[] {
-  const extended = x509.keyUsage ?? [];
-  return [...keyUsagesIn(x509.raw), ...extended.map((oid) => extendedKeyUsages[oid] ?? oid)];
+export function usages(certificate: InventoryCertificate): string[] {
+  const extended = x509Of(certificate).keyUsage ?? [];
+  return [...keyUsagesIn(certificate.der), ...extended.map((oid) => extendedKeyUsages[oid] ?? oid)];
 }
 
 /** The content of the OBJECT IDENTIFIER 2.5.29.15. */
@@ -174,9 +192,9 @@ export function isIssuedBy(
   authority: InventoryCertificate,
 ): boolean {
   if (certificate.issuer !== authority.subject) return false;
-  const key = publicKeyOf(authority.x509);
+  const key = authorityKey(authority);
   try {
-    return key !== undefined && certificate.x509.verify(key);
+    return key !== undefined && x509Of(certificate).verify(key);
   } catch {
     return false;
   }

@@ -45,8 +45,9 @@ export function takeInventory(
 ): Inventory {
   const rows = [...Map.groupBy(sightings, ({ certificate }) => certificate.sha256).values()];
   const known = new Authorities(sightings);
+  const managed = sightings.filter(({ managedBy }) => managedBy !== undefined);
   const items = [
-    ...rows.map((row) => itemOf(row, { known, sightings, options })),
+    ...rows.map((row) => itemOf(row, { known, managed, options })),
     ...gaps.map((gap) => itemOfGap(gap, known)),
   ];
   return { items: items.sort(bySection), skipped, now: options.now };
@@ -60,7 +61,8 @@ function bySection(left: InventoryItem, right: InventoryItem): number {
 
 interface RowContext {
   readonly known: Authorities;
-  readonly sightings: readonly Sighting[];
+  /** What kubeadm, the kubelet or nodecertd renews. */
+  readonly managed: readonly Sighting[];
   readonly options: JudgeOptions;
 }
 
@@ -76,7 +78,7 @@ function itemOf(row: readonly Sighting[], context: RowContext): InventoryItem {
   const managedBy = pick(all, ({ managedBy: manager }) => manager);
   const reload = pick(all, (sighting) => sighting.reload);
   const { issuer, authority } = context.known.of(first);
-  const newer = newerThan(first, context.sightings);
+  const newer = newerThan(first, context.managed);
   const judgment = judge(
     {
       name: first.name,
@@ -179,12 +181,11 @@ function renewalOf(
  */
 function newerThan(
   { certificate, managedBy, key }: Sighting,
-  sightings: readonly Sighting[],
+  managed: readonly Sighting[],
 ): (Sighting & { readonly notAfter: Instant }) | undefined {
   if (managedBy !== undefined || key === undefined || certificate.isAuthority) return undefined;
-  const newer = sightings.find(
-    ({ certificate: other, managedBy: manager }) =>
-      manager !== undefined &&
+  const newer = managed.find(
+    ({ certificate: other }) =>
       other.subject === certificate.subject &&
       other.issuer === certificate.issuer &&
       other.notBefore > certificate.notBefore,
@@ -195,9 +196,11 @@ function newerThan(
 /** Every CA of the scan. */
 class Authorities {
   readonly #sightings: readonly Sighting[];
+  readonly #bySubject: ReadonlyMap<string, readonly Sighting[]>;
 
   constructor(sightings: readonly Sighting[]) {
     this.#sightings = sightings.filter(({ certificate }) => certificate.isAuthority);
+    this.#bySubject = Map.groupBy(this.#sightings, ({ certificate }) => certificate.subject);
   }
 
   /** The CA of kubeadm with this name. */
@@ -214,7 +217,7 @@ class Authorities {
     // A root has no CA above it.
     if (certificate.issuer === certificate.subject) return {};
     const top = this.#topOf(certificate, chain);
-    const namesakes = this.#sightings.filter((ca) => ca.certificate.subject === top.issuer);
+    const namesakes = this.#bySubject.get(top.issuer) ?? [];
     const signer = namesakes.find((ca) => isIssuedBy(top, ca.certificate));
     const expected = authority && { authority: this.named(authority) };
     if (signer === undefined) {

@@ -1,10 +1,10 @@
 import { createPrivateKey } from 'node:crypto';
-import { stat } from 'node:fs/promises';
-import { hasErrno } from '../core/errors.ts';
+import { statSync } from 'node:fs';
 import { parsePem } from '../core/pem.ts';
-import { readSmallFile } from '../sys/small-file.ts';
+import { readDatedFileSync } from '../sys/small-file.ts';
 import { isKey, reasonWithoutPath } from './certificate-file.ts';
 import type { InventoryCertificate } from './certificate.ts';
+import { x509Of } from './certificate.ts';
 
 /** A private key beside a certificate; never the key itself. */
 export interface KeyState {
@@ -18,18 +18,15 @@ export interface KeyState {
   readonly readableByAll?: boolean;
 }
 
-/** Compares a key file with a certificate. Never rejects. */
-export async function checkKeyFile(
-  path: string,
-  certificate: InventoryCertificate,
-): Promise<KeyState> {
+/** Compares a key file with a certificate. Never throws. */
+export function checkKeyFile(path: string, certificate: InventoryCertificate): KeyState {
   try {
-    const { mode } = await stat(path);
-    const readableByAll = (mode & 0o004) !== 0;
-    const bytes = await readSmallFile(path, largestKey);
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat === undefined) return { present: false, path };
+    const readableByAll = (stat.mode & 0o004) !== 0;
+    const { bytes } = readDatedFileSync(path, largestKey);
     return { path, readableByAll, ...compareKey(bytes, certificate) };
   } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return { present: false, path };
     return { present: true, path, reason: reasonWithoutPath(error) };
   }
 }
@@ -40,7 +37,7 @@ const largestKey = 1024 * 1024;
 /** Compares the first key in the bytes with a certificate, and wipes the bytes. */
 export function compareKey(
   bytes: Uint8Array<ArrayBuffer>,
-  { x509 }: InventoryCertificate,
+  certificate: InventoryCertificate,
 ): KeyState {
   try {
     const block = parsePem(bytes).find(isKey);
@@ -53,7 +50,9 @@ export function compareKey(
       if (type === undefined) return { present: true, reason: `is a ${label}, an unknown kind` };
       return {
         present: true,
-        matches: x509.checkPrivateKey(createPrivateKey({ key, format: 'der', type })),
+        matches: x509Of(certificate).checkPrivateKey(
+          createPrivateKey({ key, format: 'der', type }),
+        ),
       };
     } finally {
       key.fill(0);

@@ -59,7 +59,7 @@ export async function addPair(
     usedBy: uses.length > 0 ? uses : known,
     ...(usage && { reload: usage.reload }),
     managedBy: 'kubeadm',
-    key: await checkKeyFile(keyFileOf(path), leaf),
+    key: checkKeyFile(keyFileOf(path), leaf),
     authority,
     chain: reading.certificates,
     modifiedAt: reading.modifiedAt,
@@ -87,7 +87,7 @@ export async function addKubeletPair(
     usedBy: [{ component: 'kubelet' }],
     reload: 'automatic',
     managedBy: 'kubelet',
-    key: await checkKeyFile(reading.hasKey ? path : keyFileOf(path), leaf),
+    key: checkKeyFile(reading.hasKey ? path : keyFileOf(path), leaf),
     chain: reading.certificates,
     modifiedAt: reading.modifiedAt,
   });
@@ -108,7 +108,7 @@ export async function addFile(
   if (reading.kind === 'missing' && !isExpected) return;
   if (reading.kind !== 'read') return record.addFailure(reading, gap);
   const leaf = leafOf(reading);
-  const key = leaf.isAuthority ? undefined : await keyBeside(record, reading, leaf);
+  const key = leaf.isAuthority ? undefined : keyBeside(record, reading, leaf);
   record.add({
     name: path,
     section: 'other',
@@ -124,14 +124,14 @@ export async function addFile(
 }
 
 /** Undefined without any sign of a key: most certificates outside kubeadm's places have none. */
-async function keyBeside(
+function keyBeside(
   record: ScanRecord,
   reading: CertificateFile,
   leaf: InventoryCertificate,
-): Promise<KeyState | undefined> {
+): KeyState | undefined {
   const named = record.namedKeyOf(reading);
   const path = reading.hasKey ? reading.path : (named ?? keyFileOf(reading.path));
-  const key = path === reading.path && !reading.hasKey ? undefined : await checkKeyFile(path, leaf);
+  const key = path === reading.path && !reading.hasKey ? undefined : checkKeyFile(path, leaf);
   return key?.present === true || named !== undefined ? key : undefined;
 }
 

@@ -88,7 +88,7 @@ async function addEntry(record: ScanRecord, { path, entry, known }: EntryOfFile)
     return record.addGap({ ...gap, state: 'unreadable', reason });
   }
   const leaf = leafOf(content);
-  const key = kind === 'user' ? await keyOf(entry, leaf) : undefined;
+  const key = kind === 'user' ? keyOf(entry, leaf) : undefined;
   const { certificates, modifiedAt } = content;
   for (const [at, certificate] of certificates.entries()) {
     const position = certificates.length === 1 ? '' : `, ${at + 1} of ${certificates.length}`;
@@ -123,10 +123,10 @@ async function contentOf(record: ScanRecord, source: KubeconfigSource): Promise<
   return { kind: 'read', path, modifiedAt: 0, ...content };
 }
 
-async function keyOf({ key }: KubeconfigEntry, leaf: InventoryCertificate): Promise<KeyState> {
+function keyOf({ key }: KubeconfigEntry, leaf: InventoryCertificate): KeyState {
   if (key === undefined) return { present: false };
   if (key.kind === 'data') return compareKey(key.bytes, leaf);
-  return { ...(await checkKeyFile(key.path, leaf)), path: key.shown };
+  return { ...checkKeyFile(key.path, leaf), path: key.shown };
 }
 
 function managed(

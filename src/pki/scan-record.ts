@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { CertificateFile, FileReading } from './certificate-file.ts';
 import { readCertificateFile } from './certificate-file.ts';
 import type { InventoryCertificate } from './certificate.ts';
@@ -9,27 +10,29 @@ export interface NamedFile extends FileUse {
   readonly kind: 'certificate' | 'key' | 'authority' | 'kubeconfig';
 }
 
-/** Collects what a scan finds. Reads each file once, and knows which files have their rows. */
+/** Collects what a scan finds, and knows which files have their rows. */
 export class ScanRecord {
   readonly #sightings: Sighting[] = [];
-  readonly #gaps: Gap[] = [];
+  /** By place and reason. */
+  readonly #gaps = new Map<string, Gap>();
   readonly #skipped: Skipped[] = [];
-  readonly #readings = new Map<string, Promise<FileReading>>();
   readonly #taken = new Set<string>();
   readonly #named: readonly NamedFile[];
+  #reads = 0;
 
   constructor(named: readonly NamedFile[]) {
     this.#named = named;
   }
 
   result(): Scan {
-    return { sightings: this.#sightings, gaps: this.#gaps, skipped: this.#skipped };
+    return { sightings: this.#sightings, gaps: [...this.#gaps.values()], skipped: this.#skipped };
   }
 
   async read(path: string): Promise<FileReading> {
-    const known = this.#readings.get(path) ?? readCertificateFile(path);
-    this.#readings.set(path, known);
-    return known;
+    this.#reads += 1;
+    // Reading blocks, and handshakes with the endpoints have a time limit.
+    if (this.#reads % 100 === 0) await setImmediate();
+    return readCertificateFile(path);
   }
 
   /**
@@ -48,10 +51,8 @@ export class ScanRecord {
 
   addGap(gap: Gap): void {
     const { path, entry } = gap.place;
-    const known = this.#gaps.some(
-      ({ place, reason }) => place.path === path && place.entry === entry && reason === gap.reason,
-    );
-    if (!known) this.#gaps.push(gap);
+    const key = JSON.stringify([path, entry, gap.reason]);
+    if (!this.#gaps.has(key)) this.#gaps.set(key, gap);
   }
 
   /** A file that is missing or unreadable. */

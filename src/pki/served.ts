@@ -76,8 +76,7 @@ async function checkEndpoint(
     return { ...row, verdict: 'foreign', state: 'unreadable', reason };
   }
   const { certificateFile } = endpoint;
-  const disk =
-    certificateFile === undefined ? undefined : await readCertificateFile(certificateFile);
+  const disk = certificateFile === undefined ? undefined : readCertificateFile(certificateFile);
   return { ...row, certificate, ...verdictOf({ endpoint, certificate, disk }, options) };
 }
 

@@ -1,3 +1,5 @@
+import type { Stats } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { constants, open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { AgentError, hasErrno } from '../core/errors.ts';
@@ -43,56 +45,109 @@ export async function readSmallFile(path: string, limit: number): Promise<Uint8A
 }
 
 /** Like `readSmallFile`, with the time of the last change. */
-export async function readDatedFile(
-  path: string,
-  limit: number,
-): Promise<{ readonly bytes: Uint8Array<ArrayBuffer>; readonly modifiedAt: Instant }> {
+export async function readDatedFile(path: string, limit: number): Promise<DatedFile> {
   await using file = await openToRead(path);
-  const stat = await file.stat();
-  if (!stat.isFile()) throw new RangeError('is not a regular file');
-  if (stat.size > limit) throw new RangeError(`has ${stat.size} bytes, more than ${limit}`);
-  const bytes = await readAll(file, { size: stat.size, limit });
-  return { bytes, modifiedAt: Math.floor(stat.mtimeMs) };
-}
-
-/** Without O_NONBLOCK, opening a named pipe would wait for its writer. */
-async function openToRead(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    // A socket cannot be opened.
-    if (hasErrno(error, 'ENXIO')) throw new RangeError('is not a regular file', { cause: error });
-    throw error;
+  const { size, mtimeMs } = checked(await file.stat(), limit);
+  using content = new GrowingBuffer(size, limit);
+  for (;;) {
+    const { buffer, length } = content;
+    const { bytesRead } = await file.read(buffer, length, buffer.length - length, length);
+    if (content.isComplete(bytesRead)) break;
   }
+  return { bytes: content.copy(), modifiedAt: Math.floor(mtimeMs) };
 }
 
 /**
- * Reads into one buffer and wipes it: `readFile` leaves copies of its chunks in memory. Reads a
- * file that grows after its size was read, or a file in /proc, whose size is 0, to the end, up
- * to the limit.
+ * The same, without waiting for each step. Takes a fifth of the time, which counts for thousands
+ * of files, but blocks the process while the file system does not respond.
  */
-async function readAll(
-  file: FileHandle,
-  { size, limit }: { readonly size: number; readonly limit: number },
-): Promise<Uint8Array<ArrayBuffer>> {
-  let buffer = new Uint8Array(size + 1);
-  let length = 0;
+export function readDatedFileSync(path: string, limit: number): DatedFile {
+  const file = openToReadSync(path);
   try {
+    const { size, mtimeMs } = checked(fstatSync(file), limit);
+    using content = new GrowingBuffer(size, limit);
     for (;;) {
-      const { bytesRead } = await file.read(buffer, length, buffer.length - length, length);
-      length += bytesRead;
-      if (length > limit) throw new RangeError(`has more than ${limit} bytes`);
-      if (bytesRead === 0) return buffer.slice(0, length);
-      if (length === buffer.length) buffer = enlarged(buffer, limit);
+      const { buffer, length } = content;
+      if (content.isComplete(readSync(file, buffer, length, buffer.length - length, length))) break;
     }
+    return { bytes: content.copy(), modifiedAt: Math.floor(mtimeMs) };
   } finally {
-    buffer.fill(0);
+    closeSync(file);
   }
 }
 
-function enlarged(buffer: Uint8Array<ArrayBuffer>, limit: number): Uint8Array<ArrayBuffer> {
-  const larger = new Uint8Array(Math.min(buffer.length * 2 + 4096, limit + 1));
-  larger.set(buffer);
-  buffer.fill(0);
-  return larger;
+interface DatedFile {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly modifiedAt: Instant;
+}
+
+/** Without O_NONBLOCK, opening a named pipe would wait for its writer. */
+const flags = constants.O_RDONLY | constants.O_NONBLOCK;
+
+async function openToRead(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, flags);
+  } catch (error) {
+    throw openError(error);
+  }
+}
+
+function openToReadSync(path: string): number {
+  try {
+    return openSync(path, flags);
+  } catch (error) {
+    throw openError(error);
+  }
+}
+
+/** A socket cannot be opened. */
+function openError(error: unknown): unknown {
+  return hasErrno(error, 'ENXIO')
+    ? new RangeError('is not a regular file', { cause: error })
+    : error;
+}
+
+function checked(stat: Stats, limit: number): Stats {
+  if (!stat.isFile()) throw new RangeError('is not a regular file');
+  if (stat.size > limit) throw new RangeError(`has ${stat.size} bytes, more than ${limit}`);
+  return stat;
+}
+
+/**
+ * Collects a file in one buffer and wipes it: `readFile` leaves copies of its chunks in memory.
+ * Grows for a file that grows after its size was read, or a file in /proc, whose size is 0, up to
+ * the limit.
+ */
+class GrowingBuffer implements Disposable {
+  readonly #limit: number;
+  buffer: Uint8Array<ArrayBuffer>;
+  length = 0;
+
+  constructor(size: number, limit: number) {
+    this.buffer = new Uint8Array(size + 1);
+    this.#limit = limit;
+  }
+
+  /** Takes note of bytes that were read at `length`. True at the end of the file. */
+  isComplete(bytesRead: number): boolean {
+    this.length += bytesRead;
+    if (this.length > this.#limit) throw new RangeError(`has more than ${this.#limit} bytes`);
+    if (bytesRead > 0 && this.length === this.buffer.length) this.#enlarge();
+    return bytesRead === 0;
+  }
+
+  copy(): Uint8Array<ArrayBuffer> {
+    return this.buffer.slice(0, this.length);
+  }
+
+  #enlarge(): void {
+    const { buffer } = this;
+    this.buffer = new Uint8Array(Math.min(buffer.length * 2 + 4096, this.#limit + 1));
+    this.buffer.set(buffer);
+    buffer.fill(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.buffer.fill(0);
+  }
 }

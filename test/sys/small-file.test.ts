@@ -5,33 +5,42 @@ import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { readBoundedFile, readSmallFile } from '../../src/sys/small-file.ts';
+import { readBoundedFile, readDatedFileSync, readSmallFile } from '../../src/sys/small-file.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 
-describe('readSmallFile()', () => {
-  it('reads up to the limit and refuses a byte more', async (t) => {
-    const path = join(await temporaryDirectory(t), 'file');
-    await writeFile(path, 'twelve bytes');
-    assert.equal(Buffer.from(await readSmallFile(path, 12)).toString(), 'twelve bytes');
-    await assert.rejects(readSmallFile(path, 11), { message: 'has 12 bytes, more than 11' });
-  });
+const readers = [
+  ['readSmallFile()', readSmallFile],
+  [
+    'readDatedFileSync()',
+    async (path: string, limit: number) => readDatedFileSync(path, limit).bytes,
+  ],
+] as const;
+for (const [name, read] of readers) {
+  describe(name, () => {
+    it('reads up to the limit and refuses a byte more', async (t) => {
+      const path = join(await temporaryDirectory(t), 'file');
+      await writeFile(path, 'twelve bytes');
+      assert.equal(Buffer.from(await read(path, 12)).toString(), 'twelve bytes');
+      await assert.rejects(read(path, 11), { message: 'has 12 bytes, more than 11' });
+    });
 
-  it('reads an empty file', async (t) => {
-    const path = join(await temporaryDirectory(t), 'file');
-    await writeFile(path, '');
-    assert.equal((await readSmallFile(path, 12)).length, 0);
-  });
+    it('reads an empty file', async (t) => {
+      const path = join(await temporaryDirectory(t), 'file');
+      await writeFile(path, '');
+      assert.equal((await read(path, 12)).length, 0);
+    });
 
-  it('reads a file of /proc, whose size is 0, to its end', async () => {
-    assert.equal((await stat('/proc/self/status')).size, 0);
-    const text = Buffer.from(await readSmallFile('/proc/self/status', 100_000)).toString();
-    assert.match(text, /^Name:[^]*nonvoluntary_ctxt_switches:\t\d+\n$/);
-    await assert.rejects(readSmallFile('/proc/self/status', 100), /has more than 100 bytes/);
+    it('reads a file of /proc, whose size is 0, to its end', async () => {
+      assert.equal((await stat('/proc/self/status')).size, 0);
+      const text = Buffer.from(await read('/proc/self/status', 100_000)).toString();
+      assert.match(text, /^Name:[^]*nonvoluntary_ctxt_switches:\t\d+\n$/);
+      await assert.rejects(read('/proc/self/status', 100), /has more than 100 bytes/);
+    });
   });
-});
+}
 
 for (const [name, read] of [
-  ['readSmallFile()', (path: string) => readSmallFile(path, 10)],
+  ...readers.map(([name, read]) => [name, (path: string) => read(path, 10)] as const),
   ['readBoundedFile()', readBoundedFile],
 ] as const) {
   describe(name, () => {
