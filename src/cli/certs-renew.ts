@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { KeyAlgorithm } from '../core/certificate-spec.ts';
@@ -14,6 +15,7 @@ import { Tree } from '../sys/tree.ts';
 import type { DirectoryOptions } from './certs-options.ts';
 import { addDirectoryOptions, directoriesOf } from './certs-options.ts';
 import { isConfirmed } from './confirmation.ts';
+import { exportCsrs } from './csr-export.ts';
 import type { CliContext } from './context.ts';
 import { Progress } from './doctor-progress.ts';
 import { exitCodes as codes } from './exit-code.ts';
@@ -32,11 +34,13 @@ interface RenewOptions extends DirectoryOptions {
   readonly dryRun?: true;
   readonly yes?: true;
   readonly verify: boolean;
+  readonly csrOut?: string;
+  readonly import?: string;
 }
 
 export const exitCodes = renewalExitCodes;
 
-/** `nodecertd certs renew`: new certificates from the CAs of this machine. */
+/** `nodecertd certs renew`: new certificates from the CAs of this machine, or from an external CA. */
 export function configure(
   command: Command,
   context: CliContext,
@@ -57,6 +61,14 @@ export function configure(
         keyAlgorithms,
       ),
     )
+    .option(
+      '--csr-out <folder>',
+      'for an external CA: write a CSR for each certificate, and change nothing else',
+    )
+    .option(
+      '--import <folder>',
+      'replace certificates with those that an external CA issued for the CSRs (NAME.crt or NAME.pem)',
+    )
     .option('--dry-run', 'show the plan, and write nothing')
     .option('--yes', 'do not ask before the renewal')
     .option('--no-verify', 'do not check that the endpoints serve the new certificates')
@@ -66,17 +78,31 @@ export function configure(
     });
 }
 
-function selectionOf(names: readonly string[], { all, due, dryRun, yes }: RenewOptions): Selection {
+function selectionOf(names: readonly string[], options: RenewOptions): Selection {
+  const { all, due } = options;
+  const fault = faultOf(names, options);
+  if (fault !== undefined) {
+    throw new AgentError('USAGE', fault, { remedy: 'See: nodecertd certs renew --help' });
+  }
+  if (names.length > 0) return names;
+  return due === true && all !== true ? 'due' : 'all';
+}
+
+function faultOf(names: readonly string[], options: RenewOptions): string | undefined {
+  const { all, due, dryRun, yes, csrOut, key, lifetime, verify } = options;
   const chosen = [names.length > 0, all === true, due === true].filter(Boolean).length;
-  const remedy = 'See: nodecertd certs renew --help';
-  if (chosen !== 1) {
-    throw new AgentError('USAGE', 'pass either names, or --all, or --due', { remedy });
+  const imports = options.import !== undefined;
+  if (imports && csrOut !== undefined) return '--csr-out and --import exclude each other';
+  if (imports && (all === true || due === true)) {
+    return '--import takes the certificates that are in its folder: pass names, or none';
   }
-  if (dryRun === true && yes === true) {
-    throw new AgentError('USAGE', '--yes and --dry-run exclude each other', { remedy });
-  }
-  if (all === true) return 'all';
-  return due === true ? 'due' : names;
+  if (!imports && chosen !== 1) return 'pass either names, or --all, or --due';
+  if (dryRun === true && yes === true) return '--yes and --dry-run exclude each other';
+  const isExternal = imports || csrOut !== undefined;
+  if (isExternal && lifetime !== undefined) return 'an external CA chooses the --lifetime itself';
+  if (imports && key !== undefined) return '--key belongs to --csr-out, which creates the keys';
+  if (csrOut !== undefined && !verify) return '--csr-out replaces no certificate: omit --no-verify';
+  return undefined;
 }
 
 async function run(
@@ -94,11 +120,18 @@ async function run(
     version,
     signal: new AbortController().signal,
   };
+  if (options.csrOut !== undefined) {
+    const { csrOut } = options;
+    return exportCsrs(selection, request, { options: { ...options, csrOut }, context });
+  }
   const renewal: RenewalOptions = {
     selection,
     lifetime: options.lifetime ?? { kind: 'previous' },
     hostName: environment.hostName,
     ...(key !== undefined && { key }),
+    ...(options.import !== undefined && {
+      importFrom: resolve(environment.workingDirectory, options.import),
+    }),
   };
   const reportOf = (preview: RenewalPreview): RenewalReport => ({
     preview,
@@ -113,11 +146,13 @@ async function run(
 
   const preview = await previewRenewal(request, renewal);
   const planned = reportOf(preview);
-  if (dryRun || (itemsOf(preview).length === 0 && preview.interrupted === undefined)) {
+  const isEmpty = itemsOf(preview).length === 0 && preview.interrupted === undefined;
+  if (dryRun || (isEmpty && !preview.certificates.some(({ kind }) => kind === 'imported'))) {
     return show(planned);
   }
-  if (output === 'table' && !yes) stdout.write(renewalTable(planned));
-  if (!(await isConfirmed('Renew these certificates?', { yes, context }))) return codes.error;
+  if (output === 'table' && !yes && !isEmpty) stdout.write(renewalTable(planned));
+  if (!isEmpty && !(await isConfirmed('Renew these certificates?', { yes, context })))
+    return codes.error;
   using progress = new Progress(context.stderr, clock).start();
   progress.note('the renewal', 'started');
   const done = await renew(request, {

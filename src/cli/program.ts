@@ -122,7 +122,7 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'certs renew',
-    summary: 'Renew certificates with the CAs of this machine',
+    summary: 'Renew certificates with the CAs of this machine, or with an external CA',
     examples: [
       ['certs renew --all --dry-run', 'show the plan, and write nothing'],
       [
@@ -133,6 +133,11 @@ const commands: readonly CommandEntry[] = [
         'certs renew apiserver --lifetime 90d',
         'renew one certificate with another lifetime, after a question',
       ],
+      [
+        'certs renew --all --csr-out /root/csr',
+        'create a CSR for each certificate of an external CA',
+      ],
+      ['certs renew --import /root/signed', 'use the certificates that the external CA has issued'],
     ],
     load: () => import('./certs-renew.ts'),
   },

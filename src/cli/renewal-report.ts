@@ -3,7 +3,7 @@ import type { KubeadmCertificate } from '../pki/layout.ts';
 import { issuerOf, subjectOf } from '../pki/certificate-chain.ts';
 import { describeKind } from '../pki/key-file.ts';
 import type { Advice, RestartAdvice } from '../pki/renewal-advice.ts';
-import { adviceFor, restartFor } from '../pki/renewal-advice.ts';
+import { adviceFor, endsEarlier, restartFor } from '../pki/renewal-advice.ts';
 import type { RenewalItem } from '../pki/renewal-item.ts';
 import type { PlannedCertificate } from '../pki/renewal-plan.ts';
 import type { RenewalResult, RenewedCertificate } from '../pki/renewal-run.ts';
@@ -26,7 +26,7 @@ export const renewalExitCodes: ExitCodeMeanings = {
   0: 'done, or nothing to do',
   1: 'a certificate cannot be renewed, or its renewal failed; its previous files are in place',
   2: 'wrong usage',
-  3: 'done with a warning: a certificate expires with its CA, belongs to an external CA, was not verified, or a component has to be restarted',
+  3: 'done with a warning: a certificate expires with its CA or earlier than before, belongs to an external CA, was not verified, or a component has to be restarted',
 };
 
 type CertificateState = PlannedCertificate['kind'] | 'renewed' | 'failed' | 'not-reached';
@@ -50,7 +50,7 @@ export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[]
         const { item } = planned;
         const { name } = item.entry;
         const what = `${name}: the key of the CA ${issuerOf(item.leaf)} is not beside ${item.authorityPath}`;
-        const remedy = `Renew ${name} where the key of the CA is`;
+        const remedy = `Create a CSR for the owner of the CA: nodecertd certs renew ${name} --csr-out DIR`;
         return { name, state: 'external', item, problem: { what, remedy } };
       }
       case 'missing': {
@@ -58,6 +58,17 @@ export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[]
         const problem = { what: `${file} does not exist`, remedy: `Create it: ${creation(entry)}` };
         return { name: entry.name, state: 'missing', ...(isNamed && { problem }) };
       }
+      case 'pending': {
+        const { entry, folder } = planned;
+        const { name } = entry;
+        const problem = {
+          what: `${name}: a CSR is pending, and ${folder} has no ${name}.crt or ${name}.pem`,
+          remedy: 'Have the CA sign the CSR, and import its certificate',
+        };
+        return { name, state: 'pending', problem };
+      }
+      case 'imported':
+        return { name: planned.entry.name, state: 'imported' };
       case 'refused': {
         const { entry, failure } = planned;
         const { message, remedy } = failure;
@@ -117,14 +128,19 @@ export function renewalExitCode(report: RenewalReport): ExitCode {
   const rows = rowsOf(report);
   const isWrong = rows.some(
     ({ state, problem }) =>
-      state === 'refused' || state === 'failed' || (state === 'missing' && problem !== undefined),
+      state === 'refused' ||
+      state === 'failed' ||
+      (state === 'missing' && problem !== undefined) ||
+      (state === 'pending' && report.isNamed),
   );
   if (isWrong) return exitCodes.error;
-  const isCut = activeItems(rows).some(({ validity }) => validity.wanted !== undefined);
+  const isCut = activeItems(rows).some(
+    (item) => item.validity.wanted !== undefined || endsEarlier(item),
+  );
   const isOpen =
     report.isUnverified && rows.some(({ state }) => state === 'renewed' || state === 'renew');
   const isUnserved = rows.some(({ renewed }) => renewed?.served?.kind === 'unverified');
-  const isExternal = rows.some(({ state }) => state === 'external');
+  const isExternal = rows.some(({ state }) => state === 'external' || state === 'pending');
   const hasRestart = restartsOf(report).length > 0;
   return isCut || isOpen || isUnserved || isExternal || hasRestart
     ? exitCodes.expiring
@@ -162,7 +178,7 @@ function rowDocument({ name, state, item, renewed, problem }: ReportRow): Record
       notAfter: formatInstant(item.leaf.facts.notAfter),
       ca: {
         file: item.authorityPath,
-        subject: issuerOf(item.leaf),
+        subject: subjectOf(item.signer.certificate),
         serial: item.signer.certificate.facts.serial,
         notAfter: formatInstant(item.signer.certificate.facts.notAfter),
         external: item.signer.kind === 'external',
@@ -173,6 +189,7 @@ function rowDocument({ name, state, item, renewed, problem }: ReportRow): Record
         newNotBefore: formatInstant(item.validity.notBefore),
         newNotAfter: formatInstant(item.validity.notAfter),
         newKey: describeKind(item.key),
+        importedFrom: item.issued?.file,
         newSerial: renewed?.certificate.facts.serial,
         served: renewed?.served,
       }),

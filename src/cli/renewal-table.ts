@@ -11,6 +11,8 @@ const words: Readonly<Record<ReportRow['state'], string>> = {
   external: 'external CA',
   'not-due': 'not due',
   missing: 'missing',
+  pending: 'CSR pending',
+  imported: 'already imported',
   refused: 'refused',
   renewed: 'renewed',
   failed: 'failed',
@@ -60,11 +62,11 @@ function fileLines(rows: readonly ReportRow[]): string[] {
   );
 }
 
-function adviceLines({ what, remedy }: Advice): string[] {
+export function adviceLines({ what, remedy }: Advice): string[] {
   return [`  ${oneLine(what)}`, ...(remedy === undefined ? [] : [`    → ${oneLine(remedy)}`])];
 }
 
-function section(heading: string, lines: readonly string[]): string[] {
+export function section(heading: string, lines: readonly string[]): string[] {
   return lines.length === 0 ? [] : ['', heading, ...lines];
 }
 

@@ -38,6 +38,7 @@ export const extensionIds = {
   extendedKeyUsage: '2.5.29.37',
 } as const;
 
+const oidTag = 0x06;
 const versionTag = 0xa0;
 const extensionsTag = 0xa3;
 
@@ -81,11 +82,12 @@ export function extensionOf(
 
 /** An extension that is not critical. */
 export function writeExtension(oid: string, value: Uint8Array): Uint8Array {
-  return writeDer(
-    derTags.sequence,
-    writeDer(0x06, oidBytes(oid)),
-    writeDer(derTags.octetString, value),
-  );
+  return writeDer(derTags.sequence, writeOid(oid), writeDer(derTags.octetString, value));
+}
+
+/** An OBJECT IDENTIFIER with tag and length. */
+export function writeOid(oid: string): Uint8Array<ArrayBuffer> {
+  return writeDer(oidTag, oidBytes(oid));
 }
 
 /** X.690 8.19: seven bits in each byte, and the first two numbers in one. */
@@ -135,6 +137,14 @@ export function maySignCertificates(parts: Pick<CertificateParts, 'extensions'>)
   if (extension === undefined) return true;
   const [, bits = 0] = contentOf(readDer(extension.value)[0]);
   return (bits & 0x04) !== 0;
+}
+
+/** The OIDs of the extended key usage (RFC 5280 4.2.1.12), sorted; undefined without this extension. */
+export function keyPurposes(parts: Pick<CertificateParts, 'extensions'>): string[] | undefined {
+  const extension = extensionOf(parts, extensionIds.extendedKeyUsage);
+  if (extension === undefined) return undefined;
+  const purposes = readDer(contentOf(readDer(extension.value)[0]));
+  return purposes.map(({ content }) => oidOf(content)).sort();
 }
 
 /** The key itself, without its algorithm: the content of the BIT STRING, over which key identifiers are computed. */
@@ -202,8 +212,8 @@ export function writeToBeSigned(certificate: NewCertificate): Uint8Array<ArrayBu
   );
 }
 
-/** The certificate: what was signed, the algorithm, and the signature. */
-export function writeCertificate(
+/** A certificate or a CSR: what was signed, the algorithm, and the signature. */
+export function writeSigned(
   toBeSigned: Uint8Array,
   { algorithm, signature }: { readonly algorithm: Uint8Array; readonly signature: Uint8Array },
 ): Uint8Array<ArrayBuffer> {

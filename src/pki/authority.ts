@@ -102,31 +102,48 @@ function requireValid(path: string, { facts }: ChainCertificate, now: Instant): 
   }
 }
 
-function requireAuthority(path: string, { isCa, parts }: ChainCertificate): void {
-  const fault = !isCa
-    ? 'is not a CA (no basic constraint CA:TRUE)'
-    : maySignCertificates(parts)
-      ? undefined
-      : 'may not sign certificates (its key usage lacks cert sign)';
+function requireAuthority(path: string, certificate: ChainCertificate): void {
+  const fault = signingFault(certificate);
   if (fault === undefined) return;
   throw new AgentError('CERT_UNTRUSTED', `${path} ${fault}`, {
     remedy: `Restore the certificate of the CA at ${path}`,
   });
 }
 
-/** RFC 5280 4.2.1.9: each CA limits the number of intermediate CAs below it. */
+/** Why this certificate cannot sign others; undefined if it can. */
+export function signingFault({ isCa, parts }: ChainCertificate): string | undefined {
+  if (!isCa) return 'is not a CA (no basic constraint CA:TRUE)';
+  if (!maySignCertificates(parts)) {
+    return 'may not sign certificates (its key usage lacks cert sign)';
+  }
+  return undefined;
+}
+
 function requirePathLengths({ chain, authority }: SignerRequest, signer: ChainCertificate): void {
+  const above = chainAbove(signer, [...authority.certificates, ...chain]);
+  const fault = pathLengthFault([signer, ...above], authority.path);
+  if (fault === undefined) return;
+  throw new AgentError('CERT_UNTRUSTED', fault, {
+    remedy: 'Issue the intermediate CA again from a CA that allows it',
+  });
+}
+
+/**
+ * RFC 5280 4.2.1.9: each CA limits the number of intermediate CAs below it.
+ * @param authorities from the issuer of the leaf upward
+ * @param file of the intermediate CAs, for the message
+ */
+export function pathLengthFault(
+  authorities: readonly ChainCertificate[],
+  file: string,
+): string | undefined {
   let intermediates = 0;
-  for (const ca of [signer, ...chainAbove(signer, [...authority.certificates, ...chain])]) {
+  for (const ca of authorities) {
     const { pathLength = Infinity } = basicConstraints(ca.parts);
     if (intermediates > pathLength) {
-      const name = subjectOf(ca);
-      throw new AgentError(
-        'CERT_UNTRUSTED',
-        `the CA ${name} allows ${pathLength} intermediate CAs below it, and ${authority.path} has ${intermediates}`,
-        { remedy: 'Issue the intermediate CA again from a CA that allows it' },
-      );
+      return `the CA ${subjectOf(ca)} allows ${pathLength} intermediate CAs below it, and ${file} has ${intermediates}`;
     }
     if (!isSelfIssued(ca)) intermediates += 1;
   }
+  return undefined;
 }

@@ -1,12 +1,11 @@
 import type { KeyObject } from 'node:crypto';
-import { createHash, createPublicKey, randomBytes, sign } from 'node:crypto';
+import { createHash, createPublicKey, randomBytes } from 'node:crypto';
 import type { CertificateParts, RawExtension } from '../core/certificate-parts.ts';
 import {
   extensionIds,
   publicKeyBits,
   subjectKeyIdentifier,
   withoutRepeatedNames,
-  writeCertificate,
   writeExtension,
   writeToBeSigned,
 } from '../core/certificate-parts.ts';
@@ -15,6 +14,7 @@ import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
 import { subjectOf } from './certificate-chain.ts';
+import { signatureAlgorithm, signDer } from './signature.ts';
 
 /** A new certificate like `leaf`, except for key, serial number and validity. */
 export interface ReissueRequest {
@@ -60,7 +60,7 @@ export function reissue({
   notAfter,
 }: ReissueRequest): Uint8Array<ArrayBuffer> {
   const publicKey = createPublicKey(key).export({ format: 'der', type: 'spki' });
-  const { hash, algorithm } = signatureAlgorithm(signer.key);
+  const algorithm = signatureAlgorithm(signer.key);
   const toBeSigned = writeToBeSigned({
     serial: newSerial(),
     algorithm,
@@ -71,7 +71,7 @@ export function reissue({
     publicKey,
     extensions: extensionsFor(leaf.parts, signer.certificate.parts, publicKey),
   });
-  return writeCertificate(toBeSigned, { algorithm, signature: sign(hash, toBeSigned, signer.key) });
+  return signDer(toBeSigned, signer.key);
 }
 
 /** The extensions of the previous certificate in its order, with new key identifiers. */
@@ -121,35 +121,4 @@ function newSerial(): Uint8Array {
   const random = randomBytes(16);
   random[0] = (random[0] ?? 0) | 0x80;
   return Uint8Array.from([0, ...random]);
-}
-
-interface SignatureAlgorithm {
-  /** Null if the algorithm defines its hash. */
-  readonly hash: string | null;
-  /** AlgorithmIdentifier in DER. */
-  readonly algorithm: Uint8Array;
-}
-
-/** OID, and for RSA the parameter NULL (RFC 4055, RFC 5758, RFC 8410), in hexadecimal. */
-const algorithms = {
-  rsa: ['sha256', '06092a864886f70d01010b0500'],
-  prime256v1: ['sha256', '06082a8648ce3d040302'],
-  secp384r1: ['sha384', '06082a8648ce3d040303'],
-  secp521r1: ['sha512', '06082a8648ce3d040304'],
-  ed25519: [null, '06032b6570'],
-} as const satisfies Readonly<Record<string, readonly [string | null, string]>>;
-
-/**
- * Each hash matches the strength of the CA's key, as in Go's x509 package.
- * @throws AgentError KEY_UNSUPPORTED
- */
-export function signatureAlgorithm(key: KeyObject): SignatureAlgorithm {
-  const name = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType ?? '';
-  if (!(name in algorithms)) {
-    throw new AgentError('KEY_UNSUPPORTED', `the CA has a key of the kind ${name}`, {
-      remedy: 'Renew the certificate with the program that issued it',
-    });
-  }
-  const [hash, identifier] = algorithms[name as keyof typeof algorithms];
-  return { hash, algorithm: writeDer(derTags.sequence, Uint8Array.fromHex(identifier)) };
 }

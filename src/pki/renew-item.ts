@@ -1,4 +1,3 @@
-import type { KeyObject } from 'node:crypto';
 import { AgentError } from '../core/errors.ts';
 import { encodePem } from '../core/pem.ts';
 import type { Secret } from '../core/secret.ts';
@@ -12,7 +11,7 @@ import { readCertificate } from './certificate-chain.ts';
 import { exportKey, generateKey } from './key-file.ts';
 import { requireEquivalent } from './proof.ts';
 import { reissue } from './reissue.ts';
-import type { PlannedFile, RenewalItem, Target } from './renewal-item.ts';
+import type { IssuedItem, PlannedFile, RenewalItem, Target } from './renewal-item.ts';
 import { textOf } from './renewal-item.ts';
 
 /** The new content of each file of an item, in the order in which they are replaced. */
@@ -22,17 +21,13 @@ export interface RenewedFiles extends Disposable {
 }
 
 /**
- * Creates the key and the certificate, and compares the certificate with the previous one.
- * Disposing the result wipes the new and the previous key.
+ * The new key and certificate in the form of the files that they replace. Disposing the result
+ * wipes the new and the previous key.
  * @throws AgentError INTERNAL, KEY_UNSUPPORTED
  */
 export async function createRenewal(item: RenewalItem): Promise<RenewedFiles> {
-  const { leaf, signer, validity, previousForm, entry } = item;
-  if (signer.kind === 'external') throw new AgentError('INTERNAL', 'the CA has no key here');
-  const key: KeyObject = await generateKey(item.key);
-  const request = { leaf, signer, key, ...validity };
-  const certificate = await readCertificate(reissue(request));
-  requireEquivalent(certificate, request);
+  const { previousForm, entry } = item;
+  const { key, certificate } = item.issued ?? (await issue(item));
   const chain = [certificate, ...item.chain].map(({ der }) => encodePem('CERTIFICATE', der));
   using pem = exportKey(key, previousForm);
   const changes = newContents(item.target, Buffer.concat(chain), pem).map((change) => ({
@@ -49,6 +44,21 @@ export async function createRenewal(item: RenewalItem): Promise<RenewedFiles> {
       }
     },
   };
+}
+
+/** Creates a key and a certificate, and compares the certificate with the previous one. */
+async function issue({
+  leaf,
+  signer,
+  validity,
+  key: kind,
+}: RenewalItem): Promise<Pick<IssuedItem, 'key' | 'certificate'>> {
+  if (signer.kind === 'external') throw new AgentError('INTERNAL', 'the CA has no key here');
+  const key = await generateKey(kind);
+  const request = { leaf, signer, key, ...validity };
+  const certificate = await readCertificate(reissue(request));
+  requireEquivalent(certificate, request);
+  return { key, certificate };
 }
 
 /** The key is first, so that its certificate follows at once. */

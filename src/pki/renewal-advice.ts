@@ -23,6 +23,12 @@ export function adviceFor(item: RenewalItem): Advice[] {
       remedy: `Plan the replacement of the CA ${authorityPath}`,
     });
   }
+  if (endsEarlier(item)) {
+    advice.push({
+      what: `${name} will expire at ${formatInstant(validity.notAfter)}, before the existing certificate (${formatInstant(leaf.facts.notAfter)})`,
+      remedy: 'If that is not wanted, have the CA issue it with a longer lifetime',
+    });
+  }
   const lifetime = validity.notAfter - validity.notBefore;
   const isServing = leaf.facts.usages.includes('server auth');
   if (lifetime > (isServing ? longestServing + day : longestClient + day)) {
@@ -38,6 +44,11 @@ export function adviceFor(item: RenewalItem): Advice[] {
     advice.push({ what: `${name}: the embedded CAs are replaced with those of ${authorityPath}` });
   }
   return advice;
+}
+
+/** A certificate of an external CA, whose lifetime nodecertd did not choose. */
+export function endsEarlier({ issued, validity, leaf }: RenewalItem): boolean {
+  return issued !== undefined && validity.notAfter < leaf.facts.notAfter;
 }
 
 export interface RestartAdvice {

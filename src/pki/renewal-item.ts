@@ -20,7 +20,8 @@ import type { KubeadmCertificate, KubernetesDirectories } from './layout.ts';
 import { fileOf, keyFileOf } from './layout.ts';
 import type { Lifetime, Validity } from './lifetime.ts';
 import { validityOf } from './lifetime.ts';
-import { requireReissuable, signatureAlgorithm } from './reissue.ts';
+import { requireReissuable } from './reissue.ts';
+import { signatureAlgorithm } from './signature.ts';
 
 /** A file that a renewal replaces, as it was when the renewal was planned. */
 export interface PlannedFile {
@@ -40,11 +41,35 @@ export type Target =
       readonly authority?: Uint8Array;
     };
 
+/** A certificate as it is on disk. */
+export interface ExistingCertificate {
+  readonly entry: KubeadmCertificate;
+  readonly target: Target;
+  /** The file of the certificate, with links resolved. */
+  readonly path: string;
+  readonly leaf: ChainCertificate;
+  /** The other certificates in the file. */
+  readonly others: readonly ChainCertificate[];
+  readonly previousForm?: KeyForm;
+  /** The modification time of the file. */
+  readonly storedAt: Instant;
+}
+
+/** A certificate that an external CA has issued for a pending key. */
+export interface IssuedItem {
+  readonly certificate: ChainCertificate;
+  readonly key: KeyObject;
+  /** The file that an administrator brought. */
+  readonly file: string;
+}
+
 /** The renewal of one certificate, before its key exists. */
 export interface RenewalItem {
   readonly entry: KubeadmCertificate;
   readonly target: Target;
   readonly leaf: ChainCertificate;
+  /** Absent if a CA of this machine will issue the certificate. */
+  readonly issued?: IssuedItem;
   /** The certificates that follow the leaf in its file, and still belong to its chain. */
   readonly chain: readonly ChainCertificate[];
   readonly left: readonly ChainCertificate[];
@@ -67,6 +92,37 @@ export interface ItemOptions {
 }
 
 /**
+ * Reads one certificate. Undefined if it does not exist.
+ * @param readAuthority the CAs that a kubeconfig has to embed; absent to keep the embedded ones
+ * @throws AgentError that says why the certificate cannot be renewed
+ */
+export async function readExisting(
+  entry: KubeadmCertificate,
+  { tree, directories }: Pick<ItemOptions, 'tree' | 'directories'>,
+  readAuthority?: () => Promise<AuthorityFile>,
+): Promise<ExistingCertificate | undefined> {
+  const file = fileOf(entry, directories);
+  const found = await (entry.kind === 'pair'
+    ? readPair(tree, { certificate: file, key: keyFileOf(file) })
+    : readKubeconfig(tree, file, readAuthority));
+  if (found === undefined) return undefined;
+  const { target, certificates, previousForm } = found;
+  const path = target.kind === 'pair' ? target.certificate.path : target.kubeconfig.path;
+  const leaf = certificates.find(({ isCa }) => !isCa) ?? certificates[0];
+  if (leaf === undefined) throw withoutCertificate(path);
+  requireReissuable(leaf, path);
+  return {
+    entry,
+    target,
+    path,
+    leaf,
+    others: certificates.filter((other) => other !== leaf),
+    ...(previousForm && { previousForm }),
+    storedAt: Math.floor((await stat(path)).mtimeMs),
+  };
+}
+
+/**
  * Reads one certificate and its CA. Undefined if the certificate does not exist: a node with an
  * external etcd, for example, lacks four of them.
  * @throws AgentError that says why the certificate cannot be renewed
@@ -76,23 +132,14 @@ export async function planItem(
   readAuthority: () => Promise<AuthorityFile>,
   options: ItemOptions,
 ): Promise<RenewalItem | undefined> {
-  const { tree, directories, now } = options;
-  const file = fileOf(entry, directories);
-  const found = await (entry.kind === 'pair'
-    ? readPair(tree, { certificate: file, key: keyFileOf(file) })
-    : readKubeconfig(tree, file, readAuthority));
-  if (found === undefined) return undefined;
+  const { now } = options;
+  const existing = await readExisting(entry, options, readAuthority);
+  if (existing === undefined) return undefined;
   const authority = await readAuthority();
-  const { target, certificates, previousForm } = found;
-  const path = target.kind === 'pair' ? target.certificate.path : target.kubeconfig.path;
-  const leaf = certificates.find(({ isCa }) => !isCa) ?? certificates[0];
-  if (leaf === undefined) throw withoutCertificate(path);
-  requireReissuable(leaf, path);
-  const others = certificates.filter((other) => other !== leaf);
+  const { target, path, leaf, others, previousForm, storedAt } = existing;
   const signer = findSigner({ leaf, chain: others, authority, file: path, now });
   if (signer.kind === 'local') signatureAlgorithm(signer.key);
   const chain = chainAbove(leaf, others).filter(({ facts }) => now < facts.notAfter);
-  const storedAt = Math.floor((await stat(path)).mtimeMs);
   return {
     entry,
     target,
@@ -101,7 +148,7 @@ export async function planItem(
     left: others.filter((other) => !chain.includes(other)),
     signer,
     authorityPath: authority.path,
-    key: options.key === undefined ? kindOf(publicKeyOf(leaf)) : kindOfAlgorithm(options.key),
+    key: newKeyKind(leaf, options.key),
     ...(previousForm && { previousForm }),
     validity: validityOf({
       lifetime: options.lifetime,
@@ -113,8 +160,9 @@ export async function planItem(
   };
 }
 
-function publicKeyOf({ openssl }: ChainCertificate): KeyObject {
-  return openssl.publicKey;
+/** The kind of the key of this certificate unless another one is chosen. @throws AgentError KEY_UNSUPPORTED */
+export function newKeyKind({ openssl }: ChainCertificate, chosen?: KeyAlgorithm): KeyKind {
+  return chosen === undefined ? kindOf(openssl.publicKey) : kindOfAlgorithm(chosen);
 }
 
 interface Found {
@@ -141,7 +189,7 @@ async function readPair(
 async function readKubeconfig(
   tree: Tree,
   file: string,
-  readAuthority: () => Promise<AuthorityFile>,
+  readAuthority: (() => Promise<AuthorityFile>) | undefined,
 ): Promise<Found | undefined> {
   const { path, before } = await plannedFile(tree, file);
   if (before === undefined) return undefined;
@@ -161,7 +209,9 @@ async function readKubeconfig(
   }
   using key = source.key;
   const embedded =
-    found.authority && (await authorityFor(path, found.authority, await readAuthority()));
+    found.authority &&
+    readAuthority &&
+    (await authorityFor(path, found.authority, await readAuthority()));
   return {
     target: {
       kind: 'kubeconfig',

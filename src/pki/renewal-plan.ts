@@ -27,6 +27,10 @@ export type PlannedCertificate =
   | { readonly kind: 'external'; readonly item: RenewalItem }
   | { readonly kind: 'not-due'; readonly item: RenewalItem; readonly deadline: Instant }
   | { readonly kind: 'missing'; readonly entry: KubeadmCertificate; readonly file: string }
+  /** A CSR was exported, and its certificate is not in this folder. */
+  | { readonly kind: 'pending'; readonly entry: KubeadmCertificate; readonly folder: string }
+  /** The pending key is in use already: a crash interrupted its deletion. */
+  | { readonly kind: 'imported'; readonly entry: KubeadmCertificate }
   | {
       readonly kind: 'refused';
       readonly entry: KubeadmCertificate;
@@ -68,8 +72,8 @@ export async function planRenewal(request: PlanRequest): Promise<PlannedCertific
   return planned;
 }
 
-/** @throws AgentError USAGE for a name that kubeadm does not use */
-function selected(selection: Selection): KubeadmCertificate[] {
+/** In the order of renewal. @throws AgentError USAGE for a name that kubeadm does not use */
+export function selected(selection: Selection): KubeadmCertificate[] {
   const inOrder = kubeadmCertificates.toSorted(
     (a, b) => order.indexOf(a.name) - order.indexOf(b.name),
   );
@@ -100,9 +104,10 @@ async function plan(
   }
 }
 
-function deadlineOf(
-  { entry, leaf, storedAt }: RenewalItem,
-  { hostName, now }: PlanRequest,
+/** When a renewal is due. */
+export function deadlineOf(
+  { entry, leaf, storedAt }: Pick<RenewalItem, 'entry' | 'leaf' | 'storedAt'>,
+  { hostName, now }: Pick<PlanRequest, 'hostName' | 'now'>,
 ): Instant {
   const fraction = rotationFraction(hostName, entry.name, leaf.facts.serial);
   return rotationDeadline({ ...leaf.facts, storedAt }, fraction, { now });
@@ -113,6 +118,16 @@ async function readAuthority(
   name: AuthorityName,
   directories: KubernetesDirectories,
 ): Promise<AuthorityFile> {
+  const authority = await readAuthorityFile(name, directories);
+  const key = await readKeyFile(authority.keyPath);
+  return { ...authority, ...(key && { key }) };
+}
+
+/** The CA without its key. @throws AgentError PAIR_MALFORMED, CERT_MALFORMED, STORE_* */
+export async function readAuthorityFile(
+  name: AuthorityName,
+  directories: KubernetesDirectories,
+): Promise<AuthorityFile> {
   const path = authorityFile(name, directories);
   const content = await readContent(path);
   if (content === undefined) {
@@ -120,8 +135,6 @@ async function readAuthority(
       remedy: `Restore ${path}, or pass its folder: --cert-dir DIR`,
     });
   }
-  const keyPath = keyFileOf(path);
-  const key = await readKeyFile(keyPath);
   const certificates = await readCertificates(content.bytes);
-  return { path, pem: content.bytes, certificates, keyPath, ...(key && { key }) };
+  return { path, pem: content.bytes, certificates, keyPath: keyFileOf(path) };
 }

@@ -11,6 +11,8 @@ import type { Run } from '../store/run-manifest.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Tree } from '../sys/tree.ts';
 import type { KubernetesDirectories } from './layout.ts';
+import { planImport } from './import-plan.ts';
+import { removePendingKey } from './pending-keys.ts';
 import type { RenewalItem } from './renewal-item.ts';
 import { textOf } from './renewal-item.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
@@ -41,7 +43,13 @@ export interface RenewalRequest {
   readonly signal: AbortSignal;
 }
 
-export type RenewalOptions = Omit<PlanRequest, 'tree' | 'directories' | 'now'>;
+export interface RenewalOptions extends Omit<PlanRequest, 'tree' | 'directories' | 'now'> {
+  /**
+   * A folder with certificates of an external CA, which replace the selected ones. Absent to renew
+   * with the CAs of this machine.
+   */
+  readonly importFrom?: string;
+}
 
 export interface RenewalPreview {
   readonly certificates: readonly PlannedCertificate[];
@@ -55,8 +63,13 @@ export async function previewRenewal(
   options: RenewalOptions,
 ): Promise<RenewalPreview> {
   const { tree, directories, clock } = request;
-  const interrupted = interruptedRun(await readRuns(directoryOf(request)));
-  const certificates = await planRenewal({ ...options, tree, directories, now: clock.now() });
+  const directory = directoryOf(request);
+  const interrupted = interruptedRun(await readRuns(directory));
+  const environment = { tree, directories, now: clock.now() };
+  const { importFrom: folder } = options;
+  const certificates = await (folder === undefined
+    ? planRenewal({ ...options, ...environment })
+    : planImport({ ...options, ...environment, directory, folder }));
   return { certificates, ...(interrupted && { interrupted }) };
 }
 
@@ -78,13 +91,28 @@ export async function renew(
   await completeRuns(environment);
   const preview = await previewRenewal(request, options);
   const items = itemsOf(preview);
-  if (items.length === 0) return { preview, result: { renewed: [] } };
-  const { clock, signal } = request;
-  const { endpoints } = options;
-  const served =
-    endpoints.length === 0 ? undefined : await startServedCheck({ endpoints, clock, signal });
-  const plan = options.describe(preview);
-  return { preview, result: await runRenewal(items, { ...environment, plan, served }) };
+  const result = items.length === 0 ? { renewed: [] } : await run();
+  for (const name of importedNames(preview, result)) {
+    await removePendingKey(environment.directory, name);
+  }
+  return { preview, result };
+
+  async function run(): Promise<RenewalResult> {
+    const { clock, signal } = request;
+    const { endpoints } = options;
+    const served =
+      endpoints.length === 0 ? undefined : await startServedCheck({ endpoints, clock, signal });
+    const plan = options.describe(preview);
+    return runRenewal(items, { ...environment, plan, served });
+  }
+}
+
+/** The certificates whose pending key is now in use. */
+function importedNames({ certificates }: RenewalPreview, { renewed }: RenewalResult): string[] {
+  return [
+    ...certificates.flatMap((one) => (one.kind === 'imported' ? [one.entry.name] : [])),
+    ...renewed.flatMap(({ item }) => (item.issued === undefined ? [] : [item.entry.name])),
+  ];
 }
 
 export function itemsOf({ certificates }: RenewalPreview): RenewalItem[] {
@@ -189,7 +217,8 @@ export function nameOf(folder: string): string {
   return folder.slice(folder.lastIndexOf('/') + 1);
 }
 
-function directoryOf({ directories }: RenewalRequest): string {
+/** The folder of all runs. */
+export function directoryOf({ directories }: RenewalRequest): string {
   return join(directories.kubernetes, runsFolder);
 }
 
@@ -200,7 +229,7 @@ function environmentOf(request: RenewalRequest): RunEnvironment {
 }
 
 /** @throws AgentError STORE_LOCKED, STORE_* */
-async function lock(directory: string): Promise<DirectoryLock> {
+export async function lock(directory: string): Promise<DirectoryLock> {
   await makePrivateDirectory(directory);
   const held = await lockDirectory(directory, inUse);
   if (held.locked) return held;

@@ -28,7 +28,7 @@ export async function readRuns(directory: string): Promise<Runs> {
     attempt('list', directory, () => readdir(directory, { withFileTypes: true })),
   );
   const folders = (entries ?? [])
-    .filter((entry) => entry.isDirectory())
+    .filter((entry) => entry.isDirectory() && runName.test(entry.name))
     .map(({ name }) => join(directory, name));
   const found = await Promise.all(
     folders.map(async (folder) => ({ folder, manifest: await readManifest(folder) })),
@@ -108,6 +108,9 @@ function targetOf(folder: string, { before, backup }: FileChange): Restoration['
   if (before === undefined || backup === undefined) return undefined;
   return { state: before, backup: join(folder, backup) };
 }
+
+/** The names of `makeRunFolder()`. Other folders beside the runs, such as pending keys, stay. */
+const runName = /^\d{8}T\d{6}Z-\d+$/;
 
 /** Named by time and sequence number, as in `20261122T190500Z-1`. */
 export async function makeRunFolder({

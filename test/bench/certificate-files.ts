@@ -2,7 +2,7 @@ import { createPrivateKey, sign } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CertificateParts } from '../../src/core/certificate-parts.ts';
-import { readParts, writeCertificate, writeToBeSigned } from '../../src/core/certificate-parts.ts';
+import { readParts, writeSigned, writeToBeSigned } from '../../src/core/certificate-parts.ts';
 import { derTags, writeDer } from '../../src/core/der.ts';
 import { day } from '../../src/core/instant.ts';
 import { encodePem, parsePem } from '../../src/core/pem.ts';
@@ -39,7 +39,7 @@ export async function writeCertificateFiles(directory: string, count: number): P
       extensions: parts.extensions.map(({ encoded }) => encoded),
     });
     const signature = sign('sha256', toBeSigned, key);
-    const der = writeCertificate(toBeSigned, { algorithm, signature });
+    const der = writeSigned(toBeSigned, { algorithm, signature });
     const folder = join(directory, String(Math.floor(at / filesPerFolder)));
     if (at % filesPerFolder === 0) mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, `${at}.pem`), encodePem('CERTIFICATE', der));

@@ -8,7 +8,7 @@ import {
   altNames,
   extensionIds,
   extensionOf,
-  writeCertificate,
+  writeSigned,
   writeToBeSigned,
 } from '../../src/core/certificate-parts.ts';
 import { derTags, readDer, writeDer } from '../../src/core/der.ts';
@@ -293,7 +293,7 @@ function withReversedName({ parts, facts }: ChainCertificate): Uint8Array<ArrayB
     extensions: parts.extensions.map(({ encoded }) => encoded),
   });
   const signature = sign('sha256', toBeSigned, createPrivateKey(ca.key));
-  return writeCertificate(toBeSigned, { algorithm, signature });
+  return writeSigned(toBeSigned, { algorithm, signature });
 }
 
 describe('requireReissuable()', () => {

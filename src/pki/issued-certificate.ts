@@ -1,0 +1,261 @@
+import type { KeyObject } from 'node:crypto';
+import { createHash, createPublicKey } from 'node:crypto';
+import { altNames, extensionIds, extensionOf, keyPurposes } from '../core/certificate-parts.ts';
+import { readDer } from '../core/der.ts';
+import type { ErrorCode } from '../core/errors.ts';
+import { AgentError } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import { formatInstant } from '../core/instant.ts';
+import { printable } from '../core/printable.ts';
+import type { AuthorityFile } from './authority.ts';
+import { pathLengthFault, signingFault } from './authority.ts';
+import type { ChainCertificate } from './certificate-chain.ts';
+import { isIssuedBy, issuerOf, subjectOf } from './certificate-chain.ts';
+
+/** A certificate of an external CA, and what it is compared with. */
+export interface IssuedRequest {
+  /** The certificates of the file, in any order. */
+  readonly certificates: readonly ChainCertificate[];
+  readonly file: string;
+  /** The pending key. */
+  readonly key: KeyObject;
+  readonly existing: ChainCertificate;
+  readonly authority: AuthorityFile;
+  readonly now: Instant;
+}
+
+export interface IssuedChain {
+  readonly certificate: ChainCertificate;
+  /** The intermediate CAs, without those in the CA file. */
+  readonly chain: readonly ChainCertificate[];
+  /** The CA on this machine. */
+  readonly anchor: ChainCertificate;
+}
+
+/**
+ * Accepts a certificate only if it can replace the existing one.
+ * @throws AgentError CERT_* with what differs
+ */
+export function checkIssued(request: IssuedRequest): IssuedChain {
+  const certificate = leafFor(request);
+  requireValid(certificate, request);
+  requireSameContent(certificate, request);
+  const path = pathTo(certificate, request);
+  requireUsable(certificate, path, request);
+  return { certificate, ...path };
+}
+
+function leafFor({ certificates, file, key }: IssuedRequest): ChainCertificate {
+  const leaf = certificates.find(({ openssl }) => openssl.checkPrivateKey(key));
+  if (leaf !== undefined) return leaf;
+  const others = certificates.filter(({ isCa }) => !isCa);
+  const found = (others.length === 0 ? certificates : others).map(
+    ({ openssl }) => `SHA-256 ${fingerprint(openssl.publicKey)}`,
+  );
+  throw new AgentError(
+    'CERT_KEY_MISMATCH',
+    `${file} is for another key: its public key is ${found.join(' or ')}, and that of the CSR is SHA-256 ${fingerprint(createPublicKey(key))}`,
+    { remedy: 'Have the CA sign the latest CSR, or create the CSR again: --csr-out DIR' },
+  );
+}
+
+/** The first half of the digest of the SubjectPublicKeyInfo, enough to tell two keys apart. */
+function fingerprint(key: KeyObject): string {
+  const der = key.export({ format: 'der', type: 'spki' });
+  return createHash('sha256').update(der).digest('hex').slice(0, 32);
+}
+
+function requireValid({ facts }: ChainCertificate, { file, now }: IssuedRequest): void {
+  const clock = `the clock says ${formatInstant(now)}`;
+  if (now >= facts.notAfter) {
+    const message = `${file} expired at ${formatInstant(facts.notAfter)}, and ${clock}`;
+    throw new AgentError('CERT_EXPIRED', message, {
+      remedy: 'Have the CA sign the CSR again, or correct the clock: timedatectl',
+    });
+  }
+  if (now < facts.notBefore) {
+    const message = `${file} is valid from ${formatInstant(facts.notBefore)}, and ${clock}`;
+    throw new AgentError('CERT_NOT_YET_VALID', message, {
+      remedy: 'Correct the clock (timedatectl), or import the certificate later',
+    });
+  }
+}
+
+interface Difference {
+  readonly code: ErrorCode;
+  readonly text: string;
+}
+
+function requireSameContent(
+  certificate: ChainCertificate,
+  { file, existing }: IssuedRequest,
+): void {
+  const differences = [
+    subjectDifference(certificate, existing),
+    namesDifference(certificate, existing),
+    usagesDifference(certificate, existing),
+  ].filter((difference) => difference !== undefined);
+  const [first] = differences;
+  if (first === undefined) return;
+  const texts = differences.map(({ text }) => text).join('; ');
+  throw new AgentError(first.code, `${file} differs from the existing certificate: ${texts}`, {
+    remedy:
+      'Have the CA sign the CSR with the subject, SANs and usages that it requests, as with openssl x509 -req -copy_extensions copy',
+  });
+}
+
+/**
+ * A CA may write a name with other string types and in its own order. Kubernetes reads only the
+ * values of CN and O.
+ */
+function subjectDifference(
+  found: ChainCertificate,
+  expected: ChainCertificate,
+): Difference | undefined {
+  if (sortedSubject(found) === sortedSubject(expected)) return undefined;
+  const text = `the subject is ${subjectOf(found)} instead of ${subjectOf(expected)}`;
+  return { code: 'CERT_SUBJECT_MISMATCH', text };
+}
+
+/** OpenSSL writes each part of the name on its own line, and escapes line breaks in a part. */
+function sortedSubject({ openssl }: ChainCertificate): string {
+  return (openssl.subject ?? '').split('\n').sort().join('\n');
+}
+
+function namesDifference(
+  found: ChainCertificate,
+  expected: ChainCertificate,
+): Difference | undefined {
+  const [now, before] = [namesOf(found), namesOf(expected)];
+  const missing = before.filter((name) => !now.includes(name));
+  const additional = now.filter((name) => !before.includes(name));
+  const parts = [
+    ...(missing.length === 0 ? [] : [`the SANs lack ${missing.join(', ')}`]),
+    ...(additional.length === 0 ? [] : [`the SANs have ${additional.join(', ')} in addition`]),
+  ];
+  if (parts.length === 0) return undefined;
+  return { code: 'CERT_SAN_MISMATCH', text: parts.join(', and ') };
+}
+
+const dnsTag = 0x82;
+const ipTag = 0x87;
+const textTags: ReadonlyMap<number, string> = new Map([
+  [0x81, 'email'],
+  [0x86, 'URI'],
+]);
+
+/** DNS names and addresses in the form for comparisons, others as their bytes. */
+function namesOf({ facts, parts }: ChainCertificate): string[] {
+  const extension = extensionOf(parts, extensionIds.subjectAltName);
+  const values = extension === undefined ? [] : altNames(extension).flatMap((der) => readDer(der));
+  const others = values.filter(({ tag }) => tag !== dnsTag && tag !== ipTag);
+  return [
+    ...facts.dnsNames.map((name) => `DNS:${printable(name)}`),
+    ...facts.ipAddresses.map((address) => `IP:${printable(address)}`),
+    ...others.map(({ tag, content }) => {
+      const kind = textTags.get(tag);
+      return kind === undefined
+        ? `${tag.toString(16)}:${Buffer.from(content).toString('hex')}`
+        : `${kind}:${printable(Buffer.from(content).toString('latin1'))}`;
+    }),
+  ];
+}
+
+function usagesDifference(
+  found: ChainCertificate,
+  expected: ChainCertificate,
+): Difference | undefined {
+  const forms = [usageNames, purposeIds];
+  const form = forms.find((show) => show(found) !== show(expected));
+  if (form === undefined) return undefined;
+  const text = `the usages are ${form(found)} instead of ${form(expected)}`;
+  return { code: 'CERT_USAGE_MISMATCH', text };
+}
+
+function usageNames({ facts }: ChainCertificate): string {
+  return facts.usages.join(', ') || 'none';
+}
+
+/** Some extended key usages have no name. */
+function purposeIds({ parts }: ChainCertificate): string {
+  return keyPurposes(parts)?.join(', ') ?? 'none';
+}
+
+/** CAs are compared by key, because the previous and the new CA usually have the same name. */
+function pathTo(
+  leaf: ChainCertificate,
+  request: IssuedRequest,
+): Pick<IssuedChain, 'chain' | 'anchor'> {
+  const { certificates, authority, now } = request;
+  const chain: ChainCertificate[] = [];
+  for (let below = leaf; ;) {
+    const anchors = authority.certificates.filter((ca) => isIssuedBy(below, ca));
+    const anchor = anchors.find((ca) => isValidAt(ca, now)) ?? anchors[0];
+    if (anchor !== undefined) return { chain, anchor };
+    const next = certificates.find(
+      (ca) => ca !== leaf && !chain.includes(ca) && isIssuedBy(below, ca),
+    );
+    if (next === undefined) throw incomplete(below, request);
+    chain.push(next);
+    below = next;
+  }
+}
+
+function incomplete(
+  below: ChainCertificate,
+  { file, authority, certificates }: IssuedRequest,
+): AgentError {
+  const issuer = issuerOf(below);
+  const isNamesake = [...authority.certificates, ...certificates].some(
+    (ca) => ca.isCa && subjectOf(ca) === issuer,
+  );
+  const found = authority.certificates.map(subjectOf).join('; ') || 'no certificate';
+  const trusted = `the CA on this node is ${authority.path} (${found})`;
+  const message = isNamesake
+    ? `${file}: ${subjectOf(below)} was signed by another CA with the name ${issuer}, and ${trusted}`
+    : `${file}: ${subjectOf(below)} was signed by ${issuer}, whose certificate is not in the file, and ${trusted}`;
+  const remedy = isNamesake
+    ? `Have the CA whose certificate is ${authority.path} sign the CSR`
+    : `Add the intermediate CA ${issuer} to ${file}, or have the CA of ${authority.path} sign the CSR`;
+  return new AgentError('CERT_UNTRUSTED', message, { remedy });
+}
+
+function requireUsable(
+  certificate: ChainCertificate,
+  { chain, anchor }: Pick<IssuedChain, 'chain' | 'anchor'>,
+  { file, authority, now }: IssuedRequest,
+): void {
+  const authorities = [...chain, anchor];
+  const faults = authorities.flatMap((ca) => {
+    const fault = signingFault(ca) ?? validityFault(ca, now) ?? purposeFault(ca, certificate);
+    const place = ca === anchor ? authority.path : file;
+    return fault === undefined ? [] : [`the CA ${subjectOf(ca)} in ${place} ${fault}`];
+  });
+  const fault = faults[0] ?? pathLengthFault(authorities, file);
+  if (certificate.isCa || fault !== undefined) {
+    throw new AgentError('CERT_UNTRUSTED', fault ?? `${file} is a CA certificate`, {
+      remedy: 'Have the CA correct its chain, and import the certificate with it',
+    });
+  }
+}
+
+function isValidAt({ facts }: ChainCertificate, now: Instant): boolean {
+  return facts.notBefore <= now && now < facts.notAfter;
+}
+
+function validityFault(ca: ChainCertificate, now: Instant): string | undefined {
+  if (isValidAt(ca, now)) return undefined;
+  const [from, until] = [ca.facts.notBefore, ca.facts.notAfter].map(formatInstant);
+  return `is valid from ${from} until ${until}`;
+}
+
+const anyPurpose = '2.5.29.37.0';
+
+/** Go and OpenSSL apply the extended key usage of a CA to the certificates below it. */
+function purposeFault(ca: ChainCertificate, leaf: ChainCertificate): string | undefined {
+  const allowed = keyPurposes(ca.parts);
+  if (allowed === undefined || allowed.includes(anyPurpose)) return undefined;
+  const missing = (keyPurposes(leaf.parts) ?? []).filter((purpose) => !allowed.includes(purpose));
+  if (missing.length === 0) return undefined;
+  return `does not allow the extended key usage ${missing.join(', ')}`;
+}
