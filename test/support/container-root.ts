@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { cacheDirectory, findProgram, skip } from './programs.ts';
+import { cacheDirectory, findProgram, shortDigest, skip } from './programs.ts';
 
 /**
  * The Debian of the containers: the packages of a node, and tools that check packages,
@@ -14,15 +13,34 @@ export const containerSystem = {
 } as const;
 
 /** Programs that the host needs to run a container. */
-const programs = ['systemd-nspawn', 'unshare', 'nsenter', 'mount'] as const;
+const programs = ['systemd-nspawn', 'unshare', 'nsenter', 'setpriv', 'mount'] as const;
 
 /**
  * `make container` creates it, and no test writes to it. Each set of packages has its
  * own folder.
  */
 export function containerRoot(): string {
-  const digest = createHash('sha256').update(JSON.stringify(containerSystem)).digest('hex');
-  return join(cacheDirectory, 'containers', `${containerSystem.suite}-${digest.slice(0, 12)}`);
+  const digest = shortDigest(JSON.stringify(containerSystem));
+  return join(cacheDirectory, 'containers', `${containerSystem.suite}-${digest}`);
+}
+
+/** The packages of a node that runs pods, in addition to those of the root. */
+export const nodePackages = [
+  'containerd',
+  'runc',
+  'containernetworking-plugins',
+  'iproute2',
+  'iptables',
+  'conntrack',
+  'ethtool',
+  'socat',
+  'procps',
+] as const;
+
+/** A layer over the root with these packages, which `make kubeadm-node` creates. */
+export function nodeLayer(): string {
+  const digest = shortDigest(containerRoot(), ...nodePackages);
+  return join(cacheDirectory, 'containers', `node-${digest}`);
 }
 
 /** For the `skip` option of a test: false if this machine can boot containers. */

@@ -2,6 +2,7 @@ import { stringify } from 'yaml';
 import { kubeadmDropIn, packagedUnit } from '../adopt/node-files.ts';
 import { skipWithoutContainer } from './container-root.ts';
 import { goProgram, skipWithoutGoProgram } from './go-program.ts';
+import { kernelPreparation } from './kernel-settings.ts';
 import { NodeWatch } from './node-watch.ts';
 import { Container } from './nspawn.ts';
 import { skipWithoutRealControlPlane } from './real-control-plane.ts';
@@ -46,17 +47,11 @@ const kubeletConfiguration = (port: number): object => ({
   serverTLSBootstrap: true,
 });
 
-/**
- * A kubelet reads /dev/kmsg to notice out-of-memory kills, and the container has none. It
- * exits unless three settings of the kernel have its values, and it cannot change those of
- * the whole machine from the container, so files with these values are mounted over them.
- */
 const runtimeUnit = `[Unit]
 Before=kubelet.service
 
 [Service]
-ExecStartPre=/bin/ln --symbolic --force null /dev/kmsg
-ExecStartPre=/bin/sh -ec 'mkdir -p /run/kernel; for setting in "vm/overcommit_memory 1" "kernel/panic 10" "kernel/panic_on_oops 1"; do set -- $$setting; file=/run/kernel/$$(basename $$1); echo $$2 >$$file; mount --bind $$file /proc/sys/$$1; done'
+${kernelPreparation.map((command) => `ExecStartPre=${command}`).join('\n')}
 ExecStart=/usr/bin/fake-runtime ${runtimeSocket}
 
 [Install]

@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Child } from './child.ts';
 import type { ContainerOptions } from './container-process.ts';
-import { firstProcess, removeTraces, startContainer } from './container-process.ts';
+import { firstProcess, namePrefix, removeContainer, startContainer } from './container-process.ts';
+import { freeze, removeControlGroups, thaw } from './control-groups.ts';
 import { scaled } from './machine-speed.ts';
 
 export interface Ended {
@@ -22,28 +23,24 @@ const shutdownPatience = scaled(30_000);
  * second. Its files are a layer over a root that all containers share. Disposing of it
  * removes its files and ends its processes; they also end with this process.
  *
- * It shares the network of the host: it can reach a control plane on the host's
+ * Usually it shares the network of the host: it can reach a control plane on the host's
  * loopback, and its ports must be free on the host.
  */
 export class Container implements AsyncDisposable {
   readonly #directory: string;
   readonly #options: ContainerOptions;
-  #child: Child;
+  #child: Child | undefined;
   #leader = 0;
 
-  private constructor(directory: string, options: ContainerOptions, child: Child) {
+  private constructor(directory: string, options: ContainerOptions) {
     this.#directory = directory;
     this.#options = options;
-    this.#child = child;
   }
 
   static async boot(options: ContainerOptions = {}): Promise<Container> {
-    const directory = await mkdtemp(join(tmpdir(), 'nodecertd-container-'));
-    for (const name of ['upper', 'work', 'root']) await mkdir(join(directory, name));
-    const child = startContainer(directory, options);
-    const container = new Container(directory, options, child);
+    const container = await Container.create(options);
     try {
-      await container.#booted();
+      await container.start();
       return container;
     } catch (error) {
       await container[Symbol.asyncDispose]();
@@ -51,9 +48,40 @@ export class Container implements AsyncDisposable {
     }
   }
 
-  /** The path of a file of the container on the host. */
+  /** A container that is switched off. Files can be written to it before it boots. */
+  static async create(options: ContainerOptions = {}): Promise<Container> {
+    const { parent = tmpdir(), folders = [] } = options;
+    const directory = await mkdtemp(join(parent, namePrefix));
+    for (const name of ['upper', 'work', 'root']) await mkdir(join(directory, name));
+    for (const folder of folders) {
+      await mkdir(join(directory, 'folders', folder), { recursive: true });
+    }
+    return new Container(directory, options);
+  }
+
+  get running(): boolean {
+    return this.#child?.running === true;
+  }
+
+  /** The PID of its first process on the host, or 0 while it is switched off. */
+  get leader(): number {
+    return this.#leader;
+  }
+
+  /** Also the name of its control groups. */
+  get name(): string {
+    return basename(this.#directory);
+  }
+
+  /**
+   * The path of a file of the container on the host. While it is switched off, this is
+   * the path of a file that it has written itself.
+   */
   path(inside: string): string {
-    return join(`/proc/${this.#leader}/root`, inside);
+    if (this.#leader !== 0) return join(`/proc/${this.#leader}/root`, inside);
+    const folders = this.#options.folders ?? [];
+    const onHost = folders.some((folder) => inside === folder || inside.startsWith(`${folder}/`));
+    return join(this.#directory, onHost ? 'folders' : 'upper', inside);
   }
 
   async read(inside: string): Promise<string> {
@@ -123,51 +151,21 @@ export class Container implements AsyncDisposable {
     patienceMs = scaled(30_000),
   ): Promise<Found> {
     const end = Date.now() + patienceMs;
-    while (Date.now() < end && this.#child.running) {
+    while (Date.now() < end && this.running) {
       const found = await probe();
       if (found !== undefined) return found;
       await delay(50);
     }
-    throw this.#child.failure(`did not reach this in time: ${what}`);
+    const reason = `did not reach this in time: ${what}`;
+    throw this.#child?.failure(reason) ?? new Error(`the container ${reason}`);
   }
 
-  /** Reboots cleanly and keeps the files. Processes get new PIDs. */
-  async reboot(): Promise<void> {
-    await this.#end('reboot');
-    await this.#startAgain();
-  }
-
-  /** Kills every process at once, like a crash of the machine. The files stay. */
-  async crash(): Promise<void> {
-    await this.#child.stop(0);
-    await this.#startAgain();
-  }
-
-  /** Shuts down cleanly, and kills what does not end in time. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#end('poweroff');
-    await removeTraces(basename(this.#directory));
-    await rm(this.#directory, { recursive: true, force: true });
-  }
-
-  async #end(how: 'reboot' | 'poweroff'): Promise<void> {
-    if (this.#leader !== 0) await this.run('systemctl', how);
-    const end = Date.now() + (this.#leader === 0 ? 0 : shutdownPatience);
-    while (this.#child.running && Date.now() < end) await delay(50);
-    await this.#child.stop(0);
-  }
-
-  async #startAgain(): Promise<void> {
+  /** Boots, and waits until systemd has started everything. */
+  async start(): Promise<void> {
     this.#child = startContainer(this.#directory, this.#options);
-    await this.#booted();
-  }
-
-  async #booted(): Promise<void> {
-    this.#leader = await this.until(
-      'its first process',
-      async () => firstProcess(this.#child.pid),
-      bootPatience,
-    );
+    const { pid } = this.#child;
+    const leader = async (): Promise<number | undefined> => firstProcess(pid);
+    this.#leader = await this.until('its first process', leader, bootPatience);
     await this.until(
       'systemd to have started everything',
       async () => {
@@ -176,6 +174,53 @@ export class Container implements AsyncDisposable {
       },
       bootPatience,
     );
+  }
+
+  /** Shuts down cleanly, and kills what does not end in time. The files stay. */
+  async stop(): Promise<void> {
+    await this.#end('poweroff');
+  }
+
+  /** Reboots cleanly and keeps the files. Processes get new PIDs. */
+  async reboot(): Promise<void> {
+    await this.#end('reboot');
+    await this.start();
+  }
+
+  /** Kills every process at once, like a power failure. The files stay. */
+  async kill(): Promise<void> {
+    await this.#child?.stop(0);
+    this.#leader = 0;
+    removeControlGroups(this.name);
+  }
+
+  async crash(): Promise<void> {
+    await this.kill();
+    await this.start();
+  }
+
+  /** Stops every process where it is. Connections stay open, and nothing answers. */
+  async pause(): Promise<void> {
+    await freeze(this.name);
+  }
+
+  resume(): void {
+    thaw(this.name);
+  }
+
+  /** Shuts down cleanly, and kills what does not end in time. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end('poweroff');
+    removeContainer(this.#directory);
+  }
+
+  async #end(how: 'reboot' | 'poweroff'): Promise<void> {
+    if (this.#leader !== 0) {
+      await this.run('systemctl', how);
+      const end = Date.now() + shutdownPatience;
+      while (this.running && Date.now() < end) await delay(50);
+    }
+    await this.kill();
   }
 }
 

@@ -26,17 +26,51 @@ export const packagesDirectory = join(cacheDirectory, 'packages');
 
 export const goModuleDirectory = join(root, 'test');
 
+export const crictlModuleDirectory = join(goModuleDirectory, 'real/crictl');
+
 /** The Kubernetes release of the control plane, from test/go.mod. */
 export function kubernetesVersion(): string {
-  const found = /^\s*k8s\.io\/kubernetes (v\S+)/m.exec(read('go.mod'));
-  if (found?.[1] === undefined) throw new Error('test/go.mod does not require k8s.io/kubernetes');
-  return found[1];
+  return requiredVersion(goModuleDirectory, 'k8s.io/kubernetes');
+}
+
+export function crictlVersion(): string {
+  return requiredVersion(crictlModuleDirectory, 'sigs.k8s.io/cri-tools');
+}
+
+export function controlPlaneDirectory(): string {
+  return join(cacheDirectory, 'control-plane', buildName(goModuleDirectory, kubernetesVersion()));
+}
+
+export function crictlProgram(): string {
+  return join(
+    cacheDirectory,
+    'crictl',
+    buildName(crictlModuleDirectory, crictlVersion()),
+    'crictl',
+  );
 }
 
 /** Each go.mod and go.sum has its own folder, because other sources give other binaries. */
-export function controlPlaneDirectory(): string {
-  const digest = createHash('sha256').update(read('go.mod')).update(read('go.sum')).digest('hex');
-  return join(cacheDirectory, 'control-plane', `${kubernetesVersion()}-${digest.slice(0, 12)}`);
+function buildName(moduleDirectory: string, version: string): string {
+  const sources = ['go.mod', 'go.sum'].map((file) => readFileSync(join(moduleDirectory, file)));
+  return `${version}-${shortDigest(...sources)}`;
+}
+
+function requiredVersion(moduleDirectory: string, required: string): string {
+  const file = join(moduleDirectory, 'go.mod');
+  const lines = readFileSync(file, 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(' '));
+  const version = lines.find(([name]) => name === required)?.[1];
+  if (version === undefined) throw new Error(`${file} does not require ${required}`);
+  return version;
+}
+
+/** Names a folder of the cache by everything that determines its content. */
+export function shortDigest(...parts: readonly (string | Buffer)[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest('hex').slice(0, 12);
 }
 
 /** The path of a program on PATH or in an unpacked Debian package. */
@@ -100,8 +134,4 @@ const strict = process.env['NODECERTD_STRICT'] === '1' || process.env['CI'] === 
 function userCache(): string {
   const configured = process.env['XDG_CACHE_HOME'] ?? '';
   return isAbsolute(configured) ? configured : join(homedir(), '.cache');
-}
-
-function read(file: string): string {
-  return readFileSync(join(goModuleDirectory, file), 'utf8');
 }
