@@ -105,7 +105,7 @@ test: ## Run the checks, the unit tests, the quick faults, and the end-to-end te
 .PHONY: test-real
 test-real: ## Test on a real control plane, kubelet and systemd, and test the Debian package (needs Go and root)
 	@rm -f .cache/skipped
-	@$(MAKE) packages container control-plane
+	@$(MAKE) packages kubeadm-node
 	@$(MAKE) deb DIST=.cache/later VERSION=$(VERSION)+later COMPRESSION=0
 	@$(MAKE) deb
 	@echo "== Tests on real programs"
@@ -147,3 +147,13 @@ container: setup ## Create the Debian that tests boot in a container (needs root
 	@echo "== Container for tests"
 	@node test/support/fetch-packages.ts debootstrap systemd-container
 	@node test/real/build-container-root.ts
+
+.PHONY: kubeadm-node
+kubeadm-node: container control-plane ## Prepare the nodes of kubeadm clusters: packages and images (needs root)
+	@echo "== Nodes of kubeadm clusters for tests"
+	@node test/real/build-kubeadm-node.ts
+
+.PHONY: kubeadm-cluster
+kubeadm-cluster: kubeadm-node ## Run a kubeadm cluster until Ctrl-C (ARGS="--control-planes 3 --workers 2")
+	@echo "== kubeadm cluster"
+	@exec node test/real/run-kubeadm-cluster.ts $(ARGS)

@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { containerRoot, containerSystem } from '../support/container-root.ts';
 import { findProgram, packagesDirectory, skip } from '../support/programs.ts';
+import { run, say } from './build-steps.ts';
 
 /**
  * `make container` creates the root file system that tests boot, once, with debootstrap
@@ -78,19 +78,4 @@ function settle(target: string): void {
   ]) {
     symlinkSync('/dev/null', join(target, `etc/systemd/system/${timer}.timer`));
   }
-}
-
-/** @throws with the end of the program's output */
-function run([command = '', ...args]: readonly string[]): void {
-  const { status, stdout, stderr, error } = spawnSync(command, args, {
-    encoding: 'utf8',
-    maxBuffer: 2 ** 26,
-  });
-  if (status === 0) return;
-  const tail = `${stdout}\n${stderr}`.trimEnd().split('\n').slice(-15).join('\n');
-  throw new Error(`${command} ${args.join(' ')} failed:\n${tail}`, { cause: error });
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

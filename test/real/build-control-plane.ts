@@ -1,43 +1,65 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { areGoProgramsBuilt, goProgramDirectory, goPrograms } from '../support/go-program.ts';
 import {
   controlPlaneDirectory,
+  crictlModuleDirectory,
+  crictlProgram,
+  crictlVersion,
   findProgram,
   goModuleDirectory,
   isExecutable,
   kubernetesVersion,
   skip,
 } from '../support/programs.ts';
+import { say } from './build-steps.ts';
 
 /**
- * `make control-plane` builds the missing programs of the control plane. The minutes
- * are for two cores and an empty Go cache.
+ * `make control-plane` builds the missing programs of the control plane and of its nodes.
+ * The minutes are for two cores and an empty Go cache.
  */
-const programs = [
-  { name: 'etcd', package: 'go.etcd.io/etcd/server/v3', minutes: 1 },
-  { name: 'kube-apiserver', package: 'k8s.io/kubernetes/cmd/kube-apiserver', minutes: 5 },
+const programs: readonly Program[] = [
+  ...[
+    { package: 'go.etcd.io/etcd/server/v3', name: 'etcd', minutes: 1 },
+    { package: 'k8s.io/kubernetes/cmd/kube-apiserver', minutes: 5 },
+    { package: 'k8s.io/kubernetes/cmd/kube-controller-manager', minutes: 2 },
+    { package: 'k8s.io/kubernetes/cmd/kubectl', minutes: 0.5 },
+    { package: 'k8s.io/kubernetes/cmd/kubelet', minutes: 1 },
+    { package: 'k8s.io/kubernetes/cmd/kubeadm', minutes: 0.5 },
+    { package: 'k8s.io/kubernetes/cmd/kube-scheduler', minutes: 0.5 },
+    { package: 'go.etcd.io/etcd/etcdctl/v3', name: 'etcdctl', minutes: 0.5 },
+  ].map((program) => ({
+    ...program,
+    module: goModuleDirectory,
+    file: join(controlPlaneDirectory(), program.name ?? basename(program.package)),
+    stamps: kubernetesStamps(),
+  })),
   {
-    name: 'kube-controller-manager',
-    package: 'k8s.io/kubernetes/cmd/kube-controller-manager',
+    package: 'sigs.k8s.io/cri-tools/cmd/crictl',
     minutes: 2,
+    module: crictlModuleDirectory,
+    file: crictlProgram(),
+    stamps: { 'sigs.k8s.io/cri-tools/pkg/version.Version': crictlVersion() },
   },
-  { name: 'kubectl', package: 'k8s.io/kubernetes/cmd/kubectl', minutes: 0.5 },
-  { name: 'kubelet', package: 'k8s.io/kubernetes/cmd/kubelet', minutes: 1 },
-  { name: 'kubeadm', package: 'k8s.io/kubernetes/cmd/kubeadm', minutes: 0.5 },
-  { name: 'kube-scheduler', package: 'k8s.io/kubernetes/cmd/kube-scheduler', minutes: 0.5 },
-  { name: 'etcdctl', package: 'go.etcd.io/etcd/etcdctl/v3', minutes: 0.5 },
-] as const;
+];
 
-const directory = controlPlaneDirectory();
-const missing = programs.filter(({ name }) => !isExecutable(join(directory, name)));
+interface Program {
+  readonly package: string;
+  readonly minutes: number;
+  /** The folder of the go.mod that names its version. */
+  readonly module: string;
+  readonly file: string;
+  /** Variables that the linker sets. */
+  readonly stamps: Readonly<Record<string, string>>;
+}
+
+const missing = programs.filter(({ file }) => !isExecutable(file));
 
 if (findProgram('go') === undefined) {
   if (missing.length > 0 || !areGoProgramsBuilt())
     say(`skipped: ${skip('tests on a real control plane: Go is needed to build it')}`);
 } else {
-  mkdirSync(directory, { recursive: true });
   missing.forEach((program, index) => {
     build(program, `${index + 1} of ${missing.length}`);
   });
@@ -56,17 +78,21 @@ function buildGoPrograms(): void {
   }
 }
 
-function build(program: (typeof programs)[number], progress: string): void {
-  say(
-    `Building ${program.name} (${progress}; once, about ${program.minutes} min on two cores) ...`,
-  );
+function build(
+  { package: source, minutes, module, file, stamps }: Program,
+  progress: string,
+): void {
+  const name = basename(file);
+  say(`Building ${name} (${progress}; once, about ${minutes} min on two cores) ...`);
+  mkdirSync(dirname(file), { recursive: true });
   // Builds under another name, because an interrupted build must not look complete.
-  const unfinished = join(directory, `.${program.name}.${process.pid}`);
+  const unfinished = join(dirname(file), `.${name}.${process.pid}`);
+  const variables = Object.entries(stamps).map(([variable, value]) => `-X ${variable}=${value}`);
   const { status, stderr, error } = spawnSync(
     'go',
-    ['build', '-ldflags', linkerFlags(), '-o', unfinished, program.package],
+    ['build', '-ldflags', ['-s', '-w', ...variables].join(' '), '-o', unfinished, source],
     {
-      cwd: goModuleDirectory,
+      cwd: module,
       env: { ...process.env, CGO_ENABLED: '0' },
       encoding: 'utf8',
       maxBuffer: 2 ** 26,
@@ -75,22 +101,17 @@ function build(program: (typeof programs)[number], progress: string): void {
   if (status !== 0) {
     rmSync(unfinished, { force: true });
     process.stderr.write(`${stderr}\n`);
-    throw new Error(`go build ${program.package} failed`, { cause: error });
+    throw new Error(`go build ${source} failed`, { cause: error });
   }
-  renameSync(unfinished, join(directory, program.name));
+  renameSync(unfinished, file);
 }
 
 /** Sets the version as upstream's build script does. Without it, the servers report v0.0.0. */
-function linkerFlags(): string {
+function kubernetesStamps(): Readonly<Record<string, string>> {
   const version = kubernetesVersion();
-  const [major, minor] = version.slice(1).split('.');
+  const [major = '', minor = ''] = version.slice(1).split('.');
   const stamps = { gitVersion: version, gitMajor: major, gitMinor: minor, gitTreeState: 'clean' };
-  const flags = Object.entries(stamps).map(
-    ([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`,
+  return Object.fromEntries(
+    Object.entries(stamps).map(([name, value]) => [`k8s.io/component-base/version.${name}`, value]),
   );
-  return ['-s', '-w', ...flags].join(' ');
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

@@ -6,6 +6,7 @@ export const goPrograms = {
   'bench-client-go': './bench/client-go',
   'fake-runtime': './real/fake-runtime',
   'fault-filestore': './fault/filestore',
+  pause: './real/pause',
 } as const;
 
 export type GoProgram = keyof typeof goPrograms;
