@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { Failure } from '../core/errors.ts';
 import { AgentError, hasErrno, toFailure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
-import { foundDeadline, overdueGrace } from '../core/schedule.ts';
+import type { RotationWindow } from '../core/schedule.ts';
+import { foundDeadline, kubeletWindow, overdueGrace } from '../core/schedule.ts';
 import { loadPair } from '../store/pair-file.ts';
 import { isMissing } from '../sys/file-error.ts';
 import type { CertificateReport } from './status-report.ts';
@@ -17,6 +18,8 @@ export interface DirectoryQuery {
   /** Certificates to report even if their files are missing. */
   readonly expected: readonly string[];
   readonly nodeName: string;
+  /** The rotation windows of the configured certificates, by name. */
+  readonly windows: ReadonlyMap<string, RotationWindow>;
   /** Certificates that the kubelet rotates. */
   readonly observed: ReadonlySet<string>;
   readonly now: Instant;
@@ -45,11 +48,12 @@ async function list(directory: string): Promise<string[]> {
 }
 
 async function reportOn(name: string, query: DirectoryQuery): Promise<CertificateReport> {
-  const { directory, nodeName, observed, now } = query;
+  const { directory, nodeName, windows, observed, now } = query;
+  const window = windows.get(name) ?? kubeletWindow;
   const path = join(directory, currentLink(name));
   try {
     const { facts } = await loadPair(path);
-    const deadline = foundDeadline(facts, { nodeName, name, observed, now });
+    const deadline = foundDeadline(facts, { nodeName, name, window, observed, now });
     const overdue = !facts.selfSigned && now > deadline + overdueGrace(facts);
     const condition = conditionOf(facts, now, overdue);
     return { name, path, facts, rotationDeadline: deadline, overdue, condition };

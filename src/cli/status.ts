@@ -60,6 +60,7 @@ async function statusReport(config: LoadedConfig, clock: Clock): Promise<StatusR
   const kubelet = await readKubelet(config).catch(() => undefined);
   const observed = await observedCertificates(config, kubelet);
   const expected = file === undefined ? [] : certificates.map(({ name }) => name);
+  const windows = new Map(certificates.map((spec) => [spec.name, spec.rotationWindow]));
   const failure = await kubeconfigFailure(config, clock);
   return {
     source: 'directory',
@@ -69,6 +70,6 @@ async function statusReport(config: LoadedConfig, clock: Clock): Promise<StatusR
     certificateDirectory: directory,
     now,
     ...(failure !== undefined && { kubeconfig: failure }),
-    certificates: await readDirectory({ directory, expected, nodeName, observed, now }),
+    certificates: await readDirectory({ directory, expected, nodeName, windows, observed, now }),
   };
 }

@@ -24,7 +24,8 @@ export function toProblem(issue: v.BaseIssue<unknown>, raw: unknown): Problem {
 }
 
 function expectation(issue: v.BaseIssue<unknown>, found: unknown): string {
-  if (issue.kind !== 'schema') return issue.message;
+  // The schema gives its own message; those of valibot start with "Invalid".
+  if (issue.kind !== 'schema' || issue.message.startsWith('expected')) return issue.message;
   const choices = [...(issue.expected ?? '').matchAll(/"([^"]*)"/g)].map(
     ([, choice = '']) => choice,
   );

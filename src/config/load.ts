@@ -11,9 +11,9 @@ import type { ConfigPath, Problem } from './problem.ts';
 import { configInvalid, describeValue, formatPath } from './problem.ts';
 import { readText } from './read-text.ts';
 import { resolveConfig, warningsOf } from './resolve.ts';
-import { certificateProblems, listProblems } from './rules.ts';
+import { certificateProblems, listProblems, windowProblems } from './rules.ts';
 import type { ConfigFile } from './schema.ts';
-import { apiVersion, certificateSchema, configFileSchema, kind } from './schema.ts';
+import { apiVersion, certificateSchema, configFileSchema, kind, windowSchema } from './schema.ts';
 import type { YamlSource } from './yaml-source.ts';
 import { parseYaml } from './yaml-source.ts';
 
@@ -98,10 +98,16 @@ function check(value: unknown): {
   const problems = [
     ...unknown,
     ...(parsed.issues ?? []).map((issue) => toProblem(issue, value)),
+    ...rotationProblems(valueAt(known, ['rotation'])),
     ...listProblems(listed),
     ...listed.flatMap((entry, index) => entryProblems(entry, index)),
   ];
   return { output: parsed.success ? parsed.output : undefined, problems };
+}
+
+function rotationProblems(rotation: unknown): Problem[] {
+  const { typed, output } = v.safeParse(windowSchema, rotation);
+  return typed ? windowProblems(output) : [];
 }
 
 /**

@@ -9,11 +9,14 @@ import {
 } from '../core/certificate-spec.ts';
 import type { SubjectAltNames, Usage } from '../core/certificate.ts';
 import { usages } from '../core/certificate.ts';
+import type { RotationWindow } from '../core/schedule.ts';
+import { kubeletWindow } from '../core/schedule.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { HookSpec, ServedSpec } from '../core/hooks.ts';
 import { parseDuration } from './duration.ts';
 import { isLoopback, parseHostPort } from './host-port.ts';
-import type { CertificateEntry, ConfigFile } from './schema.ts';
+import { parsePercentage } from './percentage.ts';
+import type { CertificateEntry, ConfigFile, WindowEntry } from './schema.ts';
 
 /** Paths in the file are relative to its directory, no matter where the agent starts. */
 export function resolveConfig(
@@ -29,7 +32,9 @@ export function resolveConfig(
     }),
     certificateDirectory: resolve(folder, file.certificateDirectory),
     stateDirectory: resolve(folder, file.stateDirectory),
-    certificates: file.certificates.map((entry) => resolveCertificate(entry, nodeName)),
+    certificates: file.certificates.map((entry) =>
+      resolveCertificate({ ...entry, rotation: entry.rotation ?? file.rotation }, nodeName),
+    ),
     store: file.store,
     addressRefreshSeconds: parseDuration(file.addressRefresh) ?? 1_800,
     kubelet: {
@@ -73,12 +78,16 @@ export function warningsOf(file: ConfigFile): string[] {
 }
 
 /** Fills in the values of the profile. Schema and rules have checked the entry. */
-function resolveCertificate(entry: CertificateEntry, nodeName: string): CertificateSpec {
+function resolveCertificate(
+  entry: CertificateEntry & { readonly rotation: WindowEntry },
+  nodeName: string,
+): CertificateSpec {
   const key = entry.key.algorithm;
   const base = {
     name: entry.name,
     profile: entry.profile,
     key,
+    rotationWindow: resolveWindow(entry.rotation),
     ...(entry.expirationSeconds !== undefined && { expirationSeconds: entry.expirationSeconds }),
     ...(entry.onRotate.length > 0 && { onRotate: entry.onRotate.map(resolveHook) }),
   };
@@ -113,6 +122,13 @@ function resolveCertificate(entry: CertificateEntry, nodeName: string): Certific
     default:
       return entry satisfies never;
   }
+}
+
+function resolveWindow({ from, to }: WindowEntry): RotationWindow {
+  return {
+    from: parsePercentage(from) ?? kubeletWindow.from,
+    to: parsePercentage(to) ?? kubeletWindow.to,
+  };
 }
 
 type HookEntry = CertificateEntry['onRotate'][number];

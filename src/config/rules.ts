@@ -1,5 +1,6 @@
-import type { CertificateEntry } from './schema.ts';
+import type { CertificateEntry, WindowEntry } from './schema.ts';
 import { prefixObjection } from './names.ts';
+import { parsePercentage } from './percentage.ts';
 import type { Problem } from './problem.ts';
 import { describeValue } from './problem.ts';
 
@@ -11,6 +12,7 @@ export function certificateProblems(entry: CertificateEntry): Problem[] {
       ? []
       : [{ path: ['name'], message: `${objection}, found ${describeValue(entry.name)}` }]),
     ...(entry.profile === 'kubelet-client' ? [] : servingProblems(entry)),
+    ...(entry.rotation === undefined ? [] : windowProblems(entry.rotation)),
     ...entry.onRotate.flatMap((hook, index) =>
       hookProblems(hook).map(({ path, message }) => ({
         path: ['onRotate', index, ...path],
@@ -18,6 +20,14 @@ export function certificateProblems(entry: CertificateEntry): Problem[] {
       })),
     ),
   ];
+}
+
+/** The file and each certificate can have a window. The path starts at the map that contains it. */
+export function windowProblems({ from, to }: WindowEntry): Problem[] {
+  const [start = 0, end = Infinity] = [parsePercentage(from), parsePercentage(to)];
+  if (start < end) return [];
+  const message = `expected a percentage below rotation.to, ${to}, found ${describeValue(from)}`;
+  return [{ path: ['rotation', 'from'], message }];
 }
 
 const hookKinds = ['command', 'systemctl', 'signal'] as const;

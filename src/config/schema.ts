@@ -6,6 +6,7 @@ import { canonicalIp } from '../core/ip-address.ts';
 import { parseDuration } from './duration.ts';
 import { parseHostPort } from './host-port.ts';
 import { isDnsName, isHostName, isNodeName, isSignerName, isUnitName } from './names.ts';
+import { parsePercentage } from './percentage.ts';
 
 /**
  * The shape of the configuration file. Its types, defaults and errors come from here,
@@ -67,6 +68,33 @@ function duration(standard: string, least: string, most: string) {
     standard,
   );
 }
+
+const expectPercentage = 'expected a percentage such as 70%';
+
+const percentage = v.pipe(
+  v.string(expectPercentage),
+  v.check((text) => parsePercentage(text) !== undefined, expectPercentage),
+);
+
+/** rules.ts compares the two ends. */
+export const windowSchema = v.strictObject({
+  from: v.pipe(
+    percentage,
+    v.check(
+      (text) => (parsePercentage(text) ?? 1) >= 0.1,
+      'expected at least 10%, to spare the API server and the signer',
+    ),
+    v.description('Start of the rotation window, as a percentage of the lifetime'),
+  ),
+  to: v.pipe(
+    percentage,
+    v.check(
+      (text) => (parsePercentage(text) ?? 0) <= 0.95,
+      'expected at most 95%, to leave time for retries before the expiry',
+    ),
+    v.description('End of the rotation window, as a percentage of the lifetime'),
+  ),
+});
 
 const absoluteProgram = v.pipe(
   v.array(
@@ -187,6 +215,10 @@ const common = {
       v.description('Requested lifetime in seconds; the signer may issue a shorter one'),
     ),
   ),
+  rotation: v.pipe(
+    v.optional(windowSchema),
+    v.description('Rotation window of this certificate; by default the top-level rotation'),
+  ),
   onRotate,
 };
 
@@ -298,6 +330,10 @@ export const configFileSchema = v.strictObject({
       { name: 'kubelet-server', profile: 'kubelet-serving' },
     ]),
     v.description('Certificates that nodecertd keeps valid'),
+  ),
+  rotation: v.pipe(
+    v.optional(windowSchema, { from: '70%', to: '90%' }),
+    v.description('Part of the lifetime in which certificates are rotated'),
   ),
   store: v.optional(
     v.strictObject({
@@ -426,6 +462,7 @@ export const configFileSchema = v.strictObject({
 });
 
 export type ConfigFile = v.InferOutput<typeof configFileSchema>;
+export type WindowEntry = v.InferOutput<typeof windowSchema>;
 export type CertificateEntry = v.InferOutput<typeof certificateSchema>;
 
 function isBetween(value: number, low: number, high: number): boolean {

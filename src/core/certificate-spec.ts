@@ -1,5 +1,6 @@
 import type { Subject, SubjectAltNames, Usage } from './certificate.ts';
 import type { HookSpec, ServedSpec } from './hooks.ts';
+import type { RotationWindow } from './schedule.ts';
 
 export const profiles = ['kubelet-client', 'kubelet-serving', 'custom'] as const;
 export type Profile = (typeof profiles)[number];
@@ -31,6 +32,8 @@ export interface CertificateSpec {
   readonly key: KeyAlgorithm;
   /** The requested lifetime; the API server rejects values below 600. */
   readonly expirationSeconds?: number;
+  /** Does not apply while the kubelet rotates the certificate. */
+  readonly rotationWindow: RotationWindow;
   readonly addresses: AddressSource;
   /** SANs from the configuration; every request contains them. */
   readonly static: SubjectAltNames;

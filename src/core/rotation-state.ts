@@ -4,6 +4,7 @@ import type { CsrReference } from './enroller-protocol.ts';
 import type { ErrorCode, Failure } from './errors.ts';
 import type { Mismatch } from './identity.ts';
 import type { Instant } from './instant.ts';
+import type { RotationWindow } from './schedule.ts';
 
 /** The state of the rotation of one certificate; rotation.ts has the transitions. */
 export interface RotationState {
@@ -126,8 +127,9 @@ export interface RotationContext {
   readonly now: Instant;
   /** A random number in [0, 1) that spreads retries. */
   readonly random: number;
+  readonly window: RotationWindow;
   /**
-   * The position of a pair's deadline in its range, by the serial of the pair; see
+   * The position of a pair's deadline in its window, by the serial of the pair; see
    * `rotationFraction`.
    */
   readonly fraction: (serial: string) => number;

@@ -302,10 +302,10 @@ function afterInspection(
 
 function deadlineOf(
   pair: PairFacts,
-  { now, fraction }: RotationContext,
+  { now, window, fraction }: RotationContext,
   replaced?: PairFacts,
 ): Instant {
-  return rotationDeadline(pair, fraction(pair.serial), { replaced, now });
+  return rotationDeadline(pair, fraction(pair.serial), { window, replaced, now });
 }
 
 /**

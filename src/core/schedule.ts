@@ -3,38 +3,40 @@ import { clamp } from './clamp.ts';
 import { hour, minute, second } from './instant.ts';
 import type { Instant } from './instant.ts';
 
-/**
- * Rotation is due at 70% to 90% of the lifetime, as in the kubelet (client-go
- * certificate_manager.go).
- */
-const earliest = 0.7;
-const span = 0.2;
+/** The part of the lifetime in which a certificate is rotated, as fractions: 0.7 is 70%. */
+export interface RotationWindow {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The window of the kubelet (client-go certificate_manager.go), and the default of nodecertd. */
+export const kubeletWindow: RotationWindow = { from: 0.7, to: 0.9 };
 
 /**
- * The rotation deadline: 70% to 90% of the time from issue to expiry. Counts from the time of
- * issue if that is later than notBefore, because signers backdate notBefore by five minutes.
+ * The rotation deadline, within the window of the time from issue to expiry. Counts from the time
+ * of issue if that is later than notBefore, because signers backdate notBefore by five minutes.
  * Counted from notBefore, a certificate with a lifetime of two minutes would be past its deadline
  * when it is issued, and the agent would request a new one every second.
  *
- * @param fraction the position in the range, in [0, 1); see `rotationFraction`
+ * @param fraction the position in the window, in [0, 1); see `rotationFraction`
  */
 export function rotationDeadline(
   pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>,
   fraction: number,
-  { replaced, now }: DeadlineOptions = {},
+  { window = kubeletWindow, replaced, now }: DeadlineOptions = {},
 ): Instant {
   const start = lifetimeStart(pair, now);
   const lifetime = pair.notAfter - start;
   const wait =
     replaced?.notAfter === pair.notAfter
       ? Math.max(cappedInterval, lifetime / 2) * (0.5 + fraction)
-      : lifetime * (earliest + span * fraction);
+      : lifetime * (window.from + (window.to - window.from) * fraction);
   return Math.round(start + wait);
 }
 
 /**
- * For a certificate that the kubelet rotates: the end of its range, because only the kubelet
- * knows the exact deadline.
+ * For a certificate that the kubelet rotates: the end of the kubelet's window, because only the
+ * kubelet knows the exact deadline. The configured window does not apply.
  */
 export function observedDeadline(pair: PairFacts): Instant {
   return rotationDeadline({ ...pair, storedAt: pair.notBefore }, 1);
@@ -46,17 +48,21 @@ export function foundDeadline(
   where: {
     readonly nodeName: string;
     readonly name: string;
+    /** The window of a certificate that the kubelet does not rotate. */
+    readonly window: RotationWindow;
     /** Names of the certificates that the kubelet rotates. */
     readonly observed: ReadonlySet<string>;
     readonly now: Instant;
   },
 ): Instant {
-  const { nodeName, name, observed, now } = where;
+  const { nodeName, name, window, observed, now } = where;
   if (observed.has(name)) return observedDeadline(pair);
-  return rotationDeadline(pair, rotationFraction(nodeName, name, pair.serial), { now });
+  return rotationDeadline(pair, rotationFraction(nodeName, name, pair.serial), { window, now });
 }
 
 export interface DeadlineOptions {
+  /** Default: the window of the kubelet. */
+  readonly window?: RotationWindow;
   /** The previous pair, if this pair was just issued. */
   readonly replaced?: Pick<PairFacts, 'notAfter'> | undefined;
   /** The current time, for `lifetimeStart`. */
@@ -65,11 +71,12 @@ export interface DeadlineOptions {
 
 /**
  * The minimum delay, plus or minus half, before the rotation of a pair that expires at the same
- * time as the previous pair. A CA that expires soon cannot issue longer certificates. At 70% to
- * 90% of the ever shorter lifetime, every node would request a certificate every few seconds in
- * the last minute before the CA expires, and again afterwards. With half of the remaining time,
- * and at least this delay, every node gets a certificate of a new CA in time if an administrator
- * installs it an hour and a half before the old CA expires.
+ * time as the previous pair. The window does not apply, because a CA that expires soon cannot
+ * issue longer certificates: at a fixed part of the ever shorter lifetime, every node would
+ * request a certificate every few seconds in the last minute before the CA expires, and again
+ * afterwards. With half of the remaining time, and at least this delay, every node gets a
+ * certificate of a new CA in time if an administrator installs it an hour and a half before the
+ * old CA expires.
  */
 const cappedInterval = 55 * minute;
 
@@ -117,7 +124,8 @@ export function rotationFraction(nodeName: string, name: string, serial: string)
 
 /**
  * The grace period after the deadline before a rotation is overdue: a fiftieth of the lifetime,
- * so that most of the remaining time is left even after the latest deadline (90%).
+ * so that more than half of the remaining time is left even after the latest deadline that the
+ * configuration allows (95%).
  */
 export function overdueGrace(pair: Pick<PairFacts, 'notBefore' | 'notAfter' | 'storedAt'>): number {
   return clamp((pair.notAfter - lifetimeStart(pair)) / 50, second, hour);

@@ -237,7 +237,13 @@ function validityFindings(
     ];
   }
   const isObserved = observed.has(spec.name);
-  const deadline = foundDeadline(pair, { nodeName, name: spec.name, observed, now });
+  const deadline = foundDeadline(pair, {
+    nodeName,
+    name: spec.name,
+    window: spec.rotationWindow,
+    observed,
+    now,
+  });
   if (now <= deadline + overdueGrace(pair)) return [];
   return [
     {

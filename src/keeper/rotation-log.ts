@@ -92,23 +92,25 @@ export class RotationLog {
     const seconds = Math.round((deadline - this.#options.clock.now()) / second);
     this.log('rotation_deadline', { ...pairFields(pair), deadline: formatInstant(deadline) });
     if (seconds > 0) this.log('rotation_waiting', { seconds });
-    this.#checkTimeLeft((pair.notAfter - lifetimeStart(pair)) * shareLeft);
+    this.#checkTimeLeft(pair.notAfter - lifetimeStart(pair));
   }
 
   /**
    * Only for certificates that the agent rotates, because a kubelet loads its own certificates at
    * once.
-   * @param timeLeft milliseconds between the latest rotation deadline and the expiry
+   * @param lifetime in milliseconds
    */
-  #checkTimeLeft(timeLeft: number): void {
+  #checkTimeLeft(lifetime: number): void {
+    const { profile, rotationWindow } = this.#options.spec;
+    const shareLeft = 1 - rotationWindow.to;
+    const timeLeft = Math.round(lifetime * shareLeft);
     const short =
-      this.#options.spec.profile === 'kubelet-client' &&
-      this.#observed === undefined &&
-      timeLeft < kubeletInterval;
+      profile === 'kubelet-client' && this.#observed === undefined && timeLeft < kubeletInterval;
     if (short && !this.#shortLived) {
+      const least = Math.round(kubeletInterval / shareLeft) + backdate;
       this.log('lifetime_too_short_for_kubelet', {
         seconds: Math.max(Math.round(timeLeft / second), 0),
-        remedy: 'Configure the signer to issue client certificates for at least an hour',
+        remedy: `Configure the signer to issue client certificates for at least ${formatDuration(least)}, or lower rotation.to in the configuration`,
       });
     }
     this.#shortLived = short;
@@ -239,11 +241,11 @@ type Reminder = Extract<RotationEffect, { type: 'remind-approver' | 'remind-sign
 
 const retryingInterval = 10 * minute;
 
-/** The latest deadline is at 90% of the lifetime. */
-const shareLeft = 0.1;
-
 /** How often a running kubelet reads its client certificate (client-go transport, CertCallbackRefreshDuration). */
 const kubeletInterval = 5 * minute;
+
+/** Signers backdate notBefore by this much, and subtract it from the lifetime. */
+const backdate = 5 * minute;
 
 function pairFields(pair: PairFacts): LogFields {
   return { serial: pair.serial, notAfter: formatInstant(pair.notAfter), path: pair.path };

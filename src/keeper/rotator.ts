@@ -337,6 +337,7 @@ export class Rotator {
     const { state, effects } = step(before, event, {
       now: clock.now(),
       random: random(),
+      window: spec.rotationWindow,
       fraction: (serial) => rotationFraction(nodeName, spec.name, serial),
     });
     this.#state = state;

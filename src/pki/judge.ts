@@ -143,7 +143,7 @@ function judgeRemaining(
   const remaining = certificate.notAfter - now;
   const lifetime = certificate.notAfter - certificate.notBefore;
   const left = `expires in ${formatDuration(remaining)}`;
-  // The kubelet and nodecertd rotate at 90% of the lifetime at the latest.
+  // The kubelet rotates at 90% of the lifetime at the latest, and so does nodecertd by default.
   const isRotated = managedBy === 'kubelet' || managedBy === 'nodecertd';
   if (isRotated && remaining < lifetime / 10) {
     return {

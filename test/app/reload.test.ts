@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parse, stringify } from 'yaml';
+import { second } from '../../src/core/instant.ts';
 import { lockDirectory } from '../../src/store/directory-lock.ts';
 import type { TestAgent } from '../support/agent.ts';
 import { client, servingStatic, TestNode } from '../support/agent.ts';
@@ -43,6 +44,28 @@ describe('Agent.reload()', () => {
     const { text } = await agent.get('/metrics');
     assert.match(text, /^nodecertd_config_reloads_total\{result="accepted"\} 1$/m);
     assert.match(text, /^nodecertd_rotations_total\{certificate="kubelet-client"\} 1$/m);
+  });
+
+  it('moves the deadline with the rotation window, without a request', async () => {
+    await using node = await TestNode.create(controlPlane, 'reload-window');
+    const agent = await started(node);
+    const { serialNumber: serial } = await node.read('kubelet-client');
+    const { storedAt = 0, notAfter = 0 } =
+      (await agent.certificate('kubelet-client')).current ?? {};
+    const lifetime = notAfter - storedAt;
+    const line = await reload(node, agent, (configuration) => ({
+      ...configuration,
+      rotation: { from: '94%', to: '95%' },
+    }));
+    assert.deepEqual([line.event, line['changed']], ['config_reloaded', ['certificates']]);
+    const { deadline } = await agent.event('rotation_deadline', 'kubelet-client', 2);
+    const part = (Date.parse(String(deadline)) - storedAt) / lifetime;
+    assert.ok(part > 0.939 && part < 0.951, `the deadline is at ${part} of the lifetime`);
+    const { rotationDeadline = 0 } = await agent.certificate('kubelet-client');
+    assert.equal(Math.floor(rotationDeadline / second), Date.parse(String(deadline)) / second);
+    await agent.event('enroller_stopped', undefined, 2);
+    assert.equal((await node.read('kubelet-client')).serialNumber, serial);
+    assert.equal(agent.all('rotation_started').length, 1);
   });
 
   it('refuses an invalid configuration and keeps the old one', async () => {

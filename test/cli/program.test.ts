@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { describeProgram } from '../../src/cli/program.ts';
+import { day } from '../../src/core/instant.ts';
 import { makePair } from '../store/pairs.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { agentStatus, certificateStatus, pairFacts } from './statuses.ts';
@@ -325,6 +326,21 @@ describe('nodecertd status', () => {
         ['kubelet-server', 'missing'],
       ],
     );
+  });
+
+  it('shows the deadline in the configured rotation window', async () => {
+    const file = join(directory, 'window.yaml');
+    const folder = await pki('issued');
+    await writeFile(
+      file,
+      `apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\ncertificateDirectory: ${folder}\nrotation: { from: 10%, to: 11% }\n`,
+    );
+    const { stdout } = await nodecertd('status', '--config', file, '-o', 'json', ...noAgent);
+    const { certificates } = JSON.parse(stdout) as { certificates: Record<string, string>[] };
+    const { notBefore = '', rotationDeadline = '' } = certificates[0] ?? {};
+    const days = (Date.parse(rotationDeadline) - Date.parse(notBefore)) / day;
+    // The certificate lives for 30 days; the time of issue may be some seconds later.
+    assert.ok(days >= 3 && days < 3.31, `${days} days`);
   });
 
   it('asks the running agent, and exits with 3 if a rotation is overdue', async () => {

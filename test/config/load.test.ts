@@ -61,6 +61,7 @@ describe('loadConfig() without a file', () => {
           subject: { commonName: 'system:node:worker-1', organizations: ['system:nodes'] },
           usages: ['digital signature', 'client auth'],
           key: 'ecdsa-p256',
+          rotationWindow: { from: 0.7, to: 0.9 },
           addresses: 'static',
           static: { dnsNames: [], ipAddresses: [] },
           selfSignedUntilIssued: false,
@@ -72,6 +73,7 @@ describe('loadConfig() without a file', () => {
           subject: { commonName: 'system:node:worker-1', organizations: ['system:nodes'] },
           usages: ['digital signature', 'server auth'],
           key: 'ecdsa-p256',
+          rotationWindow: { from: 0.7, to: 0.9 },
           addresses: 'node',
           static: { dnsNames: [], ipAddresses: [] },
           selfSignedUntilIssued: true,
@@ -187,6 +189,7 @@ describe('loadConfig() with a file', () => {
         subject: { commonName: 'web', organizations: [] },
         usages: ['digital signature', 'server auth'],
         key: 'rsa-3072',
+        rotationWindow: { from: 0.7, to: 0.9 },
         expirationSeconds: 600,
         addresses: 'interfaces',
         static: { dnsNames: ['a.example', 'b.example'], ipAddresses: ['10.0.0.1', '::1'] },
@@ -658,13 +661,14 @@ describe('loadConfig() on random input', () => {
 
   it('returns or throws an AgentError for any value of the known keys', async () => {
     const value = fc.oneof(
-      fc.constantFrom('kubelet-client', 'custom', 'static', '30m', '127.0.0.1:1', 'a', 600, true),
+      fc.constantFrom('custom', 'static', '30m', '70%', '127.0.0.1:1', 'a', 600, true),
       fc.jsonValue({ maxDepth: 2 }),
     );
     const optional = { requiredKeys: [] };
     const kinds = { command: value, systemctl: value, signal: value };
     const limits = { unit: value, timeout: value, retries: value };
     const hook = fc.record({ ...kinds, ...limits }, optional);
+    const rotation = fc.oneof(value, fc.record({ from: value, to: value }, optional));
     const entry = fc.record(
       {
         name: value,
@@ -674,6 +678,7 @@ describe('loadConfig() on random input', () => {
         usages: fc.oneof(value, fc.constant(['client auth'])),
         addresses: fc.oneof(value, fc.record({ from: value, dnsNames: value }, optional)),
         key: value,
+        rotation,
         ipAddresses: value,
         onRotate: fc.oneof(value, fc.array(fc.oneof(hook, value), { maxLength: 3 })),
         served: fc.oneof(
@@ -690,6 +695,7 @@ describe('loadConfig() on random input', () => {
         certificates: fc.oneof(value, fc.array(fc.oneof(entry, value), { maxLength: 3 })),
         metrics: fc.oneof(value, fc.record({ address: value })),
         addressRefresh: value,
+        rotation,
         log: value,
       },
       optional,

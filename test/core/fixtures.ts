@@ -6,6 +6,7 @@ import {
 } from '../../src/core/certificate-spec.ts';
 import type { CertificateFacts, PairFacts } from '../../src/core/certificate.ts';
 import { hour } from '../../src/core/instant.ts';
+import { kubeletWindow } from '../../src/core/schedule.ts';
 
 /** The moment at which the scenarios of this folder start. */
 export const start = Date.UTC(2026, 0, 1);
@@ -34,6 +35,7 @@ export const servingSpec: CertificateSpec = {
   subject: nodeSubject('worker-1'),
   usages: servingTemplate.usages,
   key: 'ecdsa-p256',
+  rotationWindow: kubeletWindow,
   addresses: 'node',
   static: { dnsNames: [], ipAddresses: [] },
   selfSignedUntilIssued: false,

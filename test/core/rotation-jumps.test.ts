@@ -8,6 +8,7 @@ import { nextWake } from '../../src/core/rotation-due.ts';
 import { initialState } from '../../src/core/rotation-state.ts';
 import type { RotationEvent, RotationState } from '../../src/core/rotation-state.ts';
 import { step } from '../../src/core/rotation.ts';
+import { kubeletWindow } from '../../src/core/schedule.ts';
 import { pairFor, servingTemplate, start } from './fixtures.ts';
 
 /** Properties of the loop when the wall clock jumps at any moment to any other. Timers do not notice jumps. */
@@ -111,6 +112,7 @@ class Loop {
     const { state, effects } = step(this.state, event, {
       now: this.now,
       random: 0.5,
+      window: kubeletWindow,
       fraction: () => 0.5,
     });
     this.state = state;

@@ -12,8 +12,10 @@ import type {
   RotationState,
 } from '../../src/core/rotation-state.ts';
 import { step } from '../../src/core/rotation.ts';
+import type { RotationWindow } from '../../src/core/schedule.ts';
 import { requestDelay } from '../../src/core/timing.ts';
 import { pairFor, servingTemplate, start } from './fixtures.ts';
+import { rotationWindow } from './rotation-window.ts';
 
 /** Properties of any sequence of events and clock jumps, even of impossible ones. */
 
@@ -103,7 +105,10 @@ const move: fc.Arbitrary<Move> = fc.record({
 const beginning = fc.record({
   identityReady: fc.boolean(),
   delay: fc.nat(8).map(requestDelay),
+  window: rotationWindow,
+  fraction: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
 });
+type Beginning = typeof beginning extends fc.Arbitrary<infer T> ? T : never;
 const moves = fc.array(move, { maxLength: 60 });
 
 interface Moment {
@@ -114,16 +119,14 @@ interface Moment {
 }
 
 /** Every step of a sequence, with the resulting state and effects. */
-function* play(
-  options: { readonly identityReady: boolean; readonly delay: number },
-  moves: readonly Move[],
-): Generator<Moment> {
+function* play(options: Beginning, moves: readonly Move[]): Generator<Moment> {
   let now = start;
   let state = initialState({ now, ...options });
   for (const { wait, random, event: at } of moves) {
     now += wait;
     const event = at(now);
-    const next = step(state, event, { now, random, fraction: () => 0.5 });
+    const { window, fraction } = options;
+    const next = step(state, event, { now, random, window, fraction: () => fraction });
     state = next.state;
     yield { now, event, state, effects: next.effects };
   }
@@ -199,6 +202,7 @@ describe('step() with any sequence of events and clock jumps', () => {
       fc.property(beginning, moves, (options, moves) => {
         const last = [...play(options, moves)].at(-1);
         const world = new World(
+          options.window,
           last ?? { state: initialState({ now: start, ...options }), now: start },
         );
         world.takeUpWhatIsOpen();
@@ -218,8 +222,13 @@ describe('step() with any sequence of events and clock jumps', () => {
 class World {
   state: RotationState;
   now: number;
+  readonly #window: RotationWindow;
 
-  constructor({ state, now }: { readonly state: RotationState; readonly now: number }) {
+  constructor(
+    window: RotationWindow,
+    { state, now }: { readonly state: RotationState; readonly now: number },
+  ) {
+    this.#window = window;
     this.state = state;
     this.now = now;
   }
@@ -245,6 +254,7 @@ class World {
     const { state, effects } = step(this.state, event, {
       now: this.now,
       random: 0.5,
+      window: this.#window,
       fraction: () => 0.5,
     });
     this.state = state;

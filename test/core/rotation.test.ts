@@ -14,7 +14,7 @@ import type {
   RotationState,
 } from '../../src/core/rotation-state.ts';
 import { step } from '../../src/core/rotation.ts';
-import { lifetimeStart } from '../../src/core/schedule.ts';
+import { kubeletWindow, lifetimeStart } from '../../src/core/schedule.ts';
 import {
   minimumRotationInterval,
   minimumTimeLeftForRollback,
@@ -38,7 +38,10 @@ type Event = RotationEvent & { readonly due?: number };
 function fractionOf({ due, ...event }: Event): number {
   if (due === undefined || !('pair' in event) || event.pair === undefined) return 0.5;
   const from = lifetimeStart(event.pair);
-  return ((due - from) / (event.pair.notAfter - from) - 0.7) / 0.2;
+  return (
+    ((due - from) / (event.pair.notAfter - from) - kubeletWindow.from) /
+    (kubeletWindow.to - kubeletWindow.from)
+  );
 }
 
 /** Drives one state machine. The random number is 0.5, so no delay is spread. */
@@ -53,7 +56,12 @@ class Story {
 
   /** Effects by name, and an enrollment with its reason: `enroll no-pair`. */
   on(event: Event): string[] {
-    const context = { now: this.now, random: 0.5, fraction: () => fractionOf(event) };
+    const context = {
+      now: this.now,
+      random: 0.5,
+      window: kubeletWindow,
+      fraction: () => fractionOf(event),
+    };
     const { state, effects } = step(this.state, event, context);
     this.state = state;
     return effects.map(nameOf);
@@ -640,7 +648,7 @@ describe('step() with a pair that is not valid yet', () => {
     assert.deepEqual(story.after(11 * minute - 1), []);
     assert.deepEqual(story.after(1), ['enroll not-yet-valid']);
     const moments = [0, 0.999].map((random) => {
-      const context = { now: start, random, fraction: () => 0.5 };
+      const context = { now: start, random, window: kubeletWindow, fraction: () => 0.5 };
       const { state } = step(idle(future).state, { type: 'tick' }, context);
       return state.checkServerClockAt;
     });
@@ -650,6 +658,7 @@ describe('step() with a pair that is not valid yet', () => {
       const { state } = step(idle().state, inspected(future), {
         now: start,
         random,
+        window: kubeletWindow,
         fraction: () => 0.5,
       });
       return state.checkServerClockAt;

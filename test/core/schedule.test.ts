@@ -3,8 +3,12 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { day, hour, minute, second } from '../../src/core/instant.ts';
 import { clamp } from '../../src/core/clamp.ts';
+import type { RotationWindow } from '../../src/core/schedule.ts';
 import {
+  foundDeadline,
+  kubeletWindow,
   lifetimeStart,
+  observedDeadline,
   overdueGrace,
   rotationDeadline,
   rotationFraction,
@@ -15,7 +19,8 @@ import {
   minimumRotationInterval,
   delayAfterRollback,
 } from '../../src/core/timing.ts';
-import { start } from './fixtures.ts';
+import { pairFor, servingTemplate, start } from './fixtures.ts';
+import { extremeWindows, rotationWindow } from './rotation-window.ts';
 
 const lifetime = fc
   .record({
@@ -34,18 +39,32 @@ const lifetime = fc
 const fraction = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 
 describe('rotationDeadline()', () => {
-  it('falls between 70% and 90% of the time from issue to expiry', () => {
+  it('falls between 70% and 90% of the time from issue to expiry by default', () => {
     fc.assert(
       fc.property(lifetime, fraction, (pair, fraction) => {
-        const from = lifetimeStart(pair);
-        const length = pair.notAfter - from;
-        const deadline = rotationDeadline(pair, fraction);
-        // Half a millisecond of rounding on either side.
-        assert.ok(deadline >= from + 0.7 * length - 0.5);
-        assert.ok(deadline <= from + 0.9 * length + 0.5);
-        assert.ok(Number.isInteger(deadline));
+        assertWithin(pair, kubeletWindow, rotationDeadline(pair, fraction));
       }),
     );
+  });
+
+  it('falls into any window of the time from issue to expiry', () => {
+    fc.assert(
+      fc.property(lifetime, rotationWindow, fraction, (pair, window, fraction) => {
+        assertWithin(pair, window, rotationDeadline(pair, fraction, { window }));
+      }),
+    );
+  });
+
+  it('has the same point in each window', () => {
+    const pair = { notBefore: start, notAfter: start + 1_000 * minute, storedAt: start };
+    const deadlines = [kubeletWindow, ...extremeWindows].map((window) =>
+      [0, 0.25, 0.5].map((fraction) => rotationDeadline(pair, fraction, { window }) - start),
+    );
+    assert.deepEqual(deadlines, [
+      [700 * minute, 750 * minute, 800 * minute],
+      [100 * minute, 102.5 * minute, 105 * minute],
+      [940 * minute, 942.5 * minute, 945 * minute],
+    ]);
   });
 
   it('is the same at each call', () => {
@@ -79,6 +98,11 @@ describe('rotationDeadline()', () => {
       [0, 0.5].map((fraction) => wait(minute, fraction)),
       [27.5 * minute, 55 * minute],
     );
+    for (const window of extremeWindows) {
+      const pair = { notBefore: end - day - 5 * minute, notAfter: end, storedAt: end - day };
+      const deadline = rotationDeadline(pair, 0.5, { window, replaced: { notAfter: end } });
+      assert.equal(deadline, end - 12 * hour);
+    }
     // With an hour and a half left, a node requests again in time.
     assert.ok(wait(1.5 * hour, 1 - Number.EPSILON) <= 83 * minute);
     assert.ok(wait(2 * hour, 1 - Number.EPSILON) <= 1.5 * hour);
@@ -106,6 +130,40 @@ describe('rotationDeadline()', () => {
     assert.ok(Math.abs(mean - 16 * second) < 0.5 * second, `mean ${mean}`);
     // Counted from notBefore, it would be due 4 minutes before it was issued.
     assert.ok(start - 5 * minute + 0.9 * (5 * minute + 20 * second) < start);
+  });
+});
+
+/** Within the window, with half a millisecond of rounding on either side. */
+function assertWithin(
+  pair: Parameters<typeof rotationDeadline>[0],
+  { from, to }: RotationWindow,
+  deadline: number,
+): void {
+  const issued = lifetimeStart(pair);
+  const length = pair.notAfter - issued;
+  assert.ok(deadline >= issued + from * length - 0.51);
+  assert.ok(deadline <= issued + to * length + 0.51);
+  assert.ok(Number.isInteger(deadline));
+}
+
+describe('foundDeadline()', () => {
+  const pair = pairFor(servingTemplate);
+  const place = { nodeName: 'worker-1', name: 'kubelet-server', now: start };
+
+  it('is in the configured window, at the point of node, name and serial', () => {
+    const fraction = rotationFraction('worker-1', 'kubelet-server', pair.serial);
+    for (const window of extremeWindows) {
+      const deadline = foundDeadline(pair, { ...place, window, observed: new Set() });
+      assert.equal(deadline, rotationDeadline(pair, fraction, { window }));
+    }
+  });
+
+  it('is at 90% for a certificate that the kubelet rotates', () => {
+    for (const window of extremeWindows) {
+      const observed = new Set(['kubelet-server']);
+      assert.equal(foundDeadline(pair, { ...place, window, observed }), start + 0.9 * hour);
+    }
+    assert.equal(observedDeadline(pair), start + 0.9 * hour);
   });
 });
 
@@ -183,9 +241,9 @@ describe('overdueGrace()', () => {
 
   it('ends before the expiry, even after the latest deadline', () => {
     fc.assert(
-      fc.property(lifetime, (pair) => {
-        fc.pre(pair.notAfter - lifetimeStart(pair) > 20 * second);
-        const latest = rotationDeadline(pair, 1 - Number.EPSILON);
+      fc.property(lifetime, rotationWindow, (pair, window) => {
+        fc.pre(pair.notAfter - lifetimeStart(pair) > 21 * second);
+        const latest = rotationDeadline(pair, 1 - Number.EPSILON, { window });
         assert.ok(latest + overdueGrace(pair) < pair.notAfter);
       }),
     );

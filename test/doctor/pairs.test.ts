@@ -91,6 +91,15 @@ describe('pairFindings()', () => {
     assert.deepEqual(findingsOf(0.95, [spec.name]), ['warning pair-expiring']);
   });
 
+  it('uses the rotation window of the certificate', () => {
+    const early = { ...spec, rotationWindow: { from: 0.1, to: 0.11 } };
+    const query = { nodeName: 'worker-1', observed: new Set<string>(), now: now + 5 * day };
+    assert.deepEqual(summaryOf(pairFindings([healthy], query)), ['ok pair']);
+    assert.deepEqual(summaryOf(pairFindings([{ ...healthy, spec: early }], query)), [
+      'warning pair-expiring',
+    ]);
+  });
+
   it('names the node that the certificate is for', () => {
     const other = { ...healthy, pair: { ...pair, subject: nodeSubject('other') } };
     const found = textOf(pairFindings([other], { nodeName: 'worker-1', observed: new Set(), now }));

@@ -8,6 +8,7 @@ import type {
 } from '../../src/core/enroller-protocol.ts';
 import type { Failure } from '../../src/core/errors.ts';
 import type { LogEvent, LogFields } from '../../src/core/log-events.ts';
+import { kubeletWindow } from '../../src/core/schedule.ts';
 import type { EnrollerLink, Lost } from '../../src/keeper/enroller-link.ts';
 import type { HookRun } from '../../src/keeper/hook-record.ts';
 import type { KeeperObserver } from '../../src/keeper/keeper.ts';
@@ -181,6 +182,7 @@ export const clientSpec: CertificateSpec = {
   subject: nodeSubject('worker-1'),
   usages: ['digital signature', 'client auth'],
   key: 'ecdsa-p256',
+  rotationWindow: kubeletWindow,
   addresses: 'static',
   static: { dnsNames: [], ipAddresses: [] },
   selfSignedUntilIssued: false,

@@ -67,6 +67,26 @@ describe('Rotator', () => {
     assert.equal(next.rotator.status().rotationDeadline, rotationDeadline);
   });
 
+  it('moves the deadline with the window, and requests only if it has passed', async () => {
+    const pair = clientPair();
+    const late = new Story({ ...clientSpec, rotationWindow: { from: 0.94, to: 0.95 } });
+    await late.pass(30 * minute);
+    late.report({ type: 'inspected', pair, findings: [] });
+    const { rotationDeadline = 0 } = late.rotator.status();
+    assert.ok(rotationDeadline >= start + 0.94 * hour && rotationDeadline <= start + 0.95 * hour);
+    assert.deepEqual(late.link.take(), ['inspect']);
+    assert.deepEqual(late.logger.take(), [
+      'rotation_deadline',
+      'rotation_waiting',
+      'lifetime_too_short_for_kubelet',
+    ]);
+    const early = new Story({ ...clientSpec, rotationWindow: { from: 0.1, to: 0.11 } });
+    await early.pass(30 * minute);
+    early.report({ type: 'inspected', pair, findings: [] });
+    assert.deepEqual(early.link.take(), ['inspect', 'enroll']);
+    assert.equal(early.logger.all('rotation_started')[0]?.['reason'], 'deadline');
+  });
+
   it('inspects, requests, and logs each step once', async () => {
     const story = new Story();
     assert.deepEqual(story.link.take(), ['inspect']);
@@ -521,7 +541,8 @@ describe('Rotator', () => {
   });
 
   it('logs once that it defers to the kubelet, and when that ends', async () => {
-    const story = new Story();
+    // Only the kubelet's window counts for a certificate that it rotates.
+    const story = new Story({ ...clientSpec, rotationWindow: { from: 0.1, to: 0.11 } });
     const observed = { file: '/var/lib/kubelet/config.yaml', key: 'rotateCertificates' };
     const first = clientPair();
     for (const _ of [1, 2])
@@ -555,22 +576,27 @@ describe('Rotator', () => {
     assert.deepEqual(story.link.take(), ['inspect']);
   });
 
-  for (const [lifetime, spec, warned] of [
-    [48 * minute, clientSpec, true],
-    [hour, clientSpec, false],
-    [48 * minute, servingSpec, false],
+  for (const [lifetime, spec, to, least] of [
+    [48 * minute, clientSpec, 0.9, '55m'],
+    [hour, clientSpec, 0.9, undefined],
+    [48 * minute, servingSpec, 0.9, undefined],
+    [98 * minute, clientSpec, 0.95, '1h 45m'],
+    [101 * minute, clientSpec, 0.95, undefined],
+    [11 * minute, clientSpec, 0.5, undefined],
   ] as const) {
-    it(`${warned ? 'warns once' : 'does not warn'} about ${lifetime / minute} minutes for ${spec.name}`, () => {
-      const story = new Story(spec);
+    const title = `${lifetime / minute} minutes for ${spec.name}, rotated by ${to * 100}%`;
+    it(`${least === undefined ? 'does not warn' : 'warns once'} about ${title}`, () => {
+      const story = new Story({ ...spec, rotationWindow: { from: 0.1, to } });
       for (const serial of ['1', '2']) {
         const notAfter = start + lifetime + Number(serial);
         const wanted = spec === clientSpec ? clientTemplate : servingTemplate;
-        // At 90% of the lifetime, a tenth is left.
         const pair = pairFor(wanted, { serial, notAfter, path: `/pki/${serial}.pem` });
         story.report({ type: 'inspected', pair, findings: [] });
       }
       const found = story.logger.all('lifetime_too_short_for_kubelet');
-      assert.equal(found.length, warned ? 1 : 0);
+      assert.equal(found.length, least === undefined ? 0 : 1);
+      if (least !== undefined)
+        assert.ok(String(found[0]?.['remedy']).includes(`${least}, or lower`));
     });
   }
 });

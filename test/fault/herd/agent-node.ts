@@ -13,6 +13,7 @@ import type { PairFacts, SubjectAltNames } from '../../../src/core/certificate.t
 import { templateOf } from '../../../src/core/identity.ts';
 import { second } from '../../../src/core/instant.ts';
 import type { Instant } from '../../../src/core/instant.ts';
+import { kubeletWindow } from '../../../src/core/schedule.ts';
 import type { Logger } from '../../../src/sys/log.ts';
 import { EnrollerModel } from './enroller-model.ts';
 import type { HerdNode, KubeletProfile, Pair, World } from './world.ts';
@@ -126,6 +127,7 @@ export class AgentNode implements HerdNode {
 const common = {
   subject: nodeSubject('worker'),
   key: 'ecdsa-p256',
+  rotationWindow: kubeletWindow,
   static: { dnsNames: [], ipAddresses: [] },
   selfSignedUntilIssued: false,
 } as const;
