@@ -1,3 +1,4 @@
+import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatInstant } from '../core/instant.ts';
 import type { KubeadmCertificate } from '../pki/layout.ts';
 import { issuerOf, subjectOf } from '../pki/certificate-chain.ts';
@@ -36,7 +37,12 @@ export interface ReportRow {
   readonly state: CertificateState;
   readonly item?: RenewalItem;
   readonly renewed?: RenewedCertificate;
-  readonly problem?: Advice;
+  readonly problem?: Problem;
+}
+
+/** Why a certificate is not renewed, with the code of an error. */
+export interface Problem extends Advice {
+  readonly code?: ErrorCode;
 }
 
 export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[] {
@@ -71,9 +77,7 @@ export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[]
         return { name: planned.entry.name, state: 'imported' };
       case 'refused': {
         const { entry, failure } = planned;
-        const { message, remedy } = failure;
-        const problem = { what: message, ...(remedy !== undefined && { remedy }) };
-        return { name: entry.name, state: 'refused', problem };
+        return { name: entry.name, state: 'refused', problem: problemOf(failure) };
       }
       default:
         return planned satisfies never;
@@ -93,9 +97,11 @@ function renewRow(item: RenewalItem, result: RenewalResult | undefined): ReportR
   const renewed = result.renewed.find((done) => done.item.entry.name === name);
   if (renewed !== undefined) return { name, state: 'renewed', item, renewed };
   if (result.failed?.item.entry.name !== name) return { name, state: 'not-reached', item };
-  const { message, remedy } = result.failed.failure;
-  const problem = { what: message, ...(remedy !== undefined && { remedy }) };
-  return { name, state: 'failed', item, problem };
+  return { name, state: 'failed', item, problem: problemOf(result.failed.failure) };
+}
+
+function problemOf({ code, message, remedy }: Failure): Problem {
+  return { code, what: message, ...(remedy !== undefined && { remedy }) };
 }
 
 /** Facts about the certificates that are renewed, and the endpoints that could not be verified. */
@@ -193,6 +199,7 @@ function rowDocument({ name, state, item, renewed, problem }: ReportRow): Record
         newSerial: renewed?.certificate.facts.serial,
         served: renewed?.served,
       }),
+    code: problem?.code,
     reason: problem?.what,
     remedy: problem?.remedy,
   };

@@ -2,7 +2,7 @@ import { formatInstant } from '../core/instant.ts';
 import { describeKind } from '../pki/key-file.ts';
 import type { Advice } from '../pki/renewal-advice.ts';
 import { nameOf } from '../pki/renewal.ts';
-import type { RenewalReport, ReportRow } from './renewal-report.ts';
+import type { Problem, RenewalReport, ReportRow } from './renewal-report.ts';
 import { filesOf, restartsOf, rowsOf, warningsOf } from './renewal-report.ts';
 import { alignColumns, oneLine } from './text.ts';
 
@@ -29,7 +29,7 @@ export function renewalTable(report: RenewalReport): string {
       ...rows.map(cells),
     ]),
     ...section('FILES', fileLines(rows)),
-    ...section('PROBLEMS', problems.flatMap(adviceLines)),
+    ...section('PROBLEMS', problems.flatMap(problemLines)),
     ...section('WARNINGS', warningsOf(report).flatMap(adviceLines)),
     ...section(
       'RESTART',
@@ -60,6 +60,10 @@ function fileLines(rows: readonly ReportRow[]): string[] {
       ? filesOf(item).map((file) => `  ${oneLine(file)}`)
       : [],
   );
+}
+
+function problemLines({ code, what, ...problem }: Problem): string[] {
+  return adviceLines({ ...problem, what: code === undefined ? what : `${what} (${code})` });
 }
 
 export function adviceLines({ what, remedy }: Advice): string[] {

@@ -6,11 +6,13 @@ import { fileSystem } from './file-system.ts';
 import { fuzz } from './fuzz.ts';
 import { herd } from './herd.ts';
 import { keys } from './keys.ts';
+import { renewal } from './renewal.ts';
 import { soak } from './soak.ts';
 
 /** The families in the order of `make fault`. */
 export const families: readonly FaultFamily[] = [
   crash,
+  renewal,
   fileSystem,
   api,
   clock,

@@ -1,23 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { createPrivateKey } from 'node:crypto';
 import { once } from 'node:events';
-import { cp, mkdtemp, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { kubeconfigCertificate } from '../../src/kube/embedded-certificate.ts';
-import { KubeconfigDocument } from '../../src/kube/kubeconfig-document.ts';
-import { readCertificates } from '../../src/pki/certificate-chain.ts';
-import { renew, rollBackTo } from '../../src/pki/renewal.ts';
 import { AgentError } from '../../src/core/errors.ts';
 import { FsFaults } from '../adopt/fs-faults.ts';
-import { snapshot } from '../adopt/snapshot.ts';
+import { filesOf, renewBoth, requireRecovery, requireServer } from './renewal-checks.ts';
 import type { KubeadmTree } from './renewal-tree.ts';
-import { copyOf, makeKubeadmTree, optionsFor, requestFor } from './renewal-tree.ts';
+import { copyOf, makeKubeadmTree } from './renewal-tree.ts';
 
 const renewer = join(import.meta.dirname, 'renewal.process.ts');
-const selection = ['apiserver', 'admin.conf'];
 const faults = await FsFaults.install();
 
 let root = '';
@@ -27,21 +21,6 @@ before(async () => {
   model = await makeKubeadmTree(root);
 });
 after(async () => rm(root, { recursive: true, force: true }));
-
-type Snapshot = Awaited<ReturnType<typeof snapshot>>;
-const filesOf = (tree: KubeadmTree): Promise<Snapshot> => snapshot(tree.kubernetes, '/.nodecertd');
-
-async function renewBoth(tree: KubeadmTree): Promise<void> {
-  const options = { ...optionsFor({ selection }), describe: () => ({}), endpoints: [] };
-  const { result } = await renew(requestFor(tree), options);
-  if (result.failed === undefined) return;
-  const { code, message } = result.failed.failure;
-  throw new AgentError(code, message);
-}
-
-async function rollBack(tree: KubeadmTree): Promise<void> {
-  await rollBackTo(requestFor(tree), { time: undefined, force: false });
-}
 
 /** The exit code, or null when it was killed. */
 async function crash(
@@ -74,60 +53,6 @@ async function forEachStep(work: (step: number) => Promise<number | null>): Prom
       `it failed: ${codes.join()}`,
     );
   }
-}
-
-/** The key of the administrator belongs to the certificate in the same file, at every moment. */
-async function requireAdmin(tree: KubeadmTree): Promise<void> {
-  const path = join(tree.kubernetes, 'admin.conf');
-  const document = new KubeconfigDocument(path, await readFile(path, 'utf8'));
-  const { source } = kubeconfigCertificate(document);
-  assert.ok(source.kind === 'embedded');
-  await requireKey(source.certificate, Buffer.from(source.key.expose()));
-}
-
-async function requireServer(tree: KubeadmTree): Promise<void> {
-  const file = (name: string): Promise<Buffer> => readFile(join(tree.certificates, name));
-  await requireKey(await file('apiserver.crt'), await file('apiserver.key'));
-}
-
-async function requireKey(certificate: Uint8Array, key: Buffer): Promise<void> {
-  const [leaf] = await readCertificates(certificate);
-  assert.ok(leaf?.openssl.checkPrivateKey(createPrivateKey(key)), 'key and certificate differ');
-}
-
-/** Only the renewed files differ, each is complete, and there is no temporary file. */
-async function requireTidy(tree: KubeadmTree, previous: Snapshot): Promise<void> {
-  const expected = ['/admin.conf', '/pki/apiserver.crt', '/pki/apiserver.key'];
-  const now = await filesOf(tree);
-  const changed = [...now].filter(([path, content]) => previous.get(path) !== content);
-  assert.ok(
-    changed.every(([path]) => expected.includes(path)),
-    changed.map(([path]) => path).join(),
-  );
-  assert.equal(now.size, previous.size);
-}
-
-async function runsLeft(tree: KubeadmTree): Promise<string[]> {
-  const names = await readdir(join(tree.kubernetes, '.nodecertd')).catch(() => []);
-  return names.filter((name) => basename(name) !== '.nodecertd.lock');
-}
-
-/** After a crash, renew() and rollBackTo() both lead to files that match. */
-async function requireRecovery(tree: KubeadmTree, previous: Snapshot): Promise<void> {
-  await requireAdmin(tree);
-  const crashed = `${tree.kubernetes}-crashed`;
-  await cp(tree.kubernetes, crashed, { recursive: true, preserveTimestamps: true });
-  await renewBoth(tree);
-  await requireTidy(tree, previous);
-  await requireServer(tree);
-  await requireAdmin(tree);
-
-  // The manifest has absolute paths, so the rollback needs the same place.
-  await rm(tree.kubernetes, { recursive: true });
-  await rename(crashed, tree.kubernetes);
-  await rollBack(tree);
-  assert.deepEqual(await filesOf(tree), previous);
-  assert.deepEqual(await runsLeft(tree), []);
 }
 
 test('renew() and rollBackTo() recover from renew() killed at any step', async (context) => {

@@ -138,7 +138,10 @@ users:
 
 /** A copy, which takes a millisecond instead of a second. */
 export async function copyOf(context: TestContext, tree: KubeadmTree): Promise<KubeadmTree> {
-  const root = await temporaryDirectory(context);
+  return copyTo(await temporaryDirectory(context), tree);
+}
+
+export async function copyTo(root: string, tree: KubeadmTree): Promise<KubeadmTree> {
   const kubernetes = join(root, 'etc/kubernetes');
   await cp(tree.kubernetes, kubernetes, { recursive: true, preserveTimestamps: true });
   return { ...tree, kubernetes, certificates: join(kubernetes, 'pki') };

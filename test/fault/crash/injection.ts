@@ -66,7 +66,9 @@ export const failures: Readonly<Record<Errno, readonly Call[]>> = {
 export type Errno = 'ENOSPC' | 'EIO' | 'EROFS' | 'EACCES' | 'EMFILE' | 'EINTR';
 
 /** The message to attach.mjs, in an environment variable. */
-export interface AttachRequest extends Place {
+export interface AttachRequest extends Pick<Place, 'thread'> {
+  /** The first word of the command line. */
+  readonly role: Place['role'] | 'certs';
   readonly strace: string;
   readonly paths: readonly string[];
   /** Files that the agent replaces with a temporary file and a rename. */
