@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { X509Certificate, createPrivateKey } from 'node:crypto';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { parse } from 'yaml';
 import { extensionIds } from '../../src/core/certificate-parts.ts';
@@ -13,77 +10,25 @@ import type { ChainCertificate } from '../../src/pki/certificate-chain.ts';
 import { readCertificates } from '../../src/pki/certificate-chain.ts';
 import { describeKind, kindOf } from '../../src/pki/key-file.ts';
 import { authorityFile, fileOf, keyFileOf, kubeadmCertificates } from '../../src/pki/layout.ts';
-import type { KubeadmCertificate, KubernetesDirectories } from '../../src/pki/layout.ts';
+import type { KubeadmCertificate } from '../../src/pki/layout.ts';
 import { renew } from '../../src/pki/renewal.ts';
 import { openssl } from '../core/openssl.ts';
 import { optionsFor, requestFor } from '../pki/renewal-tree.ts';
 import { nodecertd } from '../support/doctor.ts';
-import { kubeadmProgram, skipWithoutKubeadm } from '../support/kubeadm.ts';
-import { kubernetesVersion } from '../support/programs.ts';
+import { RealKubeadmTree } from '../support/kubeadm-tree.ts';
+import { skipWithoutKubeadm } from '../support/kubeadm.ts';
 import type { PairCounts } from './pair-reader.worker.ts';
 
 /** `certs renew` beside kubeadm's own, on trees that kubeadm made. */
 
-const run = promisify(execFile);
 const skip = skipWithoutKubeadm();
-
-const configuration = (algorithm: string): string => `apiVersion: kubeadm.k8s.io/v1beta4
-kind: InitConfiguration
-localAPIEndpoint: { advertiseAddress: 192.0.2.1 }
-nodeRegistration: { name: cp1 }
----
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
-kubernetesVersion: ${kubernetesVersion()}
-encryptionAlgorithm: ${algorithm}
-`;
-
-async function kubeadm(root: string, ...args: readonly string[]): Promise<string> {
-  const all = [...args, '--rootfs', root, '--config', '/config.yaml'];
-  return (await run(kubeadmProgram(), all)).stdout;
-}
-
-/** A tree in which kubeadm made all certificates. */
-class Tree implements KubernetesDirectories, AsyncDisposable {
-  readonly root: string;
-
-  private constructor(root: string) {
-    this.root = root;
-  }
-
-  static async create(algorithm: string): Promise<Tree> {
-    const root = await mkdtemp(join(tmpdir(), 'nodecertd-kubeadm-'));
-    await writeFile(join(root, 'config.yaml'), configuration(algorithm));
-    await kubeadm(root, 'init', 'phase', 'certs', 'all');
-    await kubeadm(root, 'init', 'phase', 'kubeconfig', 'all');
-    return new Tree(root);
-  }
-
-  get kubernetes(): string {
-    return join(this.root, 'etc/kubernetes');
-  }
-
-  get certificates(): string {
-    return join(this.kubernetes, 'pki');
-  }
-
-  async copy(): Promise<Tree> {
-    const root = await mkdtemp(join(tmpdir(), 'nodecertd-kubeadm-'));
-    await cp(this.root, root, { recursive: true, preserveTimestamps: true });
-    return new Tree(root);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.root, { recursive: true });
-  }
-}
 
 interface Credential {
   readonly leaf: ChainCertificate;
   readonly key: string;
 }
 
-async function credential(tree: Tree, entry: KubeadmCertificate): Promise<Credential> {
+async function credential(tree: RealKubeadmTree, entry: KubeadmCertificate): Promise<Credential> {
   const file = fileOf(entry, tree);
   const [certificate, key] =
     entry.kind === 'pair'
@@ -117,7 +62,7 @@ const algorithms = [
 describe('certs renew --all on a tree of kubeadm', { skip }, () => {
   for (const [algorithm, kind, label] of algorithms) {
     it(`keeps everything with ${algorithm}, and kubeadm and OpenSSL accept it`, async () => {
-      await using tree = await Tree.create(algorithm);
+      await using tree = await RealKubeadmTree.create({ algorithm });
       await using previous = await tree.copy();
       const { code, stderr } = await nodecertd(
         'certs',
@@ -147,11 +92,11 @@ describe('certs renew --all on a tree of kubeadm', { skip }, () => {
         const pem = Buffer.from(now.leaf.openssl.toString());
         assert.equal(openssl(['verify', '-x509_strict', '-CAfile', ca], pem), 'stdin: OK\n');
       }
-      const theirs = await kubeadm(tree.root, 'certs', 'check-expiration', '-o', 'json');
+      const theirs = await tree.kubeadm('certs', 'check-expiration', '-o', 'json');
       const { certificates } = JSON.parse(theirs) as { certificates: { missing?: boolean }[] };
       assert.equal(certificates.length, kubeadmCertificates.length);
       assert.ok(certificates.every(({ missing }) => missing !== true));
-      assert.match(await kubeadm(tree.root, 'certs', 'renew', 'apiserver'), /renewed/);
+      assert.match(await tree.kubeadm('certs', 'renew', 'apiserver'), /renewed/);
     });
   }
 });
@@ -164,7 +109,10 @@ function faultShare({ reads, mismatched, truncated }: PairCounts): number {
 }
 
 /** Counts what a reader of certificate and key sees while they are renewed. */
-async function watched(tree: Tree, renewOnce: () => Promise<unknown>): Promise<PairCounts> {
+async function watched(
+  tree: RealKubeadmTree,
+  renewOnce: () => Promise<unknown>,
+): Promise<PairCounts> {
   const worker = new Worker(new URL('pair-reader.worker.ts', import.meta.url), {
     workerData: {
       certificate: join(tree.certificates, 'apiserver.crt'),
@@ -181,9 +129,9 @@ async function watched(tree: Tree, renewOnce: () => Promise<unknown>): Promise<P
 }
 
 describe('a busy reader of certificate and key', { skip }, () => {
-  let model: Tree | undefined;
+  let model: RealKubeadmTree | undefined;
   before(async () => {
-    if (skip === false) model = await Tree.create('ECDSA-P256');
+    if (skip === false) model = await RealKubeadmTree.create({ algorithm: 'ECDSA-P256' });
   });
   after(async () => model?.[Symbol.asyncDispose]());
 
@@ -191,7 +139,7 @@ describe('a busy reader of certificate and key', { skip }, () => {
     assert.ok(model !== undefined);
     await using theirs = await model.copy();
     const kubeadmCounts = await watched(theirs, async () =>
-      kubeadm(theirs.root, 'certs', 'renew', 'apiserver'),
+      theirs.kubeadm('certs', 'renew', 'apiserver'),
     );
     await using ours = await model.copy();
     const options = { ...optionsFor({ selection: ['apiserver'] }), describe: () => ({}) };

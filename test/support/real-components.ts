@@ -188,7 +188,7 @@ function base64(text: string): string {
 }
 
 /** Holds each port until the last one is found, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(Array.from({ length: count }, listen));
   const ports = servers.map((server) => (server.address() as AddressInfo).port);
   await Promise.all(servers.map(async (server) => server[Symbol.asyncDispose]()));
