@@ -7,10 +7,11 @@ import { AgentError } from '../core/errors.ts';
 import { version } from '../core/version.ts';
 import type { Lifetime } from '../pki/lifetime.ts';
 import { parseLifetime } from '../pki/lifetime.ts';
-import { localEndpoints } from '../pki/local-inventory.ts';
+import { localEndpoints, localRestarts } from '../pki/local-inventory.ts';
 import type { Selection } from '../pki/renewal-plan.ts';
 import type { RenewalOptions, RenewalPreview, RenewalRequest } from '../pki/renewal.ts';
 import { itemsOf, previewRenewal, renew } from '../pki/renewal.ts';
+import type { Restarts } from '../pki/renewal-restarts.ts';
 import { Tree } from '../sys/tree.ts';
 import type { DirectoryOptions } from './certs-options.ts';
 import { addDirectoryOptions, directoriesOf } from './certs-options.ts';
@@ -36,6 +37,7 @@ interface RenewOptions extends DirectoryOptions {
   readonly verify: boolean;
   readonly csrOut?: string;
   readonly import?: string;
+  readonly restart: 'auto' | 'never';
 }
 
 export const exitCodes = renewalExitCodes;
@@ -68,6 +70,14 @@ export function configure(
     .option(
       '--import <folder>',
       'replace certificates with those that an external CA issued for the CSRs (NAME.crt or NAME.pem)',
+    )
+    .addOption(
+      new Option(
+        '--restart <mode>',
+        'auto: restart components that cannot reload their certificate, one at a time; never: only name them',
+      )
+        .choices(['auto', 'never'])
+        .default('auto'),
     )
     .option('--dry-run', 'show the plan, and write nothing')
     .option('--yes', 'do not ask before the renewal')
@@ -133,8 +143,11 @@ async function run(
       importFrom: resolve(environment.workingDirectory, options.import),
     }),
   };
+  const restarts: Restarts =
+    options.restart === 'auto' ? await localRestarts(directories) : new Map();
   const reportOf = (preview: RenewalPreview): RenewalReport => ({
     preview,
+    restarts,
     isNamed: typeof selection !== 'string',
     isUnverified: !options.verify,
   });
@@ -158,6 +171,7 @@ async function run(
   const done = await renew(request, {
     ...renewal,
     endpoints: options.verify ? await localEndpoints(directories) : [],
+    restarts,
     describe: (found) => renewalDocument(reportOf(found)),
   });
   return await show({ ...reportOf(done.preview), result: done.result });

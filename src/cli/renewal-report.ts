@@ -9,6 +9,8 @@ import type { RenewalItem } from '../pki/renewal-item.ts';
 import type { PlannedCertificate } from '../pki/renewal-plan.ts';
 import type { RenewalResult, RenewedCertificate } from '../pki/renewal-run.ts';
 import type { RenewalPreview } from '../pki/renewal.ts';
+import type { Restarts } from '../pki/renewal-restarts.ts';
+import { restartOfItem } from '../pki/renewal-restarts.ts';
 import type { ExitCode, ExitCodeMeanings } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';
 
@@ -21,6 +23,8 @@ export interface RenewalReport {
   readonly result?: RenewalResult;
   /** Served certificates were not checked, by request. */
   readonly isUnverified: boolean;
+  /** The components that nodecertd restarts by itself. */
+  readonly restarts: Restarts;
 }
 
 export const renewalExitCodes: ExitCodeMeanings = {
@@ -120,8 +124,27 @@ export function warningsOf(report: RenewalReport): Advice[] {
   return [...activeItems(rows).flatMap(adviceFor), ...unverified, ...(isSkipped ? [skipped] : [])];
 }
 
+/** The restarts that are left to the administrator. */
 export function restartsOf(report: RenewalReport): RestartAdvice[] {
-  return activeItems(rowsOf(report)).flatMap((item) => restartFor(item) ?? []);
+  return activeItems(rowsOf(report))
+    .filter((item) => restartOfItem(item, report.restarts) === undefined)
+    .flatMap((item) => restartFor(item) ?? []);
+}
+
+/** The restarts that nodecertd does: planned, or done with the time that each took. */
+export function ownRestartsOf(
+  report: RenewalReport,
+): { readonly component: string; readonly by: string; readonly tookMs?: number }[] {
+  return rowsOf(report).flatMap(({ state, item, renewed }) => {
+    const isActive = state === 'renew' || state === 'renewed';
+    const restart = isActive && item ? restartOfItem(item, report.restarts) : undefined;
+    if (restart === undefined) return [];
+    const { component, by } = restart;
+    const how = by.kind === 'unit' ? by.unit : `a new annotation in ${by.path}`;
+    return [
+      { component, by: how, ...(renewed?.restarted && { tookMs: renewed.restarted.tookMs }) },
+    ];
+  });
 }
 
 function activeItems(rows: readonly ReportRow[]): RenewalItem[] {
@@ -162,7 +185,8 @@ export function renewalDocument(report: RenewalReport): Record<string, unknown> 
     state: stateOf(report),
     certificates: rowsOf(report).map(rowDocument),
     warnings: warningsOf(report),
-    restarts: restartsOf(report),
+    restarts: ownRestartsOf(report),
+    openRestarts: restartsOf(report),
     interruptedRun: preview.interrupted?.folder,
     backup: result?.folder,
   };

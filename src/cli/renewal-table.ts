@@ -1,9 +1,9 @@
-import { formatInstant } from '../core/instant.ts';
+import { formatDuration, formatInstant } from '../core/instant.ts';
 import { describeKind } from '../pki/key-file.ts';
 import type { Advice } from '../pki/renewal-advice.ts';
 import { nameOf } from '../pki/renewal.ts';
 import type { Problem, RenewalReport, ReportRow } from './renewal-report.ts';
-import { filesOf, restartsOf, rowsOf, warningsOf } from './renewal-report.ts';
+import { filesOf, ownRestartsOf, restartsOf, rowsOf, warningsOf } from './renewal-report.ts';
 import { alignColumns, oneLine } from './text.ts';
 
 const words: Readonly<Record<ReportRow['state'], string>> = {
@@ -31,8 +31,9 @@ export function renewalTable(report: RenewalReport): string {
     ...section('FILES', fileLines(rows)),
     ...section('PROBLEMS', problems.flatMap(problemLines)),
     ...section('WARNINGS', warningsOf(report).flatMap(adviceLines)),
+    ...section('RESTARTS', ownRestartsOf(report).map(restartLine)),
     ...section(
-      'RESTART',
+      'RESTART BY HAND',
       restartsOf(report).flatMap(({ why, remedy }) => adviceLines({ what: why, remedy })),
     ),
     '',
@@ -68,6 +69,12 @@ function problemLines({ code, what, ...problem }: Problem): string[] {
 
 export function adviceLines({ what, remedy }: Advice): string[] {
   return [`  ${oneLine(what)}`, ...(remedy === undefined ? [] : [`    → ${oneLine(remedy)}`])];
+}
+
+function restartLine({ component, by, tookMs }: ReturnType<typeof ownRestartsOf>[number]): string {
+  return tookMs === undefined
+    ? `  ${component}: ${oneLine(by)}`
+    : `  ${component}: ${oneLine(by)}; healthy after ${formatDuration(tookMs)}`;
 }
 
 export function section(heading: string, lines: readonly string[]): string[] {

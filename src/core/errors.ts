@@ -64,6 +64,8 @@ const otherCodes = [
   'CONTROL_LISTEN',
   'AGENT_UNREACHABLE',
   'RENEWAL_PENDING',
+  // certs renew fails
+  'COMPONENT_RESTART',
   // adopt fails
   'FILE_CHANGED',
   'KUBELET_RESTART',

@@ -52,6 +52,7 @@ export const remedies = {
   HOOK_TIMEOUT: 'Find out what the hook waits for, or raise its timeout in the configuration',
   SERVED_STALE: 'Read the log of the server and the hook lines, then reload or restart the server',
   FILE_CHANGED: 'Run the command again; it reads the new content',
+  COMPONENT_RESTART: 'Find out why the component does not start: crictl ps --all',
   KUBELET_RESTART: 'Find out why the kubelet does not start: journalctl -u kubelet -n 50',
   KEY_UNSUPPORTED: 'Configure another key algorithm, such as ecdsa-p256',
   ENROLLER_LOST:

@@ -7,8 +7,11 @@ export type KeyPath = readonly (string | number)[];
 /** One key of a map and its new value; without a value the key is removed. */
 export interface KeyEdit {
   readonly path: KeyPath;
-  readonly value?: string | boolean;
+  readonly value?: NewValue;
 }
+
+/** A scalar, or a small map, which is written in braces. */
+type NewValue = string | boolean | Readonly<Record<string, string>>;
 
 /**
  * Changes keys in a YAML or JSON text and keeps every other byte, so that comments and
@@ -44,7 +47,7 @@ function valueOf(text: string, edits: readonly KeyEdit[] = []): unknown {
     const document = parseDocument(text, { prettyErrors: false, logLevel: 'error' });
     for (const { path, value } of edits) {
       if (value === undefined) document.deleteIn(path);
-      else document.setIn(path, value);
+      else document.setIn(path, document.createNode(value));
     }
     return document.errors.length > 0 ? undefined : (document.toJS() as unknown);
   } catch {
@@ -73,8 +76,8 @@ function pairOf(map: YAMLMap, key: string | number | undefined): Pair | undefine
  * Quotes a string that YAML 1.1 or 1.2 would read as another type, because readers use either
  * version.
  */
-function scalarText(text: string, value: string | boolean): string {
-  if (isJson(text)) return JSON.stringify(value);
+function scalarText(text: string, value: NewValue): string {
+  if (isJson(text) || typeof value === 'object') return JSON.stringify(value);
   return stringify(value, { lineWidth: 0, version: '1.1', compat: 'core' }).trimEnd();
 }
 
@@ -87,7 +90,7 @@ function replaced({
   readonly text: string;
   readonly tokens: readonly CST.Token[];
   readonly pair: Pair;
-  readonly value: string | boolean;
+  readonly value: NewValue;
 }): string | undefined {
   const source = scalarText(text, value);
   const [start, end] = rangeOf(pair.value);
@@ -99,7 +102,7 @@ function replaced({
     return undefined;
   }
   const { srcToken } = pair.value;
-  if (srcToken === undefined) return undefined;
+  if (srcToken === undefined || typeof value === 'object') return undefined;
   const type = typeof value === 'string' ? quotesOf(srcToken, source) : 'PLAIN';
   cst.setScalarValue(srcToken, String(value), { type });
   return tokens.map((token) => cst.stringify(token)).join('');

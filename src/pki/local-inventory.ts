@@ -10,6 +10,8 @@ import type { Inventory } from './inventory.ts';
 import { takeInventory } from './inventory.ts';
 import type { JudgeOptions } from './judge.ts';
 import type { KubernetesDirectories } from './layout.ts';
+import type { ComponentRestart } from './restart.ts';
+import { restartOf } from './restart.ts';
 import { scanCertificates } from './scan.ts';
 import type { NamedFile } from './scan-record.ts';
 import type { ServedEndpoint } from './served.ts';
@@ -49,6 +51,15 @@ export async function localInventory(request: LocalInventoryRequest): Promise<In
   const skipped = [...scan.skipped, ...node.ignored];
   const inventory = takeInventory({ ...scan, gaps, skipped }, request);
   return { ...inventory, items: [...inventory.items, ...dialed] };
+}
+
+/** How the components of this machine are restarted, by name. */
+export async function localRestarts(
+  directories: KubernetesDirectories,
+): Promise<ReadonlyMap<string, ComponentRestart>> {
+  const { components } = await findNode(directories);
+  const restarts = components.flatMap((component) => restartOf(component) ?? []);
+  return new Map(restarts.map((restart) => [restart.component, restart]));
 }
 
 /** The endpoints that the control plane, etcd and the kubelet of this machine serve. */

@@ -51,6 +51,7 @@ export function endsEarlier({ issued, validity, leaf }: RenewalItem): boolean {
   return issued !== undefined && validity.notAfter < leaf.facts.notAfter;
 }
 
+/** A restart that an administrator has to do. */
 export interface RestartAdvice {
   readonly component: string;
   readonly why: string;

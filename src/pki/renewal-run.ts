@@ -44,6 +44,15 @@ export interface RenewedCertificate {
   readonly certificate: ChainCertificate;
   /** Absent if no endpoint serves it, or the check is turned off. */
   readonly served?: ServedResult;
+  /** The component that was restarted, because it reads the certificate only when it starts. */
+  readonly restarted?: { readonly component: string; readonly tookMs: number };
+}
+
+/** What is done after the files of a certificate were replaced. A failure restores the files. */
+export interface AfterRenewal {
+  readonly served: ServedCheck | undefined;
+  /** Restarts what reads the certificate only when it starts. @throws AgentError COMPONENT_RESTART */
+  readonly restart: (item: RenewalItem) => Promise<RenewedCertificate['restarted']>;
 }
 
 export interface RenewalResult {
@@ -62,14 +71,7 @@ export interface RenewalResult {
  */
 export async function runRenewal(
   items: readonly RenewalItem[],
-  {
-    plan,
-    served,
-    ...environment
-  }: RunEnvironment & {
-    readonly plan: unknown;
-    readonly served: ServedCheck | undefined;
-  },
+  { plan, ...environment }: RunEnvironment & AfterRenewal & { readonly plan: unknown },
 ): Promise<RenewalResult> {
   const { directory } = environment;
   let run = await startRun(environment, plan);
@@ -77,7 +79,7 @@ export async function runRenewal(
   let failed: RenewalResult['failed'];
   for (const item of items) {
     try {
-      const step = await renewItem(run, item, { ...environment, served });
+      const step = await renewItem(run, item, environment);
       run = step.run;
       renewed.push(step.renewed);
     } catch (error) {
@@ -123,7 +125,7 @@ async function startRun(
 async function renewItem(
   run: Run,
   item: RenewalItem,
-  environment: RunEnvironment & { readonly served: ServedCheck | undefined },
+  environment: RunEnvironment & AfterRenewal,
 ): Promise<{ readonly run: Run; readonly renewed: RenewedCertificate }> {
   using files = await createRenewal(item);
   const copies: FileChange[] = [];
@@ -141,8 +143,15 @@ async function renewItem(
     );
     await requireWritten(files);
     const served = await environment.served?.check(item);
+    const restarted = await environment.restart(item);
     const { certificate } = files;
-    return { run: begun, renewed: { item, certificate, ...(served && { served }) } };
+    const renewed = {
+      item,
+      certificate,
+      ...(served && { served }),
+      ...(restarted && { restarted }),
+    };
+    return { run: begun, renewed };
   } catch (error) {
     await restoreItem({ begun, before: run, copies }, environment, error);
     throw error instanceof AgentError
@@ -216,21 +225,24 @@ export function interruptedRun({ active }: Runs): Run | undefined {
 /**
  * Completes an interrupted run: finishes a rollback; keeps the certificates whose files were all
  * replaced, and restores the files of the others.
+ * @returns the names of the certificates that stay renewed
  * @throws AgentError FILE_CHANGED, STORE_*
  */
-export async function completeRuns(environment: RunEnvironment): Promise<void> {
+export async function completeRuns(environment: RunEnvironment): Promise<readonly string[]> {
   const { directory } = environment;
   const runs = await readRuns(directory);
   const run = interruptedRun(runs);
+  let kept: readonly string[] = [];
   if (run?.manifest.state === 'reverting') {
     await rollBack({ runs, target: run, force: false }, environment);
   } else if (run !== undefined) {
-    await completeRenewal(run, environment);
+    kept = await completeRenewal(run, environment);
   }
   await sweep(directory, (await readRuns(directory)).obsolete);
+  return kept;
 }
 
-async function completeRenewal(run: Run, environment: RunEnvironment): Promise<void> {
+async function completeRenewal(run: Run, environment: RunEnvironment): Promise<readonly string[]> {
   const { tree, directory, clock } = environment;
   const { folder, manifest } = run;
   const items = Map.groupBy(manifest.changes, ({ item, path }) => item ?? path);
@@ -245,12 +257,16 @@ async function completeRenewal(run: Run, environment: RunEnvironment): Promise<v
     refuseLaterChanges(files, laterChanges);
     await restoreFiles(files, environment.copyAttributes);
   }
-  if (kept.length === 0) return sweep(directory, [folder]);
+  if (kept.length === 0) {
+    await sweep(directory, [folder]);
+    return [];
+  }
   const finishedAt = runTime(clock.now());
   await writeManifest({
     folder,
     manifest: { ...manifest, state: 'applied', finishedAt, changes: kept },
   });
+  return kept.flatMap(({ item }) => item ?? []);
 }
 
 async function isInPlace(changes: readonly FileChange[]): Promise<boolean> {

@@ -25,7 +25,9 @@ import type { PlannedCertificate, PlanRequest } from './renewal-plan.ts';
 import { planRenewal } from './renewal-plan.ts';
 import { startServedCheck } from './renewal-served.ts';
 import type { ServedEndpoint } from './served.ts';
-import type { RenewalResult, RunEnvironment } from './renewal-run.ts';
+import type { AfterRenewal, RenewalResult, RunEnvironment } from './renewal-run.ts';
+import type { Restarts } from './renewal-restarts.ts';
+import { Restarter } from './renewal-restarts.ts';
 import {
   completeRuns,
   interruptedRun,
@@ -84,11 +86,16 @@ export async function renew(
     readonly describe: (preview: RenewalPreview) => unknown;
     /** The endpoints that have to serve the new certificates; none without a check. */
     readonly endpoints: readonly ServedEndpoint[];
+    /** What the renewal may restart; nothing by default. */
+    readonly restarts?: Restarts;
   },
 ): Promise<{ readonly preview: RenewalPreview; readonly result: RenewalResult }> {
   const environment = environmentOf(request);
   await using _ = await lock(environment.directory);
-  await completeRuns(environment);
+  const { endpoints, restarts = new Map() } = options;
+  const restarter = new Restarter(restarts, { ...request, ...environment });
+  // An interrupted run may have replaced a kubeconfig without the restart.
+  for (const name of await completeRuns(environment)) await restarter.restartUserOf(name);
   const preview = await previewRenewal(request, options);
   const items = itemsOf(preview);
   const result = items.length === 0 ? { renewed: [] } : await run();
@@ -98,12 +105,11 @@ export async function renew(
   return { preview, result };
 
   async function run(): Promise<RenewalResult> {
-    const { clock, signal } = request;
-    const { endpoints } = options;
-    const served =
-      endpoints.length === 0 ? undefined : await startServedCheck({ endpoints, clock, signal });
-    const plan = options.describe(preview);
-    return runRenewal(items, { ...environment, plan, served });
+    await restarter.requirePossible(items);
+    const dialed = { endpoints, ...request };
+    const served = endpoints.length === 0 ? undefined : await startServedCheck(dialed);
+    const after: AfterRenewal = { served, restart: (item) => restarter.restartUser(item) };
+    return runRenewal(items, { ...environment, ...after, plan: options.describe(preview) });
   }
 }
 

@@ -34,7 +34,7 @@ interface Document {
   readonly state: string;
   readonly backup?: string;
   readonly certificates: readonly Readonly<Record<string, unknown>>[];
-  readonly restarts: readonly { readonly component: string }[];
+  readonly openRestarts: readonly { readonly component: string }[];
   readonly warnings: readonly { readonly what: string }[];
 }
 
@@ -51,7 +51,7 @@ describe('nodecertd certs renew', () => {
     assert.match(stdout, /^apiserver +renewed +\S+Z +\S+Z +ECDSA P-256 +\S+\/pki\/ca\.crt$/m);
     assert.match(
       stdout,
-      /^RESTART\n {2}kube-controller-manager reads the certificate embedded in/m,
+      /^RESTART BY HAND\n {2}kube-controller-manager reads the certificate embedded in/m,
     );
     assert.match(stdout, /^ {2}kube-scheduler reads/m);
     assert.match(
@@ -81,7 +81,7 @@ describe('nodecertd certs renew', () => {
     assert.equal(document.certificates.length, kubeadmCertificates.length);
     assert.ok(document.certificates.every(({ state }) => state === 'renew'));
     assert.deepEqual(
-      document.restarts.map(({ component }) => component),
+      document.openRestarts.map(({ component }) => component),
       ['kube-controller-manager', 'kube-scheduler'],
     );
   });

@@ -65,6 +65,7 @@ const classes: Readonly<Record<ErrorCode, readonly [first: number, limit: number
   HOOK_TIMEOUT: [2 * second, minute],
   SERVED_STALE: [2 * hour, 12 * hour],
   FILE_CHANGED: [2 * second, 5 * minute],
+  COMPONENT_RESTART: [2 * second, 5 * minute],
   KUBELET_RESTART: [2 * second, 5 * minute],
   KEY_UNSUPPORTED: [10 * second, 15 * minute],
   ENROLLER_LOST: [5 * second, hour],

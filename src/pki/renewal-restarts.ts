@@ -1,0 +1,52 @@
+import { kubeadmCertificates } from './layout.ts';
+import { restartFor } from './renewal-advice.ts';
+import type { RenewalItem } from './renewal-item.ts';
+import type { RenewedCertificate } from './renewal-run.ts';
+import type { ComponentRestart, RestartEnvironment } from './restart.ts';
+import { requireRestartable, restartComponent } from './restart.ts';
+
+/** The components that a renewal may restart, by name. */
+export type Restarts = ReadonlyMap<string, ComponentRestart>;
+
+/** The restart that the new certificate needs, if nodecertd can do it. */
+export function restartOfItem(item: RenewalItem, restarts: Restarts): ComponentRestart | undefined {
+  const needed = restartFor(item);
+  return needed && restarts.get(needed.component);
+}
+
+/** Restarts the components that read a renewed certificate only when they start. */
+export class Restarter {
+  readonly #restarts: Restarts;
+  readonly #environment: RestartEnvironment;
+
+  constructor(restarts: Restarts, environment: RestartEnvironment) {
+    this.#restarts = restarts;
+    this.#environment = environment;
+  }
+
+  /** @throws AgentError COMPONENT_RESTART, before anything is written */
+  async requirePossible(items: readonly RenewalItem[]): Promise<void> {
+    for (const item of items) {
+      const restart = restartOfItem(item, this.#restarts);
+      if (restart !== undefined) await requireRestartable(restart, this.#environment);
+    }
+  }
+
+  /** @throws AgentError COMPONENT_RESTART, ABORTED */
+  async restartUser(item: RenewalItem): Promise<RenewedCertificate['restarted']> {
+    return this.#restart(restartOfItem(item, this.#restarts));
+  }
+
+  /** For a certificate of which only the name is known. @throws AgentError COMPONENT_RESTART, ABORTED */
+  async restartUserOf(name: string): Promise<RenewedCertificate['restarted']> {
+    const { usedBy = [] } = kubeadmCertificates.find((known) => known.name === name) ?? {};
+    const usage = usedBy.find(({ reload }) => reload === 'restart');
+    return this.#restart(usage && this.#restarts.get(usage.component));
+  }
+
+  async #restart(restart: ComponentRestart | undefined): Promise<RenewedCertificate['restarted']> {
+    if (restart === undefined) return undefined;
+    const tookMs = await restartComponent(restart, this.#environment);
+    return { component: restart.component, tookMs };
+  }
+}
