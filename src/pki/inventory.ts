@@ -83,7 +83,7 @@ function itemOf(row: readonly Sighting[], context: RowContext): InventoryItem {
     {
       name: first.name,
       certificate,
-      renewal: renewalOf(first, newer),
+      renewal: renewalOf(first, { newer, isExternal: authority?.external === true }),
       ...(managedBy && { managedBy }),
       ...(key && { key }),
       ...(issuer && { issuer }),
@@ -163,12 +163,15 @@ function gapRemedy({ name, state, place, section }: Gap): string {
 
 function renewalOf(
   { name, managedBy, section, place }: Sighting,
-  newer: Sighting | undefined,
+  { newer, isExternal }: { readonly newer: Sighting | undefined; readonly isExternal: boolean },
 ): string {
   if (newer !== undefined) {
     return newer.managedBy === 'kubelet'
       ? 'Let the kubeconfig name the file of the current certificate: nodecertd adopt'
       : `Copy the current file: cp ${newer.place.path ?? newer.name} ${place.path ?? name}`;
+  }
+  if (managedBy === 'kubeadm' && isExternal) {
+    return `Create a CSR for the owner of its CA: nodecertd certs renew ${name} --csr-out DIR`;
   }
   if (managedBy === 'kubeadm') return `Renew it: nodecertd certs renew ${name}`;
   if (section === 'kubelet') return 'Find out why it was not rotated: nodecertd doctor';

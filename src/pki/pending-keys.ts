@@ -36,16 +36,23 @@ export async function readPendingKey(
   }
 }
 
-/** The caller holds the lock of `directory`. @throws AgentError STORE_* */
+/**
+ * Creates the folder, and deletes what an interrupted write left, because it contains a key. The
+ * caller holds the lock of `directory`.
+ * @throws AgentError STORE_*
+ */
+export async function preparePendingKeys(directory: string): Promise<void> {
+  const folder = folderOf(directory);
+  await makePrivateDirectory(folder);
+  await removeStraysFor(folder, (file) => file.endsWith('.key'));
+}
+
+/** @throws AgentError STORE_* */
 export async function storePendingKey(
   directory: string,
   name: string,
   key: KeyObject,
 ): Promise<void> {
-  const folder = folderOf(directory);
-  await makePrivateDirectory(folder);
-  // An interrupted write leaves a key behind.
-  await removeStraysFor(folder, (file) => file.endsWith('.key'));
   using pem = exportKey(key);
   await replaceFile(pendingKeyFile(directory, name), pem.expose(), 0o600);
 }

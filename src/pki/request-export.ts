@@ -13,7 +13,12 @@ import type { KeyKind } from './key-file.ts';
 import { describeKind, generateKey, kindOf } from './key-file.ts';
 import type { KubeadmCertificate } from './layout.ts';
 import { fileOf } from './layout.ts';
-import { pendingKeyFile, readPendingKey, storePendingKey } from './pending-keys.ts';
+import {
+  pendingKeyFile,
+  preparePendingKeys,
+  readPendingKey,
+  storePendingKey,
+} from './pending-keys.ts';
 import type { ExistingCertificate } from './renewal-item.ts';
 import { newKeyKind, readExisting } from './renewal-item.ts';
 import type { Selection } from './renewal-plan.ts';
@@ -132,6 +137,7 @@ export async function exportRequests(
   const directory = directoryOf(request);
   await using _ = await lock(directory);
   const planned = await previewExport(request, options);
+  await preparePendingKeys(directory);
   await makeDirectory(options.folder);
   for (const one of planned) {
     if (one.kind !== 'request') continue;

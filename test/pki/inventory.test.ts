@@ -137,7 +137,9 @@ describe('takeInventory() of a kubeadm tree', () => {
     await writePair(join(certificates, 'apiserver.crt'), old);
     const found = await inventory(one);
     assert.deepEqual(problems(found), [['apiserver', 'expired', 'expired 1d ago']]);
-    assert.equal(item(found, 'apiserver').authority?.external, true);
+    const apiserver = item(found, 'apiserver');
+    assert.equal(apiserver.authority?.external, true);
+    assert.match(apiserver.remedy ?? '', /: nodecertd certs renew apiserver --csr-out DIR$/);
     assert.equal(item(found, 'etcd-server').authority?.external, false);
     assert.deepEqual(
       ['ca', 'etcd-ca'].map((name) => item(found, name).external),

@@ -55,6 +55,10 @@ describe('exportRequests()', () => {
     const file = pendingKey(tree, 'admin.conf');
     assert.equal((await stat(file)).mode & 0o7777, 0o600);
     assert.equal((await stat(join(file, '..'))).mode & 0o7777, 0o700);
+    const stray = join(file, '../.nodecertd-0123456789abcdef.apiserver.key');
+    await writeFile(stray, await readFile(file));
+    await exportFor(tree, ['admin.conf']);
+    assert.deepEqual(await readdir(join(file, '..')), ['admin.conf.key']);
     const csr = await readFile(join(tree.csrs, 'admin.conf.csr'), 'utf8');
     assert.match(csr, /^-----BEGIN CERTIFICATE REQUEST-----\n/);
     assert.ok(!csr.includes('PRIVATE KEY'));

@@ -1,39 +1,17 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { promisify } from 'node:util';
 import type { Ended } from '../support/doctor.ts';
 import { nodecertd } from '../support/doctor.ts';
-import { kubeadmProgram, skipWithoutKubeadm } from '../support/kubeadm.ts';
-import { kubernetesVersion } from '../support/programs.ts';
+import { kubeadm, makeKubeadmRoot, skipWithoutKubeadm } from '../support/kubeadm.ts';
 
 /** `certs check-expiration` beside kubeadm's own, on trees that kubeadm made. */
 
-const run = promisify(execFile);
-
-/** kubeadm changes its root directory, which needs root, to keep its files out of /etc. */
 const skip = skipWithoutKubeadm();
 
-const configuration = `apiVersion: kubeadm.k8s.io/v1beta4
-kind: InitConfiguration
-localAPIEndpoint: { advertiseAddress: 192.0.2.1 }
-nodeRegistration: { name: cp1 }
----
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
-kubernetesVersion: ${kubernetesVersion()}
-`;
-
 let fresh = '';
-
-async function kubeadm(root: string, ...args: readonly string[]): Promise<string> {
-  const all = [...args, '--rootfs', root, '--config', '/config.yaml'];
-  const { stdout } = await run(kubeadmProgram(), all);
-  return stdout;
-}
 
 async function ours(root: string, ...args: readonly string[]): Promise<Ended> {
   const kubernetes = join(root, 'etc/kubernetes');
@@ -49,10 +27,7 @@ async function ours(root: string, ...args: readonly string[]): Promise<Ended> {
 
 before(async () => {
   if (skip !== false) return;
-  fresh = await mkdtemp(join(tmpdir(), 'nodecertd-kubeadm-'));
-  await writeFile(join(fresh, 'config.yaml'), configuration);
-  await kubeadm(fresh, 'init', 'phase', 'certs', 'all');
-  await kubeadm(fresh, 'init', 'phase', 'kubeconfig', 'all');
+  fresh = await makeKubeadmRoot();
 });
 after(async () => {
   if (fresh !== '') await rm(fresh, { recursive: true });
