@@ -100,10 +100,10 @@ function seriesOf(counted: readonly Counted[], { thorough }: FaultOptions): Seri
     );
   return [
     { fault: 'kill -9 of certs renew at each call', trials: each(changing, 'SIGKILL') },
-    ...(Object.keys(failures) as Errno[]).map((errno) => ({
+    ...(['ENOSPC', 'EIO'] as const).map((errno) => ({
       fault: `${errno} at each call of certs renew`,
       trials: each(
-        counted.filter(({ call }) => includes(failures[errno], call)),
+        changing.filter(({ call }) => call !== 'close' && includes(failures[errno], call)),
         errno,
       ),
     })),
