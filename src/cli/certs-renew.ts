@@ -160,9 +160,10 @@ async function run(
   const preview = await previewRenewal(request, renewal);
   const planned = reportOf(preview);
   const isEmpty = itemsOf(preview).length === 0 && preview.interrupted === undefined;
-  if (dryRun || (isEmpty && !preview.certificates.some(({ kind }) => kind === 'imported'))) {
-    return show(planned);
-  }
+  const hasLeftKey = preview.certificates.some(
+    (one) => one.kind === 'imported' && one.hasPendingKey,
+  );
+  if (dryRun || (isEmpty && !hasLeftKey)) return show(planned);
   if (output === 'table' && !yes && !isEmpty) stdout.write(renewalTable(planned));
   if (!isEmpty && !(await isConfirmed('Renew these certificates?', { yes, context })))
     return codes.error;

@@ -72,7 +72,7 @@ export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[]
         const { entry, folder } = planned;
         const { name } = entry;
         const problem = {
-          what: `${name}: a CSR is pending, and ${folder} has no ${name}.crt or ${name}.pem`,
+          what: `${name}: a CSR is pending, and ${folder} has no certificate for it (${name}.crt or ${name}.pem)`,
           remedy: 'Have the CA sign the CSR, and import its certificate',
         };
         return { name, state: 'pending', problem };

@@ -1,11 +1,13 @@
 import type { KeyObject } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isSameBytes } from '../core/der.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
 import { attempt, unlessMissing } from '../sys/file-error.ts';
 import { readBoundedFile } from '../sys/small-file.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
 import { readCertificates } from './certificate-chain.ts';
+import { requireAccepted } from './chain-proof.ts';
 import { checkIssued } from './issued-certificate.ts';
 import { kindOf } from './key-file.ts';
 import type { KubeadmCertificate } from './layout.ts';
@@ -85,24 +87,30 @@ async function plan(
   request: ImportRequest,
 ): Promise<PlannedCertificate> {
   const { directories, folder } = request;
-  if (key === undefined) throw withoutKey(entry);
   const authority = await readAuthorityFile(entry.authority, directories);
   const existing = await readExisting(entry, request, async () => authority);
   if (existing === undefined) return { kind: 'missing', entry, file: fileOf(entry, directories) };
-  if (existing.leaf.openssl.checkPrivateKey(key)) return { kind: 'imported', entry };
-  const [issuedFile, second] = files;
-  if (issuedFile === undefined) return { kind: 'pending', entry, folder };
-  if (second !== undefined) throw ambiguous(issuedFile, second);
+  const hasPendingKey = key !== undefined && existing.leaf.openssl.checkPrivateKey(key);
+  if (hasPendingKey) return { kind: 'imported', entry, hasPendingKey };
+  const [file, second] = files;
+  if (second !== undefined) throw ambiguous(file ?? '', second);
+  const certificates = file === undefined ? [] : await readIssued(file);
+  // A folder may still have the certificate of an earlier import.
+  const isKnown = certificates.some(({ der }) => isSameBytes(der, existing.leaf.der));
+  if (key === undefined && isKnown) return { kind: 'imported', entry, hasPendingKey };
+  if (key === undefined) throw withoutKey(entry);
+  if (file === undefined || isKnown) return { kind: 'pending', entry, folder };
   const { certificate, chain, anchor } = checkIssued({
-    certificates: await readIssued(issuedFile),
-    file: issuedFile,
+    certificates,
+    file,
     key,
     existing: existing.leaf,
     authority,
     now: request.now,
   });
+  await requireAccepted({ certificate, chain, key, authority, file });
   const signer = { kind: 'external', certificate: anchor } as const;
-  const issued = { certificate, key, file: issuedFile };
+  const issued = { certificate, key, file };
   const item = { ...replacing(existing, issued), chain, signer, authorityPath: authority.path };
   return { kind: 'renew', item };
 }

@@ -29,8 +29,12 @@ export type PlannedCertificate =
   | { readonly kind: 'missing'; readonly entry: KubeadmCertificate; readonly file: string }
   /** A CSR was exported, and its certificate is not in this folder. */
   | { readonly kind: 'pending'; readonly entry: KubeadmCertificate; readonly folder: string }
-  /** The pending key is in use already: a crash interrupted its deletion. */
-  | { readonly kind: 'imported'; readonly entry: KubeadmCertificate }
+  | {
+      readonly kind: 'imported';
+      readonly entry: KubeadmCertificate;
+      /** A crash interrupted the deletion of the pending key. */
+      readonly hasPendingKey: boolean;
+    }
   | {
       readonly kind: 'refused';
       readonly entry: KubeadmCertificate;

@@ -116,7 +116,9 @@ export async function renew(
 /** The certificates whose pending key is now in use. */
 function importedNames({ certificates }: RenewalPreview, { renewed }: RenewalResult): string[] {
   return [
-    ...certificates.flatMap((one) => (one.kind === 'imported' ? [one.entry.name] : [])),
+    ...certificates.flatMap((one) =>
+      one.kind === 'imported' && one.hasPendingKey ? [one.entry.name] : [],
+    ),
     ...renewed.flatMap(({ item }) => (item.issued === undefined ? [] : [item.entry.name])),
   ];
 }

@@ -120,9 +120,12 @@ describe('nodecertd certs renew with an external CA', () => {
     const pending = await renew(tree, '--import', tree.signed, '--yes');
     assert.equal(pending.code, 3);
     assert.match(pending.stdout, /^apiserver +CSR pending\b/m);
-    assert.match(pending.stdout, /has no apiserver\.crt or apiserver\.pem\n {4}→ Have the CA sign/);
+    assert.match(
+      pending.stdout,
+      /has no certificate for it \(apiserver\.crt or apiserver\.pem\)\n {4}→ Have the CA sign/,
+    );
     assert.equal((await renew(tree, 'apiserver', '--import', tree.signed, '--yes')).code, 1);
-    const wrong = join(tree.certificates, 'apiserver.crt');
+    const wrong = join(tree.certificates, 'apiserver-etcd-client.crt');
     await writeFile(join(tree.signed, 'apiserver.crt'), await readFile(wrong));
     const refused = await renew(tree, '--import', tree.signed, '--yes');
     assert.equal(refused.code, 1);

@@ -141,6 +141,18 @@ describe('renew() from a folder', () => {
     assert.deepEqual(await readdir(pendingFolder(tree)), []);
   });
 
+  it('knows a certificate of an earlier import', async (context) => {
+    const tree = await externalTree(context, model);
+    const kinds = async (): Promise<string[]> => (await planOf(tree)).map(({ kind }) => kind);
+    await exportFor(tree, ['apiserver']);
+    const csr = join(tree.csrs, 'apiserver.csr');
+    await writeFile(join(tree.signed, 'apiserver.crt'), sign(csr, tree.authorities.ca));
+    await importInto(tree);
+    assert.deepEqual(await kinds(), ['imported']);
+    await exportFor(tree, ['apiserver']);
+    assert.deepEqual(await kinds(), ['pending']);
+  });
+
   it('waits for a certificate that is not in the folder', async (context) => {
     const tree = await externalTree(context, model);
     await exportFor(tree, ['apiserver', 'scheduler.conf']);

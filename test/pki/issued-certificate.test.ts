@@ -167,6 +167,16 @@ const cases: readonly Case[] = [
     at: 2,
   },
   {
+    what: 'names that the intermediate CA may not certify',
+    code: 'CERT_UNTRUSTED',
+    message: /^OpenSSL rejects \S+apiserver\.crt with the CA \S+ca\.crt: \w+$/,
+    certificate: ({ csr, tree }) =>
+      withIntermediate(
+        csr,
+        intermediateOf(tree, [...caExtensions, 'nameConstraints=critical,permitted;DNS:corp']),
+      ),
+  },
+  {
     what: 'no certificate in PEM',
     code: 'PAIR_MALFORMED',
     message: /apiserver\.crt contains no certificate in PEM$/,
