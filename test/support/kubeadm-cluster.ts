@@ -18,6 +18,8 @@ export interface ClusterOptions {
   readonly workers: number;
   /** Overrides keys of kubeadm's ClusterConfiguration. */
   readonly configuration?: Readonly<Record<string, unknown>>;
+  /** Folders and files of the host that the nodes may read, by their path on the nodes. */
+  readonly mounts?: Readonly<Record<string, string>>;
   /** Gets a line for each step, with its duration. */
   readonly report?: (line: string) => void;
 }
@@ -142,7 +144,8 @@ export class KubeadmCluster implements AsyncDisposable {
   async #boot(places: readonly NodePlace[]): Promise<void> {
     const { directory } = this;
     this.#bridge = await createBridge(directory);
-    const surroundings = { directory, bridge: this.#bridge, hosts: hosts(places) };
+    const { mounts = {} } = this.#options;
+    const surroundings = { directory, bridge: this.#bridge, hosts: hosts(places), mounts };
     for (const place of places) this.#nodes.push(await createNode(place, surroundings));
     await Promise.all(this.#nodes.map(async ({ container }) => container.start()));
   }

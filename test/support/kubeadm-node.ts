@@ -32,6 +32,8 @@ export interface NodeSurroundings {
   readonly bridge: NetworkNamespace;
   /** The text of /etc/hosts. */
   readonly hosts: string;
+  /** Folders and files of the host that the node may read, by their path on the node. */
+  readonly mounts?: Readonly<Record<string, string>>;
 }
 
 /** Creates a node that is switched off, without what kubeadm creates. */
@@ -54,13 +56,13 @@ export async function createNode(
 
 async function createMachine(
   place: NodePlace,
-  { directory, network, hosts }: NodeSurroundings & { readonly network: NetworkNamespace },
+  { directory, network, hosts, mounts }: NodeSurroundings & { readonly network: NetworkNamespace },
 ): Promise<Container> {
   const container = await Container.create({
     ...nodeRuntime(network),
     hostName: place.name,
     parent: directory,
-    mounts: nodePrograms(),
+    mounts: { ...nodePrograms(), ...mounts },
   });
   await writeFiles(container.path('/'), { ...nodeFiles(place), 'etc/hosts': hosts });
   await takeImages(container.path(store));
