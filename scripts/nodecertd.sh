@@ -17,5 +17,7 @@ export NODE_COMPILE_CACHE="$lib/cache" NODE_COMPILE_CACHE_PORTABLE=1
 case "${1-}" in
 # sd_notify(3) needs node:ffi, which is experimental, but the Node version is pinned.
 run) exec "$lib/node" --disable-warning=ExperimentalWarning --jitless --max-semi-space-size=1 --no-memory-reducer --single-threaded-gc "$lib/main.js" "$@" ;;
+# An inventory of 10,000 files takes 100 MB with a small young generation, and 140 MB without.
+certs) exec "$lib/node" --max-semi-space-size=1 "$lib/main.js" "$@" ;;
 *) exec "$lib/node" "$lib/main.js" "$@" ;;
 esac

@@ -63,8 +63,8 @@ export class Agent {
     this.#earlyEnroller = options.started;
     this.logger = new ReplaceableLogger(createLogger(options.config.log));
     this.#inventory = new InventoryScans({
-      // Without the flags of this process, which make it small and slow.
-      program: [process.execPath, enrollerProgram.program],
+      // As in nodecertd.sh. The flags of this process would make the command slow.
+      program: [process.execPath, '--max-semi-space-size=1', enrollerProgram.program],
       clock: systemClock,
       logger: this.logger,
     });

@@ -142,39 +142,44 @@ function writeBase64(
 }
 
 function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> {
-  const out = fixedBytes(Math.floor((body.length * 3) / 4));
+  const der = fixedBytes(decodedLength(body, label));
   let bits = 0;
   let held = 0;
   let length = 0;
-  let padded = 0;
   for (const byte of body) {
-    if (byte === newline || isBlank(byte)) continue;
-    if (byte === padding) {
-      padded += 1;
-      continue;
-    }
     const value = sixBits[byte] ?? notBase64;
-    if (value === notBase64 || padded > 0) {
-      out.fill(0);
-      throw malformed(`the PEM block ${label} is not base64`);
-    }
+    // Only blanks and padding are left.
+    if (value === notBase64) continue;
     bits = ((bits << 6) | value) & 0xffff;
     held += 6;
     if (held >= 8) {
       held -= 8;
-      out[length] = (bits >> held) & 0xff;
+      der[length] = (bits >> held) & 0xff;
       length += 1;
     }
   }
-  const der = fixedBytes(length);
-  der.set(out.subarray(0, length));
-  out.fill(0);
-  // Each padding character leaves two unused bits. Six bits mean a single leftover character.
-  if (held === 6 || padded !== held / 2 || length === 0) {
-    der.fill(0);
+  return der;
+}
+
+/** Checks the whole body first, so that nothing of a malformed key is ever decoded. */
+function decodedLength(body: Uint8Array, label: string): number {
+  let characters = 0;
+  let padded = 0;
+  for (const byte of body) {
+    if (sixBits[byte] !== notBase64) {
+      if (padded > 0) throw malformed(`the PEM block ${label} is not base64`);
+      characters += 1;
+    } else if (byte === padding) padded += 1;
+    else if (byte !== newline && !isBlank(byte)) {
+      throw malformed(`the PEM block ${label} is not base64`);
+    }
+  }
+  // Four characters have three bytes. A single leftover character has none.
+  const left = characters % 4;
+  if (characters === 0 || left === 1 || padded !== (4 - left) % 4) {
     throw malformed(`the PEM block ${label} is truncated`);
   }
-  return der;
+  return Math.floor((characters * 3) / 4);
 }
 
 /**
@@ -197,7 +202,7 @@ function find(bytes: Uint8Array, mark: Uint8Array, from: number): number {
 }
 
 function ascii(value: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(value, (character) => character.charCodeAt(0));
+  return new TextEncoder().encode(value);
 }
 
 function text(bytes: Uint8Array): string {

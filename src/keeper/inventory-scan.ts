@@ -19,7 +19,7 @@ export type InventoryScan =
 
 /** A file system that does not respond blocks the command. */
 const timeoutMs = 5 * minute;
-/** The series of about 50,000 certificates. */
+/** The series of about 100,000 certificates. */
 const outputLimit = 64 * 1024 * 1024;
 
 /**

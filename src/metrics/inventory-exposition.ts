@@ -63,22 +63,37 @@ export function* inventoryExposition(
   rows: readonly InventorySeries[],
   scannedAt: Instant,
 ): Generator<string, void> {
+  const labeled = withLabels(rows);
   for (const { name, help, sample } of metrics) {
     yield head(name, help);
-    const written = new Set<string>();
-    for (const row of rows) {
+    for (const { labels, row } of labeled) {
       const found = sample(row);
       if (found === undefined) continue;
-      const { name: certificate, kind, place, entry } = row;
-      const labels = labelText({ name: certificate, kind, place, entry, ...found.more });
-      // Prometheus rejects a second sample of one series.
-      if (written.has(labels)) continue;
-      written.add(labels);
-      yield `${name}{${labels}} ${found.value}\n`;
+      const all = found.more === undefined ? labels : `${labels},${labelText(found.more)}`;
+      yield `${name}{${all}} ${found.value}\n`;
     }
   }
   const scanned = 'nodecertd_inventory_last_scan_timestamp_seconds';
   yield `${head(scanned, 'Time of the last scan, as a Unix time.')}${scanned} ${scannedAt / second}\n`;
+}
+
+interface LabeledRow {
+  readonly labels: string;
+  readonly row: InventorySeries;
+}
+
+/**
+ * Leaves out repeated rows, because Prometheus rejects a second sample of one series. A file with
+ * a certificate and a malformed block has two rows.
+ */
+function withLabels(rows: readonly InventorySeries[]): Iterable<LabeledRow> {
+  const unique = new Map<string, LabeledRow>();
+  for (const row of rows) {
+    const { name, kind, place, entry, state, certificate } = row;
+    const labels = labelText({ name, kind, place, entry });
+    unique.set(certificate === undefined ? `${labels} ${state}` : labels, { labels, row });
+  }
+  return [...unique.values()];
 }
 
 function head(name: string, help: string): string {

@@ -3,7 +3,7 @@ import { scanPem } from '../core/pem.ts';
 import { describeError, hasErrno } from '../core/errors.ts';
 import { Secret } from '../core/secret.ts';
 import { isMissing } from '../sys/file-error.ts';
-import { readDatedFileSync } from '../sys/small-file.ts';
+import { parseFileSync } from '../sys/small-file.ts';
 import type { InventoryCertificate } from './certificate.ts';
 import { inventoryCertificate } from './certificate.ts';
 
@@ -29,14 +29,11 @@ export type FileReading =
 /** Reads the certificates of a file in PEM or DER. Never rejects: a bad file is a row of its own. */
 export function readCertificateFile(path: string): FileReading {
   try {
-    const { bytes, modifiedAt } = readDatedFileSync(path, largestFile);
-    try {
+    return parseFileSync(path, largestFile, (bytes, modifiedAt) => {
       const content = readCertificates(bytes);
       if (typeof content === 'string') return { kind: 'unreadable', path, reason: content };
       return { kind: 'read', path, modifiedAt, ...content };
-    } finally {
-      bytes.fill(0);
-    }
+    });
   } catch (error) {
     return unreadable(path, error);
   }
@@ -61,7 +58,7 @@ export type CertificateContent = Pick<CertificateFile, 'certificates' | 'problem
 /** The certificates of PEM or DER, or the reason why there are none. */
 export function readCertificates(bytes: Uint8Array): CertificateContent | string {
   if (bytes.length === 0) return 'is empty';
-  const single = bytes[0] === derSequence ? inventoryCertificate(bytes) : undefined;
+  const single = bytes[0] === derSequence ? inventoryCertificate(bytes.slice()) : undefined;
   if (single !== undefined) return { certificates: [single], problems: [], hasKey: false };
   if (isKeystore(bytes)) return 'keystore: nodecertd does not open PKCS #12 or JKS';
   const { blocks, problems } = scanPem(bytes);

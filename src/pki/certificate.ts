@@ -6,7 +6,6 @@ import { isSameBytes, readDer } from '../core/der.ts';
 import type { Instant } from '../core/instant.ts';
 import { canonicalIp } from '../core/ip-address.ts';
 import { printable } from '../core/printable.ts';
-import { readValidity } from '../core/validity.ts';
 
 /**
  * A certificate as an inventory shows it. Read with node:crypto instead of core/x509.ts: an
@@ -28,19 +27,19 @@ export interface InventoryCertificate {
   readonly isAuthority: boolean;
 }
 
-/** Undefined for bytes that are not a certificate. */
+/** Undefined for bytes that are not a certificate. Keeps the bytes. */
 export function inventoryCertificate(bytes: Uint8Array): InventoryCertificate | undefined {
   try {
     const x509 = new X509Certificate(bytes);
-    // Without the trust settings that may follow the certificate.
-    const der = x509.raw;
+    // `raw` is a copy, and takes as long as the rest.
+    const der = isSingleValue(bytes) ? bytes : x509.raw;
     return {
       der,
       sha256: hash('sha256', der, 'hex'),
       serial: x509.serialNumber.toLowerCase().replace(/^(-?)0+(?=.)/, '$1'),
       subject: nameOf(x509.subject),
       issuer: nameOf(x509.issuer),
-      ...validityOf(x509, der),
+      ...validityOf(x509),
       isAuthority: x509.ca,
     };
   } catch {
@@ -48,25 +47,24 @@ export function inventoryCertificate(bytes: Uint8Array): InventoryCertificate | 
   }
 }
 
+/** False if trust settings or other bytes follow the certificate. */
+function isSingleValue(bytes: Uint8Array): boolean {
+  try {
+    return readDer(bytes).length === 1;
+  } catch {
+    return false;
+  }
+}
+
 export function x509Of({ der }: InventoryCertificate): X509Certificate {
   return new X509Certificate(der);
 }
 
-/**
- * A time that Go would reject is shown as OpenSSL reads it.
- * @throws RangeError if OpenSSL cannot read it either
- */
-function validityOf(
-  x509: X509Certificate,
-  der: Uint8Array,
-): { notBefore: Instant; notAfter: Instant } {
-  try {
-    return readValidity(der);
-  } catch {
-    const [notBefore, notAfter] = [x509.validFromDate.getTime(), x509.validToDate.getTime()];
-    if (Number.isNaN(notBefore + notAfter)) throw new RangeError('the validity cannot be read');
-    return { notBefore, notAfter };
-  }
+/** @throws RangeError if OpenSSL cannot read a time */
+function validityOf(x509: X509Certificate): { notBefore: Instant; notAfter: Instant } {
+  const [notBefore, notAfter] = [x509.validFromDate.getTime(), x509.validToDate.getTime()];
+  if (Number.isNaN(notBefore + notAfter)) throw new RangeError('the validity cannot be read');
+  return { notBefore, notAfter };
 }
 
 /** OpenSSL writes each relative name on its own line, and the first one first. */
@@ -154,22 +152,21 @@ export function usages(certificate: InventoryCertificate): string[] {
 const keyUsageOid = Uint8Array.of(0x55, 0x1d, 0x0f);
 
 function keyUsagesIn(der: Uint8Array): string[] {
-  const value = extensionIn(der, keyUsageOid);
-  const [bits] = value === undefined ? [] : readDer(value);
   // The first byte of a BIT STRING is the number of unused bits at its end.
-  const bytes = bits?.content.subarray(1) ?? new Uint8Array();
+  const bytes = extensionIn(der, keyUsageOid)?.content.subarray(1) ?? new Uint8Array();
   return keyUsages.filter((_, at) => ((bytes[at >> 3] ?? 0) & (0x80 >> (at & 7))) !== 0);
 }
 
-/** The value of an extension (RFC 5280 4.1); undefined without it, and for malformed DER. */
-function extensionIn(der: Uint8Array, oid: Uint8Array): Uint8Array | undefined {
+/** The value in an extension (RFC 5280 4.1); undefined without it, and for malformed DER. */
+function extensionIn(der: Uint8Array, oid: Uint8Array): DerValue | undefined {
   try {
     const [toBeSigned] = innerValues(der);
     const fields = readDer(toBeSigned?.content ?? new Uint8Array());
     const wrapper = fields.find(({ tag }) => tag === extensionsTag);
     const list = wrapper === undefined ? [] : innerValues(wrapper.content);
     const parts = list.map(({ content }) => readDer(content));
-    return parts.find(([id]) => id !== undefined && isSameBytes(id.content, oid))?.at(-1)?.content;
+    const found = parts.find(([id]) => id !== undefined && isSameBytes(id.content, oid))?.at(-1);
+    return found && readDer(found.content)[0];
   } catch {
     return undefined;
   }

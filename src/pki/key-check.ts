@@ -1,7 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { parsePem } from '../core/pem.ts';
-import { readDatedFileSync } from '../sys/small-file.ts';
+import { parseFileSync } from '../sys/small-file.ts';
 import { isKey, reasonWithoutPath } from './certificate-file.ts';
 import type { InventoryCertificate } from './certificate.ts';
 import { x509Of } from './certificate.ts';
@@ -24,8 +24,8 @@ export function checkKeyFile(path: string, certificate: InventoryCertificate): K
     const stat = statSync(path, { throwIfNoEntry: false });
     if (stat === undefined) return { present: false, path };
     const readableByAll = (stat.mode & 0o004) !== 0;
-    const { bytes } = readDatedFileSync(path, largestKey);
-    return { path, readableByAll, ...compareKey(bytes, certificate) };
+    const state = parseFileSync(path, largestKey, (bytes) => compareKey(bytes, certificate));
+    return { path, readableByAll, ...state };
   } catch (error) {
     return { present: true, path, reason: reasonWithoutPath(error) };
   }

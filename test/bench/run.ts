@@ -6,6 +6,7 @@ import { kubernetesVersion } from '../support/programs.ts';
 import { startRealControlPlane } from '../support/real-control-plane.ts';
 import type { AgentProgram } from './agents.ts';
 import { agentPrograms, leastProgram } from './agents.ts';
+import { inventoryPrograms, measureInventory } from './inventory.ts';
 import { measureIdle, measureRotations, measureStarts } from './measures.ts';
 import { formatTable } from './table.ts';
 
@@ -20,6 +21,7 @@ const { values: options } = parseArgs({
     'storm-seconds': { type: 'string', default: '60' },
     'limit-seconds': { type: 'string', default: '240' },
     'idle-seconds': { type: 'string', default: '60' },
+    'inventory-files': { type: 'string', default: '10000' },
   },
 });
 
@@ -38,23 +40,30 @@ say(
 await using plane = await startRealControlPlane({ signingSeconds: 20 });
 const bench = { plane, programs, directory };
 
-say(`1/3 first pairs: ${options.starts} starts each ...`);
+say(`1/4 first pairs: ${options.starts} starts each ...`);
 const starting = [...programs, leastProgram()];
 const starts = await measureStarts({ ...bench, programs: starting }, Number(options.starts));
-say(`2/3 rotations: certificates of 20 s, ${options['storm-seconds']} s or more ...`);
+say(`2/4 rotations: certificates of 20 s, ${options['storm-seconds']} s or more ...`);
 const rotations = await measureRotations(bench, {
   rotations: Number(options.rotations),
   stormSeconds: Number(options['storm-seconds']),
   limitSeconds: Number(options['limit-seconds']),
 });
-say(`3/3 idle: certificates of a day, ${options['idle-seconds']} s ...`);
+say(`3/4 idle: certificates of a day, ${options['idle-seconds']} s ...`);
 await plane.setSigningSeconds(24 * 60 * 60);
 const idle = await measureIdle(bench, Number(options['idle-seconds']));
+say(`4/4 inventory: ${options['inventory-files']} PEM files ...`);
+const inventory = await measureInventory(directory, {
+  files: Number(options['inventory-files']),
+  repetitions: 5,
+});
 
 say('');
 say(formatTable(names(starting), starts));
 say('');
 say(formatTable(names(programs), [...rotations, ...idle]));
+say('');
+say(formatTable(inventoryPrograms, inventory));
 
 function names(of: readonly AgentProgram[]): readonly string[] {
   return of.map(({ name }) => name);

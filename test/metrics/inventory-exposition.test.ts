@@ -49,4 +49,10 @@ describe('inventoryExposition()', () => {
     const { samples } = parseExposition(expositionOf(gap, gap, row, row));
     assert.equal(samples.size, 6);
   });
+
+  it('has both states of a file with a certificate and a malformed block', () => {
+    const text = expositionOf(row, { ...gap, state: 'unreadable' });
+    assert.match(text, /,state="ok"\} 1$/m);
+    assert.match(text, /,state="unreadable"\} 1$/m);
+  });
 });

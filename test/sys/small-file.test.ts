@@ -5,14 +5,14 @@ import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { readBoundedFile, readDatedFileSync, readSmallFile } from '../../src/sys/small-file.ts';
+import { parseFileSync, readBoundedFile, readSmallFile } from '../../src/sys/small-file.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 
 const readers = [
   ['readSmallFile()', readSmallFile],
   [
-    'readDatedFileSync()',
-    async (path: string, limit: number) => readDatedFileSync(path, limit).bytes,
+    'parseFileSync()',
+    async (path: string, limit: number) => parseFileSync(path, limit, (bytes) => bytes.slice()),
   ],
 ] as const;
 for (const [name, read] of readers) {
@@ -61,6 +61,32 @@ for (const [name, read] of [
     });
   });
 }
+
+describe('parseFileSync()', () => {
+  it('wipes the bytes after the parser has returned, or has thrown', async (t) => {
+    const path = join(await temporaryDirectory(t), 'file');
+    await writeFile(path, 'a key');
+    const bytes = parseFileSync(path, 100, (view) => view);
+    assert.deepEqual([...bytes], [0, 0, 0, 0, 0]);
+    const views: Uint8Array[] = [];
+    assert.throws(() => {
+      parseFileSync(path, 100, (view) => {
+        views.push(view);
+        throw new Error('malformed');
+      });
+    }, /malformed/);
+    assert.deepEqual([...(views[0] ?? [])], [0, 0, 0, 0, 0]);
+  });
+
+  it('reads files of any size one after the other', async (t) => {
+    const path = join(await temporaryDirectory(t), 'file');
+    for (const size of [3, 16_383, 16_384, 16_385, 100_000, 1]) {
+      await writeFile(path, 'x'.repeat(size));
+      const text = parseFileSync(path, 200_000, (bytes) => Buffer.from(bytes).toString());
+      assert.equal(text, 'x'.repeat(size));
+    }
+  });
+});
 
 describe('readBoundedFile()', () => {
   it('names the path of an empty or too large file', async (t) => {
