@@ -35,7 +35,9 @@ interface Renewal {
     readonly served?: { readonly kind: string; readonly endpoints: readonly string[] };
   }[];
   readonly warnings: readonly unknown[];
-  readonly restarts: readonly { readonly component: string; readonly remedy: string }[];
+  /** Those of nodecertd, and those of the administrator. */
+  readonly restarts: readonly { readonly component: string }[];
+  readonly openRestarts: readonly { readonly component: string; readonly remedy: string }[];
 }
 
 function machine(): Container {
@@ -57,6 +59,13 @@ async function restarts(): Promise<Record<string, number>> {
   );
 }
 
+async function containerIds(): Promise<Record<string, string>> {
+  const { containers } = JSON.parse(await machine().must('crictl', 'ps', '-o', 'json')) as {
+    containers: { id: string; metadata: { name: string } }[];
+  };
+  return Object.fromEntries(containers.map(({ id, metadata }) => [metadata.name, id]));
+}
+
 /** Waits until the component has renewed its Lease after this moment, which needs its certificate. */
 async function untilLeading(component: string, since: number): Promise<void> {
   const deadline = Date.now() + scaled(90 * second);
@@ -71,8 +80,8 @@ async function untilLeading(component: string, since: number): Promise<void> {
 }
 
 describe('certs renew on a node of kubeadm', { skip }, () => {
-  it('renews everything, and only two components need a restart', async () => {
-    const ended = await certs('renew', '--all', '--yes', '-o', 'json');
+  it('--restart never renews everything, and names two components to restart', async () => {
+    const ended = await certs('renew', '--all', '--yes', '--restart', 'never', '-o', 'json');
     assert.deepEqual([ended.code, ended.stderr], [3, '']);
     const done = JSON.parse(ended.stdout) as Renewal;
     assert.deepEqual([done.state, done.warnings], ['done', []]);
@@ -86,10 +95,10 @@ describe('certs renew on a node of kubeadm', { skip }, () => {
       })),
     );
     assert.deepEqual(
-      done.restarts.map(({ component }) => component),
+      done.openRestarts.map(({ component }) => component),
       ['kube-controller-manager', 'kube-scheduler'],
     );
-    for (const { component, remedy } of done.restarts) {
+    for (const { component, remedy } of done.openRestarts) {
       // The command of the remedy, as an administrator would paste it.
       await machine().must('sh', '-c', remedy.slice(remedy.indexOf('crictl')));
       // The container is gone, so only its successor can renew the Lease.
@@ -118,5 +127,24 @@ describe('certs renew on a node of kubeadm', { skip }, () => {
       await delay(second / 2);
     }
     await machine().must('kubectl', 'get', '--raw', '/readyz');
+  });
+
+  it('restarts the two components itself, and no other', async () => {
+    const before = await containerIds();
+    const ended = await certs('renew', '--all', '--yes', '-o', 'json');
+    const { openRestarts, restarts: own, warnings } = JSON.parse(ended.stdout) as Renewal;
+    assert.deepEqual([ended.code, ended.stderr, openRestarts, warnings], [0, '', [], []]);
+    assert.deepEqual(
+      own.map(({ component }) => component),
+      ['kube-controller-manager', 'kube-scheduler'],
+    );
+    const since = Date.now();
+    const now = await containerIds();
+    for (const [component, id] of Object.entries(before)) {
+      const isRestarted = own.some((restarted) => restarted.component === component);
+      assert.equal(now[component] !== id, isRestarted, component);
+    }
+    for (const { component } of own) await untilLeading(component, since);
+    assert.equal((await certs('verify')).code, 0);
   });
 });

@@ -70,6 +70,8 @@ describe('certs renew --all on a tree of kubeadm', { skip }, () => {
         '--all',
         '--yes',
         '--no-verify',
+        '--restart',
+        'never',
         '--kubernetes-dir',
         tree.kubernetes,
       );
