@@ -2,7 +2,7 @@ import { formatInstant } from '../core/instant.ts';
 import { subjectOf } from '../pki/certificate-chain.ts';
 import { describeKind } from '../pki/key-file.ts';
 import type { Advice } from '../pki/renewal-advice.ts';
-import type { ExistingCertificate } from '../pki/renewal-item.ts';
+import type { ExistingCertificate } from '../pki/existing-certificate.ts';
 import type { PlannedRequest, RequestKey } from '../pki/request-export.ts';
 import type { ExitCode } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';

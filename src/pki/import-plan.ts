@@ -2,23 +2,26 @@ import type { KeyObject } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSameBytes } from '../core/der.ts';
+import type { Instant } from '../core/instant.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
 import { attempt, unlessMissing } from '../sys/file-error.ts';
 import { readBoundedFile } from '../sys/small-file.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
 import { readCertificates } from './certificate-chain.ts';
 import { requireAccepted } from './chain-proof.ts';
+import type { ExistingCertificate, NodeFiles } from './existing-certificate.ts';
+import { readExisting } from './existing-certificate.ts';
 import { checkIssued } from './issued-certificate.ts';
 import { kindOf } from './key-file.ts';
 import type { KubeadmCertificate } from './layout.ts';
 import { fileOf } from './layout.ts';
 import { readPendingKey } from './pending-keys.ts';
-import type { ExistingCertificate, ItemOptions, RenewalItem } from './renewal-item.ts';
-import { readExisting } from './renewal-item.ts';
+import type { RenewalItem } from './renewal-item.ts';
 import type { PlannedCertificate, Selection } from './renewal-plan.ts';
 import { readAuthorityFile, selected } from './renewal-plan.ts';
 
-export interface ImportRequest extends Pick<ItemOptions, 'tree' | 'directories' | 'now'> {
+export interface ImportRequest extends NodeFiles {
+  readonly now: Instant;
   /** Names limit the import to these certificates. */
   readonly selection: Selection;
   /** The folder of all runs, which contains the pending keys. */

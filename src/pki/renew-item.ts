@@ -8,11 +8,12 @@ import { digestOf } from '../store/file-content.ts';
 import type { BackedUpChange } from '../store/run-folder.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
 import { readCertificate } from './certificate-chain.ts';
+import type { PlannedFile, Target } from './existing-certificate.ts';
+import { textOf } from './existing-certificate.ts';
 import { exportKey, generateKey } from './key-file.ts';
 import { requireEquivalent } from './proof.ts';
 import { reissue } from './reissue.ts';
-import type { IssuedItem, PlannedFile, RenewalItem, Target } from './renewal-item.ts';
-import { textOf } from './renewal-item.ts';
+import type { IssuedItem, RenewalItem } from './renewal-item.ts';
 
 /** The new content of each file of an item, in the order in which they are replaced. */
 export interface RenewedFiles extends Disposable {

@@ -1,59 +1,18 @@
 import type { KeyObject } from 'node:crypto';
-import { stat } from 'node:fs/promises';
 import type { KeyAlgorithm } from '../core/certificate-spec.ts';
-import { isSameBytes } from '../core/der.ts';
-import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
-import { Secret } from '../core/secret.ts';
-import { kubeconfigCertificate } from '../kube/embedded-certificate.ts';
-import { KubeconfigDocument } from '../kube/kubeconfig-document.ts';
-import type { FileContent } from '../store/file-content.ts';
-import { readContent } from '../store/file-content.ts';
-import type { Tree } from '../sys/tree.ts';
 import type { AuthorityFile, Signer } from './authority.ts';
 import { findSigner } from './authority.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
-import { chainAbove, readCertificates } from './certificate-chain.ts';
+import { chainAbove } from './certificate-chain.ts';
+import type { NodeFiles, Target } from './existing-certificate.ts';
+import { readExisting } from './existing-certificate.ts';
 import type { KeyForm, KeyKind } from './key-file.ts';
-import { formOf, kindOf, kindOfAlgorithm } from './key-file.ts';
-import type { KubeadmCertificate, KubernetesDirectories } from './layout.ts';
-import { fileOf, keyFileOf } from './layout.ts';
+import { kindOf, kindOfAlgorithm } from './key-file.ts';
+import type { KubeadmCertificate } from './layout.ts';
 import type { Lifetime, Validity } from './lifetime.ts';
 import { validityOf } from './lifetime.ts';
-import { requireReissuable } from './reissue.ts';
 import { signatureAlgorithm } from './signature.ts';
-
-/** A file that a renewal replaces, as it was when the renewal was planned. */
-export interface PlannedFile {
-  /** The path with links resolved. */
-  readonly path: string;
-  /** Absent if there is no file. */
-  readonly before?: FileContent;
-}
-
-/** The places of a certificate and its key. */
-export type Target =
-  | { readonly kind: 'pair'; readonly certificate: PlannedFile; readonly key: PlannedFile }
-  | {
-      readonly kind: 'kubeconfig';
-      readonly kubeconfig: PlannedFile & { readonly before: FileContent };
-      /** The CAs to embed; absent to keep the embedded ones. */
-      readonly authority?: Uint8Array;
-    };
-
-/** A certificate as it is on disk. */
-export interface ExistingCertificate {
-  readonly entry: KubeadmCertificate;
-  readonly target: Target;
-  /** The file of the certificate, with links resolved. */
-  readonly path: string;
-  readonly leaf: ChainCertificate;
-  /** The other certificates in the file. */
-  readonly others: readonly ChainCertificate[];
-  readonly previousForm?: KeyForm;
-  /** The modification time of the file. */
-  readonly storedAt: Instant;
-}
 
 /** A certificate that an external CA has issued for a pending key. */
 export interface IssuedItem {
@@ -82,44 +41,11 @@ export interface RenewalItem {
   readonly storedAt: Instant;
 }
 
-export interface ItemOptions {
-  readonly tree: Tree;
-  readonly directories: KubernetesDirectories;
+export interface ItemOptions extends NodeFiles {
   readonly lifetime: Lifetime;
   /** The kind of the new key; that of the previous one if absent. */
   readonly key?: KeyAlgorithm;
   readonly now: Instant;
-}
-
-/**
- * Reads one certificate. Undefined if it does not exist.
- * @param readAuthority the CAs that a kubeconfig has to embed; absent to keep the embedded ones
- * @throws AgentError that says why the certificate cannot be renewed
- */
-export async function readExisting(
-  entry: KubeadmCertificate,
-  { tree, directories }: Pick<ItemOptions, 'tree' | 'directories'>,
-  readAuthority?: () => Promise<AuthorityFile>,
-): Promise<ExistingCertificate | undefined> {
-  const file = fileOf(entry, directories);
-  const found = await (entry.kind === 'pair'
-    ? readPair(tree, { certificate: file, key: keyFileOf(file) })
-    : readKubeconfig(tree, file, readAuthority));
-  if (found === undefined) return undefined;
-  const { target, certificates, previousForm } = found;
-  const path = target.kind === 'pair' ? target.certificate.path : target.kubeconfig.path;
-  const leaf = certificates.find(({ isCa }) => !isCa) ?? certificates[0];
-  if (leaf === undefined) throw withoutCertificate(path);
-  requireReissuable(leaf, path);
-  return {
-    entry,
-    target,
-    path,
-    leaf,
-    others: certificates.filter((other) => other !== leaf),
-    ...(previousForm && { previousForm }),
-    storedAt: Math.floor((await stat(path)).mtimeMs),
-  };
 }
 
 /**
@@ -163,117 +89,4 @@ export async function planItem(
 /** The kind of the key of this certificate unless another one is chosen. @throws AgentError KEY_UNSUPPORTED */
 export function newKeyKind({ openssl }: ChainCertificate, chosen?: KeyAlgorithm): KeyKind {
   return chosen === undefined ? kindOf(openssl.publicKey) : kindOfAlgorithm(chosen);
-}
-
-interface Found {
-  readonly target: Target;
-  readonly certificates: readonly ChainCertificate[];
-  readonly previousForm?: KeyForm | undefined;
-}
-
-async function readPair(
-  tree: Tree,
-  named: { readonly certificate: string; readonly key: string },
-): Promise<Found | undefined> {
-  const certificate = await plannedFile(tree, named.certificate);
-  if (certificate.before === undefined) return undefined;
-  const key = await plannedFile(tree, named.key);
-  const certificates = await readNamed(certificate.path, certificate.before.bytes);
-  return {
-    target: { kind: 'pair', certificate, key },
-    certificates,
-    previousForm: key.before && formOf(new Secret(key.before.bytes)),
-  };
-}
-
-async function readKubeconfig(
-  tree: Tree,
-  file: string,
-  readAuthority: (() => Promise<AuthorityFile>) | undefined,
-): Promise<Found | undefined> {
-  const { path, before } = await plannedFile(tree, file);
-  if (before === undefined) return undefined;
-  const found = kubeconfigCertificate(new KubeconfigDocument(path, textOf(path, before)));
-  const { source } = found;
-  if (source.kind === 'files') {
-    const pair = { certificate: source.certificateFile, key: source.keyFile };
-    const read = await readPair(tree, pair);
-    if (read !== undefined) return read;
-    throw new AgentError(
-      'PAIR_MALFORMED',
-      `${path} names ${pair.certificate}, which does not exist`,
-      {
-        remedy: `Correct client-certificate in ${path}`,
-      },
-    );
-  }
-  using key = source.key;
-  const embedded =
-    found.authority &&
-    readAuthority &&
-    (await authorityFor(path, found.authority, await readAuthority()));
-  return {
-    target: {
-      kind: 'kubeconfig',
-      kubeconfig: { path, before },
-      ...(embedded && { authority: embedded }),
-    },
-    certificates: await readNamed(path, source.certificate),
-    previousForm: formOf(key),
-  };
-}
-
-/** @throws AgentError KUBECONFIG_INVALID */
-export function textOf(path: string, { bytes }: FileContent): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw new AgentError('KUBECONFIG_INVALID', `kubeconfig ${path} is not UTF-8`, {
-      remedy: `Make ${path} a UTF-8 file`,
-    });
-  }
-}
-
-/**
- * The whole CA file, and after it the CAs that only the kubeconfig has, such as that of a load
- * balancer. Undefined if the kubeconfig has every CA of the file already.
- */
-async function authorityFor(
-  path: string,
-  embedded: Uint8Array,
-  authority: AuthorityFile,
-): Promise<Uint8Array | undefined> {
-  const trusted = await readNamed(path, embedded);
-  if (authority.certificates.every((certificate) => isIn(trusted, certificate))) return undefined;
-  const extra = trusted.filter((certificate) => !isIn(authority.certificates, certificate));
-  return Buffer.concat([
-    authority.pem,
-    ...extra.map(({ openssl }) => Buffer.from(openssl.toString())),
-  ]);
-}
-
-function isIn(list: readonly ChainCertificate[], { der }: ChainCertificate): boolean {
-  return list.some((other) => isSameBytes(other.der, der));
-}
-
-/** The name of the file is part of each error. */
-async function readNamed(path: string, pem: Uint8Array): Promise<ChainCertificate[]> {
-  try {
-    return await readCertificates(pem);
-  } catch (error) {
-    if (error instanceof AgentError) throw error.withMessage(`${path}: ${error.message}`);
-    throw error;
-  }
-}
-
-function withoutCertificate(path: string): AgentError {
-  return new AgentError('PAIR_MALFORMED', `${path} contains no certificate in PEM`, {
-    remedy: `Restore ${path} from a backup, or create it again: kubeadm init phase certs`,
-  });
-}
-
-async function plannedFile(tree: Tree, file: string): Promise<PlannedFile> {
-  const { path, physical } = await tree.locate(file);
-  const before = await readContent(physical);
-  return { path, ...(before && { before }) };
 }

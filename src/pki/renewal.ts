@@ -14,7 +14,7 @@ import type { KubernetesDirectories } from './layout.ts';
 import { planImport } from './import-plan.ts';
 import { removePendingKey } from './pending-keys.ts';
 import type { RenewalItem } from './renewal-item.ts';
-import { textOf } from './renewal-item.ts';
+import { textOf } from './existing-certificate.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
 import { readCertificates } from './certificate-chain.ts';
 import type { FileContent } from '../store/file-content.ts';

@@ -9,6 +9,8 @@ import type { Instant } from '../core/instant.ts';
 import { encodePem } from '../core/pem.ts';
 import { makeDirectory, replaceFile } from '../store/atomic-file.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
+import type { ExistingCertificate } from './existing-certificate.ts';
+import { readExisting } from './existing-certificate.ts';
 import type { KeyKind } from './key-file.ts';
 import { describeKind, generateKey, kindOf } from './key-file.ts';
 import type { KubeadmCertificate } from './layout.ts';
@@ -19,8 +21,7 @@ import {
   readPendingKey,
   storePendingKey,
 } from './pending-keys.ts';
-import type { ExistingCertificate } from './renewal-item.ts';
-import { newKeyKind, readExisting } from './renewal-item.ts';
+import { newKeyKind } from './renewal-item.ts';
 import type { Selection } from './renewal-plan.ts';
 import { deadlineOf, selected } from './renewal-plan.ts';
 import type { RenewalRequest } from './renewal.ts';

@@ -13,7 +13,7 @@ import {
   keyFileOf,
   kubeadmCertificates,
 } from '../../src/pki/layout.ts';
-import { readExisting } from '../../src/pki/renewal-item.ts';
+import { readExisting } from '../../src/pki/existing-certificate.ts';
 import type { PlannedCertificate, Selection } from '../../src/pki/renewal-plan.ts';
 import type { RenewalRequest } from '../../src/pki/renewal.ts';
 import { previewRenewal, renew } from '../../src/pki/renewal.ts';
