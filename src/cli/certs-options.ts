@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { accessSync, constants } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -49,6 +49,16 @@ function canEnter(directory: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** `--restart`, for commands that replace certificates. */
+export function restartOption(): Option {
+  return new Option(
+    '--restart <mode>',
+    'auto: restart components that cannot reload their certificate, one at a time; never: only name them',
+  )
+    .choices(['auto', 'never'])
+    .default('auto');
 }
 
 /** @throws InvalidArgumentError for a text that is not a threshold */

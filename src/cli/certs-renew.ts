@@ -14,7 +14,7 @@ import { itemsOf, previewRenewal, renew } from '../pki/renewal.ts';
 import type { Restarts } from '../pki/renewal-restarts.ts';
 import { Tree } from '../sys/tree.ts';
 import type { DirectoryOptions } from './certs-options.ts';
-import { addDirectoryOptions, directoriesOf } from './certs-options.ts';
+import { addDirectoryOptions, directoriesOf, restartOption } from './certs-options.ts';
 import { isConfirmed } from './confirmation.ts';
 import { exportCsrs } from './csr-export.ts';
 import type { CliContext } from './context.ts';
@@ -71,14 +71,7 @@ export function configure(
       '--import <folder>',
       'replace certificates with those that an external CA issued for the CSRs (NAME.crt or NAME.pem)',
     )
-    .addOption(
-      new Option(
-        '--restart <mode>',
-        'auto: restart components that cannot reload their certificate, one at a time; never: only name them',
-      )
-        .choices(['auto', 'never'])
-        .default('auto'),
-    )
+    .addOption(restartOption())
     .option('--dry-run', 'show the plan, and write nothing')
     .option('--yes', 'do not ask before the renewal')
     .option('--no-verify', 'do not check that the endpoints serve the new certificates')

@@ -1,26 +1,37 @@
 import type { Command } from 'commander';
 import { version } from '../core/version.ts';
 import type { RenewalRequest } from '../pki/renewal.ts';
+import { localRestarts } from '../pki/local-inventory.ts';
 import { previewRollback, rollBackTo } from '../pki/renewal.ts';
 import { Tree } from '../sys/tree.ts';
 import type { DirectoryOptions } from './certs-options.ts';
-import { addDirectoryOptions, directoriesOf } from './certs-options.ts';
+import { addDirectoryOptions, directoriesOf, restartOption } from './certs-options.ts';
 import { isConfirmed } from './confirmation.ts';
 import type { CliContext } from './context.ts';
+import { Progress } from './doctor-progress.ts';
+import type { ExitCodeMeanings } from './exit-code.ts';
 import { exitCodes as codes } from './exit-code.ts';
 import type { OutputFormat } from './print.ts';
 import { outputOption, print } from './print.ts';
 import type { RollbackReport } from './rollback-report.ts';
-import { reportOn, rollbackDocument, rollbackTable } from './rollback-report.ts';
+import { openRestarts, reportOn, rollbackDocument, rollbackTable } from './rollback-report.ts';
 
 interface RollbackOptions extends DirectoryOptions {
   readonly output: OutputFormat;
   readonly force?: true;
   readonly dryRun?: true;
   readonly yes?: true;
+  readonly restart: 'auto' | 'never';
 }
 
-/** `nodecertd certs rollback`: the files of before a renewal. */
+export const exitCodes: ExitCodeMeanings = {
+  0: 'done, or nothing to do',
+  1: 'an error; the message says which',
+  2: 'wrong usage',
+  3: 'done, but a component has to be restarted by hand',
+};
+
+/** `nodecertd certs rollback`: restores the files from before a renewal. */
 export function configure(
   command: Command,
   context: CliContext,
@@ -28,6 +39,7 @@ export function configure(
 ): void {
   addDirectoryOptions(command)
     .argument('[time]', 'the renewal to undo, with all later ones (default: the latest)')
+    .addOption(restartOption())
     .option('--force', 'also restore files that another program changed after the renewal')
     .option('--dry-run', 'list the renewals and the files to restore, and write nothing')
     .option('--yes', 'do not ask before the files are restored')
@@ -44,9 +56,11 @@ async function run(
 ): Promise<number> {
   const { clock, stdout } = context;
   const { output, yes = false, force = false, dryRun = false } = options;
+  const directories = directoriesOf(options);
+  const restarts = options.restart === 'auto' ? await localRestarts(directories) : new Map();
   const request: RenewalRequest = {
     tree: new Tree('/'),
-    directories: directoriesOf(options),
+    directories,
     clock,
     version,
     signal: new AbortController().signal,
@@ -56,14 +70,23 @@ async function run(
     stdout.write(await print(output, rollbackDocument(report), table));
   };
   const now = clock.now();
-  const planned = await reportOn(await previewRollback(request, time), { now, isDone: false });
+  const planned = await reportOn(await previewRollback(request, time), {
+    now,
+    isDone: false,
+    restarts,
+    restarted: [],
+  });
   if (dryRun || planned.preview.target === undefined) {
     await show(planned);
     return codes.fine;
   }
   if (output === 'table' && !yes) stdout.write(rollbackTable(planned));
   if (!(await isConfirmed('Restore these files?', { yes, context }))) return codes.error;
-  const done = await rollBackTo(request, { time, force });
-  await show(await reportOn(done, { now, isDone: true }));
-  return codes.fine;
+  using progress = new Progress(context.stderr, clock).start();
+  progress.note('the rollback', 'started');
+  const done = await rollBackTo(request, { time, force, restarts });
+  const { restarted } = done;
+  const report = await reportOn(done, { now, isDone: true, restarts, restarted });
+  await show(report);
+  return openRestarts(report).length > 0 ? codes.expiring : codes.fine;
 }

@@ -143,7 +143,7 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'certs rollback',
-    summary: 'Restore the files of before a renewal',
+    summary: 'Restore the files from before a renewal',
     examples: [
       ['certs rollback --dry-run', 'list the renewals, and the files that would be restored'],
       ['certs rollback --yes', 'undo the latest renewal'],

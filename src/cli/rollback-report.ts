@@ -1,8 +1,9 @@
-import { formatInstant } from '../core/instant.ts';
+import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import type { RollbackPreview } from '../pki/renewal.ts';
-import { nameOf, restoredEnd } from '../pki/renewal.ts';
-import type { Run } from '../store/run-manifest.ts';
+import { certificatesOf, nameOf, restoredEnd } from '../pki/renewal.ts';
+import type { RestartedComponent, Restarts } from '../pki/renewal-restarts.ts';
+import { componentToRestart } from '../pki/renewal-restarts.ts';
 import { alignColumns, oneLine } from './text.ts';
 
 /** A rollback, planned or done. */
@@ -11,11 +12,15 @@ export interface RollbackReport {
   /** The restored certificates that have expired already. */
   readonly expired: readonly { readonly path: string; readonly notAfter: Instant }[];
   readonly isDone: boolean;
+  /** The components that nodecertd restarts by itself. */
+  readonly restarts: Restarts;
+  /** Empty before it is done. */
+  readonly restarted: readonly RestartedComponent[];
 }
 
 export async function reportOn(
   preview: RollbackPreview,
-  { now, isDone }: { readonly now: Instant; readonly isDone: boolean },
+  { now, ...rest }: { readonly now: Instant } & Omit<RollbackReport, 'preview' | 'expired'>,
 ): Promise<RollbackReport> {
   const ends = await Promise.all(
     preview.files.map(async (file) => ({ path: file.path, notAfter: await restoredEnd(file) })),
@@ -23,15 +28,12 @@ export async function reportOn(
   const expired = ends.flatMap(({ path, notAfter }) =>
     notAfter !== undefined && notAfter <= now ? [{ path, notAfter }] : [],
   );
-  return { preview, expired, isDone };
+  return { preview, expired, ...rest };
 }
 
 /** The stable form for `-o json` and `-o yaml`. */
-export function rollbackDocument({
-  preview,
-  expired,
-  isDone,
-}: RollbackReport): Record<string, unknown> {
+export function rollbackDocument(report: RollbackReport): Record<string, unknown> {
+  const { preview, expired, isDone, restarted } = report;
   const { runs, target, files } = preview;
   return {
     apiVersion: 'nodecertd.io/v1alpha1',
@@ -45,6 +47,8 @@ export function rollbackDocument({
     })),
     target: target && nameOf(target.folder),
     files: files.map(({ path, kind }) => ({ path, state: kind })),
+    restarts: isDone ? restarted : ownRestarts(report).map((component) => ({ component })),
+    openRestarts: openRestarts(report).map((component) => ({ component })),
     expired: expired.map(({ path, notAfter }) => ({ path, notAfter: formatInstant(notAfter) })),
   };
 }
@@ -73,10 +77,17 @@ export function rollbackTable(report: RollbackReport): string {
           `  the previous certificate of ${oneLine(path)} expired at ${formatInstant(notAfter)}`,
       ),
     ]),
+    ...section('RESTARTS', restartLines(report)),
+    ...section(
+      'RESTART BY HAND',
+      openRestarts(report).map(
+        (component) => `  ${component} reads its certificate only when it starts`,
+      ),
+    ),
     '',
     report.isDone
       ? `The files are as they were before the renewal ${nameOf(target.folder)}`
-      : `Restores the files of before the renewal ${nameOf(target.folder)}`,
+      : `Restores the files from before the renewal ${nameOf(target.folder)}`,
     '',
   ].join('\n');
 }
@@ -85,6 +96,22 @@ function section(heading: string, lines: readonly string[]): string[] {
   return lines.length === 0 ? [] : ['', heading, ...lines];
 }
 
-function certificatesOf({ manifest }: Run): string[] {
-  return [...new Set(manifest.changes.flatMap(({ item }) => item ?? []))];
+function restartLines(report: RollbackReport): string[] {
+  const { isDone, restarted } = report;
+  if (!isDone) return ownRestarts(report).map((component) => `  ${component}`);
+  return restarted.map(
+    ({ component, tookMs }) => `  ${component}: healthy after ${formatDuration(tookMs)}`,
+  );
+}
+
+function ownRestarts({ preview, restarts }: RollbackReport): string[] {
+  return componentsOf(preview).filter((component) => restarts.has(component));
+}
+
+export function openRestarts({ preview, restarts }: RollbackReport): string[] {
+  return componentsOf(preview).filter((component) => !restarts.has(component));
+}
+
+function componentsOf({ certificates }: RollbackPreview): string[] {
+  return certificates.flatMap((name) => componentToRestart(name) ?? []);
 }

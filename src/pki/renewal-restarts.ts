@@ -1,9 +1,14 @@
 import { kubeadmCertificates } from './layout.ts';
 import { restartFor } from './renewal-advice.ts';
 import type { RenewalItem } from './renewal-item.ts';
-import type { RenewedCertificate } from './renewal-run.ts';
 import type { ComponentRestart, RestartEnvironment } from './restart.ts';
 import { requireRestartable, restartComponent } from './restart.ts';
+
+export interface RestartedComponent {
+  readonly component: string;
+  /** Milliseconds until it was healthy. */
+  readonly tookMs: number;
+}
 
 /** The components that a renewal may restart, by name. */
 export type Restarts = ReadonlyMap<string, ComponentRestart>;
@@ -12,6 +17,12 @@ export type Restarts = ReadonlyMap<string, ComponentRestart>;
 export function restartOfItem(item: RenewalItem, restarts: Restarts): ComponentRestart | undefined {
   const needed = restartFor(item);
   return needed && restarts.get(needed.component);
+}
+
+/** The component that reads the certificate of kubeadm with this name only when it starts. */
+export function componentToRestart(name: string): string | undefined {
+  const { usedBy = [] } = kubeadmCertificates.find((known) => known.name === name) ?? {};
+  return usedBy.find(({ reload }) => reload === 'restart')?.component;
 }
 
 /** Restarts the components that read a renewed certificate only when they start. */
@@ -32,19 +43,30 @@ export class Restarter {
     }
   }
 
+  /** For certificates of which only the names are known. @throws AgentError COMPONENT_RESTART */
+  async requirePossibleFor(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      const restart = this.#restartFor(name);
+      if (restart !== undefined) await requireRestartable(restart, this.#environment);
+    }
+  }
+
   /** @throws AgentError COMPONENT_RESTART, ABORTED */
-  async restartUser(item: RenewalItem): Promise<RenewedCertificate['restarted']> {
+  async restartUser(item: RenewalItem): Promise<RestartedComponent | undefined> {
     return this.#restart(restartOfItem(item, this.#restarts));
   }
 
   /** For a certificate of which only the name is known. @throws AgentError COMPONENT_RESTART, ABORTED */
-  async restartUserOf(name: string): Promise<RenewedCertificate['restarted']> {
-    const { usedBy = [] } = kubeadmCertificates.find((known) => known.name === name) ?? {};
-    const usage = usedBy.find(({ reload }) => reload === 'restart');
-    return this.#restart(usage && this.#restarts.get(usage.component));
+  async restartUserOf(name: string): Promise<RestartedComponent | undefined> {
+    return this.#restart(this.#restartFor(name));
   }
 
-  async #restart(restart: ComponentRestart | undefined): Promise<RenewedCertificate['restarted']> {
+  #restartFor(name: string): ComponentRestart | undefined {
+    const component = componentToRestart(name);
+    return component === undefined ? undefined : this.#restarts.get(component);
+  }
+
+  async #restart(restart: ComponentRestart | undefined): Promise<RestartedComponent | undefined> {
     if (restart === undefined) return undefined;
     const tookMs = await restartComponent(restart, this.#environment);
     return { component: restart.component, tookMs };

@@ -22,6 +22,7 @@ import type { ChainCertificate } from './certificate-chain.ts';
 import { createRenewal } from './renew-item.ts';
 import type { RenewedFiles } from './renew-item.ts';
 import type { RenewalItem } from './renewal-item.ts';
+import type { RestartedComponent } from './renewal-restarts.ts';
 import type { ServedCheck, ServedResult } from './renewal-served.ts';
 
 /** The folder of all runs, in the folder of the kubeconfigs. */
@@ -45,14 +46,14 @@ export interface RenewedCertificate {
   /** Absent if no endpoint serves it, or the check is turned off. */
   readonly served?: ServedResult;
   /** The component that was restarted, because it reads the certificate only when it starts. */
-  readonly restarted?: { readonly component: string; readonly tookMs: number };
+  readonly restarted?: RestartedComponent;
 }
 
 /** What is done after the files of a certificate were replaced. A failure restores the files. */
 export interface AfterRenewal {
   readonly served: ServedCheck | undefined;
   /** Restarts what reads the certificate only when it starts. @throws AgentError COMPONENT_RESTART */
-  readonly restart: (item: RenewalItem) => Promise<RenewedCertificate['restarted']>;
+  readonly restart: (item: RenewalItem) => Promise<RestartedComponent | undefined>;
 }
 
 export interface RenewalResult {

@@ -26,7 +26,7 @@ import { planRenewal } from './renewal-plan.ts';
 import { startServedCheck } from './renewal-served.ts';
 import type { ServedEndpoint } from './served.ts';
 import type { AfterRenewal, RenewalResult, RunEnvironment } from './renewal-run.ts';
-import type { Restarts } from './renewal-restarts.ts';
+import type { RestartedComponent, Restarts } from './renewal-restarts.ts';
 import { Restarter } from './renewal-restarts.ts';
 import {
   completeRuns,
@@ -159,6 +159,8 @@ export interface RollbackPreview {
   /** The renewal before which the files are restored. Absent if there is none. */
   readonly target?: Run;
   readonly files: readonly RestorableFile[];
+  /** The names of the certificates that are restored, in the order of their renewal. */
+  readonly certificates: readonly string[];
 }
 
 /**
@@ -173,13 +175,12 @@ export async function previewRollback(
   const runs = await readRuns(directoryOf(request));
   const target = findRun(runs, time);
   const interrupted = interruptedRun(runs);
-  const files =
-    target === undefined
-      ? []
-      : await inspectFiles(request.tree, restorations(runsSince(runs, target)));
+  const undone = target === undefined ? [] : runsSince(runs, target);
+  const files = target === undefined ? [] : await inspectFiles(request.tree, restorations(undone));
   return {
     runs: runs.active.toReversed(),
     files,
+    certificates: [...new Set(undone.flatMap(certificatesOf))],
     ...(interrupted && { interrupted }),
     ...(target && { target }),
   };
@@ -192,16 +193,37 @@ export async function previewRollback(
  */
 export async function rollBackTo(
   request: RenewalRequest,
-  { time, force }: { readonly time: string | undefined; readonly force: boolean },
-): Promise<RollbackPreview> {
+  {
+    time,
+    force,
+    restarts = new Map(),
+  }: {
+    readonly time: string | undefined;
+    readonly force: boolean;
+    /** What the rollback may restart; nothing by default. */
+    readonly restarts?: Restarts;
+  },
+): Promise<RollbackPreview & { readonly restarted: readonly RestartedComponent[] }> {
   const environment = environmentOf(request);
   await using _ = await lock(environment.directory);
   const preview = await previewRollback(request, time);
+  const restarter = new Restarter(restarts, { ...request, ...environment });
+  await restarter.requirePossibleFor(preview.certificates);
   const runs = await readRuns(environment.directory);
   const { target } = preview;
   if (target !== undefined) await rollBack({ runs, target, force }, environment);
   await sweep(environment.directory, runs.obsolete);
-  return preview;
+  const restarted: RestartedComponent[] = [];
+  for (const name of preview.certificates) {
+    const done = await restarter.restartUserOf(name);
+    if (done !== undefined) restarted.push(done);
+  }
+  return { ...preview, restarted };
+}
+
+/** The names of the certificates that a run renewed. */
+export function certificatesOf({ manifest }: Run): string[] {
+  return [...new Set(manifest.changes.flatMap(({ item }) => item ?? []))];
 }
 
 function findRun({ active }: Runs, time: string | undefined): Run | undefined {
