@@ -41,7 +41,11 @@ export function findSigner(request: SignerRequest): Signer {
   const { leaf, authority, now } = request;
   const signers = authority.certificates.filter((candidate) => isIssuedBy(leaf, candidate));
   const [first] = signers;
-  if (first === undefined) throw otherAuthority(request);
+  if (first === undefined) {
+    const anchor = anchorAbove(request);
+    if (anchor === undefined) throw otherAuthority(request);
+    return { kind: 'external', certificate: anchor };
+  }
   const { key } = authority;
   if (key !== undefined && !first.openssl.checkPrivateKey(key)) throw wrongKey(request, first);
   // One key can have several certificates: the renewed one of a CA, and the one before.
@@ -51,6 +55,12 @@ export function findSigner(request: SignerRequest): Signer {
   requirePathLengths(request, certificate);
   if (key === undefined) return { kind: 'external', certificate };
   return { kind: 'local', certificate, key };
+}
+
+/** The CA that signed the intermediate CAs in the file of the leaf, whose keys are elsewhere. */
+function anchorAbove({ leaf, chain, authority }: SignerRequest): ChainCertificate | undefined {
+  const top = chainAbove(leaf, chain).at(-1);
+  return top && authority.certificates.find((candidate) => isIssuedBy(top, candidate));
 }
 
 function otherAuthority({ leaf, authority, file }: SignerRequest): AgentError {

@@ -69,6 +69,15 @@ describe('findSigner()', () => {
     assert.equal((await find({ leaf, file: [ca] })).kind, 'external');
   });
 
+  it('finds an external CA when the leaf is below an intermediate CA in its own file', async () => {
+    const top = root(1);
+    const intermediate = below(top);
+    const scene = { leaf: leafOf(intermediate), file: [top], key: top };
+    const found = await find({ ...scene, chain: [intermediate] });
+    assert.deepEqual([found.kind, found.certificate.openssl.subject], ['external', 'CN=root']);
+    await assert.rejects(find(scene), { code: 'CERT_UNTRUSTED' });
+  });
+
   it('refuses a leaf of another CA and names both', async () => {
     const stranger = authorityOf({ subject: '/O=Example/CN=stranger' });
     await assert.rejects(find({ leaf: leafOf(stranger), file: [ca], key: ca }), {
