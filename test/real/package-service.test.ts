@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { stringify } from 'yaml';
+import { parseExposition } from '../metrics/exposition.ts';
+import { makeKubeadmTree } from '../pki/kubeadm-tree.ts';
 import { parsePair } from '../support/agent.ts';
 import { builtPackage, laterPackage, requirePackages } from '../support/built-packages.ts';
 import { skipWithoutContainer } from '../support/container-root.ts';
@@ -150,6 +155,42 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     assert.ok(figure('Threads') < (most ?? 0) / 2, status);
   });
 
+  it('exports the inventory of a control plane, from inside its sandbox', async () => {
+    const root = '/etc/kubernetes';
+    for (const [path, content] of await kubeadmFiles()) {
+      await container.write(`${root}/${path}`, content, 0o600);
+    }
+    // Not visible to the service, so it must not be reported as unreadable.
+    await container.write('/root/.kube/config', 'malformed', 0o600);
+    await configure({ ...configuration, inventory: { enabled: true } });
+    await container.must('systemctl', 'reload', service);
+    const { samples } = await container.until('the inventory', async () => {
+      const listening = (await events()).findLast(({ event }) => event === 'metrics_listening');
+      const text = await (await fetch(`http://${String(listening?.['address'])}/metrics`)).text();
+      return text.includes('nodecertd_inventory_last_scan') ? parseExposition(text) : undefined;
+    });
+    const rows = [...samples.keys()];
+    const notAfter = rows.filter((row) => row.startsWith('nodecertd_inventory_not_after_'));
+    for (const path of [
+      `${root}/pki/apiserver.crt`,
+      `${root}/admin.conf`,
+      `${root}/kubelet.conf`,
+      `${pki}/kubelet-client-current.pem`,
+    ]) {
+      assert.ok(
+        notAfter.some((row) => row.includes(`place="${path}"`)),
+        `${path}: ${notAfter.join('\n')}`,
+      );
+    }
+    const states = rows.filter((row) => row.startsWith('nodecertd_inventory_state'));
+    assert.deepEqual(
+      states.filter((row) => !row.endsWith('state="ok"}')),
+      [],
+    );
+    await configure(configuration);
+    await container.must('systemctl', 'reload', service);
+  });
+
   it('restarts after kill -9 with the same pairs', async () => {
     const before = await mainPid();
     const pairs = [await serial('kubelet-client'), await serial('kubelet-server')];
@@ -274,3 +315,21 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     assert.equal(await container.property(service, 'LoadState'), 'not-found');
   });
 });
+
+/** The files of kubeadm on a control-plane node, by their paths below /etc/kubernetes. */
+async function kubeadmFiles(): Promise<[string, string][]> {
+  const directory = await mkdtemp(join(tmpdir(), 'nodecertd-tree-'));
+  try {
+    await makeKubeadmTree(directory, Date.now());
+    const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+    const paths = entries.filter((entry) => entry.isFile());
+    return await Promise.all(
+      paths.map(async ({ parentPath, name }): Promise<[string, string]> => {
+        const path = join(parentPath, name);
+        return [relative(directory, path), await readFile(path, 'utf8')];
+      }),
+    );
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
