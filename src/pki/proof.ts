@@ -10,7 +10,8 @@ import type { ReissueRequest } from './reissue.ts';
 /**
  * Compares a new certificate with the one it replaces, before anything is written. OpenSSL checks
  * signature and key, so that a fault of our own writer cannot confirm itself.
- * @throws AgentError INTERNAL
+ * @throws AgentError INTERNAL, or CERT_MALFORMED if the previous certificate has an extension that
+ * OpenSSL cannot parse
  */
 export function requireEquivalent(
   renewed: ChainCertificate,
@@ -19,7 +20,6 @@ export function requireEquivalent(
   const { certificate: authority } = signer;
   const checks: readonly (readonly [boolean, string])[] = [
     [isIssuedBy(renewed, authority), 'the CA did not sign it'],
-    [renewed.openssl.checkIssued(authority.openssl), 'its issuer is not the CA'],
     [renewed.openssl.checkPrivateKey(key), 'it has another key'],
     [isSameBytes(renewed.parts.subject, leaf.parts.subject), 'its subject differs'],
     [hasSameExtensions(renewed.parts, leaf.parts), 'its extensions differ'],
@@ -29,8 +29,15 @@ export function requireEquivalent(
     [renewed.facts.notAfter <= authority.facts.notAfter, 'it outlives the CA'],
   ];
   const [fault] = checks.filter(([isRight]) => !isRight);
-  if (fault === undefined) return;
-  throw new AgentError('INTERNAL', `the new certificate is wrong: ${fault[1]}`);
+  if (fault !== undefined) {
+    throw new AgentError('INTERNAL', `the new certificate is wrong: ${fault[1]}`);
+  }
+  // The signature is right, so OpenSSL objects to an extension, which the new certificate has from
+  // the previous one.
+  if (renewed.openssl.checkIssued(authority.openssl)) return;
+  throw new AgentError('CERT_MALFORMED', 'OpenSSL cannot parse an extension of the certificate', {
+    remedy: 'Renew the certificate with the program that issued it',
+  });
 }
 
 /** Compares without the code that made the extensions. */

@@ -51,7 +51,7 @@ export function requireReissuable(leaf: ChainCertificate, file: string): void {
   );
 }
 
-/** The certificate in DER. @throws AgentError KEY_UNSUPPORTED */
+/** The certificate in DER. @throws AgentError KEY_UNSUPPORTED, CERT_MALFORMED */
 export function reissue({
   leaf,
   signer,
@@ -81,20 +81,36 @@ function extensionsFor(
   publicKey: Uint8Array,
 ): Uint8Array[] {
   return leaf.extensions.map((extension) => {
-    switch (extension.oid) {
-      case extensionIds.subjectKeyIdentifier:
-        return writeExtension(
-          extension.oid,
-          writeDer(derTags.octetString, keyIdentifier({ publicKey })),
-        );
-      case extensionIds.authorityKeyIdentifier:
-        return writeExtension(extension.oid, authorityKeyIdentifier(extension, authority));
-      case extensionIds.subjectAltName:
-        return withoutRepeatedNames(extension);
-      default:
-        return extension.encoded;
+    try {
+      return extensionFor(extension, authority, publicKey);
+    } catch (error) {
+      const message = `the extension ${extension.oid} of the certificate cannot be parsed`;
+      throw new AgentError('CERT_MALFORMED', message, {
+        cause: error,
+        remedy: 'Renew the certificate with the program that issued it',
+      });
     }
   });
+}
+
+function extensionFor(
+  extension: RawExtension,
+  authority: CertificateParts,
+  publicKey: Uint8Array,
+): Uint8Array {
+  switch (extension.oid) {
+    case extensionIds.subjectKeyIdentifier:
+      return writeExtension(
+        extension.oid,
+        writeDer(derTags.octetString, keyIdentifier({ publicKey })),
+      );
+    case extensionIds.authorityKeyIdentifier:
+      return writeExtension(extension.oid, authorityKeyIdentifier(extension, authority));
+    case extensionIds.subjectAltName:
+      return withoutRepeatedNames(extension);
+    default:
+      return extension.encoded;
+  }
 }
 
 /** RFC 5280 4.2.1.2, method 1. */

@@ -5,6 +5,7 @@ import { targets as componentTargets } from './component-targets.ts';
 import { targets as httpTargets } from './http-target.ts';
 import { targets as preflightTargets } from './preflight-targets.ts';
 import type { FuzzTarget } from './target.ts';
+import { targets as renewalTargets } from './renewal-targets.ts';
 import { targets as textTargets } from './text-targets.ts';
 import { targets as x509Targets } from './x509-targets.ts';
 
@@ -18,4 +19,5 @@ export const targets: readonly FuzzTarget[] = [
   ...adoptTargets,
   ...inventoryTargets,
   ...componentTargets,
+  ...renewalTargets,
 ];
