@@ -11,6 +11,7 @@ import { scaled } from './machine-speed.ts';
 import { imageStore } from './node-images.ts';
 import { createBridge, nodeAddress } from './node-network.ts';
 import type { NetworkNamespace } from './node-network.ts';
+import type { Container } from './nspawn.ts';
 import { crictlProgram, isExecutable, skip, skipWithout } from './programs.ts';
 
 export interface ClusterOptions {
@@ -47,6 +48,12 @@ const ignored = [
   'NumCPU',
   'Mem',
 ];
+
+/** The pods of each control plane. */
+export const staticPods = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler'];
+
+/** In seconds. */
+const limit = scaled(120);
 
 /**
  * The control planes are control-plane-1 and so on, the workers worker-1 and so on.
@@ -123,14 +130,28 @@ export class KubeadmCluster implements AsyncDisposable {
 
   /** Runs kubectl as the administrator, on a control plane that is switched on. */
   async kubectl(...args: readonly string[]): Promise<string> {
-    const node = this.controlPlanes.find(({ container }) => container.running);
-    if (node === undefined) throw new Error('no control plane is switched on');
-    return node.container.must('kubectl', ...args);
+    return this.#administered.must('kubectl', ...args);
   }
 
+  /**
+   * Waits until every Node is Ready and every static pod runs. For 40 seconds after a node
+   * is switched off, the API server shows its last state.
+   */
   async untilReady(): Promise<void> {
-    const limit = `--timeout=${scaled(120)}s`;
-    await this.kubectl('wait', '--for=condition=Ready', 'nodes', '--all', limit);
+    await this.kubectl('wait', '--for=condition=Ready', '--all', `--timeout=${limit}s`, 'nodes');
+    const running = ['--field-selector=status.phase=Running', '--output=name'];
+    const expected = this.controlPlanes.length * staticPods.length;
+    const allRun = async (): Promise<true | undefined> => {
+      const names = await this.kubectl('get', 'pods', '--namespace=kube-system', ...running);
+      return names.split('\n').filter(Boolean).length >= expected || undefined;
+    };
+    await this.#administered.until('static pods that run', allRun, limit * 1_000);
+  }
+
+  get #administered(): Container {
+    const node = this.controlPlanes.find(({ container }) => container.running);
+    if (node === undefined) throw new Error('no control plane is switched on');
+    return node.container;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
