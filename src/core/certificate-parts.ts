@@ -44,7 +44,7 @@ const extensionsTag = 0xa3;
 
 /** @throws AgentError CERT_MALFORMED */
 export function readParts(certificate: Uint8Array): CertificateParts {
-  try {
+  return parsing(() => {
     const [toBeSigned] = readDer(contentOf(readDer(certificate)[0]));
     const fields = readDer(contentOf(toBeSigned));
     // Certificates of version 1 have no version field.
@@ -58,6 +58,13 @@ export function readParts(certificate: Uint8Array): CertificateParts {
       publicKey: encodingOf(publicKey),
       extensions: extensions === undefined ? [] : extensionsIn(extensions),
     };
+  });
+}
+
+/** @throws AgentError CERT_MALFORMED */
+function parsing<T>(read: () => T): T {
+  try {
+    return read();
   } catch (error) {
     throw new AgentError('CERT_MALFORMED', 'the certificate cannot be parsed', { cause: error });
   }
@@ -139,11 +146,14 @@ export function maySignCertificates(parts: Pick<CertificateParts, 'extensions'>)
   return (bits & 0x04) !== 0;
 }
 
-/** The OIDs of the extended key usage (RFC 5280 4.2.1.12), sorted; undefined without this extension. */
+/**
+ * The OIDs of the extended key usage (RFC 5280 4.2.1.12), sorted; undefined without this extension.
+ * @throws AgentError CERT_MALFORMED
+ */
 export function keyPurposes(parts: Pick<CertificateParts, 'extensions'>): string[] | undefined {
   const extension = extensionOf(parts, extensionIds.extendedKeyUsage);
   if (extension === undefined) return undefined;
-  const purposes = readDer(contentOf(readDer(extension.value)[0]));
+  const purposes = parsing(() => readDer(contentOf(readDer(extension.value)[0])));
   return purposes.map(({ content }) => oidOf(content)).sort();
 }
 
@@ -162,9 +172,10 @@ export function subjectKeyIdentifier(
   return extension && contentOf(readDer(extension.value)[0]);
 }
 
-/** The SANs, each in DER. */
+/** The SANs, each in DER. @throws AgentError CERT_MALFORMED */
 export function altNames({ value }: Pick<RawExtension, 'value'>): Uint8Array[] {
-  return readDer(contentOf(readDer(value)[0])).map(({ encoded }) => encoded);
+  const names = parsing(() => readDer(contentOf(readDer(value)[0])));
+  return names.map(({ encoded }) => encoded);
 }
 
 /** The extension without repeated SANs, or the extension itself if there are none (kubernetes/kubeadm#2260). */

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { X509Certificate } from 'node:crypto';
 import type { CertificateFacts } from '../core/certificate.ts';
 import type { CertificateParts } from '../core/certificate-parts.ts';
@@ -42,7 +43,17 @@ export async function readCertificates(pem: Uint8Array): Promise<ChainCertificat
 /** True if the key of `issuer` signed the certificate. A new CA often has the name of the old one. */
 export function isIssuedBy(certificate: ChainCertificate, issuer: ChainCertificate): boolean {
   if (!isSameBytes(certificate.parts.issuer, issuer.parts.subject)) return false;
-  return certificate.openssl.verify(issuer.openssl.publicKey);
+  const key = publicKeyOf(issuer);
+  return key !== undefined && certificate.openssl.verify(key);
+}
+
+/** Undefined if OpenSSL does not know this kind of key, or the key is malformed. */
+export function publicKeyOf({ openssl }: ChainCertificate): KeyObject | undefined {
+  try {
+    return openssl.publicKey;
+  } catch {
+    return undefined;
+  }
 }
 
 /** `O=system:masters, CN=admin` */

@@ -7,7 +7,7 @@ import { formatInstant } from '../core/instant.ts';
 import type { AuthorityFile } from './authority.ts';
 import { pathLengthFault, signingFault } from './authority.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
-import { isIssuedBy, issuerOf, subjectOf } from './certificate-chain.ts';
+import { isIssuedBy, issuerOf, publicKeyOf, subjectOf } from './certificate-chain.ts';
 import { differencesBetween } from './certificate-difference.ts';
 
 /** A certificate of an external CA, and what it is compared with. */
@@ -47,9 +47,10 @@ function leafFor({ certificates, file, key }: IssuedRequest): ChainCertificate {
   const leaf = certificates.find(({ openssl }) => openssl.checkPrivateKey(key));
   if (leaf !== undefined) return leaf;
   const others = certificates.filter(({ isCa }) => !isCa);
-  const found = (others.length === 0 ? certificates : others).map(
-    ({ openssl }) => `SHA-256 ${fingerprint(openssl.publicKey)}`,
-  );
+  const found = (others.length === 0 ? certificates : others).map((one) => {
+    const publicKey = publicKeyOf(one);
+    return publicKey === undefined ? 'malformed' : `SHA-256 ${fingerprint(publicKey)}`;
+  });
   throw new AgentError(
     'CERT_KEY_MISMATCH',
     `${file} is for another key: its public key is ${found.join(' or ')}, and that of the CSR is SHA-256 ${fingerprint(createPublicKey(key))}`,

@@ -1,10 +1,11 @@
 import type { KeyObject } from 'node:crypto';
 import type { KeyAlgorithm } from '../core/certificate-spec.ts';
+import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import type { AuthorityFile, Signer } from './authority.ts';
 import { findSigner } from './authority.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
-import { chainAbove } from './certificate-chain.ts';
+import { chainAbove, publicKeyOf } from './certificate-chain.ts';
 import type { NodeFiles, Target } from './existing-certificate.ts';
 import { readExisting } from './existing-certificate.ts';
 import type { KeyForm, KeyKind } from './key-file.ts';
@@ -87,6 +88,11 @@ export async function planItem(
 }
 
 /** The kind of the key of this certificate unless another one is chosen. @throws AgentError KEY_UNSUPPORTED */
-export function newKeyKind({ openssl }: ChainCertificate, chosen?: KeyAlgorithm): KeyKind {
-  return chosen === undefined ? kindOf(openssl.publicKey) : kindOfAlgorithm(chosen);
+export function newKeyKind(leaf: ChainCertificate, chosen?: KeyAlgorithm): KeyKind {
+  if (chosen !== undefined) return kindOfAlgorithm(chosen);
+  const publicKey = publicKeyOf(leaf);
+  if (publicKey !== undefined) return kindOf(publicKey);
+  throw new AgentError('KEY_UNSUPPORTED', 'the public key of the certificate cannot be parsed', {
+    remedy: 'Choose the kind of the new key: --key ecdsa-p256',
+  });
 }

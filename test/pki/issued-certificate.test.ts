@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { day } from '../../src/core/instant.ts';
+import { encodePem } from '../../src/core/pem.ts';
+import { derOf } from '../core/openssl.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import type { ExternalTree } from './external-tree.ts';
 import {
@@ -62,6 +64,12 @@ const cases: readonly Case[] = [
       /is for another key: its public key is SHA-256 [0-9a-f]{32}, and that of the CSR is SHA-256 [0-9a-f]{32}$/,
     certificate: ({ tree }) =>
       issued({ subject: '/CN=kube-apiserver', extensions: right, signer: tree.authorities.ca }),
+  },
+  {
+    what: 'a malformed public key',
+    code: 'CERT_KEY_MISMATCH',
+    message: /is for another key: its public key is malformed, and that of the CSR is SHA-256 /,
+    certificate: ({ csr, tree }) => withoutPoint(sign(csr, tree.authorities.ca)),
   },
   {
     what: 'another subject',
@@ -230,4 +238,14 @@ function issued(request: Parameters<typeof issueWithOpenssl>[0]): string {
 
 function withIntermediate(csr: string, intermediate: OpensslPair): string {
   return `${sign(csr, intermediate)}${intermediate.certificate.toString()}`;
+}
+
+/** The same certificate with a P-256 key that is not a point of the curve. */
+function withoutPoint(pem: string): string {
+  const der = Buffer.from(derOf(Buffer.from(pem)));
+  // BIT STRING of 66 bytes, no unused bits, uncompressed point.
+  const at = der.indexOf(Buffer.of(0x03, 0x42, 0x00, 0x04));
+  assert.notEqual(at, -1);
+  der[at + 3] = 0x05;
+  return Buffer.from(encodePem('CERTIFICATE', der)).toString();
 }

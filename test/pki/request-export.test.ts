@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import type { KeyAlgorithm } from '../../src/core/certificate-spec.ts';
 import { extensionIds, extensionOf } from '../../src/core/certificate-parts.ts';
 import { day } from '../../src/core/instant.ts';
+import { encodePem } from '../../src/core/pem.ts';
 import { kubeadmCertificates } from '../../src/pki/layout.ts';
 import { exportRequests, previewExport } from '../../src/pki/request-export.ts';
 import { derOf, openssl } from '../core/openssl.ts';
@@ -98,6 +99,20 @@ describe('exportRequests()', () => {
       assert.match(publicKeyOf(join(tree.csrs, 'apiserver.csr')), /PUBLIC KEY/);
     });
   }
+
+  it('refuses a certificate with a malformed public key unless a kind is chosen', async (context) => {
+    const tree = await externalTree(context, model);
+    const file = join(tree.certificates, 'apiserver.crt');
+    const der = Buffer.from(derOf(await readFile(file)));
+    const point = der.indexOf(Buffer.of(0x03, 0x42, 0x00, 0x04));
+    der[point + 3] = 0x05;
+    await writeFile(file, encodePem('CERTIFICATE', der));
+    const [refused] = await exportFor(tree, ['apiserver']);
+    assert.ok(refused?.kind === 'refused');
+    assert.equal(refused.failure.code, 'KEY_UNSUPPORTED');
+    const [planned] = await exportFor(tree, ['apiserver'], 'ecdsa-p256');
+    assert.equal(planned?.kind, 'request');
+  });
 
   it('refuses a corrupt pending key, without a part of it', async (context) => {
     const tree = await externalTree(context, model);
