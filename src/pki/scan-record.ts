@@ -1,4 +1,5 @@
-import { setImmediate } from 'node:timers/promises';
+import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { CertificateFile, FileReading } from './certificate-file.ts';
 import { readCertificateFile } from './certificate-file.ts';
 import type { InventoryCertificate } from './certificate.ts';
@@ -19,6 +20,8 @@ export class ScanRecord {
   readonly #taken = new Set<string>();
   readonly #named: readonly NamedFile[];
   #reads = 0;
+  /** Of the previous file. */
+  #directory = '';
 
   constructor(named: readonly NamedFile[]) {
     this.#named = named;
@@ -29,9 +32,14 @@ export class ScanRecord {
   }
 
   async read(path: string): Promise<FileReading> {
+    const directory = dirname(path);
     this.#reads += 1;
-    // Reading blocks, and handshakes with the endpoints have a time limit.
-    if (this.#reads % 100 === 0) await setImmediate();
+    // Reading a file blocks this process. Waiting for its directory now and then does not: the
+    // handshakes with the endpoints go on, and Ctrl-C works if a network mount does not respond.
+    if (directory !== this.#directory || this.#reads % 100 === 0) {
+      this.#directory = directory;
+      await stat(directory).catch(() => undefined);
+    }
     return readCertificateFile(path);
   }
 

@@ -23,7 +23,7 @@ export async function measureInventory(
   const folder = join(directory, 'certificates');
   await writeCertificateFiles(folder, files);
   const programs = [
-    () => usageOf(process.execPath, [join(import.meta.dirname, 'certificate-loop.ts'), folder]),
+    () => usageOf(process.execPath, [join(import.meta.dirname, 'certificate-loop.mjs'), folder]),
     () => usageOf(nodecertd, [...listing, '--path', join(folder, '**/*.pem')]),
   ];
   const runs = programs.map((): Usage[] => []);
