@@ -65,7 +65,7 @@ export function configure(
       ).argParser(thresholdOption),
     )
     .addOption(
-      new Option('--only <states>', 'show only these states, as in expiring,expired').argParser(
+      new Option('--only <states>', 'show only these states, such as expiring,expired').argParser(
         statesOption,
       ),
     )

@@ -55,7 +55,7 @@ function canEnter(directory: string): boolean {
 export function restartOption(): Option {
   return new Option(
     '--restart <mode>',
-    'auto: restart components that cannot reload their certificate, one at a time; never: only name them',
+    'auto: restart components that cannot reload their certificate, one at a time; never: only list them',
   )
     .choices(['auto', 'never'])
     .default('auto');
@@ -65,7 +65,9 @@ export function restartOption(): Option {
 export function thresholdOption(text: string): Threshold {
   const threshold = parseThreshold(text);
   if (threshold === undefined) {
-    throw new InvalidArgumentError('Use a part of the lifetime or a duration: 10%, 30d, 720h.');
+    throw new InvalidArgumentError(
+      'Use a percentage of the lifetime or a duration: 10%, 30d, 720h.',
+    );
   }
   return threshold;
 }

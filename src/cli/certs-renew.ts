@@ -42,7 +42,7 @@ interface RenewOptions extends DirectoryOptions {
 
 export const exitCodes = renewalExitCodes;
 
-/** `nodecertd certs renew`: new certificates from the CAs of this machine, or from an external CA. */
+/** `nodecertd certs renew`: new certificates from the CAs of this node, or from an external CA. */
 export function configure(
   command: Command,
   context: CliContext,
@@ -50,8 +50,8 @@ export function configure(
 ): void {
   addDirectoryOptions(command)
     .argument('[names...]', 'certificates, as in nodecertd certs check-expiration')
-    .option('--all', 'renew every certificate of kubeadm on this machine')
-    .option('--due', 'renew every certificate past 70-90 % of its lifetime')
+    .option('--all', 'renew every certificate of kubeadm on this node')
+    .option('--due', 'renew every certificate past 70-90% of its lifetime')
     .addOption(
       new Option(
         '--lifetime <time>',
@@ -65,7 +65,7 @@ export function configure(
     )
     .option(
       '--csr-out <folder>',
-      'for an external CA: write a CSR for each certificate, and change nothing else',
+      'for an external CA: create a CSR for each certificate; its key stays on this node',
     )
     .option(
       '--import <folder>',

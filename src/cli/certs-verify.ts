@@ -38,7 +38,7 @@ export function configure(
     .action(async (names: readonly string[], options: VerifyOptions) => {
       const items = await verify(names, options, context);
       const inventory = { items, skipped: [], now: context.clock.now() };
-      const none = 'This machine has no endpoint of Kubernetes or etcd\n';
+      const none = 'This node has no endpoint of Kubernetes or etcd\n';
       const table = (): string =>
         items.length === 0 ? none : inventoryTable(inventory, { wide: false });
       context.stdout.write(await print(options.output, inventoryDocument(inventory), table));
@@ -60,7 +60,7 @@ async function verify(
   const known = new Set(endpoints.flatMap(({ name, component }) => [name, component]));
   const unknown = names.find((name) => !known.has(name));
   if (unknown !== undefined) {
-    throw new AgentError('USAGE', `this machine has no endpoint named ${unknown}`, {
+    throw new AgentError('USAGE', `this node has no endpoint named ${unknown}`, {
       remedy:
         known.size === 0
           ? 'Run the command on a node, as root'

@@ -141,8 +141,8 @@ function problemLines(item: InventoryItem): string[] {
 
 function summary(items: readonly InventoryItem[]): string {
   const problems = items.filter(needsAttention).length;
-  const certificates = `${items.length} certificates`;
-  if (items.length === 0) return 'This machine has no certificates in the usual places';
-  if (problems === 0) return `${certificates}, all ok`;
+  const certificates = items.length === 1 ? '1 certificate' : `${items.length} certificates`;
+  if (items.length === 0) return 'This node has no certificates in the usual places';
+  if (problems === 0) return `${certificates}, no problems`;
   return `${certificates}, ${problems} ${problems === 1 ? 'needs' : 'need'} attention`;
 }

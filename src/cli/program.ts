@@ -23,7 +23,7 @@ interface CommandEntry {
 }
 
 const groups: Readonly<Record<string, string>> = {
-  certs: 'List, verify and renew the certificates of a control-plane node',
+  certs: 'List, verify and renew the certificates of a Kubernetes node',
 };
 
 const commands: readonly CommandEntry[] = [
@@ -93,11 +93,11 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'certs check-expiration',
-    summary: 'List every certificate of this machine, with its state and a remedy',
+    summary: 'List every certificate of this node, with its state and a remedy',
     examples: [
       [
         'certs check-expiration',
-        'show kubeadm certificates, kubelet, other files, and what is served',
+        'show the certificates of kubeadm, the kubelet, other files and endpoints',
       ],
       [
         'certs check-expiration --threshold 30d --only expiring,expired',
@@ -122,20 +122,17 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'certs renew',
-    summary: 'Renew certificates with the CAs of this machine, or with an external CA',
+    summary: 'Renew certificates with the CAs of this node, or with an external CA',
     examples: [
       ['certs renew --all --dry-run', 'show the plan, and write nothing'],
-      [
-        'certs renew --due --yes',
-        'renew what is past 70-90 % of its lifetime; check the exit code',
-      ],
+      ['certs renew --due --yes', 'renew what is past 70-90% of its lifetime; check the exit code'],
       [
         'certs renew apiserver --lifetime 90d',
-        'renew one certificate with another lifetime, after a question',
+        'ask, then renew one certificate with another lifetime',
       ],
       [
         'certs renew --all --csr-out /root/csr',
-        'create a CSR for each certificate of an external CA',
+        'create a CSR for each certificate, for an external CA',
       ],
       ['certs renew --import /root/signed', 'use the certificates that the external CA has issued'],
     ],
@@ -145,7 +142,7 @@ const commands: readonly CommandEntry[] = [
     name: 'certs rollback',
     summary: 'Restore the files from before a renewal',
     examples: [
-      ['certs rollback --dry-run', 'list the renewals, and the files that would be restored'],
+      ['certs rollback --dry-run', 'list the renewals and the files to restore'],
       ['certs rollback --yes', 'undo the latest renewal'],
     ],
     load: () => import('./certs-rollback.ts'),
@@ -237,7 +234,14 @@ function addCommand(program: Command, { name, summary }: CommandEntry): Command 
   if (second === undefined) return program.command(first).description(summary);
   const group =
     program.commands.find((command) => command.name() === first) ?? addGroup(program, first);
-  return group.command(second).description(summary);
+  return group
+    .command(second)
+    .description(summary)
+    .configureOutput({
+      outputError: (text, write) => {
+        write(formatUsageError(text, `nodecertd ${name}`));
+      },
+    });
 }
 
 function addGroup(program: Command, name: string): Command {

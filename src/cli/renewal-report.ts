@@ -1,6 +1,6 @@
 import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatInstant } from '../core/instant.ts';
-import type { KubeadmCertificate } from '../pki/layout.ts';
+import { creationCommand } from '../pki/layout.ts';
 import { issuerOf, subjectOf } from '../pki/certificate-chain.ts';
 import { describeKind } from '../pki/key-file.ts';
 import type { Advice, RestartAdvice } from '../pki/renewal-advice.ts';
@@ -65,7 +65,10 @@ export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[]
       }
       case 'missing': {
         const { entry, file } = planned;
-        const problem = { what: `${file} does not exist`, remedy: `Create it: ${creation(entry)}` };
+        const problem = {
+          what: `${file} does not exist`,
+          remedy: `Create it: ${creationCommand(entry)}`,
+        };
         return { name: entry.name, state: 'missing', ...(isNamed && { problem }) };
       }
       case 'pending': {
@@ -87,12 +90,6 @@ export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[]
         return planned satisfies never;
     }
   });
-}
-
-function creation({ name, kind }: KubeadmCertificate): string {
-  return kind === 'pair'
-    ? `kubeadm init phase certs ${name}`
-    : `kubeadm init phase kubeconfig ${name.replace(/\.conf$/, '')}`;
 }
 
 function renewRow(item: RenewalItem, result: RenewalResult | undefined): ReportRow {

@@ -67,7 +67,7 @@ export function rollbackTable(report: RollbackReport): string {
       ]),
     ]),
     ...section(
-      'FILES TO RESTORE',
+      report.isDone ? 'RESTORED FILES' : 'FILES TO RESTORE',
       files.filter(({ kind }) => kind !== 'done').map(({ path }) => `  ${oneLine(path)}`),
     ),
     ...section('WARNINGS', [
@@ -86,8 +86,8 @@ export function rollbackTable(report: RollbackReport): string {
     ),
     '',
     report.isDone
-      ? `The files are as they were before the renewal ${nameOf(target.folder)}`
-      : `Restores the files from before the renewal ${nameOf(target.folder)}`,
+      ? `The files from before the renewal ${nameOf(target.folder)} are restored`
+      : `Restores the files from before the renewal ${nameOf(target.folder)}; nothing is changed yet`,
     '',
   ].join('\n');
 }

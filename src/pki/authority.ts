@@ -48,7 +48,7 @@ export function findSigner(request: SignerRequest): Signer {
   }
   const { key } = authority;
   if (key !== undefined && !first.openssl.checkPrivateKey(key)) throw wrongKey(request, first);
-  // One key can have several certificates: the renewed one of a CA, and the one before.
+  // A renewed CA certificate often has the key of the previous one.
   const certificate = signers.find((candidate) => isValidAt(candidate, now)) ?? first;
   requireValid(authority.path, certificate, now);
   requireAuthority(authority.path, certificate);
@@ -64,15 +64,15 @@ function anchorAbove({ leaf, chain, authority }: SignerRequest): ChainCertificat
 }
 
 function otherAuthority({ leaf, authority, file }: SignerRequest): AgentError {
+  const issuer = issuerOf(leaf);
   const subjects = authority.certificates.map(subjectOf);
   const found = subjects.length === 0 ? 'no certificate' : subjects.join('; ');
-  return new AgentError(
-    'CERT_UNTRUSTED',
-    `${file} was signed by the CA ${issuerOf(leaf)}, not by a CA in ${authority.path} (${found})`,
-    {
-      remedy: `Find the program that issues ${file} and renew the certificate there, or restore the CA and its key at ${authority.path} and ${authority.keyPath}`,
-    },
-  );
+  const message = subjects.includes(issuer)
+    ? `${file} was signed by another CA with the name ${issuer}: the key of the CA in ${authority.path} does not verify its signature`
+    : `${file} was signed by the CA ${issuer}, not by a CA in ${authority.path} (${found})`;
+  return new AgentError('CERT_UNTRUSTED', message, {
+    remedy: `Find the program that issues ${file} and renew the certificate there, or restore the CA and its key at ${authority.path} and ${authority.keyPath}`,
+  });
 }
 
 function wrongKey({ authority, file }: SignerRequest, signer: ChainCertificate): AgentError {
@@ -100,7 +100,9 @@ function requireValid(path: string, { facts }: ChainCertificate, now: Instant): 
     throw new AgentError(
       'CERT_EXPIRED',
       `the CA ${path} expired at ${formatInstant(facts.notAfter)}`,
-      { remedy: 'Replace the CA first; a certificate that it signs now is rejected' },
+      {
+        remedy: 'Replace the CA first: clients and servers reject every certificate that it signs',
+      },
     );
   }
   if (now < facts.notBefore) {

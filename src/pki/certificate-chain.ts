@@ -30,7 +30,26 @@ export async function readCertificate(der: Uint8Array<ArrayBuffer>): Promise<Cha
   }
 }
 
-/** The certificates of a PEM file in its order. @throws AgentError PAIR_MALFORMED, CERT_MALFORMED */
+/**
+ * The certificates of a PEM file in its order. The name of the file is part of each error.
+ * @throws AgentError PAIR_MALFORMED, CERT_MALFORMED
+ */
+export async function readCertificatesOf(
+  path: string,
+  pem: Uint8Array,
+): Promise<ChainCertificate[]> {
+  try {
+    return await readCertificates(pem);
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+    // Without the cause, whose text is about the interface of a library.
+    throw new AgentError(error.code, `${path}: ${error.message}`, {
+      remedy: `Restore ${path} from a backup`,
+    });
+  }
+}
+
+/** @throws AgentError PAIR_MALFORMED, CERT_MALFORMED */
 export async function readCertificates(pem: Uint8Array): Promise<ChainCertificate[]> {
   const blocks = parsePem(pem);
   const certificates = blocks.filter(({ label }) => label === 'CERTIFICATE');

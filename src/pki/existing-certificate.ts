@@ -10,11 +10,11 @@ import { readContent } from '../store/file-content.ts';
 import type { Tree } from '../sys/tree.ts';
 import type { AuthorityFile } from './authority.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
-import { readCertificates } from './certificate-chain.ts';
+import { readCertificatesOf } from './certificate-chain.ts';
 import type { KeyForm } from './key-file.ts';
 import { formOf } from './key-file.ts';
 import type { KubeadmCertificate, KubernetesDirectories } from './layout.ts';
-import { fileOf, keyFileOf } from './layout.ts';
+import { creationCommand, fileOf, keyFileOf } from './layout.ts';
 import { requireReissuable } from './reissue.ts';
 
 /** A file that a renewal replaces, as it was when the renewal was planned. */
@@ -73,7 +73,7 @@ export async function readExisting(
   const { target, certificates, previousForm } = found;
   const path = target.kind === 'pair' ? target.certificate.path : target.kubeconfig.path;
   const leaf = certificates.find(({ isCa }) => !isCa) ?? certificates[0];
-  if (leaf === undefined) throw withoutCertificate(path);
+  if (leaf === undefined) throw withoutCertificate(path, entry);
   requireReissuable(leaf, path);
   return {
     entry,
@@ -99,7 +99,7 @@ async function readPair(
   const certificate = await plannedFile(tree, named.certificate);
   if (certificate.before === undefined) return undefined;
   const key = await plannedFile(tree, named.key);
-  const certificates = await readNamed(certificate.path, certificate.before.bytes);
+  const certificates = await readCertificatesOf(certificate.path, certificate.before.bytes);
   return {
     target: { kind: 'pair', certificate, key },
     certificates,
@@ -139,7 +139,7 @@ async function readKubeconfig(
       kubeconfig: { path, before },
       ...(embedded && { authority: embedded }),
     },
-    certificates: await readNamed(path, source.certificate),
+    certificates: await readCertificatesOf(path, source.certificate),
     previousForm: formOf(key),
   };
 }
@@ -164,7 +164,7 @@ async function authorityFor(
   embedded: Uint8Array,
   authority: AuthorityFile,
 ): Promise<Uint8Array | undefined> {
-  const trusted = await readNamed(path, embedded);
+  const trusted = await readCertificatesOf(path, embedded);
   if (authority.certificates.every((certificate) => isIn(trusted, certificate))) return undefined;
   const extra = trusted.filter((certificate) => !isIn(authority.certificates, certificate));
   return Buffer.concat([
@@ -177,19 +177,10 @@ function isIn(list: readonly ChainCertificate[], { der }: ChainCertificate): boo
   return list.some((other) => isSameBytes(other.der, der));
 }
 
-/** The name of the file is part of each error. */
-async function readNamed(path: string, pem: Uint8Array): Promise<ChainCertificate[]> {
-  try {
-    return await readCertificates(pem);
-  } catch (error) {
-    if (error instanceof AgentError) throw error.withMessage(`${path}: ${error.message}`);
-    throw error;
-  }
-}
-
-function withoutCertificate(path: string): AgentError {
+function withoutCertificate(path: string, entry: KubeadmCertificate): AgentError {
+  const files = entry.kind === 'pair' ? 'it and its key' : 'it';
   return new AgentError('PAIR_MALFORMED', `${path} contains no certificate in PEM`, {
-    remedy: `Restore ${path} from a backup, or create it again: kubeadm init phase certs`,
+    remedy: `Restore ${path} from a backup, or delete ${files} and run: ${creationCommand(entry)}`,
   });
 }
 

@@ -1,4 +1,4 @@
-/** What a file holds that a flag names. */
+/** The content of a file that a flag names. */
 export type FileKind = 'certificate' | 'key' | 'authority' | 'kubeconfig';
 
 /**
@@ -58,7 +58,7 @@ const knownFlags: Readonly<Record<string, FileKind | undefined>> = {
   'service-account-key-file': undefined,
   'service-account-signing-key-file': undefined,
   'service-account-private-key-file': undefined,
-  // The directory of a certificate; see servedCertificate().
+  // The directory of a certificate; see certificateInDirectory().
   'cert-dir': undefined,
   'tls-sni-cert-key': undefined,
 };

@@ -62,7 +62,7 @@ export async function planImport(request: ImportRequest): Promise<PlannedCertifi
   if (planned.length > 0) return planned;
   throw new AgentError(
     'USAGE',
-    `no key is pending in ${directory}, and ${folder} has no certificate NAME.crt or NAME.pem of this node`,
+    `${directory} has no pending key, and ${folder} has no certificate of this node (NAME.crt or NAME.pem)`,
     { remedy: 'Create CSRs first: nodecertd certs renew --all --csr-out DIR' },
   );
 }
@@ -150,8 +150,10 @@ async function read(pem: Uint8Array, file: string): Promise<ChainCertificate[]> 
   try {
     return await readCertificates(pem);
   } catch (error) {
-    if (error instanceof AgentError) throw error.withMessage(`${file}: ${error.message}`);
-    throw error;
+    if (!(error instanceof AgentError)) throw error;
+    throw new AgentError(error.code, `${file}: ${error.message}`, {
+      remedy: `Copy the certificate of the CA to ${file} again`,
+    });
   }
 }
 

@@ -153,12 +153,16 @@ function itemOfGap(gap: Gap, known: Authorities): InventoryItem {
   };
 }
 
-function gapRemedy({ name, state, place, section }: Gap): string {
+function gapRemedy({ name, state, place, section, usedBy }: Gap): string {
   const path = place.path ?? name;
-  if (state === 'unreadable') return `Repair ${path}, or correct what names it`;
-  return section === 'certificate' || section === 'authority'
-    ? `Restore ${path} from a backup`
-    : `Restore ${path}, or correct the flag that names it`;
+  if (section === 'certificate' || section === 'authority') return `Restore ${path} from a backup`;
+  const verb = state === 'unreadable' ? 'Repair' : 'Restore';
+  if (usedBy.some(({ flag }) => flag !== undefined)) {
+    return `${verb} ${path}, or correct the flag that names it`;
+  }
+  return state === 'unreadable'
+    ? `Repair or delete ${path}`
+    : `Restore ${path}, or pass another path`;
 }
 
 function renewalOf(

@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { createHash, createPublicKey } from 'node:crypto';
+import { parse } from 'node:path';
 import { keyPurposes } from '../core/certificate-parts.ts';
 import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
@@ -54,7 +55,9 @@ function leafFor({ certificates, file, key }: IssuedRequest): ChainCertificate {
   throw new AgentError(
     'CERT_KEY_MISMATCH',
     `${file} is for another key: its public key is ${found.join(' or ')}, and that of the CSR is SHA-256 ${fingerprint(createPublicKey(key))}`,
-    { remedy: 'Have the CA sign the latest CSR, or create the CSR again: --csr-out DIR' },
+    {
+      remedy: `Have the CA sign the latest CSR, or create it again: nodecertd certs renew ${parse(file).name} --csr-out DIR`,
+    },
   );
 }
 

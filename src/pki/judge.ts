@@ -111,7 +111,7 @@ function judgeKey(item: JudgedCertificate): Judgment | undefined {
 
 function keyRemedy({ managedBy, renewal }: JudgedCertificate): string {
   return managedBy === 'kubeadm'
-    ? 'Restore the certificate and its key from a backup: nodecertd certs rollback'
+    ? `${renewal}, or restore the certificate and its key from a backup`
     : renewal;
 }
 

@@ -84,6 +84,13 @@ export function authorityFile(name: AuthorityName, directories: KubernetesDirect
   return join(directories.certificates, `${name.replace(/^etcd-/, 'etcd/')}.crt`);
 }
 
+/** The command that creates the files of a certificate, if none of them exists. */
+export function creationCommand({ name, kind }: KubeadmCertificate): string {
+  return kind === 'pair'
+    ? `kubeadm init phase certs ${name}`
+    : `kubeadm init phase kubeconfig ${name.replace(/\.conf$/, '')}`;
+}
+
 /** The key beside a certificate file, by kubeadm's convention: `ca.crt` has `ca.key`. */
 export function keyFileOf(certificateFile: string): string {
   return certificateFile.replace(/\.[^./]*$/, '.key');

@@ -19,16 +19,20 @@ export function parseLifetime(text: string): Lifetime {
   const [, count, unit] = /^(\d{1,7})([ydhm])$/.exec(text) ?? [];
   const ms = Number(count) * (units[unit ?? ''] ?? 0);
   if (ms >= shortest) return { kind: 'duration', ms };
-  throw new AgentError('USAGE', `--lifetime must be at least 10m, found ${JSON.stringify(text)}`, {
-    remedy:
-      'Pass a duration such as 10y, 365d or 8760h, or ca for the rest of the lifetime of the CA',
-  });
+  throw new AgentError(
+    'USAGE',
+    `--lifetime must be a duration of at least 10m or ca, found ${JSON.stringify(text)}`,
+    {
+      remedy:
+        'Pass a duration such as 10y, 365d or 8760h, or ca for the rest of the lifetime of the CA',
+    },
+  );
 }
 
 export interface Validity {
   readonly notBefore: Instant;
   readonly notAfter: Instant;
-  /** The wished end, if the CA ends before it. */
+  /** The requested end, if the CA expires before it. */
   readonly wanted?: Instant;
 }
 

@@ -6,14 +6,14 @@ import type { AuthorityFile, Signer } from './authority.ts';
 import { findSigner } from './authority.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
 import { chainAbove, publicKeyOf } from './certificate-chain.ts';
-import type { NodeFiles, Target } from './existing-certificate.ts';
+import type { ExistingCertificate, NodeFiles, Target } from './existing-certificate.ts';
 import { readExisting } from './existing-certificate.ts';
 import type { KeyForm, KeyKind } from './key-file.ts';
 import { kindOf, kindOfAlgorithm } from './key-file.ts';
 import type { KubeadmCertificate } from './layout.ts';
 import type { Lifetime, Validity } from './lifetime.ts';
 import { validityOf } from './lifetime.ts';
-import { signatureAlgorithm } from './signature.ts';
+import { requireSigningKey } from './signature.ts';
 
 /** A certificate that an external CA has issued for a pending key. */
 export interface IssuedItem {
@@ -65,7 +65,7 @@ export async function planItem(
   const authority = await readAuthority();
   const { target, path, leaf, others, previousForm, storedAt } = existing;
   const signer = findSigner({ leaf, chain: others, authority, file: path, now });
-  if (signer.kind === 'local') signatureAlgorithm(signer.key);
+  if (signer.kind === 'local') requireSigningKey(signer.key, authority.keyPath);
   const chain = chainAbove(leaf, others).filter(({ facts }) => now < facts.notAfter);
   return {
     entry,
@@ -75,7 +75,7 @@ export async function planItem(
     left: others.filter((other) => !chain.includes(other)),
     signer,
     authorityPath: authority.path,
-    key: newKeyKind(leaf, options.key),
+    key: newKeyKind(existing, options.key),
     ...(previousForm && { previousForm }),
     validity: validityOf({
       lifetime: options.lifetime,
@@ -88,11 +88,20 @@ export async function planItem(
 }
 
 /** The kind of the key of this certificate unless another one is chosen. @throws AgentError KEY_UNSUPPORTED */
-export function newKeyKind(leaf: ChainCertificate, chosen?: KeyAlgorithm): KeyKind {
+export function newKeyKind(
+  { path, leaf }: Pick<ExistingCertificate, 'path' | 'leaf'>,
+  chosen?: KeyAlgorithm,
+): KeyKind {
   if (chosen !== undefined) return kindOfAlgorithm(chosen);
   const publicKey = publicKeyOf(leaf);
-  if (publicKey !== undefined) return kindOf(publicKey);
-  throw new AgentError('KEY_UNSUPPORTED', 'the public key of the certificate cannot be parsed', {
-    remedy: 'Choose the kind of the new key: --key ecdsa-p256',
-  });
+  if (publicKey === undefined) {
+    throw new AgentError('KEY_UNSUPPORTED', `${path}: the public key cannot be parsed`, {
+      remedy: 'Choose the kind of the new key: --key ecdsa-p256',
+    });
+  }
+  try {
+    return kindOf(publicKey);
+  } catch (error) {
+    throw error instanceof AgentError ? error.withMessage(`${path}: ${error.message}`) : error;
+  }
 }

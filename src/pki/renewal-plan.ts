@@ -4,7 +4,7 @@ import type { Instant } from '../core/instant.ts';
 import { rotationDeadline, rotationFraction } from '../core/schedule.ts';
 import { readContent } from '../store/file-content.ts';
 import type { AuthorityFile } from './authority.ts';
-import { readCertificates } from './certificate-chain.ts';
+import { readCertificatesOf } from './certificate-chain.ts';
 import { readKeyFile } from './key-file.ts';
 import type { AuthorityName, KubeadmCertificate, KubernetesDirectories } from './layout.ts';
 import { authorityFile, fileOf, keyFileOf, kubeadmCertificates } from './layout.ts';
@@ -139,6 +139,6 @@ export async function readAuthorityFile(
       remedy: `Restore ${path}, or pass its folder: --cert-dir DIR`,
     });
   }
-  const certificates = await readCertificates(content.bytes);
+  const certificates = await readCertificatesOf(path, content.bytes);
   return { path, pem: content.bytes, certificates, keyPath: keyFileOf(path) };
 }

@@ -282,7 +282,7 @@ async function isInPlace(changes: readonly FileChange[]): Promise<boolean> {
 const laterChanges = {
   change: 'the renewal',
   remedy:
-    'Discard the changes and restore the files of before the renewal: nodecertd certs rollback --force --yes',
+    'Discard the changes and restore the previous files: nodecertd certs rollback --force --yes',
 };
 
 /** The runs to undo: the target and every later one. */

@@ -110,12 +110,13 @@ async function plan(
  */
 async function chooseKey(
   directory: string,
-  { entry, leaf }: ExistingCertificate,
+  existing: ExistingCertificate,
   chosen: KeyAlgorithm | undefined,
 ): Promise<RequestKey> {
+  const { entry, leaf } = existing;
   const file = pendingKeyFile(directory, entry.name);
   const pending = await readPendingKey(directory, entry.name);
-  const kind = newKeyKind(leaf, chosen);
+  const kind = newKeyKind(existing, chosen);
   // A crash can leave a pending key after its certificate was imported.
   if (pending === undefined || leaf.openssl.checkPrivateKey(pending)) {
     return { source: 'new', kind, file };

@@ -19,6 +19,15 @@ export function signatureAlgorithm(key: KeyObject): Uint8Array<ArrayBuffer> {
   return writeDer(derTags.sequence, Uint8Array.fromHex(identifier));
 }
 
+/** @throws AgentError KEY_UNSUPPORTED if this key of a CA cannot sign certificates */
+export function requireSigningKey(key: KeyObject, file: string): void {
+  try {
+    signatureAlgorithm(key);
+  } catch (error) {
+    throw error instanceof AgentError ? error.withMessage(`${file}: ${error.message}`) : error;
+  }
+}
+
 /** A certificate or a CSR in DER, signed by this key. @throws AgentError KEY_UNSUPPORTED */
 export function signDer(toBeSigned: Uint8Array, key: KeyObject): Uint8Array<ArrayBuffer> {
   // Null if the algorithm defines its hash.
@@ -31,7 +40,7 @@ export function signDer(toBeSigned: Uint8Array, key: KeyObject): Uint8Array<Arra
 function algorithmOf(key: KeyObject): (typeof algorithms)[keyof typeof algorithms] {
   const name = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType ?? '';
   if (name in algorithms) return algorithms[name as keyof typeof algorithms];
-  throw new AgentError('KEY_UNSUPPORTED', `the CA has a key of the kind ${name}`, {
+  throw new AgentError('KEY_UNSUPPORTED', `keys of the kind ${name} are not supported`, {
     remedy: 'Renew the certificate with the program that issued it',
   });
 }

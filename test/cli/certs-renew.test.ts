@@ -143,7 +143,10 @@ describe('nodecertd certs renew', () => {
     [['--all', '--yes', '--dry-run'], /exclude each other/],
     [['--all'], /without a terminal, this command needs --yes or --dry-run/],
     [['apisever', '--yes'], /there is no certificate "apisever"/],
-    [['--all', '--lifetime', '5'], /--lifetime must be at least 10m, found "5"/],
+    [
+      ['--all', '--lifetime', '5'],
+      /--lifetime must be a duration of at least 10m or ca, found "5"/,
+    ],
     [['--all', '--key', 'dsa'], /Allowed choices are ecdsa-p256/],
   ] as const;
   for (const [args, message] of wrong) {
@@ -170,7 +173,7 @@ describe('nodecertd certs rollback', () => {
     const [, first = ''] = /^(\S+Z-1) /m.exec(planned.stdout) ?? [];
     const done = await certs(tree, 'rollback', first, '--yes');
     assert.equal(done.code, 0);
-    assert.match(done.stdout, new RegExp(`as they were before the renewal ${first}\n$`));
+    assert.match(done.stdout, new RegExp(`from before the renewal ${first} are restored\n$`));
     assert.deepEqual(await filesOf(tree), before);
   });
 

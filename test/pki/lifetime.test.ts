@@ -55,7 +55,7 @@ describe('validityOf()', () => {
     assert.equal(validity.notBefore, start - minute);
   });
 
-  it('ends with the CA, and returns the wished end', () => {
+  it('ends with the CA, and returns the requested end', () => {
     const lifetime: Lifetime = { kind: 'duration', ms: 3650 * day };
     const validity = validityOf({ lifetime, previous: kubeadm, authority: ca, now });
     assert.equal(validity.notAfter, ca.notAfter);

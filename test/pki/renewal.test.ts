@@ -253,7 +253,7 @@ describe('renew()', () => {
     await requireMatch(tree);
   });
 
-  it('ends a certificate with the CA, and does not wish for more', async (context) => {
+  it('ends a certificate with its CA, even if a longer lifetime is set', async (context) => {
     const tree = await copyOf(context, model);
     const selection = ['apiserver'];
     await run(tree, { selection, lifetime: { kind: 'duration', ms: 20 * 365 * day } });
@@ -305,7 +305,18 @@ describe('renew()', () => {
     const options = optionsFor({ selection: ['apiserver'] });
     const [planned] = (await previewRenewal(requestFor(tree), options)).certificates;
     assert.ok(planned?.kind === 'refused');
-    assert.equal(planned.failure.message, 'the CA has a key of the kind rsa-pss');
+    assert.match(planned.failure.message, /\/ca.key: keys of the kind rsa-pss are not supported$/);
+  });
+
+  it('names the file of a CA that cannot be parsed, and its remedy', async (context) => {
+    const tree = await copyOf(context, model);
+    const file = join(tree.certificates, 'ca.crt');
+    await writeFile(file, '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
+    const options = optionsFor({ selection: ['apiserver'] });
+    const [planned] = (await previewRenewal(requestFor(tree), options)).certificates;
+    assert.ok(planned?.kind === 'refused');
+    assert.equal(planned.failure.message, `${file}: the certificate cannot be parsed`);
+    assert.equal(planned.failure.remedy, `Restore ${file} from a backup`);
   });
 
   it('leaves certificates of an external CA, and missing ones', async (context) => {
