@@ -43,8 +43,19 @@ function checkOutput(inventory: Inventory, secrets: ReadonlySet<string>): void {
   const table = inventoryTable(inventory, { wide: true });
   const text = table + JSON.stringify([inventoryDocument(inventory), inventorySeries(inventory)]);
   const leak = pieceIn(text, secrets);
-  requireThat(leak === undefined, () => `shows ${leak} of a secret`);
+  requireThat(
+    leak === undefined || isInCertificate(inventory, leak),
+    () => `shows ${leak} of a secret`,
+  );
   requireThat(!unprintable.test(table), () => `the table has control characters: ${table}`);
+}
+
+/** The fuzzer copies bytes of a key into a certificate, whose serial number is not a secret. */
+function isInCertificate({ items }: Inventory, hex: string): boolean {
+  return items.some(
+    ({ certificate }) =>
+      certificate !== undefined && Buffer.from(certificate.der).toString('hex').includes(hex),
+  );
 }
 
 const unprintable = /[^\P{Cc}\n]|[\u2028\u2029]/u;
