@@ -3,6 +3,7 @@ import type { Instant } from '../core/instant.ts';
 import type { RollbackPreview } from '../pki/renewal.ts';
 import { certificatesOf, nameOf, restoredEnd } from '../pki/renewal.ts';
 import type { RestartedComponent, Restarts } from '../pki/renewal-restarts.ts';
+import { restartRemedy } from '../pki/renewal-advice.ts';
 import { componentToRestart } from '../pki/renewal-restarts.ts';
 import { alignColumns, oneLine } from './text.ts';
 
@@ -80,9 +81,10 @@ export function rollbackTable(report: RollbackReport): string {
     ...section('RESTARTS', restartLines(report)),
     ...section(
       'RESTART BY HAND',
-      openRestarts(report).map(
-        (component) => `  ${component} reads its certificate only when it starts`,
-      ),
+      openRestarts(report).flatMap((component) => [
+        `  ${component} reads its certificate only when it starts`,
+        `    → ${restartRemedy(component)}`,
+      ]),
     ),
     '',
     report.isDone

@@ -433,7 +433,7 @@ export const configFileSchema = v.strictObject({
     v.strictObject({
       enabled: v.pipe(
         v.optional(v.boolean(), false),
-        v.description('Export the expiry of every certificate of this machine as metrics'),
+        v.description('Export the expiry of every certificate of this node as metrics'),
       ),
       interval: v.pipe(
         duration('10m', '1m', '24h'),

@@ -8,7 +8,7 @@ export interface Advice {
   readonly remedy?: string;
 }
 
-/** Apple's limit, which browsers took over, for certificates of servers. */
+/** Apple's limit for server certificates, which other browsers have adopted. */
 const longestServing = 398 * day;
 const longestClient = 3650 * day;
 
@@ -26,7 +26,7 @@ export function adviceFor(item: RenewalItem): Advice[] {
   if (endsEarlier(item)) {
     advice.push({
       what: `${name} will expire at ${formatInstant(validity.notAfter)}, before the existing certificate (${formatInstant(leaf.facts.notAfter)})`,
-      remedy: 'If that is not wanted, have the CA issue it with a longer lifetime',
+      remedy: 'Have the CA issue it with a longer lifetime, if you need one',
     });
   }
   const lifetime = validity.notAfter - validity.notBefore;
@@ -41,7 +41,9 @@ export function adviceFor(item: RenewalItem): Advice[] {
     });
   }
   if (target.kind === 'kubeconfig' && target.authority !== undefined) {
-    advice.push({ what: `${name}: the embedded CAs are replaced with those of ${authorityPath}` });
+    advice.push({
+      what: `${name}: the kubeconfig lacks a CA of ${authorityPath}, which the renewal adds`,
+    });
   }
   return advice;
 }
@@ -70,6 +72,11 @@ export function restartFor({ entry, target }: RenewalItem): RestartAdvice | unde
   return {
     component,
     why: `${component} reads the certificate embedded in ${target.kubeconfig.path} only when it starts`,
-    remedy: `Restart ${component}, and wait until it is ready: crictl stop "$(crictl ps --quiet --name ${component})"`,
+    remedy: restartRemedy(component),
   };
+}
+
+/** The restart by hand. */
+export function restartRemedy(component: string): string {
+  return `Restart ${component}, and wait until it is ready: crictl stop "$(crictl ps --quiet --name ${component})"`;
 }
