@@ -18,6 +18,11 @@ else {
 }
 
 async function keep(): Promise<void> {
+  // Before the listeners of the nodes' processes, which end this process with an error.
+  process.once('SIGINT', () => {
+    say('\nRemoving the cluster ...');
+    process.exit();
+  });
   const cluster = await startKubeadmCluster({
     controlPlanes: Number(values['control-planes']),
     workers: Number(values.workers),
@@ -31,7 +36,4 @@ async function keep(): Promise<void> {
   say('Run a program of this machine in the network of the nodes:');
   say(`  ${cluster.network.enter.join(' ')} COMMAND`);
   say('\nCtrl-C removes the cluster.');
-  process.once('SIGINT', () => {
-    say('\nRemoving the cluster ...');
-  });
 }
