@@ -14,7 +14,7 @@ import { exitCodes as codes } from './exit-code.ts';
 import type { OutputFormat } from './print.ts';
 import { outputOption, print } from './print.ts';
 import type { RollbackReport } from './rollback-report.ts';
-import { openRestarts, reportOn, rollbackDocument, rollbackTable } from './rollback-report.ts';
+import { manualRestarts, reportOn, rollbackDocument, rollbackTable } from './rollback-report.ts';
 
 interface RollbackOptions extends DirectoryOptions {
   readonly output: OutputFormat;
@@ -88,5 +88,5 @@ async function run(
   const { restarted } = done;
   const report = await reportOn(done, { now, isDone: true, restarts, restarted });
   await show(report);
-  return openRestarts(report).length > 0 ? codes.expiring : codes.fine;
+  return manualRestarts(report).length > 0 ? codes.expiring : codes.fine;
 }

@@ -38,7 +38,7 @@ function rowsOf({ requests, isNamed }: CsrReport): CsrRow[] {
       }
       case 'missing': {
         const problem = {
-          what: `${planned.file} does not exist, and a CSR is made from the existing certificate`,
+          what: `${planned.file} does not exist, but nodecertd creates a CSR from the existing certificate`,
           remedy: `Restore ${planned.file} from a backup`,
         };
         return { name: planned.entry.name, state: 'missing', ...(isNamed && { problem }) };
@@ -79,7 +79,7 @@ const words: Readonly<Record<Exclude<CsrRow['state'], 'request'>, string>> = {
 const sources: Readonly<Record<RequestKey['source'], string>> = {
   new: 'new key',
   pending: 'pending key',
-  replaced: 'new key instead of the pending one',
+  replaced: 'new key, replaces the pending key',
 };
 
 function cells({ name, state, existing, key, file = '' }: CsrRow, isDone: boolean): string[] {
@@ -104,8 +104,8 @@ function summary({ isDone }: CsrReport, rows: readonly CsrRow[]): string[] {
 }
 
 export function csrExitCode(report: CsrReport): ExitCode {
-  const isWrong = rowsOf(report).some(({ problem }) => problem !== undefined);
-  return isWrong ? exitCodes.error : exitCodes.fine;
+  const hasProblem = rowsOf(report).some(({ problem }) => problem !== undefined);
+  return hasProblem ? exitCodes.error : exitCodes.fine;
 }
 
 /** The stable form for `-o json` and `-o yaml`. Contains no private key. */

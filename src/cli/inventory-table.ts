@@ -66,7 +66,7 @@ const wideColumns: readonly Column[] = [
   { title: 'RELOAD', cell: ({ reload }) => reload ?? '' },
 ];
 
-/** A CA is in every kubeconfig; -o json has all places. */
+/** Shows only the first place, because a CA is in every kubeconfig. -o json has all places. */
 function pathCell({ places }: InventoryItem): string {
   const [first, ...others] = places;
   const more = others.length === 0 ? '' : ` and ${others.length} more`;
@@ -91,11 +91,11 @@ export function inventoryTable(
     return rows.length === 0 ? [] : [sectionTable(section, { rows, now, wide })];
   });
   const notes = items.filter(needsAttention).flatMap(problemLines);
-  const left = skipped.map(({ path, reason }) => oneLine(`${path}: ${reason}`));
+  const omitted = skipped.map(({ path, reason }) => oneLine(`${path}: ${reason}`));
   const parts = [
     ...blocks,
     ...(notes.length === 0 ? [] : [notes.join('\n')]),
-    ...(left.length === 0 ? [] : [['NOT LISTED', ...left].join('\n')]),
+    ...(omitted.length === 0 ? [] : [['NOT LISTED', ...omitted].join('\n')]),
     summary(items),
   ];
   return `${parts.join('\n\n')}\n`;

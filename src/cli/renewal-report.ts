@@ -121,15 +121,15 @@ export function warningsOf(report: RenewalReport): Advice[] {
   return [...activeItems(rows).flatMap(adviceFor), ...unverified, ...(isSkipped ? [skipped] : [])];
 }
 
-/** The restarts that are left to the administrator. */
-export function restartsOf(report: RenewalReport): RestartAdvice[] {
+/** The restarts that the administrator has to do. */
+export function manualRestartsOf(report: RenewalReport): RestartAdvice[] {
   return activeItems(rowsOf(report))
     .filter((item) => restartOfItem(item, report.restarts) === undefined)
     .flatMap((item) => restartFor(item) ?? []);
 }
 
 /** The restarts that nodecertd does: planned, or done with the time that each took. */
-export function ownRestartsOf(
+export function automaticRestartsOf(
   report: RenewalReport,
 ): { readonly component: string; readonly by: string; readonly tookMs?: number }[] {
   return rowsOf(report).flatMap(({ state, item, renewed }) => {
@@ -152,23 +152,23 @@ function activeItems(rows: readonly ReportRow[]): RenewalItem[] {
 
 export function renewalExitCode(report: RenewalReport): ExitCode {
   const rows = rowsOf(report);
-  const isWrong = rows.some(
+  const hasProblem = rows.some(
     ({ state, problem }) =>
       state === 'refused' ||
       state === 'failed' ||
       (state === 'missing' && problem !== undefined) ||
       (state === 'pending' && report.isNamed),
   );
-  if (isWrong) return exitCodes.error;
-  const isCut = activeItems(rows).some(
+  if (hasProblem) return exitCodes.error;
+  const isShortened = activeItems(rows).some(
     (item) => item.validity.wanted !== undefined || endsEarlier(item),
   );
-  const isOpen =
+  const isUnchecked =
     report.isUnverified && rows.some(({ state }) => state === 'renewed' || state === 'renew');
   const isUnserved = rows.some(({ renewed }) => renewed?.served?.kind === 'unverified');
   const isExternal = rows.some(({ state }) => state === 'external' || state === 'pending');
-  const hasRestart = restartsOf(report).length > 0;
-  return isCut || isOpen || isUnserved || isExternal || hasRestart
+  const hasRestart = manualRestartsOf(report).length > 0;
+  return isShortened || isUnchecked || isUnserved || isExternal || hasRestart
     ? exitCodes.expiring
     : exitCodes.fine;
 }
@@ -182,8 +182,8 @@ export function renewalDocument(report: RenewalReport): Record<string, unknown> 
     state: stateOf(report),
     certificates: rowsOf(report).map(rowDocument),
     warnings: warningsOf(report),
-    restarts: ownRestartsOf(report),
-    openRestarts: restartsOf(report),
+    restarts: automaticRestartsOf(report),
+    openRestarts: manualRestartsOf(report),
     interruptedRun: preview.interrupted?.folder,
     backup: result?.folder,
   };

@@ -3,7 +3,13 @@ import { describeKind } from '../pki/key-file.ts';
 import type { Advice } from '../pki/renewal-advice.ts';
 import { nameOf } from '../pki/renewal.ts';
 import type { Problem, RenewalReport, ReportRow } from './renewal-report.ts';
-import { filesOf, ownRestartsOf, restartsOf, rowsOf, warningsOf } from './renewal-report.ts';
+import {
+  filesOf,
+  automaticRestartsOf,
+  manualRestartsOf,
+  rowsOf,
+  warningsOf,
+} from './renewal-report.ts';
 import { alignColumns, oneLine } from './text.ts';
 
 const words: Readonly<Record<ReportRow['state'], string>> = {
@@ -31,10 +37,10 @@ export function renewalTable(report: RenewalReport): string {
     ...section('FILES', fileLines(rows)),
     ...section('PROBLEMS', problems.flatMap(problemLines)),
     ...section('WARNINGS', warningsOf(report).flatMap(adviceLines)),
-    ...section('RESTARTS', ownRestartsOf(report).map(restartLine)),
+    ...section('RESTARTS', automaticRestartsOf(report).map(restartLine)),
     ...section(
       'RESTART BY HAND',
-      restartsOf(report).flatMap(({ why, remedy }) => adviceLines({ what: why, remedy })),
+      manualRestartsOf(report).flatMap(({ why, remedy }) => adviceLines({ what: why, remedy })),
     ),
     '',
     summary(report, rows),
@@ -71,7 +77,11 @@ export function adviceLines({ what, remedy }: Advice): string[] {
   return [`  ${oneLine(what)}`, ...(remedy === undefined ? [] : [`    → ${oneLine(remedy)}`])];
 }
 
-function restartLine({ component, by, tookMs }: ReturnType<typeof ownRestartsOf>[number]): string {
+function restartLine({
+  component,
+  by,
+  tookMs,
+}: ReturnType<typeof automaticRestartsOf>[number]): string {
   return tookMs === undefined
     ? `  ${component}: ${oneLine(by)}`
     : `  ${component}: ${oneLine(by)}; healthy after ${formatDuration(tookMs)}`;

@@ -48,8 +48,8 @@ export function rollbackDocument(report: RollbackReport): Record<string, unknown
     })),
     target: target && nameOf(target.folder),
     files: files.map(({ path, kind }) => ({ path, state: kind })),
-    restarts: isDone ? restarted : ownRestarts(report).map((component) => ({ component })),
-    openRestarts: openRestarts(report).map((component) => ({ component })),
+    restarts: isDone ? restarted : automaticRestarts(report).map((component) => ({ component })),
+    openRestarts: manualRestarts(report).map((component) => ({ component })),
     expired: expired.map(({ path, notAfter }) => ({ path, notAfter: formatInstant(notAfter) })),
   };
 }
@@ -81,7 +81,7 @@ export function rollbackTable(report: RollbackReport): string {
     ...section('RESTARTS', restartLines(report)),
     ...section(
       'RESTART BY HAND',
-      openRestarts(report).flatMap((component) => [
+      manualRestarts(report).flatMap((component) => [
         `  ${component} reads its certificate only when it starts`,
         `    → ${restartRemedy(component)}`,
       ]),
@@ -100,17 +100,17 @@ function section(heading: string, lines: readonly string[]): string[] {
 
 function restartLines(report: RollbackReport): string[] {
   const { isDone, restarted } = report;
-  if (!isDone) return ownRestarts(report).map((component) => `  ${component}`);
+  if (!isDone) return automaticRestarts(report).map((component) => `  ${component}`);
   return restarted.map(
     ({ component, tookMs }) => `  ${component}: healthy after ${formatDuration(tookMs)}`,
   );
 }
 
-function ownRestarts({ preview, restarts }: RollbackReport): string[] {
+function automaticRestarts({ preview, restarts }: RollbackReport): string[] {
   return componentsOf(preview).filter((component) => restarts.has(component));
 }
 
-export function openRestarts({ preview, restarts }: RollbackReport): string[] {
+export function manualRestarts({ preview, restarts }: RollbackReport): string[] {
   return componentsOf(preview).filter((component) => !restarts.has(component));
 }
 

@@ -83,4 +83,5 @@ export class InventoryScans implements Disposable {
   }
 }
 
-const remedy = 'Run it as root and correct the error that it reports';
+const remedy =
+  'Run nodecertd certs check-expiration as root, and correct the error that it reports';

@@ -128,7 +128,7 @@ function replacing(
     target,
     leaf,
     issued,
-    left: [],
+    omitted: [],
     key: kindOf(issued.key),
     ...(previousForm && { previousForm }),
     validity: { notBefore, notAfter },

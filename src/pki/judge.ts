@@ -48,7 +48,7 @@ export interface JudgedCertificate {
   >;
   readonly managedBy?: 'kubeadm' | 'kubelet' | 'nodecertd';
   readonly key?: KeyState;
-  /** The CA that signed it, if it was found; 'wrong' if a CA of that name was, but not the right one. */
+  /** The CA that signed it; 'wrong' if the scan found only other CAs with its name. */
   readonly issuer?: Pick<InventoryCertificate, 'notBefore' | 'notAfter'> | 'wrong';
   /** The newer certificate of which this one is an old copy. */
   readonly newer?: { readonly name: string; readonly notAfter: Instant };

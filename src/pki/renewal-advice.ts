@@ -14,7 +14,7 @@ const longestClient = 3650 * day;
 
 /** What is unusual about a planned certificate. */
 export function adviceFor(item: RenewalItem): Advice[] {
-  const { entry, validity, leaf, left, authorityPath, target } = item;
+  const { entry, validity, leaf, omitted, authorityPath, target } = item;
   const { name } = entry;
   const advice: Advice[] = [];
   if (validity.wanted !== undefined) {
@@ -35,9 +35,9 @@ export function adviceFor(item: RenewalItem): Advice[] {
     const limit = isServing ? '398 days, and browsers reject it' : '10 years';
     advice.push({ what: `${name} will be valid for more than ${limit}` });
   }
-  for (const other of left) {
+  for (const other of omitted) {
     advice.push({
-      what: `${name}: the certificate of ${subjectOf(other)} in the file does not belong to its chain, or has expired, and is left out`,
+      what: `${name}: the renewal omits the certificate of ${subjectOf(other)}, which has expired or does not belong to the chain`,
     });
   }
   if (target.kind === 'kubeconfig' && target.authority !== undefined) {

@@ -32,7 +32,8 @@ export interface RenewalItem {
   readonly issued?: IssuedItem;
   /** The certificates that follow the leaf in its file, and still belong to its chain. */
   readonly chain: readonly ChainCertificate[];
-  readonly left: readonly ChainCertificate[];
+  /** Other certificates of the file, which the new file does not contain. */
+  readonly omitted: readonly ChainCertificate[];
   readonly signer: Signer;
   readonly authorityPath: string;
   readonly key: KeyKind;
@@ -72,7 +73,7 @@ export async function planItem(
     target,
     leaf,
     chain,
-    left: others.filter((other) => !chain.includes(other)),
+    omitted: others.filter((other) => !chain.includes(other)),
     signer,
     authorityPath: authority.path,
     key: newKeyKind(existing, options.key),

@@ -84,7 +84,7 @@ export function selected(selection: Selection): KubeadmCertificate[] {
   if (typeof selection === 'string') return inOrder;
   const unknown = selection.find((name) => !order.includes(name));
   if (unknown === undefined) return inOrder.filter(({ name }) => selection.includes(name));
-  throw new AgentError('USAGE', `there is no certificate ${JSON.stringify(unknown)}`, {
+  throw new AgentError('USAGE', `kubeadm has no certificate ${JSON.stringify(unknown)}`, {
     remedy: `Pass one or more of: ${order.toSorted().join(', ')}`,
   });
 }

@@ -169,7 +169,7 @@ async function requireUnchanged({ changes }: RenewedFiles): Promise<void> {
     found?.bytes.fill(0);
     if (isSame) continue;
     throw new AgentError('FILE_CHANGED', `another program changed ${path} during this run`, {
-      remedy: 'Run this command again, which reads the file again',
+      remedy: 'Run this command again',
     });
   }
 }
@@ -180,7 +180,11 @@ async function requireWritten({ changes }: RenewedFiles): Promise<void> {
     const found = await readContent(path);
     const isSame = found?.state.sha256 === after.state.sha256;
     found?.bytes.fill(0);
-    if (!isSame) throw new AgentError('STORE_IO', `${path} differs from what was written`);
+    if (!isSame)
+      throw new AgentError(
+        'STORE_IO',
+        `${path} does not contain the bytes that nodecertd has written`,
+      );
   }
 }
 

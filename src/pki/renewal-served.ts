@@ -49,18 +49,19 @@ export async function startServedCheck({
     check: async (item) => {
       const own = await endpointsOf(item, endpoints);
       if (own.length === 0) return undefined;
-      const served = await settle(() => dial(own), { worked, clock, signal });
-      const open = served.find(({ verdict }) => verdict !== 'current');
-      if (open === undefined) return { kind: 'current', endpoints: own.map(({ name }) => name) };
-      if (worked.has(open.name) && !isReachable(open)) throw broken(open);
-      const { name, reason = '', remedy = `Start ${name}` } = open;
+      const served = await dialUntilServed(() => dial(own), { worked, clock, signal });
+      const outdated = served.find(({ verdict }) => verdict !== 'current');
+      if (outdated === undefined)
+        return { kind: 'current', endpoints: own.map(({ name }) => name) };
+      if (worked.has(outdated.name) && !isReachable(outdated)) throw broken(outdated);
+      const { name, reason = '', remedy = `Start ${name}` } = outdated;
       return { kind: 'unverified', name, reason, remedy };
     },
   };
 }
 
 /** Does not wait for a server that was down before. */
-async function settle(
+async function dialUntilServed(
   dial: () => Promise<ServedItem[]>,
   {
     worked,
@@ -75,8 +76,10 @@ async function settle(
   const start = clock.elapsed();
   for (;;) {
     const served = await dial();
-    const open = served.filter(({ name, verdict }) => verdict !== 'current' && worked.has(name));
-    if (open.length === 0 || clock.elapsed() - start >= timeout) return served;
+    const outdated = served.filter(
+      ({ name, verdict }) => verdict !== 'current' && worked.has(name),
+    );
+    if (outdated.length === 0 || clock.elapsed() - start >= timeout) return served;
     await clock.sleep(interval, signal);
   }
 }

@@ -156,7 +156,7 @@ export interface RollbackPreview {
   /** All earlier renewals, the latest first. */
   readonly runs: readonly Run[];
   readonly interrupted?: Run;
-  /** The renewal before which the files are restored. Absent if there is none. */
+  /** The renewal to undo, together with all later ones. Absent if there is no renewal. */
   readonly target?: Run;
   readonly files: readonly RestorableFile[];
   /** The names of the certificates that are restored, in the order of their renewal. */
@@ -234,11 +234,16 @@ function findRun({ active }: Runs, time: string | undefined): Run | undefined {
   const found = active.filter(({ folder }) => nameOf(folder).startsWith(time));
   const [run] = found;
   if (run !== undefined && found.length === 1) return run;
-  const names = active.map(({ folder }) => nameOf(folder)).join(', ') || 'there is none';
+  const names = active.map(({ folder }) => nameOf(folder)).join(', ');
   throw new AgentError(
     'USAGE',
     `${found.length === 0 ? 'no renewal is' : 'several renewals are'} named ${JSON.stringify(time)}`,
-    { remedy: `Pass one of these: ${names}` },
+    {
+      remedy:
+        names === ''
+          ? 'List the renewals: nodecertd certs rollback --dry-run'
+          : `Pass one of these: ${names}`,
+    },
   );
 }
 

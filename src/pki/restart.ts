@@ -79,7 +79,7 @@ export async function requireRestartable(
   if (state.uid === 0 || state.uid === owner) return;
   throw new AgentError(
     'COMPONENT_RESTART',
-    `${by.path} belongs to the user ${state.uid}, so another user decides what the kubelet runs`,
+    `${by.path} belongs to the user ${state.uid}, who can change the programs that the kubelet runs`,
     { remedy: `Check the manifest, then run: chown root:root ${by.path}` },
   );
 }
@@ -121,7 +121,7 @@ export async function restartComponent(
 async function readManifest(path: string): Promise<FileContent> {
   const content = await readContent(path);
   if (content !== undefined) return content;
-  throw new AgentError('COMPONENT_RESTART', `the manifest ${path} does not exist any more`);
+  throw new AgentError('COMPONENT_RESTART', `the manifest ${path} no longer exists`);
 }
 
 /** The kubelet ignores the temporary file, because its name begins with a dot (pkg/kubelet/config/file.go). */

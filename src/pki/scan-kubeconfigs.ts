@@ -50,7 +50,7 @@ function usesOf(known: KubeadmCertificate | undefined): { component: string }[] 
   return (known?.usedBy ?? []).map(({ component }) => ({ component }));
 }
 
-/** A kubeconfig of kubeadm whose user has no client certificate is no row, but it is no mistake either. */
+/** A kubeconfig of kubeadm may have another credential. Then it has no row, and NOT LISTED names it. */
 function noteOtherCredential(
   record: ScanRecord,
   { name }: KubeadmCertificate,

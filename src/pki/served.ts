@@ -145,9 +145,9 @@ function staleRemedy(component: string): string {
   switch (component) {
     case 'kube-apiserver':
     case 'kubelet':
-      return `Wait a minute, because ${component} reloads the file by itself; then read its log, and check that it sees the same file`;
+      return `Wait a minute, because ${component} reloads the file by itself; then read its log, and check that it reads the same file`;
     case 'etcd':
-      return 'Check that etcd sees the same file: it reads the file at every handshake';
+      return 'Check that etcd reads the same file: it reads its file at every handshake';
     default:
       return `Restart ${component}`;
   }
@@ -155,7 +155,7 @@ function staleRemedy(component: string): string {
 
 function foreignVerdict({ endpoint, certificate }: Comparison): ReturnType<typeof verdictOf> {
   const { component, port, certificateFile } = endpoint;
-  const file = certificateFile === undefined ? '' : `, not that of ${certificateFile}`;
+  const file = certificateFile === undefined ? '' : `, not the certificate in ${certificateFile}`;
   return {
     verdict: 'foreign',
     state: 'stale-served',

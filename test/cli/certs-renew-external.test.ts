@@ -115,7 +115,7 @@ describe('nodecertd certs renew with an external CA', () => {
     assert.equal(await readFile(pendingKey(tree, 'scheduler.conf'), 'utf8'), key);
     const { code, stdout } = await renew(tree, ...other, '--yes');
     assert.equal(code, 0);
-    assert.match(stdout, /^scheduler\.conf .* ECDSA P-384, new key instead of the pending one /m);
+    assert.match(stdout, /^scheduler\.conf .* ECDSA P-384, new key, replaces the pending key /m);
     assert.notEqual(await readFile(pendingKey(tree, 'scheduler.conf'), 'utf8'), key);
   });
 

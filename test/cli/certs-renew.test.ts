@@ -142,7 +142,7 @@ describe('nodecertd certs renew', () => {
     [['apiserver', '--all'], /pass either names, or --all, or --due/],
     [['--all', '--yes', '--dry-run'], /exclude each other/],
     [['--all'], /without a terminal, this command needs --yes or --dry-run/],
-    [['apisever', '--yes'], /there is no certificate "apisever"/],
+    [['apisever', '--yes'], /kubeadm has no certificate "apisever"/],
     [
       ['--all', '--lifetime', '5'],
       /--lifetime must be a duration of at least 10m or ca, found "5"/,

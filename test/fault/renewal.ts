@@ -114,7 +114,7 @@ function includes(calls: readonly Call[], call: Call): boolean {
   return calls.includes(call);
 }
 
-/** A trial mostly waits for the disk. */
+/** A trial spends most of its time on waiting for the disk. */
 const together = 2;
 
 async function runSeries(

@@ -59,7 +59,7 @@ async function serve(
   return { component: 'etcd', name: 'etcd-server', host: '127.0.0.1', port, certificateFile };
 }
 
-/** Renews the certificate of etcd on a clock on which each look takes 20 seconds. */
+/** Renews the certificate of etcd on a clock on which each check takes 20 seconds. */
 async function renewServed(tree: KubeadmTree, endpoint: ServedEndpoint): Promise<RenewalResult> {
   let elapsed = 0;
   const clock = { ...systemClock, elapsed: () => (elapsed += 20 * second) };
@@ -78,7 +78,7 @@ describe('renew() with endpoints', () => {
     let late = 3;
     const endpoint = await serve(context, tree, (inFile) => {
       old ??= inFile();
-      // The first look is before the renewal.
+      // The first check is before the renewal.
       return (late -= 1) > 0 ? old : inFile();
     });
     const { renewed } = await renewServed(tree, endpoint);

@@ -84,7 +84,7 @@ describe('checkServed()', () => {
     const endpoint = { ...(await serve(test, await leaf('CN=nginx'))), certificateFile };
     const { verdict, reason = '' } = await check(endpoint);
     assert.equal(verdict, 'foreign');
-    assert.match(reason, /serves a certificate of CN=nginx, not that of /);
+    assert.match(reason, /serves a certificate of CN=nginx, not the certificate in /);
   });
 
   it('names a certificate that the component created in memory', async (test) => {

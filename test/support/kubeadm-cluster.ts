@@ -27,7 +27,7 @@ export interface ClusterOptions {
 
 /**
  * Boots nodes, runs `kubeadm init` on the first and `kubeadm join` on the others, and
- * waits until all are Ready. The cluster has a network of its own without a way out.
+ * waits until all are Ready. The cluster has a network of its own without a route to the outside.
  */
 export async function startKubeadmCluster(options: ClusterOptions): Promise<KubeadmCluster> {
   const cluster = await KubeadmCluster.create(options);

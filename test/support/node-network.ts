@@ -19,7 +19,7 @@ export class NetworkNamespace implements AsyncDisposable {
     this.#holder = holder;
   }
 
-  /** Runs a script in a new namespace, and waits until it has ended well. */
+  /** Runs a script in a new namespace, and waits until it has succeeded. */
   static async create(script: string, parts: NamespaceParts): Promise<NetworkNamespace> {
     const { name, directory, args = [] } = parts;
     const holder = new Child({
@@ -72,7 +72,7 @@ interface NamespaceParts {
   readonly args?: readonly string[];
 }
 
-/** The namespace with the bridge. It has no way out, so no packet leaves the cluster. */
+/** The namespace with the bridge. It has no route to the outside, so no packet leaves the cluster. */
 export async function createBridge(directory: string): Promise<NetworkNamespace> {
   return NetworkNamespace.create(bridge, { name: 'bridge', directory });
 }
