@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSameBytes } from '../core/der.ts';
 import type { Instant } from '../core/instant.ts';
-import { AgentError, toFailure } from '../core/errors.ts';
+import { AgentError } from '../core/errors.ts';
 import { attempt, unlessMissing } from '../sys/file-error.ts';
 import { readBoundedFile } from '../sys/small-file.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
@@ -15,6 +15,7 @@ import { checkIssued } from './issued-certificate.ts';
 import { kindOf } from './key-file.ts';
 import type { KubeadmCertificate } from './layout.ts';
 import { fileOf } from './layout.ts';
+import { refusalOf } from './refusal.ts';
 import { readPendingKey } from './pending-keys.ts';
 import type { RenewalItem } from './renewal-item.ts';
 import type { PlannedCertificate, Selection } from './renewal-plan.ts';
@@ -81,7 +82,7 @@ async function planOne(
     return await plan({ entry, files, ...(key && { key }) }, request);
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
-    return { kind: 'refused', entry, file, failure: toFailure(error) };
+    return { kind: 'refused', entry, file, failure: refusalOf(error) };
   }
 }
 

@@ -6,6 +6,7 @@ import { judge } from './judge.ts';
 import type { KeyState } from './key-check.ts';
 import type { AuthorityName, Reload } from './layout.ts';
 import type { FileUse, Gap, Place, Scan, Section, Sighting, Skipped } from './sighting.ts';
+import { asRoot } from './refusal.ts';
 import { sections } from './sighting.ts';
 
 /** The CA of a certificate. */
@@ -153,8 +154,9 @@ function itemOfGap(gap: Gap, known: Authorities): InventoryItem {
   };
 }
 
-function gapRemedy({ name, state, place, section, usedBy }: Gap): string {
+function gapRemedy({ name, state, place, section, usedBy, reason }: Gap): string {
   const path = place.path ?? name;
+  if (/\bE(?:ACCES|PERM)\b/.test(reason)) return asRoot;
   if (section === 'certificate' || section === 'authority') return `Restore ${path} from a backup`;
   const verb = state === 'unreadable' ? 'Repair' : 'Restore';
   if (usedBy.some(({ flag }) => flag !== undefined)) {

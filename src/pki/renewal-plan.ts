@@ -1,4 +1,4 @@
-import { AgentError, toFailure } from '../core/errors.ts';
+import { AgentError } from '../core/errors.ts';
 import type { Failure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { rotationDeadline, rotationFraction } from '../core/schedule.ts';
@@ -8,6 +8,7 @@ import { readCertificatesOf } from './certificate-chain.ts';
 import { readKeyFile } from './key-file.ts';
 import type { AuthorityName, KubeadmCertificate, KubernetesDirectories } from './layout.ts';
 import { authorityFile, fileOf, keyFileOf, kubeadmCertificates } from './layout.ts';
+import { refusalOf } from './refusal.ts';
 import type { ItemOptions, RenewalItem } from './renewal-item.ts';
 import { planItem } from './renewal-item.ts';
 
@@ -104,7 +105,7 @@ async function plan(
     return { kind: item.signer.kind === 'external' ? 'external' : 'renew', item };
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
-    return { kind: 'refused', entry, file, failure: toFailure(error) };
+    return { kind: 'refused', entry, file, failure: refusalOf(error) };
   }
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { KeyAlgorithm } from '../core/certificate-spec.ts';
 import { writeRequestInfo } from '../core/certificate-request.ts';
 import type { Failure } from '../core/errors.ts';
-import { AgentError, toFailure } from '../core/errors.ts';
+import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { encodePem } from '../core/pem.ts';
 import { makeDirectory, replaceFile } from '../store/atomic-file.ts';
@@ -24,6 +24,7 @@ import {
 import { newKeyKind } from './renewal-item.ts';
 import type { Selection } from './renewal-plan.ts';
 import { deadlineOf, selected } from './renewal-plan.ts';
+import { refusalOf } from './refusal.ts';
 import type { RenewalRequest } from './renewal.ts';
 import { directoryOf, lock } from './renewal.ts';
 import { signDer } from './signature.ts';
@@ -100,7 +101,7 @@ async function plan(
     return { kind: 'request', existing, key, file: join(folder, `${entry.name}.csr`) };
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
-    return { kind: 'refused', entry, failure: toFailure(error) };
+    return { kind: 'refused', entry, failure: refusalOf(error) };
   }
 }
 

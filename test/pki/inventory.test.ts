@@ -320,6 +320,15 @@ describe('takeInventory() of other files', () => {
     }
   });
 
+  it('tells a user who may not read a file to use root, not a backup', () => {
+    const place = { path: '/etc/kubernetes/admin.conf' };
+    const reason = 'cannot be read: EACCES: permission denied';
+    const gap = { name: 'admin.conf', section: 'certificate', place, reason, usedBy: [] } as const;
+    const scan = { sightings: [], gaps: [{ ...gap, state: 'unreadable' } as const], skipped: [] };
+    const [item] = takeInventory(scan, { now, threshold: defaultThreshold }).items;
+    assert.match(item?.remedy ?? '', /^Run the command as root/);
+  });
+
   it('shows why a file cannot be read, and still lists the others', async (test) => {
     const one = await tree(test);
     const { certificates } = one.directories;
