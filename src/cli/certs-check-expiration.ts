@@ -78,7 +78,7 @@ export function configure(
     .action(async (options: CheckOptions) => {
       const inventory = await check(options, context);
       const shown = only(inventory, options.only);
-      for (const text of await render(options.output, shown)) context.stdout.write(text);
+      for (const text of await render(options, shown)) context.stdout.write(text);
       exit(exitCodeFor(shown.items, options.failThreshold, inventory.now));
     });
 }
@@ -115,11 +115,16 @@ function only(inventory: Inventory, states: readonly InventoryState[] | undefine
 }
 
 /** The output in one or more pieces. */
-async function render(format: Format, inventory: Inventory): Promise<Iterable<string>> {
+async function render(
+  { output: format, only: states }: Pick<CheckOptions, 'output' | 'only'>,
+  inventory: Inventory,
+): Promise<Iterable<string>> {
   switch (format) {
     case 'table':
     case 'wide':
-      return [inventoryTable(inventory, { wide: format === 'wide' })];
+      return [
+        inventoryTable(inventory, { wide: format === 'wide', ...(states && { only: states }) }),
+      ];
     case 'json':
     case 'yaml':
       return [await print(format, inventoryDocument(inventory), () => '')];

@@ -1,5 +1,6 @@
 import { publicKeyFacts } from '../pki/certificate.ts';
 import type { Inventory, InventoryItem } from '../pki/inventory.ts';
+import type { InventoryState } from '../pki/judge.ts';
 import { inventoryStates } from '../pki/judge.ts';
 import type { Section } from '../pki/sighting.ts';
 import { sections } from '../pki/sighting.ts';
@@ -84,7 +85,7 @@ function keyCell({ certificate, key }: InventoryItem): string {
 /** The inventory for people: the tables, then each problem with its remedy. */
 export function inventoryTable(
   { items, now, skipped }: Inventory,
-  { wide }: { readonly wide: boolean },
+  { wide, only }: { readonly wide: boolean; readonly only?: readonly InventoryState[] },
 ): string {
   const blocks = sections.flatMap((section) => {
     const rows = items.filter((item) => item.section === section);
@@ -96,7 +97,7 @@ export function inventoryTable(
     ...blocks,
     ...(notes.length === 0 ? [] : [notes.join('\n')]),
     ...(omitted.length === 0 ? [] : [['NOT LISTED', ...omitted].join('\n')]),
-    summary(items),
+    summary(items, only),
   ];
   return `${parts.join('\n\n')}\n`;
 }
@@ -139,10 +140,14 @@ function problemLines(item: InventoryItem): string[] {
   ];
 }
 
-function summary(items: readonly InventoryItem[]): string {
+function summary(items: readonly InventoryItem[], only?: readonly InventoryState[]): string {
   const problems = items.filter(needsAttention).length;
   const certificates = items.length === 1 ? '1 certificate' : `${items.length} certificates`;
-  if (items.length === 0) return 'This node has no certificates in the usual places';
+  if (items.length === 0) {
+    return only === undefined
+      ? 'This node has no certificates in the usual places'
+      : `No certificate has the state ${only.join(' or ')}`;
+  }
   if (problems === 0) return `${certificates}, no problems`;
   return `${certificates}, ${problems} ${problems === 1 ? 'needs' : 'need'} attention`;
 }

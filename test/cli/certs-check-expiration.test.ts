@@ -107,6 +107,7 @@ describe('nodecertd certs check-expiration', () => {
   it('--only shows these states, and the exit code is theirs', async () => {
     const expired = await check('--only', 'expired');
     assert.equal(expired.code, 0);
+    assert.match(expired.stdout, /No certificate has the state expired\n$/);
     const expiring = await check('--only', 'expired,expiring', '-o', 'json');
     assert.equal(expiring.code, 3);
     assert.equal((JSON.parse(expiring.stdout) as { items: unknown[] }).items.length, 1);
