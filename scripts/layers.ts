@@ -39,7 +39,7 @@ export const layers = {
     imports: ['core', 'sys', 'store', 'kube', 'kubelet', 'doctor'],
   },
   pki: {
-    holds: 'the certificates under /etc/kubernetes: inventory, verification, renewal',
+    holds: 'the certificates under /etc/kubernetes: components, inventory, renewal',
     imports: ['core', 'sys', 'store', 'kube', 'kubelet'],
   },
   metrics: { holds: 'metrics, health and the status page', imports: ['core', 'sys'] },

@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
 import { inventoryExposition } from '../metrics/inventory-exposition.ts';
-import type { Inventory, InventoryItem } from '../pki/inventory.ts';
-import type { InventoryState, Threshold } from '../pki/judge.ts';
-import { defaultThreshold, inventoryStates, thresholdOf } from '../pki/judge.ts';
-import { localInventory } from '../pki/local-inventory.ts';
+import type { Inventory, InventoryItem } from '../pki/inventory/inventory.ts';
+import type { InventoryState, Threshold } from '../pki/inventory/judge.ts';
+import { defaultThreshold, inventoryStates, thresholdOf } from '../pki/inventory/judge.ts';
+import { localInventory } from '../pki/inventory/local-inventory.ts';
 import type { DirectoryOptions } from './certs-options.ts';
 import {
   addDirectoryOptions,

@@ -5,8 +5,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { defaultDirectories } from '../pki/layout.ts';
 import type { KubernetesDirectories } from '../pki/layout.ts';
-import { parseThreshold } from '../pki/judge.ts';
-import type { Threshold } from '../pki/judge.ts';
+import { parseThreshold } from '../pki/inventory/judge.ts';
+import type { Threshold } from '../pki/inventory/judge.ts';
 
 export interface DirectoryOptions {
   readonly kubernetesDir: string;

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { version } from '../core/version.ts';
-import type { RenewalRequest } from '../pki/renewal.ts';
-import { localRestarts } from '../pki/local-inventory.ts';
-import { previewRollback, rollBackTo } from '../pki/renewal.ts';
+import type { RenewalRequest } from '../pki/renewal/renewal.ts';
+import { localRestarts } from '../pki/inventory/local-inventory.ts';
+import { previewRollback, rollBackTo } from '../pki/renewal/renewal.ts';
 import { Tree } from '../sys/tree.ts';
 import type { DirectoryOptions } from './certs-options.ts';
 import { addDirectoryOptions, directoriesOf, restartOption } from './certs-options.ts';

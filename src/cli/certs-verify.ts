@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { AgentError } from '../core/errors.ts';
-import { defaultThreshold } from '../pki/judge.ts';
-import { localEndpoints } from '../pki/local-inventory.ts';
-import type { ServedItem } from '../pki/served.ts';
-import { checkServed } from '../pki/served.ts';
+import { defaultThreshold } from '../pki/inventory/judge.ts';
+import { localEndpoints } from '../pki/inventory/local-inventory.ts';
+import type { ServedItem } from '../pki/inventory/served.ts';
+import { checkServed } from '../pki/inventory/served.ts';
 import type { DirectoryOptions } from './certs-options.ts';
 import { addDirectoryOptions, directoriesOf } from './certs-options.ts';
 import type { CliContext } from './context.ts';

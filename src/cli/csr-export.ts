@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import type { KeyAlgorithm } from '../core/certificate-spec.ts';
-import type { Selection } from '../pki/renewal-plan.ts';
-import type { RenewalRequest } from '../pki/renewal.ts';
-import type { ExportOptions, PlannedRequest } from '../pki/request-export.ts';
-import { exportRequests, previewExport } from '../pki/request-export.ts';
+import type { Selection } from '../pki/renewal/renewal-plan.ts';
+import type { RenewalRequest } from '../pki/renewal/renewal.ts';
+import type { ExportOptions, PlannedRequest } from '../pki/renewal/request-export.ts';
+import { exportRequests, previewExport } from '../pki/renewal/request-export.ts';
 import { isConfirmed } from './confirmation.ts';
 import type { CliContext } from './context.ts';
 import type { CsrReport } from './csr-report.ts';

@@ -1,9 +1,9 @@
 import { formatInstant } from '../core/instant.ts';
-import { subjectOf } from '../pki/certificate-chain.ts';
-import { describeKind } from '../pki/key-file.ts';
-import type { Advice } from '../pki/renewal-advice.ts';
-import type { ExistingCertificate } from '../pki/existing-certificate.ts';
-import type { PlannedRequest, RequestKey } from '../pki/request-export.ts';
+import { subjectOf } from '../pki/renewal/certificate-chain.ts';
+import { describeKind } from '../pki/renewal/key-file.ts';
+import type { Advice } from '../pki/renewal/renewal-advice.ts';
+import type { ExistingCertificate } from '../pki/renewal/existing-certificate.ts';
+import type { PlannedRequest, RequestKey } from '../pki/renewal/request-export.ts';
 import type { ExitCode } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';
 import { adviceLines, section } from './renewal-table.ts';

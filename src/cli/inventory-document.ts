@@ -1,10 +1,10 @@
 import { formatInstant, second } from '../core/instant.ts';
 import type { InventorySeries } from '../metrics/inventory-exposition.ts';
-import { altNames, publicKeyFacts, usages } from '../pki/certificate.ts';
-import type { InventoryCertificate } from '../pki/certificate.ts';
-import type { Inventory, InventoryItem } from '../pki/inventory.ts';
+import { altNames, publicKeyFacts, usages } from '../pki/inventory/certificate.ts';
+import type { InventoryCertificate } from '../pki/inventory/certificate.ts';
+import type { Inventory, InventoryItem } from '../pki/inventory/inventory.ts';
 import { authorityNames, kubeadmCertificates } from '../pki/layout.ts';
-import type { Place } from '../pki/sighting.ts';
+import type { Place } from '../pki/inventory/sighting.ts';
 
 /** The stable form for `-o json` and `-o yaml`. Contains no private key. */
 export function inventoryDocument({ items, skipped, now }: Inventory): Record<string, unknown> {

@@ -1,9 +1,9 @@
-import { publicKeyFacts } from '../pki/certificate.ts';
-import type { Inventory, InventoryItem } from '../pki/inventory.ts';
-import type { InventoryState } from '../pki/judge.ts';
-import { inventoryStates } from '../pki/judge.ts';
-import type { Section } from '../pki/sighting.ts';
-import { sections } from '../pki/sighting.ts';
+import { publicKeyFacts } from '../pki/inventory/certificate.ts';
+import type { Inventory, InventoryItem } from '../pki/inventory/inventory.ts';
+import type { InventoryState } from '../pki/inventory/judge.ts';
+import { inventoryStates } from '../pki/inventory/judge.ts';
+import type { Section } from '../pki/inventory/sighting.ts';
+import { sections } from '../pki/inventory/sighting.ts';
 import { isExternal, placeText } from './inventory-document.ts';
 import { kubeadmDate, kubeadmDuration } from './kubeadm-format.ts';
 import { alignColumns, oneLine } from './text.ts';

@@ -1,16 +1,16 @@
 import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatInstant } from '../core/instant.ts';
 import { creationCommand } from '../pki/layout.ts';
-import { issuerOf, subjectOf } from '../pki/certificate-chain.ts';
-import { describeKind } from '../pki/key-file.ts';
-import type { Advice, RestartAdvice } from '../pki/renewal-advice.ts';
-import { adviceFor, endsEarlier, restartFor } from '../pki/renewal-advice.ts';
-import type { RenewalItem } from '../pki/renewal-item.ts';
-import type { PlannedCertificate } from '../pki/renewal-plan.ts';
-import type { RenewalResult, RenewedCertificate } from '../pki/renewal-run.ts';
-import type { RenewalPreview } from '../pki/renewal.ts';
-import type { Restarts } from '../pki/renewal-restarts.ts';
-import { restartOfItem } from '../pki/renewal-restarts.ts';
+import { issuerOf, subjectOf } from '../pki/renewal/certificate-chain.ts';
+import { describeKind } from '../pki/renewal/key-file.ts';
+import type { Advice, RestartAdvice } from '../pki/renewal/renewal-advice.ts';
+import { adviceFor, endsEarlier, restartFor } from '../pki/renewal/renewal-advice.ts';
+import type { RenewalItem } from '../pki/renewal/renewal-item.ts';
+import type { PlannedCertificate } from '../pki/renewal/renewal-plan.ts';
+import type { RenewalResult, RenewedCertificate } from '../pki/renewal/renewal-run.ts';
+import type { RenewalPreview } from '../pki/renewal/renewal.ts';
+import type { Restarts } from '../pki/renewal/renewal-restarts.ts';
+import { restartOfItem } from '../pki/renewal/renewal-restarts.ts';
 import type { ExitCode, ExitCodeMeanings } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';
 

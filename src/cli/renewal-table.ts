@@ -1,7 +1,7 @@
 import { formatDuration, formatInstant } from '../core/instant.ts';
-import { describeKind } from '../pki/key-file.ts';
-import type { Advice } from '../pki/renewal-advice.ts';
-import { nameOf } from '../pki/renewal.ts';
+import { describeKind } from '../pki/renewal/key-file.ts';
+import type { Advice } from '../pki/renewal/renewal-advice.ts';
+import { nameOf } from '../pki/renewal/renewal.ts';
 import type { Problem, RenewalReport, ReportRow } from './renewal-report.ts';
 import {
   filesOf,

@@ -1,10 +1,10 @@
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
-import type { RollbackPreview } from '../pki/renewal.ts';
-import { certificatesOf, nameOf, restoredEnd } from '../pki/renewal.ts';
-import type { RestartedComponent, Restarts } from '../pki/renewal-restarts.ts';
-import { restartRemedy } from '../pki/renewal-advice.ts';
-import { componentToRestart } from '../pki/renewal-restarts.ts';
+import type { RollbackPreview } from '../pki/renewal/renewal.ts';
+import { certificatesOf, nameOf, restoredEnd } from '../pki/renewal/renewal.ts';
+import type { RestartedComponent, Restarts } from '../pki/renewal/renewal-restarts.ts';
+import { restartRemedy } from '../pki/renewal/renewal-advice.ts';
+import { componentToRestart } from '../pki/renewal/renewal-restarts.ts';
 import { alignColumns, oneLine } from './text.ts';
 
 /** A rollback, planned or done. */

@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Matcher } from '../fault/keys/matcher.ts';
 import { needlesOf } from '../fault/keys/needles.ts';
-import type { ExternalTree } from '../pki/external-tree.ts';
-import { externalTree, filesOf, pendingKey, sign } from '../pki/external-tree.ts';
-import type { KubeadmTree } from '../pki/renewal-tree.ts';
-import { makeKubeadmTree } from '../pki/renewal-tree.ts';
+import type { ExternalTree } from '../pki/renewal/external-tree.ts';
+import { externalTree, filesOf, pendingKey, sign } from '../pki/renewal/external-tree.ts';
+import type { KubeadmTree } from '../pki/renewal/renewal-tree.ts';
+import { makeKubeadmTree } from '../pki/renewal/renewal-tree.ts';
 import type { Ended } from '../support/doctor.ts';
 import { nodecertd } from '../support/doctor.ts';
 

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { logEvents } from '../../src/core/log-events.ts';
-import { inventoryStates } from '../../src/pki/judge.ts';
+import { inventoryStates } from '../../src/pki/inventory/judge.ts';
 import { findProgram, skipWithout } from '../support/programs.ts';
 import { everyMetric } from './every-metric.ts';
 import { scrape } from './exposition.ts';

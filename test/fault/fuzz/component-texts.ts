@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import { kubeadmPods, pod } from '../../pki/manifests.ts';
+import { kubeadmPods, pod } from '../../pki/components/manifests.ts';
 
 /** Manifests of static pods, with a canary in the places where a secret may be. */
 export function manifests(token: string): Uint8Array[] {

@@ -1,10 +1,10 @@
 import { createPrivateKey } from 'node:crypto';
 import { day, second } from '../../../src/core/instant.ts';
-import { readCertificate } from '../../../src/pki/certificate-chain.ts';
-import { generateKey } from '../../../src/pki/key-file.ts';
-import { requireEquivalent } from '../../../src/pki/proof.ts';
-import { reissue, requireReissuable } from '../../../src/pki/reissue.ts';
-import { authorityOf, parsed } from '../../pki/openssl-authority.ts';
+import { readCertificate } from '../../../src/pki/renewal/certificate-chain.ts';
+import { generateKey } from '../../../src/pki/renewal/key-file.ts';
+import { requireEquivalent } from '../../../src/pki/renewal/proof.ts';
+import { reissue, requireReissuable } from '../../../src/pki/renewal/reissue.ts';
+import { authorityOf, parsed } from '../../pki/renewal/openssl-authority.ts';
 import { derMutators } from './der.ts';
 import { mutated } from './mutate.ts';
 import type { FuzzTarget } from './target.ts';

@@ -1,0 +1,198 @@
+import { hash, X509Certificate } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { sortedUnique } from '../../core/alt-names.ts';
+import type { DerValue } from '../../core/der.ts';
+import { isSameBytes, readDer } from '../../core/der.ts';
+import type { Instant } from '../../core/instant.ts';
+import { canonicalIp } from '../../core/ip-address.ts';
+import { printable } from '../../core/printable.ts';
+
+/**
+ * A certificate as an inventory shows it. Read with node:crypto instead of core/x509.ts: an
+ * inventory must also show a certificate that the agent would reject, and OpenSSL parses ten
+ * times faster.
+ */
+export interface InventoryCertificate {
+  /** Kept instead of the X509Certificate, which takes ten times the memory. */
+  readonly der: Uint8Array;
+  /** SHA-256 of the DER, in lower-case hexadecimal. */
+  readonly sha256: string;
+  /** Lower-case hexadecimal without leading zeros, with `-` before a negative number. */
+  readonly serial: string;
+  /** RFC 4514, as in `CN=kubernetes-admin,O=system:masters`; empty for an empty name. */
+  readonly subject: string;
+  readonly issuer: string;
+  readonly notBefore: Instant;
+  readonly notAfter: Instant;
+  readonly isAuthority: boolean;
+}
+
+/** Undefined for bytes that are not a certificate. Keeps the bytes. */
+export function inventoryCertificate(bytes: Uint8Array): InventoryCertificate | undefined {
+  try {
+    const x509 = new X509Certificate(bytes);
+    // `raw` is a copy, and takes as long as the rest.
+    const der = isSingleValue(bytes) ? bytes : x509.raw;
+    return {
+      der,
+      sha256: hash('sha256', der, 'hex'),
+      serial: x509.serialNumber.toLowerCase().replace(/^(-?)0+(?=.)/, '$1'),
+      subject: nameOf(x509.subject),
+      issuer: nameOf(x509.issuer),
+      ...validityOf(x509),
+      isAuthority: x509.ca,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** False if trust settings or other bytes follow the certificate. */
+function isSingleValue(bytes: Uint8Array): boolean {
+  try {
+    return readDer(bytes).length === 1;
+  } catch {
+    return false;
+  }
+}
+
+export function x509Of({ der }: InventoryCertificate): X509Certificate {
+  return new X509Certificate(der);
+}
+
+/** @throws RangeError if OpenSSL cannot read a time */
+function validityOf(x509: X509Certificate): { notBefore: Instant; notAfter: Instant } {
+  const [notBefore, notAfter] = [x509.validFromDate.getTime(), x509.validToDate.getTime()];
+  if (Number.isNaN(notBefore + notAfter)) throw new RangeError('the validity cannot be read');
+  return { notBefore, notAfter };
+}
+
+/** OpenSSL writes each relative name on its own line, and the first one first. */
+function nameOf(name: string | undefined): string {
+  const relative = (name ?? '').split('\n').toReversed().join(',');
+  return printable(relative, 1000);
+}
+
+export interface PublicKeyFacts {
+  /** `RSA`, `ECDSA`, `Ed25519`, or the name that OpenSSL uses. */
+  readonly algorithm: string;
+  readonly bits: number;
+}
+
+/** Undefined for a key that OpenSSL does not know. */
+export function publicKeyFacts(certificate: InventoryCertificate): PublicKeyFacts | undefined {
+  const key = publicKeyOf(certificate);
+  const type = key?.asymmetricKeyType;
+  if (key === undefined || type === undefined) return undefined;
+  const { modulusLength, namedCurve } = key.asymmetricKeyDetails ?? {};
+  const known = { rsa: 'RSA', ec: 'ECDSA', ed25519: 'Ed25519', ed448: 'Ed448' } as const;
+  const algorithm = Object.hasOwn(known, type) ? known[type as keyof typeof known] : type;
+  return { algorithm, bits: modulusLength ?? bitsOf(namedCurve ?? type) };
+}
+
+function bitsOf(curve: string): number {
+  const [, digits] = /(\d+)/.exec(curve === 'ed25519' ? '256' : curve) ?? [];
+  return Number(digits ?? 0);
+}
+
+/** The keys of CAs, each of which may have signed thousands of certificates. */
+const authorityKeys = new WeakMap<InventoryCertificate, KeyObject | undefined>();
+
+function authorityKey(authority: InventoryCertificate): KeyObject | undefined {
+  if (!authorityKeys.has(authority)) authorityKeys.set(authority, publicKeyOf(authority));
+  return authorityKeys.get(authority);
+}
+
+function publicKeyOf(certificate: InventoryCertificate): KeyObject | undefined {
+  try {
+    return x509Of(certificate).publicKey;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The SANs as `DNS:…`, `IP:…`, `URI:…` and so on, sorted; IP addresses in canonical form. */
+export function altNames(certificate: InventoryCertificate): string[] {
+  const text = x509Of(certificate).subjectAltName ?? '';
+  const names = text.matchAll(/(?:^|, )([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^,]*)/g);
+  return sortedUnique(
+    [...names].map(([, type = '', value = '']) => {
+      const name = printable(value.replace(/^"|"$/g, ''), 300);
+      return type === 'IP Address' ? `IP:${canonicalIp(name) ?? name}` : `${type}:${name}`;
+    }),
+  );
+}
+
+/** By bit, from the first (RFC 5280 4.2.1.3), in the words of certificates.k8s.io. */
+const keyUsages = [
+  'digital signature',
+  'content commitment',
+  'key encipherment',
+  'data encipherment',
+  'key agreement',
+  'cert sign',
+  'crl sign',
+  'encipher only',
+  'decipher only',
+] as const;
+
+const extendedKeyUsages: Readonly<Record<string, string>> = {
+  '2.5.29.37.0': 'any',
+  '1.3.6.1.5.5.7.3.1': 'server auth',
+  '1.3.6.1.5.5.7.3.2': 'client auth',
+};
+
+/** Key usages and extended key usages; an unknown extended usage by its OID. */
+export function usages(certificate: InventoryCertificate): string[] {
+  const extended = x509Of(certificate).keyUsage ?? [];
+  return [...keyUsagesIn(certificate.der), ...extended.map((oid) => extendedKeyUsages[oid] ?? oid)];
+}
+
+/** The content of the OBJECT IDENTIFIER 2.5.29.15. */
+const keyUsageOid = Uint8Array.of(0x55, 0x1d, 0x0f);
+
+function keyUsagesIn(der: Uint8Array): string[] {
+  // The first byte of a BIT STRING is the number of unused bits at its end.
+  const bytes = extensionIn(der, keyUsageOid)?.content.subarray(1) ?? new Uint8Array();
+  return keyUsages.filter((_, at) => ((bytes[at >> 3] ?? 0) & (0x80 >> (at & 7))) !== 0);
+}
+
+/** The value in an extension (RFC 5280 4.1); undefined without it, and for malformed DER. */
+function extensionIn(der: Uint8Array, oid: Uint8Array): DerValue | undefined {
+  try {
+    const [toBeSigned] = innerValues(der);
+    const fields = readDer(toBeSigned?.content ?? new Uint8Array());
+    const wrapper = fields.find(({ tag }) => tag === extensionsTag);
+    const list = wrapper === undefined ? [] : innerValues(wrapper.content);
+    const parts = list.map(({ content }) => readDer(content));
+    const found = parts.find(([id]) => id !== undefined && isSameBytes(id.content, oid))?.at(-1);
+    return found && readDer(found.content)[0];
+  } catch {
+    return undefined;
+  }
+}
+
+const extensionsTag = 0xa3;
+
+/** The values in the first value. */
+function innerValues(bytes: Uint8Array): DerValue[] {
+  const [outer] = readDer(bytes);
+  return outer === undefined ? [] : readDer(outer.content);
+}
+
+/**
+ * True if the key of `authority` signed the certificate. Compares keys, because the old and the
+ * new CA of a cluster usually have the same name.
+ */
+export function isIssuedBy(
+  certificate: InventoryCertificate,
+  authority: InventoryCertificate,
+): boolean {
+  if (certificate.issuer !== authority.subject) return false;
+  const key = authorityKey(authority);
+  try {
+    return key !== undefined && x509Of(certificate).verify(key);
+  } catch {
+    return false;
+  }
+}

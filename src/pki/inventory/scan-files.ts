@@ -1,0 +1,174 @@
+import { access, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isMissing } from '../../sys/file-error.ts';
+import type { CertificateFile } from './certificate-file.ts';
+import type { InventoryCertificate } from './certificate.ts';
+import type { KeyState } from './key-check.ts';
+import { checkKeyFile } from './key-check.ts';
+import type { AuthorityName, KubeadmCertificate } from '../layout.ts';
+import { keyFileOf } from '../layout.ts';
+import type { ScanRecord } from './scan-record.ts';
+import { leafOf, placeIn } from './scan-record.ts';
+
+/** Adds the certificates of a CA file of kubeadm. During a change of the CA there are two. */
+export async function addAuthority(
+  record: ScanRecord,
+  path: string,
+  name: AuthorityName,
+): Promise<void> {
+  const reading = await record.read(path);
+  const gap = { name, section: 'authority', place: { path }, usedBy: [] } as const;
+  if (reading.kind !== 'read') return record.addFailure(reading, gap);
+  record.take(path);
+  const external = !(await exists(keyFileOf(path)));
+  const { certificates, modifiedAt } = reading;
+  for (const [at, certificate] of certificates.entries()) {
+    record.add({
+      name: at === 0 ? name : `${name} (${at + 1} of ${certificates.length})`,
+      section: 'authority',
+      place: placeIn(reading, at),
+      certificate,
+      usedBy: record.usesOf(reading),
+      managedBy: 'kubeadm',
+      external,
+      modifiedAt,
+    });
+  }
+  record.addProblems(reading);
+}
+
+/** Adds a certificate of kubeadm with its key file, and the intermediates in its file. */
+export async function addPair(
+  record: ScanRecord,
+  path: string,
+  { name, authority, usedBy }: KubeadmCertificate,
+): Promise<void> {
+  const reading = await record.read(path);
+  const known = usedBy.map(({ component }) => ({ component }));
+  const gap = { name, section: 'certificate', place: { path }, usedBy: known, authority } as const;
+  if (reading.kind !== 'read') return record.addFailure(reading, gap);
+  record.take(path);
+  const leaf = leafOf(reading);
+  const uses = record.usesOf(reading);
+  const [usage] = usedBy;
+  record.add({
+    name,
+    section: 'certificate',
+    place: placeIn(reading, reading.certificates.indexOf(leaf)),
+    certificate: leaf,
+    usedBy: uses.length > 0 ? uses : known,
+    ...(usage && { reload: usage.reload }),
+    managedBy: 'kubeadm',
+    key: checkKeyFile(keyFileOf(path), leaf),
+    authority,
+    chain: reading.certificates,
+    modifiedAt: reading.modifiedAt,
+  });
+  addRest(record, reading, leaf);
+  record.addProblems(reading);
+}
+
+/** Adds a key pair of the kubelet: certificate and key in one file, or `kubelet.crt` and `kubelet.key`. */
+export async function addKubeletPair(
+  record: ScanRecord,
+  path: string,
+  name: string,
+): Promise<void> {
+  if (!record.take(path)) return;
+  const reading = await record.read(path);
+  const gap = { name, section: 'kubelet', place: { path }, usedBy: [] } as const;
+  if (reading.kind !== 'read') return record.addFailure(reading, gap);
+  const leaf = leafOf(reading);
+  record.add({
+    name,
+    section: 'kubelet',
+    place: placeIn(reading, reading.certificates.indexOf(leaf)),
+    certificate: leaf,
+    usedBy: [{ component: 'kubelet' }],
+    reload: 'automatic',
+    managedBy: 'kubelet',
+    key: checkKeyFile(reading.hasKey ? path : keyFileOf(path), leaf),
+    chain: reading.certificates,
+    modifiedAt: reading.modifiedAt,
+  });
+  addRest(record, reading, leaf);
+  record.addProblems(reading);
+}
+
+/** Adds any other file. @param isExpected a flag or the administrator names it, so it has to exist */
+export async function addFile(
+  record: ScanRecord,
+  path: string,
+  { isExpected }: { readonly isExpected: boolean },
+): Promise<void> {
+  if (!record.take(path)) return;
+  const reading = await record.read(path);
+  const usedBy = record.usesOf({ path });
+  const gap = { name: path, section: 'other', place: { path }, usedBy } as const;
+  if (reading.kind === 'missing' && !isExpected) return;
+  if (reading.kind !== 'read') return record.addFailure(reading, gap);
+  const leaf = leafOf(reading);
+  const key = leaf.isAuthority ? undefined : keyBeside(record, reading, leaf);
+  record.add({
+    name: path,
+    section: 'other',
+    place: placeIn(reading, reading.certificates.indexOf(leaf)),
+    certificate: leaf,
+    usedBy: record.usesOf(reading),
+    ...(key && { key }),
+    chain: reading.certificates,
+    modifiedAt: reading.modifiedAt,
+  });
+  addRest(record, reading, leaf);
+  record.addProblems(reading);
+}
+
+/** Undefined without any sign of a key: most certificates outside kubeadm's places have none. */
+function keyBeside(
+  record: ScanRecord,
+  reading: CertificateFile,
+  leaf: InventoryCertificate,
+): KeyState | undefined {
+  const named = record.namedKeyOf(reading);
+  const path = reading.hasKey ? reading.path : (named ?? keyFileOf(reading.path));
+  const key = path === reading.path && !reading.hasKey ? undefined : checkKeyFile(path, leaf);
+  return key?.present === true || named !== undefined ? key : undefined;
+}
+
+/** The other certificates of a file, such as the intermediates after a leaf. */
+function addRest(record: ScanRecord, reading: CertificateFile, leaf: InventoryCertificate): void {
+  const { path, certificates, modifiedAt } = reading;
+  for (const [at, certificate] of certificates.entries()) {
+    if (certificate === leaf) continue;
+    record.add({
+      name: `${path} (${at + 1} of ${certificates.length})`,
+      section: 'other',
+      place: placeIn(reading, at),
+      certificate,
+      usedBy: record.usesOf(reading),
+      modifiedAt,
+    });
+  }
+}
+
+/** Files with the usual extensions, up to this many levels deep. Skips hidden names, such as backups. */
+export async function certificateFilesBelow(directory: string, levels: number): Promise<string[]> {
+  if (levels === 0) return [];
+  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
+  const files: string[] = [];
+  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (entry.name.startsWith('.')) continue;
+    const path = join(directory, entry.name);
+    if (/\.(?:crt|pem|cer)$/.test(entry.name)) files.push(path);
+    else if (entry.isDirectory()) files.push(...(await certificateFilesBelow(path, levels - 1)));
+  }
+  return files;
+}
+
+/** True also for a path that this user may not inspect. */
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    (error: unknown) => !isMissing(error),
+  );
+}

@@ -1,0 +1,98 @@
+import { AgentError } from '../../core/errors.ts';
+import { encodePem } from '../../core/pem.ts';
+import type { Secret } from '../../core/secret.ts';
+import { withEmbedded } from '../../kube/embedded-certificate.ts';
+import { KubeconfigDocument } from '../../kube/kubeconfig-document.ts';
+import type { FileContent } from '../../store/file-content.ts';
+import { digestOf } from '../../store/file-content.ts';
+import type { BackedUpChange } from '../../store/run-folder.ts';
+import type { ChainCertificate } from './certificate-chain.ts';
+import { readCertificate } from './certificate-chain.ts';
+import type { PlannedFile, Target } from './existing-certificate.ts';
+import { textOf } from './existing-certificate.ts';
+import { exportKey, generateKey } from './key-file.ts';
+import { requireEquivalent } from './proof.ts';
+import { reissue } from './reissue.ts';
+import type { IssuedItem, RenewalItem } from './renewal-item.ts';
+
+/** The new content of each file of an item, in the order in which they are replaced. */
+export interface RenewedFiles extends Disposable {
+  readonly changes: readonly (BackedUpChange & { readonly after: FileContent })[];
+  readonly certificate: ChainCertificate;
+}
+
+/**
+ * The new key and certificate in the form of the files that they replace. Disposing the result
+ * wipes the new and the previous key.
+ * @throws AgentError INTERNAL, KEY_UNSUPPORTED
+ */
+export async function createRenewal(item: RenewalItem): Promise<RenewedFiles> {
+  const { previousForm, entry } = item;
+  const { key, certificate } = item.issued ?? (await issue(item));
+  const chain = [certificate, ...item.chain].map(({ der }) => encodePem('CERTIFICATE', der));
+  using pem = exportKey(key, previousForm);
+  const changes = newContents(item.target, Buffer.concat(chain), pem).map((change) => ({
+    ...change,
+    item: entry.name,
+  }));
+  return {
+    changes,
+    certificate,
+    [Symbol.dispose]: () => {
+      for (const { before, after } of changes) {
+        before?.bytes.fill(0);
+        after.bytes.fill(0);
+      }
+    },
+  };
+}
+
+/** Creates a key and a certificate, and compares the certificate with the previous one. */
+async function issue({
+  leaf,
+  signer,
+  validity,
+  key: kind,
+}: RenewalItem): Promise<Pick<IssuedItem, 'key' | 'certificate'>> {
+  if (signer.kind === 'external') throw new AgentError('INTERNAL', 'the CA has no key here');
+  const key = await generateKey(kind);
+  const request = { leaf, signer, key, ...validity };
+  const certificate = await readCertificate(reissue(request));
+  requireEquivalent(certificate, request);
+  return { key, certificate };
+}
+
+/** The key is first, so that its certificate follows at once. */
+function newContents(
+  target: Target,
+  certificate: Uint8Array,
+  key: Secret,
+): (BackedUpChange & { readonly after: FileContent })[] {
+  switch (target.kind) {
+    case 'pair':
+      return [
+        changeOf(target.key, key.expose().slice(), '0600'),
+        changeOf(target.certificate, new Uint8Array(certificate), '0644'),
+      ];
+    case 'kubeconfig': {
+      const { path, before } = target.kubeconfig;
+      const text = textOf(path, before);
+      const { authority } = target;
+      const replacement = { certificate, key, ...(authority && { authority }) };
+      const after = withEmbedded(new KubeconfigDocument(path, text), text, replacement);
+      return [changeOf(target.kubeconfig, after.expose(), '0600')];
+    }
+    default:
+      return target satisfies never;
+  }
+}
+
+function changeOf(
+  { path, before }: PlannedFile,
+  bytes: Uint8Array<ArrayBuffer>,
+  usualMode: string,
+): BackedUpChange & { readonly after: FileContent } {
+  const owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+  const state = { mode: usualMode, ...owner, ...before?.state, sha256: digestOf(bytes) };
+  return { path, ...(before && { before }), after: { bytes, state } };
+}
