@@ -26,7 +26,7 @@ interface RollbackOptions extends DirectoryOptions {
 
 export const exitCodes: ExitCodeMeanings = {
   0: 'done, or nothing to do',
-  1: 'an error; the message says which',
+  1: 'an error, which the message names, or the answer was no',
   2: 'wrong usage',
   3: 'done, but a component has to be restarted by hand',
 };

@@ -29,7 +29,7 @@ export interface RenewalReport {
 
 export const renewalExitCodes: ExitCodeMeanings = {
   0: 'done, or nothing to do',
-  1: 'a certificate cannot be renewed, or its renewal failed; its previous files are in place',
+  1: 'a certificate cannot be renewed; its renewal failed, and its previous files are in place; or the answer was no',
   2: 'wrong usage',
   3: 'done with a warning: a certificate expires with its CA or earlier than before, belongs to an external CA, was not verified, or a component has to be restarted',
 };
