@@ -6,10 +6,12 @@ import { componentEndpoints, kubeletEndpoint } from '../components/component-end
 import type { Component, FileNote } from '../components/component.ts';
 import { fileReferences, kubeletReferences } from '../components/file-references.ts';
 import { findComponents } from '../components/find-components.ts';
+import { isBelow } from '../components/mount-table.ts';
 import type { Inventory } from './inventory.ts';
 import { takeInventory } from './inventory.ts';
 import type { JudgeOptions } from './judge.ts';
 import type { KubernetesDirectories } from '../layout.ts';
+import { defaultDirectories } from '../layout.ts';
 import type { ComponentRestart } from '../renewal/restart.ts';
 import { restartOf } from '../renewal/restart.ts';
 import { scanCertificates } from './scan.ts';
@@ -39,7 +41,7 @@ export async function localInventory(request: LocalInventoryRequest): Promise<In
   onProgress('the files', 'started');
   const scanned = scanCertificates({
     ...request,
-    kubeletDirectory: request.kubeletDirectory ?? node.kubelet.certificateDirectory,
+    kubeletDirectory: request.kubeletDirectory ?? node.kubelet?.certificateDirectory,
     named: node.named,
     components: new Set(node.components.map(({ name }) => name)),
     paths: await expand(patterns),
@@ -70,7 +72,8 @@ export async function localEndpoints(
 }
 
 interface LocalNode {
-  readonly kubelet: LocalKubelet;
+  /** Absent if the directories do not belong to the kubelet of this machine. */
+  readonly kubelet: LocalKubelet | undefined;
   readonly components: readonly Component[];
   readonly named: readonly NamedFile[];
   /** Files of the kubelet and of components that cannot be read. */
@@ -79,9 +82,19 @@ interface LocalNode {
   readonly ignored: readonly FileNote[];
 }
 
-async function findNode({ kubernetes }: KubernetesDirectories): Promise<LocalNode> {
+async function findNode(directories: KubernetesDirectories): Promise<LocalNode> {
   const kubelet = await findLocalKubelet();
-  const staticPodPath = kubelet.found ? kubelet.staticPodPath : join(kubernetes, 'manifests');
+  const { kubernetes } = directories;
+  const manifests = join(kubernetes, 'manifests');
+  const staticPodPath = kubelet.found ? kubelet.staticPodPath : manifests;
+  if (kubernetes === defaultDirectories.kubernetes) return readNode(kubelet, staticPodPath);
+  // The files of another node, such as a backup: the kubelet of this machine does not use them.
+  const isOfKubelet = isBelow(kubelet.kubeconfig ?? '', kubernetes);
+  const node = await readNode(kubelet, isOfKubelet ? staticPodPath : manifests);
+  return restrictTo(directories, isOfKubelet ? node : { ...node, kubelet: undefined });
+}
+
+async function readNode(kubelet: LocalKubelet, staticPodPath: string): Promise<LocalNode> {
   const { components, problems, ignored } = await findComponents({ staticPodPath });
   const files = await fileReferences(components);
   return {
@@ -93,8 +106,32 @@ async function findNode({ kubernetes }: KubernetesDirectories): Promise<LocalNod
   };
 }
 
+/** Leaves out the programs of this machine that use no file in these directories. */
+async function restrictTo(
+  { kubernetes, certificates }: KubernetesDirectories,
+  node: LocalNode,
+): Promise<LocalNode> {
+  const isOwn = (path: string): boolean => isBelow(path, kubernetes) || isBelow(path, certificates);
+  const named = await Promise.all(
+    node.components.map(async (component) => {
+      const { references } = await fileReferences([component]);
+      return { component, isUser: references.some(({ path }) => isOwn(path)) };
+    }),
+  );
+  const components = named.filter(({ isUser }) => isUser).map(({ component }) => component);
+  const files = await fileReferences(components);
+  const kubelet = node.kubelet === undefined ? [] : kubeletReferences(node.kubelet);
+  return {
+    kubelet: node.kubelet,
+    components,
+    named: [...files.references, ...kubelet],
+    problems: node.problems.filter(({ path }) => isOwn(path)),
+    ignored: node.ignored.filter(({ path }) => isOwn(path)),
+  };
+}
+
 function endpointsOf({ components, kubelet }: LocalNode): ServedEndpoint[] {
-  const own = kubeletEndpoint(kubelet);
+  const own = kubelet && kubeletEndpoint(kubelet);
   return [...components.flatMap(componentEndpoints), ...(own === undefined ? [] : [own])];
 }
 

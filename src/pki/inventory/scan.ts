@@ -23,8 +23,8 @@ import type { Scan } from './sighting.ts';
 
 export interface ScanRequest {
   readonly directories: KubernetesDirectories;
-  /** The kubelet's certificate directory. */
-  readonly kubeletDirectory: string;
+  /** The kubelet's certificate directory; absent without a kubelet. */
+  readonly kubeletDirectory?: string | undefined;
   /** List every key pair of the kubelet, not only the current ones. */
   readonly allKubeletPairs: boolean;
   /** Kubeconfigs outside /etc/kubernetes, for example `/root/.kube/config`. */
@@ -109,6 +109,7 @@ async function expectedNames(request: ScanRequest): Promise<ReadonlySet<string>>
 
 async function addKubeletPairs(record: ScanRecord, request: ScanRequest): Promise<void> {
   const { kubeletDirectory, allKubeletPairs } = request;
+  if (kubeletDirectory === undefined) return;
   const found: string[] = await readdir(kubeletDirectory).catch(() => []);
   const names = found.toSorted();
   const current = names.filter((name) => /-current\.pem$|^kubelet\.crt$/.test(name));
