@@ -1,5 +1,5 @@
 import type { DerValue } from './der.ts';
-import { derTags, isSameBytes, readDer, writeDer } from './der.ts';
+import { contentOf, derTags, isSameBytes, readDer, writeDer } from './der.ts';
 import { AgentError } from './errors.ts';
 import type { Instant } from './instant.ts';
 
@@ -238,11 +238,6 @@ function writeTime(instant: Instant): Uint8Array {
   const isLate = text >= '2050';
   const ascii = Uint8Array.from(isLate ? text : text.slice(2), (digit) => digit.charCodeAt(0));
   return writeDer(isLate ? derTags.generalizedTime : derTags.utcTime, ascii);
-}
-
-function contentOf(value: DerValue | undefined): Uint8Array {
-  if (value === undefined) throw new Error('a field of the certificate is missing');
-  return value.content;
 }
 
 function encodingOf(value: DerValue | undefined): Uint8Array {

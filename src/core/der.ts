@@ -34,6 +34,12 @@ export function readDer(bytes: Uint8Array): DerValue[] {
   return values;
 }
 
+/** The content of a field. @throws Error if the field is missing */
+export function contentOf(value: DerValue | undefined): Uint8Array {
+  if (value === undefined) throw new Error('a field of the certificate is missing');
+  return value.content;
+}
+
 function extentAt(bytes: Uint8Array, at: number): { readonly start: number; readonly end: number } {
   const first = bytes[at + 1] ?? 0;
   // In the long form, the first byte is the number of length bytes after it. Zero is the

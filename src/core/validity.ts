@@ -1,5 +1,5 @@
 import type { DerValue } from './der.ts';
-import { derTags, readDer } from './der.ts';
+import { contentOf, derTags, readDer } from './der.ts';
 import type { Instant } from './instant.ts';
 import { printable } from './printable.ts';
 
@@ -24,11 +24,6 @@ export function readValidity(certificate: Uint8Array): {
 }
 
 const versionTag = 0xa0;
-
-function contentOf(value: DerValue | undefined): Uint8Array {
-  if (value === undefined) throw new Error('a field of the certificate is missing');
-  return value.content;
-}
 
 const timePattern = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
 

@@ -1,8 +1,10 @@
 import { hash, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { sortedUnique } from '../../core/alt-names.ts';
-import type { DerValue } from '../../core/der.ts';
-import { isSameBytes, readDer } from '../../core/der.ts';
+import type { Usage } from '../../core/certificate.ts';
+import { usages as knownUsages } from '../../core/certificate.ts';
+import { extensionIds, extensionOf, readParts } from '../../core/certificate-parts.ts';
+import { contentOf, readDer } from '../../core/der.ts';
 import type { Instant } from '../../core/instant.ts';
 import { canonicalIp } from '../../core/ip-address.ts';
 import { printable } from '../../core/printable.ts';
@@ -123,19 +125,6 @@ export function altNames(certificate: InventoryCertificate): string[] {
   );
 }
 
-/** By bit, from the first (RFC 5280 4.2.1.3), in the words of certificates.k8s.io. */
-const keyUsages = [
-  'digital signature',
-  'content commitment',
-  'key encipherment',
-  'data encipherment',
-  'key agreement',
-  'cert sign',
-  'crl sign',
-  'encipher only',
-  'decipher only',
-] as const;
-
 const extendedKeyUsages: Readonly<Record<string, string>> = {
   '2.5.29.37.0': 'any',
   '1.3.6.1.5.5.7.3.1': 'server auth',
@@ -148,37 +137,21 @@ export function usages(certificate: InventoryCertificate): string[] {
   return [...keyUsagesIn(certificate.der), ...extended.map((oid) => extendedKeyUsages[oid] ?? oid)];
 }
 
-/** The content of the OBJECT IDENTIFIER 2.5.29.15. */
-const keyUsageOid = Uint8Array.of(0x55, 0x1d, 0x0f);
-
-function keyUsagesIn(der: Uint8Array): string[] {
-  // The first byte of a BIT STRING is the number of unused bits at its end.
-  const bytes = extensionIn(der, keyUsageOid)?.content.subarray(1) ?? new Uint8Array();
-  return keyUsages.filter((_, at) => ((bytes[at >> 3] ?? 0) & (0x80 >> (at & 7))) !== 0);
-}
-
-/** The value in an extension (RFC 5280 4.1); undefined without it, and for malformed DER. */
-function extensionIn(der: Uint8Array, oid: Uint8Array): DerValue | undefined {
+/** In the order of the bits (RFC 5280 4.2.1.3). Empty without the extension, and for malformed DER. */
+function keyUsagesIn(der: Uint8Array): Usage[] {
   try {
-    const [toBeSigned] = innerValues(der);
-    const fields = readDer(toBeSigned?.content ?? new Uint8Array());
-    const wrapper = fields.find(({ tag }) => tag === extensionsTag);
-    const list = wrapper === undefined ? [] : innerValues(wrapper.content);
-    const parts = list.map(({ content }) => readDer(content));
-    const found = parts.find(([id]) => id !== undefined && isSameBytes(id.content, oid))?.at(-1);
-    return found && readDer(found.content)[0];
+    const extension = extensionOf(readParts(der), extensionIds.keyUsage);
+    if (extension === undefined) return [];
+    // The first byte of a BIT STRING is the number of unused bits at its end.
+    const bits = contentOf(readDer(extension.value)[0]).subarray(1);
+    return keyUsages.filter((_, at) => ((bits[at >> 3] ?? 0) & (0x80 >> (at & 7))) !== 0);
   } catch {
-    return undefined;
+    return [];
   }
 }
 
-const extensionsTag = 0xa3;
-
-/** The values in the first value. */
-function innerValues(bytes: Uint8Array): DerValue[] {
-  const [outer] = readDer(bytes);
-  return outer === undefined ? [] : readDer(outer.content);
-}
+/** These begin the list of usages, in the order of their bits. */
+const keyUsages = knownUsages.slice(0, knownUsages.indexOf('decipher only') + 1);
 
 /**
  * True if the key of `authority` signed the certificate. Compares keys, because the old and the
