@@ -7,6 +7,10 @@ import { defaultDirectories } from '../pki/layout.ts';
 import type { KubernetesDirectories } from '../pki/layout.ts';
 import { parseThreshold } from '../pki/inventory/judge.ts';
 import type { Threshold } from '../pki/inventory/judge.ts';
+import type { RenewalRequest } from '../pki/renewal/renewal.ts';
+import { version } from '../core/version.ts';
+import { Tree } from '../sys/tree.ts';
+import type { CliContext } from './context.ts';
 
 export interface DirectoryOptions {
   readonly kubernetesDir: string;
@@ -30,6 +34,17 @@ export function addDirectoryOptions(command: Command): Command {
 
 export function directoriesOf({ kubernetesDir, certDir }: DirectoryOptions): KubernetesDirectories {
   return { kubernetes: kubernetesDir, certificates: certDir ?? join(kubernetesDir, 'pki') };
+}
+
+/** For commands that replace certificates. */
+export function renewalRequest(options: DirectoryOptions, { clock }: CliContext): RenewalRequest {
+  return {
+    tree: new Tree('/'),
+    directories: directoriesOf(options),
+    clock,
+    version,
+    signal: new AbortController().signal,
+  };
 }
 
 /**

@@ -4,17 +4,15 @@ import { Option } from 'commander';
 import type { KeyAlgorithm } from '../core/certificate-spec.ts';
 import { keyAlgorithms } from '../core/certificate-spec.ts';
 import { AgentError } from '../core/errors.ts';
-import { version } from '../core/version.ts';
 import type { Lifetime } from '../pki/renewal/lifetime.ts';
 import { parseLifetime } from '../pki/renewal/lifetime.ts';
-import { localEndpoints, localRestarts } from '../pki/inventory/local-inventory.ts';
+import { endpointsOf, findLocalNode, restartsOf } from '../pki/inventory/local-inventory.ts';
 import type { Selection } from '../pki/renewal/renewal-plan.ts';
-import type { RenewalOptions, RenewalPreview, RenewalRequest } from '../pki/renewal/renewal.ts';
+import type { RenewalOptions, RenewalPreview } from '../pki/renewal/renewal.ts';
 import { itemsOf, previewRenewal, renew } from '../pki/renewal/renewal.ts';
 import type { Restarts } from '../pki/renewal/renewal-restarts.ts';
-import { Tree } from '../sys/tree.ts';
 import type { DirectoryOptions } from './certs-options.ts';
-import { addDirectoryOptions, directoriesOf, restartOption } from './certs-options.ts';
+import { addDirectoryOptions, renewalRequest, restartOption } from './certs-options.ts';
 import { isConfirmed } from './confirmation.ts';
 import { exportCsrs } from './csr-export.ts';
 import type { CliContext } from './context.ts';
@@ -115,14 +113,7 @@ async function run(
 ): Promise<number> {
   const { clock, environment, stdout } = context;
   const { output, yes = false, dryRun = false, key } = options;
-  const directories = directoriesOf(options);
-  const request: RenewalRequest = {
-    tree: new Tree('/'),
-    directories,
-    clock,
-    version,
-    signal: new AbortController().signal,
-  };
+  const request = renewalRequest(options, context);
   if (options.csrOut !== undefined) {
     const { csrOut } = options;
     return exportCsrs(selection, request, { options: { ...options, csrOut }, context });
@@ -136,8 +127,8 @@ async function run(
       importFrom: resolve(environment.workingDirectory, options.import),
     }),
   };
-  const restarts: Restarts =
-    options.restart === 'auto' ? await localRestarts(directories) : new Map();
+  const node = await findLocalNode(request.directories);
+  const restarts: Restarts = options.restart === 'auto' ? restartsOf(node) : new Map();
   const reportOf = (preview: RenewalPreview): RenewalReport => ({
     preview,
     restarts,
@@ -164,7 +155,7 @@ async function run(
   progress.note('the renewal', 'started');
   const done = await renew(request, {
     ...renewal,
-    endpoints: options.verify ? await localEndpoints(directories) : [],
+    endpoints: options.verify ? endpointsOf(node) : [],
     restarts,
     describe: (found) => renewalDocument(reportOf(found)),
   });

@@ -1,11 +1,8 @@
 import type { Command } from 'commander';
-import { version } from '../core/version.ts';
-import type { RenewalRequest } from '../pki/renewal/renewal.ts';
-import { localRestarts } from '../pki/inventory/local-inventory.ts';
+import { findLocalNode, restartsOf } from '../pki/inventory/local-inventory.ts';
 import { previewRollback, rollBackTo } from '../pki/renewal/renewal.ts';
-import { Tree } from '../sys/tree.ts';
 import type { DirectoryOptions } from './certs-options.ts';
-import { addDirectoryOptions, directoriesOf, restartOption } from './certs-options.ts';
+import { addDirectoryOptions, renewalRequest, restartOption } from './certs-options.ts';
 import { isConfirmed } from './confirmation.ts';
 import type { CliContext } from './context.ts';
 import { Progress } from './doctor-progress.ts';
@@ -56,15 +53,9 @@ async function run(
 ): Promise<number> {
   const { clock, stdout } = context;
   const { output, yes = false, force = false, dryRun = false } = options;
-  const directories = directoriesOf(options);
-  const restarts = options.restart === 'auto' ? await localRestarts(directories) : new Map();
-  const request: RenewalRequest = {
-    tree: new Tree('/'),
-    directories,
-    clock,
-    version,
-    signal: new AbortController().signal,
-  };
+  const request = renewalRequest(options, context);
+  const restarts =
+    options.restart === 'auto' ? restartsOf(await findLocalNode(request.directories)) : new Map();
   const show = async (report: RollbackReport): Promise<void> => {
     const table = (): string => rollbackTable(report);
     stdout.write(await print(output, rollbackDocument(report), table));

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { AgentError } from '../core/errors.ts';
 import { defaultThreshold } from '../pki/inventory/judge.ts';
-import { localEndpoints } from '../pki/inventory/local-inventory.ts';
+import { endpointsOf, findLocalNode } from '../pki/inventory/local-inventory.ts';
 import type { ServedItem } from '../pki/inventory/served.ts';
 import { checkServed } from '../pki/inventory/served.ts';
 import type { DirectoryOptions } from './certs-options.ts';
@@ -56,7 +56,7 @@ async function verify(
   { clock, stderr }: CliContext,
 ): Promise<ServedItem[]> {
   using progress = new Progress(stderr, clock).start();
-  const endpoints = await localEndpoints(directoriesOf(options));
+  const endpoints = endpointsOf(await findLocalNode(directoriesOf(options)));
   const known = new Set(endpoints.flatMap(({ name, component }) => [name, component]));
   const unknown = names.find((name) => !known.has(name));
   if (unknown !== undefined) {

@@ -37,7 +37,7 @@ export interface LocalInventoryRequest extends JudgeOptions {
 /** The inventory of this machine: its files, and what its endpoints serve. */
 export async function localInventory(request: LocalInventoryRequest): Promise<Inventory> {
   const { directories, patterns, dial, onProgress } = request;
-  const node = await findNode(directories);
+  const node = await findLocalNode(directories);
   onProgress('the files', 'started');
   const scanned = scanCertificates({
     ...request,
@@ -55,23 +55,8 @@ export async function localInventory(request: LocalInventoryRequest): Promise<In
   return { ...inventory, items: [...inventory.items, ...dialed] };
 }
 
-/** How the components of this machine are restarted, by name. */
-export async function localRestarts(
-  directories: KubernetesDirectories,
-): Promise<ReadonlyMap<string, ComponentRestart>> {
-  const { components } = await findNode(directories);
-  const restarts = components.flatMap((component) => restartOf(component) ?? []);
-  return new Map(restarts.map((restart) => [restart.component, restart]));
-}
-
-/** The endpoints that the control plane, etcd and the kubelet of this machine serve. */
-export async function localEndpoints(
-  directories: KubernetesDirectories,
-): Promise<readonly ServedEndpoint[]> {
-  return endpointsOf(await findNode(directories));
-}
-
-interface LocalNode {
+/** The programs of this machine, and what their settings say about certificates. */
+export interface LocalNode {
   /** Absent if the directories do not belong to the kubelet of this machine. */
   readonly kubelet: LocalKubelet | undefined;
   readonly components: readonly Component[];
@@ -82,57 +67,53 @@ interface LocalNode {
   readonly ignored: readonly FileNote[];
 }
 
-async function findNode(directories: KubernetesDirectories): Promise<LocalNode> {
-  const kubelet = await findLocalKubelet();
-  const { kubernetes } = directories;
-  const manifests = join(kubernetes, 'manifests');
-  const staticPodPath = kubelet.found ? kubelet.staticPodPath : manifests;
-  if (kubernetes === defaultDirectories.kubernetes) return readNode(kubelet, staticPodPath);
-  // The files of another node, such as a backup: the kubelet of this machine does not use them.
-  const isOfKubelet = isBelow(kubelet.kubeconfig ?? '', kubernetes);
-  const node = await readNode(kubelet, isOfKubelet ? staticPodPath : manifests);
-  return restrictTo(directories, isOfKubelet ? node : { ...node, kubelet: undefined });
-}
-
-async function readNode(kubelet: LocalKubelet, staticPodPath: string): Promise<LocalNode> {
-  const { components, problems, ignored } = await findComponents({ staticPodPath });
+export async function findLocalNode(directories: KubernetesDirectories): Promise<LocalNode> {
+  const found = await findLocalKubelet();
+  const { kubernetes, certificates } = directories;
+  // Other directories may be those of another node, such as a backup.
+  const isUsual = kubernetes === defaultDirectories.kubernetes;
+  const isOwn = (path: string): boolean =>
+    isUsual || isBelow(path, kubernetes) || isBelow(path, certificates);
+  const kubelet = isUsual || isBelow(found.kubeconfig ?? '', kubernetes) ? found : undefined;
+  const staticPodPath =
+    kubelet?.found === true ? kubelet.staticPodPath : join(kubernetes, 'manifests');
+  const all = await findComponents({ staticPodPath });
+  const components = isUsual ? all.components : await usersOf(isOwn, all.components);
   const files = await fileReferences(components);
+  const problems = [...(kubelet?.problems ?? []), ...all.problems, ...files.problems];
   return {
     kubelet,
     components,
-    named: [...files.references, ...kubeletReferences(kubelet)],
-    problems: [...kubelet.problems, ...problems, ...files.problems],
-    ignored: [...ignored, ...files.ignored],
+    named: [...files.references, ...(kubelet === undefined ? [] : kubeletReferences(kubelet))],
+    problems: problems.filter(({ path }) => isOwn(path)),
+    ignored: [...all.ignored, ...files.ignored].filter(({ path }) => isOwn(path)),
   };
 }
 
-/** Leaves out the programs of this machine that use no file in these directories. */
-async function restrictTo(
-  { kubernetes, certificates }: KubernetesDirectories,
-  node: LocalNode,
-): Promise<LocalNode> {
-  const isOwn = (path: string): boolean => isBelow(path, kubernetes) || isBelow(path, certificates);
-  const named = await Promise.all(
-    node.components.map(async (component) => {
+/** The components that use one of these files. */
+async function usersOf(
+  isOwn: (path: string) => boolean,
+  components: readonly Component[],
+): Promise<Component[]> {
+  const users = await Promise.all(
+    components.map(async (component) => {
       const { references } = await fileReferences([component]);
-      return { component, isUser: references.some(({ path }) => isOwn(path)) };
+      return references.some(({ path }) => isOwn(path)) ? [component] : [];
     }),
   );
-  const components = named.filter(({ isUser }) => isUser).map(({ component }) => component);
-  const files = await fileReferences(components);
-  const kubelet = node.kubelet === undefined ? [] : kubeletReferences(node.kubelet);
-  return {
-    kubelet: node.kubelet,
-    components,
-    named: [...files.references, ...kubelet],
-    problems: node.problems.filter(({ path }) => isOwn(path)),
-    ignored: node.ignored.filter(({ path }) => isOwn(path)),
-  };
+  return users.flat();
 }
 
-function endpointsOf({ components, kubelet }: LocalNode): ServedEndpoint[] {
+/** The endpoints that the control plane, etcd and the kubelet of this machine serve. */
+export function endpointsOf({ components, kubelet }: LocalNode): ServedEndpoint[] {
   const own = kubelet && kubeletEndpoint(kubelet);
   return [...components.flatMap(componentEndpoints), ...(own === undefined ? [] : [own])];
+}
+
+/** How the components of this machine are restarted, by name. */
+export function restartsOf({ components }: LocalNode): ReadonlyMap<string, ComponentRestart> {
+  const restarts = components.flatMap((component) => restartOf(component) ?? []);
+  return new Map(restarts.map((restart) => [restart.component, restart]));
 }
 
 function unreadable({ path, reason }: FileNote): Gap {
