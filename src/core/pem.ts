@@ -212,3 +212,14 @@ function text(bytes: Uint8Array): string {
 function malformed(message: string): AgentError {
   return new AgentError('PAIR_MALFORMED', message);
 }
+
+/** Joins the parts in an array that the caller can wipe. Buffer.concat may use pooled memory. */
+export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { AgentError } from '../core/errors.ts';
-import { encodeBase64 } from '../core/pem.ts';
+import { concat, encodeBase64 } from '../core/pem.ts';
 import { Secret } from '../core/secret.ts';
 import type { KeyPath, KubeconfigDocument } from './kubeconfig-document.ts';
 import { currentCluster, currentUser } from './kubeconfig.ts';
@@ -118,7 +118,7 @@ export function withEmbedded(
   const [head = '', tail = ''] = edited.split(placeholder);
   const encodedKey = encodeBase64(key.expose());
   try {
-    return new Secret(joined([Buffer.from(head), encodedKey, Buffer.from(tail)]));
+    return new Secret(concat([Buffer.from(head), encodedKey, Buffer.from(tail)]));
   } finally {
     encodedKey.fill(0);
   }
@@ -126,15 +126,4 @@ export function withEmbedded(
 
 function base64Text(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64');
-}
-
-/** Buffer.concat would keep a copy of the key in pooled memory. */
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

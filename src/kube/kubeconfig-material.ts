@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
-import { encodePem, parsePem } from '../core/pem.ts';
+import { concat, encodePem, parsePem } from '../core/pem.ts';
 import { printable } from '../core/printable.ts';
 import { Secret } from '../core/secret.ts';
 import type { CertificateAuthority, ClientCertificate } from './cluster-access.ts';
@@ -130,14 +130,4 @@ function certificatesOf(document: KubeconfigDocument, source: Source): Uint8Arra
   throw document.failure('KUBECONFIG_INVALID', source.at, {
     message: `cannot be used: ${name} contains no certificate`,
   });
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
