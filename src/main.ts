@@ -1,5 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { hostname } from 'node:os';
+import { excludeMemoryFromCoreDumps } from './sys/core-dump.ts';
+
+excludeMemoryFromCoreDumps();
 
 for (const stream of [process.stdout, process.stderr]) {
   // A closed reader, as in `nodecertd status | head -1`, is not an error.
