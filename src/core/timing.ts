@@ -313,3 +313,30 @@ const longestMissingDelay = 30 * minute;
 const shortestWatch = 30 * minute;
 const minPoll = 5 * minute;
 const maxPoll = hour;
+
+/**
+ * Milliseconds until a reflector tries again after a failure: one second, doubled up to half a
+ * minute, as in client-go (tools/cache/reflector.go).
+ *
+ * @param failures consecutive failures, this one included
+ */
+export function reflectorDelay(failures: number, retryAfterMs: number, random: number): number {
+  const doubled = Math.min(second * 2 ** Math.min(failures - 1, 30), 30 * second);
+  return Math.max(doubled * (0.5 + random), retryAfterDelay(retryAfterMs, random));
+}
+
+/**
+ * The timeout of a reflector's watch in seconds: five to ten minutes, as in client-go. A watch
+ * that went silent is noticed when it ends.
+ */
+export function reflectorWatchSeconds(random: number): number {
+  return Math.round((5 * minute * (1 + random)) / second);
+}
+
+/**
+ * Milliseconds before a new list, after the server lost the version at which the watch would
+ * continue. All clients of a restarted API server lose their versions at the same moment.
+ */
+export function expiredVersionDelay(random: number): number {
+  return 2 * second * random;
+}

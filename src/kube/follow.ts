@@ -176,14 +176,17 @@ class Following<T extends ApiObject, R> {
   }
 
   async #watch(resourceVersion: string): Promise<R | undefined> {
-    const { target, observe } = this.#options;
+    const { observe } = this.#options;
+    const { path, name, schema } = this.#options.target;
     const { clock } = this.#environment;
     this.#reopen = new AbortController();
     const { signal: reopen } = this.#reopen;
     const timeoutSeconds = this.#pace.watchSeconds();
     this.#watchEnd = clock.now() + timeoutSeconds * second - watchEndLeeway;
     const events = watch(this.#environment.client(), {
-      ...target,
+      path,
+      schema,
+      fieldSelector: `metadata.name=${name}`,
       resourceVersion,
       timeoutSeconds,
       signal: AbortSignal.any([this.#options.signal, reopen]),

@@ -47,12 +47,16 @@ export interface ApiRequest {
   readonly query?: Readonly<Record<string, string>>;
   /** Sent as JSON. */
   readonly body?: unknown;
+  /** The longest response; the limit of the client if absent. */
+  readonly bodyBytes?: number;
   readonly signal: AbortSignal;
 }
 
 export interface StreamRequest extends Pick<ApiRequest, 'path' | 'query' | 'signal'> {
   /** After this time, the stream ends with API_TIMEOUT. */
   readonly limitMs: number;
+  /** Called when the server accepts the request. */
+  readonly onOpen?: () => void;
 }
 
 /** The description of a request in errors. */
@@ -133,7 +137,7 @@ export class KubeClient implements AsyncDisposable {
       using deadline = this.#deadline(what, this.#limits.requestMs, request.signal);
       const response = await this.#send(request, deadline.signal);
       const bytes = await readBody(response.body, {
-        limit: this.#limits.bodyBytes,
+        limit: request.bodyBytes ?? this.#limits.bodyBytes,
         what: `the response to ${what}`,
       });
       exchange.code = String(response.statusCode);
@@ -163,6 +167,7 @@ export class KubeClient implements AsyncDisposable {
       if (response.statusCode !== 200)
         await this.#refuseStream({ what, path: request.path }, response);
       deadline.restart(request.limitMs);
+      request.onOpen?.();
       yield* response.body;
     } catch (error) {
       throw exchange.fail(error);

@@ -9,23 +9,33 @@ import { statusError, statusSchema } from './status-error.ts';
 export type WatchEvent<T> =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: T }
   /** Nothing changed up to this version, so the next watch may begin at this version. */
-  | { readonly type: 'BOOKMARK'; readonly resourceVersion: string };
+  | {
+      readonly type: 'BOOKMARK';
+      readonly resourceVersion: string;
+      /** The server has sent all existing objects of a watch that began without a version. */
+      readonly initialEventsEnd: boolean;
+    };
 
 export interface WatchRequest<T> {
   /** The path of the collection: `/apis/certificates.k8s.io/v1/certificatesigningrequests`. */
   readonly path: string;
-  /** The name of the watched object. */
-  readonly name: string;
-  /** The server sends the events after this version. */
-  readonly resourceVersion: string;
+  /** Limits the watch to some objects: `metadata.name=node-1`. */
+  readonly fieldSelector?: string;
+  readonly labelSelector?: string;
+  /** The server sends the events after this version. If absent, it sends all existing objects first (WatchList, since Kubernetes 1.34). */
+  readonly resourceVersion?: string | undefined;
   /** The server ends the watch after this time. The caller adds randomness. */
   readonly timeoutSeconds: number;
   readonly schema: v.GenericSchema<unknown, T>;
+  /** The longest event in bytes; 1 MiB if absent, because CSRs and Nodes usually have a few kB. */
+  readonly eventBytes?: number;
+  /** Called when the server accepts the watch; the first event may come minutes later. */
+  readonly onOpen?: () => void;
   readonly signal: AbortSignal;
 }
 
 /**
- * The events of one object after a version. Ends when the server ends the watch.
+ * The events of a collection. Ends when the server ends the watch.
  * @throws AgentError API_GONE when the server no longer has that version, API_TIMEOUT when the
  *   server does not end the watch in time (a dead peer cannot), else as KubeClient.request
  */
@@ -36,17 +46,13 @@ export async function* watch<T>(
   const what = `watch ${request.path}`;
   const chunks = client.stream({
     path: request.path,
-    query: {
-      watch: 'true',
-      allowWatchBookmarks: 'true',
-      fieldSelector: `metadata.name=${request.name}`,
-      resourceVersion: request.resourceVersion,
-      timeoutSeconds: String(request.timeoutSeconds),
-    },
+    query: queryOf(request),
     limitMs: (request.timeoutSeconds + grace) * second,
+    ...(request.onOpen !== undefined && { onOpen: request.onOpen }),
     signal: request.signal,
   });
-  for await (const line of splitLines(chunks, { limit: lineLimit, what: `an event of ${what}` })) {
+  const limit = request.eventBytes ?? defaultEventBytes;
+  for await (const line of splitLines(chunks, { limit, what: `an event of ${what}` })) {
     yield parseEvent(parseResponse(eventSchema, parseJson(line, what), what), {
       schema: request.schema,
       what,
@@ -56,18 +62,36 @@ export async function* watch<T>(
   }
 }
 
+function queryOf(request: WatchRequest<unknown>): Record<string, string> {
+  const { fieldSelector, labelSelector, resourceVersion, timeoutSeconds } = request;
+  return {
+    watch: 'true',
+    allowWatchBookmarks: 'true',
+    ...(fieldSelector !== undefined && { fieldSelector }),
+    ...(labelSelector !== undefined && { labelSelector }),
+    ...(resourceVersion === undefined
+      ? { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' }
+      : { resourceVersion }),
+    timeoutSeconds: String(timeoutSeconds),
+  };
+}
+
 /** The server may end the watch this many seconds late. */
 const grace = 30;
 
-/** etcd stores objects up to 1.5 MiB; CSRs and Nodes have a few kB. */
-const lineLimit = 1024 * 1024;
+const defaultEventBytes = 1024 * 1024;
 
 const eventSchema = v.object({
   type: v.picklist(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']),
   object: v.unknown(),
 });
 
-const bookmarkSchema = v.object({ metadata: v.object({ resourceVersion: v.string() }) });
+const bookmarkSchema = v.object({
+  metadata: v.object({
+    resourceVersion: v.string(),
+    annotations: v.nullish(v.record(v.string(), v.string()), {}),
+  }),
+});
 
 interface EventContext<T> {
   readonly schema: v.GenericSchema<unknown, T>;
@@ -85,7 +109,8 @@ function parseEvent<T>(
   if (type === 'ERROR') throw eventError(object, context);
   if (type === 'BOOKMARK') {
     const { metadata } = parseResponse(bookmarkSchema, object, what);
-    return { type, resourceVersion: metadata.resourceVersion };
+    const initialEventsEnd = metadata.annotations['k8s.io/initial-events-end'] === 'true';
+    return { type, resourceVersion: metadata.resourceVersion, initialEventsEnd };
   }
   return { type, object: parseResponse(schema, object, what) };
 }

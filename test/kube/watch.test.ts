@@ -23,7 +23,7 @@ function open(
 ): AsyncGenerator<WatchEvent<{ text: string }>, void, void> {
   return watch(client, {
     path: '/things',
-    name: 'one',
+    fieldSelector: 'metadata.name=one',
     resourceVersion: '7',
     timeoutSeconds: 400,
     schema,
@@ -86,7 +86,7 @@ describe('watch()', () => {
     assert.deepEqual(await collect(open(client)), [
       { type: 'ADDED', object: { text: 'grüße 🌍' } },
       { type: 'MODIFIED', object: { text: 'b' } },
-      { type: 'BOOKMARK', resourceVersion: '9' },
+      { type: 'BOOKMARK', resourceVersion: '9', initialEventsEnd: false },
       { type: 'DELETED', object: { text: 'c' } },
     ]);
   });

@@ -161,7 +161,7 @@ async function eventsOf(
   const client = { access: nowhere, stream: () => asStream(chunks) };
   const request = {
     path: '/csrs',
-    name: 'a',
+    fieldSelector: 'metadata.name=a',
     resourceVersion: '1',
     timeoutSeconds: 300,
     schema: csrSchema,

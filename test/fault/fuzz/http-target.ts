@@ -207,7 +207,7 @@ async function ask(client: KubeClient, input: Uint8Array): Promise<string> {
 async function follow(client: KubeClient, signal: AbortSignal): Promise<string> {
   const enough = AbortSignal.any([signal, AbortSignal.timeout(requestMs)]);
   const timeoutSeconds = 300;
-  const request = { path: collection, name: 'a', resourceVersion: '1', timeoutSeconds };
+  const request = { path: collection, resourceVersion: '1', timeoutSeconds };
   try {
     for await (const event of watch(client, { ...request, schema: csrSchema, signal: enough })) {
       if (event.type === 'ADDED') break;
