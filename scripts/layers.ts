@@ -42,6 +42,10 @@ export const layers = {
     holds: 'the certificates under /etc/kubernetes: components, inventory, renewal',
     imports: ['core', 'sys', 'store', 'kube', 'kubelet'],
   },
+  approver: {
+    holds: 'the policy engine that approves, denies or holds serving CSRs',
+    imports: ['core', 'sys', 'kube'],
+  },
   metrics: { holds: 'metrics, health and the status page', imports: ['core', 'sys'] },
   control: { holds: 'the socket on which root controls a running agent', imports: ['core', 'sys'] },
   config: { holds: 'configuration: schema, loading, errors with file and line', imports: ['core'] },

@@ -1,6 +1,4 @@
-/** A label of RFC 1123. Kubernetes names consist of such labels. */
-const label = '[a-z0-9](?:[-a-z0-9]*[a-z0-9])?';
-export const subdomainPattern = new RegExp(`^${label}(?:\\.${label})*$`);
+import { dnsLabel, isNodeName, subdomainPattern } from '../core/node-name.ts';
 
 /**
  * A host name that a certificate can contain. A wildcard replaces the leftmost label (RFC 6125
@@ -18,11 +16,6 @@ export function isDnsName(text: string): boolean {
 /** A name that a TLS client can request by SNI: no wildcard and no address (RFC 6066 3). */
 export function isHostName(text: string): boolean {
   return isDnsName(text) && !text.includes('*') && !/^[\d.]+$/.test(text);
-}
-
-/** A name that the API server accepts for a Node: a DNS-1123 subdomain. */
-export function isNodeName(text: string): boolean {
-  return text.length <= 253 && subdomainPattern.test(text);
 }
 
 /**
@@ -53,7 +46,7 @@ export function isUnitName(text: string): boolean {
  * a valid prefix.
  */
 export function prefixObjection(name: string): string | undefined {
-  if (name.length > 63 || !new RegExp(`^${label}$`).test(name)) {
+  if (name.length > 63 || !new RegExp(`^${dnsLabel}$`).test(name)) {
     return 'expected at most 63 characters from a-z, 0-9 and -, with a letter or digit at both ends';
   }
   // Such a name would match files of another certificate: `a` has `a-current.pem`.

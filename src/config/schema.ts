@@ -3,9 +3,10 @@ import { keyAlgorithms } from '../core/certificate-spec.ts';
 import { usages } from '../core/certificate.ts';
 import { hookSignals, systemctlVerbs } from '../core/hooks.ts';
 import { canonicalIp } from '../core/ip-address.ts';
+import { isNodeName } from '../core/node-name.ts';
 import { parseDuration } from './duration.ts';
 import { parseHostPort } from './host-port.ts';
-import { isDnsName, isHostName, isNodeName, isSignerName, isUnitName } from './names.ts';
+import { isDnsName, isHostName, isSignerName, isUnitName } from './names.ts';
 import { parsePercentage } from './percentage.ts';
 
 /**

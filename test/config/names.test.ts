@@ -3,7 +3,6 @@ import { describe, it } from 'node:test';
 import {
   isDnsName,
   isHostName,
-  isNodeName,
   isSignerName,
   isUnitName,
   prefixObjection,
@@ -20,12 +19,6 @@ const tables: readonly {
     test: isDnsName,
     good: ['a', 'worker-1', 'A.Example.COM', '*.example.com', `${'a'.repeat(63)}.b`],
     bad: ['', '*', '*.', 'a..b', '-a', 'a-', 'a_b', 'a.*.b', 'a.', `${'a'.repeat(64)}.b`],
-  },
-  {
-    symbol: 'isNodeName()',
-    test: isNodeName,
-    good: ['worker-1', 'ip-10-0-0-1.ec2.internal', '10.0.0.1', 'a'.repeat(253)],
-    bad: ['', 'Worker-1', 'worker_1', 'worker-', 'a..b', 'a'.repeat(254), 'a/b', 'a b'],
   },
   {
     symbol: 'isSignerName()',
