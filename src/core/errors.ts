@@ -66,6 +66,9 @@ const otherCodes = [
   'RENEWAL_PENDING',
   // certs renew fails
   'COMPONENT_RESTART',
+  'CA_EXTERNAL',
+  'CLOCK_UNTRUSTED',
+  'LEASE_LOST',
   // adopt fails
   'FILE_CHANGED',
   'KUBELET_RESTART',

@@ -53,6 +53,9 @@ export const remedies = {
   SERVED_STALE: 'Read the log of the server and the hook lines, then reload or restart the server',
   FILE_CHANGED: 'Run the command again; it reads the new content',
   COMPONENT_RESTART: 'Find out why the component does not start: crictl ps --all',
+  CA_EXTERNAL: 'Create CSRs for the owner of the CA: nodecertd certs renew --due --csr-out DIR',
+  CLOCK_UNTRUSTED: 'Check that a time service keeps the clock of this node right: timedatectl',
+  LEASE_LOST: 'Check the API server and its load; the next call renews what remains',
   KUBELET_RESTART: 'Find out why the kubelet does not start: journalctl -u kubelet -n 50',
   KEY_UNSUPPORTED: 'Configure another key algorithm, such as ecdsa-p256',
   ENROLLER_LOST:

@@ -59,6 +59,11 @@ export interface StreamRequest extends Pick<ApiRequest, 'path' | 'query' | 'sign
   readonly onOpen?: () => void;
 }
 
+interface Answer {
+  readonly response: Dispatcher.ResponseData;
+  readonly bytes: Buffer;
+}
+
 /** The description of a request in errors. */
 interface RequestLabel {
   /** The verb and the path. */
@@ -119,7 +124,29 @@ export class KubeClient implements AsyncDisposable {
    * @throws AgentError API_*; ABORTED when the signal fires or the client was closed
    */
   async request<T>(request: ApiRequest, schema: v.GenericSchema<unknown, T>): Promise<T> {
-    const work = this.#request(request, schema);
+    const what = `${request.verb} ${request.path}`;
+    const work = this.#exchange(request, ({ response, bytes }) => {
+      this.#requireSuccess({ what, path: request.path }, response, bytes);
+      return parseResponse(schema, parseJson(bytes, what), what);
+    });
+    return this.#tracked(work);
+  }
+
+  /**
+   * Reads a path that answers in plain text, such as /readyz. Every HTTP status is an answer.
+   * @throws AgentError API_* without an answer; ABORTED when the signal fires
+   */
+  async text(
+    request: Pick<ApiRequest, 'path' | 'signal'>,
+  ): Promise<{ readonly status: number; readonly text: string }> {
+    const work = this.#exchange({ ...request, verb: 'get' }, ({ response, bytes }) => ({
+      status: response.statusCode,
+      text: bytes.toString(),
+    }));
+    return this.#tracked(work);
+  }
+
+  async #tracked<T>(work: Promise<T>): Promise<T> {
     this.#pending.add(work);
     try {
       return await work;
@@ -128,7 +155,8 @@ export class KubeClient implements AsyncDisposable {
     }
   }
 
-  async #request<T>(request: ApiRequest, schema: v.GenericSchema<unknown, T>): Promise<T> {
+  /** Sends one request, and reads the whole response. */
+  async #exchange<T>(request: ApiRequest, read: (answer: Answer) => T): Promise<T> {
     const what = `${request.verb} ${request.path}`;
     using exchange = this.#begin(request.verb, { what, signal: request.signal });
     try {
@@ -144,8 +172,7 @@ export class KubeClient implements AsyncDisposable {
       // undici counts a connection as busy until the event loop turn after the last byte. A
       // request in the same turn (the watch after the POST) would open a second connection.
       await setImmediate();
-      this.#requireSuccess({ what, path: request.path }, response, bytes);
-      return parseResponse(schema, parseJson(bytes, what), what);
+      return read({ response, bytes });
     } catch (error) {
       throw exchange.fail(error);
     }

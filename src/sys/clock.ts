@@ -48,3 +48,8 @@ export async function sleepUntil(
     await clock.sleep(Math.min(left, minute), signal);
   }
 }
+
+/** The milliseconds by which the time zone of this machine is ahead of UTC at an instant. */
+export function localOffset(instant: Instant): number {
+  return -new Date(instant).getTimezoneOffset() * minute;
+}
