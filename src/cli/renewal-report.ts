@@ -1,10 +1,15 @@
 import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatInstant } from '../core/instant.ts';
 import { creationCommand } from '../pki/layout.ts';
-import { issuerOf, subjectOf } from '../pki/renewal/certificate-chain.ts';
+import { subjectOf } from '../pki/renewal/certificate-chain.ts';
 import { describeKind } from '../pki/renewal/key-file.ts';
 import type { Advice, RestartAdvice } from '../pki/renewal/renewal-advice.ts';
-import { adviceFor, endsEarlier, restartFor } from '../pki/renewal/renewal-advice.ts';
+import {
+  adviceFor,
+  endsEarlier,
+  externalAdvice,
+  restartFor,
+} from '../pki/renewal/renewal-advice.ts';
 import type { RenewalItem } from '../pki/renewal/renewal-item.ts';
 import type { PlannedCertificate } from '../pki/renewal/renewal-plan.ts';
 import type { RenewalResult, RenewedCertificate } from '../pki/renewal/renewal-run.ts';
@@ -58,10 +63,7 @@ export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[]
         return { name: planned.item.entry.name, state: 'not-due', item: planned.item };
       case 'external': {
         const { item } = planned;
-        const { name } = item.entry;
-        const what = `${name}: the key of the CA ${issuerOf(item.leaf)} is not beside ${item.authorityPath}`;
-        const remedy = `Create a CSR for the owner of the CA: nodecertd certs renew ${name} --csr-out DIR`;
-        return { name, state: 'external', item, problem: { what, remedy } };
+        return { name: item.entry.name, state: 'external', item, problem: externalAdvice(item) };
       }
       case 'missing': {
         const { entry, file } = planned;

@@ -1,6 +1,6 @@
 import { formatInstant, day } from '../../core/instant.ts';
 import type { RenewalItem } from './renewal-item.ts';
-import { subjectOf } from './certificate-chain.ts';
+import { issuerOf, subjectOf } from './certificate-chain.ts';
 
 /** Something that an administrator has to know or to do. */
 export interface Advice {
@@ -46,6 +46,14 @@ export function adviceFor(item: RenewalItem): Advice[] {
     });
   }
   return advice;
+}
+
+/** Why the CA of a certificate cannot issue its successor here. */
+export function externalAdvice({ entry: { name }, leaf, authorityPath }: RenewalItem): Advice {
+  return {
+    what: `${name}: the key of the CA ${issuerOf(leaf)} is not beside ${authorityPath}`,
+    remedy: `Create a CSR for the owner of the CA: nodecertd certs renew ${name} --csr-out DIR`,
+  };
 }
 
 /** A certificate of an external CA, whose lifetime nodecertd did not choose. */

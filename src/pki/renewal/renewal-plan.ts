@@ -19,7 +19,11 @@ export interface PlanRequest extends ItemOptions {
   readonly selection: Selection;
   /** Part of the rotation deadline, so that the nodes of a cluster do not renew together. */
   readonly hostName: string;
+  /** When a certificate is due; 70-90% of its lifetime by default. */
+  readonly dueTime?: DueTime;
 }
+
+export type DueTime = (item: Pick<RenewalItem, 'entry' | 'leaf' | 'storedAt'>) => Instant;
 
 /** What happens to one certificate. */
 export type PlannedCertificate =
@@ -99,7 +103,7 @@ async function plan(
   try {
     const item = await planItem(entry, () => authorityOf(entry.authority), request);
     if (item === undefined) return { kind: 'missing', entry, file };
-    const deadline = deadlineOf(item, request);
+    const deadline = request.dueTime?.(item) ?? deadlineOf(item, request);
     const isEarly = request.selection === 'due' && request.now < deadline;
     if (isEarly) return { kind: 'not-due', item, deadline };
     return { kind: item.signer.kind === 'external' ? 'external' : 'renew', item };

@@ -49,8 +49,10 @@ export interface RenewedCertificate {
   readonly restarted?: RestartedComponent;
 }
 
-/** What is done after the files of a certificate were replaced. A failure restores the files. */
-export interface AfterRenewal {
+/** What is done around the replacement of the files of a certificate. A failure restores the files. */
+export interface AroundRenewal {
+  /** Called before each certificate. An error ends the run. */
+  readonly before?: (item: RenewalItem) => void;
   readonly served: ServedCheck | undefined;
   /** Restarts what reads the certificate only when it starts. @throws AgentError COMPONENT_RESTART */
   readonly restart: (item: RenewalItem) => Promise<RestartedComponent | undefined>;
@@ -72,7 +74,7 @@ export interface RenewalResult {
  */
 export async function runRenewal(
   items: readonly RenewalItem[],
-  { plan, ...environment }: RunEnvironment & AfterRenewal & { readonly plan: unknown },
+  { plan, ...environment }: RunEnvironment & AroundRenewal & { readonly plan: unknown },
 ): Promise<RenewalResult> {
   const { directory } = environment;
   let run = await startRun(environment, plan);
@@ -80,6 +82,7 @@ export async function runRenewal(
   let failed: RenewalResult['failed'];
   for (const item of items) {
     try {
+      environment.before?.(item);
       const step = await renewItem(run, item, environment);
       run = step.run;
       renewed.push(step.renewed);
@@ -126,7 +129,7 @@ async function startRun(
 async function renewItem(
   run: Run,
   item: RenewalItem,
-  environment: RunEnvironment & AfterRenewal,
+  environment: RunEnvironment & AroundRenewal,
 ): Promise<{ readonly run: Run; readonly renewed: RenewedCertificate }> {
   using files = await createRenewal(item);
   const copies: FileChange[] = [];

@@ -25,9 +25,9 @@ import type { PlannedCertificate, PlanRequest } from './renewal-plan.ts';
 import { planRenewal } from './renewal-plan.ts';
 import { startServedCheck } from './renewal-served.ts';
 import type { ServedEndpoint } from '../inventory/served.ts';
-import type { AfterRenewal, RenewalResult, RunEnvironment } from './renewal-run.ts';
+import type { AroundRenewal, RenewalResult, RunEnvironment } from './renewal-run.ts';
 import type { RestartedComponent, Restarts } from './renewal-restarts.ts';
-import { Restarter } from './renewal-restarts.ts';
+import { restartOfItem, Restarter } from './renewal-restarts.ts';
 import {
   completeRuns,
   interruptedRun,
@@ -88,6 +88,12 @@ export async function renew(
     readonly endpoints: readonly ServedEndpoint[];
     /** What the renewal may restart; nothing by default. */
     readonly restarts?: Restarts;
+    /**
+     * Called before each certificate and each restart, for a lock that can be lost. An error stops
+     * the run, and the certificates before it stay renewed.
+     */
+    readonly requireLock?: () => void;
+    readonly onItem?: (item: RenewalItem) => void;
   },
 ): Promise<{ readonly preview: RenewalPreview; readonly result: RenewalResult }> {
   const environment = environmentOf(request);
@@ -108,8 +114,18 @@ export async function renew(
     await restarter.requirePossible(items);
     const dialed = { endpoints, ...request };
     const served = endpoints.length === 0 ? undefined : await startServedCheck(dialed);
-    const after: AfterRenewal = { served, restart: (item) => restarter.restartUser(item) };
-    return runRenewal(items, { ...environment, ...after, plan: options.describe(preview) });
+    const around: AroundRenewal = {
+      served,
+      restart: (item) => {
+        if (restartOfItem(item, restarts) !== undefined) options.requireLock?.();
+        return restarter.restartUser(item);
+      },
+      before: (item) => {
+        options.requireLock?.();
+        options.onItem?.(item);
+      },
+    };
+    return runRenewal(items, { ...environment, ...around, plan: options.describe(preview) });
   }
 }
 
