@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isBelow } from '../components/mount-table.ts';
 import type { KubernetesDirectories } from '../layout.ts';
 import {
   authorityFile,
@@ -84,12 +85,13 @@ async function addKubeadmFiles(record: ScanRecord, request: ScanRequest): Promis
 }
 
 /**
- * The names of what kubeadm creates on a node of this kind. A worker has only ca.crt. With an
- * external etcd, kubeadm creates no certificates of etcd. Only the first control-plane node has
+ * The names of what kubeadm creates on a node of this kind. A worker has only ca.crt, and a
+ * control plane that another installer created may have nothing in these folders. With an external
+ * etcd, kubeadm creates no certificates of etcd. Only the first control-plane node has
  * super-admin.conf.
  */
 async function expectedNames(request: ScanRequest): Promise<ReadonlySet<string>> {
-  const { directories, components } = request;
+  const { directories, components, named } = request;
   const signs = [
     keyFileOf(authorityFile('ca', directories)),
     join(directories.certificates, 'apiserver.crt'),
@@ -97,7 +99,11 @@ async function expectedNames(request: ScanRequest): Promise<ReadonlySet<string>>
     join(directories.kubernetes, 'controller-manager.conf'),
   ];
   const found = await Promise.all(signs.map(exists));
-  if (!found.includes(true) && !components.has('kube-apiserver')) return new Set();
+  const isNamed = named.some(
+    ({ component, path }) =>
+      component === 'kube-apiserver' && isBelow(path, directories.certificates),
+  );
+  if (!found.includes(true) && !isNamed) return new Set();
   const hasEtcd = !components.has('kube-apiserver') || components.has('etcd');
   const all = [
     ...authorityNames.map((name) => ({ name, authority: name })),

@@ -102,6 +102,24 @@ describe('takeInventory() of a kubeadm tree', () => {
     assert.equal(found.items.length, 1);
   });
 
+  it('lists nothing of kubeadm as missing if the API server has other files', async (test) => {
+    const root = await temporaryDirectory(test);
+    const directories = { kubernetes: root, certificates: join(root, 'pki') };
+    const component = 'kube-apiserver';
+    const use = { component, flag: 'tls-cert-file', kind: 'certificate' } as const;
+    const other = join(root, 'ssl/apiserver.crt');
+    await writePair(other, fresh.authorities.ca);
+    const components = new Set([component]);
+    const elsewhere = await inventory(
+      { directories },
+      { components, named: [{ ...use, path: other }] },
+    );
+    assert.deepEqual(problems(elsewhere), []);
+    const own = { ...use, path: join(directories.certificates, 'apiserver.crt') };
+    const lost = await inventory({ directories }, { components, named: [own] });
+    assert.equal(problems(lost).filter(([, state]) => state === 'missing').length, 8);
+  });
+
   it('expects no certificate of etcd beside an external etcd', async (test) => {
     const one = await tree(test);
     await rm(join(one.directories.certificates, 'etcd'), { recursive: true });
