@@ -6,14 +6,20 @@ import { version } from '../core/version.ts';
 import { ApiAccess } from '../enroller/api-access.ts';
 import type { MetricsPort } from '../doctor/agent.ts';
 import type { ApiPort } from '../doctor/connection.ts';
+import type { InventoryFacts } from '../doctor/inventory.ts';
 import { runDoctor } from '../doctor/run.ts';
 import { currentLink } from '../core/certificate-spec.ts';
+import { causesOf } from '../pki/inventory/causes.ts';
+import { defaultThreshold } from '../pki/inventory/judge.ts';
+import { localInventory } from '../pki/inventory/local-inventory.ts';
+import { defaultDirectories } from '../pki/layout.ts';
 import type { Clock } from '../sys/clock.ts';
 import { isSamePath } from '../sys/same-path.ts';
 import { fetchStatus } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions, nodeFlags } from './config-options.ts';
 import type { CliContext } from './context.ts';
+import { userKubeconfigs } from './certs-options.ts';
 import { loadNodeConfig } from './default-config.ts';
 import { Progress } from './doctor-progress.ts';
 import { doctorDocument, doctorExitCode, doctorExitCodeMeanings } from './doctor-report.ts';
@@ -24,6 +30,7 @@ import { outputOption, print } from './print.ts';
 
 interface DoctorOptions extends ConfigOptions {
   readonly output: OutputFormat;
+  readonly kubernetesDir: string;
   readonly adminKubeconfig?: string;
 }
 
@@ -41,11 +48,16 @@ export function configure(
       '--admin-kubeconfig <file>',
       'kubeconfig of an administrator, used to read the expiry of the bootstrap token',
     )
+    .option(
+      '--kubernetes-dir <folder>',
+      'folder of the kubeconfigs and manifests of the control plane',
+      defaultDirectories.kubernetes,
+    )
     .addOption(outputOption())
-    .action(async ({ output, adminKubeconfig, ...options }: DoctorOptions) => {
+    .action(async ({ output, adminKubeconfig, kubernetesDir, ...options }: DoctorOptions) => {
       const { clock, stdout } = context;
       const config = await loadNodeConfig(options, context);
-      const report = await runChecks(config, context, adminKubeconfig);
+      const report = await runChecks(config, context, { adminKubeconfig, kubernetesDir });
       const color = canDrawLive(stdout, process.env) && wantsColor(process.env);
       const { nodeName, certificateDirectory } = config;
       const full = { ...report, nodeName, certificateDirectory, now: clock.now() };
@@ -57,7 +69,10 @@ export function configure(
 async function runChecks(
   config: AgentConfig,
   { clock, stderr }: CliContext,
-  adminKubeconfig: string | undefined,
+  {
+    adminKubeconfig,
+    kubernetesDir,
+  }: { readonly adminKubeconfig: string | undefined; readonly kubernetesDir: string },
 ): ReturnType<typeof runDoctor> {
   await using api = new AgentApi(config, clock);
   using progress = new Progress(stderr, clock).start();
@@ -70,8 +85,39 @@ async function runChecks(
     onProgress: progress.note,
     api,
     metricsPort: () => inspectMetricsPort(config),
+    inventory: (signal) => inspectInventory(config, { kubernetesDir, clock, signal }),
     adminKubeconfig,
   });
+}
+
+/** Without the certificates and kubeconfigs of the agent, which have checks of their own. */
+async function inspectInventory(
+  config: AgentConfig,
+  {
+    kubernetesDir,
+    clock,
+    signal,
+  }: { readonly kubernetesDir: string; readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<InventoryFacts> {
+  const { items, now } = await localInventory({
+    directories: { kubernetes: kubernetesDir, certificates: join(kubernetesDir, 'pki') },
+    allKubeletPairs: false,
+    kubeconfigs: userKubeconfigs(process.env),
+    patterns: config.inventory.paths,
+    dial: true,
+    threshold: defaultThreshold,
+    now: clock.now(),
+    signal,
+    onProgress: () => undefined,
+  });
+  const { certificateDirectory, certificates, kubeconfig, bootstrapKubeconfig } = config;
+  const checked = new Set([
+    ...certificates.map(({ name }) => join(certificateDirectory, currentLink(name))),
+    kubeconfig,
+    bootstrapKubeconfig,
+  ]);
+  const others = items.filter(({ places }) => places.some(({ path }) => !checked.has(path)));
+  return { count: others.length, problems: causesOf({ items: others, now }) };
 }
 
 /** Uses the credential and the connection that the agent itself would choose. */

@@ -1,4 +1,5 @@
 import type { AgentConfig } from '../core/config.ts';
+import { second } from '../core/instant.ts';
 import { hostNameProblem } from '../core/host-name.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import type { AgentFacts, MetricsPort } from './agent.ts';
@@ -9,6 +10,8 @@ import type { CheckResult, CheckContext } from './check.ts';
 import { runCheck, evaluate, valueOf } from './check.ts';
 import type { FileFacts } from './files.ts';
 import { fileCheck, fileFindings, inspectFiles } from './files.ts';
+import type { InventoryFacts } from './inventory.ts';
+import { inventoryFindings } from './inventory.ts';
 import { permissionFindings } from './permissions.ts';
 import type { ServerFacts, ServerOptions } from './server.ts';
 import { askAboutBootstrap, askServer } from './server.ts';
@@ -16,6 +19,8 @@ import { requestFindings } from './requests.ts';
 
 export interface DoctorOptions extends ServerOptions, CheckContext {
   readonly metricsPort: () => Promise<MetricsPort>;
+  /** The certificates in the files of this node and at its endpoints. */
+  readonly inventory: (signal: AbortSignal) => Promise<InventoryFacts>;
 }
 
 export interface DoctorResult {
@@ -25,19 +30,32 @@ export interface DoctorResult {
   readonly username?: string;
 }
 
+const inventoryName = 'the certificates of the node';
+/** Enough for thousands of files; the endpoints take three seconds at most. */
+const inventoryMs = 30 * second;
+
 /**
  * Runs every check, each with its own timeout and independent of the others, and returns
  * the findings. Changes nothing.
  */
 export async function runDoctor(options: DoctorOptions): Promise<DoctorResult> {
   const { config, clock } = options;
-  const [local, agent, remote] = await Promise.all([
+  const [local, agent, remote, inventory] = await Promise.all([
     inspectFiles(config, options),
     runCheck(
       fileCheck('the agent', () => inspectAgent(options)),
       options,
     ),
     askServer(options, options),
+    runCheck(
+      {
+        what: inventoryName,
+        timeoutMs: inventoryMs,
+        timeoutCode: 'STORE_IO',
+        inspect: options.inventory,
+      },
+      options,
+    ),
   ]);
   const bootstrap = await bootstrapWithServerFacts(local.bootstrap, options);
   const now = clock.now();
@@ -45,6 +63,7 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorResult> {
     ...fileFindings({ ...local, bootstrap }, { config, now }),
     ...serverFindings(remote, { config, now }),
     ...evaluate('the agent', agent, agentFindings),
+    ...evaluate(inventoryName, inventory, inventoryFindings),
     ...hostNameFindings(config),
   ].filter(({ id }) => config.placeholderHostName === undefined || id !== 'node-name-mismatch');
   return { findings, ...addressee(valueOf(remote.connection)) };

@@ -15,10 +15,11 @@ import type { DoctorReport } from '../../src/cli/doctor-report.ts';
 import { doctorDocument, doctorExitCode } from '../../src/cli/doctor-report.ts';
 import { doctorTable } from '../../src/cli/doctor-table.ts';
 import { Progress } from '../../src/cli/doctor-progress.ts';
-import { second } from '../../src/core/instant.ts';
+import { day, second } from '../../src/core/instant.ts';
 import { kubeconfigText } from '../kube/support/api-server.ts';
 import { doctor, doctorReport, findingOf } from '../support/doctor.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { makeKubeadmTree } from '../pki/kubeadm-tree.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 
 const fine: DoctorFinding = { id: 'pair', severity: 'ok', what: 'the certificate is valid' };
@@ -222,6 +223,25 @@ describe('nodecertd doctor', { timeout: 120_000 }, () => {
     for (const id of ['kubeconfig-invalid', 'pair-damaged', 'not-checked'] as const) {
       assert.ok(ids.includes(id), `${id} in ${ids.join()}`);
     }
+  });
+
+  it('reports expired certificates of the control plane once, with a command', async (context) => {
+    const directory = await temporaryDirectory(context);
+    const past = Date.now() - 800 * day;
+    const { directories } = await makeKubeadmTree(join(directory, 'kubernetes'), past);
+    const own = ['--kubernetes-dir', directories.kubernetes];
+    const found = await doctorReport(...within(directory), ...own);
+    assert.equal(found.code, 4);
+    const { what, remedy } = findingOf(found, 'inventory-expired');
+    assert.match(what, /^11 certificates have expired: admin\.conf, apiserver, /);
+    assert.match(
+      remedy ?? '',
+      /: nodecertd certs renew admin\.conf apiserver .* super-admin\.conf$/,
+    );
+    const errors = found.findings.filter(
+      ({ group, severity }) => group === 'inventory' && severity === 'error',
+    );
+    assert.equal(errors.length, 1);
   });
 
   it('times out on a silent API server, and Ctrl-C ends it earlier', async (context) => {

@@ -20,8 +20,10 @@ export async function doctorReport(...args: readonly string[]): Promise<DoctorRu
   return { ...report, code, stdout, stderr };
 }
 
+/** Without the control plane and the kubeconfigs of this machine, unless the arguments name them. */
 export async function doctor(...args: readonly string[]): Promise<Ended> {
-  return nodecertd('doctor', ...args);
+  const none = '/nonexistent';
+  return run(['doctor', '--kubernetes-dir', none, ...args], { ...process.env, HOME: none });
 }
 
 export interface Ended {
@@ -32,9 +34,13 @@ export interface Ended {
 
 /** The program itself, from its sources. */
 export async function nodecertd(...args: readonly string[]): Promise<Ended> {
+  return run(args, process.env);
+}
+
+async function run(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Ended> {
   const main = join(import.meta.dirname, '../../src/main.ts');
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], (error, stdout, stderr) => {
+    execFile(process.execPath, [main, ...args], { env }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
     });
   });
