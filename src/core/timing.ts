@@ -340,3 +340,35 @@ export function reflectorWatchSeconds(random: number): number {
 export function expiredVersionDelay(random: number): number {
   return 2 * second * random;
 }
+
+/**
+ * Milliseconds for which the approver sends no decision after the API server failed: one second,
+ * doubled up to half a minute, and never shorter than Retry-After.
+ *
+ * @param failures consecutive failures, this one included
+ */
+export function gateDelay(failures: number, retryAfterMs: number, random: number): number {
+  const doubled = Math.min(second * 2 ** Math.min(failures - 1, 30), 30 * second);
+  return Math.max(doubled * (1 + random / 2), retryAfterDelay(retryAfterMs, random / 10));
+}
+
+/**
+ * Milliseconds until a CSR whose decision could not be recorded is tried again: 200 ms, doubled up
+ * to 1000 s, and never shorter than Retry-After.
+ *
+ * @param failures consecutive failures of this CSR, this one included
+ */
+export function recordingDelay(failures: number, retryAfterMs: number, random: number): number {
+  const doubled = Math.min((second / 5) * 2 ** Math.min(failures - 1, 30), 1_000 * second);
+  return Math.max(doubled * (0.75 + random / 2), retryAfterDelay(retryAfterMs, random));
+}
+
+/**
+ * Milliseconds until a CSR that is held is evaluated again: one second, doubled up to five
+ * minutes. A change of the Node evaluates it at once.
+ *
+ * @param holds consecutive holds with the same reason, this one included
+ */
+export function holdDelay(holds: number, random: number): number {
+  return Math.min(second * 2 ** Math.min(holds - 1, 30), 5 * minute) * (0.75 + random / 2);
+}
