@@ -61,3 +61,12 @@ export const nodeSnapshotSchema = v.pipe(
     providerId: spec.providerID,
   })),
 );
+
+/** The source of a fact for an explanation. */
+export function sourceOf(
+  node: NodeSnapshot | undefined,
+  name: string,
+): { readonly source: string; readonly resourceVersion?: string } {
+  if (node === undefined) return { source: `Node ${name}, which does not exist` };
+  return { source: `Node ${name}`, resourceVersion: node.resourceVersion };
+}

@@ -98,7 +98,7 @@ export function writeOid(oid: string): Uint8Array<ArrayBuffer> {
 }
 
 /** X.690 8.19: seven bits in each byte, and the first two numbers in one. */
-function oidOf(content: Uint8Array): string {
+export function oidOf(content: Uint8Array): string {
   const numbers: number[] = [];
   let number = 0;
   for (const byte of content) {

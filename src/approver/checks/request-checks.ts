@@ -1,0 +1,83 @@
+import type { Check, UsedFact } from './check.ts';
+import { compareAge } from '../csr-order.ts';
+import type { DecisionCode } from '../decision.ts';
+import type { Question } from './question.ts';
+import { deny } from './question.ts';
+import type { ReadingCheck } from '../request/read-request.ts';
+import { formatKey, weaknessOf } from '../request/key.ts';
+
+const newRequest = 'Have the node create another CSR: restart its kubelet';
+
+export const requestChecks: readonly Check[] = [
+  readingCheck('2.1', 'RequestMalformed', {
+    passesIf: 'the request is one CERTIFICATE REQUEST block of at most 64 KiB in canonical base64',
+  }),
+  readingCheck('2.2', 'RequestMalformed', {
+    passesIf: 'the request is strict DER, of version 0, without attributes except extensionRequest',
+  }),
+  readingCheck('2.3', 'UnexpectedExtension', {
+    passesIf: 'one subjectAltName is the only extension',
+  }),
+  {
+    id: '2.4',
+    codes: ['SignatureInvalid'],
+    passesIf: 'the key of the request signed it with SHA-256 or better, or Ed25519',
+    judge: ({ request }) =>
+      request.signatureProblem === undefined
+        ? undefined
+        : deny('SignatureInvalid', request.signatureProblem, newRequest),
+  },
+  {
+    id: '2.5',
+    codes: ['WeakKey'],
+    passesIf: 'the key is ECDSA P-256, P-384 or P-521, Ed25519, or RSA with 2048 to 8192 bits',
+    judge: ({ request }) => {
+      const weakness = weaknessOf(request.key);
+      if (weakness === undefined) return undefined;
+      const remedy = 'Configure a stronger key on the node, such as ECDSA P-256';
+      return deny('WeakKey', weakness, remedy);
+    },
+    facts: ({ request }) => [{ fact: 'key', value: formatKey(request.key), source: 'CSR' }],
+  },
+  {
+    id: '2.6',
+    codes: ['KeyReused'],
+    passesIf: 'no earlier CSR of another node has this key',
+    judge: (question) => {
+      const { csr, facts, request, nodeName } = question;
+      for (const use of facts.csrs.keyUses(request.keyDigest)) {
+        if (use.node === nodeName || compareAge(use, csr) >= 0) continue;
+        return deny(
+          'KeyReused',
+          `CSR ${use.name} of node ${use.node} has the same key`,
+          'Find out why two nodes share a key; a cloned disk image is a usual cause',
+        );
+      }
+      return undefined;
+    },
+    facts: ({ request }) => [
+      { fact: 'SHA-256 of the key', value: request.keyDigest, source: 'CSR' },
+    ],
+  },
+];
+
+function readingCheck(
+  id: ReadingCheck,
+  code: DecisionCode,
+  { passesIf }: Pick<Check, 'passesIf'>,
+): Check {
+  return {
+    id,
+    codes: [code],
+    passesIf,
+    judge: ({ reading }) =>
+      reading.kind === 'rejected' && reading.check === id
+        ? deny(code, reading.message, newRequest)
+        : undefined,
+    facts: requestSize,
+  };
+}
+
+function requestSize({ csr }: Question): readonly UsedFact[] {
+  return [{ fact: 'request', value: `${csr.request.length} bytes`, source: 'CSR' }];
+}
