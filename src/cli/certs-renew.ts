@@ -72,7 +72,7 @@ export function configure(
     .addOption(restartOption())
     .option('--dry-run', 'show the plan, and write nothing')
     .option('--yes', 'do not ask before the renewal')
-    .option('--no-verify', 'do not check that the endpoints serve the new certificates')
+    .option('--no-verify', 'do not check the endpoints and the control plane after the renewal')
     .addOption(outputOption())
     .action(async (names: readonly string[], options: RenewOptions) => {
       exit(await run(selectionOf(names, options), options, context));

@@ -107,7 +107,7 @@ function problemOf({ code, message, remedy }: Failure): Problem {
   return { code, what: message, ...(remedy !== undefined && { remedy }) };
 }
 
-/** Facts about the certificates that are renewed, and the endpoints that could not be verified. */
+/** Facts about the certificates that are renewed, and what was not verified. */
 export function warningsOf(report: RenewalReport): Advice[] {
   const rows = rowsOf(report);
   const unverified = rows.flatMap(({ renewed }): Advice[] => {
@@ -116,11 +116,20 @@ export function warningsOf(report: RenewalReport): Advice[] {
     return [{ what: `${name} does not serve the new certificate: ${reason}`, remedy }];
   });
   const skipped = {
-    what: 'the endpoints were not checked (--no-verify)',
-    remedy: 'Check them: nodecertd certs verify',
+    what: 'the endpoints and the control plane were not checked (--no-verify)',
+    remedy: 'Check the endpoints: nodecertd certs verify',
   };
   const isSkipped = report.isUnverified && rows.some(({ state }) => state === 'renewed');
-  return [...activeItems(rows).flatMap(adviceFor), ...unverified, ...(isSkipped ? [skipped] : [])];
+  return [
+    ...activeItems(rows).flatMap(adviceFor),
+    ...unverified,
+    ...controlPlaneProblems(report),
+    ...(isSkipped ? [skipped] : []),
+  ];
+}
+
+function controlPlaneProblems({ result }: RenewalReport): readonly Advice[] {
+  return result?.controlPlane ?? [];
 }
 
 /** The restarts that the administrator has to do. */
@@ -168,9 +177,10 @@ export function renewalExitCode(report: RenewalReport): ExitCode {
   const isUnchecked =
     report.isUnverified && rows.some(({ state }) => state === 'renewed' || state === 'renew');
   const isUnserved = rows.some(({ renewed }) => renewed?.served?.kind === 'unverified');
+  const isNotReady = controlPlaneProblems(report).length > 0;
   const isExternal = rows.some(({ state }) => state === 'external' || state === 'pending');
   const hasRestart = manualRestartsOf(report).length > 0;
-  return isShortened || isUnchecked || isUnserved || isExternal || hasRestart
+  return isShortened || isUnchecked || isUnserved || isNotReady || isExternal || hasRestart
     ? exitCodes.expiring
     : exitCodes.fine;
 }

@@ -19,6 +19,7 @@ import { writeManifest } from '../../store/run-manifest.ts';
 import type { Clock } from '../../sys/clock.ts';
 import type { Tree } from '../../sys/tree.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
+import type { Advice } from './renewal-advice.ts';
 import { createRenewal } from './renew-item.ts';
 import type { RenewedFiles } from './renew-item.ts';
 import type { RenewalItem } from './renewal-item.ts';
@@ -64,6 +65,8 @@ export interface RenewalResult {
   /** Absent if nothing was changed. */
   readonly folder?: string;
   readonly failed?: { readonly item: RenewalItem; readonly failure: Failure };
+  /** Problems of the control plane after the renewal. Absent if it was not checked. */
+  readonly controlPlane?: readonly Advice[];
 }
 
 /**

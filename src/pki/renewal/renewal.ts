@@ -28,6 +28,7 @@ import type { ServedEndpoint } from '../inventory/served.ts';
 import type { AroundRenewal, RenewalResult, RunEnvironment } from './renewal-run.ts';
 import type { RestartedComponent, Restarts } from './renewal-restarts.ts';
 import { restartOfItem, Restarter } from './renewal-restarts.ts';
+import { withControlPlaneCheck } from './control-plane-check.ts';
 import {
   completeRuns,
   interruptedRun,
@@ -84,7 +85,10 @@ export async function renew(
   request: RenewalRequest,
   options: RenewalOptions & {
     readonly describe: (preview: RenewalPreview) => unknown;
-    /** The endpoints that have to serve the new certificates; none without a check. */
+    /**
+     * The endpoints that have to serve the new certificates; none without a check. If kube-apiserver
+     * is one of them, the control plane is checked at the end.
+     */
     readonly endpoints: readonly ServedEndpoint[];
     /** What the renewal may restart; nothing by default. */
     readonly restarts?: Restarts;
@@ -125,7 +129,9 @@ export async function renew(
         options.onItem?.(item);
       },
     };
-    return runRenewal(items, { ...environment, ...around, plan: options.describe(preview) });
+    const plan = options.describe(preview);
+    const result = await runRenewal(items, { ...environment, ...around, plan });
+    return withControlPlaneCheck(result, { ...request, endpoints, restarts });
   }
 }
 

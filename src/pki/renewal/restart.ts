@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { AgentError, describeError } from '../../core/errors.ts';
 import { formatDuration, minute, second } from '../../core/instant.ts';
+import type { LeaseName } from '../../kube/lease-client.ts';
 import { editYaml } from '../../kube/yaml-edit.ts';
 import { restartService } from '../../kubelet/restart.ts';
 import type { CopyAttributes } from '../../store/file-attributes.ts';
@@ -13,6 +14,7 @@ import { findProcesses } from '../../sys/process.ts';
 import { processCommand } from '../components/component.ts';
 import type { Component, ComponentName } from '../components/component.ts';
 import { componentEndpoints } from '../components/component-endpoints.ts';
+import { flagValue } from '../components/component-flags.ts';
 import { parseDocuments } from '../components/yaml-documents.ts';
 
 /** How a component of this node is restarted. */
@@ -23,13 +25,16 @@ export interface ComponentRestart {
     | { readonly kind: 'unit'; readonly unit: string };
   /** Answers /healthz; absent if the component turns its port off. */
   readonly health?: { readonly host: string; readonly port: number };
+  /** Which process of the cluster is the leader; absent without leader election. */
+  readonly lease?: LeaseName;
 }
 
 /** Undefined for a process that no manifest and no service starts: nodecertd cannot restart it. */
 export function restartOf(component: Component): ComponentRestart | undefined {
   const { name, source } = component;
   const [health] = componentEndpoints(component);
-  const common = { component: name, ...(health && { health }) };
+  const lease = leaseOf(component);
+  const common = { component: name, ...(health && { health }), ...(lease && { lease }) };
   switch (source.kind) {
     case 'static-pod':
       return { ...common, by: { kind: 'manifest', path: source.manifest } };
@@ -40,6 +45,15 @@ export function restartOf(component: Component): ComponentRestart | undefined {
     default:
       return source satisfies never;
   }
+}
+
+/** The flags of LeaderElectionConfiguration (component-base, config/options/leaderelectionconfig.go). */
+function leaseOf({ name, flags }: Component): LeaseName | undefined {
+  if (flagValue(flags, 'leader-elect') === 'false') return undefined;
+  return {
+    namespace: flagValue(flags, 'leader-elect-resource-namespace') ?? 'kube-system',
+    name: flagValue(flags, 'leader-elect-resource-name') ?? name,
+  };
 }
 
 export interface RestartEnvironment {
@@ -164,9 +178,10 @@ async function processIds(
 }
 
 async function waitUntilHealthy(
-  { component, health }: ComponentRestart,
+  restart: ComponentRestart,
   options: RestartEnvironment & { readonly before: ReadonlySet<number>; readonly start: number },
 ): Promise<void> {
+  const { component, health } = restart;
   const { clock, signal, before, start } = options;
   for (let reason = ''; ;) {
     const running = [...(await processIds(component, options))];
@@ -178,19 +193,24 @@ async function waitUntilHealthy(
       if (answer === 'ok') return;
       reason = answer;
     }
-    if (clock.elapsed() - start >= timeLimit) throw notHealthy(component, reason);
+    if (clock.elapsed() - start >= timeLimit) throw notHealthy(restart, reason);
     await clock.sleep(interval, signal);
   }
 }
 
-function notHealthy(component: ComponentName, reason: string): AgentError {
+function notHealthy(restart: ComponentRestart, reason: string): AgentError {
   return new AgentError(
     'COMPONENT_RESTART',
-    `${component} was not healthy ${formatDuration(timeLimit)} after its restart: ${reason}`,
-    {
-      remedy: `Read its log: crictl logs "$(crictl ps --all --quiet --name ${component} | head -1)"`,
-    },
+    `${restart.component} was not healthy ${formatDuration(timeLimit)} after its restart: ${reason}`,
+    { remedy: `Read its log: ${logCommand(restart)}` },
   );
+}
+
+/** The command that shows the log of a component, also of one that has just ended. */
+export function logCommand({ component, by }: Pick<ComponentRestart, 'component' | 'by'>): string {
+  return by.kind === 'unit'
+    ? `journalctl --unit ${by.unit}`
+    : `crictl logs "$(crictl ps --all --quiet --name ${component} | head -1)"`;
 }
 
 /** The certificate of this port is self-signed, and the answer contains no secret. */
