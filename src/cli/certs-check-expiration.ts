@@ -23,6 +23,9 @@ import { print } from './print.ts';
 const formats = ['table', 'wide', 'json', 'yaml', 'kubeadm', 'prometheus'] as const;
 type Format = (typeof formats)[number];
 
+/** These show keys, names and usages. */
+const detailed: ReadonlySet<Format> = new Set<Format>(['wide', 'json', 'yaml']);
+
 interface CheckOptions extends DirectoryOptions {
   readonly output: Format;
   readonly threshold: Threshold;
@@ -100,6 +103,7 @@ async function check(options: CheckOptions, { clock, stderr }: CliContext): Prom
     allKubeletPairs: options.all ?? false,
     kubeconfigs: userKubeconfigs(process.env),
     patterns: options.path ?? [],
+    keepDer: detailed.has(options.output),
     dial: options.dial,
     threshold: options.threshold,
     now: clock.now(),

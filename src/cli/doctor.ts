@@ -104,6 +104,7 @@ async function inspectInventory(
     allKubeletPairs: false,
     kubeconfigs: userKubeconfigs(process.env),
     patterns: config.inventory.paths,
+    keepDer: false,
     dial: true,
     threshold: defaultThreshold,
     now: clock.now(),

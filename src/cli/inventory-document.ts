@@ -1,7 +1,7 @@
 import { formatInstant, second } from '../core/instant.ts';
 import type { InventorySeries } from '../metrics/inventory-exposition.ts';
 import { altNames, publicKeyFacts, usages } from '../pki/inventory/certificate.ts';
-import type { InventoryCertificate } from '../pki/inventory/certificate.ts';
+import { bySection } from '../pki/inventory/inventory.ts';
 import type { Inventory, InventoryItem } from '../pki/inventory/inventory.ts';
 import { authorityNames, kubeadmCertificates } from '../pki/layout.ts';
 import type { Place } from '../pki/inventory/sighting.ts';
@@ -115,23 +115,26 @@ export function isExternal({
   return external ?? authority?.external === true;
 }
 
-/** One series for each place, so that a query for a path finds it. */
-export function inventorySeries({ items }: Inventory): InventorySeries[] {
-  return items.flatMap(({ name, section, state, places, certificate }) =>
-    places.map((place) => ({
-      name,
-      kind: section,
-      state,
-      place: place.path ?? place.endpoint ?? '',
-      entry: place.entry ?? place.serverName ?? '',
-      ...(certificate && { certificate: seriesFacts(certificate) }),
-    })),
-  );
+/** One series for each place, so that a query for a path finds it. Made anew each time they are read. */
+export function inventorySeries({ items }: Pick<Inventory, 'items'>): Iterable<InventorySeries> {
+  const sorted = items.toSorted(bySection);
+  return {
+    *[Symbol.iterator]() {
+      for (const item of sorted) yield* item.places.map((place) => seriesAt(place, item));
+    },
+  };
 }
 
-function seriesFacts(certificate: InventoryCertificate): InventorySeries['certificate'] {
-  const { serial, subject, issuer, notBefore, notAfter } = certificate;
-  return { serial, subject, issuer, notBefore, notAfter };
+function seriesAt(place: Place, item: InventoryItem): InventorySeries {
+  const { name, section, state, certificate } = item;
+  return {
+    name,
+    kind: section,
+    state,
+    place: place.path ?? place.endpoint ?? '',
+    entry: place.entry ?? place.serverName ?? '',
+    certificate,
+  };
 }
 
 /** `/etc/kubernetes/admin.conf (user kubernetes-admin)` or `127.0.0.1:6443 (SNI foo)`. */

@@ -25,7 +25,7 @@ export interface InventorySeries {
 /** What one row adds to a metric; undefined for nothing. */
 type Sample = (
   row: InventorySeries,
-) => { readonly more?: Readonly<Record<string, string>>; readonly value: number } | undefined;
+) => { readonly labels?: string; readonly value: number } | undefined;
 
 const metrics: readonly { readonly name: string; readonly help: string; sample: Sample }[] = [
   {
@@ -41,7 +41,7 @@ const metrics: readonly { readonly name: string; readonly help: string; sample: 
   {
     name: 'nodecertd_inventory_state',
     help: 'Always 1; the label state is the state of a certificate or file.',
-    sample: ({ state }) => ({ more: { state }, value: 1 }),
+    sample: ({ state }) => ({ labels: `,state="${escaped(state)}"`, value: 1 }),
   },
   {
     name: 'nodecertd_inventory_info',
@@ -49,61 +49,65 @@ const metrics: readonly { readonly name: string; readonly help: string; sample: 
     sample: ({ certificate }) => {
       if (certificate === undefined) return undefined;
       const { serial, subject, issuer } = certificate;
-      return { more: { serial, subject, issuer }, value: 1 };
+      const names = `subject="${escaped(subject)}",issuer="${escaped(issuer)}"`;
+      return { labels: `,serial="${escaped(serial)}",${names}`, value: 1 };
     },
   },
 ];
 
 /**
  * An inventory in the text format of Prometheus, piece by piece. Written without prom-client,
- * which takes most of the time and memory of a scan with thousands of files. The time of the scan
- * is the last line, so that a reader knows whether the text is complete.
+ * which takes most of the time and memory of a scan with thousands of files. Reads the rows again
+ * for each metric instead of keeping their text. The time of the scan is the last line, so that a
+ * reader knows whether the text is complete.
+ * @param rows rows of one kind and name follow one another
  */
 export function* inventoryExposition(
-  rows: readonly InventorySeries[],
+  rows: Iterable<InventorySeries>,
   scannedAt: Instant,
 ): Generator<string, void> {
-  const labeled = withLabels(rows);
   for (const { name, help, sample } of metrics) {
     yield head(name, help);
-    for (const { labels, row } of labeled) {
+    for (const row of uniqueRows(rows)) {
       const found = sample(row);
       if (found === undefined) continue;
-      const all = found.more === undefined ? labels : `${labels},${labelText(found.more)}`;
-      yield `${name}{${all}} ${found.value}\n`;
+      yield `${name}{${labelsOf(row)}${found.labels ?? ''}} ${found.value}\n`;
     }
   }
   const scanned = 'nodecertd_inventory_last_scan_timestamp_seconds';
   yield `${head(scanned, 'Time of the last scan, as a Unix time.')}${scanned} ${scannedAt / second}\n`;
 }
 
-interface LabeledRow {
-  readonly labels: string;
-  readonly row: InventorySeries;
-}
-
 /**
  * Leaves out repeated rows, because Prometheus rejects a second sample of one series. A file with
  * a certificate and a malformed block has two rows.
  */
-function withLabels(rows: readonly InventorySeries[]): Iterable<LabeledRow> {
-  const unique = new Map<string, LabeledRow>();
+function* uniqueRows(rows: Iterable<InventorySeries>): Generator<InventorySeries, void> {
+  let namesakes: InventorySeries[] = [];
   for (const row of rows) {
-    const { name, kind, place, entry, state, certificate } = row;
-    const labels = labelText({ name, kind, place, entry });
-    unique.set(certificate === undefined ? `${labels} ${state}` : labels, { labels, row });
+    const [first = row] = namesakes;
+    if (row.name !== first.name || row.kind !== first.kind) {
+      yield* unique(namesakes);
+      namesakes = [];
+    }
+    namesakes.push(row);
   }
-  return [...unique.values()];
+  yield* unique(namesakes);
+}
+
+function unique(rows: InventorySeries[]): Iterable<InventorySeries> {
+  if (rows.length === 1) return rows;
+  const series = (row: InventorySeries): string =>
+    row.certificate === undefined ? `${labelsOf(row)} ${row.state}` : labelsOf(row);
+  return new Map(rows.map((row) => [series(row), row])).values();
 }
 
 function head(name: string, help: string): string {
   return `# HELP ${name} ${help}\n# TYPE ${name} gauge\n`;
 }
 
-function labelText(labels: Readonly<Record<string, string>>): string {
-  return Object.entries(labels)
-    .map(([name, value]) => `${name}="${escaped(value)}"`)
-    .join(',');
+function labelsOf({ name, kind, place, entry }: InventorySeries): string {
+  return `name="${escaped(name)}",kind="${kind}",place="${escaped(place)}",entry="${escaped(entry)}"`;
 }
 
 function escaped(value: string): string {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { InventorySeries } from '../../src/metrics/inventory-exposition.ts';
 import { inventoryExposition } from '../../src/metrics/inventory-exposition.ts';
 import { parseExposition } from './exposition.ts';
 
@@ -13,7 +14,7 @@ const row = {
 };
 const { certificate: _, ...gap } = { ...row, state: 'missing' };
 
-function expositionOf(...rows: Parameters<typeof inventoryExposition>[0]): string {
+function expositionOf(...rows: readonly InventorySeries[]): string {
   return [...inventoryExposition(rows, 3000)].join('');
 }
 

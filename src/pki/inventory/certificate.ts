@@ -8,6 +8,8 @@ import { contentOf, readDer } from '../../core/der.ts';
 import type { Instant } from '../../core/instant.ts';
 import { canonicalIp } from '../../core/ip-address.ts';
 import { printable } from '../../core/printable.ts';
+import { openSslCertificate } from './openssl-certificate.ts';
+import { usualCertificate } from './usual-certificate.ts';
 
 /**
  * A certificate as an inventory shows it. Read with node:crypto instead of core/x509.ts: an
@@ -15,7 +17,10 @@ import { printable } from '../../core/printable.ts';
  * times faster.
  */
 export interface InventoryCertificate {
-  /** Kept instead of the X509Certificate, which takes ten times the memory. */
+  /**
+   * Kept instead of the X509Certificate, which takes ten times the memory. A CertificateOnDisk reads
+   * it from its file.
+   */
   readonly der: Uint8Array;
   /** SHA-256 of the DER, in lower-case hexadecimal. */
   readonly sha256: string;
@@ -31,48 +36,13 @@ export interface InventoryCertificate {
 
 /** Undefined for bytes that are not a certificate. Keeps the bytes. */
 export function inventoryCertificate(bytes: Uint8Array): InventoryCertificate | undefined {
-  try {
-    const x509 = new X509Certificate(bytes);
-    // `raw` is a copy, and takes as long as the rest.
-    const der = isSingleValue(bytes) ? bytes : x509.raw;
-    return {
-      der,
-      sha256: hash('sha256', der, 'hex'),
-      serial: x509.serialNumber.toLowerCase().replace(/^(-?)0+(?=.)/, '$1'),
-      subject: nameOf(x509.subject),
-      issuer: nameOf(x509.issuer),
-      ...validityOf(x509),
-      isAuthority: x509.ca,
-    };
-  } catch {
-    return undefined;
-  }
-}
-
-/** False if trust settings or other bytes follow the certificate. */
-function isSingleValue(bytes: Uint8Array): boolean {
-  try {
-    return readDer(bytes).length === 1;
-  } catch {
-    return false;
-  }
+  const usual = usualCertificate(bytes);
+  if (usual === undefined) return openSslCertificate(bytes);
+  return { der: bytes, sha256: hash('sha256', bytes, 'hex'), ...usual, isAuthority: false };
 }
 
 export function x509Of({ der }: InventoryCertificate): X509Certificate {
   return new X509Certificate(der);
-}
-
-/** @throws RangeError if OpenSSL cannot read a time */
-function validityOf(x509: X509Certificate): { notBefore: Instant; notAfter: Instant } {
-  const [notBefore, notAfter] = [x509.validFromDate.getTime(), x509.validToDate.getTime()];
-  if (Number.isNaN(notBefore + notAfter)) throw new RangeError('the validity cannot be read');
-  return { notBefore, notAfter };
-}
-
-/** OpenSSL writes each relative name on its own line, and the first one first. */
-function nameOf(name: string | undefined): string {
-  const relative = (name ?? '').split('\n').toReversed().join(',');
-  return printable(relative, 1000);
 }
 
 export interface PublicKeyFacts {
@@ -156,6 +126,7 @@ const keyUsages = knownUsages.slice(0, knownUsages.indexOf('decipher only') + 1)
 /**
  * True if the key of `authority` signed the certificate. Compares keys, because the old and the
  * new CA of a cluster usually have the same name.
+ * @throws CertificateReplaced
  */
 export function isIssuedBy(
   certificate: InventoryCertificate,
@@ -163,8 +134,9 @@ export function isIssuedBy(
 ): boolean {
   if (certificate.issuer !== authority.subject) return false;
   const key = authorityKey(authority);
+  const { der } = certificate;
   try {
-    return key !== undefined && x509Of(certificate).verify(key);
+    return key !== undefined && new X509Certificate(der).verify(key);
   } catch {
     return false;
   }

@@ -1,6 +1,7 @@
 import type { Instant } from '../../core/instant.ts';
 import type { InventoryCertificate } from './certificate.ts';
 import { isIssuedBy } from './certificate.ts';
+import { CertificateReplaced } from './certificate-on-disk.ts';
 import type { JudgeOptions, Judgment } from './judge.ts';
 import { judge } from './judge.ts';
 import type { KeyState } from './key-check.ts';
@@ -44,17 +45,35 @@ export function takeInventory(
   { sightings, gaps, skipped }: Scan,
   options: JudgeOptions,
 ): Inventory {
-  const rows = [...Map.groupBy(sightings, ({ certificate }) => certificate.sha256).values()];
   const known = new Authorities(sightings);
   const managed = sightings.filter(({ managedBy }) => managedBy !== undefined);
-  const items = [
-    ...rows.map((row) => itemOf(row, { known, managed, options })),
-    ...gaps.map((gap) => itemOfGap(gap, known)),
-  ];
+  const items: InventoryItem[] = [];
+  for (const row of rowsOf(sightings)) items.push(itemOf(row, { known, managed, options }));
+  for (const gap of gaps) items.push(itemOfGap(gap, known));
   return { items: items.sort(bySection), skipped, now: options.now };
 }
 
-function bySection(left: InventoryItem, right: InventoryItem): number {
+/** The sightings of each certificate. Nearly all have one, so only the others get a list that stays. */
+function* rowsOf(sightings: readonly Sighting[]): Generator<readonly Sighting[], void> {
+  const once = new Set<string>();
+  const twice = new Set<string>();
+  for (const sha of sightings.values().map(shaOf)) (once.has(sha) ? twice : once).add(sha);
+  const rows = Map.groupBy(
+    sightings.filter((sighting) => twice.has(shaOf(sighting))),
+    shaOf,
+  );
+  for (const sighting of sightings) {
+    const row = rows.get(shaOf(sighting)) ?? [sighting];
+    if (row[0] === sighting) yield row;
+  }
+}
+
+function shaOf({ certificate }: Sighting): string {
+  return certificate.sha256;
+}
+
+/** By section, then by name. */
+export function bySection(left: InventoryItem, right: InventoryItem): number {
   const order = sections.indexOf(left.section) - sections.indexOf(right.section);
   if (order !== 0 || left.name === right.name) return order;
   return left.name < right.name ? -1 : 1;
@@ -202,6 +221,11 @@ function newerThan(
   return newer && { ...newer, notAfter: newer.certificate.notAfter };
 }
 
+interface Issuer {
+  readonly issuer?: InventoryCertificate | 'wrong';
+  readonly authority?: ItemAuthority;
+}
+
 /** Every CA of the scan. */
 class Authorities {
   readonly #sightings: readonly Sighting[];
@@ -219,10 +243,17 @@ class Authorities {
   }
 
   /** The CA that signed a certificate; compares keys, and names only to say that a CA is wrong. */
-  of({ certificate, authority, chain = [] }: Sighting): {
-    readonly issuer?: InventoryCertificate | 'wrong';
-    readonly authority?: ItemAuthority;
-  } {
+  of(sighting: Sighting): Issuer {
+    try {
+      return this.#issuerOf(sighting);
+    } catch (error) {
+      // The certificate was replaced during the scan, so its CA does not count any more.
+      if (error instanceof CertificateReplaced) return {};
+      throw error;
+    }
+  }
+
+  #issuerOf({ certificate, authority, chain = [] }: Sighting): Issuer {
     // A root has no CA above it.
     if (certificate.issuer === certificate.subject) return {};
     const top = this.#topOf(certificate, chain);

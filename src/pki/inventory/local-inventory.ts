@@ -28,6 +28,8 @@ export interface LocalInventoryRequest extends JudgeOptions {
   readonly kubeconfigs: readonly string[];
   /** Paths and glob patterns of further files. */
   readonly patterns: readonly string[];
+  /** As in ScanRequest. */
+  readonly keepDer: boolean;
   /** Connect to the endpoints of this node. */
   readonly dial: boolean;
   readonly signal: AbortSignal;

@@ -2,13 +2,14 @@ import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isMissing } from '../../sys/file-error.ts';
 import type { CertificateFile } from './certificate-file.ts';
+import { CertificateOnDisk } from './certificate-on-disk.ts';
 import type { InventoryCertificate } from './certificate.ts';
 import type { KeyState } from './key-check.ts';
 import { checkKeyFile } from './key-check.ts';
 import type { AuthorityName, KubeadmCertificate } from '../layout.ts';
 import { keyFileOf } from '../layout.ts';
 import type { ScanRecord } from './scan-record.ts';
-import { leafOf, placeIn } from './scan-record.ts';
+import { chainOf, leafOf, placeIn } from './scan-record.ts';
 
 /** Adds the certificates of a CA file of kubeadm. During a change of the CA there are two. */
 export async function addAuthority(
@@ -21,7 +22,7 @@ export async function addAuthority(
   if (reading.kind !== 'read') return record.addFailure(reading, gap);
   record.take(path);
   const external = !(await exists(keyFileOf(path)));
-  const { certificates, modifiedAt } = reading;
+  const { certificates } = reading;
   for (const [at, certificate] of certificates.entries()) {
     record.add({
       name: at === 0 ? name : `${name} (${at + 1} of ${certificates.length})`,
@@ -31,7 +32,6 @@ export async function addAuthority(
       usedBy: record.usesOf(reading),
       managedBy: 'kubeadm',
       external,
-      modifiedAt,
     });
   }
   record.addProblems(reading);
@@ -61,8 +61,7 @@ export async function addPair(
     managedBy: 'kubeadm',
     key: checkKeyFile(keyFileOf(path), leaf),
     authority,
-    chain: reading.certificates,
-    modifiedAt: reading.modifiedAt,
+    ...chainOf(reading),
   });
   addRest(record, reading, leaf);
   record.addProblems(reading);
@@ -88,18 +87,21 @@ export async function addKubeletPair(
     reload: 'automatic',
     managedBy: 'kubelet',
     key: checkKeyFile(reading.hasKey ? path : keyFileOf(path), leaf),
-    chain: reading.certificates,
-    modifiedAt: reading.modifiedAt,
+    ...chainOf(reading),
   });
   addRest(record, reading, leaf);
   record.addProblems(reading);
 }
 
-/** Adds any other file. @param isExpected a flag or the administrator names it, so it has to exist */
+/**
+ * Adds any other file.
+ * @param isExpected a flag or the administrator names it, so it has to exist
+ * @param keepDer as in ScanRequest
+ */
 export async function addFile(
   record: ScanRecord,
   path: string,
-  { isExpected }: { readonly isExpected: boolean },
+  { isExpected, keepDer = true }: { readonly isExpected: boolean; readonly keepDer?: boolean },
 ): Promise<void> {
   if (!record.take(path)) return;
   const reading = await record.read(path);
@@ -109,15 +111,15 @@ export async function addFile(
   if (reading.kind !== 'read') return record.addFailure(reading, gap);
   const leaf = leafOf(reading);
   const key = leaf.isAuthority ? undefined : keyBeside(record, reading, leaf);
+  const isKept = keepDer || leaf.isAuthority || reading.certificates.length > 1;
   record.add({
     name: path,
     section: 'other',
     place: placeIn(reading, reading.certificates.indexOf(leaf)),
-    certificate: leaf,
+    certificate: isKept ? leaf : new CertificateOnDisk(path, leaf),
     usedBy: record.usesOf(reading),
     ...(key && { key }),
-    chain: reading.certificates,
-    modifiedAt: reading.modifiedAt,
+    ...chainOf(reading),
   });
   addRest(record, reading, leaf);
   record.addProblems(reading);
@@ -137,7 +139,7 @@ function keyBeside(
 
 /** The other certificates of a file, such as the intermediates after a leaf. */
 function addRest(record: ScanRecord, reading: CertificateFile, leaf: InventoryCertificate): void {
-  const { path, certificates, modifiedAt } = reading;
+  const { path, certificates } = reading;
   for (const [at, certificate] of certificates.entries()) {
     if (certificate === leaf) continue;
     record.add({
@@ -146,7 +148,6 @@ function addRest(record: ScanRecord, reading: CertificateFile, leaf: InventoryCe
       place: placeIn(reading, at),
       certificate,
       usedBy: record.usesOf(reading),
-      modifiedAt,
     });
   }
 }

@@ -9,7 +9,7 @@ import type { KeyState } from './key-check.ts';
 import { checkKeyFile, compareKey } from './key-check.ts';
 import type { KubeadmCertificate } from '../layout.ts';
 import type { ScanRecord } from './scan-record.ts';
-import { leafOf } from './scan-record.ts';
+import { chainOf, leafOf } from './scan-record.ts';
 import type { Gap, Sighting } from './sighting.ts';
 
 /**
@@ -89,12 +89,12 @@ async function addEntry(record: ScanRecord, { path, entry, known }: EntryOfFile)
   }
   const leaf = leafOf(content);
   const key = kind === 'user' ? keyOf(entry, leaf) : undefined;
-  const { certificates, modifiedAt } = content;
+  const { certificates } = content;
   for (const [at, certificate] of certificates.entries()) {
     const position = certificates.length === 1 ? '' : `, ${at + 1} of ${certificates.length}`;
-    const common = { certificate, usedBy: gap.usedBy, modifiedAt };
+    const common = { certificate, usedBy: gap.usedBy };
     if (certificate === leaf) {
-      const user = key !== undefined && { key, chain: certificates };
+      const user = key !== undefined && { key, ...chainOf(content) };
       record.add({
         ...common,
         name,

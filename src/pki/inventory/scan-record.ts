@@ -82,10 +82,10 @@ export class ScanRecord {
   }
 
   /** The flags that name this file. */
-  usesOf({ path }: Pick<CertificateFile, 'path'>): FileUse[] {
-    return this.#named
-      .filter((file) => file.path === path)
-      .map(({ component, flag }) => ({ component, ...(flag !== undefined && { flag }) }));
+  usesOf({ path }: Pick<CertificateFile, 'path'>): readonly FileUse[] {
+    const uses = this.#named.filter((file) => file.path === path);
+    if (uses.length === 0) return noUses;
+    return uses.map(({ component, flag }) => ({ component, ...(flag !== undefined && { flag }) }));
   }
 
   /**
@@ -105,6 +105,9 @@ export class ScanRecord {
   }
 }
 
+/** One array for all files, because thousands have no use. */
+const noUses: readonly FileUse[] = [];
+
 /** `tls-cert-file` and `tls-private-key-file` have the stem `tls`. */
 function stemOf(flag = ''): string {
   return flag.replaceAll(/private|certificate|cert|key|file|[-_]/g, '');
@@ -117,6 +120,13 @@ export function leafOf({
   const leaf = certificates.find(({ isAuthority }) => !isAuthority) ?? certificates[0];
   if (leaf === undefined) throw new RangeError('a file without certificates counts as unreadable');
   return leaf;
+}
+
+/** Undefined for a single certificate: of thousands of files, most have one. */
+export function chainOf({
+  certificates,
+}: Pick<CertificateFile, 'certificates'>): Pick<Sighting, 'chain'> {
+  return certificates.length === 1 ? {} : { chain: certificates };
 }
 
 /** The place of a certificate in its file; the position counts from 1. */

@@ -38,9 +38,8 @@ export interface Sighting {
   readonly authority?: AuthorityName;
   /** For a CA of kubeadm: its private key is not on this node. */
   readonly external?: boolean;
-  /** Other certificates of the same file, such as intermediates. */
+  /** All certificates of the same file, if it has several, such as intermediates. */
   readonly chain?: CertificateFile['certificates'];
-  readonly modifiedAt?: number;
 }
 
 /** A row without a certificate: an expected file that is missing, or one that cannot be read. */

@@ -1,13 +1,17 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { inventoryDocument, inventorySeries } from '../../../src/cli/inventory-document.ts';
 import { inventoryTable } from '../../../src/cli/inventory-table.ts';
 import type { Inventory } from '../../../src/pki/inventory/inventory.ts';
 import { takeInventory } from '../../../src/pki/inventory/inventory.ts';
 import { defaultThreshold } from '../../../src/pki/inventory/judge.ts';
+import { openSslCertificate } from '../../../src/pki/inventory/openssl-certificate.ts';
 import { scanCertificates } from '../../../src/pki/inventory/scan.ts';
+import { usualCertificate } from '../../../src/pki/inventory/usual-certificate.ts';
 import { kubeconfigArbitrary, sampler } from './arbitraries.ts';
 import { pairGenerator } from './x509-targets.ts';
+import { derMutators } from './der.ts';
 import { mutated } from './mutate.ts';
 import { pieceIn } from './judge.ts';
 import { secretsOf } from './secrets.ts';
@@ -29,6 +33,7 @@ function readInventory(
       allKubeletPairs: false,
       kubeconfigs: kind === 'kubeconfig' ? [path] : [],
       paths: kind === 'certificate' ? [path] : [],
+      keepDer: true,
       named: [],
       components: new Set(),
     });
@@ -41,7 +46,8 @@ function readInventory(
 
 function checkOutput(inventory: Inventory, secrets: ReadonlySet<string>): void {
   const table = inventoryTable(inventory, { wide: true });
-  const text = table + JSON.stringify([inventoryDocument(inventory), inventorySeries(inventory)]);
+  const text =
+    table + JSON.stringify([inventoryDocument(inventory), ...inventorySeries(inventory)]);
   const leak = pieceIn(text, secrets);
   requireThat(
     leak === undefined || isInCertificate(inventory, leak),
@@ -103,4 +109,28 @@ const kubeconfigFile: FuzzTarget = {
   },
 };
 
-export const targets: readonly FuzzTarget[] = [certificateFile, kubeconfigFile];
+/** Of two readers, the faster one must read a certificate as OpenSSL does, or leave it to OpenSSL. */
+const usualForm: FuzzTarget = {
+  name: 'usual-certificate',
+  module: import.meta.url,
+  fault: 'damaged certificates, read without OpenSSL and with it',
+  inputs: 300_000,
+  generator: ({ certificates }) => {
+    const seeds = certificates.filter((der) => usualCertificate(der) !== undefined);
+    return (random) => mutated({ seeds, own: derMutators }, random);
+  },
+  open: () => ({
+    feed: (input) => {
+      const facts = usualCertificate(input);
+      if (facts === undefined) return 'left to OpenSSL';
+      const { der, sha256: _, ...theirs } = openSslCertificate(input) ?? {};
+      requireThat(
+        isDeepStrictEqual({ ...facts, isAuthority: false }, theirs) && der === input,
+        () => `OpenSSL reads ${JSON.stringify(theirs)}, not ${JSON.stringify(facts)}`,
+      );
+      return 'ok';
+    },
+  }),
+};
+
+export const targets: readonly FuzzTarget[] = [certificateFile, kubeconfigFile, usualForm];

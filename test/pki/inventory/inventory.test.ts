@@ -57,6 +57,7 @@ async function inventory(
     kubeconfigs: [],
     named: [],
     paths: [],
+    keepDer: true,
     components: new Set(),
     ...changes,
   });
