@@ -4,6 +4,7 @@ import { forkEnroller } from '../keeper/fork-enroller.ts';
 import type { LaunchEnroller } from '../keeper/enroller-link.ts';
 import { InventoryScans } from '../keeper/inventory-scans.ts';
 import { Keeper } from '../keeper/keeper.ts';
+import { PkiRenewals } from '../keeper/pki-renewals.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { Greeting } from '../core/enroller-protocol.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
@@ -49,6 +50,7 @@ export class Agent {
   #config: LoadedConfig;
   #earlyEnroller: ChildProcess | undefined;
   #parts: AgentParts | undefined;
+  #pki: PkiRenewals | undefined;
   #keeper: Keeper | undefined;
   /** Stops the current keeper. */
   #generation = new AbortController();
@@ -63,8 +65,7 @@ export class Agent {
     this.#earlyEnroller = options.started;
     this.logger = new ReplaceableLogger(createLogger(options.config.log));
     this.#inventory = new InventoryScans({
-      // As in nodecertd.sh. The flags of this process would make the command slow.
-      program: [process.execPath, '--max-semi-space-size=1', enrollerProgram.program],
+      program: ownProgram,
       clock: systemClock,
       logger: this.logger,
     });
@@ -78,8 +79,12 @@ export class Agent {
 
   status(): AgentStatus {
     const { placeholderHostName } = this.#config;
-    const status = this.keeper.status();
-    return placeholderHostName === undefined ? status : { ...status, placeholderHostName };
+    const pki = this.#pki?.status;
+    return {
+      ...this.keeper.status(),
+      ...(placeholderHostName !== undefined && { placeholderHostName }),
+      ...(pki !== undefined && { pki }),
+    };
   }
 
   /** @throws AgentError CONFIG_INVALID while the agent waits for a host name; as Keeper.renew() */
@@ -103,6 +108,8 @@ export class Agent {
     this.#parts = { ...resources, server, control };
     signal.addEventListener('abort', () => this.#stopping(), { once: true });
     stack.use(this.#inventory).apply(config.inventory);
+    this.#pki = stack.use(this.#newPkiRenewals(resources));
+    this.#pki.apply(config.pki, config.file);
     if (config.placeholderHostName === undefined) this.#started(config);
     this.#announce(config);
     if (config.placeholderHostName !== undefined) await this.#waitForHostName(signal);
@@ -187,6 +194,7 @@ export class Agent {
     this.#config = next;
     this.logger.replace(createLogger(next.log));
     if (changed.includes('inventory')) this.#inventory.apply(next.inventory);
+    if (changed.includes('pki')) this.#pki?.apply(next.pki, next.file);
     if (changed.some((key) => !outsideTheKeeper.has(key))) await this.#replaceKeeper(next);
     this.#announce(next);
   }
@@ -220,6 +228,17 @@ export class Agent {
       longestPause: () => notifier.longestPause,
       onRound: (status) => notifier.round(status),
       ...(config.file !== undefined && { configFile: config.file }),
+    });
+  }
+
+  #newPkiRenewals({ hookJournal: journal }: AgentResources): PkiRenewals {
+    return new PkiRenewals({
+      program: ownProgram,
+      clock: systemClock,
+      random: Math.random,
+      logger: this.logger,
+      observer: this.#metrics,
+      journal,
     });
   }
 
@@ -282,6 +301,9 @@ export class Agent {
   }
 }
 
+/** For commands, as in nodecertd.sh. The flags of this process would make a command slow. */
+const ownProgram = [process.execPath, '--max-semi-space-size=1', enrollerProgram.program];
+
 /** How often a waiting agent reads the host name. */
 const hostNameInterval = 5 * second;
 
@@ -303,4 +325,4 @@ function differences(a: LoadedConfig, b: LoadedConfig): Key[] {
 }
 
 /** Keys that can change without a new keeper, and so without losing pending requests. */
-const outsideTheKeeper: ReadonlySet<Key> = new Set<Key>(['log', 'metrics', 'inventory']);
+const outsideTheKeeper: ReadonlySet<Key> = new Set<Key>(['log', 'metrics', 'inventory', 'pki']);

@@ -6,7 +6,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import { describeError, hasErrno } from '../core/errors.ts';
 import { severities } from '../core/findings.ts';
 import type { AgentStatus } from '../core/status.ts';
-import { certificateStates } from '../core/status.ts';
+import { certificateStates, pkiStates } from '../core/status.ts';
 import { peekState } from '../store/state-file.ts';
 import { localHost } from '../sys/local-host.ts';
 import { isSamePath } from '../sys/same-path.ts';
@@ -87,6 +87,11 @@ const endpoint = v.variant('state', [
   }),
   v.looseObject({ endpoint: v.string(), state: v.literal('unreachable'), reason: v.string() }),
 ]);
+const hook = v.looseObject({
+  name: v.string(),
+  succeededAt: v.optional(v.number()),
+  failure: v.optional(v.looseObject({ ...failure.entries, at: v.number() })),
+});
 export const certificateStatusSchema = v.looseObject({
   name: v.string(),
   path: v.string(),
@@ -105,16 +110,19 @@ export const certificateStatusSchema = v.looseObject({
   rotationDeadline: v.optional(v.number()),
   nextAttempt: v.optional(v.number()),
   lastFailure: v.optional(failure),
-  hooks: v.optional(
-    v.array(
-      v.looseObject({
-        name: v.string(),
-        succeededAt: v.optional(v.number()),
-        failure: v.optional(v.looseObject({ ...failure.entries, at: v.number() })),
-      }),
-    ),
-  ),
+  hooks: v.optional(v.array(hook)),
   served: v.optional(v.looseObject({ at: v.number(), endpoints: v.array(endpoint) })),
+});
+const pkiStatusSchema = v.looseObject({
+  directory: v.string(),
+  state: v.picklist(pkiStates),
+  waitsFor: v.optional(v.string()),
+  failure: v.optional(failure),
+  problems: v.array(v.looseObject({ name: v.string(), reason: v.string() })),
+  nextDue: v.optional(v.looseObject({ name: v.string(), time: v.number() })),
+  lastSuccess: v.optional(v.number()),
+  nextCheck: v.optional(v.number()),
+  hooks: v.optional(v.array(hook)),
 });
 export const agentStatusSchema = v.looseObject({
   version: v.string(),
@@ -129,6 +137,7 @@ export const agentStatusSchema = v.looseObject({
   preflight: v.optional(
     v.array(v.looseObject({ severity: v.picklist(severities), what: v.string() })),
   ),
+  pki: v.optional(pkiStatusSchema),
 });
 
 /** Checks the printed fields only: another version of the agent may have more. */
@@ -159,6 +168,7 @@ function toReport(status: AgentStatus): StatusReport {
     }),
     ...(status.kubeconfig !== undefined && { kubeconfig: status.kubeconfig }),
     ...(status.preflight !== undefined && { preflight: status.preflight }),
+    ...(status.pki !== undefined && { pki: status.pki }),
   };
 }
 

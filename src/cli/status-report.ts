@@ -5,7 +5,7 @@ import type { Instant } from '../core/instant.ts';
 import { formatInstant } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { lifetimeStart } from '../core/schedule.ts';
-import type { CertificateState, CertificateStatus, HookStatus } from '../core/status.ts';
+import type { CertificateState, CertificateStatus, HookStatus, PkiStatus } from '../core/status.ts';
 import type { ExitCode, ExitCodeMeanings } from './exit-code.ts';
 import { commonExitCodes, exitCodes } from './exit-code.ts';
 
@@ -54,6 +54,8 @@ export interface StatusReport {
   readonly kubeconfig?: Failure;
   /** Findings of the running agent at its start. */
   readonly preflight?: readonly DoctorFinding[];
+  /** The renewal of control-plane certificates, if the running agent does it. */
+  readonly pki?: PkiStatus;
 }
 
 /** A certificate with less than this share of its lifetime left counts as expiring. */
@@ -80,18 +82,19 @@ export function lifetimeLeft(
 export const statusExitCodes: ExitCodeMeanings = {
   ...commonExitCodes,
   0: 'every certificate is valid',
-  3: 'a certificate has less than 10% of its lifetime left, or its rotation is overdue',
+  3: 'a certificate has less than 10% of its lifetime left, its rotation is overdue, or the unattended renewal failed',
   4: 'a certificate is expired, invalid, missing, self-signed, or not valid yet',
 };
 
 /** The worst certificate decides. A directory without certificates counts as a missing certificate. */
-export function reportExitCode({ certificates }: StatusReport): ExitCode {
+export function reportExitCode({ certificates, pki }: StatusReport): ExitCode {
   const codes = certificates.map(({ condition }) => {
     if (condition === 'valid') return exitCodes.fine;
     return condition === 'expiring' ? exitCodes.expiring : exitCodes.expired;
   });
   if (codes.length === 0 || codes.includes(exitCodes.expired)) return exitCodes.expired;
-  return codes.includes(exitCodes.expiring) ? exitCodes.expiring : exitCodes.fine;
+  const isDelayed = codes.includes(exitCodes.expiring) || pki?.failure !== undefined;
+  return isDelayed ? exitCodes.expiring : exitCodes.fine;
 }
 
 /** The stable form for `-o json` and `-o yaml`: times in RFC 3339, unknown values left out. */
@@ -110,6 +113,27 @@ export function reportDocument(report: StatusReport): Record<string, unknown> {
     certificates: report.certificates.map((entry) => certificateDocument(entry, report.now)),
     kubeconfig: report.kubeconfig,
     preflight: report.preflight,
+    pki: report.pki && pkiDocument(report.pki),
+  };
+}
+
+function pkiDocument(pki: PkiStatus): Record<string, unknown> {
+  const { failure, nextDue, lastWithoutLease } = pki;
+  return {
+    directory: pki.directory,
+    state: pki.state,
+    since: formatInstant(pki.since),
+    waitsFor: pki.waitsFor,
+    failure: failure && { ...failure, at: formatInstant(failure.at) },
+    problems: pki.problems,
+    nextDue: nextDue && { ...nextDue, time: formatInstant(nextDue.time) },
+    lastSuccess: optionalInstant(pki.lastSuccess),
+    lastWithoutLease: lastWithoutLease && {
+      ...lastWithoutLease,
+      at: formatInstant(lastWithoutLease.at),
+    },
+    nextCheck: optionalInstant(pki.nextCheck),
+    hooks: pki.hooks?.map(hookDocument),
   };
 }
 

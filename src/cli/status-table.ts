@@ -2,6 +2,7 @@ import type { Failure } from '../core/errors.ts';
 import { hostNameProblem } from '../core/host-name.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import { remedies } from '../core/remedies.ts';
+import type { PkiStatus } from '../core/status.ts';
 import { describeEndpoint } from '../core/served.ts';
 import type { CertificateReport, StatusReport } from './status-report.ts';
 import { alignColumns, nextAttemptIn, oneLine, shortSerial } from './text.ts';
@@ -9,8 +10,11 @@ import { waitReason } from './wait-reason.ts';
 
 /** The report for people: its source, one row per certificate, and the problems. */
 export function statusTable(report: StatusReport): string {
-  const { nodeName, certificateDirectory, certificates, now } = report;
-  const rows = certificates.map((entry) => row(entry, now));
+  const { nodeName, certificateDirectory, certificates, pki, now } = report;
+  const rows = [
+    ...certificates.map((entry) => row(entry, now)),
+    ...(pki === undefined ? [] : [pkiRow(pki, now)]),
+  ];
   const headings = ['CERTIFICATE', 'CONDITION', 'EXPIRES', 'LEFT', 'ROTATION', 'SERIAL'];
   const table = rows.length === 0 ? ['no certificates found'] : alignColumns([headings, ...rows]);
   const lines = [
@@ -19,6 +23,7 @@ export function statusTable(report: StatusReport): string {
     '',
     ...table,
     ...certificates.flatMap((entry) => remarks(entry, now)),
+    ...(pki === undefined ? [] : pkiRemarks(pki, now)),
     ...hostNameLines(report),
     ...(report.kubeconfig === undefined ? [] : ['', ...failedLines('kubelet', report.kubeconfig)]),
     ...startFindings(report),
@@ -52,9 +57,31 @@ function row(entry: CertificateReport, now: number): string[] {
 
 function rotation({ rotationDeadline, overdue }: CertificateReport, now: number): string {
   if (rotationDeadline === undefined) return '-';
-  const ms = rotationDeadline - now;
-  if (overdue) return `overdue by ${formatDuration(-ms)}`;
-  return ms > 0 ? `in ${formatDuration(ms)}` : 'due';
+  if (overdue) return `overdue by ${formatDuration(now - rotationDeadline)}`;
+  return dueIn(rotationDeadline, now);
+}
+
+function dueIn(moment: number, now: number): string {
+  return moment > now ? `in ${formatDuration(moment - now)}` : 'due';
+}
+
+/** One row for all control-plane certificates; `certs check-expiration` lists each of them. */
+function pkiRow({ directory, state, nextDue }: PkiStatus, now: number): string[] {
+  return [directory, state, '-', '-', nextDue === undefined ? '-' : dueIn(nextDue.time, now), '-'];
+}
+
+function pkiRemarks(pki: PkiStatus, now: number): string[] {
+  const { directory: name, waitsFor, failure, problems, nextCheck } = pki;
+  const all = [
+    ...(waitsFor === undefined ? [] : [`${name}: ${waitsFor}`]),
+    ...failedLines(name, failure),
+    ...problems.flatMap((one) => [`${name}: ${one.name}: ${one.reason}`, ...arrow(one)]),
+    ...(pki.hooks ?? []).flatMap((hook) => failedLines(name, hook.failure)),
+  ];
+  if (all.length === 0) return [];
+  const next =
+    nextCheck === undefined ? [] : [`${name}: next check in ${formatDuration(nextCheck - now)}`];
+  return ['', ...all, ...next];
 }
 
 function remarks(entry: CertificateReport, now: number): string[] {

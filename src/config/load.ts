@@ -11,9 +11,16 @@ import type { ConfigPath, Problem } from './problem.ts';
 import { configInvalid, describeValue, formatPath } from './problem.ts';
 import { readText } from './read-text.ts';
 import { resolveConfig, warningsOf } from './resolve.ts';
-import { certificateProblems, listProblems, windowProblems } from './rules.ts';
+import { certificateProblems, listProblems, pkiProblems, windowProblems } from './rules.ts';
 import type { ConfigFile } from './schema.ts';
-import { apiVersion, certificateSchema, configFileSchema, kind, windowSchema } from './schema.ts';
+import {
+  apiVersion,
+  certificateSchema,
+  configFileSchema,
+  kind,
+  pkiSchema,
+  windowSchema,
+} from './schema.ts';
 import type { YamlSource } from './yaml-source.ts';
 import { parseYaml } from './yaml-source.ts';
 
@@ -99,6 +106,7 @@ function check(value: unknown): {
     ...unknown,
     ...(parsed.issues ?? []).map((issue) => toProblem(issue, value)),
     ...rotationProblems(valueAt(known, ['rotation'])),
+    ...problemsOfPki(valueAt(known, ['pki'])),
     ...listProblems(listed),
     ...listed.flatMap((entry, index) => entryProblems(entry, index)),
   ];
@@ -108,6 +116,12 @@ function check(value: unknown): {
 function rotationProblems(rotation: unknown): Problem[] {
   const { typed, output } = v.safeParse(windowSchema, rotation);
   return typed ? windowProblems(output) : [];
+}
+
+function problemsOfPki(pki: unknown): Problem[] {
+  const { typed, output } = v.safeParse(pkiSchema, pki);
+  if (!typed) return [];
+  return pkiProblems(output).map(({ path, message }) => ({ path: ['pki', ...path], message }));
 }
 
 /**

@@ -11,7 +11,7 @@ import type { SubjectAltNames, Usage } from '../core/certificate.ts';
 import { usages } from '../core/certificate.ts';
 import type { RotationWindow } from '../core/schedule.ts';
 import { kubeletWindow } from '../core/schedule.ts';
-import type { AgentConfig } from '../core/config.ts';
+import type { AgentConfig, PkiConfig } from '../core/config.ts';
 import type { HookSpec, ServedSpec } from '../core/hooks.ts';
 import { parseDuration } from './duration.ts';
 import { isLoopback, parseHostPort } from './host-port.ts';
@@ -51,7 +51,18 @@ export function resolveConfig(
       intervalSeconds: parseDuration(file.inventory.interval) ?? 600,
       paths: file.inventory.paths.map((pattern) => resolve(folder, pattern)),
     },
+    pki: resolvePki(file, folder),
     log: file.log,
+  };
+}
+
+function resolvePki({ pki, rotation }: ConfigFile, folder: string): PkiConfig {
+  return {
+    enabled: pki.enabled,
+    directory: resolve(folder, pki.directory),
+    rotationWindow: resolveWindow(pki.rotation ?? rotation),
+    ...(pki.window !== undefined && { maintenanceWindow: pki.window }),
+    hooks: pki.hooks.map(resolveHook),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { CertificateEntry, WindowEntry } from './schema.ts';
+import type { CertificateEntry, PkiEntry, WindowEntry } from './schema.ts';
 import { prefixObjection } from './names.ts';
 import { parsePercentage } from './percentage.ts';
 import type { Problem } from './problem.ts';
@@ -13,12 +13,15 @@ export function certificateProblems(entry: CertificateEntry): Problem[] {
       : [{ path: ['name'], message: `${objection}, found ${describeValue(entry.name)}` }]),
     ...(entry.profile === 'kubelet-client' ? [] : servingProblems(entry)),
     ...(entry.rotation === undefined ? [] : windowProblems(entry.rotation)),
-    ...entry.onRotate.flatMap((hook, index) =>
-      hookProblems(hook).map(({ path, message }) => ({
-        path: ['onRotate', index, ...path],
-        message,
-      })),
-    ),
+    ...hookListProblems('onRotate', entry.onRotate),
+  ];
+}
+
+/** Rules between the keys of `pki`. Paths start there. */
+export function pkiProblems({ rotation, hooks }: PkiEntry): Problem[] {
+  return [
+    ...(rotation === undefined ? [] : windowProblems(rotation)),
+    ...hookListProblems('hooks', hooks),
   ];
 }
 
@@ -31,6 +34,12 @@ export function windowProblems({ from, to }: WindowEntry): Problem[] {
 }
 
 const hookKinds = ['command', 'systemctl', 'signal'] as const;
+
+function hookListProblems(key: string, hooks: CertificateEntry['onRotate']): Problem[] {
+  return hooks.flatMap((hook, index) =>
+    hookProblems(hook).map(({ path, message }) => ({ path: [key, index, ...path], message })),
+  );
+}
 
 function hookProblems(hook: CertificateEntry['onRotate'][number]): Problem[] {
   const given = hookKinds.filter((kind) => hook[kind] !== undefined);

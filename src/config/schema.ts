@@ -3,6 +3,7 @@ import { keyAlgorithms } from '../core/certificate-spec.ts';
 import { usages } from '../core/certificate.ts';
 import { hookSignals, systemctlVerbs } from '../core/hooks.ts';
 import { canonicalIp } from '../core/ip-address.ts';
+import { parseMaintenanceWindow } from '../core/maintenance-window.ts';
 import { isNodeName } from '../core/node-name.ts';
 import { parseDuration } from './duration.ts';
 import { parseHostPort } from './host-port.ts';
@@ -152,8 +153,10 @@ const hook = v.strictObject({
   ),
 });
 
+const hooks = v.optional(v.pipe(v.array(hook), v.maxLength(20, 'expected at most 20')), []);
+
 const onRotate = v.pipe(
-  v.optional(v.pipe(v.array(hook), v.maxLength(20, 'expected at most 20')), []),
+  hooks,
   v.description('Hooks, which run in this order after a new certificate is linked'),
 );
 
@@ -287,6 +290,41 @@ export const certificateSchema = v.variant('profile', [
     served,
   }),
 ]);
+
+const maintenanceWindow = v.pipe(
+  v.string(),
+  v.check(
+    (text) => windowProblem(text) === undefined,
+    ({ input }) => windowProblem(input) ?? '',
+  ),
+);
+
+function windowProblem(text: string): string | undefined {
+  const parsed = parseMaintenanceWindow(text);
+  return 'problem' in parsed ? parsed.problem : undefined;
+}
+
+export const pkiSchema = v.strictObject({
+  enabled: v.pipe(
+    v.optional(v.boolean(), false),
+    v.description('Renew the control-plane certificates of this node when they are due'),
+  ),
+  directory: v.pipe(
+    v.optional(path, '/etc/kubernetes'),
+    v.description('Directory of the kubeconfigs, the manifests and pki/'),
+  ),
+  rotation: v.pipe(
+    v.optional(windowSchema),
+    v.description('Rotation window of these certificates; by default the top-level rotation'),
+  ),
+  window: v.pipe(
+    v.optional(maintenanceWindow),
+    v.description(
+      'Maintenance window in local time, such as Sun 02:00-04:00: renew only then, once less than a third of the lifetime is left',
+    ),
+  ),
+  hooks: v.pipe(hooks, v.description('Hooks, which run in this order after a renewal')),
+});
 
 export const configFileSchema = v.strictObject({
   apiVersion: v.literal(apiVersion),
@@ -447,6 +485,7 @@ export const configFileSchema = v.strictObject({
     }),
     {},
   ),
+  pki: v.optional(pkiSchema, {}),
   log: v.optional(
     v.strictObject({
       level: v.pipe(
@@ -464,6 +503,7 @@ export const configFileSchema = v.strictObject({
 
 export type ConfigFile = v.InferOutput<typeof configFileSchema>;
 export type WindowEntry = v.InferOutput<typeof windowSchema>;
+export type PkiEntry = v.InferOutput<typeof pkiSchema>;
 export type CertificateEntry = v.InferOutput<typeof certificateSchema>;
 
 function isBetween(value: number, low: number, high: number): boolean {

@@ -1,5 +1,7 @@
 import type { CertificateSpec } from './certificate-spec.ts';
+import type { HookSpec } from './hooks.ts';
 import type { LogLevel } from './log-events.ts';
+import type { RotationWindow } from './schedule.ts';
 
 /** The configuration with every default filled in and every path absolute. */
 export interface AgentConfig {
@@ -34,6 +36,7 @@ export interface AgentConfig {
   readonly kubelet: KubeletConfig;
   readonly metrics: MetricsConfig;
   readonly inventory: InventoryConfig;
+  readonly pki: PkiConfig;
   readonly log: { readonly level: LogLevel; readonly format: 'json' | 'text' };
 }
 
@@ -77,4 +80,16 @@ export interface InventoryConfig {
   readonly intervalSeconds: number;
   /** Paths and glob patterns of further files, all absolute. */
   readonly paths: readonly string[];
+}
+
+/** The renewal of control-plane certificates by `certs renew --unattended`. */
+export interface PkiConfig {
+  readonly enabled: boolean;
+  /** The directory of the kubeconfigs, the manifests and `pki/`. */
+  readonly directory: string;
+  readonly rotationWindow: RotationWindow;
+  /** The text for maintenance-window.ts, such as `Sun 02:00-04:00`. */
+  readonly maintenanceWindow?: string;
+  /** Hooks that run in this order after a renewal. */
+  readonly hooks: readonly HookSpec[];
 }

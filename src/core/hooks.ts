@@ -1,5 +1,5 @@
-import type { PairFacts } from './certificate.ts';
 import type { ErrorCode, Failure } from './errors.ts';
+import type { Instant } from './instant.ts';
 import { formatInstant, second } from './instant.ts';
 import { remedies } from './remedies.ts';
 
@@ -53,6 +53,15 @@ export const hookSignals = [
 ] as const;
 export type HookSignal = (typeof hookSignals)[number];
 
+/** What hooks run for: a pair that a rotation stored, or all certificates that a renewal replaced. */
+export interface HookedPair {
+  readonly serial: string;
+  readonly notAfter?: Instant;
+  readonly selfSigned?: boolean;
+  /** The names of the certificates that a renewal replaced. */
+  readonly renewed?: readonly string[];
+}
+
 /** The name of each hook in logs, metrics and status. Repeated names get a number. */
 export function hookNames(hooks: readonly HookAction[]): string[] {
   const counts = new Map<string, number>();
@@ -103,20 +112,37 @@ export function hookCommand(hook: HookAction, systemctl: string): readonly strin
   }
 }
 
-/** The complete environment of a hook. It contains no secrets and no variables of the agent. */
+/**
+ * The complete environment of a hook after a rotation. It contains no secrets and no variables of
+ * the agent.
+ */
 export function hookEnvironment(
   certificate: string,
   path: string,
-  { serial, notAfter }: Pick<PairFacts, 'serial' | 'notAfter'>,
+  { serial, notAfter }: HookedPair,
 ): Record<string, string> {
   return {
-    PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    PATH: hookPath,
     NODECERTD_CERTIFICATE: certificate,
     NODECERTD_PATH: path,
     NODECERTD_SERIAL: serial,
-    NODECERTD_NOT_AFTER: formatInstant(notAfter),
+    ...(notAfter !== undefined && { NODECERTD_NOT_AFTER: formatInstant(notAfter) }),
   };
 }
+
+/** The complete environment of a hook after a renewal of control-plane certificates. */
+export function renewalEnvironment(
+  directory: string,
+  certificates: readonly string[],
+): Record<string, string> {
+  return {
+    PATH: hookPath,
+    NODECERTD_DIRECTORY: directory,
+    NODECERTD_CERTIFICATES: certificates.join(' '),
+  };
+}
+
+const hookPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** The end of a hook. The type in sys/run-command.ts has the same kinds. */
 export type HookEnd =

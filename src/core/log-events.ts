@@ -55,6 +55,23 @@ export const logEvents = {
     level: 'warn',
     message: 'Waiting for a host name that can name a Node',
   },
+  // the unattended renewal of control-plane certificates
+  pki_renewed: { level: 'info', message: 'Control-plane certificates renewed' },
+  pki_renewed_without_lease: {
+    level: 'warn',
+    message: 'Control-plane certificates were renewed without the Lease',
+  },
+  pki_waiting: { level: 'info', message: 'The renewal of control-plane certificates is waiting' },
+  pki_refused: {
+    level: 'error',
+    message: 'The renewal of control-plane certificates is refused',
+  },
+  pki_failed: { level: 'error', message: 'The renewal of control-plane certificates failed' },
+  pki_unrenewable: { level: 'warn', message: 'A control-plane certificate cannot be renewed' },
+  pki_recovered: {
+    level: 'info',
+    message: 'The renewal of control-plane certificates works again',
+  },
   // rotation
   rotation_deadline: { level: 'info', message: 'Certificate rotation deadline determined' },
   rotation_waiting: { level: 'info', message: 'Waiting for next certificate rotation' },

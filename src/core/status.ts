@@ -4,6 +4,8 @@ import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
 import type { DoctorFinding } from './findings.ts';
 import type { EndpointState } from './served.ts';
+import type { UnattendedRenewal, WithoutLease } from './unattended-renewal.ts';
+import { unattendedOutcomes } from './unattended-renewal.ts';
 
 /**
  * The state of a certificate. `status` prints these words and metrics use them as label values,
@@ -78,6 +80,35 @@ export interface HookStatus {
   readonly failure?: Failure & { readonly at: Instant };
 }
 
+/** The state of the unattended renewal: the outcome of the last check. */
+export const pkiStates = ['starting', ...unattendedOutcomes] as const;
+export type PkiState = (typeof pkiStates)[number];
+
+/** The unattended renewal of control-plane certificates. */
+export interface PkiStatus {
+  readonly directory: string;
+  readonly state: PkiState;
+  /** When the state began, with the same reason. */
+  readonly since: Instant;
+  /** What the renewal waits for. */
+  readonly waitsFor?: string;
+  /**
+   * Why the last renewal was refused or failed. Stays until a renewal succeeds or nothing is due.
+   */
+  readonly failure?: Failure & { readonly at: Instant };
+  /** Certificates that cannot be renewed. */
+  readonly problems: UnattendedRenewal['problems'];
+  /** The certificate that is due first. */
+  readonly nextDue?: { readonly name: string; readonly time: Instant };
+  readonly lastSuccess?: Instant;
+  /** The last renewal in this run of the agent that did not hold the Lease. */
+  readonly lastWithoutLease?: { readonly reason: WithoutLease; readonly at: Instant };
+  /** When the agent checks again; absent during a check. */
+  readonly nextCheck?: Instant;
+  /** The hooks in order; absent if none are configured. */
+  readonly hooks?: readonly HookStatus[];
+}
+
 export interface AgentStatus {
   readonly version: string;
   readonly pid: number;
@@ -92,4 +123,6 @@ export interface AgentStatus {
   readonly kubeconfig?: Failure;
   /** Findings of the preflight checks; absent until they have finished. */
   readonly preflight?: readonly DoctorFinding[];
+  /** Present if `pki` is enabled. */
+  readonly pki?: PkiStatus;
 }

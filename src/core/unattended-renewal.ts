@@ -15,7 +15,7 @@ export interface UnattendedRenewal {
   /** For `refused` and `failed`. */
   readonly remedy?: string;
   /** Why the renewal did not need the Lease; absent if it held the Lease, or nothing was renewed. */
-  readonly withoutLease?: 'api-unreachable' | 'others-unhealthy';
+  readonly withoutLease?: WithoutLease;
   readonly renewed: readonly {
     readonly name: string;
     readonly serial: string;
@@ -46,3 +46,10 @@ export interface UnattendedRenewal {
  */
 export const unattendedOutcomes = ['not-due', 'renewed', 'waiting', 'refused', 'failed'] as const;
 export type UnattendedOutcome = (typeof unattendedOutcomes)[number];
+
+/**
+ * - `api-unreachable`: an expired certificate of this node makes the API server unreachable.
+ * - `others-unhealthy`: other nodes have been unhealthy for too long to wait any longer.
+ */
+export const withoutLeaseReasons = ['api-unreachable', 'others-unhealthy'] as const;
+export type WithoutLease = (typeof withoutLeaseReasons)[number];

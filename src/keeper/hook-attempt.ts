@@ -1,7 +1,6 @@
-import type { PairFacts } from '../core/certificate.ts';
 import type { Failure } from '../core/errors.ts';
 import { hasErrno } from '../core/errors.ts';
-import { hookCommand, hookEnvironment, hookFailure } from '../core/hooks.ts';
+import { hookCommand, hookFailure } from '../core/hooks.ts';
 import type { HookSpec } from '../core/hooks.ts';
 import type { Clock } from '../sys/clock.ts';
 import { exposureOf } from '../sys/exposure.ts';
@@ -12,10 +11,8 @@ export interface RunHookOptions {
   readonly hook: HookSpec;
   /** The name of the hook in messages. */
   readonly name: string;
-  readonly certificate: string;
-  /** The `-current.pem`. */
-  readonly path: string;
-  readonly pair: PairFacts;
+  /** The complete environment of the hook. */
+  readonly env: Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly onLine: (line: string) => void;
   readonly signal: AbortSignal;
@@ -42,14 +39,14 @@ const maxLines = 20;
  * runs as root.
  */
 export async function runHook(options: RunHookOptions): Promise<HookOutcome> {
-  const { hook, name, certificate, path, pair, clock, onLine, signal } = options;
+  const { hook, name, env, clock, onLine, signal } = options;
   const systemctl = options.systemctl ?? (await systemctlPath());
   const argv = hookCommand(hook, systemctl);
   const refusal = await exposure(name, argv[0] ?? '');
   if (refusal !== undefined) return { kind: 'failed', failure: refusal, final: true };
   const { end, linesLeftOut } = await runCommand({
     argv,
-    env: hookEnvironment(certificate, path, pair),
+    env,
     clock,
     timeoutMs: hook.timeoutMs,
     maxLines,

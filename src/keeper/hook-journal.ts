@@ -1,3 +1,4 @@
+import type { HookedPair } from '../core/hooks.ts';
 import type { Instant } from '../core/instant.ts';
 
 /** The state of hooks and rollbacks that survives a restart, by certificate. */
@@ -6,6 +7,8 @@ export type HookRecords = Readonly<Record<string, SavedHooks>>;
 export interface SavedHooks {
   /** Serial of the pair whose hooks have not all succeeded. */
   readonly hooksPending?: string;
+  /** The names of the certificates that a renewal replaced. */
+  readonly renewed?: readonly string[];
   readonly rolledBack?: SavedRollback;
 }
 
@@ -39,13 +42,19 @@ export class HookJournal {
     return this.#of(name).hooksPending;
   }
 
-  addPending(name: string, serial: string): void {
-    this.#set(name, { ...this.#of(name), hooksPending: serial });
+  /** The certificates whose hooks are pending after a renewal. */
+  renewed(name: string): readonly string[] {
+    return this.#of(name).renewed ?? [];
+  }
+
+  addPending(name: string, { serial, renewed }: HookedPair): void {
+    const record = { ...this.#of(name), hooksPending: serial };
+    this.#set(name, renewed === undefined ? record : { ...record, renewed });
   }
 
   /** The hooks of this pair have succeeded, or another pair has replaced it. */
   clearPending(name: string, serial: string): void {
-    const { hooksPending, ...rest } = this.#of(name);
+    const { hooksPending, renewed: _, ...rest } = this.#of(name);
     if (hooksPending === serial) this.#set(name, rest);
   }
 

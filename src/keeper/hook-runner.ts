@@ -1,8 +1,8 @@
 import type { PairFacts } from '../core/certificate.ts';
-import type { CertificateSpec } from '../core/certificate-spec.ts';
 import type { RollbackReply, ServedReply } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import { toFailure } from '../core/errors.ts';
+import type { HookedPair, HookSpec, ServedSpec } from '../core/hooks.ts';
 import { hookNames } from '../core/hooks.ts';
 import type { HookContext, HookEffect, HookEvent, HookState, Verdict } from '../core/hook-run.ts';
 import { hookStep, initialHookState } from '../core/hook-run.ts';
@@ -20,6 +20,23 @@ import type { HookObserver } from './hook-record.ts';
 import { HookRecord } from './hook-record.ts';
 import { runHook } from './hook-attempt.ts';
 
+/** One certificate with hooks or checks, or all control-plane certificates. */
+export interface HookTarget {
+  /** The name in logs, metrics and state.json. */
+  readonly name: string;
+  readonly hooks: readonly HookSpec[];
+  /** The complete environment of the hooks. */
+  readonly environment: (pair: HookedPair) => Record<string, string>;
+  readonly check?: ServedCheck;
+}
+
+/** The check of the served certificate after the hooks. */
+export interface ServedCheck {
+  readonly spec: ServedSpec;
+  readonly enroller: EnrollerLink;
+  readonly rotation: RotationPort;
+}
+
 /** The rotation of the same certificate. */
 export interface RotationPort {
   /** True if no request for a new pair is in progress. */
@@ -32,22 +49,18 @@ export interface RotationPort {
 }
 
 export interface HookRunnerOptions {
-  readonly spec: CertificateSpec;
-  /** The `-current.pem`. */
-  readonly path: string;
+  readonly target: HookTarget;
   readonly clock: Clock;
   readonly random: () => number;
-  readonly enroller: EnrollerLink;
   readonly logger: Logger;
   readonly observer: HookObserver;
   readonly journal: HookJournal;
-  readonly rotation: RotationPort;
   /** The path of systemctl; searched for if absent. */
   readonly systemctl?: string | undefined;
 }
 
 /**
- * Performs the effects of hook-run.ts for one certificate. The rotation never waits for hooks or
+ * Performs the effects of hook-run.ts for one target. The rotation never waits for hooks or
  * checks.
  */
 export class HookRunner {
@@ -56,20 +69,20 @@ export class HookRunner {
   readonly #stop = new AbortController();
   #state: HookState;
   /** The newest pair that was stored or rolled back to. */
-  #pair: PairFacts | undefined;
+  #pair: HookedPair | undefined;
   #waiting = new AbortController();
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: HookRunnerOptions) {
-    const { spec, journal, clock } = options;
+    const { target, journal, clock } = options;
     this.#options = options;
     this.#record = new HookRecord({
       ...options,
-      certificate: spec.name,
-      names: hookNames(spec.onRotate ?? []),
+      certificate: target.name,
+      names: hookNames(target.hooks),
       now: () => clock.now(),
     });
-    this.#state = initialHookState(journal.rollback(spec.name)?.to);
+    this.#state = initialHookState(journal.rollback(target.name)?.to);
   }
 
   get status(): Pick<CertificateStatus, 'hooks' | 'served' | 'following'> {
@@ -80,9 +93,9 @@ export class HookRunner {
   }
 
   /** The agent has linked this pair. A second call for the same pair has no effect. */
-  stored(pair: PairFacts): void {
+  stored(pair: HookedPair): void {
     if (pair.serial === this.#state.latest) return;
-    this.#options.journal.addPending(this.#name, pair.serial);
+    this.#options.journal.addPending(this.#name, pair);
     this.#pair = pair;
     this.#apply({ type: 'stored', serial: pair.serial });
   }
@@ -94,17 +107,18 @@ export class HookRunner {
   }
 
   get #name(): string {
-    return this.#options.spec.name;
+    return this.#options.target.name;
   }
 
   get #context(): HookContext {
-    const { spec, random, rotation } = this.#options;
+    const { target, random } = this.#options;
+    const { hooks, check } = target;
     return {
-      retries: (spec.onRotate ?? []).map(({ retries }) => retries),
-      ...(spec.served !== undefined && {
-        check: this.#isTemporary ? 'report' : spec.served.onFailure,
+      retries: hooks.map(({ retries }) => retries),
+      ...(check !== undefined && {
+        check: this.#isTemporary ? 'report' : check.spec.onFailure,
       }),
-      rotationIdle: rotation.isIdle(),
+      rotationIdle: check?.rotation.isIdle() ?? true,
       random: random(),
     };
   }
@@ -122,8 +136,8 @@ export class HookRunner {
   }
 
   #perform(effect: HookEffect): void {
-    const { enroller, journal, spec } = this.#options;
-    const name = this.#name;
+    const { journal, target } = this.#options;
+    const { name, check } = target;
     switch (effect.type) {
       case 'run-hook':
         this.#running = this.#runHook(effect);
@@ -134,14 +148,17 @@ export class HookRunner {
         return this.#waiting.abort();
       case 'check': {
         const { serial } = effect;
-        const withinMs = effect.waitForReload ? (spec.served?.withinMs ?? 0) : 0;
-        return enroller.request({ type: 'check-served', name, serial, withinMs }, (reply) => {
-          if (this.#expectsReply(serial, 'checking')) this.#checked(serial, reply);
-        });
+        const withinMs = effect.waitForReload ? (check?.spec.withinMs ?? 0) : 0;
+        return check?.enroller.request(
+          { type: 'check-served', name, serial, withinMs },
+          (reply) => {
+            if (this.#expectsReply(serial, 'checking')) this.#checked(serial, reply);
+          },
+        );
       }
       case 'roll-back': {
         const { serial } = effect;
-        return enroller.request({ type: 'roll-back', name, serial }, (reply) => {
+        return check?.enroller.request({ type: 'roll-back', name, serial }, (reply) => {
           if (this.#expectsReply(serial, 'rolling-back')) this.#rolledBack(serial, reply);
         });
       }
@@ -162,17 +179,15 @@ export class HookRunner {
   }
 
   async #runHook(attempt: Extract<HookEffect, { type: 'run-hook' }>): Promise<void> {
-    const { spec, path, clock, systemctl } = this.#options;
+    const { target, clock, systemctl } = this.#options;
     const pair = this.#pair;
-    const hook = spec.onRotate?.[attempt.hook];
+    const hook = target.hooks[attempt.hook];
     if (pair === undefined || hook === undefined) return;
     const startedAt = clock.elapsed();
     const outcome = await runHook({
       hook,
       name: this.#record.started(attempt),
-      certificate: spec.name,
-      path,
-      pair,
+      env: target.environment(pair),
       clock,
       onLine: (line) => this.#record.output(attempt, line),
       signal: this.#stop.signal,
@@ -217,7 +232,7 @@ export class HookRunner {
         const { endpoints } = outcome;
         this.#record.checked(endpoints);
         if (endpoints.every(({ state }) => state === 'current')) return this.#verdict('current');
-        const within = formatDuration(this.#options.spec.served?.withinMs ?? 0);
+        const within = formatDuration(this.#options.target.check?.spec.withinMs ?? 0);
         this.#record.failed(staleFailure(serial, endpoints, within));
         return this.#verdict('stale');
       }
@@ -256,10 +271,10 @@ export class HookRunner {
   }
 
   #rollbackDone(from: string, pair: PairFacts): void {
-    const { journal, rotation, clock } = this.#options;
+    const { journal, target, clock } = this.#options;
     const count = journal.nextCount(this.#name);
     const failure = { ...this.#record.failure, remedy: rolledBackRemedy(this.#name) };
-    const until = rotation.rolledBack({ pair, failure, count }) ?? clock.now();
+    const until = target.check?.rotation.rolledBack({ pair, failure, count }) ?? clock.now();
     journal.addRollback(this.#name, { from, to: pair.serial, until });
     this.#pair = pair;
     this.#apply({ type: 'rolled-back', serial: pair.serial });

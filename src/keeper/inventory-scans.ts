@@ -2,7 +2,7 @@ import type { InventoryConfig } from '../core/config.ts';
 import { second } from '../core/instant.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
-import type { InventoryScan } from './inventory-scan.ts';
+import type { OwnCommandEnd } from './own-command.ts';
 
 export interface InventoryScansOptions {
   /** The nodecertd program: an absolute path and its first arguments. */
@@ -67,7 +67,7 @@ export class InventoryScans implements Disposable {
   }
 
   /** Logs each new failure once, and its end. */
-  #record(scan: InventoryScan): void {
+  #record(scan: OwnCommandEnd): void {
     const { logger } = this.#options;
     if (scan.kind === 'complete') {
       this.#text = scan.text;

@@ -1,10 +1,14 @@
-import { hasPostRotation } from '../core/certificate-spec.ts';
+import { join } from 'node:path';
+import type { CertificateSpec } from '../core/certificate-spec.ts';
+import { currentLink, hasPostRotation } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import { AgentError, hasCode } from '../core/errors.ts';
+import { hookEnvironment } from '../core/hooks.ts';
 import { minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
+import type { Rollback } from '../core/rotation-state.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
@@ -20,6 +24,7 @@ import type { HookJournal } from './hook-journal.ts';
 import type { HookObserver } from './hook-record.ts';
 import { LoopWatchdog } from './loop-watchdog.ts';
 import { InspectionLimiter } from './inspection-limiter.ts';
+import type { HookTarget } from './hook-runner.ts';
 import type { PostRotation } from './post-rotation.ts';
 import type { RequestJournal } from './request-journal.ts';
 import type { RotationObserver } from './rotation-record.ts';
@@ -213,17 +218,26 @@ export class Keeper implements EnrollerListener {
   /** Loads the code only if needed, because most agents have no hooks and the code needs memory. */
   async #openPostRotation(): Promise<PostRotation | undefined> {
     const { config, hookJournal: journal } = this.#options;
-    if (!config.certificates.some(hasPostRotation)) return undefined;
+    const targets = config.certificates.filter(hasPostRotation).map((spec) => this.#target(spec));
+    if (targets.length === 0) return undefined;
     const { PostRotation } = await import('./post-rotation.ts');
-    return PostRotation.open({
-      ...this.#options,
-      journal,
-      enroller: this.#supervisor,
-      rotation: (name) => ({
-        isIdle: () => this.#certificates.isIdle(name),
-        rolledBack: (rollback) => this.#certificates.rolledBack(name, rollback),
+    return PostRotation.open({ ...this.#options, file: config.file, journal, targets });
+  }
+
+  #target({ name, onRotate = [], served }: CertificateSpec): HookTarget {
+    const path = join(this.#options.config.certificateDirectory, currentLink(name));
+    const rotation = {
+      isIdle: () => this.#certificates.isIdle(name),
+      rolledBack: (rollback: Rollback) => this.#certificates.rolledBack(name, rollback),
+    };
+    return {
+      name,
+      hooks: onRotate,
+      environment: (pair) => hookEnvironment(name, path, pair),
+      ...(served !== undefined && {
+        check: { spec: served, enroller: this.#supervisor, rotation },
       }),
-    });
+    };
   }
 
   async #round(watches: FileWatch): Promise<void> {

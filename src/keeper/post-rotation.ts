@@ -1,26 +1,25 @@
-import { join } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
-import { currentLink, hasPostRotation } from '../core/certificate-spec.ts';
-import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { describeError } from '../core/errors.ts';
+import type { HookedPair } from '../core/hooks.ts';
 import type { Instant } from '../core/instant.ts';
 import { rolledBackFailure } from '../core/served.ts';
 import type { CertificateStatus } from '../core/status.ts';
 import { exposureOf } from '../sys/exposure.ts';
 import type { Rollback } from '../core/rotation-state.ts';
-import type { HookRunnerOptions, RotationPort } from './hook-runner.ts';
+import type { HookRunnerOptions, HookTarget } from './hook-runner.ts';
 import { HookRunner } from './hook-runner.ts';
 
-export interface PostRotationOptions extends Omit<HookRunnerOptions, 'spec' | 'path' | 'rotation'> {
-  readonly config: AgentConfig;
-  readonly rotation: (name: string) => RotationPort;
+export interface PostRotationOptions extends Omit<HookRunnerOptions, 'target'> {
+  /** The configuration file; absent only in tests. */
+  readonly file?: string | undefined;
+  readonly targets: readonly HookTarget[];
 }
 
 type Refusal = Failure & { readonly at: Instant };
 
 /**
- * Hooks and checks of the served certificate, for all certificates. The keeper loads this file
+ * Hooks and checks of the served certificate, for several targets. The keeper loads this file
  * only if one of these is configured.
  */
 export class PostRotation {
@@ -30,15 +29,10 @@ export class PostRotation {
   readonly #refusal: Refusal | undefined;
 
   private constructor(options: PostRotationOptions, refusal: Refusal | undefined) {
-    const { config, rotation } = options;
     this.#options = options;
     this.#refusal = refusal;
     this.#runners = new Map(
-      config.certificates.filter(hasPostRotation).map((spec) => {
-        const path = join(config.certificateDirectory, currentLink(spec.name));
-        const port = rotation(spec.name);
-        return [spec.name, new HookRunner({ ...options, spec, path, rotation: port })];
-      }),
+      options.targets.map((target) => [target.name, new HookRunner({ ...options, target })]),
     );
   }
 
@@ -47,9 +41,8 @@ export class PostRotation {
    * disabled until its permissions are fixed. Rotation continues.
    */
   static async open(options: PostRotationOptions): Promise<PostRotation> {
-    const { config, clock } = options;
-    // Only tests configure hooks without a file.
-    const exposure = config.file === undefined ? undefined : await refusalOf(config.file);
+    const { file, clock } = options;
+    const exposure = file === undefined ? undefined : await refusalOf(file);
     const postRotation = new PostRotation(
       options,
       exposure && {
@@ -63,17 +56,17 @@ export class PostRotation {
     return postRotation;
   }
 
-  /** This agent has linked the pair. */
-  stored(name: string, pair: PairFacts): void {
+  /** This agent has linked the pair, or renewed the certificates. */
+  stored(name: string, pair: HookedPair): void {
     const runner = this.#runners.get(name);
     if (runner === undefined) return;
     if (this.#refusal === undefined) return runner.stored(pair);
-    this.#options.journal.addPending(name, pair.serial);
+    this.#options.journal.addPending(name, pair);
     this.#refuse();
   }
 
   /** The first inspection of this run found this pair. Runs its hooks if they are pending. */
-  found(name: string, pair: PairFacts): void {
+  found(name: string, pair: HookedPair): void {
     const { journal, logger } = this.#options;
     const pending = journal.pending(name);
     if (pending === undefined || !this.#runners.has(name)) return;

@@ -11,6 +11,8 @@ import type { HookRunRecord } from './hook-metrics.ts';
 import { HookMetrics } from './hook-metrics.ts';
 import { KubeletMetrics } from './kubelet-metrics.ts';
 import { FindingsGauge } from './findings-gauge.ts';
+import type { PkiResult } from './pki-metrics.ts';
+import { PkiMetrics } from './pki-metrics.ts';
 import { ProcessMetrics } from './process-metrics.ts';
 import { Counter, Gauge, Histogram, Registry } from './prom-client.ts';
 
@@ -44,6 +46,7 @@ export class AgentMetrics {
   readonly #options: AgentMetricsOptions;
   readonly #certificates = new CertificateGauges(this.#registry);
   readonly #hooks = new HookMetrics(this.#registry);
+  readonly #pki = new PkiMetrics(this.#registry);
   readonly #preflight = new FindingsGauge(this.#registry);
   readonly #process = new ProcessMetrics(this.#registry);
   #kubelet: KubeletMetrics | undefined;
@@ -150,6 +153,7 @@ export class AgentMetrics {
     for (const { name } of status.certificates) this.#introduce(name);
     this.#certificates.refresh(status);
     this.#hooks.refresh(status);
+    this.#pki.refresh(status);
     this.#preflight.refresh(status);
     this.#process.refresh(status);
     const kubelet = this.#kubeletNames;
@@ -200,6 +204,10 @@ export class AgentMetrics {
 
   recordHookRun(run: HookRunRecord): void {
     this.#hooks.record(run);
+  }
+
+  recordPkiRenewal(result: PkiResult): void {
+    this.#pki.record(result);
   }
 
   recordEnrollerStart(): void {

@@ -55,12 +55,17 @@ export class HookMetrics {
     this.#runs.inc({ ...run });
   }
 
-  refresh({ certificates }: Pick<AgentStatus, 'certificates'>): void {
+  refresh({ certificates, pki }: Pick<AgentStatus, 'certificates' | 'pki'>): void {
     for (const gauge of [this.#failing, this.#lastSuccess, this.#served]) gauge.reset();
     for (const certificate of certificates) this.#set(certificate);
+    if (pki !== undefined) this.#set({ ...pki, name: pki.directory });
   }
 
-  #set({ name: certificate, hooks = [], served }: CertificateStatus): void {
+  #set({
+    name: certificate,
+    hooks = [],
+    served,
+  }: Pick<CertificateStatus, 'name' | 'hooks' | 'served'>): void {
     for (const { name: hook, failure, succeededAt } of hooks) {
       this.#introduce({ certificate, hook });
       this.#failing.set({ certificate, hook }, Number(failure !== undefined));

@@ -4,7 +4,7 @@ import { formatDuration, formatInstant } from '../core/instant.ts';
 import { clamp } from '../core/clamp.ts';
 import { lifetimeStart } from '../core/schedule.ts';
 import { describeEndpoint } from '../core/served.ts';
-import type { AgentStatus, CertificateStatus } from '../core/status.ts';
+import type { AgentStatus, CertificateStatus, PkiStatus } from '../core/status.ts';
 import { problems } from './health.ts';
 import type { Html, HtmlValue } from './html.ts';
 import { html } from './html.ts';
@@ -30,7 +30,10 @@ export function statusPage(status: AgentStatus): string {
           <p>certificates of this node</p>
           ${verdict(status)}
         </header>
-        <main>${certificates.map((certificate) => card(certificate, status.now))}</main>
+        <main>
+          ${certificates.map((certificate) => card(certificate, status.now))}
+          ${status.pki && pkiCard(status.pki, status.now)}
+        </main>
         <footer>
           <p>
             nodecertd ${status.version}, pid ${status.pid}, running for
@@ -64,10 +67,14 @@ function toneOf(certificate: CertificateStatus): Tone {
 }
 
 /** Failed hooks, and endpoints that do not serve the new certificate yet. */
-function postRotation({ hooks = [], served }: CertificateStatus): string[] {
-  const failed = hooks.flatMap(({ failure }) => (failure === undefined ? [] : [failure.message]));
+function postRotation(certificate: CertificateStatus): string[] {
+  const { served } = certificate;
   const stale = (served?.endpoints ?? []).filter(({ state }) => state !== 'current');
-  return [...failed, ...stale.map(describeEndpoint)];
+  return [...failedHooks(certificate), ...stale.map(describeEndpoint)];
+}
+
+function failedHooks({ hooks = [] }: Pick<CertificateStatus, 'hooks'>): string[] {
+  return hooks.flatMap(({ failure }) => (failure === undefined ? [] : [failure.message]));
 }
 
 function card(certificate: CertificateStatus, now: Instant): Html {
@@ -81,6 +88,34 @@ function card(certificate: CertificateStatus, now: Instant): Html {
     </div>
     ${current && lifetime(current, rotationDeadline, now)} ${problemList(certificate, now)}
     <dl>${facts(certificate, now)}</dl>
+  </article>`;
+}
+
+/** One card for all control-plane certificates. */
+function pkiCard(pki: PkiStatus, now: Instant): Html {
+  const { directory, state, since, waitsFor, failure, problems, nextDue, lastSuccess } = pki;
+  const reasons = [
+    ...(waitsFor === undefined ? [] : [waitsFor]),
+    ...(failure === undefined ? [] : [failure.message]),
+    ...(failure?.remedy === undefined ? [] : [`remedy: ${failure.remedy}`]),
+    ...problems.map(({ name, reason }) => `${name}: ${reason}`),
+    ...failedHooks(pki),
+  ];
+  const isFine = reasons.length === (waitsFor === undefined ? 0 : 1);
+  return html` <article class="${isFine ? 'good' : 'warn'}">
+    <div class="head">
+      <h2>${directory}</h2>
+      <span class="state">${state}</span>
+      <span class="since">for ${formatDuration(now - since)}</span>
+    </div>
+    ${reasons.length === 0 ? undefined : list(reasons)}
+    <dl>
+      ${rowsOf([
+        ['Next renewal', nextDue && html`${nextDue.name}, ${moment(nextDue.time)}`],
+        ['Last success', lastSuccess === undefined ? undefined : moment(lastSuccess)],
+        ['Next check', pki.nextCheck === undefined ? undefined : moment(pki.nextCheck)],
+      ])}
+    </dl>
   </article>`;
 }
 
@@ -121,6 +156,10 @@ function problemList(certificate: CertificateStatus, now: Instant): Html | undef
     ...postRotation(certificate),
   ];
   if (toneOf(certificate) === 'good' || reasons.length === 0) return undefined;
+  return list(reasons);
+}
+
+function list(reasons: readonly string[]): Html {
   return html`<ul class="missing">
     ${reasons.map((reason) => html`<li>${reason}</li>`)}
   </ul>`;
@@ -129,7 +168,7 @@ function problemList(certificate: CertificateStatus, now: Instant): Html | undef
 function facts(certificate: CertificateStatus, now: Instant): readonly Html[] {
   const { current, csr, signerName, path, rotations, lastEvent } = certificate;
   const names = [...(current?.dnsNames ?? []), ...(current?.ipAddresses ?? [])];
-  const rows: readonly (readonly [string, HtmlValue])[] = [
+  return rowsOf([
     ['Subject', current && subject(current)],
     ['Names', names.length === 0 ? undefined : names.join(', ')],
     ['Serial', current && html`<code>${current.serial}</code>`],
@@ -142,7 +181,11 @@ function facts(certificate: CertificateStatus, now: Instant): readonly Html[] {
     ],
     ['Rotations', `${rotations} since the agent started`],
     ['Last event', lastEvent && `${lastEvent.text}, ${formatDuration(now - lastEvent.at)} ago`],
-  ];
+  ]);
+}
+
+/** Leaves out the rows without a value. */
+function rowsOf(rows: readonly (readonly [string, HtmlValue])[]): readonly Html[] {
   return rows.flatMap(([term, value]) =>
     value === undefined
       ? []

@@ -30,6 +30,8 @@ export interface CertificateRecord {
   readonly outstanding: readonly OutstandingCsr[];
   /** Serial of the key pair whose hooks have not all succeeded. */
   readonly hooksPending?: string;
+  /** The names of the control-plane certificates whose hooks have not all succeeded. */
+  readonly renewed?: readonly string[];
   readonly rolledBack?: RolledBackRecord;
 }
 
@@ -151,6 +153,7 @@ const stateSchema = v.object({
     v.object({
       outstanding: v.array(v.object({ csr: v.string(), createdAt: instant })),
       hooksPending: v.exactOptional(v.string()),
+      renewed: v.exactOptional(v.array(v.string())),
       rolledBack: v.exactOptional(
         v.object({ from: v.string(), to: v.string(), count: natural, until: instant }),
       ),

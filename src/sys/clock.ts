@@ -36,6 +36,23 @@ export const systemClock: Clock = {
 const longestTimer = 2 ** 31 - 1;
 
 /**
+ * Waits until this much time has passed on one of the two clocks, and reads both once a minute.
+ * Only the wall clock counts the time in which the machine is suspended, and only the monotonic
+ * clock is never set back.
+ */
+export async function sleepOnEitherClock(
+  clock: Clock,
+  ms: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const [start, elapsedAtStart] = [clock.now(), clock.elapsed()];
+  const left = (): number => ms - Math.max(clock.now() - start, clock.elapsed() - elapsedAtStart);
+  for (let rest = left(); rest > 0; rest = left()) {
+    await clock.sleep(Math.min(rest, minute), signal);
+  }
+}
+
+/**
  * Waits a minute at most before it reads the wall clock again, and so notices within a minute
  * that the clock was set or the machine was suspended.
  */

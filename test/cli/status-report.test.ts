@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Condition } from '../../src/cli/status-report.ts';
-import { conditionOf, lifetimeLeft, reportExitCode } from '../../src/cli/status-report.ts';
+import {
+  conditionOf,
+  lifetimeLeft,
+  reportDocument,
+  reportExitCode,
+} from '../../src/cli/status-report.ts';
+import { pki } from '../metrics/fixtures.ts';
 import { pairFacts, start } from './statuses.ts';
 
 describe('conditionOf()', () => {
@@ -36,6 +42,30 @@ describe('lifetimeLeft()', () => {
   });
 });
 
+describe('reportDocument()', () => {
+  it('has the renewal of control-plane certificates, with times in RFC 3339', () => {
+    const report = {
+      source: 'agent',
+      nodeName: 'n',
+      certificateDirectory: '/',
+      now: start,
+      certificates: [],
+      pki: pki({ failure: { code: 'INTERNAL', message: 'm', at: start } }),
+    } as const;
+    const document = JSON.parse(JSON.stringify(reportDocument(report))) as { pki: unknown };
+    assert.deepEqual(document.pki, {
+      directory: '/etc/kubernetes',
+      state: 'not-due',
+      since: '2026-01-10T11:00:00Z',
+      failure: { code: 'INTERNAL', message: 'm', at: '2026-01-01T12:00:00Z' },
+      problems: [],
+      nextDue: { name: 'apiserver', time: '2026-08-28T12:00:00Z' },
+      lastSuccess: '2025-12-11T12:00:00Z',
+      nextCheck: '2026-01-10T13:00:00Z',
+    });
+  });
+});
+
 describe('reportExitCode()', () => {
   const cases: readonly (readonly [readonly Condition[], number])[] = [
     [['valid', 'valid'], 0],
@@ -63,4 +93,18 @@ describe('reportExitCode()', () => {
       assert.equal(reportExitCode({ ...report, certificates }), code);
     });
   }
+
+  it('is 3 after a failed renewal of control-plane certificates', () => {
+    const certificates = [{ name: 'a', path: '/a', overdue: false, condition: 'valid' }] as const;
+    const report = {
+      source: 'agent',
+      nodeName: 'n',
+      certificateDirectory: '/',
+      now: start,
+      certificates,
+    } as const;
+    assert.equal(reportExitCode({ ...report, pki: pki() }), 0);
+    const failure = { code: 'INTERNAL', message: 'm', at: start } as const;
+    assert.equal(reportExitCode({ ...report, pki: pki({ failure }) }), 3);
+  });
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { CertificateReport } from '../../src/cli/status-report.ts';
 import { remedies } from '../../src/core/remedies.ts';
+import type { PkiStatus } from '../../src/core/status.ts';
 import { statusTable } from '../../src/cli/status-table.ts';
 import { start } from './statuses.ts';
 
@@ -15,6 +16,25 @@ function remarks(change: Partial<CertificateReport>): string[] {
     certificates: [{ ...entry, ...change }],
   });
   return table.trimEnd().split('\n').slice(5);
+}
+
+function pkiLines(change: Partial<PkiStatus>): string[] {
+  const pki: PkiStatus = {
+    directory: '/etc/kubernetes',
+    state: 'not-due',
+    since: start,
+    problems: [],
+    ...change,
+  };
+  const table = statusTable({
+    source: 'directory',
+    nodeName: 'cp-1',
+    certificateDirectory: '/pki',
+    now: start,
+    certificates: [],
+    pki,
+  });
+  return table.trimEnd().split('\n').slice(4);
 }
 
 describe('statusTable()', () => {
@@ -122,4 +142,33 @@ describe('statusTable()', () => {
   for (const [name, change, expected] of cases) {
     it(`shows ${name}`, () => assert.deepEqual(remarks(change), expected));
   }
+
+  it('has a row for the control-plane certificates', () => {
+    const nextDue = { name: 'apiserver', time: start + 3_600_000 };
+    assert.deepEqual(pkiLines({ nextDue }), [
+      '/etc/kubernetes  not-due    -        -     in 1h     -',
+    ]);
+  });
+
+  it('shows why their renewal waits or failed, and the next check', () => {
+    const lines = pkiLines({
+      state: 'waiting',
+      waitsFor: 'cp-2 holds the Lease',
+      failure: { ...failure, at: start },
+      problems: [{ name: 'apiserver', reason: 'the key of the CA is missing', remedy: 'Import' }],
+      nextCheck: start + 60_000,
+      hooks: [{ name: '/bin/a', failure: { ...hookFailure, at: start } }],
+    });
+    assert.deepEqual(lines.slice(1), [
+      '',
+      '/etc/kubernetes: cp-2 holds the Lease',
+      '/etc/kubernetes: denied (CSR_DENIED)',
+      '  → Ask',
+      '/etc/kubernetes: apiserver: the key of the CA is missing',
+      '  → Import',
+      '/etc/kubernetes: hook reload a.service failed with exit code 1 (HOOK_FAILED)',
+      '  → See its lines',
+      '/etc/kubernetes: next check in 1m',
+    ]);
+  });
 });

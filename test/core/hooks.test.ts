@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { HookAction, HookEnd } from '../../src/core/hooks.ts';
-import { hookCommand, hookEnvironment, hookFailure, hookNames } from '../../src/core/hooks.ts';
+import {
+  hookCommand,
+  hookEnvironment,
+  hookFailure,
+  hookNames,
+  renewalEnvironment,
+} from '../../src/core/hooks.ts';
 import { second } from '../../src/core/instant.ts';
 import { start } from './fixtures.ts';
 
@@ -40,6 +46,17 @@ describe('hookCommand()', () => {
       words(hangup),
       '/usr/bin/systemctl --no-ask-password --kill-who=main --signal=SIGHUP kill -- haproxy.service',
     );
+  });
+});
+
+describe('renewalEnvironment()', () => {
+  it('has the directory and the names of the renewed certificates', () => {
+    const { PATH, ...rest } = renewalEnvironment('/etc/kubernetes', ['apiserver', 'etcd-peer']);
+    assert.ok(PATH);
+    assert.deepEqual(rest, {
+      NODECERTD_DIRECTORY: '/etc/kubernetes',
+      NODECERTD_CERTIFICATES: 'apiserver etcd-peer',
+    });
   });
 });
 

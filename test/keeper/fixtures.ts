@@ -139,6 +139,7 @@ export class RecordingObserver implements KeeperObserver {
   readonly ends: string[] = [];
   readonly apiRequests: string[] = [];
   readonly hookRuns: string[] = [];
+  readonly pkiRenewals: string[] = [];
   starts = 0;
   skew: number | undefined;
 
@@ -160,6 +161,10 @@ export class RecordingObserver implements KeeperObserver {
 
   recordHookRun({ certificate, hook, result }: HookRun): void {
     this.hookRuns.push(`${certificate} ${hook} ${result}`);
+  }
+
+  recordPkiRenewal(result: string): void {
+    this.pkiRenewals.push(result);
   }
 
   recordEnrollerStart(): void {
@@ -209,6 +214,12 @@ export function agentConfig(
     },
     metrics: { host: '127.0.0.1', port: 0, kubeletNames: false },
     inventory: { enabled: false, intervalSeconds: 600, paths: [] },
+    pki: {
+      enabled: false,
+      directory: `${directory}/kubernetes`,
+      rotationWindow: kubeletWindow,
+      hooks: [],
+    },
     log: { level: 'debug', format: 'json' },
   };
 }

@@ -18,13 +18,25 @@ const rollback = { from: 'b', to: 'a', until: start + hour };
 describe('HookJournal', () => {
   it('addPending() and clearPending() save the pending pair of a certificate', () => {
     const { journal, saved } = journalOf();
-    journal.addPending('server', 'a');
-    journal.addPending('client', 'x');
+    journal.addPending('server', { serial: 'a' });
+    journal.addPending('client', { serial: 'x' });
     journal.clearPending('server', 'b');
     assert.equal(journal.pending('server'), 'a');
     journal.clearPending('server', 'a');
     assert.equal(journal.pending('server'), undefined);
     assert.deepEqual(saved.at(-1), { server: {}, client: { hooksPending: 'x' } });
+  });
+
+  it('renewed() are the certificates of a renewal until its hooks have succeeded', () => {
+    const { journal, saved } = journalOf();
+    journal.addPending('/pki', { serial: 'a', renewed: ['apiserver', 'etcd-peer'] });
+    journal.addRollback('server', rollback);
+    assert.deepEqual(journal.renewed('/pki'), ['apiserver', 'etcd-peer']);
+    const again = journalOf(saved.at(-1)).journal;
+    assert.deepEqual(again.renewed('/pki'), ['apiserver', 'etcd-peer']);
+    again.clearPending('/pki', 'a');
+    assert.deepEqual(again.renewed('/pki'), []);
+    assert.deepEqual(again.renewed('server'), []);
   });
 
   it('returns the records of an earlier run', () => {
@@ -40,7 +52,7 @@ describe('HookJournal', () => {
     const { journal, saved } = journalOf();
     assert.equal(journal.nextCount('server'), 1);
     journal.addRollback('server', rollback);
-    journal.addPending('server', 'c');
+    journal.addPending('server', { serial: 'c' });
     journal.clearPending('server', 'c');
     assert.equal(journal.nextCount('server'), 2);
     journal.addRollback('server', { ...rollback, from: 'c' });

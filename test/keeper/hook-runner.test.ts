@@ -7,13 +7,13 @@ import { describe, it } from 'node:test';
 import type { HookRecords } from '../../src/keeper/hook-journal.ts';
 import { HookJournal } from '../../src/keeper/hook-journal.ts';
 import { HookRunner } from '../../src/keeper/hook-runner.ts';
-import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
 import type { RollbackOutcome } from '../../src/core/enroller-protocol.ts';
 import type { HookAction, HookLimits, HookSpec, ServedSpec } from '../../src/core/hooks.ts';
+import { hookEnvironment } from '../../src/core/hooks.ts';
 import { hour, second } from '../../src/core/instant.ts';
 import type { Rollback } from '../../src/core/rotation-state.ts';
 import type { EndpointState, ServedOutcome } from '../../src/core/served.ts';
-import { pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
+import { pairFor, servingTemplate, start } from '../core/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { lostFailure } from './story.ts';
 import { RecordingLink, RecordingLogger, RecordingObserver, until } from './fixtures.ts';
@@ -73,23 +73,25 @@ class Stage implements AsyncDisposable {
 
   /** The runner for these hooks. */
   follow(onRotate: readonly HookSpec[], served?: ServedSpec): void {
-    const spec: CertificateSpec = { ...servingSpec, onRotate, ...(served && { served }) };
+    const rotation = {
+      isIdle: () => this.isIdle,
+      rolledBack: (step: Rollback) => {
+        this.steps.push(step);
+        return start + hour;
+      },
+    };
     this.#runner = new HookRunner({
-      spec,
-      path: '/pki/kubelet-server-current.pem',
+      target: {
+        name,
+        hooks: onRotate,
+        environment: (pair) => hookEnvironment(name, '/pki/kubelet-server-current.pem', pair),
+        ...(served && { check: { spec: served, enroller: this.link, rotation } }),
+      },
       clock: this.clock,
       random: () => 0.5,
-      enroller: this.link,
       logger: this.logger,
       observer: this.observer,
       journal: this.journal,
-      rotation: {
-        isIdle: () => this.isIdle,
-        rolledBack: (step) => {
-          this.steps.push(step);
-          return start + hour;
-        },
-      },
       systemctl: this.at('systemctl'),
     });
   }

@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
-import { chmod, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
-import type { InventoryScan } from '../../src/keeper/inventory-scan.ts';
+import type { OwnCommandEnd } from '../../src/keeper/own-command.ts';
 import { scanInventory } from '../../src/keeper/inventory-scan.ts';
 import { systemClock } from '../../src/sys/clock.ts';
-import { temporaryDirectory } from '../store/pairs.ts';
+import { OwnProgram } from './own-program.ts';
 
 const last = 'nodecertd_inventory_last_scan_timestamp_seconds 1.5';
 
@@ -15,12 +13,16 @@ async function scanWith(
   context: TestContext,
   script: string,
   options: Partial<Parameters<typeof scanInventory>[0]> = {},
-): Promise<InventoryScan> {
-  const program = join(await temporaryDirectory(context), 'nodecertd');
-  await writeFile(program, `#!/bin/sh\n${script}\n`);
-  await chmod(program, 0o755);
+): Promise<OwnCommandEnd> {
+  const program = await OwnProgram.create(context, script);
   const { signal } = new AbortController();
-  return scanInventory({ program: [program], paths: [], clock: systemClock, signal, ...options });
+  return scanInventory({
+    program: [program.path],
+    paths: [],
+    clock: systemClock,
+    signal,
+    ...options,
+  });
 }
 
 describe('scanInventory()', () => {

@@ -1,40 +1,27 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { chmod, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
 import { InventoryScans } from '../../src/keeper/inventory-scans.ts';
 import { systemClock } from '../../src/sys/clock.ts';
-import { temporaryDirectory } from '../store/pairs.ts';
 import { RecordingLogger, until } from './fixtures.ts';
+import { OwnProgram } from './own-program.ts';
 
 const often = { enabled: true, intervalSeconds: 0.02, paths: [] };
 const seldom = { ...often, intervalSeconds: 3600 };
 const off = { ...often, enabled: false };
 
-/** Scans with a shell script in the place of nodecertd, which writes a line to a file each time. */
 async function newScans(context: TestContext, script: string) {
-  const directory = await temporaryDirectory(context);
-  const [program, log] = [join(directory, 'nodecertd'), join(directory, 'calls')];
-  await writeFile(log, '');
-  const become = async (next: string): Promise<void> => {
-    await writeFile(`${program}.new`, `#!/bin/sh\necho "$@" >> ${log}\n${next}\n`);
-    await chmod(`${program}.new`, 0o755);
-    await rename(`${program}.new`, program);
-  };
-  await become(script);
+  const program = await OwnProgram.create(context, script);
   const logger = new RecordingLogger();
-  const scans = new InventoryScans({ program: [program], clock: systemClock, logger });
+  const scans = new InventoryScans({ program: [program.path], clock: systemClock, logger });
   context.after(() => scans[Symbol.dispose]());
-  const calls = (): string[] => readFileSync(log, 'utf8').split('\n').slice(0, -1);
   /** Waits for a scan with the current script. */
   const nextScan = async (): Promise<void> => {
-    const before = calls().length;
+    const before = program.calls.length;
     // The end of one scan is the start of the next one.
-    await until('the next scans', () => calls().length >= before + 3);
+    await until('the next scans', () => program.calls.length >= before + 3);
   };
-  return { scans, logger, become, calls, nextScan };
+  return { scans, logger, program, nextScan };
 }
 
 function inventoryOf(count: number): string {
@@ -43,20 +30,20 @@ function inventoryOf(count: number): string {
 
 describe('InventoryScans', () => {
   it('scans at once and at each interval, and exports the last text', async (context) => {
-    const { scans, become } = await newScans(context, inventoryOf(1));
+    const { scans, program } = await newScans(context, inventoryOf(1));
     assert.equal(scans.exported, undefined);
     scans.apply(often);
     assert.deepEqual(scans.exported, { text: '', intervalSeconds: 0.02 });
     await until('the first scan', () => scans.exported?.text.startsWith('files 1\n') === true);
-    await become(inventoryOf(2));
+    await program.become(inventoryOf(2));
     await until('the second scan', () => scans.exported?.text.startsWith('files 2\n') === true);
   });
 
   it('keeps the previous text after a failure, and logs it and its end once', async (context) => {
-    const { scans, logger, become, nextScan } = await newScans(context, inventoryOf(1));
+    const { scans, logger, program, nextScan } = await newScans(context, inventoryOf(1));
     scans.apply(often);
     await nextScan();
-    await become('echo "error: no memory" >&2; exit 1');
+    await program.become('echo "error: no memory" >&2; exit 1');
     await nextScan();
     const [line, ...more] = logger.all('inventory_scan_failed');
     assert.deepEqual(more, []);
@@ -66,32 +53,32 @@ describe('InventoryScans', () => {
     );
     assert.ok(line?.['remedy']);
     assert.match(scans.exported?.text ?? '', /^files 1$/m);
-    await become(inventoryOf(2));
+    await program.become(inventoryOf(2));
     await nextScan();
     assert.match(scans.exported?.text ?? '', /^files 2$/m);
     assert.deepEqual(logger.events, ['inventory_scan_failed', 'inventory_scan_recovered']);
   });
 
   it('ends a running command for a new configuration, then scans with it', async (context) => {
-    const { scans, logger, become, calls } = await newScans(context, 'sleep 100');
+    const { scans, logger, program } = await newScans(context, 'sleep 100');
     scans.apply(seldom);
-    await until('the command', () => calls().length === 1);
-    await become(inventoryOf(2));
+    await until('the command', () => program.calls.length === 1);
+    await program.become(inventoryOf(2));
     scans.apply({ ...seldom, paths: ['/srv/*.crt'] });
     await until('the second scan', () => scans.exported?.text !== '');
-    assert.match(calls().at(-1) ?? '', /--path \/srv\/\*\.crt$/);
-    assert.equal(calls().length, 2);
+    assert.match(program.calls.at(-1) ?? '', /--path \/srv\/\*\.crt$/);
+    assert.equal(program.calls.length, 2);
     assert.deepEqual(logger.events, []);
   });
 
   it('exports nothing once it is disabled', async (context) => {
-    const { scans, calls } = await newScans(context, inventoryOf(1));
+    const { scans, program } = await newScans(context, inventoryOf(1));
     scans.apply(off);
     assert.equal(scans.exported, undefined);
     scans.apply(seldom);
     await until('the first scan', () => scans.exported?.text !== '');
     scans.apply(off);
     assert.equal(scans.exported, undefined);
-    assert.equal(calls().length, 1);
+    assert.equal(program.calls.length, 1);
   });
 });

@@ -6,18 +6,11 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { PostRotation } from '../../src/keeper/post-rotation.ts';
 import type { HookRecords } from '../../src/keeper/hook-journal.ts';
 import { HookJournal } from '../../src/keeper/hook-journal.ts';
-import type { CertificateSpec } from '../../src/core/certificate-spec.ts';
+import { hookEnvironment } from '../../src/core/hooks.ts';
 import { hour, second } from '../../src/core/instant.ts';
-import { pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
+import { pairFor, servingTemplate, start } from '../core/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import {
-  agentConfig,
-  clientSpec,
-  RecordingLink,
-  RecordingLogger,
-  RecordingObserver,
-  until,
-} from './fixtures.ts';
+import { RecordingLogger, RecordingObserver, until } from './fixtures.ts';
 
 const name = 'kubelet-server';
 const pair = pairFor(servingTemplate, { serial: 'a' });
@@ -44,19 +37,18 @@ describe('PostRotation', () => {
     records = earlier;
     const argv = ['/bin/sh', '-c', `echo $NODECERTD_SERIAL >> ${join(directory, 'log')}`];
     const hook = { kind: 'command', argv, timeoutMs: 30 * second, retries: 0 } as const;
-    const serving: CertificateSpec = { ...servingSpec, onRotate: [hook] };
-    const config = agentConfig(directory, [clientSpec, serving]);
     opened = await PostRotation.open({
-      config: { ...config, file: join(directory, 'config.yaml') },
+      file: join(directory, 'config.yaml'),
+      targets: [
+        { name, hooks: [hook], environment: (pair) => hookEnvironment(name, '/pki', pair) },
+      ],
       clock: new FakeClock(start),
       random: () => 0.5,
-      enroller: new RecordingLink(),
       logger,
       observer: new RecordingObserver(),
       journal: new HookJournal(earlier, (saved) => {
         records = saved;
       }),
-      rotation: () => ({ isIdle: () => true, rolledBack: () => undefined }),
     });
     return opened;
   }

@@ -9,7 +9,7 @@ import type { Health } from '../../src/metrics/health.ts';
 import { startMetricsServer } from '../../src/metrics/server.ts';
 import { skipWithout } from '../support/programs.ts';
 import { withPrometheus } from '../support/prometheus.ts';
-import { countEverything, everyMetric, inventory } from './every-metric.ts';
+import { countEverything, everyMetric, everyPki, inventory } from './every-metric.ts';
 import { scrape } from './exposition.ts';
 import { agent, client, facts, followed, server } from './fixtures.ts';
 
@@ -77,7 +77,7 @@ function liveStatus(): AgentStatus {
     client({ current, rotationDeadline: now + 20 * day, ...followed }),
     server({ csr: { name: 'node-csr-abc', uid: 'b0b1', createdAt: now - 2 * hour } }),
   ];
-  return agent(certificates, { now, startedAt: now - hour, preflight: [] });
+  return agent(certificates, { now, startedAt: now - hour, preflight: [], pki: everyPki });
 }
 
 const health = (): Health => ({ lastTick: Date.now() - minute, stuckAt: undefined });

@@ -2,7 +2,7 @@ import type { AgentStatus } from '../../src/core/status.ts';
 import { day } from '../../src/core/instant.ts';
 import { AgentMetrics } from '../../src/metrics/agent-metrics.ts';
 import { inventoryExposition } from '../../src/metrics/inventory-exposition.ts';
-import { agent, client, facts, followed, now, server } from './fixtures.ts';
+import { agent, client, facts, followed, now, pki, server } from './fixtures.ts';
 
 const certificate = { serial: '1f', subject: 'CN=kube-apiserver', issuer: 'CN=kubernetes' };
 
@@ -33,11 +33,13 @@ export const inventory = {
   ].join(''),
 };
 
+export const everyPki = pki({ lastWithoutLease: { reason: 'api-unreachable', at: now } });
+
 /** An agent with a series for every metric there is, the kubelet's names included. */
 export function everyMetric(): AgentMetrics {
   const status: AgentStatus = agent(
     [client(followed), server({ current: facts({ selfSigned: true }) })],
-    { preflight: [] },
+    { preflight: [], pki: everyPki },
   );
   const metrics = new AgentMetrics({
     status: () => status,
@@ -58,6 +60,7 @@ export function countEverything(metrics: AgentMetrics): void {
   metrics.recordFailure(certificate, 'API_TIMEOUT');
   metrics.recordHookRun({ certificate, hook: '/usr/local/bin/deploy', result: 'succeeded' });
   metrics.recordApiRequest({ verb: 'create', code: '201', seconds: 0.1 });
+  metrics.recordPkiRenewal('succeeded');
   metrics.recordEnrollerStart();
   metrics.recordEnrollerEnd('lost');
   metrics.recordReload('accepted', Date.now());

@@ -1,7 +1,7 @@
 import type { PairFacts } from '../../src/core/certificate.ts';
 import { kubeletClientSigner, kubeletServingSigner } from '../../src/core/certificate-spec.ts';
 import { day, hour, minute } from '../../src/core/instant.ts';
-import type { AgentStatus, CertificateStatus } from '../../src/core/status.ts';
+import type { AgentStatus, CertificateStatus, PkiStatus } from '../../src/core/status.ts';
 
 /** The time of every status below. */
 export const now = Date.UTC(2026, 0, 10, 12);
@@ -97,3 +97,17 @@ export const followed: Pick<CertificateStatus, 'hooks' | 'served'> = {
     ],
   },
 };
+
+/** Control-plane certificates that are not due. */
+export function pki(changes: Partial<PkiStatus> = {}): PkiStatus {
+  return {
+    directory: '/etc/kubernetes',
+    state: 'not-due',
+    since: now - hour,
+    problems: [],
+    nextDue: { name: 'apiserver', time: now + 230 * day },
+    lastSuccess: now - 30 * day,
+    nextCheck: now + hour,
+    ...changes,
+  };
+}

@@ -16,7 +16,7 @@ import { scrape } from './exposition.ts';
 const run = promisify(execFile);
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const rulesFile = here('../../config/prometheus-rules.yaml');
-const unitTests = ['certificates', 'hooks', 'inventory', 'agent'].map((name) =>
+const unitTests = ['certificates', 'hooks', 'inventory', 'pki', 'agent'].map((name) =>
   here(`rules/${name}.test.yaml`),
 );
 

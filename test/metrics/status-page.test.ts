@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { PairFacts } from '../../src/core/certificate.ts';
 import { day, hour } from '../../src/core/instant.ts';
 import { statusPage } from '../../src/metrics/status-page.ts';
-import { agent, client, facts, followed, now, server } from './fixtures.ts';
+import { agent, client, facts, followed, now, pki, server } from './fixtures.ts';
 
 function pageOf(changes: Partial<PairFacts>): string {
   const current = facts(changes);
@@ -46,6 +46,23 @@ describe('statusPage()', () => {
       assert.ok(statusPage(agent([client(changes)])).includes(`<article class="${tone}">`));
     });
   }
+
+  it('has a card for the control-plane certificates', () => {
+    const fine = statusPage(agent([client()], { pki: pki() }));
+    assert.match(fine, /<h2>\/etc\/kubernetes<\/h2>/);
+    assert.match(fine, /<span class="state">not-due<\/span>/);
+    assert.match(fine, /<dd>apiserver, <time /);
+    assert.doesNotMatch(fine, /class="warn"/);
+    const waitsFor = 'cp-2 holds the <Lease>';
+    const waiting = statusPage(agent([client()], { pki: pki({ state: 'waiting', waitsFor }) }));
+    assert.match(waiting, /<li>cp-2 holds the &lt;Lease&gt;<\/li>/);
+    assert.doesNotMatch(waiting, /class="warn"/);
+    const failure = { code: 'INTERNAL', message: 'no Lease', remedy: 'Try', at: now } as const;
+    const failed = statusPage(agent([client()], { pki: pki({ failure }) }));
+    assert.match(failed, /<article class="warn">/);
+    assert.match(failed, /<li>no Lease<\/li>/);
+    assert.match(failed, /<li>remedy: Try<\/li>/);
+  });
 
   it('shows failed hooks and endpoints with another certificate', () => {
     const page = statusPage(agent([client(followed)]));

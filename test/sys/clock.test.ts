@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { AgentError } from '../../src/core/errors.ts';
 import { day, hour, minute, second } from '../../src/core/instant.ts';
-import { sleepUntil, systemClock } from '../../src/sys/clock.ts';
+import { sleepOnEitherClock, sleepUntil, systemClock } from '../../src/sys/clock.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const never = new AbortController().signal;
@@ -43,6 +43,44 @@ describe('systemClock', () => {
       assert.equal(await woken, 'aborted');
     });
   }
+});
+
+describe('sleepOnEitherClock()', () => {
+  it('resolves after the time, not before', async () => {
+    const clock = new FakeClock();
+    const wait = watch(sleepOnEitherClock(clock, hour, never));
+    await clock.advance(hour - 1);
+    assert.equal(wait.over, false);
+    await clock.advance(1);
+    assert.equal(wait.over, true);
+  });
+
+  it('resolves within a minute after a suspend', async () => {
+    const clock = new FakeClock();
+    const wait = watch(sleepOnEitherClock(clock, hour, never));
+    await clock.advance(second);
+    clock.jump(hour);
+    await clock.advance(minute);
+    assert.equal(wait.over, true);
+  });
+
+  it('resolves after the time although the clock is set back', async () => {
+    const clock = new FakeClock();
+    const wait = watch(sleepOnEitherClock(clock, hour, never));
+    await clock.advance(30 * minute);
+    clock.jump(-day);
+    await clock.advance(30 * minute - 1);
+    assert.equal(wait.over, false);
+    await clock.advance(1);
+    assert.equal(wait.over, true);
+  });
+
+  it('rejects with ABORTED on abort', async () => {
+    const controller = new AbortController();
+    const wait = sleepOnEitherClock(new FakeClock(), hour, controller.signal);
+    controller.abort();
+    await assert.rejects(wait, aborted);
+  });
 });
 
 describe('sleepUntil()', () => {

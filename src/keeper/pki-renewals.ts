@@ -1,0 +1,145 @@
+import type { PkiConfig } from '../core/config.ts';
+import type { HookedPair } from '../core/hooks.ts';
+import { renewalEnvironment } from '../core/hooks.ts';
+import { hour, second } from '../core/instant.ts';
+import type { PkiStatus } from '../core/status.ts';
+import type { Clock } from '../sys/clock.ts';
+import { sleepOnEitherClock } from '../sys/clock.ts';
+import type { Logger } from '../sys/log.ts';
+import type { HookJournal } from './hook-journal.ts';
+import type { HookObserver } from './hook-record.ts';
+import type { PkiObserver } from './pki-record.ts';
+import { PkiRecord } from './pki-record.ts';
+import type { PkiRenewal, RenewalResult } from './pki-renewal.ts';
+import type { PostRotation } from './post-rotation.ts';
+
+export interface PkiRenewalsOptions {
+  /** The nodecertd program: an absolute path and its first arguments. */
+  readonly program: readonly string[];
+  readonly clock: Clock;
+  /** Draws a number in [0, 1). */
+  readonly random: () => number;
+  readonly logger: Logger;
+  readonly observer: PkiObserver & HookObserver;
+  readonly journal: HookJournal;
+}
+
+/** What one configuration needs. */
+interface Work {
+  readonly config: PkiConfig;
+  readonly file: string | undefined;
+  readonly record: PkiRecord;
+  /** Aborted by the next configuration. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Has the control-plane certificates of this machine renewed by a command, which runs at least
+ * once an hour. Nothing waits for it except the end of the agent.
+ */
+export class PkiRenewals implements AsyncDisposable {
+  readonly #options: PkiRenewalsOptions;
+  #record: PkiRecord | undefined;
+  #hooks: PostRotation | undefined;
+  /** Ends the running command. */
+  readonly #stop = new AbortController();
+  /** Ends the wait for the next check, but not the running command. */
+  #replaced = new AbortController();
+  #working: Promise<void> = Promise.resolve();
+
+  constructor(options: PkiRenewalsOptions) {
+    this.#options = options;
+  }
+
+  /** Undefined while the renewal is disabled. */
+  get status(): PkiStatus | undefined {
+    const status = this.#record?.status;
+    return status && { ...status, ...this.#hooks?.status(status.directory) };
+  }
+
+  /**
+   * Applies a configuration, and checks at once if the renewal is enabled.
+   * @param file the configuration file, whose permissions the hooks require
+   */
+  apply(config: PkiConfig, file?: string): void {
+    this.#replaced.abort();
+    this.#replaced = new AbortController();
+    this.#record = config.enabled ? this.#recordOf(config) : undefined;
+    if (this.#record === undefined) return;
+    const { signal } = this.#replaced;
+    const record = this.#record;
+    // A renewal with the previous configuration is completed first.
+    this.#working = this.#working.then(() => this.#work({ config, file, record, signal }));
+  }
+
+  /** The running command restores what it has not finished. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#working;
+  }
+
+  #recordOf({ directory }: PkiConfig): PkiRecord {
+    const { clock, logger, observer } = this.#options;
+    if (this.#record?.status.directory === directory) return this.#record;
+    return new PkiRecord({ directory, now: () => clock.now(), logger, observer });
+  }
+
+  /** Runs the hooks that an earlier run of the agent did not complete. */
+  async #openHooks({ config, file }: Work): Promise<PostRotation | undefined> {
+    const { directory, hooks } = config;
+    if (hooks.length === 0) return undefined;
+    const { PostRotation } = await import('./post-rotation.ts');
+    const { journal } = this.#options;
+    const environment = ({ renewed = [] }: HookedPair): Record<string, string> =>
+      renewalEnvironment(directory, renewed);
+    const targets = [{ name: directory, hooks, environment }];
+    const opened = await PostRotation.open({ ...this.#options, file, targets });
+    const serial = journal.pending(directory);
+    if (serial !== undefined) {
+      opened.found(directory, { serial, renewed: journal.renewed(directory) });
+    }
+    return opened;
+  }
+
+  /** Adds the certificates of an earlier renewal whose hooks are still pending. */
+  #runHooks({ directory }: PkiConfig, { renewed }: RenewalResult): void {
+    const [first] = renewed;
+    if (first === undefined) return;
+    const names = [...this.#options.journal.renewed(directory), ...renewed.map(({ name }) => name)];
+    this.#hooks?.stored(directory, { serial: first.serial, renewed: [...new Set(names)] });
+  }
+
+  async #work(work: Work): Promise<void> {
+    this.#hooks = await this.#openHooks(work);
+    await this.#repeat(work);
+    await this.#hooks?.stop();
+  }
+
+  async #repeat({ config, record, signal: replaced }: Work): Promise<void> {
+    const { program, clock } = this.#options;
+    const stop = this.#stop.signal;
+    // Loaded only here, because most agents run on nodes without a control plane.
+    const { renewUnattended } = await import('./pki-renewal.ts');
+    const over = AbortSignal.any([replaced, stop]);
+    while (!over.aborted) {
+      record.checking();
+      const renewal = await renewUnattended({ program, config, clock, signal: stop });
+      if (stop.aborted) return;
+      record.ended(renewal);
+      if (renewal.kind === 'complete') this.#runHooks(config, renewal.result);
+      const ms = pauseAfter(renewal);
+      record.waiting(clock.now() + ms);
+      await sleepOnEitherClock(clock, ms, over).catch(() => undefined);
+    }
+  }
+}
+
+const longestPause = hour;
+/** Keeps a command that always wants to run again from using a whole processor. */
+const shortestPause = 10 * second;
+
+function pauseAfter(renewal: PkiRenewal): number {
+  if (renewal.kind === 'failed') return longestPause;
+  const { retryAfterSeconds = Infinity } = renewal.result;
+  return Math.min(Math.max(retryAfterSeconds * second, shortestPause), longestPause);
+}
