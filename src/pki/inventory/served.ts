@@ -42,9 +42,9 @@ export interface ServedItem extends InventoryItem {
 
 export interface ServedOptions extends JudgeOptions {
   readonly signal: AbortSignal;
-  /** The timeout of one handshake in milliseconds. */
-  readonly handshakeMs?: number;
 }
+
+const handshakeMs = 3 * second;
 
 /** Dials every endpoint at the same time, so that silent endpoints cost one timeout in all. */
 export async function checkServed(
@@ -58,7 +58,7 @@ async function checkEndpoint(
   endpoint: ServedEndpoint,
   options: ServedOptions,
 ): Promise<ServedItem> {
-  const { signal, handshakeMs = 3 * second } = options;
+  const { signal } = options;
   const found = await dial({ ...endpoint, signal, handshakeMs });
   const { name, component, host, port, serverName } = endpoint;
   const row = {
