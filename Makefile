@@ -151,6 +151,7 @@ container: setup ## Create the Debian that tests boot in a container (needs root
 .PHONY: kubeadm-node
 kubeadm-node: container control-plane ## Prepare the nodes of kubeadm clusters: packages and images (needs root)
 	@echo "== Nodes of kubeadm clusters for tests"
+	@node test/support/fetch-packages.ts iproute2
 	@node test/real/build-kubeadm-node.ts
 
 .PHONY: kubeadm-cluster

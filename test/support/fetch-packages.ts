@@ -15,6 +15,10 @@ const packages: Readonly<Record<string, DebianPackage>> = {
   faketime: { programs: ['faketime'], libraries: ['libfaketime'] },
   acl: { programs: ['getfacl', 'setfacl'] },
   attr: { programs: ['getfattr', 'setfattr'] },
+  iproute2: {
+    programs: ['ip'],
+    libraries: ['libbpf1', 'libelf1', 'libmnl0', 'libbsd0', 'libmd0', 'libcap2'],
+  },
   mandoc: { programs: ['mandoc'] },
   zsh: { programs: ['zsh'], libraries: ['zsh-common'], folder: 'usr/share/zsh/functions' },
   fish: { programs: ['fish'], libraries: ['libpcre2-32-0'] },

@@ -1,9 +1,10 @@
 import { readlinkSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Child } from './child.ts';
 import { dyingWithParent } from './container-process.ts';
 import { scaled } from './machine-speed.ts';
+import { findProgram, libraryEnvironment } from './programs.ts';
 
 const prefix = '10.99.0';
 const shell = ['unshare', '--net', '--', 'sh', '-ec'];
@@ -28,7 +29,7 @@ export class NetworkNamespace implements AsyncDisposable {
       args: [
         ...dyingWithParent.slice(1),
         ...shell,
-        `${script}\nexec sleep infinity`,
+        `${foundPrograms()}\n${script}\nexec sleep infinity`,
         'sh',
         ...args,
       ],
@@ -63,6 +64,14 @@ export class NetworkNamespace implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#holder.stop(0);
   }
+}
+
+/** Lets a script find `ip`, which may be in an unpacked package. */
+function foundPrograms(): string {
+  const program = findProgram('ip') ?? 'ip';
+  const libraries = Object.entries(libraryEnvironment(program));
+  const variables = [['PATH', `$PATH:${dirname(program)}`], ...libraries];
+  return variables.map(([name, value]) => `export ${name}="${value}"`).join('\n');
 }
 
 interface NamespaceParts {

@@ -94,7 +94,7 @@ export function libraryEnvironment(program: string): Readonly<Record<string, str
   if (inside.startsWith('..')) return {};
   const root = join(packagesDirectory, inside.split(sep)[0] ?? '');
   return {
-    LD_LIBRARY_PATH: globSync(join(root, 'usr/lib/*-linux-gnu*{,/systemd}')).join(delimiter),
+    LD_LIBRARY_PATH: globSync(join(root, '{,usr/}lib/*-linux-gnu*{,/systemd}')).join(delimiter),
   };
 }
 
