@@ -95,6 +95,12 @@ describe('nodecertd certs check-expiration', () => {
     ]);
   });
 
+  it('-o kubeadm exits with 0, whatever the states are', async () => {
+    const { code, stdout } = await check('-o', 'kubeadm', '--fail-threshold', '30d');
+    const { kind } = JSON.parse(stdout) as { readonly kind: string };
+    assert.deepEqual([code, kind], [0, 'CertificateExpirationInfo']);
+  });
+
   it('-o prometheus can be read by Prometheus, with one series for each place', async () => {
     const { stdout } = await check('-o', 'prometheus');
     const { samples } = parseExposition(stdout);

@@ -8,23 +8,22 @@ import { sign } from '../pki/renewal/external-tree.ts';
 import type { OpensslPair } from '../pki/renewal/openssl-authority.ts';
 import type { Ended } from '../support/doctor.ts';
 import { nodecertd } from '../support/doctor.ts';
-import { kubeadm, makeKubeadmRoot, skipWithoutKubeadm } from '../support/kubeadm.ts';
+import { RealKubeadmTree } from '../support/kubeadm-tree.ts';
+import { skipWithoutKubeadm } from '../support/kubeadm.ts';
 
 /** CSRs beside those of `kubeadm certs generate-csr`, on a tree that kubeadm made. */
 
 const skip = skipWithoutKubeadm();
 
-let root = '';
-const at = (...names: readonly string[]): string => join(root, ...names);
+let tree: RealKubeadmTree | undefined;
+const at = (...names: readonly string[]): string => join(tree?.root ?? '', ...names);
 before(async () => {
   if (skip !== false) return;
-  root = await makeKubeadmRoot();
+  tree = await RealKubeadmTree.create();
   const folders = ['--kubeconfig-dir', '/theirs', '--cert-dir', '/theirs/pki'];
-  await kubeadm(root, 'certs', 'generate-csr', ...folders);
+  await tree.kubeadm('certs', 'generate-csr', ...folders);
 });
-after(async () => {
-  if (root !== '') await rm(root, { recursive: true });
-});
+after(async () => tree?.[Symbol.asyncDispose]());
 
 async function renew(...args: readonly string[]): Promise<Ended> {
   return nodecertd('certs', 'renew', ...args, '--kubernetes-dir', at('etc/kubernetes'));
@@ -58,7 +57,10 @@ describe('certs renew with an external CA beside kubeadm', { skip }, () => {
           : at('theirs', `${file}.csr`);
       assert.deepEqual(contentOf(at('ours', `${name}.csr`)), contentOf(theirs), name);
     }
-    assert.match(contentOf(at('ours/apiserver.csr')).names, /^DNS:cp1, .*IP Address:192\.0\.2\.1$/);
+    assert.match(
+      contentOf(at('ours/apiserver.csr')).names,
+      /^DNS:cp1, .*IP Address:192\.0\.2\.1\b/,
+    );
   });
 
   it('--import puts certificates in place that kubeadm lists', async () => {
@@ -90,7 +92,7 @@ describe('certs renew with an external CA beside kubeadm', { skip }, () => {
 });
 
 async function expiration(): Promise<Expiration> {
-  const text = await kubeadm(root, 'certs', 'check-expiration', '-o', 'json');
+  const text = (await tree?.kubeadm('certs', 'check-expiration', '-o', 'json')) ?? '';
   return JSON.parse(text) as Expiration;
 }
 

@@ -10,15 +10,14 @@ import { kubernetesVersion } from './programs.ts';
 const run = promisify(execFile);
 
 export interface KubeadmOptions {
-  /** As in ClusterConfiguration: `ECDSA-P256`, `RSA-2048` … */
-  readonly algorithm: string;
-  readonly port?: number;
+  /** As in ClusterConfiguration: `ECDSA-P256`, `RSA-2048` (the default) … */
+  readonly algorithm?: string;
 }
 
-const configuration = ({ algorithm, port = 6443 }: KubeadmOptions): string =>
+const configuration = ({ algorithm = 'RSA-2048' }: KubeadmOptions): string =>
   `apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
-localAPIEndpoint: { advertiseAddress: 192.0.2.1, bindPort: ${port} }
+localAPIEndpoint: { advertiseAddress: 192.0.2.1 }
 nodeRegistration: { name: cp1 }
 ---
 apiVersion: kubeadm.k8s.io/v1beta4
@@ -36,7 +35,7 @@ export class RealKubeadmTree implements KubernetesDirectories, AsyncDisposable {
     this.root = root;
   }
 
-  static async create(options: KubeadmOptions): Promise<RealKubeadmTree> {
+  static async create(options: KubeadmOptions = {}): Promise<RealKubeadmTree> {
     const tree = new RealKubeadmTree(await mkdtemp(join(tmpdir(), 'nodecertd-kubeadm-')));
     await writeFile(join(tree.root, 'config.yaml'), configuration(options));
     await tree.kubeadm('init', 'phase', 'certs', 'all');
@@ -58,7 +57,7 @@ export class RealKubeadmTree implements KubernetesDirectories, AsyncDisposable {
     return new RealKubeadmTree(root);
   }
 
-  /** Runs kubeadm in this tree, which needs root, and returns its output. */
+  /** Returns the output of kubeadm in this tree. kubeadm changes its root directory, which needs root. */
   async kubeadm(...args: readonly string[]): Promise<string> {
     const all = [...args, '--rootfs', this.root, '--config', '/config.yaml'];
     return (await run(kubeadmProgram(), all)).stdout;
