@@ -61,7 +61,7 @@ async function run(
     stdout.write(await print(output, rollbackDocument(report), table));
   };
   const now = clock.now();
-  const planned = await reportOn(await previewRollback(request, time), {
+  const planned = reportOn(await previewRollback(request, time), {
     now,
     isDone: false,
     restarts,
@@ -77,7 +77,7 @@ async function run(
   progress.note('the rollback', 'started');
   const done = await rollBackTo(request, { time, force, restarts });
   const { restarted } = done;
-  const report = await reportOn(done, { now, isDone: true, restarts, restarted });
+  const report = reportOn(done, { now, isDone: true, restarts, restarted });
   await show(report);
   return manualRestarts(report).length > 0 ? codes.expiring : codes.fine;
 }

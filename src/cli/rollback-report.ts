@@ -1,7 +1,7 @@
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
 import type { RollbackPreview } from '../pki/renewal/renewal.ts';
-import { certificatesOf, nameOf, restoredEnd } from '../pki/renewal/renewal.ts';
+import { certificatesOf, nameOf } from '../pki/renewal/renewal.ts';
 import type { RestartedComponent, Restarts } from '../pki/renewal/renewal-restarts.ts';
 import { restartRemedy } from '../pki/renewal/renewal-advice.ts';
 import { componentToRestart } from '../pki/renewal/renewal-restarts.ts';
@@ -19,14 +19,11 @@ export interface RollbackReport {
   readonly restarted: readonly RestartedComponent[];
 }
 
-export async function reportOn(
+export function reportOn(
   preview: RollbackPreview,
   { now, ...rest }: { readonly now: Instant } & Omit<RollbackReport, 'preview' | 'expired'>,
-): Promise<RollbackReport> {
-  const ends = await Promise.all(
-    preview.files.map(async (file) => ({ path: file.path, notAfter: await restoredEnd(file) })),
-  );
-  const expired = ends.flatMap(({ path, notAfter }) =>
+): RollbackReport {
+  const expired = preview.files.flatMap(({ path, notAfter }) =>
     notAfter !== undefined && notAfter <= now ? [{ path, notAfter }] : [],
   );
   return { preview, expired, ...rest };

@@ -74,7 +74,7 @@ export function refuseLaterChanges(
 
 /**
  * Replaces each file atomically and syncs it, and the files of one item together. Removes the
- * temporary files of a crashed run.
+ * temporary files of a crashed run. Wipes the contents, which may be keys.
  * @param prepare see `replaceContents`
  * @throws AgentError STORE_*
  */
@@ -82,15 +82,31 @@ export async function restoreFiles(
   files: readonly RestorableFile[],
   prepare?: Parameters<typeof replaceContents>[1],
 ): Promise<void> {
-  for (const group of byItem(files)) {
-    for (const { physical } of group) await unlessMissing(() => removeStrays(physical));
-    const pending = group.filter(({ kind }) => kind !== 'done');
-    const existing = pending.flatMap(({ physical, target }) =>
-      target === undefined ? [] : [{ path: physical, content: target }],
-    );
-    await replaceContents(existing, prepare);
-    const added = pending.filter(({ target }) => target === undefined);
-    for (const { physical } of added) await removeContent(physical);
+  try {
+    for (const group of byItem(files)) await restoreGroup(group, prepare);
+  } finally {
+    wipe(files);
+  }
+}
+
+async function restoreGroup(
+  group: readonly RestorableFile[],
+  prepare?: Parameters<typeof replaceContents>[1],
+): Promise<void> {
+  for (const { physical } of group) await unlessMissing(() => removeStrays(physical));
+  const pending = group.filter(({ kind }) => kind !== 'done');
+  const existing = pending.flatMap(({ physical, target }) =>
+    target === undefined ? [] : [{ path: physical, content: target }],
+  );
+  await replaceContents(existing, prepare);
+  const added = pending.filter(({ target }) => target === undefined);
+  for (const { physical } of added) await removeContent(physical);
+}
+
+export function wipe(files: readonly RestorableFile[]): void {
+  for (const { current, target } of files) {
+    current?.bytes.fill(0);
+    target?.bytes.fill(0);
   }
 }
 

@@ -1,6 +1,8 @@
 import { createPrivateKey } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { parsePem } from '../../core/pem.ts';
+import type { PrivateKeyForm } from '../../core/private-key-parts.ts';
+import { hasPublicKeyOf } from '../../core/private-key-parts.ts';
 import { parseFileSync } from '../../sys/small-file.ts';
 import { isKey, reasonWithoutPath } from './certificate-file.ts';
 import type { InventoryCertificate } from './certificate.ts';
@@ -48,12 +50,10 @@ export function compareKey(
       if (label === 'ENCRYPTED PRIVATE KEY') return { present: true, reason: 'is encrypted' };
       const type = keyTypes.get(label);
       if (type === undefined) return { present: true, reason: `is a ${label}, an unknown kind` };
-      return {
-        present: true,
-        matches: x509Of(certificate).checkPrivateKey(
-          createPrivateKey({ key, format: 'der', type }),
-        ),
-      };
+      const matches =
+        hasPublicKeyOf(certificate.der, key, type) ||
+        x509Of(certificate).checkPrivateKey(createPrivateKey({ key, format: 'der', type }));
+      return { present: true, matches };
     } finally {
       key.fill(0);
     }
@@ -65,7 +65,7 @@ export function compareKey(
   }
 }
 
-const keyTypes: ReadonlyMap<string, 'pkcs1' | 'pkcs8' | 'sec1'> = new Map([
+const keyTypes: ReadonlyMap<string, PrivateKeyForm> = new Map([
   ['PRIVATE KEY', 'pkcs8'],
   ['RSA PRIVATE KEY', 'pkcs1'],
   ['EC PRIVATE KEY', 'sec1'],

@@ -4,7 +4,7 @@ import { attributeCopier } from '../../store/file-attributes.ts';
 import type { DirectoryLock } from '../../store/directory-lock.ts';
 import { lockDirectory } from '../../store/directory-lock.ts';
 import type { RestorableFile } from '../../store/restore-files.ts';
-import { inspectFiles } from '../../store/restore-files.ts';
+import { inspectFiles, wipe } from '../../store/restore-files.ts';
 import type { Runs } from '../../store/run-folder.ts';
 import { makePrivateDirectory, readRuns, restorations, sweep } from '../../store/run-folder.ts';
 import type { Run } from '../../store/run-manifest.ts';
@@ -149,10 +149,14 @@ export function itemsOf({ certificates }: RenewalPreview): RenewalItem[] {
   return certificates.flatMap((planned) => (planned.kind === 'renew' ? [planned.item] : []));
 }
 
-/**
- * The end of the certificate in a file that a rollback restores; undefined for a file without one.
- */
-export async function restoredEnd({ path, target }: RestorableFile): Promise<Instant | undefined> {
+async function withoutContent(file: RestorableFile): Promise<RolledBackFile> {
+  const { path, kind } = file;
+  const notAfter = await restoredEnd(file);
+  return { path, kind, ...(notAfter !== undefined && { notAfter }) };
+}
+
+/** The end of the certificate that a rollback restores; undefined for a file without one. */
+async function restoredEnd({ path, target }: RestorableFile): Promise<Instant | undefined> {
   if (target === undefined) return undefined;
   try {
     const { bytes } = target;
@@ -171,7 +175,15 @@ async function embeddedCertificates(
 ): Promise<ChainCertificate[]> {
   const document = new KubeconfigDocument(path, textOf(path, content));
   const { source } = kubeconfigCertificate(document);
-  return source.kind === 'embedded' ? readCertificates(source.certificate) : [];
+  if (source.kind === 'files') return [];
+  source.key.wipe();
+  return readCertificates(source.certificate);
+}
+
+/** A file that a rollback restores, without its content, which may be a key. */
+export interface RolledBackFile extends Pick<RestorableFile, 'path' | 'kind'> {
+  /** The end of the restored certificate; absent for a file without one. */
+  readonly notAfter?: Instant;
 }
 
 export interface RollbackPreview {
@@ -180,7 +192,7 @@ export interface RollbackPreview {
   readonly interrupted?: Run;
   /** The renewal to undo, together with all later ones. Absent if there is no renewal. */
   readonly target?: Run;
-  readonly files: readonly RestorableFile[];
+  readonly files: readonly RolledBackFile[];
   /** The names of the certificates that are restored, in the order of their renewal. */
   readonly certificates: readonly string[];
 }
@@ -198,10 +210,12 @@ export async function previewRollback(
   const target = findRun(runs, time);
   const interrupted = interruptedRun(runs);
   const undone = target === undefined ? [] : runsSince(runs, target);
-  const files = target === undefined ? [] : await inspectFiles(request.tree, restorations(undone));
+  const files = await inspectFiles(request.tree, restorations(undone));
+  const shown = await Promise.all(files.map(withoutContent));
+  wipe(files);
   return {
     runs: runs.active.toReversed(),
-    files,
+    files: shown,
     certificates: [...new Set(undone.flatMap(certificatesOf))],
     ...(interrupted && { interrupted }),
     ...(target && { target }),
