@@ -2,6 +2,8 @@ import { join } from 'node:path';
 import { scaled } from '../support/machine-speed.ts';
 import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 import type { FaultFamily, FaultRow } from './family.ts';
+import type { CertsRoundResult } from './keys/certs-round.ts';
+import { runCertsRound } from './keys/certs-round.ts';
 import type { RoundOptions, RoundResult } from './keys/round.ts';
 import { doomedSigner, keptSigner, runRound } from './keys/round.ts';
 
@@ -14,7 +16,7 @@ const released = join(import.meta.dirname, '../../dist/nodecertd');
  * Rotates certificates with every kind of key, makes CSRs fail in every way, and
  * searches for the private keys: in everything that a process of the agent writes
  * except the pair itself, and in the memory of the keeper after each rotation and each
- * failed CSR.
+ * failed CSR. Then does the same for every command of `nodecertd certs`.
  */
 export const keys: FaultFamily = {
   name: 'keys',
@@ -30,6 +32,7 @@ export const keys: FaultFamily = {
       progress(`${rotations} rotations, ${givenUp} keys given up, ${forgottenAfter.toFixed(0)} ms`);
     }
     yield* rowsOf(results);
+    yield await searchCerts(thorough);
   },
 };
 
@@ -37,6 +40,23 @@ export async function oneRound(options: Omit<RoundOptions, 'controlPlane'>): Pro
   const settings = { signingSeconds: scaled(20), customSigners: [keptSigner, doomedSigner] };
   await using controlPlane = await startSandboxControlPlane(settings);
   return await runRound({ ...options, controlPlane });
+}
+
+async function searchCerts(thorough: boolean): Promise<FaultRow> {
+  const rounds = [await runCertsRound('P-256')];
+  // The kind of kubeadm's keys.
+  if (thorough) rounds.push(await runCertsRound('RSA 2048', released));
+  const sum = (of: (round: CertsRoundResult) => number): number =>
+    rounds.reduce((total, round) => total + of(round), 0);
+  return {
+    fault: 'every command of nodecertd certs, searched for the keys',
+    tried: sum(({ commands }) => commands),
+    lost: 0,
+    seen: [
+      `no part of ${sum(({ keys }) => keys)} keys outside their files`,
+      `${sum(({ dumps }) => dumps)} core dumps without a key`,
+    ],
+  };
 }
 
 function rowsOf(results: readonly RoundResult[]): FaultRow[] {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -9,7 +8,7 @@ import { describe, it } from 'node:test';
 import { Matcher } from '../fault/keys/matcher.ts';
 import { needlesOf } from '../fault/keys/needles.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { skip } from '../support/programs.ts';
+import { skipWithoutDumps, withDumps } from '../support/core-dumps.ts';
 
 const module = pathToFileURL(join(import.meta.dirname, '../../src/sys/core-dump.ts')).href;
 
@@ -22,12 +21,6 @@ const program = `
   globalThis.key = createPrivateKey(globalThis.pem);
   if (process.argv[1] === 'excluded') excludeMemoryFromCoreDumps();
   process.abort();`;
-
-/** The kernel writes dumps to the working directory unless a program receives them. */
-const pattern = readFileSync('/proc/sys/kernel/core_pattern', 'utf8').trim();
-const skipped = /^[^|/]+$/.test(pattern)
-  ? false
-  : skip(`tests of core dumps: the kernel sends them to ${pattern}`);
 
 describe('excludeMemoryFromCoreDumps()', () => {
   it('applies to the process and the programs that it starts', () => {
@@ -42,24 +35,28 @@ describe('excludeMemoryFromCoreDumps()', () => {
     assert.equal(filter, '00000000\n');
   });
 
-  it('leaves no part of a private key in a core dump', { skip: skipped }, async (context) => {
-    const directory = await temporaryDirectory(context);
-    const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
-    const matcher = new Matcher();
-    matcher.add(needlesOf('key', key));
-    const partsInDump = async (kind: 'complete' | 'excluded'): Promise<number> => {
-      const script = 'ulimit -c unlimited; exec "$@"';
-      const node = [process.execPath, '--input-type=module', '-e', program, kind];
-      spawnSync('sh', ['-c', script, 'sh', ...node], {
-        cwd: directory,
-        input: key.export({ format: 'pem', type: 'pkcs8' }),
-      });
-      const [dump = 'no core dump'] = await readdir(directory);
-      const found = matcher.search(await readFile(join(directory, dump)));
-      await rm(join(directory, dump));
-      return found.length;
-    };
-    assert.notEqual(await partsInDump('complete'), 0);
-    assert.equal(await partsInDump('excluded'), 0);
-  });
+  it(
+    'leaves no part of a private key in a core dump',
+    { skip: skipWithoutDumps() },
+    async (context) => {
+      const directory = await temporaryDirectory(context);
+      const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+      const matcher = new Matcher();
+      matcher.add(needlesOf('key', key));
+      const partsInDump = async (kind: 'complete' | 'excluded'): Promise<number> => {
+        const node = [process.execPath, '--input-type=module', '-e', program, kind];
+        const [command = '', ...args] = [...withDumps, ...node];
+        spawnSync(command, args, {
+          cwd: directory,
+          input: key.export({ format: 'pem', type: 'pkcs8' }),
+        });
+        const [dump = 'no core dump'] = await readdir(directory);
+        const found = matcher.search(await readFile(join(directory, dump)));
+        await rm(join(directory, dump));
+        return found.length;
+      };
+      assert.notEqual(await partsInDump('complete'), 0);
+      assert.equal(await partsInDump('excluded'), 0);
+    },
+  );
 });

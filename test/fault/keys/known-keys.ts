@@ -29,18 +29,20 @@ export class KnownKeys {
       while (at + 4 <= bytes.length) {
         const end = at + 4 + bytes.readUInt32BE(at);
         if (end > bytes.length) break;
-        this.#add(bytes.subarray(at + 4, end));
+        const key = bytes.subarray(at + 4, end);
+        this.add(createPrivateKey({ key, format: 'der', type: 'pkcs8' }));
         at = end;
       }
       this.#read.set(file, at);
     }
   }
 
-  #add(der: Buffer): void {
-    const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  /** Returns the name of the key. */
+  add(key: KeyObject): string {
     const name = nameOf(createPublicKey(key));
+    if (!this.#names.has(name)) this.matcher.add(needlesOf(name, key));
     this.#names.add(name);
-    this.matcher.add(needlesOf(name, key));
+    return name;
   }
 }
 

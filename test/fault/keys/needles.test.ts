@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { describe, it } from 'node:test';
 import { inspect } from 'node:util';
 import { Matcher } from './matcher.ts';
-import { needlesOf, secretsOf } from './needles.ts';
+import { embeddedNeedlesOf, needlesOf, secretsOf } from './needles.ts';
 import { numbersIn, searchProcess } from './process-memory.ts';
 
 const kinds: Readonly<Record<string, () => KeyObject>> = {
@@ -64,6 +64,24 @@ describe('needlesOf()', () => {
       const own = createPublicKey(key).export({ format: 'der', type: 'spki' });
       const hay = Buffer.concat([...others, own, randomBytes(1_000_000)]);
       assert.deepEqual(matcher.search(hay), []);
+    });
+  }
+});
+
+describe('embeddedNeedlesOf()', () => {
+  for (const [kind, make] of Object.entries(kinds)) {
+    it(`find a key of ${kind} in a kubeconfig, and not its public key`, () => {
+      const key = make();
+      const matcher = new Matcher();
+      matcher.add(embeddedNeedlesOf('it', String(pem(key))));
+      const embedded = Buffer.from(pem(key)).toString('base64');
+      assert.notEqual(matcher.search(Buffer.from(`client-key-data: ${embedded}`)).length, 0);
+      const spki = createPublicKey(key).export({ format: 'pem', type: 'spki' });
+      assert.deepEqual(matcher.search(Buffer.from(Buffer.from(spki).toString('base64'))), []);
+      assert.deepEqual(
+        matcher.search(Buffer.from(Buffer.from(pem(make())).toString('base64'))),
+        [],
+      );
     });
   }
 });

@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
-import { createHash } from 'node:crypto';
+import { createHash, createPrivateKey } from 'node:crypto';
+import { encodePem, parsePem } from '../../../src/core/pem.ts';
 
 /** Bytes that only the enroller may hold or write. */
 export interface Needle {
@@ -43,6 +44,41 @@ export function secretsOf(key: KeyObject): Map<string, Buffer> {
 /** RFC 8032 5.1.5: the signing scalar is derived from the seed and equally secret. */
 function expanded(seed: string): Buffer {
   return createHash('sha512').update(Buffer.from(seed, 'base64url')).digest();
+}
+
+/**
+ * Returns the needles of a private key in PEM that a kubeconfig embeds: base64 of the PEM, which is
+ * base64 itself.
+ */
+export function embeddedNeedlesOf(name: string, pem: string): Needle[] {
+  const [block] = parsePem(Buffer.from(pem));
+  if (block === undefined) throw new Error('there is no PEM block');
+  const masked = Buffer.from(block.der);
+  for (const secret of secretsOf(createPrivateKey(pem)).values()) {
+    const at = masked.indexOf(secret);
+    if (at !== -1) masked.fill(0, at, at + secret.length);
+  }
+  const text = Buffer.from(pem).toString('base64');
+  const [start, end] = differenceOf(text, base64Of(encodePem(block.label, masked)));
+  return pieces(Buffer.from(text.slice(start, end))).map((bytes) => ({
+    bytes,
+    key: name,
+    form: embeddedForm,
+  }));
+}
+
+const embeddedForm = 'PEM as base64';
+
+function base64Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
+}
+
+/** Where two texts of the same length begin to differ, and where that ends. */
+function differenceOf(left: string, right: string): readonly [number, number] {
+  const differences = [...left.matchAll(/./g)].flatMap(({ index }) =>
+    left[index] === right[index] ? [] : [index],
+  );
+  return [differences[0] ?? 0, (differences.at(-1) ?? 0) + 1];
 }
 
 function formsOf(value: Buffer): Map<string, Buffer> {

@@ -29,7 +29,7 @@ export function searchProcess(pid: number, matcher: Matcher): MemoryMatch[] {
 }
 
 export interface MemoryChunk {
-  /** The name of the mapping: `[heap]`, a path, or empty. */
+  /** The name of the mapping: `[heap]`, a path, `locked` for locked memory, or empty. */
   readonly name: string;
   /** Valid until the next part. */
   readonly bytes: Buffer;
@@ -107,7 +107,8 @@ function writtenMappings(pid: number): (Range & { readonly name: string })[] {
     const head = /^([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \S+ *(.*)/.exec(block);
     if (head === null) return [];
     const [start = 0, end = 0] = [head[1], head[2]].map((text) => Number.parseInt(text ?? '', 16));
-    return { start, end, name: head[3] ?? '' };
+    const locked = /^VmFlags:.* lo\b/m.test(block) ? 'locked' : '';
+    return { start, end, name: head[3] || locked };
   });
 }
 

@@ -1,9 +1,10 @@
-import { KeyObject, webcrypto } from 'node:crypto';
-import { openSync, readFileSync, writeSync } from 'node:fs';
+import crypto, { KeyObject, webcrypto } from 'node:crypto';
+import { existsSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 
 /*
- * Loaded before the program (`--import`). In the enroller, it reports each generated
- * private key to the test, because most keys of a test are never stored and cannot be
+ * Loaded before the program (`--import`). In the enroller and in `nodecertd certs`, it
+ * reports each generated private key to the test, because most keys of a test are never stored and cannot be
  * learned in another way.
  *
  * The program and the runtime are the released ones. Only the function that generates
@@ -13,12 +14,18 @@ import { openSync, readFileSync, writeSync } from 'node:fs';
  * every CSR with the reported keys, so no key can be missed. The keeper runs without the
  * observer.
  *
+ * With KEYS_PAUSE, a command waits at its end until its memory was searched.
+ *
  * With KEYS_LEAK it leaks a key, to test that the search finds it.
  */
 
 const role = process.argv[2];
 const leak = process.env['KEYS_LEAK'];
 if (role === 'enroller') observe(openSync(`${process.env['KEYS_WITNESS']}/${process.pid}`, 'a'));
+if (role === 'certs') {
+  observePairs(openSync(`${process.env['KEYS_WITNESS']}/${process.pid}`, 'a'));
+  if (process.env['KEYS_PAUSE'] !== undefined) pauseAtExit(process.env['KEYS_PAUSE']);
+}
 if (role === 'run' && leak === 'keeper') keepCopies(process.env['KEYS_PAIR'] ?? '');
 
 /** @param {number} channel */
@@ -30,6 +37,44 @@ function observe(channel) {
     if (made.privateKey !== undefined) tell(channel, KeyObject.from(made.privateKey));
     return made;
   };
+}
+
+/** @param {number} channel */
+function observePairs(channel) {
+  const { generateKeyPair } = crypto;
+  /** @param {unknown[]} args */
+  function observed(...args) {
+    const done = args.pop();
+    if (typeof done !== 'function') throw new Error('generateKeyPair() without a callback');
+    return Reflect.apply(generateKeyPair, crypto, [
+      ...args,
+      (
+        /** @type {unknown} */ error,
+        /** @type {unknown} */ publicKey,
+        /** @type {KeyObject} */ key,
+      ) => {
+        if (key !== undefined) tell(channel, key);
+        done(error, publicKey, key);
+      },
+    ]);
+  }
+  // With the names of the results, for promisify().
+  Object.defineProperties(observed, Object.getOwnPropertyDescriptors(generateKeyPair));
+  crypto.generateKeyPair = /** @type {typeof generateKeyPair} */ (observed);
+  syncBuiltinESMExports();
+}
+
+/**
+ * The process id in `at-exit` says that the command has ended. It exits when there is a file `go`.
+ * @param {string} directory
+ */
+function pauseAtExit(directory) {
+  process.on('exit', () => {
+    writeFileSync(`${directory}/exiting`, String(process.pid));
+    renameSync(`${directory}/exiting`, `${directory}/at-exit`);
+    const never = new Int32Array(new SharedArrayBuffer(4));
+    while (!existsSync(`${directory}/go`)) Atomics.wait(never, 0, 0, 20);
+  });
 }
 
 /**
