@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path';
 import type { PairFacts } from '../core/certificate.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
-import { hasCode, toFailure } from '../core/errors.ts';
+import { AgentError, hasCode, toFailure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { lockHolder } from '../doctor/agent.ts';
 import { inspectBootstrap } from '../doctor/bootstrap.ts';
@@ -98,6 +98,15 @@ export interface FactsRequest {
   readonly now: Instant;
 }
 
+/** @throws AgentError STORE_PERMISSIONS */
+async function runningAgent(config: AgentConfig): Promise<number | undefined> {
+  const holder = await lockHolder(config);
+  if (holder !== 'hidden') return holder;
+  const { certificateDirectory } = config;
+  const message = `this user may not see whether an agent is running for ${certificateDirectory}`;
+  throw new AgentError('STORE_PERMISSIONS', message, { remedy: 'Run the command as root' });
+}
+
 /** @throws AgentError when a file or folder cannot be read */
 export async function gatherFacts(request: FactsRequest): Promise<AdoptionFacts> {
   const { tree, config, now } = request;
@@ -107,7 +116,7 @@ export async function gatherFacts(request: FactsRequest): Promise<AdoptionFacts>
   const paths = kubeletPaths(kubelet, request);
   const { configDirectory } = paths;
   const kubeconfigFile = paths.kubeconfig ?? config.kubeconfig;
-  const agentPid = live ? await lockHolder(config) : undefined;
+  const agentPid = live ? await runningAgent(config) : undefined;
   return {
     now,
     live,

@@ -4,18 +4,21 @@ import type { AgentConfig } from '../core/config.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { lockFile } from '../store/directory-lock.ts';
 import { peekState } from '../store/state-file.ts';
-import { unlessMissing } from '../sys/file-error.ts';
+import { isForbidden, unlessMissing } from '../sys/file-error.ts';
+import { asAgentUser } from './check.ts';
 
 /** The agent that holds the certificate directory, and the program on the metrics port. */
 export interface AgentFacts {
   readonly directory: string;
-  /** Pid of the process that has the lock file open. */
-  readonly holder?: number;
+  readonly holder?: LockHolder;
   /** Pid of the agent that last wrote state.json of this configuration. */
   readonly ours?: number;
   readonly metricsAddress: string;
   readonly metricsPort: MetricsPort;
 }
+
+/** Pid of the process that has the lock file open; 'hidden' if this user may not see that. */
+export type LockHolder = number | 'hidden';
 
 /** `by` describes the program that uses the port. */
 export type MetricsPort =
@@ -26,12 +29,24 @@ export type MetricsPort =
 /** Only reads the lock file: an agent that starts at this moment would fail if the doctor took the lock. */
 export async function lockHolder({
   certificateDirectory,
-}: AgentConfig): Promise<number | undefined> {
-  const lock = await unlessMissing(() => realpath(join(certificateDirectory, lockFile)));
-  if (lock === undefined) return undefined;
-  const pid = (await readFile(lock, 'utf8')).trim();
-  // The pid stays in the file after its process has ended, so the open file decides.
-  return /^\d+$/.test(pid) && (await hasOpen(pid, lock)) ? Number(pid) : undefined;
+}: AgentConfig): Promise<LockHolder | undefined> {
+  return unlessForbidden(async () => {
+    const lock = await unlessMissing(() => realpath(join(certificateDirectory, lockFile)));
+    if (lock === undefined) return undefined;
+    const pid = (await readFile(lock, 'utf8')).trim();
+    // The pid stays in the file after its process has ended, so the open file decides.
+    return /^\d+$/.test(pid) && (await hasOpen(pid, lock)) ? Number(pid) : undefined;
+  });
+}
+
+/** Another user than root may see neither the files of the agent nor those that it has open. */
+async function unlessForbidden<T>(read: () => Promise<T>): Promise<T | 'hidden'> {
+  try {
+    return await read();
+  } catch (error) {
+    if (isForbidden(error)) return 'hidden';
+    throw error;
+  }
 }
 
 async function hasOpen(pid: string, file: string): Promise<boolean> {
@@ -43,9 +58,10 @@ async function hasOpen(pid: string, file: string): Promise<boolean> {
   return targets.includes(file);
 }
 
-/** Pid of the process that wrote state.json of this configuration; it may have ended. */
+/** Pid of the process that wrote state.json of this configuration, if this user may read it; it may have ended. */
 export async function writerOfState({ stateDirectory }: AgentConfig): Promise<number | undefined> {
-  return (await peekState(stateDirectory))?.pid;
+  const state = await unlessForbidden(() => peekState(stateDirectory));
+  return state === 'hidden' ? undefined : state?.pid;
 }
 
 export function agentFindings(facts: AgentFacts): DoctorFinding[] {
@@ -60,6 +76,16 @@ function holderFindings({ directory, holder, ours }: AgentFacts): DoctorFinding[
         severity: 'info',
         what: `no agent is running for ${directory}`,
         remedy: 'Start the agent: systemctl start nodecertd',
+      },
+    ];
+  }
+  if (holder === 'hidden') {
+    return [
+      {
+        id: 'agent',
+        severity: 'info',
+        what: `this user may not see whether an agent is running for ${directory}`,
+        remedy: asAgentUser,
       },
     ];
   }

@@ -2,6 +2,7 @@ import type { ErrorCode, Failure } from '../core/errors.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { second } from '../core/instant.ts';
+import { isForbidden } from '../sys/file-error.ts';
 import type { Clock } from '../sys/clock.ts';
 
 /** The facts a check collected, or why it failed. A failed check becomes a finding of its own. */
@@ -43,12 +44,25 @@ export async function runCheck<T>(
     const value = await Promise.race([inspect(AbortSignal.any([signal, ended.signal])), timeout]);
     return { kind: 'done', value };
   } catch (error) {
-    return { kind: 'failed', failure: toFailure(error) };
+    return { kind: 'failed', failure: failureOf(error) };
   } finally {
     ended.abort();
     timeout.catch(() => undefined);
     onProgress?.(what, 'ended');
   }
+}
+
+export const asAgentUser = 'Run the doctor as the user of the agent, usually root';
+
+/** Another user than root may not read some files, which is no fault of the node. */
+function failureOf(error: unknown): Failure {
+  const user = process.geteuid?.() ?? 0;
+  if (!isForbidden(error) || user === 0) return toFailure(error);
+  const { path } =
+    error instanceof AgentError ? { path: undefined } : (error as NodeJS.ErrnoException);
+  const message =
+    path === undefined ? toFailure(error).message : `user ${user} may not read ${path}`;
+  return { code: 'STORE_PERMISSIONS', message, remedy: asAgentUser };
 }
 
 /** A finding with the message and the remedy of a failure. */

@@ -7,6 +7,7 @@ import { showMode } from '../core/file-mode.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { refuseVolatile } from '../store/certificate-directory.ts';
 import { unlessMissing } from '../sys/file-error.ts';
+import { asAgentUser } from './check.ts';
 
 /** The state of the certificate directory. */
 export interface DirectoryFacts {
@@ -154,7 +155,7 @@ function writeAccessFindings({ path, writing, user, owner }: DirectoryFacts): Do
         id: 'certificate-directory-unwritable',
         severity: 'info',
         what: `user ${user} cannot write to ${path}; the agent may run as another user`,
-        remedy: 'Run the doctor as the user of the agent, usually root',
+        remedy: asAgentUser,
       },
     ];
   }

@@ -14,6 +14,7 @@ import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import { loadPair } from '../store/pair-file.ts';
 import { currentLink } from '../core/certificate-spec.ts';
 import { unlessMissing } from '../sys/file-error.ts';
+import { asAgentUser } from './check.ts';
 
 /** The state of one `-current.pem` link and its file. */
 export interface PairState {
@@ -135,7 +136,7 @@ function unusable({ spec, link }: PairState, { code, message }: Failure): Doctor
     subject: spec.name,
     what: `cannot read ${link}: ${message}`,
     why: 'The doctor cannot check the certificate',
-    remedy: 'Run the doctor as the user of the agent, usually root',
+    remedy: asAgentUser,
   };
 }
 

@@ -57,6 +57,11 @@ export function isMissing(error: unknown): boolean {
   return hasErrno(causeOf(error), 'ENOENT', 'ENOTDIR', 'ELOOP');
 }
 
+/** This user may not do it. */
+export function isForbidden(error: unknown): boolean {
+  return hasErrno(causeOf(error), 'EACCES', 'EPERM');
+}
+
 /**
  * True if the content was read and is not a key pair. After any other failure, the file may
  * still contain one.

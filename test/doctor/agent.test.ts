@@ -7,6 +7,7 @@ import { agentFindings, lockHolder, writerOfState } from '../../src/doctor/agent
 import { lockDirectory, lockFile } from '../../src/store/directory-lock.ts';
 import { emptyState, writeState } from '../../src/store/state-file.ts';
 import { agentConfig } from '../keeper/fixtures.ts';
+import { withoutAccess } from '../support/without-access.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 import { summaryOf, textOf } from './findings.ts';
 
@@ -26,6 +27,7 @@ describe('agentFindings()', () => {
       ['ok agent'],
     ],
     ['an agent that has not written its state yet', { holder: 7 }, ['ok agent']],
+    ['a lock that this user may not read', { holder: 'hidden' }, ['info agent']],
     ['another agent', { holder: 8, ours: 7 }, ['warning second-agent']],
     [
       'another program on the port',
@@ -67,6 +69,13 @@ describe('lockHolder()', () => {
       assert.equal(await lockHolder(config), undefined, content);
     }
   });
+
+  it('is hidden from a user who may not read the lock file', async (context) => {
+    const config = agentConfig(await temporaryDirectory(context));
+    await using _ = await lockDirectory(config.certificateDirectory);
+    const holder = await withoutAccess(config.certificateDirectory, () => lockHolder(config));
+    assert.equal(holder, 'hidden');
+  });
 });
 
 describe('writerOfState()', () => {
@@ -75,5 +84,7 @@ describe('writerOfState()', () => {
     assert.equal(await writerOfState(config), undefined);
     await writeState(config.stateDirectory, { ...emptyState, pid: 7 });
     assert.equal(await writerOfState(config), 7);
+    const unseen = await withoutAccess(config.stateDirectory, () => writerOfState(config));
+    assert.equal(unseen, undefined);
   });
 });

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { AgentError } from '../../src/core/errors.ts';
 import { second } from '../../src/core/instant.ts';
 import { evaluate, runCheck } from '../../src/doctor/check.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { summaryOf } from './findings.ts';
+import { temporaryDirectory } from '../store/pairs.ts';
+import { withoutAccess } from '../support/without-access.ts';
+import { summaryOf, textOf } from './findings.ts';
 
 const { signal } = new AbortController();
 const check = { what: 'the disk', timeoutMs: 5 * second, timeoutCode: 'STORE_IO' } as const;
@@ -27,6 +31,19 @@ describe('runCheck()', () => {
     const failure = { code: 'STORE_IO', message: 'read failed', remedy: 'wait' } as const;
     assert.deepEqual(result, { kind: 'failed', failure });
     assert.deepEqual(summaryOf(evaluate('the disk', result, () => [])), ['warning not-checked']);
+  });
+
+  it('says what this user may not read, and who may', async (context) => {
+    const clock = new FakeClock();
+    const directory = await temporaryDirectory(context);
+    const file = join(directory, 'state.json');
+    const inspect = async (): Promise<Buffer> => readFile(file);
+    const result = await withoutAccess(directory, () =>
+      runCheck({ ...check, inspect }, { clock, signal }),
+    );
+    const text = textOf(evaluate('the disk', result, () => []));
+    assert.match(text, new RegExp(`^cannot check the disk: user \\d+ may not read ${file}$`, 'm'));
+    assert.match(text, /^Run the doctor as the user of the agent, usually root$/m);
   });
 
   it('gives up on a check that ignores its signal', async () => {
