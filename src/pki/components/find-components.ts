@@ -21,7 +21,7 @@ export interface FoundComponents {
   readonly components: readonly Component[];
   /** What could not be read, so that components may be missing. */
   readonly problems: readonly FileNote[];
-  /** Manifests that the kubelet does not use. */
+  /** Manifests that the kubelet does not use, and stopped services whose flags are unknown. */
   readonly ignored: readonly FileNote[];
 }
 
@@ -55,9 +55,8 @@ export async function findComponents({
       ...pods.problems,
       ...inShells.map(({ note }) => note),
       ...problems,
-      ...stopped.problems,
       ...configured.flatMap(({ problem }) => problem ?? []),
     ],
-    ignored: pods.ignored,
+    ignored: [...pods.ignored, ...stopped.unclear],
   };
 }

@@ -23,15 +23,15 @@ const programs = [
 export async function stoppedServices(
   running: readonly Component[],
   systemctl?: string,
-): Promise<{ readonly components: readonly Component[]; readonly problems: readonly FileNote[] }> {
+): Promise<{ readonly components: readonly Component[]; readonly unclear: readonly FileNote[] }> {
   const names = new Set(running.map(({ name }) => name));
   const wanted = programs.filter((name) => !names.has(name));
-  if (wanted.length === 0) return { components: [], problems: [] };
+  if (wanted.length === 0) return { components: [], unclear: [] };
   const queries = wanted.map((program) => ({ unit: `${program}.service`, program }));
   const services = await readServices(queries, systemctl);
   return {
     components: services.flatMap((service) => serviceComponent(service) ?? []),
-    problems: unclearServices(services),
+    unclear: unclearServices(services),
   };
 }
 
@@ -48,10 +48,17 @@ function serviceComponent(service: Service): Component | undefined {
   };
 }
 
-/** One problem for each reason: if systemctl fails, it fails for all services. */
+/** One note for each reason: if systemctl fails, it fails for all services. */
 function unclearServices(services: readonly Service[]): FileNote[] {
   const reasons = Map.groupBy(services, ({ unclear }) => unclear);
   return [...reasons].flatMap(([reason, group]) =>
-    reason === undefined ? [] : [{ path: group.map(({ unit }) => unit).join(', '), reason }],
+    reason === undefined
+      ? []
+      : [
+          {
+            path: group.map(({ unit }) => unit).join(', '),
+            reason: `does not run, and its flags are unknown: ${reason}`,
+          },
+        ],
   );
 }

@@ -65,7 +65,10 @@ export interface LocalNode {
   readonly named: readonly NamedFile[];
   /** Files of the kubelet and of components that cannot be read. */
   readonly problems: readonly FileNote[];
-  /** Manifests that the kubelet does not use, and files of containers that are not on the node. */
+  /**
+   * Manifests that the kubelet does not use, stopped services whose flags are unknown, and files of
+   * containers that are not on the node.
+   */
   readonly ignored: readonly FileNote[];
 }
 

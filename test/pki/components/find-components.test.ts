@@ -215,22 +215,21 @@ describe('findComponents()', () => {
     assert.equal(etcd?.hostPath('pki/peer.crt'), '/var/lib/etcd/pki/peer.crt');
   });
 
-  it('says why the flags of a service are uncertain', async (context) => {
-    const { components, problems } = await find(context, {
+  it('notes why the flags of a stopped service are unknown', async (context) => {
+    const { components, problems, ignored } = await find(context, {
       service: shownUnit({ exec: '/bin/bash -c etcd' }),
     });
-    assert.deepEqual(components, []);
-    assert.deepEqual(problems, [
-      { path: 'etcd.service', reason: 'it starts /bin/bash instead of etcd' },
-    ]);
+    assert.deepEqual([components, problems], [[], []]);
+    const reason = 'does not run, and its flags are unknown: it starts /bin/bash instead of etcd';
+    assert.deepEqual(ignored, [{ path: 'etcd.service', reason }]);
   });
 
-  it('reports a failure of systemctl once', async (context) => {
+  it('notes a failure of systemctl once', async (context) => {
     const staticPodPath = await manifestDirectory(context, {});
     const systemctl = '/nonexistent/systemctl';
-    const { problems } = await findComponents({ staticPodPath, systemctl });
-    assert.equal(problems.length, 1);
-    assert.equal(problems[0]?.reason, 'systemctl failed: systemctl is not installed');
+    const { ignored } = await findComponents({ staticPodPath, systemctl });
+    assert.equal(ignored.length, 1);
+    assert.match(ignored[0]?.reason ?? '', /: systemctl failed: systemctl is not installed$/);
   });
 
   it('reads the configuration file of etcd in the place of its flags', async (context) => {
