@@ -10,6 +10,7 @@ import { endpointsOf, findLocalNode, restartsOf } from '../pki/inventory/local-i
 import type { Selection } from '../pki/renewal/renewal-plan.ts';
 import type { RenewalOptions, RenewalPreview } from '../pki/renewal/renewal.ts';
 import { itemsOf, previewRenewal, renew } from '../pki/renewal/renewal.ts';
+import { withRootRemedy } from '../pki/renewal/refusal.ts';
 import type { Restarts } from '../pki/renewal/renewal-restarts.ts';
 import type { DirectoryOptions } from './certs-options.ts';
 import { addDirectoryOptions, renewalRequest, restartOption } from './certs-options.ts';
@@ -75,7 +76,8 @@ export function configure(
     .option('--no-verify', 'do not check the endpoints and the control plane after the renewal')
     .addOption(outputOption())
     .action(async (names: readonly string[], options: RenewOptions) => {
-      exit(await run(selectionOf(names, options), options, context));
+      const selection = selectionOf(names, options);
+      exit(await withRootRemedy(() => run(selection, options, context)));
     });
 }
 

@@ -4,6 +4,7 @@ import { previewRollback, rollBackTo } from '../pki/renewal/renewal.ts';
 import type { DirectoryOptions } from './certs-options.ts';
 import { addDirectoryOptions, renewalRequest, restartOption } from './certs-options.ts';
 import { isConfirmed } from './confirmation.ts';
+import { withRootRemedy } from '../pki/renewal/refusal.ts';
 import type { CliContext } from './context.ts';
 import { Progress } from './doctor-progress.ts';
 import type { ExitCodeMeanings } from './exit-code.ts';
@@ -42,7 +43,7 @@ export function configure(
     .option('--yes', 'do not ask before the files are restored')
     .addOption(outputOption())
     .action(async (time: string | undefined, options: RollbackOptions) => {
-      exit(await run(time, options, context));
+      exit(await withRootRemedy(() => run(time, options, context)));
     });
 }
 

@@ -66,10 +66,10 @@ export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[]
         return { name: item.entry.name, state: 'external', item, problem: externalAdvice(item) };
       }
       case 'missing': {
-        const { entry, file } = planned;
+        const { entry, file, leftKey } = planned;
         const problem = {
           what: `${file} does not exist`,
-          remedy: `Create it: ${creationCommand(entry)}`,
+          remedy: `Restore it from a backup, or create it, with --config FILE if kubeadm init had it: ${creationCommand(entry.name, leftKey)}`,
         };
         return { name: entry.name, state: 'missing', ...(isNamed && { problem }) };
       }

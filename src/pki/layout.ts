@@ -84,11 +84,16 @@ export function authorityFile(name: AuthorityName, directories: KubernetesDirect
   return join(directories.certificates, `${name.replace(/^etcd-/, 'etcd/')}.crt`);
 }
 
-/** The command that creates the files of a certificate, if none of them exists. */
-export function creationCommand({ name, kind }: KubeadmCertificate): string {
-  return kind === 'pair'
-    ? `kubeadm init phase certs ${name}`
-    : `kubeadm init phase kubeconfig ${name.replace(/\.conf$/, '')}`;
+/**
+ * The command that creates a missing certificate with its key, or a missing kubeconfig.
+ * @param leftKey the key, if it exists: kubeadm then refuses to create the certificate
+ */
+export function creationCommand(name: string, leftKey?: string): string {
+  if (name.endsWith('.conf')) {
+    return `kubeadm init phase kubeconfig ${name.replace(/\.conf$/, '')}`;
+  }
+  const first = leftKey === undefined ? '' : `mv ${leftKey} ${leftKey}.old && `;
+  return `${first}kubeadm init phase certs ${name}`;
 }
 
 /** The key beside a certificate file, by kubeadm's convention: `ca.crt` has `ca.key`. */

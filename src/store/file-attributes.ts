@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { AgentError } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import type { Clock } from '../sys/clock.ts';
+import { exists } from '../sys/exists.ts';
 import { findProgram } from '../sys/find-program.ts';
 import { runCommand } from '../sys/run-command.ts';
 
@@ -14,12 +15,14 @@ export type CopyAttributes = (from: string, to: string) => Promise<void>;
 
 /**
  * Copies access control list, extended attributes and SELinux label from one file to another.
- * Node has no function for them, so `cp` of coreutils does it.
+ * Node has no function for them, so `cp` of coreutils does it. Does nothing without the first file.
  * @throws AgentError STORE_PERMISSIONS
  */
 export function attributeCopier(clock: Clock, signal: AbortSignal): CopyAttributes {
   const kept = ['mode', 'xattr', ...(existsSync(selinuxStatus) ? ['context'] : [])];
   return async (from, to) => {
+    // A key that was missing has no attributes to keep.
+    if (!(await exists(from))) return;
     const lines: string[] = [];
     const path = process.env['PATH'] ?? '/usr/bin:/bin';
     const cp = (await findProgram('cp', path)) ?? '/bin/cp';

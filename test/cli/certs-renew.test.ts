@@ -124,7 +124,7 @@ describe('nodecertd certs renew', () => {
     assert.equal(code, 1);
     assert.match(
       stdout,
-      /super-admin\.conf does not exist\n {4}→ Create it: kubeadm init phase kubeconfig super-admin$/m,
+      /super-admin\.conf does not exist\n {4}→ Restore it .*: kubeadm init phase kubeconfig super-admin$/m,
     );
   });
 

@@ -81,11 +81,17 @@ describe('attributeCopier()', () => {
     assert.equal((await stat(key)).mode & 0o777, 0o644);
   });
 
+  it('does nothing for a file that did not exist', async (context) => {
+    const { directory, key } = await scene(context);
+    await copyAttributes(join(directory, 'missing'), key);
+    assert.equal(await readFile(key, 'utf8'), 'old key');
+  });
+
   it('reports what cp says', async (context) => {
     const { directory, key } = await scene(context);
-    await assert.rejects(copyAttributes(join(directory, 'missing'), key), {
+    await assert.rejects(copyAttributes(key, join(directory, 'missing/key')), {
       code: 'STORE_PERMISSIONS',
-      message: /^cannot copy the extended attributes of .*missing: .*cp: cannot stat /,
+      message: /^cannot copy the extended attributes of .*: .*cp: cannot create /,
     });
   });
 

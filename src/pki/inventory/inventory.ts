@@ -6,6 +6,7 @@ import type { JudgeOptions, Judgment } from './judge.ts';
 import { judge } from './judge.ts';
 import type { KeyState } from './key-check.ts';
 import type { AuthorityName, Reload } from '../layout.ts';
+import { creationCommand } from '../layout.ts';
 import type { FileUse, Gap, Place, Scan, Section, Sighting, Skipped } from './sighting.ts';
 import { asRoot } from '../renewal/refusal.ts';
 import { sections } from './sighting.ts';
@@ -108,6 +109,8 @@ function itemOf(row: readonly Sighting[], context: RowContext): InventoryItem {
       ...(key && { key }),
       ...(issuer && { issuer }),
       ...(newer && { newer }),
+      ...(first.authority && { expectedCa: first.authority }),
+      ...fileOf(first),
     },
     context.options,
   );
@@ -124,6 +127,11 @@ function itemOf(row: readonly Sighting[], context: RowContext): InventoryItem {
     ...(first.external !== undefined && { external: first.external }),
     ...judgment,
   };
+}
+
+/** Without a kubeconfig, whose certificates are embedded. */
+function fileOf({ place: { path, entry = '' } }: Sighting): { readonly path?: string } {
+  return path === undefined || /^(?:user|cluster) /.test(entry) ? {} : { path };
 }
 
 function pick<T>(
@@ -168,14 +176,19 @@ function itemOfGap(gap: Gap, known: Authorities): InventoryItem {
     usedBy,
     state,
     reason,
-    remedy: gapRemedy(gap),
+    remedy: gapRemedy(gap, authority && known.named(authority)),
     ...(authority && { authority: known.named(authority) }),
   };
 }
 
-function gapRemedy({ name, state, place, section, usedBy, reason }: Gap): string {
+function gapRemedy(gap: Gap, authority: ItemAuthority | undefined): string {
+  const { name, state, place, section, usedBy, reason } = gap;
   const path = place.path ?? name;
   if (/\bE(?:ACCES|PERM)\b/.test(reason)) return asRoot;
+  if (state === 'missing' && authority?.external === false) {
+    const command = creationCommand(name, gap.leftKey);
+    return `Restore ${path} from a backup, or create it, with --config FILE if kubeadm init had it: ${command}`;
+  }
   if (section === 'certificate' || section === 'authority') return `Restore ${path} from a backup`;
   const verb = state === 'unreadable' ? 'Repair' : 'Restore';
   if (usedBy.some(({ flag }) => flag !== undefined)) {

@@ -52,8 +52,12 @@ export interface JudgedCertificate {
   readonly issuer?: Pick<InventoryCertificate, 'notBefore' | 'notAfter'> | 'wrong';
   /** The newer certificate of which this one is an old copy. */
   readonly newer?: { readonly name: string; readonly notAfter: Instant };
+  /** The CA of kubeadm that has to have signed it. */
+  readonly expectedCa?: string;
   /** The command that renews it. */
   readonly renewal: string;
+  /** Its file, unless it is embedded in a kubeconfig. */
+  readonly path?: string;
 }
 
 export interface JudgeOptions {
@@ -115,14 +119,28 @@ function keyRemedy({ managedBy, renewal }: JudgedCertificate): string {
     : renewal;
 }
 
-function judgeIssuer({ certificate, issuer }: JudgedCertificate): Judgment | undefined {
+function judgeIssuer(item: JudgedCertificate): Judgment | undefined {
+  const { certificate, issuer, expectedCa } = item;
   if (issuer !== 'wrong') return undefined;
+  const verdict =
+    expectedCa === undefined
+      ? 'no CA on this node verifies its signature'
+      : `the CA ${expectedCa} does not verify its signature`;
   return {
     state: 'wrong-ca',
-    reason: `no CA on this node verifies its signature (issuer ${certificate.issuer})`,
-    remedy:
-      'Find out which CA signed it; if the CA of the cluster was replaced, issue the certificate again with the new CA',
+    reason: `${verdict} (issuer ${certificate.issuer})`,
+    remedy: wrongCaRemedy(item),
   };
+}
+
+/** kubeadm signs with the CA that is there now; `nodecertd certs renew` refuses another CA. */
+function wrongCaRemedy({ name, managedBy, path }: JudgedCertificate): string {
+  if (managedBy === 'kubeadm') {
+    return `Restore the CA and its key from a backup; if the CA was replaced, issue the certificate again: kubeadm certs renew ${name}`;
+  }
+  return path === undefined
+    ? 'Find out which CA signed it; if the CA was replaced, create the kubeconfig again: kubeadm kubeconfig user --client-name USER'
+    : `Find out which CA signed it, and issue it again if that CA was replaced: openssl x509 -noout -issuer -ext authorityKeyIdentifier -in ${path}`;
 }
 
 function judgeCopy(item: JudgedCertificate): Judgment | undefined {

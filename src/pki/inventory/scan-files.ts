@@ -1,6 +1,6 @@
-import { access, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isMissing } from '../../sys/file-error.ts';
+import { exists } from '../../sys/exists.ts';
 import type { CertificateFile } from './certificate-file.ts';
 import { CertificateOnDisk } from './certificate-on-disk.ts';
 import type { InventoryCertificate } from './certificate.ts';
@@ -45,8 +45,17 @@ export async function addPair(
 ): Promise<void> {
   const reading = await record.read(path);
   const known = usedBy.map(({ component }) => ({ component }));
-  const gap = { name, section: 'certificate', place: { path }, usedBy: known, authority } as const;
-  if (reading.kind !== 'read') return record.addFailure(reading, gap);
+  if (reading.kind !== 'read') {
+    const gap = {
+      name,
+      section: 'certificate',
+      place: { path },
+      usedBy: known,
+      authority,
+    } as const;
+    const key = keyFileOf(path);
+    return record.addFailure(reading, { ...gap, ...((await exists(key)) && { leftKey: key }) });
+  }
   record.take(path);
   const leaf = leafOf(reading);
   const uses = record.usesOf(reading);
@@ -164,12 +173,4 @@ export async function certificateFilesBelow(directory: string, levels: number): 
     else if (entry.isDirectory()) files.push(...(await certificateFilesBelow(path, levels - 1)));
   }
   return files;
-}
-
-/** True also for a path that this user may not inspect. */
-export async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    (error: unknown) => !isMissing(error),
-  );
 }

@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { exists } from '../../sys/exists.ts';
 import { isBelow } from '../components/mount-table.ts';
 import type { KubernetesDirectories } from '../layout.ts';
 import {
@@ -15,7 +16,6 @@ import {
   addKubeletPair,
   addPair,
   certificateFilesBelow,
-  exists,
 } from './scan-files.ts';
 import { addKubeconfig } from './scan-kubeconfigs.ts';
 import type { NamedFile } from './scan-record.ts';

@@ -52,6 +52,8 @@ export interface Gap {
   readonly reason: string;
   readonly usedBy: readonly FileUse[];
   readonly authority?: AuthorityName;
+  /** The private key of a missing certificate, if the key exists. */
+  readonly leftKey?: string;
 }
 
 /** A file that the scan left out on purpose. */

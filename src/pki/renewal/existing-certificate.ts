@@ -180,7 +180,7 @@ function isIn(list: readonly ChainCertificate[], { der }: ChainCertificate): boo
 function withoutCertificate(path: string, entry: KubeadmCertificate): AgentError {
   const files = entry.kind === 'pair' ? 'it and its key' : 'it';
   return new AgentError('PAIR_MALFORMED', `${path} contains no certificate in PEM`, {
-    remedy: `Restore ${path} from a backup, or delete ${files} and run: ${creationCommand(entry)}`,
+    remedy: `Restore ${path} from a backup, or delete ${files} and run: ${creationCommand(entry.name)}`,
   });
 }
 

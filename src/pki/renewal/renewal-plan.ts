@@ -3,6 +3,7 @@ import type { Failure } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
 import { rotationDeadline, rotationFraction } from '../../core/schedule.ts';
 import { readContent } from '../../store/file-content.ts';
+import { exists } from '../../sys/exists.ts';
 import type { AuthorityFile } from './authority.ts';
 import { readCertificatesOf } from './certificate-chain.ts';
 import { readKeyFile } from './key-file.ts';
@@ -25,13 +26,21 @@ export interface PlanRequest extends ItemOptions {
 
 export type DueTime = (item: Pick<RenewalItem, 'entry' | 'leaf' | 'storedAt'>) => Instant;
 
+export interface MissingCertificate {
+  readonly kind: 'missing';
+  readonly entry: KubeadmCertificate;
+  readonly file: string;
+  /** Its private key, if the key exists. */
+  readonly leftKey?: string;
+}
+
 /** What happens to one certificate. */
 export type PlannedCertificate =
   | { readonly kind: 'renew'; readonly item: RenewalItem }
   /** Only the program that keeps the key of the CA can renew it. */
   | { readonly kind: 'external'; readonly item: RenewalItem }
   | { readonly kind: 'not-due'; readonly item: RenewalItem; readonly deadline: Instant }
-  | { readonly kind: 'missing'; readonly entry: KubeadmCertificate; readonly file: string }
+  | MissingCertificate
   /** A CSR was exported, and its certificate is not in this folder. */
   | { readonly kind: 'pending'; readonly entry: KubeadmCertificate; readonly folder: string }
   | {
@@ -102,7 +111,7 @@ async function plan(
   const file = fileOf(entry, request.directories);
   try {
     const item = await planItem(entry, () => authorityOf(entry.authority), request);
-    if (item === undefined) return { kind: 'missing', entry, file };
+    if (item === undefined) return await missing(entry, file);
     const deadline = request.dueTime?.(item) ?? deadlineOf(item, request);
     const isEarly = request.selection === 'due' && request.now < deadline;
     if (isEarly) return { kind: 'not-due', item, deadline };
@@ -111,6 +120,12 @@ async function plan(
     if (!(error instanceof AgentError)) throw error;
     return { kind: 'refused', entry, file, failure: refusalOf(error) };
   }
+}
+
+async function missing(entry: KubeadmCertificate, file: string): Promise<MissingCertificate> {
+  const key = keyFileOf(file);
+  const hasKey = entry.kind === 'pair' && (await exists(key));
+  return { kind: 'missing', entry, file, ...(hasKey && { leftKey: key }) };
 }
 
 /** When a renewal is due. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Failure } from '../../core/errors.ts';
-import { AgentError, describeError, toFailure } from '../../core/errors.ts';
+import { AgentError, describeError } from '../../core/errors.ts';
 import { syncDirectory, writeNewFile } from '../../store/atomic-file.ts';
 import type { CopyAttributes } from '../../store/file-attributes.ts';
 import { readContent, replaceContents } from '../../store/file-content.ts';
@@ -20,6 +20,7 @@ import type { Clock } from '../../sys/clock.ts';
 import type { Tree } from '../../sys/tree.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
 import type { Advice } from './renewal-advice.ts';
+import { refusalOf } from './refusal.ts';
 import { createRenewal } from './renew-item.ts';
 import type { RenewedFiles } from './renew-item.ts';
 import type { RenewalItem } from './renewal-item.ts';
@@ -90,7 +91,7 @@ export async function runRenewal(
       run = step.run;
       renewed.push(step.renewed);
     } catch (error) {
-      failed = { item, failure: toFailure(error) };
+      failed = { item, failure: refusalOf(error) };
       break;
     }
   }
