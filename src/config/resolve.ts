@@ -51,14 +51,13 @@ export function resolveConfig(
       intervalSeconds: parseDuration(file.inventory.interval) ?? 600,
       paths: file.inventory.paths.map((pattern) => resolve(folder, pattern)),
     },
-    pki: resolvePki(file, folder),
+    ...(file.pki.enabled && { pki: resolvePki(file, folder) }),
     log: file.log,
   };
 }
 
 function resolvePki({ pki, rotation }: ConfigFile, folder: string): PkiConfig {
   return {
-    enabled: pki.enabled,
     directory: resolve(folder, pki.directory),
     rotationWindow: resolveWindow(pki.rotation ?? rotation),
     ...(pki.window !== undefined && { maintenanceWindow: pki.window }),

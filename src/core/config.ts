@@ -36,7 +36,8 @@ export interface AgentConfig {
   readonly kubelet: KubeletConfig;
   readonly metrics: MetricsConfig;
   readonly inventory: InventoryConfig;
-  readonly pki: PkiConfig;
+  /** Absent while `pki.enabled` is false. */
+  readonly pki?: PkiConfig;
   readonly log: { readonly level: LogLevel; readonly format: 'json' | 'text' };
 }
 
@@ -84,7 +85,6 @@ export interface InventoryConfig {
 
 /** The renewal of control-plane certificates by `certs renew --unattended`. */
 export interface PkiConfig {
-  readonly enabled: boolean;
   /** The directory of the kubeconfigs, the manifests and `pki/`. */
   readonly directory: string;
   readonly rotationWindow: RotationWindow;

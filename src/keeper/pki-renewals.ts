@@ -58,16 +58,19 @@ export class PkiRenewals implements AsyncDisposable {
   }
 
   /**
-   * Applies a configuration, and checks at once if the renewal is enabled.
+   * Applies a configuration, and checks at once. Without a configuration, the renewal is disabled.
    * @param file the configuration file, whose permissions the hooks require
    */
-  apply(config: PkiConfig, file?: string): void {
+  apply(config: PkiConfig | undefined, file?: string): void {
     this.#replaced.abort();
     this.#replaced = new AbortController();
-    this.#record = config.enabled ? this.#recordOf(config) : undefined;
-    if (this.#record === undefined) return;
+    if (config === undefined) {
+      this.#record = undefined;
+      return;
+    }
     const { signal } = this.#replaced;
-    const record = this.#record;
+    const record = this.#recordOf(config);
+    this.#record = record;
     // A renewal with the previous configuration is completed first.
     this.#working = this.#working.then(() => this.#work({ config, file, record, signal }));
   }

@@ -88,12 +88,6 @@ describe('loadConfig() without a file', () => {
       },
       metrics: { host: '127.0.0.1', port: 9_471, kubeletNames: false },
       inventory: { enabled: false, intervalSeconds: 600, paths: [] },
-      pki: {
-        enabled: false,
-        directory: '/etc/kubernetes',
-        rotationWindow: { from: 0.7, to: 0.9 },
-        hooks: [],
-      },
       log: { level: 'info', format: 'json' },
       warnings: [],
     });

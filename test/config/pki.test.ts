@@ -12,7 +12,7 @@ import { temporaryDirectory } from '../store/pairs.ts';
 const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\n';
 
 /** A configuration with these lines after the first two. */
-async function load(context: TestContext, text: string): Promise<PkiConfig> {
+async function load(context: TestContext, text: string): Promise<PkiConfig | undefined> {
   const file = join(await temporaryDirectory(context), 'config.yaml');
   await writeFile(file, `${head}${text}\n`);
   const environment = { hostName: 'cp-1', workingDirectory: '/' };
@@ -21,14 +21,16 @@ async function load(context: TestContext, text: string): Promise<PkiConfig> {
 
 describe('loadConfig() on pki', () => {
   it('is disabled by default', async (context) => {
-    const expected: PkiConfig = {
-      enabled: false,
+    assert.equal(await load(context, ''), undefined);
+    assert.equal(await load(context, 'pki: { directory: /srv }'), undefined);
+  });
+
+  it('has the directory of kubeadm and no hooks by default', async (context) => {
+    assert.deepEqual(await load(context, 'pki: { enabled: true }'), {
       directory: '/etc/kubernetes',
       rotationWindow: kubeletWindow,
       hooks: [],
-    };
-    assert.deepEqual(await load(context, ''), expected);
-    assert.deepEqual(await load(context, 'pki: {}'), expected);
+    });
   });
 
   it('reads every key', async (context) => {
@@ -44,7 +46,6 @@ pki:
     - command: [/usr/local/bin/notify]
       retries: 0`;
     assert.deepEqual(await load(context, text), {
-      enabled: true,
       directory: '/srv/kubernetes',
       rotationWindow: { from: 0.5, to: 0.75 },
       maintenanceWindow: 'Sun 02:00-04:00',
@@ -63,7 +64,7 @@ pki:
 
   it('uses the top-level rotation window by default', async (context) => {
     const text = 'rotation: { from: 20%, to: 30% }\npki: { enabled: true }';
-    assert.deepEqual((await load(context, text)).rotationWindow, { from: 0.2, to: 0.3 });
+    assert.deepEqual((await load(context, text))?.rotationWindow, { from: 0.2, to: 0.3 });
   });
 
   const rejected = [

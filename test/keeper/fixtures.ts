@@ -214,12 +214,6 @@ export function agentConfig(
     },
     metrics: { host: '127.0.0.1', port: 0, kubeletNames: false },
     inventory: { enabled: false, intervalSeconds: 600, paths: [] },
-    pki: {
-      enabled: false,
-      directory: `${directory}/kubernetes`,
-      rotationWindow: kubeletWindow,
-      hooks: [],
-    },
     log: { level: 'debug', format: 'json' },
   };
 }

@@ -3,7 +3,6 @@ import { kubeletWindow } from '../../src/core/schedule.ts';
 import type { UnattendedRenewal } from '../../src/core/unattended-renewal.ts';
 
 export const pkiConfig: PkiConfig = {
-  enabled: true,
   directory: '/etc/kubernetes',
   rotationWindow: kubeletWindow,
   hooks: [],

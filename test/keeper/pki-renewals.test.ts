@@ -17,7 +17,6 @@ import { RecordingLogger, RecordingObserver, until } from './fixtures.ts';
 import { OwnProgram } from './own-program.ts';
 import { pkiConfig, prints, renewalDocument, renewedDocument } from './pki-documents.ts';
 
-const off = { ...pkiConfig, enabled: false };
 const refused = renewalDocument({
   outcome: 'refused',
   reason: 'the clock is not synchronized',
@@ -262,7 +261,7 @@ describe('PkiRenewals', () => {
     const stage = await Stage.open(context, `sleep 0.1; ${prints(renewedDocument)}`);
     stage.renewals.apply(pkiConfig);
     await until('the command', () => stage.program.calls.length === 1);
-    stage.renewals.apply(off);
+    stage.renewals.apply(undefined);
     assert.equal(stage.renewals.status, undefined);
     await until('the end', () => stage.logger.events.includes('pki_renewed'));
     await stage.clock.advance(2 * hour);
