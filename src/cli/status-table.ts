@@ -75,7 +75,9 @@ function pkiRemarks(pki: PkiStatus, now: number): string[] {
   const all = [
     ...(waitsFor === undefined ? [] : [`${name}: ${waitsFor}`]),
     ...failedLines(name, failure),
-    ...problems.flatMap((one) => [`${name}: ${one.name}: ${one.reason}`, ...arrow(one)]),
+    ...problems
+      .filter(({ reason }) => reason !== failure?.message)
+      .flatMap((one) => [`${name}: ${one.name}: ${one.reason}`, ...arrow(one)]),
     ...(pki.hooks ?? []).flatMap((hook) => failedLines(name, hook.failure)),
   ];
   if (all.length === 0) return [];

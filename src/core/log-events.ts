@@ -67,7 +67,10 @@ export const logEvents = {
     message: 'The renewal of control-plane certificates is refused',
   },
   pki_failed: { level: 'error', message: 'The renewal of control-plane certificates failed' },
-  pki_unrenewable: { level: 'warn', message: 'A control-plane certificate cannot be renewed' },
+  pki_problem: {
+    level: 'warn',
+    message: 'A control-plane certificate has a problem that a renewal does not solve',
+  },
   pki_recovered: {
     level: 'info',
     message: 'The renewal of control-plane certificates works again',

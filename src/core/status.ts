@@ -96,7 +96,7 @@ export interface PkiStatus {
    * Why the last renewal was refused or failed. Stays until a renewal succeeds or nothing is due.
    */
   readonly failure?: Failure & { readonly at: Instant };
-  /** Certificates that cannot be renewed. */
+  /** Certificates that cannot be renewed, or that an endpoint does not serve after the renewal. */
   readonly problems: UnattendedRenewal['problems'];
   /** The certificate that is due first. */
   readonly nextDue?: { readonly name: string; readonly time: Instant };

@@ -124,7 +124,7 @@ export class PkiRecord {
     const known = new Set(this.#status.problems.map(({ name, reason }) => `${name}: ${reason}`));
     for (const { name, code, reason, remedy } of problems) {
       if (known.has(`${name}: ${reason}`)) continue;
-      this.#options.logger.log('pki_unrenewable', {
+      this.#options.logger.log('pki_problem', {
         certificate: name,
         code,
         error: reason,

@@ -38,8 +38,8 @@ export class PkiMetrics {
       registers,
     });
     this.#problems = new Gauge({
-      name: 'nodecertd_pki_unrenewable_certificates',
-      help: 'Control-plane certificates that are due and cannot be renewed.',
+      name: 'nodecertd_pki_problems',
+      help: 'Control-plane certificates that are due and cannot be renewed, or are renewed and not served.',
       registers,
     });
     this.#lastSuccess = new Gauge({

@@ -98,7 +98,9 @@ function pkiCard(pki: PkiStatus, now: Instant): Html {
     ...(waitsFor === undefined ? [] : [waitsFor]),
     ...(failure === undefined ? [] : [failure.message]),
     ...(failure?.remedy === undefined ? [] : [`remedy: ${failure.remedy}`]),
-    ...problems.map(({ name, reason }) => `${name}: ${reason}`),
+    ...problems
+      .filter(({ reason }) => reason !== failure?.message)
+      .map(({ name, reason }) => `${name}: ${reason}`),
     ...failedHooks(pki),
   ];
   const isFine = reasons.length === (waitsFor === undefined ? 0 : 1);

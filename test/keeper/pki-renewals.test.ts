@@ -205,16 +205,16 @@ describe('PkiRenewals', () => {
     assert.deepEqual(stage.observer.pkiRenewals, ['failed', 'failed']);
   });
 
-  it('logs a certificate that cannot be renewed once', async (context) => {
+  it('logs a problem of a certificate once', async (context) => {
     const problem = { name: 'apiserver', reason: 'the key of the CA is missing', remedy: 'Do' };
     const document = renewalDocument({ problems: [problem] });
     const stage = await Stage.open(context, prints(document));
     stage.renewals.apply(pkiConfig);
     await stage.checked(1);
     await stage.next(document);
-    assert.deepEqual(stage.logger.all('pki_unrenewable'), [
+    assert.deepEqual(stage.logger.all('pki_problem'), [
       {
-        event: 'pki_unrenewable',
+        event: 'pki_problem',
         certificate: 'apiserver',
         code: undefined,
         error: 'the key of the CA is missing',

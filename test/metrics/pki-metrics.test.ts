@@ -58,7 +58,7 @@ describe('PkiMetrics', () => {
   it('shows a failure, and leaves out times that are not known', async () => {
     const { values, show } = metricsOf(pki({ failure, problems: [{ name: 'a', reason: 'r' }] }));
     assert.deepEqual(await values('failed'), { '': 1 });
-    assert.deepEqual(await values('unrenewable_certificates'), { '': 1 });
+    assert.deepEqual(await values('problems'), { '': 1 });
     show({ directory: '/etc/kubernetes', state: 'starting', since: now, problems: [] });
     assert.deepEqual(await values('failed'), { '': 0 });
     for (const name of ['last_success', 'next_due', 'last_renewal_without_lease']) {

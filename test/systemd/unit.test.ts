@@ -17,7 +17,12 @@ describe('the systemd unit', { skip: skipWithout('systemd-analyze') }, () => {
     await run('systemd-analyze', ['security', '--offline=true', '--threshold=15', unit]);
   });
 
-  for (const dropIn of ['none', 'before-kubelet.conf', 'bootstrap-credential.conf']) {
+  for (const dropIn of [
+    'none',
+    'before-kubelet.conf',
+    'bootstrap-credential.conf',
+    'control-plane.conf',
+  ]) {
     it(`is one that systemd understands, with drop-in: ${dropIn}`, async (context) => {
       const root = await temporaryDirectory(context);
       const units = join(root, 'usr/lib/systemd/system');
