@@ -12,8 +12,8 @@ type PathKeys = Readonly<Record<string, FileKind>>;
 
 /**
  * The flags that name a configuration with paths of certificates or kubeconfigs. The configurations
- * of authentication and of encryption providers have none (they embed CAs, and name sockets), nor
- * has that of tracing.
+ * of authentication and of encryption providers have none: the first embeds CAs, and the second
+ * names sockets. Nor has that of tracing.
  */
 const configurations: Readonly<Record<string, PathKeys>> = {
   // KubeProxyConfiguration and KubeSchedulerConfiguration: clientConnection, extenders[].tlsConfig

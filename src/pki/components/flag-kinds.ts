@@ -1,5 +1,5 @@
-/** The content of a file that a flag names. */
-export type FileKind = 'certificate' | 'key' | 'authority' | 'kubeconfig';
+/** The content of a file that a flag names; an authentication configuration embeds CAs. */
+export type FileKind = 'certificate' | 'key' | 'authority' | 'kubeconfig' | 'authentication-config';
 
 /**
  * The flags of kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy,
@@ -25,6 +25,7 @@ const knownFlags: Readonly<Record<string, FileKind | undefined>> = {
   'peer-ca-file': 'authority',
   'proxy-client-cert-file': 'certificate',
   'proxy-client-key-file': 'key',
+  'authentication-config': 'authentication-config',
   'audit-webhook-config-file': 'kubeconfig',
   'authentication-token-webhook-config-file': 'kubeconfig',
   'authorization-webhook-config-file': 'kubeconfig',

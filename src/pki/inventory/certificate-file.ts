@@ -24,14 +24,23 @@ export interface CertificateFile {
 export type FileReading =
   | CertificateFile
   | { readonly kind: 'missing'; readonly path: string; readonly reason: string }
-  | { readonly kind: 'unreadable'; readonly path: string; readonly reason: string };
+  | {
+      readonly kind: 'unreadable';
+      readonly path: string;
+      readonly reason: string;
+      /** The content looks like that of a kubeconfig, which embeds its certificates in base64. */
+      readonly isKubeconfig?: boolean;
+    };
 
 /** Reads the certificates of a file in PEM or DER. Never rejects: a bad file is a row of its own. */
 export function readCertificateFile(path: string): FileReading {
   try {
     return parseFileSync(path, largestFile, (bytes, modifiedAt) => {
       const content = readCertificates(bytes);
-      if (typeof content === 'string') return { kind: 'unreadable', path, reason: content };
+      if (typeof content === 'string') {
+        const isKubeconfig = content === noCertificate && looksLikeKubeconfig(bytes);
+        return { kind: 'unreadable', path, reason: content, isKubeconfig };
+      }
       return { kind: 'read', path, modifiedAt, ...content };
     });
   } catch (error) {
@@ -70,8 +79,17 @@ export function readCertificates(bytes: Uint8Array): CertificateContent | string
     certificate === undefined ? [`certificate ${at + 1} cannot be parsed`] : [],
   );
   const all = [...problems, ...broken];
-  if (certificates.length === 0) return all[0] ?? 'contains no certificate';
+  if (certificates.length === 0) return all[0] ?? noCertificate;
   return { certificates, problems: all, hasKey: blocks.some(isKey) };
+}
+
+const noCertificate = 'contains no certificate';
+
+/** YAML or JSON: one of these keys is among the first. */
+function looksLikeKubeconfig(bytes: Uint8Array): boolean {
+  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 4096));
+  const keys = /(?:^|[{,])[ \t]*(["']?)(?:clusters|contexts|current-context|users)\1[ \t]*:/m;
+  return keys.test(start.toString('latin1'));
 }
 
 const derSequence = 0x30;

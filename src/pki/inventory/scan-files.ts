@@ -110,12 +110,23 @@ export async function addKubeletPair(
 export async function addFile(
   record: ScanRecord,
   path: string,
-  { isExpected, keepDer = true }: { readonly isExpected: boolean; readonly keepDer?: boolean },
+  {
+    isExpected,
+    keepDer = true,
+    addKubeconfig,
+  }: {
+    readonly isExpected: boolean;
+    readonly keepDer?: boolean;
+    /** Called if the file is a kubeconfig; by default it is then a file without a certificate. */
+    readonly addKubeconfig?: () => Promise<void>;
+  },
 ): Promise<void> {
   if (!record.take(path)) return;
   const reading = await record.read(path);
   const usedBy = record.usesOf({ path });
   const gap = { name: path, section: 'other', place: { path }, usedBy } as const;
+  const isKubeconfig = reading.kind === 'unreadable' && reading.isKubeconfig === true;
+  if (isKubeconfig && addKubeconfig !== undefined) return addKubeconfig();
   if (reading.kind === 'missing' && !isExpected) return;
   if (reading.kind !== 'read') return record.addFailure(reading, gap);
   const leaf = leafOf(reading);

@@ -22,7 +22,15 @@ export async function addKubeconfig(
   path: string,
   known?: KubeadmCertificate,
 ): Promise<void> {
-  if (!record.take(path)) return;
+  if (record.take(path)) await addKubeconfigEntries(record, path, known);
+}
+
+/** The same for a path that the record has taken already. */
+export async function addKubeconfigEntries(
+  record: ScanRecord,
+  path: string,
+  known?: KubeadmCertificate,
+): Promise<void> {
   const gap = gapOf(path, known);
   try {
     const { entries, problems } = kubeconfigEntries(await openKubeconfig(path));

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { FileKind } from '../components/flag-kinds.ts';
 import type { CertificateFile, FileReading } from './certificate-file.ts';
 import { readCertificateFile } from './certificate-file.ts';
 import type { InventoryCertificate } from './certificate.ts';
@@ -8,7 +9,7 @@ import type { FileUse, Gap, Scan, Sighting, Skipped } from './sighting.ts';
 /** A file that the flag of a component names. */
 export interface NamedFile extends FileUse {
   readonly path: string;
-  readonly kind: 'certificate' | 'key' | 'authority' | 'kubeconfig';
+  readonly kind: FileKind;
 }
 
 /** Collects what a scan finds, and knows which files have their rows. */

@@ -17,7 +17,8 @@ import {
   addPair,
   certificateFilesBelow,
 } from './scan-files.ts';
-import { addKubeconfig } from './scan-kubeconfigs.ts';
+import { addAuthenticationConfiguration } from './scan-configurations.ts';
+import { addKubeconfig, addKubeconfigEntries } from './scan-kubeconfigs.ts';
 import type { NamedFile } from './scan-record.ts';
 import { ScanRecord } from './scan-record.ts';
 import type { Scan } from './sighting.ts';
@@ -64,11 +65,15 @@ export async function scanCertificates(request: ScanRequest): Promise<Scan> {
     if (kind === 'certificate' || kind === 'authority') {
       await addFile(record, path, { isExpected: true });
     }
+    if (kind === 'authentication-config') await addAuthenticationConfiguration(record, path);
   }
   for (const path of await certificateFilesBelow(directories.certificates, maxDepth)) {
     await addFile(record, path, { isExpected: false });
   }
-  for (const path of paths) await addFile(record, path, { isExpected: true, keepDer });
+  for (const path of paths) {
+    const addKubeconfig = (): Promise<void> => addKubeconfigEntries(record, path);
+    await addFile(record, path, { isExpected: true, keepDer, addKubeconfig });
+  }
   return record.result();
 }
 

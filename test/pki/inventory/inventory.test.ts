@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
+import { parse, stringify } from 'yaml';
 import { day } from '../../../src/core/instant.ts';
 import { exitCodeFor } from '../../../src/cli/certs-check-expiration.ts';
 import { inventoryDocument, kubeadmDocument } from '../../../src/cli/inventory-document.ts';
@@ -75,6 +76,10 @@ function problems({ items }: Inventory): string[][] {
   return items
     .filter(({ state }) => state !== 'ok')
     .map(({ name, state, reason = '' }) => [name, state, reason]);
+}
+
+function issuer(url: string, certificateAuthority?: string): object {
+  return { issuer: { url, certificateAuthority, audiences: ['a'] }, claimMappings: {} };
 }
 
 describe('takeInventory() of a kubeadm tree', () => {
@@ -415,6 +420,70 @@ describe('takeInventory() of other files', () => {
     assert.equal(row.key?.matches, true);
     assert.equal(row.authority?.name, 'etcd-ca');
     assert.deepEqual(problems(found), [[join(folder, 'oidc.pem'), 'missing', 'does not exist']]);
+  });
+
+  it('recognizes a kubeconfig among the files of --path by its content', async (test) => {
+    const one = await tree(test);
+    const leaf = await makeLeaf(fresh.authorities.ca, {
+      ...year,
+      subject: 'CN=alice',
+      usages: ['client auth'],
+    });
+    const yaml = kubeconfigWith(leaf, fresh.authorities.ca.pem);
+    const text = { yaml, json: JSON.stringify(parse(yaml)), 'with a comment': `# mine\n${yaml}` };
+    for (const [name, content] of Object.entries(text)) {
+      const path = join(one.directories.kubernetes, name);
+      await writeFile(path, content);
+      const found = await inventory(one, { paths: [path] });
+      assert.deepEqual(problems(found), []);
+      const row = item(found, `${path} (user kubernetes-admin)`);
+      assert.equal(row.certificate?.subject, 'CN=alice');
+      assert.equal(row.key?.matches, true);
+    }
+    const other = join(one.directories.kubernetes, 'users.txt');
+    await writeFile(other, 'the users: alice\n');
+    const rows = problems(await inventory(one, { paths: [other] }));
+    assert.deepEqual(rows, [[other, 'unreadable', 'contains no certificate']]);
+  });
+
+  it('lists the CAs that an AuthenticationConfiguration embeds', async (test) => {
+    const one = await tree(test);
+    const path = join(one.directories.kubernetes, 'authentication.yaml');
+    const named = [
+      { path, component: 'kube-apiserver', flag: 'authentication-config' } as const,
+    ].map((use) => ({ ...use, kind: use.flag }));
+    const [first, second] = [await makeCa('one', year), await makeCa('two', year)];
+    const jwt = [
+      issuer('https://a.example', `${first.pem}${second.pem}`),
+      issuer('https://b.example', 'nonsense'),
+      issuer('https://c.example'),
+    ];
+    const kind = 'AuthenticationConfiguration';
+    const apiVersion = 'apiserver.config.k8s.io/v1';
+    await writeFile(path, stringify({ apiVersion, kind, jwt }));
+    const found = await inventory(one, { named });
+    const row = item(found, `${path} (issuer https://a.example, 2 of 2)`);
+    assert.equal(row.certificate?.subject, 'CN=two');
+    assert.deepEqual(row.usedBy, [{ component: 'kube-apiserver', flag: 'authentication-config' }]);
+    assert.deepEqual(problems(found), [
+      [
+        `${path} (issuer https://b.example)`,
+        'unreadable',
+        'embeds a certificateAuthority that contains no certificate',
+      ],
+    ]);
+    for (const [text, reason] of [
+      ['jwt: 1', 'is not an AuthenticationConfiguration'],
+      ['jwt: [', /^is not valid YAML: line \d+/],
+    ] as const) {
+      await writeFile(path, text);
+      const [[, state, why] = []] = problems(await inventory(one, { named }));
+      assert.equal(state, 'unreadable');
+      assert.match(why ?? '', new RegExp(reason));
+    }
+    await rm(path);
+    const lost = problems(await inventory(one, { named }));
+    assert.deepEqual(lost, [[path, 'missing', 'does not exist']]);
   });
 
   it('has no byte of a private key in its document', async (test) => {
