@@ -74,7 +74,10 @@ export function configure(
     )
     .option('--no-dial', 'do not connect to the endpoints of this node')
     .option('--all', 'list every key pair of the kubelet, not only the current ones')
-    .option('--path <file...>', 'list these certificate files and kubeconfigs too; patterns such as /srv/**/*.crt work')
+    .option(
+      '--path <file...>',
+      'list these certificate files and kubeconfigs too; patterns such as /srv/**/*.crt work',
+    )
     .addOption(
       new Option('-o, --output <format>', 'output format').choices(formats).default('table'),
     )

@@ -135,6 +135,7 @@ async function run(
     preview,
     restarts,
     isNamed: typeof selection !== 'string',
+    usedFiles: new Set(node.named.map(({ path }) => path)),
     isUnverified: !options.verify,
   });
   const show = async (report: RenewalReport): Promise<number> => {

@@ -24,6 +24,8 @@ export interface RenewalReport {
   readonly preview: RenewalPreview;
   /** The certificates were named one by one, so a missing one is an error. */
   readonly isNamed: boolean;
+  /** The files that programs of this node use; a missing one is an error, too. */
+  readonly usedFiles?: ReadonlySet<string>;
   /** Absent for a plan. */
   readonly result?: RenewalResult;
   /** Served certificates were not checked, by request. */
@@ -34,7 +36,7 @@ export interface RenewalReport {
 
 export const renewalExitCodes: ExitCodeMeanings = {
   0: 'done, or nothing to do',
-  1: 'a certificate cannot be renewed; its renewal failed, and its previous files are in place; or the answer was no',
+  1: 'a certificate cannot be renewed, or is missing although a program uses it; its renewal failed, and its previous files are in place; or the answer was no',
   2: 'wrong usage',
   3: 'done with a warning: a certificate expires with its CA or earlier than before, belongs to an external CA, was not verified, or a component has to be restarted',
 };
@@ -54,7 +56,7 @@ export interface Problem extends Advice {
   readonly code?: ErrorCode;
 }
 
-export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[] {
+export function rowsOf({ preview, result, isNamed, usedFiles }: RenewalReport): ReportRow[] {
   return preview.certificates.map((planned): ReportRow => {
     switch (planned.kind) {
       case 'renew':
@@ -71,7 +73,8 @@ export function rowsOf({ preview, result, isNamed }: RenewalReport): ReportRow[]
           what: `${file} does not exist`,
           remedy: `Restore it from a backup, or create it, with --config FILE if kubeadm init had it: ${creationCommand(entry.name, leftKey)}`,
         };
-        return { name: entry.name, state: 'missing', ...(isNamed && { problem }) };
+        const isNeeded = isNamed || usedFiles?.has(file) === true;
+        return { name: entry.name, state: 'missing', ...(isNeeded && { problem }) };
       }
       case 'pending': {
         const { entry, folder } = planned;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { watch } from 'node:fs';
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -40,6 +40,25 @@ interface Document {
 
 function documentOf({ stdout }: Ended): Document {
   return JSON.parse(stdout) as Document;
+}
+
+function schedulerManifest(kubeconfig: string): string {
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'kube-scheduler', namespace: 'kube-system' },
+    spec: {
+      hostNetwork: true,
+      containers: [
+        {
+          name: 'kube-scheduler',
+          command: ['kube-scheduler', `--kubeconfig=${kubeconfig}`],
+          volumeMounts: [{ name: 'kubeconfig', mountPath: kubeconfig }],
+        },
+      ],
+      volumes: [{ name: 'kubeconfig', hostPath: { path: kubeconfig } }],
+    },
+  });
 }
 
 describe('nodecertd certs renew', () => {
@@ -126,6 +145,28 @@ describe('nodecertd certs renew', () => {
       stdout,
       /super-admin\.conf does not exist\n {4}→ Restore it .*: kubeadm init phase kubeconfig super-admin$/m,
     );
+  });
+
+  it('--all exits with 1 for a missing file that a program of this node uses', async (context) => {
+    const tree = await copyOf(context, model);
+    const [unused, used] = ['super-admin.conf', 'scheduler.conf'].map((name) =>
+      join(tree.kubernetes, name),
+    );
+    await rm(unused ?? '');
+    await rm(used ?? '');
+    const renewed = await renew(tree, '--all', '--yes');
+    assert.equal(renewed.code, 3, renewed.stdout);
+    const manifests = join(tree.kubernetes, 'manifests');
+    await mkdir(manifests);
+    await writeFile(join(manifests, 'kube-scheduler.yaml'), schedulerManifest(used ?? ''));
+    const { code, stdout } = await renew(tree, '--all', '--yes', '--restart', 'never');
+    assert.equal(code, 1, stdout);
+    assert.match(
+      stdout,
+      /^PROBLEMS\n {2}\S+scheduler\.conf does not exist\n {4}→ .*kubeconfig scheduler$/m,
+    );
+    assert.doesNotMatch(stdout, /super-admin\.conf does not exist/);
+    assert.match(stdout, /^apiserver +renewed/m);
   });
 
   it('exits with 3 for an external CA', async (context) => {
