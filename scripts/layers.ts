@@ -10,7 +10,7 @@ export const layers = {
   },
   sys: { holds: 'clock, log, files, processes, systemctl, memory', imports: ['core'] },
   kube: {
-    holds: 'kubeconfig, REST and watch client, CSRs, Nodes, status errors',
+    holds: 'kubeconfig, REST and watch client, CSRs, Nodes, Leases, status errors',
     imports: ['core', 'sys'],
   },
   kubelet: {
@@ -39,7 +39,8 @@ export const layers = {
     imports: ['core', 'sys', 'store', 'kube', 'kubelet', 'doctor'],
   },
   pki: {
-    holds: 'the certificates under /etc/kubernetes: components, inventory, renewal',
+    holds:
+      'the certificates under /etc/kubernetes: components, inventory, renewal, unattended renewal',
     imports: ['core', 'sys', 'store', 'kube', 'kubelet'],
   },
   approver: {

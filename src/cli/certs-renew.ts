@@ -4,6 +4,8 @@ import { Option } from 'commander';
 import type { KeyAlgorithm } from '../core/certificate-spec.ts';
 import { keyAlgorithms } from '../core/certificate-spec.ts';
 import { AgentError } from '../core/errors.ts';
+import type { MaintenanceWindow } from '../core/maintenance-window.ts';
+import type { RotationWindow } from '../core/schedule.ts';
 import type { Lifetime } from '../pki/renewal/lifetime.ts';
 import { parseLifetime } from '../pki/renewal/lifetime.ts';
 import { endpointsOf, findLocalNode, restartsOf } from '../pki/inventory/local-inventory.ts';
@@ -24,8 +26,9 @@ import { outputOption, print } from './print.ts';
 import type { RenewalReport } from './renewal-report.ts';
 import { renewalDocument, renewalExitCode, renewalExitCodes } from './renewal-report.ts';
 import { renewalTable } from './renewal-table.ts';
+import { parseRotation, parseWindow, renewUnattendedly, unattendedFault } from './unattended.ts';
 
-interface RenewOptions extends DirectoryOptions {
+export interface RenewOptions extends DirectoryOptions {
   readonly output: OutputFormat;
   readonly all?: true;
   readonly due?: true;
@@ -37,6 +40,9 @@ interface RenewOptions extends DirectoryOptions {
   readonly csrOut?: string;
   readonly import?: string;
   readonly restart: 'auto' | 'never';
+  readonly unattended?: true;
+  readonly rotation?: RotationWindow;
+  readonly window?: MaintenanceWindow;
 }
 
 export const exitCodes = renewalExitCodes;
@@ -74,10 +80,30 @@ export function configure(
     .option('--dry-run', 'show the plan, and write nothing')
     .option('--yes', 'do not ask before the renewal')
     .option('--no-verify', 'do not check the endpoints and the control plane after the renewal')
+    .option(
+      '--unattended',
+      'for a timer: renew what is due if the clock is synchronized and the other control-plane nodes are healthy, on one node at a time',
+    )
+    .addOption(
+      new Option(
+        '--rotation <from-to>',
+        'with --unattended: part of the lifetime in which certificates are due, such as 70%-90%',
+      ).argParser(parseRotation),
+    )
+    .addOption(
+      new Option(
+        '--window <hours>',
+        'with --unattended: renew in these hours of local time, once less than 1/3 of the lifetime is left; replaces --rotation',
+      ).argParser(parseWindow),
+    )
     .addOption(outputOption())
     .action(async (names: readonly string[], options: RenewOptions) => {
       const selection = selectionOf(names, options);
-      exit(await withRootRemedy(() => run(selection, options, context)));
+      const renewal =
+        options.unattended === true
+          ? (): Promise<number> => renewUnattendedly(options, context)
+          : (): Promise<number> => run(selection, options, context);
+      exit(await withRootRemedy(renewal));
     });
 }
 
@@ -93,6 +119,9 @@ function selectionOf(names: readonly string[], options: RenewOptions): Selection
 
 function faultOf(names: readonly string[], options: RenewOptions): string | undefined {
   const { all, due, dryRun, yes, csrOut, key, lifetime, verify } = options;
+  if (options.unattended === true) return unattendedFault(names, options);
+  if (options.rotation !== undefined) return '--rotation belongs to --unattended';
+  if (options.window !== undefined) return '--window belongs to --unattended';
   const chosen = [names.length > 0, all === true, due === true].filter(Boolean).length;
   const imports = options.import !== undefined;
   if (imports && csrOut !== undefined) return '--csr-out and --import exclude each other';

@@ -20,9 +20,13 @@ export class Progress implements Disposable {
   }
 
   start(): this {
-    if (this.#output.isTTY !== true) return this;
-    void this.#run().catch(() => undefined);
-    process.once('SIGINT', this.#interrupted);
+    if (this.#output.isTTY === true) process.once('SIGINT', this.#interrupted);
+    return this.show();
+  }
+
+  /** For a command that handles SIGINT itself. */
+  show(): this {
+    if (this.#output.isTTY === true) void this.#run().catch(() => undefined);
     return this;
   }
 

@@ -127,6 +127,10 @@ const commands: readonly CommandEntry[] = [
       ['certs renew --all --dry-run', 'show the plan, and write nothing'],
       ['certs renew --due --yes', 'renew what is past 70-90% of its lifetime; check the exit code'],
       [
+        'certs renew --unattended --window "Sun 02:00-04:00"',
+        'for an hourly timer on each control-plane node',
+      ],
+      [
         'certs renew apiserver --lifetime 90d',
         'ask, then renew one certificate with another lifetime',
       ],

@@ -38,7 +38,7 @@ export const renewalExitCodes: ExitCodeMeanings = {
   0: 'done, or nothing to do',
   1: 'a certificate cannot be renewed, or is missing although a program uses it; its renewal failed, and its previous files are in place; or the answer was no',
   2: 'wrong usage',
-  3: 'done with a warning: a certificate expires with its CA or earlier than before, belongs to an external CA, was not verified, or a component has to be restarted',
+  3: 'done with a warning: a certificate expires with its CA or earlier than before, belongs to an external CA, was not verified, or a component has to be restarted; with --unattended: waiting for another control-plane node',
 };
 
 type CertificateState = PlannedCertificate['kind'] | 'renewed' | 'failed' | 'not-reached';

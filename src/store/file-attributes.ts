@@ -16,9 +16,11 @@ export type CopyAttributes = (from: string, to: string) => Promise<void>;
 /**
  * Copies access control list, extended attributes and SELinux label from one file to another.
  * Node has no function for them, so `cp` of coreutils does it. Does nothing without the first file.
+ * Has no signal, because files are also restored after a cancellation.
  * @throws AgentError STORE_PERMISSIONS
  */
-export function attributeCopier(clock: Clock, signal: AbortSignal): CopyAttributes {
+export function attributeCopier(clock: Clock): CopyAttributes {
+  const { signal } = new AbortController();
   const kept = ['mode', 'xattr', ...(existsSync(selinuxStatus) ? ['context'] : [])];
   return async (from, to) => {
     // A key that was missing has no attributes to keep.

@@ -33,7 +33,7 @@ function contentOf(text: string, mode: string): FileContent {
 
 const newKey = contentOf('new key', '0640');
 const newCertificate = contentOf('new certificate', '0644');
-const copyAttributes = attributeCopier(systemClock, new AbortController().signal);
+const copyAttributes = attributeCopier(systemClock);
 
 describe('replaceContents()', () => {
   it('replaces all files, with their modes', async (context) => {

@@ -110,13 +110,18 @@ async function usersOf(
 }
 
 /** The endpoints that the control plane, etcd and the kubelet of this machine serve. */
-export function endpointsOf({ components, kubelet }: LocalNode): ServedEndpoint[] {
+export function endpointsOf({
+  components,
+  kubelet,
+}: Pick<LocalNode, 'components' | 'kubelet'>): ServedEndpoint[] {
   const own = kubelet && kubeletEndpoint(kubelet);
   return [...components.flatMap(componentEndpoints), ...(own === undefined ? [] : [own])];
 }
 
 /** How the components of this machine are restarted, by name. */
-export function restartsOf({ components }: LocalNode): ReadonlyMap<string, ComponentRestart> {
+export function restartsOf({
+  components,
+}: Pick<LocalNode, 'components'>): ReadonlyMap<string, ComponentRestart> {
   const restarts = components.flatMap((component) => restartOf(component) ?? []);
   return new Map(restarts.map((restart) => [restart.component, restart]));
 }

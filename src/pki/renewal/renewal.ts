@@ -294,8 +294,8 @@ export function directoryOf({ directories }: RenewalRequest): string {
 }
 
 function environmentOf(request: RenewalRequest): RunEnvironment {
-  const { tree, clock, version, signal } = request;
-  const copyAttributes = attributeCopier(clock, signal);
+  const { tree, clock, version } = request;
+  const copyAttributes = attributeCopier(clock);
   return { tree, directory: directoryOf(request), clock, version, copyAttributes };
 }
 

@@ -21,7 +21,7 @@ export class LeaseApi {
   /** Every state that a Lease has had, in order. */
   readonly history: LeaseObject[] = [];
   /** Called before each write, to answer it otherwise. Returns true if it has answered. */
-  onWrite: (response: ServerResponse) => boolean = () => false;
+  onWrite: (response: ServerResponse, body: LeaseObject) => boolean = () => false;
   #version = 0;
 
   /** False if the request is not about Leases. */
@@ -55,7 +55,7 @@ export class LeaseApi {
       return sendJson(response, found);
     }
     const body = (await json(request)) as LeaseObject;
-    if (this.onWrite(response)) return;
+    if (this.onWrite(response, body)) return;
     const key = `${namespace}/${body.metadata.name}`;
     const current = this.leases.get(key);
     const { acquireTime, renewTime } = body.spec;
