@@ -1,7 +1,14 @@
 import { AgentError } from '../core/errors.ts';
 
 /** Stable, because scripts and monitoring depend on them. */
-export const exitCodes = { fine: 0, error: 1, usage: 2, expiring: 3, expired: 4 } as const;
+export const exitCodes = {
+  fine: 0,
+  error: 1,
+  usage: 2,
+  expiring: 3,
+  expired: 4,
+  ignored: 5,
+} as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 /** The meanings of the exit codes that a command uses. */
@@ -19,6 +26,7 @@ export const programExitCodes: ExitCodeMeanings = {
   ...commonExitCodes,
   3: 'a warning; see the help of the command',
   4: 'a serious problem; see the help of the command',
+  5: 'approver explain: the CSR would be ignored',
 };
 
 export function formatExitCodes(meanings: ExitCodeMeanings): string {

@@ -24,6 +24,7 @@ interface CommandEntry {
 
 const groups: Readonly<Record<string, string>> = {
   certs: 'List, verify and renew the certificates of a Kubernetes node',
+  approver: 'Explain and test decisions about the serving CSRs of kubelets',
 };
 
 const commands: readonly CommandEntry[] = [
@@ -150,6 +151,26 @@ const commands: readonly CommandEntry[] = [
       ['certs rollback --yes', 'undo the latest renewal'],
     ],
     load: () => import('./certs-rollback.ts'),
+  },
+  {
+    name: 'approver explain',
+    summary: 'Show whether the policy approves a serving CSR, with every check; change nothing',
+    examples: [
+      ['approver explain csr-8x2vq', 'read the CSR, the Nodes and the Services of the cluster'],
+      [
+        'approver explain --file csr.yaml --node node.yaml --policy policy.yaml',
+        'without a cluster; check the exit code',
+      ],
+    ],
+    load: () => import('./approver-explain.ts'),
+  },
+  {
+    name: 'approver check',
+    summary: 'Test a policy against saved CSRs, and compare with the recorded decisions',
+    examples: [
+      ['approver check --policy policy.yaml saved', 'exit code 4 if a decision would change'],
+    ],
+    load: () => import('./approver-check.ts'),
   },
   {
     name: 'version',

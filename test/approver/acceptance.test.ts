@@ -9,7 +9,16 @@ import { minute, second } from '../../src/core/instant.ts';
 import { webcrypto } from '../../src/core/x509.ts';
 import { requestFor } from '../core/openssl.ts';
 import type { Asked } from './cluster.ts';
-import { afterGrace, cidrs, createdAt, decide, n1Addresses, node, servingCsr } from './cluster.ts';
+import {
+  afterGrace,
+  cidrs,
+  createdAt,
+  decide,
+  explained,
+  n1Addresses,
+  node,
+  servingCsr,
+} from './cluster.ts';
 import type { RequestParts } from './requests.ts';
 import {
   attribute,
@@ -46,6 +55,12 @@ function check(title: string, cases: readonly Case[]): void {
         assert.equal(`${outcome} ${code}`, expected, message);
         assert.ok(Buffer.byteLength(message) <= 1024, message);
         assert.match(message, /^[^\p{C}]+$/u);
+        const { decision, checks } = explained(question);
+        assert.equal(`${decision.outcome} ${decision.code}`, expected);
+        assert.equal(
+          checks.filter(({ state }) => state === 'failed').length,
+          Number(outcome !== 'approve'),
+        );
       });
     }
   });
@@ -851,6 +866,18 @@ check('keys and signatures', [
         keyUses: [
           { name: 'csr-9', node: 'n2', createdAt: createdAt + second, resourceVersion: '900' },
           { name: 'csr-0', node: 'n1', createdAt: createdAt - second, resourceVersion: '1' },
+        ],
+      },
+    },
+  ],
+  [
+    '2.6. a key of an earlier CSR of this node, which another node has copied',
+    passed,
+    {
+      situation: {
+        keyUses: [
+          { name: 'csr-copy', node: 'n2', createdAt: createdAt - second, resourceVersion: '2' },
+          { name: 'csr-0', node: 'n1', createdAt: createdAt - 2 * second, resourceVersion: '1' },
         ],
       },
     },

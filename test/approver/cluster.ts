@@ -6,6 +6,9 @@ import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 import { minute, second } from '../../src/core/instant.ts';
 import type { Decision } from '../../src/approver/decision.ts';
 import { evaluate } from '../../src/approver/evaluate.ts';
+import type { QuestionInput } from '../../src/approver/checks/question.ts';
+import type { Explanation } from '../../src/approver/explanation.ts';
+import { explain } from '../../src/approver/explanation.ts';
 import type { CsrReference, Facts, FreshNode, Source } from '../../src/approver/facts.ts';
 import { NodeIndex } from '../../src/approver/node-index.ts';
 import type { NodeSnapshot } from '../../src/approver/node-snapshot.ts';
@@ -126,15 +129,27 @@ export interface Asked {
 }
 
 /** The decision as the controller makes it: with a fresh Node if the first evaluation asks for it. */
-export function decide({
+export function decide(asked: Asked): Decision {
+  const input = questionOf(asked);
+  const first = evaluate(input);
+  return first.finding?.needsFreshNode === true ? evaluate(withFreshNode(input)) : first;
+}
+
+/** What the command shows: it always reads the Node itself. */
+export function explained(asked: Asked): Explanation {
+  return explain(withFreshNode(questionOf(asked)));
+}
+
+function questionOf({
   csr = servingCsr(),
   situation = {},
   policy: changes,
   now = early,
-}: Asked): Decision {
-  const facts = factsOf(situation);
-  const input = { csr, facts, policy: policy(changes), now };
-  const first = evaluate(input);
-  if (first.finding?.needsFreshNode !== true) return first;
-  return evaluate({ ...input, facts: { ...facts, freshNode: { node: facts.nodes.get('n1') } } });
+}: Asked): QuestionInput {
+  return { csr, facts: factsOf(situation), policy: policy(changes), now };
+}
+
+function withFreshNode(input: QuestionInput): QuestionInput {
+  const { facts } = input;
+  return { ...input, facts: { ...facts, freshNode: { node: facts.nodes.get('n1') } } };
 }

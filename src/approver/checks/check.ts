@@ -9,9 +9,9 @@ export interface Check {
   /** What passes, as a clause. */
   readonly passesIf: string;
   /** Undefined if the CSR passes. */
-  judge(question: Question): Finding | undefined;
+  readonly judge: (question: Question) => Finding | undefined;
   /** What the check compares the CSR with, for an explanation. */
-  facts?(question: Question): readonly UsedFact[];
+  readonly facts?: (question: Question) => readonly UsedFact[];
 }
 
 export interface UsedFact {

@@ -1,6 +1,7 @@
 import type { Check, UsedFact } from './check.ts';
 import { compareAge } from '../csr-order.ts';
 import type { DecisionCode } from '../decision.ts';
+import type { CsrReference } from '../facts.ts';
 import type { Question } from './question.ts';
 import { deny } from './question.ts';
 import type { ReadingCheck } from '../request/read-request.ts';
@@ -43,23 +44,27 @@ export const requestChecks: readonly Check[] = [
     id: '2.6',
     codes: ['KeyReused'],
     passesIf: 'no earlier CSR of another node has this key',
-    judge: (question) => {
-      const { csr, facts, request, nodeName } = question;
-      for (const use of facts.csrs.keyUses(request.keyDigest)) {
-        if (use.node === nodeName || compareAge(use, csr) >= 0) continue;
-        return deny(
-          'KeyReused',
-          `CSR ${use.name} of node ${use.node} has the same key`,
-          'Find out why two nodes share a key; a cloned disk image is a usual cause',
-        );
+    judge: ({ csr, facts, request, nodeName }) => {
+      const first = oldestOf([...facts.csrs.keyUses(request.keyDigest)]);
+      // A node can send a copy of another node's CSR, so only the first CSR with a key counts.
+      if (first === undefined || first.node === nodeName || compareAge(first, csr) >= 0) {
+        return undefined;
       }
-      return undefined;
+      return deny(
+        'KeyReused',
+        `CSR ${first.name} of node ${first.node} has the same key`,
+        'Find out why two nodes share a key; a cloned disk image is a usual cause',
+      );
     },
     facts: ({ request }) => [
       { fact: 'SHA-256 of the key', value: request.keyDigest, source: 'CSR' },
     ],
   },
 ];
+
+function oldestOf(uses: readonly CsrReference[]): CsrReference | undefined {
+  return uses.toSorted(compareAge)[0];
+}
 
 function readingCheck(
   id: ReadingCheck,

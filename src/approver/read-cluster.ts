@@ -1,0 +1,87 @@
+import * as v from 'valibot';
+import { kubeletServingSigner } from '../core/certificate-spec.ts';
+import { hasCode } from '../core/errors.ts';
+import type { KubeClient } from '../kube/rest-client.ts';
+import type { FoundObject } from './cluster-objects.ts';
+
+interface Collection {
+  readonly kind: string;
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+}
+
+const collections: readonly Collection[] = [
+  {
+    kind: 'CertificateSigningRequest',
+    path: '/apis/certificates.k8s.io/v1/certificatesigningrequests',
+    query: { fieldSelector: `spec.signerName=${kubeletServingSigner}` },
+  },
+  { kind: 'Node', path: '/api/v1/nodes' },
+  { kind: 'ServiceCIDR', path: '/apis/networking.k8s.io/v1/servicecidrs' },
+  {
+    kind: 'Service',
+    path: '/api/v1/namespaces/default/services',
+    query: { fieldSelector: 'metadata.name=kubernetes' },
+  },
+  {
+    kind: 'EndpointSlice',
+    path: '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices',
+    query: { labelSelector: 'kubernetes.io/service-name=kubernetes' },
+  },
+];
+
+type Reader = Pick<KubeClient, 'request'>;
+
+/**
+ * Reads everything that the checks use, once.
+ * @throws AgentError as KubeClient.request
+ */
+export async function readCluster(client: Reader, signal: AbortSignal): Promise<FoundObject[]> {
+  const found: FoundObject[] = [];
+  for (const collection of collections) found.push(...(await readAll(client, collection, signal)));
+  return found;
+}
+
+/** @throws AgentError as KubeClient.request */
+export async function readMachines(client: Reader, signal: AbortSignal): Promise<FoundObject[]> {
+  const path = '/apis/cluster.x-k8s.io';
+  const { preferredVersion } = await client.request({ verb: 'get', path, signal }, groupSchema);
+  const collection = { kind: 'Machine', path: `${path}/${preferredVersion.version}/machines` };
+  return readAll(client, collection, signal);
+}
+
+/** A Node has up to 30 kB, so a page stays below the limit of a response. */
+const pageSize = 100;
+
+async function readAll(
+  client: Reader,
+  { kind, path, query }: Collection,
+  signal: AbortSignal,
+): Promise<FoundObject[]> {
+  const found: FoundObject[] = [];
+  for (let next: string | undefined = ''; next !== undefined;) {
+    const page: Readonly<Record<string, string>> = {
+      ...query,
+      limit: String(pageSize),
+      ...(next !== '' && { continue: next }),
+    };
+    try {
+      const request = { verb: 'list', path, query: page, signal } as const;
+      const { metadata, items } = await client.request(request, listSchema);
+      found.push(...items.map((value) => ({ kind, value, place: `the response to list ${path}` })));
+      next = metadata.continue === '' ? undefined : metadata.continue;
+    } catch (error) {
+      // API servers before 1.33 have no ServiceCIDRs.
+      if (kind === 'ServiceCIDR' && hasCode(error, 'API_NOT_FOUND')) return [];
+      throw error;
+    }
+  }
+  return found;
+}
+
+const listSchema = v.object({
+  metadata: v.object({ continue: v.nullish(v.string(), '') }),
+  items: v.nullish(v.array(v.unknown()), []),
+});
+
+const groupSchema = v.object({ preferredVersion: v.object({ version: v.string() }) });

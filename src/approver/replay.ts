@@ -1,0 +1,70 @@
+import type { ApproverPolicy } from '../core/approver-policy.ts';
+import { kubeletServingSigner } from '../core/certificate-spec.ts';
+import { nodeOfUser } from '../core/node-name.ts';
+import type { ClusterObjects } from './cluster-objects.ts';
+import { factsOfObjects } from './cluster-objects.ts';
+import type { Decision, DecisionCode, Outcome } from './decision.ts';
+import { evaluate } from './evaluate.ts';
+import type { Source } from './facts.ts';
+import type { ServingCsr } from './serving-csr.ts';
+
+/** A saved CSR, and what a policy would have decided about it. */
+export interface ReplayedCsr {
+  readonly name: string;
+  /** Empty if the requestor is not a node. */
+  readonly node: string;
+  readonly recorded: 'approved' | 'denied' | 'pending';
+  readonly outcome: Outcome;
+  readonly reason: DecisionCode;
+  /** Empty for an approval. */
+  readonly finding: string;
+  readonly differs: boolean;
+}
+
+/**
+ * Decides about each CSR as if it were pending, at the end of its grace period: a hold that the
+ * controller would turn into a denial is a denial here.
+ */
+export function replay(
+  objects: ClusterObjects,
+  { policy, sources }: { readonly policy: ApproverPolicy; readonly sources: readonly Source[] },
+): ReplayedCsr[] {
+  const own = objects.csrs.filter(({ signerName }) => signerName === kubeletServingSigner);
+  return own.map((csr) => {
+    const node = nodeOfUser(csr.username);
+    const now = csr.createdAt + policy.mismatchGrace;
+    const facts = factsOfObjects(objects, {
+      sources,
+      controlPlaneEndpoint: undefined,
+      freshNode: { node: objects.nodes.find(({ name }) => name === node) },
+      until: csr.createdAt,
+    });
+    const decision = evaluate({ csr: asPending(csr), facts, policy, now });
+    return replayed(csr, decision);
+  });
+}
+
+function asPending(csr: ServingCsr): ServingCsr {
+  return { ...csr, conditionTypes: [], hasCertificate: false, isDeleting: false };
+}
+
+function replayed(csr: ServingCsr, { outcome, code, finding }: Decision): ReplayedCsr {
+  const recorded = recordedOf(csr);
+  const differs =
+    (recorded === 'approved' && outcome !== 'approve') ||
+    (recorded === 'denied' && outcome === 'approve');
+  return {
+    name: csr.name,
+    node: nodeOfUser(csr.username) ?? '',
+    recorded,
+    outcome,
+    reason: code,
+    finding: finding?.message ?? '',
+    differs,
+  };
+}
+
+function recordedOf({ conditionTypes }: ServingCsr): ReplayedCsr['recorded'] {
+  if (conditionTypes.includes('Denied')) return 'denied';
+  return conditionTypes.includes('Approved') ? 'approved' : 'pending';
+}

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { checks } from '../../src/approver/checks/all-checks.ts';
+import { decisionCodes, outcomes } from '../../src/approver/decision.ts';
+import { exitCodes as checkExitCodes } from '../../src/cli/approver-check.ts';
+import { exitCodes as explainExitCodes } from '../../src/cli/approver-explain.ts';
+import { parseApproverPolicy, policySchema } from '../../src/config/approver-policy.ts';
+import { parseNodeInventory } from '../../src/config/node-inventory.ts';
+import { plain, read, section, tableRows } from './pages.ts';
+
+const text = await read('docs/approver.md');
+
+function rowsOf(heading: string): string[][] {
+  const rows = tableRows(section(text, heading)).map((row) => row.map(plain));
+  for (const row of rows) assert.ok(row.every(Boolean), `${row[0]}: an empty cell`);
+  return rows;
+}
+
+function yamlOf(heading: string): string {
+  return /```yaml\n(.*?)```/s.exec(section(text, heading))?.[1] ?? '';
+}
+
+describe('approver.md', () => {
+  it('explains every code, with its checks and in the order of the program', () => {
+    const documented = rowsOf('Checks').map(([code = '', ids = '']) => [code, ids.split(', ')]);
+    const codes = decisionCodes.filter((code) => code !== 'ServingPolicyPassed');
+    const expected = codes.map((code) => [
+      code,
+      checks.filter((check) => check.codes.includes(code)).map(({ id }) => id),
+    ]);
+    assert.deepEqual(documented, expected);
+  });
+
+  it('explains every outcome', () => {
+    assert.deepEqual(
+      rowsOf('Outcomes').map(([outcome]) => outcome),
+      outcomes,
+    );
+  });
+
+  it('explains every key of the policy', () => {
+    const documented = rowsOf('Policy file').map(([key]) => key);
+    assert.deepEqual(documented, Object.keys(policySchema.entries));
+  });
+
+  it('explains every exit code', () => {
+    assert.deepEqual(
+      rowsOf('explain').map(([code]) => code),
+      Object.keys(explainExitCodes),
+    );
+    assert.deepEqual(
+      rowsOf('check').map(([code]) => code),
+      Object.keys(checkExitCodes),
+    );
+  });
+
+  it('has a valid policy and a valid inventory', () => {
+    const policy = parseApproverPolicy(yamlOf('Policy file'), '/etc/nodecertd/policy.yaml');
+    assert.equal(policy.allowedCidrs?.length, 2);
+    assert.equal(parseNodeInventory(yamlOf('Sources'), 'nodes.yaml').nodes.size, 2);
+  });
+});
