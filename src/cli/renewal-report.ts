@@ -244,6 +244,6 @@ function rowDocument({ name, state, item, renewed, problem }: ReportRow): Record
 /** The files in the order in which they are replaced. */
 export function filesOf({ target }: RenewalItem): string[] {
   return target.kind === 'pair'
-    ? [target.key.path, target.certificate.path]
+    ? [...new Set([target.key.path, target.certificate.path])]
     : [target.kubeconfig.path];
 }

@@ -11,6 +11,7 @@ import { editYaml } from './yaml-edit.ts';
 export interface KubeconfigCertificate {
   readonly source:
     | { readonly kind: 'embedded'; readonly certificate: Uint8Array; readonly key: Secret }
+    /** Both may be the same file. */
     | { readonly kind: 'files'; readonly certificateFile: string; readonly keyFile: string };
   /** The embedded CAs in PEM; absent if the cluster names a file, or trusts the CAs of the machine. */
   readonly authority?: Uint8Array;
@@ -56,7 +57,7 @@ function sourceOf(
     };
   }
   const [certificateFile, keyFile] = [user['client-certificate'], user['client-key']];
-  if (!certificate && !key && certificateFile && keyFile && certificateFile !== keyFile) {
+  if (!certificate && !key && certificateFile && keyFile) {
     const fileOf = (named: string): string => resolve(dirname(document.path), named);
     return {
       kind: 'files',
@@ -65,7 +66,7 @@ function sourceOf(
     };
   }
   throw document.failure('KUBECONFIG_UNSUPPORTED', at, {
-    message: 'must embed a client certificate and its key, or name one file for each of them',
+    message: 'must embed a client certificate and its key, or name the files of both',
     remedy: `Set client-certificate-data and client-key-data in ${document.path}, or renew the other certificates by name`,
   });
 }

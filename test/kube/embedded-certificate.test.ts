@@ -162,6 +162,9 @@ describe('kubeconfigCertificate()', () => {
       certificateFile: '/etc/kubernetes/pki/a.crt',
       keyFile: '/b/a.key',
     });
+    const both = text.replace('/b/a.key', 'pki/a.crt');
+    const path = '/etc/kubernetes/pki/a.crt';
+    assert.deepEqual(read(both).source, { kind: 'files', certificateFile: path, keyFile: path });
   });
 
   it('has no CAs when the cluster names a file', () => {
@@ -172,13 +175,6 @@ describe('kubeconfigCertificate()', () => {
   const refused = [
     ['a token', kubeadm.replace(/client-certificate-data: .*\n.*/, 'token: abcdef.0123456789')],
     ['data and a file', kubeadm.replace(/client-key-data: .*/, 'client-key: a.key')],
-    [
-      'one file for both',
-      kubeadm.replace(
-        /client-certificate-data: .*\n.*/,
-        'client-certificate: a.pem\n    client-key: a.pem',
-      ),
-    ],
   ] as const;
   for (const [name, text] of refused) {
     it(`refuses a user with ${name}`, () => {

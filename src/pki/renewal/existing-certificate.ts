@@ -25,7 +25,7 @@ export interface PlannedFile {
   readonly before?: FileContent;
 }
 
-/** The places of a certificate and its key. */
+/** The places of a certificate and its key; those of a pair may be one file. */
 export type Target =
   | { readonly kind: 'pair'; readonly certificate: PlannedFile; readonly key: PlannedFile }
   | {
@@ -98,13 +98,20 @@ async function readPair(
 ): Promise<Found | undefined> {
   const certificate = await plannedFile(tree, named.certificate);
   if (certificate.before === undefined) return undefined;
-  const key = await plannedFile(tree, named.key);
+  const key = keyBeside(certificate, await plannedFile(tree, named.key));
   const certificates = await readCertificatesOf(certificate.path, certificate.before.bytes);
   return {
     target: { kind: 'pair', certificate, key },
     certificates,
     previousForm: key.before && formOf(new Secret(key.before.bytes)),
   };
+}
+
+/** The same object if both are in one file, so that its key is wiped with it. */
+function keyBeside(certificate: PlannedFile, key: PlannedFile): PlannedFile {
+  if (key.path !== certificate.path) return key;
+  key.before?.bytes.fill(0);
+  return certificate;
 }
 
 async function readKubeconfig(

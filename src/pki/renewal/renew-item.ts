@@ -1,5 +1,5 @@
 import { AgentError } from '../../core/errors.ts';
-import { encodePem } from '../../core/pem.ts';
+import { concat, encodePem } from '../../core/pem.ts';
 import type { Secret } from '../../core/secret.ts';
 import { withEmbedded } from '../../kube/embedded-certificate.ts';
 import { KubeconfigDocument } from '../../kube/kubeconfig-document.ts';
@@ -70,6 +70,9 @@ function newContents(
 ): (BackedUpChange & { readonly after: FileContent })[] {
   switch (target.kind) {
     case 'pair':
+      if (target.key.path === target.certificate.path) {
+        return [changeOf(target.key, concat([certificate, key.expose()]), '0600')];
+      }
       return [
         changeOf(target.key, key.expose().slice(), '0600'),
         changeOf(target.certificate, new Uint8Array(certificate), '0644'),

@@ -223,6 +223,27 @@ describe('renew()', () => {
     assert.ok(now.checkPrivateKey(key));
   });
 
+  it('renews the certificate and the key of one file with one rename', async (context) => {
+    const tree = await copyOf(context, model);
+    const { ca } = tree.authorities;
+    const leaf = issueWithOpenssl({ subject: '/CN=s', extensions: leafExtensions, signer: ca });
+    const file = join(tree.certificates, 'scheduler.pem');
+    await writeFile(file, Buffer.concat([leaf.key, leaf.certificate]), { mode: 0o640 });
+    const text = kubeconfigOf(ca.certificate, leaf)
+      .replace(/client-certificate-data: .*/, 'client-certificate: pki/scheduler.pem')
+      .replace(/client-key-data: .*/, 'client-key: pki/../pki/scheduler.pem');
+    await writeFile(join(tree.kubernetes, 'scheduler.conf'), text);
+    const before = await files(tree);
+    const { renewed } = await run(tree, { selection: ['scheduler.conf'] });
+    const pem = await readFile(file);
+    const now = new X509Certificate(pem);
+    assert.equal(now.serialNumber.toLowerCase(), renewed[0]?.certificate.facts.serial);
+    assert.ok(now.checkPrivateKey(createPrivateKey(pem)));
+    assert.equal((await stat(file)).mode & 0o777, 0o640);
+    await rollBackTo(requestFor(tree), { time: undefined, force: false });
+    assert.deepEqual(await files(tree), before);
+  });
+
   it('keeps an intermediate CA behind the leaf, and drops other certificates', async (context) => {
     const tree = await copyOf(context, model);
     const { ca } = tree.authorities;
