@@ -16,6 +16,10 @@ export class SortedList<T> {
     return this.#items[0];
   }
 
+  get last(): T | undefined {
+    return this.#items.at(-1);
+  }
+
   add(item: T): void {
     this.#items.splice(this.#positionOf(item), 0, item);
   }
@@ -24,10 +28,6 @@ export class SortedList<T> {
     const at = this.#positionOf(item);
     const found = this.#items[at];
     if (found !== undefined && this.#compare(found, item) === 0) this.#items.splice(at, 1);
-  }
-
-  takeFirst(): T | undefined {
-    return this.#items.shift();
   }
 
   takeLast(): T | undefined {

@@ -1,5 +1,5 @@
 import type { Cidr } from './cidr.ts';
-import { minute, second } from './instant.ts';
+import { minute } from './instant.ts';
 
 /**
  * enforce: approve and deny. approve-only: a denial becomes a hold. observe: decide as enforce
@@ -64,5 +64,3 @@ export const defaultApproverPolicy: ApproverPolicy = {
 export const longestBeforeNode = 15 * minute;
 /** A superseded CSR is denied at this age. */
 export const supersededGrace = 15 * minute;
-/** The delays between evaluations of a CSR that is held. */
-export const holdBackoff = { first: second, longest: 5 * minute };

@@ -199,6 +199,23 @@ export const logEvents = {
     level: 'info',
     message: 'The clocks of this node and the API server agree again',
   },
+  // the approver
+  approver_started: { level: 'info', message: 'The approver is running' },
+  approver_stopped: { level: 'info', message: 'The approver stopped' },
+  approver_failed: { level: 'error', message: 'The approver cannot run' },
+  approver_leading: { level: 'info', message: 'This replica leads and decides about CSRs' },
+  approver_standby: { level: 'info', message: 'Another replica leads and decides about CSRs' },
+  approver_retrying: { level: 'warn', message: 'A request of the approver failed; retrying' },
+  approver_recovered: { level: 'info', message: 'A request of the approver works again' },
+  csr_decided: { level: 'info', message: 'Serving CSR decided' },
+  csr_held: { level: 'info', message: 'Serving CSR is held' },
+  csr_ignored: { level: 'warn', message: 'Serving CSR of a requestor that is not a node' },
+  decision_refused: { level: 'warn', message: 'The API server refused a decision' },
+  policy_reloaded: { level: 'info', message: 'Approver policy reloaded' },
+  policy_refused: {
+    level: 'error',
+    message: 'Approver policy rejected; the previous one stays in use',
+  },
 } as const satisfies Readonly<Record<string, LogEventDefinition>>;
 
 export type LogEvent = keyof typeof logEvents;

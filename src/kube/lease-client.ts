@@ -82,7 +82,7 @@ export class LeaseClient {
 }
 
 /** The API server accepts only six digits after the second (apimachinery, meta/v1/micro_time.go). */
-function microTime(instant: Instant): string {
+export function microTime(instant: Instant): string {
   return new Date(instant).toISOString().replace('Z', '000Z');
 }
 

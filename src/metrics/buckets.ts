@@ -12,3 +12,8 @@ export const rotationBuckets = [
 export const requestBuckets = [
   0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 900,
 ];
+
+/** From a quiet machine to a CSR that waits for its Node for half an hour. */
+export const decisionBuckets = [
+  0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800,
+];

@@ -26,27 +26,41 @@ export type AskedFor = Pick<IncomingMessage, 'method' | 'url'> & {
   readonly headers: Pick<IncomingMessage['headers'], 'host'>;
 };
 
-/** Answers a request. HEAD gets the answer to GET; the caller leaves the body out. */
+/** Answers a request to an agent. */
 export async function answer(request: AskedFor, sources: Sources): Promise<Answer> {
-  const { method = 'GET', url = '/', headers } = request;
-  if (!isTrustedHost(headers.host, [sources.host, sources.status().nodeName])) {
+  const hosts = [sources.host, sources.status().nodeName];
+  return answerWith(request, { routes, sources, hosts });
+}
+
+export type Route<S> = (sources: S) => Answer | Promise<Answer>;
+
+/** Answers a request with the route of its path. HEAD gets the answer to GET; the caller leaves the body out. */
+export async function answerWith<S>(
+  { method = 'GET', url = '/', headers }: AskedFor,
+  options: {
+    readonly routes: ReadonlyMap<string, Route<S>>;
+    readonly sources: S;
+    /** The names that are accepted as a Host header. */
+    readonly hosts: readonly string[];
+  },
+): Promise<Answer> {
+  const { routes: known, sources, hosts } = options;
+  if (!isTrustedHost(headers.host, hosts)) {
     return plain(
       421,
       `this server does not answer requests for the host ${headers.host}; use its IP address\n`,
     );
   }
-  const route = routes.get(url.split('?', 1)[0] ?? '');
+  const route = known.get(url.split('?', 1)[0] ?? '');
   if (route === undefined)
-    return plain(404, `not found; available paths: ${[...routes.keys()].join(' ')}\n`);
+    return plain(404, `not found; available paths: ${[...known.keys()].join(' ')}\n`);
   if (method !== 'GET' && method !== 'HEAD') {
     return { ...plain(405, 'only GET and HEAD are allowed\n'), headers: { allow: 'GET, HEAD' } };
   }
   return await route(sources);
 }
 
-type Route = (sources: Sources) => Answer | Promise<Answer>;
-
-const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
+const routes: ReadonlyMap<string, Route<Sources>> = new Map<string, Route<Sources>>([
   ['/', ({ status }) => page(statusPage(status()))],
   [
     '/metrics',
@@ -80,7 +94,7 @@ const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
   ],
 ]);
 
-function plain(code: number, body: string): Answer {
+export function plain(code: number, body: string): Answer {
   return { code, type: 'text/plain; charset=utf-8', body };
 }
 

@@ -19,6 +19,12 @@ export interface MetricsServerOptions {
   readonly limits?: ServerLimits;
 }
 
+export interface PageServerOptions {
+  readonly config: MetricsConfig;
+  readonly answer: (request: IncomingMessage) => Promise<Answer>;
+  readonly limits?: ServerLimits;
+}
+
 /** Bounds what an unauthenticated client can use up in the keeper. */
 export interface ServerLimits {
   readonly connections: number;
@@ -48,11 +54,25 @@ export interface MetricsServer extends AsyncDisposable {
  * @throws AgentError METRICS_LISTEN if it cannot listen on the address
  */
 export async function startMetricsServer(options: MetricsServerOptions): Promise<MetricsServer> {
-  const { config, metrics, status, health, limits = defaultLimits } = options;
-  const server = createLimitedServer(limits);
+  const { config, metrics, status, health, limits } = options;
   const sources: Sources = { metrics, status, health, host: config.host };
+  return startPageServer({
+    config,
+    answer: (request) => answer(request, sources),
+    ...(limits !== undefined && { limits }),
+  });
+}
+
+/**
+ * Serves pages until disposed.
+ *
+ * @throws AgentError METRICS_LISTEN if it cannot listen on the address
+ */
+export async function startPageServer(options: PageServerOptions): Promise<MetricsServer> {
+  const { config, limits = defaultLimits } = options;
+  const server = createLimitedServer(limits);
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-    void respond(request, response, sources);
+    void respond(request, response, options);
   });
   await listen(server, config);
   // A failed accept (no file descriptor left) would end the process; certificates matter more than metrics.
@@ -86,9 +106,9 @@ function createLimitedServer({ connections, requestMs, checkMs }: ServerLimits):
 async function respond(
   request: IncomingMessage,
   response: ServerResponse,
-  sources: Sources,
+  options: PageServerOptions,
 ): Promise<void> {
-  const { code, type, body, headers } = await answerOrFail(request, sources);
+  const { code, type, body, headers } = await answerOrFail(request, options);
   response.writeHead(code, {
     'content-type': type,
     'content-length': Buffer.byteLength(body),
@@ -101,9 +121,12 @@ async function respond(
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-async function answerOrFail(request: IncomingMessage, sources: Sources): Promise<Answer> {
+async function answerOrFail(
+  request: IncomingMessage,
+  options: PageServerOptions,
+): Promise<Answer> {
   try {
-    return await answer(request, sources);
+    return await options.answer(request);
   } catch (error) {
     return { code: 500, type: 'text/plain; charset=utf-8', body: `${describeError(error)}\n` };
   }

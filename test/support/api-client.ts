@@ -8,6 +8,8 @@ export interface ApiClientOptions {
   readonly certificatePem?: string;
   readonly keyPem?: string;
   readonly token?: string;
+  /** The user that requests impersonate; the credential needs the permission to do so. */
+  readonly impersonate?: { readonly user: string; readonly groups: readonly string[] };
 }
 
 export interface ApiRequest {
@@ -31,6 +33,8 @@ export class ApiClient implements AsyncDisposable {
     this.#options = options;
     this.#agent = new Agent({
       connect: { ca: options.caPem, cert: options.certificatePem, key: options.keyPem },
+      // With HTTP/2, undici joins the groups of an impersonation into one.
+      allowH2: options.impersonate === undefined,
       headersTimeout: scaled(30_000),
       bodyTimeout: 0,
     });
@@ -77,7 +81,7 @@ export class ApiClient implements AsyncDisposable {
     { method, path, body }: ApiRequest,
     signal: AbortSignal,
   ): ReturnType<Agent['request']> {
-    const { server, token } = this.#options;
+    const { server, token, impersonate } = this.#options;
     const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
     return this.#agent.request({
       origin: server,
@@ -88,6 +92,10 @@ export class ApiClient implements AsyncDisposable {
         accept: 'application/json',
         ...(body !== undefined && { 'content-type': type }),
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        ...(impersonate !== undefined && {
+          'impersonate-user': impersonate.user,
+          'impersonate-group': [...impersonate.groups],
+        }),
       },
       body: body === undefined ? null : JSON.stringify(body),
     });

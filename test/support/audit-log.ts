@@ -14,7 +14,7 @@ rules:
 - level: None
   users: ['system:apiserver', 'system:kube-controller-manager', 'system:anonymous']
 - level: None
-  userGroups: ['system:serviceaccounts']
+  userGroups: ['system:serviceaccounts:kube-system']
 - level: None
   nonResourceURLs: ['/readyz']
 - level: None

@@ -223,6 +223,13 @@ export class RealControlPlane implements ControlPlane {
     return (await Promise.all(logs)).flat();
   }
 
+  /** A client of the administrator that acts as another user. */
+  clientAs(user: string, groups: readonly string[]): ApiClient {
+    const { server, caPem } = this;
+    const impersonate = { user, groups };
+    return new ApiClient({ server, caPem, ...this.#files.admin, impersonate });
+  }
+
   async kubectl(...args: readonly string[]): Promise<string> {
     const { directory } = this.#files;
     const { stdout } = await promisify(execFile)(join(this.#binaries, 'kubectl'), [

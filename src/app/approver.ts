@@ -1,0 +1,268 @@
+import type { ApproverPolicy } from '../core/approver-policy.ts';
+import type { ApproverStatus } from '../core/approver-status.ts';
+import type { MetricsConfig } from '../core/config.ts';
+import type { Failure } from '../core/errors.ts';
+import { credentialFailures, hasCode, toFailure } from '../core/errors.ts';
+import { failureFields } from '../core/log-events.ts';
+import { version } from '../core/version.ts';
+import { decisionCodes } from '../approver/decision.ts';
+import { EventRecorder } from '../approver/event-recorder.ts';
+import type { Source } from '../approver/facts.ts';
+import type { Term } from '../approver/leader-election.ts';
+import { LeaderElection } from '../approver/leader-election.ts';
+import { policyDigest, shortPolicyDigest } from '../approver/policy-digest.ts';
+import type { TermObserver } from '../approver/term-work.ts';
+import { TermWork } from '../approver/term-work.ts';
+import { watchedResources } from '../approver/cluster-watch.ts';
+import { nodeOf } from '../approver/watched-csr.ts';
+import type { ClusterAccess } from '../kube/cluster-access.ts';
+import type { FollowEnvironment } from '../kube/follow.ts';
+import type { LeaseName } from '../kube/lease-client.ts';
+import { LeaseClient } from '../kube/lease-client.ts';
+import { ApproverMetrics } from '../metrics/approver-metrics.ts';
+import { answerOfApprover } from '../metrics/approver-routes.ts';
+import type { MetricsServer } from '../metrics/server.ts';
+import { startPageServer } from '../metrics/server.ts';
+import type { Clock } from '../sys/clock.ts';
+import type { Logger } from '../sys/log.ts';
+import { ApproverClient } from './approver-client.ts';
+
+export interface ApproverOptions {
+  /** Reads the kubeconfig, or the service account of the pod. */
+  readonly loadAccess: () => Promise<ClusterAccess>;
+  readonly loadPolicy: () => Promise<ApproverPolicy>;
+  readonly lease: LeaseName;
+  /** Unique for each process: the holder of the Lease. */
+  readonly identity: string;
+  readonly metrics: MetricsConfig;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+}
+
+/** One replica: competes for the Lease, decides while it leads, and serves metrics. */
+export class Approver {
+  readonly #options: ApproverOptions;
+  readonly #client: ApproverClient;
+  readonly #environment: FollowEnvironment;
+  readonly #metrics: ApproverMetrics;
+  readonly #events: EventRecorder;
+  #policy: ApproverPolicy | undefined;
+  #work: TermWork | undefined;
+  #leader: string | undefined;
+  #leaseFailure: Failure | undefined;
+  /** The message of the last failure of each request, so that the log has each one once. */
+  readonly #failures = new Map<string, string>();
+
+  constructor(options: ApproverOptions) {
+    const { clock, random, identity } = options;
+    this.#options = options;
+    this.#client = new ApproverClient({
+      load: options.loadAccess,
+      clock,
+      onRequest: (record) => {
+        this.#metrics.recordApiRequest(record);
+      },
+    });
+    this.#environment = { client: () => this.#client.current(), clock, random };
+    this.#metrics = new ApproverMetrics({ status: () => this.status(), decisionCodes });
+    this.#events = new EventRecorder({
+      environment: this.#environment,
+      instance: identity,
+      onResult: (failure) => {
+        if (failure === undefined) this.#recovered('Events');
+        else this.#retrying('Events', failure);
+      },
+    });
+  }
+
+  /**
+   * Runs until the signal fires, and then releases the Lease.
+   * @throws AgentError for an invalid policy or credential, METRICS_LISTEN
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { logger, lease, identity } = this.#options;
+    this.#policy = await this.#options.loadPolicy();
+    await using _client = this.#client;
+    await this.#client.refresh();
+    await using server = await this.#listen();
+    const { mode } = this.policy;
+    const digest = shortPolicyDigest(this.policy);
+    logger.log('approver_started', { version, identity, mode, policy: digest });
+    logger.log('metrics_listening', { address: new URL(server.url).host });
+    await this.#elect(lease, signal);
+    logger.log('approver_stopped');
+  }
+
+  get policy(): ApproverPolicy {
+    if (this.#policy === undefined) throw new Error('the approver is not running');
+    return this.#policy;
+  }
+
+  /** Reads the policy again. If it is invalid, the previous one stays in use. */
+  async reloadPolicy(): Promise<void> {
+    const { loadPolicy, logger } = this.#options;
+    try {
+      const policy = await loadPolicy();
+      this.#metrics.recordPolicy('accepted');
+      if (policyDigest(policy) === policyDigest(this.policy)) return;
+      this.#policy = policy;
+      logger.log('policy_reloaded', { mode: policy.mode, policy: shortPolicyDigest(policy) });
+      this.#work?.evaluateAll();
+    } catch (error) {
+      this.#metrics.recordPolicy('refused');
+      logger.log('policy_refused', failureFields(toFailure(error)));
+    }
+  }
+
+  status(): ApproverStatus {
+    const term = this.#work?.status();
+    return {
+      isLeader: this.#work !== undefined,
+      leader: this.#leader,
+      synced: Object.fromEntries(
+        watchedResources.map((resource) => [resource, term?.synced.has(resource) === true]),
+      ),
+      pending: term?.pending ?? new Map(),
+      oldestPending: term?.oldestPending,
+      queueDepth: term?.queueDepth ?? 0,
+      policyDigest: policyDigest(this.policy),
+      forbidden: term?.forbidden,
+      leaseFailure: this.#leaseFailure,
+      now: this.#client.serverNow(),
+    };
+  }
+
+  async #listen(): Promise<MetricsServer> {
+    const { metrics: config } = this.#options;
+    const sources = { metrics: this.#metrics, status: () => this.status(), host: config.host };
+    return startPageServer({ config, answer: (request) => answerOfApprover(request, sources) });
+  }
+
+  async #elect(lease: LeaseName, signal: AbortSignal): Promise<void> {
+    const { clock, random, identity, logger } = this.#options;
+    const leases = (): LeaseClient => new LeaseClient(this.#client.current(), lease);
+    const election = new LeaderElection({
+      identity,
+      leases: {
+        get: (inner) => leases().get(inner),
+        create: (record, inner) => leases().create(record, inner),
+        update: (stored, inner) => leases().update(stored, inner),
+      },
+      clock,
+      random,
+      lead: (term, inner) => this.#lead(term, inner),
+      onHolder: (holder) => {
+        if (this.#leader !== undefined || holder !== undefined) this.#metrics.recordTransition();
+        this.#leader = holder;
+        if (holder !== identity) logger.log('approver_standby', { leader: holder ?? 'none' });
+      },
+      onRetry: (failure) => {
+        this.#leaseFailure = failure;
+        this.#retrying(`the Lease ${lease.namespace}/${lease.name}`, failure);
+      },
+      onRecovered: () => {
+        this.#leaseFailure = undefined;
+        this.#recovered(`the Lease ${lease.namespace}/${lease.name}`);
+      },
+    });
+    try {
+      await election.run(signal);
+    } catch (error) {
+      if (!signal.aborted || !hasCode(error, 'ABORTED')) throw error;
+    }
+  }
+
+  async #lead(term: Term, signal: AbortSignal): Promise<void> {
+    this.#options.logger.log('approver_leading');
+    this.#work = new TermWork({
+      environment: this.#environment,
+      policy: () => this.policy,
+      sources: () => this.#sources,
+      controlPlaneEndpoint: this.#controlPlaneEndpoint,
+      serverNow: () => this.#client.serverNow(),
+      observer: this.#observer(signal),
+      term,
+    });
+    try {
+      await this.#work.run(signal);
+    } finally {
+      this.#work = undefined;
+    }
+  }
+
+  readonly #sources: readonly Source[] = [];
+
+  /** Undefined if the URL has an address. */
+  get #controlPlaneEndpoint(): string | undefined {
+    const { hostname } = new URL(this.#client.current().access.cluster.server);
+    return /^(\[.*\]|[\d.]+)$/.test(hostname) ? undefined : hostname;
+  }
+
+  #observer(signal: AbortSignal): TermObserver {
+    const { logger } = this.#options;
+    return {
+      decided: (csr, { outcome, code: reason, message, finding }, ms) => {
+        this.#metrics.recordDecision({ outcome, reason, ms });
+        const { mode } = this.policy;
+        const node = nodeOf(csr) ?? '';
+        logger.log('csr_decided', { csr: csr.name, node, outcome, reason, mode, decision: message });
+        if (mode === 'observe') return;
+        const kind = outcome === 'approve' ? 'approved' : 'denied';
+        const otherNodes = finding?.otherNodes ?? [];
+        this.#events.record({ csr, kind, note: `${reason}: ${message}`, otherNodes }, signal);
+      },
+      held: (csr, { code: reason, message, finding }) => {
+        this.#metrics.recordDecision({ outcome: 'hold', reason });
+        const node = nodeOf(csr) ?? '';
+        const remedy = finding?.remedy;
+        logger.log('csr_held', { csr: csr.name, node, reason, decision: message, remedy });
+        const others = finding?.otherNodes ?? [];
+        const otherNodes = others.length > 0 ? [node, ...others] : [];
+        const note = `${reason}: ${message}`;
+        this.#events.record({ csr, kind: 'held', note, otherNodes }, signal);
+      },
+      ignored: (csr, { code: reason, message }) => {
+        this.#metrics.recordDecision({ outcome: 'ignore', reason });
+        logger.log('csr_ignored', { csr: csr.name, requestor: csr.username, reason });
+        this.#events.record({ csr, kind: 'ignored', note: `${reason}: ${message}` }, signal);
+      },
+      refused: (csr, failure) => {
+        this.#metrics.recordConflict();
+        logger.log('decision_refused', { csr: csr.name, ...failureFields(failure) });
+      },
+      forbidden: (csr, failure) => {
+        const note = `${failure.message}; ${failure.remedy ?? ''}`;
+        this.#events.record({ csr, kind: 'forbidden', note }, signal);
+      },
+      retrying: (what, failure) => {
+        this.#retrying(what, failure);
+      },
+      recovered: (what) => {
+        this.#recovered(what);
+      },
+    };
+  }
+
+  #retrying(request: string, failure: Failure): void {
+    if (credentialFailures.has(failure.code)) {
+      this.#client.refresh().catch((error: unknown) => {
+        this.#logRetrying('reading the credential', toFailure(error));
+      });
+    }
+    this.#logRetrying(request, failure);
+  }
+
+  #logRetrying(request: string, failure: Failure): void {
+    const { code } = failure;
+    if (this.#failures.get(request) === code) return;
+    this.#failures.set(request, code);
+    this.#options.logger.log('approver_retrying', { request, ...failureFields(failure) });
+  }
+
+  #recovered(request: string): void {
+    if (!this.#failures.delete(request)) return;
+    this.#options.logger.log('approver_recovered', { request });
+  }
+}

@@ -1,0 +1,134 @@
+import type { ApproverPolicy } from '../core/approver-policy.ts';
+import type { Failure } from '../core/errors.ts';
+import { hasCode, toFailure } from '../core/errors.ts';
+import { second } from '../core/instant.ts';
+import type { FollowEnvironment } from '../kube/follow.ts';
+import type { Decision } from './decision.ts';
+import type { DecisionBasis } from './decision-record.ts';
+import { recordDecision } from './decision-record.ts';
+import type { FreshNode } from './facts.ts';
+import { nodeSnapshotSchema } from './node-snapshot.ts';
+import { RateLimit } from './rate-limit.ts';
+import { RequestGate } from './request-gate.ts';
+import type { WatchedCsr } from './watched-csr.ts';
+import { csrCollection, watchedCsrSchema } from './watched-csr.ts';
+
+export type FinalDecision = Decision & { readonly outcome: 'approve' | 'deny' };
+
+export type RecordResult =
+  | { readonly kind: 'recorded' }
+  /** Something has changed since the decision, so nothing was sent. */
+  | { readonly kind: 'outdated' }
+  /** The API server refused the decision because the CSR has changed, or would become invalid. */
+  | { readonly kind: 'refused'; readonly failure: Failure }
+  | { readonly kind: 'gone' }
+  /** `isUnknown`: the API server may have stored the decision. */
+  | { readonly kind: 'failed'; readonly failure: Failure; readonly isUnknown: boolean };
+
+export interface RecordInput {
+  readonly csr: WatchedCsr;
+  readonly decision: FinalDecision;
+  readonly basis: DecisionBasis;
+  readonly mode: ApproverPolicy['mode'];
+  /** Asked right before the request, because the limits may have taken a while. */
+  readonly isCurrent: () => boolean;
+}
+
+export interface RecorderOptions {
+  readonly environment: FollowEnvironment;
+  /** 0 is no limit. */
+  readonly maxDecisionsPerSecond: number;
+  /** Called at the first answer after failures. */
+  readonly onAnswer: () => void;
+}
+
+/** The requests about single CSRs and Nodes, with one rate limit and one gate for all workers. */
+export class Recorder {
+  readonly #options: RecorderOptions;
+  readonly #gate: RequestGate;
+  readonly #limit: RateLimit;
+  #failing = false;
+
+  constructor(options: RecorderOptions) {
+    const { environment, maxDecisionsPerSecond: perSecond } = options;
+    const { clock, random } = environment;
+    this.#options = options;
+    this.#gate = new RequestGate(clock, random);
+    this.#limit = new RateLimit({ clock, perSecond, burst: 2 * perSecond });
+  }
+
+  /** @throws AgentError ABORTED */
+  async record(input: RecordInput, signal: AbortSignal): Promise<RecordResult> {
+    await this.#limit.take(signal);
+    await this.#gate.enter(signal);
+    if (!input.isCurrent()) {
+      this.#gate.unused();
+      return { kind: 'outdated' };
+    }
+    try {
+      await recordDecision(this.#client, input, signal);
+      this.#answered();
+      return { kind: 'recorded' };
+    } catch (error) {
+      if (signal.aborted) throw error;
+      return this.#resultOf(error);
+    }
+  }
+
+  /** Undefined after a 404. @throws AgentError as KubeClient.request */
+  async readCsr(name: string, signal: AbortSignal): Promise<WatchedCsr | undefined> {
+    return this.#read(async () => {
+      const path = `${csrCollection}/${encodeURIComponent(name)}`;
+      return this.#client.request({ verb: 'get', path, signal }, watchedCsrSchema);
+    }, signal);
+  }
+
+  /** @throws AgentError as KubeClient.request */
+  async readNode(name: string, signal: AbortSignal): Promise<FreshNode> {
+    const node = await this.#read(async () => {
+      const path = `/api/v1/nodes/${encodeURIComponent(name)}`;
+      return this.#client.request({ verb: 'get', path, signal }, nodeSnapshotSchema);
+    }, signal);
+    return { node };
+  }
+
+  async #read<T>(send: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+    await this.#gate.enter(signal);
+    try {
+      const found = await send();
+      this.#answered();
+      return found;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (this.#resultOf(error).kind === 'gone') return undefined;
+      throw error;
+    }
+  }
+
+  get #client(): ReturnType<FollowEnvironment['client']> {
+    return this.#options.environment.client();
+  }
+
+  #resultOf(error: unknown): RecordResult {
+    const failure = toFailure(error);
+    if (hasCode(error, 'API_NOT_FOUND', 'API_CONFLICT', 'API_BAD_REQUEST')) {
+      this.#answered();
+      return failure.code === 'API_NOT_FOUND' ? { kind: 'gone' } : { kind: 'refused', failure };
+    }
+    const isForbidden = failure.code === 'API_FORBIDDEN';
+    this.#failing = true;
+    this.#gate.failed(Math.max(failure.retryAfterMs ?? 0, isForbidden ? forbiddenPause : 0));
+    const isUnknown = !isForbidden && failure.code !== 'API_THROTTLED';
+    return { kind: 'failed', failure, isUnknown };
+  }
+
+  #answered(): void {
+    this.#gate.succeeded();
+    if (!this.#failing || !this.#gate.isOpen) return;
+    this.#failing = false;
+    this.#options.onAnswer();
+  }
+}
+
+/** An administrator has to add a permission. */
+const forbiddenPause = 10 * second;

@@ -1,0 +1,449 @@
+import type { ApproverPolicy } from '../core/approver-policy.ts';
+import type { Failure } from '../core/errors.ts';
+import { toFailure } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import { hour, minute, second } from '../core/instant.ts';
+import { holdDelay, recordingDelay } from '../core/timing.ts';
+import type { FollowEnvironment } from '../kube/follow.ts';
+import { ClusterView } from './cluster-view.ts';
+import type { WatchedResource } from './cluster-watch.ts';
+import { clusterWatches, watchedResources } from './cluster-watch.ts';
+import { compareAge } from './csr-order.ts';
+import type { Decision } from './decision.ts';
+import type { DecisionBasis } from './decision-record.ts';
+import { evaluate } from './evaluate.ts';
+import type { FreshNode, Source } from './facts.ts';
+import { FairQueue } from './fair-queue.ts';
+import type { Term } from './leader-election.ts';
+import type { NodeSnapshot } from './node-snapshot.ts';
+import { PendingCsr, PendingCsrs } from './pending-csrs.ts';
+import { policyDigest } from './policy-digest.ts';
+import { RateLimit } from './rate-limit.ts';
+import type { FinalDecision, RecordResult } from './recorder.ts';
+import { Recorder } from './recorder.ts';
+import { readRequest } from './request/read-request.ts';
+import { Schedule } from './schedule.ts';
+import { runTasks } from './tasks.ts';
+import type { WatchedCsr } from './watched-csr.ts';
+import { isPending, keyDigestOf, nodeOf } from './watched-csr.ts';
+
+/** Receives what happens in a term, for metrics, logs and Events. */
+export interface TermObserver {
+  /** A decision was recorded, or in the mode observe accepted as a dry run. */
+  decided(csr: WatchedCsr, decision: FinalDecision, ms: number): void;
+  /** A CSR waits, or waits for another reason than before. */
+  held(csr: WatchedCsr, decision: Decision): void;
+  /** The requestor is not a node. */
+  ignored(csr: WatchedCsr, decision: Decision): void;
+  /** The API server refused a decision, usually because another program changed the CSR first. */
+  refused(csr: WatchedCsr, failure: Failure): void;
+  /** The API server does not allow decisions. Once until it allows them again. */
+  forbidden(csr: WatchedCsr, failure: Failure): void;
+  /** A watch or a request failed; the approver tries again. */
+  retrying(what: string, failure: Failure): void;
+  recovered(what: string): void;
+}
+
+export interface TermWorkOptions {
+  readonly environment: FollowEnvironment;
+  readonly policy: () => ApproverPolicy;
+  readonly sources: () => readonly Source[];
+  /** The host in the URL of the API server, if it is a name. */
+  readonly controlPlaneEndpoint: string | undefined;
+  /** The time at the API server, because it is compared with creation times. */
+  readonly serverNow: () => Instant;
+  readonly observer: TermObserver;
+  readonly term: Term;
+}
+
+/** What the status shows of a term. */
+export interface TermStatus {
+  readonly synced: ReadonlySet<WatchedResource>;
+  readonly pending: ReadonlyMap<string, number>;
+  readonly oldestPending: Instant | undefined;
+  readonly queueDepth: number;
+  readonly forbidden: Failure | undefined;
+}
+
+/** The work of the leader in one term: watches the cluster and decides about pending CSRs. */
+export class TermWork {
+  readonly #options: TermWorkOptions;
+  readonly #view: ClusterView;
+  readonly #pending = new PendingCsrs();
+  readonly #queue = new FairQueue();
+  readonly #retries: Schedule;
+  readonly #recorder: Recorder;
+  readonly #supersededLimit: RateLimit;
+  /** The UIDs of CSRs whose decision is recorded, although the watch may still show them as pending. */
+  readonly #recorded = new Map<string, string>();
+  readonly #synced = new Set<WatchedResource>();
+  readonly #complete = Promise.withResolvers<void>();
+  readonly #forbidden = new Map<WatchedResource | 'decisions', Failure>();
+  /** Counts the changes that an evaluation may depend on. */
+  #changes = 0;
+
+  constructor(options: TermWorkOptions) {
+    const { environment, policy, controlPlaneEndpoint } = options;
+    const { clock } = environment;
+    this.#options = options;
+    this.#view = new ClusterView(controlPlaneEndpoint);
+    this.#retries = new Schedule(clock);
+    this.#supersededLimit = new RateLimit({ clock, perSecond: 5, burst: 5 });
+    this.#recorder = new Recorder({
+      environment,
+      maxDecisionsPerSecond: policy().maxDecisionsPerSecond,
+      onAnswer: () => {
+        this.#forbidden.delete('decisions');
+        this.#options.observer.recovered('decisions');
+      },
+    });
+  }
+
+  /** Ends with the signal. @throws every error that is not a failure of the API server */
+  async run(signal: AbortSignal): Promise<void> {
+    const workers = Array.from({ length: workerCount }, () => (inner: AbortSignal) => {
+      return this.#worker(inner);
+    });
+    await runTasks(signal, [
+      ...this.#watches(),
+      ...workers,
+      (inner) =>
+        this.#retries.run(inner, (name) => {
+          this.#enqueue(name);
+        }),
+      (inner) => this.#forgetEarlierNodes(inner),
+    ]);
+  }
+
+  /** Evaluates every pending CSR again, because the policy or a source has changed. */
+  evaluateAll(): void {
+    this.#changes += 1;
+    this.#enqueueAll(this.#pending.names());
+  }
+
+  status(): TermStatus {
+    const pending = new Map<string, number>();
+    let oldestPending: Instant | undefined;
+    for (const { code = 'Queued', csr } of this.#pending.all()) {
+      pending.set(code, (pending.get(code) ?? 0) + 1);
+      oldestPending = Math.min(oldestPending ?? Infinity, csr.createdAt);
+    }
+    const [forbidden] = this.#forbidden.values();
+    return {
+      synced: this.#synced,
+      pending,
+      oldestPending,
+      queueDepth: this.#queue.size,
+      forbidden,
+    };
+  }
+
+  #watches(): ReturnType<typeof clusterWatches> {
+    return clusterWatches({
+      environment: this.#options.environment,
+      view: this.#view,
+      csrs: {
+        names: () => this.#view.csrs.names(),
+        set: (csr) => {
+          this.#setCsr(csr);
+        },
+        delete: (name) => {
+          this.#deleteCsr(name);
+        },
+      },
+      nodes: {
+        names: () => this.#view.nodes.names(),
+        set: (node) => {
+          this.#setNode(node);
+        },
+        delete: (name) => {
+          this.#changes += 1;
+          this.#view.nodes.remove(name, this.#options.serverNow());
+          this.#nodeChanged(name);
+        },
+      },
+      onClusterChanged: () => {
+        this.#changes += 1;
+      },
+      onSynced: (resource) => {
+        this.#synced.add(resource);
+        if (this.#synced.size === watchedResources.length) this.#complete.resolve();
+      },
+      onRetry: (resource, failure) => {
+        this.#synced.delete(resource);
+        if (failure.code === 'API_FORBIDDEN') this.#forbidden.set(resource, failure);
+        this.#options.observer.retrying(`watching ${resource}`, failure);
+      },
+      onRecovered: (resource) => {
+        this.#synced.add(resource);
+        this.#forbidden.delete(resource);
+        this.#options.observer.recovered(`watching ${resource}`);
+      },
+    });
+  }
+
+  #setCsr(csr: WatchedCsr): void {
+    const { name } = csr;
+    const node = nodeOf(csr);
+    const keyDigest = node === undefined ? undefined : keyDigestOf(csr);
+    this.#view.csrs.put({ ...csr, node: node ?? '' }, keyDigest);
+    const known = this.#pending.get(name);
+    const isSame = known?.csr.uid === csr.uid;
+    // The response to a request may be newer than the watch.
+    if (isSame && compareAge(csr, known.csr) < 0) return;
+    this.#changes += 1;
+    if (!isPending(csr)) {
+      this.#forget(name);
+      return;
+    }
+    if (this.#recorded.get(name) === csr.uid) return;
+    if (isSame) known.csr = csr;
+    else {
+      this.#forget(name);
+      this.#pending.add(new PendingCsr(csr, this.#options.environment.clock.elapsed()));
+    }
+    this.#enqueue(name);
+  }
+
+  #deleteCsr(name: string): void {
+    this.#changes += 1;
+    this.#view.csrs.remove(name);
+    this.#forget(name);
+  }
+
+  #forget(name: string): void {
+    this.#pending.delete(name);
+    this.#recorded.delete(name);
+    this.#queue.remove(name);
+    this.#retries.delete(name);
+  }
+
+  #setNode(node: NodeSnapshot): void {
+    const { nodes } = this.#view;
+    const previous = nodes.get(node.name);
+    nodes.put(node, this.#options.serverNow());
+    // The kubelet updates the Node every few minutes without changing what the checks use.
+    if (previous !== undefined && withoutVersion(previous) === withoutVersion(node)) return;
+    this.#changes += 1;
+    this.#nodeChanged(node.name);
+  }
+
+  #nodeChanged(name: string): void {
+    this.#enqueueAll(this.#pending.ofNode(name));
+    this.#enqueueAll(this.#pending.withCode('AddressConflict'));
+  }
+
+  #enqueueAll(names: Iterable<string>): void {
+    for (const name of names) this.#enqueue(name);
+  }
+
+  #enqueue(name: string): void {
+    const csr = this.#pending.get(name)?.csr;
+    if (csr === undefined) return;
+    this.#retries.delete(name);
+    const node = nodeOf(csr);
+    const isKnown = node !== undefined && this.#view.nodes.get(node) !== undefined;
+    const { createdAt, resourceVersion } = csr;
+    this.#queue.add({ name, createdAt, resourceVersion, turn: isKnown ? node : '' });
+  }
+
+  async #worker(signal: AbortSignal): Promise<void> {
+    await Promise.race([this.#complete.promise, abortOf(signal)]);
+    for (;;) {
+      const { name } = await this.#queue.take(signal);
+      try {
+        const pending = this.#pending.get(name);
+        if (pending !== undefined) await this.#decide(pending, signal);
+      } finally {
+        this.#queue.done(name);
+      }
+    }
+  }
+
+  async #decide(pending: PendingCsr, signal: AbortSignal): Promise<void> {
+    try {
+      if (pending.isStale && !(await this.#readAgain(pending, signal))) return;
+      const first = this.#evaluate(pending);
+      // A hold that a GET has confirmed once ends with an event of the watch.
+      const isConfirmed = first.outcome === 'hold' && first.code === pending.code;
+      const fresh =
+        first.finding?.needsFreshNode === true && !isConfirmed
+          ? await this.#recorder.readNode(nodeOf(pending.csr) ?? '', signal)
+          : undefined;
+      const decision = fresh === undefined ? first : this.#evaluate(pending, fresh);
+      if (this.#pending.get(pending.csr.name) !== pending) return;
+      await this.#act(pending, { decision, fresh }, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.#retryLater(pending, toFailure(error));
+    }
+  }
+
+  #evaluate(pending: PendingCsr, fresh?: FreshNode): Decision {
+    const { policy, sources, serverNow } = this.#options;
+    pending.reading ??= readRequest(pending.csr.request);
+    return evaluate({
+      csr: pending.csr,
+      reading: pending.reading,
+      facts: this.#view.facts(sources(), fresh),
+      policy: policy(),
+      now: serverNow(),
+    });
+  }
+
+  async #act(
+    pending: PendingCsr,
+    { decision, fresh }: { readonly decision: Decision; readonly fresh: FreshNode | undefined },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { outcome, code } = decision;
+    if (outcome === 'hold') {
+      this.#hold(pending, decision);
+    } else if (outcome === 'ignore') {
+      if (pending.wait(code)) this.#options.observer.ignored(pending.csr, decision);
+    } else if (code === 'Superseded' && !this.#supersededLimit.tryTake()) {
+      this.#retries.set(pending.csr.name, second);
+    } else {
+      await this.#record(pending, { decision: { ...decision, outcome }, fresh }, signal);
+    }
+  }
+
+  #hold(pending: PendingCsr, decision: Decision): void {
+    const { environment, observer, serverNow } = this.#options;
+    if (pending.wait(decision.code)) observer.held(pending.csr, decision);
+    const delay = holdDelay(pending.holds, environment.random());
+    const { until = Infinity } = decision.finding ?? {};
+    const left = Math.max(until - serverNow(), 0);
+    this.#retries.set(pending.csr.name, Math.min(delay, left + second / 10));
+  }
+
+  async #record(
+    pending: PendingCsr,
+    {
+      decision,
+      fresh,
+    }: { readonly decision: FinalDecision; readonly fresh?: FreshNode | undefined },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { csr } = pending;
+    if (pending.answeredVersion === csr.resourceVersion) return;
+    const { policy, term } = this.#options;
+    const changes = this.#changes;
+    const isCurrent = (): boolean => {
+      if (!term.isLeading() || this.#pending.get(csr.name)?.csr !== csr) return false;
+      if (this.#changes === changes) return true;
+      const { outcome, code } = this.#evaluate(pending, fresh);
+      return outcome === decision.outcome && code === decision.code;
+    };
+    const basis = this.#basis(pending, fresh);
+    const { mode } = policy();
+    const result = await this.#recorder.record({ csr, decision, basis, mode, isCurrent }, signal);
+    await this.#finish(pending, { csr, decision, result }, signal);
+  }
+
+  async #finish(
+    pending: PendingCsr,
+    {
+      csr,
+      decision,
+      result,
+    }: {
+      readonly csr: WatchedCsr;
+      readonly decision: FinalDecision;
+      readonly result: RecordResult;
+    },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { environment, observer } = this.#options;
+    switch (result.kind) {
+      case 'recorded':
+        observer.decided(csr, decision, environment.clock.elapsed() - pending.seenAt);
+        this.#forget(csr.name);
+        this.#recorded.set(csr.name, csr.uid);
+        return;
+      case 'outdated':
+        this.#enqueue(csr.name);
+        return;
+      case 'gone':
+        this.#deleteCsr(csr.name);
+        return;
+      case 'refused':
+        pending.answeredVersion = csr.resourceVersion;
+        observer.refused(csr, result.failure);
+        await this.#readAgain(pending, signal);
+        return;
+      case 'failed':
+        pending.isStale = result.isUnknown;
+        this.#retryLater(pending, result.failure);
+        return;
+      default:
+        result satisfies never;
+    }
+  }
+
+  /** Reads the CSR with a GET. False if another state than pending was found. */
+  async #readAgain(pending: PendingCsr, signal: AbortSignal): Promise<boolean> {
+    const { name } = pending.csr;
+    const found = await this.#recorder.readCsr(name, signal);
+    pending.isStale = false;
+    if (found === undefined) this.#deleteCsr(name);
+    else this.#setCsr(found);
+    return this.#pending.get(name) === pending;
+  }
+
+  #retryLater(pending: PendingCsr, failure: Failure): void {
+    const { environment, observer } = this.#options;
+    const { name } = pending.csr;
+    if (this.#pending.get(name) !== pending) return;
+    pending.failures += 1;
+    observer.retrying('decisions', failure);
+    if (failure.code === 'API_FORBIDDEN' && !this.#forbidden.has('decisions')) {
+      this.#forbidden.set('decisions', failure);
+      observer.forbidden(pending.csr, failure);
+    }
+    const { retryAfterMs = 0 } = failure;
+    const delay = recordingDelay(pending.failures, retryAfterMs, environment.random());
+    this.#retries.set(name, delay);
+  }
+
+  #basis({ csr }: PendingCsr, fresh: FreshNode | undefined): DecisionBasis {
+    const { policy, sources } = this.#options;
+    const node = fresh === undefined ? this.#view.nodes.get(nodeOf(csr) ?? '') : fresh.node;
+    return {
+      policyDigest: policyDigest(policy()),
+      sources: {
+        ...(node !== undefined && { node: `${node.uid}@${node.resourceVersion}` }),
+        ...Object.fromEntries(sources().map(({ name, version }) => [name, version])),
+      },
+    };
+  }
+
+  async #forgetEarlierNodes(signal: AbortSignal): Promise<void> {
+    const { environment, serverNow } = this.#options;
+    for (;;) {
+      await environment.clock.sleep(10 * minute, signal);
+      this.#view.nodes.forgetEarlier(serverNow() - longestPending);
+    }
+  }
+}
+
+const workerCount = 16;
+/** kube-controller-manager deletes pending CSRs after a day. */
+const longestPending = 25 * hour;
+
+function withoutVersion(node: NodeSnapshot): string {
+  return JSON.stringify({ ...node, resourceVersion: '' });
+}
+
+async function abortOf(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    signal.addEventListener(
+      'abort',
+      () => {
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}

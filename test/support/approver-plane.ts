@@ -1,0 +1,228 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Approver } from '../../src/app/approver.ts';
+import type { ApproverPolicy } from '../../src/core/approver-policy.ts';
+import { defaultApproverPolicy } from '../../src/core/approver-policy.ts';
+import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
+import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
+import type { Clock } from '../../src/sys/clock.ts';
+import { systemClock } from '../../src/sys/clock.ts';
+import { dns, ip, nodeSubject, requestPem } from '../approver/requests.ts';
+import type { ApiClient } from './api-client.ts';
+import type { TimedRequest } from './audit-log.ts';
+import { scaled } from './machine-speed.ts';
+import { kubeconfig } from './real-components.ts';
+import type { RealControlPlane } from './real-control-plane.ts';
+import { startRealControlPlane } from './real-control-plane.ts';
+import { csrPath } from './real-csr.ts';
+import { generateKeyPairSync } from 'node:crypto';
+
+/** The namespace of the approver in the tests, so that the audit log contains its requests. */
+const namespace = 'nodecertd';
+const user = `system:serviceaccount:${namespace}:nodecertd-approver`;
+
+export interface LiveCsr {
+  readonly metadata: {
+    readonly name: string;
+    readonly uid: string;
+    readonly resourceVersion: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly status: {
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly reason: string;
+      readonly message: string;
+    }[];
+    readonly certificate?: string;
+  };
+}
+
+export interface CsrRequest {
+  readonly node: string;
+  readonly dns?: readonly string[];
+  readonly ips?: readonly string[];
+  readonly name?: string;
+  /** The user of another requestor. */
+  readonly as?: ApiClient;
+}
+
+/** A real control plane with the shipped permissions of the approver, and helpers for its objects. */
+export class ApproverPlane implements AsyncDisposable {
+  readonly plane: RealControlPlane;
+  readonly kubeconfig: string;
+  readonly #clients = new Map<string, ApiClient>();
+  #csrs = 0;
+
+  private constructor(plane: RealControlPlane, path: string) {
+    this.plane = plane;
+    this.kubeconfig = path;
+  }
+
+  static async start(folder: string): Promise<ApproverPlane> {
+    const plane = await startRealControlPlane({ signingSeconds: 3_600 });
+    const path = join(folder, 'approver.conf');
+    const approver = new ApproverPlane(plane, path);
+    await approver.#allow(folder);
+    return approver;
+  }
+
+  /** Applies the shipped permissions in another namespace, and writes a kubeconfig for the service account. */
+  async #allow(folder: string): Promise<void> {
+    const shipped = fileURLToPath(new URL('../../config/approver/rbac.yaml', import.meta.url));
+    const text = (await readFile(shipped, 'utf8')).replaceAll('kube-system', namespace);
+    const file = join(folder, 'rbac.yaml');
+    await writeFile(file, text);
+    await this.plane.kubectl('create', 'namespace', namespace);
+    await this.plane.kubectl('apply', '-f', file);
+    const { status } = (await this.plane.admin.must({
+      method: 'POST',
+      path: `/api/v1/namespaces/${namespace}/serviceaccounts/nodecertd-approver/token`,
+      body: { spec: { expirationSeconds: 3_600 } },
+    })) as { readonly status: { readonly token: string } };
+    const { server, caPem } = this.plane;
+    await writeFile(this.kubeconfig, kubeconfig({ server, caPem, user: { token: status.token } }));
+  }
+
+  async setNode(name: string, addresses: readonly NodeAddress[]): Promise<void> {
+    await this.plane.setNodeAddresses(name, addresses);
+  }
+
+  /** Creates a CSR as the node, and returns its name. */
+  async createCsr(request: CsrRequest): Promise<string> {
+    this.#csrs += 1;
+    const { node, dns: names = [], ips = [], name = `csr-${this.#csrs}` } = request;
+    const pem = requestPem({
+      keys: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+      subject: nodeSubject(`system:node:${node}`),
+      altNames: [...names.map((one) => dns(one)), ...ips.map((one) => ip(one))],
+    });
+    await (request.as ?? this.nodeClient(node)).must({
+      method: 'POST',
+      path: csrPath(),
+      body: {
+        apiVersion: 'certificates.k8s.io/v1',
+        kind: 'CertificateSigningRequest',
+        metadata: { name },
+        spec: {
+          request: Buffer.from(pem).toString('base64'),
+          signerName: 'kubernetes.io/kubelet-serving',
+          usages: ['digital signature', 'server auth'],
+        },
+      },
+    });
+    return name;
+  }
+
+  nodeClient(node: string): ApiClient {
+    const known = this.#clients.get(node);
+    if (known !== undefined) return known;
+    const groups = ['system:nodes', 'system:authenticated'];
+    const client = this.plane.clientAs(`system:node:${node}`, groups);
+    this.#clients.set(node, client);
+    return client;
+  }
+
+  async csr(name: string): Promise<LiveCsr> {
+    return (await this.plane.admin.must({ method: 'GET', path: csrPath(name) })) as LiveCsr;
+  }
+
+  /** Waits until the CSR has a condition, and returns `Approved ServingPolicyPassed`. */
+  async decided(name: string): Promise<string> {
+    return this.until(`a decision about ${name}`, async () => {
+      const [condition] = (await this.csr(name)).status.conditions ?? [];
+      return condition && `${condition.type} ${condition.reason}`;
+    });
+  }
+
+  /** @throws Error with `what` if nothing is found in time */
+  async until<T>(
+    what: string,
+    find: () => T | undefined | false | Promise<T | undefined | false>,
+    seconds = 60,
+  ): Promise<T> {
+    const end = Date.now() + scaled(seconds * 1_000);
+    for (;;) {
+      const found = await find();
+      if (found !== undefined && found !== false) return found;
+      if (Date.now() > end) throw new Error(`not in time: ${what}`);
+      await delay(20);
+    }
+  }
+
+  /** The requests of approvers so far. */
+  async requests(): Promise<readonly TimedRequest[]> {
+    return (await this.plane.requests()).filter((request) => request.user === user);
+  }
+
+  /** Starts an approver in this process. */
+  startApprover(options: Partial<ReplicaOptions> = {}): Replica {
+    return new Replica({ kubeconfig: this.kubeconfig, ...options });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients.values()) await client[Symbol.asyncDispose]();
+    await this.plane[Symbol.asyncDispose]();
+  }
+}
+
+export interface ReplicaOptions {
+  readonly kubeconfig: string;
+  readonly identity?: string;
+  readonly clock?: Clock;
+  readonly policy?: () => Partial<ApproverPolicy> | Promise<Partial<ApproverPolicy>>;
+}
+
+let replicas = 0;
+
+/** An approver in this process. */
+export class Replica implements AsyncDisposable {
+  readonly approver: Approver;
+  readonly lines: Record<string, unknown>[] = [];
+  readonly #stop = new AbortController();
+  readonly #run: Promise<void>;
+
+  constructor({ kubeconfig: path, identity, clock, policy = () => ({}) }: ReplicaOptions) {
+    replicas += 1;
+    this.approver = new Approver({
+      loadAccess: () => loadKubeconfig(path),
+      loadPolicy: async () => ({ ...defaultApproverPolicy, ...(await policy()) }),
+      lease: { namespace, name: 'nodecertd-approver' },
+      identity: identity ?? `replica-${replicas}`,
+      metrics: { host: '127.0.0.1', port: 0, kubeletNames: false },
+      logger: {
+        log: (event, fields = {}) => {
+          this.lines.push({ event, ...fields });
+        },
+      },
+      clock: clock ?? systemClock,
+      random: Math.random,
+    });
+    this.#run = this.approver.run(this.#stop.signal);
+    this.#run.catch(() => undefined);
+  }
+
+  logged(event: string): readonly Record<string, unknown>[] {
+    return this.lines.filter((line) => line['event'] === event);
+  }
+
+  /** A page of the approver. */
+  async page(path: string): Promise<{ readonly status: number; readonly text: string }> {
+    const [{ address } = {}] = this.logged('metrics_listening');
+    const response = await fetch(`http://${String(address)}${path}`);
+    return { status: response.status, text: await response.text() };
+  }
+
+  /** As with SIGTERM. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#run;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
