@@ -45,6 +45,10 @@ async function runCommand(): Promise<void> {
       const { runUntilSignaled } = await import('./app/run-agent.ts');
       return runUntilSignaled({ ...start, started: first });
     },
+    startApprover: async (start) => {
+      const { runApproverUntilSignaled } = await import('./app/run-approver.ts');
+      return runApproverUntilSignaled(start);
+    },
   });
   // `run --help` and an invalid configuration start no agent, so the enroller ends here.
   if (first?.connected === true) first.disconnect();

@@ -28,6 +28,7 @@ export async function readModel(): Promise<ProgramModel> {
     environment: { hostName: 'localhost', workingDirectory: '/' },
     clock: systemClock,
     startAgent: async () => 0,
+    startApprover: async () => 0,
   });
 }
 

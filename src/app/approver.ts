@@ -2,15 +2,16 @@ import type { ApproverPolicy } from '../core/approver-policy.ts';
 import type { ApproverStatus } from '../core/approver-status.ts';
 import type { MetricsConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
-import { credentialFailures, hasCode, toFailure } from '../core/errors.ts';
+import { AgentError, credentialFailures, toFailure } from '../core/errors.ts';
 import { failureFields } from '../core/log-events.ts';
+import { second } from '../core/instant.ts';
 import { version } from '../core/version.ts';
 import { decisionCodes } from '../approver/decision.ts';
 import { EventRecorder } from '../approver/event-recorder.ts';
-import type { Source } from '../approver/facts.ts';
 import type { Term } from '../approver/leader-election.ts';
 import { LeaderElection } from '../approver/leader-election.ts';
 import { policyDigest, shortPolicyDigest } from '../approver/policy-digest.ts';
+import { runTasks } from '../approver/tasks.ts';
 import type { TermObserver } from '../approver/term-work.ts';
 import { TermWork } from '../approver/term-work.ts';
 import { watchedResources } from '../approver/cluster-watch.ts';
@@ -26,11 +27,12 @@ import { startPageServer } from '../metrics/server.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import { ApproverClient } from './approver-client.ts';
+import type { LoadedPolicy, PolicyLoader } from './policy-loader.ts';
 
 export interface ApproverOptions {
   /** Reads the kubeconfig, or the service account of the pod. */
   readonly loadAccess: () => Promise<ClusterAccess>;
-  readonly loadPolicy: () => Promise<ApproverPolicy>;
+  readonly policy: Pick<PolicyLoader, 'load' | 'isChanged'>;
   readonly lease: LeaseName;
   /** Unique for each process: the holder of the Lease. */
   readonly identity: string;
@@ -39,6 +41,8 @@ export interface ApproverOptions {
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
+  /** Called when metrics are served and the election begins. */
+  readonly onStarted?: () => void;
 }
 
 /** One replica: competes for the Lease, decides while it leads, and serves metrics. */
@@ -48,7 +52,7 @@ export class Approver {
   readonly #environment: FollowEnvironment;
   readonly #metrics: ApproverMetrics;
   readonly #events: EventRecorder;
-  #policy: ApproverPolicy | undefined;
+  #loaded: LoadedPolicy | undefined;
   #work: TermWork | undefined;
   #leader: string | undefined;
   #leaseFailure: Failure | undefined;
@@ -82,37 +86,57 @@ export class Approver {
    * @throws AgentError for an invalid policy or credential, METRICS_LISTEN
    */
   async run(signal: AbortSignal): Promise<void> {
-    const { logger, lease, identity } = this.#options;
-    this.#policy = await this.#options.loadPolicy();
-    await using _client = this.#client;
-    await this.#client.refresh();
+    const { logger, identity, onStarted } = this.#options;
+    this.#loaded = await this.#load();
+    await using client = this.#client;
+    await client.refresh();
     await using server = await this.#listen();
     const { mode } = this.policy;
     const digest = shortPolicyDigest(this.policy);
     logger.log('approver_started', { version, identity, mode, policy: digest });
     logger.log('metrics_listening', { address: new URL(server.url).host });
-    await this.#elect(lease, signal);
+    onStarted?.();
+    await runTasks(signal, [(inner) => this.#elect(inner), (inner) => this.#watchPolicy(inner)]);
     logger.log('approver_stopped');
   }
 
   get policy(): ApproverPolicy {
-    if (this.#policy === undefined) throw new Error('the approver is not running');
-    return this.#policy;
+    if (this.#loaded === undefined) throw new AgentError('INTERNAL', 'the approver is not running');
+    return this.#loaded.policy;
   }
 
   /** Reads the policy again. If it is invalid, the previous one stays in use. */
-  async reloadPolicy(): Promise<void> {
-    const { loadPolicy, logger } = this.#options;
+  async reload(): Promise<void> {
+    const { logger } = this.#options;
     try {
-      const policy = await loadPolicy();
+      const loaded = await this.#load();
       this.#metrics.recordPolicy('accepted');
-      if (policyDigest(policy) === policyDigest(this.policy)) return;
-      this.#policy = policy;
+      this.#loaded = loaded;
+      const { policy } = loaded;
       logger.log('policy_reloaded', { mode: policy.mode, policy: shortPolicyDigest(policy) });
       this.#work?.evaluateAll();
     } catch (error) {
-      this.#metrics.recordPolicy('refused');
-      logger.log('policy_refused', failureFields(toFailure(error)));
+      this.#refused(error);
+    }
+  }
+
+  #load(): Promise<LoadedPolicy> {
+    return this.#options.policy.load((error) => {
+      this.#refused(error);
+    });
+  }
+
+  #refused(error: unknown): void {
+    this.#metrics.recordPolicy('refused');
+    this.#options.logger.log('policy_refused', failureFields(toFailure(error)));
+  }
+
+  /** A ConfigMap changes without a signal. */
+  async #watchPolicy(signal: AbortSignal): Promise<never> {
+    const { clock, policy } = this.#options;
+    for (;;) {
+      await clock.sleep(policyInterval, signal);
+      if (await policy.isChanged()) await this.reload();
     }
   }
 
@@ -140,8 +164,8 @@ export class Approver {
     return startPageServer({ config, answer: (request) => answerOfApprover(request, sources) });
   }
 
-  async #elect(lease: LeaseName, signal: AbortSignal): Promise<void> {
-    const { clock, random, identity, logger } = this.#options;
+  async #elect(signal: AbortSignal): Promise<void> {
+    const { clock, random, identity, logger, lease } = this.#options;
     const leases = (): LeaseClient => new LeaseClient(this.#client.current(), lease);
     const election = new LeaderElection({
       identity,
@@ -167,11 +191,7 @@ export class Approver {
         this.#recovered(`the Lease ${lease.namespace}/${lease.name}`);
       },
     });
-    try {
-      await election.run(signal);
-    } catch (error) {
-      if (!signal.aborted || !hasCode(error, 'ABORTED')) throw error;
-    }
+    await election.run(signal);
   }
 
   async #lead(term: Term, signal: AbortSignal): Promise<void> {
@@ -179,7 +199,7 @@ export class Approver {
     this.#work = new TermWork({
       environment: this.#environment,
       policy: () => this.policy,
-      sources: () => this.#sources,
+      sources: () => this.#loaded?.sources ?? [],
       controlPlaneEndpoint: this.#controlPlaneEndpoint,
       serverNow: () => this.#client.serverNow(),
       observer: this.#observer(signal),
@@ -191,8 +211,6 @@ export class Approver {
       this.#work = undefined;
     }
   }
-
-  readonly #sources: readonly Source[] = [];
 
   /** Undefined if the URL has an address. */
   get #controlPlaneEndpoint(): string | undefined {
@@ -207,7 +225,14 @@ export class Approver {
         this.#metrics.recordDecision({ outcome, reason, ms });
         const { mode } = this.policy;
         const node = nodeOf(csr) ?? '';
-        logger.log('csr_decided', { csr: csr.name, node, outcome, reason, mode, decision: message });
+        logger.log('csr_decided', {
+          csr: csr.name,
+          node,
+          outcome,
+          reason,
+          mode,
+          decision: message,
+        });
         if (mode === 'observe') return;
         const kind = outcome === 'approve' ? 'approved' : 'denied';
         const otherNodes = finding?.otherNodes ?? [];
@@ -266,3 +291,5 @@ export class Approver {
     this.#options.logger.log('approver_recovered', { request });
   }
 }
+
+const policyInterval = 10 * second;

@@ -42,7 +42,12 @@ export class EventRecorder {
 
   /** An Event about the CSR, and one about each further Node that the decision concerns. */
   record(
-    { csr, kind, note, otherNodes = [] }: {
+    {
+      csr,
+      kind,
+      note,
+      otherNodes = [],
+    }: {
       readonly csr: WatchedCsr;
       readonly kind: keyof typeof eventKinds;
       readonly note: string;
@@ -60,29 +65,30 @@ export class EventRecorder {
     const related = own === undefined ? undefined : nodeObject(own);
     this.#create({ ...eventKinds[kind], note, regarding, ...(related && { related }) }, signal);
     for (const name of otherNodes) {
-      this.#create({ ...eventKinds[kind], note, regarding: nodeObject(name), related: regarding }, signal);
+      this.#create(
+        { ...eventKinds[kind], note, regarding: nodeObject(name), related: regarding },
+        signal,
+      );
     }
   }
 
   #create(event: Omit<EventInput, 'time'>, signal: AbortSignal): void {
-    const { environment, instance, onResult } = this.#options;
+    const { environment, instance } = this.#options;
     if (!this.#limit.tryTake()) return;
-    const { client, clock } = environment;
+    const { clock } = environment;
     const source = { controller: 'nodecertd.io/approver', instance };
     const note = Buffer.from(event.note).subarray(0, longestNote).toString();
-    const created = createEvent(
-      client(),
-      { source, event: { ...event, note, time: clock.now() } },
-      signal,
-    );
-    created.then(
-      () => {
-        onResult(undefined);
-      },
-      (error: unknown) => {
-        if (!signal.aborted) onResult(toFailure(error));
-      },
-    );
+    void this.#send({ source, event: { ...event, note, time: clock.now() } }, signal);
+  }
+
+  async #send(input: Parameters<typeof createEvent>[1], signal: AbortSignal): Promise<void> {
+    const { environment, onResult } = this.#options;
+    try {
+      await createEvent(environment.client(), input, signal);
+      onResult(undefined);
+    } catch (error) {
+      if (!signal.aborted) onResult(toFailure(error));
+    }
   }
 }
 

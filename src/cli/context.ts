@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
 import type { ConfigRequest, LoadedConfig } from '../config/load.ts';
+import type { MetricsConfig } from '../core/config.ts';
+import type { LogLevel } from '../core/log-events.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { ExitCodeMeanings } from './exit-code.ts';
 
@@ -18,6 +20,19 @@ export interface AgentStart {
 /** Runs until it receives a stop signal; resolves with the exit code. */
 export type StartAgent = (start: AgentStart) => Promise<number>;
 
+export interface ApproverStart {
+  /** Absolute paths. */
+  readonly policy?: string;
+  readonly kubeconfig?: string;
+  readonly leaseNamespace?: string;
+  readonly metrics: MetricsConfig;
+  readonly logLevel: LogLevel;
+  readonly logFormat: 'json' | 'text';
+}
+
+/** Runs until it receives a stop signal; resolves with the exit code. */
+export type StartApprover = (start: ApproverStart) => Promise<number>;
+
 /** Everything a command uses from its environment. */
 export interface CliContext {
   readonly stdout: Output;
@@ -25,6 +40,7 @@ export interface CliContext {
   readonly environment: ConfigRequest['environment'];
   readonly clock: Clock;
   readonly startAgent: StartAgent;
+  readonly startApprover: StartApprover;
   /** Asks a person and returns the answer. Absent without a terminal. */
   readonly ask?: (question: string) => Promise<string>;
 }

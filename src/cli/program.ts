@@ -20,11 +20,13 @@ interface CommandEntry {
   readonly summary: string;
   readonly examples: Examples;
   readonly load: () => Promise<CommandModule>;
+  /** The command of its group that runs if the command line names none. */
+  readonly isDefault?: true;
 }
 
 const groups: Readonly<Record<string, string>> = {
   certs: 'List, verify and renew the certificates of a Kubernetes node',
-  approver: 'Explain and test decisions about the serving CSRs of kubelets',
+  approver: 'Approve the serving CSRs of kubelets by a policy, and explain and test decisions',
 };
 
 const commands: readonly CommandEntry[] = [
@@ -153,6 +155,19 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./certs-rollback.ts'),
   },
   {
+    name: 'approver run',
+    summary: 'Approve, deny or hold the serving CSRs of kubelets; the default command of approver',
+    examples: [
+      [
+        'approver --kubeconfig /etc/nodecertd/approver.conf --policy /etc/nodecertd/policy.yaml',
+        'run on a control-plane node',
+      ],
+      ['approver --metrics-address 0.0.0.0:9472', 'run in a pod, with its service account'],
+    ],
+    load: () => import('./approver-run.ts'),
+    isDefault: true,
+  },
+  {
     name: 'approver explain',
     summary: 'Show whether the policy approves a serving CSR, with every check; change nothing',
     examples: [
@@ -214,15 +229,20 @@ async function buildProgram(
 ): Promise<Command> {
   const program = bareProgram(context);
   for (const entry of commands) {
-    const { name, examples, load } = entry;
+    const { examples, load } = entry;
     const command = addCommand(program, entry);
     command.addHelpText('after', formatExamples(examples));
-    if (!name.split(' ').every((word) => argv.includes(word))) continue;
+    if (!isNamed(entry, argv)) continue;
     const loaded = await load();
     loaded.configure(command, context, exit);
     command.addHelpText('after', `\n${formatExitCodes(loaded.exitCodes ?? commonExitCodes)}`);
   }
   return program;
+}
+
+function isNamed({ name, isDefault }: CommandEntry, argv: readonly string[]): boolean {
+  const [group = '', ...rest] = name.split(' ');
+  return argv.includes(group) && (isDefault === true || rest.every((word) => argv.includes(word)));
 }
 
 /** The content of the help as data, from which manual pages and completions are made. */
@@ -254,13 +274,13 @@ export async function describeProgram(context: CliContext): Promise<ProgramModel
   return { program, exitCodes: programExitCodes, commands: models };
 }
 
-function addCommand(program: Command, { name, summary }: CommandEntry): Command {
+function addCommand(program: Command, { name, summary, isDefault }: CommandEntry): Command {
   const [first = '', second] = name.split(' ');
   if (second === undefined) return program.command(first).description(summary);
   const group =
     program.commands.find((command) => command.name() === first) ?? addGroup(program, first);
   return group
-    .command(second)
+    .command(second, { isDefault: isDefault === true })
     .description(summary)
     .configureOutput({
       outputError: (text, write) => {

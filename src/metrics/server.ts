@@ -121,10 +121,7 @@ async function respond(
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-async function answerOrFail(
-  request: IncomingMessage,
-  options: PageServerOptions,
-): Promise<Answer> {
+async function answerOrFail(request: IncomingMessage, options: PageServerOptions): Promise<Answer> {
   try {
     return await options.answer(request);
   } catch (error) {

@@ -28,6 +28,7 @@ async function run(now: number, ...args: readonly string[]): Promise<Result> {
     environment: { hostName: 'here', workingDirectory: '/' },
     clock: new FakeClock(now),
     startAgent: async () => 0,
+    startApprover: async () => 0,
   });
   return { code, stdout, stderr };
 }

@@ -196,6 +196,7 @@ describe('nodecertd', () => {
       environment: { hostName: 'here', workingDirectory: directory },
       clock: new FakeClock(),
       startAgent: async () => 0,
+      startApprover: async () => 0,
     });
     const { stdout } = await nodecertd('--help');
     const listed = [...stdout.matchAll(/^ {2}([a-z]+) (?:\[command\])? /gm)];

@@ -55,6 +55,7 @@ describe('certs.md', () => {
       environment: { hostName: 'here', workingDirectory: '/' },
       clock: new FakeClock(),
       startAgent: async () => 0,
+      startApprover: async () => 0,
     });
     const check = commands.find(({ name }) => name === 'certs check-expiration');
     const output = check?.command.options.find(({ long }) => long === '--output');

@@ -39,6 +39,7 @@ describe('commands on the pages', async () => {
     environment: { hostName: 'here', workingDirectory: '/' },
     clock: new FakeClock(),
     startAgent: async () => 0,
+    startApprover: async () => 0,
   });
   const flagsOf = new Map(
     commands.map(({ name, command }) => [

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -17,11 +18,12 @@ import { kubeconfig } from './real-components.ts';
 import type { RealControlPlane } from './real-control-plane.ts';
 import { startRealControlPlane } from './real-control-plane.ts';
 import { csrPath } from './real-csr.ts';
-import { generateKeyPairSync } from 'node:crypto';
 
 /** The namespace of the approver in the tests, so that the audit log contains its requests. */
 const namespace = 'nodecertd';
 const user = `system:serviceaccount:${namespace}:nodecertd-approver`;
+
+const bindings = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings';
 
 export interface LiveCsr {
   readonly metadata: {
@@ -46,8 +48,7 @@ export interface CsrRequest {
   readonly dns?: readonly string[];
   readonly ips?: readonly string[];
   readonly name?: string;
-  /** The user of another requestor. */
-  readonly as?: ApiClient;
+  readonly signerName?: string;
 }
 
 /** A real control plane with the shipped permissions of the approver, and helpers for its objects. */
@@ -95,12 +96,13 @@ export class ApproverPlane implements AsyncDisposable {
   async createCsr(request: CsrRequest): Promise<string> {
     this.#csrs += 1;
     const { node, dns: names = [], ips = [], name = `csr-${this.#csrs}` } = request;
+    const { signerName = 'kubernetes.io/kubelet-serving' } = request;
     const pem = requestPem({
       keys: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
       subject: nodeSubject(`system:node:${node}`),
       altNames: [...names.map((one) => dns(one)), ...ips.map((one) => ip(one))],
     });
-    await (request.as ?? this.nodeClient(node)).must({
+    await this.nodeClient(node).must({
       method: 'POST',
       path: csrPath(),
       body: {
@@ -109,7 +111,7 @@ export class ApproverPlane implements AsyncDisposable {
         metadata: { name },
         spec: {
           request: Buffer.from(pem).toString('base64'),
-          signerName: 'kubernetes.io/kubelet-serving',
+          signerName,
           usages: ['digital signature', 'server auth'],
         },
       },
@@ -128,6 +130,44 @@ export class ApproverPlane implements AsyncDisposable {
 
   async csr(name: string): Promise<LiveCsr> {
     return (await this.plane.admin.must({ method: 'GET', path: csrPath(name) })) as LiveCsr;
+  }
+
+  async conditions(name: string): Promise<string[]> {
+    return ((await this.csr(name)).status.conditions ?? []).map(({ type }) => type);
+  }
+
+  async patchNode(name: string, body: object): Promise<void> {
+    await this.plane.admin.must({ method: 'PATCH', path: `/api/v1/nodes/${name}`, body });
+  }
+
+  /** The reasons of the Events about the CSR. */
+  async events(csr: string): Promise<string[]> {
+    const { items } = (await this.plane.admin.must({
+      method: 'GET',
+      path: `/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=regarding.name%3D${csr}`,
+    })) as { readonly items: readonly { readonly reason: string }[] };
+    return items.map(({ reason }) => reason);
+  }
+
+  /** Removes a ClusterRoleBinding, and returns it. */
+  async takeBinding(name: string): Promise<object> {
+    const path = `${bindings}/${name}`;
+    const binding = (await this.plane.admin.must({ method: 'GET', path })) as {
+      readonly roleRef: object;
+      readonly subjects: object;
+    };
+    await this.plane.admin.must({ method: 'DELETE', path });
+    const { roleRef, subjects } = binding;
+    return { metadata: { name }, roleRef, subjects };
+  }
+
+  async giveBinding(body: object): Promise<void> {
+    await this.plane.admin.must({ method: 'POST', path: bindings, body });
+  }
+
+  /** The requests of approvers that write to the CSR. */
+  async writesTo(csr: string): Promise<readonly TimedRequest[]> {
+    return (await this.requests()).filter(({ name, verb }) => name === csr && verb === 'update');
   }
 
   /** Waits until the CSR has a condition, and returns `Approved ServingPolicyPassed`. */
@@ -189,7 +229,13 @@ export class Replica implements AsyncDisposable {
     replicas += 1;
     this.approver = new Approver({
       loadAccess: () => loadKubeconfig(path),
-      loadPolicy: async () => ({ ...defaultApproverPolicy, ...(await policy()) }),
+      policy: {
+        load: async () => ({
+          policy: { ...defaultApproverPolicy, ...(await policy()) },
+          sources: [],
+        }),
+        isChanged: async () => false,
+      },
       lease: { namespace, name: 'nodecertd-approver' },
       identity: identity ?? `replica-${replicas}`,
       metrics: { host: '127.0.0.1', port: 0, kubeletNames: false },
@@ -207,6 +253,11 @@ export class Replica implements AsyncDisposable {
 
   logged(event: string): readonly Record<string, unknown>[] {
     return this.lines.filter((line) => line['event'] === event);
+  }
+
+  /** The reasons for which the CSR was held so far. */
+  holds(csr: string): unknown[] {
+    return this.logged('csr_held').flatMap((line) => (line['csr'] === csr ? [line['reason']] : []));
   }
 
   /** A page of the approver. */
