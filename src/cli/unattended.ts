@@ -109,11 +109,15 @@ function unattendedExitCode({ outcome }: UnattendedRenewal): ExitCode {
   }
 }
 
-/** SIGINT and SIGTERM undo the current step and release the Lease; a second one ends the process at once. */
-function stopSignal(): Disposable & { readonly signal: AbortSignal } {
+/**
+ * SIGINT and SIGTERM undo the current step and release the Lease. A second SIGINT ends the process
+ * at once. A second SIGTERM has no effect: systemd sends one to every process of a service, and the
+ * agent sends another one to its command.
+ */
+export function stopSignal(): Disposable & { readonly signal: AbortSignal } {
   const controller = new AbortController();
   const stop = (signal: NodeJS.Signals): void => {
-    if (controller.signal.aborted) {
+    if (controller.signal.aborted && signal === 'SIGINT') {
       process.removeListener(signal, stop);
       process.kill(process.pid, signal);
     }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { InvalidArgumentError } from 'commander';
-import { parseRotation, parseWindow } from '../../src/cli/unattended.ts';
+import { parseRotation, parseWindow, stopSignal } from '../../src/cli/unattended.ts';
 import type { UnattendedRenewal } from '../../src/core/unattended-renewal.ts';
 import type { KubeadmTree } from '../pki/renewal/renewal-tree.ts';
 import { makeKubeadmTree } from '../pki/renewal/renewal-tree.ts';
@@ -70,6 +71,18 @@ describe('nodecertd certs renew --unattended', () => {
       const { code, stderr } = await nodecertd('certs', 'renew', '--due', '--yes', ...option);
       assert.equal(code, 2);
       assert.match(stderr, /belongs to --unattended/);
+    }
+  });
+});
+
+describe('stopSignal()', () => {
+  it('is aborted by SIGTERM, and a second SIGTERM has no effect', async () => {
+    using stop = stopSignal();
+    for (let count = 0; count < 2; count += 1) {
+      const received = once(process, 'SIGTERM');
+      process.kill(process.pid, 'SIGTERM');
+      await received;
+      assert.ok(stop.signal.aborted);
     }
   });
 });

@@ -12,9 +12,11 @@ const run = promisify(execFile);
 export interface KubeadmOptions {
   /** As in ClusterConfiguration: `ECDSA-P256`, `RSA-2048` (the default) … */
   readonly algorithm?: string;
+  /** The lifetime of the certificates: `8760h` (the default), `10m` … */
+  readonly validity?: string;
 }
 
-const configuration = ({ algorithm = 'RSA-2048' }: KubeadmOptions): string =>
+const configuration = ({ algorithm = 'RSA-2048', validity = '8760h' }: KubeadmOptions): string =>
   `apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
 localAPIEndpoint: { advertiseAddress: 192.0.2.1 }
@@ -24,6 +26,7 @@ apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
 kubernetesVersion: ${kubernetesVersion()}
 encryptionAlgorithm: ${algorithm}
+certificateValidityPeriod: ${validity}
 apiServer: { certSANs: [127.0.0.1] }
 `;
 
