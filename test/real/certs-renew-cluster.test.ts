@@ -7,8 +7,13 @@ import { second } from '../../src/core/instant.ts';
 import { kubeadmCertificates } from '../../src/pki/layout.ts';
 import type { Ended } from '../support/doctor.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
-import { skipWithoutKubeadmCluster, startKubeadmCluster } from '../support/kubeadm-cluster.ts';
+import {
+  skipWithoutKubeadmCluster,
+  startKubeadmCluster,
+  staticPods,
+} from '../support/kubeadm-cluster.ts';
 import { scaled } from '../support/machine-speed.ts';
+import { runningContainers, watchContainers } from '../support/node-containers.ts';
 import type { Container } from '../support/nspawn.ts';
 
 /** `certs renew` and `certs rollback` on a control-plane node that kubeadm made. */
@@ -32,9 +37,10 @@ interface Renewal {
   readonly certificates: readonly {
     readonly name: string;
     readonly state: string;
+    readonly reason?: string;
     readonly served?: { readonly kind: string; readonly endpoints: readonly string[] };
   }[];
-  readonly warnings: readonly unknown[];
+  readonly warnings: readonly { readonly what: string }[];
   /** Those of nodecertd, and those of the administrator. */
   readonly restarts: readonly { readonly component: string }[];
   readonly openRestarts: readonly { readonly component: string; readonly remedy: string }[];
@@ -51,19 +57,18 @@ function certs(...args: readonly string[]): Promise<Ended> {
 
 /** The number of starts after the first one, by component. */
 async function restarts(): Promise<Record<string, number>> {
-  const { containers } = JSON.parse(await machine().must('crictl', 'ps', '-o', 'json')) as {
-    containers: { metadata: { name: string; attempt?: number } }[];
-  };
-  return Object.fromEntries(
-    containers.map(({ metadata }) => [metadata.name, metadata.attempt ?? 0]),
-  );
+  const running = await runningContainers(machine());
+  return Object.fromEntries(running.map(({ component, attempt }) => [component, attempt]));
 }
 
-async function containerIds(): Promise<Record<string, string>> {
-  const { containers } = JSON.parse(await machine().must('crictl', 'ps', '-o', 'json')) as {
-    containers: { id: string; metadata: { name: string } }[];
-  };
-  return Object.fromEntries(containers.map(({ id, metadata }) => [metadata.name, id]));
+/** Every file below /etc/kubernetes with its inode, size and time of change, without locks. */
+async function files(): Promise<string> {
+  const list = "find /etc/kubernetes -not -name '.nodecertd*' -printf '%p %i %s %T@\\n' | sort";
+  return machine().must('sh', '-c', list);
+}
+
+function manifestOf(component: string): string {
+  return `/etc/kubernetes/manifests/${component}.yaml`;
 }
 
 /** Waits until the component has renewed its Lease after this moment, which needs its certificate. */
@@ -129,22 +134,83 @@ describe('certs renew on a node of kubeadm', { skip }, () => {
     await machine().must('kubectl', 'get', '--raw', '/readyz');
   });
 
-  it('restarts the two components itself, and no other', async () => {
-    const before = await containerIds();
-    const ended = await certs('renew', '--all', '--yes', '-o', 'json');
-    const { openRestarts, restarts: own, warnings } = JSON.parse(ended.stdout) as Renewal;
-    assert.deepEqual([ended.code, ended.stderr, openRestarts, warnings], [0, '', [], []]);
-    assert.deepEqual(
-      own.map(({ component }) => component),
-      ['kube-controller-manager', 'kube-scheduler'],
+  it('restarts each of the two components once, and no other, even after touch', async () => {
+    // The kubelet sees these changes before those of the renewal.
+    await machine().must('touch', manifestOf('etcd'), manifestOf('kube-apiserver'));
+    let since = 0;
+    let own: string[] = [];
+    const lists = await watchContainers(machine(), async () => {
+      const ended = await certs('renew', '--all', '--yes', '-o', 'json');
+      since = Date.now();
+      const renewal = JSON.parse(ended.stdout) as Renewal;
+      const { openRestarts, warnings } = renewal;
+      assert.deepEqual([ended.code, ended.stderr, openRestarts, warnings], [0, '', [], []]);
+      own = renewal.restarts.map(({ component }) => component);
+    });
+    assert.deepEqual(own, ['kube-controller-manager', 'kube-scheduler']);
+    const known = new Set(lists[0]?.map(({ id }) => id));
+    const added = new Map(
+      lists.flat().flatMap((one) => (known.has(one.id) ? [] : [[one.id, one] as const])),
     );
-    const since = Date.now();
-    const now = await containerIds();
-    for (const [component, id] of Object.entries(before)) {
-      const isRestarted = own.some((restarted) => restarted.component === component);
-      assert.equal(now[component] !== id, isRestarted, component);
+    // One container in one new pod for each restart.
+    assert.deepEqual(
+      [...added.values()].map(({ component, attempt }) => `${component} ${attempt}`).toSorted(),
+      own.map((component) => `${component} 0`),
+    );
+    for (const list of lists) {
+      const running = list.filter(({ isRunning }) => isRunning).map(({ component }) => component);
+      assert.equal(new Set(running).size, running.length, running.join(' '));
     }
-    for (const { component } of own) await untilLeading(component, since);
+    const running = (await runningContainers(machine())).map(({ component }) => component);
+    assert.deepEqual(running.toSorted(), staticPods);
+    for (const component of own) await untilLeading(component, since);
     assert.equal((await certs('verify')).code, 0);
+  });
+
+  it('refuses a restart while the kubelet is down, before it writes anything', async () => {
+    const before = await files();
+    await machine().must('systemctl', 'stop', 'kubelet');
+    const { code, stderr } = await certs('renew', 'scheduler.conf', '--yes');
+    await machine().must('systemctl', 'start', 'kubelet');
+    assert.equal(code, 1);
+    assert.match(stderr, /kube-scheduler has to be restarted, but the kubelet is not running/);
+    assert.equal(await files(), before);
+  });
+
+  it('restores manifest and kubeconfig if the new pod fails; a second run names the first', async () => {
+    const [manifest, kubeconfig] = [manifestOf('kube-scheduler'), '/etc/kubernetes/scheduler.conf'];
+    const sound = await machine().read(kubeconfig);
+    // The running scheduler has read the file, and a new one cannot start with it.
+    const malformed = sound.replace('apiVersion: v1\n', 'apiVersion: none/v9\n');
+    assert.notEqual(malformed, sound);
+    await machine().write(kubeconfig, malformed, 0o600);
+    const previous = await machine().read(manifest);
+    const first = certs('renew', 'scheduler.conf', '--yes', '-o', 'json');
+    await machine().until('a changed manifest', async () => {
+      return (await machine().read(manifest)) !== previous || undefined;
+    });
+    const second = await certs('renew', 'apiserver', '--yes');
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, /another nodecertd certs command \(pid \d+\) is changing files/);
+    const { code, stdout } = await first;
+    assert.equal(code, 1);
+    const [failed] = (JSON.parse(stdout) as Renewal).certificates;
+    assert.equal(failed?.state, 'failed');
+    assert.match(failed.reason ?? '', /^kube-scheduler was not healthy 2m after its restart: /);
+    assert.match(failed.reason ?? '', /the previous files of scheduler\.conf are in place$/);
+    assert.equal(await machine().read(manifest), previous);
+    assert.equal(await machine().read(kubeconfig), malformed);
+    await machine().write(kubeconfig, sound, 0o600);
+    await untilLeading('kube-scheduler', Date.now());
+  });
+
+  it('renews while kube-apiserver does not answer, and says that it was not checked', async () => {
+    await machine().must('sh', '-c', 'kill -STOP $(pidof kube-apiserver)');
+    const ended = await certs('renew', 'admin.conf', '--yes', '-o', 'json');
+    await machine().must('sh', '-c', 'kill -CONT $(pidof kube-apiserver)');
+    const { certificates, warnings } = JSON.parse(ended.stdout) as Renewal;
+    assert.deepEqual([ended.code, certificates[0]?.state, warnings.length], [3, 'renewed', 1]);
+    assert.match(warnings[0]?.what ?? '', /^the control plane was not checked after the renewal: /);
+    await machine().must('kubectl', 'get', '--raw', '/readyz');
   });
 });
