@@ -1,4 +1,5 @@
 import { targets as adoptTargets } from './adopt-targets.ts';
+import { targets as approverTargets } from './approver-targets.ts';
 import { targets as apiTargets } from './api-targets.ts';
 import { targets as inventoryTargets } from './inventory-targets.ts';
 import { targets as componentTargets } from './component-targets.ts';
@@ -20,4 +21,5 @@ export const targets: readonly FuzzTarget[] = [
   ...inventoryTargets,
   ...componentTargets,
   ...renewalTargets,
+  ...approverTargets,
 ];
