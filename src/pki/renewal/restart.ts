@@ -158,8 +158,9 @@ async function annotate(
 /** Undefined for a text that cannot be edited line by line. */
 export function withAnnotation(text: string, value: string): string | undefined {
   const { first } = parseDocuments(text);
-  const metadata = (first as { readonly metadata?: { readonly annotations?: unknown } }).metadata;
-  const hasAnnotations = typeof metadata?.annotations === 'object' && metadata.annotations !== null;
+  const manifest = first as { readonly metadata?: { readonly annotations?: unknown } } | null;
+  const annotations = manifest?.metadata?.annotations;
+  const hasAnnotations = typeof annotations === 'object' && annotations !== null;
   const at = ['metadata', 'annotations'];
   return editYaml(text, [
     hasAnnotations

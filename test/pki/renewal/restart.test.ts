@@ -130,6 +130,12 @@ describe('withAnnotation()', () => {
       assert.ok(gone.length <= 1, gone.join('\n'));
     });
   }
+
+  it('is undefined for a text without a manifest', () => {
+    for (const text of ['', '# nothing', 'null', 'text']) {
+      assert.equal(withAnnotation(text, 'now'), undefined, text);
+    }
+  });
 });
 
 describe('restartComponent()', () => {
