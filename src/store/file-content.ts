@@ -7,7 +7,7 @@ import { showMode } from '../core/file-mode.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 import type { StagedFile } from './atomic-file.ts';
 import { stageFile, syncDirectory, writeNewFile } from './atomic-file.ts';
-import { attempt, unlessMissing } from '../sys/file-error.ts';
+import { attempt, isMissing, unlessMissing } from '../sys/file-error.ts';
 import type { FileState } from './run-manifest.ts';
 
 /** The content, owner and mode of a file. */
@@ -44,7 +44,7 @@ export async function replaceContent(path: string, { bytes, state }: FileContent
 /**
  * Replaces several files, each atomically. All new files are complete and synced before the first
  * one gets its name, so that readers see the files disagree for as short a time as possible.
- * @param prepare called for each new file before any of them gets its name
+ * @param prepare called for each file that replaces another one, before any of them gets its name
  * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO; after a failed rename, the files
  * before it are replaced
  */
@@ -55,10 +55,10 @@ export async function replaceContents(
   const staged: StagedFile[] = [];
   try {
     for (const { path, content } of files) {
-      await requireReplaceable(path);
+      const isThere = await requireReplaceable(path);
       const { bytes, state } = content;
       const check = async (temporary: string): Promise<void> => {
-        await prepare(path, temporary);
+        if (isThere) await prepare(path, temporary);
         await changeOwner(temporary, state);
       };
       staged.push(await stageFile(path, { bytes, mode: Number.parseInt(state.mode, 8), check }));
@@ -74,13 +74,18 @@ export async function replaceContents(
   }
 }
 
-/** Finds an immutable file (chattr +i) before another file of the same group is replaced. */
-async function requireReplaceable(path: string): Promise<void> {
-  await attempt('replace', path, async () => {
+/**
+ * Finds an immutable file (chattr +i) before another file of the same group is replaced.
+ * @returns whether there is a file
+ */
+async function requireReplaceable(path: string): Promise<boolean> {
+  return attempt('replace', path, async () => {
     try {
       await access(path, constants.W_OK);
+      return true;
     } catch (error) {
       if (hasErrno(error, 'EPERM', 'EROFS')) throw error;
+      return !isMissing(error);
     }
   });
 }

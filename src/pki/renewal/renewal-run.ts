@@ -72,7 +72,8 @@ export interface RenewalResult {
 
 /**
  * Renews one certificate after the other. The first failure ends the run: the files of that
- * certificate are restored, and the certificates before it stay renewed.
+ * certificate are restored, and the certificates before it stay renewed. If they cannot be restored,
+ * the run stays interrupted.
  * @param plan the document of the plan, stored beside the copies
  * @throws AgentError STORE_* if not even the folder of the run can be created
  */
@@ -92,6 +93,7 @@ export async function runRenewal(
       renewed.push(step.renewed);
     } catch (error) {
       failed = { item, failure: refusalOf(error) };
+      if (error instanceof UnrestoredError) return { renewed, folder: run.folder, failed };
       break;
     }
   }
@@ -195,7 +197,12 @@ async function requireWritten({ changes }: RenewedFiles): Promise<void> {
   }
 }
 
-/** @throws AgentError STORE_IO with both errors, when a file cannot be restored */
+/**
+ * The run stays as it is: the next command needs its manifest and its copies to restore the files.
+ */
+class UnrestoredError extends AgentError {}
+
+/** @throws UnrestoredError STORE_IO with both errors, when a file cannot be restored */
 async function restoreItem(
   {
     begun,
@@ -214,7 +221,7 @@ async function restoreItem(
     await writeManifest(before);
   } catch (error) {
     const message = `${describeError(cause)}; then a changed file could not be restored: ${describeError(error)}`;
-    throw new AgentError('STORE_IO', message, {
+    throw new UnrestoredError('STORE_IO', message, {
       cause,
       remedy: `Fix the second error, then run: nodecertd certs rollback --yes; the copies are in ${begun.folder}`,
     });

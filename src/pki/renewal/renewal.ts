@@ -23,6 +23,7 @@ import { kubeconfigCertificate } from '../../kube/embedded-certificate.ts';
 import { KubeconfigDocument } from '../../kube/kubeconfig-document.ts';
 import type { PlannedCertificate, PlanRequest } from './renewal-plan.ts';
 import { planRenewal } from './renewal-plan.ts';
+import { refuseSharedFiles } from './shared-files.ts';
 import { startServedCheck } from './renewal-served.ts';
 import type { ServedEndpoint } from '../inventory/served.ts';
 import type { AroundRenewal, RenewalResult, RunEnvironment } from './renewal-run.ts';
@@ -70,9 +71,10 @@ export async function previewRenewal(
   const interrupted = interruptedRun(await readRuns(directory));
   const environment = { tree, directories, now: clock.now() };
   const { importFrom: folder } = options;
-  const certificates = await (folder === undefined
+  const planned = await (folder === undefined
     ? planRenewal({ ...options, ...environment })
     : planImport({ ...options, ...environment, directory, folder }));
+  const certificates = refuseSharedFiles(planned);
   return { certificates, ...(interrupted && { interrupted }) };
 }
 

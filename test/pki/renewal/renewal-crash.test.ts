@@ -6,10 +6,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { AgentError } from '../../../src/core/errors.ts';
+import {
+  directoryOf,
+  itemsOf,
+  previewRenewal,
+  rollBackTo,
+} from '../../../src/pki/renewal/renewal.ts';
+import { runRenewal } from '../../../src/pki/renewal/renewal-run.ts';
 import { FsFaults } from '../../adopt/fs-faults.ts';
 import { filesOf, renewBoth, requireRecovery, requireServer } from './renewal-checks.ts';
 import type { KubeadmTree } from './renewal-tree.ts';
-import { copyOf, makeKubeadmTree } from './renewal-tree.ts';
+import { copyOf, makeKubeadmTree, optionsFor, requestFor } from './renewal-tree.ts';
 
 const renewer = join(import.meta.dirname, 'renewal.process.ts');
 const faults = await FsFaults.install();
@@ -116,3 +123,42 @@ for (const { code, lasting } of failures) {
     assert.ok(failed > 20 / stride, `only ${failed} runs failed`);
   });
 }
+
+test('runRenewal() keeps the copies when it cannot restore the files', async (context) => {
+  const tree = await copyOf(context, model);
+  const previous = await filesOf(tree);
+  const request = requestFor(tree);
+  const preview = await previewRenewal(request, optionsFor({ selection: ['apiserver'] }));
+  let copied = 0;
+  const { renewed, failed } = await runRenewal(itemsOf(preview), {
+    ...request,
+    directory: directoryOf(request),
+    plan: {},
+    served: undefined,
+    restart: async () => {
+      throw new AgentError('COMPONENT_RESTART', 'it did not start');
+    },
+    // The first two calls are for the new files, the next one is for the previous files.
+    copyAttributes: async () => {
+      copied += 1;
+      if (copied > 2) throw new AgentError('STORE_IO', 'the disk is gone');
+    },
+  });
+  assert.deepEqual(renewed, []);
+  assert.match(
+    failed?.failure.message ?? '',
+    /it did not start; then a changed file could not be restored: the disk is gone/,
+  );
+  await rollBackTo(request, { time: undefined, force: false });
+  assert.deepEqual(await filesOf(tree), previous);
+});
+
+test('rollBackTo() restores a file that was deleted after the renewal', async (context) => {
+  const tree = await copyOf(context, model);
+  const previous = await filesOf(tree);
+  await renewBoth(tree);
+  await rm(join(tree.certificates, 'apiserver.key'));
+  await rm(join(tree.kubernetes, 'admin.conf'));
+  await rollBackTo(requestFor(tree), { time: undefined, force: false });
+  assert.deepEqual(await filesOf(tree), previous);
+});

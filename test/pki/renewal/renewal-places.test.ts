@@ -1,14 +1,26 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmod, chown, cp, mkdtemp, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  cp,
+  mkdtemp,
+  readdir,
+  rm,
+  stat,
+  statfs,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { renew } from '../../../src/pki/renewal/renewal.ts';
+import { previewRenewal, renew, rollBackTo } from '../../../src/pki/renewal/renewal.ts';
 import type { RenewalResult } from '../../../src/pki/renewal/renewal-run.ts';
 import { snapshot } from '../../adopt/snapshot.ts';
 import { tmpfsDirectory } from '../../store/mounts.ts';
 import { findProgram, skipWithout } from '../../support/programs.ts';
+import { requireServer } from './renewal-checks.ts';
 import type { KubeadmTree } from './renewal-tree.ts';
 import { copyOf, makeKubeadmTree, optionsFor, requestFor } from './renewal-tree.ts';
 
@@ -44,6 +56,35 @@ async function runFolders(tree: KubeadmTree): Promise<string[]> {
 }
 
 describe('renew()', () => {
+  it('creates the key of a certificate without one, which a rollback removes', async (context) => {
+    const tree = await copyOf(context, model);
+    const key = join(tree.certificates, 'apiserver.key');
+    await rm(key);
+    const previous = await filesOf(tree);
+    assert.equal((await renewServer(tree)).failed, undefined);
+    assert.equal((await stat(key)).mode & 0o7777, 0o600);
+    await requireServer(tree);
+    await rollBackTo(requestFor(tree), { time: undefined, force: false });
+    assert.deepEqual(await filesOf(tree), previous);
+  });
+
+  it('refuses a certificate whose files are those of another one', async (context) => {
+    const tree = await copyOf(context, model);
+    for (const kind of ['crt', 'key']) {
+      await rm(join(tree.certificates, `etcd/peer.${kind}`));
+      await symlink(`server.${kind}`, join(tree.certificates, `etcd/peer.${kind}`));
+    }
+    const options = optionsFor({ selection: ['etcd-server', 'etcd-peer', 'apiserver'] });
+    const { certificates } = await previewRenewal(requestFor(tree), options);
+    assert.deepEqual(
+      certificates.map(({ kind }) => kind),
+      ['renew', 'refused', 'renew'],
+    );
+    const [, refused] = certificates;
+    assert.ok(refused?.kind === 'refused');
+    assert.match(refused.failure.message, /server\.crt belongs to etcd-server and to etcd-peer$/);
+  });
+
   it('keeps the mode 0640 and the group of a key', async (context) => {
     const tree = await copyOf(context, model);
     const key = join(tree.certificates, 'apiserver.key');
