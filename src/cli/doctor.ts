@@ -10,6 +10,7 @@ import type { InventoryFacts } from '../doctor/inventory.ts';
 import { runDoctor } from '../doctor/run.ts';
 import { currentLink } from '../core/certificate-spec.ts';
 import { causesOf } from '../pki/inventory/causes.ts';
+import type { InventoryItem } from '../pki/inventory/inventory.ts';
 import { defaultThreshold } from '../pki/inventory/judge.ts';
 import { localInventory } from '../pki/inventory/local-inventory.ts';
 import { defaultDirectories } from '../pki/layout.ts';
@@ -30,7 +31,7 @@ import { outputOption, print } from './print.ts';
 
 interface DoctorOptions extends ConfigOptions {
   readonly output: OutputFormat;
-  readonly kubernetesDir: string;
+  readonly kubernetesDir?: string;
   readonly adminKubeconfig?: string;
 }
 
@@ -50,8 +51,7 @@ export function configure(
     )
     .option(
       '--kubernetes-dir <folder>',
-      'folder of the kubeconfigs and manifests of the control plane',
-      defaultDirectories.kubernetes,
+      `folder of the kubeconfigs and manifests of the control plane (default: pki.directory, ${defaultDirectories.kubernetes})`,
     )
     .addOption(outputOption())
     .action(async ({ output, adminKubeconfig, kubernetesDir, ...options }: DoctorOptions) => {
@@ -72,7 +72,10 @@ async function runChecks(
   {
     adminKubeconfig,
     kubernetesDir,
-  }: { readonly adminKubeconfig: string | undefined; readonly kubernetesDir: string },
+  }: {
+    readonly adminKubeconfig: string | undefined;
+    readonly kubernetesDir: string | undefined;
+  },
 ): ReturnType<typeof runDoctor> {
   await using api = new AgentApi(config, clock);
   using progress = new Progress(stderr, clock).start();
@@ -85,7 +88,12 @@ async function runChecks(
     onProgress: progress.note,
     api,
     metricsPort: () => inspectMetricsPort(config),
-    inventory: (signal) => inspectInventory(config, { kubernetesDir, clock, signal }),
+    inventory: (signal) =>
+      inspectInventory(config, {
+        kubernetesDir: kubernetesDir ?? config.pki?.directory ?? defaultDirectories.kubernetes,
+        clock,
+        signal,
+      }),
     adminKubeconfig,
   });
 }
@@ -118,7 +126,14 @@ async function inspectInventory(
     bootstrapKubeconfig,
   ]);
   const others = items.filter(({ places }) => places.some(({ path }) => !checked.has(path)));
-  return { count: others.length, problems: causesOf({ items: others, now }) };
+  const unattended = config.pki === undefined ? others.filter(isRenewable) : [];
+  const problems = causesOf({ items: others, now });
+  return { count: others.length, problems, unattended: unattended.length };
+}
+
+function isRenewable({ state, managedBy, authority }: InventoryItem): boolean {
+  const isDue = state === 'expiring' || state === 'expired';
+  return isDue && managedBy === 'kubeadm' && authority?.external === false;
 }
 
 /** Uses the credential and the connection that the agent itself would choose. */

@@ -39,6 +39,7 @@ export const findingGroups = {
     'inventory-stale-copy',
     'inventory-ca-ends-first',
     'inventory-mode',
+    'inventory-unattended',
   ],
   kubeconfig: [
     'kubeconfig',

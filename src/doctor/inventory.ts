@@ -13,6 +13,8 @@ export interface CertificateProblem {
 export interface InventoryFacts {
   readonly count: number;
   readonly problems: readonly CertificateProblem[];
+  /** Expired or expiring certificates that the agent could renew, but may not (`pki.enabled`). */
+  readonly unattended: number;
 }
 
 interface Meaning {
@@ -85,8 +87,11 @@ const meanings = {
   },
 } as const satisfies Readonly<Record<string, Meaning>>;
 
-export function inventoryFindings({ count, problems }: InventoryFacts): DoctorFinding[] {
-  if (problems.length > 0) return problems.map(findingOf);
+export function inventoryFindings(facts: InventoryFacts): DoctorFinding[] {
+  const { count, problems, unattended } = facts;
+  if (problems.length > 0) {
+    return [...problems.map(findingOf), ...(unattended > 0 ? [unattendedFinding] : [])];
+  }
   if (count === 0) return [];
   const certificates = count === 1 ? '1 certificate' : `${count} certificates`;
   return [
@@ -97,6 +102,14 @@ export function inventoryFindings({ count, problems }: InventoryFacts): DoctorFi
     },
   ];
 }
+
+const unattendedFinding: DoctorFinding = {
+  id: 'inventory-unattended',
+  severity: 'info',
+  what: 'the agent does not renew the certificates of the control plane (pki.enabled is false)',
+  remedy:
+    'Let the agent renew them when they are due: set pki.enabled to true in its configuration, and install control-plane.conf, the drop-in of its unit',
+};
 
 function findingOf({ state, what, remedy, isUsed }: CertificateProblem): DoctorFinding {
   const { id, severity, why } = meanings[state];

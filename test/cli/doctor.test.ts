@@ -242,6 +242,7 @@ describe('nodecertd doctor', { timeout: 120_000 }, () => {
       ({ group, severity }) => group === 'inventory' && severity === 'error',
     );
     assert.equal(errors.length, 1);
+    assert.equal(findingOf(found, 'inventory-unattended').severity, 'info');
   });
 
   it('times out on a silent API server, and Ctrl-C ends it earlier', async (context) => {

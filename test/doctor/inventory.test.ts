@@ -18,7 +18,7 @@ describe('inventoryFindings()', () => {
     if (code === 0) continue;
     it(`has a finding for ${state}, as severe as its exit code`, () => {
       const one = { ...problem, state: state as CertificateProblem['state'] };
-      const found = summaryOf(inventoryFindings({ count: 3, problems: [one] }));
+      const found = summaryOf(inventoryFindings({ count: 3, problems: [one], unattended: 0 }));
       assert.deepEqual(found, [`${code === 4 ? 'error' : 'warning'} inventory-${state}`]);
     });
   }
@@ -26,23 +26,35 @@ describe('inventoryFindings()', () => {
   it('has no finding id without a state', () => {
     const states = Object.keys(inventoryStates).filter((state) => state !== 'ok');
     const ids = ['inventory', ...states.map((state) => `inventory-${state}`)];
-    assert.deepEqual(ids.toSorted(), [...findingGroups.inventory].toSorted());
+    const all = [...ids, 'inventory-unattended'];
+    assert.deepEqual(all.toSorted(), [...findingGroups.inventory].toSorted());
   });
 
   it('is a warning for a file that no program of this node uses', () => {
     const unused = { ...problem, isUsed: false };
-    const found = inventoryFindings({ count: 3, problems: [unused] });
+    const found = inventoryFindings({ count: 3, problems: [unused], unattended: 0 });
     assert.deepEqual(summaryOf(found), ['warning inventory-expired']);
   });
 
   it('is ok without problems, and says nothing without certificates', () => {
-    assert.deepEqual(summaryOf(inventoryFindings({ count: 3, problems: [] })), ['ok inventory']);
-    assert.deepEqual(inventoryFindings({ count: 0, problems: [] }), []);
+    assert.deepEqual(summaryOf(inventoryFindings({ count: 3, problems: [], unattended: 0 })), [
+      'ok inventory',
+    ]);
+    assert.deepEqual(inventoryFindings({ count: 0, problems: [], unattended: 0 }), []);
+  });
+
+  it('names unattended renewal if the agent could have renewed a certificate', () => {
+    const found = inventoryFindings({ count: 3, problems: [problem], unattended: 2 });
+    assert.deepEqual(summaryOf(found), ['error inventory-expired', 'info inventory-unattended']);
   });
 
   it('does not send its reader to the doctor', () => {
     const remedy = 'Find out why it was not rotated: nodecertd doctor';
-    const found = inventoryFindings({ count: 1, problems: [{ ...problem, remedy }] });
+    const found = inventoryFindings({
+      count: 1,
+      problems: [{ ...problem, remedy }],
+      unattended: 0,
+    });
     assert.match(found[0]?.remedy ?? '', /: journalctl -u kubelet$/);
   });
 });
