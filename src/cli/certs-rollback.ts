@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { findLocalNode, restartsOf } from '../pki/inventory/local-inventory.ts';
+import { findLocalNode } from '../pki/inventory/local-inventory.ts';
+import { restartsOf } from '../pki/renewal/restart.ts';
 import { previewRollback, rollBackTo } from '../pki/renewal/renewal.ts';
 import type { DirectoryOptions } from './certs-options.ts';
 import { addDirectoryOptions, renewalRequest, restartOption } from './certs-options.ts';

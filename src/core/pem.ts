@@ -106,6 +106,8 @@ export function encodeBase64(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 const lineLength = 64;
 const longestLabel = 64;
 const newline = 0x0a;
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+const formFeed = 0x0c;
 const padding = 0x3d;
 const alphabet = ascii('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
 const notBase64 = 0xff;
@@ -142,6 +144,8 @@ function writeBase64(
 }
 
 function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> {
+  const quickly = label.endsWith('CERTIFICATE') ? decodePublic(body) : undefined;
+  if (quickly !== undefined) return quickly;
   const der = fixedBytes(decodedLength(body, label));
   let bits = 0;
   let held = 0;
@@ -159,6 +163,20 @@ function decodeBase64(body: Uint8Array, label: string): Uint8Array<ArrayBuffer> 
     }
   }
   return der;
+}
+
+/**
+ * In a third of the time, for a block without a secret, because a string cannot be wiped. Undefined
+ * for a body that is not strictly base64 with the blanks that `decodedLength` also allows.
+ */
+function decodePublic(body: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
+  if (body.includes(formFeed)) return undefined;
+  try {
+    const der = Uint8Array.fromBase64(decoder.decode(body), { lastChunkHandling: 'strict' });
+    return der.length === 0 ? undefined : der;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Checks the whole body first, so that nothing of a malformed key is ever decoded. */

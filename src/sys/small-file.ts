@@ -75,6 +75,8 @@ export function parseFileSync<T>(
     for (;;) {
       const { buffer, length } = content;
       if (content.isComplete(readSync(file, buffer, length, buffer.length - length, length))) break;
+      // Saves a system call for each file. The size of a file in /proc is 0.
+      if (size > 0 && content.length === size) break;
     }
     return parse(content.bytes, Math.floor(mtimeMs));
   } finally {

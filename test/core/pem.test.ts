@@ -97,6 +97,16 @@ describe('encodePem()', () => {
   });
 });
 
+/** The bytes of a block, or its error. */
+function outcome(label: string, body: string): string {
+  try {
+    const text = `-----BEGIN ${label}-----\n${body}\n-----END ${label}-----\n`;
+    return parsePem(Buffer.from(text))[0]?.der.toHex() ?? 'nothing';
+  } catch (error) {
+    return String(error).replaceAll(label, 'X');
+  }
+}
+
 describe('parsePem()', () => {
   it('reads all blocks in order, with any text between them and any line ends', () => {
     const pieces = fc.array(fc.tuple(between, block), { maxLength: 4 });
@@ -191,6 +201,16 @@ describe('parsePem()', () => {
   for (const [name, text, message] of damaged) {
     it(`refuses ${name}`, () => assert.throws(() => parsePem(bytesOf(text)), malformed(message)));
   }
+
+  it('decodes a certificate, in its faster way, like any other block', () => {
+    const characters = fc.constantFrom(...Array.from('ABQf+/09==-_ \n\r\t\f\v\0é'));
+    fc.assert(
+      fc.property(fc.string({ unit: characters, maxLength: 12 }), (body) => {
+        assert.equal(outcome('CERTIFICATE', body), outcome('PARAMETERS', body));
+      }),
+      { numRuns: 20_000 },
+    );
+  });
 
   it('never quotes a corrupt file', () => {
     const secret = 'MHcCAQEEIKJq';

@@ -12,8 +12,6 @@ import { takeInventory } from './inventory.ts';
 import type { JudgeOptions } from './judge.ts';
 import type { KubernetesDirectories } from '../layout.ts';
 import { defaultDirectories } from '../layout.ts';
-import type { ComponentRestart } from '../renewal/restart.ts';
-import { restartOf } from '../renewal/restart.ts';
 import { scanCertificates } from './scan.ts';
 import type { NamedFile } from './scan-record.ts';
 import type { ServedEndpoint } from './served.ts';
@@ -116,14 +114,6 @@ export function endpointsOf({
 }: Pick<LocalNode, 'components' | 'kubelet'>): ServedEndpoint[] {
   const own = kubelet && kubeletEndpoint(kubelet);
   return [...components.flatMap(componentEndpoints), ...(own === undefined ? [] : [own])];
-}
-
-/** How the components of this machine are restarted, by name. */
-export function restartsOf({
-  components,
-}: Pick<LocalNode, 'components'>): ReadonlyMap<string, ComponentRestart> {
-  const restarts = components.flatMap((component) => restartOf(component) ?? []);
-  return new Map(restarts.map((restart) => [restart.component, restart]));
 }
 
 function unreadable({ path, reason }: FileNote): Gap {

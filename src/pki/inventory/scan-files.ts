@@ -153,8 +153,10 @@ function keyBeside(
 ): KeyState | undefined {
   const named = record.namedKeyOf(reading);
   const path = reading.hasKey ? reading.path : (named ?? keyFileOf(reading.path));
-  const key = path === reading.path && !reading.hasKey ? undefined : checkKeyFile(path, leaf);
-  return key?.present === true || named !== undefined ? key : undefined;
+  if (path === reading.path && !reading.hasKey) return undefined;
+  if (named === undefined && !reading.hasKey && !record.mayExist(path)) return undefined;
+  const key = checkKeyFile(path, leaf);
+  return key.present || named !== undefined ? key : undefined;
 }
 
 /** The other certificates of a file, such as the intermediates after a leaf. */

@@ -1,5 +1,5 @@
-import { stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import type { FileKind } from '../components/flag-kinds.ts';
 import type { CertificateFile, FileReading } from './certificate-file.ts';
 import { readCertificateFile } from './certificate-file.ts';
@@ -23,6 +23,8 @@ export class ScanRecord {
   #reads = 0;
   /** Of the previous file. */
   #directory = '';
+  /** The names in this directory that end in `.key`; undefined if it cannot be listed. */
+  #keyNames: ReadonlySet<string> | undefined;
 
   constructor(named: readonly NamedFile[]) {
     this.#named = named;
@@ -37,11 +39,17 @@ export class ScanRecord {
     this.#reads += 1;
     // Reading a file blocks this process. Waiting for its directory now and then does not: the
     // handshakes with the endpoints go on, and Ctrl-C works if a network mount does not respond.
-    if (directory !== this.#directory || this.#reads % 100 === 0) {
+    if (directory !== this.#directory) {
       this.#directory = directory;
-      await stat(directory).catch(() => undefined);
-    }
+      this.#keyNames = await keyNamesIn(directory);
+    } else if (this.#reads % 100 === 0) await stat(directory).catch(() => undefined);
     return readCertificateFile(path);
+  }
+
+  /** False if no key file with this path can exist. For files in the directory of the last one that was read. */
+  mayExist(keyFile: string): boolean {
+    if (this.#keyNames === undefined || dirname(keyFile) !== this.#directory) return true;
+    return this.#keyNames.has(basename(keyFile));
   }
 
   /**
@@ -104,6 +112,12 @@ export class ScanRecord {
       )
       .find((key) => key !== undefined)?.path;
   }
+}
+
+/** One listing instead of an attempt to open a key for each of thousands of files. */
+async function keyNamesIn(directory: string): Promise<ReadonlySet<string> | undefined> {
+  const names = await readdir(directory).catch(() => undefined);
+  return names && new Set(names.filter((name) => name.endsWith('.key')));
 }
 
 /** One array for all files, because thousands have no use. */

@@ -47,6 +47,16 @@ export function restartOf(component: Component): ComponentRestart | undefined {
   }
 }
 
+/** How the components of this machine are restarted, by name. */
+export function restartsOf({
+  components,
+}: {
+  readonly components: readonly Component[];
+}): ReadonlyMap<string, ComponentRestart> {
+  const restarts = components.flatMap((component) => restartOf(component) ?? []);
+  return new Map(restarts.map((restart) => [restart.component, restart]));
+}
+
 /** The flags of LeaderElectionConfiguration (component-base, config/options/leaderelectionconfig.go). */
 function leaseOf({ name, flags }: Component): LeaseName | undefined {
   if (flagValue(flags, 'leader-elect') === 'false') return undefined;

@@ -8,14 +8,13 @@ import type { UnattendedRenewal } from '../../core/unattended-renewal.ts';
 import type { Run } from '../../store/run-manifest.ts';
 import type { Component } from '../components/component.ts';
 import type { LocalNode } from '../inventory/local-inventory.ts';
-import { restartsOf } from '../inventory/local-inventory.ts';
 import { externalAdvice, restartFor } from '../renewal/renewal-advice.ts';
 import type { RenewalItem } from '../renewal/renewal-item.ts';
 import type { DueTime, PlannedCertificate } from '../renewal/renewal-plan.ts';
 import { restartOfItem } from '../renewal/renewal-restarts.ts';
 import type { RenewalOptions, RenewalRequest } from '../renewal/renewal.ts';
 import { previewRenewal } from '../renewal/renewal.ts';
-import { requireRestartable } from '../renewal/restart.ts';
+import { requireRestartable, restartsOf } from '../renewal/restart.ts';
 
 export type Problem = UnattendedRenewal['problems'][number];
 
