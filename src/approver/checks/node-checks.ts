@@ -14,7 +14,8 @@ export const nodeChecks: readonly Check[] = [
     passesIf: 'the Node exists',
     judge: ({ node, nodeName, isNodeFresh }) => {
       if (node !== undefined) return undefined;
-      const remedy = `Wait until the kubelet has registered the Node, or find out why it does not: journalctl -u kubelet on ${nodeName}`;
+      const remedy =
+        'Wait until the kubelet has registered the Node; if it does not, read its log on the node: journalctl -u kubelet';
       const finding = hold('NodeNotFound', `there is no Node ${nodeName}`, remedy);
       return isNodeFresh ? finding : { ...finding, needsFreshNode: true };
     },

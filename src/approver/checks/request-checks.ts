@@ -79,7 +79,7 @@ function readingCheck(
       reading.kind === 'rejected' && reading.check === id
         ? deny(code, reading.message, newRequest)
         : undefined,
-    facts: requestSize,
+    ...(id === '2.1' && { facts: requestSize }),
   };
 }
 

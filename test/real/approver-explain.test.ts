@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict';
+import { execFile, execFileSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { Attribute, RequestParts } from '../approver/requests.ts';
+import { dns, ip, nodeSubject, oids, requestPem } from '../approver/requests.ts';
+import { n1Addresses } from '../approver/cluster.ts';
+import { controlPlaneDirectory } from '../support/programs.ts';
+import type { RealControlPlane } from '../support/real-control-plane.ts';
+import {
+  skipWithoutRealControlPlane,
+  startRealControlPlane,
+} from '../support/real-control-plane.ts';
+
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+interface Requestor {
+  readonly user?: string;
+  readonly usages?: readonly string[];
+  readonly moreGroups?: readonly string[];
+}
+
+const servingUsages = ['digital signature', 'server auth'];
+
+interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+describe(
+  'nodecertd approver explain on a real control plane',
+  { skip: skipWithoutRealControlPlane() },
+  () => {
+    let plane: RealControlPlane;
+    let directory = '';
+    let kubeconfig = '';
+    let count = 0;
+
+    before(async () => {
+      plane = await startRealControlPlane({ signingSeconds: 3_600 });
+      directory = await mkdtemp(join(tmpdir(), 'nodecertd-explain-'));
+      kubeconfig = join(directory, 'admin.conf');
+      await writeFile(kubeconfig, await plane.adminKubeconfig());
+      await plane.setNodeAddresses('n1', n1Addresses);
+    });
+    after(async () => {
+      await plane[Symbol.asyncDispose]();
+      await rm(directory, { recursive: true });
+    });
+
+    function kubectl(args: readonly string[], input = ''): void {
+      const program = join(controlPlaneDirectory(), 'kubectl');
+      execFileSync(program, [...args, `--kubeconfig=${kubeconfig}`], { input, stdio: 'pipe' });
+    }
+
+    /** Creates a CSR as this user, and returns its name. */
+    function create(
+      request: RequestParts,
+      { user = 'system:node:n1', usages = servingUsages, moreGroups = [] }: Requestor = {},
+    ): string {
+      count += 1;
+      const name = `csr-${count}`;
+      const object = {
+        apiVersion: 'certificates.k8s.io/v1',
+        kind: 'CertificateSigningRequest',
+        metadata: { name },
+        spec: {
+          request: Buffer.from(requestPem(request)).toString('base64'),
+          signerName: 'kubernetes.io/kubelet-serving',
+          usages,
+        },
+      };
+      const all = ['system:nodes', 'system:authenticated', ...moreGroups];
+      const groups = all.map((group) => `--as-group=${group}`);
+      kubectl(['create', '-f', '-', `--as=${user}`, ...groups], JSON.stringify(object));
+      return name;
+    }
+
+    async function explain(name: string, ...flags: readonly string[]): Promise<Result> {
+      const command = [main, 'approver', 'explain', name, '-o', 'json'];
+      const args = [...command, '--kubeconfig', kubeconfig, ...flags];
+      return new Promise((resolve) => {
+        execFile(process.execPath, args, (error, stdout, stderr) => {
+          resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+        });
+      });
+    }
+
+    const n9 = { user: 'system:node:n9' };
+    const keysOfN9 = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const masters: Attribute = { oid: oids.organization, value: 'system:masters' };
+    const cases: readonly (readonly [string, string, number, () => string])[] = [
+      ['a CSR of the node', 'ServingPolicyPassed', 0, () => create({})],
+      [
+        'the kubernetes Service',
+        'ProtectedAddress',
+        4,
+        () => create({ altNames: [ip('10.96.0.1')] }),
+      ],
+      [
+        'the name of a Service',
+        'ProtectedName',
+        4,
+        () => create({ altNames: [dns('kubernetes.default.svc')] }),
+      ],
+      ['the name of another node', 'SANNotOwned', 3, () => create({ altNames: [dns('n10')] })],
+      [
+        'client auth',
+        'UsagesNotAllowed',
+        4,
+        () => create({}, { usages: ['digital signature', 'client auth'] }),
+      ],
+      [
+        'O=system:masters',
+        'SubjectMismatch',
+        4,
+        () => create({ subject: [...nodeSubject('system:node:n1'), [masters]] }),
+      ],
+      [
+        'a node without a Node',
+        'NodeNotFound',
+        3,
+        () => create({ subject: nodeSubject('system:node:n9'), keys: keysOfN9 }, n9),
+      ],
+      [
+        'the key of another node',
+        'KeyReused',
+        4,
+        () => create({ subject: nodeSubject('system:node:n9') }, n9),
+      ],
+      [
+        'a user that is no node',
+        'RequestorNotNode',
+        5,
+        () => create({}, { user: 'jane', moreGroups: ['system:masters'] }),
+      ],
+    ];
+    // One after the other, because each CSR of n1 supersedes the one before.
+    for (const [title, reason, exitCode, make] of cases) {
+      it(`explains ${title}: ${reason}`, async () => {
+        const { code, stdout, stderr } = await explain(make());
+        assert.equal(stderr, '');
+        const document = JSON.parse(stdout) as {
+          readonly reason: string;
+          readonly message: string;
+        };
+        assert.equal(document.reason, reason, document.message);
+        assert.equal(code, exitCode);
+      });
+    }
+
+    it('ignores an approved CSR, and says how to see the others', async () => {
+      const name = create({});
+      kubectl(['certificate', 'approve', name]);
+      const { code, stdout } = await explain(name);
+      assert.equal(code, 5);
+      assert.match(stdout, /NotPending/);
+      const missing = await explain('no-such-csr');
+      assert.equal(missing.code, 2);
+      assert.match(
+        missing.stderr,
+        /has no CSR no-such-csr .*\n {2}→ List the CSRs: kubectl get csr/,
+      );
+    });
+
+    it('reads the Machines of Cluster API in the version that the API server prefers', async () => {
+      kubectl(['create', '-f', '-'], JSON.stringify(machineDefinition));
+      kubectl(['wait', '--for=condition=Established', 'crd/machines.cluster.x-k8s.io']);
+      kubectl(['patch', 'node', 'n1', '-p', '{"spec":{"providerID":"test://n1"}}']);
+      const policy = join(directory, 'policy.yaml');
+      const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: ApproverPolicy\n';
+      await writeFile(policy, `${head}sources: { machine: {} }\n`);
+
+      const name = create({});
+      const without = await explain(name, '--policy', policy);
+      assert.equal(without.code, 3, without.stdout);
+      assert.match(without.stdout, /no Machine has a nodeRef to n1/);
+
+      kubectl(['create', '-f', '-'], JSON.stringify(machine));
+      const found = await explain(name, '--policy', policy);
+      assert.equal(found.code, 0, found.stdout);
+    });
+  },
+);
+
+/** The parts of Cluster API's own definition that the API server needs. */
+const machineDefinition = {
+  apiVersion: 'apiextensions.k8s.io/v1',
+  kind: 'CustomResourceDefinition',
+  metadata: {
+    name: 'machines.cluster.x-k8s.io',
+    annotations: { 'api-approved.kubernetes.io': 'unapproved, for a test' },
+  },
+  spec: {
+    group: 'cluster.x-k8s.io',
+    names: { kind: 'Machine', listKind: 'MachineList', plural: 'machines', singular: 'machine' },
+    scope: 'Namespaced',
+    versions: [
+      {
+        name: 'v1beta2',
+        served: true,
+        storage: true,
+        schema: {
+          openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
+        },
+      },
+    ],
+  },
+};
+
+const machine = {
+  apiVersion: 'cluster.x-k8s.io/v1beta2',
+  kind: 'Machine',
+  metadata: { name: 'machine-1', namespace: 'default' },
+  spec: { providerID: 'test://n1' },
+  status: { nodeRef: { name: 'n1' }, addresses: n1Addresses },
+};
