@@ -65,7 +65,7 @@ export class Agent {
     this.#earlyEnroller = options.started;
     this.logger = new ReplaceableLogger(createLogger(options.config.log));
     this.#inventory = new InventoryScans({
-      program: ownProgram,
+      program: inventoryProgram,
       clock: systemClock,
       logger: this.logger,
     });
@@ -232,8 +232,11 @@ export class Agent {
   }
 
   #newPkiRenewals({ hookJournal: journal }: AgentResources): PkiRenewals {
+    const { program, execArgv, env = {} } = enrollerProgram;
     return new PkiRenewals({
-      program: ownProgram,
+      // As in nodecertd.sh: it reads and creates private keys, as the enroller does.
+      program: [process.execPath, ...execArgv, program],
+      env,
       clock: systemClock,
       random: Math.random,
       logger: this.logger,
@@ -301,8 +304,8 @@ export class Agent {
   }
 }
 
-/** For commands, as in nodecertd.sh. The flags of this process would make a command slow. */
-const ownProgram = [process.execPath, '--max-semi-space-size=1', enrollerProgram.program];
+/** As in nodecertd.sh. The flags of this process would make a command slow. */
+const inventoryProgram = [process.execPath, '--max-semi-space-size=2', enrollerProgram.program];
 
 /** How often a waiting agent reads the host name. */
 const hostNameInterval = 5 * second;

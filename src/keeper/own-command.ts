@@ -6,6 +6,8 @@ export interface OwnCommandOptions {
   /** The nodecertd program: an absolute path and its first arguments. */
   readonly program: readonly string[];
   readonly args: readonly string[];
+  /** Added to the environment of this process. */
+  readonly env?: Readonly<Record<string, string>>;
   /** The exit codes with which the command prints its result. */
   readonly resultCodes: ReadonlySet<number>;
   readonly clock: Clock;
@@ -27,13 +29,13 @@ export type OwnCommandEnd =
  * returns its output. Never rejects.
  */
 export async function runOwnCommand(options: OwnCommandOptions): Promise<OwnCommandEnd> {
-  const { program, args, resultCodes, timeoutMs, outputLimit, signal } = options;
+  const { program, args, env, resultCodes, timeoutMs, outputLimit, signal } = options;
   using output = new BoundedOutput(outputLimit * 1024 * 1024);
   const errors: string[] = [];
   const { end } = await runCommand({
     ...options,
     argv: [...program, ...args],
-    env: process.env as Record<string, string>,
+    env: { ...(process.env as Record<string, string>), ...env },
     maxLines: 1,
     onLine: (line) => errors.push(line),
     onOutput: (chunk) => output.add(chunk),

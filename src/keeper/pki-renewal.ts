@@ -10,6 +10,8 @@ import { runOwnCommand } from './own-command.ts';
 export interface PkiRenewalOptions {
   /** The nodecertd program: an absolute path and its first arguments. */
   readonly program: readonly string[];
+  /** Added to the environment of this process. */
+  readonly env: Readonly<Record<string, string>>;
   readonly config: PkiConfig;
   readonly clock: Clock;
   readonly signal: AbortSignal;

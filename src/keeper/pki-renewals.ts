@@ -16,6 +16,8 @@ import type { PostRotation } from './post-rotation.ts';
 export interface PkiRenewalsOptions {
   /** The nodecertd program: an absolute path and its first arguments. */
   readonly program: readonly string[];
+  /** Added to the environment of this process. */
+  readonly env: Readonly<Record<string, string>>;
   readonly clock: Clock;
   /** Draws a number in [0, 1). */
   readonly random: () => number;
@@ -119,14 +121,14 @@ export class PkiRenewals implements AsyncDisposable {
   }
 
   async #repeat({ config, record, signal: replaced }: Work): Promise<void> {
-    const { program, clock } = this.#options;
+    const { program, env, clock } = this.#options;
     const stop = this.#stop.signal;
     // Loaded only here, because most agents run on nodes without a control plane.
     const { renewUnattended } = await import('./pki-renewal.ts');
     const over = AbortSignal.any([replaced, stop]);
     while (!over.aborted) {
       record.checking();
-      const renewal = await renewUnattended({ program, config, clock, signal: stop });
+      const renewal = await renewUnattended({ program, env, config, clock, signal: stop });
       if (stop.aborted) return;
       record.ended(renewal);
       if (renewal.kind === 'complete') this.#runHooks(config, renewal.result);

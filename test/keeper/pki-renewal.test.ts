@@ -10,7 +10,7 @@ import { pkiConfig, prints, renewalDocument, renewedDocument } from './pki-docum
 async function renewWith(context: TestContext, script: string, config: PkiConfig = pkiConfig) {
   const program = await OwnProgram.create(context, script);
   const { signal } = new AbortController();
-  const options = { program: [program.path], config, clock: systemClock, signal };
+  const options = { program: [program.path], env: {}, config, clock: systemClock, signal };
   return { renewal: await renewUnattended(options), calls: program.calls };
 }
 

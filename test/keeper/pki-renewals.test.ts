@@ -42,6 +42,7 @@ class Stage {
     });
     this.renewals = new PkiRenewals({
       program: [program.path],
+      env: {},
       clock,
       random: () => 0.5,
       logger,
