@@ -5,8 +5,8 @@ export interface CertificateProblem {
   readonly state: keyof typeof meanings;
   readonly what: string;
   readonly remedy: string;
-  /** False for files that no program of this node uses. */
-  readonly isUsed: boolean;
+  /** False for files that no program of this node uses, or that only this user may not read. */
+  readonly isUrgent: boolean;
 }
 
 /** The certificates of this node in files and at endpoints, except those that other checks cover. */
@@ -111,9 +111,15 @@ const unattendedFinding: DoctorFinding = {
     'Let the agent renew them when they are due: set pki.enabled to true in its configuration, and install control-plane.conf, the drop-in of its unit',
 };
 
-function findingOf({ state, what, remedy, isUsed }: CertificateProblem): DoctorFinding {
+function findingOf({ state, what, remedy, isUrgent }: CertificateProblem): DoctorFinding {
   const { id, severity, why } = meanings[state];
-  return { id, severity: isUsed ? severity : 'warning', what, why, remedy: withoutDoctor(remedy) };
+  return {
+    id,
+    severity: isUrgent ? severity : 'warning',
+    what,
+    why,
+    remedy: withoutDoctor(remedy),
+  };
 }
 
 /** The inventory itself refers to the doctor. */

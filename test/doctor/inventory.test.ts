@@ -10,7 +10,7 @@ const problem: CertificateProblem = {
   state: 'expired',
   what: '2 certificates have expired: apiserver, admin.conf',
   remedy: 'Renew them: nodecertd certs renew apiserver admin.conf',
-  isUsed: true,
+  isUrgent: true,
 };
 
 describe('inventoryFindings()', () => {
@@ -31,7 +31,7 @@ describe('inventoryFindings()', () => {
   });
 
   it('is a warning for a file that no program of this node uses', () => {
-    const unused = { ...problem, isUsed: false };
+    const unused = { ...problem, isUrgent: false };
     const found = inventoryFindings({ count: 3, problems: [unused], unattended: 0 });
     assert.deepEqual(summaryOf(found), ['warning inventory-expired']);
   });

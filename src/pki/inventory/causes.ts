@@ -1,4 +1,5 @@
 import { formatDuration } from '../../core/instant.ts';
+import { asRoot } from '../renewal/refusal.ts';
 import type { Inventory, InventoryItem } from './inventory.ts';
 import type { InventoryState } from './judge.ts';
 
@@ -10,8 +11,11 @@ export interface InventoryCause {
   /** What is wrong, on which rows. One sentence without a final period. */
   readonly what: string;
   readonly remedy: string;
-  /** False for files that no program of this node uses, such as an old copy. */
-  readonly isUsed: boolean;
+  /**
+   * False for files that no program of this node uses, such as an old copy, and for files that only
+   * this user may not read.
+   */
+  readonly isUrgent: boolean;
 }
 
 type Problem = InventoryItem & { readonly state: ProblemState };
@@ -68,12 +72,13 @@ function endOfCa(ca: InventoryItem, group: readonly Problem[], now: number): Inv
     state: isOver ? 'expired' : 'ca-ends-first',
     what: `the CA ${ca.name} ${end}, which ends ${counted(leaves.length, 'certificate')}: ${listed(leaves)}`,
     remedy: ca.remedy ?? jointRemedy(leaves),
-    isUsed: group.some(isUsed),
+    isUrgent: group.some(isUrgent),
   };
 }
 
 /** The same for rows with one cause. */
 function causeKey(item: Problem): string {
+  if (isForbidden(item)) return 'forbidden';
   const { state, managedBy, reason, authority } = item;
   const isExternal = authority?.external === true;
   const detail = state === 'unreadable' ? reason : undefined;
@@ -90,8 +95,13 @@ function subjectOf({ places, name }: Problem): string {
   return places[0]?.path ?? name;
 }
 
-function isUsed({ section, usedBy }: Problem): boolean {
-  return section !== 'other' || usedBy.length > 0;
+function isUrgent(item: Problem): boolean {
+  const { section, usedBy } = item;
+  return !isForbidden(item) && (section !== 'other' || usedBy.length > 0);
+}
+
+function isForbidden({ state, remedy }: Problem): boolean {
+  return state === 'unreadable' && remedy === asRoot;
 }
 
 function jointCause(group: readonly Problem[], now: number): InventoryCause {
@@ -102,7 +112,7 @@ function jointCause(group: readonly Problem[], now: number): InventoryCause {
     group.length === 1
       ? `${titleOf(first)}: ${reason}`
       : `${summaryOf(state, group, now)}: ${listed(group)}`;
-  return { state, what, remedy: jointRemedy(group), isUsed: group.some(isUsed) };
+  return { state, what, remedy: jointRemedy(group), isUrgent: group.some(isUrgent) };
 }
 
 function summaryOf(state: ProblemState, group: readonly Problem[], now: number): string {

@@ -4,6 +4,7 @@ import { day } from '../../../src/core/instant.ts';
 import type { InventoryCertificate } from '../../../src/pki/inventory/certificate.ts';
 import { causesOf } from '../../../src/pki/inventory/causes.ts';
 import type { InventoryItem } from '../../../src/pki/inventory/inventory.ts';
+import { asRoot } from '../../../src/pki/renewal/refusal.ts';
 import { kubeadmCertificates } from '../../../src/pki/layout.ts';
 
 const now = Date.UTC(2026, 10, 28, 12);
@@ -56,8 +57,8 @@ function unreadable(name: string, reason: string): InventoryItem {
   });
 }
 
-function isUsed(item: InventoryItem): boolean | undefined {
-  return causesOf({ items: [item], now })[0]?.isUsed;
+function isUrgent(item: InventoryItem): boolean | undefined {
+  return causesOf({ items: [item], now })[0]?.isUrgent;
 }
 
 describe('causesOf()', () => {
@@ -153,11 +154,29 @@ describe('causesOf()', () => {
     );
   });
 
+  it('joins the files that this user may not read, which are not urgent', () => {
+    const forbidden = ['admin.conf', 'scheduler.conf'].map((name) =>
+      row(name, {
+        state: 'unreadable',
+        reason: `cannot be read: EACCES: permission denied, open '${name}'`,
+        remedy: asRoot,
+      }),
+    );
+    assert.deepEqual(causesOf({ items: forbidden, now }), [
+      {
+        state: 'unreadable',
+        what: '2 files cannot be read: admin.conf, scheduler.conf',
+        remedy: asRoot,
+        isUrgent: false,
+      },
+    ]);
+  });
+
   it('knows whether a program of this node uses a file', () => {
     const copy = { state: 'stale-copy', section: 'other', reason: 'is an old copy' } as const;
     const used = { ...copy, usedBy: [{ component: 'kube-proxy', flag: 'kubeconfig' }] };
-    assert.equal(isUsed(row('/root/.kube/config', copy)), false);
-    assert.equal(isUsed(row('/root/.kube/config', used)), true);
-    assert.equal(isUsed(row('etcd', { ...copy, section: 'served' })), true);
+    assert.equal(isUrgent(row('/root/.kube/config', copy)), false);
+    assert.equal(isUrgent(row('/root/.kube/config', used)), true);
+    assert.equal(isUrgent(row('etcd', { ...copy, section: 'served' })), true);
   });
 });
