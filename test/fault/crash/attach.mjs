@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import fs, { stat } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 
 /*
  * Loaded into keeper and enroller before the program (`--import`). In the chosen process
@@ -12,6 +13,9 @@ import { stat } from 'node:fs/promises';
  * thread is traced, which is the main thread or the only one of libuv's pool, and the
  * paths are known. Names of temporary files contain the time in nanoseconds, which is a
  * plain counter here, so that strace can know them.
+ *
+ * `nodecertd certs` reads three files of each process of the machine. Here it finds none, so
+ * that the n-th call is the same in every run.
  */
 
 /** @typedef {import('./injection.ts').AttachRequest} AttachRequest */
@@ -19,7 +23,18 @@ import { stat } from 'node:fs/promises';
 /** @type {AttachRequest} */
 const request = JSON.parse(process.env['FAULT_ATTACH'] ?? '{}');
 // Only the first such process is traced. The enroller that replaces a killed one is not.
-if (process.argv[2] === request.role && !existsSync(request.output)) await attach(request);
+if (process.argv[2] === request.role && !existsSync(request.output)) {
+  if (request.role === 'certs') hideProcesses();
+  await attach(request);
+}
+
+function hideProcesses() {
+  const { readdir } = fs;
+  const hiding = async (/** @type {any[]} */ ...args) =>
+    args[0] === '/proc' ? [] : Reflect.apply(readdir, fs, args);
+  fs.readdir = /** @type {typeof readdir} */ (hiding);
+  syncBuiltinESMExports();
+}
 
 /** @param {AttachRequest} request */
 async function attach({ strace, thread, paths, replaced, filters, output }) {
@@ -50,11 +65,11 @@ async function poolThread() {
 }
 
 /**
- * As src/store/atomic-file.ts makes them, the first dozen times.
+ * As src/store/atomic-file.ts makes them, the first 64 times.
  * @param {AttachRequest['replaced']} replaced
  */
 function temporaryPaths(replaced) {
-  const suffixes = Array.from({ length: 12 }, (_, index) =>
+  const suffixes = Array.from({ length: 64 }, (_, index) =>
     ((BigInt(index + 1) << 22n) | BigInt(process.pid)).toString(16).padStart(16, '0'),
   );
   return replaced.flatMap(({ directory, name }) =>

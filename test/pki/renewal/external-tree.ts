@@ -37,7 +37,11 @@ export async function externalTree(
   context: TestContext,
   model: KubeadmTree,
 ): Promise<ExternalTree> {
-  const tree = await copyOf(context, model);
+  return withoutCaKeys(await copyOf(context, model));
+}
+
+/** Deletes the keys of the CAs of this tree. */
+export async function withoutCaKeys(tree: KubeadmTree): Promise<ExternalTree> {
   for (const name of authorityNames) await rm(keyFileOf(authorityFile(name, tree)));
   const signed = join(tree.kubernetes, '../../signed');
   await mkdir(signed);
@@ -117,9 +121,13 @@ function inFolder(work: (at: (name: string) => string) => string): string {
   }
 }
 
-/** Signs every CSR with the CA of its certificate. */
-export async function signAll({ authorities, csrs, signed }: ExternalTree): Promise<void> {
+/** Signs the CSRs of these certificates, each with its CA. */
+export async function signAll(
+  { authorities, csrs, signed }: ExternalTree,
+  names: readonly string[] = kubeadmCertificates.map(({ name }) => name),
+): Promise<void> {
   for (const { name, authority } of kubeadmCertificates) {
+    if (!names.includes(name)) continue;
     const certificate = sign(join(csrs, `${name}.csr`), authorities[authority]);
     await writeFile(join(signed, `${name}.crt`), certificate);
   }

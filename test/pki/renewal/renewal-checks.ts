@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
 import { cp, readFile, readdir, rename, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { AgentError } from '../../../src/core/errors.ts';
 import { kubeconfigCertificate } from '../../../src/kube/embedded-certificate.ts';
 import { KubeconfigDocument } from '../../../src/kube/kubeconfig-document.ts';
@@ -28,7 +28,7 @@ export async function renewBoth(tree: KubeadmTree): Promise<void> {
   throw new AgentError(code, message);
 }
 
-async function rollBack(tree: KubeadmTree): Promise<void> {
+export async function rollBack(tree: KubeadmTree): Promise<void> {
   await rollBackTo(requestFor(tree), { time: undefined, force: false });
 }
 
@@ -63,9 +63,9 @@ async function requireTidy(tree: KubeadmTree, previous: Snapshot): Promise<void>
   assert.equal(now.size, previous.size);
 }
 
-async function runsLeft(tree: KubeadmTree): Promise<string[]> {
+export async function runsLeft(tree: KubeadmTree): Promise<string[]> {
   const names = await readdir(join(tree.kubernetes, '.nodecertd')).catch(() => []);
-  return names.filter((name) => basename(name) !== '.nodecertd.lock');
+  return names.filter((name) => !['.nodecertd.lock', 'pending'].includes(name));
 }
 
 /** After a crash, renew() and rollBackTo() both lead to files that match. */

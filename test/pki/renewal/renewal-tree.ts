@@ -141,7 +141,7 @@ export async function copyOf(context: TestContext, tree: KubeadmTree): Promise<K
   return copyTo(await temporaryDirectory(context), tree);
 }
 
-export async function copyTo(root: string, tree: KubeadmTree): Promise<KubeadmTree> {
+export async function copyTo<T extends KubeadmTree>(root: string, tree: T): Promise<T> {
   const kubernetes = join(root, 'etc/kubernetes');
   await cp(tree.kubernetes, kubernetes, { recursive: true, preserveTimestamps: true });
   return { ...tree, kubernetes, certificates: join(kubernetes, 'pki') };
