@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { tmpdir } from 'node:os';
 import { parse } from 'yaml';
+import { AgentError } from '../../../src/core/errors.ts';
 import { day, minute } from '../../../src/core/instant.ts';
 import { extensionIds, extensionOf } from '../../../src/core/certificate-parts.ts';
 import { readCertificates } from '../../../src/pki/renewal/certificate-chain.ts';
@@ -392,6 +393,28 @@ describe('renew()', () => {
       due.map((planned) => 'item' in planned && planned.item.entry.name),
       ['apiserver'],
     );
+  });
+
+  it('stops before the next certificate when its lock is lost', async (context) => {
+    const tree = await copyOf(context, model);
+    const before = await credential(tree, 'apiserver');
+    const begun: string[] = [];
+    const { result } = await renew(requestFor(tree), {
+      ...optionsFor({ selection: ['etcd-server', 'apiserver'] }),
+      describe: () => ({}),
+      endpoints: [],
+      onItem: ({ entry }) => begun.push(entry.name),
+      requireLock: () => {
+        if (begun.length > 0) throw new AgentError('LEASE_LOST', 'the Lease was lost');
+      },
+    });
+    assert.deepEqual(
+      result.renewed.map(({ item }) => item.entry.name),
+      ['etcd-server'],
+    );
+    assert.equal(result.failed?.failure.code, 'LEASE_LOST');
+    assert.deepEqual(begun, ['etcd-server']);
+    assert.deepEqual(await credential(tree, 'apiserver'), before);
   });
 
   it('names the process that holds the lock', async (context) => {
