@@ -85,12 +85,19 @@ async function inspectReleased(
 ): Promise<FreeLease | Waiting> {
   const now = serverClock.now();
   const isAhead = stored.renewTime > now + skewLeeway;
-  // Otherwise a release with a wrong time would block every node until that time.
-  if (isAhead) await leases.update({ ...stored, renewTime: now }, signal);
+  if (isAhead) {
+    // Otherwise a release with a wrong time would block every node until that time.
+    await leases.update({ ...stored, renewTime: now }, signal).catch(unlessConflict);
+  }
   const left = (isAhead ? now : stored.renewTime) + pauseBetweenNodes - now;
   if (left <= 0) return { kind: 'free', stored };
   const reason = `the last renewal on a control-plane node finished less than ${formatDuration(pauseBetweenNodes)} ago; the next one may begin in ${formatDuration(left)}`;
   return { kind: 'waiting', reason, retryAfterMs: left };
+}
+
+/** Another node has corrected or taken the Lease. */
+function unlessConflict(error: unknown): void {
+  if (!hasCode(error, 'API_CONFLICT', 'API_NOT_FOUND')) throw error;
 }
 
 /**

@@ -127,6 +127,16 @@ describe('inspectLease()', () => {
     assert.equal(Date.parse(String(scene.spec['renewTime'])), start);
   });
 
+  it('waits if another node corrects such a release first', async () => {
+    await using scene = await Scene.start();
+    scene.put({ renewTime: timeOf(start + 365 * day) });
+    scene.api.onWrite = (response) => {
+      sendStatus(response, 409, { reason: 'Conflict' });
+      return true;
+    };
+    assert.equal((await inspect(scene)).kind, 'waiting');
+  });
+
   for (const offset of [-hour, hour]) {
     it(`waits for a holder that renews, even with times ${offset / hour} h off`, async () => {
       await using scene = await Scene.start();
