@@ -1,4 +1,3 @@
-import * as v from 'valibot';
 import type { Failure } from '../core/errors.ts';
 import { toFailure } from '../core/errors.ts';
 import { minute } from '../core/instant.ts';
@@ -7,6 +6,7 @@ import { reflectorDelay } from '../core/timing.ts';
 import type { FollowEnvironment } from '../kube/follow.ts';
 import type { NamedObject, Reflection, ReflectorOptions } from '../kube/reflector.ts';
 import { Reflector } from '../kube/reflector.ts';
+import { endpointSliceSchema, serviceCidrSchema, serviceSchema } from './cluster-schemas.ts';
 import type { ClusterView } from './cluster-view.ts';
 import type { NodeSnapshot } from './node-snapshot.ts';
 import { nodeSnapshotSchema } from './node-snapshot.ts';
@@ -150,21 +150,3 @@ async function readKubernetesService(
 }
 
 const serviceInterval = 10 * minute;
-
-const metadata = v.object({ name: v.string(), resourceVersion: v.string() });
-const texts = v.nullish(v.array(v.string()), []);
-
-const serviceCidrSchema = v.pipe(
-  v.object({ metadata, spec: v.nullish(v.object({ cidrs: texts }), {}) }),
-  v.transform((object) => ({ ...object.metadata, cidrs: object.spec.cidrs })),
-);
-
-const endpointSliceSchema = v.pipe(
-  v.object({ metadata, endpoints: v.nullish(v.array(v.object({ addresses: texts })), []) }),
-  v.transform((object) => ({
-    ...object.metadata,
-    addresses: object.endpoints.flatMap(({ addresses }) => addresses),
-  })),
-);
-
-const serviceSchema = v.object({ spec: v.object({ clusterIPs: texts }) });

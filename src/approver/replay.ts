@@ -1,12 +1,13 @@
 import type { ApproverPolicy } from '../core/approver-policy.ts';
 import { kubeletServingSigner } from '../core/certificate-spec.ts';
-import { nodeOfUser } from '../core/node-name.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
-import { factsOfObjects } from './cluster-objects.ts';
+import { addCsr, viewOf } from './cluster-objects.ts';
+import { compareAge } from './csr-order.ts';
 import type { Decision, DecisionCode, Outcome } from './decision.ts';
 import { evaluate } from './evaluate.ts';
 import type { Source } from './facts.ts';
 import type { ServingCsr } from './serving-csr.ts';
+import { nodeOf } from './watched-csr.ts';
 
 /** A saved CSR, and what a policy would have decided about it. */
 export interface ReplayedCsr {
@@ -23,24 +24,21 @@ export interface ReplayedCsr {
 
 /**
  * Decides about each CSR as if it were pending, at the end of its grace period: a hold that the
- * controller would turn into a denial is a denial here.
+ * controller would turn into a denial is a denial here. In the order of creation, because a CSR
+ * is compared with the earlier ones.
  */
 export function replay(
   objects: ClusterObjects,
   { policy, sources }: { readonly policy: ApproverPolicy; readonly sources: readonly Source[] },
 ): ReplayedCsr[] {
+  const nodes = new Map(objects.nodes.map((node) => [node.name, node]));
+  const view = viewOf(objects, undefined);
   const own = objects.csrs.filter(({ signerName }) => signerName === kubeletServingSigner);
-  return own.map((csr) => {
-    const node = nodeOfUser(csr.username);
+  return own.toSorted(compareAge).map((csr) => {
+    addCsr(view, csr);
+    const facts = view.facts(sources, { node: nodes.get(nodeOf(csr) ?? '') });
     const now = csr.createdAt + policy.mismatchGrace;
-    const facts = factsOfObjects(objects, {
-      sources,
-      controlPlaneEndpoint: undefined,
-      freshNode: { node: objects.nodes.find(({ name }) => name === node) },
-      until: csr.createdAt,
-    });
-    const decision = evaluate({ csr: asPending(csr), facts, policy, now });
-    return replayed(csr, decision);
+    return replayed(csr, evaluate({ csr: asPending(csr), facts, policy, now }));
   });
 }
 
@@ -55,7 +53,7 @@ function replayed(csr: ServingCsr, { outcome, code, finding }: Decision): Replay
     (recorded === 'denied' && outcome === 'approve');
   return {
     name: csr.name,
-    node: nodeOfUser(csr.username) ?? '',
+    node: nodeOf(csr) ?? '',
     recorded,
     outcome,
     reason: code,

@@ -1,15 +1,15 @@
 import type { Command } from 'commander';
 import { isIP } from 'node:net';
 import type { ClusterObjects, FoundObject } from '../approver/cluster-objects.ts';
-import { clusterObjects, factsOfObjects } from '../approver/cluster-objects.ts';
+import { addCsr, clusterObjects, viewOf } from '../approver/cluster-objects.ts';
 import type { Outcome } from '../approver/decision.ts';
 import { explain, signerDelay } from '../approver/explanation.ts';
 import { readCluster, readMachines } from '../approver/read-cluster.ts';
 import type { ServingCsr } from '../approver/serving-csr.ts';
+import { nodeOf } from '../approver/watched-csr.ts';
 import type { ApproverPolicy } from '../core/approver-policy.ts';
 import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
-import { nodeOfUser } from '../core/node-name.ts';
 import { version } from '../core/version.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { KubeClient, parseResponse } from '../kube/rest-client.ts';
@@ -92,15 +92,11 @@ async function explainCsr(
   { name, policy }: { readonly name: string | undefined; readonly policy: ApproverPolicy },
 ): Promise<ExplainedCsr> {
   const csr = chosenCsr(objects.csrs, { name, origin });
-  const nodeName = nodeOfUser(csr.username);
+  const nodeName = nodeOf(csr);
   const node = objects.nodes.find((candidate) => candidate.name === nodeName);
-  const sources = await sourcesOf(policy, objects);
-  const facts = factsOfObjects(objects, {
-    sources,
-    controlPlaneEndpoint,
-    freshNode: { node },
-    until: now,
-  });
+  const view = viewOf(objects, controlPlaneEndpoint);
+  for (const each of objects.csrs) addCsr(view, each);
+  const facts = view.facts(await sourcesOf(policy, objects), { node });
   const signer = signerDelay(csr, objects.csrs);
   return { csr, policy, signer, explanation: explain({ csr, facts, policy, now }) };
 }

@@ -15,7 +15,7 @@ import { apiVersion } from './schema.ts';
 
 const expectCidr = 'expected a range of addresses such as 10.0.0.0/8';
 
-/** A range with bits after the prefix is usually a mistake, and nobody can tell which. */
+/** Bits after the prefix are usually a mistake in the address or in the prefix, so they are refused. */
 export const cidrSchema = v.pipe(
   v.string(expectCidr),
   v.check((text) => parseCidr(text) !== undefined, expectCidr),

@@ -143,7 +143,7 @@ describe('nodecertd approver explain --file', () => {
         {
           apiVersion: 'networking.k8s.io/v1',
           kind: 'ServiceCIDR',
-          metadata: { name: 'kubernetes' },
+          metadata: { name: 'kubernetes', resourceVersion: '3' },
           spec: { cidrs: ['10.100.0.0/16'] },
         },
       ],

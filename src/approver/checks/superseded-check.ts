@@ -4,7 +4,7 @@ import { compareAge } from '../csr-order.ts';
 
 /**
  * A kubelet waits for its newest CSR only. The controller limits the rate of denials with this
- * code, because each one is a write that helps nobody at once.
+ * code, because they only tidy up.
  */
 export const supersededCheck: Check = {
   id: '6.1',
