@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { readCluster, readMachines } from '../../src/approver/read-cluster.ts';
+import { ApiServer, clientOf, sendJson } from '../kube/support/api-server.ts';
+
+const { signal } = new AbortController();
+const absent = {
+  kind: 'Status',
+  apiVersion: 'v1',
+  status: 'Failure',
+  reason: 'NotFound',
+  code: 404,
+};
+
+describe('readCluster()', () => {
+  it('reads every page of every collection, and selects what the checks use', async () => {
+    await using server = await ApiServer.start((request, response) => {
+      const { searchParams, pathname } = new URL(request.url ?? '', 'https://x');
+      const isFirst = pathname === '/api/v1/nodes' && !searchParams.has('continue');
+      sendJson(response, { metadata: isFirst ? { continue: 'more' } : {}, items: [{ pathname }] });
+    });
+    await using client = await clientOf(server);
+    const found = await readCluster(client, signal);
+    assert.deepEqual(
+      found.map(({ kind }) => kind),
+      ['CertificateSigningRequest', 'Node', 'Node', 'ServiceCIDR', 'Service', 'EndpointSlice'],
+    );
+    const urls = server.requests.map(({ url }) => decodeURIComponent(url));
+    assert.ok(
+      urls.some((url) =>
+        url.includes('?fieldSelector=spec.signerName=kubernetes.io/kubelet-serving&'),
+      ),
+    );
+    assert.ok(
+      urls.some((url) => url.includes('/services?fieldSelector=metadata.name=kubernetes&')),
+    );
+    assert.ok(
+      urls.some((url) => url.includes('?labelSelector=kubernetes.io/service-name=kubernetes&')),
+    );
+    assert.ok(urls.includes('/api/v1/nodes?limit=100&continue=more'));
+  });
+
+  it('does without ServiceCIDRs on an API server that does not have them', async () => {
+    await using server = await ApiServer.start((request, response) => {
+      if (request.url?.includes('servicecidrs') === true) sendJson(response, absent, 404);
+      else sendJson(response, { metadata: {}, items: [] });
+    });
+    await using client = await clientOf(server);
+    assert.deepEqual(await readCluster(client, signal), []);
+  });
+
+  it('fails if the API server does not allow one of the lists', async () => {
+    const forbidden = { ...absent, reason: 'Forbidden', message: 'no', code: 403 };
+    await using server = await ApiServer.start((request, response) => {
+      if (request.url?.includes('/nodes') === true) sendJson(response, forbidden, 403);
+      else sendJson(response, { metadata: {}, items: [] });
+    });
+    await using client = await clientOf(server);
+    await assert.rejects(readCluster(client, signal), { code: 'API_FORBIDDEN' });
+  });
+});
+
+describe('readMachines()', () => {
+  it('reads the version that the API server prefers', async () => {
+    await using server = await ApiServer.start((request, response) => {
+      if (request.url === '/apis/cluster.x-k8s.io') {
+        sendJson(response, { preferredVersion: { version: 'v1beta2' } });
+      } else sendJson(response, { metadata: {}, items: [{}] });
+    });
+    await using client = await clientOf(server);
+    assert.equal((await readMachines(client, signal)).length, 1);
+    assert.equal(server.requests.at(-1)?.url, '/apis/cluster.x-k8s.io/v1beta2/machines?limit=100');
+  });
+});
