@@ -114,7 +114,10 @@ function reflect<T extends NamedObject>(
       },
     },
     onRetry: (failure) => {
-      onRetry(resource, failure);
+      // API servers before 1.33 have no ServiceCIDRs.
+      const isUnknown = resource === 'servicecidrs' && failure.code === 'API_NOT_FOUND';
+      if (isUnknown) onSynced(resource);
+      else onRetry(resource, failure);
     },
     onRecovered: () => {
       onRecovered(resource);

@@ -55,6 +55,8 @@ export interface CsrRequest {
 export class ApproverPlane implements AsyncDisposable {
   readonly plane: RealControlPlane;
   readonly kubeconfig: string;
+  /** Of the Lease. */
+  readonly namespace = namespace;
   readonly #clients = new Map<string, ApiClient>();
   #csrs = 0;
 
