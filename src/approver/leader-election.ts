@@ -147,7 +147,8 @@ export class LeaderElection {
       await this.#update(renewal, signal);
       return true;
     } catch (error) {
-      if (signal.aborted) throw error;
+      // Without a connection, a read would fail too.
+      if (signal.aborted || hasCode(error, 'API_UNREACHABLE')) throw error;
       return false;
     }
   }
