@@ -6,6 +6,9 @@ import { exitCodes as checkExitCodes } from '../../src/cli/approver-check.ts';
 import { exitCodes as explainExitCodes } from '../../src/cli/approver-explain.ts';
 import { parseApproverPolicy, policySchema } from '../../src/config/approver-policy.ts';
 import { parseNodeInventory } from '../../src/config/node-inventory.ts';
+import { eventKinds } from '../../src/approver/event-recorder.ts';
+import { everyApproverMetric } from '../metrics/every-approver-metric.ts';
+import { labelsOf, scrape } from '../metrics/exposition.ts';
 import { plain, read, section, tableRows } from './pages.ts';
 
 const text = await read('docs/approver.md');
@@ -52,6 +55,24 @@ describe('approver.md', () => {
       rowsOf('check').map(([code]) => code),
       Object.keys(checkExitCodes),
     );
+  });
+
+  it('explains every Event', () => {
+    const documented = rowsOf('Events').map(([reason, type]) => [reason, type]);
+    const expected = Object.values(eventKinds).map(({ reason, type }) => [reason, type]);
+    assert.deepEqual(documented, expected);
+  });
+
+  it('explains every metric, with its type and its labels', async () => {
+    const exposition = await scrape(everyApproverMetric());
+    const labels = labelsOf(exposition);
+    const documented = rowsOf('Metrics').map(([name, type, names]) => [name, type, names]);
+    const expected = [...exposition.types].map(([name, type]) => [
+      name,
+      type,
+      labels.get(name) || '–',
+    ]);
+    assert.deepEqual(documented, expected);
   });
 
   it('has a valid policy and a valid inventory', () => {

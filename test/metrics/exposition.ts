@@ -7,7 +7,7 @@ export interface Exposition {
   readonly types: ReadonlyMap<string, string>;
 }
 
-export async function scrape(metrics: AgentMetrics): Promise<Exposition> {
+export async function scrape(metrics: Pick<AgentMetrics, 'render'>): Promise<Exposition> {
   return parseExposition(await metrics.render());
 }
 
