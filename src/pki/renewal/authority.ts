@@ -23,6 +23,8 @@ export type Signer =
   | { readonly kind: 'external'; readonly certificate: ChainCertificate };
 
 export interface SignerRequest {
+  /** The name in kubeadm, for messages. */
+  readonly name: string;
   readonly leaf: ChainCertificate;
   /** The other certificates in the file of the leaf. */
   readonly chain: readonly ChainCertificate[];
@@ -63,7 +65,7 @@ function anchorAbove({ leaf, chain, authority }: SignerRequest): ChainCertificat
   return top && authority.certificates.find((candidate) => isIssuedBy(top, candidate));
 }
 
-function otherAuthority({ leaf, authority, file }: SignerRequest): AgentError {
+function otherAuthority({ name, leaf, authority, file }: SignerRequest): AgentError {
   const issuer = issuerOf(leaf);
   const subjects = authority.certificates.map(subjectOf);
   const found = subjects.length === 0 ? 'no certificate' : subjects.join('; ');
@@ -71,7 +73,7 @@ function otherAuthority({ leaf, authority, file }: SignerRequest): AgentError {
     ? `${file} was signed by another CA with the name ${issuer}: the key of the CA in ${authority.path} does not verify its signature`
     : `${file} was signed by the CA ${issuer}, not by a CA in ${authority.path} (${found})`;
   return new AgentError('CERT_UNTRUSTED', message, {
-    remedy: `Find the program that issues ${file} and renew the certificate there, or restore the CA and its key at ${authority.path} and ${authority.keyPath}`,
+    remedy: `Restore the CA and its key at ${authority.path} and ${authority.keyPath}; if the CA was replaced, issue the certificate again: kubeadm certs renew ${name}; if another program issues ${file}, renew it there`,
   });
 }
 

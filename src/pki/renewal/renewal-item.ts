@@ -65,7 +65,8 @@ export async function planItem(
   if (existing === undefined) return undefined;
   const authority = await readAuthority();
   const { target, path, leaf, others, previousForm, storedAt } = existing;
-  const signer = findSigner({ leaf, chain: others, authority, file: path, now });
+  const { name } = entry;
+  const signer = findSigner({ name, leaf, chain: others, authority, file: path, now });
   if (signer.kind === 'local') requireSigningKey(signer.key, authority.keyPath);
   const chain = chainAbove(leaf, others).filter(({ facts }) => now < facts.notAfter);
   return {

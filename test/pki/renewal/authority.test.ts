@@ -32,6 +32,7 @@ async function find({
   now = Date.now() + 1000,
 }: Scene): Promise<Signer> {
   return findSigner({
+    name: 'apiserver',
     leaf: await parsed(leaf),
     chain: await Promise.all(chain.map(parsed)),
     authority: {
@@ -84,6 +85,7 @@ describe('findSigner()', () => {
       code: 'CERT_UNTRUSTED',
       message:
         'apiserver.crt was signed by the CA O=Example, CN=stranger, not by a CA in ca.crt (CN=kubernetes)',
+      remedy: /if the CA was replaced, issue .*: kubeadm certs renew apiserver;/,
     });
   });
 
