@@ -23,7 +23,7 @@ import type { AgentResources, AgentParts } from './agent-parts.ts';
 import { exchangeParts, acquireResources } from './agent-parts.ts';
 import type { ControlSocket } from './control-socket.ts';
 import { openControlSocket } from './control-socket.ts';
-import { enrollerProgram } from './enroller-program.ts';
+import { enrollerProgram, secureHeap } from './enroller-program.ts';
 import { ReplaceableLogger } from './replaceable-logger.ts';
 import type { ServiceNotifier } from './service-notifier.ts';
 import { Slot } from './slot.ts';
@@ -232,10 +232,10 @@ export class Agent {
   }
 
   #newPkiRenewals({ hookJournal: journal }: AgentResources): PkiRenewals {
-    const { program, execArgv, env = {} } = enrollerProgram;
+    const { program, env = {} } = enrollerProgram;
     return new PkiRenewals({
-      // As in nodecertd.sh: it reads and creates private keys, as the enroller does.
-      program: [process.execPath, ...execArgv, program],
+      // As in nodecertd.sh: it reads and creates private keys.
+      program: [process.execPath, ...secureHeap, program],
       env,
       clock: systemClock,
       random: Math.random,
