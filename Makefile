@@ -129,8 +129,8 @@ fuzz: setup ## Send a million damaged inputs into every parser
 	@node test/fault/run.ts fuzz $(ARGS)
 
 .PHONY: bench
-bench: build control-plane ## Compare the agent with client-go's certificate manager
-	@node test/bench/run.ts
+bench: build control-plane ## Compare the agent with client-go, and certs with kubeadm (ARGS="--only inventory,reader")
+	@node test/bench/run.ts $(ARGS)
 
 .PHONY: control-plane
 control-plane: setup ## Build the control plane, kubelet, kubeadm and the tests' Go programs into the cache (needs Go)

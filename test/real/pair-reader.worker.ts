@@ -11,7 +11,14 @@ export interface PairCounts {
   truncated: number;
 }
 
-const { certificate, key } = workerData as { readonly certificate: string; readonly key: string };
+interface PairReaderOptions {
+  readonly certificate: string;
+  readonly key: string;
+  /** The pause after each read; without it, the reader never pauses. */
+  readonly pauseMs?: number;
+}
+
+const { certificate, key, pauseMs } = workerData as PairReaderOptions;
 const counts: PairCounts = { reads: 0, mismatched: 0, truncated: 0 };
 const known = new Map<string, keyof PairCounts | undefined>();
 let isStopped = false;
@@ -37,8 +44,9 @@ function readOnce(): void {
 
 function work(): void {
   if (isStopped) return parentPort?.postMessage(counts);
-  for (let times = 0; times < 50; times += 1) readOnce();
-  setImmediate(work);
+  for (let times = 0; times < (pauseMs === undefined ? 50 : 1); times += 1) readOnce();
+  if (pauseMs === undefined) setImmediate(work);
+  else setTimeout(work, pauseMs);
 }
 
 parentPort?.on('message', () => {
