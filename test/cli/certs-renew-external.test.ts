@@ -1,25 +1,18 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { Matcher } from '../fault/keys/matcher.ts';
 import { needlesOf } from '../fault/keys/needles.ts';
 import type { ExternalTree } from '../pki/renewal/external-tree.ts';
 import { externalTree, filesOf, pendingKey, sign } from '../pki/renewal/external-tree.ts';
 import type { KubeadmTree } from '../pki/renewal/renewal-tree.ts';
-import { makeKubeadmTree } from '../pki/renewal/renewal-tree.ts';
+import { sharedTree } from '../pki/renewal/renewal-tree.ts';
 import type { Ended } from '../support/doctor.ts';
 import { nodecertd } from '../support/doctor.ts';
 
-let root = '';
-let model: KubeadmTree;
-before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'nodecertd-certs-'));
-  model = await makeKubeadmTree(root);
-});
-after(async () => rm(root, { recursive: true, force: true }));
+const model = sharedTree();
 
 async function renew({ kubernetes }: KubeadmTree, ...args: readonly string[]): Promise<Ended> {
   return nodecertd('certs', 'renew', ...args, '--kubernetes-dir', kubernetes);

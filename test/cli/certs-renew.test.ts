@@ -1,25 +1,18 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { watch } from 'node:fs';
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { kubeadmCertificates } from '../../src/pki/layout.ts';
 import { snapshot } from '../adopt/snapshot.ts';
 import type { KubeadmTree } from '../pki/renewal/renewal-tree.ts';
-import { copyOf, makeKubeadmTree } from '../pki/renewal/renewal-tree.ts';
+import { copyOf, sharedTree } from '../pki/renewal/renewal-tree.ts';
 import type { Ended } from '../support/doctor.ts';
 import { nodecertd } from '../support/doctor.ts';
 import { scaled } from '../support/machine-speed.ts';
 
-let root = '';
-let model: KubeadmTree;
-before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'nodecertd-certs-'));
-  model = await makeKubeadmTree(root);
-});
-after(async () => rm(root, { recursive: true, force: true }));
+const model = sharedTree();
 
 function certs({ kubernetes }: KubeadmTree, ...args: readonly string[]): Promise<Ended> {
   return nodecertd('certs', ...args, '--kubernetes-dir', kubernetes);

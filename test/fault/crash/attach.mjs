@@ -65,11 +65,11 @@ async function poolThread() {
 }
 
 /**
- * As src/store/atomic-file.ts makes them, the first 64 times.
+ * As src/store/atomic-file.ts makes them, the first times.
  * @param {AttachRequest['replaced']} replaced
  */
 function temporaryPaths(replaced) {
-  const suffixes = Array.from({ length: 64 }, (_, index) =>
+  const suffixes = Array.from({ length: request.role === 'certs' ? 64 : 12 }, (_, index) =>
     ((BigInt(index + 1) << 22n) | BigInt(process.pid)).toString(16).padStart(16, '0'),
   );
   return replaced.flatMap(({ directory, name }) =>

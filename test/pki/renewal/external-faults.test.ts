@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, createPublicKey } from 'node:crypto';
-import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { AgentError } from '../../../src/core/errors.ts';
 import { readCertificates } from '../../../src/pki/renewal/certificate-chain.ts';
 import { FsFaults } from '../../adopt/fs-faults.ts';
@@ -20,19 +19,13 @@ import {
   sign,
 } from './external-tree.ts';
 import type { KubeadmTree } from './renewal-tree.ts';
-import { makeKubeadmTree } from './renewal-tree.ts';
+import { sharedTree } from './renewal-tree.ts';
 
 /** An error at each call of node:fs while CSRs are exported and certificates imported. */
 
 const faults = await FsFaults.install();
 
-let root = '';
-let model: KubeadmTree;
-before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'nodecertd-external-'));
-  model = await makeKubeadmTree(root);
-});
-after(async () => rm(root, { recursive: true, force: true }));
+const model = sharedTree();
 
 async function copy(context: TestContext, tree: ExternalTree): Promise<ExternalTree> {
   const folder = await temporaryDirectory(context);

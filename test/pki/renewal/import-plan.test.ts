@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { extensionIds, extensionOf } from '../../../src/core/certificate-parts.ts';
 import { readCertificates } from '../../../src/pki/renewal/certificate-chain.ts';
 import { authorityFile, fileOf, keyFileOf, kubeadmCertificates } from '../../../src/pki/layout.ts';
@@ -24,16 +23,9 @@ import {
   signAll,
   signWithOpensslCa,
 } from './external-tree.ts';
-import type { KubeadmTree } from './renewal-tree.ts';
-import { makeKubeadmTree, requestFor } from './renewal-tree.ts';
+import { requestFor, sharedTree } from './renewal-tree.ts';
 
-let root = '';
-let model: KubeadmTree;
-before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'nodecertd-external-'));
-  model = await makeKubeadmTree(root);
-});
-after(async () => rm(root, { recursive: true, force: true }));
+const model = sharedTree();
 
 const copied = [extensionIds.subjectAltName, extensionIds.keyUsage, extensionIds.extendedKeyUsage];
 

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { day } from '../../../src/core/instant.ts';
 import { encodePem } from '../../../src/core/pem.ts';
 import { derOf } from '../../core/openssl.ts';
@@ -20,16 +19,9 @@ import {
 } from './external-tree.ts';
 import type { OpensslPair } from './openssl-authority.ts';
 import { authorityOf, caExtensions, issueWithOpenssl } from './openssl-authority.ts';
-import type { KubeadmTree } from './renewal-tree.ts';
-import { makeKubeadmTree, requestFor } from './renewal-tree.ts';
+import { sharedTree, requestFor } from './renewal-tree.ts';
 
-let root = '';
-let model: KubeadmTree;
-before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'nodecertd-external-'));
-  model = await makeKubeadmTree(root);
-});
-after(async () => rm(root, { recursive: true, force: true }));
+const model = sharedTree();
 
 interface Case {
   readonly what: string;

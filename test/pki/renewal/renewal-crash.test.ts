@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { AgentError } from '../../../src/core/errors.ts';
 import {
   directoryOf,
@@ -16,18 +15,12 @@ import { runRenewal } from '../../../src/pki/renewal/renewal-run.ts';
 import { FsFaults } from '../../adopt/fs-faults.ts';
 import { filesOf, renewBoth, requireRecovery, requireServer } from './renewal-checks.ts';
 import type { KubeadmTree } from './renewal-tree.ts';
-import { copyOf, makeKubeadmTree, optionsFor, requestFor } from './renewal-tree.ts';
+import { copyOf, optionsFor, requestFor, sharedTree } from './renewal-tree.ts';
 
 const renewer = join(import.meta.dirname, 'renewal.process.ts');
 const faults = await FsFaults.install();
 
-let root = '';
-let model: KubeadmTree;
-before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'nodecertd-crash-'));
-  model = await makeKubeadmTree(root);
-});
-after(async () => rm(root, { recursive: true, force: true }));
+const model = sharedTree();
 
 /** The exit code, or null when it was killed. */
 async function crash(

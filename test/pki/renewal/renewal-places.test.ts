@@ -1,20 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  chmod,
-  chown,
-  cp,
-  mkdtemp,
-  readdir,
-  rm,
-  stat,
-  statfs,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, chown, cp, readdir, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { previewRenewal, renew, rollBackTo } from '../../../src/pki/renewal/renewal.ts';
 import type { RenewalResult } from '../../../src/pki/renewal/renewal-run.ts';
 import { snapshot } from '../../adopt/snapshot.ts';
@@ -22,17 +10,11 @@ import { tmpfsDirectory } from '../../store/mounts.ts';
 import { findProgram, skipWithout } from '../../support/programs.ts';
 import { requireServer } from './renewal-checks.ts';
 import type { KubeadmTree } from './renewal-tree.ts';
-import { copyOf, makeKubeadmTree, optionsFor, requestFor } from './renewal-tree.ts';
+import { copyOf, optionsFor, requestFor, sharedTree } from './renewal-tree.ts';
 
 /** Files with unusual attributes, and file systems that refuse a change. */
 
-let root = '';
-let model: KubeadmTree;
-before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'nodecertd-places-'));
-  model = await makeKubeadmTree(root);
-});
-after(async () => rm(root, { recursive: true, force: true }));
+const model = sharedTree();
 
 async function renewServer(tree: KubeadmTree): Promise<RenewalResult> {
   const options = optionsFor({ selection: ['apiserver'] });

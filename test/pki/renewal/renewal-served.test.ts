@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { TLSSocket } from 'node:tls';
 import { second } from '../../../src/core/instant.ts';
 import { renew } from '../../../src/pki/renewal/renewal.ts';
@@ -16,15 +15,9 @@ import type { ServedEndpoint } from '../../../src/pki/inventory/served.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
 import { snapshot } from '../../adopt/snapshot.ts';
 import type { KubeadmTree } from './renewal-tree.ts';
-import { copyOf, makeKubeadmTree, optionsFor, requestFor } from './renewal-tree.ts';
+import { copyOf, optionsFor, sharedTree, requestFor } from './renewal-tree.ts';
 
-let root = '';
-let model: KubeadmTree;
-before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'nodecertd-served-'));
-  model = await makeKubeadmTree(root);
-});
-after(async () => rm(root, { recursive: true, force: true }));
+const model = sharedTree();
 
 interface Pair {
   readonly cert: Buffer;

@@ -1,6 +1,8 @@
-import { cp, mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { after, before } from 'node:test';
 import { day } from '../../../src/core/instant.ts';
 import type { AuthorityName, KubernetesDirectories } from '../../../src/pki/layout.ts';
 import {
@@ -134,6 +136,21 @@ users:
     client-certificate-data: ${certificate.toString('base64')}
     client-key-data: ${Buffer.from(traditional(key)).toString('base64')}
 `;
+}
+
+/**
+ * One tree for all tests of a file, for copies. Created before the first test, and deleted after the
+ * last one.
+ */
+export function sharedTree(): KubeadmTree {
+  const tree = {};
+  let root = '';
+  before(async () => {
+    root = await mkdtemp(join(tmpdir(), 'nodecertd-kubeadm-'));
+    Object.assign(tree, await makeKubeadmTree(root));
+  });
+  after(async () => rm(root, { recursive: true, force: true }));
+  return tree as KubeadmTree;
 }
 
 /** A copy, which takes a millisecond instead of a second. */

@@ -4,7 +4,6 @@ import {
   chmod,
   lstat,
   mkdir,
-  mkdtemp,
   readFile,
   readdir,
   rename,
@@ -14,8 +13,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
-import { tmpdir } from 'node:os';
+import { describe, it } from 'node:test';
 import { parse } from 'yaml';
 import { AgentError } from '../../../src/core/errors.ts';
 import { day, minute } from '../../../src/core/instant.ts';
@@ -38,20 +36,14 @@ import type { KubeadmTree } from './renewal-tree.ts';
 import {
   copyOf,
   kubeconfigOf,
-  makeKubeadmTree,
   optionsFor,
   requestFor,
   writePair,
+  sharedTree,
 } from './renewal-tree.ts';
 import { authorityOf, issueWithOpenssl, leafExtensions } from './openssl-authority.ts';
 
-let root = '';
-let model: KubeadmTree;
-before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'nodecertd-renewal-'));
-  model = await makeKubeadmTree(root);
-});
-after(async () => rm(root, { recursive: true, force: true }));
+const model = sharedTree();
 
 const runs = '/.nodecertd';
 const files = (tree: KubeadmTree): ReturnType<typeof snapshot> => snapshot(tree.kubernetes, runs);

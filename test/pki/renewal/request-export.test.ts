@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import type { KeyAlgorithm } from '../../../src/core/certificate-spec.ts';
 import { extensionIds, extensionOf } from '../../../src/core/certificate-parts.ts';
 import { day } from '../../../src/core/instant.ts';
@@ -12,16 +11,9 @@ import { exportRequests, previewExport } from '../../../src/pki/renewal/request-
 import { derOf, openssl } from '../../core/openssl.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { existing, exportFor, externalTree, filesOf, pendingKey } from './external-tree.ts';
-import type { KubeadmTree } from './renewal-tree.ts';
-import { makeKubeadmTree, requestFor } from './renewal-tree.ts';
+import { requestFor, sharedTree } from './renewal-tree.ts';
 
-let root = '';
-let model: KubeadmTree;
-before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'nodecertd-external-'));
-  model = await makeKubeadmTree(root);
-});
-after(async () => rm(root, { recursive: true, force: true }));
+const model = sharedTree();
 
 const names = kubeadmCertificates.map(({ name }) => name);
 const copied = [extensionIds.subjectAltName, extensionIds.keyUsage, extensionIds.extendedKeyUsage];

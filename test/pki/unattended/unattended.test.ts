@@ -2,23 +2,16 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { day, formatInstant, hour, minute } from '../../../src/core/instant.ts';
 import { parseMaintenanceWindow } from '../../../src/core/maintenance-window.ts';
 import { kubeadmCertificates } from '../../../src/pki/layout.ts';
 import { lock } from '../../../src/pki/renewal/renewal.ts';
 import { snapshot } from '../../adopt/snapshot.ts';
-import type { KubeadmTree } from '../renewal/renewal-tree.ts';
-import { makeKubeadmTree } from '../renewal/renewal-tree.ts';
+import { makeKubeadmTree, sharedTree } from '../renewal/renewal-tree.ts';
 import { leaseKey, Scene } from './scene.ts';
 
-let root = '';
-let model: KubeadmTree;
-before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'nodecertd-unattended-'));
-  model = await makeKubeadmTree(root);
-});
-after(async () => rm(root, { recursive: true, force: true }));
+const model = sharedTree();
 
 /** In the time zone of the scene, an hour ahead of UTC. */
 function timeOfDay(instant: number): string {
