@@ -27,9 +27,11 @@ else
   echo "strip is missing, so Node keeps its symbols (33 MB). On Debian: apt-get install binutils" >&2
 fi
 
-unit=$usr/lib/systemd/system/nodecertd.service
-put systemd/nodecertd.service "$unit"
-sed -i "s|/usr/bin/nodecertd|$prefix/bin/nodecertd|g" "$unit"
+for name in nodecertd nodecertd-approver; do
+  unit=$usr/lib/systemd/system/$name.service
+  put "systemd/$name.service" "$unit"
+  sed -i "s|/usr/bin/nodecertd|$prefix/bin/nodecertd|g" "$unit"
+done
 
 put systemd/nodecertd.tmpfiles "$usr/lib/tmpfiles.d/nodecertd.conf"
 
@@ -49,5 +51,5 @@ put "$dist/share/zsh/site-functions/_nodecertd" "$zsh/_nodecertd"
 
 # In the same directories as here, so that links between the pages work.
 doc=$usr/share/doc/nodecertd
-for file in README.md docs/*.{md,svg} config/*.{yaml,json} systemd/*.{conf,service}; do put "$file" "$doc/$file"; done
+for file in README.md docs/*.{md,svg} config/*.{yaml,json} config/approver/*.yaml systemd/*.{conf,service}; do put "$file" "$doc/$file"; done
 for file in "$dist"/share/doc/*; do put "$file" "$doc/${file##*/}"; done

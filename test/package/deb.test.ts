@@ -80,6 +80,7 @@ describe('the Debian package', () => {
         '/usr/share/bash-completion/completions',
         '/usr/share/doc/nodecertd',
         '/usr/share/doc/nodecertd/config',
+        '/usr/share/doc/nodecertd/config/approver',
         '/usr/share/doc/nodecertd/docs',
         '/usr/share/doc/nodecertd/systemd',
         '/usr/share/fish/vendor_completions.d',
@@ -92,10 +93,11 @@ describe('the Debian package', () => {
     const docs = places.get('/usr/share/doc/nodecertd')?.map(({ path }) => path.split('/').at(-1));
     const names = docs?.toSorted();
     assert.deepEqual(names, ['README.md', 'changelog.Debian.gz', 'changelog.gz', 'copyright']);
-    for (const folder of ['docs', 'config']) {
+    for (const folder of ['docs', 'config', 'config/approver']) {
       const packaged = places.get(`/usr/share/doc/nodecertd/${folder}`) ?? [];
       const names = packaged.map(({ path }) => basename(path)).toSorted();
-      assert.deepEqual(names, (await readdir(folder)).toSorted());
+      const files = (await readdir(folder, { withFileTypes: true })).filter((one) => one.isFile());
+      assert.deepEqual(names, files.map(({ name }) => name).toSorted());
     }
   });
 
@@ -111,9 +113,11 @@ describe('the Debian package', () => {
     assert.equal(schemaFile, await readFile('config/config.schema.json', 'utf8'));
   });
 
-  it('has the unit of the repository', async () => {
-    const unit = await readFile(join(root, 'usr/lib/systemd/system/nodecertd.service'), 'utf8');
-    assert.equal(unit, await readFile('systemd/nodecertd.service', 'utf8'));
+  it('has the units of the repository', async () => {
+    for (const name of ['nodecertd.service', 'nodecertd-approver.service']) {
+      const unit = await readFile(join(root, 'usr/lib/systemd/system', name), 'utf8');
+      assert.equal(unit, await readFile(`systemd/${name}`, 'utf8'));
+    }
   });
 
   it('runs where it is unpacked, also through a link', async () => {

@@ -37,6 +37,11 @@ describe('make install', () => {
       'utf8',
     );
     assert.match(unit, /^ExecStart=\/opt\/node-tools\/bin\/nodecertd run /m);
+    const approver = await readFile(
+      join(root, 'opt/node-tools/lib/systemd/system/nodecertd-approver.service'),
+      'utf8',
+    );
+    assert.match(approver, /^ExecStart=\/opt\/node-tools\/bin\/nodecertd approver run /m);
     const share = join(root, 'opt/node-tools/share');
     for (const path of [
       'man/man1/nodecertd.1.gz',

@@ -11,36 +11,37 @@ const sources = join(import.meta.dirname, '../../systemd');
 const run = promisify(execFile);
 
 describe('the systemd unit', { skip: skipWithout('systemd-analyze') }, () => {
-  it('leaves the service exposed by no more than 1.5, as systemd counts', async () => {
-    const unit = join(sources, 'nodecertd.service');
-    // Tenths: the exit code tells.
-    await run('systemd-analyze', ['security', '--offline=true', '--threshold=15', unit]);
-  });
+  for (const name of ['nodecertd.service', 'nodecertd-approver.service']) {
+    it(`leaves ${name} exposed by no more than 1.5, as systemd counts`, async () => {
+      // Tenths: the exit code tells.
+      const limits = ['--offline=true', '--threshold=15'];
+      await run('systemd-analyze', ['security', ...limits, join(sources, name)]);
+    });
+  }
 
-  for (const dropIn of [
-    'none',
-    'before-kubelet.conf',
-    'bootstrap-credential.conf',
-    'control-plane.conf',
-  ]) {
-    it(`is one that systemd understands, with drop-in: ${dropIn}`, async (context) => {
+  for (const [name, dropIn] of [
+    ['nodecertd.service', 'none'],
+    ['nodecertd.service', 'before-kubelet.conf'],
+    ['nodecertd.service', 'bootstrap-credential.conf'],
+    ['nodecertd.service', 'control-plane.conf'],
+    ['nodecertd-approver.service', 'none'],
+  ] as const) {
+    it(`is one that systemd understands: ${name}, with drop-in: ${dropIn}`, async (context) => {
       const root = await temporaryDirectory(context);
       const units = join(root, 'usr/lib/systemd/system');
-      await mkdir(join(units, 'nodecertd.service.d'), { recursive: true });
-      await cp(join(sources, 'nodecertd.service'), join(units, 'nodecertd.service'));
-      if (dropIn !== 'none') {
-        await cp(join(sources, dropIn), join(units, 'nodecertd.service.d', dropIn));
-      }
+      await mkdir(join(units, `${name}.d`), { recursive: true });
+      await cp(join(sources, name), join(units, name));
+      if (dropIn !== 'none') await cp(join(sources, dropIn), join(units, `${name}.d`, dropIn));
       for (const program of ['usr/bin/nodecertd', 'bin/sh']) {
         await mkdir(join(root, dirname(program)), { recursive: true });
         await writeFile(join(root, program), '');
         await chmod(join(root, program), 0o755);
       }
-      const names = ['sysinit', 'basic', 'shutdown', 'network-online', 'time-sync', 'multi-user'];
-      for (const name of names) {
-        await writeFile(join(units, `${name}.target`), `[Unit]\nDescription=${name}\n`);
+      const targets = ['sysinit', 'basic', 'shutdown', 'network-online', 'time-sync', 'multi-user'];
+      for (const target of targets) {
+        await writeFile(join(units, `${target}.target`), `[Unit]\nDescription=${target}\n`);
       }
-      const args = [`--root=${root}`, '--man=no', 'verify', 'nodecertd.service'];
+      const args = [`--root=${root}`, '--man=no', 'verify', name];
       const { stderr } = await run('systemd-analyze', args);
       assert.equal(stderr, '');
     });
