@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,6 +7,8 @@ import { describe, it } from 'node:test';
 import { second } from '../../src/core/instant.ts';
 import { kubeconfigCertificate } from '../../src/kube/embedded-certificate.ts';
 import { KubeconfigDocument } from '../../src/kube/kubeconfig-document.ts';
+import { renew } from '../../src/pki/renewal/renewal.ts';
+import { optionsFor, requestFor } from '../pki/renewal/renewal-tree.ts';
 import { Child } from '../support/child.ts';
 import { nodecertd } from '../support/doctor.ts';
 import { RealKubeadmTree } from '../support/kubeadm-tree.ts';
@@ -16,7 +18,7 @@ import { controlPlaneDirectory } from '../support/programs.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 import { freePorts } from '../support/real-components.ts';
 
-/** `certs renew` on a running etcd and kube-apiserver with the certificates of kubeadm. */
+/** `certs renew` on a running etcd, kube-apiserver and kube-controller-manager with the certificates of kubeadm. */
 
 const skip = skipWithoutKubeadm() || skipWithoutRealControlPlane();
 
@@ -145,23 +147,43 @@ interface Renewal {
   readonly warnings: readonly unknown[];
 }
 
+/** etcd and kube-apiserver with the files of the tree. */
+async function startControlPlane(
+  tree: RealKubeadmTree,
+): Promise<AsyncDisposable & { readonly ports: Ports }> {
+  const [client = 0, peer = 0, api = 0] = await freePorts(3);
+  const ports = { client, peer, api };
+  await mkdir(join(tree.root, 'logs'));
+  await using stack = new AsyncDisposableStack();
+  stack.use(start(tree, { program: 'etcd', args: etcdArgs(tree, ports) }));
+  const args = apiServerArgs(tree, ports);
+  const server = stack.use(start(tree, { program: 'kube-apiserver', args }));
+  await untilReady(tree, ports, server);
+  const started = stack.move();
+  return { ports, [Symbol.asyncDispose]: () => started.disposeAsync() };
+}
+
+interface Program {
+  readonly program: string;
+  readonly args: readonly string[];
+  /** The name of the log, if two processes run the same program. */
+  readonly name?: string;
+}
+
+function start(tree: RealKubeadmTree, { program, args, name = program }: Program): Child {
+  const command = join(controlPlaneDirectory(), program);
+  return new Child({ name, command, args, logFile: logOf(tree, name) });
+}
+
+function logOf({ root }: RealKubeadmTree, name: string): string {
+  return join(root, 'logs', name);
+}
+
 describe('certs renew beside a running control plane', { skip }, () => {
   it('waits until etcd and kube-apiserver serve all new certificates', async (context) => {
     await using tree = await RealKubeadmTree.create({ algorithm: 'ECDSA-P256' });
-    const [client = 0, peer = 0, api = 0] = await freePorts(3);
-    const ports = { client, peer, api };
-    const logs = join(tree.root, 'logs');
-    await mkdir(logs);
-    const child = (name: string, args: readonly string[]): Child =>
-      new Child({
-        name,
-        command: join(controlPlaneDirectory(), name),
-        args,
-        logFile: join(logs, name),
-      });
-    await using _ = child('etcd', etcdArgs(tree, ports));
-    await using server = child('kube-apiserver', apiServerArgs(tree, ports));
-    await untilReady(tree, ports, server);
+    await using controlPlane = await startControlPlane(tree);
+    const { ports } = controlPlane;
     await rm(join(tree.kubernetes, 'scheduler.conf'));
     await rm(join(tree.kubernetes, 'controller-manager.conf'));
 
@@ -187,4 +209,73 @@ describe('certs renew beside a running control plane', { skip }, () => {
     assert.deepEqual(failures, []);
     assert.ok(requests > 5);
   });
+
+  it('a controller-manager outlives its old certificate only after a restart', async () => {
+    await using tree = await RealKubeadmTree.create({ algorithm: 'ECDSA-P256' });
+    await using controlPlane = await startControlPlane(tree);
+    const { api } = controlPlane.ports;
+    const kubeconfig = join(tree.kubernetes, 'controller-manager.conf');
+    const text = await readFile(kubeconfig, 'utf8');
+    await writeFile(kubeconfig, text.replace(/server: .*/, `server: https://127.0.0.1:${api}`));
+    const lifetime = scaled(10 * second);
+    await shorten(tree, lifetime);
+    const end = Date.now() + lifetime;
+    const args = managerArgs(kubeconfig);
+    const startManager = (name: string): Child => start(tree, { program: manager, args, name });
+    await using _ = startManager('neglected');
+    await using first = startManager('first');
+    await untilLogged(tree, 'neglected', election);
+    await untilLogged(tree, 'first', election);
+    const place = ['--kubernetes-dir', tree.kubernetes, '--lifetime', '1y', '--yes'];
+    const ended = await nodecertd('certs', 'renew', 'controller-manager.conf', ...place);
+    assert.equal(ended.code, 3);
+    assert.match(
+      ended.stdout,
+      /RESTART BY HAND\n {2}kube-controller-manager reads the certificate/,
+    );
+    await first.stop(0);
+    await using restarted = startManager('restarted');
+    await untilLogged(tree, 'restarted', election);
+    assert.ok(Date.now() < end, 'the old certificate expired before the restart');
+    await untilLogged(tree, 'neglected', /err="Unauthorized"/);
+    // Both processes make a request every two seconds.
+    await delay(scaled(5 * second));
+    assert.doesNotMatch(await readFile(logOf(tree, 'first'), 'utf8'), /Unauthorized/);
+    assert.doesNotMatch(await readFile(logOf(tree, 'restarted'), 'utf8'), /Unauthorized/);
+    assert.ok(restarted.running);
+  });
 });
+
+const manager = 'kube-controller-manager';
+const election = /Attempting to acquire leader lease/;
+
+/** Issues the certificate for less time than the command accepts. */
+async function shorten(tree: RealKubeadmTree, ms: number): Promise<void> {
+  const selection = ['controller-manager.conf'];
+  const options = optionsFor({ selection, lifetime: { kind: 'duration', ms } });
+  const { result } = await renew(requestFor(tree), {
+    ...options,
+    describe: () => ({}),
+    endpoints: [],
+  });
+  assert.equal(result.renewed.length, 1);
+}
+
+/** A process that does not lead still reads the Lease every two seconds. */
+function managerArgs(kubeconfig: string): string[] {
+  return [
+    `--kubeconfig=${kubeconfig}`,
+    '--secure-port=0',
+    '--controllers=root-ca-certificate-publisher-controller',
+  ];
+}
+
+async function untilLogged(tree: RealKubeadmTree, name: string, text: RegExp): Promise<void> {
+  const deadline = Date.now() + scaled(60 * second);
+  for (;;) {
+    const log = await readFile(logOf(tree, name), 'utf8');
+    if (text.test(log)) return;
+    if (Date.now() > deadline) throw new Error(`${name} did not log ${text}: ${log}`);
+    await delay(second / 4);
+  }
+}
