@@ -180,7 +180,9 @@ export class Approver {
       onHolder: (holder) => {
         if (this.#leader !== undefined || holder !== undefined) this.#metrics.recordTransition();
         this.#leader = holder;
-        if (holder !== identity) logger.log('approver_standby', { leader: holder ?? 'none' });
+        if (holder !== undefined && holder !== identity) {
+          logger.log('approver_standby', { leader: holder });
+        }
       },
       onRetry: (failure) => {
         this.#leaseFailure = failure;
