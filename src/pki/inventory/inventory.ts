@@ -119,7 +119,7 @@ function itemOf(row: readonly Sighting[], context: RowContext): InventoryItem {
     section: first.section,
     places: uniquePlaces(all),
     certificate,
-    usedBy: uniqueUses(all.flatMap(({ usedBy }) => usedBy)),
+    usedBy: uniqueUses(all),
     ...(reload && { reload }),
     ...(managedBy && { managedBy }),
     ...(key && { key }),
@@ -153,10 +153,14 @@ function worstKey(all: readonly Sighting[]): KeyState | undefined {
 }
 
 function uniquePlaces(all: readonly Sighting[]): Place[] {
+  if (all.length === 1) return all.map(({ place }) => place);
   return [...new Map(all.map(({ place }) => [JSON.stringify(place), place])).values()];
 }
 
-function uniqueUses(uses: readonly FileUse[]): FileUse[] {
+function uniqueUses(all: readonly Sighting[]): readonly FileUse[] {
+  const uses = all.flatMap(({ usedBy }) => usedBy);
+  // Keeps the empty array that all files share.
+  if (uses.length === 0) return all[0]?.usedBy ?? uses;
   const named = uses.filter(({ flag }) => flag !== undefined);
   // A component without a flag adds nothing to the same component with one.
   const rest = uses.filter(

@@ -2,6 +2,7 @@ import { glob } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LocalKubelet } from '../../kubelet/local-kubelet.ts';
 import { findLocalKubelet } from '../../kubelet/local-kubelet.ts';
+import { releaseMemory } from '../../sys/memory.ts';
 import { componentEndpoints, kubeletEndpoint } from '../components/component-endpoints.ts';
 import type { Component, FileNote } from '../components/component.ts';
 import { fileReferences, kubeletReferences } from '../components/file-references.ts';
@@ -49,11 +50,18 @@ export async function localInventory(request: LocalInventoryRequest): Promise<In
   onProgress('the endpoints', 'started');
   const served = dial ? checkServed(endpointsOf(node), request) : Promise.resolve([]);
   const [scan, dialed] = await Promise.all([scanned, served]);
+  if (scan.sightings.length > manyCertificates) releaseMemory();
   const gaps = [...scan.gaps, ...node.problems.map(unreadable)];
   const skipped = [...scan.skipped, ...node.ignored];
   const inventory = takeInventory({ ...scan, gaps, skipped }, request);
   return { ...inventory, items: [...inventory.items, ...dialed] };
 }
+
+/**
+ * From here on, a garbage collection between the scan and the rows saves more memory (20 MB of
+ * 190 MB for 100,000 files) than its time costs (5%).
+ */
+const manyCertificates = 50_000;
 
 /** The programs of this machine, and what their settings say about certificates. */
 export interface LocalNode {
