@@ -118,6 +118,7 @@ export class TermWork {
   /** Evaluates every pending CSR again, because the policy or a source has changed. */
   evaluateAll(): void {
     this.#changes += 1;
+    for (const pending of this.#pending.all()) pending.answeredVersion = undefined;
     this.#enqueueAll(this.#pending.names());
   }
 
@@ -338,7 +339,7 @@ export class TermWork {
     const basis = this.#basis(pending, fresh);
     const { mode } = policy();
     const result = await this.#recorder.record({ csr, decision, basis, mode, isCurrent }, signal);
-    await this.#finish(pending, { csr, decision, result }, signal);
+    await this.#finish(pending, { csr, decision, mode, result }, signal);
   }
 
   async #finish(
@@ -346,10 +347,12 @@ export class TermWork {
     {
       csr,
       decision,
+      mode,
       result,
     }: {
       readonly csr: WatchedCsr;
       readonly decision: FinalDecision;
+      readonly mode: ApproverPolicy['mode'];
       readonly result: RecordResult;
     },
     signal: AbortSignal,
@@ -358,6 +361,12 @@ export class TermWork {
     switch (result.kind) {
       case 'recorded':
         observer.decided(csr, decision, environment.clock.elapsed() - pending.seenAt);
+        if (mode === 'observe') {
+          // Still pending in the cluster; another policy may decide it.
+          pending.answeredVersion = csr.resourceVersion;
+          pending.wait(decision.code);
+          return;
+        }
         this.#forget(csr.name);
         this.#recorded.set(csr.name, csr.uid);
         return;

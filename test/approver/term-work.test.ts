@@ -290,4 +290,21 @@ describe('TermWork', () => {
     await scene.pass(0);
     assert.deepEqual(scene.decided, ['approve csr-1']);
   });
+
+  it('decides what it has only observed once the policy says enforce', async () => {
+    await using scene = new Scene();
+    scene.policy = { ...defaultApproverPolicy, mode: 'observe' };
+    scene.api.addNode('n1');
+    scene.api.addCsr('csr-1', 'n1');
+    await scene.start();
+    scene.api.addNode('n1', { spec: { providerID: 'changed' } });
+    await scene.pass(5 * minute);
+    assert.deepEqual(scene.api.about('csr-1'), ['update csr-1']);
+    assert.deepEqual(scene.api.conditions('csr-1'), []);
+    scene.policy = defaultApproverPolicy;
+    scene.evaluateAll();
+    await scene.pass(0);
+    assert.deepEqual(scene.api.conditions('csr-1'), ['Approved']);
+    assert.deepEqual(scene.decided, ['approve csr-1', 'approve csr-1']);
+  });
 });
