@@ -131,6 +131,14 @@ async function untilHeld(): Promise<void> {
   }
 }
 
+async function signalRenewal(signal: 'INT' | 'KILL'): Promise<void> {
+  await node(2).container.must('pkill', '--signal', signal, '--full', 'renew --unattended');
+}
+
+async function signalEtcd(signal: 'STOP' | 'CONT'): Promise<void> {
+  await node(3).container.must('pkill', '--signal', signal, '--exact', 'etcd');
+}
+
 describe('certs renew --unattended on a cluster', { skip }, () => {
   it('refuses if timedatectl shows that the clock is not synchronized', async () => {
     const { container } = node(1);
@@ -182,6 +190,56 @@ describe('certs renew --unattended on a cluster', { skip }, () => {
       last.restarted.map(({ component }) => component),
       ['kube-scheduler'],
     );
+  });
+
+  it('waits while an etcd member is down', async () => {
+    await passPause();
+    await shorten(node(1), 'front-proxy-client');
+    await signalEtcd('STOP');
+    await using _ = { [Symbol.asyncDispose]: () => signalEtcd('CONT') };
+    // The API server tests etcd once a second, for two seconds (apiserver, storagebackend/factory/etcd3.go).
+    const server = `--server=https://${node(3).address}:6443`;
+    await node(1).container.until('a failing health check', async () => {
+      const { stderr } = await node(1).container.run('kubectl', server, 'get', '--raw', '/readyz');
+      return stderr.includes('[-]etcd failed') || undefined;
+    });
+    const reason = await node(1).container.until('the other members', async () => {
+      const found = await unattended(node(1));
+      assert.equal(found.outcome, 'waiting');
+      // Until they have elected a leader, the API server of this node may be unhealthy.
+      return found.reason?.startsWith('control-plane-3 is unhealthy') ? found.reason : undefined;
+    });
+    assert.match(reason, /failing checks: etcd/);
+    assert.deepEqual(await leaseHolder(), undefined);
+  });
+
+  it('restores the files and releases the Lease on Ctrl-C', async () => {
+    await passPause();
+    await shorten(node(2), 'controller-manager.conf');
+    const file = '/etc/kubernetes/controller-manager.conf';
+    const before = await node(2).container.read(file);
+    const interrupted = unattended(node(2));
+    await untilHeld();
+    await signalRenewal('INT');
+    const { outcome, code, renewed } = await interrupted;
+    assert.deepEqual([outcome, code, renewed], ['failed', 'ABORTED', []]);
+    assert.equal(await node(2).container.read(file), before);
+    assert.equal(await leaseHolder(), undefined);
+    await passPause();
+  });
+
+  it('takes over from a killed holder after 60 s', async () => {
+    const killed = node(2).container.run('env', searchPath, ...command, ...flags);
+    await untilHeld();
+    await signalRenewal('KILL');
+    assert.notEqual((await killed).code, 0);
+    const start = performance.now();
+    const next = await unattended(node(1));
+    assert.equal(next.outcome, 'renewed', JSON.stringify(next));
+    assert.ok(performance.now() - start >= minute);
+    await passPause();
+    const completed = await unattended(node(2));
+    assert.equal(completed.outcome, 'renewed', JSON.stringify(completed));
   });
 
   it('renews without the Lease if its own certificate has expired', async () => {
