@@ -49,6 +49,8 @@ export async function runOwnCommand(options: OwnCommandOptions): Promise<OwnComm
   if (end.kind === 'exited' && resultCodes.has(end.code) && (end.code === 0 || text !== '')) {
     return { kind: 'complete', text };
   }
+  // Within its grace period, it may print what it had completed.
+  if (end.kind === 'aborted' && text !== '') return { kind: 'complete', text };
   const reason = [describeEnd(end, timeoutMs), ...errors].join(': ');
   return { kind: 'failed', reason };
 }

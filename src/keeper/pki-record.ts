@@ -1,5 +1,6 @@
 import type { Failure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
+import type { LogFields } from '../core/log-events.ts';
 import { failureFields } from '../core/log-events.ts';
 import type { PkiStatus } from '../core/status.ts';
 import { without } from '../core/without.ts';
@@ -78,7 +79,11 @@ export class PkiRecord {
       case 'refused':
         return this.#fail(isNew ? 'pki_refused' : undefined, failure);
       case 'failed':
-        return this.#fail('pki_failed', failure);
+        return this.#fail(
+          'pki_failed',
+          failure,
+          result.renewed.length > 0 ? completedFields(result) : {},
+        );
       default:
         outcome satisfies never;
     }
@@ -93,23 +98,25 @@ export class PkiRecord {
     return isNew;
   }
 
-  #renewed({ renewed, restarted, withoutLease: reason }: RenewalResult): void {
+  #renewed(result: RenewalResult): void {
+    const { withoutLease: reason } = result;
     const { logger, observer, now } = this.#options;
     observer.recordPkiRenewal('succeeded');
-    logger.log('pki_renewed', {
-      certificates: renewed.map(({ name }) => name),
-      restarted: restarted.map(({ component }) => component),
-    });
+    logger.log('pki_renewed', completedFields(result));
     if (reason === undefined) return;
     this.#status = { ...this.#status, lastWithoutLease: { reason, at: now() } };
     logger.log('pki_renewed_without_lease', { reason });
   }
 
   /** @param event absent if the same failure was logged before */
-  #fail(event: 'pki_failed' | 'pki_refused' | undefined, failure: Failure): void {
+  #fail(
+    event: 'pki_failed' | 'pki_refused' | undefined,
+    failure: Failure,
+    completed: LogFields = {},
+  ): void {
     const { logger, observer, now } = this.#options;
     if (event === 'pki_failed') observer.recordPkiRenewal('failed');
-    if (event !== undefined) logger.log(event, failureFields(failure));
+    if (event !== undefined) logger.log(event, { ...failureFields(failure), ...completed });
     this.#status = { ...this.#status, failure: { ...failure, at: now() } };
   }
 
@@ -132,6 +139,13 @@ export class PkiRecord {
       });
     }
   }
+}
+
+function completedFields({ renewed, restarted }: RenewalResult): LogFields {
+  return {
+    certificates: renewed.map(({ name }) => name),
+    restarted: restarted.map(({ component }) => component),
+  };
 }
 
 const remedy =

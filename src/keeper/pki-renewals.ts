@@ -77,9 +77,11 @@ export class PkiRenewals implements AsyncDisposable {
     this.#working = this.#working.then(() => this.#work({ config, file, record, signal }));
   }
 
-  /** The running command restores what it has not finished. */
+  /** The running command restores what it has not finished, and reports the rest. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
+    // Hooks of certificates that are reported from now on stay pending until the next start.
+    await this.#hooks?.stop();
     await this.#working;
   }
 
@@ -115,6 +117,7 @@ export class PkiRenewals implements AsyncDisposable {
   }
 
   async #work(work: Work): Promise<void> {
+    if (this.#stop.signal.aborted) return;
     this.#hooks = await this.#openHooks(work);
     await this.#repeat(work);
     await this.#hooks?.stop();
@@ -129,7 +132,8 @@ export class PkiRenewals implements AsyncDisposable {
     while (!over.aborted) {
       record.checking();
       const renewal = await renewUnattended({ program, env, config, clock, signal: stop });
-      if (stop.aborted) return;
+      // Canceled before it changed anything.
+      if (stop.aborted && renewal.kind === 'failed') return;
       record.ended(renewal);
       if (renewal.kind === 'complete') this.#runHooks(config, renewal.result);
       const ms = pauseAfter(renewal);

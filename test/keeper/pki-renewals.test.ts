@@ -92,6 +92,28 @@ class Stage {
   file(name: string): string {
     return join(this.program.directory, name);
   }
+
+  /** The end of a script: it runs until its trap for SIGTERM exits. */
+  get waitingForever(): string {
+    return `echo $$ > ${this.file('pid.new')}; mv ${this.file('pid.new')} ${this.file('pid')}; while :; do sleep 0.02; done`;
+  }
+
+  /** Ends the agent during a script that waits forever. The clock stands still until the script has ended. */
+  async stopWhileRunning(): Promise<void> {
+    await until('the script', () => exists(this.file('pid')));
+    const pid = readFileSync(this.file('pid'), 'utf8').trim();
+    let isStopped = false;
+    const stopped = this.renewals[Symbol.asyncDispose]().finally(() => {
+      isStopped = true;
+    });
+    await until('the end of the script', () => !exists(`/proc/${pid}/stat`));
+    // Its last sleep may still run.
+    await until('the end of the renewals', () => {
+      void this.clock.advance(second / 10);
+      return isStopped;
+    });
+    await stopped;
+  }
 }
 
 describe('PkiRenewals', () => {
@@ -273,16 +295,20 @@ describe('PkiRenewals', () => {
     const stage = await Stage.open(context, '');
     const restored = stage.file('restored');
     await stage.program.become(
-      `trap 'sleep 0.1; echo > ${restored}; exit 1' TERM; echo > ${stage.file('ready')}; while :; do sleep 0.02; done`,
+      `trap 'sleep 0.1; echo > ${restored}; exit 1' TERM; ${stage.waitingForever}`,
     );
     stage.renewals.apply(pkiConfig);
-    await until('the trap', () => exists(stage.file('ready')));
-    const ended = stage.renewals[Symbol.asyncDispose]();
-    await until('the restored files', () => exists(restored));
-    await stage.clock.advance(second);
-    await ended;
+    await stage.stopWhileRunning();
+    assert.ok(exists(restored));
     assert.deepEqual(stage.logger.events, []);
   });
+});
+
+const interrupted = renewalDocument({
+  outcome: 'failed',
+  code: 'ABORTED',
+  reason: 'the renewal was interrupted',
+  renewed: [{ name: 'apiserver', serial: '4f2a', notAfter: '2027-01-01T00:00:00Z' }],
 });
 
 async function applyWithHook(stage: Stage, text: string): Promise<PkiConfig> {
@@ -342,6 +368,21 @@ describe('PkiRenewals with hooks', () => {
     await applyWithHook(stage, write);
     await until('the hook', () => stage.logger.events.includes('hook_succeeded'));
     assert.equal(readFileSync(stage.file('log'), 'utf8'), '/etc/kubernetes: etcd-peer\n');
+  });
+
+  it('keeps them pending after a renewal that the end of the agent interrupts', async (context) => {
+    const stage = await Stage.open(context, '');
+    const report = `report() { ${prints(interrupted)}\n}`;
+    await stage.program.become(`${report}; trap report TERM; ${stage.waitingForever}`);
+    await applyWithHook(stage, write);
+    await stage.stopWhileRunning();
+    const [failed] = stage.logger.all('pki_failed');
+    assert.deepEqual([failed?.['code'], failed?.['certificates']], ['ABORTED', ['apiserver']]);
+    assert.deepEqual(stage.logger.events, ['pki_failed']);
+    assert.deepEqual(stage.observer.pkiRenewals, ['failed']);
+    assert.deepEqual(stage.records, {
+      '/etc/kubernetes': { hooksPending: '4f2a', renewed: ['apiserver'] },
+    });
   });
 
   it('disables them if others can write the configuration file', async (context) => {

@@ -153,7 +153,7 @@ async function renewNow(
         onStep(current, 'started');
       },
     });
-    const failure = result.failed?.failure;
+    const failure = result.failed && withNextCall(result.failed.failure);
     if (failure !== undefined) return { outcome: 'failed', failure, result, ...common };
     return {
       outcome: 'renewed',
@@ -171,6 +171,12 @@ async function renewNow(
   } finally {
     onStep(current, 'ended');
   }
+}
+
+/** The usual remedy of ABORTED is about the agent, but also Ctrl-C interrupts a renewal. */
+function withNextCall(failure: Failure): Failure {
+  if (failure.code !== 'ABORTED') return failure;
+  return { ...failure, remedy: 'Do nothing; the next call renews what remains' };
 }
 
 /**

@@ -121,8 +121,9 @@ describe('renewUnattended()', () => {
     scene.onStep = (what) => {
       if (what === 'etcd-peer') scene.interrupt();
     };
-    const { outcome, code, renewed } = await scene.run();
+    const { outcome, code, remedy, renewed } = await scene.run();
     assert.deepEqual([outcome, code], ['failed', 'ABORTED']);
+    assert.equal(remedy, 'Do nothing; the next call renews what remains');
     assert.deepEqual(
       renewed.map(({ name }) => name),
       ['etcd-server', 'etcd-peer'],
