@@ -3,7 +3,6 @@ import type { ErrorCode } from '../../core/errors.ts';
 import { AgentError } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
 import { day, formatDuration, formatInstant, minute } from '../../core/instant.ts';
-import { criticalTime } from '../../core/renewal-time.ts';
 import { rotationFraction } from '../../core/schedule.ts';
 import type { UnattendedRenewal } from '../../core/unattended-renewal.ts';
 import { otherApiServers } from '../../kube/api-server-list.ts';
@@ -14,6 +13,7 @@ import type { ClockSync } from '../../sys/clock-sync.ts';
 import type { RenewalItem } from '../renewal/renewal-item.ts';
 import type { RenewalRequest } from '../renewal/renewal.ts';
 import { requireSameTime, requireSynchronized } from './clock-check.ts';
+import { criticalOf, untilCritical } from './critical.ts';
 import type { EtcdMembers } from './etcd-members.ts';
 import { unhealthyMembers } from './etcd-members.ts';
 import { apiLimits, unhealthyServers } from './other-nodes.ts';
@@ -52,8 +52,7 @@ export interface PermissionRequest {
 
 /** What the cluster allows, before exceptions. */
 type ClusterAnswer =
-  | HeldLease
-  | Waiting
+  | Permission
   | {
       readonly kind: 'unhealthy';
       readonly problems: readonly string[];
@@ -72,12 +71,10 @@ export async function requestPermission(
   request: PermissionRequest,
   resources: AsyncDisposableStack,
 ): Promise<Permission> {
-  const { due } = request;
   try {
     const answer = await askCluster(request, resources);
     switch (answer.kind) {
-      case 'held':
-        return { kind: 'granted', items: due, lease: answer };
+      case 'granted':
       case 'waiting':
         return answer;
       case 'unhealthy':
@@ -95,7 +92,7 @@ async function askCluster(
   request: PermissionRequest,
   resources: AsyncDisposableStack,
 ): Promise<ClusterAnswer> {
-  const { renewal, nodeName, addresses, etcd, onStep } = request;
+  const { renewal, nodeName, addresses, etcd, due, onStep } = request;
   const { clock, version, signal, directories } = renewal;
   const access = resources.use(await loadKubeconfig(join(directories.kubernetes, 'admin.conf')));
   const serverClock = new ServerClock(clock);
@@ -110,6 +107,11 @@ async function askCluster(
   const lease = await step('the Lease', () => inspectLease(environment, signal));
   requireSameTime(serverClock, access.cluster.server);
   if (lease.kind === 'waiting') return lease;
+  const items = lease.kind === 'paused' ? criticalOf(due, clock.now()) : due;
+  if (lease.kind === 'paused' && items.length === 0) {
+    const retryAfterMs = Math.min(lease.retryAfterMs, untilCritical(due, clock.now()));
+    return { kind: 'waiting', reason: lease.reason, retryAfterMs };
+  }
   const take = async (): Promise<HeldLease | Waiting> => {
     const taken = await takeLease(environment, lease, { nodeName, signal });
     return taken.kind === 'held' ? resources.use(taken) : taken;
@@ -122,7 +124,9 @@ async function askCluster(
     ]);
     return [...api, ...members];
   });
-  return problems.length === 0 ? take() : { kind: 'unhealthy', problems, take };
+  if (problems.length > 0) return { kind: 'unhealthy', problems, take };
+  const taken = await take();
+  return taken.kind === 'held' ? { kind: 'granted', items, lease: taken } : taken;
 
   async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
     onStep(what, 'started');
@@ -146,9 +150,7 @@ async function unlessCritical(
 ): Promise<Permission> {
   const now = clock.now();
   const since = Math.min(unhealthySince ?? now, now);
-  const critical = due.filter(
-    ({ leaf, storedAt }) => now >= criticalTime({ ...leaf.facts, storedAt }),
-  );
+  const critical = criticalOf(due, now);
   const isCritical = now - since > longestWait && critical.length > 0;
   if (!isCritical && !isInterrupted) {
     const reason = `${problems.join('; ')} (for ${formatDuration(now - since)})`;

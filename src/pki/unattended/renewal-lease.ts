@@ -42,6 +42,12 @@ export interface FreeLease {
   readonly stored: StoredLease | undefined;
 }
 
+/** A Lease whose last holder finished less than ten minutes ago. */
+export interface PausedLease extends Omit<Waiting, 'kind'> {
+  readonly kind: 'paused';
+  readonly stored: StoredLease;
+}
+
 /**
  * Free if the last holder finished ten minutes ago, or stopped renewing the Lease without
  * releasing it. Like client-go, judges such a holder only by a Lease that stays unchanged for its
@@ -51,7 +57,7 @@ export interface FreeLease {
 export async function inspectLease(
   environment: LeaseEnvironment,
   signal: AbortSignal,
-): Promise<FreeLease | Waiting> {
+): Promise<FreeLease | PausedLease | Waiting> {
   const { leases, clock } = environment;
   const first = await leases.get(signal);
   if (first === undefined) return { kind: 'free', stored: undefined };
@@ -82,17 +88,18 @@ async function inspectReleased(
   { leases, serverClock }: LeaseEnvironment,
   stored: StoredLease,
   signal: AbortSignal,
-): Promise<FreeLease | Waiting> {
+): Promise<FreeLease | PausedLease | Waiting> {
   const now = serverClock.now();
-  const isAhead = stored.renewTime > now + skewLeeway;
-  if (isAhead) {
+  if (stored.renewTime > now + skewLeeway) {
     // Otherwise a release with a wrong time would block every node until that time.
     await leases.update({ ...stored, renewTime: now }, signal).catch(unlessConflict);
+    const reason = `the Lease ${lease} had a time in the future, and was corrected`;
+    return { kind: 'waiting', reason, retryAfterMs: minute };
   }
-  const left = (isAhead ? now : stored.renewTime) + pauseBetweenNodes - now;
+  const left = stored.renewTime + pauseBetweenNodes - now;
   if (left <= 0) return { kind: 'free', stored };
   const reason = `the last renewal on a control-plane node finished less than ${formatDuration(pauseBetweenNodes)} ago; the next one may begin in ${formatDuration(left)}`;
-  return { kind: 'waiting', reason, retryAfterMs: left };
+  return { kind: 'paused', stored, reason, retryAfterMs: left };
 }
 
 /** Another node has corrected or taken the Lease. */
@@ -101,13 +108,13 @@ function unlessConflict(error: unknown): void {
 }
 
 /**
- * Takes a Lease that was free, and renews it until it is disposed.
+ * Takes a Lease that nobody holds, and renews it until it is disposed.
  * @returns waiting if another node was faster
  * @throws AgentError API_*, ABORTED
  */
 export async function takeLease(
   environment: LeaseEnvironment,
-  { stored }: FreeLease,
+  { stored }: FreeLease | PausedLease,
   { nodeName, signal }: { readonly nodeName: string; readonly signal: AbortSignal },
 ): Promise<HeldLease | Waiting> {
   const { leases, serverClock, clock } = environment;

@@ -14,6 +14,7 @@ import type { RenewalPreview } from '../renewal/renewal.ts';
 import { directoryOf, renew } from '../renewal/renewal.ts';
 import { requireTrustedClock } from './clock-check.ts';
 import { etcdMembersOf } from './etcd-members.ts';
+import { isCritical, untilCritical } from './critical.ts';
 import type { Memory } from './memory.ts';
 import { readMemory, writeMemory } from './memory.ts';
 import type { Permission } from './permission.ts';
@@ -133,7 +134,8 @@ async function renewNow(
     ...(withoutLease !== undefined && { withoutLease }),
     ...(unhealthySince !== undefined && { unhealthySince }),
   };
-  const isMore = chosen.length < items.length || plan.interrupted !== undefined;
+  const left = plan.due.filter((item) => !chosen.includes(item));
+  const isMore = left.length > 0 || plan.interrupted !== undefined;
   let current = 'an interrupted renewal';
   onStep(current, 'started');
   try {
@@ -159,7 +161,9 @@ async function renewNow(
       outcome: 'renewed',
       result,
       ...common,
-      ...(isMore && { retryAfterMs: pauseBetweenNodes }),
+      ...(isMore && {
+        retryAfterMs: Math.min(pauseBetweenNodes, untilCritical(left, renewal.clock.now())),
+      }),
     };
   } catch (error) {
     if (hasCode(error, 'ABORTED')) throw error;
@@ -181,7 +185,7 @@ function withNextCall(failure: Failure): Failure {
 
 /**
  * At most one component per call is restarted, so that also on one node ten minutes pass between
- * two restarts. An expired certificate does not wait, because its component does not work anyway.
+ * two restarts. A certificate that is about to expire does not wait.
  */
 function withOneRestart(
   items: readonly RenewalItem[],
@@ -194,7 +198,7 @@ function withOneRestart(
   let isFree = interrupted === undefined;
   return items.filter((item) => {
     if (restartOfItem(item, restarts) === undefined) return true;
-    const isChosen = isFree || item.leaf.facts.notAfter <= now;
+    const isChosen = isFree || isCritical(item, now);
     if (isChosen) isFree = false;
     return isChosen;
   });

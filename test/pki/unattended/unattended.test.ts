@@ -60,6 +60,20 @@ describe('renewUnattended()', () => {
     assert.deepEqual(await snapshot(scene.tree.kubernetes), before);
   });
 
+  it('does not wait these ten minutes with less than 5% of a lifetime left', async (context) => {
+    const scene = await Scene.start(context, model);
+    // 5% of 365 days are 18 days and 6 hours.
+    scene.clock.jump(35 * day - 18.25 * day - 3 * minute);
+    scene.releasedAgo(4 * minute);
+    const early = await scene.run();
+    assert.equal(early.outcome, 'waiting');
+    const wait = early.retryAfterSeconds ?? 0;
+    assert.ok(wait > 0 && wait < 240, `waits for ${wait} s`);
+    scene.clock.jump(wait * 1000 + minute);
+    const found = await scene.run();
+    assert.deepEqual([found.outcome, found.withoutLease], ['renewed', undefined]);
+  });
+
   it('with a maintenance window waits for its opening', async (context) => {
     const scene = await Scene.start(context, model);
     const opening = Math.floor(scene.clock.now() / hour) * hour + hour;
