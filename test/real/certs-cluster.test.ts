@@ -1,15 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
-import { writeFile } from 'node:fs/promises';
 import { kubeadmCertificates } from '../../src/pki/layout.ts';
+import { startApiProber } from '../support/api-prober.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { skipWithoutKubeadmCluster, startKubeadmCluster } from '../support/kubeadm-cluster.ts';
-import { apiName } from '../support/kubeadm-configuration.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
 import { scaled } from '../support/machine-speed.ts';
 import { skip as skipBecause } from '../support/programs.ts';
@@ -66,28 +62,6 @@ async function serials(node: KubeadmNode): Promise<ReadonlyMap<string, string | 
   );
 }
 
-/** Probes all API servers by address and by name, until it is stopped. */
-function startProber(): { stop(): Promise<{ failures: string[]; requests: number }> } {
-  const addresses = cluster.controlPlanes.map(({ address }) => address);
-  const targets = addresses.flatMap((address) => [address, `${address}/${apiName}`]);
-  const [command = '', ...enter] = cluster.network.enter;
-  const script = join(import.meta.dirname, 'api-prober.process.ts');
-  const options = [join(cluster.directory, 'ca.crt'), String(scaled(5_000)), ...targets];
-  const child = spawn(command, [...enter, process.execPath, script, ...options], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const output = text(child.stdout);
-  return {
-    stop: async () => {
-      child.kill('SIGTERM');
-      await once(child, 'exit');
-      const lines = (await output).split('\n').filter((line) => line !== '');
-      const { requests } = JSON.parse(lines.pop() ?? '{}') as { readonly requests: number };
-      return { failures: lines, requests };
-    },
-  };
-}
-
 describe('nodecertd certs on a kubeadm cluster', { skip }, () => {
   it('check-expiration agrees with kubeadm, and finds all that is served', async () => {
     for (const node of cluster.controlPlanes) {
@@ -117,13 +91,7 @@ describe('nodecertd certs on a kubeadm cluster', { skip }, () => {
   });
 
   it('renew --all renews everything on each node, and no request to an API server fails', async () => {
-    const [first] = cluster.controlPlanes;
-    assert.ok(first);
-    await writeFile(
-      join(cluster.directory, 'ca.crt'),
-      await first.container.read('/etc/kubernetes/pki/ca.crt'),
-    );
-    const prober = startProber();
+    const prober = await startApiProber(cluster);
     for (const node of cluster.controlPlanes) {
       const previous = await serials(node);
       const { code, stdout, stderr } = await certs(node, 'renew', '--all', '--yes', '-o', 'json');

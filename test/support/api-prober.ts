@@ -1,0 +1,42 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import type { KubeadmCluster } from './kubeadm-cluster.ts';
+import { apiName } from './kubeadm-configuration.ts';
+import { scaled } from './machine-speed.ts';
+
+export interface Probed {
+  /** One line of JSON for each request that failed. */
+  readonly failures: readonly string[];
+  readonly requests: number;
+}
+
+/** Probes all API servers of a cluster by address and by name, until it is stopped. */
+export async function startApiProber(
+  cluster: KubeadmCluster,
+): Promise<{ stop(): Promise<Probed> }> {
+  const { directory, network, controlPlanes } = cluster;
+  const [first] = controlPlanes;
+  const caFile = join(directory, 'ca.crt');
+  await writeFile(caFile, (await first?.container.read('/etc/kubernetes/pki/ca.crt')) ?? '');
+  const addresses = controlPlanes.map(({ address }) => address);
+  const targets = addresses.flatMap((address) => [address, `${address}/${apiName}`]);
+  const [command = '', ...enter] = network.enter;
+  const script = join(import.meta.dirname, 'api-prober.process.ts');
+  const options = [caFile, String(scaled(5_000)), ...targets];
+  const child = spawn(command, [...enter, process.execPath, script, ...options], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const output = text(child.stdout);
+  return {
+    stop: async () => {
+      child.kill('SIGTERM');
+      await once(child, 'exit');
+      const lines = (await output).split('\n').filter((line) => line !== '');
+      const { requests } = JSON.parse(lines.pop() ?? '{}') as { readonly requests: number };
+      return { failures: lines, requests };
+    },
+  };
+}
