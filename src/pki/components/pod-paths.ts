@@ -9,9 +9,9 @@ import type { Container, PodSpec } from './static-pods.ts';
 export function nodePath(
   { workingDir, volumeMounts }: Pick<Container, 'workingDir' | 'volumeMounts'>,
   volumes: PodSpec['volumes'],
-  path: string,
+  inside: string,
 ): string | undefined {
-  const seen = resolve('/', workingDir, path);
+  const seen = resolve('/', workingDir, inside);
   const mounts = volumeMounts.filter(({ mountPath }) => isBelow(seen, resolve('/', mountPath)));
   // A mount inside another one hides a part of it.
   const [mount] = mounts.toSorted((a, b) => b.mountPath.length - a.mountPath.length);
@@ -21,5 +21,7 @@ export function nodePath(
   if (base === undefined || !isAbsolute(base)) return undefined;
   const rest = relative(resolve('/', mount.mountPath), seen);
   // Kubernetes rejects a subPath with `..`.
-  return normalize(join(base, join('/', mount.subPath), rest)).replace(/(.)\/$/, '$1');
+  const path = normalize(join(base, join('/', mount.subPath), rest)).replace(/(.)\/$/, '$1');
+  // No file has such a name, so the container does not start.
+  return path.includes('\0') ? undefined : path;
 }

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { createPrivateKey } from 'node:crypto';
 import { once } from 'node:events';
@@ -71,8 +72,8 @@ export class CertsNode {
     child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
     child.stdout?.resume();
     const exit = once(child, 'exit');
-    const isPaused = await Promise.race([this.#appears('at-exit'), exit.then(() => false)]);
-    if (!isPaused) throw new Error(`${args.join(' ')} did not end as usual: ${stderr}`);
+    if (!(await this.#appears('at-exit', child)))
+      throw new Error(`${args.join(' ')} did not end as usual: ${stderr}`);
     const pid = Number(await readFile(join(this.#directory, 'at-exit'), 'utf8'));
     await this.learnKeys();
     const memory = searchProcess(pid, this.keys.matcher);
@@ -168,8 +169,12 @@ export class CertsNode {
     });
   }
 
-  async #appears(name: string): Promise<true> {
-    while (!existsSync(join(this.#directory, name))) await delay(20);
+  /** False if the command ends before. */
+  async #appears(name: string, child: ChildProcess): Promise<boolean> {
+    while (!existsSync(join(this.#directory, name))) {
+      if (child.exitCode !== null || child.signalCode !== null) return false;
+      await delay(20);
+    }
     return true;
   }
 

@@ -21,6 +21,7 @@ const container = {
     mount('secret', '/secret'),
     mount('unknown', '/unknown'),
     mount('relative', '/relative'),
+    mount('damaged', '/damaged'),
   ],
 };
 
@@ -32,6 +33,7 @@ const volumes = [
   { name: 'expression', hostPath: { path: '/data' } },
   { name: 'secret' },
   { name: 'relative', hostPath: { path: 'data' } },
+  { name: 'damaged', hostPath: { path: '/da\0ta' } },
 ];
 
 describe('nodePath()', () => {
@@ -49,6 +51,7 @@ describe('nodePath()', () => {
     ['/secret/tls.crt', undefined],
     ['/unknown/x.crt', undefined],
     ['/relative/x.crt', undefined],
+    ['/damaged/x.crt', undefined],
   ] as const) {
     it(`maps ${path} to ${expected ?? 'nothing'}`, () => {
       assert.equal(nodePath(container, volumes, path), expected);
