@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { second } from '../../src/core/instant.ts';
 import { kubeadmCertificates } from '../../src/pki/layout.ts';
+import { renew } from '../../src/pki/renewal/renewal.ts';
+import { optionsFor, requestFor } from '../pki/renewal/renewal-tree.ts';
 import { startApiProber } from '../support/api-prober.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { skipWithoutKubeadmCluster, startKubeadmCluster } from '../support/kubeadm-cluster.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
 import { scaled } from '../support/machine-speed.ts';
+import { runningContainers } from '../support/node-containers.ts';
+import type { Container } from '../support/nspawn.ts';
 import { skip as skipBecause } from '../support/programs.ts';
 
 /** `nodecertd certs` on a cluster of kubeadm with two control planes, whose pods are real. */
@@ -140,3 +146,80 @@ describe('nodecertd certs on a kubeadm cluster', { skip }, () => {
     await node.container.must('kubeadm', 'certs', 'check-expiration');
   });
 });
+
+it('a controller-manager outlives its old certificate after a restart, and only then', async () => {
+  const [restarted, neglected] = cluster.controlPlanes;
+  assert.ok(restarted && neglected);
+  const lifetime = scaled(100) * second;
+  for (const { container } of [restarted, neglected]) {
+    await shorten(container, lifetime);
+    await container.must('sh', '-c', `crictl stop $(crictl ps --quiet --name ${manager})`);
+  }
+  const end = Date.now() + lifetime;
+  await Promise.all([restarted, neglected].map(untilRunning));
+  const old = await untilRunning(neglected);
+  const args = ['renew', 'controller-manager.conf', '--lifetime', '1y', '--yes'];
+  const [renewed, unused] = await Promise.all([
+    certs(restarted, ...args),
+    certs(neglected, ...args, '--restart', 'never'),
+  ]);
+  assert.deepEqual([renewed.code, renewed.stderr, unused.code], [0, '', 3]);
+  const id = await untilRunning(restarted);
+  assert.ok(Date.now() < end, 'the old certificates expired before the renewal');
+  await neglected.container.until(
+    'requests with an expired certificate',
+    async () => (await logOf(neglected, old)).includes('Unauthorized') || undefined,
+    end - Date.now() + scaled(30_000),
+  );
+  // If the other one was the leader, it has lost the Lease.
+  await restarted.container.until(
+    'a Lease that the restarted controller-manager renews',
+    async () => {
+      const [holder = '', renewTime = ''] = (await lease()).split(' ');
+      const isLater = Date.parse(renewTime) > end + 5 * second;
+      return (holder.startsWith(`${restarted.name}_`) && isLater) || undefined;
+    },
+    scaled(60_000),
+  );
+  assert.equal(await untilRunning(restarted), id);
+  assert.doesNotMatch(await logOf(restarted, id), /Unauthorized/);
+});
+
+const manager = 'kube-controller-manager';
+
+/** Gives the controller-manager a certificate for its next start that expires soon. */
+async function shorten(container: Container, ms: number): Promise<void> {
+  // The command issues for 10 minutes at least, so this process issues, in copies of the files.
+  const kubernetes = await mkdtemp(join(cluster.directory, 'short-'));
+  const certificates = join(kubernetes, 'pki');
+  await mkdir(certificates);
+  const name = 'controller-manager.conf';
+  for (const file of [name, 'pki/ca.crt', 'pki/ca.key']) {
+    await writeFile(join(kubernetes, file), await container.read(`/etc/kubernetes/${file}`));
+  }
+  const options = optionsFor({ selection: [name], lifetime: { kind: 'duration', ms } });
+  const request = requestFor({ kubernetes, certificates });
+  const { result } = await renew(request, { ...options, describe: () => ({}), endpoints: [] });
+  assert.equal(result.renewed.length, 1);
+  const text = await readFile(join(kubernetes, name), 'utf8');
+  await container.write(`/etc/kubernetes/${name}`, text, 0o600);
+}
+
+/** The container of the controller-manager that runs. */
+async function untilRunning({ container }: KubeadmNode): Promise<string> {
+  return container.until(`a running ${manager}`, async () => {
+    const running = await runningContainers(container);
+    return running.find(({ component }) => component === manager)?.id;
+  });
+}
+
+async function logOf({ container }: KubeadmNode, id: string): Promise<string> {
+  const { stdout, stderr } = await container.run('crictl', 'logs', id);
+  return `${stdout}${stderr}`;
+}
+
+/** The holder, and when it has renewed the Lease. */
+async function lease(): Promise<string> {
+  const path = '--output=jsonpath={.spec.holderIdentity} {.spec.renewTime}';
+  return cluster.kubectl('get', 'lease', '--namespace=kube-system', manager, path);
+}
