@@ -122,7 +122,7 @@ e2e: setup ## Run the end-to-end tests on the sandbox alone
 	@node test/support/run-tests.ts $(E2E_TESTS)
 
 .PHONY: fault
-fault: build control-plane packages ## Try every fault this machine can produce (ARGS="--quick crash clock" chooses)
+fault: build control-plane packages kubeadm-node ## Try every fault this machine can produce (ARGS="--quick crash clock" chooses)
 	@node test/fault/run.ts $(ARGS)
 
 .PHONY: fuzz

@@ -8,6 +8,7 @@ import { herd } from './herd.ts';
 import { keys } from './keys.ts';
 import { renewal } from './renewal.ts';
 import { soak } from './soak.ts';
+import { unattended } from './unattended.ts';
 
 /** The families in the order of `make fault`. */
 export const families: readonly FaultFamily[] = [
@@ -20,4 +21,5 @@ export const families: readonly FaultFamily[] = [
   herd,
   fuzz,
   soak,
+  unattended,
 ];

@@ -31,4 +31,10 @@ export interface FaultFamily {
   run(options: FaultOptions): AsyncIterable<FaultRow>;
 }
 
-export type FaultNeed = 'root' | 'go-programs' | 'control-plane' | 'strace' | 'libfaketime';
+export type FaultNeed =
+  | 'root'
+  | 'go-programs'
+  | 'control-plane'
+  | 'kubeadm-cluster'
+  | 'strace'
+  | 'libfaketime';

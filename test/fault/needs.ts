@@ -1,4 +1,5 @@
 import { areGoProgramsBuilt } from '../support/go-program.ts';
+import { skipWithoutKubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { findProgram } from '../support/programs.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 import type { FaultFamily, FaultNeed } from './family.ts';
@@ -16,6 +17,8 @@ function present(need: FaultNeed): boolean {
       return areGoProgramsBuilt();
     case 'control-plane':
       return skipWithoutRealControlPlane() === false;
+    case 'kubeadm-cluster':
+      return skipWithoutKubeadmCluster() === false;
     case 'strace':
       return findProgram('strace') !== undefined;
     case 'libfaketime':
