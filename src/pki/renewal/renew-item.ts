@@ -62,7 +62,11 @@ async function issue({
   return { key, certificate };
 }
 
-/** The key is first, so that its certificate follows at once. */
+/**
+ * The certificate is first. The components of Kubernetes read the certificate and then the key
+ * (Go, crypto/tls LoadX509KeyPair). In this order, the time in which such a reader gets files that
+ * do not match is the difference between its pause and the pause of the renames, not their sum.
+ */
 function newContents(
   target: Target,
   certificate: Uint8Array,
@@ -74,8 +78,8 @@ function newContents(
         return [changeOf(target.key, concat([certificate, key.expose()]), '0600')];
       }
       return [
-        changeOf(target.key, key.expose().slice(), '0600'),
         changeOf(target.certificate, new Uint8Array(certificate), '0644'),
+        changeOf(target.key, key.expose().slice(), '0600'),
       ];
     case 'kubeconfig': {
       const { path, before } = target.kubeconfig;

@@ -141,7 +141,7 @@ async function renewItem(
   const copies: FileChange[] = [];
   for (const change of files.changes) copies.push(await backUp(run.folder, change));
   const { manifest } = run;
-  // Files are restored in the reverse order, and the key comes first then, too.
+  // Files are restored in the reverse order, and the certificate comes first then, too.
   const changes = [...manifest.changes, ...copies.toReversed()];
   const begun: Run = { folder: run.folder, manifest: { ...manifest, changes } };
   await requireUnchanged(files);

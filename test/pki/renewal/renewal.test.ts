@@ -10,6 +10,7 @@ import {
   rm,
   stat,
   symlink,
+  watch,
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -165,6 +166,26 @@ describe('renew()', () => {
       ['/pki/front-proxy-client.crt', '/pki/front-proxy-client.key'],
     );
   });
+
+  for (const [what, change] of [
+    ['a renewal', (tree: KubeadmTree) => run(tree, { selection: ['apiserver'] })],
+    ['a rollback', (tree: KubeadmTree) => rollBack(tree)],
+  ] as const) {
+    it(`renames the certificate before the key in ${what}`, async (context) => {
+      const tree = await copyOf(context, model);
+      await run(tree, { selection: ['apiserver'] });
+      const events = watch(tree.certificates);
+      const pair = ['apiserver.crt', 'apiserver.key'];
+      const renamed: string[] = [];
+      const changing = Promise.resolve(tree).then<unknown>(change);
+      for await (const { eventType, filename } of events) {
+        if (eventType !== 'rename' || filename === null || !pair.includes(filename)) continue;
+        if (renamed.push(filename) === pair.length) break;
+      }
+      await changing;
+      assert.deepEqual(renamed, pair);
+    });
+  }
 
   it('changes two lines of a kubeconfig', async (context) => {
     const tree = await copyOf(context, model);
