@@ -16,11 +16,13 @@ export interface UnattendedRenewal {
   readonly remedy?: string;
   /** Why the renewal did not need the Lease; absent if it held the Lease, or nothing was renewed. */
   readonly withoutLease?: WithoutLease;
-  readonly renewed: readonly {
-    readonly name: string;
-    readonly serial: string;
-    readonly notAfter: string;
-  }[];
+  /** The certificates that this call renewed, or an earlier call that was killed. */
+  readonly renewed: readonly UnattendedCertificate[];
+  /**
+   * The latest unattended renewal of each certificate, the last one at the end. A reader that
+   * remembers their serial numbers misses no renewal, even if calls were killed.
+   */
+  readonly lastRenewals: readonly UnattendedCertificate[];
   readonly restarted: readonly { readonly component: string; readonly seconds: number }[];
   /** Certificates that cannot be renewed. They do not stop the renewal of the others. */
   readonly problems: readonly {
@@ -35,6 +37,12 @@ export interface UnattendedRenewal {
   readonly lastSuccess?: string;
   /** When to call again, if that is sooner than the hourly check. */
   readonly retryAfterSeconds?: number;
+}
+
+export interface UnattendedCertificate {
+  readonly name: string;
+  readonly serial: string;
+  readonly notAfter: string;
 }
 
 /**

@@ -9,7 +9,14 @@ export interface SavedHooks {
   readonly hooksPending?: string;
   /** The names of the certificates that a renewal replaced. */
   readonly renewed?: readonly string[];
+  /** The serial of the latest renewal of each certificate, by name, that the agent knows. */
+  readonly reported?: Readonly<Record<string, string>>;
   readonly rolledBack?: SavedRollback;
+}
+
+export interface RenewedCertificate {
+  readonly name: string;
+  readonly serial: string;
 }
 
 /** A rollback from one pair to the previous one, by their serials. */
@@ -56,6 +63,18 @@ export class HookJournal {
   clearPending(name: string, serial: string): void {
     const { hooksPending, renewed: _, ...rest } = this.#of(name);
     if (hooksPending === serial) this.#set(name, rest);
+  }
+
+  /** Serials of the latest renewal of each certificate that the agent knows. */
+  reported(name: string): readonly string[] {
+    return Object.values(this.#of(name).reported ?? {});
+  }
+
+  addReported(name: string, renewed: readonly RenewedCertificate[]): void {
+    const serials = renewed.map((certificate) => [certificate.name, certificate.serial] as const);
+    const record = this.#of(name);
+    const reported = { ...record.reported, ...Object.fromEntries(serials) };
+    this.#set(name, { ...record, reported });
   }
 
   rollback(name: string): SavedRollback | undefined {

@@ -43,15 +43,16 @@ export class PkiRecord {
     this.#status = { ...this.#status, nextCheck };
   }
 
-  ended(renewal: PkiRenewal): void {
-    if (renewal.kind === 'complete') return this.#completed(renewal.result);
+  /** @param renewed what was renewed after the last document */
+  ended(renewal: PkiRenewal, renewed: RenewalResult['lastRenewals']): void {
+    if (renewal.kind === 'complete') return this.#completed(renewal.result, renewed);
     const reason = `nodecertd certs renew --unattended ${renewal.reason}`;
     const failure: Failure = { code: 'INTERNAL', message: reason, remedy };
     this.#enter('failed', reason);
     this.#fail('pki_failed', failure);
   }
 
-  #completed(result: RenewalResult): void {
+  #completed(result: RenewalResult, renewed: RenewalResult['lastRenewals']): void {
     const { outcome, reason = '', code = 'INTERNAL', problems, nextDue, lastSuccess } = result;
     this.#logProblems(problems);
     const isNew = this.#enter(outcome, reason);
@@ -66,10 +67,10 @@ export class PkiRecord {
       message: reason,
       ...(result.remedy !== undefined && { remedy: result.remedy }),
     };
+    const names = renewed.map(({ name }) => name);
+    if (names.length > 0 && outcome !== 'failed') this.#renewed(result, names);
     switch (outcome) {
       case 'renewed':
-        this.#renewed(result);
-        return this.#recover();
       case 'not-due':
         return this.#recover();
       case 'waiting':
@@ -82,7 +83,7 @@ export class PkiRecord {
         return this.#fail(
           'pki_failed',
           failure,
-          result.renewed.length > 0 ? completedFields(result) : {},
+          names.length > 0 ? completedFields(result, names) : {},
         );
       default:
         outcome satisfies never;
@@ -98,11 +99,11 @@ export class PkiRecord {
     return isNew;
   }
 
-  #renewed(result: RenewalResult): void {
+  #renewed(result: RenewalResult, names: readonly string[]): void {
     const { withoutLease: reason } = result;
     const { logger, observer, now } = this.#options;
     observer.recordPkiRenewal('succeeded');
-    logger.log('pki_renewed', completedFields(result));
+    logger.log('pki_renewed', completedFields(result, names));
     if (reason === undefined) return;
     this.#status = { ...this.#status, lastWithoutLease: { reason, at: now() } };
     logger.log('pki_renewed_without_lease', { reason });
@@ -141,9 +142,9 @@ export class PkiRecord {
   }
 }
 
-function completedFields({ renewed, restarted }: RenewalResult): LogFields {
+function completedFields({ restarted }: RenewalResult, names: readonly string[]): LogFields {
   return {
-    certificates: renewed.map(({ name }) => name),
+    certificates: names,
     restarted: restarted.map(({ component }) => component),
   };
 }

@@ -81,7 +81,7 @@ const documentSchema = v.object({
   code: v.exactOptional(code),
   remedy: v.exactOptional(v.string()),
   withoutLease: v.exactOptional(v.picklist(withoutLeaseReasons)),
-  renewed: v.array(v.object({ name: v.string(), serial: v.string(), notAfter: time })),
+  lastRenewals: v.array(v.object({ name: v.string(), serial: v.string(), notAfter: time })),
   restarted: v.array(v.object({ component: v.string(), seconds: v.number() })),
   problems: v.array(
     v.object({

@@ -108,11 +108,21 @@ export class PkiRenewals implements AsyncDisposable {
     return opened;
   }
 
-  /** Adds the certificates of an earlier renewal whose hooks are still pending. */
-  #runHooks({ directory }: PkiConfig, { renewed }: RenewalResult): void {
+  /** What was renewed after the last document, also by calls that were killed. */
+  #unreported({ directory }: PkiConfig, renewal: PkiRenewal): RenewalResult['lastRenewals'] {
+    if (renewal.kind === 'failed') return [];
+    const reported = new Set(this.#options.journal.reported(directory));
+    return renewal.result.lastRenewals.filter(({ serial }) => !reported.has(serial));
+  }
+
+  /** Saves the renewal together with its pending hooks, and starts the hooks. */
+  #takeOver({ directory }: PkiConfig, renewed: RenewalResult['lastRenewals']): void {
     const [first] = renewed;
     if (first === undefined) return;
-    const names = [...this.#options.journal.renewed(directory), ...renewed.map(({ name }) => name)];
+    const { journal } = this.#options;
+    journal.addReported(directory, renewed);
+    // The hooks of an earlier renewal may still be pending.
+    const names = [...journal.renewed(directory), ...renewed.map(({ name }) => name)];
     this.#hooks?.stored(directory, { serial: first.serial, renewed: [...new Set(names)] });
   }
 
@@ -134,8 +144,9 @@ export class PkiRenewals implements AsyncDisposable {
       const renewal = await renewUnattended({ program, env, config, clock, signal: stop });
       // Canceled before it changed anything.
       if (stop.aborted && renewal.kind === 'failed') return;
-      record.ended(renewal);
-      if (renewal.kind === 'complete') this.#runHooks(config, renewal.result);
+      const renewed = this.#unreported(config, renewal);
+      record.ended(renewal, renewed);
+      this.#takeOver(config, renewed);
       const ms = pauseAfter(renewal);
       record.waiting(clock.now() + ms);
       await sleepOnEitherClock(clock, ms, over).catch(() => undefined);

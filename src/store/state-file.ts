@@ -32,6 +32,8 @@ export interface CertificateRecord {
   readonly hooksPending?: string;
   /** The names of the control-plane certificates whose hooks have not all succeeded. */
   readonly renewed?: readonly string[];
+  /** The serial of the latest renewal of each control-plane certificate, by name. */
+  readonly reported?: Readonly<Record<string, string>>;
   readonly rolledBack?: RolledBackRecord;
 }
 
@@ -154,6 +156,7 @@ const stateSchema = v.object({
       outstanding: v.array(v.object({ csr: v.string(), createdAt: instant })),
       hooksPending: v.exactOptional(v.string()),
       renewed: v.exactOptional(v.array(v.string())),
+      reported: v.exactOptional(v.record(v.string(), v.string())),
       rolledBack: v.exactOptional(
         v.object({ from: v.string(), to: v.string(), count: natural, until: instant }),
       ),

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { TestAgent } from '../support/agent.ts';
 import { TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
@@ -75,13 +77,53 @@ describe('nodecertd run with pki.enabled', { skip }, () => {
   });
 });
 
+describe('nodecertd run after a renewal that was killed', { skip }, () => {
+  it('runs the hooks, once', async () => {
+    await using controlPlane = await startSandboxControlPlane({ signingSeconds: 3_600 });
+    await using due = await DueKubeadmTree.create(hostname());
+    const { kubernetes } = due.tree;
+    const written = join(due.tree.root, 'renewed');
+    await script(join(kubernetes, 'hook'), `echo "$NODECERTD_CERTIFICATES" >> ${written}`);
+    await using node = await TestNode.create(controlPlane, 'pki', settings(kubernetes));
+    // Everything is renewed when the command releases the Lease.
+    due.leases.onWrite = (_, { spec }) => {
+      const isRelease = typeof spec['holderIdentity'] !== 'string';
+      if (isRelease) process.kill(Number(readFileSync(join(node.directory, 'bin/pid'))), 'SIGKILL');
+      return isRelease;
+    };
+    const first = await startAgent(node, 'yes');
+    const failed = await first.event('pki_failed');
+    assert.match(String(failed['error']), /was killed by SIGKILL$/);
+    assert.deepEqual(first.all('hook_started'), []);
+    await first.stop();
+
+    const second = await startAgent(node, 'yes');
+    const { certificates } = await second.event('pki_renewed');
+    assert.ok(Array.isArray(certificates) && certificates.includes('apiserver'));
+    await second.event('hook_succeeded', kubernetes);
+    const { pki } = await second.status();
+    assert.ok(pki?.lastSuccess !== undefined);
+    await second.stop();
+
+    const third = await startAgent(node, 'yes');
+    await checked(third);
+    assert.deepEqual([third.all('pki_renewed'), third.all('hook_started')], [[], []]);
+    assert.equal(await readFile(written, 'utf8'), `${certificates.join(' ')}\n`);
+  });
+});
+
+/** Waits for the end of the first call. */
+async function checked(agent: TestAgent): Promise<void> {
+  while ((await agent.status()).pki?.nextCheck === undefined) await delay(20);
+}
+
 async function startAgent(node: TestNode, synchronized: 'yes' | 'no'): Promise<TestAgent> {
   const programs = join(node.directory, 'bin');
   await mkdir(programs, { recursive: true });
   // No time service reaches the clock of a container, so a script takes the place of timedatectl.
   await script(
     join(programs, 'timedatectl'),
-    `cd /proc/$PPID; cat cmdline environ > ${programs}/parent; echo NTPSynchronized=${synchronized}`,
+    `cd /proc/$PPID; cat cmdline environ > ${programs}/parent; echo $PPID > ${programs}/pid; echo NTPSynchronized=${synchronized}`,
   );
   return node.start({ env: { PATH: `${programs}:${process.env['PATH']}` } });
 }

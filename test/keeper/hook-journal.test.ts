@@ -39,6 +39,20 @@ describe('HookJournal', () => {
     assert.deepEqual(again.renewed('server'), []);
   });
 
+  it('reported() are the latest serials of certificates, also after their hooks', () => {
+    const { journal, saved } = journalOf();
+    assert.deepEqual(journal.reported('/pki'), []);
+    journal.addReported('/pki', [
+      { name: 'apiserver', serial: 'a' },
+      { name: 'etcd-peer', serial: 'b' },
+    ]);
+    journal.addPending('/pki', { serial: 'a', renewed: ['apiserver'] });
+    journal.addReported('/pki', [{ name: 'apiserver', serial: 'c' }]);
+    journal.clearPending('/pki', 'a');
+    assert.deepEqual(saved.at(-1), { '/pki': { reported: { apiserver: 'c', 'etcd-peer': 'b' } } });
+    assert.deepEqual(journal.reported('/pki'), ['c', 'b']);
+  });
+
   it('returns the records of an earlier run', () => {
     const rolledBack = { ...rollback, count: 2 };
     const { journal, saved } = journalOf({ server: { hooksPending: 'a', rolledBack } });

@@ -15,6 +15,7 @@ export function renewalDocument(changes: Partial<UnattendedRenewal> = {}): Unatt
     kind: 'UnattendedRenewal',
     outcome: 'not-due',
     renewed: [],
+    lastRenewals: changes.renewed ?? [],
     restarted: [],
     problems: [],
     nextDue: { name: 'apiserver', time: '2026-09-01T02:00:00Z' },

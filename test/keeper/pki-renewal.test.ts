@@ -20,7 +20,7 @@ describe('renewUnattended()', () => {
     assert.equal(renewal.kind, 'complete');
     const { result } = renewal;
     assert.equal(result.outcome, 'renewed');
-    assert.equal(result.renewed[0]?.notAfter, Date.UTC(2027, 0, 1));
+    assert.equal(result.lastRenewals[0]?.notAfter, Date.UTC(2027, 0, 1));
     assert.equal(result.lastSuccess, Date.UTC(2026, 0, 1));
     assert.deepEqual(result.nextDue, { name: 'apiserver', time: Date.UTC(2026, 8, 1, 2) });
   });

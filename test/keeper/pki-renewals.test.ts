@@ -181,7 +181,8 @@ describe('PkiRenewals', () => {
     ]);
     assert.deepEqual(stage.observer.pkiRenewals, ['succeeded']);
     assert.equal(stage.status.lastSuccess, Date.UTC(2026, 0, 1));
-    await stage.next({ ...renewedDocument, withoutLease: 'others-unhealthy' });
+    const lastRenewals = [{ name: 'etcd-peer', serial: '5', notAfter: '2027-01-01T00:00:00Z' }];
+    await stage.next({ ...renewedDocument, lastRenewals, withoutLease: 'others-unhealthy' });
     assert.deepEqual(stage.logger.all('pki_renewed_without_lease'), [
       { event: 'pki_renewed_without_lease', reason: 'others-unhealthy' },
     ]);
@@ -328,7 +329,8 @@ describe('PkiRenewals with hooks', () => {
       readFileSync(stage.file('log'), 'utf8'),
       '/etc/kubernetes: apiserver scheduler.conf\n',
     );
-    assert.deepEqual(stage.records, { '/etc/kubernetes': {} });
+    const reported = { apiserver: '4f2a', 'scheduler.conf': '4f2b' };
+    assert.deepEqual(stage.records, { '/etc/kubernetes': { reported } });
     const [hook] = stage.status.hooks ?? [];
     assert.equal(hook?.succeededAt, stage.clock.now());
     assert.deepEqual(stage.observer.hookRuns, [`/etc/kubernetes ${stage.file('hook')} succeeded`]);
@@ -343,16 +345,39 @@ describe('PkiRenewals with hooks', () => {
     await until('the hook', () => stage.logger.events.includes('hook_succeeded'));
   });
 
+  it('runs them after a call that was killed, at the next call that prints', async (context) => {
+    const { lastRenewals } = renewedDocument;
+    const records = { '/etc/kubernetes': { reported: { apiserver: '4f2a' } } };
+    const stage = await Stage.open(context, 'kill -KILL $$', records);
+    await applyWithHook(stage, write);
+    await stage.checked(1);
+    assert.match(String(stage.logger.all('pki_failed')[0]?.['error']), /was killed by SIGKILL$/);
+    await stage.next(renewalDocument({ outcome: 'waiting', reason: 'r', lastRenewals }));
+    await until('the hook', () => stage.logger.events.includes('hook_succeeded'));
+    assert.equal(readFileSync(stage.file('log'), 'utf8'), '/etc/kubernetes: scheduler.conf\n');
+    assert.deepEqual(stage.logger.all('pki_renewed'), [
+      { event: 'pki_renewed', certificates: ['scheduler.conf'], restarted: [] },
+    ]);
+    assert.deepEqual(stage.observer.pkiRenewals, ['failed', 'succeeded']);
+    await stage.next(renewalDocument({ lastRenewals }));
+    assert.equal(stage.logger.all('pki_renewed').length, 1);
+    assert.equal(stage.logger.all('hook_started').length, 1);
+  });
+
   it('keeps a failed hook pending, and shows it', async (context) => {
     const stage = await Stage.open(context, prints(renewedDocument));
     await applyWithHook(stage, 'exit 1');
     await until('the hook', () => stage.logger.events.includes('hook_failed'));
     assert.deepEqual(stage.records, {
-      '/etc/kubernetes': { hooksPending: '4f2a', renewed: ['apiserver', 'scheduler.conf'] },
+      '/etc/kubernetes': {
+        hooksPending: '4f2a',
+        renewed: ['apiserver', 'scheduler.conf'],
+        reported: { apiserver: '4f2a', 'scheduler.conf': '4f2b' },
+      },
     });
     assert.equal(stage.status.hooks?.[0]?.failure?.code, 'HOOK_FAILED');
     const renewed = [{ name: 'etcd-peer', serial: '5', notAfter: '2027-01-01T00:00:00Z' }];
-    await stage.next({ ...renewedDocument, renewed });
+    await stage.next({ ...renewedDocument, lastRenewals: renewed });
     await until('the second failure', () => stage.logger.all('hook_failed').length === 2);
     assert.deepEqual(stage.records['/etc/kubernetes']?.renewed, [
       'apiserver',
@@ -381,7 +406,11 @@ describe('PkiRenewals with hooks', () => {
     assert.deepEqual(stage.logger.events, ['pki_failed']);
     assert.deepEqual(stage.observer.pkiRenewals, ['failed']);
     assert.deepEqual(stage.records, {
-      '/etc/kubernetes': { hooksPending: '4f2a', renewed: ['apiserver'] },
+      '/etc/kubernetes': {
+        hooksPending: '4f2a',
+        renewed: ['apiserver'],
+        reported: { apiserver: '4f2a' },
+      },
     });
   });
 

@@ -19,6 +19,11 @@ const state: AgentState = {
       hooksPending: '4f2a',
       rolledBack: { from: '4f2b', to: '4f2a', count: 2, until: present + hour },
     },
+    '/etc/kubernetes': {
+      outstanding: [],
+      renewed: ['apiserver'],
+      reported: { apiserver: '4f2b' },
+    },
   },
 };
 

@@ -33,6 +33,8 @@ export interface UnattendedPlan {
   /** An earlier run to complete or undo. */
   readonly interrupted?: Run;
   readonly next?: { readonly item: RenewalItem; readonly time: Instant };
+  /** All readable certificates, by name. */
+  readonly found: ReadonlyMap<string, RenewalItem>;
 }
 
 /** What is due, and what is in the way. Writes nothing. */
@@ -59,7 +61,9 @@ export async function planUnattended(environment: PlanEnvironment): Promise<Unat
     .map((item) => ({ item, time: dueTime(item) }))
     .sort((a, b) => a.time - b.time);
   const { interrupted } = preview;
-  return { due, problems, ...(interrupted && { interrupted }), ...(next && { next }) };
+  const items = preview.certificates.flatMap((one) => ('item' in one ? [one.item] : []));
+  const found = new Map(items.map((item) => [item.entry.name, item]));
+  return { due, problems, found, ...(interrupted && { interrupted }), ...(next && { next }) };
 }
 
 /** False if the CA expires so soon that a renewal only costs a restart. */

@@ -2,7 +2,8 @@ import type { Failure } from '../../core/errors.ts';
 import { AgentError, hasCode, toFailure } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
 import { formatInstant, hour, minute, second } from '../../core/instant.ts';
-import type { UnattendedRenewal } from '../../core/unattended-renewal.ts';
+import type { UnattendedCertificate, UnattendedRenewal } from '../../core/unattended-renewal.ts';
+import { without } from '../../core/without.ts';
 import type { ClockSync } from '../../sys/clock-sync.ts';
 import { endpointsOf } from '../inventory/local-inventory.ts';
 import { restartsOf } from '../renewal/restart.ts';
@@ -17,6 +18,7 @@ import { etcdMembersOf } from './etcd-members.ts';
 import { isCritical, untilCritical } from './critical.ts';
 import type { Memory } from './memory.ts';
 import { readMemory, writeMemory } from './memory.ts';
+import { certificateOf, renewedSince, withBegun, withEnd, withRenewals } from './past-renewals.ts';
 import type { Permission } from './permission.ts';
 import { requestPermission } from './permission.ts';
 import { pauseBetweenNodes } from './renewal-lease.ts';
@@ -38,6 +40,8 @@ interface Outcome {
   readonly reason?: string;
   readonly failure?: Failure;
   readonly result?: RenewalResult;
+  /** Written before the renewal began; absent if none did. */
+  readonly begun?: Memory;
   readonly withoutLease?: UnattendedRenewal['withoutLease'];
   readonly retryAfterMs?: number;
   /** Remembered for the next call; `unknown` if the other nodes were not checked. */
@@ -52,13 +56,23 @@ interface Outcome {
 export async function renewUnattended(request: UnattendedRequest): Promise<UnattendedRenewal> {
   const { clock } = request.renewal;
   const directory = directoryOf(request.renewal);
-  const memory = await readMemory(directory);
+  const earlier = await readMemory(directory);
   const plan = await planUnattended(request);
+  // An earlier call may have been killed after a renewal.
+  const memory = withEnd(earlier, plan);
   const outcome = await attempt(request, { plan, memory });
-  const after = outcome.result === undefined ? plan : await planUnattended(request);
-  const remembered = remember(outcome, memory, clock.now());
-  await writeMemory(directory, remembered, memory);
-  return documentOf(outcome, { plan: after, memory: remembered, now: clock.now() });
+  const { begun } = outcome;
+  const after = begun === undefined ? plan : await planUnattended(request);
+  const ended = withEnd(withRenewals(begun ?? memory, certificatesOf(outcome)), after);
+  const past = { memory: ended, renewed: renewedSince(earlier, ended), now: clock.now() };
+  const remembered = remember(outcome, past);
+  await writeMemory(directory, remembered);
+  return documentOf(outcome, after, { ...past, memory: remembered });
+}
+
+function certificatesOf({ result }: Outcome): UnattendedCertificate[] {
+  const renewed = result?.renewed ?? [];
+  return renewed.map(({ item, certificate }) => certificateOf(item.entry.name, certificate.facts));
 }
 
 interface Attempt {
@@ -117,25 +131,28 @@ async function renewIfPermitted(
     },
     resources,
   );
-  if (permission.kind === 'granted') return await renewNow(request, plan, permission);
+  if (permission.kind === 'granted') return await renewNow(request, { plan, memory }, permission);
   const { reason, retryAfterMs, unhealthySince = 'unknown' } = permission;
   return { outcome: 'waiting', reason, retryAfterMs, unhealthySince };
 }
 
 async function renewNow(
   request: UnattendedRequest,
-  plan: UnattendedPlan,
+  { plan, memory }: Attempt,
   permission: Extract<Permission, { readonly kind: 'granted' }>,
 ): Promise<Outcome> {
   const { renewal, options, node, describe, onStep } = request;
   const { items, lease, withoutLease, unhealthySince } = permission;
   const chosen = withOneRestart(items, request, plan);
+  const begun = withBegun(memory, chosen);
   const common = {
+    begun,
     ...(withoutLease !== undefined && { withoutLease }),
     ...(unhealthySince !== undefined && { unhealthySince }),
   };
   const left = plan.due.filter((item) => !chosen.includes(item));
   const isMore = left.length > 0 || plan.interrupted !== undefined;
+  await writeMemory(directoryOf(renewal), begun);
   let current = 'an interrupted renewal';
   onStep(current, 'started');
   try {
@@ -204,29 +221,30 @@ function withOneRestart(
   });
 }
 
-function remember(
-  { outcome, result, unhealthySince }: Outcome,
-  memory: Memory,
-  now: Instant,
-): Memory {
+/** What the next call and the document have to know. */
+interface Past {
+  readonly memory: Memory;
+  /** By this call, or by a call that was killed. */
+  readonly renewed: readonly UnattendedCertificate[];
+  readonly now: Instant;
+}
+
+function remember({ outcome, unhealthySince }: Outcome, { memory, renewed, now }: Past): Memory {
   const since = unhealthySince === 'unknown' ? memory.unhealthySince : unhealthySince;
-  const isSuccess = outcome === 'renewed' && (result?.renewed.length ?? 0) > 0;
-  const lastSuccess = isSuccess ? now : memory.lastSuccess;
+  const isSuccess = outcome !== 'failed' && renewed.length > 0;
   return {
+    ...without(memory, 'unhealthySince'),
     ...(since !== undefined && { unhealthySince: since }),
-    ...(lastSuccess !== undefined && { lastSuccess }),
+    ...(isSuccess && { lastSuccess: now }),
   };
 }
 
 function documentOf(
   { outcome, reason, failure, result, withoutLease, retryAfterMs }: Outcome,
-  {
-    plan,
-    memory,
-    now,
-  }: { readonly plan: UnattendedPlan; readonly memory: Memory; readonly now: Instant },
+  plan: UnattendedPlan,
+  { memory, renewed, now }: Past,
 ): UnattendedRenewal {
-  const renewed = result?.renewed ?? [];
+  const byThisCall = result?.renewed ?? [];
   const text = failure?.message ?? reason;
   const retry = retryAfterMs ?? timeUntilDue(plan, outcome, now);
   return {
@@ -237,19 +255,16 @@ function documentOf(
     ...(failure && { code: failure.code }),
     ...(failure?.remedy !== undefined && { remedy: failure.remedy }),
     ...(withoutLease !== undefined && { withoutLease }),
-    renewed: renewed.map(({ item, certificate: { facts } }) => ({
-      name: item.entry.name,
-      serial: facts.serial,
-      notAfter: formatInstant(facts.notAfter),
-    })),
-    restarted: renewed.flatMap(({ restarted }) =>
+    renewed,
+    lastRenewals: memory.renewals,
+    restarted: byThisCall.flatMap(({ restarted }) =>
       restarted === undefined
         ? []
         : [{ component: restarted.component, seconds: Math.round(restarted.tookMs / second) }],
     ),
     problems: [
       ...plan.problems,
-      ...renewed.flatMap(unservedProblem),
+      ...byThisCall.flatMap(unservedProblem),
       ...(result?.controlPlane ?? []).map(controlPlaneProblem),
     ],
     ...nextDueOf(plan),

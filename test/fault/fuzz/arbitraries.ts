@@ -156,6 +156,8 @@ export const stateArbitrary = loosely({
     loosely({
       outstanding: fc.array(loosely({ csr: text, createdAt: fc.double() })),
       hooksPending: text,
+      renewed: fc.array(text),
+      reported: fc.dictionary(text, text),
       rolledBack: loosely({ from: text, to: text, count: fc.integer(), until: fc.double() }),
     }),
   ),

@@ -174,6 +174,11 @@ export function states(): Uint8Array[] {
           hooksPending: '4f2a',
           rolledBack: { from: '4f2b', to: '4f2a', count: 2, until: 1_767_225_600_000 },
         },
+        '/etc/kubernetes': {
+          outstanding: [],
+          renewed: ['apiserver'],
+          reported: { apiserver: '4f2b' },
+        },
       },
     },
   ].map((state) => Buffer.from(JSON.stringify(state)));

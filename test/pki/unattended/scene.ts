@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -5,6 +7,9 @@ import { day, hour } from '../../../src/core/instant.ts';
 import type { UnattendedRenewal } from '../../../src/core/unattended-renewal.ts';
 import type { UnattendedRequest } from '../../../src/pki/unattended/unattended.ts';
 import { renewUnattended } from '../../../src/pki/unattended/unattended.ts';
+import { readRuns } from '../../../src/store/run-folder.ts';
+import type { Manifest } from '../../../src/store/run-manifest.ts';
+import { writeManifest } from '../../../src/store/run-manifest.ts';
 import type { ClockSync } from '../../../src/sys/clock-sync.ts';
 import { ApiServer, sendJson } from '../../kube/support/api-server.ts';
 import { makeAuthority } from '../../kube/support/certificates.ts';
@@ -89,6 +94,26 @@ export class Scene {
   releasedAgo(ms: number): void {
     const renewTime = new Date(this.clock.now() - ms).toISOString();
     this.api.put(leaseKey, { leaseDurationSeconds: 60, renewTime });
+  }
+
+  /**
+   * A call that was killed after it had replaced all files: its memory is the one of the beginning,
+   * and the manifest of its run may still say `applying`.
+   */
+  async runAndKill(state: Manifest['state']): Promise<UnattendedRenewal> {
+    const folder = join(this.tree.kubernetes, '.nodecertd');
+    const memory = join(folder, 'unattended.json');
+    let begun: Buffer | undefined;
+    this.onStep = () => {
+      if (existsSync(memory)) begun ??= readFileSync(memory);
+    };
+    const printed = await this.run();
+    assert.ok(begun !== undefined);
+    await writeFile(memory, begun);
+    const [run] = (await readRuns(folder)).active;
+    assert.ok(run !== undefined);
+    await writeManifest({ ...run, manifest: { ...run.manifest, state } });
+    return printed;
   }
 
   run(schedule: Partial<UnattendedRequest['schedule']> = {}): Promise<UnattendedRenewal> {

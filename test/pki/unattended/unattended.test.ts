@@ -50,6 +50,21 @@ describe('renewUnattended()', () => {
     assert.deepEqual([again.outcome, again.lastSuccess], ['not-due', found.lastSuccess]);
   });
 
+  for (const state of ['applied', 'applying'] as const) {
+    it(`reports what a killed call renewed, with a manifest in state ${state}`, async (context) => {
+      const scene = await Scene.start(context, model);
+      const killed = await scene.runAndKill(state);
+      scene.clock.jump(hour);
+      const found = await scene.run();
+      assert.equal(found.outcome, state === 'applied' ? 'not-due' : 'renewed');
+      assert.deepEqual(found.renewed, killed.renewed);
+      assert.deepEqual(found.lastRenewals, killed.renewed);
+      assert.equal(found.lastSuccess, formatInstant(scene.clock.now()));
+      const { renewed, lastRenewals } = await scene.run();
+      assert.deepEqual([renewed, lastRenewals], [[], killed.renewed]);
+    });
+  }
+
   it('waits until ten minutes after the last holder finished', async (context) => {
     const scene = await Scene.start(context, model);
     scene.releasedAgo(4 * minute);
