@@ -291,6 +291,8 @@ export class Agent {
   #stopping(): void {
     this.logger.log('agent_stopping');
     this.#options.notifier.stopping();
+    // The service manager signals the command as well, and its end must not count as a failure.
+    void this.#pki?.stop();
   }
 
   get keeper(): Keeper {

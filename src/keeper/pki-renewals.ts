@@ -77,8 +77,12 @@ export class PkiRenewals implements AsyncDisposable {
     this.#working = this.#working.then(() => this.#work({ config, file, record, signal }));
   }
 
-  /** The running command restores what it has not finished, and reports the rest. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  /** The running command restores what it has not finished, and reports the rest. */
+  async stop(): Promise<void> {
     this.#stop.abort();
     // Hooks of certificates that are reported from now on stay pending until the next start.
     await this.#hooks?.stop();

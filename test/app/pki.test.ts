@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TestAgent } from '../support/agent.ts';
-import { TestNode } from '../support/agent.ts';
+import { client, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import { DueKubeadmTree } from '../support/due-kubeadm-tree.ts';
 import type { RealKubeadmTree } from '../support/kubeadm-tree.ts';
@@ -49,6 +49,30 @@ describe('nodecertd run with pki.enabled', { skip }, () => {
     assert.deepEqual(due.leases.history, []);
   });
 
+  it('reports no failure if it is stopped during a check that ends first', async () => {
+    const hook = join(tree.root, 'slow-hook');
+    // Delays the end of the agent, because it ignores SIGTERM.
+    await script(hook, "trap '' TERM; while :; do sleep 1; done");
+    const certificates = [{ ...client, onRotate: [{ command: [hook] }] }];
+    const both = { ...settings(tree.kubernetes), certificates };
+    await using node = await TestNode.create(controlPlane, 'pki', both);
+    const asked = Promise.withResolvers<void>();
+    due.leases.onWrite = () => {
+      asked.resolve();
+      return true;
+    };
+    const agent = await startAgent(node, 'yes');
+    await agent.event('hook_started');
+    await asked.promise;
+    // The service manager signals every process of the service.
+    process.kill(agent.pid, 'SIGTERM');
+    process.kill(commandOf(node), 'SIGTERM');
+    await agent.exit();
+    assert.deepEqual(agent.all('pki_failed'), []);
+    assert.equal(agent.all('agent_stopped').length, 1);
+    due.leases.onWrite = () => false;
+  });
+
   it('renews every certificate, with the Lease, and runs the hooks', async () => {
     const written = join(tree.root, 'renewed');
     await script(join(tree.kubernetes, 'hook'), `echo "$NODECERTD_CERTIFICATES" > ${written}`);
@@ -88,7 +112,7 @@ describe('nodecertd run after a renewal that was killed', { skip }, () => {
     // Everything is renewed when the command releases the Lease.
     due.leases.onWrite = (_, { spec }) => {
       const isRelease = typeof spec['holderIdentity'] !== 'string';
-      if (isRelease) process.kill(Number(readFileSync(join(node.directory, 'bin/pid'))), 'SIGKILL');
+      if (isRelease) process.kill(commandOf(node), 'SIGKILL');
       return isRelease;
     };
     const first = await startAgent(node, 'yes');
@@ -111,6 +135,11 @@ describe('nodecertd run after a renewal that was killed', { skip }, () => {
     assert.equal(await readFile(written, 'utf8'), `${certificates.join(' ')}\n`);
   });
 });
+
+/** The process of `certs renew --unattended`. */
+function commandOf({ directory }: TestNode): number {
+  return Number(readFileSync(join(directory, 'bin/pid')));
+}
 
 /** Waits for the end of the first call. */
 async function checked(agent: TestAgent): Promise<void> {
