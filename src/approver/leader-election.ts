@@ -27,6 +27,8 @@ export interface LeaderElectionOptions {
   readonly onRecovered?: () => void;
 }
 
+type ReplacedLease = Pick<StoredLease, 'metadata' | 'resourceVersion'>;
+
 /** One term of leadership. */
 export interface Term {
   /** False from the renewal deadline on. Check this right before each write. */
@@ -42,8 +44,8 @@ export interface Term {
 export class LeaderElection {
   readonly #options: LeaderElectionOptions;
   readonly #candidate: Candidate;
-  /** The version that the next update replaces. */
-  #version: string | undefined;
+  /** What the next update replaces. */
+  #replaced: ReplacedLease = { metadata: {}, resourceVersion: '' };
   #reported: string | undefined;
   #failing = false;
 
@@ -155,19 +157,18 @@ export class LeaderElection {
 
   async #update(record: LeaseRecord, signal: AbortSignal): Promise<void> {
     const { leases } = this.#options;
-    const resourceVersion = this.#version ?? '';
-    await this.#write(record, () => leases.update({ ...record, resourceVersion }, signal));
+    await this.#write(record, () => leases.update({ ...record, ...this.#replaced }, signal));
   }
 
   async #write(record: LeaseRecord, send: () => Promise<StoredLease>): Promise<void> {
     const { clock } = this.#options;
     const sentAt = clock.elapsed();
-    this.#version = (await send()).resourceVersion;
+    this.#recordOf(await send());
     this.#candidate.stored(record, { sentAt, elapsed: clock.elapsed() });
   }
 
-  #recordOf({ resourceVersion, ...record }: StoredLease): LeaseRecord {
-    this.#version = resourceVersion;
+  #recordOf({ metadata, resourceVersion, ...record }: StoredLease): LeaseRecord {
+    this.#replaced = { metadata, resourceVersion };
     return record;
   }
 

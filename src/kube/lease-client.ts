@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { hasCode } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
+import { without } from '../core/without.ts';
 import type { KubeClient } from './rest-client.ts';
 
 /** What a Lease says, in the terms of client-go's leader election (LeaderElectionRecord). */
@@ -17,6 +18,8 @@ export interface LeaseRecord {
 
 /** A Lease as the API server stores it. */
 export interface StoredLease extends LeaseRecord {
+  /** As read. An update sends it back, because labels and annotations belong to other programs. */
+  readonly metadata: Readonly<Record<string, unknown>>;
   /** Changes with each write, so an update with an outdated one fails with API_CONFLICT. */
   readonly resourceVersion: string;
 }
@@ -56,8 +59,11 @@ export class LeaseClient {
   }
 
   /** @throws AgentError API_CONFLICT if another client has changed it; other API_* */
-  update({ resourceVersion, ...record }: StoredLease, signal: AbortSignal): Promise<StoredLease> {
-    const body = this.#body(record, { resourceVersion });
+  update(
+    { metadata, resourceVersion, ...record }: StoredLease,
+    signal: AbortSignal,
+  ): Promise<StoredLease> {
+    const body = this.#body(record, { ...metadata, resourceVersion });
     return this.#client.request({ verb: 'update', path: this.#ownPath, body, signal }, leaseSchema);
   }
 
@@ -65,11 +71,11 @@ export class LeaseClient {
     return `${this.#path}/${encodeURIComponent(this.#lease.name)}`;
   }
 
-  #body(record: LeaseRecord, version: { readonly resourceVersion?: string }): unknown {
+  #body(record: LeaseRecord, metadata: Readonly<Record<string, unknown>>): unknown {
     return {
       apiVersion: 'coordination.k8s.io/v1',
       kind: 'Lease',
-      metadata: { ...this.#lease, ...version },
+      metadata: { ...metadata, ...this.#lease },
       spec: {
         ...(record.holder !== undefined && { holderIdentity: record.holder }),
         leaseDurationSeconds: record.durationSeconds,
@@ -95,7 +101,7 @@ const time = v.pipe(
 /** Any field may be missing, because everyone with the permission can write the Lease. */
 const leaseSchema = v.pipe(
   v.object({
-    metadata: v.object({ resourceVersion: v.string() }),
+    metadata: v.looseObject({ resourceVersion: v.string() }),
     spec: v.nullish(
       v.object({
         holderIdentity: v.nullish(v.string(), ''),
@@ -108,6 +114,8 @@ const leaseSchema = v.pipe(
     ),
   }),
   v.transform(({ metadata, spec }): StoredLease => ({
+    // An update without managedFields keeps them, and they are longer than everything else.
+    metadata: without(metadata, 'managedFields'),
     resourceVersion: metadata.resourceVersion,
     ...(spec.holderIdentity !== '' && { holder: spec.holderIdentity }),
     durationSeconds: spec.leaseDurationSeconds,

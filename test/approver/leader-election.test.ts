@@ -40,7 +40,7 @@ class Lease {
 
   #store(record: LeaseRecord): StoredLease {
     this.#version += 1;
-    this.stored = { ...record, resourceVersion: String(this.#version) };
+    this.stored = { ...record, metadata: {}, resourceVersion: String(this.#version) };
     return this.stored;
   }
 
@@ -166,6 +166,7 @@ describe('LeaderElection', () => {
       acquireTime: clock.now(),
       renewTime: clock.now(),
       transitions: 0,
+      metadata: {},
       resourceVersion: '1',
     });
     await clock.advance(6 * second);

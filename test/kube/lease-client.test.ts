@@ -40,7 +40,9 @@ describe('LeaseClient', () => {
     await using test = await started();
     assert.equal(await test.lease.get(signal), undefined);
     const created = await test.lease.create(record, signal);
-    assert.deepEqual(created, { ...record, resourceVersion: '1' });
+    const { metadata, ...stored } = created;
+    assert.deepEqual(stored, { ...record, resourceVersion: '1' });
+    assert.equal(metadata['name'], place.name);
     assert.deepEqual(await test.lease.get(signal), created);
     assert.equal(test.api.leases.get(key)?.spec['acquireTime'], '2026-11-29T02:00:00.005000Z');
   });
@@ -66,10 +68,30 @@ describe('LeaseClient', () => {
     assert.ok(!('holderIdentity' in (test.api.leases.get(key)?.spec ?? {})));
   });
 
+  it('update() keeps the metadata that other programs have set', async () => {
+    await using test = await started();
+    const foreign = {
+      labels: { team: 'a' },
+      annotations: { 'example.com/note': 'keep' },
+      finalizers: ['example.com/hold'],
+    };
+    test.api.put(key, { holderIdentity: 'cp1_x' }, { ...foreign, managedFields: [{}] });
+    const found = await test.lease.get(signal);
+    assert.ok(found);
+    await test.lease.update({ ...found, ...record }, signal);
+    const stored = test.api.leases.get(key);
+    assert.ok(stored);
+    const { uid: _, name, resourceVersion, ...metadata } = stored.metadata;
+    assert.deepEqual([name, resourceVersion], [place.name, '2']);
+    assert.deepEqual(metadata, { ...foreign, namespace: place.namespace });
+    assert.equal(stored.spec['holderIdentity'], 'cp1_x');
+  });
+
   it('get() reads a Lease whose fields are missing', async () => {
     await using test = await started();
     test.api.put(key, { holderIdentity: '' });
-    assert.deepEqual(await test.lease.get(signal), {
+    const { metadata: _, ...stored } = (await test.lease.get(signal)) ?? {};
+    assert.deepEqual(stored, {
       resourceVersion: '1',
       durationSeconds: 0,
       acquireTime: 0,

@@ -130,7 +130,7 @@ export async function takeLease(
   try {
     const taken = await (stored === undefined
       ? leases.create(record, signal)
-      : leases.update({ ...record, resourceVersion: stored.resourceVersion }, signal));
+      : leases.update({ ...stored, ...record }, signal));
     return HeldLease.keep(environment, taken, takenAt);
   } catch (error) {
     if (!hasCode(error, 'API_CONFLICT', 'API_NOT_FOUND')) throw error;
@@ -210,7 +210,8 @@ export class HeldLease implements AsyncDisposable {
       if (found?.holder === this.#stored.holder && found !== undefined) {
         const isNew = found.resourceVersion !== this.#stored.resourceVersion;
         this.#stored = found;
-        if (isNew) await this.#write({ ...record, resourceVersion: found.resourceVersion }, signal);
+        const { metadata, resourceVersion } = found;
+        if (isNew) await this.#write({ ...record, metadata, resourceVersion }, signal);
       } else {
         this.#lost =
           found?.holder === undefined

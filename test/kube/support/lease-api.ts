@@ -5,7 +5,11 @@ import type { Handler } from './api-server.ts';
 import { sendJson, sendStatus } from './api-server.ts';
 
 export interface LeaseObject {
-  readonly metadata: { readonly name: string; readonly resourceVersion: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly resourceVersion: string;
+    readonly [more: string]: unknown;
+  };
   readonly spec: Readonly<Record<string, unknown>>;
 }
 
@@ -33,11 +37,15 @@ export class LeaseApi {
   };
 
   /** As another client would write it. */
-  put(key: string, spec: Readonly<Record<string, unknown>>): void {
+  put(
+    key: string,
+    spec: Readonly<Record<string, unknown>>,
+    more: Readonly<Record<string, unknown>> = {},
+  ): void {
     const [, name = ''] = key.split('/');
     this.#version += 1;
     const object = {
-      metadata: { name, uid: randomUUID(), resourceVersion: `${this.#version}` },
+      metadata: { uid: randomUUID(), ...more, name, resourceVersion: `${this.#version}` },
       spec,
     };
     this.leases.set(key, object);
@@ -72,7 +80,7 @@ export class LeaseApi {
     ) {
       return sendStatus(response, 409, { reason: 'Conflict' });
     }
-    this.put(key, body.spec);
+    this.put(key, body.spec, body.metadata);
     sendJson(response, this.leases.get(key), request.method === 'POST' ? 201 : 200);
   }
 }
