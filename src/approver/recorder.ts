@@ -1,3 +1,4 @@
+import type * as v from 'valibot';
 import type { ApproverPolicy } from '../core/approver-policy.ts';
 import type { Failure } from '../core/errors.ts';
 import { hasCode, toFailure } from '../core/errors.ts';
@@ -11,7 +12,7 @@ import { nodeSnapshotSchema } from './node-snapshot.ts';
 import { RateLimit } from './rate-limit.ts';
 import { RequestGate } from './request-gate.ts';
 import type { WatchedCsr } from './watched-csr.ts';
-import { csrCollection, watchedCsrSchema } from './watched-csr.ts';
+import { csrCollection, nodeOf, watchedCsrSchema } from './watched-csr.ts';
 
 export type FinalDecision = Decision & { readonly outcome: 'approve' | 'deny' };
 
@@ -38,16 +39,21 @@ export interface RecorderOptions {
   readonly environment: FollowEnvironment;
   /** 0 is no limit. */
   readonly maxDecisionsPerSecond: number;
-  /** Called at the first answer after failures. */
-  readonly onAnswer: () => void;
+  /** Called for each failure that is not an answer about the object. */
+  readonly onFailure: (request: RequestKind, csr: WatchedCsr, failure: Failure) => void;
+  /** Called at the first answer to this kind of request after failures. */
+  readonly onAnswer: (request: RequestKind) => void;
 }
+
+/** The requests about single objects, as the log names them. They need different permissions. */
+export type RequestKind = 'decisions' | 'reading a CSR' | 'reading a Node';
 
 /** The requests about single CSRs and Nodes, with one rate limit and one gate for all workers. */
 export class Recorder {
   readonly #options: RecorderOptions;
   readonly #gate: RequestGate;
   readonly #limit: RateLimit;
-  #failing = false;
+  readonly #failing = new Set<RequestKind>();
 
   constructor(options: RecorderOptions) {
     const { environment, maxDecisionsPerSecond: perSecond } = options;
@@ -67,40 +73,39 @@ export class Recorder {
     }
     try {
       await recordDecision(this.#client, input, signal);
-      this.#answered();
+      this.#answered('decisions');
       return { kind: 'recorded' };
     } catch (error) {
       if (signal.aborted) throw error;
-      return this.#resultOf(error);
+      return this.#resultOf(error, 'decisions', input.csr);
     }
   }
 
   /** Undefined after a 404. @throws AgentError as KubeClient.request */
-  async readCsr(name: string, signal: AbortSignal): Promise<WatchedCsr | undefined> {
-    return this.#read(async () => {
-      const path = `${csrCollection}/${encodeURIComponent(name)}`;
-      return this.#client.request({ verb: 'get', path, signal }, watchedCsrSchema);
-    }, signal);
+  async readCsr(csr: WatchedCsr, signal: AbortSignal): Promise<WatchedCsr | undefined> {
+    const path = `${csrCollection}/${encodeURIComponent(csr.name)}`;
+    return this.#read({ kind: 'reading a CSR', csr, path, schema: watchedCsrSchema }, signal);
   }
 
-  /** @throws AgentError as KubeClient.request */
-  async readNode(name: string, signal: AbortSignal): Promise<FreshNode> {
-    const node = await this.#read(async () => {
-      const path = `/api/v1/nodes/${encodeURIComponent(name)}`;
-      return this.#client.request({ verb: 'get', path, signal }, nodeSnapshotSchema);
-    }, signal);
-    return { node };
+  /** The Node of the requestor. @throws AgentError as KubeClient.request */
+  async readNode(csr: WatchedCsr, signal: AbortSignal): Promise<FreshNode> {
+    const path = `/api/v1/nodes/${encodeURIComponent(nodeOf(csr) ?? '')}`;
+    const target = { kind: 'reading a Node', csr, path, schema: nodeSnapshotSchema } as const;
+    return { node: await this.#read(target, signal) };
   }
 
-  async #read<T>(send: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  async #read<T>(
+    { kind, csr, path, schema }: ReadTarget<T>,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
     await this.#gate.enter(signal);
     try {
-      const found = await send();
-      this.#answered();
+      const found = await this.#client.request({ verb: 'get', path, signal }, schema);
+      this.#answered(kind);
       return found;
     } catch (error) {
       if (signal.aborted) throw error;
-      if (this.#resultOf(error).kind === 'gone') return undefined;
+      if (this.#resultOf(error, kind, csr).kind === 'gone') return undefined;
       throw error;
     }
   }
@@ -109,25 +114,31 @@ export class Recorder {
     return this.#options.environment.client();
   }
 
-  #resultOf(error: unknown): RecordResult {
+  #resultOf(error: unknown, request: RequestKind, csr: WatchedCsr): RecordResult {
     const failure = toFailure(error);
     if (hasCode(error, 'API_NOT_FOUND', 'API_CONFLICT', 'API_BAD_REQUEST')) {
-      this.#answered();
+      this.#answered(request);
       return failure.code === 'API_NOT_FOUND' ? { kind: 'gone' } : { kind: 'refused', failure };
     }
     const isForbidden = failure.code === 'API_FORBIDDEN';
-    this.#failing = true;
+    this.#failing.add(request);
+    this.#options.onFailure(request, csr, failure);
     this.#gate.failed(Math.max(failure.retryAfterMs ?? 0, isForbidden ? forbiddenPause : 0));
     const isUnknown = !isForbidden && failure.code !== 'API_THROTTLED';
     return { kind: 'failed', failure, isUnknown };
   }
 
-  #answered(): void {
+  #answered(request: RequestKind): void {
     this.#gate.succeeded();
-    if (!this.#failing || !this.#gate.isOpen) return;
-    this.#failing = false;
-    this.#options.onAnswer();
+    if (this.#gate.isOpen && this.#failing.delete(request)) this.#options.onAnswer(request);
   }
+}
+
+interface ReadTarget<T> {
+  readonly kind: RequestKind;
+  readonly csr: WatchedCsr;
+  readonly path: string;
+  readonly schema: v.GenericSchema<unknown, T>;
 }
 
 /** An administrator has to add a permission. */

@@ -19,7 +19,7 @@ import type { NodeSnapshot } from './node-snapshot.ts';
 import { PendingCsr, PendingCsrs } from './pending-csrs.ts';
 import { policyDigest } from './policy-digest.ts';
 import { RateLimit } from './rate-limit.ts';
-import type { FinalDecision, RecordResult } from './recorder.ts';
+import type { FinalDecision, RecordResult, RequestKind } from './recorder.ts';
 import { Recorder } from './recorder.ts';
 import { readRequest } from './request/read-request.ts';
 import { Schedule } from './schedule.ts';
@@ -37,7 +37,7 @@ export interface TermObserver {
   ignored(csr: WatchedCsr, decision: Decision): void;
   /** The API server refused a decision, usually because another program changed the CSR first. */
   refused(csr: WatchedCsr, failure: Failure): void;
-  /** The API server does not allow decisions. Once until it allows them again. */
+  /** The API server does not allow a kind of request. Once until it allows it again. */
   forbidden(csr: WatchedCsr, failure: Failure): void;
   /** A watch or a request failed; the approver tries again. */
   retrying(what: string, failure: Failure): void;
@@ -78,7 +78,7 @@ export class TermWork {
   readonly #recorded = new Map<string, string>();
   readonly #synced = new Set<WatchedResource>();
   readonly #complete = Promise.withResolvers<void>();
-  readonly #forbidden = new Map<WatchedResource | 'decisions', Failure>();
+  readonly #forbidden = new Map<WatchedResource | RequestKind, Failure>();
   /** Counts the changes that an evaluation may depend on. */
   #changes = 0;
 
@@ -92,9 +92,12 @@ export class TermWork {
     this.#recorder = new Recorder({
       environment,
       maxDecisionsPerSecond: policy().maxDecisionsPerSecond,
-      onAnswer: () => {
-        this.#forbidden.delete('decisions');
-        this.#options.observer.recovered('decisions');
+      onFailure: (request, csr, failure) => {
+        this.#noteFailure(request, csr, failure);
+      },
+      onAnswer: (request) => {
+        this.#forbidden.delete(request);
+        this.#options.observer.recovered(request);
       },
     });
   }
@@ -269,7 +272,7 @@ export class TermWork {
       const isConfirmed = first.outcome === 'hold' && first.code === pending.code;
       const fresh =
         first.finding?.needsFreshNode === true && !isConfirmed
-          ? await this.#recorder.readNode(nodeOf(pending.csr) ?? '', signal)
+          ? await this.#recorder.readNode(pending.csr, signal)
           : undefined;
       const decision = fresh === undefined ? first : this.#evaluate(pending, fresh);
       if (this.#pending.get(pending.csr.name) !== pending) return;
@@ -393,26 +396,28 @@ export class TermWork {
   /** Reads the CSR with a GET. False if another state than pending was found. */
   async #readAgain(pending: PendingCsr, signal: AbortSignal): Promise<boolean> {
     const { name } = pending.csr;
-    const found = await this.#recorder.readCsr(name, signal);
+    const found = await this.#recorder.readCsr(pending.csr, signal);
     pending.isStale = false;
     if (found === undefined) this.#deleteCsr(name);
     else this.#setCsr(found);
     return this.#pending.get(name) === pending;
   }
 
-  #retryLater(pending: PendingCsr, failure: Failure): void {
-    const { environment, observer } = this.#options;
+  #noteFailure(request: RequestKind, csr: WatchedCsr, failure: Failure): void {
+    const { observer } = this.#options;
+    observer.retrying(request, failure);
+    if (failure.code !== 'API_FORBIDDEN' || this.#forbidden.has(request)) return;
+    this.#forbidden.set(request, failure);
+    observer.forbidden(csr, failure);
+  }
+
+  #retryLater(pending: PendingCsr, { code, retryAfterMs = 0 }: Failure): void {
     const { name } = pending.csr;
     if (this.#pending.get(name) !== pending) return;
-    pending.failures += 1;
-    observer.retrying('decisions', failure);
-    if (failure.code === 'API_FORBIDDEN' && !this.#forbidden.has('decisions')) {
-      this.#forbidden.set('decisions', failure);
-      observer.forbidden(pending.csr, failure);
-    }
-    const { retryAfterMs = 0 } = failure;
-    const delay = recordingDelay(pending.failures, retryAfterMs, environment.random());
-    this.#retries.set(name, delay);
+    // A missing permission concerns every CSR, so the gate alone delays the next request.
+    pending.failures = code === 'API_FORBIDDEN' ? 1 : pending.failures + 1;
+    const { random } = this.#options.environment;
+    this.#retries.set(name, recordingDelay(pending.failures, retryAfterMs, random()));
   }
 
   #basis({ csr }: PendingCsr, fresh: FreshNode | undefined): DecisionBasis {

@@ -343,12 +343,12 @@ export function expiredVersionDelay(random: number): number {
 
 /**
  * Milliseconds for which the approver sends no decision after the API server failed: one second,
- * doubled up to half a minute, and never shorter than Retry-After.
+ * doubled up to 20 s, up to half as much again at random, and never shorter than Retry-After.
  *
  * @param failures consecutive failures, this one included
  */
 export function gateDelay(failures: number, retryAfterMs: number, random: number): number {
-  const doubled = Math.min(second * 2 ** Math.min(failures - 1, 30), 30 * second);
+  const doubled = Math.min(second * 2 ** Math.min(failures - 1, 30), 20 * second);
   return Math.max(doubled * (1 + random / 2), retryAfterDelay(retryAfterMs, random / 10));
 }
 

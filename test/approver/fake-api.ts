@@ -28,6 +28,7 @@ const nodes = '/api/v1/nodes';
 export class FakeApi {
   readonly clock = new FakeClock();
   readonly seen: SeenRequest[] = [];
+  random = 0;
   /** Called before each answer; an error becomes the answer. */
   fault: (what: string) => AgentError | undefined = () => undefined;
   readonly #stored = new Map<string, Stored>();
@@ -46,7 +47,7 @@ export class FakeApi {
         this.#answer(request, schema),
       stream: (request: StreamRequest) => this.#stream(request),
     };
-    return { client: () => client, clock: this.clock, random: () => 0 };
+    return { client: () => client, clock: this.clock, random: () => this.random };
   }
 
   /** What was requested about this object, in order. */

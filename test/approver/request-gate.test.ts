@@ -39,7 +39,7 @@ describe('RequestGate', () => {
     }
     assert.deepEqual(
       passed,
-      [1, 3, 7, 15, 31, 61, 91].map((at) => at * second),
+      [1, 3, 7, 15, 31, 51, 71].map((at) => at * second),
     );
     while (passed.length === 7) await clock.advance(second);
     gate.succeeded();

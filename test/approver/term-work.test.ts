@@ -7,7 +7,7 @@ import { defaultApproverPolicy } from '../../src/core/approver-policy.ts';
 import type { ApproverPolicy } from '../../src/core/approver-policy.ts';
 import type { ErrorDetails, Failure } from '../../src/core/errors.ts';
 import { AgentError } from '../../src/core/errors.ts';
-import { minute, second } from '../../src/core/instant.ts';
+import { hour, minute, second } from '../../src/core/instant.ts';
 import { FakeApi } from './fake-api.ts';
 
 /** The term of a leader, on an API server in memory. */
@@ -180,7 +180,7 @@ describe('TermWork', () => {
       'update csr-1',
     ]);
     assert.deepEqual(scene.decided, ['approve csr-1']);
-    assert.deepEqual(scene.recovered, ['decisions', 'decisions']);
+    assert.deepEqual(scene.recovered, ['decisions']);
   });
 
   it('waits as long as Retry-After says, with all CSRs together', async () => {
@@ -235,6 +235,38 @@ describe('TermWork', () => {
     await scene.pass(minute);
     assert.equal(scene.decided.length, 2);
     assert.equal(scene.status.forbidden, undefined);
+  });
+
+  it('keeps a missing permission while other requests are allowed, with one Event', async () => {
+    await using scene = new Scene();
+    scene.api.addCsr('csr-0', 'n0');
+    scene.api.fault = faultFor('get n0', 'API_FORBIDDEN');
+    await scene.start();
+    for (let at = 1; at <= 20; at += 1) {
+      scene.api.addNode(`n${at}`);
+      scene.api.addCsr(`csr-${at}`, `n${at}`);
+      await scene.pass(30 * second);
+      assert.equal(scene.status.forbidden?.code, 'API_FORBIDDEN');
+    }
+    assert.equal(scene.decided.length, 20);
+    assert.deepEqual([scene.forbidden, scene.recovered], [['csr-0'], []]);
+  });
+
+  it('goes on within half a minute of the grant, after hours without the permission', async () => {
+    for (const request of ['update csr-1', 'get n1']) {
+      await using scene = new Scene();
+      scene.api.random = 0.999;
+      scene.api.addCsr('csr-1', 'n1');
+      if (request === 'update csr-1') scene.api.addNode('n1');
+      scene.api.fault = faultFor(request, 'API_FORBIDDEN');
+      await scene.start();
+      await scene.pass(3 * hour);
+      scene.api.fault = () => undefined;
+      await scene.pass(30 * second);
+      assert.equal(scene.status.forbidden, undefined, request);
+      const done = request === 'get n1' ? ['csr-1 NodeNotFound'] : ['approve csr-1'];
+      assert.deepEqual([...scene.held, ...scene.decided], done, request);
+    }
   });
 
   it('confirms a missing Node with one GET, and evaluates again when the Node appears', async () => {
