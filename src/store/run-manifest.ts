@@ -21,6 +21,11 @@ const whole = v.pipe(v.number(), v.integer(), v.minValue(0));
 
 const stateSchema = v.object({ sha256: digest, mode, uid: whole, gid: whole });
 
+/** A restoration copies this file, so the path must not leave the folder. */
+function isBelow(path: string): boolean {
+  return path.split('/').every((name) => !['', '.', '..'].includes(name));
+}
+
 const changeSchema = v.object({
   /** The files of one item are replaced together. */
   item: v.exactOptional(v.string()),
@@ -29,8 +34,8 @@ const changeSchema = v.object({
   existed: v.boolean(),
   before: v.exactOptional(stateSchema),
   after: stateSchema,
-  /** The copy of the previous file, relative to the folder of the run. */
-  backup: v.exactOptional(v.string()),
+  /** The copy of the previous file, below the folder of the run. */
+  backup: v.exactOptional(v.pipe(v.string(), v.check(isBelow, 'must be a path below the folder'))),
 });
 
 const manifestSchema = v.object({
