@@ -639,10 +639,14 @@ check('the encoding of the request', [
         '-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n',
       ],
       ['nothing', ''],
+      ['two carriage returns after END, where Go finds no block', `${good.trimEnd()}\r\r\n`],
+      ['a blank between carriage return and line break', `${good.trimEnd()}\r \n`],
+      ['a carriage return after END and nothing more', `${good.trimEnd()}\r`],
       ['a byte order mark', `\u{feff}${good}`],
     ] as const
   ).map(([name, text]): Case => [`26. ${name}`, 'deny RequestMalformed', asked(Buffer.from(text))]),
   ['26. white space around the block', passed, asked(Buffer.from(`\n \t\r\n${good}\n \r\n`))],
+  ['26. blanks and CRLF after END', passed, asked(Buffer.from(`${good.trimEnd()} \t\r\n`))],
   ['26. no line break at the end', passed, asked(Buffer.from(good.trimEnd()))],
   [
     '26. base64 with padding bits that are not zero',

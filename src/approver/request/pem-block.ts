@@ -18,12 +18,15 @@ export function readRequestPem(pem: Uint8Array): PemReading {
     return rejected(`the request has ${pem.length} bytes, more than ${maxRequestBytes}`);
   }
   const text = Buffer.from(pem.buffer, pem.byteOffset, pem.length).toString('latin1');
-  const { before, block } = withoutBlanks(text);
+  const { before, block, after } = withoutBlanks(text);
   if (!block.startsWith(begin) || !(before === '' || before.endsWith('\n'))) {
     return rejected('the request does not begin with a CERTIFICATE REQUEST block');
   }
   if (!block.endsWith(end)) {
     return rejected('the request does not end with its CERTIFICATE REQUEST block');
+  }
+  if (!lineEnd.test(after)) {
+    return rejected('a carriage return follows the CERTIFICATE REQUEST block');
   }
   const lines = block.slice(begin.length, -end.length).split('\n');
   if (!lines.every((line) => /^[A-Za-z0-9+/=]+$/.test(line))) {
@@ -32,13 +35,16 @@ export function readRequestPem(pem: Uint8Array): PemReading {
   return decoded(lines.join(''));
 }
 
+/** Go skips a block if another blank is on the line of its END, such as a second carriage return. */
+const lineEnd = /^[ \t]*(?:\r?\n|$)/;
+
 /** A loop, because a regular expression for the end of a long text takes quadratic time. */
-function withoutBlanks(text: string): { readonly before: string; readonly block: string } {
+function withoutBlanks(text: string): Record<'before' | 'block' | 'after', string> {
   let start = 0;
   while (blanks.has(text[start])) start += 1;
   let end = text.length;
   while (end > start && blanks.has(text[end - 1])) end -= 1;
-  return { before: text.slice(0, start), block: text.slice(start, end) };
+  return { before: text.slice(0, start), block: text.slice(start, end), after: text.slice(end) };
 }
 
 const blanks: ReadonlySet<string | undefined> = new Set([' ', '\t', '\r', '\n']);
