@@ -8,6 +8,7 @@ import { isBad, targets as badTargets } from './fuzz/bad-targets.ts';
 import { campaign } from './fuzz/campaign.ts';
 import type { Corpus } from './fuzz/corpus.ts';
 import { makeCorpus } from './fuzz/corpus.ts';
+import { csrChanges, csrInput, csrObjectTarget } from './fuzz/csr-object-target.ts';
 import { derMutators } from './fuzz/der.ts';
 import { judge } from './fuzz/judge.ts';
 import { slope } from './fuzz/memory-watch.ts';
@@ -77,6 +78,27 @@ describe('campaign()', () => {
       campaign({ target, corpus, seed: 1, count: 480, signal, limits: { growthMiB: 2 } }),
       /the live heap grew by \d/,
     );
+  });
+});
+
+describe('the target CSR object', () => {
+  it('approves the CSR without changes, and judges each change alone', async () => {
+    const subject = await csrObjectTarget.open({ corpus, directory: '' });
+    const input = csrInput(corpus);
+    assert.equal(await subject.feed(input([], new Random(1))), 'ServingPolicyPassed');
+    for (const change of csrChanges(corpus).flat()) {
+      for (let index = 0; index < 5; index += 1)
+        await subject.feed(input([change], new Random(1, index)));
+    }
+  });
+
+  it('complains about a verdict that no change explains', async () => {
+    const subject = await csrObjectTarget.open({ corpus, directory: '' });
+    const [change] = csrChanges(corpus)[3] ?? [];
+    assert.ok(change);
+    const wrong = { ...change, verdicts: ['WeakKey'] as const };
+    const fed = async () => subject.feed(csrInput(corpus)([wrong], new Random(1)));
+    await assert.rejects(fed, /ServingPolicyPassed after PEM: another width/);
   });
 });
 

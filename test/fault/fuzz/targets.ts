@@ -3,6 +3,7 @@ import { targets as approverTargets } from './approver-targets.ts';
 import { targets as apiTargets } from './api-targets.ts';
 import { targets as inventoryTargets } from './inventory-targets.ts';
 import { targets as componentTargets } from './component-targets.ts';
+import { targets as csrObjectTargets } from './csr-object-target.ts';
 import { targets as httpTargets } from './http-target.ts';
 import { targets as preflightTargets } from './preflight-targets.ts';
 import type { FuzzTarget } from './target.ts';
@@ -22,4 +23,5 @@ export const targets: readonly FuzzTarget[] = [
   ...componentTargets,
   ...renewalTargets,
   ...approverTargets,
+  ...csrObjectTargets,
 ];
