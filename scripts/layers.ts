@@ -44,7 +44,7 @@ export const layers = {
     imports: ['core', 'sys', 'store', 'kube', 'kubelet'],
   },
   approver: {
-    holds: 'the policy engine that approves, denies or holds serving CSRs',
+    holds: '`nodecertd approver`: leader election, watches, and the policy for serving CSRs',
     imports: ['core', 'sys', 'kube'],
   },
   metrics: { holds: 'metrics, health and the status page', imports: ['core', 'sys'] },
