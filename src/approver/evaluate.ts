@@ -6,7 +6,7 @@ import { Question } from './checks/question.ts';
 import type { QuestionInput } from './checks/question.ts';
 
 /**
- * Decides about one CSR: the first check that fails decides. Depends on its input only, and
+ * Evaluates one CSR: the first check that fails decides. Depends on its input only, and
  * changes nothing. If the finding needs a fresh Node, the decision is not final.
  */
 export function evaluate(input: QuestionInput): Decision {
@@ -27,7 +27,7 @@ export function evaluateQuestion(question: Question): Decision {
   };
 }
 
-/** In the mode approve-only, what would be denied stays pending, for a person to decide. */
+/** In the mode approve-only, a denial becomes a hold, and a person approves or denies the CSR. */
 function decided(question: Question, { id }: Check, found: Finding): Decision {
   const isSpared = found.outcome === 'deny' && question.policy.mode === 'approve-only';
   const finding: Finding = isSpared ? { ...found, outcome: 'hold' } : found;

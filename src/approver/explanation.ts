@@ -25,7 +25,7 @@ export interface Explanation {
   readonly overrides: readonly string[];
 }
 
-/** Decides with the code of the controller, and shows the way to the decision. */
+/** Decides with the code of the controller, and shows the result of each check. */
 export function explain(input: QuestionInput): Explanation {
   const question = new Question(input);
   const decision = evaluateQuestion(question);
@@ -66,7 +66,7 @@ export function signerDelay(
   if (!isUnsigned(csr)) return undefined;
   const waiting = all.filter(isUnsigned).length;
   const seconds = Math.ceil(waiting / signedPerSecond);
-  return `the CSR is approved, and the signer has not issued the certificate; ${waiting} approved CSRs wait, for which kube-controller-manager needs about ${seconds} s at ${signedPerSecond} a second`;
+  return `the CSR is approved, and the signer has not issued the certificate; CSRs waiting for the signer: ${waiting}; kube-controller-manager signs about ${signedPerSecond} per second, so it needs ${seconds} s`;
 }
 
 function isUnsigned(csr: QuestionInput['csr']): boolean {

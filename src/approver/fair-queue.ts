@@ -19,7 +19,7 @@ export class FairQueue {
   /** In the order of the turns: the first key has the next turn. */
   readonly #turns = new Map<string, SortedList<QueuedCsr>>();
   readonly #waiting = new Map<string, QueuedCsr>();
-  /** With a worker, and what to queue when the worker is done with it. */
+  /** The CSRs that a worker has, each with its version to queue when the worker is done. */
   readonly #active = new Map<string, QueuedCsr | undefined>();
   readonly #idle: ((csr: QueuedCsr) => void)[] = [];
 

@@ -26,7 +26,7 @@ export class PendingCsr {
     this.seenAt = seenAt;
   }
 
-  /** Notes why the CSR waits. True if the reason is another one than before. */
+  /** Stores the reason for the wait. True if the reason is new. */
   wait(code: DecisionCode): boolean {
     const changed = this.code !== code;
     this.code = code;

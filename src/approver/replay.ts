@@ -9,7 +9,7 @@ import type { Source } from './facts.ts';
 import type { ServingCsr } from './serving-csr.ts';
 import { nodeOf } from './watched-csr.ts';
 
-/** A saved CSR, and what a policy would have decided about it. */
+/** A saved CSR, and the decision of a policy. */
 export interface ReplayedCsr {
   readonly name: string;
   /** Empty if the requestor is not a node. */
@@ -23,7 +23,7 @@ export interface ReplayedCsr {
 }
 
 /**
- * Decides about each CSR as if it were pending, at the end of its grace period: a hold that the
+ * Evaluates each CSR as if it were pending, at the end of its grace period: a hold that the
  * controller would turn into a denial is a denial here. In the order of creation, because a CSR
  * is compared with the earlier ones.
  */

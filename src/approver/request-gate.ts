@@ -3,9 +3,9 @@ import { aborted } from '../kube/deadline.ts';
 import type { Clock } from '../sys/clock.ts';
 
 /**
- * Stops all workers while the API server fails, so that thousands of CSRs do not each find out
- * on their own. After a failure nobody passes for a while; then one request at a time, until one
- * succeeds.
+ * Stops all workers while the API server fails, so that thousands of CSRs do not each send a
+ * request that fails. After a failure it delays all requests. Then it allows one request at a time,
+ * until one succeeds.
  */
 export class RequestGate {
   readonly #clock: Clock;

@@ -31,13 +31,13 @@ import { isPending, keyDigestOf, nodeOf } from './watched-csr.ts';
 export interface TermObserver {
   /** A decision was recorded, or in the mode observe accepted as a dry run. */
   decided(csr: WatchedCsr, decision: FinalDecision, ms: number): void;
-  /** A CSR waits, or waits for another reason than before. */
+  /** A CSR is held, or is held for a new reason. */
   held(csr: WatchedCsr, decision: Decision): void;
   /** The requestor is not a node. */
   ignored(csr: WatchedCsr, decision: Decision): void;
   /** The API server refused a decision, usually because another program changed the CSR first. */
   refused(csr: WatchedCsr, failure: Failure): void;
-  /** The API server does not allow a kind of request. Once until it allows it again. */
+  /** The API server does not allow a kind of request. Called once until it allows this kind again. */
   forbidden(csr: WatchedCsr, failure: Failure): void;
   /** A watch or a request failed; the approver tries again. */
   retrying(what: string, failure: Failure): void;
@@ -65,7 +65,7 @@ export interface TermStatus {
   readonly forbidden: Failure | undefined;
 }
 
-/** The work of the leader in one term: watches the cluster and decides about pending CSRs. */
+/** The work of the leader in one term: watches the cluster, and approves or denies pending CSRs. */
 export class TermWork {
   readonly #options: TermWorkOptions;
   readonly #view: ClusterView;

@@ -34,7 +34,7 @@ export const watchedCsrSchema: v.GenericSchema<unknown, WatchedCsr> = v.intersec
   partsSchema,
 ]);
 
-/** True while nobody has decided about the CSR. */
+/** True until the CSR is approved, denied or failed. */
 export function isPending(csr: ServingCsr): boolean {
   return (
     !csr.isDeleting &&

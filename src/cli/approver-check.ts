@@ -26,7 +26,7 @@ export const exitCodes: ExitCodeMeanings = {
   0: 'the policy is valid and agrees with every recorded decision',
   1: 'an error, such as an invalid policy; the message says which',
   2: 'wrong usage',
-  4: 'the policy decides about a CSR in another way than recorded',
+  4: 'an approved CSR would not be approved, or a denied one would be',
 };
 
 /** `nodecertd approver check`: a policy against saved CSRs. Needs no cluster. */

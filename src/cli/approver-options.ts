@@ -35,7 +35,7 @@ export async function sourcesOf(
   ];
 }
 
-/** As kubectl finds it, and on a control plane that of kubeadm. */
+/** The kubeconfig that kubectl uses, or admin.conf on a control-plane node where kubectl finds none. */
 export function defaultKubeconfig(variables: Readonly<Record<string, string | undefined>>): string {
   const [named = ''] = (variables['KUBECONFIG'] ?? '').split(':');
   if (named !== '') return named;

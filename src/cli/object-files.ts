@@ -60,7 +60,7 @@ const listSchema = v.looseObject({ items: v.array(v.unknown()) });
 function expand(value: unknown, place: string): FoundObject[] {
   if (value === null || value === undefined) return [];
   const object = v.safeParse(objectSchema, value);
-  if (!object.success) throw invalid(`${place}: is not an object of Kubernetes: it has no kind`);
+  if (!object.success) throw invalid(`${place}: is not a Kubernetes object: it has no kind`);
   const { kind } = object.output;
   const list = v.safeParse(listSchema, value);
   if (!kind.endsWith('List') || !list.success) return [{ kind, value, place }];

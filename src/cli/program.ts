@@ -181,7 +181,7 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'approver check',
-    summary: 'Test a policy against saved CSRs, and compare with the recorded decisions',
+    summary: 'Test a policy against saved CSRs and their recorded decisions',
     examples: [
       ['approver check --policy policy.yaml saved', 'exit code 4 if a decision would change'],
     ],

@@ -102,7 +102,7 @@ describe('nodecertd approver explain --file', () => {
     const { code, stdout } = await explain(context, { file, node });
     assert.equal(code, 5);
     assert.match(stdout, /^Outcome: ignore \(NotPending\)$/m);
-    assert.match(stdout, /^Signer: the CSR is approved, .*; 1 approved CSRs wait/m);
+    assert.match(stdout, /^Signer: the CSR is approved, .*; CSRs waiting for the signer: 1;/m);
     assert.doesNotMatch(stdout, /kubectl certificate/);
   });
 

@@ -11,7 +11,7 @@ import { readRequest } from '../request/read-request.ts';
 import type { RequestReading, ServingRequest } from '../request/read-request.ts';
 import type { ServingCsr } from '../serving-csr.ts';
 
-/** What to decide, and everything that the decision depends on. */
+/** A CSR, and everything that the decision depends on. */
 export interface QuestionInput {
   readonly csr: ServingCsr;
   /** What readRequest returned for this CSR earlier. Without it, the request is read and verified. */
@@ -101,8 +101,8 @@ export function hold(code: DecisionCode, message: string, remedy: string): Findi
 }
 
 /**
- * For a mismatch that the Node may lose soon: a hold until the grace period ends, then a denial
- * that a fresh read of the Node has to confirm.
+ * For a mismatch that the next update of the Node may resolve: a hold until the grace period ends,
+ * then a denial that a fresh read of the Node has to confirm.
  */
 export function holdThenDeny(question: Question, reason: Reason): Finding {
   const { graceEnd, now, node, isNodeFresh } = question;
