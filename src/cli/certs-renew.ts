@@ -121,8 +121,8 @@ function selectionOf(names: readonly string[], options: RenewOptions): Selection
 function faultOf(names: readonly string[], options: RenewOptions): string | undefined {
   const { all, due, dryRun, yes, csrOut, key, lifetime, verify } = options;
   if (options.unattended === true) return unattendedFault(names, options);
-  if (options.rotation !== undefined) return '--rotation belongs to --unattended';
-  if (options.window !== undefined) return '--window belongs to --unattended';
+  if (options.rotation !== undefined) return '--rotation requires --unattended';
+  if (options.window !== undefined) return '--window requires --unattended';
   const chosen = [names.length > 0, all === true, due === true].filter(Boolean).length;
   const imports = options.import !== undefined;
   if (imports && csrOut !== undefined) return '--csr-out and --import exclude each other';

@@ -115,7 +115,7 @@ export function isExternal({
   return external ?? authority?.external === true;
 }
 
-/** One series for each place, so that a query for a path finds it. Made anew each time they are read. */
+/** One series for each place, so that a query for a path finds it. Each iteration creates them again. */
 export function inventorySeries({ items }: Pick<Inventory, 'items'>): Iterable<InventorySeries> {
   const sorted = items.toSorted(bySection);
   return {

@@ -41,7 +41,7 @@ function summary({ outcome, reason, code, remedy, withoutLease }: UnattendedRene
 
 const headings: Readonly<Record<UnattendedRenewal['outcome'], string>> = {
   'not-due': 'No certificate is due',
-  renewed: 'Renewed what was due',
+  renewed: 'Certificates renewed',
   waiting: 'Waiting',
   refused: 'Refused',
   failed: 'Failed',

@@ -55,7 +55,8 @@ export function unattendedFault(
   },
 ): string | undefined {
   const { all, dryRun, csrOut, import: from, verify, restart } = options;
-  if (names.length > 0 || all === true) return '--unattended renews what is due: pass no names';
+  if (names.length > 0 || all === true)
+    return '--unattended selects the due certificates: remove the names and --all';
   const others = [
     ['--dry-run', dryRun === true],
     ['--csr-out', csrOut !== undefined],
@@ -67,7 +68,7 @@ export function unattendedFault(
   return found && `--unattended and ${found[0]} exclude each other`;
 }
 
-/** Renews what is due, and prints the outcome. */
+/** Renews the due certificates, and prints the outcome. */
 export async function renewUnattendedly(
   options: UnattendedOptions,
   context: CliContext,

@@ -30,7 +30,7 @@ export async function renewUnattended(options: PkiRenewalOptions): Promise<PkiRe
   const end = await runOwnCommand({
     ...options,
     args: renewalArguments(options.config),
-    // The command waits with 3, and was refused or failed with 1.
+    // 3 means waiting, and 1 means refused or failed.
     resultCodes: new Set([0, 1, 3]),
     // Ten certificates with a check of up to 65 s each, and two restarts of up to 2 min.
     timeoutMs: 30 * minute,

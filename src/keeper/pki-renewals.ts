@@ -36,8 +36,8 @@ interface Work {
 }
 
 /**
- * Has the control-plane certificates of this machine renewed by a command, which runs at least
- * once an hour. Nothing waits for it except the end of the agent.
+ * Runs a command at least once an hour, which renews the control-plane certificates of this
+ * machine. Only the shutdown of the agent waits for it.
  */
 export class PkiRenewals implements AsyncDisposable {
   readonly #options: PkiRenewalsOptions;

@@ -46,8 +46,8 @@ describe('nodecertd certs renew --unattended', () => {
   });
 
   const wrong: readonly (readonly [readonly string[], RegExp])[] = [
-    [['apiserver'], /--unattended renews what is due: pass no names/],
-    [['--all'], /pass no names/],
+    [['apiserver'], /--unattended selects the due certificates: remove the names and --all/],
+    [['--all'], /remove the names and --all/],
     [['--dry-run'], /--unattended and --dry-run exclude each other/],
     [['--import', '/tmp'], /--unattended and --import exclude each other/],
     [['--restart', 'never'], /--unattended and --restart never exclude each other/],
@@ -70,7 +70,7 @@ describe('nodecertd certs renew --unattended', () => {
     ]) {
       const { code, stderr } = await nodecertd('certs', 'renew', '--due', '--yes', ...option);
       assert.equal(code, 2);
-      assert.match(stderr, /belongs to --unattended/);
+      assert.match(stderr, /requires --unattended/);
     }
   });
 });

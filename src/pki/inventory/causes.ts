@@ -22,7 +22,7 @@ type Problem = InventoryItem & { readonly state: ProblemState };
 
 /**
  * The problems of an inventory, one for each cause: certificates that expire together are one
- * problem, and so are the certificates that one CA ends.
+ * problem, and so are the certificates of a CA that expires before them.
  */
 export function causesOf({ items, now }: Pick<Inventory, 'items' | 'now'>): InventoryCause[] {
   const problems = items.filter(isProblem);
@@ -49,7 +49,7 @@ function isProblem(item: InventoryItem): item is Problem {
   return item.state !== 'ok';
 }
 
-/** The digest of the CA whose end is the problem of a row: of the CA itself, or of what it signed. */
+/** The digest of the CA whose expiry causes the problem: the certificate is this CA, or this CA signed it. */
 function endingCa(
   { state, certificate, authority }: Problem,
   expiredCas: ReadonlySet<string>,
@@ -70,7 +70,7 @@ function endOfCa(ca: InventoryItem, group: readonly Problem[], now: number): Inv
     : `expires in ${formatDuration(notAfter - now)}`;
   return {
     state: isOver ? 'expired' : 'ca-ends-first',
-    what: `the CA ${ca.name} ${end}, which ends ${counted(leaves.length, 'certificate')}: ${listed(leaves)}`,
+    what: `the CA ${ca.name} ${end}, which affects ${counted(leaves.length, 'certificate')} that it signed: ${listed(leaves)}`,
     remedy: ca.remedy ?? jointRemedy(leaves),
     isUrgent: group.some(isUrgent),
   };

@@ -37,5 +37,5 @@ export class CertificateOnDisk implements InventoryCertificate {
   }
 }
 
-/** The file does not contain the certificate any more that the scan found in it. */
+/** The file no longer contains the certificate that the scan found in it. */
 export class CertificateReplaced extends Error {}

@@ -46,7 +46,7 @@ export class ScanRecord {
     return readCertificateFile(path);
   }
 
-  /** False if no key file with this path can exist. For files in the directory of the last one that was read. */
+  /** False if no key file with this path exists. The path must be in the directory that was listed last. */
   mayExist(keyFile: string): boolean {
     if (this.#keyNames === undefined || dirname(keyFile) !== this.#directory) return true;
     return this.#keyNames.has(basename(keyFile));
@@ -120,7 +120,7 @@ async function keyNamesIn(directory: string): Promise<ReadonlySet<string> | unde
   return names && new Set(names.filter((name) => name.endsWith('.key')));
 }
 
-/** One array for all files, because thousands have no use. */
+/** One array for all files that no program uses, because there may be thousands. */
 const noUses: readonly FileUse[] = [];
 
 /** `tls-cert-file` and `tls-private-key-file` have the stem `tls`. */

@@ -132,7 +132,7 @@ const attributeTypes: ReadonlyMap<string, string> = new Map([
 /** Text that RFC 4514 does not escape, with single spaces. */
 const plainText = /^[\w.:@/*'()&=?!~-]+(?: [\w.:@/*'()&=?!~-]+)*$/;
 
-/** Above it, OpenSSL's text is cut. */
+/** OpenSSL truncates the text of longer names. */
 const longestName = 1000;
 
 /** UTCTime or GeneralizedTime in the form of RFC 5280 4.1.2.5. */

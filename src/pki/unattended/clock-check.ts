@@ -55,7 +55,7 @@ export function requireSynchronized(sync: ClockSync): void {
   if (sync === 'synchronized') return;
   throw new AgentError(
     'CLOCK_UNTRUSTED',
-    'certificates of this node have expired by its clock, but neither timedatectl nor the API server confirms the clock',
+    'certificates have expired according to the clock of this node, but neither timedatectl nor the API server confirms the clock',
     { remedy: 'Check the clock, then renew by hand: nodecertd certs renew --due' },
   );
 }

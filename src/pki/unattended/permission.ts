@@ -61,8 +61,8 @@ type ClusterAnswer =
     };
 
 /**
- * Takes the Lease if the other control-plane nodes are healthy. Their health is checked before,
- * because a release would start the pause anew. The Lease is taken in the version that was
+ * Takes the Lease if the other control-plane nodes are healthy. Checks their health first, because
+ * a release of the Lease would restart the pause. The Lease is taken in the version that was
  * inspected, so no other node can have renewed anything in between.
  * @param resources close the client and release the Lease when they are disposed
  * @throws AgentError CLOCK_UNTRUSTED, KUBECONFIG_*, API_* that a person has to fix, ABORTED

@@ -20,7 +20,7 @@ export const pauseBetweenNodes = 10 * minute;
 const renewInterval = 10 * second;
 /** The holder stops before others may take the Lease. */
 const renewDeadline = 45 * second;
-/** Less than the interval of the holder would see each of its renewals. */
+/** Shorter than the interval of the holder, so that a poll follows each of its renewals. */
 const pollInterval = 5 * second;
 
 export interface LeaseEnvironment {
@@ -36,7 +36,7 @@ export interface Waiting {
   readonly retryAfterMs: number;
 }
 
-/** A Lease that nobody holds, or that does not exist yet. */
+/** A Lease without a holder, or one that does not exist yet. */
 export interface FreeLease {
   readonly kind: 'free';
   readonly stored: StoredLease | undefined;
@@ -108,7 +108,7 @@ function unlessConflict(error: unknown): void {
 }
 
 /**
- * Takes a Lease that nobody holds, and renews it until it is disposed.
+ * Takes a Lease without a holder, and renews it until it is disposed.
  * @returns waiting if another node was faster
  * @throws AgentError API_*, ABORTED
  */

@@ -37,7 +37,7 @@ export interface UnattendedPlan {
   readonly found: ReadonlyMap<string, RenewalItem>;
 }
 
-/** What is due, and what is in the way. Writes nothing. */
+/** Finds the due certificates and the problems that prevent their renewal. Writes nothing. */
 export async function planUnattended(environment: PlanEnvironment): Promise<UnattendedPlan> {
   const { renewal, options, schedule, node } = environment;
   const now = renewal.clock.now();

@@ -49,8 +49,8 @@ interface Outcome {
 }
 
 /**
- * Renews what is due, if the clock is right, the other control-plane nodes are healthy and none of
- * them renews at the same time.
+ * Renews the due certificates if the clock is right, the other control-plane nodes are healthy and
+ * none of them renews at the same time.
  * @throws AgentError STORE_* if the memory cannot be written; ABORTED before the renewal
  */
 export async function renewUnattended(request: UnattendedRequest): Promise<UnattendedRenewal> {
@@ -194,15 +194,15 @@ async function renewNow(
   }
 }
 
-/** The usual remedy of ABORTED is about the agent, but also Ctrl-C interrupts a renewal. */
+/** The usual remedy of ABORTED is about the agent, but Ctrl-C can interrupt a renewal too. */
 function withNextCall(failure: Failure): Failure {
   if (failure.code !== 'ABORTED') return failure;
   return { ...failure, remedy: 'Do nothing; the next call renews what remains' };
 }
 
 /**
- * At most one component per call is restarted, so that also on one node ten minutes pass between
- * two restarts. A certificate that is about to expire does not wait.
+ * One call restarts at most one component, so that ten minutes pass between two restarts on the
+ * same node, too. A certificate that is about to expire does not wait.
  */
 function withOneRestart(
   items: readonly RenewalItem[],

@@ -100,13 +100,13 @@ describe('causesOf()', () => {
     const leaves = ['apiserver', 'admin.conf'].map((name) => row(name, { state: 'ca-ends-first' }));
     const ending = authority('ca', { state: 'expiring', days: 90 });
     assert.deepEqual(causes(...leaves, ending), [
-      'ca-ends-first: the CA ca expires in 90d, which ends 2 certificates: apiserver, admin.conf → Replace the CA',
+      'ca-ends-first: the CA ca expires in 90d, which affects 2 certificates that it signed: apiserver, admin.conf → Replace the CA',
     ]);
     // The CA of the leaves may have a year left, and so be ok itself.
     const sound = authority('ca', { days: 360, remedy: undefined });
     const plan = leaves.map((leaf) => ({ ...leaf, remedy: 'Plan the replacement of the CA' }));
     assert.deepEqual(causes(...plan, sound), [
-      'ca-ends-first: the CA ca expires in 360d, which ends 2 certificates: apiserver, admin.conf → Plan the replacement of the CA',
+      'ca-ends-first: the CA ca expires in 360d, which affects 2 certificates that it signed: apiserver, admin.conf → Plan the replacement of the CA',
     ]);
   });
 
@@ -119,7 +119,7 @@ describe('causesOf()', () => {
       authority: { name: 'etcd-ca', sha256: 'etcd-ca', external: false },
     });
     assert.deepEqual(causes(...leaves, peer, over), [
-      'expired: the CA ca expired 2d ago, which ends 2 certificates: apiserver, admin.conf → Replace the CA',
+      'expired: the CA ca expired 2d ago, which affects 2 certificates that it signed: apiserver, admin.conf → Replace the CA',
       'expired: etcd-peer: expired 1d ago → Renew it: nodecertd certs renew etcd-peer',
     ]);
   });
