@@ -130,7 +130,7 @@ fuzz: setup ## Send a million damaged inputs into every parser
 	@node test/fault/run.ts fuzz $(ARGS)
 
 .PHONY: bench
-bench: build control-plane ## Compare the agent with client-go, and certs with kubeadm (ARGS="--only inventory,reader")
+bench: build control-plane ## Compare the agent, certs and the approver with other programs (ARGS="--only inventory,reader")
 	@node test/bench/run.ts $(ARGS)
 
 .PHONY: control-plane

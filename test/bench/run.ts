@@ -6,6 +6,7 @@ import { kubernetesVersion } from '../support/programs.ts';
 import { startRealControlPlane } from '../support/real-control-plane.ts';
 import type { AgentProgram } from './agents.ts';
 import { agentPrograms, leastProgram } from './agents.ts';
+import { benchApprovers, fullSizes, quickSizes } from './approver.ts';
 import { measureReader, readerPrograms } from './busy-reader.ts';
 import { checkExpirationPrograms, measureCheckExpiration } from './check-expiration.ts';
 import { inventoryPrograms, measureInventory } from './inventory.ts';
@@ -28,6 +29,10 @@ const { values: options } = parseArgs({
     'inventory-files': { type: 'string', default: '10000,100000' },
     repetitions: { type: 'string', default: '5' },
     renewals: { type: 'string', default: '1000' },
+    /** Small numbers for the part approver. */
+    quick: { type: 'boolean', default: false },
+    'approver-measures': { type: 'string' },
+    'approver-programs': { type: 'string' },
   },
 });
 
@@ -50,6 +55,14 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
     const rows = await measureReader(Number(options.renewals));
     say(`\n${formatTable(readerPrograms, rows)}\n`);
   },
+  approver: () =>
+    benchApprovers({
+      directory,
+      sizes: options.quick ? quickSizes : fullSizes,
+      measures: options['approver-measures']?.split(','),
+      programs: options['approver-programs']?.split(','),
+      say,
+    }),
 };
 
 say(

@@ -9,7 +9,12 @@ export interface ApiClientOptions {
   readonly keyPem?: string;
   readonly token?: string;
   /** The user that requests impersonate; the credential needs the permission to do so. */
-  readonly impersonate?: { readonly user: string; readonly groups: readonly string[] };
+  readonly impersonate?: Impersonation;
+}
+
+export interface Impersonation {
+  readonly user: string;
+  readonly groups: readonly string[];
 }
 
 export interface ApiRequest {
@@ -17,6 +22,8 @@ export interface ApiRequest {
   readonly path: string;
   /** Sent as JSON, or as a merge patch with PATCH. */
   readonly body?: unknown;
+  /** Another user than that of the client, which must have one. */
+  readonly impersonate?: Impersonation;
 }
 
 export interface ApiResponse {
@@ -78,10 +85,10 @@ export class ApiClient implements AsyncDisposable {
   }
 
   async #send(
-    { method, path, body }: ApiRequest,
+    { method, path, body, impersonate = this.#options.impersonate }: ApiRequest,
     signal: AbortSignal,
   ): ReturnType<Agent['request']> {
-    const { server, token, impersonate } = this.#options;
+    const { server, token } = this.#options;
     const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
     return this.#agent.request({
       origin: server,

@@ -200,6 +200,11 @@ export class RealControlPlane implements ControlPlane {
     await this.startApi();
   }
 
+  /** From now on, nothing is issued, and nothing is deleted because of its age. */
+  async stopControllers(): Promise<void> {
+    await this.#controllers?.stop(0);
+  }
+
   async stopApi(): Promise<void> {
     await this.#controllers?.stop(0);
     await this.#apiServer?.stop();
