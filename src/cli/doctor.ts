@@ -13,7 +13,9 @@ import { causesOf } from '../pki/inventory/causes.ts';
 import type { InventoryItem } from '../pki/inventory/inventory.ts';
 import { defaultThreshold } from '../pki/inventory/judge.ts';
 import { localInventory } from '../pki/inventory/local-inventory.ts';
-import { defaultDirectories } from '../pki/layout.ts';
+import { isBelow } from '../pki/components/mount-table.ts';
+import { defaultDirectories, keyFileOf } from '../pki/layout.ts';
+import { sandboxNeeds } from '../pki/unattended/service-sandbox.ts';
 import type { Clock } from '../sys/clock.ts';
 import { isSamePath } from '../sys/same-path.ts';
 import { fetchStatus } from './agent-status.ts';
@@ -126,14 +128,25 @@ async function inspectInventory(
     bootstrapKubeconfig,
   ]);
   const others = items.filter(({ places }) => places.some(({ path }) => !checked.has(path)));
-  const unattended = config.pki === undefined ? others.filter(isRenewable) : [];
   const problems = causesOf({ items: others, now });
-  return { count: others.length, problems, unattended: unattended.length };
+  const renewable = config.pki === undefined ? others.filter(isRenewable) : [];
+  if (!renewable.some(isDue)) return { count: others.length, problems };
+  const files = renewable.flatMap(filesOf).filter((file) => isBelow(file, kubernetesDir));
+  return { count: others.length, problems, unattended: await sandboxNeeds(files) };
 }
 
-function isRenewable({ state, managedBy, authority }: InventoryItem): boolean {
-  const isDue = state === 'expiring' || state === 'expired';
-  return isDue && managedBy === 'kubeadm' && authority?.external === false;
+function isRenewable({ managedBy, authority }: InventoryItem): boolean {
+  return managedBy === 'kubeadm' && authority?.external === false;
+}
+
+function isDue({ state }: InventoryItem): boolean {
+  return state === 'expiring' || state === 'expired';
+}
+
+/** The files that hold a certificate and its key, also copies. */
+function filesOf({ places }: InventoryItem): string[] {
+  const paths = places.flatMap(({ path }) => path ?? []);
+  return paths.flatMap((path) => (path.endsWith('.conf') ? [path] : [path, keyFileOf(path)]));
 }
 
 /** Uses the credential and the connection that the agent itself would choose. */

@@ -13,8 +13,19 @@ export interface CertificateProblem {
 export interface InventoryFacts {
   readonly count: number;
   readonly problems: readonly CertificateProblem[];
-  /** Expired or expiring certificates that the agent could renew, but may not (`pki.enabled`). */
-  readonly unattended: number;
+  /**
+   * What the agent needs to renew expired or expiring certificates. Absent if there are none, or the
+   * agent renews them already (`pki.enabled`).
+   */
+  readonly unattended?: UnattendedNeeds;
+}
+
+/** What only the drop-in of the unit allows. */
+export interface UnattendedNeeds {
+  /** A file that does not belong to root. */
+  readonly foreign?: string;
+  /** Folders that the service cannot write. */
+  readonly outside: readonly string[];
 }
 
 interface Meaning {
@@ -90,7 +101,10 @@ const meanings = {
 export function inventoryFindings(facts: InventoryFacts): DoctorFinding[] {
   const { count, problems, unattended } = facts;
   if (problems.length > 0) {
-    return [...problems.map(findingOf), ...(unattended > 0 ? [unattendedFinding] : [])];
+    return [
+      ...problems.map(findingOf),
+      ...(unattended === undefined ? [] : [unattendedFinding(unattended)]),
+    ];
   }
   if (count === 0) return [];
   const certificates = count === 1 ? '1 certificate' : `${count} certificates`;
@@ -103,13 +117,24 @@ export function inventoryFindings(facts: InventoryFacts): DoctorFinding[] {
   ];
 }
 
-const unattendedFinding: DoctorFinding = {
-  id: 'inventory-unattended',
-  severity: 'info',
-  what: 'the agent does not renew the certificates of the control plane (pki.enabled is false)',
-  remedy:
-    'Let the agent renew them when they are due: set pki.enabled to true in its configuration, and install control-plane.conf, the drop-in of its unit',
-};
+function unattendedFinding(needs: UnattendedNeeds): DoctorFinding {
+  return {
+    id: 'inventory-unattended',
+    severity: 'info',
+    what: 'the agent does not renew the certificates of the control plane (pki.enabled is false)',
+    remedy: `Let the agent renew them when they are due: set pki.enabled to true in its configuration${dropIn(needs)}`,
+  };
+}
+
+function dropIn({ foreign, outside }: UnattendedNeeds): string {
+  if (foreign === undefined && outside.length === 0) return '';
+  return [
+    ', and install control-plane.conf',
+    'the drop-in of its unit',
+    ...(outside.length > 0 ? [`with ReadWritePaths=${outside.join(' ')}`] : []),
+    ...(foreign === undefined ? [] : [`because ${foreign} does not belong to root`]),
+  ].join(', ');
+}
 
 function findingOf({ state, what, remedy, isUrgent }: CertificateProblem): DoctorFinding {
   const { id, severity, why } = meanings[state];

@@ -242,7 +242,15 @@ describe('nodecertd doctor', { timeout: 120_000 }, () => {
       ({ group, severity }) => group === 'inventory' && severity === 'error',
     );
     assert.equal(errors.length, 1);
-    assert.equal(findingOf(found, 'inventory-unattended').severity, 'info');
+    const unattended = findingOf(found, 'inventory-unattended');
+    assert.equal(unattended.severity, 'info');
+    const { kubernetes, certificates } = directories;
+    const outside = [kubernetes, certificates, join(certificates, 'etcd')];
+    const [, paths = ''] = / with ReadWritePaths=([^,]*)/.exec(unattended.remedy ?? '') ?? [];
+    assert.deepEqual(paths.split(' ').toSorted(), outside.toSorted());
+    // Without root, the files belong to this user.
+    const isForeign = /, because \S+ does not belong to root$/.test(unattended.remedy ?? '');
+    assert.equal(isForeign, process.getuid?.() !== 0);
   });
 
   it('times out on a silent API server, and Ctrl-C ends it earlier', async (context) => {

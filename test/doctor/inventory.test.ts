@@ -18,7 +18,7 @@ describe('inventoryFindings()', () => {
     if (code === 0) continue;
     it(`has a finding for ${state}, as severe as its exit code`, () => {
       const one = { ...problem, state: state as CertificateProblem['state'] };
-      const found = summaryOf(inventoryFindings({ count: 3, problems: [one], unattended: 0 }));
+      const found = summaryOf(inventoryFindings({ count: 3, problems: [one] }));
       assert.deepEqual(found, [`${code === 4 ? 'error' : 'warning'} inventory-${state}`]);
     });
   }
@@ -32,28 +32,45 @@ describe('inventoryFindings()', () => {
 
   it('is a warning for a file that no program of this node uses', () => {
     const unused = { ...problem, isUrgent: false };
-    const found = inventoryFindings({ count: 3, problems: [unused], unattended: 0 });
+    const found = inventoryFindings({ count: 3, problems: [unused] });
     assert.deepEqual(summaryOf(found), ['warning inventory-expired']);
   });
 
   it('is ok without problems, and says nothing without certificates', () => {
-    assert.deepEqual(summaryOf(inventoryFindings({ count: 3, problems: [], unattended: 0 })), [
-      'ok inventory',
-    ]);
-    assert.deepEqual(inventoryFindings({ count: 0, problems: [], unattended: 0 }), []);
+    assert.deepEqual(summaryOf(inventoryFindings({ count: 3, problems: [] })), ['ok inventory']);
+    assert.deepEqual(inventoryFindings({ count: 0, problems: [] }), []);
   });
 
-  it('names unattended renewal if the agent could have renewed a certificate', () => {
-    const found = inventoryFindings({ count: 3, problems: [problem], unattended: 2 });
-    assert.deepEqual(summaryOf(found), ['error inventory-expired', 'info inventory-unattended']);
-  });
+  const needs = [
+    [{ outside: [] }, ''],
+    [
+      { outside: [], foreign: '/k/pki/etcd/server.key' },
+      ', and install control-plane.conf, the drop-in of its unit, because /k/pki/etcd/server.key does not belong to root',
+    ],
+    [
+      { outside: ['/a', '/b'] },
+      ', and install control-plane.conf, the drop-in of its unit, with ReadWritePaths=/a /b',
+    ],
+    [
+      { outside: ['/a'], foreign: '/a/b' },
+      ', and install control-plane.conf, the drop-in of its unit, with ReadWritePaths=/a, because /a/b does not belong to root',
+    ],
+  ] as const;
+  for (const [unattended, end] of needs) {
+    it(`names unattended renewal, with the needs ${JSON.stringify(unattended)}`, () => {
+      const found = inventoryFindings({ count: 3, problems: [problem], unattended });
+      assert.deepEqual(summaryOf(found), ['error inventory-expired', 'info inventory-unattended']);
+      const { remedy } = found[1] ?? {};
+      const first = 'Let the agent renew them when they are due: set pki.enabled to true in its';
+      assert.equal(remedy, `${first} configuration${end}`);
+    });
+  }
 
   it('does not send its reader to the doctor', () => {
     const remedy = 'Find out why it was not rotated: nodecertd doctor';
     const found = inventoryFindings({
       count: 1,
       problems: [{ ...problem, remedy }],
-      unattended: 0,
     });
     assert.match(found[0]?.remedy ?? '', /: journalctl -u kubelet$/);
   });
