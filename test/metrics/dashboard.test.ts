@@ -5,10 +5,12 @@ import { fileURLToPath } from 'node:url';
 import { day, hour, minute } from '../../src/core/instant.ts';
 import type { AgentStatus } from '../../src/core/status.ts';
 import { AgentMetrics } from '../../src/metrics/agent-metrics.ts';
+import { answerOfApprover } from '../../src/metrics/approver-routes.ts';
 import type { Health } from '../../src/metrics/health.ts';
-import { startMetricsServer } from '../../src/metrics/server.ts';
+import { startMetricsServer, startPageServer } from '../../src/metrics/server.ts';
 import { skipWithout } from '../support/programs.ts';
 import { withPrometheus } from '../support/prometheus.ts';
+import { countEveryDecision, everyApproverMetric, leaderStatus } from './every-approver-metric.ts';
 import { countEverything, everyMetric, everyPki, inventory } from './every-metric.ts';
 import { scrape } from './exposition.ts';
 import { agent, client, facts, followed, server } from './fixtures.ts';
@@ -84,7 +86,8 @@ const health = (): Health => ({ lastTick: Date.now() - minute, stuckAt: undefine
 
 describe('config/grafana-dashboard.json', () => {
   it('names only metrics that the program exports', async () => {
-    const { types } = await scrape(everyMetric());
+    const exposed = await Promise.all([scrape(everyMetric()), scrape(everyApproverMetric())]);
+    const types = new Set(exposed.flatMap((one) => [...one.types.keys()]));
     for (const { title, expression } of queries) {
       const names = expression.match(/\b(?:nodecertd|process|nodejs)_\w+/g) ?? [];
       assert.ok(names.length > 0, `${title}: no metric`);
@@ -135,11 +138,19 @@ describe('config/grafana-dashboard.json', () => {
         config: address,
       });
       const target = `${running.address.host}:${running.address.port}`;
-      await withPrometheus({ target, rules }, async (prometheus) => {
+      const ofApprover = everyApproverMetric();
+      const sources = { metrics: ofApprover, status: () => leaderStatus, host: address.host };
+      await using approving = await startPageServer({
+        config: address,
+        answer: (request) => answerOfApprover(request, sources),
+      });
+      const approver = `${approving.address.host}:${approving.address.port}`;
+      await withPrometheus({ target, approver, rules }, async (prometheus) => {
         for (const { title, expression } of queries) {
           // A counter has to rise between two scrapes before its rate is above zero.
           await prometheus.until(`${title}: ${expression}`, async () => {
             countEverything(metrics);
+            countEveryDecision(ofApprover);
             const found = await prometheus.query(filledIn(expression));
             return found.some(({ value }) => Number.isFinite(value)) ? found : undefined;
           });

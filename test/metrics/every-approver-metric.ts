@@ -18,12 +18,17 @@ export const leaderStatus: ApproverStatus = {
 export function everyApproverMetric(status = leaderStatus): ApproverMetrics {
   const decisionCodes = ['ServingPolicyPassed', 'Superseded'];
   const metrics = new ApproverMetrics({ status: () => status, decisionCodes });
+  countEveryDecision(metrics);
+  metrics.recordPolicy('refused');
+  return metrics;
+}
+
+/** Raises every counter. */
+export function countEveryDecision(metrics: ApproverMetrics): void {
   metrics.recordDecision({ outcome: 'approve', reason: 'ServingPolicyPassed', ms: 20 });
   metrics.recordDecision({ outcome: 'deny', reason: 'Superseded', ms: 900_000 });
   metrics.recordDecision({ outcome: 'hold', reason: 'NodeNotFound' });
   metrics.recordApiRequest({ verb: 'update', code: '200', seconds: 0.01 });
   metrics.recordConflict();
   metrics.recordTransition();
-  metrics.recordPolicy('refused');
-  return metrics;
 }

@@ -10,13 +10,14 @@ import { parse } from 'yaml';
 import { logEvents } from '../../src/core/log-events.ts';
 import { inventoryStates } from '../../src/pki/inventory/judge.ts';
 import { findProgram, skipWithout } from '../support/programs.ts';
+import { everyApproverMetric } from './every-approver-metric.ts';
 import { everyMetric } from './every-metric.ts';
 import { scrape } from './exposition.ts';
 
 const run = promisify(execFile);
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const rulesFile = here('../../config/prometheus-rules.yaml');
-const unitTests = ['certificates', 'hooks', 'inventory', 'pki', 'agent'].map((name) =>
+const unitTests = ['certificates', 'hooks', 'inventory', 'pki', 'agent', 'approver'].map((name) =>
   here(`rules/${name}.test.yaml`),
 );
 
@@ -72,8 +73,10 @@ describe('config/prometheus-rules.yaml', () => {
   });
 
   it('uses only metrics that exist', async () => {
-    const { types } = await scrape(everyMetric());
+    const ofAgent = (await scrape(everyMetric())).types;
+    const ofApprover = (await scrape(everyApproverMetric())).types;
     for (const { alert, expr } of rules) {
+      const types = alert.startsWith('NodecertdApprover') ? ofApprover : ofAgent;
       for (const [name] of expr.matchAll(/nodecertd_\w+/g)) {
         assert.ok(types.has(name), `${alert}: ${name}`);
       }
@@ -95,7 +98,7 @@ describe('config/prometheus-rules.yaml', () => {
       assert.ok(patience);
       assert.ok(['warning', 'critical'].includes(labels['severity'] ?? ''));
       for (const key of ['summary', 'description', 'remedy']) assert.ok(annotations[key], key);
-      assert.match(annotations['summary'] ?? '', /\{\{ \$labels\.instance \}\}/);
+      assert.match(annotations['summary'] ?? '', /\{\{ \$labels\.(?:instance|job) \}\}/);
     });
   }
 

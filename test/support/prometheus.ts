@@ -11,6 +11,8 @@ import { findProgram } from './programs.ts';
 export interface PrometheusOptions {
   /** `host:port` that Prometheus scrapes every second as the job nodecertd. */
   readonly target: string;
+  /** `host:port` that it scrapes as the job nodecertd-approver. */
+  readonly approver?: string;
   /** The path of a rules file. Its `for:` become zero, see `withoutDelays`. */
   readonly rules: string;
 }
@@ -48,7 +50,7 @@ export async function withPrometheus(
       join(directory, 'rules.yaml'),
       withoutDelays(await readFile(options.rules, 'utf8')),
     );
-    await writeFile(join(directory, 'prometheus.yml'), configuration(options.target));
+    await writeFile(join(directory, 'prometheus.yml'), configuration(options));
     await using server = await start(directory);
     await use(server);
   } finally {
@@ -65,13 +67,15 @@ export function withoutDelays(rules: string): string {
   return rules.replace(/^(\s+for:) .*$/gm, '$1 0s');
 }
 
-function configuration(target: string): string {
+function configuration({ target, approver }: PrometheusOptions): string {
   return `
 global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
 rule_files: [rules.yaml]
 scrape_configs:
   - job_name: nodecertd
     static_configs: [{ targets: ["${target}"] }]
+  - job_name: nodecertd-approver
+    static_configs: [{ targets: [${approver === undefined ? '' : `"${approver}"`}] }]
 `;
 }
 
