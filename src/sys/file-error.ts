@@ -46,11 +46,16 @@ function classify(
   if (hasErrno(error, 'EMFILE', 'ENFILE')) {
     return { code: 'STORE_IO', remedy: 'Raise the limit of open files (LimitNOFILE= of the unit)' };
   }
+  if (hasErrno(error, 'ENAMETOOLONG')) return { code: 'STORE_IO', remedy: shorterPath };
   return {
     code: 'STORE_IO',
     remedy: `Check the disk of ${path} and the kernel log: journalctl -k`,
   };
 }
+
+/** NAME_MAX and PATH_MAX of Linux. */
+export const shorterPath =
+  'Use a shorter path: Linux allows 255 bytes in each name and 4095 in the path';
 
 /** The file, a directory on the way, or the target of a link does not exist. */
 export function isMissing(error: unknown): boolean {

@@ -157,6 +157,15 @@ test('syncDirectory() fails on a missing directory', async () => {
   await assert.rejects(syncDirectory('/nowhere/at/all'), { code: 'STORE_IO' });
 });
 
+for (const [what, path] of [
+  ['name', `/tmp/${'a'.repeat(256)}`],
+  ['path', `/tmp${'/a'.repeat(2050)}`],
+] as const) {
+  test(`makeDirectory() asks for a shorter path if a ${what} is too long`, async () => {
+    await assert.rejects(makeDirectory(path), { code: 'STORE_IO', remedy: /^Use a shorter path: / });
+  });
+}
+
 const codes: readonly (readonly [errno: string, code: string])[] = [
   ['ENOSPC', 'STORE_FULL'],
   ['EDQUOT', 'STORE_FULL'],

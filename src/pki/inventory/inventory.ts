@@ -8,6 +8,7 @@ import type { KeyState } from './key-check.ts';
 import type { AuthorityName, Reload } from '../layout.ts';
 import { creationCommand } from '../layout.ts';
 import type { FileUse, Gap, Place, Scan, Section, Sighting, Skipped } from './sighting.ts';
+import { shorterPath } from '../../sys/file-error.ts';
 import { asRoot } from '../renewal/refusal.ts';
 import { sections } from './sighting.ts';
 
@@ -189,6 +190,7 @@ function gapRemedy(gap: Gap, authority: ItemAuthority | undefined): string {
   const { name, state, place, section, usedBy, reason } = gap;
   const path = place.path ?? name;
   if (/\bE(?:ACCES|PERM)\b/.test(reason)) return asRoot;
+  if (/\bENAMETOOLONG\b/.test(reason)) return shorterPath;
   if (state === 'missing' && authority?.external === false) {
     const command = creationCommand(name, gap.leftKey);
     return `Restore ${path} from a backup, or create it, with --config FILE if kubeadm init had it: ${command}`;

@@ -353,6 +353,12 @@ describe('takeInventory() of other files', () => {
     assert.match(item?.remedy ?? '', /^Run the command as root/);
   });
 
+  it('asks for a shorter path if a path is too long', async (test) => {
+    const path = `/${'a'.repeat(256)}.crt`;
+    const found = item(await inventory(await tree(test), { paths: [path] }), path);
+    assert.match(found.remedy ?? '', /^Use a shorter path: /);
+  });
+
   it('shows why a file cannot be read, and still lists the others', async (test) => {
     const one = await tree(test);
     const { certificates } = one.directories;
