@@ -162,7 +162,10 @@ for (const [what, path] of [
   ['path', `/tmp${'/a'.repeat(2050)}`],
 ] as const) {
   test(`makeDirectory() asks for a shorter path if a ${what} is too long`, async () => {
-    await assert.rejects(makeDirectory(path), { code: 'STORE_IO', remedy: /^Use a shorter path: / });
+    await assert.rejects(makeDirectory(path), {
+      code: 'STORE_IO',
+      remedy: /^Use a shorter path: /,
+    });
   });
 }
 

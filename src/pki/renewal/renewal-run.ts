@@ -105,27 +105,34 @@ export async function runRenewal(
   return { renewed, folder: run.folder, ...(failed && { failed }) };
 }
 
-async function startRun(
-  { directory, clock, version }: RunEnvironment,
-  plan: unknown,
-): Promise<Run> {
+/** Leaves no folder behind if the disk is full. */
+async function startRun(environment: RunEnvironment, plan: unknown): Promise<Run> {
+  const { directory, clock } = environment;
   const { next } = await readRuns(directory);
   const folder = await makeRunFolder({ directory, sequence: next, now: () => clock.now() });
-  await syncDirectory(directory);
-  const text = `${JSON.stringify(plan, undefined, 2)}\n`;
-  await writeNewFile(join(folder, 'plan.json'), Buffer.from(text), 0o600);
-  const manifest: Manifest = {
+  try {
+    await syncDirectory(directory);
+    const text = `${JSON.stringify(plan, undefined, 2)}\n`;
+    await writeNewFile(join(folder, 'plan.json'), Buffer.from(text), 0o600);
+    const run = { folder, manifest: firstManifest(environment, next) };
+    await writeManifest(run);
+    return run;
+  } catch (error) {
+    await sweep(directory, [folder]).catch(() => undefined);
+    throw error;
+  }
+}
+
+function firstManifest({ clock, version }: RunEnvironment, sequence: number): Manifest {
+  return {
     apiVersion: 'nodecertd.io/v1alpha1',
     kind: 'RenewalManifest',
     version,
-    sequence: next,
+    sequence,
     state: 'applying',
     startedAt: runTime(clock.now()),
     changes: [],
   };
-  const run = { folder, manifest };
-  await writeManifest(run);
-  return run;
 }
 
 /**

@@ -138,6 +138,12 @@ describe('renew()', () => {
       if (failure === undefined) break;
       assert.equal(failure, 'STORE_FULL');
       assert.deepEqual(await filesOf(tree), before, `${free} pages free`);
+      const left = await readdir(join(tree.kubernetes, '.nodecertd')).catch(() => []);
+      assert.deepEqual(
+        left.filter((name) => name !== '.nodecertd.lock'),
+        [],
+        `${free} pages free`,
+      );
       refused += 1;
     }
     context.diagnostic(`refused with up to ${refused} pages free`);
