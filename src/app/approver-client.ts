@@ -1,9 +1,9 @@
 import type { ApiRequestRecord } from '../core/enroller-protocol.ts';
-import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import { version } from '../core/version.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
+import { CurrentClient } from '../kube/current-client.ts';
 import { KubeClient } from '../kube/rest-client.ts';
 import type { Clock } from '../sys/clock.ts';
 
@@ -17,20 +17,18 @@ export interface ApproverClientOptions {
 /** The client of an approver, and the time at the API server. */
 export class ApproverClient implements AsyncDisposable {
   readonly #options: ApproverClientOptions;
-  #client: KubeClient | undefined;
+  readonly #client = new CurrentClient();
   #openedAt = 0;
   #opening: Promise<void> | undefined;
   /** Local clock minus server clock in milliseconds. */
   #skew = 0;
-  readonly #draining = new Set<Promise<void>>();
 
   constructor(options: ApproverClientOptions) {
     this.#options = options;
   }
 
   current(): KubeClient {
-    if (this.#client === undefined) throw new AgentError('INTERNAL', 'no API client is open');
-    return this.#client;
+    return this.#client.get();
   }
 
   serverNow(): Instant {
@@ -44,7 +42,7 @@ export class ApproverClient implements AsyncDisposable {
    */
   async refresh(): Promise<void> {
     const isFresh = this.#options.clock.elapsed() - this.#openedAt < shortestRefresh;
-    if (this.#client !== undefined && isFresh) return;
+    if (this.#client.isOpen && isFresh) return;
     this.#opening ??= this.#open().finally(() => {
       this.#opening = undefined;
     });
@@ -53,8 +51,7 @@ export class ApproverClient implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opening?.catch(() => undefined);
-    this.#replace(undefined);
-    await Promise.all(this.#draining);
+    await this.#client[Symbol.asyncDispose]();
   }
 
   async #open(): Promise<void> {
@@ -73,24 +70,11 @@ export class ApproverClient implements AsyncDisposable {
           this.#skew = Math.abs(ms) <= second ? 0 : ms;
         },
       });
-      this.#replace(client);
+      this.#client.replace(client);
     } catch (error) {
       access[Symbol.dispose]();
       throw error;
     }
-  }
-
-  #replace(client: KubeClient | undefined): void {
-    const old = this.#client;
-    this.#client = client;
-    if (old === undefined) return;
-    const drained = this.#drain(old).finally(() => this.#draining.delete(drained));
-    this.#draining.add(drained);
-  }
-
-  async #drain(client: KubeClient): Promise<void> {
-    await client.close().catch(() => undefined);
-    client.access[Symbol.dispose]();
   }
 }
 

@@ -87,13 +87,11 @@ export class Approver {
    */
   async run(signal: AbortSignal): Promise<void> {
     const { logger, identity, onStarted } = this.#options;
-    this.#loaded = await this.#load();
+    this.#use(await this.#options.policy.load());
     await using client = this.#client;
     await client.refresh();
     await using server = await this.#listen();
-    const { mode } = this.policy;
-    const digest = shortPolicyDigest(this.policy);
-    logger.log('approver_started', { version, identity, mode, policy: digest });
+    logger.log('approver_started', { version, identity, ...this.#policyFields });
     logger.log('metrics_listening', { address: new URL(server.url).host });
     onStarted?.();
     await runTasks(signal, [(inner) => this.#elect(inner), (inner) => this.#watchPolicy(inner)]);
@@ -105,30 +103,37 @@ export class Approver {
     return this.#loaded.policy;
   }
 
-  /** Reads the policy again. If it is invalid, the previous one stays in use. */
+  /** Reads the policy and its inventory again. If one is invalid, its last valid version stays in use. */
   async reload(): Promise<void> {
-    const { logger } = this.#options;
+    let loaded: LoadedPolicy;
     try {
-      const loaded = await this.#load();
-      this.#metrics.recordPolicy('accepted');
-      this.#loaded = loaded;
-      const { policy } = loaded;
-      logger.log('policy_reloaded', { mode: policy.mode, policy: shortPolicyDigest(policy) });
-      this.#work?.evaluateAll();
+      loaded = await this.#options.policy.load();
     } catch (error) {
       this.#refused(error);
+      return;
     }
+    this.#use(loaded);
+    if (loaded.invalidInventory === undefined) {
+      this.#options.logger.log('policy_reloaded', this.#policyFields);
+    }
+    this.#work?.evaluateAll();
   }
 
-  #load(): Promise<LoadedPolicy> {
-    return this.#options.policy.load((error) => {
-      this.#refused(error);
-    });
+  #use(loaded: LoadedPolicy): void {
+    this.#loaded = loaded;
+    if (loaded.invalidInventory === undefined) this.#metrics.recordPolicy('accepted');
+    else this.#refused(loaded.invalidInventory);
   }
 
   #refused(error: unknown): void {
     this.#metrics.recordPolicy('refused');
-    this.#options.logger.log('policy_refused', failureFields(toFailure(error)));
+    const failure = failureFields(toFailure(error));
+    this.#options.logger.log('policy_refused', { ...this.#policyFields, ...failure });
+  }
+
+  /** The policy in use. */
+  get #policyFields(): { readonly mode: string; readonly policy: string } {
+    return { mode: this.policy.mode, policy: shortPolicyDigest(this.policy) };
   }
 
   /** A ConfigMap changes without a signal. */

@@ -12,54 +12,64 @@ import type { NodeInventory } from '../core/node-inventory.ts';
 export interface LoadedPolicy {
   readonly policy: ApproverPolicy;
   readonly sources: readonly Source[];
+  /** Why the inventory was refused, so that its last valid version stays in use. */
+  readonly invalidInventory?: unknown;
 }
 
 /** Reads the policy and its inventory, and notices when one of the files has changed. */
 export class PolicyLoader {
   readonly #file: string | undefined;
   #inventoryFile: string | undefined;
+  /** The last valid one. */
   #inventory: NodeInventory | undefined;
-  #digest: string | undefined;
+  /** Of each file, from before it was read, so that no later change is missed. */
+  #digests = new Map<string, string>();
 
   /** @param file the default policy if absent */
   constructor(file: string | undefined) {
     this.#file = file;
   }
 
-  /**
-   * The last valid inventory stays in use, so an invalid one is an error only in the log.
-   * @throws AgentError CONFIG_UNREADABLE, CONFIG_INVALID
-   */
-  async load(onInvalidInventory: (error: unknown) => void): Promise<LoadedPolicy> {
-    this.#digest = await this.#digestNow();
-    const policy =
-      this.#file === undefined ? defaultApproverPolicy : await loadApproverPolicy(this.#file);
+  /** @throws AgentError CONFIG_UNREADABLE, CONFIG_INVALID for the policy */
+  async load(): Promise<LoadedPolicy> {
+    this.#digests = new Map();
+    const policy = await this.#loadPolicy();
     const { inventory, machine } = policy.sources;
     if (machine !== undefined) throw machinesUnsupported(this.#file);
     if (inventory?.file !== this.#inventoryFile) this.#inventory = undefined;
     this.#inventoryFile = inventory?.file;
     if (inventory === undefined) return { policy, sources: [] };
-    this.#digest = await this.#digestNow();
+    await this.#noteDigest(inventory.file);
     try {
       this.#inventory = await loadNodeInventory(inventory.file);
-    } catch (error) {
-      onInvalidInventory(error);
+      return { policy, sources: [inventorySource(this.#inventory)] };
+    } catch (invalidInventory) {
+      return { policy, sources: [inventorySource(this.#inventory)], invalidInventory };
     }
-    return { policy, sources: [inventorySource(this.#inventory)] };
   }
 
   /** Whether a file differs from what the last load has read. */
   async isChanged(): Promise<boolean> {
-    return this.#digest !== (await this.#digestNow());
+    for (const [file, digest] of this.#digests) {
+      if ((await digestOf(file)) !== digest) return true;
+    }
+    return false;
   }
 
-  async #digestNow(): Promise<string> {
-    const hash = createHash('sha256');
-    for (const file of [this.#file, this.#inventoryFile]) {
-      hash.update((file && (await readFile(file).catch(() => undefined))) ?? 'missing');
-    }
-    return hash.digest('hex');
+  async #loadPolicy(): Promise<ApproverPolicy> {
+    if (this.#file === undefined) return defaultApproverPolicy;
+    await this.#noteDigest(this.#file);
+    return loadApproverPolicy(this.#file);
   }
+
+  async #noteDigest(file: string): Promise<void> {
+    this.#digests.set(file, await digestOf(file));
+  }
+}
+
+async function digestOf(file: string): Promise<string> {
+  const bytes = await readFile(file).catch(() => undefined);
+  return bytes === undefined ? 'missing' : createHash('sha256').update(bytes).digest('hex');
 }
 
 function machinesUnsupported(file = ''): AgentError {

@@ -1,9 +1,8 @@
 import { printable } from '../core/printable.ts';
-import { policyDigest, shortPolicyDigest } from './policy-digest.ts';
+import { shortPolicyDigest } from './policy-digest.ts';
 import type { Question } from './checks/question.ts';
 
 const maxMessageBytes = 1024;
-const maxAnnotationBytes = 2048;
 
 /** One line of at most 1 KiB: the finding, the Node, the sources and the policy. */
 export function conditionMessage(question: Question, finding: string): string {
@@ -15,19 +14,6 @@ export function conditionMessage(question: Question, finding: string): string {
   ].join('; ');
   const end = `; ${printable(context, 500)}`;
   return cutToBytes(printable(finding, 2_000), maxMessageBytes - Buffer.byteLength(end)) + end;
-}
-
-export const approverAnnotation = 'nodecertd.io/approver';
-
-/** The value of the annotation: JSON of at most 2 KB that says what the decision is based on. */
-export function annotationValue({ node, policy, facts }: Question): string {
-  const sources = Object.fromEntries([
-    ['node', node === undefined ? 'missing' : `${node.uid}/${node.resourceVersion}`],
-    ...facts.sources.map(({ name, version }) => [name, cutToBytes(printable(version, 200), 200)]),
-  ]) as Record<string, string>;
-  const value = JSON.stringify({ policy: policyDigest(policy), sources });
-  if (Buffer.byteLength(value) <= maxAnnotationBytes) return value;
-  return JSON.stringify({ policy: policyDigest(policy) });
 }
 
 /** Cuts at a character, not inside one. */

@@ -8,6 +8,7 @@ import { readCluster, readMachines } from '../approver/read-cluster.ts';
 import type { ServingCsr } from '../approver/serving-csr.ts';
 import { nodeOf } from '../approver/watched-csr.ts';
 import type { ApproverPolicy } from '../core/approver-policy.ts';
+import { kubeletServingSigner } from '../core/certificate-spec.ts';
 import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { version } from '../core/version.ts';
@@ -85,13 +86,18 @@ interface Snapshot {
   readonly controlPlaneEndpoint: string | undefined;
   /** Of the objects, for errors. */
   readonly origin: string;
+  /** Which CSRs were read: `CSR`, or only those of one signer. */
+  readonly kind: string;
+  /** How to find a CSR, or to save one. */
+  readonly remedy: string;
 }
 
 async function explainCsr(
-  { objects, now, controlPlaneEndpoint, origin }: Snapshot,
+  snapshot: Snapshot,
   { name, policy }: { readonly name: string | undefined; readonly policy: ApproverPolicy },
 ): Promise<ExplainedCsr> {
-  const csr = chosenCsr(objects.csrs, { name, origin });
+  const { objects, now, controlPlaneEndpoint } = snapshot;
+  const csr = chosenCsr(snapshot, name);
   const nodeName = nodeOf(csr);
   const node = objects.nodes.find((candidate) => candidate.name === nodeName);
   const view = viewOf(objects, controlPlaneEndpoint);
@@ -102,21 +108,19 @@ async function explainCsr(
 }
 
 function chosenCsr(
-  csrs: readonly ServingCsr[],
-  { name, origin }: { readonly name: string | undefined; readonly origin: string },
+  { objects: { csrs }, origin, kind, remedy }: Snapshot,
+  name: string | undefined,
 ): ServingCsr {
   const [only, another] = csrs;
   if (name === undefined && only !== undefined && another === undefined) return only;
   const found = csrs.find((csr) => csr.name === name);
   if (found !== undefined) return found;
-  const [message, remedy] =
-    name === undefined
-      ? [`${origin} has ${csrs.length} CSRs, and none is named`, 'Name the CSR to explain']
-      : [
-          `${origin} has no CSR ${name} of the signer kubernetes.io/kubelet-serving`,
-          'List the CSRs: kubectl get csr',
-        ];
-  throw new AgentError('USAGE', message, { remedy });
+  if (name === undefined && only !== undefined) {
+    const message = `${origin} has ${csrs.length} CSRs, and none is named`;
+    throw new AgentError('USAGE', message, { remedy: 'Name the CSR to explain' });
+  }
+  const missing = [kind, name === undefined ? [] : `named ${name}`].flat().join(' ');
+  throw new AgentError('USAGE', `${origin} has no ${missing}`, { remedy });
 }
 
 async function fromFiles(
@@ -125,7 +129,14 @@ async function fromFiles(
 ): Promise<Snapshot> {
   const found = await readObjectFiles(node === undefined ? [file] : [file, node]);
   const objects = clusterObjects(found, parseFoundObject);
-  return { objects, now: clock.now(), controlPlaneEndpoint: undefined, origin: file };
+  return {
+    objects,
+    now: clock.now(),
+    controlPlaneEndpoint: undefined,
+    origin: file,
+    kind: 'CSR',
+    remedy: `Save the CSR in the file: kubectl get csr NAME -o yaml > ${file}`,
+  };
 }
 
 async function fromCluster(
@@ -160,6 +171,8 @@ async function fromCluster(
     now,
     controlPlaneEndpoint: isAddress ? undefined : host,
     origin: cluster.server,
+    kind: `CSR of the signer ${kubeletServingSigner}`,
+    remedy: 'List the CSRs: kubectl get csr',
   };
 }
 

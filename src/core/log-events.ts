@@ -217,7 +217,7 @@ export const logEvents = {
   policy_reloaded: { level: 'info', message: 'Approver policy reloaded' },
   policy_refused: {
     level: 'error',
-    message: 'Approver policy rejected; the previous one stays in use',
+    message: 'Approver policy or inventory rejected; its last valid version stays in use',
   },
 } as const satisfies Readonly<Record<string, LogEventDefinition>>;
 

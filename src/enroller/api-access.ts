@@ -1,11 +1,12 @@
 import * as v from 'valibot';
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
-import { AgentError, describeError, hasCode } from '../core/errors.ts';
+import { describeError, hasCode } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { credentialValidity, loadValidKubeconfig } from '../kube/credential-validity.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
+import { CurrentClient } from '../kube/current-client.ts';
 import { KubeClient } from '../kube/rest-client.ts';
 import { NodeKubeconfig } from '../store/node-kubeconfig.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -32,7 +33,7 @@ export interface ApiAccessOptions {
  */
 export class ApiAccess implements AsyncDisposable {
   readonly #options: ApiAccessOptions;
-  #client: KubeClient | undefined;
+  readonly #client = new CurrentClient();
   #source: CredentialSource | undefined;
   #stale = false;
   /** Local clock minus server clock in milliseconds, from the latest response. */
@@ -41,7 +42,6 @@ export class ApiAccess implements AsyncDisposable {
   #usesOwn = false;
   #opening: Promise<void> | undefined;
   #openingNext: Promise<void> | undefined;
-  readonly #draining = new Set<Promise<void>>();
 
   constructor(options: ApiAccessOptions) {
     this.#options = options;
@@ -49,8 +49,7 @@ export class ApiAccess implements AsyncDisposable {
 
   /** The client for the next request. Do not keep it across a wait. */
   current(): KubeClient {
-    if (this.#client === undefined) throw new AgentError('INTERNAL', 'no API client is open');
-    return this.#client;
+    return this.#client.get();
   }
 
   /** Which credential the current client uses. */
@@ -73,7 +72,7 @@ export class ApiAccess implements AsyncDisposable {
    * client open. @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
    */
   async opened(): Promise<void> {
-    if (this.#client === undefined || this.#stale || this.#expired) await this.refresh();
+    if (!this.#client.isOpen || this.#stale || this.#expired) await this.refresh();
   }
 
   /** Makes the next attempt read the files again. */
@@ -136,13 +135,11 @@ export class ApiAccess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opening?.catch(() => undefined);
-    this.#replace(undefined);
-    await Promise.all(this.#draining);
+    await this.#client[Symbol.asyncDispose]();
   }
 
   get #expired(): boolean {
-    const access = this.#client?.access;
-    const validity = access === undefined ? undefined : credentialValidity(access);
+    const validity = credentialValidity(this.#client.get().access);
     return validity !== undefined && validity.notAfter <= this.#options.clock.now();
   }
 
@@ -155,7 +152,7 @@ export class ApiAccess implements AsyncDisposable {
     if (insecureSkipTlsVerify) report({ type: 'insecure', server });
     this.#source = source;
     this.#stale = false;
-    this.#replace(client);
+    this.#client.replace(client);
   }
 
   async #openOwned(access: ClusterAccess): Promise<KubeClient> {
@@ -165,19 +162,6 @@ export class ApiAccess implements AsyncDisposable {
       access[Symbol.dispose]();
       throw error;
     }
-  }
-
-  #replace(client: KubeClient | undefined): void {
-    const old = this.#client;
-    this.#client = client;
-    if (old === undefined) return;
-    const drained = this.#drain(old).finally(() => this.#draining.delete(drained));
-    this.#draining.add(drained);
-  }
-
-  async #drain(client: KubeClient): Promise<void> {
-    await client.close().catch(() => undefined);
-    client.access[Symbol.dispose]();
   }
 
   /**

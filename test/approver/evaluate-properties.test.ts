@@ -2,9 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { evaluate } from '../../src/approver/evaluate.ts';
-import { annotationValue } from '../../src/approver/condition-message.ts';
-import type { Source } from '../../src/approver/facts.ts';
-import { Question } from '../../src/approver/checks/question.ts';
 import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 import { minute } from '../../src/core/instant.ts';
 import { afterGrace, createdAt, decide, factsOf, node, policy, servingCsr } from './cluster.ts';
@@ -118,20 +115,5 @@ describe('evaluate()', () => {
   it('says until when a mismatch is held', () => {
     const csr = servingCsr({ altNames: [dns('n10')] });
     assert.equal(decide({ csr }).finding?.until, createdAt + minute);
-  });
-});
-
-describe('annotationValue()', () => {
-  it('is JSON of at most 2 KB, for any version of a source', () => {
-    for (const version of ['7', 'x'.repeat(5_000), '\u{1f4a9}'.repeat(3_000)]) {
-      const source: Source = { name: 'machine', version, judge: () => ({ kind: 'agrees' }) };
-      const facts = factsOf({ sources: [source] });
-      const question = new Question({ csr: servingCsr(), facts, policy: policy(), now: createdAt });
-      const text = annotationValue(question);
-      assert.ok(Buffer.byteLength(text) <= 2_048);
-      const value = JSON.parse(text) as { policy: string; sources: Record<string, string> };
-      assert.match(value.policy, /^[\da-f]{64}$/);
-      assert.equal(value.sources['node'], 'uid-n1/100');
-    }
   });
 });

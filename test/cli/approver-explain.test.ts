@@ -160,6 +160,22 @@ describe('nodecertd approver explain --file', () => {
     assert.match(unnamed.stderr, /has 2 CSRs, and none is named/);
   });
 
+  it('says that a file has no CSR, and how to save one', async (context) => {
+    for (const [file, args, message] of [
+      [node, [], /file\.yaml has no CSR \(/],
+      ['', ['csr-7'], /file\.yaml has no CSR named csr-7 \(/],
+      [csr(), ['csr-7'], /file\.yaml has no CSR named csr-7 \(/],
+    ] as const) {
+      const { code, stderr } = await explain(context, { file, node }, { args });
+      assert.equal(code, 2);
+      assert.match(stderr, message);
+      assert.match(
+        stderr,
+        /→ Save the CSR in the file: kubectl get csr NAME -o yaml > .*file\.yaml/,
+      );
+    }
+  });
+
   it('names the file, the line and the field of a malformed object', async (context) => {
     const { metadata, ...rest } = csrObject();
     const broken = stringify({ ...rest, metadata: { ...metadata, uid: 7 } });

@@ -164,7 +164,7 @@ describe(
       assert.equal(missing.code, 2);
       assert.match(
         missing.stderr,
-        /has no CSR no-such-csr .*\n {2}→ List the CSRs: kubectl get csr/,
+        /has no CSR of the signer \S+ named no-such-csr .*\n {2}→ List the CSRs: kubectl get csr/,
       );
     });
 
