@@ -1,4 +1,4 @@
-import type { KeyObject } from 'node:crypto';
+import type { KeyObject, SignKeyObjectInput } from 'node:crypto';
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { extensionIds, writeOid, writeSigned } from '../../src/core/certificate-parts.ts';
 import { parseIp } from '../../src/core/cidr.ts';
@@ -14,10 +14,17 @@ export interface KeyPair {
 
 export const ecKeys: KeyPair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 
+export interface Algorithm {
+  /** The AlgorithmIdentifier in DER. */
+  readonly encoded: Uint8Array;
+  /** For node:crypto. */
+  readonly hash: string | null;
+  readonly options?: Omit<SignKeyObjectInput, 'key'>;
+}
+
 export interface RequestParts {
   readonly keys?: KeyPair;
-  /** The AlgorithmIdentifier in DER, and the hash for node:crypto. */
-  readonly algorithm?: { readonly encoded: Uint8Array; readonly hash: string | null };
+  readonly algorithm?: Algorithm;
   readonly version?: number;
   /** Each a relative name with its attributes. */
   readonly subject?: readonly (readonly Attribute[])[];
@@ -42,10 +49,10 @@ export const oids = { commonName: '2.5.4.3', organization: '2.5.4.10', unit: '2.
 const printableString = 0x13;
 const extensionRequest = '1.2.840.113549.1.9.14';
 
-export const ecdsaSha256 = {
+export const ecdsaSha256: Algorithm = {
   encoded: sequence(writeOid('1.2.840.10045.4.3.2')),
   hash: 'sha256',
-} as const;
+};
 
 export function rsaAlgorithm(last: number, hash: string) {
   return { encoded: sequence(writeOid(`1.2.840.113549.1.1.${last}`), writeDer(0x05)), hash };
@@ -108,7 +115,10 @@ export function requestDer(parts: RequestParts = {}): Uint8Array<ArrayBuffer> {
     writeDer(0xa0, ...attributes),
   );
   const signed = change(info);
-  const signature = sign(algorithm.hash, signed, keys.privateKey);
+  const signature = sign(algorithm.hash, signed, {
+    key: keys.privateKey,
+    ...algorithm.options,
+  });
   return writeSigned(signed, { algorithm: algorithm.encoded, signature });
 }
 

@@ -7,6 +7,7 @@ import { fuzz } from './fuzz.ts';
 import { herd } from './herd.ts';
 import { keys } from './keys.ts';
 import { renewal } from './renewal.ts';
+import { signer } from './signer.ts';
 import { soak } from './soak.ts';
 import { unattended } from './unattended.ts';
 
@@ -20,6 +21,7 @@ export const families: readonly FaultFamily[] = [
   keys,
   herd,
   fuzz,
+  signer,
   soak,
   unattended,
 ];

@@ -6,6 +6,7 @@ export const goPrograms = {
   'bench-client-go': './bench/client-go',
   'fake-runtime': './real/fake-runtime',
   'fault-filestore': './fault/filestore',
+  'fault-signer': './fault/signer',
   pause: './real/pause',
 } as const;
 

@@ -157,7 +157,7 @@ const specChanges: readonly Change[] = [
   change(
     'spec.username: another node',
     ['SubjectMismatch', 'KeyReused'],
-    ['system:node:n2', 'system:node:n10', 'system:node:n1.example', 'system:node:constructor'],
+    ['system:node:n2', 'system:node:n11', 'system:node:n1.example', 'system:node:constructor'],
   ),
   change('spec.groups: no list', malformed, [...noLists, [1], [null], [[groups]]]),
   change('spec.groups: a missing group', ungrouped, [
