@@ -74,8 +74,21 @@ deb: ## Build the Debian package, its bill of materials and checksums into dist/
 	@echo "Packing (less than a minute) ..."
 	@deb=$$(node scripts/write-deb.ts "$(DIST)" $(VERSION)-$(REVISION) $(COMPRESSION)); \
 	node scripts/write-sbom.ts "$(DIST)/$${deb%.deb}.cdx.json" $(VERSION); \
-	rm -rf "$(DIST)/deb"; cd "$(DIST)"; sha256sum nodecertd_* >SHA256SUMS; \
+	rm -rf "$(DIST)/deb"; cd "$(DIST)"; sha256sum nodecertd[-_]* >SHA256SUMS; \
 	echo "Built $(DIST)/$$deb ($$(du -h "$$deb" | cut -f1))"
+
+# The archive can be imported without a registry. The libraries are those of the package lists of
+# this machine, so apt-get update comes before the build of a release.
+.PHONY: image
+image: ## Build the OCI image of the approver, its bill of materials and checksums into dist/
+	@for tool in apt-get dpkg-deb readelf strip; do command -v $$tool >/dev/null || { \
+	  echo "$$tool is needed: on Debian, apt-get install apt dpkg binutils" >&2; exit 1; }; done
+	@rm -rf "$(DIST)/image"
+	@$(MAKE) install DESTDIR="$(DIST)/image/installed" PREFIX=/usr
+	@read -r archive digest < <(node scripts/write-image.ts "$(DIST)" $(VERSION)); \
+	node scripts/write-sbom.ts "$(DIST)/$${archive%.tar}.cdx.json" $(VERSION) "$(DIST)/image/packages.json"; \
+	rm -rf "$(DIST)/image"; cd "$(DIST)"; sha256sum nodecertd[-_]* >SHA256SUMS; \
+	echo "Built $(DIST)/$$archive ($$(du -h "$$archive" | cut -f1), $$digest)"
 
 # Longest first in each list: run-tests.ts keeps the order. A new folder below test/ is
 # a unit test until it is named here.
@@ -104,11 +117,12 @@ test: ## Run the checks, the unit tests, the quick faults, and the end-to-end te
 
 # The package of a later version is for the tests of an upgrade.
 .PHONY: test-real
-test-real: ## Test on a real control plane, kubelet and systemd, and test the Debian package (needs Go and root)
+test-real: ## Test on a real control plane, kubelet and systemd, and test the package and the image (needs Go and root)
 	@rm -f .cache/skipped
 	@$(MAKE) packages kubeadm-node
 	@$(MAKE) deb DIST=.cache/later VERSION=$(VERSION)+later COMPRESSION=0
 	@$(MAKE) deb
+	@$(MAKE) image
 	@echo "== Tests on real programs"
 	@node test/support/run-tests.ts $(REAL_TESTS)
 	@$(report_skipped)

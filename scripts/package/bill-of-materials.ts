@@ -38,6 +38,16 @@ export interface Product {
   readonly runtime: Runtime;
   /** `name@version` of each npm package in the bundle. */
   readonly bundled: readonly string[];
+  /** The Debian packages of an image. */
+  readonly debian?: readonly SystemPackage[];
+}
+
+export interface SystemPackage {
+  readonly name: string;
+  readonly version: string;
+  readonly architecture: string;
+  /** The digest of the .deb file. */
+  readonly sha256: string;
 }
 
 /**
@@ -51,17 +61,19 @@ export function completeBill(fromNpm: Bill, product: Product): Bill {
   const node = nodeComponent(product.runtime);
   const { metadata } = fromNpm;
   const root = metadata.component['bom-ref'];
-  const { version } = product;
+  const { version, debian = [] } = product;
+  const system = debian.map(systemComponent);
   const own = { ...metadata.component, type: 'application', name: 'nodecertd', version };
   const bill: Bill = {
     ...fromNpm,
     metadata: { ...metadata, timestamp: product.date.toISOString(), component: own },
-    components: [...chosen(fromNpm, product.bundled), node],
+    components: [...chosen(fromNpm, product.bundled), node, ...system],
     dependencies: [
       ...dependencies(fromNpm, new Set([root, ...product.bundled])).map((one) =>
         one.ref === root ? { ...one, dependsOn: [...one.dependsOn, node['bom-ref']] } : one,
       ),
-      { ref: node['bom-ref'], dependsOn: [] },
+      { ref: node['bom-ref'], dependsOn: system.map((one) => one['bom-ref']) },
+      ...system.map((one) => ({ ref: one['bom-ref'], dependsOn: [] })),
     ],
   };
   return { ...bill, serialNumber: serialNumber(bill) };
@@ -100,6 +112,19 @@ function nodeComponent({ version, packageName, integrity, libraries }: Runtime):
       name,
       version: its,
     })),
+  };
+}
+
+/** https://github.com/package-url/purl-spec/blob/main/types-doc/deb-definition.md */
+function systemComponent({ name, version, architecture, sha256 }: SystemPackage): Component {
+  const purl = `pkg:deb/debian/${[name, version].map(encodeURIComponent).join('@')}?arch=${architecture}`;
+  return {
+    'bom-ref': purl,
+    type: 'library',
+    name,
+    version,
+    purl,
+    hashes: [{ alg: 'SHA-256', content: sha256 }],
   };
 }
 

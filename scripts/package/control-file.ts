@@ -30,3 +30,8 @@ export function fieldOf(control: string, name: string): string {
   if (found === undefined) throw new Error(`the control file has no ${name}`);
   return found;
 }
+
+/** The names of the packages in the field Depends. */
+export function dependencies(control: string): string[] {
+  return fieldOf(control, 'Depends').match(/(?<=^|, )[^ ,]+/g) ?? [];
+}

@@ -62,6 +62,17 @@ describe('completeBill()', () => {
     );
   });
 
+  it('names the Debian packages of an image, which the runtime needs', () => {
+    const library = { name: 'libstdc++6', version: '2:12.2.0-14', architecture: 'amd64' };
+    const debian = [{ ...library, sha256: 'ab'.repeat(32) }];
+    const { components, dependencies } = completeBill(fromNpm(), { ...product, debian });
+    const purl = 'pkg:deb/debian/libstdc%2B%2B6@2%3A12.2.0-14?arch=amd64';
+    assert.equal(components.at(-1)?.purl, purl);
+    const node = dependencies.find(({ ref }) => ref.startsWith('node-linux-'));
+    assert.deepEqual(node?.dependsOn, [purl]);
+    assert.deepEqual(dependencies.at(-1), { ref: purl, dependsOn: [] });
+  });
+
   it('returns the same for two runs of npm', () => {
     const [first, second] = [fromNpm(), fromNpm()];
     assert.notEqual(first['serialNumber'], second['serialNumber']);
