@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { createCsr, keyParameters } from '../../src/core/csr.ts';
 import type { KeyAlgorithm } from '../../src/core/certificate-spec.ts';
-import { extensionIds, writeOid } from '../../src/core/certificate-parts.ts';
+import { extensionIds, writeOid, writeSigned } from '../../src/core/certificate-parts.ts';
 import { writeDer } from '../../src/core/der.ts';
 import { minute, second } from '../../src/core/instant.ts';
 import { webcrypto } from '../../src/core/x509.ts';
@@ -841,6 +841,11 @@ check('keys and signatures', [
     }),
   ],
   [
+    '29. an Ed25519 key for which everybody can sign',
+    'deny SignatureInvalid',
+    asked(withKeyOfSmallOrder()),
+  ],
+  [
     '29. a changed signature',
     'deny SignatureInvalid',
     asked(pemOf(withLastByteChanged(requestDer()))),
@@ -887,6 +892,23 @@ check('keys and signatures', [
     },
   ],
 ]);
+
+/** The neutral point as key and in the signature: Go accepts it for any contents. */
+function withKeyOfSmallOrder(): Uint8Array {
+  const algorithm = sequence(writeOid('1.3.101.112'));
+  const point = Uint8Array.of(1, ...Array.from({ length: 31 }, () => 0));
+  const publicKey = sequence(algorithm, writeDer(0x03, Uint8Array.of(0), point));
+  let info = new Uint8Array();
+  requestDer({
+    publicKey,
+    change: (signed) => {
+      info = signed;
+      return signed;
+    },
+  });
+  const signature = Buffer.concat([point, Buffer.alloc(32)]);
+  return pemOf(writeSigned(info, { algorithm, signature }));
+}
 
 function withLastByteChanged(der: Uint8Array): Uint8Array {
   const changed = Uint8Array.from(der);
