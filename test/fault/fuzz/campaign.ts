@@ -138,10 +138,11 @@ async function describe(
   const input = Buffer.from(target.generator(corpus)(new Random(seed, index))).toString('base64');
   let given = input;
   if (input.length > 8_192) {
-    given = join(tmpdir(), `nodecertd-fuzz-${target.name}-${seed}-${index}.base64`);
+    const name = target.name.replaceAll(' ', '-');
+    given = join(tmpdir(), `nodecertd-fuzz-${name}-${seed}-${index}.base64`);
     await writeFile(given, input);
   }
-  return `  input ${index}: ${complaint}\n    node test/fault/fuzz/repeat.ts ${target.name} ${given}`;
+  return `  input ${index}: ${complaint}\n    node test/fault/fuzz/repeat.ts '${target.name}' ${given}`;
 }
 
 function memoryComplaints({ peakMiB, growthMiB }: ChildReport, limits: Limits): string[] {
