@@ -10,6 +10,7 @@ import { decisionCodes } from '../approver/decision.ts';
 import { EventRecorder } from '../approver/event-recorder.ts';
 import type { Term } from '../approver/leader-election.ts';
 import { LeaderElection } from '../approver/leader-election.ts';
+import { MachineFollower } from '../approver/machine-follower.ts';
 import { policyDigest, shortPolicyDigest } from '../approver/policy-digest.ts';
 import { runTasks } from '../approver/tasks.ts';
 import type { TermObserver } from '../approver/term-work.ts';
@@ -27,6 +28,7 @@ import { startPageServer } from '../metrics/server.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import { ApproverClient } from './approver-client.ts';
+import { managementCluster, ownCluster } from './management-cluster.ts';
 import type { LoadedPolicy, PolicyLoader } from './policy-loader.ts';
 
 export interface ApproverOptions {
@@ -54,6 +56,7 @@ export class Approver {
   readonly #events: EventRecorder;
   #loaded: LoadedPolicy | undefined;
   #work: TermWork | undefined;
+  #machines: MachineFollower | undefined;
   #leader: string | undefined;
   #leaseFailure: Failure | undefined;
   /** The message of the last failure of each request, so that the log has each one once. */
@@ -116,6 +119,7 @@ export class Approver {
     if (loaded.invalidInventory === undefined) {
       this.#options.logger.log('policy_reloaded', this.#policyFields);
     }
+    this.#machines?.retarget();
     this.#work?.evaluateAll();
   }
 
@@ -147,17 +151,21 @@ export class Approver {
 
   status(): ApproverStatus {
     const term = this.#work?.status();
+    const machines = this.policy.sources.machine && { machines: this.#machines?.synced === true };
     return {
       isLeader: this.#work !== undefined,
       leader: this.#leader,
-      synced: Object.fromEntries(
-        watchedResources.map((resource) => [resource, term?.synced.has(resource) === true]),
-      ),
+      synced: {
+        ...Object.fromEntries(
+          watchedResources.map((resource) => [resource, term?.synced.has(resource) === true]),
+        ),
+        ...machines,
+      },
       pending: term?.pending ?? new Map(),
       oldestPending: term?.oldestPending,
       queueDepth: term?.queueDepth ?? 0,
       policyDigest: policyDigest(this.policy),
-      forbidden: term?.forbidden,
+      forbidden: term?.forbidden ?? this.#machines?.forbidden,
       leaseFailure: this.#leaseFailure,
       now: this.#client.serverNow(),
     };
@@ -203,20 +211,52 @@ export class Approver {
 
   async #lead(term: Term, signal: AbortSignal): Promise<void> {
     this.#options.logger.log('approver_leading');
-    this.#work = new TermWork({
+    const machines = this.#follower();
+    this.#machines = machines;
+    const work = new TermWork({
       environment: this.#environment,
       policy: () => this.policy,
-      sources: () => this.#loaded?.sources ?? [],
+      sources: () => {
+        const { sources = [] } = this.#loaded ?? {};
+        return machines.source === undefined ? sources : [...sources, machines.source];
+      },
+      sourcesSettled: machines.settled,
       controlPlaneEndpoint: this.#controlPlaneEndpoint,
       serverNow: () => this.#client.serverNow(),
       observer: this.#observer(signal),
       term,
     });
+    this.#work = work;
     try {
-      await this.#work.run(signal);
+      await runTasks(signal, [(inner) => work.run(inner), (inner) => machines.run(inner)]);
     } finally {
       this.#work = undefined;
+      this.#machines = undefined;
     }
+  }
+
+  #follower(): MachineFollower {
+    const environment = this.#environment;
+    const request = 'watching machines';
+    return new MachineFollower({
+      target: () => this.policy.sources.machine,
+      connect: ({ kubeconfig }) => {
+        if (kubeconfig === undefined) return ownCluster(environment);
+        return managementCluster(kubeconfig, environment, (record) => {
+          this.#metrics.recordApiRequest(record);
+        });
+      },
+      clock: environment.clock,
+      onChange: (nodes) => this.#work?.sourceChanged(nodes),
+      onRetry: ({ kubeconfig }, failure) => {
+        // A management cluster reads its own kubeconfig again.
+        if (kubeconfig === undefined) this.#retrying(request, failure);
+        else this.#logRetrying(request, failure);
+      },
+      onSynced: () => {
+        this.#recovered(request);
+      },
+    });
   }
 
   /** Undefined if the URL has an address. */

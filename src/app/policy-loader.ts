@@ -6,11 +6,11 @@ import { loadApproverPolicy } from '../config/approver-policy.ts';
 import { loadNodeInventory } from '../config/node-inventory.ts';
 import type { ApproverPolicy } from '../core/approver-policy.ts';
 import { defaultApproverPolicy } from '../core/approver-policy.ts';
-import { AgentError } from '../core/errors.ts';
 import type { NodeInventory } from '../core/node-inventory.ts';
 
 export interface LoadedPolicy {
   readonly policy: ApproverPolicy;
+  /** Without the source `machine`, which only a leader follows. */
   readonly sources: readonly Source[];
   /** Why the inventory was refused, so that its last valid version stays in use. */
   readonly invalidInventory?: unknown;
@@ -34,8 +34,7 @@ export class PolicyLoader {
   async load(): Promise<LoadedPolicy> {
     this.#digests = new Map();
     const policy = await this.#loadPolicy();
-    const { inventory, machine } = policy.sources;
-    if (machine !== undefined) throw machinesUnsupported(this.#file);
+    const { inventory } = policy.sources;
     if (inventory?.file !== this.#inventoryFile) this.#inventory = undefined;
     this.#inventoryFile = inventory?.file;
     if (inventory === undefined) return { policy, sources: [] };
@@ -70,14 +69,4 @@ export class PolicyLoader {
 async function digestOf(file: string): Promise<string> {
   const bytes = await readFile(file).catch(() => undefined);
   return bytes === undefined ? 'missing' : createHash('sha256').update(bytes).digest('hex');
-}
-
-function machinesUnsupported(file = ''): AgentError {
-  return new AgentError(
-    'CONFIG_INVALID',
-    `${file}: sources.machine: the approver does not watch Machines`,
-    {
-      remedy: 'Remove sources.machine, and use sources.inventory',
-    },
-  );
 }

@@ -6,7 +6,7 @@ import type { NodeSnapshot } from './node-snapshot.ts';
 import { nodeSnapshotSchema } from './node-snapshot.ts';
 import type { ServingCsr } from './serving-csr.ts';
 import { servingCsrSchema } from './serving-csr.ts';
-import type { Machine, MachineLookup } from './sources/machine-source.ts';
+import type { Machine } from './sources/machine-source.ts';
 import { machineSchema } from './sources/machine-source.ts';
 import { keyDigestOf, nodeOf } from './watched-csr.ts';
 
@@ -87,15 +87,4 @@ export function addCsr({ csrs }: ClusterView, csr: ServingCsr): void {
   const node = nodeOf(csr);
   if (node === undefined || signerName !== kubeletServingSigner) return;
   csrs.put({ name, node, createdAt, resourceVersion }, keyDigestOf(csr));
-}
-
-export function machineLookup(machines: readonly Machine[]): MachineLookup {
-  const version = machines
-    .map(({ resourceVersion }) => resourceVersion)
-    .toSorted()
-    .at(-1);
-  return {
-    version: version ?? '0',
-    ofNode: (name) => machines.filter(({ nodeName }) => nodeName === name),
-  };
 }

@@ -63,8 +63,8 @@ export interface ClusterFacts {
 
 export interface Source {
   readonly name: 'inventory' | 'machine';
-  /** Of the data that the answers come from, such as a digest or a resourceVersion. */
-  readonly version: string;
+  /** Of the data behind the answers about this Node, such as a digest or a resourceVersion. */
+  versionOf(nodeName: string): string;
   /** Whether the source knows these names and addresses as those of the Node. */
   judge(node: NodeSnapshot, altNames: readonly AltName[]): SourceAnswer;
 }
@@ -72,4 +72,5 @@ export interface Source {
 export type SourceAnswer =
   | { readonly kind: 'agrees' }
   /** The reason is a clause such as `no Machine has providerID aws:///i-1`. */
-  | { readonly kind: 'disagrees' | 'unavailable'; readonly reason: string };
+  | { readonly kind: 'disagrees'; readonly reason: string }
+  | { readonly kind: 'unavailable'; readonly reason: string; readonly remedy: string };

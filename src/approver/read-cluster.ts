@@ -3,6 +3,7 @@ import { kubeletServingSigner } from '../core/certificate-spec.ts';
 import { hasCode } from '../core/errors.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import type { FoundObject } from './cluster-objects.ts';
+import { machineCollection } from './machine-collection.ts';
 
 interface Collection {
   readonly kind: string;
@@ -42,12 +43,16 @@ export async function readCluster(client: Reader, signal: AbortSignal): Promise<
   return found;
 }
 
-/** @throws AgentError as KubeClient.request */
-export async function readMachines(client: Reader, signal: AbortSignal): Promise<FoundObject[]> {
-  const path = '/apis/cluster.x-k8s.io';
-  const { preferredVersion } = await client.request({ verb: 'get', path, signal }, groupSchema);
-  const collection = { kind: 'Machine', path: `${path}/${preferredVersion.version}/machines` };
-  return readAll(client, collection, signal);
+/** @throws AgentError as machineCollection */
+export async function readMachines(
+  client: Reader & Pick<KubeClient, 'access'>,
+  signal: AbortSignal,
+): Promise<FoundObject[]> {
+  return readAll(
+    client,
+    { kind: 'Machine', path: await machineCollection(client, signal) },
+    signal,
+  );
 }
 
 /** A Node has up to 30 kB, so a page stays below the limit of a response. */
@@ -83,5 +88,3 @@ const listSchema = v.object({
   metadata: v.object({ continue: v.nullish(v.string(), '') }),
   items: v.nullish(v.array(v.unknown()), []),
 });
-
-const groupSchema = v.object({ preferredVersion: v.object({ version: v.string() }) });

@@ -48,6 +48,8 @@ export interface TermWorkOptions {
   readonly environment: FollowEnvironment;
   readonly policy: () => ApproverPolicy;
   readonly sources: () => readonly Source[];
+  /** Resolves once each source has data or has failed. Until then nothing is decided. */
+  readonly sourcesSettled: Promise<void>;
   /** The host in the URL of the API server, if it is a name. */
   readonly controlPlaneEndpoint: string | undefined;
   /** The time at the API server, because it is compared with creation times. */
@@ -123,6 +125,15 @@ export class TermWork {
     this.#changes += 1;
     for (const pending of this.#pending.all()) pending.answeredVersion = undefined;
     this.#enqueueAll(this.#pending.names());
+  }
+
+  /** Evaluates CSRs again, because a source answers something else about these Nodes. */
+  sourceChanged(nodes: Iterable<string>): void {
+    this.#changes += 1;
+    for (const node of nodes) this.#enqueueAll(this.#pending.ofNode(node));
+    this.#enqueueAll(this.#pending.withCode('SourceUnavailable'));
+    // What a source says about one Node decides about the CSRs of another.
+    this.#enqueueAll(this.#pending.withCode('AddressConflict'));
   }
 
   status(): TermStatus {
@@ -252,7 +263,8 @@ export class TermWork {
   }
 
   async #worker(signal: AbortSignal): Promise<void> {
-    await Promise.race([this.#complete.promise, abortOf(signal)]);
+    const complete = Promise.all([this.#complete.promise, this.#options.sourcesSettled]);
+    await Promise.race([complete, abortOf(signal)]);
     for (;;) {
       const { name } = await this.#queue.take(signal);
       try {
@@ -422,12 +434,13 @@ export class TermWork {
 
   #basis({ csr }: PendingCsr, fresh: FreshNode | undefined): DecisionBasis {
     const { policy, sources } = this.#options;
-    const node = fresh === undefined ? this.#view.nodes.get(nodeOf(csr) ?? '') : fresh.node;
+    const nodeName = nodeOf(csr) ?? '';
+    const node = fresh === undefined ? this.#view.nodes.get(nodeName) : fresh.node;
     return {
       policyDigest: policyDigest(policy()),
       sources: {
         ...(node !== undefined && { node: `${node.uid}@${node.resourceVersion}` }),
-        ...Object.fromEntries(sources().map(({ name, version }) => [name, version])),
+        ...Object.fromEntries(sources().map((source) => [source.name, source.versionOf(nodeName)])),
       },
     };
   }

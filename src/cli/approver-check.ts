@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { clusterObjects } from '../approver/cluster-objects.ts';
 import type { ClusterObjects } from '../approver/cluster-objects.ts';
+import { machineIndexOf } from '../approver/machine-index.ts';
 import type { ReplayedCsr } from '../approver/replay.ts';
 import { replay } from '../approver/replay.ts';
 import { policyDigest } from '../approver/policy-digest.ts';
@@ -42,7 +43,8 @@ export function configure(
     .action(async (directory: string, { policy: file, output }: CheckOptions) => {
       const policy = await loadApproverPolicy(file);
       const objects = await readObjects(directory);
-      const replayed = replay(objects, { policy, sources: await sourcesOf(policy, objects) });
+      const sources = await sourcesOf(policy, machineIndexOf(objects.machines));
+      const replayed = replay(objects, { policy, sources });
       const document = {
         apiVersion: 'nodecertd.io/v1alpha1',
         kind: 'ApproverCheck',

@@ -1,15 +1,17 @@
 import type { Command } from 'commander';
 import { isIP } from 'node:net';
-import type { ClusterObjects, FoundObject } from '../approver/cluster-objects.ts';
+import type { ClusterObjects, FoundObject, ObjectParser } from '../approver/cluster-objects.ts';
 import { addCsr, clusterObjects, viewOf } from '../approver/cluster-objects.ts';
 import type { Outcome } from '../approver/decision.ts';
 import { explain, signerDelay } from '../approver/explanation.ts';
+import { machineIndexOf, unreadMachines } from '../approver/machine-index.ts';
 import { readCluster, readMachines } from '../approver/read-cluster.ts';
 import type { ServingCsr } from '../approver/serving-csr.ts';
+import type { MachineLookup } from '../approver/sources/machine-source.ts';
 import { nodeOf } from '../approver/watched-csr.ts';
 import type { ApproverPolicy } from '../core/approver-policy.ts';
 import { kubeletServingSigner } from '../core/certificate-spec.ts';
-import { AgentError } from '../core/errors.ts';
+import { AgentError, toFailure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { version } from '../core/version.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
@@ -82,6 +84,7 @@ export function configure(
 /** The objects of a cluster or of files. */
 interface Snapshot {
   readonly objects: ClusterObjects;
+  readonly machines: MachineLookup;
   readonly now: Instant;
   readonly controlPlaneEndpoint: string | undefined;
   /** Of the objects, for errors. */
@@ -96,13 +99,13 @@ async function explainCsr(
   snapshot: Snapshot,
   { name, policy }: { readonly name: string | undefined; readonly policy: ApproverPolicy },
 ): Promise<ExplainedCsr> {
-  const { objects, now, controlPlaneEndpoint } = snapshot;
+  const { objects, machines, now, controlPlaneEndpoint } = snapshot;
   const csr = chosenCsr(snapshot, name);
   const nodeName = nodeOf(csr);
   const node = objects.nodes.find((candidate) => candidate.name === nodeName);
   const view = viewOf(objects, controlPlaneEndpoint);
   for (const each of objects.csrs) addCsr(view, each);
-  const facts = view.facts(await sourcesOf(policy, objects), { node });
+  const facts = view.facts(await sourcesOf(policy, machines), { node });
   const signer = signerDelay(csr, objects.csrs);
   return { csr, policy, signer, explanation: explain({ csr, facts, policy, now }) };
 }
@@ -131,6 +134,7 @@ async function fromFiles(
   const objects = clusterObjects(found, parseFoundObject);
   return {
     objects,
+    machines: machineIndexOf(objects.machines),
     now: clock.now(),
     controlPlaneEndpoint: undefined,
     origin: file,
@@ -158,16 +162,14 @@ async function fromCluster(
   const { machine } = policy.sources;
   const machines =
     machine === undefined
-      ? undefined
-      : await readWith(machine.kubeconfig ?? path, { clock, read: readMachines });
-  const objects = clusterObjects(
-    [...cluster.found, ...(machines?.found ?? [])],
-    (schema, { value, place }) => parseResponse(schema, value, place),
-  );
+      ? machineIndexOf([])
+      : await machinesOf(machine.kubeconfig ?? path, clock);
+  const objects = clusterObjects(cluster.found, parseFound);
   const host = new URL(cluster.server).hostname;
   const isAddress = isIP(host.replace(/^\[|\]$/g, '')) !== 0;
   return {
     objects,
+    machines,
     now,
     controlPlaneEndpoint: isAddress ? undefined : host,
     origin: cluster.server,
@@ -175,6 +177,18 @@ async function fromCluster(
     remedy: 'List the CSRs: kubectl get csr',
   };
 }
+
+/** If the Machines cannot be read, the CSR is held as by the controller. */
+async function machinesOf(kubeconfig: string, clock: CliContext['clock']): Promise<MachineLookup> {
+  try {
+    const { found } = await readWith(kubeconfig, { clock, read: readMachines });
+    return machineIndexOf(clusterObjects(found, parseFound).machines);
+  } catch (error) {
+    return unreadMachines(toFailure(error));
+  }
+}
+
+const parseFound: ObjectParser = (schema, { value, place }) => parseResponse(schema, value, place);
 
 interface ReadOptions {
   readonly clock: CliContext['clock'];

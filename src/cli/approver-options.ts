@@ -1,9 +1,8 @@
 import { Option } from 'commander';
 import { existsSync } from 'node:fs';
 import type { Source } from '../approver/facts.ts';
-import { machineLookup } from '../approver/cluster-objects.ts';
-import type { ClusterObjects } from '../approver/cluster-objects.ts';
 import { inventorySource } from '../approver/sources/inventory-source.ts';
+import type { MachineLookup } from '../approver/sources/machine-source.ts';
 import { machineSource } from '../approver/sources/machine-source.ts';
 import { loadApproverPolicy } from '../config/approver-policy.ts';
 import { loadNodeInventory } from '../config/node-inventory.ts';
@@ -26,12 +25,12 @@ export async function policyOf(file: string | undefined): Promise<ApproverPolicy
  */
 export async function sourcesOf(
   { sources }: ApproverPolicy,
-  { machines }: ClusterObjects,
+  machines: MachineLookup,
 ): Promise<Source[]> {
   const { inventory, machine } = sources;
   return [
     ...(inventory === undefined ? [] : [inventorySource(await loadNodeInventory(inventory.file))]),
-    ...(machine === undefined ? [] : [machineSource(machineLookup(machines))]),
+    ...(machine === undefined ? [] : [machineSource(machines)]),
   ];
 }
 

@@ -23,6 +23,7 @@ export interface SeenRequest {
 
 const csrs = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
 const nodes = '/api/v1/nodes';
+const machineGroup = '/apis/cluster.x-k8s.io';
 
 /** An API server in memory, on a clock that the test moves. It answers at once. */
 export class FakeApi {
@@ -31,8 +32,14 @@ export class FakeApi {
   random = 0;
   /** Called before each answer; an error becomes the answer. */
   fault: (what: string) => AgentError | undefined = () => undefined;
+  /** In which the API server has Machines. */
+  machineVersions: readonly string[] = [];
   readonly #stored = new Map<string, Stored>();
-  readonly #watches = new Set<{ readonly path: string; readonly send: (line: Json) => void }>();
+  readonly #watches = new Set<{
+    readonly path: string;
+    readonly send: (line: Json) => void;
+    readonly end: () => void;
+  }>();
   #version = 100;
 
   get environment(): FollowEnvironment {
@@ -61,6 +68,26 @@ export class FakeApi {
       status: { addresses: [{ type: 'Hostname', address: name }] },
       ...parts,
     });
+  }
+
+  /** A Machine of the Node, in the namespace default. Its name is that of the Node. */
+  setMachine(node: string, addresses: readonly string[], parts: Json = {}): void {
+    this.#put(`${machineGroup}/${this.machineVersions[0] ?? ''}/machines`, {
+      metadata: { name: node, namespace: 'default' },
+      spec: { providerID: `test://${node}` },
+      status: {
+        nodeRef: { name: node },
+        addresses: addresses.map((address) => ({ type: 'Hostname', address })),
+      },
+      ...parts,
+    });
+  }
+
+  deleteMachine(name: string): void {
+    const collection = `${machineGroup}/${this.machineVersions[0] ?? ''}/machines`;
+    const { object } = this.#get(collection, name);
+    this.#stored.delete(`${collection}/${name}`);
+    this.#send(collection, { type: 'DELETED', object });
   }
 
   addCsr(name: string, node: string, metadata: Json = {}): void {
@@ -138,7 +165,7 @@ export class FakeApi {
         .at(-1) ?? '';
     const what = `${verb} ${name}`;
     if (signal.aborted) throw new ApiError('ABORTED', what);
-    if (name !== 'kubernetes' && name !== 'events') {
+    if (name !== 'kubernetes' && name !== 'events' && !path.startsWith(machineGroup)) {
       this.seen.push({ what, at: this.clock.elapsed() });
     }
     const error = this.fault(what);
@@ -149,6 +176,7 @@ export class FakeApi {
   #respond({ verb, path, body, query }: ApiRequest, name: string): unknown {
     if (name === 'kubernetes') return { spec: { clusterIPs: ['10.96.0.1'] } };
     if (name === 'events') return {};
+    if (path.startsWith(machineGroup)) return this.#discover(name);
     if (verb === 'get') return this.#get(path.slice(0, path.lastIndexOf('/')), name).object;
     const { object } = this.#get(csrs, name);
     const { metadata, status } = body as { metadata: Json; status: Json };
@@ -157,6 +185,20 @@ export class FakeApi {
     }
     if (query?.['dryRun'] === 'All') return { ...object, status };
     return this.#put(csrs, { ...object, metadata, status });
+  }
+
+  #discover(name: string): unknown {
+    const versions = this.machineVersions;
+    if (name === 'cluster.x-k8s.io' && versions.length > 0) {
+      return { versions: versions.map((version) => ({ version })) };
+    }
+    if (versions.includes(name)) return { resources: [{ name: 'machines' }] };
+    throw new ApiError('API_NOT_FOUND', `no ${name}`);
+  }
+
+  /** Ends every watch of this resource, as a server does that is shut down. */
+  endWatches(resource: string): void {
+    for (const { path, end } of this.#watches) if (path.endsWith(`/${resource}`)) end();
   }
 
   async *#stream({ path, signal, onOpen }: StreamRequest): AsyncGenerator<Uint8Array, void, void> {
@@ -170,8 +212,13 @@ export class FakeApi {
     const metadata = { resourceVersion: String(this.#version), annotations };
     lines.push({ type: 'BOOKMARK', object: { metadata } });
     let wake = Promise.withResolvers<void>();
+    let ended = false;
     const watch = {
       path,
+      end: () => {
+        ended = true;
+        wake.resolve();
+      },
       send: (line: Json) => {
         lines.push(line);
         wake.resolve();
@@ -187,6 +234,7 @@ export class FakeApi {
         await wake.promise;
         wake = Promise.withResolvers();
         if (signal.aborted) throw new ApiError('ABORTED', 'the watch was canceled');
+        if (ended) return;
       }
     } finally {
       this.#watches.delete(watch);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { readCluster, readMachines } from '../../src/approver/read-cluster.ts';
+import { readCluster } from '../../src/approver/read-cluster.ts';
 import { ApiServer, clientOf, sendJson } from '../kube/support/api-server.ts';
 
 const { signal } = new AbortController();
@@ -57,18 +57,5 @@ describe('readCluster()', () => {
     });
     await using client = await clientOf(server);
     await assert.rejects(readCluster(client, signal), { code: 'API_FORBIDDEN' });
-  });
-});
-
-describe('readMachines()', () => {
-  it('reads the version that the API server prefers', async () => {
-    await using server = await ApiServer.start((request, response) => {
-      if (request.url === '/apis/cluster.x-k8s.io') {
-        sendJson(response, { preferredVersion: { version: 'v1beta2' } });
-      } else sendJson(response, { metadata: {}, items: [{}] });
-    });
-    await using client = await clientOf(server);
-    assert.equal((await readMachines(client, signal)).length, 1);
-    assert.equal(server.requests.at(-1)?.url, '/apis/cluster.x-k8s.io/v1beta2/machines?limit=100');
   });
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { Source } from '../../src/approver/facts.ts';
 import type { FinalDecision } from '../../src/approver/recorder.ts';
 import type { TermStatus } from '../../src/approver/term-work.ts';
 import { TermWork } from '../../src/approver/term-work.ts';
@@ -21,6 +22,7 @@ class Scene implements AsyncDisposable {
   readonly recovered: string[] = [];
   leading = true;
   policy: ApproverPolicy = defaultApproverPolicy;
+  readonly sources: Source[] = [];
   readonly #stop = new AbortController();
   #work: TermWork | undefined;
   #run: Promise<void> = Promise.resolve();
@@ -30,7 +32,8 @@ class Scene implements AsyncDisposable {
     this.#work = new TermWork({
       environment: this.api.environment,
       policy: () => this.policy,
-      sources: () => [],
+      sources: () => this.sources,
+      sourcesSettled: Promise.resolve(),
       controlPlaneEndpoint: undefined,
       serverNow: () => this.api.clock.now(),
       term: { isLeading: () => this.leading },

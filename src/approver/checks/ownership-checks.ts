@@ -72,8 +72,12 @@ export const ownershipChecks: readonly Check[] = [
     codes: ['SourceDisagrees', 'SourceUnavailable'],
     passesIf: 'every configured source agrees',
     judge: (question) => withNode(question, sourceFinding),
-    facts: ({ facts }) =>
-      facts.sources.map(({ name, version }) => ({ fact: 'version', value: version, source: name })),
+    facts: ({ facts, nodeName }) =>
+      facts.sources.map((source) => ({
+        fact: 'version',
+        value: source.versionOf(nodeName),
+        source: source.name,
+      })),
   },
 ];
 
@@ -167,7 +171,7 @@ function sourceFinding(node: NodeSnapshot, { facts, altNames }: Question): Findi
     const message = `the source ${source.name} does not confirm the SANs: ${answer.reason}`;
     return answer.kind === 'disagrees'
       ? hold('SourceDisagrees', message, `Correct the ${source.name} or the addresses of the node`)
-      : hold('SourceUnavailable', message, `Make the source ${source.name} available`);
+      : hold('SourceUnavailable', message, answer.remedy);
   }
   return undefined;
 }

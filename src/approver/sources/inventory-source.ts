@@ -8,10 +8,14 @@ import type { Source } from '../facts.ts';
 export function inventorySource(inventory: NodeInventory | undefined): Source {
   return {
     name: 'inventory',
-    version: inventory?.digest ?? 'none',
+    versionOf: () => inventory?.digest ?? 'none',
     judge: (node, altNames) => {
       if (inventory === undefined) {
-        return { kind: 'unavailable', reason: 'no valid version of the file has been read' };
+        return {
+          kind: 'unavailable',
+          reason: 'no valid version of the file has been read',
+          remedy: 'Correct the file of sources.inventory in the policy',
+        };
       }
       const entry = inventory.nodes.get(node.name);
       if (entry === undefined) {

@@ -6,8 +6,8 @@ import type { NodeSnapshot } from '../node-snapshot.ts';
 
 /** The fields of a Machine (cluster.x-k8s.io) that the source uses. */
 export interface Machine {
+  /** With its namespace: `default/machine-1`. */
   readonly name: string;
-  readonly namespace: string;
   readonly resourceVersion: string;
   /** Empty until the Machine has a Node. */
   readonly nodeName: string;
@@ -31,16 +31,23 @@ export const machineSchema = v.pipe(
     ),
   }),
   v.transform(({ metadata, spec, status }): Machine => ({
-    ...metadata,
+    name: `${metadata.namespace}/${metadata.name}`,
+    resourceVersion: metadata.resourceVersion,
     nodeName: status.nodeRef.name,
     providerId: spec.providerID,
     addresses: status.addresses,
   })),
 );
 
+export interface Unavailability {
+  readonly reason: string;
+  /** An imperative. */
+  readonly remedy: string;
+}
+
 export interface MachineLookup {
-  /** Of the latest list or watch event; undefined until the Machines have been read. */
-  readonly version: string | undefined;
+  /** Undefined while all Machines are known. */
+  readonly unavailable: Unavailability | undefined;
   /** The Machines whose nodeRef names this Node. */
   ofNode(name: string): readonly Machine[];
 }
@@ -49,11 +56,16 @@ export interface MachineLookup {
 export function machineSource(machines: MachineLookup): Source {
   return {
     name: 'machine',
-    version: machines.version ?? 'none',
+    versionOf: (nodeName) => {
+      if (machines.unavailable !== undefined) return 'unavailable';
+      const found = machines.ofNode(nodeName);
+      return (
+        found.map((machine) => `${machine.name}@${machine.resourceVersion}`).join(',') || 'none'
+      );
+    },
     judge: (node, altNames) => {
-      if (machines.version === undefined) {
-        return { kind: 'unavailable', reason: 'the Machines have not been read yet' };
-      }
+      const { unavailable } = machines;
+      if (unavailable !== undefined) return { kind: 'unavailable', ...unavailable };
       const found = machines.ofNode(node.name);
       const [machine] = found;
       if (machine === undefined) return disagrees(`no Machine has a nodeRef to ${node.name}`);

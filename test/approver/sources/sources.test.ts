@@ -2,6 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as v from 'valibot';
 import type { Source } from '../../../src/approver/facts.ts';
+import {
+  MachineIndex,
+  machineIndexOf,
+  unreadMachines,
+} from '../../../src/approver/machine-index.ts';
 import { inventorySource } from '../../../src/approver/sources/inventory-source.ts';
 import type { Machine } from '../../../src/approver/sources/machine-source.ts';
 import { machineSchema, machineSource } from '../../../src/approver/sources/machine-source.ts';
@@ -80,16 +85,14 @@ check('inventorySource()', [
 
 function machines(...changes: readonly Partial<Machine>[]): Source {
   const found = changes.map((change, index): Machine => ({
-    name: `machine-${index}`,
-    namespace: 'default',
+    name: `default/machine-${index}`,
     resourceVersion: '7',
     nodeName: 'n1',
     providerId: 'aws:///i-1',
     addresses: n1Addresses,
     ...change,
   }));
-  const ofNode = (name: string): Machine[] => found.filter(({ nodeName }) => nodeName === name);
-  return machineSource({ version: '7', ofNode });
+  return machineSource(machineIndexOf(found));
 }
 
 const nodes = [node({ providerId: 'aws:///i-1' })];
@@ -117,26 +120,45 @@ check('machineSource()', [
   [
     'Machines that have not been read',
     'hold SourceUnavailable',
-    { nodes, sources: [machineSource({ version: undefined, ofNode: () => [] })] },
+    { nodes, sources: [machineSource(new MachineIndex())] },
+  ],
+  [
+    'Machines that cannot be read',
+    'hold SourceUnavailable',
+    { nodes, sources: [machineSource(unreadMachines({ code: 'API_TIMEOUT', message: 'x' }))] },
   ],
 ]);
+
+describe('versionOf()', () => {
+  it('names the Machine of the Node, for the annotation and for explain', () => {
+    assert.equal(machines({}).versionOf('n1'), 'default/machine-0@7');
+    assert.equal(machines({}).versionOf('n2'), 'none');
+    assert.equal(machineSource(new MachineIndex()).versionOf('n1'), 'unavailable');
+  });
+
+  it('is the digest of the inventory', () => {
+    assert.match(inventory('[{name: n2}]').versionOf('n1'), /^[\da-f]{12,}$/);
+    assert.equal(inventorySource(undefined).versionOf('n1'), 'none');
+  });
+});
 
 describe('machineSchema', () => {
   it('reads a Machine, and one without a Node', () => {
     const metadata = { name: 'm', namespace: 'default', resourceVersion: '7' };
+    const identity = { name: 'default/m', resourceVersion: '7' };
     const full = v.parse(machineSchema, {
       metadata,
       spec: { providerID: 'aws:///i-1' },
       status: { nodeRef: { name: 'n1' }, addresses: n1Addresses },
     });
     assert.deepEqual(full, {
-      ...metadata,
+      ...identity,
       nodeName: 'n1',
       providerId: 'aws:///i-1',
       addresses: n1Addresses,
     });
     assert.deepEqual(v.parse(machineSchema, { metadata }), {
-      ...metadata,
+      ...identity,
       nodeName: '',
       providerId: '',
       addresses: [],
