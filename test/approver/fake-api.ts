@@ -25,6 +25,10 @@ const csrs = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
 const nodes = '/api/v1/nodes';
 const machineGroup = '/apis/cluster.x-k8s.io';
 
+function isDiscovery(path: string): boolean {
+  return path === '/apis' || path.startsWith(machineGroup);
+}
+
 /** An API server in memory, on a clock that the test moves. It answers at once. */
 export class FakeApi {
   readonly clock = new FakeClock();
@@ -165,7 +169,7 @@ export class FakeApi {
         .at(-1) ?? '';
     const what = `${verb} ${name}`;
     if (signal.aborted) throw new ApiError('ABORTED', what);
-    if (name !== 'kubernetes' && name !== 'events' && !path.startsWith(machineGroup)) {
+    if (name !== 'kubernetes' && name !== 'events' && !isDiscovery(path)) {
       this.seen.push({ what, at: this.clock.elapsed() });
     }
     const error = this.fault(what);
@@ -176,7 +180,7 @@ export class FakeApi {
   #respond({ verb, path, body, query }: ApiRequest, name: string): unknown {
     if (name === 'kubernetes') return { spec: { clusterIPs: ['10.96.0.1'] } };
     if (name === 'events') return {};
-    if (path.startsWith(machineGroup)) return this.#discover(name);
+    if (isDiscovery(path)) return this.#discover(name);
     if (verb === 'get') return this.#get(path.slice(0, path.lastIndexOf('/')), name).object;
     const { object } = this.#get(csrs, name);
     const { metadata, status } = body as { metadata: Json; status: Json };
@@ -189,11 +193,12 @@ export class FakeApi {
 
   #discover(name: string): unknown {
     const versions = this.machineVersions;
-    if (name === 'cluster.x-k8s.io' && versions.length > 0) {
-      return { versions: versions.map((version) => ({ version })) };
-    }
     if (versions.includes(name)) return { resources: [{ name: 'machines' }] };
-    throw new ApiError('API_NOT_FOUND', `no ${name}`);
+    const group = {
+      name: 'cluster.x-k8s.io',
+      versions: versions.map((version) => ({ version })),
+    };
+    return { groups: versions.length === 0 ? [] : [group] };
   }
 
   /** Ends every watch of this resource, as a server does that is shut down. */

@@ -8,15 +8,14 @@ const { signal } = new AbortController();
 
 /** An API server that serves resources of cluster.x-k8s.io, by version. */
 async function serverWith(resources: Readonly<Record<string, readonly string[]>>) {
+  const versions = Object.keys(resources).map((version) => ({ version }));
+  const own = versions.length === 0 ? [] : [{ name: 'cluster.x-k8s.io', versions }];
+  const groups = [{ name: 'apps', versions: [{ version: 'v1' }] }, ...own];
   return ApiServer.start((request, response) => {
-    const [, , group, version, collection] = (request.url ?? '').split('?')[0]?.split('/') ?? [];
-    const versions = Object.keys(resources).map((one) => ({ version: one }));
-    const names = resources[version ?? ''];
-    const status = { kind: 'Status', apiVersion: 'v1', status: 'Failure', code: 404 };
-    if (group !== 'cluster.x-k8s.io' || versions.length === 0 || (version && !names)) {
-      sendJson(response, { ...status, reason: 'NotFound' }, 404);
-    } else if (collection !== undefined) sendJson(response, { metadata: {}, items: [{}] });
-    else if (names === undefined) sendJson(response, { versions });
+    const [, , , version = '', collection] = (request.url ?? '').split('/');
+    const names = resources[version] ?? [];
+    if (collection !== undefined) sendJson(response, { metadata: {}, items: [{}] });
+    else if (request.url === '/apis') sendJson(response, { groups });
     else sendJson(response, { resources: names.map((name) => ({ name })) });
   });
 }

@@ -31,14 +31,7 @@ describe('rbac.yaml', () => {
 
 describe('approver/rbac.yaml', () => {
   it('grants what docs and tests name, and nothing else', async () => {
-    const text = await readFile(
-      new URL('../../config/approver/rbac.yaml', import.meta.url),
-      'utf8',
-    );
-    const rules = parseAllDocuments(text)
-      .map((document) => document.toJS() as { readonly rules?: readonly Rule[] })
-      .flatMap(({ rules: found = [] }) => found);
-    assert.deepEqual(rules.map(ruleText), [
+    assert.deepEqual(await rulesOf('rbac.yaml'), [
       'certificates.k8s.io/certificatesigningrequests: get, list, watch',
       'certificates.k8s.io/certificatesigningrequests/approval: update',
       '/nodes: get, list, watch',
@@ -51,6 +44,21 @@ describe('approver/rbac.yaml', () => {
     ]);
   });
 });
+
+describe('approver/rbac-machines.yaml', () => {
+  it('grants to read Machines, and nothing else', async () => {
+    assert.deepEqual(await rulesOf('rbac-machines.yaml'), [
+      'cluster.x-k8s.io/machines: list, watch',
+    ]);
+  });
+});
+
+async function rulesOf(file: string): Promise<string[]> {
+  const url = new URL(`../../config/approver/${file}`, import.meta.url);
+  return parseAllDocuments(await readFile(url, 'utf8'))
+    .map((document) => document.toJS() as { readonly rules?: readonly Rule[] })
+    .flatMap(({ rules = [] }) => rules.map(ruleText));
+}
 
 interface Rule {
   readonly apiGroups: readonly string[];

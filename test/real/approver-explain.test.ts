@@ -167,56 +167,5 @@ describe(
         /has no CSR of the signer \S+ named no-such-csr .*\n {2}→ List the CSRs: kubectl get csr/,
       );
     });
-
-    it('reads the Machines of Cluster API in the version that the API server prefers', async () => {
-      kubectl(['create', '-f', '-'], JSON.stringify(machineDefinition));
-      kubectl(['wait', '--for=condition=Established', 'crd/machines.cluster.x-k8s.io']);
-      kubectl(['patch', 'node', 'n1', '-p', '{"spec":{"providerID":"test://n1"}}']);
-      const policy = join(directory, 'policy.yaml');
-      const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: ApproverPolicy\n';
-      await writeFile(policy, `${head}sources: { machine: {} }\n`);
-
-      const name = create({});
-      const without = await explain(name, '--policy', policy);
-      assert.equal(without.code, 3, without.stdout);
-      assert.match(without.stdout, /no Machine has a nodeRef to n1/);
-
-      kubectl(['create', '-f', '-'], JSON.stringify(machine));
-      const found = await explain(name, '--policy', policy);
-      assert.equal(found.code, 0, found.stdout);
-    });
   },
 );
-
-/** The parts of Cluster API's own definition that the API server needs. */
-const machineDefinition = {
-  apiVersion: 'apiextensions.k8s.io/v1',
-  kind: 'CustomResourceDefinition',
-  metadata: {
-    name: 'machines.cluster.x-k8s.io',
-    annotations: { 'api-approved.kubernetes.io': 'unapproved, for a test' },
-  },
-  spec: {
-    group: 'cluster.x-k8s.io',
-    names: { kind: 'Machine', listKind: 'MachineList', plural: 'machines', singular: 'machine' },
-    scope: 'Namespaced',
-    versions: [
-      {
-        name: 'v1beta2',
-        served: true,
-        storage: true,
-        schema: {
-          openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
-        },
-      },
-    ],
-  },
-};
-
-const machine = {
-  apiVersion: 'cluster.x-k8s.io/v1beta2',
-  kind: 'Machine',
-  metadata: { name: 'machine-1', namespace: 'default' },
-  spec: { providerID: 'test://n1' },
-  status: { nodeRef: { name: 'n1' }, addresses: n1Addresses },
-};

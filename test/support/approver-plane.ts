@@ -55,7 +55,7 @@ export interface CsrRequest {
 export class ApproverPlane implements AsyncDisposable {
   readonly plane: RealControlPlane;
   readonly kubeconfig: string;
-  /** Of the Lease. */
+  /** Of the Lease and of the service account. */
   readonly namespace = namespace;
   readonly #clients = new Map<string, ApiClient>();
   #csrs = 0;
@@ -73,21 +73,10 @@ export class ApproverPlane implements AsyncDisposable {
     return approver;
   }
 
-  /** Applies the shipped permissions in another namespace, and writes a kubeconfig for the service account. */
   async #allow(folder: string): Promise<void> {
-    const shipped = fileURLToPath(new URL('../../config/approver/rbac.yaml', import.meta.url));
-    const text = (await readFile(shipped, 'utf8')).replaceAll('kube-system', namespace);
-    const file = join(folder, 'rbac.yaml');
-    await writeFile(file, text);
     await this.plane.kubectl('create', 'namespace', namespace);
-    await this.plane.kubectl('apply', '-f', file);
-    const { status } = (await this.plane.admin.must({
-      method: 'POST',
-      path: `/api/v1/namespaces/${namespace}/serviceaccounts/nodecertd-approver/token`,
-      body: { spec: { expirationSeconds: 3_600 } },
-    })) as { readonly status: { readonly token: string } };
-    const { server, caPem } = this.plane;
-    await writeFile(this.kubeconfig, kubeconfig({ server, caPem, user: { token: status.token } }));
+    await applyShipped(this.plane, { folder, file: 'rbac.yaml' });
+    await writeFile(this.kubeconfig, await approverKubeconfig(this.plane));
   }
 
   async setNode(name: string, addresses: readonly NodeAddress[]): Promise<void> {
@@ -209,6 +198,28 @@ export class ApproverPlane implements AsyncDisposable {
     for (const client of this.#clients.values()) await client[Symbol.asyncDispose]();
     await this.plane[Symbol.asyncDispose]();
   }
+}
+
+/** Applies a file of config/approver/ in the namespace of the tests. */
+export async function applyShipped(
+  plane: RealControlPlane,
+  { folder, file }: { readonly folder: string; readonly file: string },
+): Promise<void> {
+  const shipped = fileURLToPath(new URL(`../../config/approver/${file}`, import.meta.url));
+  const copy = join(folder, file);
+  await writeFile(copy, (await readFile(shipped, 'utf8')).replaceAll('kube-system', namespace));
+  await plane.kubectl('apply', '-f', copy);
+}
+
+/** A kubeconfig with a token of the service account nodecertd-approver. */
+export async function approverKubeconfig(plane: RealControlPlane): Promise<string> {
+  const { status } = (await plane.admin.must({
+    method: 'POST',
+    path: `/api/v1/namespaces/${namespace}/serviceaccounts/nodecertd-approver/token`,
+    body: { spec: { expirationSeconds: 3_600 } },
+  })) as { readonly status: { readonly token: string } };
+  const { server, caPem } = plane;
+  return kubeconfig({ server, caPem, user: { token: status.token } });
 }
 
 export interface ReplicaOptions {
