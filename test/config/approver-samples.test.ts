@@ -104,11 +104,8 @@ describe('the sample policies', () => {
 
   for (const [file, cases] of Object.entries(samples)) {
     it(`${file} is valid, with its sources, and changes nothing at first`, async () => {
-      const loader = new PolicyLoader(join(folder, file));
-      const { policy } = await loader.load((error) => {
-        throw error;
-      });
-      assert.equal(policy.mode, 'observe');
+      const { policy, invalidInventory } = await new PolicyLoader(join(folder, file)).load();
+      assert.deepEqual([policy.mode, invalidInventory], ['observe', undefined]);
     });
     for (const [title, saved, expected] of cases) {
       it(`${file}: ${title}: ${expected}`, async (context) => {
