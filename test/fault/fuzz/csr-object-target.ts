@@ -17,7 +17,8 @@ import type { Change, CsrJson, Verdict } from './csr-change.ts';
 import { changedRequest, pickChanges } from './csr-change.ts';
 import { objectChanges } from './object-changes.ts';
 import type { Random } from './random.ts';
-import { contentChanges, derChanges, pemChanges } from './request-changes.ts';
+import { derChanges, pemChanges } from './encoding-changes.ts';
+import { contentChanges } from './request-changes.ts';
 import type { FuzzTarget } from './target.ts';
 import { requireThat } from './target.ts';
 

@@ -17,7 +17,8 @@ import { derMutators } from '../fuzz/der.ts';
 import { mutated } from '../fuzz/mutate.ts';
 import type { Random } from '../fuzz/random.ts';
 import type { Owner } from '../fuzz/request-changes.ts';
-import { contentChanges, derChanges, pemChanges } from '../fuzz/request-changes.ts';
+import { derChanges, pemChanges } from '../fuzz/encoding-changes.ts';
+import { contentChanges } from '../fuzz/request-changes.ts';
 
 /** A request of a node, valid or close to it, with the usages of its CSR. */
 export interface Candidate {
@@ -67,16 +68,21 @@ function pss({ hash, oid }: (typeof hashes)[number], saltLength: number): Algori
   };
 }
 
-const rsaAlgorithms: readonly Algorithm[] = [
+const pkcs1Algorithms: readonly Algorithm[] = [
   rsaAlgorithm(11, 'sha256'),
   rsaAlgorithm(12, 'sha384'),
   rsaAlgorithm(13, 'sha512'),
   rsaAlgorithm(5, 'sha1'),
   rsaAlgorithm(4, 'md5'),
   { encoded: sequence(writeOid('1.2.840.113549.1.1.11')), hash: 'sha256' },
+];
+
+const pssAlgorithms: readonly Algorithm[] = [
   ...hashes.map((hash) => pss(hash, hash.bytes)),
   pss(hashes[0], 20),
 ];
+
+const rsaAlgorithms = [...pkcs1Algorithms, ...pssAlgorithms];
 
 const edAlgorithms: readonly Algorithm[] = [
   { encoded: sequence(writeOid('1.3.101.112')), hash: null },
@@ -98,12 +104,12 @@ function weakKeys(): readonly Signing[] {
     ec('P-224'),
     ec('secp256k1'),
     // Too short for RSASSA-PSS with SHA-512.
-    { ...rsa(1024), algorithms: rsaAlgorithms.slice(0, 6) },
+    { ...rsa(1024), algorithms: pkcs1Algorithms },
     rsa(2047),
     rsa(2048, 3),
     {
       keys: generateKeyPairSync('rsa-pss', { modulusLength: 2048 }),
-      algorithms: rsaAlgorithms.slice(6),
+      algorithms: pssAlgorithms,
     },
     {
       keys: generateKeyPairSync('ed448'),
