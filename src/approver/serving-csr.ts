@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import type { Instant } from '../core/instant.ts';
-import { base64, instant } from '../kube/csr-object.ts';
+import { base64 } from '../kube/csr-object.ts';
 
 /** The fields of a CertificateSigningRequest that the checks use. */
 export interface ServingCsr {
@@ -20,40 +20,49 @@ export interface ServingCsr {
   readonly hasCertificate: boolean;
 }
 
+const timestamp = v.pipe(
+  v.string(),
+  v.check((text) => !Number.isNaN(Date.parse(text))),
+);
 const texts = v.nullish(v.array(v.string()), []);
 
-/** A certificates.k8s.io/v1 CertificateSigningRequest. */
-export const servingCsrSchema = v.pipe(
-  v.object({
-    metadata: v.object({
-      name: v.string(),
-      uid: v.string(),
-      resourceVersion: v.string(),
-      creationTimestamp: instant,
-      deletionTimestamp: v.nullish(v.string(), ''),
-    }),
-    spec: v.object({
-      request: base64,
-      signerName: v.string(),
-      username: v.nullish(v.string(), ''),
-      groups: texts,
-      usages: texts,
-      expirationSeconds: v.nullish(v.number()),
-    }),
-    status: v.nullish(
-      v.object({
-        conditions: v.nullish(v.array(v.object({ type: v.string() })), []),
-        certificate: v.nullish(v.string()),
-      }),
-      {},
-    ),
+/**
+ * The parts of a certificates.k8s.io/v1 CertificateSigningRequest. The metadata stay as they are,
+ * because an update sends them back.
+ */
+export const servingCsrParts = {
+  metadata: v.object({
+    name: v.string(),
+    uid: v.string(),
+    resourceVersion: v.string(),
+    creationTimestamp: timestamp,
+    deletionTimestamp: v.nullish(v.string()),
   }),
-  v.transform(({ metadata, spec, status }): ServingCsr => ({
+  spec: v.object({
+    request: base64,
+    signerName: v.string(),
+    username: v.nullish(v.string(), ''),
+    groups: texts,
+    usages: texts,
+    expirationSeconds: v.nullish(v.number()),
+  }),
+  status: v.object({
+    conditions: v.nullish(v.array(v.object({ type: v.string() })), []),
+    certificate: v.nullish(v.string()),
+  }),
+};
+
+type ServingCsrParts = {
+  readonly [Part in keyof typeof servingCsrParts]: v.InferOutput<(typeof servingCsrParts)[Part]>;
+};
+
+export function toServingCsr({ metadata, spec, status }: ServingCsrParts): ServingCsr {
+  return {
     name: metadata.name,
     uid: metadata.uid,
     resourceVersion: metadata.resourceVersion,
-    createdAt: metadata.creationTimestamp,
-    isDeleting: metadata.deletionTimestamp !== '',
+    createdAt: Date.parse(metadata.creationTimestamp),
+    isDeleting: (metadata.deletionTimestamp ?? '') !== '',
     signerName: spec.signerName,
     username: spec.username,
     groups: spec.groups,
@@ -62,5 +71,10 @@ export const servingCsrSchema = v.pipe(
     request: spec.request,
     conditionTypes: status.conditions.map(({ type }) => type),
     hasCertificate: (status.certificate ?? '') !== '',
-  })),
+  };
+}
+
+export const servingCsrSchema = v.pipe(
+  v.object({ ...servingCsrParts, status: v.nullish(servingCsrParts.status, {}) }),
+  v.transform(toServingCsr),
 );

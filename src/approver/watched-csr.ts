@@ -4,7 +4,7 @@ import { contentOf, readDer } from '../core/der.ts';
 import { nodeOfUser } from '../core/node-name.ts';
 import { without } from '../core/without.ts';
 import type { ServingCsr } from './serving-csr.ts';
-import { servingCsrSchema } from './serving-csr.ts';
+import { servingCsrParts, toServingCsr } from './serving-csr.ts';
 
 export const csrCollection = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
 
@@ -15,24 +15,32 @@ export interface WatchedCsr extends ServingCsr {
   readonly conditions: readonly unknown[];
 }
 
-const partsSchema = v.pipe(
-  v.object({
-    metadata: v.looseObject({ annotations: v.nullish(v.record(v.string(), v.string()), {}) }),
-    status: v.nullish(v.object({ conditions: v.nullish(v.array(v.unknown()), []) }), {}),
-  }),
-  v.transform(({ metadata, status }) => ({
-    // An update without managedFields keeps them, and they are longer than everything else.
-    metadata: without(metadata, 'managedFields'),
-    annotations: metadata.annotations,
-    conditions: status.conditions,
-  })),
-);
+const { metadata: metadataPart, spec, status: statusPart } = servingCsrParts;
 
 /** A certificates.k8s.io/v1 CertificateSigningRequest. */
-export const watchedCsrSchema: v.GenericSchema<unknown, WatchedCsr> = v.intersect([
-  servingCsrSchema,
-  partsSchema,
-]);
+export const watchedCsrSchema: v.GenericSchema<unknown, WatchedCsr> = v.pipe(
+  v.object({
+    metadata: v.looseObject({
+      ...metadataPart.entries,
+      annotations: v.nullish(v.record(v.string(), v.string()), {}),
+    }),
+    spec,
+    status: v.nullish(
+      v.object({
+        ...statusPart.entries,
+        conditions: v.nullish(v.array(v.looseObject({ type: v.string() })), []),
+      }),
+      {},
+    ),
+  }),
+  v.transform((object) => ({
+    ...toServingCsr(object),
+    // An update without managedFields keeps them, and they are longer than everything else.
+    metadata: without(object.metadata, 'managedFields'),
+    annotations: object.metadata.annotations,
+    conditions: object.status.conditions,
+  })),
+);
 
 /** True until the CSR is approved, denied or failed. */
 export function isPending(csr: ServingCsr): boolean {

@@ -26,8 +26,7 @@ export async function* splitLines(
   for await (const chunk of chunks) {
     let start = 0;
     for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
-      line.add(chunk.subarray(start, end));
-      yield line.take();
+      yield line.finish(chunk.subarray(start, end));
       start = end + 1;
     }
     line.add(chunk.subarray(start));
@@ -59,6 +58,14 @@ class ByteBuffer {
     }
     this.#buffer.set(chunk, this.length);
     this.length = length;
+  }
+
+  /** Like `add` and `take`, but does not copy bytes that arrive in one piece, as most lines do. */
+  finish(chunk: Uint8Array): Buffer {
+    const isWhole = this.length === 0 && chunk.length <= this.#bounds.limit;
+    if (isWhole) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    this.add(chunk);
+    return this.take();
   }
 
   /** Returns the bytes and empties the buffer. */

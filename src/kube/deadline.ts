@@ -32,14 +32,14 @@ export class Deadline implements Disposable {
 
   /** Moves the deadline to this many milliseconds from now. */
   restart(ms: number): void {
-    this.#timer.abort();
+    this.#timer.abort(finished);
     this.#timer = new AbortController();
     void this.#run(ms);
   }
 
   [Symbol.dispose](): void {
     this.#options.signal.removeEventListener('abort', this.#abort);
-    this.#timer.abort();
+    this.#timer.abort(finished);
   }
 
   readonly #abort = (): void => {
@@ -56,6 +56,9 @@ export class Deadline implements Disposable {
     this.#controller.abort(timeout(what, ms));
   }
 }
+
+/** Without a reason, each request would create a DOMException with a stack. */
+const finished = 'finished';
 
 export function aborted(what: string, signal: AbortSignal): AgentError {
   return new AgentError('ABORTED', `${what} was canceled`, { cause: signal.reason });

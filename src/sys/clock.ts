@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { minute } from '../core/instant.ts';
@@ -23,14 +22,27 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   elapsed: () => performance.now(),
-  sleep: async (ms, signal) => {
-    try {
-      await delay(Math.min(Math.max(ms, 0), longestTimer), undefined, { signal });
-    } catch (error) {
-      throw new AgentError('ABORTED', 'the wait was canceled', { cause: error });
-    }
-  },
+  sleep,
 };
+
+/** Not that of node:timers/promises, which creates one error more for each canceled wait: every request has one. */
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const cancel = (): void => {
+      clearTimeout(timer);
+      reject(new AgentError('ABORTED', 'the wait was canceled', { cause: signal.reason }));
+    };
+    const timer = setTimeout(
+      () => {
+        signal.removeEventListener('abort', cancel);
+        resolve();
+      },
+      Math.min(Math.max(ms, 0), longestTimer),
+    );
+    if (signal.aborted) cancel();
+    else signal.addEventListener('abort', cancel, { once: true });
+  });
+}
 
 /** With a larger value, setTimeout fires after 1 ms. */
 const longestTimer = 2 ** 31 - 1;
