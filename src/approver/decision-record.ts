@@ -1,4 +1,7 @@
 import type { ApproverPolicy } from '../core/approver-policy.ts';
+import { printable } from '../core/printable.ts';
+import type { ApproverNote } from '../kube/approver-note.ts';
+import { approverAnnotation, longestNote } from '../kube/approver-note.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import type { Decision } from './decision.ts';
 import type { WatchedCsr } from './watched-csr.ts';
@@ -11,12 +14,12 @@ export interface DecisionBasis {
   readonly sources: Readonly<Record<string, string>>;
 }
 
-export const approverAnnotation = 'nodecertd.io/approver';
-const longestAnnotation = 2048;
+/** A hold is no condition; only its reason is recorded. */
+export type RecordedDecision = Decision & { readonly outcome: 'approve' | 'deny' | 'hold' };
 
 export interface RecordRequest {
   readonly csr: WatchedCsr;
-  readonly decision: Decision & { readonly outcome: 'approve' | 'deny' };
+  readonly decision: RecordedDecision;
   readonly basis: DecisionBasis;
   readonly mode: ApproverPolicy['mode'];
 }
@@ -45,25 +48,38 @@ export async function recordDecision(
 }
 
 /** Without the spec, which the API server does not change here. */
-function bodyOf(
-  csr: WatchedCsr,
-  { outcome, code, message }: RecordRequest['decision'],
-  basis: DecisionBasis,
-): object {
-  const type = outcome === 'approve' ? 'Approved' : 'Denied';
-  const annotations = { ...csr.annotations, [approverAnnotation]: annotationOf(basis) };
+function bodyOf(csr: WatchedCsr, decision: RecordedDecision, basis: DecisionBasis): object {
+  const annotations = { ...csr.annotations, [approverAnnotation]: annotationOf(decision, basis) };
   return {
     apiVersion: 'certificates.k8s.io/v1',
     kind: 'CertificateSigningRequest',
     metadata: { ...csr.metadata, annotations },
-    status: {
-      conditions: [...csr.conditions, { type, status: 'True', reason: code, message }],
-    },
+    status: { conditions: [...csr.conditions, ...conditionOf(decision)] },
   };
 }
 
-function annotationOf(basis: DecisionBasis): string {
-  const text = JSON.stringify(basis);
-  if (Buffer.byteLength(text) <= longestAnnotation) return text;
-  return JSON.stringify({ policyDigest: basis.policyDigest });
+function conditionOf({ outcome, code, message }: RecordedDecision): object[] {
+  if (outcome === 'hold') return [];
+  const type = outcome === 'approve' ? 'Approved' : 'Denied';
+  return [{ type, status: 'True', reason: code, message }];
+}
+
+/** Keeps to the limit by leaving out versions first. */
+function annotationOf(decision: RecordedDecision, basis: DecisionBasis): string {
+  const note = noteOf(decision);
+  const { policyDigest } = basis;
+  const forms = [
+    { ...basis, ...note },
+    { policyDigest, ...note },
+  ].map((form) => JSON.stringify(form));
+  return (
+    forms.find((text) => Buffer.byteLength(text) <= longestNote) ?? JSON.stringify({ policyDigest })
+  );
+}
+
+/** For the node, which can read neither the policy nor Events. */
+function noteOf({ outcome, code, finding }: RecordedDecision): ApproverNote | undefined {
+  if (outcome === 'approve' || finding === undefined) return undefined;
+  const [message, remedy] = [printable(finding.message, 500), printable(finding.remedy, 300)];
+  return { outcome, reason: code, message, remedy };
 }

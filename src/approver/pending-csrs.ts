@@ -12,6 +12,8 @@ export class PendingCsr {
   readonly seenAt: number;
   /** Why the CSR still waits; undefined before the first evaluation. */
   code: DecisionCode | undefined;
+  /** When the CSR began to wait for this reason, on the monotonic clock. */
+  heldSince = 0;
   /** Consecutive holds with this code. */
   holds = 0;
   /** Consecutive failures to record a decision. */
@@ -25,20 +27,13 @@ export class PendingCsr {
     this.csr = csr;
     this.seenAt = seenAt;
   }
-
-  /** Stores the reason for the wait. True if the reason is new. */
-  wait(code: DecisionCode): boolean {
-    const changed = this.code !== code;
-    this.code = code;
-    this.holds = changed ? 1 : this.holds + 1;
-    return changed;
-  }
 }
 
 /** The pending CSRs by name, by node and by reason. */
 export class PendingCsrs {
   readonly #all = new Map<string, PendingCsr>();
   readonly #byNode = new Map<string, Set<string>>();
+  readonly #byCode = new Map<DecisionCode, Set<string>>();
 
   get size(): number {
     return this.#all.size;
@@ -59,27 +54,47 @@ export class PendingCsrs {
   add(pending: PendingCsr): void {
     const { name } = pending.csr;
     this.#all.set(name, pending);
-    const node = nodeOf(pending.csr) ?? '';
-    const names = this.#byNode.get(node);
-    if (names === undefined) this.#byNode.set(node, new Set([name]));
-    else names.add(name);
+    addTo(this.#byNode, nodeOf(pending.csr) ?? '', name);
+  }
+
+  /** Stores the reason for the wait. True if the reason is new. */
+  wait(pending: PendingCsr, code: DecisionCode): boolean {
+    const { name } = pending.csr;
+    const changed = pending.code !== code;
+    if (changed && this.#all.get(name) === pending) {
+      if (pending.code !== undefined) removeFrom(this.#byCode, pending.code, name);
+      addTo(this.#byCode, code, name);
+    }
+    pending.code = code;
+    pending.holds = changed ? 1 : pending.holds + 1;
+    return changed;
   }
 
   delete(name: string): void {
     const pending = this.#all.get(name);
     if (pending === undefined) return;
     this.#all.delete(name);
-    const node = nodeOf(pending.csr) ?? '';
-    const names = this.#byNode.get(node);
-    names?.delete(name);
-    if (names?.size === 0) this.#byNode.delete(node);
+    removeFrom(this.#byNode, nodeOf(pending.csr) ?? '', name);
+    if (pending.code !== undefined) removeFrom(this.#byCode, pending.code, name);
   }
 
-  *withCode(code: DecisionCode): Generator<string, void> {
-    for (const [name, pending] of this.#all) if (pending.code === code) yield name;
+  withCode(code: DecisionCode): Iterable<string> {
+    return this.#byCode.get(code) ?? [];
   }
 
   ofNode(node: string): Iterable<string> {
     return this.#byNode.get(node) ?? [];
   }
+}
+
+function addTo<K>(index: Map<K, Set<string>>, key: K, name: string): void {
+  const names = index.get(key);
+  if (names === undefined) index.set(key, new Set([name]));
+  else names.add(name);
+}
+
+function removeFrom<K>(index: Map<K, Set<string>>, key: K, name: string): void {
+  const names = index.get(key);
+  names?.delete(name);
+  if (names?.size === 0) index.delete(key);
 }

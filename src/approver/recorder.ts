@@ -5,7 +5,7 @@ import { hasCode, toFailure } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import type { FollowEnvironment } from '../kube/follow.ts';
 import type { Decision } from './decision.ts';
-import type { DecisionBasis } from './decision-record.ts';
+import type { DecisionBasis, RecordedDecision } from './decision-record.ts';
 import { recordDecision } from './decision-record.ts';
 import type { FreshNode } from './facts.ts';
 import { nodeSnapshotSchema } from './node-snapshot.ts';
@@ -17,7 +17,7 @@ import { csrCollection, nodeOf, watchedCsrSchema } from './watched-csr.ts';
 export type FinalDecision = Decision & { readonly outcome: 'approve' | 'deny' };
 
 export type RecordResult =
-  | { readonly kind: 'recorded' }
+  | { readonly kind: 'recorded'; readonly csr: WatchedCsr }
   /** Something has changed since the decision, so nothing was sent. */
   | { readonly kind: 'outdated' }
   /** The API server refused the decision because the CSR has changed, or would become invalid. */
@@ -28,7 +28,7 @@ export type RecordResult =
 
 export interface RecordInput {
   readonly csr: WatchedCsr;
-  readonly decision: FinalDecision;
+  readonly decision: RecordedDecision;
   readonly basis: DecisionBasis;
   readonly mode: ApproverPolicy['mode'];
   /** Asked right before the request, because the limits may have taken a while. */
@@ -72,9 +72,9 @@ export class Recorder {
       return { kind: 'outdated' };
     }
     try {
-      await recordDecision(this.#client, input, signal);
+      const csr = await recordDecision(this.#client, input, signal);
       this.#answered('decisions');
-      return { kind: 'recorded' };
+      return { kind: 'recorded', csr };
     } catch (error) {
       if (signal.aborted) throw error;
       return this.#resultOf(error, 'decisions', input.csr);

@@ -4,13 +4,14 @@ import { toFailure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { hour, minute, second } from '../core/instant.ts';
 import { holdDelay, recordingDelay } from '../core/timing.ts';
+import { approverNote } from '../kube/approver-note.ts';
 import type { FollowEnvironment } from '../kube/follow.ts';
 import { ClusterView } from './cluster-view.ts';
 import type { WatchedResource } from './cluster-watch.ts';
 import { clusterWatches, watchedResources } from './cluster-watch.ts';
 import { compareAge } from './csr-order.ts';
 import type { Decision } from './decision.ts';
-import type { DecisionBasis } from './decision-record.ts';
+import type { DecisionBasis, RecordedDecision } from './decision-record.ts';
 import { evaluate } from './evaluate.ts';
 import type { FreshNode, Source } from './facts.ts';
 import { FairQueue } from './fair-queue.ts';
@@ -76,6 +77,7 @@ export class TermWork {
   readonly #retries: Schedule;
   readonly #recorder: Recorder;
   readonly #supersededLimit: RateLimit;
+  readonly #explanationLimit: RateLimit;
   /** The UIDs of CSRs whose decision is recorded, although the watch may still show them as pending. */
   readonly #recorded = new Map<string, string>();
   readonly #synced = new Set<WatchedResource>();
@@ -91,6 +93,7 @@ export class TermWork {
     this.#view = new ClusterView(controlPlaneEndpoint);
     this.#retries = new Schedule(clock);
     this.#supersededLimit = new RateLimit({ clock, perSecond: 5, burst: 5 });
+    this.#explanationLimit = new RateLimit({ clock, perSecond: 1, burst: 25 });
     this.#recorder = new Recorder({
       environment,
       maxDecisionsPerSecond: policy().maxDecisionsPerSecond,
@@ -198,10 +201,10 @@ export class TermWork {
   }
 
   #setCsr(csr: WatchedCsr): void {
-    const { name } = csr;
+    const { name, createdAt, resourceVersion } = csr;
     const node = nodeOf(csr);
     const keyDigest = node === undefined ? undefined : keyDigestOf(csr);
-    this.#view.csrs.put({ ...csr, node: node ?? '' }, keyDigest);
+    this.#view.csrs.put({ name, createdAt, resourceVersion, node: node ?? '' }, keyDigest);
     const known = this.#pending.get(name);
     const isSame = known?.csr.uid === csr.uid;
     // The response to a request may be newer than the watch.
@@ -315,8 +318,11 @@ export class TermWork {
     const { outcome, code } = decision;
     if (outcome === 'hold') {
       this.#hold(pending, decision);
+      if (this.#shouldExplain(pending, decision)) {
+        await this.#record(pending, { decision: { ...decision, outcome }, fresh }, signal);
+      }
     } else if (outcome === 'ignore') {
-      if (pending.wait(code)) this.#options.observer.ignored(pending.csr, decision);
+      if (this.#pending.wait(pending, code)) this.#options.observer.ignored(pending.csr, decision);
     } else if (code === 'Superseded' && !this.#supersededLimit.tryTake()) {
       this.#retries.set(pending.csr.name, second);
     } else {
@@ -326,11 +332,27 @@ export class TermWork {
 
   #hold(pending: PendingCsr, decision: Decision): void {
     const { environment, observer, serverNow } = this.#options;
-    if (pending.wait(decision.code)) observer.held(pending.csr, decision);
+    if (this.#pending.wait(pending, decision.code)) {
+      pending.heldSince = environment.clock.elapsed();
+      observer.held(pending.csr, decision);
+    }
     const delay = holdDelay(pending.holds, environment.random());
     const { until = Infinity } = decision.finding ?? {};
     const left = Math.max(until - serverNow(), 0);
     this.#retries.set(pending.csr.name, Math.min(delay, left + second / 10));
+  }
+
+  /**
+   * The node may read its CSR but no Events, so the CSR gets an annotation with the reason. It costs
+   * a request, so most holds end before.
+   */
+  #shouldExplain({ csr, heldSince }: PendingCsr, { code }: Decision): boolean {
+    const { environment, policy } = this.#options;
+    if (policy().mode === 'observe' || code === 'Superseded') return false;
+    if (environment.clock.elapsed() < heldSince + explainAfter) return false;
+    const note = approverNote(csr.annotations);
+    if (note?.outcome === 'hold' && note.reason === code) return false;
+    return this.#explanationLimit.tryTake();
   }
 
   async #record(
@@ -338,7 +360,7 @@ export class TermWork {
     {
       decision,
       fresh,
-    }: { readonly decision: FinalDecision; readonly fresh?: FreshNode | undefined },
+    }: { readonly decision: RecordedDecision; readonly fresh?: FreshNode | undefined },
     signal: AbortSignal,
   ): Promise<void> {
     const { csr } = pending;
@@ -366,24 +388,22 @@ export class TermWork {
       result,
     }: {
       readonly csr: WatchedCsr;
-      readonly decision: FinalDecision;
+      readonly decision: RecordedDecision;
       readonly mode: ApproverPolicy['mode'];
       readonly result: RecordResult;
     },
     signal: AbortSignal,
   ): Promise<void> {
-    const { environment, observer } = this.#options;
+    const { observer } = this.#options;
     switch (result.kind) {
       case 'recorded':
-        observer.decided(csr, decision, environment.clock.elapsed() - pending.seenAt);
-        if (mode === 'observe') {
-          // Still pending in the cluster; another policy may decide it.
-          pending.answeredVersion = csr.resourceVersion;
-          pending.wait(decision.code);
-          return;
-        }
-        this.#forget(csr.name);
-        this.#recorded.set(csr.name, csr.uid);
+        if (decision.outcome === 'hold') this.#explained(pending, result.csr);
+        else
+          this.#decided(pending, {
+            csr,
+            mode,
+            decision: { ...decision, outcome: decision.outcome },
+          });
         return;
       case 'outdated':
         this.#enqueue(csr.name);
@@ -403,6 +423,36 @@ export class TermWork {
       default:
         result satisfies never;
     }
+  }
+
+  #explained(pending: PendingCsr, stored: WatchedCsr): void {
+    const isNewer = compareAge(stored, pending.csr) > 0;
+    // Otherwise the next decision would begin with a conflict, until the watch sends this version.
+    if (this.#pending.get(stored.name) === pending && isNewer) pending.csr = stored;
+  }
+
+  #decided(
+    pending: PendingCsr,
+    {
+      csr,
+      mode,
+      decision,
+    }: {
+      readonly csr: WatchedCsr;
+      readonly mode: ApproverPolicy['mode'];
+      readonly decision: FinalDecision;
+    },
+  ): void {
+    const { environment, observer } = this.#options;
+    observer.decided(csr, decision, environment.clock.elapsed() - pending.seenAt);
+    if (mode === 'observe') {
+      // Still pending in the cluster; another policy may decide it.
+      pending.answeredVersion = csr.resourceVersion;
+      this.#pending.wait(pending, decision.code);
+      return;
+    }
+    this.#forget(csr.name);
+    this.#recorded.set(csr.name, csr.uid);
   }
 
   /** Reads the CSR with a GET. False if another state than pending was found. */
@@ -455,6 +505,7 @@ export class TermWork {
 }
 
 const workerCount = 16;
+const explainAfter = minute;
 /** kube-controller-manager deletes pending CSRs after a day. */
 const longestPending = 25 * hour;
 

@@ -177,11 +177,13 @@ function toCertificateReport(
   now: number,
 ): CertificateReport {
   const { name, path, state, current, overdue, rotationDeadline, nextAttempt, csr } = entry;
+  const { signerName } = entry;
   const { hooks, served } = entry;
   return {
     name,
     path,
     state,
+    signerName,
     overdue,
     condition: current === undefined ? 'missing' : conditionOf(current, now, overdue),
     ...(current !== undefined && { facts: current }),

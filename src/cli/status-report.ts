@@ -33,6 +33,7 @@ export interface CertificateReport {
   readonly failure?: Failure;
   /** This and the following fields are known to a running agent only. */
   readonly state?: CertificateState;
+  readonly signerName?: string;
   readonly nextAttempt?: Instant;
   readonly csr?: CsrReference;
   readonly hooks?: CertificateStatus['hooks'];

@@ -1,5 +1,7 @@
 import type { Instant } from '../core/instant.ts';
+import type { CsrReference } from '../core/enroller-protocol.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
+import { approvalRemedy } from '../core/remedies.ts';
 import type { CertificateReport } from './status-report.ts';
 
 export interface WaitReason {
@@ -10,14 +12,10 @@ export interface WaitReason {
 
 /** Why a certificate is waiting although nothing failed; undefined if it is not waiting. */
 export function waitReason(entry: CertificateReport, now: Instant): WaitReason | undefined {
-  const { name, csr, facts, failure, state } = entry;
+  const { name, csr, facts, failure, state, signerName } = entry;
   switch (state) {
     case 'pending-approval':
-      if (csr === undefined) return undefined;
-      return {
-        what: `CSR ${csr.name} has been pending for ${formatDuration(now - csr.createdAt)}`,
-        remedy: `Approve it with: kubectl certificate approve ${csr.name}`,
-      };
+      return csr && approvalReason(csr, { signerName, now });
     case 'pending-issuance':
       if (csr === undefined) return undefined;
       return {
@@ -58,4 +56,15 @@ export function waitReason(entry: CertificateReport, now: Instant): WaitReason |
     default:
       return state satisfies never;
   }
+}
+
+/** With the reason of nodecertd approver, if it has written one into the CSR. */
+function approvalReason(
+  { name, createdAt, hold }: CsrReference,
+  { signerName = '', now }: { readonly signerName: string | undefined; readonly now: Instant },
+): WaitReason {
+  const what = `CSR ${name} has been pending for ${formatDuration(now - createdAt)}`;
+  if (hold === undefined) return { what, remedy: approvalRemedy(name, signerName) };
+  const { reason, message, remedy } = hold;
+  return { what: `${what}; nodecertd approver holds it: ${reason}: ${message}`, remedy };
 }

@@ -89,6 +89,14 @@ export interface CsrReference {
   readonly name: string;
   readonly uid: string;
   readonly createdAt: Instant;
+  /** Why nodecertd approver has not decided yet, if it says so. */
+  readonly hold?: CsrHold;
+}
+
+export interface CsrHold {
+  readonly reason: string;
+  readonly message: string;
+  readonly remedy: string;
 }
 
 /** The replies to each type of request: any number of progress replies, then a final reply. */

@@ -1,3 +1,5 @@
+import { kubeletServingSigner } from './certificate-spec.ts';
+
 /**
  * The default remedy for each code of errors.ts, for errors without a more precise remedy. A code
  * without an entry here does not compile.
@@ -69,3 +71,10 @@ export const remedies = {
   ABORTED: 'Do nothing; the agent is stopping',
   INTERNAL: 'Report this bug in nodecertd, with the log lines before this one',
 } as const;
+
+/** For a CSR that waits, and whose annotation does not say why. */
+export function approvalRemedy(csr: string, signerName: string): string {
+  const approve = `Approve it: kubectl certificate approve ${csr}`;
+  if (signerName !== kubeletServingSigner) return approve;
+  return `${approve}; if nodecertd approver runs in the cluster, it tells an administrator why the CSR waits: nodecertd approver explain ${csr}`;
+}

@@ -3,6 +3,7 @@ import type { Instant } from '../core/instant.ts';
 import { formatDuration, minute } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
 import type { DoctorFinding } from '../core/findings.ts';
+import { approvalRemedy } from '../core/remedies.ts';
 import type { ListedCsr } from '../kube/csr-list.ts';
 import { verdictOf } from '../kube/csr-object.ts';
 
@@ -49,7 +50,7 @@ function signerFindings(csrs: readonly ListedCsr[], now: Instant): DoctorFinding
   const [latest, ...earlier] = [...csrs].sort((a, b) => b.createdAt - a.createdAt);
   if (latest === undefined) return [];
   const waiting = earlier.filter(({ status }) => verdictOf(status).kind === 'pending').length;
-  const verdict = verdictOf(latest.status);
+  const verdict = verdictOf(latest.status, latest.note);
   switch (verdict.kind) {
     case 'issued':
       return [];
@@ -64,19 +65,23 @@ function signerFindings(csrs: readonly ListedCsr[], now: Instant): DoctorFinding
 }
 
 function pending(
-  { name, signerName, createdAt, username }: ListedCsr,
+  { name, signerName, createdAt, username, note }: ListedCsr,
   { now, waiting }: { readonly now: Instant; readonly waiting: number },
 ): DoctorFinding {
   const age = now - createdAt;
   const others = waiting === 0 ? '' : `, with ${waiting} earlier pending for the same signer`;
-  return {
+  const finding = {
     id: 'request-pending',
     severity: age < stuckAfter ? 'info' : 'warning',
     subject: name,
     what: `CSR ${name} for ${signerName} has been pending for ${formatDuration(age)}${others}`,
-    why: whoApproves(signerName, username),
-    remedy: `Approve it: kubectl certificate approve ${name}`,
-  };
+  } as const;
+  if (note?.outcome === 'hold') {
+    const { reason, message, remedy } = note;
+    return { ...finding, why: `nodecertd approver holds it: ${reason}: ${message}`, remedy };
+  }
+  const why = whoApproves(signerName, username);
+  return { ...finding, why, remedy: approvalRemedy(name, signerName) };
 }
 
 function whoApproves(signerName: string, username: string): string {
@@ -116,6 +121,7 @@ function refused(
     readonly kind: 'denied' | 'failed';
     readonly reason: string;
     readonly message: string;
+    readonly remedy?: string;
   },
 ): DoctorFinding {
   const reason = [verdict.reason, verdict.message].filter((part) => part !== '').join(': ');
@@ -128,6 +134,6 @@ function refused(
     why: denied
       ? 'The agent waits for hours before it requests the certificate again, because the approver would deny it again'
       : 'The signer rejects the request and would reject it again',
-    remedy: `Find the reason and fix it: kubectl describe csr ${name}; then request again at once: systemctl restart nodecertd`,
+    remedy: `${verdict.remedy ?? `Find the reason and fix it: kubectl describe csr ${name}`}; then request again at once: systemctl restart nodecertd`,
   };
 }

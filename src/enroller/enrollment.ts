@@ -138,6 +138,7 @@ export class Enrollment implements Disposable {
       csr,
       signal,
       onApproved: () => report({ type: 'approved', csr: reference(csr) }),
+      onHeld: (hold) => report({ type: 'requested', csr: { ...reference(csr), hold } }),
       onRetry: (failure) => {
         report({ type: 'retrying', failure });
         // The files may contain a new token, which the next request uses.
@@ -216,7 +217,7 @@ function outcomeError(
   switch (outcome.kind) {
     case 'denied':
       return new AgentError('CSR_DENIED', `CSR ${csr} was denied: ${explanation(outcome)}`, {
-        remedy: `Ask the cluster administrator why: kubectl describe csr ${csr}; then request a certificate again: nodecertd renew (the automatic retry is hours later)`,
+        remedy: `${outcome.remedy ?? `Ask the cluster administrator why: kubectl describe csr ${csr}`}; then request a certificate again: nodecertd renew (the automatic retry is hours later)`,
       });
     case 'failed':
       return new AgentError('CSR_FAILED', `CSR ${csr} failed: ${explanation(outcome)}`, {

@@ -7,6 +7,7 @@ import { formatDuration, formatInstant, minute, second } from '../core/instant.t
 import type { Instant } from '../core/instant.ts';
 import type { LogEvent, LogFields } from '../core/log-events.ts';
 import { failureFields, findingEvent } from '../core/log-events.ts';
+import { approvalRemedy } from '../core/remedies.ts';
 import { isOverdue, retryAt } from '../core/rotation-due.ts';
 import type { RotationEffect, RotationState } from '../core/rotation-state.ts';
 import { lifetimeStart } from '../core/schedule.ts';
@@ -151,9 +152,11 @@ export class RotationLog {
     const { signerName: signer } = this.#options.spec;
     const fields = { csr: csr.name, signer, waiting: formatDuration(ms) };
     if (type === 'remind-approver') {
+      const { hold } = csr;
       return this.log('csr_pending', {
         ...fields,
-        remedy: `Approve the CSR: kubectl certificate approve ${csr.name}`,
+        ...(hold && { reason: `${hold.reason}: ${hold.message}` }),
+        remedy: hold?.remedy ?? approvalRemedy(csr.name, signer),
       });
     }
     this.log('csr_unissued', {

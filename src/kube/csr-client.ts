@@ -1,7 +1,8 @@
-import type { CsrReference } from '../core/enroller-protocol.ts';
+import type { CsrHold, CsrReference } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
 import { AgentError } from '../core/errors.ts';
 import type { Usage } from '../core/certificate.ts';
+import type { ApproverNote } from './approver-note.ts';
 import type { CsrObject, CsrStatus, CsrVerdict } from './csr-object.ts';
 import { csrSchema, verdictOf } from './csr-object.ts';
 import type { FollowEnvironment } from './follow.ts';
@@ -22,6 +23,7 @@ export interface CsrInput {
 export interface CreatedCsr extends CsrReference {
   readonly resourceVersion: string;
   readonly status: CsrStatus;
+  readonly note?: ApproverNote;
 }
 
 export type CsrOutcome =
@@ -34,6 +36,8 @@ export interface WaitOptions {
   readonly csr: CreatedCsr;
   /** Called once, when the CSR is approved. */
   readonly onApproved?: () => void;
+  /** Called when nodecertd approver says why the CSR waits, and when the reason changes. */
+  readonly onHeld?: (hold: CsrHold) => void;
   /** Called for each failed request; the wait continues. */
   readonly onRetry?: (failure: Failure) => void;
   /** Called at the first response after failures. */
@@ -108,12 +112,19 @@ export class CsrClient {
 function observer({
   csr,
   onApproved,
+  onHeld,
 }: WaitOptions): (found: CreatedCsr | undefined) => CsrOutcome | undefined {
   let approved = false;
+  let heldFor: string | undefined;
   return (found) => {
     if (found === undefined) return { kind: 'deleted' };
     if (found.uid !== csr.uid) return { kind: 'replaced' };
-    const verdict = verdictOf(found.status);
+    const verdict = verdictOf(found.status, found.note);
+    if (verdict.kind === 'pending' && found.note?.outcome === 'hold') {
+      const { outcome: _, ...hold } = found.note;
+      if (heldFor !== hold.reason) onHeld?.(hold);
+      heldFor = hold.reason;
+    }
     if (
       !approved &&
       (verdict.kind === 'issued' || (verdict.kind === 'pending' && verdict.approved))
@@ -144,6 +155,6 @@ function isSame({ spec }: CsrObject, input: CsrInput): boolean {
   return spec.signerName === input.signerName && Buffer.compare(spec.request, input.request) === 0;
 }
 
-function created({ name, uid, resourceVersion, createdAt, status }: CsrObject): CreatedCsr {
-  return { name, uid, resourceVersion, createdAt, status };
+function created({ name, uid, resourceVersion, createdAt, status, note }: CsrObject): CreatedCsr {
+  return { name, uid, resourceVersion, createdAt, status, ...(note && { note }) };
 }

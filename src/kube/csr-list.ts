@@ -1,7 +1,8 @@
 import * as v from 'valibot';
 import type { Instant } from '../core/instant.ts';
+import type { ApproverNote } from './approver-note.ts';
 import type { CsrStatus } from './csr-object.ts';
-import { base64, instant } from './csr-object.ts';
+import { annotationsSchema, base64, instant, noted } from './csr-object.ts';
 import type { KubeClient } from './rest-client.ts';
 
 /** A CSR in a list, with its requestor and the time of its last condition. */
@@ -13,6 +14,7 @@ export interface ListedCsr {
   /** PKCS #10 in PEM. */
   readonly request: Uint8Array<ArrayBuffer>;
   readonly status: CsrStatus;
+  readonly note?: ApproverNote;
   /** The time of the last condition; absent without conditions. */
   readonly decidedAt?: Instant;
 }
@@ -60,7 +62,11 @@ const text = v.nullish(v.string(), '');
 
 const itemSchema = v.pipe(
   v.object({
-    metadata: v.object({ name: v.string(), creationTimestamp: instant }),
+    metadata: v.object({
+      name: v.string(),
+      creationTimestamp: instant,
+      annotations: annotationsSchema,
+    }),
     spec: v.object({ request: base64, signerName: v.string(), username: text }),
     status: v.nullish(
       v.object({
@@ -87,6 +93,7 @@ const itemSchema = v.pipe(
       name: metadata.name,
       createdAt: metadata.creationTimestamp,
       ...spec,
+      ...noted(metadata.annotations),
       status: {
         conditions: status.conditions,
         ...(status.certificate && { certificate: status.certificate }),

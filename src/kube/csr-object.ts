@@ -1,5 +1,7 @@
 import * as v from 'valibot';
 import type { Instant } from '../core/instant.ts';
+import type { ApproverNote } from './approver-note.ts';
+import { approverNote } from './approver-note.ts';
 
 /** Base64 in JSON, as bytes. */
 export const base64 = v.pipe(
@@ -26,6 +28,8 @@ export const instant = v.pipe(
   v.finite(),
 );
 
+export const annotationsSchema = v.nullish(v.record(v.string(), v.string()), {});
+
 const conditionSchema = v.object({
   type: v.string(),
   status: v.nullish(v.string(), ''),
@@ -41,6 +45,7 @@ export const csrSchema = v.pipe(
       uid: v.string(),
       resourceVersion: v.string(),
       creationTimestamp: instant,
+      annotations: annotationsSchema,
     }),
     spec: v.object({ request: base64, signerName: v.string() }),
     status: v.nullish(
@@ -52,6 +57,7 @@ export const csrSchema = v.pipe(
     ),
   }),
   v.transform(({ metadata, spec, status }): CsrObject => ({
+    ...noted(metadata.annotations),
     name: metadata.name,
     uid: metadata.uid,
     resourceVersion: metadata.resourceVersion,
@@ -64,6 +70,12 @@ export const csrSchema = v.pipe(
   })),
 );
 
+/** The note of nodecertd approver; nothing without one. */
+export function noted(annotations: Readonly<Record<string, string>>): { note?: ApproverNote } {
+  const note = approverNote(annotations);
+  return note === undefined ? {} : { note };
+}
+
 export interface CsrObject {
   readonly name: string;
   readonly uid: string;
@@ -71,6 +83,7 @@ export interface CsrObject {
   readonly createdAt: Instant;
   readonly spec: { readonly request: Uint8Array<ArrayBuffer>; readonly signerName: string };
   readonly status: CsrStatus;
+  readonly note?: ApproverNote;
 }
 
 export interface CsrStatus {
@@ -90,7 +103,13 @@ export type CsrVerdict =
   | { readonly kind: 'pending'; readonly approved: boolean }
   /** PEM from the signer, not verified yet. */
   | { readonly kind: 'issued'; readonly pem: Uint8Array<ArrayBuffer> }
-  | { readonly kind: 'denied'; readonly reason: string; readonly message: string }
+  | {
+      readonly kind: 'denied';
+      readonly reason: string;
+      readonly message: string;
+      /** From nodecertd approver, if it has denied the CSR. */
+      readonly remedy?: string;
+    }
   | { readonly kind: 'failed'; readonly reason: string; readonly message: string };
 
 /**
@@ -98,9 +117,12 @@ export type CsrVerdict =
  * util/certificate/csr): Denied and Failed take precedence over a certificate,
  * and a certificate counts only with an approval.
  */
-export function verdictOf({ conditions, certificate }: CsrStatus): CsrVerdict {
+export function verdictOf({ conditions, certificate }: CsrStatus, note?: ApproverNote): CsrVerdict {
   const denied = conditions.find((condition) => isTrue(condition, 'Denied'));
-  if (denied !== undefined) return refusal('denied', denied);
+  if (denied !== undefined) {
+    const isOfNote = note?.outcome === 'deny' && note.reason === denied.reason;
+    return { ...refusal('denied', denied), ...(isOfNote && { remedy: note.remedy }) };
+  }
   const failed = conditions.find((condition) => isTrue(condition, 'Failed'));
   if (failed !== undefined) return refusal('failed', failed);
   const approved = conditions.some((condition) => isTrue(condition, 'Approved'));

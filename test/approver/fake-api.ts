@@ -126,6 +126,11 @@ export class FakeApi {
     if (how === 'visibly') this.#send(csrs, { type: 'DELETED', object });
   }
 
+  annotations(name: string): Readonly<Record<string, string>> {
+    const { annotations = {} } = this.#get(csrs, name).object.metadata;
+    return annotations as Record<string, string>;
+  }
+
   conditions(name: string): unknown[] {
     const { conditions = [] } = this.#get(csrs, name).object.status as { conditions?: Json[] };
     return conditions.map(({ type }) => type);

@@ -9,6 +9,7 @@ import type { ApproverPolicy } from '../../src/core/approver-policy.ts';
 import type { ErrorDetails, Failure } from '../../src/core/errors.ts';
 import { AgentError } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
+import { approverAnnotation, approverNote } from '../../src/kube/approver-note.ts';
 import { FakeApi } from './fake-api.ts';
 
 /** The term of a leader, on an API server in memory. */
@@ -282,6 +283,60 @@ describe('TermWork', () => {
     scene.api.addNode('n1');
     await scene.pass(0);
     assert.deepEqual(scene.decided, ['approve csr-1']);
+  });
+
+  it('writes the reason of a hold into the CSR after a minute, once for each reason', async () => {
+    await using scene = new Scene();
+    scene.api.addCsr('csr-1', 'n1');
+    await scene.start();
+    await scene.pass(59 * second);
+    assert.deepEqual(scene.api.about('csr-1'), []);
+    await scene.pass(4 * minute);
+    assert.deepEqual(scene.api.about('csr-1'), ['update csr-1']);
+    const note = approverNote(scene.api.annotations('csr-1'));
+    assert.deepEqual([note?.outcome, note?.reason], ['hold', 'NodeNotFound']);
+    assert.deepEqual([scene.api.conditions('csr-1'), scene.held.length], [[], 1]);
+    scene.api.addNode('n1', { status: { addresses: [] } });
+    await scene.pass(4 * minute);
+    assert.equal(approverNote(scene.api.annotations('csr-1'))?.reason, 'AddressesEmpty');
+    scene.api.addNode('n1');
+    await scene.pass(0);
+    assert.deepEqual(scene.api.about('csr-1'), ['update csr-1', 'update csr-1', 'update csr-1']);
+    assert.deepEqual([scene.decided, scene.refused], [['approve csr-1'], []]);
+    assert.equal(approverNote(scene.api.annotations('csr-1')), undefined);
+  });
+
+  it('leaves the reason of a hold that an earlier leader wrote', async () => {
+    await using scene = new Scene();
+    const note = { outcome: 'hold', reason: 'NodeNotFound', message: 'm', remedy: 'r' };
+    const annotations = { [approverAnnotation]: JSON.stringify(note) };
+    scene.api.addCsr('csr-1', 'n1', { annotations });
+    await scene.start();
+    await scene.pass(hour);
+    assert.deepEqual(scene.api.about('csr-1'), []);
+  });
+
+  it('writes no reason of a hold in the mode observe', async () => {
+    await using scene = new Scene();
+    scene.policy = { ...defaultApproverPolicy, mode: 'observe' };
+    scene.api.addCsr('csr-1', 'n1');
+    await scene.start();
+    await scene.pass(hour);
+    assert.deepEqual(scene.api.about('csr-1'), []);
+  });
+
+  it('writes at most one reason of a hold per second, after a burst', async () => {
+    await using scene = new Scene();
+    for (let at = 0; at < 100; at += 1) scene.api.addCsr(`csr-${at}`, `n${at}`);
+    await scene.start();
+    await scene.pass(10 * minute);
+    const times = scene.api.seen.flatMap(({ what, at }) => (what.startsWith('update') ? [at] : []));
+    const most = Math.max(
+      ...times.map((time) => times.filter((at) => at >= time && at < time + second).length),
+    );
+    assert.ok(most <= 26, `${most} updates in a second`);
+    await scene.pass(hour);
+    assert.equal(scene.api.seen.filter(({ what }) => what.startsWith('update')).length, 100);
   });
 
   it('denies a mismatch after the grace period, confirmed by a GET of the Node', async () => {

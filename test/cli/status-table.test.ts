@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { CertificateReport } from '../../src/cli/status-report.ts';
+import { kubeletServingSigner } from '../../src/core/certificate-spec.ts';
 import { remedies } from '../../src/core/remedies.ts';
 import type { PkiStatus } from '../../src/core/status.ts';
 import { statusTable } from '../../src/cli/status-table.ts';
@@ -104,7 +105,38 @@ describe('statusTable()', () => {
       [
         '',
         'a: CSR csr-1 has been pending for 3h',
-        '  → Approve it with: kubectl certificate approve csr-1',
+        '  → Approve it: kubectl certificate approve csr-1',
+      ],
+    ],
+    [
+      'who knows why a serving CSR is pending',
+      {
+        state: 'pending-approval',
+        signerName: kubeletServingSigner,
+        csr: { name: 'csr-1', uid: '1', createdAt: start - 3 * 3_600_000 },
+      },
+      [
+        '',
+        'a: CSR csr-1 has been pending for 3h',
+        '  → Approve it: kubectl certificate approve csr-1; if nodecertd approver runs in the cluster, it tells an administrator why the CSR waits: nodecertd approver explain csr-1',
+      ],
+    ],
+    [
+      'why nodecertd approver holds a CSR',
+      {
+        state: 'pending-approval',
+        signerName: kubeletServingSigner,
+        csr: {
+          name: 'csr-1',
+          uid: '1',
+          createdAt: start - 3 * 3_600_000,
+          hold: { reason: 'AddressesEmpty', message: 'Node a has no address', remedy: 'Set one' },
+        },
+      },
+      [
+        '',
+        'a: CSR csr-1 has been pending for 3h; nodecertd approver holds it: AddressesEmpty: Node a has no address',
+        '  → Set one',
       ],
     ],
     [

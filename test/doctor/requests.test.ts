@@ -29,7 +29,25 @@ describe('requestFindings()', () => {
       'a pending serving CSR',
       [serving],
       ['warning request-pending'],
-      /has been pending for 1h[^]*Kubernetes never approves serving certificates[^]*kubectl certificate approve node-csr-1$/,
+      /has been pending for 1h[^]*Kubernetes never approves serving certificates[^]*kubectl certificate approve node-csr-1; [^]*nodecertd approver explain node-csr-1$/,
+    ],
+    [
+      'a CSR that nodecertd approver holds',
+      [{ ...serving, note: { outcome: 'hold', reason: 'R', message: 'm', remedy: 'Fix it' } }],
+      ['warning request-pending'],
+      /has been pending for 1h\nnodecertd approver holds it: R: m\nFix it$/,
+    ],
+    [
+      'a CSR that nodecertd approver denied',
+      [
+        {
+          ...serving,
+          status: condition('Denied'),
+          note: { outcome: 'deny', reason: 'Because', message: 'm', remedy: 'Fix it' },
+        },
+      ],
+      ['error request-denied'],
+      /was denied: Because: of it[^]*\nFix it; then request again/,
     ],
     ['a CSR created just now', [{ ...serving, createdAt: now - second }], ['info request-pending']],
     [

@@ -422,7 +422,7 @@ describe('Rotator', () => {
         csr: 'csr-1',
         signer: clientSpec.signerName,
         waiting: '1m',
-        remedy: 'Approve the CSR: kubectl certificate approve csr-1',
+        remedy: 'Approve it: kubectl certificate approve csr-1',
       },
     ]);
   });

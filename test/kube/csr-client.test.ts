@@ -39,6 +39,7 @@ class Scene implements AsyncDisposable {
   /** The number of failures before each recovery. */
   readonly calms: number[] = [];
   readonly approvals: number[] = [];
+  readonly holds: string[] = [];
   readonly csrs: CsrClient;
   client: KubeClient;
   random = 0;
@@ -64,6 +65,7 @@ class Scene implements AsyncDisposable {
     const outcome = this.csrs.waitForOutcome({
       csr,
       onApproved: () => this.approvals.push(this.clock.now()),
+      onHeld: ({ reason, remedy }) => this.holds.push(`${reason}: ${remedy}`),
       onRetry: (failure) => this.troubles.push(failure),
       onRecovered: () => this.calms.push(this.troubles.length),
       signal,
@@ -226,12 +228,39 @@ describe('CsrClient.waitForOutcome()', () => {
     assert.equal(scene.approvals.length, 1);
   });
 
+  it('reports why nodecertd approver holds the CSR, once for each reason', async () => {
+    await using scene = await Scene.start();
+    const { outcome } = await scene.wait();
+    const watch = await scene.api.watch();
+    const held = (version: number, reason: string): unknown =>
+      modified({ version, note: { outcome: 'hold', reason, message: 'm', remedy: 'r' } });
+    watch.send(held(11, 'NodeNotFound'), held(12, 'NodeNotFound'), held(13, 'AddressesEmpty'));
+    watch.send(modified({ ...issuedParts, note: { outcome: 'hold' } }));
+    assert.equal(issued(await outcome), certificatePem);
+    assert.deepEqual(scene.holds, ['NodeNotFound: r', 'AddressesEmpty: r']);
+  });
+
   const denied = { type: 'Denied', status: 'True', reason: 'No', message: 'not you' };
+  const deniedBy = (reason: string): unknown =>
+    modified({
+      conditions: [denied],
+      note: { outcome: 'deny', reason, message: 'm', remedy: 'Ask' },
+    });
   const failed = { type: 'Failed', status: 'True', reason: 'SignerValidationFailure' };
   const outcomes: readonly [string, unknown, CsrOutcome][] = [
     [
       'Denied',
       modified({ conditions: [denied] }),
+      { kind: 'denied', reason: 'No', message: 'not you' },
+    ],
+    [
+      'Denied by nodecertd approver',
+      deniedBy('No'),
+      { kind: 'denied', reason: 'No', message: 'not you', remedy: 'Ask' },
+    ],
+    [
+      'Denied for another reason than that of nodecertd approver',
+      deniedBy('Other'),
       { kind: 'denied', reason: 'No', message: 'not you' },
     ],
     [

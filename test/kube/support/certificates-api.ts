@@ -2,6 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ApiServer, sendJson } from './api-server.ts';
 
 export interface CsrParts {
+  /** The annotation of nodecertd approver. */
+  readonly note?: object;
   readonly uid?: string;
   readonly version?: number;
   readonly conditions?: readonly Record<string, unknown>[];
@@ -24,6 +26,7 @@ export function csrObject(parts: CsrParts = {}): Record<string, unknown> {
       uid: parts.uid ?? 'uid-1',
       resourceVersion: String(parts.version ?? 10),
       creationTimestamp: '2026-01-01T00:00:00Z',
+      ...(parts.note && { annotations: { 'nodecertd.io/approver': JSON.stringify(parts.note) } }),
     },
     spec: {
       request: Buffer.from(parts.request ?? requestPem).toString('base64'),
