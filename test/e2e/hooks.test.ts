@@ -338,6 +338,9 @@ describe('hooks of an agent that is killed', () => {
         () => false,
       ),
     );
+    // The hook does not wait for the state file. A kill before this write is the test above.
+    const state = join(node.directory, 'state/state.json');
+    await until(async () => (await readFile(state, 'utf8')).includes('hooksPending'));
     await first.stop('SIGKILL');
     // Under systemd, the hook would end with the service.
     process.kill(-Number(await readFile(join(directory, 'pid'), 'utf8')), 'SIGKILL');
