@@ -218,9 +218,9 @@ test('rollBack() notifies a watcher of the rolled-back key pair', async (t) => {
 
 test('rollBack() never shows a reader a missing, torn or mismatched pair', async (t) => {
   const { store, clock, link } = await stored(t, [{}], { config: { previousPairs: 0 } });
-  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const shared = new Int32Array(new SharedArrayBuffer(8));
   const reader = new Worker(new URL('reader.worker.ts', import.meta.url), {
-    workerData: { link, stop },
+    workerData: { link, shared },
   });
   await once(reader, 'message');
   for (let count = 0; count < 15; count += 1) {
@@ -231,7 +231,7 @@ test('rollBack() never shows a reader a missing, torn or mismatched pair', async
     await store.inspect();
   }
   const report = once(reader, 'message');
-  Atomics.store(stop, 0, 1);
+  Atomics.store(shared, 0, 1);
   const [{ reads, faults }] = (await report) as [{ reads: number; faults: string[] }];
   t.diagnostic(`${reads} reads`);
   assert.deepEqual(faults, []);

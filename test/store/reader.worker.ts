@@ -6,10 +6,10 @@ import { requireWholePair } from './pairs.ts';
 /* oxlint-disable unicorn/require-post-message-target-origin */
 
 /**
- * Opens and parses the key pair as fast as possible until `stop` is set, and reports the serials
- * and faults that it found.
+ * Opens and parses the key pair as fast as possible until the first number of `shared` is set, and
+ * reports the serials and faults that it found. The second number counts the serials.
  */
-const { link, stop } = workerData as { link: string; stop: Int32Array };
+const { link, shared } = workerData as { link: string; shared: Int32Array };
 const serials = new Set<string>();
 const faults: string[] = [];
 let reads = 0;
@@ -20,6 +20,7 @@ do {
     faults.push(String(error));
   }
   reads += 1;
+  Atomics.store(shared, 1, serials.size);
   if (reads === 1) parentPort?.postMessage('reading');
-} while (Atomics.load(stop, 0) === 0);
+} while (Atomics.load(shared, 0) === 0);
 parentPort?.postMessage({ reads, serials: [...serials], faults });
