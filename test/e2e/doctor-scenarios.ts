@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parse, stringify } from 'yaml';
+import { kubeletServingSigner } from '../../src/core/certificate-spec.ts';
+import { approvalRemedy } from '../../src/core/remedies.ts';
 import { client, serving, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import type { DoctorRun } from '../support/doctor.ts';
@@ -76,7 +78,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
         assert.equal(found.code, 3);
         const request = findingOf(found, 'request-pending');
         assert.equal(request.subject, csr);
-        assert.equal(request.remedy, `Approve it: kubectl certificate approve ${String(csr)}`);
+        assert.equal(request.remedy, approvalRemedy(String(csr), kubeletServingSigner));
         assert.match(findingOf(found, 'second-rotator').what, /true in .*kubelet\.yaml$/);
         for (const id of ['second-rotator', 'kubeconfig-stale'] as const) {
           assert.match(findingOf(found, id).remedy ?? '', /: nodecertd adopt; /);
