@@ -131,7 +131,7 @@ image-endpoint: unix:///run/containerd/containerd.sock
 timeout: 10
 `;
 
-/** Pods of one node reach each other; no test needs more. */
+/** Pods reach the other pods of their node, and the addresses of the node itself. */
 const podNetwork = (address: string): object => ({
   cniVersion: '0.4.0',
   name: 'pods',
@@ -140,7 +140,11 @@ const podNetwork = (address: string): object => ({
       type: 'bridge',
       bridge: 'cni0',
       isGateway: true,
-      ipam: { type: 'host-local', ranges: [[{ subnet: podSubnet(address) }]] },
+      ipam: {
+        type: 'host-local',
+        ranges: [[{ subnet: podSubnet(address) }]],
+        routes: [{ dst: '0.0.0.0/0' }],
+      },
     },
     { type: 'loopback' },
   ],
