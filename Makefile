@@ -153,6 +153,11 @@ control-plane: setup ## Build the control plane, kubelet, kubeadm and the tests'
 	@echo "== Control plane for tests"
 	@node test/real/build-control-plane.ts
 
+.PHONY: chart
+chart: control-plane ## Write the parts of the approver's chart that come from other files, and its plain manifests (needs Go)
+	@node scripts/write-chart.ts
+	@node test/real/write-manifests.ts
+
 .PHONY: packages
 packages: setup ## Unpack the Debian packages that tests need into the cache
 	@echo "== Debian packages for tests"

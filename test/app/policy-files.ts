@@ -13,15 +13,22 @@ export class PolicyFiles {
   }
 
   async writePolicy(keys: Readonly<Record<string, unknown>> = {}): Promise<void> {
-    const sources = { inventory: { file: 'nodes.yaml' } };
-    const apiVersion = 'nodecertd.io/v1alpha1';
-    const object = { apiVersion, kind: 'ApproverPolicy', sources, ...keys };
-    await writeFile(this.policy, stringify(object));
+    await writeFile(this.policy, policyText(keys));
   }
 
   async writeInventory(...names: readonly string[]): Promise<void> {
-    const nodes = names.map((name) => ({ name, names: [name] }));
-    const object = { apiVersion: 'nodecertd.io/v1alpha1', kind: 'NodeInventory', nodes };
-    await writeFile(this.inventory, stringify(object));
+    await writeFile(this.inventory, inventoryText(...names));
   }
 }
+
+export function policyText(keys: Readonly<Record<string, unknown>> = {}): string {
+  const sources = { inventory: { file: 'nodes.yaml' } };
+  return stringify({ apiVersion, kind: 'ApproverPolicy', sources, ...keys });
+}
+
+export function inventoryText(...names: readonly string[]): string {
+  const nodes = names.map((name) => ({ name, names: [name] }));
+  return stringify({ apiVersion, kind: 'NodeInventory', nodes });
+}
+
+const apiVersion = 'nodecertd.io/v1alpha1';

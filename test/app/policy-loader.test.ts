@@ -8,7 +8,8 @@ import { defaultApproverPolicy } from '../../src/core/approver-policy.ts';
 import { hasCode } from '../../src/core/errors.ts';
 import { node } from '../approver/cluster.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { PolicyFiles } from './policy-files.ts';
+import { PodVolume } from '../support/pod-volumes.ts';
+import { inventoryText, PolicyFiles, policyText } from './policy-files.ts';
 
 async function valid(context: TestContext): Promise<PolicyFiles> {
   const files = new PolicyFiles(await temporaryDirectory(context));
@@ -87,6 +88,23 @@ describe('PolicyLoader', () => {
       assert.equal(await loader.isChanged(), true);
       await loader.load().catch(() => undefined);
     }
+    assert.equal(await loader.isChanged(), false);
+  });
+
+  it('notices a changed ConfigMap, although only the link ..data is replaced', async (context) => {
+    const volume = new PodVolume(await temporaryDirectory(context));
+    const files = new PolicyFiles(volume.path);
+    const write = (mode: string): Promise<void> =>
+      volume.write({
+        'policy.yaml': policyText({ mode }),
+        'nodes.yaml': inventoryText('n1'),
+      });
+    await write('observe');
+    const loader = new PolicyLoader(files.policy);
+    assert.equal((await loader.load()).policy.mode, 'observe');
+    await write('enforce');
+    assert.equal(await loader.isChanged(), true);
+    assert.equal((await loader.load()).policy.mode, 'enforce');
     assert.equal(await loader.isChanged(), false);
   });
 });

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { parseAllDocuments } from 'yaml';
+import { ruleText } from '../support/rbac-grants.ts';
+import type { Rule } from '../support/rbac-grants.ts';
 
 interface Binding {
   readonly kind: string;
@@ -58,16 +60,4 @@ async function rulesOf(file: string): Promise<string[]> {
   return parseAllDocuments(await readFile(url, 'utf8'))
     .map((document) => document.toJS() as { readonly rules?: readonly Rule[] })
     .flatMap(({ rules = [] }) => rules.map(ruleText));
-}
-
-interface Rule {
-  readonly apiGroups: readonly string[];
-  readonly resources: readonly string[];
-  readonly resourceNames?: readonly string[];
-  readonly verbs: readonly string[];
-}
-
-function ruleText({ apiGroups, resources, resourceNames = [], verbs }: Rule): string {
-  const names = resourceNames.map((name) => ` ${name}`).join('');
-  return `${apiGroups.join()}/${resources.join()}${names}: ${verbs.join(', ')}`;
 }

@@ -9,6 +9,9 @@ import {
   crictlVersion,
   findProgram,
   goModuleDirectory,
+  helmModuleDirectory,
+  helmProgram,
+  helmVersion,
   isExecutable,
   kubernetesVersion,
   skip,
@@ -16,7 +19,7 @@ import {
 import { say } from './build-steps.ts';
 
 /**
- * `make control-plane` builds the missing programs of the control plane and of its nodes.
+ * `make control-plane` builds the missing programs of the control plane and of its nodes, and helm.
  * The minutes are for two cores and an empty Go cache.
  */
 const programs: readonly Program[] = [
@@ -41,6 +44,13 @@ const programs: readonly Program[] = [
     module: crictlModuleDirectory,
     file: crictlProgram(),
     stamps: { 'sigs.k8s.io/cri-tools/pkg/version.Version': crictlVersion() },
+  },
+  {
+    package: 'helm.sh/helm/v4/cmd/helm',
+    minutes: 2,
+    module: helmModuleDirectory,
+    file: helmProgram(),
+    stamps: { 'helm.sh/helm/v4/internal/version.version': helmVersion() },
   },
 ];
 

@@ -6,15 +6,26 @@ import { fileURLToPath } from 'node:url';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
+export interface ApproverProcessOptions {
+  /** A command that runs the approver as its last arguments say. */
+  readonly wrapper?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /** `nodecertd approver` in a process of its own. */
 export class ApproverProcess implements AsyncDisposable {
   readonly lines: Record<string, unknown>[] = [];
   readonly #process: ChildProcess;
 
-  constructor(args: readonly string[]) {
+  constructor(
+    args: readonly string[],
+    { wrapper = [], environment = {} }: ApproverProcessOptions = {},
+  ) {
     const standard = ['--metrics-address', '127.0.0.1:0'];
-    this.#process = spawn(process.execPath, [main, 'approver', ...standard, ...args], {
+    const [command, ...rest] = [...wrapper, process.execPath, main, 'approver', ...standard];
+    this.#process = spawn(command ?? '', [...rest, ...args], {
       stdio: ['ignore', 'inherit', 'pipe'],
+      env: { ...process.env, ...environment },
     });
     const { stderr } = this.#process;
     if (stderr === null) throw new Error('standard error is a pipe');

@@ -28,6 +28,8 @@ export const goModuleDirectory = join(root, 'test');
 
 export const crictlModuleDirectory = join(goModuleDirectory, 'real/crictl');
 
+export const helmModuleDirectory = join(goModuleDirectory, 'real/helm');
+
 /** The Kubernetes release of the control plane, from test/go.mod. */
 export function kubernetesVersion(): string {
   return requiredVersion(goModuleDirectory, 'k8s.io/kubernetes');
@@ -48,6 +50,14 @@ export function crictlProgram(): string {
     buildName(crictlModuleDirectory, crictlVersion()),
     'crictl',
   );
+}
+
+export function helmVersion(): string {
+  return requiredVersion(helmModuleDirectory, 'helm.sh/helm/v4');
+}
+
+export function helmProgram(): string {
+  return join(cacheDirectory, 'helm', buildName(helmModuleDirectory, helmVersion()), 'helm');
 }
 
 /** Each go.mod and go.sum has its own folder, because other sources give other binaries. */
