@@ -126,6 +126,7 @@ function refused(
 ): DoctorFinding {
   const reason = [verdict.reason, verdict.message].filter((part) => part !== '').join(': ');
   const denied = verdict.kind === 'denied';
+  const { remedy = `Find the reason and fix it: kubectl describe csr ${name}` } = verdict;
   return {
     id: denied ? 'request-denied' : 'request-failed',
     severity: 'error',
@@ -134,6 +135,6 @@ function refused(
     why: denied
       ? 'The agent waits for hours before it requests the certificate again, because the approver would deny it again'
       : 'The signer rejects the request and would reject it again',
-    remedy: `${verdict.remedy ?? `Find the reason and fix it: kubectl describe csr ${name}`}; then request again at once: systemctl restart nodecertd`,
+    remedy: `${remedy}; then request again at once: systemctl restart nodecertd`,
   };
 }

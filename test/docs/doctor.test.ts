@@ -4,7 +4,10 @@ import { findingGroups, severities } from '../../src/core/findings.ts';
 import { plain, read, section, sourceOf, tableRows } from './pages.ts';
 
 const text = await read('docs/doctor.md');
-const source = withoutValues(await sourceOf('src/{doctor,kubelet,kube,pki/inventory}'));
+const source = withoutValues(
+  (await sourceOf('src/{doctor,kubelet,kube,pki/inventory}')) +
+    (await read('src/core/remedies.ts')),
+);
 
 /** `chmod 600 PATH` in the table is `chmod 600 ${path}` in the program; both become `chmod 600 …`. */
 function withoutValues(text: string): string {
