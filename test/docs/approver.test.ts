@@ -75,6 +75,12 @@ describe('approver.md', () => {
     assert.deepEqual(documented, expected);
   });
 
+  it('has a valid policy for a migration', () => {
+    const policy = parseApproverPolicy(yamlOf('Migrate from kubelet-csr-approver'), 'policy.yaml');
+    assert.equal(policy.mode, 'approve-only');
+    assert.equal(policy.allowedCidrs?.length, 2);
+  });
+
   it('has a valid policy and a valid inventory', () => {
     const policy = parseApproverPolicy(yamlOf('Policy file'), '/etc/nodecertd/policy.yaml');
     assert.equal(policy.allowedCidrs?.length, 2);
