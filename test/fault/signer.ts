@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ApproverPlane } from '../support/approver-plane.ts';
-import { csrPath } from '../support/real-csr.ts';
+import { csrPath, newCsr } from '../support/real-csr.ts';
 import type { FaultFamily, FaultOptions, FaultRow } from './family.ts';
 import { Random } from './fuzz/random.ts';
 import type { Owner } from './fuzz/request-changes.ts';
@@ -147,16 +147,7 @@ async function issue(
     await cluster.nodeClient(owner.node).must({
       method: 'POST',
       path: csrPath(),
-      body: {
-        apiVersion: 'certificates.k8s.io/v1',
-        kind: 'CertificateSigningRequest',
-        metadata: { name },
-        spec: {
-          request: Buffer.from(request).toString('base64'),
-          signerName: 'kubernetes.io/kubelet-serving',
-          usages,
-        },
-      },
+      body: newCsr({ name, request, usages }),
     });
     const certificate = await cluster.until(`a certificate for ${name}`, async () => {
       const { conditions = [], certificate: issued } = (await cluster.csr(name)).status;

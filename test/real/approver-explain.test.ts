@@ -10,6 +10,7 @@ import type { Attribute, RequestParts } from '../approver/requests.ts';
 import { dns, ip, nodeSubject, oids, requestPem } from '../approver/requests.ts';
 import { n1Addresses } from '../approver/cluster.ts';
 import { controlPlaneDirectory } from '../support/programs.ts';
+import { newCsr } from '../support/real-csr.ts';
 import type { RealControlPlane } from '../support/real-control-plane.ts';
 import {
   skipWithoutRealControlPlane,
@@ -65,16 +66,7 @@ describe(
     ): string {
       count += 1;
       const name = `csr-${count}`;
-      const object = {
-        apiVersion: 'certificates.k8s.io/v1',
-        kind: 'CertificateSigningRequest',
-        metadata: { name },
-        spec: {
-          request: Buffer.from(requestPem(request)).toString('base64'),
-          signerName: 'kubernetes.io/kubelet-serving',
-          usages,
-        },
-      };
+      const object = newCsr({ name, request: requestPem(request), usages });
       const all = ['system:nodes', 'system:authenticated', ...moreGroups];
       const groups = all.map((group) => `--as-group=${group}`);
       kubectl(['create', '-f', '-', `--as=${user}`, ...groups], JSON.stringify(object));

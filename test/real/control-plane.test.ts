@@ -12,7 +12,7 @@ import {
   startRealControlPlane,
 } from '../support/real-control-plane.ts';
 import type { RealControlPlane } from '../support/real-control-plane.ts';
-import { csrPath } from '../support/real-csr.ts';
+import { csrPath, newCsr } from '../support/real-csr.ts';
 import type { CsrObject } from '../support/real-csr.ts';
 
 const node = 'system:node:worker-1';
@@ -207,15 +207,11 @@ async function submit(
   await requestor.must({
     method: 'POST',
     path: csrPath(),
-    body: {
-      apiVersion: 'certificates.k8s.io/v1',
-      kind: 'CertificateSigningRequest',
-      metadata: { name },
-      spec: {
-        request: Buffer.from(request.toString('pem')).toString('base64'),
-        signerName,
-        usages: ['digital signature', usage],
-      },
-    },
+    body: newCsr({
+      name,
+      request: request.toString('pem'),
+      signerName,
+      usages: ['digital signature', usage],
+    }),
   });
 }

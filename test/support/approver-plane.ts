@@ -17,7 +17,7 @@ import { scaled } from './machine-speed.ts';
 import { kubeconfig } from './real-components.ts';
 import type { RealControlPlane } from './real-control-plane.ts';
 import { startRealControlPlane } from './real-control-plane.ts';
-import { csrPath } from './real-csr.ts';
+import { csrPath, newCsr } from './real-csr.ts';
 
 /** The namespace of the approver in the tests, so that the audit log contains its requests. */
 const namespace = 'nodecertd';
@@ -96,16 +96,12 @@ export class ApproverPlane implements AsyncDisposable {
     await this.nodeClient(node).must({
       method: 'POST',
       path: csrPath(),
-      body: {
-        apiVersion: 'certificates.k8s.io/v1',
-        kind: 'CertificateSigningRequest',
-        metadata: { name },
-        spec: {
-          request: Buffer.from(pem).toString('base64'),
-          signerName,
-          usages: ['digital signature', 'server auth'],
-        },
-      },
+      body: newCsr({
+        name,
+        request: pem,
+        signerName,
+        usages: ['digital signature', 'server auth'],
+      }),
     });
     return name;
   }

@@ -31,6 +31,30 @@ export function csrPath(name?: string): string {
   return name === undefined ? collection : `${collection}/${name}`;
 }
 
+export interface NewCsr {
+  readonly name: string;
+  /** PEM. */
+  readonly request: string | Uint8Array;
+  /** kubernetes.io/kubelet-serving unless another one is given. */
+  readonly signerName?: string;
+  readonly usages: readonly string[];
+}
+
+/** The object that a requestor sends. */
+export function newCsr({
+  name,
+  request,
+  signerName = 'kubernetes.io/kubelet-serving',
+  usages,
+}: NewCsr): object {
+  return {
+    apiVersion: 'certificates.k8s.io/v1',
+    kind: 'CertificateSigningRequest',
+    metadata: { name },
+    spec: { request: Buffer.from(request).toString('base64'), signerName, usages },
+  };
+}
+
 export function observe({ metadata, spec, status }: CsrObject): ObservedCsr {
   return {
     name: metadata.name,
