@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import type { Instant } from '../core/instant.ts';
-import { base64 } from '../kube/csr-object.ts';
+import { base64, timestamp } from '../kube/csr-object.ts';
 
 /** The fields of a CertificateSigningRequest that the checks use. */
 export interface ServingCsr {
@@ -20,10 +20,6 @@ export interface ServingCsr {
   readonly hasCertificate: boolean;
 }
 
-const timestamp = v.pipe(
-  v.string(),
-  v.check((text) => !Number.isNaN(Date.parse(text))),
-);
 const texts = v.nullish(v.array(v.string()), []);
 
 /**

@@ -17,15 +17,19 @@ export const base64 = v.pipe(
 );
 
 /**
- * RFC 3339 in JSON, as an Instant. Date.parse() alone reads other texts too: `1` is a day in 2001,
- * and a time without a zone is a local time.
+ * RFC 3339 in JSON. Date.parse() alone reads other texts too: `1` is a day in 2001, and a time
+ * without a zone is a local time.
  */
-export const instant = v.pipe(
+export const timestamp = v.pipe(
   v.string(),
   v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/),
+  v.check((text) => !Number.isNaN(Date.parse(text))),
+);
+
+/** RFC 3339 in JSON, as an Instant. */
+export const instant = v.pipe(
+  timestamp,
   v.transform((text) => Date.parse(text)),
-  v.number(),
-  v.finite(),
 );
 
 export const annotationsSchema = v.nullish(v.record(v.string(), v.string()), {});
