@@ -221,7 +221,7 @@ export class TestAgent {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const look = (): void => {
       if (condition()) resolve();
-      else if (this.#child.exitCode !== null) reject(this.#failure(`ended without ${what}`));
+      else if (this.ended) reject(this.#failure(`ended without ${what}`));
     };
     const timer = setTimeout(() => reject(this.#failure(`did not reach ${what}`)), patience);
     this.#watchers.add(look);
