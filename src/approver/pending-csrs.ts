@@ -1,4 +1,5 @@
 import type { DecisionCode } from './decision.ts';
+import type { RequestKind } from './recorder.ts';
 import type { RequestReading } from './request/read-request.ts';
 import type { WatchedCsr } from './watched-csr.ts';
 import { nodeOf } from './watched-csr.ts';
@@ -20,6 +21,8 @@ export class PendingCsr {
   failures = 0;
   /** The outcome of the last request is unknown, so the CSR has to be read before the next one. */
   isStale = false;
+  /** The API server did not allow this request, without which the CSR cannot go on. */
+  forbidden: RequestKind | undefined;
   /** The version for which the API server answered a request of ours. */
   answeredVersion: string | undefined;
 
@@ -59,6 +62,7 @@ export class PendingCsrs {
 
   /** Stores the reason for the wait. True if the reason is new. */
   wait(pending: PendingCsr, code: DecisionCode): boolean {
+    pending.forbidden = undefined;
     const { name } = pending.csr;
     const changed = pending.code !== code;
     if (changed && this.#all.get(name) === pending) {

@@ -142,11 +142,15 @@ export class TermWork {
   status(): TermStatus {
     const pending = new Map<string, number>();
     let oldestPending: Instant | undefined;
-    for (const { code = 'Queued', csr } of this.#pending.all()) {
+    const blocking = new Set<WatchedResource | RequestKind | undefined>(watchedResources);
+    for (const { code = 'Queued', csr, forbidden } of this.#pending.all()) {
+      blocking.add(forbidden);
       pending.set(code, (pending.get(code) ?? 0) + 1);
       oldestPending = Math.min(oldestPending ?? Infinity, csr.createdAt);
     }
-    const [forbidden] = this.#forbidden.values();
+    const [forbidden] = [...this.#forbidden].flatMap(([request, failure]) =>
+      blocking.has(request) ? [failure] : [],
+    );
     return {
       synced: this.#synced,
       pending,
@@ -468,7 +472,10 @@ export class TermWork {
   #noteFailure(request: RequestKind, csr: WatchedCsr, failure: Failure): void {
     const { observer } = this.#options;
     observer.retrying(request, failure);
-    if (failure.code !== 'API_FORBIDDEN' || this.#forbidden.has(request)) return;
+    if (failure.code !== 'API_FORBIDDEN') return;
+    const pending = this.#pending.get(csr.name);
+    if (pending !== undefined) pending.forbidden = request;
+    if (this.#forbidden.has(request)) return;
     this.#forbidden.set(request, failure);
     observer.forbidden(csr, failure);
   }

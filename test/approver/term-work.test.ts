@@ -256,6 +256,18 @@ describe('TermWork', () => {
     assert.deepEqual([scene.forbidden, scene.recovered], [['csr-0'], []]);
   });
 
+  it('forgets a missing permission once no CSR needs it', async () => {
+    await using scene = new Scene();
+    scene.api.addCsr('csr-1', 'n1');
+    scene.api.fault = faultFor('get n1', 'API_FORBIDDEN');
+    await scene.start();
+    assert.equal(scene.status.forbidden?.code, 'API_FORBIDDEN');
+    scene.api.addNode('n1');
+    await scene.pass(minute);
+    assert.deepEqual(scene.decided, ['approve csr-1']);
+    assert.equal(scene.status.forbidden, undefined);
+  });
+
   it('goes on within half a minute of the grant, after hours without the permission', async () => {
     for (const request of ['update csr-1', 'get n1']) {
       await using scene = new Scene();
