@@ -40,7 +40,7 @@ describe('approver/rbac.yaml', () => {
       'networking.k8s.io/servicecidrs: list, watch',
       '/services kubernetes: get',
       'discovery.k8s.io/endpointslices: list, watch',
-      'events.k8s.io/events: create, patch',
+      'events.k8s.io/events: create',
       'coordination.k8s.io/leases: create',
       'coordination.k8s.io/leases nodecertd-approver: get, update',
     ]);

@@ -21,7 +21,8 @@ import { csrPath, newCsr } from './real-csr.ts';
 
 /** The namespace of the approver in the tests, so that the audit log contains its requests. */
 const namespace = 'nodecertd';
-const user = `system:serviceaccount:${namespace}:nodecertd-approver`;
+/** The approver as the API server sees it. */
+export const approverUser = `system:serviceaccount:${namespace}:nodecertd-approver`;
 
 const bindings = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings';
 
@@ -182,7 +183,7 @@ export class ApproverPlane implements AsyncDisposable {
 
   /** The requests of approvers so far. */
   async requests(): Promise<readonly TimedRequest[]> {
-    return (await this.plane.requests()).filter((request) => request.user === user);
+    return (await this.plane.requests()).filter((request) => request.user === approverUser);
   }
 
   /** Starts an approver in this process. */
@@ -207,14 +208,16 @@ export async function applyShipped(
   await plane.kubectl('apply', '-f', copy);
 }
 
-/** A kubeconfig with a token of the service account nodecertd-approver. */
-export async function approverKubeconfig(plane: RealControlPlane): Promise<string> {
+/** A kubeconfig with a token of the service account nodecertd-approver, for the plane or a proxy. */
+export async function approverKubeconfig(
+  plane: RealControlPlane,
+  { server, caPem }: { readonly server: string; readonly caPem: string } = plane,
+): Promise<string> {
   const { status } = (await plane.admin.must({
     method: 'POST',
     path: `/api/v1/namespaces/${namespace}/serviceaccounts/nodecertd-approver/token`,
     body: { spec: { expirationSeconds: 3_600 } },
   })) as { readonly status: { readonly token: string } };
-  const { server, caPem } = plane;
   return kubeconfig({ server, caPem, user: { token: status.token } });
 }
 

@@ -6,7 +6,7 @@ import { keyPairOf } from '../fault/api/proxied-node.ts';
 import { ApiClient } from './api-client.ts';
 import type { KeyPair } from './cluster-pki.ts';
 import type { ControlPlane } from './control-plane.ts';
-import { FaultProxy } from './fault-proxy.ts';
+import { FaultProxy, verbIs } from './fault-proxy.ts';
 import { startSandboxControlPlane } from './sandbox-control-plane.ts';
 
 describe('FaultProxy', () => {
@@ -55,7 +55,7 @@ describe('FaultProxy', () => {
   it('applies a fault to its verbs only, as often as wanted', async () => {
     const node = await issuer.client('worker', hour);
     proxy.set({
-      verbs: ['get'],
+      meets: verbIs('get'),
       times: 2,
       serve: async ({ response }) => void response.writeHead(503).end(),
     });

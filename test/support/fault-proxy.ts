@@ -29,6 +29,7 @@ export type ProxyVerb = 'create' | 'get' | 'watch' | 'other';
 
 /** One request in the proxy. */
 export interface Exchange {
+  readonly method: string;
   readonly verb: ProxyVerb;
   readonly path: string;
   readonly body: Buffer;
@@ -39,9 +40,14 @@ export interface Exchange {
   pass(): Promise<Dispatcher.ResponseData>;
 }
 
+/** For a fault of requests about CSRs. */
+export function verbIs(...verbs: readonly ProxyVerb[]): ProxyFault['meets'] {
+  return ({ verb }) => verbs.includes(verb);
+}
+
 /** A fault that replaces the forwarding of requests. */
 export interface ProxyFault {
-  readonly verbs: readonly ProxyVerb[];
+  readonly meets: (exchange: Exchange) => boolean;
   /** The number of requests that meet it; unlimited when absent. */
   readonly times?: number;
   serve(exchange: Exchange): Promise<void>;
@@ -50,6 +56,7 @@ export interface ProxyFault {
 export interface SeenRequest {
   /** Milliseconds on the monotonic clock of this process. */
   readonly at: number;
+  readonly method: string;
   readonly verb: ProxyVerb;
   readonly path: string;
   /** The object name in the body of a create. */
@@ -161,9 +168,7 @@ export class FaultProxy implements AsyncDisposable {
       const exchange = await this.#exchange(request, response, closed);
       const { fault } = this;
       const met =
-        fault !== undefined &&
-        fault.verbs.includes(exchange.verb) &&
-        this.met < (fault.times ?? Infinity);
+        fault !== undefined && fault.meets(exchange) && this.met < (fault.times ?? Infinity);
       if (met) this.met += 1;
       this.#note(exchange, met);
       await (met ? fault.serve(exchange) : relay(exchange));
@@ -181,6 +186,7 @@ export class FaultProxy implements AsyncDisposable {
     const { url = '/', method = 'GET' } = request;
     const body = Buffer.concat(await request.toArray());
     return {
+      method,
       verb: verbOf(method, url),
       path: url,
       body,
@@ -190,10 +196,10 @@ export class FaultProxy implements AsyncDisposable {
     };
   }
 
-  #note({ verb, path, body }: Exchange, met: boolean): void {
+  #note({ method, verb, path, body }: Exchange, met: boolean): void {
     const created = verb === 'create' ? nameIn(body) : undefined;
     const at = performance.now();
-    this.seen.push({ at, verb, path, met, ...(created !== undefined && { created }) });
+    this.seen.push({ at, method, verb, path, met, ...(created !== undefined && { created }) });
   }
 
   async #pass(

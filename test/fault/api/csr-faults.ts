@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { hour, second } from '../../../src/core/instant.ts';
 import type { ProxyFault } from '../../support/fault-proxy.ts';
-import { relay } from '../../support/fault-proxy.ts';
+import { relay, verbIs } from '../../support/fault-proxy.ts';
 import { csrPath } from '../../support/real-csr.ts';
 import type { CsrJson } from './answers.ts';
 import { relayRewritten, asPending, asUnissued } from './answers.ts';
@@ -18,7 +18,7 @@ export const csrFaults: readonly ApiFault[] = [
     wasted: 1,
     begin: (context) => {
       context.proxy.set({
-        verbs: ['create', 'watch', 'get'],
+        meets: verbIs('create', 'watch', 'get'),
         serve: async (exchange) => {
           if (exchange.verb !== 'create') return relayRewritten(exchange, asPending);
           await relayRewritten(exchange, async (csr) => {
@@ -37,7 +37,7 @@ export const csrFaults: readonly ApiFault[] = [
     wasted: 1,
     begin: (context) => {
       context.proxy.set({
-        verbs: ['create', 'watch'],
+        meets: verbIs('create', 'watch'),
         serve: async (exchange) => {
           // The watch misses the change, and a read returns another object of the same
           // name.
@@ -59,7 +59,7 @@ export const csrFaults: readonly ApiFault[] = [
     wasted: 1,
     begin: (context) => {
       context.proxy.set({
-        verbs: ['create'],
+        meets: verbIs('create'),
         serve: async (exchange) => {
           await takeName(context, JSON.parse(exchange.body.toString()) as CsrJson);
           await relay(exchange);
@@ -122,7 +122,7 @@ function withhold({ proxy }: FaultContext): void {
   const over = async (): Promise<void> => {
     while (proxy.fault?.serve === serve) await delay(second / 10);
   };
-  proxy.set({ verbs: ['watch', 'get'], serve });
+  proxy.set({ meets: verbIs('watch', 'get'), serve });
 }
 
 export const signerFaults: readonly ApiFault[] = [

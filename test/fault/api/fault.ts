@@ -1,3 +1,4 @@
+import { verbIs } from '../../support/fault-proxy.ts';
 import type { ErrorCode } from '../../../src/core/errors.ts';
 import type { LogEvent } from '../../../src/core/log-events.ts';
 import type { ControlPlane } from '../../support/control-plane.ts';
@@ -67,7 +68,7 @@ export interface ApiFault {
 export function served(serve: ProxyFault['serve']): Pick<ApiFault, 'begin'> {
   return {
     begin: ({ proxy, place }) => {
-      proxy.set({ verbs: place === 'create' ? ['create'] : ['watch', 'get'], serve });
+      proxy.set({ meets: place === 'create' ? verbIs('create') : verbIs('watch', 'get'), serve });
     },
   };
 }

@@ -1,3 +1,4 @@
+import { verbIs } from '../../support/fault-proxy.ts';
 import { kubeletClientSigner } from '../../../src/core/certificate-spec.ts';
 import type { ErrorCode } from '../../../src/core/errors.ts';
 import type { CsrJson } from './answers.ts';
@@ -42,7 +43,10 @@ function forged(forgery: Forgery, code: ErrorCode): ApiFault {
           status: { ...csr.status, certificate: Buffer.from(pem).toString('base64') },
         };
       };
-      proxy.set({ verbs: ['watch', 'get'], serve: (exchange) => relayRewritten(exchange, forge) });
+      proxy.set({
+        meets: verbIs('watch', 'get'),
+        serve: (exchange) => relayRewritten(exchange, forge),
+      });
     },
   };
 }

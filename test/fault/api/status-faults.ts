@@ -1,3 +1,4 @@
+import { verbIs } from '../../support/fault-proxy.ts';
 import type { ErrorCode } from '../../../src/core/errors.ts';
 import { second } from '../../../src/core/instant.ts';
 import { answerStatus } from './answers.ts';
@@ -38,7 +39,7 @@ export const statusFaults: readonly ApiFault[] = [
     meets: 2,
     begin: ({ proxy, place, agentNow }) => {
       proxy.set({
-        verbs: place === 'create' ? ['create'] : ['watch', 'get'],
+        meets: place === 'create' ? verbIs('create') : verbIs('watch', 'get'),
         serve: async (exchange) => {
           const moment = new Date(agentNow() + askedFor * second).toUTCString();
           const headers = { 'retry-after': moment };
