@@ -23,14 +23,19 @@ export const watchedResources = [
 ] as const;
 export type WatchedResource = (typeof watchedResources)[number];
 
+type ObjectReceiver<T extends NamedObject> = Omit<Reflection<T>, 'synced' | 'outdated'>;
+
 export interface ClusterWatchOptions {
   readonly environment: FollowEnvironment;
   readonly view: ClusterView;
-  readonly csrs: Omit<Reflection<WatchedCsr>, 'synced'>;
-  readonly nodes: Omit<Reflection<NodeSnapshot>, 'synced'>;
+  readonly csrs: ObjectReceiver<WatchedCsr>;
+  readonly nodes: ObjectReceiver<NodeSnapshot>;
   /** An address of the control plane or a range of Services changed. */
   readonly onClusterChanged: () => void;
+  /** The copy has every change so far. */
   readonly onSynced: (resource: WatchedResource) => void;
+  /** Changes may be missing until the copy is synced again. */
+  readonly onOutdated: (resource: WatchedResource) => void;
   /** Called for each failure; the watch continues. */
   readonly onRetry: (resource: WatchedResource, failure: Failure) => void;
   /** Called at the first response after failures. */
@@ -92,10 +97,10 @@ export function clusterWatches(
 type Reflected<T extends NamedObject> = Omit<
   ReflectorOptions<T>,
   'reflection' | 'onRetry' | 'onRecovered'
-> & { readonly reflection: Omit<Reflection<T>, 'synced'> };
+> & { readonly reflection: ObjectReceiver<T> };
 
 function reflect<T extends NamedObject>(
-  { environment, onSynced, onRetry, onRecovered }: ClusterWatchOptions,
+  { environment, onSynced, onOutdated, onRetry, onRecovered }: ClusterWatchOptions,
   resource: WatchedResource,
   { reflection, ...target }: Reflected<T>,
 ): (signal: AbortSignal) => Promise<never> {
@@ -111,6 +116,9 @@ function reflect<T extends NamedObject>(
       },
       synced: () => {
         onSynced(resource);
+      },
+      outdated: () => {
+        onOutdated(resource);
       },
     },
     onRetry: (failure) => {
@@ -128,7 +136,15 @@ function reflect<T extends NamedObject>(
 
 /** The addresses of this Service never change, so a read from time to time is enough. */
 async function readKubernetesService(
-  { environment, view, onSynced, onRetry, onRecovered, onClusterChanged }: ClusterWatchOptions,
+  {
+    environment,
+    view,
+    onSynced,
+    onOutdated,
+    onRetry,
+    onRecovered,
+    onClusterChanged,
+  }: ClusterWatchOptions,
   signal: AbortSignal,
 ): Promise<never> {
   const { client, clock, random } = environment;
@@ -146,6 +162,7 @@ async function readKubernetesService(
       if (signal.aborted) throw error;
       failures += 1;
       const failure = toFailure(error);
+      onOutdated('services');
       onRetry('services', failure);
       await clock.sleep(reflectorDelay(failures, failure.retryAfterMs ?? 0, random()), signal);
     }

@@ -104,6 +104,8 @@ export class MachineWatch {
         synced: () => {
           this.#sync();
         },
+        // Each failure ends the reflector.
+        outdated: () => undefined,
       },
       onRetry,
       onRecovered: () => undefined,

@@ -1,6 +1,7 @@
 import { gateDelay } from '../core/timing.ts';
 import { aborted } from '../kube/deadline.ts';
 import type { Clock } from '../sys/clock.ts';
+import { unlessAborted } from './tasks.ts';
 
 /**
  * Stops all workers while the API server fails, so that thousands of CSRs do not each send a
@@ -31,8 +32,9 @@ export class RequestGate {
     while (!this.isOpen) {
       const wait = this.#opensAt - this.#clock.elapsed();
       if (wait > 0) await this.#clock.sleep(wait, signal);
-      else if (this.#probing) await this.#nextChange(signal);
-      else {
+      else if (this.#probing) {
+        await unlessAborted(this.#changed.promise, { what: 'the request', signal });
+      } else {
         this.#probing = true;
         return;
       }
@@ -67,17 +69,5 @@ export class RequestGate {
     this.#probing = false;
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
-  }
-
-  async #nextChange(signal: AbortSignal): Promise<void> {
-    const canceled = Promise.withResolvers<void>();
-    const cancel = (): void => {
-      canceled.resolve();
-    };
-    signal.addEventListener('abort', cancel, { once: true });
-    if (signal.aborted) cancel();
-    await Promise.race([this.#changed.promise, canceled.promise]);
-    signal.removeEventListener('abort', cancel);
-    if (signal.aborted) throw aborted('the request', signal);
   }
 }

@@ -24,7 +24,7 @@ import type { FinalDecision, RecordResult, RequestKind } from './recorder.ts';
 import { Recorder } from './recorder.ts';
 import { readRequest } from './request/read-request.ts';
 import { Schedule } from './schedule.ts';
-import { runTasks } from './tasks.ts';
+import { runTasks, unlessAborted } from './tasks.ts';
 import type { WatchedCsr } from './watched-csr.ts';
 import { isPending, keyDigestOf, nodeOf } from './watched-csr.ts';
 
@@ -81,7 +81,8 @@ export class TermWork {
   /** The UIDs of CSRs whose decision is recorded, although the watch may still show them as pending. */
   readonly #recorded = new Map<string, string>();
   readonly #synced = new Set<WatchedResource>();
-  readonly #complete = Promise.withResolvers<void>();
+  /** Resolved while every copy is complete. */
+  #complete = Promise.withResolvers<void>();
   readonly #forbidden = new Map<WatchedResource | RequestKind, Failure>();
   /** Counts the changes that an evaluation may depend on. */
   #changes = 0;
@@ -189,19 +190,25 @@ export class TermWork {
       },
       onSynced: (resource) => {
         this.#synced.add(resource);
-        if (this.#synced.size === watchedResources.length) this.#complete.resolve();
+        if (this.#isComplete) this.#complete.resolve();
+      },
+      onOutdated: (resource) => {
+        if (this.#isComplete) this.#complete = Promise.withResolvers();
+        this.#synced.delete(resource);
       },
       onRetry: (resource, failure) => {
-        this.#synced.delete(resource);
         if (failure.code === 'API_FORBIDDEN') this.#forbidden.set(resource, failure);
         this.#options.observer.retrying(`watching ${resource}`, failure);
       },
       onRecovered: (resource) => {
-        this.#synced.add(resource);
         this.#forbidden.delete(resource);
         this.#options.observer.recovered(`watching ${resource}`);
       },
     });
+  }
+
+  get #isComplete(): boolean {
+    return this.#synced.size === watchedResources.length;
   }
 
   #setCsr(csr: WatchedCsr): void {
@@ -270,11 +277,13 @@ export class TermWork {
   }
 
   async #worker(signal: AbortSignal): Promise<void> {
-    const complete = Promise.all([this.#complete.promise, this.#options.sourcesSettled]);
-    await Promise.race([complete, abortOf(signal)]);
+    const what = 'the decision';
+    await unlessAborted(this.#options.sourcesSettled, { what, signal });
     for (;;) {
       const { name } = await this.#queue.take(signal);
       try {
+        // An approval on outdated facts may be wrong, and a later denial does not undo it.
+        while (!this.#isComplete) await unlessAborted(this.#complete.promise, { what, signal });
         const pending = this.#pending.get(name);
         if (pending !== undefined) await this.#decide(pending, signal);
       } finally {
@@ -372,7 +381,8 @@ export class TermWork {
     const { policy, term } = this.#options;
     const changes = this.#changes;
     const isCurrent = (): boolean => {
-      if (!term.isLeading() || this.#pending.get(csr.name)?.csr !== csr) return false;
+      if (!term.isLeading() || !this.#isComplete || this.#pending.get(csr.name)?.csr !== csr)
+        return false;
       if (this.#changes === changes) return true;
       const { outcome, code } = this.#evaluate(pending, fresh);
       return outcome === decision.outcome && code === decision.code;
@@ -518,17 +528,4 @@ const longestPending = 25 * hour;
 
 function withoutVersion(node: NodeSnapshot): string {
   return JSON.stringify({ ...node, resourceVersion: '' });
-}
-
-async function abortOf(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    signal.addEventListener(
-      'abort',
-      () => {
-        resolve();
-      },
-      { once: true },
-    );
-  });
 }

@@ -315,13 +315,13 @@ const minPoll = 5 * minute;
 const maxPoll = hour;
 
 /**
- * Milliseconds until a reflector tries again after a failure: one second, doubled up to half a
- * minute, as in client-go (tools/cache/reflector.go).
+ * Milliseconds until a reflector tries again after a failure: one second, doubled up to 20 s, with
+ * half of it subtracted or added at random, much as in client-go (tools/cache/reflector.go).
  *
  * @param failures consecutive failures, this one included
  */
 export function reflectorDelay(failures: number, retryAfterMs: number, random: number): number {
-  const doubled = Math.min(second * 2 ** Math.min(failures - 1, 30), 30 * second);
+  const doubled = Math.min(second * 2 ** Math.min(failures - 1, 30), 20 * second);
   return Math.max(doubled * (0.5 + random), retryAfterDelay(retryAfterMs, random));
 }
 

@@ -20,8 +20,10 @@ export interface Reflection<T extends NamedObject> {
   names(): Iterable<string>;
   set(object: T): void;
   delete(name: string): void;
-  /** All existing objects were received. Called again after each new list. */
+  /** The receiver has every change so far. Called after each list, and a second after a watch continued. */
   synced(): void;
+  /** Changes may be missing until `synced` is called. */
+  outdated(): void;
 }
 
 export interface ReflectorOptions<T extends NamedObject> {
@@ -50,6 +52,8 @@ export class Reflector<T extends NamedObject> {
   #version: string | undefined;
   #streamsLists = true;
   #failures = 0;
+  /** How often changes began to be missing. */
+  #losses = 0;
 
   constructor(environment: FollowEnvironment, options: ReflectorOptions<T>) {
     this.#environment = environment;
@@ -183,25 +187,40 @@ export class Reflector<T extends NamedObject> {
       timeoutSeconds: reflectorWatchSeconds(this.#environment.random()),
       eventBytes: longestEvent,
       onOpen: () => {
-        this.#recovered();
+        if (this.#recovered() && resourceVersion !== undefined) void this.#catchUp(signal);
       },
       signal,
     };
   }
 
-  #recovered(): void {
-    if (this.#failures === 0) return;
+  /** The server sends what the watch has missed right after it opens, and nothing marks the end. */
+  async #catchUp(signal: AbortSignal): Promise<void> {
+    const losses = this.#losses;
+    try {
+      await this.#environment.clock.sleep(catchUpTime, signal);
+    } catch {
+      return; // The reflector ends.
+    }
+    if (losses === this.#losses) this.#options.reflection.synced();
+  }
+
+  /** True after failures. */
+  #recovered(): boolean {
+    if (this.#failures === 0) return false;
     this.#failures = 0;
     this.#options.onRecovered();
+    return true;
   }
 
   #delayAfter(error: unknown, signal: AbortSignal): number {
-    const { path, onRetry } = this.#options;
+    const { path, reflection, onRetry } = this.#options;
     const { random } = this.#environment;
     if (signal.aborted) throw aborted(`watching ${path}`, signal);
     const failure = toFailure(error);
     // A client with a new identity replaced the closed one, so no change is missing.
     if (failure.code === 'ABORTED') return shortestWatchPause;
+    this.#losses += 1;
+    reflection.outdated();
     if (endsVersion.has(failure.code)) this.#version = undefined;
     // 410 means that the server no longer has the old version, which is normal.
     if (failure.code === 'API_GONE') return expiredVersionDelay(random());
@@ -226,3 +245,4 @@ const longestEvent = 8 * 1024 * 1024;
 /** A server without WatchList sends the existing objects and then no bookmark. */
 const longestSilence = minute;
 const shortestWatchPause = second / 10;
+const catchUpTime = second;

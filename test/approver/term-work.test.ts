@@ -107,6 +107,25 @@ describe('TermWork', () => {
     assert.deepEqual(scene.decided, ['approve csr-1']);
   });
 
+  it('sends nothing while a watch fails, because the facts may be outdated', async () => {
+    await using scene = new Scene();
+    scene.api.addNode('n1');
+    await scene.start();
+    scene.api.fault = faultFor('watch nodes', 'API_SERVER_ERROR');
+    scene.api.endWatches('nodes');
+    await scene.pass(second);
+    scene.api.addNode('n1', { status: { addresses: [{ type: 'Hostname', address: 'other' }] } });
+    scene.api.addCsr('csr-1', 'n1');
+    await scene.pass(20 * second);
+    assert.deepEqual(scene.api.about('csr-1'), []);
+    scene.api.fault = () => undefined;
+    await scene.pass(30 * second);
+    assert.deepEqual(scene.held, ['csr-1 SANNotOwned']);
+    scene.api.addNode('n1');
+    await scene.pass(0);
+    assert.deepEqual(scene.decided, ['approve csr-1']);
+  });
+
   it('works with an API server that has no ServiceCIDRs', async () => {
     await using scene = new Scene();
     scene.api.addNode('n1');

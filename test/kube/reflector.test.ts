@@ -51,6 +51,7 @@ class Scene implements AsyncDisposable, Reflection<Thing> {
   readonly things = new Map<string, string>();
   readonly failures: Failure[] = [];
   recoveries = 0;
+  isCurrent = false;
   syncs = 0;
   readonly #server: ApiServer;
   readonly #client: KubeClient;
@@ -106,6 +107,11 @@ class Scene implements AsyncDisposable, Reflection<Thing> {
 
   synced(): void {
     this.syncs += 1;
+    this.isCurrent = true;
+  }
+
+  outdated(): void {
+    this.isCurrent = false;
   }
 
   /** The next request; lets time pass until it arrives. */
@@ -177,10 +183,14 @@ describe('Reflector', () => {
     const first = await scene.watch();
     first.send(initialEnd(5), event('ADDED', 'a', 6));
     await scene.until(() => scene.things.has('a'));
+    assert.ok(scene.isCurrent);
     first.response.destroy();
     const second = await scene.watch();
     assert.equal(second.query.get('resourceVersion'), '6');
     await scene.until(() => scene.recoveries === 1);
+    assert.ok(!scene.isCurrent);
+    await scene.clock.advance(1_000);
+    assert.ok(scene.isCurrent);
     assert.deepEqual(
       scene.failures.map(({ code }) => code),
       ['API_UNREACHABLE'],
@@ -202,10 +212,12 @@ describe('Reflector', () => {
     const first = await scene.watch();
     first.send(event('ADDED', 'a', 1), event('ADDED', 'b', 2), initialEnd(5), gone());
     const again = await scene.watch();
+    assert.ok(!scene.isCurrent);
     assert.equal(again.query.get('sendInitialEvents'), 'true');
     again.send(event('ADDED', 'b', 2), event('ADDED', 'c', 8), initialEnd(9));
     await scene.until(() => scene.syncs === 2);
     assert.deepEqual(scene.state, { b: '2', c: '8' });
+    assert.ok(scene.isCurrent);
     assert.deepEqual(scene.failures, []);
   });
 
