@@ -27,7 +27,9 @@ import type { MetricsServer } from '../metrics/server.ts';
 import { startPageServer } from '../metrics/server.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
+import { releaseMemory } from '../sys/memory.ts';
 import { ApproverClient } from './approver-client.ts';
+import { IdleMemory, muchWork } from './idle-memory.ts';
 import { managementCluster, ownCluster } from './management-cluster.ts';
 import type { LoadedPolicy, PolicyLoader } from './policy-loader.ts';
 
@@ -54,6 +56,7 @@ export class Approver {
   readonly #environment: FollowEnvironment;
   readonly #metrics: ApproverMetrics;
   readonly #events: EventRecorder;
+  readonly #memory: IdleMemory;
   #loaded: LoadedPolicy | undefined;
   #work: TermWork | undefined;
   #machines: MachineFollower | undefined;
@@ -73,6 +76,11 @@ export class Approver {
       },
     });
     this.#environment = { client: () => this.#client.current(), clock, random };
+    this.#memory = new IdleMemory({
+      clock,
+      release: releaseMemory,
+      isIdle: () => (this.#work?.status().queueDepth ?? 0) === 0,
+    });
     this.#metrics = new ApproverMetrics({ status: () => this.status(), decisionCodes });
     this.#events = new EventRecorder({
       environment: this.#environment,
@@ -97,7 +105,11 @@ export class Approver {
     logger.log('approver_started', { version, identity, ...this.#policyFields });
     logger.log('metrics_listening', { address: new URL(server.url).host });
     onStarted?.();
-    await runTasks(signal, [(inner) => this.#elect(inner), (inner) => this.#watchPolicy(inner)]);
+    await runTasks(signal, [
+      (inner) => this.#elect(inner),
+      (inner) => this.#watchPolicy(inner),
+      (inner) => this.#memory.run(inner),
+    ]);
     logger.log('approver_stopped');
   }
 
@@ -211,6 +223,7 @@ export class Approver {
 
   async #lead(term: Term, signal: AbortSignal): Promise<void> {
     this.#options.logger.log('approver_leading');
+    this.#memory.worked(muchWork);
     const machines = this.#follower();
     this.#machines = machines;
     const work = new TermWork({
@@ -232,6 +245,8 @@ export class Approver {
     } finally {
       this.#work = undefined;
       this.#machines = undefined;
+      // A standby keeps no copy of the cluster.
+      this.#memory.worked(muchWork);
     }
   }
 
@@ -270,6 +285,7 @@ export class Approver {
     return {
       decided: (csr, { outcome, code: reason, message, finding }, ms) => {
         this.#metrics.recordDecision({ outcome, reason, ms });
+        this.#memory.worked();
         const { mode } = this.policy;
         const node = nodeOf(csr) ?? '';
         logger.log('csr_decided', {

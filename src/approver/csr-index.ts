@@ -22,10 +22,15 @@ export class CsrIndex implements CsrLookup {
     return this.#entries.keys();
   }
 
+  /** True if this CSR is known, in any version. */
+  has({ name, node, createdAt }: CsrReference): boolean {
+    const known = this.#entries.get(name)?.reference;
+    return known?.node === node && known.createdAt === createdAt;
+  }
+
   /** Keeps the first version of a CSR, because the order of two CSRs must not change with a decision. */
   put(reference: CsrReference, keyDigest: string | undefined): void {
-    const known = this.#entries.get(reference.name)?.reference;
-    if (known?.node === reference.node && known.createdAt === reference.createdAt) return;
+    if (this.has(reference)) return;
     this.remove(reference.name);
     this.#entries.set(reference.name, { reference, keyDigest });
     const ofNode = this.#byNode.get(reference.node) ?? new SortedList<CsrReference>(byAgeAndName);

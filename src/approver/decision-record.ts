@@ -1,3 +1,4 @@
+import * as v from 'valibot';
 import type { ApproverPolicy } from '../core/approver-policy.ts';
 import { printable } from '../core/printable.ts';
 import type { ApproverNote } from '../kube/approver-note.ts';
@@ -27,14 +28,15 @@ export interface RecordRequest {
 /**
  * Writes a decision with one PUT, which the API server refuses with API_CONFLICT if the CSR has
  * changed or was replaced. Without the version it would overwrite the decision of a person
- * (k8s.io/kubernetes pkg/registry/certificates/certificates/strategy.go). Returns the CSR as stored.
+ * (k8s.io/kubernetes pkg/registry/certificates/certificates/strategy.go). Returns the CSR as stored
+ * after a hold, because the CSR stays pending.
  * @throws AgentError as KubeClient.request
  */
 export async function recordDecision(
   client: Pick<KubeClient, 'request'>,
   { csr, decision, basis, mode }: RecordRequest,
   signal: AbortSignal,
-): Promise<WatchedCsr> {
+): Promise<WatchedCsr | undefined> {
   return client.request(
     {
       verb: 'update',
@@ -43,9 +45,15 @@ export async function recordDecision(
       body: bodyOf(csr, decision, basis),
       signal,
     },
-    watchedCsrSchema,
+    decision.outcome === 'hold' ? watchedCsrSchema : storedSchema,
   );
 }
+
+/** Checks that the answer is an object of the API server, at little cost. */
+const storedSchema = v.pipe(
+  v.object({ metadata: v.object({ uid: v.string(), resourceVersion: v.string() }) }),
+  v.transform(() => undefined),
+);
 
 /** Without the spec, which the API server does not change here. */
 function bodyOf(csr: WatchedCsr, decision: RecordedDecision, basis: DecisionBasis): object {

@@ -17,7 +17,8 @@ import { csrCollection, nodeOf, watchedCsrSchema } from './watched-csr.ts';
 export type FinalDecision = Decision & { readonly outcome: 'approve' | 'deny' };
 
 export type RecordResult =
-  | { readonly kind: 'recorded'; readonly csr: WatchedCsr }
+  /** `csr`: the stored version, after a hold. */
+  | { readonly kind: 'recorded'; readonly csr: WatchedCsr | undefined }
   /** Something has changed since the decision, so nothing was sent. */
   | { readonly kind: 'outdated' }
   /** The API server refused the decision because the CSR has changed, or would become invalid. */

@@ -212,15 +212,14 @@ export class TermWork {
   }
 
   #setCsr(csr: WatchedCsr): void {
-    const { name, createdAt, resourceVersion } = csr;
-    const node = nodeOf(csr);
-    const keyDigest = node === undefined ? undefined : keyDigestOf(csr);
-    this.#view.csrs.put({ name, createdAt, resourceVersion, node: node ?? '' }, keyDigest);
+    const { name } = csr;
+    const isNew = this.#index(csr);
     const known = this.#pending.get(name);
     const isSame = known?.csr.uid === csr.uid;
     // The response to a request may be newer than the watch.
     if (isSame && compareAge(csr, known.csr) < 0) return;
-    this.#changes += 1;
+    // A decision about one CSR changes no decision about another one.
+    if (isNew) this.#changes += 1;
     if (!isPending(csr)) {
       this.#forget(name);
       return;
@@ -232,6 +231,17 @@ export class TermWork {
       this.#pending.add(new PendingCsr(csr, this.#options.environment.clock.elapsed()));
     }
     this.#enqueue(name);
+  }
+
+  /** False if the index has the CSR. */
+  #index(csr: WatchedCsr): boolean {
+    const { csrs } = this.#view;
+    const { name, createdAt, resourceVersion } = csr;
+    const node = nodeOf(csr);
+    const reference = { name, createdAt, resourceVersion, node: node ?? '' };
+    if (csrs.has(reference)) return false;
+    csrs.put(reference, node === undefined ? undefined : keyDigestOf(csr));
+    return true;
   }
 
   #deleteCsr(name: string): void {
@@ -439,7 +449,8 @@ export class TermWork {
     }
   }
 
-  #explained(pending: PendingCsr, stored: WatchedCsr): void {
+  #explained(pending: PendingCsr, stored: WatchedCsr | undefined): void {
+    if (stored === undefined) return;
     const isNewer = compareAge(stored, pending.csr) > 0;
     // Otherwise the next decision would begin with a conflict, until the watch sends this version.
     if (this.#pending.get(stored.name) === pending && isNewer) pending.csr = stored;

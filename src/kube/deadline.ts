@@ -18,23 +18,38 @@ export class Deadline implements Disposable {
   readonly #options: DeadlineOptions;
   readonly #controller = new AbortController();
   #timer = new AbortController();
+  #ms = 0;
+  /** On the monotonic clock. */
+  #end = 0;
 
   constructor(options: DeadlineOptions) {
     this.#options = options;
     options.signal.addEventListener('abort', this.#abort, { once: true });
     if (options.signal.aborted) this.#abort();
-    void this.#run(options.ms);
+    this.#start(options.ms);
   }
 
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
 
-  /** Moves the deadline to this many milliseconds from now. */
+  /** Moves the deadline to this many milliseconds from now. Cheap if that is later, as after each event of a watch. */
   restart(ms: number): void {
+    const end = this.#options.clock.elapsed() + ms;
+    if (end >= this.#end) {
+      this.#ms = ms;
+      this.#end = end;
+      return;
+    }
     this.#timer.abort(finished);
     this.#timer = new AbortController();
-    void this.#run(ms);
+    this.#start(ms);
+  }
+
+  #start(ms: number): void {
+    this.#ms = ms;
+    this.#end = this.#options.clock.elapsed() + ms;
+    void this.#run(ms, this.#timer.signal);
   }
 
   [Symbol.dispose](): void {
@@ -46,14 +61,16 @@ export class Deadline implements Disposable {
     this.#controller.abort(aborted(this.#options.what, this.#options.signal));
   };
 
-  async #run(ms: number): Promise<void> {
+  async #run(ms: number, signal: AbortSignal): Promise<void> {
     const { clock, what } = this.#options;
     try {
-      await clock.sleep(ms, this.#timer.signal);
+      for (let left = ms; left > 0; left = this.#end - clock.elapsed()) {
+        await clock.sleep(left, signal);
+      }
     } catch {
       return; // The work finished before the deadline.
     }
-    this.#controller.abort(timeout(what, ms));
+    this.#controller.abort(timeout(what, this.#ms));
   }
 }
 

@@ -1,5 +1,5 @@
-import { constants, createPublicKey, verify } from 'node:crypto';
-import type { SignKeyObjectInput, VerifyKeyObjectInput } from 'node:crypto';
+import { constants, verify } from 'node:crypto';
+import type { SigningOptions, VerifyPublicKeyInput } from 'node:crypto';
 import { writeOid } from '../../core/certificate-parts.ts';
 import { derTags, writeDer } from '../../core/der.ts';
 import type { KeyFacts } from './key.ts';
@@ -9,7 +9,7 @@ interface SignatureAlgorithm {
   readonly key: KeyFacts['kind'];
   /** Ed25519 has no separate hash. */
   readonly hash?: 'sha256' | 'sha384' | 'sha512';
-  readonly options?: Omit<SignKeyObjectInput, 'key'>;
+  readonly options?: SigningOptions;
 }
 
 const hashes = [
@@ -92,8 +92,11 @@ export function signatureProblem({
   if (algorithm.key !== key.kind)
     return `the signature algorithm ${algorithm.name} does not fit the key`;
   try {
-    const options: VerifyKeyObjectInput = {
-      key: createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' }),
+    // A KeyObject would keep 5 kB outside the heap until the next garbage collection.
+    const options: VerifyPublicKeyInput & SigningOptions = {
+      key: Buffer.from(publicKey),
+      format: 'der',
+      type: 'spki',
       ...algorithm.options,
     };
     return verify(algorithm.hash ?? null, info, options, signature)
