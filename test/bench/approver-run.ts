@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ApproverPlane } from '../support/approver-plane.ts';
 import { Child } from '../support/child.ts';
 import type { ApproverLoad } from './approver-load.ts';
@@ -14,6 +15,7 @@ export interface ApproverScene {
   readonly load: ApproverLoad;
   readonly place: ApproverPlace;
   readonly nodes: number;
+  readonly restSeconds: number;
 }
 
 /** One run of a program that finds pending CSRs at its start, until it has decided all of them. */
@@ -25,6 +27,8 @@ export interface ApproverRun {
   readonly cpuSeconds: number;
   /** The largest anonymous RSS in MB. */
   readonly peakRssAnon: number;
+  /** After a rest. */
+  readonly restRssAnon: number;
   /** Requests about single CSRs, by the audit log. */
   readonly csrRequests: number;
   /** Lists, watches, Nodes, Leases and Events. */
@@ -57,6 +61,8 @@ export async function decidePending(
   await watch.decided(csrs.length, child);
   const { cpuSeconds } = processUsage(child.pid);
   const { peak: peakRssAnon } = memory;
+  await delay(scene.restSeconds * 1_000);
+  const { mainRssAnon: restRssAnon } = processUsage(child.pid);
   await child.stop();
   const times = [...watch.decisions.values()].map(({ at }) => (at - startedAt) / 1_000);
   const firstSeconds = Math.min(...times);
@@ -72,6 +78,7 @@ export async function decidePending(
     perSecond: (csrs.length - 1) / (allSeconds - firstSeconds),
     cpuSeconds,
     peakRssAnon,
+    restRssAnon,
     csrRequests,
     otherRequests: requests.length - csrRequests,
     outcomes: [...watch.decisions].map(([name, { outcome }]) => `${name} ${outcome}`).toSorted(),

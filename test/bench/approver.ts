@@ -22,6 +22,8 @@ export interface ApproverSizes {
   readonly latencies: number;
   readonly failOvers: number;
   readonly twice: number;
+  /** How long a program rests before its memory is measured again. */
+  readonly restSeconds: number;
 }
 
 export const fullSizes: ApproverSizes = {
@@ -31,6 +33,7 @@ export const fullSizes: ApproverSizes = {
   latencies: 300,
   failOvers: 5,
   twice: 10_000,
+  restSeconds: 15,
 };
 
 /** For a look at the benchmark itself, in about two minutes. */
@@ -41,6 +44,7 @@ export const quickSizes: ApproverSizes = {
   latencies: 50,
   failOvers: 1,
   twice: 200,
+  restSeconds: 1,
 };
 
 export interface ApproverBench {
@@ -57,20 +61,24 @@ interface Measure {
   /** The size of the scene, which has a control plane of its own. */
   readonly nodes: number;
   readonly decided: number;
+  /** The programs that it can measure; all if absent. */
+  readonly only?: readonly string[];
   readonly rows: (scene: ApproverScene, programs: readonly ApproverProgram[]) => Promise<Row[]>;
 }
 
 /** Prints a table for each measure. */
 export async function benchApprovers(bench: ApproverBench): Promise<void> {
-  const programs = approverPrograms().filter(({ name }) => bench.programs?.includes(name) ?? true);
+  const chosen = approverPrograms().filter(({ name }) => bench.programs?.includes(name) ?? true);
   const all = measures(bench.sizes);
   for (const name of bench.measures ?? Object.keys(all)) {
     const measure = all[name];
     if (measure === undefined) throw new Error(`the measures are ${Object.keys(all).join(', ')}`);
-    const { nodes, decided } = measure;
+    const { nodes, decided, only } = measure;
+    const programs = chosen.filter((program) => only?.includes(program.name) ?? true);
     bench.say(`Approvers, ${name}: ${nodes} Nodes and ${decided} decided CSRs ...`);
     await using stack = new AsyncDisposableStack();
-    const scene = await startScene(bench.directory, { nodes, decided }, stack);
+    const parts = await startScene(bench.directory, { nodes, decided }, stack);
+    const scene = { ...parts, restSeconds: bench.sizes.restSeconds };
     const rows = await measure.rows(scene, programs);
     bench.say(
       `\n${formatTable(
@@ -93,20 +101,16 @@ function measures(sizes: ApproverSizes): Readonly<Record<string, Measure>> {
     many: {
       nodes: many,
       decided,
-      rows: (scene, programs) =>
-        measureThroughput(scene, programs, {
-          pending: many,
-          what: `${many} pending beside ${decided} decided`,
-        }),
-    },
-    first: {
-      nodes: many,
-      decided,
-      rows: (scene, programs) =>
-        measureThroughput(scene, programs, {
+      rows: async (scene, programs) => [
+        ...(await measureThroughput(scene, programs, {
           pending: few,
           what: `${few} pending beside ${decided} decided`,
-        }),
+        })),
+        ...(await measureThroughput(scene, programs, {
+          pending: many,
+          what: `${many} pending beside ${decided} decided`,
+        })),
+      ],
     },
     latency: {
       nodes: few,
@@ -121,12 +125,8 @@ function measures(sizes: ApproverSizes): Readonly<Record<string, Measure>> {
     twice: {
       nodes: twice,
       decided: 0,
-      rows: (scene, programs) =>
-        compareRuns(
-          scene,
-          programs.filter(({ name }) => name === 'nodecertd'),
-          twice,
-        ),
+      only: ['nodecertd'],
+      rows: (scene, programs) => compareRuns(scene, programs, twice),
     },
   };
 }
@@ -136,7 +136,7 @@ async function startScene(
   parent: string,
   { nodes, decided }: { readonly nodes: number; readonly decided: number },
   stack: AsyncDisposableStack,
-): Promise<ApproverScene> {
+): Promise<Omit<ApproverScene, 'restSeconds'>> {
   const directory = await mkdtemp(join(parent, 'approver-'));
   const cluster = stack.use(await ApproverPlane.start(directory));
   await cluster.plane.stopControllers();
