@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { chartDirectory } from '../../scripts/chart.ts';
 import { parseApproverPolicy } from '../../src/config/approver-policy.ts';
 import { parseNodeInventory } from '../../src/config/node-inventory.ts';
@@ -73,6 +73,7 @@ const everyOption = {
     extraEgress: [{ ports: [{ port: 8443, protocol: 'TCP' }] }],
   },
   serviceMonitor: { enabled: true, labels: { release: 'prometheus' }, interval: '15s' },
+  prometheusRule: { enabled: true, labels: { release: 'prometheus' } },
 };
 
 /** Arguments of helm, and the start of the line with the key in its error. */
@@ -176,30 +177,31 @@ describe('the chart of the approver', { skip: skipWithoutHelm() }, () => {
     assert.equal(parseApproverPolicy(dataOf(defaults, 'policy.yaml'), 'p').mode, 'observe');
   });
 
-  it('selects the Service of the replicas with its ServiceMonitor', async () => {
+  it('scrapes the Service of the replicas as the job that the alerts name', async () => {
     const objects = objectsOf(await renderChart('kube-system', '--values', everything));
-    const monitor = find(objects, 'ServiceMonitor') as unknown as {
-      readonly metadata: { readonly labels: object };
-      readonly spec: {
-        readonly jobLabel: string;
-        readonly selector: { readonly matchLabels: Readonly<Record<string, string>> };
-        readonly endpoints: readonly { readonly port: string; readonly path: string }[];
-      };
-    };
-    const service = find(objects, 'Service') as unknown as {
-      readonly metadata: { readonly labels: Readonly<Record<string, string>> };
-      readonly spec: { readonly ports: readonly { readonly name: string }[] };
-    };
-    const { selector, endpoints, jobLabel } = monitor.spec;
-    for (const [label, value] of Object.entries(selector.matchLabels)) {
+    const { spec } = find(objects, 'ServiceMonitor') as ServiceMonitor;
+    const service = find(objects, 'Service') as Service;
+    for (const [label, value] of Object.entries(spec.selector.matchLabels)) {
       assert.equal(service.metadata.labels[label], value);
     }
-    assert.equal(service.metadata.labels[jobLabel], 'approver-name');
+    const job = [{ targetLabel: 'job', replacement: 'nodecertd-approver' }];
     assert.deepEqual(
-      endpoints.map(({ port, path }) => [port, path]),
-      service.spec.ports.map(({ name }) => [name, '/metrics']),
+      spec.endpoints,
+      service.spec.ports.map(({ name: port }) => {
+        return { port, path: '/metrics', interval: '15s', relabelings: job };
+      }),
     );
-    assert.match(JSON.stringify(monitor.metadata.labels), /"release":"prometheus"/);
+    assert.match(JSON.stringify(find(objects, 'PrometheusRule')), /job=\\"nodecertd-approver\\"/);
+  });
+
+  it('has the alerts of prometheus-rules.yaml for the approver', async () => {
+    const objects = objectsOf(await renderChart('kube-system', '--values', everything));
+    const { spec } = find(objects, 'PrometheusRule') as PrometheusRule;
+    const rules = await readFile(join(chartDirectory, '../../prometheus-rules.yaml'), 'utf8');
+    const { groups } = parse(rules) as PrometheusRule['spec'];
+    const expected = groups.filter(({ name }) => name === 'nodecertd-approver');
+    assert.equal(expected.length, 1);
+    assert.deepEqual(spec, { groups: expected });
   });
 
   describe('on an API server', { skip: skipWithoutRealControlPlane() }, () => {
@@ -253,6 +255,25 @@ describe('the chart of the approver', { skip: skipWithoutHelm() }, () => {
     });
   });
 });
+
+interface ServiceMonitor extends KubernetesObject {
+  readonly spec: {
+    readonly selector: { readonly matchLabels: Readonly<Record<string, string>> };
+    readonly endpoints: readonly object[];
+  };
+}
+
+interface Service extends KubernetesObject {
+  readonly metadata: {
+    readonly name: string;
+    readonly labels: Readonly<Record<string, string>>;
+  };
+  readonly spec: { readonly ports: readonly { readonly name: string }[] };
+}
+
+interface PrometheusRule extends KubernetesObject {
+  readonly spec: { readonly groups: readonly { readonly name: string }[] };
+}
 
 function find(objects: readonly KubernetesObject[], kind: string): KubernetesObject {
   const found = objects.find((object) => object.kind === kind);
