@@ -52,5 +52,5 @@ put "$dist/share/zsh/site-functions/_nodecertd" "$zsh/_nodecertd"
 # In the same directories as here, so that links between the pages work.
 doc=$usr/share/doc/nodecertd
 for file in README.md docs/*.{md,svg} config/*.{yaml,json} config/approver/*.yaml systemd/*.{conf,service}; do put "$file" "$doc/$file"; done
-find config/approver/chart -type f | while read -r file; do put "$file" "$doc/$file"; done
+find config/approver/chart -type f -not -name '.*' | while read -r file; do put "$file" "$doc/$file"; done
 for file in "$dist"/share/doc/*; do put "$file" "$doc/${file##*/}"; done

@@ -4,18 +4,19 @@ import { after, before, describe, it } from 'node:test';
 import { approverManifests, label, namespace } from '../support/approver-deployment.ts';
 import type { LiveCsr } from '../support/approver-plane.ts';
 import { builtImage, skipWithoutImage } from '../support/built-image.ts';
+import { skipWithoutHelm } from '../support/helm.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { skipWithoutKubeadmCluster, startKubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { scaled } from '../support/machine-speed.ts';
 
-const skip = skipWithoutKubeadmCluster() || skipWithoutImage();
+const skip = skipWithoutKubeadmCluster() || skipWithoutImage() || skipWithoutHelm();
 
 interface ServingCsr extends LiveCsr {
   readonly spec: { readonly signerName: string; readonly username: string };
 }
 
-/** The archive of `make image`, imported into containerd on two control planes. */
-describe('the OCI image in a kubeadm cluster', { skip, timeout: 600_000 }, () => {
+/** The archive of `make image`, imported into containerd on two control planes, and the chart. */
+describe('the OCI image and the chart in a kubeadm cluster', { skip, timeout: 600_000 }, () => {
   let cluster: KubeadmCluster;
   before(async () => {
     const mounts = { '/opt/image.tar': builtImage.archive };
@@ -26,7 +27,7 @@ describe('the OCI image in a kubeadm cluster', { skip, timeout: 600_000 }, () =>
     const [first] = cluster.nodes;
     assert.ok(first !== undefined);
     const file = '/root/approver.yaml';
-    await first.container.write(file, await approverManifests(builtImage.reference));
+    await first.container.write(file, await approverManifests());
     await first.container.must('kubectl', 'apply', `--filename=${file}`);
     await untilAvailable();
   });
@@ -95,8 +96,17 @@ describe('the OCI image in a kubeadm cluster', { skip, timeout: 600_000 }, () =>
   /** The Pods whose log has a decision about the CSR. */
   async function decidedBy(csr: string): Promise<string[]> {
     const deciders: string[] = [];
+    const { container } = cluster.node('control-plane-1');
     for (const name of await pods()) {
-      const lines = (await kubectl('logs', name)).split('\n').filter(Boolean);
+      // A kubelet that has just been started does not know the log of a Pod yet.
+      const { code, stdout } = await container.run(
+        'kubectl',
+        `--namespace=${namespace}`,
+        'logs',
+        name,
+      );
+      if (code !== 0) continue;
+      const lines = stdout.split('\n').filter(Boolean);
       const events = lines.map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>);
       if (events.some((line) => line['event'] === 'csr_decided' && line['csr'] === csr)) {
         deciders.push(name);
