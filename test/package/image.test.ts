@@ -124,6 +124,15 @@ describe('the OCI image', { skip }, () => {
     );
   });
 
+  it('starts Node with the flags and variables of the launcher', async () => {
+    const launcher = await readFile('scripts/nodecertd.sh', 'utf8');
+    const [, flags] = /^approver\) exec "\$lib\/node" (.*) "\$lib\/main\.js"/m.exec(launcher) ?? [];
+    const exported = [...launcher.matchAll(/^export (.*)$/gm)].flatMap(([, line = '']) =>
+      line.split(' ').map((one) => one.replace('"$lib/cache"', '/usr/lib/nodecertd/cache')),
+    );
+    assert.deepEqual(configuration.Env, ['PATH=/usr/bin', ...exported, `NODE_OPTIONS=${flags}`]);
+  });
+
   it('has files that only root may write, without setuid, shell or package manager', async () => {
     const all = await files();
     const odd = all.filter(
