@@ -362,7 +362,9 @@ export class TermWork {
     const delay = holdDelay(pending.holds, environment.random());
     const { until = Infinity } = decision.finding ?? {};
     const left = Math.max(until - serverNow(), 0);
-    this.#retries.set(pending.csr.name, Math.min(delay, left + second / 10));
+    const untilExplained = pending.heldSince + explainAfter - environment.clock.elapsed();
+    const next = Math.min(delay, left + second / 10);
+    this.#retries.set(pending.csr.name, untilExplained > 0 ? Math.min(next, untilExplained) : next);
   }
 
   /**

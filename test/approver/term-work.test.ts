@@ -322,6 +322,8 @@ describe('TermWork', () => {
     await scene.start();
     await scene.pass(59 * second);
     assert.deepEqual(scene.api.about('csr-1'), []);
+    await scene.pass(second);
+    assert.deepEqual(scene.api.about('csr-1'), ['update csr-1']);
     await scene.pass(4 * minute);
     assert.deepEqual(scene.api.about('csr-1'), ['update csr-1']);
     const note = approverNote(scene.api.annotations('csr-1'));
