@@ -116,6 +116,8 @@ export function apiServerArgs({ directory, ports }: ClusterFiles, auditLog: stri
     `--service-account-signing-key-file=${file('service-accounts.key')}`,
     `--audit-policy-file=${file('audit-policy.yaml')}`,
     `--audit-log-path=${auditLog}`,
+    // In MB. By default, the API server begins another file after 100 MB.
+    '--audit-log-maxsize=10000',
     '--profiling=false',
     '--shutdown-delay-duration=0',
   ];
