@@ -1,4 +1,5 @@
 import { api } from './api.ts';
+import { approver } from './approver.ts';
 import { clock } from './clock.ts';
 import { crash } from './crash.ts';
 import type { FaultFamily } from './family.ts';
@@ -17,6 +18,7 @@ export const families: readonly FaultFamily[] = [
   renewal,
   fileSystem,
   api,
+  approver,
   clock,
   keys,
   herd,
