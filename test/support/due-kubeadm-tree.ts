@@ -1,6 +1,7 @@
 import { readdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hour } from '../../src/core/instant.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { hour, second } from '../../src/core/instant.ts';
 import { ApiServer, sendJson } from '../kube/support/api-server.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
 import { handlers, LeaseApi } from '../kube/support/lease-api.ts';
@@ -34,6 +35,8 @@ export class DueKubeadmTree implements AsyncDisposable {
     const text = await readFile(admin, 'utf8');
     await writeFile(admin, text.replace(/server: .*/, `server: ${api.url}`));
     await age(tree.kubernetes);
+    // In whole seconds, a new certificate has to end later than the one it replaces.
+    await delay(second);
     return due;
   }
 
