@@ -36,13 +36,16 @@ const renewed = (seconds: number, holderIdentity = 'cp1_1'): Readonly<Record<str
   renewTime: `2026-11-28T12:00:${seconds}.000000Z`,
 });
 
-/** A clock on which each look takes ten seconds. Only the timeout of a request takes real time. */
+/** A clock on which a pause takes ten seconds. Only the timeout of a request takes real time. */
 function fastClock(): typeof systemClock {
   let elapsed = 0;
   return {
     ...systemClock,
-    elapsed: () => (elapsed += 10_000),
-    sleep: async (ms, signal) => (ms < second ? undefined : systemClock.sleep(ms, signal)),
+    elapsed: () => elapsed,
+    sleep: async (ms, signal) => {
+      if (ms >= second) return systemClock.sleep(ms, signal);
+      elapsed += 10 * second;
+    },
   };
 }
 
