@@ -82,6 +82,7 @@ describe('the Debian package', () => {
         '/usr/share/doc/nodecertd/config',
         '/usr/share/doc/nodecertd/config/approver',
         '/usr/share/doc/nodecertd/config/approver/chart',
+        '/usr/share/doc/nodecertd/config/approver/chart/files',
         '/usr/share/doc/nodecertd/config/approver/chart/templates',
         '/usr/share/doc/nodecertd/docs',
         '/usr/share/doc/nodecertd/systemd',

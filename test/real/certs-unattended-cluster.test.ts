@@ -123,11 +123,23 @@ async function leaseHolder(): Promise<unknown> {
   return (await leaseSpec())['holderIdentity'];
 }
 
-async function untilHeld(): Promise<void> {
-  const deadline = Date.now() + scaled(30 * second);
-  while ((await leaseHolder()) === undefined) {
-    if (Date.now() > deadline) throw new Error('no node took the Lease');
-    await delay(second / 10);
+/**
+ * Starts a renewal, and waits until it holds the Lease. Starts it again if it found another node
+ * unhealthy, which etcd may be for a moment after the tests above.
+ */
+async function startRenewal({ container }: KubeadmNode): Promise<{ readonly end: Promise<Ended> }> {
+  const deadline = Date.now() + scaled(minute);
+  for (;;) {
+    const ended: Ended[] = [];
+    const end = container.run('env', searchPath, ...command, ...flags);
+    void end.then((last) => ended.push(last));
+    while (ended.length === 0) {
+      if ((await leaseHolder()) !== undefined) return { end };
+      await delay(second / 10);
+    }
+    const { stdout, stderr } = await end;
+    const isTemporary = /"reason": ".* unhealthy/.test(stdout) && Date.now() < deadline;
+    if (!isTemporary) throw new Error(`the renewal never held the Lease: ${stdout}${stderr}`);
   }
 }
 
@@ -154,15 +166,14 @@ describe('certs renew --unattended on a cluster', { skip }, () => {
     await shorten(node(1), 'scheduler.conf');
     await shorten(node(2), 'front-proxy-client');
     await shorten(node(3), 'front-proxy-client');
-    const first = unattended(node(1));
-    await untilHeld();
+    const first = await startRenewal(node(1));
     const before = await starts(node(1), 'kube-scheduler');
     const [second, third] = await Promise.all([unattended(node(2)), unattended(node(3))]);
     for (const { outcome, reason, retryAfterSeconds } of [second, third]) {
       assert.deepEqual([outcome, retryAfterSeconds], ['waiting', 60]);
       assert.match(reason ?? '', /^control-plane-1 is renewing certificates and holds the Lease/);
     }
-    const done = await first;
+    const done = documentOf(await first.end);
     assert.equal(done.outcome, 'renewed', JSON.stringify(done));
     assert.deepEqual(
       done.restarted.map(({ component }) => component),
@@ -218,10 +229,9 @@ describe('certs renew --unattended on a cluster', { skip }, () => {
     await shorten(node(2), 'controller-manager.conf');
     const file = '/etc/kubernetes/controller-manager.conf';
     const before = await node(2).container.read(file);
-    const interrupted = unattended(node(2));
-    await untilHeld();
+    const interrupted = await startRenewal(node(2));
     await signalRenewal('INT');
-    const { outcome, code, renewed } = await interrupted;
+    const { outcome, code, renewed } = documentOf(await interrupted.end);
     assert.deepEqual([outcome, code, renewed], ['failed', 'ABORTED', []]);
     assert.equal(await node(2).container.read(file), before);
     assert.equal(await leaseHolder(), undefined);
@@ -229,10 +239,9 @@ describe('certs renew --unattended on a cluster', { skip }, () => {
   });
 
   it('takes over from a killed holder after 60 s', async () => {
-    const killed = node(2).container.run('env', searchPath, ...command, ...flags);
-    await untilHeld();
+    const killed = await startRenewal(node(2));
     await signalRenewal('KILL');
-    assert.notEqual((await killed).code, 0);
+    assert.notEqual((await killed.end).code, 0);
     const start = performance.now();
     const next = await unattended(node(1));
     assert.equal(next.outcome, 'renewed', JSON.stringify(next));
