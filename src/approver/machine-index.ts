@@ -1,4 +1,6 @@
 import type { Failure } from '../core/errors.ts';
+import type { NameSets } from './name-sets.ts';
+import { addName, removeName } from './name-sets.ts';
 import type { Machine, MachineLookup, Unavailability } from './sources/machine-source.ts';
 
 const notReadYet: Unavailability = {
@@ -10,7 +12,7 @@ const notReadYet: Unavailability = {
 export class MachineIndex implements MachineLookup {
   #unavailable: Unavailability | undefined = notReadYet;
   readonly #machines = new Map<string, Machine>();
-  readonly #byNode = new Map<string, Set<string>>();
+  readonly #byNode: NameSets<string> = new Map();
 
   get unavailable(): Unavailability | undefined {
     return this.#unavailable;
@@ -40,12 +42,8 @@ export class MachineIndex implements MachineLookup {
     const previous = this.#machines.get(name);
     this.#machines.set(name, machine);
     if (previous !== undefined && withoutVersion(previous) === withoutVersion(machine)) return [];
-    this.#drop(previous);
-    if (nodeName !== '') {
-      const names = this.#byNode.get(nodeName);
-      if (names === undefined) this.#byNode.set(nodeName, new Set([name]));
-      else names.add(name);
-    }
+    if (previous !== undefined) removeName(this.#byNode, previous.nodeName, name);
+    if (nodeName !== '') addName(this.#byNode, nodeName, name);
     return nodesOf(previous, machine);
   }
 
@@ -53,15 +51,8 @@ export class MachineIndex implements MachineLookup {
   remove(name: string): readonly string[] {
     const previous = this.#machines.get(name);
     this.#machines.delete(name);
-    this.#drop(previous);
+    if (previous !== undefined) removeName(this.#byNode, previous.nodeName, name);
     return nodesOf(previous);
-  }
-
-  #drop(machine: Machine | undefined): void {
-    if (machine === undefined) return;
-    const names = this.#byNode.get(machine.nodeName);
-    names?.delete(machine.name);
-    if (names?.size === 0) this.#byNode.delete(machine.nodeName);
   }
 }
 

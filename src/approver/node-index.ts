@@ -3,14 +3,16 @@ import { formatIp, maskedIp, parseCidr } from '../core/cidr.ts';
 import type { Instant } from '../core/instant.ts';
 import { keysOfAddresses } from './alt-name.ts';
 import type { NodeLookup, PodRange } from './facts.ts';
+import type { NameSets } from './name-sets.ts';
+import { addName, removeName } from './name-sets.ts';
 import type { NodeSnapshot } from './node-snapshot.ts';
 
 /** All Nodes of the cluster, with their names, addresses and pod ranges as keys. */
 export class NodeIndex implements NodeLookup {
   readonly #nodes = new Map<string, NodeSnapshot>();
   /** Keys of alternative names, and the names of the Nodes that have them. */
-  readonly #claims = new Map<string, Set<string>>();
-  readonly #podRanges = new Map<string, Set<string>>();
+  readonly #claims: NameSets<string> = new Map();
+  readonly #podRanges: NameSets<string> = new Map();
   /** The prefix lengths in use: a lookup tries each of them. */
   readonly #prefixes = new Map<number, number>();
   readonly #earlierSeenAt = new Map<string, Instant>();
@@ -23,9 +25,9 @@ export class NodeIndex implements NodeLookup {
       if (previous.uid !== node.uid) this.#earlierSeenAt.set(node.name, seenAt);
     }
     this.#nodes.set(node.name, node);
-    for (const key of keysOfAddresses(node.addresses)) add(this.#claims, key, node.name);
+    for (const key of keysOfAddresses(node.addresses)) addName(this.#claims, key, node.name);
     for (const cidr of podCidrsOf(node)) {
-      add(this.#podRanges, rangeKey(cidr.address, cidr.prefix), node.name);
+      addName(this.#podRanges, rangeKey(cidr.address, cidr.prefix), node.name);
       this.#prefixes.set(cidr.prefix, (this.#prefixes.get(cidr.prefix) ?? 0) + 1);
     }
   }
@@ -79,9 +81,9 @@ export class NodeIndex implements NodeLookup {
   }
 
   #forget(node: NodeSnapshot): void {
-    for (const key of keysOfAddresses(node.addresses)) drop(this.#claims, key, node.name);
+    for (const key of keysOfAddresses(node.addresses)) removeName(this.#claims, key, node.name);
     for (const { address, prefix } of podCidrsOf(node)) {
-      drop(this.#podRanges, rangeKey(address, prefix), node.name);
+      removeName(this.#podRanges, rangeKey(address, prefix), node.name);
       const left = (this.#prefixes.get(prefix) ?? 0) - 1;
       if (left > 0) this.#prefixes.set(prefix, left);
       else this.#prefixes.delete(prefix);
@@ -95,16 +97,4 @@ function podCidrsOf(node: NodeSnapshot): Cidr[] {
 
 function rangeKey(address: IpBytes, prefix: number): string {
   return `${formatIp(address)}/${prefix}`;
-}
-
-function add(index: Map<string, Set<string>>, key: string, name: string): void {
-  const names = index.get(key);
-  if (names === undefined) index.set(key, new Set([name]));
-  else names.add(name);
-}
-
-function drop(index: Map<string, Set<string>>, key: string, name: string): void {
-  const names = index.get(key);
-  names?.delete(name);
-  if (names?.size === 0) index.delete(key);
 }

@@ -1,4 +1,6 @@
 import type { DecisionCode } from './decision.ts';
+import type { NameSets } from './name-sets.ts';
+import { addName, removeName } from './name-sets.ts';
 import type { RequestKind } from './recorder.ts';
 import type { RequestReading } from './request/read-request.ts';
 import type { WatchedCsr } from './watched-csr.ts';
@@ -35,8 +37,8 @@ export class PendingCsr {
 /** The pending CSRs by name, by node and by reason. */
 export class PendingCsrs {
   readonly #all = new Map<string, PendingCsr>();
-  readonly #byNode = new Map<string, Set<string>>();
-  readonly #byCode = new Map<DecisionCode, Set<string>>();
+  readonly #byNode: NameSets<string> = new Map();
+  readonly #byCode: NameSets<DecisionCode> = new Map();
 
   get size(): number {
     return this.#all.size;
@@ -57,7 +59,7 @@ export class PendingCsrs {
   add(pending: PendingCsr): void {
     const { name } = pending.csr;
     this.#all.set(name, pending);
-    addTo(this.#byNode, nodeOf(pending.csr) ?? '', name);
+    addName(this.#byNode, nodeOf(pending.csr) ?? '', name);
   }
 
   /** Stores the reason for the wait. True if the reason is new. */
@@ -66,8 +68,8 @@ export class PendingCsrs {
     const { name } = pending.csr;
     const changed = pending.code !== code;
     if (changed && this.#all.get(name) === pending) {
-      if (pending.code !== undefined) removeFrom(this.#byCode, pending.code, name);
-      addTo(this.#byCode, code, name);
+      if (pending.code !== undefined) removeName(this.#byCode, pending.code, name);
+      addName(this.#byCode, code, name);
     }
     pending.code = code;
     pending.holds = changed ? 1 : pending.holds + 1;
@@ -78,8 +80,8 @@ export class PendingCsrs {
     const pending = this.#all.get(name);
     if (pending === undefined) return;
     this.#all.delete(name);
-    removeFrom(this.#byNode, nodeOf(pending.csr) ?? '', name);
-    if (pending.code !== undefined) removeFrom(this.#byCode, pending.code, name);
+    removeName(this.#byNode, nodeOf(pending.csr) ?? '', name);
+    if (pending.code !== undefined) removeName(this.#byCode, pending.code, name);
   }
 
   withCode(code: DecisionCode): Iterable<string> {
@@ -89,16 +91,4 @@ export class PendingCsrs {
   ofNode(node: string): Iterable<string> {
     return this.#byNode.get(node) ?? [];
   }
-}
-
-function addTo<K>(index: Map<K, Set<string>>, key: K, name: string): void {
-  const names = index.get(key);
-  if (names === undefined) index.set(key, new Set([name]));
-  else names.add(name);
-}
-
-function removeFrom<K>(index: Map<K, Set<string>>, key: K, name: string): void {
-  const names = index.get(key);
-  names?.delete(name);
-  if (names?.size === 0) index.delete(key);
 }

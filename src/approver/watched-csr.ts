@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { contentOf, readDer } from '../core/der.ts';
 import { nodeOfUser } from '../core/node-name.ts';
 import { without } from '../core/without.ts';
+import { annotationsSchema } from '../kube/csr-object.ts';
 import type { ServingCsr } from './serving-csr.ts';
 import { servingCsrParts, toServingCsr } from './serving-csr.ts';
 
@@ -22,7 +23,7 @@ export const watchedCsrSchema: v.GenericSchema<unknown, WatchedCsr> = v.pipe(
   v.object({
     metadata: v.looseObject({
       ...metadataPart.entries,
-      annotations: v.nullish(v.record(v.string(), v.string()), {}),
+      annotations: annotationsSchema,
     }),
     spec,
     status: v.nullish(
