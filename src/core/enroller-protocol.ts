@@ -94,8 +94,10 @@ export interface CsrReference {
 }
 
 export interface CsrHold {
+  /** A code such as `AddressesEmpty`. */
   readonly reason: string;
   readonly message: string;
+  /** The change that would alter the outcome, as an imperative. */
   readonly remedy: string;
 }
 

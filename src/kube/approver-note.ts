@@ -1,17 +1,13 @@
 import * as v from 'valibot';
+import type { CsrHold } from '../core/enroller-protocol.ts';
 import { printable } from '../core/printable.ts';
 
 /** In which `nodecertd approver` explains its decision: a node may read its CSR, but no Events. */
 export const approverAnnotation = 'nodecertd.io/approver';
 
 /** Why `nodecertd approver` holds or denied a CSR. */
-export interface ApproverNote {
+export interface ApproverNote extends CsrHold {
   readonly outcome: 'hold' | 'deny';
-  /** A code such as `AddressesEmpty`. */
-  readonly reason: string;
-  readonly message: string;
-  /** The change that would alter the outcome, as an imperative. */
-  readonly remedy: string;
 }
 
 export const longestNote = 2048;
@@ -31,7 +27,7 @@ const noteSchema = v.object({
 });
 
 /**
- * Undefined without a note, and for a malformed one. Whoever creates a CSR may write any annotation
+ * Undefined without a note, and for a malformed one. The requestor of a CSR can write any annotation
  * into it, so a note is for people only.
  */
 export function approverNote(
