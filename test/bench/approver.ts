@@ -1,5 +1,4 @@
 import { writeFileSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ApproverPlane } from '../support/approver-plane.ts';
 import { ApproverLoad } from './approver-load.ts';
@@ -48,7 +47,6 @@ export const quickSizes: ApproverSizes = {
 };
 
 export interface ApproverBench {
-  readonly directory: string;
   readonly sizes: ApproverSizes;
   /** Some of `approverMeasures`; all if absent. */
   readonly measures?: readonly string[] | undefined;
@@ -77,7 +75,7 @@ export async function benchApprovers(bench: ApproverBench): Promise<void> {
     const programs = chosen.filter((program) => only?.includes(program.name) ?? true);
     bench.say(`Approvers, ${name}: ${nodes} Nodes and ${decided} decided CSRs ...`);
     await using stack = new AsyncDisposableStack();
-    const parts = await startScene(bench.directory, { nodes, decided }, stack);
+    const parts = await startScene({ nodes, decided }, stack);
     const scene = { ...parts, restSeconds: bench.sizes.restSeconds };
     const rows = await measure.rows(scene, programs);
     bench.say(
@@ -133,19 +131,17 @@ function measures(sizes: ApproverSizes): Readonly<Record<string, Measure>> {
 
 /** Without controllers: signing would take a core, and 17 certificates per second at most. */
 async function startScene(
-  parent: string,
   { nodes, decided }: { readonly nodes: number; readonly decided: number },
   stack: AsyncDisposableStack,
 ): Promise<Omit<ApproverScene, 'restSeconds'>> {
-  const directory = await mkdtemp(join(parent, 'approver-'));
-  const cluster = stack.use(await ApproverPlane.start(directory));
+  const cluster = stack.use(await ApproverPlane.start());
   await cluster.plane.stopControllers();
-  const adminKubeconfig = join(directory, 'admin.conf');
+  const adminKubeconfig = join(cluster.folder, 'admin.conf');
   writeFileSync(adminKubeconfig, await cluster.plane.adminKubeconfig(), { mode: 0o600 });
   const client = stack.use(cluster.plane.clientAs('bench', ['system:masters']));
   const load = new ApproverLoad(client);
   await load.createNodes(nodes);
   await load.createDecided(decided, nodes);
-  const { kubeconfig, namespace } = cluster;
+  const { kubeconfig, namespace, folder: directory } = cluster;
   return { cluster, load, nodes, place: { kubeconfig, adminKubeconfig, namespace, directory } };
 }

@@ -57,7 +57,6 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   },
   approver: () =>
     benchApprovers({
-      directory,
       sizes: options.quick ? quickSizes : fullSizes,
       measures: options['approver-measures']?.split(','),
       programs: options['approver-programs']?.split(','),

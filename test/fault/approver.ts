@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { ApproverPlane } from '../support/approver-plane.ts';
 import { startApproverProxy } from '../support/approver-proxy.ts';
 import { approverFaults } from './approver/faults.ts';
@@ -43,10 +40,8 @@ const quick: ReadonlySet<string> = new Set([
 
 async function openBench(): Promise<ApproverBench & AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
-  const folder = await mkdtemp(join(tmpdir(), 'nodecertd-approver-'));
-  stack.defer(() => rm(folder, { recursive: true }));
-  const cluster = stack.use(await ApproverPlane.start(folder));
-  const proxied = await startApproverProxy(cluster, folder);
+  const cluster = stack.use(await ApproverPlane.start());
+  const proxied = await startApproverProxy(cluster);
   stack.use(proxied.proxy);
   const held = stack.move();
   return { cluster, proxied, [Symbol.asyncDispose]: () => held.disposeAsync() };

@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { ApproverPlane } from '../support/approver-plane.ts';
 import { csrPath, newCsr } from '../support/real-csr.ts';
 import type { FaultFamily, FaultOptions, FaultRow } from './family.ts';
@@ -109,30 +106,25 @@ async function issueAll({
   readonly judge: SignerJudge;
   readonly approved: readonly Approved[];
 }): Promise<FaultRow> {
-  const folder = await mkdtemp(join(tmpdir(), 'nodecertd-signer-'));
-  try {
-    await using cluster = await ApproverPlane.start(folder);
-    for (const owner of owners) await cluster.setNode(owner.node, addressesOf(owner));
-    await using approver = cluster.startApprover();
-    progress(`${approved.length} requests for the real signer`);
-    await Promise.all(
-      owners.map(async ({ node }) => {
-        // One at a time, because a newer CSR of the node supersedes an older one.
-        for (const [index, one] of approved.entries()) {
-          signal.throwIfAborted();
-          if (one.candidate.owner.node === node) await issue(cluster, judge, { ...one, index });
-        }
-      }),
-    );
-    return {
-      fault: 'signer: approved requests issued by kube-controller-manager',
-      tried: approved.length,
-      lost: 0,
-      seen: [`csr_decided ×${approver.logged('csr_decided').length}`],
-    };
-  } finally {
-    await rm(folder, { recursive: true });
-  }
+  await using cluster = await ApproverPlane.start();
+  for (const owner of owners) await cluster.setNode(owner.node, addressesOf(owner));
+  await using approver = cluster.startApprover();
+  progress(`${approved.length} requests for the real signer`);
+  await Promise.all(
+    owners.map(async ({ node }) => {
+      // One at a time, because a newer CSR of the node supersedes an older one.
+      for (const [index, one] of approved.entries()) {
+        signal.throwIfAborted();
+        if (one.candidate.owner.node === node) await issue(cluster, judge, { ...one, index });
+      }
+    }),
+  );
+  return {
+    fault: 'signer: approved requests issued by kube-controller-manager',
+    tried: approved.length,
+    lost: 0,
+    seen: [`csr_decided ×${approver.logged('csr_decided').length}`],
+  };
 }
 
 /** @throws Error if the real components refuse the request, or issue another certificate */

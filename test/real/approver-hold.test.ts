@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { DoctorFinding } from '../../src/core/findings.ts';
@@ -13,15 +11,12 @@ describe(
   'a node whose CSR nodecertd approver holds',
   { skip: skipWithoutRealControlPlane() },
   () => {
-    let folder = '';
     let cluster: ApproverPlane;
     before(async () => {
-      folder = await mkdtemp(join(tmpdir(), 'nodecertd-approver-'));
-      cluster = await ApproverPlane.start(folder);
+      cluster = await ApproverPlane.start();
     });
     after(async () => {
       await cluster[Symbol.asyncDispose]();
-      await rm(folder, { recursive: true });
     });
 
     it('may read its CSR, but no Events', async () => {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -38,20 +37,17 @@ describe(
   'nodecertd approver with the source machine',
   { skip: skipWithoutRealControlPlane() },
   () => {
-    let folder = '';
     let cluster: ApproverPlane;
     let machines: Machines;
     let nodes = 0;
 
     before(async () => {
-      folder = await mkdtemp(join(tmpdir(), 'nodecertd-machines-'));
-      cluster = await ApproverPlane.start(folder);
-      await applyShipped(cluster.plane, { folder, file: 'rbac-machines.yaml' });
-      await writeFile(join(folder, 'admin.conf'), await cluster.plane.adminKubeconfig());
+      cluster = await ApproverPlane.start();
+      await applyShipped(cluster.plane, { folder: cluster.folder, file: 'rbac-machines.yaml' });
+      await writeFile(join(cluster.folder, 'admin.conf'), await cluster.plane.adminKubeconfig());
     });
     after(async () => {
       await cluster[Symbol.asyncDispose]();
-      await rm(folder, { recursive: true });
     });
 
     function start(machine: ApproverSources['machine'] = {}): Replica {
@@ -79,11 +75,11 @@ describe(
       csr: string,
       machine: ApproverSources['machine'] = {},
     ): Promise<Explained> {
-      const policy = join(folder, 'policy.yaml');
+      const policy = join(cluster.folder, 'policy.yaml');
       const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: ApproverPolicy\n';
       await writeFile(policy, `${head}sources: ${JSON.stringify({ machine })}\n`);
       const command = [main, 'approver', 'explain', csr, '-o', 'json', '--policy', policy];
-      const args = [...command, '--kubeconfig', join(folder, 'admin.conf')];
+      const args = [...command, '--kubeconfig', join(cluster.folder, 'admin.conf')];
       return new Promise((resolve, reject) => {
         execFile(process.execPath, args, (error, stdout, stderr) => {
           const exitCode = error === null ? 0 : Number(error.code);
@@ -215,8 +211,8 @@ describe(
         const { namespace } = cluster;
         await management.kubectl('create', 'namespace', namespace);
         await management.kubectl('create', 'sa', 'nodecertd-approver', '-n', namespace);
-        await applyShipped(management, { folder, file: 'rbac-machines.yaml' });
-        machine.kubeconfig = join(folder, 'management.conf');
+        await applyShipped(management, { folder: cluster.folder, file: 'rbac-machines.yaml' });
+        machine.kubeconfig = join(cluster.folder, 'management.conf');
         await writeFile(machine.kubeconfig, await approverKubeconfig(management));
       });
       after(async () => {
@@ -254,7 +250,7 @@ describe(
       });
 
       it('holds without its kubeconfig, and approves once the file is there', async () => {
-        const late = { kubeconfig: join(folder, 'late.conf') };
+        const late = { kubeconfig: join(cluster.folder, 'late.conf') };
         const right = await addNode();
         await managed.set(right);
         await using approver = start(late);

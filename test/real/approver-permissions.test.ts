@@ -1,7 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { answerStatus } from '../fault/api/answers.ts';
 import { ApproverPlane } from '../support/approver-plane.ts';
@@ -81,20 +78,17 @@ const cases: Readonly<Record<string, Case>> = {
 };
 
 describe('the rights in config/approver/rbac.yaml', { skip: skipWithoutRealControlPlane() }, () => {
-  let folder = '';
   let cluster: ApproverPlane;
   let proxied: ApproverProxy;
   let rights: readonly Right[] = [];
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'nodecertd-approver-'));
-    cluster = await ApproverPlane.start(folder);
-    proxied = await startApproverProxy(cluster, folder);
+    cluster = await ApproverPlane.start();
+    proxied = await startApproverProxy(cluster);
     rights = await shippedRights(cluster);
   });
   after(async () => {
     await proxied.proxy[Symbol.asyncDispose]();
     await cluster[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
   });
 
   it('each have a case here', () => {

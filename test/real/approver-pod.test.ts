@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { stringify } from 'yaml';
@@ -40,23 +39,20 @@ function skipWithoutRoot(): string | false {
 const skip = skipWithoutRealControlPlane() || skipWithoutHelm() || skipWithoutRoot();
 
 describe('nodecertd approver in the environment of a Pod of the chart', { skip }, () => {
-  let folder = '';
   let cluster: ApproverPlane;
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'nodecertd-approver-'));
-    cluster = await ApproverPlane.start(folder);
+    cluster = await ApproverPlane.start();
     await cluster.plane.kubectl('create', 'namespace', namespace);
   });
   after(async () => {
     await cluster[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
   });
 
   /** Creates the objects of the chart, without those that need a node. */
   async function install(port: number): Promise<readonly KubernetesObject[]> {
     const address = ['--set', `metrics.host=127.0.0.1,metrics.port=${port}`];
     const objects = objectsOf(await renderChart(namespace, ...address));
-    const file = join(folder, 'objects.yaml');
+    const file = join(cluster.folder, 'objects.yaml');
     await writeFile(file, objects.map((object) => stringify(object)).join('---\n'));
     await cluster.plane.kubectl('apply', '-f', file);
     return objects;
@@ -77,8 +73,8 @@ describe('nodecertd approver in the environment of a Pod of the chart', { skip }
     const { args, livenessProbe, readinessProbe } = containerOf(objects);
     assert.equal(args[0], 'approver');
 
-    const etc = join(folder, 'etc');
-    const run = join(folder, 'run');
+    const etc = join(cluster.folder, 'etc');
+    const run = join(cluster.folder, 'run');
     const account = new PodVolume(join(run, 'secrets/kubernetes.io/serviceaccount'));
     await mkdir(account.path, { recursive: true });
     await account.write({ 'ca.crt': cluster.plane.caPem, token: await token(), namespace });

@@ -1,7 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { hour } from '../../src/core/instant.ts';
@@ -12,15 +9,12 @@ import { scaled } from '../support/machine-speed.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 
 describe('replicas of nodecertd approver', { skip: skipWithoutRealControlPlane() }, () => {
-  let folder = '';
   let cluster: ApproverPlane;
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'nodecertd-approver-'));
-    cluster = await ApproverPlane.start(folder);
+    cluster = await ApproverPlane.start();
   });
   after(async () => {
     await cluster[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
   });
 
   function start(): ApproverProcess {

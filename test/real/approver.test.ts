@@ -1,7 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 import { ApproverPlane } from '../support/approver-plane.ts';
@@ -19,16 +16,13 @@ function addressesOf(node: string, ...ips: readonly string[]): NodeAddress[] {
 }
 
 describe('nodecertd approver', { skip: skipWithoutRealControlPlane() }, () => {
-  let folder = '';
   let cluster: ApproverPlane;
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'nodecertd-approver-'));
-    cluster = await ApproverPlane.start(folder);
+    cluster = await ApproverPlane.start();
     await cluster.setNode('n1', addressesOf('n1', '10.100.0.2', 'fd00::2'));
   });
   after(async () => {
     await cluster[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
   });
 
   it('approves a CSR for the addresses of its node, and the signer issues', async () => {

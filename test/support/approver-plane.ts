@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -55,28 +56,31 @@ export interface CsrRequest {
 /** A real control plane with the shipped permissions of the approver, and helpers for its objects. */
 export class ApproverPlane implements AsyncDisposable {
   readonly plane: RealControlPlane;
+  /** For the files of a test; removed with the plane. */
+  readonly folder: string;
   readonly kubeconfig: string;
   /** Of the Lease and of the service account. */
   readonly namespace = namespace;
   readonly #clients = new Map<string, ApiClient>();
   #csrs = 0;
 
-  private constructor(plane: RealControlPlane, path: string) {
+  private constructor(plane: RealControlPlane, folder: string) {
     this.plane = plane;
-    this.kubeconfig = path;
+    this.folder = folder;
+    this.kubeconfig = join(folder, 'approver.conf');
   }
 
-  static async start(folder: string): Promise<ApproverPlane> {
+  static async start(): Promise<ApproverPlane> {
     const plane = await startRealControlPlane({ signingSeconds: 3_600 });
-    const path = join(folder, 'approver.conf');
-    const approver = new ApproverPlane(plane, path);
-    await approver.#allow(folder);
+    const folder = await mkdtemp(join(tmpdir(), 'nodecertd-approver-'));
+    const approver = new ApproverPlane(plane, folder);
+    await approver.#allow();
     return approver;
   }
 
-  async #allow(folder: string): Promise<void> {
+  async #allow(): Promise<void> {
     await this.plane.kubectl('create', 'namespace', namespace);
-    await applyShipped(this.plane, { folder, file: 'rbac.yaml' });
+    await applyShipped(this.plane, { folder: this.folder, file: 'rbac.yaml' });
     await writeFile(this.kubeconfig, await approverKubeconfig(this.plane));
   }
 
@@ -194,6 +198,7 @@ export class ApproverPlane implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients.values()) await client[Symbol.asyncDispose]();
     await this.plane[Symbol.asyncDispose]();
+    await rm(this.folder, { recursive: true });
   }
 }
 

@@ -13,10 +13,7 @@ export interface ApproverProxy {
 }
 
 /** A proxy between approvers and the API server of the plane. */
-export async function startApproverProxy(
-  cluster: ApproverPlane,
-  folder: string,
-): Promise<ApproverProxy> {
+export async function startApproverProxy(cluster: ApproverPlane): Promise<ApproverProxy> {
   const { server, caPem } = cluster.plane;
   const issuer = await Issuer.create();
   const proxy = await FaultProxy.start({
@@ -26,7 +23,7 @@ export async function startApproverProxy(
     clientCas: [],
     serving: await issuer.serving('known'),
   });
-  const path = join(folder, 'proxied.conf');
+  const path = join(cluster.folder, 'proxied.conf');
   const at = { server: proxy.server, caPem: issuer.caPem };
   await writeFile(path, await approverKubeconfig(cluster.plane, at));
   return { proxy, kubeconfig: path };
