@@ -5,39 +5,20 @@ import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
 import { stringify } from 'yaml';
 import { checks } from '../../src/approver/checks/all-checks.ts';
-import { runCli } from '../../src/cli/program.ts';
 import { minute } from '../../src/core/instant.ts';
 import { createdAt } from '../approver/cluster.ts';
 import type { RequestParts } from '../approver/requests.ts';
 import { dns } from '../approver/requests.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import type { Ended } from '../support/doctor.ts';
 import { csrObject, nodeObject } from './approver-objects.ts';
-
-interface Result {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-async function run(now: number, ...args: readonly string[]): Promise<Result> {
-  let [stdout, stderr] = ['', ''];
-  const code = await runCli(args, {
-    stdout: { write: (text) => (stdout += text) },
-    stderr: { write: (text) => (stderr += text) },
-    environment: { hostName: 'here', workingDirectory: '/' },
-    clock: new FakeClock(now),
-    startAgent: async () => 0,
-    startApprover: async () => 0,
-  });
-  return { code, stdout, stderr };
-}
+import { runInProcess } from './in-process.ts';
 
 async function explain(
   context: TestContext,
   files: Readonly<Record<string, string>>,
   options: { readonly now?: number; readonly args?: readonly string[] } = {},
-): Promise<Result> {
+): Promise<Ended> {
   const directory = await temporaryDirectory(context);
   const flags: string[] = [];
   for (const [flag, text] of Object.entries(files)) {
@@ -46,7 +27,7 @@ async function explain(
     flags.push(`--${flag}`, file);
   }
   const { now = createdAt + minute, args = [] } = options;
-  return run(now, 'approver', 'explain', ...args, ...flags);
+  return runInProcess(now, 'approver', 'explain', ...args, ...flags);
 }
 
 const node = stringify(nodeObject());
@@ -200,7 +181,7 @@ describe('nodecertd approver check', () => {
     context: TestContext,
     policy: string,
     objects: readonly unknown[],
-  ): Promise<Result> {
+  ): Promise<Ended> {
     const directory = await temporaryDirectory(context);
     const saved = await temporaryDirectory(context);
     await writeFile(join(directory, 'policy.yaml'), head + policy);
@@ -208,7 +189,14 @@ describe('nodecertd approver check', () => {
       await writeFile(join(saved, `${index}.yaml`), stringify(object));
     }
     await writeFile(join(saved, 'README'), 'not an object');
-    return run(createdAt, 'approver', 'check', '--policy', join(directory, 'policy.yaml'), saved);
+    return runInProcess(
+      createdAt,
+      'approver',
+      'check',
+      '--policy',
+      join(directory, 'policy.yaml'),
+      saved,
+    );
   }
 
   const objects = [
@@ -242,7 +230,14 @@ describe('nodecertd approver check', () => {
     const empty = await check(context, '', [nodeObject()]);
     assert.equal(empty.code, 1);
     assert.match(empty.stderr, /has no saved CSR \(CONFIG_INVALID\)\n {2}→ Save the objects/);
-    const missing = await run(createdAt, 'approver', 'check', '--policy', '/no', '/no/such');
+    const missing = await runInProcess(
+      createdAt,
+      'approver',
+      'check',
+      '--policy',
+      '/no',
+      '/no/such',
+    );
     assert.equal(missing.code, 1);
   });
 });

@@ -5,13 +5,12 @@ import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { PolicyLoader } from '../../src/app/policy-loader.ts';
-import { runCli } from '../../src/cli/program.ts';
 import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 import { createdAt } from '../approver/cluster.ts';
 import { dns, ip, nodeSubject } from '../approver/requests.ts';
 import { csrObject, nodeObject } from '../cli/approver-objects.ts';
+import { runInProcess } from '../cli/in-process.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
-import { FakeClock } from '../support/fake-clock.ts';
 
 const folder = fileURLToPath(new URL('../../config/approver', import.meta.url));
 
@@ -40,16 +39,8 @@ async function check(context: TestContext, policy: string, saved: Saved): Promis
   const directory = await temporaryDirectory(context);
   const list = { apiVersion: 'v1', kind: 'List', items: objectsOf(saved) };
   await writeFile(join(directory, 'cluster.json'), JSON.stringify(list));
-  let [stdout, stderr] = ['', ''];
   const args = ['approver', 'check', '--policy', join(folder, policy), '-o', 'json', directory];
-  await runCli(args, {
-    stdout: { write: (text) => (stdout += text) },
-    stderr: { write: (text) => (stderr += text) },
-    environment: { hostName: 'here', workingDirectory: '/' },
-    clock: new FakeClock(createdAt),
-    startAgent: async () => 0,
-    startApprover: async () => 0,
-  });
+  const { stdout, stderr } = await runInProcess(createdAt, ...args);
   assert.equal(stderr, '');
   const { csrs } = JSON.parse(stdout) as { csrs: { outcome: string; reason: string }[] };
   return csrs.map(({ outcome, reason }) => `${outcome} ${reason}`).join();
