@@ -138,10 +138,10 @@ const commands: readonly CommandEntry[] = [
         'ask, then renew one certificate with another lifetime',
       ],
       [
-        'certs renew --all --csr-out /root/csr',
+        'certs renew --all --csr-out /srv/csr',
         'create a CSR for each certificate, for an external CA',
       ],
-      ['certs renew --import /root/signed', 'use the certificates that the external CA has issued'],
+      ['certs renew --import /srv/signed', 'use the certificates that the external CA has issued'],
     ],
     load: () => import('./certs-renew.ts'),
   },

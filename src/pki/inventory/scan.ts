@@ -29,7 +29,7 @@ export interface ScanRequest {
   readonly kubeletDirectory?: string | undefined;
   /** List every key pair of the kubelet, not only the current ones. */
   readonly allKubeletPairs: boolean;
-  /** Kubeconfigs outside /etc/kubernetes, for example `/root/.kube/config`. */
+  /** Kubeconfigs outside /etc/kubernetes, for example `.kube/config` of an administrator. */
   readonly kubeconfigs: readonly string[];
   /** Files that the flags of components and of the kubelet name. */
   readonly named: readonly NamedFile[];

@@ -28,7 +28,7 @@ const container = {
 const volumes = [
   { name: 'pki', hostPath: { path: '/srv/pki' } },
   { name: 'etcd', hostPath: { path: '/var/etcd/pki/' } },
-  { name: 'conf', hostPath: { path: '/root/my.conf' } },
+  { name: 'conf', hostPath: { path: '/srv/my.conf' } },
   { name: 'sub', hostPath: { path: '/data' } },
   { name: 'expression', hostPath: { path: '/data' } },
   { name: 'secret' },
@@ -43,7 +43,7 @@ describe('nodePath()', () => {
     ['/etc/kubernetes/pki/etcd/ca.crt', '/var/etcd/pki/ca.crt'],
     ['/etc/kubernetes/pki', '/srv/pki'],
     ['/etc/kubernetes/pki-old/ca.crt', undefined],
-    ['/etc/kubernetes/scheduler.conf', '/root/my.conf'],
+    ['/etc/kubernetes/scheduler.conf', '/srv/my.conf'],
     ['/sub/x.crt', '/data/a/b/x.crt'],
     ['../sub/x.crt', '/data/a/b/x.crt'],
     ['x.crt', undefined],
