@@ -52,7 +52,7 @@ export class RequestGate {
 
   /** @param retryAfterMs 0 without Retry-After */
   failed(retryAfterMs: number): void {
-    // Requests that were on their way together count as one failure.
+    // Requests that were sent before the first failure count as one failure.
     if (this.isOpen || this.#probing) this.#failures += 1;
     const delay = gateDelay(this.#failures, retryAfterMs, this.#random());
     this.#opensAt = Math.max(this.#opensAt, this.#clock.elapsed() + delay);

@@ -35,7 +35,7 @@ export const fullSizes: ApproverSizes = {
   restSeconds: 15,
 };
 
-/** For a look at the benchmark itself, in about two minutes. */
+/** To test the benchmark itself, in about two minutes. */
 export const quickSizes: ApproverSizes = {
   few: 200,
   many: 500,

@@ -14,7 +14,7 @@ import {
 } from './signer/comparison.ts';
 import { SignerJudge } from './signer/signer-judge.ts';
 
-/** The nodes whose CSRs are on their way together. */
+/** The nodes whose CSRs are pending at the same time. */
 const nodeCount = 8;
 
 /**

@@ -126,7 +126,7 @@ describe(
         () => create({ subject: nodeSubject('system:node:n9') }, n9),
       ],
       [
-        'a user that is no node',
+        'a user that is not a node',
         'RequestorNotNode',
         5,
         () => create({}, { user: 'jane', moreGroups: ['system:masters'] }),

@@ -183,7 +183,7 @@ function requireFewRequests({ proxy }: Stage, start: number, connections: number
 /** Five resources, the Lease and the workers, which learn of the failure at the same time. */
 const loops = 22;
 
-/** Between the first requests, which were on their way together, and the time that the server asked for. */
+/** After the first requests, which were sent at the same time, none may precede the end of Retry-After. */
 function requireAsked({ proxy }: Stage, { asked }: ApproverFault): void {
   if (asked === undefined) return;
   const met = proxy.seen.filter(({ met }) => met).map(({ at }) => at);

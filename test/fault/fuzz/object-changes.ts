@@ -11,8 +11,8 @@ const malformed: readonly Verdict[] = ['malformed'];
 const undecided: readonly Verdict[] = ['NotPending'];
 
 /** Values that are neither text nor nothing. */
-const noTexts: readonly unknown[] = [0, 1.5, true, false, [], ['a'], {}, { a: 'b' }, [[]]];
-const noLists: readonly unknown[] = ['', 'a', 0, true, { 0: 'a', length: 1 }];
+const notTexts: readonly unknown[] = [0, 1.5, true, false, [], ['a'], {}, { a: 'b' }, [[]]];
+const notLists: readonly unknown[] = ['', 'a', 0, true, { 0: 'a', length: 1 }];
 const odd: readonly unknown[] = [
   null,
   0,
@@ -64,11 +64,11 @@ function drop(field: `${Section}.${string}`, verdicts: readonly Verdict[]): Chan
 
 const metadataChanges: readonly Change[] = [
   ...(['name', 'uid', 'resourceVersion', 'creationTimestamp'] as const).flatMap((key) => [
-    change(`metadata.${key}: no text`, malformed, [...noTexts, null]),
+    change(`metadata.${key}: not a text`, malformed, [...notTexts, null]),
     drop(`metadata.${key}`, malformed),
   ]),
   change('metadata.name: another name', valid, ['csr-2', 'x'.repeat(253), '__proto__', 'a\u202eb']),
-  change('metadata.creationTimestamp: no time', malformed, [
+  change('metadata.creationTimestamp: not a time', malformed, [
     '',
     'now',
     '0',
@@ -96,34 +96,34 @@ const metadataChanges: readonly Change[] = [
     '2026-11-22T12:00:00+02:00',
   ]),
   change('metadata.deletionTimestamp: set', undecided, ['2026-11-22T10:01:00Z', 'x', ' ']),
-  change('metadata.deletionTimestamp: no text', malformed, noTexts),
+  change('metadata.deletionTimestamp: not a text', malformed, notTexts),
   change('metadata.deletionTimestamp: not set', valid, ['', null]),
   change('metadata.annotations: texts', valid, [
     null,
     {},
     { a: 'b', 'nodecertd.io/approver': '{' },
   ]),
-  change('metadata.annotations: no texts', malformed, [{ a: 1 }, { a: null }, 'a', 7, [0]]),
+  change('metadata.annotations: not texts', malformed, [{ a: 1 }, { a: null }, 'a', 7, [0]]),
   change('metadata.labels: anything', valid, odd),
   change('metadata.managedFields: anything', valid, odd),
 ];
 
-const nobody: readonly Verdict[] = ['RequestorNotNode'];
+const notNode: readonly Verdict[] = ['RequestorNotNode'];
 const ungrouped: readonly Verdict[] = ['GroupsMissing'];
 const unused: readonly Verdict[] = ['UsagesNotAllowed'];
 const groups = ['system:nodes', 'system:authenticated'];
 const usages = ['digital signature', 'server auth'];
 
 const specChanges: readonly Change[] = [
-  change('spec.request: no text', malformed, [...noTexts, null]),
+  change('spec.request: not a text', malformed, [...notTexts, null]),
   drop('spec.request', malformed),
-  change('spec.request: no base64', malformed, ['%', 'A', 'AAAA=AAAA', 'AA=', '-_-_', 'é']),
+  change('spec.request: not base64', malformed, ['%', 'A', 'AAAA=AAAA', 'AA=', '-_-_', 'é']),
   change(
-    'spec.request: no PEM',
+    'spec.request: not PEM',
     ['RequestMalformed'],
     ['', 'AAAA', 'LS0tLS0=', Buffer.alloc(200_000, 'MII').toString('base64')],
   ),
-  change('spec.signerName: no text', malformed, [...noTexts, null]),
+  change('spec.signerName: not a text', malformed, [...notTexts, null]),
   drop('spec.signerName', malformed),
   change('spec.signerName: another signer', undecided, [
     '',
@@ -133,8 +133,8 @@ const specChanges: readonly Change[] = [
     'kubernetes.io/kube-apiserver-client-kubelet',
     'kubernetes.io/kubelet-serving\0',
   ]),
-  change('spec.username: no text', malformed, noTexts),
-  change('spec.username: no node', nobody, [
+  change('spec.username: not a text', malformed, notTexts),
+  change('spec.username: not a node', notNode, [
     null,
     '',
     'n1',
@@ -153,13 +153,13 @@ const specChanges: readonly Change[] = [
     'system:node:*',
     `system:node:${'n'.repeat(300)}`,
   ]),
-  drop('spec.username', nobody),
+  drop('spec.username', notNode),
   change(
     'spec.username: another node',
     ['SubjectMismatch', 'KeyReused'],
     ['system:node:n2', 'system:node:n11', 'system:node:n1.example', 'system:node:constructor'],
   ),
-  change('spec.groups: no list', malformed, [...noLists, [1], [null], [[groups]]]),
+  change('spec.groups: not a list', malformed, [...notLists, [1], [null], [[groups]]]),
   change('spec.groups: a missing group', ungrouped, [
     null,
     [],
@@ -177,7 +177,7 @@ const specChanges: readonly Change[] = [
     ['', ...groups, 'system:masters'],
     [...Array.from({ length: 2_000 }, (_, at) => `group-${at}`), ...groups],
   ]),
-  change('spec.usages: no list', malformed, [...noLists, [1], [null], [usages]]),
+  change('spec.usages: not a list', malformed, [...notLists, [1], [null], [usages]]),
   change('spec.usages: other usages', unused, [
     null,
     [],
@@ -195,7 +195,7 @@ const specChanges: readonly Change[] = [
     [...usages, 'key encipherment'],
     [...usages, ...usages],
   ]),
-  change('spec.expirationSeconds: no number', malformed, ['3600', true, [], {}, [3600]]),
+  change('spec.expirationSeconds: not a number', malformed, ['3600', true, [], {}, [3600]]),
   change(
     'spec.expirationSeconds: too long',
     ['ExpirationTooLong'],
@@ -210,7 +210,7 @@ const specChanges: readonly Change[] = [
   {
     part: 'spec.username',
     name: 'a username in __proto__',
-    verdicts: nobody,
+    verdicts: notNode,
     object: ({ spec }) => {
       const { username } = spec;
       delete spec['username'];
@@ -231,8 +231,8 @@ const statusChanges: readonly Change[] = [
     [{ type: 'Denied' }],
     [{ type: 'Approved', status: 'False' }],
   ]),
-  change('status.conditions: no conditions', malformed, [
-    ...noLists,
+  change('status.conditions: not conditions', malformed, [
+    ...notLists,
     [null],
     [1],
     [{}],
@@ -246,17 +246,17 @@ const statusChanges: readonly Change[] = [
     conditions(...Array.from({ length: 1_000 }, () => 'Other')),
   ]),
   change('status.certificate: set', undecided, ['AAAA', ' ', 'x']),
-  change('status.certificate: no text', malformed, noTexts),
+  change('status.certificate: not a text', malformed, notTexts),
   change('status.certificate: not set', valid, ['', null]),
 ];
 
-const noObjects: readonly unknown[] = ['', 'a', 7, true];
+const notObjects: readonly unknown[] = ['', 'a', 7, true];
 
 /** Last, because they replace what other changes have set. */
 const wholeChanges: readonly Change[] = [
-  replace('metadata: no object', malformed, [...noObjects, null, [], {}]),
-  replace('spec: no object', malformed, [...noObjects, null, [], {}]),
-  replace('status: no object', malformed, noObjects),
+  replace('metadata: not an object', malformed, [...notObjects, null, [], {}]),
+  replace('spec: not an object', malformed, [...notObjects, null, [], {}]),
+  replace('status: not an object', malformed, notObjects),
 ];
 
 function replace(
