@@ -1,7 +1,7 @@
 import { get } from 'node:http';
 import * as v from 'valibot';
-import type { HostPort } from '../config/host-port.ts';
-import { formatHostPort, parseHostPort } from '../config/host-port.ts';
+import type { HostPort } from '../core/host-port.ts';
+import { formatHostPort, parseHostPort } from '../core/host-port.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { describeError, hasErrno } from '../core/errors.ts';
 import { severities } from '../core/findings.ts';

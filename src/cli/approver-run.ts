@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { policyOption } from './approver-options.ts';
-import { parseHostPort } from '../config/host-port.ts';
+import { parseHostPort } from '../core/host-port.ts';
 import { logFormats, logLevels } from '../config/schema.ts';
 import { AgentError } from '../core/errors.ts';
 import type { CliContext, ApproverStart } from './context.ts';

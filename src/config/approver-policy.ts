@@ -6,7 +6,7 @@ import type { Cidr } from '../core/cidr.ts';
 import { formatCidr, formatIp, parseCidr, parseIp } from '../core/cidr.ts';
 import { second } from '../core/instant.ts';
 import { parseDuration } from './duration.ts';
-import { isDnsName } from './names.ts';
+import { isDnsName } from '../core/host-name.ts';
 import { parseDocument } from './parse-document.ts';
 import { readText } from './read-text.ts';
 import { apiVersion } from './schema.ts';

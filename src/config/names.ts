@@ -1,22 +1,4 @@
-import { dnsLabel, isNodeName, subdomainPattern } from '../core/node-name.ts';
-
-/**
- * A host name that a certificate can contain. A wildcard replaces the leftmost label (RFC 6125
- * 6.4.3).
- */
-export function isDnsName(text: string): boolean {
-  const name = text.toLowerCase().replace(/^\*\.(?=.)/, '');
-  return (
-    name.length <= 253 &&
-    subdomainPattern.test(name) &&
-    name.split('.').every((part) => part.length <= 63)
-  );
-}
-
-/** A name that a TLS client can request by SNI: no wildcard and no address (RFC 6066 3). */
-export function isHostName(text: string): boolean {
-  return isDnsName(text) && !text.includes('*') && !/^[\d.]+$/.test(text);
-}
+import { dnsLabel, isNodeName } from '../core/node-name.ts';
 
 /**
  * `domain/path` with at least two labels in the domain, as in ValidateSignerName of

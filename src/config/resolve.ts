@@ -14,7 +14,7 @@ import { kubeletWindow } from '../core/schedule.ts';
 import type { AgentConfig, PkiConfig } from '../core/config.ts';
 import type { HookSpec, ServedSpec } from '../core/hooks.ts';
 import { parseDuration } from './duration.ts';
-import { isLoopback, parseHostPort } from './host-port.ts';
+import { isLoopback, parseHostPort } from '../core/host-port.ts';
 import { parsePercentage } from './percentage.ts';
 import type { CertificateEntry, ConfigFile, WindowEntry } from './schema.ts';
 

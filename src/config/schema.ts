@@ -2,12 +2,13 @@ import * as v from 'valibot';
 import { keyAlgorithms } from '../core/certificate-spec.ts';
 import { usages } from '../core/certificate.ts';
 import { hookSignals, systemctlVerbs } from '../core/hooks.ts';
+import { isDnsName, isHostName } from '../core/host-name.ts';
 import { canonicalIp } from '../core/ip-address.ts';
 import { parseMaintenanceWindow } from '../core/maintenance-window.ts';
 import { isNodeName } from '../core/node-name.ts';
 import { parseDuration } from './duration.ts';
-import { parseHostPort } from './host-port.ts';
-import { isDnsName, isHostName, isSignerName, isUnitName } from './names.ts';
+import { parseHostPort } from '../core/host-port.ts';
+import { isSignerName, isUnitName } from './names.ts';
 import { parsePercentage } from './percentage.ts';
 
 /**

@@ -1,4 +1,23 @@
 import type { AgentConfig } from './config.ts';
+import { subdomainPattern } from './node-name.ts';
+
+/**
+ * A host name that a certificate can contain. A wildcard replaces the leftmost label (RFC 6125
+ * 6.4.3).
+ */
+export function isDnsName(text: string): boolean {
+  const name = text.toLowerCase().replace(/^\*\.(?=.)/, '');
+  return (
+    name.length <= 253 &&
+    subdomainPattern.test(name) &&
+    name.split('.').every((part) => part.length <= 63)
+  );
+}
+
+/** A name that a TLS client can request by SNI: no wildcard and no address (RFC 6066 3). */
+export function isHostName(text: string): boolean {
+  return isDnsName(text) && !text.includes('*') && !/^[\d.]+$/.test(text);
+}
 
 /**
  * True for the names of a machine before DHCP, cloud-init or an administrator sets its host name;

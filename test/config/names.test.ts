@@ -1,12 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  isDnsName,
-  isHostName,
-  isSignerName,
-  isUnitName,
-  prefixObjection,
-} from '../../src/config/names.ts';
+import { isSignerName, isUnitName, prefixObjection } from '../../src/config/names.ts';
 
 const tables: readonly {
   readonly symbol: string;
@@ -15,22 +9,10 @@ const tables: readonly {
   readonly bad: readonly string[];
 }[] = [
   {
-    symbol: 'isDnsName()',
-    test: isDnsName,
-    good: ['a', 'worker-1', 'A.Example.COM', '*.example.com', `${'a'.repeat(63)}.b`],
-    bad: ['', '*', '*.', 'a..b', '-a', 'a-', 'a_b', 'a.*.b', 'a.', `${'a'.repeat(64)}.b`],
-  },
-  {
     symbol: 'isSignerName()',
     test: isSignerName,
     good: ['example.com/serving', 'kubernetes.io/kubelet-serving', 'a.b/c.d'],
     bad: ['', 'serving', 'example/serving', 'example.com/', 'example.com/a/b', 'Example.com/a'],
-  },
-  {
-    symbol: 'isHostName()',
-    test: isHostName,
-    good: ['a', 'worker-1', 'A.Example.COM', '10.a'],
-    bad: ['', '*.example.com', '10.0.0.1', '::1', 'a_b'],
   },
   {
     symbol: 'isUnitName()',

@@ -1,6 +1,46 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { hostNameProblem, isPlaceholderHostName } from '../../src/core/host-name.ts';
+import {
+  hostNameProblem,
+  isDnsName,
+  isHostName,
+  isPlaceholderHostName,
+} from '../../src/core/host-name.ts';
+
+const tables: readonly {
+  readonly symbol: string;
+  readonly test: (text: string) => boolean;
+  readonly good: readonly string[];
+  readonly bad: readonly string[];
+}[] = [
+  {
+    symbol: 'isDnsName()',
+    test: isDnsName,
+    good: ['a', 'worker-1', 'A.Example.COM', '*.example.com', `${'a'.repeat(63)}.b`],
+    bad: ['', '*', '*.', 'a..b', '-a', 'a-', 'a_b', 'a.*.b', 'a.', `${'a'.repeat(64)}.b`],
+  },
+  {
+    symbol: 'isHostName()',
+    test: isHostName,
+    good: ['a', 'worker-1', 'A.Example.COM', '10.a'],
+    bad: ['', '*.example.com', '10.0.0.1', '::1', 'a_b'],
+  },
+];
+
+for (const { symbol, test, good, bad } of tables) {
+  describe(symbol, () => {
+    for (const text of good) {
+      it(`accepts ${JSON.stringify(text.slice(0, 40))}`, () => {
+        assert.equal(test(text), true);
+      });
+    }
+    for (const text of bad) {
+      it(`refuses ${JSON.stringify(text.slice(0, 40))}`, () => {
+        assert.equal(test(text), false);
+      });
+    }
+  });
+}
 
 describe('isPlaceholderHostName()', () => {
   for (const name of ['localhost', 'localhost.localdomain', 'localhost.', '(none)', '']) {

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import type { HostPort } from '../../../src/config/host-port.ts';
+import type { HostPort } from '../../../src/core/host-port.ts';
 import { hasCode } from '../../../src/core/errors.ts';
 import { second } from '../../../src/core/instant.ts';
 import type { AgentStatus } from '../../../src/core/status.ts';

@@ -1,5 +1,5 @@
-import type { HostPort } from '../../../src/config/host-port.ts';
-import { formatHostPort } from '../../../src/config/host-port.ts';
+import type { HostPort } from '../../../src/core/host-port.ts';
+import { formatHostPort } from '../../../src/core/host-port.ts';
 
 export interface GuideOptions {
   readonly directory: string;

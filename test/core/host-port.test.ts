@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { formatHostPort, isLoopback, parseHostPort } from '../../src/config/host-port.ts';
-import type { HostPort } from '../../src/config/host-port.ts';
+import {
+  formatHostPort,
+  isLoopback,
+  parseApiEndpoint,
+  parseHostPort,
+} from '../../src/core/host-port.ts';
+import type { HostPort } from '../../src/core/host-port.ts';
 
 describe('parseHostPort()', () => {
   const cases: readonly (readonly [string, HostPort | undefined])[] = [
@@ -39,6 +44,33 @@ describe('parseHostPort()', () => {
       }),
     );
   });
+});
+
+describe('parseApiEndpoint()', () => {
+  const cases: readonly (readonly [string, string | undefined])[] = [
+    ['10.0.0.1', '10.0.0.1:6443'],
+    ['10.0.0.1:443', '10.0.0.1:443'],
+    ['fd00::1', '[fd00::1]:6443'],
+    ['[FD00::1]', '[fd00::1]:6443'],
+    ['[fd00::1]:443', '[fd00::1]:443'],
+    ['api.example.com', 'api.example.com:6443'],
+    ['https://api.example.com', 'api.example.com:6443'],
+    ['HTTPS://[fd00::1]:443/', '[fd00::1]:443'],
+    ['', undefined],
+    ['http://10.0.0.1', undefined],
+    ['https://10.0.0.1/path', undefined],
+    ['user@10.0.0.1', undefined],
+    ['*.example.com', undefined],
+    ['10.0.0.1:0', undefined],
+    ['10.0.0.1:65536', undefined],
+    ['10.0.0.400', undefined],
+  ];
+  for (const [text, expected] of cases) {
+    it(`reads ${JSON.stringify(text)} as ${expected ?? 'no endpoint'}`, () => {
+      const endpoint = parseApiEndpoint(text);
+      assert.equal(endpoint && formatHostPort(endpoint), expected);
+    });
+  }
 });
 
 describe('isLoopback()', () => {

@@ -1,5 +1,5 @@
-import { canonicalIp } from '../core/ip-address.ts';
-import { isDnsName } from './names.ts';
+import { canonicalIp } from './ip-address.ts';
+import { isDnsName } from './host-name.ts';
 
 export interface HostPort {
   /** An IP address without brackets, or a host name. */
@@ -35,3 +35,19 @@ export function formatHostPort({ host, port }: HostPort): string {
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host);
 }
+
+/**
+ * Parses the address of an API server as administrators write it: `10.0.0.1`, `[fd00::1]:6443`,
+ * `fd00::1` or `https://api.example.com:8443/`. The default port is 6443, as in kubeadm.
+ */
+export function parseApiEndpoint(text: string): HostPort | undefined {
+  const bare = text.replace(/^https:\/\/([^/]*)\/?$/i, '$1');
+  const address = canonicalIp(bare);
+  if (address !== undefined) return { host: address, port: apiPort };
+  const endpoint = parseHostPort(/:\d+$/.test(bare) ? bare : `${bare}:${apiPort}`);
+  return endpoint === undefined || endpoint.port === 0 || endpoint.host.includes('*')
+    ? undefined
+    : endpoint;
+}
+
+const apiPort = 6_443;
