@@ -47,6 +47,10 @@ export const layers = {
     holds: '`nodecertd approver`: leader election, watches, and the policy for serving CSRs',
     imports: ['core', 'sys', 'kube'],
   },
+  discovery: {
+    holds: 'verified discovery of a cluster from a bootstrap token and the hashes of its CAs',
+    imports: ['core', 'sys', 'store', 'kube'],
+  },
   metrics: { holds: 'metrics, health and the status page', imports: ['core', 'sys'] },
   control: { holds: 'the socket on which root controls a running agent', imports: ['core', 'sys'] },
   config: { holds: 'configuration: schema, loading, errors with file and line', imports: ['core'] },
