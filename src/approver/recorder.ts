@@ -49,10 +49,14 @@ export interface RecorderOptions {
 /** The requests about single objects, as the log names them. They need different permissions. */
 export type RequestKind = 'decisions' | 'reading a CSR' | 'reading a Node';
 
-/** The requests about single CSRs and Nodes, with one rate limit and one gate for all workers. */
+/**
+ * The requests about single CSRs and Nodes, with one rate limit for all workers and one gate for each
+ * kind of request: if the API server answers reads but fails to store decisions, a successful read must
+ * not open the gate for all decisions.
+ */
 export class Recorder {
   readonly #options: RecorderOptions;
-  readonly #gate: RequestGate;
+  readonly #gates: Readonly<Record<RequestKind, RequestGate>>;
   readonly #limit: RateLimit;
   readonly #failing = new Set<RequestKind>();
 
@@ -60,16 +64,20 @@ export class Recorder {
     const { environment, maxDecisionsPerSecond: perSecond } = options;
     const { clock, random } = environment;
     this.#options = options;
-    this.#gate = new RequestGate(clock, random);
+    this.#gates = {
+      decisions: new RequestGate(clock, random),
+      'reading a CSR': new RequestGate(clock, random),
+      'reading a Node': new RequestGate(clock, random),
+    };
     this.#limit = new RateLimit({ clock, perSecond, burst: 2 * perSecond });
   }
 
   /** @throws AgentError ABORTED */
   async record(input: RecordInput, signal: AbortSignal): Promise<RecordResult> {
     await this.#limit.take(signal);
-    await this.#gate.enter(signal);
+    await this.#gates.decisions.enter(signal);
     if (!input.isCurrent()) {
-      this.#gate.unused();
+      this.#gates.decisions.unused();
       return { kind: 'outdated' };
     }
     try {
@@ -99,7 +107,7 @@ export class Recorder {
     { kind, csr, path, schema }: ReadTarget<T>,
     signal: AbortSignal,
   ): Promise<T | undefined> {
-    await this.#gate.enter(signal);
+    await this.#gates[kind].enter(signal);
     try {
       const found = await this.#client.request({ verb: 'get', path, signal }, schema);
       this.#answered(kind);
@@ -124,14 +132,17 @@ export class Recorder {
     const isForbidden = failure.code === 'API_FORBIDDEN';
     this.#failing.add(request);
     this.#options.onFailure(request, csr, failure);
-    this.#gate.failed(Math.max(failure.retryAfterMs ?? 0, isForbidden ? forbiddenPause : 0));
+    this.#gates[request].failed(
+      Math.max(failure.retryAfterMs ?? 0, isForbidden ? forbiddenPause : 0),
+    );
     const isUnknown = !isForbidden && failure.code !== 'API_THROTTLED';
     return { kind: 'failed', failure, isUnknown };
   }
 
   #answered(request: RequestKind): void {
-    this.#gate.succeeded();
-    if (this.#gate.isOpen && this.#failing.delete(request)) this.#options.onAnswer(request);
+    this.#gates[request].succeeded();
+    if (this.#gates[request].isOpen && this.#failing.delete(request))
+      this.#options.onAnswer(request);
   }
 }
 

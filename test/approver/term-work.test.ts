@@ -242,6 +242,25 @@ describe('TermWork', () => {
     assert.equal(scene.decided.length, 100);
   });
 
+  it('sends few decisions while only they fail, although reads succeed', async () => {
+    await using scene = new Scene();
+    for (let at = 0; at < 16; at += 1) {
+      scene.api.addNode(`n${at}`);
+      scene.api.addCsr(`csr-${at}`, `n${at}`);
+    }
+    scene.api.fault = faultFor('update', 'API_SERVER_ERROR');
+    await scene.start();
+    await scene.pass(minute);
+    const decisions = scene.api.seen.filter(({ what }) => what.startsWith('update')).length;
+    // One from each worker, and then one at 1, 3, 7, 15, 31 and 51 s.
+    assert.equal(decisions, 16 + 6);
+    // Before each further decision about a CSR, a read finds out whether the last one was stored.
+    assert.ok(scene.api.seen.length <= 2 * decisions, `${scene.api.seen.length} requests`);
+    scene.api.fault = () => undefined;
+    await scene.pass(2 * minute);
+    assert.equal(scene.decided.length, 16);
+  });
+
   it('names a missing permission once, and tries again every half minute', async () => {
     await using scene = new Scene();
     for (const name of ['1', '2']) {
