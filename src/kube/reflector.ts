@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import type { ErrorCode, Failure } from '../core/errors.ts';
-import { hasCode, toFailure } from '../core/errors.ts';
+import { AgentError, hasCode, toFailure } from '../core/errors.ts';
 import { minute, second } from '../core/instant.ts';
 import { expiredVersionDelay, reflectorDelay, reflectorWatchSeconds } from '../core/timing.ts';
 import { aborted, Deadline } from './deadline.ts';
@@ -52,6 +52,8 @@ export class Reflector<T extends NamedObject> {
   #version: string | undefined;
   #streamsLists = true;
   #failures = 0;
+  /** Consecutive watches that ended too early to be of use. */
+  #earlyEnds = 0;
   /** How often changes began to be missing. */
   #losses = 0;
 
@@ -67,7 +69,6 @@ export class Reflector<T extends NamedObject> {
       let delay = 0;
       try {
         await this.#step(signal);
-        // A server that ends every watch at once must not cause a busy loop.
         delay = shortestWatchPause;
       } catch (error) {
         delay = this.#delayAfter(error, signal);
@@ -83,8 +84,25 @@ export class Reflector<T extends NamedObject> {
   }
 
   async #watch(resourceVersion: string, signal: AbortSignal): Promise<void> {
-    const request = this.#request(resourceVersion, signal);
-    for await (const event of watch(this.#environment.client(), request)) this.#apply(event);
+    const { client, clock } = this.#environment;
+    const startedAt = clock.elapsed();
+    for await (const event of watch(client(), this.#request(resourceVersion, signal))) {
+      this.#earlyEnds = 0;
+      this.#apply(event);
+    }
+    const isUnchanged = this.#version === resourceVersion;
+    if (isUnchanged && clock.elapsed() - startedAt < shortestWatch) throw this.#earlyEnd();
+  }
+
+  /**
+   * A proxy that ends every watch at once must not cause a busy loop, and may hide changes. client-go
+   * also treats such a watch as a failure (tools/cache/reflector.go, VeryShortWatchError).
+   */
+  #earlyEnd(): AgentError {
+    this.#earlyEnds += 1;
+    return new AgentError('API_UNREACHABLE', `watch ${this.#options.path}: it ended too early`, {
+      remedy: 'Check the proxies and load balancers between the API server and this machine',
+    });
   }
 
   /** One watch that begins with all existing objects (KEP-3157), and continues with the changes. */
@@ -112,9 +130,11 @@ export class Reflector<T extends NamedObject> {
       const silent = silence.signal.aborted && !signal.aborted;
       if (existing === undefined || !(silent || hasCode(error, 'API_BAD_REQUEST'))) throw error;
       this.#streamsLists = false;
+      return;
     } finally {
       if (existing !== undefined) this.#version = undefined;
     }
+    if (existing !== undefined) throw this.#earlyEnd();
   }
 
   #apply(event: WatchEvent<T>): void {
@@ -173,6 +193,7 @@ export class Reflector<T extends NamedObject> {
     const { reflection } = this.#options;
     const missing = [...reflection.names()].filter((name) => !existing.has(name));
     for (const name of missing) reflection.delete(name);
+    this.#earlyEnds = 0;
     reflection.synced();
   }
 
@@ -226,7 +247,8 @@ export class Reflector<T extends NamedObject> {
     if (failure.code === 'API_GONE') return expiredVersionDelay(random());
     this.#failures += 1;
     onRetry(failure);
-    return reflectorDelay(this.#failures, failure.retryAfterMs ?? 0, random());
+    const failures = Math.max(this.#failures, this.#earlyEnds);
+    return reflectorDelay(failures, failure.retryAfterMs ?? 0, random());
   }
 }
 
@@ -245,4 +267,6 @@ const longestEvent = 8 * 1024 * 1024;
 /** A server without WatchList sends the existing objects and then no bookmark. */
 const longestSilence = minute;
 const shortestWatchPause = second / 10;
+/** A server ends a watch after minutes. */
+const shortestWatch = second;
 const catchUpTime = second;

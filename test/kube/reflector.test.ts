@@ -205,6 +205,34 @@ describe('Reflector', () => {
     const second = await scene.watch();
     assert.equal(second.query.get('sendInitialEvents'), 'true');
     assert.equal(scene.syncs, 0);
+    assert.deepEqual(
+      scene.failures.map(({ code }) => code),
+      ['API_UNREACHABLE'],
+    );
+  });
+
+  it('waits longer after each watch that ends at once, and is not current meanwhile', async () => {
+    await using scene = await Scene.start();
+    const first = await scene.watch();
+    first.send(initialEnd(5));
+    await scene.until(() => scene.isCurrent);
+    first.response.end();
+    const times: number[] = [];
+    for (let watches = 0; watches < 5; watches += 1) {
+      const watch = await scene.watch();
+      times.push(scene.clock.elapsed());
+      watch.response.end();
+    }
+    const delays = times.slice(1).map((time, at) => time - (times[at] ?? 0));
+    for (const [at, delay] of delays.entries()) {
+      const least = (second / 2) * 2 ** at;
+      assert.ok(delay >= least && delay <= least + second, `${at}: ${delay} ms`);
+    }
+    assert.ok(!scene.isCurrent);
+    const last = await scene.watch();
+    last.send(event('ADDED', 'a', 6));
+    await scene.until(() => scene.isCurrent);
+    assert.deepEqual(scene.state, { a: '6' });
   });
 
   it('reads everything again after 410, and removes what is gone', async () => {

@@ -117,14 +117,14 @@ export const approverFaults: readonly ApproverFault[] = [
     name: 'watch that ends at once',
     proxied: {
       meets: isWatch,
-      times: 40,
+      times: 20,
       serve: async ({ response }) => {
         response.writeHead(200, { 'content-type': 'application/json' });
         response.end();
       },
     },
-    meets: 40,
-    codes: [],
+    meets: 20,
+    codes: ['API_UNREACHABLE'],
   },
   {
     name: '410 in answer to a watch',

@@ -7,7 +7,6 @@ import type { ApproverPlane, Replica } from '../../support/approver-plane.ts';
 import type { ApproverProxy } from '../../support/approver-proxy.ts';
 import { scaled } from '../../support/machine-speed.ts';
 import type { FaultOptions } from '../family.ts';
-import { everything } from './answers.ts';
 import type { ApproverFault, Stage } from './fault.ts';
 
 /** CSRs that have to be approved in each trial. */
@@ -74,9 +73,9 @@ async function play(
   const connections = proxy.connections.length;
   const csrs = await createCsrs(stage);
   await fault.meanwhile?.(stage);
-  const seconds = (fault.seconds ?? 0) * (thorough && isAway(fault) ? 3 : 1);
+  const seconds = (fault.seconds ?? 0) * (thorough && isLasting(fault) ? 3 : 1);
   await untilMet(stage, fault, start + seconds * second);
-  const seen = isAway(fault) ? [requireFewRequests(stage, start, connections)] : [];
+  const seen = isLasting(fault) ? [requireFewRequests(stage, start, connections)] : [];
   requireAsked(stage, fault);
   assert.ok(!(await cluster.conditions(csrs.hostile)).includes('Approved'));
 
@@ -91,9 +90,9 @@ async function play(
   return { csrs: csrs.good.length + 1, recovery, seen: [...codesOf(approver), ...seen] };
 }
 
-/** Nothing reaches the API server. */
-function isAway({ unreachable, proxied }: ApproverFault): boolean {
-  return unreachable !== undefined || proxied?.meets === everything;
+/** Every request that meets the fault fails, no matter how often the approver repeats it. */
+function isLasting({ unreachable, proxied, codes }: ApproverFault): boolean {
+  return unreachable !== undefined || (proxied?.times === undefined && codes.length > 0);
 }
 
 async function begin({ proxy }: Stage, { proxied, unreachable }: ApproverFault): Promise<void> {
@@ -171,10 +170,13 @@ async function requireOneDecision({ cluster }: Stage, names: readonly string[]):
   }
 }
 
-/** One request or connection a second, after one from each loop of the approver. */
+/**
+ * One failed request or connection a second, after one from each loop of the approver. Follows from the
+ * delays, which double from half a second in each loop (src/core/timing.ts).
+ */
 function requireFewRequests({ proxy }: Stage, start: number, connections: number): string {
   const seconds = (performance.now() - start) / second;
-  const requests = proxy.seen.filter(({ at }) => at >= start).length;
+  const requests = proxy.seen.filter(({ at, met }) => met && at >= start).length;
   const most = Math.max(requests, proxy.connections.length - connections);
   assert.ok(most <= seconds + loops, `${most} requests in ${seconds} s`);
   return `${most} requests in ${seconds.toFixed(0)} s`;
