@@ -69,6 +69,9 @@ const otherCodes = [
   'CA_EXTERNAL',
   'CLOCK_UNTRUSTED',
   'LEASE_LOST',
+  // discover fails
+  'BOOTSTRAP_EXISTS',
+  'NODE_EXISTS',
   // adopt fails
   'FILE_CHANGED',
   'KUBELET_RESTART',

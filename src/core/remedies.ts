@@ -53,6 +53,8 @@ export const remedies = {
   HOOK_FAILED: 'Read the hook_output lines, and run the hook by hand with the same arguments',
   HOOK_TIMEOUT: 'Find out what the hook waits for, or raise its timeout in the configuration',
   SERVED_STALE: 'Read the log of the server and the hook lines, then reload or restart the server',
+  BOOTSTRAP_EXISTS: 'Replace the file with --force, or set --output or --ca-file to another path',
+  NODE_EXISTS: 'Give this machine another name, or ignore the Node with --force',
   FILE_CHANGED: 'Run the command again; it reads the new content',
   COMPONENT_RESTART: 'Find out why the component does not start: crictl ps --all',
   CA_EXTERNAL: 'Create CSRs for the owner of the CA: nodecertd certs renew --due --csr-out DIR',

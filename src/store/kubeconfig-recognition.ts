@@ -75,7 +75,7 @@ async function readBytes(path: string): Promise<Uint8Array | undefined> {
 
 /** After a power loss, a file can be cut off, or keep its size and contain NUL bytes. */
 function corruptionOf(bytes: Uint8Array, known: readonly Uint8Array[]): string | undefined {
-  if (bytes.every((byte) => blank.has(byte))) return 'is empty';
+  if (isBlank(bytes)) return 'is empty';
   const isCutOff = known.some(
     (whole) =>
       bytes.length <= whole.length &&
@@ -116,23 +116,37 @@ async function classify(
   bytes: Uint8Array,
   owner: KubeconfigOwner & { readonly folder: string },
 ): Promise<Classification> {
-  const value = parseText(bytes);
-  if (typeof value === 'string') return { kind: 'foreign', found: value };
-  const document = v.safeParse(documentSchema, value.document);
-  if (!document.success || Array.isArray(value.document))
-    return { kind: 'foreign', found: 'YAML that is not a kubeconfig' };
-  const other = otherKind(document.output);
-  if (other !== undefined) return { kind: 'foreign', found: other };
-  const kubeconfig = v.safeParse(kubeconfigSchema, value.document);
-  if (!kubeconfig.success) {
-    const found = 'a kubeconfig without exactly one cluster, one context and one user';
-    return { kind: 'foreign', found };
-  }
-  const { name, user } = kubeconfig.output.users[0];
+  const kubeconfig = singleUser(bytes);
+  if (typeof kubeconfig === 'string') return { kind: 'foreign', found: kubeconfig };
+  const { name, user } = kubeconfig;
   if (await namesPair(user, owner)) return { kind: 'own', namesPair: true };
   if (await isNode(user, owner)) return { kind: 'own', namesPair: false };
   const shown = withoutSecrets(name, 80);
   return { kind: 'foreign', found: `a kubeconfig whose user ${shown} is not this node` };
+}
+
+/**
+ * The user of a kubeconfig with one cluster, one context and one user, or a description of any
+ * other content, which follows "PATH is" in a sentence.
+ */
+export function singleUser(
+  bytes: Uint8Array,
+): { readonly name: string; readonly user: User } | string {
+  const value = parseText(bytes);
+  if (typeof value === 'string') return value;
+  const document = v.safeParse(documentSchema, value.document);
+  if (!document.success || Array.isArray(value.document)) return 'YAML that is not a kubeconfig';
+  const other = otherKind(document.output);
+  if (other !== undefined) return other;
+  const kubeconfig = v.safeParse(kubeconfigSchema, value.document);
+  return kubeconfig.success
+    ? kubeconfig.output.users[0]
+    : 'a kubeconfig without exactly one cluster, one context and one user';
+}
+
+/** True for a file that is empty, or that a power loss has filled with NUL bytes. */
+export function isBlank(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => blank.has(byte));
 }
 
 /** The parsed document, or a description of bytes that are not YAML. */
@@ -157,7 +171,7 @@ function otherKind({ kind, apiVersion }: v.InferOutput<typeof documentSchema>): 
   return `a ${withoutSecrets(kind, 80)}${version}`;
 }
 
-type User = v.InferOutput<typeof userSchema>;
+export type User = v.InferOutput<typeof userSchema>;
 
 /** Certificate and key must both be the link: a rotated certificate does not match another key. */
 async function namesPair(

@@ -1,5 +1,4 @@
-import { readlink, realpath } from 'node:fs/promises';
-import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import * as v from 'valibot';
 import { parse } from 'yaml';
 import type { AgentConfig } from '../core/config.ts';
@@ -7,13 +6,13 @@ import type { Finding } from '../core/enroller-protocol.ts';
 import { AgentError } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import type { Clock } from '../sys/clock.ts';
-import { attempt, unlessMissing } from '../sys/file-error.ts';
 import { makeDirectory, removeStrays, replaceFile } from './atomic-file.ts';
 import { keepCopy } from './kept-copies.ts';
 import type { KubeconfigFile } from './kubeconfig-recognition.ts';
 import { readKubeconfigFile } from './kubeconfig-recognition.ts';
 import type { KubeconfigCluster } from './kubeconfig-text.ts';
 import { kubeletKubeconfig } from './kubeconfig-text.ts';
+import { linkTarget } from './link-target.ts';
 
 export interface NodeKubeconfigOptions {
   readonly config: Pick<AgentConfig, 'kubeconfig' | 'stateDirectory' | 'nodeName'>;
@@ -124,7 +123,7 @@ export class NodeKubeconfig {
     if (found.kind === 'foreign') throw refusal(this.path, found.found);
     const findings: Finding[] = [];
     if (found.kind !== 'own' || Buffer.compare(found.bytes, content) !== 0) {
-      const target = await targetOf(this.path);
+      const target = await linkTarget(this.path);
       await makeDirectory(dirname(target));
       if (found.kind !== 'missing') findings.push(await this.#keepPrevious(target, found));
       await removeStrays(target);
@@ -220,21 +219,4 @@ const pathsOnly = v.looseObject({
  */
 function isSelfContained(content: Uint8Array): boolean {
   return v.is(pathsOnly, parse(new TextDecoder().decode(content)));
-}
-
-/**
- * The target of the links at a path, even if it does not exist yet, so that a write keeps the
- * links.
- */
-async function targetOf(path: string): Promise<string> {
-  let target = path;
-  for (let links = 0; links < 40; links += 1) {
-    const at = target;
-    const real = await unlessMissing(() => attempt('resolve', at, () => realpath(at)));
-    if (real !== undefined) return real;
-    const next = await readlink(at).catch(() => undefined);
-    if (next === undefined) return target;
-    target = resolve(dirname(target), next);
-  }
-  return target;
 }

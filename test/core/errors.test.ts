@@ -30,8 +30,8 @@ describe('attemptCodes', () => {
   const source = join(import.meta.dirname, '../../src');
   /** The enroller handles these two itself: it restarts the watch, or stops. */
   const handled = new Set(['API_GONE', 'ABORTED']);
-  /** Of the copies of changed files in src/store, which only commands use. */
-  const ofCommands = new Set(['FILE_CHANGED', 'CONFIG_INVALID']);
+  /** Of parts of src/store that only commands use. */
+  const ofCommands = new Set(['FILE_CHANGED', 'CONFIG_INVALID', 'BOOTSTRAP_EXISTS']);
 
   for (const folder of ['enroller', 'kube', 'store']) {
     it(`contain every code in src/${folder}`, async () => {

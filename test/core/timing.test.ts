@@ -64,6 +64,8 @@ const classes: Readonly<Record<ErrorCode, readonly [first: number, limit: number
   HOOK_FAILED: [2 * second, minute],
   HOOK_TIMEOUT: [2 * second, minute],
   SERVED_STALE: [2 * hour, 12 * hour],
+  BOOTSTRAP_EXISTS: [2 * second, 5 * minute],
+  NODE_EXISTS: [2 * second, 5 * minute],
   FILE_CHANGED: [2 * second, 5 * minute],
   COMPONENT_RESTART: [2 * second, 5 * minute],
   CA_EXTERNAL: [2 * second, 5 * minute],

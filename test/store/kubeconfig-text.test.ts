@@ -3,9 +3,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { Secret } from '../../src/core/secret.ts';
 import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
 import type { KubeconfigCluster } from '../../src/store/kubeconfig-text.ts';
-import { kubeletKubeconfig } from '../../src/store/kubeconfig-text.ts';
+import { bootstrapKubeconfig, kubeletKubeconfig } from '../../src/store/kubeconfig-text.ts';
 import { makePair, temporaryDirectory } from './pairs.ts';
 
 const certificatePath = '/var/lib/kubelet/pki/kubelet-client-current.pem';
@@ -123,4 +124,53 @@ test('kubeletKubeconfig() quotes values so that YAML readers return them unchang
       assert.ok(access.credential.clientCertificate !== undefined);
     }),
   );
+});
+
+test('bootstrapKubeconfig() writes what kubeadm join writes', () => {
+  const cluster = {
+    server: 'https://10.0.0.1:6443',
+    certificateAuthority: { pem: authority },
+    insecureSkipTlsVerify: false,
+  };
+  const token = new Secret(Buffer.from('abcdef.0123456789abcdef'));
+  const text = bootstrapKubeconfig(cluster, { kind: 'token', token });
+  assert.equal(
+    Buffer.from(text.expose()).toString(),
+    `apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: ${authorityText}
+    server: https://10.0.0.1:6443
+  name: kubernetes
+contexts:
+- context:
+    cluster: kubernetes
+    user: tls-bootstrap-token-user
+  name: tls-bootstrap-token-user@kubernetes
+current-context: tls-bootstrap-token-user@kubernetes
+kind: Config
+users:
+- name: tls-bootstrap-token-user
+  user:
+    token: 'abcdef.0123456789abcdef'
+`,
+  );
+});
+
+test('bootstrapKubeconfig() keeps tokens that YAML takes for something else', async (t) => {
+  const path = join(await temporaryDirectory(t), 'bootstrap.conf');
+  const { certificatePem } = await makePair();
+  const cluster = {
+    server: 'https://10.0.0.1:6443',
+    certificateAuthority: { pem: new Uint8Array(certificatePem) },
+    insecureSkipTlsVerify: false,
+  };
+  for (const token of ['123456.0123456789012345', '1e2345.0000000000000000', `it's`, `''#: "\\`]) {
+    const secret = new Secret(new TextEncoder().encode(token));
+    const text = bootstrapKubeconfig(cluster, { kind: 'token', token: secret });
+    await writeFile(path, text.expose());
+    using access = await loadKubeconfig(path);
+    assert.equal(Buffer.from(access.credential.token?.expose() ?? []).toString(), token);
+    assert.deepEqual(access.cluster, cluster);
+  }
 });
