@@ -1,3 +1,4 @@
+import { printable } from './printable.ts';
 import { Secret } from './secret.ts';
 
 /** A bootstrap token, such as `abcdef.0123456789abcdef`. */
@@ -29,6 +30,17 @@ export function parseBootstrapToken(bytes: Uint8Array): BootstrapToken | undefin
 /** The part after the dot, with which the cluster signs cluster-info. A view of the token, not a copy. */
 export function secretOf({ text }: Pick<BootstrapToken, 'text'>): Uint8Array<ArrayBuffer> {
   return text.expose().subarray(idLength + 1);
+}
+
+/**
+ * Like printable(), for text that an administrator typed: replaces whatever looks like a bootstrap
+ * token, also one with a few characters too many or too few.
+ */
+export function withoutTokens(text: string, longest = 200): string {
+  return printable(
+    text.replace(/(?<![a-z0-9])[a-z0-9]{5,7}\.[a-z0-9]{14,18}(?![a-z0-9.])/gi, '…'),
+    longest,
+  );
 }
 
 const idLength = 6;

@@ -9,3 +9,7 @@ export function parseCaPin(text: string): CaPin | undefined {
   const digits = /^sha256:([\da-f]{64})$/i.exec(text)?.[1];
   return digits === undefined ? undefined : `sha256:${digits.toLowerCase()}`;
 }
+
+/** Prints the digits of the pin of a kubeadm cluster, as kubeadm documents it, for any kind of key. */
+export const caPinCommand =
+  "openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | openssl pkey -pubin -outform der | openssl dgst -sha256 -hex | sed 's/^.* //'";
