@@ -35,9 +35,19 @@ export class Progress implements Disposable {
     else this.#open.delete(what);
   };
 
+  /** Writes a line of its own, also without a terminal. */
+  say(line: string): void {
+    this.#erase();
+    this.#output.write(`${line}\n`);
+  }
+
   [Symbol.dispose](): void {
     process.off('SIGINT', this.#interrupted);
     this.#stop.abort();
+    this.#erase();
+  }
+
+  #erase(): void {
     if (this.#shown) this.#output.write('\r\u001b[K');
     this.#shown = false;
   }

@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
-import { InvalidArgumentError, Option } from 'commander';
-import { parseDuration } from '../config/duration.ts';
+import { Option } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import { AgentError } from '../core/errors.ts';
 import { formatDuration, formatInstant, second } from '../core/instant.ts';
@@ -18,6 +17,7 @@ import { outputOption, print } from './print.ts';
 import type { Renewal } from './renewal.ts';
 import { waitForRenewals } from './renewal.ts';
 import { alignColumns, oneLine, shortSerial } from './text.ts';
+import { parseTimeout } from './timeout-option.ts';
 
 interface RenewOptions extends ConfigOptions {
   readonly output: OutputFormat;
@@ -65,14 +65,6 @@ export function configure(
     for (const failure of failures) context.stderr.write(formatFailure(failure));
     exit(failures.length > 0 ? codes.error : codes.fine);
   });
-}
-
-/** @throws InvalidArgumentError if the text is not a duration */
-function parseTimeout(text: string): number {
-  const seconds = parseDuration(text);
-  if (seconds === undefined)
-    throw new InvalidArgumentError('expected a duration such as 90s or 5m');
-  return seconds;
 }
 
 /** All certificates except those that the kubelet rotates. If none is left, the agent refuses with the reason. */

@@ -23,7 +23,7 @@ export async function loadKubeconfig(path: string): Promise<ClusterAccess> {
 /** The same for a kubeconfig that is already parsed. @throws AgentError KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED */
 export async function loadDocument(document: KubeconfigDocument): Promise<ClusterAccess> {
   const clusterAt = currentCluster(document);
-  const cluster = await clusterOf(document, clusterAt);
+  const cluster = await loadCluster(document, clusterAt);
   const user = currentUser(document).at;
   const credential = await loadCredential(document, { user, cluster: clusterAt });
   return {
@@ -154,7 +154,11 @@ function entryAt(
   });
 }
 
-async function clusterOf(document: KubeconfigDocument, at: KeyPath): Promise<ClusterEndpoint> {
+/** A cluster with its CAs. @throws AgentError KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED */
+export async function loadCluster(
+  document: KubeconfigDocument,
+  at: KeyPath,
+): Promise<ClusterEndpoint> {
   const fields = document.read(clusterSchema, at);
   const insecureSkipTlsVerify = fields['insecure-skip-tls-verify'] ?? false;
   const certificateAuthority = await loadAuthority(document, at);

@@ -50,7 +50,7 @@ function firstSet(
 }
 
 /** `host:port` without a scheme means http, as in Go's httpproxy. */
-function parseProxy(value: string): URL | undefined {
+export function parseProxy(value: string): URL | undefined {
   const url = [value, `http://${value}`]
     .map((text) => URL.parse(text))
     .find((parsed) => parsed?.host);
