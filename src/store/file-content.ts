@@ -1,19 +1,23 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, openSync } from 'node:fs';
-import { access, chown, stat, unlink } from 'node:fs/promises';
+import { access, chown, stat, unlink, utimes } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { hasErrno } from '../core/errors.ts';
 import { showMode } from '../core/file-mode.ts';
-import { readSmallFile } from '../sys/small-file.ts';
+import type { Instant } from '../core/instant.ts';
+import { second } from '../core/instant.ts';
+import { readDatedFile } from '../sys/small-file.ts';
 import type { StagedFile } from './atomic-file.ts';
 import { stageFile, syncDirectory, writeNewFile } from './atomic-file.ts';
 import { attempt, isMissing, unlessMissing } from '../sys/file-error.ts';
 import type { FileState } from './run-manifest.ts';
 
-/** The content, owner and mode of a file. */
+/** The content, owner, mode and modification time of a file. */
 export interface FileContent {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly state: FileState;
+  /** Absent for new content: its file gets the current time. */
+  readonly modifiedAt?: Instant;
 }
 
 const largestFile = 1024 * 1024;
@@ -23,8 +27,9 @@ export async function readContent(path: string): Promise<FileContent | undefined
   return unlessMissing(() =>
     attempt('read', path, async () => {
       const { mode, uid, gid } = await stat(path);
-      const bytes = await readSmallFile(path, largestFile);
-      return { bytes, state: { sha256: digestOf(bytes), mode: showMode(mode), uid, gid } };
+      const { bytes, modifiedAt } = await readDatedFile(path, largestFile);
+      const state = { sha256: digestOf(bytes), mode: showMode(mode), uid, gid };
+      return { bytes, state, modifiedAt };
     }),
   );
 }
@@ -60,6 +65,7 @@ export async function replaceContents(
       const check = async (temporary: string): Promise<void> => {
         if (isThere) await prepare(path, temporary);
         await changeOwner(temporary, state);
+        await changeTime(temporary, content);
       };
       staged.push(await stageFile(path, { bytes, mode: Number.parseInt(state.mode, 8), check }));
     }
@@ -112,12 +118,14 @@ function holdOpen(paths: readonly string[]): Disposable {
 }
 
 /**
- * Writes a new file with the owner and mode of the original.
+ * Writes a new file with the owner, mode and modification time of the original.
  * @throws AgentError as replaceContent
  */
-export async function copyContent(path: string, { bytes, state }: FileContent): Promise<void> {
+export async function copyContent(path: string, content: FileContent): Promise<void> {
+  const { bytes, state } = content;
   await writeNewFile(path, bytes, Number.parseInt(state.mode, 8));
   await changeOwner(path, state);
+  await changeTime(path, content);
 }
 
 /** Removes a file and syncs its directory. */
@@ -130,4 +138,16 @@ export async function removeContent(path: string): Promise<void> {
 async function changeOwner(path: string, { uid, gid }: FileState): Promise<void> {
   if (uid === process.geteuid?.() && gid === process.getegid?.()) return;
   await attempt('change the owner of', path, () => chown(path, uid, gid));
+}
+
+/**
+ * A restored certificate keeps its due time, because the time of its file counts as the time of
+ * issue. Without the original time it is due later, but never after it has expired. So a file
+ * system that cannot set times does not prevent a copy or a restoration.
+ */
+async function changeTime(path: string, { modifiedAt }: FileContent): Promise<void> {
+  if (modifiedAt === undefined) return;
+  // A time of day in seconds has no exact form. Without the half, it may be a millisecond earlier.
+  const seconds = (modifiedAt + 0.5) / second;
+  await utimes(path, seconds, seconds).catch(() => undefined);
 }

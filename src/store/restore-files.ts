@@ -46,13 +46,13 @@ async function inspect(
   return { ...files, kind: isUnchanged ? 'ready' : 'changed-since' };
 }
 
-/** The owner and mode come from the manifest, not from the copy. */
+/** The owner and mode come from the manifest, and the content and its time from the copy. */
 async function backupOf(
   path: string,
   { state, backup }: NonNullable<Restoration['target']>,
 ): Promise<FileContent> {
   const content = await readContent(backup);
-  if (content?.state.sha256 === state.sha256) return { bytes: content.bytes, state };
+  if (content?.state.sha256 === state.sha256) return { ...content, state };
   throw new AgentError('FILE_CHANGED', `${backup}, the copy of ${path}, was changed`, {
     remedy: `Restore ${path} from another backup, and delete the folder of the copy`,
   });
@@ -73,8 +73,9 @@ export function refuseLaterChanges(
 }
 
 /**
- * Replaces each file atomically and syncs it, and the files of one item together. Removes the
- * temporary files of a crashed run. Wipes the contents, which may be keys.
+ * Replaces each file atomically and syncs it, and the files of one item together. Each file keeps
+ * its original modification time. Removes the temporary files of a crashed run. Wipes the contents,
+ * which may be keys.
  * @param prepare see `replaceContents`
  * @throws AgentError STORE_*
  */

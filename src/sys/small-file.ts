@@ -66,11 +66,11 @@ export async function readDatedFile(path: string, limit: number): Promise<DatedF
 export function parseFileSync<T>(
   path: string,
   limit: number,
-  parse: (bytes: Uint8Array<ArrayBuffer>, modifiedAt: Instant) => T,
+  parse: (bytes: Uint8Array<ArrayBuffer>, changedAt: Instant) => T,
 ): T {
   const file = openToReadSync(path);
   try {
-    const { size, mtimeMs } = checked(fstatSync(file), limit);
+    const { size, ctimeMs } = checked(fstatSync(file), limit);
     using content = new GrowingBuffer(size, limit, scratch);
     for (;;) {
       const { buffer, length } = content;
@@ -78,7 +78,7 @@ export function parseFileSync<T>(
       // Saves a system call for each file. The size of a file in /proc is 0.
       if (size > 0 && content.length === size) break;
     }
-    return parse(content.bytes, Math.floor(mtimeMs));
+    return parse(content.bytes, Math.floor(ctimeMs));
   } finally {
     closeSync(file);
   }

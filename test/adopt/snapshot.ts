@@ -20,3 +20,15 @@ export async function snapshot(
   }
   return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
+
+/** The modification time of every file below a folder, except in one folder. */
+export async function modificationTimes(
+  root: string,
+  except: string,
+): Promise<ReadonlyMap<string, number>> {
+  const found = new Map<string, number>();
+  for (const path of (await snapshot(root, except)).keys()) {
+    found.set(path, Math.floor((await lstat(join(root, path))).mtimeMs));
+  }
+  return found;
+}

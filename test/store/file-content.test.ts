@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, readdir, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
 import { attributeCopier } from '../../src/store/file-attributes.ts';
 import type { FileContent } from '../../src/store/file-content.ts';
-import { digestOf, readContent, replaceContents } from '../../src/store/file-content.ts';
+import {
+  copyContent,
+  digestOf,
+  readContent,
+  replaceContents,
+} from '../../src/store/file-content.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { findProgram, skipWithout } from '../support/programs.ts';
 import { temporaryDirectory } from './pairs.ts';
@@ -31,6 +36,12 @@ function contentOf(text: string, mode: string): FileContent {
   return { bytes, state: { sha256: digestOf(bytes), mode, ...owner } };
 }
 
+async function contentAt(path: string): Promise<FileContent> {
+  const content = await readContent(path);
+  assert.ok(content !== undefined);
+  return content;
+}
+
 const newKey = contentOf('new key', '0640');
 const newCertificate = contentOf('new certificate', '0644');
 const copyAttributes = attributeCopier(systemClock);
@@ -42,9 +53,24 @@ describe('replaceContents()', () => {
       { path: key, content: newKey },
       { path: certificate, content: newCertificate },
     ]);
-    assert.deepEqual(await readContent(key), newKey);
-    assert.deepEqual(await readContent(certificate), newCertificate);
+    const found = [await contentAt(key), await contentAt(certificate)];
+    const expected = [newKey, newCertificate];
+    for (const [index, { bytes, state }] of found.entries()) {
+      assert.deepEqual({ bytes, state }, expected[index]);
+    }
     assert.deepEqual((await readdir(directory)).sort(), ['a.crt', 'a.key']);
+  });
+
+  it('restores the modification time that a copy has kept', async (context) => {
+    const { directory, certificate } = await scene(context);
+    await utimes(certificate, 1_700_000_000.345, 1_700_000_000.345);
+    const before = await contentAt(certificate);
+    const copy = join(directory, 'copy');
+    await copyContent(copy, before);
+    await replaceContents([{ path: certificate, content: newCertificate }]);
+    assert.notEqual((await contentAt(certificate)).modifiedAt, before.modifiedAt);
+    await replaceContents([{ path: certificate, content: await contentAt(copy) }]);
+    assert.deepEqual(await contentAt(certificate), before);
   });
 
   it('replaces no file if one of them cannot be written', async (context) => {

@@ -18,7 +18,8 @@ export interface CertificateFile {
   /** Blocks that are malformed or contain no certificate. */
   readonly problems: readonly string[];
   readonly hasKey: boolean;
-  readonly modifiedAt: number;
+  /** When it got its content or its place. A restored file keeps its older modification time. */
+  readonly changedAt: number;
 }
 
 export type FileReading =
@@ -35,13 +36,13 @@ export type FileReading =
 /** Reads the certificates of a file in PEM or DER. Never rejects: a bad file is a row of its own. */
 export function readCertificateFile(path: string): FileReading {
   try {
-    return parseFileSync(path, largestFile, (bytes, modifiedAt) => {
+    return parseFileSync(path, largestFile, (bytes, changedAt) => {
       const content = readCertificates(bytes);
       if (typeof content === 'string') {
         const isKubeconfig = content === noCertificate && looksLikeKubeconfig(bytes);
         return { kind: 'unreadable', path, reason: content, isKubeconfig };
       }
-      return { kind: 'read', path, modifiedAt, ...content };
+      return { kind: 'read', path, changedAt, ...content };
     });
   } catch (error) {
     return unreadable(path, error);

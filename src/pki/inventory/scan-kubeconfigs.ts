@@ -128,7 +128,7 @@ async function contentOf(record: ScanRecord, source: KubeconfigSource): Promise<
   if (typeof content === 'string') {
     return { kind: 'unreadable', path, reason: `embeds data that ${content}` };
   }
-  return { kind: 'read', path, modifiedAt: 0, ...content };
+  return { kind: 'read', path, changedAt: 0, ...content };
 }
 
 function keyOf({ key }: KubeconfigEntry, leaf: InventoryCertificate): KeyState {

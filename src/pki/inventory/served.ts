@@ -108,7 +108,7 @@ function verdictOf(
     const file = leafOf(disk);
     if (file.sha256 === certificate.sha256) return { verdict: 'current', ...judged };
     return file.subject === certificate.subject
-      ? staleVerdict(comparison, { file, modifiedAt: disk.modifiedAt, now: options.now })
+      ? staleVerdict(comparison, { file, changedAt: disk.changedAt, now: options.now })
       : foreignVerdict(comparison);
   }
   if (isMadeInMemory(certificate)) {
@@ -121,13 +121,13 @@ function staleVerdict(
   { endpoint, certificate }: Comparison,
   disk: {
     readonly file: InventoryCertificate;
-    readonly modifiedAt: Instant;
+    readonly changedAt: Instant;
     readonly now: Instant;
   },
 ): ReturnType<typeof verdictOf> {
   const { component, certificateFile = '' } = endpoint;
-  const { file, modifiedAt, now } = disk;
-  const age = formatDuration(Math.max(now - modifiedAt, second));
+  const { file, changedAt, now } = disk;
+  const age = formatDuration(Math.max(now - changedAt, second));
   return {
     verdict: 'stale',
     state: 'stale-served',

@@ -13,7 +13,7 @@ import { renew } from '../../../src/pki/renewal/renewal.ts';
 import type { RenewalResult } from '../../../src/pki/renewal/renewal-run.ts';
 import type { ServedEndpoint } from '../../../src/pki/inventory/served.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
-import { snapshot } from '../../adopt/snapshot.ts';
+import { modificationTimes, snapshot } from '../../adopt/snapshot.ts';
 import type { KubeadmTree } from './renewal-tree.ts';
 import { copyOf, optionsFor, sharedTree, requestFor } from './renewal-tree.ts';
 
@@ -95,6 +95,7 @@ describe('renew() with endpoints', () => {
   it('restores the files if an endpoint that worked is broken', async (context) => {
     const tree = await copyOf(context, model);
     const before = await snapshot(tree.kubernetes, '/.nodecertd');
+    const times = await modificationTimes(tree.kubernetes, '/.nodecertd');
     let looks = 0;
     const endpoint = await serve(context, tree, (inFile) =>
       (looks += 1) === 1 ? inFile() : undefined,
@@ -107,6 +108,7 @@ describe('renew() with endpoints', () => {
       /worked before the renewal.*previous files of etcd-server/,
     );
     assert.deepEqual(await snapshot(tree.kubernetes, '/.nodecertd'), before);
+    assert.deepEqual(await modificationTimes(tree.kubernetes, '/.nodecertd'), times);
   });
 
   it('does not wait for an endpoint that was down before', async (context) => {

@@ -31,7 +31,7 @@ import {
 } from '../../../src/pki/renewal/renewal.ts';
 import type { RenewalResult } from '../../../src/pki/renewal/renewal-run.ts';
 import { lockDirectory } from '../../../src/store/directory-lock.ts';
-import { snapshot } from '../../adopt/snapshot.ts';
+import { modificationTimes, snapshot } from '../../adopt/snapshot.ts';
 import { openssl } from '../../core/openssl.ts';
 import type { KubeadmTree } from './renewal-tree.ts';
 import {
@@ -470,6 +470,17 @@ describe('rollBackTo()', () => {
     assert.deepEqual(await files(tree), middle);
     await rollBack(tree);
     assert.deepEqual(await files(tree), before);
+  });
+
+  it('restores the modification times, from which the lifetimes count', async (context) => {
+    const tree = await copyOf(context, model);
+    const before = await modificationTimes(tree.kubernetes, runs);
+    await run(tree);
+    await run(tree, { selection: ['apiserver'] });
+    assert.notDeepEqual(await modificationTimes(tree.kubernetes, runs), before);
+    await rollBack(tree);
+    await rollBack(tree);
+    assert.deepEqual(await modificationTimes(tree.kubernetes, runs), before);
   });
 
   it('undoes an earlier run together with the later ones', async (context) => {
