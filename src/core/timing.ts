@@ -111,10 +111,21 @@ export function sameBackoff(a: ErrorCode, b: ErrorCode): boolean {
  * @param random in [0, 1)
  */
 export function retryDelay(failure: Failure, failures: number, random: number): number {
-  const { first, limit } = backoffs[failure.code] ?? transient;
+  const delay = growingDelay(backoffs[failure.code] ?? transient, failures, random);
+  return Math.max(delay, retryAfterDelay(failure.retryAfterMs ?? 0, random));
+}
+
+/**
+ * Milliseconds until the next unattended renewal after one that ended without a result, for example
+ * because it was killed. Its hooks wait for the next result, and its Lease expires in a minute.
+ */
+export function renewalRetryDelay(failures: number, random: number): number {
+  return growingDelay({ first: minute, limit: hour }, failures, random);
+}
+
+function growingDelay({ first, limit }: Backoff, failures: number, random: number): number {
   const doubled = Math.min(first * 2 ** Math.min(Math.max(failures - 1, 0), 30), limit);
-  const spread = Math.round(doubled * (0.5 + random));
-  return Math.max(spread, retryAfterDelay(failure.retryAfterMs ?? 0, random));
+  return Math.round(doubled * (0.5 + random));
 }
 
 /** The longest delay that `retryDelay` returns for this failure without Retry-After. */

@@ -3,6 +3,7 @@ import type { HookedPair } from '../core/hooks.ts';
 import { renewalEnvironment } from '../core/hooks.ts';
 import { hour, second } from '../core/instant.ts';
 import type { PkiStatus } from '../core/status.ts';
+import { renewalRetryDelay } from '../core/timing.ts';
 import type { Clock } from '../sys/clock.ts';
 import { sleepOnEitherClock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
@@ -138,11 +139,12 @@ export class PkiRenewals implements AsyncDisposable {
   }
 
   async #repeat({ config, record, signal: replaced }: Work): Promise<void> {
-    const { program, env, clock } = this.#options;
+    const { program, env, clock, random } = this.#options;
     const stop = this.#stop.signal;
     // Loaded only here, because most agents run on nodes without a control plane.
     const { renewUnattended } = await import('./pki-renewal.ts');
     const over = AbortSignal.any([replaced, stop]);
+    let failures = 0;
     while (!over.aborted) {
       record.checking();
       const renewal = await renewUnattended({ program, env, config, clock, signal: stop });
@@ -151,7 +153,11 @@ export class PkiRenewals implements AsyncDisposable {
       const renewed = this.#unreported(config, renewal);
       record.ended(renewal, renewed);
       this.#takeOver(config, renewed);
-      const ms = pauseAfter(renewal);
+      failures = renewal.kind === 'failed' ? failures + 1 : 0;
+      const ms =
+        renewal.kind === 'failed'
+          ? renewalRetryDelay(failures, random())
+          : pauseAfter(renewal.result);
       record.waiting(clock.now() + ms);
       await sleepOnEitherClock(clock, ms, over).catch(() => undefined);
     }
@@ -162,8 +168,6 @@ const longestPause = hour;
 /** Keeps a command that always wants to run again from using a whole processor. */
 const shortestPause = 10 * second;
 
-function pauseAfter(renewal: PkiRenewal): number {
-  if (renewal.kind === 'failed') return longestPause;
-  const { retryAfterSeconds = Infinity } = renewal.result;
+function pauseAfter({ retryAfterSeconds = Infinity }: RenewalResult): number {
   return Math.min(Math.max(retryAfterSeconds * second, shortestPause), longestPause);
 }

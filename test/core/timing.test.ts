@@ -5,6 +5,7 @@ import {
   deletedCsrDelay,
   longestDelay,
   parseRetryAfter,
+  renewalRetryDelay,
   retryAfterDelay,
   retryDelay,
 } from '../../src/core/timing.ts';
@@ -147,6 +148,17 @@ describe('retryDelay()', () => {
   it('limits Retry-After to an hour', () => {
     const delay = retryDelay(failureOf('API_THROTTLED', 365 * 24 * hour), 1, middle);
     assert.ok(delay >= hour && delay <= 2 * hour);
+  });
+});
+
+describe('renewalRetryDelay()', () => {
+  it('doubles from a minute to an hour, with the spread of retryDelay()', () => {
+    const delays = [1, 2, 6, 7, 100].map((failures) => renewalRetryDelay(failures, middle));
+    assert.deepEqual(delays, [minute, 2 * minute, 32 * minute, hour, hour]);
+    assert.deepEqual(
+      [renewalRetryDelay(1, 0), renewalRetryDelay(7, 0.75)],
+      [minute / 2, 1.25 * hour],
+    );
   });
 });
 

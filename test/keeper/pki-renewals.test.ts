@@ -73,12 +73,26 @@ class Stage {
     });
   }
 
+  /** Waits for the end of a command, whose last processes may still run. */
+  async ended(): Promise<void> {
+    await until('the end of the command', () => {
+      if (this.status.nextCheck !== undefined) return true;
+      void this.clock.advance(second / 10);
+      return false;
+    });
+  }
+
   /** The next check, with this document. */
   async next(document: UnattendedRenewal): Promise<void> {
     await this.program.become(prints(document));
     const times = this.program.calls.length + 1;
-    await this.clock.advance(hour);
+    await this.clock.advance(this.pause);
     await this.checked(times);
+  }
+
+  /** Milliseconds until the next check. */
+  get pause(): number {
+    return (this.status.nextCheck ?? NaN) - this.clock.now();
   }
 
   /** A hook that runs a shell script with this text. */
@@ -98,10 +112,15 @@ class Stage {
     return `echo $$ > ${this.file('pid.new')}; mv ${this.file('pid.new')} ${this.file('pid')}; while :; do sleep 0.02; done`;
   }
 
+  /** The pid of a script that waits forever, after it has set its trap. */
+  async waitingProcess(): Promise<string> {
+    await until('the script', () => exists(this.file('pid')));
+    return readFileSync(this.file('pid'), 'utf8').trim();
+  }
+
   /** Ends the agent during a script that waits forever. The clock stands still until the script has ended. */
   async stopWhileRunning(): Promise<void> {
-    await until('the script', () => exists(this.file('pid')));
-    const pid = readFileSync(this.file('pid'), 'utf8').trim();
+    const pid = await this.waitingProcess();
     let isStopped = false;
     const stopped = this.renewals[Symbol.asyncDispose]().finally(() => {
       isStopped = true;
@@ -290,6 +309,53 @@ describe('PkiRenewals', () => {
     await until('the end', () => stage.logger.events.includes('pki_renewed'));
     await stage.clock.advance(2 * hour);
     assert.equal(stage.program.calls.length, 1);
+  });
+
+  it('checks again a minute after the command was killed, then less often', async (context) => {
+    const stage = await Stage.open(context, 'kill -KILL $$');
+    stage.renewals.apply(pkiConfig);
+    const pauses: number[] = [];
+    for (let call = 1; call <= 8; call += 1) {
+      await stage.checked(call);
+      pauses.push(stage.pause / minute);
+      await stage.clock.advance(stage.pause);
+    }
+    assert.deepEqual(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    await stage.checked(9);
+    await stage.next(renewalDocument());
+    assert.equal(stage.pause, hour);
+    await stage.program.become('kill -KILL $$');
+    await stage.clock.advance(hour);
+    await stage.checked(11);
+    assert.equal(stage.pause, minute);
+  });
+
+  it('ends a command after 30 minutes with SIGTERM, and checks again soon', async (context) => {
+    const stage = await Stage.open(context, '');
+    const restored = stage.file('restored');
+    await stage.program.become(`trap 'echo > ${restored}; exit 1' TERM; ${stage.waitingForever}`);
+    stage.renewals.apply(pkiConfig);
+    const pid = await stage.waitingProcess();
+    await stage.clock.advance(30 * minute - 1);
+    assert.ok(!exists(restored) && exists(`/proc/${pid}/stat`));
+    await stage.clock.advance(1);
+    await until('the end of the script', () => exists(restored) && !exists(`/proc/${pid}/stat`));
+    await stage.ended();
+    assert.match(String(stage.status.failure?.message), / timed out after 30m\b/);
+    assert.ok(stage.pause > 0.9 * minute && stage.pause <= minute);
+  });
+
+  it('kills a command 20 s after its SIGTERM', async (context) => {
+    const stage = await Stage.open(context, '');
+    await stage.program.become(`trap '' TERM; ${stage.waitingForever}`);
+    stage.renewals.apply(pkiConfig);
+    const pid = await stage.waitingProcess();
+    await stage.clock.advance(30 * minute + 20 * second - 1);
+    assert.ok(exists(`/proc/${pid}/stat`));
+    await stage.clock.advance(1);
+    await until('the end of the script', () => !exists(`/proc/${pid}/stat`));
+    await stage.ended();
+    assert.match(String(stage.status.failure?.message), / timed out after 30m\b/);
   });
 
   it('ends the command with SIGTERM and waits until it has restored its files', async (context) => {
