@@ -1,5 +1,6 @@
 import type { PairFacts } from './certificate.ts';
 import type { Instant } from './instant.ts';
+import { minute } from './instant.ts';
 import type { MaintenanceWindow, OffsetAt } from './maintenance-window.ts';
 import { nextOpening, openUntil } from './maintenance-window.ts';
 import type { RotationWindow } from './schedule.ts';
@@ -20,12 +21,14 @@ const windowStart = 2 / 3;
 
 /** With less than this part of the lifetime left, the expiry is the greater risk. */
 const criticalPart = 0.05;
+/** One restart may take two minutes. */
+const shortestCritical = 3 * minute;
 
 /**
  * When a certificate is due. With a maintenance window, the certificate is due when the window is
- * open and less than a third of the lifetime is left. A certificate that would have less than 5%
- * of its lifetime left at the next opening does not wait for it: the window has been missed
- * already, is rarer than the certificate allows, or the certificate has expired.
+ * open and less than a third of the lifetime is left. A certificate that would be critical at the
+ * next opening does not wait for it: the window has been missed already, is rarer than the
+ * certificate allows, or the certificate has expired.
  * @param fraction the position in the rotation window; see `rotationFraction`
  */
 export function renewalTime(
@@ -41,8 +44,8 @@ export function renewalTime(
   return opening < criticalTime(pair) ? opening : ready;
 }
 
-/** From this time on, less than 5% of the lifetime is left. */
+/** From this time on, less than 5% of the lifetime is left, or less than three minutes. */
 export function criticalTime(pair: Pair): Instant {
-  const start = lifetimeStart(pair);
-  return Math.round(pair.notAfter - (pair.notAfter - start) * criticalPart);
+  const lifetime = pair.notAfter - lifetimeStart(pair);
+  return Math.round(pair.notAfter - Math.max(lifetime * criticalPart, shortestCritical));
 }

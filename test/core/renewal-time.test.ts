@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { day, formatInstant, hour } from '../../src/core/instant.ts';
+import { day, formatInstant, hour, minute } from '../../src/core/instant.ts';
 import { parseMaintenanceWindow } from '../../src/core/maintenance-window.ts';
 import type { RenewalSchedule } from '../../src/core/renewal-time.ts';
 import { criticalTime, renewalTime } from '../../src/core/renewal-time.ts';
@@ -75,5 +75,10 @@ describe('renewalTime()', () => {
 describe('criticalTime()', () => {
   it('leaves 5% of the lifetime', () => {
     assert.equal(criticalTime(pair), pair.notAfter - 0.05 * 364.5 * day);
+  });
+
+  it('leaves at least three minutes', () => {
+    const short = { ...pair, notAfter: notBefore + 10 * minute };
+    assert.equal(criticalTime(short), notBefore + 7 * minute);
   });
 });

@@ -2,7 +2,7 @@ import type { Instant } from '../../core/instant.ts';
 import { criticalTime } from '../../core/renewal-time.ts';
 import type { RenewalItem } from '../renewal/renewal-item.ts';
 
-/** Less than 5% of the lifetime is left, so that the expiry is a greater risk than a renewal. */
+/** So little of the lifetime is left that the expiry is a greater risk than a renewal. */
 export function isCritical({ leaf, storedAt }: RenewalItem, now: Instant): boolean {
   return now >= criticalTime({ ...leaf.facts, storedAt });
 }

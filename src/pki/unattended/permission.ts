@@ -140,9 +140,9 @@ const longestWait = day;
 const healthInterval = 5 * minute;
 
 /**
- * Waits while others are unhealthy. After a day, renews what has less than 5% of its lifetime
- * left, with the Lease if the API server still grants it. An interrupted renewal does not wait:
- * its files may be the reason why this node does not work.
+ * Waits while others are unhealthy. After a day, renews what is critical, with the Lease if the API
+ * server still grants it. An interrupted renewal does not wait: its files may be the reason why this
+ * node does not work.
  */
 async function unlessCritical(
   { renewal: { clock }, due, isInterrupted, unhealthySince }: PermissionRequest,
