@@ -2,7 +2,6 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Approver } from '../../src/app/approver.ts';
 import type { ApproverPolicy } from '../../src/core/approver-policy.ts';
@@ -14,11 +13,11 @@ import { systemClock } from '../../src/sys/clock.ts';
 import { dns, ip, nodeSubject, requestPem } from '../approver/requests.ts';
 import type { ApiClient } from './api-client.ts';
 import type { TimedRequest } from './audit-log.ts';
-import { scaled } from './machine-speed.ts';
 import { kubeconfig } from './real-components.ts';
 import type { RealControlPlane } from './real-control-plane.ts';
 import { startRealControlPlane } from './real-control-plane.ts';
 import { csrPath, newCsr } from './real-csr.ts';
+import { until } from './until.ts';
 
 /** The namespace of the approver in the tests, so that the audit log contains its requests. */
 const namespace = 'nodecertd';
@@ -176,13 +175,7 @@ export class ApproverPlane implements AsyncDisposable {
     find: () => T | undefined | false | Promise<T | undefined | false>,
     seconds = 60,
   ): Promise<T> {
-    const end = Date.now() + scaled(seconds * 1_000);
-    for (;;) {
-      const found = await find();
-      if (found !== undefined && found !== false) return found;
-      if (Date.now() > end) throw new Error(`not in time: ${what}`);
-      await delay(20);
-    }
+    return until(what, find, seconds);
   }
 
   /** The requests of approvers so far. */

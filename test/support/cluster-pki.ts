@@ -13,6 +13,8 @@ export interface KeyPair {
 
 export interface ClusterCa extends KeyPair {
   issue(request: LeafRequest): Promise<KeyPair>;
+  /** A certificate of this CA for the key of another CA, as PEM. Servers send it during a rollover. */
+  bridgeTo(other: KeyPair): Promise<string>;
 }
 
 export interface LeafRequest extends Subject {
@@ -38,10 +40,17 @@ export async function createClusterCa(): Promise<ClusterCa> {
     },
     webcrypto,
   );
+  const issuer: Issuer = { certificate, key: keys.privateKey };
   return {
     ...(await toPem(certificate, keys)),
-    issue: async (request) => issue(request, { certificate, key: keys.privateKey }),
+    issue: async (request) => issue(request, issuer),
+    bridgeTo: async (other) => bridge(other, issuer),
   };
+}
+
+interface Issuer {
+  readonly certificate: x509.X509Certificate;
+  readonly key: CryptoKey;
 }
 
 /** For service account tokens. */
@@ -56,10 +65,7 @@ export async function createSigningKey(): Promise<SigningKey> {
   return { publicPem: pem('PUBLIC KEY', der), privatePem: await keyPem(keys) };
 }
 
-async function issue(
-  request: LeafRequest,
-  issuer: { readonly certificate: x509.X509Certificate; readonly key: CryptoKey },
-): Promise<KeyPair> {
+async function issue(request: LeafRequest, issuer: Issuer): Promise<KeyPair> {
   const keys = await newKeys();
   const certificate = await x509.X509CertificateGenerator.create(
     {
@@ -70,12 +76,12 @@ async function issue(
       issuer: issuer.certificate.subject,
       publicKey: keys.publicKey,
       signingKey: issuer.key,
-      // The leading digits keep it positive, which Go insists on.
-      serialNumber: `01${randomBytes(8).toString('hex')}`,
+      serialNumber: newSerialNumber(),
       ...validity(),
       signingAlgorithm: algorithm,
       extensions: [
         ...usageExtensions(['digital signature', request.usage]),
+        await keyIdentifierOf(issuer),
         ...(request.altNames === undefined
           ? []
           : [new x509.SubjectAlternativeNameExtension([...request.altNames])]),
@@ -84,6 +90,34 @@ async function issue(
     webcrypto,
   );
   return toPem(certificate, keys);
+}
+
+async function bridge(other: KeyPair, issuer: Issuer): Promise<string> {
+  const { subject, publicKey, extensions } = new x509.X509Certificate(other.certificatePem);
+  const certificate = await x509.X509CertificateGenerator.create(
+    {
+      subject,
+      issuer: issuer.certificate.subject,
+      publicKey,
+      signingKey: issuer.key,
+      serialNumber: newSerialNumber(),
+      ...validity(),
+      signingAlgorithm: algorithm,
+      extensions: [...extensions, await keyIdentifierOf(issuer)],
+    },
+    webcrypto,
+  );
+  return pemOf(certificate);
+}
+
+/** As in the certificates of kubeadm: without it, OpenSSL cannot tell two CAs of one name apart. */
+async function keyIdentifierOf({ certificate }: Issuer): Promise<x509.Extension> {
+  return x509.AuthorityKeyIdentifierExtension.create(certificate.publicKey, false, webcrypto);
+}
+
+/** The leading digits keep it positive, which Go insists on. */
+function newSerialNumber(): string {
+  return `01${randomBytes(8).toString('hex')}`;
 }
 
 function validity(): { readonly notBefore: Date; readonly notAfter: Date } {
@@ -96,7 +130,11 @@ async function newKeys(): Promise<CryptoKeyPair> {
 }
 
 async function toPem(certificate: x509.X509Certificate, keys: CryptoKeyPair): Promise<KeyPair> {
-  return { certificatePem: `${certificate.toString('pem')}\n`, keyPem: await keyPem(keys) };
+  return { certificatePem: pemOf(certificate), keyPem: await keyPem(keys) };
+}
+
+function pemOf(certificate: x509.X509Certificate): string {
+  return `${certificate.toString('pem')}\n`;
 }
 
 async function keyPem(keys: CryptoKeyPair): Promise<string> {

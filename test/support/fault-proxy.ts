@@ -59,6 +59,7 @@ export interface SeenRequest {
   readonly method: string;
   readonly verb: ProxyVerb;
   readonly path: string;
+  readonly credential: 'certificate' | 'token' | 'none';
   /** The object name in the body of a create. */
   readonly created?: string;
   readonly met: boolean;
@@ -170,7 +171,7 @@ export class FaultProxy implements AsyncDisposable {
       const met =
         fault !== undefined && fault.meets(exchange) && this.met < (fault.times ?? Infinity);
       if (met) this.met += 1;
-      this.#note(exchange, met);
+      this.#note(exchange, credentialOf(request), met);
       await (met ? fault.serve(exchange) : relay(exchange));
     } catch {
       // One side has disconnected, so disconnect the other.
@@ -196,10 +197,21 @@ export class FaultProxy implements AsyncDisposable {
     };
   }
 
-  #note({ method, verb, path, body }: Exchange, met: boolean): void {
+  #note(
+    { method, verb, path, body }: Exchange,
+    credential: SeenRequest['credential'],
+    met: boolean,
+  ): void {
     const created = verb === 'create' ? nameIn(body) : undefined;
-    const at = performance.now();
-    this.seen.push({ at, method, verb, path, met, ...(created !== undefined && { created }) });
+    this.seen.push({
+      at: performance.now(),
+      method,
+      verb,
+      path,
+      credential,
+      met,
+      ...(created !== undefined && { created }),
+    });
   }
 
   async #pass(
@@ -226,11 +238,11 @@ export class FaultProxy implements AsyncDisposable {
   }
 
   /** Forwards a token as it is, and impersonates the owner of a certificate. */
-  #identityOf({ socket, headers }: IncomingMessage): {
+  #identityOf(request: IncomingMessage): {
     readonly agent: Agent;
     readonly headers: Readonly<Record<string, string | string[]>>;
   } {
-    const peer = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+    const peer = peerOf(request);
     // A certificate from an unknown CA and an expired one do not authenticate.
     const known =
       peer !== undefined &&
@@ -245,9 +257,19 @@ export class FaultProxy implements AsyncDisposable {
         },
       };
     }
-    const { authorization = 'Bearer unknown' } = headers;
-    return { agent: this.#asToken, headers: { authorization } };
+    const isAnonymous = credentialOf(request) === 'none';
+    const { authorization = 'Bearer unknown' } = request.headers;
+    return { agent: this.#asToken, headers: isAnonymous ? {} : { authorization } };
   }
+}
+
+function peerOf({ socket }: IncomingMessage): X509Certificate | undefined {
+  return socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+}
+
+function credentialOf(request: IncomingMessage): SeenRequest['credential'] {
+  if (request.headers.authorization !== undefined) return 'token';
+  return peerOf(request) === undefined ? 'none' : 'certificate';
 }
 
 /** Streams the response to the client. */

@@ -7,6 +7,7 @@ export const goPrograms = {
   'fake-runtime': './real/fake-runtime',
   'fault-filestore': './fault/filestore',
   'fault-signer': './fault/signer',
+  'kubeadm-discovery': './real/kubeadm-discovery',
   pause: './real/pause',
 } as const;
 

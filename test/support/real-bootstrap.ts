@@ -1,10 +1,9 @@
+import type { Instant } from '../../src/core/instant.ts';
+import { formatInstant } from '../../src/core/instant.ts';
 import { ApiClient } from './api-client.ts';
 
 /** Sets up what kubeadm sets up for joining nodes: a token, and its rights. */
-const tokenId = 'test01';
-const tokenSecret = '0123456789abcdef';
-
-export const bootstrapToken = `${tokenId}.${tokenSecret}`;
+export const bootstrapToken = 'test01.0123456789abcdef';
 
 export interface BootstrapOptions {
   readonly server: string;
@@ -22,7 +21,7 @@ export async function allowBootstrap(
     // The server creates the namespace in the background, so the first requests may
     // fail.
     admin.eventually(
-      { method: 'POST', path: '/api/v1/namespaces/kube-system/secrets', body: tokenObject },
+      { method: 'POST', path: tokenPath(), body: tokenObject(bootstrapToken) },
       signal,
     ),
   ]);
@@ -66,16 +65,35 @@ export async function unbindRenewal(admin: ApiClient): Promise<void> {
   await admin.must({ method: 'DELETE', path: `${bindingsPath}/${renewal.name}` });
 }
 
-const tokenObject = {
-  metadata: { name: `bootstrap-token-${tokenId}` },
-  type: 'bootstrap.kubernetes.io/token',
-  stringData: {
-    'token-id': tokenId,
-    'token-secret': tokenSecret,
-    'usage-bootstrap-authentication': 'true',
-    'usage-bootstrap-signing': 'true',
-  },
-};
+export interface TokenOptions {
+  /** Both by default. */
+  readonly usages?: readonly ('authentication' | 'signing')[];
+  readonly expiresAt?: Instant;
+}
+
+/** The Secret of a bootstrap token. */
+export function tokenObject(
+  token: string,
+  { usages = ['authentication', 'signing'], expiresAt }: TokenOptions = {},
+): object {
+  const [id, secret] = token.split('.');
+  return {
+    metadata: { name: `bootstrap-token-${id}` },
+    type: 'bootstrap.kubernetes.io/token',
+    stringData: {
+      'token-id': id,
+      'token-secret': secret,
+      ...Object.fromEntries(usages.map((usage) => [`usage-bootstrap-${usage}`, 'true'])),
+      ...(expiresAt !== undefined && { expiration: formatInstant(expiresAt) }),
+    },
+  };
+}
+
+/** The path of all Secrets, or of the token with this id. */
+export function tokenPath(id?: string): string {
+  const collection = '/api/v1/namespaces/kube-system/secrets';
+  return id === undefined ? collection : `${collection}/bootstrap-token-${id}`;
+}
 
 const csrRole = 'system:certificates.k8s.io:certificatesigningrequests';
 

@@ -171,7 +171,7 @@ export class RealControlPlane implements ControlPlane {
   async setApproving(approving: boolean): Promise<void> {
     if (approving === this.#approving) return;
     this.#approving = approving;
-    await this.#startControllers();
+    await this.startControllers();
   }
 
   async setRenewing(renewing: boolean): Promise<void> {
@@ -182,7 +182,7 @@ export class RealControlPlane implements ControlPlane {
   /** Sets the lifetime of certificates that are issued from now on. */
   async setSigningSeconds(seconds: number): Promise<void> {
     this.#signingSeconds = seconds;
-    await this.#startControllers();
+    await this.startControllers();
   }
 
   /** Signs with another CA from now on, as during a CA rollover. */
@@ -190,7 +190,7 @@ export class RealControlPlane implements ControlPlane {
     const { directory } = this.#files;
     await writeFile(join(directory, 'signer.crt'), certificatePem);
     await writeFile(join(directory, 'signer.key'), keyPem);
-    await this.#startControllers();
+    await this.startControllers();
   }
 
   /** Restarts the API server with one CA more in --client-ca-file. */
@@ -200,9 +200,21 @@ export class RealControlPlane implements ControlPlane {
     await this.startApi();
   }
 
-  /** From now on, nothing is issued, and nothing is deleted because of its age. */
+  /** From now on, nothing is signed, and nothing is deleted because of its age. */
   async stopControllers(): Promise<void> {
     await this.#controllers?.stop(0);
+  }
+
+  /** Starts kube-controller-manager, or restarts it with its present settings. */
+  async startControllers(): Promise<void> {
+    await this.#controllers?.stop(0);
+    this.#controllers = this.#run(
+      'kube-controller-manager',
+      controllerManagerArgs(this.#files, {
+        signingSeconds: this.#signingSeconds,
+        approving: this.#approving,
+      }),
+    );
   }
 
   async stopApi(): Promise<void> {
@@ -216,7 +228,7 @@ export class RealControlPlane implements ControlPlane {
     const auditLog = join(this.#files.directory, `audit-${this.#auditLogs.length + 1}.log`);
     this.#auditLogs.push(auditLog);
     this.#apiServer = this.#run('kube-apiserver', apiServerArgs(this.#files, auditLog));
-    await this.#startControllers();
+    await this.startControllers();
     await this.#ready();
   }
 
@@ -250,17 +262,6 @@ export class RealControlPlane implements ControlPlane {
     await Promise.all([this.#controllers?.stop(0), this.#apiServer?.stop(0), this.#etcd?.stop(0)]);
     process.removeListener('exit', this.#removeFiles);
     this.#removeFiles();
-  }
-
-  async #startControllers(): Promise<void> {
-    await this.#controllers?.stop(0);
-    this.#controllers = this.#run(
-      'kube-controller-manager',
-      controllerManagerArgs(this.#files, {
-        signingSeconds: this.#signingSeconds,
-        approving: this.#approving,
-      }),
-    );
   }
 
   /** /readyz includes the hook that creates the bootstrap roles. */

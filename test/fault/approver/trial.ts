@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { minute, second } from '../../../src/core/instant.ts';
-import type { Clock } from '../../../src/sys/clock.ts';
-import { systemClock } from '../../../src/sys/clock.ts';
 import type { ApproverPlane, Replica } from '../../support/approver-plane.ts';
 import type { ApproverProxy } from '../../support/approver-proxy.ts';
+import { hastened } from '../../support/hastened-clock.ts';
 import { scaled } from '../../support/machine-speed.ts';
 import type { FaultOptions } from '../family.ts';
 import type { ApproverFault, Stage } from './fault.ts';
@@ -202,12 +201,4 @@ async function isReady(approver: Replica): Promise<boolean> {
 
 function codesOf(approver: Replica): string[] {
   return [...new Set(approver.logged('approver_retrying').map(({ code }) => String(code)))];
-}
-
-function hastened(factor: number): Clock {
-  return {
-    now: () => systemClock.now(),
-    elapsed: () => systemClock.elapsed() * factor,
-    sleep: (ms, signal) => systemClock.sleep(ms / factor, signal),
-  };
 }
