@@ -69,8 +69,9 @@ async function poolThread() {
  * @param {AttachRequest['replaced']} replaced
  */
 function temporaryPaths(replaced) {
-  const suffixes = Array.from({ length: request.role === 'certs' ? 64 : 12 }, (_, index) =>
-    ((BigInt(index + 1) << 22n) | BigInt(process.pid)).toString(16).padStart(16, '0'),
+  const suffixes = Array.from(
+    { length: ['certs', 'discover'].includes(request.role) ? 64 : 12 },
+    (_, index) => ((BigInt(index + 1) << 22n) | BigInt(process.pid)).toString(16).padStart(16, '0'),
   );
   return replaced.flatMap(({ directory, name }) =>
     suffixes.map((suffix) => `${directory}/.nodecertd-${suffix}.${name}`),
