@@ -21,14 +21,15 @@ const windowStart = 2 / 3;
 
 /** With less than this part of the lifetime left, the expiry is the greater risk. */
 const criticalPart = 0.05;
-/** One restart may take two minutes. */
-const shortestCritical = 3 * minute;
+/** Two restarts may take four minutes, and the checks around them another one. */
+const shortestCritical = 5 * minute;
 
 /**
- * When a certificate is due. With a maintenance window, the certificate is due when the window is
- * open and less than a third of the lifetime is left. A certificate that would be critical at the
- * next opening does not wait for it: the window has been missed already, is rarer than the
- * certificate allows, or the certificate has expired.
+ * When a certificate is due: in the rotation window, or when it becomes critical, so that certificates
+ * of a few minutes do not expire during the restarts of the controllers. With a maintenance window,
+ * the certificate is due when the window is open and less than a third of the lifetime is left. A
+ * certificate that would be critical at the next opening does not wait for it: the window has been
+ * missed already, is rarer than the certificate allows, or the certificate has expired.
  * @param fraction the position in the rotation window; see `rotationFraction`
  */
 export function renewalTime(
@@ -36,15 +37,18 @@ export function renewalTime(
   { rotation, window, offsetAt }: RenewalSchedule,
   { fraction, now }: { readonly fraction: number; readonly now: Instant },
 ): Instant {
-  if (window === undefined) return rotationDeadline(pair, fraction, { window: rotation, now });
+  const critical = criticalTime(pair);
+  if (window === undefined) {
+    return Math.min(rotationDeadline(pair, fraction, { window: rotation, now }), critical);
+  }
   const start = lifetimeStart(pair, now);
   const ready = Math.max(Math.round(start + (pair.notAfter - start) * windowStart), now);
   if (openUntil(window, ready, offsetAt) !== undefined) return ready;
   const opening = nextOpening(window, ready, offsetAt);
-  return opening < criticalTime(pair) ? opening : ready;
+  return opening < critical ? opening : ready;
 }
 
-/** From this time on, less than 5% of the lifetime is left, or less than three minutes. */
+/** From this time on, less than 5% of the lifetime is left, or less than five minutes. */
 export function criticalTime(pair: Pair): Instant {
   const lifetime = pair.notAfter - lifetimeStart(pair);
   return Math.round(pair.notAfter - Math.max(lifetime * criticalPart, shortestCritical));

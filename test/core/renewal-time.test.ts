@@ -23,6 +23,12 @@ describe('renewalTime()', () => {
     assert.equal(time, notBefore + 364.5 * day * 0.55);
   });
 
+  it('is not after the critical time', () => {
+    const short = { ...pair, notAfter: notBefore + 10 * minute };
+    const time = renewalTime(short, scheduleOf(), { fraction: 0.5, now: notBefore });
+    assert.equal(time, notBefore + 5 * minute);
+  });
+
   const cases: readonly (readonly [string, string, string, string])[] = [
     [
       'more than a third is left',
@@ -77,8 +83,8 @@ describe('criticalTime()', () => {
     assert.equal(criticalTime(pair), pair.notAfter - 0.05 * 364.5 * day);
   });
 
-  it('leaves at least three minutes', () => {
-    const short = { ...pair, notAfter: notBefore + 10 * minute };
-    assert.equal(criticalTime(short), notBefore + 7 * minute);
+  it('leaves at least five minutes', () => {
+    const short = { ...pair, notAfter: notBefore + 20 * minute };
+    assert.equal(criticalTime(short), notBefore + 15 * minute);
   });
 });
