@@ -97,7 +97,7 @@ describe('nodecertd certs on a kubeadm cluster', { skip }, () => {
   });
 
   it('renew --all renews everything on each node, and no request to an API server fails', async () => {
-    const prober = await startApiProber(cluster);
+    using prober = await startApiProber(cluster);
     for (const node of cluster.controlPlanes) {
       const previous = await serials(node);
       const { code, stdout, stderr } = await certs(node, 'renew', '--all', '--yes', '-o', 'json');

@@ -13,10 +13,13 @@ export interface Probed {
   readonly requests: number;
 }
 
+/** Disposing it ends the process of the probes, which would keep a failed test running. */
+export interface ApiProber extends Disposable {
+  stop(): Promise<Probed>;
+}
+
 /** Probes all API servers of a cluster by address and by name, until it is stopped. */
-export async function startApiProber(
-  cluster: KubeadmCluster,
-): Promise<{ stop(): Promise<Probed> }> {
+export async function startApiProber(cluster: KubeadmCluster): Promise<ApiProber> {
   const { directory, network, controlPlanes } = cluster;
   const [first] = controlPlanes;
   const caFile = join(directory, 'ca.crt');
@@ -38,5 +41,6 @@ export async function startApiProber(
       const { requests } = JSON.parse(lines.pop() ?? '{}') as { readonly requests: number };
       return { failures: lines, requests };
     },
+    [Symbol.dispose]: () => child.kill('SIGKILL'),
   };
 }
