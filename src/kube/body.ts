@@ -1,6 +1,6 @@
 import { AgentError } from '../core/errors.ts';
 
-interface Bounds {
+export interface Bounds {
   /** In bytes. */
   readonly limit: number;
   /** The name of the data, for messages. */
@@ -38,7 +38,7 @@ export async function* splitLines(
  * The bytes received so far, in one buffer that doubles. If a server sends single bytes, a list
  * of chunks would need a hundred times as much memory as the limit.
  */
-class ByteBuffer {
+export class ByteBuffer {
   readonly #bounds: Bounds;
   #buffer = Buffer.alloc(0);
   length = 0;

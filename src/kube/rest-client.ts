@@ -13,6 +13,8 @@ import { aborted, Deadline } from './deadline.ts';
 import { Session } from './session.ts';
 import { statusError } from './status-error.ts';
 import { transportError } from './transport-error.ts';
+import type { WholeResponse } from './whole-response.ts';
+import { wholeResponse } from './whole-response.ts';
 
 export interface KubeClientOptions {
   readonly access: ClusterAccess;
@@ -57,11 +59,6 @@ export interface StreamRequest extends Pick<ApiRequest, 'path' | 'query' | 'sign
   readonly limitMs: number;
   /** Called when the server accepts the request. */
   readonly onOpen?: () => void;
-}
-
-interface Answer {
-  readonly response: Dispatcher.ResponseData;
-  readonly bytes: Buffer;
 }
 
 /** The description of a request in errors. */
@@ -125,9 +122,9 @@ export class KubeClient implements AsyncDisposable {
    */
   async request<T>(request: ApiRequest, schema: v.GenericSchema<unknown, T>): Promise<T> {
     const what = `${request.verb} ${request.path}`;
-    const work = this.#exchange(request, ({ response, bytes }) => {
-      this.#requireSuccess({ what, path: request.path }, response, bytes);
-      return parseResponse(schema, parseJson(bytes, what), what);
+    const work = this.#exchange(request, (response) => {
+      this.#requireSuccess({ what, path: request.path }, response);
+      return parseResponse(schema, parseJson(response.bytes, what), what);
     });
     return this.#tracked(work);
   }
@@ -139,8 +136,8 @@ export class KubeClient implements AsyncDisposable {
   async text(
     request: Pick<ApiRequest, 'path' | 'signal'>,
   ): Promise<{ readonly status: number; readonly text: string }> {
-    const work = this.#exchange({ ...request, verb: 'get' }, ({ response, bytes }) => ({
-      status: response.statusCode,
+    const work = this.#exchange({ ...request, verb: 'get' }, ({ statusCode, bytes }) => ({
+      status: statusCode,
       text: bytes.toString(),
     }));
     return this.#tracked(work);
@@ -156,23 +153,28 @@ export class KubeClient implements AsyncDisposable {
   }
 
   /** Sends one request, and reads the whole response. */
-  async #exchange<T>(request: ApiRequest, read: (answer: Answer) => T): Promise<T> {
+  async #exchange<T>(request: ApiRequest, read: (response: WholeResponse) => T): Promise<T> {
     const what = `${request.verb} ${request.path}`;
     using exchange = this.#begin(request.verb, { what, signal: request.signal });
     try {
       this.#closing.signal.throwIfAborted();
       await this.#session.ready(request.signal);
       using deadline = this.#deadline(what, this.#limits.requestMs, request.signal);
-      const response = await this.#send(request, deadline.signal);
-      const bytes = await readBody(response.body, {
-        limit: request.bodyBytes ?? this.#limits.bodyBytes,
-        what: `the response to ${what}`,
-      });
+      const response = await wholeResponse(
+        this.#session.dispatcher,
+        await this.#dispatchOptions(request),
+        {
+          limit: request.bodyBytes ?? this.#limits.bodyBytes,
+          what: `the response to ${what}`,
+          signal: deadline.signal,
+        },
+      );
+      this.#noteDate(response);
       exchange.code = String(response.statusCode);
       // undici counts a connection as busy until the event loop turn after the last byte. A
       // request in the same turn (the watch after the POST) would open a second connection.
       await setImmediate();
-      return read({ response, bytes });
+      return read(response);
     } catch (error) {
       throw exchange.fail(error);
     }
@@ -189,7 +191,11 @@ export class KubeClient implements AsyncDisposable {
     try {
       await this.#session.ready(signal);
       using deadline = this.#deadline(what, this.#limits.requestMs, signal);
-      const response = await this.#send({ ...request, verb: 'watch' }, deadline.signal);
+      const response = await undiciRequest.call(this.#session.dispatcher, {
+        ...(await this.#dispatchOptions({ ...request, verb: 'watch' })),
+        signal: deadline.signal,
+      });
+      this.#noteDate(response);
       exchange.code = String(response.statusCode);
       if (response.statusCode !== 200)
         await this.#refuseStream({ what, path: request.path }, response);
@@ -224,17 +230,16 @@ export class KubeClient implements AsyncDisposable {
   async #refuseStream(label: RequestLabel, response: Dispatcher.ResponseData): Promise<never> {
     const limit = this.#limits.bodyBytes;
     const bytes = await readBody(response.body, { limit, what: `the response to ${label.what}` });
-    this.#requireSuccess(label, response, bytes);
+    this.#requireSuccess(label, { ...response, bytes });
     throw badResponse(`${label.what}: HTTP status ${response.statusCode}, expected 200`);
   }
 
-  async #send(
+  async #dispatchOptions(
     request: Omit<ApiRequest, 'verb'> & Pick<ApiRequestRecord, 'verb'>,
-    signal: AbortSignal,
-  ): Promise<Dispatcher.ResponseData> {
+  ): Promise<Dispatcher.DispatchOptions & { readonly origin: string }> {
     const url = new URL(this.access.cluster.server);
     const query = new URLSearchParams(request.query).toString();
-    const response = await undiciRequest.call(this.#session.dispatcher, {
+    return {
       origin: url.origin,
       path: `${url.pathname.replace(/\/$/, '')}${request.path}${query && `?${query}`}`,
       method: methods[request.verb],
@@ -244,27 +249,27 @@ export class KubeClient implements AsyncDisposable {
         ...(await this.#session.headers()),
         ...(request.body !== undefined && { 'content-type': 'application/json' }),
       },
-      signal,
       ...(request.body !== undefined && { body: JSON.stringify(request.body) }),
-    });
-    const date = Date.parse(String(response.headers['date']));
+    };
+  }
+
+  #noteDate({ headers }: Pick<WholeResponse, 'headers'>): void {
+    const date = Date.parse(String(headers['date']));
     if (!Number.isNaN(date)) this.#options.onDate?.(date);
-    return response;
   }
 
   #requireSuccess(
     { what, path }: RequestLabel,
-    response: Dispatcher.ResponseData,
-    bytes: Buffer,
+    { statusCode, headers, bytes }: WholeResponse,
   ): void {
-    if (response.statusCode >= 200 && response.statusCode < 300) return;
+    if (statusCode >= 200 && statusCode < 300) return;
     const error = statusError({
       request: what,
       path,
       access: this.access,
-      httpStatus: response.statusCode,
+      httpStatus: statusCode,
       body: parseIfJson(bytes),
-      retryAfter: [response.headers['retry-after']].flat()[0],
+      retryAfter: [headers['retry-after']].flat()[0],
       now: this.#options.clock.now(),
     });
     if (error.code === 'API_UNAUTHORIZED') this.#session.invalidate();
