@@ -25,6 +25,9 @@ export const attemptCodes = [
   'API_CONFLICT',
   'API_THROTTLED',
   'API_SERVER_ERROR',
+  // discovery of a cluster
+  'CLUSTER_UNTRUSTED',
+  'TOKEN_REJECTED',
   // certificate signing requests
   'CSR_DENIED',
   'CSR_FAILED',

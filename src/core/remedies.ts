@@ -31,6 +31,10 @@ export const remedies = {
   API_GONE: 'Do nothing; nodecertd reads the objects again',
   API_THROTTLED: 'Find the clients that overload the API server, if the failures continue',
   API_SERVER_ERROR: 'Read the logs of the API server and etcd',
+  CLUSTER_UNTRUSTED:
+    "Ask the cluster administrator for the hash of the CA's key: kubeadm token create --print-join-command",
+  TOKEN_REJECTED:
+    'Create another bootstrap token on a control-plane node: kubeadm token create --print-join-command',
   CSR_DENIED: 'Ask the cluster administrator why: kubectl describe csr',
   CSR_FAILED: 'Read the error message of the signer: kubectl describe csr',
   CSR_DELETED:

@@ -60,6 +60,8 @@ const attemptBackoffs: Readonly<Record<AttemptCode, Backoff>> = {
   API_NOT_FOUND: needsPerson,
   API_BAD_REQUEST: needsPerson,
   API_UNTRUSTED: needsPerson,
+  CLUSTER_UNTRUSTED: needsPerson,
+  TOKEN_REJECTED: needsPerson,
   KUBECONFIG_MISSING: needsPerson,
   KUBECONFIG_INVALID: needsPerson,
   KUBECONFIG_UNSUPPORTED: needsPerson,

@@ -45,6 +45,8 @@ const classes: Readonly<Record<ErrorCode, readonly [first: number, limit: number
   API_GONE: [2 * second, 5 * minute],
   API_THROTTLED: [2 * second, 5 * minute],
   API_SERVER_ERROR: [2 * second, 5 * minute],
+  CLUSTER_UNTRUSTED: [10 * second, 15 * minute],
+  TOKEN_REJECTED: [10 * second, 15 * minute],
   CSR_DENIED: [2 * hour, 12 * hour],
   CSR_FAILED: [2 * hour, 12 * hour],
   CSR_DELETED: [minute, hour],
