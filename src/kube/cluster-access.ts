@@ -19,6 +19,8 @@ export interface ClusterEndpoint {
   readonly tlsServerName?: string;
   /** May contain a password, so messages show the label of `proxyFor` instead. */
   readonly proxyUrl?: string;
+  /** Without proxyUrl, connect directly, whatever HTTPS_PROXY says. */
+  readonly ignoresProxyVariables?: boolean;
   readonly insecureSkipTlsVerify: boolean;
 }
 

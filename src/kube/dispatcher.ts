@@ -8,6 +8,17 @@ import { proxyFor } from './proxy.ts';
 import { rememberCertificate } from './server-certificate.ts';
 import { proxyTlsContext, tlsContext } from './tls-context.ts';
 
+/** For a caller that needs to know more about its connections. */
+export interface ConnectionOptions {
+  /**
+   * Called with the certificate of the server for each connection, also if its verification fails;
+   * behind a proxy only if it succeeds.
+   */
+  readonly onCertificate?: (certificate: X509Certificate) => void;
+  /** Also closes a connection that is not established yet, which destroying the dispatcher does not. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Opens connections to one API server with one credential. Another credential needs
  * another dispatcher: open connections and resumed TLS sessions keep the client
@@ -21,7 +32,10 @@ import { proxyTlsContext, tlsContext } from './tls-context.ts';
 export async function openDispatcher(
   access: ClusterAccess,
   connectTimeout: number,
+  { onCertificate, signal }: ConnectionOptions = {},
 ): Promise<Dispatcher> {
+  const connector = (connect: buildConnector.connector): buildConnector.connector =>
+    destroyOnFirstError(connect, onCertificate);
   const { server, tlsServerName, insecureSkipTlsVerify } = access.cluster;
   const toServer = {
     secureContext: tlsContext(access),
@@ -29,6 +43,7 @@ export async function openDispatcher(
     timeout: connectTimeout,
     allowH2: false,
     ...(tlsServerName !== undefined && { servername: tlsServerName }),
+    ...(signal !== undefined && { signal }),
   };
   // The client has timeouts of its own, on the injected clock.
   const common = { allowH2: false, headersTimeout: 0, bodyTimeout: 0 };
@@ -36,7 +51,7 @@ export async function openDispatcher(
   if (proxy === undefined) {
     return new Pool(new URL(server).origin, {
       ...common,
-      connect: destroyOnFirstError(buildConnector(toServer)),
+      connect: connector(buildConnector(toServer)),
     });
   }
   const [{ default: ProxyAgent }, { default: connect }] = await Promise.all([
@@ -57,7 +72,7 @@ export async function openDispatcher(
       new Pool(origin, {
         ...options,
         ...(typeof options.connect === 'function' && {
-          connect: destroyOnFirstError(options.connect),
+          connect: connector(options.connect),
         }),
       }),
     // undici's index adds `connect` to every dispatcher, but this program does not load the index.
@@ -71,19 +86,28 @@ export async function openDispatcher(
  * remembers the server's certificate for the error, because Node drops the certificate with
  * the socket.
  */
-function destroyOnFirstError(connect: buildConnector.connector): buildConnector.connector {
+function destroyOnFirstError(
+  connect: buildConnector.connector,
+  onCertificate?: (certificate: X509Certificate) => void,
+): buildConnector.connector {
   return (target, callback) => {
     let certificate: X509Certificate | undefined;
+    const inspect = (socket: unknown): void => {
+      if (certificate !== undefined || !(socket instanceof TLSSocket)) return;
+      certificate = socket.getPeerX509Certificate();
+      if (certificate !== undefined) onCertificate?.(certificate);
+    };
     const pending: unknown = connect(target, (...result) => {
       const [error, socket] = result;
       socket?.on('error', () => socket.destroy());
+      if (onCertificate !== undefined) inspect(socket);
       if (error !== null && certificate !== undefined) rememberCertificate(error, certificate);
       callback(...result);
     });
     if (!(pending instanceof TLSSocket)) return;
     // Node verifies the certificate in its own listener of this event.
     pending.prependOnceListener('secure', () => {
-      certificate = pending.getPeerX509Certificate();
+      inspect(pending);
     });
   };
 }

@@ -22,12 +22,16 @@ export type Environment = Readonly<Record<string, string | undefined>>;
  * @throws AgentError API_UNREACHABLE when the variable does not contain a usable URL
  */
 export function proxyFor(
-  { server, proxyUrl }: Pick<ClusterEndpoint, 'server' | 'proxyUrl'>,
+  {
+    server,
+    proxyUrl,
+    ignoresProxyVariables,
+  }: Pick<ClusterEndpoint, 'server' | 'proxyUrl' | 'ignoresProxyVariables'>,
   environment: Environment = process.env,
 ): Proxy | undefined {
   if (proxyUrl !== undefined) return describe(new URL(proxyUrl), proxyUrl, 'proxy-url');
   const variable = firstSet(environment, 'HTTPS_PROXY', 'https_proxy');
-  if (variable === undefined) return undefined;
+  if (ignoresProxyVariables === true || variable === undefined) return undefined;
   const bypass = firstSet(environment, 'NO_PROXY', 'no_proxy')?.value ?? '';
   if (isDirect(new URL(server), bypass)) return undefined;
   const url = parseProxy(variable.value);

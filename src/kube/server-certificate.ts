@@ -56,13 +56,18 @@ const explanations: Readonly<Record<string, Explanation>> = {
   PATH_LENGTH_EXCEEDED: invalidChain,
 };
 
+/** True for the code of an error that is about the server's certificate. */
+export function isVerificationCode(code: string): boolean {
+  return Object.hasOwn(explanations, code);
+}
+
 /** Undefined for an error that is not about the server's certificate. */
 export function explainCertificateError(
   error: Error,
   code: string,
   access: ClusterAccess,
 ): CertificateProblem | undefined {
-  if (!Object.hasOwn(explanations, code)) return undefined;
+  if (!isVerificationCode(code)) return undefined;
   return explanations[code]?.({
     access,
     certificate: presented.get(error) ?? certificateIn(error),
@@ -167,12 +172,18 @@ function invalidChain({ certificate }: FailedVerification): CertificateProblem {
 /** The leaf, the other certificates that the server sent, and the CAs of the kubeconfig that may have signed the last one. */
 function chainOf({ access, certificate }: FailedVerification): X509Certificate[] {
   if (certificate === undefined) return [];
-  const sent: X509Certificate[] = [certificate];
+  const sent = servedChain(certificate);
+  const last = sent.at(-1);
+  return [...sent, ...authoritiesOf(access).filter(({ subject }) => subject === last?.issuer)];
+}
+
+/** The certificate and those that the server sent after it. */
+export function servedChain(certificate: X509Certificate): X509Certificate[] {
+  const sent = [certificate];
   for (const { issuerCertificate } of sent) {
     if (issuerCertificate !== undefined && sent.length < longestChain) sent.push(issuerCertificate);
   }
-  const last = sent.at(-1);
-  return [...sent, ...authoritiesOf(access).filter(({ subject }) => subject === last?.issuer)];
+  return sent;
 }
 
 const longestChain = 8;
@@ -195,7 +206,7 @@ function endOf({ validToDate }: X509Certificate): Instant {
   return validToDate.getTime();
 }
 
-/** OpenSSL writes each attribute on its own line. */
-function nameOf(name: string): string {
+/** A subject or an issuer in one line. OpenSSL writes each attribute on its own line. */
+export function nameOf(name: string): string {
   return printable(name.replaceAll('\n', ', '), 200);
 }

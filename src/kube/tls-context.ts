@@ -14,6 +14,8 @@ export function tlsContext({ path, cluster, credential }: ClusterAccess): Secure
     return createSecureContext({
       minVersion: 'TLSv1.2',
       ca: authorities(cluster),
+      // As in Go, which accepts an intermediate CA as the end of a chain.
+      allowPartialTrustChain: true,
       ...(clientCertificate !== undefined && {
         cert: view(clientCertificate.pem),
         key: view(clientCertificate.key.expose()),
@@ -33,8 +35,12 @@ export function tlsContext({ path, cluster, credential }: ClusterAccess): Secure
 }
 
 /** The CAs of the cluster, or the system's CAs, as in Go. Node's default is a built-in list. */
-function authorities({ certificateAuthority }: ClusterEndpoint): string[] | Buffer {
-  return certificateAuthority ? view(certificateAuthority.pem) : getCACertificates('system');
+function authorities({
+  certificateAuthority,
+  insecureSkipTlsVerify,
+}: ClusterEndpoint): string[] | Buffer {
+  if (certificateAuthority !== undefined) return view(certificateAuthority.pem);
+  return insecureSkipTlsVerify ? [] : getCACertificates('system');
 }
 
 /**

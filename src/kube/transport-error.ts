@@ -3,7 +3,7 @@ import { AgentError } from '../core/errors.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { proxyFor } from './proxy.ts';
 import type { CertificateProblem } from './server-certificate.ts';
-import { explainCertificateError } from './server-certificate.ts';
+import { explainCertificateError, isVerificationCode } from './server-certificate.ts';
 
 /** The AgentError for a request that failed before the response was complete. */
 export function transportError(
@@ -12,7 +12,7 @@ export function transportError(
 ): AgentError {
   if (error instanceof AgentError) return error;
   const links = linksOf(error);
-  const found = [...new Set(links.flatMap(codeOf))];
+  const found = systemCodes(error);
   const proxy = proxyFor(access.cluster);
   const via = proxy === undefined ? '' : ` through proxy ${proxy.label}`;
   const prefix = `${request} at ${access.cluster.server}${via}`;
@@ -31,8 +31,24 @@ export function transportError(
   });
 }
 
+/**
+ * The codes of an error and its causes, such as ECONNREFUSED or CERT_HAS_EXPIRED, the outermost
+ * first.
+ */
+export function systemCodes(error: unknown): string[] {
+  return [...new Set(linksOf(error).flatMap(codeOf))];
+}
+
+/** Undefined for an error that is not about the certificate of the server. */
+export function verificationCode(error: unknown): string | undefined {
+  const codes = systemCodes(error);
+  return codes.includes(proxyTlsError) ? undefined : codes.find(isVerificationCode);
+}
+
+const proxyTlsError = 'UND_ERR_PRX_TLS';
+
 function problemIn(links: readonly Error[], access: ClusterAccess): CertificateProblem | undefined {
-  if (links.some((link) => codeOf(link).includes('UND_ERR_PRX_TLS'))) {
+  if (links.some((link) => codeOf(link).includes(proxyTlsError))) {
     return {
       message: 'the certificate of the proxy cannot be verified',
       remedy:

@@ -54,7 +54,7 @@ describe('transportError()', () => {
   const cases: readonly Case[] = [
     {
       name: 'a certificate of another CA',
-      says: 'its certificate was signed by CN=foreign, and PATH trusts only CN=ca (UNABLE_TO_VERIFY_LEAF_SIGNATURE)',
+      says: 'its certificate was signed by CN=foreign, and PATH trusts only CN=ca (UNABLE_TO_GET_ISSUER_CERT_LOCALLY)',
       remedy: /^Put the CA that signed the certificate into certificate-authority-data of /,
       shown: async () => (await foreign()).issue(rightful),
     },
@@ -70,7 +70,7 @@ describe('transportError()', () => {
     },
     {
       name: 'a certificate of another CA of the same name',
-      says: 'its certificate was signed by CN=ca, but PATH contains another CA of that name (UNABLE_TO_VERIFY_LEAF_SIGNATURE)',
+      says: 'its certificate was signed by CN=ca, but PATH contains another CA of that name (UNABLE_TO_GET_ISSUER_CERT_LOCALLY)',
       remedy: /certificate-authority-data/,
       shown: () => namesake(),
     },

@@ -55,12 +55,14 @@ export class ApiServer implements AsyncDisposable {
       readonly authority?: Authority;
       readonly pair?: Pair;
       readonly tls?: ServerOptions;
+      /** A loopback address. */
+      readonly address?: '127.0.0.1' | '::1';
     } = {},
   ): Promise<ApiServer> {
     const authority = options.authority ?? (await makeAuthority('test-ca'));
     const pair = options.pair ?? (await servingPair(authority));
     const server = new ApiServer(authority, { ...pair, ...options.tls }, handler);
-    server.server.listen(0, '127.0.0.1');
+    server.server.listen(0, options.address ?? '127.0.0.1');
     await once(server.server, 'listening');
     return server;
   }

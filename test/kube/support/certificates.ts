@@ -23,6 +23,8 @@ export interface LeafOptions {
 export interface Authority {
   readonly pem: string;
   issue(options: LeafOptions): Promise<Pair>;
+  /** A certificate for another CA: a bridge, or an intermediate CA. In PEM. */
+  certifyAuthority(other: Pick<Authority, 'pem'>): Promise<string>;
   /**
    * Signs a certificate for a key that the caller has.
    * @param publicKey SubjectPublicKeyInfo in DER
@@ -86,9 +88,31 @@ export async function makeAuthority(
     );
     return encodePem('CERTIFICATE', new Uint8Array(leaf.rawData));
   };
+  const certifyAuthority: Authority['certifyAuthority'] = async ({ pem }) => {
+    const other = new x509.X509Certificate(pem);
+    const certificate = await x509.X509CertificateGenerator.create(
+      {
+        subject: other.subject,
+        issuer: root.subject,
+        publicKey: other.publicKey,
+        signingKey: keys.privateKey,
+        signingAlgorithm: algorithm,
+        notBefore: new Date(Date.now() - day),
+        notAfter: new Date(Date.now() + day),
+        extensions: [
+          new x509.BasicConstraintsExtension(true, undefined, true),
+          await x509.SubjectKeyIdentifierExtension.create(other.publicKey, false, webcrypto),
+          await x509.AuthorityKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
+        ],
+      },
+      webcrypto,
+    );
+    return text(encodePem('CERTIFICATE', new Uint8Array(certificate.rawData)));
+  };
   return {
     pem: text(encodePem('CERTIFICATE', new Uint8Array(root.rawData))),
     certify,
+    certifyAuthority,
     issue: async (options) => {
       const own = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
       const spki = await webcrypto.subtle.exportKey('spki', own.publicKey);
