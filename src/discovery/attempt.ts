@@ -1,0 +1,200 @@
+import { AgentError, hasCode } from '../core/errors.ts';
+import type { HostPort } from '../core/host-port.ts';
+import { formatHostPort } from '../core/host-port.ts';
+import { nameOf } from '../kube/server-certificate.ts';
+import { describeAuthority, readAuthority } from './authority.ts';
+import type { ClusterInfo } from './cluster-info.ts';
+import type { ClusterKubeconfig } from './cluster-kubeconfig.ts';
+import { readClusterKubeconfig, unusable } from './cluster-kubeconfig.ts';
+import type { ConnectionContext, Observation, VerifiedGet } from './connection.ts';
+import { getClusterInfo, getVerified, observe, unverifiedAccess } from './connection.ts';
+import type { DiscoveredAuthority, DiscoveredCluster, DiscoveryRequest } from './discovery.ts';
+import { clusterInfoIn } from './response.ts';
+import { isSignedBy } from './signature.ts';
+import { authenticates, notAuthenticated } from './token-check.ts';
+
+/** What one attempt with one endpoint found. */
+export type AttemptOutcome =
+  | { readonly kind: 'discovered'; readonly cluster: DiscoveredCluster }
+  /** cluster-info has no signature for the token, but maybe for other tokens. */
+  | {
+      readonly kind: 'unsigned';
+      readonly others: number;
+      /** True if the token authenticates over a connection that a pinned CA verifies. */
+      readonly tryToken: () => Promise<boolean>;
+    };
+
+/**
+ * Discovers the cluster through one endpoint. Sends the token only after a pinned CA, or the
+ * signature if there are no pins, has verified the server.
+ */
+export class Attempt {
+  readonly #request: DiscoveryRequest;
+  readonly #context: ConnectionContext;
+  readonly #endpoint: string;
+
+  constructor(endpoint: HostPort, request: DiscoveryRequest, context: ConnectionContext) {
+    this.#request = request;
+    this.#context = context;
+    this.#endpoint = urlOf(endpoint);
+  }
+
+  /** @throws AgentError CLUSTER_UNTRUSTED, TOKEN_REJECTED, API_*, ABORTED */
+  async run(): Promise<AttemptOutcome> {
+    const { token } = this.#request;
+    const { info, observed } = await this.#readUnverified();
+    const signature = info.signatures.get(token.id);
+    if (signature === undefined) {
+      return {
+        kind: 'unsigned',
+        others: info.signatures.size,
+        tryToken: () => this.#tryUnsigned(info, observed),
+      };
+    }
+    if (!isSignedBy(token, { kubeconfig: info.kubeconfig, signature })) {
+      throw wrongSignature(token.id, observed);
+    }
+    return { kind: 'discovered', cluster: await this.#verify(info, observed) };
+  }
+
+  async #readUnverified(): Promise<{ readonly info: ClusterInfo; readonly observed: Observation }> {
+    const access = unverifiedAccess(this.#to(this.#endpoint));
+    const response = await getClusterInfo(access, this.#context);
+    if (response.kind === 'unverified') throw new AgentError('INTERNAL', response.code);
+    const now = this.#context.clock.now();
+    return { info: clusterInfoIn(response, { access, now }), observed: observe(response, now) };
+  }
+
+  async #verify(info: ClusterInfo, observed: Observation): Promise<DiscoveredCluster> {
+    const { pins, onlyPinned } = this.#request;
+    const kubeconfig = readClusterKubeconfig(info.kubeconfig);
+    const bundle = this.#authoritiesOf(kubeconfig);
+    const pinned = bundle.filter(({ isPinned }) => isPinned);
+    if (pins.length > 0) await this.#requirePinned({ info, pinned, bundle, observed });
+    const authorities = onlyPinned && pins.length > 0 ? pinned : bundle;
+    const server = this.#serverOf(kubeconfig);
+    await this.#tryServer({ ...this.#to(server), trusted: authorities, bundle, observed });
+    return {
+      server,
+      authorities,
+      verifiedBy: pins.length === 0 ? 'token' : 'pin',
+      warnings: [...(pins.length === 0 ? [withoutPins] : []), ...kubeconfig.warnings],
+    };
+  }
+
+  #authoritiesOf({ certificates }: ClusterKubeconfig): DiscoveredAuthority[] {
+    return certificates.map((der, index) => {
+      const authority = readAuthority(der, this.#request.pins);
+      if (authority !== undefined) return authority;
+      throw unusable(
+        `has a certificate that is no CA: number ${index + 1} of ${certificates.length}`,
+      );
+    });
+  }
+
+  /** Binds everything that follows to the pins: the server has to prove that a pinned CA issued its certificate. */
+  async #requirePinned({ info, pinned, bundle, observed }: PinCheck): Promise<void> {
+    if (pinned.length === 0) throw pinMismatch(this.#request.pins, bundle);
+    const target = { ...this.#to(this.#endpoint), trusted: pinned, bundle, observed };
+    const response = await getVerified(target, this.#context);
+    const access = unverifiedAccess(this.#to(this.#endpoint));
+    const again = clusterInfoIn(response, { access, now: this.#context.clock.now() });
+    if (again.kubeconfig !== info.kubeconfig) throw changedAnswer();
+  }
+
+  /** Tries the token, after the server has proved that it belongs to the cluster. */
+  async #tryServer(target: VerifiedGet): Promise<void> {
+    const { server } = target;
+    const isEndpoint = server === this.#endpoint;
+    try {
+      if (!isEndpoint)
+        await getVerified(
+          { ...target, observed: { ...target.observed, chain: [] } },
+          this.#context,
+        );
+      else if (this.#request.pins.length === 0) await getVerified(target, this.#context);
+      const accepted = await authenticates(this.#request, target, this.#context);
+      if (!accepted) throw notAuthenticated(this.#request.token.id);
+    } catch (error) {
+      if (isEndpoint || !(error instanceof AgentError)) throw error;
+      throw error.withMessage(`server ${server}: ${error.message}`);
+    }
+  }
+
+  async #tryUnsigned(info: ClusterInfo, observed: Observation): Promise<boolean> {
+    try {
+      const bundle = this.#authoritiesOf(readClusterKubeconfig(info.kubeconfig));
+      const pinned = bundle.filter(({ isPinned }) => isPinned);
+      if (pinned.length === 0) return false;
+      await this.#requirePinned({ info, pinned, bundle, observed });
+      const target = { ...this.#to(this.#endpoint), trusted: pinned };
+      return await authenticates(this.#request, target, this.#context);
+    } catch (error) {
+      if (hasCode(error, 'ABORTED')) throw error;
+      // The missing signature is the message, whatever else is wrong.
+      return false;
+    }
+  }
+
+  #serverOf({ server }: ClusterKubeconfig): string {
+    return this.#request.server === undefined ? server : urlOf(this.#request.server);
+  }
+
+  #to(server: string): { readonly server: string; readonly proxyUrl?: string } {
+    const { proxyUrl } = this.#request;
+    return { server, ...(proxyUrl !== undefined && { proxyUrl }) };
+  }
+}
+
+interface PinCheck {
+  readonly info: ClusterInfo;
+  readonly pinned: readonly DiscoveredAuthority[];
+  readonly bundle: readonly DiscoveredAuthority[];
+  readonly observed: Observation;
+}
+
+/** In the form of URL.href without the slash at the end, as in cluster-info. */
+function urlOf(endpoint: HostPort): string {
+  return new URL(`https://${formatHostPort(endpoint)}`).href.replace(/\/$/, '');
+}
+
+const withoutPins =
+  'No pin verifies the CA of the cluster: everyone who knows the token can pretend to be the cluster';
+
+function wrongSignature(id: string, { chain: [leaf] }: Observation): AgentError {
+  const found =
+    leaf === undefined ? '' : ` (subject ${nameOf(leaf.subject)}, issuer ${nameOf(leaf.issuer)})`;
+  return new AgentError(
+    'CLUSTER_UNTRUSTED',
+    `the signature of cluster-info does not match token ${id}: the secret of the token is wrong, or the server does not belong to the cluster${found}`,
+    {
+      remedy:
+        'Copy the whole token again, or create a token on a control-plane node: kubeadm token create --print-join-command',
+    },
+  );
+}
+
+function pinMismatch(
+  pins: DiscoveryRequest['pins'],
+  bundle: readonly DiscoveredAuthority[],
+): AgentError {
+  return new AgentError(
+    'CLUSTER_UNTRUSTED',
+    `no CA of the cluster is pinned: pinned ${pins.join(', ')}; the cluster has ${bundle.map(describeAuthority).join(', ')}`,
+    {
+      remedy:
+        'If the CA changed recently, get the new hash on a control-plane node: openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | openssl pkey -pubin -outform der | sha256sum',
+    },
+  );
+}
+
+function changedAnswer(): AgentError {
+  return new AgentError(
+    'CLUSTER_UNTRUSTED',
+    'the server returned another cluster-info over the connection that a pinned CA verifies than over the first connection',
+    {
+      remedy:
+        'Run the command again in case cluster-info was just changed; otherwise find the proxy that changes the responses',
+    },
+  );
+}

@@ -1,0 +1,38 @@
+import * as v from 'valibot';
+
+/** The content of the ConfigMap kube-public/cluster-info. Nothing in it is trusted yet. */
+export interface ClusterInfo {
+  /** Empty if the ConfigMap has none. */
+  readonly kubeconfig: string;
+  /** By token id. */
+  readonly signatures: ReadonlyMap<string, string>;
+}
+
+export const clusterInfoPath = '/api/v1/namespaces/kube-public/configmaps/cluster-info?timeout=10s';
+
+const schema = v.object({
+  kind: v.literal('ConfigMap'),
+  apiVersion: v.literal('v1'),
+  metadata: v.object({ name: v.literal('cluster-info'), namespace: v.literal('kube-public') }),
+  data: v.nullish(v.record(v.string(), v.string()), {}),
+});
+
+/** Undefined for a body that is not this ConfigMap in JSON. */
+export function parseClusterInfo(body: Buffer): ClusterInfo | undefined {
+  const parsed = v.safeParse(schema, parseJson(body));
+  if (!parsed.success) return undefined;
+  const { data } = parsed.output;
+  const signatures = Object.entries(data).flatMap(([key, signature]): [string, string][] => {
+    const id = /^jws-kubeconfig-([a-z0-9]{6})$/.exec(key)?.[1];
+    return id === undefined ? [] : [[id, signature]];
+  });
+  return { kubeconfig: data['kubeconfig'] ?? '', signatures: new Map(signatures) };
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
