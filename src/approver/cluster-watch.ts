@@ -23,6 +23,9 @@ export const watchedResources = [
 ] as const;
 export type WatchedResource = (typeof watchedResources)[number];
 
+/** The Service of the API server, the only one that the approver may read. */
+export const kubernetesServicePath = '/api/v1/namespaces/default/services/kubernetes';
+
 type ObjectReceiver<T extends NamedObject> = Omit<Reflection<T>, 'synced' | 'outdated'>;
 
 export interface ClusterWatchOptions {
@@ -148,10 +151,10 @@ async function readKubernetesService(
   signal: AbortSignal,
 ): Promise<never> {
   const { client, clock, random } = environment;
-  const path = '/api/v1/namespaces/default/services/kubernetes';
   for (let failures = 0; ;) {
     try {
-      const { spec } = await client().request({ verb: 'get', path, signal }, serviceSchema);
+      const request = { verb: 'get', path: kubernetesServicePath, signal } as const;
+      const { spec } = await client().request(request, serviceSchema);
       view.setKubernetesService(spec.clusterIPs);
       onClusterChanged();
       if (failures > 0) onRecovered('services');

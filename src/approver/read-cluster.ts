@@ -3,6 +3,7 @@ import { kubeletServingSigner } from '../core/certificate-spec.ts';
 import { hasCode } from '../core/errors.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import type { FoundObject } from './cluster-objects.ts';
+import { kubernetesServicePath } from './cluster-watch.ts';
 import { machineCollection } from './machine-collection.ts';
 
 interface Collection {
@@ -20,11 +21,6 @@ const collections: readonly Collection[] = [
   { kind: 'Node', path: '/api/v1/nodes' },
   { kind: 'ServiceCIDR', path: '/apis/networking.k8s.io/v1/servicecidrs' },
   {
-    kind: 'Service',
-    path: '/api/v1/namespaces/default/services',
-    query: { fieldSelector: 'metadata.name=kubernetes' },
-  },
-  {
     kind: 'EndpointSlice',
     path: '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices',
     query: { labelSelector: 'kubernetes.io/service-name=kubernetes' },
@@ -34,13 +30,20 @@ const collections: readonly Collection[] = [
 type Reader = Pick<KubeClient, 'request'>;
 
 /**
- * Reads everything that the checks use, once.
+ * Reads everything that the checks use, once, with the permissions of the approver.
  * @throws AgentError as KubeClient.request
  */
 export async function readCluster(client: Reader, signal: AbortSignal): Promise<FoundObject[]> {
   const found: FoundObject[] = [];
   for (const collection of collections) found.push(...(await readAll(client, collection, signal)));
-  return found;
+  return [...found, await readKubernetesService(client, signal)];
+}
+
+/** With a get, because the approver may read no other Service. */
+async function readKubernetesService(client: Reader, signal: AbortSignal): Promise<FoundObject> {
+  const request = { verb: 'get', path: kubernetesServicePath, signal } as const;
+  const value = await client.request(request, v.unknown());
+  return { kind: 'Service', value, place: `get ${kubernetesServicePath}` };
 }
 
 /** @throws AgentError as machineCollection */
@@ -73,7 +76,7 @@ async function readAll(
     try {
       const request = { verb: 'list', path, query: page, signal } as const;
       const { metadata, items } = await client.request(request, listSchema);
-      found.push(...items.map((value) => ({ kind, value, place: `the response to list ${path}` })));
+      found.push(...items.map((value) => ({ kind, value, place: `list ${path}` })));
       next = metadata.continue === '' ? undefined : metadata.continue;
     } catch (error) {
       // API servers before 1.33 have no ServiceCIDRs.

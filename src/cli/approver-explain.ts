@@ -16,6 +16,7 @@ import type { Instant } from '../core/instant.ts';
 import { version } from '../core/version.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { KubeClient, parseResponse } from '../kube/rest-client.ts';
+import { serviceAccountAccess } from '../kube/service-account.ts';
 import type { ExplainedCsr } from './approver-explain-report.ts';
 import { explanationDocument, explanationTable } from './approver-explain-report.ts';
 import { defaultKubeconfig, policyOf, policyOption, sourcesOf } from './approver-options.ts';
@@ -63,7 +64,7 @@ export function configure(
     .option('--node <file>', 'with --file: a file with the Node, and any other objects to consider')
     .option(
       '--kubeconfig <file>',
-      'kubeconfig of the cluster (default: KUBECONFIG, ~/.kube/config or /etc/kubernetes/admin.conf)',
+      'kubeconfig of the cluster (default: KUBECONFIG, ~/.kube/config, /etc/kubernetes/admin.conf, or the service account of the pod)',
     )
     .addOption(outputOption())
     .action(async (name: string | undefined, options: ExplainOptions) => {
@@ -179,7 +180,10 @@ async function fromCluster(
 }
 
 /** If the Machines cannot be read, the CSR is held as by the controller. */
-async function machinesOf(kubeconfig: string, clock: CliContext['clock']): Promise<MachineLookup> {
+async function machinesOf(
+  kubeconfig: string | undefined,
+  clock: CliContext['clock'],
+): Promise<MachineLookup> {
   try {
     const { found } = await readWith(kubeconfig, { clock, read: readMachines });
     return machineIndexOf(clusterObjects(found, parseFound).machines);
@@ -197,10 +201,11 @@ interface ReadOptions {
 }
 
 async function readWith(
-  kubeconfig: string,
+  kubeconfig: string | undefined,
   { clock, read, onDate }: ReadOptions,
 ): Promise<{ readonly found: readonly FoundObject[]; readonly server: string }> {
-  using access = await loadKubeconfig(kubeconfig);
+  using access =
+    kubeconfig === undefined ? await serviceAccountAccess() : await loadKubeconfig(kubeconfig);
   await using client = await KubeClient.open({ access, version, clock, ...(onDate && { onDate }) });
   // Ctrl-C simply ends the process, because the command changes nothing.
   const found = await read(client, new AbortController().signal);

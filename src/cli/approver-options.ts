@@ -8,6 +8,7 @@ import { loadApproverPolicy } from '../config/approver-policy.ts';
 import { loadNodeInventory } from '../config/node-inventory.ts';
 import type { ApproverPolicy } from '../core/approver-policy.ts';
 import { defaultApproverPolicy } from '../core/approver-policy.ts';
+import { isInPod } from '../kube/service-account.ts';
 import { userKubeconfigs } from './certs-options.ts';
 
 export function policyOption(): Option {
@@ -34,11 +35,17 @@ export async function sourcesOf(
   ];
 }
 
-/** The kubeconfig that kubectl uses, or admin.conf on a control-plane node where kubectl finds none. */
-export function defaultKubeconfig(variables: Readonly<Record<string, string | undefined>>): string {
+/**
+ * The kubeconfig that kubectl uses, or admin.conf on a control-plane node where kubectl finds none.
+ * Undefined in a pod without one: kubectl uses the service account there.
+ */
+export function defaultKubeconfig(
+  variables: Readonly<Record<string, string | undefined>>,
+): string | undefined {
   const [named = ''] = (variables['KUBECONFIG'] ?? '').split(':');
   if (named !== '') return named;
   const [own = ''] = userKubeconfigs(variables);
   const candidates = [own, '/etc/kubernetes/admin.conf'].filter((path) => path !== '');
-  return candidates.find((path) => existsSync(path)) ?? own;
+  const found = candidates.find((path) => existsSync(path));
+  return found ?? (isInPod(variables) ? undefined : own);
 }

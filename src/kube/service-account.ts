@@ -11,6 +11,11 @@ export interface ServiceAccountOptions {
 
 const standardFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 
+/** Whether the kubelet has set the address of the API server for this process. */
+export function isInPod(environment: Readonly<Record<string, string | undefined>>): boolean {
+  return (environment['KUBERNETES_SERVICE_HOST'] ?? '') !== '';
+}
+
 /**
  * The API server and the service account of the pod in which this process runs (client-go
  * rest.InClusterConfig). The client reads the token again, because the kubelet renews it.

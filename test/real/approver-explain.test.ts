@@ -1,23 +1,18 @@
 import assert from 'node:assert/strict';
-import { execFile, execFileSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import type { Attribute, RequestParts } from '../approver/requests.ts';
 import { dns, ip, nodeSubject, oids, requestPem } from '../approver/requests.ts';
 import { n1Addresses } from '../approver/cluster.ts';
+import { ApproverPlane } from '../support/approver-plane.ts';
+import type { Ended } from '../support/doctor.ts';
+import { nodecertd } from '../support/doctor.ts';
 import { controlPlaneDirectory } from '../support/programs.ts';
 import { newCsr } from '../support/real-csr.ts';
-import type { RealControlPlane } from '../support/real-control-plane.ts';
-import {
-  skipWithoutRealControlPlane,
-  startRealControlPlane,
-} from '../support/real-control-plane.ts';
-
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 
 interface Requestor {
   readonly user?: string;
@@ -27,31 +22,23 @@ interface Requestor {
 
 const servingUsages = ['digital signature', 'server auth'];
 
-interface Result {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 describe(
-  'nodecertd approver explain on a real control plane',
+  'nodecertd approver explain with the permissions of the approver',
   { skip: skipWithoutRealControlPlane() },
   () => {
-    let plane: RealControlPlane;
-    let directory = '';
+    let cluster: ApproverPlane;
+    /** Of the administrator. */
     let kubeconfig = '';
     let count = 0;
 
     before(async () => {
-      plane = await startRealControlPlane({ signingSeconds: 3_600 });
-      directory = await mkdtemp(join(tmpdir(), 'nodecertd-explain-'));
-      kubeconfig = join(directory, 'admin.conf');
-      await writeFile(kubeconfig, await plane.adminKubeconfig());
-      await plane.setNodeAddresses('n1', n1Addresses);
+      cluster = await ApproverPlane.start();
+      kubeconfig = join(cluster.folder, 'admin.conf');
+      await writeFile(kubeconfig, await cluster.plane.adminKubeconfig());
+      await cluster.setNode('n1', n1Addresses);
     });
     after(async () => {
-      await plane[Symbol.asyncDispose]();
-      await rm(directory, { recursive: true });
+      await cluster[Symbol.asyncDispose]();
     });
 
     function kubectl(args: readonly string[], input = ''): void {
@@ -73,14 +60,9 @@ describe(
       return name;
     }
 
-    async function explain(name: string, ...flags: readonly string[]): Promise<Result> {
-      const command = [main, 'approver', 'explain', name, '-o', 'json'];
-      const args = [...command, '--kubeconfig', kubeconfig, ...flags];
-      return new Promise((resolve) => {
-        execFile(process.execPath, args, (error, stdout, stderr) => {
-          resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
-        });
-      });
+    async function explain(name: string): Promise<Ended> {
+      const flags = ['-o', 'json', '--kubeconfig', cluster.kubeconfig];
+      return nodecertd('approver', 'explain', name, ...flags);
     }
 
     const n9 = { user: 'system:node:n9' };
@@ -145,6 +127,24 @@ describe(
         assert.equal(code, exitCode);
       });
     }
+
+    it('sends no request but those that the approver may send', async () => {
+      const requests = await cluster.requests();
+      assert.deepEqual(
+        requests.filter(({ code }) => code !== 200),
+        [],
+      );
+      const kinds = requests.map(({ verb, resource, name }) =>
+        [verb, resource, name ?? []].flat().join(' '),
+      );
+      assert.deepEqual([...new Set(kinds)].sort(), [
+        'get services kubernetes',
+        'list certificatesigningrequests',
+        'list endpointslices',
+        'list nodes',
+        'list servicecidrs',
+      ]);
+    });
 
     it('ignores an approved CSR, and says how to see the others', async () => {
       const name = create({});

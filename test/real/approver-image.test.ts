@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { dns, nodeSubject, requestPem } from '../approver/requests.ts';
 import { approverManifests, label, namespace } from '../support/approver-deployment.ts';
 import type { LiveCsr } from '../support/approver-plane.ts';
 import { builtImage, skipWithoutImage } from '../support/built-image.ts';
@@ -8,6 +9,7 @@ import { skipWithoutHelm } from '../support/helm.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { skipWithoutKubeadmCluster, startKubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { scaled } from '../support/machine-speed.ts';
+import { newCsr } from '../support/real-csr.ts';
 
 const skip = skipWithoutKubeadmCluster() || skipWithoutImage() || skipWithoutHelm();
 
@@ -154,6 +156,42 @@ describe('the OCI image and the chart in a kubeadm cluster', { skip, timeout: 60
     const certificate = new X509Certificate(pem);
     const ca = new X509Certificate(await container.read('/etc/kubernetes/pki/ca.crt'));
     assert.ok(certificate.checkIP(address) !== undefined && certificate.verify(ca.publicKey));
+  });
+
+  it('explains a held CSR in the Pod with the policy and the service account of the approver', async () => {
+    const { container } = cluster.node('control-plane-1');
+    const name = 'csr-early';
+    const request = requestPem({
+      subject: nodeSubject('system:node:early'),
+      altNames: [dns('early')],
+    });
+    const csr = newCsr({ name, request, usages: ['digital signature', 'server auth'] });
+    const file = '/root/csr.json';
+    await container.write(file, JSON.stringify(csr));
+    const groups = ['system:nodes', 'system:authenticated'].map((group) => `--as-group=${group}`);
+    await kubectl('create', `--filename=${file}`, '--as=system:node:early', ...groups);
+    const policy = ['--policy', '/etc/nodecertd/policy.yaml'];
+    const explain = ['nodecertd', 'approver', 'explain', name, ...policy, '--output', 'json'];
+    const target = [`--namespace=${namespace}`, 'deployment/nodecertd-approver'];
+    const { code, stdout, stderr } = await container.run(
+      'kubectl',
+      'exec',
+      ...target,
+      '--',
+      ...explain,
+    );
+    const { reason, message } = JSON.parse(stdout || '{}') as Readonly<Record<string, unknown>>;
+    assert.deepEqual([code, reason], [3, 'NodeNotFound'], stderr);
+    const held = await until('an Event of the hold', async () => {
+      const events = await list<{ readonly message: string; readonly reason: string }>(
+        'events',
+        `--namespace=default`,
+        `--field-selector=involvedObject.name=${name}`,
+      );
+      return events.find((event) => event.reason === 'Held');
+    });
+    assert.equal(held.message, `${String(reason)}: ${String(message)}`);
+    await kubectl('delete', 'csr', name);
   });
 
   it('lets another replica lead after the Pod of the leader is deleted', async () => {

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import type { ApproverSources } from '../../src/core/approver-policy.ts';
 import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 import type { Replica } from '../support/approver-plane.ts';
 import { applyShipped, approverKubeconfig, ApproverPlane } from '../support/approver-plane.ts';
+import { nodecertd } from '../support/doctor.ts';
 import type { MachineObject } from '../support/machines.ts';
 import { scaled } from '../support/machine-speed.ts';
 import { Machines } from '../support/machines.ts';
@@ -17,7 +16,6 @@ import {
   startRealControlPlane,
 } from '../support/real-control-plane.ts';
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const passed = 'Approved ServingPolicyPassed';
 const role = 'nodecertd:approver-machines';
 
@@ -44,7 +42,6 @@ describe(
     before(async () => {
       cluster = await ApproverPlane.start();
       await applyShipped(cluster.plane, { folder: cluster.folder, file: 'rbac-machines.yaml' });
-      await writeFile(join(cluster.folder, 'admin.conf'), await cluster.plane.adminKubeconfig());
     });
     after(async () => {
       await cluster[Symbol.asyncDispose]();
@@ -78,15 +75,10 @@ describe(
       const policy = join(cluster.folder, 'policy.yaml');
       const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: ApproverPolicy\n';
       await writeFile(policy, `${head}sources: ${JSON.stringify({ machine })}\n`);
-      const command = [main, 'approver', 'explain', csr, '-o', 'json', '--policy', policy];
-      const args = [...command, '--kubeconfig', join(cluster.folder, 'admin.conf')];
-      return new Promise((resolve, reject) => {
-        execFile(process.execPath, args, (error, stdout, stderr) => {
-          const exitCode = error === null ? 0 : Number(error.code);
-          if (stdout === '') reject(new Error(stderr));
-          else resolve({ ...(JSON.parse(stdout) as Explained), exitCode });
-        });
-      });
+      const flags = ['-o', 'json', '--policy', policy, '--kubeconfig', cluster.kubeconfig];
+      const { code, stdout, stderr } = await nodecertd('approver', 'explain', csr, ...flags);
+      assert.notEqual(stdout, '', stderr);
+      return { ...(JSON.parse(stdout) as Explained), exitCode: code };
     }
 
     /** Waits for a hold, and returns its message. `explain` must say the same. */
@@ -192,6 +184,9 @@ describe(
       await using approver = start();
       const csr = await createCsr(right);
       await cluster.until('a hold', () => approver.holds(csr).includes('SourceUnavailable'));
+      const { exitCode, reason, message } = await explain(csr);
+      assert.deepEqual([exitCode, reason], [3, 'SourceUnavailable']);
+      assert.match(message, /cannot list resource "machines"/);
       const { status, text } = await approver.page('/readyz');
       assert.equal(status, 503);
       assert.match(text, /machines[\s\S]*remedy: /);

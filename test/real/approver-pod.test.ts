@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { ApproverPlane } from '../support/approver-plane.ts';
+import type { ApproverProcessOptions } from '../support/approver-process.ts';
 import { ApproverProcess } from '../support/approver-process.ts';
 import { objectsOf, renderChart, skipWithoutHelm } from '../support/helm.ts';
 import type { KubernetesObject } from '../support/helm.ts';
@@ -14,6 +17,7 @@ import { PodVolume } from '../support/pod-volumes.ts';
 import { skip as skipReason } from '../support/programs.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const namespace = 'approver-pod';
 
 interface Container {
@@ -86,15 +90,19 @@ describe('nodecertd approver in the environment of a Pod of the chart', { skip }
     await configuration.write(data);
 
     const { hostname: host, port: apiPort } = new URL(cluster.plane.server);
-    await using approver = new ApproverProcess(args.slice(1), {
+    const pod = {
       wrapper: ['unshare', '--mount', 'sh', '-ec', mounts, 'sh', etc, run],
       environment: {
         KUBERNETES_SERVICE_HOST: host,
         KUBERNETES_SERVICE_PORT: apiPort,
         // A file of the machine, which the process cannot see.
         NODE_EXTRA_CA_CERTS: '',
+        // Without a kubeconfig of the machine.
+        KUBECONFIG: '',
+        HOME: cluster.folder,
       },
-    });
+    };
+    await using approver = new ApproverProcess(args.slice(1), pod);
     await cluster.until('a leader', () => approver.leads);
     await cluster.setNode('n1', [{ type: 'Hostname', address: 'n1' }]);
     const name = await cluster.createCsr({ node: 'n1', dns: ['n1'] });
@@ -113,6 +121,16 @@ describe('nodecertd approver in the environment of a Pod of the chart', { skip }
       [],
     );
 
+    const early = await cluster.createCsr({ node: 'n2', dns: ['n2'] });
+    const held = await cluster.until('a hold', () => {
+      return approver.logged('csr_held').find((line) => line['csr'] === early);
+    });
+    const explained = await explain(pod, early);
+    assert.deepEqual(
+      [explained.code, explained.reason, explained.message],
+      [3, held['reason'], held['decision']],
+    );
+
     for (const { httpGet } of [livenessProbe, readinessProbe]) {
       await cluster.until(httpGet.path, async () => {
         return (await fetch(`http://127.0.0.1:${port}${httpGet.path}`)).status === 200;
@@ -126,6 +144,22 @@ describe('nodecertd approver in the environment of a Pod of the chart', { skip }
     approver.signal('SIGTERM');
     assert.equal(await approver.ended(), 0);
   });
+
+  /** As `kubectl exec` does in the Pod. */
+  async function explain(
+    { wrapper, environment }: Required<ApproverProcessOptions>,
+    csr: string,
+  ): Promise<{ readonly code: number; readonly reason: string; readonly message: string }> {
+    const [program = '', ...rest] = [...wrapper, process.execPath, main, 'approver', 'explain', csr];
+    const args = [...rest, '--policy', '/etc/nodecertd/policy.yaml', '-o', 'json'];
+    const env = { ...process.env, ...environment };
+    return new Promise((resolve, reject) => {
+      execFile(program, args, { env }, (error, stdout, stderr) => {
+        if (stdout === '') reject(new Error(stderr));
+        else resolve({ ...JSON.parse(stdout), code: error === null ? 0 : Number(error.code) });
+      });
+    });
+  }
 
   async function lease(): Promise<{ readonly spec: { readonly holderIdentity: string } }> {
     const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/nodecertd-approver`;
