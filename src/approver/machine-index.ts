@@ -2,6 +2,7 @@ import type { Failure } from '../core/errors.ts';
 import type { NameSets } from './name-sets.ts';
 import { addName, removeName } from './name-sets.ts';
 import type { Machine, MachineLookup, Unavailability } from './sources/machine-source.ts';
+import { differsInVersionOnly } from './versions.ts';
 
 const notReadYet: Unavailability = {
   reason: 'the Machines have not been read yet',
@@ -41,7 +42,8 @@ export class MachineIndex implements MachineLookup {
     const { name, nodeName } = machine;
     const previous = this.#machines.get(name);
     this.#machines.set(name, machine);
-    if (previous !== undefined && withoutVersion(previous) === withoutVersion(machine)) return [];
+    // Controllers write the conditions of a Machine often, which no check uses.
+    if (previous !== undefined && differsInVersionOnly(previous, machine)) return [];
     if (previous !== undefined) removeName(this.#byNode, previous.nodeName, name);
     if (nodeName !== '') addName(this.#byNode, nodeName, name);
     return nodesOf(previous, machine);
@@ -69,11 +71,6 @@ export function unreadMachines(failure: Failure): MachineIndex {
   const index = new MachineIndex();
   index.fail(failure);
   return index;
-}
-
-/** Controllers write the conditions of a Machine often, which no check uses. */
-function withoutVersion(machine: Machine): string {
-  return JSON.stringify({ ...machine, resourceVersion: '' });
 }
 
 function nodesOf(...machines: readonly (Machine | undefined)[]): string[] {

@@ -25,6 +25,7 @@ import { Recorder } from './recorder.ts';
 import { readRequest } from './request/read-request.ts';
 import { Schedule } from './schedule.ts';
 import { runTasks, unlessAborted } from './tasks.ts';
+import { differsInVersionOnly } from './versions.ts';
 import type { WatchedCsr } from './watched-csr.ts';
 import { isPending, keyDigestOf, nodeOf } from './watched-csr.ts';
 
@@ -262,7 +263,7 @@ export class TermWork {
     const previous = nodes.get(node.name);
     nodes.put(node, this.#options.serverNow());
     // The kubelet updates the Node every few minutes without changing what the checks use.
-    if (previous !== undefined && withoutVersion(previous) === withoutVersion(node)) return;
+    if (previous !== undefined && differsInVersionOnly(previous, node)) return;
     this.#changes += 1;
     this.#nodeChanged(node.name);
   }
@@ -538,7 +539,3 @@ const workerCount = 16;
 const explainAfter = minute;
 /** kube-controller-manager deletes pending CSRs after a day. */
 const longestPending = 25 * hour;
-
-function withoutVersion(node: NodeSnapshot): string {
-  return JSON.stringify({ ...node, resourceVersion: '' });
-}
