@@ -129,6 +129,7 @@ const noControl: ControlSocket = { [Symbol.asyncDispose]: async () => undefined 
 /** Fills the slot between two servers that cannot be open at the same time. */
 const closedServer: MetricsServer = {
   address: { host: '127.0.0.1', port: 0 },
+  listening: '127.0.0.1:0',
   url: 'http://127.0.0.1:0',
   [Symbol.asyncDispose]: async () => undefined,
 };

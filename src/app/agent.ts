@@ -285,7 +285,7 @@ export class Agent {
       metricsAddress,
       ...(controlSocket !== undefined && { controlSocket }),
     });
-    this.logger.log('metrics_listening', { address: metricsAddress });
+    this.logger.log('metrics_listening', { address: server.content.listening });
   }
 
   #stopping(): void {

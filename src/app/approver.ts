@@ -103,7 +103,7 @@ export class Approver {
     await client.refresh();
     await using server = await this.#listen();
     logger.log('approver_started', { version, identity, ...this.#policyFields });
-    logger.log('metrics_listening', { address: new URL(server.url).host });
+    logger.log('metrics_listening', { address: server.listening });
     onStarted?.();
     await runTasks(signal, [
       (inner) => this.#elect(inner),

@@ -44,6 +44,8 @@ export const defaultLimits: ServerLimits = {
 export interface MetricsServer extends AsyncDisposable {
   /** The bound address; also the actual port when the configuration says 0. */
   readonly address: { readonly host: string; readonly port: number };
+  /** The bound address, for people: `0.0.0.0:9471`. */
+  readonly listening: string;
   /** Base URL for use on this machine, without a trailing slash: `http://127.0.0.1:9471`. */
   readonly url: string;
 }
@@ -80,6 +82,7 @@ export async function startPageServer(options: PageServerOptions): Promise<Metri
   const address = boundAddress(server, config);
   return {
     address,
+    listening: hostPort(address.host, address.port),
     url: localUrl(address),
     [Symbol.asyncDispose]: async () => {
       const closed = once(server, 'close');

@@ -21,14 +21,14 @@ class Scene implements AsyncDisposable {
   readonly #started = Promise.withResolvers<void>();
   readonly #run: Promise<void>;
 
-  private constructor(server: ApiServer, policy: string) {
+  private constructor(server: ApiServer, policy: string, host: string) {
     this.#server = server;
     this.approver = new Approver({
       loadAccess: () => accessTo(server),
       policy: new PolicyLoader(policy),
       lease: { namespace: 'kube-system', name: 'nodecertd-approver' },
       identity: 'replica',
-      metrics: { host: '127.0.0.1', port: 0, kubeletNames: false },
+      metrics: { host, port: 0, kubeletNames: false },
       logger: {
         log: (event, fields = {}) => {
           this.lines.push({ event, ...fields });
@@ -44,11 +44,11 @@ class Scene implements AsyncDisposable {
     this.#run.catch(this.#started.reject);
   }
 
-  static async start(policy: string): Promise<Scene> {
+  static async start(policy: string, host = '127.0.0.1'): Promise<Scene> {
     const server = await ApiServer.start((_, response) => {
       sendStatus(response, 503);
     });
-    const scene = new Scene(server, policy);
+    const scene = new Scene(server, policy, host);
     try {
       await scene.#started.promise;
       return scene;
@@ -126,6 +126,13 @@ describe('Approver', () => {
     const files = await validFiles(context);
     await writeFile(files.policy, 'kind: Other');
     await assert.rejects(Scene.start(files.policy), { code: 'CONFIG_INVALID' });
+  });
+
+  it('logs the address on which it listens', async (context) => {
+    const files = await validFiles(context);
+    await using scene = await Scene.start(files.policy, '0.0.0.0');
+    const line = scene.lines.find(({ event }) => event === 'metrics_listening');
+    assert.match(String(line?.['address']), /^0\.0\.0\.0:\d+$/);
   });
 
   it('notices a changed inventory within ten seconds', async (context) => {

@@ -137,7 +137,7 @@ describe('config/grafana-dashboard.json', () => {
         health,
         config: address,
       });
-      const target = `${running.address.host}:${running.address.port}`;
+      const target = running.listening;
       const ofApprover = everyApproverMetric();
       const sources = { metrics: ofApprover, status: () => leaderStatus, host: address.host };
       await using approving = await startPageServer({

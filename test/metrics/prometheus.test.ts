@@ -47,7 +47,7 @@ describe('a real Prometheus', { skip: skipWithout('prometheus') }, () => {
     const metrics = new AgentMetrics({ status, health, kubeletNames: () => true });
     const config = { host: '127.0.0.1', port: 0, kubeletNames: true };
     await using running = await startMetricsServer({ metrics, status, health, config });
-    const target = `${running.address.host}:${running.address.port}`;
+    const target = running.listening;
 
     await withPrometheus({ target, rules }, async (prometheus) => {
       const { labels, annotations } = await alertNamed(prometheus, 'NodecertdRotationOverdue');

@@ -236,6 +236,13 @@ describe('startMetricsServer() listens', () => {
     assert.equal(running.url, `http://127.0.0.1:${running.address.port}`);
   });
 
+  it('on every address for 0.0.0.0, and says so', async () => {
+    await using running = await start({ host: '0.0.0.0' });
+    assert.equal(running.listening, `0.0.0.0:${running.address.port}`);
+    assert.equal(running.url, `http://127.0.0.1:${running.address.port}`);
+    assert.equal((await ask(running.url, '/healthz')).code, 200);
+  });
+
   it('or says how to find the program on the port', async () => {
     const holder = createServer().listen(0, '127.0.0.1');
     await once(holder, 'listening');
