@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { kubeletServingSigner } from '../core/certificate-spec.ts';
 import { hasCode } from '../core/errors.ts';
+import { listPages } from '../kube/list-pages.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import type { FoundObject } from './cluster-objects.ts';
 import { kubernetesServicePath } from './cluster-watch.ts';
@@ -63,31 +64,19 @@ const pageSize = 100;
 
 async function readAll(
   client: Reader,
-  { kind, path, query }: Collection,
+  { kind, path, query = {} }: Collection,
   signal: AbortSignal,
 ): Promise<FoundObject[]> {
   const found: FoundObject[] = [];
-  for (let next: string | undefined = ''; next !== undefined;) {
-    const page: Readonly<Record<string, string>> = {
-      ...query,
-      limit: String(pageSize),
-      ...(next !== '' && { continue: next }),
-    };
-    try {
-      const request = { verb: 'list', path, query: page, signal } as const;
-      const { metadata, items } = await client.request(request, listSchema);
+  const options = { client: () => client, path, query, limit: pageSize, signal };
+  try {
+    for await (const { items } of listPages({ ...options, schema: v.unknown() })) {
       found.push(...items.map((value) => ({ kind, value, place: `list ${path}` })));
-      next = metadata.continue === '' ? undefined : metadata.continue;
-    } catch (error) {
-      // API servers before 1.33 have no ServiceCIDRs.
-      if (kind === 'ServiceCIDR' && hasCode(error, 'API_NOT_FOUND')) return [];
-      throw error;
     }
+  } catch (error) {
+    // API servers before 1.33 have no ServiceCIDRs.
+    if (kind === 'ServiceCIDR' && hasCode(error, 'API_NOT_FOUND')) return [];
+    throw error;
   }
   return found;
 }
-
-const listSchema = v.object({
-  metadata: v.object({ continue: v.nullish(v.string(), '') }),
-  items: v.nullish(v.array(v.unknown()), []),
-});

@@ -3,6 +3,7 @@ import type { Instant } from '../core/instant.ts';
 import type { ApproverNote } from './approver-note.ts';
 import type { CsrStatus } from './csr-object.ts';
 import { annotationsSchema, base64, instant, noted } from './csr-object.ts';
+import { listPages } from './list-pages.ts';
 import type { KubeClient } from './rest-client.ts';
 
 /** A CSR in a list, with its requestor and the time of its last condition. */
@@ -40,22 +41,20 @@ export async function listCsrs(
   signal: AbortSignal,
 ): Promise<CsrPages> {
   const csrs: ListedCsr[] = [];
-  let next = '';
-  for (let page = 0; page < maxPages; page += 1) {
-    const { metadata, items } = await client.request(
-      {
-        verb: 'list',
-        path: '/apis/certificates.k8s.io/v1/certificatesigningrequests',
-        query: { limit: String(pageSize), ...(next !== '' && { continue: next }) },
-        signal,
-      },
-      listSchema,
-    );
+  let pages = 0;
+  const options = {
+    client: () => client,
+    path: '/apis/certificates.k8s.io/v1/certificatesigningrequests',
+    schema: itemSchema,
+    limit: pageSize,
+    signal,
+  };
+  for await (const { items, isLast } of listPages(options)) {
     csrs.push(...items.filter(wanted));
-    next = metadata.continue;
-    if (next === '') return { csrs, truncated: false };
+    pages += 1;
+    if (pages === maxPages && !isLast) return { csrs, truncated: true };
   }
-  return { csrs, truncated: true };
+  return { csrs, truncated: false };
 }
 
 const text = v.nullish(v.string(), '');
@@ -102,8 +101,3 @@ const itemSchema = v.pipe(
     };
   }),
 );
-
-const listSchema = v.object({
-  metadata: v.object({ continue: text }),
-  items: v.nullish(v.array(itemSchema), []),
-});

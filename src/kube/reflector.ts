@@ -1,10 +1,12 @@
-import * as v from 'valibot';
+import type * as v from 'valibot';
 import type { ErrorCode, Failure } from '../core/errors.ts';
 import { AgentError, hasCode, toFailure } from '../core/errors.ts';
 import { minute, second } from '../core/instant.ts';
 import { expiredVersionDelay, reflectorDelay, reflectorWatchSeconds } from '../core/timing.ts';
+import { badResponse } from './body.ts';
 import { aborted, Deadline } from './deadline.ts';
 import type { FollowEnvironment } from './follow.ts';
+import { listPages } from './list-pages.ts';
 import type { WatchEvent, WatchRequest } from './watch.ts';
 import { watch } from './watch.ts';
 
@@ -150,43 +152,32 @@ export class Reflector<T extends NamedObject> {
   }
 
   async #list(signal: AbortSignal): Promise<void> {
-    const { path, fieldSelector, labelSelector, schema } = this.#options;
-    const pageSchema = v.object({
-      metadata: v.object({
-        resourceVersion: v.string(),
-        continue: v.nullish(v.string(), ''),
-      }),
-      items: v.nullish(v.array(schema), []),
-    });
+    const { path, fieldSelector, labelSelector, schema, reflection } = this.#options;
     const existing = new Set<string>();
-    let limit = pageSize;
-    let next = '';
-    for (;;) {
-      const query = {
-        limit: String(limit),
+    const pages = listPages({
+      client: this.#environment.client,
+      path,
+      query: {
         ...(fieldSelector !== undefined && { fieldSelector }),
         ...(labelSelector !== undefined && { labelSelector }),
-        ...(next !== '' && { continue: next }),
-      };
-      try {
-        const { metadata, items } = await this.#environment
-          .client()
-          .request({ verb: 'list', path, query, bodyBytes: pageBytes, signal }, pageSchema);
-        this.#recovered();
-        for (const item of items) {
-          existing.add(item.name);
-          this.#options.reflection.set(item);
-        }
-        next = metadata.continue;
-        if (next !== '') continue;
-        this.#version = metadata.resourceVersion;
-        return this.#finishList(existing);
-      } catch (error) {
-        // The page may be too long, because anyone who may create objects may create long ones.
-        if (!hasCode(error, 'API_BAD_RESPONSE') || limit === 1) throw error;
-        limit = Math.ceil(limit / 8);
+      },
+      schema,
+      limit: pageSize,
+      bodyBytes: pageBytes,
+      signal,
+    });
+    let version = '';
+    for await (const { resourceVersion, items } of pages) {
+      this.#recovered();
+      for (const item of items) {
+        existing.add(item.name);
+        reflection.set(item);
       }
+      version = resourceVersion;
     }
+    if (version === '') throw badResponse(`the response to list ${path} has no resourceVersion`);
+    this.#version = version;
+    this.#finishList(existing);
   }
 
   #finishList(existing: ReadonlySet<string>): void {

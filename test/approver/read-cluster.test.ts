@@ -20,7 +20,10 @@ describe('readCluster()', () => {
       const isFirst = pathname === '/api/v1/nodes' && !searchParams.has('continue');
       if (pathname === service) sendJson(response, { pathname });
       else {
-        sendJson(response, { metadata: isFirst ? { continue: 'more' } : {}, items: [{ pathname }] });
+        sendJson(response, {
+          metadata: isFirst ? { continue: 'more' } : {},
+          items: [{ pathname }],
+        });
       }
     });
     await using client = await clientOf(server);
