@@ -62,6 +62,7 @@ export class Approver {
   #machines: MachineFollower | undefined;
   #leader: string | undefined;
   #leaseFailure: Failure | undefined;
+  #eventFailure: Failure | undefined;
   /** The message of the last failure of each request, so that the log has each one once. */
   readonly #failures = new Map<string, string>();
 
@@ -86,6 +87,7 @@ export class Approver {
       environment: this.#environment,
       instance: identity,
       onResult: (failure) => {
+        this.#eventFailure = failure;
         if (failure === undefined) this.#recovered('Events');
         else this.#retrying('Events', failure);
       },
@@ -164,6 +166,8 @@ export class Approver {
   status(): ApproverStatus {
     const term = this.#work?.status();
     const machines = this.policy.sources.machine && { machines: this.#machines?.synced === true };
+    const failure = this.#machines?.failure;
+    const unreadMachines = failure === undefined ? [] : [['machines', failure] as const];
     return {
       isLeader: this.#work !== undefined,
       leader: this.#leader,
@@ -177,7 +181,9 @@ export class Approver {
       oldestPending: term?.oldestPending,
       queueDepth: term?.queueDepth ?? 0,
       policyDigest: policyDigest(this.policy),
-      forbidden: term?.forbidden ?? this.#machines?.forbidden,
+      unread: new Map<string, Failure>([...(term?.unread ?? []), ...unreadMachines]),
+      forbidden: term?.forbidden,
+      eventFailure: this.#eventFailure,
       leaseFailure: this.#leaseFailure,
       now: this.#client.serverNow(),
     };
@@ -245,6 +251,7 @@ export class Approver {
     } finally {
       this.#work = undefined;
       this.#machines = undefined;
+      this.#eventFailure = undefined;
       // A standby keeps no copy of the cluster.
       this.#memory.worked(muchWork);
     }

@@ -54,10 +54,9 @@ export class MachineFollower {
     return target === undefined ? undefined : machines.unavailable === undefined;
   }
 
-  /** The API server refuses to list the Machines. */
-  get forbidden(): Failure | undefined {
-    const { failure } = this.#current;
-    return failure?.code === 'API_FORBIDDEN' ? failure : undefined;
+  /** Why the Machines could not be read; undefined once they have been read. */
+  get failure(): Failure | undefined {
+    return this.#current.failure;
   }
 
   /** Call after each change of the policy. */

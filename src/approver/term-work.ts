@@ -66,6 +66,9 @@ export interface TermStatus {
   readonly pending: ReadonlyMap<string, number>;
   readonly oldestPending: Instant | undefined;
   readonly queueDepth: number;
+  /** Why resources cannot be read. */
+  readonly unread: ReadonlyMap<WatchedResource, Failure>;
+  /** The API server refuses a request that a pending CSR needs. */
   readonly forbidden: Failure | undefined;
 }
 
@@ -84,7 +87,8 @@ export class TermWork {
   readonly #synced = new Set<WatchedResource>();
   /** Resolved while every copy is complete. */
   #complete = Promise.withResolvers<void>();
-  readonly #forbidden = new Map<WatchedResource | RequestKind, Failure>();
+  readonly #unread = new Map<WatchedResource, Failure>();
+  readonly #forbidden = new Map<RequestKind, Failure>();
   /** Counts the changes that an evaluation may depend on. */
   #changes = 0;
 
@@ -144,14 +148,14 @@ export class TermWork {
   status(): TermStatus {
     const pending = new Map<string, number>();
     let oldestPending: Instant | undefined;
-    const blocking = new Set<WatchedResource | RequestKind | undefined>(watchedResources);
+    const needed = new Set<RequestKind | undefined>();
     for (const { code = 'Queued', csr, forbidden } of this.#pending.all()) {
-      blocking.add(forbidden);
+      needed.add(forbidden);
       pending.set(code, (pending.get(code) ?? 0) + 1);
       oldestPending = Math.min(oldestPending ?? Infinity, csr.createdAt);
     }
     const [forbidden] = [...this.#forbidden].flatMap(([request, failure]) =>
-      blocking.has(request) ? [failure] : [],
+      needed.has(request) ? [failure] : [],
     );
     return {
       synced: this.#synced,
@@ -159,6 +163,7 @@ export class TermWork {
       oldestPending,
       queueDepth: this.#queue.size,
       forbidden,
+      unread: this.#unread,
     };
   }
 
@@ -198,11 +203,11 @@ export class TermWork {
         this.#synced.delete(resource);
       },
       onRetry: (resource, failure) => {
-        if (failure.code === 'API_FORBIDDEN') this.#forbidden.set(resource, failure);
+        this.#unread.set(resource, failure);
         this.#options.observer.retrying(`watching ${resource}`, failure);
       },
       onRecovered: (resource) => {
-        this.#forbidden.delete(resource);
+        this.#unread.delete(resource);
         this.#options.observer.recovered(`watching ${resource}`);
       },
     });

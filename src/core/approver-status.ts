@@ -15,8 +15,12 @@ export interface ApproverStatus {
   readonly oldestPending: Instant | undefined;
   readonly queueDepth: number;
   readonly policyDigest: string;
-  /** The API server refuses a request that the approver cannot do without. */
+  /** Why resources cannot be read, by the names of `synced`. */
+  readonly unread: ReadonlyMap<string, Failure>;
+  /** The API server refuses a request about CSRs or Nodes that a pending CSR needs. */
   readonly forbidden: Failure | undefined;
+  /** The last Event was not created. The approver works without Events. */
+  readonly eventFailure: Failure | undefined;
   /** The last request for the Lease failed. */
   readonly leaseFailure: Failure | undefined;
   readonly now: Instant;

@@ -195,16 +195,16 @@ describe('MachineFollower', () => {
     assert.equal(scene.follower.synced, false);
   });
 
-  it('names a missing permission', async () => {
+  it('names the failure until the Machines have been read', async () => {
     await using scene = new Scene();
     scene.api.machineVersions = ['v1beta2'];
     scene.api.fault = (what) =>
       what === 'watch machines' ? new AgentError('API_FORBIDDEN', 'cannot list') : undefined;
     await scene.start();
-    assert.equal(scene.follower.forbidden?.message, 'cannot list');
+    assert.equal(scene.follower.failure?.message, 'cannot list');
     scene.api.fault = () => undefined;
     await scene.pass(minute);
-    assert.equal(scene.follower.forbidden, undefined);
+    assert.equal(scene.follower.failure, undefined);
   });
 
   it('holds while the kubeconfig of the management cluster cannot be read', async () => {

@@ -102,9 +102,12 @@ describe('TermWork', () => {
     await scene.pass(minute);
     assert.deepEqual(scene.api.about('csr-1'), []);
     assert.deepEqual(scene.status.pending, new Map([['Queued', 1]]));
+    const unread = [...scene.status.unread].map(([resource, { code }]) => `${resource} ${code}`);
+    assert.deepEqual(unread, ['servicecidrs API_SERVER_ERROR']);
     scene.api.fault = () => undefined;
     await scene.pass(minute);
     assert.deepEqual(scene.decided, ['approve csr-1']);
+    assert.deepEqual([...scene.status.unread], []);
   });
 
   it('sends nothing while a watch fails, because the facts may be outdated', async () => {

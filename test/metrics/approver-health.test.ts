@@ -12,7 +12,9 @@ function status(parts: Partial<ApproverStatus>): ApproverStatus {
     oldestPending: undefined,
     queueDepth: 0,
     policyDigest: 'd',
+    unread: new Map(),
     forbidden: undefined,
+    eventFailure: undefined,
     leaseFailure: undefined,
     now: 0,
     ...parts,
@@ -24,7 +26,30 @@ const failure = { code: 'API_FORBIDDEN', message: 'cannot list nodes', remedy: '
 describe('approverReadiness()', () => {
   const cases: readonly [string, Partial<ApproverStatus>, boolean, RegExp][] = [
     ['a leader with complete copies', {}, true, /^leader\n$/],
-    ['a leader without a copy', { synced: { nodes: false } }, false, /has not read nodes/],
+    [
+      'a leader without a copy',
+      { synced: { nodes: false } },
+      false,
+      /^the leader has not read nodes\n$/,
+    ],
+    [
+      'a copy that cannot be read, and another one',
+      { synced: { nodes: false, machines: false }, unread: new Map([['nodes', failure]]) },
+      false,
+      /^the leader has not read machines\nthe leader has not read nodes: cannot list nodes\nremedy: Bind it\n$/,
+    ],
+    [
+      'a failure of a copy that is complete again',
+      { unread: new Map([['nodes', failure]]) },
+      true,
+      /^leader\n$/,
+    ],
+    [
+      'Events that cannot be created',
+      { eventFailure: failure },
+      true,
+      /^leader\nthe last Event failed: cannot list nodes\nremedy: Bind it\n$/,
+    ],
     ['a standby', { isLeader: false }, true, /^standby; the leader is a\n$/],
     ['no leader', { isLeader: false, leader: undefined }, false, /no replica leads/],
     ['a missing permission', { forbidden: failure }, false, /cannot list nodes\nremedy: Bind it\n/],

@@ -9,7 +9,9 @@ export const leaderStatus: ApproverStatus = {
   oldestPending: 60_000,
   queueDepth: 3,
   policyDigest: 'digest',
+  unread: new Map(),
   forbidden: undefined,
+  eventFailure: undefined,
   leaseFailure: undefined,
   now: 90_000,
 };
