@@ -9,6 +9,11 @@ const notReadYet: Unavailability = {
   remedy: 'Wait until the approver has read the Machines',
 };
 
+const readAgain: Unavailability = {
+  reason: 'the Machines are being read again, because changes may be missing',
+  remedy: 'Wait until the approver has read the Machines',
+};
+
 /** The Machines of one cluster, by the Node that each has. */
 export class MachineIndex implements MachineLookup {
   #unavailable: Unavailability | undefined = notReadYet;
@@ -30,6 +35,11 @@ export class MachineIndex implements MachineLookup {
   /** All Machines are known. */
   complete(): void {
     this.#unavailable = undefined;
+  }
+
+  /** Changes may be missing, and all Machines are being read again. */
+  outdated(): void {
+    this.#unavailable ??= readAgain;
   }
 
   /** The Machines may be outdated from now on. */

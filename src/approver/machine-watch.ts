@@ -24,9 +24,9 @@ export interface MachineWatchOptions {
 }
 
 /**
- * Keeps a copy of the Machines of one cluster. After a failure the copy is unavailable until all
- * Machines have been read again: an outdated Machine could confirm an address that another
- * machine has by now.
+ * Keeps a copy of the Machines of one cluster. After a failure or a 410 the copy is unavailable
+ * until all Machines have been read again: an outdated Machine could confirm an address that
+ * another machine has by now.
  */
 export class MachineWatch {
   readonly #options: MachineWatchOptions;
@@ -104,8 +104,9 @@ export class MachineWatch {
         synced: () => {
           this.#sync();
         },
-        // Each failure ends the reflector.
-        outdated: () => undefined,
+        outdated: () => {
+          this.#outdated();
+        },
       },
       onRetry,
       onRecovered: () => undefined,
@@ -126,6 +127,15 @@ export class MachineWatch {
     machines.complete();
     onSynced();
     onChange(changed);
+  }
+
+  /** After a 410 the reflector reads all Machines again; other failures end it. */
+  #outdated(): void {
+    const { machines, onChange } = this.#options;
+    if (machines.unavailable !== undefined) return;
+    this.#changed ??= new Set();
+    machines.outdated();
+    onChange([]);
   }
 
   #fail(failure: Failure): void {

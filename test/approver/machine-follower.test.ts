@@ -183,6 +183,35 @@ describe('MachineFollower', () => {
     assert.equal(scene.synced, 2);
   });
 
+  it('is unavailable after a 410 until all Machines are read again', async () => {
+    await using scene = new Scene();
+    scene.api.machineVersions = ['v1beta2'];
+    scene.api.setMachine('n1', ['n1']);
+    scene.api.setMachine('n2', ['n2']);
+    await scene.start();
+    let gone = 1;
+    scene.api.fault = (what) => {
+      if (what !== 'watch machines' || gone === 0) return undefined;
+      gone -= 1;
+      scene.api.deleteMachine('n2');
+      return new AgentError('API_GONE', 'too old resource version');
+    };
+    // The jitter before the new list: a second.
+    scene.api.random = 0.5;
+    scene.api.endWatches('machines');
+    await scene.pass(second / 2);
+    scene.addNode('n1');
+    scene.addNode('n2');
+    await scene.pass(0);
+    assert.deepEqual(scene.decided, []);
+    assert.deepEqual(scene.held, ['csr-n1 SourceUnavailable', 'csr-n2 SourceUnavailable']);
+    assert.deepEqual([scene.follower.synced, scene.failures], [false, []]);
+    await scene.pass(second);
+    assert.deepEqual(scene.decided, ['approve csr-n1']);
+    assert.equal(scene.held.at(-1), 'csr-n2 SourceDisagrees');
+    assert.equal(scene.follower.synced, true);
+  });
+
   it('notices within a minute that the API server does not answer any more', async () => {
     await using scene = new Scene();
     scene.target = { kubeconfig: '/management.conf' };

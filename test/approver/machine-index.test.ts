@@ -56,4 +56,14 @@ describe('MachineIndex', () => {
     const reason = 'the Machines cannot be read: no answer';
     assert.deepEqual(index.unavailable, { reason, remedy: 'Start it' });
   });
+
+  it('is unavailable while it is outdated, and keeps the reason of a failure', () => {
+    const index = new MachineIndex();
+    index.complete();
+    index.outdated();
+    assert.match(index.unavailable?.reason ?? '', /are being read again/);
+    index.fail({ code: 'API_TIMEOUT', message: 'no answer' });
+    index.outdated();
+    assert.match(index.unavailable?.reason ?? '', /no answer$/);
+  });
 });
