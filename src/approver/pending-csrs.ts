@@ -88,6 +88,13 @@ export class PendingCsrs {
     return this.#byCode.get(code) ?? [];
   }
 
+  /** CSRs that cannot go on without this request. */
+  withRefused(request: RequestKind): string[] {
+    return [...this.#all.values()].flatMap(({ csr, forbidden }) =>
+      forbidden === request ? [csr.name] : [],
+    );
+  }
+
   ofNode(node: string): Iterable<string> {
     return this.#byNode.get(node) ?? [];
   }

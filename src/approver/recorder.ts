@@ -1,8 +1,7 @@
 import type * as v from 'valibot';
 import type { ApproverPolicy } from '../core/approver-policy.ts';
 import type { Failure } from '../core/errors.ts';
-import { hasCode, toFailure } from '../core/errors.ts';
-import { second } from '../core/instant.ts';
+import { AgentError, hasCode, toFailure } from '../core/errors.ts';
 import type { FollowEnvironment } from '../kube/follow.ts';
 import type { Decision } from './decision.ts';
 import type { DecisionBasis, RecordedDecision } from './decision-record.ts';
@@ -10,6 +9,7 @@ import { recordDecision } from './decision-record.ts';
 import type { FreshNode } from './facts.ts';
 import { nodeSnapshotSchema } from './node-snapshot.ts';
 import { RateLimit } from './rate-limit.ts';
+import { Refusals } from './refusals.ts';
 import { RequestGate } from './request-gate.ts';
 import type { WatchedCsr } from './watched-csr.ts';
 import { csrCollection, nodeOf, watchedCsrSchema } from './watched-csr.ts';
@@ -24,8 +24,14 @@ export type RecordResult =
   /** The API server refused the decision because the CSR has changed, or would become invalid. */
   | { readonly kind: 'refused'; readonly failure: Failure }
   | { readonly kind: 'gone' }
-  /** `isUnknown`: the API server may have stored the decision. */
-  | { readonly kind: 'failed'; readonly failure: Failure; readonly isUnknown: boolean };
+  | FailedRequest;
+
+interface FailedRequest {
+  readonly kind: 'failed';
+  readonly failure: Failure;
+  /** The API server may have stored the decision. */
+  readonly isUnknown: boolean;
+}
 
 export interface RecordInput {
   readonly csr: WatchedCsr;
@@ -42,6 +48,8 @@ export interface RecorderOptions {
   readonly maxDecisionsPerSecond: number;
   /** Called for each failure that is not an answer about the object. */
   readonly onFailure: (request: RequestKind, csr: WatchedCsr, failure: Failure) => void;
+  /** Called for each request that the API server does not allow, also if it was therefore not sent. */
+  readonly onRefused: (request: RequestKind, csr: WatchedCsr) => void;
   /** Called at the first answer to this kind of request after failures. */
   readonly onAnswer: (request: RequestKind) => void;
 }
@@ -57,6 +65,7 @@ export type RequestKind = 'decisions' | 'reading a CSR' | 'reading a Node';
 export class Recorder {
   readonly #options: RecorderOptions;
   readonly #gates: Readonly<Record<RequestKind, RequestGate>>;
+  readonly #refusals: Refusals<RequestKind>;
   readonly #limit: RateLimit;
   readonly #failing = new Set<RequestKind>();
 
@@ -69,24 +78,28 @@ export class Recorder {
       'reading a CSR': new RequestGate(clock, random),
       'reading a Node': new RequestGate(clock, random),
     };
+    this.#refusals = new Refusals(clock, random);
     this.#limit = new RateLimit({ clock, perSecond, burst: 2 * perSecond });
   }
 
   /** @throws AgentError ABORTED */
   async record(input: RecordInput, signal: AbortSignal): Promise<RecordResult> {
-    await this.#limit.take(signal);
-    await this.#gates.decisions.enter(signal);
-    if (!input.isCurrent()) {
-      this.#gates.decisions.unused();
+    const kind = 'decisions';
+    const { csr, isCurrent } = input;
+    const refused = await this.#enter(kind, csr, signal);
+    if (refused !== undefined) return refused;
+    if (!isCurrent()) {
+      this.#gates[kind].unused();
+      this.#refusals.unused(kind);
       return { kind: 'outdated' };
     }
     try {
-      const csr = await recordDecision(this.#client, input, signal);
-      this.#answered('decisions');
-      return { kind: 'recorded', csr };
+      const stored = await recordDecision(this.#client, input, signal);
+      this.#answered(kind);
+      return { kind: 'recorded', csr: stored };
     } catch (error) {
       if (signal.aborted) throw error;
-      return this.#resultOf(error, 'decisions', input.csr);
+      return this.#resultOf(error, kind, csr);
     }
   }
 
@@ -107,16 +120,41 @@ export class Recorder {
     { kind, csr, path, schema }: ReadTarget<T>,
     signal: AbortSignal,
   ): Promise<T | undefined> {
-    await this.#gates[kind].enter(signal);
+    const refused = await this.#enter(kind, csr, signal);
+    if (refused !== undefined) throw errorOf(refused.failure);
     try {
       const found = await this.#client.request({ verb: 'get', path, signal }, schema);
       this.#answered(kind);
       return found;
     } catch (error) {
       if (signal.aborted) throw error;
-      if (this.#resultOf(error, kind, csr).kind === 'gone') return undefined;
-      throw error;
+      const result = this.#resultOf(error, kind, csr);
+      if (result.kind === 'gone') return undefined;
+      throw result.kind === 'failed' ? errorOf(result.failure) : error;
     }
+  }
+
+  /** Waits until a request may be sent. Returns a result if the API server does not allow this kind. */
+  async #enter(
+    request: RequestKind,
+    csr: WatchedCsr,
+    signal: AbortSignal,
+  ): Promise<FailedRequest | undefined> {
+    const refused = this.#refusalOf(request, csr);
+    if (refused !== undefined) return refused;
+    if (request === 'decisions') await this.#limit.take(signal);
+    await this.#gates[request].enter(signal);
+    const refusedSince = this.#refusalOf(request, csr);
+    if (refusedSince === undefined) this.#refusals.enter(request);
+    else this.#gates[request].unused();
+    return refusedSince;
+  }
+
+  #refusalOf(request: RequestKind, csr: WatchedCsr): FailedRequest | undefined {
+    const failure = this.#refusals.failureOf(request);
+    if (failure === undefined) return undefined;
+    this.#options.onRefused(request, csr);
+    return { kind: 'failed', failure, isUnknown: false };
   }
 
   get #client(): ReturnType<FollowEnvironment['client']> {
@@ -129,21 +167,28 @@ export class Recorder {
       this.#answered(request);
       return failure.code === 'API_NOT_FOUND' ? { kind: 'gone' } : { kind: 'refused', failure };
     }
-    const isForbidden = failure.code === 'API_FORBIDDEN';
     this.#failing.add(request);
     this.#options.onFailure(request, csr, failure);
-    this.#gates[request].failed(
-      Math.max(failure.retryAfterMs ?? 0, isForbidden ? forbiddenPause : 0),
-    );
-    const isUnknown = !isForbidden && failure.code !== 'API_THROTTLED';
-    return { kind: 'failed', failure, isUnknown };
+    if (failure.code === 'API_FORBIDDEN') {
+      this.#gates[request].succeeded();
+      this.#options.onRefused(request, csr);
+      const refused = this.#refusals.refused(request, failure);
+      return { kind: 'failed', failure: refused, isUnknown: false };
+    }
+    this.#gates[request].failed(failure.retryAfterMs ?? 0);
+    return { kind: 'failed', failure, isUnknown: failure.code !== 'API_THROTTLED' };
   }
 
   #answered(request: RequestKind): void {
     this.#gates[request].succeeded();
+    this.#refusals.allowed(request);
     if (this.#gates[request].isOpen && this.#failing.delete(request))
       this.#options.onAnswer(request);
   }
+}
+
+function errorOf({ code, message, ...details }: Failure): AgentError {
+  return new AgentError(code, message, details);
 }
 
 interface ReadTarget<T> {
@@ -152,6 +197,3 @@ interface ReadTarget<T> {
   readonly path: string;
   readonly schema: v.GenericSchema<unknown, T>;
 }
-
-/** An administrator has to add a permission. */
-const forbiddenPause = 10 * second;

@@ -106,9 +106,13 @@ export class TermWork {
       onFailure: (request, csr, failure) => {
         this.#noteFailure(request, csr, failure);
       },
+      onRefused: (request, csr) => {
+        const pending = this.#pending.get(csr.name);
+        if (pending !== undefined) pending.forbidden = request;
+      },
       onAnswer: (request) => {
-        this.#forbidden.delete(request);
         this.#options.observer.recovered(request);
+        if (this.#forbidden.delete(request)) this.#enqueueAll(this.#pending.withRefused(request));
       },
     });
   }
@@ -159,11 +163,11 @@ export class TermWork {
     );
     return {
       synced: this.#synced,
+      unread: this.#unread,
       pending,
       oldestPending,
       queueDepth: this.#queue.size,
       forbidden,
-      unread: this.#unread,
     };
   }
 
@@ -501,10 +505,7 @@ export class TermWork {
   #noteFailure(request: RequestKind, csr: WatchedCsr, failure: Failure): void {
     const { observer } = this.#options;
     observer.retrying(request, failure);
-    if (failure.code !== 'API_FORBIDDEN') return;
-    const pending = this.#pending.get(csr.name);
-    if (pending !== undefined) pending.forbidden = request;
-    if (this.#forbidden.has(request)) return;
+    if (failure.code !== 'API_FORBIDDEN' || this.#forbidden.has(request)) return;
     this.#forbidden.set(request, failure);
     observer.forbidden(csr, failure);
   }
@@ -512,8 +513,12 @@ export class TermWork {
   #retryLater(pending: PendingCsr, { code, retryAfterMs = 0 }: Failure): void {
     const { name } = pending.csr;
     if (this.#pending.get(name) !== pending) return;
-    // A missing permission concerns every CSR, so the gate alone delays the next request.
-    pending.failures = code === 'API_FORBIDDEN' ? 1 : pending.failures + 1;
+    if (code === 'API_FORBIDDEN') {
+      // A missing permission is not a failure of this CSR.
+      this.#retries.set(name, retryAfterMs);
+      return;
+    }
+    pending.failures += 1;
     const { random } = this.#options.environment;
     this.#retries.set(name, recordingDelay(pending.failures, retryAfterMs, random()));
   }

@@ -282,6 +282,28 @@ describe('TermWork', () => {
     assert.equal(scene.status.forbidden, undefined);
   });
 
+  it('delays no CSR that needs no missing permission, and all others until the grant', async () => {
+    await using scene = new Scene();
+    for (let at = 0; at < 100; at += 1) scene.api.addCsr(`early-${at}`, `early-${at}`);
+    scene.api.fault = faultFor('get early', 'API_FORBIDDEN');
+    await scene.start();
+    await scene.pass(second);
+    for (let at = 0; at < 20; at += 1) {
+      scene.api.addNode(`n${at}`);
+      scene.api.addCsr(`csr-${at}`, `n${at}`);
+    }
+    await scene.pass(0);
+    assert.equal(scene.decided.length, 20);
+    assert.deepEqual([scene.forbidden.length, scene.held], [1, []]);
+    await scene.pass(10 * minute);
+    const sent = scene.api.seen.filter(({ what }) => what.startsWith('get'));
+    assert.ok(sent.length <= 16 + 60, `${sent.length} requests`);
+    scene.api.fault = () => undefined;
+    await scene.pass(30 * second);
+    assert.equal(scene.held.length, 100);
+    assert.equal(scene.status.forbidden, undefined);
+  });
+
   it('keeps a missing permission while other requests are allowed, with one Event', async () => {
     await using scene = new Scene();
     scene.api.addCsr('csr-0', 'n0');
