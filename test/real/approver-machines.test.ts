@@ -6,7 +6,6 @@ import type { ApproverSources } from '../../src/core/approver-policy.ts';
 import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
 import type { Replica } from '../support/approver-plane.ts';
 import { applyShipped, approverKubeconfig, ApproverPlane } from '../support/approver-plane.ts';
-import { nodecertd } from '../support/doctor.ts';
 import type { MachineObject } from '../support/machines.ts';
 import { scaled } from '../support/machine-speed.ts';
 import { Machines } from '../support/machines.ts';
@@ -18,13 +17,6 @@ import {
 
 const passed = 'Approved ServingPolicyPassed';
 const role = 'nodecertd:approver-machines';
-
-interface Explained {
-  readonly exitCode: number;
-  readonly outcome: string;
-  readonly reason: string;
-  readonly message: string;
-}
 
 async function gauge(approver: Replica): Promise<string | undefined> {
   const { text } = await approver.page('/metrics');
@@ -68,19 +60,6 @@ describe(
       return cluster.createCsr({ node, dns: [node], ips: [addresses[1]?.address ?? ''] });
     }
 
-    async function explain(
-      csr: string,
-      machine: ApproverSources['machine'] = {},
-    ): Promise<Explained> {
-      const policy = join(cluster.folder, 'policy.yaml');
-      const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: ApproverPolicy\n';
-      await writeFile(policy, `${head}sources: ${JSON.stringify({ machine })}\n`);
-      const flags = ['-o', 'json', '--policy', policy, '--kubeconfig', cluster.kubeconfig];
-      const { code, stdout, stderr } = await nodecertd('approver', 'explain', csr, ...flags);
-      assert.notEqual(stdout, '', stderr);
-      return { ...(JSON.parse(stdout) as Explained), exitCode: code };
-    }
-
     /** Waits for a hold, and returns its message. `explain` must say the same. */
     async function heldAlike(
       approver: Replica,
@@ -89,8 +68,8 @@ describe(
     ): Promise<string> {
       await cluster.until(`a hold of ${csr}`, () => approver.holds(csr).includes(code));
       const line = approver.logged('csr_held').findLast((one) => one['csr'] === csr);
-      const { exitCode, outcome, reason, message } = await explain(csr, machine);
-      assert.deepEqual([exitCode, outcome, reason], [3, 'hold', code]);
+      const { exitCode, decision, message } = await cluster.explain(csr, { sources: { machine } });
+      assert.deepEqual([exitCode, decision], [3, `hold ${code}`]);
       assert.equal(message, line?.['decision']);
       return message;
     }
@@ -168,8 +147,11 @@ describe(
       const right = await addNode();
       await machines.set(right);
       const csr = await createCsr(right);
-      const explained = await explain(csr);
-      assert.deepEqual([explained.exitCode, explained.reason], [0, 'ServingPolicyPassed']);
+      const explained = await cluster.explain(csr, { sources: { machine: {} } });
+      assert.deepEqual(
+        [explained.exitCode, explained.decision],
+        [0, 'approve ServingPolicyPassed'],
+      );
       await using approver = start();
       assert.equal(await cluster.decided(csr), passed);
       assert.deepEqual(approver.holds(csr), []);
@@ -188,8 +170,8 @@ describe(
       await using approver = start();
       const csr = await createCsr(right);
       await cluster.until('a hold', () => approver.holds(csr).includes('SourceUnavailable'));
-      const { exitCode, reason, message } = await explain(csr);
-      assert.deepEqual([exitCode, reason], [3, 'SourceUnavailable']);
+      const { decision, message } = await cluster.explain(csr, { sources: { machine: {} } });
+      assert.equal(decision, 'hold SourceUnavailable');
       assert.match(message, /cannot list resource "machines"/);
       const { status, text } = await approver.page('/readyz');
       assert.equal(status, 503);
@@ -239,8 +221,8 @@ describe(
         const right = await addNode();
         const csr = await createCsr(right);
         await cluster.until('a hold', () => approver.holds(csr).includes('SourceUnavailable'));
-        const { exitCode, reason, message } = await explain(csr, machine);
-        assert.deepEqual([exitCode, reason], [3, 'SourceUnavailable'], message);
+        const { decision, message } = await cluster.explain(csr, { sources: { machine } });
+        assert.equal(decision, 'hold SourceUnavailable', message);
         assert.match((await approver.page('/readyz')).text, /has not read machines/);
         await management.startApi();
         await managed.set(right);

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { NodeAddress } from '../../src/core/enroller-protocol.ts';
+import { requestPem } from '../approver/requests.ts';
 import { ApproverPlane } from '../support/approver-plane.ts';
+import { startApproverProxy } from '../support/approver-proxy.ts';
+import { relay } from '../support/fault-proxy.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
-import { csrPath, withCondition } from '../support/real-csr.ts';
+import { csrPath, newCsr, withCondition } from '../support/real-csr.ts';
 import type { CsrObject } from '../support/real-csr.ts';
 
 const passed = 'Approved ServingPolicyPassed';
@@ -44,12 +47,14 @@ describe('nodecertd approver', { skip: skipWithoutRealControlPlane() }, () => {
     const name = await cluster.createCsr({ node: 'n4', dns: ['n4'] });
     await cluster.until('a hold', () => approver.holds(name).includes('NodeNotFound'));
     assert.deepEqual(await cluster.writesTo(name), []);
+    assert.equal((await cluster.explain(name)).decision, 'hold NodeNotFound');
     await cluster.plane.admin.must({
       method: 'POST',
       path: '/api/v1/nodes',
       body: { apiVersion: 'v1', kind: 'Node', metadata: { name: 'n4' } },
     });
     await cluster.until('a hold', () => approver.holds(name).includes('AddressesEmpty'));
+    assert.equal((await cluster.explain(name)).decision, 'hold AddressesEmpty');
     await cluster.setNode('n4', addressesOf('n4', '10.100.0.4'));
     const set = Date.now();
     assert.equal(await cluster.decided(name), passed);
@@ -70,6 +75,7 @@ describe('nodecertd approver', { skip: skipWithoutRealControlPlane() }, () => {
     await cluster.patchNode('n5', { spec: { taints } });
     const name = await cluster.createCsr({ node: 'n5', ips: ['10.100.0.5'] });
     await cluster.until('a hold', () => approver.holds(name).includes('NodeUninitialized'));
+    assert.equal((await cluster.explain(name)).decision, 'hold NodeUninitialized');
     await cluster.patchNode('n5', { spec: { taints: [] } });
     assert.equal(await cluster.decided(name), passed);
   });
@@ -82,6 +88,7 @@ describe('nodecertd approver', { skip: skipWithoutRealControlPlane() }, () => {
     const both = ['10.100.0.6', 'fd00::6'];
     const name = await cluster.createCsr({ node: 'n6', ips: both });
     await cluster.until('a hold', () => approver.holds(name).includes('SANNotOwned'));
+    assert.equal((await cluster.explain(name)).decision, 'hold SANNotOwned');
     await cluster.setNode('n6', addressesOf('n6', ...both));
     assert.equal(await cluster.decided(name), passed);
   });
@@ -149,6 +156,82 @@ describe('nodecertd approver', { skip: skipWithoutRealControlPlane() }, () => {
     });
     assert.deepEqual(await cluster.conditions(name), ['example.com/Seen', 'Approved']);
     assert.deepEqual(await cluster.conditions(failed), ['Failed']);
+  });
+
+  it('reads the CSR once if a person approves it right before the decision', async () => {
+    const { proxy, kubeconfig } = await startApproverProxy(cluster);
+    await using between = proxy;
+    const { plane } = cluster;
+    await cluster.setNode('n8', addressesOf('n8'));
+    between.set({
+      meets: ({ method, path }) => method === 'PUT' && path.endsWith('/approval'),
+      times: 1,
+      serve: async (exchange) => {
+        await plane.kubectl('certificate', 'approve', 'csr-raced');
+        await relay(exchange);
+      },
+    });
+    await using approver = cluster.startApprover({ kubeconfig });
+    await cluster.createCsr({ node: 'n8', dns: ['n8'], name: 'csr-raced' });
+    await cluster.until('a conflict', () => approver.logged('decision_refused').length === 1);
+    // The next decision begins after the GET.
+    const next = await cluster.createCsr({ node: 'n1', dns: ['n1'] });
+    assert.equal(await cluster.decided(next), passed);
+    const requests = (await cluster.requests()).filter(({ name }) => name === 'csr-raced');
+    assert.deepEqual(
+      requests.map(({ verb, code }) => `${verb} ${code}`),
+      ['update 409', 'get 200'],
+    );
+    assert.equal(await cluster.decided('csr-raced'), 'Approved KubectlApprove');
+  });
+
+  it('denies a CSR from before its Node was created again, and approves the next one', async () => {
+    await using approver = cluster.startApprover();
+    await cluster.setNode('n9', []);
+    const earlier = await cluster.createCsr({ node: 'n9', dns: ['n9'] });
+    const created = Date.now();
+    await cluster.until('a hold', () => approver.holds(earlier).includes('AddressesEmpty'));
+    await cluster.until('another second', () => Date.now() > created + 2_000);
+    await cluster.plane.admin.must({ method: 'DELETE', path: '/api/v1/nodes/n9' });
+    await cluster.until('another hold', () => approver.holds(earlier).includes('NodeNotFound'));
+    await cluster.setNode('n9', addressesOf('n9'));
+    assert.equal(await cluster.decided(earlier), 'Denied NodeRecreated');
+    const name = await cluster.createCsr({ node: 'n9', dns: ['n9'] });
+    assert.equal(await cluster.decided(name), passed);
+  });
+
+  it('holds a CSR with the address of an older Node, with Events on both Nodes', async () => {
+    await cluster.setNode('older', addressesOf('older', '10.100.0.40'));
+    const created = Date.now();
+    await cluster.until('another second', () => Date.now() > created + 2_000);
+    await cluster.setNode('younger', addressesOf('younger', '10.100.0.40'));
+    await using approver = cluster.startApprover();
+    const claimed = await cluster.createCsr({ node: 'younger', ips: ['10.100.0.40'] });
+    await cluster.until('a hold', () => approver.holds(claimed).includes('AddressConflict'));
+    assert.equal((await cluster.explain(claimed)).decision, 'hold AddressConflict');
+    for (const name of [claimed, 'older', 'younger']) {
+      await cluster.until('an Event', async () => (await cluster.events(name)).includes('Held'));
+    }
+    assert.match((await approver.page('/metrics')).text, /pending\{reason="AddressConflict"\} 1\n/);
+    const owned = await cluster.createCsr({ node: 'older', ips: ['10.100.0.40'] });
+    assert.equal(await cluster.decided(owned), passed);
+    await cluster.setNode('older', addressesOf('older', '10.100.0.41'));
+    assert.equal(await cluster.decided(claimed), passed);
+  });
+
+  it('ignores a CSR of a requestor that is not a node, with one Event', async () => {
+    await using approver = cluster.startApprover();
+    await using jane = cluster.plane.clientAs('jane', ['system:masters', 'system:authenticated']);
+    const usages = ['digital signature', 'server auth'];
+    const body = newCsr({ name: 'csr-jane', request: requestPem(), usages });
+    await jane.must({ method: 'POST', path: csrPath(), body });
+    await cluster.until('an Event', async () => (await cluster.events('csr-jane')).length > 0);
+    await approver.approver.reload();
+    const name = await cluster.createCsr({ node: 'n1', dns: ['n1'] });
+    assert.equal(await cluster.decided(name), passed);
+    assert.deepEqual(await cluster.events('csr-jane'), ['Ignored']);
+    assert.deepEqual(await cluster.writesTo('csr-jane'), []);
+    assert.deepEqual(await cluster.conditions('csr-jane'), []);
   });
 
   it('changes nothing in the mode observe, and counts as in enforce', async () => {

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
 import { Approver } from '../../src/app/approver.ts';
 import type { ApproverPolicy } from '../../src/core/approver-policy.ts';
 import { defaultApproverPolicy } from '../../src/core/approver-policy.ts';
@@ -11,10 +12,11 @@ import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
 import type { Clock } from '../../src/sys/clock.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { dns, ip, nodeSubject, requestPem } from '../approver/requests.ts';
+import { runInProcess } from '../cli/in-process.ts';
 import type { ApiClient } from './api-client.ts';
 import type { TimedRequest } from './audit-log.ts';
 import { kubeconfig } from './real-components.ts';
-import type { RealControlPlane } from './real-control-plane.ts';
+import type { RealControlPlane, RealControlPlaneOptions } from './real-control-plane.ts';
 import { startRealControlPlane } from './real-control-plane.ts';
 import { csrPath, newCsr } from './real-csr.ts';
 import { until } from './until.ts';
@@ -44,6 +46,13 @@ export interface LiveCsr {
   };
 }
 
+export interface Explained {
+  readonly exitCode: number;
+  /** `hold NodeNotFound`. */
+  readonly decision: string;
+  readonly message: string;
+}
+
 export interface CsrRequest {
   readonly node: string;
   readonly dns?: readonly string[];
@@ -69,8 +78,10 @@ export class ApproverPlane implements AsyncDisposable {
     this.kubeconfig = join(folder, 'approver.conf');
   }
 
-  static async start(): Promise<ApproverPlane> {
-    const plane = await startRealControlPlane({ signingSeconds: 3_600 });
+  static async start(
+    options: Omit<RealControlPlaneOptions, 'signingSeconds'> = {},
+  ): Promise<ApproverPlane> {
+    const plane = await startRealControlPlane({ ...options, signingSeconds: 3_600 });
     const folder = await mkdtemp(join(tmpdir(), 'nodecertd-approver-'));
     const approver = new ApproverPlane(plane, folder);
     await approver.#allow();
@@ -127,15 +138,27 @@ export class ApproverPlane implements AsyncDisposable {
     return ((await this.csr(name)).status.conditions ?? []).map(({ type }) => type);
   }
 
+  /** What `nodecertd approver explain` says, with the permissions of the approver. */
+  async explain(csr: string, policy: object = {}): Promise<Explained> {
+    const file = join(this.folder, 'policy.yaml');
+    const head = { apiVersion: 'nodecertd.io/v1alpha1', kind: 'ApproverPolicy' };
+    await writeFile(file, stringify({ ...head, ...policy }));
+    const flags = ['-o', 'json', '--policy', file, '--kubeconfig', this.kubeconfig];
+    const ended = await runInProcess(0, 'approver', 'explain', csr, ...flags);
+    if (ended.stdout === '') throw new Error(ended.stderr);
+    const { outcome, reason, message } = JSON.parse(ended.stdout) as Record<string, string>;
+    return { exitCode: ended.code, decision: `${outcome} ${reason}`, message: message ?? '' };
+  }
+
   async patchNode(name: string, body: object): Promise<void> {
     await this.plane.admin.must({ method: 'PATCH', path: `/api/v1/nodes/${name}`, body });
   }
 
-  /** The reasons of the Events about the CSR. */
-  async events(csr: string): Promise<string[]> {
+  /** The reasons of the Events about the CSR or Node of this name. */
+  async events(name: string): Promise<string[]> {
     const { items } = (await this.plane.admin.must({
       method: 'GET',
-      path: `/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=regarding.name%3D${csr}`,
+      path: `/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=regarding.name%3D${name}`,
     })) as { readonly items: readonly { readonly reason: string }[] };
     return items.map(({ reason }) => reason);
   }

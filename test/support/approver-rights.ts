@@ -31,10 +31,12 @@ export interface Right {
   give(): Promise<void>;
 }
 
-const shipped = fileURLToPath(new URL('../../config/approver/rbac.yaml', import.meta.url));
-
-/** Every right in config/approver/rbac.yaml. */
-export async function shippedRights(cluster: ApproverPlane): Promise<Right[]> {
+/** Every right in a file of config/approver/. */
+export async function shippedRights(
+  cluster: ApproverPlane,
+  file: 'rbac.yaml' | 'rbac-machines.yaml',
+): Promise<Right[]> {
+  const shipped = fileURLToPath(new URL(`../../config/approver/${file}`, import.meta.url));
   const text = (await readFile(shipped, 'utf8')).replaceAll('kube-system', cluster.namespace);
   const objects = [...parseAllDocuments(text)].map((one) => one.toJS() as Role | Binding);
   const roles = objects.filter((object) => 'rules' in object);

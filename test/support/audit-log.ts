@@ -49,6 +49,8 @@ export interface TimedRequest extends AuditedRequest {
   readonly userAgent: string;
   /** The SHA-256 fingerprint of the client certificate, as hex digits. */
   readonly fingerprint?: string;
+  /** The claim `jti` of the token of a service account. */
+  readonly tokenId?: string;
 }
 
 /**
@@ -90,6 +92,7 @@ function toRequest(event: AuditEvent): TimedRequest {
   const { username = '', extra } = event.user;
   const [credential] = extra?.['authentication.kubernetes.io/credential-id'] ?? [];
   const fingerprint = /^X509SHA256=(?<digest>[\da-f]+)$/.exec(credential ?? '')?.groups?.['digest'];
+  const [, tokenId] = /^JTI=(.+)$/.exec(credential ?? '') ?? [];
   return {
     user: username,
     verb: event.verb,
@@ -99,6 +102,7 @@ function toRequest(event: AuditEvent): TimedRequest {
     receivedAt: parseMicroTime(event.requestReceivedTimestamp),
     userAgent: event.userAgent ?? '',
     ...(fingerprint !== undefined && { fingerprint }),
+    ...(tokenId !== undefined && { tokenId }),
   };
 }
 

@@ -42,12 +42,17 @@ export function skipWithoutRealControlPlane(): string | false {
   return skip('tests on a real control plane: not built (make control-plane)');
 }
 
+export interface RealControlPlaneOptions extends ControlPlaneOptions {
+  /** Further flags of kube-apiserver. */
+  readonly apiServerFlags?: readonly string[];
+}
+
 /**
  * Starts etcd, kube-apiserver and kube-controller-manager on loopback, and waits until
  * they are ready.
  */
 export async function startRealControlPlane(
-  options: ControlPlaneOptions,
+  options: RealControlPlaneOptions,
 ): Promise<RealControlPlane> {
   const binaries = realControlPlaneAvailable();
   if (binaries === undefined) {
@@ -68,6 +73,7 @@ export class RealControlPlane implements ControlPlane {
   readonly kind = 'real';
   readonly #binaries: string;
   readonly #files: ClusterFiles;
+  readonly #apiServerFlags: readonly string[];
   #signingSeconds: number;
   #approving = true;
   #etcd: Child | undefined;
@@ -81,10 +87,11 @@ export class RealControlPlane implements ControlPlane {
     rmSync(this.#files.directory, { recursive: true, force: true });
   };
 
-  constructor(binaries: string, files: ClusterFiles, options: ControlPlaneOptions) {
+  constructor(binaries: string, files: ClusterFiles, options: RealControlPlaneOptions) {
     this.#binaries = binaries;
     this.#files = files;
     this.#signingSeconds = options.signingSeconds;
+    this.#apiServerFlags = options.apiServerFlags ?? [];
     this.#admin = this.#adminClient();
   }
 
@@ -227,7 +234,8 @@ export class RealControlPlane implements ControlPlane {
     this.#admin = this.#adminClient();
     const auditLog = join(this.#files.directory, `audit-${this.#auditLogs.length + 1}.log`);
     this.#auditLogs.push(auditLog);
-    this.#apiServer = this.#run('kube-apiserver', apiServerArgs(this.#files, auditLog));
+    const args = [...apiServerArgs(this.#files, auditLog), ...this.#apiServerFlags];
+    this.#apiServer = this.#run('kube-apiserver', args);
     await this.startControllers();
     await this.#ready();
   }
