@@ -1,27 +1,29 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { answerStatus } from '../fault/api/answers.ts';
-import { ApproverPlane } from '../support/approver-plane.ts';
+import { applyShipped, ApproverPlane } from '../support/approver-plane.ts';
 import type { Replica } from '../support/approver-plane.ts';
 import type { ApproverProxy } from '../support/approver-proxy.ts';
 import { startApproverProxy } from '../support/approver-proxy.ts';
 import type { Right } from '../support/approver-rights.ts';
 import { shippedRights } from '../support/approver-rights.ts';
 import type { ProxyFault } from '../support/fault-proxy.ts';
-import { relay } from '../support/fault-proxy.ts';
+import { Machines } from '../support/machines.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 
 interface Case {
   /** The request in the log. */
   readonly request: string;
   /** What the API server does besides, so that the approver needs the right. */
-  readonly fault?: (cluster: ApproverPlane) => ProxyFault;
+  readonly fault?: () => ProxyFault;
   /** What it says about the permission; `cannot VERB resource "RESOURCE"` if absent. */
   readonly says?: RegExp;
   /** The verb of the request, if it is not that of the right. */
   readonly verb?: string;
   /** Whether one Event about the CSR names the permission. */
   readonly hasEvent?: boolean;
+  /** The policy has the source `machine`. */
+  readonly usesMachines?: boolean;
   /** The approver decides and stays ready without the right. */
   readonly optional?: boolean;
 }
@@ -34,26 +36,21 @@ const withoutWatchList = (): ProxyFault => ({
   },
 });
 
-/** Another program changes the CSR right before the decision, so the approver has to read it. */
-function changedFirst({ plane }: ApproverPlane): ProxyFault {
-  return {
-    meets: ({ method, path }) => method === 'PUT' && path.endsWith('/approval'),
-    times: 1,
-    serve: async (exchange) => {
-      const path = exchange.path.replace(/\/approval$/, '');
-      const body = { metadata: { annotations: { 'example.com/changed': 'yes' } } };
-      await plane.admin.must({ method: 'PATCH', path, body });
-      await relay(exchange);
-    },
-  };
-}
+/** The outcome of the first decision is unknown, so the approver has to read the CSR. */
+const failingOnce = (): ProxyFault => ({
+  meets: ({ method, path }) => method === 'PUT' && path.endsWith('/approval'),
+  times: 1,
+  serve: async (exchange) => {
+    answerStatus(exchange, { code: 500, reason: 'InternalError' });
+  },
+});
 
 const lease = 'the Lease nodecertd/nodecertd-approver';
 const csrs = 'certificatesigningrequests';
 
 /** The Lease is deleted before each case, so that a replica has to create it. */
 const cases: Readonly<Record<string, Case>> = {
-  [`get ${csrs}`]: { request: 'reading a CSR', fault: changedFirst, hasEvent: true },
+  [`get ${csrs}`]: { request: 'reading a CSR', fault: failingOnce, hasEvent: true },
   [`list ${csrs}`]: { request: `watching ${csrs}`, fault: withoutWatchList },
   [`watch ${csrs}`]: { request: `watching ${csrs}` },
   [`update ${csrs}/approval`]: { request: 'decisions', hasEvent: true },
@@ -75,16 +72,24 @@ const cases: Readonly<Record<string, Case>> = {
     verb: 'update',
     hasEvent: true,
   },
+  'list machines': { request: 'watching machines', fault: withoutWatchList, usesMachines: true },
+  'watch machines': { request: 'watching machines', usesMachines: true },
 };
 
-describe('the rights in config/approver/rbac.yaml', { skip: skipWithoutRealControlPlane() }, () => {
+describe('the shipped rights of the approver', { skip: skipWithoutRealControlPlane() }, () => {
   let cluster: ApproverPlane;
   let proxied: ApproverProxy;
+  let machines: Machines;
   let rights: readonly Right[] = [];
   before(async () => {
     cluster = await ApproverPlane.start();
     proxied = await startApproverProxy(cluster);
-    rights = await shippedRights(cluster);
+    await applyShipped(cluster.plane, { folder: cluster.folder, file: 'rbac-machines.yaml' });
+    machines = await Machines.define(cluster.plane, 'v1beta2');
+    rights = [
+      ...(await shippedRights(cluster, 'rbac.yaml')),
+      ...(await shippedRights(cluster, 'rbac-machines.yaml')),
+    ];
   });
   after(async () => {
     await proxied.proxy[Symbol.asyncDispose]();
@@ -104,7 +109,11 @@ describe('the rights in config/approver/rbac.yaml', { skip: skipWithoutRealContr
     const [good, hostile, early] = ['good', 'hostile', 'early'].map((kind) => `${kind}-${number}`);
     assert.ok(good && hostile && early);
     for (const node of [good, hostile]) {
-      await cluster.setNode(node, [{ type: 'Hostname', address: node }]);
+      const addresses = [{ type: 'Hostname', address: node }];
+      const providerId = `test://${node}`;
+      await cluster.setNode(node, addresses);
+      await cluster.patchNode(node, { spec: { providerID: providerId } });
+      await machines.set({ name: node, node, providerId, addresses });
     }
     await cluster.createCsr({ node: good, name: good, dns: [good] });
     await cluster.createCsr({ node: hostile, name: hostile, ips: ['10.96.0.1'] });
@@ -151,8 +160,11 @@ describe('the rights in config/approver/rbac.yaml', { skip: skipWithoutRealContr
       }
       const { good, hostile, early } = await createCsrs(number);
       await right.take();
-      proxied.proxy.set(one.fault?.(cluster));
-      await using approver = cluster.startApprover({ kubeconfig: proxied.kubeconfig });
+      proxied.proxy.set(one.fault?.());
+      await using approver = cluster.startApprover({
+        kubeconfig: proxied.kubeconfig,
+        policy: () => (one.usesMachines === true ? { sources: { machine: {} } } : {}),
+      });
       await requireNamed(approver, right, one);
       if (one.hasEvent === true) {
         await cluster.until('an Event', async () => {
@@ -160,13 +172,16 @@ describe('the rights in config/approver/rbac.yaml', { skip: skipWithoutRealContr
         });
       }
       assert.ok(!(await cluster.conditions(hostile)).includes('Approved'));
+      if (one.usesMachines === true) {
+        await cluster.until('a hold', () => approver.holds(good).includes('SourceUnavailable'));
+      }
 
       await right.give();
       assert.equal(await cluster.decided(good), 'Approved ServingPolicyPassed');
       assert.equal(await cluster.decided(hostile), 'Denied ProtectedAddress');
       await cluster.until('a hold', () => approver.holds(early).includes('NodeNotFound'));
       await cluster.until('readiness', async () => {
-        return (await approver.page('/readyz')).text === 'leader\n';
+        return (await approver.page('/readyz')).status === 200;
       });
       assert.deepEqual(await cluster.conditions(early), []);
       await cluster.until('two log lines', () => approver.logged('csr_decided').length === 2);
