@@ -1,8 +1,8 @@
 import { AgentError, hasCode } from '../core/errors.ts';
 import type { HostPort } from '../core/host-port.ts';
 import { formatHostPort } from '../core/host-port.ts';
-import { nameOf } from '../kube/server-certificate.ts';
-import { describeAuthority, readAuthority } from './authority.ts';
+import { printable } from '../core/printable.ts';
+import { readAuthority } from './authority.ts';
 import type { ClusterInfo } from './cluster-info.ts';
 import type { ClusterKubeconfig } from './cluster-kubeconfig.ts';
 import { readClusterKubeconfig, unusable } from './cluster-kubeconfig.ts';
@@ -12,6 +12,7 @@ import type { DiscoveredAuthority, DiscoveredCluster, DiscoveryRequest } from '.
 import { clusterInfoIn } from './response.ts';
 import { isSignedBy } from './signature.ts';
 import { authenticates, notAuthenticated } from './token-check.ts';
+import { changedResponse, pinMismatch, wrongSignature } from './untrusted-cluster.ts';
 
 /** What one attempt with one endpoint found. */
 export type AttemptOutcome =
@@ -52,7 +53,7 @@ export class Attempt {
       };
     }
     if (!isSignedBy(token, { kubeconfig: info.kubeconfig, signature })) {
-      throw wrongSignature(token.id, observed);
+      throw wrongSignature(token.id, observed.chain[0]);
     }
     return { kind: 'discovered', cluster: await this.#verify(info, observed) };
   }
@@ -73,7 +74,12 @@ export class Attempt {
     if (pins.length > 0) await this.#requirePinned({ info, pinned, bundle, observed });
     const authorities = onlyPinned && pins.length > 0 ? pinned : bundle;
     const server = this.#serverOf(kubeconfig);
-    await this.#tryServer({ ...this.#to(server), trusted: authorities, bundle, observed });
+    await this.#tryServer({
+      ...this.#to(server),
+      trusted: authorities,
+      bundle,
+      observed: server === this.#endpoint ? observed : { ...observed, chain: [] },
+    });
     return {
       server,
       authorities,
@@ -99,7 +105,7 @@ export class Attempt {
     const response = await getVerified(target, this.#context);
     const access = unverifiedAccess(this.#to(this.#endpoint));
     const again = clusterInfoIn(response, { access, now: this.#context.clock.now() });
-    if (again.kubeconfig !== info.kubeconfig) throw changedAnswer();
+    if (again.kubeconfig !== info.kubeconfig) throw changedResponse();
   }
 
   /** Tries the token, after the server has proved that it belongs to the cluster. */
@@ -107,17 +113,13 @@ export class Attempt {
     const { server } = target;
     const isEndpoint = server === this.#endpoint;
     try {
-      if (!isEndpoint)
-        await getVerified(
-          { ...target, observed: { ...target.observed, chain: [] } },
-          this.#context,
-        );
-      else if (this.#request.pins.length === 0) await getVerified(target, this.#context);
+      const isVerified = isEndpoint && this.#request.pins.length > 0;
+      if (!isVerified) await getVerified(target, this.#context);
       const accepted = await authenticates(this.#request, target, this.#context);
       if (!accepted) throw notAuthenticated(this.#request.token.id);
     } catch (error) {
       if (isEndpoint || !(error instanceof AgentError)) throw error;
-      throw error.withMessage(`server ${server}: ${error.message}`);
+      throw error.withMessage(`server ${printable(server, 200)}: ${error.message}`);
     }
   }
 
@@ -125,7 +127,6 @@ export class Attempt {
     try {
       const bundle = this.#authoritiesOf(readClusterKubeconfig(info.kubeconfig));
       const pinned = bundle.filter(({ isPinned }) => isPinned);
-      if (pinned.length === 0) return false;
       await this.#requirePinned({ info, pinned, bundle, observed });
       const target = { ...this.#to(this.#endpoint), trusted: pinned };
       return await authenticates(this.#request, target, this.#context);
@@ -160,41 +161,3 @@ function urlOf(endpoint: HostPort): string {
 
 const withoutPins =
   'No pin verifies the CA of the cluster: everyone who knows the token can pretend to be the cluster';
-
-function wrongSignature(id: string, { chain: [leaf] }: Observation): AgentError {
-  const found =
-    leaf === undefined ? '' : ` (subject ${nameOf(leaf.subject)}, issuer ${nameOf(leaf.issuer)})`;
-  return new AgentError(
-    'CLUSTER_UNTRUSTED',
-    `the signature of cluster-info does not match token ${id}: the secret of the token is wrong, or the server does not belong to the cluster${found}`,
-    {
-      remedy:
-        'Copy the whole token again, or create a token on a control-plane node: kubeadm token create --print-join-command',
-    },
-  );
-}
-
-function pinMismatch(
-  pins: DiscoveryRequest['pins'],
-  bundle: readonly DiscoveredAuthority[],
-): AgentError {
-  return new AgentError(
-    'CLUSTER_UNTRUSTED',
-    `no CA of the cluster is pinned: pinned ${pins.join(', ')}; the cluster has ${bundle.map(describeAuthority).join(', ')}`,
-    {
-      remedy:
-        'If the CA changed recently, get the new hash on a control-plane node: openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | openssl pkey -pubin -outform der | sha256sum',
-    },
-  );
-}
-
-function changedAnswer(): AgentError {
-  return new AgentError(
-    'CLUSTER_UNTRUSTED',
-    'the server returned another cluster-info over the connection that a pinned CA verifies than over the first connection',
-    {
-      remedy:
-        'Run the command again in case cluster-info was just changed; otherwise find the proxy that changes the responses',
-    },
-  );
-}

@@ -1,39 +1,73 @@
 import { AgentError } from '../core/errors.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
+import type { ClusterAccess } from '../kube/cluster-access.ts';
+import { proxyFor } from '../kube/proxy.ts';
 import { systemCodes } from '../kube/transport-error.ts';
 
 /** The error for a GET without a response, in words for an endpoint of `discover`. */
-export function connectionFailure(
-  failure: AgentError,
-  { host, port }: { readonly host: string; readonly port: string },
-): AgentError {
+export function connectionFailure(failure: AgentError, { cluster }: ClusterAccess): AgentError {
   if (failure.code === 'ABORTED' || failure.code === 'API_UNTRUSTED') return failure;
+  const { hostname, port } = new URL(cluster.server);
+  const proxy = proxyFor(cluster);
+  const target: Target = {
+    host: hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: port || '443',
+    ...(proxy !== undefined && { proxy: new URL(proxy.url).host }),
+  };
+  const { code, message, ...details } = explain(failure, target);
+  const via = target.proxy === undefined ? '' : ` (through the proxy ${target.proxy})`;
+  return new AgentError(code, `${message}${via}`, details);
+}
+
+interface Target {
+  readonly host: string;
+  readonly port: string;
+  /** The host and port of the proxy. */
+  readonly proxy?: string;
+}
+
+interface Explanation {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly remedy: string;
+  /** Absent if the message says as much. */
+  readonly cause?: unknown;
+}
+
+function explain(failure: AgentError, target: Target): Explanation {
   const codes = systemCodes(failure.cause);
   const rule = rules.find(({ matches }) => codes.some((code) => matches.test(code)));
   if (rule !== undefined) {
-    return new AgentError(rule.code, rule.message, { remedy: rule.remedy(host, port) });
+    const { code, message, remedy } = rule;
+    return { code, message, remedy: remedy(target) };
   }
-  if (failure.code === 'API_TIMEOUT') return timedOut(host, port);
-  if (failure.code === 'API_BAD_RESPONSE') return notAnApiServer(failure.message);
+  const { code, message } = failure;
+  if (code === 'API_BAD_RESPONSE') return explainServer(message);
+  if (code === 'API_TIMEOUT') {
+    return { code, message: 'no complete response within 10s', remedy: reach(target) };
+  }
   const detail = codes[0] === undefined ? '' : ` (${printable(codes[0], 60)})`;
-  return new AgentError('API_UNREACHABLE', `the connection failed${detail}`, {
+  return {
+    code: 'API_UNREACHABLE',
+    message: `the connection failed${detail}`,
+    remedy: reach(target),
     cause: failure.cause,
-    remedy: reach(host, port),
-  });
-}
-
-function timedOut(host: string, port: string): AgentError {
-  return new AgentError('API_TIMEOUT', 'no complete response within 10s', {
-    remedy: reach(host, port),
-  });
+  };
 }
 
 /** @param found what shows that the server is another kind of server */
 export function notAnApiServer(found: string): AgentError {
-  return new AgentError('API_BAD_RESPONSE', `not a Kubernetes API server: ${found}`, {
+  const { code, message, remedy } = explainServer(found);
+  return new AgentError(code, message, { remedy });
+}
+
+function explainServer(found: string): Explanation {
+  return {
+    code: 'API_BAD_RESPONSE',
+    message: `not a Kubernetes API server: ${found}`,
     remedy: otherServer(),
-  });
+  };
 }
 
 function otherServer(): string {
@@ -44,14 +78,19 @@ interface Rule {
   readonly matches: RegExp;
   readonly code: ErrorCode;
   readonly message: string;
-  readonly remedy: (host: string, port: string) => string;
+  readonly remedy: (target: Target) => string;
 }
 
-function reach(host: string, port: string): string {
+function reach({ host, port, proxy }: Target): string {
+  if (proxy !== undefined) {
+    const server = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+    return `Check that the proxy ${proxy} runs and allows CONNECT to ${server}`;
+  }
   return `Check the address of the API server, and routes and firewalls on the way: nc -vz ${host} ${port}`;
 }
 
-function resolve(host: string): string {
+function resolve({ host, proxy }: Target): string {
+  if (proxy !== undefined) return `Check the name of the proxy ${proxy}, or the DNS servers`;
   return `Check the name and the DNS servers of this machine: getent ahosts ${host}`;
 }
 
@@ -99,7 +138,7 @@ const rules: readonly Rule[] = [
     matches: plainHttp,
     code: 'API_BAD_RESPONSE',
     message: 'not a Kubernetes API server: it does not use TLS',
-    remedy: (host) =>
+    remedy: ({ host }) =>
       `Set the endpoint to the https port of an API server, usually 6443: ${host}:6443`,
   },
 ];

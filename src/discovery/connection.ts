@@ -72,8 +72,7 @@ export async function getClusterInfo(
     return await getOnce({ access, path, version, clock, signal, limitMs, bodyBytes });
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
-    const { hostname, port } = new URL(access.cluster.server);
-    throw connectionFailure(error, { host: hostname, port: port || '443' });
+    throw connectionFailure(error, access);
   }
 }
 

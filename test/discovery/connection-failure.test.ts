@@ -9,15 +9,18 @@ import { describe, it } from 'node:test';
 import { AgentError } from '../../src/core/errors.ts';
 import { connectionFailure } from '../../src/discovery/connection-failure.ts';
 import { unverifiedAccess } from '../../src/discovery/connection.ts';
+import type { ClusterAccess } from '../../src/kube/cluster-access.ts';
 import { getOnce } from '../../src/kube/single-get.ts';
+import { startProxy } from '../kube/support/connect-proxy.ts';
 import { failureOf, never } from '../kube/support/requests.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 /** The error of a GET to this endpoint, as the discovery reports it. */
-async function failureAt(host: string, port: number): Promise<AgentError> {
+async function failureAt(host: string, port: number, proxyUrl?: string): Promise<AgentError> {
+  const access = accessTo(host, port, proxyUrl);
   const failure = await failureOf(
     getOnce({
-      access: unverifiedAccess({ server: `https://${host}:${port}` }),
+      access,
       path: '/',
       version: '1.2.3',
       clock: new FakeClock(),
@@ -26,7 +29,12 @@ async function failureAt(host: string, port: number): Promise<AgentError> {
       bodyBytes: 1024,
     }),
   );
-  return connectionFailure(failure, { host, port: String(port) });
+  return connectionFailure(failure, access);
+}
+
+function accessTo(host: string, port: number, proxyUrl?: string): ClusterAccess {
+  const server = `https://${host}:${port}`;
+  return unverifiedAccess({ server, ...(proxyUrl !== undefined && { proxyUrl }) });
 }
 
 async function portOf(server: Server): Promise<number> {
@@ -86,16 +94,37 @@ describe('connectionFailure()', () => {
   ] as const) {
     it(`recognizes ${errno}`, () => {
       const cause = Object.assign(new Error('connect'), { code: errno });
-      const failure = connectionFailure(new AgentError('API_UNREACHABLE', 'failed', { cause }), {
-        host: '10.0.0.1',
-        port: '6443',
-      });
+      const failure = connectionFailure(
+        new AgentError('API_UNREACHABLE', 'failed', { cause }),
+        accessTo('10.0.0.1', 6443),
+      );
       assert.deepEqual([failure.code, failure.message], ['API_UNREACHABLE', message]);
     });
   }
 
+  it('names a proxy that does not run, without its password', async () => {
+    const server = createServer();
+    const port = await portOf(server);
+    server.close();
+    await once(server, 'close');
+    const proxy = `127.0.0.1:${port}`;
+    const { code, message, remedy } = await failureAt('[fd00::1]', 6443, `http://me:pw@${proxy}`);
+    assert.deepEqual(
+      [code, message],
+      ['API_UNREACHABLE', `connection refused (through the proxy ${proxy})`],
+    );
+    assert.equal(remedy, `Check that the proxy ${proxy} runs and allows CONNECT to [fd00::1]:6443`);
+  });
+
+  it('names a proxy that refuses the connection', async () => {
+    await using proxy = await startProxy(403);
+    const { code, message } = await failureAt('10.0.0.1', 6443, proxy.url);
+    assert.equal(code, 'API_UNREACHABLE');
+    assert.match(message, /^the connection failed \(.*\) \(through the proxy 127\.0\.0\.1:\d+\)$/);
+  });
+
   it('keeps a cancellation', () => {
     const canceled = new AgentError('ABORTED', 'canceled');
-    assert.equal(connectionFailure(canceled, { host: 'a', port: '1' }), canceled);
+    assert.equal(connectionFailure(canceled, accessTo('10.0.0.1', 6443)), canceled);
   });
 });

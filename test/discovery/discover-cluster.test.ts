@@ -4,10 +4,21 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { describe, it } from 'node:test';
+import type { TestContext } from 'node:test';
+import type { HostPort } from '../../src/core/host-port.ts';
 import { minute, second } from '../../src/core/instant.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
+import { startProxy } from '../kube/support/connect-proxy.ts';
 import { failureOf } from '../kube/support/requests.ts';
-import { discover, pinOf, requestFor, TestCluster, Trial } from './support/test-cluster.ts';
+import { withEnvironment } from '../support/environment.ts';
+import {
+  discover,
+  pinOf,
+  requestFor,
+  TestCluster,
+  tokenOf,
+  Trial,
+} from './support/test-cluster.ts';
 
 /** A server that accepts connections and never responds. */
 async function startSilent(): Promise<Server & AsyncDisposable> {
@@ -28,6 +39,31 @@ async function closedPort(): Promise<number> {
 }
 
 const at = (port: number): { host: string; port: number } => ({ host: '127.0.0.1', port });
+
+/** A cluster whose server has the name api.test. */
+async function startNamed(): Promise<TestCluster> {
+  const authority = await makeAuthority('kubernetes');
+  const pair = await authority.issue({
+    commonName: 'api',
+    usages: ['server auth'],
+    dnsNames: ['api.test'],
+  });
+  const cluster = await TestCluster.start({ authority, pair });
+  cluster.named = `https://api.test:${cluster.api.port}`;
+  return cluster;
+}
+
+function nameOf(cluster: TestCluster): HostPort {
+  return { host: 'api.test', port: cluster.api.port };
+}
+
+/** Replaces the resolver of this process, because a test cannot add a name to the machine. */
+function resolveTo(context: TestContext, ...addresses: readonly string[]): void {
+  const found = addresses.map((address) => ({ address, family: 4 }));
+  const lookup = (_: string, __: unknown, callback: (...result: unknown[]) => void): void =>
+    callback(null, found);
+  context.mock.method(dns, 'lookup', lookup);
+}
 
 describe('discoverCluster() with several endpoints', () => {
   it('uses the second at once if the first refuses connections', async () => {
@@ -127,22 +163,47 @@ describe('discoverCluster()', () => {
   });
 
   it('tries each address of a name', async (context) => {
-    const authority = await makeAuthority('kubernetes');
-    const pair = await authority.issue({
-      commonName: 'api',
-      usages: ['server auth'],
-      dnsNames: ['api.test'],
-    });
-    await using cluster = await TestCluster.start({ authority, pair });
-    const endpoint = { host: 'api.test', port: cluster.api.port };
-    cluster.named = `https://api.test:${endpoint.port}`;
+    await using cluster = await startNamed();
     // Nothing listens on the first address.
-    const addresses = ['127.0.0.2', '127.0.0.1'].map((address) => ({ address, family: 4 }));
-    const lookup = (_: string, __: unknown, callback: (...result: unknown[]) => void): void =>
-      callback(null, addresses);
-    context.mock.method(dns, 'lookup', lookup);
-    const found = await discover(cluster, { endpoints: [endpoint] });
+    resolveTo(context, '127.0.0.2', '127.0.0.1');
+    const found = await discover(cluster, { endpoints: [nameOf(cluster)] });
     assert.equal(found.server, cluster.named);
+  });
+
+  it('ignores HTTPS_PROXY', async (context) => {
+    await using cluster = await startNamed();
+    await using proxy = await startProxy();
+    using _ = withEnvironment({ HTTPS_PROXY: proxy.url, NO_PROXY: '' });
+    resolveTo(context, '127.0.0.1');
+    await discover(cluster, { endpoints: [nameOf(cluster)] });
+    assert.deepEqual(proxy.seen, []);
+  });
+
+  it('sends everything through the proxy of the request', async () => {
+    await using cluster = await startNamed();
+    await using proxy = await startProxy();
+    const endpoints = [nameOf(cluster)];
+    const found = await discover(cluster, { endpoints, proxyUrl: proxy.url });
+    assert.equal(found.server, cluster.named);
+    assert.equal(proxy.seen.length, 3);
+    const token = tokenOf('abcdef.fedcba9876543210');
+    const failure = await failureOf(discover(cluster, { endpoints, proxyUrl: proxy.url, token }));
+    assert.match(failure.message, /\(subject CN=api, issuer CN=kubernetes\)$/);
+  });
+
+  it('explains a certificate behind a proxy', async () => {
+    await using cluster = await startNamed();
+    await using pinned = await TestCluster.start();
+    await using proxy = await startProxy();
+    cluster.bundle = [pinned.authority.pem, cluster.authority.pem];
+    const endpoints = [nameOf(cluster)];
+    const request = { ...requestFor(pinned), endpoints, proxyUrl: proxy.url };
+    const failure = await failureOf(new Trial(request).result);
+    assert.match(
+      failure.message,
+      /: the certificate of the server was issued by .*, which is not pinned/,
+    );
+    assert.deepEqual(cluster.credentials, []);
   });
 
   it('throws ABORTED when its signal fires', async () => {

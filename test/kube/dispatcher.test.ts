@@ -1,8 +1,4 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer as createHttpServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { connect as netConnect } from 'node:net';
 import { describe, it } from 'node:test';
 import type { TLSSocket } from 'node:tls';
 import { describeError } from '../../src/core/errors.ts';
@@ -10,50 +6,13 @@ import { minute } from '../../src/core/instant.ts';
 import type { Handler } from './support/api-server.ts';
 import { ApiServer, base64, clientOf, sendJson } from './support/api-server.ts';
 import { makeAuthority, selfSigned } from './support/certificates.ts';
+import { startProxy } from './support/connect-proxy.ts';
 import { failureOf, get, never } from './support/requests.ts';
+import { withEnvironment } from '../support/environment.ts';
 
 const ok: Handler = (_, response) => {
   sendJson(response, {});
 };
-
-/** A CONNECT proxy (RFC 9110, section 9.3.6) that records its requests and resolves every name to 127.0.0.1. */
-async function startProxy(
-  answer = 200,
-): Promise<AsyncDisposable & { url: string; seen: string[] }> {
-  const seen: string[] = [];
-  const sockets = new Set<{ destroy(): void }>();
-  const proxy = createHttpServer();
-  proxy.on('connect', (request, socket) => {
-    sockets.add(socket);
-    seen.push(`${request.url} ${request.headers['proxy-authorization'] ?? ''}`.trim());
-    if (answer !== 200) {
-      socket.end(`HTTP/1.1 ${answer} No\r\n\r\n`);
-      return;
-    }
-    const [, port] = (request.url ?? '').split(':');
-    const upstream = netConnect(Number(port), '127.0.0.1', () => {
-      socket.write('HTTP/1.1 200 OK\r\n\r\n');
-      upstream.pipe(socket).pipe(upstream);
-    });
-    sockets.add(upstream);
-    for (const end of [socket, upstream]) {
-      end.on('error', () => {
-        // The other end closed the connection.
-      });
-    }
-  });
-  proxy.listen(0, '127.0.0.1');
-  await once(proxy, 'listening');
-  return {
-    seen,
-    url: `http://user:pa%3Ass@127.0.0.1:${(proxy.address() as AddressInfo).port}`,
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      proxy.close();
-      await once(proxy, 'close');
-    },
-  };
-}
 
 describe('openDispatcher() with a proxy', () => {
   it('tunnels with CONNECT, with client certificate and trust end to end', async () => {
@@ -114,22 +73,6 @@ describe('openDispatcher() with a proxy', () => {
     await closing;
   });
 });
-
-/** Sets environment variables until disposal. */
-function withEnvironment(variables: Readonly<Record<string, string>>): Disposable {
-  const names = Object.keys(variables);
-  const before = names.map((name) => process.env[name]);
-  Object.assign(process.env, variables);
-  return {
-    [Symbol.dispose]: () => {
-      for (const [index, name] of names.entries()) {
-        const value = before[index];
-        if (value === undefined) delete process.env[name];
-        else process.env[name] = value;
-      }
-    },
-  };
-}
 
 /** A server under a name that only a proxy knows: loopback addresses are never proxied. */
 async function startNamedServer(): Promise<ApiServer> {
@@ -214,6 +157,16 @@ describe('openDispatcher() trust', () => {
       parts: {
         cluster: { 'certificate-authority-data': base64(other.pem + server.authority.pem) },
       },
+    });
+    assert.deepEqual(await get(client), {});
+  });
+
+  it('accepts an intermediate authority as the end of a chain, as Go does', async () => {
+    await using server = await ApiServer.start(ok);
+    const root = await makeAuthority('root');
+    const intermediate = await root.certifyAuthority(server.authority);
+    await using client = await clientOf(server, {
+      parts: { cluster: { 'certificate-authority-data': base64(intermediate) } },
     });
     assert.deepEqual(await get(client), {});
   });

@@ -38,6 +38,13 @@ describe('proxyFor()', () => {
     });
   }
 
+  it('ignores the environment if the cluster says so', () => {
+    const direct = { server, ignoresProxyVariables: true };
+    assert.equal(proxyFor(direct, { HTTPS_PROXY: proxy }), undefined);
+    const found = proxyFor({ ...direct, proxyUrl: 'http://mine:1' }, { HTTPS_PROXY: proxy });
+    assert.equal(found?.label, 'mine:1 (proxy-url)');
+  });
+
   it('prefers proxy-url to the environment', () => {
     const environment = { HTTPS_PROXY: proxy, NO_PROXY: '*' };
     const found = proxyFor({ server, proxyUrl: 'http://u:p@mine:1' }, environment);

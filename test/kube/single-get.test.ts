@@ -97,18 +97,4 @@ describe('getOnce()', () => {
     await using server = await ApiServer.start(() => abort.abort());
     assert.equal((await failureOf(get(server, { signal: abort.signal }))).code, 'ABORTED');
   });
-
-  it('ignores the proxy variables if the cluster says so', async () => {
-    await using server = await ApiServer.start((_, response) => sendJson(response, {}));
-    const access = await accessTo(server);
-    const cluster = { ...access.cluster, ignoresProxyVariables: true };
-    const before = process.env['HTTPS_PROXY'];
-    process.env['HTTPS_PROXY'] = 'socks5://broken';
-    try {
-      assert.equal((await get(server, { access: { ...access, cluster } })).kind, 'response');
-    } finally {
-      if (before === undefined) delete process.env['HTTPS_PROXY'];
-      else process.env['HTTPS_PROXY'] = before;
-    }
-  });
 });
