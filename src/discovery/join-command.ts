@@ -1,6 +1,7 @@
 import { withoutTokens } from '../core/bootstrap-token.ts';
 import { AgentError } from '../core/errors.ts';
 import { Secret } from '../core/secret.ts';
+import { booleans, notesOn, ofControlPlane, ofKubeadm, skipFlag } from './join-flags.ts';
 import { splitWords } from './shell-words.ts';
 
 /** The parts of a `kubeadm join` line that discovery uses. Disposal wipes the token. */
@@ -39,7 +40,7 @@ export function parseJoinCommand(line: Uint8Array): JoinCommand {
     ...(endpoint !== undefined && { endpoint }),
     ...(token !== undefined && { token }),
     caCertHashes: hashes,
-    skipsCaVerification: found.isSet('discovery-token-unsafe-skip-ca-verification'),
+    skipsCaVerification: found.isSet(skipFlag),
     ...(file !== undefined && { discoveryFile: file }),
     ...(nodeName !== undefined && { nodeName }),
     dryRun: found.isSet('dry-run'),
@@ -50,35 +51,6 @@ export function parseJoinCommand(line: Uint8Array): JoinCommand {
 
 const tokenFlags = ['token', 'discovery-token', 'tls-bootstrap-token'] as const;
 type TokenFlag = (typeof tokenFlags)[number];
-
-const booleans = new Set([
-  'discovery-token-unsafe-skip-ca-verification',
-  'dry-run',
-  'control-plane',
-  'experimental-control-plane',
-  'help',
-]);
-
-const ofControlPlane = new Set([
-  'control-plane',
-  'experimental-control-plane',
-  'certificate-key',
-  'apiserver-advertise-address',
-  'apiserver-bind-port',
-]);
-
-/** Flags of kubeadm about its other work, such as the configuration of the kubelet. */
-const ofKubeadm = new Set([
-  'cri-socket',
-  'ignore-preflight-errors',
-  'patches',
-  'experimental-patches',
-  'skip-phases',
-  'feature-gates',
-  'rootfs',
-  'v',
-  'vmodule',
-]);
 
 /** Flags of the line, and its operand. */
 class FoundFlags {
@@ -129,30 +101,11 @@ class FoundFlags {
   }
 
   notes(): string[] {
-    const flags = (belongs: (name: string) => boolean): string =>
-      [...this.#ignored]
-        .filter(belongs)
-        .map((name) => (name.length === 1 ? `-${name}` : `--${name}`))
-        .join(', ');
-    const controlPlane = flags((name) => ofControlPlane.has(name));
-    const kubeadm = flags((name) => ofKubeadm.has(name));
-    const unknown = flags((name) => !ofControlPlane.has(name) && !ofKubeadm.has(name));
+    const isVoid = this.hashes.length > 0 && this.isSet(skipFlag);
     return [
-      ...(controlPlane === ''
-        ? []
-        : [
-            `--join: ${controlPlane} ignored: this command prepares a node, not a control plane; for a control-plane node, run kubeadm join`,
-          ]),
-      ...(kubeadm === ''
-        ? []
-        : [
-            `--join: ${kubeadm} ignored: this command does not configure the kubelet and has no preflight checks`,
-          ]),
-      ...(unknown === '' ? [] : [`--join: ${unknown} ignored: unknown to nodecertd`]),
-      ...(this.hashes.length > 0 && this.isSet('discovery-token-unsafe-skip-ca-verification')
-        ? [
-            '--join: --discovery-token-unsafe-skip-ca-verification has no effect, as in kubeadm: the line has a hash of the CA key',
-          ]
+      ...notesOn([...this.#ignored]),
+      ...(isVoid
+        ? [`--join: --${skipFlag} has no effect, as in kubeadm: the line has a hash of the CA key`]
         : []),
     ];
   }
