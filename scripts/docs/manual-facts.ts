@@ -1,4 +1,5 @@
 import { installedConfigFile } from '../../src/cli/default-config.ts';
+import { defaultOutput } from '../../src/cli/discover-options.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { defaultDirectories } from '../../src/pki/layout.ts';
 
@@ -23,6 +24,10 @@ export async function files(): Promise<readonly Fact[]> {
     {
       name: kubeconfig,
       text: 'The kubeconfig of the node, written after the bootstrap.',
+    },
+    {
+      name: defaultOutput,
+      text: 'The bootstrap kubeconfig with a token, which discover writes and the agent uses for the first certificate.',
     },
     {
       name: `${certificateDirectory}/NAME-current.pem`,

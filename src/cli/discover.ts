@@ -1,0 +1,174 @@
+import type { Command } from 'commander';
+import { AgentError } from '../core/errors.ts';
+import { second } from '../core/instant.ts';
+import { version } from '../core/version.ts';
+import { bundleOf } from '../discovery/authority.ts';
+import { discoverCluster } from '../discovery/discover-cluster.ts';
+import type { DiscoveryContext } from '../discovery/discovery.ts';
+import type { FileDiscovery } from '../discovery/file-discovery.ts';
+import { discoverFromFile } from '../discovery/file-discovery.ts';
+import type { ClusterAccess } from '../kube/cluster-access.ts';
+import { readNodeReadiness } from '../kube/node-readiness.ts';
+import { KubeClient } from '../kube/rest-client.ts';
+import type { BootstrapContent } from '../store/bootstrap-kubeconfig.ts';
+import {
+  planBootstrapFiles,
+  requireReplaceable,
+  writeBootstrapFiles,
+} from '../store/bootstrap-kubeconfig.ts';
+import type { CliContext } from './context.ts';
+import type { DiscoverInput } from './discover-input.ts';
+import { readDiscoverInput } from './discover-input.ts';
+import type { DiscoverOptions } from './discover-options.ts';
+import { addDiscoverOptions } from './discover-options.ts';
+import type { DiscoverReport, FoundNode } from './discover-report.ts';
+import { discoverDocument, discoverText } from './discover-report.ts';
+import { Progress } from './doctor-progress.ts';
+import type { ExitCodeMeanings } from './exit-code.ts';
+import { exitCodes as codes } from './exit-code.ts';
+import { print } from './print.ts';
+import { oneLine } from './text.ts';
+import { stopSignal } from './unattended.ts';
+
+export const exitCodes: ExitCodeMeanings = {
+  0: 'the files are written, or were already right; with --dry-run: they can be written',
+  1: 'an error; the message says which',
+  2: 'wrong usage; no packet was sent',
+};
+
+/** `nodecertd discover`: from a token and the hash of a CA key to a bootstrap kubeconfig. */
+export function configure(
+  command: Command,
+  context: CliContext,
+  exit: (code: number) => void,
+): void {
+  addDiscoverOptions(command).action(async (options: DiscoverOptions) => {
+    using input = await readDiscoverInput(options, context);
+    for (const warning of input.warnings) context.stderr.write(`warning: ${oneLine(warning)}\n`);
+    const report = await discover(input, context);
+    const format = input.format === 'text' ? 'table' : input.format;
+    const text = await print(format, discoverDocument(report), () => discoverText(report));
+    context.stdout.write(text);
+    exit(codes.fine);
+  });
+}
+
+/** Writes nothing unless everything before has succeeded. */
+async function discover(input: DiscoverInput, context: CliContext): Promise<DiscoverReport> {
+  const { discovery, files, dryRun } = input;
+  const { token } = discovery.request;
+  await requireReplaceable(files, token && { kind: 'token', token: token.text });
+  using stop = stopSignal();
+  const { signal } = stop;
+  using found = await orCanceled(signal, () => find(input, context, signal));
+  const node = await orCanceled(signal, () => findNode(input, found, { context, signal }));
+  refuseReadyNode(node, input);
+  // A signal that arrives later does not interrupt the writing.
+  if (signal.aborted) throw canceled();
+  const content = contentOf(found);
+  const outcomes = dryRun
+    ? await planBootstrapFiles(files, content)
+    : await writeBootstrapFiles(files, content);
+  return { input, found, node, outcomes };
+}
+
+async function orCanceled<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw signal.aborted ? canceled() : error;
+  }
+}
+
+function canceled(): AgentError {
+  return new AgentError('ABORTED', 'the discovery was canceled, and no file was written', {
+    remedy: 'Run the command again',
+  });
+}
+
+/** With the progress of anything that takes more than two seconds. */
+async function find(
+  { discovery }: DiscoverInput,
+  { clock, stderr }: CliContext,
+  signal: AbortSignal,
+): Promise<FileDiscovery> {
+  using progress = new Progress(stderr, clock).show();
+  progress.note('the cluster', 'started');
+  const discoveryContext: DiscoveryContext = {
+    clock,
+    signal,
+    version,
+    progress: (line) => progress.say(oneLine(line)),
+  };
+  if (discovery.kind === 'file') {
+    return await discoverFromFile(discovery.request, discoveryContext);
+  }
+  const { token, proxyUrl } = discovery.request;
+  return {
+    cluster: await discoverCluster(discovery.request, discoveryContext),
+    credential: { kind: 'token', token: token.text },
+    ...(proxyUrl !== undefined && { proxyUrl }),
+    [Symbol.dispose]: () => undefined, // The input owns the token.
+  };
+}
+
+function contentOf({
+  cluster,
+  credential,
+  tlsServerName,
+  proxyUrl,
+}: FileDiscovery): BootstrapContent {
+  return {
+    cluster: {
+      server: cluster.server,
+      ...(tlsServerName !== undefined && { tlsServerName }),
+      ...(proxyUrl !== undefined && { proxyUrl }),
+    },
+    authorities: bundleOf(cluster.authorities),
+    credential,
+  };
+}
+
+/** Reads the Node of this machine's name, as kubeadm does before it starts the kubelet. */
+async function findNode(
+  { nodeName }: DiscoverInput,
+  found: FileDiscovery,
+  { context, signal }: { readonly context: CliContext; readonly signal: AbortSignal },
+): Promise<FoundNode> {
+  if (nodeName === undefined) {
+    return { state: 'unknown', reason: `the host name is "${context.environment.hostName}"` };
+  }
+  const { clock } = context;
+  const limits = { connectMs: 10 * second, requestMs: 10 * second };
+  await using client = await KubeClient.open({ access: accessOf(found), version, clock, limits });
+  const readiness = await readNodeReadiness(client, nodeName, signal);
+  return readiness === 'forbidden'
+    ? { name: nodeName, state: 'unknown', reason: 'this credential may not read Nodes' }
+    : { name: nodeName, state: readiness };
+}
+
+function accessOf(found: FileDiscovery): ClusterAccess {
+  const { cluster, authorities } = contentOf(found);
+  const { credential } = found;
+  return {
+    path: 'the bootstrap kubeconfig',
+    cluster: {
+      ...cluster,
+      ignoresProxyVariables: true,
+      insecureSkipTlsVerify: false,
+      certificateAuthority: { pem: Uint8Array.from(authorities) },
+    },
+    credential:
+      credential.kind === 'token'
+        ? { token: credential.token }
+        : { clientCertificate: { pem: Uint8Array.from(credential.pem), key: credential.key } },
+    [Symbol.dispose]: () => undefined, // The discovery owns the credential.
+  };
+}
+
+function refuseReadyNode({ name, state }: FoundNode, { files }: DiscoverInput): void {
+  if (state !== 'ready' || files.force) return;
+  throw new AgentError('NODE_EXISTS', `the cluster has a Node ${name ?? ''} that is Ready`, {
+    remedy: `If this machine is that Node, it has joined already; if not, give it another name: --node-name NAME, or hostnamectl set-hostname NAME; or ignore the Node with --force`,
+  });
+}
