@@ -45,9 +45,20 @@ export function parseApiEndpoint(text: string): HostPort | undefined {
   const address = canonicalIp(bare);
   if (address !== undefined) return { host: address, port: apiPort };
   const endpoint = parseHostPort(/:\d+$/.test(bare) ? bare : `${bare}:${apiPort}`);
-  return endpoint === undefined || endpoint.port === 0 || endpoint.host.includes('*')
+  return endpoint === undefined || endpoint.port === 0 || !isUrlHost(endpoint)
     ? undefined
     : endpoint;
+}
+
+/**
+ * False for a wildcard, and for a name such as `a.1` or `0x7f.1`: a URL reads a host with a number at its
+ * end as an IPv4 address (WHATWG URL, 3.5).
+ */
+function isUrlHost(endpoint: HostPort): boolean {
+  const { host } = endpoint;
+  if (host.includes('*')) return false;
+  const hostname = URL.parse(`https://${formatHostPort(endpoint)}`)?.hostname;
+  return hostname === (host.includes(':') ? `[${host}]` : host);
 }
 
 const apiPort = 6_443;

@@ -64,6 +64,9 @@ describe('parseApiEndpoint()', () => {
     ['10.0.0.1:0', undefined],
     ['10.0.0.1:65536', undefined],
     ['10.0.0.400', undefined],
+    // A URL takes these for IPv4 addresses.
+    ['abcdef.012345', undefined],
+    ['0x7f.1', undefined],
   ];
   for (const [text, expected] of cases) {
     it(`reads ${JSON.stringify(text)} as ${expected ?? 'no endpoint'}`, () => {
