@@ -34,13 +34,10 @@ export function secretOf({ text }: Pick<BootstrapToken, 'text'>): Uint8Array<Arr
 
 /**
  * Like printable(), for text that an administrator typed: replaces whatever looks like a bootstrap
- * token, also one with a few characters too many or too few.
+ * token, also one with a few characters too many or too few, or without a space beside it.
  */
 export function withoutTokens(text: string, longest = 200): string {
-  return printable(
-    text.replace(/(?<![a-z0-9])[a-z0-9]{5,7}\.[a-z0-9]{14,18}(?![a-z0-9.])/gi, '…'),
-    longest,
-  );
+  return printable(text.replace(/[a-z0-9]{5,}(?:\.[a-z0-9]{14,})+/gi, '…'), longest);
 }
 
 const idLength = 6;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseBootstrapToken, secretOf } from '../../src/core/bootstrap-token.ts';
+import { parseBootstrapToken, secretOf, withoutTokens } from '../../src/core/bootstrap-token.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const text = (part: Uint8Array | undefined): string => new TextDecoder().decode(part);
@@ -35,6 +35,23 @@ describe('parseBootstrapToken()', () => {
   for (const other of others) {
     it(`refuses ${JSON.stringify(other)}`, () => {
       assert.equal(parseBootstrapToken(bytes(other)), undefined);
+    });
+  }
+});
+
+describe('withoutTokens()', () => {
+  const token = 'abcdef.0123456789abcdef';
+  const cases: readonly (readonly [string, string])[] = [
+    [`--token ${token} x`, '--token … x'],
+    [`--token${token}`, '--…'],
+    [`${token}verification`, '…'],
+    [`${token}.0123456789abcdef`, '…'],
+    ['abcde.0123456789abcd', '…'],
+    ['api.example.com:6443', 'api.example.com:6443'],
+  ];
+  for (const [given, expected] of cases) {
+    it(`shows ${given} as ${expected}`, () => {
+      assert.equal(withoutTokens(given), expected);
     });
   }
 });
