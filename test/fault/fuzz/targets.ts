@@ -4,6 +4,8 @@ import { targets as apiTargets } from './api-targets.ts';
 import { targets as inventoryTargets } from './inventory-targets.ts';
 import { targets as componentTargets } from './component-targets.ts';
 import { targets as csrObjectTargets } from './csr-object-target.ts';
+import { targets as discoveryTargets } from './discovery-targets.ts';
+import { targets as discoveryTextTargets } from './discovery-text-targets.ts';
 import { targets as httpTargets } from './http-target.ts';
 import { targets as preflightTargets } from './preflight-targets.ts';
 import type { FuzzTarget } from './target.ts';
@@ -24,4 +26,6 @@ export const targets: readonly FuzzTarget[] = [
   ...renewalTargets,
   ...approverTargets,
   ...csrObjectTargets,
+  ...discoveryTextTargets,
+  ...discoveryTargets,
 ];
