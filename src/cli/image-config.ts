@@ -53,13 +53,19 @@ function usage(message: string): AgentError {
 function withinImage(config: LoadedConfig, root: string): LoadedConfig {
   const inside = (path: string): string =>
     path.startsWith(join(root, '/')) ? path.slice(root.length) : path;
-  const { bootstrapKubeconfig, kubelet } = config;
+  const { bootstrapKubeconfig, bootstrap, kubelet } = config;
   return {
     ...config,
     kubeconfig: inside(config.kubeconfig),
     certificateDirectory: inside(config.certificateDirectory),
     stateDirectory: inside(config.stateDirectory),
     ...(bootstrapKubeconfig !== undefined && { bootstrapKubeconfig: inside(bootstrapKubeconfig) }),
+    bootstrap: {
+      ...bootstrap,
+      ...(bootstrap.discovery !== undefined && {
+        discovery: { ...bootstrap.discovery, tokenFile: inside(bootstrap.discovery.tokenFile) },
+      }),
+    },
     kubelet: {
       ...kubelet,
       configFile: inside(kubelet.configFile),

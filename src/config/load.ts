@@ -11,10 +11,17 @@ import type { ConfigPath, Problem } from './problem.ts';
 import { configInvalid, describeValue, formatPath } from './problem.ts';
 import { readText } from './read-text.ts';
 import { resolveConfig, warningsOf } from './resolve.ts';
-import { certificateProblems, listProblems, pkiProblems, windowProblems } from './rules.ts';
+import {
+  bootstrapProblems,
+  certificateProblems,
+  listProblems,
+  pkiProblems,
+  windowProblems,
+} from './rules.ts';
 import type { ConfigFile } from './schema.ts';
 import {
   apiVersion,
+  bootstrapSchema,
   certificateSchema,
   configFileSchema,
   kind,
@@ -106,7 +113,8 @@ function check(value: unknown): {
     ...unknown,
     ...(parsed.issues ?? []).map((issue) => toProblem(issue, value)),
     ...rotationProblems(valueAt(known, ['rotation'])),
-    ...problemsOfPki(valueAt(known, ['pki'])),
+    ...problemsOf(known, { key: 'pki', schema: pkiSchema, rules: pkiProblems }),
+    ...problemsOf(known, { key: 'bootstrap', schema: bootstrapSchema, rules: bootstrapProblems }),
     ...listProblems(listed),
     ...listed.flatMap((entry, index) => entryProblems(entry, index)),
   ];
@@ -118,10 +126,22 @@ function rotationProblems(rotation: unknown): Problem[] {
   return typed ? windowProblems(output) : [];
 }
 
-function problemsOfPki(pki: unknown): Problem[] {
-  const { typed, output } = v.safeParse(pkiSchema, pki);
+/** The problems by the rules of one top-level key, unless the schema already finds problems there. */
+function problemsOf<T extends v.GenericSchema>(
+  value: unknown,
+  {
+    key,
+    schema,
+    rules,
+  }: {
+    readonly key: string;
+    readonly schema: T;
+    readonly rules: (output: v.InferOutput<T>) => Problem[];
+  },
+): Problem[] {
+  const { typed, output } = v.safeParse(schema, valueAt(value, [key]));
   if (!typed) return [];
-  return pkiProblems(output).map(({ path, message }) => ({ path: ['pki', ...path], message }));
+  return rules(output).map(({ path, message }) => ({ path: [key, ...path], message }));
 }
 
 /**

@@ -1,4 +1,5 @@
 import { canonicalAltNames } from '../core/alt-names.ts';
+import { parseCaPin } from '../core/ca-pin.ts';
 import { resolve } from 'node:path';
 import type { AddressSource, CertificateSpec } from '../core/certificate-spec.ts';
 import {
@@ -11,12 +12,12 @@ import type { SubjectAltNames, Usage } from '../core/certificate.ts';
 import { usages } from '../core/certificate.ts';
 import type { RotationWindow } from '../core/schedule.ts';
 import { kubeletWindow } from '../core/schedule.ts';
-import type { AgentConfig, PkiConfig } from '../core/config.ts';
+import type { AgentConfig, BootstrapConfig, PkiConfig } from '../core/config.ts';
 import type { HookSpec, ServedSpec } from '../core/hooks.ts';
 import { parseDuration } from './duration.ts';
-import { isLoopback, parseHostPort } from '../core/host-port.ts';
+import { isLoopback, parseApiEndpoint, parseHostPort } from '../core/host-port.ts';
 import { parsePercentage } from './percentage.ts';
-import type { CertificateEntry, ConfigFile, WindowEntry } from './schema.ts';
+import type { BootstrapEntry, CertificateEntry, ConfigFile, WindowEntry } from './schema.ts';
 
 /** Paths in the file are relative to its directory, no matter where the agent starts. */
 export function resolveConfig(
@@ -30,6 +31,7 @@ export function resolveConfig(
     ...(file.bootstrapKubeconfig !== undefined && {
       bootstrapKubeconfig: resolve(folder, file.bootstrapKubeconfig),
     }),
+    bootstrap: resolveBootstrap(file.bootstrap, folder),
     certificateDirectory: resolve(folder, file.certificateDirectory),
     stateDirectory: resolve(folder, file.stateDirectory),
     certificates: file.certificates.map((entry) =>
@@ -53,6 +55,22 @@ export function resolveConfig(
     },
     ...(file.pki.enabled && { pki: resolvePki(file, folder) }),
     log: file.log,
+  };
+}
+
+function resolveBootstrap(
+  { discovery, deleteAfterUse }: BootstrapEntry,
+  folder: string,
+): BootstrapConfig {
+  if (discovery === undefined) return { deleteAfterUse };
+  const { endpoints, tokenFile, caCertHashes } = discovery;
+  return {
+    deleteAfterUse,
+    discovery: {
+      endpoints: endpoints.flatMap((text) => parseApiEndpoint(text) ?? []),
+      tokenFile: resolve(folder, tokenFile),
+      pins: caCertHashes.flatMap((text) => parseCaPin(text) ?? []),
+    },
   };
 }
 

@@ -1,4 +1,6 @@
-import type { CertificateEntry, PkiEntry, WindowEntry } from './schema.ts';
+import { basename } from 'node:path';
+import { parseBootstrapToken } from '../core/bootstrap-token.ts';
+import type { BootstrapEntry, CertificateEntry, PkiEntry, WindowEntry } from './schema.ts';
 import { prefixObjection } from './names.ts';
 import { parsePercentage } from './percentage.ts';
 import type { Problem } from './problem.ts';
@@ -23,6 +25,17 @@ export function pkiProblems({ rotation, hooks }: PkiEntry): Problem[] {
     ...(rotation === undefined ? [] : windowProblems(rotation)),
     ...hookListProblems('hooks', hooks),
   ];
+}
+
+/** Rules of `bootstrap`. Paths start there. */
+export function bootstrapProblems({ discovery }: BootstrapEntry): Problem[] {
+  const name = new TextEncoder().encode(basename(discovery?.tokenFile ?? ''));
+  using token = parseBootstrapToken(name);
+  if (token === undefined) return [];
+  // Without the value, which belongs in no log.
+  const message =
+    'is a bootstrap token: write it to a file, and set tokenFile to the path of the file';
+  return [{ path: ['discovery', 'tokenFile'], message }];
 }
 
 /** The file and each certificate can have a window. The path starts at the map that contains it. */

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { parseCaPin } from '../core/ca-pin.ts';
 import { keyAlgorithms } from '../core/certificate-spec.ts';
 import { usages } from '../core/certificate.ts';
 import { hookSignals, systemctlVerbs } from '../core/hooks.ts';
@@ -7,7 +8,7 @@ import { canonicalIp } from '../core/ip-address.ts';
 import { parseMaintenanceWindow } from '../core/maintenance-window.ts';
 import { isNodeName } from '../core/node-name.ts';
 import { parseDuration } from './duration.ts';
-import { parseHostPort } from '../core/host-port.ts';
+import { parseApiEndpoint, parseHostPort } from '../core/host-port.ts';
 import { isSignerName, isUnitName } from './names.ts';
 import { parsePercentage } from './percentage.ts';
 
@@ -327,6 +328,54 @@ export const pkiSchema = v.strictObject({
   hooks: v.pipe(hooks, v.description('Hooks, which run in this order after a renewal')),
 });
 
+const discoverySchema = v.strictObject({
+  endpoints: v.pipe(
+    v.array(
+      v.pipe(
+        v.string(),
+        v.check(
+          (text) => parseApiEndpoint(text) !== undefined,
+          'expected the address of an API server, such as 10.0.0.1, [fd00::1]:6443 or api.example.com:6443',
+        ),
+      ),
+    ),
+    v.nonEmpty('expected at least one'),
+    v.maxLength(20, 'expected at most 20'),
+    v.description('Addresses of API servers, tried in turn; the default port is 6443'),
+  ),
+  tokenFile: v.pipe(
+    path,
+    v.description('File with the bootstrap token, read again for each attempt'),
+  ),
+  caCertHashes: v.pipe(
+    v.array(
+      v.pipe(
+        v.string(),
+        v.check(
+          (text) => parseCaPin(text) !== undefined,
+          'expected sha256: and 64 hexadecimal digits, as in --discovery-token-ca-cert-hash of kubeadm',
+        ),
+      ),
+    ),
+    v.nonEmpty('expected at least one'),
+    v.maxLength(16, 'expected at most 16'),
+    v.description('Hashes of the public keys of the CAs that the cluster may have'),
+  ),
+});
+
+export const bootstrapSchema = v.strictObject({
+  discovery: v.pipe(
+    v.optional(discoverySchema),
+    v.description('Find the cluster with a bootstrap token while the node has no usable trust'),
+  ),
+  deleteAfterUse: v.pipe(
+    v.optional(v.boolean(), false),
+    v.description(
+      'Remove the bootstrap kubeconfig and the token file once the node has its client certificate',
+    ),
+  ),
+});
+
 export const configFileSchema = v.strictObject({
   apiVersion: v.literal(apiVersion),
   kind: v.literal(kind),
@@ -354,6 +403,7 @@ export const configFileSchema = v.strictObject({
       'Kubeconfig with a bootstrap token: used while there is no valid client certificate, read again for each attempt',
     ),
   ),
+  bootstrap: v.optional(bootstrapSchema, {}),
   certificateDirectory: v.pipe(
     v.optional(path, '/var/lib/kubelet/pki'),
     v.description('Directory of the certificates, the keys and the links to the current ones'),
@@ -503,6 +553,7 @@ export const configFileSchema = v.strictObject({
 });
 
 export type ConfigFile = v.InferOutput<typeof configFileSchema>;
+export type BootstrapEntry = v.InferOutput<typeof bootstrapSchema>;
 export type WindowEntry = v.InferOutput<typeof windowSchema>;
 export type PkiEntry = v.InferOutput<typeof pkiSchema>;
 export type CertificateEntry = v.InferOutput<typeof certificateSchema>;

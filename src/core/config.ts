@@ -1,5 +1,7 @@
+import type { CaPin } from './ca-pin.ts';
 import type { CertificateSpec } from './certificate-spec.ts';
 import type { HookSpec } from './hooks.ts';
+import type { HostPort } from './host-port.ts';
 import type { LogLevel } from './log-events.ts';
 import type { RotationWindow } from './schedule.ts';
 
@@ -20,6 +22,7 @@ export interface AgentConfig {
    */
   readonly kubeconfig: string;
   readonly bootstrapKubeconfig?: string;
+  readonly bootstrap: BootstrapConfig;
   readonly certificateDirectory: string;
   /**
    * Contains state.json: unfinished CSRs, pending hooks and the address of the running agent, but
@@ -39,6 +42,23 @@ export interface AgentConfig {
   /** Absent while `pki.enabled` is false. */
   readonly pki?: PkiConfig;
   readonly log: { readonly level: LogLevel; readonly format: 'json' | 'text' };
+}
+
+export interface BootstrapConfig {
+  /** Absent if the agent may not look for the cluster itself. */
+  readonly discovery?: DiscoveryConfig;
+  /** Remove the bootstrap kubeconfig and the token file once the node has its client certificate. */
+  readonly deleteAfterUse: boolean;
+}
+
+/** How the agent finds its cluster while it has no usable trust. */
+export interface DiscoveryConfig {
+  /** API servers, tried in turn. At least one. */
+  readonly endpoints: readonly HostPort[];
+  /** The file with the bootstrap token, read again for each attempt. */
+  readonly tokenFile: string;
+  /** At least one. */
+  readonly pins: readonly CaPin[];
 }
 
 export interface StoreConfig {

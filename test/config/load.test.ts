@@ -51,6 +51,7 @@ describe('loadConfig() without a file', () => {
     assert.deepEqual(config, {
       nodeName: 'worker-1',
       kubeconfig: '/etc/kubernetes/kubelet.conf',
+      bootstrap: { deleteAfterUse: false },
       certificateDirectory: '/var/lib/kubelet/pki',
       stateDirectory: '/var/lib/nodecertd',
       certificates: [

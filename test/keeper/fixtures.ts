@@ -202,6 +202,7 @@ export function agentConfig(
     nodeName: 'worker-1',
     kubeconfig: `${directory}/kubelet.conf`,
     bootstrapKubeconfig: `${directory}/bootstrap.conf`,
+    bootstrap: { deleteAfterUse: false },
     certificateDirectory: `${directory}/pki`,
     stateDirectory: `${directory}/state`,
     certificates,
