@@ -18,10 +18,16 @@ else void runCommand();
 
 async function runEnroller(): Promise<void> {
   const { runEnrollerProcess } = await import('./enroller/process.ts');
-  runEnrollerProcess(async (...check) => {
-    // Loaded only when the checks run, so that the first key pair is stored sooner.
-    const { checkNodeAtStart } = await import('./doctor/check-at-start.ts');
-    return checkNodeAtStart(...check);
+  // Loaded only when they run, so that the first key pair is stored sooner.
+  runEnrollerProcess({
+    checkNode: async (...check) => {
+      const { checkNodeAtStart } = await import('./doctor/check-at-start.ts');
+      return checkNodeAtStart(...check);
+    },
+    discover: async (...discovery) => {
+      const { discoverCluster } = await import('./discovery/discover-cluster.ts');
+      return discoverCluster(...discovery);
+    },
   });
 }
 

@@ -161,6 +161,10 @@ class AgentApi implements ApiPort, AsyncDisposable {
       clientPair: client && join(config.certificateDirectory, currentLink(client.name)),
       version,
       clock,
+      discover: async (...discovery) => {
+        const { discoverCluster } = await import('../discovery/discover-cluster.ts');
+        return discoverCluster(...discovery);
+      },
       report: (report) => {
         if (report.type === 'clock-skew') this.#skewMs = report.ms;
       },
@@ -174,6 +178,10 @@ class AgentApi implements ApiPort, AsyncDisposable {
 
   skewMs(): number | undefined {
     return this.#skewMs;
+  }
+
+  trustLost(): boolean {
+    return this.#access.trustLost !== undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

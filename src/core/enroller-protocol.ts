@@ -1,3 +1,4 @@
+import type { CaPin } from './ca-pin.ts';
 import type { PairFacts } from './certificate.ts';
 import type { CertificateTemplate } from './certificate-spec.ts';
 import type { AgentConfig } from './config.ts';
@@ -198,7 +199,24 @@ export type EnrollerNotice =
       readonly failure?: Failure;
     }
   /** The source of the credential for requests to the API server. */
-  | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' };
+  | { readonly type: 'credential'; readonly source: 'kubeconfig' | 'bootstrap' }
+  /** A step of a discovery by `bootstrap.discovery`. */
+  | { readonly type: 'discovery'; readonly line: string }
+  /** The cluster that the discovery found and verified. */
+  | {
+      readonly type: 'discovered';
+      readonly server: string;
+      readonly authorities: readonly DiscoveredCa[];
+      readonly warnings: readonly string[];
+    }
+  /** The verified API server rejects the client certificate of this node, so the node needs another one. */
+  | { readonly type: 'identity-refused'; readonly error: string };
+
+export interface DiscoveredCa {
+  readonly subject: string;
+  readonly pin: CaPin;
+  readonly isPinned: boolean;
+}
 
 export type EnrollerReport = (EnrollerReply & { readonly id: RequestId }) | EnrollerNotice;
 
@@ -237,6 +255,9 @@ export interface Finding {
     | 'kubeconfig-written'
     | 'kubeconfig-replaced'
     | 'kubeconfig-set-aside'
+    | 'bootstrap-removed'
+    /** A file of the bootstrap could not be removed. */
+    | 'bootstrap-kept'
     /** The new key pair is linked, but the sync or the removal of old pairs after it failed. */
     | 'cleanup-failed';
   readonly path: string;

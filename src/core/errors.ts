@@ -117,6 +117,8 @@ export const credentialFileFailures: ReadonlySet<ErrorCode> = new Set<ErrorCode>
   'KUBECONFIG_MISSING',
   'KUBECONFIG_UNSUPPORTED',
   'CREDENTIAL_EXPIRED',
+  'CLUSTER_UNTRUSTED',
+  'TOKEN_REJECTED',
 ]);
 
 export interface ErrorDetails {

@@ -178,6 +178,14 @@ export const logEvents = {
   // the API server
   api_request: { level: 'debug', message: 'API request' },
   credential_chosen: { level: 'info', message: 'Credential chosen' },
+  discovery_progress: { level: 'info', message: 'Looking for the cluster' },
+  cluster_discovered: { level: 'info', message: 'Cluster found and verified' },
+  identity_refused: {
+    level: 'warn',
+    message: 'The API server rejects the client certificate; requesting another one',
+  },
+  bootstrap_removed: { level: 'info', message: 'A file of the bootstrap was removed' },
+  bootstrap_kept: { level: 'warn', message: 'A file of the bootstrap could not be removed' },
   kubeconfig_stale: {
     level: 'warn',
     message: 'The kubeconfig uses another certificate; programs that read it will lose access',
@@ -240,6 +248,8 @@ const findingEvents: Readonly<Record<Finding['kind'], LogEvent>> = {
   'kubeconfig-written': 'kubeconfig_written',
   'kubeconfig-replaced': 'kubeconfig_replaced',
   'kubeconfig-set-aside': 'kubeconfig_set_aside',
+  'bootstrap-removed': 'bootstrap_removed',
+  'bootstrap-kept': 'bootstrap_kept',
   'cleanup-failed': 'cleanup_failed',
 };
 

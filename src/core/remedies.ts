@@ -1,4 +1,6 @@
 import { kubeletServingSigner } from './certificate-spec.ts';
+import type { AgentConfig } from './config.ts';
+import { formatHostPort } from './host-port.ts';
 
 /**
  * The default remedy for each code of errors.ts, for errors without a more precise remedy. A code
@@ -83,4 +85,60 @@ export function approvalRemedy(csr: string, signerName: string): string {
   const approve = `Approve it: kubectl certificate approve ${csr}`;
   if (signerName !== kubeletServingSigner) return approve;
   return `${approve}; if nodecertd approver runs in the cluster, it tells an administrator why the CSR waits: nodecertd approver explain ${csr}`;
+}
+
+export function newTokenRemedy(file: string): string {
+  return `Put a new bootstrap token into ${file}: kubeadm token create`;
+}
+
+/** The command that writes a bootstrap kubeconfig. Capitals stand for values that only an administrator of the cluster knows. */
+export function discoverCommand({
+  endpoints,
+  tokenFile = 'FILE',
+  output = standardBootstrapKubeconfig,
+}: {
+  readonly endpoints: readonly string[];
+  readonly tokenFile?: string | undefined;
+  readonly output?: string | undefined;
+}): string {
+  return [
+    'nodecertd discover',
+    ...endpoints.map((endpoint) => `--endpoint ${endpoint}`),
+    `--token-file ${tokenFile}`,
+    '--ca-cert-hash sha256:HASH',
+    ...(output === standardBootstrapKubeconfig ? [] : [`--output ${output}`]),
+  ].join(' ');
+}
+
+/** Where `discover` writes by default. */
+const standardBootstrapKubeconfig = '/etc/kubernetes/bootstrap-kubelet.conf';
+
+/**
+ * Brings a node back that cannot verify its API server.
+ * @param server the URL of the API server in a kubeconfig, if `bootstrap.discovery` names none
+ */
+export function discoverRemedy(
+  { bootstrapKubeconfig, bootstrap }: Pick<AgentConfig, 'bootstrapKubeconfig' | 'bootstrap'>,
+  server?: string,
+): string {
+  const { discovery } = bootstrap;
+  const endpoints = discovery?.endpoints.map(formatHostPort) ?? [endpointOf(server)];
+  const command = discoverCommand({
+    endpoints,
+    tokenFile: discovery?.tokenFile,
+    output: bootstrapKubeconfig,
+  });
+  const found =
+    'with a token and the hash of each CA (on a control plane: kubeadm token create --print-join-command)';
+  const set =
+    bootstrapKubeconfig === undefined
+      ? `; then set bootstrapKubeconfig: ${standardBootstrapKubeconfig} in the configuration`
+      : '';
+  return `Run this on the node, ${found}: ${command}${set}`;
+}
+
+/** The host and port of a URL. */
+export function endpointOf(server: string | undefined): string {
+  const url = server === undefined ? null : URL.parse(server);
+  return url === null ? 'HOST:PORT' : `${url.hostname}:${url.port || '443'}`;
 }

@@ -1,29 +1,30 @@
 import * as v from 'valibot';
-import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
-import { describeError, hasCode } from '../core/errors.ts';
+import type { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
-import type { ClusterAccess } from '../kube/cluster-access.ts';
-import { credentialValidity, loadValidKubeconfig } from '../kube/credential-validity.ts';
-import { loadKubeconfig } from '../kube/kubeconfig.ts';
+import type { ClusterAccess, ClusterEndpoint } from '../kube/cluster-access.ts';
+import { credentialValidity } from '../kube/credential-validity.ts';
 import { CurrentClient } from '../kube/current-client.ts';
 import { KubeClient } from '../kube/rest-client.ts';
-import { NodeKubeconfig } from '../store/node-kubeconfig.ts';
-import type { Clock } from '../sys/clock.ts';
-import { isNamedBy, storedIdentity } from './stored-identity.ts';
+import { ClusterDiscovery } from './cluster-discovery.ts';
+import type { DiscoverCluster } from './cluster-discovery.ts';
+import { CredentialFiles } from './credential-files.ts';
+import type {
+  ChosenCredential,
+  CredentialFilesOptions,
+  CredentialSource,
+} from './credential-files.ts';
+import { TrustSearch } from './trust-search.ts';
 
-export type CredentialSource = 'kubeconfig' | 'bootstrap';
-
-export interface ApiAccessOptions {
-  readonly config: Pick<
-    AgentConfig,
-    'kubeconfig' | 'bootstrapKubeconfig' | 'nodeName' | 'stateDirectory'
-  >;
-  /** The `-current.pem` of the client certificate, if this agent manages one. */
-  readonly clientPair?: string | undefined;
+export interface ApiAccessOptions extends CredentialFilesOptions {
   readonly version: string;
-  readonly clock: Clock;
   readonly report: (notice: EnrollerNotice) => void;
+  readonly discover: DiscoverCluster;
+  /**
+   * Called if the API server accepts the node's own certificate, but only another cluster entry than
+   * that of the kubeconfig verifies the API server.
+   */
+  readonly keepTrust?: (cluster: ClusterEndpoint) => Promise<void>;
 }
 
 /**
@@ -33,7 +34,11 @@ export interface ApiAccessOptions {
  */
 export class ApiAccess implements AsyncDisposable {
   readonly #options: ApiAccessOptions;
+  readonly #files: CredentialFiles;
+  /** Undefined without `bootstrap.discovery`. */
+  readonly #search: TrustSearch | undefined;
   readonly #client = new CurrentClient();
+  readonly #closing = new AbortController();
   #source: CredentialSource | undefined;
   #stale = false;
   /** Local clock minus server clock in milliseconds, from the latest response. */
@@ -45,11 +50,26 @@ export class ApiAccess implements AsyncDisposable {
 
   constructor(options: ApiAccessOptions) {
     this.#options = options;
+    this.#files = new CredentialFiles(options);
+    const { discovery: config } = options.config.bootstrap;
+    if (config === undefined) return;
+    this.#search = new TrustSearch({
+      ...options,
+      files: this.#files,
+      discovery: new ClusterDiscovery({ ...options, config }),
+      open: (access) => this.#openOwned(access),
+      signal: this.#closing.signal,
+    });
   }
 
   /** The client for the next request. Do not keep it across a wait. */
   current(): KubeClient {
     return this.#client.get();
+  }
+
+  /** Why no cluster entry of this node verifies the API server; undefined if one does, and without `bootstrap.discovery`. */
+  get trustLost(): AgentError | undefined {
+    return this.#search?.lost;
   }
 
   /** Which credential the current client uses. */
@@ -134,6 +154,7 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
     await this.#opening?.catch(() => undefined);
     await this.#client[Symbol.asyncDispose]();
   }
@@ -145,14 +166,22 @@ export class ApiAccess implements AsyncDisposable {
 
   async #open(): Promise<void> {
     const { report } = this.#options;
-    const { access, source } = await this.#load();
-    const client = await this.#openOwned(access);
+    const { client, source, isOwn } = await this.#choose();
+    this.#usesOwn = isOwn;
     if (source !== this.#source) report({ type: 'credential', source });
-    const { server, insecureSkipTlsVerify } = access.cluster;
+    const { server, insecureSkipTlsVerify } = client.access.cluster;
     if (insecureSkipTlsVerify) report({ type: 'insecure', server });
     this.#source = source;
     this.#stale = false;
     this.#client.replace(client);
+  }
+
+  async #choose(): Promise<Omit<ChosenCredential, 'access'> & { readonly client: KubeClient }> {
+    const isOwnRejected = this.#stale && this.#usesOwn;
+    this.#usesOwn = false;
+    if (this.#search !== undefined) return this.#search.choose({ isOwnRejected });
+    const chosen = await this.#files.load({ isOwnRejected });
+    return { ...chosen, client: await this.#openOwned(chosen.access) };
   }
 
   async #openOwned(access: ClusterAccess): Promise<KubeClient> {
@@ -161,108 +190,6 @@ export class ApiAccess implements AsyncDisposable {
     } catch (error) {
       access[Symbol.dispose]();
       throw error;
-    }
-  }
-
-  /**
-   * Loads the first usable credential: the pair of this agent with the cluster of the
-   * kubeconfig, a valid kubeconfig, the bootstrap kubeconfig. If no bootstrap kubeconfig is
-   * configured, throws the error of the kubeconfig.
-   */
-  async #load(): Promise<{ access: ClusterAccess; source: CredentialSource }> {
-    const { config, clock } = this.#options;
-    const { kubeconfig, bootstrapKubeconfig } = config;
-    const own = await this.#loadOwn();
-    if (own !== undefined) return { access: own, source: 'kubeconfig' };
-    if (bootstrapKubeconfig === undefined) {
-      return { access: await loadKubeconfig(kubeconfig), source: 'kubeconfig' };
-    }
-    try {
-      return { access: await loadValidKubeconfig(kubeconfig, clock.now()), source: 'kubeconfig' };
-    } catch (error) {
-      const access = await this.#loadBootstrap(bootstrapKubeconfig, error);
-      await this.#requireReplaceable(access);
-      return { access, source: 'bootstrap' };
-    }
-  }
-
-  /**
-   * A successful bootstrap writes the kubeconfig. If nodecertd may not replace the file at that
-   * path, this fails before the bootstrap uses the token and creates a CSR.
-   */
-  async #requireReplaceable(bootstrap: ClusterAccess): Promise<void> {
-    try {
-      await this.#nodeKubeconfig?.requireReplaceable([bootstrap.cluster]);
-    } catch (error) {
-      bootstrap[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  get #nodeKubeconfig(): NodeKubeconfig | undefined {
-    const { clientPair: certificatePath, config, clock } = this.#options;
-    return certificatePath === undefined
-      ? undefined
-      : new NodeKubeconfig({ config, certificatePath, clock });
-  }
-
-  async #loadOwn(): Promise<ClusterAccess | undefined> {
-    const { clientPair, clock, config, report } = this.#options;
-    // The server has just rejected this pair, so try the credential of the kubeconfig, if it has another.
-    const rejected = this.#stale && this.#usesOwn;
-    this.#usesOwn = false;
-    if (clientPair === undefined) return undefined;
-    const identity = await storedIdentity(clientPair, clock.now());
-    if (identity === undefined) return undefined;
-    const access = await this.#loadCluster();
-    if (access === undefined) {
-      identity.certificate.key.wipe();
-      return undefined;
-    }
-    const named = isNamedBy(access, identity);
-    access[Symbol.dispose]();
-    if (!named && access.path === config.kubeconfig) {
-      report({ type: 'stale-kubeconfig', path: access.path, pair: clientPair });
-    }
-    if (!named && rejected) {
-      identity.certificate.key.wipe();
-      return undefined;
-    }
-    this.#usesOwn = true;
-    const { path, cluster } = access;
-    const { certificate } = identity;
-    // Impersonation applies only if the user entry names this pair.
-    const { impersonation } = named ? access.credential : {};
-    return {
-      path,
-      cluster,
-      credential: {
-        clientCertificate: certificate,
-        ...(impersonation !== undefined && { impersonation }),
-      },
-      [Symbol.dispose]: () => certificate.key.wipe(),
-    };
-  }
-
-  /** The address of the API server. Other files provide it if the kubeconfig is lost, because the pair of this agent stays valid. */
-  async #loadCluster(): Promise<ClusterAccess | undefined> {
-    const { kubeconfig, bootstrapKubeconfig } = this.#options.config;
-    for (const path of [kubeconfig, this.#nodeKubeconfig?.rememberedFile, bootstrapKubeconfig]) {
-      if (path === undefined) continue;
-      const access = await loadKubeconfig(path).catch(() => undefined);
-      if (access !== undefined) return access;
-    }
-    return undefined;
-  }
-
-  async #loadBootstrap(path: string, unusable: unknown): Promise<ClusterAccess> {
-    try {
-      return await loadKubeconfig(path);
-    } catch (error) {
-      if (!hasCode(error, 'KUBECONFIG_MISSING')) throw error;
-      // Both are missing or unusable: the error names both files.
-      const message = `${error.message}; ${describeError(unusable)}`;
-      throw error.withMessage(message);
     }
   }
 }

@@ -19,6 +19,7 @@ import { formatInstant, minute } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
 import { skewLeeway } from '../core/schedule.ts';
 import { parseCertificate } from '../core/x509.ts';
+import type { ClusterEndpoint } from '../kube/cluster-access.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import { KubeletRotation } from '../kubelet/rotation.ts';
 import type { LoadedPair } from '../store/pair-file.ts';
@@ -27,6 +28,7 @@ import type { Inspection } from '../store/pair-store.ts';
 import { PairStore } from '../store/pair-store.ts';
 import type { Clock } from '../sys/clock.ts';
 import { ApiAccess } from './api-access.ts';
+import type { DiscoverCluster } from './cluster-discovery.ts';
 import { csrName } from './csr-name.ts';
 import { Enrollment } from './enrollment.ts';
 import { KubeconfigMaintainer } from './kubeconfig-maintainer.ts';
@@ -43,6 +45,7 @@ export interface EnrollerOptions {
   readonly interfaces: () => readonly string[];
   readonly report: (report: EnrollerReport) => void;
   readonly checkNode: CheckNode;
+  readonly discover: DiscoverCluster;
 }
 
 /** The doctor's checks that the agent runs too. The caller passes them in, because the enroller's layer must not import the doctor. */
@@ -90,7 +93,11 @@ export class Enroller implements AsyncDisposable {
   constructor(options: EnrollerOptions) {
     this.#options = options;
     const clientPair = clientPairOf(options.config);
-    this.#access = new ApiAccess({ ...options, clientPair });
+    this.#access = new ApiAccess({
+      ...options,
+      clientPair,
+      keepTrust: async (cluster) => this.#keepTrust(cluster),
+    });
     this.#kubelet = new KubeletRotation(options.config);
     if (clientPair !== undefined)
       this.#kubeconfig = new KubeconfigMaintainer({ ...options, clientPair });
@@ -250,6 +257,9 @@ export class Enroller implements AsyncDisposable {
   async #prepare(name: string, signal: AbortSignal): Promise<void> {
     await this.#requireNoRotationByKubelet(name);
     this.#requireClientCertificate(name);
+    const { bootstrap } = this.#options.config;
+    if (bootstrap.discovery !== undefined && this.#isBootstrapOf(name))
+      await this.#kubeconfig?.prepare(this.#cluster);
     const pair = await this.#existingPair(name);
     if (pair !== undefined) return this.#requireClockNotBehind(pair.facts, signal);
     const authority = this.#access.current().access.cluster.certificateAuthority;
@@ -313,11 +323,28 @@ export class Enroller implements AsyncDisposable {
   /** Points the kubeconfig at the new client certificate, and opens connections that use it. */
   async #useClientPair(name: string): Promise<void> {
     if (this.#spec(name).profile !== 'kubelet-client') return;
-    if (this.#access.source === 'bootstrap') {
-      await this.#kubeconfig?.write(this.#access.current().access.cluster);
-    }
+    if (this.#isBootstrapOf(name)) await this.#kubeconfig?.write(this.#cluster);
     // The certificate is already stored, and the next attempt reports an unreadable kubeconfig.
     await this.#access.refresh().catch(() => this.#access.invalidate());
+  }
+
+  #isBootstrapOf(name: string): boolean {
+    return this.#spec(name).profile === 'kubelet-client' && this.#access.source === 'bootstrap';
+  }
+
+  get #cluster(): ClusterEndpoint {
+    return this.#access.current().access.cluster;
+  }
+
+  /**
+   * The kubelet needs the trust too. If the kubelet rotates the client certificate, the kubeconfig
+   * belongs to the kubelet.
+   */
+  async #keepTrust(cluster: ClusterEndpoint): Promise<void> {
+    const { certificates } = this.#options.config;
+    const name = certificates.find(({ profile }) => profile === 'kubelet-client')?.name;
+    if (name === undefined || (await this.#kubelet.settingFor(name)) !== undefined) return;
+    await this.#exclusively(name, async () => this.#kubeconfig?.keep(cluster));
   }
 
   #abandon(name: string): void {

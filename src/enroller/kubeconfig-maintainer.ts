@@ -6,15 +6,17 @@ import { hasCode, toFailure } from '../core/errors.ts';
 import type { ClusterEndpoint } from '../kube/cluster-access.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { NodeKubeconfig } from '../store/node-kubeconfig.ts';
+import { removeUsedFile } from '../store/used-file.ts';
 import type { Clock } from '../sys/clock.ts';
 
 /**
  * Keeps the kubeconfig usable for the kubelet: writes the file after a bootstrap, rewrites a
- * missing or corrupt file, and reports repairs and failures.
+ * missing or corrupt file, and reports repairs and failures. Also removes the files of the
+ * bootstrap that the kubeconfig replaces.
  */
 export class KubeconfigMaintainer {
   readonly #file: NodeKubeconfig;
-  readonly #bootstrap: string | undefined;
+  readonly #config: AgentConfig;
   readonly #clock: Clock;
   readonly #report: (report: EnrollerReport) => void;
 
@@ -27,15 +29,25 @@ export class KubeconfigMaintainer {
   }) {
     const { config, clientPair: certificatePath, clock, report } = options;
     this.#file = new NodeKubeconfig({ config, certificatePath, clock });
-    this.#bootstrap = config.bootstrapKubeconfig;
+    this.#config = config;
     this.#clock = clock;
     this.#report = report;
+  }
+
+  /** Call this before a bootstrap in a cluster that no file of the node names. */
+  async prepare(cluster: ClusterEndpoint): Promise<void> {
+    await this.#file.prepare(cluster);
   }
 
   /** @throws AgentError KUBECONFIG_INVALID if another kind of file is at the path; STORE_* */
   async write(cluster: ClusterEndpoint): Promise<void> {
     const findings = await this.#file.write(cluster);
     this.#send(findings, undefined);
+  }
+
+  /** Like `write`, but only reports a failure: the agent itself can go on without the file. */
+  async keep(cluster: ClusterEndpoint): Promise<void> {
+    await this.write(cluster).catch((error: unknown) => this.#send([], toFailure(error)));
   }
 
   /**
@@ -50,10 +62,29 @@ export class KubeconfigMaintainer {
       const findings = usable
         ? await this.#file.recover(() => this.#bootstrapCluster(), signal)
         : [];
-      this.#send(findings, await this.#failure({ usable }));
+      const failure = await this.#failure({ usable });
+      const removed = usable && failure === undefined ? await this.#removeUsed(pair) : [];
+      this.#send([...findings, ...removed], failure);
     } catch (error) {
       this.#send([], toFailure(error));
     }
+  }
+
+  /**
+   * With `bootstrap.deleteAfterUse`, removes the files of the bootstrap once the node does not need
+   * them anymore: the certificate is stored, and the kubeconfig names it. A client certificate of a
+   * bootstrap is stored only after the API server has accepted it.
+   */
+  async #removeUsed({ notBefore, storedAt }: PairFacts): Promise<Finding[]> {
+    const { bootstrap, bootstrapKubeconfig } = this.#config;
+    if (!bootstrap.deleteAfterUse || notBefore > this.#clock.now()) return [];
+    const kubeconfig = await this.#file.inspect();
+    if (kubeconfig.kind !== 'own' || !kubeconfig.namesPair) return [];
+    const findings: Finding[] = [];
+    for (const path of [bootstrapKubeconfig, bootstrap.discovery?.tokenFile]) {
+      if (path !== undefined) findings.push(...(await removeUsedFile(path, storedAt)));
+    }
+    return findings;
   }
 
   #send(findings: readonly Finding[], failure: Failure | undefined): void {
@@ -75,8 +106,9 @@ export class KubeconfigMaintainer {
   }
 
   async #bootstrapCluster(): Promise<ClusterEndpoint | undefined> {
-    if (this.#bootstrap === undefined) return undefined;
-    const access = await loadKubeconfig(this.#bootstrap).catch(() => undefined);
+    const { bootstrapKubeconfig } = this.#config;
+    if (bootstrapKubeconfig === undefined) return undefined;
+    const access = await loadKubeconfig(bootstrapKubeconfig).catch(() => undefined);
     access?.[Symbol.dispose]();
     return access?.cluster;
   }

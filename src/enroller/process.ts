@@ -4,19 +4,22 @@ import { second } from '../core/instant.ts';
 import { systemClock } from '../sys/clock.ts';
 import { releaseMemory } from '../sys/memory.ts';
 import { interfaceAddresses } from '../sys/network-interfaces.ts';
-import type { CheckNode } from './enroller.ts';
+import type { EnrollerOptions } from './enroller.ts';
 import { Enroller } from './enroller.ts';
+
+/** The parts of other layers. */
+export type EnrollerParts = Pick<EnrollerOptions, 'checkNode' | 'discover'>;
 
 /**
  * Executes the keeper's commands until the IPC channel closes, which also happens when the
  * keeper is killed. Then exits at once, so that its keys do not stay in memory.
  */
-export function runEnrollerProcess(checkNode: CheckNode): void {
+export function runEnrollerProcess(parts: EnrollerParts): void {
   let enroller: Enroller | undefined;
   process.on('uncaughtException', crash);
   process.on('message', (message: Greeting | EnrollerCommand) => {
     if ('type' in message) enroller?.handle(message);
-    else enroller = createEnroller(message, checkNode);
+    else enroller = createEnroller(message, parts);
     sweepSoon();
   });
   process.on('disconnect', () => process.exit(0));
@@ -28,14 +31,14 @@ export function runEnrollerProcess(checkNode: CheckNode): void {
   setInterval(() => send({ type: 'alive' }), 3 * second);
 }
 
-function createEnroller({ config, version }: Greeting, checkNode: CheckNode): Enroller {
+function createEnroller({ config, version }: Greeting, parts: EnrollerParts): Enroller {
   return new Enroller({
     config,
     version,
     clock: systemClock,
     random: Math.random,
     interfaces: interfaceAddresses,
-    checkNode,
+    ...parts,
     report: (report) => {
       send(report);
       sweepSoon();

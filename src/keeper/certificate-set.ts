@@ -109,6 +109,12 @@ export class CertificateSet {
     for (const rotator of this.#rotators) if (names.includes(rotator.spec.name)) rotator.renew();
   }
 
+  /** Replaces the client certificate, unless a request for it is in progress or has just failed. */
+  renewIdentity(): void {
+    const identity = this.#rotators.find(({ spec }) => spec.profile === 'kubelet-client');
+    if (identity?.isIdle === true) identity.renew();
+  }
+
   /** True if no request for this certificate is in progress. */
   isIdle(name: string): boolean {
     return this.#rotators.some(({ spec, isIdle }) => spec.name === name && isIdle);

@@ -41,6 +41,12 @@ export class ConnectionLog {
         });
       case 'kubeconfig':
         return this.#kubeconfig(notice);
+      case 'discovery':
+        return this.#logger.log('discovery_progress', { progress: notice.line });
+      case 'discovered':
+        return this.#discovered(notice);
+      case 'identity-refused':
+        return this.#logger.log('identity_refused', { error: notice.error });
       case 'insecure':
         return this.#logger.log('connection_insecure', { server: notice.server });
       default:
@@ -52,6 +58,21 @@ export class ConnectionLog {
     const { verb, code, seconds } = record;
     this.#observer.recordApiRequest(record);
     this.#logger.log('api_request', { verb, code, seconds: Math.round(seconds * 1_000) / 1_000 });
+  }
+
+  #discovered({
+    server,
+    authorities,
+    warnings,
+  }: Extract<EnrollerNotice, { type: 'discovered' }>): void {
+    const cas = authorities.map(
+      ({ subject, pin, isPinned }) => `${subject} ${pin}${isPinned ? '' : ' (not pinned)'}`,
+    );
+    this.#logger.log('cluster_discovered', {
+      server,
+      cas,
+      warnings: warnings.length === 0 ? undefined : warnings,
+    });
   }
 
   #kubeconfig({ path, findings, failure }: Extract<EnrollerNotice, { type: 'kubeconfig' }>): void {

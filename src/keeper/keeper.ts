@@ -81,7 +81,7 @@ export class Keeper implements EnrollerListener {
   #postRotation: PostRotation | undefined;
   readonly #pairs: ChangedFiles;
   readonly #inspections: InspectionLimiter;
-  /** The kubeconfigs and the configuration files of nodecertd and the kubelet. */
+  /** The kubeconfigs, the token file, and the configuration files of nodecertd and the kubelet. */
   readonly #files: ChangedFiles;
   readonly #checks: StartupChecks;
   readonly #startedAt: Instant;
@@ -261,6 +261,8 @@ export class Keeper implements EnrollerListener {
 
   onNotice(notice: EnrollerNotice): void {
     this.#connections.notice(notice);
+    // By its dates the certificate is good, so the schedule alone would not replace it.
+    if (notice.type === 'identity-refused') this.#certificates.renewIdentity();
   }
 
   onChange(): void {
@@ -348,11 +350,15 @@ export class Keeper implements EnrollerListener {
 
 /** All files to compare except the PEM files. */
 function otherFiles({ config, configFile }: KeeperOptions): string[] {
-  const { kubeconfig, bootstrapKubeconfig, kubelet } = config;
-  const { configFile: ofKubelet, configDirectory } = kubelet;
-  return [kubeconfig, bootstrapKubeconfig, configFile, ofKubelet, configDirectory].filter(
-    (file) => file !== undefined,
-  );
+  const { kubeconfig, bootstrapKubeconfig, bootstrap, kubelet } = config;
+  return [
+    kubeconfig,
+    bootstrapKubeconfig,
+    bootstrap.discovery?.tokenFile,
+    configFile,
+    kubelet.configFile,
+    kubelet.configDirectory,
+  ].filter((file) => file !== undefined);
 }
 
 /** Scrapes leave garbage, and V8 does not collect it while the process is idle. */

@@ -3,6 +3,8 @@ import type { Instant } from '../core/instant.ts';
 import { formatInstant } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
 import { printable } from '../core/printable.ts';
+import { discoverCommand, endpointOf } from '../core/remedies.ts';
+import { bootstrapTokenId } from './bootstrap-token.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 
 /** For each error of a failed verification, the certificate that the server presented. */
@@ -149,8 +151,14 @@ function unknownAuthority({ access, certificate }: FailedVerification): Certific
     message: sameName
       ? `its certificate was signed by ${issuer}, but ${path} contains another CA of that name`
       : `its certificate was signed by ${issuer}, and ${path} trusts only ${printable(known, 300)}`,
-    remedy: `Put the CA that signed the certificate into certificate-authority-data of ${path}, if this is the right cluster`,
+    remedy: isBootstrap(access)
+      ? `If this is the right cluster, write ${path} with its new CA and a token (on a control plane: kubeadm token create --print-join-command): ${discoverCommand({ endpoints: [endpointOf(access.cluster.server)], output: path })} --force`
+      : `Put the CA that signed the certificate into certificate-authority-data of ${path}, if this is the right cluster`,
   };
+}
+
+function isBootstrap({ credential: { token } }: ClusterAccess): boolean {
+  return token !== undefined && bootstrapTokenId(token) !== undefined;
 }
 
 function wrongUsage({ access: { path }, certificate }: FailedVerification): CertificateProblem {

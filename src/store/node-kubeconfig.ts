@@ -68,6 +68,14 @@ export class NodeKubeconfig {
     return clusters.length > 0 || (await this.#remembered()) !== undefined;
   }
 
+  /**
+   * Remembers the kubeconfig for a cluster that no file of the node names. If the agent is killed
+   * between storing the first certificate and `write`, `recover` needs it.
+   */
+  async prepare(cluster: KubeconfigCluster): Promise<void> {
+    await this.#remember(this.#contentFor(cluster));
+  }
+
   /** @throws AgentError KUBECONFIG_INVALID if another kind of file is at the path; STORE_* */
   async write(cluster: KubeconfigCluster): Promise<Finding[]> {
     return this.#put(this.#contentFor(cluster), await this.inspect([cluster]));

@@ -38,6 +38,7 @@ function enrollerOn(bench: Bench, changes: Changes = {}): Enroller {
     random: Math.random,
     interfaces: () => ['10.0.0.1'],
     checkNode: checkNodeAtStart,
+    discover: bench.discover,
     report: bench.report,
     ...rest,
     config: { ...config, certificates },

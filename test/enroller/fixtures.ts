@@ -8,6 +8,8 @@ import { day, minute } from '../../src/core/instant.ts';
 import { encodePem } from '../../src/core/pem.ts';
 import { usageExtensions, webcrypto, x509 } from '../../src/core/x509.ts';
 import { ApiAccess } from '../../src/enroller/api-access.ts';
+import type { ApiAccessOptions } from '../../src/enroller/api-access.ts';
+import type { DiscoverCluster } from '../../src/enroller/cluster-discovery.ts';
 import type { Sandbox, SandboxOptions } from '../sandbox/sandbox.ts';
 import { startSandbox } from '../sandbox/sandbox.ts';
 import { systemClock } from '../../src/sys/clock.ts';
@@ -20,6 +22,8 @@ export class Bench implements AsyncDisposable {
   readonly directory: string;
   readonly config: AgentConfig;
   readonly reports: EnrollerReport[] = [];
+  /** Replace it in tests of `bootstrap.discovery`. */
+  discover: DiscoverCluster = () => Promise.reject(new Error('unexpected discovery'));
   readonly report = (report: EnrollerReport): void => void this.reports.push(report);
 
   private constructor(sandbox: Sandbox, directory: string) {
@@ -40,9 +44,10 @@ export class Bench implements AsyncDisposable {
     await writeFile(join(this.directory, 'bootstrap.conf'), text, { mode: 0o600 });
   }
 
-  access(clientPair?: string): ApiAccess {
-    const { config, report } = this;
-    return new ApiAccess({ config, clientPair, version: 'test', clock: systemClock, report });
+  access(clientPair?: string, changes: Partial<ApiAccessOptions> = {}): ApiAccess {
+    const { config, report, discover } = this;
+    const options = { config, clientPair, report, discover, ...changes };
+    return new ApiAccess({ ...options, version: 'test', clock: systemClock });
   }
 
   all<T extends EnrollerReport['type']>(type: T): Extract<EnrollerReport, { type: T }>[] {

@@ -23,6 +23,31 @@ const rows: readonly (readonly [EnrollerNotice, object])[] = [
     },
   ],
   [
+    { type: 'discovery', line: '10.0.0.1:6443 refused the connection' },
+    { event: 'discovery_progress', progress: '10.0.0.1:6443 refused the connection' },
+  ],
+  [
+    {
+      type: 'discovered',
+      server: 'https://10.0.0.1:6443',
+      authorities: [
+        { subject: 'CN=old', pin: 'sha256:0a', isPinned: true },
+        { subject: 'CN=new', pin: 'sha256:0b', isPinned: false },
+      ],
+      warnings: ['one CA expires soon'],
+    },
+    {
+      event: 'cluster_discovered',
+      server: 'https://10.0.0.1:6443',
+      cas: ['CN=old sha256:0a', 'CN=new sha256:0b (not pinned)'],
+      warnings: ['one CA expires soon'],
+    },
+  ],
+  [
+    { type: 'identity-refused', error: 'HTTP status 401' },
+    { event: 'identity_refused', error: 'HTTP status 401' },
+  ],
+  [
     { type: 'insecure', server: 'https://10.0.0.1' },
     { event: 'connection_insecure', server: 'https://10.0.0.1' },
   ],

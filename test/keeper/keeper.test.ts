@@ -42,9 +42,15 @@ type Reported = (EnrollerReply | EnrollerNotice) & {
 };
 
 function isNotice(report: EnrollerReply | EnrollerNotice): report is EnrollerNotice {
-  return ['api-request', 'clock-skew', 'insecure', 'stale-kubeconfig', 'credential'].includes(
-    report.type,
-  );
+  const known = [
+    'api-request',
+    'clock-skew',
+    'insecure',
+    'stale-kubeconfig',
+    'credential',
+    'identity-refused',
+  ];
+  return known.includes(report.type);
 }
 
 interface StageOptions {
@@ -449,6 +455,19 @@ describe('Keeper', () => {
     const before = stage.count('enroll');
     await writeFile(join(stage.directory, 'bootstrap.conf'), 'token');
     await until('another request', () => stage.count('enroll') > before);
+  });
+
+  it('requests another client certificate once when the API server refuses the valid one', async () => {
+    await using stage = await Stage.open();
+    await stage.inspected('kubelet-client');
+    const refused = { type: 'identity-refused', error: '401' } as const;
+    stage.report(refused);
+    stage.report(refused);
+    assert.equal(stage.count('enroll', 'kubelet-client'), 1);
+    const failure = { code: 'TOKEN_REJECTED', message: 'not signed' } as const;
+    stage.report({ type: 'failed', name: 'kubelet-client', attempt: 1, failure, resumable: false });
+    stage.report(refused);
+    assert.equal(stage.count('enroll', 'kubelet-client'), 1);
   });
 
   it('logs once that the configuration changed', async () => {

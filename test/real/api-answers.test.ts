@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { after, before, describe, it } from 'node:test';
 import { parse, stringify } from 'yaml';
+import { discoverCluster } from '../../src/discovery/discover-cluster.ts';
 import type { CertificateTemplate } from '../../src/core/certificate-spec.ts';
 import { nodeSubject } from '../../src/core/certificate-spec.ts';
 import type { EnrollerReport } from '../../src/core/enroller-protocol.ts';
@@ -48,6 +49,7 @@ class Node implements AsyncDisposable {
       random: Math.random,
       interfaces: () => [],
       checkNode: async () => [],
+      discover: discoverCluster,
       report: (report) => {
         if (report.type === 'stored' || report.type === 'failed') this.#settle(report);
       },

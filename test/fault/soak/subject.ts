@@ -1,6 +1,7 @@
 import { getEventListeners, once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { discoverCluster } from '../../../src/discovery/discover-cluster.ts';
 import { checkNodeAtStart } from '../../../src/doctor/check-at-start.ts';
 import type { ChildListener, EnrollerChild } from '../../../src/keeper/enroller-link.ts';
 import { Keeper } from '../../../src/keeper/keeper.ts';
@@ -150,6 +151,7 @@ function launch(listener: ChildListener): EnrollerChild {
     random: () => 0.5,
     interfaces: () => ['10.0.0.1'],
     checkNode: checkNodeAtStart,
+    discover: discoverCluster,
     report: (report) => setImmediate(() => listener.onMessage(report)),
   });
   const alive = setInterval(() => listener.onMessage({ type: 'alive' }), 3 * second);

@@ -1,0 +1,24 @@
+import { join } from 'node:path';
+import { Enroller } from '../../src/enroller/enroller.ts';
+import { systemClock } from '../../src/sys/clock.ts';
+import { clientTemplate } from '../core/fixtures.ts';
+import type { Bench } from './fixtures.ts';
+
+/** Stores a client certificate of the sandbox and its kubeconfig. @returns the path of the link */
+export async function enrolledPair(bench: Bench): Promise<string> {
+  const { config, discover } = bench;
+  await using enroller = new Enroller({
+    config,
+    version: 'test',
+    clock: systemClock,
+    random: Math.random,
+    interfaces: () => [],
+    checkNode: async () => [],
+    discover,
+    report: bench.report,
+  });
+  enroller.handle({ type: 'enroll', name: 'kubelet-client', id: 1, template: clientTemplate });
+  await bench.first('stored');
+  bench.reports.length = 0;
+  return join(config.certificateDirectory, 'kubelet-client-current.pem');
+}
