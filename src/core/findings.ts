@@ -60,6 +60,7 @@ export const findingGroups = {
     'bootstrap-expired',
     'bootstrap-expiring',
     'bootstrap-refused',
+    'bootstrap-leftover',
   ],
   kubelet: [
     'kubelet-config',
@@ -73,6 +74,7 @@ export const findingGroups = {
     'api-server',
     'api-unreachable',
     'api-untrusted',
+    'trust-lost',
     'api-identity-refused',
     'api-troubled',
     'clock-skew',

@@ -3,6 +3,7 @@ import type { Failure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant, hour } from '../core/instant.ts';
 import type { DoctorFinding, Severity } from '../core/findings.ts';
+import { discoverCommand } from '../core/remedies.ts';
 import type { ApiIdentity } from '../kube/access-review.ts';
 import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import type { BootstrapTokenRecord } from '../kube/bootstrap-token.ts';
@@ -32,6 +33,8 @@ export async function inspectBootstrap({
 export interface BootstrapContext {
   readonly now: Instant;
   readonly nodeName: string;
+  /** A missing file is no problem: the agent finds the cluster itself, or has removed the file. */
+  readonly isOptional: boolean;
   /**
    * True if the node has no usable certificate and so depends on this credential.
    * Otherwise problems are info only, because tokens expire after the node has joined.
@@ -48,13 +51,14 @@ export function bootstrapFindings(
   const severity: Severity = context.needed ? 'error' : 'info';
   const { path } = kubeconfig;
   if (kubeconfig.kind === 'missing') {
+    if (context.isOptional) return [];
     return [
       {
         id: 'bootstrap-missing',
         severity,
         what: `the bootstrap kubeconfig ${path} does not exist`,
         why: whyOf(context),
-        remedy: `Write ${path} with a new token: ${newToken}`,
+        remedy: `Make a token on a control plane (${newToken} --print-join-command), and write ${path}: ${discoverCommand({ endpoints: ['HOST:PORT'], output: path })}`,
       },
     ];
   }
@@ -70,7 +74,7 @@ export function bootstrapFindings(
   return findings.length > 0 ? findings : [passed(kubeconfig, record, identity)];
 }
 
-function whyOf({ needed }: BootstrapContext): string {
+export function whyOf({ needed }: Pick<BootstrapContext, 'needed'>): string {
   return needed
     ? 'The node has no usable certificate and cannot get one without this credential'
     : 'The node does not need this credential while its certificate is valid, but cannot bootstrap again without it';

@@ -1,6 +1,8 @@
+import type { AgentConfig } from '../core/config.ts';
 import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatDuration, minute, second } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
+import { discoverRemedy } from '../core/remedies.ts';
 import type { ApiIdentity } from '../kube/access-review.ts';
 import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
@@ -13,6 +15,8 @@ export interface ApiPort {
   open(): Promise<ApiConnection>;
   /** Local clock minus server clock in milliseconds; undefined before the first answer. */
   skewMs(): number | undefined;
+  /** No cluster entry of the node verifies the API server, and a discovery did not help. */
+  trustLost(): boolean;
 }
 
 export interface ApiConnection {
@@ -91,6 +95,14 @@ const meanings: Partial<Record<ErrorCode, Meaning>> = {
     id: 'api-untrusted',
     why: 'nodecertd sends nothing to a server that it cannot verify, so it cannot request certificates',
   },
+  CLUSTER_UNTRUSTED: {
+    id: 'api-untrusted',
+    why: 'Nothing proves that this is the right cluster, so nodecertd sends it no token and no request',
+  },
+  TOKEN_REJECTED: {
+    id: 'bootstrap-refused',
+    why: 'The node has no usable certificate and cannot get one without a valid token',
+  },
   API_BAD_RESPONSE: {
     id: 'api-troubled',
     why: 'The server that answers is not a Kubernetes API server, so nodecertd cannot request certificates',
@@ -104,6 +116,30 @@ const meanings: Partial<Record<ErrorCode, Meaning>> = {
     why: 'Without an identity this node can neither request certificates nor run pods',
   },
 };
+
+/**
+ * The node can neither verify its API server nor get a new certificate. Whatever the failure, a
+ * discovery by an administrator brings the node back, unless the server itself is wrong.
+ */
+export function trustLostFinding(
+  failure: Failure,
+  { config, server }: { readonly config: AgentConfig; readonly server?: string | undefined },
+): DoctorFinding {
+  const { remedy = '' } = failure;
+  const command = discoverRemedy(config, server);
+  const hasCommand = remedy.includes('nodecertd discover');
+  return failureFinding(
+    {
+      ...failure,
+      remedy: hasCommand ? remedy : `${remedy}; if the CA of the cluster changed: ${command}`,
+    },
+    {
+      id: 'trust-lost',
+      severity: 'error',
+      why: 'Without a CA that verifies the API server, the node can neither request certificates nor run pods',
+    },
+  );
+}
 
 /** Undefined for a bootstrap credential that is refused: its own check reports that. */
 function connectionFailure(

@@ -132,16 +132,7 @@ export function secrecyFindings({
   server,
 }: LoadedKubeconfig): DoctorFinding[] {
   const findings: DoctorFinding[] = [];
-  if (user.holdsSecret && (mode & 0o077) !== 0) {
-    findings.push({
-      id: 'kubeconfig-permissions',
-      severity: 'warning',
-      subject: path,
-      what: `other users can access the credential in ${path} (mode ${showMode(mode)})`,
-      why: 'Local users can act as the owner of the credential',
-      remedy: `Restrict the file to its owner: chmod 600 ${path}`,
-    });
-  }
+  if (user.holdsSecret && (mode & 0o077) !== 0) findings.push(permissionFinding(path, mode));
   if (insecure) {
     findings.push({
       id: 'kubeconfig-insecure',
@@ -153,6 +144,17 @@ export function secrecyFindings({
     });
   }
   return findings;
+}
+
+export function permissionFinding(path: string, mode: number): DoctorFinding {
+  return {
+    id: 'kubeconfig-permissions',
+    severity: 'warning',
+    subject: path,
+    what: `other users can access the credential in ${path} (mode ${showMode(mode)})`,
+    why: 'Local users can act as the owner of the credential',
+    remedy: `Restrict the file to its owner: chmod 600 ${path}`,
+  };
 }
 
 /**

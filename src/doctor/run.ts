@@ -1,15 +1,16 @@
 import type { AgentConfig } from '../core/config.ts';
+import type { Failure } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import { hostNameProblem } from '../core/host-name.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import type { AgentFacts, MetricsPort } from './agent.ts';
 import { agentFindings, lockHolder, writerOfState } from './agent.ts';
 import type { ConnectionFacts } from './connection.ts';
-import { connectionFindings, openingFindings } from './connection.ts';
+import { connectionFindings, openingFindings, trustLostFinding } from './connection.ts';
 import type { CheckResult, CheckContext } from './check.ts';
 import { runCheck, evaluate, valueOf } from './check.ts';
 import type { FileFacts } from './files.ts';
-import { fileCheck, fileFindings, inspectFiles } from './files.ts';
+import { fileCheck, fileFindings, inspectFiles, needsBootstrap } from './files.ts';
 import type { InventoryFacts } from './inventory.ts';
 import { inventoryFindings } from './inventory.ts';
 import { permissionFindings } from './permissions.ts';
@@ -61,7 +62,11 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorResult> {
   const now = clock.now();
   const findings = [
     ...fileFindings({ ...local, bootstrap }, { config, now }),
-    ...serverFindings(remote, { config, now }),
+    ...serverFindings(remote, {
+      config,
+      now,
+      trustLost: isTrustLost({ ...local, remote }, options),
+    }),
     ...evaluate('the agent', agent, agentFindings),
     ...evaluate(inventoryName, inventory, inventoryFindings),
     ...hostNameFindings(config),
@@ -95,13 +100,26 @@ async function bootstrapWithServerFacts(
 
 function serverFindings(
   { connection, permissions, requests }: ServerFacts,
-  { config, now }: { readonly config: AgentConfig; readonly now: number },
+  {
+    config,
+    now,
+    trustLost,
+  }: { readonly config: AgentConfig; readonly now: number; readonly trustLost: boolean },
 ): DoctorFinding[] {
   const { nodeName } = config;
   if (connection.kind === 'failed') {
     return [
-      ...openingFindings(connection.failure),
+      ...(trustLost
+        ? [trustLostFinding(connection.failure, { config })]
+        : openingFindings(connection.failure)),
       notAsked(`there is no usable credential: ${connection.failure.message}`),
+    ];
+  }
+  const { identity, server } = connection.value;
+  if (trustLost && identity.kind === 'failed') {
+    return [
+      trustLostFinding(identity.failure, { config, server }),
+      notAsked('the API server gave no usable response'),
     ];
   }
   return [
@@ -110,6 +128,25 @@ function serverFindings(
     ...evaluateIfDone('requests', requests, (facts) => requestFindings(facts, now)),
     ...(permissions === undefined ? [notAsked('the API server gave no usable response')] : []),
   ];
+}
+
+/** The node has joined a cluster before, and cannot verify its API server now. */
+function isTrustLost(
+  { remote, ...local }: FileFacts & { readonly remote: ServerFacts },
+  { api, clock }: Pick<DoctorOptions, 'api' | 'clock'>,
+): boolean {
+  if (api.trustLost()) return true;
+  const code = failureOf(remote)?.code;
+  const isUntrusted = code === 'API_UNTRUSTED' || code === 'CLUSTER_UNTRUSTED';
+  const hasJoined = valueOf(local.kubeconfig)?.kind === 'loaded';
+  return isUntrusted && hasJoined && needsBootstrap(local, clock.now());
+}
+
+/** Why there is no usable response; undefined if there is one. */
+function failureOf({ connection }: ServerFacts): Failure | undefined {
+  if (connection.kind === 'failed') return connection.failure;
+  const { identity } = connection.value;
+  return identity.kind === 'failed' ? identity.failure : undefined;
 }
 
 function evaluateIfDone<T>(

@@ -23,6 +23,8 @@ const healthy: BootstrapFacts = { kubeconfig: loaded, record: 'forbidden', ident
 const { token: _, ...noToken } = loaded;
 const unauthorized = { code: 'API_UNAUTHORIZED', message: '401' } as const;
 
+const context = { now, nodeName: 'n1', isOptional: false };
+
 describe('bootstrapFindings()', () => {
   /** The finding if the node needs the credential, and the finding if it has a certificate. */
   const rows: readonly (readonly [string, Partial<BootstrapFacts>, string, string?])[] = [
@@ -128,21 +130,27 @@ describe('bootstrapFindings()', () => {
   for (const [name, changes, needed, spare] of rows) {
     const facts = { ...healthy, ...changes };
     it(`finds ${needed} for ${name} without a certificate`, () => {
-      const findings = bootstrapFindings(facts, { now, nodeName: 'n1', needed: true });
+      const findings = bootstrapFindings(facts, { ...context, needed: true });
       assert.deepEqual(summaryOf(findings), [needed]);
     });
     it(`finds ${spare} for ${name} with a certificate`, () => {
-      const findings = bootstrapFindings(facts, { now, nodeName: 'n1', needed: false });
+      const findings = bootstrapFindings(facts, { ...context, needed: false });
       assert.deepEqual(summaryOf(findings), [spare]);
     });
   }
 
+  it('accepts a missing file that the node can do without', () => {
+    const missing: BootstrapFacts = { ...healthy, kubeconfig: { kind: 'missing', path } };
+    const findings = bootstrapFindings(missing, { ...context, needed: true, isOptional: true });
+    assert.deepEqual(findings, []);
+  });
+
   it('shows the expiry, or that it is unknown', () => {
-    const context = { now, nodeName: 'n1', needed: true };
-    assert.match(textOf(bootstrapFindings(healthy, context)), /its expiry is unknown/);
+    const asked = { ...context, needed: true };
+    assert.match(textOf(bootstrapFindings(healthy, asked)), /its expiry is unknown/);
     const record = { forAuthentication: true, expiration: now + day };
     assert.match(
-      textOf(bootstrapFindings({ ...healthy, record }, context)),
+      textOf(bootstrapFindings({ ...healthy, record }, asked)),
       /expires at 2026-01-16T00:00:00Z/,
     );
   });

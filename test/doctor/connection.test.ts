@@ -3,7 +3,12 @@ import { describe, it } from 'node:test';
 import type { ErrorCode } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
 import type { ConnectionFacts } from '../../src/doctor/connection.ts';
-import { connectionFindings, openingFindings } from '../../src/doctor/connection.ts';
+import {
+  connectionFindings,
+  openingFindings,
+  trustLostFinding,
+} from '../../src/doctor/connection.ts';
+import { agentConfig } from '../keeper/fixtures.ts';
 import { summaryOf, textOf } from './findings.ts';
 
 const server = 'https://10.0.0.1:6443';
@@ -18,6 +23,26 @@ const healthy: ConnectionFacts = {
 function failed(code: ErrorCode): ConnectionFacts['identity'] {
   return { kind: 'failed', failure: { code, message: 'it failed', remedy: 'repair it' } };
 }
+
+describe('trustLostFinding()', () => {
+  const config = agentConfig('/node');
+  const failure = { code: 'API_UNTRUSTED', message: 'unknown CA', remedy: 'check it' } as const;
+
+  it('adds the command with the server of the kubeconfig', () => {
+    const finding = trustLostFinding(failure, { config, server });
+    assert.deepEqual(summaryOf([finding]), ['error trust-lost']);
+    const command =
+      'nodecertd discover --endpoint 10.0.0.1:6443 --token-file FILE --ca-cert-hash sha256:HASH --output /node/bootstrap.conf';
+    const { remedy = '' } = finding;
+    assert.ok(remedy.startsWith('check it; if the CA of the cluster changed: '), remedy);
+    assert.ok(remedy.endsWith(command), remedy);
+  });
+
+  it('repeats no command', () => {
+    const remedy = 'Run nodecertd discover';
+    assert.equal(trustLostFinding({ ...failure, remedy }, { config, server }).remedy, remedy);
+  });
+});
 
 describe('connectionFindings()', () => {
   const other = { username: 'system:node:n2', groups: ['system:nodes'] };
@@ -36,6 +61,16 @@ describe('connectionFindings()', () => {
       'a server that does not respond',
       { identity: failed('API_TIMEOUT') },
       ['error api-unreachable'],
+    ],
+    [
+      'a cluster that the discovery cannot verify',
+      { source: 'bootstrap', identity: failed('CLUSTER_UNTRUSTED') },
+      ['error api-untrusted'],
+    ],
+    [
+      'a token that the discovery rejects',
+      { source: 'bootstrap', identity: failed('TOKEN_REJECTED') },
+      ['error bootstrap-refused'],
     ],
     ['an untrusted server', { identity: failed('API_UNTRUSTED') }, ['error api-untrusted']],
     [

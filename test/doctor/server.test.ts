@@ -27,6 +27,7 @@ async function ask(server: ApiServer): Promise<ServerFacts> {
   const api = {
     open: async () => ({ client, source: 'kubeconfig' as const }),
     skewMs: () => 0,
+    trustLost: () => false,
   };
   return await askServer({ config: agentConfig('/nowhere'), version: 'test', api }, context);
 }
@@ -76,10 +77,19 @@ describe('askAboutBootstrap()', () => {
     });
     const facts = await inspectBootstrap(config);
     assert.ok(facts !== undefined);
-    const api = { open: () => assert.fail('it has its own client'), skewMs: () => undefined };
+    const api = {
+      open: () => assert.fail('it has its own client'),
+      skewMs: () => undefined,
+      trustLost: () => false,
+    };
     const asked = await askAboutBootstrap(facts, { config, version: 'test', api }, context);
     assert.equal(asked.record, 'unknown');
-    const findings = bootstrapFindings(asked, { now: 0, nodeName: 'worker-1', needed: true });
+    const findings = bootstrapFindings(asked, {
+      now: 0,
+      nodeName: 'worker-1',
+      needed: true,
+      isOptional: false,
+    });
     assert.doesNotMatch(textOf(findings), /expired|deleted/);
   });
 });

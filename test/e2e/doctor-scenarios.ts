@@ -10,7 +10,7 @@ import { approvalRemedy } from '../../src/core/remedies.ts';
 import { client, serving, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import type { DoctorRun } from '../support/doctor.ts';
-import { doctorReport, findingOf, problemsOf } from '../support/doctor.ts';
+import { doctorReport, findingOf, nodecertd, problemsOf } from '../support/doctor.ts';
 import { scaled } from '../support/machine-speed.ts';
 import { base64 } from '../kube/support/api-server.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
@@ -181,6 +181,40 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       const found = await checkNode(node);
       assert.equal(found.code, 4);
       assert.deepEqual(problemsOf(found), ['error api-untrusted']);
+    });
+
+    it('names the command that brings back a node without trust and certificate', async () => {
+      await using node = await nodeOf(controlPlane, 'doctor-lost');
+      const old = await makeAuthority('another');
+      const text = await controlPlane.bootstrapKubeconfig();
+      const bootstrap = join(node.directory, 'bootstrap.conf');
+      const ca = base64(old.pem);
+      await writeFile(bootstrap, text.replace(/(certificate-authority-data: ).*/, `$1${ca}`));
+      const { cert, key } = await old.issue({
+        commonName: `system:node:${node.name}`,
+        usages: ['client auth'],
+        notAfter: Date.now() - 1_000,
+      });
+      const kubeconfig = parse(await readFile(bootstrap, 'utf8')) as Kubeconfig;
+      for (const entry of kubeconfig.users) {
+        entry.user = {
+          'client-certificate-data': base64(cert),
+          'client-key-data': base64(key),
+        };
+      }
+      const path = join(node.directory, 'kubelet.conf');
+      await writeFile(path, stringify(kubeconfig), { mode: 0o600 });
+      const endpoint = new URL(controlPlane.server).host;
+      const command = `nodecertd discover --endpoint ${endpoint} --token-file FILE --ca-cert-hash sha256:HASH --output ${bootstrap} --force`;
+      const found = await checkNode(node);
+      assert.ok(problemsOf(found).includes('error kubeconfig-expired'));
+      assert.ok(findingOf(found, 'trust-lost').remedy?.endsWith(command));
+      const agent = node.start();
+      const failed = await agent.event('rotation_failed');
+      assert.equal(failed['code'], 'API_UNTRUSTED');
+      assert.ok(String(failed['remedy']).endsWith(command), String(failed['remedy']));
+      const status = await nodecertd('status', '--config', node.configFile);
+      assert.ok(status.stdout.includes(command), status.stdout);
     });
   });
 }
