@@ -27,7 +27,7 @@ import type { MetricsServer } from '../metrics/server.ts';
 import { startPageServer } from '../metrics/server.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
-import { releaseMemory } from '../sys/memory.ts';
+import { releaseMemory, trimMemory } from '../sys/memory.ts';
 import { ApproverClient } from './approver-client.ts';
 import { IdleMemory, muchWork } from './idle-memory.ts';
 import { managementCluster, ownCluster } from './management-cluster.ts';
@@ -79,7 +79,10 @@ export class Approver {
     this.#environment = { client: () => this.#client.current(), clock, random };
     this.#memory = new IdleMemory({
       clock,
-      release: releaseMemory,
+      release: () => {
+        releaseMemory();
+        trimMemory();
+      },
       isIdle: () => (this.#work?.status().queueDepth ?? 0) === 0,
     });
     this.#metrics = new ApproverMetrics({ status: () => this.status(), decisionCodes });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { releaseMemory } from '../../src/sys/memory.ts';
+import { releaseMemory, trimMemory } from '../../src/sys/memory.ts';
+import { processUsage } from '../bench/process-usage.ts';
 
 describe('releaseMemory()', () => {
   it('returns memory at each call', () => {
@@ -20,5 +21,19 @@ describe('releaseMemory()', () => {
   it('leaves no global gc behind', () => {
     releaseMemory();
     assert.equal('gc' in globalThis, false);
+  });
+});
+
+describe('trimMemory()', () => {
+  it('returns the free memory between blocks that are in use', () => {
+    const blocks = Array.from({ length: 20_000 }, () => Buffer.alloc(2_000, 1));
+    const kept = blocks.filter((_, index) => index % 100 === 0);
+    blocks.length = 0;
+    releaseMemory();
+    const before = processUsage(process.pid).mainRssAnon;
+    trimMemory();
+    const after = processUsage(process.pid).mainRssAnon;
+    assert.ok(before - after > 20, `${before} MB, then ${after} MB`);
+    assert.equal(kept.length, 200);
   });
 });

@@ -160,12 +160,13 @@ async function requireCondition({ cluster }: Stage, name: string, type: string):
 
 /** The API server has accepted exactly one request that decides about each CSR. */
 async function requireOneDecision({ cluster }: Stage, names: readonly string[]): Promise<void> {
-  const accepted = (await cluster.requests()).filter(
-    ({ resource, code }) => resource.endsWith('/approval') && code === 200,
+  const requests = (await cluster.requests()).filter(({ resource }) =>
+    resource.endsWith('/approval'),
   );
   for (const name of names) {
-    const count = accepted.filter((request) => request.name === name).length;
-    assert.equal(count, 1, `${count} decisions about ${name}`);
+    const codes = requests.filter((request) => request.name === name).map(({ code }) => code);
+    const accepted = codes.filter((code) => code === 200).length;
+    assert.equal(accepted, 1, `${accepted} decisions about ${name}: ${codes.join(', ')}`);
   }
 }
 
