@@ -37,6 +37,14 @@ export async function nodecertd(...args: readonly string[]): Promise<Ended> {
   return run(args, process.env);
 }
 
+/** The same, with variables that the environment of the test does not have. */
+export async function nodecertdWith(
+  env: Readonly<Record<string, string>>,
+  ...args: readonly string[]
+): Promise<Ended> {
+  return run(args, { ...process.env, ...env });
+}
+
 async function run(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Ended> {
   const main = join(import.meta.dirname, '../../src/main.ts');
   return new Promise((resolve) => {

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { parsePem } from '../../src/core/pem.ts';
-import type { Clock } from '../../src/sys/clock.ts';
 import { runWithClock } from '../cli/in-process.ts';
 import type { Ended } from './doctor.ts';
+import { nodecertdWith } from './doctor.ts';
 import { hastened } from './hastened-clock.ts';
 import { slowness } from './machine-speed.ts';
 
@@ -29,6 +29,7 @@ export class NewMachine implements AsyncDisposable {
   readonly folder: string;
   readonly tokenFile: string;
   readonly output: string;
+  /** For `--ca-file`. */
   readonly caFile: string;
 
   private constructor(token: string, folder: string) {
@@ -45,19 +46,22 @@ export class NewMachine implements AsyncDisposable {
     return machine;
   }
 
-  /** The arguments of `nodecertd discover` with the token and the files of this machine. */
+  /** The arguments of `nodecertd discover` with the token and the kubeconfig of this machine. */
   args(...args: readonly string[]): string[] {
-    const { tokenFile, output, caFile } = this;
-    return ['--token-file', tokenFile, '--output', output, '--ca-file', caFile, ...args];
+    return ['--token-file', this.tokenFile, '--output', this.output, ...args];
   }
 
   /** Runs `nodecertd discover` in this process, with shorter waits. */
   async discover(...args: readonly string[]): Promise<Ended> {
-    return this.discoverWith(hastened(haste), ...args);
+    return runWithClock(hastened(haste), 'discover', ...this.args(...args));
   }
 
-  async discoverWith(clock: Clock, ...args: readonly string[]): Promise<Ended> {
-    return runWithClock(clock, 'discover', ...this.args(...args));
+  /** Runs `nodecertd discover` in a process of its own, with additional variables. */
+  async discoverInProcess(
+    env: Readonly<Record<string, string>>,
+    ...args: readonly string[]
+  ): Promise<Ended> {
+    return nodecertdWith(env, 'discover', ...this.args(...args));
   }
 
   /** The names and modes of all files, without that of the token. */
