@@ -307,7 +307,13 @@ export class Agent {
 }
 
 /** As in nodecertd.sh. The flags of this process would make a command slow. */
-const inventoryProgram = [process.execPath, '--max-semi-space-size=2', enrollerProgram.program];
+const inventoryProgram = [
+  process.execPath,
+  '--max-semi-space-size=1',
+  '--no-opt',
+  '--concurrent-maglev-max-threads=1',
+  enrollerProgram.program,
+];
 
 /** How often a waiting agent reads the host name. */
 const hostNameInterval = 5 * second;
