@@ -1,8 +1,9 @@
-import { stat } from 'node:fs/promises';
+import { access, constants, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AgentError } from '../core/errors.ts';
 import { showMode } from '../core/file-mode.ts';
 import { parsePem } from '../core/pem.ts';
+import { exists } from '../sys/exists.ts';
 import { attempt, isMissing, storeError, unlessMissing } from '../sys/file-error.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 import { makeDirectory, removeStrays, replaceFile } from './atomic-file.ts';
@@ -47,8 +48,17 @@ export async function requireReplaceable(
   if (found.kind === 'other' && !force && credential !== undefined) throw otherToken(kubeconfig);
   if (caFile !== undefined) await findAuthorities(caFile);
   for (const path of [kubeconfig, caFile]) {
-    if (path !== undefined) await removeLeftovers(path);
+    if (path === undefined) continue;
+    await requireWritable(path);
+    await removeLeftovers(path);
   }
+}
+
+/** @throws AgentError STORE_PERMISSIONS if this user may not write to the directory of the file */
+async function requireWritable(path: string): Promise<void> {
+  let directory = dirname(await linkTarget(path));
+  while (!(await exists(directory))) directory = dirname(directory);
+  await attempt('write to', directory, () => access(directory, constants.W_OK));
 }
 
 /** Says what `writeBootstrapFiles` would do. @throws as `writeBootstrapFiles`, except STORE_FULL */

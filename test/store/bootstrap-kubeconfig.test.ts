@@ -4,6 +4,7 @@ import { chmod, mkdir, readFile, readdir, stat, symlink, writeFile } from 'node:
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import { stringify } from 'yaml';
 import { Secret } from '../../src/core/secret.ts';
 import type { BootstrapContent, BootstrapFiles } from '../../src/store/bootstrap-kubeconfig.ts';
@@ -218,6 +219,19 @@ describe('requireReplaceable()', () => {
   it('does nothing where nothing exists', async () => {
     const files = { kubeconfig: '/nonexistent/a/b.conf', caFile: '/nonexistent/ca', force: false };
     await requireReplaceable(files, undefined);
+  });
+});
+
+describe('requireReplaceable() without privileges', () => {
+  it('says that the directory cannot be written', async (t) => {
+    const directory = await temporaryDirectory(t);
+    await chmod(directory, 0o555);
+    const program = join(import.meta.dirname, 'replaceable.process.ts');
+    const path = join(directory, 'etc/kubernetes/bootstrap.conf');
+    const { stdout } = await promisify(execFile)(process.execPath, [program, path]);
+    const { code, message } = JSON.parse(stdout) as { code: string; message: string };
+    assert.equal(code, 'STORE_PERMISSIONS');
+    assert.match(message, new RegExp(`^cannot write to ${directory}: EACCES`));
   });
 });
 
