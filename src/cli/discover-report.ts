@@ -1,6 +1,5 @@
 import { formatInstant } from '../core/instant.ts';
-import type { DiscoveredAuthority } from '../discovery/discovery.ts';
-import type { FileDiscovery } from '../discovery/file-discovery.ts';
+import type { DiscoveredAuthority, DiscoveredBootstrap } from '../discovery/discovery.ts';
 import type { NodeReadiness } from '../kube/node-readiness.ts';
 import type { FileOutcome } from '../store/bootstrap-kubeconfig.ts';
 import type { DiscoverInput } from './discover-input.ts';
@@ -18,7 +17,7 @@ export interface FoundNode {
 
 export interface DiscoverReport {
   readonly input: DiscoverInput;
-  readonly found: FileDiscovery;
+  readonly found: DiscoveredBootstrap;
   readonly node: FoundNode;
   readonly outcomes: readonly FileOutcome[];
 }

@@ -4,12 +4,12 @@ import { second } from '../core/instant.ts';
 import { version } from '../core/version.ts';
 import { bundleOf } from '../discovery/authority.ts';
 import { discoverCluster } from '../discovery/discover-cluster.ts';
-import type { DiscoveryContext } from '../discovery/discovery.ts';
-import type { FileDiscovery } from '../discovery/file-discovery.ts';
+import type { DiscoveredBootstrap, DiscoveryContext } from '../discovery/discovery.ts';
 import { discoverFromFile } from '../discovery/file-discovery.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { readNodeReadiness } from '../kube/node-readiness.ts';
 import { KubeClient } from '../kube/rest-client.ts';
+import { withRootRemedy } from '../pki/renewal/refusal.ts';
 import type { BootstrapContent } from '../store/bootstrap-kubeconfig.ts';
 import {
   planBootstrapFiles,
@@ -45,7 +45,7 @@ export function configure(
   addDiscoverOptions(command).action(async (options: DiscoverOptions) => {
     using input = await readDiscoverInput(options, context);
     for (const warning of input.warnings) context.stderr.write(`warning: ${oneLine(warning)}\n`);
-    const report = await discover(input, context);
+    const report = await withRootRemedy(() => discover(input, context));
     const format = input.format === 'text' ? 'table' : input.format;
     const text = await print(format, discoverDocument(report), () => discoverText(report));
     context.stdout.write(text);
@@ -91,7 +91,7 @@ async function find(
   { discovery }: DiscoverInput,
   { clock, stderr }: CliContext,
   signal: AbortSignal,
-): Promise<FileDiscovery> {
+): Promise<DiscoveredBootstrap> {
   using progress = new Progress(stderr, clock).show();
   progress.note('the cluster', 'started');
   const discoveryContext: DiscoveryContext = {
@@ -117,7 +117,7 @@ function contentOf({
   credential,
   tlsServerName,
   proxyUrl,
-}: FileDiscovery): BootstrapContent {
+}: DiscoveredBootstrap): BootstrapContent {
   return {
     cluster: {
       server: cluster.server,
@@ -132,11 +132,12 @@ function contentOf({
 /** Reads the Node of this machine's name, as kubeadm does before it starts the kubelet. */
 async function findNode(
   { nodeName }: DiscoverInput,
-  found: FileDiscovery,
+  found: DiscoveredBootstrap,
   { context, signal }: { readonly context: CliContext; readonly signal: AbortSignal },
 ): Promise<FoundNode> {
   if (nodeName === undefined) {
-    return { state: 'unknown', reason: `the host name is "${context.environment.hostName}"` };
+    const { hostName } = context.environment;
+    return { state: 'unknown', reason: `the host name is "${hostName}", so pass --node-name` };
   }
   const { clock } = context;
   const limits = { connectMs: 10 * second, requestMs: 10 * second };
@@ -147,7 +148,7 @@ async function findNode(
     : { name: nodeName, state: readiness };
 }
 
-function accessOf(found: FileDiscovery): ClusterAccess {
+function accessOf(found: DiscoveredBootstrap): ClusterAccess {
   const { cluster, authorities } = contentOf(found);
   const { credential } = found;
   return {

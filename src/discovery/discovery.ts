@@ -2,6 +2,7 @@ import type { BootstrapToken } from '../core/bootstrap-token.ts';
 import type { CaPin } from '../core/ca-pin.ts';
 import type { HostPort } from '../core/host-port.ts';
 import type { Instant } from '../core/instant.ts';
+import type { BootstrapCredential } from '../store/kubeconfig-text.ts';
 import type { Clock } from '../sys/clock.ts';
 
 /** What a machine knows about a cluster before it trusts the cluster. */
@@ -49,4 +50,12 @@ export interface DiscoveredAuthority {
   /** The SHA-256 hash of the certificate, in lower-case hexadecimal. */
   readonly fingerprint: string;
   readonly isPinned: boolean;
+}
+
+/** What a node needs for its bootstrap. Disposal wipes a secret that the discovery has read. */
+export interface DiscoveredBootstrap extends Disposable {
+  readonly cluster: DiscoveredCluster;
+  readonly credential: BootstrapCredential;
+  readonly tlsServerName?: string;
+  readonly proxyUrl?: string;
 }

@@ -15,7 +15,7 @@ import type { ClusterKubeconfig } from './cluster-kubeconfig.ts';
 import { readClusterKubeconfig } from './cluster-kubeconfig.ts';
 import type { FileOptions } from './discovery-file.ts';
 import { readDiscoveryFile } from './discovery-file.ts';
-import type { DiscoveredAuthority, DiscoveredCluster, DiscoveryContext } from './discovery.ts';
+import type { DiscoveredAuthority, DiscoveredBootstrap, DiscoveryContext } from './discovery.ts';
 import { fileCredential, readFileKubeconfig } from './file-kubeconfig.ts';
 import { repeatUntil } from './repeat.ts';
 
@@ -27,15 +27,6 @@ export interface FileDiscoveryRequest extends FileOptions {
   readonly timeoutMs: number;
 }
 
-/** Disposal wipes the token or the key, unless it is the token of the request. */
-export interface FileDiscovery extends Disposable {
-  readonly cluster: DiscoveredCluster;
-  readonly credential: BootstrapCredential;
-  /** From the file. */
-  readonly tlsServerName?: string;
-  readonly proxyUrl?: string;
-}
-
 /**
  * Takes the server and the CA from a kubeconfig that an administrator trusts, as kubeadm does with
  * `--discovery-file`. A connection to the server must be verified by this CA. cluster-info only
@@ -45,7 +36,7 @@ export interface FileDiscovery extends Disposable {
 export async function discoverFromFile(
   request: FileDiscoveryRequest,
   context: DiscoveryContext,
-): Promise<FileDiscovery> {
+): Promise<DiscoveredBootstrap> {
   const { clock, signal } = context;
   const { source, token, timeoutMs } = request;
   using deadline = new Deadline({ clock, ms: timeoutMs, signal, what: 'discovery' });

@@ -1,4 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
+import { caPinCommand } from '../core/ca-pin.ts';
 import { AgentError } from '../core/errors.ts';
 import { nameOf } from '../kube/server-certificate.ts';
 import { describeAuthority } from './authority.ts';
@@ -26,8 +27,7 @@ export function pinMismatch(
     'CLUSTER_UNTRUSTED',
     `no CA of the cluster is pinned: pinned ${pins.join(', ')}; the cluster has ${bundle.map(describeAuthority).join(', ')}`,
     {
-      remedy:
-        'If the CA changed recently, get the new hash on a control-plane node: openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | openssl pkey -pubin -outform der | sha256sum',
+      remedy: `If the CA changed recently, get the digits of the new hash on a control-plane node: ${caPinCommand}`,
     },
   );
 }

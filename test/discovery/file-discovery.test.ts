@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
 import { minute, second } from '../../src/core/instant.ts';
-import type { FileDiscovery, FileDiscoveryRequest } from '../../src/discovery/file-discovery.ts';
+import type { DiscoveredBootstrap } from '../../src/discovery/discovery.ts';
+import type { FileDiscoveryRequest } from '../../src/discovery/file-discovery.ts';
 import { discoverFromFile } from '../../src/discovery/file-discovery.ts';
 import { base64, sendStatus, servingPair } from '../kube/support/api-server.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
@@ -25,8 +26,8 @@ interface Bench {
   readonly nextLine: () => Promise<void>;
   /** Writes the kubeconfig of this cluster, with other fields of the cluster, and a user. */
   readonly write: (parts?: { readonly cluster?: Entry; readonly user?: Entry }) => Promise<string>;
-  readonly run: (parts?: Partial<FileDiscoveryRequest>) => Promise<FileDiscovery>;
-  readonly runWithoutToken: () => Promise<FileDiscovery>;
+  readonly run: (parts?: Partial<FileDiscoveryRequest>) => Promise<DiscoveredBootstrap>;
+  readonly runWithoutToken: () => Promise<DiscoveredBootstrap>;
 }
 
 async function bench(t: TestContext): Promise<Bench> {
@@ -37,7 +38,7 @@ async function bench(t: TestContext): Promise<Bench> {
   const clock = new FakeClock(Date.now());
   const lines: string[] = [];
   let waiting = Promise.withResolvers<void>();
-  const discover = (parts: Partial<FileDiscoveryRequest>): Promise<FileDiscovery> =>
+  const discover = (parts: Partial<FileDiscoveryRequest>): Promise<DiscoveredBootstrap> =>
     discoverFromFile(
       { source: { kind: 'file', path }, timeoutMs: minute, ...parts },
       {
@@ -86,7 +87,7 @@ async function bench(t: TestContext): Promise<Bench> {
   };
 }
 
-function tokenIn({ credential }: FileDiscovery): string {
+function tokenIn({ credential }: DiscoveredBootstrap): string {
   assert.equal(credential.kind, 'token');
   return Buffer.from(credential.token.expose()).toString();
 }
