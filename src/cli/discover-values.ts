@@ -1,4 +1,4 @@
-import { withoutTokens } from '../core/bootstrap-token.ts';
+import { parseBootstrapToken, withoutTokens } from '../core/bootstrap-token.ts';
 import type { CaPin } from '../core/ca-pin.ts';
 import { caPinCommand, parseCaPin } from '../core/ca-pin.ts';
 import { AgentError } from '../core/errors.ts';
@@ -6,7 +6,6 @@ import { isPlaceholderHostName } from '../core/host-name.ts';
 import type { HostPort } from '../core/host-port.ts';
 import { parseApiEndpoint } from '../core/host-port.ts';
 import { isNodeName } from '../core/node-name.ts';
-import { printable } from '../core/printable.ts';
 import type { FileSource } from '../discovery/discovery-file.ts';
 import { parseProxy } from '../kube/proxy.ts';
 import { pathOf } from './discover-options.ts';
@@ -23,7 +22,7 @@ export function usageError(message: string, remedy = 'See: nodecertd discover --
 /** @throws AgentError USAGE */
 export function parseAddress(option: string, text: string): HostPort {
   // A token has the form of a host name, and would be sent to DNS servers.
-  const isToken = withoutTokens(text) !== printable(text);
+  const isToken = parseBootstrapToken(Buffer.from(text)) !== undefined;
   const address = isToken ? undefined : parseApiEndpoint(text.trim());
   if (address !== undefined) return address;
   if (/^http:\/\//i.test(text)) {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { parseAddress } from '../../src/cli/discover-values.ts';
 import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
 import { pinOf, tokenText } from '../discovery/support/test-cluster.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
@@ -300,6 +301,11 @@ describe('nodecertd discover, input', () => {
       );
     });
   }
+
+  it('takes a host name of several long parts, and never a token, for an address', () => {
+    assert.equal(parseAddress('--endpoint', 'prod1.examplecompanyname.com').port, 6443);
+    assert.throws(() => parseAddress('--endpoint', ` ${token} `), { code: 'USAGE' });
+  });
 
   it('names a token file that is missing, and warns about one that others can read', async (t) => {
     const bench = await discoverBench(t);

@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict';
+import { Command } from 'commander';
+import { describe, it } from 'node:test';
+import { addDiscoverOptions } from '../../src/cli/discover-options.ts';
+import { exitCodes } from '../../src/cli/discover.ts';
+import { read, section, tableRows } from './pages.ts';
+
+const text = await read('docs/discovery.md');
+
+describe('discovery.md', () => {
+  it('lists every option of the command once', () => {
+    const options = addDiscoverOptions(new Command()).options.map(
+      ({ short, long }) => short ?? long,
+    );
+    const listed = tableRows(section(text, 'Options')).flatMap(([cell = '']) =>
+      [...cell.matchAll(/`(-[a-z-]+)`/g)].map(([, name]) => name),
+    );
+    assert.equal(listed.length, options.length);
+    assert.deepEqual(new Set(listed), new Set(options));
+  });
+
+  it('has the exit codes of the command', () => {
+    for (const [code, meaning] of Object.entries(exitCodes)) {
+      assert.ok(text.replaceAll('`', '').includes(`| ${code} | ${meaning} |`), meaning);
+    }
+  });
+});
