@@ -6,21 +6,14 @@ import { formatDuration, second } from '../core/instant.ts';
 import type { AttemptOutcome } from './attempt.ts';
 import { Attempt } from './attempt.ts';
 import type { DiscoveredCluster, DiscoveryContext, DiscoveryRequest } from './discovery.ts';
+import { isTransient, nextDelay } from './retry.ts';
 import { nothingSigned, notSigned, withoutSigning } from './token-check.ts';
 
 /** kube-controller-manager signs cluster-info for a new token within five seconds. */
 const signingMs = 10 * second;
 
-const firstDelay = 5 * second;
-const longestDelay = 30 * second;
-
-/** Another attempt soon may succeed. */
-const transient: readonly ErrorCode[] = [
-  'API_UNREACHABLE',
-  'API_TIMEOUT',
-  'API_THROTTLED',
-  'API_SERVER_ERROR',
-];
+/** While the token is not signed. */
+const signaturePoll = 5 * second;
 
 /** An API server that has just started may return these, until it has read its roles. */
 const onceMore: readonly ErrorCode[] = ['API_UNAUTHORIZED', 'API_FORBIDDEN'];
@@ -87,9 +80,10 @@ class EndpointDiscovery {
   }
 
   /** True if another attempt soon may not end with this failure. */
-  #mayPass({ code }: AgentError): boolean {
+  #mayPass(failure: AgentError): boolean {
+    const { code } = failure;
     if (onceMore.includes(code)) this.#refusals += 1;
-    return transient.includes(code) || (onceMore.includes(code) && this.#refusals === 1);
+    return isTransient(failure) || (onceMore.includes(code) && this.#refusals === 1);
   }
 
   async #waitAfter(failure: AgentError): Promise<void> {
@@ -115,7 +109,7 @@ class EndpointDiscovery {
     if (left <= 0) throw (await outcome.tryToken()) ? withoutSigning(token.id) : failure;
     this.#note(failure);
     this.#announceWait(`cluster-info is not signed for token ${token.id} yet; waiting 10s`);
-    await this.#sleep(Math.min(left, firstDelay));
+    await this.#sleep(Math.min(left, signaturePoll));
   }
 
   #announceWait(line: string): void {
@@ -124,7 +118,7 @@ class EndpointDiscovery {
   }
 
   #nextDelay(): number {
-    const delay = Math.min(firstDelay * 2 ** Math.min(this.#failures, 10), longestDelay);
+    const delay = nextDelay(this.#failures);
     this.#failures += 1;
     return delay;
   }

@@ -1,18 +1,7 @@
 import { AgentError, hasCode } from '../core/errors.ts';
-import type { ErrorCode } from '../core/errors.ts';
-import { formatDuration, second } from '../core/instant.ts';
+import { formatDuration } from '../core/instant.ts';
 import type { DiscoveryContext } from './discovery.ts';
-
-/** Another attempt soon may succeed. */
-const transient: readonly ErrorCode[] = [
-  'API_UNREACHABLE',
-  'API_TIMEOUT',
-  'API_THROTTLED',
-  'API_SERVER_ERROR',
-];
-
-const firstDelay = 5 * second;
-const longestDelay = 30 * second;
+import { isTransient, nextDelay } from './retry.ts';
 
 /**
  * Repeats an attempt while it fails for a reason that may pass, until the signal fires with
@@ -24,15 +13,15 @@ export async function repeatUntil<T>(
   timeoutMs: number,
 ): Promise<T> {
   let last: AgentError | undefined;
-  for (let delay = firstDelay; ; delay = Math.min(delay * 2, longestDelay)) {
+  for (let failures = 0; ; failures += 1) {
     try {
       return await run();
     } catch (error) {
       if (hasCode(signal.reason, 'API_TIMEOUT')) throw gaveUp(last ?? signal.reason, timeoutMs);
-      if (!(error instanceof AgentError) || !transient.includes(error.code)) throw error;
+      if (!(error instanceof AgentError) || !isTransient(error)) throw error;
       last = error;
     }
-    const wait = Math.max(delay, last.retryAfterMs ?? 0);
+    const wait = Math.max(nextDelay(failures), last.retryAfterMs ?? 0);
     progress(`${last.message}; next attempt in ${formatDuration(wait)}`);
     try {
       await clock.sleep(wait, signal);

@@ -57,6 +57,10 @@ export class TestCluster implements AsyncDisposable {
   signing: readonly string[] = [tokenText];
   /** Tokens that authenticate. */
   authenticating: readonly string[] = [tokenText];
+  /** The user of a token that authenticates; the user of its id if absent. */
+  username: string | undefined;
+  /** False for Kubernetes before 1.28. */
+  hasReviews = true;
   /** Replaces the responses to GET of cluster-info. */
   respond: Handler | undefined;
   /** Other keys of the cluster in cluster-info. */
@@ -127,18 +131,28 @@ export class TestCluster implements AsyncDisposable {
       this.reads += 1;
       if (this.respond === undefined) this.sendClusterInfo(response);
       else this.respond(request, response);
-    } else if (pathname === '/apis/authentication.k8s.io/v1/selfsubjectreviews') {
+    } else if (
+      this.hasReviews &&
+      pathname === '/apis/authentication.k8s.io/v1/selfsubjectreviews'
+    ) {
       this.#review(request, response);
+    } else if (pathname === '/version') {
+      if (this.#tokenOf(request) === undefined) sendStatus(response, 401);
+      else sendJson(response, { gitVersion: 'v1.27.0' });
     } else sendStatus(response, 404, { reason: 'NotFound' });
   }
 
-  #review({ headers }: IncomingMessage, response: ServerResponse): void {
-    const token = this.authenticating.find((text) => headers.authorization === `Bearer ${text}`);
+  #tokenOf({ headers }: IncomingMessage): string | undefined {
+    return this.authenticating.find((text) => headers.authorization === `Bearer ${text}`);
+  }
+
+  #review(request: IncomingMessage, response: ServerResponse): void {
+    const token = this.#tokenOf(request);
     if (token === undefined) {
       sendStatus(response, 401, { reason: 'Unauthorized' });
       return;
     }
-    const username = `system:bootstrap:${token.slice(0, 6)}`;
+    const username = this.username ?? `system:bootstrap:${token.slice(0, 6)}`;
     sendJson(response, {
       kind: 'SelfSubjectReview',
       apiVersion: 'authentication.k8s.io/v1',
