@@ -67,6 +67,7 @@ function otherBootstrap({ config, paths, targets }: AdoptionFacts): Note | undef
   const { bootstrapKubeconfig } = paths;
   if (targets.client === undefined || bootstrapKubeconfig === undefined) return undefined;
   if (config.bootstrapKubeconfig === bootstrapKubeconfig) return undefined;
+  if (config.bootstrap.discovery !== undefined) return undefined;
   return {
     id: 'bootstrap-kubeconfig',
     what: `the kubelet bootstraps with ${bootstrapKubeconfig}, but nodecertd uses ${config.bootstrapKubeconfig ?? 'no bootstrap kubeconfig'}`,

@@ -134,6 +134,7 @@ export const agentStatusSchema = v.looseObject({
   certificateDirectory: v.string(),
   certificates: v.array(certificateStatusSchema),
   kubeconfig: v.optional(failure),
+  trust: v.optional(failure),
   preflight: v.optional(
     v.array(v.looseObject({ severity: v.picklist(severities), what: v.string() })),
   ),
@@ -167,6 +168,7 @@ function toReport(status: AgentStatus): StatusReport {
       placeholderHostName: status.placeholderHostName,
     }),
     ...(status.kubeconfig !== undefined && { kubeconfig: status.kubeconfig }),
+    ...(status.trust !== undefined && { trust: status.trust }),
     ...(status.preflight !== undefined && { preflight: status.preflight }),
     ...(status.pki !== undefined && { pki: status.pki }),
   };

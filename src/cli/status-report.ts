@@ -53,6 +53,8 @@ export interface StatusReport {
   readonly certificates: readonly CertificateReport[];
   /** Why the kubelet cannot use the kubeconfig. */
   readonly kubeconfig?: Failure;
+  /** Why the running agent cannot verify the API server. */
+  readonly trust?: Failure;
   /** Findings of the running agent at its start. */
   readonly preflight?: readonly DoctorFinding[];
   /** The renewal of control-plane certificates, if the running agent does it. */
@@ -113,6 +115,7 @@ export function reportDocument(report: StatusReport): Record<string, unknown> {
     now: formatInstant(report.now),
     certificates: report.certificates.map((entry) => certificateDocument(entry, report.now)),
     kubeconfig: report.kubeconfig,
+    trust: report.trust,
     preflight: report.preflight,
     pki: report.pki && pkiDocument(report.pki),
   };

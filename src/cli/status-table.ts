@@ -26,6 +26,7 @@ export function statusTable(report: StatusReport): string {
     ...(pki === undefined ? [] : pkiRemarks(pki, now)),
     ...hostNameLines(report),
     ...(report.kubeconfig === undefined ? [] : ['', ...failedLines('kubelet', report.kubeconfig)]),
+    ...trustLines(report),
     ...startFindings(report),
   ];
   return `${lines.map(oneLine).join('\n')}\n`;
@@ -113,6 +114,12 @@ function postRotation({ name, hooks = [], served }: CertificateReport): string[]
 function hostNameLines(report: StatusReport): string[] {
   const problem = hostNameProblem(report);
   return problem === undefined ? [] : ['', problem.message, ...arrow(problem)];
+}
+
+/** A certificate that waits for the same lookup of the Node already shows the failure. */
+function trustLines({ trust, certificates }: StatusReport): string[] {
+  const isShown = certificates.some(({ failure }) => failure?.message === trust?.message);
+  return trust === undefined || isShown ? [] : ['', ...failedLines('API server', trust)];
 }
 
 function failedLines(name: string, failure: Failure | undefined): string[] {

@@ -108,6 +108,13 @@ export const credentialFailures: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'PLUGIN_FAILED',
 ]);
 
+/** No CA that this node trusts verifies the API server, or the discovery of another CA failed. */
+export const trustFailures: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'API_UNTRUSTED',
+  'CLUSTER_UNTRUSTED',
+  'TOKEN_REJECTED',
+]);
+
 /**
  * Failures that a change of the credential files may fix: the failures above, and failures to
  * load the files. After a failed load, each attempt loads the files again in any case.

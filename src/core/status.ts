@@ -121,6 +121,11 @@ export interface AgentStatus {
   readonly certificates: readonly CertificateStatus[];
   /** Present if the kubelet cannot use the kubeconfig. */
   readonly kubeconfig?: Failure;
+  /**
+   * Present if the last lookup of the Node could not verify the API server. The certificates may
+   * still be valid.
+   */
+  readonly trust?: Failure;
   /** Findings of the preflight checks; absent until they have finished. */
   readonly preflight?: readonly DoctorFinding[];
   /** Present if `pki` is enabled. */

@@ -2,6 +2,8 @@ import { join } from 'node:path';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import { currentLink } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
+import type { Failure } from '../core/errors.ts';
+import { trustFailures } from '../core/errors.ts';
 import { templateOf } from '../core/identity.ts';
 import type { Instant } from '../core/instant.ts';
 import { minute } from '../core/instant.ts';
@@ -83,6 +85,12 @@ export class CertificateSet {
     const { failure } = this.#addresses;
     const waits = addresses === 'node' && status.state === 'waiting-for-addresses';
     return waits && failure !== undefined ? { ...status, lastFailure: failure } : status;
+  }
+
+  /** Why the last lookup of the Node could not verify the API server; undefined if it could. */
+  get lostTrust(): Failure | undefined {
+    const { failure } = this.#addresses;
+    return failure !== undefined && trustFailures.has(failure.code) ? failure : undefined;
   }
 
   start(): void {

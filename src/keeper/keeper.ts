@@ -141,6 +141,7 @@ export class Keeper implements EnrollerListener {
     const { config, version, clock } = this.#options;
     const preflight = this.#checks.findings;
     const kubeconfig = this.#connections.kubeconfigFailure;
+    const trust = this.#certificates.lostTrust;
     return {
       version,
       pid: process.pid,
@@ -153,6 +154,7 @@ export class Keeper implements EnrollerListener {
         ...this.#postRotation?.status(certificate.name),
       })),
       ...(kubeconfig !== undefined && { kubeconfig }),
+      ...(trust !== undefined && { trust }),
       ...(preflight !== undefined && { preflight }),
     };
   }

@@ -250,6 +250,14 @@ describe('planAdoption()', () => {
       ['note kubelet-config-path'],
     ],
   ];
+  it('needs no bootstrap kubeconfig with bootstrap.discovery', async (context) => {
+    const kubelet = startOf('--bootstrap-kubeconfig=/srv/b.conf');
+    const { facts } = await kubeadmNode(context, adopted, kubelet);
+    const discovery = { endpoints: [], tokenFile: '/srv/token', pins: [] };
+    const config = { ...nodeConfig, bootstrap: { discovery, deleteAfterUse: false } };
+    assert.deepEqual(planned(await facts(config)), []);
+  });
+
   for (const [name, files, kubelet, expected] of rows) {
     it(`finds for ${name}: ${expected.join(', ') || 'nothing to do'}`, async (context) => {
       const { facts } = await kubeadmNode(context, files, kubelet);

@@ -51,6 +51,18 @@ describe('statusTable()', () => {
     assert.match(table, /\nkubelet: kubeconfig \/k is empty \(KUBECONFIG_INVALID\)\n  → Do\n$/);
   });
 
+  it('mentions an API server that cannot be verified beside valid certificates', () => {
+    const table = statusTable({
+      source: 'agent',
+      nodeName: 'worker-1',
+      certificateDirectory: '/pki',
+      now: start,
+      certificates: [],
+      trust: { code: 'CLUSTER_UNTRUSTED', message: 'no CA is pinned', remedy: 'Run discover' },
+    });
+    assert.match(table, /\nAPI server: no CA is pinned \(CLUSTER_UNTRUSTED\)\n  → Run discover\n$/);
+  });
+
   const failure = { code: 'CSR_DENIED', message: 'denied', remedy: 'Ask' } as const;
   const message = 'hook reload a.service failed with exit code 1';
   const hookFailure = { code: 'HOOK_FAILED', message, remedy: 'See its lines' } as const;

@@ -277,6 +277,19 @@ describe('Keeper', () => {
     assert.equal(stage.keeper.status().certificates[1]?.lastFailure, undefined);
   });
 
+  it('shows that the API server cannot be verified until a lookup succeeds', async () => {
+    await using stage = await Stage.open([clientSpec, servingSpec]);
+    const pair = pairFor(clientTemplate);
+    stage.report({ type: 'inspected', name: 'kubelet-client', findings: [], pair });
+    const failure = { code: 'API_UNTRUSTED', message: 'signed by another CA' } as const;
+    stage.report({ type: 'addresses-failed', failure });
+    assert.equal(stage.keeper.status().trust?.message, failure.message);
+    await stage.clock.advance(2 * minute);
+    await until('a second lookup', () => stage.count('look-up-addresses') === 2);
+    stage.report({ type: 'addresses', addresses: [], final: false });
+    assert.equal(stage.keeper.status().trust, undefined);
+  });
+
   it('runs one round per minute while it waits', async () => {
     await using stage = await Stage.open([clientSpec, servingSpec]);
     stage.report({ type: 'inspected', name: 'kubelet-server', findings: [] });
