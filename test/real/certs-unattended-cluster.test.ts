@@ -63,12 +63,12 @@ async function synchronize({ container }: KubeadmNode): Promise<void> {
 
 /**
  * Replaces a certificate by one that ends at this time, and that began 5 minutes ago, or with its
- * CA. It is past 11% of its lifetime at once, and far from its last 5%.
+ * CA. It is past 11% of its lifetime at once, and far from its last five minutes.
  */
 async function shorten(
   { name: nodeName, container }: KubeadmNode,
   name: string,
-  endsIn = 20 * minute,
+  endsIn = 30 * minute,
 ): Promise<void> {
   // A copy, because links below /proc/PID/root lead to the root of this machine.
   const kubernetes = await mkdtemp(join(tmpdir(), 'nodecertd-short-'));
