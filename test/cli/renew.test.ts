@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { client, servingStatic, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
+import { scaled } from '../support/machine-speed.ts';
 import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 
 interface Result {
@@ -81,14 +82,14 @@ describe('nodecertd renew', () => {
     await agent.event('certificate_stored', 'kubelet-server');
     await controlPlane.setApproving(false);
     try {
-      const waited = await renew(node, 'kubelet-client', '--timeout', '2s');
+      const waited = await renew(node, 'kubelet-client', '--timeout', `${scaled(4)}s`);
       assert.equal(waited.code, 1);
       const { csr } = await agent.event('csr_created', 'kubelet-client', 2);
       const approve = `kubectl certificate approve ${String(csr)}`;
       assert.ok(waited.stderr.includes(approve), waited.stderr);
       assert.match(
         waited.stderr,
-        /not renewed within 2s: kubelet-client; the agent keeps trying \(RENEWAL_PENDING\)\n {2}→ Approve the CSR: kubectl certificate approve node-csr-/,
+        /not renewed within \d+s: kubelet-client; the agent keeps trying \(RENEWAL_PENDING\)\n {2}→ Approve the CSR: kubectl certificate approve node-csr-/,
       );
       assert.match(waited.stdout, /kubelet-client +pending-approval/);
       const asked = await renew(node, 'kubelet-client', '--timeout', '0s');
