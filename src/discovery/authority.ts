@@ -44,3 +44,14 @@ export function bundleOf(authorities: readonly DiscoveredAuthority[]): Uint8Arra
 export function describeAuthority({ pin, subject, notAfter }: DiscoveredAuthority): string {
   return `${pin} (${subject}, until ${formatInstant(notAfter)})`;
 }
+
+/** A cluster has one CA, or two while it changes its CA. A longer list is a mistake or an attack. */
+const mostDescribed = 5;
+
+export function describeAuthorities(authorities: readonly DiscoveredAuthority[]): string {
+  const others = authorities.length - mostDescribed;
+  return [
+    ...authorities.slice(0, mostDescribed).map(describeAuthority),
+    ...(others > 0 ? [`and ${others} more`] : []),
+  ].join(', ');
+}

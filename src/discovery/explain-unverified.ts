@@ -4,7 +4,7 @@ import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant, minute } from '../core/instant.ts';
 import { printable } from '../core/printable.ts';
 import { nameOf } from '../kube/server-certificate.ts';
-import { describeAuthority } from './authority.ts';
+import { describeAuthorities, describeAuthority } from './authority.ts';
 import type { DiscoveredAuthority } from './discovery.ts';
 
 /** A connection whose certificate OpenSSL or Node did not accept. */
@@ -66,10 +66,9 @@ function notPinned(
   issuer: DiscoveredAuthority,
   trusted: readonly DiscoveredAuthority[],
 ): AgentError {
-  const pinned = trusted.map(describeAuthority).join(', ');
   return new AgentError(
     'CLUSTER_UNTRUSTED',
-    `the certificate of the server was issued by ${describeAuthority(issuer)}, which is not pinned; pinned: ${pinned}`,
+    `the certificate of the server was issued by ${describeAuthority(issuer)}, which is not pinned; pinned: ${describeAuthorities(trusted)}`,
     {
       remedy: `If the cluster is changing its CA, ask an administrator to confirm the hash and pin both CAs: --ca-cert-hash ${issuer.pin}`,
     },

@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { caPinCommand } from '../core/ca-pin.ts';
 import { AgentError } from '../core/errors.ts';
 import { nameOf } from '../kube/server-certificate.ts';
-import { describeAuthority } from './authority.ts';
+import { describeAuthorities } from './authority.ts';
 import type { DiscoveredAuthority, DiscoveryRequest } from './discovery.ts';
 
 /** @param leaf the certificate of the server */
@@ -25,7 +25,7 @@ export function pinMismatch(
 ): AgentError {
   return new AgentError(
     'CLUSTER_UNTRUSTED',
-    `no CA of the cluster is pinned: pinned ${pins.join(', ')}; the cluster has ${bundle.map(describeAuthority).join(', ')}`,
+    `no CA of the cluster is pinned: pinned ${pins.join(', ')}; the cluster has ${describeAuthorities(bundle)}`,
     {
       remedy: `If the CA changed recently, get the digits of the new hash on a control-plane node: ${caPinCommand}`,
     },

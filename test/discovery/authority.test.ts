@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { parsePem } from '../../src/core/pem.ts';
-import { bundleOf, describeAuthority, readAuthority } from '../../src/discovery/authority.ts';
+import {
+  bundleOf,
+  describeAuthorities,
+  describeAuthority,
+  readAuthority,
+} from '../../src/discovery/authority.ts';
 import { selfSigned } from '../core/openssl.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
 import { pinOf } from './support/test-cluster.ts';
@@ -94,5 +99,17 @@ describe('describeAuthority()', () => {
       describeAuthority(authority),
       `${pinOf(pem)} (CN=kubernetes, until 2036-11-26T10:00:00Z)`,
     );
+  });
+});
+
+describe('describeAuthorities()', () => {
+  it('names the first five and counts the others', async () => {
+    const { pem } = await makeAuthority('kubernetes');
+    const authority = readAuthority(derOf(pem), []);
+    assert.ok(authority);
+    const text = describeAuthority(authority);
+    assert.equal(describeAuthorities([authority, authority]), `${text}, ${text}`);
+    const many = describeAuthorities(Array.from({ length: 1_000 }, () => authority));
+    assert.equal(many, `${Array.from({ length: 5 }, () => text).join(', ')}, and 995 more`);
   });
 });
