@@ -20,9 +20,9 @@ export async function print(
     case 'json':
       return `${JSON.stringify(value, null, 2)}\n`;
     case 'yaml': {
-      const { stringify } = await import('yaml');
+      const { yamlText } = await import('./yaml-text.ts');
       // Through JSON first, so that both formats leave out undefined values.
-      return stringify(JSON.parse(JSON.stringify(value)));
+      return yamlText(JSON.parse(JSON.stringify(value)));
     }
     default:
       return format satisfies never;
