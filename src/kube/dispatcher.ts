@@ -76,7 +76,9 @@ export async function openDispatcher(
         }),
       }),
     // undici's index adds `connect` to every dispatcher, but this program does not load the index.
-    clientFactory: (origin, options) => Object.assign(new Pool(origin, options), { connect }),
+    // The response to CONNECT counts as a part of the connection.
+    clientFactory: (origin, options) =>
+      Object.assign(new Pool(origin, { ...options, headersTimeout: connectTimeout }), { connect }),
   });
 }
 

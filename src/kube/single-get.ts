@@ -55,6 +55,8 @@ export async function getOnce(request: SingleGet): Promise<SingleResponse> {
       certificate = shown;
     },
   });
+  // undici does not abort a request that still waits for a connection or a proxy.
+  deadline.signal.addEventListener('abort', () => void dispatcher.destroy());
   try {
     const response = await send(dispatcher, request, deadline.signal);
     const limit = request.bodyBytes;

@@ -97,7 +97,7 @@ const rules: readonly Rule[] = [
   {
     code: 'API_TIMEOUT',
     message: 'the connection timed out',
-    matches: (code) => code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT',
+    matches: (code) => timeouts.has(code),
     remedy: ({ path }) => `Check routes and firewalls between this node and server in ${path}`,
   },
   {
@@ -113,6 +113,9 @@ const rules: readonly Rule[] = [
     remedy: () => 'Do nothing: nodecertd repeats the request with the new identity',
   },
 ];
+
+/** The second is from a proxy that does not answer CONNECT. */
+const timeouts = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'ETIMEDOUT']);
 
 const malformed = new Set([
   'UND_ERR_HEADERS_OVERFLOW',

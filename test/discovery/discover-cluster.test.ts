@@ -191,6 +191,25 @@ describe('discoverCluster()', () => {
     assert.match(failure.message, /\(subject CN=api, issuer CN=kubernetes\)$/);
   });
 
+  it('abandons a proxy that does not respond', async () => {
+    await using cluster = await TestCluster.start();
+    const silent = await startSilent();
+    const { port } = silent.address() as AddressInfo;
+    const proxyUrl = `http://127.0.0.1:${port}`;
+    const trial = new Trial(requestFor(cluster, { proxyUrl }));
+    await once(silent, 'connection');
+    await trial.clock.advance(10 * second);
+    await trial.line();
+    assert.match(
+      trial.lines[0] ?? '',
+      new RegExp(`: no complete response within 10s \\(through the proxy 127.0.0.1:${port}\\)`),
+    );
+    trial.cancel();
+    assert.equal((await failureOf(trial.result)).code, 'ABORTED');
+    silent.close();
+    await once(silent, 'close');
+  });
+
   it('explains a certificate behind a proxy', async () => {
     await using cluster = await startNamed();
     await using pinned = await TestCluster.start();

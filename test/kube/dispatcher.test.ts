@@ -60,6 +60,21 @@ describe('openDispatcher() with a proxy', () => {
     });
   }
 
+  it('abandons a proxy that does not answer within the time for a connection', async () => {
+    await using server = await ApiServer.start(() => {});
+    await using proxy = await startProxy(0);
+    await using client = await clientOf(server, {
+      parts: { cluster: { 'proxy-url': proxy.url } },
+      limits: { connectMs: 50 },
+    });
+    const failure = await failureOf(get(client));
+    assert.equal(failure.code, 'API_TIMEOUT');
+    assert.match(
+      failure.message,
+      /through proxy 127\.0\.0\.1:\d+ \(proxy-url\): the connection timed out/,
+    );
+  });
+
   it('closes while a watch is open through the proxy', async () => {
     await using server = await ApiServer.start((_, response) => {
       response.writeHead(200).write('{}\n');

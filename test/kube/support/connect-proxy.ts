@@ -3,7 +3,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 
-/** A CONNECT proxy (RFC 9110, section 9.3.6) that records its requests and resolves every name to 127.0.0.1. */
+/**
+ * A CONNECT proxy (RFC 9110, section 9.3.6) that records its requests and resolves every name to
+ * 127.0.0.1.
+ * @param answer the status of its responses; 0 for no response
+ */
 export async function startProxy(
   answer = 200,
 ): Promise<AsyncDisposable & { url: string; seen: string[] }> {
@@ -13,6 +17,7 @@ export async function startProxy(
   proxy.on('connect', (request, socket) => {
     sockets.add(socket);
     seen.push(`${request.url} ${request.headers['proxy-authorization'] ?? ''}`.trim());
+    if (answer === 0) return;
     if (answer !== 200) {
       socket.end(`HTTP/1.1 ${answer} No\r\n\r\n`);
       return;
