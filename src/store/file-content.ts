@@ -64,8 +64,8 @@ export async function replaceContents(
       const { bytes, state } = content;
       const check = async (temporary: string): Promise<void> => {
         if (isThere) await prepare(path, temporary);
-        await changeOwner(temporary, state);
         await changeTime(temporary, content);
+        await changeOwner(temporary, state);
       };
       staged.push(await stageFile(path, { bytes, mode: Number.parseInt(state.mode, 8), check }));
     }
@@ -124,8 +124,8 @@ function holdOpen(paths: readonly string[]): Disposable {
 export async function copyContent(path: string, content: FileContent): Promise<void> {
   const { bytes, state } = content;
   await writeNewFile(path, bytes, Number.parseInt(state.mode, 8));
-  await changeOwner(path, state);
   await changeTime(path, content);
+  await changeOwner(path, state);
 }
 
 /** Removes a file and syncs its directory. */
@@ -143,7 +143,8 @@ async function changeOwner(path: string, { uid, gid }: FileState): Promise<void>
 /**
  * A restored certificate keeps its due time, because the time of its file counts as the time of
  * issue. Without the original time it is due later, but never after it has expired. So a file
- * system that cannot set times does not prevent a copy or a restoration.
+ * system that cannot set times does not prevent a copy or a restoration. Comes before the change of
+ * the owner: without CAP_FOWNER, only the owner can set a time.
  */
 async function changeTime(path: string, { modifiedAt }: FileContent): Promise<void> {
   if (modifiedAt === undefined) return;
