@@ -70,6 +70,13 @@ export class CredentialFiles {
     return loadKubeconfig(bootstrapKubeconfig).catch(() => undefined);
   }
 
+  /** The cluster that a file of the node names; undefined on a new node. */
+  async knownCluster(): Promise<ClusterEndpoint | undefined> {
+    const access = await this.#loadCluster();
+    access?.[Symbol.dispose]();
+    return access?.cluster;
+  }
+
   /** The pair of this agent for another cluster than that of the kubeconfig; undefined without a valid pair. */
   async ownFor({ path, cluster }: ClusterAccess): Promise<ClusterAccess | undefined> {
     const identity = await this.#ownIdentity();

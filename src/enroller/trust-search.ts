@@ -1,6 +1,7 @@
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { AgentError, describeError, hasCode } from '../core/errors.ts';
+import { parsePem } from '../core/pem.ts';
 import { discoverRemedy } from '../core/remedies.ts';
 import { whoAmI } from '../kube/access-review.ts';
 import type { ClusterAccess, ClusterEndpoint } from '../kube/cluster-access.ts';
@@ -51,10 +52,15 @@ export class TrustSearch {
     const chosen = await this.#fromFiles(rejected);
     this.#lost = hasCode(chosen, 'API_UNTRUSTED') ? chosen : undefined;
     if (!(chosen instanceof AgentError)) return chosen;
-    const access = (await this.#verifiedBootstrap()) ?? (await this.#discover(chosen));
-    const credential = (await this.#acceptedOwn(access)) ?? (await this.#bootstrapWith(access));
-    this.#lost = undefined;
-    return credential;
+    const found = (await this.#verifiedBootstrap()) ?? (await this.#discover(chosen));
+    try {
+      const credential = (await this.#acceptedOwn(found)) ?? (await this.#bootstrapWith(found));
+      this.#lost = undefined;
+      return credential;
+    } catch (error) {
+      found.access[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** The error if the files contain no usable credential, or cannot verify the API server. */
@@ -87,27 +93,33 @@ export class TrustSearch {
   }
 
   /** An administrator may have written a bootstrap kubeconfig with the new CA. */
-  async #verifiedBootstrap(): Promise<ClusterAccess | undefined> {
+  async #verifiedBootstrap(): Promise<FoundCluster | undefined> {
     const { files, open } = this.#options;
     // Without a verification error, the bootstrap kubeconfig is missing or unusable.
     const access = this.#lost === undefined ? undefined : await files.loadBootstrap();
     if (access === undefined) return undefined;
     await using client = await open(access);
-    if ((await this.#verify(client)) === undefined) return access;
+    if ((await this.#verify(client)) === undefined) return { access, isNews: true };
     access[Symbol.dispose]();
     return undefined;
   }
 
-  async #bootstrapWith(access: ClusterAccess): Promise<OpenCredential> {
+  async #bootstrapWith({ access }: FoundCluster): Promise<OpenCredential> {
     const { files, open } = this.#options;
     await files.requireReplaceable(access);
     return { client: await open(access), source: 'bootstrap', isOwn: false };
   }
 
-  async #discover(reason: AgentError): Promise<ClusterAccess> {
-    const { discovery, signal, config } = this.#options;
+  async #discover(reason: AgentError): Promise<FoundCluster> {
+    const { discovery, signal, config, files } = this.#options;
     try {
-      return await discovery.access(signal);
+      const access = await discovery.access(signal);
+      const known = await files.knownCluster();
+      if (known === undefined) return { access, isNews: true };
+      const cluster = await this.#withFoundTrust(known, access);
+      return cluster === undefined
+        ? { access, isNews: hasOtherAuthorities(access.cluster, known) }
+        : { access: { ...access, cluster }, isNews: true };
     } catch (error) {
       // On a new node, the missing kubeconfig is no news.
       if (hasCode(reason, 'KUBECONFIG_MISSING') || !(error instanceof AgentError)) throw error;
@@ -121,29 +133,64 @@ export class TrustSearch {
   }
 
   /**
+   * The known entry with the CAs that were found, if they verify its server. The entry may name a
+   * load balancer of this node, a proxy or a server name, which no cluster-info knows.
+   */
+  async #withFoundTrust(
+    known: ClusterEndpoint,
+    { path, cluster: { certificateAuthority } }: ClusterAccess,
+  ): Promise<ClusterEndpoint | undefined> {
+    if (certificateAuthority === undefined) return undefined;
+    const cluster = { ...known, certificateAuthority, insecureSkipTlsVerify: false };
+    const access = { path, cluster, credential: {}, [Symbol.dispose]: () => undefined };
+    await using client = await this.#options.open(access);
+    return (await this.#verify(client)) === undefined ? cluster : undefined;
+  }
+
+  /**
    * The valid pair of this agent, if the cluster accepts it. During a CA rollover, API servers
    * accept clients of the old CA for longer than they serve a certificate of it.
    */
-  async #acceptedOwn(found: ClusterAccess): Promise<OpenCredential | undefined> {
+  async #acceptedOwn({ access, isNews }: FoundCluster): Promise<OpenCredential | undefined> {
     const { files, open, signal, keepTrust, report } = this.#options;
-    const own = await files.ownFor(found);
+    const own = await files.ownFor(access);
     if (own === undefined) return undefined;
+    if (this.#lost !== undefined && !isNews) {
+      own[Symbol.dispose]();
+      throw this.#lost;
+    }
     const client = await open(own);
     try {
       await whoAmI(client, signal);
     } catch (error) {
       await close(client);
-      if (!hasCode(error, 'API_UNAUTHORIZED')) {
-        found[Symbol.dispose]();
-        throw error;
-      }
+      if (!hasCode(error, 'API_UNAUTHORIZED')) throw error;
       report({ type: 'identity-refused', error: describeError(error) });
       return undefined;
     }
-    found[Symbol.dispose]();
-    await keepTrust?.(found.cluster);
+    access[Symbol.dispose]();
+    await keepTrust?.(access.cluster);
     return { client, source: 'kubeconfig', isOwn: true };
   }
+}
+
+interface FoundCluster {
+  readonly access: ClusterAccess;
+  /**
+   * False if the node knew all CAs before. Then the cluster has no new CA: something else answers
+   * at the known address, and a valid pair is no reason to leave that address.
+   */
+  readonly isNews: boolean;
+}
+
+function hasOtherAuthorities(found: ClusterEndpoint, known: ClusterEndpoint): boolean {
+  const before = authoritiesOf(known);
+  return authoritiesOf(found).some((authority) => !before.includes(authority));
+}
+
+function authoritiesOf({ certificateAuthority }: ClusterEndpoint): string[] {
+  if (certificateAuthority === undefined) return [];
+  return parsePem(certificateAuthority.pem).map(({ der }) => der.toBase64());
 }
 
 /** The files contain no usable credential. */

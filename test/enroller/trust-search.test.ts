@@ -46,6 +46,8 @@ async function user(access: ApiAccess): Promise<string> {
   return found === 'unknown' ? found : found.username.replace(/:[a-z0-9]{6}$/, '');
 }
 
+const unexpectedTrust = async (): Promise<void> => assert.fail('the trust has not changed');
+
 describe('TrustSearch', () => {
   it('discovers the cluster on a node without any kubeconfig', async () => {
     await using bench = await Bench.create();
@@ -110,6 +112,37 @@ describe('TrustSearch', () => {
     const [{ server, certificateAuthority } = {}] = kept;
     assert.equal(server, bench.sandbox.server);
     assert.equal(Buffer.from(certificateAuthority?.pem ?? []).toString(), bench.sandbox.caPem);
+  });
+
+  it('keeps the server of the kubeconfig if the discovered CAs verify it', async () => {
+    await using bench = await Bench.create();
+    const node = await nodeOn(bench);
+    const pair = await enrolledPair(bench);
+    const text = await readFile(bench.config.kubeconfig, 'utf8');
+    const local = bench.sandbox.server.replace('127.0.0.1', 'localhost');
+    const moved = text.replace(bench.sandbox.server, local);
+    await writeFile(bench.config.kubeconfig, withOldCa(moved, bench.sandbox));
+    const kept: ClusterEndpoint[] = [];
+    const keepTrust = async (cluster: ClusterEndpoint): Promise<void> => void kept.push(cluster);
+    await using access = bench.access(pair, { ...node, keepTrust });
+    assert.equal(await user(access), 'system:node:worker-1');
+    assert.deepEqual(
+      kept.map(({ server }) => server),
+      [local],
+    );
+  });
+
+  it('stays at the server of the kubeconfig if another server answers there', async () => {
+    await using bench = await Bench.create();
+    await using foreign = await startSandbox({ clock: systemClock });
+    const node = await nodeOn(bench);
+    const pair = await enrolledPair(bench);
+    const text = await readFile(bench.config.kubeconfig, 'utf8');
+    await writeFile(bench.config.kubeconfig, text.replace(bench.sandbox.server, foreign.server));
+    await using access = bench.access(pair, { ...node, keepTrust: unexpectedTrust });
+    await assert.rejects(access.ready(), { code: 'API_UNTRUSTED' });
+    assert.equal(access.trustLost?.code, 'API_UNTRUSTED');
+    assert.equal(node.runs, 1);
   });
 
   it('uses the token if the discovered cluster rejects the pair', async () => {
