@@ -6,7 +6,9 @@ import { bundleOf } from '../discovery/authority.ts';
 import { discoverCluster } from '../discovery/discover-cluster.ts';
 import type { DiscoveredBootstrap, DiscoveryContext } from '../discovery/discovery.ts';
 import { discoverFromFile } from '../discovery/file-discovery.ts';
+import { repeatUntil } from '../discovery/repeat.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
+import { Deadline } from '../kube/deadline.ts';
 import { readNodeReadiness } from '../kube/node-readiness.ts';
 import { KubeClient } from '../kube/rest-client.ts';
 import { withRootRemedy } from '../pki/renewal/refusal.ts';
@@ -60,8 +62,15 @@ async function discover(input: DiscoverInput, context: CliContext): Promise<Disc
   await requireReplaceable(files, token && { kind: 'token', token: token.text });
   using stop = stopSignal();
   const { signal } = stop;
-  using found = await orCanceled(signal, () => find(input, context, signal));
-  const node = await orCanceled(signal, () => findNode(input, found, { context, signal }));
+  const { clock } = context;
+  // For anything that takes more than two seconds.
+  using progress = new Progress(context.stderr, clock).show();
+  progress.note('the cluster', 'started');
+  const say = (line: string): void => progress.say(oneLine(line));
+  const discovering = { clock, signal, version, progress: say };
+  using found = await orCanceled(signal, () => find(input, discovering));
+  const { hostName } = context.environment;
+  const node = await orCanceled(signal, () => findNode(input, found, { hostName, discovering }));
   refuseReadyNode(node, input);
   // A signal that arrives later does not interrupt the writing.
   if (signal.aborted) throw canceled();
@@ -86,26 +95,16 @@ function canceled(): AgentError {
   });
 }
 
-/** With the progress of anything that takes more than two seconds. */
 async function find(
   { discovery }: DiscoverInput,
-  { clock, stderr }: CliContext,
-  signal: AbortSignal,
+  context: DiscoveryContext,
 ): Promise<DiscoveredBootstrap> {
-  using progress = new Progress(stderr, clock).show();
-  progress.note('the cluster', 'started');
-  const discoveryContext: DiscoveryContext = {
-    clock,
-    signal,
-    version,
-    progress: (line) => progress.say(oneLine(line)),
-  };
   if (discovery.kind === 'file') {
-    return await discoverFromFile(discovery.request, discoveryContext);
+    return discoverFromFile(discovery.request, context);
   }
   const { token, proxyUrl } = discovery.request;
   return {
-    cluster: await discoverCluster(discovery.request, discoveryContext),
+    cluster: await discoverCluster(discovery.request, context),
     credential: { kind: 'token', token: token.text },
     ...(proxyUrl !== undefined && { proxyUrl }),
     [Symbol.dispose]: () => undefined, // The input owns the token.
@@ -129,20 +128,28 @@ function contentOf({
   };
 }
 
-/** Reads the Node of this machine's name, as kubeadm does before it starts the kubelet. */
+/**
+ * Reads the Node of this machine's name, as kubeadm does before it starts the kubelet. Repeats the
+ * request like those of the discovery.
+ */
 async function findNode(
-  { nodeName }: DiscoverInput,
+  { nodeName, discovery }: DiscoverInput,
   found: DiscoveredBootstrap,
-  { context, signal }: { readonly context: CliContext; readonly signal: AbortSignal },
+  { hostName, discovering }: { readonly hostName: string; readonly discovering: DiscoveryContext },
 ): Promise<FoundNode> {
   if (nodeName === undefined) {
-    const { hostName } = context.environment;
     return { state: 'unknown', reason: `the host name is "${hostName}", so pass --node-name` };
   }
-  const { clock } = context;
+  const { clock, signal } = discovering;
+  const { timeoutMs } = discovery.request;
   const limits = { connectMs: 10 * second, requestMs: 10 * second };
   await using client = await KubeClient.open({ access: accessOf(found), version, clock, limits });
-  const readiness = await readNodeReadiness(client, nodeName, signal);
+  using deadline = new Deadline({ clock, ms: timeoutMs, signal, what: 'reading the Node' });
+  const readiness = await repeatUntil(
+    () => readNodeReadiness(client, nodeName, deadline.signal),
+    { ...discovering, signal: deadline.signal },
+    timeoutMs,
+  );
   return readiness === 'forbidden'
     ? { name: nodeName, state: 'unknown', reason: 'this credential may not read Nodes' }
     : { name: nodeName, state: readiness };
