@@ -94,7 +94,7 @@ image: ## Build the OCI image of the approver, its bill of materials and checksu
 # a unit test until it is named here.
 LONG_E2E_TESTS := test/e2e/sandbox.test.ts test/e2e/reader.test.ts test/e2e/hooks.test.ts
 E2E_TESTS = $(LONG_E2E_TESTS) $(filter-out $(LONG_E2E_TESTS),$(shell find test/e2e -name '*.test.ts' | sort))
-REAL_FAULTS := test/fault/approver.test.ts test/fault/crash.test.ts test/fault/file-system.test.ts test/fault/signer.test.ts
+REAL_FAULTS := test/fault/approver.test.ts test/fault/crash.test.ts test/fault/discovery.test.ts test/fault/file-system.test.ts test/fault/signer.test.ts
 QUICK_FAULTS = test/fault/keys.test.ts $(filter-out test/fault/keys.test.ts $(REAL_FAULTS),$(shell find test/fault -name '*.test.ts' | sort))
 UNIT_TESTS = $(shell find test -name '*.test.ts' -not -path 'test/e2e/*' -not -path 'test/fault/*' -not -path 'test/real/*' -not -path 'test/package/*' | sort)
 # Two clusters that begin at the same time may be too slow for the time limit of kubeadm join.

@@ -2,6 +2,7 @@ import { api } from './api.ts';
 import { approver } from './approver.ts';
 import { clock } from './clock.ts';
 import { crash } from './crash.ts';
+import { discovery } from './discovery.ts';
 import type { FaultFamily } from './family.ts';
 import { fileSystem } from './file-system.ts';
 import { fuzz } from './fuzz.ts';
@@ -19,6 +20,7 @@ export const families: readonly FaultFamily[] = [
   fileSystem,
   api,
   approver,
+  discovery,
   clock,
   keys,
   herd,
