@@ -55,7 +55,7 @@ describe('keys under strace', { skip: skipWithout('strace') }, () => {
     for await (const row of keys.run({ thorough: false, signal, progress: () => undefined })) {
       rows.push(row);
     }
-    const [rotations, givenUp, certs] = rows;
+    const [rotations, givenUp, certs, discover] = rows;
     assert.ok((rotations?.tried ?? 0) >= 10);
     // Each of the four is requested twice, and the deleted one once more.
     assert.ok((givenUp?.tried ?? 0) >= 8);
@@ -64,6 +64,7 @@ describe('keys under strace', { skip: skipWithout('strace') }, () => {
     }
     assert.equal(rotations?.lost, 0);
     assert.ok((certs?.tried ?? 0) >= 10);
+    assert.ok((discover?.tried ?? 0) >= 9);
   });
 });
 

@@ -4,6 +4,8 @@ import { startSandboxControlPlane } from '../support/sandbox-control-plane.ts';
 import type { FaultFamily, FaultRow } from './family.ts';
 import type { CertsRoundResult } from './keys/certs-round.ts';
 import { runCertsRound } from './keys/certs-round.ts';
+import type { DiscoverRoundResult } from './keys/discover-round.ts';
+import { runDiscoverRound } from './keys/discover-round.ts';
 import type { RoundOptions, RoundResult } from './keys/round.ts';
 import { doomedSigner, keptSigner, runRound } from './keys/round.ts';
 
@@ -16,7 +18,8 @@ const released = join(import.meta.dirname, '../../dist/nodecertd');
  * Rotates certificates with every kind of key, makes CSRs fail in every way, and
  * searches for the private keys: in everything that a process of the agent writes
  * except the pair itself, and in the memory of the keeper after each rotation and each
- * failed CSR. Then does the same for every command of `nodecertd certs`.
+ * failed CSR. Then does the same for every command of `nodecertd certs`, and for the token of
+ * `nodecertd discover`.
  */
 export const keys: FaultFamily = {
   name: 'keys',
@@ -33,6 +36,7 @@ export const keys: FaultFamily = {
     }
     yield* rowsOf(results);
     yield await searchCerts(thorough);
+    yield await searchDiscover(thorough);
   },
 };
 
@@ -55,6 +59,22 @@ async function searchCerts(thorough: boolean): Promise<FaultRow> {
     seen: [
       `no part of ${sum(({ keys }) => keys)} keys outside their files`,
       `${sum(({ dumps }) => dumps)} core dumps without a key`,
+    ],
+  };
+}
+
+async function searchDiscover(thorough: boolean): Promise<FaultRow> {
+  const rounds = [await runDiscoverRound()];
+  if (thorough) rounds.push(await runDiscoverRound(released));
+  const sum = (of: (round: DiscoverRoundResult) => number): number =>
+    rounds.reduce((total, round) => total + of(round), 0);
+  return {
+    fault: 'nodecertd discover, searched for its token',
+    tried: sum(({ commands }) => commands),
+    lost: 0,
+    seen: [
+      'the token only in the kubeconfig',
+      `${sum(({ dumps }) => dumps)} core dumps without the token`,
     ],
   };
 }

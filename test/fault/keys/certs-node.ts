@@ -3,16 +3,7 @@ import { spawn } from 'node:child_process';
 import { createPrivateKey } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import {
-  chmod,
-  copyFile,
-  mkdir,
-  readFile,
-  readdir,
-  rm,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
+import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
@@ -20,6 +11,7 @@ import type { KubeadmTree } from '../../pki/renewal/renewal-tree.ts';
 import { withDumps } from '../../support/core-dumps.ts';
 import { findProgram } from '../../support/programs.ts';
 import { KnownKeys } from './known-keys.ts';
+import { launcherOfSources } from './launcher.ts';
 import { embeddedNeedlesOf } from './needles.ts';
 import type { MemoryMatch } from './process-memory.ts';
 import { searchProcess } from './process-memory.ts';
@@ -27,7 +19,6 @@ import type { Written } from './trace.ts';
 import { searchTrace, straceOptions } from './trace.ts';
 import { describe } from './watched-agent.ts';
 
-const root = join(import.meta.dirname, '../../..');
 const witness = pathToFileURL(join(import.meta.dirname, 'witness.mjs')).href;
 
 /** What `nodecertd certs` wrote, and what its memory had when it ended. */
@@ -191,16 +182,4 @@ export class CertsNode {
     const name = basename(where).replace(/^\.nodecertd-[0-9a-f]{16}\./, '');
     return /\.(?:key|conf~?)$/.test(name);
   }
-}
-
-/** The launcher of the released program, with the sources. */
-async function launcherOfSources(directory: string): Promise<string> {
-  const launcher = join(directory, 'nodecertd');
-  const main = pathToFileURL(join(root, 'src/main.ts')).href;
-  await mkdir(join(directory, 'lib'));
-  await symlink(process.execPath, join(directory, 'lib/node'));
-  await writeFile(join(directory, 'lib/main.js'), `import('${main}');\n`);
-  await copyFile(join(root, 'scripts/nodecertd.sh'), launcher);
-  await chmod(launcher, 0o755);
-  return launcher;
 }

@@ -25,6 +25,12 @@ export function needlesOf(name: string, key: KeyObject): Needle[] {
   );
 }
 
+/** Returns the needles of the secret part of a bootstrap token, as a whole. Its id is public. */
+export function tokenNeedlesOf(token: string): Needle[] {
+  const secret = Buffer.from(token.slice(token.indexOf('.') + 1));
+  return [...formsOf(secret)].map(([form, bytes]) => ({ bytes, key: token, form }));
+}
+
 /**
  * The private numbers, big endian: d of an elliptic curve; d, p, q and their
  * derivatives of RSA; the seed of Ed25519.
