@@ -4,6 +4,7 @@ import { targets as apiTargets } from './api-targets.ts';
 import { targets as inventoryTargets } from './inventory-targets.ts';
 import { targets as componentTargets } from './component-targets.ts';
 import { targets as csrObjectTargets } from './csr-object-target.ts';
+import { targets as discoveryFileTargets } from './discovery-file-target.ts';
 import { targets as discoveryTargets } from './discovery-targets.ts';
 import { targets as discoveryTextTargets } from './discovery-text-targets.ts';
 import { targets as httpTargets } from './http-target.ts';
@@ -28,4 +29,5 @@ export const targets: readonly FuzzTarget[] = [
   ...csrObjectTargets,
   ...discoveryTextTargets,
   ...discoveryTargets,
+  ...discoveryFileTargets,
 ];
