@@ -5,7 +5,7 @@ import { nodeLayer, skipWithoutContainer } from './container-root.ts';
 import { apiName, initConfiguration, joinConfiguration } from './kubeadm-configuration.ts';
 import type { JoinSecrets } from './kubeadm-configuration.ts';
 import { createNode } from './kubeadm-node.ts';
-import type { KubeadmNode, NodePlace } from './kubeadm-node.ts';
+import type { KubeadmNode, NodePlace, NodeSurroundings } from './kubeadm-node.ts';
 import { skipWithoutKubeadm } from './kubeadm.ts';
 import { scaled } from './machine-speed.ts';
 import { imageStore } from './node-images.ts';
@@ -108,6 +108,17 @@ export class KubeadmCluster implements AsyncDisposable {
     return found;
   }
 
+  /** Boots another worker, which has not joined the cluster. */
+  async bootWorker(): Promise<KubeadmNode> {
+    const [place] = places('worker', this.workers.length + 1).slice(-1);
+    if (place === undefined) throw new Error('unreachable');
+    const surroundings = this.#surroundings([...this.#nodes, place]);
+    const node = await createNode(place, surroundings);
+    this.#nodes.push(node);
+    await node.container.start();
+    return node;
+  }
+
   async start(): Promise<void> {
     process.once('exit', this.#removeFiles);
     const places = nodePlaces(this.#options);
@@ -163,12 +174,16 @@ export class KubeadmCluster implements AsyncDisposable {
   }
 
   async #boot(places: readonly NodePlace[]): Promise<void> {
-    const { directory } = this;
-    this.#bridge = await createBridge(directory);
-    const { mounts = {} } = this.#options;
-    const surroundings = { directory, bridge: this.#bridge, hosts: hosts(places), mounts };
+    this.#bridge = await createBridge(this.directory);
+    const surroundings = this.#surroundings(places);
     for (const place of places) this.#nodes.push(await createNode(place, surroundings));
     await Promise.all(this.#nodes.map(async ({ container }) => container.start()));
+  }
+
+  #surroundings(places: readonly NodePlace[]): NodeSurroundings {
+    const { directory, network: bridge } = this;
+    const { mounts = {} } = this.#options;
+    return { directory, bridge, hosts: hosts(places), mounts };
   }
 
   async #init(node: KubeadmNode): Promise<void> {
