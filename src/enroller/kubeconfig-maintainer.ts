@@ -5,6 +5,7 @@ import type { Failure } from '../core/errors.ts';
 import { hasCode, toFailure } from '../core/errors.ts';
 import type { ClusterEndpoint } from '../kube/cluster-access.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
+import { removeInterruptedWrites } from '../store/bootstrap-kubeconfig.ts';
 import { NodeKubeconfig } from '../store/node-kubeconfig.ts';
 import { removeUsedFile } from '../store/used-file.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -58,16 +59,22 @@ export class KubeconfigMaintainer {
    */
   async check(pair: PairFacts | undefined, signal: AbortSignal): Promise<void> {
     const usable = pair !== undefined && !pair.selfSigned && this.#clock.now() < pair.notAfter;
+    const strays = await this.#removeStrays();
     try {
       const findings = usable
         ? await this.#file.recover(() => this.#bootstrapCluster(), signal)
         : [];
       const failure = await this.#failure({ usable });
       const removed = usable && failure === undefined ? await this.#removeUsed(pair) : [];
-      this.#send([...findings, ...removed], failure);
+      this.#send([...strays, ...findings, ...removed], failure);
     } catch (error) {
-      this.#send([], toFailure(error));
+      this.#send(strays, toFailure(error));
     }
+  }
+
+  async #removeStrays(): Promise<Finding[]> {
+    const { bootstrapKubeconfig: path } = this.#config;
+    return path === undefined ? [] : removeInterruptedWrites(path, this.#clock.now());
   }
 
   /**

@@ -2,7 +2,8 @@ import { renameSync } from 'node:fs';
 import { mkdir, open, readdir, rename, stat, symlink, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { hasErrno } from '../core/errors.ts';
-import { attempt, storeError } from '../sys/file-error.ts';
+import type { Instant } from '../core/instant.ts';
+import { attempt, storeError, unlessMissing } from '../sys/file-error.ts';
 
 /**
  * Creates a file and syncs it to disk. The file has exactly this mode regardless of the umask,
@@ -153,17 +154,35 @@ export async function removeStrays(path: string): Promise<string[]> {
   return removeStraysFor(dirname(path), (name) => name === basename(path));
 }
 
+/**
+ * Like `removeStrays`, but only files that were written before this moment, because another process
+ * may be writing the path.
+ */
+export async function removeStraysBefore(path: string, moment: Instant): Promise<string[]> {
+  const strays = await straysIn(dirname(path), (name) => name === basename(path));
+  const removed: string[] = [];
+  for (const stray of strays) {
+    const found = await unlessMissing(() => stat(stray));
+    if (found === undefined || found.mtimeMs >= moment) continue;
+    await attempt('remove', stray, () => unlink(stray));
+    removed.push(stray);
+  }
+  return removed;
+}
+
 /** Like `removeStrays`, for every file name that `isOurs` accepts. */
 export async function removeStraysFor(
   directory: string,
   isOurs: (name: string) => boolean,
 ): Promise<string[]> {
+  const strays = await straysIn(directory, isOurs);
+  for (const stray of strays) await attempt('remove', stray, () => unlink(stray));
+  return strays;
+}
+
+async function straysIn(directory: string, isOurs: (name: string) => boolean): Promise<string[]> {
   const names = await attempt('list', directory, () => readdir(directory));
   const strays = names.filter((name) => isOurs(nameBehindStray(name) ?? ''));
-  for (const name of strays) {
-    const stray = join(directory, name);
-    await attempt('remove', stray, () => unlink(stray));
-  }
   return strays.map((name) => join(directory, name));
 }
 

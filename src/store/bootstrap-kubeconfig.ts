@@ -1,12 +1,15 @@
 import { access, constants, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { Finding } from '../core/enroller-protocol.ts';
 import { AgentError } from '../core/errors.ts';
 import { showMode } from '../core/file-mode.ts';
+import type { Instant } from '../core/instant.ts';
+import { minute } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
 import { exists } from '../sys/exists.ts';
 import { attempt, isMissing, storeError, unlessMissing } from '../sys/file-error.ts';
 import { readSmallFile } from '../sys/small-file.ts';
-import { makeDirectory, removeStrays, replaceFile } from './atomic-file.ts';
+import { makeDirectory, removeStrays, removeStraysBefore, replaceFile } from './atomic-file.ts';
 import type { User } from './kubeconfig-recognition.ts';
 import { isBlank, singleUser } from './kubeconfig-recognition.ts';
 import type { BootstrapCredential, KubeconfigCluster } from './kubeconfig-text.ts';
@@ -172,6 +175,24 @@ async function put({ path, bytes, change }: PlannedFile): Promise<void> {
 async function removeLeftovers(path: string): Promise<void> {
   const target = await linkTarget(path);
   await unlessMissing(() => removeStrays(target));
+}
+
+/**
+ * Removes the temporary files of a `discover` that was killed more than a minute ago: they contain
+ * a token. The next `discover` removes them too, but may never run. Ignores a failure, because such
+ * a file prevents nothing.
+ */
+export async function removeInterruptedWrites(path: string, now: Instant): Promise<Finding[]> {
+  try {
+    const removed = await removeStraysBefore(await linkTarget(path), now - minute);
+    return removed.map((stray) => ({
+      kind: 'stray-removed',
+      path: stray,
+      detail: 'left behind by an interrupted write of a bootstrap kubeconfig',
+    }));
+  } catch {
+    return [];
+  }
 }
 
 type Found =

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { AgentConfig } from '../../src/core/config.ts';
 import { Enroller } from '../../src/enroller/enroller.ts';
@@ -106,6 +107,29 @@ describe('Enroller with bootstrap.discovery', () => {
     const { csr } = await bench.first('requested');
     const found = bench.sandbox.csrs().find(({ metadata }) => metadata.name === csr.name);
     assert.equal(found?.spec.username, 'system:node:worker-1');
+  });
+});
+
+describe('Enroller beside `nodecertd discover`', () => {
+  it('removes a temporary file that a killed run has left a minute ago', async () => {
+    await using bench = await Bench.create();
+    await enrolledPair(bench);
+    const { bootstrapKubeconfig = '' } = bench.config;
+    const strays = ['0', '1'].map((digit) =>
+      join(
+        dirname(bootstrapKubeconfig),
+        `.nodecertd-${digit.repeat(16)}.${basename(bootstrapKubeconfig)}~`,
+      ),
+    );
+    for (const stray of strays) await writeFile(stray, 'token: x');
+    const [old = ''] = strays;
+    await utimes(old, 0, Date.now() / 1_000 - 61);
+    await using enroller = enrollerOn(bench, bench.config);
+    await inspect(bench, enroller);
+    // The other one may belong to a run that is still writing.
+    assert.deepEqual(strays.map(existsSync), [false, true]);
+    assert.deepEqual(kinds(bench), ['stray-removed']);
+    assert.ok(existsSync(bootstrapKubeconfig));
   });
 });
 
