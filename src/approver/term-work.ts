@@ -442,7 +442,9 @@ export class TermWork {
           });
         return;
       case 'outdated':
-        this.#enqueue(csr.name);
+        if (this.#options.term.isLeading()) this.#enqueue(csr.name);
+        // Trying again at once would not let the event loop end the term.
+        else this.#retries.set(csr.name, second);
         return;
       case 'gone':
         this.#deleteCsr(csr.name);

@@ -148,6 +148,20 @@ describe('TermWork', () => {
     assert.deepEqual(scene.api.about('csr-1'), []);
   });
 
+  it('waits for the end of the term once it no longer leads, also without a rate limit', async () => {
+    await using scene = new Scene();
+    scene.policy = { ...defaultApproverPolicy, maxDecisionsPerSecond: 0 };
+    scene.api.addNode('n1');
+    scene.api.addCsr('csr-1', 'n1');
+    scene.leading = false;
+    await scene.start();
+    await scene.pass(minute);
+    assert.deepEqual(scene.api.about('csr-1'), []);
+    scene.leading = true;
+    await scene.pass(2 * second);
+    assert.deepEqual(scene.decided, ['approve csr-1']);
+  });
+
   it('reads the CSR once after a conflict, and keeps the decision that it finds', async () => {
     await using scene = new Scene();
     scene.api.addCsr('csr-1', 'n1');
