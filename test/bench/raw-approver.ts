@@ -15,7 +15,12 @@ const { clusters, users } = parse(readFileSync(process.argv[2] ?? '', 'utf8')) a
 };
 const { server: origin = '', 'certificate-authority-data': ca = '' } = clusters[0].cluster;
 const connections = 16;
-const agent = new Agent({ connections, connect: { ca: Buffer.from(ca, 'base64') } });
+// With HTTP/2, all requests would share a connection.
+const agent = new Agent({
+  allowH2: false,
+  connections,
+  connect: { ca: Buffer.from(ca, 'base64') },
+});
 const headers = {
   authorization: `Bearer ${users[0].user.token}`,
   'content-type': 'application/json',

@@ -100,7 +100,8 @@ export class FaultProxy implements AsyncDisposable {
       },
       (request, response) => void this.#handle(request, response),
     );
-    const patient = { headersTimeout: 0, bodyTimeout: 0 };
+    // With HTTP/2, watches that end at once make Node 26.10 loop in Http2Session::SendPendingData without end.
+    const patient = { headersTimeout: 0, bodyTimeout: 0, allowH2: false };
     const { certificatePem: cert, keyPem: key } = admin;
     this.#asAdmin = new Agent({ ...patient, connect: { ca: caPem, cert, key } });
     this.#asToken = new Agent({ ...patient, connect: { ca: caPem } });
