@@ -75,14 +75,17 @@ async function latencies(
   });
 }
 
-/** The leader ends, and a CSR is created at that moment: the time until it is approved. */
+/**
+ * The leader ends or stops, and a CSR is created at that moment: the time until it is approved.
+ * @throws Error if a leader that continues later writes to a CSR that another one has decided
+ */
 export async function measureFailOver(
   scene: ApproverScene,
   programs: readonly ApproverProgram[],
   repetitions: number,
 ): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
+  for (const signal of ['SIGKILL', 'SIGSTOP', 'SIGTERM'] as const) {
     const times: number[][] = [];
     for (const program of programs) {
       times.push(await failOvers(scene, program, { signal, repetitions }));
@@ -114,23 +117,36 @@ async function failOvers(
   const start = (): Child => replicas.use(startProgram(program, scene, args));
   const times: number[] = [];
   let leader = start();
+  let former: Child | undefined;
   for (const [round, csr] of csrs.entries()) {
     const at = performance.now();
     await load.createOne(csr);
     const decision = await watch.decision(csr.name, leader);
     if (round > 0) times.push((decision.at - at) / 1_000);
+    if (signal === 'SIGSTOP' && former !== undefined) await endStopped(former);
     if (round === repetitions) break;
     const standby = start();
     // It has to see the Lease before the leader ends.
     await delay(standbySeconds * 1_000);
     process.kill(leader.pid, signal);
-    leader = standby;
+    [former, leader] = [leader, standby];
+  }
+  for (const { name } of csrs) {
+    const writes = await cluster.writesTo(name);
+    if (writes.length > 1) throw new Error(`${writes.length} decisions about ${name}`);
   }
   await load.deleteOthers();
   return times;
 }
 
 const standbySeconds = 6;
+
+/** Lets a stopped leader continue for a moment, in which it has to notice that it no longer leads. */
+async function endStopped(leader: Child): Promise<void> {
+  process.kill(leader.pid, 'SIGCONT');
+  await delay(standbySeconds * 1_000);
+  await leader.stop();
+}
 
 /**
  * Decides the same CSRs twice, of which some are denied.
