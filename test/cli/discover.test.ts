@@ -8,6 +8,7 @@ import { parseAddress } from '../../src/cli/discover-values.ts';
 import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
 import { pinOf, tokenText } from '../discovery/support/test-cluster.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
+import { startProxy } from '../kube/support/connect-proxy.ts';
 import type { Ended } from '../support/doctor.ts';
 import type { DiscoverBench } from './discover-bench.ts';
 import { discoverBench } from './discover-bench.ts';
@@ -152,6 +153,20 @@ describe('nodecertd discover', () => {
     const document = JSON.parse(stdout) as { verifiedBy: string; warnings: string[] };
     assert.equal(document.verifiedBy, 'token');
     assert.equal(document.warnings.length, 1);
+  });
+
+  it('uses the proxy of --proxy, and writes it into the kubeconfig', async (t) => {
+    const bench = await discoverBench(t);
+    await using proxy = await startProxy();
+    const { code, stdout, stderr } = await bench.succeed('--proxy', proxy.url);
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(
+      new Set(proxy.seen.map((line) => line.split(' ')[0])),
+      new Set([bench.address]),
+    );
+    assert.ok(!`${stdout}${stderr}`.includes('pa%3Ass'));
+    using access = await loadKubeconfig(bench.output);
+    assert.equal(access.cluster.proxyUrl, `${proxy.url}/`);
   });
 
   it('refuses without a pin, and says how to get it', async (t) => {
