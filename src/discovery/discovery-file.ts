@@ -130,7 +130,9 @@ async function get(
     return await getOnce({ access, path, version, clock, signal, limitMs, bodyBytes: fileLimit });
   } catch (error) {
     if (!(error instanceof AgentError) || error.code === 'ABORTED') throw error;
-    const reason = error.message.replace(/^get \S+(?: at \S+)?(?: through proxy .*?\))?: /, '');
+    const reason = error.message
+      .replace(/^get \S+(?: at \S+)?(?: through proxy .*?\))?: /, '')
+      .replaceAll(path, url.pathname);
     throw new AgentError(error.code, `cannot download ${shown(url)}: ${reason}`, {
       cause: error.cause,
       remedy: `Check that this machine can connect to ${url.host}; HTTPS_PROXY is not used, but --proxy URL is`,

@@ -128,6 +128,7 @@ describe('nodecertd discover --discovery-file', () => {
       const args = ['--discovery-file', url, '--token-file', bench.tokenFile, '--timeout', '1s'];
       const { code, stderr } = await discover(...args);
       assert.match(stderr, message);
+      assert.ok(!stderr.includes('hunter2'), stderr);
       assert.equal(code, 1);
       assert.ok(!(await readdir(bench.directory)).includes('bootstrap.conf'));
     });
