@@ -10,12 +10,10 @@ export function combinationFault(options: DiscoverOptions): string | undefined {
   if (join === '-' && tokenFile === '-') {
     return '--join and --token-file cannot both read standard input';
   }
-  const byLine = firstOf(options, ['endpoint', 'token', 'caCertHash', 'discoveryFile', 'unsafe']);
+  const byLine = firstOf(options, ['endpoint', 'token', 'discoveryFile', 'unsafe']);
   if (join !== undefined && byLine !== undefined) return `--join and ${byLine} exclude each other`;
-  const byFile = firstOf(options, ['endpoint', 'caCertHash', 'onlyPinned', 'unsafe']);
-  if (discoveryFile !== undefined && byFile !== undefined) {
-    return `--discovery-file and ${byFile} exclude each other`;
-  }
+  const byFile = discoveryFile === undefined ? undefined : fileFault(options);
+  if (byFile !== undefined) return byFile;
   if (options.discoveryFileHash !== undefined && discoveryFile === undefined && !join) {
     return '--discovery-file-hash requires --discovery-file';
   }
@@ -27,6 +25,12 @@ export function combinationFault(options: DiscoverOptions): string | undefined {
   }
   const isFormat = discoverFormats.some((format) => format === output) || output === 'table';
   return isFormat ? `--output takes a file, not the format ${output}: use -o ${output}` : undefined;
+}
+
+/** Why these options cannot be combined with a discovery file, also one in the line of --join. */
+export function fileFault(options: DiscoverOptions): string | undefined {
+  const other = firstOf(options, ['endpoint', 'caCertHash', 'onlyPinned', 'unsafe']);
+  return other && `--discovery-file and ${other} exclude each other`;
 }
 
 type Exclusive = 'endpoint' | 'token' | 'caCertHash' | 'discoveryFile' | 'onlyPinned' | 'unsafe';

@@ -7,7 +7,7 @@ import type { JoinCommand } from '../discovery/join-command.ts';
 import { parseJoinCommand } from '../discovery/join-command.ts';
 import type { BootstrapFiles } from '../store/bootstrap-kubeconfig.ts';
 import type { CliContext } from './context.ts';
-import { combinationFault } from './discover-combinations.ts';
+import { combinationFault, fileFault } from './discover-combinations.ts';
 import type { DiscoverFormat, DiscoverOptions } from './discover-options.ts';
 import { pathOf } from './discover-options.ts';
 import type { SecretInput } from './discover-token.ts';
@@ -153,6 +153,8 @@ function discoveryOf(
   const common = commonOf(options);
   const file = options.discoveryFile ?? join?.discoveryFile;
   if (file !== undefined) {
+    const fault = fileFault(options);
+    if (fault !== undefined) throw usageError(fault);
     const hash = options.discoveryFileHash;
     return {
       kind: 'file',
@@ -200,9 +202,11 @@ function endpointsOf(
     );
   }
   const endpoints = addresses.map((text) => parseAddress(option, text));
-  const hashOption = join === undefined ? '--ca-cert-hash' : 'the hash in the line of --join';
-  const hashes = join?.caCertHashes ?? caCertHash ?? [];
-  const pins = hashes.map((text) => parsePin(hashOption, text));
+  // While the CA changes, the line may have the hash of one CA only.
+  const pins = [
+    ...(join?.caCertHashes ?? []).map((text) => parsePin('the hash in the line of --join', text)),
+    ...(caCertHash ?? []).map((text) => parsePin('--ca-cert-hash', text)),
+  ];
   const skips = options.unsafeSkipCaVerification === true || join?.skipsCaVerification === true;
   if (pins.length === 0 && !skips) throw noPin(join !== undefined);
   if (pins.length === 0 && onlyPinned) throw usageError('--only-pinned requires --ca-cert-hash');

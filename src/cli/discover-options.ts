@@ -58,7 +58,7 @@ export function addDiscoverOptions(command: Command): Command {
     )
     .option(
       '--join <line>',
-      'the kubeadm join line, in quotes, or - for standard input; replaces --endpoint, the token and the hashes',
+      'the kubeadm join line, in quotes, or - for standard input, in place of --endpoint, --token-file and --ca-cert-hash',
     )
     .option(
       '--discovery-file <file>',

@@ -243,6 +243,15 @@ describe('nodecertd discover --join', () => {
     assert.equal(code, 0);
   });
 
+  it('adds the hashes of --ca-cert-hash to those of the line', async (t) => {
+    const bench = await discoverBench(t);
+    const line = joinLine(bench).replace(bench.pin, `sha256:${'0'.repeat(64)}`);
+    const refused = await bench.discover('--join', line);
+    assert.match(refused.stderr, /\(CLUSTER_UNTRUSTED\)/);
+    const { code } = await bench.discover('--join', line, '--ca-cert-hash', bench.pin);
+    assert.equal(code, 0);
+  });
+
   it('stops at Ctrl-C without writing', async (t) => {
     const bench = await discoverBench(t);
     const reached = Promise.withResolvers<undefined>();
@@ -301,6 +310,10 @@ describe('nodecertd discover, input', () => {
     [
       ['--join', `kubeadm join h:1 --token ${shortToken} --discovery-token-ca-cert-hash ${hash}`],
       /22 characters/,
+    ],
+    [
+      ['--join', `kubeadm join --discovery-file /a --token ${token}`, '--ca-cert-hash', hash],
+      /--discovery-file and --ca-cert-hash exclude/,
     ],
     [['--join', 'kubeadm join h:1', ...endpoint], /--join and --endpoint exclude/],
     [['--join', '-', '--token-file', '-'], /cannot both read standard input/],
