@@ -92,7 +92,15 @@ export function warningsOf(file: ConfigFile): string[] {
       entry.usages.includes('key encipherment') &&
       !entry.key.algorithm.startsWith('rsa-'),
   );
+  const { bootstrap, bootstrapKubeconfig } = file;
   return [
+    ...(bootstrap.deleteAfterUse &&
+    bootstrapKubeconfig === undefined &&
+    bootstrap.discovery === undefined
+      ? [
+          'bootstrap.deleteAfterUse has no effect without bootstrapKubeconfig or bootstrap.discovery',
+        ]
+      : []),
     ...(address === undefined || isLoopback(address.host)
       ? []
       : [

@@ -99,7 +99,7 @@ export class TrustSearch {
     const access = this.#lost === undefined ? undefined : await files.loadBootstrap();
     if (access === undefined) return undefined;
     await using client = await open(access);
-    if ((await this.#verify(client)) === undefined) return { access, isNews: true };
+    if ((await this.#verify(client)) === undefined) return { access, isNewTrust: true };
     access[Symbol.dispose]();
     return undefined;
   }
@@ -115,13 +115,13 @@ export class TrustSearch {
     try {
       const access = await discovery.access(signal);
       const known = await files.knownCluster();
-      if (known === undefined) return { access, isNews: true };
+      if (known === undefined) return { access, isNewTrust: true };
       const cluster = await this.#withFoundTrust(known, access);
       return cluster === undefined
-        ? { access, isNews: hasOtherAuthorities(access.cluster, known) }
-        : { access: { ...access, cluster }, isNews: true };
+        ? { access, isNewTrust: hasOtherAuthorities(access.cluster, known) }
+        : { access: { ...access, cluster }, isNewTrust: true };
     } catch (error) {
-      // On a new node, the missing kubeconfig is no news.
+      // On a new node, a missing kubeconfig is normal.
       if (hasCode(reason, 'KUBECONFIG_MISSING') || !(error instanceof AgentError)) throw error;
       const remedy = needsPerson.has(error.code) ? discoverRemedy(config) : error.remedy;
       throw new AgentError(error.code, `${describeError(reason)}; ${error.message}`, {
@@ -133,8 +133,9 @@ export class TrustSearch {
   }
 
   /**
-   * The known entry with the CAs that were found, if they verify its server. The entry may name a
-   * load balancer of this node, a proxy or a server name, which no cluster-info knows.
+   * The cluster entry of the kubeconfig with the CAs that were found, if they verify its server. The
+   * entry may contain a load balancer on this node, a proxy or a server name, and cluster-info does
+   * not.
    */
   async #withFoundTrust(
     known: ClusterEndpoint,
@@ -151,11 +152,11 @@ export class TrustSearch {
    * The valid pair of this agent, if the cluster accepts it. During a CA rollover, API servers
    * accept clients of the old CA for longer than they serve a certificate of it.
    */
-  async #acceptedOwn({ access, isNews }: FoundCluster): Promise<OpenCredential | undefined> {
+  async #acceptedOwn({ access, isNewTrust }: FoundCluster): Promise<OpenCredential | undefined> {
     const { files, open, signal, keepTrust, report } = this.#options;
     const own = await files.ownFor(access);
     if (own === undefined) return undefined;
-    if (this.#lost !== undefined && !isNews) {
+    if (this.#lost !== undefined && !isNewTrust) {
       own[Symbol.dispose]();
       throw this.#lost;
     }
@@ -177,10 +178,10 @@ export class TrustSearch {
 interface FoundCluster {
   readonly access: ClusterAccess;
   /**
-   * False if the node knew all CAs before. Then the cluster has no new CA: something else answers
-   * at the known address, and a valid pair is no reason to leave that address.
+   * False if the kubeconfig contains all CAs that were found. Then another server answers at the
+   * address in the kubeconfig, and the node keeps that address while its pair is valid.
    */
-  readonly isNews: boolean;
+  readonly isNewTrust: boolean;
 }
 
 function hasOtherAuthorities(found: ClusterEndpoint, known: ClusterEndpoint): boolean {

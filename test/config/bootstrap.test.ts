@@ -101,6 +101,17 @@ bootstrap:
     );
   }
 
+  it('warns if there is no file to remove', async (context) => {
+    const file = join(await temporaryDirectory(context), 'config.yaml');
+    await writeFile(file, `${head}bootstrap: { deleteAfterUse: true }\n`);
+    const environment = { hostName: 'worker-1', workingDirectory: '/' };
+    assert.deepEqual((await loadConfig({ file, flags: {}, environment })).warnings, [
+      'bootstrap.deleteAfterUse has no effect without bootstrapKubeconfig or bootstrap.discovery',
+    ]);
+    const flags = { bootstrapKubeconfig: '/b.conf' };
+    assert.deepEqual((await loadConfig({ file, flags, environment })).warnings, []);
+  });
+
   it('rejects a token in place of its file, without repeating it', async (context) => {
     await assert.rejects(
       load(context, discovery({ tokenFile: 'abcdef.abcdefghijklmnop' })),
