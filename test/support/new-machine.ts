@@ -56,6 +56,12 @@ export class NewMachine implements AsyncDisposable {
     return runWithClock(hastened(haste), 'discover', ...this.args(...args));
   }
 
+  /** Runs `nodecertd discover` in this process with a line of kubeadm, which has a token. */
+  async join(line: string): Promise<Ended> {
+    const args = ['--join', line, '--output', this.output, '-o', 'json'];
+    return runWithClock(hastened(haste), 'discover', ...args);
+  }
+
   /** Runs `nodecertd discover` in a process of its own, with additional variables. */
   async discoverInProcess(
     env: Readonly<Record<string, string>>,
