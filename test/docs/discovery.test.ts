@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { describe, it } from 'node:test';
 import { addDiscoverOptions } from '../../src/cli/discover-options.ts';
 import { exitCodes } from '../../src/cli/discover.ts';
-import { read, section, tableRows } from './pages.ts';
+import { read, section, sourceOf, tableRows } from './pages.ts';
 
 const text = await read('docs/discovery.md');
 
@@ -17,6 +17,17 @@ describe('discovery.md', () => {
     );
     assert.equal(listed.length, options.length);
     assert.deepEqual(new Set(listed), new Set(options));
+  });
+
+  it('explains messages that the program has', async () => {
+    const folders = ['discovery', 'store', 'cli'].map((folder) => sourceOf(`src/${folder}`));
+    const source = (await Promise.all(folders)).join('\n');
+    const rows = section(text, 'Messages').match(/^\| `.*?(?= \| )/gm) ?? [];
+    assert.ok(rows.length > 10);
+    const parts = rows.flatMap((row) => [...row.matchAll(/`([^`]+)`/g)].map(([, part]) => part));
+    const pieces = parts.flatMap((part = '') => part.split('…')).map((piece) => piece.trim());
+    const missing = pieces.filter((piece) => !source.includes(piece));
+    assert.deepEqual(missing, []);
   });
 
   it('has the exit codes of the command', () => {
