@@ -112,7 +112,9 @@ async function failOvers(
   if (args === undefined) return [];
   const { cluster, load, nodes } = scene;
   await using watch = await DecisionWatch.start(cluster.plane.admin);
-  const csrs = prepareCsrs({ prefix: 'fail-over', count: repetitions + 1, nodes });
+  // The audit log has the requests of all phases, so each phase has names of its own.
+  const prefix = `${program.name}-${signal.toLowerCase()}`;
+  const csrs = prepareCsrs({ prefix, count: repetitions + 1, nodes });
   await using replicas = new AsyncDisposableStack();
   const start = (): Child => replicas.use(startProgram(program, scene, args));
   const times: number[] = [];
