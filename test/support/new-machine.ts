@@ -56,10 +56,9 @@ export class NewMachine implements AsyncDisposable {
     return runWithClock(hastened(haste), 'discover', ...this.args(...args));
   }
 
-  /** Runs `nodecertd discover` in this process with a line of kubeadm, which has a token. */
-  async join(line: string): Promise<Ended> {
-    const args = ['--join', line, '--output', this.output, '-o', 'json'];
-    return runWithClock(hastened(haste), 'discover', ...args);
+  /** The same with arguments that have a credential. */
+  async discoverWithoutToken(...args: readonly string[]): Promise<Ended> {
+    return runWithClock(hastened(haste), 'discover', '--output', this.output, ...args);
   }
 
   /** Runs `nodecertd discover` in a process of its own, with additional variables. */
