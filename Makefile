@@ -98,7 +98,8 @@ REAL_FAULTS := test/fault/approver.test.ts test/fault/crash.test.ts test/fault/d
 QUICK_FAULTS = test/fault/keys.test.ts $(filter-out test/fault/keys.test.ts $(REAL_FAULTS),$(shell find test/fault -name '*.test.ts' | sort))
 UNIT_TESTS = $(shell find test -name '*.test.ts' -not -path 'test/e2e/*' -not -path 'test/fault/*' -not -path 'test/real/*' -not -path 'test/package/*' | sort)
 # Two clusters that begin at the same time may be too slow for the time limit of kubeadm join.
-# package-control-plane.test.ts and package-join.test.ts start later, with the others: their clusters begin with one node.
+# package-approver.test.ts, package-control-plane.test.ts and package-join.test.ts start later, with the others: their clusters
+# begin with one node.
 LONG_TESTS := test/real/certs-unattended-cluster.test.ts test/real/package-kubelet.test.ts test/real/end-to-end.test.ts test/real/certs-renew-cluster.test.ts test/real/certs-cluster.test.ts test/real/approver-image.test.ts test/real/kubeadm-cluster.test.ts
 REAL_TESTS = $(LONG_TESTS) $(filter-out $(LONG_TESTS),$(shell find test/real test/package -name '*.test.ts' | sort)) $(REAL_FAULTS)
 
