@@ -163,6 +163,11 @@ describe(
       else assert.deepEqual(await cluster.conditions(name), []);
     }
 
+    it('31. 599 seconds: refused by the API server', async () => {
+      const short = servingCsr({}, { expirationSeconds: 599 });
+      assert.equal(await createCsr(short), undefined);
+    });
+
     for (const { title, cases } of acceptanceCases) {
       describe(title, () => {
         for (const one of cases.filter(([, , asked]) => isReal(asked))) check(one);
