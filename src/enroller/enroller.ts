@@ -383,6 +383,7 @@ export class Enroller implements AsyncDisposable {
     await lookUpAddresses({
       ...this.#options,
       access: this.#access,
+      hasIdentity: clientPairOf(this.#options.config) !== undefined,
       nodeName: this.#options.config.nodeName,
       follow,
       reply,

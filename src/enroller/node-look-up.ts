@@ -1,5 +1,5 @@
 import type { AddressReply } from '../core/enroller-protocol.ts';
-import { credentialFailures, hasCode, toFailure } from '../core/errors.ts';
+import { AgentError, credentialFailures, hasCode, toFailure } from '../core/errors.ts';
 import type { Failure } from '../core/errors.ts';
 import { watchNodeAddresses } from '../kube/node-client.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -12,6 +12,8 @@ import type { ApiAccess } from './api-access.ts';
  */
 export async function lookUpAddresses(options: {
   readonly access: ApiAccess;
+  /** This agent manages the client certificate, with which a node reads its own Node. */
+  readonly hasIdentity: boolean;
   readonly nodeName: string;
   readonly follow: boolean;
   readonly clock: Clock;
@@ -19,7 +21,7 @@ export async function lookUpAddresses(options: {
   readonly reply: (reply: AddressReply) => void;
   readonly signal: AbortSignal;
 }): Promise<void> {
-  const { access, nodeName, follow, clock, random, reply } = options;
+  const { access, hasIdentity, nodeName, follow, clock, random, reply } = options;
   const done = new AbortController();
   const signal = AbortSignal.any([options.signal, done.signal]);
   const failed = (failure: Failure): void => {
@@ -30,6 +32,7 @@ export async function lookUpAddresses(options: {
   };
   try {
     await access.ready();
+    if (hasIdentity && access.source === 'bootstrap') throw refused();
     await watchNodeAddresses(
       { client: () => access.current(), clock, random },
       {
@@ -46,4 +49,13 @@ export async function lookUpAddresses(options: {
   } catch (error) {
     if (!hasCode(error, 'ABORTED')) failed(toFailure(error));
   }
+}
+
+/** A bootstrap token may not read Nodes, and a 403 would hide the cause. */
+function refused(): AgentError {
+  return new AgentError(
+    'API_UNAUTHORIZED',
+    'cannot read the Node: this node has no client certificate that the API server accepts',
+    { remedy: 'Wait for the next client certificate: nodecertd status' },
+  );
 }
