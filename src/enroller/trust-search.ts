@@ -29,8 +29,8 @@ export interface OpenCredential extends Omit<ChosenCredential, 'access'> {
 
 /**
  * Chooses a credential for a node with `bootstrap.discovery`. The files of the node come first. The
- * discovery follows only if they contain no usable credential, or if the API server shows a
- * certificate that they cannot verify. A machine in the middle can cause a discovery, but gains
+ * discovery follows only if they contain no usable credential, if the API server rejects the token
+ * of the bootstrap kubeconfig, or if it shows a certificate that the files cannot verify. A machine in the middle can cause a discovery, but gains
  * nothing: the discovery accepts only a cluster with a pinned CA. An API server that does not
  * answer causes none.
  */
@@ -71,8 +71,10 @@ export class TrustSearch {
     try {
       const { access, ...chosen } = await files.load(rejected);
       const client = await open(access);
-      const problem = await this.#verify(client);
-      if (!hasCode(problem, 'API_UNTRUSTED')) return { ...chosen, client };
+      const isBootstrap = chosen.source === 'bootstrap';
+      const problem = await (isBootstrap ? this.#authenticate(client) : this.#verify(client));
+      const isUseless = hasCode(problem, ...(isBootstrap ? uselessToken : uselessTrust));
+      if (!isUseless) return { ...chosen, client };
       await close(client);
       return problem;
     } catch (error) {
@@ -86,6 +88,16 @@ export class TrustSearch {
     try {
       // Every answer, even an error, proves that TLS was verified.
       await client.text({ path: '/version', signal: this.#options.signal });
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  /** A bootstrap kubeconfig often stays on a node after its token has expired. */
+  async #authenticate(client: KubeClient): Promise<unknown> {
+    try {
+      await whoAmI(client, this.#options.signal);
       return undefined;
     } catch (error) {
       return error;
@@ -193,6 +205,9 @@ function authoritiesOf({ certificateAuthority }: ClusterEndpoint): string[] {
   if (certificateAuthority === undefined) return [];
   return parsePem(certificateAuthority.pem).map(({ der }) => der.toBase64());
 }
+
+const uselessTrust = ['API_UNTRUSTED'] as const;
+const uselessToken = ['API_UNTRUSTED', 'API_UNAUTHORIZED'] as const;
 
 /** The files contain no usable credential. */
 const unusable = [

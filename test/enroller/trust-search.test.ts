@@ -86,6 +86,18 @@ describe('TrustSearch', () => {
     assert.deepEqual([access.source, node.runs], ['kubeconfig', 0]);
   });
 
+  it('replaces a bootstrap kubeconfig whose token the API server rejects', async () => {
+    await using bench = await Bench.create();
+    const node = await nodeOn(bench);
+    const text = bench.sandbox.bootstrapKubeconfig();
+    await bench.writeBootstrap(text.replace(/token: .*/, 'token: aaaaaa.0123456789abcdef'));
+    const { bootstrapKubeconfig = '' } = bench.config;
+    const config = { ...node.config, bootstrapKubeconfig };
+    await using access = bench.access(undefined, { config });
+    assert.equal(await user(access), 'system:bootstrap');
+    assert.deepEqual([node.runs, access.trustLost], [1, undefined]);
+  });
+
   it('replaces a bootstrap kubeconfig that does not verify the API server', async () => {
     await using bench = await Bench.create();
     const node = await nodeOn(bench);
