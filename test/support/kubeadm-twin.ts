@@ -19,10 +19,25 @@ export interface SignedContent {
   readonly secret: string;
 }
 
+/** What `kubeadm join` reads in its arguments; empty texts for absent flags. */
+export interface KubeadmJoinFlags {
+  readonly operands: readonly string[];
+  /** `--token`, which stands for the two others. */
+  readonly token: string;
+  readonly discoveryToken: string;
+  readonly bootstrapToken: string;
+  readonly pins: readonly string[];
+  readonly unsafe: boolean;
+  readonly file: string;
+  readonly nodeName: string;
+  readonly dryRun: boolean;
+}
+
 interface Answer {
   readonly error?: string;
   readonly text: string;
   readonly valid: boolean;
+  readonly join?: KubeadmJoinFlags;
 }
 
 /** The discovery of `kubeadm join`, with kubeadm's own code in a process that answers in order. */
@@ -51,6 +66,13 @@ export class KubeadmTwin implements AsyncDisposable {
   /** The kubeconfig in cluster-info, as `kubeadm init` writes it. */
   async clusterInfo(server: string, authorities: string): Promise<string> {
     return this.#text({ clusterInfo: { server, authorities: base64(authorities) } });
+  }
+
+  /** @param args the words after `kubeadm join` @throws Error with kubeadm's message */
+  async join(args: readonly string[]): Promise<KubeadmJoinFlags> {
+    const { error, join } = await this.#process.ask({ join: args });
+    if (join === undefined) throw new Error(error);
+    return join;
   }
 
   async #text(question: object): Promise<string> {

@@ -8,11 +8,14 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/tools/clientcmd"
@@ -21,6 +24,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/cmd/kubeadm/app/apis/kubeadm"
 	"k8s.io/kubernetes/cmd/kubeadm/app/apis/kubeadm/validation"
+	"k8s.io/kubernetes/cmd/kubeadm/app/cmd"
 	"k8s.io/kubernetes/cmd/kubeadm/app/discovery"
 	"k8s.io/kubernetes/cmd/kubeadm/app/util/pubkeypin"
 )
@@ -34,6 +38,8 @@ type question struct {
 	Pin []byte `json:"pin"`
 	// ClusterInfo asks for the text of cluster-info as kubeadm init writes it.
 	ClusterInfo *clusterInfoQuestion `json:"clusterInfo"`
+	// Join has the arguments of kubeadm join.
+	Join []string `json:"join"`
 }
 
 type discoverQuestion struct {
@@ -63,14 +69,29 @@ type clusterInfoQuestion struct {
 	Authorities []byte `json:"authorities"`
 }
 
+// joinFlags is what kubeadm join reads in its arguments.
+type joinFlags struct {
+	Operands       []string `json:"operands"`
+	Token          string   `json:"token"`
+	DiscoveryToken string   `json:"discoveryToken"`
+	BootstrapToken string   `json:"bootstrapToken"`
+	Pins           []string `json:"pins"`
+	Unsafe         bool     `json:"unsafe"`
+	File           string   `json:"file"`
+	NodeName       string   `json:"nodeName"`
+	DryRun         bool     `json:"dryRun"`
+}
+
 type answer struct {
 	Error string `json:"error,omitempty"`
 	// Text is a kubeconfig, a signature or a pin.
-	Text  string `json:"text"`
-	Valid bool   `json:"valid"`
+	Text  string     `json:"text"`
+	Valid bool       `json:"valid"`
+	Join  *joinFlags `json:"join,omitempty"`
 }
 
 func main() {
+	addLogFlags()
 	// Without warnings in the output of the tests.
 	klog.LogToStderr(false)
 	klog.SetOutput(io.Discard)
@@ -89,6 +110,16 @@ func main() {
 			fail(err)
 		}
 	}
+}
+
+// addLogFlags adds the flags that kubeadm adds to every command before it parses arguments.
+func addLogFlags() {
+	var all flag.FlagSet
+	klog.InitFlags(&all)
+	for _, name := range []string{"v", "vmodule"} {
+		flag.CommandLine.Var(all.Lookup(name).Value, name, "")
+	}
+	pflag.CommandLine.AddGoFlagSet(flag.CommandLine)
 }
 
 func fail(err error) {
@@ -117,6 +148,9 @@ func find(asked question) (answer, error) {
 		return textOrError(pin(asked.Pin))
 	case asked.ClusterInfo != nil:
 		return textOrError(clusterInfo(*asked.ClusterInfo))
+	case asked.Join != nil:
+		flags, err := join(asked.Join)
+		return answer{Join: flags}, err
 	default:
 		return answer{}, errors.New("the question is empty")
 	}
@@ -175,4 +209,33 @@ func clusterInfo(asked clusterInfoQuestion) (string, error) {
 		},
 	})
 	return string(text), err
+}
+
+// join parses arguments with the flags of kubeadm join.
+func join(args []string) (*joinFlags, error) {
+	root := cmd.NewKubeadmCommand(strings.NewReader(""), io.Discard, io.Discard)
+	command, _, err := root.Find([]string{"join"})
+	if err != nil {
+		return nil, err
+	}
+	if err := command.ParseFlags(args); err != nil {
+		return nil, err
+	}
+	flags := command.Flags()
+	if err := command.ValidateArgs(flags.Args()); err != nil {
+		return nil, err
+	}
+	text := func(name string) string { return flags.Lookup(name).Value.String() }
+	pins, err := flags.GetStringSlice("discovery-token-ca-cert-hash")
+	return &joinFlags{
+		Operands:       append([]string{}, flags.Args()...),
+		Token:          text("token"),
+		DiscoveryToken: text("discovery-token"),
+		BootstrapToken: text("tls-bootstrap-token"),
+		Pins:           append([]string{}, pins...),
+		Unsafe:         text("discovery-token-unsafe-skip-ca-verification") == "true",
+		File:           text("discovery-file"),
+		NodeName:       text("node-name"),
+		DryRun:         text("dry-run") == "true",
+	}, err
 }
