@@ -22,7 +22,9 @@ export class ApproverProcess implements AsyncDisposable {
     { wrapper = [], environment = {} }: ApproverProcessOptions = {},
   ) {
     const standard = ['--metrics-address', '127.0.0.1:0'];
-    const [command, ...rest] = [...wrapper, process.execPath, main, 'approver', ...standard];
+    // As in nodecertd.sh: the approver calls the C library, of which Node would warn on standard error.
+    const node = [process.execPath, '--disable-warning=ExperimentalWarning'];
+    const [command, ...rest] = [...wrapper, ...node, main, 'approver', ...standard];
     this.#process = spawn(command ?? '', [...rest, ...args], {
       stdio: ['ignore', 'inherit', 'pipe'],
       env: { ...process.env, ...environment },
