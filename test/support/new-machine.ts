@@ -56,11 +56,6 @@ export class NewMachine implements AsyncDisposable {
     return runWithClock(hastened(haste), 'discover', ...this.args(...args));
   }
 
-  /** The same with arguments that have a credential. */
-  async discoverWithoutToken(...args: readonly string[]): Promise<Ended> {
-    return runWithClock(hastened(haste), 'discover', '--output', this.output, ...args);
-  }
-
   /** Runs `nodecertd discover` in a process of its own, with additional variables. */
   async discoverInProcess(
     env: Readonly<Record<string, string>>,
