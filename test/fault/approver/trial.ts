@@ -63,18 +63,17 @@ async function play(
   fault: ApproverFault,
   thorough: boolean,
 ): Promise<ApproverOutcome> {
-  const { cluster, proxy, approver } = stage;
+  const { cluster, approver } = stage;
   if (fault.atStart !== true) {
     await cluster.until('readiness', () => isReady(approver));
     await begin(stage, fault);
   }
-  const start = performance.now();
-  const connections = proxy.connections.length;
+  const before = await countBefore(stage);
   const csrs = await createCsrs(stage);
   await fault.meanwhile?.(stage);
   const seconds = (fault.seconds ?? 0) * (thorough && isLasting(fault) ? 3 : 1);
-  await untilMet(stage, fault, start + seconds * second);
-  const seen = isLasting(fault) ? [requireFewRequests(stage, start, connections)] : [];
+  await untilMet(stage, fault, before.at + seconds * second);
+  const seen = isLasting(fault) ? [await requireFewRequests(stage, before)] : [];
   requireAsked(stage, fault);
   assert.ok(!(await cluster.conditions(csrs.hostile)).includes('Approved'));
 
@@ -170,16 +169,40 @@ async function requireOneDecision({ cluster }: Stage, names: readonly string[]):
   }
 }
 
+interface Before {
+  /** On the monotonic clock of this process. */
+  readonly at: number;
+  readonly connections: number;
+  readonly failed: number;
+}
+
+async function countBefore({ proxy, approver }: Stage): Promise<Before> {
+  const failed = await failedRequests(approver);
+  return { at: performance.now(), connections: proxy.connections.length, failed };
+}
+
 /**
  * One failed request or connection a second, after one from each loop of the approver. Follows from the
  * delays, which double from half a second in each loop (src/core/timing.ts).
  */
-function requireFewRequests({ proxy }: Stage, start: number, connections: number): string {
-  const seconds = (performance.now() - start) / second;
-  const requests = proxy.seen.filter(({ at, met }) => met && at >= start).length;
-  const most = Math.max(requests, proxy.connections.length - connections);
+async function requireFewRequests({ proxy, approver }: Stage, before: Before): Promise<string> {
+  const seconds = (performance.now() - before.at) / second;
+  const most = Math.max(
+    proxy.seen.filter(({ at, met }) => met && at >= before.at).length,
+    proxy.connections.length - before.connections,
+    // No proxy sees a connection that is refused.
+    (await failedRequests(approver)) - before.failed,
+  );
   assert.ok(most <= seconds + loops, `${most} requests in ${seconds} s`);
   return `${most} requests in ${seconds.toFixed(0)} s`;
+}
+
+async function failedRequests(approver: Replica): Promise<number> {
+  if (approver.logged('metrics_listening').length === 0) return 0;
+  const { text } = await approver.page('/metrics');
+  return [...text.matchAll(/^nodecertd_approver_api_requests_total\{.*code="(.*)"\} (\d+)$/gm)]
+    .filter(([, code = '']) => !/^(?:2\d\d|ABORTED)$/.test(code))
+    .reduce((sum, [, , count]) => sum + Number(count), 0);
 }
 
 /** Five resources, the Lease and the workers, which learn of the failure at the same time. */
