@@ -197,12 +197,12 @@ function endpointsOf(
       : ['the address in the line of --join', [join.endpoint]];
   if (addresses.length === 0) {
     throw usageError(
-      'no --endpoint: the address of the cluster is unknown',
+      '--endpoint is missing',
       "Add --endpoint HOST:PORT, or pass the line that kubeadm prints: --join 'kubeadm join …'",
     );
   }
   const endpoints = addresses.map((text) => parseAddress(option, text));
-  // While the CA changes, the line may have the hash of one CA only.
+  // During a CA rollover, the line may have the hash of only one CA.
   const pins = [
     ...(join?.caCertHashes ?? []).map((text) => parsePin('the hash in the line of --join', text)),
     ...(caCertHash ?? []).map((text) => parsePin('--ca-cert-hash', text)),
@@ -215,17 +215,17 @@ function endpointsOf(
 
 function noPin(isFromLine: boolean): Error {
   return usageError(
-    `${isFromLine ? 'the line of --join has no --discovery-token-ca-cert-hash' : 'no --ca-cert-hash'}: without the hash of the CA key, any machine that knows the token can pose as the cluster`,
-    `Print the whole line on a control-plane node (kubeadm token create --print-join-command), or get the digits after sha256: there: ${caPinCommand}`,
+    `${isFromLine ? 'the line of --join has no --discovery-token-ca-cert-hash' : '--ca-cert-hash is missing'}: without the hash of the CA key, any machine that knows the token can pose as the cluster`,
+    isFromLine
+      ? 'Copy the whole line that this command prints on a control-plane node: kubeadm token create --print-join-command'
+      : `Add --ca-cert-hash sha256:HEX; this command prints the digits on a control-plane node: ${caPinCommand}`,
   );
 }
 
 function noToken({ join }: DiscoverOptions): Error {
   return usageError(
-    join === undefined
-      ? 'no --token-file: the token is unknown'
-      : 'the line of --join has no token',
-    'Create a token on a control-plane node (kubeadm token create), and add --token-file FILE',
+    join === undefined ? '--token-file is missing' : 'the line of --join has no token',
+    'Create a token on a control-plane node, and add --token-file FILE: kubeadm token create',
   );
 }
 

@@ -42,15 +42,15 @@ export function addDiscoverOptions(command: Command): Command {
     .option('--token <token>', 'bootstrap token; other users of this machine can see it with ps')
     .option(
       '--ca-cert-hash <hash...>',
-      'hash of the key of the CA, as kubeadm prints it: sha256: and 64 hexadecimal digits; several during a change of the CA',
+      'hash of the CA key, as kubeadm prints it: sha256: and 64 hexadecimal digits; during a CA rollover, pass both hashes',
     )
     .option(
       '--only-pinned',
-      'trust only the CAs whose hash is given, not the other CAs of the cluster',
+      'trust only the CAs that --ca-cert-hash names, not the other CAs of the cluster',
     )
     .option(
       '--unsafe-skip-ca-verification',
-      'trust any server that knows the token; every node that had the token can then pose as the cluster',
+      'do not require a hash, and trust any server that knows the token: every machine that has had the token can then pose as the cluster',
     )
     .option(
       '--server <address>',
@@ -58,7 +58,7 @@ export function addDiscoverOptions(command: Command): Command {
     )
     .option(
       '--join <line>',
-      'the kubeadm join line, in quotes, or - for standard input, in place of --endpoint, --token-file and --ca-cert-hash',
+      'the kubeadm join line, in quotes, or - for standard input: it contains the address, the token and the hash',
     )
     .option(
       '--discovery-file <file>',
@@ -66,9 +66,9 @@ export function addDiscoverOptions(command: Command): Command {
     )
     .option(
       '--discovery-file-hash <hash>',
-      'hash of the content of that file: sha256: and 64 digits',
+      'hash of the content of that file: sha256: and 64 hexadecimal digits',
     )
-    .option('--node-name <name>', 'name of the Node of this machine (default: the host name)')
+    .option('--node-name <name>', 'name of the Node to check (default: the host name)')
     .option('--output <file>', 'bootstrap kubeconfig to write', defaultOutput)
     .option(
       '--ca-file <file>',
@@ -81,13 +81,13 @@ export function addDiscoverOptions(command: Command): Command {
     )
     .option(
       '--proxy <url>',
-      'http:// or https:// proxy, also written into the kubeconfig; HTTPS_PROXY is not used',
+      'URL of a proxy (http:// or https://) for all connections, also written into the kubeconfig; HTTPS_PROXY is not used',
     )
     .option(
       '--force',
       'replace a kubeconfig with another token or a file with other CAs, and ignore a Node that is Ready',
     )
-    .option('--dry-run', 'do everything but write the files')
+    .option('--dry-run', 'do everything except write the files')
     .addOption(
       new Option('-o, --format <format>', 'format of the report')
         .choices(discoverFormats)

@@ -103,14 +103,14 @@ function nodeLine({ name, state, reason }: FoundNode): string {
     case 'ready':
       return `${name ?? ''} exists and is Ready (ignored by --force)`;
     case 'unknown':
-      return `not checked whether ${name ?? 'a Node of this name'} exists: ${reason ?? ''}`;
+      return `unknown whether ${name ?? 'a Node of this name'} exists: ${reason ?? ''}`;
     default:
       return state satisfies never;
   }
 }
 
 function outcomeLine({ path, change }: FileOutcome, { input }: DiscoverReport): string {
-  if (change === 'unchanged') return `${path} is already right`;
+  if (change === 'unchanged') return `${path} unchanged`;
   if (input.dryRun) return `${path} would be ${change} (dry run)`;
   return `${path} ${change}, mode 0600`;
 }

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { BootstrapToken } from '../core/bootstrap-token.ts';
 import { parseBootstrapToken } from '../core/bootstrap-token.ts';
 import { AgentError, hasErrno } from '../core/errors.ts';
+import { newTokenRemedy } from '../core/remedies.ts';
 import { readSmallFile } from '../sys/small-file.ts';
 import { readStandardInput } from '../sys/standard-input.ts';
 import type { Output } from './context.ts';
@@ -40,9 +41,7 @@ export async function readTokenFile(path: string): Promise<SecretInput> {
     const found = missing ? 'does not exist' : reason;
     throw new AgentError('CONFIG_UNREADABLE', `--token-file ${path} ${found}`, {
       ...(!(error instanceof RangeError) && { cause: error }),
-      remedy: missing
-        ? `Write the token to ${path}; only root may read the file`
-        : 'Set --token-file to a readable file with the token',
+      remedy: missing ? newTokenRemedy(path) : 'Set --token-file to a readable file with the token',
     });
   }
 }
@@ -60,7 +59,7 @@ export function requireToken({ bytes, place }: SecretInput): BootstrapToken {
   const token = parseBootstrapToken(bytes);
   if (token !== undefined) return token;
   throw usageError(
-    `the token of ${place} is not a bootstrap token: ${fault(bytes)}`,
+    `the token from ${place} is not a bootstrap token: ${fault(bytes)}`,
     'Use a token such as abcdef.0123456789abcdef; list the tokens on a control-plane node: kubeadm token list',
   );
 }
@@ -71,5 +70,5 @@ function fault(bytes: Uint8Array): string {
   if (text === '') return 'it is empty';
   if (/^[a-z0-9]{6}\.[a-z0-9]{16}$/i.test(text)) return 'it has capital letters';
   if (text.length !== 23) return `it has ${text.length} characters, expected 23`;
-  return 'it does not have the form of six characters, a dot and sixteen characters (a-z, 0-9)';
+  return 'expected six characters, a dot and sixteen characters (a-z, 0-9)';
 }

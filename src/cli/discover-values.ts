@@ -49,7 +49,7 @@ export function parsePin(option: string, text: string): CaPin {
   const remedy =
     option === '--discovery-file-hash'
       ? 'Compute the hash where you trust the file: sha256sum FILE; then write sha256: before it'
-      : `Get the digits on a control-plane node (${caPinCommand}), and write sha256: before them`;
+      : `Print the digits on a control-plane node, and write sha256: before them: ${caPinCommand}`;
   throw usageError(`${option} ${quoted(text)} ${found}`, remedy);
 }
 

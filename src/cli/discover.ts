@@ -33,7 +33,7 @@ import { oneLine } from './text.ts';
 import { stopSignal } from './unattended.ts';
 
 export const exitCodes: ExitCodeMeanings = {
-  0: 'the files are written, or were already right; with --dry-run: they can be written',
+  0: 'the files are written or unchanged; with --dry-run: they can be written',
   1: 'an error; the message says which',
   2: 'wrong usage; no packet was sent',
 };
@@ -177,6 +177,7 @@ function accessOf(found: DiscoveredBootstrap): ClusterAccess {
 function refuseReadyNode({ name, state }: FoundNode, { files }: DiscoverInput): void {
   if (state !== 'ready' || files.force) return;
   throw new AgentError('NODE_EXISTS', `the cluster has a Node ${name ?? ''} that is Ready`, {
-    remedy: `If this machine is that Node, it has joined already; if not, give it another name: --node-name NAME, or hostnamectl set-hostname NAME; or ignore the Node with --force`,
+    remedy:
+      'If another machine has this name, rename this one: hostnamectl set-hostname NAME; if this machine has joined already, do nothing, or ignore the Node with --force',
   });
 }

@@ -53,16 +53,17 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'discover',
-    summary: 'Verify a cluster with a token and the hash of its CA; write a bootstrap kubeconfig',
+    summary:
+      'Verify a cluster with a token and the hash of its CA key; write a bootstrap kubeconfig',
     examples: [
       [
         'discover --endpoint 10.0.0.1:6443 --token-file token --ca-cert-hash sha256:HEX',
-        'as kubeadm join does; then start the service',
+        'verify the cluster as kubeadm join does; then start the service',
       ],
       ['discover --join -', 'paste the line that kubeadm token create --print-join-command prints'],
       [
         'discover --endpoint 10.0.0.1 10.0.0.2 --token-file - --ca-cert-hash sha256:OLD sha256:NEW --dry-run',
-        'during a change of the CA, with two API servers; write nothing',
+        'during a CA rollover, with two API servers; write nothing',
       ],
       [
         'discover --discovery-file /root/cluster.conf --token-file token -o json',

@@ -184,8 +184,8 @@ export const logEvents = {
     level: 'warn',
     message: 'The API server rejects the client certificate; requesting another one',
   },
-  bootstrap_removed: { level: 'info', message: 'A file of the bootstrap was removed' },
-  bootstrap_kept: { level: 'warn', message: 'A file of the bootstrap could not be removed' },
+  bootstrap_removed: { level: 'info', message: 'Bootstrap file removed' },
+  bootstrap_kept: { level: 'warn', message: 'Bootstrap file could not be removed' },
   kubeconfig_stale: {
     level: 'warn',
     message: 'The kubeconfig uses another certificate; programs that read it will lose access',

@@ -34,7 +34,7 @@ export const remedies = {
   API_THROTTLED: 'Find the clients that overload the API server, if the failures continue',
   API_SERVER_ERROR: 'Read the logs of the API server and etcd',
   CLUSTER_UNTRUSTED:
-    "Ask the cluster administrator for the hash of the CA's key: kubeadm token create --print-join-command",
+    'Ask the cluster administrator for the hash of the CA key: kubeadm token create --print-join-command',
   TOKEN_REJECTED:
     'Create another bootstrap token on a control-plane node: kubeadm token create --print-join-command',
   CSR_DENIED: 'Ask the cluster administrator why: kubectl describe csr',
@@ -60,7 +60,8 @@ export const remedies = {
   HOOK_TIMEOUT: 'Find out what the hook waits for, or raise its timeout in the configuration',
   SERVED_STALE: 'Read the log of the server and the hook lines, then reload or restart the server',
   BOOTSTRAP_EXISTS: 'Replace the file with --force, or set --output or --ca-file to another path',
-  NODE_EXISTS: 'Give this machine another name, or ignore the Node with --force',
+  NODE_EXISTS:
+    'Rename this machine (hostnamectl set-hostname NAME), or ignore the Node with --force',
   FILE_CHANGED: 'Run the command again; it reads the new content',
   COMPONENT_RESTART: 'Find out why the component does not start: crictl ps --all',
   CA_EXTERNAL: 'Create CSRs for the owner of the CA: nodecertd certs renew --due --csr-out DIR',
@@ -105,7 +106,7 @@ export function discoverCommand({
     'nodecertd discover',
     ...endpoints.map((endpoint) => `--endpoint ${endpoint}`),
     `--token-file ${tokenFile}`,
-    '--ca-cert-hash sha256:HASH',
+    '--ca-cert-hash sha256:HEX',
     ...(output === standardBootstrapKubeconfig ? [] : [`--output ${output}`]),
   ].join(' ');
 }
@@ -129,7 +130,7 @@ export function discoverRemedy(
     output: bootstrapKubeconfig,
   });
   const found =
-    'with a token and the hash of each CA (on a control plane: kubeadm token create --print-join-command)';
+    'with a token and the hash of each CA (on a control-plane node: kubeadm token create --print-join-command)';
   const set =
     bootstrapKubeconfig === undefined
       ? `; then set bootstrapKubeconfig: ${standardBootstrapKubeconfig} in the configuration`

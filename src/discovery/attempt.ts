@@ -93,7 +93,7 @@ export class Attempt {
       const authority = readAuthority(der, this.#request.pins);
       if (authority !== undefined) return authority;
       throw unusable(
-        `has a certificate that is no CA: number ${index + 1} of ${certificates.length}`,
+        `has a certificate that is not a CA: number ${index + 1} of ${certificates.length}`,
       );
     });
   }
@@ -132,7 +132,7 @@ export class Attempt {
       return await authenticates(this.#request, target, this.#context);
     } catch (error) {
       if (hasCode(error, 'ABORTED')) throw error;
-      // The missing signature is the message, whatever else is wrong.
+      // The message is about the missing signature, even if something else is wrong too.
       return false;
     }
   }
@@ -160,4 +160,4 @@ function urlOf(endpoint: HostPort): string {
 }
 
 const withoutPins =
-  'No pin verifies the CA of the cluster: everyone who knows the token can pretend to be the cluster';
+  'no hash verifies the CA of the cluster: any machine that knows the token can pose as the cluster';

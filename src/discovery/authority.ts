@@ -45,7 +45,7 @@ export function describeAuthority({ pin, subject, notAfter }: DiscoveredAuthorit
   return `${pin} (${subject}, until ${formatInstant(notAfter)})`;
 }
 
-/** A cluster has one CA, or two while it changes its CA. A longer list is a mistake or an attack. */
+/** A cluster has one CA, or two during a CA rollover. A longer list is a mistake or an attack. */
 const mostDescribed = 5;
 
 export function describeAuthorities(authorities: readonly DiscoveredAuthority[]): string {

@@ -85,7 +85,7 @@ function blocksOf(data: string): PemBlock[] {
   try {
     return parsePem(Uint8Array.fromBase64(data));
   } catch {
-    throw unusable('has a certificate-authority-data that is not base64 of PEM');
+    throw unusable('has certificate-authority-data that is not PEM in base64');
   }
 }
 
@@ -104,7 +104,7 @@ const usedKeys = new Set(['server', 'certificate-authority-data', 'extensions'])
 function ignoredKeys(cluster: Readonly<Record<string, unknown>>): string[] {
   return Object.entries(cluster)
     .filter(([key, value]) => !usedKeys.has(key) && Boolean(value))
-    .map(([key]) => `cluster-info sets ${printable(key, 40)}, which has no effect`);
+    .map(([key]) => `cluster-info sets ${printable(key, 40)}, which nodecertd ignores`);
 }
 
 function ignoredUsers(document: KubeconfigDocument): string[] {
@@ -116,5 +116,5 @@ function ignoredUsers(document: KubeconfigDocument): string[] {
   });
   const plugin = hasPlugin ? ' with an exec plugin' : '';
   const noun = users.length === 1 ? 'a user' : `${users.length} users`;
-  return [`cluster-info contains ${noun}${plugin}, which has no effect`];
+  return [`cluster-info contains ${noun}${plugin}, which nodecertd ignores`];
 }

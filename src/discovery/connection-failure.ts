@@ -71,7 +71,7 @@ function explainServer(found: string): Explanation {
 }
 
 function otherServer(): string {
-  return 'Set the endpoint to the address of an API server. HTTPS_PROXY is not used: if only a proxy can connect to the API server, add --proxy URL';
+  return 'Set the endpoint to the address of an API server; if only a proxy can connect to it, add --proxy URL, because nodecertd discover does not use HTTPS_PROXY';
 }
 
 interface Rule {

@@ -21,7 +21,7 @@ export async function discoverCluster(
   context: DiscoveryContext,
 ): Promise<DiscoveredCluster> {
   const { clock, signal } = context;
-  /** What became of each endpoint that was tried and has not succeeded. */
+  /** The last failure of each endpoint that was tried and has not succeeded. */
   const unused = new Map<HostPort, string>();
   using deadline = new Deadline({ clock, ms: request.timeoutMs, signal, what: 'discovery' });
   try {
@@ -45,7 +45,7 @@ export async function discoverCluster(
         return found;
       },
     });
-    const warnings = [...unused.values()].map((text) => `Endpoint not used: ${text}`);
+    const warnings = [...unused.values()].map((text) => `endpoint not used: ${text}`);
     return { ...cluster, warnings: [...cluster.warnings, ...warnings] };
   } catch (error) {
     if (signal.aborted) throw aborted('discovery', signal);

@@ -8,6 +8,7 @@ import { fileLimit } from '../kube/kubeconfig-material.ts';
 import type { SingleResponse } from '../kube/single-get.ts';
 import { getOnce } from '../kube/single-get.ts';
 import { readSmallFile } from '../sys/small-file.ts';
+import { connectionFailure } from './connection-failure.ts';
 import type { DiscoveryContext } from './discovery.ts';
 
 /** Where the kubeconfig for the discovery is. */
@@ -83,11 +84,11 @@ function requireHash(bytes: Uint8Array, hash: FileHash | undefined, name: string
   if (found === hash) return;
   throw new AgentError('CLUSTER_UNTRUSTED', `${name} has the hash ${found}, expected ${hash}`, {
     remedy:
-      'Compare the file with its original: sha256sum FILE; an administrator of the cluster can say which is right',
+      'Ask the cluster administrator for the hash, and compare it with the hash of the file: sha256sum FILE',
   });
 }
 
-/** The limit of Go's client is ten, and one is usual. */
+/** One redirect is usual. Go's client follows ten. */
 const mostRedirects = 5;
 
 /** For the connection and the whole file. */
@@ -130,14 +131,23 @@ async function get(
     return await getOnce({ access, path, version, clock, signal, limitMs, bodyBytes: fileLimit });
   } catch (error) {
     if (!(error instanceof AgentError) || error.code === 'ABORTED') throw error;
-    const reason = error.message
-      .replace(/^get \S+(?: at \S+)?(?: through proxy .*?\))?: /, '')
-      .replaceAll(path, url.pathname);
-    throw new AgentError(error.code, `cannot download ${shown(url)}: ${reason}`, {
-      cause: error.cause,
-      remedy: `Check that this machine can connect to ${url.host}; HTTPS_PROXY is not used, but --proxy URL is`,
-    });
+    throw new AgentError(
+      error.code,
+      `cannot download ${shown(url)}: ${reasonOf(error, url, access)}`,
+      {
+        remedy: `Check that this machine can connect to ${url.host}; if only a proxy can, add --proxy URL, because nodecertd discover does not use HTTPS_PROXY`,
+      },
+    );
   }
+}
+
+/** In the words for an API server, unless they would call the web server an API server. */
+function reasonOf(error: AgentError, url: URL, access: ClusterAccess): string {
+  const { code, message } = connectionFailure(error, access);
+  if (code !== 'API_BAD_RESPONSE') return message;
+  return error.message
+    .replace(/^get \S+(?: at \S+)?(?: through proxy .*?\))?: /, '')
+    .replaceAll(`${url.pathname}${url.search}`, url.pathname);
 }
 
 function withSystemAuthorities(url: URL, proxyUrl: string | undefined): ClusterAccess {

@@ -16,7 +16,7 @@ export interface DiscoveryRequest {
   readonly server?: HostPort;
   /** Trust only pinned CAs, not the other CAs of the cluster. */
   readonly onlyPinned: boolean;
-  /** Without it, connections use no proxy, whatever the environment says. */
+  /** Without it, connections use no proxy: the environment is ignored. */
   readonly proxyUrl?: string;
   readonly timeoutMs: number;
 }

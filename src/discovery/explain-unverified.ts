@@ -66,11 +66,12 @@ function notPinned(
   issuer: DiscoveredAuthority,
   trusted: readonly DiscoveredAuthority[],
 ): AgentError {
+  const hashes = new Set([...trusted, issuer].map(({ pin }) => pin));
   return new AgentError(
     'CLUSTER_UNTRUSTED',
     `the certificate of the server was issued by ${describeAuthority(issuer)}, which is not pinned; pinned: ${describeAuthorities(trusted)}`,
     {
-      remedy: `If the cluster is changing its CA, ask an administrator to confirm the hash and pin both CAs: --ca-cert-hash ${issuer.pin}`,
+      remedy: `If the cluster is in a CA rollover, ask an administrator to confirm the hash of that CA, and pass both hashes: --ca-cert-hash ${[...hashes].join(' ')}`,
     },
   );
 }
@@ -80,7 +81,7 @@ function foreignIssuer({ chain: [leaf] }: Unverified): AgentError {
     leaf === undefined ? '' : ` (subject ${nameOf(leaf.subject)}, issuer ${nameOf(leaf.issuer)})`;
   return new AgentError(
     'CLUSTER_UNTRUSTED',
-    `no CA in cluster-info issued the certificate of the server${found}: cluster-info was not updated after a change of the CA, or a proxy terminates TLS`,
+    `no CA in cluster-info issued the certificate of the server${found}: cluster-info was not updated after a CA rollover, or a proxy terminates TLS`,
     {
       remedy:
         'Update the CA in cluster-info: kubectl --namespace kube-public edit configmap cluster-info; if a proxy terminates TLS, set the endpoint to the API server itself',
@@ -116,7 +117,7 @@ function wrongTime(failure: Unverified, state: WrongTime): AgentError {
       remedy: 'Set the clock of this machine: timedatectl set-ntp true',
     });
   }
-  const { what, moment, renewal } = culprit(failure, state);
+  const { what, moment, renewal } = outdatedCertificate(failure, state);
   const when = formatInstant(moment);
   return new AgentError(
     'API_UNTRUSTED',
@@ -139,7 +140,10 @@ function wrongClock({ clockOffsetMs: offset }: Unverified, state: WrongTime): st
 }
 
 /** The certificate that expired first or becomes valid last. */
-function culprit({ chain, trusted }: Unverified, state: WrongTime): Culprit {
+function outdatedCertificate(
+  { chain, trusted }: Unverified,
+  state: WrongTime,
+): OutdatedCertificate {
   const path = connected(chain);
   const issuer = issuerOf(chain, trusted);
   const certificates = issuer === undefined ? path : [...path, new X509Certificate(issuer.der)];
@@ -154,7 +158,7 @@ function culprit({ chain, trusted }: Unverified, state: WrongTime): Culprit {
   return { what: `the CA of the server${name}`, moment, renewal: 'Renew the CA of the cluster' };
 }
 
-interface Culprit {
+interface OutdatedCertificate {
   readonly what: string;
   readonly moment: Instant;
   /** The remedy if it has expired. */

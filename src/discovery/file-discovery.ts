@@ -66,7 +66,7 @@ export async function discoverFromFile(
         authorities,
         verifiedBy: 'file',
         warnings: [
-          ...(replaced ? [`The user in ${file.name} is not used, because a token was given`] : []),
+          ...(replaced ? [`the user in ${file.name} is ignored, because a token was given`] : []),
           ...warnings,
         ],
       },
@@ -139,7 +139,7 @@ class FileCheck {
     return {
       authorities,
       warnings: [
-        `${this.#file} has no CA: the CAs of cluster-info are used, which a server with a certificate of the CAs of this system sent`,
+        `${this.#file} has no CA, so nodecertd trusts the CAs in cluster-info; the CAs of this system verified the server that sent it`,
         ...differences(info, { server, own: authorities }),
       ],
     };
@@ -159,10 +159,10 @@ class FileCheck {
       const what = credential.kind === 'token' ? 'token' : 'client certificate';
       throw new AgentError(
         'TOKEN_REJECTED',
-        `${this.endpoint.server} does not accept the ${what}: it has expired or belongs to another cluster`,
+        `the ${what} does not authenticate at ${this.endpoint.server}: it has expired or belongs to another cluster`,
         {
-          cause: error,
-          remedy: 'Add a new bootstrap token (kubeadm token create): --token-file FILE',
+          remedy:
+            'Create a bootstrap token on a control-plane node, and add --token-file FILE: kubeadm token create',
         },
       );
     }
@@ -179,7 +179,7 @@ class FileCheck {
       throw new AgentError('API_SERVER_ERROR', `get cluster-info: HTTP status ${status}`);
     }
     const info = status === 200 ? parseClusterInfo(Buffer.from(text)) : undefined;
-    const reason = status === 200 ? 'the response is no ConfigMap' : `HTTP status ${status}`;
+    const reason = status === 200 ? 'the response is not a ConfigMap' : `HTTP status ${status}`;
     if (info === undefined) {
       return `cluster-info cannot be read (${reason}), so the file was not compared with it`;
     }

@@ -26,8 +26,8 @@ const namesSchema = v.nullish(v.array(v.looseObject({ name: text })), []);
 const contextSchema = v.object({ cluster: text, user: text });
 
 /**
- * The cluster that kubeadm would use (util/kubeconfig GetClusterFromKubeConfig): the one without a
- * name, which the kubeconfig of cluster-info has, or that of the current context.
+ * The cluster that kubeadm would use (util/kubeconfig GetClusterFromKubeConfig): the cluster with
+ * an empty name, as in the kubeconfig of cluster-info, or the cluster of the current context.
  * @param isLocal a file of this machine, whose relative paths begin at its folder
  * @throws AgentError KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED
  */
@@ -62,7 +62,7 @@ function clusterPlace(document: KubeconfigDocument, named: string | undefined): 
   const found = placeOf(document, 'cluster', '') ?? (named && placeOf(document, 'cluster', named));
   if (found !== undefined && found !== '') return found;
   throw document.failure('KUBECONFIG_INVALID', ['clusters'], {
-    message: 'has no cluster without a name, and current-context leads to none',
+    message: 'has no cluster with an empty name, and current-context selects none',
     remedy: `Set current-context in ${document.path} to a context whose cluster exists`,
   });
 }
@@ -123,7 +123,7 @@ export async function fileCredential({
   }
   if (plugin === undefined) throw noCredential(document.path);
   throw document.failure('KUBECONFIG_UNSUPPORTED', [...userAt, 'exec'], {
-    message: 'is an exec plugin, which a node that bootstraps does not have',
+    message: 'is an exec plugin, which nodecertd discover does not support',
     remedy: 'Add a bootstrap token: --token-file FILE',
   });
 }

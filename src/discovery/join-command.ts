@@ -75,8 +75,8 @@ class FoundFlags {
   }
 
   /**
-   * The one token for discovery and bootstrap: `--token` stands for each of the two others.
-   * kubeadm allows two tokens, and nodecertd one.
+   * The token for discovery and bootstrap: `--token` stands for each of the two others. kubeadm
+   * allows two tokens, and nodecertd uses one.
    * @throws AgentError USAGE
    */
   token(): Secret | undefined {

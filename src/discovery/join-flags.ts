@@ -49,5 +49,5 @@ export function notesOn(ignored: readonly string[]): string[] {
 function note(names: readonly string[], reason: string): string[] {
   if (names.length === 0) return [];
   const flags = names.map((name) => (name.length === 1 ? `-${name}` : `--${name}`));
-  return [`--join: ${flags.join(', ')} ignored: ${reason}`];
+  return [`--join: ignored ${flags.join(', ')}: ${reason}`];
 }

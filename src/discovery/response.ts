@@ -71,7 +71,7 @@ function parseIfJson(body: Buffer): unknown {
 function anonymousOff(): AgentError {
   return new AgentError(
     'API_UNAUTHORIZED',
-    'the API server refuses anonymous requests (HTTP status 401)',
+    'the API server rejects anonymous requests (HTTP status 401)',
     {
       remedy:
         'Copy a kubeconfig of the cluster to this machine, and run: nodecertd discover --discovery-file FILE',

@@ -71,7 +71,7 @@ export function notSigned(id: string, others: number): AgentError {
   const counted = others === 1 ? '1 other token' : `${others} other tokens`;
   return new AgentError(
     'TOKEN_REJECTED',
-    `cluster-info is not signed for token ${id}, but for ${counted}: the token belongs to another cluster, has expired, or lacks usage-bootstrap-signing`,
+    `cluster-info is not signed for token ${id}, only for ${counted}: the token belongs to another cluster, has expired, or lacks usage-bootstrap-signing`,
     {
       remedy:
         'Create a token on a control-plane node of the right cluster: kubeadm token create --print-join-command',

@@ -25,7 +25,7 @@ export function pinMismatch(
 ): AgentError {
   return new AgentError(
     'CLUSTER_UNTRUSTED',
-    `no CA of the cluster is pinned: pinned ${pins.join(', ')}; the cluster has ${describeAuthorities(bundle)}`,
+    `no CA of the cluster is pinned; pinned: ${pins.join(', ')}; the cluster has ${describeAuthorities(bundle)}`,
     {
       remedy: `If the CA changed recently, get the digits of the new hash on a control-plane node: ${caPinCommand}`,
     },
@@ -36,7 +36,7 @@ export function pinMismatch(
 export function changedResponse(): AgentError {
   return new AgentError(
     'CLUSTER_UNTRUSTED',
-    'the server returned another cluster-info over the connection that a pinned CA verifies than over the first connection',
+    'the server returned a different cluster-info over the connection that a pinned CA verifies than over the first connection',
     {
       remedy:
         'Run the command again in case cluster-info was just changed; otherwise find the proxy that changes the responses',

@@ -58,7 +58,7 @@ export function bootstrapFindings(
         severity,
         what: `the bootstrap kubeconfig ${path} does not exist`,
         why: whyOf(context),
-        remedy: `Make a token on a control plane (${newToken} --print-join-command), and write ${path}: ${discoverCommand({ endpoints: ['HOST:PORT'], output: path })}`,
+        remedy: `Create a token on a control-plane node (${newToken} --print-join-command), and write ${path}: ${discoverCommand({ endpoints: ['HOST:PORT'], output: path })}`,
       },
     ];
   }

@@ -118,8 +118,8 @@ const meanings: Partial<Record<ErrorCode, Meaning>> = {
 };
 
 /**
- * The node can neither verify its API server nor get a new certificate. Whatever the failure, a
- * discovery by an administrator brings the node back, unless the server itself is wrong.
+ * The node can neither verify its API server nor get a new certificate. `nodecertd discover` brings
+ * it back from any of these failures, unless the address of the server is wrong.
  */
 export function trustLostFinding(
   failure: Failure,

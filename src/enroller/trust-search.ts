@@ -133,7 +133,7 @@ export class TrustSearch {
         ? { access, isNewTrust: hasOtherAuthorities(access.cluster, known) }
         : { access: { ...access, cluster }, isNewTrust: true };
     } catch (error) {
-      // On a new node, a missing kubeconfig is normal.
+      // A new node has no kubeconfig yet.
       if (hasCode(reason, 'KUBECONFIG_MISSING') || !(error instanceof AgentError)) throw error;
       const remedy = needsPerson.has(error.code) ? discoverRemedy(config) : error.remedy;
       throw new AgentError(error.code, `${describeError(reason)}; ${error.message}`, {
@@ -218,7 +218,7 @@ const unusable = [
   'CERT_NOT_YET_VALID',
 ] as const;
 
-/** Nothing but another token or another hash helps. */
+/** Only another token or another hash helps. */
 const needsPerson: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CLUSTER_UNTRUSTED',
   'TOKEN_REJECTED',

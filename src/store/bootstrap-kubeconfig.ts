@@ -207,7 +207,7 @@ async function findKubeconfig(
   path: string,
   credential: BootstrapCredential | undefined,
 ): Promise<FoundKubeconfig> {
-  const found = await readExisting(path);
+  const found = await readExisting(path, (kind) => foreign(path, kind));
   if (found.kind === 'missing') return found;
   const single = singleUser(found.bytes);
   if (typeof single === 'string') throw foreign(path, single);
@@ -237,11 +237,15 @@ function base64(bytes: Uint8Array): Buffer {
 
 /** @throws AgentError BOOTSTRAP_EXISTS for a file with anything but certificates; STORE_* */
 async function findAuthorities(path: string): Promise<Found> {
-  const found = await readExisting(path);
+  const found = await readExisting(path, (kind) => otherThanCertificates(path, kind));
   if (found.kind === 'missing' || certificatesOf(found.bytes) !== undefined) return found;
-  throw new AgentError(
+  throw otherThanCertificates(path, 'a file with other content');
+}
+
+function otherThanCertificates(path: string, found: string): AgentError {
+  return new AgentError(
     'BOOTSTRAP_EXISTS',
-    `${path} is not a file of PEM certificates only, and nodecertd does not replace it`,
+    `${path} is ${found}; nodecertd replaces only a file of PEM certificates`,
     { remedy: `Set --ca-file to another path, or move ${path} away` },
   );
 }
@@ -264,24 +268,27 @@ function hasSameCertificates(a: Uint8Array, b: Uint8Array): boolean {
   return left === right;
 }
 
-async function readExisting(path: string): Promise<Found> {
+async function readExisting(path: string, refuse: Refuse): Promise<Found> {
   const found = await unlessMissing(() => attempt('check', path, () => stat(path)));
   if (found === undefined) return { kind: 'missing' };
-  if (found.isDirectory()) throw foreign(path, 'a directory');
-  const bytes = await readBytes(path);
+  if (found.isDirectory()) throw refuse('a directory');
+  const bytes = await readBytes(path, refuse);
   if (bytes === undefined || isBlank(bytes)) return { kind: 'missing' };
   const isPrivate = showMode(found.mode) === '0600' && found.uid === process.geteuid?.();
   return { kind: 'file', bytes, isPrivate };
 }
 
+/** The error for a description of the file, which follows "PATH is" in its message. */
+type Refuse = (found: string) => AgentError;
+
 const largestFile = 1024 * 1024;
 
-async function readBytes(path: string): Promise<Uint8Array | undefined> {
+async function readBytes(path: string, refuse: Refuse): Promise<Uint8Array | undefined> {
   try {
     return await readSmallFile(path, largestFile);
   } catch (error) {
     if (isMissing(error)) return undefined;
-    if (error instanceof RangeError) throw foreign(path, `a file that ${error.message}`);
+    if (error instanceof RangeError) throw refuse(`a file that ${error.message}`);
     throw storeError('read', path, error);
   }
 }
@@ -296,6 +303,6 @@ function foreign(path: string, found: string): AgentError {
 
 function otherToken(path: string): AgentError {
   return new AgentError('BOOTSTRAP_EXISTS', `${path} exists and has another token`, {
-    remedy: `If no program uses that token any more, replace the file with --force; or set --output to another path`,
+    remedy: `If no program uses that token anymore, replace the file with --force; or set --output to another path`,
   });
 }

@@ -166,7 +166,7 @@ describe('nodecertd discover --discovery-file', () => {
       warnings: string[];
       certificateAuthorities: { publicKeyHash: string }[];
     };
-    assert.match(warnings.join(), /has no CA: the CAs of cluster-info are used/);
+    assert.match(warnings.join(), /has no CA, so nodecertd trusts the CAs in cluster-info/);
     assert.deepEqual(
       certificateAuthorities.map(({ publicKeyHash }) => publicKeyHash),
       [bench.pin],

@@ -87,7 +87,7 @@ describe('nodecertd discover', () => {
     assert.deepEqual(await readdir(bench.directory), ['token']);
     await bench.succeed();
     const before = await stat(bench.output);
-    assert.match((await bench.succeed()).stdout, /bootstrap\.conf is already right$/m);
+    assert.match((await bench.succeed()).stdout, /bootstrap\.conf unchanged$/m);
     assert.equal((await stat(bench.output)).ino, before.ino);
   });
 
@@ -174,7 +174,7 @@ describe('nodecertd discover', () => {
     const args = ['--endpoint', bench.address, '--token-file', bench.tokenFile];
     const { code, stderr } = await bench.discover(...args);
     assert.equal(code, 2);
-    assert.match(stderr, /no --ca-cert-hash: .*\(USAGE\)\n {2}→ .*openssl x509 -pubkey/);
+    assert.match(stderr, /--ca-cert-hash is missing: .*\(USAGE\)\n {2}→ .*openssl x509 -pubkey/);
     assert.deepEqual(bench.cluster.api.requests, []);
   });
 });
@@ -229,7 +229,7 @@ describe('nodecertd discover --join', () => {
     const { code, stdout, stderr } = await bench.discover('--join', line);
     assert.equal(code, 0);
     assert.match(stderr, /^warning: other users of this machine can see the token of --join/m);
-    assert.match(stderr, /^warning: --join: --control-plane ignored/m);
+    assert.match(stderr, /^warning: --join: ignored --control-plane/m);
     assert.ok(!`${stdout}${stderr}`.includes(secret));
     assert.match(stdout, /^Node: +n2 /m);
     assert.match(stdout, /dry run/);
@@ -276,12 +276,12 @@ describe('nodecertd discover, input', () => {
   const rest = ['--token', token, '--ca-cert-hash', hash];
   const shortToken = token.slice(0, -1);
   for (const [args, message] of [
-    [[], /no --endpoint/],
+    [[], /--endpoint is missing/],
     [['--endpoint', 'http://h', ...rest], /"http:\/\/h" has no TLS/],
     [['--endpoint', 'h:0', ...rest], /--endpoint "h:0" is not the address/],
     [['--endpoint', token, ...rest], /--endpoint "…" is not the address/],
     [[...endpoint, '--server', 'a b', ...rest], /--server "a b" is not the address/],
-    [[...endpoint, '--ca-cert-hash', hash], /no --token-file/],
+    [[...endpoint, '--ca-cert-hash', hash], /--token-file is missing/],
     [[...endpoint, '--token', shortToken, '--ca-cert-hash', hash], /22 characters, expected 23/],
     [[...endpoint, '--token', token.toUpperCase(), '--ca-cert-hash', hash], /capital letters/],
     [[...endpoint, '--token', '', '--ca-cert-hash', hash], /it is empty/],

@@ -9,7 +9,7 @@ describe('discoverCommand()', () => {
     const output = '/etc/kubernetes/bootstrap-kubelet.conf';
     assert.equal(
       discoverCommand({ endpoints: ['a:1', 'b:2'], tokenFile: '/t', output }),
-      'nodecertd discover --endpoint a:1 --endpoint b:2 --token-file /t --ca-cert-hash sha256:HASH',
+      'nodecertd discover --endpoint a:1 --endpoint b:2 --token-file /t --ca-cert-hash sha256:HEX',
     );
   });
 });

@@ -35,7 +35,7 @@ describe('Attempt', () => {
     }
   });
 
-  it('is content with one of two pins', async () => {
+  it('accepts one of two pins', async () => {
     await using cluster = await TestCluster.start();
     const other = await makeAuthority('other');
     const pins = [pinOf(other.pem), pinOf(cluster.authority.pem)];
@@ -74,7 +74,7 @@ describe('Attempt', () => {
     assert.match(
       failure.message,
       new RegExp(
-        `: no CA of the cluster is pinned: pinned ${pinOf(pinned.pem)}; the cluster has ` +
+        `: no CA of the cluster is pinned; pinned: ${pinOf(pinned.pem)}; the cluster has ` +
           String.raw`${pinOf(cluster.authority.pem)} \(CN=kubernetes, ${date}\), ` +
           String.raw`${pinOf(second.pem)} \(CN=second, ${date}\)$`,
       ),
@@ -91,14 +91,14 @@ describe('Attempt', () => {
     assert.match(failure.message, /no CA of the cluster is pinned/);
   });
 
-  it('refuses a bundle with a certificate that is no CA', async () => {
+  it('refuses a bundle with a certificate that is not a CA', async () => {
     const authority = await makeAuthority('kubernetes');
     const pair = await servingPair(authority);
     await using cluster = await TestCluster.start({ authority, pair });
     cluster.bundle = [authority.pem, pair.cert];
     const failure = await failureOf(discover(cluster, { pins: [pinOf(pair.cert)] }));
     assert.equal(failure.code, 'API_BAD_RESPONSE');
-    assert.match(failure.message, /has a certificate that is no CA: number 2 of 2$/);
+    assert.match(failure.message, /has a certificate that is not a CA: number 2 of 2$/);
   });
 
   it('refuses a server with a CA of the bundle that is not pinned', async () => {
@@ -116,7 +116,7 @@ describe('Attempt', () => {
         String.raw`: the certificate of the server was issued by ${pinOf(evil.pem)} \(.*\), which is not pinned; pinned: ${pinOf(pinned.pem)} \(`,
       ),
     );
-    assert.match(failure.remedy ?? '', /pin both CAs/);
+    assert.match(failure.remedy ?? '', /pass both hashes: --ca-cert-hash sha256:\S+ sha256:\S+$/);
     assert.deepEqual(cluster.credentials, []);
   });
 
@@ -129,7 +129,7 @@ describe('Attempt', () => {
     };
     const failure = await failureOf(discover(cluster));
     assert.equal(failure.code, 'CLUSTER_UNTRUSTED');
-    assert.match(failure.message, /the server returned another cluster-info/);
+    assert.match(failure.message, /the server returned a different cluster-info/);
     assert.deepEqual(cluster.credentials, []);
   });
 });
@@ -253,7 +253,7 @@ describe('Attempt with another server in cluster-info', () => {
     assert.deepEqual([...cluster.credentials, ...stranger.credentials], []);
   });
 
-  it('reads the server of the endpoint in another spelling', async () => {
+  it('recognizes the server of the endpoint in another spelling', async () => {
     await using cluster = await TestCluster.start();
     cluster.named = `${cluster.api.url}/`;
     await discover(cluster);
@@ -268,7 +268,7 @@ describe('Attempt without pins', () => {
     await using cluster = await TestCluster.start();
     const found = await discover(cluster, unpinned);
     assert.equal(found.verifiedBy, 'token');
-    assert.match(found.warnings.join(), /^No pin verifies the CA of the cluster/);
+    assert.match(found.warnings.join(), /^no hash verifies the CA of the cluster/);
     assert.equal(found.authorities[0]?.isPinned, false);
   });
 
@@ -302,10 +302,10 @@ describe('Attempt with a token', () => {
     );
   });
 
-  it('passes on what else cluster-info contains', async () => {
+  it('returns the warnings about cluster-info', async () => {
     await using cluster = await TestCluster.start();
     cluster.extraKeys = { 'proxy-url': 'http://127.0.0.1:9' };
     const { warnings } = await discover(cluster);
-    assert.deepEqual(warnings, ['cluster-info sets proxy-url, which has no effect']);
+    assert.deepEqual(warnings, ['cluster-info sets proxy-url, which nodecertd ignores']);
   });
 });

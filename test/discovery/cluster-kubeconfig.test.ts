@@ -77,9 +77,9 @@ describe('readClusterKubeconfig()', () => {
       document: { users: [{ name: 'x', user: { exec: { command: 'sh' } } }] },
     });
     assert.deepEqual(readClusterKubeconfig(text).warnings, [
-      'cluster-info sets proxy-url, which has no effect',
-      'cluster-info sets insecure-skip-tls-verify, which has no effect',
-      'cluster-info contains a user with an exec plugin, which has no effect',
+      'cluster-info sets proxy-url, which nodecertd ignores',
+      'cluster-info sets insecure-skip-tls-verify, which nodecertd ignores',
+      'cluster-info contains a user with an exec plugin, which nodecertd ignores',
     ]);
   });
 
@@ -141,7 +141,7 @@ describe('readClusterKubeconfig()', () => {
     {
       what: 'a CA that is not base64',
       text: () => kubeconfig({ cluster: { 'certificate-authority-data': '%%%' } }),
-      message: /is not base64 of PEM/,
+      message: /is not PEM in base64/,
     },
     {
       what: 'base64 without PEM',
@@ -156,7 +156,7 @@ describe('readClusterKubeconfig()', () => {
             'certificate-authority-data': base64(authority.pem + other.pem.slice(0, 80)),
           },
         }),
-      message: /is not base64 of PEM/,
+      message: /is not PEM in base64/,
     },
     {
       what: 'a PEM block that is no certificate',

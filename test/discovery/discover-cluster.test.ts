@@ -73,7 +73,7 @@ describe('discoverCluster() with several endpoints', () => {
     const found = await trial.result;
     assert.equal(found.server, cluster.api.url);
     assert.deepEqual(found.warnings, [
-      `Endpoint not used: 127.0.0.1:${dead.port}: connection refused`,
+      `endpoint not used: 127.0.0.1:${dead.port}: connection refused`,
     ]);
     assert.deepEqual(trial.lines, [
       `127.0.0.1:${dead.port}: connection refused; next attempt in 5s`,
@@ -91,7 +91,7 @@ describe('discoverCluster() with several endpoints', () => {
     assert.equal(cluster.reads, 0);
     await trial.clock.advance(1);
     const found = await trial.result;
-    assert.deepEqual(found.warnings, [`Endpoint not used: 127.0.0.1:${port}: no response yet`]);
+    assert.deepEqual(found.warnings, [`endpoint not used: 127.0.0.1:${port}: no response yet`]);
     silent.close();
     await once(silent, 'close');
   });
@@ -105,7 +105,7 @@ describe('discoverCluster() with several endpoints', () => {
     assert.equal(warnings.length, 1);
     assert.match(
       warnings[0] ?? '',
-      /^Endpoint not used: 127\.0\.0\.1:\d+: no CA of the cluster is pinned/,
+      /^endpoint not used: 127\.0\.0\.1:\d+: no CA of the cluster is pinned/,
     );
     assert.deepEqual(other.credentials, []);
   });

@@ -111,7 +111,7 @@ describe('discoverThrough() after a refusal of anonymous users', () => {
     {
       status: 401,
       code: 'API_UNAUTHORIZED',
-      message: /: the API server refuses anonymous requests \(HTTP status 401\)/,
+      message: /: the API server rejects anonymous requests \(HTTP status 401\)/,
       remedy: /nodecertd discover --discovery-file FILE$/,
     },
     {
@@ -180,7 +180,7 @@ describe('discoverThrough() without a signature for the token', () => {
     assert.equal(failure.code, 'TOKEN_REJECTED');
     assert.match(
       failure.message,
-      /: cluster-info is not signed for token abcdef, but for 2 other tokens: the token belongs to another cluster, has expired, or lacks usage-bootstrap-signing$/,
+      /: cluster-info is not signed for token abcdef, only for 2 other tokens: the token belongs to another cluster, has expired, or lacks usage-bootstrap-signing$/,
     );
     assert.match(failure.remedy ?? '', /kubeadm token create/);
     assert.deepEqual(trial.lines, [
@@ -207,7 +207,7 @@ describe('discoverThrough() without a signature for the token', () => {
     await trial.clock.advance(5 * second);
     await idleAfter(cluster, 2);
     await trial.clock.advance(5 * second);
-    assert.match((await failureOf(trial.result)).message, /but for 1 other token:/);
+    assert.match((await failureOf(trial.result)).message, /only for 1 other token:/);
     assert.deepEqual(cluster.credentials, []);
   });
 

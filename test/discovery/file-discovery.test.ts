@@ -162,10 +162,7 @@ describe('discoverFromFile()', () => {
       user: { exec: { command: 'x', apiVersion: 'client.authentication.k8s.io/v1' } },
     });
     using found = await run();
-    assert.match(
-      found.cluster.warnings.join(),
-      /user in .* is not used, because a token was given/,
-    );
+    assert.match(found.cluster.warnings.join(), /user in .* is ignored, because a token was given/);
   });
 
   it('needs a credential that a node can use', async (t) => {
@@ -244,7 +241,10 @@ describe('discoverFromFile()', () => {
     const { cluster, write, run } = await bench(t);
     cluster.authenticating = [];
     await write();
-    await assert.rejects(run(), { code: 'TOKEN_REJECTED', message: /does not accept the token/ });
+    await assert.rejects(run(), {
+      code: 'TOKEN_REJECTED',
+      message: /the token does not authenticate at/,
+    });
   });
 
   it('uses the server name of the file and another server', async (t) => {
@@ -279,7 +279,7 @@ describe('discoverFromFile()', () => {
     assert.deepEqual(cluster.api.requests, []);
   });
 
-  it('refuses files that are no kubeconfig of one cluster with a CA', async (t) => {
+  it('refuses a file that is not a kubeconfig with a cluster and a CA', async (t) => {
     const { path, write, run } = await bench(t);
     const { cert } = await servingPair(await makeAuthority('a'));
     for (const [fields, message] of [
@@ -300,7 +300,7 @@ describe('discoverFromFile()', () => {
     }
     for (const [text, message] of [
       ['{', /invalid YAML/],
-      ['clusters: [{name: a, cluster: {}}]', /no cluster without a name/],
+      ['clusters: [{name: a, cluster: {}}]', /no cluster with an empty name/],
       [Buffer.from([0xff, 0xfe]), /is not UTF-8 text/],
       [Buffer.alloc(2 ** 20 + 1), /more than 1048576/],
     ] as const) {

@@ -13,7 +13,8 @@ interface Case {
   readonly remedy: RegExp;
 }
 
-const isNoApiServer = /^Set the endpoint to the address of an API server\. HTTPS_PROXY is not used/;
+const isNoApiServer =
+  /^Set the endpoint to the address of an API server; if only a proxy can connect/;
 
 const page =
   (text: string, status = 200): Handler =>

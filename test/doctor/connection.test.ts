@@ -32,7 +32,7 @@ describe('trustLostFinding()', () => {
     const finding = trustLostFinding(failure, { config, server });
     assert.deepEqual(summaryOf([finding]), ['error trust-lost']);
     const command =
-      'nodecertd discover --endpoint 10.0.0.1:6443 --token-file FILE --ca-cert-hash sha256:HASH --output /node/bootstrap.conf';
+      'nodecertd discover --endpoint 10.0.0.1:6443 --token-file FILE --ca-cert-hash sha256:HEX --output /node/bootstrap.conf';
     const { remedy = '' } = finding;
     assert.ok(remedy.startsWith('check it; if the CA of the cluster changed: '), remedy);
     assert.ok(remedy.endsWith(command), remedy);

@@ -205,7 +205,7 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       const path = join(node.directory, 'kubelet.conf');
       await writeFile(path, stringify(kubeconfig), { mode: 0o600 });
       const endpoint = new URL(controlPlane.server).host;
-      const command = `nodecertd discover --endpoint ${endpoint} --token-file FILE --ca-cert-hash sha256:HASH --output ${bootstrap} --force`;
+      const command = `nodecertd discover --endpoint ${endpoint} --token-file FILE --ca-cert-hash sha256:HEX --output ${bootstrap} --force`;
       const found = await checkNode(node);
       assert.ok(problemsOf(found).includes('error kubeconfig-expired'));
       assert.ok(findingOf(found, 'trust-lost').remedy?.endsWith(command));

@@ -41,7 +41,7 @@ function removing(config: AgentConfig): AgentConfig {
 }
 
 describe('Enroller with bootstrap.discovery', () => {
-  it('bootstraps without any kubeconfig, and writes the one of the kubelet', async () => {
+  it('bootstraps without any kubeconfig, and writes kubelet.conf', async () => {
     await using bench = await Bench.create();
     bench.discover = async () => discoveryOf(bench.sandbox);
     const config = await withDiscovery(bench);

@@ -186,7 +186,7 @@ describe('TrustSearch', () => {
     assert.equal(node.runs, 0);
   });
 
-  it('says what was lost and which command helps if the discovery fails', async () => {
+  it('names the lost trust and the command if the discovery fails', async () => {
     await using bench = await Bench.create();
     const { config } = await nodeOn(bench);
     await writeFile(config.kubeconfig, withOldCa(bench.sandbox.adminKubeconfig(), bench.sandbox));
@@ -199,7 +199,7 @@ describe('TrustSearch', () => {
       assert.equal(error.code, 'CLUSTER_UNTRUSTED');
       assert.match(error.message, /its certificate was signed by .+; pinned A, the cluster has B$/);
       const { tokenFile } = config.bootstrap.discovery ?? {};
-      const command = `nodecertd discover --endpoint 10.0.0.1:6443 --token-file ${tokenFile} --ca-cert-hash sha256:HASH`;
+      const command = `nodecertd discover --endpoint 10.0.0.1:6443 --token-file ${tokenFile} --ca-cert-hash sha256:HEX`;
       assert.ok(error.remedy?.includes(command) === true, error.message);
       return true;
     });

@@ -41,7 +41,7 @@ describe('nodecertd discover', { skip: skipWithoutDiscovery(), timeout: 300_000 
       }),
     };
     for (const [name, content] of Object.entries(contents)) {
-      it(`is that of the bootstrap signer and of kubeadm: ${name}`, async () => {
+      it(`equals that of the bootstrap signer and kubeadm: ${name}`, async () => {
         await bench.cluster.publish(content());
         const text = await bench.cluster.createToken();
         const signature = await bench.cluster.untilSigned(text);
@@ -73,7 +73,7 @@ describe('nodecertd discover', { skip: skipWithoutDiscovery(), timeout: 300_000 
     });
     after(async () => machine?.[Symbol.asyncDispose]());
 
-    it('writes a kubeconfig with the meaning of that of kubeadm', async () => {
+    it('writes a kubeconfig with the same meaning as kubeadm', async () => {
       await bench.requireSame(machine, bench.cluster.plane, [bench.cluster.pin]);
       assert.deepEqual(await machine.files(), { 'bootstrap-kubelet.conf': '0600' });
     });
@@ -100,7 +100,7 @@ describe('nodecertd discover', { skip: skipWithoutDiscovery(), timeout: 300_000 
   });
 
   describe('without pins', () => {
-    it('requires --unsafe-skip-ca-verification, and then gets what kubeadm gets', async () => {
+    it('requires --unsafe-skip-ca-verification, then finds the same as kubeadm', async () => {
       await bench.cluster.publish();
       await using machine = await bench.newMachine();
       const { endpoint } = bench.cluster;
@@ -143,7 +143,7 @@ describe('nodecertd discover', { skip: skipWithoutDiscovery(), timeout: 300_000 
     });
 
     it('says that the id is unknown', async () => {
-      const message = /is not signed for token zzzzzz, but for \d+ other tokens: .*has expired/;
+      const message = /is not signed for token zzzzzz, only for \d+ other tokens: .*has expired/;
       // At the start, after 5 s and after 10 s; then once to try the token.
       assert.ok((await requireMessage('zzzzzz.0123456789abcdef', message)) <= 4);
     });
@@ -159,7 +159,7 @@ describe('nodecertd discover', { skip: skipWithoutDiscovery(), timeout: 300_000 
       assert.equal(await requireMessage(token, /lacks usage-bootstrap-authentication/), 2);
     });
 
-    it('says of an expired token what it says of an unknown id', async () => {
+    it('gives an expired token the message of an unknown id', async () => {
       const token = await bench.cluster.createExpiredToken(Date.now() + 2_000);
       await requireMessage(token, /is not signed for token .*has expired/);
     });

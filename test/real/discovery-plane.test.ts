@@ -41,7 +41,7 @@ describe('DiscoveryPlane', { skip, timeout: 300_000 }, () => {
     assert.deepEqual([found.server, found.token], [cluster.plane.server, token]);
   });
 
-  it('gets from the bootstrap signer what kubeadm computes, also after a change', async () => {
+  it('gets the signature that kubeadm computes, also after a change', async () => {
     const token = await cluster.createSignedToken();
     await cluster.publish({ server: 'https://10.0.0.1:6443', caPem: cluster.plane.caPem });
     const signature = await cluster.untilSigned(token);

@@ -157,7 +157,7 @@ users:
   );
 });
 
-test('bootstrapKubeconfig() keeps tokens that YAML takes for something else', async (t) => {
+test('bootstrapKubeconfig() keeps tokens that YAML reads as another type', async (t) => {
   const path = join(await temporaryDirectory(t), 'bootstrap.conf');
   const { certificatePem } = await makePair();
   const cluster = {

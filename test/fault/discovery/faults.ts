@@ -142,7 +142,7 @@ const finalFaults: readonly DiscoveryFault[] = [
   },
 ];
 
-/** Whoever answers does not have the secret of the token, or the key of a pinned CA. */
+/** The server lacks the secret of the token or the key of a pinned CA. */
 function forgeries({ pinned, listed, stranger }: ServingPairs): DiscoveryFault[] {
   const served = (name: string, pair: KeyPair): DiscoveryFault => ({
     name,

@@ -472,7 +472,7 @@ describe('rollBackTo()', () => {
     assert.deepEqual(await files(tree), before);
   });
 
-  it('restores the modification times, from which the lifetimes count', async (context) => {
+  it('restores the modification times, at which the lifetimes begin', async (context) => {
     const tree = await copyOf(context, model);
     const before = await modificationTimes(tree.kubernetes, runs);
     await run(tree);
