@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { Child } from '../support/child.ts';
 import { findProgram } from '../support/programs.ts';
-import { freePorts } from '../support/real-components.ts';
+import { freePort } from '../support/free-ports.ts';
 import { processUsage } from './process-usage.ts';
 import type { Usage } from './program-usage.ts';
 import { peakMegabytes } from './program-usage.ts';
@@ -37,7 +37,7 @@ export async function measureExporter({
 }: CertificateFiles): Promise<Usage & Scraped> {
   if (exporter === undefined) throw new Error('x509-certificate-exporter is not on PATH');
   mkdirSync(directory, { recursive: true });
-  const [port = 0] = await freePorts(1);
+  const port = await freePort();
   const address = `127.0.0.1:${port}`;
   const sources = [{ kind: 'file', name: 'bench', paths: [pattern], refreshInterval: '1h' }];
   const config = join(directory, 'exporter.yaml');

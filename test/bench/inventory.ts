@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { Child } from '../support/child.ts';
-import { freePorts } from '../support/real-components.ts';
+import { freePort } from '../support/free-ports.ts';
 import { writeCertificateFiles } from './certificate-files.ts';
 import type { CertificateFiles, Scraped } from './exporter.ts';
 import { hasExporter, measureExporter, scrape } from './exporter.ts';
@@ -82,7 +82,7 @@ async function scrapeRows({
 async function scrapeAgent({ directory, pattern }: CertificateFiles): Promise<Scraped> {
   const folder = join(directory, 'inventory-agent');
   mkdirSync(join(folder, 'pki'), { recursive: true, mode: 0o700 });
-  const [port = 0] = await freePorts(1);
+  const port = await freePort();
   const config = join(folder, 'config.yaml');
   const configuration = {
     apiVersion: 'nodecertd.io/v1alpha1',

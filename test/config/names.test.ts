@@ -1,13 +1,8 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { isSignerName, isUnitName, prefixObjection } from '../../src/config/names.ts';
+import { describePredicate } from '../support/predicates.ts';
+import type { Predicate } from '../support/predicates.ts';
 
-const tables: readonly {
-  readonly symbol: string;
-  readonly test: (text: string) => boolean;
-  readonly good: readonly string[];
-  readonly bad: readonly string[];
-}[] = [
+const predicates: readonly Predicate[] = [
   {
     symbol: 'isSignerName()',
     test: isSignerName,
@@ -58,17 +53,4 @@ const tables: readonly {
   },
 ];
 
-for (const { symbol, test, good, bad } of tables) {
-  describe(symbol, () => {
-    for (const text of good) {
-      it(`accepts ${JSON.stringify(text.slice(0, 40))}`, () => {
-        assert.equal(test(text), true);
-      });
-    }
-    for (const text of bad) {
-      it(`refuses ${JSON.stringify(text.slice(0, 40))}`, () => {
-        assert.equal(test(text), false);
-      });
-    }
-  });
-}
+predicates.forEach(describePredicate);

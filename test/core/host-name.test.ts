@@ -6,13 +6,10 @@ import {
   isHostName,
   isPlaceholderHostName,
 } from '../../src/core/host-name.ts';
+import { describePredicate } from '../support/predicates.ts';
+import type { Predicate } from '../support/predicates.ts';
 
-const tables: readonly {
-  readonly symbol: string;
-  readonly test: (text: string) => boolean;
-  readonly good: readonly string[];
-  readonly bad: readonly string[];
-}[] = [
+const predicates: readonly Predicate[] = [
   {
     symbol: 'isDnsName()',
     test: isDnsName,
@@ -27,20 +24,7 @@ const tables: readonly {
   },
 ];
 
-for (const { symbol, test, good, bad } of tables) {
-  describe(symbol, () => {
-    for (const text of good) {
-      it(`accepts ${JSON.stringify(text.slice(0, 40))}`, () => {
-        assert.equal(test(text), true);
-      });
-    }
-    for (const text of bad) {
-      it(`refuses ${JSON.stringify(text.slice(0, 40))}`, () => {
-        assert.equal(test(text), false);
-      });
-    }
-  });
-}
+predicates.forEach(describePredicate);
 
 describe('isPlaceholderHostName()', () => {
   for (const name of ['localhost', 'localhost.localdomain', 'localhost.', '(none)', '']) {

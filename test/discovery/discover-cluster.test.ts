@@ -11,6 +11,7 @@ import { makeAuthority } from '../kube/support/certificates.ts';
 import { startProxy } from '../kube/support/connect-proxy.ts';
 import { failureOf } from '../kube/support/requests.ts';
 import { withEnvironment } from '../support/environment.ts';
+import { freePort } from '../support/free-ports.ts';
 import {
   discover,
   pinOf,
@@ -26,16 +27,6 @@ async function startSilent(): Promise<Server & AsyncDisposable> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return server;
-}
-
-/** A port on which nothing listens. */
-async function closedPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 const at = (port: number): { host: string; port: number } => ({ host: '127.0.0.1', port });
@@ -68,7 +59,7 @@ function resolveTo(context: TestContext, ...addresses: readonly string[]): void 
 describe('discoverCluster() with several endpoints', () => {
   it('uses the second at once if the first refuses connections', async () => {
     await using cluster = await TestCluster.start();
-    const dead = at(await closedPort());
+    const dead = at(await freePort());
     const trial = new Trial(requestFor(cluster, { endpoints: [dead, cluster.endpoint] }));
     const found = await trial.result;
     assert.equal(found.server, cluster.api.url);
@@ -133,7 +124,7 @@ describe('discoverCluster() with several endpoints', () => {
 
   it('lists every dead endpoint at the timeout', async () => {
     await using cluster = await TestCluster.start();
-    const [one, two] = [at(await closedPort()), at(await closedPort())];
+    const [one, two] = [at(await freePort()), at(await freePort())];
     const trial = new Trial(requestFor(cluster, { endpoints: [one, two], timeoutMs: minute }));
     const failure = failureOf(trial.result);
     while (trial.lines.length < 2) await trial.line();

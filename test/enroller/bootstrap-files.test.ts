@@ -4,28 +4,14 @@ import { readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { AgentConfig } from '../../src/core/config.ts';
-import { Enroller } from '../../src/enroller/enroller.ts';
-import { systemClock } from '../../src/sys/clock.ts';
+import type { Enroller } from '../../src/enroller/enroller.ts';
 import { clientTemplate } from '../core/fixtures.ts';
 import { discoveryOf, withDiscovery } from './discovered.ts';
-import { enrolledPair } from './enrolled-pair.ts';
+import { enrolledPair, enrollerOn } from './enrolled-pair.ts';
 import { Bench } from './fixtures.ts';
 
 const name = 'kubelet-client';
 const enroll = { type: 'enroll', name, id: 1, template: clientTemplate } as const;
-
-function enrollerOn(bench: Bench, config: AgentConfig): Enroller {
-  return new Enroller({
-    config,
-    version: 'test',
-    clock: systemClock,
-    random: Math.random,
-    interfaces: () => [],
-    checkNode: async () => [],
-    discover: bench.discover,
-    report: bench.report,
-  });
-}
 
 async function inspect(bench: Bench, enroller: Enroller, nth = 1): Promise<void> {
   enroller.handle({ type: 'inspect', id: 9, name });

@@ -1,22 +1,28 @@
 import { join } from 'node:path';
+import type { AgentConfig } from '../../src/core/config.ts';
 import { Enroller } from '../../src/enroller/enroller.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { clientTemplate } from '../core/fixtures.ts';
 import type { Bench } from './fixtures.ts';
 
-/** Stores a client certificate of the sandbox and its kubeconfig. @returns the path of the link */
-export async function enrolledPair(bench: Bench): Promise<string> {
-  const { config, discover } = bench;
-  await using enroller = new Enroller({
+/** An enroller with the clock of the system, whose reports reach the bench. */
+export function enrollerOn(bench: Bench, config: AgentConfig): Enroller {
+  return new Enroller({
     config,
     version: 'test',
     clock: systemClock,
     random: Math.random,
     interfaces: () => [],
     checkNode: async () => [],
-    discover,
+    discover: bench.discover,
     report: bench.report,
   });
+}
+
+/** Stores a client certificate of the sandbox and its kubeconfig. @returns the path of the link */
+export async function enrolledPair(bench: Bench): Promise<string> {
+  const { config } = bench;
+  await using enroller = enrollerOn(bench, config);
   enroller.handle({ type: 'enroll', name: 'kubelet-client', id: 1, template: clientTemplate });
   await bench.first('stored');
   bench.reports.length = 0;

@@ -1,9 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +9,7 @@ import { ApproverPlane } from '../support/approver-plane.ts';
 import type { ApproverProcessOptions } from '../support/approver-process.ts';
 import { ApproverProcess } from '../support/approver-process.ts';
 import type { TimedRequest } from '../support/audit-log.ts';
+import { freePort } from '../support/free-ports.ts';
 import { objectsOf, renderChart, skipWithoutHelm } from '../support/helm.ts';
 import type { KubernetesObject } from '../support/helm.ts';
 import { PodVolume } from '../support/pod-volumes.ts';
@@ -285,13 +283,4 @@ function containerOf(objects: readonly KubernetesObject[]): Container {
   const [container] = deployment?.spec.template.spec.containers ?? [];
   assert.ok(container);
   return container;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -16,7 +16,7 @@ import { skipWithoutKubeadm } from '../support/kubeadm.ts';
 import { scaled } from '../support/machine-speed.ts';
 import { controlPlaneDirectory } from '../support/programs.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
-import { freePorts } from '../support/real-components.ts';
+import { freePorts } from '../support/free-ports.ts';
 
 /** `certs renew` on a running etcd, kube-apiserver and kube-controller-manager with the certificates of kubeadm. */
 

@@ -1,10 +1,9 @@
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Child } from './child.ts';
+import { freePort } from './free-ports.ts';
 import { scaled } from './machine-speed.ts';
 import { findProgram } from './programs.ts';
 
@@ -158,14 +157,4 @@ class RunningPrometheus implements Prometheus, AsyncDisposable {
     if (status !== 'success') throw new Error(`Prometheus answered ${status} to ${path}`);
     return data;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('found no free port');
-  return address.port;
 }

@@ -1,11 +1,10 @@
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo, Server } from 'node:net';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { auditPolicy } from './audit-log.ts';
 import { createClusterCa, createSigningKey } from './cluster-pki.ts';
 import type { KeyPair } from './cluster-pki.ts';
+import { freePorts } from './free-ports.ts';
 
 /** The files and ports of etcd, kube-apiserver and kube-controller-manager. */
 export interface ClusterFiles {
@@ -187,22 +186,4 @@ export function keyPairUser({ certificatePem, keyPem }: KeyPair): Readonly<Recor
 
 function base64(text: string): string {
   return Buffer.from(text).toString('base64');
-}
-
-/** Holds each port until the last one is found, so that they differ. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, listen));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map(async (server) => server[Symbol.asyncDispose]()));
-  return ports;
-}
-
-async function listen(): Promise<Server> {
-  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
-  const server = createServer().once('error', reject);
-  server.listen(0, '127.0.0.1', () => {
-    resolve(undefined);
-  });
-  await promise;
-  return server;
 }
