@@ -113,7 +113,7 @@ describe('nodecertd discover', { skip: skipWithoutDiscovery(), timeout: 300_000 
       assert.equal(ended.code, 0, ended.stderr);
       const report = JSON.parse(ended.stdout) as Readonly<Record<string, unknown>>;
       assert.equal(report['verifiedBy'], 'token');
-      assert.match(String(report['warnings']), /can pretend to be the cluster/);
+      assert.match(String(report['warnings']), /can pose as the cluster/);
 
       const theirs = await bench.kubeadm.discover({ endpoint, token: machine.token, unsafe: true });
       assert.deepEqual(await machine.access(), accessIn(theirs));

@@ -11,7 +11,7 @@ import { keyFileOf } from '../layout.ts';
 import type { ScanRecord } from './scan-record.ts';
 import { chainOf, leafOf, placeIn } from './scan-record.ts';
 
-/** Adds the certificates of a CA file of kubeadm. During a change of the CA there are two. */
+/** Adds the certificates of a CA file of kubeadm. During a CA rollover there are two. */
 export async function addAuthority(
   record: ScanRecord,
   path: string,
