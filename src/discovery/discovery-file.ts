@@ -170,7 +170,7 @@ function redirected(from: URL, location: string): URL {
   if (to?.protocol === 'https:' && to.username === '' && to.password === '') return to;
   throw new AgentError(
     'API_UNTRUSTED',
-    `${shown(from)} redirects to ${printable(location, 200)}, which is not an https:// URL`,
+    `${shown(from)} redirects to ${to === null ? 'text that is no URL' : shown(to)}, not to an https:// URL without a password`,
     { remedy: copyFile },
   );
 }
@@ -189,9 +189,9 @@ function noFile(url: URL, status: number): AgentError {
   });
 }
 
-/** Without the query, which may contain a signature. */
-function shown({ origin, pathname }: URL): string {
-  return printable(`${origin}${pathname}`, 200);
+/** Without the query, which may contain a signature, and without a password. */
+function shown({ protocol, host, pathname }: URL): string {
+  return printable(`${protocol}//${host}${pathname}`, 200);
 }
 
 const copyFileInstead = 'copy the file to this machine and set --discovery-file to its path';

@@ -96,8 +96,13 @@ describe('nodecertd discover --discovery-file', () => {
   for (const [what, handler, message] of [
     [
       'a redirect to http://',
-      (_, response) => response.writeHead(302, { location: 'http://h/a' }).end(),
-      /redirects to http:\/\/h\/a, which is not an https:\/\/ URL \(API_UNTRUSTED\)/,
+      (_, response) => response.writeHead(302, { location: 'http://h/a?signature=1' }).end(),
+      /redirects to http:\/\/h\/a, not to an https:\/\/ URL without a password \(API_UNTRUSTED\)/,
+    ],
+    [
+      'a redirect with a password',
+      (_, response) => response.writeHead(302, { location: 'https://user:secret@h/a' }).end(),
+      /redirects to https:\/\/h\/a, not to an https:\/\/ URL without a password \(API_UNTRUSTED\)/,
     ],
     [
       'a loop of redirects',
