@@ -12,6 +12,7 @@ import { nodeOf } from '../approver/watched-csr.ts';
 import type { ApproverPolicy } from '../core/approver-policy.ts';
 import { kubeletServingSigner } from '../core/certificate-spec.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
+import { hostOf } from '../core/host-port.ts';
 import type { Instant } from '../core/instant.ts';
 import { version } from '../core/version.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
@@ -166,8 +167,8 @@ async function fromCluster(
       ? machineIndexOf([])
       : await machinesOf(machine.kubeconfig ?? path, clock);
   const objects = clusterObjects(cluster.found, parseFound);
-  const host = new URL(cluster.server).hostname;
-  const isAddress = isIP(host.replace(/^\[|\]$/g, '')) !== 0;
+  const host = hostOf(new URL(cluster.server));
+  const isAddress = isIP(host) !== 0;
   return {
     objects,
     machines,

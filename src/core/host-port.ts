@@ -27,8 +27,25 @@ export function parseHostPort(text: string): HostPort | undefined {
     : undefined;
 }
 
-export function formatHostPort({ host, port }: HostPort): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+/** @param port a number, or a text such as the value of a variable */
+export function formatHostPort({
+  host,
+  port,
+}: {
+  readonly host: string;
+  readonly port: number | string;
+}): string {
+  return `${withBrackets(host)}:${port}`;
+}
+
+/** The host as a URL contains it: `[fd00::1]` for an IPv6 address. */
+function withBrackets(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+/** The host of a URL without the brackets of an IPv6 address. */
+export function hostOf({ hostname }: Pick<URL, 'hostname'>): string {
+  return hostname.replace(/^\[(.*)\]$/, '$1');
 }
 
 /** True when only programs on this machine can connect. */
@@ -58,7 +75,7 @@ function isUrlHost(endpoint: HostPort): boolean {
   const { host } = endpoint;
   if (host.includes('*')) return false;
   const hostname = URL.parse(`https://${formatHostPort(endpoint)}`)?.hostname;
-  return hostname === (host.includes(':') ? `[${host}]` : host);
+  return hostname === withBrackets(host);
 }
 
 const apiPort = 6_443;

@@ -1,5 +1,6 @@
 import { AgentError } from '../core/errors.ts';
 import type { ErrorCode } from '../core/errors.ts';
+import { formatHostPort, hostOf } from '../core/host-port.ts';
 import { printable } from '../core/printable.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { proxyFor } from '../kube/proxy.ts';
@@ -8,11 +9,11 @@ import { systemCodes } from '../kube/transport-error.ts';
 /** The error for a GET without a response, in words for an endpoint of `discover`. */
 export function connectionFailure(failure: AgentError, { cluster }: ClusterAccess): AgentError {
   if (failure.code === 'ABORTED' || failure.code === 'API_UNTRUSTED') return failure;
-  const { hostname, port } = new URL(cluster.server);
+  const server = new URL(cluster.server);
   const proxy = proxyFor(cluster);
   const target: Target = {
-    host: hostname.replace(/^\[(.*)\]$/, '$1'),
-    port: port || '443',
+    host: hostOf(server),
+    port: server.port || '443',
     ...(proxy !== undefined && { proxy: new URL(proxy.url).host }),
   };
   const { code, message, ...details } = explain(failure, target);
@@ -83,8 +84,7 @@ interface Rule {
 
 function reach({ host, port, proxy }: Target): string {
   if (proxy !== undefined) {
-    const server = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-    return `Check that the proxy ${proxy} runs and allows CONNECT to ${server}`;
+    return `Check that the proxy ${proxy} runs and allows CONNECT to ${formatHostPort({ host, port })}`;
   }
   return `Check the address of the API server, and routes and firewalls on the way: nc -vz ${host} ${port}`;
 }

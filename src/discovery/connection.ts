@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { AgentError } from '../core/errors.ts';
+import { hostOf } from '../core/host-port.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import type { Secret } from '../core/secret.ts';
@@ -116,7 +117,7 @@ export async function getVerified(
     chain: certificate === undefined ? observed.chain : servedChain(certificate),
     trusted,
     bundle,
-    host: new URL(server).hostname.replace(/^\[(.*)\]$/, '$1'),
+    host: hostOf(new URL(server)),
     clockOffsetMs: observed.clockOffsetMs,
   });
 }

@@ -2,6 +2,7 @@ import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import { hostNameProblem } from '../core/host-name.ts';
+import { formatHostPort } from '../core/host-port.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import type { AgentFacts, MetricsPort } from './agent.ts';
 import { agentFindings, lockHolder, writerOfState } from './agent.ts';
@@ -168,12 +169,11 @@ function notAsked(reason: string): DoctorFinding {
 
 async function inspectAgent({ config, metricsPort }: DoctorOptions): Promise<AgentFacts> {
   const [holder, ours] = await Promise.all([lockHolder(config), writerOfState(config)]);
-  const { host, port } = config.metrics;
   return {
     directory: config.certificateDirectory,
     ...(holder !== undefined && { holder }),
     ...(ours !== undefined && { ours }),
-    metricsAddress: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+    metricsAddress: formatHostPort(config.metrics),
     metricsPort: await metricsPort(),
   };
 }

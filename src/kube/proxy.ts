@@ -1,6 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { AgentError } from '../core/errors.ts';
+import { hostOf } from '../core/host-port.ts';
 import type { ClusterEndpoint } from './cluster-access.ts';
 
 /** The HTTP proxy that connections to an API server go through. */
@@ -93,7 +94,7 @@ interface Target {
  * entry of NO_PROXY matches bypass the proxy. Invalid entries match nothing.
  */
 function isDirect(server: URL, noProxy: string): boolean {
-  const host = server.hostname.replace(/^\[|\]$/g, '');
+  const host = hostOf(server);
   if (host === 'localhost' || loopback.some((network) => isInside(host, network))) return true;
   const target = { host, port: server.port || '443' };
   const entries = noProxy.split(',').map((entry) => entry.trim().toLowerCase());

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { hostOf } from '../core/host-port.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatInstant } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
@@ -84,8 +85,7 @@ function certificateIn(error: Error): X509Certificate | undefined {
 
 function wrongName({ access, certificate }: FailedVerification): CertificateProblem {
   const { path, cluster } = access;
-  const { hostname } = new URL(cluster.server);
-  const wanted = cluster.tlsServerName ?? hostname.replace(/^\[(.*)\]$/, '$1');
+  const wanted = cluster.tlsServerName ?? hostOf(new URL(cluster.server));
   const names = certificate === undefined ? 'other names' : namesOf(certificate);
   const key = cluster.tlsServerName === undefined ? 'server or tls-server-name' : 'tls-server-name';
   return {

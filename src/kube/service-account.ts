@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../core/errors.ts';
+import { formatHostPort } from '../core/host-port.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 
 export interface ServiceAccountOptions {
@@ -36,7 +37,7 @@ export async function serviceAccountAccess({
   return {
     path: folder,
     cluster: {
-      server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
+      server: `https://${formatHostPort({ host, port })}`,
       certificateAuthority: { pem: new Uint8Array(pem), file },
       insecureSkipTlsVerify: false,
     },

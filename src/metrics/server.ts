@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { MetricsConfig } from '../core/config.ts';
 import { AgentError, describeError, hasErrno } from '../core/errors.ts';
+import { formatHostPort } from '../core/host-port.ts';
 import { second } from '../core/instant.ts';
 import type { AgentStatus } from '../core/status.ts';
 import { localHost } from '../sys/local-host.ts';
@@ -82,7 +83,7 @@ export async function startPageServer(options: PageServerOptions): Promise<Metri
   const address = boundAddress(server, config);
   return {
     address,
-    listening: hostPort(address.host, address.port),
+    listening: formatHostPort(address),
     url: localUrl(address),
     [Symbol.asyncDispose]: async () => {
       const closed = once(server, 'close');
@@ -137,10 +138,14 @@ async function listen(server: Server, { host, port }: MetricsConfig): Promise<vo
     server.listen({ host, port });
     await once(server, 'listening');
   } catch (error) {
-    throw new AgentError('METRICS_LISTEN', `cannot serve metrics on ${hostPort(host, port)}`, {
-      cause: error,
-      remedy: listenRemedy(error, port),
-    });
+    throw new AgentError(
+      'METRICS_LISTEN',
+      `cannot serve metrics on ${formatHostPort({ host, port })}`,
+      {
+        cause: error,
+        remedy: listenRemedy(error, port),
+      },
+    );
   }
 }
 
@@ -160,9 +165,5 @@ function boundAddress(server: Server, { host, port }: MetricsConfig): MetricsSer
 }
 
 function localUrl({ host, port }: MetricsServer['address']): string {
-  return `http://${hostPort(localHost(host), port)}`;
-}
-
-function hostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  return `http://${formatHostPort({ host: localHost(host), port })}`;
 }

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { hostOf } from '../../core/host-port.ts';
 import { canonicalIp } from '../../core/ip-address.ts';
 import type { LocalKubelet } from '../../kubelet/local-kubelet.ts';
 import { flagValue, namedCertificates } from './component-flags.ts';
@@ -92,7 +93,7 @@ function listenerIn(
 ): Pick<ComponentEndpoint, 'host' | 'port'> | undefined {
   const urls = (flagValue(flags, name) ?? '').split(',').map((url) => URL.parse(url.trim()));
   const places = urls.flatMap((url) => {
-    const host = hostToDial(url?.hostname.replace(/^\[(.*)\]$/, '$1') ?? '');
+    const host = hostToDial(url === null ? '' : hostOf(url));
     const port = url?.protocol === 'https:' ? portIn(url.port || '443', 0) : undefined;
     return url === null || host === undefined || port === undefined ? [] : [{ host, port }];
   });

@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { describeError } from '../../core/errors.ts';
+import { formatHostPort } from '../../core/host-port.ts';
 import { formatDuration, second } from '../../core/instant.ts';
 import type { Instant } from '../../core/instant.ts';
 import { printable } from '../../core/printable.ts';
@@ -64,7 +65,7 @@ async function checkEndpoint(
   const row = {
     name,
     section: 'served',
-    places: [{ endpoint: addressOf(host, port), ...(serverName && { serverName }) }],
+    places: [{ endpoint: formatHostPort({ host, port }), ...(serverName && { serverName }) }],
     usedBy: [{ component }],
   } as const;
   if (typeof found === 'string') {
@@ -171,9 +172,4 @@ function foreignVerdict({ endpoint, certificate }: Comparison): ReturnType<typeo
 function isMadeInMemory({ subject, issuer }: InventoryCertificate): boolean {
   const made = /@\d+$/;
   return (made.test(subject) && made.test(issuer)) || subject === issuer;
-}
-
-/** `127.0.0.1:6443`, `[::1]:6443` */
-export function addressOf(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { hasCode, toFailure } from '../../core/errors.ts';
+import { formatHostPort } from '../../core/host-port.ts';
 import { formatDuration, second } from '../../core/instant.ts';
 import type { ClusterAccess } from '../../kube/cluster-access.ts';
 import { loadKubeconfig } from '../../kube/kubeconfig.ts';
@@ -12,7 +13,6 @@ import { altNames } from '../inventory/certificate.ts';
 import { readCertificateFile } from '../inventory/certificate-file.ts';
 import { leafOf } from '../inventory/scan-record.ts';
 import type { ServedEndpoint } from '../inventory/served.ts';
-import { addressOf } from '../inventory/served.ts';
 import type { KubernetesDirectories } from '../layout.ts';
 import type { Advice } from './renewal-advice.ts';
 import type { Restarts } from './renewal-restarts.ts';
@@ -89,7 +89,7 @@ function localAccess(
     path,
     credential,
     cluster: {
-      server: `https://${addressOf(apiServer.host, apiServer.port)}`,
+      server: `https://${formatHostPort(apiServer)}`,
       insecureSkipTlsVerify,
       ...(certificateAuthority && { certificateAuthority }),
       ...(tlsServerName !== undefined && { tlsServerName }),

@@ -1,4 +1,5 @@
 import { describeError } from '../../core/errors.ts';
+import { formatHostPort } from '../../core/host-port.ts';
 import { formatDuration, second } from '../../core/instant.ts';
 import { skewLeeway } from '../../core/schedule.ts';
 import type { ApiServerPlace } from '../../kube/api-server-list.ts';
@@ -42,7 +43,7 @@ async function problemOf(
   { access, version, clock, signal }: HealthEnvironment,
 ): Promise<string | undefined> {
   if (address === undefined) return 'its Node has no InternalIP';
-  const server = `https://${address.includes(':') ? `[${address}]` : address}:${port}`;
+  const server = `https://${formatHostPort({ host: address, port })}`;
   const cluster = { tlsServerName: serverName, ...access.cluster, server };
   const serverClock = new ServerClock(clock);
   try {
