@@ -1,5 +1,5 @@
 import { installedConfigFile } from '../../src/cli/default-config.ts';
-import { defaultOutput } from '../../src/cli/discover-options.ts';
+import { defaultBootstrapKubeconfig } from '../../src/core/remedies.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { defaultDirectories } from '../../src/pki/layout.ts';
 
@@ -26,7 +26,7 @@ export async function files(): Promise<readonly Fact[]> {
       text: 'The kubeconfig of the node, written after the bootstrap.',
     },
     {
-      name: defaultOutput,
+      name: defaultBootstrapKubeconfig,
       text: 'The bootstrap kubeconfig with a token, which discover writes and the agent uses for the first certificate.',
     },
     {

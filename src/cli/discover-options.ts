@@ -1,10 +1,8 @@
 import { isAbsolute, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import { defaultBootstrapKubeconfig } from '../core/remedies.ts';
 import { parseTimeout } from './timeout-option.ts';
-
-/** The default of `bootstrapKubeconfig` in the configuration of the package, and of kubeadm. */
-export const defaultOutput = '/etc/kubernetes/bootstrap-kubelet.conf';
 
 export const discoverFormats = ['text', 'json', 'yaml'] as const;
 export type DiscoverFormat = (typeof discoverFormats)[number];
@@ -69,7 +67,7 @@ export function addDiscoverOptions(command: Command): Command {
       'hash of the content of that file: sha256: and 64 hexadecimal digits',
     )
     .option('--node-name <name>', 'name of the Node to check (default: the host name)')
-    .option('--output <file>', 'bootstrap kubeconfig to write', defaultOutput)
+    .option('--output <file>', 'bootstrap kubeconfig to write', defaultBootstrapKubeconfig)
     .option(
       '--ca-file <file>',
       'also write the CAs to this file, and name it in the kubeconfig instead of embedding the CAs',

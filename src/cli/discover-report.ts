@@ -1,9 +1,9 @@
 import { formatInstant } from '../core/instant.ts';
+import { defaultBootstrapKubeconfig } from '../core/remedies.ts';
 import type { DiscoveredAuthority, DiscoveredBootstrap } from '../discovery/discovery.ts';
 import type { NodeReadiness } from '../kube/node-readiness.ts';
 import type { FileOutcome } from '../store/bootstrap-kubeconfig.ts';
 import type { DiscoverInput } from './discover-input.ts';
-import { defaultOutput } from './discover-options.ts';
 import { oneLine } from './text.ts';
 
 /** The Node of this machine's name in the cluster. */
@@ -119,7 +119,7 @@ function nextLines({ input }: DiscoverReport): string[] {
   const { kubeconfig } = input.files;
   if (input.dryRun) return ['Next: run the same command without --dry-run'];
   const start = 'systemctl enable --now nodecertd';
-  if (kubeconfig === defaultOutput) return [`Next: ${start}`];
+  if (kubeconfig === defaultBootstrapKubeconfig) return [`Next: ${start}`];
   return [
     `Next: set bootstrapKubeconfig: ${kubeconfig} in /etc/nodecertd/config.yaml, then ${start}`,
   ];

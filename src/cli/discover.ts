@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import { AgentError } from '../core/errors.ts';
-import { second } from '../core/instant.ts';
+import { encodeCertificates } from '../core/pem.ts';
 import { version } from '../core/version.ts';
-import { bundleOf } from '../discovery/authority.ts';
+import { clientLimits } from '../discovery/connection.ts';
 import { discoverCluster } from '../discovery/discover-cluster.ts';
 import type { DiscoveredBootstrap, DiscoveryContext } from '../discovery/discovery.ts';
-import { discoverFromFile } from '../discovery/file-discovery.ts';
+import { credentialOf, discoverFromFile } from '../discovery/file-discovery.ts';
 import { repeatUntil } from '../discovery/repeat.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { Deadline } from '../kube/deadline.ts';
@@ -123,7 +123,7 @@ function contentOf({
       ...(tlsServerName !== undefined && { tlsServerName }),
       ...(proxyUrl !== undefined && { proxyUrl }),
     },
-    authorities: bundleOf(cluster.authorities),
+    authorities: encodeCertificates(cluster.authorities),
     credential,
   };
 }
@@ -142,8 +142,8 @@ async function findNode(
   }
   const { clock, signal } = discovering;
   const { timeoutMs } = discovery.request;
-  const limits = { connectMs: 10 * second, requestMs: 10 * second };
-  await using client = await KubeClient.open({ access: accessOf(found), version, clock, limits });
+  const access = accessOf(found);
+  await using client = await KubeClient.open({ access, version, clock, limits: clientLimits });
   using deadline = new Deadline({ clock, ms: timeoutMs, signal, what: 'reading the Node' });
   const readiness = await repeatUntil(
     () => readNodeReadiness(client, nodeName, deadline.signal),
@@ -157,7 +157,6 @@ async function findNode(
 
 function accessOf(found: DiscoveredBootstrap): ClusterAccess {
   const { cluster, authorities } = contentOf(found);
-  const { credential } = found;
   return {
     path: 'the bootstrap kubeconfig',
     cluster: {
@@ -166,10 +165,7 @@ function accessOf(found: DiscoveredBootstrap): ClusterAccess {
       insecureSkipTlsVerify: false,
       certificateAuthority: { pem: Uint8Array.from(authorities) },
     },
-    credential:
-      credential.kind === 'token'
-        ? { token: credential.token }
-        : { clientCertificate: { pem: Uint8Array.from(credential.pem), key: credential.key } },
+    credential: credentialOf(found.credential),
     [Symbol.dispose]: () => undefined, // The discovery owns the credential.
   };
 }

@@ -96,6 +96,13 @@ export function encodePem(label: string, der: Uint8Array): Uint8Array<ArrayBuffe
   return out;
 }
 
+/** A PEM file of certificates. */
+export function encodeCertificates(
+  certificates: readonly { readonly der: Uint8Array }[],
+): Uint8Array<ArrayBuffer> {
+  return concat(certificates.map(({ der }) => encodePem('CERTIFICATE', der)));
+}
+
 /** Base64 without line breaks, in a buffer that the caller can wipe. */
 export function encodeBase64(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const out = fixedBytes(Math.ceil(bytes.length / 3) * 4);

@@ -96,7 +96,7 @@ export function newTokenRemedy(file: string): string {
 export function discoverCommand({
   endpoints,
   tokenFile = 'FILE',
-  output = standardBootstrapKubeconfig,
+  output = defaultBootstrapKubeconfig,
 }: {
   readonly endpoints: readonly string[];
   readonly tokenFile?: string | undefined;
@@ -107,12 +107,15 @@ export function discoverCommand({
     ...endpoints.map((endpoint) => `--endpoint ${endpoint}`),
     `--token-file ${tokenFile}`,
     '--ca-cert-hash sha256:HEX',
-    ...(output === standardBootstrapKubeconfig ? [] : [`--output ${output}`]),
+    ...(output === defaultBootstrapKubeconfig ? [] : [`--output ${output}`]),
   ].join(' ');
 }
 
-/** Where `discover` writes by default. */
-const standardBootstrapKubeconfig = '/etc/kubernetes/bootstrap-kubelet.conf';
+/**
+ * Where `discover` writes by default: the default of kubeadm, and `bootstrapKubeconfig` in the
+ * configuration of the package.
+ */
+export const defaultBootstrapKubeconfig = '/etc/kubernetes/bootstrap-kubelet.conf';
 
 /**
  * Brings a node back that cannot verify its API server.
@@ -133,7 +136,7 @@ export function discoverRemedy(
     'with a token and the hash of each CA (on a control-plane node: kubeadm token create --print-join-command)';
   const set =
     bootstrapKubeconfig === undefined
-      ? `; then set bootstrapKubeconfig: ${standardBootstrapKubeconfig} in the configuration`
+      ? `; then set bootstrapKubeconfig: ${defaultBootstrapKubeconfig} in the configuration`
       : '';
   return `Run this on the node, ${found}: ${command}${set}`;
 }

@@ -70,9 +70,8 @@ export class Attempt {
     const { pins, onlyPinned } = this.#request;
     const kubeconfig = readClusterKubeconfig(info.kubeconfig);
     const bundle = this.#authoritiesOf(kubeconfig);
-    const pinned = bundle.filter(({ isPinned }) => isPinned);
-    if (pins.length > 0) await this.#requirePinned({ info, pinned, bundle, observed });
-    const authorities = onlyPinned && pins.length > 0 ? pinned : bundle;
+    const pinned = pins.length > 0 ? await this.#requirePinned({ info, bundle, observed }) : bundle;
+    const authorities = onlyPinned ? pinned : bundle;
     const server = this.#serverOf(kubeconfig);
     await this.#tryServer({
       ...this.#to(server),
@@ -98,14 +97,23 @@ export class Attempt {
     });
   }
 
-  /** Binds everything that follows to the pins: the server has to prove that a pinned CA issued its certificate. */
-  async #requirePinned({ info, pinned, bundle, observed }: PinCheck): Promise<void> {
+  /**
+   * Binds everything that follows to the pins: the server has to prove that a pinned CA issued its
+   * certificate. Returns the pinned CAs.
+   */
+  async #requirePinned({
+    info,
+    bundle,
+    observed,
+  }: PinCheck): Promise<readonly DiscoveredAuthority[]> {
+    const pinned = bundle.filter(({ isPinned }) => isPinned);
     if (pinned.length === 0) throw pinMismatch(this.#request.pins, bundle);
     const target = { ...this.#to(this.#endpoint), trusted: pinned, bundle, observed };
     const response = await getVerified(target, this.#context);
     const access = unverifiedAccess(this.#to(this.#endpoint));
     const again = clusterInfoIn(response, { access, now: this.#context.clock.now() });
     if (again.kubeconfig !== info.kubeconfig) throw changedResponse();
+    return pinned;
   }
 
   /** Tries the token, after the server has proved that it belongs to the cluster. */
@@ -126,8 +134,7 @@ export class Attempt {
   async #tryUnsigned(info: ClusterInfo, observed: Observation): Promise<boolean> {
     try {
       const bundle = this.#authoritiesOf(readClusterKubeconfig(info.kubeconfig));
-      const pinned = bundle.filter(({ isPinned }) => isPinned);
-      await this.#requirePinned({ info, pinned, bundle, observed });
+      const pinned = await this.#requirePinned({ info, bundle, observed });
       const target = { ...this.#to(this.#endpoint), trusted: pinned };
       return await authenticates(this.#request, target, this.#context);
     } catch (error) {
@@ -149,7 +156,6 @@ export class Attempt {
 
 interface PinCheck {
   readonly info: ClusterInfo;
-  readonly pinned: readonly DiscoveredAuthority[];
   readonly bundle: readonly DiscoveredAuthority[];
   readonly observed: Observation;
 }

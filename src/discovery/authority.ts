@@ -3,7 +3,6 @@ import type { CaPin } from '../core/ca-pin.ts';
 import { basicConstraints, maySignCertificates, readParts } from '../core/certificate-parts.ts';
 import { readDer } from '../core/der.ts';
 import { formatInstant } from '../core/instant.ts';
-import { encodePem, concat } from '../core/pem.ts';
 import { nameOf } from '../kube/server-certificate.ts';
 import type { DiscoveredAuthority } from './discovery.ts';
 
@@ -34,10 +33,6 @@ export function readAuthority(
 
 function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
-}
-
-export function bundleOf(authorities: readonly DiscoveredAuthority[]): Uint8Array<ArrayBuffer> {
-  return concat(authorities.map(({ der }) => encodePem('CERTIFICATE', der)));
 }
 
 /** For messages: `sha256:… (CN=kubernetes, until 2036-11-26T10:00:00Z)`. */

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { parseIfJson } from '../kube/body.ts';
 
 /** The content of the ConfigMap kube-public/cluster-info. Nothing in it is trusted yet. */
 export interface ClusterInfo {
@@ -19,7 +20,7 @@ const schema = v.object({
 
 /** Undefined for a body that is not this ConfigMap in JSON. */
 export function parseClusterInfo(body: Buffer): ClusterInfo | undefined {
-  const parsed = v.safeParse(schema, parseJson(body));
+  const parsed = v.safeParse(schema, parseIfJson(body));
   if (!parsed.success) return undefined;
   const { data } = parsed.output;
   const signatures = Object.entries(data).flatMap(([key, signature]): [string, string][] => {
@@ -27,12 +28,4 @@ export function parseClusterInfo(body: Buffer): ClusterInfo | undefined {
     return id === undefined ? [] : [[id, signature]];
   });
   return { kubeconfig: data['kubeconfig'] ?? '', signatures: new Map(signatures) };
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }

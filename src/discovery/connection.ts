@@ -3,12 +3,12 @@ import { AgentError } from '../core/errors.ts';
 import { hostOf } from '../core/host-port.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
+import { encodeCertificates } from '../core/pem.ts';
 import type { Secret } from '../core/secret.ts';
 import type { ClusterAccess, ClusterEndpoint } from '../kube/cluster-access.ts';
 import { servedChain } from '../kube/server-certificate.ts';
 import type { SingleResponse } from '../kube/single-get.ts';
 import { getOnce } from '../kube/single-get.ts';
-import { bundleOf } from './authority.ts';
 import { clusterInfoPath } from './cluster-info.ts';
 import { connectionFailure } from './connection-failure.ts';
 import type { DiscoveredAuthority, DiscoveryContext, DiscoveryRequest } from './discovery.ts';
@@ -16,10 +16,13 @@ import { explainUnverified } from './explain-unverified.ts';
 import type { Response } from './response.ts';
 
 /** The longest cluster-info. A ConfigMap has at most 1 MiB. */
-const bodyBytes = 1024 * 1024;
+export const longestClusterInfo = 1024 * 1024;
 
 /** For the connection and the response together. */
 const limitMs = 10 * second;
+
+/** For the requests of a client in a discovery. */
+export const clientLimits = { connectMs: limitMs, requestMs: limitMs };
 
 interface Target extends Pick<DiscoveryRequest, 'proxyUrl'> {
   readonly server: string;
@@ -37,7 +40,7 @@ export interface VerifiedTarget extends Target {
 }
 
 export function verifiedAccess({ trusted, token, ...target }: VerifiedTarget): ClusterAccess {
-  const certificateAuthority = { pem: bundleOf(trusted) };
+  const certificateAuthority = { pem: encodeCertificates(trusted) };
   return {
     ...accessTo(target, { insecureSkipTlsVerify: false, certificateAuthority }),
     credential: { ...(token !== undefined && { token }) },
@@ -70,7 +73,15 @@ export async function getClusterInfo(
 ): Promise<SingleResponse> {
   try {
     const path = clusterInfoPath;
-    return await getOnce({ access, path, version, clock, signal, limitMs, bodyBytes });
+    return await getOnce({
+      access,
+      path,
+      version,
+      clock,
+      signal,
+      limitMs,
+      bodyBytes: longestClusterInfo,
+    });
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
     throw connectionFailure(error, access);

@@ -6,6 +6,7 @@ import { printable } from '../core/printable.ts';
 import { nameOf } from '../kube/server-certificate.ts';
 import { describeAuthorities, describeAuthority } from './authority.ts';
 import type { DiscoveredAuthority } from './discovery.ts';
+import { namesOf } from './untrusted-cluster.ts';
 
 /** A connection whose certificate OpenSSL or Node did not accept. */
 export interface Unverified {
@@ -77,11 +78,9 @@ function notPinned(
 }
 
 function foreignIssuer({ chain: [leaf] }: Unverified): AgentError {
-  const found =
-    leaf === undefined ? '' : ` (subject ${nameOf(leaf.subject)}, issuer ${nameOf(leaf.issuer)})`;
   return new AgentError(
     'CLUSTER_UNTRUSTED',
-    `no CA in cluster-info issued the certificate of the server${found}: cluster-info was not updated after a CA rollover, or a proxy terminates TLS`,
+    `no CA in cluster-info issued the certificate of the server${namesOf(leaf)}: cluster-info was not updated after a CA rollover, or a proxy terminates TLS`,
     {
       remedy:
         'Update the CA in cluster-info: kubectl --namespace kube-public edit configmap cluster-info; if a proxy terminates TLS, set the endpoint to the API server itself',

@@ -2,17 +2,17 @@ import type { BootstrapToken } from '../core/bootstrap-token.ts';
 import { AgentError, hasCode } from '../core/errors.ts';
 import type { HostPort } from '../core/host-port.ts';
 import { formatHostPort } from '../core/host-port.ts';
-import { second } from '../core/instant.ts';
-import { parsePem } from '../core/pem.ts';
+import { encodeCertificates, parsePem } from '../core/pem.ts';
 import { whoAmI } from '../kube/access-review.ts';
 import type { ClusterAccess, ClusterEndpoint, Credential } from '../kube/cluster-access.ts';
 import { Deadline } from '../kube/deadline.ts';
 import { KubeClient } from '../kube/rest-client.ts';
 import type { BootstrapCredential } from '../store/kubeconfig-text.ts';
-import { bundleOf, readAuthority } from './authority.ts';
+import { readAuthority } from './authority.ts';
 import { clusterInfoPath, parseClusterInfo } from './cluster-info.ts';
 import type { ClusterKubeconfig } from './cluster-kubeconfig.ts';
 import { readClusterKubeconfig } from './cluster-kubeconfig.ts';
+import { clientLimits, longestClusterInfo } from './connection.ts';
 import type { FileOptions } from './discovery-file.ts';
 import { readDiscoveryFile } from './discovery-file.ts';
 import type { DiscoveredAuthority, DiscoveredBootstrap, DiscoveryContext } from './discovery.ts';
@@ -150,7 +150,10 @@ class FileCheck {
     authorities: readonly DiscoveredAuthority[],
     credential: BootstrapCredential,
   ): Promise<void> {
-    const endpoint = { ...this.endpoint, certificateAuthority: { pem: bundleOf(authorities) } };
+    const endpoint = {
+      ...this.endpoint,
+      certificateAuthority: { pem: encodeCertificates(authorities) },
+    };
     await using client = await this.#open(endpoint, credentialOf(credential));
     try {
       await whoAmI(client, this.#context.signal);
@@ -218,12 +221,13 @@ class FileCheck {
       credential,
       [Symbol.dispose]: () => undefined, // The caller owns the credential.
     };
-    const limits = { connectMs: 10 * second, requestMs: 10 * second, bodyBytes: 1024 * 1024 };
+    const limits = { ...clientLimits, bodyBytes: longestClusterInfo };
     return KubeClient.open({ access, version, clock, limits });
   }
 }
 
-function credentialOf(credential: BootstrapCredential): Credential {
+/** A view of the credential for a client, which wipes nothing. */
+export function credentialOf(credential: BootstrapCredential): Credential {
   if (credential.kind === 'token') return { token: credential.token };
   return { clientCertificate: { pem: Uint8Array.from(credential.pem), key: credential.key } };
 }

@@ -59,8 +59,8 @@ function contextOf(
 }
 
 function clusterPlace(document: KubeconfigDocument, named: string | undefined): KeyPath {
-  const found = placeOf(document, 'cluster', '') ?? (named && placeOf(document, 'cluster', named));
-  if (found !== undefined && found !== '') return found;
+  const found = placeOf(document, 'cluster', '') ?? placeOf(document, 'cluster', named ?? '');
+  if (found !== undefined) return found;
   throw document.failure('KUBECONFIG_INVALID', ['clusters'], {
     message: 'has no cluster with an empty name, and current-context selects none',
     remedy: `Set current-context in ${document.path} to a context whose cluster exists`,

@@ -1,6 +1,7 @@
 import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { printable } from '../core/printable.ts';
+import { parseIfJson } from '../kube/body.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import type { SingleResponse } from '../kube/single-get.ts';
 import { statusError } from '../kube/status-error.ts';
@@ -57,14 +58,6 @@ function refusal(
       return failure;
     default:
       return notAnApiServer(describe(response));
-  }
-}
-
-function parseIfJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'));
-  } catch {
-    return undefined;
   }
 }
 

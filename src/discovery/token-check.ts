@@ -1,10 +1,9 @@
 import { AgentError, hasCode } from '../core/errors.ts';
-import { second } from '../core/instant.ts';
 import { printable } from '../core/printable.ts';
 import { whoAmI } from '../kube/access-review.ts';
 import { KubeClient } from '../kube/rest-client.ts';
 import type { ConnectionContext, VerifiedTarget } from './connection.ts';
-import { verifiedAccess } from './connection.ts';
+import { clientLimits, verifiedAccess } from './connection.ts';
 import type { DiscoveryRequest } from './discovery.ts';
 
 /**
@@ -17,8 +16,7 @@ export async function authenticates(
   { clock, signal, version }: ConnectionContext,
 ): Promise<boolean> {
   const access = verifiedAccess({ ...target, token: token.text });
-  const limits = { connectMs: 10 * second, requestMs: 10 * second };
-  await using client = await KubeClient.open({ access, version, clock, limits });
+  await using client = await KubeClient.open({ access, version, clock, limits: clientLimits });
   try {
     const identity = await whoAmI(client, signal);
     // An old API server accepts the token, but cannot say whose it is.
@@ -54,7 +52,7 @@ export function notAuthenticated(id: string): AgentError {
   );
 }
 
-/** For a token that authenticates, but for which cluster-info has no signature. */
+/** For a token that authenticates, although cluster-info is not signed for it. */
 export function withoutSigning(id: string): AgentError {
   return new AgentError(
     'TOKEN_REJECTED',

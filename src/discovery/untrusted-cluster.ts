@@ -5,13 +5,18 @@ import { nameOf } from '../kube/server-certificate.ts';
 import { describeAuthorities } from './authority.ts';
 import type { DiscoveredAuthority, DiscoveryRequest } from './discovery.ts';
 
+/** The names in the certificate of a server, for the end of a clause; empty without a certificate. */
+export function namesOf(leaf: X509Certificate | undefined): string {
+  return leaf === undefined
+    ? ''
+    : ` (subject ${nameOf(leaf.subject)}, issuer ${nameOf(leaf.issuer)})`;
+}
+
 /** @param leaf the certificate of the server */
 export function wrongSignature(id: string, leaf: X509Certificate | undefined): AgentError {
-  const found =
-    leaf === undefined ? '' : ` (subject ${nameOf(leaf.subject)}, issuer ${nameOf(leaf.issuer)})`;
   return new AgentError(
     'CLUSTER_UNTRUSTED',
-    `the signature of cluster-info does not match token ${id}: the secret of the token is wrong, or the server does not belong to the cluster${found}`,
+    `the signature of cluster-info does not match token ${id}: the secret of the token is wrong, or the server does not belong to the cluster${namesOf(leaf)}`,
     {
       remedy:
         'Copy the whole token again, or create a token on a control-plane node: kubeadm token create --print-join-command',

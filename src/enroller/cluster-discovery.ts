@@ -4,7 +4,7 @@ import type { DiscoveryConfig } from '../core/config.ts';
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
 import type { HostPort } from '../core/host-port.ts';
 import { second } from '../core/instant.ts';
-import { concat, encodePem } from '../core/pem.ts';
+import { encodeCertificates } from '../core/pem.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { readTokenFile } from '../kube/token-file.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -81,7 +81,7 @@ export class ClusterDiscovery {
         path: tokenFile,
         cluster: {
           server: found.server,
-          certificateAuthority: { pem: pemOf(found) },
+          certificateAuthority: { pem: encodeCertificates(found.authorities) },
           insecureSkipTlsVerify: false,
         },
         credential: { token: token.text },
@@ -105,7 +105,3 @@ export class ClusterDiscovery {
 
 /** The keeper repeats a failed attempt, with growing delays and a line in the log for each. */
 const timeoutMs = 30 * second;
-
-function pemOf({ authorities }: DiscoveredCluster): Uint8Array<ArrayBuffer> {
-  return concat(authorities.map(({ der }) => encodePem('CERTIFICATE', der)));
-}

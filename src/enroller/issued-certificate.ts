@@ -3,7 +3,7 @@ import type { CertificateTemplate } from '../core/certificate-spec.ts';
 import { AgentError } from '../core/errors.ts';
 import { issuedVerdict } from '../core/identity.ts';
 import type { Instant } from '../core/instant.ts';
-import { encodePem, parsePem } from '../core/pem.ts';
+import { encodeCertificates, parsePem } from '../core/pem.ts';
 import type { Certificate } from '../core/x509.ts';
 import { isSignedBy, parseCertificate } from '../core/x509.ts';
 
@@ -61,8 +61,7 @@ async function parseChain(pem: Uint8Array): Promise<IssuedChain> {
       throw malformed('contains certificates that do not form a chain');
     }
   }
-  const encoded = certificates.map(({ der }) => encodePem('CERTIFICATE', der));
-  return { leaf, intermediates, pem: new Uint8Array(Buffer.concat(encoded)) };
+  return { leaf, intermediates, pem: encodeCertificates(certificates) };
 }
 
 /** Parses with OpenSSL too, because many clients and servers cannot use a certificate that OpenSSL rejects. */

@@ -79,6 +79,15 @@ export class ByteBuffer {
 
 const newline = 0x0a;
 
+/** Undefined for a body that is not JSON. */
+export function parseIfJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
 /** @throws AgentError API_BAD_RESPONSE, without the text, because it may be any web page */
 export function parseJson(bytes: Buffer, what: string): unknown {
   try {

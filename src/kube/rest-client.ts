@@ -7,7 +7,7 @@ import { AgentError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import type { Clock } from '../sys/clock.ts';
-import { badResponse, parseJson, readBody } from './body.ts';
+import { badResponse, parseIfJson, parseJson, readBody } from './body.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { aborted, Deadline } from './deadline.ts';
 import { Session } from './session.ts';
@@ -340,12 +340,4 @@ export function parseResponse<T>(
   throw badResponse(
     `the response to ${what} does not match the API: ${place} must be ${issue.expected ?? 'valid'}`,
   );
-}
-
-function parseIfJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }

@@ -21,7 +21,9 @@ export interface SingleGet {
   readonly bodyBytes: number;
 }
 
-/** What came of a GET. The certificate is unknown if it was not verified behind a proxy. */
+/**
+ * The result of a GET. Behind a proxy, a certificate that could not be verified is unknown.
+ */
 export type SingleResponse =
   | {
       readonly kind: 'response';

@@ -3,7 +3,13 @@ import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:cry
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { AgentError } from '../../src/core/errors.ts';
-import { encodeBase64, encodePem, parsePem, scanPem } from '../../src/core/pem.ts';
+import {
+  encodeBase64,
+  encodeCertificates,
+  encodePem,
+  parsePem,
+  scanPem,
+} from '../../src/core/pem.ts';
 import { selfSigned } from './openssl.ts';
 
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.from(text));
@@ -106,6 +112,16 @@ function outcome(label: string, body: string): string {
     return String(error).replaceAll(label, 'X');
   }
 }
+
+describe('encodeCertificates()', () => {
+  it('writes the certificates in their order', () => {
+    const certificates = ['/CN=one', '/CN=two'].map(
+      (subject) => selfSigned({ subject }).certificate,
+    );
+    const pem = Buffer.concat(certificates);
+    assert.equal(Buffer.from(encodeCertificates(parsePem(pem))).toString(), pem.toString());
+  });
+});
 
 describe('parsePem()', () => {
   it('reads all blocks in order, with any text between them and any line ends', () => {

@@ -3,7 +3,6 @@ import { X509Certificate } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { parsePem } from '../../src/core/pem.ts';
 import {
-  bundleOf,
   describeAuthorities,
   describeAuthority,
   readAuthority,
@@ -80,14 +79,6 @@ describe('readAuthority()', () => {
       assert.equal(readAuthority(make(), []), undefined);
     });
   }
-});
-
-describe('bundleOf()', () => {
-  it('writes the certificates in their order', async () => {
-    const [one, two] = await Promise.all([makeAuthority('one'), makeAuthority('two')]);
-    const authorities = [one, two].flatMap(({ pem }) => readAuthority(derOf(pem), []) ?? []);
-    assert.equal(Buffer.from(bundleOf(authorities)).toString(), one.pem + two.pem);
-  });
 });
 
 describe('describeAuthority()', () => {

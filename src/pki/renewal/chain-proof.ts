@@ -4,7 +4,7 @@ import { duplexPair } from 'node:stream';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { connect, createServer } from 'node:tls';
 import { AgentError, describeError } from '../../core/errors.ts';
-import { encodePem } from '../../core/pem.ts';
+import { encodeCertificates } from '../../core/pem.ts';
 import type { Secret } from '../../core/secret.ts';
 import { second } from '../../core/instant.ts';
 import type { AuthorityFile } from './authority.ts';
@@ -82,10 +82,9 @@ function settingsFor(
   { certificate, chain, authority }: ChainToProve,
   pem: Secret,
 ): SecureContextOptions {
-  const certificates = [certificate, ...chain].map(({ der }) => encodePem('CERTIFICATE', der));
   const { buffer, byteOffset, byteLength } = pem.expose();
   return {
-    cert: Buffer.concat(certificates),
+    cert: Buffer.from(encodeCertificates([certificate, ...chain])),
     key: Buffer.from(buffer, byteOffset, byteLength),
     ca: Buffer.from(authority.pem),
     // As in Go, each certificate of the CA file is trusted, even an intermediate CA.

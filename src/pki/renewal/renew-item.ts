@@ -1,5 +1,5 @@
 import { AgentError } from '../../core/errors.ts';
-import { concat, encodePem } from '../../core/pem.ts';
+import { concat, encodeCertificates } from '../../core/pem.ts';
 import type { Secret } from '../../core/secret.ts';
 import { withEmbedded } from '../../kube/embedded-certificate.ts';
 import { KubeconfigDocument } from '../../kube/kubeconfig-document.ts';
@@ -29,9 +29,9 @@ export interface RenewedFiles extends Disposable {
 export async function createRenewal(item: RenewalItem): Promise<RenewedFiles> {
   const { previousForm, entry } = item;
   const { key, certificate } = item.issued ?? (await issue(item));
-  const chain = [certificate, ...item.chain].map(({ der }) => encodePem('CERTIFICATE', der));
+  const chain = encodeCertificates([certificate, ...item.chain]);
   using pem = exportKey(key, previousForm);
-  const changes = newContents(item.target, Buffer.concat(chain), pem).map((change) => ({
+  const changes = newContents(item.target, chain, pem).map((change) => ({
     ...change,
     item: entry.name,
   }));
