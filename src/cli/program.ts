@@ -66,7 +66,7 @@ const commands: readonly CommandEntry[] = [
         'during a CA rollover, with two API servers; write nothing',
       ],
       [
-        'discover --discovery-file /root/cluster.conf --token-file token -o json',
+        'discover --discovery-file cluster.conf --token-file token -o json',
         'take the server and the CA from a file; for scripts',
       ],
     ],

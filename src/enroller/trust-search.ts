@@ -30,9 +30,9 @@ export interface OpenCredential extends Omit<ChosenCredential, 'access'> {
 /**
  * Chooses a credential for a node with `bootstrap.discovery`. The files of the node come first. The
  * discovery follows only if they contain no usable credential, if the API server rejects the token
- * of the bootstrap kubeconfig, or if it shows a certificate that the files cannot verify. A machine in the middle can cause a discovery, but gains
- * nothing: the discovery accepts only a cluster with a pinned CA. An API server that does not
- * answer causes none.
+ * of the bootstrap kubeconfig, or if it shows a certificate that the files cannot verify. A machine
+ * in the middle can cause a discovery, but gains nothing: the discovery accepts only a cluster with
+ * a pinned CA. An API server that does not answer causes none.
  */
 export class TrustSearch {
   readonly #options: TrustSearchOptions;
