@@ -2,7 +2,7 @@ import type { AgentConfig } from '../core/config.ts';
 import type { PairFacts } from '../core/certificate.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import type { Instant } from '../core/instant.ts';
-import { changeTime } from '../store/used-file.ts';
+import { changeTime, removableFiles } from '../store/used-file.ts';
 
 /** A file that the agent removes after the bootstrap. */
 export interface BootstrapFile {
@@ -11,15 +11,11 @@ export interface BootstrapFile {
 }
 
 /** Empty unless `bootstrap.deleteAfterUse` is set. */
-export async function inspectLeftovers({
-  bootstrap,
-  bootstrapKubeconfig,
-}: AgentConfig): Promise<BootstrapFile[]> {
+export async function inspectLeftovers(config: AgentConfig): Promise<BootstrapFile[]> {
   const files: BootstrapFile[] = [];
-  if (!bootstrap.deleteAfterUse) return files;
-  for (const path of [bootstrapKubeconfig, bootstrap.discovery?.tokenFile]) {
-    const changedAt = path === undefined ? undefined : await changeTime(path);
-    if (path !== undefined && changedAt !== undefined) files.push({ path, changedAt });
+  for (const path of removableFiles(config)) {
+    const changedAt = await changeTime(path);
+    if (changedAt !== undefined) files.push({ path, changedAt });
   }
   return files;
 }

@@ -7,7 +7,7 @@ import type { ClusterEndpoint } from '../kube/cluster-access.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { removeInterruptedWrites } from '../store/bootstrap-kubeconfig.ts';
 import { NodeKubeconfig } from '../store/node-kubeconfig.ts';
-import { removeUsedFile } from '../store/used-file.ts';
+import { removableFiles, removeUsedFile } from '../store/used-file.ts';
 import type { Clock } from '../sys/clock.ts';
 
 /**
@@ -83,14 +83,12 @@ export class KubeconfigMaintainer {
    * bootstrap is stored only after the API server has accepted it.
    */
   async #removeUsed({ notBefore, storedAt }: PairFacts): Promise<Finding[]> {
-    const { bootstrap, bootstrapKubeconfig } = this.#config;
-    if (!bootstrap.deleteAfterUse || notBefore > this.#clock.now()) return [];
+    const files = removableFiles(this.#config);
+    if (files.length === 0 || notBefore > this.#clock.now()) return [];
     const kubeconfig = await this.#file.inspect();
     if (kubeconfig.kind !== 'own' || !kubeconfig.namesPair) return [];
     const findings: Finding[] = [];
-    for (const path of [bootstrapKubeconfig, bootstrap.discovery?.tokenFile]) {
-      if (path !== undefined) findings.push(...(await removeUsedFile(path, storedAt)));
-    }
+    for (const path of files) findings.push(...(await removeUsedFile(path, storedAt)));
     return findings;
   }
 

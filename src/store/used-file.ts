@@ -1,10 +1,20 @@
 import { realpath, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { AgentConfig } from '../core/config.ts';
 import type { Finding } from '../core/enroller-protocol.ts';
 import { describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { unlessMissing } from '../sys/file-error.ts';
 import { syncDirectory } from './atomic-file.ts';
+
+/** The files that `bootstrap.deleteAfterUse` removes; none if it is not set. */
+export function removableFiles({
+  bootstrap: { deleteAfterUse, discovery },
+  bootstrapKubeconfig,
+}: Pick<AgentConfig, 'bootstrap' | 'bootstrapKubeconfig'>): string[] {
+  if (!deleteAfterUse) return [];
+  return [bootstrapKubeconfig, discovery?.tokenFile].filter((path) => path !== undefined);
+}
 
 /**
  * Removes a file of a bootstrap unless it is newer than the certificate: then it waits for the
