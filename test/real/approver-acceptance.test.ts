@@ -60,7 +60,7 @@ describe(
       // The API server compares the subject with the node otherwise.
       const gate = '--feature-gates=AllowInsecureKubeletCertificateSigningRequests=true';
       cluster = await ApproverPlane.start({ apiServerFlags: [gate] });
-      requestors = cluster.plane.clientAs('nobody', []);
+      requestors = cluster.plane.clientAs('requestor', []);
       await allowEveryone();
       await create('/apis/networking.k8s.io/v1/servicecidrs', {
         apiVersion: 'networking.k8s.io/v1',
