@@ -28,7 +28,7 @@ export const layers = {
   },
   enroller: {
     holds: 'the process that holds private keys and talks to the API server',
-    imports: ['core', 'sys', 'store', 'kube', 'kubelet'],
+    imports: ['core', 'sys', 'store', 'kube', 'kubelet', 'discovery'],
   },
   doctor: {
     holds: 'the checks of `doctor`: what can keep a node from its certificates',

@@ -1,49 +1,18 @@
-import type { BootstrapToken } from '../core/bootstrap-token.ts';
-import type { CaPin } from '../core/ca-pin.ts';
 import type { DiscoveryConfig } from '../core/config.ts';
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
-import type { HostPort } from '../core/host-port.ts';
 import { second } from '../core/instant.ts';
 import { encodeCertificates } from '../core/pem.ts';
+import type { discoverCluster } from '../discovery/discover-cluster.ts';
+import type { DiscoveredCluster } from '../discovery/discovery.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
 import { readTokenFile } from '../kube/token-file.ts';
 import type { Clock } from '../sys/clock.ts';
 
-/** What an agent passes to a discovery. */
-interface DiscoveryRequest {
-  readonly endpoints: readonly HostPort[];
-  readonly token: BootstrapToken;
-  readonly pins: readonly CaPin[];
-  readonly onlyPinned: boolean;
-  readonly timeoutMs: number;
-}
-
-interface DiscoveryContext {
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
-  readonly version: string;
-  readonly progress: (line: string) => void;
-}
-
-interface DiscoveredCluster {
-  readonly server: string;
-  readonly authorities: readonly {
-    readonly der: Uint8Array<ArrayBuffer>;
-    readonly subject: string;
-    readonly pin: CaPin;
-    readonly isPinned: boolean;
-  }[];
-  readonly warnings: readonly string[];
-}
-
 /**
  * Finds the cluster with a bootstrap token and verifies it by the pins of its CAs. The caller passes
- * it in, because the enroller's layer must not import the discovery.
+ * it in, so that a node which needs no discovery does not load it.
  */
-export type DiscoverCluster = (
-  request: DiscoveryRequest,
-  context: DiscoveryContext,
-) => Promise<DiscoveredCluster>;
+export type DiscoverCluster = typeof discoverCluster;
 
 export interface ClusterDiscoveryOptions {
   readonly config: DiscoveryConfig;

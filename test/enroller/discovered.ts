@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentConfig } from '../../src/core/config.ts';
@@ -16,8 +17,16 @@ export function tokenOf(sandbox: Sandbox): string {
 export function discoveryOf({ server, caPem }: Sandbox): Awaited<ReturnType<DiscoverCluster>> {
   const [ca] = parsePem(Buffer.from(caPem));
   if (ca === undefined) throw new Error('the sandbox has no CA');
-  const authorities = [{ der: ca.der, subject: 'CN=nodecertd-sandbox-ca', pin, isPinned: true }];
-  return { server, authorities, warnings: [] };
+  const certificate = new X509Certificate(ca.der);
+  const authority = {
+    der: ca.der,
+    subject: 'CN=nodecertd-sandbox-ca',
+    notAfter: certificate.validToDate.getTime(),
+    pin,
+    fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
+    isPinned: true,
+  };
+  return { server, authorities: [authority], verifiedBy: 'pin', warnings: [] };
 }
 
 /** Configures `bootstrap.discovery` on a node without a bootstrap kubeconfig, and writes the token file. */
