@@ -172,14 +172,14 @@ describe('the OCI image and the chart in a kubeadm cluster', { skip, timeout: 60
     await kubectl('create', `--filename=${file}`, '--as=system:node:early', ...groups);
     const policy = ['--policy', '/etc/nodecertd/policy.yaml'];
     const explain = ['nodecertd', 'approver', 'explain', name, ...policy, '--output', 'json'];
-    const target = [`--namespace=${namespace}`, 'deployment/nodecertd-approver'];
-    const { code, stdout, stderr } = await container.run(
-      'kubectl',
-      'exec',
-      ...target,
-      '--',
-      ...explain,
-    );
+    const [pod = ''] = await pods();
+    const exec = ['kubectl', `--namespace=${namespace}`, 'exec', pod, '--'];
+    // The kubelet has just been started, and may not know the Pod yet.
+    await until(`the kubelet to run commands in ${pod}`, async () => {
+      const version = await container.run(...exec, 'nodecertd', '--version');
+      return version.code === 0 ? pod : undefined;
+    });
+    const { code, stdout, stderr } = await container.run(...exec, ...explain);
     const { reason, message } = JSON.parse(stdout || '{}') as Readonly<Record<string, unknown>>;
     assert.deepEqual([code, reason], [3, 'NodeNotFound'], stderr);
     const held = await until('an Event of the hold', async () => {
