@@ -51,6 +51,10 @@ export const layers = {
     holds: 'verified discovery of a cluster from a bootstrap token and the hashes of its CAs',
     imports: ['core', 'sys', 'store', 'kube'],
   },
+  trust: {
+    holds: 'the CAs that this node trusts, and the gates of a CA rollover',
+    imports: ['core', 'sys', 'store', 'kube', 'kubelet', 'pki', 'discovery'],
+  },
   metrics: { holds: 'metrics, health and the status page', imports: ['core', 'sys'] },
   control: { holds: 'the socket on which root controls a running agent', imports: ['core', 'sys'] },
   config: { holds: 'configuration: schema, loading, errors with file and line', imports: ['core'] },

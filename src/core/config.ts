@@ -41,6 +41,8 @@ export interface AgentConfig {
   readonly inventory: InventoryConfig;
   /** Absent while `pki.enabled` is false. */
   readonly pki?: PkiConfig;
+  /** Absent while `trust.enabled` is false. */
+  readonly trust?: TrustConfig;
   readonly log: { readonly level: LogLevel; readonly format: 'json' | 'text' };
 }
 
@@ -111,5 +113,33 @@ export interface PkiConfig {
   /** The text for maintenance-window.ts, such as `Sun 02:00-04:00`. */
   readonly maintenanceWindow?: string;
   /** Hooks that run in this order after a renewal. */
+  readonly hooks: readonly HookSpec[];
+}
+
+/** The CAs that this node trusts, and what happens when the cluster gets another CA. */
+export interface TrustConfig {
+  /** A PEM file with the CAs of the cluster. It comes before the cluster's own objects. */
+  readonly file?: string;
+  /** If there are any, a new CA is accepted only with one of these pins. */
+  readonly pins: readonly CaPin[];
+  /** Further kubeconfigs and PEM files in which the CAs are kept. */
+  readonly kubeconfigs: readonly string[];
+  readonly files: readonly string[];
+  /** Move CAs that the kubelet's kubeconfig embeds to a file, which the kubelet reloads. */
+  readonly externalize: boolean;
+  /** What makes a kubelet use new CAs that it does not reload. */
+  readonly kubelet: 'restart' | 'hook' | 'none';
+  /** Nodes spread their restarts over this time. */
+  readonly spreadSeconds: number;
+  /** The fingerprint of the CA that must have issued the certificates. By default it is found. */
+  readonly issuer?: string;
+  /** Nodes spread the requests for certificates by the new CA over this time. */
+  readonly reissueSpreadSeconds: number;
+  /** Do not request a serving certificate by the new CA yet. */
+  readonly holdServing: boolean;
+  readonly drop: 'manual' | 'auto';
+  /** The source must lack a CA for so long, without a break, before the CA can be dropped. */
+  readonly dropAfterSeconds: number;
+  /** Hooks that run in this order after a change. */
   readonly hooks: readonly HookSpec[];
 }

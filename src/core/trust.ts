@@ -1,0 +1,73 @@
+import type { CaPin } from './ca-pin.ts';
+import type { Instant } from './instant.ts';
+
+/** A CA certificate in a trust bundle. */
+export interface TrustAuthority {
+  readonly der: Uint8Array<ArrayBuffer>;
+  /** The SHA-256 hash of the certificate, in lower-case hexadecimal. */
+  readonly fingerprint: string;
+  /** Identifies the key. A CA that was renewed with its key has the same pin and another fingerprint. */
+  readonly pin: CaPin;
+  readonly subject: string;
+  /** The subject in DER. Two CAs may have the same subject. */
+  readonly subjectName: Uint8Array<ArrayBuffer>;
+  /** RFC 5280 4.2.1.2, in lower-case hexadecimal. */
+  readonly subjectKeyId?: string;
+  readonly notBefore: Instant;
+  readonly notAfter: Instant;
+}
+
+/**
+ * How far this node is in a CA rollover, from its files and certificates alone:
+ * - `single`: it trusts the wanted CAs, and no rollover is in progress
+ * - `adding`: a wanted CA is missing in a place, or the kubelet has not loaded it yet
+ * - `union`: all places have the old and the new CA, and the signer still uses the old one
+ * - `reissuing`: a certificate of this node is by another CA than the signer's
+ * - `reissued`: all certificates are by the signer's CA, and the old CA is still trusted
+ * - `dropping`: the source no longer has a trusted CA
+ */
+export const trustStages = [
+  'single',
+  'adding',
+  'union',
+  'reissuing',
+  'reissued',
+  'dropping',
+] as const;
+export type TrustStage = (typeof trustStages)[number];
+
+/** Why a bundle is not used. These are labels of nodecertd_trust_refused_total. */
+export const trustRefusals = [
+  'malformed',
+  'too-large',
+  'too-many',
+  'private-key',
+  'not-a-ca',
+  'expired',
+  'not-yet-valid',
+  'weak-key',
+  'weak-signature',
+  'not-self-signed',
+  'not-pinned',
+  'does-not-verify-server',
+] as const;
+export type TrustRefusal = (typeof trustRefusals)[number];
+
+export const trustPlaceKinds = [
+  'kubelet-kubeconfig',
+  'bootstrap-kubeconfig',
+  /** authentication.x509.clientCAFile of the kubelet. */
+  'client-ca',
+  /** The CA file of a control plane, which may be the signing file. nodecertd never writes it. */
+  'control-plane-ca',
+  'kubeconfig',
+  'file',
+] as const;
+export type TrustPlaceKind = (typeof trustPlaceKinds)[number];
+
+export const trustSourceKinds = ['file', 'cluster-trust-bundle', 'cluster-info'] as const;
+export type TrustSourceKind = (typeof trustSourceKinds)[number];
+
+/** Whether the running kubelet uses the CAs that are in its files. */
+export const trustReaderStates = ['current', 'pending', 'unknown'] as const;
+export type TrustReaderState = (typeof trustReaderStates)[number];
