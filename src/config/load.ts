@@ -16,6 +16,7 @@ import {
   certificateProblems,
   listProblems,
   pkiProblems,
+  trustProblems,
   windowProblems,
 } from './rules.ts';
 import type { ConfigFile } from './schema.ts';
@@ -26,6 +27,7 @@ import {
   configFileSchema,
   kind,
   pkiSchema,
+  trustSchema,
   windowSchema,
 } from './schema.ts';
 import type { YamlSource } from './yaml-source.ts';
@@ -114,6 +116,7 @@ function check(value: unknown): {
     ...(parsed.issues ?? []).map((issue) => toProblem(issue, value)),
     ...rotationProblems(valueAt(known, ['rotation'])),
     ...problemsOf(known, { key: 'pki', schema: pkiSchema, rules: pkiProblems }),
+    ...problemsOf(known, { key: 'trust', schema: trustSchema, rules: trustProblems }),
     ...problemsOf(known, { key: 'bootstrap', schema: bootstrapSchema, rules: bootstrapProblems }),
     ...listProblems(listed),
     ...listed.flatMap((entry, index) => entryProblems(entry, index)),

@@ -12,12 +12,19 @@ import type { SubjectAltNames, Usage } from '../core/certificate.ts';
 import { usages } from '../core/certificate.ts';
 import type { RotationWindow } from '../core/schedule.ts';
 import { kubeletWindow } from '../core/schedule.ts';
-import type { AgentConfig, BootstrapConfig, PkiConfig } from '../core/config.ts';
+import type { AgentConfig, BootstrapConfig, PkiConfig, TrustConfig } from '../core/config.ts';
+import { parseFingerprint } from '../core/fingerprint.ts';
 import type { HookSpec, ServedSpec } from '../core/hooks.ts';
 import { parseDuration } from './duration.ts';
 import { isLoopback, parseApiEndpoint, parseHostPort } from '../core/host-port.ts';
 import { parsePercentage } from './percentage.ts';
-import type { BootstrapEntry, CertificateEntry, ConfigFile, WindowEntry } from './schema.ts';
+import type {
+  BootstrapEntry,
+  CertificateEntry,
+  ConfigFile,
+  TrustEntry,
+  WindowEntry,
+} from './schema.ts';
 
 /** Paths in the file are relative to its directory, no matter where the agent starts. */
 export function resolveConfig(
@@ -54,6 +61,7 @@ export function resolveConfig(
       paths: file.inventory.paths.map((pattern) => resolve(folder, pattern)),
     },
     ...(file.pki.enabled && { pki: resolvePki(file, folder) }),
+    ...(file.trust.enabled && { trust: resolveTrust(file.trust, folder) }),
     log: file.log,
   };
 }
@@ -80,6 +88,26 @@ function resolvePki({ pki, rotation }: ConfigFile, folder: string): PkiConfig {
     rotationWindow: resolveWindow(pki.rotation ?? rotation),
     ...(pki.window !== undefined && { maintenanceWindow: pki.window }),
     hooks: pki.hooks.map(resolveHook),
+  };
+}
+
+function resolveTrust(trust: TrustEntry, folder: string): TrustConfig {
+  const { file, issuer, externalize, kubelet, holdServing, drop } = trust;
+  const fingerprint = issuer === undefined ? undefined : parseFingerprint(issuer);
+  return {
+    ...(file !== undefined && { file: resolve(folder, file) }),
+    pins: trust.caCertHashes.flatMap((text) => parseCaPin(text) ?? []),
+    kubeconfigs: trust.kubeconfigs.map((path) => resolve(folder, path)),
+    files: trust.files.map((path) => resolve(folder, path)),
+    externalize,
+    kubelet,
+    spreadSeconds: parseDuration(trust.spread) ?? 600,
+    ...(fingerprint !== undefined && { issuer: fingerprint }),
+    reissueSpreadSeconds: parseDuration(trust.reissueSpread) ?? 3_600,
+    holdServing,
+    drop,
+    dropAfterSeconds: parseDuration(trust.dropAfter) ?? 86_400,
+    hooks: trust.onTrustChange.map(resolveHook),
   };
 }
 

@@ -1,6 +1,12 @@
 import { basename } from 'node:path';
 import { parseBootstrapToken } from '../core/bootstrap-token.ts';
-import type { BootstrapEntry, CertificateEntry, PkiEntry, WindowEntry } from './schema.ts';
+import type {
+  BootstrapEntry,
+  CertificateEntry,
+  PkiEntry,
+  TrustEntry,
+  WindowEntry,
+} from './schema.ts';
 import { prefixObjection } from './names.ts';
 import { parsePercentage } from './percentage.ts';
 import type { Problem } from './problem.ts';
@@ -24,6 +30,16 @@ export function pkiProblems({ rotation, hooks }: PkiEntry): Problem[] {
   return [
     ...(rotation === undefined ? [] : windowProblems(rotation)),
     ...hookListProblems('hooks', hooks),
+  ];
+}
+
+/** Rules between the keys of `trust`. Paths start there. */
+export function trustProblems({ kubelet, onTrustChange }: TrustEntry): Problem[] {
+  const message = 'is required with kubelet: hook, and must have a hook that restarts the kubelet';
+  const isMissing = kubelet === 'hook' && onTrustChange.length === 0;
+  return [
+    ...(isMissing ? [{ path: ['onTrustChange'], message }] : []),
+    ...hookListProblems('onTrustChange', onTrustChange),
   ];
 }
 

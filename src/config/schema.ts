@@ -3,6 +3,7 @@ import { parseCaPin } from '../core/ca-pin.ts';
 import { keyAlgorithms } from '../core/certificate-spec.ts';
 import { usages } from '../core/certificate.ts';
 import { hookSignals, systemctlVerbs } from '../core/hooks.ts';
+import { parseFingerprint } from '../core/fingerprint.ts';
 import { isDnsName, isHostName } from '../core/host-name.ts';
 import { canonicalIp } from '../core/ip-address.ts';
 import { parseMaintenanceWindow } from '../core/maintenance-window.ts';
@@ -328,6 +329,91 @@ export const pkiSchema = v.strictObject({
   hooks: v.pipe(hooks, v.description('Hooks, which run in this order after a renewal')),
 });
 
+const caPin = v.pipe(
+  v.string(),
+  v.check(
+    (text) => parseCaPin(text) !== undefined,
+    'expected sha256: and 64 hexadecimal digits, as in --discovery-token-ca-cert-hash of kubeadm',
+  ),
+);
+
+const pathList = v.pipe(v.array(path), v.maxLength(100, 'expected at most 100'));
+
+export const trustSchema = v.strictObject({
+  enabled: v.pipe(
+    v.optional(v.boolean(), false),
+    v.description('Keep the CAs that this node trusts in step with the cluster'),
+  ),
+  file: v.pipe(
+    v.optional(path),
+    v.description("PEM file with the CAs of the cluster; it comes before the cluster's objects"),
+  ),
+  caCertHashes: v.pipe(
+    v.optional(v.pipe(v.array(caPin), v.maxLength(16, 'expected at most 16')), []),
+    v.description('Accept a new CA only if the hash of its public key is in this list'),
+  ),
+  kubeconfigs: v.pipe(
+    v.optional(pathList, []),
+    v.description('Further kubeconfigs in which nodecertd keeps the CAs'),
+  ),
+  files: v.pipe(
+    v.optional(pathList, []),
+    v.description('Further PEM files in which nodecertd keeps the CAs'),
+  ),
+  externalize: v.pipe(
+    v.optional(v.boolean(), false),
+    v.description(
+      "Move the CAs that the kubelet's kubeconfig embeds to a file, which the kubelet reloads",
+    ),
+  ),
+  kubelet: v.pipe(
+    v.optional(v.picklist(['restart', 'hook', 'none']), 'restart'),
+    v.description(
+      'How a kubelet that does not reload new CAs starts to use them: nodecertd restarts it, a hook does, or nothing',
+    ),
+  ),
+  spread: v.pipe(
+    duration('10m', '0s', '24h'),
+    v.description('Time over which the nodes spread the restarts of their kubelets'),
+  ),
+  issuer: v.pipe(
+    v.optional(
+      v.pipe(
+        v.string(),
+        v.check(
+          (text) => parseFingerprint(text) !== undefined,
+          'expected the SHA-256 fingerprint of a CA: 64 hexadecimal digits, with or without colons',
+        ),
+      ),
+    ),
+    v.description(
+      'SHA-256 fingerprint of the CA that has to issue the certificates; by default the CA that the signer uses',
+    ),
+  ),
+  reissueSpread: v.pipe(
+    duration('1h', '0s', '168h'),
+    v.description('Time over which the nodes spread their requests for certificates by a new CA'),
+  ),
+  holdServing: v.pipe(
+    v.optional(v.boolean(), false),
+    v.description('Do not request a serving certificate by a new CA yet'),
+  ),
+  drop: v.pipe(
+    v.optional(v.picklist(['manual', 'auto']), 'manual'),
+    v.description(
+      'manual: only an administrator removes a CA; auto: the agent removes it when it is safe',
+    ),
+  ),
+  dropAfter: v.pipe(
+    duration('24h', '10m', '8760h'),
+    v.description('Time for which the source has to lack a CA before the CA can be removed'),
+  ),
+  onTrustChange: v.pipe(
+    hooks,
+    v.description('Hooks, which run in this order after the CAs in a file have changed'),
+  ),
+});
+
 const discoverySchema = v.strictObject({
   endpoints: v.pipe(
     v.array(
@@ -348,15 +434,7 @@ const discoverySchema = v.strictObject({
     v.description('File with the bootstrap token, read again for each attempt'),
   ),
   caCertHashes: v.pipe(
-    v.array(
-      v.pipe(
-        v.string(),
-        v.check(
-          (text) => parseCaPin(text) !== undefined,
-          'expected sha256: and 64 hexadecimal digits, as in --discovery-token-ca-cert-hash of kubeadm',
-        ),
-      ),
-    ),
+    v.array(caPin),
     v.nonEmpty('expected at least one'),
     v.maxLength(16, 'expected at most 16'),
     v.description('Hashes of the public keys of the CAs that the cluster may have'),
@@ -537,6 +615,7 @@ export const configFileSchema = v.strictObject({
     {},
   ),
   pki: v.optional(pkiSchema, {}),
+  trust: v.optional(trustSchema, {}),
   log: v.optional(
     v.strictObject({
       level: v.pipe(
@@ -556,6 +635,7 @@ export type ConfigFile = v.InferOutput<typeof configFileSchema>;
 export type BootstrapEntry = v.InferOutput<typeof bootstrapSchema>;
 export type WindowEntry = v.InferOutput<typeof windowSchema>;
 export type PkiEntry = v.InferOutput<typeof pkiSchema>;
+export type TrustEntry = v.InferOutput<typeof trustSchema>;
 export type CertificateEntry = v.InferOutput<typeof certificateSchema>;
 
 function isBetween(value: number, low: number, high: number): boolean {
