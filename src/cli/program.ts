@@ -1,3 +1,4 @@
+import type { OutputConfiguration } from 'commander';
 import { Command, CommanderError } from 'commander';
 import { version } from '../core/version.ts';
 import type { CliContext, CommandModule } from './context.ts';
@@ -297,17 +298,23 @@ export async function describeProgram(context: CliContext): Promise<ProgramModel
 
 function addCommand(program: Command, { name, summary, isDefault }: CommandEntry): Command {
   const [first = '', second] = name.split(' ');
-  if (second === undefined) return program.command(first).description(summary);
+  if (second === undefined) {
+    return program.command(first).description(summary).configureOutput(usageErrors(name));
+  }
   const group =
     program.commands.find((command) => command.name() === first) ?? addGroup(program, first);
   return group
     .command(second, { isDefault: isDefault === true })
     .description(summary)
-    .configureOutput({
-      outputError: (text, write) => {
-        write(formatUsageError(text, `nodecertd ${name}`));
-      },
-    });
+    .configureOutput(usageErrors(name));
+}
+
+function usageErrors(name: string): OutputConfiguration {
+  return {
+    outputError: (text, write) => {
+      write(formatUsageError(text, `nodecertd ${name}`));
+    },
+  };
 }
 
 function addGroup(program: Command, name: string): Command {
@@ -318,11 +325,7 @@ function addGroup(program: Command, name: string): Command {
     .helpCommand(false)
     .addHelpText('after', formatExamples(own.flatMap(({ examples }) => examples)))
     .addHelpText('after', `\n${formatExitCodes(programExitCodes)}`)
-    .configureOutput({
-      outputError: (text, write) => {
-        write(formatUsageError(text, `nodecertd ${name}`));
-      },
-    });
+    .configureOutput(usageErrors(name));
 }
 
 function bareProgram({ stdout, stderr }: CliContext): Command {

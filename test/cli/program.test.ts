@@ -118,6 +118,7 @@ describe('nodecertd', () => {
     ],
     [['status', '-o', 'xml'], /Allowed choices are table, json, yaml \(USAGE\)/],
     [['version', 'now'], /too many arguments/],
+    [['discover', '--x'], /→ See: nodecertd discover --help\n$/],
     [['certs', 'verfy'], /unknown command 'verfy' \(USAGE\)\n {2}→ Did you mean verify\?\n$/],
     [['certs', 'verify', '--x'], /→ See: nodecertd certs verify --help\n$/],
     [['certs', 'x'], /unknown command 'x' \(USAGE\)\n {2}→ See: nodecertd certs --help\n$/],
