@@ -61,6 +61,11 @@ function contextOf(
 function clusterPlace(document: KubeconfigDocument, named: string | undefined): KeyPath {
   const found = placeOf(document, 'cluster', '') ?? placeOf(document, 'cluster', named ?? '');
   if (found !== undefined) return found;
+  if ((document.read(namesSchema, ['clusters']) ?? []).length === 0) {
+    throw new AgentError('KUBECONFIG_INVALID', `${document.path} has no clusters`, {
+      remedy: 'Set --discovery-file to a kubeconfig',
+    });
+  }
   throw document.failure('KUBECONFIG_INVALID', ['clusters'], {
     message: 'has no cluster with an empty name, and current-context selects none',
     remedy: `Set current-context in ${document.path} to a context whose cluster exists`,

@@ -148,13 +148,12 @@ class FoundFlags {
   }
 
   #readToken(name: TokenFlag, value: Uint8Array<ArrayBuffer>): void {
-    // `--skip-token-print` of kubeadm.
-    if (decode(value) === '<value' && this.#peek() === 'withheld>') {
-      this.#next();
-      this.#tokens.set(name, 'withheld');
-      return;
-    }
-    this.#tokens.set(name, value);
+    // `--skip-token-print` of kubeadm. The administrator may have quoted it for a shell.
+    const text = decode(value);
+    const isSplit = text === '<value' && this.#peek() === 'withheld>';
+    if (isSplit) this.#next();
+    const isWithheld = isSplit || text === '<value withheld>';
+    this.#tokens.set(name, isWithheld ? 'withheld' : value);
   }
 
   #readBoolean(name: string, value: Uint8Array | undefined): void {

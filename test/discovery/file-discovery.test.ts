@@ -300,6 +300,7 @@ describe('discoverFromFile()', () => {
     }
     for (const [text, message] of [
       ['{', /invalid YAML/],
+      ['abcdef.0123456789abcdef', /has no clusters$/],
       ['clusters: [{name: a, cluster: {}}]', /no cluster with an empty name/],
       [Buffer.from([0xff, 0xfe]), /is not UTF-8 text/],
       [Buffer.alloc(2 ** 20 + 1), /more than 1048576/],

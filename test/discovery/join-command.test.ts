@@ -113,13 +113,15 @@ describe('parseJoinCommand()', () => {
     assert.match(notes.join('\n'), /^--join: ignored --new-flag, --other: unknown/m);
   });
 
-  it('takes a line whose token kubeadm has withheld', () => {
-    const found = parse(
-      `kubeadm join h:1 --token <value withheld> \\\n\t--discovery-token-ca-cert-hash ${hash}`,
-    );
-    assert.equal(found.token, undefined);
-    assert.deepEqual(found.caCertHashes, [hash]);
-  });
+  for (const withheld of ['<value withheld>', "'<value withheld>'"]) {
+    it(`takes a line with the token ${withheld} of kubeadm`, () => {
+      const found = parse(
+        `kubeadm join h:1 --token ${withheld} \\\n\t--discovery-token-ca-cert-hash ${hash}`,
+      );
+      assert.equal(found.token, undefined);
+      assert.deepEqual(found.caCertHashes, [hash]);
+    });
+  }
 
   for (const [line, message] of [
     ['', /is empty/],
