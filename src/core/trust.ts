@@ -13,6 +13,8 @@ export interface TrustAuthority {
   readonly subjectName: Uint8Array<ArrayBuffer>;
   /** RFC 5280 4.2.1.2, in lower-case hexadecimal. */
   readonly subjectKeyId?: string;
+  /** False for an intermediate CA, and for a bridge: the new CA's key certified by the old CA. */
+  readonly isSelfSigned: boolean;
   readonly notBefore: Instant;
   readonly notAfter: Instant;
 }
