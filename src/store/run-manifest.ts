@@ -40,7 +40,7 @@ const changeSchema = v.object({
 
 const manifestSchema = v.object({
   apiVersion: v.literal('nodecertd.io/v1alpha1'),
-  kind: v.picklist(['AdoptionManifest', 'RenewalManifest']),
+  kind: v.picklist(['AdoptionManifest', 'RenewalManifest', 'TrustManifest']),
   version: v.string(),
   /** Orders the runs even when the clock was set back. */
   sequence: whole,
@@ -56,7 +56,7 @@ export type FileChange = v.InferOutput<typeof changeSchema>;
 export type Manifest = v.InferOutput<typeof manifestSchema>;
 
 /**
- * The folder of one run of `adopt` or `certs renew`, with copies of the files that it changed. A
+ * The folder of one run of `adopt`, `certs renew` or `trust sync`, with copies of the files that it changed. A
  * folder without a manifest belongs to a run that changed nothing.
  */
 export interface Run {

@@ -2,10 +2,9 @@ import { join } from 'node:path';
 import type { Failure } from '../../core/errors.ts';
 import { AgentError, describeError } from '../../core/errors.ts';
 import { syncDirectory, writeNewFile } from '../../store/atomic-file.ts';
-import type { CopyAttributes } from '../../store/file-attributes.ts';
-import { readContent, replaceContents } from '../../store/file-content.ts';
-import { inspectFiles, refuseLaterChanges, restoreFiles } from '../../store/restore-files.ts';
-import type { Runs } from '../../store/run-folder.ts';
+import { requireUnchanged, requireWritten } from '../../store/change-checks.ts';
+import { replaceContents } from '../../store/file-content.ts';
+import { inspectFiles, restoreFiles } from '../../store/restore-files.ts';
 import {
   backUp,
   makeRunFolder,
@@ -14,15 +13,14 @@ import {
   runTime,
   sweep,
 } from '../../store/run-folder.ts';
+import type { RunRecovery } from '../../store/run-recovery.ts';
+import { finishRun } from '../../store/run-recovery.ts';
 import type { FileChange, Manifest, Run } from '../../store/run-manifest.ts';
 import { writeManifest } from '../../store/run-manifest.ts';
-import type { Clock } from '../../sys/clock.ts';
-import type { Tree } from '../../sys/tree.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
 import type { Advice } from './renewal-advice.ts';
 import { refusalOf } from './refusal.ts';
 import { createRenewal } from './renew-item.ts';
-import type { RenewedFiles } from './renew-item.ts';
 import type { RenewalItem } from './renewal-item.ts';
 import type { RestartedComponent } from './renewal-restarts.ts';
 import type { ServedCheck, ServedResult } from './renewal-served.ts';
@@ -33,13 +31,8 @@ export const runsFolder = '.nodecertd';
 /** The number of runs whose files are kept. */
 const keptRuns = 3;
 
-export interface RunEnvironment {
-  readonly tree: Tree;
-  /** The folder of all runs. This process has locked it. */
-  readonly directory: string;
-  readonly clock: Clock;
+export interface RunEnvironment extends Omit<RunRecovery, 'laterChanges'> {
   readonly version: string;
-  readonly copyAttributes: CopyAttributes;
 }
 
 export interface RenewedCertificate {
@@ -101,7 +94,7 @@ export async function runRenewal(
     await sweep(directory, [run.folder]);
     return { renewed, ...(failed && { failed }) };
   }
-  await finish(run, environment);
+  await finishRun(run, environment, keptRuns);
   return { renewed, folder: run.folder, ...(failed && { failed }) };
 }
 
@@ -151,14 +144,14 @@ async function renewItem(
   // Files are restored in the reverse order, and the certificate comes first then, too.
   const changes = [...manifest.changes, ...copies.toReversed()];
   const begun: Run = { folder: run.folder, manifest: { ...manifest, changes } };
-  await requireUnchanged(files);
+  await requireUnchanged(files.changes);
   await writeManifest(begun);
   try {
     await replaceContents(
       files.changes.map(({ path, after }) => ({ path, content: after })),
       environment.copyAttributes,
     );
-    await requireWritten(files);
+    await requireWritten(files.changes);
     const served = await environment.served?.check(item);
     const restarted = await environment.restart(item);
     const { certificate } = files;
@@ -174,33 +167,6 @@ async function renewItem(
     throw error instanceof AgentError
       ? error.withMessage(`${error.message}; the previous files of ${item.entry.name} are in place`)
       : error;
-  }
-}
-
-/** @throws AgentError FILE_CHANGED */
-async function requireUnchanged({ changes }: RenewedFiles): Promise<void> {
-  for (const { path, before } of changes) {
-    const found = await readContent(path);
-    const isSame = found?.state.sha256 === before?.state.sha256;
-    found?.bytes.fill(0);
-    if (isSame) continue;
-    throw new AgentError('FILE_CHANGED', `another program changed ${path} during this run`, {
-      remedy: 'Run this command again',
-    });
-  }
-}
-
-/** @throws AgentError STORE_IO */
-async function requireWritten({ changes }: RenewedFiles): Promise<void> {
-  for (const { path, after } of changes) {
-    const found = await readContent(path);
-    const isSame = found?.state.sha256 === after.state.sha256;
-    found?.bytes.fill(0);
-    if (!isSame)
-      throw new AgentError(
-        'STORE_IO',
-        `${path} does not contain the bytes that nodecertd has written`,
-      );
   }
 }
 
@@ -233,105 +199,4 @@ async function restoreItem(
       remedy: `Fix the second error, then run: nodecertd certs rollback --yes; the copies are in ${begun.folder}`,
     });
   }
-}
-
-async function finish(run: Run, { directory, clock }: RunEnvironment): Promise<void> {
-  const finishedAt = runTime(clock.now());
-  await writeManifest({ ...run, manifest: { ...run.manifest, state: 'applied', finishedAt } });
-  const { active, obsolete } = await readRuns(directory);
-  const old = active.slice(0, Math.max(active.length - keptRuns, 0));
-  await sweep(directory, [...obsolete, ...old.map(({ folder }) => folder)]);
-}
-
-/** The first run that a crash interrupted. */
-export function interruptedRun({ active }: Runs): Run | undefined {
-  return active.find(({ manifest }) => manifest.state !== 'applied');
-}
-
-/**
- * Completes an interrupted run: finishes a rollback; keeps the certificates whose files were all
- * replaced, and restores the files of the others.
- * @returns the names of the certificates that stay renewed
- * @throws AgentError FILE_CHANGED, STORE_*
- */
-export async function completeRuns(environment: RunEnvironment): Promise<readonly string[]> {
-  const { directory } = environment;
-  const runs = await readRuns(directory);
-  const run = interruptedRun(runs);
-  let kept: readonly string[] = [];
-  if (run?.manifest.state === 'reverting') {
-    await rollBack({ runs, target: run, force: false }, environment);
-  } else if (run !== undefined) {
-    kept = await completeRenewal(run, environment);
-  }
-  await sweep(directory, (await readRuns(directory)).obsolete);
-  return kept;
-}
-
-async function completeRenewal(run: Run, environment: RunEnvironment): Promise<readonly string[]> {
-  const { tree, directory, clock } = environment;
-  const { folder, manifest } = run;
-  const items = Map.groupBy(manifest.changes, ({ item, path }) => item ?? path);
-  const kept: FileChange[] = [];
-  for (const changes of items.values()) {
-    if (await isInPlace(changes)) {
-      kept.push(...changes);
-      continue;
-    }
-    const only = { folder, manifest: { ...manifest, changes } };
-    const files = await inspectFiles(tree, restorations([only]));
-    refuseLaterChanges(files, laterChanges);
-    await restoreFiles(files, environment.copyAttributes);
-  }
-  if (kept.length === 0) {
-    await sweep(directory, [folder]);
-    return [];
-  }
-  const finishedAt = runTime(clock.now());
-  await writeManifest({
-    folder,
-    manifest: { ...manifest, state: 'applied', finishedAt, changes: kept },
-  });
-  return kept.flatMap(({ item }) => item ?? []);
-}
-
-async function isInPlace(changes: readonly FileChange[]): Promise<boolean> {
-  for (const { path, after } of changes) {
-    const found = await readContent(path);
-    found?.bytes.fill(0);
-    if (found?.state.sha256 !== after.sha256) return false;
-  }
-  return true;
-}
-
-const laterChanges = {
-  change: 'the renewal',
-  remedy:
-    'Discard the changes and restore the previous files: nodecertd certs rollback --force --yes',
-};
-
-/** The runs to undo: the target and every later one. */
-export function runsSince({ active }: Runs, target: Run): Run[] {
-  return active.slice(active.findIndex(({ folder }) => folder === target.folder));
-}
-
-/**
- * Restores the files as they were before a run. The manifest says `reverting` before the first
- * file is changed, and the folder of the target is deleted last, so that the next command can
- * continue after a crash.
- * @throws AgentError FILE_CHANGED unless forced, STORE_*
- */
-export async function rollBack(
-  { runs, target, force }: { readonly runs: Runs; readonly target: Run; readonly force: boolean },
-  { tree, directory, copyAttributes }: RunEnvironment,
-): Promise<void> {
-  const undone = runsSince(runs, target);
-  const files = await inspectFiles(tree, restorations(undone));
-  if (!force) refuseLaterChanges(files, laterChanges);
-  await writeManifest({ ...target, manifest: { ...target.manifest, state: 'reverting' } });
-  await restoreFiles(files, copyAttributes);
-  await sweep(
-    directory,
-    undone.toReversed().map(({ folder }) => folder),
-  );
 }

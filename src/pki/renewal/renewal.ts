@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { AgentError } from '../../core/errors.ts';
 import { attributeCopier } from '../../store/file-attributes.ts';
+import type { RunRecovery } from '../../store/run-recovery.ts';
+import { completeRuns, interruptedRun, rollBack, runsSince } from '../../store/run-recovery.ts';
 import type { DirectoryLock } from '../../store/directory-lock.ts';
 import { lockDirectory } from '../../store/directory-lock.ts';
 import type { RestorableFile } from '../../store/restore-files.ts';
@@ -30,14 +32,7 @@ import type { AroundRenewal, RenewalResult, RunEnvironment } from './renewal-run
 import type { RestartedComponent, Restarts } from './renewal-restarts.ts';
 import { restartOfItem, Restarter } from './renewal-restarts.ts';
 import { withControlPlaneCheck } from './control-plane-check.ts';
-import {
-  completeRuns,
-  interruptedRun,
-  rollBack,
-  runRenewal,
-  runsFolder,
-  runsSince,
-} from './renewal-run.ts';
+import { runRenewal, runsFolder } from './renewal-run.ts';
 
 export interface RenewalRequest {
   readonly tree: Tree;
@@ -295,11 +290,17 @@ export function directoryOf({ directories }: RenewalRequest): string {
   return join(directories.kubernetes, runsFolder);
 }
 
-function environmentOf(request: RenewalRequest): RunEnvironment {
+function environmentOf(request: RenewalRequest): RunEnvironment & RunRecovery {
   const { tree, clock, version } = request;
   const copyAttributes = attributeCopier(clock);
-  return { tree, directory: directoryOf(request), clock, version, copyAttributes };
+  return { tree, directory: directoryOf(request), clock, version, copyAttributes, laterChanges };
 }
+
+const laterChanges = {
+  change: 'the renewal',
+  remedy:
+    'Discard the changes and restore the previous files: nodecertd certs rollback --force --yes',
+};
 
 /** @throws AgentError STORE_LOCKED, STORE_* */
 export async function lock(directory: string): Promise<DirectoryLock> {

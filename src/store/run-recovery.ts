@@ -1,0 +1,112 @@
+import type { Clock } from '../sys/clock.ts';
+import type { Tree } from '../sys/tree.ts';
+import { isInPlace } from './change-checks.ts';
+import type { CopyAttributes } from './file-attributes.ts';
+import { inspectFiles, refuseLaterChanges, restoreFiles } from './restore-files.ts';
+import type { Runs } from './run-folder.ts';
+import { readRuns, restorations, runTime, sweep } from './run-folder.ts';
+import type { FileChange, Run } from './run-manifest.ts';
+import { writeManifest } from './run-manifest.ts';
+
+/** The runs of a command, and how their files are restored. */
+export interface RunRecovery {
+  readonly tree: Tree;
+  /** The folder of all runs. This process has locked it. */
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly copyAttributes: CopyAttributes;
+  /** The words for files that another program has changed after a run. */
+  readonly laterChanges: Parameters<typeof refuseLaterChanges>[1];
+}
+
+/** The first run that a crash interrupted. */
+export function interruptedRun({ active }: Runs): Run | undefined {
+  return active.find(({ manifest }) => manifest.state !== 'applied');
+}
+
+/** The runs to undo: the target and every later one. */
+export function runsSince({ active }: Runs, target: Run): Run[] {
+  return active.slice(active.findIndex(({ folder }) => folder === target.folder));
+}
+
+/** Marks a run as complete, and deletes the runs before the last `keep` ones. */
+export async function finishRun(
+  run: Run,
+  { directory, clock }: Pick<RunRecovery, 'directory' | 'clock'>,
+  keep: number,
+): Promise<void> {
+  const finishedAt = runTime(clock.now());
+  await writeManifest({ ...run, manifest: { ...run.manifest, state: 'applied', finishedAt } });
+  const { active, obsolete } = await readRuns(directory);
+  const old = active.slice(0, Math.max(active.length - keep, 0));
+  await sweep(directory, [...obsolete, ...old.map(({ folder }) => folder)]);
+}
+
+/**
+ * Completes an interrupted run: finishes a rollback; keeps the items whose files were all replaced,
+ * and restores the files of the others.
+ * @returns the names of the items that stay changed
+ * @throws AgentError FILE_CHANGED, STORE_*
+ */
+export async function completeRuns(recovery: RunRecovery): Promise<readonly string[]> {
+  const { directory } = recovery;
+  const runs = await readRuns(directory);
+  const run = interruptedRun(runs);
+  let kept: readonly string[] = [];
+  if (run?.manifest.state === 'reverting') {
+    await rollBack({ runs, target: run, force: false }, recovery);
+  } else if (run !== undefined) {
+    kept = await completeRun(run, recovery);
+  }
+  await sweep(directory, (await readRuns(directory)).obsolete);
+  return kept;
+}
+
+async function completeRun(run: Run, recovery: RunRecovery): Promise<readonly string[]> {
+  const { directory, clock } = recovery;
+  const { folder, manifest } = run;
+  const items = Map.groupBy(manifest.changes, ({ item, path }) => item ?? path);
+  const kept: FileChange[] = [];
+  for (const changes of items.values()) {
+    if (await isInPlace(changes)) kept.push(...changes);
+    else await restoreRun({ folder, manifest: { ...manifest, changes } }, recovery);
+  }
+  if (kept.length === 0) {
+    await sweep(directory, [folder]);
+    return [];
+  }
+  const finishedAt = runTime(clock.now());
+  await writeManifest({
+    folder,
+    manifest: { ...manifest, state: 'applied', finishedAt, changes: kept },
+  });
+  return kept.flatMap(({ item }) => item ?? []);
+}
+
+async function restoreRun(run: Run, recovery: RunRecovery): Promise<void> {
+  const { tree, copyAttributes, laterChanges } = recovery;
+  const files = await inspectFiles(tree, restorations([run]));
+  refuseLaterChanges(files, laterChanges);
+  await restoreFiles(files, copyAttributes);
+}
+
+/**
+ * Restores the files as they were before a run. The manifest says `reverting` before the first
+ * file is changed, and the folder of the target is deleted last, so that the next command can
+ * continue after a crash.
+ * @throws AgentError FILE_CHANGED unless forced, STORE_*
+ */
+export async function rollBack(
+  { runs, target, force }: { readonly runs: Runs; readonly target: Run; readonly force: boolean },
+  { tree, directory, copyAttributes, laterChanges }: Omit<RunRecovery, 'clock'>,
+): Promise<void> {
+  const undone = runsSince(runs, target);
+  const files = await inspectFiles(tree, restorations(undone));
+  if (!force) refuseLaterChanges(files, laterChanges);
+  await writeManifest({ ...target, manifest: { ...target.manifest, state: 'reverting' } });
+  await restoreFiles(files, copyAttributes);
+  await sweep(
+    directory,
+    undone.toReversed().map(({ folder }) => folder),
+  );
+}
