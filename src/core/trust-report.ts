@@ -29,6 +29,8 @@ export interface TrustReport {
   /** The first one that was read decides which CAs are wanted. */
   readonly sources: readonly ReportedSource[];
   readonly leaves: readonly ReportedLeaf[];
+  /** The fingerprint of the CA that the signer uses. Absent if it is unknown. */
+  readonly issuer?: string;
   readonly reader: ReportedReader;
   readonly findings: readonly TrustFinding[];
   readonly refusal?: Failure & { readonly reason: TrustRefusal };
@@ -51,6 +53,8 @@ export interface ReportedAuthority {
   readonly isWanted: boolean;
   /** The source has lacked it since then, without a break. */
   readonly missingSince?: Instant;
+  /** Why a CA that the source lacks cannot be dropped now. Empty if it can. */
+  readonly keptBecause?: readonly string[];
 }
 
 export interface ReportedPlace {
