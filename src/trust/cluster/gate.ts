@@ -1,4 +1,6 @@
+import type { Instant } from '../../core/instant.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
+import type { ClusterState } from './state.ts';
 
 /** The gates of a CA rollover, in the order in which they open. */
 export const gateNames = {
@@ -43,4 +45,61 @@ export interface RolloverAuthorities {
   readonly old: TrustAuthority;
   /** Absent while the cluster has one CA. */
   readonly next?: TrustAuthority;
+}
+
+export type RolloverSide = keyof RolloverAuthorities;
+
+/** What every gate is computed from. */
+export interface GateInput {
+  readonly state: ClusterState;
+  readonly authorities: Required<RolloverAuthorities>;
+  /** Absent without probes. Then no gate is `harmful` because of what the API servers do. */
+  readonly servers?: ServerTrust;
+  /** The signing files of kube-controller-manager that were read. */
+  readonly signingFiles?: readonly ProbedIssuer[];
+  /** Served certificates of kubelets, and certificates of components and administrators. */
+  readonly leaves?: readonly ProbedIssuer[];
+  /** When the client certificate of the API servers for kubelets last changed. */
+  readonly kubeletClientChangedAt?: Instant;
+  /** What the audit log says about clients. Absent without an audit log. */
+  readonly clients?: ClientUse;
+  readonly confirmed?: Confirmed;
+}
+
+/** What the API servers do now. */
+export interface ServerTrust {
+  /** The CAs by which at least one API server presents a certificate. */
+  readonly serves: ReadonlySet<RolloverSide>;
+  /** An API server presents a certificate that a client with the old CA alone rejects. */
+  readonly rejectsOldTrust: boolean;
+  /** The CAs whose client certificates at least one API server rejects. */
+  readonly rejects: ReadonlySet<RolloverSide>;
+}
+
+/** The CA of a certificate that a probe found. */
+export interface ProbedIssuer {
+  /** As in `port 10250 of node-1`, or a path. */
+  readonly place: string;
+  readonly issuer: RolloverSide | 'other' | 'unreadable';
+}
+
+/** Clients in the audit log whose certificates are not known to be by the new CA. */
+export interface ClientUse {
+  /** The first event of the log. */
+  readonly from: Instant;
+  readonly clients: readonly { readonly user: string; readonly lastSeen: Instant }[];
+}
+
+/** What the administrator has confirmed with flags. */
+export interface Confirmed {
+  /** Nodes that may stay behind. */
+  readonly exceptNodes?: ReadonlySet<string>;
+  /** Pods that started before the bundle was published read it again. */
+  readonly pods?: boolean;
+  /** The API servers will serve the bridge, so no kubelet has to load the new CA first. */
+  readonly bridge?: boolean;
+  /** No client outside of the cluster has a certificate by the old CA. */
+  readonly clients?: boolean;
+  /** How long no client may have used the old CA. */
+  readonly quietMs?: number;
 }

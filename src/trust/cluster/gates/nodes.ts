@@ -1,0 +1,133 @@
+import type { Instant } from '../../../core/instant.ts';
+import { formatDuration, hour } from '../../../core/instant.ts';
+import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
+import { shortFingerprint, trustAnnotationKey } from '../../../core/trust-annotation.ts';
+import type { Gate, GateInput, GateReason, RolloverSide } from '../gate.ts';
+import type { ClusterNode } from '../state.ts';
+import { counted, gateOf, judged, missingSides, sideNames } from './verdict.ts';
+
+/** Nodes report every day. */
+export const longestReportAge = 25 * hour;
+
+/** G3: every node trusts both CAs, and its kubelet uses them. */
+export function judgeNodes(input: GateInput): Gate {
+  return gateOf(
+    'G3',
+    judged(input.state.nodes, 'Nodes', (nodes) =>
+      reasonsOfNodes(nodes, input, (report) => behindInTrust(report, input)),
+    ),
+  );
+}
+
+/** Why one node is behind. Nodes with equal causes become one reason. */
+export interface NodeCause {
+  readonly state: GateReason['state'];
+  /** Follows the number of nodes: `trust.kubeconfig lacks the new CA`. */
+  readonly what: string;
+  readonly remedy?: string;
+}
+
+/**
+ * The causes of all nodes but the excepted ones. A report that is missing or old hides what the node
+ * has, and no report can change while a node is offline.
+ */
+export function reasonsOfNodes(
+  nodes: readonly ClusterNode[],
+  { state: { readAt }, confirmed }: GateInput,
+  causesOf: (report: TrustAnnotation) => readonly NodeCause[],
+): GateReason[] {
+  const groups = new Map<string, { readonly cause: NodeCause; readonly objects: string[] }>();
+  for (const node of nodes) {
+    if (confirmed?.exceptNodes?.has(node.name) === true) continue;
+    for (const cause of causesOfNode(node, readAt, causesOf)) {
+      const key = `${cause.state} ${cause.what}`;
+      const group = groups.get(key) ?? { cause, objects: [] };
+      group.objects.push(node.name);
+      groups.set(key, group);
+    }
+  }
+  return [...groups.values()].map(({ cause: { state, what, remedy }, objects }) => ({
+    state,
+    message: `${counted(objects.length, 'node')} of ${nodes.length}: ${what}`,
+    ...(remedy !== undefined && { remedy }),
+    objects,
+  }));
+}
+
+function causesOfNode(
+  { report, notReadySince }: ClusterNode,
+  readAt: Instant,
+  causesOf: (report: TrustAnnotation) => readonly NodeCause[],
+): readonly NodeCause[] {
+  const causes = causesOfReport(report, readAt, causesOf);
+  if (causes.length === 0 || notReadySince === undefined) return causes;
+  const worst = causes.find(({ state }) => state === 'harmful') ?? causes[0];
+  return worst === undefined ? [] : [offline(worst)];
+}
+
+function causesOfReport(
+  report: ClusterNode['report'],
+  readAt: Instant,
+  causesOf: (report: TrustAnnotation) => readonly NodeCause[],
+): readonly NodeCause[] {
+  if (report === undefined) return [withoutReport];
+  if (report === 'malformed') return [malformedReport];
+  const causes = causesOf(report);
+  return readAt - report.reportedAt > longestReportAge
+    ? [staleReport, ...causes.filter(isHarmful)]
+    : causes;
+}
+
+function isHarmful({ state }: NodeCause): boolean {
+  return state === 'harmful';
+}
+
+function offline({ state, what }: NodeCause): NodeCause {
+  return {
+    state,
+    what: `not Ready, and ${what}`,
+    remedy: 'Start these nodes, delete their Nodes, or leave them behind: --except NODE',
+  };
+}
+
+const withoutReport: NodeCause = {
+  state: 'waiting',
+  what: `the Node has no annotation ${trustAnnotationKey}`,
+  remedy: 'Run nodecertd with trust.enabled on these nodes, or leave them behind: --except NODE',
+};
+
+const malformedReport: NodeCause = {
+  state: 'waiting',
+  what: `the annotation ${trustAnnotationKey} is malformed`,
+  remedy: 'Write it again, on the node: nodecertd trust sync',
+};
+
+const staleReport: NodeCause = {
+  state: 'waiting',
+  what: `the annotation ${trustAnnotationKey} is older than ${formatDuration(longestReportAge)}`,
+  remedy: 'Check the agent on the node: nodecertd trust sync',
+};
+
+const places = { kubeconfig: 'the kubeconfig of the kubelet', clientCa: 'clientCAFile' } as const;
+
+function behindInTrust(report: TrustAnnotation, input: GateInput): NodeCause[] {
+  const { authorities, servers, confirmed } = input;
+  const missing = (['kubeconfig', 'clientCa'] as const).flatMap((place) => {
+    const has = (side: RolloverSide): boolean =>
+      report.places[place].includes(authorities[side].fingerprint.slice(0, shortFingerprint));
+    return missingSides(has, servers).map(({ side, state }): NodeCause => ({
+      // What the API servers serve says nothing about their client certificate.
+      state: place === 'kubeconfig' ? state : 'waiting',
+      what: `${places[place]} lacks ${sideNames[side]}`,
+      remedy: 'See why the agent did not write it, on the node: nodecertd trust sync',
+    }));
+  });
+  const isPending = report.readers === 'pending' && confirmed?.bridge !== true;
+  return missing.length === 0 && isPending ? [pendingReader] : missing;
+}
+
+const pendingReader: NodeCause = {
+  state: 'waiting',
+  what: 'the kubelet has not loaded the CAs of its files',
+  remedy: 'Restart the kubelet, or serve the bridge: --bridge',
+};
