@@ -2,20 +2,21 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { kubeletClientSigner, kubeletServingSigner } from '../../src/core/certificate-spec.ts';
-import { webcrypto, x509 } from '../../src/core/x509.ts';
 import { ApiClient } from '../support/api-client.ts';
 import type { ObservedCsr } from '../support/control-plane.ts';
+import { submitNodeCsr } from '../support/node-csr.ts';
+import type { NodeCsr } from '../support/node-csr.ts';
 import { bootstrapToken } from '../support/real-bootstrap.ts';
 import {
   skipWithoutRealControlPlane,
   startRealControlPlane,
 } from '../support/real-control-plane.ts';
 import type { RealControlPlane } from '../support/real-control-plane.ts';
-import { csrPath, newCsr } from '../support/real-csr.ts';
+import { csrPath } from '../support/real-csr.ts';
 import type { CsrObject } from '../support/real-csr.ts';
 
-const node = 'system:node:worker-1';
+const nodeName = 'worker-1';
+const node = `system:node:${nodeName}`;
 const signingSeconds = 600;
 
 void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout: 120_000 }, () => {
@@ -44,7 +45,7 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
   });
 
   it('leaves a serving CSR pending until kubectl approves it', async () => {
-    await submit(identity, servingRequest('serving-1'), await newKeys());
+    await submitNodeCsr(identity, servingCsr('serving-1'));
     // A later client CSR is approved, so the approver has already skipped this one.
     await issue(identity, 'after-serving-1');
     assert.deepEqual(await stateOf('serving-1'), { conditions: [], issued: false });
@@ -56,8 +57,8 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
   });
 
   it('denies, fails and deletes CSRs', async () => {
-    await submit(identity, servingRequest('to-deny'), await newKeys());
-    await submit(identity, servingRequest('to-fail'), await newKeys());
+    await submitNodeCsr(identity, servingCsr('to-deny'));
+    await submitNodeCsr(identity, servingCsr('to-fail'));
     await plane.deny('to-deny', 'not wanted');
     await plane.fail('to-fail', 'SignerValidationFailure');
     assert.deepEqual(await stateOf('to-deny'), { conditions: ['Denied'], issued: false });
@@ -69,8 +70,8 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
 
   it('stops and resumes approving', async () => {
     await plane.setApproving(false);
-    await submit(identity, clientRequest('unapproved'), await newKeys());
-    await submit(identity, servingRequest('approved-by-hand'), await newKeys());
+    await submitNodeCsr(identity, clientCsr('unapproved'));
+    await submitNodeCsr(identity, servingCsr('approved-by-hand'));
     await plane.approve('approved-by-hand');
     // The signer works while the approver is off.
     await issued('approved-by-hand');
@@ -81,7 +82,7 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
   });
 
   it('keeps its port and its state while the API server is down', async () => {
-    await submit(identity, servingRequest('survivor'), await newKeys());
+    await submitNodeCsr(identity, servingCsr('survivor'));
     await plane.stopApi();
     await assert.rejects(identity.request({ method: 'GET', path: '/readyz' }), {
       code: 'ECONNREFUSED',
@@ -107,7 +108,7 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
 
   it('counts the requests of each user', async () => {
     const before = await requestsOf(node);
-    await submit(identity, servingRequest('counted'), await newKeys());
+    await submitNodeCsr(identity, servingCsr('counted'));
     await identity.request({ method: 'GET', path: csrPath('no-such-request') });
     assert.deepEqual((await requestsOf(node)).slice(before.length), [
       'create certificatesigningrequests 201',
@@ -151,67 +152,18 @@ void describe('RealControlPlane', { skip: skipWithoutRealControlPlane(), timeout
     requestor: ApiClient,
     name: string,
   ): Promise<{ readonly certificatePem: string; readonly keyPem: string }> {
-    const keys = await newKeys();
-    await submit(requestor, clientRequest(name), keys);
+    const { keyPem } = await submitNodeCsr(requestor, clientCsr(name));
     await issued(name);
     const csr = (await plane.admin.must({ method: 'GET', path: csrPath(name) })) as CsrObject;
-    const der = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey);
-    return {
-      certificatePem: Buffer.from(csr.status.certificate ?? '', 'base64').toString(),
-      keyPem: x509.PemConverter.encode(der, 'PRIVATE KEY'),
-    };
+    const certificatePem = Buffer.from(csr.status.certificate ?? '', 'base64').toString();
+    return { certificatePem, keyPem };
   }
 });
 
-interface CsrRequest {
-  readonly name: string;
-  readonly signerName: string;
-  readonly usage: 'client auth' | 'server auth';
-  readonly extensions: readonly x509.Extension[];
+function clientCsr(name: string): NodeCsr {
+  return { name, nodeName, usage: 'client auth' };
 }
 
-function clientRequest(name: string): CsrRequest {
-  return { name, signerName: kubeletClientSigner, usage: 'client auth', extensions: [] };
-}
-
-function servingRequest(name: string): CsrRequest {
-  const addresses = new x509.SubjectAlternativeNameExtension([{ type: 'ip', value: '192.0.2.1' }]);
-  return {
-    name,
-    signerName: kubeletServingSigner,
-    usage: 'server auth',
-    extensions: [addresses],
-  };
-}
-
-const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-
-async function newKeys(): Promise<CryptoKeyPair> {
-  return webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
-}
-
-async function submit(
-  requestor: ApiClient,
-  { name, signerName, usage, extensions }: CsrRequest,
-  keys: CryptoKeyPair,
-): Promise<void> {
-  const request = await x509.Pkcs10CertificateRequestGenerator.create(
-    {
-      name: `O=system:nodes,CN=${node}`,
-      keys,
-      signingAlgorithm: algorithm,
-      extensions: [...extensions],
-    },
-    webcrypto,
-  );
-  await requestor.must({
-    method: 'POST',
-    path: csrPath(),
-    body: newCsr({
-      name,
-      request: request.toString('pem'),
-      signerName,
-      usages: ['digital signature', usage],
-    }),
-  });
+function servingCsr(name: string): NodeCsr {
+  return { name, nodeName, usage: 'server auth' };
 }

@@ -24,11 +24,11 @@ export interface LeafRequest extends Subject {
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
-export async function createClusterCa(): Promise<ClusterCa> {
+export async function createClusterCa(commonName = 'kubernetes'): Promise<ClusterCa> {
   const keys = await newKeys();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned(
     {
-      name: 'CN=kubernetes',
+      name: `CN=${commonName}`,
       keys,
       ...validity(),
       signingAlgorithm: algorithm,

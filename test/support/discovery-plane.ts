@@ -33,7 +33,11 @@ export class DiscoveryPlane implements AsyncDisposable {
   }
 
   static async start(): Promise<DiscoveryPlane> {
-    const plane = await startRealControlPlane({ signingSeconds: 3_600 });
+    return DiscoveryPlane.of(await startRealControlPlane({ signingSeconds: 3_600 }));
+  }
+
+  /** Publishes cluster-info on a control plane that runs. */
+  static async of(plane: RealControlPlane): Promise<DiscoveryPlane> {
     const discovery = new DiscoveryPlane(plane);
     await discovery.#publishFirst();
     return discovery;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { auditPolicy } from './audit-log.ts';
 import { createClusterCa, createSigningKey } from './cluster-pki.ts';
-import type { KeyPair } from './cluster-pki.ts';
+import type { ClusterCa, KeyPair, LeafRequest } from './cluster-pki.ts';
 import { freePorts } from './free-ports.ts';
 
 /** The files and ports of etcd, kube-apiserver and kube-controller-manager. */
@@ -20,35 +20,51 @@ export interface ClusterFiles {
   };
 }
 
-export async function createClusterFiles(directory: string): Promise<ClusterFiles> {
+export const apiServerLeaf: LeafRequest = {
+  commonName: 'kube-apiserver',
+  organizations: [],
+  usage: 'server auth',
+  altNames: [
+    { type: 'ip', value: '127.0.0.1' },
+    { type: 'dns', value: 'localhost' },
+    { type: 'dns', value: 'kubernetes.default.svc' },
+  ],
+};
+
+export const adminLeaf: LeafRequest = {
+  commonName: 'admin',
+  organizations: ['system:masters'],
+  usage: 'client auth',
+};
+
+export const controllerManagerLeaf: LeafRequest = {
+  commonName: 'system:kube-controller-manager',
+  organizations: [],
+  usage: 'client auth',
+};
+
+/** How the API server identifies itself to kubelets. */
+export const kubeletClientLeaf: LeafRequest = {
+  commonName: 'kube-apiserver-kubelet-client',
+  organizations: ['system:masters'],
+  usage: 'client auth',
+};
+
+export async function createClusterFiles(
+  directory: string,
+  clusterCa?: ClusterCa,
+): Promise<ClusterFiles> {
   const [ca, signingKey, ports] = await Promise.all([
-    createClusterCa(),
+    clusterCa ?? createClusterCa(),
     createSigningKey(),
     freePorts(4),
   ]);
   const [etcdClient = 0, etcdPeer = 0, api = 0, controllers = 0] = ports;
   const server = `https://127.0.0.1:${api}`;
-  const serving = await ca.issue({
-    commonName: 'kube-apiserver',
-    organizations: [],
-    usage: 'server auth',
-    altNames: [
-      { type: 'ip', value: '127.0.0.1' },
-      { type: 'dns', value: 'localhost' },
-      { type: 'dns', value: 'kubernetes.default.svc' },
-    ],
-  });
-  const client = { usage: 'client auth' } as const;
-  const admin = await ca.issue({
-    ...client,
-    commonName: 'admin',
-    organizations: ['system:masters'],
-  });
-  const manager = await ca.issue({
-    ...client,
-    commonName: 'system:kube-controller-manager',
-    organizations: [],
-  });
+  const serving = await ca.issue(apiServerLeaf);
+  const admin = await ca.issue(adminLeaf);
+  const manager = await ca.issue(controllerManagerLeaf);
+  const kubeletClient = await ca.issue(kubeletClientLeaf);
   const files: Readonly<Record<string, string>> = {
     'ca.crt': ca.certificatePem,
     'client-ca.crt': ca.certificatePem,
@@ -56,6 +72,9 @@ export async function createClusterFiles(directory: string): Promise<ClusterFile
     'signer.key': ca.keyPem,
     'apiserver.crt': serving.certificatePem,
     'apiserver.key': serving.keyPem,
+    'apiserver-kubelet-client.crt': kubeletClient.certificatePem,
+    'apiserver-kubelet-client.key': kubeletClient.keyPem,
+    'kubelet-ca.crt': ca.certificatePem,
     'service-accounts.pub': signingKey.publicPem,
     'service-accounts.key': signingKey.privatePem,
     'audit-policy.yaml': auditPolicy,
@@ -106,6 +125,9 @@ export function apiServerArgs({ directory, ports }: ClusterFiles, auditLog: stri
     `--tls-cert-file=${file('apiserver.crt')}`,
     `--tls-private-key-file=${file('apiserver.key')}`,
     `--client-ca-file=${file('client-ca.crt')}`,
+    `--kubelet-client-certificate=${file('apiserver-kubelet-client.crt')}`,
+    `--kubelet-client-key=${file('apiserver-kubelet-client.key')}`,
+    `--kubelet-certificate-authority=${file('kubelet-ca.crt')}`,
     '--authorization-mode=Node,RBAC',
     '--enable-bootstrap-token-auth',
     '--enable-admission-plugins=NodeRestriction',
@@ -140,6 +162,7 @@ export function controllerManagerArgs(
     'bootstrap-signer-controller',
     'token-cleaner-controller',
     'root-ca-certificate-publisher-controller',
+    'kube-apiserver-serving-clustertrustbundle-publisher-controller',
     ...(approving ? [approver] : []),
   ];
   return [

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readFile, rename, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -9,7 +9,7 @@ import { ApiClient } from './api-client.ts';
 import { readAuditLog } from './audit-log.ts';
 import type { TimedRequest } from './audit-log.ts';
 import { Child } from './child.ts';
-import type { KeyPair } from './cluster-pki.ts';
+import type { ClusterCa, KeyPair } from './cluster-pki.ts';
 import type { ControlPlane, ControlPlaneOptions, ObservedCsr } from './control-plane.ts';
 import { allowBootstrap, bindRenewal, bootstrapToken, unbindRenewal } from './real-bootstrap.ts';
 import { scaled } from './machine-speed.ts';
@@ -18,6 +18,7 @@ import {
   controllerManagerArgs,
   createClusterFiles,
   etcdArgs,
+  keyPairUser,
   kubeconfig,
 } from './real-components.ts';
 import type { ClusterFiles } from './real-components.ts';
@@ -45,6 +46,8 @@ export function skipWithoutRealControlPlane(): string | false {
 export interface RealControlPlaneOptions extends ControlPlaneOptions {
   /** Further flags of kube-apiserver. */
   readonly apiServerFlags?: readonly string[];
+  /** The first CA of the cluster; otherwise a new one. */
+  readonly ca?: ClusterCa;
 }
 
 /**
@@ -59,7 +62,11 @@ export async function startRealControlPlane(
     throw new Error('the real control plane is not built: run make control-plane');
   }
   const directory = mkdtempSync(join(tmpdir(), 'nodecertd-control-plane-'));
-  const plane = new RealControlPlane(binaries, await createClusterFiles(directory), options);
+  const plane = new RealControlPlane(
+    binaries,
+    await createClusterFiles(directory, options.ca),
+    options,
+  );
   try {
     await plane.start();
     return plane;
@@ -72,7 +79,9 @@ export async function startRealControlPlane(
 export class RealControlPlane implements ControlPlane {
   readonly kind = 'real';
   readonly #binaries: string;
-  readonly #files: ClusterFiles;
+  #files: ClusterFiles;
+  /** The CAs with which the administrator verifies the API server. */
+  #trusted: string;
   readonly #apiServerFlags: readonly string[];
   #signingSeconds: number;
   #approving = true;
@@ -90,6 +99,7 @@ export class RealControlPlane implements ControlPlane {
   constructor(binaries: string, files: ClusterFiles, options: RealControlPlaneOptions) {
     this.#binaries = binaries;
     this.#files = files;
+    this.#trusted = files.caPem;
     this.#signingSeconds = options.signingSeconds;
     this.#apiServerFlags = options.apiServerFlags ?? [];
     this.#admin = this.#adminClient();
@@ -99,11 +109,17 @@ export class RealControlPlane implements ControlPlane {
     return this.#files.server;
   }
 
+  /** The first CA of the cluster. */
   get caPem(): string {
     return this.#files.caPem;
   }
 
-  /** The administrator's client. `startApi()` replaces it. */
+  /** The files of the components. */
+  get directory(): string {
+    return this.#files.directory;
+  }
+
+  /** The administrator's client. `startApi()` and `setAdmin()` replace it. */
   get admin(): ApiClient {
     return this.#admin;
   }
@@ -192,11 +208,28 @@ export class RealControlPlane implements ControlPlane {
     await this.startControllers();
   }
 
+  /** Replaces files of the components, in this order, each with a rename. */
+  async replaceFiles(files: Readonly<Record<string, string>>): Promise<void> {
+    for (const [name, text] of Object.entries(files)) {
+      const path = join(this.directory, name);
+      await writeFile(`${path}.new`, text, { mode: 0o600 });
+      await rename(`${path}.new`, path);
+    }
+  }
+
+  /** The administrator gets another certificate, and verifies the API server with these CAs. */
+  async setAdmin(admin: KeyPair, caPem: string): Promise<void> {
+    this.#files = { ...this.#files, admin };
+    this.#trusted = caPem;
+    const user = keyPairUser(admin);
+    await this.replaceFiles({ 'admin.conf': kubeconfig({ server: this.server, caPem, user }) });
+    await this.#admin[Symbol.asyncDispose]();
+    this.#admin = this.#adminClient();
+  }
+
   /** Signs with another CA from now on, as during a CA rollover. */
   async signWith({ certificatePem, keyPem }: KeyPair): Promise<void> {
-    const { directory } = this.#files;
-    await writeFile(join(directory, 'signer.crt'), certificatePem);
-    await writeFile(join(directory, 'signer.key'), keyPem);
+    await this.replaceFiles({ 'signer.key': keyPem, 'signer.crt': certificatePem });
     await this.startControllers();
   }
 
@@ -250,7 +283,8 @@ export class RealControlPlane implements ControlPlane {
 
   /** A client of the administrator that acts as another user. */
   clientAs(user: string, groups: readonly string[]): ApiClient {
-    const { server, caPem } = this;
+    const { server } = this;
+    const caPem = this.#trusted;
     const impersonate = { user, groups };
     return new ApiClient({ server, caPem, ...this.#files.admin, impersonate });
   }
@@ -308,7 +342,7 @@ export class RealControlPlane implements ControlPlane {
   }
 
   #adminClient(): ApiClient {
-    return new ApiClient({ server: this.server, caPem: this.caPem, ...this.#files.admin });
+    return new ApiClient({ server: this.server, caPem: this.#trusted, ...this.#files.admin });
   }
 }
 
