@@ -72,6 +72,8 @@ const otherCodes = [
   'CA_EXTERNAL',
   'CLOCK_UNTRUSTED',
   'LEASE_LOST',
+  // trust sync does not use the CAs of a source
+  'TRUST_REFUSED',
   // discover fails
   'BOOTSTRAP_EXISTS',
   'NODE_EXISTS',

@@ -67,6 +67,7 @@ export const remedies = {
   CA_EXTERNAL: 'Create CSRs for the owner of the CA: nodecertd certs renew --due --csr-out DIR',
   CLOCK_UNTRUSTED: 'Check that a time service keeps the clock of this node right: timedatectl',
   LEASE_LOST: 'Check the API server and its load; the next call renews what remains',
+  TRUST_REFUSED: 'Correct the CAs of the source that the message names',
   KUBELET_RESTART: 'Find out why the kubelet does not start: journalctl -u kubelet -n 50',
   KEY_UNSUPPORTED: 'Configure another key algorithm, such as ecdsa-p256',
   ENROLLER_LOST:

@@ -33,13 +33,19 @@ export interface TrustReport {
   readonly issuer?: string;
   readonly reader: ReportedReader;
   readonly findings: readonly TrustFinding[];
-  readonly refusal?: Failure & { readonly reason: TrustRefusal };
+  readonly refusal?: RefusedTrust;
   /** Why the outcome is `waiting` or `failed`. */
   readonly failure?: Failure;
   /** Last time that a run changed a file. */
   readonly changedAt?: Instant;
   /** Set if another run is due before the usual interval. */
   readonly retryAfterSeconds?: number;
+}
+
+/** CAs that this node does not add to its trust. */
+export interface RefusedTrust extends Failure {
+  readonly code: 'TRUST_REFUSED';
+  readonly reason: TrustRefusal;
 }
 
 export interface ReportedAuthority {

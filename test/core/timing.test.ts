@@ -74,6 +74,7 @@ const classes: Readonly<Record<ErrorCode, readonly [first: number, limit: number
   CA_EXTERNAL: [2 * second, 5 * minute],
   CLOCK_UNTRUSTED: [2 * second, 5 * minute],
   LEASE_LOST: [2 * second, 5 * minute],
+  TRUST_REFUSED: [2 * second, 5 * minute],
   KUBELET_RESTART: [2 * second, 5 * minute],
   KEY_UNSUPPORTED: [10 * second, 15 * minute],
   ENROLLER_LOST: [5 * second, hour],
