@@ -2,7 +2,7 @@ import type { TrustAuthority } from '../../../core/trust.ts';
 import type { Gate, GateInput, GateReason } from '../gate.ts';
 import type { PublishedCas, PublishedClusterInfo } from '../state.ts';
 import type { MissingSide } from './verdict.ts';
-import { counted, gateOf, judged, missingSides, sideNames } from './verdict.ts';
+import { counted, gateOf, holds, judged, missingSides, sideNames } from './verdict.ts';
 
 /** G2: whoever connects to the API servers can get both CAs. */
 export function judgePublished(input: GateInput): Gate {
@@ -106,12 +106,11 @@ function malformed(what: string, { problem }: PublishedCas): GateReason[] {
   return problem === undefined ? [] : [{ state: 'waiting', message: `${what}: ${problem}` }];
 }
 
-/** By key, because a CA that was renewed with its key verifies the same certificates. */
 function missingIn(
   held: readonly TrustAuthority[],
   { authorities, servers }: GateInput,
 ): MissingSide[] {
-  return missingSides((side) => held.some(({ pin }) => pin === authorities[side].pin), servers);
+  return missingSides((side) => holds(held, authorities[side]), servers);
 }
 
 interface Group extends MissingSide {

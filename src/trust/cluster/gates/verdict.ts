@@ -1,3 +1,5 @@
+import { isSameAuthority } from '../../../core/trust-bundle.ts';
+import type { TrustAuthority } from '../../../core/trust.ts';
 import type { Gate, GateId, GateReason, RolloverSide, ServerTrust } from '../gate.ts';
 import type { Reading } from '../state.ts';
 
@@ -63,6 +65,10 @@ export function missingSides(
     missing.push({ side: 'old', state: servesOld === true ? 'harmful' : 'waiting' });
   }
   return missing;
+}
+
+export function holds(held: readonly TrustAuthority[], authority: TrustAuthority): boolean {
+  return held.some((one) => isSameAuthority(one, authority));
 }
 
 export const sideNames = { old: 'the old CA', next: 'the new CA' } as const;

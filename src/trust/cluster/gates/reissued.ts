@@ -1,0 +1,90 @@
+import { formatDuration, minute } from '../../../core/instant.ts';
+import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
+import { shortFingerprint } from '../../../core/trust-annotation.ts';
+import type { Gate, GateInput, GateReason, ProbedIssuer } from '../gate.ts';
+import type { NodeCause } from './nodes.ts';
+import { reasonsOfNodes } from './nodes.ts';
+import { gateOf, judged } from './verdict.ts';
+
+/** An API server reads its client certificate for kubelets every 5 minutes. */
+export const kubeletClientDelay = 6 * minute;
+
+/** G7: every certificate in use is by the new CA. */
+export function judgeReissued(input: GateInput): Gate {
+  return gateOf('G7', [
+    ...judged(input.state.nodes, 'Nodes', (nodes) =>
+      reasonsOfNodes(nodes, input, (report) => behindInLeaves(report, input)),
+    ),
+    ...ofPlaces(input),
+    ...ofKubeletClient(input),
+  ]);
+}
+
+function behindInLeaves({ leaf }: TrustAnnotation, input: GateInput): NodeCause[] {
+  const { old, next } = input.authorities;
+  const leaves = Object.entries(leaf);
+  if (leaves.length === 0) return [withoutLeaf];
+  return leaves.flatMap(([name, issuer]): NodeCause[] => {
+    if (issuer === next.fingerprint.slice(0, shortFingerprint)) return [];
+    const isOld = issuer === old.fingerprint.slice(0, shortFingerprint);
+    return [
+      {
+        state: isOld ? stateOfOld(input) : 'waiting',
+        what: `the certificate ${name} is by ${isOld ? 'the old CA' : 'another CA'}`,
+        remedy: `Renew it, on the node: nodecertd renew ${name}`,
+      },
+    ];
+  });
+}
+
+const withoutLeaf: NodeCause = {
+  state: 'waiting',
+  what: 'the report names no certificate',
+  remedy: 'Check the agent on the node: nodecertd status',
+};
+
+/** The API server answers 401 to a certificate by a CA that has left its --client-ca-file. */
+function stateOfOld({ servers }: GateInput): 'harmful' | 'waiting' {
+  return servers?.rejects.has('old') === true ? 'harmful' : 'waiting';
+}
+
+function ofPlaces(input: GateInput): GateReason[] {
+  const { leaves = [] } = input;
+  const at = (issuer: ProbedIssuer['issuer']): string[] =>
+    leaves.filter((leaf) => leaf.issuer === issuer).map(({ place }) => place);
+  return [
+    ...reasonFor(at('old'), stateOfOld(input), {
+      message: 'certificates by the old CA are in use',
+      remedy: 'Renew them; on a control-plane node: nodecertd certs renew',
+    }),
+    ...reasonFor(at('other'), 'waiting', {
+      message: 'certificates by neither CA are in use',
+      remedy: 'Find their issuer: nodecertd certs check-expiration',
+    }),
+    ...reasonFor(at('unreadable'), 'unknown', {
+      message: 'the issuer of certificates could not be seen',
+      remedy: 'Run the command as root on a machine that reaches these places',
+    }),
+  ];
+}
+
+function reasonFor(
+  objects: readonly string[],
+  state: GateReason['state'],
+  text: { readonly message: string; readonly remedy: string },
+): GateReason[] {
+  return objects.length === 0 ? [] : [{ state, ...text, objects }];
+}
+
+function ofKubeletClient({ kubeletClientChangedAt, state: { readAt } }: GateInput): GateReason[] {
+  if (kubeletClientChangedAt === undefined) return [];
+  const age = readAt - kubeletClientChangedAt;
+  if (age >= kubeletClientDelay) return [];
+  return [
+    {
+      state: 'waiting',
+      message: `apiserver-kubelet-client.crt changed ${formatDuration(age)} ago, and API servers may use the previous one for 6m`,
+      remedy: `Wait for ${formatDuration(kubeletClientDelay - age)}`,
+    },
+  ];
+}
