@@ -1,0 +1,82 @@
+import type { Gate, GateReason } from '../gate.ts';
+import { gateOf } from './verdict.ts';
+import type { ProbeResult, ServerProbe } from '../probes.ts';
+
+/** What the API servers do, and which CAs are in use. */
+export interface ServersFacts {
+  readonly probes: readonly ServerProbe[];
+  /** A client or a server has a certificate by the old CA. */
+  readonly isOldInUse: boolean;
+  /** A certificate by the new CA is issued already. */
+  readonly isNextInUse: boolean;
+}
+
+/** G1: each API server authenticates clients by the old and by the new CA. */
+export function judgeServers({ probes, isOldInUse, isNextInUse }: ServersFacts): Gate {
+  return gateOf('G1', [
+    ...unanswered(probes),
+    ...withoutKey(probes),
+    ...rejections(probes, { ca: 'new', result: ({ byNext }) => byNext, isInUse: isNextInUse }),
+    // At the end of a rollover, it is right that a server rejects clients by the old CA.
+    ...(isOldInUse
+      ? rejections(probes, { ca: 'old', result: ({ byOld }) => byOld, isInUse: true })
+      : []),
+  ]);
+}
+
+function unanswered(probes: readonly ServerProbe[]): GateReason[] {
+  return probes.flatMap(({ server, byOld, byNext }) => {
+    const failed = [byOld, byNext].find(isFailed);
+    if (failed === undefined) return [];
+    return [
+      {
+        state: 'unknown',
+        message: `kube-apiserver on ${server.name} could not be probed: ${failed.reason}`,
+        remedy: `Start it, or run the command on a machine that reaches ${server.host}`,
+      },
+    ];
+  });
+}
+
+function isFailed(result: ProbeResult): result is Extract<ProbeResult, { kind: 'failed' }> {
+  return result.kind === 'failed';
+}
+
+function withoutKey(probes: readonly ServerProbe[]): GateReason[] {
+  const missing = [
+    ...(probes.some(({ byOld }) => byOld.kind === 'no-key') ? ['old'] : []),
+    ...(probes.some(({ byNext }) => byNext.kind === 'no-key') ? ['new'] : []),
+  ];
+  return missing.map((ca) => ({
+    state: 'unknown',
+    message: `no API server was probed with a client certificate by the ${ca} CA, because its key is not on this machine`,
+    remedy:
+      'Run the command as root on a control-plane node that has both keys, or name the file: --ca-key FILE',
+  }));
+}
+
+interface Rejection {
+  readonly ca: 'old' | 'new';
+  readonly result: (probe: ServerProbe) => ProbeResult;
+  readonly isInUse: boolean;
+}
+
+function rejections(
+  probes: readonly ServerProbe[],
+  { ca, result, isInUse }: Rejection,
+): GateReason[] {
+  const objects = probes
+    .filter((probe) => result(probe).kind === 'rejected')
+    .map(({ server }) => server.name);
+  if (objects.length === 0) return [];
+  const consequence = isInUse ? `; certificates by the ${ca} CA are in use` : '';
+  return [
+    {
+      state: isInUse ? 'harmful' : 'waiting',
+      message: `kube-apiserver rejects client certificates by the ${ca} CA${consequence}`,
+      remedy:
+        'Write both CAs into the file of its --client-ca-file (kubeadm: pki/ca.crt); it reloads the file within a second',
+      objects,
+    },
+  ];
+}

@@ -1,0 +1,18 @@
+import type { RolloverSide, ServerTrust } from './gate.ts';
+import type { ServerProbe } from './probes.ts';
+
+/** What all API servers together ask of their clients. */
+export function serverTrustOf(probes: readonly ServerProbe[]): ServerTrust {
+  return {
+    serves: new Set(
+      probes.flatMap(({ served: { issuedBy } }): RolloverSide[] =>
+        issuedBy === 'old' || issuedBy === 'next' ? [issuedBy] : [],
+      ),
+    ),
+    rejectsOldTrust: probes.some(({ served }) => served.issuedBy === 'next' && !served.hasBridge),
+    rejects: new Set([
+      ...(probes.some(({ byOld }) => byOld.kind === 'rejected') ? (['old'] as const) : []),
+      ...(probes.some(({ byNext }) => byNext.kind === 'rejected') ? (['next'] as const) : []),
+    ]),
+  };
+}

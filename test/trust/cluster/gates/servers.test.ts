@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { ProbeResult, ServerProbe } from '../../../../src/trust/cluster/probes.ts';
+import type { ServersFacts } from '../../../../src/trust/cluster/gates/servers.ts';
+import { judgeServers } from '../../../../src/trust/cluster/gates/servers.ts';
+
+const accepted: ProbeResult = { kind: 'accepted' };
+const rejected: ProbeResult = { kind: 'rejected' };
+const noKey: ProbeResult = { kind: 'no-key' };
+const failed: ProbeResult = { kind: 'failed', reason: 'connect ECONNREFUSED 10.0.0.2:6443' };
+
+function probe(name: string, byOld: ProbeResult, byNext: ProbeResult): ServerProbe {
+  return {
+    server: { name, host: '10.0.0.2', port: 6443 },
+    served: { issuedBy: 'old', hasBridge: false },
+    byOld,
+    byNext,
+  };
+}
+
+const cases: readonly {
+  readonly name: string;
+  readonly facts: Partial<ServersFacts>;
+  readonly state: string;
+  readonly reasons?: readonly (readonly [message: RegExp, objects?: readonly string[]])[];
+}[] = [
+  {
+    name: 'is open if each server accepts both',
+    facts: { probes: [probe('cp1', accepted, accepted), probe('cp2', accepted, accepted)] },
+    state: 'open',
+  },
+  {
+    name: 'waits if one server rejects clients by the new CA',
+    facts: { probes: [probe('cp1', accepted, accepted), probe('cp2', accepted, rejected)] },
+    state: 'waiting',
+    reasons: [[/rejects client certificates by the new CA$/, ['cp2']]],
+  },
+  {
+    name: 'is harmful if certificates by a rejected new CA are in use (W2)',
+    facts: { probes: [probe('cp2', accepted, rejected)], isNextInUse: true },
+    state: 'harmful',
+    reasons: [[/by the new CA; certificates by the new CA are in use/, ['cp2']]],
+  },
+  {
+    name: 'is harmful if a server rejects clients that still have the old CA (W3)',
+    facts: { probes: [probe('cp1', rejected, accepted)] },
+    state: 'harmful',
+    reasons: [[/by the old CA; certificates by the old CA are in use/, ['cp1']]],
+  },
+  {
+    name: 'is open if the old CA is rejected and no longer in use',
+    facts: { probes: [probe('cp1', rejected, accepted)], isOldInUse: false },
+    state: 'open',
+  },
+  {
+    name: 'is unknown without the key of a CA, with one reason for all servers',
+    facts: { probes: [probe('cp1', accepted, noKey), probe('cp2', accepted, noKey)] },
+    state: 'unknown',
+    reasons: [[/by the new CA, because its key is not on this machine/]],
+  },
+  {
+    name: 'is unknown for a server that is down, after the harmful reasons',
+    facts: { probes: [probe('cp1', failed, failed), probe('cp2', rejected, accepted)] },
+    state: 'harmful',
+    reasons: [
+      [/certificates by the old CA are in use/, ['cp2']],
+      [/on cp1 could not be probed: connect ECONNREFUSED/],
+    ],
+  },
+];
+
+describe('judgeServers()', () => {
+  for (const { name, facts, state, reasons = [] } of cases) {
+    it(name, () => {
+      const gate = judgeServers({ probes: [], isOldInUse: true, isNextInUse: false, ...facts });
+      assert.equal(gate.state, state);
+      assert.equal(gate.reasons.length, reasons.length, JSON.stringify(gate.reasons));
+      for (const [at, [message, objects]] of reasons.entries()) {
+        assert.match(gate.reasons[at]?.message ?? '', message);
+        assert.deepEqual(gate.reasons[at]?.objects, objects);
+        assert.ok(gate.reasons[at]?.remedy);
+      }
+    });
+  }
+});
