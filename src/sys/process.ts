@@ -10,6 +10,8 @@ export interface Process {
   readonly command: readonly string[];
   /** Milliseconds since the process started. */
   readonly ageMs: number;
+  /** When the process started, in hundredths of a second after the boot. Unlike a pid, it is not used again. */
+  readonly startTicks: number;
   /** Relative paths on its command line start here. */
   readonly workingDirectory: string;
   /** The service of the process; absent if no service started it. */
@@ -104,13 +106,14 @@ const ticksPerSecond = 100;
 async function statOf(
   proc: string,
   pid: string,
-): Promise<Pick<Process, 'parent' | 'ageMs'> | undefined> {
+): Promise<Pick<Process, 'parent' | 'ageMs' | 'startTicks'> | undefined> {
   const stat = await textOf(join(proc, pid, 'stat'));
   // The name of the program, in parentheses, may contain anything.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const uptime = Number((await textOf(join(proc, 'uptime'))).split(' ')[0]);
-  const ageMs = Math.ceil((uptime - Number(fields[19]) / ticksPerSecond) * second);
-  return Number.isFinite(ageMs) ? { parent: Number(fields[1]), ageMs } : undefined;
+  const startTicks = Number(fields[19]);
+  const ageMs = Math.ceil((uptime - startTicks / ticksPerSecond) * second);
+  return Number.isFinite(ageMs) ? { parent: Number(fields[1]), ageMs, startTicks } : undefined;
 }
 
 /** From a line such as `0::/system.slice/kubelet.service`. */

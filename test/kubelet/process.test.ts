@@ -57,6 +57,7 @@ test('findKubelets() skips kubelets of containers, and children before exec', as
       pid: 10,
       parent: 1,
       ageMs: 75_000,
+      startTicks: 2_500,
       command: ['kubelet', '--v=2'],
       workingDirectory: '/',
       unit: 'kubelet.service',
