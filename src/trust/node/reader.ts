@@ -1,0 +1,116 @@
+import type { Instant } from '../../core/instant.ts';
+import { minute } from '../../core/instant.ts';
+import type { TrustReaderState } from '../../core/trust.ts';
+import { without } from '../../core/without.ts';
+import type { RunningKubelet } from '../../kubelet/running.ts';
+
+/** The kubelet reads CAs from the cluster of its kubeconfig, and from clientCAFile. */
+export const readFiles = ['kubeconfig', 'clientCA'] as const;
+export type ReadFile = (typeof readFiles)[number];
+
+/** Fingerprints. */
+type Authorities = Readonly<Record<ReadFile, readonly string[]>>;
+
+/** What the running kubelet has certainly read. Kept in the state file. */
+export interface ReaderMemory {
+  readonly instance: string;
+  readonly read: Authorities;
+  /** The CA file that the kubeconfig named when the kubelet started. Absent if it embedded the CAs. */
+  readonly file?: string;
+  /** The kubelet rotated its client certificate itself when it started. */
+  readonly rotates: boolean;
+  /** Since when the files have CAs that the kubelet may not have read. */
+  readonly changedAt?: Instant;
+}
+
+export interface ReaderFacts {
+  readonly kubelet: RunningKubelet;
+  /** As in `v1.36.0`. Absent if the API server has not told it. */
+  readonly version?: string | undefined;
+  /** The CAs in the files now. */
+  readonly authorities: Authorities;
+  /** The CA file that the kubeconfig names. */
+  readonly file?: string | undefined;
+  readonly rotates: boolean;
+  /** The latest change of the kubeconfig and its CA file. */
+  readonly modifiedAt: Instant;
+  readonly now: Instant;
+}
+
+export interface Reader {
+  readonly state: TrustReaderState;
+  /** Since when the kubelet may not use the CAs of its files. */
+  readonly since?: Instant;
+  /** The kubelet reads the files again by itself, and has done so at this time. */
+  readonly readAt?: Instant;
+  /** Absent if there is no kubelet to remember. */
+  readonly memory?: ReaderMemory;
+}
+
+/**
+ * client-go 1.36 reads a CA file of a kubeconfig every five minutes, unless the kubelet rotates its
+ * client certificate: then a dialer of its own replaces that of client-go. The kubelet 1.36 reads
+ * clientCAFile within a minute.
+ */
+const reloadMs = 6 * minute;
+
+/** Finds out whether the running kubelet uses the CAs that are in its files. */
+export function readerOf(memory: ReaderMemory | undefined, facts: ReaderFacts): Reader {
+  const { kubelet, now } = facts;
+  if (kubelet.kind === 'unknown') return { state: 'unknown' };
+  // The next start reads the files.
+  if (kubelet.kind === 'stopped') return { state: 'current' };
+  const known =
+    memory?.instance === kubelet.instance ? memory : startedWith(kubelet, facts, memory);
+  const missing = readFiles.filter((name) => lacks(known.read[name], facts.authorities[name]));
+  if (missing.length === 0) return { state: 'current', memory: without(known, 'changedAt') };
+  // A time in the future is from before the clock was set back.
+  const changedAt = Math.min(known.changedAt ?? now, now);
+  const readAt = changedAt + reloadMs;
+  const reloads = missing.every((name) => isReloaded(name, known, facts));
+  if (reloads && now >= readAt) {
+    return {
+      state: 'current',
+      memory: without({ ...known, read: facts.authorities }, 'changedAt'),
+    };
+  }
+  const pending = { state: 'pending', since: changedAt, memory: { ...known, changedAt } } as const;
+  return reloads ? { ...pending, readAt } : pending;
+}
+
+/** What a kubelet read when it started, if its files have not changed since. */
+function startedWith(
+  { instance, startedAt }: Extract<RunningKubelet, { readonly kind: 'running' }>,
+  { authorities, file, rotates, modifiedAt, now }: ReaderFacts,
+  previous: ReaderMemory | undefined,
+): ReaderMemory {
+  const common = { instance, rotates };
+  if (modifiedAt < startedAt) {
+    return { ...common, read: authorities, ...(file !== undefined && { file }) };
+  }
+  // The kubelet writes its kubeconfig after its start when it bootstraps, with the CAs it uses.
+  const read = previous?.read ?? onlyOf(authorities);
+  return { ...common, read, changedAt: Math.min(modifiedAt, now) };
+}
+
+/** The only CA of a file is the one that works now. Of several, the kubelet may lack any. */
+function onlyOf({ kubeconfig, clientCA }: Authorities): Authorities {
+  return {
+    kubeconfig: kubeconfig.length === 1 ? kubeconfig : [],
+    clientCA: clientCA.length === 1 ? clientCA : [],
+  };
+}
+
+function lacks(known: readonly string[], wanted: readonly string[]): boolean {
+  return wanted.some((fingerprint) => !known.includes(fingerprint));
+}
+
+function isReloaded(name: ReadFile, known: ReaderMemory, { version, file }: ReaderFacts): boolean {
+  if (!isReloading(version)) return false;
+  return name === 'clientCA' || (known.file !== undefined && known.file === file && !known.rotates);
+}
+
+function isReloading(version = ''): boolean {
+  const [, major = 0, minor = 0] = (/^v(\d+)\.(\d+)/.exec(version) ?? []).map(Number);
+  return major > 1 || (major === 1 && minor >= 36);
+}
