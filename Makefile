@@ -141,6 +141,11 @@ e2e: setup ## Run the end-to-end tests on the sandbox alone
 fault: build control-plane packages kubeadm-node ## Try every fault this machine can produce (ARGS="--quick crash clock" chooses)
 	@node test/fault/run.ts $(ARGS)
 
+.PHONY: rollover
+rollover: deb container control-plane ## Replace the CA of real clusters (needs Go and root; ARGS="hidden-faults" chooses)
+	@node test/support/fetch-packages.ts iproute2
+	@node test/rollover/run.ts $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup ## Send a million damaged inputs into every parser
 	@node test/fault/run.ts fuzz $(ARGS)

@@ -17,6 +17,7 @@ import { csrPath } from './real-csr.ts';
 import type { CsrObject } from './real-csr.ts';
 import type { RealControlPlane } from './real-control-plane.ts';
 import { startRealControlPlane } from './real-control-plane.ts';
+import type { SingleRequest } from './single-request.ts';
 import { statusOfNewConnection } from './single-request.ts';
 import { until } from './until.ts';
 
@@ -37,6 +38,7 @@ export class RolloverPlane implements AsyncDisposable {
   readonly newCa: ClusterCa;
   readonly #serving: LeafRequest;
   #csrs = 0;
+  #admin: KeyPair | undefined;
 
   private constructor(parts: PlaneParts) {
     this.plane = parts.discovery.plane;
@@ -64,6 +66,7 @@ export class RolloverPlane implements AsyncDisposable {
     const serving = { ...apiServerLeaf, altNames: [...altNames, ...more] };
     const discovery = await DiscoveryPlane.of(plane);
     const rollover = new RolloverPlane({ discovery, oldCa, newCa, serving });
+    if (address !== undefined) await rollover.serve(oldCa);
     // The test observes every step, so its own client trusts both CAs from the beginning.
     await rollover.identifyAdmin(oldCa, oldCa, newCa);
     return rollover;
@@ -194,7 +197,17 @@ export class RolloverPlane implements AsyncDisposable {
 
   /** The client certificate of the administrator, and the CAs that he trusts. */
   async identifyAdmin(ca: ClusterCa, ...trusted: readonly ClusterCa[]): Promise<void> {
-    await this.plane.setAdmin(await ca.issue(adminLeaf), bundleOf(...trusted));
+    this.#admin = await ca.issue(adminLeaf);
+    await this.plane.setAdmin(this.#admin, bundleOf(...trusted));
+  }
+
+  /** A request of the administrator. */
+  adminRequest(path: string): SingleRequest {
+    return {
+      url: `${this.server}${path}`,
+      caPem: this.bundle,
+      ...(this.#admin && { pair: this.#admin }),
+    };
   }
 
   /** kube-apiserver --kubelet-client-certificate */

@@ -1,0 +1,131 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { KeyPair } from '../support/cluster-pki.ts';
+import { skipWithoutKubeletNode } from '../support/kubelet-node.ts';
+import { skipWithout } from '../support/programs.ts';
+import { RolloverPlane } from '../support/rollover-plane.ts';
+import { apiAddress, nodeAddress } from './network.ts';
+import type { NodeOptions } from './node.ts';
+import { RolloverNode } from './node.ts';
+import type { ProbedClient } from './prober.ts';
+
+/** For scenarios on real kubelets. @throws in CI, where no test may be skipped */
+export function skipWithoutRollover(): string | false {
+  return skipWithoutKubeletNode() || skipWithout('ip');
+}
+
+export type NodePlan = Pick<NodeOptions, 'authority' | 'trust'>;
+
+/** A real control plane whose CA is replaced, and nodes with a real kubelet. */
+export class RolloverCluster implements AsyncDisposable {
+  readonly rollover: RolloverPlane;
+  readonly nodes: readonly RolloverNode[];
+  readonly #approving: NodeJS.Timeout;
+
+  private constructor(
+    rollover: RolloverPlane,
+    nodes: readonly RolloverNode[],
+    approving: NodeJS.Timeout,
+  ) {
+    this.rollover = rollover;
+    this.nodes = nodes;
+    this.#approving = approving;
+  }
+
+  /** The nodes are worker-1 and so on. */
+  static async start(...plans: readonly NodePlan[]): Promise<RolloverCluster> {
+    const rollover = await RolloverPlane.start({
+      address: apiAddress,
+      apiServerFlags: [
+        '--bind-address=0.0.0.0',
+        `--advertise-address=${apiAddress}`,
+        '--endpoint-reconciler-type=lease',
+        '--kubelet-preferred-address-types=InternalIP',
+      ],
+    });
+    const approving = setInterval(() => void approveServing(rollover), 500);
+    try {
+      const nodes = await Promise.all(
+        plans.map(async (plan, index) =>
+          RolloverNode.boot({
+            ...plan,
+            name: `worker-${index + 1}`,
+            address: nodeAddress(index),
+            plane: rollover.plane,
+          }),
+        ),
+      );
+      return new RolloverCluster(rollover, nodes, approving);
+    } catch (error) {
+      clearInterval(approving);
+      await rollover[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  node(index: number): RolloverNode {
+    const node = this.nodes[index];
+    if (node === undefined) throw new Error(`the cluster has no node ${index}`);
+    return node;
+  }
+
+  /** Requests to the API server with the files of a node. */
+  nodeClient(node: RolloverNode): ProbedClient {
+    return { name: `${node.name} to the API server`, read: async () => node.credentials() };
+  }
+
+  /** Requests to the API server as an administrator, which trusts both CAs from the beginning. */
+  adminClient(): ProbedClient {
+    return {
+      name: 'administrator to the API server',
+      read: async () => this.rollover.adminRequest('/api/v1/nodes'),
+    };
+  }
+
+  /** Requests to the port of a kubelet with the files of the API server. */
+  kubeletClient({ name, address }: RolloverNode): ProbedClient {
+    const { directory } = this.rollover.plane;
+    return {
+      name: `API server's files to the kubelet of ${name}`,
+      read: async () => ({
+        url: `https://${address}:10250/healthz`,
+        caPem: await readFile(join(directory, 'kubelet-ca.crt'), 'utf8'),
+        pair: await matchingPair(join(directory, 'apiserver-kubelet-client')),
+      }),
+    };
+  }
+
+  /** Requests of the API server itself to a kubelet. */
+  proxyClient({ name }: RolloverNode): ProbedClient {
+    return {
+      name: `API server to the kubelet of ${name}`,
+      read: async () => this.rollover.adminRequest(`/api/v1/nodes/${name}/proxy/healthz`),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#approving);
+    await Promise.all(this.nodes.map(async (node) => node[Symbol.asyncDispose]()));
+    await this.rollover[Symbol.asyncDispose]();
+  }
+}
+
+/** Kubernetes has no approver for serving certificates. */
+async function approveServing({ plane }: RolloverPlane): Promise<void> {
+  const csrs = await plane.csrs().catch(() => []);
+  for (const { name, signerName, conditions } of csrs) {
+    if (signerName !== 'kubernetes.io/kubelet-serving' || conditions.length > 0) continue;
+    await plane.approve(name).catch(() => undefined);
+  }
+}
+
+/** Reads again while the files are replaced one after the other. */
+async function matchingPair(path: string): Promise<KeyPair> {
+  for (;;) {
+    const keyPem = await readFile(`${path}.key`, 'utf8');
+    const certificatePem = await readFile(`${path}.crt`, 'utf8');
+    const key = createPrivateKey(keyPem);
+    if (new X509Certificate(certificatePem).checkPrivateKey(key)) return { certificatePem, keyPem };
+  }
+}

@@ -1,0 +1,76 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { describeError } from '../../src/core/errors.ts';
+import type { SingleRequest } from '../support/single-request.ts';
+import { statusOfNewConnection } from '../support/single-request.ts';
+
+/** A client that reads its files again for every request. */
+export interface ProbedClient {
+  readonly name: string;
+  readonly read: () => Promise<SingleRequest>;
+}
+
+export interface FailedProbe {
+  readonly client: string;
+  readonly at: string;
+  readonly problem: string;
+}
+
+/** In milliseconds, between two requests of one client. */
+const interval = 200;
+
+/** Sends requests for several clients five times a second, each over a new connection. */
+export class Prober implements Disposable {
+  readonly failures: FailedProbe[] = [];
+  readonly #requests = new Map<string, number>();
+  readonly #pending = new Set<Promise<void>>();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(clients: readonly ProbedClient[]) {
+    this.#timer = setInterval(() => {
+      for (const client of clients) this.#start(client);
+    }, interval);
+  }
+
+  get requests(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#requests);
+  }
+
+  /** Ends when the last answer has arrived. */
+  async stop(): Promise<void> {
+    this[Symbol.dispose]();
+    await Promise.all(this.#pending);
+  }
+
+  /** The failures of one client from now on, for so many milliseconds. */
+  async failuresDuring(milliseconds: number, client: string): Promise<readonly FailedProbe[]> {
+    const before = this.failures.length;
+    await delay(milliseconds);
+    return this.failures.slice(before).filter((failure) => failure.client === client);
+  }
+
+  #start(client: ProbedClient): void {
+    this.#requests.set(client.name, (this.#requests.get(client.name) ?? 0) + 1);
+    const probe = this.#probe(client).finally(() => this.#pending.delete(probe));
+    this.#pending.add(probe);
+  }
+
+  async #probe(client: ProbedClient): Promise<void> {
+    const at = new Date().toISOString();
+    const problem = await probeOnce(client);
+    if (problem !== undefined) this.failures.push({ client: client.name, at, problem });
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+}
+
+/** Why a request over a new connection is not answered with 200; undefined if it is. */
+export async function probeOnce({ read }: ProbedClient): Promise<string | undefined> {
+  try {
+    const status = await statusOfNewConnection(await read());
+    return status === 200 ? undefined : `status ${status}`;
+  } catch (error) {
+    return describeError(error);
+  }
+}

@@ -1,0 +1,5 @@
+import { hiddenFaults } from './hidden-faults.ts';
+import type { Scenario } from './scenario.ts';
+
+/** In the order of `make rollover`. */
+export const scenarios: readonly Scenario[] = [hiddenFaults];
