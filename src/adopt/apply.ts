@@ -1,14 +1,14 @@
 import { AgentError, describeError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
-import { syncDirectory } from '../store/atomic-file.ts';
 import { digestOf, replaceContent, readContent } from '../store/file-content.ts';
 import type { FileContent } from '../store/file-content.ts';
-import type { FileChange, Manifest, Run } from '../store/run-manifest.ts';
+import type { Run } from '../store/run-manifest.ts';
 import { writeManifest } from '../store/run-manifest.ts';
 import type { Step } from './plan.ts';
 import { undoRun } from './revert.ts';
 import type { BackedUpChange } from '../store/run-folder.ts';
-import { backUp, makeRunFolder, runTime, sweep } from '../store/run-folder.ts';
+import { runTime } from '../store/run-folder.ts';
+import { startRun } from '../store/run-start.ts';
 import type { Tree } from '../sys/tree.ts';
 
 export interface ApplyRequest {
@@ -33,7 +33,7 @@ export interface ApplyRequest {
 export async function applySteps(request: ApplyRequest): Promise<Run> {
   const changes: PreparedChange[] = [];
   for (const step of request.steps) changes.push(await prepare(request.tree, step));
-  const run = await recordRun(request, changes);
+  const run = await startRun({ ...request, kind: 'AdoptionManifest', changes });
   let begun = 0;
   try {
     for (const { path, physical, before, after } of changes) {
@@ -82,31 +82,6 @@ function requireUnchanged(
   throw new AgentError('FILE_CHANGED', `another program changed ${file} during this run`, {
     remedy: 'Run this command again, which reads the file again',
   });
-}
-
-/** Writes the copies, then the manifest that names them. */
-async function recordRun(request: ApplyRequest, prepared: readonly PreparedChange[]): Promise<Run> {
-  const folder = await makeRunFolder(request);
-  try {
-    await syncDirectory(request.directory);
-    const changes: FileChange[] = [];
-    for (const change of prepared) changes.push(await backUp(folder, change));
-    const manifest: Manifest = {
-      apiVersion: 'nodecertd.io/v1alpha1',
-      kind: 'AdoptionManifest',
-      version: request.version,
-      sequence: request.sequence,
-      state: 'applying',
-      startedAt: runTime(request.now()),
-      changes,
-    };
-    const run = { folder, manifest };
-    await writeManifest(run);
-    return run;
-  } catch (error) {
-    await sweep(request.directory, [folder]).catch(() => undefined);
-    throw error;
-  }
 }
 
 /** @throws AgentError with both errors, when a file cannot be restored */

@@ -1,11 +1,10 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
-import { AgentError } from '../core/errors.ts';
 import { concat, encodeBase64 } from '../core/pem.ts';
 import { Secret } from '../core/secret.ts';
 import type { KeyPath, KubeconfigDocument } from './kubeconfig-document.ts';
+import { editKubeconfig, uneditable } from './kubeconfig-edit.ts';
 import { currentCluster, currentUser } from './kubeconfig.ts';
-import { editYaml } from './yaml-edit.ts';
 
 /** The client certificate of the current context, and the CAs of its cluster. */
 export interface KubeconfigCertificate {
@@ -108,14 +107,8 @@ export function withEmbedded(
     const path = [...currentCluster(document), 'certificate-authority-data'];
     edits.push({ path, value: base64Text(authority) });
   }
-  const edited = before.includes(placeholder) ? undefined : editYaml(before, edits);
-  if (edited === undefined) {
-    throw new AgentError(
-      'KUBECONFIG_UNSUPPORTED',
-      `kubeconfig ${document.path} cannot be edited: it has anchors or tags, or more than one document`,
-      { remedy: `Write ${document.path} without anchors, tags and further documents` },
-    );
-  }
+  if (before.includes(placeholder)) throw uneditable(document);
+  const edited = editKubeconfig(document, before, edits);
   const [head = '', tail = ''] = edited.split(placeholder);
   const encodedKey = encodeBase64(key.expose());
   try {
