@@ -84,7 +84,7 @@ export async function replaceContents(
  * Finds an immutable file (chattr +i) before another file of the same group is replaced.
  * @returns whether there is a file
  */
-async function requireReplaceable(path: string): Promise<boolean> {
+export async function requireReplaceable(path: string): Promise<boolean> {
   return attempt('replace', path, async () => {
     try {
       await access(path, constants.W_OK);

@@ -2,6 +2,7 @@ import type { Clock } from '../sys/clock.ts';
 import type { Tree } from '../sys/tree.ts';
 import { isInPlace } from './change-checks.ts';
 import type { CopyAttributes } from './file-attributes.ts';
+import type { RestorableFile } from './restore-files.ts';
 import { inspectFiles, refuseLaterChanges, restoreFiles } from './restore-files.ts';
 import type { Runs } from './run-folder.ts';
 import { readRuns, restorations, runTime, sweep } from './run-folder.ts';
@@ -15,8 +16,11 @@ export interface RunRecovery {
   readonly directory: string;
   readonly clock: Clock;
   readonly copyAttributes: CopyAttributes;
-  /** The words for files that another program has changed after a run. */
-  readonly laterChanges: Parameters<typeof refuseLaterChanges>[1];
+  /**
+   * The words for the refusal to restore a file that another program has changed after a run. If
+   * absent, such a file stays as it is, and the others are restored.
+   */
+  readonly laterChanges?: Parameters<typeof refuseLaterChanges>[1];
 }
 
 /** The first run that a crash interrupted. */
@@ -83,11 +87,13 @@ async function completeRun(run: Run, recovery: RunRecovery): Promise<readonly st
   return kept.flatMap(({ item }) => item ?? []);
 }
 
-async function restoreRun(run: Run, recovery: RunRecovery): Promise<void> {
-  const { tree, copyAttributes, laterChanges } = recovery;
+/** Restores the files of one run. @throws AgentError FILE_CHANGED, STORE_* */
+export async function restoreRun(
+  run: Run,
+  { tree, copyAttributes, laterChanges }: Omit<RunRecovery, 'clock'>,
+): Promise<void> {
   const files = await inspectFiles(tree, restorations([run]));
-  refuseLaterChanges(files, laterChanges);
-  await restoreFiles(files, copyAttributes);
+  await restoreFiles(restorable(files, laterChanges), copyAttributes);
 }
 
 /**
@@ -102,11 +108,21 @@ export async function rollBack(
 ): Promise<void> {
   const undone = runsSince(runs, target);
   const files = await inspectFiles(tree, restorations(undone));
-  if (!force) refuseLaterChanges(files, laterChanges);
+  const restored = force ? files : restorable(files, laterChanges);
   await writeManifest({ ...target, manifest: { ...target.manifest, state: 'reverting' } });
-  await restoreFiles(files, copyAttributes);
+  await restoreFiles(restored, copyAttributes);
   await sweep(
     directory,
     undone.toReversed().map(({ folder }) => folder),
   );
+}
+
+/** @throws AgentError FILE_CHANGED */
+function restorable(
+  files: readonly RestorableFile[],
+  laterChanges: RunRecovery['laterChanges'],
+): readonly RestorableFile[] {
+  if (laterChanges === undefined) return files.filter(({ kind }) => kind !== 'changed-since');
+  refuseLaterChanges(files, laterChanges);
+  return files;
 }

@@ -10,7 +10,14 @@ export interface TrustPlace {
   readonly file?: string;
   /** False for a place that nodecertd only reports. */
   readonly isKept: boolean;
+  /** The next change moves the embedded CAs to this file, which the kubeconfig then names. */
+  readonly moveTo?: string;
   readonly authorities: readonly TrustAuthority[];
   /** Why the CAs cannot be read or written. */
   readonly problem?: Failure;
+}
+
+/** How the file of a place contains CAs. */
+export function formOf(kind: TrustPlaceKind): 'kubeconfig' | 'pem' {
+  return kind.endsWith('kubeconfig') ? 'kubeconfig' : 'pem';
 }

@@ -1,0 +1,51 @@
+import type { ComponentName } from '../../pki/components/component.ts';
+import { fileReferences } from '../../pki/components/file-references.ts';
+import type { ComponentPlaces } from '../../pki/components/find-components.ts';
+import { findComponents } from '../../pki/components/find-components.ts';
+import { keyFileOf } from '../../pki/layout.ts';
+import { linkTarget } from '../../store/link-target.ts';
+import { exists } from '../../sys/exists.ts';
+
+/** The CA files and kubeconfigs of the control plane of this machine. */
+export interface ControlPlaneFiles {
+  readonly authorities: readonly string[];
+  readonly kubeconfigs: readonly string[];
+}
+
+/** A component with one of these names verifies clients or signs certificates with its CA files. */
+const servers: ReadonlySet<ComponentName> = new Set([
+  'kube-apiserver',
+  'etcd',
+  'kube-controller-manager',
+]);
+
+/** Empty on a worker. Never rejects. */
+export async function controlPlaneFiles(places: ComponentPlaces): Promise<ControlPlaneFiles> {
+  const { components } = await findComponents(places);
+  const { references } = await fileReferences(components);
+  const authorities = references
+    .filter(({ component, kind }) => kind === 'authority' && servers.has(component))
+    .map(({ path }) => path);
+  const kubeconfigs = references
+    .filter(({ kind }) => kind === 'kubeconfig')
+    .map(({ path }) => path);
+  return { authorities: [...new Set(authorities)], kubeconfigs: [...new Set(kubeconfigs)] };
+}
+
+/**
+ * True for a CA file of the control plane. A second certificate in the file that signs would stop
+ * all signing, so the key beside a file counts too: the components may be stopped.
+ */
+export async function isControlPlaneFile(
+  path: string,
+  { authorities }: Pick<ControlPlaneFiles, 'authorities'>,
+): Promise<boolean> {
+  const target = await linkTarget(path);
+  const targets = await Promise.all(authorities.map(linkTarget));
+  return targets.includes(target) || (await hasKey(path)) || hasKey(target);
+}
+
+async function hasKey(path: string): Promise<boolean> {
+  const key = keyFileOf(path);
+  return key !== path && exists(key);
+}
