@@ -1,4 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
+import type { SecureContext } from 'node:tls';
 import { TLSSocket } from 'node:tls';
 import buildConnector from 'undici/lib/core/connect.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
@@ -6,7 +7,8 @@ import type { Dispatcher } from 'undici';
 import type { ClusterAccess } from './cluster-access.ts';
 import { proxyFor } from './proxy.ts';
 import { rememberCertificate } from './server-certificate.ts';
-import { proxyTlsContext, tlsContext } from './tls-context.ts';
+import { contextsOfAmbiguousAuthorities, proxyTlsContext, tlsContext } from './tls-context.ts';
+import { verificationCode } from './transport-error.ts';
 
 /** For a caller that needs to know more about its connections. */
 export interface ConnectionOptions {
@@ -37,22 +39,22 @@ export async function openDispatcher(
   const connector = (connect: buildConnector.connector): buildConnector.connector =>
     destroyOnFirstError(connect, onCertificate);
   const { server, tlsServerName, insecureSkipTlsVerify } = access.cluster;
-  const toServer = {
-    secureContext: tlsContext(access),
+  const withContext = (secureContext: SecureContext): buildConnector.BuildOptions => ({
+    secureContext,
     rejectUnauthorized: !insecureSkipTlsVerify,
     timeout: connectTimeout,
     allowH2: false,
     ...(tlsServerName !== undefined && { servername: tlsServerName }),
     ...(signal !== undefined && { signal }),
-  };
+  });
+  const toServer = withContext(tlsContext(access));
   // The client has timeouts of its own, on the injected clock.
   const common = { allowH2: false, headersTimeout: 0, bodyTimeout: 0 };
   const proxy = proxyFor(access.cluster);
   if (proxy === undefined) {
-    return new Pool(new URL(server).origin, {
-      ...common,
-      connect: connector(buildConnector(toServer)),
-    });
+    const alone = contextsOfAmbiguousAuthorities(access).map(withContext);
+    const connectors = [toServer, ...alone].map((options) => connector(buildConnector(options)));
+    return new Pool(new URL(server).origin, { ...common, connect: inTurn(connectors) });
   }
   const [{ default: ProxyAgent }, { default: connect }] = await Promise.all([
     import('undici/lib/dispatcher/proxy-agent.js'),
@@ -80,6 +82,20 @@ export async function openDispatcher(
     clientFactory: (origin, options) =>
       Object.assign(new Pool(origin, { ...options, headersTimeout: connectTimeout }), { connect }),
   });
+}
+
+/** Connects again, with the next connector, while the certificate of the server is not verified. */
+function inTurn([first, ...others]: readonly buildConnector.connector[]): buildConnector.connector {
+  if (first === undefined) throw new RangeError('no connector');
+  if (others.length === 0) return first;
+  const next = inTurn(others);
+  return (target, callback) => {
+    first(target, (...result) => {
+      const [error] = result;
+      if (error === null || verificationCode(error) === undefined) callback(...result);
+      else next(target, callback);
+    });
+  };
 }
 
 /**

@@ -1,6 +1,9 @@
+import { X509Certificate } from 'node:crypto';
 import type { SecureContext } from 'node:tls';
 import { createSecureContext, getCACertificates } from 'node:tls';
+import { readParts, subjectKeyIdentifier } from '../core/certificate-parts.ts';
 import { AgentError } from '../core/errors.ts';
+import { encodePem, scanPem } from '../core/pem.ts';
 import type { ClusterAccess, ClusterEndpoint } from './cluster-access.ts';
 
 /**
@@ -8,12 +11,47 @@ import type { ClusterAccess, ClusterEndpoint } from './cluster-access.ts';
  * with this context need neither the key nor the kubeconfig again.
  * @throws AgentError KUBECONFIG_INVALID when key and certificate do not belong together
  */
-export function tlsContext({ path, cluster, credential }: ClusterAccess): SecureContext {
-  const { clientCertificate } = credential;
+export function tlsContext(access: ClusterAccess): SecureContext {
+  return contextWith(access, authorities(access.cluster));
+}
+
+/**
+ * A context for each CA alone, if the kubeconfig has two CAs that OpenSSL cannot tell apart: of two
+ * CAs with one subject and no key identifier it tries only the first. Go tries both.
+ * @throws AgentError KUBECONFIG_INVALID
+ */
+export function contextsOfAmbiguousAuthorities(access: ClusterAccess): SecureContext[] {
+  const pem = access.cluster.certificateAuthority?.pem;
+  const ambiguous = pem === undefined ? [] : ambiguousAuthorities(pem);
+  return ambiguous.map((authority) => contextWith(access, view(authority)));
+}
+
+function ambiguousAuthorities(pem: Uint8Array): Uint8Array<ArrayBuffer>[] {
+  const read = scanPem(pem).blocks.flatMap(({ der }) => {
+    try {
+      const { subject } = new X509Certificate(der);
+      const hasKeyId = subjectKeyIdentifier(readParts(der)) !== undefined;
+      return [{ der, subject: subject.toLowerCase(), hasKeyId }];
+    } catch {
+      return [];
+    }
+  });
+  return read
+    .filter(({ subject }) => {
+      const namesakes = read.filter((other) => other.subject === subject);
+      return namesakes.length > 1 && namesakes.some(({ hasKeyId }) => !hasKeyId);
+    })
+    .map(({ der }) => encodePem('CERTIFICATE', der));
+}
+
+function contextWith(
+  { path, credential: { clientCertificate } }: ClusterAccess,
+  ca: string[] | Buffer,
+): SecureContext {
   try {
     return createSecureContext({
       minVersion: 'TLSv1.2',
-      ca: authorities(cluster),
+      ca,
       // As in Go, which accepts an intermediate CA as the end of a chain.
       allowPartialTrustChain: true,
       ...(clientCertificate !== undefined && {

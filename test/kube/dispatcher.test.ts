@@ -89,6 +89,43 @@ describe('openDispatcher() with a proxy', () => {
   });
 });
 
+describe('openDispatcher() with two CAs of one subject', () => {
+  for (const { keyIds, connections } of [
+    // With both CAs, with the first one, and with the second one.
+    { keyIds: false, connections: 3 },
+    { keyIds: true, connections: 1 },
+  ]) {
+    it(`verifies a server of the second CA ${keyIds ? 'with' : 'without'} key identifiers`, async () => {
+      const other = await makeAuthority('kubernetes', { keyIds });
+      const authority = await makeAuthority('kubernetes', { keyIds });
+      await using server = await ApiServer.start(ok, { authority });
+      await using client = await clientOf(server, {
+        parts: { cluster: { 'certificate-authority-data': base64(other.pem + authority.pem) } },
+      });
+      assert.deepEqual(await get(client), {});
+      assert.equal(server.connections, connections);
+    });
+  }
+
+  it('does not verify a server of a third CA', async () => {
+    const names = ['kubernetes', 'kubernetes', 'other'];
+    const [first, second, third] = await Promise.all(
+      names.map((name) => makeAuthority(name, { keyIds: false })),
+    );
+    assert.ok(first && second && third);
+    const stranger = await makeAuthority('kubernetes', { keyIds: false });
+    await using server = await ApiServer.start(ok, { authority: stranger });
+    await using client = await clientOf(server, {
+      parts: {
+        cluster: { 'certificate-authority-data': base64(first.pem + second.pem + third.pem) },
+      },
+    });
+    assert.equal((await failureOf(get(client))).code, 'API_UNTRUSTED');
+    // The bundle, and each CA of the ambiguous subject.
+    assert.equal(server.connections, 3);
+  });
+});
+
 /** A server under a name that only a proxy knows: loopback addresses are never proxied. */
 async function startNamedServer(): Promise<ApiServer> {
   const authority = await makeAuthority('ca');
