@@ -35,6 +35,15 @@ export function readClusterKubeconfig(kubeconfig: string): ClusterKubeconfig {
   };
 }
 
+/**
+ * The CAs in the kubeconfig of cluster-info, for a caller that checks the PEM data itself.
+ * @throws AgentError API_BAD_RESPONSE
+ */
+export function readClusterAuthorities(kubeconfig: string): Uint8Array<ArrayBuffer> {
+  const data = onlyCluster(parse(kubeconfig))['certificate-authority-data'] ?? '';
+  return decoded(data, (text) => Uint8Array.fromBase64(text));
+}
+
 function parse(kubeconfig: string): KubeconfigDocument {
   return reading(() => new KubeconfigDocument('cluster-info', kubeconfig));
 }
@@ -70,8 +79,7 @@ function isEmpty(part: string): boolean {
 }
 
 function certificatesOf(data: string): Uint8Array<ArrayBuffer>[] {
-  if (data === '') throw unusable('has no certificate-authority-data');
-  const blocks = blocksOf(data);
+  const blocks = decoded(data, blocksOf);
   const other = blocks.find(({ label }) => label !== 'CERTIFICATE');
   if (other !== undefined) {
     throw unusable(`has a PEM block ${printable(other.label, 40)} among its CAs`);
@@ -82,8 +90,13 @@ function certificatesOf(data: string): Uint8Array<ArrayBuffer>[] {
 }
 
 function blocksOf(data: string): PemBlock[] {
+  return parsePem(Uint8Array.fromBase64(data));
+}
+
+function decoded<T>(data: string, decode: (text: string) => T): T {
+  if (data === '') throw unusable('has no certificate-authority-data');
   try {
-    return parsePem(Uint8Array.fromBase64(data));
+    return decode(data);
   } catch {
     throw unusable('has certificate-authority-data that is not PEM in base64');
   }
