@@ -216,8 +216,13 @@ describe('requireReplaceable()', () => {
     assert.deepEqual(await readdir(directory), ['bootstrap.conf']);
   });
 
-  it('does nothing where nothing exists', async () => {
-    const files = { kubeconfig: '/nonexistent/a/b.conf', caFile: '/nonexistent/ca', force: false };
+  it('does nothing where nothing exists', async (t) => {
+    const missing = join(await temporaryDirectory(t), 'missing');
+    const files = {
+      kubeconfig: join(missing, 'a/b.conf'),
+      caFile: join(missing, 'ca'),
+      force: false,
+    };
     await requireReplaceable(files, undefined);
   });
 });
