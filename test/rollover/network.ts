@@ -14,6 +14,9 @@ const variable = 'NODECERTD_OWN_NETWORK';
 
 export const isInOwnNetwork = process.env[variable] === '1';
 
+/** nodecertd looks at the processes of a control plane, and must not see those of another test. */
+const isolation = ['--net', '--pid', '--fork', '--kill-child', '--mount-proc'];
+
 /**
  * Runs a program of this repository in a network without a way out, in which the API server and
  * each node have an address of their own. Kubelets refuse to have one on loopback.
@@ -33,7 +36,7 @@ export async function runInOwnNetwork(module: string, args: readonly string[]): 
   ].join('\n');
   const child = spawn(
     'unshare',
-    ['--net', '--', 'sh', '-ec', script, 'sh', program, process.execPath, module, ...args],
+    [...isolation, '--', 'sh', '-ec', script, 'sh', program, process.execPath, module, ...args],
     {
       stdio: 'inherit',
       env: { ...process.env, ...libraryEnvironment(program), [variable]: '1' },

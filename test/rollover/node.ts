@@ -1,7 +1,10 @@
+import { X509Certificate } from 'node:crypto';
 import { readFile, readlink } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { hasErrno } from '../../src/core/errors.ts';
+import { parsePair } from '../support/agent.ts';
+import type { ClusterCa } from '../support/cluster-pki.ts';
 import { builtPackage } from '../support/built-packages.ts';
 import { bootKubeletNode, untilReady } from '../support/kubelet-node.ts';
 import type { Container, Ended } from '../support/nspawn.ts';
@@ -68,6 +71,10 @@ export class RolloverNode implements AsyncDisposable {
     await this.container.must('systemctl', 'enable', '--now', agent);
   }
 
+  async restartAgent(): Promise<void> {
+    await this.container.must('systemctl', 'restart', agent);
+  }
+
   async stopAgent(): Promise<void> {
     await this.container.must('systemctl', 'stop', agent);
   }
@@ -103,6 +110,19 @@ export class RolloverNode implements AsyncDisposable {
       caPem,
       pair: { certificatePem, keyPem },
     };
+  }
+
+  /** The current certificate of a pair that the kubelet uses. */
+  async leaf(name: 'kubelet-client' | 'kubelet-server'): Promise<X509Certificate> {
+    return parsePair(await this.read(`/var/lib/kubelet/pki/${name}-current.pem`));
+  }
+
+  /** Which of its leaves this CA has signed. */
+  async leavesBy({ certificatePem }: ClusterCa): Promise<readonly string[]> {
+    const { publicKey } = new X509Certificate(certificatePem);
+    const names = ['kubelet-client', 'kubelet-server'] as const;
+    const leaves = await Promise.all(names.map(async (name) => this.leaf(name)));
+    return names.filter((_, index) => leaves[index]?.verify(publicKey));
   }
 
   /** Follows links inside the container: on the host, an absolute link leads to the host's files. */

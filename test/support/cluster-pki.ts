@@ -24,13 +24,23 @@ export interface LeafRequest extends Subject {
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
-export async function createClusterCa(commonName = 'kubernetes'): Promise<ClusterCa> {
+export interface AuthorityOptions {
+  readonly commonName?: string;
+  /** When the CA was created. */
+  readonly notBefore?: Date;
+}
+
+export async function createClusterCa({
+  commonName = 'kubernetes',
+  notBefore,
+}: AuthorityOptions = {}): Promise<ClusterCa> {
   const keys = await newKeys();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned(
     {
       name: `CN=${commonName}`,
       keys,
       ...validity(),
+      ...(notBefore !== undefined && { notBefore }),
       signingAlgorithm: algorithm,
       extensions: [
         new x509.BasicConstraintsExtension(true, undefined, true),

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { day } from '../../src/core/instant.ts';
 import type { AuditedRequest } from './control-plane.ts';
 import type { ClusterCa, KeyPair, LeafRequest } from './cluster-pki.ts';
 import { createClusterCa } from './cluster-pki.ts';
@@ -52,10 +53,8 @@ export class RolloverPlane implements AsyncDisposable {
     address,
     apiServerFlags = [],
   }: RolloverOptions = {}): Promise<RolloverPlane> {
-    const [oldCa, newCa] = await Promise.all([
-      createClusterCa(),
-      createClusterCa('kubernetes new'),
-    ]);
+    const oldCa = await createClusterCa({ notBefore: new Date(Date.now() - 30 * day) });
+    const newCa = await createClusterCa({ commonName: 'kubernetes 2' });
     const plane = await startRealControlPlane({
       signingSeconds: 24 * 3_600,
       ca: oldCa,
@@ -188,10 +187,7 @@ export class RolloverPlane implements AsyncDisposable {
 
   /** The client certificate of kube-controller-manager, and the CAs that it trusts. */
   async identifyControllers(ca: ClusterCa, ...trusted: readonly ClusterCa[]): Promise<void> {
-    const user = keyPairUser(await ca.issue(controllerManagerLeaf));
-    const { server } = this;
-    const text = kubeconfig({ server, caPem: bundleOf(...trusted), user });
-    await this.plane.replaceFiles({ 'controller-manager.conf': text });
+    await this.#replaceIdentityOfControllers(ca, trusted);
     await this.plane.startControllers();
   }
 
@@ -226,6 +222,45 @@ export class RolloverPlane implements AsyncDisposable {
 
   async requests(): Promise<readonly AuditedRequest[]> {
     return this.plane.requests();
+  }
+
+  /** Every component and every published object gets both CAs. Nothing is issued by the new one. */
+  async trustBoth(): Promise<void> {
+    const both = [this.oldCa, this.newCa];
+    await this.acceptClientsOf(...both);
+    await this.acceptKubeletsOf(...both);
+    await this.#replaceIdentityOfControllers(this.oldCa, both);
+    await this.publish(...both);
+    await this.announce(...both);
+  }
+
+  /** Every certificate of the control plane is by the new CA, and so are all that it issues. */
+  async switchToNew(): Promise<void> {
+    const both = [this.oldCa, this.newCa];
+    await this.contactKubeletsWith(this.newCa);
+    await this.serve(this.newCa, await this.oldCa.bridgeTo(this.newCa));
+    await this.signWith(this.newCa);
+    await this.identifyControllers(this.newCa, ...both);
+    await this.identifyAdmin(this.newCa, ...both);
+  }
+
+  /** Nothing trusts the old CA any more. */
+  async dropOld(): Promise<void> {
+    await this.acceptClientsOf(this.newCa);
+    await this.acceptKubeletsOf(this.newCa);
+    await this.#replaceIdentityOfControllers(this.newCa, [this.newCa]);
+    await this.publish(this.newCa);
+    await this.announce(this.newCa);
+    await this.serve(this.newCa);
+    const path = '/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication';
+    await this.plane.admin.must({ method: 'DELETE', path });
+  }
+
+  async #replaceIdentityOfControllers(ca: ClusterCa, trusted: readonly ClusterCa[]): Promise<void> {
+    const user = keyPairUser(await ca.issue(controllerManagerLeaf));
+    const { server } = this;
+    const text = kubeconfig({ server, caPem: bundleOf(...trusted), user });
+    await this.plane.replaceFiles({ 'controller-manager.conf': text });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
