@@ -67,6 +67,12 @@ export const trustPlaceKinds = [
 ] as const;
 export type TrustPlaceKind = (typeof trustPlaceKinds)[number];
 
+/**
+ * The file in the certificate directory to which the embedded CAs of a kubeconfig move. The kubelet
+ * still needs it after the package of nodecertd is removed.
+ */
+export const externalFile = 'cluster-ca.crt';
+
 export const trustSourceKinds = ['file', 'cluster-trust-bundle', 'cluster-info'] as const;
 export type TrustSourceKind = (typeof trustSourceKinds)[number];
 

@@ -11,12 +11,14 @@ import { keys } from './keys.ts';
 import { renewal } from './renewal.ts';
 import { signer } from './signer.ts';
 import { soak } from './soak.ts';
+import { trust } from './trust.ts';
 import { unattended } from './unattended.ts';
 
 /** The families in the order of `make fault`. */
 export const families: readonly FaultFamily[] = [
   crash,
   renewal,
+  trust,
   fileSystem,
   api,
   approver,

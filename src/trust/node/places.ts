@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { toFailure } from '../../core/errors.ts';
 import type { TrustFinding } from '../../core/trust-report.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
+import { externalFile } from '../../core/trust.ts';
 import type { LocalKubeletPlaces } from '../../kubelet/local-kubelet.ts';
 import { findLocalKubelet } from '../../kubelet/local-kubelet.ts';
 import { exists } from '../../sys/exists.ts';
@@ -25,12 +26,6 @@ export interface FoundPlaces {
   readonly places: readonly TrustPlace[];
   readonly findings: readonly TrustFinding[];
 }
-
-/**
- * Below the certificate directory, because the kubelet still needs the file after the package of
- * nodecertd is removed.
- */
-export const externalFile = 'cluster-ca.crt';
 
 /**
  * Finds every file of this node that contains or names CAs. nodecertd keeps those of its

@@ -70,7 +70,7 @@ async function poolThread() {
  */
 function temporaryPaths(replaced) {
   const suffixes = Array.from(
-    { length: ['certs', 'discover'].includes(request.role) ? 64 : 12 },
+    { length: ['certs', 'discover', 'trust'].includes(request.role) ? 64 : 12 },
     (_, index) => ((BigInt(index + 1) << 22n) | BigInt(process.pid)).toString(16).padStart(16, '0'),
   );
   return replaced.flatMap(({ directory, name }) =>

@@ -18,7 +18,11 @@ export interface Scene extends AsyncDisposable {
 export interface KilledCommand<S extends Scene> {
   /** As after `nodecertd`, for the table. */
   readonly name: string;
-  readonly role: 'certs' | 'discover';
+  readonly role: 'certs' | 'discover' | 'trust';
+  /** By default `src/main.ts`. */
+  readonly program?: string;
+  /** The errors of the long form; by default ENOSPC and EIO. */
+  readonly errors?: readonly Errno[];
   readonly open: () => Promise<S>;
   /** The command line without its first word. */
   readonly args: (scene: S) => readonly string[];
@@ -69,7 +73,7 @@ export async function* killAtEachCall<S extends Scene>(
   options: FaultOptions,
 ): AsyncGenerator<FaultRow> {
   const counted = await countCalls(command);
-  for (const series of seriesOf(command.name, counted, options)) {
+  for (const series of seriesOf(command, counted, options)) {
     options.progress(`${series.fault}: ${series.trials.length} tries`);
     yield await runSeries(command, series, options);
   }
@@ -108,7 +112,11 @@ function placesOf(call: Call, trace: readonly string[]): number[] {
   return [...new Set(around)].filter((place) => place > 0);
 }
 
-function seriesOf(name: string, counted: readonly Counted[], { thorough }: FaultOptions): Series[] {
+function seriesOf(
+  { name, errors = ['ENOSPC', 'EIO'] }: Pick<KilledCommand<Scene>, 'name' | 'errors'>,
+  counted: readonly Counted[],
+  { thorough }: FaultOptions,
+): Series[] {
   const changing = counted.filter(({ call }) => includes(changingCalls, call));
   if (!thorough) {
     const last = ({ thread, call, places }: Counted, fault: Trial['fault']): Trial => ({
@@ -127,7 +135,7 @@ function seriesOf(name: string, counted: readonly Counted[], { thorough }: Fault
     );
   return [
     { fault: `kill -9 of ${name} at each call`, trials: each(changing, 'SIGKILL') },
-    ...(['ENOSPC', 'EIO'] as const).map((errno) => ({
+    ...errors.map((errno) => ({
       fault: `${errno} at each call of ${name}`,
       trials: each(
         changing.filter(({ call }) => call !== 'close' && includes(failures[errno], call)),
@@ -210,7 +218,8 @@ async function run<S extends Scene>(
     ],
     output,
   };
-  const ended = await start([command.role, ...command.args(scene)], request);
+  const { program = main } = command;
+  const ended = await start([program, command.role, ...command.args(scene)], request);
   const text = await readFile(output, 'utf8').catch(() => '');
   return { trace: text.split('\n'), problem: command.problemOf(ended) };
 }
@@ -226,7 +235,7 @@ async function start(args: readonly string[], request: AttachRequest): Promise<E
     FAULT_ATTACH: JSON.stringify(request),
   };
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { env }, (error, stdout, stderr) => {
+    execFile(process.execPath, [...args], { env }, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
       resolve({ code, stdout, stderr: stderr || (error?.message ?? '') });
     });

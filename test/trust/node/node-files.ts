@@ -7,7 +7,6 @@ import type { FoundPlaces, PlacesRequest } from '../../../src/trust/node/places.
 import { findPlaces } from '../../../src/trust/node/places.ts';
 import { temporaryDirectory } from '../../store/pairs.ts';
 import { fakeProc } from '../../sys/fake-proc.ts';
-import { fakeSystemctl } from '../../sys/fake-systemctl.ts';
 
 /** The files of a node in a temporary directory, which is the root of their paths. */
 export interface NodeFiles {
@@ -15,12 +14,14 @@ export interface NodeFiles {
   readonly kubeconfig: string;
   /** The clientCAFile of the kubelet; kubeadm names it in kubelet.conf too. */
   readonly caFile: string;
+  /** The configuration file of the kubelet. */
+  readonly configFile: string;
   readonly manifests: string;
   readonly stateDirectory: string;
   readonly certificateDirectory: string;
   readonly network: string;
   /** Without any process or service. */
-  readonly machine: NonNullable<PlacesRequest['machine']>;
+  readonly machine: Required<NonNullable<PlacesRequest['machine']>>;
   readonly config: (trust?: Partial<TrustConfig>) => PlacesConfig;
   readonly find: (trust?: Partial<TrustConfig>) => Promise<FoundPlaces>;
 }
@@ -42,25 +43,33 @@ export const trustDefaults: TrustConfig = {
 /** A worker without a running kubelet, whose kubelet.conf embeds the CAs. */
 export async function makeNode(context: TestContext, pem: string): Promise<NodeFiles> {
   const root = await temporaryDirectory(context);
-  const path = (name: string): string => join(root, name);
+  await writeNodeFiles(root, pem);
+  return nodeFilesAt(root);
+}
+
+export async function writeNodeFiles(root: string, pem: string): Promise<void> {
+  const { caFile, kubeconfig, manifests, machine, configFile } = nodeFilesAt(root);
   for (const folder of ['pki', 'manifests', 'kubelet', 'state', 'net.d', 'proc']) {
-    await mkdir(path(folder));
+    await mkdir(join(root, folder));
   }
-  const caFile = path('pki/ca.crt');
   await writeFile(caFile, pem);
-  await writeFile(path('kubelet.conf'), kubeconfigText({ pem }), { mode: 0o600 });
-  const configFile = path('kubelet/config.yaml');
+  await writeFile(kubeconfig, kubeconfigText({ pem }), { mode: 0o600 });
   await writeFile(
     configFile,
-    `staticPodPath: ${path('manifests')}\nauthentication:\n  x509:\n    clientCAFile: ${caFile}\n`,
+    `staticPodPath: ${manifests}\nauthentication:\n  x509:\n    clientCAFile: ${caFile}\n`,
   );
-  await fakeProc(path('proc'), {
+  await fakeProc(join(root, 'proc'), {
     self: { cmdline: 'node\0', mounts: 'mnt:[1]', parent: 1, cgroup: '' },
   });
-  const systemctl = await fakeSystemctl(context, 'LoadState=not-found\n');
-  const machine: NodeFiles['machine'] = {
+  await writeFile(machine.systemctl, '#!/bin/sh\necho LoadState=not-found\n', { mode: 0o755 });
+}
+
+export function nodeFilesAt(root: string): NodeFiles {
+  const path = (name: string): string => join(root, name);
+  const configFile = path('kubelet/config.yaml');
+  const machine = {
     proc: path('proc'),
-    systemctl,
+    systemctl: path('systemctl'),
     networkDirectory: path('net.d'),
   };
   const config = (trust: Partial<TrustConfig> = {}): PlacesConfig => ({
@@ -74,7 +83,8 @@ export async function makeNode(context: TestContext, pem: string): Promise<NodeF
   return {
     root,
     kubeconfig: path('kubelet.conf'),
-    caFile,
+    caFile: path('pki/ca.crt'),
+    configFile,
     manifests: path('manifests'),
     stateDirectory: path('state'),
     certificateDirectory: path('pki'),

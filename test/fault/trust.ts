@@ -1,0 +1,108 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { externalFile } from '../../src/core/trust.ts';
+import { makeTestAuthority } from '../trust/node/authority.ts';
+import { nodeFilesAt, writeNodeFiles } from '../trust/node/node-files.ts';
+import type { EndedCommand, KilledCommand, Scene } from './crash/command-series.ts';
+import { killAtEachCall } from './crash/command-series.ts';
+import type { AttachRequest } from './crash/injection.ts';
+import type { FaultFamily } from './family.ts';
+import type { Contents } from './trust/change.ts';
+import {
+  addAuthority,
+  newAuthority,
+  oldSubject,
+  requireRecovery,
+  snapshotOf,
+} from './trust/change.ts';
+
+/**
+ * Kills a change of the CAs of a node, or its rollback, at each of its system calls on files, or
+ * makes the call fail, one call in each run. Every moment has to leave whole files with the old
+ * CAs, and the next run has to change all places or none.
+ */
+export const trust: FaultFamily = {
+  name: 'trust',
+  needs: ['strace'],
+  async *run(options) {
+    const [old, next] = [oldSubject, 'CN=new'].map((name) =>
+      makeTestAuthority({ subject: `/${name}` }),
+    );
+    const pems = { old: old?.pem ?? '', next: next?.pem ?? '' };
+    for (const action of ['change', 'rollback'] as const) {
+      yield* killAtEachCall(killed(action, pems), options);
+    }
+  },
+};
+
+interface Pems {
+  readonly old: string;
+  readonly next: string;
+}
+
+interface NodeScene extends Scene {
+  readonly contents: Contents;
+}
+
+const titles = { change: 'a change of trust', rollback: 'its rollback' } as const;
+
+function killed(action: keyof typeof titles, pems: Pems): KilledCommand<NodeScene> {
+  return {
+    name: titles[action],
+    role: 'trust',
+    program: join(import.meta.dirname, 'trust/change.process.ts'),
+    errors: ['ENOSPC', 'EIO', 'EROFS', 'EACCES', 'EMFILE'],
+    open: async () => openScene(action, pems),
+    args: ({ root }) => [action, join(root, 'node')],
+    mainPaths: ({ root }) => mainPaths(join(root, 'node')),
+    calls: [
+      ['pool', 'fsync'],
+      ['pool', 'openat'],
+      ['main', 'openat'],
+      ['main', 'rename'],
+    ],
+    problemOf,
+    requireRecovery: async ({ root, contents }) => requireRecovery(join(root, 'node'), contents),
+  };
+}
+
+async function openScene(action: keyof typeof titles, pems: Pems): Promise<NodeScene> {
+  const root = await mkdtemp(join(tmpdir(), 'nodecertd-fault-trust-'));
+  const node = join(root, 'node');
+  await mkdir(node);
+  await writeNodeFiles(node, pems.old);
+  await writeFile(join(node, newAuthority), pems.next);
+  const before = await snapshotOf(node);
+  await addAuthority(node);
+  const after = await snapshotOf(node);
+  if (action === 'change') {
+    await rm(node, { recursive: true });
+    await mkdir(node);
+    await writeNodeFiles(node, pems.old);
+    await writeFile(join(node, newAuthority), pems.next);
+  }
+  return {
+    root,
+    contents: { before, after },
+    [Symbol.asyncDispose]: async () => rm(root, { recursive: true, force: true }),
+  };
+}
+
+/** The files that the main thread opens and replaces. */
+function mainPaths(node: string): Pick<AttachRequest, 'paths' | 'replaced'> {
+  const { kubeconfig, caFile, certificateDirectory } = nodeFilesAt(node);
+  const moved = join(certificateDirectory, externalFile);
+  return {
+    paths: [kubeconfig, caFile, moved],
+    replaced: [
+      // The temporary file of a kubeconfig has this ending.
+      { directory: node, name: 'kubelet.conf~' },
+      ...[caFile, moved].map((path) => ({ directory: certificateDirectory, name: basename(path) })),
+    ],
+  };
+}
+
+function problemOf({ code, stderr }: EndedCommand): string {
+  return code === 0 ? '' : stderr;
+}
