@@ -1,5 +1,5 @@
-import { X509Certificate } from 'node:crypto';
-import type { TrustAuthority } from '../../core/trust.ts';
+import type { X509Certificate } from 'node:crypto';
+import { isSignedBy } from '../node/authorities.ts';
 import type { RolloverAuthorities, RolloverSide } from './gate.ts';
 
 /** Which CA of a rollover has issued a certificate. */
@@ -9,8 +9,4 @@ export type IssuedBy = RolloverSide | 'other';
 export function issuerOf(leaf: X509Certificate, { old, next }: RolloverAuthorities): IssuedBy {
   if (next !== undefined && isSignedBy(leaf, next)) return 'next';
   return isSignedBy(leaf, old) ? 'old' : 'other';
-}
-
-export function isSignedBy(certificate: X509Certificate, { der }: TrustAuthority): boolean {
-  return certificate.verify(new X509Certificate(der).publicKey);
 }

@@ -6,9 +6,10 @@ import { printable } from '../../core/printable.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { servedChain } from '../../kube/server-certificate.ts';
 import { servedCertificate } from '../../sys/served-certificate.ts';
+import { isSignedBy } from '../node/authorities.ts';
 import type { RolloverAuthorities } from './gate.ts';
 import type { IssuedBy } from './issued-by.ts';
-import { isSignedBy, issuerOf } from './issued-by.ts';
+import { issuerOf } from './issued-by.ts';
 
 /** What a TLS server presents. */
 export type ServedLeaf =

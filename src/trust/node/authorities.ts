@@ -70,11 +70,19 @@ function isSelfSigned(
   certificate: X509Certificate,
   { issuer, subject }: CertificateParts,
 ): boolean {
-  return isSameBytes(issuer, subject) && isSignedBy(certificate, certificate);
+  return isSameBytes(issuer, subject) && isVerifiedBy(certificate, certificate);
 }
 
-/** True if the key of `issuer` signed the certificate. False for a key that OpenSSL does not support. */
-export function isSignedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
+/** True if the key of the CA signed the certificate. Names never count: a new CA often has the name of the old one. */
+export function isSignedBy(
+  certificate: X509Certificate,
+  { der }: Pick<TrustAuthority, 'der'>,
+): boolean {
+  return isVerifiedBy(certificate, new X509Certificate(der));
+}
+
+/** False for a key that OpenSSL does not support. */
+function isVerifiedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
   try {
     return certificate.verify(issuer.publicKey);
   } catch {

@@ -143,8 +143,7 @@ function requireKnownIssuer(authority: TrustAuthority, bundle: readonly TrustAut
   const { issuer } = readParts(authority.der);
   const certificate = new X509Certificate(authority.der);
   const isIssued = bundle.some(
-    ({ der, subjectName }) =>
-      isSameBytes(subjectName, issuer) && isSignedBy(certificate, new X509Certificate(der)),
+    (candidate) => isSameBytes(candidate.subjectName, issuer) && isSignedBy(certificate, candidate),
   );
   if (isIssued) return;
   throw new TrustFault(

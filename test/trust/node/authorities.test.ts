@@ -94,8 +94,8 @@ describe('isSignedBy()', () => {
   it('compares keys, not names', () => {
     const [one, other] = [makeTestAuthority(), makeTestAuthority()];
     const certificate = new X509Certificate(one.pem);
-    assert.equal(isSignedBy(certificate, certificate), true);
-    assert.equal(isSignedBy(certificate, new X509Certificate(renewed(one).pem)), true);
-    assert.equal(isSignedBy(certificate, new X509Certificate(other.pem)), false);
+    assert.equal(isSignedBy(certificate, one.authority), true);
+    assert.equal(isSignedBy(certificate, renewed(one).authority), true);
+    assert.equal(isSignedBy(certificate, other.authority), false);
   });
 });
