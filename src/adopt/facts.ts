@@ -4,6 +4,7 @@ import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { AgentError, hasCode, toFailure } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
+import { externalFile } from '../core/trust.ts';
 import { lockHolder } from '../doctor/agent.ts';
 import { inspectBootstrap } from '../doctor/bootstrap.ts';
 import type { KubeletLayers } from '../kubelet/configuration.ts';
@@ -132,6 +133,10 @@ export async function gatherFacts(request: FactsRequest): Promise<AdoptionFacts>
     kubeconfig: await readKubeconfigFacts(tree, {
       file: kubeconfigFile,
       link: targets.client?.link,
+      authorityFile:
+        config.trust?.externalize === true
+          ? join(config.certificateDirectory, externalFile)
+          : undefined,
     }),
     ...(targets.client && { client: await readPair(tree, targets.client) }),
     ...(targets.serving && { serving: await readPair(tree, targets.serving) }),

@@ -1,5 +1,7 @@
 import type { Failure } from '../core/errors.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
+import type { ExternalAuthority } from './external-authority.ts';
+import { externalize } from './external-authority.ts';
 import { followsLink } from '../doctor/kubeconfig-state.ts';
 import type { Instant } from '../core/instant.ts';
 import { credentialValidity } from '../kube/credential-validity.ts';
@@ -31,14 +33,28 @@ export interface KubeconfigContent {
   readonly follows: boolean;
   /** The text in which both are the link; absent when the file cannot be edited. */
   readonly adopted?: string;
+  /** The file to which the embedded CAs move; `adopted` names it. */
+  readonly authority?: ExternalAuthority;
   /** Why nodecertd cannot use the adopted text itself. */
   readonly failure?: Failure;
 }
 
-/** @throws AgentError STORE_PERMISSIONS, STORE_IO, CONFIG_UNREADABLE */
+/**
+ * @param link the `-current.pem` link of the client certificate, if nodecertd keeps it
+ * @param authorityFile the file to which embedded CAs have to move, if they have to
+ * @throws AgentError STORE_PERMISSIONS, STORE_IO, CONFIG_UNREADABLE
+ */
 export async function readKubeconfigFacts(
   tree: Tree,
-  { file, link }: { readonly file: string; readonly link: string | undefined },
+  {
+    file,
+    link,
+    authorityFile,
+  }: {
+    readonly file: string;
+    readonly link: string | undefined;
+    readonly authorityFile: string | undefined;
+  },
 ): Promise<KubeconfigFacts> {
   const text = await tree.readText(file);
   if (text === undefined) return { kind: 'missing', file };
@@ -48,8 +64,14 @@ export async function readKubeconfigFacts(
     const hasCertificate = user.embedsCertificate || user.certificateFile !== undefined;
     const follows = link !== undefined && (await followsLink(user, link, tree));
     const needsNoEdit = link === undefined || follows || !hasCertificate;
-    const adopted = needsNoEdit ? text : namingLink(text, currentUser(document).at, link);
-    const loaded = adopted === undefined ? {} : await loadText(tree, { file, text: adopted });
+    const linked = needsNoEdit ? text : namingLink(text, currentUser(document).at, link);
+    // The file of the CAs does not exist yet, so the check loads the text that embeds them.
+    const loaded = linked === undefined ? {} : await loadText(tree, { file, text: linked });
+    const moved =
+      linked === undefined || authorityFile === undefined || loaded.failure !== undefined
+        ? undefined
+        : await externalize(tree, { file, text: linked }, authorityFile);
+    const adopted = moved?.text ?? linked;
     return {
       kind: 'read',
       file,
@@ -60,6 +82,7 @@ export async function readKubeconfigFacts(
       hasCertificate,
       follows,
       ...(adopted !== undefined && { adopted }),
+      ...(moved !== undefined && { authority: moved.authority }),
       ...(loaded.failure && { failure: loaded.failure }),
     };
   } catch (error) {

@@ -1,7 +1,7 @@
 import type { AdoptionFacts, PairState } from './facts.ts';
 import { isUsable } from './facts.ts';
 import type { KubeconfigFacts } from './kubeconfig-facts.ts';
-import type { Obstacle, PlanPart } from './plan.ts';
+import type { Obstacle, PlanPart, Step } from './plan.ts';
 import { refuse } from './plan.ts';
 
 /** Plans a kubeconfig of the kubelet that names the `-current.pem` link for certificate and key. */
@@ -16,7 +16,7 @@ export function planKubeconfig({ client, kubeconfig, now, canBootstrap }: Adopti
     }
     case 'read':
       if (client === undefined || kubeconfig.follows) {
-        return { obstacles: checkLoads(kubeconfig, client) };
+        return { steps: moveAuthority(kubeconfig), obstacles: checkLoads(kubeconfig, client) };
       }
       // When the agent bootstraps, it rewrites the file.
       return !isUsable(client, now) && canBootstrap ? {} : rewrite(kubeconfig, client);
@@ -44,7 +44,7 @@ function checkLoads(
 }
 
 function rewrite(kubeconfig: ReadKubeconfig, client: PairState): PlanPart {
-  const { file, text, found, hasCertificate, adopted } = kubeconfig;
+  const { file, text, found, hasCertificate, adopted, authority } = kubeconfig;
   if (!hasCertificate) {
     return refuse({
       id: 'kubeconfig-unsupported',
@@ -60,19 +60,59 @@ function rewrite(kubeconfig: ReadKubeconfig, client: PairState): PlanPart {
       remedy: `Rewrite the file in a plain form: kubectl config view --raw --kubeconfig=${file} > ${file}.new && mv ${file}.new ${file}; then run this command again`,
     });
   }
+  const what = `client-certificate and client-key name ${client.link}`;
+  const why = `${file} ${found}, so a certificate that nodecertd rotates does not reach the kubelet`;
+  const names =
+    authority === undefined ? '' : `, and certificate-authority names ${authority.file}`;
   return {
     steps: [
-      {
-        id: 'kubeconfig',
-        file,
-        form: 'yaml',
-        what: `client-certificate and client-key name ${client.link}`,
-        why: `${file} ${found}, so a certificate that nodecertd rotates does not reach the kubelet`,
-        before: text,
-        after: adopted,
-        mode: 0o600,
-      },
+      ...authorityStep(authority),
+      kubeconfigStep({ file, text, adopted }, { what: `${what}${names}`, why }),
     ],
     obstacles: checkLoads(kubeconfig, client),
+  };
+}
+
+/** The kubeconfig of a kubelet that has the certificates of nodecertd already, or rotates its own. */
+function moveAuthority({ file, text, adopted, authority }: ReadKubeconfig): readonly Step[] {
+  if (authority === undefined || adopted === undefined) return [];
+  const what = `certificate-authority names ${authority.file}`;
+  return [
+    ...authorityStep(authority),
+    kubeconfigStep({ file, text, adopted }, { what, why: whyExternal }),
+  ];
+}
+
+const whyExternal = 'The kubelet reads CAs that its kubeconfig embeds only when it starts';
+
+/** Comes before the kubeconfig, which names the file. */
+function authorityStep(authority: ReadKubeconfig['authority']): Step[] {
+  if (authority === undefined) return [];
+  const { file, before, after } = authority;
+  const step: Step = {
+    id: 'cluster-ca',
+    file,
+    form: 'text',
+    what: 'the CAs that the kubeconfig of the kubelet embeds',
+    why: whyExternal,
+    ...(before !== undefined && { before }),
+    after,
+    mode: 0o644,
+  };
+  return before === after ? [] : [step];
+}
+
+function kubeconfigStep(
+  { file, text, adopted }: Pick<ReadKubeconfig, 'file' | 'text'> & { readonly adopted: string },
+  reason: Pick<Step, 'what' | 'why'>,
+): Step {
+  return {
+    id: 'kubeconfig',
+    file,
+    form: 'yaml',
+    ...reason,
+    before: text,
+    after: adopted,
+    mode: 0o600,
   };
 }

@@ -1,5 +1,6 @@
 /** The kinds of change. The ids are stable, because scripts depend on them. */
 export const stepIds = [
+  'cluster-ca',
   'kubeconfig',
   'kubelet-drop-in',
   'kubelet-config',

@@ -5,21 +5,16 @@ import { editKubeconfig } from './kubeconfig-edit.ts';
 import { currentCluster } from './kubeconfig.ts';
 
 /**
- * The CAs of the cluster of the current context.
- * @throws AgentError KUBECONFIG_INVALID, and KUBECONFIG_UNSUPPORTED without CAs
+ * The CAs of the cluster of the current context. Undefined if it has none, so that its users trust
+ * the CAs of the machine.
+ * @throws AgentError KUBECONFIG_INVALID
  */
-export function kubeconfigAuthority(document: KubeconfigDocument): KubeconfigSource {
+export function kubeconfigAuthority(document: KubeconfigDocument): KubeconfigSource | undefined {
   const at = currentCluster(document);
   const { entries } = kubeconfigEntries(document);
   const cluster = entries.find(({ kind, isCurrent }) => kind === 'cluster' && isCurrent);
-  if (cluster?.problem !== undefined) {
-    throw document.failure('KUBECONFIG_INVALID', at, { message: cluster.problem });
-  }
-  if (cluster?.certificate !== undefined) return cluster.certificate;
-  throw document.failure('KUBECONFIG_UNSUPPORTED', at, {
-    message: 'has no certificate authority, so its users trust the CAs of the machine',
-    remedy: `Set certificate-authority in ${document.path} to a file with the CAs of the cluster`,
-  });
+  if (cluster?.problem === undefined) return cluster?.certificate;
+  throw document.failure('KUBECONFIG_INVALID', at, { message: cluster.problem });
 }
 
 /**

@@ -32,6 +32,7 @@ export async function readPlace(form: 'kubeconfig' | 'pem', path: string): Promi
   try {
     if (form === 'pem') return await readPemFile(path);
     const source = kubeconfigAuthority(await openKubeconfig(path));
+    if (source === undefined) throw withoutAuthority(path);
     if (source.kind === 'data') return authoritiesIn(path, source.bytes);
     if (source.shown !== source.path) throw notPath(path);
     file = source.path;
@@ -40,6 +41,13 @@ export async function readPlace(form: 'kubeconfig' | 'pem', path: string): Promi
     const problem = toFailure(error);
     return { ...(file !== undefined && { file }), authorities: [], malformed: [], problem };
   }
+}
+
+function withoutAuthority(path: string): AgentError {
+  const message = `kubeconfig ${path} has no certificate authority, so its users trust the CAs of the machine`;
+  return new AgentError('KUBECONFIG_UNSUPPORTED', message, {
+    remedy: `Set certificate-authority in ${path} to a file with the CAs of the cluster`,
+  });
 }
 
 /** An administrator may have pasted a key in place of a path, so the message does not repeat it. */
