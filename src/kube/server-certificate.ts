@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { parseFingerprint } from '../core/fingerprint.ts';
 import { hostOf } from '../core/host-port.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatInstant } from '../core/instant.ts';
@@ -6,6 +7,7 @@ import { parsePem } from '../core/pem.ts';
 import { printable } from '../core/printable.ts';
 import { discoverCommand, endpointOf } from '../core/remedies.ts';
 import { bootstrapTokenId } from './bootstrap-token.ts';
+import { shortFingerprint } from '../core/trust-annotation.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 
 /** For each error of a failed verification, the certificate that the server presented. */
@@ -143,18 +145,34 @@ function selfSigned({ access: { path }, certificate }: FailedVerification): Cert
 function unknownAuthority({ access, certificate }: FailedVerification): CertificateProblem {
   const { path } = access;
   const trusted = authoritiesOf(access);
-  const issuer = certificate === undefined ? 'an unknown CA' : nameOf(certificate.issuer);
-  const sameName = trusted.some(({ subject }) => subject === certificate?.issuer);
-  const known =
-    trusted.map(({ subject }) => nameOf(subject)).join('; ') || 'the CAs of this system';
+  const sameName = trusted.filter(({ subject }) => subject === certificate?.issuer);
+  const known = trusted.map(withFingerprint).join('; ') || 'the CAs of this system';
+  const presented = describePresented(certificate);
   return {
-    message: sameName
-      ? `its certificate was signed by ${issuer}, but ${path} contains another CA of that name`
-      : `its certificate was signed by ${issuer}, and ${path} trusts only ${printable(known, 300)}`,
+    message:
+      sameName.length > 0
+        ? `${presented}, but ${path} contains another CA of that name: ${printable(sameName.map(withFingerprint).join('; '), 500)}`
+        : `${presented}, and ${path} trusts only ${printable(known, 500)}`,
     remedy: isBootstrap(access)
       ? `If this is the right cluster, write ${path} with its new CA and a token (on a control plane: kubeadm token create --print-join-command): ${discoverCommand({ endpoints: [endpointOf(access.cluster.server)], output: path })} --force`
       : `Put the CA that signed the certificate into certificate-authority-data of ${path}, if this is the right cluster`,
   };
+}
+
+/** The old and the new CA of a cluster often have the same name, so it takes the fingerprints to tell them apart. */
+function describePresented(certificate: X509Certificate | undefined): string {
+  if (certificate === undefined) return 'its certificate was signed by an unknown CA';
+  const authority = servedChain(certificate)[1];
+  const issuer = authority === undefined ? nameOf(certificate.issuer) : withFingerprint(authority);
+  return `its certificate (SHA-256 ${fingerprintOf(certificate)}) was signed by ${issuer}`;
+}
+
+function withFingerprint(authority: X509Certificate): string {
+  return `${nameOf(authority.subject)} (SHA-256 ${fingerprintOf(authority)})`;
+}
+
+function fingerprintOf({ fingerprint256 }: X509Certificate): string {
+  return (parseFingerprint(fingerprint256) ?? '').slice(0, shortFingerprint);
 }
 
 function isBootstrap({ credential: { token } }: ClusterAccess): boolean {

@@ -36,7 +36,7 @@ const rightful: LeafOptions = {
 
 interface Case {
   readonly name: string;
-  /** The message after the URL; `ISO` stands for a time. */
+  /** The message after the URL; `ISO` stands for a time, and `HEX` for a fingerprint. */
   readonly says: string;
   readonly remedy: RegExp;
   /** The certificate of the server. Clients trust only `ca`. */
@@ -54,13 +54,13 @@ describe('transportError()', () => {
   const cases: readonly Case[] = [
     {
       name: 'a certificate of another CA',
-      says: 'its certificate was signed by CN=foreign, and PATH trusts only CN=ca (UNABLE_TO_GET_ISSUER_CERT_LOCALLY)',
+      says: 'its certificate (SHA-256 HEX) was signed by CN=foreign, and PATH trusts only CN=ca (SHA-256 HEX) (UNABLE_TO_GET_ISSUER_CERT_LOCALLY)',
       remedy: /^Put the CA that signed the certificate into certificate-authority-data of /,
       shown: async () => (await foreign()).issue(rightful),
     },
     {
       name: 'a certificate and its own CA, both sent',
-      says: 'its certificate was signed by CN=foreign, and PATH trusts only CN=ca (SELF_SIGNED_CERT_IN_CHAIN)',
+      says: 'its certificate (SHA-256 HEX) was signed by CN=foreign (SHA-256 HEX), and PATH trusts only CN=ca (SHA-256 HEX) (SELF_SIGNED_CERT_IN_CHAIN)',
       remedy: /certificate-authority-data/,
       shown: async () => {
         const authority = await foreign();
@@ -70,13 +70,13 @@ describe('transportError()', () => {
     },
     {
       name: 'a certificate of another CA of the same name',
-      says: 'its certificate was signed by CN=ca, but PATH contains another CA of that name (UNABLE_TO_GET_ISSUER_CERT_LOCALLY)',
+      says: 'its certificate (SHA-256 HEX) was signed by CN=ca, but PATH contains another CA of that name: CN=ca (SHA-256 HEX) (UNABLE_TO_GET_ISSUER_CERT_LOCALLY)',
       remedy: /certificate-authority-data/,
       shown: () => namesake(),
     },
     {
       name: 'a certificate of another CA of the same name, without key identifiers',
-      says: 'its certificate was signed by CN=ca, but PATH contains another CA of that name (CERT_SIGNATURE_FAILURE)',
+      says: 'its certificate (SHA-256 HEX) was signed by CN=ca, but PATH contains another CA of that name: CN=ca (SHA-256 HEX) (CERT_SIGNATURE_FAILURE)',
       remedy: /certificate-authority-data/,
       shown: () => namesake({ keyIds: false }),
     },
@@ -128,6 +128,7 @@ describe('transportError()', () => {
       assert.equal(failure.code, 'API_UNTRUSTED');
       const message = failure.message
         .replaceAll(client.access.path, 'PATH')
+        .replaceAll(/SHA-256 [\da-f]{16}/g, 'SHA-256 HEX')
         .replace(/\d{4}-\d\d-\d\dT[\d:]+Z/, 'ISO');
       assert.equal(message, `get /thing at ${server.url}: ${says}`);
       assert.match(failure.remedy ?? '', remedy);
