@@ -197,7 +197,10 @@ describe('TrustSearch', () => {
     await assert.rejects(access.ready(), (error) => {
       assert.ok(error instanceof AgentError);
       assert.equal(error.code, 'CLUSTER_UNTRUSTED');
-      assert.match(error.message, /its certificate \(SHA-256 \w+\) was signed by .+; pinned A, the cluster has B$/);
+      assert.match(
+        error.message,
+        /its certificate \(SHA-256 \w+\) was signed by .+; pinned A, the cluster has B$/,
+      );
       const { tokenFile } = config.bootstrap.discovery ?? {};
       const command = `nodecertd discover --endpoint 10.0.0.1:6443 --token-file ${tokenFile} --ca-cert-hash sha256:HEX`;
       assert.ok(error.remedy?.includes(command) === true, error.message);
