@@ -11,21 +11,25 @@ export interface ClusterInfo {
 
 export const clusterInfoPath = '/api/v1/namespaces/kube-public/configmaps/cluster-info?timeout=10s';
 
-const schema = v.object({
-  kind: v.literal('ConfigMap'),
-  apiVersion: v.literal('v1'),
-  metadata: v.object({ name: v.literal('cluster-info'), namespace: v.literal('kube-public') }),
-  data: v.nullish(v.record(v.string(), v.string()), {}),
-});
+/** The ConfigMap in JSON. */
+export const clusterInfoSchema = v.pipe(
+  v.object({
+    kind: v.literal('ConfigMap'),
+    apiVersion: v.literal('v1'),
+    metadata: v.object({ name: v.literal('cluster-info'), namespace: v.literal('kube-public') }),
+    data: v.nullish(v.record(v.string(), v.string()), {}),
+  }),
+  v.transform(({ data }): ClusterInfo => {
+    const signatures = Object.entries(data).flatMap(([key, signature]): [string, string][] => {
+      const id = /^jws-kubeconfig-([a-z0-9]{6})$/.exec(key)?.[1];
+      return id === undefined ? [] : [[id, signature]];
+    });
+    return { kubeconfig: data['kubeconfig'] ?? '', signatures: new Map(signatures) };
+  }),
+);
 
 /** Undefined for a body that is not this ConfigMap in JSON. */
 export function parseClusterInfo(body: Buffer): ClusterInfo | undefined {
-  const parsed = v.safeParse(schema, parseIfJson(body));
-  if (!parsed.success) return undefined;
-  const { data } = parsed.output;
-  const signatures = Object.entries(data).flatMap(([key, signature]): [string, string][] => {
-    const id = /^jws-kubeconfig-([a-z0-9]{6})$/.exec(key)?.[1];
-    return id === undefined ? [] : [[id, signature]];
-  });
-  return { kubeconfig: data['kubeconfig'] ?? '', signatures: new Map(signatures) };
+  const parsed = v.safeParse(clusterInfoSchema, parseIfJson(body));
+  return parsed.success ? parsed.output : undefined;
 }

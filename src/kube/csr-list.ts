@@ -3,6 +3,7 @@ import type { Instant } from '../core/instant.ts';
 import type { ApproverNote } from './approver-note.ts';
 import type { CsrStatus } from './csr-object.ts';
 import { annotationsSchema, base64, instant, noted } from './csr-object.ts';
+import type { ListPage } from './list-pages.ts';
 import { listPages } from './list-pages.ts';
 import type { KubeClient } from './rest-client.ts';
 
@@ -42,19 +43,32 @@ export async function listCsrs(
 ): Promise<CsrPages> {
   const csrs: ListedCsr[] = [];
   let pages = 0;
-  const options = {
-    client: () => client,
-    path: '/apis/certificates.k8s.io/v1/certificatesigningrequests',
-    schema: itemSchema,
-    limit: pageSize,
-    signal,
-  };
-  for await (const { items, isLast } of listPages(options)) {
+  for await (const { items, isLast } of csrPages({ client, signal })) {
     csrs.push(...items.filter(wanted));
     pages += 1;
     if (pages === maxPages && !isLast) return { csrs, truncated: true };
   }
   return { csrs, truncated: false };
+}
+
+/**
+ * All CSRs of the cluster, page by page.
+ * @throws AgentError as KubeClient.request
+ */
+export function csrPages({
+  client,
+  signal,
+}: {
+  readonly client: Pick<KubeClient, 'request'>;
+  readonly signal: AbortSignal;
+}): AsyncGenerator<ListPage<ListedCsr>, void> {
+  return listPages({
+    client: () => client,
+    path: '/apis/certificates.k8s.io/v1/certificatesigningrequests',
+    schema: itemSchema,
+    limit: pageSize,
+    signal,
+  });
 }
 
 const text = v.nullish(v.string(), '');

@@ -31,9 +31,29 @@ describe('rbac.yaml', () => {
   });
 });
 
+describe('rbac-ca-rollover.yaml', () => {
+  it('grants what the gates read, and nothing else', async () => {
+    assert.deepEqual(await rulesOf('rbac-ca-rollover.yaml'), [
+      '/nodes: list',
+      '/namespaces: list',
+      '/configmaps kube-root-ca.crt: list',
+      '/configmaps cluster-info: get',
+      '/configmaps extension-apiserver-authentication: get',
+      'certificates.k8s.io/clustertrustbundles: list',
+      '/pods: list',
+      'certificates.k8s.io/certificatesigningrequests: list',
+      'admissionregistration.k8s.io/validatingwebhookconfigurations,mutatingwebhookconfigurations: list',
+      'apiregistration.k8s.io/apiservices: list',
+      'apiextensions.k8s.io/customresourcedefinitions: list',
+      'discovery.k8s.io/endpointslices kubernetes: get',
+      '/secrets: list',
+    ]);
+  });
+});
+
 describe('approver/rbac.yaml', () => {
   it('grants what docs and tests name, and nothing else', async () => {
-    assert.deepEqual(await rulesOf('rbac.yaml'), [
+    assert.deepEqual(await rulesOf('approver/rbac.yaml'), [
       'certificates.k8s.io/certificatesigningrequests: get, list, watch',
       'certificates.k8s.io/certificatesigningrequests/approval: update',
       '/nodes: get, list, watch',
@@ -49,14 +69,14 @@ describe('approver/rbac.yaml', () => {
 
 describe('approver/rbac-machines.yaml', () => {
   it('grants to read Machines, and nothing else', async () => {
-    assert.deepEqual(await rulesOf('rbac-machines.yaml'), [
+    assert.deepEqual(await rulesOf('approver/rbac-machines.yaml'), [
       'cluster.x-k8s.io/machines: list, watch',
     ]);
   });
 });
 
 async function rulesOf(file: string): Promise<string[]> {
-  const url = new URL(`../../config/approver/${file}`, import.meta.url);
+  const url = new URL(`../../config/${file}`, import.meta.url);
   return parseAllDocuments(await readFile(url, 'utf8'))
     .map((document) => document.toJS() as { readonly rules?: readonly Rule[] })
     .flatMap(({ rules = [] }) => rules.map(ruleText));

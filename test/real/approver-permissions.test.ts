@@ -5,10 +5,10 @@ import { applyShipped, ApproverPlane } from '../support/approver-plane.ts';
 import type { Replica } from '../support/approver-plane.ts';
 import type { ApproverProxy } from '../support/approver-proxy.ts';
 import { startApproverProxy } from '../support/approver-proxy.ts';
-import type { Right } from '../support/approver-rights.ts';
 import { shippedRights } from '../support/approver-rights.ts';
 import type { ProxyFault } from '../support/fault-proxy.ts';
 import { Machines } from '../support/machines.ts';
+import type { Right } from '../support/rbac-rights.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 
 interface Case {

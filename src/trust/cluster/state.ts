@@ -73,7 +73,7 @@ export interface SignerActivity {
   readonly signerName: string;
   readonly newest?: {
     readonly csr: string;
-    readonly createdAt: Instant;
+    readonly approvedAt: Instant;
     /** The leaf in DER. */
     readonly leaf: Uint8Array<ArrayBuffer>;
   };

@@ -63,7 +63,7 @@ function ofHolders(
   return [
     {
       state: 'waiting',
-      message: `${objects.length} of ${holders.length} ${plurals[kind]} with CAs have the old CA and lack the new CA`,
+      message: `${objects.length} of ${holders.length} ${plurals[kind]} have the old CA and lack the new CA`,
       remedy: remedies[kind],
       objects,
     },

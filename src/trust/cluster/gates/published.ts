@@ -2,7 +2,7 @@ import type { TrustAuthority } from '../../../core/trust.ts';
 import type { Gate, GateInput, GateReason } from '../gate.ts';
 import type { PublishedCas, PublishedClusterInfo } from '../state.ts';
 import type { MissingSide } from './verdict.ts';
-import { counted, gateOf, holds, judged, missingSides, sideNames } from './verdict.ts';
+import { bindRole, counted, gateOf, holds, judged, missingSides, sideNames } from './verdict.ts';
 
 /** G2: whoever connects to the API servers can get both CAs. */
 export function judgePublished(input: GateInput): Gate {
@@ -87,7 +87,7 @@ function unsigned({ unsignedTokens }: PublishedClusterInfo): GateReason[] {
         state: 'unknown',
         message:
           'cannot verify the signatures of kube-public/cluster-info: the credential may not list Secrets in kube-system',
-        remedy: 'Use admin.conf, or bind the ClusterRole nodecertd:ca-rollover',
+        remedy: bindRole,
       },
     ];
   }

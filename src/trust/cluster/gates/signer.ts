@@ -38,7 +38,7 @@ function otherIssuer({ signerName, newest }: SignerActivity, input: GateInput): 
   if (newest === undefined) return [];
   const issuer = issuerOf(new X509Certificate(newest.leaf), input.authorities);
   if (issuer === 'next') return [];
-  const ago = formatDuration(input.state.readAt - newest.createdAt);
+  const ago = formatDuration(input.state.readAt - newest.approvedAt);
   return [
     {
       state: 'waiting',

@@ -23,22 +23,19 @@ export function judged<T>(
     case 'absent':
       return [];
     case 'forbidden':
-      return [unseen(what, reading.failure)];
+      return [unseen(what, reading.failure.message)];
     default:
       return reading satisfies never;
   }
 }
 
-export function unseen(
-  what: string,
-  { message, remedy }: { readonly message: string; readonly remedy?: string },
-): GateReason {
-  return {
-    state: 'unknown',
-    message: `cannot see ${what}: ${message}`,
-    ...(remedy !== undefined && { remedy }),
-  };
+function unseen(what: string, why: string): GateReason {
+  return { state: 'unknown', message: `cannot see ${what}: ${why}`, remedy: bindRole };
 }
+
+/** The role is in config/rbac-ca-rollover.yaml. */
+export const bindRole =
+  'Use the kubeconfig of an administrator, or bind the ClusterRole nodecertd:ca-rollover to the user in the message';
 
 export interface MissingSide {
   readonly side: RolloverSide;

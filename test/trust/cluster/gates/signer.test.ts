@@ -56,7 +56,7 @@ describe('judgeSigner()', () => {
   });
 
   function by(issuer: keyof typeof leaves): SignerActivity {
-    const newest = { csr: 'csr-1', createdAt: now - minute, leaf: leaves[issuer] };
+    const newest = { csr: 'csr-1', approvedAt: now - minute, leaf: leaves[issuer] };
     return { signerName, newest, unissued: [] };
   }
 

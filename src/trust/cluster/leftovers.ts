@@ -1,0 +1,32 @@
+import type { TrustAuthority } from '../../core/trust.ts';
+import { holds } from './gates/verdict.ts';
+import type { GateInput, GateReason } from './gate.ts';
+import type { ClusterState } from './state.ts';
+
+/**
+ * Where the old CA stays after the last step. API servers merge their clients' CAs into
+ * kube-system/extension-apiserver-authentication and remove none, so extension servers would accept
+ * clients by the old CA for ever. Each API server creates the ConfigMap again at once.
+ */
+export function leftovers({ state, authorities: { old }, servers }: GateInput): GateReason[] {
+  const { extensionAuthentication: found } = state;
+  const isLeft = found.outcome === 'read' && holds(found.value.authorities, old);
+  const isInUse = isPublished(old, state) || servers?.rejects.has('old') === false;
+  if (!isLeft || isInUse) return [];
+  return [
+    {
+      state: 'waiting',
+      message: 'kube-system/extension-apiserver-authentication still has the old CA',
+      remedy:
+        'Once no API server has it in --client-ca-file: kubectl --namespace kube-system delete configmap extension-apiserver-authentication',
+    },
+  ];
+}
+
+function isPublished(authority: TrustAuthority, { rootCas, trustBundles }: ClusterState): boolean {
+  return [rootCas, trustBundles].some(
+    (reading) =>
+      reading.outcome === 'read' &&
+      reading.value.values().some(({ authorities }) => holds(authorities, authority)),
+  );
+}
