@@ -2,12 +2,13 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { externalFile } from '../../src/core/trust.ts';
+import type { TestAuthority } from '../trust/node/authority.ts';
 import { makeTestAuthority } from '../trust/node/authority.ts';
 import { nodeFilesAt, writeNodeFiles } from '../trust/node/node-files.ts';
 import type { EndedCommand, KilledCommand, Scene } from './crash/command-series.ts';
 import { killAtEachCall } from './crash/command-series.ts';
 import type { AttachRequest } from './crash/injection.ts';
-import type { FaultFamily } from './family.ts';
+import type { FaultFamily, FaultOptions, FaultRow } from './family.ts';
 import type { Contents } from './trust/change.ts';
 import {
   addAuthority,
@@ -16,6 +17,7 @@ import {
   requireRecovery,
   snapshotOf,
 } from './trust/change.ts';
+import { changeUnderReader } from './trust/under-reader.ts';
 
 /**
  * Kills a change of the CAs of a node, or its rollback, at each of its system calls on files, or
@@ -26,15 +28,37 @@ export const trust: FaultFamily = {
   name: 'trust',
   needs: ['strace'],
   async *run(options) {
-    const [old, next] = [oldSubject, 'CN=new'].map((name) =>
+    const [old, next, third] = [oldSubject, 'CN=new', 'CN=third'].map((name) =>
       makeTestAuthority({ subject: `/${name}` }),
-    );
-    const pems = { old: old?.pem ?? '', next: next?.pem ?? '' };
+    ) as [TestAuthority, TestAuthority, TestAuthority];
+    yield await underReader([old, next, third], options);
     for (const action of ['change', 'rollback'] as const) {
-      yield* killAtEachCall(killed(action, pems), options);
+      yield* killAtEachCall(killed(action, { old: old.pem, next: next.pem }), options);
     }
   },
 };
+
+async function underReader(
+  [old, ...others]: readonly [TestAuthority, ...TestAuthority[]],
+  { thorough, signal, progress }: FaultOptions,
+): Promise<FaultRow> {
+  const count = thorough ? 200 : 20;
+  const fault = `a busy reader of ${count} changes of trust`;
+  progress(fault);
+  const root = await mkdtemp(join(tmpdir(), 'nodecertd-fault-trust-'));
+  try {
+    const { reads, faults } = await changeUnderReader(root, {
+      old: old.authority,
+      others: others.map(({ authority }) => authority),
+      count,
+      signal,
+    });
+    if (faults.length > 0) throw new Error(`${faults.length} reads failed: ${faults[0]}`);
+    return { fault, tried: reads, lost: 0, seen: [] };
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
+}
 
 interface Pems {
   readonly old: string;

@@ -14,7 +14,7 @@ export const newAuthority = 'next.pem';
 
 const noCheck = async (): Promise<void> => undefined;
 
-function filesAt(root: string): TrustFiles {
+export function filesAt(root: string): TrustFiles {
   const { stateDirectory } = nodeFilesAt(root);
   return { stateDirectory, clock: systemClock, version: '0.0.0' };
 }
