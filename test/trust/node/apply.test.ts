@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   chmod,
+  chown,
   lstat,
   mkdir,
   readFile,
@@ -21,6 +23,7 @@ import type { TrustRun } from '../../../src/trust/node/apply.ts';
 import { applyTrust, completeTrust, rollBackTrust } from '../../../src/trust/node/apply.ts';
 import type { TrustChange } from '../../../src/trust/node/place-change.ts';
 import type { TrustFiles } from '../../../src/trust/node/trust-files.ts';
+import { findProgram, skip as skipBecause, skipWithout } from '../../support/programs.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { makeTestAuthority } from './authority.ts';
 import type { NodeFiles } from './node-files.ts';
@@ -35,6 +38,15 @@ async function node(context: TestContext): Promise<NodeFiles & { readonly files:
   const { stateDirectory } = made;
   const files = { stateDirectory, clock: new FakeClock(), version: '1.2.3' };
   return { ...made, files };
+}
+
+const skipAttributes =
+  process.getuid?.() === 0
+    ? skipWithout('setfattr', 'getfattr')
+    : skipBecause('tests that give files to other users: not root');
+
+function run(program: string, ...args: readonly string[]): string {
+  return execFileSync(findProgram(program) ?? program, args, { encoding: 'utf8', stdio: 'pipe' });
 }
 
 const noCheck = async (): Promise<void> => undefined;
@@ -137,6 +149,27 @@ describe('applyTrust()', () => {
     assert.equal(await readFile(copy, 'utf8'), kubeconfigText({ pem: old.pem }));
     assert.equal((await stat(run?.folder ?? '')).mode & 0o777, 0o700);
   });
+
+  it(
+    'keeps owner and extended attributes, also in a rollback',
+    { skip: skipAttributes },
+    async (t) => {
+      const made = await node(t);
+      const { caFile } = made;
+      await chown(caFile, 1234, 4321);
+      run('setfattr', '-n', 'user.origin', '-v', 'x', caFile);
+      const requireSame = async (): Promise<void> => {
+        const { uid, gid } = await stat(caFile);
+        assert.deepEqual([uid, gid], [1234, 4321]);
+        assert.match(run('getfattr', '-n', 'user.origin', caFile), /user\.origin="x"/);
+      };
+      await add(made);
+      await requireSame();
+      await rollBackTrust(made.files, { force: false });
+      await requireSame();
+      assert.equal(await readFile(caFile, 'utf8'), old.pem);
+    },
+  );
 
   it('restores every file if the check fails, and keeps no copy', async (t) => {
     const made = await node(t);

@@ -7,6 +7,7 @@ import { describe, it } from 'node:test';
 import { readKubeletConfig } from '../../../src/kubelet/configuration.ts';
 import type { TrustPlace } from '../../../src/trust/node/place.ts';
 import { findPlaces } from '../../../src/trust/node/places.ts';
+import { tmpfsDirectory } from '../../store/mounts.ts';
 import { makeTestAuthority } from './authority.ts';
 import type { NodeFiles } from './node-files.ts';
 import { kubeconfigText, makeNode } from './node-files.ts';
@@ -229,6 +230,34 @@ describe('findPlaces()', () => {
       const { places } = await find({ kubeconfigs: [without, missing] });
       const codes = places.slice(2).map(({ problem }) => problem?.code);
       assert.deepEqual(codes, ['KUBECONFIG_UNSUPPORTED', 'KUBECONFIG_MISSING']);
+    });
+
+    it('a file on a read-only mount, which it still reads', async (t) => {
+      const folder = await tmpfsDirectory(t, 'size=64k');
+      if (folder === undefined) return;
+      const { find } = await node(t);
+      const file = join(folder, 'ca.crt');
+      await writeFile(file, old.pem);
+      execFileSync('mount', ['-o', 'remount,ro', folder]);
+      const { places } = await find({ files: [file] });
+      const place = places.find(({ path }) => path === file);
+      assert.equal(place?.problem?.code, 'STORE_PERMISSIONS');
+      assert.equal(place?.authorities.length, 1);
+    });
+
+    it('a file that is a mount of its own', async (t) => {
+      const folder = await tmpfsDirectory(t, 'size=64k');
+      if (folder === undefined) return;
+      const mounted: string[] = [];
+      // Comes before the directory of the node is removed.
+      t.after(() => mounted.map((path) => execFileSync('umount', [path])));
+      const { find, caFile } = await node(t);
+      const source = join(folder, 'ca.crt');
+      await writeFile(source, old.pem);
+      execFileSync('mount', ['--bind', source, caFile]);
+      mounted.push(caFile);
+      const [, place] = (await find()).places;
+      assert.match(place?.problem?.message ?? '', /is mounted as a single file/);
     });
   });
 
