@@ -27,6 +27,7 @@ interface CommandEntry {
 
 const groups: Readonly<Record<string, string>> = {
   certs: 'List, verify and renew the certificates of a Kubernetes node',
+  trust: 'Keep the CAs that this node trusts in step with the cluster',
   approver: 'Approve the serving CSRs of kubelets by a policy, and explain and test decisions',
 };
 
@@ -175,6 +176,16 @@ const commands: readonly CommandEntry[] = [
       ['certs rollback --yes', 'undo the latest renewal'],
     ],
     load: () => import('./certs-rollback.ts'),
+  },
+  {
+    name: 'trust sync',
+    summary: 'Add the CAs of the cluster to the files of this node, and make the kubelet use them',
+    examples: [
+      ['trust sync', 'bring this node in step now; the agent does so every ten minutes'],
+      ['trust sync --restart', 'also restart the kubelet now if it may not use new CAs'],
+      ['trust sync -o json', 'for scripts; check the exit code'],
+    ],
+    load: () => import('./trust-sync.ts'),
   },
   {
     name: 'approver run',

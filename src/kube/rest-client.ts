@@ -47,7 +47,7 @@ export interface ApiRequest {
   /** Appended to the server's URL; with a leading slash, and names encoded. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
-  /** Sent as JSON. */
+  /** Sent as JSON; with the verb `patch`, as a JSON merge patch (RFC 7386). */
   readonly body?: unknown;
   /** The longest response; the limit of the client if absent. */
   readonly bodyBytes?: number;
@@ -247,7 +247,7 @@ export class KubeClient implements AsyncDisposable {
         accept: 'application/json',
         'user-agent': `nodecertd/${this.#options.version}`,
         ...(await this.#session.headers()),
-        ...(request.body !== undefined && { 'content-type': 'application/json' }),
+        ...(request.body !== undefined && { 'content-type': contentType(request.verb) }),
       },
       ...(request.body !== undefined && { body: JSON.stringify(request.body) }),
     };
@@ -292,6 +292,10 @@ export class KubeClient implements AsyncDisposable {
       ...(this.#options.onRequest !== undefined && { onRequest: this.#options.onRequest }),
     });
   }
+}
+
+function contentType(verb: ApiRequestRecord['verb']): string {
+  return verb === 'patch' ? 'application/merge-patch+json' : 'application/json';
 }
 
 interface ExchangeOptions {

@@ -6,13 +6,17 @@ import { errorCodes } from '../../src/core/errors.ts';
 import { logEvents } from '../../src/core/log-events.ts';
 import { everyMetric } from '../metrics/every-metric.ts';
 import { scrape } from '../metrics/exposition.ts';
-import { codeOf, pages, read, root } from './pages.ts';
+import { codeOf, pages, read, root, trustFindingIds } from './pages.ts';
 
 describe('names on the pages', async () => {
   const makefile = await read('Makefile');
   const targets = new Set([...makefile.matchAll(/^([a-z][a-z0-9-]*):/gm)].map(([, name]) => name));
   const { types } = await scrape(everyMetric());
-  const known: ReadonlySet<string> = new Set([...types.keys(), ...Object.keys(logEvents)]);
+  const known: ReadonlySet<string> = new Set([
+    ...types.keys(),
+    ...Object.keys(logEvents),
+    ...(await trustFindingIds()),
+  ]);
 
   for (const page of pages) {
     it(`are files of the repository in ${page}`, async () => {
@@ -28,7 +32,7 @@ describe('names on the pages', async () => {
       }
     });
 
-    it(`are metrics or log events of the program in ${page}`, async () => {
+    it(`are metrics, log events or findings of the program in ${page}`, async () => {
       for (const [name] of (await codeOf(page)).matchAll(/^[a-z]+(?:_[a-z]+)+$/gm)) {
         assert.ok(known.has(name) || environment.test(name), name);
       }

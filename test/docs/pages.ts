@@ -52,3 +52,9 @@ export async function sourceOf(folder: string, without?: string): Promise<string
   const files = globSync(`${folder}/*.ts`, { cwd: root }).filter((file) => file !== without);
   return (await Promise.all(files.map(read))).join('\n');
 }
+
+/** The ids of the findings of `trust sync`. */
+export async function trustFindingIds(): Promise<ReadonlySet<string>> {
+  const source = await sourceOf('src/trust/node');
+  return new Set([...source.matchAll(/\bid: '(\w+)'/g)].map(([, id = '']) => id));
+}

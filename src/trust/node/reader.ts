@@ -19,20 +19,24 @@ export interface ReaderMemory {
   readonly file?: string;
   /** The kubelet rotated its client certificate itself when it started. */
   readonly rotates: boolean;
+  /** As in `v1.37.2`. Absent until the API server has told it. */
+  readonly version?: string;
   /** Since when the files have CAs that the kubelet may not have read. */
   readonly changedAt?: Instant;
 }
 
 export interface ReaderFacts {
   readonly kubelet: RunningKubelet;
-  /** As in `v1.36.0`. Absent if the API server has not told it. */
+  /** As in `v1.37.2`. Absent if this run has not read the Node. */
   readonly version?: string | undefined;
   /** The CAs in the files now. */
   readonly authorities: Authorities;
   /** The CA file that the kubeconfig names. */
   readonly file?: string | undefined;
   readonly rotates: boolean;
-  /** The latest change of the kubeconfig and its CA file. */
+  /** The last change of the kubeconfig. */
+  readonly kubeconfigModifiedAt: Instant;
+  /** The last change of any of the files. */
   readonly modifiedAt: Instant;
   readonly now: Instant;
 }
@@ -60,8 +64,10 @@ export function readerOf(memory: ReaderMemory | undefined, facts: ReaderFacts): 
   if (kubelet.kind === 'unknown') return { state: 'unknown' };
   // The next start reads the files.
   if (kubelet.kind === 'stopped') return { state: 'current' };
-  const known =
-    memory?.instance === kubelet.instance ? memory : startedWith(kubelet, facts, memory);
+  const known = withVersion(
+    memory?.instance === kubelet.instance ? memory : startedWith(kubelet, facts, memory),
+    facts,
+  );
   const missing = readFiles.filter((name) => lacks(known.read[name], facts.authorities[name]));
   if (missing.length === 0) return { state: 'current', memory: without(known, 'changedAt') };
   // A time in the future is from before the clock was set back.
@@ -78,17 +84,21 @@ export function readerOf(memory: ReaderMemory | undefined, facts: ReaderFacts): 
   return reloads ? { ...pending, readAt } : pending;
 }
 
-/** What a kubelet read when it started, if its files have not changed since. */
+function withVersion(memory: ReaderMemory, { version }: ReaderFacts): ReaderMemory {
+  return version === undefined ? memory : { ...memory, version };
+}
+
+/** What a kubelet read when it started, as far as its files have not changed since. */
 function startedWith(
   { instance, startedAt }: Extract<RunningKubelet, { readonly kind: 'running' }>,
-  { authorities, file, rotates, modifiedAt, now }: ReaderFacts,
+  facts: ReaderFacts,
   previous: ReaderMemory | undefined,
 ): ReaderMemory {
-  const common = { instance, rotates };
-  if (modifiedAt < startedAt) {
-    return { ...common, read: authorities, ...(file !== undefined && { file }) };
-  }
-  // The kubelet writes its kubeconfig after its start when it bootstraps, with the CAs it uses.
+  const { authorities, rotates, modifiedAt, kubeconfigModifiedAt, now } = facts;
+  const file = kubeconfigModifiedAt < startedAt ? facts.file : previous?.file;
+  const common = { instance, rotates, ...(file !== undefined && { file }) };
+  if (modifiedAt < startedAt) return { ...common, read: authorities };
+  // A kubelet that bootstraps writes its kubeconfig after its start, with the CAs that it uses.
   const read = previous?.read ?? onlyOf(authorities);
   return { ...common, read, changedAt: Math.min(modifiedAt, now) };
 }
@@ -105,8 +115,8 @@ function lacks(known: readonly string[], wanted: readonly string[]): boolean {
   return wanted.some((fingerprint) => !known.includes(fingerprint));
 }
 
-function isReloaded(name: ReadFile, known: ReaderMemory, { version, file }: ReaderFacts): boolean {
-  if (!isReloading(version)) return false;
+function isReloaded(name: ReadFile, known: ReaderMemory, { file }: ReaderFacts): boolean {
+  if (!isReloading(known.version)) return false;
   return name === 'clientCA' || (known.file !== undefined && known.file === file && !known.rotates);
 }
 

@@ -70,6 +70,7 @@ const schema = v.object({
       read: v.object({ kubeconfig: fingerprints, clientCA: fingerprints }),
       file: v.exactOptional(v.string()),
       rotates: v.boolean(),
+      version: v.exactOptional(v.string()),
       changedAt: v.exactOptional(time),
     }),
   ),

@@ -15,6 +15,7 @@ const base: ReaderFacts = {
   authorities: { kubeconfig: ['old'], clientCA: ['old'] },
   file: '/ca.pem',
   rotates: false,
+  kubeconfigModifiedAt: start - hour,
   modifiedAt: start - hour,
   now: start + hour,
 };
@@ -71,6 +72,12 @@ describe('readerOf()', () => {
     });
   }
 
+  it('knows the CA file of a kubelet that started before the file changed', () => {
+    const modifiedAt = start + minute;
+    const found = readerOf(undefined, { ...base, authorities: both, modifiedAt, now: modifiedAt });
+    assert.deepEqual([found.state, found.readAt], ['pending', modifiedAt + 6 * minute]);
+  });
+
   it('stays pending for a kubelet that was restarted before the change', () => {
     const again = { ...running, instance: 'b', startedAt: base.now - 1 };
     const before = { rotates: true };
@@ -80,7 +87,7 @@ describe('readerOf()', () => {
   it('stays pending after a change from embedded CAs to a file without a restart', () => {
     const moved = afterChange(24 * hour, {
       before: { file: undefined },
-      after: { file: '/ca.pem' },
+      after: { file: '/ca.pem', kubeconfigModifiedAt: base.now },
     });
     assert.equal(moved.state, 'pending');
   });

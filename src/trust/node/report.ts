@@ -1,0 +1,182 @@
+import { shortFingerprint } from '../../core/trust-annotation.ts';
+import type { TrustAnnotation } from '../../core/trust-annotation.ts';
+import { isSameAuthority, unwantedIn } from '../../core/trust-bundle.ts';
+import type {
+  ReportedAuthority,
+  ReportedLeaf,
+  ReportedPlace,
+  TrustFinding,
+  TrustReport,
+} from '../../core/trust-report.ts';
+import { trustStage } from '../../core/trust-stage.ts';
+import type { TrustAuthority } from '../../core/trust.ts';
+import { isBehind, issuerOf } from './issuer.ts';
+import { fingerprintsOf, kubeletTrust } from './kubelet-facts.ts';
+import type { CurrentLeaf } from './leaves.ts';
+import type { TrustPlace } from './place.ts';
+import type { Reader } from './reader.ts';
+import type { TrustSession } from './session.ts';
+import type { WantedTrust } from './wanted.ts';
+
+/** What a run has found and done. */
+export interface RunFacts {
+  readonly wanted: WantedTrust;
+  readonly reader: Reader;
+  /** When nodecertd restarts the kubelet. */
+  readonly restartAt?: number | undefined;
+  readonly leaves: readonly CurrentLeaf[];
+  /** The CA that the signer of each certificate uses, by the name of the certificate. */
+  readonly issuers: ReadonlyMap<string, TrustAuthority>;
+  /** By the fingerprint of a CA that the source lacks. */
+  readonly keptBecause: ReadonlyMap<string, readonly string[]>;
+  readonly findings: readonly TrustFinding[];
+  readonly end: Pick<TrustReport, 'outcome' | 'refusal' | 'failure' | 'retryAfterSeconds'>;
+}
+
+export function reportOf(session: TrustSession, facts: RunFacts): TrustReport {
+  const { wanted, reader, restartAt, issuers, findings, end } = facts;
+  const { changedAt } = session.memory;
+  const authorities = everyAuthority(session, wanted);
+  const leaves = facts.leaves.map((leaf) => reportedLeaf(leaf, authorities, issuers));
+  const issuer = kubeletIssuer(facts);
+  const { state, since } = reader;
+  return {
+    ...end,
+    stage: trustStage({
+      held: session.trusted.map(({ fingerprint }) => fingerprint),
+      isIncomplete: !session.hasEverywhere(wanted.authorities ?? []),
+      unwanted: unwantedOf(session, wanted).map(({ fingerprint }) => fingerprint),
+      isReaderPending: state === 'pending',
+      leaves,
+      issuer: issuer?.fingerprint,
+    }),
+    authorities: authorities.map((authority) => reportedAuthority(authority, session, facts)),
+    places: session.found.places.map(reportedPlace),
+    sources: wanted.sources,
+    leaves,
+    ...(issuer && { issuer: issuer.fingerprint }),
+    reader: {
+      state,
+      ...(since !== undefined && { since }),
+      ...(restartAt !== undefined && { restartAt }),
+    },
+    findings,
+    ...(changedAt !== undefined && { changedAt }),
+  };
+}
+
+/** The trusted CAs that the source lacks. While no source can be read, those of the last reading. */
+export function unwantedOf(session: TrustSession, { authorities }: WantedTrust): TrustAuthority[] {
+  const { trusted, memory } = session;
+  if (authorities !== undefined) return unwantedIn(trusted, authorities);
+  return trusted.filter(({ fingerprint }) => memory.missingSince[fingerprint] !== undefined);
+}
+
+/** Those of the kept places come first, in the order of their bundles. */
+function everyAuthority(
+  session: TrustSession,
+  { authorities = [] }: WantedTrust,
+): TrustAuthority[] {
+  const { trusted, kept, found } = session;
+  const bundles = [
+    trusted,
+    ...kept.map((place) => place.authorities),
+    authorities,
+    ...found.places.map((place) => place.authorities),
+  ];
+  const known = new Map<string, TrustAuthority>();
+  for (const authority of bundles.flat()) {
+    if (!known.has(authority.fingerprint)) known.set(authority.fingerprint, authority);
+  }
+  return [...known.values()];
+}
+
+function reportedAuthority(
+  authority: TrustAuthority,
+  { kept, memory }: TrustSession,
+  { wanted, keptBecause }: RunFacts,
+): ReportedAuthority {
+  const { fingerprint, pin, subject, notAfter } = authority;
+  const has = (list: readonly TrustAuthority[]): boolean =>
+    list.some((other) => other.fingerprint === fingerprint);
+  const missingSince = memory.missingSince[fingerprint];
+  const reasons = keptBecause.get(fingerprint);
+  return {
+    fingerprint,
+    pin,
+    subject,
+    notAfter,
+    isHeld: kept.length > 0 && kept.every((place) => has(place.authorities)),
+    isWanted: (wanted.authorities ?? []).some((other) => isSameAuthority(other, authority)),
+    ...(missingSince !== undefined && { missingSince }),
+    ...(reasons !== undefined && { keptBecause: reasons }),
+  };
+}
+
+function reportedPlace({
+  kind,
+  path,
+  file,
+  isKept,
+  authorities,
+  problem,
+}: TrustPlace): ReportedPlace {
+  return {
+    kind,
+    path,
+    ...(file !== undefined && { file }),
+    isKept,
+    authorities: authorities.map(({ fingerprint }) => fingerprint),
+    ...(problem !== undefined && { problem: problem.message }),
+  };
+}
+
+function reportedLeaf(
+  { spec: { name }, path, pem }: CurrentLeaf,
+  authorities: readonly TrustAuthority[],
+  issuers: RunFacts['issuers'],
+): ReportedLeaf {
+  const issuer = issuerOf(pem, authorities);
+  const isLate = isBehind(issuer, issuers.get(name));
+  return { name, path, isBehind: isLate, ...(issuer && { issuer: issuer.fingerprint }) };
+}
+
+/** The signer of the kubelet's client certificate stands for all of them. */
+function kubeletIssuer({ leaves, issuers }: RunFacts): TrustAuthority | undefined {
+  const found = leaves.find(({ spec }) => spec.profile === 'kubelet-client') ?? leaves[0];
+  return found && issuers.get(found.spec.name);
+}
+
+/** The names of the kubelet's certificates in the annotation, whatever the configuration calls them. */
+const leafNames = {
+  'kubelet-client': 'kubelet-client',
+  'kubelet-serving': 'kubelet-server',
+} as const;
+
+export function annotationOf(
+  session: TrustSession,
+  report: TrustReport,
+  current: readonly CurrentLeaf[],
+): TrustAnnotation {
+  const { kubeconfig, clientCa = kubeconfig } = kubeletTrust(session.found.places);
+  const leaves = current.flatMap(({ spec: { name, profile } }) => {
+    if (profile === 'custom') return [];
+    const issuer = report.leaves.find((leaf) => leaf.name === name)?.issuer ?? '';
+    return [[leafNames[profile], short(issuer)]];
+  });
+  return {
+    stage: report.stage,
+    places: {
+      kubeconfig: fingerprintsOf(kubeconfig).map(short),
+      // A kubelet without clientCAFile accepts no certificate, so it lacks no CA either.
+      clientCa: fingerprintsOf(clientCa).map(short),
+    },
+    leaf: Object.fromEntries(leaves),
+    readers: report.reader.state === 'current' ? 'ok' : 'pending',
+    reportedAt: session.now,
+  };
+}
+
+function short(fingerprint: string): string {
+  return fingerprint.slice(0, shortFingerprint);
+}

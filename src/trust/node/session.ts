@@ -1,0 +1,174 @@
+import type { AgentConfig, TrustConfig } from '../../core/config.ts';
+import { AgentError, hasCode } from '../../core/errors.ts';
+import type { Instant } from '../../core/instant.ts';
+import { minute, second } from '../../core/instant.ts';
+import { missingFrom } from '../../core/trust-bundle.ts';
+import type { TrustAuthority } from '../../core/trust.ts';
+import type { ClusterAccess } from '../../kube/cluster-access.ts';
+import { loadKubeconfig } from '../../kube/kubeconfig.ts';
+import type { DirectoryLock } from '../../store/directory-lock.ts';
+import { lockDirectory } from '../../store/directory-lock.ts';
+import { makePrivateDirectory } from '../../store/run-folder.ts';
+import type { Clock } from '../../sys/clock.ts';
+import type { ClockSync } from '../../sys/clock-sync.ts';
+import { completeTrust } from './apply.ts';
+import type { TrustChange } from './place-change.ts';
+import type { TrustPlace } from './place.ts';
+import type { FoundPlaces, PlacesRequest } from './places.ts';
+import { findPlaces } from './places.ts';
+import type { DialedServer } from './servers.ts';
+import { dialServers } from './servers.ts';
+import type { TrustFiles } from './trust-files.ts';
+import { trustDirectory } from './trust-files.ts';
+import type { TrustMemory } from './trust-memory.ts';
+import { readTrustMemory, writeTrustMemory } from './trust-memory.ts';
+
+export interface TrustRequest {
+  readonly config: AgentConfig & { readonly trust: TrustConfig };
+  readonly version: string;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly clockSync: () => Promise<ClockSync>;
+  /** By default the paths of this machine. */
+  readonly machine?: PlacesRequest['machine'];
+}
+
+/** The trust of this node while a command changes it. No other command can do so at the same time. */
+export class TrustSession implements AsyncDisposable {
+  readonly request: TrustRequest;
+  readonly files: TrustFiles;
+  /** The time of the run. */
+  readonly now: Instant;
+  memory: TrustMemory;
+  #found: FoundPlaces = { places: [], findings: [] };
+  readonly #lock: DirectoryLock;
+
+  private constructor(request: TrustRequest, lock: DirectoryLock, memory: TrustMemory) {
+    const { config, clock, version } = request;
+    this.request = request;
+    this.files = { stateDirectory: config.stateDirectory, clock, version };
+    this.now = clock.now();
+    this.memory = memory;
+    this.#lock = lock;
+  }
+
+  /**
+   * Waits for another command, completes an interrupted run, and finds the places.
+   * @throws AgentError STORE_*, ABORTED
+   */
+  static async open(request: TrustRequest): Promise<TrustSession> {
+    const directory = trustDirectory(request.config);
+    await makePrivateDirectory(directory);
+    const lock = await waitForLock(directory, request);
+    const session = new TrustSession(request, lock, await readTrustMemory(directory));
+    try {
+      await completeTrust(session.files, () => session.verify());
+      await session.refresh();
+      return session;
+    } catch (error) {
+      await session[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get found(): FoundPlaces {
+    return this.#found;
+  }
+
+  /** The places whose CAs nodecertd keeps. */
+  get kept(): readonly TrustPlace[] {
+    return this.#found.places.filter(({ isKept }) => isKept);
+  }
+
+  /** The CAs by which this node verifies the API server. */
+  get trusted(): readonly TrustAuthority[] {
+    const { kubeconfig } = this.request.config;
+    return this.#found.places.find(({ path }) => path === kubeconfig)?.authorities ?? [];
+  }
+
+  /** Whether every kept place has these CAs. */
+  hasEverywhere(authorities: readonly TrustAuthority[]): boolean {
+    return this.kept.every((place) => missingFrom(place.authorities, authorities).length === 0);
+  }
+
+  /** The change of every kept place that can be written. */
+  changes(next: (held: readonly TrustAuthority[]) => readonly TrustAuthority[]): TrustChange[] {
+    return this.kept
+      .filter(({ problem }) => problem === undefined)
+      .map((place) => ({ place, authorities: next(place.authorities) }));
+  }
+
+  async refresh(): Promise<void> {
+    const { config, machine } = this.request;
+    this.#found = await findPlaces({ config, ...(machine && { machine }) });
+  }
+
+  /** The credential of this node. @throws AgentError KUBECONFIG_* */
+  async openAccess(): Promise<ClusterAccess> {
+    return loadKubeconfig(this.request.config.kubeconfig);
+  }
+
+  /** What the API servers serve, and whether these CAs alone verify it. @throws AgentError KUBECONFIG_* */
+  async dial(authorities: readonly TrustAuthority[]): Promise<DialedServer[]> {
+    return this.dialFrom(this.request.config.kubeconfig, authorities);
+  }
+
+  /** The same for the server of another kubeconfig. @throws AgentError KUBECONFIG_* */
+  async dialFrom(
+    kubeconfig: string,
+    authorities: readonly TrustAuthority[],
+  ): Promise<DialedServer[]> {
+    using access = await loadKubeconfig(kubeconfig);
+    return await dialServers({ ...this.request, access, authorities });
+  }
+
+  /** Checks the CAs that are on disk now. @throws AgentError API_UNTRUSTED, KUBECONFIG_* */
+  async verify(): Promise<void> {
+    await this.refresh();
+    const dialed = await this.dial(this.trusted);
+    const unverified = dialed.find((server) => server.kind === 'unverified');
+    if (unverified === undefined) return;
+    const { address, code } = unverified;
+    const { kubeconfig } = this.request.config;
+    throw new AgentError(
+      'API_UNTRUSTED',
+      `the CAs that are now in ${kubeconfig} do not verify the API server at ${address} (${code})`,
+    );
+  }
+
+  /** @throws AgentError STORE_* */
+  async save(): Promise<void> {
+    await writeTrustMemory(trustDirectory(this.request.config), this.memory);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#lock[Symbol.asyncDispose]();
+  }
+}
+
+const longestWait = minute;
+
+/** A restart of the kubelet in another run takes some seconds. @throws AgentError STORE_LOCKED, ABORTED */
+async function waitForLock(
+  directory: string,
+  { clock, signal }: TrustRequest,
+): Promise<DirectoryLock> {
+  const deadline = clock.elapsed() + longestWait;
+  for (;;) {
+    try {
+      return await lockDirectory(directory, inUse);
+    } catch (error) {
+      if (!hasCode(error, 'STORE_LOCKED') || clock.elapsed() >= deadline) throw error;
+      await clock.sleep(second, signal);
+    }
+  }
+}
+
+function inUse(directory: string, pid: string | undefined): AgentError {
+  const holder = pid === undefined ? '' : ` (pid ${pid})`;
+  return new AgentError(
+    'STORE_LOCKED',
+    `another nodecertd trust command${holder} is changing files, and holds the lock in ${directory}`,
+    { remedy: 'Wait until the other command has finished, and run this command again' },
+  );
+}

@@ -1,0 +1,20 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { trustStages } from '../../src/core/trust.ts';
+import { plain, read, section, tableRows, trustFindingIds } from './pages.ts';
+
+const text = await read('docs/trust.md');
+
+function idsIn(heading: string): string[] {
+  return tableRows(section(text, heading)).map(([id]) => plain(id));
+}
+
+describe('trust.md', () => {
+  it('lists the stages of the source in their order', () => {
+    assert.deepEqual(idsIn('Stages'), [...trustStages]);
+  });
+
+  it('lists every finding of the source, and no other', async () => {
+    assert.deepEqual(idsIn('Findings').toSorted(), [...(await trustFindingIds())].toSorted());
+  });
+});

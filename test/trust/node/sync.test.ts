@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { day, hour, minute, second } from '../../../src/core/instant.ts';
+import { parseTrustAnnotation, trustAnnotationKey } from '../../../src/core/trust-annotation.ts';
+import type { TrustReport } from '../../../src/core/trust-report.ts';
+import { base64 } from '../../kube/support/api-server.ts';
+import { TrustBench } from './trust-bench.ts';
+
+function ids({ findings }: TrustReport): string[] {
+  return findings.map(({ id }) => id);
+}
+
+describe('syncTrust()', () => {
+  it('is in sync with a source that has the CA of the node', async (context) => {
+    await using bench = await TrustBench.start(context);
+    const report = await bench.run();
+    assert.equal(report.outcome, 'in-sync', JSON.stringify(report));
+    assert.equal(report.stage, 'single');
+    assert.deepEqual(report.findings, []);
+    assert.equal(await bench.held(), bench.old.pem);
+  });
+
+  it('adds a CA of the cluster, and reports it on the Node', async (context) => {
+    await using bench = await TrustBench.start(context);
+    bench.cluster.bundle = bench.old.pem + bench.next.pem;
+    const report = await bench.run();
+    assert.equal(report.outcome, 'changed', JSON.stringify(report));
+    assert.equal(await bench.held(), bench.old.pem + bench.next.pem);
+    assert.equal(report.changedAt, bench.clock.now());
+    const text = bench.cluster.annotations[trustAnnotationKey] ?? '';
+    const annotation = parseTrustAnnotation(text);
+    assert.equal(annotation?.places.kubeconfig.length, 2, text);
+    assert.deepEqual(annotation.places.clientCa, annotation.places.kubeconfig);
+  });
+
+  it('counts a kubelet with a CA file as proven after six minutes', async (context) => {
+    await using bench = await TrustBench.start(context);
+    await bench.run();
+    bench.cluster.bundle = bench.old.pem + bench.next.pem;
+    const changed = await bench.run();
+    assert.deepEqual([changed.stage, changed.reader.state], ['adding', 'pending']);
+    assert.equal(changed.retryAfterSeconds, (6 * minute) / second);
+    assert.equal(changed.reader.restartAt, undefined);
+    bench.clock.jump(6 * minute);
+    const proven = await bench.run();
+    assert.deepEqual([proven.outcome, proven.stage], ['in-sync', 'union']);
+  });
+
+  it('finds the same stage again without its memory', async (context) => {
+    await using bench = await TrustBench.start(context);
+    await bench.run();
+    bench.cluster.bundle = bench.old.pem + bench.next.pem;
+    await bench.run();
+    bench.clock.jump(6 * minute);
+    assert.equal((await bench.run()).stage, 'union');
+    assert.equal((await bench.run()).stage, 'union');
+  });
+
+  it('writes the annotation again after a day, and not before', async (context) => {
+    await using bench = await TrustBench.start(context);
+    await bench.run();
+    const first = bench.cluster.annotations[trustAnnotationKey];
+    bench.clock.jump(22 * hour);
+    await bench.run();
+    assert.equal(bench.cluster.annotations[trustAnnotationKey], first);
+    bench.clock.jump(hour);
+    await bench.run();
+    assert.notEqual(bench.cluster.annotations[trustAnnotationKey], first);
+  });
+
+  it('has a finding if the node may not change its Node', async (context) => {
+    await using bench = await TrustBench.start(context);
+    bench.cluster.patchStatus = 403;
+    const report = await bench.run();
+    assert.deepEqual([report.outcome, ids(report)], ['in-sync', ['annotation_failed']]);
+  });
+
+  it('trusts the CAs of all sources that differ', async (context) => {
+    await using bench = await TrustBench.start(context);
+    bench.cluster.clusterInfo = bench.old.pem + bench.next.pem;
+    const report = await bench.run();
+    assert.deepEqual(ids(report).slice(0, 1), ['sources_differ']);
+    assert.equal(await bench.held(), bench.old.pem + bench.next.pem);
+  });
+
+  it('writes once while a source alternates, and removes nothing', async (context) => {
+    await using bench = await TrustBench.start(context);
+    const both = bench.old.pem + bench.next.pem;
+    let changes = 0;
+    for (let count = 0; count < 30; count += 1) {
+      bench.cluster.bundle = count % 2 === 0 ? both : bench.old.pem;
+      const { outcome } = await bench.run({ drop: 'auto', dropAfterSeconds: 600 });
+      if (outcome === 'changed') changes += 1;
+      assert.equal(await bench.held(), both);
+      bench.clock.jump(2 * minute);
+    }
+    assert.equal(changes, 1);
+  });
+
+  it('refuses a bundle that does not verify the API server, and writes nothing', async (context) => {
+    await using bench = await TrustBench.start(context);
+    bench.cluster.bundle = bench.next.pem;
+    const report = await bench.run();
+    assert.equal(report.outcome, 'refused');
+    assert.equal(report.refusal?.reason, 'does-not-verify-server');
+    assert.equal(await bench.held(), bench.old.pem);
+  });
+
+  it('waits for a source that cannot be read, and keeps the CAs', async (context) => {
+    await using bench = await TrustBench.start(context);
+    await bench.run();
+    await bench.server[Symbol.asyncDispose]();
+    const report = await bench.run();
+    assert.deepEqual([report.outcome, report.failure?.code], ['waiting', 'API_UNREACHABLE']);
+    assert.equal(await bench.held(), bench.old.pem);
+  });
+
+  it('reads a file while the API server does not answer', async (context) => {
+    await using bench = await TrustBench.start(context);
+    const file = join(bench.files.root, 'cluster-ca.pem');
+    await writeFile(file, bench.old.pem + bench.next.pem);
+    await bench.server[Symbol.asyncDispose]();
+    const report = await bench.run({ file });
+    assert.equal(report.outcome, 'changed');
+    assert.equal(await bench.held(), bench.old.pem + bench.next.pem);
+  });
+
+  it('tells which certificates are by another CA than the signer uses', async (context) => {
+    await using bench = await TrustBench.start(context);
+    bench.cluster.bundle = bench.old.pem + bench.next.pem;
+    await bench.storeClientPair(bench.old);
+    await bench.run();
+    bench.clock.jump(6 * minute);
+    assert.deepEqual(
+      (await bench.run()).leaves.map(({ isBehind }) => isBehind),
+      [false],
+    );
+    await bench.signWith(bench.next);
+    const behind = await bench.run();
+    assert.deepEqual([behind.stage, behind.leaves[0]?.isBehind], ['reissuing', true]);
+    await bench.storeClientPair(bench.next);
+    const reissued = await bench.run();
+    assert.deepEqual([reissued.stage, reissued.leaves[0]?.isBehind], ['reissued', false]);
+  });
+
+  describe('with a clock in 1970', () => {
+    it('drops and refuses nothing, and has a finding', async (context) => {
+      await using bench = await TrustBench.start(context);
+      const file = join(bench.files.root, 'cluster-ca.pem');
+      await writeFile(file, bench.old.pem + bench.next.pem);
+      bench.clock.jump(-bench.clock.now());
+      const report = await bench.run({ file, drop: 'auto' });
+      assert.deepEqual([report.outcome, report.failure?.code], ['waiting', 'CLOCK_UNTRUSTED']);
+      assert.ok(ids(report).includes('clock'));
+      assert.equal(await bench.held(), bench.old.pem);
+    });
+  });
+
+  describe('with a clock that is 20 years ahead', () => {
+    it('drops nothing, and has a finding', async (context) => {
+      await using bench = await TrustBench.start(context);
+      bench.cluster.bundle = bench.old.pem + bench.next.pem;
+      await bench.run();
+      bench.clock.jump(20 * 365 * day);
+      bench.sync = 'unknown';
+      bench.cluster.bundle = bench.next.pem;
+      const report = await bench.run({ drop: 'auto' });
+      assert.ok(ids(report).includes('clock'), JSON.stringify(report.findings));
+      assert.equal(await bench.held(), bench.old.pem + bench.next.pem);
+    });
+  });
+
+  it('leaves everything else of an embedding kubeconfig as it is', async (context) => {
+    await using bench = await TrustBench.start(context);
+    await bench.writeKubeconfig({ pem: bench.old.pem });
+    const before = await readFile(bench.files.kubeconfig, 'utf8');
+    bench.cluster.bundle = bench.old.pem + bench.next.pem;
+    await bench.run();
+    const after = await readFile(bench.files.kubeconfig, 'utf8');
+    assert.equal(after, before.replace(base64(bench.old.pem), base64(bench.cluster.bundle)));
+  });
+});

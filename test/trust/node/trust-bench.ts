@@ -1,0 +1,228 @@
+import { mkdir, readFile, rename, symlink, utimes, writeFile } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { json } from 'node:stream/consumers';
+import { setImmediate } from 'node:timers/promises';
+import type { Server as SecureServer } from 'node:tls';
+import type { TrustConfig } from '../../../src/core/config.ts';
+import { day } from '../../../src/core/instant.ts';
+import type { TrustReport } from '../../../src/core/trust-report.ts';
+import type { ClockSync } from '../../../src/sys/clock-sync.ts';
+import type { TrustRequest } from '../../../src/trust/node/session.ts';
+import type { SyncOptions } from '../../../src/trust/node/sync.ts';
+import { syncTrust } from '../../../src/trust/node/sync.ts';
+import { agentConfig } from '../../keeper/fixtures.ts';
+import {
+  ApiServer,
+  base64,
+  kubeconfigText,
+  sendJson,
+  sendStatus,
+} from '../../kube/support/api-server.ts';
+import type { Authority } from '../../kube/support/certificates.ts';
+import { makeAuthority } from '../../kube/support/certificates.ts';
+import { temporaryDirectory } from '../../store/pairs.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { fakeProc } from '../../sys/fake-proc.ts';
+import type { NodeFiles } from './node-files.ts';
+import { nodeFilesAt, trustDefaults, writeNodeFiles } from './node-files.ts';
+
+/** What the API server of a bench says, which a test changes. */
+export interface BenchCluster {
+  /** The ClusterTrustBundle; absent for an API server without them. */
+  bundle: string | undefined;
+  /** The CAs in cluster-info. */
+  clusterInfo: string | undefined;
+  annotations: Record<string, string>;
+  kubeletVersion: string;
+  /** CSRs as the API server lists them. */
+  csrs: readonly unknown[];
+  /** The HTTP status of a change of the Node. */
+  patchStatus: number;
+}
+
+/** A node with an API server on loopback, and a kubelet that only its files show. */
+export class TrustBench implements AsyncDisposable {
+  readonly old: Authority;
+  readonly next: Authority;
+  readonly server: ApiServer;
+  readonly files: NodeFiles;
+  readonly clock = new FakeClock(Math.floor(Date.now() / 1_000) * 1_000);
+  readonly cluster: BenchCluster;
+  sync: ClockSync = 'synchronized';
+
+  private constructor(parts: Pick<TrustBench, 'old' | 'next' | 'server' | 'files'>) {
+    this.old = parts.old;
+    this.next = parts.next;
+    this.server = parts.server;
+    this.files = parts.files;
+    this.cluster = {
+      bundle: parts.old.pem,
+      clusterInfo: undefined,
+      annotations: {},
+      kubeletVersion: 'v1.37.2',
+      csrs: [],
+      patchStatus: 200,
+    };
+    this.server.handler = (request, response) => {
+      void this.#answer(request, response);
+    };
+  }
+
+  /** The kubeconfig names a CA file, as after an adoption. */
+  static async start(context: TestContext): Promise<TrustBench> {
+    const notAfter = Date.now() + 60 * day;
+    const old = await makeAuthority('kubernetes', { notAfter });
+    const next = await makeAuthority('kubernetes', { notAfter });
+    const server = await ApiServer.start(() => undefined, { authority: old });
+    const root = await temporaryDirectory(context);
+    await writeNodeFiles(root, old.pem);
+    const bench = new TrustBench({ old, next, server, files: nodeFilesAt(root) });
+    await bench.writeKubeconfig({ file: bench.files.caFile });
+    await bench.startKubelet(7);
+    return bench;
+  }
+
+  async writeKubeconfig(
+    authority: { readonly pem: string } | { readonly file: string },
+  ): Promise<void> {
+    const { kubeconfig, caFile } = this.files;
+    const key = 'pem' in authority ? 'certificate-authority-data' : 'certificate-authority';
+    const value = 'pem' in authority ? base64(authority.pem) : authority.file;
+    const cluster = { server: this.server.url, [key]: value };
+    await writeFile(kubeconfig, kubeconfigText({ cluster }), { mode: 0o600 });
+    // Before the start of the kubelet.
+    for (const path of [kubeconfig, caFile]) await utimes(path, 1, 1);
+  }
+
+  /** A kubelet with this pid, which started long before the files changed. */
+  async startKubelet(pid: number): Promise<void> {
+    const proc = await this.#newProc();
+    const self = { cmdline: 'node\0', mounts: 'mnt:[1]', parent: 1, cgroup: '' };
+    const cmdline = `kubelet\0--kubeconfig=${this.files.kubeconfig}\0--config=${this.files.configFile}\0`;
+    await fakeProc(proc, { self, [pid]: { ...self, cmdline } });
+  }
+
+  async #newProc(): Promise<string> {
+    const { proc } = this.files.machine;
+    await rename(proc, `${proc}-${this.clock.now()}-${Math.random()}`);
+    await mkdir(proc);
+    return proc;
+  }
+
+  request(trust: Partial<TrustConfig> = {}): TrustRequest {
+    const { root, machine } = this.files;
+    const config = { ...agentConfig(root), ...this.files.config(trust) };
+    return {
+      config: { ...config, trust: { ...trustDefaults, ...trust } },
+      version: '1.2.3',
+      clock: this.clock,
+      signal: AbortSignal.timeout(120_000),
+      clockSync: async () => this.sync,
+      machine,
+    };
+  }
+
+  /** Runs the command as the agent does. */
+  async run(
+    trust: Partial<TrustConfig> = {},
+    options: Partial<SyncOptions> = {},
+  ): Promise<TrustReport> {
+    return syncTrust(this.request(trust), { restartNow: false, byHand: false, ...options });
+  }
+
+  /** The same for a run that restarts the kubelet: time passes while it waits for the kubelet. */
+  async runWithRestart(
+    trust: Partial<TrustConfig> = {},
+    options: Partial<SyncOptions> = {},
+  ): Promise<TrustReport> {
+    const work = this.run(trust, options);
+    const state = { over: false };
+    const done = work.finally(() => {
+      state.over = true;
+    });
+    done.catch(() => undefined);
+    while (!state.over) {
+      if (this.clock.sleeping > 0) await this.clock.advance(1_000);
+      await setImmediate();
+    }
+    return done;
+  }
+
+  /** The content of the CA file. */
+  async held(): Promise<string> {
+    return readFile(this.files.caFile, 'utf8');
+  }
+
+  /** Stores a certificate of the node, as the agent does. */
+  async storeClientPair(issuer: Authority): Promise<void> {
+    const { certificateDirectory } = this.files;
+    const pair = await issuer.issue({
+      commonName: 'system:node:worker-1',
+      usages: ['client auth'],
+    });
+    const name = `kubelet-client-${this.clock.now()}-${Math.random()}.pem`;
+    await writeFile(join(certificateDirectory, name), pair.cert + pair.key, { mode: 0o600 });
+    const temporary = join(certificateDirectory, 'new-link');
+    await symlink(name, temporary);
+    await rename(temporary, join(certificateDirectory, 'kubelet-client-current.pem'));
+  }
+
+  /** The API server serves a certificate by this CA from now on, and closes its connections. */
+  async serve(issuer: Authority): Promise<void> {
+    const { cert, key } = await issuer.issue({
+      commonName: 'api',
+      usages: ['server auth'],
+      ips: ['127.0.0.1'],
+    });
+    (this.server.server as SecureServer).setSecureContext({ cert, key });
+    this.server.cutConnections();
+  }
+
+  /** Another node has a certificate by this CA, later than that of this node. */
+  async signWith(issuer: Authority): Promise<void> {
+    const { cert } = await issuer.issue({
+      commonName: 'system:node:worker-2',
+      usages: ['client auth'],
+      notBefore: Date.now(),
+    });
+    this.cluster.csrs = [{ status: { certificate: base64(cert) } }];
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { pathname } = new URL(request.url ?? '/', 'https://host');
+    const { bundle, clusterInfo } = this.cluster;
+    if (pathname.endsWith('/clustertrustbundles') && bundle !== undefined) {
+      const spec = { signerName: 'kubernetes.io/kube-apiserver-serving', trustBundle: bundle };
+      sendJson(response, { metadata: {}, items: [{ metadata: { name: 'b' }, spec }] });
+    } else if (pathname.endsWith('/configmaps/cluster-info') && clusterInfo !== undefined) {
+      const kubeconfig = kubeconfigText({
+        cluster: { 'certificate-authority-data': base64(clusterInfo) },
+      });
+      sendJson(response, { data: { kubeconfig } });
+    } else if (pathname.endsWith('/certificatesigningrequests')) {
+      sendJson(response, { metadata: {}, items: this.cluster.csrs });
+    } else if (pathname === '/api/v1/nodes/worker-1') {
+      await this.#answerNode(request, response);
+    } else {
+      sendStatus(response, 404, { reason: 'NotFound' });
+    }
+  }
+
+  async #answerNode(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { annotations, kubeletVersion, patchStatus } = this.cluster;
+    if (request.method === 'PATCH') {
+      if (patchStatus !== 200) return sendStatus(response, patchStatus, { reason: 'Forbidden' });
+      const patch = (await json(request)) as {
+        readonly metadata: { readonly annotations: Record<string, string> };
+      };
+      Object.assign(annotations, patch.metadata.annotations);
+    }
+    sendJson(response, { metadata: { annotations }, status: { nodeInfo: { kubeletVersion } } });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server[Symbol.asyncDispose]();
+  }
+}
