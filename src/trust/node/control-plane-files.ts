@@ -40,9 +40,14 @@ export async function isControlPlaneFile(
   path: string,
   { authorities }: Pick<ControlPlaneFiles, 'authorities'>,
 ): Promise<boolean> {
-  const target = await linkTarget(path);
-  const targets = await Promise.all(authorities.map(linkTarget));
+  const target = await targetOf(path);
+  const targets = await Promise.all(authorities.map(targetOf));
   return targets.includes(target) || (await hasKey(path)) || hasKey(target);
+}
+
+/** The path itself, if its links cannot be read. */
+async function targetOf(path: string): Promise<string> {
+  return linkTarget(path).catch(() => path);
 }
 
 async function hasKey(path: string): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { AgentError } from '../../core/errors.ts';
 import { encodeCertificates } from '../../core/pem.ts';
-import { isSameBundle } from '../../core/trust-bundle.ts';
+import { isSameBundle, unionOf } from '../../core/trust-bundle.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { withAuthority } from '../../kube/kubeconfig-authority.ts';
 import { KubeconfigDocument } from '../../kube/kubeconfig-document.ts';
@@ -39,32 +39,24 @@ export function isChange({ place, authorities }: TrustChange): boolean {
  * it was read
  */
 export async function planFiles(changes: readonly TrustChange[]): Promise<FilePlan[]> {
-  const plans = new Map<string, FilePlan>();
-  for (const change of changes.filter(isChange)) {
-    for (const plan of await plansFor(change)) {
-      const known = plans.get(plan.path);
-      if (known !== undefined && known.after.state.sha256 !== plan.after.state.sha256) {
-        throw new AgentError('INTERNAL', `two places need different contents of ${plan.path}`);
-      }
-      plans.set(plan.path, plan);
+  const pemFiles = new Map<string, readonly TrustAuthority[]>();
+  const kubeconfigs: FilePlan[] = [];
+  for (const { place, authorities } of changes.filter(isChange)) {
+    await requireAsRead(place);
+    const { kind, path, file, moveTo } = place;
+    const pemFile = moveTo ?? (formOf(kind) === 'pem' ? path : file);
+    if (pemFile !== undefined) {
+      const target = await linkTarget(pemFile);
+      pemFiles.set(target, unionOf(pemFiles.get(target) ?? [], authorities));
+    }
+    if (moveTo !== undefined) kubeconfigs.push(await planKubeconfig(path, { file: moveTo }));
+    else if (pemFile === undefined) {
+      kubeconfigs.push(await planKubeconfig(path, { pem: encodeCertificates(authorities) }));
     }
   }
-  const all = [...plans.values()];
-  return [
-    ...all.filter(({ form }) => form === 'pem'),
-    ...all.filter(({ form }) => form === 'kubeconfig'),
-  ];
-}
-
-async function plansFor({ place, authorities }: TrustChange): Promise<FilePlan[]> {
-  await requireAsRead(place);
-  const { kind, path, file, moveTo } = place;
-  const pem = encodeCertificates(authorities);
-  if (formOf(kind) === 'pem') return [await planPem(path, pem)];
-  if (moveTo !== undefined) {
-    return [await planPem(moveTo, pem), await planKubeconfig(path, { file: moveTo })];
-  }
-  return file === undefined ? [await planKubeconfig(path, { pem })] : [await planPem(file, pem)];
+  const pems: FilePlan[] = [];
+  for (const [path, authorities] of pemFiles) pems.push(await planPem(path, authorities));
+  return [...pems, ...kubeconfigs];
 }
 
 /** @throws AgentError FILE_CHANGED */
@@ -78,10 +70,9 @@ async function requireAsRead({ kind, path, authorities }: TrustPlace): Promise<v
   });
 }
 
-async function planPem(path: string, bytes: Uint8Array<ArrayBuffer>): Promise<FilePlan> {
-  const target = await linkTarget(path);
-  const before = await readContent(target);
-  return planOf({ form: 'pem', path: target, before, bytes });
+async function planPem(path: string, authorities: readonly TrustAuthority[]): Promise<FilePlan> {
+  const bytes = encodeCertificates(authorities);
+  return planOf({ form: 'pem', path, before: await readContent(path), bytes });
 }
 
 async function planKubeconfig(

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
+import { access, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AgentError, hasErrno, toFailure } from '../../core/errors.ts';
 import type { Failure } from '../../core/errors.ts';
@@ -9,7 +9,7 @@ import { kubeconfigAuthority } from '../../kube/kubeconfig-authority.ts';
 import { openKubeconfig } from '../../kube/kubeconfig.ts';
 import { requireReplaceable } from '../../store/file-content.ts';
 import { linkTarget } from '../../store/link-target.ts';
-import { attempt, storeError } from '../../sys/file-error.ts';
+import { attempt, storeError, unlessMissing } from '../../sys/file-error.ts';
 import { readSmallFile } from '../../sys/small-file.ts';
 import { readAuthorities } from './authorities.ts';
 
@@ -89,6 +89,7 @@ function authoritiesIn(path: string, bytes: Uint8Array): PlaceContent {
 export async function requireWritable(path: string): Promise<void> {
   const target = await linkTarget(path);
   await requireReplaceable(target);
+  await requireKnownOwner(target);
   const folder = dirname(target);
   await attempt('write in the directory', folder, () =>
     access(folder, constants.W_OK | constants.X_OK),
@@ -99,6 +100,24 @@ export async function requireWritable(path: string): Promise<void> {
     });
   }
 }
+
+/**
+ * With PrivateUsers= of the unit, all users but root have the same number, so that a new file could
+ * not get the owner of the previous one.
+ */
+async function requireKnownOwner(path: string): Promise<void> {
+  const found = await unlessMissing(() => attempt('inspect', path, () => stat(path)));
+  if (found === undefined || ![found.uid, found.gid].includes(overflowId)) return;
+  const map = await readFile('/proc/self/uid_map', 'utf8').catch(() => '');
+  if (map === '' || /^\s*0\s+0\s+4294967295\s/.test(map)) return;
+  const message = `${path} belongs to a user or group that the sandbox of this service hides`;
+  throw new AgentError('STORE_PERMISSIONS', message, {
+    remedy: `Run chown root:root ${path}, or install the drop-in control-plane.conf of the unit`,
+  });
+}
+
+/** The number of a user without a number in this namespace (/proc/sys/kernel/overflowuid). */
+const overflowId = 65_534;
 
 /** rename(2) cannot replace a mount point. A mount from the same file system is found only then. */
 async function isMountPoint(path: string): Promise<boolean> {

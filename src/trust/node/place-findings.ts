@@ -52,7 +52,10 @@ function notKeptFinding(
       path === file
         ? `nodecertd does not change ${path}, because it is a CA file of the control plane`
         : `nodecertd does not keep the CAs of ${path}, because it names ${file}, a CA file of the control plane`,
-    remedy: `Copy ${file} to another directory, and name the copy instead`,
+    remedy:
+      kind === 'kubelet-kubeconfig'
+        ? 'Set trust.externalize: true, so that nodecertd moves the CAs to a file of its own'
+        : `Copy ${file} to another directory, and name the copy instead`,
   };
 }
 

@@ -21,6 +21,7 @@ import { unionOf } from '../../../src/core/trust-bundle.ts';
 import type { TrustConfig } from '../../../src/core/config.ts';
 import type { TrustRun } from '../../../src/trust/node/apply.ts';
 import { applyTrust, completeTrust, rollBackTrust } from '../../../src/trust/node/apply.ts';
+import { readAuthorities } from '../../../src/trust/node/authorities.ts';
 import type { TrustChange } from '../../../src/trust/node/place-change.ts';
 import type { TrustFiles } from '../../../src/trust/node/trust-files.ts';
 import { findProgram, skip as skipBecause, skipWithout } from '../../support/programs.ts';
@@ -31,6 +32,7 @@ import { kubeconfigText, makeNode } from './node-files.ts';
 
 const old = makeTestAuthority();
 const next = makeTestAuthority();
+const third = makeTestAuthority();
 const both = Buffer.from(encodeCertificates([old.authority, next.authority])).toString();
 
 async function node(context: TestContext): Promise<NodeFiles & { readonly files: TrustFiles }> {
@@ -124,6 +126,18 @@ describe('applyTrust()', () => {
     await rollBackTrust(made.files, { force: false });
     assert.equal(await readFile(kubeconfig, 'utf8'), kubeconfigText({ pem: old.pem }));
     await assert.rejects(stat(moved), { code: 'ENOENT' });
+  });
+
+  it('gives a file that two places share the CAs of both', async (t) => {
+    const made = await node(t);
+    const shared = join(made.certificateDirectory, 'cluster-ca.crt');
+    await writeFile(shared, third.pem);
+    const run = await add(made, { trust: { externalize: true, files: [shared] } });
+    assert.equal(run?.paths.filter((path) => path === shared).length, 1);
+    const { authorities } = readAuthorities(await readFile(shared));
+    const found = authorities.map(({ fingerprint }) => fingerprint).toSorted();
+    const all = [old, next, third].map(({ authority }) => authority.fingerprint);
+    assert.deepEqual(found, all.toSorted());
   });
 
   it('creates a listed file, and keeps links', async (t) => {
