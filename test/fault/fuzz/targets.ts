@@ -12,6 +12,7 @@ import { targets as preflightTargets } from './preflight-targets.ts';
 import type { FuzzTarget } from './target.ts';
 import { targets as renewalTargets } from './renewal-targets.ts';
 import { targets as textTargets } from './text-targets.ts';
+import { targets as trustTargets } from './trust-targets.ts';
 import { targets as x509Targets } from './x509-targets.ts';
 
 /** Every parser of bytes from outside. */
@@ -30,4 +31,5 @@ export const targets: readonly FuzzTarget[] = [
   ...discoveryTextTargets,
   ...discoveryTargets,
   ...discoveryFileTargets,
+  ...trustTargets,
 ];
