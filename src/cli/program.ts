@@ -28,6 +28,7 @@ interface CommandEntry {
 const groups: Readonly<Record<string, string>> = {
   certs: 'List, verify and renew the certificates of a Kubernetes node',
   trust: 'Keep the CAs that this node trusts in step with the cluster',
+  'ca-rollover': 'Replace the CA of a cluster: the next step, and whether it is safe',
   approver: 'Approve the serving CSRs of kubelets by a policy, and explain and test decisions',
 };
 
@@ -186,6 +187,36 @@ const commands: readonly CommandEntry[] = [
       ['trust sync -o json', 'for scripts; check the exit code'],
     ],
     load: () => import('./trust-sync.ts'),
+  },
+  {
+    name: 'ca-rollover plan',
+    summary: 'Print the commands that replace the CA of this cluster, in their order; run none',
+    examples: [['ca-rollover plan', 'on a control-plane node of a kubeadm cluster']],
+    load: () => import('./ca-rollover-plan.ts'),
+  },
+  {
+    name: 'ca-rollover status',
+    summary: 'Show which steps of a CA rollover are safe, and what is missing for the others',
+    examples: [
+      ['ca-rollover status', 'on a control-plane node, as root; check the exit code'],
+      ['ca-rollover status --except worker-7 -o json', 'for scripts, without a Node that is off'],
+    ],
+    load: () => import('./ca-rollover-status.ts'),
+  },
+  {
+    name: 'ca-rollover wait',
+    summary: 'Wait until a step of a CA rollover is safe',
+    examples: [
+      ['ca-rollover wait --for union --timeout 2h', 'until certificates by the new CA are safe'],
+      ['ca-rollover wait --for droppable --timeout 3d', 'until nothing needs the old CA'],
+    ],
+    load: () => import('./ca-rollover-wait.ts'),
+  },
+  {
+    name: 'ca-rollover verify',
+    summary: 'Check the files of this control-plane node during a CA rollover',
+    examples: [['ca-rollover verify', 'after each step, as root; check the exit code']],
+    load: () => import('./ca-rollover-verify.ts'),
   },
   {
     name: 'approver run',

@@ -200,7 +200,7 @@ describe('nodecertd', () => {
       startApprover: async () => 0,
     });
     const { stdout } = await nodecertd('--help');
-    const listed = [...stdout.matchAll(/^ {2}([a-z]+) (?:\[command\])? /gm)];
+    const listed = [...stdout.matchAll(/^ {2}([a-z-]+) (?:\[command\])? /gm)];
     // A group such as certs is listed once.
     const names = new Set(commands.map(({ name }) => name.split(' ')[0]));
     assert.deepEqual(

@@ -1,5 +1,9 @@
 import type { Gate, GateReason } from '../gate.ts';
-import { gateOf } from './verdict.ts';
+import { gateOf, unseen } from './verdict.ts';
+import type { Failure } from '../../../core/errors.ts';
+import type { Instant } from '../../../core/instant.ts';
+import { formatDuration, minute } from '../../../core/instant.ts';
+import type { TrustFile } from '../local-trust.ts';
 import type { ProbeResult, ServerProbe } from '../probes.ts';
 
 /** What the API servers do, and which CAs are in use. */
@@ -9,19 +13,59 @@ export interface ServersFacts {
   readonly isOldInUse: boolean;
   /** A certificate by the new CA is issued already. */
   readonly isNextInUse: boolean;
+  /** The file of --kubelet-certificate-authority on this machine, if kube-apiserver has that flag. */
+  readonly kubeletAuthority?: TrustFile;
+  readonly readAt: Instant;
+  /** Why there may be API servers that were not probed. */
+  readonly unlisted?: Failure;
 }
 
-/** G1: each API server authenticates clients by the old and by the new CA. */
-export function judgeServers({ probes, isOldInUse, isNextInUse }: ServersFacts): Gate {
+/** kube-apiserver reads --kubelet-certificate-authority every 5 minutes. */
+const kubeletAuthorityDelay = 6 * minute;
+
+/** G1: each API server authenticates clients by the old and by the new CA, and trusts kubelets by both. */
+export function judgeServers(facts: ServersFacts): Gate {
+  const { probes, isOldInUse, isNextInUse, unlisted } = facts;
   return gateOf('G1', [
+    ...(unlisted === undefined ? [] : [unseen('all API servers', unlisted.message)]),
     ...unanswered(probes),
-    ...withoutKey(probes),
+    ...withoutKey(probes, isOldInUse),
     ...rejections(probes, { ca: 'new', result: ({ byNext }) => byNext, isInUse: isNextInUse }),
     // At the end of a rollover, it is right that a server rejects clients by the old CA.
     ...(isOldInUse
       ? rejections(probes, { ca: 'old', result: ({ byOld }) => byOld, isInUse: true })
       : []),
+    ...ofKubeletAuthority(facts),
   ]);
+}
+
+function ofKubeletAuthority({ kubeletAuthority, isOldInUse, readAt }: ServersFacts): GateReason[] {
+  if (kubeletAuthority === undefined) return [];
+  const { flag, path, has, changedAt = 0 } = kubeletAuthority;
+  const missing = [
+    ...(has.includes('next') ? [] : ['the new CA']),
+    ...(has.includes('old') || !isOldInUse ? [] : ['the old CA']),
+  ];
+  const [first] = missing;
+  if (first !== undefined) {
+    return [
+      {
+        state: 'waiting',
+        message: `${path} (${flag}) lacks ${missing.join(' and ')}`,
+        remedy: `Write both CAs into ${path}`,
+      },
+    ];
+  }
+  const age = readAt - changedAt;
+  if (age >= kubeletAuthorityDelay) return [];
+  const rest = formatDuration(kubeletAuthorityDelay - age);
+  return [
+    {
+      state: 'waiting',
+      message: `${path} (${flag}) changed ${formatDuration(age)} ago, and kube-apiserver may use the previous content`,
+      remedy: `Wait for ${rest}`,
+    },
+  ];
 }
 
 function unanswered(probes: readonly ServerProbe[]): GateReason[] {
@@ -42,9 +86,10 @@ function isFailed(result: ProbeResult): result is Extract<ProbeResult, { kind: '
   return result.kind === 'failed';
 }
 
-function withoutKey(probes: readonly ServerProbe[]): GateReason[] {
+/** At the end of a rollover, the key of the old CA is destroyed. */
+function withoutKey(probes: readonly ServerProbe[], isOldInUse: boolean): GateReason[] {
   const missing = [
-    ...(probes.some(({ byOld }) => byOld.kind === 'no-key') ? ['old'] : []),
+    ...(isOldInUse && probes.some(({ byOld }) => byOld.kind === 'no-key') ? ['old'] : []),
     ...(probes.some(({ byNext }) => byNext.kind === 'no-key') ? ['new'] : []),
   ];
   return missing.map((ca) => ({

@@ -29,7 +29,7 @@ export function judged<T>(
   }
 }
 
-function unseen(what: string, why: string): GateReason {
+export function unseen(what: string, why: string): GateReason {
   return { state: 'unknown', message: `cannot see ${what}: ${why}`, remedy: bindRole };
 }
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { minute } from '../../../../src/core/instant.ts';
+import type { TrustFile } from '../../../../src/trust/cluster/local-trust.ts';
 import type { ProbeResult, ServerProbe } from '../../../../src/trust/cluster/probes.ts';
 import type { ServersFacts } from '../../../../src/trust/cluster/gates/servers.ts';
 import { judgeServers } from '../../../../src/trust/cluster/gates/servers.ts';
@@ -8,6 +10,14 @@ const accepted: ProbeResult = { kind: 'accepted' };
 const rejected: ProbeResult = { kind: 'rejected' };
 const noKey: ProbeResult = { kind: 'no-key' };
 const failed: ProbeResult = { kind: 'failed', reason: 'connect ECONNREFUSED 10.0.0.2:6443' };
+
+const readAt = Date.UTC(2026, 10, 29);
+const kubeletAuthority: TrustFile = {
+  flag: 'kube-apiserver --kubelet-certificate-authority',
+  path: '/etc/kubernetes/pki/kubelet-ca.crt',
+  changedAt: readAt - 6 * minute,
+  has: ['old', 'next'],
+};
 
 function probe(name: string, byOld: ProbeResult, byNext: ProbeResult): ServerProbe {
   return {
@@ -53,10 +63,40 @@ const cases: readonly {
     state: 'open',
   },
   {
+    name: 'is open if kube-apiserver has read both CAs of kubelets',
+    facts: { kubeletAuthority },
+    state: 'open',
+  },
+  {
+    name: 'waits until kube-apiserver has read the CAs of kubelets',
+    facts: { kubeletAuthority: { ...kubeletAuthority, changedAt: readAt - 2 * minute } },
+    state: 'waiting',
+    reasons: [[/kubelet-ca\.crt .*changed 2m ago/]],
+  },
+  {
+    name: 'waits if the CAs of kubelets lack the new one (W8)',
+    facts: { kubeletAuthority: { ...kubeletAuthority, has: ['old'] } },
+    state: 'waiting',
+    reasons: [[/kubelet-ca\.crt .*lacks the new CA$/]],
+  },
+  {
     name: 'is unknown without the key of a CA, with one reason for all servers',
     facts: { probes: [probe('cp1', accepted, noKey), probe('cp2', accepted, noKey)] },
     state: 'unknown',
     reasons: [[/by the new CA, because its key is not on this machine/]],
+  },
+  {
+    name: 'is open without the key of an old CA that is no longer in use',
+    facts: { probes: [probe('cp1', noKey, accepted)], isOldInUse: false },
+    state: 'open',
+  },
+  {
+    name: 'is unknown if the credential may not list the API servers',
+    facts: {
+      unlisted: { code: 'API_FORBIDDEN', message: 'HTTP status 403', remedy: 'Bind a role' },
+    },
+    state: 'unknown',
+    reasons: [[/^cannot see all API servers: HTTP status 403/]],
   },
   {
     name: 'is unknown for a server that is down, after the harmful reasons',
@@ -72,7 +112,13 @@ const cases: readonly {
 describe('judgeServers()', () => {
   for (const { name, facts, state, reasons = [] } of cases) {
     it(name, () => {
-      const gate = judgeServers({ probes: [], isOldInUse: true, isNextInUse: false, ...facts });
+      const gate = judgeServers({
+        probes: [],
+        isOldInUse: true,
+        isNextInUse: false,
+        readAt,
+        ...facts,
+      });
       assert.equal(gate.state, state);
       assert.equal(gate.reasons.length, reasons.length, JSON.stringify(gate.reasons));
       for (const [at, [message, objects]] of reasons.entries()) {

@@ -1,0 +1,55 @@
+import type { Command } from 'commander';
+import { version } from '../core/version.ts';
+import { KubeClient } from '../kube/rest-client.ts';
+import { readPlanFacts } from '../trust/cluster/plan-facts.ts';
+import type { PlanStep } from '../trust/cluster/plan.ts';
+import { abortPlan, rolloverPlan } from '../trust/cluster/plan.ts';
+import type { RolloverOptions } from './ca-rollover-options.ts';
+import { accessOf, addKubeconfigOption } from './ca-rollover-options.ts';
+import type { CliContext } from './context.ts';
+import type { OutputFormat } from './print.ts';
+import { outputOption, print } from './print.ts';
+
+interface PlanOptions extends Pick<RolloverOptions, 'kubeconfig'> {
+  readonly abort?: true;
+  readonly output: OutputFormat;
+}
+
+/** `nodecertd ca-rollover plan`: the commands for this cluster, in their order. Runs none of them. */
+export function configure(
+  command: Command,
+  { stdout, clock }: CliContext,
+  exit: (code: number) => void,
+): void {
+  addKubeconfigOption(command)
+    .option('--abort', 'print the way back to the old CA')
+    .addOption(outputOption())
+    .action(async (options: PlanOptions) => {
+      using access = await accessOf(options);
+      await using client = await KubeClient.open({ access, version, clock });
+      const signal = new AbortController().signal;
+      const facts = await readPlanFacts(client, { now: clock.now(), signal });
+      const steps = options.abort === true ? abortPlan(facts) : rolloverPlan(facts);
+      const document = { apiVersion: 'nodecertd.io/v1alpha1', kind: 'CaRolloverPlan', steps };
+      stdout.write(await print(options.output, document, () => planText(steps)));
+      exit(0);
+    });
+}
+
+/** A script in parts: everything but the commands is a comment. */
+export function planText(steps: readonly PlanStep[]): string {
+  const parts = steps.map(({ id, title, blocks }, at) =>
+    [
+      `# ${at + 1}. ${id}: ${title}`,
+      ...blocks.flatMap(({ node, commands }) => ['', `# as root on ${node}`, ...commands]),
+      '',
+    ].join('\n'),
+  );
+  return [...notes, '', ...parts].join('\n');
+}
+
+const notes = [
+  '# A rollover of the CA "kubernetes". Explanations: docs/ca-rollover.md',
+  '# Go on only if every command of a part has succeeded, and the waits have ended with exit code 0.',
+  '# Until the last part has ended: no kubeadm upgrade, no kubeadm certs renew, no new control-plane node.',
+];

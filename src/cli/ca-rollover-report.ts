@@ -1,0 +1,116 @@
+import { formatInstant } from '../core/instant.ts';
+import type { TrustAuthority } from '../core/trust.ts';
+import type { Gate, GateId, GateReason, GateState } from '../trust/cluster/gate.ts';
+import { gateNames } from '../trust/cluster/gate.ts';
+import type { RolloverView } from '../trust/cluster/rollover.ts';
+import type { ExitCode } from './exit-code.ts';
+import { exitCodes } from './exit-code.ts';
+import { alignColumns, oneLine } from './text.ts';
+
+/** What has to be open before a step. `abort` needs the same with the CAs swapped. */
+export const gatesBefore = {
+  switch: ['G1', 'G2', 'G3', 'G4'],
+  finish: ['G5', 'G6', 'G7', 'G8'],
+} as const satisfies Readonly<Record<string, readonly GateId[]>>;
+
+/** Whether all of these gates are open. */
+export function areOpen(gates: readonly Gate[], ids: readonly GateId[]): boolean {
+  return ids.every((id) => gates.find((gate) => gate.id === id)?.state === 'open');
+}
+
+/** `harmful` first, because it must not be missed. */
+export function rolloverExitCode(gates: readonly Gate[]): ExitCode {
+  if (gates.some(({ state }) => state === 'harmful')) return exitCodes.expired;
+  return gates.every(({ state }) => state === 'open') ? exitCodes.fine : exitCodes.expiring;
+}
+
+export function reasonExitCode(reasons: readonly GateReason[]): ExitCode {
+  if (reasons.some(({ state }) => state === 'harmful')) return exitCodes.expired;
+  return reasons.length === 0 ? exitCodes.fine : exitCodes.expiring;
+}
+
+/** For `-o json` and `-o yaml`, with every object of every reason. */
+export function rolloverDocument({ server, authorities, gates }: RolloverView): object {
+  const { old, next } = authorities;
+  return {
+    apiVersion: 'nodecertd.io/v1alpha1',
+    kind: 'CaRollover',
+    server,
+    old: authorityDocument(old),
+    ...(next !== undefined && { new: authorityDocument(next) }),
+    gates: gates.map((gate) => ({ ...gate, name: gateNames[gate.id] })),
+    safe: {
+      switch: areOpen(gates, gatesBefore.switch),
+      finish: areOpen(gates, gatesBefore.finish),
+    },
+  };
+}
+
+function authorityDocument({ fingerprint, pin, subject, notAfter }: TrustAuthority): object {
+  return { fingerprint, pin, subject, notAfter: formatInstant(notAfter) };
+}
+
+/** The gates for people, with the remedy of each reason. */
+export function rolloverTable({ server, authorities, gates }: RolloverView): string {
+  const { old, next } = authorities;
+  const lines = [
+    `Cluster ${server}`,
+    ...alignColumns([
+      authorityRow('old CA', old),
+      ...(next === undefined ? [] : [authorityRow('new CA', next)]),
+    ]),
+    '',
+    ...(next === undefined ? ['The cluster has one CA, so no CA rollover is in progress'] : []),
+    ...gates.flatMap(gateLines),
+    ...(next === undefined ? [] : ['', summary(gates)]),
+  ];
+  return `${lines.map(oneLine).join('\n')}\n`;
+}
+
+function authorityRow(
+  label: string,
+  { subject, fingerprint, notAfter }: TrustAuthority,
+): readonly string[] {
+  return [label, subject, fingerprint.slice(0, shownDigits), `expires ${formatInstant(notAfter)}`];
+}
+
+const shownDigits = 16;
+
+function gateLines({ id, state, reasons }: Gate): string[] {
+  return [`${id} ${gateNames[id].padEnd(widest)}  ${state}`, ...reasons.flatMap(reasonLines)];
+}
+
+const widest = Math.max(...Object.values(gateNames).map((name) => name.length));
+
+/** One reason with its remedy, indented below the line of its gate. */
+export function reasonLines({ state, message, remedy, objects = [] }: GateReason): string[] {
+  return [
+    `   ${state}: ${message}`,
+    ...(objects.length === 0 ? [] : [`     ${shortList(objects)}`]),
+    ...(remedy === undefined ? [] : [`     → ${remedy}`]),
+  ];
+}
+
+const mostShown = 20;
+
+function shortList(objects: readonly string[]): string {
+  const others = objects.length - mostShown;
+  const shown = objects.slice(0, mostShown).join(', ');
+  return others > 0 ? `${shown} and ${others} more (all: -o json)` : shown;
+}
+
+/** One line about the gates, for people and for the progress of `wait`. */
+export function summary(gates: readonly Gate[]): string {
+  const harmful = idsIn(gates, 'harmful');
+  if (harmful.length > 0) {
+    return `Something fails now, or fails as soon as a connection is cut: ${harmful.join(', ')}`;
+  }
+  if (areOpen(gates, gatesBefore.finish)) return 'The old CA can be removed';
+  if (areOpen(gates, gatesBefore.switch))
+    return 'The new CA can be used; the old CA is still needed';
+  return 'The new CA cannot be used everywhere yet';
+}
+
+function idsIn(gates: readonly Gate[], state: GateState): string[] {
+  return gates.filter((gate) => gate.state === state).map(({ id }) => `${id} ${gateNames[id]}`);
+}

@@ -1,0 +1,69 @@
+import type { Command } from 'commander';
+import { AgentError } from '../core/errors.ts';
+import type { GateReason } from '../trust/cluster/gate.ts';
+import { checkLocalControlPlane } from '../trust/cluster/local-checks.ts';
+import { viewRollover } from '../trust/cluster/rollover.ts';
+import type { RolloverOptions } from './ca-rollover-options.ts';
+import { accessOf, addCertificateOptions, questionOf } from './ca-rollover-options.ts';
+import { reasonExitCode, reasonLines } from './ca-rollover-report.ts';
+import type { CliContext } from './context.ts';
+import { Progress } from './doctor-progress.ts';
+import type { ExitCodeMeanings } from './exit-code.ts';
+import type { OutputFormat } from './print.ts';
+import { outputOption, print } from './print.ts';
+import { oneLine } from './text.ts';
+
+type VerifyOptions = Pick<
+  RolloverOptions,
+  'kubeconfig' | 'kubernetesDir' | 'certDir' | 'old' | 'new' | 'caKey'
+> & { readonly output: OutputFormat };
+
+export const exitCodes: ExitCodeMeanings = {
+  0: 'the files of this node fit together, and all API servers have the same CAs',
+  1: 'the command itself failed',
+  2: 'wrong usage',
+  3: 'a step is not complete on this node or on another one',
+  4: 'a file of this node is wrong; the reason says how to correct it',
+};
+
+/** `nodecertd ca-rollover verify`: the files of this control-plane node. Changes nothing. */
+export function configure(
+  command: Command,
+  context: CliContext,
+  exit: (code: number) => void,
+): void {
+  addCertificateOptions(command)
+    .addOption(outputOption())
+    .action(async (options: VerifyOptions) => {
+      const reasons = await verify(options, context);
+      const document = { apiVersion: 'nodecertd.io/v1alpha1', kind: 'CaRolloverCheck', reasons };
+      context.stdout.write(await print(options.output, document, () => table(reasons)));
+      exit(reasonExitCode(reasons));
+    });
+}
+
+async function verify(options: VerifyOptions, context: CliContext): Promise<GateReason[]> {
+  using access = await accessOf(options);
+  using progress = new Progress(context.stderr, context.clock).start();
+  const view = await viewRollover({
+    ...questionOf(
+      { ...options, except: [], auditLog: [], quiet: 0, podsOk: true, dial: false },
+      { access, context },
+    ),
+    onStep: progress.note,
+  });
+  if (view.local.isControlPlane) return checkLocalControlPlane(view);
+  throw new AgentError(
+    'USAGE',
+    'this machine has no kube-apiserver and no kube-controller-manager',
+    {
+      remedy: 'Run the command as root on a control-plane node',
+    },
+  );
+}
+
+function table(reasons: readonly GateReason[]): string {
+  const fine = 'The files of this node fit together, and all API servers have the same CAs';
+  const lines = reasons.length === 0 ? [fine] : reasons.flatMap(reasonLines);
+  return `${lines.map(oneLine).join('\n')}\n`;
+}

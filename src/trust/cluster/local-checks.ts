@@ -1,0 +1,124 @@
+import type { GateReason, RolloverSide } from './gate.ts';
+import type { LocalControlPlane } from './local-control-plane.ts';
+import type { ServerProbe } from './probes.ts';
+
+export interface LocalChecks {
+  readonly local: LocalControlPlane;
+  readonly probes: readonly ServerProbe[];
+}
+
+/** What is wrong on this control-plane node, and where the API servers differ; harmful reasons first. */
+export function checkLocalControlPlane({ local, probes }: LocalChecks): GateReason[] {
+  const reasons = [
+    ...unmatchedKeys(local),
+    ...badSigningFiles(local),
+    ...unreadableTrust(local),
+    ...differentTrust(local),
+    ...kubeconfigsWithout(local, probes),
+    ...differentServers(probes),
+  ];
+  return [...reasons.filter(isHarmful), ...reasons.filter((reason) => !isHarmful(reason))];
+}
+
+function isHarmful({ state }: GateReason): boolean {
+  return state === 'harmful';
+}
+
+/** kube-controller-manager exits, and kubeadm refuses to sign. */
+function unmatchedKeys({ keys }: LocalControlPlane): GateReason[] {
+  return keys
+    .filter(({ matches }) => !matches)
+    .map(({ certificate, key }) => ({
+      state: 'harmful',
+      message: `${key} does not match the first certificate of ${certificate}`,
+      remedy: `Put the CA of ${key} first into ${certificate}, or restore the key of that CA`,
+    }));
+}
+
+function badSigningFiles({ signingFiles }: LocalControlPlane): GateReason[] {
+  return signingFiles
+    .filter(({ issuer }) => issuer === 'unreadable')
+    .map(({ place }) => ({
+      state: 'harmful',
+      message: `${place} is not one CA certificate, so nothing is signed with it`,
+      remedy: 'Write exactly one certificate into it',
+    }));
+}
+
+function unreadableTrust({ trustFiles, kubeconfigs }: LocalControlPlane): GateReason[] {
+  return [...trustFiles, ...kubeconfigs].flatMap(({ flag, path, problem }) =>
+    problem === undefined
+      ? []
+      : [
+          {
+            state: 'harmful',
+            message: `${path} (${flag}): ${problem}`,
+            remedy: `Write the CAs into ${path} again`,
+          },
+        ],
+  );
+}
+
+/** In the middle of a step, one file has both CAs and another has one. */
+function differentTrust({ trustFiles }: LocalControlPlane): GateReason[] {
+  const [first, ...others] = trustFiles.filter(({ problem }) => problem === undefined);
+  if (first === undefined) return [];
+  return others
+    .filter(({ has }) => named(has) !== named(first.has))
+    .map(({ flag, path, has }) => ({
+      state: 'waiting',
+      message: `${path} (${flag}) has ${named(has)}, and ${first.path} (${first.flag}) has ${named(first.has)}`,
+      remedy: 'Complete the step on this node: nodecertd ca-rollover plan',
+    }));
+}
+
+/** A component reads its kubeconfig when it starts, and then trusts no other CA. */
+function kubeconfigsWithout(
+  { kubeconfigs }: LocalControlPlane,
+  probes: readonly ServerProbe[],
+): GateReason[] {
+  const served = new Set(
+    probes.flatMap(({ served: { issuedBy } }) =>
+      issuedBy === 'old' || issuedBy === 'next' ? [issuedBy] : [],
+    ),
+  );
+  return kubeconfigs.flatMap(({ path, has, problem }) => {
+    const missing = [...served].filter((side) => !has.includes(side));
+    if (problem !== undefined || missing.length === 0) return [];
+    return [
+      {
+        state: 'harmful' as const,
+        message: `${path} lacks ${named(missing)}, by which API servers serve a certificate`,
+        remedy: `Write both CAs into ${path}: kubectl config set-cluster kubernetes --kubeconfig ${path} --certificate-authority /etc/kubernetes/pki/ca-bundle.crt --embed-certs`,
+      },
+    ];
+  });
+}
+
+/** Each API server answers for itself which CAs it accepts. */
+function differentServers(probes: readonly ServerProbe[]): GateReason[] {
+  const [first, ...others] = probes;
+  if (first === undefined) return [];
+  const objects = others
+    .filter((probe) => answerOf(probe) !== answerOf(first))
+    .map(({ server, ...probe }) => `${server.name} ${answerOf({ server, ...probe })}`);
+  if (objects.length === 0) return [];
+  return [
+    {
+      state: 'waiting',
+      message: `the API servers do not have the same CAs: ${first.server.name} ${answerOf(first)}`,
+      remedy: 'Complete the step on each control-plane node: nodecertd ca-rollover plan',
+      objects,
+    },
+  ];
+}
+
+function answerOf({ byOld, byNext, served }: ServerProbe): string {
+  return `(old CA ${byOld.kind}, new CA ${byNext.kind}, serves ${served.issuedBy})`;
+}
+
+const names = { old: 'the old CA', next: 'the new CA' } as const;
+
+function named(sides: readonly RolloverSide[]): string {
+  return sides.map((side) => names[side]).join(' and ') || 'neither CA';
+}

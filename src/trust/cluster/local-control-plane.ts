@@ -1,0 +1,122 @@
+import { hash, X509Certificate } from 'node:crypto';
+import { hasCode } from '../../core/errors.ts';
+import type { Instant } from '../../core/instant.ts';
+import { parsePem } from '../../core/pem.ts';
+import { loadKubeconfig } from '../../kube/kubeconfig.ts';
+import type { Component } from '../../pki/components/component.ts';
+import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
+import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
+import type { KubernetesDirectories } from '../../pki/layout.ts';
+import { fileOf, kubeadmCertificates } from '../../pki/layout.ts';
+import type { ProbedIssuer, RolloverAuthorities } from './gate.ts';
+import { issuerOf } from './issued-by.ts';
+import type { KeyMatch, TrustFile } from './local-trust.ts';
+import { fileIn, keyMatches, kubeconfigTrust, sideWithKeyOf, trustFile } from './local-trust.ts';
+
+/** What the files of this control-plane node say about a rollover. */
+export interface LocalControlPlane {
+  /** False on other machines; everything else is empty then. */
+  readonly isControlPlane: boolean;
+  /** Certificates of components and administrators. */
+  readonly leaves: readonly LocalLeaf[];
+  readonly signingFiles: readonly ProbedIssuer[];
+  readonly kubeletClientChangedAt?: Instant;
+  /** The files that kube-apiserver and kube-controller-manager read CAs from. */
+  readonly trustFiles: readonly TrustFile[];
+  readonly kubeconfigs: readonly TrustFile[];
+  readonly keys: readonly KeyMatch[];
+}
+
+export interface LocalLeaf extends ProbedIssuer {
+  /** SHA-256 of the certificate; absent if it is unreadable. */
+  readonly fingerprint?: string;
+}
+
+export async function readLocalControlPlane(
+  directories: KubernetesDirectories,
+  authorities: RolloverAuthorities,
+): Promise<LocalControlPlane> {
+  const { components } = await findLocalNode(directories);
+  const apiServer = components.find(({ name }) => name === 'kube-apiserver');
+  const manager = components.find(({ name }) => name === 'kube-controller-manager');
+  if (apiServer === undefined && manager === undefined) return elsewhere;
+  const leaves = await Promise.all(
+    kubeadmCertificates
+      .filter(({ authority }) => authority === 'ca')
+      .map(async (certificate) =>
+        leafOf(certificate.kind, fileOf(certificate, directories), authorities),
+      ),
+  );
+  const client = fileIn(apiServer, 'kubelet-client-certificate');
+  const reading = client === undefined ? undefined : readCertificateFile(client);
+  return {
+    isControlPlane: true,
+    leaves: leaves.filter((leaf) => leaf !== undefined),
+    signingFiles: signingFile(manager, authorities),
+    ...(reading?.kind === 'read' && { kubeletClientChangedAt: reading.changedAt }),
+    trustFiles: [
+      ...trustFile(apiServer, 'client-ca-file', authorities),
+      ...trustFile(apiServer, 'kubelet-certificate-authority', authorities),
+      ...trustFile(manager, 'client-ca-file', authorities),
+      ...trustFile(manager, 'root-ca-file', authorities),
+    ],
+    kubeconfigs: await kubeconfigTrust(directories, authorities),
+    keys: await keyMatches(manager, directories),
+  };
+}
+
+const elsewhere: LocalControlPlane = {
+  isControlPlane: false,
+  leaves: [],
+  signingFiles: [],
+  trustFiles: [],
+  kubeconfigs: [],
+  keys: [],
+};
+
+/** Undefined if the node has no such file. Only the first control-plane node has super-admin.conf. */
+async function leafOf(
+  kind: 'pair' | 'kubeconfig',
+  path: string,
+  authorities: RolloverAuthorities,
+): Promise<LocalLeaf | undefined> {
+  const leaf = kind === 'pair' ? leafIn(path) : await leafInKubeconfig(path);
+  if (leaf === undefined) return undefined;
+  if (leaf === 'unreadable') return { place: path, issuer: leaf };
+  const fingerprint = hash('sha256', leaf.raw, 'hex');
+  return { place: path, issuer: issuerOf(leaf, authorities), fingerprint };
+}
+
+type FoundLeaf = X509Certificate | 'unreadable' | undefined;
+
+function leafIn(path: string): FoundLeaf {
+  const reading = readCertificateFile(path);
+  if (reading.kind !== 'read') return reading.kind === 'missing' ? undefined : reading.kind;
+  const [leaf] = reading.certificates;
+  return leaf === undefined ? 'unreadable' : new X509Certificate(leaf.der);
+}
+
+async function leafInKubeconfig(path: string): Promise<FoundLeaf> {
+  try {
+    using access = await loadKubeconfig(path);
+    const { clientCertificate } = access.credential;
+    const [leaf] = clientCertificate === undefined ? [] : parsePem(clientCertificate.pem);
+    return leaf && new X509Certificate(leaf.der);
+  } catch (error) {
+    return hasCode(error, 'KUBECONFIG_MISSING') ? undefined : 'unreadable';
+  }
+}
+
+/** kube-controller-manager signs with exactly one certificate. */
+function signingFile(
+  manager: Component | undefined,
+  authorities: RolloverAuthorities,
+): ProbedIssuer[] {
+  const path = fileIn(manager, 'cluster-signing-cert-file');
+  if (path === undefined) return [];
+  const place = `${path} (kube-controller-manager --cluster-signing-cert-file)`;
+  const reading = readCertificateFile(path);
+  const [only, another] = reading.kind === 'read' ? reading.certificates : [];
+  if (only === undefined || another !== undefined) return [{ place, issuer: 'unreadable' }];
+  return [{ place, issuer: sideWithKeyOf(only.der, authorities) ?? 'other' }];
+}

@@ -1,0 +1,216 @@
+import { dirname, join } from 'node:path';
+
+/** What the commands of a plan contain of a cluster. */
+export interface RolloverShell {
+  /** The name of the cluster in the kubeconfigs of kubeadm. */
+  readonly clusterName: string;
+  /** `/etc/kubernetes/pki` */
+  readonly certificates: string;
+  /** The common name of the new CA. */
+  readonly commonName: string;
+  /** The kind of the old CA's key, which the new CA gets too. */
+  readonly keyType: 'rsa' | 'ec';
+}
+
+const administrator = 'kubectl --kubeconfig /etc/kubernetes/admin.conf';
+const usages = 'critical,digitalSignature,keyEncipherment,keyCertSign';
+
+/** Creates the new CA, and the bridge, which is its key certified by the old CA. */
+export function createCommands(shell: RolloverShell): string[] {
+  const { certificates, commonName, keyType } = shell;
+  const key = keyType === 'rsa' ? 'rsa:2048' : 'ec -pkeyopt ec_paramgen_curve:P-256';
+  return lines(`
+cd ${certificates}
+openssl req -x509 -newkey ${key} -nodes -sha256 -days 3650 -subj '/CN=${commonName}' -addext keyUsage=${usages} -addext subjectAltName=DNS:kubernetes -keyout ca-next.key -out ca-next.crt
+openssl x509 -x509toreq -in ca-next.crt -signkey ca-next.key -out ca-bridge.csr
+printf 'basicConstraints=critical,CA:TRUE\\nkeyUsage=${usages}\\nsubjectKeyIdentifier=hash\\nauthorityKeyIdentifier=keyid\\n' > ca-bridge.ext
+openssl x509 -req -in ca-bridge.csr -CA ca.crt -CAkey ca.key -set_serial 0x$(openssl rand -hex 8) -days 365 -sha256 -extfile ca-bridge.ext -out ca-bridge.crt
+rm ca-bridge.csr ca-bridge.ext
+chmod 600 ca-next.key`);
+}
+
+export function copyCommands({ certificates }: RolloverShell, nodes: readonly string[]): string[] {
+  return nodes.map(
+    (node) => `scp -p ca-next.crt ca-next.key ca-bridge.crt ${node}:${certificates}/`,
+  );
+}
+
+/**
+ * ca.crt must not have two certificates while kube-controller-manager signs with it: it would sign
+ * nothing. So it gets a file of its own first.
+ */
+export function trustCommands(shell: RolloverShell): string[] {
+  const { certificates } = shell;
+  return [
+    ...lines(`
+cd ${certificates}
+[ -e ca-signing.crt ] || { cp -p ca.key ca-signing.key && cp -p ca.crt ca-signing.crt; }
+cat ca-signing.crt ca-next.crt > ca-bundle.crt`),
+    trustIn('controller-manager', 'ca-bundle.crt', shell),
+    ...managerFlags(
+      { cert: 'ca-signing.crt', key: 'ca-signing.key', root: 'ca-bundle.crt' },
+      shell,
+    ),
+    ...replace('ca.crt', 'cp -p ca-bundle.crt'),
+    trustIn('scheduler', 'ca-bundle.crt', shell),
+    ...restart('kube-scheduler'),
+    ...administrators((name) => [trustIn(name, 'ca-bundle.crt', shell)]),
+  ];
+}
+
+/** The CA that issues from now on, by the name of its files. */
+type Issuing = 'ca-next' | 'ca-previous';
+
+/** kubeadm signs with the pair in `next`, and puts only that CA into the kubeconfigs. */
+export function switchCommands(shell: RolloverShell): string[] {
+  return [
+    ...renewServing('ca-next', shell),
+    'cat ca-bridge.crt >> next/apiserver.crt',
+    ...useRenewed,
+    '[ -e ca-previous.crt ] || { cp -p ca-signing.key ca-previous.key && cp -p ca-signing.crt ca-previous.crt; }',
+    ...issueWith('ca-next', 'cat ca-next.crt ca-previous.crt', shell),
+  ];
+}
+
+/** The reverse of `switchCommands`. Both CAs are trusted, so the old one needs no bridge. */
+export function switchBackCommands(shell: RolloverShell): string[] {
+  return [
+    ...renewServing('ca-previous', shell),
+    ...useRenewed,
+    ...issueWith('ca-previous', 'cat ca-bundle.crt', shell),
+  ];
+}
+
+function renewServing(ca: Issuing, { certificates }: RolloverShell): string[] {
+  return lines(`
+cd ${certificates}
+mkdir -p -m 700 next && cp -p ${ca}.crt next/ca.crt && cp -p ${ca}.key next/ca.key
+cp -p apiserver.crt apiserver.key apiserver-kubelet-client.crt apiserver-kubelet-client.key next/
+kubeadm certs renew apiserver-kubelet-client --cert-dir ${certificates}/next
+kubeadm certs renew apiserver --cert-dir ${certificates}/next`);
+}
+
+const useRenewed = [
+  'mv next/apiserver-kubelet-client.key . && mv next/apiserver-kubelet-client.crt .',
+  'mv next/apiserver.key . && mv next/apiserver.crt .',
+];
+
+function issueWith(ca: Issuing, bundle: string, shell: RolloverShell): string[] {
+  const renewed = (name: string): string[] => [
+    `kubeadm certs renew ${name}.conf --cert-dir ${shell.certificates}/next`,
+    trustIn(name, 'ca-bundle.crt', shell),
+  ];
+  return [
+    ...replace('ca-signing.key', `cp -p ${ca}.key`),
+    ...replace('ca-signing.crt', `cp -p ${ca}.crt`),
+    ...replace('ca.key', `cp -p ${ca}.key`),
+    `${bundle} > ca.crt.new && mv ca.crt.new ca.crt`,
+    ...renewed('controller-manager'),
+    ...restart('kube-controller-manager'),
+    ...renewed('scheduler'),
+    ...restart('kube-scheduler'),
+    ...administrators(renewed),
+    'rm -r next',
+  ];
+}
+
+export function finishCommands(shell: RolloverShell): string[] {
+  return [
+    ...trustAlone('ca-next', shell),
+    'openssl x509 -in apiserver.crt -out apiserver.crt.new && mv apiserver.crt.new apiserver.crt',
+    'rm -f ca-signing.* ca-bundle.crt ca-next.* ca-bridge.crt',
+    'shred -u ca-previous.key && rm ca-previous.crt',
+  ];
+}
+
+/** The reverse of `trustCommands`. kube-controller-manager signs with the old CA, in ca-signing. */
+export function distrustCommands(shell: RolloverShell): string[] {
+  return [
+    ...trustAlone('ca-signing', shell),
+    'rm -f ca-signing.* ca-bundle.crt ca-next.* ca-bridge.crt ca-previous.*',
+  ];
+}
+
+function trustAlone(ca: 'ca-next' | 'ca-signing', shell: RolloverShell): string[] {
+  return [
+    `cd ${shell.certificates}`,
+    ...replace('ca.crt', `cp -p ${ca}.crt`),
+    trustIn('controller-manager', 'ca.crt', shell),
+    ...managerFlags({ cert: 'ca.crt', key: 'ca.key', root: 'ca.crt' }, shell),
+    trustIn('scheduler', 'ca.crt', shell),
+    ...restart('kube-scheduler'),
+    ...administrators((name) => [trustIn(name, 'ca.crt', shell)]),
+  ];
+}
+
+/** cluster-info has one line with the CAs, in a kubeconfig. */
+export function clusterInfoCommand(file: string, { certificates }: RolloverShell): string {
+  const data = `$(base64 -w0 ${join(certificates, file)})`;
+  return `${administrator} -n kube-public get configmap cluster-info -o yaml | sed "s#\\(certificate-authority-data: \\).*#\\1${data}#" | ${administrator} replace -f -`;
+}
+
+/** kube-apiserver writes it again at once, without the old CA. */
+export const forgetCommand = `${administrator} -n kube-system delete configmap extension-apiserver-authentication`;
+
+/** By a rename, because a half-written bundle is a file with the first CA alone. */
+function replace(file: string, copy: string): string[] {
+  return [`${copy} ${file}.new && mv ${file}.new ${file}`];
+}
+
+function trustIn(name: string, file: string, { clusterName, certificates }: RolloverShell): string {
+  const config = join(dirname(certificates), `${name}.conf`);
+  return `kubectl config set-cluster ${clusterName} --kubeconfig ${config} --certificate-authority ${file} --embed-certs`;
+}
+
+/** Only the first control-plane node has super-admin.conf. */
+function administrators(commandsFor: (name: string) => readonly string[]): string[] {
+  return [
+    `if [ -e ../super-admin.conf ]; then ${commandsFor('super-admin').join(' && ')}; fi`,
+    ...commandsFor('admin'),
+  ];
+}
+
+interface ManagerFiles {
+  readonly cert: string;
+  readonly key: string;
+  readonly root: string;
+}
+
+/** The kubelet restarts kube-controller-manager, which then also reads its kubeconfig. */
+function managerFlags(
+  { cert, key, root }: ManagerFiles,
+  { certificates }: RolloverShell,
+): string[] {
+  const flags = {
+    'cluster-signing-cert-file': cert,
+    'cluster-signing-key-file': key,
+    'root-ca-file': root,
+  };
+  const edits = Object.entries(flags).map(
+    ([flag, file]) => `-e 's#\\(--${flag}=\\).*#\\1${join(certificates, file)}#'`,
+  );
+  const manifests = join(dirname(certificates), 'manifests');
+  const name = 'kube-controller-manager.yaml';
+  return [
+    `sed ${edits.join(' ')} ${manifests}/${name} > ../${name} && chmod 600 ../${name} && mv ../${name} ${manifests}/`,
+    `until crictl inspect $(crictl ps --quiet --name kube-controller-manager) | grep -q -e '--root-ca-file=${join(certificates, root)}"'; do sleep 1; done`,
+    healthy('kube-controller-manager'),
+  ];
+}
+
+/** The kubelet starts the container again at once. */
+function restart(component: RestartedComponent): string[] {
+  return [`crictl stop $(crictl ps --quiet --name ${component})`, healthy(component)];
+}
+
+const ports = { 'kube-controller-manager': 10_257, 'kube-scheduler': 10_259 } as const;
+type RestartedComponent = keyof typeof ports;
+
+function healthy(component: RestartedComponent): string {
+  const health = `${administrator} --server https://127.0.0.1:${ports[component]} --insecure-skip-tls-verify get --raw /healthz`;
+  return `until ${health} > /dev/null 2>&1; do sleep 1; done`;
+}
+
+function lines(text: string): string[] {
+  return text.trim().split('\n');
+}

@@ -1,0 +1,127 @@
+import type { RolloverShell } from './plan-commands.ts';
+import {
+  clusterInfoCommand,
+  copyCommands,
+  createCommands,
+  distrustCommands,
+  finishCommands,
+  forgetCommand,
+  switchBackCommands,
+  switchCommands,
+  trustCommands,
+} from './plan-commands.ts';
+
+/** What a plan needs to know of a cluster. */
+export interface PlanFacts extends RolloverShell {
+  /** At least one; the node of the leading kube-controller-manager is the last. */
+  readonly controlPlanes: readonly string[];
+}
+
+/** One step of a rollover. */
+export interface PlanStep {
+  readonly id: string;
+  readonly title: string;
+  /** Run one after the other, each as root in a shell on its node. */
+  readonly blocks: readonly PlanBlock[];
+}
+
+export interface PlanBlock {
+  readonly node: string;
+  readonly commands: readonly string[];
+}
+
+/**
+ * The steps of a rollover of the kubernetes CA by hand, in their order. The files have the names
+ * that docs/ca-rollover.md explains.
+ */
+export function rolloverPlan({ controlPlanes, ...shell }: PlanFacts): PlanStep[] {
+  const [first = 'CONTROL-PLANE-NODE', ...others] = controlPlanes;
+  const last = others.at(-1) ?? first;
+  const onEach = (commands: readonly string[]): PlanBlock[] =>
+    [first, ...others].map((node) => on(node, ...commands));
+  const wait = (goal: string, timeout: string): PlanBlock => on(first, waitCommand(goal, timeout));
+  return [
+    {
+      id: 'create',
+      title: 'Create the new CA, and copy it to every control-plane node',
+      blocks: [on(first, ...createCommands(shell), ...copyCommands(shell, others))],
+    },
+    {
+      id: 'trust',
+      title: 'Let the control plane trust both CAs, one node after the other',
+      blocks: [
+        ...onEach(trustCommands(shell)),
+        on(last, clusterInfoCommand('ca-bundle.crt', shell)),
+      ],
+    },
+    {
+      id: 'union',
+      title: 'Wait until the whole cluster trusts both CAs',
+      blocks: [wait('union', '2h')],
+    },
+    {
+      id: 'switch',
+      title: 'Issue certificates by the new CA, one node after the other',
+      blocks: onEach(switchCommands(shell)),
+    },
+    {
+      id: 'droppable',
+      title: 'Wait until nothing needs the old CA',
+      blocks: [wait('droppable', '3d')],
+    },
+    {
+      id: 'finish',
+      title: 'Remove the old CA, one node after the other',
+      blocks: [
+        ...onEach(finishCommands(shell)),
+        on(last, clusterInfoCommand('ca.crt', shell), forgetCommand),
+      ],
+    },
+  ];
+}
+
+/**
+ * The way back to the old CA. The first two steps are for a cluster in which the step `switch` has
+ * begun on a node.
+ */
+export function abortPlan({ controlPlanes, ...shell }: PlanFacts): PlanStep[] {
+  const [first = 'CONTROL-PLANE-NODE', ...others] = controlPlanes;
+  const nodes = [first, ...others];
+  const last = nodes.at(-1) ?? first;
+  return [
+    {
+      id: 'switch-back',
+      title:
+        'If "switch" has begun: issue certificates by the old CA again, one node after the other',
+      blocks: nodes.map((node) => on(node, ...switchBackCommands(shell))),
+    },
+    {
+      id: 'reissued',
+      title: 'If "switch" has begun: wait until nothing needs the new CA',
+      blocks: [on(first, waitForOldCommand(shell))],
+    },
+    {
+      id: 'distrust',
+      title: 'Remove the new CA, one node after the other',
+      blocks: [
+        ...nodes.map((node) => on(node, ...distrustCommands(shell))),
+        on(last, clusterInfoCommand('ca.crt', shell), forgetCommand),
+      ],
+    },
+  ];
+}
+
+/** The same wait with the CAs swapped. */
+function waitForOldCommand({ certificates }: RolloverShell): string {
+  const fingerprint = (name: string): string =>
+    `$(openssl x509 -in ${certificates}/${name} -outform der | sha256sum | cut -c 1-16)`;
+  return `${waitCommand('reissued', '3d')} --old ${fingerprint('ca-next.crt')} --new ${fingerprint('ca-previous.crt')}`;
+}
+
+function waitCommand(goal: string, timeout: string): string {
+  return `nodecertd ca-rollover wait --for ${goal} --timeout ${timeout}`;
+}
+
+function on(node: string, ...commands: readonly string[]): PlanBlock {
+  return { node, commands };
+}

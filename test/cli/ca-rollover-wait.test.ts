@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { waitFor } from '../../src/cli/ca-rollover-wait.ts';
+import { minute, second } from '../../src/core/instant.ts';
+import type { Gate, GateState } from '../../src/trust/cluster/gate.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { rolloverView } from './rollover-views.ts';
+
+interface Waited {
+  readonly code: number;
+  /** Of the gate G3. */
+  readonly state: string | undefined;
+  readonly readings: number;
+  readonly seconds: number;
+  readonly said: string;
+}
+
+/** Waits for G3, which has these states one after the other, 10 seconds each. */
+async function waitThrough(...states: readonly GateState[]): Promise<Waited> {
+  const clock = new FakeClock();
+  let [readings, said] = [0, ''];
+  const view = async (): ReturnType<Parameters<typeof waitFor>[1]['view']> => {
+    const state = states[Math.min(readings, states.length - 1)] ?? 'open';
+    readings += 1;
+    return rolloverView([gateIn(state)]);
+  };
+  const stderr = { write: (text: string) => (said += text) };
+  const waiting = waitFor(['G3'], { view, context: { clock, stderr }, timeoutMs: 2 * minute });
+  await clock.advance(10 * minute);
+  const { view: last, code } = await waiting;
+  return { code, state: last.gates[0]?.state, readings, seconds: 10 * (readings - 1), said };
+}
+
+function gateIn(state: GateState): Gate {
+  return {
+    id: 'G3',
+    state,
+    reasons: state === 'open' ? [] : [{ state, message: `1 node of 2 is ${state}` }],
+  };
+}
+
+describe('waitFor()', () => {
+  it('returns as soon as the gates are open, and says what it waits for once', async () => {
+    const { code, readings, said } = await waitThrough('waiting', 'waiting', 'unknown', 'open');
+    assert.deepEqual([code, readings], [0, 4]);
+    assert.equal(
+      said,
+      'waiting for G3: 1 node of 2 is waiting\nwaiting for G3: 1 node of 2 is unknown\n',
+    );
+  });
+
+  it('ends with 3 when time is over', async () => {
+    const { code, seconds } = await waitThrough('waiting');
+    assert.deepEqual([code, seconds], [3, (2 * minute) / second]);
+  });
+
+  it('ends with 4 when something fails for 40 seconds', async () => {
+    const { code, seconds } = await waitThrough('waiting', 'harmful');
+    assert.deepEqual([code, seconds], [4, 50]);
+  });
+
+  it('survives a shorter failure, such as a restart of kube-controller-manager', async () => {
+    const { code } = await waitThrough('harmful', 'harmful', 'waiting', 'harmful', 'open');
+    assert.equal(code, 0);
+  });
+});

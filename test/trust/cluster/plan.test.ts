@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { nextName } from '../../../src/trust/cluster/plan-facts.ts';
+import type { PlanStep } from '../../../src/trust/cluster/plan.ts';
+import { abortPlan, rolloverPlan } from '../../../src/trust/cluster/plan.ts';
+import { read } from '../../docs/pages.ts';
+
+const facts = {
+  controlPlanes: ['cp1', 'cp2'],
+  clusterName: 'kubernetes',
+  certificates: '/etc/kubernetes/pki',
+  commonName: 'kubernetes 2026-11',
+  keyType: 'rsa',
+} as const;
+
+function nodesOf({ blocks }: PlanStep): string[] {
+  return blocks.map(({ node }) => node);
+}
+
+describe('rolloverPlan()', () => {
+  it('does each step on every node in its order, and shared objects on the last', () => {
+    assert.deepEqual(
+      rolloverPlan(facts).map((step) => [step.id, ...nodesOf(step)]),
+      [
+        ['create', 'cp1'],
+        ['trust', 'cp1', 'cp2', 'cp2'],
+        ['union', 'cp1'],
+        ['switch', 'cp1', 'cp2'],
+        ['droppable', 'cp1'],
+        ['finish', 'cp1', 'cp2', 'cp2'],
+      ],
+    );
+  });
+
+  it('copies nothing in a cluster with one control-plane node', () => {
+    const [create] = rolloverPlan({ ...facts, controlPlanes: ['cp1'] });
+    const commands = create?.blocks.flatMap((block) => block.commands) ?? [];
+    assert.ok(commands.every((command) => !command.startsWith('scp')));
+  });
+
+  it('is what docs/ca-rollover.md shows', async () => {
+    const page = await read('docs/ca-rollover.md');
+    for (const { id, blocks } of rolloverPlan(facts)) {
+      for (const { commands } of blocks) {
+        assert.ok(page.includes(`\`\`\`sh\n${commands.join('\n')}\n\`\`\``), id);
+      }
+    }
+  });
+});
+
+describe('abortPlan()', () => {
+  it('issues by the old CA again before it removes the new one', () => {
+    assert.deepEqual(
+      abortPlan(facts).map((step) => [step.id, ...nodesOf(step)]),
+      [
+        ['switch-back', 'cp1', 'cp2'],
+        ['reissued', 'cp1'],
+        ['distrust', 'cp1', 'cp2', 'cp2'],
+      ],
+    );
+  });
+});
+
+describe('nextName()', () => {
+  const now = Date.UTC(2026, 10, 29);
+  const cases = [
+    ['CN=kubernetes', 'kubernetes 2026-11'],
+    ['CN=kubernetes 2025-01', 'kubernetes 2026-11'],
+    ['CN=kubernetes 2026-11', 'kubernetes 2026-11b'],
+    ['CN=kubernetes 2026-11b', 'kubernetes 2026-11c'],
+    ['O=Example\nCN=etcd-ca', 'etcd-ca 2026-11'],
+    ["CN=$(reboot)'", 'kubernetes 2026-11'],
+    ['', 'kubernetes 2026-11'],
+  ] as const;
+  for (const [subject, name] of cases) {
+    it(`is ${name} after ${JSON.stringify(subject)}`, () => {
+      assert.equal(nextName(subject, now), name);
+    });
+  }
+});
