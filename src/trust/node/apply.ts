@@ -1,4 +1,6 @@
 import { AgentError, describeError } from '../../core/errors.ts';
+import { encodeCertificates } from '../../core/pem.ts';
+import { removeStrays, replaceFile } from '../../store/atomic-file.ts';
 import { isInPlace, requireUnchanged, requireWritten } from '../../store/change-checks.ts';
 import { replaceContents } from '../../store/file-content.ts';
 import { readRuns, sweep } from '../../store/run-folder.ts';
@@ -12,6 +14,8 @@ import {
   rollBack,
 } from '../../store/run-recovery.ts';
 import { startRun } from '../../store/run-start.ts';
+import { exists } from '../../sys/exists.ts';
+import type { TrustPlace } from './place.ts';
 import type { FilePlan, TrustChange } from './place-change.ts';
 import { planFiles } from './place-change.ts';
 import type { TrustFiles } from './trust-files.ts';
@@ -43,6 +47,7 @@ export async function applyTrust(
     verify,
   }: { readonly changes: readonly TrustChange[]; readonly verify: () => Promise<void> },
 ): Promise<TrustRun | undefined> {
+  for (const { place } of changes) await createMoveTarget(place);
   const plans = await planFiles(changes);
   if (plans.length === 0) return undefined;
   const recovery = recoveryOf(files);
@@ -62,6 +67,16 @@ export async function applyTrust(
   } finally {
     wipe(plans);
   }
+}
+
+/**
+ * Not a part of the change, so that a rollback leaves the file: a kubelet that was started in
+ * between still opens it.
+ */
+async function createMoveTarget({ moveTo, authorities }: TrustPlace): Promise<void> {
+  if (moveTo === undefined || (await exists(moveTo))) return;
+  await removeStrays(moveTo);
+  await replaceFile(moveTo, encodeCertificates(authorities), 0o644);
 }
 
 async function makeChanges(
