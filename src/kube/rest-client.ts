@@ -49,6 +49,8 @@ export interface ApiRequest {
   readonly query?: Readonly<Record<string, string>>;
   /** Sent as JSON; with the verb `patch`, as a JSON merge patch (RFC 7386). */
   readonly body?: unknown;
+  /** The media type of the response; JSON if absent. */
+  readonly accept?: string;
   /** The longest response; the limit of the client if absent. */
   readonly bodyBytes?: number;
   readonly signal: AbortSignal;
@@ -244,7 +246,7 @@ export class KubeClient implements AsyncDisposable {
       path: `${url.pathname.replace(/\/$/, '')}${request.path}${query && `?${query}`}`,
       method: methods[request.verb],
       headers: {
-        accept: 'application/json',
+        accept: request.accept ?? 'application/json',
         'user-agent': `nodecertd/${this.#options.version}`,
         ...(await this.#session.headers()),
         ...(request.body !== undefined && { 'content-type': contentType(request.verb) }),

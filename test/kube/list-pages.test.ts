@@ -60,4 +60,36 @@ describe('listPages()', () => {
     await assert.rejects(pages.next(), { code: 'API_BAD_RESPONSE' });
     assert.equal(server.requests.length, 3);
   });
+
+  it('reads the columns and the metadata of a table', async () => {
+    const rows = [{ cells: ['node-1', 'Ready', 3], object: { metadata: { name: 'node-1' } } }];
+    const columnDefinitions = ['Name', 'Status', 'Age'].map((name) => ({ name }));
+    await using server = await ApiServer.start(({ headers }, response) => {
+      assert.equal(headers.accept, 'application/json;as=Table;v=v1;g=meta.k8s.io');
+      sendJson(response, { metadata: { resourceVersion: '7' }, columnDefinitions, rows });
+    });
+    await using client = await clientOf(server);
+    const options = { client: () => client, path: '/nodes', asTable: true, limit: 40, signal };
+    const { value } = await listPages({ ...options, schema: v.unknown() }).next();
+    assert.deepEqual(value, {
+      resourceVersion: '7',
+      items: [
+        {
+          cells: { Name: 'node-1', Status: 'Ready', Age: 3 },
+          object: { metadata: { name: 'node-1' } },
+        },
+      ],
+      isLast: true,
+    });
+  });
+
+  it('fails if the response is no table', async () => {
+    await using server = await ApiServer.start((_, response) => {
+      sendJson(response, { kind: 'Table', metadata: {}, rows: 3 });
+    });
+    await using client = await clientOf(server);
+    const options = { client: () => client, path: '/nodes', asTable: true, limit: 1, signal };
+    const pages = listPages({ ...options, schema: v.unknown() });
+    await assert.rejects(pages.next(), { code: 'API_BAD_RESPONSE' });
+  });
 });

@@ -88,7 +88,21 @@ async function createObjects(): Promise<void> {
     }),
   );
   await create('/api/v1/nodes', {
-    metadata: { name: 'node-1', annotations: { [trustAnnotationKey]: annotation } },
+    metadata: {
+      name: 'node-1',
+      labels: { 'node-role.kubernetes.io/control-plane': '' },
+      annotations: { [trustAnnotationKey]: annotation },
+    },
+    status: {
+      addresses: [
+        { type: 'Hostname', address: 'node-1' },
+        { type: 'ExternalIP', address: '192.0.2.1' },
+        { type: 'InternalIP', address: 'fd00::1' },
+      ],
+      conditions: [{ type: 'Ready', status: 'True' }],
+      daemonEndpoints: { kubeletEndpoint: { Port: 10_260 } },
+    },
+    spec: { unschedulable: true },
   });
   await rollover.plane.setNodeAddresses('node-2', [{ type: 'InternalIP', address: '10.0.0.2' }]);
   await rollover.discovery.createSignedToken();
@@ -194,7 +208,10 @@ async function read(impersonated?: typeof auditor): Promise<ClusterState> {
   }
   await using client = await KubeClient.open({ access, version, clock: systemClock });
   const signal = AbortSignal.timeout(60_000);
-  return await readClusterState({ client, signal }, { readAt: systemClock.now(), withPods: true });
+  return await readClusterState(
+    { client, signal },
+    { readAt: systemClock.now(), withPods: true, withKubeletPorts: true },
+  );
 }
 
 function inputOf(state: ClusterState): GateInput {
@@ -214,6 +231,35 @@ describe('readClusterState()', { skip }, () => {
     assert.deepEqual(lines(judgePods(input).reasons), [
       'waiting 1 running pod started before kube-root-ca.crt of the namespace had the new CA [default/Pod/web-1]',
     ]);
+  });
+
+  it('reads the address, the port and the readiness of each node', async () => {
+    const { nodes } = await read();
+    assert.ok(nodes.outcome === 'read');
+    assert.deepEqual(
+      nodes.value.map(({ report: found, ...node }) => ({
+        ...node,
+        hasReport: found !== undefined,
+      })),
+      [
+        {
+          name: 'node-1',
+          isControlPlane: true,
+          addresses: ['fd00::1', '192.0.2.1'],
+          isReady: true,
+          kubeletPort: 10_260,
+          hasReport: true,
+        },
+        {
+          name: 'node-2',
+          isControlPlane: false,
+          addresses: ['10.0.0.2'],
+          isReady: false,
+          kubeletPort: 10_250,
+          hasReport: false,
+        },
+      ],
+    );
   });
 
   it('finds both CAs, and what is behind, once both are published', async () => {

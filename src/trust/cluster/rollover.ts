@@ -84,7 +84,11 @@ export async function viewRollover(question: RolloverQuestion): Promise<Rollover
   const { servers, unlisted } = await allServers(client, signal);
   const state = await readClusterState(
     { client, signal },
-    { readAt: serverClock.now(), withPods: confirmed.pods !== true },
+    {
+      readAt: serverClock.now(),
+      withPods: confirmed.pods !== true,
+      withKubeletPorts: question.dial,
+    },
   );
   onStep?.('the cluster', 'ended');
   const authorities = rolloverAuthorities(state, question.named);
@@ -221,8 +225,7 @@ async function dialedKubelets({
 }: KubeletDials): Promise<ProbedIssuer[]> {
   if (!dial || state.nodes.outcome !== 'read') return [];
   const nodes = state.nodes.value.filter(
-    ({ name, notReadySince }) =>
-      notReadySince === undefined && confirmed.exceptNodes?.has(name) !== true,
+    ({ name, isReady }) => isReady && confirmed.exceptNodes?.has(name) !== true,
   );
   return await dialKubelets({ nodes, authorities, signal });
 }

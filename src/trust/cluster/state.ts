@@ -36,8 +36,7 @@ export interface ClusterNode {
   /** Internal addresses, then external ones. */
   readonly addresses: readonly string[];
   readonly kubeletPort: number;
-  /** Set while the kubelet is not Ready. */
-  readonly notReadySince?: Instant;
+  readonly isReady: boolean;
   /** Absent if the Node has no annotation, `malformed` if it cannot be parsed. */
   readonly report?: TrustAnnotation | 'malformed';
 }

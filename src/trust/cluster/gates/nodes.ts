@@ -55,12 +55,12 @@ export function reasonsOfNodes(
 }
 
 function causesOfNode(
-  { report, notReadySince }: ClusterNode,
+  { report, isReady }: ClusterNode,
   readAt: Instant,
   causesOf: (report: TrustAnnotation) => readonly NodeCause[],
 ): readonly NodeCause[] {
   const causes = causesOfReport(report, readAt, causesOf);
-  if (causes.length === 0 || notReadySince === undefined) return causes;
+  if (causes.length === 0 || isReady) return causes;
   const worst = causes.find(({ state }) => state === 'harmful') ?? causes[0];
   return worst === undefined ? [] : [offline(worst)];
 }

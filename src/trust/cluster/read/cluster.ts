@@ -3,7 +3,7 @@ import type { ClusterState } from '../state.ts';
 import { Bundles } from './bundles.ts';
 import { readClusterInfo } from './cluster-info.ts';
 import { readHolders } from './holders.ts';
-import { readNodes } from './nodes.ts';
+import { readKubeletPorts, readNodes } from './nodes.ts';
 import { readPodGroups } from './pods.ts';
 import type { BundleReader } from './published.ts';
 import {
@@ -21,6 +21,8 @@ export interface ClusterQuestion {
   readonly readAt: Instant;
   /** Pods are the largest part of a cluster, and `--pods-ok` needs none. */
   readonly withPods: boolean;
+  /** For a caller that connects to kubelets. Needs the whole Nodes. */
+  readonly withKubeletPorts?: boolean;
 }
 
 /**
@@ -30,12 +32,14 @@ export interface ClusterQuestion {
  */
 export async function readClusterState(
   clusterReader: ClusterReader,
-  { readAt, withPods }: ClusterQuestion,
+  { readAt, withPods, withKubeletPorts = false }: ClusterQuestion,
 ): Promise<ClusterState> {
   const reader: BundleReader = { ...clusterReader, bundles: new Bundles() };
   return {
     readAt,
-    nodes: await reading(() => readNodes(reader)),
+    nodes: await reading(async () =>
+      readNodes(reader, withKubeletPorts ? await readKubeletPorts(reader) : new Map()),
+    ),
     namespaces: await reading(() => readNamespaces(reader)),
     rootCas: await reading(() => readRootCas(reader)),
     trustBundles: await reading(() => readTrustBundles(reader)),

@@ -2,72 +2,96 @@ import * as v from 'valibot';
 import { canonicalIp } from '../../../core/ip-address.ts';
 import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
 import { parseTrustAnnotation, trustAnnotationKey } from '../../../core/trust-annotation.ts';
-import { instant } from '../../../kube/csr-object.ts';
 import { listPages } from '../../../kube/list-pages.ts';
 import type { ClusterNode } from '../state.ts';
 import type { ClusterReader } from './reading.ts';
 
-/** A Node has up to 30 kB, most of it the names of images. */
-const pageSize = 100;
-
-/** @throws AgentError as KubeClient.request */
-export async function readNodes({ client, signal }: ClusterReader): Promise<ClusterNode[]> {
+/**
+ * Reads Nodes as a table, because a Node has up to 30 kB, most of it the names of images.
+ * @param ports the ports of kubelets that do not listen on 10250
+ * @throws AgentError as KubeClient.request
+ */
+export async function readNodes(
+  { client, signal }: ClusterReader,
+  ports: ReadonlyMap<string, number> = new Map(),
+): Promise<ClusterNode[]> {
   const reports = new Reports();
   const nodes: ClusterNode[] = [];
-  const options = { client: () => client, path: '/api/v1/nodes', schema, limit: pageSize, signal };
+  const options = { client: () => client, path, schema, asTable: true, limit: 100, signal };
   for await (const { items } of listPages(options)) {
-    for (const { report, ...node } of items) nodes.push({ ...node, ...reports.in(report) });
+    for (const { report, ...node } of items) {
+      const kubeletPort = ports.get(node.name) ?? usualPort;
+      nodes.push({ ...node, kubeletPort, ...reports.in(report) });
+    }
   }
   return nodes;
 }
 
+const path = '/api/v1/nodes';
 const controlPlaneLabel = 'node-role.kubernetes.io/control-plane';
 const usualPort = 10_250;
-const addressTypes = ['InternalIP', 'ExternalIP'] as const;
 
 const schema = v.pipe(
   v.object({
-    metadata: v.object({
-      name: v.string(),
-      labels: v.nullish(v.record(v.string(), v.string()), {}),
-      annotations: v.nullish(v.object({ [trustAnnotationKey]: v.nullish(v.string()) }), {}),
+    cells: v.object({
+      /** As in `Ready,SchedulingDisabled`. */
+      Status: v.string(),
+      'Internal-IP': v.string(),
+      'External-IP': v.string(),
     }),
+    object: v.object({
+      metadata: v.object({
+        name: v.string(),
+        labels: v.nullish(v.record(v.string(), v.string()), {}),
+        annotations: v.nullish(v.object({ [trustAnnotationKey]: v.nullish(v.string()) }), {}),
+      }),
+    }),
+  }),
+  v.transform(({ cells, object: { metadata } }) => ({
+    name: metadata.name,
+    isControlPlane: Object.hasOwn(metadata.labels, controlPlaneLabel),
+    addresses: [cells['Internal-IP'], cells['External-IP']].flatMap(
+      // `<none>` is no address.
+      (address) => canonicalIp(address) ?? [],
+    ),
+    isReady: cells.Status.split(',').includes('Ready'),
+    report: metadata.annotations[trustAnnotationKey] ?? undefined,
+  })),
+);
+
+/**
+ * The ports of the kubelets that do not listen on 10250, by the names of their Nodes. Only the whole
+ * Node has it.
+ * @throws AgentError as KubeClient.request
+ */
+export async function readKubeletPorts({
+  client,
+  signal,
+}: ClusterReader): Promise<Map<string, number>> {
+  const ports = new Map<string, number>();
+  const options = { client: () => client, path, schema: portSchema, limit: 50, signal };
+  for await (const { items } of listPages(options)) {
+    for (const { name, port } of items) if (port !== usualPort) ports.set(name, port);
+  }
+  return ports;
+}
+
+const portSchema = v.pipe(
+  v.object({
+    metadata: v.object({ name: v.string() }),
     status: v.nullish(
       v.object({
-        addresses: v.nullish(v.array(v.object({ type: v.string(), address: v.string() })), []),
-        conditions: v.nullish(
-          v.array(
-            v.object({
-              type: v.string(),
-              status: v.string(),
-              lastTransitionTime: v.nullish(instant),
-            }),
-          ),
-          [],
-        ),
         daemonEndpoints: v.nullish(
           v.object({ kubeletEndpoint: v.nullish(v.object({ Port: v.nullish(v.number()) })) }),
         ),
       }),
-      {},
     ),
   }),
-  v.transform(({ metadata: { name, labels, annotations }, status }) => {
-    const { addresses, conditions, daemonEndpoints } = status;
-    const ready = conditions.find(({ type }) => type === 'Ready');
-    return {
-      name,
-      isControlPlane: Object.hasOwn(labels, controlPlaneLabel),
-      addresses: addressTypes.flatMap((wanted) =>
-        addresses.flatMap(({ type, address }) =>
-          type === wanted ? (canonicalIp(address) ?? []) : [],
-        ),
-      ),
-      kubeletPort: daemonEndpoints?.kubeletEndpoint?.Port || usualPort,
-      ...(ready?.status !== 'True' && { notReadySince: ready?.lastTransitionTime ?? 0 }),
-      report: annotations[trustAnnotationKey] ?? undefined,
-    };
-  }),
+  v.transform(({ metadata: { name }, status }) => ({
+    name,
+    // An API server writes 0 for a Node without an endpoint.
+    port: status?.daemonEndpoints?.kubeletEndpoint?.Port || usualPort,
+  })),
 );
 
 /** Reports of most nodes differ only in their time, so they share the rest. */

@@ -21,6 +21,7 @@ const unreported: ClusterNode = {
   isControlPlane: false,
   addresses: [],
   kubeletPort: 10_250,
+  isReady: true,
 };
 
 function withReport(
@@ -66,7 +67,7 @@ describe('judgeNodes()', () => {
       ['waiting 1 node of 1: the annotation nodecertd.io/trust is malformed [node-1]'],
     ],
     'needs nothing of a node that is offline and has both CAs': [
-      gateInput({ nodes: read([node('node-1', { notReadySince: now - hour })]) }),
+      gateInput({ nodes: read([node('node-1', { isReady: false })]) }),
       [],
     ],
     'is harmful when a node trusts the old CA alone, and servers present the new one': [
@@ -104,7 +105,7 @@ describe('judgeNodes()', () => {
     const nodes = [
       node('node-1'),
       unreported,
-      node('node-3', { report: report({ places: oldAlone }), notReadySince: now - hour }),
+      node('node-3', { report: report({ places: oldAlone }), isReady: false }),
       node('node-4', { report: report({ reportedAt: now - 3 * day }) }),
     ];
     assert.deepEqual(lines(judgeNodes(gateInput({ nodes: read(nodes) })).reasons), [

@@ -50,7 +50,13 @@ describe('judgeReissued()', () => {
     'waits for a node without a report': [
       gateInput({
         nodes: read([
-          { name: 'node-2', isControlPlane: false, addresses: [], kubeletPort: 10_250 },
+          {
+            name: 'node-2',
+            isControlPlane: false,
+            addresses: [],
+            kubeletPort: 10_250,
+            isReady: true,
+          },
         ]),
       }),
       ['waiting 1 node of 1: the Node has no annotation nodecertd.io/trust [node-2]'],
