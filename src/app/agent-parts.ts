@@ -1,5 +1,6 @@
 import { HookJournal } from '../keeper/hook-journal.ts';
 import { RequestJournal } from '../keeper/request-journal.ts';
+import { TrustReissues } from '../keeper/trust-reissues.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { MetricsServer } from '../metrics/server.ts';
 import { readState } from '../store/state-file.ts';
@@ -16,6 +17,7 @@ export interface AgentResources {
   readonly state: Slot<StateKeeper>;
   readonly journal: RequestJournal;
   readonly hookJournal: HookJournal;
+  readonly reissues: TrustReissues;
 }
 
 /** Everything the agent holds, including its listening sockets. */
@@ -54,13 +56,24 @@ export async function acquireResources(
     state.content.setOutstanding(requests);
   });
   const hooks = Object.entries(known.certificates).map(([name, record]) => {
-    const { outstanding: _, ...saved } = record;
+    const { outstanding: _, behindSince: __, ...saved } = record;
     return [name, saved] as const;
   });
   const hookJournal = new HookJournal(Object.fromEntries(hooks), (records) => {
     state.content.setHooks(records);
   });
-  return { hold, state, journal, hookJournal };
+  const behindSince = Object.entries(known.certificates).flatMap(([name, record]) =>
+    record.behindSince === undefined ? [] : [[name, record.behindSince] as const],
+  );
+  const reissues = new TrustReissues({
+    clock,
+    logger,
+    behindSince: Object.fromEntries(behindSince),
+    save: (times) => {
+      state.content.setBehind(times);
+    },
+  });
+  return { hold, state, journal, hookJournal, reissues };
 }
 
 export interface Exchange {

@@ -5,6 +5,7 @@ import type { LaunchEnroller } from '../keeper/enroller-link.ts';
 import { InventoryScans } from '../keeper/inventory-scans.ts';
 import { Keeper } from '../keeper/keeper.ts';
 import { PkiRenewals } from '../keeper/pki-renewals.ts';
+import { TrustSyncs } from '../keeper/trust-syncs.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { Greeting } from '../core/enroller-protocol.ts';
 import { AgentError, toFailure } from '../core/errors.ts';
@@ -51,6 +52,7 @@ export class Agent {
   #earlyEnroller: ChildProcess | undefined;
   #parts: AgentParts | undefined;
   #pki: PkiRenewals | undefined;
+  #trust: TrustSyncs | undefined;
   #keeper: Keeper | undefined;
   /** Stops the current keeper. */
   #generation = new AbortController();
@@ -80,10 +82,12 @@ export class Agent {
   status(): AgentStatus {
     const { placeholderHostName } = this.#config;
     const pki = this.#pki?.status;
+    const trustSync = this.#trust?.status;
     return {
       ...this.keeper.status(),
       ...(placeholderHostName !== undefined && { placeholderHostName }),
       ...(pki !== undefined && { pki }),
+      ...(trustSync !== undefined && { trustSync }),
     };
   }
 
@@ -110,6 +114,8 @@ export class Agent {
     stack.use(this.#inventory).apply(config.inventory);
     this.#pki = stack.use(this.#newPkiRenewals(resources));
     this.#pki.apply(config.pki, config.file);
+    this.#trust = stack.use(this.#newTrustSyncs(resources));
+    this.#trust.apply(config);
     if (config.placeholderHostName === undefined) this.#started(config);
     this.#announce(config);
     if (config.placeholderHostName !== undefined) await this.#waitForHostName(signal);
@@ -195,6 +201,7 @@ export class Agent {
     this.logger.replace(createLogger(next.log));
     if (changed.includes('inventory')) this.#inventory.apply(next.inventory);
     if (changed.includes('pki')) this.#pki?.apply(next.pki, next.file);
+    if (changed.some((key) => !outsideTheTrust.has(key))) this.#trust?.apply(next);
     if (changed.some((key) => !outsideTheKeeper.has(key))) await this.#replaceKeeper(next);
     this.#announce(next);
   }
@@ -208,7 +215,8 @@ export class Agent {
     this.#replaced.resolve();
   }
 
-  #newKeeper(config: LoadedConfig, { hold, journal, hookJournal }: AgentResources): Keeper {
+  #newKeeper(config: LoadedConfig, parts: AgentResources): Keeper {
+    const { hold, journal, hookJournal, reissues } = parts;
     const { notifier } = this.#options;
     return new Keeper({
       config,
@@ -224,6 +232,7 @@ export class Agent {
       startedAt: this.#startedAt,
       journal,
       hookJournal,
+      reissues,
       directoryLock: { renew: () => hold.content.renew() },
       longestPause: () => notifier.longestPause,
       onRound: (status) => notifier.round(status),
@@ -232,16 +241,26 @@ export class Agent {
   }
 
   #newPkiRenewals({ hookJournal: journal }: AgentResources): PkiRenewals {
-    const { program, env = {} } = enrollerProgram;
     return new PkiRenewals({
-      // As in nodecertd.sh: it reads and creates private keys.
-      program: [process.execPath, ...secureHeap, program],
-      env,
+      ...keyProgram,
       clock: systemClock,
       random: Math.random,
       logger: this.logger,
       observer: this.#metrics,
       journal,
+    });
+  }
+
+  #newTrustSyncs({ hookJournal: journal, reissues }: AgentResources): TrustSyncs {
+    return new TrustSyncs({
+      ...keyProgram,
+      clock: systemClock,
+      random: Math.random,
+      logger: this.logger,
+      observer: this.#metrics,
+      journal,
+      reissues,
+      pairs: () => this.keeper.pairs,
     });
   }
 
@@ -293,6 +312,7 @@ export class Agent {
     this.#options.notifier.stopping();
     // The service manager signals the command as well, and its end must not count as a failure.
     void this.#pki?.stop();
+    void this.#trust?.stop();
   }
 
   get keeper(): Keeper {
@@ -305,6 +325,12 @@ export class Agent {
     return this.#parts;
   }
 }
+
+/** As in nodecertd.sh, for commands that read or create private keys. */
+const keyProgram = {
+  program: [process.execPath, ...secureHeap, enrollerProgram.program],
+  env: enrollerProgram.env ?? {},
+};
 
 /** As in nodecertd.sh. The flags of this process would make a command slow. */
 const inventoryProgram = [
@@ -336,4 +362,13 @@ function differences(a: LoadedConfig, b: LoadedConfig): Key[] {
 }
 
 /** Keys that can change without a new keeper, and so without losing pending requests. */
-const outsideTheKeeper: ReadonlySet<Key> = new Set<Key>(['log', 'metrics', 'inventory', 'pki']);
+const outsideTheKeeper: ReadonlySet<Key> = new Set<Key>([
+  'log',
+  'metrics',
+  'inventory',
+  'pki',
+  'trust',
+]);
+
+/** Keys that `trust sync` does not use. */
+const outsideTheTrust: ReadonlySet<Key> = new Set<Key>(['log', 'metrics', 'inventory', 'pki']);

@@ -1,7 +1,9 @@
 import type { HookRecords } from '../keeper/hook-journal.ts';
 import type { OutstandingRequests } from '../keeper/request-journal.ts';
+import type { BehindTimes } from '../keeper/trust-reissues.ts';
 import { toFailure } from '../core/errors.ts';
 import { minute } from '../core/instant.ts';
+import { without } from '../core/without.ts';
 import type { AgentState, CertificateRecord } from '../store/state-file.ts';
 import { writeState } from '../store/state-file.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -57,8 +59,20 @@ export class StateKeeper implements AsyncDisposable {
   setHooks(hooks: HookRecords): void {
     this.#setCertificates(
       Object.entries(hooks).map(([name, saved]) => {
-        const { outstanding = [] } = this.#state.certificates[name] ?? {};
-        return [name, { outstanding, ...saved }];
+        const { outstanding = [], behindSince } = this.#state.certificates[name] ?? {};
+        return [name, { outstanding, ...saved, ...(behindSince !== undefined && { behindSince }) }];
+      }),
+    );
+  }
+
+  setBehind(times: BehindTimes): void {
+    const names = new Set([...Object.keys(this.#state.certificates), ...Object.keys(times)]);
+    this.#setCertificates(
+      [...names].map((name) => {
+        const known = this.#state.certificates[name] ?? { outstanding: [] };
+        const since = times[name];
+        const record = without(known, 'behindSince');
+        return [name, since === undefined ? record : { ...record, behindSince: since }];
       }),
     );
   }

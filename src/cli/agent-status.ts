@@ -6,7 +6,8 @@ import type { LoadedConfig } from '../config/load.ts';
 import { describeError, hasErrno } from '../core/errors.ts';
 import { severities } from '../core/findings.ts';
 import type { AgentStatus } from '../core/status.ts';
-import { certificateStates, pkiStates } from '../core/status.ts';
+import { certificateStates, pkiStates, trustStates } from '../core/status.ts';
+import { trustStages } from '../core/trust.ts';
 import { peekState } from '../store/state-file.ts';
 import { localHost } from '../sys/local-host.ts';
 import { isSamePath } from '../sys/same-path.ts';
@@ -124,6 +125,56 @@ const pkiStatusSchema = v.looseObject({
   nextCheck: v.optional(v.number()),
   hooks: v.optional(v.array(hook)),
 });
+const texts = v.array(v.string());
+const trustReportSchema = v.looseObject({
+  stage: v.picklist(trustStages),
+  authorities: v.array(
+    v.looseObject({
+      fingerprint: v.string(),
+      subject: v.string(),
+      notAfter: v.number(),
+      isHeld: v.boolean(),
+      isWanted: v.boolean(),
+      missingSince: v.optional(v.number()),
+      keptBecause: v.optional(texts),
+    }),
+  ),
+  places: v.array(
+    v.looseObject({
+      kind: v.string(),
+      path: v.string(),
+      isKept: v.boolean(),
+      authorities: texts,
+    }),
+  ),
+  sources: v.array(v.looseObject({ name: v.string(), outcome: v.string() })),
+  leaves: v.array(v.looseObject({ name: v.string(), isBehind: v.boolean() })),
+  reader: v.looseObject({
+    state: v.string(),
+    since: v.optional(v.number()),
+    restartAt: v.optional(v.number()),
+  }),
+  findings: v.array(v.looseObject({ message: v.string() })),
+});
+const trustStatusSchema = v.looseObject({
+  state: v.picklist(trustStates),
+  since: v.number(),
+  waitsFor: v.optional(v.string()),
+  failure: v.optional(failure),
+  report: v.optional(trustReportSchema),
+  reissues: v.array(
+    v.variant('kind', [
+      v.looseObject({ name: v.string(), kind: v.literal('held') }),
+      v.looseObject({
+        name: v.string(),
+        kind: v.picklist(['scheduled', 'waiting-for-signer']),
+        at: v.number(),
+      }),
+    ]),
+  ),
+  nextCheck: v.optional(v.number()),
+  hooks: v.optional(v.array(hook)),
+});
 export const agentStatusSchema = v.looseObject({
   version: v.string(),
   pid: v.number(),
@@ -139,6 +190,7 @@ export const agentStatusSchema = v.looseObject({
     v.array(v.looseObject({ severity: v.picklist(severities), what: v.string() })),
   ),
   pki: v.optional(pkiStatusSchema),
+  trustSync: v.optional(trustStatusSchema),
 });
 
 /** Checks the printed fields only: another version of the agent may have more. */
@@ -171,6 +223,7 @@ function toReport(status: AgentStatus): StatusReport {
     ...(status.trust !== undefined && { trust: status.trust }),
     ...(status.preflight !== undefined && { preflight: status.preflight }),
     ...(status.pki !== undefined && { pki: status.pki }),
+    ...(status.trustSync !== undefined && { trustSync: status.trustSync }),
   };
 }
 

@@ -5,7 +5,15 @@ import type { Instant } from '../core/instant.ts';
 import { formatInstant } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { lifetimeStart } from '../core/schedule.ts';
-import type { CertificateState, CertificateStatus, HookStatus, PkiStatus } from '../core/status.ts';
+import type {
+  CertificateState,
+  CertificateStatus,
+  HookStatus,
+  PkiStatus,
+  TrustStatus,
+} from '../core/status.ts';
+import { trustDocument } from '../core/trust-document.ts';
+import { without } from '../core/without.ts';
 import type { ExitCode, ExitCodeMeanings } from './exit-code.ts';
 import { commonExitCodes, exitCodes } from './exit-code.ts';
 
@@ -59,6 +67,8 @@ export interface StatusReport {
   readonly preflight?: readonly DoctorFinding[];
   /** The renewal of control-plane certificates, if the running agent does it. */
   readonly pki?: PkiStatus;
+  /** The CAs that this node trusts, if the running agent keeps them. */
+  readonly trustSync?: TrustStatus;
 }
 
 /** A certificate with less than this share of its lifetime left counts as expiring. */
@@ -85,18 +95,19 @@ export function lifetimeLeft(
 export const statusExitCodes: ExitCodeMeanings = {
   ...commonExitCodes,
   0: 'every certificate is valid',
-  3: 'a certificate has less than 10% of its lifetime left, its rotation is overdue, or the unattended renewal failed',
+  3: 'a certificate has less than 10% of its lifetime left, its rotation is overdue, or the unattended renewal or the check of the trusted CAs failed',
   4: 'a certificate is expired, invalid, missing, self-signed, or not valid yet',
 };
 
 /** The worst certificate decides. A directory without certificates counts as a missing certificate. */
-export function reportExitCode({ certificates, pki }: StatusReport): ExitCode {
+export function reportExitCode({ certificates, pki, trustSync }: StatusReport): ExitCode {
   const codes = certificates.map(({ condition }) => {
     if (condition === 'valid') return exitCodes.fine;
     return condition === 'expiring' ? exitCodes.expiring : exitCodes.expired;
   });
   if (codes.length === 0 || codes.includes(exitCodes.expired)) return exitCodes.expired;
-  const isDelayed = codes.includes(exitCodes.expiring) || pki?.failure !== undefined;
+  const hasFailed = pki?.failure !== undefined || trustSync?.failure !== undefined;
+  const isDelayed = codes.includes(exitCodes.expiring) || hasFailed;
   return isDelayed ? exitCodes.expiring : exitCodes.fine;
 }
 
@@ -118,6 +129,7 @@ export function reportDocument(report: StatusReport): Record<string, unknown> {
     trust: report.trust,
     preflight: report.preflight,
     pki: report.pki && pkiDocument(report.pki),
+    trustSync: report.trustSync && trustSyncDocument(report.trustSync),
   };
 }
 
@@ -138,6 +150,22 @@ function pkiDocument(pki: PkiStatus): Record<string, unknown> {
     },
     nextCheck: optionalInstant(pki.nextCheck),
     hooks: pki.hooks?.map(hookDocument),
+  };
+}
+
+function trustSyncDocument(trust: TrustStatus): Record<string, unknown> {
+  const { report, failure } = trust;
+  return {
+    state: trust.state,
+    since: formatInstant(trust.since),
+    waitsFor: trust.waitsFor,
+    failure: failure && { ...failure, at: formatInstant(failure.at) },
+    report: report && without(without(trustDocument(report), 'apiVersion'), 'kind'),
+    reissues: trust.reissues.map((one) =>
+      one.kind === 'held' ? one : { ...one, at: formatInstant(one.at) },
+    ),
+    nextCheck: optionalInstant(trust.nextCheck),
+    hooks: trust.hooks?.map(hookDocument),
   };
 }
 

@@ -6,11 +6,12 @@ import type { PkiStatus } from '../core/status.ts';
 import { describeEndpoint } from '../core/served.ts';
 import type { CertificateReport, StatusReport } from './status-report.ts';
 import { alignColumns, nextAttemptIn, oneLine, shortSerial } from './text.ts';
+import { trustSection } from './trust-section.ts';
 import { waitReason } from './wait-reason.ts';
 
 /** The report for people: its source, one row per certificate, and the problems. */
 export function statusTable(report: StatusReport): string {
-  const { nodeName, certificateDirectory, certificates, pki, now } = report;
+  const { nodeName, certificateDirectory, certificates, pki, trustSync, now } = report;
   const rows = [
     ...certificates.map((entry) => row(entry, now)),
     ...(pki === undefined ? [] : [pkiRow(pki, now)]),
@@ -24,6 +25,7 @@ export function statusTable(report: StatusReport): string {
     ...table,
     ...certificates.flatMap((entry) => remarks(entry, now)),
     ...(pki === undefined ? [] : pkiRemarks(pki, now)),
+    ...(trustSync === undefined ? [] : trustSection(trustSync, now)),
     ...hostNameLines(report),
     ...(report.kubeconfig === undefined ? [] : ['', ...failedLines('kubelet', report.kubeconfig)]),
     ...trustLines(report),

@@ -142,6 +142,24 @@ export function renewalEnvironment(
   };
 }
 
+/**
+ * Stands for the certificate in logs, metrics and state.json: the key of the configuration. The
+ * name of a certificate has no capitals.
+ */
+export const trustHookTarget = 'onTrustChange';
+
+/** The complete environment of a hook after a change of the CAs that this node trusts. */
+export function trustEnvironment(
+  changedAt: string,
+  fingerprints: readonly string[],
+): Record<string, string> {
+  return {
+    PATH: hookPath,
+    NODECERTD_TRUST_CHANGED_AT: changedAt,
+    NODECERTD_TRUST_CAS: fingerprints.join(' '),
+  };
+}
+
 const hookPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** The end of a hook. The type in sys/run-command.ts has the same kinds. */

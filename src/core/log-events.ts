@@ -75,6 +75,23 @@ export const logEvents = {
     level: 'info',
     message: 'The renewal of control-plane certificates works again',
   },
+  // the CAs that this node trusts
+  trust_changed: { level: 'info', message: 'The CAs that this node trusts were written' },
+  trust_stage: { level: 'info', message: 'The stage of the CA rollover on this node changed' },
+  trust_waiting: { level: 'info', message: 'The check of the trusted CAs is waiting' },
+  trust_refused: { level: 'error', message: 'CAs from a source are refused' },
+  trust_failed: { level: 'error', message: 'The check of the trusted CAs failed' },
+  trust_finding: { level: 'warn', message: 'The check of the trusted CAs found a problem' },
+  trust_recovered: { level: 'info', message: 'The check of the trusted CAs works again' },
+  issuer_behind: {
+    level: 'info',
+    message: 'The signer uses another CA; the certificate will be requested again',
+  },
+  issuer_behind_over: { level: 'info', message: "The certificate is by the signer's CA again" },
+  waiting_for_signer: {
+    level: 'warn',
+    message: 'The signer issued the certificate by the old CA again; retrying later',
+  },
   // rotation
   rotation_deadline: { level: 'info', message: 'Certificate rotation deadline determined' },
   rotation_waiting: { level: 'info', message: 'Waiting for next certificate rotation' },

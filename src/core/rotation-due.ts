@@ -18,7 +18,8 @@ export function dueReason(state: RotationState, now: Instant): DueReason | undef
   const mismatch = template === undefined ? undefined : mismatchOf(template, pair);
   if (mismatch !== undefined) return mismatch;
   if (renewalAt !== undefined) return 'renewal';
-  return deadline !== undefined && now >= deadline ? 'deadline' : undefined;
+  if (deadline !== undefined && now >= deadline) return 'deadline';
+  return state.behind === pair.serial ? 'issuer-behind' : undefined;
 }
 
 /** The condition that blocks a due request; undefined if the request can start. */

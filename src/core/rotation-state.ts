@@ -37,6 +37,8 @@ export interface RotationState {
   readonly storedAt?: Instant;
   /** When an administrator requested a new certificate; absent once it is stored. */
   readonly renewalAt?: Instant;
+  /** The serial of a pair that is due because the signer uses another CA. */
+  readonly behind?: string;
   /**
    * The time of the next comparison with the clock of the API server; present while the pair is
    * not valid yet.
@@ -94,6 +96,8 @@ export type RotationEvent =
   | ({ readonly type: 'rolled-back' } & Rollback)
   /** An administrator requests a new certificate now. */
   | { readonly type: 'renew' }
+  /** The pair with this serial is due because the signer uses another CA; absent if none is. */
+  | { readonly type: 'behind'; readonly serial?: string }
   | { readonly type: 'files-changed' }
   /** A credential changed on disk, so a request that failed without it may succeed now. */
   | { readonly type: 'credential-changed' };
@@ -121,7 +125,15 @@ export type RotationEffect =
     }
   | { readonly type: 'recovered'; readonly failures: number };
 
-export type DueReason = 'no-pair' | 'expired' | 'not-yet-valid' | 'renewal' | 'deadline' | Mismatch;
+export type DueReason =
+  | 'no-pair'
+  | 'expired'
+  | 'not-yet-valid'
+  | 'renewal'
+  | 'deadline'
+  /** The signer uses another CA than the one that issued the pair. */
+  | 'issuer-behind'
+  | Mismatch;
 
 export interface RotationContext {
   readonly now: Instant;

@@ -126,6 +126,10 @@ function apply(state: RotationState, event: RotationEvent, context: RotationCont
       return noEffects(rolledBack(state, event, context));
     case 'renew':
       return noEffects(renew(state, now));
+    case 'behind':
+      return noEffects(
+        event.serial === undefined ? without(state, 'behind') : { ...state, behind: event.serial },
+      );
     case 'files-changed':
       return filesChanged(state, now);
     case 'credential-changed':

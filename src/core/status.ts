@@ -4,6 +4,9 @@ import type { Failure } from './errors.ts';
 import type { Instant } from './instant.ts';
 import type { DoctorFinding } from './findings.ts';
 import type { EndpointState } from './served.ts';
+import type { Reissue } from './trust-reissue.ts';
+import type { TrustReport } from './trust-report.ts';
+import { trustOutcomes } from './trust-report.ts';
 import type { UnattendedRenewal, WithoutLease } from './unattended-renewal.ts';
 import { unattendedOutcomes } from './unattended-renewal.ts';
 
@@ -109,6 +112,29 @@ export interface PkiStatus {
   readonly hooks?: readonly HookStatus[];
 }
 
+/** The state of the node's trust: the outcome of the last `trust sync`. */
+export const trustStates = ['starting', ...trustOutcomes] as const;
+export type TrustState = (typeof trustStates)[number];
+
+/** The CAs that this node trusts, and the certificates that have to be issued by another CA. */
+export interface TrustStatus {
+  readonly state: TrustState;
+  /** When the state began, with the same reason. */
+  readonly since: Instant;
+  /** What the last run found; kept while the command fails. */
+  readonly report?: TrustReport;
+  /** What the last run waits for. */
+  readonly waitsFor?: string;
+  /** Why the last run was refused or failed. Stays until a run succeeds. */
+  readonly failure?: Failure & { readonly at: Instant };
+  /** The certificates that are by another CA than the signer's, by name. */
+  readonly reissues: readonly (Reissue & { readonly name: string })[];
+  /** When the next run starts; absent during a run. */
+  readonly nextCheck?: Instant;
+  /** The hooks in order; absent if none are configured. */
+  readonly hooks?: readonly HookStatus[];
+}
+
 export interface AgentStatus {
   readonly version: string;
   readonly pid: number;
@@ -130,4 +156,6 @@ export interface AgentStatus {
   readonly preflight?: readonly DoctorFinding[];
   /** Present if `pki` is enabled. */
   readonly pki?: PkiStatus;
+  /** Present if `trust` is enabled. */
+  readonly trustSync?: TrustStatus;
 }

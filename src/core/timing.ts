@@ -125,6 +125,16 @@ export function renewalRetryDelay(failures: number, random: number): number {
   return growingDelay({ first: minute, limit: hour }, failures, random);
 }
 
+/** Milliseconds until the next `trust sync`: ten minutes, plus or minus half. */
+export function trustSyncInterval(random: number): number {
+  return Math.round(10 * minute * (0.5 + random));
+}
+
+/** Milliseconds until the next `trust sync` after one that ended without a result. */
+export function trustSyncRetryDelay(failures: number, random: number): number {
+  return growingDelay({ first: minute, limit: 10 * minute }, failures, random);
+}
+
 function growingDelay({ first, limit }: Backoff, failures: number, random: number): number {
   const doubled = Math.min(first * 2 ** Math.min(Math.max(failures - 1, 0), 30), limit);
   return Math.round(doubled * (0.5 + random));

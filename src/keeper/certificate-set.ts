@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { PairFacts } from '../core/certificate.ts';
 import type { CertificateSpec, CertificateTemplate } from '../core/certificate-spec.ts';
 import { currentLink } from '../core/certificate-spec.ts';
 import type { AgentConfig } from '../core/config.ts';
@@ -13,6 +14,12 @@ import { AddressBook } from './address-book.ts';
 import type { RotatorOptions } from './rotator.ts';
 import { Rotator } from './rotator.ts';
 
+/** Certificates by another CA than the signer's; trust-reissues.ts implements it. */
+export interface ReissuePort {
+  /** Whether this pair has to be requested now. */
+  isDue(name: string, pair: PairFacts): boolean;
+}
+
 export interface CertificateSetOptions extends Omit<
   RotatorOptions,
   'spec' | 'nodeName' | 'path' | 'identityReady'
@@ -20,6 +27,7 @@ export interface CertificateSetOptions extends Omit<
   readonly config: AgentConfig;
   /** Addresses of this machine's network interfaces. */
   readonly interfaces: () => readonly string[];
+  readonly reissues?: ReissuePort;
 }
 
 /**
@@ -30,10 +38,12 @@ export class CertificateSet {
   readonly #config: AgentConfig;
   readonly #rotators: readonly Rotator[];
   readonly #addresses: AddressBook;
+  readonly #reissues: ReissuePort | undefined;
 
   constructor(options: CertificateSetOptions) {
     const { config } = options;
     this.#config = config;
+    this.#reissues = options.reissues;
     this.#rotators = config.certificates.map(
       (spec) =>
         new Rotator({
@@ -54,6 +64,13 @@ export class CertificateSet {
   /** Every `-current.pem`. */
   get paths(): string[] {
     return this.#rotators.map(({ path }) => path);
+  }
+
+  /** The current key pairs, by the name of the certificate. */
+  get pairs(): ReadonlyMap<string, PairFacts> {
+    return new Map(
+      this.#rotators.flatMap(({ spec, pair }) => (pair === undefined ? [] : [[spec.name, pair]])),
+    );
   }
 
   /**
@@ -103,6 +120,8 @@ export class CertificateSet {
     for (const rotator of this.#rotators) {
       if (this.#needsIdentity(rotator.spec)) rotator.setIdentityReady(ready);
       rotator.setTemplate(this.#templateFor(rotator.spec));
+      const { name } = rotator.spec;
+      rotator.setBehind((pair) => this.#reissues?.isDue(name, pair) === true);
       rotator.tick();
     }
   }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { CertificateSpec } from '../core/certificate-spec.ts';
 import { currentLink, hasPostRotation } from '../core/certificate-spec.ts';
+import type { PairFacts } from '../core/certificate.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
@@ -12,6 +13,7 @@ import type { Rollback } from '../core/rotation-state.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
+import type { ReissuePort } from './certificate-set.ts';
 import { areQuiet, CertificateSet } from './certificate-set.ts';
 import { ChangedFiles, pairSignature } from './changed-files.ts';
 import { ClockWatch } from './clock-watch.ts';
@@ -55,6 +57,8 @@ export interface KeeperOptions {
     /** @throws AgentError if another agent has the lock */
     renew(): Promise<void>;
   };
+  /** Certificates to request again because the signer uses another CA. */
+  readonly reissues?: ReissuePort;
   /** Watched, so that a changed configuration is logged. */
   readonly configFile?: string;
   /** When the agent started. Default: now. */
@@ -131,6 +135,11 @@ export class Keeper implements EnrollerListener {
   /** Process id of the enroller; undefined if none runs. */
   get enrollerPid(): number | undefined {
     return this.#supervisor.pid;
+  }
+
+  /** The current key pairs, by the name of the certificate. */
+  get pairs(): ReadonlyMap<string, PairFacts> {
+    return this.#certificates.pairs;
   }
 
   /**

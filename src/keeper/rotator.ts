@@ -83,6 +83,11 @@ export class Rotator {
     return this.#options.path;
   }
 
+  /** The pair behind `path`; undefined if there is none. */
+  get pair(): PairFacts | undefined {
+    return this.#state.pair;
+  }
+
   /** The kubelet rotates the certificate. */
   get observed(): boolean {
     return this.#state.observed;
@@ -155,6 +160,14 @@ export class Rotator {
   /** An administrator requests a new certificate now, regardless of the existing one. */
   renew(): void {
     this.#apply({ type: 'renew' });
+  }
+
+  /** Whether the current pair is due because the signer uses another CA. */
+  setBehind(isDue: (pair: PairFacts) => boolean): void {
+    const { pair, behind } = this.#state;
+    const serial = pair !== undefined && isDue(pair) ? pair.serial : undefined;
+    if (serial === behind) return;
+    this.#apply({ type: 'behind', ...(serial !== undefined && { serial }) });
   }
 
   credentialChanged(): void {

@@ -4,6 +4,7 @@ import { attemptCodes } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import { second } from '../core/instant.ts';
 import type { AgentStatus } from '../core/status.ts';
+import type { TrustRefusal } from '../core/trust.ts';
 import { ageBuckets, requestBuckets, rotationBuckets } from './buckets.ts';
 import { CertificateGauges } from './certificate-gauges.ts';
 import type { Health } from './health.ts';
@@ -15,6 +16,7 @@ import type { PkiResult } from './pki-metrics.ts';
 import { PkiMetrics } from './pki-metrics.ts';
 import { ProcessMetrics } from './process-metrics.ts';
 import { Counter, Gauge, Histogram, Registry } from './prom-client.ts';
+import { TrustMetrics } from './trust-metrics.ts';
 
 /** How an enroller process ended: work done, exited early, or killed because it stopped answering. */
 export const enrollerEnds = ['finished', 'lost', 'hung'] as const;
@@ -47,6 +49,7 @@ export class AgentMetrics {
   readonly #certificates = new CertificateGauges(this.#registry);
   readonly #hooks = new HookMetrics(this.#registry);
   readonly #pki = new PkiMetrics(this.#registry);
+  readonly #trust = new TrustMetrics(this.#registry);
   readonly #preflight = new FindingsGauge(this.#registry);
   readonly #process = new ProcessMetrics(this.#registry);
   #kubelet: KubeletMetrics | undefined;
@@ -154,6 +157,7 @@ export class AgentMetrics {
     this.#certificates.refresh(status);
     this.#hooks.refresh(status);
     this.#pki.refresh(status);
+    this.#trust.refresh(status);
     this.#preflight.refresh(status);
     this.#process.refresh(status);
     const kubelet = this.#kubeletNames;
@@ -208,6 +212,10 @@ export class AgentMetrics {
 
   recordPkiRenewal(result: PkiResult): void {
     this.#pki.record(result);
+  }
+
+  recordTrustRefusal(reason: TrustRefusal): void {
+    this.#trust.recordRefusal(reason);
   }
 
   recordEnrollerStart(): void {

@@ -1,4 +1,5 @@
 import { second } from '../core/instant.ts';
+import { trustHookTarget } from '../core/hooks.ts';
 import type { AgentStatus, CertificateStatus } from '../core/status.ts';
 import type { Registry } from './prom-client.ts';
 import { Counter, Gauge } from './prom-client.ts';
@@ -55,10 +56,15 @@ export class HookMetrics {
     this.#runs.inc({ ...run });
   }
 
-  refresh({ certificates, pki }: Pick<AgentStatus, 'certificates' | 'pki'>): void {
+  refresh({
+    certificates,
+    pki,
+    trustSync,
+  }: Pick<AgentStatus, 'certificates' | 'pki' | 'trustSync'>): void {
     for (const gauge of [this.#failing, this.#lastSuccess, this.#served]) gauge.reset();
     for (const certificate of certificates) this.#set(certificate);
     if (pki !== undefined) this.#set({ ...pki, name: pki.directory });
+    if (trustSync !== undefined) this.#set({ ...trustSync, name: trustHookTarget });
   }
 
   #set({

@@ -4,7 +4,9 @@ import { formatDuration, formatInstant } from '../core/instant.ts';
 import { clamp } from '../core/clamp.ts';
 import { lifetimeStart } from '../core/schedule.ts';
 import { describeEndpoint } from '../core/served.ts';
-import type { AgentStatus, CertificateStatus, PkiStatus } from '../core/status.ts';
+import type { AgentStatus, CertificateStatus, PkiStatus, TrustStatus } from '../core/status.ts';
+import { authorityName, trustRemarks } from '../core/trust-remarks.ts';
+import type { TrustReport } from '../core/trust-report.ts';
 import { problems } from './health.ts';
 import type { Html, HtmlValue } from './html.ts';
 import { html } from './html.ts';
@@ -33,6 +35,7 @@ export function statusPage(status: AgentStatus): string {
         <main>
           ${certificates.map((certificate) => card(certificate, status.now))}
           ${status.pki && pkiCard(status.pki, status.now)}
+          ${status.trustSync && trustCard(status.trustSync, status.now)}
         </main>
         <footer>
           <p>
@@ -119,6 +122,39 @@ function pkiCard(pki: PkiStatus, now: Instant): Html {
       ])}
     </dl>
   </article>`;
+}
+
+/** One card for the CAs that this node trusts. */
+function trustCard(trust: TrustStatus, now: Instant): Html {
+  const { state, since, report, nextCheck } = trust;
+  const remarks = trustRemarks(trust, now);
+  const reasons = remarks.flatMap(({ what, remedy }) => [
+    what,
+    ...(remedy === undefined ? [] : [`remedy: ${remedy}`]),
+  ]);
+  return html` <article class="${remarks.some(({ isProblem }) => isProblem) ? 'warn' : 'good'}">
+    <div class="head">
+      <h2>trusted CAs</h2>
+      <span class="state">${state}</span>
+      <span class="since">for ${formatDuration(now - since)}</span>
+    </div>
+    ${reasons.length === 0 ? undefined : list(reasons)}
+    <dl>
+      ${report && trustFacts(report)}
+      ${rowsOf([['Next check', nextCheck === undefined ? undefined : moment(nextCheck)]])}
+    </dl>
+  </article>`;
+}
+
+function trustFacts({ stage, authorities, places }: TrustReport): readonly Html[] {
+  const held = authorities.filter(({ isHeld }) => isHeld);
+  return rowsOf([
+    ['Stage', stage],
+    ...held.map((ca) => ['CA', html`${authorityName(ca)}, until ${moment(ca.notAfter)}`] as const),
+    ...places
+      .filter(({ isKept }) => isKept)
+      .map(({ path }) => ['File', html`<code>${path}</code>`] as const),
+  ]);
 }
 
 function timeLeft({ notAfter }: CertificateFacts, now: Instant): Html {

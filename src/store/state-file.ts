@@ -35,6 +35,8 @@ export interface CertificateRecord {
   /** The serial of the latest renewal of each control-plane certificate, by name. */
   readonly reported?: Readonly<Record<string, string>>;
   readonly rolledBack?: RolledBackRecord;
+  /** When the agent found that the signer uses another CA than the one that issued it. */
+  readonly behindSince?: Instant;
 }
 
 /** A rollback from one key pair to the previous one, by their serials. */
@@ -160,6 +162,7 @@ const stateSchema = v.object({
       rolledBack: v.exactOptional(
         v.object({ from: v.string(), to: v.string(), count: natural, until: instant }),
       ),
+      behindSince: v.exactOptional(instant),
     }),
   ),
 });

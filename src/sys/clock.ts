@@ -57,11 +57,16 @@ export async function sleepOnEitherClock(
   ms: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const [start, elapsedAtStart] = [clock.now(), clock.elapsed()];
-  const left = (): number => ms - Math.max(clock.now() - start, clock.elapsed() - elapsedAtStart);
+  const left = timerOnEitherClock(clock, ms);
   for (let rest = left(); rest > 0; rest = left()) {
     await clock.sleep(Math.min(rest, minute), signal);
   }
+}
+
+/** The milliseconds that are left on the clock on which more time has passed. */
+export function timerOnEitherClock(clock: Clock, ms: number): () => number {
+  const [start, elapsedAtStart] = [clock.now(), clock.elapsed()];
+  return () => ms - Math.max(clock.now() - start, clock.elapsed() - elapsedAtStart);
 }
 
 /**

@@ -65,6 +65,7 @@ const event: fc.Arbitrary<(now: number) => RotationEvent> = fc.oneof(
   fc.constant(() => ({ type: 'files-changed' }) as const),
   fc.constant(() => ({ type: 'credential-changed' }) as const),
   fc.constant(() => ({ type: 'renew' }) as const),
+  fc.constantFrom('4f2a', 'b').map((serial) => () => ({ type: 'behind', serial }) as const),
   fc.boolean().map((observed) => () => ({ type: 'inspected', observed }) as const),
   pair.map((wanted) => (now: number) => ({ type: 'inspected', ...pairAt(now, wanted) }) as const),
   pair.map((wanted) => (now: number) => ({ type: 'stored', ...pairAt(now, wanted) }) as const),
@@ -223,6 +224,7 @@ class World {
   state: RotationState;
   now: number;
   readonly #window: RotationWindow;
+  #issued = 0;
 
   constructor(
     window: RotationWindow,
@@ -264,7 +266,9 @@ class World {
   answer(effect: RotationEffect): void {
     if (effect.type === 'enroll') {
       const wanted = { template: effect.template, age: 0, lifetime: day, selfSigned: false };
-      this.send({ type: 'stored', ...pairAt(this.now, wanted) });
+      const { pair } = pairAt(this.now, wanted);
+      this.#issued += 1;
+      this.send({ type: 'stored', pair: { ...pair, serial: `c${this.#issued}` } });
     }
     if (effect.type !== 'inspect') return;
     const { pair, deadline } = this.state;

@@ -909,6 +909,49 @@ describe('step() on renew', () => {
   });
 });
 
+const behind = (serial?: string): RotationEvent =>
+  serial === undefined ? { type: 'behind' } : { type: 'behind', serial };
+
+describe('step() with a pair by another CA than the signer uses', () => {
+  it('requests one certificate, and none for the next pair', () => {
+    const story = idle();
+    assert.deepEqual(story.on(behind(story.state.pair?.serial)), ['enroll issuer-behind']);
+    assert.deepEqual(story.after(minute), []);
+    story.on(stored(story.now));
+    assert.deepEqual(story.after(minute), []);
+    assert.equal(story.phase, 'idle');
+  });
+
+  it('uses a request in progress, and keeps the delay after a failure', () => {
+    const story = idle();
+    story.on({ type: 'renew' });
+    story.on(progress('pending'));
+    assert.deepEqual(story.on(behind(story.state.pair?.serial)), []);
+    story.on(failed(failure('CERT_UNTRUSTED'), false));
+    assert.deepEqual(story.on(behind(story.state.pair?.serial)), []);
+    assert.deepEqual(story.after(hour / 2), []);
+    assert.equal(story.phase, 'backing-off');
+  });
+
+  it('waits for unfinished requests', () => {
+    const delayed = new Story({ delay: 15 * minute });
+    delayed.on(wanting(template));
+    delayed.on(inspected(pairFor(template)));
+    assert.deepEqual(delayed.on(behind(delayed.state.pair?.serial)), []);
+    assert.equal(delayed.wake, 15 * minute);
+    assert.deepEqual(delayed.after(15 * minute), ['enroll issuer-behind']);
+  });
+
+  it('requests nothing for another pair, or once the signer uses the old CA again', () => {
+    const story = idle();
+    assert.deepEqual(story.on(behind('another')), []);
+    story.on({ type: 'identity', ready: false });
+    story.on(behind(story.state.pair?.serial));
+    story.on(behind());
+    assert.deepEqual(story.on({ type: 'identity', ready: true }), []);
+  });
+});
+
 const seen = (pair?: PairFacts): RotationEvent =>
   ({ ...inspected(pair), observed: true }) as RotationEvent;
 

@@ -140,6 +140,7 @@ export class RecordingObserver implements KeeperObserver {
   readonly apiRequests: string[] = [];
   readonly hookRuns: string[] = [];
   readonly pkiRenewals: string[] = [];
+  readonly trustRefusals: string[] = [];
   starts = 0;
   skew: number | undefined;
 
@@ -165,6 +166,10 @@ export class RecordingObserver implements KeeperObserver {
 
   recordPkiRenewal(result: string): void {
     this.pkiRenewals.push(result);
+  }
+
+  recordTrustRefusal(reason: string): void {
+    this.trustRefusals.push(reason);
   }
 
   recordEnrollerStart(): void {

@@ -11,7 +11,7 @@ import { startMetricsServer, startPageServer } from '../../src/metrics/server.ts
 import { skipWithout } from '../support/programs.ts';
 import { withPrometheus } from '../support/prometheus.ts';
 import { countEveryDecision, everyApproverMetric, leaderStatus } from './every-approver-metric.ts';
-import { countEverything, everyMetric, everyPki, inventory } from './every-metric.ts';
+import { countEverything, everyMetric, everyPki, everyTrust, inventory } from './every-metric.ts';
 import { scrape } from './exposition.ts';
 import { agent, client, facts, followed, server } from './fixtures.ts';
 
@@ -79,7 +79,13 @@ function liveStatus(): AgentStatus {
     client({ current, rotationDeadline: now + 20 * day, ...followed }),
     server({ csr: { name: 'node-csr-abc', uid: 'b0b1', createdAt: now - 2 * hour } }),
   ];
-  return agent(certificates, { now, startedAt: now - hour, preflight: [], pki: everyPki });
+  return agent(certificates, {
+    now,
+    startedAt: now - hour,
+    preflight: [],
+    pki: everyPki,
+    trustSync: everyTrust,
+  });
 }
 
 const health = (): Health => ({ lastTick: Date.now() - minute, stuckAt: undefined });

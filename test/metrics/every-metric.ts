@@ -1,7 +1,8 @@
-import type { AgentStatus } from '../../src/core/status.ts';
+import type { AgentStatus, TrustStatus } from '../../src/core/status.ts';
 import { day } from '../../src/core/instant.ts';
 import { AgentMetrics } from '../../src/metrics/agent-metrics.ts';
 import { inventoryExposition } from '../../src/metrics/inventory-exposition.ts';
+import { trustReport } from '../keeper/trust-documents.ts';
 import { agent, client, facts, followed, now, pki, server } from './fixtures.ts';
 
 const certificate = { serial: '1f', subject: 'CN=kube-apiserver', issuer: 'CN=kubernetes' };
@@ -35,11 +36,18 @@ export const inventory = {
 
 export const everyPki = pki({ lastWithoutLease: { reason: 'api-unreachable', at: now } });
 
+export const everyTrust: TrustStatus = {
+  state: 'in-sync',
+  since: now - day,
+  report: trustReport({ changedAt: now - day }),
+  reissues: [],
+};
+
 /** An agent with a series for every metric there is, the kubelet's names included. */
 export function everyMetric(): AgentMetrics {
   const status: AgentStatus = agent(
     [client(followed), server({ current: facts({ selfSigned: true }) })],
-    { preflight: [], pki: everyPki },
+    { preflight: [], pki: everyPki, trustSync: everyTrust },
   );
   const metrics = new AgentMetrics({
     status: () => status,
@@ -61,6 +69,7 @@ export function countEverything(metrics: AgentMetrics): void {
   metrics.recordHookRun({ certificate, hook: '/usr/local/bin/deploy', result: 'succeeded' });
   metrics.recordApiRequest({ verb: 'create', code: '201', seconds: 0.1 });
   metrics.recordPkiRenewal('succeeded');
+  metrics.recordTrustRefusal('not-pinned');
   metrics.recordEnrollerStart();
   metrics.recordEnrollerEnd('lost');
   metrics.recordReload('accepted', Date.now());

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import type { PairFacts } from '../../src/core/certificate.ts';
 import { day, hour } from '../../src/core/instant.ts';
 import { statusPage } from '../../src/metrics/status-page.ts';
+import { trustReport } from '../keeper/trust-documents.ts';
 import { agent, client, facts, followed, now, pki, server } from './fixtures.ts';
 
 function pageOf(changes: Partial<PairFacts>): string {
@@ -62,6 +63,22 @@ describe('statusPage()', () => {
     assert.match(failed, /<article class="warn">/);
     assert.match(failed, /<li>no Lease<\/li>/);
     assert.match(failed, /<li>remedy: Try<\/li>/);
+  });
+
+  it('has a card for the trusted CAs', () => {
+    const report = trustReport({ stage: 'union' });
+    const trust = { state: 'in-sync', since: now, report, reissues: [] } as const;
+    const fine = statusPage(agent([client()], { trustSync: trust }));
+    assert.match(fine, /<h2>trusted CAs<\/h2>/);
+    assert.match(fine, /<dd>CN=kubernetes \(0101010101010101\), until <time /);
+    assert.match(fine, /<dd>union<\/dd>/);
+    assert.match(fine, /<code>\/etc\/kubernetes\/kubelet.conf<\/code>/);
+    assert.doesNotMatch(fine, /class="warn"/);
+    const failure = { code: 'INTERNAL', message: 'no <space>', remedy: 'Free', at: now } as const;
+    const failed = statusPage(agent([client()], { trustSync: { ...trust, failure } }));
+    assert.match(failed, /<article class="warn">/);
+    assert.match(failed, /<li>no &lt;space&gt; \(INTERNAL\)<\/li>/);
+    assert.match(failed, /<li>remedy: Free<\/li>/);
   });
 
   it('shows failed hooks and endpoints with another certificate', () => {

@@ -1,0 +1,199 @@
+import type { AgentConfig, TrustConfig } from '../core/config.ts';
+import type { HookedPair } from '../core/hooks.ts';
+import { trustEnvironment, trustHookTarget } from '../core/hooks.ts';
+import { formatInstant, second } from '../core/instant.ts';
+import type { TrustStatus } from '../core/status.ts';
+import { trustSyncInterval, trustSyncRetryDelay } from '../core/timing.ts';
+import type { TrustReport } from '../core/trust-report.ts';
+import type { Clock } from '../sys/clock.ts';
+import { timerOnEitherClock } from '../sys/clock.ts';
+import type { Logger } from '../sys/log.ts';
+import { ChangedFiles, fileSignature } from './changed-files.ts';
+import type { HookJournal } from './hook-journal.ts';
+import type { HookObserver } from './hook-record.ts';
+import type { PostRotation } from './post-rotation.ts';
+import type { CurrentPairs, TrustReissues } from './trust-reissues.ts';
+import type { TrustObserver } from './trust-record.ts';
+import { heldBy, TrustRecord } from './trust-record.ts';
+import type { TrustSync, TrustSyncConfig } from './trust-sync.ts';
+
+export interface TrustSyncsOptions {
+  /** The nodecertd program: an absolute path and its first arguments. */
+  readonly program: readonly string[];
+  /** Added to the environment of this process. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly clock: Clock;
+  /** Draws a number in [0, 1). */
+  readonly random: () => number;
+  readonly logger: Logger;
+  readonly observer: TrustObserver & HookObserver;
+  readonly journal: HookJournal;
+  readonly reissues: TrustReissues;
+  /** The current key pairs of the agent. */
+  readonly pairs: () => CurrentPairs;
+}
+
+export type TrustSyncsConfig = TrustSyncConfig &
+  Pick<AgentConfig, 'trust' | 'certificates' | 'placeholderHostName'>;
+
+/** What one configuration needs. */
+interface Work {
+  readonly config: TrustSyncConfig;
+  readonly trust: TrustConfig;
+  readonly record: TrustRecord;
+  /** Aborted by the next configuration. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs `trust sync` every ten minutes, and within a minute of a change of `trust.file`. Only the
+ * shutdown of the agent waits for it.
+ */
+export class TrustSyncs implements AsyncDisposable {
+  readonly #options: TrustSyncsOptions;
+  #record: TrustRecord | undefined;
+  #hooks: PostRotation | undefined;
+  /** Ends the running command. */
+  readonly #stop = new AbortController();
+  /** Ends the wait for the next run, but not the running command. */
+  #replaced = new AbortController();
+  #working: Promise<void> = Promise.resolve();
+
+  constructor(options: TrustSyncsOptions) {
+    this.#options = options;
+  }
+
+  /** Undefined while `trust` is disabled. */
+  get status(): TrustStatus | undefined {
+    if (this.#record === undefined) return undefined;
+    const { reissues, pairs } = this.#options;
+    const { hooks } = this.#hooks?.status(trustHookTarget) ?? {};
+    return {
+      ...this.#record.status,
+      reissues: reissues.status(pairs()),
+      ...(hooks !== undefined && { hooks }),
+    };
+  }
+
+  /** Applies a configuration, and runs the command at once if `trust` is enabled. */
+  apply(config: TrustSyncsConfig): void {
+    const { nodeName, certificates, placeholderHostName } = config;
+    // Without a host name, the agent does not know its Node yet.
+    const trust = placeholderHostName === undefined ? config.trust : undefined;
+    this.#replaced.abort();
+    this.#replaced = new AbortController();
+    const { clock, logger, observer, reissues } = this.#options;
+    reissues.apply(trust && { trust, nodeName, certificates });
+    if (trust === undefined) {
+      this.#record = undefined;
+      return;
+    }
+    this.#record ??= new TrustRecord({ now: () => clock.now(), logger, observer });
+    const { signal } = this.#replaced;
+    const work: Work = { config, trust, record: this.#record, signal };
+    // A run with the previous configuration is completed first.
+    this.#working = this.#working.then(() => this.#work(work));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  /** The running command restores what it has not finished, and reports the rest. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    // Hooks of a change that is reported from now on stay pending until the next start.
+    await this.#hooks?.stop();
+    await this.#working;
+  }
+
+  async #work(work: Work): Promise<void> {
+    if (this.#stop.signal.aborted) return;
+    this.#hooks = await this.#openHooks(work);
+    await this.#repeat(work);
+    await this.#hooks?.stop();
+  }
+
+  /** Runs the hooks that an earlier run of the agent did not complete. */
+  async #openHooks({ config, trust, record }: Work): Promise<PostRotation | undefined> {
+    const { hooks } = trust;
+    const { file } = config;
+    if (hooks.length === 0) return undefined;
+    const { PostRotation } = await import('./post-rotation.ts');
+    const { journal } = this.#options;
+    const environment = ({ serial }: HookedPair): Record<string, string> => {
+      const { report } = record.status;
+      return trustEnvironment(serial, report === undefined ? [] : heldBy(report));
+    };
+    const targets = [{ name: trustHookTarget, hooks, environment }];
+    const opened = await PostRotation.open({ ...this.#options, file, targets });
+    const serial = journal.pending(trustHookTarget);
+    if (serial !== undefined) opened.found(trustHookTarget, { serial });
+    return opened;
+  }
+
+  async #repeat({ config, trust, record, signal: replaced }: Work): Promise<void> {
+    const { program, env, clock, random, pairs } = this.#options;
+    const stop = this.#stop.signal;
+    // Loaded only here, because the keeper needs it only if `trust` is enabled.
+    const { syncTrust } = await import('./trust-sync.ts');
+    const over = AbortSignal.any([replaced, stop]);
+    const files = new ChangedFiles(trust.file === undefined ? [] : [trust.file], fileSignature);
+    let failures = 0;
+    while (!over.aborted) {
+      await files.compare();
+      const before = pairs();
+      record.checking();
+      const sync = await syncTrust({ program, env, config, clock, signal: stop });
+      // Canceled before it changed anything.
+      if (stop.aborted && sync.kind === 'failed') return;
+      record.ended(sync);
+      this.#takeOver(sync, before);
+      failures = sync.kind === 'failed' ? failures + 1 : 0;
+      const ms =
+        sync.kind === 'failed'
+          ? trustSyncRetryDelay(failures, random())
+          : pauseAfter(sync.report, random());
+      record.waiting(clock.now() + ms);
+      const isChanged = async (): Promise<boolean> => (await files.compare()).length > 0;
+      await this.#pause(ms, isChanged, over);
+    }
+  }
+
+  /** Ends early if something changed. Watches can miss a change, so this compares. */
+  async #pause(ms: number, isChanged: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const left = timerOnEitherClock(clock, ms);
+    for (let rest = left(); rest > 0 && !signal.aborted; rest = left()) {
+      await clock.sleep(Math.min(rest, comparisonInterval), signal).catch(() => undefined);
+      if (await isChanged()) return;
+    }
+  }
+
+  #takeOver(sync: TrustSync, before: CurrentPairs): void {
+    if (sync.kind === 'failed') return;
+    const { report } = sync;
+    // A run that failed may not know the CA of the signer.
+    if (report.outcome !== 'failed') this.#options.reissues.reported(report.leaves, before);
+    this.#notify(report);
+  }
+
+  /** Also after a change by a command in a shell, or by a run that was killed. */
+  #notify({ changedAt }: TrustReport): void {
+    if (changedAt === undefined) return;
+    const { journal } = this.#options;
+    const serial = formatInstant(changedAt);
+    if (journal.reported(trustHookTarget).includes(serial)) return;
+    journal.addReported(trustHookTarget, [{ name: trustHookTarget, serial }]);
+    this.#hooks?.stored(trustHookTarget, { serial });
+  }
+}
+
+const comparisonInterval = 30 * second;
+/** Keeps a command that always wants to run again from using a whole processor. */
+const shortestPause = 10 * second;
+
+function pauseAfter({ retryAfterSeconds = Infinity }: TrustReport, random: number): number {
+  const longest = trustSyncInterval(random);
+  return Math.min(Math.max(retryAfterSeconds * second, shortestPause), longest);
+}
