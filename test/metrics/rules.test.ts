@@ -17,9 +17,16 @@ import { scrape } from './exposition.ts';
 const run = promisify(execFile);
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const rulesFile = here('../../config/prometheus-rules.yaml');
-const unitTests = ['certificates', 'hooks', 'inventory', 'pki', 'agent', 'approver'].map((name) =>
-  here(`rules/${name}.test.yaml`),
-);
+const unitTests = [
+  'certificates',
+  'hooks',
+  'inventory',
+  'pki',
+  'trust',
+  'trust-days',
+  'agent',
+  'approver',
+].map((name) => here(`rules/${name}.test.yaml`));
 
 const skip = skipWithout('promtool');
 const promtool = findProgram('promtool') ?? 'promtool';
