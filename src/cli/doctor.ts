@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import type { AgentConfig } from '../core/config.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import type { AgentConfig, TrustConfig } from '../core/config.ts';
 import { hasErrno } from '../core/errors.ts';
 import { version } from '../core/version.ts';
 import { ApiAccess } from '../enroller/api-access.ts';
@@ -8,6 +9,7 @@ import type { MetricsPort } from '../doctor/agent.ts';
 import type { ApiPort } from '../doctor/connection.ts';
 import type { InventoryFacts } from '../doctor/inventory.ts';
 import { runDoctor } from '../doctor/run.ts';
+import type { TrustFacts } from '../doctor/trust.ts';
 import { currentLink } from '../core/certificate-spec.ts';
 import { causesOf } from '../pki/inventory/causes.ts';
 import type { InventoryItem } from '../pki/inventory/inventory.ts';
@@ -18,7 +20,8 @@ import { defaultDirectories, keyFileOf } from '../pki/layout.ts';
 import { sandboxNeeds } from '../pki/unattended/service-sandbox.ts';
 import type { Clock } from '../sys/clock.ts';
 import { isSamePath } from '../sys/same-path.ts';
-import { fetchStatus } from './agent-status.ts';
+import { findPlaces } from '../trust/node/places.ts';
+import { askAgent, fetchStatus } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';
 import { addConfigOptions, nodeFlags } from './config-options.ts';
 import type { CliContext } from './context.ts';
@@ -69,7 +72,7 @@ export function configure(
 }
 
 async function runChecks(
-  config: AgentConfig,
+  config: LoadedConfig,
   { clock, stderr }: CliContext,
   {
     adminKubeconfig,
@@ -90,6 +93,7 @@ async function runChecks(
     onProgress: progress.note,
     api,
     metricsPort: () => inspectMetricsPort(config),
+    trust: () => inspectTrust(config),
     inventory: (signal) =>
       inspectInventory(config, {
         kubernetesDir: kubernetesDir ?? config.pki?.directory ?? defaultDirectories.kubernetes,
@@ -99,6 +103,27 @@ async function runChecks(
     adminKubeconfig,
   });
 }
+
+async function inspectTrust(config: LoadedConfig): Promise<TrustFacts> {
+  const { trust = readOnlyTrust } = config;
+  const [{ places, findings }, answer] = await Promise.all([
+    findPlaces({ config: { ...config, trust } }),
+    askAgent(config),
+  ]);
+  const agent = answer.kind === 'running' ? answer.report.trustSync : undefined;
+  return {
+    places,
+    findings: config.trust === undefined ? [] : findings,
+    ...(agent !== undefined && { agent }),
+  };
+}
+
+/** Finds the files of the kubelet and of the control plane without a configuration. */
+const readOnlyTrust: Pick<TrustConfig, 'kubeconfigs' | 'files' | 'externalize'> = {
+  kubeconfigs: [],
+  files: [],
+  externalize: false,
+};
 
 /** Without the certificates and kubeconfigs of the agent, which have checks of their own. */
 async function inspectInventory(

@@ -79,6 +79,7 @@ export const findingGroups = {
     'api-troubled',
     'clock-skew',
   ],
+  'trusted CAs': ['trust', 'trust-problem', 'trust-step'],
   permissions: ['permissions', 'permission-missing', 'approval-not-permitted'],
   requests: ['requests', 'request-pending', 'request-unissued', 'request-denied', 'request-failed'],
   agent: ['agent', 'second-agent', 'host-name-missing', 'metrics-port-taken'],

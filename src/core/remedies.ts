@@ -1,3 +1,4 @@
+import type { CaPin } from './ca-pin.ts';
 import { kubeletServingSigner } from './certificate-spec.ts';
 import type { AgentConfig } from './config.ts';
 import { formatHostPort } from './host-port.ts';
@@ -98,18 +99,32 @@ export function discoverCommand({
   endpoints,
   tokenFile = 'FILE',
   output = defaultBootstrapKubeconfig,
+  pins = [],
 }: {
   readonly endpoints: readonly string[];
   readonly tokenFile?: string | undefined;
   readonly output?: string | undefined;
+  /** The CAs of the cluster that the node knows. */
+  readonly pins?: readonly CaPin[];
 }): string {
   return [
     'nodecertd discover',
     ...endpoints.map((endpoint) => `--endpoint ${endpoint}`),
     `--token-file ${tokenFile}`,
-    '--ca-cert-hash sha256:HEX',
+    hashFlag(pins),
     ...(output === defaultBootstrapKubeconfig ? [] : [`--output ${output}`]),
   ].join(' ');
+}
+
+function hashFlag(pins: readonly CaPin[]): string {
+  // A node that knows one CA usually needs the command because the cluster has another one.
+  const hashes = pins.length > 1 ? pins : [...pins, 'sha256:HEX'];
+  return `--ca-cert-hash ${hashes.join(' ')}`;
+}
+
+/** Adds the CAs that the node knows to a command in a remedy. */
+export function withPins(remedy: string, pins: readonly CaPin[]): string {
+  return remedy.replace(hashFlag([]), hashFlag(pins));
 }
 
 /**
@@ -125,6 +140,7 @@ export const defaultBootstrapKubeconfig = '/etc/kubernetes/bootstrap-kubelet.con
 export function discoverRemedy(
   { bootstrapKubeconfig, bootstrap }: Pick<AgentConfig, 'bootstrapKubeconfig' | 'bootstrap'>,
   server?: string,
+  pins: readonly CaPin[] = [],
 ): string {
   const { discovery } = bootstrap;
   const endpoints = discovery?.endpoints.map(formatHostPort) ?? [endpointOf(server)];
@@ -132,6 +148,7 @@ export function discoverRemedy(
     endpoints,
     tokenFile: discovery?.tokenFile,
     output: bootstrapKubeconfig,
+    pins,
   });
   const found =
     'with a token and the hash of each CA (on a control-plane node: kubeadm token create --print-join-command)';

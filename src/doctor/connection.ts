@@ -1,8 +1,9 @@
+import type { CaPin } from '../core/ca-pin.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatDuration, minute, second } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
-import { discoverRemedy } from '../core/remedies.ts';
+import { discoverRemedy, withPins } from '../core/remedies.ts';
 import type { ApiIdentity } from '../kube/access-review.ts';
 import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
@@ -123,15 +124,26 @@ const meanings: Partial<Record<ErrorCode, Meaning>> = {
  */
 export function trustLostFinding(
   failure: Failure,
-  { config, server }: { readonly config: AgentConfig; readonly server?: string | undefined },
+  {
+    config,
+    server,
+    pins,
+  }: {
+    readonly config: AgentConfig;
+    readonly server?: string | undefined;
+    /** The CAs that the node trusts, or that a source of its trust has. */
+    readonly pins: readonly CaPin[];
+  },
 ): DoctorFinding {
   const { remedy = '' } = failure;
-  const command = discoverRemedy(config, server);
+  const command = discoverRemedy(config, server, pins);
   const hasCommand = remedy.includes('nodecertd discover');
   return failureFinding(
     {
       ...failure,
-      remedy: hasCommand ? remedy : `${remedy}; if the CA of the cluster changed: ${command}`,
+      remedy: hasCommand
+        ? withPins(remedy, pins)
+        : `${remedy}; if the CA of the cluster changed: ${command}`,
     },
     {
       id: 'trust-lost',

@@ -1,3 +1,4 @@
+import type { CaPin } from '../core/ca-pin.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
@@ -18,9 +19,13 @@ import { permissionFindings } from './permissions.ts';
 import type { ServerFacts, ServerOptions } from './server.ts';
 import { askAboutBootstrap, askServer } from './server.ts';
 import { requestFindings } from './requests.ts';
+import type { TrustFacts } from './trust.ts';
+import { knownPins, trustFindings } from './trust.ts';
 
 export interface DoctorOptions extends ServerOptions, CheckContext {
   readonly metricsPort: () => Promise<MetricsPort>;
+  /** The CAs that this node trusts. */
+  readonly trust: () => Promise<TrustFacts>;
   /** The certificates in the files of this node and at its endpoints. */
   readonly inventory: (signal: AbortSignal) => Promise<InventoryFacts>;
 }
@@ -32,6 +37,7 @@ export interface DoctorResult {
   readonly username?: string;
 }
 
+const trustName = 'the trusted CAs';
 const inventoryName = 'the certificates of the node';
 /** Enough for thousands of files; the endpoints take three seconds at most. */
 const inventoryMs = 30 * second;
@@ -42,13 +48,14 @@ const inventoryMs = 30 * second;
  */
 export async function runDoctor(options: DoctorOptions): Promise<DoctorResult> {
   const { config, clock } = options;
-  const [local, agent, remote, inventory] = await Promise.all([
+  const [local, agent, remote, trust, inventory] = await Promise.all([
     inspectFiles(config, options),
     runCheck(
       fileCheck('the agent', () => inspectAgent(options)),
       options,
     ),
     askServer(options, options),
+    runCheck(fileCheck(trustName, options.trust), options),
     runCheck(
       {
         what: inventoryName,
@@ -67,7 +74,9 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorResult> {
       config,
       now,
       trustLost: isTrustLost({ ...local, remote }, options),
+      pins: knownPins(valueOf(trust)),
     }),
+    ...evaluate(trustName, trust, (facts) => trustFindings(facts, now)),
     ...evaluate('the agent', agent, agentFindings),
     ...evaluate(inventoryName, inventory, inventoryFindings),
     ...hostNameFindings(config),
@@ -105,13 +114,19 @@ function serverFindings(
     config,
     now,
     trustLost,
-  }: { readonly config: AgentConfig; readonly now: number; readonly trustLost: boolean },
+    pins,
+  }: {
+    readonly config: AgentConfig;
+    readonly now: number;
+    readonly trustLost: boolean;
+    readonly pins: readonly CaPin[];
+  },
 ): DoctorFinding[] {
   const { nodeName } = config;
   if (connection.kind === 'failed') {
     return [
       ...(trustLost
-        ? [trustLostFinding(connection.failure, { config })]
+        ? [trustLostFinding(connection.failure, { config, pins })]
         : openingFindings(connection.failure)),
       notAsked(`there is no usable credential: ${connection.failure.message}`),
     ];
@@ -119,7 +134,7 @@ function serverFindings(
   const { identity, server } = connection.value;
   if (trustLost && identity.kind === 'failed') {
     return [
-      trustLostFinding(identity.failure, { config, server }),
+      trustLostFinding(identity.failure, { config, server, pins }),
       notAsked('the API server gave no usable response'),
     ];
   }

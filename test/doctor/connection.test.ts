@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { CaPin } from '../../src/core/ca-pin.ts';
 import type { ErrorCode } from '../../src/core/errors.ts';
 import { hour, minute, second } from '../../src/core/instant.ts';
 import type { ConnectionFacts } from '../../src/doctor/connection.ts';
@@ -24,12 +25,16 @@ function failed(code: ErrorCode): ConnectionFacts['identity'] {
   return { kind: 'failed', failure: { code, message: 'it failed', remedy: 'repair it' } };
 }
 
-describe('trustLostFinding()', () => {
-  const config = agentConfig('/node');
-  const failure = { code: 'API_UNTRUSTED', message: 'unknown CA', remedy: 'check it' } as const;
+const config = agentConfig('/node');
+const failure = { code: 'API_UNTRUSTED', message: 'unknown CA', remedy: 'check it' } as const;
 
+function remedyFor(pins: readonly CaPin[]): string {
+  return trustLostFinding(failure, { config, server, pins }).remedy ?? '';
+}
+
+describe('trustLostFinding()', () => {
   it('adds the command with the server of the kubeconfig', () => {
-    const finding = trustLostFinding(failure, { config, server });
+    const finding = trustLostFinding(failure, { config, server, pins: [] });
     assert.deepEqual(summaryOf([finding]), ['error trust-lost']);
     const command =
       'nodecertd discover --endpoint 10.0.0.1:6443 --token-file FILE --ca-cert-hash sha256:HEX --output /node/bootstrap.conf';
@@ -38,9 +43,20 @@ describe('trustLostFinding()', () => {
     assert.ok(remedy.endsWith(command), remedy);
   });
 
-  it('repeats no command', () => {
-    const remedy = 'Run nodecertd discover';
-    assert.equal(trustLostFinding({ ...failure, remedy }, { config, server }).remedy, remedy);
+  it('has the pins of the old and of the new CA, or a place for the new one', () => {
+    const [old, next] = [`sha256:${'a1'.repeat(32)}`, `sha256:${'b2'.repeat(32)}`] as const;
+    assert.match(remedyFor([old]), new RegExp(` --ca-cert-hash ${old} sha256:HEX `));
+    assert.match(remedyFor([old, next]), new RegExp(` --ca-cert-hash ${old} ${next} `));
+  });
+
+  it('repeats no command, but adds the pins to it', () => {
+    const remedy = 'Run nodecertd discover --ca-cert-hash sha256:HEX';
+    const pin = `sha256:${'a1'.repeat(32)}` as const;
+    const options = { config, server, pins: [pin] };
+    assert.equal(
+      trustLostFinding({ ...failure, remedy }, options).remedy,
+      `Run nodecertd discover --ca-cert-hash ${pin} sha256:HEX`,
+    );
   });
 });
 

@@ -8,6 +8,7 @@ import { parse, stringify } from 'yaml';
 import { kubeletServingSigner } from '../../src/core/certificate-spec.ts';
 import { approvalRemedy } from '../../src/core/remedies.ts';
 import { client, serving, TestNode } from '../support/agent.ts';
+import { pinOf } from '../support/discovery-plane.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import type { DoctorRun } from '../support/doctor.ts';
 import { doctorReport, findingOf, nodecertd, problemsOf } from '../support/doctor.ts';
@@ -205,10 +206,13 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       const path = join(node.directory, 'kubelet.conf');
       await writeFile(path, stringify(kubeconfig), { mode: 0o600 });
       const endpoint = new URL(controlPlane.server).host;
-      const command = `nodecertd discover --endpoint ${endpoint} --token-file FILE --ca-cert-hash sha256:HEX --output ${bootstrap} --force`;
+      const commandFor = (...hashes: readonly string[]): string =>
+        `nodecertd discover --endpoint ${endpoint} --token-file FILE --ca-cert-hash ${hashes.join(' ')} --output ${bootstrap} --force`;
+      const command = commandFor('sha256:HEX');
       const found = await checkNode(node);
       assert.ok(problemsOf(found).includes('error kubeconfig-expired'));
-      assert.ok(findingOf(found, 'trust-lost').remedy?.endsWith(command));
+      const { remedy = '' } = findingOf(found, 'trust-lost');
+      assert.ok(remedy.endsWith(commandFor(pinOf(old.pem), 'sha256:HEX')), remedy);
       const agent = node.start();
       const failed = await agent.event('rotation_failed');
       assert.equal(failed['code'], 'API_UNTRUSTED');

@@ -10,7 +10,7 @@ import { formOf } from './place.ts';
 export type PlacesConfig = Pick<
   AgentConfig,
   'kubeconfig' | 'bootstrapKubeconfig' | 'certificateDirectory' | 'stateDirectory' | 'kubelet'
-> & { readonly trust: TrustConfig };
+> & { readonly trust: Pick<TrustConfig, 'kubeconfigs' | 'files' | 'externalize'> };
 
 /** A file that may contain or name CAs. It is not read yet. */
 export interface PlaceCandidate {
