@@ -43,11 +43,16 @@ export async function snapshotOf(root: string): Promise<Snapshot> {
   return snapshot(root, '/state');
 }
 
-/** Without the file to which CAs move, if it has the CAs as before: a rollback leaves it. */
+/**
+ * Without the file to which CAs move, if it has the CAs as before, and without its temporary file:
+ * a rollback leaves them, and the next change needs or removes them.
+ */
 function withoutMoved(found: Snapshot, before: Snapshot): Snapshot {
   const moved = `/pki/${externalFile}`;
   const isAsBefore = found.get(moved) === before.get('/pki/ca.crt');
-  return isAsBefore ? new Map([...found].filter(([path]) => path !== moved)) : found;
+  const isLeft = (path: string): boolean =>
+    (path === moved && isAsBefore) || /^\/pki\/\.nodecertd-\w+\.cluster-ca\.crt$/.test(path);
+  return new Map([...found].filter(([path]) => !isLeft(path)));
 }
 
 /**
