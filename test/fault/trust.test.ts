@@ -7,7 +7,7 @@ import { trust } from './trust.ts';
 describe('applyTrust()', { skip: skipWithout('strace') }, () => {
   it('loses no CA for a reader, or when it is killed or fails at a call', async (context) => {
     const rows = await collectRows(trust, context);
-    assert.equal(rows.length, 3);
+    assert.equal(rows.length, 4);
     for (const { fault, tried } of rows) assert.ok(tried >= 4, `${fault}: ${tried}`);
   });
 });

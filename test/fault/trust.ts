@@ -2,6 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { externalFile } from '../../src/core/trust.ts';
+import type { Failure } from '../../src/core/errors.ts';
+import type { ApiServer } from '../kube/support/api-server.ts';
 import type { TestAuthority } from '../trust/node/authority.ts';
 import { makeTestAuthority } from '../trust/node/authority.ts';
 import { nodeFilesAt, writeNodeFiles } from '../trust/node/node-files.ts';
@@ -17,6 +19,7 @@ import {
   requireRecovery,
   snapshotOf,
 } from './trust/change.ts';
+import { requireSync, startServer, syncArguments, writeConfiguration } from './trust/sync.ts';
 import { changeUnderReader } from './trust/under-reader.ts';
 
 /**
@@ -35,6 +38,8 @@ export const trust: FaultFamily = {
     for (const action of ['change', 'rollback'] as const) {
       yield* killAtEachCall(killed(action, { old: old.pem, next: next.pem }), options);
     }
+    await using server = await startServer();
+    yield* killAtEachCall(killedSync(server, next.pem), options);
   },
 };
 
@@ -42,7 +47,7 @@ async function underReader(
   [old, ...others]: readonly [TestAuthority, ...TestAuthority[]],
   { thorough, signal, progress }: FaultOptions,
 ): Promise<FaultRow> {
-  const count = thorough ? 200 : 20;
+  const count = thorough ? 200 : 10;
   const fault = `a busy reader of ${count} changes of trust`;
   progress(fault);
   const root = await mkdtemp(join(tmpdir(), 'nodecertd-fault-trust-'));
@@ -63,6 +68,8 @@ async function underReader(
 interface Pems {
   readonly old: string;
   readonly next: string;
+  /** The API server that the kubeconfig names. */
+  readonly server?: string;
 }
 
 interface NodeScene extends Scene {
@@ -91,20 +98,51 @@ function killed(action: keyof typeof titles, pems: Pems): KilledCommand<NodeScen
   };
 }
 
-async function openScene(action: keyof typeof titles, pems: Pems): Promise<NodeScene> {
+/** The whole command, with a source and an API server. */
+function killedSync({ authority, url }: ApiServer, next: string): KilledCommand<NodeScene> {
+  const pems = { old: authority.pem, next, server: url };
+  const { mainPaths, calls, requireRecovery } = killed('change', pems);
+  return {
+    name: 'trust sync',
+    role: 'trust',
+    open: async () => {
+      const scene = await openScene('change', pems);
+      await writeConfiguration(join(scene.root, 'node'), pems.old + next);
+      return scene;
+    },
+    args: ({ root }) => syncArguments(join(root, 'node')),
+    mainPaths,
+    calls,
+    problemOf: ({ code, stdout, stderr }) => (code === 0 ? '' : failureIn(stdout) + stderr),
+    requireRecovery: async (scene) => {
+      await requireRecovery(scene);
+      await requireSync(join(scene.root, 'node'));
+    },
+  };
+}
+
+function failureIn(stdout: string): string {
+  const { failure } = (stdout === '' ? {} : JSON.parse(stdout)) as { readonly failure?: Failure };
+  return failure === undefined ? '' : `${failure.message} (${failure.code})`;
+}
+
+async function openScene(
+  action: keyof typeof titles,
+  { old, next, server }: Pems,
+): Promise<NodeScene> {
   const root = await mkdtemp(join(tmpdir(), 'nodecertd-fault-trust-'));
   const node = join(root, 'node');
   await mkdir(node);
-  await writeNodeFiles(node, pems.old);
-  await writeFile(join(node, newAuthority), pems.next);
+  await writeNodeFiles(node, old, server);
+  await writeFile(join(node, newAuthority), next);
   const before = await snapshotOf(node);
   await addAuthority(node);
   const after = await snapshotOf(node);
   if (action === 'change') {
     await rm(node, { recursive: true });
     await mkdir(node);
-    await writeNodeFiles(node, pems.old);
-    await writeFile(join(node, newAuthority), pems.next);
+    await writeNodeFiles(node, old, server);
+    await writeFile(join(node, newAuthority), next);
   }
   return {
     root,

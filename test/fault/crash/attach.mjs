@@ -14,7 +14,7 @@ import { syncBuiltinESMExports } from 'node:module';
  * paths are known. Names of temporary files contain the time in nanoseconds, which is a
  * plain counter here, so that strace can know them.
  *
- * `nodecertd certs` reads three files of each process of the machine. Here it finds none, so
+ * `nodecertd certs` and `nodecertd trust` read three files of each process of the machine. Here it finds none, so
  * that the n-th call is the same in every run.
  */
 
@@ -24,7 +24,7 @@ import { syncBuiltinESMExports } from 'node:module';
 const request = JSON.parse(process.env['FAULT_ATTACH'] ?? '{}');
 // Only the first such process is traced. The enroller that replaces a killed one is not.
 if (process.argv[2] === request.role && !existsSync(request.output)) {
-  if (request.role === 'certs') hideProcesses();
+  if (['certs', 'trust'].includes(request.role)) hideProcesses();
   await attach(request);
 }
 

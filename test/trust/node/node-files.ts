@@ -47,13 +47,17 @@ export async function makeNode(context: TestContext, pem: string): Promise<NodeF
   return nodeFilesAt(root);
 }
 
-export async function writeNodeFiles(root: string, pem: string): Promise<void> {
+export async function writeNodeFiles(
+  root: string,
+  pem: string,
+  server = 'https://10.0.0.1:6443',
+): Promise<void> {
   const { caFile, kubeconfig, manifests, machine, configFile } = nodeFilesAt(root);
   for (const folder of ['pki', 'manifests', 'kubelet', 'state', 'net.d', 'proc']) {
     await mkdir(join(root, folder));
   }
   await writeFile(caFile, pem);
-  await writeFile(kubeconfig, kubeconfigText({ pem }), { mode: 0o600 });
+  await writeFile(kubeconfig, kubeconfigText({ pem }, server), { mode: 0o600 });
   await writeFile(
     configFile,
     `staticPodPath: ${manifests}\nauthentication:\n  x509:\n    clientCAFile: ${caFile}\n`,
@@ -98,6 +102,7 @@ export function nodeFilesAt(root: string): NodeFiles {
 /** A kubeconfig with comments and an order of its own, which a change has to keep. */
 export function kubeconfigText(
   authority: { readonly pem: string } | { readonly file: string },
+  server = 'https://10.0.0.1:6443',
 ): string {
   const line =
     'pem' in authority
@@ -112,7 +117,7 @@ clusters:
 - name: default-cluster
   cluster:
     ${line}
-    server: https://10.0.0.1:6443   # the load balancer
+    server: ${server}   # the load balancer
 contexts:
 - {name: default-context, context: {cluster: default-cluster, user: default-auth}}
 current-context: default-context
