@@ -1,16 +1,16 @@
 import { hash, X509Certificate } from 'node:crypto';
 import type { CertificateParts } from '../../core/certificate-parts.ts';
 import { readParts, subjectKeyIdentifier } from '../../core/certificate-parts.ts';
-import { isSameBytes, readDer } from '../../core/der.ts';
+import { isSameBytes } from '../../core/der.ts';
 import { AgentError } from '../../core/errors.ts';
+import type { Instant } from '../../core/instant.ts';
 import { scanPem } from '../../core/pem.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
-import { readValidity } from '../../core/validity.ts';
 import { nameOf } from '../../kube/server-certificate.ts';
 
 /**
  * The CAs of a file that is in use. Programs trust every certificate in it, so nothing is checked.
- * Malformed blocks and unreadable certificates are left out, as Go leaves them out.
+ * Leaves out malformed blocks and certificates that OpenSSL cannot parse.
  */
 export function readAuthorities(pem: Uint8Array): {
   readonly authorities: TrustAuthority[];
@@ -37,32 +37,35 @@ function authorityOrProblem(der: Uint8Array<ArrayBuffer>): TrustAuthority | stri
 }
 
 /**
- * A certificate as a CA of a trust bundle. Reads it as strictly as Go does, because a kubelet uses
- * no CA of a clientCAFile with one certificate that Go rejects.
+ * A certificate as a CA of a trust bundle. Accepts what OpenSSL accepts, because programs may use it.
  * @throws AgentError CERT_MALFORMED
  */
 export function readAuthority(der: Uint8Array<ArrayBuffer>): TrustAuthority {
   const parts = readParts(der);
   try {
-    // OpenSSL ignores bytes after the certificate.
-    if (readDer(der).length !== 1) throw new Error('bytes follow the certificate');
-    // Go 1.23 rejects negative serial numbers.
-    if ((parts.serial[0] ?? 0) >= 0x80) throw new Error('its serial number is negative');
     const certificate = new X509Certificate(der);
+    const { subject, validFromDate, validToDate } = certificate;
     const keyId = subjectKeyIdentifier(parts);
     return {
       der,
       fingerprint: hash('sha256', der, 'hex'),
       pin: `sha256:${hash('sha256', parts.publicKey, 'hex')}`,
-      subject: nameOf(certificate.subject ?? ''),
+      subject: nameOf(subject ?? ''),
       subjectName: parts.subject.slice(),
       ...(keyId !== undefined && { subjectKeyId: keyId.toHex() }),
       isSelfSigned: isSelfSigned(certificate, parts),
-      ...readValidity(der),
+      notBefore: instantOf(validFromDate),
+      notAfter: instantOf(validToDate),
     };
   } catch (error) {
     throw new AgentError('CERT_MALFORMED', 'the certificate cannot be parsed', { cause: error });
   }
+}
+
+/** OpenSSL reads the times only when it needs them. */
+function instantOf(date: Date): Instant {
+  if (Number.isNaN(date.getTime())) throw new Error('a time of the certificate is malformed');
+  return date.getTime();
 }
 
 /** Two CAs of one name certify each other in a bridge, so the names alone do not show it. */

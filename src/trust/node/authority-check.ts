@@ -7,9 +7,12 @@ import {
   readParts,
 } from '../../core/certificate-parts.ts';
 import { contentOf, isSameBytes, readDer } from '../../core/der.ts';
+import { describeError } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
 import { formatInstant } from '../../core/instant.ts';
+import { onlyValue, readStrictDer } from '../../core/strict-der.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
+import { readValidity } from '../../core/validity.ts';
 import { isSignedBy } from './authorities.ts';
 import { TrustFault } from './refused-trust.ts';
 
@@ -27,11 +30,39 @@ export function requireSoundAuthority(
   { bundle, now }: AuthorityCheck,
 ): void {
   const certificate = new X509Certificate(authority.der);
+  requireStrictEncoding(authority);
   requireCa(authority);
   requireValid(authority, now);
   requireStrongKey(certificate);
   requireStrongSignature(certificate);
   requireKnownIssuer(authority, bundle);
+}
+
+/**
+ * OpenSSL accepts encodings that Go rejects. A kubelet uses no CA of a clientCAFile with one
+ * certificate that Go rejects, and leaves that certificate out of other files.
+ */
+function requireStrictEncoding({ der }: TrustAuthority): void {
+  try {
+    onlyValue(der);
+    requireStrictDer(der);
+    readValidity(der);
+    const { serial, extensions } = readParts(der);
+    if ((serial[0] ?? 0) >= 0x80) throw new Error('the serial number is negative');
+    if (new Set(extensions.map(({ oid }) => oid)).size < extensions.length) {
+      throw new Error('an extension occurs twice');
+    }
+  } catch (error) {
+    throw new TrustFault('malformed', `has an encoding that Go rejects: ${describeError(error)}`);
+  }
+}
+
+const constructed = 0x20;
+
+function requireStrictDer(bytes: Uint8Array): void {
+  for (const { tag, content } of readStrictDer(bytes)) {
+    if ((tag & constructed) !== 0) requireStrictDer(content);
+  }
 }
 
 function requireCa({ der }: TrustAuthority): void {

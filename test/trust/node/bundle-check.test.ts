@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { describe, it } from 'node:test';
+import {
+  extensionIds,
+  writeExtension,
+  writeToBeSigned,
+} from '../../../src/core/certificate-parts.ts';
 import { day, formatInstant } from '../../../src/core/instant.ts';
 import type { TrustRefusal } from '../../../src/core/trust.ts';
+import { signatureAlgorithm, signDer } from '../../../src/pki/renewal/signature.ts';
 import { readAuthority } from '../../../src/trust/node/authorities.ts';
 import type { BundleCheck } from '../../../src/trust/node/bundle-check.ts';
 import { checkBundle } from '../../../src/trust/node/bundle-check.ts';
@@ -41,6 +48,29 @@ function signedWith(options: readonly string[], key?: readonly string[]): string
   return selfSigned(request).certificate.toString();
 }
 
+const caExtension = writeExtension(
+  extensionIds.basicConstraints,
+  Uint8Array.of(0x30, 3, 1, 1, 0xff),
+);
+const longExtension = Uint8Array.of(0x30, 0x81, caExtension.length - 2, ...caExtension.subarray(2));
+
+/** A self-signed CA with these extensions, byte for byte. */
+function handMade(...extensions: readonly Uint8Array[]): Uint8Array {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const { subjectName, notBefore, notAfter } = held.authority;
+  const toBeSigned = writeToBeSigned({
+    serial: Uint8Array.of(1),
+    algorithm: signatureAlgorithm(privateKey),
+    issuer: subjectName,
+    notBefore,
+    notAfter,
+    subject: subjectName,
+    publicKey: publicKey.export({ format: 'der', type: 'spki' }),
+    extensions,
+  });
+  return signDer(toBeSigned, privateKey);
+}
+
 async function expired(): Promise<string> {
   return (await makeAuthority('kubernetes', { notAfter: Date.now() - 1_000 })).pem;
 }
@@ -57,6 +87,7 @@ describe('checkBundle()', () => {
       makeTestAuthority({ extensions: ['basicConstraints=critical,CA:TRUE'] }),
     ],
     'a CA that is signed with RSASSA-PSS and SHA-256': () => [{ pem: signedWith(pss, rsa) }],
+    'a CA that is made by hand': () => [{ pem: pemOf(handMade(caExtension)) }],
     'an intermediate CA with its root': () => [
       makeTestAuthority({ subject: '/CN=intermediate', signer: next }),
       next,
@@ -106,6 +137,18 @@ describe('checkBundle()', () => {
       'malformed',
       () => held.pem + pemOf(next.authority.der.slice(0, -1)),
     ],
+    [
+      'bytes after the certificate',
+      'malformed',
+      () => pemOf(new Uint8Array([...next.authority.der, 0x05, 0x00])),
+    ],
+    ['a negative serial number', 'malformed', () => signedWith(['-set_serial', '-5'])],
+    [
+      'an extension that occurs twice',
+      'malformed',
+      () => pemOf(handMade(caExtension, caExtension)),
+    ],
+    ['a length that is not minimal', 'malformed', () => pemOf(handMade(longExtension))],
     ['a private key', 'private-key', () => held.pem + held.key.toString()],
     [
       'a leaf',
