@@ -9,6 +9,8 @@ export interface Usage {
   readonly wallSeconds: number;
   /** The largest RSS in 10⁶ bytes; RSS counts the pages of its program file too. */
   readonly peakMegabytes: number;
+  /** The largest RssAnon that was seen every 2 ms: memory that no other process shares. */
+  readonly peakAnonMegabytes?: number;
 }
 
 /**
@@ -26,9 +28,10 @@ export async function usageOf(
   const shell = spawn('bash', ['-c', script, 'bash', program, ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  let peak = 0;
+  let peak = { rss: 0, anon: 0 };
   const watch = setInterval(() => {
-    peak = Math.max(peak, peakOfChild(shell.pid ?? 0));
+    const { rss, anon } = memoryOfChild(shell.pid ?? 0);
+    peak = { rss: Math.max(peak.rss, rss), anon: Math.max(peak.anon, anon) };
   }, 2);
   const [errors, [code]] = await Promise.all([text(shell.stderr), once(shell, 'exit')]);
   clearInterval(watch);
@@ -36,21 +39,38 @@ export async function usageOf(
   const [wall = 0, user = 0, system = 0] = (errors.trimEnd().split('\n').at(-1) ?? '')
     .split(' ')
     .map(Number);
-  return { cpuSeconds: user + system, wallSeconds: wall, peakMegabytes: peak };
+  return {
+    cpuSeconds: user + system,
+    wallSeconds: wall,
+    peakMegabytes: peak.rss,
+    peakAnonMegabytes: peak.anon,
+  };
+}
+
+interface Memory {
+  /** The largest so far. */
+  readonly rss: number;
+  /** Now. */
+  readonly anon: number;
 }
 
 /** 0 for a process that has ended. */
-function peakOfChild(shell: number): number {
+function memoryOfChild(shell: number): Memory {
   try {
     const child = readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim();
-    return peakMegabytes(Number(child));
+    const status = readFileSync(`/proc/${child}/status`, 'utf8');
+    return { rss: megabytes(status, 'VmHWM'), anon: megabytes(status, 'RssAnon') };
   } catch {
-    return 0;
+    return { rss: 0, anon: 0 };
   }
 }
 
 /** The largest RSS so far (proc(5), VmHWM). */
 export function peakMegabytes(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return (Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024) / 1e6;
+  return megabytes(readFileSync(`/proc/${pid}/status`, 'utf8'), 'VmHWM');
+}
+
+function megabytes(status: string, field: string): number {
+  const [, kilobytes = 0] = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status) ?? [];
+  return (Number(kilobytes) * 1024) / 1e6;
 }

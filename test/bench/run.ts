@@ -11,6 +11,7 @@ import { measureReader, readerPrograms } from './busy-reader.ts';
 import { checkExpirationPrograms, measureCheckExpiration } from './check-expiration.ts';
 import { inventoryPrograms, measureInventory } from './inventory.ts';
 import { measureIdle, measureRotations, measureStarts } from './measures.ts';
+import { measureRolloverStatus, rolloverPrograms } from './rollover-status.ts';
 import { formatTable } from './table.ts';
 
 /**
@@ -26,6 +27,8 @@ const { values: options } = parseArgs({
     'storm-seconds': { type: 'string', default: '60' },
     'limit-seconds': { type: 'string', default: '240' },
     'idle-seconds': { type: 'string', default: '60' },
+    'rollover-nodes': { type: 'string', default: '10000' },
+    'rollover-namespaces': { type: 'string', default: '1000' },
     'inventory-files': { type: 'string', default: '10000,100000' },
     repetitions: { type: 'string', default: '5' },
     renewals: { type: 'string', default: '1000' },
@@ -54,6 +57,14 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
     say(`A reader of certificate and key: ${options.renewals} renewals each ...`);
     const rows = await measureReader(Number(options.renewals));
     say(`\n${formatTable(readerPrograms, rows)}\n`);
+  },
+  'ca-rollover': async () => {
+    const nodes = Number(options['rollover-nodes']);
+    const namespaces = Number(options['rollover-namespaces']);
+    say(`ca-rollover status: ${nodes} Nodes and ${namespaces} namespaces ...`);
+    const repetitions = Number(options.repetitions);
+    const rows = await measureRolloverStatus({ directory, nodes, namespaces, repetitions });
+    say(`\n${formatTable(rolloverPrograms, rows)}\n`);
   },
   approver: () =>
     benchApprovers({
