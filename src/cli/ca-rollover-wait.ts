@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import { AgentError, hasCode } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import type { Gate, GateId } from '../trust/cluster/gate.ts';
 import type { RolloverView } from '../trust/cluster/rollover.ts';
@@ -60,10 +61,12 @@ export function configure(
     .option('--timeout <duration>', 'longest wait', parseTimeout, parseTimeout('1h'))
     .addOption(outputOption())
     .action(async (options: WaitOptions) => {
-      using access = await accessOf(options);
-      const question = questionOf(options, { access, context });
       const { view, code } = await waitFor(goals[options.for], {
-        view: () => viewRollover(question),
+        // Reads the kubeconfig again, because it may get another certificate meanwhile.
+        view: async () => {
+          using access = await accessOf(options);
+          return await viewRollover(questionOf(options, { access, context }));
+        },
         context,
         timeoutMs: options.timeout * second,
       });
@@ -79,35 +82,75 @@ interface Wait {
   readonly timeoutMs: number;
 }
 
-/** Reads the cluster again and again, until the gates are open, time is over, or something fails. */
+/** The API servers spend at most a tenth of their time on the answers. */
+const restFactor = 10;
+
+/**
+ * Reads the cluster again and again, until the gates are open, time is over, or something fails. An
+ * API server that does not answer for a while is no reason to stop.
+ */
 export async function waitFor(
   ids: readonly GateId[],
   { view, context: { clock, stderr }, timeoutMs }: Wait,
 ): Promise<{ readonly view: RolloverView; readonly code: ExitCode }> {
   const start = clock.elapsed();
-  let harmfulFrom: number | undefined;
+  const harm = new Harm();
   let said = '';
   for (;;) {
-    const found = await view();
-    if (areOpen(found.gates, ids)) return { view: found, code: codes.fine };
+    const began = clock.elapsed();
+    const found = await attempt(view);
     const now = clock.elapsed();
-    const isHarmful = found.gates.some(({ state }) => state === 'harmful');
-    harmfulFrom = isHarmful ? (harmfulFrom ?? now) : undefined;
-    if (harmfulFrom !== undefined && now - harmfulFrom >= graceMs) {
-      return { view: found, code: codes.expired };
+    const isOver = now - start >= timeoutMs;
+    if (found instanceof AgentError) {
+      if (isOver) throw found;
+    } else {
+      if (areOpen(found.gates, ids)) return { view: found, code: codes.fine };
+      if (harm.lasts(found.gates, now)) return { view: found, code: codes.expired };
+      if (isOver) return { view: found, code: codes.expiring };
     }
-    if (now - start >= timeoutMs) return { view: found, code: codes.expiring };
-    const line = waitingLine(found.gates, ids);
+    const line = waitingLine(found, ids);
     if (line !== said) stderr.write(`${line}\n`);
     said = line;
-    await clock.sleep(Math.min(intervalMs, timeoutMs), new AbortController().signal);
+    const rest = Math.max(intervalMs, restFactor * (now - began));
+    const left = Math.max(0, start + timeoutMs - now);
+    await clock.sleep(Math.min(rest, left), new AbortController().signal);
+  }
+}
+
+/** Failures of the API server that pass. */
+const passing = [
+  'API_UNREACHABLE',
+  'API_TIMEOUT',
+  'API_THROTTLED',
+  'API_SERVER_ERROR',
+  'API_BAD_RESPONSE',
+] as const;
+
+async function attempt(view: Wait['view']): Promise<RolloverView | AgentError> {
+  try {
+    return await view();
+  } catch (error) {
+    if (hasCode(error, ...passing)) return error;
+    throw error;
+  }
+}
+
+/** How long a gate has been harmful without a break. */
+class Harm {
+  #from: number | undefined;
+
+  lasts(gates: readonly Gate[], now: number): boolean {
+    const isHarmful = gates.some(({ state }) => state === 'harmful');
+    this.#from = isHarmful ? (this.#from ?? now) : undefined;
+    return this.#from !== undefined && now - this.#from >= graceMs;
   }
 }
 
 /** The first reason of each gate that is not open. */
-function waitingLine(gates: readonly Gate[], ids: readonly GateId[]): string {
-  if (gates.length === 0) return 'waiting for a second CA in the cluster';
-  const closed = gates.filter(({ id, state }) => ids.includes(id) && state !== 'open');
+function waitingLine(found: RolloverView | AgentError, ids: readonly GateId[]): string {
+  if (found instanceof AgentError) return oneLine(`waiting for the API server: ${found.message}`);
+  if (found.gates.length === 0) return 'waiting for a second CA in the cluster';
+  const closed = found.gates.filter(({ id, state }) => ids.includes(id) && state !== 'open');
   const texts = closed.map(({ id, reasons }) => `${id}: ${reasons[0]?.message}`);
   return oneLine(`waiting for ${texts.join('; ')}`);
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { waitFor } from '../../src/cli/ca-rollover-wait.ts';
+import { AgentError } from '../../src/core/errors.ts';
 import { minute, second } from '../../src/core/instant.ts';
 import type { Gate, GateState } from '../../src/trust/cluster/gate.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -15,19 +16,21 @@ interface Waited {
   readonly said: string;
 }
 
+const unreachable = new AgentError('API_UNREACHABLE', 'get /api/v1/nodes: connect ECONNREFUSED');
+
 /** Waits for G3, which has these states one after the other, 10 seconds each. */
-async function waitThrough(...states: readonly GateState[]): Promise<Waited> {
+async function waitThrough(...states: readonly (GateState | AgentError)[]): Promise<Waited> {
   const clock = new FakeClock();
   let [readings, said] = [0, ''];
   const view = async (): ReturnType<Parameters<typeof waitFor>[1]['view']> => {
     const state = states[Math.min(readings, states.length - 1)] ?? 'open';
     readings += 1;
+    if (state instanceof AgentError) throw state;
     return rolloverView([gateIn(state)]);
   };
   const stderr = { write: (text: string) => (said += text) };
   const waiting = waitFor(['G3'], { view, context: { clock, stderr }, timeoutMs: 2 * minute });
-  await clock.advance(10 * minute);
-  const { view: last, code } = await waiting;
+  const [{ view: last, code }] = await Promise.all([waiting, clock.advance(10 * minute)]);
   return { code, state: last.gates[0]?.state, readings, seconds: 10 * (readings - 1), said };
 }
 
@@ -57,6 +60,15 @@ describe('waitFor()', () => {
   it('ends with 4 when something fails for 40 seconds', async () => {
     const { code, seconds } = await waitThrough('waiting', 'harmful');
     assert.deepEqual([code, seconds], [4, 50]);
+  });
+
+  it('waits for an API server that does not answer, and fails when time is over', async () => {
+    const { code, said } = await waitThrough(unreachable, unreachable, 'open');
+    assert.equal(code, 0);
+    assert.equal(said, 'waiting for the API server: get /api/v1/nodes: connect ECONNREFUSED\n');
+    await assert.rejects(waitThrough(unreachable), { code: 'API_UNREACHABLE' });
+    const forbidden = new AgentError('API_UNAUTHORIZED', 'get /api/v1/nodes: HTTP status 401');
+    await assert.rejects(waitThrough('waiting', forbidden), { code: 'API_UNAUTHORIZED' });
   });
 
   it('survives a shorter failure, such as a restart of kube-controller-manager', async () => {
