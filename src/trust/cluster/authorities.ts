@@ -3,6 +3,7 @@ import { formatInstant } from '../../core/instant.ts';
 import { unionOf } from '../../core/trust-bundle.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { bindRole } from './gates/verdict.ts';
+import { withoutMonth } from './authority-name.ts';
 import type { RolloverAuthorities } from './gate.ts';
 import type { ClusterNode, ClusterState, PublishedCas, Reading } from './state.ts';
 
@@ -86,9 +87,10 @@ function isRelated(
   );
 }
 
-/** As in `CN=kubernetes` and `CN=kubernetes-2026-11`. */
+/** As in `CN=kubernetes` and `CN=kubernetes-2026-11`, or in two names that differ in the month. */
 function haveSimilarNames(a: string, b: string): boolean {
-  return a.startsWith(b) || b.startsWith(a);
+  const [first, second] = [withoutMonth(a), withoutMonth(b)];
+  return first.startsWith(second) || second.startsWith(first);
 }
 
 function hasAuthority({ report }: ClusterNode, { fingerprint }: TrustAuthority): boolean {

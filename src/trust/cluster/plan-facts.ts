@@ -7,6 +7,7 @@ import { otherApiServers } from '../../kube/api-server-list.ts';
 import { LeaseClient } from '../../kube/lease-client.ts';
 import type { KubeClient } from '../../kube/rest-client.ts';
 import { parseDocuments } from '../../pki/components/yaml-documents.ts';
+import { nextName } from './authority-name.ts';
 import type { PlanFacts } from './plan.ts';
 
 type Client = Pick<KubeClient, 'request' | 'access'>;
@@ -85,17 +86,4 @@ function currentAuthority({ access }: Client): X509Certificate | undefined {
   const { certificateAuthority } = access.cluster;
   const [first] = certificateAuthority === undefined ? [] : parsePem(certificateAuthority.pem);
   return first && new X509Certificate(first.der);
-}
-
-/** The previous name without its month, and the present month; a letter after an equal name. */
-export function nextName(subject: string, now: Instant): string {
-  const previous = /^CN=([\w .-]+)$/m.exec(subject)?.[1] ?? 'kubernetes';
-  const base = previous.replace(/ \d{4}-\d\d[a-z]?$/, '');
-  const month = new Date(now).toISOString().slice(0, 'YYYY-MM'.length);
-  const name = `${base} ${month}`;
-  return previous.startsWith(name) ? `${name}${letterAfter(previous.slice(name.length))}` : name;
-}
-
-function letterAfter(letter: string): string {
-  return letter === '' ? 'b' : String.fromCharCode(letter.charCodeAt(0) + 1);
 }

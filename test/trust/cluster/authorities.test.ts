@@ -21,6 +21,11 @@ const second: TrustAuthority = {
   subject: 'CN=kubernetes-2026-11',
   notBefore: now - day,
 };
+const monthly: TrustAuthority = {
+  ...authority('e'),
+  subject: 'CN=kubernetes-2025-05',
+  notBefore: now - 2 * day,
+};
 const foreign: TrustAuthority = { ...authority('c'), subject: 'CN=people', notBefore: now };
 const bridge: TrustAuthority = { ...second, fingerprint: 'd'.repeat(64), isSelfSigned: false };
 
@@ -43,6 +48,11 @@ describe('rolloverAuthorities()', () => {
     'takes the later CA for the new one, in any order': [cluster([second, first]), {}, 'a b'],
     'finds a new CA that only clients use': [cluster([first], [first, second]), {}, 'a b'],
     'finds an old CA that only clients still use': [cluster([second], [first, second]), {}, 'a b'],
+    'finds a new CA that only clients use, in the second rollover': [
+      cluster([monthly], [monthly, second]),
+      {},
+      'e b',
+    ],
     'leaves out a CA of other clients': [cluster([first], [first, foreign]), {}, 'a'],
     'finds a CA with another name on a node': [
       { ...cluster([first], [first, foreign]), nodes: read([onNode]) },
