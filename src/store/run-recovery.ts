@@ -1,3 +1,4 @@
+import { without } from '../core/without.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Tree } from '../sys/tree.ts';
 import { isInPlace } from './change-checks.ts';
@@ -21,6 +22,8 @@ export interface RunRecovery {
    * absent, such a file stays as it is, and the others are restored.
    */
   readonly laterChanges?: Parameters<typeof refuseLaterChanges>[1];
+  /** Restored files get the current time instead of their original one. */
+  readonly touches?: true;
 }
 
 /** The first run that a crash interrupted. */
@@ -88,12 +91,9 @@ async function completeRun(run: Run, recovery: RunRecovery): Promise<readonly st
 }
 
 /** Restores the files of one run. @throws AgentError FILE_CHANGED, STORE_* */
-export async function restoreRun(
-  run: Run,
-  { tree, copyAttributes, laterChanges }: Omit<RunRecovery, 'clock'>,
-): Promise<void> {
-  const files = await inspectFiles(tree, restorations([run]));
-  await restoreFiles(restorable(files, laterChanges), copyAttributes);
+export async function restoreRun(run: Run, recovery: Omit<RunRecovery, 'clock'>): Promise<void> {
+  const files = await inspectFiles(recovery.tree, restorations([run]));
+  await restoreFiles(restorable(files, recovery), recovery.copyAttributes);
 }
 
 /**
@@ -104,11 +104,12 @@ export async function restoreRun(
  */
 export async function rollBack(
   { runs, target, force }: { readonly runs: Runs; readonly target: Run; readonly force: boolean },
-  { tree, directory, copyAttributes, laterChanges }: Omit<RunRecovery, 'clock'>,
+  recovery: Omit<RunRecovery, 'clock'>,
 ): Promise<void> {
+  const { tree, directory, copyAttributes } = recovery;
   const undone = runsSince(runs, target);
   const files = await inspectFiles(tree, restorations(undone));
-  const restored = force ? files : restorable(files, laterChanges);
+  const restored = restorable(files, force ? { ...recovery, laterChanges: 'discard' } : recovery);
   await writeManifest({ ...target, manifest: { ...target.manifest, state: 'reverting' } });
   await restoreFiles(restored, copyAttributes);
   await sweep(
@@ -120,9 +121,20 @@ export async function rollBack(
 /** @throws AgentError FILE_CHANGED */
 function restorable(
   files: readonly RestorableFile[],
-  laterChanges: RunRecovery['laterChanges'],
+  {
+    laterChanges,
+    touches,
+  }: Pick<RunRecovery, 'touches'> & {
+    readonly laterChanges?: RunRecovery['laterChanges'] | 'discard';
+  },
 ): readonly RestorableFile[] {
-  if (laterChanges === undefined) return files.filter(({ kind }) => kind !== 'changed-since');
+  const all = touches === true ? files.map(withoutTime) : files;
+  if (laterChanges === 'discard') return all;
+  if (laterChanges === undefined) return all.filter(({ kind }) => kind !== 'changed-since');
   refuseLaterChanges(files, laterChanges);
-  return files;
+  return all;
+}
+
+function withoutTime({ target, ...file }: RestorableFile): RestorableFile {
+  return { ...file, ...(target && { target: without(target, 'modifiedAt') }) };
 }

@@ -19,8 +19,12 @@ export function trustDirectory({ stateDirectory }: Pick<TrustFiles, 'stateDirect
   return join(stateDirectory, 'trust');
 }
 
-/** A file that another program has changed after a run stays as it is. */
+/**
+ * A file that another program has changed after a run stays as it is. The time of a restored file
+ * shows that a kubelet which started before has not read it.
+ */
 export function recoveryOf(files: TrustFiles): RunRecovery {
   const { clock, copyAttributes = attributeCopier(clock) } = files;
-  return { tree: new Tree('/'), directory: trustDirectory(files), clock, copyAttributes };
+  const directory = trustDirectory(files);
+  return { tree: new Tree('/'), directory, clock, copyAttributes, touches: true };
 }

@@ -10,12 +10,14 @@ import {
   rename,
   stat,
   symlink,
+  utimes,
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
 import { AgentError } from '../../../src/core/errors.ts';
+import { hour } from '../../../src/core/instant.ts';
 import { encodeCertificates } from '../../../src/core/pem.ts';
 import { unionOf } from '../../../src/core/trust-bundle.ts';
 import type { TrustConfig } from '../../../src/core/config.ts';
@@ -301,6 +303,14 @@ describe('rollBackTrust()', () => {
     await rollBackTrust(made.files, { force: false });
     assert.deepEqual(await textsOf([kubeconfig, caFile]), before);
     assert.equal(await rollBackTrust(made.files, { force: false }), undefined);
+  });
+
+  it('gives restored files the current time, for a kubelet that has read others', async (t) => {
+    const made = await node(t);
+    await utimes(made.kubeconfig, 1, 1);
+    await add(made);
+    await rollBackTrust(made.files, { force: false });
+    assert.ok((await stat(made.kubeconfig)).mtimeMs > Date.now() - hour);
   });
 
   it('refuses to overwrite a later change unless forced', async (t) => {
