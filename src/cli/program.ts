@@ -189,6 +189,24 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./trust-sync.ts'),
   },
   {
+    name: 'trust drop',
+    summary: 'Remove a CA that this node no longer needs from its files',
+    examples: [
+      ['trust drop 5f0c1d3a7be2946c --dry-run', 'show whether this node still needs the CA'],
+      ['trust drop 5f0c1d3a7be2946c --yes', 'drop it, unless something needs it'],
+    ],
+    load: () => import('./trust-drop.ts'),
+  },
+  {
+    name: 'trust rollback',
+    summary: 'Restore the files from before the last change of the CAs',
+    examples: [
+      ['trust rollback --dry-run', 'list the files to restore'],
+      ['trust rollback --yes --restart', 'restore them, and restart the kubelet if it needs that'],
+    ],
+    load: () => import('./trust-rollback.ts'),
+  },
+  {
     name: 'ca-rollover plan',
     summary: 'Print the commands that replace the CA of this cluster, in their order; run none',
     examples: [['ca-rollover plan', 'on a control-plane node of a kubeadm cluster']],

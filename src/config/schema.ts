@@ -401,7 +401,7 @@ export const trustSchema = v.strictObject({
   drop: v.pipe(
     v.optional(v.picklist(['manual', 'auto']), 'manual'),
     v.description(
-      'manual: only an administrator removes a CA; auto: the agent removes it when it is safe',
+      'manual: only nodecertd trust drop removes a CA; auto: the agent removes it when it is safe',
     ),
   ),
   dropAfter: v.pipe(

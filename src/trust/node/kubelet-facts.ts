@@ -6,6 +6,7 @@ import { readKubelet } from '../../kubelet/rotation.ts';
 import { findRunningKubelet } from '../../kubelet/running.ts';
 import type { TrustPlace } from './place.ts';
 import type { ReaderFacts } from './reader.ts';
+import { fingerprintsOf } from './session.ts';
 
 /** The places that the kubelet reads. */
 export interface KubeletTrust {
@@ -44,7 +45,7 @@ export async function kubeletFacts(
   return {
     kubelet,
     version,
-    authorities: { kubeconfig: fingerprintsOf(kubeconfig), clientCA: fingerprintsOf(clientCa) },
+    authorities: { kubeconfig: authoritiesOf(kubeconfig), clientCA: authoritiesOf(clientCa) },
     file,
     rotates: facts?.rotateCertificates?.value === true,
     kubeconfigModifiedAt,
@@ -60,6 +61,6 @@ async function modificationOf(path: string | undefined): Promise<Instant> {
   return found?.mtimeMs ?? 0;
 }
 
-export function fingerprintsOf(place: TrustPlace | undefined): string[] {
-  return (place?.authorities ?? []).map(({ fingerprint }) => fingerprint);
+function authoritiesOf(place: TrustPlace | undefined): string[] {
+  return fingerprintsOf(place?.authorities ?? []);
 }

@@ -91,7 +91,7 @@ async function restart(request: RestartRequest, unit: string): Promise<Restart> 
   }
 }
 
-/** Restores the files only if a run of nodecertd changed them last. */
+/** Restores the files only if nodecertd changed them last, and did not restore them already. */
 async function undo(
   { session, reader }: RestartRequest,
   cause: AgentError,
@@ -99,8 +99,12 @@ async function undo(
 ): Promise<Restart> {
   const { code, remedy } = cause;
   const advice = remedy !== undefined && { remedy };
-  const isOurs = reader.since !== undefined && reader.since === session.memory.changedAt;
-  const run = isOurs ? await rollBackTrust(session.files, { force: false }) : undefined;
+  const { changedAt, rolledBack } = session.memory;
+  const isOurs = reader.since === changedAt && reader.since !== rolledBack?.at;
+  const run =
+    changedAt !== undefined && isOurs
+      ? await rollBackTrust(session.files, { force: false })
+      : undefined;
   if (run === undefined) {
     return { kind: 'failed', failure: { code, message: cause.message, ...advice } };
   }

@@ -1,6 +1,6 @@
 import { shortFingerprint } from '../../core/trust-annotation.ts';
 import type { TrustAnnotation } from '../../core/trust-annotation.ts';
-import { isSameAuthority, unwantedIn } from '../../core/trust-bundle.ts';
+import { isSameAuthority } from '../../core/trust-bundle.ts';
 import type {
   ReportedAuthority,
   ReportedLeaf,
@@ -11,11 +11,12 @@ import type {
 import { trustStage } from '../../core/trust-stage.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { isBehind, issuerOf } from './issuer.ts';
-import { fingerprintsOf, kubeletTrust } from './kubelet-facts.ts';
+import { kubeletTrust } from './kubelet-facts.ts';
 import type { CurrentLeaf } from './leaves.ts';
 import type { TrustPlace } from './place.ts';
 import type { Reader } from './reader.ts';
 import type { TrustSession } from './session.ts';
+import { fingerprintsOf } from './session.ts';
 import type { WantedTrust } from './wanted.ts';
 
 /** What a run has found and done. */
@@ -43,9 +44,9 @@ export function reportOf(session: TrustSession, facts: RunFacts): TrustReport {
   return {
     ...end,
     stage: trustStage({
-      held: session.trusted.map(({ fingerprint }) => fingerprint),
+      held: fingerprintsOf(session.trusted),
       isIncomplete: !session.hasEverywhere(wanted.authorities ?? []),
-      unwanted: unwantedOf(session, wanted).map(({ fingerprint }) => fingerprint),
+      unwanted: fingerprintsOf(session.unwanted(wanted)),
       isReaderPending: state === 'pending',
       leaves,
       issuer: issuer?.fingerprint,
@@ -60,16 +61,9 @@ export function reportOf(session: TrustSession, facts: RunFacts): TrustReport {
       ...(since !== undefined && { since }),
       ...(restartAt !== undefined && { restartAt }),
     },
-    findings,
+    findings: [...session.found.findings, ...findings],
     ...(changedAt !== undefined && { changedAt }),
   };
-}
-
-/** The trusted CAs that the source lacks. While no source can be read, those of the last reading. */
-export function unwantedOf(session: TrustSession, { authorities }: WantedTrust): TrustAuthority[] {
-  const { trusted, memory } = session;
-  if (authorities !== undefined) return unwantedIn(trusted, authorities);
-  return trusted.filter(({ fingerprint }) => memory.missingSince[fingerprint] !== undefined);
 }
 
 /** Those of the kept places come first, in the order of their bundles. */
@@ -126,7 +120,7 @@ function reportedPlace({
     path,
     ...(file !== undefined && { file }),
     isKept,
-    authorities: authorities.map(({ fingerprint }) => fingerprint),
+    authorities: fingerprintsOf(authorities),
     ...(problem !== undefined && { problem: problem.message }),
   };
 }
@@ -167,9 +161,9 @@ export function annotationOf(
   return {
     stage: report.stage,
     places: {
-      kubeconfig: fingerprintsOf(kubeconfig).map(short),
+      kubeconfig: fingerprintsOf(kubeconfig?.authorities ?? []).map(short),
       // A kubelet without clientCAFile accepts no certificate, so it lacks no CA either.
-      clientCa: fingerprintsOf(clientCa).map(short),
+      clientCa: fingerprintsOf(clientCa?.authorities ?? []).map(short),
     },
     leaf: Object.fromEntries(leaves),
     readers: report.reader.state === 'current' ? 'ok' : 'pending',

@@ -2,7 +2,7 @@ import type { AgentConfig, TrustConfig } from '../../core/config.ts';
 import { AgentError, hasCode } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
 import { minute, second } from '../../core/instant.ts';
-import { missingFrom } from '../../core/trust-bundle.ts';
+import { missingFrom, unwantedIn } from '../../core/trust-bundle.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import type { ClusterAccess } from '../../kube/cluster-access.ts';
 import { loadKubeconfig } from '../../kube/kubeconfig.ts';
@@ -12,16 +12,21 @@ import { makePrivateDirectory } from '../../store/run-folder.ts';
 import type { Clock } from '../../sys/clock.ts';
 import type { ClockSync } from '../../sys/clock-sync.ts';
 import { completeTrust } from './apply.ts';
+import { clockDoubt } from './clock-doubt.ts';
 import type { TrustChange } from './place-change.ts';
 import type { TrustPlace } from './place.ts';
 import type { FoundPlaces, PlacesRequest } from './places.ts';
 import { findPlaces } from './places.ts';
+import { failureOf } from './run-result.ts';
 import type { DialedServer } from './servers.ts';
 import { dialServers } from './servers.ts';
+import { readSources } from './sources.ts';
 import type { TrustFiles } from './trust-files.ts';
 import { trustDirectory } from './trust-files.ts';
 import type { TrustMemory } from './trust-memory.ts';
-import { readTrustMemory, writeTrustMemory } from './trust-memory.ts';
+import { readTrustMemory, withReading, writeTrustMemory } from './trust-memory.ts';
+import type { WantedTrust } from './wanted.ts';
+import { wantedTrust } from './wanted.ts';
 
 export interface TrustRequest {
   readonly config: AgentConfig & { readonly trust: TrustConfig };
@@ -57,10 +62,7 @@ export class TrustSession implements AsyncDisposable {
    * @throws AgentError STORE_*, ABORTED
    */
   static async open(request: TrustRequest): Promise<TrustSession> {
-    const directory = trustDirectory(request.config);
-    await makePrivateDirectory(directory);
-    const lock = await waitForLock(directory, request);
-    const session = new TrustSession(request, lock, await readTrustMemory(directory));
+    const session = await TrustSession.openInterrupted(request);
     try {
       await completeTrust(session.files, () => session.verify());
       await session.refresh();
@@ -69,6 +71,16 @@ export class TrustSession implements AsyncDisposable {
       await session[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** The same for a rollback, which undoes an interrupted run. */
+  static async openInterrupted(request: TrustRequest): Promise<TrustSession> {
+    const directory = trustDirectory(request.config);
+    await makePrivateDirectory(directory);
+    const lock = await waitForLock(directory, request);
+    const session = new TrustSession(request, lock, await readTrustMemory(directory));
+    await session.refresh();
+    return session;
   }
 
   get found(): FoundPlaces {
@@ -101,6 +113,39 @@ export class TrustSession implements AsyncDisposable {
   async refresh(): Promise<void> {
     const { config, machine } = this.request;
     this.#found = await findPlaces({ config, ...(machine && { machine }) });
+  }
+
+  /** What the sources say about the CAs of the cluster. @throws AgentError ABORTED */
+  async readWanted(): Promise<WantedTrust> {
+    const { config, version, clock, signal } = this.request;
+    const { file, pins } = config.trust;
+    try {
+      using access = await this.openAccess();
+      const options = { access, version, clock, signal, ...(file !== undefined && { file }) };
+      const readings = await readSources(options);
+      return wantedTrust(readings, { held: this.trusted, pins, now: this.now });
+    } catch (error) {
+      return { failure: failureOf(error), sources: [], findings: [] };
+    }
+  }
+
+  /** The trusted CAs that the sources lack. While no source can be read, those of the last reading. */
+  unwanted({ authorities }: WantedTrust): TrustAuthority[] {
+    if (authorities !== undefined) return unwantedIn(this.trusted, authorities);
+    const { missingSince } = this.memory;
+    return this.trusted.filter(({ fingerprint }) => missingSince[fingerprint] !== undefined);
+  }
+
+  /** Notes how long the sources have lacked a trusted CA. */
+  countMissing(wanted: WantedTrust): void {
+    if (wanted.authorities === undefined) return;
+    const unwanted = fingerprintsOf(this.unwanted(wanted));
+    this.memory = withReading(this.memory, unwanted, this.now);
+  }
+
+  /** Why the clock of this node may be wrong. */
+  async clockDoubt(): Promise<string | undefined> {
+    return clockDoubt(this.trusted, { now: this.now, sync: await this.request.clockSync() });
   }
 
   /** The credential of this node. @throws AgentError KUBECONFIG_* */
@@ -171,4 +216,8 @@ function inUse(directory: string, pid: string | undefined): AgentError {
     `another nodecertd trust command${holder} is changing files, and holds the lock in ${directory}`,
     { remedy: 'Wait until the other command has finished, and run this command again' },
   );
+}
+
+export function fingerprintsOf(authorities: readonly TrustAuthority[]): string[] {
+  return authorities.map(({ fingerprint }) => fingerprint);
 }

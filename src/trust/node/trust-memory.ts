@@ -19,8 +19,10 @@ export interface TrustMemory {
   readonly rolledBack?: RolledBack;
 }
 
-/** The kubelet did not stay up with these CAs. */
+/** CAs that were taken out of the files again. */
 export interface RolledBack {
+  /** The kubelet did not stay up with the CAs, or an administrator restored the previous ones. */
+  readonly by: 'kubelet' | 'administrator';
   readonly at: Instant;
   readonly authorities: readonly string[];
   /** Rollbacks in a row of the same CAs. */
@@ -76,6 +78,7 @@ const schema = v.object({
   ),
   rolledBack: v.exactOptional(
     v.object({
+      by: v.picklist(['kubelet', 'administrator']),
       at: time,
       authorities: fingerprints,
       count: v.pipe(v.number(), v.integer(), v.minValue(1)),

@@ -3,10 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { json } from 'node:stream/consumers';
-import { setImmediate } from 'node:timers/promises';
 import type { Server as SecureServer } from 'node:tls';
 import type { TrustConfig } from '../../../src/core/config.ts';
-import { day } from '../../../src/core/instant.ts';
+import type { Instant } from '../../../src/core/instant.ts';
+import { day, second } from '../../../src/core/instant.ts';
 import type { TrustReport } from '../../../src/core/trust-report.ts';
 import type { ClockSync } from '../../../src/sys/clock-sync.ts';
 import type { TrustRequest } from '../../../src/trust/node/session.ts';
@@ -42,13 +42,23 @@ export interface BenchCluster {
   patchStatus: number;
 }
 
+/** The waits of the command for the kubelet end at once. Timeouts of other programs never do. */
+class SteppingClock extends FakeClock {
+  isStepping = false;
+
+  override async sleep(ms: number, signal: AbortSignal): Promise<void> {
+    if (!this.isStepping || ms > second) return super.sleep(ms, signal);
+    await this.advance(ms);
+  }
+}
+
 /** A node with an API server on loopback, and a kubelet that only its files show. */
 export class TrustBench implements AsyncDisposable {
   readonly old: Authority;
   readonly next: Authority;
   readonly server: ApiServer;
   readonly files: NodeFiles;
-  readonly clock = new FakeClock(Math.floor(Date.now() / 1_000) * 1_000);
+  readonly clock = new SteppingClock(Math.floor(Date.now() / 1_000) * 1_000);
   readonly cluster: BenchCluster;
   sync: ClockSync = 'synchronized';
 
@@ -71,9 +81,12 @@ export class TrustBench implements AsyncDisposable {
   }
 
   /** The kubeconfig names a CA file, as after an adoption. */
-  static async start(context: TestContext): Promise<TrustBench> {
+  static async start(
+    context: TestContext,
+    { oldNotAfter }: { readonly oldNotAfter?: Instant } = {},
+  ): Promise<TrustBench> {
     const notAfter = Date.now() + 60 * day;
-    const old = await makeAuthority('kubernetes', { notAfter });
+    const old = await makeAuthority('kubernetes', { notAfter: oldNotAfter ?? notAfter });
     const next = await makeAuthority('kubernetes', { notAfter });
     const server = await ApiServer.start(() => undefined, { authority: old });
     const root = await temporaryDirectory(context);
@@ -104,6 +117,35 @@ export class TrustBench implements AsyncDisposable {
     await fakeProc(proc, { self, [pid]: { ...self, cmdline } });
   }
 
+  /**
+   * A kubelet that its service started before the files changed. systemctl starts another process,
+   * unless the files contain `refused`: then the service fails.
+   */
+  async startKubeletService(refused = 'nothing'): Promise<void> {
+    const { root, machine, kubeconfig, caFile } = this.files;
+    await this.#newProc();
+    const restarts = join(root, 'restarts');
+    await writeFile(restarts, '');
+    const script = `#!/bin/sh
+if [ "$1" = restart ]; then
+  grep -qsF '${refused}' ${kubeconfig} ${caFile} && echo failed >> ${restarts} || echo active >> ${restarts}
+  exit 0
+fi
+n=$(grep -c . ${restarts})
+state=$(tail -n 1 ${restarts})
+[ "$state" = failed ] && pid=0 || pid=$((7 + n))
+printf 'LoadState=loaded\\nActiveState=%s\\nSubState=x\\nMainPID=%s\\n' "\${state:-active}" $pid
+printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $((n * 9000000000000000))
+`;
+    await writeFile(machine.systemctl, script, { mode: 0o755 });
+    this.clock.isStepping = true;
+  }
+
+  async restarts(): Promise<number> {
+    const text = await readFile(join(this.files.root, 'restarts'), 'utf8');
+    return text.split('\n').length - 1;
+  }
+
   async #newProc(): Promise<string> {
     const { proc } = this.files.machine;
     await rename(proc, `${proc}-${this.clock.now()}-${Math.random()}`);
@@ -130,24 +172,6 @@ export class TrustBench implements AsyncDisposable {
     options: Partial<SyncOptions> = {},
   ): Promise<TrustReport> {
     return syncTrust(this.request(trust), { restartNow: false, byHand: false, ...options });
-  }
-
-  /** The same for a run that restarts the kubelet: time passes while it waits for the kubelet. */
-  async runWithRestart(
-    trust: Partial<TrustConfig> = {},
-    options: Partial<SyncOptions> = {},
-  ): Promise<TrustReport> {
-    const work = this.run(trust, options);
-    const state = { over: false };
-    const done = work.finally(() => {
-      state.over = true;
-    });
-    done.catch(() => undefined);
-    while (!state.over) {
-      if (this.clock.sleeping > 0) await this.clock.advance(1_000);
-      await setImmediate();
-    }
-    return done;
   }
 
   /** The content of the CA file. */

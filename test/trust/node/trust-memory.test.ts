@@ -55,7 +55,7 @@ describe('readTrustMemory()', () => {
         rotates: true,
         changedAt: now,
       },
-      rolledBack: { at: now, authorities: [old, other], count: 2 },
+      rolledBack: { by: 'kubelet', at: now, authorities: [old, other], count: 2 },
     };
     await writeTrustMemory(directory, memory);
     assert.deepEqual(await readTrustMemory(directory), memory);
