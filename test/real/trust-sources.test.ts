@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { minute } from '../../src/core/instant.ts';
 import { Secret } from '../../src/core/secret.ts';
 import type { TrustAuthority } from '../../src/core/trust.ts';
 import type { ClusterAccess } from '../../src/kube/cluster-access.ts';
@@ -12,6 +13,7 @@ import type { DialedServer } from '../../src/trust/node/servers.ts';
 import { dialServers, unverifiedRefusal } from '../../src/trust/node/servers.ts';
 import type { SourceReading } from '../../src/trust/node/source.ts';
 import { readSources } from '../../src/trust/node/sources.ts';
+import { authorityOf, issueWithOpenssl } from '../pki/renewal/openssl-authority.ts';
 import { keyPairOf } from '../fault/api/proxied-node.ts';
 import type { ClusterCa, KeyPair } from '../support/cluster-pki.ts';
 import { DiscoveryPlane } from '../support/discovery-plane.ts';
@@ -178,6 +180,24 @@ describe('The CAs of a cluster, as one of its nodes sees them', { skip, timeout:
     await rollover.serve(newCa);
     assert.deepEqual(kindsOf(await dial(oldCa)), ['unverified']);
     assert.deepEqual(kindsOf(await dial(oldCa, newCa)), ['verified']);
+  });
+
+  it('the API server uses CAs of every kind that the checks accept', async () => {
+    const kinds = ['RSA 2048', 'P-384', 'P-521', 'Ed25519'] as const;
+    const cas = kinds.map((key) => authorityOf({ key, subject: `/CN=${key}` }));
+    const bundle = bundleOf(oldCa, newCa) + cas.map(({ certificate }) => certificate).join('');
+    const source = { kind: 'file', name: '/etc/nodecertd/ca.crt' } as const;
+    const check = { source, held: [], pins: [], now: Date.now() + minute };
+    assert.equal(checkBundle(Buffer.from(bundle), check).kind, 'accepted');
+    await rollover.plane.replaceFiles({ 'client-ca.crt': bundle });
+    for (const signer of cas) {
+      const extensions = ['extendedKeyUsage=clientAuth'];
+      const leaf = issueWithOpenssl({ subject: '/CN=probe', extensions, signer });
+      const probe = { certificatePem: leaf.certificate.toString(), keyPem: leaf.key.toString() };
+      await until('a client that is accepted', async () => {
+        return (await rollover.statusFor(probe)) === 403;
+      });
+    }
   });
 
   it('finds the CA of the signer in the CSRs that a node may list', async () => {
