@@ -2,7 +2,7 @@ import { AgentError, hasCode } from '../core/errors.ts';
 import type { HostPort } from '../core/host-port.ts';
 import { formatHostPort } from '../core/host-port.ts';
 import { printable } from '../core/printable.ts';
-import { readAuthority } from './authority.ts';
+import { discoveredAuthority } from './authority.ts';
 import type { ClusterInfo } from './cluster-info.ts';
 import type { ClusterKubeconfig } from './cluster-kubeconfig.ts';
 import { readClusterKubeconfig, unusable } from './cluster-kubeconfig.ts';
@@ -89,7 +89,7 @@ export class Attempt {
 
   #authoritiesOf({ certificates }: ClusterKubeconfig): DiscoveredAuthority[] {
     return certificates.map((der, index) => {
-      const authority = readAuthority(der, this.#request.pins);
+      const authority = discoveredAuthority(der, this.#request.pins);
       if (authority !== undefined) return authority;
       throw unusable(
         `has a certificate that is not a CA: number ${index + 1} of ${certificates.length}`,

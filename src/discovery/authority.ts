@@ -1,13 +1,12 @@
-import { createHash, X509Certificate } from 'node:crypto';
 import type { CaPin } from '../core/ca-pin.ts';
 import { basicConstraints, maySignCertificates, readParts } from '../core/certificate-parts.ts';
 import { readDer } from '../core/der.ts';
 import { formatInstant } from '../core/instant.ts';
-import { nameOf } from '../kube/server-certificate.ts';
+import { readAuthority } from '../kube/authorities.ts';
 import type { DiscoveredAuthority } from './discovery.ts';
 
 /** Undefined for a certificate that is malformed or may not sign certificates. */
-export function readAuthority(
+export function discoveredAuthority(
   der: Uint8Array<ArrayBuffer>,
   pins: readonly CaPin[],
 ): DiscoveredAuthority | undefined {
@@ -16,23 +15,11 @@ export function readAuthority(
     const isCa = basicConstraints(parts).isCa && maySignCertificates(parts);
     // Go refuses bytes after the certificate, and OpenSSL ignores them.
     if (!isCa || readDer(der).length !== 1) return undefined;
-    const { subject, validToDate } = new X509Certificate(der);
-    const pin: CaPin = `sha256:${sha256(parts.publicKey)}`;
-    return {
-      der,
-      subject: nameOf(subject),
-      notAfter: validToDate.getTime(),
-      pin,
-      fingerprint: sha256(der),
-      isPinned: pins.includes(pin),
-    };
+    const { subject, notAfter, pin, fingerprint } = readAuthority(der);
+    return { der, subject, notAfter, pin, fingerprint, isPinned: pins.includes(pin) };
   } catch {
     return undefined;
   }
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
 
 /** For messages: `sha256:… (CN=kubernetes, until 2036-11-26T10:00:00Z)`. */

@@ -8,7 +8,7 @@ import type { ClusterAccess, ClusterEndpoint, Credential } from '../kube/cluster
 import { Deadline } from '../kube/deadline.ts';
 import { KubeClient } from '../kube/rest-client.ts';
 import type { BootstrapCredential } from '../store/kubeconfig-text.ts';
-import { readAuthority } from './authority.ts';
+import { discoveredAuthority } from './authority.ts';
 import { clusterInfoPath, parseClusterInfo } from './cluster-info.ts';
 import type { ClusterKubeconfig } from './cluster-kubeconfig.ts';
 import { readClusterKubeconfig } from './cluster-kubeconfig.ts';
@@ -134,7 +134,7 @@ class FileCheck {
       };
     }
     if (typeof info === 'string') throw this.#noAuthority(info);
-    const authorities = info.certificates.flatMap((der) => readAuthority(der, []) ?? []);
+    const authorities = info.certificates.flatMap((der) => discoveredAuthority(der, []) ?? []);
     if (authorities.length === 0) throw this.#noAuthority('cluster-info has no CA');
     return {
       authorities,
@@ -197,7 +197,7 @@ class FileCheck {
   #authoritiesIn(pem: Uint8Array): DiscoveredAuthority[] {
     const certificates = parsePem(pem).filter(({ label }) => label === 'CERTIFICATE');
     return certificates.map(({ der }, index) => {
-      const authority = readAuthority(der, []);
+      const authority = discoveredAuthority(der, []);
       if (authority !== undefined) return authority;
       throw new AgentError(
         'KUBECONFIG_INVALID',
@@ -238,7 +238,7 @@ function differences(
 ): string[] {
   const known = new Set(own.map(({ fingerprint }) => fingerprint));
   const others = info.certificates
-    .flatMap((der) => readAuthority(der, []) ?? [])
+    .flatMap((der) => discoveredAuthority(der, []) ?? [])
     .filter(({ fingerprint }) => !known.has(fingerprint))
     .map(({ subject, pin }) => `cluster-info has a CA that the file lacks: ${subject}, ${pin}`);
   return info.server === server

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { parsePem } from '../core/pem.ts';
 import { x509 } from '../core/x509.ts';
+import { isSignedBy } from '../kube/authorities.ts';
 
 export interface IssuerComparison {
   /** The chain in use, PEM, the leaf first. */
@@ -21,9 +22,9 @@ export function hasSameIssuerKey({ previous, issued, authorities }: IssuerCompar
   if (lastBefore === undefined || lastAfter === undefined) return false;
   if (!haveSameIntermediates(before, after)) return false;
   const known = authorities === undefined ? [] : certificatesIn(authorities);
-  const signers = known.filter((ca) => signs(ca, lastBefore) || signs(ca, lastAfter));
+  const signers = known.filter((ca) => isSignedBy(lastBefore, ca) || isSignedBy(lastAfter, ca));
   if (signers.length > 0) {
-    return signers.some((ca) => signs(ca, lastBefore) && signs(ca, lastAfter));
+    return signers.some((ca) => isSignedBy(lastBefore, ca) && isSignedBy(lastAfter, ca));
   }
   const keyId = authorityKeyId(lastBefore);
   return keyId !== undefined && keyId === authorityKeyId(lastAfter);
@@ -40,21 +41,12 @@ function haveSameIntermediates(
   );
 }
 
-/** False for a CA with a key type that OpenSSL does not support. */
-function signs(authority: X509Certificate, certificate: X509Certificate): boolean {
-  try {
-    return certificate.verify(authority.publicKey);
-  } catch {
-    return false;
-  }
-}
-
 /** RFC 5280 4.2.1.1; a CA without a Subject Key Identifier omits the extension. */
 function authorityKeyId({ raw }: X509Certificate): string | undefined {
   return new x509.X509Certificate(raw).getExtension(x509.AuthorityKeyIdentifierExtension)?.keyId;
 }
 
-/** Omits unreadable certificates, because `signs` cannot use them. */
+/** Omits unreadable certificates, because they verify nothing. */
 function certificatesIn(pem: Uint8Array): X509Certificate[] {
   return parsePem(pem)
     .filter(({ label }) => label === 'CERTIFICATE')

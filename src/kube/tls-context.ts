@@ -1,9 +1,9 @@
-import { X509Certificate } from 'node:crypto';
 import type { SecureContext } from 'node:tls';
 import { createSecureContext, getCACertificates } from 'node:tls';
-import { readParts, subjectKeyIdentifier } from '../core/certificate-parts.ts';
 import { AgentError } from '../core/errors.ts';
-import { encodePem, scanPem } from '../core/pem.ts';
+import { encodePem } from '../core/pem.ts';
+import { ambiguousPairs } from '../core/trust-bundle.ts';
+import { readAuthorities } from './authorities.ts';
 import type { ClusterAccess, ClusterEndpoint } from './cluster-access.ts';
 
 /**
@@ -21,27 +21,9 @@ export function tlsContext(access: ClusterAccess): SecureContext {
  * @throws AgentError KUBECONFIG_INVALID
  */
 export function contextsOfAmbiguousAuthorities(access: ClusterAccess): SecureContext[] {
-  const pem = access.cluster.certificateAuthority?.pem;
-  const ambiguous = pem === undefined ? [] : ambiguousAuthorities(pem);
-  return ambiguous.map((authority) => contextWith(access, view(authority)));
-}
-
-function ambiguousAuthorities(pem: Uint8Array): Uint8Array<ArrayBuffer>[] {
-  const read = scanPem(pem).blocks.flatMap(({ der }) => {
-    try {
-      const { subject } = new X509Certificate(der);
-      const hasKeyId = subjectKeyIdentifier(readParts(der)) !== undefined;
-      return [{ der, subject: subject.toLowerCase(), hasKeyId }];
-    } catch {
-      return [];
-    }
-  });
-  return read
-    .filter(({ subject }) => {
-      const namesakes = read.filter((other) => other.subject === subject);
-      return namesakes.length > 1 && namesakes.some(({ hasKeyId }) => !hasKeyId);
-    })
-    .map(({ der }) => encodePem('CERTIFICATE', der));
+  const pem = access.cluster.certificateAuthority?.pem ?? new Uint8Array();
+  const ambiguous = new Set(ambiguousPairs(readAuthorities(pem).authorities).flat());
+  return [...ambiguous].map(({ der }) => contextWith(access, view(encodePem('CERTIFICATE', der))));
 }
 
 function contextWith(

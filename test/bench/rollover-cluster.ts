@@ -1,5 +1,5 @@
 import { formatTrustAnnotation, trustAnnotationKey } from '../../src/core/trust-annotation.ts';
-import { readAuthorities } from '../../src/trust/node/authorities.ts';
+import { readAuthorities } from '../../src/kube/authorities.ts';
 import { RolloverPlane } from '../support/rollover-plane.ts';
 import { report } from '../support/rollover-state.ts';
 import { inParallel } from './in-parallel.ts';

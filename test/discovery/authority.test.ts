@@ -5,7 +5,7 @@ import { parsePem } from '../../src/core/pem.ts';
 import {
   describeAuthorities,
   describeAuthority,
-  readAuthority,
+  discoveredAuthority,
 } from '../../src/discovery/authority.ts';
 import { selfSigned } from '../core/openssl.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
@@ -23,12 +23,12 @@ const leaf = (usage: string): Buffer =>
     extensions: ['basicConstraints=critical,CA:FALSE', `keyUsage=${usage}`],
   }).certificate;
 
-describe('readAuthority()', () => {
+describe('discoveredAuthority()', () => {
   it('returns subject, end, pin and fingerprint of a CA', async () => {
     const notAfter = Date.UTC(2036, 10, 26, 10);
     const { pem } = await makeAuthority('kubernetes', { notAfter });
     const openssl = new X509Certificate(pem);
-    const authority = readAuthority(derOf(pem), [pinOf(pem)]);
+    const authority = discoveredAuthority(derOf(pem), [pinOf(pem)]);
     assert.deepEqual(authority, {
       der: derOf(pem),
       subject: 'CN=kubernetes',
@@ -46,7 +46,7 @@ describe('readAuthority()', () => {
   ]) {
     it(`computes the pin of a key with ${key.join(' ')}`, () => {
       const { certificate } = selfSigned({ subject: '/CN=kubernetes', key });
-      const authority = readAuthority(derOf(certificate), []);
+      const authority = discoveredAuthority(derOf(certificate), []);
       assert.equal(authority?.pin, pinOf(certificate.toString()));
       assert.equal(authority?.isPinned, false);
     });
@@ -54,7 +54,7 @@ describe('readAuthority()', () => {
 
   it('makes a subject printable', () => {
     const { certificate } = selfSigned({ subject: '/O=a\u001b[31mb/CN=kubernetes' });
-    const subject = readAuthority(derOf(certificate), [])?.subject ?? '';
+    const subject = discoveredAuthority(derOf(certificate), [])?.subject ?? '';
     assert.doesNotMatch(subject, /\p{C}/u);
     assert.match(subject, /CN=kubernetes$/);
   });
@@ -76,7 +76,7 @@ describe('readAuthority()', () => {
   };
   for (const [what, make] of Object.entries(useless)) {
     it(`returns undefined for ${what}`, () => {
-      assert.equal(readAuthority(make(), []), undefined);
+      assert.equal(discoveredAuthority(make(), []), undefined);
     });
   }
 });
@@ -84,7 +84,7 @@ describe('readAuthority()', () => {
 describe('describeAuthority()', () => {
   it('contains pin, subject and end', async () => {
     const { pem } = await makeAuthority('kubernetes', { notAfter: Date.UTC(2036, 10, 26, 10) });
-    const authority = readAuthority(derOf(pem), []);
+    const authority = discoveredAuthority(derOf(pem), []);
     assert.ok(authority);
     assert.equal(
       describeAuthority(authority),
@@ -96,7 +96,7 @@ describe('describeAuthority()', () => {
 describe('describeAuthorities()', () => {
   it('names the first five and counts the others', async () => {
     const { pem } = await makeAuthority('kubernetes');
-    const authority = readAuthority(derOf(pem), []);
+    const authority = discoveredAuthority(derOf(pem), []);
     assert.ok(authority);
     const text = describeAuthority(authority);
     assert.equal(describeAuthorities([authority, authority]), `${text}, ${text}`);

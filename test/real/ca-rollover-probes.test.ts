@@ -10,7 +10,7 @@ import { probeUser } from '../../src/trust/cluster/probe-certificate.ts';
 import type { ServerProbe } from '../../src/trust/cluster/probes.ts';
 import { probeServers } from '../../src/trust/cluster/probes.ts';
 import { findSigningKeys } from '../../src/trust/cluster/signing-authorities.ts';
-import { readAuthorities } from '../../src/trust/node/authorities.ts';
+import { readAuthorities } from '../../src/kube/authorities.ts';
 import type { ClusterCa } from '../support/cluster-pki.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 import { RolloverPlane } from '../support/rollover-plane.ts';

@@ -21,7 +21,7 @@ import { judgeSigner } from '../../src/trust/cluster/gates/signer.ts';
 import { leftovers } from '../../src/trust/cluster/leftovers.ts';
 import { readClusterState } from '../../src/trust/cluster/read/cluster.ts';
 import type { ClusterState, Reading } from '../../src/trust/cluster/state.ts';
-import { readAuthorities } from '../../src/trust/node/authorities.ts';
+import { readAuthorities } from '../../src/kube/authorities.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 import type { Role } from '../support/rbac-rights.ts';
 import { rightsOf } from '../support/rbac-rights.ts';

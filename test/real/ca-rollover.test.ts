@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { formatTrustAnnotation, trustAnnotationKey } from '../../src/core/trust-annotation.ts';
 import { systemClock } from '../../src/sys/clock.ts';
-import { readAuthorities } from '../../src/trust/node/authorities.ts';
+import { readAuthorities } from '../../src/kube/authorities.ts';
 import { runWithClock } from '../cli/in-process.ts';
 import type { ClusterCa } from '../support/cluster-pki.ts';
 import type { Ended } from '../support/doctor.ts';

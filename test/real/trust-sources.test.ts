@@ -6,7 +6,7 @@ import type { TrustAuthority } from '../../src/core/trust.ts';
 import type { ClusterAccess } from '../../src/kube/cluster-access.ts';
 import { KubeClient } from '../../src/kube/rest-client.ts';
 import { systemClock } from '../../src/sys/clock.ts';
-import { readAuthorities } from '../../src/trust/node/authorities.ts';
+import { readAuthorities } from '../../src/kube/authorities.ts';
 import { checkBundle } from '../../src/trust/node/bundle-check.ts';
 import { isBehind, issuerOf, issuingAuthority } from '../../src/trust/node/issuer.ts';
 import type { DialedServer } from '../../src/trust/node/servers.ts';

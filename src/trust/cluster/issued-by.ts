@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { isSignedBy } from '../node/authorities.ts';
+import { isSignedBy } from '../../kube/authorities.ts';
 import type { RolloverAuthorities, RolloverSide } from './gate.ts';
 
 /** Which CA of a rollover has issued a certificate. */

@@ -6,7 +6,7 @@ import { printable } from '../../core/printable.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { servedChain } from '../../kube/server-certificate.ts';
 import { servedCertificate } from '../../sys/served-certificate.ts';
-import { isSignedBy } from '../node/authorities.ts';
+import { isSignedBy } from '../../kube/authorities.ts';
 import type { RolloverAuthorities } from './gate.ts';
 import type { IssuedBy } from './issued-by.ts';
 import { issuerOf } from './issued-by.ts';

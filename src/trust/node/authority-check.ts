@@ -13,7 +13,7 @@ import { formatInstant } from '../../core/instant.ts';
 import { onlyValue, readStrictDer } from '../../core/strict-der.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { readValidity } from '../../core/validity.ts';
-import { isSignedBy } from './authorities.ts';
+import { isSignedBy } from '../../kube/authorities.ts';
 import { TrustFault } from './refused-trust.ts';
 
 interface AuthorityCheck {

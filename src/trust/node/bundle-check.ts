@@ -7,7 +7,7 @@ import { printable } from '../../core/printable.ts';
 import { unionOf } from '../../core/trust-bundle.ts';
 import type { RefusedTrust } from '../../core/trust-report.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
-import { readAuthority } from './authorities.ts';
+import { readAuthority } from '../../kube/authorities.ts';
 import { requireSoundAuthority } from './authority-check.ts';
 import { refusedTrust, TrustFault } from './refused-trust.ts';
 import type { TrustSource } from './source.ts';

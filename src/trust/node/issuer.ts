@@ -7,7 +7,7 @@ import type { TrustAuthority } from '../../core/trust.ts';
 import { base64 } from '../../kube/csr-object.ts';
 import { listPages } from '../../kube/list-pages.ts';
 import type { KubeClient } from '../../kube/rest-client.ts';
-import { isSignedBy } from './authorities.ts';
+import { isSignedBy } from '../../kube/authorities.ts';
 
 type Bundle = readonly TrustAuthority[];
 
@@ -27,7 +27,7 @@ function issuerOfChain(chain: Chain, authorities: Bundle): TrustAuthority | unde
     const signer = signers.find(({ isSelfSigned }) => isSelfSigned) ?? signers[0];
     if (signer !== undefined) return signer;
     const above = chain[index + 1];
-    if (above === undefined || !isSignedBy(certificate, { der: derOf(above) })) return undefined;
+    if (above === undefined || !isSignedBy(certificate, above)) return undefined;
   }
   return undefined;
 }
@@ -125,10 +125,6 @@ function chainIn(pem: Uint8Array): X509Certificate[] {
       return [];
     }
   });
-}
-
-function derOf({ raw }: X509Certificate): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(raw);
 }
 
 function startOf([leaf]: Chain): Instant {

@@ -11,7 +11,7 @@ import { requireReplaceable } from '../../store/file-content.ts';
 import { linkTarget } from '../../store/link-target.ts';
 import { attempt, storeError, unlessMissing } from '../../sys/file-error.ts';
 import { readSmallFile } from '../../sys/small-file.ts';
-import { readAuthorities } from './authorities.ts';
+import { readAuthorities } from '../../kube/authorities.ts';
 
 /** The CAs that a kubeconfig or a PEM file has now. */
 export interface PlaceContent {

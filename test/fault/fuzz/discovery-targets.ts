@@ -1,7 +1,7 @@
 import { createHash, createHmac, X509Certificate } from 'node:crypto';
 import { parseCaPin } from '../../../src/core/ca-pin.ts';
 import { second } from '../../../src/core/instant.ts';
-import { readAuthority } from '../../../src/discovery/authority.ts';
+import { discoveredAuthority } from '../../../src/discovery/authority.ts';
 import { parseClusterInfo } from '../../../src/discovery/cluster-info.ts';
 import { readClusterKubeconfig } from '../../../src/discovery/cluster-kubeconfig.ts';
 import { discoverCluster } from '../../../src/discovery/discover-cluster.ts';
@@ -105,7 +105,7 @@ const clusterKubeconfig: FuzzTarget = {
         const { server, certificates } = readClusterKubeconfig(Buffer.from(input).toString());
         requireThat(/^https:\/\/[^/]/.test(server), () => `the server is ${server}`);
         requireThat(certificates.length > 0, () => 'there is no certificate');
-        const found = certificates.map((der) => readAuthority(der, [known]));
+        const found = certificates.map((der) => discoveredAuthority(der, [known]));
         for (const authority of found) {
           if (authority === undefined) continue;
           const certificate = new X509Certificate(authority.der);

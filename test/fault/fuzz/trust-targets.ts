@@ -8,7 +8,7 @@ import { formatTrustAnnotation, parseTrustAnnotation } from '../../../src/core/t
 import { isSameBundle, missingFrom, unionOf } from '../../../src/core/trust-bundle.ts';
 import type { TrustAuthority } from '../../../src/core/trust.ts';
 import { readClusterAuthorities } from '../../../src/discovery/cluster-kubeconfig.ts';
-import { readAuthorities } from '../../../src/trust/node/authorities.ts';
+import { readAuthorities } from '../../../src/kube/authorities.ts';
 import { checkBundle, mostAuthorities } from '../../../src/trust/node/bundle-check.ts';
 import { issuerOf } from '../../../src/trust/node/issuer.ts';
 import { readSources } from '../../../src/trust/node/sources.ts';

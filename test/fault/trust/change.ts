@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { externalFile } from '../../../src/core/trust.ts';
 import { unionOf } from '../../../src/core/trust-bundle.ts';
 import { applyTrust, completeTrust, rollBackTrust } from '../../../src/trust/node/apply.ts';
-import { readAuthorities } from '../../../src/trust/node/authorities.ts';
+import { readAuthorities } from '../../../src/kube/authorities.ts';
 import type { TrustFiles } from '../../../src/trust/node/trust-files.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
 import { snapshot } from '../../adopt/snapshot.ts';

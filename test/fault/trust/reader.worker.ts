@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { parse } from 'yaml';
-import { readAuthorities } from '../../../src/trust/node/authorities.ts';
+import { readAuthorities } from '../../../src/kube/authorities.ts';
 
 // The lint rule is about browser windows; a MessagePort has no origin.
 /* oxlint-disable unicorn/require-post-message-target-origin */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { dialKubelets } from '../../../src/trust/cluster/kubelet-ports.ts';
 import type { ClusterNode } from '../../../src/trust/cluster/state.ts';
-import { readAuthorities } from '../../../src/trust/node/authorities.ts';
+import { readAuthorities } from '../../../src/kube/authorities.ts';
 import { ApiServer } from '../../kube/support/api-server.ts';
 import type { Authority } from '../../kube/support/certificates.ts';
 import { makeAuthority } from '../../kube/support/certificates.ts';

@@ -23,7 +23,7 @@ import { unionOf } from '../../../src/core/trust-bundle.ts';
 import type { TrustConfig } from '../../../src/core/config.ts';
 import type { TrustRun } from '../../../src/trust/node/apply.ts';
 import { applyTrust, completeTrust, rollBackTrust } from '../../../src/trust/node/apply.ts';
-import { readAuthorities } from '../../../src/trust/node/authorities.ts';
+import { readAuthorities } from '../../../src/kube/authorities.ts';
 import type { TrustChange } from '../../../src/trust/node/place-change.ts';
 import type { TrustFiles } from '../../../src/trust/node/trust-files.ts';
 import { findProgram, skip as skipBecause, skipWithout } from '../../support/programs.ts';

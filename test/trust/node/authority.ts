@@ -1,4 +1,4 @@
-import { readAuthority } from '../../../src/trust/node/authorities.ts';
+import { readAuthority } from '../../../src/kube/authorities.ts';
 import type { TrustAuthority } from '../../../src/core/trust.ts';
 import { derOf } from '../../core/openssl.ts';
 import type { OpensslPair, OpensslRequest } from '../../pki/renewal/openssl-authority.ts';

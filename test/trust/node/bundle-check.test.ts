@@ -9,7 +9,7 @@ import {
 import { day, formatInstant } from '../../../src/core/instant.ts';
 import type { TrustRefusal } from '../../../src/core/trust.ts';
 import { signatureAlgorithm, signDer } from '../../../src/pki/renewal/signature.ts';
-import { readAuthority } from '../../../src/trust/node/authorities.ts';
+import { readAuthority } from '../../../src/kube/authorities.ts';
 import type { BundleCheck } from '../../../src/trust/node/bundle-check.ts';
 import { checkBundle } from '../../../src/trust/node/bundle-check.ts';
 import { derOf, selfSigned } from '../../core/openssl.ts';

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { minute } from '../../../src/core/instant.ts';
 import type { TrustAuthority } from '../../../src/core/trust.ts';
 import { without } from '../../../src/core/without.ts';
-import { readAuthority } from '../../../src/trust/node/authorities.ts';
+import { readAuthority } from '../../../src/kube/authorities.ts';
 import type { IssuerSearch } from '../../../src/trust/node/issuer.ts';
 import { isBehind, issuerOf, issuingAuthority } from '../../../src/trust/node/issuer.ts';
 import { derOf } from '../../core/openssl.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ClusterEndpoint } from '../../../src/kube/cluster-access.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
-import { readAuthority } from '../../../src/trust/node/authorities.ts';
+import { readAuthority } from '../../../src/kube/authorities.ts';
 import type { DialedServer } from '../../../src/trust/node/servers.ts';
 import { dialServers, unverifiedRefusal } from '../../../src/trust/node/servers.ts';
 import { derOf } from '../../core/openssl.ts';

@@ -1,4 +1,4 @@
-import { readAuthorities } from '../../node/authorities.ts';
+import { readAuthorities } from '../../../kube/authorities.ts';
 import type { PublishedCas } from '../state.ts';
 
 type Bundle = Pick<PublishedCas, 'authorities' | 'problem'>;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { describe, it } from 'node:test';
-import { isSignedBy, readAuthorities, readAuthority } from '../../../src/trust/node/authorities.ts';
-import { derOf, selfSigned } from '../../core/openssl.ts';
-import { pinOf } from '../../discovery/support/test-cluster.ts';
-import { makeAuthority } from '../../kube/support/certificates.ts';
-import { makeTestAuthority, renewed } from './authority.ts';
+import { isSignedBy, readAuthorities, readAuthority } from '../../src/kube/authorities.ts';
+import { derOf, selfSigned } from '../core/openssl.ts';
+import { pinOf } from '../discovery/support/test-cluster.ts';
+import { makeAuthority } from './support/certificates.ts';
+import { makeTestAuthority, renewed } from '../trust/node/authority.ts';
 
 describe('readAuthority()', () => {
   it('returns what OpenSSL reads', () => {
@@ -96,6 +96,7 @@ describe('isSignedBy()', () => {
   it('compares keys, not names', () => {
     const [one, other] = [makeTestAuthority(), makeTestAuthority()];
     const certificate = new X509Certificate(one.pem);
+    assert.equal(isSignedBy(certificate, certificate), true);
     assert.equal(isSignedBy(certificate, one.authority), true);
     assert.equal(isSignedBy(certificate, renewed(one).authority), true);
     assert.equal(isSignedBy(certificate, other.authority), false);

@@ -1,12 +1,12 @@
 import { hash, X509Certificate } from 'node:crypto';
-import type { CertificateParts } from '../../core/certificate-parts.ts';
-import { readParts, subjectKeyIdentifier } from '../../core/certificate-parts.ts';
-import { isSameBytes } from '../../core/der.ts';
-import { AgentError } from '../../core/errors.ts';
-import type { Instant } from '../../core/instant.ts';
-import { scanPem } from '../../core/pem.ts';
-import type { TrustAuthority } from '../../core/trust.ts';
-import { nameOf } from '../../kube/server-certificate.ts';
+import type { CertificateParts } from '../core/certificate-parts.ts';
+import { readParts, subjectKeyIdentifier } from '../core/certificate-parts.ts';
+import { isSameBytes } from '../core/der.ts';
+import { AgentError } from '../core/errors.ts';
+import type { Instant } from '../core/instant.ts';
+import { scanPem } from '../core/pem.ts';
+import type { TrustAuthority } from '../core/trust.ts';
+import { nameOf } from './server-certificate.ts';
 
 /**
  * The CAs of a file that is in use. Programs trust every certificate in it, so nothing is checked.
@@ -73,21 +73,20 @@ function isSelfSigned(
   certificate: X509Certificate,
   { issuer, subject }: CertificateParts,
 ): boolean {
-  return isSameBytes(issuer, subject) && isVerifiedBy(certificate, certificate);
+  return isSameBytes(issuer, subject) && isSignedBy(certificate, certificate);
 }
 
-/** True if the key of the CA signed the certificate. Names never count: a new CA often has the name of the old one. */
+/**
+ * True if the key of the CA signed the certificate. Names never count: a new CA often has the name of
+ * the old one. False for a key that OpenSSL does not support.
+ */
 export function isSignedBy(
   certificate: X509Certificate,
-  { der }: Pick<TrustAuthority, 'der'>,
+  issuer: X509Certificate | Pick<TrustAuthority, 'der'>,
 ): boolean {
-  return isVerifiedBy(certificate, new X509Certificate(der));
-}
-
-/** False for a key that OpenSSL does not support. */
-function isVerifiedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
   try {
-    return certificate.verify(issuer.publicKey);
+    const { publicKey } = 'der' in issuer ? new X509Certificate(issuer.der) : issuer;
+    return certificate.verify(publicKey);
   } catch {
     return false;
   }
