@@ -59,11 +59,17 @@ export interface GateInput {
   readonly signingFiles?: readonly ProbedIssuer[];
   /** Served certificates of kubelets, and certificates of components and administrators. */
   readonly leaves?: readonly ProbedIssuer[];
-  /** When the client certificate of the API servers for kubelets last changed. */
-  readonly kubeletClientChangedAt?: Instant;
+  /** Absent if it cannot be seen from this machine. */
+  readonly kubeletClient?: KubeletClient;
   /** What the audit log says about clients. Absent without an audit log. */
   readonly clients?: ClientUse;
   readonly confirmed?: Confirmed;
+}
+
+/** The client certificate of an API server for kubelets. */
+export interface KubeletClient {
+  readonly changedAt: Instant;
+  readonly issuer: ProbedIssuer['issuer'];
 }
 
 /** What the API servers do now. */

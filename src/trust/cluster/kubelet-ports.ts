@@ -16,8 +16,8 @@ export interface PortDials {
 }
 
 /**
- * The served certificates of kubelets that are by the old CA or cannot be read. A kubelet without
- * serverTLSBootstrap serves a certificate by a CA of its own, which no rollover changes.
+ * The served certificates of kubelets. A kubelet without serverTLSBootstrap serves a certificate by a
+ * CA of its own, which no rollover changes, so the result does not contain it.
  */
 export async function dialKubelets({
   nodes,
@@ -37,7 +37,7 @@ export async function dialKubelets({
   return found;
 }
 
-/** Undefined if the certificate is by the new CA, or by a CA of the kubelet's own. */
+/** Undefined if the certificate is by a CA of the kubelet's own. */
 async function issuerAt(
   { addresses: [host], kubeletPort: port }: ClusterNode,
   authorities: RolloverAuthorities,
@@ -46,7 +46,8 @@ async function issuerAt(
   if (host === undefined) return 'unreadable';
   try {
     const leaf = await servedCertificate({ host, port, signal, handshakeMs });
-    return issuerOf(leaf, authorities) === 'old' ? 'old' : undefined;
+    const issuer = issuerOf(leaf, authorities);
+    return issuer === 'other' ? undefined : issuer;
   } catch {
     signal.throwIfAborted();
     return 'unreadable';

@@ -1,6 +1,5 @@
 import { hash, X509Certificate } from 'node:crypto';
 import { hasCode } from '../../core/errors.ts';
-import type { Instant } from '../../core/instant.ts';
 import { parsePem } from '../../core/pem.ts';
 import { loadKubeconfig } from '../../kube/kubeconfig.ts';
 import type { Component } from '../../pki/components/component.ts';
@@ -8,7 +7,7 @@ import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
 import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
 import { fileOf, kubeadmCertificates } from '../../pki/layout.ts';
-import type { ProbedIssuer, RolloverAuthorities } from './gate.ts';
+import type { KubeletClient, ProbedIssuer, RolloverAuthorities } from './gate.ts';
 import { issuerOf } from './issued-by.ts';
 import type { KeyMatch, TrustFile } from './local-trust.ts';
 import { fileIn, keyMatches, kubeconfigTrust, sideWithKeyOf, trustFile } from './local-trust.ts';
@@ -20,7 +19,7 @@ export interface LocalControlPlane {
   /** Certificates of components and administrators. */
   readonly leaves: readonly LocalLeaf[];
   readonly signingFiles: readonly ProbedIssuer[];
-  readonly kubeletClientChangedAt?: Instant;
+  readonly kubeletClient?: KubeletClient;
   /** The files that kube-apiserver and kube-controller-manager read CAs from. */
   readonly trustFiles: readonly TrustFile[];
   readonly kubeconfigs: readonly TrustFile[];
@@ -47,13 +46,12 @@ export async function readLocalControlPlane(
         leafOf(certificate.kind, fileOf(certificate, directories), authorities),
       ),
   );
-  const client = fileIn(apiServer, 'kubelet-client-certificate');
-  const reading = client === undefined ? undefined : readCertificateFile(client);
+  const kubeletClient = kubeletClientOf(apiServer, authorities);
   return {
     isControlPlane: true,
     leaves: leaves.filter((leaf) => leaf !== undefined),
     signingFiles: signingFile(manager, authorities),
-    ...(reading?.kind === 'read' && { kubeletClientChangedAt: reading.changedAt }),
+    ...(kubeletClient !== undefined && { kubeletClient }),
     trustFiles: [
       ...trustFile(apiServer, 'client-ca-file', authorities),
       ...trustFile(apiServer, 'kubelet-certificate-authority', authorities),
@@ -73,6 +71,19 @@ const elsewhere: LocalControlPlane = {
   kubeconfigs: [],
   keys: [],
 };
+
+/** The certificate of kube-apiserver --kubelet-client-certificate. */
+function kubeletClientOf(
+  apiServer: Component | undefined,
+  authorities: RolloverAuthorities,
+): KubeletClient | undefined {
+  const path = fileIn(apiServer, 'kubelet-client-certificate');
+  const reading = path === undefined ? undefined : readCertificateFile(path);
+  const [leaf] = reading?.kind === 'read' ? reading.certificates : [];
+  if (reading?.kind !== 'read' || leaf === undefined) return undefined;
+  const issuer = issuerOf(new X509Certificate(leaf.der), authorities);
+  return { changedAt: reading.changedAt, issuer };
+}
 
 /** Undefined if the node has no such file. Only the first control-plane node has super-admin.conf. */
 async function leafOf(

@@ -174,7 +174,7 @@ async function judge(
     ),
     reissued: reissuedNodes(state, authorities.next),
   });
-  const { kubeletClientChangedAt, signingFiles, leaves, trustFiles } = local;
+  const { kubeletClient, signingFiles, leaves, trustFiles } = local;
   const kubeletAuthority = trustFiles.find(({ flag }) =>
     flag.endsWith('--kubelet-certificate-authority'),
   );
@@ -184,7 +184,7 @@ async function judge(
     servers: serverTrustOf(probes),
     signingFiles,
     leaves: [...leaves, ...kubelets],
-    ...(kubeletClientChangedAt !== undefined && { kubeletClientChangedAt }),
+    ...(kubeletClient !== undefined && { kubeletClient }),
     ...(clients !== undefined && { clients }),
     confirmed,
   };
@@ -198,6 +198,7 @@ async function judge(
     isOldInUse: reissued.state !== 'open',
     isNextInUse: isNextInUse(input),
     ...(kubeletAuthority !== undefined && { kubeletAuthority }),
+    servedByKubelets: new Set(kubelets.map(({ issuer }) => issuer)),
     readAt: state.readAt,
     ...(unlisted !== undefined && { unlisted }),
   });

@@ -18,7 +18,7 @@ function nodeAt(name: string, port: number, addresses = ['127.0.0.1']): ClusterN
 }
 
 describe('dialKubelets()', () => {
-  it('names the ports that serve the old CA or nothing, and no self-made certificate', async () => {
+  it('names the issuer at each port, and no self-made certificate', async () => {
     const [old, next, own] = await Promise.all(
       ['kubernetes', 'kubernetes', 'worker-3-ca@1795000000'].map((name) => makeAuthority(name)),
     );
@@ -46,6 +46,7 @@ describe('dialKubelets()', () => {
         { place: 'port 10250 of worker-5', issuer: 'unreadable' },
         { place: `port ${closed} of worker-4`, issuer: 'unreadable' },
         { place: `port ${first.port} of worker-1`, issuer: 'old' },
+        { place: `port ${second.port} of worker-2`, issuer: 'next' },
       ].toSorted((a, b) => a.place.localeCompare(b.place)),
     );
   });

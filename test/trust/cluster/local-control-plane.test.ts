@@ -63,7 +63,7 @@ function short(found: { readonly place: string; readonly issuer: string }): stri
 
 describe('readLocalControlPlane()', () => {
   it('finds the issuer of each certificate of the node', async (context) => {
-    const { isControlPlane, leaves, kubeletClientChangedAt } = await reading(context, {});
+    const { isControlPlane, leaves, kubeletClient } = await reading(context, {});
     assert.equal(isControlPlane, true);
     assert.deepEqual(leaves.map(short), [
       'admin.conf next',
@@ -71,7 +71,8 @@ describe('readLocalControlPlane()', () => {
       'apiserver-kubelet-client.crt old',
       'scheduler.conf unreadable',
     ]);
-    assert.ok(Math.abs(Date.now() - (kubeletClientChangedAt ?? 0)) < 3_600_000);
+    assert.equal(kubeletClient?.issuer, 'old');
+    assert.ok(Math.abs(Date.now() - kubeletClient.changedAt) < 3_600_000);
   });
 
   const signingFiles = [

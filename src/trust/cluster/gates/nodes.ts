@@ -108,23 +108,53 @@ const staleReport: NodeCause = {
   remedy: 'Check the agent on the node: nodecertd trust sync',
 };
 
-const places = { kubeconfig: 'the kubeconfig of the kubelet', clientCa: 'clientCAFile' } as const;
-
 function behindInTrust(report: TrustAnnotation, input: GateInput): NodeCause[] {
-  const { authorities, servers, confirmed } = input;
-  const missing = (['kubeconfig', 'clientCa'] as const).flatMap((place) => {
-    const has = (side: RolloverSide): boolean =>
-      report.places[place].includes(authorities[side].fingerprint.slice(0, shortFingerprint));
-    return missingSides(has, servers).map(({ side, state }): NodeCause => ({
-      // What the API servers serve says nothing about their client certificate.
-      state: place === 'kubeconfig' ? state : 'waiting',
-      what: `${places[place]} lacks ${sideNames[side]}`,
-      remedy: 'See why the agent did not write it, on the node: nodecertd trust sync',
-    }));
-  });
-  const isPending = report.readers === 'pending' && confirmed?.bridge !== true;
+  const missing = [...behindInKubeconfig(report, input), ...behindInClientCa(report, input)];
+  const isPending = report.readers === 'pending' && input.confirmed?.bridge !== true;
   return missing.length === 0 && isPending ? [pendingReader] : missing;
 }
+
+/** The kubelet verifies the API servers with these CAs. */
+function behindInKubeconfig({ places }: TrustAnnotation, input: GateInput): NodeCause[] {
+  const has = (side: RolloverSide): boolean => includes(places.kubeconfig, side, input);
+  return missingSides(has, input.servers).map(({ side, state }) => ({
+    state,
+    what: `the kubeconfig of the kubelet lacks ${sideNames[side]}`,
+    remedy:
+      state === 'harmful' && side === 'next'
+        ? `Append the bridge to the certificate of each kube-apiserver, or restore the previous certificate; then, on the node: nodecertd trust sync`
+        : notWritten,
+  }));
+}
+
+/** The kubelet verifies the client certificates of the API servers with these CAs. */
+function behindInClientCa({ places }: TrustAnnotation, input: GateInput): NodeCause[] {
+  const has = (side: RolloverSide): boolean => includes(places.clientCa, side, input);
+  const used = input.kubeletClient?.issuer;
+  const isNeeded = (side: RolloverSide): boolean =>
+    side === used || missingSides(has, input.servers).some((missing) => missing.side === side);
+  const missing = (['next', 'old'] as const).filter((side) => !has(side) && isNeeded(side));
+  return missing.map((side) => {
+    const what = `clientCAFile lacks ${sideNames[side]}`;
+    if (side !== used) return { state: 'waiting', what, remedy: notWritten };
+    return {
+      state: 'harmful',
+      what: `${what}, and kube-apiserver contacts kubelets with a certificate by it`,
+      remedy:
+        'Restore the previous certificate and key of kube-apiserver --kubelet-client-certificate; then, on the node: nodecertd trust sync',
+    };
+  });
+}
+
+function includes(
+  held: readonly string[],
+  side: RolloverSide,
+  { authorities }: GateInput,
+): boolean {
+  return held.includes(authorities[side].fingerprint.slice(0, shortFingerprint));
+}
+
+const notWritten = 'See why the agent did not write it, on the node: nodecertd trust sync';
 
 const pendingReader: NodeCause = {
   state: 'waiting',

@@ -76,9 +76,9 @@ function reasonFor(
   return objects.length === 0 ? [] : [{ state, ...text, objects }];
 }
 
-function ofKubeletClient({ kubeletClientChangedAt, state: { readAt } }: GateInput): GateReason[] {
-  if (kubeletClientChangedAt === undefined) return [];
-  const age = readAt - kubeletClientChangedAt;
+function ofKubeletClient({ kubeletClient, state: { readAt } }: GateInput): GateReason[] {
+  if (kubeletClient === undefined) return [];
+  const age = readAt - kubeletClient.changedAt;
   if (age >= kubeletClientDelay) return [];
   return [
     {

@@ -1,5 +1,5 @@
-import type { Gate, GateReason } from '../gate.ts';
-import { gateOf, unseen } from './verdict.ts';
+import type { Gate, GateReason, ProbedIssuer } from '../gate.ts';
+import { gateOf, sideNames, unseen } from './verdict.ts';
 import type { Failure } from '../../../core/errors.ts';
 import type { Instant } from '../../../core/instant.ts';
 import { formatDuration, minute } from '../../../core/instant.ts';
@@ -15,6 +15,8 @@ export interface ServersFacts {
   readonly isNextInUse: boolean;
   /** The file of --kubelet-certificate-authority on this machine, if kube-apiserver has that flag. */
   readonly kubeletAuthority?: TrustFile;
+  /** The CAs by which kubelets serve a certificate now. */
+  readonly servedByKubelets: ReadonlySet<ProbedIssuer['issuer']>;
   readonly readAt: Instant;
   /** Why there may be API servers that were not probed. */
   readonly unlisted?: Failure;
@@ -39,19 +41,23 @@ export function judgeServers(facts: ServersFacts): Gate {
   ]);
 }
 
-function ofKubeletAuthority({ kubeletAuthority, isOldInUse, readAt }: ServersFacts): GateReason[] {
+function ofKubeletAuthority({
+  kubeletAuthority,
+  servedByKubelets,
+  isOldInUse,
+  readAt,
+}: ServersFacts): GateReason[] {
   if (kubeletAuthority === undefined) return [];
   const { flag, path, has, changedAt = 0 } = kubeletAuthority;
-  const missing = [
-    ...(has.includes('next') ? [] : ['the new CA']),
-    ...(has.includes('old') || !isOldInUse ? [] : ['the old CA']),
-  ];
-  const [first] = missing;
-  if (first !== undefined) {
+  const needed = isOldInUse ? (['next', 'old'] as const) : (['next'] as const);
+  const missing = needed.filter((side) => !has.includes(side));
+  if (missing.length > 0) {
+    const isServed = missing.some((side) => servedByKubelets.has(side));
+    const consequence = isServed ? ', and kubelets serve certificates by it' : '';
     return [
       {
-        state: 'waiting',
-        message: `${path} (${flag}) lacks ${missing.join(' and ')}`,
+        state: isServed ? 'harmful' : 'waiting',
+        message: `${path} (${flag}) lacks ${missing.map((side) => sideNames[side]).join(' and ')}${consequence}`,
         remedy: `Write both CAs into ${path}`,
       },
     ];

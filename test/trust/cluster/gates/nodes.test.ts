@@ -88,6 +88,17 @@ describe('judgeNodes()', () => {
       ),
       ['harmful 1 node of 1: the kubeconfig of the kubelet lacks the old CA [node-1]'],
     ],
+    'is harmful when an API server contacts kubelets with a certificate they reject (W7)': [
+      withReport(
+        { places: { kubeconfig: [oldDigits, nextDigits], clientCa: [oldDigits] } },
+        {
+          kubeletClient: { changedAt: now, issuer: 'next' },
+        },
+      ),
+      [
+        'harmful 1 node of 1: clientCAFile lacks the new CA, and kube-apiserver contacts kubelets with a certificate by it [node-1]',
+      ],
+    ],
     'is unknown for a credential that may not list Nodes': [
       gateInput({ nodes: forbidden }),
       ['unknown cannot see Nodes: HTTP status 403'],

@@ -88,13 +88,13 @@ describe('judgeReissued()', () => {
       ['harmful 1 node of 1: the certificate kubelet-client is by the old CA [node-1]'],
     ],
     'waits until each API server uses its new client certificate for kubelets': [
-      withLeaves(done, { kubeletClientChangedAt: now - 2 * minute }),
+      withLeaves(done, { kubeletClient: { changedAt: now - 2 * minute, issuer: 'next' } }),
       [
         'waiting apiserver-kubelet-client.crt changed 2m ago, and API servers may use the previous one for 6m',
       ],
     ],
     'accepts the client certificate for kubelets after 6 minutes': [
-      withLeaves(done, { kubeletClientChangedAt: now - 6 * minute }),
+      withLeaves(done, { kubeletClient: { changedAt: now - 6 * minute, issuer: 'next' } }),
       [],
     ],
     'is unknown for a credential that may not list Nodes': [

@@ -80,6 +80,15 @@ const cases: readonly {
     reasons: [[/kubelet-ca\.crt .*lacks the new CA$/]],
   },
   {
+    name: 'is harmful if kubelets serve certificates by a CA that is missing there (W8)',
+    facts: {
+      kubeletAuthority: { ...kubeletAuthority, has: ['old'] },
+      servedByKubelets: new Set(['next', 'old']),
+    },
+    state: 'harmful',
+    reasons: [[/lacks the new CA, and kubelets serve certificates by it$/]],
+  },
+  {
     name: 'is unknown without the key of a CA, with one reason for all servers',
     facts: { probes: [probe('cp1', accepted, noKey), probe('cp2', accepted, noKey)] },
     state: 'unknown',
@@ -116,6 +125,7 @@ describe('judgeServers()', () => {
         probes: [],
         isOldInUse: true,
         isNextInUse: false,
+        servedByKubelets: new Set(),
         readAt,
         ...facts,
       });
