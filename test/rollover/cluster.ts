@@ -53,6 +53,7 @@ export class RolloverCluster implements AsyncDisposable {
             name: `worker-${index + 1}`,
             address: nodeAddress(index),
             plane: rollover.plane,
+            ca: rollover.oldCa,
           }),
         ),
       );

@@ -16,7 +16,7 @@ const watchedMs = scaled(10_000);
  */
 export const hiddenFaults: Scenario = {
   name: 'hidden-faults',
-  isShort: true,
+  isShort: false,
   async run(report) {
     await using cluster = await RolloverCluster.start({ authority: 'file' });
     const { rollover } = cluster;

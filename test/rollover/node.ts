@@ -1,20 +1,28 @@
+import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { readFile, readlink } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
-import { hasErrno } from '../../src/core/errors.ts';
+import { describeError } from '../../src/core/errors.ts';
+import { hour } from '../../src/core/instant.ts';
 import { parsePair } from '../support/agent.ts';
-import type { ClusterCa } from '../support/cluster-pki.ts';
+import type { ClusterCa, KeyPair } from '../support/cluster-pki.ts';
 import { builtPackage } from '../support/built-packages.ts';
 import { bootKubeletNode, untilReady } from '../support/kubelet-node.ts';
 import type { Container, Ended } from '../support/nspawn.ts';
+import { scaled } from '../support/machine-speed.ts';
+import { kubeconfig } from '../support/real-components.ts';
 import type { RealControlPlane } from '../support/real-control-plane.ts';
 import type { SingleRequest } from '../support/single-request.ts';
+import { until } from '../support/until.ts';
+import type { Kubeconfig, ReadInside } from './credentials.ts';
+import { filesBelow, readCredentials } from './credentials.ts';
 
 export interface NodeOptions {
   readonly name: string;
   readonly address: string;
   readonly plane: RealControlPlane;
+  /** The CA that has issued its certificates. */
+  readonly ca: ClusterCa;
   /** How the kubelet's kubeconfig has the CA: kubeadm embeds it. */
   readonly authority: 'file' | 'embedded';
   /** Overrides keys of `trust` in the configuration of the agent. */
@@ -24,23 +32,38 @@ export interface NodeOptions {
 const bootstrapFile = '/etc/kubernetes/bootstrap-kubelet.conf';
 const kubeconfigFile = '/etc/kubernetes/kubelet.conf';
 export const caFile = '/etc/kubernetes/pki/ca.crt';
+const syncMs = scaled(5_000);
+
+/** In seconds. The keeper checks the trust twice after its start, and looks for work every minute. */
+const patience = 150;
+
+const pki = '/var/lib/kubelet/pki';
 const kubelet = 'kubelet.service';
 const agent = 'nodecertd.service';
+
+export const leafNames = ['kubelet-client', 'kubelet-server'] as const;
+type LeafName = (typeof leafNames)[number];
+
+function current(name: LeafName): string {
+  return join(pki, `${name}-current.pem`);
+}
 
 /** A node with a real kubelet that has joined, and with the package. Its agent is not started. */
 export class RolloverNode implements AsyncDisposable {
   readonly name: string;
   readonly address: string;
   readonly container: Container;
+  readonly read: ReadInside;
 
   private constructor({ name, address }: NodeOptions, container: Container) {
     this.name = name;
     this.address = address;
     this.container = container;
+    this.read = filesBelow(() => container.path('/'));
   }
 
   static async boot(options: NodeOptions): Promise<RolloverNode> {
-    const { name, address, plane, authority } = options;
+    const { name, address, plane } = options;
     const container = await bootKubeletNode({
       nodeName: name,
       port: 10_250,
@@ -50,7 +73,7 @@ export class RolloverNode implements AsyncDisposable {
     });
     const node = new RolloverNode(options, container);
     try {
-      if (authority === 'file') await node.#nameAuthorityInBootstrap();
+      await node.#join(options);
       await node.#install(options);
       await container.must('systemctl', 'enable', '--now', kubelet);
       await untilReady(container, { nodeName: name, controlPlane: plane });
@@ -83,68 +106,81 @@ export class RolloverNode implements AsyncDisposable {
     return this.container.run('nodecertd', ...args);
   }
 
+  /** The files are written when it ends. Exit code 3: the kubelet has not read them yet. */
+  async syncTrust(): Promise<void> {
+    const started = performance.now();
+    const { code, stdout, stderr } = await this.nodecertd('trust', 'sync');
+    assert.ok(code === 0 || code === 3, `exit code ${code}: ${stdout}${stderr}`);
+    assert.ok(performance.now() - started < syncMs);
+  }
+
   async kubeletPid(): Promise<string> {
     return this.container.property(kubelet, 'MainPID');
   }
 
-  async kubeletStarts(): Promise<number> {
-    return Number(await this.container.property(kubelet, 'NRestarts'));
+  /** A request with the kubeconfig of the kubelet and the files that it names now. */
+  async credentials(): Promise<SingleRequest> {
+    const { server, caPem, pair } = await readCredentials(kubeconfigFile, this.read);
+    return { url: `${server}/api/v1/nodes/${this.name}`, caPem, pair };
   }
 
-  /** Reads the kubeconfig of the kubelet and the files that it names, as a new client does. */
-  async credentials(): Promise<SingleRequest> {
-    const config = parse(await this.read(kubeconfigFile)) as Kubeconfig;
-    const { cluster } = config.clusters[0];
-    const { user } = config.users[0];
-    const caPem = await this.#text(
-      cluster['certificate-authority'],
-      cluster['certificate-authority-data'],
-    );
-    const certificatePem = await this.#text(
-      user['client-certificate'],
-      user['client-certificate-data'],
-    );
-    const keyPem = await this.#text(user['client-key'], user['client-key-data']);
-    return {
-      url: `${cluster.server}/api/v1/nodes/${this.name}`,
-      caPem,
-      pair: { certificatePem, keyPem },
-    };
+  /** As `until()`; a failure contains the end of the agent's log. */
+  async until(what: string, find: () => Promise<boolean>): Promise<void> {
+    try {
+      await until(what, find, patience);
+    } catch (error) {
+      const log = (await this.container.journal(agent)).split('\n').slice(-20).join('\n');
+      throw new Error(`${describeError(error)}; the agent of ${this.name}:\n${log}`, {
+        cause: error,
+      });
+    }
   }
 
   /** The current certificate of a pair that the kubelet uses. */
-  async leaf(name: 'kubelet-client' | 'kubelet-server'): Promise<X509Certificate> {
-    return parsePair(await this.read(`/var/lib/kubelet/pki/${name}-current.pem`));
+  async leaf(name: LeafName): Promise<X509Certificate> {
+    return parsePair(await this.read(current(name)));
   }
 
   /** Which of its leaves this CA has signed. */
   async leavesBy({ certificatePem }: ClusterCa): Promise<readonly string[]> {
     const { publicKey } = new X509Certificate(certificatePem);
-    const names = ['kubelet-client', 'kubelet-server'] as const;
-    const leaves = await Promise.all(names.map(async (name) => this.leaf(name)));
-    return names.filter((_, index) => leaves[index]?.verify(publicKey));
+    const leaves = await Promise.all(leafNames.map(async (name) => this.leaf(name)));
+    return leafNames.filter((_, index) => leaves[index]?.verify(publicKey));
   }
 
-  /** Follows links inside the container: on the host, an absolute link leads to the host's files. */
-  async read(path: string): Promise<string> {
-    try {
-      return await this.read(resolve(dirname(path), await readlink(this.container.path(path))));
-    } catch (error) {
-      if (!hasErrno(error, 'EINVAL')) throw error;
-      return readFile(this.container.path(path), 'utf8');
+  /** The files of a kubelet that has joined and requested its certificates two hours ago. */
+  async #join({ name, address, plane, authority, ca }: NodeOptions): Promise<void> {
+    const joinedAt = new Date(Date.now() - 2 * hour);
+    const identity = {
+      commonName: `system:node:${name}`,
+      organizations: ['system:nodes'],
+      notBefore: joinedAt,
+    };
+    const altNames = [
+      { type: 'dns', value: name },
+      { type: 'ip', value: address },
+    ] as const;
+    await this.#writePair('kubelet-client', await ca.issue({ ...identity, usage: 'client auth' }));
+    await this.#writePair(
+      'kubelet-server',
+      await ca.issue({ ...identity, usage: 'server auth', altNames }),
+    );
+    const pem = current('kubelet-client');
+    const config = parse(
+      kubeconfig({ server: plane.server, caPem: plane.caPem, user: {} }),
+    ) as Kubeconfig;
+    config.users[0].user = { 'client-certificate': pem, 'client-key': pem };
+    if (authority === 'file') {
+      config.clusters[0].cluster = { server: plane.server, 'certificate-authority': caFile };
     }
+    await this.container.write(kubeconfigFile, stringify(config), 0o600);
   }
 
-  async #text(file: string | undefined, data: string | undefined): Promise<string> {
-    return file === undefined ? Buffer.from(data ?? '', 'base64').toString() : this.read(file);
-  }
-
-  /** The kubelet writes its kubeconfig with the CA of the bootstrap kubeconfig, in the same form. */
-  async #nameAuthorityInBootstrap(): Promise<void> {
-    const config = parse(await this.container.read(bootstrapFile)) as Kubeconfig;
-    const { 'certificate-authority-data': _, ...cluster } = config.clusters[0].cluster;
-    config.clusters[0].cluster = { ...cluster, 'certificate-authority': caFile };
-    await this.container.write(bootstrapFile, stringify(config), 0o600);
+  async #writePair(name: LeafName, { certificatePem, keyPem }: KeyPair): Promise<void> {
+    const path = join(pki, `${name}-2026-01-01-00-00-00.pem`);
+    await this.container.write(path, certificatePem + keyPem, 0o600);
+    await this.container.must('touch', '--date=2 hours ago', path);
+    await this.container.must('ln', '-s', path, current(name));
   }
 
   async #install({ name, address, trust }: NodeOptions): Promise<void> {
@@ -173,16 +209,4 @@ export class RolloverNode implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.container[Symbol.asyncDispose]();
   }
-}
-
-/** The used fields, as kubelets and kubeadm write them. */
-interface Kubeconfig {
-  readonly clusters: readonly [{ cluster: KubeconfigCluster }];
-  readonly users: readonly [{ readonly user: Readonly<Record<string, string | undefined>> }];
-}
-
-interface KubeconfigCluster {
-  readonly server: string;
-  readonly 'certificate-authority'?: string;
-  readonly 'certificate-authority-data'?: string;
 }

@@ -1,5 +1,6 @@
 import { hiddenFaults } from './hidden-faults.ts';
+import { wrongOrders } from './wrong-orders.ts';
 import type { Scenario } from './scenario.ts';
 
 /** In the order of `make rollover`. */
-export const scenarios: readonly Scenario[] = [hiddenFaults];
+export const scenarios: readonly Scenario[] = [hiddenFaults, wrongOrders];

@@ -20,6 +20,8 @@ export interface ClusterCa extends KeyPair {
 export interface LeafRequest extends Subject {
   readonly usage: Extract<Usage, 'client auth' | 'server auth'>;
   readonly altNames?: readonly { readonly type: 'dns' | 'ip'; readonly value: string }[];
+  /** When it was issued; five minutes ago by default. */
+  readonly notBefore?: Date;
 }
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
@@ -88,6 +90,7 @@ async function issue(request: LeafRequest, issuer: Issuer): Promise<KeyPair> {
       signingKey: issuer.key,
       serialNumber: newSerialNumber(),
       ...validity(),
+      ...(request.notBefore !== undefined && { notBefore: request.notBefore }),
       signingAlgorithm: algorithm,
       extensions: [
         ...usageExtensions(['digital signature', request.usage]),
