@@ -14,6 +14,12 @@ import type { KubeClient } from '../../kube/rest-client.ts';
 /** `ca-rollover` ignores reports of more than 25 hours, and a run may be late by 15 minutes. */
 const longestAge = 23 * hour;
 
+export interface AnnotationOutcome {
+  readonly findings: readonly TrustFinding[];
+  /** The annotation, if it was written. */
+  readonly written?: string;
+}
+
 /**
  * Reports the trust of this node on its Node object, if it has changed or the last report is a day
  * old. A failure is a finding, because the node works without it.
@@ -32,22 +38,21 @@ export async function reportOnNode(
     readonly report: TrustAnnotation;
     readonly signal: AbortSignal;
   },
-): Promise<TrustFinding[]> {
+): Promise<AnnotationOutcome> {
   const present = parseTrustAnnotation(node.annotations[trustAnnotationKey] ?? '');
-  if (present !== undefined && isRecent(present, report)) return [];
+  if (present !== undefined && isRecent(present, report)) return { findings: [] };
   const value = formatTrustAnnotation(report);
   try {
     await annotateNode(client, { name: nodeName, key: trustAnnotationKey, value }, signal);
-    return [];
+    return { findings: [], written: value };
   } catch (error) {
     const { message, remedy } = toFailure(error);
-    return [
-      {
-        id: 'annotation_failed',
-        message: `cannot write the annotation ${trustAnnotationKey} on Node ${nodeName}: ${message}`,
-        ...(remedy !== undefined && { remedy }),
-      },
-    ];
+    const finding = {
+      id: 'annotation_failed',
+      message: `cannot write the annotation ${trustAnnotationKey} on Node ${nodeName}: ${message}`,
+      ...(remedy !== undefined && { remedy }),
+    };
+    return { findings: [finding] };
   }
 }
 

@@ -1,4 +1,6 @@
 import { hasCode, toFailure } from '../../core/errors.ts';
+import { ownNodeInterval } from '../../core/timing.ts';
+import { longestTrustAnnotation, trustAnnotationKey } from '../../core/trust-annotation.ts';
 import type { TrustFinding } from '../../core/trust-report.ts';
 import type { OwnNode } from '../../kube/node-annotation.ts';
 import { readOwnNode } from '../../kube/node-annotation.ts';
@@ -13,14 +15,22 @@ export interface NodeApi extends AsyncDisposable {
   readonly findings: readonly TrustFinding[];
 }
 
-/** Reads the Node. A failure is a finding. @throws AgentError ABORTED */
-export async function openNodeApi(session: TrustSession): Promise<NodeApi> {
+/**
+ * Reads the Node, or uses what a run in the last hour has read. A failure is a finding.
+ * @throws AgentError ABORTED
+ */
+export async function openNodeApi(
+  session: TrustSession,
+  { mayUseMemory = false }: { readonly mayUseMemory?: boolean } = {},
+): Promise<NodeApi> {
   const { nodeName } = session.request.config;
   const resources = new AsyncDisposableStack();
   const close = async (): Promise<void> => resources.disposeAsync();
   try {
     const client = await openClient(session, resources);
-    const node = await readOwnNode(client, nodeName, session.request.signal);
+    const known = mayUseMemory ? knownNode(session) : undefined;
+    const node = known ?? (await readOwnNode(client, nodeName, session.request.signal));
+    if (known === undefined) rememberNode(session, node);
     return { client, node, findings: [], [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
@@ -33,6 +43,19 @@ export async function openNodeApi(session: TrustSession): Promise<NodeApi> {
     };
     return { findings: [finding], [Symbol.asyncDispose]: close };
   }
+}
+
+function knownNode({ memory: { node }, now }: TrustSession): OwnNode | undefined {
+  if (node === undefined || now < node.at || now - node.at >= ownNodeInterval) return undefined;
+  const { kubeletVersion, annotation = '' } = node;
+  return { kubeletVersion, annotations: { [trustAnnotationKey]: annotation } };
+}
+
+function rememberNode(session: TrustSession, { kubeletVersion, annotations }: OwnNode): void {
+  const annotation = annotations[trustAnnotationKey];
+  const isOurs = annotation !== undefined && annotation.length <= longestTrustAnnotation;
+  const node = { at: session.now, kubeletVersion, ...(isOurs && { annotation }) };
+  session.memory = { ...session.memory, node };
 }
 
 async function openClient(

@@ -40,7 +40,8 @@ export async function syncTrust(
   await observeKubelet(session, {});
   const wanted = await session.readWanted();
   await addWanted({ session, result, wanted, doubt, byHand });
-  await using api = await openNodeApi(session);
+  const mayUseMemory = !byHand && !result.isChanged && isQuiet(session);
+  await using api = await openNodeApi(session, { mayUseMemory });
   result.findings.push(...api.findings);
   const { reader, restartAt } = await makeKubeletUse({ session, result, api, restartNow });
   session.countMissing(wanted);
@@ -51,7 +52,7 @@ export async function syncTrust(
   };
   const keptBecause = await dropUnneeded({ session, result, wanted, circumstances });
   const leaves = await currentLeaves(request.config);
-  const issuers = await findIssuers(session, { leaves, client: api.client, result });
+  const issuers = await findIssuers(session, { leaves, client: api.client, result, byHand });
   const known = unionOf(session.trusted, wanted.authorities ?? []);
   const report = reportOf(session, {
     wanted,
@@ -68,6 +69,11 @@ export async function syncTrust(
   return { ...report, findings: [...report.findings, ...unreported] };
 }
 
+/** While the kubelet is pending, the version of the kubelet matters. */
+function isQuiet({ memory: { reader } }: TrustSession): boolean {
+  return reader?.changedAt === undefined;
+}
+
 async function annotate(
   session: TrustSession,
   {
@@ -79,10 +85,16 @@ async function annotate(
     readonly report: TrustReport;
     readonly leaves: readonly CurrentLeaf[];
   },
-): Promise<TrustFinding[]> {
+): Promise<readonly TrustFinding[]> {
   if (client === undefined || node === undefined) return [];
   const { config, signal } = session.request;
   const { nodeName } = config;
   const annotation = annotationOf(session, report, leaves);
-  return reportOnNode(client, { nodeName, node, report: annotation, signal });
+  const outcome = await reportOnNode(client, { nodeName, node, report: annotation, signal });
+  const { findings, written } = outcome;
+  const { node: known } = session.memory;
+  if (written !== undefined && known !== undefined) {
+    session.memory = { ...session.memory, node: { ...known, annotation: written } };
+  }
+  return findings;
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import type { Instant } from '../../core/instant.ts';
 import { formatInstant, hour } from '../../core/instant.ts';
+import { longestTrustAnnotation } from '../../core/trust-annotation.ts';
 import { replaceFile } from '../../store/atomic-file.ts';
 import { makePrivateDirectory } from '../../store/run-folder.ts';
 import { readSmallFile } from '../../sys/small-file.ts';
@@ -17,6 +18,22 @@ export interface TrustMemory {
   readonly changedAt?: Instant;
   readonly reader?: ReaderMemory;
   readonly rolledBack?: RolledBack;
+  readonly signers?: KnownSigners;
+  readonly node?: KnownNode;
+}
+
+/** The CAs that the signers used, as fingerprints by the name of the signer. */
+export interface KnownSigners {
+  readonly at: Instant;
+  readonly authorities: Readonly<Record<string, string>>;
+}
+
+/** The Node of this machine, as the API server had it. */
+export interface KnownNode {
+  readonly at: Instant;
+  readonly kubeletVersion: string;
+  /** The report of this node. */
+  readonly annotation?: string;
 }
 
 /** CAs that were taken out of the files again. */
@@ -60,7 +77,8 @@ const time = v.pipe(
   v.isoTimestamp(),
   v.transform((text): Instant => Date.parse(text)),
 );
-const fingerprints = v.array(v.pipe(v.string(), v.regex(/^[\da-f]{64}$/)));
+const fingerprint = v.pipe(v.string(), v.regex(/^[\da-f]{64}$/));
+const fingerprints = v.array(fingerprint);
 
 const schema = v.object({
   readAt: v.exactOptional(time),
@@ -74,6 +92,14 @@ const schema = v.object({
       rotates: v.boolean(),
       version: v.exactOptional(v.string()),
       changedAt: v.exactOptional(time),
+    }),
+  ),
+  signers: v.exactOptional(v.object({ at: time, authorities: v.record(v.string(), fingerprint) })),
+  node: v.exactOptional(
+    v.object({
+      at: time,
+      kubeletVersion: v.string(),
+      annotation: v.exactOptional(v.pipe(v.string(), v.maxLength(longestTrustAnnotation))),
     }),
   ),
   rolledBack: v.exactOptional(

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { day, hour, minute, second } from '../../../src/core/instant.ts';
 import { parseTrustAnnotation, trustAnnotationKey } from '../../../src/core/trust-annotation.ts';
+import { signerSearchInterval } from '../../../src/core/timing.ts';
 import type { TrustReport } from '../../../src/core/trust-report.ts';
 import { base64 } from '../../kube/support/api-server.ts';
 import { TrustBench } from './trust-bench.ts';
@@ -138,11 +139,55 @@ describe('syncTrust()', () => {
       [false],
     );
     await bench.signWith(bench.next);
+    bench.clock.jump(signerSearchInterval);
     const behind = await bench.run();
     assert.deepEqual([behind.stage, behind.leaves[0]?.isBehind], ['reissuing', true]);
     await bench.storeClientPair(bench.next);
     const reissued = await bench.run();
     assert.deepEqual([reissued.stage, reissued.leaves[0]?.isBehind], ['reissued', false]);
+  });
+
+  it('finds at once by hand that the signer uses another CA', async (context) => {
+    await using bench = await TrustBench.start(context);
+    bench.cluster.bundle = bench.old.pem + bench.next.pem;
+    await bench.storeClientPair(bench.old);
+    await bench.run();
+    await bench.signWith(bench.next);
+    assert.equal((await bench.run()).leaves[0]?.isBehind, false);
+    assert.equal((await bench.run({}, { byHand: true })).leaves[0]?.isBehind, true);
+    assert.equal((await bench.run()).leaves[0]?.isBehind, true);
+  });
+
+  it('knows a newer CA from a certificate that this node got after the last search', async (context) => {
+    await using bench = await TrustBench.start(context);
+    bench.cluster.bundle = bench.old.pem + bench.next.pem;
+    await bench.storeClientPair(bench.old);
+    await bench.run();
+    await bench.storeClientPair(bench.next, bench.clock.now());
+    const { leaves, issuer } = await bench.run();
+    assert.deepEqual([leaves[0]?.isBehind, leaves[0]?.issuer], [false, issuer]);
+  });
+
+  it('asks the API server little, with one CA and with two', async (context) => {
+    await using bench = await TrustBench.start(context);
+    await bench.storeClientPair(bench.old);
+    await bench.run();
+    assert.deepEqual(await bench.requestsOfAnHour(), {
+      clustertrustbundles: 6,
+      'cluster-info': 6,
+      'worker-1': 1,
+    });
+    bench.cluster.bundle = bench.old.pem + bench.next.pem;
+    await bench.run();
+    bench.clock.jump(10 * minute);
+    await bench.run();
+    assert.deepEqual(await bench.requestsOfAnHour(), {
+      clustertrustbundles: 6,
+      'cluster-info': 6,
+      'worker-1': 1,
+      certificatesigningrequests: 2,
+      livez: 2,
+    });
   });
 
   describe('with a clock in 1970', () => {

@@ -6,7 +6,7 @@ import { json } from 'node:stream/consumers';
 import type { Server as SecureServer } from 'node:tls';
 import type { TrustConfig } from '../../../src/core/config.ts';
 import type { Instant } from '../../../src/core/instant.ts';
-import { day, second } from '../../../src/core/instant.ts';
+import { day, minute, second } from '../../../src/core/instant.ts';
 import type { TrustReport } from '../../../src/core/trust-report.ts';
 import type { ClockSync } from '../../../src/sys/clock-sync.ts';
 import type { TrustRequest } from '../../../src/trust/node/session.ts';
@@ -174,17 +174,33 @@ printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $((n *
     return syncTrust(this.request(trust), { restartNow: false, byHand: false, ...options });
   }
 
+  /** The number of requests of six runs, by the last part of their path. */
+  async requestsOfAnHour(): Promise<Readonly<Record<string, number>>> {
+    const before = this.server.requests.length;
+    for (let count = 0; count < 6; count += 1) {
+      this.clock.jump(10 * minute);
+      await this.run();
+    }
+    const counts: Record<string, number> = {};
+    for (const { url } of this.server.requests.slice(before)) {
+      const last = new URL(url, 'https://host').pathname.split('/').at(-1) ?? '';
+      counts[last] = (counts[last] ?? 0) + 1;
+    }
+    return counts;
+  }
+
   /** The content of the CA file. */
   async held(): Promise<string> {
     return readFile(this.files.caFile, 'utf8');
   }
 
   /** Stores a certificate of the node, as the agent does. */
-  async storeClientPair(issuer: Authority): Promise<void> {
+  async storeClientPair(issuer: Authority, notBefore?: number): Promise<void> {
     const { certificateDirectory } = this.files;
     const pair = await issuer.issue({
       commonName: 'system:node:worker-1',
       usages: ['client auth'],
+      ...(notBefore !== undefined && { notBefore }),
     });
     const name = `kubelet-client-${this.clock.now()}-${Math.random()}.pem`;
     await writeFile(join(certificateDirectory, name), pair.cert + pair.key, { mode: 0o600 });
