@@ -45,7 +45,7 @@ export function checkBundle(pem: Uint8Array, check: BundleCheck): BundleVerdict 
       const what = `certificate ${index + 1} of ${authorities.length} (${briefly(authority)})`;
       within(what, () => requireAcceptable(authority, authorities, check));
     }
-    requireFew(unionOf(check.held, authorities).length, 'CAs together with those of this node');
+    requireFewTogether(authorities, check.held);
     return { kind: 'accepted', authorities };
   } catch (error) {
     if (!(error instanceof TrustFault)) throw error;
@@ -56,11 +56,11 @@ export function checkBundle(pem: Uint8Array, check: BundleCheck): BundleVerdict 
 /** @throws TrustFault */
 function readBundle(pem: Uint8Array): TrustAuthority[] {
   if (pem.length > longestBundle) {
-    throw new TrustFault('too-large', `more than ${longestBundle / 1024} KiB`);
+    throw new TrustFault('too-large', `they have more than ${longestBundle / 1024} KiB`);
   }
   rejectPrivateKey(pem);
   const blocks = blocksOf(pem);
-  requireFew(blocks.length, 'certificates');
+  requireFew(blocks.length);
   return blocks.map(({ label, der }, index) => {
     const what = `PEM block ${index + 1} of ${blocks.length}`;
     if (label !== 'CERTIFICATE') {
@@ -108,9 +108,22 @@ function authorityOf(der: Uint8Array<ArrayBuffer>): TrustAuthority {
   }
 }
 
-function requireFew(count: number, what: string): void {
+function requireFew(count: number): void {
   if (count <= mostAuthorities) return;
-  throw new TrustFault('too-many', `${count} ${what}, more than ${mostAuthorities}`);
+  throw new TrustFault('too-many', `they have ${count} certificates, more than ${mostAuthorities}`);
+}
+
+/** Otherwise a source that changes again and again could fill the files of the node. */
+function requireFewTogether(
+  authorities: readonly TrustAuthority[],
+  held: readonly TrustAuthority[],
+): void {
+  const { length } = unionOf(held, authorities);
+  if (length <= Math.max(mostAuthorities, held.length)) return;
+  throw new TrustFault(
+    'too-many',
+    `with those of this node they are ${length} CAs, more than ${mostAuthorities}`,
+  );
 }
 
 function requireAcceptable(
