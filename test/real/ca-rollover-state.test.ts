@@ -4,15 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { parse } from 'yaml';
-import { hour } from '../../src/core/instant.ts';
-import { formatTrustAnnotation, trustAnnotationKey } from '../../src/core/trust-annotation.ts';
+import { parse, stringify } from 'yaml';
 import { version } from '../../src/core/version.ts';
 import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
 import { KubeClient } from '../../src/kube/rest-client.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { rolloverAuthorities } from '../../src/trust/cluster/authorities.ts';
-import type { GateInput, RolloverAuthorities } from '../../src/trust/cluster/gate.ts';
+import type { Gate, GateInput, RolloverAuthorities } from '../../src/trust/cluster/gate.ts';
 import { judgeDroppable } from '../../src/trust/cluster/gates/droppable.ts';
 import { judgeNodes } from '../../src/trust/cluster/gates/nodes.ts';
 import { judgePods } from '../../src/trust/cluster/gates/pods.ts';
@@ -22,20 +20,22 @@ import { leftovers } from '../../src/trust/cluster/leftovers.ts';
 import { readClusterState } from '../../src/trust/cluster/read/cluster.ts';
 import type { ClusterState, Reading } from '../../src/trust/cluster/state.ts';
 import { readAuthorities } from '../../src/kube/authorities.ts';
+import { runWithClock } from '../cli/in-process.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 import type { Role } from '../support/rbac-rights.ts';
 import { rightsOf } from '../support/rbac-rights.ts';
 import { RolloverPlane } from '../support/rollover-plane.ts';
-import { lines, report } from '../support/rollover-state.ts';
+import { RolloverObjects } from '../support/rollover-objects.ts';
+import { lines } from '../support/rollover-state.ts';
 import { until } from '../support/until.ts';
 
 /** What a real cluster says about a rollover, to an administrator and to a user with the shipped role. */
 
 const skip = skipWithoutRealControlPlane();
 const roleFile = fileURLToPath(new URL('../../config/rbac-ca-rollover.yaml', import.meta.url));
-const auditor = { user: 'auditor', groups: ['system:authenticated'] };
 
 let rollover: RolloverPlane;
+let objects: RolloverObjects;
 let folder: string;
 let role: Role;
 before(async () => {
@@ -52,7 +52,14 @@ before(async () => {
     `--clusterrole=${name}`,
     '--user=auditor',
   );
-  await createObjects();
+  objects = new RolloverObjects(rollover);
+  await objects.createNodes();
+  await objects.createHolders();
+  await objects.createPod();
+  await rollover.discovery.createSignedToken();
+  await requestPair();
+  await writeFile(join(folder, 'ca.key'), rollover.oldCa.keyPem, { mode: 0o600 });
+  await writeFile(join(folder, 'ca-next.key'), rollover.newCa.keyPem, { mode: 0o600 });
 });
 after(async () => {
   if (skip !== false) return;
@@ -70,148 +77,55 @@ function authorityOf({
   return authority;
 }
 
-async function create(path: string, body: object): Promise<void> {
-  await rollover.plane.admin.must({ method: 'POST', path, body });
-}
-
-/** A node that is done, one without agent, and objects that hold the old CA. */
-async function createObjects(): Promise<void> {
-  const [old, next] = [rollover.oldCa, rollover.newCa].map((ca) =>
-    authorityOf(ca).fingerprint.slice(0, 16),
-  );
-  assert.ok(old !== undefined && next !== undefined);
-  const annotation = formatTrustAnnotation(
-    report({
-      places: { kubeconfig: [old, next], clientCa: [old, next] },
-      leaf: { 'kubelet-client': old },
-      reportedAt: systemClock.now(),
-    }),
-  );
-  await create('/api/v1/nodes', {
-    metadata: {
-      name: 'node-1',
-      labels: { 'node-role.kubernetes.io/control-plane': '' },
-      annotations: { [trustAnnotationKey]: annotation },
-    },
-    status: {
-      addresses: [
-        { type: 'Hostname', address: 'node-1' },
-        { type: 'ExternalIP', address: '192.0.2.1' },
-        { type: 'InternalIP', address: 'fd00::1' },
-      ],
-      conditions: [{ type: 'Ready', status: 'True' }],
-      daemonEndpoints: { kubeletEndpoint: { Port: 10_260 } },
-    },
-    spec: { unschedulable: true },
-  });
-  await rollover.plane.setNodeAddresses('node-2', [{ type: 'InternalIP', address: '10.0.0.2' }]);
-  await rollover.discovery.createSignedToken();
-  await requestPair();
-  await create('/api/v1/namespaces/default/serviceaccounts', { metadata: { name: 'default' } });
-  await createHolders(Buffer.from(rollover.oldCa.certificatePem).toString('base64'));
-  await createPod();
-}
-
 async function requestPair(): Promise<void> {
   const groups = ['system:nodes', 'system:authenticated'];
   await using requestor = rollover.plane.clientAs('system:node:node-1', groups);
   await rollover.requestNodePair(requestor, 'node-1');
 }
 
-async function createHolders(caBundle: string): Promise<void> {
-  const clientConfig = { caBundle, url: 'https://127.0.0.1:9/' };
-  const webhook = {
-    name: 'pods.example.com',
-    clientConfig,
-    sideEffects: 'None',
-    admissionReviewVersions: ['v1'],
-    failurePolicy: 'Ignore',
-  };
-  const admission = '/apis/admissionregistration.k8s.io/v1';
-  const body = { metadata: { name: 'example' }, webhooks: [webhook] };
-  await create(`${admission}/validatingwebhookconfigurations`, body);
-  await create(`${admission}/mutatingwebhookconfigurations`, body);
-  await create('/apis/apiregistration.k8s.io/v1/apiservices', {
-    metadata: { name: 'v1.metrics.example.com' },
-    spec: {
-      group: 'metrics.example.com',
-      version: 'v1',
-      groupPriorityMinimum: 1_000,
-      versionPriority: 1,
-      service: { namespace: 'default', name: 'metrics' },
-      caBundle,
-    },
-  });
-  await create('/apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
-    metadata: { name: 'things.example.com' },
-    spec: {
-      group: 'example.com',
-      scope: 'Cluster',
-      names: { plural: 'things', kind: 'Thing' },
-      versions: [
-        {
-          name: 'v1',
-          served: true,
-          storage: true,
-          schema: { openAPIV3Schema: { type: 'object' } },
-        },
-      ],
-      conversion: {
-        strategy: 'Webhook',
-        webhook: { clientConfig, conversionReviewVersions: ['v1'] },
-      },
-    },
-  });
-  await create('/api/v1/namespaces/default/secrets', {
-    metadata: { name: 'robot', annotations: { 'kubernetes.io/service-account.name': 'default' } },
-    type: 'kubernetes.io/service-account-token',
-    data: { 'ca.crt': caBundle },
-  });
+/** @param user the administrator if absent */
+async function kubeconfigOf(user?: string): Promise<string> {
+  const path = join(folder, `${user ?? 'admin'}.conf`);
+  const document = parse(await rollover.plane.adminKubeconfig()) as Kubeconfig;
+  for (const entry of document.users) if (user !== undefined) entry.user['as'] = user;
+  await writeFile(path, stringify(document), { mode: 0o600 });
+  return path;
 }
 
-/** A pod that has been running for an hour, with the volume that every pod gets. */
-async function createPod(): Promise<void> {
-  const pods = '/api/v1/namespaces/default/pods';
-  await create(pods, {
-    metadata: { name: 'web-1' },
-    spec: { nodeName: 'node-1', containers: [{ name: 'web', image: 'web' }] },
-  });
-  const startedAt = new Date(systemClock.now() - hour).toISOString().replace(/\.\d+/, '');
-  const status = {
-    phase: 'Running',
-    containerStatuses: [
-      {
-        name: 'web',
-        image: 'web',
-        imageID: '',
-        ready: true,
-        restartCount: 0,
-        state: { running: { startedAt } },
-      },
-    ],
-  };
-  await rollover.plane.admin.must({
-    method: 'PATCH',
-    path: `${pods}/web-1/status`,
-    body: { status },
-  });
+interface Kubeconfig {
+  readonly users: readonly { readonly user: Record<string, unknown> }[];
 }
 
-/** @param impersonated the administrator if absent */
-async function read(impersonated?: typeof auditor): Promise<ClusterState> {
-  const path = join(folder, 'admin.conf');
-  await writeFile(path, await rollover.plane.adminKubeconfig());
-  const access = await loadKubeconfig(path);
-  if (impersonated !== undefined) {
-    const impersonation = { ...impersonated, uid: '', extra: {} };
-    Object.assign(access, { credential: { ...access.credential, impersonation } });
-  }
+async function read(user?: string): Promise<ClusterState> {
+  using access = await loadKubeconfig(await kubeconfigOf(user));
   await using client = await KubeClient.open({ access, version, clock: systemClock });
   const signal = AbortSignal.timeout(60_000);
   return await readClusterState(
     { client, signal },
     { readAt: systemClock.now(), withPods: true, withKubeletPorts: true },
   );
+}
+
+interface Document {
+  readonly gates: readonly Gate[];
+}
+
+/** Runs `nodecertd ca-rollover`, with the keys of both CAs. */
+async function caRollover(
+  user: string | undefined,
+  ...args: readonly string[]
+): Promise<Document & { readonly code: number }> {
+  const kubeconfig = await kubeconfigOf(user);
+  const places = ['--kubeconfig', kubeconfig, '--kubernetes-dir', folder, '--cert-dir', folder];
+  const flags = [...places, '--no-dial', '--output', 'json'];
+  const { code, stdout, stderr } = await runWithClock(
+    systemClock,
+    'ca-rollover',
+    ...args,
+    ...flags,
+  );
+  assert.notEqual(stdout, '', stderr);
+  return { ...(JSON.parse(stdout) as Document), code };
 }
 
 function inputOf(state: ClusterState): GateInput {
@@ -244,20 +158,18 @@ describe('readClusterState()', { skip }, () => {
       [
         {
           name: 'node-1',
-          isControlPlane: true,
           addresses: ['fd00::1', '192.0.2.1'],
           isReady: true,
           kubeletPort: 10_260,
           hasReport: true,
         },
-        {
-          name: 'node-2',
-          isControlPlane: false,
+        ...['node-2', 'node-3', 'node-4'].map((name) => ({
+          name,
           addresses: ['10.0.0.2'],
-          isReady: false,
+          isReady: name !== 'node-3',
           kubeletPort: 10_250,
-          hasReport: false,
-        },
+          hasReport: name !== 'node-2',
+        })),
       ],
     );
   });
@@ -272,7 +184,9 @@ describe('readClusterState()', { skip }, () => {
     const input = inputOf(state);
     assert.deepEqual(lines(judgePublished(input).reasons), []);
     assert.deepEqual(lines(judgeNodes(input).reasons), [
-      'waiting 1 node of 2: not Ready, and the Node has no annotation nodecertd.io/trust [node-2]',
+      'waiting 1 node of 4: the Node has no annotation nodecertd.io/trust [node-2]',
+      'waiting 1 node of 4: not Ready, and the kubeconfig of the kubelet lacks the new CA [node-3]',
+      'waiting 1 node of 4: the annotation nodecertd.io/trust is older than 1d 1h [node-4]',
     ]);
     assert.deepEqual(lines(judgePods(input).reasons), [
       'waiting 1 running pod started before kube-root-ca.crt of the namespace had the new CA [default/Pod/web-1]',
@@ -294,6 +208,19 @@ describe('readClusterState()', { skip }, () => {
     );
   });
 
+  it('opens the gates of the switch for `ca-rollover wait` once the nodes behind are excepted', async () => {
+    const wait = ['wait', '--for', 'union', '--timeout', '1s', '--pods-ok'];
+    const { code, gates } = await caRollover(undefined, ...wait);
+    assert.equal(code, 3);
+    const behind = gates.find(({ id }) => id === 'G3')?.reasons ?? [];
+    assert.deepEqual(
+      behind.map(({ objects: names }) => names),
+      [['node-2'], ['node-3'], ['node-4']],
+    );
+    const excepted = ['--except', 'node-2', 'node-3', 'node-4'];
+    assert.equal((await caRollover(undefined, ...wait, ...excepted)).code, 0);
+  });
+
   it('finds the certificate of a switched signer', async () => {
     await rollover.signWith(rollover.newCa);
     // The times of CSRs have whole seconds, and the old CA may have signed in this one.
@@ -307,7 +234,9 @@ describe('readClusterState()', { skip }, () => {
   it('finds the one namespace of many that is behind', async () => {
     const { plane } = rollover;
     const names = Array.from({ length: 200 }, (_, index) => `team-${index}`);
-    await Promise.all(names.map((name) => create('/api/v1/namespaces', { metadata: { name } })));
+    await Promise.all(
+      names.map((name) => objects.create('/api/v1/namespaces', { metadata: { name } })),
+    );
     await until('kube-root-ca.crt everywhere', async () => {
       const { rootCas } = await read();
       return rootCas.outcome === 'read' && rootCas.value.size === 204;
@@ -355,6 +284,15 @@ function unseenIn({ holders, ...state }: ClusterState): string[] {
   ];
 }
 
+async function unknownReasons(): Promise<string[]> {
+  const { code, gates } = await caRollover('auditor', 'status');
+  assert.equal(code, 3);
+  return gates
+    .flatMap(({ reasons }) => reasons)
+    .filter(({ state }) => state === 'unknown')
+    .map(({ message }) => message);
+}
+
 describe('the ClusterRole nodecertd:ca-rollover', { skip }, () => {
   /** What a user with the role does not see without one of its rights. */
   const hidden: Readonly<Record<string, readonly string[]>> = {
@@ -375,16 +313,24 @@ describe('the ClusterRole nodecertd:ca-rollover', { skip }, () => {
   };
 
   it('shows everything', async () => {
-    assert.deepEqual(unseenIn(await read(auditor)), []);
+    assert.deepEqual(unseenIn(await read('auditor')), []);
   });
 
-  it('has no right that shows nothing', async () => {
-    const user = { admin: rollover.plane.admin, ...auditor };
+  it('has no right that shows nothing, and the command names what is hidden', async () => {
+    const said = await unknownReasons();
+    const user = {
+      admin: rollover.plane.admin,
+      user: 'auditor',
+      groups: ['system:authenticated'],
+    };
     const rights = rightsOf(user, role);
     const found: Record<string, readonly string[]> = {};
-    for (const { name, objects, take, give } of rights) {
+    for (const { name, objects: names, take, give } of rights) {
       await take();
-      found[[name, ...objects].join(' ')] = unseenIn(await read(auditor));
+      const right = [name, ...names].join(' ');
+      found[right] = unseenIn(await read('auditor'));
+      const reasons = (await unknownReasons()).filter((reason) => !said.includes(reason));
+      assert.match(reasons.join('\n'), /^cannot (?:see|verify) .*/, right);
       await give();
     }
     assert.deepEqual(found, hidden);

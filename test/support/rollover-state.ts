@@ -73,7 +73,6 @@ export function gateInput(
 export function node(name: string, changes: Partial<ClusterNode> = {}): ClusterNode {
   return {
     name,
-    isControlPlane: false,
     addresses: ['10.0.0.1'],
     kubeletPort: 10_250,
     isReady: true,

@@ -1,5 +1,5 @@
 import type { TrustAuthority } from '../../core/trust.ts';
-import { holds } from './gates/verdict.ts';
+import { holds, judged } from './gates/verdict.ts';
 import type { GateInput, GateReason } from './gate.ts';
 import type { ClusterState } from './state.ts';
 
@@ -8,15 +8,25 @@ import type { ClusterState } from './state.ts';
  * kube-system/extension-apiserver-authentication and remove none, so extension servers would accept
  * clients by the old CA for ever. Each API server creates the ConfigMap again at once.
  */
-export function leftovers({ state, authorities: { old }, servers }: GateInput): GateReason[] {
-  const { extensionAuthentication: found } = state;
-  const isLeft = found.outcome === 'read' && holds(found.value.authorities, old);
+export function leftovers(input: GateInput): readonly GateReason[] {
+  const { extensionAuthentication } = input.state;
+  return judged(extensionAuthentication, configMap, ({ authorities }) =>
+    ofAuthorities(authorities, input),
+  );
+}
+
+const configMap = 'kube-system/extension-apiserver-authentication';
+
+function ofAuthorities(
+  held: readonly TrustAuthority[],
+  { state, authorities: { old }, servers }: GateInput,
+): GateReason[] {
   const isInUse = isPublished(old, state) || servers?.rejects.has('old') === false;
-  if (!isLeft || isInUse) return [];
+  if (!holds(held, old) || isInUse) return [];
   return [
     {
       state: 'waiting',
-      message: 'kube-system/extension-apiserver-authentication still has the old CA',
+      message: `${configMap} still has the old CA`,
       remedy:
         'Once no API server has it in --client-ca-file: kubectl --namespace kube-system delete configmap extension-apiserver-authentication',
     },

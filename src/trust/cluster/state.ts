@@ -32,7 +32,6 @@ export type Reading<T> =
 
 export interface ClusterNode {
   readonly name: string;
-  readonly isControlPlane: boolean;
   /** Internal addresses, then external ones. */
   readonly addresses: readonly string[];
   readonly kubeletPort: number;

@@ -28,9 +28,9 @@ describe('leftovers()', () => {
       gateInput({ ...finished, extensionAuthentication: read(onlyNext) }),
       [],
     ],
-    'is empty for a credential that may not read the ConfigMap': [
+    'is unknown for a credential that may not read the ConfigMap': [
       gateInput({ ...finished, extensionAuthentication: forbidden }),
-      [],
+      ['unknown cannot see kube-system/extension-apiserver-authentication: HTTP status 403'],
     ],
     'names it when the ClusterTrustBundles are gone': [
       gateInput({ ...finished, trustBundles: { outcome: 'absent' } }),

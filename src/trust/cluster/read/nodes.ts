@@ -28,7 +28,6 @@ export async function readNodes(
 }
 
 const path = '/api/v1/nodes';
-const controlPlaneLabel = 'node-role.kubernetes.io/control-plane';
 const usualPort = 10_250;
 
 const schema = v.pipe(
@@ -42,14 +41,12 @@ const schema = v.pipe(
     object: v.object({
       metadata: v.object({
         name: v.string(),
-        labels: v.nullish(v.record(v.string(), v.string()), {}),
         annotations: v.nullish(v.object({ [trustAnnotationKey]: v.nullish(v.string()) }), {}),
       }),
     }),
   }),
   v.transform(({ cells, object: { metadata } }) => ({
     name: metadata.name,
-    isControlPlane: Object.hasOwn(metadata.labels, controlPlaneLabel),
     addresses: [cells['Internal-IP'], cells['External-IP']].flatMap(
       // `<none>` is no address.
       (address) => canonicalIp(address) ?? [],

@@ -18,7 +18,6 @@ import {
 
 const unreported: ClusterNode = {
   name: 'node-2',
-  isControlPlane: false,
   addresses: [],
   kubeletPort: 10_250,
   isReady: true,

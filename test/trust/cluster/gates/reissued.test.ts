@@ -52,7 +52,6 @@ describe('judgeReissued()', () => {
         nodes: read([
           {
             name: 'node-2',
-            isControlPlane: false,
             addresses: [],
             kubeletPort: 10_250,
             isReady: true,
