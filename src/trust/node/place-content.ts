@@ -1,15 +1,10 @@
-import { constants } from 'node:fs';
-import { access, readFile, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { AgentError, hasErrno, toFailure } from '../../core/errors.ts';
+import { AgentError, toFailure } from '../../core/errors.ts';
 import type { Failure } from '../../core/errors.ts';
 import { scanPem } from '../../core/pem.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { kubeconfigAuthority } from '../../kube/kubeconfig-authority.ts';
 import { openKubeconfig } from '../../kube/kubeconfig.ts';
-import { requireReplaceable } from '../../store/file-content.ts';
-import { linkTarget } from '../../store/link-target.ts';
-import { attempt, storeError, unlessMissing } from '../../sys/file-error.ts';
+import { storeError } from '../../sys/file-error.ts';
 import { readSmallFile } from '../../sys/small-file.ts';
 import { readAuthorities } from '../../kube/authorities.ts';
 
@@ -52,7 +47,7 @@ function withoutAuthority(path: string): AgentError {
 
 /** An administrator may have pasted a key in place of a path, so the message does not repeat it. */
 function notPath(path: string): AgentError {
-  return new AgentError('KUBECONFIG_INVALID', `kubeconfig ${path} names a CA file by no path`, {
+  return new AgentError('KUBECONFIG_INVALID', `certificate-authority in ${path} is not a path`, {
     remedy: `Set certificate-authority in ${path} to an absolute path`,
   });
 }
@@ -74,58 +69,11 @@ function authoritiesIn(path: string, bytes: Uint8Array): PlaceContent {
   const other = blocks.find(({ label }) => label !== 'CERTIFICATE');
   for (const { der } of blocks) der.fill(0);
   if (other !== undefined) {
+    bytes.fill(0);
     throw new AgentError('PAIR_MALFORMED', `${path} also contains a PEM block ${other.label}`, {
       remedy: `Move the PEM block ${other.label} to another file`,
     });
   }
   const { authorities, problems: malformed } = readAuthorities(bytes);
   return { authorities, malformed };
-}
-
-/**
- * Checks without a change that a file can be replaced.
- * @throws AgentError STORE_PERMISSIONS, STORE_IO
- */
-export async function requireWritable(path: string): Promise<void> {
-  const target = await linkTarget(path);
-  await requireReplaceable(target);
-  await requireKnownOwner(target);
-  const folder = dirname(target);
-  await attempt('write in the directory', folder, () =>
-    access(folder, constants.W_OK | constants.X_OK),
-  );
-  if (await isMountPoint(target)) {
-    throw new AgentError('STORE_IO', `${path} is mounted as a single file and cannot be replaced`, {
-      remedy: `Mount the directory ${folder} instead of the file`,
-    });
-  }
-}
-
-/**
- * With PrivateUsers= of the unit, all users but root have the same number, so that a new file could
- * not get the owner of the previous one.
- */
-async function requireKnownOwner(path: string): Promise<void> {
-  const found = await unlessMissing(() => attempt('inspect', path, () => stat(path)));
-  if (found === undefined || ![found.uid, found.gid].includes(overflowId)) return;
-  const map = await readFile('/proc/self/uid_map', 'utf8').catch(() => '');
-  if (map === '' || /^\s*0\s+0\s+4294967295\s/.test(map)) return;
-  const message = `${path} belongs to a user or group that the sandbox of this service hides`;
-  throw new AgentError('STORE_PERMISSIONS', message, {
-    remedy: `Run chown root:root ${path}, or install the drop-in control-plane.conf of the unit`,
-  });
-}
-
-/** The number of a user without a number in this namespace (/proc/sys/kernel/overflowuid). */
-const overflowId = 65_534;
-
-/** rename(2) cannot replace a mount point. A mount from the same file system is found only then. */
-async function isMountPoint(path: string): Promise<boolean> {
-  try {
-    const [file, folder] = await Promise.all([stat(path), stat(dirname(path))]);
-    return file.dev !== folder.dev;
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return false;
-    throw storeError('inspect', path, error);
-  }
 }

@@ -10,7 +10,8 @@ import type { ControlPlaneFiles } from './control-plane-files.ts';
 import { controlPlaneFiles, isControlPlaneFile } from './control-plane-files.ts';
 import type { PlaceCandidate, PlacesConfig } from './place-candidates.ts';
 import { placeCandidates } from './place-candidates.ts';
-import { readPlace, requireWritable } from './place-content.ts';
+import { readPlace } from './place-content.ts';
+import { requireWritable } from './place-writable.ts';
 import { placeFindings } from './place-findings.ts';
 import type { TrustPlace } from './place.ts';
 

@@ -3,11 +3,11 @@ import { execFileSync } from 'node:child_process';
 import { chown, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { requireWritable } from '../../../src/trust/node/place-content.ts';
+import { requireWritable } from '../../../src/trust/node/place-writable.ts';
 import { temporaryDirectory } from '../../store/pairs.ts';
 import { skip as skipBecause, skipWithout } from '../../support/programs.ts';
 
-const source = new URL('../../../src/trust/node/place-content.ts', import.meta.url).href;
+const source = new URL('../../../src/trust/node/place-writable.ts', import.meta.url).href;
 
 /** The code of the error in a namespace where root is the only user, as with PrivateUsers=. */
 function codeInSandbox(path: string): string {
