@@ -39,6 +39,15 @@ export async function addWanted(addition: Addition): Promise<void> {
     result.fail(failureOf(error));
   }
   await session.refresh();
+  waitForPlaces(session, result);
+}
+
+/** A file that cannot be written must not look as if it had the CAs. */
+function waitForPlaces({ kept }: TrustSession, result: RunResult): void {
+  const { path, problem } = kept.find((place) => place.problem !== undefined) ?? {};
+  if (problem === undefined) return;
+  const message = `nodecertd cannot keep the CAs in ${path}: ${problem.message}`;
+  result.wait({ ...problem, message });
 }
 
 /** With a wrong clock, a valid CA looks expired. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { day, hour, minute, second } from '../../../src/core/instant.ts';
@@ -51,12 +51,42 @@ describe('syncTrust()', () => {
 
   it('finds the same stage again without its memory', async (context) => {
     await using bench = await TrustBench.start(context);
-    await bench.run();
+    const both = bench.old.pem + bench.next.pem;
+    const stages: string[] = [];
+    const runTwice = async (): Promise<void> => {
+      const { stage } = await bench.run();
+      await rm(join(bench.files.stateDirectory, 'trust/state.json'));
+      assert.equal((await bench.run()).stage, stage);
+      stages.push(stage);
+    };
+    await runTwice();
+    bench.cluster.bundle = both;
+    await runTwice();
+    bench.clock.jump(7 * minute);
+    await runTwice();
+    await bench.storeClientPair(bench.old);
+    await bench.signWith(bench.next);
+    await runTwice();
+    await bench.storeClientPair(bench.next);
+    await runTwice();
+    await bench.serve(bench.next);
+    bench.cluster.bundle = bench.next.pem;
+    await runTwice();
+    assert.deepEqual(stages, ['single', 'adding', 'union', 'reissuing', 'reissued', 'dropping']);
+  });
+
+  it('waits for a file that cannot be written, and changes the others', async (context) => {
+    await using bench = await TrustBench.start(context);
+    const unwritable = join(bench.files.root, 'directory.pem');
+    await mkdir(unwritable);
     bench.cluster.bundle = bench.old.pem + bench.next.pem;
-    await bench.run();
-    bench.clock.jump(6 * minute);
-    assert.equal((await bench.run()).stage, 'union');
-    assert.equal((await bench.run()).stage, 'union');
+    const files = [unwritable];
+    assert.equal((await bench.run({ files })).outcome, 'changed');
+    assert.equal(await bench.held(), bench.cluster.bundle);
+    bench.clock.jump(7 * minute);
+    const report = await bench.run({ files });
+    assert.deepEqual([report.outcome, ids(report)], ['waiting', ['place_unusable']]);
+    assert.match(report.failure?.message ?? '', /cannot keep the CAs in .*directory.pem/);
   });
 
   it('writes the annotation again after a day, and not before', async (context) => {
