@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import type { Instant } from '../../../core/instant.ts';
+import type { AgentError } from '../../../core/errors.ts';
 import { hasCode } from '../../../core/errors.ts';
 import { instant } from '../../../kube/csr-object.ts';
 import { listPages } from '../../../kube/list-pages.ts';
@@ -90,18 +91,33 @@ const signerName = 'kubernetes.io/kube-apiserver-serving';
 
 /**
  * The ClusterTrustBundles of the signer of the API servers. They are v1 since Kubernetes 1.37.
- * @throws AgentError as KubeClient.request; API_NOT_FOUND if the API server has none
+ * @throws AgentError as KubeClient.request; API_NOT_FOUND if the API server has no ClusterTrustBundles
  */
 export async function readTrustBundles(reader: BundleReader): Promise<Map<string, PublishedCas>> {
-  const found = (await trustBundlesOf('v1', reader)) ?? (await trustBundlesOf('v1beta1', reader));
-  return found ?? new Map();
+  try {
+    return await trustBundlesOf('v1', reader);
+  } catch (error) {
+    if (!hasCode(error, 'API_NOT_FOUND')) throw error;
+    return await betaTrustBundles(reader, error);
+  }
 }
 
-/** Undefined if the API server lacks this version: it then answers 404 in plain text. */
+/** @throws AgentError `notFound` if the API server lacks the version: it then answers 404 in plain text */
+async function betaTrustBundles(
+  reader: BundleReader,
+  notFound: AgentError,
+): Promise<Map<string, PublishedCas>> {
+  try {
+    return await trustBundlesOf('v1beta1', reader);
+  } catch (error) {
+    throw hasCode(error, 'API_BAD_RESPONSE') ? notFound : error;
+  }
+}
+
 async function trustBundlesOf(
   version: string,
   { client, signal, bundles }: BundleReader,
-): Promise<Map<string, PublishedCas> | undefined> {
+): Promise<Map<string, PublishedCas>> {
   const options = {
     client: () => client,
     path: `/apis/certificates.k8s.io/${version}/clustertrustbundles`,
@@ -111,16 +127,10 @@ async function trustBundlesOf(
     signal,
   };
   const found = new Map<string, PublishedCas>();
-  try {
-    for await (const { items } of listPages(options)) {
-      for (const { metadata, spec } of items)
-        found.set(metadata.name, bundles.in(spec.trustBundle));
-    }
-    return found;
-  } catch (error) {
-    if (hasCode(error, 'API_NOT_FOUND', 'API_BAD_RESPONSE')) return undefined;
-    throw error;
+  for await (const { items } of listPages(options)) {
+    for (const { metadata, spec } of items) found.set(metadata.name, bundles.in(spec.trustBundle));
   }
+  return found;
 }
 
 const trustBundleSchema = v.object({
