@@ -59,12 +59,16 @@ export async function planFiles(changes: readonly TrustChange[]): Promise<FilePl
   return [...pems, ...kubeconfigs];
 }
 
-/** @throws AgentError FILE_CHANGED */
+/** @throws AgentError FILE_CHANGED, and the problem of a place that cannot be read anymore */
 async function requireAsRead({ kind, path, authorities }: TrustPlace): Promise<void> {
   const isNew = authorities.length === 0 && !(await exists(path));
   if (isNew) return;
-  const found = await readPlace(formOf(kind), path);
-  if (found.problem === undefined && isSameBundle(found.authorities, authorities)) return;
+  const { problem, authorities: found } = await readPlace(formOf(kind), path);
+  if (problem !== undefined) {
+    const { code, message, remedy } = problem;
+    throw new AgentError(code, message, remedy === undefined ? {} : { remedy });
+  }
+  if (isSameBundle(found, authorities)) return;
   throw new AgentError('FILE_CHANGED', `another program changed ${path} during this run`, {
     remedy: 'Run this command again',
   });

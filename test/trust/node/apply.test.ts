@@ -8,6 +8,7 @@ import {
   readFile,
   readdir,
   rename,
+  rm,
   stat,
   symlink,
   utimes,
@@ -219,6 +220,15 @@ describe('applyTrust()', () => {
     const run = applyTrust(made.files, { changes: planned, verify: noCheck });
     await assert.rejects(run, { code: 'FILE_CHANGED' });
     assert.equal(await readFile(made.kubeconfig, 'utf8'), kubeconfigText({ pem: old.pem }));
+  });
+
+  it('reports why a place cannot be read anymore', async (t) => {
+    const made = await node(t);
+    const planned = await changes(made);
+    await rm(made.caFile);
+    await mkdir(made.caFile);
+    const run = applyTrust(made.files, { changes: planned, verify: noCheck });
+    await assert.rejects(run, { code: 'PAIR_MALFORMED', message: /is not a regular file$/ });
   });
 
   it('refuses a kubeconfig that cannot be edited, before any change', async (t) => {
