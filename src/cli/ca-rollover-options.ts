@@ -31,18 +31,26 @@ export interface RolloverOptions extends DirectoryOptions {
 /** The options of every command that judges the gates. */
 export function addRolloverOptions(command: Command): Command {
   return addCertificateOptions(command)
-    .addOption(new Option('--except <node...>', 'leave these Nodes behind').default([], 'none'))
+    .addOption(
+      new Option('--except <node...>', 'ignore these Nodes, which may keep the old CA').default(
+        [],
+        'none',
+      ),
+    )
     .option('--pods-ok', 'running pods read the CAs again, or do not connect to the API server')
     .option('--bridge', 'the API servers will send the bridge, so no kubelet has to restart first')
-    .option('--clients-ok', 'no client outside of the cluster has a certificate by the old CA')
+    .option('--clients-ok', 'no client outside the cluster has a certificate from the old CA')
     .addOption(
       new Option(
         '--audit-log <file...>',
-        'audit logs of the API servers, to find clients with a certificate by the old CA',
+        'audit logs of the API servers, to find clients with a certificate from the old CA',
       ).default([], 'none'),
     )
     .addOption(
-      new Option('--quiet <duration>', 'how long no client may have used the old CA')
+      new Option(
+        '--quiet <duration>',
+        'with --audit-log: the time for which no client has used the old CA',
+      )
         .argParser(parseTimeout)
         .default(day / second, '24h'),
     )
@@ -54,9 +62,9 @@ export function addCertificateOptions(command: Command): Command {
   return addDirectoryOptions(addKubeconfigOption(command))
     .option(
       '--old <fingerprint>',
-      'first digits of the old CA, if nodecertd cannot tell which it is',
+      'first digits of the fingerprint of the old CA, if nodecertd cannot find it',
     )
-    .option('--new <fingerprint>', 'first digits of the new CA')
+    .option('--new <fingerprint>', 'first digits of the fingerprint of the new CA')
     .addOption(
       new Option(
         '--ca-key <file...>',

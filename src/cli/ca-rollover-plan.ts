@@ -22,7 +22,7 @@ export function configure(
   exit: (code: number) => void,
 ): void {
   addKubeconfigOption(command)
-    .option('--abort', 'print the way back to the old CA')
+    .option('--abort', 'print the commands that return to the old CA')
     .addOption(outputOption())
     .action(async (options: PlanOptions) => {
       using access = await accessOf(options);
@@ -36,7 +36,7 @@ export function configure(
     });
 }
 
-/** A script in parts: everything but the commands is a comment. */
+/** A script in parts: every line that is not a command is a comment. */
 export function planText(steps: readonly PlanStep[]): string {
   const parts = steps.map(({ id, title, blocks }, at) =>
     [
@@ -50,6 +50,6 @@ export function planText(steps: readonly PlanStep[]): string {
 
 const notes = [
   '# A rollover of the CA "kubernetes". Explanations: docs/ca-rollover.md',
-  '# Go on only if every command of a part has succeeded, and the waits have ended with exit code 0.',
+  '# Continue only after every command of a part has succeeded. The waits succeed with exit code 0.',
   '# Until the last part has ended: no kubeadm upgrade, no kubeadm certs renew, no new control-plane node.',
 ];

@@ -7,7 +7,7 @@ import type { ExitCode } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';
 import { alignColumns, oneLine } from './text.ts';
 
-/** What has to be open before a step. `abort` needs the same with the CAs swapped. */
+/** The gates that have to be open before a step. `abort` needs the same with the CAs swapped. */
 export const gatesBefore = {
   switch: ['G1', 'G2', 'G3', 'G4'],
   finish: ['G5', 'G6', 'G7', 'G8'],

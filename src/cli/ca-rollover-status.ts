@@ -14,7 +14,7 @@ export const exitCodes: ExitCodeMeanings = {
   1: 'the command itself failed',
   2: 'wrong usage',
   3: 'a gate is not open yet, or the credential may not read what it needs',
-  4: 'something fails now, or fails as soon as a connection is cut; the table says how to go back',
+  4: 'something fails now, or fails as soon as a connection is cut; the table has the remedy',
 };
 
 /** `nodecertd ca-rollover status`: every gate, and what keeps it closed. Changes nothing. */

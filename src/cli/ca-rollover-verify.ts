@@ -19,11 +19,11 @@ type VerifyOptions = Pick<
 > & { readonly output: OutputFormat };
 
 export const exitCodes: ExitCodeMeanings = {
-  0: 'the files of this node fit together, and all API servers have the same CAs',
+  0: 'the files of this node are consistent, and all API servers have the same CAs',
   1: 'the command itself failed',
   2: 'wrong usage',
-  3: 'a step is not complete on this node or on another one',
-  4: 'a file of this node is wrong; the reason says how to correct it',
+  3: 'a step is not complete on this node or on another node',
+  4: 'a file of this node is wrong; the table has the remedy',
 };
 
 /** `nodecertd ca-rollover verify`: the files of this control-plane node. Changes nothing. */
@@ -63,7 +63,7 @@ async function verify(options: VerifyOptions, context: CliContext): Promise<Gate
 }
 
 function table(reasons: readonly GateReason[]): string {
-  const fine = 'The files of this node fit together, and all API servers have the same CAs';
+  const fine = 'The files of this node are consistent, and all API servers have the same CAs';
   const lines = reasons.length === 0 ? [fine] : reasons.flatMap(reasonLines);
   return `${lines.map(oneLine).join('\n')}\n`;
 }

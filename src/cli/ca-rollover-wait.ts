@@ -16,7 +16,7 @@ import { outputOption, print } from './print.ts';
 import { oneLine } from './text.ts';
 import { parseTimeout } from './timeout-option.ts';
 
-/** What to wait for, and the gates that have to be open. */
+/** The goals of `--for`, with the gates that have to be open. */
 export const goals = {
   union: gatesBefore.switch,
   signer: ['G5'],
@@ -86,8 +86,8 @@ interface Wait {
 const restFactor = 10;
 
 /**
- * Reads the cluster again and again, until the gates are open, time is over, or something fails. An
- * API server that does not answer for a while is no reason to stop.
+ * Reads the cluster until the gates are open, the timeout ends, or something fails. Continues while
+ * an API server does not answer.
  */
 export async function waitFor(
   ids: readonly GateId[],

@@ -208,8 +208,8 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'ca-rollover plan',
-    summary: 'Print the commands that replace the CA of this cluster, in their order; run none',
-    examples: [['ca-rollover plan', 'on a control-plane node of a kubeadm cluster']],
+    summary: 'Print the commands that replace the CA of this cluster, in order; run none',
+    examples: [['ca-rollover plan', 'on a control-plane node of a kubeadm cluster, as root']],
     load: () => import('./ca-rollover-plan.ts'),
   },
   {
@@ -225,7 +225,7 @@ const commands: readonly CommandEntry[] = [
     name: 'ca-rollover wait',
     summary: 'Wait until a step of a CA rollover is safe',
     examples: [
-      ['ca-rollover wait --for union --timeout 2h', 'until certificates by the new CA are safe'],
+      ['ca-rollover wait --for union --timeout 2h', 'until certificates from the new CA are safe'],
       ['ca-rollover wait --for droppable --timeout 3d', 'until nothing needs the old CA'],
     ],
     load: () => import('./ca-rollover-wait.ts'),

@@ -392,11 +392,11 @@ export const trustSchema = v.strictObject({
   ),
   reissueSpread: v.pipe(
     duration('1h', '0s', '168h'),
-    v.description('Time over which the nodes spread their requests for certificates by a new CA'),
+    v.description('Time over which the nodes spread their requests for certificates from a new CA'),
   ),
   holdServing: v.pipe(
     v.optional(v.boolean(), false),
-    v.description('Do not request a serving certificate by a new CA yet'),
+    v.description('Do not request a serving certificate from a new CA yet'),
   ),
   drop: v.pipe(
     v.optional(v.picklist(['manual', 'auto']), 'manual'),

@@ -133,9 +133,9 @@ export interface TrustConfig {
   readonly spreadSeconds: number;
   /** The fingerprint of the CA that must have issued the certificates. By default it is found. */
   readonly issuer?: string;
-  /** Nodes spread the requests for certificates by the new CA over this time. */
+  /** Nodes spread the requests for certificates from the new CA over this time. */
   readonly reissueSpreadSeconds: number;
-  /** Do not request a serving certificate by the new CA yet. */
+  /** Do not request a serving certificate from the new CA yet. */
   readonly holdServing: boolean;
   readonly drop: 'manual' | 'auto';
   /** The source must lack a CA for so long, without a break, before the CA can be dropped. */

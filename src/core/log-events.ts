@@ -87,10 +87,13 @@ export const logEvents = {
     level: 'info',
     message: 'The signer uses another CA; the certificate will be requested again',
   },
-  issuer_behind_over: { level: 'info', message: "The certificate is by the signer's CA again" },
+  issuer_behind_over: {
+    level: 'info',
+    message: 'The certificate was issued by the CA that its signer uses',
+  },
   waiting_for_signer: {
     level: 'warn',
-    message: 'The signer issued the certificate by the old CA again; retrying later',
+    message: 'The signer used the old CA again; retrying later',
   },
   // rotation
   rotation_deadline: { level: 'info', message: 'Certificate rotation deadline determined' },

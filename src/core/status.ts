@@ -116,7 +116,7 @@ export interface PkiStatus {
 export const trustStates = ['starting', ...trustOutcomes] as const;
 export type TrustState = (typeof trustStates)[number];
 
-/** The CAs that this node trusts, and the certificates that have to be issued by another CA. */
+/** The CAs that this node trusts, and the certificates that the agent requests again. */
 export interface TrustStatus {
   readonly state: TrustState;
   /** When the state began, with the same reason. */
@@ -127,7 +127,7 @@ export interface TrustStatus {
   readonly waitsFor?: string;
   /** Why the last run was refused or failed. Stays until a run succeeds. */
   readonly failure?: Failure & { readonly at: Instant };
-  /** The certificates that are by another CA than the signer's, by name. */
+  /** The certificates that were not issued by the CA that their signer uses, by name. */
   readonly reissues: readonly (Reissue & { readonly name: string })[];
   /** When the next run starts; absent during a run. */
   readonly nextCheck?: Instant;

@@ -7,7 +7,7 @@ import type { Instant } from './instant.ts';
  * When a certificate is requested again because the signer uses another CA:
  * - `held`: not yet, because `trust.holdServing` is set
  * - `scheduled`: at this time, because the nodes spread their requests
- * - `waiting-for-signer`: the signer has issued the certificate by the old CA again
+ * - `waiting-for-signer`: the signer has used the old CA again
  */
 export type Reissue =
   | { readonly kind: 'held' }
@@ -16,7 +16,7 @@ export type Reissue =
 export interface ReissueOptions {
   /** When the agent found that the signer uses another CA. */
   readonly since: Instant;
-  /** The certificate by the old CA. */
+  /** The certificate that the old CA issued. */
   readonly pair: Pick<PairFacts, 'notBefore' | 'storedAt'>;
   /** The position of the first request in the spread, in [0, 1). */
   readonly fraction: number;

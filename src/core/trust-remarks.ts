@@ -13,11 +13,11 @@ import type {
 export interface TrustRemark {
   readonly what: string;
   readonly remedy?: string;
-  /** False for a step of a rollover that needs nobody. */
+  /** False for a step of a rollover that needs no administrator. */
   readonly isProblem: boolean;
 }
 
-/** Everything that a person has to know, the problems first. */
+/** Everything that an administrator has to know, the problems first. */
 export function trustRemarks(trust: TrustStatus, now: Instant): readonly TrustRemark[] {
   const { failure, waitsFor, report } = trust;
   const remarks = [
@@ -69,14 +69,14 @@ export function isStep(
 
 function describeReissue(reissue: TrustStatus['reissues'][number], now: Instant): string {
   const { name, kind } = reissue;
-  const behind = `${name} is by another CA than its signer uses`;
+  const behind = `${name} was not issued by the CA that its signer uses now`;
   switch (kind) {
     case 'held':
       return `${behind}; trust.holdServing postpones its renewal`;
     case 'scheduled':
       return `${behind}; nodecertd requests another certificate ${inOrNow(reissue.at, now)}`;
     case 'waiting-for-signer':
-      return `${name}: the signer issued it by the old CA again; next attempt ${inOrNow(reissue.at, now)}`;
+      return `${name}: the signer used the old CA again; next attempt ${inOrNow(reissue.at, now)}`;
     default:
       return reissue satisfies never;
   }

@@ -24,8 +24,8 @@ export interface TrustAuthority {
  * - `single`: it trusts the wanted CAs, and no rollover is in progress
  * - `adding`: a wanted CA is missing in a place, or the kubelet has not loaded it yet
  * - `union`: all places have the old and the new CA, and the signer still uses the old one
- * - `reissuing`: a certificate of this node is by another CA than the signer's
- * - `reissued`: all certificates are by the signer's CA, and the old CA is still trusted
+ * - `reissuing`: a certificate of this node was not issued by the CA that its signer uses
+ * - `reissued`: the CA of the signer issued all certificates, and the old CA is still trusted
  * - `dropping`: the source no longer has a trusted CA
  */
 export const trustStages = [

@@ -14,7 +14,7 @@ import { AddressBook } from './address-book.ts';
 import type { RotatorOptions } from './rotator.ts';
 import { Rotator } from './rotator.ts';
 
-/** Certificates by another CA than the signer's; trust-reissues.ts implements it. */
+/** Certificates whose signer uses another CA now; trust-reissues.ts implements it. */
 export interface ReissuePort {
   /** Whether this pair has to be requested now. */
   isDue(name: string, pair: PairFacts): boolean;

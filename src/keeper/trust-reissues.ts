@@ -11,7 +11,7 @@ import type { ReportedLeaf } from '../core/trust-report.ts';
 import type { Clock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 
-/** When each certificate was found to be by another CA than the signer's, by name. */
+/** When the agent first found that the signer of each certificate uses another CA, by name. */
 export type BehindTimes = Readonly<Record<string, Instant>>;
 
 export interface TrustReissuesOptions {
@@ -30,8 +30,8 @@ export interface ReissueConfig {
 }
 
 /**
- * Decides when the certificates by an old CA are requested again. Remembers across restarts since
- * when each one is behind, so a restart causes no request.
+ * Decides when to request certificates again that an old CA issued. Remembers across restarts when
+ * each certificate was first behind, so a restart causes no request.
  */
 export class TrustReissues {
   readonly #options: TrustReissuesOptions;
@@ -94,7 +94,7 @@ export class TrustReissues {
     if (began.length + ended.length > 0) save(Object.fromEntries(this.#behindSince));
   }
 
-  /** A pair that was stored after the report may be by the new CA. */
+  /** The new CA may have issued a pair that was stored after the report. */
   #reissue(name: string, pair: PairFacts): Reissue | undefined {
     const since = this.#behindSince.get(name);
     const spec = this.#config?.certificates.find((one) => one.name === name);

@@ -20,7 +20,7 @@ describe('trustSection()', () => {
     assert.deepEqual(lines.slice(-3), [
       '',
       'AGENT',
-      '  kubelet-client is by another CA than its signer uses; nodecertd requests another certificate in 1m',
+      '  kubelet-client was not issued by the CA that its signer uses now; nodecertd requests another certificate in 1m',
     ]);
   });
 

@@ -912,7 +912,7 @@ describe('step() on renew', () => {
 const behind = (serial?: string): RotationEvent =>
   serial === undefined ? { type: 'behind' } : { type: 'behind', serial };
 
-describe('step() with a pair by another CA than the signer uses', () => {
+describe('step() with a pair that the CA of the signer did not issue', () => {
   it('requests one certificate, and none for the next pair', () => {
     const story = idle();
     assert.deepEqual(story.on(behind(story.state.pair?.serial)), ['enroll issuer-behind']);

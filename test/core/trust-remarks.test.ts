@@ -95,7 +95,7 @@ describe('trustRemarks()', () => {
       ],
       hooks: [{ name: '/bin/hook', failure: { ...failure, message: 'hook failed' } }],
     };
-    const behind = 'is by another CA than its signer uses';
+    const behind = 'was not issued by the CA that its signer uses now';
     assert.deepEqual(remarks({}, status), [
       '! no space (INTERNAL)',
       '→ Free some',
@@ -103,7 +103,7 @@ describe('trustRemarks()', () => {
       '→ Free some',
       '- the API server is unreachable',
       `- a ${behind}; nodecertd requests another certificate in 1h`,
-      '- b: the signer issued it by the old CA again; next attempt now',
+      '- b: the signer used the old CA again; next attempt now',
       `- c ${behind}; trust.holdServing postpones its renewal`,
     ]);
   });

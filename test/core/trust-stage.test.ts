@@ -21,8 +21,8 @@ const cases: readonly (readonly [string, Partial<StageFacts>, TrustStage])[] = [
   ['a kubelet that has loaded its only CA', { held: ['old'], isReaderPending: true }, 'single'],
   ['two CAs, and the signer uses the first one', {}, 'union'],
   ['two CAs, and an unknown signer', { issuer: undefined }, 'union'],
-  ['a certificate by another CA than the signer uses', { leaves: behind }, 'reissuing'],
-  ['certificates by the new CA', { issuer: 'new' }, 'reissued'],
+  ['a certificate issued by another CA than the signer uses', { leaves: behind }, 'reissuing'],
+  ['certificates issued by the new CA', { issuer: 'new' }, 'reissued'],
   ['a CA that the source lacks', { issuer: 'new', unwanted: ['old'] }, 'dropping'],
   [
     'a CA that the source lacks, and a certificate by it',

@@ -38,7 +38,7 @@ export const newCa: ReportedAuthority = {
   notAfter: Date.UTC(2036, 0, 1),
 };
 
-/** The client certificate, by the old CA. */
+/** The client certificate, issued by the old CA. */
 export const clientLeaf: ReportedLeaf = {
   name: 'kubelet-client',
   path: '/var/lib/kubelet/pki/kubelet-client-current.pem',

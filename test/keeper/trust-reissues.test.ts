@@ -81,7 +81,7 @@ describe('TrustReissues', () => {
     assert.equal(story.due(pairFor(clientTemplate, { serial: 'b' })), false);
   });
 
-  it('waits for a signer that issues by the old CA again', async () => {
+  it('waits for a signer that uses the old CA again', async () => {
     const story = new Story().configure({ reissueSpreadSeconds: 0 });
     story.reissues.reported(behind, pairs);
     await story.clock.advance(minute);

@@ -193,7 +193,7 @@ describe('readClusterState()', { skip }, () => {
     ]);
     assert.match(
       lines(judgeSigner(input).reasons).join('\n'),
-      /^waiting the newest certificate of kubernetes.io\/kube-apiserver-client-kubelet is by the old CA: CSR node-csr-1, \d+s ago$/,
+      /^waiting the newest certificate of kubernetes.io\/kube-apiserver-client-kubelet was issued by the old CA: CSR node-csr-1, \d+s ago$/,
     );
     const { reasons } = judgeDroppable({ ...input, confirmed: { clients: true } }, []);
     assert.deepEqual(
@@ -224,7 +224,7 @@ describe('readClusterState()', { skip }, () => {
   it('finds the certificate of a switched signer', async () => {
     await rollover.signWith(rollover.newCa);
     // The times of CSRs have whole seconds, and the old CA may have signed in this one.
-    await until('a newest certificate by the new CA', async () => {
+    await until('a newest certificate issued by the new CA', async () => {
       await requestPair();
       const state = await read();
       return judgeSigner(inputOf(state)).state === 'open';

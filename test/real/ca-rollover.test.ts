@@ -133,12 +133,15 @@ describe('nodecertd ca-rollover', { skip, timeout: 120_000 }, () => {
     await rollover.identifyAdmin(newCa, oldCa, newCa);
     const { code, gates } = await status();
     assert.equal(code, 4);
-    assert.match(gates[0]?.reasons[0]?.message ?? '', /rejects client certificates by the old CA/);
+    assert.match(
+      gates[0]?.reasons[0]?.message ?? '',
+      /rejects client certificates issued by the old CA/,
+    );
     await rollover.acceptClientsOf(oldCa, newCa);
     await rollover.identifyControllers(newCa, oldCa, newCa);
   });
 
-  it('opens the gates of the finish when everything is by the new CA', async () => {
+  it('opens the gates of the finish when the new CA issued everything', async () => {
     const { oldCa, newCa } = rollover;
     await rollover.signWith(newCa);
     await rollover.requestNodePair(

@@ -206,7 +206,7 @@ describe('The CAs of a cluster, as one of its nodes sees them', { skip, timeout:
     const leaf = await rollover.requestNodePair(node, 'worker-1');
     assert.deepEqual(await issuing(leaf), old);
     await rollover.signWith(newCa);
-    // Times in certificates have whole seconds, so the first one by the new CA may not be the newest.
+    // Times in certificates have whole seconds, so the first one from the new CA may not be the newest.
     await until('a certificate that is the newest', async () => {
       await rollover.requestNodePair(node, 'worker-1');
       return (await issuing(leaf))?.fingerprint === next?.fingerprint;

@@ -224,7 +224,7 @@ export class RolloverPlane implements AsyncDisposable {
     return this.plane.requests();
   }
 
-  /** Every component and every published object gets both CAs. Nothing is issued by the new one. */
+  /** Every component and every published object gets both CAs. The new CA issues nothing. */
   async trustBoth(): Promise<void> {
     const both = [this.oldCa, this.newCa];
     await this.acceptClientsOf(...both);
@@ -234,7 +234,7 @@ export class RolloverPlane implements AsyncDisposable {
     await this.announce(...both);
   }
 
-  /** Every certificate of the control plane is by the new CA, and so are all that it issues. */
+  /** The new CA issued every certificate of the control plane, and issues all from now on. */
   async switchToNew(): Promise<void> {
     const both = [this.oldCa, this.newCa];
     await this.contactKubeletsWith(this.newCa);

@@ -81,7 +81,7 @@ export function node(name: string, changes: Partial<ClusterNode> = {}): ClusterN
   };
 }
 
-/** By default of a node that trusts both CAs and has certificates by the old one. */
+/** By default of a node that trusts both CAs and has certificates issued by the old one. */
 export function report(changes: Partial<TrustAnnotation> = {}): TrustAnnotation {
   return {
     stage: 'union',

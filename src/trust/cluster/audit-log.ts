@@ -16,14 +16,14 @@ interface SeenCertificate {
 
 export interface AuditQuestion {
   readonly files: readonly string[];
-  /** SHA-256 hashes of certificates that are by the new CA. */
+  /** SHA-256 hashes of certificates that the new CA issued. */
   readonly byNext: ReadonlySet<string>;
-  /** Users whose current certificate is by the new CA, although its hash is unknown. */
+  /** Users whose current certificate the new CA issued, although its hash is unknown. */
   readonly reissued: ReadonlySet<string>;
 }
 
 /**
- * The clients in the audit logs of API servers whose certificates are not known to be by the new CA.
+ * The clients in the audit logs of API servers that may not have a certificate from the new CA.
  * An audit log has only the hash of a certificate. The certificate of a node that has reported a new
  * one is the one that appeared last.
  * @throws AgentError CONFIG_UNREADABLE

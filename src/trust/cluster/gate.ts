@@ -18,7 +18,7 @@ export type GateId = keyof typeof gateNames;
 
 /**
  * - `open`: the next step is safe
- * - `waiting`: not yet; the cluster reaches it, or an administrator has work to do
+ * - `waiting`: the next step is not safe yet
  * - `harmful`: something fails now, or fails as soon as a connection is cut
  * - `unknown`: the credential may not read something that the gate needs
  */
@@ -89,7 +89,7 @@ export interface ProbedIssuer {
   readonly issuer: RolloverSide | 'other' | 'unreadable';
 }
 
-/** Clients in the audit log whose certificates are not known to be by the new CA. */
+/** Clients in the audit log that may not have a certificate from the new CA. */
 export interface ClientUse {
   /** The first event of the log. */
   readonly from: Instant;
@@ -98,14 +98,14 @@ export interface ClientUse {
 
 /** What the administrator has confirmed with flags. */
 export interface Confirmed {
-  /** Nodes that may stay behind. */
+  /** Nodes that may keep the old CA. */
   readonly exceptNodes?: ReadonlySet<string>;
   /** Pods that started before the bundle was published read it again. */
   readonly pods?: boolean;
   /** The API servers will serve the bridge, so no kubelet has to load the new CA first. */
   readonly bridge?: boolean;
-  /** No client outside of the cluster has a certificate by the old CA. */
+  /** No client outside of the cluster has a certificate issued by the old CA. */
   readonly clients?: boolean;
-  /** How long no client may have used the old CA. */
+  /** The time for which no client has used the old CA. */
   readonly quietMs?: number;
 }

@@ -16,8 +16,8 @@ export interface PortDials {
 }
 
 /**
- * The served certificates of kubelets. A kubelet without serverTLSBootstrap serves a certificate by a
- * CA of its own, which no rollover changes, so the result does not contain it.
+ * The served certificates of kubelets. A kubelet without serverTLSBootstrap serves a certificate from
+ * a CA of its own, which no rollover changes, so the result does not contain it.
  */
 export async function dialKubelets({
   nodes,
@@ -37,7 +37,7 @@ export async function dialKubelets({
   return found;
 }
 
-/** Undefined if the certificate is by a CA of the kubelet's own. */
+/** Undefined if the kubelet's own CA issued the certificate. */
 async function issuerAt(
   { addresses: [host], kubeletPort: port }: ClusterNode,
   authorities: RolloverAuthorities,

@@ -6,7 +6,7 @@ import type { ClusterState } from './state.ts';
 /**
  * Where the old CA stays after the last step. API servers merge their clients' CAs into
  * kube-system/extension-apiserver-authentication and remove none, so extension servers would accept
- * clients by the old CA for ever. Each API server creates the ConfigMap again at once.
+ * clients of the old CA forever. Each API server creates the ConfigMap again at once.
  */
 export function leftovers(input: GateInput): readonly GateReason[] {
   const { extensionAuthentication } = input.state;

@@ -3,7 +3,7 @@ import { shortFingerprint } from '../../core/trust-annotation.ts';
 import type { GateInput } from './gate.ts';
 import { issuerOf } from './issued-by.ts';
 
-/** True if a certificate by the new CA is issued already, so that a server that rejects it does harm. */
+/** True if the new CA has issued a certificate already, so a server that rejects it does harm. */
 export function isNextInUse({ state, authorities, leaves = [] }: GateInput): boolean {
   const short = authorities.next.fingerprint.slice(0, shortFingerprint);
   const nodes = state.nodes.outcome === 'read' ? state.nodes.value : [];

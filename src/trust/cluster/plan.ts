@@ -61,7 +61,7 @@ export function rolloverPlan({ controlPlanes, ...shell }: PlanFacts): PlanStep[]
     },
     {
       id: 'switch',
-      title: 'Issue certificates by the new CA, one node after the other',
+      title: 'Issue certificates from the new CA, one node after the other',
       blocks: onEach(switchCommands(shell)),
     },
     {
@@ -81,7 +81,7 @@ export function rolloverPlan({ controlPlanes, ...shell }: PlanFacts): PlanStep[]
 }
 
 /**
- * The way back to the old CA. The first two steps are for a cluster in which the step `switch` has
+ * The return to the old CA. The first two steps are for a cluster in which the step `switch` has
  * begun on a node.
  */
 export function abortPlan({ controlPlanes, ...shell }: PlanFacts): PlanStep[] {
@@ -92,7 +92,7 @@ export function abortPlan({ controlPlanes, ...shell }: PlanFacts): PlanStep[] {
     {
       id: 'switch-back',
       title:
-        'If "switch" has begun: issue certificates by the old CA again, one node after the other',
+        'If "switch" has begun: issue certificates from the old CA again, one node after the other',
       blocks: nodes.map((node) => on(node, ...switchBackCommands(shell))),
     },
     {

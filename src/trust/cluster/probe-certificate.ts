@@ -25,8 +25,8 @@ export interface SigningAuthority {
 export const probeUser = 'nodecertd:ca-rollover-probe';
 
 /**
- * A client certificate by this CA that is valid for a minute. It is only ever in memory. The caller
- * wipes the key.
+ * A client certificate from this CA that is valid for a minute and stays in memory. The caller wipes
+ * the key.
  * @param now the time of the API servers
  * @throws AgentError KEY_UNSUPPORTED
  */

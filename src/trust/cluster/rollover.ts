@@ -204,7 +204,7 @@ async function judge(
   });
   const first = [servers, judgePublished(input), judgeNodes(input), judgePods(input)];
   const { reasons } = judgeDroppable(input, [signer, serving, reissued]);
-  // Without a probe by the old CA, nothing says that an API server still accepts it.
+  // Without a probe by the old CA, it is unknown whether an API server still accepts that CA.
   const isOldAccepted = probes.some(({ byOld }) => byOld.kind === 'accepted');
   const left = leftovers(isOldAccepted ? input : without(input, 'servers'));
   return [...first, signer, serving, reissued, gateOf('G8', [...reasons, ...left])];
@@ -231,7 +231,7 @@ async function dialedKubelets({
   return await dialKubelets({ nodes, authorities, signal });
 }
 
-/** The users of the Nodes that have reported a client certificate by the new CA. */
+/** The users of the Nodes that have reported a client certificate issued by the new CA. */
 function reissuedNodes({ nodes }: ClusterState, { fingerprint }: TrustAuthority): Set<string> {
   const found = nodes.outcome === 'read' ? nodes.value : [];
   const short = fingerprint.slice(0, shortFingerprint);

@@ -27,7 +27,7 @@ export interface DialedServer {
 
 const handshakeMs = 5 * second;
 
-/** Dials without verification, because the answer may be by any CA. */
+/** Dials without verification, because any CA may have issued the certificate. */
 export async function servedLeaf(
   server: DialedServer,
   authorities: RolloverAuthorities,

@@ -38,7 +38,7 @@ async function use(
 }
 
 describe('readClientUse()', () => {
-  it('names each certificate that is not known to be by the new CA, with its last use', async (context) => {
+  it('names each certificate that the new CA may not have issued, with its last use', async (context) => {
     const found = await use(
       context,
       [

@@ -48,7 +48,7 @@ describe('rolloverPlan()', () => {
 });
 
 describe('abortPlan()', () => {
-  it('issues by the old CA again before it removes the new one', () => {
+  it('issues from the old CA again before it removes the new CA', () => {
     assert.deepEqual(
       abortPlan(facts).map((step) => [step.id, ...nodesOf(step)]),
       [

@@ -209,7 +209,7 @@ printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $((n *
     await rename(temporary, join(certificateDirectory, 'kubelet-client-current.pem'));
   }
 
-  /** The API server serves a certificate by this CA from now on, and closes its connections. */
+  /** The API server serves a certificate issued by this CA from now on, and closes its connections. */
   async serve(issuer: Authority): Promise<void> {
     const { cert, key } = await issuer.issue({
       commonName: 'api',
@@ -220,7 +220,7 @@ printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $((n *
     this.server.cutConnections();
   }
 
-  /** Another node has a certificate by this CA, later than that of this node. */
+  /** Another node has a certificate issued by this CA, later than that of this node. */
   async signWith(issuer: Authority): Promise<void> {
     const { cert } = await issuer.issue({
       commonName: 'system:node:worker-2',

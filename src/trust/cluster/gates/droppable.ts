@@ -5,7 +5,7 @@ import type { CaHolder, CaHolderKind } from '../state.ts';
 import { caHolderKinds } from '../state.ts';
 import { counted, gateOf, holds, judged } from './verdict.ts';
 
-/** How long no client may have used the old CA, unless the administrator says otherwise. */
+/** The default of `--quiet`. */
 export const defaultQuiet = day;
 
 /**
@@ -78,7 +78,7 @@ function ofClients(input: GateInput): readonly GateReason[] {
 
 const unwatched: GateReason = {
   state: 'unknown',
-  message: 'cannot see whether a client still uses a certificate by the old CA',
+  message: 'cannot see whether a client still uses a certificate from the old CA',
   remedy:
     'Name the audit log of the API servers with --audit-log FILE, or check the clients yourself and confirm with --clients-ok',
 };
@@ -93,7 +93,7 @@ function ofAuditLog({ from, clients }: ClientUse, { state, confirmed }: GateInpu
       : [
           {
             state: 'waiting' as const,
-            message: `the audit log goes back ${formatDuration(state.readAt - from)}, and no client may use the old CA for ${formatDuration(quietMs)}`,
+            message: `the audit log covers the last ${formatDuration(state.readAt - from)}, and has to cover ${formatDuration(quietMs)}`,
             remedy: 'Name older audit logs too: --audit-log FILE',
           },
         ]),
@@ -102,8 +102,8 @@ function ofAuditLog({ from, clients }: ClientUse, { state, confirmed }: GateInpu
       : [
           {
             state: 'waiting' as const,
-            message: `${counted(users.length, 'client')} used a certificate by another CA than the new one within ${formatDuration(quietMs)}`,
-            remedy: 'Issue certificates by the new CA for them',
+            message: `${counted(users.length, 'client')} used a certificate that the new CA did not issue within the last ${formatDuration(quietMs)}`,
+            remedy: 'Give these clients certificates that the new CA issues',
             objects: users,
           },
         ]),

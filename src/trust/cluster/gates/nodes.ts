@@ -19,7 +19,7 @@ export function judgeNodes(input: GateInput): Gate {
   );
 }
 
-/** Why one node is behind. Nodes with equal causes become one reason. */
+/** Why one node keeps the gate closed. Nodes with equal causes become one reason. */
 export interface NodeCause {
   readonly state: GateReason['state'];
   /** Follows the number of nodes: `trust.kubeconfig lacks the new CA`. */
@@ -86,14 +86,14 @@ function offline({ state, what }: NodeCause): NodeCause {
   return {
     state,
     what: `not Ready, and ${what}`,
-    remedy: 'Start these nodes, delete their Nodes, or leave them behind: --except NODE',
+    remedy: 'Start these nodes, delete their Nodes, or ignore them: --except NODE',
   };
 }
 
 const withoutReport: NodeCause = {
   state: 'waiting',
   what: `the Node has no annotation ${trustAnnotationKey}`,
-  remedy: 'Run nodecertd with trust.enabled on these nodes, or leave them behind: --except NODE',
+  remedy: 'Run nodecertd with trust.enabled on these nodes, or ignore them: --except NODE',
 };
 
 const malformedReport: NodeCause = {
@@ -154,7 +154,7 @@ function includes(
   return held.includes(authorities[side].fingerprint.slice(0, shortFingerprint));
 }
 
-const notWritten = 'See why the agent did not write it, on the node: nodecertd trust sync';
+const notWritten = 'Find out why the agent did not write it, on the node: nodecertd trust sync';
 
 const pendingReader: NodeCause = {
   state: 'waiting',

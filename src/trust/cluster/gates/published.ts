@@ -4,7 +4,7 @@ import type { PublishedCas, PublishedClusterInfo } from '../state.ts';
 import type { MissingSide } from './verdict.ts';
 import { bindRole, counted, gateOf, holds, judged, missingSides, sideNames } from './verdict.ts';
 
-/** G2: whoever connects to the API servers can get both CAs. */
+/** G2: every client of the API servers can get both CAs. */
 export function judgePublished(input: GateInput): Gate {
   const { trustBundles, clusterInfo } = input.state;
   return gateOf('G2', [

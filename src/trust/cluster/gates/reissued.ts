@@ -9,7 +9,7 @@ import { gateOf, judged } from './verdict.ts';
 /** An API server reads its client certificate for kubelets every 5 minutes. */
 export const kubeletClientDelay = 6 * minute;
 
-/** G7: every certificate in use is by the new CA. */
+/** G7: the new CA issued every certificate in use. */
 export function judgeReissued(input: GateInput): Gate {
   return gateOf('G7', [
     ...judged(input.state.nodes, 'Nodes', (nodes) =>
@@ -30,7 +30,7 @@ function behindInLeaves({ leaf }: TrustAnnotation, input: GateInput): NodeCause[
     return [
       {
         state: isOld ? stateOfOld(input) : 'waiting',
-        what: `the certificate ${name} is by ${isOld ? 'the old CA' : 'another CA'}`,
+        what: `the certificate ${name} was issued by ${isOld ? 'the old CA' : 'another CA'}`,
         remedy: `Renew it, on the node: nodecertd renew ${name}`,
       },
     ];
@@ -43,7 +43,7 @@ const withoutLeaf: NodeCause = {
   remedy: 'Check the agent on the node: nodecertd status',
 };
 
-/** The API server answers 401 to a certificate by a CA that has left its --client-ca-file. */
+/** The API server answers 401 to a certificate issued by a CA that has left its --client-ca-file. */
 function stateOfOld({ servers }: GateInput): 'harmful' | 'waiting' {
   return servers?.rejects.has('old') === true ? 'harmful' : 'waiting';
 }
@@ -54,15 +54,15 @@ function ofPlaces(input: GateInput): GateReason[] {
     leaves.filter((leaf) => leaf.issuer === issuer).map(({ place }) => place);
   return [
     ...reasonFor(at('old'), stateOfOld(input), {
-      message: 'certificates by the old CA are in use',
+      message: 'certificates issued by the old CA are in use',
       remedy: 'Renew them; on a control-plane node: nodecertd certs renew',
     }),
     ...reasonFor(at('other'), 'waiting', {
-      message: 'certificates by neither CA are in use',
+      message: 'certificates issued by neither CA are in use',
       remedy: 'Find their issuer: nodecertd certs check-expiration',
     }),
     ...reasonFor(at('unreadable'), 'unknown', {
-      message: 'the issuer of certificates could not be seen',
+      message: 'cannot see the issuer of certificates',
       remedy: 'Run the command as root on a machine that reaches these places',
     }),
   ];

@@ -9,9 +9,9 @@ import type { ProbeResult, ServerProbe } from '../probes.ts';
 /** What the API servers do, and which CAs are in use. */
 export interface ServersFacts {
   readonly probes: readonly ServerProbe[];
-  /** A client or a server has a certificate by the old CA. */
+  /** A client or a server has a certificate issued by the old CA. */
   readonly isOldInUse: boolean;
-  /** A certificate by the new CA is issued already. */
+  /** The new CA has issued a certificate already. */
   readonly isNextInUse: boolean;
   /** The file of --kubelet-certificate-authority on this machine, if kube-apiserver has that flag. */
   readonly kubeletAuthority?: TrustFile;
@@ -25,7 +25,7 @@ export interface ServersFacts {
 /** kube-apiserver reads --kubelet-certificate-authority every 5 minutes. */
 const kubeletAuthorityDelay = 6 * minute;
 
-/** G1: each API server authenticates clients by the old and by the new CA, and trusts kubelets by both. */
+/** G1: each API server accepts certificates of both CAs from clients and from kubelets. */
 export function judgeServers(facts: ServersFacts): Gate {
   const { probes, isOldInUse, isNextInUse, unlisted } = facts;
   return gateOf('G1', [
@@ -33,7 +33,7 @@ export function judgeServers(facts: ServersFacts): Gate {
     ...unanswered(probes),
     ...withoutKey(probes, isOldInUse),
     ...rejections(probes, { ca: 'new', result: ({ byNext }) => byNext, isInUse: isNextInUse }),
-    // At the end of a rollover, it is right that a server rejects clients by the old CA.
+    // At the end of a rollover, a server has to reject certificates that the old CA issued.
     ...(isOldInUse
       ? rejections(probes, { ca: 'old', result: ({ byOld }) => byOld, isInUse: true })
       : []),
@@ -100,7 +100,7 @@ function withoutKey(probes: readonly ServerProbe[], isOldInUse: boolean): GateRe
   ];
   return missing.map((ca) => ({
     state: 'unknown',
-    message: `no API server was probed with a client certificate by the ${ca} CA, because its key is not on this machine`,
+    message: `no API server was probed with a client certificate issued by the ${ca} CA, because its key is not on this machine`,
     remedy:
       'Run the command as root on a control-plane node that has both keys, or name the file: --ca-key FILE',
   }));
@@ -120,11 +120,11 @@ function rejections(
     .filter((probe) => result(probe).kind === 'rejected')
     .map(({ server }) => server.name);
   if (objects.length === 0) return [];
-  const consequence = isInUse ? `; certificates by the ${ca} CA are in use` : '';
+  const consequence = isInUse ? `; certificates issued by the ${ca} CA are in use` : '';
   return [
     {
       state: isInUse ? 'harmful' : 'waiting',
-      message: `kube-apiserver rejects client certificates by the ${ca} CA${consequence}`,
+      message: `kube-apiserver rejects client certificates issued by the ${ca} CA${consequence}`,
       remedy:
         'Write both CAs into the file of its --client-ca-file (kubeadm: pki/ca.crt); it reloads the file within a second',
       objects,

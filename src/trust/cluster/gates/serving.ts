@@ -4,17 +4,17 @@ import type { ServerProbe } from '../probes.ts';
 
 type Served = Pick<ServerProbe, 'server' | 'served'>;
 
-/** G6: every API server serves a certificate by the new CA. */
+/** G6: every API server serves a certificate issued by the new CA. */
 export function judgeServing(probes: readonly Served[]): Gate {
   return gateOf('G6', [
     ...unreadable(probes),
     ...servedBy(probes, 'old', {
-      message: 'kube-apiserver serves a certificate by the old CA',
+      message: 'kube-apiserver serves a certificate issued by the old CA',
       remedy:
-        'When G1 to G4 are open, issue apiserver.crt by the new CA and append the bridge; kube-apiserver reloads it within a second',
+        'When G1 to G4 are open, issue apiserver.crt from the new CA and append the bridge; kube-apiserver reloads it within a second',
     }),
     ...servedBy(probes, 'other', {
-      message: 'kube-apiserver serves a certificate by neither CA',
+      message: 'kube-apiserver serves a certificate issued by neither CA',
       remedy:
         'Check that no load balancer terminates TLS, and find the issuer on that machine: nodecertd certs check-expiration',
     }),

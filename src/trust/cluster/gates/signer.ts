@@ -42,7 +42,7 @@ function otherIssuer({ signerName, newest }: SignerActivity, input: GateInput): 
   return [
     {
       state: 'waiting',
-      message: `the newest certificate of ${signerName} is by ${issuerNames[issuer]}: CSR ${newest.csr}, ${ago} ago`,
+      message: `the newest certificate of ${signerName} was issued by ${issuerNames[issuer]}: CSR ${newest.csr}, ${ago} ago`,
       remedy:
         issuer === 'old'
           ? `${switchSigner}; if that is done, request a certificate: nodecertd renew`
@@ -66,7 +66,7 @@ function silence({ signerName, unissued }: SignerActivity, { state }: GateInput)
       state: 'harmful',
       message: `${signerName} has issued nothing for ${formatDuration(state.readAt - first.approvedAt)}: ${counted(objects.length, 'CSR')} approved and not issued`,
       remedy:
-        'Check that kube-controller-manager runs, that its client certificate is by a CA of --client-ca-file, and that --cluster-signing-cert-file has exactly one certificate, which matches its key',
+        'Check that kube-controller-manager runs, that a CA in --client-ca-file issued its client certificate, and that --cluster-signing-cert-file has exactly one certificate, which matches its key',
       objects,
     },
   ];

@@ -71,24 +71,28 @@ describe('judgeDroppable()', () => {
     'is unknown without an audit log': [
       undefined,
       {},
-      ['unknown cannot see whether a client still uses a certificate by the old CA'],
+      ['unknown cannot see whether a client still uses a certificate from the old CA'],
     ],
     'accepts the confirmation of the administrator': [undefined, { clients: true }, []],
-    'is open after a day without a client by the old CA': [quiet, {}, []],
+    'is open after a day without a client of the old CA': [quiet, {}, []],
     'names the clients of the last day': [
       { ...quiet, clients: [{ user: 'backup', lastSeen: now - 23 * hour }] },
       {},
-      ['waiting 1 client used a certificate by another CA than the new one within 1d [backup]'],
+      [
+        'waiting 1 client used a certificate that the new CA did not issue within the last 1d [backup]',
+      ],
     ],
     'follows --quiet': [
       quiet,
       { quietMs: 26 * hour },
-      ['waiting 1 client used a certificate by another CA than the new one within 1d 2h [backup]'],
+      [
+        'waiting 1 client used a certificate that the new CA did not issue within the last 1d 2h [backup]',
+      ],
     ],
     'waits for an audit log that is long enough': [
       { from: now - hour, clients: [] },
       {},
-      ['waiting the audit log goes back 1h, and no client may use the old CA for 1d'],
+      ['waiting the audit log covers the last 1h, and has to cover 1d'],
     ],
   };
   for (const [name, [clients, flags, expected]] of Object.entries(cases)) {

@@ -59,7 +59,7 @@ describe('judgePublished()', () => {
       gateInput({ clusterInfo: read({ ...both, unsignedTokens: [], problem: 'not PEM' }) }),
       ['waiting kube-public/cluster-info: not PEM'],
     ],
-    'is harmful when a served certificate is by the new CA alone': [
+    'is harmful when an API server serves only the new CA': [
       gateInput({ clusterInfo: read({ ...onlyOld, unsignedTokens: [] }) }, withoutBridge),
       ['harmful kube-public/cluster-info lacks the new CA, so new nodes cannot join'],
     ],

@@ -31,17 +31,17 @@ const servers = {
 
 describe('judgeReissued()', () => {
   const cases: Readonly<Record<string, readonly [GateInput, readonly string[]]>> = {
-    'is open when all certificates are by the new CA': [
+    'is open when the new CA issued all certificates': [
       withLeaves(done, { leaves: [{ place: 'port 10250 of node-1', issuer: 'next' }] }),
       [],
     ],
     'waits for a certificate of a node': [
       withLeaves({ ...done, 'kubelet-server': oldDigits }),
-      ['waiting 1 node of 1: the certificate kubelet-server is by the old CA [node-1]'],
+      ['waiting 1 node of 1: the certificate kubelet-server was issued by the old CA [node-1]'],
     ],
-    'waits for a certificate by an unknown CA': [
+    'waits for a certificate issued by an unknown CA': [
       withLeaves({ ...done, 'kubelet-server': '' }),
-      ['waiting 1 node of 1: the certificate kubelet-server is by another CA [node-1]'],
+      ['waiting 1 node of 1: the certificate kubelet-server was issued by another CA [node-1]'],
     ],
     'waits for a report with certificates': [
       withLeaves({}),
@@ -77,14 +77,14 @@ describe('judgeReissued()', () => {
         ],
       }),
       [
-        'waiting certificates by the old CA are in use [port 10250 of node-1 /etc/kubernetes/admin.conf]',
-        'waiting certificates by neither CA are in use [/etc/kubernetes/scheduler.conf]',
-        'unknown the issuer of certificates could not be seen [/etc/kubernetes/super-admin.conf]',
+        'waiting certificates issued by the old CA are in use [port 10250 of node-1 /etc/kubernetes/admin.conf]',
+        'waiting certificates issued by neither CA are in use [/etc/kubernetes/scheduler.conf]',
+        'unknown cannot see the issuer of certificates [/etc/kubernetes/super-admin.conf]',
       ],
     ],
     'is harmful when an API server rejects the old CA': [
       withLeaves({ 'kubelet-client': oldDigits }, { servers }),
-      ['harmful 1 node of 1: the certificate kubelet-client is by the old CA [node-1]'],
+      ['harmful 1 node of 1: the certificate kubelet-client was issued by the old CA [node-1]'],
     ],
     'waits until each API server uses its new client certificate for kubelets': [
       withLeaves(done, { kubeletClient: { changedAt: now - 2 * minute, issuer: 'next' } }),

@@ -40,22 +40,22 @@ const cases: readonly {
     state: 'open',
   },
   {
-    name: 'waits if one server rejects clients by the new CA',
+    name: 'waits if one server rejects certificates from the new CA',
     facts: { probes: [probe('cp1', accepted, accepted), probe('cp2', accepted, rejected)] },
     state: 'waiting',
-    reasons: [[/rejects client certificates by the new CA$/, ['cp2']]],
+    reasons: [[/rejects client certificates issued by the new CA$/, ['cp2']]],
   },
   {
     name: 'is harmful if certificates by a rejected new CA are in use (W2)',
     facts: { probes: [probe('cp2', accepted, rejected)], isNextInUse: true },
     state: 'harmful',
-    reasons: [[/by the new CA; certificates by the new CA are in use/, ['cp2']]],
+    reasons: [[/by the new CA; certificates issued by the new CA are in use/, ['cp2']]],
   },
   {
     name: 'is harmful if a server rejects clients that still have the old CA (W3)',
     facts: { probes: [probe('cp1', rejected, accepted)] },
     state: 'harmful',
-    reasons: [[/by the old CA; certificates by the old CA are in use/, ['cp1']]],
+    reasons: [[/by the old CA; certificates issued by the old CA are in use/, ['cp1']]],
   },
   {
     name: 'is open if the old CA is rejected and no longer in use',
@@ -112,7 +112,7 @@ const cases: readonly {
     facts: { probes: [probe('cp1', failed, failed), probe('cp2', rejected, accepted)] },
     state: 'harmful',
     reasons: [
-      [/certificates by the old CA are in use/, ['cp2']],
+      [/certificates issued by the old CA are in use/, ['cp2']],
       [/on cp1 could not be probed: connect ECONNREFUSED/],
     ],
   },

@@ -74,7 +74,7 @@ describe('judgeSigner()', () => {
       readonly [() => readonly SignerActivity[], Partial<GateInput>, readonly string[]]
     >
   > = {
-    'is open when the newest certificate of each signer is by the new CA': [
+    'is open when the new CA issued the newest certificate of each signer': [
       () => [by('next'), { signerName: 'kubernetes.io/kubelet-serving', unissued: [] }],
       {},
       [],
@@ -82,12 +82,16 @@ describe('judgeSigner()', () => {
     'waits while a signer uses the old CA': [
       () => [by('next'), by('old')],
       {},
-      [`waiting the newest certificate of ${signerName} is by the old CA: CSR csr-1, 1m ago`],
+      [
+        `waiting the newest certificate of ${signerName} was issued by the old CA: CSR csr-1, 1m ago`,
+      ],
     ],
     'compares keys, not names': [
       () => [by('other')],
       {},
-      [`waiting the newest certificate of ${signerName} is by another CA: CSR csr-1, 1m ago`],
+      [
+        `waiting the newest certificate of ${signerName} was issued by another CA: CSR csr-1, 1m ago`,
+      ],
     ],
     'waits for the first certificate': [
       () => [{ signerName, unissued: [] }],
