@@ -173,8 +173,11 @@ export class TrustSyncs implements AsyncDisposable {
   #takeOver(sync: TrustSync, before: CurrentPairs): void {
     if (sync.kind === 'failed') return;
     const { report } = sync;
+    const { reissues, pairs } = this.#options;
+    // The first run begins before the agent has read its pairs.
+    const known = new Map([...pairs(), ...before]);
     // A run that failed may not know the CA of the signer.
-    if (report.outcome !== 'failed') this.#options.reissues.reported(report.leaves, before);
+    if (report.outcome !== 'failed') reissues.reported(report.leaves, known);
     this.#notify(report);
   }
 

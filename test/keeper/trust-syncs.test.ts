@@ -50,6 +50,8 @@ class Stage {
   readonly syncs: TrustSyncs;
   readonly reissues: TrustReissues;
   readonly pair: PairFacts = pairFor(clientTemplate, { serial: 'a', notBefore: start - hour });
+  /** The agent reads its pairs while the first run is in progress. */
+  isStarting = false;
   records: HookRecords;
 
   private constructor(program: OwnProgram, records: HookRecords) {
@@ -68,7 +70,11 @@ class Stage {
         this.records = saved;
       }),
       reissues: this.reissues,
-      pairs: () => new Map([['kubelet-client', this.pair]]),
+      pairs: () => {
+        const found = new Map(this.isStarting ? [] : [['kubelet-client', this.pair]]);
+        this.isStarting = false;
+        return found;
+      },
     });
   }
 
@@ -310,6 +316,16 @@ describe('TrustSyncs', () => {
     assert.equal(stage.status.reissues.length, 1);
     await stage.next(trustReport());
     assert.deepEqual(stage.status.reissues, []);
+  });
+
+  it('knows after the first run what is behind, although it began without pairs', async (context) => {
+    const leaves = [{ ...clientLeaf, isBehind: true }];
+    const stage = await Stage.open(context, trustReport({ leaves }));
+    stage.isStarting = true;
+    stage.configure({ reissueSpreadSeconds: 0 });
+    await stage.ran(1);
+    assert.equal(stage.isStarting, false);
+    assert.equal(stage.reissues.isDue('kubelet-client', stage.pair), true);
   });
 
   it('waits for a host name', async (context) => {
