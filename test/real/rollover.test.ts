@@ -11,7 +11,7 @@ const program = join(import.meta.dirname, '../rollover/run.ts');
 const timeout = scaled(300_000);
 
 /** Each scenario has a network of its own, so it runs in its own process. */
-describe('a CA rollover', { skip: skipWithoutRollover() }, () => {
+describe('a CA rollover', { skip: skipWithoutRollover(), concurrency: true }, () => {
   for (const { name } of scenarios.filter(({ isShort }) => isShort)) {
     it(name, async (t) => {
       requirePackages();

@@ -1,7 +1,8 @@
 import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
-import { wrongOrders } from './wrong-orders.ts';
+import { rightOrder } from './right-order.ts';
 import type { Scenario } from './scenario.ts';
+import { wrongOrders } from './wrong-orders.ts';
 
 /** In the order of `make rollover`. */
-export const scenarios: readonly Scenario[] = [hiddenFaults, wrongOrders, kubeadmPlan];
+export const scenarios: readonly Scenario[] = [hiddenFaults, rightOrder, wrongOrders, kubeadmPlan];
