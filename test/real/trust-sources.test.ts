@@ -104,7 +104,7 @@ describe('The CAs of a cluster, as one of its nodes sees them', { skip, timeout:
       signerName,
       leaf: Buffer.from(leaf.certificatePem + leaf.keyPem),
       authorities: authoritiesOf(oldCa, newCa),
-      served: [],
+      served: async () => [],
       client,
       signal,
     });

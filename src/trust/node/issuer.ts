@@ -41,7 +41,7 @@ export interface IssuerSearch {
   /** The CAs that this node trusts. */
   readonly authorities: Bundle;
   /** What the API servers serve now. */
-  readonly served: readonly Chain[];
+  readonly served: () => Promise<readonly Chain[]>;
   readonly client: Pick<KubeClient, 'request'>;
   readonly signal: AbortSignal;
 }
@@ -61,7 +61,7 @@ export async function issuingAuthority(search: IssuerSearch): Promise<TrustAutho
   const keys = new Set(authorities.map(({ pin }) => pin));
   if (keys.size < 2) return issuerOfChain(own, authorities);
   const issued = await issuedChains(search);
-  if (issued.length === 0) return newestServed(own, search);
+  if (issued.length === 0) return newestServed(own, { served: await search.served(), authorities });
   // The own certificate counts too: the list may lack the CSR of this node.
   const newest = [own, ...issued].reduce((a, b) => (startOf(b) > startOf(a) ? b : a));
   return issuerOfChain(newest, authorities);
@@ -106,7 +106,7 @@ async function issuedChains({ client, signerName, signal }: IssuerSearch): Promi
  */
 function newestServed(
   own: Chain,
-  { served, authorities }: IssuerSearch,
+  { served, authorities }: { readonly served: readonly Chain[]; readonly authorities: Bundle },
 ): TrustAuthority | undefined {
   const issuer = issuerOfChain(own, authorities);
   if (issuer === undefined) return undefined;

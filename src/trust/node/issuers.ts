@@ -61,8 +61,10 @@ async function search(
   const { config, signal } = session.request;
   const { issuer: configured } = config.trust;
   const { trusted: authorities } = session;
-  const dialed = needsServer(session) ? await session.dial(authorities) : [];
-  const served = dialed.flatMap((server) => (server.kind === 'verified' ? [server.chain] : []));
+  const served = async (): Promise<readonly (readonly X509Certificate[])[]> => {
+    const dialed = await session.dial(authorities);
+    return dialed.flatMap((server) => (server.kind === 'verified' ? [server.chain] : []));
+  };
   const known = configured !== undefined && { configured };
   const common = { authorities, served, client, signal, ...known };
   const issuers = new Map<string, TrustAuthority>();

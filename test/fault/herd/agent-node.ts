@@ -11,11 +11,12 @@ import {
 } from '../../../src/core/certificate-spec.ts';
 import type { PairFacts, SubjectAltNames } from '../../../src/core/certificate.ts';
 import { templateOf } from '../../../src/core/identity.ts';
-import { second } from '../../../src/core/instant.ts';
+import { minute, second } from '../../../src/core/instant.ts';
 import type { Instant } from '../../../src/core/instant.ts';
 import { kubeletWindow } from '../../../src/core/schedule.ts';
 import type { Logger } from '../../../src/sys/log.ts';
 import { EnrollerModel } from './enroller-model.ts';
+import { TrustModel } from './trust-model.ts';
 import type { HerdNode, KubeletProfile, Pair, World } from './world.ts';
 
 export interface AgentNodeOptions {
@@ -24,6 +25,8 @@ export interface AgentNodeOptions {
   /** The existing pairs. A node without pairs bootstraps. */
   readonly pairs?: readonly (readonly [KubeletProfile, Pair])[];
   readonly refreshSeconds: number;
+  /** Whether the agent keeps the trust of the node. */
+  readonly keepsTrust: boolean;
 }
 
 /**
@@ -36,6 +39,7 @@ export class AgentNode implements HerdNode {
   readonly #serving: Rotator;
   readonly #addresses: AddressBook;
   readonly #enroller: EnrollerModel;
+  readonly #trust: TrustModel | undefined;
   #clientWake: Instant = 0;
   #servingWake: Instant = 0;
   #templateFor: SubjectAltNames | undefined;
@@ -43,13 +47,22 @@ export class AgentNode implements HerdNode {
   /** The time of the next tick. An event for another time is obsolete. */
   #wakeAt: Instant = Infinity;
 
-  constructor({ world, name, pairs = [], refreshSeconds }: AgentNodeOptions) {
+  constructor({ world, name, pairs = [], refreshSeconds, keepsTrust }: AgentNodeOptions) {
     this.#world = world;
     this.#enroller = new EnrollerModel(world, {
       pairs: new Map(pairs.map(([profile, pair]) => [profile, factsOf(profile, pair)])),
       factsOf,
       onChange: () => this.#tick(),
     });
+    this.#trust = keepsTrust
+      ? new TrustModel({
+          world,
+          nodeName: name,
+          certificates,
+          pairs: () => this.#enroller.pairs,
+          onChange: () => this.#tick(),
+        })
+      : undefined;
     const common = {
       clock: world.queue,
       random: world.random,
@@ -78,6 +91,7 @@ export class AgentNode implements HerdNode {
     this.#tick();
     this.#client.start();
     this.#serving.start();
+    this.#trust?.start();
   }
 
   /** Like `Keeper.#tick` and `#pause`. */
@@ -91,6 +105,7 @@ export class AgentNode implements HerdNode {
       this.#templateFor = found;
       this.#serving.setTemplate(templateOf(specs['kubelet-serving'], found));
     }
+    this.#setBehind();
     // A tick without due work only takes time.
     if (this.#clientWake <= queue.now()) this.#client.tick();
     if (this.#servingWake <= queue.now()) this.#serving.tick();
@@ -98,7 +113,19 @@ export class AgentNode implements HerdNode {
     this.#servingWake = this.#serving.wake;
     this.#examine();
     const lookUp = ready ? this.#addresses.wake : Infinity;
-    this.#wakeBy(Math.min(lookUp, this.#clientWake, this.#servingWake));
+    const reissue = this.#trust?.wake ?? Infinity;
+    const next = [lookUp, this.#clientWake, this.#servingWake];
+    // The keeper's round follows within a minute.
+    if (reissue > queue.now()) next.push(reissue + minute * this.#world.random());
+    this.#wakeBy(Math.min(...next));
+  }
+
+  #setBehind(): void {
+    const trust = this.#trust;
+    if (trust === undefined) return;
+    for (const rotator of [this.#client, this.#serving]) {
+      rotator.setBehind((pair) => trust.isDue(rotator.spec.name, pair));
+    }
   }
 
   /** `StartupChecks.runOnce`. */
@@ -151,6 +178,8 @@ const specs: Readonly<Record<KubeletProfile, CertificateSpec>> = {
     addresses: 'node',
   },
 };
+
+const certificates = Object.values(specs);
 
 function placeOf(profile: KubeletProfile): { spec: CertificateSpec; path: string } {
   return { spec: specs[profile], path: `/${profile}-current.pem` };

@@ -16,6 +16,8 @@ export interface ClusterPlan {
   readonly away?: Span;
   /** The times at which the API server restarts at once, which ends every watch. */
   readonly restarts?: readonly Instant[];
+  /** When the signer changes to another CA. The agents of the nodes keep their trust then. */
+  readonly signerSwitch?: Instant;
   readonly noApprover?: Absence;
   readonly noSigner?: Absence;
 }
@@ -87,6 +89,12 @@ export class Cluster {
     if (away !== undefined && now >= away.from && now < away.to) return false;
     this.traffic.count(now);
     return true;
+  }
+
+  /** Whether a certificate that was stored at a time is by another CA than the signer used at `seenAt`. */
+  isBehind(storedAt: Instant, seenAt: Instant): boolean {
+    const { signerSwitch = Infinity } = this.#plan;
+    return seenAt >= signerSwitch && storedAt < signerSwitch;
   }
 
   create(profile: Profile): Csr {

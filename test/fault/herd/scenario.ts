@@ -101,6 +101,7 @@ function newNode(
         world,
         name,
         pairs,
+        keepsTrust: plan.signerSwitch !== undefined,
         refreshSeconds: lookUps === 'played' ? refreshSeconds : never,
       });
 }

@@ -99,6 +99,15 @@ export const authorityEnds: Scenario = {
   judged: { from: start + hour, to: start + ahead },
 };
 
+/** Each agent checks its trust every ten minutes, and spreads its requests over an hour. */
+export const signerSwitched: Scenario = {
+  ...runningFleet,
+  name: 'the signer changes to a new CA',
+  lookUps: 'added',
+  plan: { span: span(4 * hour), lifetime: year, signerSwitch: start + hour },
+  judged: { from: start + hour, to: start + 4 * hour },
+};
+
 /** Each agent notices within a minute. A kubelet does not notice until its pair has expired. */
 export const clocksSetBack: Scenario = {
   ...runningFleet,
@@ -119,5 +128,6 @@ export const scenarios: readonly Scenario[] = [
   noSigner,
   authorityReplaced,
   authorityEnds,
+  signerSwitched,
   clocksSetBack,
 ];

@@ -118,7 +118,13 @@ async function search(
   await using server = await ApiServer.start(handler);
   await using client = await clientOf(server);
   const signal = AbortSignal.timeout(60_000);
-  const issuing = await issuingAuthority({ signerName, served: [], client, signal, ...parts });
+  const issuing = await issuingAuthority({
+    signerName,
+    served: async () => [],
+    client,
+    signal,
+    ...parts,
+  });
   return { issuing, urls: server.requests.map(({ url }) => url) };
 }
 
@@ -186,7 +192,10 @@ describe('issuingAuthority()', () => {
         [new X509Certificate(await leafOf(after))],
       ];
       const parts = { leaf: await leafOf(before), authorities };
-      assert.equal((await search(handler, { ...parts, served })).issuing, authorities[1]);
+      assert.equal(
+        (await search(handler, { ...parts, served: async () => served })).issuing,
+        authorities[1],
+      );
       assert.equal((await search(handler, parts)).issuing, authorities[0]);
     });
   }
@@ -195,7 +204,8 @@ describe('issuingAuthority()', () => {
     const { before, after, authorities } = await rollover();
     const served = [[new X509Certificate(await leafOf(before))]];
     const leaf = await leafOf(after);
-    assert.equal((await search(forbidden, { leaf, authorities, served })).issuing, authorities[1]);
+    const parts = { leaf, authorities, served: async () => served };
+    assert.equal((await search(forbidden, parts)).issuing, authorities[1]);
   });
 
   it('reports an API server that fails', async () => {
