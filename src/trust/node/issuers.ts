@@ -34,18 +34,19 @@ export async function findIssuers(
     readonly byHand: boolean;
   },
 ): Promise<Issuers> {
-  if (client === undefined || leaves.length === 0) return new Map();
+  if (leaves.length === 0) return new Map();
   const { signers: known } = session.memory;
-  if (!byHand && known !== undefined && isRecent(known, session.now)) {
-    return remembered(session, leaves, known);
-  }
+  // An API server that does not answer is no reason to forget which CA the signer uses.
+  const last = known === undefined ? new Map() : remembered(session, leaves, known);
+  if (client === undefined) return last;
+  if (!byHand && known !== undefined && isRecent(known, session.now)) return last;
   try {
     const found = await search(session, leaves, client);
     session.memory = { ...without(session.memory, 'signers'), ...memoryOf(session, leaves, found) };
     return found;
   } catch (error) {
     result.wait(failureOf(error));
-    return new Map();
+    return last;
   }
 }
 

@@ -177,6 +177,22 @@ describe('syncTrust()', () => {
     assert.deepEqual([reissued.stage, reissued.leaves[0]?.isBehind], ['reissued', false]);
   });
 
+  it('keeps the stage while the API server does not answer', async (context) => {
+    await using bench = await TrustBench.start(context);
+    bench.cluster.bundle = bench.old.pem + bench.next.pem;
+    await bench.storeClientPair(bench.old);
+    await bench.run();
+    bench.clock.jump(6 * minute);
+    await bench.signWith(bench.next);
+    assert.equal((await bench.run({}, { byHand: true })).stage, 'reissuing');
+    await bench.server[Symbol.asyncDispose]();
+    bench.clock.jump(2 * signerSearchInterval);
+    for (const byHand of [false, true]) {
+      const report = await bench.run({}, { byHand });
+      assert.deepEqual([report.outcome, report.stage], ['waiting', 'reissuing']);
+    }
+  });
+
   it('finds at once by hand that the signer uses another CA', async (context) => {
     await using bench = await TrustBench.start(context);
     bench.cluster.bundle = bench.old.pem + bench.next.pem;
