@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import type { Failure } from '../../core/errors.ts';
 import { AgentError, hasCode, toFailure } from '../../core/errors.ts';
-import { formatHostPort, hostOf } from '../../core/host-port.ts';
+import { formatHostPort, hostOf, isLoopback } from '../../core/host-port.ts';
 import { second } from '../../core/instant.ts';
 import { encodeCertificates } from '../../core/pem.ts';
 import type { RefusedTrust } from '../../core/trust-report.ts';
@@ -12,6 +12,7 @@ import type { ClusterAccess, ClusterEndpoint } from '../../kube/cluster-access.t
 import { proxyFor } from '../../kube/proxy.ts';
 import { nameOf, servedChain } from '../../kube/server-certificate.ts';
 import { getOnce } from '../../kube/single-get.ts';
+import { systemCodes } from '../../kube/transport-error.ts';
 import type { Clock } from '../../sys/clock.ts';
 import { refusedTrust, TrustFault } from './refused-trust.ts';
 import type { TrustSource } from './source.ts';
@@ -25,6 +26,8 @@ export interface ServerDial {
   readonly version: string;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** The addresses of a name; by default those that this machine finds. */
+  readonly resolve?: (host: string) => Promise<readonly string[]>;
 }
 
 /** What one address of the API server serves now. */
@@ -56,8 +59,10 @@ export type DialedServer = {
 export async function dialServers(dial: ServerDial): Promise<DialedServer[]> {
   const { server } = dial.access.cluster;
   try {
-    const targets = await targetsOf(dial.access.cluster);
-    return await Promise.all(targets.map((cluster) => dialServer(cluster, dial)));
+    const targets = await targetsOf(dial.access.cluster, dial.resolve ?? addressesOf);
+    const answers = await Promise.all(targets.map((cluster) => dialServer(cluster, dial)));
+    const used = answers.filter(({ isUnused }) => !isUnused);
+    return (used.length > 0 ? used : answers).map((answer) => answer.server);
   } catch (error) {
     if (!hasCode(error, 'API_UNREACHABLE')) throw error;
     return [{ address: addressOf(server), kind: 'unreachable', failure: toFailure(error) }];
@@ -68,7 +73,10 @@ export async function dialServers(dial: ServerDial): Promise<DialedServer[]> {
 const mostAddresses = 16;
 
 /** The endpoint once for each of its addresses. A proxy resolves the name itself. */
-async function targetsOf(cluster: ClusterEndpoint): Promise<ClusterEndpoint[]> {
+async function targetsOf(
+  cluster: ClusterEndpoint,
+  resolve: NonNullable<ServerDial['resolve']>,
+): Promise<ClusterEndpoint[]> {
   const url = new URL(cluster.server);
   const host = hostOf(url);
   if (proxyFor(cluster) !== undefined || isIP(host) !== 0) return [cluster];
@@ -86,7 +94,7 @@ async function targetsOf(cluster: ClusterEndpoint): Promise<ClusterEndpoint[]> {
   });
 }
 
-async function resolve(host: string): Promise<string[]> {
+async function addressesOf(host: string): Promise<string[]> {
   try {
     const found = await lookup(host, { all: true });
     return [...new Set(found.map(({ address }) => address))];
@@ -104,7 +112,7 @@ const limitMs = 10 * second;
 async function dialServer(
   endpoint: ClusterEndpoint,
   { access: { path }, authorities, version, clock, signal }: ServerDial,
-): Promise<DialedServer> {
+): Promise<{ readonly server: DialedServer; readonly isUnused: boolean }> {
   const address = addressOf(endpoint.server);
   const cluster: ClusterEndpoint = {
     ...endpoint,
@@ -125,13 +133,26 @@ async function dialServer(
     });
     const { certificate } = answer;
     const chain = certificate === undefined ? [] : servedChain(certificate);
-    return answer.kind === 'response'
-      ? { address, kind: 'verified', chain }
-      : { address, kind: 'unverified', chain, code: answer.code };
+    const server: DialedServer =
+      answer.kind === 'response'
+        ? { address, kind: 'verified', chain }
+        : { address, kind: 'unverified', chain, code: answer.code };
+    return { server, isUnused: false };
   } catch (error) {
     if (hasCode(error, 'ABORTED')) throw error;
-    return { address, kind: 'unreachable', failure: toFailure(error) };
+    const server: DialedServer = { address, kind: 'unreachable', failure: toFailure(error) };
+    return { server, isUnused: isUnused(cluster.server, error) };
   }
+}
+
+/**
+ * A name may have an IPv6 address that this machine does not use: without a route, or `localhost` with
+ * a load balancer that listens only on 127.0.0.1. Such an address is no API server that is down.
+ */
+function isUnused(server: string, error: unknown): boolean {
+  const codes = systemCodes(error);
+  if (codes.includes('ENETUNREACH') || codes.includes('EADDRNOTAVAIL')) return true;
+  return codes.includes('ECONNREFUSED') && isLoopback(hostOf(new URL(server)));
 }
 
 function addressOf(server: string): string {

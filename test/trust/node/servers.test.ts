@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { ClusterEndpoint } from '../../../src/kube/cluster-access.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
 import { readAuthority } from '../../../src/kube/authorities.ts';
-import type { DialedServer } from '../../../src/trust/node/servers.ts';
+import type { DialedServer, ServerDial } from '../../../src/trust/node/servers.ts';
 import { dialServers, unverifiedRefusal } from '../../../src/trust/node/servers.ts';
 import { derOf } from '../../core/openssl.ts';
 import { ApiServer, sendStatus, servingPair } from '../../kube/support/api-server.ts';
@@ -20,7 +20,7 @@ const source = { kind: 'file', name: '/etc/ca.crt' } as const;
 function dial(
   server: Pick<ApiServer, 'url'>,
   authorities: readonly Pick<Authority, 'pem'>[],
-  cluster: Partial<ClusterEndpoint> = {},
+  { resolve, ...cluster }: Partial<ClusterEndpoint> & Pick<ServerDial, 'resolve'> = {},
 ): Promise<DialedServer[]> {
   return dialServers({
     access: {
@@ -31,6 +31,7 @@ function dial(
     version: '1.2.3',
     clock: systemClock,
     signal: AbortSignal.timeout(60_000),
+    ...(resolve !== undefined && { resolve }),
   });
 }
 
@@ -79,13 +80,20 @@ describe('dialServers()', () => {
     const pair = await authority.issue({
       commonName: 'api',
       usages: ['server auth'],
-      dnsNames: ['localhost'],
+      dnsNames: ['api.example.com'],
     });
     await using server = await ApiServer.start(unauthorized, { authority, pair });
-    const dialed = await dial(server, [authority], { server: `https://localhost:${server.port}` });
-    const own = dialed.find(({ address }) => address === `127.0.0.1:${server.port}`);
-    assert.equal(own?.kind, 'verified');
-    for (const { address } of dialed) assert.match(address, /^(127\.0\.0\.1|\[::1\]):\d+$/);
+    const named = { server: `https://api.example.com:${server.port}` };
+    const found = async (...addresses: readonly string[]): Promise<string[]> => {
+      const resolve = async () => addresses;
+      const dialed = await dial(server, [authority], { ...named, resolve });
+      return dialed.map(({ address, kind }) => `${address} ${kind}`);
+    };
+    const { port } = server;
+    assert.deepEqual(await found('127.0.0.1'), [`127.0.0.1:${port} verified`]);
+    // Nothing listens there, so it is no API server that is down.
+    assert.deepEqual(await found('::1', '127.0.0.1'), [`127.0.0.1:${port} verified`]);
+    assert.deepEqual(await found('::1'), [`[::1]:${port} unreachable`]);
   });
 
   it('verifies the name that the kubeconfig sets', async () => {
