@@ -142,8 +142,7 @@ fault: build control-plane packages kubeadm-node ## Try every fault this machine
 	@node test/fault/run.ts $(ARGS)
 
 .PHONY: rollover
-rollover: deb container control-plane ## Replace the CA of real clusters (needs Go and root; ARGS="hidden-faults" chooses)
-	@node test/support/fetch-packages.ts iproute2
+rollover: deb kubeadm-node ## Replace the CA of real clusters (needs Go and root; ARGS="hidden-faults" chooses)
 	@node test/rollover/run.ts $(ARGS)
 
 .PHONY: fuzz
