@@ -21,7 +21,7 @@ export interface TrustAuthority {
 
 /**
  * How far this node is in a CA rollover, from its files and certificates alone:
- * - `single`: it trusts the wanted CAs, and no rollover is in progress
+ * - `single`: it trusts one CA, and no rollover is in progress
  * - `adding`: a wanted CA is missing in a place, or the kubelet has not loaded it yet
  * - `union`: all places have the old and the new CA, and the signer still uses the old one
  * - `reissuing`: a certificate of this node was not issued by the CA that its signer uses
