@@ -90,6 +90,6 @@ export function haveSameSubject(a: TrustAuthority, b: TrustAuthority): boolean {
 function isLater(a: TrustAuthority, b: TrustAuthority): boolean {
   if (a.notBefore !== b.notBefore) return a.notBefore > b.notBefore;
   if (a.notAfter !== b.notAfter) return a.notAfter > b.notAfter;
-  // Any order does, as long as every node finds the same.
+  // Without this rule, the order of the sources would decide.
   return a.fingerprint > b.fingerprint;
 }

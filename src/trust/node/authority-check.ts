@@ -105,10 +105,10 @@ function weakness(certificate: X509Certificate): string | undefined {
   switch (key?.asymmetricKeyType) {
     case 'rsa':
       if (modulusLength < fewestRsaBits) return `an RSA key with ${modulusLength} bits`;
-      // With the exponent 1, anybody can forge signatures.
+      // An attacker can forge signatures of a key with the exponent 1.
       return publicExponent < 3n ? `an RSA key with the exponent ${publicExponent}` : undefined;
     case 'ec':
-      if (namedCurve === undefined) return 'an ECDSA key with a curve of its own';
+      if (namedCurve === undefined) return 'an ECDSA key on a curve without a name';
       return curves.has(namedCurve) ? undefined : `an ECDSA key on the curve ${namedCurve}`;
     case 'ed25519':
       return undefined;

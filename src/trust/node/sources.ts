@@ -53,7 +53,7 @@ async function reading(source: TrustSource, read: () => Promise<Found>): Promise
   }
 }
 
-/** Four times the longest bundle, so that a file that is only a little too long is refused as a bundle. */
+/** Four times the longest bundle. The check of the bundle refuses a file of up to this size. */
 const longestFile = 1024 * 1024;
 
 /** @throws AgentError STORE_* */
@@ -104,7 +104,7 @@ async function readTrustBundles(search: SourceSearch): Promise<Found> {
         `the cluster has more than ${mostBundles} ClusterTrustBundles of ${bundleSigner}`,
       );
     }
-    // Never those of another signer, whatever the API server does with the selector.
+    // An API server that ignores the selector also returns the bundles of other signers.
     const bundles = list.items.filter(({ spec }) => spec.signerName === bundleSigner);
     if (bundles.length === 0) return absent('the cluster has no ClusterTrustBundle of this signer');
     const pem = bundles.map(({ spec }) => spec.trustBundle).join('\n');
