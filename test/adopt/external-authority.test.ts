@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { AdoptionRequest } from '../../src/adopt/adoption.ts';
@@ -69,6 +69,14 @@ describe('adopt() with trust.externalize', () => {
     assert.equal(await readFile(join(tree.root, authorityFile), 'utf8'), pem);
   });
 
+  it('leaves the CAs to the agent while the certificate directory is missing', async (context) => {
+    const { tree, pair } = await kubeadmNode(context);
+    await writeFile(join(tree.root, kubeconfigFile), withCa(embedding(pair), embedded));
+    await rm(join(tree.root, '/var/lib/kubelet/pki'), { recursive: true });
+    const { steps } = await previewAdoption(request(tree));
+    assert.ok(steps.every(({ id }) => id !== 'cluster-ca'));
+  });
+
   it('shows no base64 in its diffs', async (context) => {
     const { tree, pair } = await kubeadmNode(context);
     await writeFile(join(tree.root, kubeconfigFile), withCa(embedding(pair), embedded));
@@ -78,10 +86,11 @@ describe('adopt() with trust.externalize', () => {
   for (const [what, line] of [
     ['names a file', 'certificate-authority: /etc/kubernetes/pki/ca.crt'],
     ['has no CAs', 'tls-server-name: kubernetes'],
+    ['has an alias of them', `${embedded.replace(': ', ': &ca ')}\n    copy: *ca`],
   ] as const) {
     it(`leaves the CAs of a kubeconfig that ${what}`, async (context) => {
-      const { tree, pair } = await kubeadmNode(context, { '/etc/kubernetes/pki/ca.crt': pem });
-      await writeFile(join(tree.root, kubeconfigFile), withCa(embedding(pair), line));
+      const { tree } = await kubeadmNode(context, { '/etc/kubernetes/pki/ca.crt': pem });
+      await writeFile(join(tree.root, kubeconfigFile), withCa(following, line));
       const { plan } = await adopt(request(tree));
       assert.deepEqual(plan.obstacles, []);
       assert.equal(

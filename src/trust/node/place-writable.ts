@@ -2,9 +2,13 @@ import { constants } from 'node:fs';
 import { access, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AgentError, hasErrno } from '../../core/errors.ts';
+import { withAuthority } from '../../kube/kubeconfig-authority.ts';
+import { KubeconfigDocument } from '../../kube/kubeconfig-document.ts';
+import { fileLimit } from '../../kube/kubeconfig-material.ts';
 import { requireReplaceable } from '../../store/file-content.ts';
 import { linkTarget } from '../../store/link-target.ts';
 import { attempt, isMissing, storeError, unlessMissing } from '../../sys/file-error.ts';
+import { readSmallFile } from '../../sys/small-file.ts';
 
 /**
  * Checks without a change that a file can be replaced.
@@ -21,6 +25,19 @@ export async function requireWritable(path: string): Promise<void> {
       remedy: `Mount the directory ${folder} instead of the file`,
     });
   }
+}
+
+/**
+ * Checks without a change that the CA value of a kubeconfig can be replaced.
+ * @throws AgentError KUBECONFIG_INVALID, KUBECONFIG_UNSUPPORTED
+ */
+export async function requireEditable(
+  path: string,
+  authority: Parameters<typeof withAuthority>[2],
+): Promise<void> {
+  const bytes = await attempt('read', path, () => readSmallFile(path, fileLimit));
+  const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  withAuthority(new KubeconfigDocument(path, text), text, authority);
 }
 
 async function requireWritableFolder(folder: string): Promise<void> {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { toFailure } from '../../core/errors.ts';
+import { encodeCertificates } from '../../core/pem.ts';
 import type { TrustFinding } from '../../core/trust-report.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { externalFile } from '../../core/trust.ts';
@@ -11,9 +12,10 @@ import { controlPlaneFiles, isControlPlaneFile } from './control-plane-files.ts'
 import type { PlaceCandidate, PlacesConfig } from './place-candidates.ts';
 import { placeCandidates } from './place-candidates.ts';
 import { readPlace } from './place-content.ts';
-import { requireWritable } from './place-writable.ts';
+import { requireEditable, requireWritable } from './place-writable.ts';
 import { placeFindings } from './place-findings.ts';
 import type { TrustPlace } from './place.ts';
+import { formOf } from './place.ts';
 
 export interface PlacesRequest {
   readonly config: PlacesConfig;
@@ -138,15 +140,24 @@ function outsideOf(
   return authorities.find(({ pin }) => trusted.every((one) => one.pin !== pin));
 }
 
-/** Finds out before any change that a file cannot be replaced. */
+/** Finds out before any change that a file cannot be replaced, so that it does not prevent the others. */
 async function withCheck(place: TrustPlace): Promise<TrustPlace> {
   if (!place.isKept || place.problem !== undefined) return place;
+  const { path, moveTo, authorities } = place;
   try {
-    for (const path of writtenFiles(place)) await requireWritable(path);
+    for (const written of writtenFiles(place)) await requireWritable(written);
+    if (isEdited(place)) {
+      const pem = encodeCertificates(authorities);
+      await requireEditable(path, moveTo === undefined ? { pem } : { file: moveTo });
+    }
     return place;
   } catch (error) {
     return { ...place, problem: toFailure(error) };
   }
+}
+
+function isEdited({ kind, file, moveTo }: TrustPlace): boolean {
+  return formOf(kind) === 'kubeconfig' && (file === undefined || moveTo !== undefined);
 }
 
 /** The files that a change of the place replaces, in order. */

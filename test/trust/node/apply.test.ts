@@ -77,6 +77,11 @@ async function changes(
     .map((place) => ({ place, authorities: unionOf(place.authorities, [next.authority]) }));
 }
 
+/** nodecertd cannot edit a value with an anchor, because other values may use it. */
+function anchored(text: string): string {
+  return text.replace(/(certificate-authority-data: )(?=\w{9})/, '$1&ca ');
+}
+
 async function failure(): Promise<never> {
   throw new AgentError('API_UNTRUSTED', 'the server serves another CA');
 }
@@ -234,11 +239,22 @@ describe('applyTrust()', () => {
   it('refuses a kubeconfig that cannot be edited, before any change', async (t) => {
     const made = await node(t);
     const { kubeconfig, caFile } = made;
-    const data = Buffer.from(old.pem).toString('base64');
-    const text = kubeconfigText({ pem: old.pem }).replace(data, `&ca ${data}`);
+    const planned = await changes(made);
+    const text = anchored(kubeconfigText({ pem: old.pem }));
     await writeFile(kubeconfig, text);
-    await assert.rejects(add(made), { code: 'KUBECONFIG_UNSUPPORTED' });
+    const run = applyTrust(made.files, { changes: planned, verify: noCheck });
+    await assert.rejects(run, { code: 'KUBECONFIG_UNSUPPORTED' });
     assert.deepEqual(await textsOf([kubeconfig, caFile]), [text, old.pem]);
+  });
+
+  it('changes the other places if one kubeconfig cannot be edited', async (t) => {
+    const made = await node(t);
+    const other = join(made.root, 'agent.conf');
+    const text = anchored(kubeconfigText({ pem: old.pem }));
+    await writeFile(other, text);
+    const run = await add(made, { trust: { kubeconfigs: [other] } });
+    assert.deepEqual(run?.paths, [made.caFile, made.kubeconfig]);
+    assert.equal(await readFile(other, 'utf8'), text);
   });
 
   it('keeps the copies of the last three changes', async (t) => {

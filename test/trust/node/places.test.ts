@@ -222,6 +222,20 @@ describe('findPlaces()', () => {
       });
     }
 
+    it('a kubeconfig with an anchor', async (t) => {
+      const { find, kubeconfig } = await node(t);
+      const text = kubeconfigText({ pem: old.pem });
+      const data = Buffer.from(old.pem).toString('base64');
+      await writeFile(kubeconfig, text.replace(data, `&ca ${data}`));
+      const { places, findings } = await find();
+      assert.equal(places[0]?.problem?.code, 'KUBECONFIG_UNSUPPORTED');
+      assert.equal(places[0]?.authorities.length, 1);
+      assert.deepEqual(
+        findings.map(({ id }) => id),
+        ['place_unusable'],
+      );
+    });
+
     it('a kubeconfig without CAs, and one that is missing', async (t) => {
       const { find, root } = await node(t);
       const [without, missing] = [join(root, 'a.conf'), join(root, 'b.conf')];
