@@ -41,15 +41,21 @@ export function planText(steps: readonly PlanStep[]): string {
   const parts = steps.map(({ id, title, blocks }, at) =>
     [
       `# ${at + 1}. ${id}: ${title}`,
-      ...blocks.flatMap(({ node, commands }) => ['', `# as root on ${node}`, ...commands]),
+      ...blocks.flatMap(({ node, commands }) => ['', `# as root on ${node}`, blockText(commands)]),
       '',
     ].join('\n'),
   );
   return [...notes, '', ...parts].join('\n');
 }
 
+/** Several commands become a subshell, which ends at the first one that fails. */
+export function blockText(commands: readonly string[]): string {
+  if (commands.length === 1) return commands.join('');
+  return ['(', 'set -e', ...commands, ')'].join('\n');
+}
+
 const notes = [
   '# A rollover of the CA "kubernetes". Explanations: docs/ca-rollover.md',
-  '# Continue only after every command of a part has succeeded. The waits succeed with exit code 0.',
+  '# Each block in parentheses ends at the first command that fails. Continue only after all commands of a part have succeeded.',
   '# Until the last part has ended: no kubeadm upgrade, no kubeadm certs renew, no new control-plane node.',
 ];

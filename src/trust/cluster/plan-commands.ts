@@ -44,7 +44,7 @@ export function trustCommands(shell: RolloverShell): string[] {
   return [
     ...lines(`
 cd ${certificates}
-[ -e ca-signing.crt ] || { cp -p ca.key ca-signing.key && cp -p ca.crt ca-signing.crt; }
+if [ ! -e ca-signing.crt ]; then cp -p ca.key ca-signing.key; cp -p ca.crt ca-signing.crt; fi
 cat ca-signing.crt ca-next.crt > ca-bundle.crt`),
     trustIn('controller-manager', 'ca-bundle.crt', shell),
     ...managerFlags(
@@ -67,7 +67,7 @@ export function switchCommands(shell: RolloverShell): string[] {
     ...renewServing('ca-next', shell),
     'cat ca-bridge.crt >> next/apiserver.crt',
     ...useRenewed,
-    '[ -e ca-previous.crt ] || { cp -p ca-signing.key ca-previous.key && cp -p ca-signing.crt ca-previous.crt; }',
+    'if [ ! -e ca-previous.crt ]; then cp -p ca-signing.key ca-previous.key; cp -p ca-signing.crt ca-previous.crt; fi',
     ...issueWith('ca-next', 'cat ca-next.crt ca-previous.crt', shell),
   ];
 }
@@ -84,15 +84,19 @@ export function switchBackCommands(shell: RolloverShell): string[] {
 function renewServing(ca: Issuing, { certificates }: RolloverShell): string[] {
   return lines(`
 cd ${certificates}
-mkdir -p -m 700 next && cp -p ${ca}.crt next/ca.crt && cp -p ${ca}.key next/ca.key
+mkdir -p -m 700 next
+cp -p ${ca}.crt next/ca.crt
+cp -p ${ca}.key next/ca.key
 cp -p apiserver.crt apiserver.key apiserver-kubelet-client.crt apiserver-kubelet-client.key next/
 kubeadm certs renew apiserver-kubelet-client --cert-dir ${certificates}/next
 kubeadm certs renew apiserver --cert-dir ${certificates}/next`);
 }
 
 const useRenewed = [
-  'mv next/apiserver-kubelet-client.key . && mv next/apiserver-kubelet-client.crt .',
-  'mv next/apiserver.key . && mv next/apiserver.crt .',
+  'mv next/apiserver-kubelet-client.key .',
+  'mv next/apiserver-kubelet-client.crt .',
+  'mv next/apiserver.key .',
+  'mv next/apiserver.crt .',
 ];
 
 function issueWith(ca: Issuing, bundle: string, shell: RolloverShell): string[] {
@@ -104,7 +108,8 @@ function issueWith(ca: Issuing, bundle: string, shell: RolloverShell): string[] 
     ...replace('ca-signing.key', `cp -p ${ca}.key`),
     ...replace('ca-signing.crt', `cp -p ${ca}.crt`),
     ...replace('ca.key', `cp -p ${ca}.key`),
-    `${bundle} > ca.crt.new && mv ca.crt.new ca.crt`,
+    `${bundle} > ca.crt.new`,
+    'mv ca.crt.new ca.crt',
     ...renewed('controller-manager'),
     ...restart('kube-controller-manager'),
     ...renewed('scheduler'),
@@ -117,9 +122,11 @@ function issueWith(ca: Issuing, bundle: string, shell: RolloverShell): string[] 
 export function finishCommands(shell: RolloverShell): string[] {
   return [
     ...trustAlone('ca-next', shell),
-    'openssl x509 -in apiserver.crt -out apiserver.crt.new && mv apiserver.crt.new apiserver.crt',
+    'openssl x509 -in apiserver.crt -out apiserver.crt.new',
+    'mv apiserver.crt.new apiserver.crt',
     'rm -f ca-signing.* ca-bundle.crt ca-next.* ca-bridge.crt',
-    'shred -u ca-previous.key && rm ca-previous.crt',
+    'shred -u ca-previous.key',
+    'rm ca-previous.crt',
   ];
 }
 
@@ -154,7 +161,7 @@ export const forgetCommand = `${administrator} -n kube-system delete configmap e
 
 /** By a rename, because a half-written bundle is a file with the first CA alone. */
 function replace(file: string, copy: string): string[] {
-  return [`${copy} ${file}.new && mv ${file}.new ${file}`];
+  return [`${copy} ${file}.new`, `mv ${file}.new ${file}`];
 }
 
 function trustIn(name: string, file: string, { clusterName, certificates }: RolloverShell): string {
@@ -165,7 +172,7 @@ function trustIn(name: string, file: string, { clusterName, certificates }: Roll
 /** Only the first control-plane node has super-admin.conf. */
 function administrators(commandsFor: (name: string) => readonly string[]): string[] {
   return [
-    `if [ -e ../super-admin.conf ]; then ${commandsFor('super-admin').join(' && ')}; fi`,
+    `if [ -e ../super-admin.conf ]; then ${commandsFor('super-admin').join('; ')}; fi`,
     ...commandsFor('admin'),
   ];
 }
@@ -192,8 +199,10 @@ function managerFlags(
   const manifests = join(dirname(certificates), 'manifests');
   const name = 'kube-controller-manager.yaml';
   return [
-    `sed ${edits.join(' ')} ${manifests}/${name} > ../${name} && chmod 600 ../${name} && mv ../${name} ${manifests}/`,
-    `until crictl inspect $(crictl ps --quiet --name kube-controller-manager) | grep -q -e '--root-ca-file=${join(certificates, root)}"'; do sleep 1; done`,
+    `sed ${edits.join(' ')} ${manifests}/${name} > ../${name}`,
+    `chmod 600 ../${name}`,
+    `mv ../${name} ${manifests}/`,
+    `until crictl inspect $(crictl ps --quiet --name kube-controller-manager) 2> /dev/null | grep -q -e '--root-ca-file=${join(certificates, root)}"'; do sleep 1; done`,
     healthy('kube-controller-manager'),
   ];
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { blockText } from '../../../src/cli/ca-rollover-plan.ts';
 import type { PlanStep } from '../../../src/trust/cluster/plan.ts';
 import { abortPlan, rolloverPlan } from '../../../src/trust/cluster/plan.ts';
 import { read } from '../../docs/pages.ts';
@@ -41,7 +42,17 @@ describe('rolloverPlan()', () => {
     const page = await read('docs/ca-rollover.md');
     for (const { id, blocks } of rolloverPlan(facts)) {
       for (const { commands } of blocks) {
-        assert.ok(page.includes(`\`\`\`sh\n${commands.join('\n')}\n\`\`\``), id);
+        assert.ok(page.includes(`\`\`\`sh\n${blockText(commands)}\n\`\`\``), id);
+      }
+    }
+  });
+});
+
+describe('rolloverPlan() and abortPlan()', () => {
+  it('have no command whose failure `set -e` ignores', () => {
+    for (const { blocks } of [...rolloverPlan(facts), ...abortPlan(facts)]) {
+      for (const command of blocks.flatMap((block) => block.commands)) {
+        assert.doesNotMatch(command, /&&|\|\|/);
       }
     }
   });
