@@ -92,11 +92,15 @@ export async function keyMatches(
 async function matchOf(certificate: string, key: string): Promise<KeyMatch[]> {
   const reading = readCertificateFile(certificate);
   const [first] = reading.kind === 'read' ? reading.certificates : [];
-  const found = await readKeyFile(key).catch(() => null);
-  if (found === undefined) return [];
-  const matches =
-    first !== undefined && found !== null && new X509Certificate(first.der).checkPrivateKey(found);
-  return [{ certificate, key, matches }];
+  try {
+    const found = await readKeyFile(key);
+    if (found === undefined) return [];
+    const matches = first !== undefined && new X509Certificate(first.der).checkPrivateKey(found);
+    return [{ certificate, key, matches }];
+  } catch (error) {
+    // Only root may read keys.
+    return hasCode(error, 'STORE_PERMISSIONS') ? [] : [{ certificate, key, matches: false }];
+  }
 }
 
 const sides = ['old', 'next'] as const;

@@ -24,15 +24,18 @@ export interface SigningKeySearch {
 }
 
 /**
- * The keys of the two CAs that are on this machine, whatever the names of their files.
- * @throws AgentError KEY_UNSUPPORTED, PAIR_MALFORMED, STORE_*
+ * The keys of the two CAs that are on this machine, whatever the names of their files. A user who is
+ * not root may read none of the usual files.
+ * @throws AgentError KEY_UNSUPPORTED, PAIR_MALFORMED, STORE_* for one of the further files
  */
 export async function findSigningKeys(
   { old, next }: RolloverAuthorities,
   { certificates, files }: SigningKeySearch,
 ): Promise<SigningKeys> {
-  const paths = [...keyNames.map((name) => join(certificates, name)), ...files];
-  const found = await Promise.all(paths.map(readKeyFile));
+  const found = await Promise.all([
+    ...keyNames.map((name) => readKeyFile(join(certificates, name)).catch(() => undefined)),
+    ...files.map(readKeyFile),
+  ]);
   const keys = new Map(
     found.flatMap((key): [string, KeyObject][] => (key === undefined ? [] : [[pinOf(key), key]])),
   );
