@@ -66,7 +66,7 @@ export function rolloverPlan({ controlPlanes, ...shell }: PlanFacts): PlanStep[]
     },
     {
       id: 'droppable',
-      title: 'Wait until nothing needs the old CA',
+      title: 'Wait until nothing needs the old CA; add --audit-log FILE or --clients-ok',
       blocks: [wait('droppable', '3d')],
     },
     {
