@@ -1,0 +1,63 @@
+import type { Failure } from '../../core/errors.ts';
+import { without } from '../../core/without.ts';
+import type { Gate, GateInput, ProbedIssuer } from './gate.ts';
+import { judgeDroppable } from './gates/droppable.ts';
+import { judgeNodes } from './gates/nodes.ts';
+import { judgePods } from './gates/pods.ts';
+import { judgePublished } from './gates/published.ts';
+import { judgeReissued } from './gates/reissued.ts';
+import type { ServersFacts } from './gates/servers.ts';
+import { judgeServers } from './gates/servers.ts';
+import { judgeServing } from './gates/serving.ts';
+import { judgeSigner } from './gates/signer.ts';
+import { gateOf } from './gates/verdict.ts';
+import { leftovers } from './leftovers.ts';
+import type { TrustFile } from './local-trust.ts';
+import { isNextInUse } from './next-in-use.ts';
+import type { ServerProbe } from './probes.ts';
+
+/** What the gates of the API servers need beside the input of the others. */
+export interface ServerFindings {
+  readonly probes: readonly ServerProbe[];
+  /** The files of this machine that components read CAs from. */
+  readonly trustFiles: readonly TrustFile[];
+  readonly kubelets: readonly ProbedIssuer[];
+  readonly unlisted?: Failure;
+}
+
+/** Every gate, in the order of a rollover. */
+export function judgeAll(input: GateInput, findings: ServerFindings): Gate[] {
+  const { probes } = findings;
+  const [signer, serving, reissued] = [
+    judgeSigner(input),
+    judgeServing(probes),
+    judgeReissued(input),
+  ];
+  const isOldInUse = reissued.state !== 'open';
+  const servers = judgeServers(serversFacts(input, findings, isOldInUse));
+  const first = [servers, judgePublished(input), judgeNodes(input), judgePods(input)];
+  const { reasons } = judgeDroppable(input, [signer, serving, reissued]);
+  // Without a probe by the old CA, it is unknown whether an API server still accepts that CA.
+  const isOldAccepted = probes.some(({ byOld }) => byOld.kind === 'accepted');
+  const left = leftovers(isOldAccepted ? input : without(input, 'servers'));
+  return [...first, signer, serving, reissued, gateOf('G8', [...reasons, ...left])];
+}
+
+function serversFacts(
+  input: GateInput,
+  { probes, trustFiles, kubelets, unlisted }: ServerFindings,
+  isOldInUse: boolean,
+): ServersFacts {
+  const kubeletAuthority = trustFiles.find(({ flag }) =>
+    flag.endsWith('--kubelet-certificate-authority'),
+  );
+  return {
+    probes,
+    isOldInUse,
+    isNextInUse: isNextInUse(input),
+    ...(kubeletAuthority !== undefined && { kubeletAuthority }),
+    servedByKubelets: new Set(kubelets.map(({ issuer }) => issuer)),
+    readAt: input.state.readAt,
+    ...(unlisted !== undefined && { unlisted }),
+  };
+}
