@@ -20,6 +20,8 @@ import { defaultDirectories, keyFileOf } from '../pki/layout.ts';
 import { sandboxNeeds } from '../pki/unattended/service-sandbox.ts';
 import type { Clock } from '../sys/clock.ts';
 import { isSamePath } from '../sys/same-path.ts';
+import { issuerOf } from '../trust/node/issuer.ts';
+import { currentLeaves } from '../trust/node/leaves.ts';
 import { findPlaces } from '../trust/node/places.ts';
 import { askAgent, fetchStatus } from './agent-status.ts';
 import type { ConfigOptions } from './config-options.ts';
@@ -111,8 +113,13 @@ async function inspectTrust(config: LoadedConfig): Promise<TrustFacts> {
     askAgent(config),
   ]);
   const agent = answer.kind === 'running' ? answer.report.trustSync : undefined;
+  const leaves = await currentLeaves(config);
+  const client = leaves.find(({ spec }) => spec.profile === 'kubelet-client');
+  const authorities = places.flatMap((place) => place.authorities);
+  const clientIssuer = client && issuerOf(client.pem, authorities);
   return {
     places,
+    ...(clientIssuer && { clientIssuer }),
     findings: config.trust === undefined ? [] : findings,
     ...(agent !== undefined && { agent }),
   };

@@ -4,11 +4,13 @@ import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatDuration, minute, second } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { discoverRemedy, withPins } from '../core/remedies.ts';
+import { authorityName } from '../core/trust-remarks.ts';
 import type { ApiIdentity } from '../kube/access-review.ts';
 import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import type { CheckResult } from './check.ts';
 import { failureFinding } from './check.ts';
+import type { TrustFacts } from './trust.ts';
 
 /** The connection that the agent itself uses. */
 export interface ApiPort {
@@ -58,11 +60,11 @@ export function openingFindings(failure: Failure): DoctorFinding[] {
 
 export function connectionFindings(
   { server, proxy, source, identity, skewMs }: ConnectionFacts,
-  nodeName: string,
+  { nodeName, clientIssuer }: OwnIdentity,
 ): DoctorFinding[] {
   const skew = skewMs === undefined ? [] : skewFindings(skewMs);
   if (identity.kind === 'failed') {
-    const failed = connectionFailure(identity.failure, source);
+    const failed = connectionFailure(identity.failure, source, clientIssuer);
     return failed === undefined ? skew : [failed, ...skew];
   }
   const { value } = identity;
@@ -73,6 +75,29 @@ export function connectionFindings(
   return [
     { id: 'api-server', severity: 'ok', what: `${server}${via} ${answer}; the clocks agree` },
   ];
+}
+
+export interface OwnIdentity {
+  readonly nodeName: string;
+  /** The CA that issued the client certificate, if it is known. */
+  readonly clientIssuer?: TrustFacts['clientIssuer'];
+}
+
+/** During a CA rollover, the API server may have dropped the old CA too early. */
+function refusedFinding(failure: Failure, issuer: TrustFacts['clientIssuer']): DoctorFinding {
+  const { remedy = '' } = failure;
+  const name = issuer === undefined ? 'the CA of the client certificate' : authorityName(issuer);
+  return failureFinding(
+    {
+      ...failure,
+      remedy: `${remedy}; if the CA of the cluster was replaced, add ${name} to the file of kube-apiserver --client-ca-file until this node has another certificate`,
+    },
+    {
+      id: 'api-identity-refused',
+      severity: 'error',
+      why: `The API server does not trust ${name}, or the certificate has expired`,
+    },
+  );
 }
 
 interface Meaning {
@@ -107,10 +132,6 @@ const meanings: Partial<Record<ErrorCode, Meaning>> = {
   API_BAD_RESPONSE: {
     id: 'api-troubled',
     why: 'The server that answers is not a Kubernetes API server, so nodecertd cannot request certificates',
-  },
-  API_UNAUTHORIZED: {
-    id: 'api-identity-refused',
-    why: 'The API server does not trust the CA of the client certificate, or the certificate has expired',
   },
   API_ANONYMOUS: {
     id: 'api-identity-refused',
@@ -157,8 +178,11 @@ export function trustLostFinding(
 function connectionFailure(
   failure: Failure,
   source: ApiConnection['source'],
+  clientIssuer?: TrustFacts['clientIssuer'],
 ): DoctorFinding | undefined {
-  if (failure.code === 'API_UNAUTHORIZED' && source === 'bootstrap') return undefined;
+  if (failure.code === 'API_UNAUTHORIZED') {
+    return source === 'bootstrap' ? undefined : refusedFinding(failure, clientIssuer);
+  }
   const meaning = meanings[failure.code] ?? {
     id: 'api-troubled',
     why: 'Certificate requests may fail in the same way',

@@ -1,4 +1,3 @@
-import type { CaPin } from '../core/ca-pin.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
@@ -74,7 +73,7 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorResult> {
       config,
       now,
       trustLost: isTrustLost({ ...local, remote }, options),
-      pins: knownPins(valueOf(trust)),
+      trust: valueOf(trust),
     }),
     ...evaluate(trustName, trust, (facts) => trustFindings(facts, now)),
     ...evaluate('the agent', agent, agentFindings),
@@ -114,15 +113,16 @@ function serverFindings(
     config,
     now,
     trustLost,
-    pins,
+    trust,
   }: {
     readonly config: AgentConfig;
     readonly now: number;
     readonly trustLost: boolean;
-    readonly pins: readonly CaPin[];
+    readonly trust: TrustFacts | undefined;
   },
 ): DoctorFinding[] {
   const { nodeName } = config;
+  const pins = knownPins(trust);
   if (connection.kind === 'failed') {
     return [
       ...(trustLost
@@ -139,7 +139,10 @@ function serverFindings(
     ];
   }
   return [
-    ...connectionFindings(connection.value, nodeName),
+    ...connectionFindings(connection.value, {
+      nodeName,
+      ...(trust?.clientIssuer && { clientIssuer: trust.clientIssuer }),
+    }),
     ...evaluateIfDone('permissions', permissions, (facts) => permissionFindings(facts, nodeName)),
     ...evaluateIfDone('requests', requests, (facts) => requestFindings(facts, now)),
     ...(permissions === undefined ? [notAsked('the API server gave no usable response')] : []),

@@ -13,6 +13,8 @@ export interface TrustFacts {
     readonly kind: TrustPlaceKind;
     readonly authorities: readonly Pick<TrustAuthority, 'subject' | 'fingerprint' | 'pin'>[];
   }[];
+  /** The CA of the client certificate of this node, if it is in one of the places. */
+  readonly clientIssuer?: Pick<TrustAuthority, 'subject' | 'fingerprint'>;
   /** Empty while `trust` is disabled, because nodecertd changes no file then. */
   readonly findings: readonly TrustFinding[];
   /** Absent if no agent answers, or `trust` is disabled. */

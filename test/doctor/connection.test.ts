@@ -126,23 +126,34 @@ describe('connectionFindings()', () => {
       ['error api-identity-refused', 'error clock-skew'],
     ],
   ];
+  it('names the CA that the API server does not trust anymore', () => {
+    const facts = { ...healthy, identity: failed('API_UNAUTHORIZED') };
+    const clientIssuer = { subject: 'CN=kubernetes', fingerprint: '01'.repeat(32) };
+    const text = textOf(connectionFindings(facts, { nodeName: 'n1', clientIssuer }));
+    assert.match(text, /does not trust CN=kubernetes \(0101010101010101\), or the certificate has/);
+    assert.match(text, /add CN=kubernetes \(0101010101010101\) to the file of .* --client-ca-file/);
+  });
+
   for (const [name, changes, expected] of rows) {
     it(`finds ${expected.join(' and ') || 'nothing'} for ${name}`, () => {
-      assert.deepEqual(summaryOf(connectionFindings({ ...healthy, ...changes }, 'n1')), expected);
+      assert.deepEqual(
+        summaryOf(connectionFindings({ ...healthy, ...changes }, { nodeName: 'n1' })),
+        expected,
+      );
     });
   }
 
   it('shows the size and direction of the clock skew', () => {
-    const behind = textOf(connectionFindings({ ...healthy, skewMs: -hour }, 'n1'));
+    const behind = textOf(connectionFindings({ ...healthy, skewMs: -hour }, { nodeName: 'n1' }));
     assert.match(behind, /is 1h behind the clock of the API server/);
-    const ahead = textOf(connectionFindings({ ...healthy, skewMs: hour }, 'n1'));
+    const ahead = textOf(connectionFindings({ ...healthy, skewMs: hour }, { nodeName: 'n1' }));
     assert.match(ahead, /is 1h ahead of the clock of the API server/);
   });
 
   it('names the proxy on the way to the server', () => {
     const facts = { ...healthy, proxy: 'proxy:3128 (HTTPS_PROXY)' };
     assert.match(
-      textOf(connectionFindings(facts, 'n1')),
+      textOf(connectionFindings(facts, { nodeName: 'n1' })),
       /10\.0\.0\.1:6443 through proxy proxy:3128 \(HTTPS_PROXY\) accepts this node as/,
     );
   });

@@ -43,7 +43,7 @@ describe('askServer()', () => {
     await using server = await webServer();
     const { connection, permissions, requests } = await ask(server);
     assert.equal(connection.kind, 'done');
-    const findings = connectionFindings(connection.value, 'worker-1');
+    const findings = connectionFindings(connection.value, { nodeName: 'worker-1' });
     assert.deepEqual(summaryOf(findings), ['error api-troubled']);
     assert.ok(textOf(findings).includes(server.url));
     assert.deepEqual([permissions, requests], [undefined, undefined]);
@@ -56,7 +56,7 @@ describe('askServer()', () => {
     await using proxy = await startTlsEndingProxy(ends);
     const { connection, permissions } = await ask(proxy);
     assert.equal(connection.kind, 'done');
-    const findings = connectionFindings(connection.value, 'worker-1');
+    const findings = connectionFindings(connection.value, { nodeName: 'worker-1' });
     assert.deepEqual(summaryOf(findings), ['error api-identity-refused']);
     assert.doesNotMatch(textOf(findings), /clusterrolebinding|[Bb]ind a role/);
     assert.equal(permissions, undefined);
