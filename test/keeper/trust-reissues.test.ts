@@ -102,6 +102,25 @@ describe('TrustReissues', () => {
     ]);
   });
 
+  it('requests five certificates in a day at most while the signer uses the old CA', () => {
+    const story = new Story().configure();
+    const stored: number[] = [];
+    let pair = client;
+    for (let passed = 0; passed < 24 * hour; passed += minute) {
+      story.reissues.reported(behind, new Map([['kubelet-client', pair]]));
+      if (story.due(pair)) {
+        stored.push(passed);
+        pair = pairFor(clientTemplate, { serial: `${passed}`, storedAt: story.clock.now() });
+      }
+      story.clock.jump(minute);
+    }
+    assert.equal(stored.length, 5);
+    const pauses = stored
+      .slice(1)
+      .map((at, index) => Math.floor((at - (stored[index] ?? 0)) / hour));
+    assert.deepEqual(pauses, [1, 2, 4, 8]);
+  });
+
   it('ends with the first report that no longer calls it behind', () => {
     const story = new Story().configure();
     story.reissues.reported(behind, pairs);
