@@ -7,7 +7,8 @@ import { describeError, hasErrno } from '../core/errors.ts';
 import { severities } from '../core/findings.ts';
 import type { AgentStatus } from '../core/status.ts';
 import { certificateStates, pkiStates, trustStates } from '../core/status.ts';
-import { trustStages } from '../core/trust.ts';
+import { trustOutcomes } from '../core/trust-report.ts';
+import { trustReaderStates, trustStages } from '../core/trust.ts';
 import { peekState } from '../store/state-file.ts';
 import { localHost } from '../sys/local-host.ts';
 import { isSamePath } from '../sys/same-path.ts';
@@ -127,6 +128,7 @@ const pkiStatusSchema = v.looseObject({
 });
 const texts = v.array(v.string());
 const trustReportSchema = v.looseObject({
+  outcome: v.picklist(trustOutcomes),
   stage: v.picklist(trustStages),
   authorities: v.array(
     v.looseObject({
@@ -143,18 +145,34 @@ const trustReportSchema = v.looseObject({
     v.looseObject({
       kind: v.string(),
       path: v.string(),
+      file: v.optional(v.string()),
+      problem: v.optional(v.string()),
       isKept: v.boolean(),
       authorities: texts,
     }),
   ),
-  sources: v.array(v.looseObject({ name: v.string(), outcome: v.string() })),
-  leaves: v.array(v.looseObject({ name: v.string(), isBehind: v.boolean() })),
+  sources: v.array(
+    v.looseObject({
+      kind: v.string(),
+      name: v.string(),
+      outcome: v.string(),
+      authorities: texts,
+      reason: v.optional(v.string()),
+    }),
+  ),
+  leaves: v.array(
+    v.looseObject({ name: v.string(), issuer: v.optional(v.string()), isBehind: v.boolean() }),
+  ),
   reader: v.looseObject({
-    state: v.string(),
+    state: v.picklist(trustReaderStates),
     since: v.optional(v.number()),
     restartAt: v.optional(v.number()),
   }),
-  findings: v.array(v.looseObject({ message: v.string() })),
+  findings: v.array(
+    v.looseObject({ id: v.string(), message: v.string(), remedy: v.optional(v.string()) }),
+  ),
+  refusal: v.optional(failure),
+  failure: v.optional(failure),
 });
 const trustStatusSchema = v.looseObject({
   state: v.picklist(trustStates),

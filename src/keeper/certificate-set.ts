@@ -66,10 +66,12 @@ export class CertificateSet {
     return this.#rotators.map(({ path }) => path);
   }
 
-  /** The current key pairs, by the name of the certificate. */
+  /** The current key pairs that this agent rotates, by the name of the certificate. */
   get pairs(): ReadonlyMap<string, PairFacts> {
     return new Map(
-      this.#rotators.flatMap(({ spec, pair }) => (pair === undefined ? [] : [[spec.name, pair]])),
+      this.#rotators.flatMap(({ spec, pair, observed }) =>
+        pair === undefined || observed ? [] : [[spec.name, pair]],
+      ),
     );
   }
 

@@ -137,7 +137,7 @@ export class Keeper implements EnrollerListener {
     return this.#supervisor.pid;
   }
 
-  /** The current key pairs, by the name of the certificate. */
+  /** The current key pairs that this agent rotates, by the name of the certificate. */
   get pairs(): ReadonlyMap<string, PairFacts> {
     return this.#certificates.pairs;
   }

@@ -79,11 +79,8 @@ export class TrustRecord {
   #logChange(previous: TrustReport | undefined, report: TrustReport): void {
     const { logger } = this.#options;
     const { stage, changedAt, findings } = report;
-    if (report.outcome === 'changed') {
-      logger.log('trust_changed', {
-        cas: heldBy(report),
-        ...(changedAt !== undefined && { at: formatInstant(changedAt) }),
-      });
+    if (changedAt !== undefined && isWritten(previous, report)) {
+      logger.log('trust_changed', { cas: heldBy(report), at: formatInstant(changedAt) });
     }
     if (previous === undefined ? stage !== 'single' : stage !== previous.stage) {
       logger.log('trust_stage', { from: previous?.stage, to: stage });
@@ -129,6 +126,14 @@ export class TrustRecord {
 /** The fingerprints of the CAs that all kept places have. */
 export function heldBy({ authorities }: TrustReport): readonly string[] {
   return authorities.filter(({ isHeld }) => isHeld).map(({ fingerprint }) => fingerprint);
+}
+
+/** A run can also be `changed` because it restarted the kubelet. */
+function isWritten(
+  previous: TrustReport | undefined,
+  { changedAt, outcome }: TrustReport,
+): boolean {
+  return previous === undefined ? outcome === 'changed' : changedAt !== previous.changedAt;
 }
 
 function textOf({ id, message }: TrustFinding): string {

@@ -69,6 +69,8 @@ class Stage implements AsyncDisposable {
   readonly #answered = new Set<number>();
   readonly keeper: Keeper;
   looksAtInterfaces = 0;
+  /** The certificates that are by another CA than their signer uses: name and serial. */
+  readonly behind = new Set<string>();
   #listener: ChildListener | undefined;
   #exited = false;
   readonly #stop = new AbortController();
@@ -93,6 +95,7 @@ class Stage implements AsyncDisposable {
       journal: new RequestJournal({}, () => undefined),
       releaseMemory: () => undefined,
       preflight,
+      reissues: { isDue: (name, { serial }) => this.behind.has(`${name} ${serial}`) },
     });
     this.#running = this.keeper.run(this.#stop.signal);
   }
@@ -235,6 +238,31 @@ describe('Keeper', () => {
     assert.equal(stage.keeper.status().certificates[0]?.state, 'starting');
     stage.report({ type: 'inspected', name: 'kubelet-client', findings: [] });
     assert.ok(stage.has('enroll', 'kubelet-client'));
+  });
+
+  it('requests a certificate that is behind, once', async () => {
+    await using stage = await Stage.open();
+    await stage.inspected('kubelet-client');
+    assert.equal(stage.has('enroll'), false);
+    const serial = stage.keeper.pairs.get('kubelet-client')?.serial ?? '';
+    stage.behind.add(`kubelet-client ${serial}`);
+    await stage.clock.advance(minute);
+    await until('the request', () => stage.has('enroll', 'kubelet-client'));
+    const [started] = stage.logger.all('rotation_started');
+    assert.equal(started?.['reason'], 'issuer-behind');
+    const pair = pairFor(clientTemplate, { serial: 'b', notAfter: start + 100 * hour });
+    stage.report({ type: 'stored', name: 'kubelet-client', attempt: 1, pair, findings: [] });
+    await stage.clock.advance(10 * minute);
+    assert.equal(stage.count('enroll'), 1);
+  });
+
+  it('has only the pairs that the kubelet does not rotate', async () => {
+    await using stage = await Stage.open();
+    const pair = pairFor(clientTemplate, { notAfter: start + 100 * hour });
+    const observed = { file: '/var/lib/kubelet/config.yaml', key: 'rotateCertificates' };
+    const report = { type: 'inspected', name: 'kubelet-client', pair, findings: [] } as const;
+    stage.report({ ...report, observed });
+    assert.equal(stage.keeper.pairs.size, 0);
   });
 
   it('requests other certificates once there is a client certificate', async () => {

@@ -238,6 +238,8 @@ describe('TrustSyncs', () => {
     await stage.ran(1);
     await stage.next(report);
     await stage.next({ ...report, outcome: 'in-sync' });
+    // It restarted the kubelet.
+    await stage.next(report);
     assert.deepEqual(stage.logger.lines, [
       {
         event: 'trust_changed',
