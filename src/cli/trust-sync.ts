@@ -17,6 +17,7 @@ interface SyncOptions extends ConfigOptions {
   readonly output: OutputFormat;
   readonly unattended?: true;
   readonly restart?: true;
+  readonly refresh?: true;
 }
 
 export const exitCodes: ExitCodeMeanings = {
@@ -41,6 +42,10 @@ export function configure(
       '--unattended',
       'as the agent runs it: wait before CAs are written again with which the kubelet did not stay up',
     )
+    .option(
+      '--refresh',
+      'with --unattended: ask the API server again for what earlier runs have found',
+    )
     .addOption(outputOption())
     .action(async (options: SyncOptions) => {
       exit(await withRootRemedy(() => run(options, context)));
@@ -48,10 +53,11 @@ export function configure(
 }
 
 async function run(options: SyncOptions, context: CliContext): Promise<ExitCode> {
-  const { output, unattended = false, restart = false, ...flags } = options;
+  const { output, unattended = false, restart = false, refresh = false, ...flags } = options;
   using stop = stopSignal();
   const request = await trustRequest(flags, { context, signal: stop.signal });
-  const report = await syncTrust(request, { restartNow: restart, byHand: !unattended });
+  const byHand = !unattended;
+  const report = await syncTrust(request, { restartNow: restart, byHand, refresh });
   const { stdout, clock } = context;
   const table = (): string => trustTable(report, clock.now());
   stdout.write(await print(output, trustDocument(report), table));

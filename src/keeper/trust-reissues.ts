@@ -45,9 +45,15 @@ export class TrustReissues {
     this.#behindSince = new Map(Object.entries(options.behindSince));
   }
 
-  /** Without a configuration, no certificate is due. */
+  /**
+   * Without a configuration, no certificate is due, and the times are forgotten: in a later rollover
+   * they would make every node request its certificates at once.
+   */
   apply(config: ReissueConfig | undefined): void {
     this.#config = config;
+    if (config !== undefined || this.#behindSince.size === 0) return;
+    this.#behindSince.clear();
+    this.#options.save({});
   }
 
   /**
@@ -55,6 +61,7 @@ export class TrustReissues {
    * @param pairs the key pairs at its start, by the name of the certificate
    */
   reported(leaves: readonly ReportedLeaf[], pairs: CurrentPairs): void {
+    if (this.#config === undefined) return;
     const previous = this.#behind;
     const names = leaves.filter(({ isBehind }) => isBehind).map(({ name }) => name);
     this.#behind = new Map(

@@ -34,6 +34,8 @@ export interface TrustSyncOptions {
   /** Added to the environment of this process. */
   readonly env: Readonly<Record<string, string>>;
   readonly config: TrustSyncConfig;
+  /** Do not use what earlier runs have found out about the cluster. */
+  readonly refresh: boolean;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -47,7 +49,7 @@ export type TrustSync =
 export async function syncTrust(options: TrustSyncOptions): Promise<TrustSync> {
   const end = await runOwnCommand({
     ...options,
-    args: ['trust', 'sync', '--unattended', '--output', 'json', ...flagsOf(options.config)],
+    args: ['trust', 'sync', '--unattended', '--output', 'json', ...flagsOf(options)],
     // 3 means waiting, and 1 means refused or failed.
     resultCodes: new Set([0, 1, 3]),
     // Three sources of up to a minute each, a restart of the kubelet, and the check that it runs.
@@ -62,7 +64,8 @@ export async function syncTrust(options: TrustSyncOptions): Promise<TrustSync> {
   return { kind: 'failed', reason: 'printed an unexpected document' };
 }
 
-function flagsOf({ kubelet, ...config }: TrustSyncConfig): string[] {
+function flagsOf({ config, refresh }: TrustSyncOptions): string[] {
+  const { kubelet } = config;
   const flags = {
     '--config': config.file,
     '--hostname-override': config.nodeName,
@@ -73,9 +76,10 @@ function flagsOf({ kubelet, ...config }: TrustSyncConfig): string[] {
     '--kubelet-config': kubelet.configFile,
     '--kubelet-config-dir': kubelet.configDirectory,
   };
-  return Object.entries(flags).flatMap(([flag, value]) =>
+  const given = Object.entries(flags).flatMap(([flag, value]) =>
     value === undefined ? [] : [flag, value],
   );
+  return refresh ? ['--refresh', ...given] : given;
 }
 
 function parseReport(text: string): TrustReport | undefined {

@@ -140,11 +140,13 @@ export class TrustSyncs implements AsyncDisposable {
     const over = AbortSignal.any([replaced, stop]);
     const files = new ChangedFiles(trust.file === undefined ? [] : [trust.file], fileSignature);
     let failures = 0;
+    // An administrator may have restarted the agent because the CAs of the cluster have changed.
+    let refresh = true;
     while (!over.aborted) {
       await files.compare();
       const before = pairs();
       record.checking();
-      const sync = await syncTrust({ program, env, config, clock, signal: stop });
+      const sync = await syncTrust({ program, env, config, refresh, clock, signal: stop });
       // Canceled before it changed anything.
       if (stop.aborted && sync.kind === 'failed') return;
       record.ended(sync);
@@ -156,18 +158,26 @@ export class TrustSyncs implements AsyncDisposable {
           : pauseAfter(sync.report, random());
       record.waiting(clock.now() + ms);
       const isChanged = async (): Promise<boolean> => (await files.compare()).length > 0;
-      await this.#pause(ms, isChanged, over);
+      refresh = await this.#pause(ms, isChanged, over);
     }
   }
 
-  /** Ends early if something changed. Watches can miss a change, so this compares. */
-  async #pause(ms: number, isChanged: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
+  /**
+   * Ends early if something changed. Watches can miss a change, so this compares.
+   * @returns whether something changed
+   */
+  async #pause(
+    ms: number,
+    isChanged: () => Promise<boolean>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     const { clock } = this.#options;
     const left = timerOnEitherClock(clock, ms);
     for (let rest = left(); rest > 0 && !signal.aborted; rest = left()) {
       await clock.sleep(Math.min(rest, comparisonInterval), signal).catch(() => undefined);
-      if (await isChanged()) return;
+      if (await isChanged()) return true;
     }
+    return false;
   }
 
   #takeOver(sync: TrustSync, before: CurrentPairs): void {

@@ -158,10 +158,11 @@ describe('TrustSyncs', () => {
     assert.deepEqual(stage.status.report, trustReport());
     assert.equal(stage.pause, 10 * minute);
     assert.deepEqual(stage.program.calls, [
-      'trust sync --unattended --output json --config /etc/nodecertd/config.yaml --hostname-override worker-1 --kubeconfig /node/kubelet.conf --bootstrap-kubeconfig /node/bootstrap.conf --cert-dir /node/pki --state-dir /node/state --kubelet-config /node/kubelet.yaml',
+      'trust sync --unattended --output json --refresh --config /etc/nodecertd/config.yaml --hostname-override worker-1 --kubeconfig /node/kubelet.conf --bootstrap-kubeconfig /node/bootstrap.conf --cert-dir /node/pki --state-dir /node/state --kubelet-config /node/kubelet.yaml',
     ]);
     await stage.pass(10 * minute);
     await stage.ran(2);
+    assert.doesNotMatch(stage.program.calls[1] ?? '', /--refresh/);
     assert.deepEqual(stage.logger.events, []);
   });
 
@@ -215,6 +216,7 @@ describe('TrustSyncs', () => {
       await change(stage, file);
       await stage.pass(minute);
       await stage.ran(2);
+      assert.match(stage.program.calls[1] ?? '', / --refresh /);
     });
   }
 

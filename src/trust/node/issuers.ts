@@ -25,13 +25,14 @@ export async function findIssuers(
     leaves,
     client,
     result,
-    byHand,
+    mayUseMemory,
   }: {
     readonly leaves: readonly CurrentLeaf[];
     /** Absent if the API server does not answer. */
     readonly client: KubeClient | undefined;
     readonly result: RunResult;
-    readonly byHand: boolean;
+    /** Whether the result of a recent run is enough. */
+    readonly mayUseMemory: boolean;
   },
 ): Promise<Issuers> {
   if (leaves.length === 0) return new Map();
@@ -39,7 +40,7 @@ export async function findIssuers(
   // An API server that does not answer is no reason to forget which CA the signer uses.
   const last = known === undefined ? new Map() : remembered(session, leaves, known);
   if (client === undefined) return last;
-  if (!byHand && known !== undefined && isRecent(known, session.now)) return last;
+  if (mayUseMemory && known !== undefined && isRecent(known, session.now)) return last;
   try {
     const found = await search(session, leaves, client);
     session.memory = { ...without(session.memory, 'signers'), ...memoryOf(session, leaves, found) };

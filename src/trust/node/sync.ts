@@ -21,6 +21,8 @@ export interface SyncOptions {
   readonly restartNow: boolean;
   /** A person runs the command, so CAs that were rolled back are written again. */
   readonly byHand: boolean;
+  /** Ask the API server again for what earlier unattended runs have found. */
+  readonly refresh: boolean;
 }
 
 /**
@@ -30,7 +32,7 @@ export interface SyncOptions {
  */
 export async function syncTrust(
   request: TrustRequest,
-  { restartNow, byHand }: SyncOptions,
+  { restartNow, byHand, refresh }: SyncOptions,
 ): Promise<TrustReport> {
   await using session = await TrustSession.open(request);
   const result = new RunResult();
@@ -40,8 +42,10 @@ export async function syncTrust(
   await observeKubelet(session, {});
   const wanted = await session.readWanted();
   await addWanted({ session, result, wanted, doubt, byHand });
-  const mayUseMemory = !byHand && !result.isChanged && isQuiet(session);
-  await using api = await openNodeApi(session, { mayUseMemory });
+  const mayUseMemory = !byHand && !refresh;
+  await using api = await openNodeApi(session, {
+    mayUseMemory: mayUseMemory && !result.isChanged && isQuiet(session),
+  });
   result.findings.push(...api.findings);
   const { reader, restartAt } = await makeKubeletUse({ session, result, api, restartNow });
   session.countMissing(wanted);
@@ -52,7 +56,7 @@ export async function syncTrust(
   };
   const keptBecause = await dropUnneeded({ session, result, wanted, circumstances });
   const leaves = await currentLeaves(request.config);
-  const issuers = await findIssuers(session, { leaves, client: api.client, result, byHand });
+  const issuers = await findIssuers(session, { leaves, client: api.client, result, mayUseMemory });
   const known = unionOf(session.trusted, wanted.authorities ?? []);
   const report = reportOf(session, {
     wanted,

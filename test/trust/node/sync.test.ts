@@ -193,13 +193,18 @@ describe('syncTrust()', () => {
     }
   });
 
-  it('finds at once by hand that the signer uses another CA', async (context) => {
+  it('finds at once that the signer uses another CA, by hand and on request', async (context) => {
     await using bench = await TrustBench.start(context);
     bench.cluster.bundle = bench.old.pem + bench.next.pem;
     await bench.storeClientPair(bench.old);
     await bench.run();
     await bench.signWith(bench.next);
     assert.equal((await bench.run()).leaves[0]?.isBehind, false);
+    assert.equal((await bench.run({}, { refresh: true })).leaves[0]?.isBehind, true);
+    await bench.signWith(bench.old);
+    assert.equal((await bench.run()).leaves[0]?.isBehind, true);
+    assert.equal((await bench.run({}, { byHand: true })).leaves[0]?.isBehind, false);
+    await bench.signWith(bench.next);
     assert.equal((await bench.run({}, { byHand: true })).leaves[0]?.isBehind, true);
     assert.equal((await bench.run()).leaves[0]?.isBehind, true);
   });

@@ -171,7 +171,12 @@ printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $((n *
     trust: Partial<TrustConfig> = {},
     options: Partial<SyncOptions> = {},
   ): Promise<TrustReport> {
-    return syncTrust(this.request(trust), { restartNow: false, byHand: false, ...options });
+    return syncTrust(this.request(trust), {
+      restartNow: false,
+      byHand: false,
+      refresh: false,
+      ...options,
+    });
   }
 
   /** The number of requests of six runs, by the last part of their path. */
