@@ -4,7 +4,7 @@ import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
 import { shortFingerprint, trustAnnotationKey } from '../../../core/trust-annotation.ts';
 import type { Gate, GateInput, GateReason, RolloverSide } from '../gate.ts';
 import type { ClusterNode } from '../state.ts';
-import { counted, gateOf, judged, missingSides, sideNames } from './verdict.ts';
+import { counted, gateOf, judged, missingSides, restoreServing, sideNames } from './verdict.ts';
 
 /** Nodes report every day. */
 export const longestReportAge = 25 * hour;
@@ -82,10 +82,12 @@ function isHarmful({ state }: NodeCause): boolean {
   return state === 'harmful';
 }
 
-function offline({ state, what }: NodeCause): NodeCause {
+function offline(cause: NodeCause): NodeCause {
+  const what = `not Ready, and ${cause.what}`;
+  if (isHarmful(cause)) return { ...cause, what };
   return {
-    state,
-    what: `not Ready, and ${what}`,
+    state: cause.state,
+    what,
     remedy: 'Start these nodes, delete their Nodes, or ignore them: --except NODE',
   };
 }
@@ -122,7 +124,7 @@ function behindInKubeconfig({ places }: TrustAnnotation, input: GateInput): Node
     what: `the kubeconfig of the kubelet lacks ${sideNames[side]}`,
     remedy:
       state === 'harmful' && side === 'next'
-        ? `Append the bridge to the certificate of each kube-apiserver, or restore the previous certificate; then, on the node: nodecertd trust sync`
+        ? `${restoreServing}; then, on the node: nodecertd trust sync`
         : notWritten,
   }));
 }

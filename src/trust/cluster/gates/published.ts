@@ -2,7 +2,16 @@ import type { TrustAuthority } from '../../../core/trust.ts';
 import type { Gate, GateInput, GateReason } from '../gate.ts';
 import type { PublishedCas, PublishedClusterInfo } from '../state.ts';
 import type { MissingSide } from './verdict.ts';
-import { bindRole, counted, gateOf, holds, judged, missingSides, sideNames } from './verdict.ts';
+import {
+  bindRole,
+  counted,
+  gateOf,
+  holds,
+  judged,
+  missingSides,
+  restoreServing,
+  sideNames,
+} from './verdict.ts';
 
 /** G2: every client of the API servers can get both CAs. */
 export function judgePublished(input: GateInput): Gate {
@@ -19,6 +28,11 @@ export function judgePublished(input: GateInput): Gate {
 const restartLeader =
   'Restart the kube-controller-manager that is the leader: it reads --root-ca-file only at its start';
 
+/** Restoring takes a second, and publishing up to a minute. */
+function remedyOf({ side, state }: MissingSide): string {
+  return state === 'harmful' && side === 'next' ? restoreServing : restartLeader;
+}
+
 function ofTrustBundle(name: string, bundle: PublishedCas, input: GateInput): GateReason[] {
   const what = `ClusterTrustBundle ${name}`;
   return [
@@ -26,7 +40,7 @@ function ofTrustBundle(name: string, bundle: PublishedCas, input: GateInput): Ga
     ...missingIn(bundle.authorities, input).map(({ side, state }) => ({
       state,
       message: `${what} lacks ${sideNames[side]}`,
-      remedy: restartLeader,
+      remedy: remedyOf({ side, state }),
     })),
   ];
 }
@@ -48,7 +62,7 @@ function ofNamespaces(input: GateInput): readonly GateReason[] {
       ...grouped(found).map(({ side, state, objects }) => ({
         state,
         message: `kube-root-ca.crt lacks ${sideNames[side]} in ${counted(objects.length, 'namespace')} of ${names.length}`,
-        remedy: restartLeader,
+        remedy: remedyOf({ side, state }),
         objects,
       })),
     ];

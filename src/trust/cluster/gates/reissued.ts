@@ -27,11 +27,13 @@ function behindInLeaves({ leaf }: TrustAnnotation, input: GateInput): NodeCause[
   return leaves.flatMap(([name, issuer]): NodeCause[] => {
     if (issuer === next.fingerprint.slice(0, shortFingerprint)) return [];
     const isOld = issuer === old.fingerprint.slice(0, shortFingerprint);
+    const state = isOld ? stateOfOld(input) : 'waiting';
+    const renewal = `on the node: nodecertd renew ${name}`;
     return [
       {
-        state: isOld ? stateOfOld(input) : 'waiting',
+        state,
         what: `the certificate ${name} was issued by ${isOld ? 'the old CA' : 'another CA'}`,
-        remedy: `Renew it, on the node: nodecertd renew ${name}`,
+        remedy: state === 'harmful' ? `${acceptOld}; then, ${renewal}` : `Renew it, ${renewal}`,
       },
     ];
   });
@@ -48,6 +50,10 @@ function stateOfOld({ servers }: GateInput): 'harmful' | 'waiting' {
   return servers?.rejects.has('old') === true ? 'harmful' : 'waiting';
 }
 
+/** The holder of a rejected certificate cannot renew it. */
+const acceptOld =
+  'Write both CAs into --client-ca-file of each kube-apiserver, which reloads it within a second';
+
 function ofPlaces(input: GateInput): GateReason[] {
   const { leaves = [] } = input;
   const at = (issuer: ProbedIssuer['issuer']): string[] =>
@@ -55,7 +61,10 @@ function ofPlaces(input: GateInput): GateReason[] {
   return [
     ...reasonFor(at('old'), stateOfOld(input), {
       message: 'certificates issued by the old CA are in use',
-      remedy: 'Renew them; on a control-plane node: nodecertd certs renew',
+      remedy:
+        stateOfOld(input) === 'harmful'
+          ? `${acceptOld}; then, on a control-plane node: nodecertd certs renew`
+          : 'Renew them; on a control-plane node: nodecertd certs renew',
     }),
     ...reasonFor(at('other'), 'waiting', {
       message: 'certificates issued by neither CA are in use',

@@ -111,6 +111,15 @@ describe('judgeNodes()', () => {
     });
   }
 
+  it('names the way back also when the node that rejects the API servers is offline', () => {
+    const offline = node('node-1', { report: report({ places: oldAlone }), isReady: false });
+    const { reasons } = judgeNodes(gateInput({ nodes: read([offline]) }, { servers }));
+    assert.deepEqual(lines(reasons), [
+      'harmful 1 node of 1: not Ready, and the kubeconfig of the kubelet lacks the new CA [node-1]',
+    ]);
+    assert.match(reasons[0]?.remedy ?? '', /^Append the bridge/);
+  });
+
   it('has one reason each for nodes without agent, offline, and with an old report', () => {
     const nodes = [
       node('node-1'),

@@ -106,6 +106,15 @@ describe('judgePublished()', () => {
     });
   }
 
+  it('names the way back when pods reject the API servers', () => {
+    const published = new Map([['default', onlyOld]]);
+    const namespaces = read(['default']);
+    const input = gateInput({ namespaces, rootCas: read(published) }, withoutBridge);
+    const { reasons } = judgePublished(input);
+    assert.equal(reasons[0]?.state, 'harmful');
+    assert.match(reasons[0].remedy ?? '', /^Append the bridge .* or restore the previous/);
+  });
+
   it('names the one namespace of 200 that is behind', () => {
     const names = Array.from({ length: 200 }, (_, index) => `team-${index}`);
     const published = names.map((name) => [name, name === 'team-77' ? onlyOld : both] as const);

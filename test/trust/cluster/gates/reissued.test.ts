@@ -101,6 +101,14 @@ describe('judgeReissued()', () => {
       ['unknown cannot see Nodes: HTTP status 403'],
     ],
   };
+  it('names the way back for a node whose certificate is rejected', () => {
+    const { reasons } = judgeReissued(withLeaves({ 'kubelet-client': oldDigits }, { servers }));
+    assert.match(
+      reasons[0]?.remedy ?? '',
+      /^Write both CAs into --client-ca-file .*; then, on the node: nodecertd renew kubelet-client$/,
+    );
+  });
+
   for (const [name, [input, expected]] of Object.entries(cases)) {
     it(name, () => {
       const gate = judgeReissued(input);
