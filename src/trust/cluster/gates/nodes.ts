@@ -1,5 +1,5 @@
 import type { Instant } from '../../../core/instant.ts';
-import { formatDuration, hour } from '../../../core/instant.ts';
+import { formatDuration, hour, minute } from '../../../core/instant.ts';
 import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
 import { shortFingerprint, trustAnnotationKey } from '../../../core/trust-annotation.ts';
 import type { Gate, GateInput, GateReason, RolloverSide } from '../gate.ts';
@@ -8,6 +8,8 @@ import { counted, gateOf, judged, missingSides, restoreServing, sideNames } from
 
 /** Nodes report every day. */
 export const longestReportAge = 25 * hour;
+
+const longestSkew = 5 * minute;
 
 /** G3: every node trusts both CAs, and its kubelet uses them. */
 export function judgeNodes(input: GateInput): Gate {
@@ -73,9 +75,9 @@ function causesOfReport(
   if (report === undefined) return [withoutReport];
   if (report === 'malformed') return [malformedReport];
   const causes = causesOf(report);
-  return readAt - report.reportedAt > longestReportAge
-    ? [staleReport, ...causes.filter(isHarmful)]
-    : causes;
+  const age = readAt - report.reportedAt;
+  if (age > longestReportAge) return [staleReport, ...causes.filter(isHarmful)];
+  return age < -longestSkew ? [futureReport, ...causes] : causes;
 }
 
 function isHarmful({ state }: NodeCause): boolean {
@@ -108,6 +110,13 @@ const staleReport: NodeCause = {
   state: 'waiting',
   what: `the annotation ${trustAnnotationKey} is older than ${formatDuration(longestReportAge)}`,
   remedy: 'Check the agent on the node: nodecertd trust sync',
+};
+
+/** Nothing shows when such a report becomes old. */
+const futureReport: NodeCause = {
+  state: 'waiting',
+  what: `the annotation ${trustAnnotationKey} is from the future`,
+  remedy: 'Correct the clock of the node, and then run on it: nodecertd trust sync',
 };
 
 function behindInTrust(report: TrustAnnotation, input: GateInput): NodeCause[] {

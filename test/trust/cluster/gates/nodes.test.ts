@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { day, hour } from '../../../../src/core/instant.ts';
+import { day, hour, minute } from '../../../../src/core/instant.ts';
 import type { GateInput } from '../../../../src/trust/cluster/gate.ts';
 import { judgeNodes } from '../../../../src/trust/cluster/gates/nodes.ts';
 import type { ClusterNode } from '../../../../src/trust/cluster/state.ts';
@@ -60,6 +60,14 @@ describe('judgeNodes()', () => {
     'waits for a newer report': [
       withReport({ reportedAt: now - 25 * hour - 1 }),
       ['waiting 1 node of 1: the annotation nodecertd.io/trust is older than 1d 1h [node-1]'],
+    ],
+    'accepts a clock that is 5 minutes fast': [withReport({ reportedAt: now + 5 * minute }), []],
+    'waits for a report of a node whose clock is right': [
+      withReport({ reportedAt: now + 6 * minute, readers: 'pending' }),
+      [
+        'waiting 1 node of 1: the annotation nodecertd.io/trust is from the future [node-1]',
+        'waiting 1 node of 1: the kubelet has not loaded the CAs of its files [node-1]',
+      ],
     ],
     'waits for a report that can be read': [
       gateInput({ nodes: read([node('node-1', { report: 'malformed' })]) }),
