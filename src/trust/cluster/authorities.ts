@@ -42,9 +42,7 @@ function requirePermission({ rootCas, trustBundles, clusterInfo }: ClusterState)
   throw new AgentError(
     'API_FORBIDDEN',
     `cannot see the CAs of the cluster: ${forbidden.failure.message}`,
-    {
-      remedy: bindRole,
-    },
+    { remedy: bindRole },
   );
 }
 
@@ -146,9 +144,7 @@ function unclear(
   return new AgentError(
     'USAGE',
     `cannot tell the old from the new CA, because the cluster has ${found}`,
-    {
-      remedy: usage,
-    },
+    { remedy: usage },
   );
 }
 

@@ -36,7 +36,7 @@ function remedyOf({ side, state }: MissingSide): string {
 function ofTrustBundle(name: string, bundle: PublishedCas, input: GateInput): GateReason[] {
   const what = `ClusterTrustBundle ${name}`;
   return [
-    ...malformed(what, bundle),
+    ...malformed(what, bundle, 'Correct the file of kube-controller-manager --root-ca-file'),
     ...missingIn(bundle.authorities, input).map(({ side, state }) => ({
       state,
       message: `${what} lacks ${sideNames[side]}`,
@@ -84,7 +84,7 @@ const editClusterInfo =
 function ofClusterInfo(info: PublishedClusterInfo, input: GateInput): GateReason[] {
   const what = 'kube-public/cluster-info';
   return [
-    ...malformed(what, info),
+    ...malformed(what, info, editClusterInfo),
     ...missingIn(info.authorities, input).map(({ side, state }) => ({
       state,
       message: `${what} lacks ${sideNames[side]}${state === 'harmful' ? ', so new nodes cannot join' : ''}`,
@@ -116,8 +116,10 @@ function unsigned({ unsignedTokens }: PublishedClusterInfo): GateReason[] {
   ];
 }
 
-function malformed(what: string, { problem }: PublishedCas): GateReason[] {
-  return problem === undefined ? [] : [{ state: 'waiting', message: `${what}: ${problem}` }];
+function malformed(what: string, { problem }: PublishedCas, remedy: string): GateReason[] {
+  return problem === undefined
+    ? []
+    : [{ state: 'waiting', message: `${what}: ${problem}`, remedy }];
 }
 
 function missingIn(
