@@ -27,8 +27,10 @@ const headings: Readonly<Record<TrustOutcome, string>> = {
   failed: 'Failed',
 };
 
-function summary({ outcome, stage, refusal, failure = refusal }: TrustReport): string[] {
-  const reason = outcome === 'in-sync' ? undefined : failure;
+function summary({ outcome, stage, refusal, failure }: TrustReport): string[] {
+  // A run may also wait for something else.
+  const others = outcome === 'in-sync' ? undefined : failure;
+  const reason = outcome === 'refused' ? refusal : others;
   const what = reason === undefined ? '' : `: ${oneLine(reason.message)} (${reason.code})`;
   return [
     `${headings[outcome]}${what}`,
