@@ -56,7 +56,7 @@ export function rolloverTable({ server, authorities, gates }: RolloverView): str
   const lines = [
     `Cluster ${server}`,
     ...alignColumns([
-      authorityRow('old CA', old),
+      authorityRow(next === undefined ? 'CA' : 'old CA', old),
       ...(next === undefined ? [] : [authorityRow('new CA', next)]),
     ]),
     '',
