@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { describeError } from '../../src/core/errors.ts';
 import { hour } from '../../src/core/instant.ts';
-import { parsePair } from '../support/agent.ts';
+import { fingerprintOf, parsePair } from '../support/agent.ts';
 import type { ClusterCa, KeyPair } from '../support/cluster-pki.ts';
 import { builtPackage } from '../support/built-packages.ts';
 import { bootKubeletNode, untilReady } from '../support/kubelet-node.ts';
@@ -114,6 +114,12 @@ export class RolloverNode implements AsyncDisposable {
     assert.ok(performance.now() - started < syncMs);
   }
 
+  /** As an administrator of the node, who confirms nothing but the question. */
+  async dropTrust({ certificatePem }: ClusterCa): Promise<Ended> {
+    const fingerprint = fingerprintOf(new X509Certificate(certificatePem));
+    return this.nodecertd('trust', 'drop', fingerprint, '--yes');
+  }
+
   async kubeletPid(): Promise<string> {
     return this.container.property(kubelet, 'MainPID');
   }
@@ -204,6 +210,9 @@ export class RolloverNode implements AsyncDisposable {
       ...(trust !== undefined && { trust: { enabled: true, ...trust } }),
     };
     await container.write('/etc/nodecertd/config.yaml', stringify(configuration));
+    // No time service reaches the clock of a container, so a script takes the place of timedatectl.
+    const script = '#!/bin/sh\necho NTPSynchronized=yes\n';
+    await container.write('/usr/local/bin/timedatectl', script, 0o755);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

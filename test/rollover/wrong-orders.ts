@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
+import { minute } from '../../src/core/instant.ts';
+import { createClusterCa } from '../support/cluster-pki.ts';
+import { submitNodeCsr } from '../support/node-csr.ts';
+import { until } from '../support/until.ts';
 import { RolloverCluster } from './cluster.ts';
+import type { RolloverStatus } from './gates.ts';
 import { requireGate, rolloverStatus } from './gates.ts';
 import { probeOnce } from './prober.ts';
 import type { Scenario } from './scenario.ts';
 
 /**
  * Each step too early, as an administrator may do it. `status` says at once that it does harm, names
- * what is affected, and is satisfied when the step is undone.
+ * what is affected, and is satisfied when the step is undone. The node changes nothing.
  */
 export const wrongOrders: Scenario = {
   name: 'wrong-orders',
@@ -16,74 +21,145 @@ export const wrongOrders: Scenario = {
       authority: 'file',
       trust: { reissueSpread: '1s' },
     });
-    const { rollover } = cluster;
-    const { oldCa, newCa } = rollover;
     const node = cluster.node(0);
     await node.adopt();
     await node.syncTrust();
-    const before = await rolloverStatus(rollover);
-    assert.equal(before.code, 0, before.text);
+    await requireCode(cluster, 0);
     await node.stopAgent();
-    await rollover.trustBoth();
+    await cluster.rollover.trustBoth();
+    for (const [mistake, make] of Object.entries(mistakes)) {
+      report(mistake);
+      await make(cluster);
+    }
+  },
+};
 
-    report('W1: the API server serves a certificate of the new CA before the node trusts it');
-    await rollover.serve(newCa);
-    assert.notEqual(await probeOnce(cluster.nodeClient(node)), undefined);
-    let status = await rolloverStatus(rollover);
-    assert.equal(status.code, 4, status.text);
+type Mistake = (cluster: RolloverCluster) => Promise<void>;
+
+/** In this order. The node trusts both CAs after the first three. */
+const mistakes: Readonly<Record<string, Mistake>> = {
+  'W1: the API server serves a certificate of the new CA before the node trusts it': async (
+    cluster,
+  ) => {
+    const { rollover } = cluster;
+    const client = cluster.nodeClient(cluster.node(0));
+    await rollover.serve(rollover.newCa);
+    assert.notEqual(await probeOnce(client), undefined);
+    const status = await requireCode(cluster, 4);
     requireGate(status, 'G3', { state: 'harmful', reason: /^worker-1$/ });
-    await rollover.serve(oldCa);
-    assert.equal(await probeOnce(cluster.nodeClient(node)), undefined);
-    status = await rolloverStatus(rollover);
-    assert.equal(status.code, 3, status.text);
-    requireGate(status, 'G3', { state: 'waiting', reason: /^worker-1$/ });
+    await rollover.serve(rollover.oldCa);
+    assert.equal(await probeOnce(client), undefined);
+    requireGate(await requireCode(cluster, 3), 'G3', { state: 'waiting', reason: /^worker-1$/ });
+  },
 
-    report('W7: the API server contacts a kubelet with a certificate of the new CA too early');
-    await rollover.contactKubeletsWith(newCa);
-    assert.equal(await probeOnce(cluster.kubeletClient(node)), 'status 401');
-    status = await rolloverStatus(rollover);
-    requireGate(status, 'G3', { state: 'harmful', reason: /^worker-1$/ });
-    await rollover.contactKubeletsWith(oldCa);
-    assert.equal(await probeOnce(cluster.kubeletClient(node)), undefined);
+  'W7: the API server contacts a kubelet with a certificate of the new CA too early': async (
+    cluster,
+  ) => {
+    const { rollover } = cluster;
+    const client = cluster.kubeletClient(cluster.node(0));
+    await rollover.contactKubeletsWith(rollover.newCa);
+    assert.equal(await probeOnce(client), 'status 401');
+    requireGate(await requireCode(cluster, 4), 'G3', { state: 'harmful', reason: /^worker-1$/ });
+    await rollover.contactKubeletsWith(rollover.oldCa);
+    assert.equal(await probeOnce(client), undefined);
+  },
 
-    report('W10: the API server serves a certificate of a CA that is not in cluster-info');
+  'W10: the API server serves a certificate of a CA that is not in cluster-info': async (
+    cluster,
+  ) => {
+    const { rollover } = cluster;
+    const { oldCa, newCa } = rollover;
     await rollover.announce(oldCa);
     await rollover.serve(newCa);
-    requireGate(await rolloverStatus(rollover), 'G2', { state: 'harmful', reason: /cluster-info/ });
+    requireGate(await requireCode(cluster, 4), 'G2', { state: 'harmful', reason: /cluster-info/ });
     await rollover.announce(oldCa, newCa);
     await rollover.serve(oldCa);
-    requireGate(await rolloverStatus(rollover), 'G2', { state: 'open' });
+    requireGate(await requireCode(cluster, 3), 'G2', { state: 'open' });
+  },
 
-    report('W2: kube-controller-manager signs with a CA that the API server lacks');
-    await node.startAgent();
+  'W4: the node drops the CA of the API server': async (cluster) => {
+    const { rollover } = cluster;
+    const node = cluster.node(0);
     await node.syncTrust();
+    const { code, stdout, stderr } = await node.dropTrust(rollover.oldCa);
+    assert.equal(code, 4, stdout + stderr);
+    assert.equal((await node.credentials()).caPem, rollover.bundle);
+  },
+
+  'W5: the cluster publishes an unrelated CA alone': async (cluster) => {
+    const { rollover } = cluster;
+    const { oldCa, newCa } = rollover;
+    const node = cluster.node(0);
+    const unrelated = await createClusterCa({ commonName: 'unrelated' });
+    await rollover.publish(unrelated);
+    await rollover.announce(unrelated);
+    const { code, stdout } = await node.nodecertd('trust', 'sync');
+    assert.equal(code, 1, stdout);
+    assert.match(stdout, /TRUST_REFUSED/);
+    assert.equal((await node.credentials()).caPem, rollover.bundle);
+    await rollover.publish(oldCa, newCa);
+    await rollover.announce(oldCa, newCa);
+  },
+
+  'W2: kube-controller-manager signs with a CA that the API server lacks': async (cluster) => {
+    const { rollover } = cluster;
+    const { oldCa, newCa } = rollover;
+    const node = cluster.node(0);
+    await node.startAgent();
     await rollover.acceptClientsOf(oldCa);
     await rollover.signWith(newCa);
-    status = await rolloverStatus(rollover);
-    assert.equal(status.code, 4, status.text);
-    requireGate(status, 'G1', { state: 'harmful' });
+    requireGate(await requireCode(cluster, 4), 'G1', { state: 'harmful' });
     const pair = (await node.leaf('kubelet-client')).fingerprint256;
     const { code, stdout, stderr } = await node.nodecertd('renew', 'kubelet-client', ...briefly);
-    assert.notEqual(code, 0);
-    assert.match(stdout + stderr, /CERT_UNTRUSTED/);
-    assert.match(stdout + stderr, /--client-ca-file/);
+    assert.equal(code, 1);
+    assert.match(stdout + stderr, /CERT_UNTRUSTED[^]*--client-ca-file/);
     assert.equal((await node.leaf('kubelet-client')).fingerprint256, pair);
     await rollover.acceptClientsOf(oldCa, newCa);
-    status = await rolloverStatus(rollover);
-    assert.equal(status.code, 3, status.text);
+    await requireCode(cluster, 3);
     assert.equal((await node.nodecertd('renew', 'kubelet-client')).code, 0);
+  },
 
-    report('W3: the API server rejects the old CA before the node has its new certificates');
+  'W3: the API server rejects the old CA before the node has its new certificates': async (
+    cluster,
+  ) => {
+    const { rollover } = cluster;
+    const { oldCa, newCa } = rollover;
     await rollover.identifyControllers(newCa, oldCa, newCa);
     await rollover.identifyAdmin(newCa, oldCa, newCa);
     await rollover.acceptClientsOf(newCa);
-    status = await rolloverStatus(rollover);
-    assert.equal(status.code, 4, status.text);
-    requireGate(status, 'G7', { state: 'harmful', reason: /worker-1/ });
+    requireGate(await requireCode(cluster, 4), 'G7', { state: 'harmful', reason: /worker-1/ });
     await rollover.acceptClientsOf(oldCa, newCa);
-    status = await rolloverStatus(rollover);
-    assert.equal(status.code, 3, status.text);
+    await requireCode(cluster, 3);
+  },
+
+  'W9: the API server lacks the CA of the certificate of kube-controller-manager': async (
+    cluster,
+  ) => {
+    const { rollover } = cluster;
+    const { oldCa, newCa, plane } = rollover;
+    await rollover.identifyAdmin(oldCa, oldCa, newCa);
+    await rollover.acceptClientsOf(oldCa);
+    await plane.startControllers();
+    await using self = plane.clientAs('system:node:worker-1', ['system:nodes']);
+    const name = 'silent';
+    await submitNodeCsr(self, { name, nodeName: 'worker-1', usage: 'client auth' });
+    // Instead of a wait of five minutes.
+    await rollover.approveAt(name, new Date(Date.now() - 10 * minute));
+    const status = await requireCode(cluster, 4);
+    requireGate(status, 'G1', { state: 'harmful' });
+    requireGate(status, 'G5', { state: 'harmful', reason: /^silent$/ });
+    await rollover.acceptClientsOf(oldCa, newCa);
+    await until('the certificate', async () => {
+      return (await plane.csrs()).find((csr) => csr.name === name)?.issued;
+    });
+    await requireCode(cluster, 3);
   },
 };
+
+async function requireCode({ rollover }: RolloverCluster, code: number): Promise<RolloverStatus> {
+  const status = await rolloverStatus(rollover);
+  assert.equal(status.code, code, status.text);
+  return status;
+}
 
 const briefly = ['--timeout', '15s'];

@@ -14,7 +14,7 @@ import {
   kubeconfig,
 } from './real-components.ts';
 import { submitNodeCsr } from './node-csr.ts';
-import { csrPath } from './real-csr.ts';
+import { csrPath, withCondition } from './real-csr.ts';
 import type { CsrObject } from './real-csr.ts';
 import type { RealControlPlane } from './real-control-plane.ts';
 import { startRealControlPlane } from './real-control-plane.ts';
@@ -151,6 +151,17 @@ export class RolloverPlane implements AsyncDisposable {
       return csr.status.certificate;
     });
     return { certificatePem: Buffer.from(certificate, 'base64').toString(), keyPem };
+  }
+
+  /** Approves a CSR as if it had been approved at this time. */
+  async approveAt(name: string, time: Date): Promise<void> {
+    const { admin } = this.plane;
+    const csr = (await admin.must({ method: 'GET', path: csrPath(name) })) as CsrObject;
+    const { status, ...others } = withCondition(csr, 'Approved', 'ByTest');
+    const lastUpdateTime = time.toISOString().replace(/\.\d+/, '');
+    const conditions = status.conditions?.map((condition) => ({ ...condition, lastUpdateTime }));
+    const body = { ...others, status: { ...status, conditions } };
+    await admin.must({ method: 'PUT', path: `${csrPath(name)}/approval`, body });
   }
 
   /** kube-controller-manager --root-ca-file, which it reads when it starts. */
