@@ -216,10 +216,11 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
     await configure({ ...configuration, certDir: '/elsewhere' });
     const { code } = await container.run('systemctl', 'reload', service);
     assert.notEqual(code, 0);
-    const journal = await container.journal(service);
-    assert.match(
-      journal,
-      /config\.yaml:\d+: certDir: unknown key; did you mean "certificateDirectory"\?/,
+    const refusal = /config\.yaml:\d+: certDir: unknown key; did you mean "certificateDirectory"\?/;
+    // systemctl may return before journald has written the last lines.
+    await container.until(
+      'the refusal in the journal',
+      async () => refusal.exec(await container.journal(service)) ?? undefined,
     );
     assert.equal(await mainPid(), before);
     assert.equal(await container.property(service, 'ActiveState'), 'active');
