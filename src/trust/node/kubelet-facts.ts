@@ -4,6 +4,7 @@ import type { Instant } from '../../core/instant.ts';
 import type { KubeletPlaces } from '../../kubelet/start.ts';
 import { readKubelet } from '../../kubelet/rotation.ts';
 import { findRunningKubelet } from '../../kubelet/running.ts';
+import type { Clock } from '../../sys/clock.ts';
 import type { TrustPlace } from './place.ts';
 import type { ReaderFacts } from './reader.ts';
 import { fingerprintsOf } from './session.ts';
@@ -29,15 +30,19 @@ export async function kubeletFacts(
     config,
     machine,
     version,
+    clock,
     now,
   }: {
     readonly config: Pick<AgentConfig, 'kubelet'>;
     readonly machine: KubeletPlaces;
     readonly version: string | undefined;
+    readonly clock: Clock;
+    /** The time of the run. */
     readonly now: Instant;
   },
 ): Promise<ReaderFacts> {
-  const kubelet = await findRunningKubelet(machine, now);
+  // Not the time of the run: the kubelet may have been restarted in this run.
+  const kubelet = await findRunningKubelet(machine, clock.now());
   const facts = await readKubelet(config, machine).catch(() => undefined);
   const file = kubeconfig?.file;
   const kubeconfigModifiedAt = await modificationOf(kubeconfig?.path);

@@ -63,9 +63,9 @@ export async function observeKubelet(
   { node }: Pick<NodeApi, 'node'>,
 ): Promise<{ readonly reader: Reader; readonly facts: ReaderFacts }> {
   const { request, found, now } = session;
-  const { config, machine = {} } = request;
+  const { config, clock, machine = {} } = request;
   const version = node?.kubeletVersion === '' ? undefined : node?.kubeletVersion;
-  const options = { config, machine, version, now };
+  const options = { config, machine, version, clock, now };
   const facts = await kubeletFacts(kubeletTrust(found.places), options);
   const reader = readerOf(session.memory.reader, facts);
   const { memory } = reader;
