@@ -58,7 +58,11 @@ export function configure(
         .choices(Object.keys(goals))
         .makeOptionMandatory(),
     )
-    .option('--timeout <duration>', 'longest wait', parseTimeout, parseTimeout('1h'))
+    .addOption(
+      new Option('--timeout <duration>', 'longest wait')
+        .argParser(parseTimeout)
+        .default(parseTimeout('1h'), '1h'),
+    )
     .addOption(outputOption())
     .action(async (options: WaitOptions) => {
       const { view, code } = await waitFor(goals[options.for], {

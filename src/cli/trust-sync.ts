@@ -22,9 +22,9 @@ interface SyncOptions extends ConfigOptions {
 
 export const exitCodes: ExitCodeMeanings = {
   0: 'the node trusts the CAs of its sources, and its kubelet uses them',
-  1: 'the CAs are refused, or an error, which the message names',
+  1: 'an error, or nodecertd refuses the CAs of a source',
   2: 'wrong usage',
-  3: 'waiting for a source or for a restart of the kubelet',
+  3: 'waiting for a source, a file that cannot be written, or a restart of the kubelet',
 };
 
 /** `nodecertd trust sync`: brings the CAs of this node in step with the cluster. */
@@ -36,11 +36,11 @@ export function configure(
   addTrustOptions(command)
     .option(
       '--restart',
-      'restart the kubelet now if it may not use new CAs, whatever trust.kubelet says',
+      'restart the kubelet now if it may not use new CAs, regardless of trust.kubelet',
     )
     .option(
       '--unattended',
-      'as the agent runs it: wait before CAs are written again with which the kubelet did not stay up',
+      'as the agent runs it: wait before a second attempt with CAs that were rolled back',
     )
     .option(
       '--refresh',

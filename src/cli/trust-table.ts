@@ -10,7 +10,7 @@ export function trustTable(report: TrustReport, now: Instant): string {
   return [
     ...summary(report),
     ...section('CAS', authorityLines(report, now)),
-    ...section('PLACES', placeLines(report)),
+    ...section('FILES', placeLines(report)),
     ...section('SOURCES', sourceLines(report)),
     ...section('CERTIFICATES', leafLines(report)),
     ...section('KUBELET', readerLines(report.reader)),
@@ -48,7 +48,10 @@ function authorityLines({ authorities }: TrustReport, now: Instant): string[] {
     isHeld ? 'yes' : 'no',
     isWanted ? 'yes' : 'no',
   ]);
-  return table(['CA', 'FINGERPRINT', 'EXPIRES', '', 'IN EVERY PLACE', 'IN THE SOURCE'], rows);
+  return table(
+    ['CA', 'FINGERPRINT', 'EXPIRES', '', 'IN EVERY MANAGED FILE', 'IN THE SOURCE'],
+    rows,
+  );
 }
 
 function placeLines({ places }: TrustReport): string[] {
@@ -56,10 +59,10 @@ function placeLines({ places }: TrustReport): string[] {
     kind,
     oneLine(path),
     problem === undefined ? authorities.map(short).join(' ') : oneLine(problem),
-    isKept ? 'nodecertd' : 'not nodecertd',
+    isKept ? 'yes' : 'no',
     file === undefined ? '' : oneLine(file),
   ]);
-  return table(['KIND', 'FILE', 'CAS', 'KEPT BY', 'CA FILE'], rows);
+  return table(['KIND', 'FILE', 'CAS', 'MANAGED', 'CA FILE'], rows);
 }
 
 function sourceLines({ sources }: TrustReport): string[] {
@@ -78,7 +81,7 @@ function leafLines({ leaves }: TrustReport): string[] {
     issuer === undefined ? 'unknown' : short(issuer),
     isBehind ? 'no' : 'yes',
   ]);
-  return table(['NAME', 'ISSUER', "BY THE SIGNER'S CA"], rows);
+  return table(['NAME', 'ISSUER', "FROM THE SIGNER'S CA"], rows);
 }
 
 function readerLines({ state, since, restartAt }: ReportedReader): string[] {

@@ -354,11 +354,11 @@ export const trustSchema = v.strictObject({
   ),
   kubeconfigs: v.pipe(
     v.optional(pathList, []),
-    v.description('Further kubeconfigs in which nodecertd keeps the CAs'),
+    v.description('Further kubeconfigs in which nodecertd manages the CAs'),
   ),
   files: v.pipe(
     v.optional(pathList, []),
-    v.description('Further PEM files in which nodecertd keeps the CAs'),
+    v.description('Further PEM files in which nodecertd manages the CAs'),
   ),
   externalize: v.pipe(
     v.optional(v.boolean(), false),

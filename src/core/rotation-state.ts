@@ -131,7 +131,7 @@ export type DueReason =
   | 'not-yet-valid'
   | 'renewal'
   | 'deadline'
-  /** The signer uses another CA than the one that issued the pair. */
+  /** The signer uses a CA that did not issue the pair. */
   | 'issuer-behind'
   | Mismatch;
 

@@ -131,8 +131,9 @@ export function trustSyncInterval(random: number): number {
 }
 
 /**
- * How often a node that trusts several CAs finds out which one a signer uses, and reads its own
- * Node. With this, 100,000 nodes that request certificates by a new CA stay below 660 requests per second.
+ * How often a node that trusts several CAs searches for the CA that a signer uses, and reads its
+ * own Node. With these intervals, 100,000 nodes that request certificates from a new CA send fewer
+ * than 660 requests per second.
  */
 export const signerSearchInterval = 30 * minute;
 export const ownNodeInterval = hour;

@@ -10,9 +10,9 @@ import type {
 } from './trust.ts';
 
 /**
- * - `in-sync`: every kept place has the wanted CAs, and nothing is due
+ * - `in-sync`: every kept place has the wanted CAs, and no restart is due
  * - `changed`: this run wrote files or restarted the kubelet
- * - `waiting`: for a source, for the signer, or for the time of a restart
+ * - `waiting`: for a source, a file that cannot be written, the API server, or a restart
  * - `refused`: a source has CAs that fail a check
  * - `failed`: an error; the files are as before
  */
@@ -98,7 +98,7 @@ export interface ReportedLeaf {
 
 export interface ReportedReader {
   readonly state: TrustReaderState;
-  /** Since when the kubelet has not used the CAs of its files. */
+  /** The time from which the kubelet may not have used the CAs of its files. */
   readonly since?: Instant;
   /** When nodecertd restarts the kubelet. Absent if it does not. */
   readonly restartAt?: Instant;

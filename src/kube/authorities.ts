@@ -77,8 +77,8 @@ function isSelfSigned(
 }
 
 /**
- * True if the key of the CA signed the certificate. Names never count: a new CA often has the name of
- * the old one. False for a key that OpenSSL does not support.
+ * True if the key of the CA signed the certificate. Does not compare names, because a new CA often
+ * has the name of the old CA. False for a key that OpenSSL does not support.
  */
 export function isSignedBy(
   certificate: X509Certificate,

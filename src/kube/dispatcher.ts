@@ -84,7 +84,7 @@ export async function openDispatcher(
   });
 }
 
-/** Connects again, with the next connector, while the certificate of the server is not verified. */
+/** Tries the next connector if a connector does not verify the certificate of the server. */
 function inTurn([first, ...others]: readonly buildConnector.connector[]): buildConnector.connector {
   if (first === undefined) throw new RangeError('no connector');
   if (others.length === 0) return first;

@@ -10,7 +10,7 @@ import { Counter, Gauge } from './prom-client.ts';
 /** The CAs that this node trusts. There are no series while `trust` is disabled. */
 export class TrustMetrics {
   readonly #registry: Registry;
-  /** Remove the series of each gauge. */
+  /** Each function removes the series of one gauge. */
   readonly #clear: (() => void)[] = [];
   readonly #refused: Counter<'reason'>;
   #introduced = false;
@@ -30,7 +30,7 @@ export class TrustMetrics {
     this.#registry = registry;
     this.#bundle = this.#gauge(
       'nodecertd_trust_bundle_info',
-      'Always 1; the label has the CAs that all kept files of this node have.',
+      'Always 1; the label has the CAs that all managed files of this node have.',
       ['cas'],
     );
     this.#wanted = this.#gauge(
@@ -40,7 +40,7 @@ export class TrustMetrics {
     );
     this.#count = this.#gauge(
       'nodecertd_trust_cas',
-      'Number of CAs that all kept files of this node have.',
+      'Number of CAs that all managed files of this node have.',
     );
     this.#notAfter = this.#gauge(
       'nodecertd_trust_ca_not_after_timestamp_seconds',
@@ -49,7 +49,7 @@ export class TrustMetrics {
     );
     this.#inSync = this.#gauge(
       'nodecertd_trust_in_sync',
-      '1 if every kept file had the CAs of the source after the last check.',
+      '1 if every managed file had the CAs of the source after the last check.',
     );
     this.#stage = this.#gauge(
       'nodecertd_trust_stage',
@@ -71,7 +71,7 @@ export class TrustMetrics {
     );
     this.#behind = this.#gauge(
       'nodecertd_certificate_issuer_behind',
-      '1 while the signer uses another CA than the one that issued the certificate.',
+      '1 while the signer uses a CA that did not issue the certificate.',
       ['certificate'],
     );
     this.#refused = new Counter({

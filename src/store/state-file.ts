@@ -35,7 +35,7 @@ export interface CertificateRecord {
   /** The serial of the latest renewal of each control-plane certificate, by name. */
   readonly reported?: Readonly<Record<string, string>>;
   readonly rolledBack?: RolledBackRecord;
-  /** When the agent found that the signer uses another CA than the one that issued it. */
+  /** When the agent found that the signer uses a CA that did not issue it. */
   readonly behindSince?: Instant;
 }
 

@@ -11,7 +11,7 @@ import { rolloverView } from './rollover-views.ts';
 
 const ids = Object.keys(gateNames) as GateId[];
 
-/** All gates, open but for these. */
+/** All gates. They are open unless listed here. */
 function gates(closed: Partial<Record<GateId, Exclude<GateState, 'open'>>>): Gate[] {
   return ids.map((id) => {
     const state = closed[id];

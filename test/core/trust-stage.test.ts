@@ -25,7 +25,7 @@ const cases: readonly (readonly [string, Partial<StageFacts>, TrustStage])[] = [
   ['certificates issued by the new CA', { issuer: 'new' }, 'reissued'],
   ['a CA that the source lacks', { issuer: 'new', unwanted: ['old'] }, 'dropping'],
   [
-    'a CA that the source lacks, and a certificate by it',
+    'a CA that the source lacks, and a certificate from that CA',
     { leaves: behind, unwanted: ['old'] },
     'reissuing',
   ],

@@ -83,7 +83,7 @@ describe('listPages()', () => {
     });
   });
 
-  it('fails if the response is no table', async () => {
+  it('fails if the response is not a table', async () => {
     await using server = await ApiServer.start((_, response) => {
       sendJson(response, { kind: 'Table', metadata: {}, rows: 3 });
     });

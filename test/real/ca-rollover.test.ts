@@ -62,7 +62,7 @@ async function states(): Promise<string[]> {
   return gates.map(({ id, state }) => `${id} ${state}`);
 }
 
-/** The node reports that it trusts these CAs, and that its certificate is by the last one. */
+/** The node reports that it trusts these CAs, and that the last one issued its certificate. */
 async function report(...cas: readonly ClusterCa[]): Promise<void> {
   const found = cas.map(
     ({ certificatePem }) => readAuthorities(Buffer.from(certificatePem)).authorities[0],

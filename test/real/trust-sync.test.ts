@@ -121,7 +121,7 @@ describe('nodecertd trust on a real cluster', { skip, timeout: 180_000 }, () => 
     assert.match(stdout, /the source has it/);
   });
 
-  it('tells that the certificate is by the old CA once the signer uses the new one', async () => {
+  it('reports that the old CA issued the certificate once the signer uses the new CA', async () => {
     await rollover.switchToNew();
     const behind = await sync();
     assert.deepEqual([behind.stage, behind.leaves[0]?.isBehind], ['reissuing', true]);

@@ -23,9 +23,9 @@ export interface AuditQuestion {
 }
 
 /**
- * The clients in the audit logs of API servers that may not have a certificate from the new CA.
- * An audit log has only the hash of a certificate. The certificate of a node that has reported a new
- * one is the one that appeared last.
+ * The clients in the audit logs of API servers that may not have a certificate from the new CA. An
+ * audit log has only the hash of a certificate. For a node that has reported a new certificate, the
+ * hash that appeared last belongs to it.
  * @throws AgentError CONFIG_UNREADABLE
  */
 export async function readClientUse({
@@ -89,7 +89,7 @@ const eventSchema = v.object({
 
 const credentialKey = 'authentication.kubernetes.io/credential-id';
 
-/** Skips a line that is no event: the first one of a rotated log may be cut off. */
+/** Skips a line that is not an event: the first line of a rotated log may be cut off. */
 async function* eventsOf(file: string): AsyncGenerator<CertificateUse> {
   for await (const line of linesOf(file)) {
     const parsed = v.safeParse(eventSchema, parseJson(line));

@@ -69,8 +69,8 @@ function clientAuthorities({ extensionAuthentication: found }: ClusterState): Tr
 }
 
 /**
- * API servers may authenticate clients by CAs that are no part of a rollover. A new CA that is not
- * published yet, and an old one that is not published any more, has a similar name or is on a node.
+ * API servers may authenticate clients with CAs that are not part of a rollover. A new CA that is
+ * not published yet, or an old CA that is no longer published, has a similar name or is on a node.
  */
 function isRelated(
   authority: TrustAuthority,

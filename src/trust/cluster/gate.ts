@@ -104,7 +104,7 @@ export interface Confirmed {
   readonly pods?: boolean;
   /** The API servers will serve the bridge, so no kubelet has to load the new CA first. */
   readonly bridge?: boolean;
-  /** No client outside of the cluster has a certificate issued by the old CA. */
+  /** No client outside the cluster has a certificate from the old CA. */
   readonly clients?: boolean;
   /** The time for which no client has used the old CA. */
   readonly quietMs?: number;

@@ -56,7 +56,7 @@ export interface ProbeEnvironment {
 
 /**
  * Asks each API server itself which clients it authenticates. The ConfigMap
- * extension-apiserver-authentication is no evidence: it has the CAs of all API servers together.
+ * extension-apiserver-authentication proves nothing: it has the CAs of all API servers together.
  * @throws AgentError KEY_UNSUPPORTED
  */
 export async function probeServers(

@@ -45,7 +45,7 @@ export interface PublishedCas {
   readonly authorities: readonly TrustAuthority[];
   /** Last time that the data changed, from managedFields. */
   readonly changedAt?: Instant;
-  /** Why some of the data is no CA. */
+  /** Why some of the data is not a CA. */
   readonly problem?: string;
 }
 

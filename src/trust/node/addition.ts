@@ -46,7 +46,7 @@ export async function addWanted(addition: Addition): Promise<void> {
 function waitForPlaces({ kept }: TrustSession, result: RunResult): void {
   const { path, problem } = kept.find((place) => place.problem !== undefined) ?? {};
   if (problem === undefined) return;
-  const message = `nodecertd cannot keep the CAs in ${path}: ${problem.message}`;
+  const message = `nodecertd cannot update the CAs in ${path}: ${problem.message}`;
   result.wait({ ...problem, message });
 }
 

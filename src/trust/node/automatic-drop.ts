@@ -59,7 +59,7 @@ async function dropIfAllowed(
 
 function keptFinding(authority: TrustAuthority, reasons: readonly string[]): TrustFinding {
   const { fingerprint, notAfter } = authority;
-  const what = `the CA ${briefly(authority)}, which ends at ${formatInstant(notAfter)},`;
+  const what = `the CA ${briefly(authority)}, which expires at ${formatInstant(notAfter)},`;
   if (reasons.length > 0) {
     return {
       id: 'ca_kept',

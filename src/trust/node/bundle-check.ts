@@ -122,7 +122,7 @@ function requireFewTogether(
   if (length <= Math.max(mostAuthorities, held.length)) return;
   throw new TrustFault(
     'too-many',
-    `with those of this node they are ${length} CAs, more than ${mostAuthorities}`,
+    `together with the CAs of this node they are ${length} CAs, more than ${mostAuthorities}`,
   );
 }
 

@@ -30,7 +30,7 @@ export function clockDoubt(
 export function clockFinding(doubt: string): TrustFinding {
   return {
     id: 'clock',
-    message: `the clock of this node may be wrong, so no CA is dropped: ${doubt}`,
+    message: `the clock of this node may be wrong, so nodecertd drops no CA: ${doubt}`,
     remedy: 'Start a time service, and check the clock: timedatectl',
   };
 }

@@ -17,8 +17,8 @@ export interface DropCircumstances {
 }
 
 /**
- * Why this node still needs a CA; empty if the CA can be dropped. Connects to the API servers only if
- * nothing else speaks against it.
+ * Why this node still needs a CA; empty if the CA can be dropped. Connects to the API servers only
+ * if no other reason is left.
  */
 export async function reasonsAgainstDrop(
   session: TrustSession,

@@ -101,8 +101,9 @@ async function issuedChains({ client, signerName, signal }: IssuerSearch): Promi
 }
 
 /**
- * Serving certificates may have a CA of their own, so only a later CA than that of the own
- * certificate counts. Otherwise this node would renew its certificate again and again.
+ * Serving certificates may have a CA of their own, so only a CA counts that is newer than the
+ * issuer of the certificate of this node. Otherwise this node would renew its certificate again and
+ * again.
  */
 function newestServed(
   own: Chain,

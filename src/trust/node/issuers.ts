@@ -37,7 +37,7 @@ export async function findIssuers(
 ): Promise<Issuers> {
   if (leaves.length === 0) return new Map();
   const { signers: known } = session.memory;
-  // An API server that does not answer is no reason to forget which CA the signer uses.
+  // While the API server does not answer, the CA of the last search counts.
   const last = known === undefined ? new Map() : remembered(session, leaves, known);
   if (client === undefined) return last;
   if (mayUseMemory && known !== undefined && isRecent(known, session.now)) return last;

@@ -39,8 +39,9 @@ export async function currentLeaves({
 }
 
 /**
- * The certificates that can be in use again, and those of kubeconfigs. The agent links a previous
- * certificate again if a server does not serve the new one and `served.onFailure` says so.
+ * The previous certificates that can be in use again, and the certificates in kubeconfigs. With
+ * `served.onFailure: rollback`, the agent links a previous certificate if a server does not serve
+ * the new certificate.
  */
 export async function otherLeaves(
   { certificates, certificateDirectory: directory }: Kept,

@@ -12,12 +12,12 @@ export interface DropPlan {
   readonly authority: TrustAuthority;
   /** Why this node still needs the CA. Empty if it does not. */
   readonly reasons: readonly string[];
-  /** The files that have the CA and that nodecertd keeps. */
+  /** The managed files that have the CA. */
   readonly files: readonly string[];
 }
 
 /**
- * Finds out whether a CA can be dropped. Changes nothing but the state of the command.
+ * Checks whether a CA can be dropped. Changes only the state of the command.
  * @param fingerprint its first digits
  * @throws AgentError USAGE if the node trusts no such CA; STORE_*, KUBECONFIG_*
  */

@@ -24,7 +24,7 @@ function problemFinding({ path, problem }: TrustPlace): TrustFinding[] {
   return [
     {
       id: 'place_unusable',
-      message: `nodecertd cannot keep the CAs in ${path}: ${message}`,
+      message: `nodecertd cannot update the CAs in ${path}: ${message}`,
       ...(remedy !== undefined && { remedy }),
     },
   ];
@@ -51,7 +51,7 @@ function notKeptFinding(
     message:
       path === file
         ? `nodecertd does not change ${path}, because it is a CA file of the control plane`
-        : `nodecertd does not keep the CAs of ${path}, because it names ${file}, a CA file of the control plane`,
+        : `nodecertd does not update the CAs of ${path}, because it names ${file}, a CA file of the control plane`,
     remedy:
       kind === 'kubelet-kubeconfig'
         ? 'Set trust.externalize: true, so that nodecertd moves the CAs to a file of its own'
@@ -66,8 +66,8 @@ function otherAuthorities(
 ): TrustFinding {
   return {
     id: 'client_ca_differs',
-    message: `nodecertd does not keep the clientCAFile ${path}: it has the CA ${subject} (${fingerprint.slice(0, shortFingerprint)}), which ${kubeconfig} lacks`,
-    remedy: `If the kubelet has to accept clients by the CAs of ${kubeconfig}, add ${path} to trust.files`,
+    message: `nodecertd does not update the clientCAFile ${path}: it has the CA ${subject} (${fingerprint.slice(0, shortFingerprint)}), which ${kubeconfig} lacks`,
+    remedy: `If the kubelet has to accept clients with certificates from the CAs of ${kubeconfig}, add ${path} to trust.files`,
   };
 }
 
@@ -84,6 +84,6 @@ function signingFile(path: string, { kubelet, certificateDirectory }: PlacesConf
   return {
     id: 'client_ca_is_signing_file',
     message: `nodecertd does not change the clientCAFile ${path}, because it is also a CA file of the control plane`,
-    remedy: `To let nodecertd keep it, run install -m 0644 ${path} ${copy}, ${change}, add ${copy} to trust.files, and restart the kubelet`,
+    remedy: `To let nodecertd manage it, run install -m 0644 ${path} ${copy}, ${change}, add ${copy} to trust.files, and restart the kubelet`,
   };
 }

@@ -31,9 +31,10 @@ export interface FoundPlaces {
 }
 
 /**
- * Finds every file of this node that contains or names CAs. nodecertd keeps those of its
- * configuration and of the kubelet. It only reports the others, and never changes a CA file of the
- * control plane. Never rejects: a file that cannot be read or written is a problem of its place.
+ * Finds every file of this node that contains or names CAs. nodecertd keeps the files in its
+ * configuration and the files of the kubelet. It only reports the others, and never changes a CA
+ * file of the control plane. Never rejects: a file that cannot be read or written is a problem of
+ * its place.
  */
 export async function findPlaces({ config, machine = {} }: PlacesRequest): Promise<FoundPlaces> {
   const { networkDirectory = '/etc/cni/net.d', ...processes } = machine;
@@ -59,7 +60,7 @@ export interface InspectedPlace {
   readonly place: TrustPlace;
   /** What is wrong with each PEM block that programs skip. */
   readonly malformed: readonly string[];
-  /** Why nodecertd does not keep a file that it would keep otherwise. */
+  /** Why nodecertd does not manage a file that it would manage otherwise. */
   readonly notKept?: 'control-plane' | { readonly otherAuthority: TrustAuthority };
 }
 
@@ -114,7 +115,7 @@ async function namesControlPlaneFile(
   return target !== undefined && isControlPlaneFile(target, controlPlane);
 }
 
-/** The kubelet reads embedded CAs, and those of a control plane cannot be kept, so both can move. */
+/** The kubelet does not reload embedded CAs, and control-plane files stay as they are: both can move. */
 function moveOf(
   { kind, file, isKept, problem }: TrustPlace,
   {
@@ -129,8 +130,8 @@ function moveOf(
 }
 
 /**
- * The API server authenticates to the kubelet by a CA of this file. If the cluster has another CA
- * for that, the CAs of the API server must not get into the file.
+ * The kubelet verifies clients, such as the API server, with this file. If the cluster has another
+ * CA for that, the CAs of the API server must not get into the file.
  */
 function outsideOf(
   authorities: readonly TrustAuthority[],

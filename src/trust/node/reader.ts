@@ -21,7 +21,7 @@ export interface ReaderMemory {
   readonly rotates: boolean;
   /** As in `v1.37.2`. Absent until the API server has told it. */
   readonly version?: string;
-  /** Since when the files have CAs that the kubelet may not have read. */
+  /** The time of the change that the kubelet may not have read. */
   readonly changedAt?: Instant;
 }
 
@@ -43,7 +43,7 @@ export interface ReaderFacts {
 
 export interface Reader {
   readonly state: TrustReaderState;
-  /** Since when the kubelet may not use the CAs of its files. */
+  /** The time of the change of the files that the kubelet may not use. */
   readonly since?: Instant;
   /** The kubelet reads the files again by itself, and has done so at this time. */
   readonly readAt?: Instant;
@@ -53,7 +53,7 @@ export interface Reader {
 
 /**
  * client-go 1.36 reads a CA file of a kubeconfig every five minutes, unless the kubelet rotates its
- * client certificate: then a dialer of its own replaces that of client-go. The kubelet 1.36 reads
+ * client certificate: then it replaces the dialer of client-go. The kubelet 1.36 reads
  * clientCAFile within a minute.
  */
 const reloadMs = 6 * minute;
@@ -103,7 +103,7 @@ function startedWith(
   return { ...common, read, changedAt: Math.min(modifiedAt, now) };
 }
 
-/** The only CA of a file is the one that works now. Of several, the kubelet may lack any. */
+/** If a file has one CA, that CA works now. If it has several, the kubelet may lack any of them. */
 function onlyOf({ kubeconfig, clientCA }: Authorities): Authorities {
   return {
     kubeconfig: kubeconfig.length === 1 ? kubeconfig : [],

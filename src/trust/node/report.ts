@@ -141,7 +141,7 @@ function kubeletIssuer({ leaves, issuers }: RunFacts): TrustAuthority | undefine
   return found && issuers.get(found.spec.name);
 }
 
-/** The names of the kubelet's certificates in the annotation, whatever the configuration calls them. */
+/** The names of the kubelet's certificates in the annotation; the configuration may use others. */
 const leafNames = {
   'kubelet-client': 'kubelet-client',
   'kubelet-serving': 'kubelet-server',

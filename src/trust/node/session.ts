@@ -129,7 +129,7 @@ export class TrustSession implements AsyncDisposable {
     }
   }
 
-  /** The trusted CAs that the sources lack. While no source can be read, those of the last reading. */
+  /** The trusted CAs that the sources lack, or lacked when they could be read last. */
   unwanted({ authorities }: WantedTrust): TrustAuthority[] {
     if (authorities !== undefined) return unwantedIn(this.trusted, authorities);
     const { missingSince } = this.memory;

@@ -26,8 +26,8 @@ export interface SyncOptions {
 }
 
 /**
- * Adds the CAs of the sources to the places of this node, makes the kubelet use them, and drops
- * those that are no longer needed if the configuration says so.
+ * Adds the CAs of the sources to the places of this node, and makes the kubelet use them. With
+ * `trust.drop: auto`, drops CAs that the node no longer needs.
  * @throws AgentError STORE_* if the lock or the state cannot be written; ABORTED
  */
 export async function syncTrust(

@@ -12,7 +12,7 @@ import type { ReaderMemory } from './reader.ts';
 export interface TrustMemory {
   /** Last time that a source was read. */
   readonly readAt?: Instant;
-  /** Since when the source has lacked a held CA, by fingerprint. */
+  /** The time at which the source first lacked a held CA, by fingerprint. */
   readonly missingSince: Readonly<Record<string, Instant>>;
   /** Last time that a run changed a file. */
   readonly changedAt?: Instant;

@@ -12,8 +12,8 @@ import { describeSource } from './source.ts';
 /** What the sources say together. */
 export interface WantedTrust {
   /**
-   * The CAs of all sources, those of the first one first. Absent if no source could be read, or the
-   * first one is refused.
+   * The CAs of all sources, beginning with the first source. Absent if no source could be read, or
+   * the first source is refused.
    */
   readonly authorities?: readonly TrustAuthority[];
   readonly refusal?: RefusedTrust;

@@ -60,12 +60,12 @@ describe('syncTrust() with trust.drop: auto', () => {
 
   const violations: readonly (readonly [string, (bench: TrustBench) => Promise<void>, RegExp])[] = [
     [
-      'an API server that serves a certificate by it',
+      'an API server that serves a certificate from the CA',
       async (bench) => bench.serve(bench.old),
       /without it, this node does not trust the API server/,
     ],
     [
-      'a certificate by it',
+      'a certificate from the CA',
       async (bench) => bench.storeClientPair(bench.old),
       /it issued .*kubelet-client-current.pem/,
     ],

@@ -45,7 +45,7 @@ describe('restartIfDue()', () => {
   });
 
   for (const kubelet of ['hook', 'none'] as const) {
-    it(`waits for somebody else with trust.kubelet: ${kubelet}`, async (context) => {
+    it(`does not restart the kubelet with trust.kubelet: ${kubelet}`, async (context) => {
       await using bench = await startBench(context);
       await bench.run({ kubelet });
       bench.clock.jump(hour);

@@ -100,7 +100,7 @@ describe('findPlaces()', () => {
     );
   });
 
-  describe('does not keep the clientCAFile', () => {
+  describe('does not manage the clientCAFile', () => {
     it('if it has another CA than the kubeconfig, unless it is listed', async (t) => {
       const { find, caFile } = await node(t);
       await writeFile(caFile, old.pem + other.pem);

@@ -86,7 +86,7 @@ describe('syncTrust()', () => {
     bench.clock.jump(7 * minute);
     const report = await bench.run({ files });
     assert.deepEqual([report.outcome, ids(report)], ['waiting', ['place_unusable']]);
-    assert.match(report.failure?.message ?? '', /cannot keep the CAs in .*directory.pem/);
+    assert.match(report.failure?.message ?? '', /cannot update the CAs in .*directory.pem/);
   });
 
   it('writes the annotation again after a day, and not before', async (context) => {
@@ -158,7 +158,7 @@ describe('syncTrust()', () => {
     assert.equal(await bench.held(), bench.old.pem + bench.next.pem);
   });
 
-  it('tells which certificates are by another CA than the signer uses', async (context) => {
+  it('names the certificates whose signer uses another CA now', async (context) => {
     await using bench = await TrustBench.start(context);
     bench.cluster.bundle = bench.old.pem + bench.next.pem;
     await bench.storeClientPair(bench.old);

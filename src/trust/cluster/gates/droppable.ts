@@ -48,7 +48,7 @@ const remedies: Readonly<Record<CaHolderKind, string>> = {
   APIService: 'Write both CAs into spec.caBundle',
   CustomResourceDefinition: 'Write both CAs into spec.conversion.webhook.clientConfig.caBundle',
   Secret:
-    'Restart the kube-controller-manager that is the leader: it writes ca.crt into these Secrets',
+    'Restart the leading kube-controller-manager, which writes ca.crt into these Secrets; find its node: kubectl --namespace kube-system get lease kube-controller-manager',
 };
 
 function ofHolders(

@@ -150,7 +150,7 @@ function behindInClientCa({ places }: TrustAnnotation, input: GateInput): NodeCa
     if (side !== used) return { state: 'waiting', what, remedy: notWritten };
     return {
       state: 'harmful',
-      what: `${what}, and kube-apiserver contacts kubelets with a certificate by it`,
+      what: `${what}, which issued the client certificate of kube-apiserver for kubelets`,
       remedy:
         'Restore the previous certificate and key of kube-apiserver --kubelet-client-certificate; then, on the node: nodecertd trust sync',
     };
@@ -170,5 +170,6 @@ const notWritten = 'Find out why the agent did not write it, on the node: nodece
 const pendingReader: NodeCause = {
   state: 'waiting',
   what: 'the kubelet has not loaded the CAs of its files',
-  remedy: 'Restart the kubelet, or serve the bridge: --bridge',
+  remedy:
+    'Restart the kubelet on these nodes, or pass --bridge if the API servers will send the bridge',
 };

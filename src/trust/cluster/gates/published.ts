@@ -26,7 +26,7 @@ export function judgePublished(input: GateInput): Gate {
 }
 
 const restartLeader =
-  'Restart the kube-controller-manager that is the leader: it reads --root-ca-file only at its start';
+  'Restart the leading kube-controller-manager, which reads --root-ca-file only when it starts; find its node: kubectl --namespace kube-system get lease kube-controller-manager';
 
 /** Restoring takes a second, and publishing up to a minute. */
 function remedyOf({ side, state }: MissingSide): string {

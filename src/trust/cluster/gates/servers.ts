@@ -53,7 +53,7 @@ function ofKubeletAuthority({
   const missing = needed.filter((side) => !has.includes(side));
   if (missing.length > 0) {
     const isServed = missing.some((side) => servedByKubelets.has(side));
-    const consequence = isServed ? ', and kubelets serve certificates by it' : '';
+    const consequence = isServed ? ', which issued certificates that kubelets serve' : '';
     return [
       {
         state: isServed ? 'harmful' : 'waiting',

@@ -44,7 +44,7 @@ export interface MissingSide {
 
 /**
  * The CAs that a client of the API servers still lacks, and whether its next connection fails. It
- * needs the old CA as long as an API server may present a certificate by it.
+ * needs the old CA as long as an API server may present a certificate from that CA.
  */
 export function missingSides(
   has: (side: RolloverSide) => boolean,

@@ -48,7 +48,7 @@ const schema = v.pipe(
   v.transform(({ cells, object: { metadata } }) => ({
     name: metadata.name,
     addresses: [cells['Internal-IP'], cells['External-IP']].flatMap(
-      // `<none>` is no address.
+      // `<none>` is not an address.
       (address) => canonicalIp(address) ?? [],
     ),
     isReady: cells.Status.split(',').includes('Ready'),

@@ -103,7 +103,7 @@ describe('judgeNodes()', () => {
         },
       ),
       [
-        'harmful 1 node of 1: clientCAFile lacks the new CA, and kube-apiserver contacts kubelets with a certificate by it [node-1]',
+        'harmful 1 node of 1: clientCAFile lacks the new CA, which issued the client certificate of kube-apiserver for kubelets [node-1]',
       ],
     ],
     'is unknown for a credential that may not list Nodes': [

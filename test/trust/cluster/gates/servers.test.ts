@@ -46,7 +46,7 @@ const cases: readonly {
     reasons: [[/rejects client certificates issued by the new CA$/, ['cp2']]],
   },
   {
-    name: 'is harmful if certificates by a rejected new CA are in use (W2)',
+    name: 'is harmful if certificates from a rejected new CA are in use (W2)',
     facts: { probes: [probe('cp2', accepted, rejected)], isNextInUse: true },
     state: 'harmful',
     reasons: [[/by the new CA; certificates issued by the new CA are in use/, ['cp2']]],
@@ -80,13 +80,13 @@ const cases: readonly {
     reasons: [[/kubelet-ca\.crt .*lacks the new CA$/]],
   },
   {
-    name: 'is harmful if kubelets serve certificates by a CA that is missing there (W8)',
+    name: 'is harmful if kubelets serve certificates from a CA that is missing there (W8)',
     facts: {
       kubeletAuthority: { ...kubeletAuthority, has: ['old'] },
       servedByKubelets: new Set(['next', 'old']),
     },
     state: 'harmful',
-    reasons: [[/lacks the new CA, and kubelets serve certificates by it$/]],
+    reasons: [[/lacks the new CA, which issued certificates that kubelets serve$/]],
   },
   {
     name: 'is unknown without the key of a CA, with one reason for all servers',
