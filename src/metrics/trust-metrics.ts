@@ -58,7 +58,7 @@ export class TrustMetrics {
     );
     this.#readerPending = this.#gauge(
       'nodecertd_trust_reader_pending',
-      '1 while the running kubelet does not use the CAs of its files.',
+      '1 while the running kubelet may not use the CAs of its files.',
     );
     this.#lastChange = this.#gauge(
       'nodecertd_trust_last_change_timestamp_seconds',

@@ -151,7 +151,7 @@ function unclear(
 function listed(authorities: readonly TrustAuthority[]): string {
   const texts = authorities.map(
     ({ fingerprint, subject, notBefore }) =>
-      `${fingerprint.slice(0, 16)} (${subject}, since ${formatInstant(notBefore)})`,
+      `${fingerprint.slice(0, 16)} (${subject}, valid from ${formatInstant(notBefore)})`,
   );
   return texts.join(', ') || 'none';
 }

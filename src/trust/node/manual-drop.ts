@@ -74,7 +74,7 @@ function find({ trusted }: TrustSession, fingerprint: string): TrustAuthority {
   const known = fingerprintsOf(trusted).map((text) => text.slice(0, shortFingerprint));
   throw new AgentError(
     'USAGE',
-    `this node trusts ${second === undefined ? 'no CA' : 'several CAs'} with the fingerprint ${fingerprint}`,
+    `this node trusts ${second === undefined ? 'no CA' : 'several CAs'} with a fingerprint that begins with ${fingerprint}`,
     { remedy: `Pass one of these: ${known.join(', ')}` },
   );
 }
