@@ -254,7 +254,10 @@ describe('checkBundle()', () => {
     assert.equal(check(next.pem, { held: many }).kind, 'accepted');
     const refusal = refusalOf(next.pem, { held: [...many, held.authority] });
     assert.equal(refusal.reason, 'too-many');
-    assert.match(refusal.message, /together with the CAs of this node they are 17 CAs, more than 16$/);
+    assert.match(
+      refusal.message,
+      /together with the CAs of this node they are 17 CAs, more than 16$/,
+    );
     // A node may have had more before.
     const more = [...many, held.authority, makeTestAuthority().authority];
     assert.equal(check(held.pem, { held: more }).kind, 'accepted');
