@@ -7,7 +7,7 @@ import { adopt, previewAdoption, revert } from '../../src/adopt/adoption.ts';
 import type { Tree } from '../../src/sys/tree.ts';
 import { base64 } from '../kube/support/api-server.ts';
 import { makeTestAuthority } from '../trust/node/authority.ts';
-import { trustDefaults } from '../trust/node/node-files.ts';
+import { trustDefaults } from '../support/trust-defaults.ts';
 import {
   embedding,
   following,

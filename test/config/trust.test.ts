@@ -7,6 +7,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import type { TrustConfig } from '../../src/core/config.ts';
 import { describeError } from '../../src/core/errors.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
+import { trustDefaults } from '../support/trust-defaults.ts';
 
 const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\n';
 const digits = '0123456789abcdef'.repeat(4);
@@ -26,19 +27,7 @@ describe('loadConfig() on trust', () => {
   });
 
   it('restarts the kubelet and drops no CA by default', async (context) => {
-    assert.deepEqual(await load(context, 'trust: { enabled: true }'), {
-      pins: [],
-      kubeconfigs: [],
-      files: [],
-      externalize: false,
-      kubelet: 'restart',
-      spreadSeconds: 600,
-      reissueSpreadSeconds: 3_600,
-      holdServing: false,
-      drop: 'manual',
-      dropAfterSeconds: 86_400,
-      hooks: [],
-    });
+    assert.deepEqual(await load(context, 'trust: { enabled: true }'), trustDefaults);
   });
 
   it('reads every key', async (context) => {

@@ -1,4 +1,3 @@
-import type { TrustConfig } from '../../src/core/config.ts';
 import { trustDocument } from '../../src/core/trust-document.ts';
 import type {
   ReportedAuthority,
@@ -6,20 +5,6 @@ import type {
   TrustOutcome,
   TrustReport,
 } from '../../src/core/trust-report.ts';
-
-export const trustConfig: TrustConfig = {
-  pins: [],
-  kubeconfigs: [],
-  files: [],
-  externalize: false,
-  kubelet: 'restart',
-  spreadSeconds: 600,
-  reissueSpreadSeconds: 3_600,
-  holdServing: false,
-  drop: 'manual',
-  dropAfterSeconds: 86_400,
-  hooks: [],
-};
 
 export const oldCa: ReportedAuthority = {
   fingerprint: '01'.repeat(32),

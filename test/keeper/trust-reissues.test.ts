@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { PairFacts } from '../../src/core/certificate.ts';
+import type { TrustConfig } from '../../src/core/config.ts';
 import { hour, minute } from '../../src/core/instant.ts';
 import type { BehindTimes } from '../../src/keeper/trust-reissues.ts';
 import { TrustReissues } from '../../src/keeper/trust-reissues.ts';
 import { clientTemplate, pairFor, servingSpec, servingTemplate, start } from '../core/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { clientSpec, RecordingLogger } from './fixtures.ts';
-import { clientLeaf, trustConfig } from './trust-documents.ts';
+import { trustDefaults } from '../support/trust-defaults.ts';
+import { clientLeaf } from './trust-documents.ts';
 
 const client = pairFor(clientTemplate, { serial: 'a' });
 const server = pairFor(servingTemplate, { serial: 's' });
@@ -39,9 +41,9 @@ class Story {
     });
   }
 
-  configure(changes: Partial<typeof trustConfig> = {}): this {
+  configure(changes: Partial<TrustConfig> = {}): this {
     const certificates = [clientSpec, servingSpec];
-    const trust = { ...trustConfig, ...changes };
+    const trust = { ...trustDefaults, ...changes };
     this.reissues.apply({ trust, nodeName: 'worker-1', certificates });
     return this;
   }

@@ -16,16 +16,10 @@ import { TrustReissues } from '../../src/keeper/trust-reissues.ts';
 import { TrustSyncs } from '../../src/keeper/trust-syncs.ts';
 import { clientTemplate, pairFor, start } from '../core/fixtures.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { trustDefaults } from '../support/trust-defaults.ts';
 import { agentConfig, RecordingLogger, RecordingObserver, until } from './fixtures.ts';
 import { OwnProgram } from './own-program.ts';
-import {
-  clientLeaf,
-  newCa,
-  oldCa,
-  printsReport,
-  trustConfig,
-  trustReport,
-} from './trust-documents.ts';
+import { clientLeaf, newCa, oldCa, printsReport, trustReport } from './trust-documents.ts';
 
 const changedAt = Date.UTC(2026, 0, 1, 12);
 const changed = trustReport({ outcome: 'changed', authorities: [oldCa, newCa], changedAt });
@@ -92,7 +86,7 @@ class Stage {
   }
 
   configure(changes: Partial<TrustConfig> = {}, node: Partial<AgentConfig> = {}): void {
-    this.syncs.apply({ ...agentConfig('/node'), trust: { ...trustConfig, ...changes }, ...node });
+    this.syncs.apply({ ...agentConfig('/node'), trust: { ...trustDefaults, ...changes }, ...node });
   }
 
   get status(): TrustStatus {

@@ -11,7 +11,8 @@ import { agentConfig } from '../keeper/fixtures.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 import { RolloverPlane } from '../support/rollover-plane.ts';
 import type { NodeFiles } from '../trust/node/node-files.ts';
-import { kubeconfigText, makeNode, trustDefaults } from '../trust/node/node-files.ts';
+import { kubeconfigText, makeNode } from '../trust/node/node-files.ts';
+import { trustDefaults } from '../support/trust-defaults.ts';
 
 const skip = skipWithoutRealControlPlane();
 

@@ -9,7 +9,7 @@ import {
 } from '../../../src/core/timing.ts';
 import { TrustReissues } from '../../../src/keeper/trust-reissues.ts';
 import type { Logger } from '../../../src/sys/log.ts';
-import { trustConfig } from '../../keeper/trust-documents.ts';
+import { trustDefaults } from '../../support/trust-defaults.ts';
 import type { World } from './world.ts';
 
 export interface TrustModelOptions {
@@ -96,7 +96,7 @@ const requestsPerRun = 2;
 /** A list of CSRs for each of the two signers. */
 const requestsPerSearch = 2;
 
-const trust: TrustConfig = trustConfig;
+const trust: TrustConfig = trustDefaults;
 
 const silent: Logger = { log: () => undefined };
 

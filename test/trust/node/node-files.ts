@@ -6,6 +6,7 @@ import type { PlacesConfig } from '../../../src/trust/node/place-candidates.ts';
 import type { FoundPlaces, PlacesRequest } from '../../../src/trust/node/places.ts';
 import { findPlaces } from '../../../src/trust/node/places.ts';
 import { temporaryDirectory } from '../../store/pairs.ts';
+import { trustDefaults } from '../../support/trust-defaults.ts';
 import { fakeProc } from '../../sys/fake-proc.ts';
 
 /** The files of a node in a temporary directory, which is the root of their paths. */
@@ -25,20 +26,6 @@ export interface NodeFiles {
   readonly config: (trust?: Partial<TrustConfig>) => PlacesConfig;
   readonly find: (trust?: Partial<TrustConfig>) => Promise<FoundPlaces>;
 }
-
-export const trustDefaults: TrustConfig = {
-  pins: [],
-  kubeconfigs: [],
-  files: [],
-  externalize: false,
-  kubelet: 'restart',
-  spreadSeconds: 600,
-  reissueSpreadSeconds: 3_600,
-  holdServing: false,
-  drop: 'manual',
-  dropAfterSeconds: 86_400,
-  hooks: [],
-};
 
 /** A worker without a running kubelet, whose kubelet.conf embeds the CAs. */
 export async function makeNode(context: TestContext, pem: string): Promise<NodeFiles> {

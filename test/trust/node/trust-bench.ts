@@ -26,7 +26,8 @@ import { temporaryDirectory } from '../../store/pairs.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { fakeProc } from '../../sys/fake-proc.ts';
 import type { NodeFiles } from './node-files.ts';
-import { nodeFilesAt, trustDefaults, writeNodeFiles } from './node-files.ts';
+import { nodeFilesAt, writeNodeFiles } from './node-files.ts';
+import { trustDefaults } from '../../support/trust-defaults.ts';
 
 /** What the API server of a bench says, which a test changes. */
 export interface BenchCluster {
