@@ -129,6 +129,7 @@ export class TrustBench implements AsyncDisposable {
     await writeFile(restarts, '');
     const script = `#!/bin/sh
 if [ "$1" = restart ]; then
+  sed 's/\\.//; s/ .*/0000/' /proc/uptime > ${restarts}.time
   grep -qsF '${refused}' ${kubeconfig} ${caFile} && echo failed >> ${restarts} || echo active >> ${restarts}
   exit 0
 fi
@@ -136,7 +137,8 @@ n=$(grep -c . ${restarts})
 state=$(tail -n 1 ${restarts})
 [ "$state" = failed ] && pid=0 || pid=$((7 + n))
 printf 'LoadState=loaded\\nActiveState=%s\\nSubState=x\\nMainPID=%s\\n' "\${state:-active}" $pid
-printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $((n * 9000000000000000))
+started=$([ $n -gt 0 ] && cat ${restarts}.time || echo 0)
+printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $started
 `;
     await writeFile(machine.systemctl, script, { mode: 0o755 });
     this.clock.isStepping = true;
