@@ -69,7 +69,7 @@ class Stage implements AsyncDisposable {
   readonly #answered = new Set<number>();
   readonly keeper: Keeper;
   looksAtInterfaces = 0;
-  /** The certificates that are by another CA than their signer uses: name and serial. */
+  /** The certificates that another CA issued than their signer uses: name and serial. */
   readonly behind = new Set<string>();
   #listener: ChildListener | undefined;
   #exited = false;

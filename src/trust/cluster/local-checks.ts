@@ -89,7 +89,7 @@ function kubeconfigsWithout(
       {
         state: 'harmful' as const,
         message: `${path} lacks ${named(missing)}, by which API servers serve a certificate`,
-        remedy: `Write both CAs into ${path}: kubectl config set-cluster kubernetes --kubeconfig ${path} --certificate-authority /etc/kubernetes/pki/ca-bundle.crt --embed-certs`,
+        remedy: `Write both CAs into ${path} with the command of the step trust: nodecertd ca-rollover plan`,
       },
     ];
   });

@@ -91,7 +91,7 @@ export class Cluster {
     return true;
   }
 
-  /** Whether a certificate that was stored at a time is by another CA than the signer used at `seenAt`. */
+  /** Whether a certificate that was stored at a time was issued by another CA than the signer used at `seenAt`. */
   isBehind(storedAt: Instant, seenAt: Instant): boolean {
     const { signerSwitch = Infinity } = this.#plan;
     return seenAt >= signerSwitch && storedAt < signerSwitch;

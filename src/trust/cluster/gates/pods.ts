@@ -69,7 +69,7 @@ function reasonFor(
       state,
       message: `${counted(pods, 'running pod')} ${what}`,
       remedy:
-        'Restart them: kubectl --namespace NAMESPACE rollout restart OWNER; programs with client-go 1.36 or later read the CA again, so confirm them with --pods-ok',
+        'Restart them: kubectl --namespace NAMESPACE rollout restart OWNER, or kubectl --namespace NAMESPACE delete pod NAME if a pod has no owner; programs with client-go 1.36 or later read the CA again, so confirm them with --pods-ok',
       objects: groups.map(({ namespace, owner }) => `${namespace}/${owner}`),
     },
   ];

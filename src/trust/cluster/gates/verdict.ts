@@ -68,7 +68,7 @@ export function holds(held: readonly TrustAuthority[], authority: TrustAuthority
   return held.some((one) => isSameAuthority(one, authority));
 }
 
-/** The way back when clients that lack the new CA reject the API servers. */
+/** The remedy when clients that lack the new CA reject the API servers. */
 export const restoreServing =
   'Append the bridge to the certificate of each kube-apiserver, or restore the previous certificate';
 

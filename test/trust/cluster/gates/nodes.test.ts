@@ -119,7 +119,7 @@ describe('judgeNodes()', () => {
     });
   }
 
-  it('names the way back also when the node that rejects the API servers is offline', () => {
+  it('names the remedy also when the node that rejects the API servers is offline', () => {
     const offline = node('node-1', { report: report({ places: oldAlone }), isReady: false });
     const { reasons } = judgeNodes(gateInput({ nodes: read([offline]) }, { servers }));
     assert.deepEqual(lines(reasons), [

@@ -106,7 +106,7 @@ describe('judgePublished()', () => {
     });
   }
 
-  it('names the way back when pods reject the API servers', () => {
+  it('names the remedy when pods reject the API servers', () => {
     const published = new Map([['default', onlyOld]]);
     const namespaces = read(['default']);
     const input = gateInput({ namespaces, rootCas: read(published) }, withoutBridge);

@@ -101,7 +101,7 @@ describe('judgeReissued()', () => {
       ['unknown cannot see Nodes: HTTP status 403'],
     ],
   };
-  it('names the way back for a node whose certificate is rejected', () => {
+  it('names the remedy for a node whose certificate is rejected', () => {
     const { reasons } = judgeReissued(withLeaves({ 'kubelet-client': oldDigits }, { servers }));
     assert.match(
       reasons[0]?.remedy ?? '',
