@@ -4,6 +4,9 @@ import { after, before, describe, it } from 'node:test';
 import { stringify } from 'yaml';
 import { fingerprintOf, parsePair } from '../support/agent.ts';
 import type { TimedRequest } from '../support/audit-log.ts';
+import { createClusterCa } from '../support/cluster-pki.ts';
+import { parseTrustAnnotation, trustAnnotationKey } from '../../src/core/trust-annotation.ts';
+import type { TrustDocument } from '../../src/core/trust-document.ts';
 import { builtPackage, requirePackages } from '../support/built-packages.ts';
 import { bootKubeletNode, skipWithoutKubeletNode } from '../support/kubelet-node.ts';
 import type { Container } from '../support/nspawn.ts';
@@ -53,6 +56,8 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
   let adopted: { readonly pid: string; readonly at: number };
   let prober: TlsProber;
   let node: NodeWatch;
+  /** The CA of the cluster, and another one. */
+  let bundle: string;
 
   before(async () => {
     requirePackages();
@@ -209,6 +214,66 @@ describe('the service beside a kubelet', { skip, timeout: 900_000 }, () => {
     t.diagnostic(
       `${handshakes} handshakes, ${requests.length} requests, a lease every ${seconds(longest)} at the latest`,
     );
+  });
+
+  /** The agent reads this file with the CAs of the cluster at once. */
+  async function trustCasIn(file: string): Promise<void> {
+    const trust = { enabled: true, file, spread: '0s' };
+    await container.write('/etc/nodecertd/config.yaml', stringify({ ...configuration, trust }));
+    await container.must('systemctl', 'reload', agent);
+  }
+
+  /** What the agent knows about the CAs, once the condition holds. */
+  async function untilTrust(
+    what: string,
+    isReached: (report: TrustDocument) => boolean,
+  ): Promise<TrustDocument> {
+    return container.until(what, async () => {
+      const { stdout } = await container.run('nodecertd', 'status', '--output', 'json');
+      const { trustSync } = JSON.parse(stdout) as {
+        readonly trustSync?: { readonly report?: TrustDocument };
+      };
+      const report = trustSync?.report;
+      return report !== undefined && isReached(report) ? report : undefined;
+    });
+  }
+
+  it('adds a CA to the embedded ones, and restarts the kubelet from its sandbox', async () => {
+    const next = await createClusterCa({ commonName: 'kubernetes 2' });
+    bundle = controlPlane.caPem + next.certificatePem;
+    await container.write('/etc/kubernetes/cluster-ca.pem', bundle);
+    await trustCasIn('/etc/kubernetes/cluster-ca.pem');
+    await untilTrust('a kubelet that uses both CAs', ({ stage }) => stage === 'union');
+    assert.notEqual(await pid(kubelet), adopted.pid);
+    const embedded = Buffer.from(bundle).toString('base64');
+    const text = await container.must('cat', '/etc/kubernetes/kubelet.conf');
+    assert.ok(text.includes(`certificate-authority-data: ${embedded}\n`));
+    const path = `/api/v1/nodes/${nodeName}`;
+    const { metadata } = (await controlPlane.admin.must({ method: 'GET', path })) as {
+      readonly metadata: { readonly annotations: Readonly<Record<string, string>> };
+    };
+    const report = parseTrustAnnotation(metadata.annotations[trustAnnotationKey] ?? '');
+    assert.equal(report?.places.kubeconfig.length, 2);
+    assert.equal(report?.readers, 'ok');
+  });
+
+  it('restores the previous CAs if the kubelet does not start with others', async () => {
+    const file = '/etc/systemd/system/kubelet.service.d/99-at-most-two.conf';
+    const count = 'grep -c BEGIN /etc/kubernetes/pki/ca.crt';
+    await container.write(file, `[Service]\nExecStartPre=/bin/sh -c '[ $(${count}) -le 2 ]'\n`);
+    await container.must('systemctl', 'daemon-reload');
+    const third = await createClusterCa({ commonName: 'kubernetes 3' });
+    await container.write('/etc/kubernetes/three-cas.pem', bundle + third.certificatePem);
+    await trustCasIn('/etc/kubernetes/three-cas.pem');
+    await untilTrust('a rollback', ({ findings }) =>
+      findings.some(({ id }) => id === 'trust_rolled_back'),
+    );
+    assert.equal(await container.must('cat', '/etc/kubernetes/pki/ca.crt'), bundle);
+    assert.equal(await container.property(kubelet, 'ActiveState'), 'active');
+    assert.match(await container.journal(agent), /trust_failed.*KUBELET_RESTART/);
+    // A revert of the adoption has to find the kubeconfig of the adoption.
+    await container.must('nodecertd', 'trust', 'rollback', '--yes');
+    assert.equal(await container.must('cat', '/etc/kubernetes/pki/ca.crt'), controlPlane.caPem);
   });
 
   it('reverts, and the kubelet rotates by itself again', async () => {
