@@ -1,6 +1,6 @@
+import { shortFingerprint } from '../core/trust.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
-import { shortFingerprint } from '../core/trust-annotation.ts';
 import type { ReportedReader, TrustOutcome, TrustReport } from '../core/trust-report.ts';
 import { adviceLines, section } from './renewal-table.ts';
 import { alignColumns, oneLine } from './text.ts';
@@ -42,7 +42,7 @@ function summary({ outcome, stage, refusal, failure }: TrustReport): string[] {
 function authorityLines({ authorities }: TrustReport, now: Instant): string[] {
   const rows = authorities.map(({ subject, fingerprint, notAfter, isHeld, isWanted }) => [
     oneLine(subject),
-    short(fingerprint),
+    shortFingerprint(fingerprint),
     formatInstant(notAfter),
     notAfter > now ? `in ${formatDuration(notAfter - now)}` : 'expired',
     isHeld ? 'yes' : 'no',
@@ -58,7 +58,7 @@ function placeLines({ places }: TrustReport): string[] {
   const rows = places.map(({ kind, path, file, isKept, authorities, problem }) => [
     kind,
     oneLine(path),
-    problem === undefined ? authorities.map(short).join(' ') : oneLine(problem),
+    problem === undefined ? authorities.map(shortFingerprint).join(' ') : oneLine(problem),
     isKept ? 'yes' : 'no',
     file === undefined ? '' : oneLine(file),
   ]);
@@ -70,7 +70,7 @@ function sourceLines({ sources }: TrustReport): string[] {
     kind,
     oneLine(name),
     outcome,
-    reason === '' ? authorities.map(short).join(' ') : oneLine(reason),
+    reason === '' ? authorities.map(shortFingerprint).join(' ') : oneLine(reason),
   ]);
   return table(['KIND', 'NAME', 'RESULT', 'CAS'], rows);
 }
@@ -78,7 +78,7 @@ function sourceLines({ sources }: TrustReport): string[] {
 function leafLines({ leaves }: TrustReport): string[] {
   const rows = leaves.map(({ name, issuer, isBehind }) => [
     name,
-    issuer === undefined ? 'unknown' : short(issuer),
+    issuer === undefined ? 'unknown' : shortFingerprint(issuer),
     isBehind ? 'no' : 'yes',
   ]);
   return table(['NAME', 'ISSUER', "FROM THE SIGNER'S CA"], rows);
@@ -106,8 +106,4 @@ function findingLines({ findings }: TrustReport): string[] {
 function table(titles: readonly string[], rows: readonly (readonly string[])[]): string[] {
   if (rows.length === 0) return [];
   return alignColumns([titles, ...rows]).map((line) => `  ${line}`);
-}
-
-function short(fingerprint: string): string {
-  return fingerprint.slice(0, shortFingerprint);
 }

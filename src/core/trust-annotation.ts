@@ -6,7 +6,7 @@ import { trustStages } from './trust.ts';
 /** The annotation by which a node reports its trust on its own Node object. */
 export const trustAnnotationKey = 'nodecertd.io/trust';
 
-/** What `ca-rollover` needs to know of a node. CAs are the first 16 digits of their fingerprints. */
+/** What `ca-rollover` needs to know of a node. CAs are short fingerprints. */
 export interface TrustAnnotation {
   readonly stage: TrustStage;
   readonly places: {
@@ -19,9 +19,6 @@ export interface TrustAnnotation {
   readonly readers: 'ok' | 'pending';
   readonly reportedAt: Instant;
 }
-
-/** Digits of a fingerprint in the annotation. */
-export const shortFingerprint = 16;
 
 /** Sixteen CAs and two certificates have 0.7 kB. */
 export const longestTrustAnnotation = 1_024;

@@ -1,13 +1,7 @@
 import type { Instant } from './instant.ts';
 import { formatDuration } from './instant.ts';
 import type { TrustStatus } from './status.ts';
-import { shortFingerprint } from './trust-annotation.ts';
-import type {
-  ReportedAuthority,
-  ReportedReader,
-  TrustFinding,
-  TrustReport,
-} from './trust-report.ts';
+import type { ReportedReader, TrustFinding, TrustReport } from './trust-report.ts';
 
 /** A sentence about the trust of a node. */
 export interface TrustRemark {
@@ -80,14 +74,6 @@ function describeReissue(reissue: TrustStatus['reissues'][number], now: Instant)
     default:
       return reissue satisfies never;
   }
-}
-
-/** `CN=kubernetes (0123456789abcdef)` */
-export function authorityName({
-  subject,
-  fingerprint,
-}: Pick<ReportedAuthority, 'subject' | 'fingerprint'>): string {
-  return `${subject} (${fingerprint.slice(0, shortFingerprint)})`;
 }
 
 function inOrNow(moment: Instant, now: Instant): string {

@@ -79,3 +79,18 @@ export type TrustSourceKind = (typeof trustSourceKinds)[number];
 /** Whether the running kubelet uses the CAs that are in its files. */
 export const trustReaderStates = ['current', 'pending', 'unknown'] as const;
 export type TrustReaderState = (typeof trustReaderStates)[number];
+
+/** The first 16 digits of a fingerprint, which tell the CAs of a cluster apart. */
+export function shortFingerprint(fingerprint: string): string {
+  return fingerprint.slice(0, shortLength);
+}
+
+const shortLength = 16;
+
+/** `CN=kubernetes (0123456789abcdef)` */
+export function authorityName({
+  subject,
+  fingerprint,
+}: Pick<TrustAuthority, 'subject' | 'fingerprint'>): string {
+  return `${subject} (${shortFingerprint(fingerprint)})`;
+}

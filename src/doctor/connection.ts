@@ -1,10 +1,10 @@
+import { authorityName } from '../core/trust.ts';
 import type { CaPin } from '../core/ca-pin.ts';
 import type { AgentConfig } from '../core/config.ts';
 import type { ErrorCode, Failure } from '../core/errors.ts';
 import { formatDuration, minute, second } from '../core/instant.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { discoverRemedy, withPins } from '../core/remedies.ts';
-import { authorityName } from '../core/trust-remarks.ts';
 import type { ApiIdentity } from '../kube/access-review.ts';
 import { nodeNameRemedy, nodeOfUser } from '../kube/api-user.ts';
 import type { KubeClient } from '../kube/rest-client.ts';

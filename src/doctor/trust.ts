@@ -2,9 +2,10 @@ import type { CaPin } from '../core/ca-pin.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import type { Instant } from '../core/instant.ts';
 import type { TrustStatus } from '../core/status.ts';
-import { authorityName, trustRemarks } from '../core/trust-remarks.ts';
+import { trustRemarks } from '../core/trust-remarks.ts';
 import type { TrustFinding } from '../core/trust-report.ts';
 import type { TrustAuthority, TrustPlaceKind } from '../core/trust.ts';
+import { authorityName } from '../core/trust.ts';
 
 /** The CAs in the files of this node, and what the running agent knows about them. */
 export interface TrustFacts {

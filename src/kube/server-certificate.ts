@@ -1,3 +1,4 @@
+import { shortFingerprint } from '../core/trust.ts';
 import { X509Certificate } from 'node:crypto';
 import { parseFingerprint } from '../core/fingerprint.ts';
 import { hostOf } from '../core/host-port.ts';
@@ -7,7 +8,6 @@ import { parsePem } from '../core/pem.ts';
 import { printable } from '../core/printable.ts';
 import { discoverCommand, endpointOf } from '../core/remedies.ts';
 import { bootstrapTokenId } from './bootstrap-token.ts';
-import { shortFingerprint } from '../core/trust-annotation.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 
 /** For each error of a failed verification, the certificate that the server presented. */
@@ -172,7 +172,7 @@ function withFingerprint(authority: X509Certificate): string {
 }
 
 function fingerprintOf({ fingerprint256 }: X509Certificate): string {
-  return (parseFingerprint(fingerprint256) ?? '').slice(0, shortFingerprint);
+  return shortFingerprint(parseFingerprint(fingerprint256) ?? '');
 }
 
 function isBootstrap({ credential: { token } }: ClusterAccess): boolean {

@@ -1,3 +1,4 @@
+import { authorityName } from '../core/trust.ts';
 import type { CertificateFacts, PairFacts } from '../core/certificate.ts';
 import type { Instant } from '../core/instant.ts';
 import { formatDuration, formatInstant } from '../core/instant.ts';
@@ -5,7 +6,7 @@ import { clamp } from '../core/clamp.ts';
 import { lifetimeStart } from '../core/schedule.ts';
 import { describeEndpoint } from '../core/served.ts';
 import type { AgentStatus, CertificateStatus, PkiStatus, TrustStatus } from '../core/status.ts';
-import { authorityName, trustRemarks } from '../core/trust-remarks.ts';
+import { trustRemarks } from '../core/trust-remarks.ts';
 import type { TrustReport } from '../core/trust-report.ts';
 import { problems } from './health.ts';
 import type { Html, HtmlValue } from './html.ts';

@@ -1,9 +1,8 @@
 import { second } from '../core/instant.ts';
 import type { AgentStatus, TrustStatus } from '../core/status.ts';
-import { shortFingerprint } from '../core/trust-annotation.ts';
 import type { ReportedAuthority, ReportedLeaf, TrustReport } from '../core/trust-report.ts';
 import type { TrustRefusal } from '../core/trust.ts';
-import { trustRefusals, trustStages } from '../core/trust.ts';
+import { shortFingerprint, trustRefusals, trustStages } from '../core/trust.ts';
 import type { Registry } from './prom-client.ts';
 import { Counter, Gauge } from './prom-client.ts';
 
@@ -104,7 +103,7 @@ export class TrustMetrics {
     this.#wanted.set({ cas: namesOf(authorities.filter(({ isWanted }) => isWanted)) }, 1);
     this.#count.set(held.length);
     for (const { fingerprint, subject, notAfter } of held) {
-      this.#notAfter.set({ ca: shortName(fingerprint), subject }, notAfter / second);
+      this.#notAfter.set({ ca: shortFingerprint(fingerprint), subject }, notAfter / second);
     }
   }
 
@@ -117,7 +116,7 @@ export class TrustMetrics {
   }
 
   #setLeaf({ name, issuer, isBehind }: ReportedLeaf): void {
-    const ca = issuer === undefined ? '' : shortName(issuer);
+    const ca = issuer === undefined ? '' : shortFingerprint(issuer);
     this.#issuer.set({ certificate: name, ca }, 1);
     this.#behind.set({ certificate: name }, Number(isBehind));
   }
@@ -151,11 +150,7 @@ function isInSync({ sources, authorities }: TrustReport, state: TrustStatus['sta
 /** Sorted, so that nodes with the same CAs have the same label. */
 function namesOf(authorities: readonly ReportedAuthority[]): string {
   return authorities
-    .map(({ fingerprint }) => shortName(fingerprint))
+    .map(({ fingerprint }) => shortFingerprint(fingerprint))
     .sort()
     .join(',');
-}
-
-function shortName(fingerprint: string): string {
-  return fingerprint.slice(0, shortFingerprint);
 }

@@ -1,6 +1,9 @@
 import type { X509Certificate } from 'node:crypto';
+import type { TrustAuthority } from '../../core/trust.ts';
+import { shortFingerprint } from '../../core/trust.ts';
 import { isSignedBy } from '../../kube/authorities.ts';
 import type { RolloverAuthorities, RolloverSide } from './gate.ts';
+import type { ClusterNode } from './state.ts';
 
 /** Which CA of a rollover has issued a certificate. */
 export type IssuedBy = RolloverSide | 'other';
@@ -9,4 +12,14 @@ export type IssuedBy = RolloverSide | 'other';
 export function issuerOf(leaf: X509Certificate, { old, next }: RolloverAuthorities): IssuedBy {
   if (next !== undefined && isSignedBy(leaf, next)) return 'next';
   return isSignedBy(leaf, old) ? 'old' : 'other';
+}
+
+/** Whether a Node reports a certificate that this CA issued. */
+export function reportsLeafFrom(
+  { report }: Pick<ClusterNode, 'report'>,
+  { fingerprint }: TrustAuthority,
+): boolean {
+  return (
+    typeof report === 'object' && Object.values(report.leaf).includes(shortFingerprint(fingerprint))
+  );
 }

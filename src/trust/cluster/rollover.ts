@@ -1,7 +1,6 @@
 import { nodeSubject } from '../../core/certificate-spec.ts';
 import type { Failure } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
-import { shortFingerprint } from '../../core/trust-annotation.ts';
 import type { ClusterAccess } from '../../kube/cluster-access.ts';
 import { KubeClient } from '../../kube/rest-client.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
@@ -11,6 +10,7 @@ import { readClientUse } from './audit-log.ts';
 import type { NamedAuthorities } from './authorities.ts';
 import { rolloverAuthorities } from './authorities.ts';
 import type { ClientUse, Confirmed, Gate, ProbedIssuer, RolloverAuthorities } from './gate.ts';
+import { reportsLeafFrom } from './issued-by.ts';
 import { dialKubelets } from './kubelet-ports.ts';
 import type { LocalControlPlane } from './local-control-plane.ts';
 import { readLocalControlPlane } from './local-control-plane.ts';
@@ -166,18 +166,12 @@ async function clientUse(
   return await readClientUse({ files: auditLogs, byNext: new Set(byNext), reissued });
 }
 
-/** The users of the Nodes that have reported a client certificate issued by the new CA. */
+/** The users of the Nodes that have reported a certificate issued by the new CA. */
 function reissuedNodes(
   { nodes }: ClusterState,
   { next }: Required<RolloverAuthorities>,
 ): Set<string> {
   const found = nodes.outcome === 'read' ? nodes.value : [];
-  const short = next.fingerprint.slice(0, shortFingerprint);
-  return new Set(
-    found.flatMap(({ name, report }) =>
-      typeof report === 'object' && Object.values(report.leaf).includes(short)
-        ? [nodeSubject(name).commonName]
-        : [],
-    ),
-  );
+  const reissued = found.filter((node) => reportsLeafFrom(node, next));
+  return new Set(reissued.map(({ name }) => nodeSubject(name).commonName));
 }

@@ -1,14 +1,13 @@
 import { formatInstant } from '../../core/instant.ts';
-import { shortFingerprint } from '../../core/trust-annotation.ts';
 import type { TrustFinding } from '../../core/trust-report.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
+import { authorityName, shortFingerprint } from '../../core/trust.ts';
 import type { DropCircumstances } from './drop.ts';
 import { dropAuthority, reasonsAgainstDrop } from './drop.ts';
 import type { RunResult } from './run-result.ts';
 import { failureOf } from './run-result.ts';
 import type { TrustSession } from './session.ts';
 import type { WantedTrust } from './wanted.ts';
-import { briefly } from './wanted.ts';
 
 interface Run {
   readonly session: TrustSession;
@@ -59,7 +58,7 @@ async function dropIfAllowed(
 
 function keptFinding(authority: TrustAuthority, reasons: readonly string[]): TrustFinding {
   const { fingerprint, notAfter } = authority;
-  const what = `the CA ${briefly(authority)}, which expires at ${formatInstant(notAfter)},`;
+  const what = `the CA ${authorityName(authority)}, which expires at ${formatInstant(notAfter)},`;
   if (reasons.length > 0) {
     return {
       id: 'ca_kept',
@@ -70,6 +69,6 @@ function keptFinding(authority: TrustAuthority, reasons: readonly string[]): Tru
   return {
     id: 'ca_droppable',
     message: `${what} is no longer needed`,
-    remedy: `Drop it: nodecertd trust drop ${fingerprint.slice(0, shortFingerprint)}`,
+    remedy: `Drop it: nodecertd trust drop ${shortFingerprint(fingerprint)}`,
   };
 }

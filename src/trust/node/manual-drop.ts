@@ -1,12 +1,11 @@
 import { AgentError } from '../../core/errors.ts';
-import { shortFingerprint } from '../../core/trust-annotation.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
+import { authorityName, shortFingerprint } from '../../core/trust.ts';
 import { dropAuthority, reasonsAgainstDrop } from './drop.ts';
 import { observeKubelet } from './kubelet-use.ts';
 import { openNodeApi } from './node-api.ts';
 import type { TrustRequest } from './session.ts';
 import { fingerprintsOf, TrustSession } from './session.ts';
-import { briefly } from './wanted.ts';
 
 export interface DropPlan {
   readonly authority: TrustAuthority;
@@ -71,7 +70,7 @@ function find({ trusted }: TrustSession, fingerprint: string): TrustAuthority {
   const found = trusted.filter((authority) => authority.fingerprint.startsWith(fingerprint));
   const [authority, second] = found;
   if (authority !== undefined && second === undefined) return authority;
-  const known = fingerprintsOf(trusted).map((text) => text.slice(0, shortFingerprint));
+  const known = fingerprintsOf(trusted).map((text) => shortFingerprint(text));
   throw new AgentError(
     'USAGE',
     `this node trusts ${second === undefined ? 'no CA' : 'several CAs'} with a fingerprint that begins with ${fingerprint}`,
@@ -82,7 +81,7 @@ function find({ trusted }: TrustSession, fingerprint: string): TrustAuthority {
 /** @throws AgentError USAGE */
 function requireOther({ trusted }: TrustSession, authority: TrustAuthority): void {
   if (trusted.some(({ fingerprint }) => fingerprint !== authority.fingerprint)) return;
-  throw new AgentError('USAGE', `${briefly(authority)} is the only CA of this node`, {
+  throw new AgentError('USAGE', `${authorityName(authority)} is the only CA of this node`, {
     remedy: 'Add the other CA first: nodecertd trust sync',
   });
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { shortFingerprint } from '../../core/trust-annotation.ts';
 import type { TrustFinding } from '../../core/trust-report.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
+import { authorityName } from '../../core/trust.ts';
 import type { PlacesConfig } from './place-candidates.ts';
 import type { InspectedPlace } from './places.ts';
 import type { TrustPlace } from './place.ts';
@@ -61,12 +61,12 @@ function notKeptFinding(
 
 function otherAuthorities(
   path: string,
-  { subject, fingerprint }: TrustAuthority,
+  authority: TrustAuthority,
   { kubeconfig }: PlacesConfig,
 ): TrustFinding {
   return {
     id: 'client_ca_differs',
-    message: `nodecertd does not update the clientCAFile ${path}: it has the CA ${subject} (${fingerprint.slice(0, shortFingerprint)}), which ${kubeconfig} lacks`,
+    message: `nodecertd does not update the clientCAFile ${path}: it has the CA ${authorityName(authority)}, which ${kubeconfig} lacks`,
     remedy: `If the kubelet has to accept clients with certificates from the CAs of ${kubeconfig}, add ${path} to trust.files`,
   };
 }

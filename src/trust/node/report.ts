@@ -1,4 +1,3 @@
-import { shortFingerprint } from '../../core/trust-annotation.ts';
 import type { TrustAnnotation } from '../../core/trust-annotation.ts';
 import { isSameAuthority } from '../../core/trust-bundle.ts';
 import type {
@@ -10,6 +9,7 @@ import type {
 } from '../../core/trust-report.ts';
 import { trustStage } from '../../core/trust-stage.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
+import { shortFingerprint } from '../../core/trust.ts';
 import { isBehind, issuerOf } from './issuer.ts';
 import { kubeletTrust } from './kubelet-facts.ts';
 import type { CurrentLeaf } from './leaves.ts';
@@ -156,21 +156,17 @@ export function annotationOf(
   const leaves = current.flatMap(({ spec: { name, profile } }) => {
     if (profile === 'custom') return [];
     const issuer = report.leaves.find((leaf) => leaf.name === name)?.issuer ?? '';
-    return [[leafNames[profile], short(issuer)]];
+    return [[leafNames[profile], shortFingerprint(issuer)]];
   });
   return {
     stage: report.stage,
     places: {
-      kubeconfig: fingerprintsOf(kubeconfig?.authorities ?? []).map(short),
+      kubeconfig: fingerprintsOf(kubeconfig?.authorities ?? []).map(shortFingerprint),
       // A kubelet without clientCAFile accepts no certificate, so it lacks no CA either.
-      clientCa: fingerprintsOf(clientCa?.authorities ?? []).map(short),
+      clientCa: fingerprintsOf(clientCa?.authorities ?? []).map(shortFingerprint),
     },
     leaf: Object.fromEntries(leaves),
     readers: report.reader.state === 'current' ? 'ok' : 'pending',
     reportedAt: session.now,
   };
-}
-
-function short(fingerprint: string): string {
-  return fingerprint.slice(0, shortFingerprint);
 }

@@ -1,10 +1,10 @@
 import type { CaPin } from '../../core/ca-pin.ts';
 import type { Failure } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
-import { shortFingerprint } from '../../core/trust-annotation.ts';
 import { ambiguousPairs, unionOf, unwantedIn } from '../../core/trust-bundle.ts';
 import type { RefusedTrust, ReportedSource, TrustFinding } from '../../core/trust-report.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
+import { authorityName } from '../../core/trust.ts';
 import { checkBundle } from './bundle-check.ts';
 import type { SourceReading } from './source.ts';
 import { describeSource } from './source.ts';
@@ -122,9 +122,5 @@ export function ambiguityFindings(authorities: readonly TrustAuthority[]): Trust
 
 /** As in `CN=kubernetes (0123456789abcdef)`. */
 export function namesOf(authorities: readonly TrustAuthority[]): string {
-  return authorities.map(briefly).join(', ');
-}
-
-export function briefly({ subject, fingerprint }: TrustAuthority): string {
-  return `${subject} (${fingerprint.slice(0, shortFingerprint)})`;
+  return authorities.map(authorityName).join(', ');
 }

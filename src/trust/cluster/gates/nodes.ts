@@ -1,7 +1,8 @@
+import { shortFingerprint } from '../../../core/trust.ts';
 import type { Instant } from '../../../core/instant.ts';
 import { formatDuration, hour, minute } from '../../../core/instant.ts';
 import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
-import { shortFingerprint, trustAnnotationKey } from '../../../core/trust-annotation.ts';
+import { trustAnnotationKey } from '../../../core/trust-annotation.ts';
 import type { Gate, GateInput, GateReason, RolloverSide } from '../gate.ts';
 import type { ClusterNode } from '../state.ts';
 import { counted, gateOf, judged, missingSides, restoreServing, sideNames } from './verdict.ts';
@@ -162,7 +163,7 @@ function includes(
   side: RolloverSide,
   { authorities }: GateInput,
 ): boolean {
-  return held.includes(authorities[side].fingerprint.slice(0, shortFingerprint));
+  return held.includes(shortFingerprint(authorities[side].fingerprint));
 }
 
 const notWritten = 'Find out why the agent did not write it, on the node: nodecertd trust sync';

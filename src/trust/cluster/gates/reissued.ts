@@ -1,6 +1,6 @@
+import { shortFingerprint } from '../../../core/trust.ts';
 import { formatDuration, minute } from '../../../core/instant.ts';
 import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
-import { shortFingerprint } from '../../../core/trust-annotation.ts';
 import type { Gate, GateInput, GateReason, ProbedIssuer } from '../gate.ts';
 import type { NodeCause } from './nodes.ts';
 import { reasonsOfNodes } from './nodes.ts';
@@ -25,8 +25,8 @@ function behindInLeaves({ leaf }: TrustAnnotation, input: GateInput): NodeCause[
   const leaves = Object.entries(leaf);
   if (leaves.length === 0) return [withoutLeaf];
   return leaves.flatMap(([name, issuer]): NodeCause[] => {
-    if (issuer === next.fingerprint.slice(0, shortFingerprint)) return [];
-    const isOld = issuer === old.fingerprint.slice(0, shortFingerprint);
+    if (issuer === shortFingerprint(next.fingerprint)) return [];
+    const isOld = issuer === shortFingerprint(old.fingerprint);
     const state = isOld ? stateOfOld(input) : 'waiting';
     const renewal = `on the node: nodecertd renew ${name}`;
     return [
