@@ -56,6 +56,8 @@ export interface CertificateTemplate extends SubjectAltNames {
 
 export const kubeletClientSigner = 'kubernetes.io/kube-apiserver-client-kubelet';
 export const kubeletServingSigner = 'kubernetes.io/kubelet-serving';
+/** Its ClusterTrustBundle verifies the API servers: the CAs of kube-controller-manager --root-ca-file. */
+export const apiServerServingSigner = 'kubernetes.io/kube-apiserver-serving';
 
 /**
  * `system:node:<name>` in `system:nodes`: the node authorizer recognizes a kubelet by this

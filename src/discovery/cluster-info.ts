@@ -9,7 +9,10 @@ export interface ClusterInfo {
   readonly signatures: ReadonlyMap<string, string>;
 }
 
-export const clusterInfoPath = '/api/v1/namespaces/kube-public/configmaps/cluster-info?timeout=10s';
+export const clusterInfoPath = '/api/v1/namespaces/kube-public/configmaps/cluster-info';
+
+/** With the limit of kubeadm for the time that the API server may take. */
+export const clusterInfoRequest = `${clusterInfoPath}?timeout=10s`;
 
 /** The ConfigMap in JSON. */
 export const clusterInfoSchema = v.pipe(

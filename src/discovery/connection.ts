@@ -9,7 +9,7 @@ import type { ClusterAccess, ClusterEndpoint } from '../kube/cluster-access.ts';
 import { servedChain } from '../kube/server-certificate.ts';
 import type { SingleResponse } from '../kube/single-get.ts';
 import { getOnce } from '../kube/single-get.ts';
-import { clusterInfoPath } from './cluster-info.ts';
+import { clusterInfoRequest } from './cluster-info.ts';
 import { connectionFailure } from './connection-failure.ts';
 import type { DiscoveredAuthority, DiscoveryContext, DiscoveryRequest } from './discovery.ts';
 import { explainUnverified } from './explain-unverified.ts';
@@ -72,10 +72,9 @@ export async function getClusterInfo(
   { clock, signal, version }: ConnectionContext,
 ): Promise<SingleResponse> {
   try {
-    const path = clusterInfoPath;
     return await getOnce({
       access,
-      path,
+      path: clusterInfoRequest,
       version,
       clock,
       signal,

@@ -9,7 +9,7 @@ import { Deadline } from '../kube/deadline.ts';
 import { KubeClient } from '../kube/rest-client.ts';
 import type { BootstrapCredential } from '../store/kubeconfig-text.ts';
 import { discoveredAuthority } from './authority.ts';
-import { clusterInfoPath, parseClusterInfo } from './cluster-info.ts';
+import { clusterInfoRequest, parseClusterInfo } from './cluster-info.ts';
 import type { ClusterKubeconfig } from './cluster-kubeconfig.ts';
 import { readClusterKubeconfig } from './cluster-kubeconfig.ts';
 import { clientLimits, longestClusterInfo } from './connection.ts';
@@ -175,7 +175,7 @@ class FileCheck {
   async #clusterInfo(): Promise<ClusterKubeconfig | string> {
     await using client = await this.#open(this.endpoint, {});
     const { status, text } = await client.text({
-      path: clusterInfoPath,
+      path: clusterInfoRequest,
       signal: this.#context.signal,
     });
     if (status === 429 || status >= 500) {

@@ -35,10 +35,9 @@ function refusal(
   response: Response,
   { access, now }: { readonly access: ClusterAccess; readonly now: Instant },
 ): AgentError {
-  const [path = ''] = clusterInfoPath.split('?');
   const failure = statusError({
     request: 'get cluster-info',
-    path,
+    path: clusterInfoPath,
     access,
     httpStatus: response.status,
     body: parseIfJson(response.body),

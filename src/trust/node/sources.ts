@@ -1,8 +1,10 @@
 import * as v from 'valibot';
+import { apiServerServingSigner } from '../../core/certificate-spec.ts';
 import type { ErrorCode } from '../../core/errors.ts';
 import { AgentError, hasCode, toFailure } from '../../core/errors.ts';
 import { second } from '../../core/instant.ts';
 import { printable } from '../../core/printable.ts';
+import { clusterInfoPath, clusterInfoSchema } from '../../discovery/cluster-info.ts';
 import { readClusterAuthorities } from '../../discovery/cluster-kubeconfig.ts';
 import { badResponse } from '../../kube/body.ts';
 import type { ClusterAccess } from '../../kube/cluster-access.ts';
@@ -30,7 +32,7 @@ export interface SourceSearch {
  */
 export async function readSources(search: SourceSearch): Promise<SourceReading[]> {
   const { file } = search;
-  const bundles: TrustSource = { kind: 'cluster-trust-bundle', name: bundleSigner };
+  const bundles: TrustSource = { kind: 'cluster-trust-bundle', name: apiServerServingSigner };
   const clusterInfo: TrustSource = { kind: 'cluster-info', name: 'kube-public/cluster-info' };
   return Promise.all([
     ...(file === undefined ? [] : [reading({ kind: 'file', name: file }, () => readFile(file))]),
@@ -73,9 +75,6 @@ function absent(reason: string): Found {
   return { outcome: 'absent', reason };
 }
 
-/** The signer whose bundle verifies the API servers: the CAs of kube-controller-manager --root-ca-file. */
-export const bundleSigner = 'kubernetes.io/kube-apiserver-serving';
-
 /** kube-controller-manager writes one ClusterTrustBundle of this signer, and deletes others. */
 const mostBundles = 16;
 
@@ -95,17 +94,20 @@ const bundlesSchema = v.object({
 async function readTrustBundles(search: SourceSearch): Promise<Found> {
   await using client = await openClient(search, search.access);
   const path = '/apis/certificates.k8s.io/v1/clustertrustbundles';
-  const query = { fieldSelector: `spec.signerName=${bundleSigner}`, limit: String(mostBundles) };
+  const query = {
+    fieldSelector: `spec.signerName=${apiServerServingSigner}`,
+    limit: String(mostBundles),
+  };
   const { signal } = search;
   return await unlessAbsent(bundleAbsences, async () => {
     const list = await client.request({ verb: 'list', path, query, signal }, bundlesSchema);
     if (list.metadata.continue !== '') {
       throw badResponse(
-        `the cluster has more than ${mostBundles} ClusterTrustBundles of ${bundleSigner}`,
+        `the cluster has more than ${mostBundles} ClusterTrustBundles of ${apiServerServingSigner}`,
       );
     }
     // An API server that ignores the selector also returns the bundles of other signers.
-    const bundles = list.items.filter(({ spec }) => spec.signerName === bundleSigner);
+    const bundles = list.items.filter(({ spec }) => spec.signerName === apiServerServingSigner);
     if (bundles.length === 0) return absent('the cluster has no ClusterTrustBundle of this signer');
     const pem = bundles.map(({ spec }) => spec.trustBundle).join('\n');
     const names = bundles.map(({ metadata }) => metadata.name);
@@ -119,16 +121,13 @@ const bundleAbsences: Absences = {
   API_FORBIDDEN: 'this node may not list ClusterTrustBundles (HTTP status 403)',
 };
 
-const clusterInfoSchema = v.object({ data: v.object({ kubeconfig: v.string() }) });
-
 /** Without a credential, because a node may not read cluster-info, and anonymous users may. */
 async function readClusterInfo(search: SourceSearch): Promise<Found> {
   await using client = await openClient(search, { ...search.access, credential: {} });
-  const path = '/api/v1/namespaces/kube-public/configmaps/cluster-info';
+  const request = { verb: 'get', path: clusterInfoPath, signal: search.signal } as const;
   return await unlessAbsent(clusterInfoAbsences, async () => {
-    const { signal } = search;
-    const { data } = await client.request({ verb: 'get', path, signal }, clusterInfoSchema);
-    return { outcome: 'read', pem: readClusterAuthorities(data.kubeconfig) };
+    const { kubeconfig } = await client.request(request, clusterInfoSchema);
+    return { outcome: 'read', pem: readClusterAuthorities(kubeconfig) };
   });
 }
 

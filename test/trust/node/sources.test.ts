@@ -49,7 +49,8 @@ function clusterInfo(bundle: string): Handler {
       'certificate-authority-data': base64(bundle),
     };
     const kubeconfig = JSON.stringify({ clusters: [{ name: '', cluster }] });
-    sendJson(response, { kind: 'ConfigMap', apiVersion: 'v1', data: { kubeconfig } });
+    const metadata = { name: 'cluster-info', namespace: 'kube-public' };
+    sendJson(response, { kind: 'ConfigMap', apiVersion: 'v1', metadata, data: { kubeconfig } });
   };
 }
 

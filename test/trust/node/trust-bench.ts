@@ -248,7 +248,8 @@ printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $start
       const kubeconfig = kubeconfigText({
         cluster: { 'certificate-authority-data': base64(clusterInfo) },
       });
-      sendJson(response, { data: { kubeconfig } });
+      const metadata = { name: 'cluster-info', namespace: 'kube-public' };
+      sendJson(response, { kind: 'ConfigMap', apiVersion: 'v1', metadata, data: { kubeconfig } });
     } else if (pathname.endsWith('/certificatesigningrequests')) {
       sendJson(response, { metadata: {}, items: this.cluster.csrs });
     } else if (pathname === '/api/v1/nodes/worker-1') {

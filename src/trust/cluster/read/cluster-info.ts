@@ -5,7 +5,7 @@ import { hasCode } from '../../../core/errors.ts';
 import type { Instant } from '../../../core/instant.ts';
 import { concat } from '../../../core/pem.ts';
 import type { ClusterInfo } from '../../../discovery/cluster-info.ts';
-import { clusterInfoSchema } from '../../../discovery/cluster-info.ts';
+import { clusterInfoPath, clusterInfoSchema } from '../../../discovery/cluster-info.ts';
 import { readClusterAuthorities } from '../../../discovery/cluster-kubeconfig.ts';
 import { isSignedBy } from '../../../discovery/signature.ts';
 import { base64 } from '../../../kube/csr-object.ts';
@@ -20,8 +20,7 @@ export async function readClusterInfo(
   reader: BundleReader,
   now: Instant,
 ): Promise<PublishedClusterInfo> {
-  const path = '/api/v1/namespaces/kube-public/configmaps/cluster-info';
-  const request = { verb: 'get', path, signal: reader.signal } as const;
+  const request = { verb: 'get', path: clusterInfoPath, signal: reader.signal } as const;
   const info = await reader.client.request(request, clusterInfoSchema);
   const unsigned = await reading(() => unsignedTokens(info, reader, now));
   return {

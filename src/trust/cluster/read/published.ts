@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { apiServerServingSigner } from '../../../core/certificate-spec.ts';
 import type { Instant } from '../../../core/instant.ts';
 import type { AgentError } from '../../../core/errors.ts';
 import { hasCode } from '../../../core/errors.ts';
@@ -87,8 +88,6 @@ function lastChange({ managedFields }: ConfigMap['metadata']): Instant | undefin
   return times.length === 0 ? undefined : Math.max(...times);
 }
 
-const signerName = 'kubernetes.io/kube-apiserver-serving';
-
 /**
  * The ClusterTrustBundles of the signer of the API servers. They are v1 since Kubernetes 1.37.
  * @throws AgentError as KubeClient.request; API_NOT_FOUND if the API server has no ClusterTrustBundles
@@ -121,7 +120,7 @@ async function trustBundlesOf(
   const options = {
     client: () => client,
     path: `/apis/certificates.k8s.io/${version}/clustertrustbundles`,
-    query: { fieldSelector: `spec.signerName=${signerName}` },
+    query: { fieldSelector: `spec.signerName=${apiServerServingSigner}` },
     schema: trustBundleSchema,
     limit: 10,
     signal,
