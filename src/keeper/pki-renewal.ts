@@ -1,11 +1,10 @@
 import * as v from 'valibot';
 import type { PkiConfig } from '../core/config.ts';
 import { errorCodes } from '../core/errors.ts';
-import type { Instant } from '../core/instant.ts';
-import { minute, second } from '../core/instant.ts';
+import { minute } from '../core/instant.ts';
 import { unattendedOutcomes, withoutLeaseReasons } from '../core/unattended-renewal.ts';
 import type { Clock } from '../sys/clock.ts';
-import { runOwnCommand } from './own-command.ts';
+import { documentTime as time, runUnattended } from './unattended-command.ts';
 
 export interface PkiRenewalOptions {
   /** The nodecertd program: an absolute path and its first arguments. */
@@ -27,21 +26,14 @@ export type PkiRenewal =
 
 /** Runs `nodecertd certs renew --unattended` once. The command decides whether anything is due. */
 export async function renewUnattended(options: PkiRenewalOptions): Promise<PkiRenewal> {
-  const end = await runOwnCommand({
+  const command = {
     ...options,
     args: renewalArguments(options.config),
-    // 3 means waiting, and 1 means refused or failed.
-    resultCodes: new Set([0, 1, 3]),
     // Ten certificates with a check of up to 65 s each, and two restarts of up to 2 min.
     timeoutMs: 30 * minute,
-    // The command restores what it has not finished. systemd kills all processes after 30 s.
-    graceMs: 20 * second,
-    outputLimit: 1,
-  });
-  if (end.kind === 'failed') return end;
-  const result = parseDocument(end.text);
-  if (result !== undefined) return { kind: 'complete', result };
-  return { kind: 'failed', reason: 'printed an unexpected document' };
+  };
+  const end = await runUnattended(command, documentSchema);
+  return end.kind === 'failed' ? end : { kind: 'complete', result: end.document };
 }
 
 function renewalArguments({ directory, rotationWindow, maintenanceWindow }: PkiConfig): string[] {
@@ -57,20 +49,6 @@ function percentage(fraction: number): string {
   return `${Number((fraction * 100).toFixed(3))}%`;
 }
 
-function parseDocument(text: string): RenewalResult | undefined {
-  try {
-    const { success, output } = v.safeParse(documentSchema, JSON.parse(text));
-    return success ? output : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-const time = v.pipe(
-  v.string(),
-  v.isoTimestamp(),
-  v.transform((text): Instant => Date.parse(text)),
-);
 const code = v.picklist(errorCodes);
 
 /** Newer versions of the command may print more. */

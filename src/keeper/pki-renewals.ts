@@ -7,12 +7,13 @@ import { renewalRetryDelay } from '../core/timing.ts';
 import type { Clock } from '../sys/clock.ts';
 import { sleepOnEitherClock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
+import type { Work, WorkSignals } from './configured-work.ts';
+import { ConfiguredWork } from './configured-work.ts';
 import type { HookJournal } from './hook-journal.ts';
 import type { HookObserver } from './hook-record.ts';
 import type { PkiObserver } from './pki-record.ts';
 import { PkiRecord } from './pki-record.ts';
 import type { PkiRenewal, RenewalResult } from './pki-renewal.ts';
-import type { PostRotation } from './post-rotation.ts';
 
 export interface PkiRenewalsOptions {
   /** The nodecertd program: an absolute path and its first arguments. */
@@ -27,37 +28,24 @@ export interface PkiRenewalsOptions {
   readonly journal: HookJournal;
 }
 
-/** What one configuration needs. */
-interface Work {
-  readonly config: PkiConfig;
-  readonly file: string | undefined;
-  readonly record: PkiRecord;
-  /** Aborted by the next configuration. */
-  readonly signal: AbortSignal;
-}
-
 /**
  * Runs a command at least once an hour, which renews the control-plane certificates of this
  * machine. Only the shutdown of the agent waits for it.
  */
 export class PkiRenewals implements AsyncDisposable {
   readonly #options: PkiRenewalsOptions;
+  readonly #work: ConfiguredWork;
   #record: PkiRecord | undefined;
-  #hooks: PostRotation | undefined;
-  /** Ends the running command. */
-  readonly #stop = new AbortController();
-  /** Ends the wait for the next check, but not the running command. */
-  #replaced = new AbortController();
-  #working: Promise<void> = Promise.resolve();
 
   constructor(options: PkiRenewalsOptions) {
     this.#options = options;
+    this.#work = new ConfiguredWork(options);
   }
 
   /** Undefined while the renewal is disabled. */
   get status(): PkiStatus | undefined {
     const status = this.#record?.status;
-    return status && { ...status, ...this.#hooks?.status(status.directory) };
+    return status && { ...status, ...this.#work.hooks?.status(status.directory) };
   }
 
   /**
@@ -65,29 +53,20 @@ export class PkiRenewals implements AsyncDisposable {
    * @param file the configuration file, whose permissions the hooks require
    */
   apply(config: PkiConfig | undefined, file?: string): void {
-    this.#replaced.abort();
-    this.#replaced = new AbortController();
     if (config === undefined) {
       this.#record = undefined;
-      return;
+      return this.#work.replace(undefined);
     }
-    const { signal } = this.#replaced;
-    const record = this.#recordOf(config);
-    this.#record = record;
-    // A renewal with the previous configuration is completed first.
-    this.#working = this.#working.then(() => this.#work({ config, file, record, signal }));
+    this.#record = this.#recordOf(config);
+    this.#work.replace(this.#workOf(config, this.#record, file));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
 
-  /** The running command restores what it has not finished, and reports the rest. */
   async stop(): Promise<void> {
-    this.#stop.abort();
-    // Hooks of certificates that are reported from now on stay pending until the next start.
-    await this.#hooks?.stop();
-    await this.#working;
+    await this.#work.stop();
   }
 
   #recordOf({ directory }: PkiConfig): PkiRecord {
@@ -96,21 +75,17 @@ export class PkiRenewals implements AsyncDisposable {
     return new PkiRecord({ directory, now: () => clock.now(), logger, observer });
   }
 
-  /** Runs the hooks that an earlier run of the agent did not complete. */
-  async #openHooks({ config, file }: Work): Promise<PostRotation | undefined> {
+  #workOf(config: PkiConfig, record: PkiRecord, file: string | undefined): Work {
     const { directory, hooks } = config;
-    if (hooks.length === 0) return undefined;
-    const { PostRotation } = await import('./post-rotation.ts');
     const { journal } = this.#options;
     const environment = ({ renewed = [] }: HookedPair): Record<string, string> =>
       renewalEnvironment(directory, renewed);
-    const targets = [{ name: directory, hooks, environment }];
-    const opened = await PostRotation.open({ ...this.#options, file, targets });
-    const serial = journal.pending(directory);
-    if (serial !== undefined) {
-      opened.found(directory, { serial, renewed: journal.renewed(directory) });
-    }
-    return opened;
+    return {
+      file,
+      target: { name: directory, hooks, environment },
+      pending: (serial) => ({ serial, renewed: journal.renewed(directory) }),
+      repeat: (signals) => this.#repeat({ config, record }, signals),
+    };
   }
 
   /** What was renewed after the last document, also by calls that were killed. */
@@ -128,22 +103,16 @@ export class PkiRenewals implements AsyncDisposable {
     journal.addReported(directory, renewed);
     // The hooks of an earlier renewal may still be pending.
     const names = [...journal.renewed(directory), ...renewed.map(({ name }) => name)];
-    this.#hooks?.stored(directory, { serial: first.serial, renewed: [...new Set(names)] });
+    this.#work.hooks?.stored(directory, { serial: first.serial, renewed: [...new Set(names)] });
   }
 
-  async #work(work: Work): Promise<void> {
-    if (this.#stop.signal.aborted) return;
-    this.#hooks = await this.#openHooks(work);
-    await this.#repeat(work);
-    await this.#hooks?.stop();
-  }
-
-  async #repeat({ config, record, signal: replaced }: Work): Promise<void> {
+  async #repeat(
+    { config, record }: { readonly config: PkiConfig; readonly record: PkiRecord },
+    { over, stop }: WorkSignals,
+  ): Promise<void> {
     const { program, env, clock, random } = this.#options;
-    const stop = this.#stop.signal;
     // Loaded only here, because most agents run on nodes without a control plane.
     const { renewUnattended } = await import('./pki-renewal.ts');
-    const over = AbortSignal.any([replaced, stop]);
     let failures = 0;
     while (!over.aborted) {
       record.checking();

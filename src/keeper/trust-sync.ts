@@ -2,8 +2,7 @@ import * as v from 'valibot';
 import { parseCaPin } from '../core/ca-pin.ts';
 import type { AgentConfig } from '../core/config.ts';
 import { errorCodes } from '../core/errors.ts';
-import type { Instant } from '../core/instant.ts';
-import { minute, second } from '../core/instant.ts';
+import { minute } from '../core/instant.ts';
 import type { TrustReport } from '../core/trust-report.ts';
 import { trustOutcomes } from '../core/trust-report.ts';
 import {
@@ -14,7 +13,7 @@ import {
   trustStages,
 } from '../core/trust.ts';
 import type { Clock } from '../sys/clock.ts';
-import { runOwnCommand } from './own-command.ts';
+import { documentTime as time, runUnattended } from './unattended-command.ts';
 
 /** What the command has to know of the configuration of the agent, which flags can change. */
 export type TrustSyncConfig = Pick<
@@ -47,21 +46,16 @@ export type TrustSync =
 
 /** Runs `nodecertd trust sync --unattended` once. The command decides whether to change anything. */
 export async function syncTrust(options: TrustSyncOptions): Promise<TrustSync> {
-  const end = await runOwnCommand({
+  const command = {
     ...options,
     args: ['trust', 'sync', '--unattended', '--output', 'json', ...flagsOf(options)],
-    // 3 means waiting, and 1 means refused or failed.
-    resultCodes: new Set([0, 1, 3]),
     // Three sources of up to a minute each, a restart of the kubelet, and the check that it runs.
     timeoutMs: 15 * minute,
-    // The command restores what it has not finished. systemd kills all processes after 30 s.
-    graceMs: 20 * second,
-    outputLimit: 1,
-  });
+  };
+  const end = await runUnattended(command, documentSchema);
   if (end.kind === 'failed') return end;
-  const report = parseReport(end.text);
-  if (report !== undefined) return { kind: 'complete', report };
-  return { kind: 'failed', reason: 'printed an unexpected document' };
+  const { kind: _, ...report } = end.document;
+  return { kind: 'complete', report };
 }
 
 function flagsOf({ config, refresh }: TrustSyncOptions): string[] {
@@ -82,22 +76,6 @@ function flagsOf({ config, refresh }: TrustSyncOptions): string[] {
   return refresh ? ['--refresh', ...given] : given;
 }
 
-function parseReport(text: string): TrustReport | undefined {
-  try {
-    const { success, output } = v.safeParse(documentSchema, JSON.parse(text));
-    if (!success) return undefined;
-    const { kind: _, ...report } = output;
-    return report;
-  } catch {
-    return undefined;
-  }
-}
-
-const time = v.pipe(
-  v.string(),
-  v.isoTimestamp(),
-  v.transform((text): Instant => Date.parse(text)),
-);
 const pin = v.pipe(
   v.string(),
   v.transform(parseCaPin),

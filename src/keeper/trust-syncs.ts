@@ -9,9 +9,10 @@ import type { Clock } from '../sys/clock.ts';
 import { timerOnEitherClock } from '../sys/clock.ts';
 import type { Logger } from '../sys/log.ts';
 import { ChangedFiles, fileSignature } from './changed-files.ts';
+import type { Work, WorkSignals } from './configured-work.ts';
+import { ConfiguredWork } from './configured-work.ts';
 import type { HookJournal } from './hook-journal.ts';
 import type { HookObserver } from './hook-record.ts';
-import type { PostRotation } from './post-rotation.ts';
 import type { CurrentPairs, TrustReissues } from './trust-reissues.ts';
 import type { TrustObserver } from './trust-record.ts';
 import { heldBy, TrustRecord } from './trust-record.ts';
@@ -37,12 +38,10 @@ export type TrustSyncsConfig = TrustSyncConfig &
   Pick<AgentConfig, 'trust' | 'certificates' | 'placeholderHostName'>;
 
 /** What one configuration needs. */
-interface Work {
+interface Run {
   readonly config: TrustSyncConfig;
   readonly trust: TrustConfig;
   readonly record: TrustRecord;
-  /** Aborted by the next configuration. */
-  readonly signal: AbortSignal;
 }
 
 /**
@@ -51,23 +50,19 @@ interface Work {
  */
 export class TrustSyncs implements AsyncDisposable {
   readonly #options: TrustSyncsOptions;
+  readonly #work: ConfiguredWork;
   #record: TrustRecord | undefined;
-  #hooks: PostRotation | undefined;
-  /** Ends the running command. */
-  readonly #stop = new AbortController();
-  /** Ends the wait for the next run, but not the running command. */
-  #replaced = new AbortController();
-  #working: Promise<void> = Promise.resolve();
 
   constructor(options: TrustSyncsOptions) {
     this.#options = options;
+    this.#work = new ConfiguredWork(options);
   }
 
   /** Undefined while `trust` is disabled. */
   get status(): TrustStatus | undefined {
     if (this.#record === undefined) return undefined;
     const { reissues, pairs } = this.#options;
-    const { hooks } = this.#hooks?.status(trustHookTarget) ?? {};
+    const { hooks } = this.#work.hooks?.status(trustHookTarget) ?? {};
     return {
       ...this.#record.status,
       reissues: reissues.status(pairs()),
@@ -80,64 +75,42 @@ export class TrustSyncs implements AsyncDisposable {
     const { nodeName, certificates, placeholderHostName } = config;
     // Without a host name, the agent does not know its Node yet.
     const trust = placeholderHostName === undefined ? config.trust : undefined;
-    this.#replaced.abort();
-    this.#replaced = new AbortController();
     const { clock, logger, observer, reissues } = this.#options;
     reissues.apply(trust && { trust, nodeName, certificates });
     if (trust === undefined) {
       this.#record = undefined;
-      return;
+      return this.#work.replace(undefined);
     }
     this.#record ??= new TrustRecord({ now: () => clock.now(), logger, observer });
-    const { signal } = this.#replaced;
-    const work: Work = { config, trust, record: this.#record, signal };
-    // A run with the previous configuration is completed first.
-    this.#working = this.#working.then(() => this.#work(work));
+    this.#work.replace(this.#workOf({ config, trust, record: this.#record }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
 
-  /** The running command restores what it has not finished, and reports the rest. */
   async stop(): Promise<void> {
-    this.#stop.abort();
-    // Hooks of a change that is reported from now on stay pending until the next start.
-    await this.#hooks?.stop();
-    await this.#working;
+    await this.#work.stop();
   }
 
-  async #work(work: Work): Promise<void> {
-    if (this.#stop.signal.aborted) return;
-    this.#hooks = await this.#openHooks(work);
-    await this.#repeat(work);
-    await this.#hooks?.stop();
-  }
-
-  /** Runs the hooks that an earlier run of the agent did not complete. */
-  async #openHooks({ config, trust, record }: Work): Promise<PostRotation | undefined> {
-    const { hooks } = trust;
-    const { file } = config;
-    if (hooks.length === 0) return undefined;
-    const { PostRotation } = await import('./post-rotation.ts');
-    const { journal } = this.#options;
+  #workOf(run: Run): Work {
+    const { config, trust, record } = run;
     const environment = ({ serial }: HookedPair): Record<string, string> => {
       const { report } = record.status;
       return trustEnvironment(serial, report === undefined ? [] : heldBy(report));
     };
-    const targets = [{ name: trustHookTarget, hooks, environment }];
-    const opened = await PostRotation.open({ ...this.#options, file, targets });
-    const serial = journal.pending(trustHookTarget);
-    if (serial !== undefined) opened.found(trustHookTarget, { serial });
-    return opened;
+    return {
+      file: config.file,
+      target: { name: trustHookTarget, hooks: trust.hooks, environment },
+      pending: (serial) => ({ serial }),
+      repeat: (signals) => this.#repeat(run, signals),
+    };
   }
 
-  async #repeat({ config, trust, record, signal: replaced }: Work): Promise<void> {
+  async #repeat({ config, trust, record }: Run, { over, stop }: WorkSignals): Promise<void> {
     const { program, env, clock, random, pairs } = this.#options;
-    const stop = this.#stop.signal;
     // Loaded only here, because the keeper needs it only if `trust` is enabled.
     const { syncTrust } = await import('./trust-sync.ts');
-    const over = AbortSignal.any([replaced, stop]);
     const files = new ChangedFiles(trust.file === undefined ? [] : [trust.file], fileSignature);
     let failures = 0;
     // An administrator may have restarted the agent because the CAs of the cluster have changed.
@@ -198,7 +171,7 @@ export class TrustSyncs implements AsyncDisposable {
     const serial = formatInstant(changedAt);
     if (journal.reported(trustHookTarget).includes(serial)) return;
     journal.addReported(trustHookTarget, [{ name: trustHookTarget, serial }]);
-    this.#hooks?.stored(trustHookTarget, { serial });
+    this.#work.hooks?.stored(trustHookTarget, { serial });
   }
 }
 
