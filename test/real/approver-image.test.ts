@@ -28,7 +28,7 @@ describe('the OCI image and the chart in a kubeadm cluster', { skip, timeout: 60
     }
     const [first] = cluster.nodes;
     assert.ok(first !== undefined);
-    const file = '/root/approver.yaml';
+    const file = '/opt/approver.yaml';
     await first.container.write(file, await approverManifests());
     await first.container.must('kubectl', 'apply', `--filename=${file}`);
     await untilAvailable();
@@ -166,7 +166,7 @@ describe('the OCI image and the chart in a kubeadm cluster', { skip, timeout: 60
       altNames: [dns('early')],
     });
     const csr = newCsr({ name, request, usages: ['digital signature', 'server auth'] });
-    const file = '/root/csr.json';
+    const file = '/opt/csr.json';
     await container.write(file, JSON.stringify(csr));
     const groups = ['system:nodes', 'system:authenticated'].map((group) => `--as-group=${group}`);
     await kubectl('create', `--filename=${file}`, '--as=system:node:early', ...groups);

@@ -77,11 +77,11 @@ describe('startKubeadmCluster()', { skip, timeout: 600_000 }, () => {
     const { container } = cluster.node('worker-1');
     await container.pause();
     container.resume();
-    await container.write('/root/note', 'kept\n');
+    await container.write('/opt/note', 'kept\n');
     await container.stop();
-    assert.equal(await container.read('/root/note'), 'kept\n');
+    assert.equal(await container.read('/opt/note'), 'kept\n');
     await container.start();
-    assert.equal(await container.read('/root/note'), 'kept\n');
+    assert.equal(await container.read('/opt/note'), 'kept\n');
   });
 
   it('leaves nothing after disposal', async () => {

@@ -75,8 +75,8 @@ describe('the service of the approver on a node of kubeadm', { skip, timeout: 60
   });
 
   it('leads after the commands of the page', async () => {
-    await configure({}, '/root/policy.yaml');
-    const environment = ['--chdir=/root', 'KUBECONFIG=/etc/kubernetes/admin.conf'];
+    await configure({}, '/opt/policy.yaml');
+    const environment = ['--chdir=/opt', 'KUBECONFIG=/etc/kubernetes/admin.conf'];
     await container.must('env', ...environment, 'bash', '-ec', await commands());
     assert.equal((await container.run('systemctl', 'is-enabled', service)).stdout, 'enabled\n');
     await logged('approver_leading');

@@ -114,8 +114,8 @@ describe(
       const { line, token } = await joinLine();
       const node = await freshNode({ deleteAfterUse: true });
       const { container } = node;
-      await container.write('/root/line', line, 0o600);
-      const discover = `nodecertd discover --join - --ca-file ${caFile} </root/line && rm /root/line`;
+      await container.write('/opt/line', line, 0o600);
+      const discover = `nodecertd discover --join - --ca-file ${caFile} </opt/line && rm /opt/line`;
       await container.must('sh', '-c', discover);
       await container.must('systemctl', 'enable', '--now', agent);
       await untilJoined(node);

@@ -202,7 +202,7 @@ export class KubeadmCluster implements AsyncDisposable {
     configuration: string,
     command: readonly string[],
   ): Promise<void> {
-    const file = '/root/kubeadm.yaml';
+    const file = '/opt/kubeadm.yaml';
     await container.write(file, configuration, 0o600);
     const flags = [`--config=${file}`, `--ignore-preflight-errors=${ignored.join(',')}`];
     await container.must('kubeadm', ...command, ...flags);

@@ -26,14 +26,15 @@ const skip =
 describe('requireWritable()', () => {
   it('rejects a file whose owner the sandbox of the service hides', { skip }, async (t) => {
     const directory = await temporaryDirectory(t);
-    const [own, foreign, nobody] = ['own', 'foreign', 'nobody'].map((name) =>
+    const [own, foreign, overflow] = ['own', 'foreign', 'overflow'].map((name) =>
       join(directory, name),
     ) as [string, string, string];
-    for (const path of [own, foreign, nobody]) await writeFile(path, '');
+    for (const path of [own, foreign, overflow]) await writeFile(path, '');
     await chown(foreign, 0, 1234);
-    await chown(nobody, 65_534, 65_534);
+    // The id that a user namespace shows for users that it does not map.
+    await chown(overflow, 65_534, 65_534);
     assert.equal(codeInSandbox(own), '');
     assert.equal(codeInSandbox(foreign), 'STORE_PERMISSIONS');
-    for (const path of [own, foreign, nobody]) await requireWritable(path);
+    for (const path of [own, foreign, overflow]) await requireWritable(path);
   });
 });
