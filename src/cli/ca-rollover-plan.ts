@@ -37,7 +37,7 @@ export function configure(
 }
 
 /** A script in parts: every line that is not a command is a comment. */
-export function planText(steps: readonly PlanStep[]): string {
+function planText(steps: readonly PlanStep[]): string {
   const parts = steps.map(({ id, title, blocks }, at) =>
     [
       `# ${at + 1}. ${id}: ${title}`,

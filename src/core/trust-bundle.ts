@@ -82,7 +82,7 @@ function isAmbiguous(a: TrustAuthority, b: TrustAuthority): boolean {
 }
 
 /** As OpenSSL compares names: neither the case nor the kind of string counts. */
-export function haveSameSubject(a: TrustAuthority, b: TrustAuthority): boolean {
+function haveSameSubject(a: TrustAuthority, b: TrustAuthority): boolean {
   return a.subject.toLowerCase() === b.subject.toLowerCase();
 }
 

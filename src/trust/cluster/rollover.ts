@@ -53,7 +53,7 @@ export interface RolloverView {
 }
 
 /**
- * Reads the cluster, asks each API server, and judges the gates. Changes nothing.
+ * Reads the cluster, probes each API server, and judges the gates. Changes nothing.
  * @throws AgentError as KubeClient.request; USAGE if the CAs have to be named
  */
 export async function viewRollover(question: RolloverQuestion): Promise<RolloverView> {

@@ -1,7 +1,7 @@
 import type { RolloverSide, ServerTrust } from './gate.ts';
 import type { ServerProbe } from './probes.ts';
 
-/** What all API servers together ask of their clients. */
+/** What all API servers together serve to their clients, and which clients they reject. */
 export function serverTrustOf(probes: readonly ServerProbe[]): ServerTrust {
   return {
     serves: new Set(

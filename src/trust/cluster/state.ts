@@ -16,7 +16,7 @@ export interface ClusterState {
   readonly clusterInfo: Reading<PublishedClusterInfo>;
   /** The clients' CAs in kube-system/extension-apiserver-authentication. */
   readonly extensionAuthentication: Reading<PublishedCas>;
-  /** Absent if the caller asked for no pods. */
+  /** Absent if the caller does not need the pods. */
   readonly pods?: Reading<readonly PodGroup[]>;
   readonly signers: Reading<readonly SignerActivity[]>;
   /** Objects that hold CAs of their own, by kind. */

@@ -29,7 +29,7 @@ export type BundleVerdict =
   | { readonly kind: 'refused'; readonly refusal: RefusedTrust };
 
 /** Bytes of a bundle. Sixteen CAs with RSA keys of 4096 bits have 32 kB. */
-export const longestBundle = 256 * 1024;
+const longestBundle = 256 * 1024;
 
 /** CAs of a bundle, and of its union with the held CAs. */
 export const mostAuthorities = 16;

@@ -7,7 +7,7 @@ import { readOwnNode } from '../../kube/node-annotation.ts';
 import { KubeClient } from '../../kube/rest-client.ts';
 import type { TrustSession } from './session.ts';
 
-/** The API server, asked with the credential of this node, and the Node object. */
+/** A client for the API server with the credential of this node, and the Node object. */
 export interface NodeApi extends AsyncDisposable {
   /** Both are absent if the API server does not answer. */
   readonly client?: KubeClient;

@@ -26,7 +26,7 @@ export interface FilePlan extends BackedUpChange {
 }
 
 /** True if the place has other CAs than these, or they have to move to another file. */
-export function isChange({ place, authorities }: TrustChange): boolean {
+function isChange({ place, authorities }: TrustChange): boolean {
   const held = place.authorities.map(({ fingerprint }) => fingerprint);
   const wanted = authorities.map(({ fingerprint }) => fingerprint);
   return place.moveTo !== undefined || held.join(' ') !== wanted.join(' ');

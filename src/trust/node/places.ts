@@ -162,6 +162,6 @@ function isEdited({ kind, file, moveTo }: TrustPlace): boolean {
 }
 
 /** The files that a change of the place replaces, in order. */
-export function writtenFiles({ path, file, moveTo }: TrustPlace): string[] {
+function writtenFiles({ path, file, moveTo }: TrustPlace): string[] {
   return moveTo === undefined ? [file ?? path] : [moveTo, path];
 }

@@ -5,7 +5,7 @@ import { without } from '../../core/without.ts';
 import type { RunningKubelet } from '../../kubelet/running.ts';
 
 /** The kubelet reads CAs from the cluster of its kubeconfig, and from clientCAFile. */
-export const readFiles = ['kubeconfig', 'clientCA'] as const;
+const readFiles = ['kubeconfig', 'clientCA'] as const;
 export type ReadFile = (typeof readFiles)[number];
 
 /** Fingerprints. */

@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import type { Instant } from '../../core/instant.ts';
 import { formatInstant, hour } from '../../core/instant.ts';
 import { longestTrustAnnotation } from '../../core/trust-annotation.ts';
+import { instant as time } from '../../kube/csr-object.ts';
 import { replaceFile } from '../../store/atomic-file.ts';
 import { makePrivateDirectory } from '../../store/run-folder.ts';
 import { readSmallFile } from '../../sys/small-file.ts';
@@ -72,11 +73,6 @@ export function withReading(
 /** A run is due every 15 minutes at the latest, and may find the API server restarting. */
 const longestBreak = hour;
 
-const time = v.pipe(
-  v.string(),
-  v.isoTimestamp(),
-  v.transform((text): Instant => Date.parse(text)),
-);
 const fingerprint = v.pipe(v.string(), v.regex(/^[\da-f]{64}$/));
 const fingerprints = v.array(fingerprint);
 

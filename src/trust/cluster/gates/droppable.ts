@@ -6,7 +6,7 @@ import { caHolderKinds } from '../state.ts';
 import { counted, gateOf, holds, judged } from './verdict.ts';
 
 /** The default of `--quiet`. */
-export const defaultQuiet = day;
+const defaultQuiet = day;
 
 /**
  * G8: nothing needs the old CA.

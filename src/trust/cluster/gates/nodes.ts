@@ -8,7 +8,7 @@ import type { ClusterNode } from '../state.ts';
 import { counted, gateOf, judged, missingSides, restoreServing, sideNames } from './verdict.ts';
 
 /** Nodes report every day. */
-export const longestReportAge = 25 * hour;
+const longestReportAge = 25 * hour;
 
 const longestSkew = 5 * minute;
 

@@ -7,7 +7,7 @@ import { reasonsOfNodes } from './nodes.ts';
 import { gateOf, judged } from './verdict.ts';
 
 /** An API server reads its client certificate for kubelets every 5 minutes. */
-export const kubeletClientDelay = 6 * minute;
+const kubeletClientDelay = 6 * minute;
 
 /** G7: the new CA issued every certificate in use. */
 export function judgeReissued(input: GateInput): Gate {

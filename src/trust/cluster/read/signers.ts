@@ -6,7 +6,7 @@ import type { SignerActivity } from '../state.ts';
 import type { ClusterReader } from './reading.ts';
 
 /** The signers of kube-controller-manager that use the CA of the cluster. */
-export const managedSigners = [
+const managedSigners = [
   'kubernetes.io/kube-apiserver-client-kubelet',
   'kubernetes.io/kubelet-serving',
   'kubernetes.io/kube-apiserver-client',
