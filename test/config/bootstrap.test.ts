@@ -1,21 +1,14 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
-import { loadConfig } from '../../src/config/load.ts';
 import type { BootstrapConfig } from '../../src/core/config.ts';
 import { describeError } from '../../src/core/errors.ts';
-import { temporaryDirectory } from '../store/pairs.ts';
+import { loadText } from './load-text.ts';
 
-const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\n';
 const hash = `sha256:${'0a'.repeat(32)}`;
 
 async function load(context: TestContext, text: string, flags = {}): Promise<BootstrapConfig> {
-  const file = join(await temporaryDirectory(context), 'config.yaml');
-  await writeFile(file, `${head}${text}\n`);
-  const environment = { hostName: 'worker-1', workingDirectory: '/' };
-  return (await loadConfig({ file, flags, environment })).bootstrap;
+  return (await loadText(context, text, flags)).bootstrap;
 }
 
 /** One valid discovery with some of its lines replaced. */
@@ -102,14 +95,12 @@ bootstrap:
   }
 
   it('warns if there is no file to remove', async (context) => {
-    const file = join(await temporaryDirectory(context), 'config.yaml');
-    await writeFile(file, `${head}bootstrap: { deleteAfterUse: true }\n`);
-    const environment = { hostName: 'worker-1', workingDirectory: '/' };
-    assert.deepEqual((await loadConfig({ file, flags: {}, environment })).warnings, [
+    const text = 'bootstrap: { deleteAfterUse: true }';
+    assert.deepEqual((await loadText(context, text)).warnings, [
       'bootstrap.deleteAfterUse has no effect without bootstrapKubeconfig or bootstrap.discovery',
     ]);
     const flags = { bootstrapKubeconfig: '/b.conf' };
-    assert.deepEqual((await loadConfig({ file, flags, environment })).warnings, []);
+    assert.deepEqual((await loadText(context, text, flags)).warnings, []);
   });
 
   it('rejects a token in place of its file, without repeating it', async (context) => {

@@ -1,22 +1,13 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
-import { loadConfig } from '../../src/config/load.ts';
 import type { PkiConfig } from '../../src/core/config.ts';
 import { describeError } from '../../src/core/errors.ts';
 import { kubeletWindow } from '../../src/core/schedule.ts';
-import { temporaryDirectory } from '../store/pairs.ts';
+import { loadText } from './load-text.ts';
 
-const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\n';
-
-/** A configuration with these lines after the first two. */
 async function load(context: TestContext, text: string): Promise<PkiConfig | undefined> {
-  const file = join(await temporaryDirectory(context), 'config.yaml');
-  await writeFile(file, `${head}${text}\n`);
-  const environment = { hostName: 'cp-1', workingDirectory: '/' };
-  return (await loadConfig({ file, flags: {}, environment })).pki;
+  return (await loadText(context, text)).pki;
 }
 
 describe('loadConfig() on pki', () => {

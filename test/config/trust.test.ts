@@ -1,23 +1,15 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
-import { loadConfig } from '../../src/config/load.ts';
 import type { TrustConfig } from '../../src/core/config.ts';
 import { describeError } from '../../src/core/errors.ts';
-import { temporaryDirectory } from '../store/pairs.ts';
 import { trustDefaults } from '../support/trust-defaults.ts';
+import { loadText } from './load-text.ts';
 
-const head = 'apiVersion: nodecertd.io/v1alpha1\nkind: AgentConfiguration\n';
 const digits = '0123456789abcdef'.repeat(4);
 
-/** A configuration with these lines after the first two. */
 async function load(context: TestContext, text: string): Promise<TrustConfig | undefined> {
-  const file = join(await temporaryDirectory(context), 'config.yaml');
-  await writeFile(file, `${head}${text}\n`);
-  const environment = { hostName: 'worker-1', workingDirectory: '/' };
-  return (await loadConfig({ file, flags: {}, environment })).trust;
+  return (await loadText(context, text)).trust;
 }
 
 describe('loadConfig() on trust', () => {
