@@ -90,8 +90,9 @@ interface Wait {
 const restFactor = 10;
 
 /**
- * Reads the cluster until the gates are open, the timeout ends, or something fails. Continues while
- * an API server does not answer.
+ * Reads the cluster until the gates are open, the timeout ends, or something fails. Continues after
+ * an attempt that failed, unless waiting cannot cure the failure.
+ * @throws AgentError the last one when the timeout ends
  */
 export async function waitFor(
   ids: readonly GateId[],
@@ -99,10 +100,11 @@ export async function waitFor(
 ): Promise<{ readonly view: RolloverView; readonly code: ExitCode }> {
   const start = clock.elapsed();
   const harm = new Harm();
-  let said = '';
+  let [said, hasAnswered] = ['', false];
   for (;;) {
     const began = clock.elapsed();
-    const found = await attempt(view);
+    const found = await attempt(view, hasAnswered);
+    hasAnswered ||= !(found instanceof AgentError);
     const now = clock.elapsed();
     const isOver = now - start >= timeoutMs;
     if (found instanceof AgentError) {
@@ -128,13 +130,23 @@ const passing = [
   'API_THROTTLED',
   'API_SERVER_ERROR',
   'API_BAD_RESPONSE',
+  'API_GONE',
 ] as const;
 
-async function attempt(view: Wait['view']): Promise<RolloverView | AgentError> {
+/**
+ * At the first attempt, other failures end the command, because the administrator is still there. A
+ * credential or a file that has worked may only be missing while a step replaces it. Waiting cannot
+ * make CAs unambiguous, or support a cluster.
+ */
+async function attempt(
+  view: Wait['view'],
+  hasAnswered: boolean,
+): Promise<RolloverView | AgentError> {
   try {
     return await view();
   } catch (error) {
     if (hasCode(error, ...passing)) return error;
+    if (hasAnswered && error instanceof AgentError && error.code !== 'USAGE') return error;
     throw error;
   }
 }
@@ -152,9 +164,15 @@ class Harm {
 
 /** The first reason of each gate that is not open. */
 function waitingLine(found: RolloverView | AgentError, ids: readonly GateId[]): string {
-  if (found instanceof AgentError) return oneLine(`waiting for the API server: ${found.message}`);
+  if (found instanceof AgentError) return oneLine(failureLine(found));
   if (found.gates.length === 0) return 'waiting for a second CA in the cluster';
   const closed = found.gates.filter(({ id, state }) => ids.includes(id) && state !== 'open');
   const texts = closed.map(({ id, reasons }) => `${id}: ${reasons[0]?.message}`);
   return oneLine(`waiting for ${texts.join('; ')}`);
+}
+
+function failureLine({ code, message, remedy }: AgentError): string {
+  if (passing.some((one) => one === code)) return `waiting for the API server: ${message}`;
+  const advice = remedy === undefined ? '' : ` (${remedy})`;
+  return `cannot read the cluster, and will try again: ${message}${advice}`;
 }

@@ -67,8 +67,24 @@ describe('waitFor()', () => {
     assert.equal(code, 0);
     assert.equal(said, 'waiting for the API server: get /api/v1/nodes: connect ECONNREFUSED\n');
     await assert.rejects(waitThrough(unreachable), { code: 'API_UNREACHABLE' });
-    const forbidden = new AgentError('API_UNAUTHORIZED', 'get /api/v1/nodes: HTTP status 401');
-    await assert.rejects(waitThrough('waiting', forbidden), { code: 'API_UNAUTHORIZED' });
+  });
+
+  it('continues while a credential that has worked is rejected', async () => {
+    const rejected = new AgentError('API_UNAUTHORIZED', 'HTTP status 401', {
+      remedy: 'Check the certificate',
+    });
+    const { code, said } = await waitThrough('waiting', rejected, 'open');
+    assert.equal(code, 0);
+    assert.equal(
+      said.split('\n')[1],
+      'cannot read the cluster, and will try again: HTTP status 401 (Check the certificate)',
+    );
+    await assert.rejects(waitThrough(rejected, 'open'), { code: 'API_UNAUTHORIZED' });
+  });
+
+  it('ends if it cannot tell the CAs apart', async () => {
+    const unclear = new AgentError('USAGE', 'cannot tell the old from the new CA');
+    await assert.rejects(waitThrough('waiting', unclear, 'open'), { code: 'USAGE' });
   });
 
   it('survives a shorter failure, such as a restart of kube-controller-manager', async () => {
