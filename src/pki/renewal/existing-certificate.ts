@@ -6,7 +6,6 @@ import { Secret } from '../../core/secret.ts';
 import { kubeconfigCertificate } from '../../kube/embedded-certificate.ts';
 import { KubeconfigDocument } from '../../kube/kubeconfig-document.ts';
 import type { FileContent } from '../../store/file-content.ts';
-import { readContent } from '../../store/file-content.ts';
 import type { Tree } from '../../sys/tree.ts';
 import type { AuthorityFile } from './authority.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
@@ -15,15 +14,9 @@ import type { KeyForm } from './key-file.ts';
 import { formOf } from './key-file.ts';
 import type { KubeadmCertificate, KubernetesDirectories } from '../layout.ts';
 import { creationCommand, fileOf, keyFileOf } from '../layout.ts';
+import type { PlannedFile } from './planned-file.ts';
+import { plannedFile } from './planned-file.ts';
 import { requireReissuable } from './reissue.ts';
-
-/** A file that a renewal replaces, as it was when the renewal was planned. */
-export interface PlannedFile {
-  /** The path with links resolved. */
-  readonly path: string;
-  /** Absent if there is no file. */
-  readonly before?: FileContent;
-}
 
 /** The places of a certificate and its key; those of a pair may be one file. */
 export type Target =
@@ -189,10 +182,4 @@ function withoutCertificate(path: string, entry: KubeadmCertificate): AgentError
   return new AgentError('PAIR_MALFORMED', `${path} contains no certificate in PEM`, {
     remedy: `Restore ${path} from a backup, or delete ${files} and run: ${creationCommand(entry.name)}`,
   });
-}
-
-async function plannedFile(tree: Tree, file: string): Promise<PlannedFile> {
-  const { path, physical } = await tree.locate(file);
-  const before = await readContent(physical);
-  return { path, ...(before && { before }) };
 }

@@ -4,13 +4,13 @@ import type { Secret } from '../../core/secret.ts';
 import { withEmbedded } from '../../kube/embedded-certificate.ts';
 import { KubeconfigDocument } from '../../kube/kubeconfig-document.ts';
 import type { FileContent } from '../../store/file-content.ts';
-import { digestOf } from '../../store/file-content.ts';
 import type { BackedUpChange } from '../../store/run-folder.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
 import { readCertificate } from './certificate-chain.ts';
-import type { PlannedFile, Target } from './existing-certificate.ts';
+import type { Target } from './existing-certificate.ts';
 import { textOf } from './existing-certificate.ts';
 import { exportKey, generateKey } from './key-file.ts';
+import { changeOf } from './planned-file.ts';
 import { requireEquivalent } from './proof.ts';
 import { reissue } from './reissue.ts';
 import type { IssuedItem, RenewalItem } from './renewal-item.ts';
@@ -92,14 +92,4 @@ function newContents(
     default:
       return target satisfies never;
   }
-}
-
-function changeOf(
-  { path, before }: PlannedFile,
-  bytes: Uint8Array<ArrayBuffer>,
-  usualMode: string,
-): BackedUpChange & { readonly after: FileContent } {
-  const owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
-  const state = { mode: usualMode, ...owner, ...before?.state, sha256: digestOf(bytes) };
-  return { path, ...(before && { before }), after: { bytes, state } };
 }
