@@ -92,6 +92,24 @@ export function writeExtension(oid: string, value: Uint8Array): Uint8Array {
   return writeDer(derTags.sequence, writeOid(oid), writeDer(derTags.octetString, value));
 }
 
+/** An extension that a program rejects if it does not know it. */
+export function writeCriticalExtension(oid: string, value: Uint8Array): Uint8Array {
+  const critical = writeDer(booleanTag, Uint8Array.of(0xff));
+  return writeDer(derTags.sequence, writeOid(oid), critical, writeDer(derTags.octetString, value));
+}
+
+/** A name that has nothing but a common name. */
+export function writeCommonName(name: string): Uint8Array {
+  const text = writeDer(utf8StringTag, new TextEncoder().encode(name));
+  const attribute = writeDer(derTags.sequence, writeOid(commonName), text);
+  return writeDer(derTags.sequence, writeDer(setTag, attribute));
+}
+
+const commonName = '2.5.4.3';
+const booleanTag = 0x01;
+const utf8StringTag = 0x0c;
+const setTag = 0x31;
+
 /** An OBJECT IDENTIFIER with tag and length. */
 export function writeOid(oid: string): Uint8Array<ArrayBuffer> {
   return writeDer(oidTag, oidBytes(oid));

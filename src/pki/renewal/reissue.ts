@@ -1,10 +1,8 @@
 import type { KeyObject } from 'node:crypto';
-import { createHash, createPublicKey, randomBytes } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import type { CertificateParts, RawExtension } from '../../core/certificate-parts.ts';
 import {
   extensionIds,
-  publicKeyBits,
-  subjectKeyIdentifier,
   withoutRepeatedNames,
   writeExtension,
   writeToBeSigned,
@@ -12,6 +10,7 @@ import {
 import { derTags, readDer, writeDer } from '../../core/der.ts';
 import { AgentError } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
+import { authorityIdentifier, keyIdentifier, newSerial } from './certificate-fields.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
 import { subjectOf } from './certificate-chain.ts';
 import { signatureAlgorithm, signDer } from './signature.ts';
@@ -113,28 +112,15 @@ function extensionFor(
   }
 }
 
-/** RFC 5280 4.2.1.2, method 1. */
-function keyIdentifier(parts: Pick<CertificateParts, 'publicKey'>): Uint8Array {
-  return createHash('sha1').update(publicKeyBits(parts)).digest();
-}
-
 /**
  * RFC 5280 4.2.1.1: the key identifier as it is in the certificate of the CA. Names the issuer and
  * serial number of that certificate only if the previous extension did.
  */
 function authorityKeyIdentifier(previous: RawExtension, authority: CertificateParts): Uint8Array {
-  const identifier = subjectKeyIdentifier(authority) ?? keyIdentifier(authority);
   const [fields] = readDer(previous.value);
   const namesIssuer = readDer(fields?.content ?? new Uint8Array()).some(({ tag }) => tag === 0xa1);
   const issuer = namesIssuer
     ? [writeDer(0xa1, writeDer(0xa4, authority.issuer)), writeDer(0x82, authority.serial)]
     : [];
-  return writeDer(derTags.sequence, writeDer(0x80, identifier), ...issuer);
-}
-
-/** 128 bits. The zero before them keeps the number positive. */
-function newSerial(): Uint8Array {
-  const random = randomBytes(16);
-  random[0] = (random[0] ?? 0) | 0x80;
-  return Uint8Array.from([0, ...random]);
+  return writeDer(derTags.sequence, writeDer(0x80, authorityIdentifier(authority)), ...issuer);
 }

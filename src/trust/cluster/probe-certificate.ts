@@ -1,7 +1,8 @@
 import type { KeyObject } from 'node:crypto';
-import { createPublicKey, randomBytes } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import {
   extensionIds,
+  writeCommonName,
   writeExtension,
   writeOid,
   writeToBeSigned,
@@ -13,6 +14,7 @@ import { encodePem } from '../../core/pem.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import type { ClientCertificate } from '../../kube/cluster-access.ts';
 import { exportKey, generateKey } from '../../pki/renewal/key-file.ts';
+import { newSerial } from '../../pki/renewal/certificate-fields.ts';
 import { signatureAlgorithm, signDer } from '../../pki/renewal/signature.ts';
 
 /** A CA whose key is on this machine. */
@@ -41,7 +43,7 @@ export async function mintProbe(
     issuer: authority.subjectName,
     notBefore: now - minute,
     notAfter: now + minute,
-    subject: subjectName(probeUser),
+    subject: writeCommonName(probeUser),
     publicKey: createPublicKey(key).export({ format: 'der', type: 'spki' }),
     extensions: extensionsBy(authority),
   });
@@ -57,20 +59,4 @@ function extensionsBy({ subjectKeyId }: TrustAuthority): Uint8Array[] {
   if (subjectKeyId === undefined) return own;
   const issuer = writeDer(derTags.sequence, writeDer(0x80, Uint8Array.fromHex(subjectKeyId)));
   return [...own, writeExtension(extensionIds.authorityKeyIdentifier, issuer)];
-}
-
-const commonName = '2.5.4.3';
-const tags = { utf8String: 0x0c, set: 0x31 } as const;
-
-function subjectName(name: string): Uint8Array {
-  const text = writeDer(tags.utf8String, new TextEncoder().encode(name));
-  const attribute = writeDer(derTags.sequence, writeOid(commonName), text);
-  return writeDer(derTags.sequence, writeDer(tags.set, attribute));
-}
-
-/** 63 bits, positive. */
-function newSerial(): Uint8Array {
-  const random = Uint8Array.from(randomBytes(8));
-  random[0] = ((random[0] ?? 0) & 0x7f) | 0x40;
-  return random;
 }
