@@ -3,7 +3,7 @@ import { missingFrom } from '../../core/trust-bundle.ts';
 import { readRuns } from '../../store/run-folder.ts';
 import { interruptedRun } from '../../store/run-recovery.ts';
 import { rollBackTrust } from './apply.ts';
-import { makeKubeletUse } from './kubelet-use.ts';
+import { makeKubeletUse, observeKubelet } from './kubelet-use.ts';
 import { openNodeApi } from './node-api.ts';
 import { withRollback } from './rolled-back.ts';
 import { RunResult } from './run-result.ts';
@@ -37,14 +37,18 @@ export async function rollBackByHand(
 ): Promise<TrustRollback> {
   await using session = await TrustSession.openInterrupted(request);
   const { trusted: before, now: at } = session;
+  // Before the files change, they show what the kubelet has read.
+  await observeKubelet(session, {});
   const run = await rollBackTrust(session.files, { force });
   if (run === undefined) return { paths: [] };
   await session.refresh();
   const lost = fingerprintsOf(missingFrom(session.trusted, before));
+  // Otherwise `trust.drop: auto` would drop a restored CA in the next run.
+  const memory = { ...session.memory, changedAt: at, missingSince: {} };
   session.memory =
     lost.length === 0
-      ? { ...session.memory, changedAt: at }
-      : withRollback(session.memory, { by: 'administrator', at, authorities: lost });
+      ? memory
+      : withRollback(memory, { by: 'administrator', at, authorities: lost });
   const result = new RunResult();
   await using api = await openNodeApi(session);
   await makeKubeletUse({ session, result, api, restartNow });

@@ -69,7 +69,12 @@ export function readerOf(memory: ReaderMemory | undefined, facts: ReaderFacts): 
     facts,
   );
   const missing = readFiles.filter((name) => lacks(known.read[name], facts.authorities[name]));
-  if (missing.length === 0) return { state: 'current', memory: without(known, 'changedAt') };
+  if (missing.length === 0) {
+    return {
+      state: 'current',
+      memory: without({ ...known, read: stillRead(known, facts) }, 'changedAt'),
+    };
+  }
   // A time in the future is from before the clock was set back.
   const changedAt = Math.min(known.changedAt ?? now, now);
   const readAt = changedAt + reloadMs;
@@ -109,6 +114,13 @@ function onlyOf({ kubeconfig, clientCA }: Authorities): Authorities {
     kubeconfig: kubeconfig.length === 1 ? kubeconfig : [],
     clientCA: clientCA.length === 1 ? clientCA : [],
   };
+}
+
+/** After a CA has left a file that the kubelet reads again, the kubelet may not have the CA either. */
+function stillRead(known: ReaderMemory, facts: ReaderFacts): Authorities {
+  const still = (name: ReadFile): readonly string[] =>
+    isReloaded(name, known, facts) ? facts.authorities[name] : known.read[name];
+  return { kubeconfig: still('kubeconfig'), clientCA: still('clientCA') };
 }
 
 function lacks(known: readonly string[], wanted: readonly string[]): boolean {

@@ -146,6 +146,7 @@ describe('dropByHand()', () => {
     await using bench = await startBench(context);
     const request = bench.request({ dropAfterSeconds: 0 });
     const fingerprint = fingerprintOf(bench.old.pem);
+    bench.clock.jump(hour);
     assert.deepEqual((await previewDrop(request, fingerprint)).files, [bench.files.caFile]);
     assert.equal(await bench.held(), bench.old.pem + bench.next.pem);
     assert.deepEqual((await dropByHand(request, { fingerprint, force: false })).reasons, []);

@@ -105,6 +105,17 @@ describe('readerOf()', () => {
     assert.equal(dropped.state, 'current');
   });
 
+  it('is pending for a removed and restored CA unless the kubelet keeps what it has read', () => {
+    const authorities = { ...base.authorities, kubeconfig: both.kubeconfig };
+    const states = [false, true].map((rotates) => {
+      const held = readerOf(undefined, { ...base, authorities, rotates });
+      const dropped = readerOf(held.memory, at(0, { rotates, modifiedAt: base.now }));
+      const restored = { authorities, rotates, modifiedAt: base.now };
+      return readerOf(dropped.memory, at(minute, restored)).state;
+    });
+    assert.deepEqual(states, ['pending', 'current']);
+  });
+
   it('keeps the time of the change within the present after the clock was set back', () => {
     const changed = afterChange(0, { before: { rotates: true } });
     const back = at(-30 * minute, { rotates: true, authorities: both, modifiedAt: base.now });
