@@ -59,7 +59,7 @@ export async function completeRun(onDisk: RunsOnDisk): Promise<void> {
 async function isInPlace(tree: Tree, { manifest }: Run): Promise<boolean> {
   for (const { path, after } of manifest.changes) {
     const content = await readContent((await tree.locate(path)).physical);
-    if (content?.state.sha256 !== after.sha256) return false;
+    if (content?.state.sha256 !== after?.sha256) return false;
   }
   return true;
 }

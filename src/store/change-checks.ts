@@ -13,11 +13,14 @@ export async function requireUnchanged(changes: readonly BackedUpChange[]): Prom
   }
 }
 
-/** Reads the files again after they were replaced. @throws AgentError STORE_IO */
+/** Reads the files again after they were replaced or removed. @throws AgentError STORE_IO */
 export async function requireWritten(changes: readonly BackedUpChange[]): Promise<void> {
   for (const { path, after } of changes) {
-    if ((await digestAt(path)) === after.state.sha256) continue;
-    const message = `${path} does not contain the bytes that nodecertd has written`;
+    if ((await digestAt(path)) === after?.state.sha256) continue;
+    const message =
+      after === undefined
+        ? `${path} exists again after nodecertd has removed it`
+        : `${path} does not contain the bytes that nodecertd has written`;
     throw new AgentError('STORE_IO', message);
   }
 }
@@ -25,7 +28,7 @@ export async function requireWritten(changes: readonly BackedUpChange[]): Promis
 /** True if all changes were made. */
 export async function isInPlace(changes: readonly FileChange[]): Promise<boolean> {
   for (const { path, after } of changes) {
-    if ((await digestAt(path)) !== after.sha256) return false;
+    if ((await digestAt(path)) !== after?.sha256) return false;
   }
   return true;
 }

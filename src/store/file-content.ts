@@ -48,19 +48,21 @@ export async function replaceContent(path: string, { bytes, state }: FileContent
 
 /**
  * Replaces several files, each atomically. All new files are complete and synced before the first
- * one gets its name, so that readers see the files disagree for as short a time as possible.
+ * one gets its name, so that readers see the files disagree for as short a time as possible. Files
+ * without new content are removed at the end.
  * @param prepare called for each file that replaces another one, before any of them gets its name
  * @throws AgentError STORE_FULL, STORE_PERMISSIONS, STORE_IO; after a failed rename, the files
  * before it are replaced
  */
 export async function replaceContents(
-  files: readonly { readonly path: string; readonly content: FileContent }[],
+  files: readonly { readonly path: string; readonly content?: FileContent | undefined }[],
   prepare: (path: string, temporary: string) => Promise<void> = async () => undefined,
 ): Promise<void> {
   const staged: StagedFile[] = [];
   try {
     for (const { path, content } of files) {
       const isThere = await requireReplaceable(path);
+      if (content === undefined) continue;
       const { bytes, state } = content;
       const check = async (temporary: string): Promise<void> => {
         if (isThere) await prepare(path, temporary);
@@ -75,9 +77,11 @@ export async function replaceContents(
     for (const file of staged) await file.discard();
     throw error;
   }
-  for (const directory of new Set(files.map(({ path }) => dirname(path)))) {
+  const written = files.filter(({ content }) => content !== undefined);
+  for (const directory of new Set(written.map(({ path }) => dirname(path)))) {
     await syncDirectory(directory);
   }
+  for (const { path, content } of files) if (content === undefined) await removeContent(path);
 }
 
 /**

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { AgentError } from '../core/errors.ts';
 import { removeStrays } from './atomic-file.ts';
 import { unlessMissing } from '../sys/file-error.ts';
-import { readContent, removeContent, replaceContents } from './file-content.ts';
+import { readContent, replaceContents } from './file-content.ts';
 import type { FileContent } from './file-content.ts';
 import type { Restoration } from './run-folder.ts';
 import type { Tree } from '../sys/tree.ts';
@@ -96,12 +96,8 @@ async function restoreGroup(
 ): Promise<void> {
   for (const { physical } of group) await unlessMissing(() => removeStrays(physical));
   const pending = group.filter(({ kind }) => kind !== 'done');
-  const existing = pending.flatMap(({ physical, target }) =>
-    target === undefined ? [] : [{ path: physical, content: target }],
-  );
-  await replaceContents(existing, prepare);
-  const added = pending.filter(({ target }) => target === undefined);
-  for (const { physical } of added) await removeContent(physical);
+  const files = pending.map(({ physical, target }) => ({ path: physical, content: target }));
+  await replaceContents(files, prepare);
 }
 
 export function wipe(files: readonly RestorableFile[]): void {

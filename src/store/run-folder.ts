@@ -90,10 +90,10 @@ export function restorations(runs: readonly Run[]): Restoration[] {
   for (const { folder, change } of latestFirst) {
     const { path, item, before, after } = change;
     const newer = found.get(path);
-    const isContinued = newer === undefined || newer.target?.state.sha256 === after.sha256;
+    const isContinued = newer === undefined || newer.target?.state.sha256 === after?.sha256;
     const target = isContinued ? targetOf(folder, change) : newer.target;
-    const known = new Set(newer?.known).add(after.sha256);
-    if (before !== undefined) known.add(before.sha256);
+    const known = new Set(newer?.known);
+    for (const state of [before, after]) if (state !== undefined) known.add(state.sha256);
     found.set(path, {
       path,
       known,
@@ -148,13 +148,23 @@ export interface BackedUpChange {
   readonly item?: string;
   /** Absent when there is no file. */
   readonly before?: FileContent;
-  readonly after: Pick<FileContent, 'state'>;
+  /** Absent when the file is removed. */
+  readonly after?: Pick<FileContent, 'state'>;
+}
+
+/** A change with the new content, which may contain a key. */
+export interface NewChange extends BackedUpChange {
+  readonly after?: FileContent;
 }
 
 /** Copies the file to its path below the folder of the run. */
 export async function backUp(folder: string, change: BackedUpChange): Promise<FileChange> {
   const { path, item, before, after } = change;
-  const common = { path, after: after.state, ...(item !== undefined && { item }) };
+  const common = {
+    path,
+    ...(after && { after: after.state }),
+    ...(item !== undefined && { item }),
+  };
   if (before === undefined) return { ...common, existed: false };
   const backup = join('files', path);
   const copy = join(folder, backup);

@@ -33,14 +33,17 @@ const changeSchema = v.object({
   path: v.pipe(v.string(), v.startsWith('/')),
   existed: v.boolean(),
   before: v.exactOptional(stateSchema),
-  after: stateSchema,
+  /** Absent if the run removed the file. */
+  after: v.exactOptional(stateSchema),
   /** The copy of the previous file, below the folder of the run. */
   backup: v.exactOptional(v.pipe(v.string(), v.check(isBelow, 'must be a path below the folder'))),
 });
 
 const manifestSchema = v.object({
   apiVersion: v.literal('nodecertd.io/v1alpha1'),
-  kind: v.picklist(['AdoptionManifest', 'RenewalManifest', 'TrustManifest']),
+  kind: v.picklist(['AdoptionManifest', 'RenewalManifest', 'RolloverManifest', 'TrustManifest']),
+  /** The step of a CA rollover. */
+  step: v.exactOptional(v.string()),
   version: v.string(),
   /** Orders the runs even when the clock was set back. */
   sequence: whole,
@@ -56,8 +59,8 @@ export type FileChange = v.InferOutput<typeof changeSchema>;
 export type Manifest = v.InferOutput<typeof manifestSchema>;
 
 /**
- * The folder of one run of `adopt`, `certs renew` or `trust sync`, with copies of the files that it changed. A
- * folder without a manifest belongs to a run that changed nothing.
+ * The folder of one run of a command, such as `certs renew`, with copies of the files that it changed.
+ * A folder without a manifest belongs to a run that changed nothing.
  */
 export interface Run {
   readonly folder: string;

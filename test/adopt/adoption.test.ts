@@ -69,7 +69,7 @@ describe('adopt()', () => {
         path,
         existed,
         before?.mode,
-        after.mode,
+        after?.mode,
         backup,
       ]),
       [

@@ -85,6 +85,28 @@ describe('replaceContents()', () => {
     assert.deepEqual((await readdir(directory)).sort(), ['a.crt', 'a.key']);
   });
 
+  it('removes files without new content, after the others are replaced', async (context) => {
+    const { directory, key, certificate } = await scene(context);
+    const missing = join(directory, 'missing.crt');
+    await replaceContents([
+      { path: key, content: undefined },
+      { path: certificate, content: newCertificate },
+      { path: missing, content: undefined },
+    ]);
+    assert.equal(await readFile(certificate, 'utf8'), 'new certificate');
+    assert.deepEqual(await readdir(directory), ['a.crt']);
+  });
+
+  it('removes no file if another one cannot be written', async (context) => {
+    const { directory, key } = await scene(context);
+    const files = [
+      { path: key, content: undefined },
+      { path: join(directory, 'missing/a.crt'), content: newCertificate },
+    ];
+    await assert.rejects(replaceContents(files), { code: 'STORE_IO' });
+    assert.equal(await readFile(key, 'utf8'), 'old key');
+  });
+
   it('leaves no temporary file when a rename fails', async (context) => {
     const { directory, key } = await scene(context);
     const blocked = join(directory, 'b.crt');
