@@ -60,15 +60,15 @@ export function openingFindings(failure: Failure): DoctorFinding[] {
 
 export function connectionFindings(
   { server, proxy, source, identity, skewMs }: ConnectionFacts,
-  { nodeName, clientIssuer }: OwnIdentity,
+  own: OwnIdentity,
 ): DoctorFinding[] {
   const skew = skewMs === undefined ? [] : skewFindings(skewMs);
   if (identity.kind === 'failed') {
-    const failed = connectionFailure(identity.failure, source, clientIssuer);
+    const failed = connectionFailure(identity.failure, source, own);
     return failed === undefined ? skew : [failed, ...skew];
   }
   const { value } = identity;
-  const findings = [...identityFindings(value, source, nodeName), ...skew];
+  const findings = [...identityFindings(value, source, own.nodeName), ...skew];
   if (findings.length > 0) return findings;
   const via = proxy === undefined ? '' : ` through proxy ${proxy}`;
   const answer = value === 'unknown' ? 'answers' : `accepts this node as ${value.username}`;
@@ -81,16 +81,24 @@ export interface OwnIdentity {
   readonly nodeName: string;
   /** The CA that issued the client certificate, if it is known. */
   readonly clientIssuer?: TrustFacts['clientIssuer'];
+  /** How the node gets another certificate with a bootstrap token. */
+  readonly discover?: string;
 }
 
 /** During a CA rollover, the API server may have dropped the old CA too early. */
-function refusedFinding(failure: Failure, issuer: TrustFacts['clientIssuer']): DoctorFinding {
+function refusedFinding(
+  failure: Failure,
+  { clientIssuer, discover }: Pick<OwnIdentity, 'clientIssuer' | 'discover'>,
+): DoctorFinding {
   const { remedy = '' } = failure;
-  const name = issuer === undefined ? 'the CA of the client certificate' : authorityName(issuer);
+  const name =
+    clientIssuer === undefined ? 'the CA of the client certificate' : authorityName(clientIssuer);
+  const token =
+    discover === undefined ? '' : `; to give this node another certificate: ${discover}`;
   return failureFinding(
     {
       ...failure,
-      remedy: `${remedy}; if the CA of the cluster was replaced, add ${name} to the file of kube-apiserver --client-ca-file until this node has another certificate`,
+      remedy: `${remedy}; if the CA of the cluster was replaced, add ${name} to the file of kube-apiserver --client-ca-file until this node has another certificate${token}`,
     },
     {
       id: 'api-identity-refused',
@@ -178,10 +186,10 @@ export function trustLostFinding(
 function connectionFailure(
   failure: Failure,
   source: ApiConnection['source'],
-  clientIssuer?: TrustFacts['clientIssuer'],
+  own: Pick<OwnIdentity, 'clientIssuer' | 'discover'> = {},
 ): DoctorFinding | undefined {
   if (failure.code === 'API_UNAUTHORIZED') {
-    return source === 'bootstrap' ? undefined : refusedFinding(failure, clientIssuer);
+    return source === 'bootstrap' ? undefined : refusedFinding(failure, own);
   }
   const meaning = meanings[failure.code] ?? {
     id: 'api-troubled',

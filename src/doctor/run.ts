@@ -1,6 +1,7 @@
 import type { AgentConfig } from '../core/config.ts';
 import type { Failure } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
+import { discoverRemedy } from '../core/remedies.ts';
 import { hostNameProblem } from '../core/host-name.ts';
 import { formatHostPort } from '../core/host-port.ts';
 import type { DoctorFinding } from '../core/findings.ts';
@@ -142,6 +143,7 @@ function serverFindings(
     ...connectionFindings(connection.value, {
       nodeName,
       ...(trust?.clientIssuer && { clientIssuer: trust.clientIssuer }),
+      discover: discoverRemedy(config, server, pins),
     }),
     ...evaluateIfDone('permissions', permissions, (facts) => permissionFindings(facts, nodeName)),
     ...evaluateIfDone('requests', requests, (facts) => requestFindings(facts, now)),

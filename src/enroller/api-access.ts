@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
-import type { AgentError } from '../core/errors.ts';
+import type { AgentError, Failure } from '../core/errors.ts';
+import { credentialFailures } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import type { ClusterAccess, ClusterEndpoint } from '../kube/cluster-access.ts';
 import { credentialValidity } from '../kube/credential-validity.ts';
@@ -9,11 +10,8 @@ import { KubeClient } from '../kube/rest-client.ts';
 import { ClusterDiscovery } from './cluster-discovery.ts';
 import type { DiscoverCluster } from './cluster-discovery.ts';
 import { CredentialFiles } from './credential-files.ts';
-import type {
-  ChosenCredential,
-  CredentialFilesOptions,
-  CredentialSource,
-} from './credential-files.ts';
+import type { CredentialFilesOptions, CredentialSource } from './credential-files.ts';
+import type { OpenCredential } from './trust-search.ts';
 import { TrustSearch } from './trust-search.ts';
 
 export interface ApiAccessOptions extends CredentialFilesOptions {
@@ -45,6 +43,8 @@ export class ApiAccess implements AsyncDisposable {
   #skew: number | undefined;
   /** The current client uses the pair of this agent, not the credential of a kubeconfig. */
   #usesOwn = false;
+  /** The API server has rejected that pair, so a client with it needs a check before its next use. */
+  #isRefused = false;
   #opening: Promise<void> | undefined;
   #openingNext: Promise<void> | undefined;
 
@@ -95,9 +95,26 @@ export class ApiAccess implements AsyncDisposable {
     if (!this.#client.isOpen || this.#stale || this.#expired) await this.refresh();
   }
 
+  /** The node joins the cluster, so no kubeconfig names its pair yet. */
+  get isJoining(): boolean {
+    return this.#source === 'bootstrap' && !this.#isRefused;
+  }
+
   /** Makes the next attempt read the files again. */
   invalidate(): void {
     this.#stale = true;
+  }
+
+  /**
+   * A request with the current client failed.
+   * @returns true if the API server rejects the pair of this agent; `ready()` then finds out
+   * whether another credential helps
+   */
+  failed({ code }: Pick<Failure, 'code'>): boolean {
+    if (credentialFailures.has(code)) this.invalidate();
+    if (code !== 'API_UNAUTHORIZED') return false;
+    this.#isRefused ||= this.#usesOwn;
+    return this.#isRefused;
   }
 
   /**
@@ -176,12 +193,29 @@ export class ApiAccess implements AsyncDisposable {
     this.#client.replace(client);
   }
 
-  async #choose(): Promise<Omit<ChosenCredential, 'access'> & { readonly client: KubeClient }> {
-    const isOwnRejected = this.#stale && this.#usesOwn;
+  async #choose(): Promise<OpenCredential> {
+    const usedOwn = this.#usesOwn;
     this.#usesOwn = false;
-    if (this.#search !== undefined) return this.#search.choose({ isOwnRejected });
-    const chosen = await this.#files.load({ isOwnRejected });
-    return { ...chosen, client: await this.#openOwned(chosen.access) };
+    const chosen = await this.#fromFiles({ isOwnRejected: this.#stale && usedOwn });
+    this.#isRefused &&= chosen.isOwn;
+    if (!this.#isRefused) return chosen;
+    // Loaded only here, because few nodes ever need it.
+    const { confirmationPause, replaceRefused } = await import('./refused-pair.ts');
+    const settled = await replaceRefused(chosen, {
+      ...this.#options,
+      files: this.#files,
+      open: (access) => this.#openOwned(access),
+      signal: this.#closing.signal,
+      pauseMs: usedOwn ? confirmationPause : 0,
+    });
+    this.#isRefused = !settled.isOwn;
+    return settled;
+  }
+
+  async #fromFiles(rejected: { readonly isOwnRejected: boolean }): Promise<OpenCredential> {
+    if (this.#search !== undefined) return this.#search.choose(rejected);
+    const { access, ...chosen } = await this.#files.load(rejected);
+    return { ...chosen, client: await this.#openOwned(access) };
   }
 
   async #openOwned(access: ClusterAccess): Promise<KubeClient> {

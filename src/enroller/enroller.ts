@@ -12,7 +12,7 @@ import type {
   Observed,
   RequestId,
 } from '../core/enroller-protocol.ts';
-import { AgentError, credentialFailures, hasCode, toFailure } from '../core/errors.ts';
+import { AgentError, hasCode, toFailure } from '../core/errors.ts';
 import type { DoctorFinding } from '../core/findings.ts';
 import { sameTemplate } from '../core/identity.ts';
 import { formatInstant, minute } from '../core/instant.ts';
@@ -30,9 +30,10 @@ import type { Clock } from '../sys/clock.ts';
 import { ApiAccess } from './api-access.ts';
 import type { DiscoverCluster } from './cluster-discovery.ts';
 import { csrName } from './csr-name.ts';
+import type { StoredPair } from './enrollment.ts';
 import { Enrollment } from './enrollment.ts';
 import { KubeconfigMaintainer } from './kubeconfig-maintainer.ts';
-import { lookUpAddresses } from './node-look-up.ts';
+import { lookUpAddresses, refusedError } from './node-look-up.ts';
 import { selfSignedPair } from './self-signed.ts';
 import { verifyTrust } from './trust.ts';
 
@@ -192,7 +193,7 @@ export class Enroller implements AsyncDisposable {
     if (job.running) return;
     job.running = true;
     try {
-      const stored = await job.enrollment.run(job.abort.signal);
+      const stored = await this.#run(job);
       this.#forget(name, job);
       // Reported even if the keeper abandoned the attempt in the meantime: the files have changed.
       this.#options.report({ type: 'stored', id: job.id, ...stored });
@@ -203,13 +204,23 @@ export class Enroller implements AsyncDisposable {
     }
   }
 
+  /** Runs again at once if the API server rejects the client certificate: another credential may help. */
+  async #run({ enrollment, abort: { signal } }: Job): Promise<StoredPair> {
+    try {
+      return await enrollment.run(signal);
+    } catch (error) {
+      if (signal.aborted || !this.#access.failed(toFailure(error))) throw error;
+      return enrollment.run(signal);
+    }
+  }
+
   #failed(name: string, job: Job, error: unknown): void {
     // The keeper abandoned this attempt.
     if (job.abort.signal.aborted) return;
     const { resumable } = job.enrollment;
     if (!resumable) this.#forget(name, job);
     const failure = toFailure(error);
-    if (credentialFailures.has(failure.code)) this.#access.invalidate();
+    this.#access.failed(failure);
     this.#options.report({ type: 'failed', id: job.id, failure, resumable });
   }
 
@@ -287,6 +298,7 @@ export class Enroller implements AsyncDisposable {
     const client = clientPairOf(this.#options.config);
     if (client === undefined || this.#spec(name).profile === 'kubelet-client') return;
     if (this.#access.source !== 'bootstrap') return;
+    if (!this.#access.isJoining) throw refusedError(`request ${name}`);
     throw new AgentError(
       'CREDENTIAL_EXPIRED',
       `cannot request ${name}: the request needs a client certificate, and ${client} is not valid`,
@@ -329,7 +341,7 @@ export class Enroller implements AsyncDisposable {
   }
 
   #isBootstrapOf(name: string): boolean {
-    return this.#spec(name).profile === 'kubelet-client' && this.#access.source === 'bootstrap';
+    return this.#spec(name).profile === 'kubelet-client' && this.#access.isJoining;
   }
 
   get #cluster(): ClusterEndpoint {

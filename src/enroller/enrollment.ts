@@ -141,8 +141,10 @@ export class Enrollment implements Disposable {
       onHeld: (hold) => report({ type: 'requested', csr: { ...reference(csr), hold } }),
       onRetry: (failure) => {
         report({ type: 'retrying', failure });
+        if (failure.code !== 'API_UNAUTHORIZED') return;
+        access.failed(failure);
         // The files may contain a new token, which the next request uses.
-        if (failure.code === 'API_UNAUTHORIZED') void access.refresh().catch(() => undefined);
+        void access.refresh().catch(() => undefined);
       },
       onRecovered: () => report({ type: 'recovered' }),
     });

@@ -1,5 +1,5 @@
 import type { AddressReply } from '../core/enroller-protocol.ts';
-import { AgentError, credentialFailures, hasCode, toFailure } from '../core/errors.ts';
+import { AgentError, hasCode, toFailure } from '../core/errors.ts';
 import type { Failure } from '../core/errors.ts';
 import { watchNodeAddresses } from '../kube/node-client.ts';
 import type { Clock } from '../sys/clock.ts';
@@ -24,15 +24,15 @@ export async function lookUpAddresses(options: {
   const { access, hasIdentity, nodeName, follow, clock, random, reply } = options;
   const done = new AbortController();
   const signal = AbortSignal.any([options.signal, done.signal]);
-  const failed = (failure: Failure): void => {
+  let failure: Failure | undefined;
+  const failed = (first: Failure): void => {
     if (signal.aborted) return;
     done.abort();
-    if (credentialFailures.has(failure.code)) access.invalidate();
-    reply({ type: 'addresses-failed', failure });
+    failure = first;
   };
   try {
     await access.ready();
-    if (hasIdentity && access.source === 'bootstrap') throw refused();
+    if (hasIdentity && access.source === 'bootstrap') throw refusedError('read the Node');
     await watchNodeAddresses(
       { client: () => access.current(), clock, random },
       {
@@ -49,13 +49,29 @@ export async function lookUpAddresses(options: {
   } catch (error) {
     if (!hasCode(error, 'ABORTED')) failed(toFailure(error));
   }
+  if (failure === undefined) return;
+  reply({ type: 'addresses-failed', failure: await confirmed(failure, access) });
 }
 
-/** A bootstrap token may not read Nodes, and a 403 would hide the cause. */
-function refused(): AgentError {
+/**
+ * If the API server rejects the client certificate, looks for another credential, so that the keeper
+ * hears whether it can request another certificate.
+ */
+async function confirmed(failure: Failure, access: ApiAccess): Promise<Failure> {
+  if (!access.failed(failure)) return failure;
+  try {
+    await access.ready();
+    return access.source === 'bootstrap' ? toFailure(refusedError('read the Node')) : failure;
+  } catch (error) {
+    return toFailure(error);
+  }
+}
+
+/** A bootstrap credential may neither read Nodes nor request serving certificates, and a 403 would hide the cause. */
+export function refusedError(what: string): AgentError {
   return new AgentError(
     'API_UNAUTHORIZED',
-    'cannot read the Node: this node has no client certificate that the API server accepts',
+    `cannot ${what}: this node has no client certificate that the API server accepts`,
     { remedy: 'Wait for the next client certificate: nodecertd status' },
   );
 }

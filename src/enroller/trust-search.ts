@@ -75,7 +75,7 @@ export class TrustSearch {
       const problem = await (isBootstrap ? this.#authenticate(client) : this.#verify(client));
       const isUseless = hasCode(problem, ...(isBootstrap ? uselessToken : uselessTrust));
       if (!isUseless) return { ...chosen, client };
-      await close(client);
+      await closeCredential(client);
       return problem;
     } catch (error) {
       if (hasCode(error, ...unusable)) return error;
@@ -176,7 +176,7 @@ export class TrustSearch {
     try {
       await whoAmI(client, signal);
     } catch (error) {
-      await close(client);
+      await closeCredential(client);
       if (!hasCode(error, 'API_UNAUTHORIZED')) throw error;
       report({ type: 'identity-refused', error: describeError(error) });
       return undefined;
@@ -226,7 +226,8 @@ const needsPerson: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'KUBECONFIG_INVALID',
 ]);
 
-async function close(client: KubeClient): Promise<void> {
+/** Wipes the credential, too. */
+export async function closeCredential(client: KubeClient): Promise<void> {
   await client.close();
   client.access[Symbol.dispose]();
 }

@@ -1,6 +1,7 @@
 import type { SubjectAltNames } from '../core/certificate.ts';
 import type { AddressReply, NodeAddress } from '../core/enroller-protocol.ts';
 import type { Failure } from '../core/errors.ts';
+import { credentialFileFailures } from '../core/errors.ts';
 import { altNamesOfNode } from '../core/identity.ts';
 import { minute, second } from '../core/instant.ts';
 import type { Instant } from '../core/instant.ts';
@@ -71,6 +72,12 @@ export class AddressBook {
     this.#interfaces = found;
     if (changed) this.#lookUpSoon(clock.now());
     if (lookUpNode && !this.#lookingUp && this.#isDue(clock.now())) this.#lookUp();
+  }
+
+  /** A credential changed on disk, so a lookup that failed without it may succeed now. */
+  credentialChanged(): void {
+    if (this.#failure === undefined || !credentialFileFailures.has(this.#failure.code)) return;
+    this.#lookUpSoon(this.#options.clock.now());
   }
 
   #lookedUp(reply: AddressReply | Lost): void {

@@ -7,9 +7,10 @@ import type { Failure } from '../core/errors.ts';
 import { trustFailures } from '../core/errors.ts';
 import { templateOf } from '../core/identity.ts';
 import type { Instant } from '../core/instant.ts';
-import { minute } from '../core/instant.ts';
+import { hour, minute } from '../core/instant.ts';
 import type { Rollback } from '../core/rotation-state.ts';
 import type { CertificateState, CertificateStatus } from '../core/status.ts';
+import type { Clock } from '../sys/clock.ts';
 import { AddressBook } from './address-book.ts';
 import type { RotatorOptions } from './rotator.ts';
 import { Rotator } from './rotator.ts';
@@ -39,11 +40,15 @@ export class CertificateSet {
   readonly #rotators: readonly Rotator[];
   readonly #addresses: AddressBook;
   readonly #reissues: ReissuePort | undefined;
+  readonly #clock: Clock;
+  /** On the monotonic clock. */
+  #nextIdentity = 0;
 
   constructor(options: CertificateSetOptions) {
     const { config } = options;
     this.#config = config;
     this.#reissues = options.reissues;
+    this.#clock = options.clock;
     this.#rotators = config.certificates.map(
       (spec) =>
         new Rotator({
@@ -138,10 +143,16 @@ export class CertificateSet {
     for (const rotator of this.#rotators) if (names.includes(rotator.spec.name)) rotator.renew();
   }
 
-  /** Replaces the client certificate, unless a request for it is in progress or has just failed. */
+  /**
+   * Replaces the client certificate, unless a request for it is in progress or has just failed. At
+   * most once an hour: one of several API servers may reject the new certificate, too.
+   */
   renewIdentity(): void {
     const identity = this.#rotators.find(({ spec }) => spec.profile === 'kubelet-client');
-    if (identity?.isIdle === true) identity.renew();
+    const now = this.#clock.elapsed();
+    if (identity?.isIdle !== true || now < this.#nextIdentity) return;
+    this.#nextIdentity = now + hour;
+    identity.renew();
   }
 
   /** True if no request for this certificate is in progress. */
@@ -168,6 +179,7 @@ export class CertificateSet {
   }
 
   credentialChanged(): void {
+    this.#addresses.credentialChanged();
     for (const rotator of this.#rotators) rotator.credentialChanged();
   }
 

@@ -132,6 +132,9 @@ describe('connectionFindings()', () => {
     const text = textOf(connectionFindings(facts, { nodeName: 'n1', clientIssuer }));
     assert.match(text, /does not trust CN=kubernetes \(0101010101010101\), or the certificate has/);
     assert.match(text, /add CN=kubernetes \(0101010101010101\) to the file of .* --client-ca-file/);
+    const discover = 'Run this on the node: nodecertd discover';
+    const own = { nodeName: 'n1', clientIssuer, discover };
+    assert.ok(textOf(connectionFindings(facts, own)).includes(`another certificate: ${discover}`));
   });
 
   for (const [name, changes, expected] of rows) {

@@ -46,8 +46,8 @@ export class Bench implements AsyncDisposable {
 
   access(clientPair?: string, changes: Partial<ApiAccessOptions> = {}): ApiAccess {
     const { config, report, discover } = this;
-    const options = { config, clientPair, report, discover, ...changes };
-    return new ApiAccess({ ...options, version: 'test', clock: systemClock });
+    const options = { config, clientPair, report, discover, clock: systemClock, ...changes };
+    return new ApiAccess({ ...options, version: 'test' });
   }
 
   all<T extends EnrollerReport['type']>(type: T): Extract<EnrollerReport, { type: T }>[] {

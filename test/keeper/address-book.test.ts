@@ -192,6 +192,19 @@ describe('AddressBook', () => {
     });
   });
 
+  it('looks up again within a minute after a change of a credential that failed', async () => {
+    const reader = new Reader();
+    reader.tick();
+    reader.found([internal]);
+    reader.book.credentialChanged();
+    assert.equal(await reader.pass(minute), 0);
+    assert.equal(await reader.pass(29 * minute), 1);
+    reader.failed();
+    reader.book.credentialChanged();
+    assert.equal(reader.tick(), 0);
+    assert.equal(await reader.pass(minute), 1);
+  });
+
   it('waits for its interval after a failure if it knows addresses', async () => {
     const reader = new Reader();
     reader.tick();

@@ -511,6 +511,21 @@ describe('Keeper', () => {
     assert.equal(stage.count('enroll', 'kubelet-client'), 1);
   });
 
+  it('replaces a client certificate that the API server refuses at most once an hour', async () => {
+    await using stage = await Stage.open();
+    await stage.inspected('kubelet-client');
+    const refused = { type: 'identity-refused', error: '401' } as const;
+    stage.report(refused);
+    const pair = pairFor(clientTemplate, { serial: '02', notAfter: start + 100 * hour });
+    stage.report({ type: 'stored', name: 'kubelet-client', attempt: 1, pair, findings: [] });
+    await stage.clock.advance(30 * minute);
+    stage.report(refused);
+    assert.equal(stage.count('enroll', 'kubelet-client'), 1);
+    await stage.clock.advance(30 * minute);
+    stage.report(refused);
+    assert.equal(stage.count('enroll', 'kubelet-client'), 2);
+  });
+
   it('logs once that the configuration changed', async () => {
     await using stage = await Stage.open();
     await writeFile(join(stage.directory, 'config.yaml'), 'another');
