@@ -1,22 +1,11 @@
 import { formatInstant } from '../core/instant.ts';
 import type { TrustAuthority } from '../core/trust.ts';
-import type { Gate, GateId, GateReason, GateState } from '../trust/cluster/gate.ts';
-import { gateNames } from '../trust/cluster/gate.ts';
+import type { Gate, GateReason, GateState } from '../trust/cluster/gate.ts';
+import { areOpen, gateNames, gatesBefore } from '../trust/cluster/gate.ts';
 import type { RolloverView } from '../trust/cluster/rollover.ts';
 import type { ExitCode } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';
 import { alignColumns, oneLine } from './text.ts';
-
-/** The gates that have to be open before a step. `abort` needs the same with the CAs swapped. */
-export const gatesBefore = {
-  switch: ['G1', 'G2', 'G3', 'G4'],
-  finish: ['G5', 'G6', 'G7', 'G8'],
-} as const satisfies Readonly<Record<string, readonly GateId[]>>;
-
-/** Whether all of these gates are open. */
-export function areOpen(gates: readonly Gate[], ids: readonly GateId[]): boolean {
-  return ids.every((id) => gates.find((gate) => gate.id === id)?.state === 'open');
-}
 
 /** `harmful` first, because it must not be missed. */
 export function rolloverExitCode(gates: readonly Gate[]): ExitCode {

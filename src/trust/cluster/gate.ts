@@ -16,6 +16,17 @@ export const gateNames = {
 
 export type GateId = keyof typeof gateNames;
 
+/** The gates that have to be open before a step. `abort` needs the same with the CAs swapped. */
+export const gatesBefore = {
+  switch: ['G1', 'G2', 'G3', 'G4'],
+  finish: ['G5', 'G6', 'G7', 'G8'],
+} as const satisfies Readonly<Record<string, readonly GateId[]>>;
+
+/** Whether all of these gates are open. */
+export function areOpen(gates: readonly Gate[], ids: readonly GateId[]): boolean {
+  return ids.every((id) => gates.find((gate) => gate.id === id)?.state === 'open');
+}
+
 /**
  * - `open`: the next step is safe
  * - `waiting`: the next step is not safe yet
