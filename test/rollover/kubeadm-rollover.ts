@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Ended } from '../support/doctor.ts';
+import { startKubeadmCluster } from '../support/kubeadm-cluster.ts';
+import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
+import type { KubeadmNode } from '../support/kubeadm-node.ts';
+import type { Report } from './scenario.ts';
+
+/** A cluster of two control planes and a worker, on which nodecertd keeps the CAs of the nodes. */
+export async function startTrustCluster(report: Report): Promise<KubeadmCluster> {
+  const mounts = { '/opt/repository': join(import.meta.dirname, '../..') };
+  const cluster = await startKubeadmCluster({ controlPlanes: 2, workers: 1, mounts, report });
+  await Promise.all(cluster.nodes.map(configureTrust));
+  return cluster;
+}
+
+/** The node has nodecertd, and trusts the CAs that the cluster publishes. */
+export async function configureTrust({ container }: KubeadmNode): Promise<void> {
+  await container.write('/usr/local/bin/nodecertd', program, 0o755);
+  await container.write('/etc/nodecertd/config.yaml', configuration);
+}
+
+const program = `#!/bin/sh
+exec /opt/repository/node_modules/.bin/node /opt/repository/src/main.ts "$@"
+`;
+
+const configuration = `apiVersion: nodecertd.io/v1alpha1
+kind: AgentConfiguration
+trust:
+  enabled: true
+`;
+
+export async function nodecertd(
+  { container }: KubeadmNode,
+  args: readonly string[],
+): Promise<Ended> {
+  return container.run('nodecertd', ...args);
+}
+
+export async function mustNodecertd(node: KubeadmNode, args: readonly string[]): Promise<Ended> {
+  const ended = await nodecertd(node, args);
+  assert.equal(ended.code, 0, `${node.name} ${args.join(' ')}: ${ended.stdout}${ended.stderr}`);
+  return ended;
+}
+
+export async function copyFiles(
+  from: KubeadmNode,
+  { controlPlanes }: KubeadmCluster,
+): Promise<void> {
+  for (const name of ['ca-next.crt', 'ca-next.key', 'ca-bridge.crt']) {
+    const path = `/etc/kubernetes/pki/${name}`;
+    const content = await readFile(from.container.path(path));
+    for (const { container } of controlPlanes.filter((node) => node !== from)) {
+      await writeFile(container.path(path), content);
+      await chmod(container.path(path), name.endsWith('.key') ? 0o600 : 0o644);
+    }
+  }
+}
+
+/**
+ * As the agent does. These kubelets rotate their certificates themselves, so a later run restarts
+ * them.
+ */
+export async function syncNodes({ nodes }: KubeadmCluster): Promise<void> {
+  for (const node of [...nodes, ...nodes]) {
+    const { code, stdout, stderr } = await nodecertd(node, ['trust', 'sync', '--restart']);
+    assert.ok([0, 3].includes(code), `${node.name}: ${stdout}${stderr}`);
+  }
+}
+
+/** A new certificate for each kubelet, with its present one. */
+export async function reissue(cluster: KubeadmCluster): Promise<void> {
+  for (const { name, container } of cluster.nodes) {
+    await container.must('bash', '-ec', reissueScript(name));
+  }
+  await syncNodes(cluster);
+}
+
+function reissueScript(node: string): string {
+  const kubectl = 'kubectl --kubeconfig /etc/kubernetes/kubelet.conf';
+  return `
+cd /var/lib/kubelet/pki
+name=${node}-$(date +%s)
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout new.key -subj '/O=system:nodes/CN=system:node:${node}' -out new.csr
+${kubectl} create -f - << END
+{ apiVersion: certificates.k8s.io/v1, kind: CertificateSigningRequest, metadata: { name: $name }, spec: { request: $(base64 -w0 new.csr), signerName: kubernetes.io/kube-apiserver-client-kubelet, usages: [digital signature, client auth] } }
+END
+until ${kubectl} get csr $name -o 'jsonpath={.status.certificate}' | base64 -d > new.crt && [ -s new.crt ]; do sleep 1; done
+cat new.crt new.key > kubelet-client-$name.pem
+chmod 600 kubelet-client-$name.pem
+ln -sfn /var/lib/kubelet/pki/kubelet-client-$name.pem kubelet-client-current.pem
+rm new.csr new.crt new.key
+systemctl restart kubelet`;
+}
+
+/** Nothing of the rollover is left, and every certificate verifies with the new CA alone. */
+export async function requireNewCa({ controlPlanes }: KubeadmCluster): Promise<void> {
+  for (const { container } of controlPlanes) {
+    const { stdout } = await container.run('bash', '-ec', 'cd /etc/kubernetes/pki; ls ca*');
+    assert.equal(stdout, 'ca.crt\nca.key\n');
+    await container.must(
+      'bash',
+      '-ec',
+      'cd /etc/kubernetes/pki; openssl verify -CAfile ca.crt apiserver.crt apiserver-kubelet-client.crt',
+    );
+    await container.must('kubeadm', 'certs', 'check-expiration');
+  }
+}
