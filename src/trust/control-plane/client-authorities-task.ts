@@ -1,0 +1,90 @@
+import { AgentError } from '../../core/errors.ts';
+import { second } from '../../core/instant.ts';
+import { isSameAuthority } from '../../core/trust-bundle.ts';
+import type { TrustAuthority } from '../../core/trust.ts';
+import { authorityName } from '../../core/trust.ts';
+import { readAuthorities } from '../../kube/authorities.ts';
+import type { ConfigMap, ConfigMapName } from '../../kube/config-map.ts';
+import { configMapName, configMapPath, readConfigMap } from '../../kube/config-map.ts';
+import { deleteObject } from '../../kube/object.ts';
+import type { Clock } from '../../sys/clock.ts';
+import type { RolloverAuthorities } from '../cluster/gate.ts';
+import type { ClusterObjects } from './cluster-tasks.ts';
+import type { ClusterTask } from './task.ts';
+
+interface WaitingObjects extends ClusterObjects {
+  readonly clock: Clock;
+}
+
+const clientAuthorities: ConfigMapName = {
+  namespace: 'kube-system',
+  name: 'extension-apiserver-authentication',
+};
+
+/** API servers add their CAs to a ConfigMap that exists within a second. */
+const settling = 3 * second;
+const longestReturn = 30 * second;
+const interval = second / 2;
+
+/**
+ * Deletes the ConfigMap with the CAs of the clients, from which API servers remove no CA, and waits
+ * until they have created it again without the old CA.
+ * @throws AgentError as KubeClient.request
+ */
+export async function clientAuthoritiesTask(
+  { client, clock, signal }: WaitingObjects,
+  { old }: Pick<RolloverAuthorities, 'old'>,
+): Promise<ClusterTask> {
+  const found = await readConfigMap(client, clientAuthorities, signal);
+  return {
+    kind: 'cluster',
+    name: configMapName(clientAuthorities),
+    content: 'deleted; the API servers create it again without the old CA',
+    isDone: found === undefined || !hasAuthority(found, old),
+    run: async (stop) => {
+      await deleteObject(client, configMapPath(clientAuthorities), stop);
+      await untilReturned({ client, clock, signal: stop }, old);
+    },
+  };
+}
+
+async function untilReturned(
+  { client, clock, signal }: WaitingObjects,
+  old: TrustAuthority,
+): Promise<void> {
+  const start = clock.elapsed();
+  let returnedAt: number | undefined;
+  for (;;) {
+    const now = clock.elapsed();
+    const found = await readConfigMap(client, clientAuthorities, signal);
+    if (found !== undefined && hasAuthority(found, old)) throw stillTrusted(old);
+    returnedAt = found === undefined ? undefined : (returnedAt ?? now);
+    if (returnedAt !== undefined && now - returnedAt >= settling) return;
+    if (now - start >= longestReturn) throw notReturned();
+    await clock.sleep(interval, signal);
+  }
+}
+
+function hasAuthority({ data }: ConfigMap, authority: TrustAuthority): boolean {
+  const pem = Buffer.from(data['client-ca-file'] ?? '');
+  return readAuthorities(pem).authorities.some((one) => isSameAuthority(one, authority));
+}
+
+function stillTrusted(old: TrustAuthority): AgentError {
+  return new AgentError(
+    'API_CONFLICT',
+    `an API server has added the old CA ${authorityName(old)} to ${configMapName(clientAuthorities)} again`,
+    {
+      remedy:
+        'Find the API server that has the old CA in --client-ca-file, and run the step there: nodecertd ca-rollover status',
+    },
+  );
+}
+
+function notReturned(): AgentError {
+  return new AgentError(
+    'API_NOT_FOUND',
+    `no API server has created ${configMapName(clientAuthorities)} again within 30s`,
+    { remedy: 'Read the log of kube-apiserver, and run this command again' },
+  );
+}
