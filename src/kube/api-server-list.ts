@@ -13,7 +13,7 @@ export interface ApiServerPlace {
 }
 
 /** The label that kubeadm, kubespray and others set on the Nodes of the control plane. */
-const controlPlaneLabel = 'node-role.kubernetes.io/control-plane';
+export const controlPlaneLabel = 'node-role.kubernetes.io/control-plane';
 
 /** The port of kubeadm, for a cluster whose API servers do not write the EndpointSlice. */
 const usualPort = 6443;

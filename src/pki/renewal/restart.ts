@@ -224,8 +224,11 @@ export function logCommand({ component, by }: Pick<ComponentRestart, 'component'
     : `crictl logs "$(crictl ps --all --quiet --name ${component} | head -1)"`;
 }
 
-/** The certificate of this port is self-signed, and the answer contains no secret. */
-async function healthOf(
+/**
+ * `ok`, or why the component is not healthy. The certificate of this port is self-signed, and the
+ * answer contains no secret.
+ */
+export async function healthOf(
   { host, port }: NonNullable<ComponentRestart['health']>,
   signal: AbortSignal,
 ): Promise<string> {

@@ -75,8 +75,11 @@ async function readKubeadmCluster(
   }
 }
 
-/** The holder is the host name and a UUID (kube-controller-manager, app/controllermanager.go). */
-async function leadingNode(client: Client, signal: AbortSignal): Promise<string | undefined> {
+/** The node whose kube-controller-manager leads. The holder is the host name and a UUID (kube-controller-manager, app/controllermanager.go). */
+export async function leadingNode(
+  client: Client,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const lease = { namespace: 'kube-system', name: 'kube-controller-manager' };
   const found = await new LeaseClient(client, lease).get(signal);
   return found?.holder?.replace(/_[^_]*$/, '');

@@ -29,6 +29,8 @@ export interface RolloverQuestion {
   /** Further files with keys of the CAs. */
   readonly keyFiles: readonly string[];
   readonly named: NamedAuthorities;
+  /** Both CAs, for a caller that knows them from the files of this node. */
+  readonly authorities?: Required<RolloverAuthorities>;
   readonly confirmed: Confirmed;
   /** Connect to the ports of the kubelets. */
   readonly dial: boolean;
@@ -69,7 +71,7 @@ export async function viewRollover(question: RolloverQuestion): Promise<Rollover
       { readAt: serverClock.now(), withPods: confirmed.pods !== true, withKubeletPorts: dial },
     ),
   }));
-  const { old, next } = rolloverAuthorities(state, question.named);
+  const { old, next } = question.authorities ?? rolloverAuthorities(state, question.named);
   const server = access.cluster.server;
   if (next === undefined) {
     const local = await readLocalControlPlane(directories, { old });

@@ -1,0 +1,47 @@
+import { flagValue } from '../../pki/components/component-flags.ts';
+import type { ManagerFlags } from './cluster-tasks.ts';
+import type { MirrorPod } from './mirror-pods.ts';
+import type { Step } from './task.ts';
+
+export interface ControlPlane {
+  /** The Node of this machine. */
+  readonly nodeName: string;
+  /** All control-plane Nodes. */
+  readonly nodes: readonly string[];
+  readonly pods: readonly MirrorPod[];
+  /** The Node with the leading kube-controller-manager; absent without a leader. */
+  readonly leader?: string;
+  /** The flags of kube-controller-manager from `trust` to `finish`. */
+  readonly flags: ManagerFlags;
+}
+
+/** The other control-plane Nodes on which this step of `trust` or `finish` is not done. */
+export function nodesBehind(
+  step: Extract<Step, 'trust' | 'finish'>,
+  { nodeName, nodes, pods, flags }: ControlPlane,
+): string[] {
+  const hasFlags = (node: string): boolean =>
+    pods.some((pod) => pod.node === node && isManager(pod) && has(pod, flags));
+  return nodes.filter((node) => node !== nodeName && hasFlags(node) !== (step === 'trust'));
+}
+
+function isManager({ component }: MirrorPod): boolean {
+  return component === 'kube-controller-manager';
+}
+
+function has(pod: MirrorPod, flags: ManagerFlags): boolean {
+  return flags.entries().every(([name, value]) => flagValue(pod.flags, name) === value);
+}
+
+/**
+ * Why another node should come first. A leader that restarts keeps its Lease, so nothing is issued
+ * and published for 16 to 20 seconds; if it comes last, that happens once.
+ */
+export function earlyLeader(
+  step: Extract<Step, 'trust' | 'finish'>,
+  plane: ControlPlane,
+): string | undefined {
+  const behind = nodesBehind(step, plane);
+  if (plane.leader !== plane.nodeName || behind.length === 0) return undefined;
+  return `kube-controller-manager on this node is the leader, and its restart stops all signing for up to 20s; run the step on ${behind.join(', ')} first, so that this happens only once`;
+}

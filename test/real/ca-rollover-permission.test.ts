@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { version } from '../../src/core/version.ts';
+import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
+import { KubeClient } from '../../src/kube/rest-client.ts';
+import { systemClock } from '../../src/sys/clock.ts';
+import type { Gate } from '../../src/trust/cluster/gate.ts';
+import { readMirrorPods } from '../../src/trust/control-plane/mirror-pods.ts';
+import { earlyLeader, nodesBehind } from '../../src/trust/control-plane/node-order.ts';
+import type { StepQuestion } from '../../src/trust/control-plane/permission.ts';
+import { obstaclesTo } from '../../src/trust/control-plane/permission.ts';
+import { hastened } from '../support/hastened-clock.ts';
+import type { RealControlPlane } from '../support/real-control-plane.ts';
+import {
+  skipWithoutRealControlPlane,
+  startRealControlPlane,
+} from '../support/real-control-plane.ts';
+import { bundleOf } from '../support/rollover-plane.ts';
+import { createClusterCa } from '../support/cluster-pki.ts';
+import { fakeProc } from '../sys/fake-proc.ts';
+
+/** What a real API server says about the control-plane nodes, and whether a step may begin. */
+
+const skip = skipWithoutRealControlPlane();
+const signal = AbortSignal.timeout(120_000);
+const pods = '/api/v1/namespaces/kube-system/pods';
+const process = { mounts: 'mnt:[1]', parent: 1, cgroup: '' };
+
+let plane: RealControlPlane;
+let client: KubeClient;
+let folder: string;
+before(async () => {
+  if (skip !== false) return;
+  folder = await mkdtemp(join(tmpdir(), 'nodecertd-permission-'));
+  await mkdir(join(folder, 'proc'));
+  await mkdir(join(folder, 'pki/etcd'), { recursive: true });
+  const kubelet = { ...process, cmdline: '/usr/bin/kubelet\0' };
+  await fakeProc(join(folder, 'proc'), { self: { ...process, cmdline: '' }, '7': kubelet });
+  plane = await startRealControlPlane({ signingSeconds: 3_600 });
+  const access = await loadKubeconfig(join(plane.directory, 'admin.conf'));
+  client = await KubeClient.open({ access, version, clock: systemClock });
+  for (const node of ['cp1', 'cp2']) await createNode(node);
+});
+after(async () => {
+  if (skip !== false) return;
+  await client.close();
+  await plane[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true });
+});
+
+const flags = new Map([
+  ['cluster-signing-cert-file', '/etc/kubernetes/pki/ca-signing.crt'],
+  ['root-ca-file', '/etc/kubernetes/pki/ca-bundle.crt'],
+]);
+const usual = new Map([...flags.keys()].map((name) => [name, '/etc/kubernetes/pki/ca.crt']));
+
+/** A Node of kubeadm with the mirror pod of its kube-controller-manager. Both are Ready. */
+async function createNode(name: string): Promise<void> {
+  const labels = { 'node-role.kubernetes.io/control-plane': '' };
+  await post('/api/v1/nodes', { metadata: { name, labels }, status: nodeStatus('127.0.0.1') });
+  await createManager(name, usual);
+}
+
+async function createManager(node: string, options: ReadonlyMap<string, string>): Promise<void> {
+  const name = `kube-controller-manager-${node}`;
+  const given = [...options].map(([flag, value]) => `--${flag}=${value}`);
+  const command = ['kube-controller-manager', ...given];
+  const labels = { component: 'kube-controller-manager', tier: 'control-plane' };
+  const annotations = { 'kubernetes.io/config.mirror': 'hash' };
+  await post(pods, {
+    metadata: { name, labels, annotations },
+    spec: { nodeName: node, containers: [{ name: 'c', image: 'i', command }] },
+  });
+  await setReady(`${pods}/${name}`, 'True');
+}
+
+async function changeFlags(node: string, options: ReadonlyMap<string, string>): Promise<void> {
+  const path = `${pods}/kube-controller-manager-${node}?gracePeriodSeconds=0`;
+  await plane.admin.must({ method: 'DELETE', path });
+  await createManager(node, options);
+}
+
+async function post(path: string, body: object): Promise<void> {
+  await plane.admin.must({ method: 'POST', path, body });
+}
+
+async function setReady(path: string, status: string): Promise<void> {
+  const body = { status: readiness(status) };
+  await plane.admin.must({ method: 'PATCH', path: `${path}/status`, body });
+}
+
+function nodeStatus(address: string): object {
+  return { ...readiness('True'), addresses: [{ type: 'InternalIP', address }] };
+}
+
+function readiness(status: string): object {
+  return { conditions: [{ type: 'Ready', status }] };
+}
+
+describe('nodesBehind()', { skip }, () => {
+  it('names the other nodes whose kube-controller-manager lacks the flags', async () => {
+    const behind = async (step: 'trust' | 'finish', nodeName: string): Promise<string[]> =>
+      nodesBehind(step, {
+        nodeName,
+        nodes: ['cp1', 'cp2'],
+        pods: await readMirrorPods(client, signal),
+        flags,
+      });
+    assert.deepEqual(await behind('trust', 'cp1'), ['cp2']);
+    assert.deepEqual(await behind('finish', 'cp1'), []);
+    await changeFlags('cp1', flags);
+    assert.deepEqual(await behind('trust', 'cp2'), []);
+    assert.deepEqual(await behind('finish', 'cp2'), ['cp1']);
+    await changeFlags('cp1', usual);
+  });
+});
+
+describe('earlyLeader()', { skip }, () => {
+  it('names the nodes that come before the leader, and none after they are done', async () => {
+    const note = async (nodeName: string): Promise<string | undefined> =>
+      earlyLeader('trust', {
+        nodeName,
+        nodes: ['cp1', 'cp2'],
+        pods: await readMirrorPods(client, signal),
+        leader: 'cp2',
+        flags,
+      });
+    assert.match((await note('cp2')) ?? '', /run the step on cp1 first/);
+    assert.equal(await note('cp1'), undefined);
+    await changeFlags('cp1', flags);
+    assert.equal(await note('cp2'), undefined);
+    await changeFlags('cp1', usual);
+  });
+});
+
+describe('obstaclesTo()', { skip }, () => {
+  const gates: readonly Gate[] = [
+    { id: 'G1', state: 'open', reasons: [] },
+    { id: 'G3', state: 'waiting', reasons: [{ state: 'waiting', message: '1 node is offline' }] },
+    { id: 'G8', state: 'harmful', reasons: [{ state: 'harmful', message: 'a webhook fails' }] },
+  ];
+
+  async function obstacles(changes: Partial<StepQuestion> = {}): Promise<string[]> {
+    const found = await obstaclesTo({
+      step: 'trust',
+      client,
+      directories: { kubernetes: folder, certificates: join(folder, 'pki') },
+      nodeName: 'cp1',
+      addresses: new Set(['127.0.0.1']),
+      components: [],
+      gates,
+      isRepair: false,
+      version,
+      clock: hastened(60),
+      signal,
+      onWait: () => undefined,
+      proc: join(folder, 'proc'),
+      ...changes,
+    });
+    return found.map(({ message }) => message);
+  }
+
+  it('allows a step on a healthy control plane', async () => {
+    assert.deepEqual(await obstacles(), []);
+  });
+
+  it('names each gate that the step needs and that is closed', async () => {
+    assert.deepEqual(await obstacles({ step: 'switch' }), ['G3 nodes: 1 node is offline']);
+    assert.deepEqual(await obstacles({ step: 'finish' }), ['G8 droppable: a webhook fails']);
+  });
+
+  it('refuses while the CA of etcd or of the front proxy is in a rollover', async () => {
+    const [first, second] = [await createClusterCa(), await createClusterCa()];
+    const path = join(folder, 'pki/etcd/ca.crt');
+    await writeFile(path, bundleOf(first, second));
+    const message = `${path} has 2 CAs, so another CA rollover is in progress`;
+    assert.deepEqual(await obstacles(), [message]);
+    await writeFile(path, bundleOf(first));
+    assert.deepEqual(await obstacles(), []);
+  });
+
+  it('names the kubelet, a Node and a pod that do not work after a minute', async () => {
+    const proc = join(folder, 'no-kubelet');
+    await mkdir(proc);
+    await fakeProc(proc, { self: { ...process, cmdline: '' } });
+    await setReady('/api/v1/nodes/cp2', 'False');
+    await setReady(`${pods}/kube-controller-manager-cp2`, 'False');
+    const waits: string[] = [];
+    const onWait = (what: string): void => void waits.push(what);
+    assert.deepEqual(await obstacles({ proc, onWait }), [
+      'the Node cp2 is not Ready',
+      'the pod kube-system/kube-controller-manager-cp2 is not Ready',
+      'the kubelet of this node is not running, so no component can restart',
+    ]);
+    assert.equal(waits[0], 'the Node cp2 is not Ready');
+    // A step that repairs kube-controller-manager cannot wait for it.
+    await setReady('/api/v1/nodes/cp2', 'True');
+    assert.deepEqual(await obstacles({ isRepair: true }), []);
+    await setReady(`${pods}/kube-controller-manager-cp2`, 'True');
+  });
+
+  it('waits until a component is healthy', async () => {
+    const pod = `${pods}/kube-controller-manager-cp1`;
+    await setReady(pod, 'False');
+    const onWait = (): void => void setReady(pod, 'True');
+    assert.deepEqual(await obstacles({ onWait }), []);
+  });
+
+  it('names an API server on another node that does not answer', async () => {
+    const path = '/api/v1/nodes/cp2/status';
+    await plane.admin.must({ method: 'PATCH', path, body: { status: nodeStatus('127.9.9.9') } });
+    const [found = '', ...others] = await obstacles();
+    assert.match(found, /^cp2 is unhealthy: .*127\.9\.9\.9/);
+    assert.deepEqual(others, []);
+  });
+});
