@@ -1,3 +1,11 @@
+import {
+  isShortFingerprint,
+  parseRecord,
+  recordOf,
+  selected,
+  shortFingerprintsIn,
+  timeIn,
+} from './annotation-json.ts';
 import type { Instant } from './instant.ts';
 import { formatInstant } from './instant.ts';
 import type { TrustStage } from './trust.ts';
@@ -20,7 +28,7 @@ export interface TrustAnnotation {
   readonly reportedAt: Instant;
 }
 
-/** Sixteen CAs and two certificates have 0.7 kB. */
+/** The longest annotation. Sixteen CAs and two certificates have 0.7 kB. */
 export const longestTrustAnnotation = 1_024;
 
 /** The places name the CAs by their index in `cas`, because each CA may be in both places. */
@@ -49,12 +57,12 @@ export function formatTrustAnnotation({
 /** Undefined for any other text: every program with the rights of the node can write the annotation. */
 export function parseTrustAnnotation(text: string): TrustAnnotation | undefined {
   if (text.length > longestTrustAnnotation) return undefined;
-  const { v, stage, cas, places, leaf, readers, t } = recordOf(parseJson(text));
+  const { v, stage, cas: listed, places, leaf, readers, t } = parseRecord(text);
   const known = trustStages.find((name) => name === stage);
-  const reportedAt = typeof t === 'string' && timePattern.test(t) ? Date.parse(t) : Number.NaN;
-  if (v !== 1 || known === undefined || Number.isNaN(reportedAt)) return undefined;
+  const [cas, reportedAt] = [shortFingerprintsIn(listed), timeIn(t)];
+  if (v !== 1 || known === undefined || reportedAt === undefined) return undefined;
   if (readers !== 'ok' && readers !== 'pending') return undefined;
-  if (!Array.isArray(cas) || !cas.every((ca) => isShortFingerprint(ca))) return undefined;
+  if (cas === undefined) return undefined;
   const { kubeconfig, clientCA } = recordOf(places);
   const found = [kubeconfig, clientCA].map((indexes) => selected(cas, indexes));
   const [fromKubeconfig, fromClientCa] = found;
@@ -71,36 +79,10 @@ export function parseTrustAnnotation(text: string): TrustAnnotation | undefined 
   };
 }
 
-const timePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z$/;
-
-function selected(cas: readonly string[], indexes: unknown): string[] | undefined {
-  if (!Array.isArray(indexes)) return undefined;
-  const chosen = indexes.map((index: unknown) =>
-    typeof index === 'number' ? cas[index] : undefined,
-  );
-  return chosen.every((ca) => ca !== undefined) ? chosen : undefined;
-}
-
 function issuersOf(leaf: unknown): Record<string, string> | undefined {
   const entries = Object.entries(recordOf(leaf));
   const issuers = entries.filter(
     (entry): entry is [string, string] => entry[1] === '' || isShortFingerprint(entry[1]),
   );
   return issuers.length === entries.length ? Object.fromEntries(issuers) : undefined;
-}
-
-function isShortFingerprint(value: unknown): value is string {
-  return typeof value === 'string' && /^[\da-f]{16}$/.test(value);
-}
-
-function recordOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

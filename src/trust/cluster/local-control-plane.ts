@@ -1,12 +1,12 @@
 import { hash, X509Certificate } from 'node:crypto';
-import { hasCode } from '../../core/errors.ts';
-import { parsePem } from '../../core/pem.ts';
-import { loadKubeconfig } from '../../kube/kubeconfig.ts';
+import type { ControlPlaneTrust } from '../../core/control-plane-annotation.ts';
 import type { Component } from '../../pki/components/component.ts';
 import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
 import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
-import { fileOf, kubeadmCertificates } from '../../pki/layout.ts';
+import type { ComponentLeaf } from './component-leaves.ts';
+import { componentLeaves } from './component-leaves.ts';
+import { readControlPlaneTrust } from './control-plane-trust.ts';
 import type { KubeletClient, ProbedIssuer, RolloverAuthorities } from './gate.ts';
 import { issuerOf } from './issued-by.ts';
 import type { KeyMatch, TrustFile } from './local-trust.ts';
@@ -24,6 +24,8 @@ export interface LocalControlPlane {
   readonly trustFiles: readonly TrustFile[];
   readonly kubeconfigs: readonly TrustFile[];
   readonly keys: readonly KeyMatch[];
+  /** The same files as other nodes report them. */
+  readonly trust?: ControlPlaneTrust;
 }
 
 export interface LocalLeaf extends ProbedIssuer {
@@ -39,17 +41,11 @@ export async function readLocalControlPlane(
   const apiServer = components.find(({ name }) => name === 'kube-apiserver');
   const manager = components.find(({ name }) => name === 'kube-controller-manager');
   if (apiServer === undefined && manager === undefined) return elsewhere;
-  const leaves = await Promise.all(
-    kubeadmCertificates
-      .filter(({ authority }) => authority === 'ca')
-      .map(async (certificate) =>
-        leafOf(certificate.kind, fileOf(certificate, directories), authorities),
-      ),
-  );
+  const leaves = await componentLeaves(directories);
   const kubeletClient = kubeletClientOf(apiServer, authorities);
   return {
     isControlPlane: true,
-    leaves: leaves.filter((leaf) => leaf !== undefined),
+    leaves: leaves.map((leaf) => localLeaf(leaf, authorities)),
     signingFiles: signingFile(manager, authorities),
     ...(kubeletClient !== undefined && { kubeletClient }),
     trustFiles: [
@@ -60,6 +56,7 @@ export async function readLocalControlPlane(
     ],
     kubeconfigs: await kubeconfigTrust(directories, authorities),
     keys: await keyMatches(manager, directories),
+    trust: await readControlPlaneTrust(components, directories),
   };
 }
 
@@ -85,37 +82,13 @@ function kubeletClientOf(
   return { changedAt: reading.changedAt, issuer };
 }
 
-/** Undefined if the node has no such file. Only the first control-plane node has super-admin.conf. */
-async function leafOf(
-  kind: 'pair' | 'kubeconfig',
-  path: string,
+function localLeaf(
+  { path, certificate }: ComponentLeaf,
   authorities: RolloverAuthorities,
-): Promise<LocalLeaf | undefined> {
-  const leaf = kind === 'pair' ? leafIn(path) : await leafInKubeconfig(path);
-  if (leaf === undefined) return undefined;
-  if (leaf === 'unreadable') return { place: path, issuer: leaf };
-  const fingerprint = hash('sha256', leaf.raw, 'hex');
-  return { place: path, issuer: issuerOf(leaf, authorities), fingerprint };
-}
-
-type FoundLeaf = X509Certificate | 'unreadable' | undefined;
-
-function leafIn(path: string): FoundLeaf {
-  const reading = readCertificateFile(path);
-  if (reading.kind !== 'read') return reading.kind === 'missing' ? undefined : reading.kind;
-  const [leaf] = reading.certificates;
-  return leaf === undefined ? 'unreadable' : new X509Certificate(leaf.der);
-}
-
-async function leafInKubeconfig(path: string): Promise<FoundLeaf> {
-  try {
-    using access = await loadKubeconfig(path);
-    const { clientCertificate } = access.credential;
-    const [leaf] = clientCertificate === undefined ? [] : parsePem(clientCertificate.pem);
-    return leaf && new X509Certificate(leaf.der);
-  } catch (error) {
-    return hasCode(error, 'KUBECONFIG_MISSING') ? undefined : 'unreadable';
-  }
+): LocalLeaf {
+  if (certificate === undefined) return { place: path, issuer: 'unreadable' };
+  const fingerprint = hash('sha256', certificate.raw, 'hex');
+  return { place: path, issuer: issuerOf(certificate, authorities), fingerprint };
 }
 
 /** kube-controller-manager signs with exactly one certificate. */

@@ -1,4 +1,4 @@
-import type { ComponentName } from '../../pki/components/component.ts';
+import type { Component, ComponentName } from '../../pki/components/component.ts';
 import { fileReferences } from '../../pki/components/file-references.ts';
 import type { ComponentPlaces } from '../../pki/components/find-components.ts';
 import { findComponents } from '../../pki/components/find-components.ts';
@@ -8,6 +8,7 @@ import { exists } from '../../sys/exists.ts';
 
 /** The CA files and kubeconfigs of the control plane of this machine. */
 export interface ControlPlaneFiles {
+  readonly components: readonly Component[];
   readonly authorities: readonly string[];
   readonly kubeconfigs: readonly string[];
 }
@@ -29,7 +30,11 @@ export async function controlPlaneFiles(places: ComponentPlaces): Promise<Contro
   const kubeconfigs = references
     .filter(({ kind }) => kind === 'kubeconfig')
     .map(({ path }) => path);
-  return { authorities: [...new Set(authorities)], kubeconfigs: [...new Set(kubeconfigs)] };
+  return {
+    components,
+    authorities: [...new Set(authorities)],
+    kubeconfigs: [...new Set(kubeconfigs)],
+  };
 }
 
 /**

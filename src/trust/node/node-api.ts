@@ -1,5 +1,6 @@
 import { hasCode, toFailure } from '../../core/errors.ts';
 import { ownNodeInterval } from '../../core/timing.ts';
+import { controlPlaneAnnotationKey } from '../../core/control-plane-annotation.ts';
 import { longestTrustAnnotation, trustAnnotationKey } from '../../core/trust-annotation.ts';
 import type { TrustFinding } from '../../core/trust-report.ts';
 import type { OwnNode } from '../../kube/node-annotation.ts';
@@ -12,6 +13,8 @@ export interface NodeApi extends AsyncDisposable {
   /** Both are absent if the API server does not answer. */
   readonly client?: KubeClient;
   readonly node?: OwnNode;
+  /** The Node is what a run in the last hour has read. */
+  readonly isNodeRemembered: boolean;
   readonly findings: readonly TrustFinding[];
 }
 
@@ -31,7 +34,8 @@ export async function openNodeApi(
     const known = mayUseMemory ? knownNode(session) : undefined;
     const node = known ?? (await readOwnNode(client, nodeName, session.request.signal));
     if (known === undefined) rememberNode(session, node);
-    return { client, node, findings: [], [Symbol.asyncDispose]: close };
+    const isNodeRemembered = known !== undefined;
+    return { client, node, isNodeRemembered, findings: [], [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     if (hasCode(error, 'ABORTED')) throw error;
@@ -41,20 +45,22 @@ export async function openNodeApi(
       message: `cannot read Node ${nodeName}, so its annotation may be old: ${message}`,
       ...(remedy !== undefined && { remedy }),
     };
-    return { findings: [finding], [Symbol.asyncDispose]: close };
+    return { isNodeRemembered: false, findings: [finding], [Symbol.asyncDispose]: close };
   }
 }
 
 function knownNode({ memory: { node }, now }: TrustSession): OwnNode | undefined {
   if (node === undefined || now < node.at || now - node.at >= ownNodeInterval) return undefined;
-  const { kubeletVersion, annotation = '' } = node;
-  return { kubeletVersion, annotations: { [trustAnnotationKey]: annotation } };
+  const { kubeletVersion, annotations } = node;
+  return { kubeletVersion, annotations };
 }
 
 function rememberNode(session: TrustSession, { kubeletVersion, annotations }: OwnNode): void {
-  const annotation = annotations[trustAnnotationKey];
-  const isOurs = annotation !== undefined && annotation.length <= longestTrustAnnotation;
-  const node = { at: session.now, kubeletVersion, ...(isOurs && { annotation }) };
+  const own = [trustAnnotationKey, controlPlaneAnnotationKey].flatMap((key) => {
+    const text = annotations[key];
+    return text !== undefined && text.length <= longestTrustAnnotation ? [[key, text]] : [];
+  });
+  const node = { at: session.now, kubeletVersion, annotations: Object.fromEntries(own) };
   session.memory = { ...session.memory, node };
 }
 

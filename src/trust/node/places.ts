@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { toFailure } from '../../core/errors.ts';
 import { encodeCertificates } from '../../core/pem.ts';
 import type { TrustFinding } from '../../core/trust-report.ts';
@@ -6,7 +6,10 @@ import type { TrustAuthority } from '../../core/trust.ts';
 import { externalFile } from '../../core/trust.ts';
 import type { LocalKubeletPlaces } from '../../kubelet/local-kubelet.ts';
 import { findLocalKubelet } from '../../kubelet/local-kubelet.ts';
+import type { Component } from '../../pki/components/component.ts';
+import type { KubernetesDirectories } from '../../pki/layout.ts';
 import { exists } from '../../sys/exists.ts';
+import { fileIn } from '../cluster/local-trust.ts';
 import type { ControlPlaneFiles } from './control-plane-files.ts';
 import { controlPlaneFiles, isControlPlaneFile } from './control-plane-files.ts';
 import type { PlaceCandidate, PlacesConfig } from './place-candidates.ts';
@@ -28,6 +31,9 @@ export interface PlacesRequest {
 export interface FoundPlaces {
   readonly places: readonly TrustPlace[];
   readonly findings: readonly TrustFinding[];
+  /** The programs of the control plane on this machine; empty on a worker. */
+  readonly components: readonly Component[];
+  readonly directories: KubernetesDirectories;
 }
 
 /**
@@ -53,7 +59,20 @@ export async function findPlaces({ config, machine = {} }: PlacesRequest): Promi
   return {
     places: inspected.map(({ place }) => place),
     findings: inspected.flatMap((one) => placeFindings(one, config)),
+    components: controlPlane.components,
+    directories: directoriesOf(controlPlane, staticPodPath),
   };
+}
+
+/** kubeadm puts the manifests beside `pki/`, or the folder of ca.crt elsewhere. */
+function directoriesOf(
+  { components }: ControlPlaneFiles,
+  staticPodPath: string,
+): KubernetesDirectories {
+  const kubernetes = dirname(staticPodPath);
+  const apiServer = components.find(({ name }) => name === 'kube-apiserver');
+  const path = fileIn(apiServer, 'client-ca-file');
+  return { kubernetes, certificates: path === undefined ? join(kubernetes, 'pki') : dirname(path) };
 }
 
 export interface InspectedPlace {

@@ -6,6 +6,7 @@ import { missingFrom, unwantedIn } from '../../core/trust-bundle.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import type { ClusterAccess } from '../../kube/cluster-access.ts';
 import { loadKubeconfig } from '../../kube/kubeconfig.ts';
+import { defaultDirectories } from '../../pki/layout.ts';
 import type { DirectoryLock } from '../../store/directory-lock.ts';
 import { lockDirectory } from '../../store/directory-lock.ts';
 import { makePrivateDirectory } from '../../store/run-folder.ts';
@@ -45,7 +46,12 @@ export class TrustSession implements AsyncDisposable {
   /** The time of the run. */
   readonly now: Instant;
   memory: TrustMemory;
-  #found: FoundPlaces = { places: [], findings: [] };
+  #found: FoundPlaces = {
+    places: [],
+    findings: [],
+    components: [],
+    directories: defaultDirectories,
+  };
   readonly #lock: DirectoryLock;
 
   private constructor(request: TrustRequest, lock: DirectoryLock, memory: TrustMemory) {

@@ -1,9 +1,10 @@
 import { unionOf } from '../../core/trust-bundle.ts';
 import type { TrustFinding, TrustReport } from '../../core/trust-report.ts';
 import { addWanted } from './addition.ts';
-import { reportOnNode } from './annotation.ts';
+import { controlPlaneReport, reportOnNode, trustReport } from './annotation.ts';
 import { dropUnneeded } from './automatic-drop.ts';
 import { clockFinding } from './clock-doubt.ts';
+import { controlPlaneAnnotationOf } from './control-plane-annotation.ts';
 import { findIssuers } from './issuers.ts';
 import { makeKubeletUse, observeKubelet } from './kubelet-use.ts';
 import type { CurrentLeaf } from './leaves.ts';
@@ -78,10 +79,11 @@ function isQuiet({ memory: { reader } }: TrustSession): boolean {
   return reader?.changedAt === undefined;
 }
 
+/** Reports on the Node what `ca-rollover` needs to know about this machine. */
 async function annotate(
   session: TrustSession,
   {
-    api: { client, node },
+    api,
     report,
     leaves,
   }: {
@@ -90,15 +92,27 @@ async function annotate(
     readonly leaves: readonly CurrentLeaf[];
   },
 ): Promise<readonly TrustFinding[]> {
+  const { client, node } = api;
   if (client === undefined || node === undefined) return [];
   const { config, signal } = session.request;
   const { nodeName } = config;
-  const annotation = annotationOf(session, report, leaves);
-  const outcome = await reportOnNode(client, { nodeName, node, report: annotation, signal });
-  const { findings, written } = outcome;
-  const { node: known } = session.memory;
-  if (written !== undefined && known !== undefined) {
-    session.memory = { ...session.memory, node: { ...known, annotation: written } };
+  const controlPlane = await controlPlaneAnnotationOf(session, api);
+  const reports = [
+    trustReport(annotationOf(session, report, leaves)),
+    ...(controlPlane === undefined ? [] : [controlPlaneReport(controlPlane)]),
+  ];
+  const found: TrustFinding[] = [];
+  for (const one of reports) {
+    const outcome = await reportOnNode(client, { nodeName, node, report: one, signal });
+    found.push(...outcome.findings);
+    rememberAnnotation(session, one.key, outcome.written);
   }
-  return findings;
+  return found;
+}
+
+function rememberAnnotation(session: TrustSession, key: string, text: string | undefined): void {
+  const { node } = session.memory;
+  if (text === undefined || node === undefined) return;
+  const annotations = { ...node.annotations, [key]: text };
+  session.memory = { ...session.memory, node: { ...node, annotations } };
 }

@@ -33,8 +33,8 @@ export interface KnownSigners {
 export interface KnownNode {
   readonly at: Instant;
   readonly kubeletVersion: string;
-  /** The report of this node. */
-  readonly annotation?: string;
+  /** The reports of this node. */
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 /** CAs that were taken out of the files again. */
@@ -95,7 +95,10 @@ const schema = v.object({
     v.object({
       at: time,
       kubeletVersion: v.string(),
-      annotation: v.exactOptional(v.pipe(v.string(), v.maxLength(longestTrustAnnotation))),
+      annotations: v.optional(
+        v.record(v.string(), v.pipe(v.string(), v.maxLength(longestTrustAnnotation))),
+        {},
+      ),
     }),
   ),
   rolledBack: v.exactOptional(

@@ -1,6 +1,11 @@
 import { X509Certificate } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { createSecureContext } from 'node:tls';
+import type { ControlPlaneAnnotation } from '../../../src/core/control-plane-annotation.ts';
+import {
+  formatControlPlaneAnnotation,
+  parseControlPlaneAnnotation,
+} from '../../../src/core/control-plane-annotation.ts';
 import { AgentError } from '../../../src/core/errors.ts';
 import { encodeCertificates, encodePem } from '../../../src/core/pem.ts';
 import type { TrustAnnotation } from '../../../src/core/trust-annotation.ts';
@@ -138,27 +143,32 @@ const annotations: readonly TrustAnnotation[] = [
   },
 ];
 
+const annotationWords = [
+  '__proto__',
+  '"v":1',
+  '1e999',
+  '-1',
+  '0.5',
+  '[]',
+  '2026-11-29T12:00:00Z',
+  '\\u0000',
+];
+
+function mutatedAnnotations(texts: readonly string[]): ReturnType<FuzzTarget['generator']> {
+  const seeds = texts.map((text) => Buffer.from(text));
+  return (random) => {
+    const how = random.chance(0.5) ? { own: jsonMutators } : { words: annotationWords };
+    return mutated({ seeds, ...how }, random);
+  };
+}
+
 /** Every program with the rights of the node can write the annotation, and an administrator's command reads it. */
 const annotation: FuzzTarget = {
   name: 'trust-annotation',
   module: import.meta.url,
   fault: 'damaged annotations with the trust of a node',
   inputs: 100_000,
-  generator: () => {
-    const seeds = annotations.map((one) => Buffer.from(formatTrustAnnotation(one)));
-    const words = [
-      '__proto__',
-      '"v":1',
-      '1e999',
-      '-1',
-      '0.5',
-      '[]',
-      '2026-11-29T12:00:00Z',
-      '\\u0000',
-    ];
-    return (random) =>
-      mutated(random.chance(0.5) ? { seeds, own: jsonMutators } : { seeds, words }, random);
-  },
+  generator: () => mutatedAnnotations(annotations.map(formatTrustAnnotation)),
   open: () => ({
     feed: (input) => {
       const parsed = parseTrustAnnotation(Buffer.from(input).toString());
@@ -166,6 +176,39 @@ const annotation: FuzzTarget = {
       const again = parseTrustAnnotation(formatTrustAnnotation(parsed));
       requireThat(isDeepStrictEqual(parsed, again), () => `${JSON.stringify(parsed)} changes`);
       return parsed.stage;
+    },
+  }),
+};
+
+const controlPlanes: readonly ControlPlaneAnnotation[] = [
+  {
+    authorities: [old, next],
+    next,
+    signer: old,
+    leaf: { apiserver: next, 'admin.conf': '' },
+    kubeletClientChangedAt: 0,
+    kubeletAuthority: { authorities: [next], changedAt: Date.UTC(2026, 10, 29, 12) },
+    etcdAuthorities: 1,
+    frontProxyAuthorities: 2,
+    startedAt: { 'kube-apiserver': 0, 'kube-controller-manager': 1_000 },
+    reportedAt: Date.UTC(2026, 10, 29, 12),
+  },
+  { authorities: [], signer: '', leaf: {}, startedAt: {}, reportedAt: 0 },
+];
+
+const controlPlane: FuzzTarget = {
+  name: 'control-plane-annotation',
+  module: import.meta.url,
+  fault: 'damaged annotations with the CAs of a control-plane node',
+  inputs: 100_000,
+  generator: () => mutatedAnnotations(controlPlanes.map(formatControlPlaneAnnotation)),
+  open: () => ({
+    feed: (input) => {
+      const parsed = parseControlPlaneAnnotation(Buffer.from(input).toString());
+      if (parsed === undefined) return 'refused';
+      const again = parseControlPlaneAnnotation(formatControlPlaneAnnotation(parsed));
+      requireThat(isDeepStrictEqual(parsed, again), () => `${JSON.stringify(parsed)} changes`);
+      return parsed.signer === undefined ? 'without a signer' : 'with a signer';
     },
   }),
 };
@@ -215,4 +258,4 @@ function bundleList(trustBundle: string): string {
   return JSON.stringify({ metadata: {}, items: [{ metadata: { name: 'root' }, spec }] });
 }
 
-export const targets: readonly FuzzTarget[] = [bundle, clusterInfo, annotation, http];
+export const targets: readonly FuzzTarget[] = [bundle, clusterInfo, annotation, controlPlane, http];

@@ -1,59 +1,19 @@
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
-import { stringify } from 'yaml';
 import type { LocalControlPlane } from '../../../src/trust/cluster/local-control-plane.ts';
 import { readLocalControlPlane } from '../../../src/trust/cluster/local-control-plane.ts';
-import { pod } from '../../pki/components/manifests.ts';
-import { issueWithOpenssl, leafExtensions } from '../../pki/renewal/openssl-authority.ts';
-import { kubeconfigOf, writePair } from '../../pki/renewal/renewal-tree.ts';
 import { temporaryDirectory } from '../../store/pairs.ts';
-import { makeTestAuthority, renewed } from '../node/authority.ts';
+import { renewed } from '../node/authority.ts';
+import { next, old, other, writeControlPlane } from './control-plane-files.ts';
 
-const old = makeTestAuthority({ subject: '/CN=kubernetes' });
-const next = makeTestAuthority({ subject: '/CN=kubernetes' });
-const other = makeTestAuthority({ subject: '/CN=other' });
-
-function leafBy(signer: typeof old): ReturnType<typeof issueWithOpenssl> {
-  return issueWithOpenssl({ subject: '/CN=leaf', extensions: leafExtensions, signer });
-}
-
-/** A control-plane node in a directory of its own, with these files in its pki directory. */
 async function reading(
   context: TestContext,
   files: Readonly<Record<string, string>>,
-): Promise<LocalControlPlane & { readonly pki: string }> {
-  const kubernetes = await temporaryDirectory(context);
-  const pki = join(kubernetes, 'pki');
-  await mkdir(join(kubernetes, 'manifests'));
-  await writePair(join(pki, 'apiserver.crt'), leafBy(next));
-  await writePair(join(pki, 'apiserver-kubelet-client.crt'), leafBy(old));
-  await writeFile(join(kubernetes, 'admin.conf'), kubeconfigOf(old.certificate, leafBy(next)));
-  await writeFile(join(kubernetes, 'scheduler.conf'), 'clusters: [');
-  for (const [name, text] of Object.entries(files)) await writeFile(join(pki, name), text);
-  const mounts = [{ name: 'k8s-certs', path: pki, type: 'DirectoryOrCreate' } as const];
-  const commands = {
-    'kube-apiserver': [
-      `--client-ca-file=${pki}/ca.crt`,
-      `--kubelet-client-certificate=${pki}/apiserver-kubelet-client.crt`,
-      `--kubelet-certificate-authority=${pki}/kubelet-ca.crt`,
-    ],
-    'kube-controller-manager': [
-      `--cluster-signing-cert-file=${pki}/ca-signing.crt`,
-      `--cluster-signing-key-file=${pki}/ca-signing.key`,
-      `--client-ca-file=${pki}/ca.crt`,
-      `--root-ca-file=${pki}/ca-bundle.crt`,
-    ],
-  };
-  for (const [name, flags] of Object.entries(commands)) {
-    const manifest = stringify(pod({ name, command: [name, ...flags], mounts }));
-    await writeFile(join(kubernetes, 'manifests', `${name}.yaml`), manifest);
-  }
+): Promise<LocalControlPlane> {
   const authorities = { old: old.authority, next: next.authority };
-  const found = await readLocalControlPlane({ kubernetes, certificates: pki }, authorities);
-  return { ...found, pki };
+  return readLocalControlPlane(await writeControlPlane(context, files), authorities);
 }
 
 /** Fewer parts than a place has, which begins with a temporary directory. */

@@ -2,6 +2,11 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import type { ControlPlaneAnnotation } from '../../../src/core/control-plane-annotation.ts';
+import {
+  controlPlaneAnnotationKey,
+  parseControlPlaneAnnotation,
+} from '../../../src/core/control-plane-annotation.ts';
 import { day, hour, minute, second } from '../../../src/core/instant.ts';
 import { parseTrustAnnotation, trustAnnotationKey } from '../../../src/core/trust-annotation.ts';
 import { signerSearchInterval } from '../../../src/core/timing.ts';
@@ -11,6 +16,12 @@ import { TrustBench } from './trust-bench.ts';
 
 function ids({ findings }: TrustReport): string[] {
   return findings.map(({ id }) => id);
+}
+
+/** What the control plane of this node reports. */
+async function reported(bench: TrustBench): Promise<ControlPlaneAnnotation | undefined> {
+  await bench.run();
+  return parseControlPlaneAnnotation(bench.cluster.annotations[controlPlaneAnnotationKey] ?? '');
 }
 
 describe('syncTrust()', () => {
@@ -106,6 +117,59 @@ describe('syncTrust()', () => {
     bench.cluster.patchStatus = 403;
     const report = await bench.run();
     assert.deepEqual([report.outcome, ids(report)], ['in-sync', ['annotation_failed']]);
+  });
+
+  describe('on a control-plane node', () => {
+    it('also reports the CAs of the control plane', async (context) => {
+      await using bench = await TrustBench.start(context);
+      const startedAt = { 'kube-apiserver': bench.clock.now() - hour };
+      bench.cluster.starts = startedAt;
+      await bench.writeManifests();
+      const found = await reported(bench);
+      assert.ok(found !== undefined);
+      const { authorities, signer, reportedAt } = found;
+      assert.equal(authorities.length, 1);
+      assert.deepEqual(found.startedAt, startedAt);
+      assert.deepEqual([signer, reportedAt], [authorities[0], bench.clock.now()]);
+      assert.ok(bench.cluster.annotations[trustAnnotationKey] !== undefined);
+    });
+
+    it('writes this annotation at a change, and once a day', async (context) => {
+      await using bench = await TrustBench.start(context);
+      await bench.writeManifests();
+      const first = await reported(bench);
+      bench.clock.jump(22 * hour);
+      assert.deepEqual(await reported(bench), first);
+      bench.clock.jump(hour);
+      const second = await reported(bench);
+      assert.deepEqual(second, { ...first, reportedAt: bench.clock.now() });
+      await writeFile(join(bench.files.certificateDirectory, 'ca-next.crt'), bench.next.pem);
+      bench.clock.jump(minute);
+      const third = await reported(bench);
+      assert.equal(third?.reportedAt, bench.clock.now());
+      assert.notEqual(third.next, undefined);
+    });
+
+    it('lists its pods when it reads its Node', async (context) => {
+      await using bench = await TrustBench.start(context);
+      await bench.writeManifests();
+      await bench.run();
+      const { pods, 'worker-1': nodes } = await bench.requestsOfAnHour();
+      assert.deepEqual([pods, nodes], [1, 1]);
+    });
+
+    it('has a finding for each annotation that it may not write', async (context) => {
+      await using bench = await TrustBench.start(context);
+      await bench.writeManifests();
+      bench.cluster.patchStatus = 403;
+      const { findings } = await bench.run();
+      assert.deepEqual(
+        findings
+          .filter(({ id }) => id === 'annotation_failed')
+          .map(({ message }) => /annotation (\S+) on Node/.exec(message)?.[1]),
+        [trustAnnotationKey, controlPlaneAnnotationKey],
+      );
+    });
   });
 
   it('trusts the CAs of all sources that differ', async (context) => {

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { json } from 'node:stream/consumers';
 import type { Server as SecureServer } from 'node:tls';
+import { stringify } from 'yaml';
 import type { TrustConfig } from '../../../src/core/config.ts';
 import type { Instant } from '../../../src/core/instant.ts';
-import { day, minute, second } from '../../../src/core/instant.ts';
+import { day, formatInstant, minute, second } from '../../../src/core/instant.ts';
 import type { TrustReport } from '../../../src/core/trust-report.ts';
 import type { ClockSync } from '../../../src/sys/clock-sync.ts';
 import type { TrustRequest } from '../../../src/trust/node/session.ts';
@@ -23,6 +24,7 @@ import {
 import type { Authority } from '../../kube/support/certificates.ts';
 import { makeAuthority } from '../../kube/support/certificates.ts';
 import { temporaryDirectory } from '../../store/pairs.ts';
+import { pod } from '../../pki/components/manifests.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { fakeProc } from '../../sys/fake-proc.ts';
 import type { NodeFiles } from './node-files.ts';
@@ -39,6 +41,8 @@ export interface BenchCluster {
   kubeletVersion: string;
   /** CSRs as the API server lists them. */
   csrs: readonly unknown[];
+  /** When the components of the control plane on this node started. */
+  starts: Readonly<Record<string, Instant>>;
   /** The HTTP status of a change of the Node. */
   patchStatus: number;
 }
@@ -74,6 +78,7 @@ export class TrustBench implements AsyncDisposable {
       annotations: {},
       kubeletVersion: 'v1.37.2',
       csrs: [],
+      starts: {},
       patchStatus: 200,
     };
     this.server.handler = (request, response) => {
@@ -108,6 +113,20 @@ export class TrustBench implements AsyncDisposable {
     await writeFile(kubeconfig, kubeconfigText({ cluster }), { mode: 0o600 });
     // Before the start of the kubelet.
     for (const path of [kubeconfig, caFile]) await utimes(path, 1, 1);
+  }
+
+  /** Makes this node a control-plane node, with kubeadm's files. */
+  async writeManifests(): Promise<void> {
+    const { manifests, caFile, certificateDirectory: pki } = this.files;
+    const mounts = [{ name: 'k8s-certs', path: pki, type: 'DirectoryOrCreate' } as const];
+    const flags = {
+      'kube-apiserver': '--client-ca-file',
+      'kube-controller-manager': '--cluster-signing-cert-file',
+    };
+    for (const [name, flag] of Object.entries(flags)) {
+      const manifest = pod({ name, command: [name, `${flag}=${caFile}`], mounts });
+      await writeFile(join(manifests, `${name}.yaml`), stringify(manifest));
+    }
   }
 
   /** A kubelet with this pid, which started long before the files changed. */
@@ -252,6 +271,8 @@ printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $start
       sendJson(response, { kind: 'ConfigMap', apiVersion: 'v1', metadata, data: { kubeconfig } });
     } else if (pathname.endsWith('/certificatesigningrequests')) {
       sendJson(response, { metadata: {}, items: this.cluster.csrs });
+    } else if (pathname.endsWith('/kube-system/pods')) {
+      sendJson(response, { metadata: {}, items: Object.entries(this.cluster.starts).map(podOf) });
     } else if (pathname === '/api/v1/nodes/worker-1') {
       await this.#answerNode(request, response);
     } else {
@@ -274,4 +295,13 @@ printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $start
   async [Symbol.asyncDispose](): Promise<void> {
     await this.server[Symbol.asyncDispose]();
   }
+}
+
+/** The static pod of a component, as the kubelet mirrors it. */
+function podOf([component, startedAt]: readonly [string, Instant]): object {
+  const running = { startedAt: formatInstant(startedAt) };
+  return {
+    metadata: { name: `${component}-worker-1`, labels: { component } },
+    status: { containerStatuses: [{ name: component, state: { running } }] },
+  };
 }
