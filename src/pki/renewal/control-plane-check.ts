@@ -14,11 +14,11 @@ import { readCertificateFile } from '../inventory/certificate-file.ts';
 import { leafOf } from '../inventory/scan-record.ts';
 import type { ServedEndpoint } from '../inventory/served.ts';
 import type { KubernetesDirectories } from '../layout.ts';
+import { logCommand } from './component-start.ts';
 import type { Advice } from './renewal-advice.ts';
 import type { Restarts } from './renewal-restarts.ts';
 import type { RenewalResult } from './renewal-run.ts';
 import type { ComponentRestart } from './restart.ts';
-import { logCommand } from './restart.ts';
 
 /** A new leader may have to wait until the Lease of its predecessor expires, which takes 15 seconds. */
 const timeout = 30 * second;

@@ -1,21 +1,19 @@
-import { get } from 'node:https';
-import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
-import { AgentError, describeError } from '../../core/errors.ts';
-import { formatDuration, minute, second } from '../../core/instant.ts';
+import { AgentError } from '../../core/errors.ts';
+import type { Instant } from '../../core/instant.ts';
 import type { LeaseName } from '../../kube/lease-client.ts';
 import { editYaml } from '../../kube/yaml-edit.ts';
 import { restartService } from '../../kubelet/restart.ts';
 import type { CopyAttributes } from '../../store/file-attributes.ts';
 import type { FileContent } from '../../store/file-content.ts';
 import { digestOf, readContent, replaceContents } from '../../store/file-content.ts';
-import type { Clock } from '../../sys/clock.ts';
+import type { NewChange } from '../../store/run-folder.ts';
 import { findProcesses } from '../../sys/process.ts';
-import { processCommand } from '../components/component.ts';
 import type { Component, ComponentName } from '../components/component.ts';
 import { componentEndpoints } from '../components/component-endpoints.ts';
 import { flagValue } from '../components/component-flags.ts';
 import { parseDocuments } from '../components/yaml-documents.ts';
+import type { StartEnvironment } from './component-start.ts';
+import { expectRestart } from './component-start.ts';
 
 /** How a component of this node is restarted. */
 export interface ComponentRestart {
@@ -66,18 +64,11 @@ function leaseOf({ name, flags }: Component): LeaseName | undefined {
   };
 }
 
-export interface RestartEnvironment {
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
+export interface RestartEnvironment extends StartEnvironment {
   readonly copyAttributes: CopyAttributes;
-  /** By default those of this machine. */
-  readonly proc?: string;
+  /** By default that of this machine. */
   readonly systemctl?: string;
 }
-
-/** kubeadm's control plane needs 15 to 45 seconds. */
-const timeLimit = 2 * minute;
-const interval = second / 2;
 
 const annotation = 'nodecertd.io/restarted-at';
 
@@ -122,22 +113,19 @@ export async function restartComponent(
   restart: ComponentRestart,
   environment: RestartEnvironment,
 ): Promise<number> {
-  const { by, component } = restart;
-  const { clock } = environment;
-  const before = await processIds(component, environment);
-  const start = clock.elapsed();
+  const { by } = restart;
+  const { clock, copyAttributes } = environment;
+  const healthy = await expectRestart(restart, environment);
   if (by.kind === 'unit') {
     await restartService({ ...environment, unit: by.unit });
-    await waitUntilHealthy(restart, { before, start, ...environment });
-    return clock.elapsed() - start;
+    return healthy();
   }
-  const previous = await readManifest(by.path);
+  const { path, before, after } = await annotatedManifest(by.path, clock.now());
   try {
-    await annotate(by.path, previous, environment);
-    await waitUntilHealthy(restart, { before, start, ...environment });
-    return clock.elapsed() - start;
+    await replaceContents([{ path, content: after }], copyAttributes);
+    return await healthy();
   } catch (error) {
-    await replaceContents([{ path: by.path, content: previous }], environment.copyAttributes);
+    await replaceContents([{ path, content: before }], copyAttributes);
     throw error;
   }
 }
@@ -148,21 +136,24 @@ async function readManifest(path: string): Promise<FileContent> {
   throw new AgentError('COMPONENT_RESTART', `the manifest ${path} no longer exists`);
 }
 
-/** The kubelet ignores the temporary file, because its name begins with a dot (pkg/kubelet/config/file.go). */
-async function annotate(
+/**
+ * The manifest with the time of a restart. The kubelet ignores the temporary file of its
+ * replacement, because its name begins with a dot (pkg/kubelet/config/file.go).
+ * @throws AgentError COMPONENT_RESTART
+ */
+export async function annotatedManifest(
   path: string,
-  { bytes, state }: FileContent,
-  { clock, copyAttributes }: RestartEnvironment,
-): Promise<void> {
-  const text = withAnnotation(Buffer.from(bytes).toString(), new Date(clock.now()).toISOString());
+  now: Instant,
+): Promise<Required<Omit<NewChange, 'item'>>> {
+  const before = await readManifest(path);
+  const text = withAnnotation(Buffer.from(before.bytes).toString(), new Date(now).toISOString());
   if (text === undefined) {
     throw new AgentError('COMPONENT_RESTART', `cannot add an annotation to ${path}`, {
       remedy: `Add the annotation ${annotation} to metadata in ${path} by hand, or pass --restart never`,
     });
   }
-  const edited = new Uint8Array(Buffer.from(text));
-  const content = { bytes: edited, state: { ...state, sha256: digestOf(edited) } };
-  await replaceContents([{ path, content }], copyAttributes);
+  const bytes = new Uint8Array(Buffer.from(text));
+  return { path, before, after: { bytes, state: { ...before.state, sha256: digestOf(bytes) } } };
 }
 
 /** Undefined for a text that cannot be edited line by line. */
@@ -177,76 +168,4 @@ export function withAnnotation(text: string, value: string): string | undefined 
       ? { path: [...at, annotation], value }
       : { path: at, value: { [annotation]: value } },
   ]);
-}
-
-async function processIds(
-  component: ComponentName,
-  { proc }: Pick<RestartEnvironment, 'proc'>,
-): Promise<ReadonlySet<number>> {
-  const isWanted = (command: readonly string[]): boolean =>
-    processCommand(command)?.name === component;
-  return new Set((await findProcesses(isWanted, proc)).map(({ pid }) => pid));
-}
-
-async function waitUntilHealthy(
-  restart: ComponentRestart,
-  options: RestartEnvironment & { readonly before: ReadonlySet<number>; readonly start: number },
-): Promise<void> {
-  const { component, health } = restart;
-  const { clock, signal, before, start } = options;
-  for (let reason = ''; ;) {
-    const running = [...(await processIds(component, options))];
-    if (running.length === 0) reason = 'it is not running';
-    else if (!running.some((pid) => !before.has(pid))) reason = 'the previous process still runs';
-    else if (health === undefined) return;
-    else {
-      const answer = await healthOf(health, signal);
-      if (answer === 'ok') return;
-      reason = answer;
-    }
-    if (clock.elapsed() - start >= timeLimit) throw notHealthy(restart, reason);
-    await clock.sleep(interval, signal);
-  }
-}
-
-function notHealthy(restart: ComponentRestart, reason: string): AgentError {
-  return new AgentError(
-    'COMPONENT_RESTART',
-    `${restart.component} was not healthy ${formatDuration(timeLimit)} after its restart: ${reason}`,
-    { remedy: `Read its log: ${logCommand(restart)}` },
-  );
-}
-
-/** The command that shows the log of a component, also of one that has just ended. */
-export function logCommand({ component, by }: Pick<ComponentRestart, 'component' | 'by'>): string {
-  return by.kind === 'unit'
-    ? `journalctl --unit ${by.unit}`
-    : `crictl logs "$(crictl ps --all --quiet --name ${component} | head -1)"`;
-}
-
-/**
- * `ok`, or why the component is not healthy. The certificate of this port is self-signed, and the
- * answer contains no secret.
- */
-export async function healthOf(
-  { host, port }: NonNullable<ComponentRestart['health']>,
-  signal: AbortSignal,
-): Promise<string> {
-  try {
-    const stop = AbortSignal.any([signal, AbortSignal.timeout(3 * second)]);
-    const request = get({
-      host,
-      port,
-      path: '/healthz',
-      rejectUnauthorized: false,
-      agent: false,
-      signal: stop,
-    });
-    const [response] = (await once(request, 'response')) as [IncomingMessage];
-    response.resume();
-    return response.statusCode === 200 ? 'ok' : `/healthz answers ${response.statusCode}`;
-  } catch (error) {
-    signal.throwIfAborted();
-    return describeError(error);
-  }
 }

@@ -7,7 +7,7 @@ import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
 import type { AuthorityName, KubernetesDirectories } from '../../pki/layout.ts';
 import { authorityFile } from '../../pki/layout.ts';
 import { checkControlPlane } from '../../pki/renewal/control-plane-check.ts';
-import { healthOf } from '../../pki/renewal/restart.ts';
+import { healthOf } from '../../pki/renewal/component-start.ts';
 import { etcdMembersOf, unhealthyMembers } from '../../pki/unattended/etcd-members.ts';
 import { unhealthyServers } from '../../pki/unattended/other-nodes.ts';
 import type { Clock } from '../../sys/clock.ts';
