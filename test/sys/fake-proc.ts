@@ -9,9 +9,11 @@ export interface FakeProcess {
   readonly network?: string;
   readonly environ?: string;
   readonly mountinfo?: string;
+  /** By default 75. */
+  readonly ageSeconds?: number;
 }
 
-/** The files below /proc that findProcesses() reads. Each process has run for 75 seconds. */
+/** The files below /proc that findProcesses() reads. The machine has run for 100 seconds. */
 export async function fakeProc(
   directory: string,
   processes: Readonly<Record<string, FakeProcess>>,
@@ -19,6 +21,7 @@ export async function fakeProc(
   await writeFile(join(directory, 'uptime'), '100.00 1.00\n');
   for (const [pid, process] of Object.entries(processes)) {
     const { cmdline, mounts, parent, cgroup, network = 'net:[1]', environ, mountinfo } = process;
+    const { ageSeconds = 75 } = process;
     const folder = join(directory, pid);
     await mkdir(join(folder, 'ns'), { recursive: true });
     await symlink(mounts, join(folder, 'ns/mnt'));
@@ -27,7 +30,7 @@ export async function fakeProc(
     if (environ !== undefined) await writeFile(join(folder, 'environ'), environ);
     if (mountinfo !== undefined) await writeFile(join(folder, 'mountinfo'), mountinfo);
     await writeFile(join(folder, 'cgroup'), cgroup);
-    const fields = ['S', parent, ...Array.from({ length: 17 }, () => 0), 2_500];
+    const fields = ['S', parent, ...Array.from({ length: 17 }, () => 0), 10_000 - 100 * ageSeconds];
     await writeFile(join(folder, 'stat'), `${pid} (a) b) ${fields.join(' ')} 0\n`);
   }
 }

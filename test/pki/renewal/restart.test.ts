@@ -1,111 +1,21 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:https';
+import { readFile, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import type { TestContext } from 'node:test';
 import { parse, stringify } from 'yaml';
 import { hasCode } from '../../../src/core/errors.ts';
-import { day } from '../../../src/core/instant.ts';
-import type { ComponentRestart } from '../../../src/pki/renewal/restart.ts';
 import {
   requireRestartable,
   restartComponent,
   withAnnotation,
 } from '../../../src/pki/renewal/restart.ts';
 import type { Clock } from '../../../src/sys/clock.ts';
-import { temporaryDirectory } from '../../store/pairs.ts';
-import { fakeProc } from '../../sys/fake-proc.ts';
-import { makeCa, makeLeaf } from '../kubeadm-tree.ts';
-import { pod } from '../components/manifests.ts';
+import type { FakeNode } from './fake-kubelet.ts';
+import { fakeNode, kubeletOf, pids, scheduler, SteppingClock } from './fake-kubelet.ts';
 
-const scheduler = pod({ name: 'kube-scheduler', command: ['kube-scheduler', '--leader-elect'] });
-
-/** Time passes only in sleep(), ten times as fast, so that a test needs few handshakes. */
-class SteppingClock implements Clock {
-  #elapsed = 0;
-  readonly #meanwhile: (elapsed: number) => Promise<void>;
-
-  constructor(meanwhile: (elapsed: number) => Promise<void> = async () => undefined) {
-    this.#meanwhile = meanwhile;
-  }
-
-  now(): number {
-    return Date.UTC(2026, 10, 28) + this.#elapsed;
-  }
-
-  elapsed(): number {
-    return this.#elapsed;
-  }
-
-  async sleep(ms: number): Promise<void> {
-    this.#elapsed += 10 * ms;
-    await this.#meanwhile(this.#elapsed);
-  }
-}
-
-const process = { mounts: 'mnt:[1]', parent: 1, cgroup: '0::/\n' };
-const kubelet = { ...process, cmdline: '/usr/bin/kubelet\0' };
-const running = { ...process, cmdline: 'kube-scheduler\0--leader-elect\0' };
-
-interface Scene {
-  readonly restart: ComponentRestart;
-  readonly manifest: string;
-  readonly text: string;
-  readonly proc: string;
-  /** The status code of /healthz. */
-  answer: number;
-}
-
-/** A manifest, its running process, and the port that answers /healthz. */
-async function scene(test: TestContext, text = stringify(scheduler)): Promise<Scene> {
-  const directory = await temporaryDirectory(test);
-  const manifest = join(directory, 'manifests/kube-scheduler.yaml');
-  await mkdir(join(directory, 'manifests'));
-  await writeFile(manifest, text, { mode: 0o600 });
-  const proc = join(directory, 'proc');
-  await mkdir(join(proc, 'self/ns'), { recursive: true });
-  await fakeProc(proc, { 7: kubelet, 8: running });
-  const validity = { notBefore: Date.now() - day, notAfter: Date.now() + day };
-  const ca = await makeCa('localhost-ca@1', validity);
-  const leaf = await makeLeaf(ca, {
-    ...validity,
-    subject: 'CN=localhost@1',
-    usages: ['server auth'],
-  });
-  const found = { manifest, text, proc, answer: 200 };
-  const server = createServer({ cert: leaf.pem, key: leaf.keyPem }, (request, response) => {
-    response.writeHead(request.url === '/healthz' ? found.answer : 404).end();
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  test.after(() => server.close());
-  const { port } = server.address() as AddressInfo;
-  return Object.assign(found, {
-    restart: {
-      component: 'kube-scheduler',
-      by: { kind: 'manifest', path: manifest },
-      health: { host: '127.0.0.1', port },
-    } as const,
-  });
-}
-
-function environment(proc: string, clock: Clock) {
+function environment({ proc }: FakeNode, clock: Clock) {
   const { signal } = new AbortController();
   return { clock, signal, proc, copyAttributes: async () => undefined };
-}
-
-/** What the kubelet does: it replaces the process when the pod has changed. */
-function kubeletOf({ proc, manifest, text }: Scene): (elapsed: number) => Promise<void> {
-  let isReplaced = false;
-  return async (elapsed) => {
-    if (isReplaced || elapsed < 3_000 || (await readFile(manifest, 'utf8')) === text) return;
-    isReplaced = true;
-    await rm(join(proc, '8'), { recursive: true });
-    await fakeProc(proc, { 9: running });
-  };
 }
 
 describe('withAnnotation()', () => {
@@ -140,9 +50,9 @@ describe('withAnnotation()', () => {
 
 describe('restartComponent()', () => {
   it('returns when a new process of the component is healthy', async (test) => {
-    const found = await scene(test);
+    const found = await fakeNode(test);
     const clock = new SteppingClock(kubeletOf(found));
-    const took = await restartComponent(found.restart, environment(found.proc, clock));
+    const took = await restartComponent(found.restart, environment(found, clock));
     assert.equal(took, 5_000);
     const text = await readFile(found.manifest, 'utf8');
     assert.equal(text, withAnnotation(found.text, '2026-11-28T00:00:00.000Z'));
@@ -151,10 +61,10 @@ describe('restartComponent()', () => {
   });
 
   it('restores the manifest when the kubelet does not start the pod again', async (test) => {
-    const found = await scene(test);
+    const found = await fakeNode(test);
     const clock = new SteppingClock();
     await assert.rejects(
-      restartComponent(found.restart, environment(found.proc, clock)),
+      restartComponent(found.restart, environment(found, clock)),
       (error) =>
         hasCode(error, 'COMPONENT_RESTART') &&
         /not healthy 2m after its restart: the previous process still runs/.test(error.message),
@@ -163,11 +73,11 @@ describe('restartComponent()', () => {
   });
 
   it('restores the manifest when the new process is not healthy', async (test) => {
-    const found = await scene(test);
+    const found = await fakeNode(test);
     found.answer = 500;
     const clock = new SteppingClock(kubeletOf(found));
     await assert.rejects(
-      restartComponent(found.restart, environment(found.proc, clock)),
+      restartComponent(found.restart, environment(found, clock)),
       /\/healthz answers 500/,
     );
     assert.equal(await readFile(found.manifest, 'utf8'), found.text);
@@ -175,9 +85,9 @@ describe('restartComponent()', () => {
 
   it('changes nothing in a manifest that it cannot edit', async (test) => {
     const text = `metadata: &m {name: a}\nother: *m\n--- \nkind: Pod\n`;
-    const found = await scene(test, text);
+    const found = await fakeNode(test, text);
     await assert.rejects(
-      restartComponent(found.restart, environment(found.proc, new SteppingClock())),
+      restartComponent(found.restart, environment(found, new SteppingClock())),
       (error) => hasCode(error, 'COMPONENT_RESTART') && /by hand/.test(error.remedy ?? ''),
     );
     assert.equal(await readFile(found.manifest, 'utf8'), text);
@@ -186,13 +96,13 @@ describe('restartComponent()', () => {
 
 describe('requireRestartable()', () => {
   it('accepts a manifest beside a running kubelet', async (test) => {
-    const { restart, proc } = await scene(test);
+    const { restart, proc } = await fakeNode(test);
     await requireRestartable(restart, { proc });
   });
 
   it('refuses a static pod while the kubelet is not running', async (test) => {
-    const { restart, proc } = await scene(test);
-    await rm(join(proc, '7'), { recursive: true });
+    const { restart, proc } = await fakeNode(test);
+    await rm(join(proc, pids.kubelet), { recursive: true });
     await assert.rejects(
       requireRestartable(restart, { proc }),
       /kube-scheduler has to be restarted, but the kubelet is not running/,

@@ -1,0 +1,56 @@
+import { AgentError } from '../../core/errors.ts';
+import type { StartEnvironment } from '../../pki/renewal/component-start.ts';
+import { startOf } from '../../pki/renewal/component-start.ts';
+import type { Restarts } from '../../pki/renewal/renewal-restarts.ts';
+import type { ComponentRestart } from '../../pki/renewal/restart.ts';
+import { changeTime } from '../../store/used-file.ts';
+import type { FileTask } from './task.ts';
+
+/** The restart of a static pod. */
+export interface PodRestart extends ComponentRestart {
+  readonly by: Extract<ComponentRestart['by'], { readonly kind: 'manifest' }>;
+}
+
+export interface RestartFacts extends Pick<StartEnvironment, 'clock' | 'proc'> {
+  /** How the components of this node are restarted, by name. */
+  readonly restarts: Restarts;
+}
+
+/**
+ * The restart that a task needs: its files change, or the component is older than one of them, for
+ * example because an earlier run was killed before the restart. A component that does not run is
+ * not restarted unless files change.
+ * @throws AgentError COMPONENT_RESTART for a component that is not a static pod
+ */
+export async function neededRestart(
+  { files, restart }: Pick<FileTask, 'files' | 'restart'>,
+  facts: RestartFacts,
+): Promise<PodRestart | undefined> {
+  if (restart === undefined) return undefined;
+  const isNeeded = files.length > 0 || (await isOlder(restart, facts));
+  return isNeeded ? podRestart(restart.component, facts.restarts) : undefined;
+}
+
+/** Restored files keep their modification time, so the time of the inode counts. */
+async function isOlder(
+  { component, reads }: NonNullable<FileTask['restart']>,
+  facts: RestartFacts,
+): Promise<boolean> {
+  const start = await startOf(component, facts);
+  const changed = await Promise.all(reads.map(changeTime));
+  return start !== undefined && changed.some((time) => time !== undefined && time > start);
+}
+
+function podRestart(component: string, restarts: Restarts): PodRestart {
+  const restart = restarts.get(component);
+  if (restart !== undefined) {
+    const { by, ...rest } = restart;
+    if (by.kind === 'manifest') return { ...rest, by };
+  }
+  const found = restart?.by.kind === 'unit' ? `the unit ${restart.by.unit}` : 'no manifest';
+  throw new AgentError(
+    'COMPONENT_RESTART',
+    `${component} has to be restarted, but it is started by ${found}; nodecertd ca-rollover apply restarts only static pods`,
+    { remedy: 'Print the commands for this step: nodecertd ca-rollover plan' },
+  );
+}

@@ -1,0 +1,258 @@
+import assert from 'node:assert/strict';
+import { readFile, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { parse } from 'yaml';
+import { AgentError } from '../../../src/core/errors.ts';
+import { withAnnotation } from '../../../src/pki/renewal/restart.ts';
+import { readManifest } from '../../../src/store/run-manifest.ts';
+import type { ClusterTask, StepTask } from '../../../src/trust/control-plane/task.ts';
+import { pids } from '../../pki/renewal/fake-kubelet.ts';
+import type { FileTaskSpec, StepNode } from './step-node.ts';
+import { stepNode } from './step-node.ts';
+
+const signing: FileTaskSpec = { name: 'signing files', texts: { 'ca-signing.crt': 'old' } };
+const trusted: FileTaskSpec = { name: 'ca.crt', texts: { 'ca.crt': 'old, new' } };
+
+function schedulerTask(node: StepNode, changed: Partial<FileTaskSpec> = {}): FileTaskSpec {
+  const reads = [node.at('scheduler.conf')];
+  return {
+    name: 'scheduler.conf',
+    texts: { 'scheduler.conf': 'trusts both' },
+    restart: { component: 'kube-scheduler', reads },
+    ...changed,
+  };
+}
+
+async function annotationIn(node: StepNode): Promise<string | undefined> {
+  const { metadata } = parse(await readFile(node.manifest, 'utf8')) as {
+    metadata: { annotations: Record<string, string> };
+  };
+  return metadata.annotations['nodecertd.io/restarted-at'];
+}
+
+async function runsOf(node: StepNode): Promise<string[]> {
+  return readdir(node.environment.directory);
+}
+
+const failure = (): never => {
+  throw new AgentError('API_UNTRUSTED', 'the probe was rejected');
+};
+
+describe('runStep()', () => {
+  it('changes the files of each task, and keeps the previous files', async (test) => {
+    const node = await stepNode(test);
+    const seen: string[] = [];
+    const onTask = ({ name }: StepTask): void => void seen.push(name);
+    const result = await node.run([signing, trusted], { onTask });
+    assert.deepEqual(result.done, [
+      { name: 'signing files', isChanged: true },
+      { name: 'ca.crt', isChanged: true },
+    ]);
+    assert.deepEqual(seen, ['signing files', 'ca.crt']);
+    assert.equal(await node.read('ca-signing.crt'), 'old');
+    assert.equal(await node.read('ca.crt'), 'old, new');
+    const { folder = '' } = result;
+    assert.equal(await readFile(join(folder, 'files', node.at('ca.crt')), 'utf8'), 'old');
+    assert.deepEqual(JSON.parse(await readFile(join(folder, 'plan.json'), 'utf8')), {
+      kind: 'Plan',
+    });
+    const { kind, step, state } = (await readManifest(folder)) ?? {};
+    assert.deepEqual([kind, step, state], ['RolloverManifest', 'trust', 'applied']);
+  });
+
+  it('leaves nothing behind if all files are as they should be', async (test) => {
+    const node = await stepNode(test);
+    await node.run([signing, trusted, schedulerTask(node)]);
+    const files = await node.files();
+    const runs = await runsOf(node);
+    const result = await node.run([signing, trusted, schedulerTask(node)]);
+    assert.deepEqual(
+      result.done.map(({ isChanged }) => isChanged),
+      [false, false, false],
+    );
+    assert.equal(result.folder, undefined);
+    assert.deepEqual(await node.files(), files);
+    assert.deepEqual(await runsOf(node), runs);
+  });
+
+  it('removes files of a task after it has replaced the others', async (test) => {
+    const node = await stepNode(test);
+    await node.write('ca-next.key', 'new key');
+    const task = { name: 'files', texts: { 'ca-next.key': undefined, 'ca.crt': 'new' } };
+    const { failed } = await node.run([task]);
+    assert.equal(failed, undefined);
+    assert.equal(await node.read('ca.crt'), 'new');
+    await assert.rejects(node.read('ca-next.key'), { code: 'ENOENT' });
+  });
+
+  it('restarts the component that reads a changed file only when it starts', async (test) => {
+    const node = await stepNode(test);
+    const waits: string[] = [];
+    const onWait = (reason: string): void => void waits.push(reason);
+    const { done } = await node.run([schedulerTask(node)], { onWait });
+    assert.deepEqual(done[0]?.restarted, { component: 'kube-scheduler', tookMs: 5_000 });
+    assert.ok((await annotationIn(node)) !== undefined);
+    assert.deepEqual(waits, ['kube-scheduler: the previous process still runs']);
+  });
+
+  it('leaves the restart to a manifest that the task changes', async (test) => {
+    const node = await stepNode(test);
+    const text = withAnnotation(node.text, 'other flags') ?? '';
+    const manifest = { 'manifests/kube-scheduler.yaml': text, 'scheduler.conf': 'trusts both' };
+    const { done } = await node.run([schedulerTask(node, { texts: manifest })]);
+    assert.equal(done[0]?.restarted?.component, 'kube-scheduler');
+    assert.equal(await readFile(node.manifest, 'utf8'), text);
+  });
+
+  it('restarts a component that is older than a file that it reads', async (test) => {
+    const node = await stepNode(test);
+    await node.write('scheduler.conf', 'trusts both');
+    const { done } = await node.run([schedulerTask(node)]);
+    assert.equal(done[0]?.restarted?.component, 'kube-scheduler');
+    assert.equal(await node.read('scheduler.conf'), 'trusts both');
+  });
+
+  it('checks a task whose files are right, because an earlier run may not have', async (test) => {
+    const node = await stepNode(test);
+    await node.run([trusted]);
+    const { done, failed } = await node.run([{ ...trusted, check: async () => failure() }]);
+    assert.deepEqual(done, []);
+    assert.deepEqual(failed?.name, 'ca.crt');
+  });
+
+  it('restores the files of a task whose check fails, and restarts with them', async (test) => {
+    const node = await stepNode(test);
+    await node.run([signing]);
+    const before = await node.files();
+    const task = schedulerTask(node, { check: async () => failure() });
+    const { done, failed, folder } = await node.run([trusted, task]);
+    assert.deepEqual(done, [{ name: 'ca.crt', isChanged: true }]);
+    assert.equal(
+      failed?.failure.message,
+      'the probe was rejected; the previous files of scheduler.conf are in place',
+    );
+    assert.equal(await node.read('ca.crt'), 'old, new');
+    await node.write('ca.crt', 'old');
+    assert.deepEqual(await node.files(), before);
+    const { changes = [] } = (await readManifest(folder ?? '')) ?? {};
+    assert.deepEqual(
+      changes.map(({ path }) => path),
+      [node.at('ca.crt')],
+    );
+    // The kubelet has started the component twice: with the new and with the previous files.
+    assert.ok((await readdir(node.proc)).includes(`${Number(pids.component) + 2}`));
+  });
+
+  it('restores manifest and files if the component does not start', async (test) => {
+    const node = await stepNode(test);
+    const before = await node.files();
+    node.canStart = (text) => text === node.text;
+    const { done, failed, folder } = await node.run([schedulerTask(node)]);
+    assert.deepEqual([done, folder], [[], undefined]);
+    assert.equal(failed?.failure.code, 'COMPONENT_RESTART');
+    assert.match(
+      failed.failure.message,
+      /not healthy 2m after its restart: it is not running; the previous files of scheduler.conf are in place$/,
+    );
+    assert.deepEqual(await node.files(), before);
+    assert.deepEqual(await runsOf(node), []);
+    assert.ok((await readdir(node.proc)).includes(`${Number(pids.component) + 2}`));
+  });
+
+  it('names a component that does not start with the previous files either', async (test) => {
+    const node = await stepNode(test);
+    const before = await node.files();
+    node.answer = 500;
+    const { failed } = await node.run([schedulerTask(node)]);
+    assert.match(
+      failed?.failure.message ?? '',
+      /answers 500; the previous files of scheduler.conf are in place, but kube-scheduler was not healthy/,
+    );
+    assert.deepEqual(await node.files(), before);
+  });
+
+  it('stops before the next task without the lock', async (test) => {
+    const node = await stepNode(test);
+    let calls = 0;
+    const requireLock = (): void => {
+      calls += 1;
+      if (calls > 1) throw new AgentError('LEASE_LOST', 'cp2 holds it');
+    };
+    const { done, failed } = await node.run([signing, trusted], { requireLock });
+    assert.deepEqual(done, [{ name: 'signing files', isChanged: true }]);
+    assert.deepEqual([failed?.name, failed?.failure.code], ['ca.crt', 'LEASE_LOST']);
+    assert.equal(await node.read('ca.crt'), 'old');
+  });
+
+  it('restores the files of a task that is interrupted during its restart', async (test) => {
+    const node = await stepNode(test);
+    const before = await node.files();
+    const stop = new AbortController();
+    const onWait = (): void => stop.abort(new AgentError('ABORTED', 'interrupted'));
+    const { failed } = await node.run([schedulerTask(node)], { onWait, signal: stop.signal });
+    assert.equal(failed?.failure.code, 'ABORTED');
+    assert.deepEqual(await node.files(), before);
+  });
+
+  it('changes the cluster between files, unless it is as it should be', async (test) => {
+    const node = await stepNode(test);
+    const trusts: string[] = [];
+    const change = async (): Promise<void> => void trusts.push(await node.read('ca.crt'));
+    const info = { kind: 'cluster', name: 'cluster-info', content: 'both CAs' } as const;
+    const tasks: ClusterTask[] = [
+      { ...info, isDone: false, run: change },
+      { ...info, isDone: true, run: change },
+    ];
+    const { done } = await node.run([trusted, ...tasks]);
+    assert.deepEqual(
+      done.map(({ isChanged }) => isChanged),
+      [true, true, false],
+    );
+    assert.deepEqual(trusts, ['old, new']);
+  });
+
+  const refused: readonly (readonly [string, (node: StepNode) => Promise<object>, RegExp])[] = [
+    [
+      'the kubelet is not running',
+      async ({ proc }) => {
+        await rm(join(proc, pids.kubelet), { recursive: true });
+        return {};
+      },
+      /the kubelet is not running/,
+    ],
+    [
+      'no manifest starts a component',
+      async () => ({ restarts: new Map() }),
+      /kube-scheduler has to be restarted, but it is started by no manifest/,
+    ],
+    [
+      'a unit starts a component',
+      async ({ restart }) => {
+        const by = { kind: 'unit', unit: 'kube-scheduler.service' } as const;
+        return { restarts: new Map([[restart.component, { ...restart, by }]]) };
+      },
+      /it is started by the unit kube-scheduler.service/,
+    ],
+  ];
+  for (const [what, prepare, message] of refused) {
+    it(`changes no file if ${what}`, async (test) => {
+      const node = await stepNode(test);
+      const changed = await prepare(node);
+      const before = await node.files();
+      await assert.rejects(node.run([trusted, schedulerTask(node)], changed), message);
+      assert.deepEqual(await node.files(), before);
+    });
+  }
+
+  it('deletes the copies of an earlier rollover', async (test) => {
+    const node = await stepNode(test);
+    const finish = { name: 'ca.crt', texts: { 'ca.crt': 'new' } };
+    const again = { name: 'ca.crt', texts: { 'ca.crt': 'new, third' } };
+    await node.run([trusted]);
+    await node.run([finish], { step: 'finish' });
+    assert.equal((await runsOf(node)).length, 2);
+    const { folder = '' } = await node.run([again]);
+    assert.deepEqual(await runsOf(node), [folder.slice(folder.lastIndexOf('/') + 1)]);
+  });
+});
