@@ -3,8 +3,17 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import type { ControlPlaneAnnotation } from '../../src/core/control-plane-annotation.ts';
+import {
+  controlPlaneAnnotationKey,
+  formatControlPlaneAnnotation,
+} from '../../src/core/control-plane-annotation.ts';
+import { hour } from '../../src/core/instant.ts';
+import { shortFingerprint } from '../../src/core/trust.ts';
 import { version } from '../../src/core/version.ts';
+import { readAuthorities } from '../../src/kube/authorities.ts';
 import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
+import { annotateNode } from '../../src/kube/node-annotation.ts';
 import { KubeClient } from '../../src/kube/rest-client.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import type { Gate } from '../../src/trust/cluster/gate.ts';
@@ -92,6 +101,23 @@ async function setReady(path: string, status: string): Promise<void> {
   await plane.admin.must({ method: 'PATCH', path: `${path}/status`, body });
 }
 
+async function setAddress(address: string): Promise<void> {
+  const path = '/api/v1/nodes/cp2/status';
+  await plane.admin.must({ method: 'PATCH', path, body: { status: nodeStatus(address) } });
+}
+
+/** As the agent of cp2 does. */
+async function report(changes: Partial<ControlPlaneAnnotation>): Promise<void> {
+  const value = formatControlPlaneAnnotation({
+    authorities: [],
+    leaf: {},
+    startedAt: {},
+    reportedAt: systemClock.now(),
+    ...changes,
+  });
+  await annotateNode(client, { name: 'cp2', key: controlPlaneAnnotationKey, value }, signal);
+}
+
 function nodeStatus(address: string): object {
   return { ...readiness('True'), addresses: [{ type: 'InternalIP', address }] };
 }
@@ -104,8 +130,7 @@ describe('nodesBehind()', { skip }, () => {
   it('names the other nodes whose kube-controller-manager lacks the flags', async () => {
     const behind = async (step: 'trust' | 'finish', nodeName: string): Promise<string[]> =>
       nodesBehind(step, {
-        nodeName,
-        nodes: ['cp1', 'cp2'],
+        others: ['cp1', 'cp2'].filter((name) => name !== nodeName),
         pods: await readMirrorPods(client, signal),
         flags,
       });
@@ -122,10 +147,9 @@ describe('earlyLeader()', { skip }, () => {
   it('names the nodes that come before the leader, and none after they are done', async () => {
     const note = async (nodeName: string): Promise<string | undefined> =>
       earlyLeader('trust', {
-        nodeName,
-        nodes: ['cp1', 'cp2'],
+        others: ['cp1', 'cp2'].filter((name) => name !== nodeName),
         pods: await readMirrorPods(client, signal),
-        leader: 'cp2',
+        isLeader: nodeName === 'cp2',
         flags,
       });
     assert.match((await note('cp2')) ?? '', /run the step on cp1 first/);
@@ -148,7 +172,7 @@ describe('obstaclesTo()', { skip }, () => {
       step: 'trust',
       client,
       directories: { kubernetes: folder, certificates: join(folder, 'pki') },
-      nodeName: 'cp1',
+      hostName: 'cp1',
       addresses: new Set(['127.0.0.1']),
       components: [],
       gates,
@@ -182,6 +206,29 @@ describe('obstaclesTo()', { skip }, () => {
     assert.deepEqual(await obstacles(), []);
   });
 
+  it('refuses while another node reports a different new CA or another rollover', async () => {
+    const [own, other] = readAuthorities(
+      Buffer.from(bundleOf(await createClusterCa(), await createClusterCa())),
+    ).authorities;
+    assert.ok(own !== undefined && other !== undefined);
+    const [held, reported] = [own, other].map(({ fingerprint }) => shortFingerprint(fingerprint));
+    // Only a node with another address reports as another node.
+    await setAddress('127.9.9.9');
+    const reasons = async (): Promise<string[]> =>
+      (await obstacles({ next: own })).filter((message) => message.includes('node cp2'));
+    await report({ next: reported ?? '' });
+    assert.deepEqual(await reasons(), [
+      `the node cp2 has the new CA ${reported}, and this node has ${held}`,
+    ]);
+    await report({ next: held ?? '', frontProxyAuthorities: 2 });
+    assert.deepEqual(await reasons(), [
+      'front-proxy-ca.crt of the node cp2 has 2 CAs, so another CA rollover is in progress',
+    ]);
+    await report({ next: reported ?? '', reportedAt: systemClock.now() - 26 * hour });
+    assert.deepEqual(await reasons(), []);
+    await setAddress('127.0.0.1');
+  });
+
   it('names the kubelet, a Node and a pod that do not work after a minute', async () => {
     const proc = join(folder, 'no-kubelet');
     await mkdir(proc);
@@ -210,8 +257,7 @@ describe('obstaclesTo()', { skip }, () => {
   });
 
   it('names an API server on another node that does not answer', async () => {
-    const path = '/api/v1/nodes/cp2/status';
-    await plane.admin.must({ method: 'PATCH', path, body: { status: nodeStatus('127.9.9.9') } });
+    await setAddress('127.9.9.9');
     const [found = '', ...others] = await obstacles();
     assert.match(found, /^cp2 is unhealthy: .*127\.9\.9\.9/);
     assert.deepEqual(others, []);

@@ -1,4 +1,10 @@
 import * as v from 'valibot';
+import type { ControlPlaneAnnotation } from '../../core/control-plane-annotation.ts';
+import {
+  controlPlaneAnnotationKey,
+  parseControlPlaneAnnotation,
+} from '../../core/control-plane-annotation.ts';
+import { canonicalIp } from '../../core/ip-address.ts';
 import { controlPlaneLabel } from '../../kube/api-server-list.ts';
 import type { KubeClient } from '../../kube/rest-client.ts';
 
@@ -6,23 +12,37 @@ import type { KubeClient } from '../../kube/rest-client.ts';
 export interface ControlPlaneNode {
   readonly name: string;
   readonly isReady: boolean;
+  /** Internal addresses. */
+  readonly addresses: readonly string[];
+  /** What the node reports about its files. Absent without a report, and for a malformed one. */
+  readonly report?: ControlPlaneAnnotation;
 }
 
 const nodesSchema = v.object({
   items: v.array(
     v.pipe(
       v.object({
-        metadata: v.object({ name: v.string() }),
+        metadata: v.object({
+          name: v.string(),
+          annotations: v.nullish(v.record(v.string(), v.string()), {}),
+        }),
         status: v.nullish(
           v.object({
+            addresses: v.nullish(v.array(v.object({ type: v.string(), address: v.string() })), []),
             conditions: v.nullish(v.array(v.object({ type: v.string(), status: v.string() })), []),
           }),
           {},
         ),
       }),
-      v.transform(({ metadata: { name }, status: { conditions } }): ControlPlaneNode => ({
+      v.transform(({ metadata: { name, annotations }, status }): ControlPlaneNode => ({
         name,
-        isReady: conditions.some(({ type, status }) => type === 'Ready' && status === 'True'),
+        addresses: status.addresses.flatMap(({ type, address }) =>
+          type === 'InternalIP' ? (canonicalIp(address) ?? []) : [],
+        ),
+        isReady: status.conditions.some(
+          ({ type, status: is }) => type === 'Ready' && is === 'True',
+        ),
+        ...reportIn(annotations[controlPlaneAnnotationKey]),
       })),
     ),
   ),
@@ -36,4 +56,9 @@ export async function readControlPlaneNodes(
   const query = { labelSelector: controlPlaneLabel };
   const request = { verb: 'list', path: '/api/v1/nodes', query, signal } as const;
   return (await client.request(request, nodesSchema)).items;
+}
+
+function reportIn(annotation: string | undefined): Pick<ControlPlaneNode, 'report'> {
+  const report = annotation === undefined ? undefined : parseControlPlaneAnnotation(annotation);
+  return report === undefined ? {} : { report };
 }

@@ -4,13 +4,11 @@ import type { MirrorPod } from './mirror-pods.ts';
 import type { Step } from './task.ts';
 
 export interface ControlPlane {
-  /** The Node of this machine. */
-  readonly nodeName: string;
-  /** All control-plane Nodes. */
-  readonly nodes: readonly string[];
+  /** The control-plane Nodes without the Node of this machine. */
+  readonly others: readonly string[];
   readonly pods: readonly MirrorPod[];
-  /** The Node with the leading kube-controller-manager; absent without a leader. */
-  readonly leader?: string;
+  /** kube-controller-manager on this machine is the leader. */
+  readonly isLeader: boolean;
   /** The flags of kube-controller-manager from `trust` to `finish`. */
   readonly flags: ManagerFlags;
 }
@@ -18,11 +16,11 @@ export interface ControlPlane {
 /** The other control-plane Nodes on which this step of `trust` or `finish` is not done. */
 export function nodesBehind(
   step: Extract<Step, 'trust' | 'finish'>,
-  { nodeName, nodes, pods, flags }: ControlPlane,
+  { others, pods, flags }: Pick<ControlPlane, 'others' | 'pods' | 'flags'>,
 ): string[] {
   const hasFlags = (node: string): boolean =>
     pods.some((pod) => pod.node === node && isManager(pod) && has(pod, flags));
-  return nodes.filter((node) => node !== nodeName && hasFlags(node) !== (step === 'trust'));
+  return others.filter((node) => hasFlags(node) !== (step === 'trust'));
 }
 
 function isManager({ component }: MirrorPod): boolean {
@@ -42,6 +40,6 @@ export function earlyLeader(
   plane: ControlPlane,
 ): string | undefined {
   const behind = nodesBehind(step, plane);
-  if (plane.leader !== plane.nodeName || behind.length === 0) return undefined;
+  if (!plane.isLeader || behind.length === 0) return undefined;
   return `kube-controller-manager on this node is the leader, and its restart stops all signing for up to 20s; run the step on ${behind.join(', ')} first, so that this happens only once`;
 }

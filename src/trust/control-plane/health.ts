@@ -1,0 +1,124 @@
+import { otherApiServers } from '../../kube/api-server-list.ts';
+import type { KubeClient } from '../../kube/rest-client.ts';
+import { componentEndpoints } from '../../pki/components/component-endpoints.ts';
+import type { Component } from '../../pki/components/component.ts';
+import type { KubernetesDirectories } from '../../pki/layout.ts';
+import { checkControlPlane } from '../../pki/renewal/control-plane-check.ts';
+import { healthOf } from '../../pki/renewal/component-start.ts';
+import { etcdMembersOf, unhealthyMembers } from '../../pki/unattended/etcd-members.ts';
+import { unhealthyServers } from '../../pki/unattended/other-nodes.ts';
+import type { Clock } from '../../sys/clock.ts';
+import { findProcesses } from '../../sys/process.ts';
+import type { GateReason } from '../cluster/gate.ts';
+import type { ControlPlaneNode } from './control-plane-nodes.ts';
+import { readControlPlaneNodes } from './control-plane-nodes.ts';
+import type { MirrorPod } from './mirror-pods.ts';
+import { readMirrorPods } from './mirror-pods.ts';
+
+export interface HealthQuestion {
+  /** With the credential of an administrator. */
+  readonly client: KubeClient;
+  readonly directories: KubernetesDirectories;
+  /** The name and the addresses of this machine. */
+  readonly hostName: string;
+  readonly addresses: ReadonlySet<string>;
+  readonly components: readonly Component[];
+  /**
+   * The node has done the step before. Then kube-controller-manager and kube-scheduler may be broken,
+   * because the step repairs them.
+   */
+  readonly isRepair: boolean;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** By default that of this machine. */
+  readonly proc?: string;
+}
+
+/**
+ * What does not work on the control plane: Nodes, components and the kubelet of this node.
+ * @throws AgentError as KubeClient.request
+ */
+export async function healthProblems(question: HealthQuestion): Promise<GateReason[]> {
+  const { client, signal } = question;
+  const nodes = await readControlPlaneNodes(client, signal);
+  const pods = await readMirrorPods(client, signal);
+  const found = await Promise.all([
+    withoutKubelet(question),
+    unhealthyHere(question),
+    unhealthyElsewhere(question),
+  ]);
+  return [
+    ...nodes.filter(({ isReady }) => !isReady).map(notReadyNode),
+    ...pods.filter((pod) => !pod.isReady && !isRepaired(pod, question)).map(notReadyPod),
+    ...found.flat(),
+  ];
+}
+
+async function withoutKubelet({ proc }: HealthQuestion): Promise<GateReason[]> {
+  const kubelets = await findProcesses(([program = '']) => /(?:^|\/)kubelet$/.test(program), proc);
+  if (kubelets.length > 0) return [];
+  return waiting(
+    'the kubelet of this node is not running, so no component can restart',
+    'Start it: systemctl start kubelet',
+  );
+}
+
+function notReadyNode({ name }: ControlPlaneNode): GateReason {
+  return {
+    state: 'waiting',
+    message: `the Node ${name} is not Ready`,
+    remedy: `Find out why: kubectl describe node ${name}`,
+  };
+}
+
+function notReadyPod({ name }: MirrorPod): GateReason {
+  return {
+    state: 'waiting',
+    message: `the pod kube-system/${name} is not Ready`,
+    remedy: `Find out why: kubectl --namespace kube-system describe pod ${name}`,
+  };
+}
+
+const repaired: ReadonlySet<string> = new Set(['kube-controller-manager', 'kube-scheduler']);
+
+function isRepaired(
+  { component }: Pick<MirrorPod, 'component'>,
+  { isRepair }: HealthQuestion,
+): boolean {
+  return isRepair && repaired.has(component);
+}
+
+/** The cluster may not have noticed yet that a component of this node does not answer. */
+async function unhealthyHere(question: HealthQuestion): Promise<GateReason[]> {
+  const { components, directories, version, clock, signal } = question;
+  const checked = components.map(async (component) => {
+    const { name } = component;
+    const [endpoint] = componentEndpoints(component);
+    if (endpoint === undefined || name === 'etcd' || isRepaired({ component: name }, question)) {
+      return [];
+    }
+    if (name === 'kube-apiserver') {
+      const check = { directories, apiServer: endpoint, restarted: [], version, clock, signal };
+      return (await checkControlPlane(check)).flatMap(({ what, remedy }) => waiting(what, remedy));
+    }
+    const answer = await healthOf(endpoint, signal);
+    return answer === 'ok' ? [] : waiting(`${name} on this node is unhealthy: ${answer}`);
+  });
+  return (await Promise.all(checked)).flat();
+}
+
+async function unhealthyElsewhere(question: HealthQuestion): Promise<GateReason[]> {
+  const { client, hostName, addresses, components, version, clock, signal } = question;
+  const servers = await otherApiServers(client, { nodeName: hostName, addresses }, signal);
+  const { access } = client;
+  const problems = await Promise.all([
+    unhealthyServers(servers, { access, version, clock, signal }),
+    unhealthyMembers(etcdMembersOf(components), signal),
+  ]);
+  return problems.flat().flatMap((problem) => waiting(problem));
+}
+
+function waiting(message: string, remedy?: string): [GateReason] {
+  return [{ state: 'waiting', message, ...(remedy !== undefined && { remedy }) }];
+}
