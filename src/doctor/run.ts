@@ -5,6 +5,7 @@ import { discoverRemedy } from '../core/remedies.ts';
 import { hostNameProblem } from '../core/host-name.ts';
 import { formatHostPort } from '../core/host-port.ts';
 import type { DoctorFinding } from '../core/findings.ts';
+import { isUnknownAuthority } from '../kube/server-certificate.ts';
 import type { AgentFacts, MetricsPort } from './agent.ts';
 import { agentFindings, lockHolder, writerOfState } from './agent.ts';
 import type { ConnectionFacts } from './connection.ts';
@@ -151,16 +152,19 @@ function serverFindings(
   ];
 }
 
-/** The node has joined a cluster before, and cannot verify its API server now. */
+/**
+ * The node has joined a cluster before, and cannot verify its API server now. While it has a valid
+ * certificate, this is only true if the API server uses another CA: other problems are the server's.
+ */
 function isTrustLost(
   { remote, ...local }: FileFacts & { readonly remote: ServerFacts },
   { api, clock }: Pick<DoctorOptions, 'api' | 'clock'>,
 ): boolean {
   if (api.trustLost()) return true;
-  const code = failureOf(remote)?.code;
-  const isUntrusted = code === 'API_UNTRUSTED' || code === 'CLUSTER_UNTRUSTED';
-  const hasJoined = valueOf(local.kubeconfig)?.kind === 'loaded';
-  return isUntrusted && hasJoined && needsBootstrap(local, clock.now());
+  const failure = failureOf(remote);
+  if (failure === undefined || valueOf(local.kubeconfig)?.kind !== 'loaded') return false;
+  const isUntrusted = failure.code === 'API_UNTRUSTED' || failure.code === 'CLUSTER_UNTRUSTED';
+  return isUntrusted && (isUnknownAuthority(failure) || needsBootstrap(local, clock.now()));
 }
 
 /** Why there is no usable response; undefined if there is one. */

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
-import type { AgentError, Failure } from '../core/errors.ts';
-import { credentialFailures } from '../core/errors.ts';
+import type { Failure } from '../core/errors.ts';
+import { AgentError, credentialFailures } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import type { ClusterAccess, ClusterEndpoint } from '../kube/cluster-access.ts';
 import { credentialValidity } from '../kube/credential-validity.ts';
@@ -33,8 +33,7 @@ export interface ApiAccessOptions extends CredentialFilesOptions {
 export class ApiAccess implements AsyncDisposable {
   readonly #options: ApiAccessOptions;
   readonly #files: CredentialFiles;
-  /** Undefined without `bootstrap.discovery`. */
-  readonly #search: TrustSearch | undefined;
+  readonly #search: TrustSearch;
   readonly #client = new CurrentClient();
   readonly #closing = new AbortController();
   #source: CredentialSource | undefined;
@@ -45,6 +44,8 @@ export class ApiAccess implements AsyncDisposable {
   #usesOwn = false;
   /** The API server has rejected that pair, so a client with it needs a check before its next use. */
   #isRefused = false;
+  /** Why the kubeconfig cannot verify the API server, if nothing has been tried instead. */
+  #untrusted: Failure | undefined;
   #opening: Promise<void> | undefined;
   #openingNext: Promise<void> | undefined;
 
@@ -52,11 +53,10 @@ export class ApiAccess implements AsyncDisposable {
     this.#options = options;
     this.#files = new CredentialFiles(options);
     const { discovery: config } = options.config.bootstrap;
-    if (config === undefined) return;
     this.#search = new TrustSearch({
       ...options,
       files: this.#files,
-      discovery: new ClusterDiscovery({ ...options, config }),
+      discovery: config && new ClusterDiscovery({ ...options, config }),
       open: (access) => this.#openOwned(access),
       signal: this.#closing.signal,
     });
@@ -69,7 +69,7 @@ export class ApiAccess implements AsyncDisposable {
 
   /** Why no cluster entry of this node verifies the API server; undefined if one does, and without `bootstrap.discovery`. */
   get trustLost(): AgentError | undefined {
-    return this.#search?.lost;
+    return this.#search.lost;
   }
 
   /** Which credential the current client uses. */
@@ -107,14 +107,15 @@ export class ApiAccess implements AsyncDisposable {
 
   /**
    * A request with the current client failed.
-   * @returns true if the API server rejects the pair of this agent; `ready()` then finds out
-   * whether another credential helps
+   * @returns true if another credential or another CA on this node may help; `ready()` finds out
    */
-  failed({ code }: Pick<Failure, 'code'>): boolean {
+  failed(failure: Failure): boolean {
+    const { code } = failure;
     if (credentialFailures.has(code)) this.invalidate();
-    if (code !== 'API_UNAUTHORIZED') return false;
-    this.#isRefused ||= this.#usesOwn;
-    return this.#isRefused;
+    if (code === 'API_UNAUTHORIZED') return (this.#isRefused ||= this.#usesOwn);
+    if (code !== 'API_UNTRUSTED' || !this.#usesOwn || this.#discovers) return false;
+    this.#untrusted = failure;
+    return true;
   }
 
   /**
@@ -213,9 +214,22 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   async #fromFiles(rejected: { readonly isOwnRejected: boolean }): Promise<OpenCredential> {
-    if (this.#search !== undefined) return this.#search.choose(rejected);
+    if (this.#discovers) return this.#search.choose(rejected);
+    if (this.#untrusted !== undefined) return this.#withOtherTrust(this.#untrusted);
     const { access, ...chosen } = await this.#files.load(rejected);
     return { ...chosen, client: await this.#openOwned(access) };
+  }
+
+  /** The next attempt after a failure dials the server of the kubeconfig again. */
+  async #withOtherTrust({ code, message, remedy }: Failure): Promise<OpenCredential> {
+    const found = await this.#search.fromBootstrap();
+    if (found?.isOwn !== false) this.#untrusted = undefined;
+    if (found !== undefined) return found;
+    throw new AgentError(code, message, { ...(remedy !== undefined && { remedy }) });
+  }
+
+  get #discovers(): boolean {
+    return this.#options.config.bootstrap.discovery !== undefined;
   }
 
   async #openOwned(access: ClusterAccess): Promise<KubeClient> {

@@ -1,7 +1,8 @@
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { AgentError, describeError, hasCode } from '../core/errors.ts';
-import { parsePem } from '../core/pem.ts';
+import type { PemBlock } from '../core/pem.ts';
+import { encodeCertificates, parsePem } from '../core/pem.ts';
 import { discoverRemedy } from '../core/remedies.ts';
 import { whoAmI } from '../kube/access-review.ts';
 import type { ClusterAccess, ClusterEndpoint } from '../kube/cluster-access.ts';
@@ -15,7 +16,8 @@ import type {
 
 export interface TrustSearchOptions extends Pick<CredentialFilesOptions, 'config'> {
   readonly files: CredentialFiles;
-  readonly discovery: Pick<ClusterDiscovery, 'access'>;
+  /** Undefined without `bootstrap.discovery`. */
+  readonly discovery?: Pick<ClusterDiscovery, 'access'> | undefined;
   /** Disposes the credential if it fails. */
   readonly open: (access: ClusterAccess) => Promise<KubeClient>;
   readonly report: (notice: EnrollerNotice) => void;
@@ -52,11 +54,55 @@ export class TrustSearch {
     const chosen = await this.#fromFiles(rejected);
     this.#lost = hasCode(chosen, 'API_UNTRUSTED') ? chosen : undefined;
     if (!(chosen instanceof AgentError)) return chosen;
-    const found = (await this.#verifiedBootstrap()) ?? (await this.#discover(chosen));
+    const bootstrap = this.#lost && (await this.#verifiedBootstrap());
+    const credential = await this.#credentialFor(bootstrap ?? (await this.#discover(chosen)));
+    this.#lost = undefined;
+    return credential;
+  }
+
+  /**
+   * For a node without `bootstrap.discovery` whose kubeconfig cannot verify the API server. Keeps the
+   * CAs of the kubeconfig beside the new ones: the kubelet may accept clients of both. Undefined if
+   * the bootstrap kubeconfig has no other CAs, or cannot verify the API server either.
+   * @throws AgentError KUBECONFIG_*, API_*
+   */
+  async fromBootstrap(): Promise<OpenCredential | undefined> {
+    const { files } = this.#options;
+    const known = await files.knownCluster();
+    const bootstrap = await files.loadBootstrap();
+    if (known === undefined || bootstrap === undefined) return undefined;
+    const cluster = hasOtherAuthorities(bootstrap.cluster, known)
+      ? await this.#united(known, bootstrap)
+      : undefined;
+    if (cluster !== undefined)
+      return this.#credentialFor({ access: { ...bootstrap, cluster }, isNewTrust: true });
+    bootstrap[Symbol.dispose]();
+    return undefined;
+  }
+
+  /** The cluster entry of the kubeconfig, or else of the bootstrap kubeconfig, with the CAs of both. */
+  async #united(
+    known: ClusterEndpoint,
+    { path, cluster }: ClusterAccess,
+  ): Promise<ClusterEndpoint | undefined> {
+    const both = [known, cluster].flatMap(certificatesOf);
+    const unique = new Map(both.map((certificate) => [certificate.der.toBase64(), certificate]));
+    const pem = encodeCertificates([...unique.values()]);
+    const access = {
+      path,
+      cluster: { ...cluster, certificateAuthority: { pem } },
+      credential: {},
+      [Symbol.dispose]: () => undefined,
+    };
+    const found = await this.#withFoundTrust(known, access);
+    if (found !== undefined) return found;
+    await using client = await this.#options.open(access);
+    return (await this.#verify(client)) === undefined ? access.cluster : undefined;
+  }
+
+  async #credentialFor(found: FoundCluster): Promise<OpenCredential> {
     try {
-      const credential = (await this.#acceptedOwn(found)) ?? (await this.#bootstrapWith(found));
-      this.#lost = undefined;
-      return credential;
+      return (await this.#acceptedOwn(found)) ?? (await this.#bootstrapWith(found));
     } catch (error) {
       found.access[Symbol.dispose]();
       throw error;
@@ -107,8 +153,7 @@ export class TrustSearch {
   /** An administrator may have written a bootstrap kubeconfig with the new CA. */
   async #verifiedBootstrap(): Promise<FoundCluster | undefined> {
     const { files, open } = this.#options;
-    // Without a verification error, the bootstrap kubeconfig is missing or unusable.
-    const access = this.#lost === undefined ? undefined : await files.loadBootstrap();
+    const access = await files.loadBootstrap();
     if (access === undefined) return undefined;
     await using client = await open(access);
     if ((await this.#verify(client)) === undefined) return { access, isNewTrust: true };
@@ -124,6 +169,7 @@ export class TrustSearch {
 
   async #discover(reason: AgentError): Promise<FoundCluster> {
     const { discovery, signal, config, files } = this.#options;
+    if (discovery === undefined) throw reason;
     try {
       const access = await discovery.access(signal);
       const known = await files.knownCluster();
@@ -201,9 +247,12 @@ function hasOtherAuthorities(found: ClusterEndpoint, known: ClusterEndpoint): bo
   return authoritiesOf(found).some((authority) => !before.includes(authority));
 }
 
-function authoritiesOf({ certificateAuthority }: ClusterEndpoint): string[] {
-  if (certificateAuthority === undefined) return [];
-  return parsePem(certificateAuthority.pem).map(({ der }) => der.toBase64());
+function authoritiesOf(cluster: ClusterEndpoint): string[] {
+  return certificatesOf(cluster).map(({ der }) => der.toBase64());
+}
+
+function certificatesOf({ certificateAuthority }: ClusterEndpoint): PemBlock[] {
+  return certificateAuthority === undefined ? [] : parsePem(certificateAuthority.pem);
 }
 
 const uselessTrust = ['API_UNTRUSTED'] as const;

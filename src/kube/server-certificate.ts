@@ -1,5 +1,6 @@
 import { shortFingerprint } from '../core/trust.ts';
 import { X509Certificate } from 'node:crypto';
+import type { Failure } from '../core/errors.ts';
 import { parseFingerprint } from '../core/fingerprint.ts';
 import { hostOf } from '../core/host-port.ts';
 import type { Instant } from '../core/instant.ts';
@@ -64,6 +65,12 @@ const explanations: Readonly<Record<string, Explanation>> = {
 /** True for the code of an error that is about the server's certificate. */
 export function isVerificationCode(code: string): boolean {
   return Object.hasOwn(explanations, code);
+}
+
+/** Whether this failure to verify a server says that no trusted CA has signed its certificate. */
+export function isUnknownAuthority({ message }: Failure): boolean {
+  const [, code = ''] = /\((\w+)\)$/.exec(message) ?? [];
+  return Object.hasOwn(explanations, code) && explanations[code] === unknownAuthority;
 }
 
 /** Undefined for an error that is not about the server's certificate. */

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parse, stringify } from 'yaml';
 import { kubeletServingSigner } from '../../src/core/certificate-spec.ts';
+import { hour } from '../../src/core/instant.ts';
 import { approvalRemedy } from '../../src/core/remedies.ts';
 import { client, serving, TestNode } from '../support/agent.ts';
 import { pinOf } from '../support/discovery-plane.ts';
@@ -14,6 +15,7 @@ import type { DoctorRun } from '../support/doctor.ts';
 import { doctorReport, findingOf, nodecertd, problemsOf } from '../support/doctor.ts';
 import { scaled } from '../support/machine-speed.ts';
 import { base64 } from '../kube/support/api-server.ts';
+import type { Authority } from '../kube/support/certificates.ts';
 import { makeAuthority } from '../kube/support/certificates.ts';
 import type { SuiteOptions } from './scenarios.ts';
 
@@ -184,27 +186,21 @@ export function doctorSuite({ name, start, skip = false }: SuiteOptions): void {
       assert.deepEqual(problemsOf(found), ['error api-untrusted']);
     });
 
+    it('names the command while the API server uses another CA than the node', async () => {
+      await using node = await nodeOf(controlPlane, 'doctor-missed');
+      const old = await makeAuthority('another');
+      await moveToCa(node, old, Date.now() + hour);
+      const found = await checkNode(node);
+      const { remedy = '' } = findingOf(found, 'trust-lost');
+      const hashes = `--ca-cert-hash ${pinOf(old.pem)} sha256:HEX`;
+      assert.ok(remedy.includes(`if the CA of the cluster changed: `), remedy);
+      assert.ok(remedy.includes(hashes), remedy);
+    });
+
     it('names the command that brings back a node without trust and certificate', async () => {
       await using node = await nodeOf(controlPlane, 'doctor-lost');
       const old = await makeAuthority('another');
-      const text = await controlPlane.bootstrapKubeconfig();
-      const bootstrap = join(node.directory, 'bootstrap.conf');
-      const ca = base64(old.pem);
-      await writeFile(bootstrap, text.replace(/(certificate-authority-data: ).*/, `$1${ca}`));
-      const { cert, key } = await old.issue({
-        commonName: `system:node:${node.name}`,
-        usages: ['client auth'],
-        notAfter: Date.now() - 1_000,
-      });
-      const kubeconfig = parse(await readFile(bootstrap, 'utf8')) as Kubeconfig;
-      for (const entry of kubeconfig.users) {
-        entry.user = {
-          'client-certificate-data': base64(cert),
-          'client-key-data': base64(key),
-        };
-      }
-      const path = join(node.directory, 'kubelet.conf');
-      await writeFile(path, stringify(kubeconfig), { mode: 0o600 });
+      const bootstrap = await moveToCa(node, old, Date.now() - 1_000);
       const endpoint = new URL(controlPlane.server).host;
       const commandFor = (...hashes: readonly string[]): string =>
         `nodecertd discover --endpoint ${endpoint} --token-file FILE --ca-cert-hash ${hashes.join(' ')} --output ${bootstrap} --force`;
@@ -232,6 +228,34 @@ async function nodeOf(
   const node = await TestNode.create(controlPlane, name, settings);
   await writeFile(join(node.directory, 'kubelet.yaml'), 'rotateCertificates: false\n');
   return node;
+}
+
+/**
+ * Both kubeconfigs of the node get another CA than the cluster has, and a client certificate from it.
+ * @returns the path of the bootstrap kubeconfig
+ */
+async function moveToCa(node: TestNode, ca: Authority, notAfter: number): Promise<string> {
+  const bootstrap = join(node.directory, 'bootstrap.conf');
+  const text = await readFile(bootstrap, 'utf8');
+  await writeFile(
+    bootstrap,
+    text.replace(/(certificate-authority-data: ).*/, `$1${base64(ca.pem)}`),
+  );
+  const { cert, key } = await ca.issue({
+    commonName: `system:node:${node.name}`,
+    usages: ['client auth'],
+    notAfter,
+  });
+  const kubeconfig = parse(await readFile(bootstrap, 'utf8')) as Kubeconfig;
+  for (const entry of kubeconfig.users) {
+    entry.user = {
+      'client-certificate-data': base64(cert),
+      'client-key-data': base64(key),
+    };
+  }
+  const path = join(node.directory, 'kubelet.conf');
+  await writeFile(path, stringify(kubeconfig), { mode: 0o600 });
+  return bootstrap;
 }
 
 async function checkNode(node: TestNode, ...args: readonly string[]): Promise<DoctorRun> {

@@ -5,6 +5,8 @@ import { describe, it } from 'node:test';
 import { parse, stringify } from 'yaml';
 import type { AgentConfig } from '../../src/core/config.ts';
 import type { AgentError } from '../../src/core/errors.ts';
+import { toFailure } from '../../src/core/errors.ts';
+import type { ClusterEndpoint } from '../../src/kube/cluster-access.ts';
 import { hour } from '../../src/core/instant.ts';
 import type { ApiAccess } from '../../src/enroller/api-access.ts';
 import { Enroller } from '../../src/enroller/enroller.ts';
@@ -25,7 +27,7 @@ const clock: Clock = {
   ...systemClock,
   sleep: async (ms, signal) => systemClock.sleep(ms === confirmationPause ? 0 : ms, signal),
 };
-const refusal = { code: 'API_UNAUTHORIZED' } as const;
+const refusal = { code: 'API_UNAUTHORIZED', message: '401' } as const;
 
 /** The valid pair of a CA that the API server does not trust, and a kubeconfig that names it. */
 async function withRefusedPair(bench: Bench): Promise<string> {
@@ -102,7 +104,7 @@ describe('ApiAccess after a 401', () => {
     await using bench = await Bench.create();
     await using access = accessOf(bench, await withRefusedPair(bench));
     await access.ready();
-    assert.equal(access.failed({ code: 'API_FORBIDDEN' }), false);
+    assert.equal(access.failed({ code: 'API_FORBIDDEN', message: '403' }), false);
     await access.ready();
     assert.equal(access.source, 'kubeconfig');
     assert.deepEqual(bench.all('api-request'), []);
@@ -180,6 +182,68 @@ function enrollerOn({ config, report, discover }: Bench): Enroller {
   });
 }
 
+/** Replaces the CA in the kubeconfig by one that does not verify the API server. */
+async function loseTrust({ config, sandbox }: Bench): Promise<void> {
+  const text = await readFile(config.kubeconfig, 'utf8');
+  const lost = text.replace(base64(sandbox.caPem), base64(sandbox.customCaPem));
+  assert.notEqual(lost, text);
+  await writeFile(config.kubeconfig, lost);
+}
+
+const base64 = (text: string): string => Buffer.from(text, 'latin1').toString('base64');
+
+async function failOnce(access: ApiAccess): Promise<boolean> {
+  await access.ready();
+  const error: unknown = await whoAmI(access.current(), new AbortController().signal).catch(
+    (thrown: unknown) => thrown,
+  );
+  return access.failed(toFailure(error));
+}
+
+describe('ApiAccess without a CA that verifies the API server', () => {
+  it('uses the CAs of the bootstrap kubeconfig with the pair, and keeps them', async () => {
+    await using bench = await Bench.create();
+    const clientPair = await enrolledPair(bench);
+    await loseTrust(bench);
+    const kept: string[] = [];
+    const keepTrust = async ({ certificateAuthority }: ClusterEndpoint): Promise<void> => {
+      kept.push(Buffer.from(certificateAuthority?.pem ?? []).toString());
+    };
+    await using access = bench.access(clientPair, { clock, keepTrust });
+    assert.equal(await failOnce(access), true);
+    await access.ready();
+    assert.equal(access.source, 'kubeconfig');
+    const { customCaPem, caPem } = bench.sandbox;
+    assert.deepEqual(kept, [customCaPem + caPem]);
+  });
+
+  it('joins with the bootstrap kubeconfig if the API server rejects the pair', async () => {
+    await using bench = await Bench.create();
+    const pair = await withRefusedPair(bench);
+    await loseTrust(bench);
+    await using access = accessOf(bench, pair);
+    assert.equal(await failOnce(access), true);
+    await access.ready();
+    assert.deepEqual([access.source, access.isJoining], ['bootstrap', true]);
+    assert.equal(bench.all('identity-refused').length, 1);
+  });
+
+  it('dials once in each attempt if the bootstrap kubeconfig has no other CA', async () => {
+    await using bench = await Bench.create();
+    const pair = await withRefusedPair(bench);
+    await loseTrust(bench);
+    const { sandbox } = bench;
+    const text = sandbox.bootstrapKubeconfig();
+    await bench.writeBootstrap(text.replace(base64(sandbox.caPem), base64(sandbox.customCaPem)));
+    await using access = accessOf(bench, pair);
+    for (const attempt of [1, 2]) {
+      assert.equal(await failOnce(access), true);
+      await assert.rejects(access.ready(), { code: 'API_UNTRUSTED', message: /was signed by/ });
+      assert.equal(bench.all('api-request').length, attempt);
+    }
+  });
+});
+
 describe('Enroller with a pair that the API server rejects', () => {
   const enroll = {
     type: 'enroll',
@@ -246,5 +310,21 @@ describe('Enroller with a pair that the API server rejects', () => {
     );
     assert.equal(bench.all('identity-refused').length, 1);
     assert.deepEqual(bench.sandbox.csrs(), []);
+  });
+
+  it('joins again with a bootstrap kubeconfig that has the new CA', async () => {
+    await using bench = await Bench.create();
+    await withRefusedPair(bench);
+    await loseTrust(bench);
+    await using enroller = enrollerOn(bench);
+    enroller.handle({ type: 'look-up-addresses', id: 9, follow: false });
+    await bench.first('addresses-failed');
+    assert.equal(bench.all('identity-refused').length, 1);
+    enroller.handle(enroll);
+    await bench.first('stored');
+    const text = await readFile(bench.config.kubeconfig, 'utf8');
+    const { customCaPem, caPem } = bench.sandbox;
+    assert.ok(text.includes(base64(customCaPem + caPem)), text);
+    assert.equal(bench.sandbox.csrs().length, 1);
   });
 });
