@@ -191,7 +191,7 @@ describe('certs renew on a node of kubeadm', { skip }, () => {
     });
     const second = await certs('renew', 'apiserver', '--yes');
     assert.equal(second.code, 1);
-    assert.match(second.stderr, /another nodecertd certs command \(pid \d+\) is changing files/);
+    assert.match(second.stderr, /another nodecertd command \(pid \d+\) is changing files/);
     const { code, stdout } = await first;
     assert.equal(code, 1);
     const [failed] = (JSON.parse(stdout) as Renewal).certificates;

@@ -171,7 +171,7 @@ describe('certs renew --unattended on a cluster', { skip }, () => {
     const [second, third] = await Promise.all([unattended(node(2)), unattended(node(3))]);
     for (const { outcome, reason, retryAfterSeconds } of [second, third]) {
       assert.deepEqual([outcome, retryAfterSeconds], ['waiting', 60]);
-      assert.match(reason ?? '', /^control-plane-1 is renewing certificates and holds the Lease/);
+      assert.match(reason ?? '', /^control-plane-1 is changing its files, and holds the Lease/);
     }
     const done = documentOf(await first.end);
     assert.equal(done.outcome, 'renewed', JSON.stringify(done));

@@ -33,6 +33,7 @@ import type { RestartedComponent, Restarts } from './renewal-restarts.ts';
 import { restartOfItem, Restarter } from './renewal-restarts.ts';
 import { withControlPlaneCheck } from './control-plane-check.ts';
 import { runRenewal, runsFolder } from './renewal-run.ts';
+import { requireNoInterruptedStep } from './rollover-runs.ts';
 
 export interface RenewalRequest {
   readonly tree: Tree;
@@ -76,7 +77,8 @@ export async function previewRenewal(
 /**
  * Completes an interrupted run, plans again, and renews.
  * @param describe makes the document of the plan, which is stored beside the copies
- * @throws AgentError STORE_LOCKED during another run, FILE_CHANGED, STORE_*
+ * @throws AgentError STORE_LOCKED during another run or after an interrupted step of a CA rollover,
+ * FILE_CHANGED, STORE_*
  */
 export async function renew(
   request: RenewalRequest,
@@ -99,6 +101,7 @@ export async function renew(
 ): Promise<{ readonly preview: RenewalPreview; readonly result: RenewalResult }> {
   const environment = environmentOf(request);
   await using _ = await lock(environment.directory);
+  await requireNoInterruptedStep(request.directories);
   const { endpoints, restarts = new Map() } = options;
   const restarter = new Restarter(restarts, { ...request, ...environment });
   // An interrupted run may have replaced a kubeconfig without the restart.
@@ -239,6 +242,7 @@ export async function rollBackTo(
 ): Promise<RollbackPreview & { readonly restarted: readonly RestartedComponent[] }> {
   const environment = environmentOf(request);
   await using _ = await lock(environment.directory);
+  await requireNoInterruptedStep(request.directories);
   const preview = await previewRollback(request, time);
   const restarter = new Restarter(restarts, { ...request, ...environment });
   await restarter.requirePossibleFor(preview.certificates);
@@ -317,7 +321,7 @@ function inUse(directory: string, pid: string | undefined): AgentError {
   const holder = pid === undefined ? '' : ` (pid ${pid})`;
   return new AgentError(
     'STORE_LOCKED',
-    `another nodecertd certs command${holder} is changing files, and holds the lock in ${directory}`,
+    `another nodecertd command${holder} is changing files, and holds the lock in ${directory}`,
     { remedy: 'Wait until the other command has finished, and run this command again' },
   );
 }

@@ -8,7 +8,7 @@ import type { LeaseClient, LeaseName, StoredLease } from '../../kube/lease-clien
 import type { Clock } from '../../sys/clock.ts';
 import type { ServerClock } from './server-clock.ts';
 
-/** The Lease that a control-plane node holds while it renews certificates. */
+/** The Lease that a control-plane node holds while it renews certificates or does a step of a CA rollover. */
 export const renewalLease: LeaseName = {
   namespace: 'kube-system',
   name: 'nodecertd-pki-renewal',
@@ -28,6 +28,8 @@ export interface LeaseEnvironment {
   /** All nodes compare times of the API server, so a wrong clock of a node does not count. */
   readonly serverClock: ServerClock;
   readonly clock: Clock;
+  /** Called when another holder is found, before it is known whether that holder still works. */
+  readonly onHeld?: (reason: string) => void;
 }
 
 export interface Waiting {
@@ -58,10 +60,11 @@ export async function inspectLease(
   environment: LeaseEnvironment,
   signal: AbortSignal,
 ): Promise<FreeLease | PausedLease | Waiting> {
-  const { leases, clock } = environment;
+  const { leases, clock, onHeld } = environment;
   const first = await leases.get(signal);
   if (first === undefined) return { kind: 'free', stored: undefined };
   if (first.holder === undefined) return inspectReleased(environment, first, signal);
+  onHeld?.(heldBy(first.holder).reason);
   const start = clock.elapsed();
   const expiry = clamp(first.durationSeconds * second, duration, 10 * duration);
   while (clock.elapsed() - start < expiry) {
@@ -73,7 +76,7 @@ export async function inspectLease(
 }
 
 function heldBy(holder: string): Waiting {
-  const reason = `${nodeOf(holder)} is renewing certificates and holds the Lease ${lease}`;
+  const reason = `${nodeOf(holder)} is changing its files, and holds the Lease ${lease}`;
   return { kind: 'waiting', reason, retryAfterMs: minute };
 }
 

@@ -11,6 +11,7 @@ import type { Advice } from '../renewal/renewal-advice.ts';
 import type { RenewalItem } from '../renewal/renewal-item.ts';
 import { restartOfItem } from '../renewal/renewal-restarts.ts';
 import type { RenewalResult } from '../renewal/renewal-run.ts';
+import { requireNoInterruptedStep } from '../renewal/rollover-runs.ts';
 import type { RenewalPreview } from '../renewal/renewal.ts';
 import { directoryOf, renew } from '../renewal/renewal.ts';
 import { requireTrustedClock } from './clock-check.ts';
@@ -88,6 +89,8 @@ async function attempt(request: UnattendedRequest, given: Attempt): Promise<Outc
     const { clock, directories } = renewal;
     await requireTrustedClock({ now: clock.now(), sync, directories });
     if (plan.due.length > 0 || plan.interrupted !== undefined) {
+      // Before the Lease, whose release would delay other nodes.
+      await requireNoInterruptedStep(directories);
       return await renewIfPermitted(request, { ...given, sync });
     }
     const [problem] = plan.problems;

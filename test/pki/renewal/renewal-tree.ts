@@ -13,6 +13,8 @@ import {
   kubeadmCertificates,
 } from '../../../src/pki/layout.ts';
 import type { RenewalOptions, RenewalRequest } from '../../../src/pki/renewal/renewal.ts';
+import { rolloverDirectory } from '../../../src/pki/renewal/rollover-runs.ts';
+import { startRun } from '../../../src/store/run-start.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
 import { Tree } from '../../../src/sys/tree.ts';
 import { openssl } from '../../core/openssl.ts';
@@ -179,3 +181,16 @@ export function optionsFor(options: Partial<RenewalOptions> = {}): RenewalOption
 }
 
 export const leafLifetime = 365 * day;
+
+/** A step of a CA rollover that was killed before its first change. */
+export async function interruptStep({ kubernetes }: KubernetesDirectories): Promise<void> {
+  await startRun({
+    directory: rolloverDirectory({ kubernetes }),
+    sequence: 1,
+    now: () => systemClock.now(),
+    kind: 'RolloverManifest',
+    step: 'trust',
+    version: '0.0.0',
+    changes: [],
+  });
+}

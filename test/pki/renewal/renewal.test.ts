@@ -36,6 +36,7 @@ import { openssl } from '../../core/openssl.ts';
 import type { KubeadmTree } from './renewal-tree.ts';
 import {
   copyOf,
+  interruptStep,
   kubeconfigOf,
   optionsFor,
   requestFor,
@@ -436,8 +437,21 @@ describe('renew()', () => {
     await using _ = await lockDirectory(join(tree.kubernetes, runs));
     await assert.rejects(run(tree), {
       code: 'STORE_LOCKED',
-      message: new RegExp(`^another nodecertd certs command \\(pid ${process.pid}\\) is changing`),
+      message: new RegExp(`^another nodecertd command \\(pid ${process.pid}\\) is changing`),
     });
+  });
+
+  it('changes nothing while a step of a CA rollover is interrupted', async (context) => {
+    const tree = await copyOf(context, model);
+    await interruptStep(tree);
+    const before = await files(tree);
+    const refusal = {
+      code: 'STORE_LOCKED',
+      message: `nodecertd ca-rollover apply trust --ca kubernetes was interrupted, and changes files in ${tree.kubernetes}`,
+    };
+    await assert.rejects(run(tree), refusal);
+    await assert.rejects(rollBack(tree), refusal);
+    assert.deepEqual(await files(tree), before);
   });
 
   it('keeps the copies of the last three runs', async (context) => {

@@ -152,7 +152,7 @@ describe('inspectLease()', () => {
       renewed();
       const found = await inspection;
       assert.ok(found.kind === 'waiting');
-      assert.match(found.reason, /^cp2 is renewing certificates and holds the Lease kube-system\//);
+      assert.match(found.reason, /^cp2 is changing its files, and holds the Lease kube-system\//);
       assert.equal(scene.clock.now() - start, 5 * second);
     });
 
@@ -163,6 +163,18 @@ describe('inspectLease()', () => {
       assert.equal(scene.clock.now() - start, minute);
     });
   }
+
+  it('names a holder before it is known whether that holder still works', async () => {
+    await using scene = await Scene.start();
+    scene.put({ holderIdentity: 'cp2_a' });
+    const held: string[] = [];
+    const onHeld = (reason: string): void =>
+      void held.push(`${scene.clock.now() - start} ${reason}`);
+    await passing(scene.clock, inspectLease(Object.assign(scene, { onHeld }), signal));
+    const reason =
+      'cp2 is changing its files, and holds the Lease kube-system/nodecertd-pki-renewal';
+    assert.deepEqual(held, [`0 ${reason}`]);
+  });
 
   it('does not wait longer than 10 minutes, whatever duration the Lease has', async () => {
     await using scene = await Scene.start();

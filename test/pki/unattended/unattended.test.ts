@@ -8,7 +8,7 @@ import { parseMaintenanceWindow } from '../../../src/core/maintenance-window.ts'
 import { kubeadmCertificates } from '../../../src/pki/layout.ts';
 import { lock } from '../../../src/pki/renewal/renewal.ts';
 import { snapshot } from '../../adopt/snapshot.ts';
-import { makeKubeadmTree, sharedTree } from '../renewal/renewal-tree.ts';
+import { interruptStep, makeKubeadmTree, sharedTree } from '../renewal/renewal-tree.ts';
 import { leaseKey, Scene } from './scene.ts';
 
 const model = sharedTree();
@@ -165,7 +165,18 @@ describe('renewUnattended()', () => {
     await using _ = await lock(join(scene.tree.kubernetes, '.nodecertd'));
     const { outcome, reason, retryAfterSeconds } = await scene.run();
     assert.deepEqual([outcome, retryAfterSeconds], ['waiting', 60]);
-    assert.match(reason ?? '', /^another nodecertd certs command .* is changing files/);
+    assert.match(reason ?? '', /^another nodecertd command .* is changing files/);
+  });
+});
+
+describe('renewUnattended() during a CA rollover', () => {
+  it('takes no Lease while a step is interrupted', async (context) => {
+    const scene = await Scene.start(context, model);
+    await interruptStep(scene.tree);
+    const { outcome, code, remedy } = await scene.run();
+    assert.deepEqual([outcome, code], ['refused', 'STORE_LOCKED']);
+    assert.match(remedy ?? '', /^Complete it: nodecertd ca-rollover apply trust --ca kubernetes;/);
+    assert.equal(scene.api.leases.get(leaseKey), undefined);
   });
 });
 

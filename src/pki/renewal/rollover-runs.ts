@@ -1,0 +1,34 @@
+import { join } from 'node:path';
+import { AgentError } from '../../core/errors.ts';
+import { readRuns } from '../../store/run-folder.ts';
+import { interruptedRun } from '../../store/run-recovery.ts';
+import type { KubernetesDirectories } from '../layout.ts';
+
+/**
+ * The folder of the runs of `ca-rollover apply`. It is not the folder of `certs renew`, which keeps
+ * only three runs, and whose rollback would undo them.
+ */
+export function rolloverDirectory({
+  kubernetes,
+}: Pick<KubernetesDirectories, 'kubernetes'>): string {
+  return join(kubernetes, '.nodecertd-rollover');
+}
+
+/**
+ * The files of an interrupted step may not match, and its completion would refuse or undo later
+ * changes.
+ * @throws AgentError STORE_LOCKED
+ */
+export async function requireNoInterruptedStep(
+  directories: Pick<KubernetesDirectories, 'kubernetes'>,
+): Promise<void> {
+  const run = interruptedRun(await readRuns(rolloverDirectory(directories)));
+  if (run === undefined) return;
+  const { step = '' } = run.manifest;
+  const command = `nodecertd ca-rollover apply ${step} --ca kubernetes`;
+  throw new AgentError(
+    'STORE_LOCKED',
+    `${command} was interrupted, and changes files in ${directories.kubernetes}`,
+    { remedy: `Complete it: ${command}; or undo it: ${command} --undo` },
+  );
+}
