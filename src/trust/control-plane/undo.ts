@@ -1,0 +1,115 @@
+import { AgentError } from '../../core/errors.ts';
+import { expectRestart } from '../../pki/renewal/component-start.ts';
+import type { RestartedComponent, Restarts } from '../../pki/renewal/renewal-restarts.ts';
+import type { ComponentRestart, RestartEnvironment } from '../../pki/renewal/restart.ts';
+import { linkTarget } from '../../store/link-target.ts';
+import { inspectFiles, wipe } from '../../store/restore-files.ts';
+import type { Runs } from '../../store/run-folder.ts';
+import { readRuns, restorations, sweep } from '../../store/run-folder.ts';
+import type { Run } from '../../store/run-manifest.ts';
+import type { RunRecovery } from '../../store/run-recovery.ts';
+import { rollBack, runsSince } from '../../store/run-recovery.ts';
+import type { Step } from './task.ts';
+import { undoCommand } from './task-run.ts';
+
+export interface UndoEnvironment extends RunRecovery, RestartEnvironment {
+  readonly restarts: Restarts;
+}
+
+export interface UndoPreview {
+  /** The runs of the step that are undone, the oldest first. */
+  readonly runs: readonly Run[];
+  /** The files that are restored, or removed because they did not exist before the step. */
+  readonly files: readonly { readonly path: string; readonly isRemoved: boolean }[];
+  /** The components that restart, because their manifests are restored. */
+  readonly restarts: readonly ComponentRestart[];
+}
+
+/**
+ * Plans the undo of a step on this node. Writes nothing, and takes no lock.
+ * @throws AgentError USAGE if this step is not the last one on this node
+ */
+export async function previewUndo(
+  step: Step,
+  { tree, directory, restarts }: Pick<UndoEnvironment, 'tree' | 'directory' | 'restarts'>,
+): Promise<UndoPreview> {
+  const runs = await readRuns(directory);
+  const undone = runsSince(runs, undoTarget(runs, step));
+  const inspected = await inspectFiles(tree, restorations(undone));
+  wipe(inspected);
+  const changed = inspected.filter(({ kind }) => kind !== 'done');
+  return {
+    runs: undone,
+    files: changed.map(({ path, target }) => ({ path, isRemoved: target === undefined })),
+    restarts: await restartsBy(
+      changed.map(({ path }) => path),
+      restarts,
+    ),
+  };
+}
+
+/**
+ * Restores the files of this node as they were before a step, and waits for the components that
+ * restart. An interrupted step needs no completion first, because all its copies exist. The caller
+ * has locked the directory of `certs renew`.
+ * @throws AgentError USAGE, FILE_CHANGED, STORE_*; COMPONENT_RESTART after all files are restored
+ */
+export async function undoStep(
+  step: Step,
+  environment: UndoEnvironment,
+): Promise<UndoPreview & { readonly restarted: readonly RestartedComponent[] }> {
+  const { directory } = environment;
+  const preview = await previewUndo(step, environment);
+  const waits: { readonly component: string; readonly isHealthy: () => Promise<number> }[] = [];
+  for (const restart of preview.restarts) {
+    const isHealthy = await expectRestart(restart, environment);
+    waits.push({ component: restart.component, isHealthy });
+  }
+  const runs = await readRuns(directory);
+  const target = undoTarget(runs, step);
+  await rollBack({ runs, target, force: false }, environment);
+  await sweep(directory, runs.obsolete);
+  const restarted: RestartedComponent[] = [];
+  for (const { component, isHealthy } of waits) {
+    restarted.push({ component, tookMs: await isHealthy() });
+  }
+  return { ...preview, restarted };
+}
+
+/** The first of the runs of this step, which are the last ones on this node. */
+function undoTarget({ active }: Runs, step: Step): Run {
+  const last = active.at(-1);
+  // An undo that was interrupted has to be finished first.
+  const current = active.find(({ manifest }) => manifest.state === 'reverting') ?? last;
+  if (current?.manifest.step === step) {
+    const before = active.findLastIndex(({ manifest }) => manifest.step !== step);
+    return active[before + 1] ?? current;
+  }
+  const found = current?.manifest.step;
+  if (found === undefined) {
+    throw new AgentError('USAGE', 'nodecertd ca-rollover apply has changed no file on this node', {
+      remedy: 'Print the commands that return to the old CA: nodecertd ca-rollover plan --abort',
+    });
+  }
+  throw new AgentError('USAGE', `the last step on this node was ${found}, not ${step}`, {
+    remedy: `Undo that step first: ${undoCommand(found)}`,
+  });
+}
+
+async function restartsBy(
+  changed: readonly string[],
+  restarts: Restarts,
+): Promise<ComponentRestart[]> {
+  const found: ComponentRestart[] = [];
+  for (const restart of restarts.values()) {
+    const { by } = restart;
+    if (by.kind === 'manifest' && changed.includes(await linkTarget(by.path))) found.push(restart);
+  }
+  return found;
+}
+
+/** Deletes all copies of a rollover, because they contain the key of the old CA. */
+export async function deleteCopies(directory: string): Promise<void> {
+  const { active, obsolete } = await readRuns(directory);
+  await sweep(directory, [...obsolete, ...active.map(({ folder }) => folder)]);
+}

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { readFile, readdir } from 'node:fs/promises';
+import { describe, it } from 'node:test';
+import { readRuns } from '../../../src/store/run-folder.ts';
+import { writeManifest } from '../../../src/store/run-manifest.ts';
+import type { RunState } from '../../../src/store/run-manifest.ts';
+import { deleteCopies, previewUndo, undoStep } from '../../../src/trust/control-plane/undo.ts';
+import type { FileTaskSpec, StepNode } from './step-node.ts';
+import { stepNode } from './step-node.ts';
+
+const trusted: FileTaskSpec = { name: 'ca.crt', texts: { 'ca.crt': 'old, new' } };
+const signing: FileTaskSpec = {
+  name: 'signing files',
+  texts: { 'ca-signing.crt': 'old', 'ca-unused.crt': undefined },
+};
+
+function scheduler(node: StepNode): FileTaskSpec {
+  const reads = [node.at('scheduler.conf')];
+  return {
+    name: 'scheduler.conf',
+    texts: { 'scheduler.conf': 'trusts both' },
+    restart: { component: 'kube-scheduler', reads },
+  };
+}
+
+/** The step `trust` in two runs, as after an error in the first one. */
+async function trustedNode(node: StepNode): Promise<ReturnType<StepNode['files']>> {
+  await node.write('ca-unused.crt', 'of a person');
+  const before = await node.files();
+  await node.run([signing, trusted]);
+  await node.run([signing, trusted, scheduler(node)]);
+  return before;
+}
+
+/** As after a crash in the last run. */
+async function interrupt(node: StepNode, state: RunState): Promise<void> {
+  const [run] = (await readRuns(node.environment.directory)).active.slice(-1);
+  assert.ok(run !== undefined);
+  await writeManifest({ ...run, manifest: { ...run.manifest, state } });
+}
+
+describe('undoStep()', () => {
+  it('restores every file as it was before all runs of the step', async (test) => {
+    const node = await stepNode(test);
+    const before = await trustedNode(node);
+    assert.notDeepEqual(await node.files(), before);
+    const { restarted } = await undoStep('trust', node.environment);
+    assert.deepEqual(await node.files(), before);
+    assert.deepEqual(restarted, [{ component: 'kube-scheduler', tookMs: 5_000 }]);
+    assert.deepEqual(await readdir(node.environment.directory), []);
+  });
+
+  it('leaves the files of the step before', async (test) => {
+    const node = await stepNode(test);
+    await node.run([signing], { step: 'create' });
+    const created = await node.files();
+    await node.run([trusted, scheduler(node)]);
+    await undoStep('trust', node.environment);
+    assert.deepEqual(await node.files(), created);
+    const [run, ...others] = (await readRuns(node.environment.directory)).active;
+    assert.deepEqual([run?.manifest.step, others], ['create', []]);
+  });
+
+  for (const state of ['applying', 'reverting'] as const) {
+    it(`restores the files of a run that was interrupted while ${state}`, async (test) => {
+      const node = await stepNode(test);
+      const before = await trustedNode(node);
+      await interrupt(node, state);
+      await undoStep('trust', node.environment);
+      assert.deepEqual(await node.files(), before);
+    });
+  }
+
+  it('refuses a step that is not the last one', async (test) => {
+    const node = await stepNode(test);
+    await node.run([signing], { step: 'create' });
+    await node.run([trusted]);
+    const before = await node.files();
+    await assert.rejects(undoStep('create', node.environment), {
+      code: 'USAGE',
+      message: 'the last step on this node was trust, not create',
+      remedy: 'Undo that step first: nodecertd ca-rollover apply trust --ca kubernetes --undo',
+    });
+    assert.deepEqual(await node.files(), before);
+  });
+
+  it('refuses a node without copies', async (test) => {
+    const node = await stepNode(test);
+    await assert.rejects(undoStep('trust', node.environment), {
+      code: 'USAGE',
+      message: 'nodecertd ca-rollover apply has changed no file on this node',
+    });
+  });
+
+  it('refuses to overwrite a later change', async (test) => {
+    const node = await stepNode(test);
+    await trustedNode(node);
+    await node.write('ca.crt', 'by kubeadm');
+    const before = await node.files();
+    const laterChanges = { change: 'the step', remedy: 'Restore them by hand' };
+    await assert.rejects(undoStep('trust', { ...node.environment, laterChanges }), {
+      code: 'FILE_CHANGED',
+      message: `these files were changed after the step: ${node.at('ca.crt')}`,
+    });
+    assert.deepEqual(await node.files(), before);
+  });
+
+  it('fails after it has restored the files if a component does not start', async (test) => {
+    const node = await stepNode(test);
+    const before = await trustedNode(node);
+    node.canStart = () => false;
+    await assert.rejects(undoStep('trust', node.environment), /it is not running/);
+    assert.deepEqual(await node.files(), before);
+  });
+});
+
+describe('previewUndo()', () => {
+  it('names files and restarts, and changes nothing', async (test) => {
+    const node = await stepNode(test);
+    await trustedNode(node);
+    const before = await node.files();
+    const { runs, files, restarts } = await previewUndo('trust', node.environment);
+    assert.equal(runs.length, 2);
+    const paths = (isRemoved: boolean): string[] =>
+      files.flatMap((file) => (file.isRemoved === isRemoved ? [file.path] : [])).sort();
+    const kept = ['ca.crt', 'ca-unused.crt', 'manifests/kube-scheduler.yaml', 'scheduler.conf'];
+    assert.deepEqual(paths(true), [node.at('ca-signing.crt')]);
+    assert.deepEqual(paths(false), kept.map(node.at).sort());
+    assert.deepEqual(restarts, [node.restart]);
+    assert.deepEqual(await node.files(), before);
+  });
+});
+
+describe('deleteCopies()', () => {
+  it('leaves no copy of a key', async (test) => {
+    const node = await stepNode(test);
+    await node.write('ca.key', 'SECRET');
+    await node.run([{ name: 'ca.key', texts: { 'ca.key': 'new' } }], { step: 'switch' });
+    await node.run([{ name: 'ca.key', texts: { 'ca.key': undefined } }], { step: 'finish' });
+    await deleteCopies(node.environment.directory);
+    const left = await readdir(node.directory, { recursive: true, withFileTypes: true });
+    for (const entry of left.filter((found) => found.isFile())) {
+      const text = await readFile(`${entry.parentPath}/${entry.name}`, 'utf8');
+      assert.ok(!text.includes('SECRET'), entry.name);
+    }
+    assert.deepEqual(await readdir(node.environment.directory), []);
+  });
+});
