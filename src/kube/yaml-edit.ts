@@ -1,10 +1,22 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { CST, Pair, YAMLMap } from 'yaml';
-import { CST as cst, Composer, Parser, isMap, isScalar, parseDocument, stringify } from 'yaml';
+import {
+  CST as cst,
+  Composer,
+  Parser,
+  isMap,
+  isScalar,
+  isSeq,
+  parseDocument,
+  stringify,
+} from 'yaml';
 
 export type KeyPath = readonly (string | number)[];
 
-/** One key of a map and its new value; without a value the key is removed. */
+/**
+ * One key of a map and its new value; without a value the key is removed. An entry of a list can
+ * only get another string.
+ */
 export interface KeyEdit {
   readonly path: KeyPath;
   readonly value?: NewValue;
@@ -60,6 +72,7 @@ function withEdit(text: string, { path, value }: KeyEdit): string | undefined {
   const tokens = [...new Parser().parse(text)];
   const [document] = new Composer({ keepSourceTokens: true }).compose(tokens);
   const map = path.length === 1 ? document?.contents : document?.getIn(path.slice(0, -1), true);
+  if (isSeq(map)) return withScalar({ text, tokens, node: map.items[Number(path.at(-1))], value });
   if (!isMap(map) || map.items.length === 0) return undefined;
   const pair = pairOf(map, path.at(-1));
   if (value === undefined) return pair === undefined ? text : removed(text, map, pair);
@@ -98,12 +111,25 @@ function replaced({
     const colon = text.indexOf(':', rangeOf(pair.key)[1]) + 1;
     return colon === 0 ? undefined : splice(text, [colon, colon], ` ${source}`);
   }
-  if (!isScalar(pair.value) || pair.value.anchor !== undefined || pair.value.tag !== undefined) {
-    return undefined;
-  }
-  const { srcToken } = pair.value;
-  if (srcToken === undefined || typeof value === 'object') return undefined;
-  const type = typeof value === 'string' ? quotesOf(srcToken, source) : 'PLAIN';
+  return withScalar({ text, tokens, node: pair.value, value });
+}
+
+/** Replaces a scalar with another one. */
+function withScalar({
+  text,
+  tokens,
+  node,
+  value,
+}: {
+  readonly text: string;
+  readonly tokens: readonly CST.Token[];
+  readonly node: unknown;
+  readonly value: NewValue | undefined;
+}): string | undefined {
+  if (!isScalar(node) || node.anchor !== undefined || node.tag !== undefined) return undefined;
+  const { srcToken } = node;
+  if (srcToken === undefined || value === undefined || typeof value === 'object') return undefined;
+  const type = typeof value === 'string' ? quotesOf(srcToken, scalarText(text, value)) : 'PLAIN';
   cst.setScalarValue(srcToken, String(value), { type });
   return tokens.map((token) => cst.stringify(token)).join('');
 }

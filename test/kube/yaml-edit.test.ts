@@ -34,6 +34,18 @@ describe('editYaml()', () => {
       [file],
       'tlsCertFile: /pki/a.pem # none\na: 1\n',
     ],
+    [
+      'an entry of a list, with its comment kept',
+      'a:\n  - x\n  - y # the second\n  - z\n',
+      [{ path: ['a', 1], value: '--y=1' }],
+      'a:\n  - x\n  - --y=1 # the second\n  - z\n',
+    ],
+    [
+      'an entry of a list in brackets',
+      'a: [x, "y"]\n',
+      [{ path: ['a', 1], value: 'z' }],
+      'a: [x, "z"]\n',
+    ],
     ['a null', 'tlsCertFile: null\na: 1\n', [file], 'tlsCertFile: /pki/a.pem\na: 1\n'],
     ['a value of another type', 'tlsCertFile: 12\n', [file], 'tlsCertFile: /pki/a.pem\n'],
     ['a quoted key', `"tlsCertFile": /old\n`, [file], `"tlsCertFile": /pki/a.pem\n`],
@@ -116,6 +128,8 @@ describe('editYaml()', () => {
   }
 
   const refused: readonly (readonly [string, string, readonly KeyEdit[]])[] = [
+    ['an entry that a list does not have', 'a: [x]\n', [{ path: ['a', 1], value: 'y' }]],
+    ['the removal of an entry of a list', 'a: [x]\n', [{ path: ['a', 0] }]],
     ['a brace without valid JSON', '{a: 1}', [off]],
     ['an anchor', 'rotateCertificates: &x true\nb: *x\n', [off]],
     ['an alias', 'b: &x true\nrotateCertificates: *x\n', [off]],

@@ -38,6 +38,12 @@ export interface Validity {
 
 type Period = Pick<Validity, 'notBefore' | 'notAfter'>;
 
+interface Previous extends Period {
+  readonly storedAt: Instant;
+  /** The CA that issued the certificate; absent if it is the CA that issues the new one. */
+  readonly authority?: Period;
+}
+
 /** As client-go's signer and kubeadm do, because clocks differ. */
 const backdate = 5 * minute;
 
@@ -49,7 +55,7 @@ export function validityOf({
   now,
 }: {
   readonly lifetime: Lifetime;
-  readonly previous: Period & { readonly storedAt: Instant };
+  readonly previous: Previous;
   readonly authority: Period;
   readonly now: Instant;
 }): Validity {
@@ -63,7 +69,7 @@ export function validityOf({
 function endOf(
   lifetime: Lifetime,
   times: {
-    readonly previous: Period & { readonly storedAt: Instant };
+    readonly previous: Previous;
     readonly authority: Period;
     readonly start: Instant;
   },
@@ -74,7 +80,11 @@ function endOf(
     case 'duration':
       return times.start + lifetime.ms;
     case 'previous':
-      return times.start - backdate + previousLifetime(times.previous, times.authority);
+      return (
+        times.start -
+        backdate +
+        previousLifetime(times.previous, times.previous.authority ?? times.authority)
+      );
     default:
       return lifetime satisfies never;
   }
@@ -88,10 +98,7 @@ const usual = 365 * day + backdate;
  * certificate seems to have a lifetime of several years, and each renewal would extend it. The
  * file shows when it was issued.
  */
-function previousLifetime(
-  previous: Period & { readonly storedAt: Instant },
-  authority: Period,
-): number {
+function previousLifetime(previous: Omit<Previous, 'authority'>, authority: Period): number {
   const whole = previous.notAfter - previous.notBefore;
   if (previous.notBefore !== authority.notBefore || whole <= usual) return whole;
   return Math.max(previous.notAfter - lifetimeStart(previous) + backdate, usual);

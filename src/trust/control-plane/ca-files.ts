@@ -1,0 +1,110 @@
+import { encodeCertificates } from '../../core/pem.ts';
+import { AgentError } from '../../core/errors.ts';
+import { keyFileOf } from '../../pki/layout.ts';
+import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
+import { isSameBytes } from '../../core/der.ts';
+import { readContent } from '../../store/file-content.ts';
+import { readKeyFile } from '../../pki/renewal/key-file.ts';
+import type { CaFile, RolloverCa, RolloverNode } from './node-files.ts';
+import { caPath } from './node-files.ts';
+import type { Replacement } from './replacement.ts';
+import { replacement } from './replacement.ts';
+
+export type Side = 'old' | 'next';
+
+/** `the new CA, then the old CA` */
+export function inWords(sides: readonly Side[]): string {
+  return sides.map((side) => (side === 'old' ? 'the old CA' : 'the new CA')).join(', then ');
+}
+
+export function certificatesOf(
+  node: Pick<RolloverNode, Side>,
+  sides: readonly Side[],
+): ChainCertificate[] {
+  return sides.map((side) => node[side].certificate);
+}
+
+/** A file with exactly these CAs in this order. */
+export function caReplacement(
+  node: RolloverNode,
+  file: CaFile,
+  sides: readonly Side[],
+): Replacement {
+  const wanted = certificatesOf(node, sides);
+  return replacement({
+    tree: node.tree,
+    path: caPath(node, file),
+    content: inWords(sides),
+    mode: '0644',
+    isDone: isSameList(node.found[file], wanted),
+    bytes: async () => encodeCertificates(wanted),
+  });
+}
+
+/** The key beside such a file: that of the first CA in it. */
+export async function keyReplacement(
+  node: RolloverNode,
+  file: CaFile,
+  side: Side,
+): Promise<Replacement> {
+  const { tree } = node;
+  const path = keyFileOf(caPath(node, file));
+  const source = requireKey(node, side);
+  return replacement({
+    tree,
+    path,
+    content: side === 'old' ? 'the key of the old CA' : 'the key of the new CA',
+    mode: '0600',
+    isDone: await hasKey(node, path, side),
+    bytes: async () => copyOf((await tree.locate(source.path)).physical),
+  });
+}
+
+/** True if the file has the key of this CA. */
+export async function hasKey(
+  { tree, ...node }: RolloverNode,
+  path: string,
+  side: Side,
+): Promise<boolean> {
+  const { physical } = await tree.locate(path);
+  // A corrupt file gets the key again.
+  const key = await readKeyFile(physical).catch(() => undefined);
+  return key !== undefined && node[side].certificate.openssl.checkPrivateKey(key);
+}
+
+async function copyOf(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const content = await readContent(path);
+  if (content !== undefined) return content.bytes;
+  throw new AgentError('FILE_CHANGED', `${path} no longer exists`, {
+    remedy: 'Run this command again',
+  });
+}
+
+/** @throws AgentError CA_EXTERNAL */
+export function requireKey(node: RolloverNode, side: Side): NonNullable<RolloverCa['key']> {
+  const { key } = node[side];
+  if (key !== undefined) return key;
+  const path = keyFileOf(caPath(node, side === 'old' ? 'trusted' : 'next'));
+  const name = side === 'old' ? 'old' : 'new';
+  throw new AgentError('CA_EXTERNAL', `no file of this node has the key of the ${name} CA`, {
+    remedy:
+      side === 'old'
+        ? `Put the key at ${path}; apply does not support a CA whose key is elsewhere`
+        : `Copy ${path} from the control-plane node that created the CA`,
+  });
+}
+
+/** True for the same certificates in the same order. */
+export function isSameList(
+  found: readonly ChainCertificate[] | undefined,
+  wanted: readonly ChainCertificate[],
+): boolean {
+  return (
+    found?.length === wanted.length &&
+    found.every(({ der }, at) => isSameBytes(der, wanted[at]?.der ?? new Uint8Array()))
+  );
+}
+
+export function has(list: readonly ChainCertificate[], { der }: ChainCertificate): boolean {
+  return list.some((other) => isSameBytes(other.der, der));
+}

@@ -1,0 +1,41 @@
+import { AgentError } from '../../core/errors.ts';
+import { formatDuration, minute, second } from '../../core/instant.ts';
+import type { Clock } from '../../sys/clock.ts';
+import type { RolloverNode } from './node-files.ts';
+
+/** What the checks of a step need. */
+export interface CheckContext {
+  readonly node: RolloverNode;
+  readonly clock: Clock;
+  readonly version: string;
+}
+
+/** Components reload a file in about a second, and compare it every minute if they miss the event. */
+const timeLimit = 2 * minute;
+const interval = second / 4;
+
+/** Waits until nothing is wrong. @throws AgentError with what is wrong after two minutes; ABORTED */
+export async function waitUntilFine(
+  { clock }: Pick<CheckContext, 'clock'>,
+  signal: AbortSignal,
+  {
+    code,
+    faultNow,
+  }: {
+    readonly code: 'CERT_UNTRUSTED' | 'SERVED_STALE';
+    /** What is wrong; undefined if nothing is. */
+    readonly faultNow: () => Promise<string | undefined>;
+  },
+): Promise<void> {
+  const start = clock.elapsed();
+  for (;;) {
+    const fault = await faultNow();
+    if (fault === undefined) return;
+    if (clock.elapsed() - start >= timeLimit) {
+      throw new AgentError(code, `${fault}, ${formatDuration(timeLimit)} after the files changed`, {
+        remedy: 'Read its log, and run this command again',
+      });
+    }
+    await clock.sleep(interval, signal);
+  }
+}

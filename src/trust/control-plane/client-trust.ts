@@ -1,0 +1,129 @@
+import { formatHostPort } from '../../core/host-port.ts';
+import type { TrustAuthority } from '../../core/trust.ts';
+import { readAuthority } from '../../kube/authorities.ts';
+import { kubeletEndpoint } from '../../pki/components/component-endpoints.ts';
+import type { SigningAuthority } from '../cluster/probe-certificate.ts';
+import { mintProbe } from '../cluster/probe-certificate.ts';
+import type { ProbeResult } from '../cluster/probes.ts';
+import { probeServers } from '../cluster/probes.ts';
+import type { DialedServer } from '../cluster/served-leaf.ts';
+import { apiServerOf } from './served-chain.ts';
+import type { Side } from './ca-files.ts';
+import type { CheckContext } from './check.ts';
+import { waitUntilFine } from './check.ts';
+import { probeKubelet } from './kubelet-probe.ts';
+import type { RolloverNode } from './node-files.ts';
+import { caPath } from './node-files.ts';
+
+const sides = ['old', 'next'] as const satisfies readonly Side[];
+
+/**
+ * Waits until kube-apiserver of this node authenticates clients by exactly these CAs, and the kubelet
+ * at least by these. A CA without its key on this node is not probed.
+ * @throws AgentError CERT_UNTRUSTED
+ */
+export async function requireClientTrust(
+  context: CheckContext,
+  wanted: readonly Side[],
+  signal: AbortSignal,
+): Promise<void> {
+  const code = 'CERT_UNTRUSTED';
+  const server = apiServerOf(context.node);
+  if (server !== undefined) {
+    const faultNow = async (): Promise<string | undefined> => {
+      const results = await probeApiServer(context, server, signal);
+      const place = `kube-apiserver at ${formatHostPort(server)}`;
+      return sides.map((side) => faultOf(place, side, { wanted, ...results[side] })).find(Boolean);
+    };
+    await waitUntilFine(context, signal, { code, faultNow });
+  }
+  const kubelet = await kubeletOf(context.node);
+  if (kubelet === undefined) return;
+  const place = `the kubelet at ${formatHostPort(kubelet)}`;
+  for (const side of wanted) {
+    const faultNow = async (): Promise<string | undefined> => {
+      const result = await probeKubeletBy(context, { kubelet, side }, signal);
+      return faultOf(place, side, { wanted, ...result });
+    };
+    await waitUntilFine(context, signal, { code, faultNow });
+  }
+}
+
+/** Undefined if the kubelet uses another CA file, which the agent keeps. */
+async function kubeletOf({
+  tree,
+  kubelet,
+  ...node
+}: RolloverNode): Promise<DialedServer | undefined> {
+  if (kubelet?.clientCAFile === undefined) return undefined;
+  const [used, own] = await Promise.all([
+    tree.locate(kubelet.clientCAFile),
+    tree.locate(caPath(node, 'trusted')),
+  ]);
+  return used.path === own.path ? kubeletEndpoint(kubelet) : undefined;
+}
+
+const notProbed: ProbeResult = { kind: 'no-key' };
+
+async function probeApiServer(
+  { node, clock, version }: CheckContext,
+  server: DialedServer,
+  signal: AbortSignal,
+): Promise<Record<Side, ProbeResult>> {
+  const [old, next] = [signingAuthority(node, 'old'), signingAuthority(node, 'next')];
+  const [probe] = await probeServers([{ ...server, name: 'kube-apiserver' }], {
+    cluster: { server: '', ignoresProxyVariables: true, insecureSkipTlsVerify: false },
+    authorities: { old: authorityOf(node, 'old'), next: authorityOf(node, 'next') },
+    keys: { ...(old && { old }), ...(next && { next }) },
+    now: clock.now(),
+    version,
+    clock,
+    signal,
+  });
+  return { old: probe?.byOld ?? notProbed, next: probe?.byNext ?? notProbed };
+}
+
+async function probeKubeletBy(
+  { node, clock }: CheckContext,
+  { kubelet, side }: { readonly kubelet: DialedServer; readonly side: Side },
+  signal: AbortSignal,
+): Promise<ProbeResult> {
+  const authority = signingAuthority(node, side);
+  if (authority === undefined) return notProbed;
+  const certificate = await mintProbe(authority, clock.now());
+  try {
+    return await probeKubelet(kubelet, certificate, signal);
+  } finally {
+    certificate.key.wipe();
+  }
+}
+
+function faultOf(
+  place: string,
+  side: Side,
+  { wanted, ...result }: ProbeResult & { readonly wanted: readonly Side[] },
+): string | undefined {
+  const client = `a client certificate from the ${side === 'old' ? 'old' : 'new'} CA`;
+  const isWanted = wanted.includes(side);
+  switch (result.kind) {
+    case 'no-key':
+      return undefined;
+    case 'accepted':
+      return isWanted ? undefined : `${place} still accepts ${client}`;
+    case 'rejected':
+      return isWanted ? `${place} rejects ${client}` : undefined;
+    case 'failed':
+      return `${place} does not answer a probe: ${result.reason}`;
+    default:
+      return result satisfies never;
+  }
+}
+
+function authorityOf(node: RolloverNode, side: Side): TrustAuthority {
+  return readAuthority(node[side].certificate.der);
+}
+
+function signingAuthority(node: RolloverNode, side: Side): SigningAuthority | undefined {
+  const { key } = node[side];
+  return key && { authority: authorityOf(node, side), key: key.object };
+}

@@ -1,0 +1,166 @@
+import { encodeCertificates } from '../../core/pem.ts';
+import { AgentError } from '../../core/errors.ts';
+import type { Instant } from '../../core/instant.ts';
+import { without } from '../../core/without.ts';
+import type { KubeadmCertificate } from '../../pki/layout.ts';
+import { creationCommand, fileOf, kubeadmCertificates } from '../../pki/layout.ts';
+import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
+import { isIssuedBy } from '../../pki/renewal/certificate-chain.ts';
+import type { ExistingCertificate, Target } from '../../pki/renewal/existing-certificate.ts';
+import { readExisting } from '../../pki/renewal/existing-certificate.ts';
+import { readKeyFile } from '../../pki/renewal/key-file.ts';
+import { validityOf } from '../../pki/renewal/lifetime.ts';
+import { changeOf, plannedFile } from '../../pki/renewal/planned-file.ts';
+import { createRenewal } from '../../pki/renewal/renew-item.ts';
+import { newKeyKind } from '../../pki/renewal/renewal-item.ts';
+import type { NewChange } from '../../store/run-folder.ts';
+import { isSameList, requireKey } from './ca-files.ts';
+import type { RolloverNode } from './node-files.ts';
+import { caPath } from './node-files.ts';
+import type { Replacement } from './replacement.ts';
+
+/** The certificates that the kubernetes CA issues to kube-apiserver. */
+export type PairName = 'apiserver' | 'apiserver-kubelet-client';
+
+/** A certificate of kubeadm as it is on disk, without its key. */
+export interface Leaf {
+  readonly certificate: ChainCertificate;
+  /** The other certificates of its file. */
+  readonly chain: readonly ChainCertificate[];
+  readonly path: string;
+  /** The file of the key, if it is another one. */
+  readonly keyPath?: string;
+  /** The new CA has issued it, and the key beside it is its own. */
+  readonly isByNext: boolean;
+}
+
+/** Undefined if the file does not exist. */
+export async function readLeaf(node: RolloverNode, name: string): Promise<Leaf | undefined> {
+  const existing = await readExisting(entryOf(name), node);
+  if (existing === undefined) return undefined;
+  const { target, leaf, others, path } = existing;
+  wipe(target);
+  const isByNext = isIssuedBy(leaf, node.next.certificate) && (await hasOwnKey(node, existing));
+  const keyPath = target.kind === 'pair' && target.key.path !== path ? target.key.path : undefined;
+  return { certificate: leaf, chain: others, path, isByNext, ...(keyPath && { keyPath }) };
+}
+
+export function entryOf(name: string): KubeadmCertificate {
+  const entry = kubeadmCertificates.find((known) => known.name === name);
+  if (entry === undefined) throw new AgentError('INTERNAL', `kubeadm has no certificate ${name}`);
+  return entry;
+}
+
+/** The key is in the same file as the certificate of a kubeconfig, so a crash cannot separate them. */
+async function hasOwnKey(
+  { tree }: RolloverNode,
+  { target, leaf }: ExistingCertificate,
+): Promise<boolean> {
+  if (target.kind === 'kubeconfig') return true;
+  const { physical } = await tree.locate(target.key.path);
+  const key = await readKeyFile(physical).catch(() => undefined);
+  return key !== undefined && leaf.openssl.checkPrivateKey(key);
+}
+
+function wipe(target: Target): void {
+  if (target.kind === 'kubeconfig') return void target.kubeconfig.before.bytes.fill(0);
+  target.certificate.before?.bytes.fill(0);
+  target.key.before?.bytes.fill(0);
+}
+
+/**
+ * A certificate from the new CA and its key. A certificate that the new CA has issued already keeps its
+ * key, and only gets the chain.
+ * @param chain the certificates after it
+ * @throws AgentError PAIR_MALFORMED if there is no certificate
+ */
+export async function pairReplacement(
+  node: RolloverNode,
+  name: PairName,
+  { chain, now }: { readonly chain: readonly ChainCertificate[]; readonly now: Instant },
+): Promise<Replacement> {
+  const leaf = await readLeaf(node, name);
+  if (leaf === undefined) throw missing(name);
+  if (!leaf.isByNext) {
+    const content = `a certificate from the new CA${chain.length === 0 ? '' : ', then the bridge'}`;
+    const { path, keyPath } = leaf;
+    return {
+      files: [{ path, content }, ...(keyPath ? [{ path: keyPath, content: 'a new key' }] : [])],
+      make: async () => renewedByNext(node, name, { chain, now }),
+    };
+  }
+  return chainReplacement(node, leaf, chain);
+}
+
+/** The certificates after the leaf; the leaf and its key stay. */
+export function chainReplacement(
+  { tree }: RolloverNode,
+  { certificate, chain: found, path }: Leaf,
+  chain: readonly ChainCertificate[],
+): Replacement {
+  const content = chain.length === 0 ? 'the certificate alone' : 'the certificate, then the bridge';
+  return {
+    files: isSameList(found, chain) ? [] : [{ path, content }],
+    make: async () => {
+      const bytes = encodeCertificates([certificate, ...chain]);
+      return [changeOf(await plannedFile(tree, path), bytes, '0644')];
+    },
+  };
+}
+
+/** The certificate file of a pair. */
+export function pairPath({ directories }: RolloverNode, name: PairName): string {
+  return fileOf(entryOf(name), directories);
+}
+
+function missing(name: PairName): AgentError {
+  return new AgentError('PAIR_MALFORMED', `the certificate ${name} does not exist`, {
+    remedy: `Create it: ${creationCommand(name)}`,
+  });
+}
+
+/**
+ * A new key and a certificate from the new CA, like the previous certificate.
+ * @param authority the CAs that a kubeconfig embeds; absent to keep them
+ */
+export async function renewedByNext(
+  node: RolloverNode,
+  name: string,
+  {
+    chain = [],
+    authority,
+    now,
+  }: {
+    readonly chain?: readonly ChainCertificate[];
+    readonly authority?: Uint8Array;
+    readonly now: Instant;
+  },
+): Promise<NewChange[]> {
+  const existing = await readExisting(entryOf(name), node);
+  if (existing === undefined) {
+    throw new AgentError('FILE_CHANGED', `the certificate ${name} no longer exists`, {
+      remedy: 'Run this command again',
+    });
+  }
+  const { entry, target, leaf, others, previousForm, storedAt } = existing;
+  const { certificate } = node.next;
+  const { changes } = await createRenewal({
+    entry,
+    target: target.kind === 'kubeconfig' && authority ? { ...target, authority } : target,
+    leaf,
+    chain,
+    omitted: others.filter((other) => !chain.includes(other)),
+    signer: { kind: 'local', certificate, key: requireKey(node, 'next').object },
+    authorityPath: caPath(node, 'next'),
+    key: newKeyKind(existing),
+    ...(previousForm && { previousForm }),
+    validity: validityOf({
+      lifetime: { kind: 'previous' },
+      previous: { ...leaf.facts, storedAt, authority: node.old.certificate.facts },
+      authority: certificate.facts,
+      now,
+    }),
+    storedAt,
+  });
+  return changes.map((change) => without(change, 'item'));
+}

@@ -1,0 +1,190 @@
+import type { KeyObject } from 'node:crypto';
+import { join } from 'node:path';
+import { AgentError } from '../../core/errors.ts';
+import type { LocalKubelet } from '../../kubelet/local-kubelet.ts';
+import type { Component } from '../../pki/components/component.ts';
+import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
+import type { KubernetesDirectories } from '../../pki/layout.ts';
+import { keyFileOf } from '../../pki/layout.ts';
+import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
+import {
+  isIssuedBy,
+  publicKeyOf,
+  readCertificatesOf,
+  subjectOf,
+} from '../../pki/renewal/certificate-chain.ts';
+import { readKeyFile } from '../../pki/renewal/key-file.ts';
+import { readContent } from '../../store/file-content.ts';
+import type { Tree } from '../../sys/tree.ts';
+
+/**
+ * The CA files of a rollover in `/etc/kubernetes/pki`: `ca.crt` has both CAs during the rollover, so
+ * kube-controller-manager signs with the pair `ca-signing`, and publishes `ca-bundle.crt`.
+ */
+export const caFiles = {
+  trusted: 'ca.crt',
+  signing: 'ca-signing.crt',
+  bundle: 'ca-bundle.crt',
+  next: 'ca-next.crt',
+  bridge: 'ca-bridge.crt',
+  previous: 'ca-previous.crt',
+} as const;
+export type CaFile = keyof typeof caFiles;
+
+/** One of the two CAs. */
+export interface RolloverCa {
+  readonly certificate: ChainCertificate;
+  /** Absent if no file of this node has the key. */
+  readonly key?: { readonly path: string; readonly object: KeyObject };
+}
+
+/** A control-plane node during a rollover, from its files, flags and processes alone. */
+export interface RolloverNode {
+  readonly tree: Tree;
+  readonly directories: KubernetesDirectories;
+  readonly components: readonly Component[];
+  readonly kubelet?: LocalKubelet;
+  readonly old: RolloverCa;
+  readonly next: RolloverCa;
+  /** The certificates of each file that exists; none for a file that cannot be parsed. */
+  readonly found: FoundFiles;
+}
+
+type FoundFiles = Readonly<Partial<Record<CaFile, readonly ChainCertificate[]>>>;
+
+export interface NodePlaces {
+  readonly tree: Tree;
+  readonly directories: KubernetesDirectories;
+}
+
+/**
+ * Reads this node. Undefined if it has no file of a rollover.
+ * @throws AgentError CERT_UNTRUSTED if the files do not show which CA is the old one
+ */
+export async function readRolloverNode(places: NodePlaces): Promise<RolloverNode | undefined> {
+  const { tree, directories } = places;
+  const found = await readFiles(places);
+  const nextCertificate = found.next?.[0] ?? (found.previous && notLike(found.previous, found));
+  if (nextCertificate === undefined) return undefined;
+  const oldCertificate = oldIn(found, nextCertificate);
+  if (oldCertificate === undefined) throw withoutOld(directories);
+  refuseOthers(found, { directories, known: [oldCertificate, nextCertificate] });
+  const keys = await readKeys(places);
+  const { components, kubelet } = await findLocalNode(directories);
+  return {
+    tree,
+    directories,
+    components,
+    ...(kubelet && { kubelet }),
+    old: withKey(oldCertificate, keys),
+    next: withKey(nextCertificate, keys),
+    found,
+  };
+}
+
+async function readFiles({ tree, directories }: NodePlaces): Promise<FoundFiles> {
+  const read = await Promise.all(
+    Object.entries(caFiles).map(async ([file, name]) => {
+      const { path, physical } = await tree.locate(join(directories.certificates, name));
+      const content = await readContent(physical);
+      if (content === undefined) return [];
+      // A file that cannot be parsed gets new content.
+      const certificates = await readCertificatesOf(path, content.bytes).catch(() => []);
+      return [[file, certificates] as const];
+    }),
+  );
+  return Object.fromEntries(read.flat());
+}
+
+/** The first CA in `ca.crt` that is not the previous one: `finish` removes the file of the new CA first. */
+function notLike(
+  previous: readonly ChainCertificate[],
+  { trusted = [] }: FoundFiles,
+): ChainCertificate | undefined {
+  return trusted.find((one) => previous.every((other) => !haveSameKey(one, other)));
+}
+
+function oldIn(
+  { previous = [], signing = [], trusted = [], bundle = [] }: FoundFiles,
+  next: ChainCertificate,
+): ChainCertificate | undefined {
+  const candidates = [...previous, ...signing, ...trusted, ...bundle];
+  return candidates.find((candidate) => !haveSameKey(candidate, next));
+}
+
+/** CAs are compared by key, because the old and the new CA may have one name. */
+export function haveSameKey(a: ChainCertificate, b: ChainCertificate): boolean {
+  const [first, second] = [publicKeyOf(a), publicKeyOf(b)];
+  return first !== undefined && second !== undefined && first.equals(second);
+}
+
+function withoutOld({ certificates }: KubernetesDirectories): AgentError {
+  const names = [caFiles.previous, caFiles.signing, caFiles.trusted, caFiles.bundle];
+  return new AgentError(
+    'CERT_UNTRUSTED',
+    `the old CA is in no file of ${certificates}: ${names.join(', ')} have at most the new CA`,
+    { remedy: `Restore the old CA as ${join(certificates, caFiles.previous)} from a backup` },
+  );
+}
+
+/** With a third CA, nodecertd could not tell which CA clients need. */
+function refuseOthers(
+  { trusted = [] }: FoundFiles,
+  {
+    directories,
+    known,
+  }: {
+    readonly directories: KubernetesDirectories;
+    readonly known: readonly ChainCertificate[];
+  },
+): void {
+  const other = trusted.find((one) => known.every((ca) => !haveSameKey(one, ca)));
+  if (other === undefined) return;
+  const path = join(directories.certificates, caFiles.trusted);
+  throw new AgentError(
+    'CERT_UNTRUSTED',
+    `${path} has the CA ${subjectOf(other)}, which is neither the old nor the new CA`,
+    { remedy: `Remove that CA from ${path}, or move it to another file of --client-ca-file` },
+  );
+}
+
+interface FoundKey {
+  readonly path: string;
+  readonly object: KeyObject;
+}
+
+/** The file of a CA comes before the files that only have its key for a time. */
+async function readKeys({ tree, directories }: NodePlaces): Promise<FoundKey[]> {
+  const order = ['next', 'previous', 'signing', 'trusted'] as const;
+  const read = await Promise.all(
+    order.map(async (file): Promise<FoundKey[]> => {
+      const path = keyFileOf(join(directories.certificates, caFiles[file]));
+      const { physical } = await tree.locate(path);
+      const object = await readKeyFile(physical).catch(() => undefined);
+      return object === undefined ? [] : [{ path, object }];
+    }),
+  );
+  return read.flat();
+}
+
+function withKey(certificate: ChainCertificate, keys: readonly FoundKey[]): RolloverCa {
+  const key = keys.find(({ object }) => certificate.openssl.checkPrivateKey(object));
+  return { certificate, ...(key && { key }) };
+}
+
+/** The path of a CA file on the node. */
+export function caPath({ directories }: Pick<RolloverNode, 'directories'>, file: CaFile): string {
+  return join(directories.certificates, caFiles[file]);
+}
+
+/** The bridge: the key of the new CA in a certificate that the old CA issued. */
+export function bridgeOf({ found, old, next }: RolloverNode): ChainCertificate | undefined {
+  return found.bridge?.find((one) => isBridge(one, { old, next }));
+}
+
+export function isBridge(
+  certificate: ChainCertificate,
+  { old, next }: Pick<RolloverNode, 'old' | 'next'>,
+): boolean {
+  return haveSameKey(certificate, next.certificate) && isIssuedBy(certificate, old.certificate);
+}

@@ -1,0 +1,114 @@
+import { basicConstraints } from '../../core/certificate-parts.ts';
+import type { GateReason } from '../cluster/gate.ts';
+import type { CheckContext } from './check.ts';
+import { kubeletNote } from './kubelet-note.ts';
+import type { RolloverNode } from './node-files.ts';
+import { bridgeOf, caPath } from './node-files.ts';
+import { applyCommand, harmOn, latestStep } from './stage.ts';
+import { finishTasks, removalTask } from './steps/finish.ts';
+import { switchTasks } from './steps/switch.ts';
+import { trustTasks } from './steps/trust.ts';
+import type { FileTask, Step } from './task.ts';
+
+/** The steps after `create`. */
+export type NodeStepName = Exclude<Step, 'create'>;
+
+/** This node's part of a step. */
+export interface NodeStep {
+  /** In order. Empty if there is an obstacle. */
+  readonly tasks: readonly FileTask[];
+  /** What comes after the changes in the cluster. */
+  readonly lastTasks: readonly FileTask[];
+  /** Why the step must not begin on this node. */
+  readonly obstacles: readonly GateReason[];
+  /** What is wrong on this node now, and the step that repairs it. */
+  readonly harm: readonly GateReason[];
+  /** What apply leaves to others. */
+  readonly notes: readonly string[];
+  /** The step has begun on this node before. */
+  readonly isRepair: boolean;
+}
+
+/**
+ * Compares the files of this node with those after the step. A repeated step finds only what is
+ * missing, also after `kubeadm certs renew` or a crash.
+ * @throws AgentError CA_EXTERNAL, CONFIG_INVALID and others for files that a step cannot change
+ */
+export async function planNodeStep(step: NodeStepName, context: CheckContext): Promise<NodeStep> {
+  const { node } = context;
+  const latest = await latestStep(node);
+  const harm = await harmOn(node, latest);
+  const obstacles = await obstaclesTo(step, latest, context);
+  const isRepair = order[latest] >= order[step];
+  const common = { obstacles, harm, isRepair };
+  if (obstacles.length > 0) return { ...common, tasks: [], lastTasks: [], notes: [] };
+  return {
+    ...common,
+    tasks: await tasksOf[step](context),
+    lastTasks: step === 'finish' ? [await removalTask(context)] : [],
+    notes: step === 'trust' ? await kubeletNote(node) : [],
+  };
+}
+
+const order = { create: 0, trust: 1, switch: 2, finish: 3 } as const satisfies Record<Step, number>;
+
+const tasksOf = { trust: trustTasks, switch: switchTasks, finish: finishTasks } as const;
+
+async function obstaclesTo(
+  step: NodeStepName,
+  latest: Step,
+  context: CheckContext,
+): Promise<GateReason[]> {
+  switch (step) {
+    case 'trust':
+      return order[latest] > order.trust ? [tooLate(latest)] : [];
+    case 'switch': {
+      const bridge = missingBridge(context.node);
+      return [...(await unlessComplete('trust', latest, context)), ...bridge];
+    }
+    case 'finish':
+      return unlessComplete('switch', latest, context);
+    default:
+      return step satisfies never;
+  }
+}
+
+function tooLate(latest: Step): GateReason {
+  return {
+    state: 'waiting',
+    message: `the step ${latest} has begun on this node, and trust would undo a part of it`,
+    remedy: `Continue with: ${applyCommand(latest)}`,
+  };
+}
+
+/** The step before has to be complete, unless the next one has begun: then that one repairs the files. */
+async function unlessComplete(
+  before: 'trust' | 'switch',
+  latest: Step,
+  context: CheckContext,
+): Promise<GateReason[]> {
+  if (order[latest] > order[before]) return [];
+  const remedy = `Run on this node: ${applyCommand(before)}`;
+  const message = `the step ${before} is not complete on this node`;
+  if (order[latest] < order[before]) return [{ state: 'waiting', message, remedy }];
+  const files = (await tasksOf[before](context)).flatMap((task) => task.files);
+  if (files.length === 0) return [];
+  const objects = files.map(({ path, content }) => `${path}: ${content}`);
+  return [{ state: 'waiting', message, remedy, objects }];
+}
+
+/** Without the bridge, a client that does not trust the new CA yet cannot connect. */
+function missingBridge(node: RolloverNode): GateReason[] {
+  const { pathLength = Infinity } = basicConstraints(node.old.certificate.parts);
+  if (pathLength === 0 || bridgeOf(node) !== undefined) return [];
+  const path = caPath(node, 'bridge');
+  const found =
+    node.found.bridge === undefined ? 'does not exist' : 'is not the new CA, issued by the old CA';
+  return [
+    {
+      state: 'waiting',
+      message: `${path} ${found}`,
+      remedy: `Copy ${path} from the control-plane node that created the new CA`,
+    },
+  ];
+}

@@ -1,0 +1,66 @@
+import { isSameBytes } from '../../core/der.ts';
+import { describeError } from '../../core/errors.ts';
+import { formatHostPort } from '../../core/host-port.ts';
+import { second } from '../../core/instant.ts';
+import { servedChain } from '../../kube/server-certificate.ts';
+import { componentEndpoints } from '../../pki/components/component-endpoints.ts';
+import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
+import { readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
+import { readContent } from '../../store/file-content.ts';
+import { servedCertificate } from '../../sys/served-certificate.ts';
+import type { DialedServer } from '../cluster/served-leaf.ts';
+import type { CheckContext } from './check.ts';
+import { waitUntilFine } from './check.ts';
+import type { RolloverNode } from './node-files.ts';
+
+/** Undefined if kube-apiserver does not run on this node, or its address is unknown. */
+export function apiServerOf({
+  components,
+}: Pick<RolloverNode, 'components'>): DialedServer | undefined {
+  const component = components.find(({ name }) => name === 'kube-apiserver');
+  return component && componentEndpoints(component)[0];
+}
+
+/**
+ * Waits until kube-apiserver of this node serves all certificates of its file.
+ * @throws AgentError SERVED_STALE
+ */
+export async function requireServed(
+  context: CheckContext,
+  path: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const server = apiServerOf(context.node);
+  if (server === undefined) return;
+  const { physical } = await context.node.tree.locate(path);
+  const pem = (await readContent(physical))?.bytes ?? new Uint8Array();
+  const certificates = await readCertificatesOf(path, pem);
+  const faultNow = async (): Promise<string | undefined> => {
+    const served = await servedBy(server, signal);
+    const place = `kube-apiserver at ${formatHostPort(server)}`;
+    if (typeof served === 'string') return `${place} does not answer: ${served}`;
+    return isSameChain(certificates, served) ? undefined : `${place} does not serve ${path}`;
+  };
+  await waitUntilFine(context, signal, { code: 'SERVED_STALE', faultNow });
+}
+
+/** The certificates in DER, or why there are none. */
+async function servedBy(server: DialedServer, signal: AbortSignal): Promise<Uint8Array[] | string> {
+  try {
+    const leaf = await servedCertificate({ ...server, signal, handshakeMs: 5 * second });
+    return servedChain(leaf).map(({ raw }) => raw);
+  } catch (error) {
+    signal.throwIfAborted();
+    return describeError(error);
+  }
+}
+
+function isSameChain(
+  certificates: readonly ChainCertificate[],
+  served: readonly Uint8Array[],
+): boolean {
+  return (
+    certificates.length === served.length &&
+    certificates.every(({ der }, at) => isSameBytes(der, served[at] ?? new Uint8Array()))
+  );
+}

@@ -1,0 +1,79 @@
+import { keyFileOf } from '../../pki/layout.ts';
+import type { GateReason } from '../cluster/gate.ts';
+import { fileIn } from '../cluster/local-trust.ts';
+import type { Side } from './ca-files.ts';
+import { hasKey } from './ca-files.ts';
+import { readLeaf } from './leaf.ts';
+import type { CaFile, RolloverNode } from './node-files.ts';
+import { caPath, haveSameKey } from './node-files.ts';
+import type { Step } from './task.ts';
+
+/**
+ * The latest step that has begun on this node. It is derived from files and certificates, because a
+ * saved step could be wrong after an interruption, a backup or a command by hand.
+ */
+export async function latestStep(node: RolloverNode): Promise<Step> {
+  const { found } = node;
+  const leaves = await Promise.all(pairs.map(async (name) => readLeaf(node, name)));
+  const isByNext = leaves.map((leaf) => leaf?.isByNext === true);
+  if (found.previous !== undefined || isFirst(node, 'signing') || isByNext.some(Boolean)) {
+    const lacksOld = has(node, 'trusted', 'next') && !has(node, 'trusted', 'old');
+    // With a certificate from the old CA, ca.crt has lost the old CA by mistake.
+    return lacksOld && isByNext.every(Boolean) ? 'finish' : 'switch';
+  }
+  return found.signing !== undefined || has(node, 'trusted', 'next') ? 'trust' : 'create';
+}
+
+const pairs = ['apiserver', 'apiserver-kubelet-client'] as const;
+
+function has({ found, ...node }: RolloverNode, file: CaFile, side: Side): boolean {
+  return (found[file] ?? []).some((one) => haveSameKey(one, node[side].certificate));
+}
+
+/** The new CA is the first one of the file. */
+function isFirst({ found, next }: RolloverNode, file: CaFile): boolean {
+  const [first] = found[file] ?? [];
+  return first !== undefined && haveSameKey(first, next.certificate);
+}
+
+/** Files of this node that stop signing, or reject clients, and the step that repairs them. */
+export async function harmOn(node: RolloverNode, latest: Step): Promise<GateReason[]> {
+  if (latest === 'create') return [];
+  const remedy = `Run on this node: ${applyCommand(latest)}`;
+  const messages = [...signingHarm(node), ...(await keyHarm(node)), ...trustHarm(node, latest)];
+  return messages.map((message) => ({ state: 'harmful', message, remedy }));
+}
+
+/** `kubeadm upgrade` and templates reset the flags. */
+function signingHarm({ found: { trusted = [] }, components, ...node }: RolloverNode): string[] {
+  const manager = components.find(({ name }) => name === 'kube-controller-manager');
+  const path = caPath(node, 'trusted');
+  if (trusted.length < 2 || fileIn(manager, 'cluster-signing-cert-file') !== path) return [];
+  return [
+    `kube-controller-manager signs nothing: --cluster-signing-cert-file names ${path}, which has ${trusted.length} certificates`,
+  ];
+}
+
+async function keyHarm(node: RolloverNode): Promise<string[]> {
+  const path = caPath(node, 'trusted');
+  const key = keyFileOf(path);
+  const side = isFirst(node, 'trusted') ? 'next' : 'old';
+  if (await hasKey(node, key, side)) return [];
+  return [`${key} does not match the first certificate of ${path}, so kubeadm signs nothing`];
+}
+
+/** A file from a backup lacks the CA by which clients have certificates already. */
+function trustHarm(node: RolloverNode, latest: Step): string[] {
+  const sides = { old: 'old', next: 'new' } as const;
+  const missing = (['old', 'next'] as const).filter((side) => !has(node, 'trusted', side));
+  if (latest !== 'switch') return [];
+  return missing.map(
+    (side) =>
+      `${caPath(node, 'trusted')} lacks the ${sides[side]} CA, so clients with a certificate from it are rejected`,
+  );
+}
+
+/** The command that does a step on this node. */
+export function applyCommand(step: Step): string {
+  return `nodecertd ca-rollover apply ${step} --ca kubernetes`;
+}

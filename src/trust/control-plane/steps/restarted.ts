@@ -1,0 +1,54 @@
+import { fileOf } from '../../../pki/layout.ts';
+import { requireSigningPair } from '../signing-pair.ts';
+import type { KubeconfigName, KubeconfigWish } from '../kubeconfig.ts';
+import { kubeconfigReplacement } from '../kubeconfig.ts';
+import { entryOf } from '../leaf.ts';
+import type { ManagerFiles } from '../manager-manifest.ts';
+import { managerManifest, staticPod } from '../manager-manifest.ts';
+import type { RolloverNode } from '../node-files.ts';
+import { caPath } from '../node-files.ts';
+import { fileTask } from '../replacement.ts';
+import type { FileTask } from '../task.ts';
+
+/** kube-controller-manager reads its flags, its kubeconfig and the CAs that it publishes only when it starts. */
+export async function managerTask(
+  node: RolloverNode,
+  files: ManagerFiles,
+  wish: KubeconfigWish,
+): Promise<FileTask> {
+  const name = 'controller-manager.conf';
+  const replacements = [
+    await kubeconfigReplacement(node, name, wish),
+    await managerManifest(node, files, wish.now),
+  ];
+  return fileTask('kube-controller-manager', replacements, {
+    restart: {
+      component: 'kube-controller-manager',
+      reads: [pathOf(node, name), caPath(node, files.root)],
+    },
+    check: async () => requireSigningPair(node, files.signing),
+  });
+}
+
+export async function schedulerTask(node: RolloverNode, wish: KubeconfigWish): Promise<FileTask> {
+  const name = 'scheduler.conf';
+  staticPod(node, 'kube-scheduler');
+  return fileTask('kube-scheduler', [await kubeconfigReplacement(node, name, wish)], {
+    restart: { component: 'kube-scheduler', reads: [pathOf(node, name)] },
+  });
+}
+
+/** admin.conf comes last, so that an administrator keeps access until everything else works. */
+export async function administratorTasks(
+  node: RolloverNode,
+  wish: KubeconfigWish,
+): Promise<FileTask[]> {
+  const names: readonly KubeconfigName[] = ['super-admin.conf', 'admin.conf'];
+  return Promise.all(
+    names.map(async (name) => fileTask(name, [await kubeconfigReplacement(node, name, wish)])),
+  );
+}
+
+function pathOf({ directories }: RolloverNode, name: KubeconfigName): string {
+  return fileOf(entryOf(name), directories);
+}

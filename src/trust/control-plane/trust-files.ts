@@ -1,0 +1,80 @@
+import { encodeCertificates } from '../../core/pem.ts';
+import { fileIn } from '../cluster/local-trust.ts';
+import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
+import { readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
+import { readContent } from '../../store/file-content.ts';
+import type { Side } from './ca-files.ts';
+import { certificatesOf, has, inWords } from './ca-files.ts';
+import type { RolloverNode } from './node-files.ts';
+import { caPath, haveSameKey } from './node-files.ts';
+import type { Replacement } from './replacement.ts';
+import { replacement } from './replacement.ts';
+
+/** The flags with CAs that verify clients or kubelets. Components reload these files. */
+const trustFlags = [
+  ['kube-apiserver', 'client-ca-file'],
+  ['kube-apiserver', 'kubelet-certificate-authority'],
+  ['kube-controller-manager', 'client-ca-file'],
+  ['kube-scheduler', 'client-ca-file'],
+] as const;
+
+/** Trust flags usually name `ca.crt`. Another file with one of the two CAs gets the same CAs. */
+export async function otherTrustFiles(
+  node: RolloverNode,
+  sides: readonly Side[],
+): Promise<Replacement[]> {
+  const { tree, components } = node;
+  const own = (await tree.locate(caPath(node, 'trusted'))).path;
+  const named = trustFlags.flatMap(
+    ([name, flag]) =>
+      fileIn(
+        components.find((component) => component.name === name),
+        flag,
+      ) ?? [],
+  );
+  const paths = await Promise.all(named.map(async (path) => (await tree.locate(path)).path));
+  const others = [...new Set(paths)].filter((path) => path !== own);
+  const found = await Promise.all(others.map(async (path) => trustFile(node, path, sides)));
+  return found.flat();
+}
+
+async function trustFile(
+  node: RolloverNode,
+  path: string,
+  sides: readonly Side[],
+): Promise<Replacement[]> {
+  const { physical } = await node.tree.locate(path);
+  const content = await readContent(physical);
+  if (content === undefined) return [];
+  const present = await readCertificatesOf(path, content.bytes);
+  // Such a file may have a CA that is no part of the rollover, such as one for kubelets.
+  if (!present.some((one) => isOfRollover(one, node))) return [];
+  const trust = withTrust(present, node, sides);
+  return [
+    replacement({
+      tree: node.tree,
+      path,
+      content: inWords(sides),
+      mode: '0644',
+      isDone: trust.isDone,
+      bytes: async () => encodeCertificates(trust.certificates),
+    }),
+  ];
+}
+
+/** These CAs, and after them the CAs that are no part of the rollover, such as that of a load balancer. */
+export function withTrust(
+  present: readonly ChainCertificate[],
+  node: Pick<RolloverNode, Side>,
+  sides: readonly Side[],
+): { readonly certificates: readonly ChainCertificate[]; readonly isDone: boolean } {
+  const wanted = certificatesOf(node, sides);
+  const others = present.filter((one) => !isOfRollover(one, node));
+  const certificates = [...wanted, ...others];
+  const isDone = present.length === certificates.length && wanted.every((one) => has(present, one));
+  return { certificates, isDone };
+}
+
+function isOfRollover(one: ChainCertificate, { old, next }: Pick<RolloverNode, Side>): boolean {
+  return haveSameKey(one, old.certificate) || haveSameKey(one, next.certificate);
+}
