@@ -6,6 +6,7 @@ import { version } from '../core/version.ts';
 import { restartService } from '../kubelet/restart.ts';
 import { findKubeletStart, unknownStart } from '../kubelet/start.ts';
 import { Tree } from '../sys/tree.ts';
+import { lockTrust } from '../trust/node/trust-lock.ts';
 import type { AdoptReport } from './adopt-report.ts';
 import { adoptDocument, adoptExitCode, adoptExitCodes } from './adopt-report.ts';
 import { adoptTable } from './adopt-table.ts';
@@ -114,6 +115,9 @@ async function run(
     const plan = await (action === 'adopt' ? previewAdoption(request) : previewRevert(request));
     return { ...common, plan, done: false, restarted: false };
   }
+  // Otherwise the agent may change the same files meanwhile.
+  await using _ =
+    tree.isMachine && config.trust !== undefined ? await lockTrust(request) : undefined;
   const force = options.force === true;
   const done = await (action === 'adopt' ? adopt(request) : revert(request, { force }));
   const refused = done.plan.obstacles.length > 0 && !force;

@@ -1,15 +1,12 @@
 import type { AgentConfig, TrustConfig } from '../../core/config.ts';
-import { AgentError, hasCode } from '../../core/errors.ts';
+import { AgentError } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
-import { minute, second } from '../../core/instant.ts';
 import { missingFrom, unwantedIn } from '../../core/trust-bundle.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import type { ClusterAccess } from '../../kube/cluster-access.ts';
 import { loadKubeconfig } from '../../kube/kubeconfig.ts';
 import { defaultDirectories } from '../../pki/layout.ts';
 import type { DirectoryLock } from '../../store/directory-lock.ts';
-import { lockDirectory } from '../../store/directory-lock.ts';
-import { makePrivateDirectory } from '../../store/run-folder.ts';
 import type { Clock } from '../../sys/clock.ts';
 import type { ClockSync } from '../../sys/clock-sync.ts';
 import { completeTrust } from './apply.ts';
@@ -24,6 +21,7 @@ import { dialServers } from './servers.ts';
 import { readSources } from './sources.ts';
 import type { TrustFiles } from './trust-files.ts';
 import { trustDirectory } from './trust-files.ts';
+import { lockTrust } from './trust-lock.ts';
 import type { TrustMemory } from './trust-memory.ts';
 import { readTrustMemory, withReading, writeTrustMemory } from './trust-memory.ts';
 import type { WantedTrust } from './wanted.ts';
@@ -81,10 +79,9 @@ export class TrustSession implements AsyncDisposable {
 
   /** The same for a rollback, which undoes an interrupted run. */
   static async openInterrupted(request: TrustRequest): Promise<TrustSession> {
-    const directory = trustDirectory(request.config);
-    await makePrivateDirectory(directory);
-    const lock = await waitForLock(directory, request);
-    const session = new TrustSession(request, lock, await readTrustMemory(directory));
+    const lock = await lockTrust(request);
+    const memory = await readTrustMemory(trustDirectory(request.config));
+    const session = new TrustSession(request, lock, memory);
     await session.refresh();
     return session;
   }
@@ -195,33 +192,6 @@ export class TrustSession implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#lock[Symbol.asyncDispose]();
   }
-}
-
-const longestWait = minute;
-
-/** A restart of the kubelet in another run takes some seconds. @throws AgentError STORE_LOCKED, ABORTED */
-async function waitForLock(
-  directory: string,
-  { clock, signal }: TrustRequest,
-): Promise<DirectoryLock> {
-  const deadline = clock.elapsed() + longestWait;
-  for (;;) {
-    try {
-      return await lockDirectory(directory, inUse);
-    } catch (error) {
-      if (!hasCode(error, 'STORE_LOCKED') || clock.elapsed() >= deadline) throw error;
-      await clock.sleep(second, signal);
-    }
-  }
-}
-
-function inUse(directory: string, pid: string | undefined): AgentError {
-  const holder = pid === undefined ? '' : ` (pid ${pid})`;
-  return new AgentError(
-    'STORE_LOCKED',
-    `another nodecertd trust command${holder} is changing files, and holds the lock in ${directory}`,
-    { remedy: 'Wait until the other command has finished, and run this command again' },
-  );
 }
 
 export function fingerprintsOf(authorities: readonly TrustAuthority[]): string[] {
