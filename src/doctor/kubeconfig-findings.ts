@@ -177,8 +177,9 @@ function authorityFindings({ path, authority }: LoadedKubeconfig, now: Instant):
       why: expired
         ? 'No certificate of this cluster is valid anymore'
         : 'Signers never issue past the end of their CA, so new certificates get shorter and shorter (k/k #73706)',
-      remedy:
-        'Renew the CA of the cluster: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/',
+      remedy: expired
+        ? `Renew the CA of the cluster with its key, which keeps all certificates valid, and write the new certificate into the CA file or certificate-authority-data of ${path}; with trust.enabled, write it into trust.file, and run: nodecertd trust sync. If the cluster already has a CA with another key: nodecertd discover`
+        : 'Renew the CA of the cluster: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/',
     },
   ];
 }
