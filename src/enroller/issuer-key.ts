@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { parsePem } from '../core/pem.ts';
 import { x509 } from '../core/x509.ts';
 import { isSignedBy } from '../kube/authorities.ts';
+import { isSameKey } from '../sys/public-key.ts';
 
 export interface IssuerComparison {
   /** The chain in use, PEM, the leaf first. */
@@ -37,7 +38,10 @@ function haveSameIntermediates(
 ): boolean {
   return (
     before.length === after.length &&
-    before.slice(1).every((ca, index) => after[index + 1]?.publicKey.equals(ca.publicKey))
+    before.slice(1).every((ca, index) => {
+      const other = after[index + 1];
+      return other !== undefined && isSameKey(other.publicKey, ca.publicKey);
+    })
   );
 }
 

@@ -10,6 +10,7 @@ import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
 import { authorityFile, keyFileOf, kubeadmCertificates } from '../../pki/layout.ts';
 import { readKeyFile } from '../../pki/renewal/key-file.ts';
+import { isSameKey } from '../../sys/public-key.ts';
 import type { RolloverAuthorities, RolloverSide } from './gate.ts';
 
 /** A file with CAs that a component reads. */
@@ -122,7 +123,7 @@ export function sideWithKeyOf(
   return sides.find((side) => {
     const authority = authorities[side];
     return (
-      authority !== undefined && new X509Certificate(authority.der).publicKey.equals(publicKey)
+      authority !== undefined && isSameKey(new X509Certificate(authority.der).publicKey, publicKey)
     );
   });
 }

@@ -5,6 +5,7 @@ import { second } from '../../core/instant.ts';
 import { printable } from '../../core/printable.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { servedChain } from '../../kube/server-certificate.ts';
+import { isSameKey } from '../../sys/public-key.ts';
 import { servedCertificate } from '../../sys/served-certificate.ts';
 import { isSignedBy } from '../../kube/authorities.ts';
 import type { RolloverAuthorities } from './gate.ts';
@@ -47,7 +48,7 @@ export async function servedLeaf(
 
 /** The new CA's key, certified by the old CA. */
 function isBridge(certificate: X509Certificate, { old, next }: RolloverAuthorities): boolean {
-  if (next === undefined || !certificate.publicKey.equals(keyOf(next))) return false;
+  if (next === undefined || !isSameKey(certificate.publicKey, keyOf(next))) return false;
   return isSignedBy(certificate, old) && basicConstraints(readParts(certificate.raw)).isCa;
 }
 

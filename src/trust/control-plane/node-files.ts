@@ -15,6 +15,7 @@ import {
 } from '../../pki/renewal/certificate-chain.ts';
 import { readKeyFile } from '../../pki/renewal/key-file.ts';
 import { readContent } from '../../store/file-content.ts';
+import { isSameKey } from '../../sys/public-key.ts';
 import type { Tree } from '../../sys/tree.ts';
 
 /**
@@ -115,7 +116,7 @@ function oldIn(
 /** CAs are compared by key, because the old and the new CA may have one name. */
 export function haveSameKey(a: ChainCertificate, b: ChainCertificate): boolean {
   const [first, second] = [publicKeyOf(a), publicKeyOf(b)];
-  return first !== undefined && second !== undefined && first.equals(second);
+  return first !== undefined && second !== undefined && isSameKey(first, second);
 }
 
 function withoutOld({ certificates }: KubernetesDirectories): AgentError {
