@@ -26,7 +26,7 @@ interface RenewOptions extends ConfigOptions {
 
 export const exitCodes: ExitCodeMeanings = {
   ...commonExitCodes,
-  1: 'an error, a failed hook, or a certificate that was not renewed in time',
+  1: 'an error, a failed hook, or a certificate that was not renewed in time or whose next attempt is later',
 };
 
 /** `nodecertd renew`: tells the running agent to renew certificates now, and waits for them. */
@@ -39,7 +39,7 @@ export function configure(
   addConfigOptions(command, ['stateDir']);
   const timeout = new Option(
     '--timeout <duration>',
-    'maximum wait for the new certificates; 0s returns at once',
+    'maximum wait for the new certificates; 0s returns at once, and a failure whose next attempt is later ends the wait',
   );
   command.addOption(timeout.argParser(parseTimeout).default(5 * 60, '5m'));
   command.addOption(outputOption());
@@ -60,7 +60,7 @@ export function configure(
     const table = (): string => renewalTable(renewals);
     context.stdout.write(await print(output, { certificates: renewals.map(documentOf) }, table));
     const unfinished = renewals.filter(({ result }) => result !== 'renewed');
-    if (unfinished.length > 0 && timeout > 0) throw notInTime(unfinished, timeout);
+    if (unfinished.length > 0 && timeout > 0) throw notRenewed(unfinished, timeout);
     const failures = renewals.flatMap((renewal) => renewal.failures);
     for (const failure of failures) context.stderr.write(formatFailure(failure));
     exit(failures.length > 0 ? codes.error : codes.fine);
@@ -80,8 +80,12 @@ function nameOf({ name }: { readonly name: string }): string {
   return name;
 }
 
-function documentOf({ notAfter, ...renewal }: Renewal): object {
-  return { ...renewal, ...(notAfter !== undefined && { notAfter: formatInstant(notAfter) }) };
+function documentOf({ notAfter, nextAttempt, ...renewal }: Renewal): object {
+  return {
+    ...renewal,
+    ...(notAfter !== undefined && { notAfter: formatInstant(notAfter) }),
+    ...(nextAttempt !== undefined && { nextAttempt: formatInstant(nextAttempt) }),
+  };
 }
 
 function renewalTable(renewals: readonly Renewal[]): string {
@@ -94,12 +98,13 @@ function renewalTable(renewals: readonly Renewal[]): string {
   return `${alignColumns([['CERTIFICATE', 'RESULT', 'EXPIRES', 'SERIAL'], ...rows]).join('\n')}\n`;
 }
 
-function notInTime(unfinished: readonly Renewal[], seconds: number): AgentError {
+function notRenewed(unfinished: readonly Renewal[], seconds: number): AgentError {
   const names = unfinished.map(nameOf).join(', ');
+  const attempts = unfinished.flatMap(({ nextAttempt }) => nextAttempt ?? []);
   const [remedy = 'See: nodecertd status'] = unfinished.flatMap((renewal) => renewal.remedy ?? []);
-  return new AgentError(
-    'RENEWAL_PENDING',
-    `not renewed within ${formatDuration(seconds * second)}: ${names}; the agent keeps trying`,
-    { remedy },
-  );
+  const message =
+    attempts.length === unfinished.length
+      ? `not renewed: ${names}; the agent tries again at ${formatInstant(Math.min(...attempts))}`
+      : `not renewed within ${formatDuration(seconds * second)}: ${names}; the agent keeps trying`;
+  return new AgentError('RENEWAL_PENDING', message, { remedy });
 }

@@ -19,6 +19,8 @@ export interface Renewal {
   readonly reasons: readonly string[];
   /** What to do about that; absent where the agent needs nothing but time. */
   readonly remedy?: string;
+  /** When the agent tries again after a failure. */
+  readonly nextAttempt?: Instant;
   /** Failed hooks, and endpoints that do not serve the new certificate. */
   readonly failures: readonly Failure[];
 }
@@ -36,8 +38,8 @@ export interface WaitOptions {
 }
 
 /**
- * Waits until each certificate is renewed or the timeout has passed. This only observes:
- * the agent keeps trying either way.
+ * Waits until each certificate is renewed, fails until after the timeout, or the timeout has passed.
+ * This only observes: the agent keeps trying either way.
  * @throws AgentError AGENT_UNREACHABLE if the agent is gone, ABORTED by the signal
  */
 export async function waitForRenewals(options: WaitOptions): Promise<readonly Renewal[]> {
@@ -52,8 +54,12 @@ export async function waitForRenewals(options: WaitOptions): Promise<readonly Re
       if (shown.get(renewal.name) !== line) progress(`${renewal.name}: ${line}`);
       shown.set(renewal.name, line);
     }
-    const done = renewals.every(({ result }) => result === 'renewed');
-    if (done || clock.elapsed() >= end) return renewals;
+    const rest = end - clock.elapsed();
+    const done = renewals.every(
+      ({ result, nextAttempt = status.now }) =>
+        result === 'renewed' || nextAttempt - status.now > rest,
+    );
+    if (done || rest <= 0) return renewals;
     await clock.sleep(interval, signal);
   }
 }
@@ -65,7 +71,7 @@ const interval = second / 4;
 function renewalOf({ name, current: old }: CertificateStatus, status: AgentStatus): Renewal[] {
   const found = status.certificates.find((one) => one.name === name);
   if (found === undefined) return [];
-  const { state, current, renewalAt } = found;
+  const { state, current, renewalAt, nextAttempt } = found;
   const renewed =
     renewalAt === undefined && current !== undefined && current.serial !== old?.serial;
   const result = renewed && found.following === true ? 'following' : 'renewed';
@@ -77,6 +83,7 @@ function renewalOf({ name, current: old }: CertificateStatus, status: AgentStatu
       ...(current !== undefined && { serial: current.serial, notAfter: current.notAfter }),
       reasons: renewed ? [] : problems(found, status.now),
       ...(!renewed && remedyOf(found)),
+      ...(!renewed && nextAttempt !== undefined && { nextAttempt }),
       failures: renewed ? failuresOf(found) : [],
     },
   ];

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { minute } from '../../src/core/instant.ts';
 import { client, servingStatic, TestNode } from '../support/agent.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import { scaled } from '../support/machine-speed.ts';
@@ -96,6 +97,30 @@ describe('nodecertd renew', () => {
       assert.equal(asked.code, 0);
       // Both commands resume the same pending CSR.
       assert.equal(agent.all('csr_created', 'kubelet-client').length, 2);
+    } finally {
+      await controlPlane.setApproving(true);
+    }
+  });
+
+  it('ends at once after a failure whose next attempt is after the timeout', async () => {
+    await using node = await TestNode.create(controlPlane, 'renew-denied');
+    const agent = node.start();
+    await agent.event('certificate_stored');
+    await controlPlane.setApproving(false);
+    try {
+      const waiting = renew(node, 'kubelet-client', '-o', 'json');
+      const { csr } = await agent.event('csr_created', 'kubelet-client', 2);
+      await controlPlane.deny(String(csr), 'unknown node');
+      const { code, stdout, stderr } = await waiting;
+      assert.equal(code, 1);
+      const [{ nextAttempt = '' } = {}] = (
+        JSON.parse(stdout) as {
+          readonly certificates: readonly { readonly nextAttempt?: string }[];
+        }
+      ).certificates;
+      assert.ok(Date.parse(nextAttempt) > Date.now() + 30 * minute);
+      const line = `not renewed: kubelet-client; the agent tries again at ${nextAttempt} (RENEWAL_PENDING)\n  → Ask the cluster administrator why`;
+      assert.ok(stderr.includes(line), stderr);
     } finally {
       await controlPlane.setApproving(true);
     }
