@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { KeyPair } from '../support/cluster-pki.ts';
 import { skipWithoutKubeletNode } from '../support/kubelet-node.ts';
 import { skipWithout } from '../support/programs.ts';
+import type { RolloverOptions } from '../support/rollover-plane.ts';
 import { RolloverPlane } from '../support/rollover-plane.ts';
 import { apiAddress, nodeAddress } from './network.ts';
 import type { NodeOptions } from './node.ts';
@@ -15,27 +16,35 @@ export function skipWithoutRollover(): string | false {
   return skipWithoutKubeletNode() || skipWithout('ip');
 }
 
-export type NodePlan = Pick<NodeOptions, 'authority' | 'trust'>;
+export type NodePlan = Pick<NodeOptions, 'authority' | 'lifetimeMs' | 'trust'>;
 
 /** A real control plane whose CA is replaced, and nodes with a real kubelet. */
 export class RolloverCluster implements AsyncDisposable {
   readonly rollover: RolloverPlane;
   readonly nodes: readonly RolloverNode[];
   readonly #approving: NodeJS.Timeout;
+  /** Whether CSRs for serving certificates are approved. */
+  approvesServing = true;
 
-  private constructor(
-    rollover: RolloverPlane,
-    nodes: readonly RolloverNode[],
-    approving: NodeJS.Timeout,
-  ) {
+  private constructor(rollover: RolloverPlane, nodes: readonly RolloverNode[]) {
     this.rollover = rollover;
     this.nodes = nodes;
-    this.#approving = approving;
+    this.#approving = setInterval(() => {
+      if (this.approvesServing) void approveServing(rollover);
+    }, 500);
   }
 
   /** The nodes are worker-1 and so on. */
   static async start(...plans: readonly NodePlan[]): Promise<RolloverCluster> {
+    return RolloverCluster.startWith({}, ...plans);
+  }
+
+  static async startWith(
+    options: Pick<RolloverOptions, 'oldCa'>,
+    ...plans: readonly NodePlan[]
+  ): Promise<RolloverCluster> {
     const rollover = await RolloverPlane.start({
+      ...options,
       address: apiAddress,
       apiServerFlags: [
         '--bind-address=0.0.0.0',
@@ -44,7 +53,6 @@ export class RolloverCluster implements AsyncDisposable {
         '--kubelet-preferred-address-types=InternalIP',
       ],
     });
-    const approving = setInterval(() => void approveServing(rollover), 500);
     try {
       const nodes = await Promise.all(
         plans.map(async (plan, index) =>
@@ -57,9 +65,8 @@ export class RolloverCluster implements AsyncDisposable {
           }),
         ),
       );
-      return new RolloverCluster(rollover, nodes, approving);
+      return new RolloverCluster(rollover, nodes);
     } catch (error) {
-      clearInterval(approving);
       await rollover[Symbol.asyncDispose]();
       throw error;
     }
@@ -105,11 +112,50 @@ export class RolloverCluster implements AsyncDisposable {
     };
   }
 
+  /** Since when the Node is Ready. A Node that was not Ready in between has a later time. */
+  async readySince({ name }: RolloverNode): Promise<string> {
+    const path = `/api/v1/nodes/${name}`;
+    const { status } = (await this.rollover.plane.admin.must({
+      method: 'GET',
+      path,
+    })) as NodeObject;
+    const ready = status.conditions.find(({ type }) => type === 'Ready');
+    if (ready?.status !== 'True') throw new Error(`${name} is not Ready`);
+    return ready.lastTransitionTime;
+  }
+
+  /** When each kubelet renewed its Lease, which it does every ten seconds. */
+  async renewTimes(): Promise<number[]> {
+    const path = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
+    const { items } = (await this.rollover.plane.admin.must({ method: 'GET', path })) as LeaseList;
+    return this.nodes.map(({ name }) => {
+      const lease = items.find(({ metadata }) => metadata.name === name);
+      return Date.parse(lease?.spec.renewTime ?? '');
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#approving);
     await Promise.all(this.nodes.map(async (node) => node[Symbol.asyncDispose]()));
     await this.rollover[Symbol.asyncDispose]();
   }
+}
+
+interface NodeObject {
+  readonly status: {
+    readonly conditions: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly lastTransitionTime: string;
+    }[];
+  };
+}
+
+interface LeaseList {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly spec: { readonly renewTime: string };
+  }[];
 }
 
 /** Kubernetes has no approver for serving certificates. */

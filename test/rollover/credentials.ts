@@ -31,9 +31,16 @@ export async function readCredentials(path: string, read: ReadInside): Promise<C
   const config = parse(await read(path)) as Kubeconfig;
   const { cluster } = config.clusters[0];
   const { user } = config.users[0];
+  // A pair in one file may be replaced between two reads.
+  const texts = new Map<string, Promise<string>>();
+  const once = async (file: string): Promise<string> => {
+    const known = texts.get(file) ?? read(file);
+    texts.set(file, known);
+    return known;
+  };
   const text = async (entries: Entries, name: string): Promise<string> => {
     const file = entries[name];
-    if (file !== undefined) return read(file);
+    if (file !== undefined) return once(file);
     return Buffer.from(entries[`${name}-data`] ?? '', 'base64').toString();
   };
   const pair = {

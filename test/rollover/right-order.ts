@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
+import { scaled } from '../support/machine-speed.ts';
 import { NodeWatch } from '../support/node-watch.ts';
 import { until } from '../support/until.ts';
 import { RolloverCluster } from './cluster.ts';
 import { leafNames } from './node.ts';
 import { Prober, probeOnce } from './prober.ts';
 import type { Report, Scenario } from './scenario.ts';
+
+const syncMs = scaled(5_000);
 
 /**
  * Two adopted kubelets whose kubeconfig names a CA file, until all certificates are by the new CA.
@@ -51,7 +54,7 @@ async function replace(cluster: RolloverCluster, report: Report): Promise<number
   const [node, absent] = [cluster.node(0), cluster.node(1)];
   report('the control plane trusts both CAs');
   await rollover.trustBoth();
-  await node.syncTrust();
+  assert.ok((await node.syncTrust()) < syncMs);
   assert.equal((await node.credentials()).caPem, rollover.bundle);
   assert.deepEqual(await node.leavesBy(oldCa), leafNames);
 

@@ -1,3 +1,4 @@
+import { droppedAuthorities } from './dropped-authorities.ts';
 import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
 import { rightOrder } from './right-order.ts';
@@ -5,4 +6,10 @@ import type { Scenario } from './scenario.ts';
 import { wrongOrders } from './wrong-orders.ts';
 
 /** In the order of `make rollover`. */
-export const scenarios: readonly Scenario[] = [hiddenFaults, rightOrder, wrongOrders, kubeadmPlan];
+export const scenarios: readonly Scenario[] = [
+  hiddenFaults,
+  rightOrder,
+  wrongOrders,
+  droppedAuthorities,
+  kubeadmPlan,
+];

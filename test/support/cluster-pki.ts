@@ -15,6 +15,8 @@ export interface ClusterCa extends KeyPair {
   issue(request: LeafRequest): Promise<KeyPair>;
   /** A certificate of this CA for the key of another CA, as PEM. Servers send it during a rollover. */
   bridgeTo(other: KeyPair): Promise<string>;
+  /** A new certificate for the same name and key. */
+  renew(): Promise<ClusterCa>;
 }
 
 export interface LeafRequest extends Subject {
@@ -22,6 +24,8 @@ export interface LeafRequest extends Subject {
   readonly altNames?: readonly { readonly type: 'dns' | 'ip'; readonly value: string }[];
   /** When it was issued; five minutes ago by default. */
   readonly notBefore?: Date;
+  /** In ten days by default. */
+  readonly notAfter?: Date;
 }
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
@@ -30,19 +34,24 @@ export interface AuthorityOptions {
   readonly commonName?: string;
   /** When the CA was created. */
   readonly notBefore?: Date;
+  readonly notAfter?: Date;
 }
 
-export async function createClusterCa({
-  commonName = 'kubernetes',
-  notBefore,
-}: AuthorityOptions = {}): Promise<ClusterCa> {
-  const keys = await newKeys();
+export async function createClusterCa(options: AuthorityOptions = {}): Promise<ClusterCa> {
+  return authorityWith(await newKeys(), options);
+}
+
+async function authorityWith(
+  keys: CryptoKeyPair,
+  { commonName = 'kubernetes', notBefore, notAfter }: AuthorityOptions,
+): Promise<ClusterCa> {
   const certificate = await x509.X509CertificateGenerator.createSelfSigned(
     {
       name: `CN=${commonName}`,
       keys,
       ...validity(),
       ...(notBefore !== undefined && { notBefore }),
+      ...(notAfter !== undefined && { notAfter }),
       signingAlgorithm: algorithm,
       extensions: [
         new x509.BasicConstraintsExtension(true, undefined, true),
@@ -57,6 +66,7 @@ export async function createClusterCa({
     ...(await toPem(certificate, keys)),
     issue: async (request) => issue(request, issuer),
     bridgeTo: async (other) => bridge(other, issuer),
+    renew: async () => authorityWith(keys, { commonName }),
   };
 }
 
@@ -91,6 +101,7 @@ async function issue(request: LeafRequest, issuer: Issuer): Promise<KeyPair> {
       serialNumber: newSerialNumber(),
       ...validity(),
       ...(request.notBefore !== undefined && { notBefore: request.notBefore }),
+      ...(request.notAfter !== undefined && { notAfter: request.notAfter }),
       signingAlgorithm: algorithm,
       extensions: [
         ...usageExtensions(['digital signature', request.usage]),

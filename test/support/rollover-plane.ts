@@ -26,6 +26,8 @@ export interface RolloverOptions {
   /** Where clients find the API server, in addition to loopback. */
   readonly address?: string;
   readonly apiServerFlags?: readonly string[];
+  /** By default one that was created 30 days ago. */
+  readonly oldCa?: ClusterCa;
 }
 
 /**
@@ -52,8 +54,9 @@ export class RolloverPlane implements AsyncDisposable {
   static async start({
     address,
     apiServerFlags = [],
+    oldCa: given,
   }: RolloverOptions = {}): Promise<RolloverPlane> {
-    const oldCa = await createClusterCa({ notBefore: new Date(Date.now() - 30 * day) });
+    const oldCa = given ?? (await createClusterCa({ notBefore: new Date(Date.now() - 30 * day) }));
     const newCa = await createClusterCa({ commonName: 'kubernetes 2' });
     const plane = await startRealControlPlane({
       signingSeconds: 24 * 3_600,
@@ -198,7 +201,7 @@ export class RolloverPlane implements AsyncDisposable {
 
   /** The client certificate of kube-controller-manager, and the CAs that it trusts. */
   async identifyControllers(ca: ClusterCa, ...trusted: readonly ClusterCa[]): Promise<void> {
-    await this.#replaceIdentityOfControllers(ca, trusted);
+    await this.writeControllerIdentity(ca, ...trusted);
     await this.plane.startControllers();
   }
 
@@ -240,7 +243,7 @@ export class RolloverPlane implements AsyncDisposable {
     const both = [this.oldCa, this.newCa];
     await this.acceptClientsOf(...both);
     await this.acceptKubeletsOf(...both);
-    await this.#replaceIdentityOfControllers(this.oldCa, both);
+    await this.writeControllerIdentity(this.oldCa, ...both);
     await this.publish(...both);
     await this.announce(...both);
   }
@@ -259,7 +262,7 @@ export class RolloverPlane implements AsyncDisposable {
   async dropOld(): Promise<void> {
     await this.acceptClientsOf(this.newCa);
     await this.acceptKubeletsOf(this.newCa);
-    await this.#replaceIdentityOfControllers(this.newCa, [this.newCa]);
+    await this.writeControllerIdentity(this.newCa, this.newCa);
     await this.publish(this.newCa);
     await this.announce(this.newCa);
     await this.serve(this.newCa);
@@ -267,7 +270,8 @@ export class RolloverPlane implements AsyncDisposable {
     await this.plane.admin.must({ method: 'DELETE', path });
   }
 
-  async #replaceIdentityOfControllers(ca: ClusterCa, trusted: readonly ClusterCa[]): Promise<void> {
+  /** As `identifyControllers()`, and does not restart kube-controller-manager. */
+  async writeControllerIdentity(ca: ClusterCa, ...trusted: readonly ClusterCa[]): Promise<void> {
     const user = keyPairUser(await ca.issue(controllerManagerLeaf));
     const { server } = this;
     const text = kubeconfig({ server, caPem: bundleOf(...trusted), user });
