@@ -1,4 +1,5 @@
 import { api } from './api.ts';
+import { apply } from './apply.ts';
 import { approver } from './approver.ts';
 import { clock } from './clock.ts';
 import { crash } from './crash.ts';
@@ -19,6 +20,7 @@ export const families: readonly FaultFamily[] = [
   crash,
   renewal,
   trust,
+  apply,
   fileSystem,
   api,
   approver,

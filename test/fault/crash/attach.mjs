@@ -14,8 +14,8 @@ import { syncBuiltinESMExports } from 'node:module';
  * paths are known. Names of temporary files contain the time in nanoseconds, which is a
  * plain counter here, so that strace can know them.
  *
- * `nodecertd certs` and `nodecertd trust` read three files of each process of the machine. Here it finds none, so
- * that the n-th call is the same in every run.
+ * Commands that change files of a node read three files of each process of the machine. Here they
+ * find none, so that the n-th call is the same in every run.
  */
 
 /** @typedef {import('./injection.ts').AttachRequest} AttachRequest */
@@ -24,7 +24,7 @@ import { syncBuiltinESMExports } from 'node:module';
 const request = JSON.parse(process.env['FAULT_ATTACH'] ?? '{}');
 // Only the first such process is traced. The enroller that replaces a killed one is not.
 if (process.argv[2] === request.role && !existsSync(request.output)) {
-  if (['certs', 'trust'].includes(request.role)) hideProcesses();
+  if (['ca-rollover', 'certs', 'trust'].includes(request.role)) hideProcesses();
   await attach(request);
 }
 
@@ -70,7 +70,7 @@ async function poolThread() {
  */
 function temporaryPaths(replaced) {
   const suffixes = Array.from(
-    { length: ['certs', 'discover', 'trust'].includes(request.role) ? 64 : 12 },
+    { length: ['run', 'enroller'].includes(request.role) ? 12 : 64 },
     (_, index) => ((BigInt(index + 1) << 22n) | BigInt(process.pid)).toString(16).padStart(16, '0'),
   );
   return replaced.flatMap(({ directory, name }) =>

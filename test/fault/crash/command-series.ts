@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { second } from '../../../src/core/instant.ts';
 import { findProgram } from '../../support/programs.ts';
 import type { FaultOptions, FaultRow } from '../family.ts';
-import type { AttachRequest, Call, Errno } from './injection.ts';
+import type { AttachRequest, Call, Errno, Place } from './injection.ts';
 import { changingCalls, failures, lookingCalls } from './injection.ts';
 
 /** The files of one trial. */
@@ -18,7 +18,7 @@ export interface Scene extends AsyncDisposable {
 export interface KilledCommand<S extends Scene> {
   /** As after `nodecertd`, for the table. */
   readonly name: string;
-  readonly role: 'certs' | 'discover' | 'trust';
+  readonly role: Exclude<AttachRequest['role'], Place['role']>;
   /** By default `src/main.ts`. */
   readonly program?: string;
   /** The errors of the long form; by default ENOSPC and EIO. */

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { createPrivateKey } from 'node:crypto';
+import { cp, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AgentError, hasCode } from '../../../src/core/errors.ts';
+import { without } from '../../../src/core/without.ts';
+import { kubeconfigCertificate } from '../../../src/kube/embedded-certificate.ts';
+import { KubeconfigDocument } from '../../../src/kube/kubeconfig-document.ts';
+import { findLocalNode } from '../../../src/pki/inventory/local-inventory.ts';
+import type { KubernetesDirectories } from '../../../src/pki/layout.ts';
+import { readCertificates } from '../../../src/pki/renewal/certificate-chain.ts';
+import { lock } from '../../../src/pki/renewal/renewal.ts';
+import { restartsOf } from '../../../src/pki/renewal/restart.ts';
+import { rolloverDirectory } from '../../../src/pki/renewal/rollover-runs.ts';
+import { attributeCopier } from '../../../src/store/file-attributes.ts';
+import { completeRuns } from '../../../src/store/run-recovery.ts';
+import { systemClock } from '../../../src/sys/clock.ts';
+import { Tree } from '../../../src/sys/tree.ts';
+import { readRolloverNode } from '../../../src/trust/control-plane/node-files.ts';
+import type { NodeStepName } from '../../../src/trust/control-plane/node-step.ts';
+import { planNodeStep } from '../../../src/trust/control-plane/node-step.ts';
+import type { StepEnvironment } from '../../../src/trust/control-plane/task-run.ts';
+import { runStep } from '../../../src/trust/control-plane/task-run.ts';
+import type { FileTask } from '../../../src/trust/control-plane/task.ts';
+import { undoStep } from '../../../src/trust/control-plane/undo.ts';
+import { snapshot } from '../../adopt/snapshot.ts';
+import { clockOf, Runtime } from './runtime.ts';
+
+/** A step on a control-plane node in a folder, without the parts that need a cluster. */
+
+export function directoriesIn(root: string): KubernetesDirectories {
+  const kubernetes = join(root, 'etc/kubernetes');
+  return { kubernetes, certificates: join(kubernetes, 'pki') };
+}
+
+export type Snapshot = Awaited<ReturnType<typeof snapshot>>;
+
+/** Without the copies of earlier runs. */
+export async function filesIn(root: string): Promise<Snapshot> {
+  const files = await snapshot(directoriesIn(root).kubernetes, '/.nodecertd/');
+  return new Map([...files].filter(([path]) => !path.startsWith('/.nodecertd-rollover/')));
+}
+
+/** @throws AgentError the failure of a task */
+export async function applyStep(root: string, step: NodeStepName): Promise<void> {
+  const directories = directoriesIn(root);
+  await using _ = await lock(join(directories.kubernetes, '.nodecertd'));
+  const environment = await environmentOf(root, step);
+  await completeRuns(environment);
+  const node = await readRolloverNode(environment.places);
+  // After the step `finish`, the node has no file of a rollover.
+  if (node === undefined) return;
+  const plan = await planNodeStep(step, { ...environment, node });
+  assert.deepEqual(plan.obstacles, []);
+  const tasks = [...plan.tasks, ...plan.lastTasks].map(withoutServers);
+  const { failed } = await runStep(tasks, environment);
+  if (failed !== undefined) throw new AgentError(failed.failure.code, failed.failure.message);
+}
+
+export async function undo(root: string, step: NodeStepName): Promise<void> {
+  await using _ = await lock(join(directoriesIn(root).kubernetes, '.nodecertd'));
+  await undoStep(step, await environmentOf(root, step));
+}
+
+/** No API server and no kubelet of this node runs. */
+function withoutServers(task: FileTask): FileTask {
+  return task.restart === undefined ? without(task, 'check') : task;
+}
+
+async function environmentOf(root: string, step: NodeStepName) {
+  const directories = directoriesIn(root);
+  const tree = new Tree('/');
+  const runtime = new Runtime(root);
+  const restarts = restartsOf(await findLocalNode(directories));
+  return {
+    places: { tree, directories },
+    tree,
+    directory: rolloverDirectory(directories),
+    clock: clockOf(runtime),
+    copyAttributes: attributeCopier(systemClock),
+    laterChanges: { change: 'the step', remedy: '' },
+    signal: new AbortController().signal,
+    proc: runtime.proc,
+    // Nothing answers on their ports.
+    restarts: new Map([...restarts].map(([name, { component, by }]) => [name, { component, by }])),
+    version: '0.0.0',
+    step,
+    plan: {},
+  } satisfies StepEnvironment & { readonly places: object };
+}
+
+/** The key in each kubeconfig belongs to its certificate, at every moment. */
+async function requireKubeconfigs(root: string): Promise<void> {
+  const { kubernetes } = directoriesIn(root);
+  for (const name of (await readdir(kubernetes)).filter((found) => /^[^.].*\.conf$/.test(found))) {
+    const path = join(kubernetes, name);
+    const document = new KubeconfigDocument(path, await readFile(path, 'utf8'));
+    const { source } = kubeconfigCertificate(document);
+    assert.ok(source.kind === 'embedded');
+    await requireKey(name, source.certificate, Buffer.from(source.key.expose()));
+  }
+}
+
+/** Each pair matches, and kube-controller-manager can sign. */
+async function requirePairs(root: string): Promise<void> {
+  const { certificates, kubernetes } = directoriesIn(root);
+  const names = await readdir(certificates);
+  for (const key of names.filter((name) => name.endsWith('.key') && name !== 'sa.key')) {
+    const file = join(certificates, key.replace(/key$/, 'crt'));
+    await requireKey(key, await readFile(file), await readFile(join(certificates, key)));
+  }
+  const manifest = join(kubernetes, 'manifests/kube-controller-manager.yaml');
+  const text = await readFile(manifest, 'utf8');
+  const flag = (name: string): string => new RegExp(`--${name}=(\\S+)`).exec(text)?.[1] ?? '';
+  const signing = await readFile(flag('cluster-signing-cert-file'));
+  assert.equal((await readCertificates(signing)).length, 1);
+  await requireKey('signing', signing, await readFile(flag('cluster-signing-key-file')));
+}
+
+async function requireKey(name: string, certificate: Uint8Array, key: Buffer): Promise<void> {
+  const [leaf] = await readCertificates(certificate);
+  assert.ok(leaf?.openssl.checkPrivateKey(createPrivateKey(key)), `${name} and its certificate`);
+}
+
+/** The files before a step, and the paths after it. */
+interface Expected {
+  readonly before: Snapshot;
+  readonly paths: readonly string[];
+}
+
+/** After a crash, the step and its undo both lead to the files that they lead to without one. */
+export async function requireRecovery(
+  root: string,
+  step: NodeStepName,
+  expected: Expected,
+): Promise<void> {
+  await requireKubeconfigs(root);
+  new Runtime(root).reconcile();
+  const crashed = `${root}-crashed`;
+  await cp(root, crashed, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
+  await applyStep(root, step);
+  await requireDone(root, step, expected);
+
+  // The manifest has absolute paths, so the undo needs the same place.
+  await rm(root, { recursive: true });
+  await rename(crashed, root);
+  await requireUndone(root, step, expected);
+}
+
+async function requireDone(root: string, step: NodeStepName, { paths }: Expected): Promise<void> {
+  await requireKubeconfigs(root);
+  await requirePairs(root);
+  const files = await filesIn(root);
+  assert.deepEqual([...files.keys()], paths);
+  await applyStep(root, step);
+  assert.deepEqual(await filesIn(root), files);
+  assert.deepEqual(new Runtime(root).outdated(), []);
+}
+
+async function requireUndone(
+  root: string,
+  step: NodeStepName,
+  { before }: Expected,
+): Promise<void> {
+  const isChanged = await undo(root, step).then(
+    () => true,
+    (error: unknown) => {
+      // The crash came before the first change, or after the end of an undo.
+      if (!hasCode(error, 'USAGE')) throw error;
+      return false;
+    },
+  );
+  assert.deepEqual(await filesIn(root), before, `undone: ${isChanged}`);
+  new Runtime(root).reconcile();
+  assert.deepEqual(new Runtime(root).outdated(), []);
+}
